@@ -1,0 +1,237 @@
+//! Repository, tag, digest and image reference: the words of the OCI distribution specification,
+//! each valid by construction.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+/// An image's name on a registry, without host and tag: `acme/shop`, `acme/team/api`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Repository(String);
+
+impl Repository {
+    /// Takes a name as the OCI distribution specification has it: lower-case components of
+    /// letters, digits and single separators (`.`, `_`, `__`, dashes), joined by `/`.
+    ///
+    /// # Errors
+    /// Says what is wrong with the name.
+    pub(crate) fn new(name: &str) -> Result<Repository, InvalidReference> {
+        let valid = !name.is_empty() && name.len() <= 255 && name.split('/').all(is_component);
+        if valid {
+            Ok(Repository(name.to_owned()))
+        } else {
+            Err(InvalidReference {
+                what: "image",
+                text: name.to_owned(),
+                rule: "lower-case letters, digits and single . _ - between them, in parts joined by /",
+            })
+        }
+    }
+
+    /// The name as written: `acme/team/api`.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What stands before the first slash: the user or organisation on Gitea. The whole name where there is none.
+    pub(crate) fn owner(&self) -> &str {
+        self.0.split_once('/').map_or(self.as_str(), |(owner, _)| owner)
+    }
+
+    /// What stands after the first slash (may itself have slashes), or nothing.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.0.split_once('/').map(|(_, name)| name)
+    }
+}
+
+/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`, as the OCI distribution specification writes it.
+fn is_component(text: &str) -> bool {
+    let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = text.as_bytes();
+    let ends_well = |byte: Option<&u8>| byte.is_some_and(|byte| alphanumeric(*byte));
+    if !ends_well(bytes.first()) || !ends_well(bytes.last()) {
+        return false;
+    }
+    bytes.split(|byte| alphanumeric(*byte)).all(|separator| {
+        matches!(separator, b"" | b"." | b"_" | b"__") || separator.iter().all(|byte| *byte == b'-')
+    })
+}
+
+/// A tag: `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Tag(Box<str>);
+
+impl Tag {
+    /// # Errors
+    /// Says what is wrong with the tag.
+    pub(crate) fn new(text: &str) -> Result<Tag, InvalidReference> {
+        let mut bytes = text.bytes();
+        let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        let valid = bytes.next().is_some_and(word)
+            && text.len() <= 128
+            && bytes.all(|byte| word(byte) || byte == b'.' || byte == b'-');
+        if valid {
+            Ok(Tag(text.into()))
+        } else {
+            Err(InvalidReference {
+                what: "tag",
+                text: text.to_owned(),
+                rule: "up to 128 letters, digits and . _ -, not beginning with . or -",
+            })
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A content digest: `sha256:` and 64 hexadecimal digits (or `sha512:` and 128).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Digest(Box<str>);
+
+impl Digest {
+    /// # Errors
+    /// Says what is wrong with the digest.
+    pub(crate) fn new(text: &str) -> Result<Digest, InvalidReference> {
+        let hex = |text: &str, length| {
+            text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        let valid = match text.split_once(':') {
+            Some(("sha256", rest)) => hex(rest, 64),
+            Some(("sha512", rest)) => hex(rest, 128),
+            _ => false,
+        };
+        if valid {
+            Ok(Digest(text.into()))
+        } else {
+            Err(InvalidReference {
+                what: "digest",
+                text: text.to_owned(),
+                rule: "sha256: and 64 hexadecimal digits",
+            })
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// An image that can be pulled: `git.example.com/acme/shop`, to which a tag or a digest is added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ImageRef {
+    /// Host and port, as a container engine wants it; empty for an image layout on disk.
+    pub(crate) host: String,
+    pub(crate) repository: Repository,
+}
+
+impl ImageRef {
+    /// `host/repository:tag`
+    pub(crate) fn with_tag(&self, tag: &Tag) -> String {
+        format!("{self}:{tag}")
+    }
+
+    /// `host/repository@sha256:…`
+    pub(crate) fn with_digest(&self, digest: &Digest) -> String {
+        format!("{self}@{digest}")
+    }
+}
+
+impl fmt::Display for ImageRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.is_empty() {
+            write!(f, "{}", self.repository)
+        } else {
+            write!(f, "{}/{}", self.host, self.repository)
+        }
+    }
+}
+
+/// A tag as a registry lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ListedTag {
+    pub(crate) tag: Tag,
+    /// When it was pushed, where the registry knows.
+    pub(crate) pushed_at: Option<Timestamp>,
+    /// The registry's own sequence (Gitea: the version's id): decides between equal push times.
+    pub(crate) sequence: Option<i64>,
+    /// What it points at, where the listing says so.
+    pub(crate) digest: Option<Digest>,
+}
+
+impl ListedTag {
+    /// A tag of which the registry tells nothing but the name.
+    pub(crate) fn named(tag: Tag) -> ListedTag {
+        ListedTag { tag, pushed_at: None, sequence: None, digest: None }
+    }
+}
+
+/// Every tag of a repository, in no particular order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Listing {
+    pub(crate) tags: Vec<ListedTag>,
+    /// Names that are no valid tags: dropped, never passed on, counted for a warning.
+    pub(crate) dropped: usize,
+}
+
+/// Text that is no repository, tag or digest.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a valid {what}: {rule}")]
+pub(crate) struct InvalidReference {
+    what: &'static str,
+    text: String,
+    rule: &'static str,
+}
+
+macro_rules! display_as_str {
+    ($($name:ident),*) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    )*};
+}
+display_as_str!(Repository, Tag, Digest);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repository_follows_the_specification() {
+        for name in ["acme/shop", "shop", "a/b/c", "a.b/c_d", "a__b", "a--b", "0"] {
+            assert!(Repository::new(name).is_ok(), "{name}");
+        }
+        for name in ["", "Acme/shop", "acme/", "/shop", "a//b", "-a", "a.", "a..b", "a___b", "a:b", "a b"] {
+            assert!(Repository::new(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_owner_is_the_first_part() {
+        let repository = Repository::new("acme/team/api").unwrap();
+        assert_eq!((repository.owner(), repository.name()), ("acme", Some("team/api")));
+        assert_eq!(Repository::new("shop").unwrap().name(), None);
+    }
+
+    #[test]
+    fn a_tag_follows_the_specification() {
+        for tag in ["v1.0", "_x", "A-b.c_d", "0", &"a".repeat(128)] {
+            assert!(Tag::new(tag).is_ok(), "{tag}");
+        }
+        for tag in ["", ".a", "-a", "a:b", "a/b", "a b", "ä", &"a".repeat(129), "a\n"] {
+            assert!(Tag::new(tag).is_err(), "{tag}");
+        }
+    }
+
+    #[test]
+    fn a_digest_is_an_algorithm_and_its_hexadecimal_value() {
+        assert!(Digest::new(&format!("sha256:{}", "a1".repeat(32))).is_ok());
+        assert!(Digest::new(&format!("sha512:{}", "a1".repeat(64))).is_ok());
+        for text in ["", "sha256:", "sha256:zz", "md5:00", &format!("sha256:{}", "A1".repeat(32))] {
+            assert!(Digest::new(text).is_err(), "{text}");
+        }
+    }
+}

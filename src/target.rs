@@ -1,0 +1,112 @@
+//! A target is one project/stage: where its image comes from, which tags it takes, and how it is
+//! deployed. Built by `config`, read by everything else; plain data.
+
+pub(crate) mod step;
+pub(crate) mod template;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::policy::Policy;
+use crate::reference::ImageRef;
+use step::Step;
+
+/// One project/stage with its whole rule.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) id: TargetId,
+    /// The registry's name in the configuration.
+    pub(crate) registry: Name,
+    pub(crate) image: ImageRef,
+    pub(crate) policy: Policy,
+    /// False: `poll` leaves this stage alone.
+    pub(crate) poll: bool,
+    /// False: a new tag is reported as available and not deployed.
+    pub(crate) auto_deploy: bool,
+    pub(crate) first_poll: FirstPoll,
+    /// Whether an older tag is deployed when the high-water tag is gone.
+    pub(crate) allow_downgrade: bool,
+    /// How often the target is due, for `poll --due`.
+    pub(crate) interval: Duration,
+    /// `[projects.P] vars` and the stage's own that are plain text, for the documented JSON body.
+    /// (Templates hold the values they use.)
+    pub(crate) vars: BTreeMap<String, String>,
+    /// At least one, in order.
+    pub(crate) deploy: Vec<Step>,
+}
+
+/// What the very first poll does with the newest tag it finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FirstPoll {
+    /// Remember it; deploy only what comes after it.
+    Baseline,
+    Deploy,
+}
+
+/// A target's name: `shop/dev`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TargetId {
+    pub(crate) project: Name,
+    pub(crate) stage: Name,
+}
+
+impl fmt::Display for TargetId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.width().is_some() || f.precision().is_some() {
+            return f.pad(&format!("{}/{}", self.project, self.stage));
+        }
+        write!(f, "{}/{}", self.project, self.stage)
+    }
+}
+
+/// The name of a project, stage, registry, variable or secret:
+/// up to 64 letters, digits and `.` `_` `-`, beginning with a letter, a digit or `_`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Name(Arc<str>);
+
+impl Name {
+    /// # Errors
+    /// The rule that the text breaks.
+    pub(crate) fn new(text: &str) -> Result<Name, InvalidName> {
+        let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        let mut bytes = text.bytes();
+        let valid = bytes.next().is_some_and(word)
+            && text.len() <= 64
+            && bytes.all(|byte| word(byte) || byte == b'.' || byte == b'-');
+        if valid { Ok(Name(text.into())) } else { Err(InvalidName(text.to_owned())) }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Text that is no [`Name`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is not a valid name: up to 64 letters, digits and . _ -, beginning with a letter, a digit or _"
+)]
+pub(crate) struct InvalidName(String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_can_be_a_part_of_a_target_and_of_a_file_name() {
+        for name in ["shop", "Shop-2", "_x", "a.b", &"a".repeat(64)] {
+            assert!(Name::new(name).is_ok(), "{name}");
+        }
+        for name in ["", ".", "..", "-x", "a/b", "a b", "a*", "ä", "a@b", &"a".repeat(65)] {
+            assert!(Name::new(name).is_err(), "{name}");
+        }
+    }
+}

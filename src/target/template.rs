@@ -1,0 +1,241 @@
+//! Text with placeholders, as `command`, `env`, `url`, `headers`, `json`, `form` and `body` have it.
+//! Only `{lower_case}` words are placeholders; every other brace is literal.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// Text with its placeholders found. Rendered by `deploy`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Template {
+    pub(crate) parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Literal(String),
+    Field(Field),
+    /// `{var.NAME}` with its value. (One whose value is a secret source is a `Secret`.)
+    Var(String),
+    Secret(SecretId),
+}
+
+/// The name a secret goes by inside tagship: its name in `[secrets]`, or one that `config` made
+/// for a variable whose value is a secret source.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SecretId(pub(crate) String);
+
+/// What a deployment is about, by the names of design: `{tag}`, `{previous_tag}`, ….
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Field {
+    Project,
+    Stage,
+    Target,
+    Registry,
+    Repository,
+    Image,
+    Tag,
+    Digest,
+    ImageDigest,
+    PreviousTag,
+    DeploymentId,
+    Attempt,
+}
+
+impl Field {
+    /// In the order in which they are documented.
+    pub(crate) const ALL: [Field; 12] = [
+        Field::Project,
+        Field::Stage,
+        Field::Target,
+        Field::Registry,
+        Field::Repository,
+        Field::Image,
+        Field::Tag,
+        Field::Digest,
+        Field::ImageDigest,
+        Field::PreviousTag,
+        Field::DeploymentId,
+        Field::Attempt,
+    ];
+
+    /// The placeholder's word: `previous_tag`. In capitals behind `TAGSHIP_`, the environment variable.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Field::Project => "project",
+            Field::Stage => "stage",
+            Field::Target => "target",
+            Field::Registry => "registry",
+            Field::Repository => "repository",
+            Field::Image => "image",
+            Field::Tag => "tag",
+            Field::Digest => "digest",
+            Field::ImageDigest => "image_digest",
+            Field::PreviousTag => "previous_tag",
+            Field::DeploymentId => "deployment_id",
+            Field::Attempt => "attempt",
+        }
+    }
+}
+
+/// What `{var.NAME}` and `{secret.NAME}` may name where a template stands.
+#[derive(Debug, Default)]
+pub(crate) struct Scope<'a> {
+    pub(crate) vars: BTreeMap<&'a str, Var<'a>>,
+    pub(crate) secrets: BTreeSet<&'a str>,
+}
+
+/// The value of a variable.
+#[derive(Debug)]
+pub(crate) enum Var<'a> {
+    Text(&'a str),
+    Secret(SecretId),
+}
+
+/// A placeholder that stands for nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UnknownPlaceholder {
+    /// What stands between the braces.
+    pub(crate) word: String,
+    /// What could stand there.
+    pub(crate) known: Vec<String>,
+}
+
+impl Template {
+    /// Finds the placeholders of `text`.
+    ///
+    /// # Errors
+    /// The first placeholder that is not known in this scope.
+    pub(crate) fn parse(text: &str, scope: &Scope<'_>) -> Result<Template, UnknownPlaceholder> {
+        let mut parts = Vec::new();
+        let mut literal = String::new();
+        let mut rest = text;
+        while let Some(start) = rest.find('{') {
+            let (before, braced) = rest.split_at(start);
+            literal.push_str(before);
+            match braced[1..].split_once('}').filter(|(word, _)| is_placeholder(word)) {
+                Some((word, after)) => {
+                    if !literal.is_empty() {
+                        parts.push(Part::Literal(std::mem::take(&mut literal)));
+                    }
+                    parts.push(scope.resolve(word)?);
+                    rest = after;
+                }
+                None => {
+                    literal.push('{');
+                    rest = &braced[1..];
+                }
+            }
+        }
+        literal.push_str(rest);
+        if !literal.is_empty() {
+            parts.push(Part::Literal(literal));
+        }
+        Ok(Template { parts })
+    }
+
+    /// Whether a secret is among the parts.
+    pub(crate) fn has_secret(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Secret(_)))
+    }
+}
+
+impl Scope<'_> {
+    fn resolve(&self, word: &str) -> Result<Part, UnknownPlaceholder> {
+        if let Some(name) = word.strip_prefix("var.") {
+            match self.vars.get(name) {
+                Some(Var::Text(value)) => return Ok(Part::Var((*value).to_owned())),
+                Some(Var::Secret(id)) => return Ok(Part::Secret(id.clone())),
+                None => {}
+            }
+        } else if let Some(name) = word.strip_prefix("secret.") {
+            if self.secrets.contains(name) {
+                return Ok(Part::Secret(SecretId(name.to_owned())));
+            }
+        } else if let Some(field) = Field::ALL.into_iter().find(|field| field.word() == word) {
+            return Ok(Part::Field(field));
+        }
+        let known = Field::ALL.iter().map(|field| field.word().to_owned());
+        let vars = self.vars.keys().map(|name| format!("var.{name}"));
+        let secrets = self.secrets.iter().map(|name| format!("secret.{name}"));
+        Err(UnknownPlaceholder { word: word.to_owned(), known: known.chain(vars).chain(secrets).collect() })
+    }
+}
+
+/// `lower_case`, or `lower_case.` and a name.
+fn is_placeholder(word: &str) -> bool {
+    let (head, name) = word.split_once('.').map_or((word, None), |(head, name)| (head, Some(name)));
+    let mut bytes = head.bytes();
+    bytes.next().is_some_and(|byte| byte.is_ascii_lowercase())
+        && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        && name.is_none_or(|name| {
+            !name.is_empty()
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        })
+}
+
+impl fmt::Display for SecretId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope() -> Scope<'static> {
+        Scope {
+            vars: BTreeMap::from([
+                ("app", Var::Text("abc")),
+                ("key", Var::Secret(SecretId("shop.key".into()))),
+            ]),
+            secrets: BTreeSet::from(["hook"]),
+        }
+    }
+
+    #[test]
+    fn placeholders_are_found_between_literals() {
+        let template = Template::parse("a {tag}/{var.app}{secret.hook}{var.key}!", &scope()).unwrap();
+        assert_eq!(
+            template.parts,
+            [
+                Part::Literal("a ".into()),
+                Part::Field(Field::Tag),
+                Part::Literal("/".into()),
+                Part::Var("abc".into()),
+                Part::Secret(SecretId("hook".into())),
+                Part::Secret(SecretId("shop.key".into())),
+                Part::Literal("!".into()),
+            ]
+        );
+        assert!(template.has_secret());
+    }
+
+    #[test]
+    fn every_other_brace_is_literal() {
+        for text in [
+            "{{.Config.Image}}",
+            r#"{"a": 1}"#,
+            "{",
+            "}",
+            "{}",
+            "{Tag}",
+            "{ tag }",
+            "${HOME}",
+            "{a b}",
+            "{a{",
+        ] {
+            let template = Template::parse(text, &scope()).unwrap();
+            assert_eq!(template.parts, [Part::Literal(text.into())], "{text}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_placeholder_is_an_error() {
+        for (text, word) in
+            [("{tagg}", "tagg"), ("x{var.b}", "var.b"), ("{secret.x}", "secret.x"), ("{env.x}", "env.x")]
+        {
+            assert_eq!(Template::parse(text, &scope()).unwrap_err().word, word);
+        }
+    }
+}
