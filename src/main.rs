@@ -7,6 +7,7 @@ mod policy;
 mod reference;
 mod registry;
 mod secret;
+mod store;
 mod target;
 
 fn main() {}

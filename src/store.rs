@@ -1,0 +1,191 @@
+//! The state file: SQLite with a rollback journal and `synchronous=FULL`. No transaction spans a
+//! request or a command. Beside it, `<state>.locks/`: one empty file a target, locked while a
+//! deployment of it runs.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the store is where SQLite and the state's files live"
+)]
+
+mod file;
+mod lock;
+mod migration;
+mod row;
+mod write;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, TransactionBehavior};
+
+pub(crate) use lock::Lock;
+pub(crate) use write::{Attempt, AttemptEnd, Write};
+
+use crate::plan::{DeploymentState, OpenDeployments, PollState};
+use crate::target::TargetId;
+
+/// An open state file. Shared by the threads of a run.
+#[derive(Debug)]
+pub(crate) struct Store {
+    connection: Mutex<Connection>,
+    /// For messages: the file, or `none`.
+    place: String,
+    locks: lock::Locks,
+}
+
+/// Why the state cannot be used. Each text names the file and says what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    #[error("{place}: {message}")]
+    Unusable { place: String, message: String },
+    #[error("{place}: {source}{}", advice(.source))]
+    Sqlite { place: String, source: rusqlite::Error },
+    #[error("{}: {source}", .path.display())]
+    File { path: PathBuf, source: std::io::Error },
+}
+
+/// What to do about an error of SQLite, where there is something to do.
+fn advice(error: &rusqlite::Error) -> &'static str {
+    use rusqlite::ErrorCode as Code;
+    match error.sqlite_error_code() {
+        Some(Code::DiskFull) => "; make room on that disk and poll again, nothing is lost",
+        Some(Code::ReadOnly) => "; the state file and its folder must be writable",
+        Some(Code::NotADatabase | Code::DatabaseCorrupt) => {
+            "; this is no state file of tagship, or a damaged one: restore a copy, or move it away and tell tagship what each stage runs (tagship mark)"
+        }
+        Some(Code::DatabaseBusy | Code::DatabaseLocked) => {
+            "; another process holds it for longer than 10 s: see who with `fuser`"
+        }
+        _ => "",
+    }
+}
+
+impl Store {
+    /// Opens the state file, or creates it with its folder (modes 0600 and 0700).
+    /// Gives back whether it was created, which is always to be said.
+    ///
+    /// # Errors
+    /// It is corrupt, newer than this program, read-only, or not to be created.
+    pub(crate) fn open(path: &Path) -> Result<(Store, bool), StoreError> {
+        let place = path.display().to_string();
+        let created = if path.exists() { false } else { file::create(path)? };
+        let connection = file::open(path)?;
+        let store = Store { connection: Mutex::new(connection), place, locks: lock::Locks::beside(path) };
+        migration::run(&mut store.connection(), &store.place)?;
+        Ok((store, created))
+    }
+
+    /// A state that is gone when the run is over: `state = "none"`.
+    ///
+    /// # Errors
+    /// No temporary folder for the locks.
+    pub(crate) fn nothing() -> Result<Store, StoreError> {
+        let connection = Connection::open_in_memory().map_err(|source| sqlite("none", source))?;
+        let store = Store {
+            connection: Mutex::new(connection),
+            place: "none".to_owned(),
+            locks: lock::Locks::temporary()?,
+        };
+        migration::run(&mut store.connection(), &store.place)?;
+        Ok(store)
+    }
+
+    /// A copy in memory of the state file, or of none where there is no file: for what must not write.
+    ///
+    /// # Errors
+    /// The file is corrupt, or newer than this program.
+    pub(crate) fn copy_of(path: &Path) -> Result<Store, StoreError> {
+        let store = Store::nothing()?;
+        if path.exists() {
+            file::copy(path, &mut store.connection())?;
+            migration::run(&mut store.connection(), &path.display().to_string())?;
+        }
+        Ok(Store { place: path.display().to_string(), ..store })
+    }
+
+    /// Every target's row, by one query.
+    ///
+    /// # Errors
+    /// The state file cannot be read, or holds what no tagship of this version wrote.
+    pub(crate) fn states(&self) -> Result<HashMap<TargetId, PollState>, StoreError> {
+        let connection = self.connection();
+        self.within(|| {
+            let mut statement = connection.prepare(&row::all_states())?;
+            let rows = statement.query_map([], |row| Ok((row::target_id(row)?, row::poll_state(row)?)))?;
+            rows.collect()
+        })
+    }
+
+    /// Every deployment that is not over, by target.
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn open_deployments(&self) -> Result<HashMap<TargetId, OpenDeployments>, StoreError> {
+        let connection = self.connection();
+        self.within(|| {
+            let mut statement = connection.prepare(&row::open_deployments())?;
+            let mut found: HashMap<TargetId, OpenDeployments> = HashMap::new();
+            for deployment in statement.query_map([], row::deployment)? {
+                let deployment = deployment?;
+                let open = found.entry(deployment.target.clone()).or_default();
+                match deployment.state {
+                    DeploymentState::Running => open.running = Some(deployment),
+                    _ => open.pending = Some(deployment),
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    /// The error of the last attempt of a deployment, if it failed.
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn last_error(&self, deployment_id: &str) -> Result<Option<String>, StoreError> {
+        let connection = self.connection();
+        self.within(|| row::last_error(&connection, deployment_id))
+    }
+
+    /// Does everything that `work` does in one transaction that was taken for writing from its start,
+    /// so that what it reads is what it changes.
+    ///
+    /// # Errors
+    /// Nothing of it happened.
+    pub(crate) fn write<T>(
+        &self,
+        work: impl FnOnce(&Write<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let mut connection = self.connection();
+        self.within(|| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let result = work(&Write::new(&transaction))?;
+            transaction.commit()?;
+            Ok(result)
+        })
+    }
+
+    /// Takes the target's lock, or gives None where another process has it (or a command that it left).
+    ///
+    /// # Errors
+    /// The lock's file cannot be made.
+    pub(crate) fn lock(&self, target: &TargetId) -> Result<Option<Lock>, StoreError> {
+        self.locks.take(target)
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        // A panic ends the process; a poisoned lock cannot be seen.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn within<T>(&self, work: impl FnOnce() -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        work().map_err(|source| sqlite(&self.place, source))
+    }
+}
+
+fn sqlite(place: &str, source: rusqlite::Error) -> StoreError {
+    StoreError::Sqlite { place: place.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! The state's file: made whole or not at all, and never mistaken for another program's.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::backup::Backup;
+use rusqlite::{Connection, OpenFlags};
+
+use super::{StoreError, migration, sqlite};
+
+/// How long another process may hold the state (its transactions take milliseconds).
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Makes a new state file. It gets its name only when it is complete, so that a crash in between
+/// leaves no empty file that would look like a state without targets.
+///
+/// False: another process made it meanwhile.
+pub(super) fn create(path: &Path) -> Result<bool, StoreError> {
+    let folder = folder_of(path);
+    make_private(&folder)?;
+    let at = |source| StoreError::File { path: path.to_owned(), source };
+    let unfinished = tempfile::Builder::new().prefix(".tagship-").tempfile_in(&folder).map_err(at)?;
+    let place = path.display().to_string();
+    let mut connection = Connection::open(unfinished.path()).map_err(|source| sqlite(&place, source))?;
+    migration::run(&mut connection, &place)?;
+    drop(connection);
+    let made = match unfinished.persist_noclobber(path) {
+        Ok(_) => true,
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => false,
+        Err(error) => return Err(at(error.error)),
+    };
+    fs::File::open(&folder).and_then(|folder| folder.sync_all()).map_err(at)?;
+    Ok(made)
+}
+
+/// Opens an existing state file for reading and writing.
+pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
+    let place = path.display().to_string();
+    refuse_empty(path)?;
+    let open = || {
+        let connection = Connection::open_with_flags(
+            path,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        let read_only = connection.is_readonly("main")?;
+        Ok((connection, read_only))
+    };
+    match open().map_err(|source| sqlite(&place, source))? {
+        (connection, false) => Ok(connection),
+        (_, true) => Err(StoreError::Unusable {
+            place,
+            message: "the state file is read-only; tagship must be able to write it and its folder"
+                .to_owned(),
+        }),
+    }
+}
+
+/// Copies a state file into the connection, without writing to it.
+pub(super) fn copy(path: &Path, into: &mut Connection) -> Result<(), StoreError> {
+    refuse_empty(path)?;
+    let mut copy = || {
+        let from = Connection::open_with_flags(
+            path,
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )?;
+        from.busy_timeout(BUSY_TIMEOUT)?;
+        Backup::new(&from, into)?.run_to_completion(i32::MAX, Duration::ZERO, None)
+    };
+    copy().map_err(|source| sqlite(&path.display().to_string(), source))
+}
+
+/// SQLite takes a file of no length for a new database: a disk that was full must not look like a first poll.
+fn refuse_empty(path: &Path) -> Result<(), StoreError> {
+    let length =
+        fs::metadata(path).map_err(|source| StoreError::File { path: path.to_owned(), source })?.len();
+    if length > 0 {
+        return Ok(());
+    }
+    Err(StoreError::Unusable {
+        place: path.display().to_string(),
+        message: "the state file is empty; restore a copy, or remove it to begin with a first poll"
+            .to_owned(),
+    })
+}
+
+/// Makes a folder and those above it where they are missing, the folder itself with mode 0700.
+pub(super) fn make_private(folder: &Path) -> Result<(), StoreError> {
+    let at = |source| StoreError::File { path: folder.to_owned(), source };
+    if folder.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(at)?;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(at)
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}

@@ -1,0 +1,67 @@
+//! A target's lock: an empty file, locked while a deployment of the target runs, and never unlinked
+//! (a name that can vanish could be locked twice).
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::{StoreError, file};
+use crate::target::TargetId;
+
+/// The folder of the locks.
+#[derive(Debug)]
+pub(super) enum Locks {
+    Beside(PathBuf),
+    /// Removed with the run that made it.
+    Temporary(tempfile::TempDir),
+}
+
+/// A lock that is held. The lock's file is what commands get as their standard input, so that an
+/// orphaned command holds it on; unlocking is explicit, so that a daemon which a command leaves
+/// behind holds nothing.
+#[derive(Debug)]
+pub(crate) struct Lock(File);
+
+impl Locks {
+    pub(super) fn beside(state: &Path) -> Locks {
+        let mut folder = state.as_os_str().to_owned();
+        folder.push(".locks");
+        Locks::Beside(folder.into())
+    }
+
+    pub(super) fn temporary() -> Result<Locks, StoreError> {
+        let made = tempfile::Builder::new().prefix("tagship-").tempdir();
+        made.map(Locks::Temporary).map_err(|source| StoreError::File { path: std::env::temp_dir(), source })
+    }
+
+    pub(super) fn take(&self, target: &TargetId) -> Result<Option<Lock>, StoreError> {
+        let folder = match self {
+            Locks::Beside(folder) => folder.as_path(),
+            Locks::Temporary(folder) => folder.path(),
+        };
+        file::make_private(folder)?;
+        // Names have no '@': two targets never share a file.
+        let path = folder.join(format!("{}@{}", target.project, target.stage));
+        let at = |source| StoreError::File { path: path.clone(), source };
+        let file =
+            OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path).map_err(at)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Lock(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(at(error)),
+        }
+    }
+}
+
+impl Lock {
+    pub(crate) fn file(&self) -> &File {
+        &self.0
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing would do, were it not for copies that a command's descendants may keep.
+        let _ = self.0.unlock();
+    }
+}

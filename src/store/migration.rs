@@ -1,0 +1,119 @@
+//! The tables, as numbered steps that are appended and never edited. The number reached is SQLite's
+//! `user_version`; `application_id` tells the file from another program's.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::{StoreError, sqlite};
+
+/// "tags" in ASCII.
+const APPLICATION_ID: i64 = 0x7461_6773;
+
+const MIGRATIONS: &[&str] = &[
+    // 1
+    "CREATE TABLE poll_state (
+        project TEXT NOT NULL,
+        stage TEXT NOT NULL,
+        rule TEXT,
+        last_polled_tag TEXT,
+        high_water_tag TEXT,
+        high_water_pushed_at TEXT,
+        high_water_sequence INTEGER,
+        high_water_digest TEXT,
+        deployed_tag TEXT,
+        deployed_digest TEXT,
+        deployed_at TEXT,
+        deployed_by TEXT,
+        tags_listed INTEGER NOT NULL,
+        polled_at TEXT,
+        checked_at TEXT,
+        failing_since TEXT,
+        failing_count INTEGER NOT NULL,
+        failing_told_at TEXT,
+        failing_code TEXT,
+        failing_message TEXT,
+        told_status TEXT,
+        told_tag TEXT,
+        left_at TEXT,
+        PRIMARY KEY (project, stage)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE deployment (
+        id TEXT NOT NULL PRIMARY KEY,
+        project TEXT NOT NULL,
+        stage TEXT NOT NULL,
+        registry TEXT NOT NULL,
+        repository TEXT NOT NULL,
+        tag TEXT NOT NULL,
+        digest TEXT,
+        previous_tag TEXT,
+        decided_by TEXT NOT NULL,
+        state TEXT NOT NULL,
+        attempts INTEGER NOT NULL,
+        created_at TEXT NOT NULL,
+        ended_at TEXT,
+        reason TEXT,
+        high_water_before TEXT
+    ) STRICT;
+    CREATE UNIQUE INDEX deployment_pending ON deployment (project, stage) WHERE state = 'pending';
+    CREATE UNIQUE INDEX deployment_running ON deployment (project, stage) WHERE state = 'running';
+    CREATE INDEX deployment_of_target ON deployment (project, stage, created_at);
+    CREATE INDEX deployment_ended ON deployment (ended_at) WHERE ended_at IS NOT NULL;
+
+    CREATE TABLE attempt (
+        deployment_id TEXT NOT NULL REFERENCES deployment (id) ON DELETE CASCADE,
+        number INTEGER NOT NULL,
+        started_at TEXT NOT NULL,
+        ended_at TEXT,
+        exit_status INTEGER,
+        http_status INTEGER,
+        error_code TEXT,
+        error TEXT,
+        output TEXT,
+        PRIMARY KEY (deployment_id, number)
+    ) STRICT, WITHOUT ROWID;",
+];
+
+/// Brings the tables up to this program's version. Writes nothing where they are.
+pub(super) fn run(connection: &mut Connection, place: &str) -> Result<(), StoreError> {
+    let unusable = |message: String| StoreError::Unusable { place: place.to_owned(), message };
+    let known = i64::try_from(MIGRATIONS.len()).expect("a handful of migrations");
+    let version = inspect(connection).map_err(|source| sqlite(place, source))?;
+    match version {
+        Version::Foreign => Err(unusable(
+            "this is another program's SQLite file; choose another place for the state".to_owned(),
+        )),
+        Version::Ours(version) if version > known => Err(unusable(format!(
+            "the state file has version {version}, and this tagship knows up to {known}: it was written by a newer tagship; use that one, or restore the copy from before the update"
+        ))),
+        Version::Ours(version) if version == known => Ok(()),
+        Version::Ours(_) => migrate(connection).map_err(|source| sqlite(place, source)),
+    }
+}
+
+enum Version {
+    Ours(i64),
+    Foreign,
+}
+
+fn inspect(connection: &Connection) -> rusqlite::Result<Version> {
+    connection.pragma_update(None, "foreign_keys", "ON")?;
+    let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let version = number("user_version")?;
+    let application = number("application_id")?;
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let fresh = version == 0 && application == 0 && tables == 0;
+    Ok(if fresh || application == APPLICATION_ID { Version::Ours(version) } else { Version::Foreign })
+}
+
+fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Read again: another process may have done it while this one waited.
+    let done: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let done = usize::try_from(done).unwrap_or(0);
+    for migration in MIGRATIONS.iter().skip(done) {
+        transaction.execute_batch(migration)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX))?;
+    transaction.commit()
+}

@@ -1,0 +1,176 @@
+//! Rows and what they mean. Text that cannot be what a column holds is an error, never a default.
+
+use std::error::Error;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use crate::plan::{Deployed, Deployment, Failing, Failure, PollState, Told};
+use crate::reference::{Digest, ListedTag, Repository, Tag};
+use crate::target::{Name, TargetId};
+
+const STATE_COLUMNS: &str = "project, stage, rule, last_polled_tag, high_water_tag, high_water_pushed_at, \
+    high_water_sequence, high_water_digest, deployed_tag, deployed_digest, deployed_at, deployed_by, tags_listed, \
+    polled_at, checked_at, failing_since, failing_count, failing_told_at, failing_code, failing_message, \
+    told_status, told_tag";
+
+const DEPLOYMENT_COLUMNS: &str = "id, project, stage, registry, repository, tag, digest, previous_tag, decided_by, \
+    state, attempts, created_at, high_water_before";
+
+pub(super) fn all_states() -> String {
+    format!("SELECT {STATE_COLUMNS} FROM poll_state")
+}
+
+pub(super) fn one_state() -> String {
+    format!("SELECT {STATE_COLUMNS} FROM poll_state WHERE project = ?1 AND stage = ?2")
+}
+
+pub(super) fn save_state() -> String {
+    let places: Vec<String> =
+        (1..=STATE_COLUMNS.split(", ").count()).map(|number| format!("?{number}")).collect();
+    format!("INSERT OR REPLACE INTO poll_state ({STATE_COLUMNS}) VALUES ({})", places.join(", "))
+}
+
+pub(super) fn open_deployments() -> String {
+    format!("SELECT {DEPLOYMENT_COLUMNS} FROM deployment WHERE state IN ('pending', 'running')")
+}
+
+pub(super) fn open_deployments_of_target() -> String {
+    format!("{} AND project = ?1 AND stage = ?2", open_deployments())
+}
+
+pub(super) fn one_deployment() -> String {
+    format!("SELECT {DEPLOYMENT_COLUMNS} FROM deployment WHERE id = ?1")
+}
+
+pub(super) fn insert_deployment() -> String {
+    let places: Vec<String> =
+        (1..=DEPLOYMENT_COLUMNS.split(", ").count()).map(|number| format!("?{number}")).collect();
+    format!("INSERT INTO deployment ({DEPLOYMENT_COLUMNS}) VALUES ({})", places.join(", "))
+}
+
+pub(super) fn last_error(connection: &Connection, deployment_id: &str) -> rusqlite::Result<Option<String>> {
+    let query = "SELECT error FROM attempt WHERE deployment_id = ?1 ORDER BY number DESC LIMIT 1";
+    Ok(connection.query_row(query, [deployment_id], |row| row.get(0)).optional()?.flatten())
+}
+
+pub(super) fn target_id(row: &Row<'_>) -> rusqlite::Result<TargetId> {
+    Ok(TargetId { project: parsed(row, "project", Name::new)?, stage: parsed(row, "stage", Name::new)? })
+}
+
+pub(super) fn poll_state(row: &Row<'_>) -> rusqlite::Result<PollState> {
+    Ok(PollState {
+        rule: row.get("rule")?,
+        last_polled_tag: optional(row, "last_polled_tag", Tag::new)?,
+        high_water: high_water(row)?,
+        deployed: deployed(row)?,
+        tags_listed: row.get::<_, u32>("tags_listed")? as usize,
+        polled_at: optional(row, "polled_at", Timestamp::from_str)?,
+        checked_at: optional(row, "checked_at", Timestamp::from_str)?,
+        failing: failing(row)?,
+        told: match optional(row, "told_status", FromStr::from_str)? {
+            Some(status) => Some(Told { status, tag: optional(row, "told_tag", Tag::new)? }),
+            None => None,
+        },
+    })
+}
+
+fn high_water(row: &Row<'_>) -> rusqlite::Result<Option<ListedTag>> {
+    let Some(tag) = optional(row, "high_water_tag", Tag::new)? else {
+        return Ok(None);
+    };
+    Ok(Some(ListedTag {
+        tag,
+        pushed_at: optional(row, "high_water_pushed_at", Timestamp::from_str)?,
+        sequence: row.get("high_water_sequence")?,
+        digest: optional(row, "high_water_digest", Digest::new)?,
+    }))
+}
+
+fn deployed(row: &Row<'_>) -> rusqlite::Result<Option<Deployed>> {
+    let Some(tag) = optional(row, "deployed_tag", Tag::new)? else {
+        return Ok(None);
+    };
+    Ok(Some(Deployed {
+        tag,
+        digest: optional(row, "deployed_digest", Digest::new)?,
+        at: parsed(row, "deployed_at", Timestamp::from_str)?,
+        by: parsed(row, "deployed_by", FromStr::from_str)?,
+    }))
+}
+
+fn failing(row: &Row<'_>) -> rusqlite::Result<Option<Failing>> {
+    let Some(since) = optional(row, "failing_since", Timestamp::from_str)? else {
+        return Ok(None);
+    };
+    let failure = Failure {
+        code: parsed(row, "failing_code", FromStr::from_str)?,
+        message: row.get("failing_message")?,
+    };
+    let told_at = optional(row, "failing_told_at", Timestamp::from_str)?;
+    Ok(Some(Failing { since, count: row.get("failing_count")?, told_at, failure }))
+}
+
+pub(super) fn deployment(row: &Row<'_>) -> rusqlite::Result<Deployment> {
+    Ok(Deployment {
+        id: row.get("id")?,
+        target: target_id(row)?,
+        registry: parsed(row, "registry", Name::new)?,
+        repository: parsed(row, "repository", Repository::new)?,
+        tag: parsed(row, "tag", Tag::new)?,
+        digest: optional(row, "digest", Digest::new)?,
+        previous_tag: optional(row, "previous_tag", Tag::new)?,
+        by: parsed(row, "decided_by", FromStr::from_str)?,
+        state: parsed(row, "state", FromStr::from_str)?,
+        attempts: row.get("attempts")?,
+        created_at: parsed(row, "created_at", Timestamp::from_str)?,
+        high_water_before: optional(row, "high_water_before", listed_from_json)?,
+    })
+}
+
+/// A listed tag in one column: `{"tag": …, "pushed_at": …, "sequence": …, "digest": …}`.
+pub(super) fn listed_to_json(listed: &ListedTag) -> String {
+    serde_json::json!({
+        "tag": listed.tag.as_str(),
+        "pushed_at": listed.pushed_at.map(|moment| moment.to_string()),
+        "sequence": listed.sequence,
+        "digest": listed.digest.as_ref().map(Digest::as_str),
+    })
+    .to_string()
+}
+
+fn listed_from_json(text: &str) -> Result<ListedTag, Box<dyn Error + Send + Sync>> {
+    let value: serde_json::Value = serde_json::from_str(text)?;
+    let text_of = |key: &str| value[key].as_str();
+    Ok(ListedTag {
+        tag: Tag::new(text_of("tag").unwrap_or_default())?,
+        pushed_at: text_of("pushed_at").map(Timestamp::from_str).transpose()?,
+        sequence: value["sequence"].as_i64(),
+        digest: text_of("digest").map(Digest::new).transpose()?,
+    })
+}
+
+fn parsed<T, E: Into<Box<dyn Error + Send + Sync>>>(
+    row: &Row<'_>,
+    column: &str,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    parse(&text).map_err(|error| unreadable(row, column, error.into()))
+}
+
+fn optional<T, E: Into<Box<dyn Error + Send + Sync>>>(
+    row: &Row<'_>,
+    column: &str,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> rusqlite::Result<Option<T>> {
+    let text: Option<String> = row.get(column)?;
+    text.map(|text| parse(&text)).transpose().map_err(|error| unreadable(row, column, error.into()))
+}
+
+fn unreadable(row: &Row<'_>, column: &str, error: Box<dyn Error + Send + Sync>) -> rusqlite::Error {
+    let index = row.as_ref().column_index(column).unwrap_or_default();
+    rusqlite::Error::FromSqlConversionFailure(index, Type::Text, error)
+}

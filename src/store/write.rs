@@ -1,0 +1,208 @@
+//! What can be done within one write transaction.
+
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use super::row;
+use crate::plan::{Deployment, DeploymentState, ErrorCode, OpenDeployments, PollState};
+use crate::reference::Digest;
+use crate::target::TargetId;
+
+/// A transaction under way. Nothing of it is visible, or kept, until it is over.
+pub(crate) struct Write<'a>(&'a Transaction<'a>);
+
+/// Which attempt of which deployment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attempt<'a> {
+    pub(crate) deployment_id: &'a str,
+    /// From 1.
+    pub(crate) number: u32,
+}
+
+/// How an attempt ended; no error: it succeeded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AttemptEnd<'a> {
+    pub(crate) exit_status: Option<i32>,
+    pub(crate) http_status: Option<u16>,
+    pub(crate) error: Option<(ErrorCode, &'a str)>,
+}
+
+impl<'a> Write<'a> {
+    pub(super) fn new(transaction: &'a Transaction<'a>) -> Write<'a> {
+        Write(transaction)
+    }
+
+    pub(crate) fn state(&self, id: &TargetId) -> rusqlite::Result<Option<PollState>> {
+        let mut statement = self.0.prepare_cached(&row::one_state())?;
+        statement.query_row(params![id.project.as_str(), id.stage.as_str()], row::poll_state).optional()
+    }
+
+    pub(crate) fn save_state(&self, id: &TargetId, state: &PollState) -> rusqlite::Result<()> {
+        let high_water = state.high_water.as_ref();
+        let deployed = state.deployed.as_ref();
+        let failing = state.failing.as_ref();
+        let told = state.told.as_ref();
+        self.0.prepare_cached(&row::save_state())?.execute(params![
+            id.project.as_str(),
+            id.stage.as_str(),
+            state.rule,
+            state.last_polled_tag.as_ref().map(|tag| tag.as_str()),
+            high_water.map(|listed| listed.tag.as_str()),
+            high_water.and_then(|listed| listed.pushed_at).map(|moment| moment.to_string()),
+            high_water.and_then(|listed| listed.sequence),
+            high_water.and_then(|listed| listed.digest.as_ref()).map(Digest::as_str),
+            deployed.map(|deployed| deployed.tag.as_str()),
+            deployed.and_then(|deployed| deployed.digest.as_ref()).map(Digest::as_str),
+            deployed.map(|deployed| text(deployed.at)),
+            deployed.map(|deployed| deployed.by.as_str()),
+            u32::try_from(state.tags_listed).unwrap_or(u32::MAX),
+            state.polled_at.map(text),
+            state.checked_at.map(text),
+            failing.map(|failing| text(failing.since)),
+            failing.map_or(0, |failing| failing.count),
+            failing.and_then(|failing| failing.told_at).map(text),
+            failing.map(|failing| failing.failure.code.as_str()),
+            failing.map(|failing| failing.failure.message.as_str()),
+            told.map(|told| told.status.as_str()),
+            told.and_then(|told| told.tag.as_ref()).map(|tag| tag.as_str()),
+        ])?;
+        Ok(())
+    }
+
+    pub(crate) fn open_deployments(&self, id: &TargetId) -> rusqlite::Result<OpenDeployments> {
+        let mut statement = self.0.prepare_cached(&row::open_deployments_of_target())?;
+        let mut open = OpenDeployments::default();
+        for deployment in
+            statement.query_map(params![id.project.as_str(), id.stage.as_str()], row::deployment)?
+        {
+            let deployment = deployment?;
+            match deployment.state {
+                DeploymentState::Running => open.running = Some(deployment),
+                _ => open.pending = Some(deployment),
+            }
+        }
+        Ok(open)
+    }
+
+    pub(crate) fn deployment(&self, id: &str) -> rusqlite::Result<Option<Deployment>> {
+        self.0.prepare_cached(&row::one_deployment())?.query_row([id], row::deployment).optional()
+    }
+
+    pub(crate) fn insert_deployment(&self, deployment: &Deployment) -> rusqlite::Result<()> {
+        self.0.prepare_cached(&row::insert_deployment())?.execute(params![
+            deployment.id,
+            deployment.target.project.as_str(),
+            deployment.target.stage.as_str(),
+            deployment.registry.as_str(),
+            deployment.repository.as_str(),
+            deployment.tag.as_str(),
+            deployment.digest.as_ref().map(Digest::as_str),
+            deployment.previous_tag.as_ref().map(|tag| tag.as_str()),
+            deployment.by.as_str(),
+            deployment.state.as_str(),
+            deployment.attempts,
+            text(deployment.created_at),
+            deployment.high_water_before.as_ref().map(row::listed_to_json),
+        ])?;
+        Ok(())
+    }
+
+    /// Ends a deployment without (another) attempt, or after its last one.
+    pub(crate) fn end_deployment(
+        &self,
+        id: &str,
+        state: DeploymentState,
+        reason: Option<&str>,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let query = "UPDATE deployment SET state = ?2, reason = ?3, ended_at = ?4 WHERE id = ?1";
+        self.0.prepare_cached(query)?.execute(params![id, state.as_str(), reason, text(now)])?;
+        Ok(())
+    }
+
+    /// The deployment is to be tried again.
+    pub(crate) fn set_pending(&self, id: &str) -> rusqlite::Result<()> {
+        let query = "UPDATE deployment SET state = 'pending' WHERE id = ?1";
+        self.0.prepare_cached(query)?.execute(params![id])?;
+        Ok(())
+    }
+
+    pub(crate) fn set_digest(&self, id: &str, digest: &Digest) -> rusqlite::Result<()> {
+        let query = "UPDATE deployment SET digest = ?2 WHERE id = ?1";
+        self.0.prepare_cached(query)?.execute(params![id, digest.as_str()])?;
+        Ok(())
+    }
+
+    /// Makes the deployment running and counts the attempt, before anything acts.
+    pub(crate) fn begin_attempt(&self, attempt: Attempt<'_>, now: Timestamp) -> rusqlite::Result<()> {
+        let query = "UPDATE deployment SET state = 'running', attempts = ?2 WHERE id = ?1";
+        self.0.prepare_cached(query)?.execute(params![attempt.deployment_id, attempt.number])?;
+        let query = "INSERT OR REPLACE INTO attempt (deployment_id, number, started_at) VALUES (?1, ?2, ?3)";
+        self.0.prepare_cached(query)?.execute(params![attempt.deployment_id, attempt.number, text(now)])?;
+        Ok(())
+    }
+
+    pub(crate) fn end_attempt(
+        &self,
+        attempt: Attempt<'_>,
+        end: AttemptEnd<'_>,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let query = "UPDATE attempt SET ended_at = ?3, exit_status = ?4, http_status = ?5, error_code = ?6, error = ?7
+             WHERE deployment_id = ?1 AND number = ?2";
+        self.0.prepare_cached(query)?.execute(params![
+            attempt.deployment_id,
+            attempt.number,
+            text(now),
+            end.exit_status,
+            end.http_status,
+            end.error.map(|(code, _)| code.as_str()),
+            end.error.map(|(_, message)| message),
+        ])?;
+        Ok(())
+    }
+
+    /// Nothing was started: the attempt is not counted.
+    pub(crate) fn withdraw_attempt(&self, attempt: Attempt<'_>) -> rusqlite::Result<()> {
+        let query = "UPDATE deployment SET attempts = ?2 WHERE id = ?1";
+        self.0
+            .prepare_cached(query)?
+            .execute(params![attempt.deployment_id, attempt.number.saturating_sub(1)])?;
+        Ok(())
+    }
+
+    /// Written after the outcome, in a transaction of its own: a full disk must not lose an outcome.
+    pub(crate) fn set_output(&self, attempt: Attempt<'_>, output: &str) -> rusqlite::Result<()> {
+        let query = "UPDATE attempt SET output = ?3 WHERE deployment_id = ?1 AND number = ?2";
+        self.0.prepare_cached(query)?.execute(params![attempt.deployment_id, attempt.number, output])?;
+        Ok(())
+    }
+
+    /// Notes which rows belong to no target of the configuration, and gives back those that were not noted before.
+    pub(crate) fn note_left(
+        &self,
+        is_configured: impl Fn(&TargetId) -> bool,
+        now: Timestamp,
+    ) -> rusqlite::Result<Vec<TargetId>> {
+        let mut statement = self.0.prepare("SELECT project, stage FROM poll_state WHERE left_at IS NULL")?;
+        let ids: Vec<TargetId> = statement.query_map([], row::target_id)?.collect::<Result<_, _>>()?;
+        let left: Vec<TargetId> = ids.into_iter().filter(|id| !is_configured(id)).collect();
+        for id in &left {
+            let query = "UPDATE poll_state SET left_at = ?3 WHERE project = ?1 AND stage = ?2";
+            self.0.execute(query, params![id.project.as_str(), id.stage.as_str(), text(now)])?;
+        }
+        Ok(left)
+    }
+
+    /// Forgets deployments that were over before this moment.
+    pub(crate) fn prune(&self, before: Timestamp) -> rusqlite::Result<()> {
+        // Times are written alike (UTC, milliseconds), so that text sorts as time.
+        self.0.execute("DELETE FROM deployment WHERE ended_at < ?1", [text(before)])?;
+        Ok(())
+    }
+}
+
+/// A moment as the state has it: UTC, with milliseconds, sortable as text.
+fn text(moment: Timestamp) -> String {
+    format!("{moment:.3}")
+}
