@@ -1,13 +1,42 @@
 //! tagship ships new container image tags to the stages that wait for them.
+//!
+//! `main` parses the arguments, calls the command, prints a fatal error, and exits.
 
+mod cli;
+mod command;
 mod config;
 mod deploy;
 mod plan;
 mod policy;
+mod poll;
 mod reference;
 mod registry;
+mod report;
 mod secret;
 mod store;
 mod target;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use command::Exit;
+use report::Console;
+
+fn main() -> ExitCode {
+    let Cli { global, command } = Cli::parse();
+    Console::set_color(command::color(global.color));
+    let result = match command {
+        Command::Poll(arguments) => command::poll(&global, &arguments),
+        Command::Status(arguments) => command::status(&global, &arguments),
+        Command::Check(arguments) => command::check(&global, &arguments),
+        Command::Mark(arguments) => command::mark(&global, &arguments),
+        Command::Generate(arguments) => command::generate(&arguments),
+    };
+    let exit = result.unwrap_or_else(|error| {
+        Console::new().error(&format!("{error:#}"));
+        Exit::Unusable
+    });
+    ExitCode::from(exit.status())
+}

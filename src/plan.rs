@@ -2,19 +2,21 @@
 //!
 //! The rules are numbered as in the guarantees ("Deciding"); each function names the one it carries out.
 
+mod mark;
 mod state;
 mod status;
 mod telling;
 
+pub(crate) use mark::{Mark, mark};
 pub(crate) use state::{
-    DecidedBy, Deployed, Deployment, DeploymentState, Failing, InvalidWord, OpenDeployments, PollState, Told,
+    DecidedBy, Deployed, Deployment, DeploymentState, Failing, OpenDeployments, PollState, Told,
 };
 pub(crate) use status::{ErrorCode, Failure, Status};
-pub(crate) use telling::tell;
+pub(crate) use telling::{Audience, tell};
 
 use jiff::Timestamp;
 
-use crate::policy::{Candidate, Selection};
+use crate::policy::{Candidate, Order, Selection};
 use crate::reference::{ListedTag, Tag};
 use crate::target::{FirstPoll, Target};
 
@@ -59,6 +61,13 @@ pub(crate) fn decide(
     next.checked_at = Some(now);
     next.failing = None;
     let newest = selection.newest();
+    if let Some(high_water) = next.high_water.as_mut().filter(|listed| is_timeless(listed, target))
+        && let Some(listed) = selection.find(&high_water.tag)
+    {
+        // `mark` knew the tag only by its name.
+        high_water.pushed_at = listed.pushed_at;
+        high_water.sequence = listed.sequence;
+    }
     next.last_polled_tag = newest.map(|candidate| candidate.listed.tag.clone());
     let poll = Poll { target, selection, open };
     match known_rule {
@@ -99,9 +108,24 @@ impl Decision {
         self.reason = reason;
         self.state.high_water = before.and_then(|before| before.high_water.clone());
         self.deploy = None;
-        self.drop_pending = None;
         self
     }
+}
+
+/// Whether a target is to be polled by `--due`: checked longer ago than 90 % of its interval (cron is
+/// never exact), or with a deployment that waits to be tried again.
+pub(crate) fn is_due(
+    target: &Target,
+    state: Option<&PollState>,
+    open: &OpenDeployments,
+    now: Timestamp,
+) -> bool {
+    let Some(checked_at) = state.and_then(|state| state.checked_at) else {
+        return true;
+    };
+    let elapsed = now.duration_since(checked_at);
+    // A check in the future: a clock was wrong.
+    elapsed.is_negative() || elapsed.unsigned_abs() >= target.interval.mul_f64(0.9) || open.pending.is_some()
 }
 
 /// The rule a target is decided by, as the state remembers it.
@@ -119,6 +143,11 @@ fn emptied(target: &Target, state: &PollState, now: Timestamp) -> Decision {
         ),
     };
     decide_failed(Some(state), failure, now)
+}
+
+/// Whether a tag has no place in its target's order for want of its push time.
+fn is_timeless(listed: &ListedTag, target: &Target) -> bool {
+    target.policy.order() == Order::Newest && listed.pushed_at.is_none()
 }
 
 /// One target's poll: what does not change while its rules are gone through.
@@ -159,6 +188,13 @@ impl Poll<'_> {
         let Some(high_water) = self.high_water(&next) else {
             return self.newer(next);
         };
+        if is_timeless(&high_water.listed, self.target) && newest.listed.pushed_at.is_some() {
+            let why = format!(
+                "{} was marked, but is not listed, so what came after it cannot be told",
+                high_water.listed.tag
+            );
+            return self.baseline(next, &why);
+        }
         if self.newest_after(&high_water).is_some() {
             self.newer(next)
         } else if high_water.is_newer_than(newest) && newest.listed.tag != high_water.listed.tag {

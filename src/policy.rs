@@ -143,6 +143,10 @@ impl Selection {
         self.candidates.first()
     }
 
+    pub(crate) fn find(&self, _tag: &Tag) -> Option<&ListedTag> {
+        None
+    }
+
     /// Whether a tag that was asked about is listed; None for any other tag.
     pub(crate) fn is_listed(&self, tag: &Tag) -> Option<bool> {
         if self.present.contains(tag) { Some(true) } else { self.absent.contains(tag).then_some(false) }

@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
 
 pub(crate) use lock::Lock;
@@ -136,6 +137,25 @@ impl Store {
             }
             Ok(found)
         })
+    }
+
+    /// Rows of targets that are no longer configured, each given back once. Writes only when there are such.
+    ///
+    /// # Errors
+    /// The state cannot be read or written.
+    pub(crate) fn name_left_targets(
+        &self,
+        is_configured: impl Fn(&TargetId) -> bool,
+        now: Timestamp,
+    ) -> Result<Vec<TargetId>, StoreError> {
+        let left = {
+            let connection = self.connection();
+            self.within(|| row::left_targets(&connection, &is_configured))?
+        };
+        if !left.is_empty() {
+            self.write(|write| left.iter().try_for_each(|id| write.note_left(id, now)))?;
+        }
+        Ok(left)
     }
 
     /// The error of the last attempt of a deployment, if it failed.

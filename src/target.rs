@@ -1,6 +1,7 @@
 //! A target is one project/stage: where its image comes from, which tags it takes, and how it is
 //! deployed. Built by `config`, read by everything else; plain data.
 
+pub(crate) mod filter;
 pub(crate) mod step;
 pub(crate) mod template;
 

@@ -24,7 +24,9 @@ pub(crate) struct PollState {
     pub(crate) checked_at: Option<Timestamp>,
     /// Polls that failed since the last successful one.
     pub(crate) failing: Option<Failing>,
-    /// What the last successful poll said, so that people are told what changes.
+    /// What the last successful poll (or its deployment) came to.
+    pub(crate) status: Option<Status>,
+    /// What people were last told, so that they are told what changes.
     pub(crate) told: Option<Told>,
 }
 

@@ -32,27 +32,43 @@ fn is_news(
     }
 }
 
+/// Who gets what a run prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// Cron's mail: nothing that was said before.
+    Mail,
+    /// Someone at a terminal, or the log of a CI job: outages are said every time.
+    Person,
+    /// A program that reads every target of every run. It takes no news away from people.
+    Machine,
+}
+
 /// Notes in the decision's state what people are told by it, and says whether it is news.
 ///
-/// `before`: the state that was decided on. `to_all`: every line is printed, whether news or not
-/// (a terminal, `CI`, `-v`).
+/// `before`: the state that was decided on.
 pub(crate) fn tell(
     decision: &mut Decision,
     before: Option<&PollState>,
-    to_all: bool,
+    audience: Audience,
     now: Timestamp,
 ) -> bool {
     let told = before.and_then(|before| before.told.as_ref());
     let (status, tag) = (decision.status, decision.latest_tag.clone());
     let state = &mut decision.state;
     let recovered = state.failing.is_none() && is_recovery(before.and_then(|before| before.failing.as_ref()));
-    let news = is_news(status, tag.as_ref(), told, state.failing.as_ref(), now);
+    let insisted = audience == Audience::Person && status == Status::Unknown;
+    let news = insisted || recovered || is_news(status, tag.as_ref(), told, state.failing.as_ref(), now);
     match &mut state.failing {
-        Some(failing) if news || to_all => failing.told_at = Some(now),
+        Some(failing) if news && audience != Audience::Machine => failing.told_at = Some(now),
         Some(_) => {}
-        None => state.told = Some(Told { status, tag }),
+        None => {
+            state.status = Some(status);
+            if audience != Audience::Machine {
+                state.told = Some(Told { status, tag });
+            }
+        }
     }
-    news || recovered
+    news
 }
 
 /// Whether a success ends an outage that people were told of.

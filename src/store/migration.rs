@@ -31,6 +31,7 @@ const MIGRATIONS: &[&str] = &[
         failing_told_at TEXT,
         failing_code TEXT,
         failing_message TEXT,
+        status TEXT,
         told_status TEXT,
         told_tag TEXT,
         left_at TEXT,

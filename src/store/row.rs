@@ -14,7 +14,7 @@ use crate::target::{Name, TargetId};
 const STATE_COLUMNS: &str = "project, stage, rule, last_polled_tag, high_water_tag, high_water_pushed_at, \
     high_water_sequence, high_water_digest, deployed_tag, deployed_digest, deployed_at, deployed_by, tags_listed, \
     polled_at, checked_at, failing_since, failing_count, failing_told_at, failing_code, failing_message, \
-    told_status, told_tag";
+    status, told_status, told_tag";
 
 const DEPLOYMENT_COLUMNS: &str = "id, project, stage, registry, repository, tag, digest, previous_tag, decided_by, \
     state, attempts, created_at, high_water_before";
@@ -56,6 +56,15 @@ pub(super) fn last_error(connection: &Connection, deployment_id: &str) -> rusqli
     Ok(connection.query_row(query, [deployment_id], |row| row.get(0)).optional()?.flatten())
 }
 
+pub(super) fn left_targets(
+    connection: &Connection,
+    is_configured: impl Fn(&TargetId) -> bool,
+) -> rusqlite::Result<Vec<TargetId>> {
+    let mut statement = connection.prepare("SELECT project, stage FROM poll_state WHERE left_at IS NULL")?;
+    let ids: Vec<TargetId> = statement.query_map([], target_id)?.collect::<Result<_, _>>()?;
+    Ok(ids.into_iter().filter(|id| !is_configured(id)).collect())
+}
+
 pub(super) fn target_id(row: &Row<'_>) -> rusqlite::Result<TargetId> {
     Ok(TargetId { project: parsed(row, "project", Name::new)?, stage: parsed(row, "stage", Name::new)? })
 }
@@ -70,6 +79,7 @@ pub(super) fn poll_state(row: &Row<'_>) -> rusqlite::Result<PollState> {
         polled_at: optional(row, "polled_at", Timestamp::from_str)?,
         checked_at: optional(row, "checked_at", Timestamp::from_str)?,
         failing: failing(row)?,
+        status: optional(row, "status", FromStr::from_str)?,
         told: match optional(row, "told_status", FromStr::from_str)? {
             Some(status) => Some(Told { status, tag: optional(row, "told_tag", Tag::new)? }),
             None => None,

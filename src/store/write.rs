@@ -63,6 +63,7 @@ impl<'a> Write<'a> {
             failing.and_then(|failing| failing.told_at).map(text),
             failing.map(|failing| failing.failure.code.as_str()),
             failing.map(|failing| failing.failure.message.as_str()),
+            state.status.map(crate::plan::Status::as_str),
             told.map(|told| told.status.as_str()),
             told.and_then(|told| told.tag.as_ref()).map(|tag| tag.as_str()),
         ])?;
@@ -178,20 +179,11 @@ impl<'a> Write<'a> {
         Ok(())
     }
 
-    /// Notes which rows belong to no target of the configuration, and gives back those that were not noted before.
-    pub(crate) fn note_left(
-        &self,
-        is_configured: impl Fn(&TargetId) -> bool,
-        now: Timestamp,
-    ) -> rusqlite::Result<Vec<TargetId>> {
-        let mut statement = self.0.prepare("SELECT project, stage FROM poll_state WHERE left_at IS NULL")?;
-        let ids: Vec<TargetId> = statement.query_map([], row::target_id)?.collect::<Result<_, _>>()?;
-        let left: Vec<TargetId> = ids.into_iter().filter(|id| !is_configured(id)).collect();
-        for id in &left {
-            let query = "UPDATE poll_state SET left_at = ?3 WHERE project = ?1 AND stage = ?2";
-            self.0.execute(query, params![id.project.as_str(), id.stage.as_str(), text(now)])?;
-        }
-        Ok(left)
+    /// Notes that a row's target left the configuration.
+    pub(crate) fn note_left(&self, id: &TargetId, now: Timestamp) -> rusqlite::Result<()> {
+        let query = "UPDATE poll_state SET left_at = ?3 WHERE project = ?1 AND stage = ?2";
+        self.0.execute(query, params![id.project.as_str(), id.stage.as_str(), text(now)])?;
+        Ok(())
     }
 
     /// Forgets deployments that were over before this moment.

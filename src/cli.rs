@@ -1,0 +1,215 @@
+//! The command line: clap definitions only. `man/` and `completions/` are rendered from them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::SignedDuration;
+
+use crate::target::filter::TargetPattern;
+
+/// Ships new container image tags to the stages that wait for them.
+///
+/// One run reads the configuration, asks the registries (Gitea and Forgejo first) for tags, picks the newest that
+/// each stage's rule allows, compares it with the state file, deploys what is new, and exits. Cron, a systemd timer,
+/// a Kubernetes CronJob or a CI job starts it.
+#[derive(Debug, Parser)]
+#[command(name = "tagship", version, styles = STYLES, max_term_width = 100, arg_required_else_help = true)]
+#[command(
+    after_help = "Exit status: 0 done; 1 a check or a deployment failed; 2 usage, configuration or state file; \
+    3 something new (with --exit-code); 75 being deployed by another run (with --strict); 130, 143 interrupted.\n\n\
+    Begin with: tagship check, then tagship poll --dry-run"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]
+    #[arg(long, global = true, value_name = "FILE", env = "TAGSHIP_CONFIG", hide_env_values = true)]
+    pub(crate) config: Option<PathBuf>,
+    /// The state file, whatever the configuration says
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
+    /// Say also what did not change, and show what deployments print
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
+    /// Say only what failed
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Colour in the output
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = Color::Auto)]
+    pub(crate) color: Color,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR or TERM=dumb says otherwise
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Poll(Poll),
+    Status(Status),
+    Check(Check),
+    Mark(Mark),
+    Generate(Generate),
+}
+
+/// Ask the registries, decide, and deploy what is new
+///
+/// Prints a line for each target with news and nothing at all when nothing happened, so that cron sends mail only
+/// when there is something to read.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  tagship poll                 every stage of every project\n  \
+    tagship poll shop/dev        one target, for example from a webhook\n  \
+    tagship poll --stage dev     the dev stages of all projects\n  \
+    tagship poll --dry-run -v    what would happen, and why")]
+pub(crate) struct Poll {
+    /// Targets: shop/dev, shop (all its stages) or a glob [default: all]
+    #[arg(value_name = "TARGET", value_parser = pattern)]
+    pub(crate) targets: Vec<TargetPattern>,
+    /// Only stages of this project
+    #[arg(long, value_name = "PROJECT")]
+    pub(crate) project: Vec<String>,
+    /// Only stages of this name
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) stage: Vec<String>,
+    /// Only targets polled longer ago than 90 % of their interval, or with a deployment to try again
+    #[arg(long)]
+    pub(crate) due: bool,
+    /// Say what would be deployed; write and deploy nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// How the outcome is printed
+    #[arg(long, value_enum, default_value_t = PollFormat::Human)]
+    pub(crate) format: PollFormat,
+    /// Exit with 3 where something new was found or deployed, and nothing failed
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+    /// Exit with 75 where a selected target is being deployed by another run
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Start nothing more after this long [default: max_runtime of the configuration]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) max_runtime: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PollFormat {
+    /// A line for each target with news
+    Human,
+    /// One document for the run
+    Json,
+    /// A line of JSON for each target as it is done, then the summary
+    Jsonl,
+}
+
+/// Show what each target has: newest, deployed, pending, last check, last error
+///
+/// Reads the state only; nobody is asked.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  tagship status\n  tagship status '*/prod' --format json")]
+pub(crate) struct Status {
+    /// Targets: shop/dev, shop (all its stages) or a glob [default: all]
+    #[arg(value_name = "TARGET", value_parser = pattern)]
+    pub(crate) targets: Vec<TargetPattern>,
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t = StatusFormat::Human)]
+    pub(crate) format: StatusFormat,
+    /// Exit with 1 where the last check or deployment of a target failed
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StatusFormat {
+    /// A table
+    Human,
+    /// One document
+    Json,
+}
+
+/// Validate the configuration
+///
+/// Reports every fault at once, each with its file and line and what to write instead. Nobody is asked.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  tagship --config tagship.toml check")]
+pub(crate) struct Check {}
+
+/// Record that something else deployed a tag
+///
+/// For a webhook that deploys by itself: after `tagship mark shop/dev dev-43`, a poll deploys only what is newer.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  tagship mark shop/dev dev-43\n  \
+    tagship mark shop/dev dev-41 --reset    deploy what comes after dev-41, although newer ones were deployed\n  \
+    tagship mark shop/dev --none            deploy the newest at the next poll, whatever it is")]
+pub(crate) struct Mark {
+    /// The target: shop/dev
+    #[arg(value_name = "TARGET", value_parser = pattern)]
+    pub(crate) target: TargetPattern,
+    /// The tag that the stage runs now
+    #[arg(value_name = "TAG", required_unless_present = "none")]
+    pub(crate) tag: Option<String>,
+    /// From here on deploy what is newer than TAG, even what was deployed before
+    #[arg(long)]
+    pub(crate) reset: bool,
+    /// Forget which tags the stage was given: the next poll deploys the newest
+    #[arg(long, conflicts_with_all = ["tag", "reset"])]
+    pub(crate) none: bool,
+}
+
+/// Write what packagers and editors need
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  tagship generate completions --dir ~/.local/share/bash-completion/completions\n  \
+    tagship generate schema > tagship.schema.json"
+)]
+pub(crate) struct Generate {
+    #[command(subcommand)]
+    pub(crate) what: Artifact,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Artifact {
+    /// The manual pages
+    Man {
+        /// The folder they are written to
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        dir: PathBuf,
+    },
+    /// Completions for bash, zsh and fish
+    Completions {
+        /// The folder they are written to
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        dir: PathBuf,
+    },
+    /// The JSON Schema of the configuration, on standard output
+    Schema,
+}
+
+// clap wants a parser that can fail.
+#[allow(clippy::unnecessary_wraps, reason = "the signature of a value parser")]
+fn pattern(text: &str) -> Result<TargetPattern, std::convert::Infallible> {
+    Ok(TargetPattern::new(text))
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no duration such as 90s, 5m or 1h 30m");
+    let parsed: SignedDuration = text.parse().map_err(|_| wrong())?;
+    Duration::try_from(parsed).map_err(|_| wrong())
+}

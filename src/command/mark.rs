@@ -1,0 +1,53 @@
+//! `tagship mark`: something else deployed a tag.
+
+use anyhow::bail;
+use jiff::Timestamp;
+
+use super::{Exit, StatePlace, load, select_one, state_place};
+use crate::cli::{self, Global};
+use crate::plan::DeploymentState;
+use crate::plan::{self, Mark};
+use crate::reference::Tag;
+use crate::report::Console;
+use crate::store::{Store, Write};
+use crate::target::Target;
+
+/// Records what the stage runs, or moves high-water.
+///
+/// # Errors
+/// Configuration, arguments or state file; nothing was changed.
+pub(crate) fn mark(global: &Global, arguments: &cli::Mark) -> anyhow::Result<Exit> {
+    let config = load(global)?;
+    let target = select_one(&config, &arguments.target)?;
+    let StatePlace::File(path) = state_place(global, &config)? else {
+        bail!("state = \"none\" keeps nothing between runs: there is nothing to mark");
+    };
+    let mark = match &arguments.tag {
+        Some(tag) if arguments.reset => Mark::Reset(Tag::new(tag)?),
+        Some(tag) => Mark::Deployed(Tag::new(tag)?),
+        None => Mark::Nothing,
+    };
+    let console = Console::new();
+    let (store, created) = Store::open(&path)?;
+    if created {
+        console.message(&format!("created the state file {}", path.display()));
+    }
+    let said = store.write(|write| record(write, target, &mark))?;
+    if !global.quiet {
+        console.data(&format!("{}: {said}", target.id));
+    }
+    Ok(Exit::Done)
+}
+
+fn record(write: &Write<'_>, target: &Target, mark: &Mark) -> rusqlite::Result<String> {
+    let now = Timestamp::now();
+    let before = write.state(&target.id)?;
+    let open = write.open_deployments(&target.id)?;
+    let marked = plan::mark(target, before.as_ref(), &open, mark, now);
+    if let (Some(pending), Some(state)) = (&open.pending, marked.pending_becomes) {
+        let reason = (state == DeploymentState::Superseded).then_some("marked");
+        write.end_deployment(&pending.id, state, reason, now)?;
+    }
+    write.save_state(&target.id, &marked.state)?;
+    Ok(marked.said)
+}

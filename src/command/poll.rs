@@ -1,0 +1,134 @@
+//! `tagship poll`: the main job.
+
+use std::collections::HashSet;
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Exit, StatePlace, load, select, state_place};
+use crate::cli::{self, Global, PollFormat};
+use crate::deploy::Stop;
+use crate::plan::{self, Audience};
+use crate::poll::{self, Mode, Run};
+use crate::report::{Console, Human, Json, JsonLines, Report, Summary};
+use crate::secret::Secrets;
+use crate::store::Store;
+use crate::target::filter::TargetFilter;
+use crate::target::{Target, TargetId};
+
+/// Polls the selected targets and deploys what is new.
+///
+/// # Errors
+/// Configuration, arguments or state file; nothing that could not be recorded was begun.
+pub(crate) fn poll(global: &Global, arguments: &cli::Poll) -> anyhow::Result<Exit> {
+    let stop = Stop::on_signals()?;
+    let config = load(global)?;
+    let secrets = Arc::new(Secrets::new(&config));
+    let console = Console::masking(Arc::clone(&secrets));
+    let filter = TargetFilter {
+        patterns: arguments.targets.clone(),
+        projects: arguments.project.clone(),
+        stages: arguments.stage.clone(),
+    };
+    let mut targets: Vec<&Target> =
+        select(&config, &filter)?.into_iter().filter(|target| target.poll).collect();
+    let place = state_place(global, &config)?;
+    let mode = if arguments.dry_run { Mode::Rehearse } else { Mode::Deliver };
+    let store = open_store(&place, mode, &console)?;
+    if !global.quiet {
+        config.warnings.iter().for_each(|warning| console.warning(&warning.to_string()));
+    }
+    if mode == Mode::Deliver {
+        name_left_targets(&store, &config.targets, &console)?;
+    }
+    if arguments.due {
+        let (states, open) = (store.states()?, store.open_deployments()?);
+        let now = Timestamp::now();
+        targets.retain(|target| {
+            let open = open.get(&target.id).cloned().unwrap_or_default();
+            plan::is_due(target, states.get(&target.id), &open, now)
+        });
+    }
+    let run = Run {
+        config: &config,
+        store: &store,
+        secrets,
+        stop: &stop,
+        mode,
+        audience: audience(global, arguments.format),
+        max_runtime: arguments.max_runtime.unwrap_or(config.settings.max_runtime),
+    };
+    let mut report = report(global, arguments.format, console, &targets);
+    let summary = poll::poll(&run, &targets, report.as_mut())?;
+    Ok(exit(&summary, arguments))
+}
+
+fn open_store(place: &StatePlace, mode: Mode, console: &Console) -> anyhow::Result<Store> {
+    let path = match place {
+        StatePlace::Nothing => return Ok(Store::nothing()?),
+        StatePlace::File(path) => path,
+    };
+    if mode == Mode::Rehearse {
+        return Ok(Store::copy_of(path)?);
+    }
+    let (store, created) = Store::open(path)?;
+    if created {
+        // A volume that was not mounted must not look like a quiet day.
+        console.message(&format!("created the state file {}", path.display()));
+    }
+    Ok(store)
+}
+
+/// Targets that left the configuration are named once.
+fn name_left_targets(store: &Store, targets: &[Target], console: &Console) -> anyhow::Result<()> {
+    let configured: HashSet<&TargetId> = targets.iter().map(|target| &target.id).collect();
+    for id in store.name_left_targets(|id| configured.contains(id), Timestamp::now())? {
+        console.warning(&format!(
+            "{id} is in the state and no longer in the configuration: it is not polled any more"
+        ));
+    }
+    Ok(())
+}
+
+fn audience(global: &Global, format: PollFormat) -> Audience {
+    match format {
+        PollFormat::Json | PollFormat::Jsonl => Audience::Machine,
+        PollFormat::Human
+            if global.verbose || std::io::stdout().is_terminal() || std::env::var_os("CI").is_some() =>
+        {
+            Audience::Person
+        }
+        PollFormat::Human => Audience::Mail,
+    }
+}
+
+fn report(global: &Global, format: PollFormat, console: Console, targets: &[&Target]) -> Box<dyn Report> {
+    match format {
+        PollFormat::Json => Box::new(Json::new(console)),
+        PollFormat::Jsonl => Box::new(JsonLines::new(console)),
+        PollFormat::Human => Box::new(Human {
+            console,
+            every_target: global.verbose,
+            live_output: global.verbose,
+            summary: std::io::stderr().is_terminal(),
+            quiet: global.quiet,
+            width: targets.iter().map(|target| target.id.to_string().len()).max().unwrap_or(0),
+        }),
+    }
+}
+
+/// The worst that can be said of the run.
+fn exit(summary: &Summary, arguments: &cli::Poll) -> Exit {
+    if let Some(signal) = summary.signal {
+        Exit::Signal(signal)
+    } else if summary.failed > 0 || summary.unknown > 0 {
+        Exit::Failed
+    } else if arguments.strict && summary.busy {
+        Exit::Busy
+    } else if arguments.exit_code && summary.changed {
+        Exit::Changed
+    } else {
+        Exit::Done
+    }
+}

@@ -1,0 +1,87 @@
+//! What `mark` makes of a target's state.
+
+use jiff::Timestamp;
+
+use super::state::{DecidedBy, Deployed, DeploymentState, OpenDeployments, PollState};
+use super::{Status, rule_of};
+use crate::policy::Order;
+use crate::reference::{ListedTag, Tag};
+use crate::target::Target;
+
+/// What someone says of a stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// It runs this tag.
+    Deployed(Tag),
+    /// It runs this tag, and what is newer is to be deployed, even if it was before.
+    Reset(Tag),
+    /// It was given nothing yet: the newest is to be deployed.
+    Nothing,
+}
+
+/// What a mark changes.
+#[derive(Debug)]
+pub(crate) struct Marked {
+    pub(crate) state: PollState,
+    /// What becomes of the pending deployment; None: it stays pending.
+    pub(crate) pending_becomes: Option<DeploymentState>,
+    /// One line for people.
+    pub(crate) said: String,
+}
+
+/// Applies a mark to the state (None: the target was never polled).
+pub(crate) fn mark(
+    target: &Target,
+    state: Option<&PollState>,
+    open: &OpenDeployments,
+    mark: &Mark,
+    now: Timestamp,
+) -> Marked {
+    let mut next = state.cloned().unwrap_or_default();
+    // A target that was marked has begun: first_poll does not apply any more.
+    next.rule.get_or_insert_with(|| rule_of(target));
+    let (tag, reset) = match mark {
+        Mark::Nothing => {
+            next.high_water = None;
+            next.tags_listed = 0;
+            let said = "nothing is remembered as given to it; the next poll deploys the newest".to_owned();
+            return Marked { state: next, pending_becomes: None, said };
+        }
+        Mark::Deployed(tag) => (tag, false),
+        Mark::Reset(tag) => (tag, true),
+    };
+    let marked = target.policy.candidate(&ListedTag::named(tag.clone()));
+    let high_water = next.high_water.as_ref().and_then(|listed| target.policy.candidate(listed));
+    let known = high_water.as_ref().is_some_and(|high_water| high_water.listed.tag == *tag);
+    // A mark does not bring the push time: the tag is taken for newer than high-water: whoever deployed it thought so.
+    let is_newer = match (&marked, &high_water) {
+        (None, _) => false,
+        (Some(marked), Some(high_water)) => {
+            !known && (target.policy.order() == Order::Newest || marked.is_newer_than(high_water))
+        }
+        (Some(_), None) => true,
+    };
+    let pending = open.pending.as_ref().map(|pending| pending.tag == *tag);
+    let pending_becomes = match pending {
+        Some(true) => Some(DeploymentState::Succeeded),
+        Some(false) if reset || is_newer => Some(DeploymentState::Superseded),
+        _ => None,
+    };
+    let said = match (marked.is_some(), reset || is_newer || known) {
+        (false, _) => format!(
+            "{tag} is recorded as deployed; the rule does not take it, so what it gives next is as before"
+        ),
+        (true, true) => format!("{tag} is recorded as deployed; what is newer will be deployed"),
+        (true, false) => {
+            format!(
+                "{tag} is recorded as deployed; what is newer than it and was given before stays undeployed (--reset changes that)"
+            )
+        }
+    };
+    if marked.is_some() && (is_newer || (reset && !known)) {
+        next.high_water = Some(ListedTag::named(tag.clone()));
+    }
+    next.deployed = Some(Deployed { tag: tag.clone(), digest: None, at: now, by: DecidedBy::Mark });
+    next.status = Some(Status::Deployed);
+    Marked { state: next, pending_becomes, said }
+}

@@ -1,0 +1,294 @@
+//! The pipeline of a run: targets -> listings -> decisions -> deployments -> events.
+//!
+//! One thread coordinates: it records decisions and reports. Threads for each registry list
+//! (`listing`), others deliver (`deliver`); all of them send it what they found.
+#![allow(clippy::disallowed_methods, reason = "the run reads the clock, and hands the time down")]
+
+mod deliver;
+mod listing;
+mod record;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::config::Config;
+use crate::deploy::Stop;
+use crate::plan::{Audience, ErrorCode, Failure, OpenDeployments, PollState};
+use crate::registry::{Registry, RegistryError, RequestCount};
+use crate::report::{Report, Summary, TargetReport};
+use crate::secret::Secrets;
+use crate::store::{Store, StoreError};
+use crate::target::{Name, Target, TargetId};
+use deliver::Queue;
+use listing::Listed;
+use record::Recorded;
+
+/// What a run works with.
+pub(crate) struct Run<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) store: &'a Store,
+    pub(crate) secrets: Arc<Secrets>,
+    pub(crate) stop: &'a Stop,
+    pub(crate) mode: Mode,
+    /// Who gets what is printed.
+    pub(crate) audience: Audience,
+    /// From the start of the run; nothing is started after it.
+    pub(crate) max_runtime: Duration,
+}
+
+/// Whether what is decided is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Deliver,
+    /// `--dry-run`: the store is a copy that is thrown away, and nothing is sent to a stage.
+    Rehearse,
+}
+
+/// What reaches the coordinating thread.
+enum Message {
+    /// Every target of one repository.
+    Listed(Vec<Listed>),
+    /// Something a deployment printed.
+    Output(TargetId, String),
+    Delivered(Box<Result<TargetReport, StoreError>>),
+}
+
+/// How long decisions wait for others, to be recorded with them in one transaction.
+const GATHER: Duration = Duration::from_secs(1);
+
+/// How soon a signal is noticed while nothing else happens.
+const SIGNAL_PATIENCE: Duration = Duration::from_millis(100);
+
+/// Polls the targets and delivers what is new.
+///
+/// # Errors
+/// The state cannot be written; what was recorded before stays so, and nothing that could not be
+/// recorded was begun.
+pub(crate) fn poll(
+    run: &Run<'_>,
+    targets: &[&Target],
+    report: &mut dyn Report,
+) -> Result<Summary, StoreError> {
+    let started = Instant::now();
+    let mut summary = Summary::begin(Timestamp::now());
+    let requests = RequestCount::default();
+    let registries = open_registries(run, targets, &requests);
+    let context = Context {
+        run,
+        targets,
+        registries: &registries,
+        states: run.store.states()?,
+        open: run.store.open_deployments()?,
+        deadline: started + run.max_runtime,
+    };
+    let queue = Queue::default();
+    let result = std::thread::scope(|scope| {
+        let (sender, receiver) = mpsc::channel();
+        listing::start(scope, &context, &sender);
+        deliver::start(scope, &context, &queue, &sender);
+        drop(sender);
+        let mut coordinator = Coordinator::new(&context, &queue, &mut *report, &mut summary);
+        let result = coordinator.work(&receiver);
+        // Whatever happened, the threads end when they are done with what they have begun.
+        queue.close();
+        result
+    });
+    summary.duration = started.elapsed();
+    summary.requests = requests.get();
+    summary.signal = run.stop.signal();
+    report.finish(&summary);
+    result.map(|()| summary)
+}
+
+/// What all threads of a run read.
+struct Context<'a> {
+    run: &'a Run<'a>,
+    targets: &'a [&'a Target],
+    registries: &'a BTreeMap<Name, Result<Box<dyn Registry>, RegistryError>>,
+    /// As they were when the run began. Decisions are taken on the state as it is when they are recorded.
+    states: HashMap<TargetId, PollState>,
+    open: HashMap<TargetId, OpenDeployments>,
+    deadline: Instant,
+}
+
+impl Context<'_> {
+    /// Whether nothing more may be started, and why.
+    fn is_over(&self) -> bool {
+        self.run.stop.signal().is_some() || Instant::now() >= self.deadline
+    }
+
+    fn registry(&self, name: &Name) -> Result<&dyn Registry, RegistryError> {
+        match self.registries.get(name) {
+            Some(Ok(registry)) => Ok(registry.as_ref()),
+            Some(Err(error)) => Err(error.clone()),
+            None => unreachable!("the configuration knows the registry of every target"),
+        }
+    }
+
+    fn failure(&self, error: &RegistryError) -> Failure {
+        let code = match error {
+            RegistryError::Unauthorized(_) => ErrorCode::Unauthorized,
+            RegistryError::Denied(_) => ErrorCode::Denied,
+            RegistryError::NotFound(_) => ErrorCode::NotFound,
+            RegistryError::RateLimited { .. } => ErrorCode::RateLimited,
+            RegistryError::Unavailable(_) => ErrorCode::Unavailable,
+            RegistryError::Protocol(_) => ErrorCode::Protocol,
+            RegistryError::Secret(_) => ErrorCode::Secret,
+        };
+        Failure { code, message: self.run.secrets.mask(&error.to_string()) }
+    }
+
+    fn out_of_time(&self) -> Failure {
+        let limit = crate::report::describe_duration(self.run.max_runtime);
+        Failure {
+            code: ErrorCode::OutOfTime,
+            message: format!("not asked: the run was over its max_runtime of {limit}, or told to stop"),
+        }
+    }
+}
+
+fn open_registries(
+    run: &Run<'_>,
+    targets: &[&Target],
+    requests: &RequestCount,
+) -> BTreeMap<Name, Result<Box<dyn Registry>, RegistryError>> {
+    let mut registries = BTreeMap::new();
+    for target in targets {
+        registries.entry(target.registry.clone()).or_insert_with(|| {
+            let config = &run.config.registries[&target.registry];
+            crate::registry::open(config, Arc::clone(&run.secrets), requests.clone())
+        });
+    }
+    registries
+}
+
+/// Records decisions, hands deployments over, reports.
+struct Coordinator<'a> {
+    context: &'a Context<'a>,
+    queue: &'a Queue<'a>,
+    report: &'a mut dyn Report,
+    summary: &'a mut Summary,
+    /// Listings that are not decided yet, and since when the oldest of them waits.
+    gathered: Vec<Listed>,
+    gathering_since: Option<Instant>,
+    /// Targets that are not listed yet, in all and by project.
+    unlisted: usize,
+    undecided: HashMap<Name, usize>,
+    /// Targets whose deployments wait until all stages of their project are decided.
+    held_back: HashMap<Name, Vec<Recorded<'a>>>,
+    /// Deployments that were handed over and are not back.
+    under_way: usize,
+}
+
+impl<'a> Coordinator<'a> {
+    fn new(
+        context: &'a Context<'a>,
+        queue: &'a Queue<'a>,
+        report: &'a mut dyn Report,
+        summary: &'a mut Summary,
+    ) -> Coordinator<'a> {
+        let mut undecided = HashMap::new();
+        for target in context.targets {
+            *undecided.entry(target.id.project.clone()).or_insert(0) += 1;
+        }
+        Coordinator {
+            context,
+            queue,
+            report,
+            summary,
+            gathered: Vec::new(),
+            gathering_since: None,
+            unlisted: context.targets.len(),
+            undecided,
+            held_back: HashMap::new(),
+            under_way: 0,
+        }
+    }
+
+    fn work(&mut self, receiver: &mpsc::Receiver<Message>) -> Result<(), StoreError> {
+        while self.is_waiting() {
+            match receiver.recv_timeout(self.patience()) {
+                Ok(Message::Listed(listed)) => self.gather(listed),
+                Ok(Message::Output(target, line)) => self.report.output(&target, &line),
+                Ok(Message::Delivered(result)) => {
+                    self.under_way -= 1;
+                    self.tell((*result)?);
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            }
+            if self.is_time_to_record() {
+                self.record()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Once told to stop, only for what is recorded and under way: what was not asked is no failed check.
+    fn is_waiting(&self) -> bool {
+        let is_asking = self.unlisted > 0 && self.context.run.stop.signal().is_none();
+        is_asking || self.under_way > 0 || !self.gathered.is_empty()
+    }
+
+    fn patience(&self) -> Duration {
+        let left = self.gathering_since.map(|since| GATHER.saturating_sub(since.elapsed()));
+        left.map_or(SIGNAL_PATIENCE, |left| left.min(SIGNAL_PATIENCE))
+    }
+
+    fn gather(&mut self, listed: Vec<Listed>) {
+        self.unlisted -= listed.len();
+        self.gathered.extend(listed);
+        self.gathering_since.get_or_insert_with(Instant::now);
+    }
+
+    fn is_time_to_record(&self) -> bool {
+        let waited = self.gathering_since.is_some_and(|since| since.elapsed() >= GATHER);
+        !self.gathered.is_empty()
+            && (self.unlisted == 0
+                || waited
+                || self.context.run.stop.signal().is_some()
+                || self.gathered.iter().any(Listed::wants_deployment))
+    }
+
+    fn record(&mut self) -> Result<(), StoreError> {
+        self.gathering_since = None;
+        let gathered = std::mem::take(&mut self.gathered);
+        let last = self.unlisted == 0;
+        for recorded in record::record(self.context, gathered, last)? {
+            if let Some(dropped) = &recorded.dropped_names {
+                self.report.warning(dropped);
+            }
+            let project = recorded.target.id.project.clone();
+            if recorded.is_to_deliver {
+                self.held_back.entry(project.clone()).or_default().push(recorded);
+            } else {
+                self.tell(recorded.report);
+            }
+            let left = self.undecided.get_mut(&project).expect("counted from the same targets");
+            *left -= 1;
+            if *left == 0 {
+                self.hand_over(&project);
+            }
+        }
+        Ok(())
+    }
+
+    /// Stages of one project go one after another, in the order written.
+    fn hand_over(&mut self, project: &Name) {
+        let Some(mut stages) = self.held_back.remove(project) else {
+            return;
+        };
+        stages.sort_by_key(|recorded| recorded.index);
+        self.under_way += stages.len();
+        self.queue.push(stages);
+    }
+
+    fn tell(&mut self, report: TargetReport) {
+        self.summary.count(&report);
+        self.report.target(&report);
+    }
+}

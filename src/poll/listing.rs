@@ -1,0 +1,183 @@
+//! Asking the registries: one listing a repository however many stages, `connections` at a time.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::Sender;
+use std::thread::Scope;
+
+use super::{Context, Message};
+use crate::plan::{self, Failure};
+use crate::policy::{Candidate, Order, Selection};
+use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
+use crate::registry::{Registry, RegistryError};
+use crate::target::{Name, Target};
+
+/// What a registry said that concerns one target.
+pub(super) struct Listed {
+    /// The target's place among the selected ones.
+    pub(super) index: usize,
+    pub(super) result: Result<Selected, Failure>,
+}
+
+/// A selection, and the digest of the tag that is about to be deployed.
+pub(super) struct Selected {
+    pub(super) selection: Selection,
+    pub(super) digest: Option<(Tag, Result<Option<Digest>, Failure>)>,
+    /// Names in the listing that are no valid tags.
+    pub(super) dropped: usize,
+}
+
+impl Listed {
+    /// Whether its decision should not wait for those of others.
+    pub(super) fn wants_deployment(&self) -> bool {
+        self.result.as_ref().is_ok_and(|selected| selected.digest.is_some())
+    }
+}
+
+/// One repository that is to be listed, with the places of the targets that want it.
+struct Job<'a> {
+    repository: &'a Repository,
+    targets: Vec<usize>,
+}
+
+/// Starts the threads that list; each ends when its registry has nothing more to be asked.
+pub(super) fn start<'scope, 'env: 'scope>(
+    scope: &'scope Scope<'scope, 'env>,
+    context: &'env Context<'env>,
+    sender: &Sender<Message>,
+) {
+    for (registry, jobs) in jobs(context.targets) {
+        let connections = context.run.config.registries[registry].connections;
+        let jobs = Arc::new(jobs);
+        let next = Arc::new(AtomicUsize::new(0));
+        for _ in 0..connections.min(jobs.len()) {
+            let (jobs, next, sender) = (Arc::clone(&jobs), Arc::clone(&next), sender.clone());
+            scope.spawn(move || {
+                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if context.run.stop.signal().is_some() {
+                        return;
+                    }
+                    // The coordinator is gone only when the state failed: nothing more is of use.
+                    if sender.send(Message::Listed(list(context, registry, job))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    }
+}
+
+fn jobs<'a>(targets: &'a [&'a Target]) -> BTreeMap<&'a Name, Vec<Job<'a>>> {
+    let mut grouped: BTreeMap<&Name, BTreeMap<&Repository, Vec<usize>>> = BTreeMap::new();
+    for (index, target) in targets.iter().enumerate() {
+        let repositories = grouped.entry(&target.registry).or_default();
+        repositories.entry(&target.image.repository).or_default().push(index);
+    }
+    let job = |(repository, targets)| Job { repository, targets };
+    grouped.into_iter().map(|(registry, jobs)| (registry, jobs.into_iter().map(job).collect())).collect()
+}
+
+fn list(context: &Context<'_>, registry: &Name, job: &Job<'_>) -> Vec<Listed> {
+    if context.is_over() {
+        let failed = |index: &usize| Listed { index: *index, result: Err(context.out_of_time()) };
+        return job.targets.iter().map(failed).collect();
+    }
+    let registry = match context.registry(registry) {
+        Ok(registry) => registry,
+        Err(error) => {
+            let failed = |index: &usize| Listed { index: *index, result: Err(context.failure(&error)) };
+            return job.targets.iter().map(failed).collect();
+        }
+    };
+    let (newest, others): (Vec<usize>, Vec<usize>) =
+        job.targets.iter().partition(|index| context.targets[**index].policy.order() == Order::Newest);
+    let mut listed = Vec::with_capacity(job.targets.len());
+    if !others.is_empty() {
+        let listing = registry.list_tags(job.repository);
+        listed.extend(select_each(context, registry, &others, &listing));
+    }
+    if !newest.is_empty() {
+        let wanting: Vec<&Target> = newest.iter().map(|index| context.targets[*index]).collect();
+        let marked = newest.iter().filter_map(|index| marked_without_time(context, *index)).collect();
+        let listing = read_newest_first(registry, job.repository, &wanting, marked);
+        listed.extend(select_each(context, registry, &newest, &listing));
+    }
+    listed
+}
+
+/// A high-water tag that `mark` set by its name alone: its push time is to be found.
+fn marked_without_time(context: &Context<'_>, index: usize) -> Option<Tag> {
+    let state = context.states.get(&context.targets[index].id)?;
+    let high_water = state.high_water.as_ref().filter(|listed| listed.pushed_at.is_none())?;
+    Some(high_water.tag.clone())
+}
+
+/// Reads tags from the newest push down until each target has its tag and that second is behind
+/// (rows of one second come in either order), and every tag of `wanted` came by.
+fn read_newest_first(
+    registry: &dyn Registry,
+    repository: &Repository,
+    targets: &[&Target],
+    mut wanted: HashSet<Tag>,
+) -> Result<Listing, RegistryError> {
+    let mut listing = Listing::default();
+    let mut best: Vec<Option<Candidate>> = vec![None; targets.len()];
+    for listed in registry.newest_first(repository) {
+        let listed = listed?;
+        for (target, best) in targets.iter().zip(&mut best) {
+            if let Some(candidate) = target.policy.candidate(&listed)
+                && best.as_ref().is_none_or(|best| candidate.is_newer_than(best))
+            {
+                *best = Some(candidate);
+            }
+        }
+        let is_behind = |best: &Option<Candidate>| {
+            best.as_ref().is_some_and(|best| second(&listed) < second(&best.listed))
+        };
+        wanted.remove(&listed.tag);
+        let settled = wanted.is_empty() && best.iter().all(is_behind);
+        listing.tags.push(listed);
+        if settled {
+            break;
+        }
+    }
+    Ok(listing)
+}
+
+/// Gitea's times are whole seconds. None: the registry does not know, which is older than any.
+fn second(listed: &ListedTag) -> Option<i64> {
+    listed.pushed_at.map(jiff::Timestamp::as_second)
+}
+
+fn select_each(
+    context: &Context<'_>,
+    registry: &dyn Registry,
+    indices: &[usize],
+    listing: &Result<Listing, RegistryError>,
+) -> Vec<Listed> {
+    let select = |index: &usize| Listed {
+        index: *index,
+        result: match listing {
+            Ok(listing) => Ok(select(context, registry, context.targets[*index], listing)),
+            Err(error) => Err(context.failure(error)),
+        },
+    };
+    indices.iter().map(select).collect()
+}
+
+/// Selects, and where that means a deployment on the state as this run found it, asks for the
+/// digest here, where requests run side by side.
+fn select(context: &Context<'_>, registry: &dyn Registry, target: &Target, listing: &Listing) -> Selected {
+    let state = context.states.get(&target.id);
+    let open = context.open.get(&target.id).cloned().unwrap_or_default();
+    let high_water = state.and_then(|state| state.high_water.as_ref()).map(|listed| listed.tag.clone());
+    let asked: Vec<Tag> = high_water.into_iter().collect();
+    let selection = target.policy.select(listing, &asked);
+    let decision = plan::decide(target, &selection, state, &open, jiff::Timestamp::now());
+    let digest = decision.deploy.map(|listed| {
+        let digest = registry.digest(&target.image.repository, &listed.tag);
+        (listed.tag, digest.map_err(|error| context.failure(&error)))
+    });
+    Selected { selection, digest, dropped: listing.dropped }
+}

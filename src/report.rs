@@ -1,0 +1,112 @@
+//! What a run says: one event enum-like set of calls, one implementation a format. Together with
+//! `main`, the only place that prints.
+
+mod console;
+mod human;
+mod json;
+mod status;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+pub(crate) use console::{Console, escape_control};
+pub(crate) use human::{Human, describe_age, describe_duration};
+pub(crate) use json::{Json, JsonLines};
+pub(crate) use status::{PendingRow, StatusRow, status_as_json, status_as_table};
+
+use crate::plan::{DeploymentState, Failure, Status};
+use crate::reference::{Digest, Tag};
+use crate::target::TargetId;
+
+/// What came of one target in this run.
+#[derive(Clone, Debug)]
+pub(crate) struct TargetReport {
+    pub(crate) target: TargetId,
+    pub(crate) status: Status,
+    pub(crate) reason: String,
+    /// The newest tag that the policy allows.
+    pub(crate) latest_tag: Option<Tag>,
+    /// What the stage ran before.
+    pub(crate) previous_tag: Option<Tag>,
+    /// What it runs now, as far as tagship knows.
+    pub(crate) deployed_tag: Option<Tag>,
+    pub(crate) digest: Option<Digest>,
+    pub(crate) deployment: Option<DeploymentReport>,
+    pub(crate) failure: Option<Failure>,
+    /// Whether someone who reads every line should read this one.
+    pub(crate) news: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct DeploymentReport {
+    pub(crate) id: String,
+    pub(crate) state: DeploymentState,
+    /// From 1; 0 where none was started.
+    pub(crate) attempt: u32,
+    /// Of this attempt.
+    pub(crate) duration: Duration,
+    /// The end of what it printed, secrets masked.
+    pub(crate) output: String,
+}
+
+/// What came of a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Summary {
+    pub(crate) started_at: Timestamp,
+    pub(crate) duration: Duration,
+    /// Sent to registries.
+    pub(crate) requests: u64,
+    pub(crate) targets: usize,
+    pub(crate) deployed: usize,
+    pub(crate) failed: usize,
+    pub(crate) unknown: usize,
+    /// Something new was found or deployed.
+    pub(crate) changed: bool,
+    /// A selected target is being deployed by another run.
+    pub(crate) busy: bool,
+    /// The signal that ended the run early.
+    pub(crate) signal: Option<u8>,
+}
+
+/// A format of `poll`'s output.
+pub(crate) trait Report {
+    /// A target is done.
+    fn target(&mut self, report: &TargetReport);
+    /// Something that is no target's status: for stderr in every format.
+    fn warning(&mut self, text: &str);
+    /// A line that a deployment printed, as it comes.
+    fn output(&mut self, target: &TargetId, line: &str);
+    /// The run is over.
+    fn finish(&mut self, summary: &Summary);
+}
+
+impl Summary {
+    pub(crate) fn begin(started_at: Timestamp) -> Summary {
+        Summary {
+            started_at,
+            duration: Duration::ZERO,
+            requests: 0,
+            targets: 0,
+            deployed: 0,
+            failed: 0,
+            unknown: 0,
+            changed: false,
+            busy: false,
+            signal: None,
+        }
+    }
+
+    /// Counts a target that is done.
+    pub(crate) fn count(&mut self, report: &TargetReport) {
+        self.targets += 1;
+        self.changed |= report.status.is_change();
+        self.busy |= report.status == Status::Deploying;
+        match report.status {
+            Status::Deployed => self.deployed += 1,
+            Status::Failed | Status::Dead => self.failed += 1,
+            Status::Unknown => self.unknown += 1,
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What `status` shows: a row a target, as a table or as JSON.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tabled::builder::Builder;
+use tabled::settings::object::Rows;
+use tabled::settings::{Padding, Remove, Style};
+
+use super::json::{ErrorJson, VERSION, print};
+use super::{Console, describe_age, escape_control};
+use crate::plan::{Failure, Status};
+use crate::reference::{Digest, Tag};
+use crate::target::TargetId;
+
+/// What is known of a target without asking anyone.
+#[derive(Clone, Debug)]
+pub(crate) struct StatusRow {
+    pub(crate) target: TargetId,
+    /// What the last poll said; None before the first.
+    pub(crate) status: Option<Status>,
+    pub(crate) latest_tag: Option<Tag>,
+    pub(crate) deployed_tag: Option<Tag>,
+    pub(crate) deployed_digest: Option<Digest>,
+    pub(crate) deployed_at: Option<Timestamp>,
+    /// The tag of a deployment that is recorded and not over, with its id, state and attempts.
+    pub(crate) pending: Option<PendingRow>,
+    /// The last successful poll.
+    pub(crate) polled_at: Option<Timestamp>,
+    /// The last poll, successful or not.
+    pub(crate) checked_at: Option<Timestamp>,
+    pub(crate) failure: Option<Failure>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct PendingRow {
+    pub(crate) id: String,
+    pub(crate) tag: Tag,
+    pub(crate) state: &'static str,
+    pub(crate) attempts: u32,
+    pub(crate) last_error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct StatusJson {
+    version: u32,
+    targets: Vec<RowJson>,
+}
+
+#[derive(Serialize)]
+struct RowJson {
+    project: String,
+    stage: String,
+    status: Option<&'static str>,
+    latest_tag: Option<String>,
+    deployed_tag: Option<String>,
+    digest: Option<String>,
+    deployed_at: Option<String>,
+    polled_at: Option<String>,
+    checked_at: Option<String>,
+    deployment: Option<PendingJson>,
+    error: Option<ErrorJson>,
+}
+
+#[derive(Serialize)]
+struct PendingJson {
+    id: String,
+    tag: String,
+    state: &'static str,
+    attempts: u32,
+    last_error: Option<String>,
+}
+
+/// `status --format json`
+pub(crate) fn status_as_json(console: &Console, rows: &[StatusRow]) {
+    print(console, &StatusJson { version: VERSION, targets: rows.iter().map(RowJson::from).collect() });
+}
+
+/// `status --format human`: the table, and below it each error with its cause.
+pub(crate) fn status_as_table(console: &Console, rows: &[StatusRow], now: Timestamp) {
+    let mut builder = Builder::default();
+    builder.push_record(["TARGET", "STATUS", "NEWEST", "DEPLOYED", "PENDING", "CHECKED"]);
+    for row in rows {
+        let tag = |tag: Option<&Tag>| tag.map_or_else(|| "-".to_owned(), ToString::to_string);
+        let age = |moment: Option<Timestamp>| {
+            moment.map_or_else(|| "never".to_owned(), |then| describe_age(then, now))
+        };
+        let deployed = match (&row.deployed_tag, row.deployed_at) {
+            (Some(tag), Some(at)) => format!("{tag} ({})", describe_age(at, now)),
+            (found, _) => tag(found.as_ref()),
+        };
+        builder.push_record([
+            row.target.to_string(),
+            row.status.map_or("not polled yet", Status::as_str).to_owned(),
+            tag(row.latest_tag.as_ref()),
+            deployed,
+            tag(row.pending.as_ref().map(|pending| &pending.tag)),
+            age(row.checked_at),
+        ]);
+    }
+    let mut table = builder.build();
+    table.with(Style::empty()).with(Padding::new(0, 2, 0, 0));
+    if rows.is_empty() {
+        table.with(Remove::row(Rows::first()));
+    }
+    for line in table.to_string().lines() {
+        console.data(line.trim_end());
+    }
+    for row in rows {
+        if let Some(failure) = &row.failure {
+            let since = row.polled_at.map_or_else(
+                || "never reached".to_owned(),
+                |polled| format!("last reached {}", describe_age(polled, now)),
+            );
+            console.data(&format!("\n{}: {} ({since})", row.target, escape_control(&failure.message)));
+        }
+        if let Some(PendingRow { tag, attempts, last_error: Some(error), .. }) = &row.pending {
+            console.data(&format!(
+                "\n{}: {tag} failed {attempts} times: {}",
+                row.target,
+                escape_control(error)
+            ));
+        }
+    }
+}
+
+impl From<&StatusRow> for RowJson {
+    fn from(row: &StatusRow) -> Self {
+        let moment = |moment: Option<Timestamp>| moment.map(|moment| format!("{moment:.3}"));
+        RowJson {
+            project: row.target.project.to_string(),
+            stage: row.target.stage.to_string(),
+            status: row.status.map(Status::as_str),
+            latest_tag: row.latest_tag.as_ref().map(ToString::to_string),
+            deployed_tag: row.deployed_tag.as_ref().map(ToString::to_string),
+            digest: row.deployed_digest.as_ref().map(ToString::to_string),
+            deployed_at: moment(row.deployed_at),
+            polled_at: moment(row.polled_at),
+            checked_at: moment(row.checked_at),
+            deployment: row.pending.as_ref().map(|pending| PendingJson {
+                id: pending.id.clone(),
+                tag: pending.tag.to_string(),
+                state: pending.state,
+                attempts: pending.attempts,
+                last_error: pending.last_error.clone(),
+            }),
+            error: row.failure.as_ref().map(ErrorJson::from),
+        }
+    }
+}
