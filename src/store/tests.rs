@@ -1,1 +1,250 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
+use jiff::Timestamp;
+use tempfile::TempDir;
+
+use super::*;
+use crate::plan::{DecidedBy, Deployed, Deployment, ErrorCode, Failing, Failure, Status, Told};
+use crate::reference::{Digest, ListedTag, Repository, Tag};
+use crate::target::Name;
+
+fn target() -> TargetId {
+    TargetId { project: Name::new("shop").unwrap(), stage: Name::new("dev").unwrap() }
+}
+
+fn tag(text: &str) -> Tag {
+    Tag::new(text).unwrap()
+}
+
+fn digest(digit: char) -> Digest {
+    Digest::new(&format!("sha256:{}", digit.to_string().repeat(64))).unwrap()
+}
+
+fn moment(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).unwrap()
+}
+
+fn deployment(id: &str, state: DeploymentState) -> Deployment {
+    Deployment {
+        id: id.to_owned(),
+        target: target(),
+        registry: Name::new("git").unwrap(),
+        repository: Repository::new("acme/shop").unwrap(),
+        tag: tag("dev-2"),
+        digest: Some(digest('a')),
+        previous_tag: Some(tag("dev-1")),
+        by: DecidedBy::Poll,
+        state,
+        attempts: 0,
+        created_at: moment(0),
+        high_water_before: Some(ListedTag {
+            tag: tag("dev-1"),
+            pushed_at: Some(moment(-5)),
+            sequence: Some(7),
+            digest: None,
+        }),
+    }
+}
+
+fn full_state() -> PollState {
+    PollState {
+        rule: Some("acme/shop dev-*".into()),
+        last_polled_tag: Some(tag("dev-2")),
+        high_water: Some(ListedTag {
+            tag: tag("dev-2"),
+            pushed_at: Some("2026-11-23T15:13:36.123456789Z".parse().unwrap()),
+            sequence: Some(10043),
+            digest: Some(digest('b')),
+        }),
+        deployed: Some(Deployed {
+            tag: tag("dev-1"),
+            digest: Some(digest('c')),
+            at: moment(1),
+            by: DecidedBy::Mark,
+        }),
+        tags_listed: 3,
+        polled_at: Some(moment(2)),
+        checked_at: Some(moment(3)),
+        failing: Some(Failing {
+            since: moment(4),
+            count: 5,
+            told_at: Some(moment(6)),
+            failure: Failure { code: ErrorCode::Unavailable, message: "no answer".into() },
+        }),
+        status: Some(Status::Deployed),
+        told: Some(Told { status: Status::Available, tag: Some(tag("dev-2")) }),
+    }
+}
+
+#[test]
+fn a_state_comes_back_as_it_was_saved() {
+    let store = Store::nothing().unwrap();
+    for state in [full_state(), PollState::default()] {
+        store.write(|write| write.save_state(&target(), &state)).unwrap();
+        assert_eq!(store.states().unwrap()[&target()], state);
+        assert_eq!(store.write(|write| write.state(&target())).unwrap(), Some(state));
+    }
+}
+
+#[test]
+fn a_deployment_comes_back_as_it_was_recorded() {
+    let store = Store::nothing().unwrap();
+    let recorded = deployment("a", DeploymentState::Pending);
+    store.write(|write| write.insert_deployment(&recorded)).unwrap();
+    assert_eq!(store.open_deployments().unwrap()[&target()].pending, Some(recorded));
+}
+
+#[test]
+fn a_target_has_at_most_one_pending_and_one_running_deployment() {
+    let store = Store::nothing().unwrap();
+    store.write(|write| write.insert_deployment(&deployment("a", DeploymentState::Pending))).unwrap();
+    assert!(
+        store.write(|write| write.insert_deployment(&deployment("b", DeploymentState::Pending))).is_err()
+    );
+    store.write(|write| write.insert_deployment(&deployment("c", DeploymentState::Running))).unwrap();
+    assert!(
+        store.write(|write| write.insert_deployment(&deployment("d", DeploymentState::Running))).is_err()
+    );
+    let open = &store.open_deployments().unwrap()[&target()];
+    assert!(open.pending.as_ref().unwrap().id == "a" && open.running.as_ref().unwrap().id == "c");
+}
+
+#[test]
+fn what_fails_within_a_transaction_leaves_nothing_behind() {
+    let store = Store::nothing().unwrap();
+    let result: Result<(), _> = store.write(|write| {
+        write.save_state(&target(), &full_state())?;
+        Err(rusqlite::Error::InvalidQuery)
+    });
+    assert!(result.is_err());
+    assert!(store.states().unwrap().is_empty());
+}
+
+#[test]
+fn the_state_file_and_its_folders_are_private() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("a/state.db");
+    let (store, created) = Store::open(&path).unwrap();
+    assert!(created);
+    let lock = store.lock(&target()).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&path), 0o600);
+    assert_eq!(mode(&folder.path().join("a")), 0o700);
+    assert_eq!(mode(&folder.path().join("a/state.db.locks")), 0o700);
+    assert_eq!(mode(&folder.path().join("a/state.db.locks/shop@dev")), 0o600);
+    drop(lock);
+    let names: Vec<_> =
+        fs::read_dir(folder.path().join("a")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    drop(store);
+    assert!(!Store::open(&path).unwrap().1, "an existing file is not created again");
+}
+
+#[test]
+fn a_lock_is_held_once() {
+    let folder = TempDir::new().unwrap();
+    let (store, _) = Store::open(&folder.path().join("state.db")).unwrap();
+    let held = store.lock(&target()).unwrap();
+    assert!(held.is_some());
+    assert!(store.lock(&target()).unwrap().is_none());
+    // A copy, as a daemon left behind by a command has it, does not keep an unlocked target locked.
+    let copy = held.as_ref().unwrap().file().try_clone().unwrap();
+    drop(held);
+    assert!(store.lock(&target()).unwrap().is_some());
+    drop(copy);
+}
+
+#[test]
+fn a_file_that_is_no_state_is_refused_and_left_alone() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("state.db");
+    let other = Connection::open(folder.path().join("other.db")).unwrap();
+    other.execute_batch("CREATE TABLE t (a)").unwrap();
+    drop(other);
+    let other = fs::read(folder.path().join("other.db")).unwrap();
+    for (content, message) in [
+        (b"".to_vec(), "the state file is empty"),
+        (b"this is no database, and longer than the header of one; so SQLite can tell that it is none of its own".to_vec(), "no state file of tagship"),
+        (other, "another program's SQLite file"),
+    ] {
+        fs::write(&path, &content).unwrap();
+        let error = Store::open(&path).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+        assert!(error.contains("state.db"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), content);
+    }
+}
+
+#[test]
+fn a_newer_state_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("state.db");
+    drop(Store::open(&path).unwrap());
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let error = Store::open(&path).unwrap_err().to_string();
+    assert!(error.contains("written by a newer tagship"), "{error}");
+    assert!(Store::copy_of(&path).is_err());
+}
+
+#[test]
+fn a_copy_does_not_write_to_the_file() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("state.db");
+    let (store, _) = Store::open(&path).unwrap();
+    store.write(|write| write.save_state(&target(), &full_state())).unwrap();
+    let before = fs::read(&path).unwrap();
+    let copy = Store::copy_of(&path).unwrap();
+    assert_eq!(copy.states().unwrap()[&target()], full_state());
+    copy.write(|write| write.save_state(&target(), &PollState::default())).unwrap();
+    drop(copy);
+    assert_eq!(fs::read(&path).unwrap(), before);
+    let missing = folder.path().join("missing.db");
+    assert!(Store::copy_of(&missing).unwrap().states().unwrap().is_empty());
+    assert!(!missing.exists());
+}
+
+#[test]
+fn targets_that_left_are_named_once_and_again_after_they_were_back() {
+    let store = Store::nothing().unwrap();
+    store.write(|write| write.save_state(&target(), &full_state())).unwrap();
+    assert_eq!(store.name_left_targets(|_| true, moment(0)).unwrap(), []);
+    assert_eq!(store.name_left_targets(|_| false, moment(0)).unwrap(), [target()]);
+    assert_eq!(store.name_left_targets(|_| false, moment(0)).unwrap(), []);
+    store.write(|write| write.save_state(&target(), &full_state())).unwrap();
+    assert_eq!(store.name_left_targets(|_| false, moment(0)).unwrap(), [target()]);
+}
+
+#[test]
+fn pruning_takes_only_what_is_over() {
+    let store = Store::nothing().unwrap();
+    store
+        .write(|write| {
+            write.insert_deployment(&deployment("old", DeploymentState::Pending))?;
+            let attempt = Attempt { deployment_id: "old", number: 1 };
+            write.begin_attempt(attempt, moment(0))?;
+            let end = AttemptEnd { exit_status: Some(0), http_status: None, error: None };
+            write.end_attempt(attempt, end, moment(1))?;
+            write.end_deployment("old", DeploymentState::Succeeded, None, moment(1))?;
+            write.insert_deployment(&deployment("pending", DeploymentState::Pending))?;
+            write.insert_deployment(&deployment("running", DeploymentState::Running))?;
+            write.prune(moment(100))
+        })
+        .unwrap();
+    let (kept, attempts): (i64, i64) = store
+        .connection()
+        .query_row("SELECT (SELECT count(*) FROM deployment), (SELECT count(*) FROM attempt)", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .unwrap();
+    assert_eq!((kept, attempts), (2, 0));
+}
+
+#[test]
+fn a_row_that_nobody_could_have_written_is_an_error_and_no_default() {
+    let store = Store::nothing().unwrap();
+    store.write(|write| write.save_state(&target(), &full_state())).unwrap();
+    store.connection().execute("UPDATE poll_state SET high_water_tag = 'not a tag'", []).unwrap();
+    let error = store.states().unwrap_err().to_string();
+    assert!(error.contains("not a valid tag"), "{error}");
+}
