@@ -16,11 +16,17 @@ use crate::target::filter::TargetPattern;
 /// a Kubernetes CronJob or a CI job starts it.
 #[derive(Debug, Parser)]
 #[command(name = "tagship", version, styles = STYLES, max_term_width = 100, arg_required_else_help = true)]
-#[command(
-    after_help = "Exit status: 0 done; 1 a check or a deployment failed; 2 usage, configuration or state file; \
-    3 something new (with --exit-code); 75 being deployed by another run (with --strict); 130, 143 interrupted.\n\n\
-    Begin with: tagship check, then tagship poll --dry-run"
-)]
+#[command(after_help = "Exit status:\n  \
+    0         done, whether or not there was something new\n  \
+    1         a check or a deployment failed; the other targets were served\n  \
+    2         usage, configuration or state file; nothing was done\n  \
+    3         something new, and nothing failed (with --exit-code)\n  \
+    75        a target is being deployed by another run (with --strict)\n  \
+    130, 143  interrupted\n\n\
+    Examples:\n  \
+    tagship check             is the configuration right?\n  \
+    tagship poll --dry-run    what would be deployed?\n  \
+    tagship poll              deploy it")]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -35,6 +41,7 @@ const STYLES: Styles = Styles::styled()
     .placeholder(AnsiColor::Cyan.on_default());
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]
     #[arg(long, global = true, value_name = "FILE", env = "TAGSHIP_CONFIG", hide_env_values = true)]

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use clap::{Command, CommandFactory as _};
 use clap_complete::Shell;
+use roff::{Roff, roman};
 
 use super::Exit;
 use crate::cli::{Artifact, Cli, Generate};
@@ -35,25 +36,77 @@ pub(crate) fn generate(arguments: &Generate) -> anyhow::Result<Exit> {
 fn man(dir: &Path) -> anyhow::Result<()> {
     let mut root = Cli::command();
     root.build();
-    page(dir, &root, "tagship")?;
-    for command in root.get_subcommands().filter(|command| command.get_name() != "help") {
-        page(dir, command, &format!("tagship-{}", command.get_name()))?;
+    let commands = || root.get_subcommands().filter(|command| command.get_name() != "help");
+    let pages: Vec<String> = commands().map(|command| format!("tagship-{}", command.get_name())).collect();
+    write_page(dir, "tagship", &page(&root, "tagship", &pages)?)?;
+    let others = ["tagship".to_owned()];
+    for (command, name) in commands().zip(&pages) {
+        write_page(dir, name, &page(command, name, &others)?)?;
     }
     write(dir, "tagship.toml.5", config::manual().as_bytes())
 }
 
-fn page(dir: &Path, command: &Command, name: &str) -> anyhow::Result<()> {
+fn write_page(dir: &Path, name: &str, page: &str) -> anyhow::Result<()> {
+    write(dir, &format!("{name}.1"), page.as_bytes())
+}
+
+fn page(command: &Command, name: &str, see_also: &[String]) -> anyhow::Result<String> {
     // clap wants names that live as long as the program.
     let leaked: &'static str = name.to_owned().leak();
+    let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let command = command.clone().name(leaked).display_name(leaked).disable_help_subcommand(true);
-    let man = clap_mangen::Man::new(command)
+    let man = clap_mangen::Man::new(command.clone())
         .title(name.to_uppercase())
         .date(DATE)
         .manual("tagship")
         .source(concat!("tagship ", env!("CARGO_PKG_VERSION")));
     let mut page = Vec::new();
-    man.render(&mut page)?;
-    write(dir, &format!("{name}.1"), &page)
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut page)?;
+    }
+    let mut rest = Roff::new();
+    for paragraph in after.split("\n\n") {
+        let (heading, text) = paragraph.split_once(':').unwrap_or(("Notes", paragraph));
+        rest.control("SH", [heading.to_uppercase().as_str()]).control("nf", []);
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            rest.text([roman(line.trim())]);
+        }
+        rest.control("fi", []);
+    }
+    rest.control("SH", ["SEE ALSO"]);
+    let pages = see_also.iter().map(|page| format!("{page}(1)")).chain(["tagship.toml(5)".to_owned()]);
+    rest.text([roman(pages.collect::<Vec<_>>().join(", "))]);
+    rest.to_writer(&mut page)?;
+    Ok(tidy(&String::from_utf8(page)?))
+}
+
+/// What mandoc's lint would complain of in clap_mangen's pages: doubled breaks, blanks at the end of
+/// lines, and lines of text over 80 characters.
+fn tidy(page: &str) -> String {
+    let mut tidied = String::with_capacity(page.len());
+    for line in page.replace(".br\n\n.br\n", ".sp\n").lines() {
+        let mut width = 0;
+        let is_text = !line.starts_with('.');
+        for word in line.trim_end().split(' ') {
+            let starts_macro = word.starts_with(['.', '\'']);
+            if is_text && width > 0 && width + 1 + word.len() > 80 && !starts_macro {
+                tidied.push('\n');
+                width = 0;
+            } else if width > 0 {
+                tidied.push(' ');
+                width += 1;
+            }
+            tidied.push_str(word);
+            width += word.len();
+        }
+        tidied.push('\n');
+    }
+    tidied
 }
 
 fn completions(dir: &Path) -> anyhow::Result<()> {
