@@ -1,8 +1,23 @@
 //! Which tags a stage may take, and which of them is newest. Pure.
 
-use std::cmp::Ordering;
+mod alphabetical;
 
-use crate::reference::{ListedTag, Listing, Tag};
+mod filter;
+mod newest;
+mod numeric;
+mod range;
+mod select;
+mod semver;
+
+use std::fmt;
+
+use crate::reference::{ListedTag, Tag};
+
+use filter::Filter;
+use range::Range;
+
+pub(crate) use select::{CANDIDATES_KEPT, LazySelect, Selection};
+pub(crate) use semver::Bump;
 
 /// The rule as the configuration writes it, before validation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,42 +43,43 @@ pub(crate) enum Order {
 /// A filter (which tags may be taken) and an order (which of them is newest).
 #[derive(Debug)]
 pub(crate) struct Policy {
-    rule: Rule,
+    order: Order,
+    filter: Filter,
+    /// Every version where the rule names no range.
+    range: Range,
+    prerelease: bool,
 }
 
 /// Which part of a [`Rule`] is wrong, so that the configuration can name its line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct InvalidRule {
-    /// `regex`, `range` or `prerelease`: the key.
+    /// `tags`, `exclude`, `regex`, `range` or `prerelease`: the key.
     pub(crate) key: &'static str,
+    /// One line, without the key's name.
     pub(crate) message: String,
 }
 
 /// A tag that the policy may take, with its place in the order.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Candidate {
     pub(crate) listed: ListedTag,
     pub(crate) key: SortKey,
 }
 
-/// A candidate's place in its policy's order. Keys of one policy compare totally.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SortKey(());
+/// A candidate's place in its policy's order. Keys of one policy compare totally, and print what is compared.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SortKey(Key);
 
-impl Ord for SortKey {
-    fn cmp(&self, _other: &Self) -> Ordering {
-        Ordering::Equal
-    }
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Newest(newest::Push),
+    Semver(semver::Version),
+    Numeric(numeric::Sequence),
+    Alphabetical(alphabetical::Text),
 }
 
-impl PartialOrd for SortKey {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-/// What a policy says of one tag.
+/// What a policy says of one tag. Prints the reason in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Candidate(SortKey),
@@ -77,43 +93,79 @@ pub(crate) enum Verdict {
     Prerelease,
 }
 
-/// How many candidates a [`Selection`] keeps.
-pub(crate) const CANDIDATES_KEPT: usize = 50;
-
-/// What a policy makes of a listing.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Selection {
-    /// The newest candidates, newest first: at most [`CANDIDATES_KEPT`].
-    pub(crate) candidates: Vec<Candidate>,
-    /// How many tags were listed.
-    pub(crate) listed: usize,
-    /// How many tags passed the filter, and how many of these the order cannot parse.
-    pub(crate) matched: usize,
-    pub(crate) not_parsed: usize,
-    /// Of the tags asked about: those that are listed, and those that are not.
-    present: Vec<Tag>,
-    absent: Vec<Tag>,
-}
-
 impl Policy {
     /// # Errors
-    /// A regex or range that cannot be read, `range` or `prerelease` with another order than semver,
-    /// or a regex with more than one capture.
+    /// The first of [`Policy::checked`]'s.
     pub(crate) fn new(rule: Rule) -> Result<Policy, InvalidRule> {
-        Ok(Policy { rule })
+        Policy::checked(&rule).map_err(|mut faults| faults.swap_remove(0))
+    }
+
+    /// Like [`Policy::new`], with every fault of the rule.
+    ///
+    /// # Errors
+    /// A glob that matches no tag whatever, a regex or range that cannot be read, `range` or `prerelease`
+    /// with another order than semver, or a regex with more than one capture. Never an empty list.
+    pub(crate) fn checked(rule: &Rule) -> Result<Policy, Vec<InvalidRule>> {
+        let mut faults = Vec::new();
+        let filter = Filter::new(&rule.tags, &rule.exclude, rule.regex.as_deref(), &mut faults);
+        let mut range = Range::default();
+        if let Some(text) = &rule.range {
+            match Range::parse(text) {
+                Ok(_) if rule.order != Order::Semver => faults.push(only_semver("range", rule.order)),
+                Ok(parsed) => range = parsed,
+                Err(error) => faults.push(InvalidRule {
+                    key: "range",
+                    message: format!("{error}; comparators are joined by commas, as in \">=1.2, <3\""),
+                }),
+            }
+        }
+        if rule.prerelease && rule.order != Order::Semver {
+            faults.push(only_semver("prerelease", rule.order));
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        Ok(Policy { order: rule.order, filter, range, prerelease: rule.prerelease })
     }
 
     pub(crate) fn order(&self) -> Order {
-        self.rule.order
+        self.order
     }
 
     /// The rule in one canonical line: equal text is an equal rule. Kept in the state to notice edits.
+    ///
+    /// Neither the order nor the repetition of globs and comparators shows in it, because neither has a meaning.
     pub(crate) fn rule_text(&self) -> String {
-        String::new()
+        let mut text = self.filter.to_string();
+        text += &format!(" order={}", self.order);
+        if !self.range.is_everything() {
+            text += &format!(" range=\"{}\"", self.range);
+        }
+        if self.prerelease {
+            text += " prerelease=true";
+        }
+        text
     }
 
-    pub(crate) fn judge(&self, _listed: &ListedTag) -> Verdict {
-        Verdict::NotMatched
+    pub(crate) fn judge(&self, listed: &ListedTag) -> Verdict {
+        let text = match self.filter.sort_text(listed.tag.as_str()) {
+            Ok(text) => text,
+            Err(verdict) => return verdict,
+        };
+        let key = match self.order {
+            Order::Newest => Some(Key::Newest(newest::Push::of(listed))),
+            Order::Semver => match semver::Version::parse(text) {
+                Some(version) if version.is_prerelease() && !self.prerelease => return Verdict::Prerelease,
+                Some(version) if !self.range.contains(&version) => return Verdict::OutOfRange,
+                version => version.map(Key::Semver),
+            },
+            Order::Numeric => numeric::Sequence::parse(text).map(Key::Numeric),
+            Order::Alphabetical => Some(Key::Alphabetical(alphabetical::Text::new(text))),
+        };
+        match key {
+            Some(key) => Verdict::Candidate(SortKey(key)),
+            None => Verdict::NotParsed(text.to_owned()),
+        }
     }
 
     /// The tag as a candidate, if it is one.
@@ -124,11 +176,18 @@ impl Policy {
         }
     }
 
-    /// Selects from a listing. `asked`: tags whose presence the decision will want to know.
-    pub(crate) fn select(&self, listing: &Listing, asked: &[Tag]) -> Selection {
-        let _ = (listing, asked);
-        Selection::default()
+    /// How far apart two versions are, whichever is the newer; None with another order than semver.
+    /// Equal versions and versions that differ in their prerelease are a [`Bump::Patch`] apart.
+    pub(crate) fn distance(&self, from: &Candidate, to: &Candidate) -> Option<Bump> {
+        match (&from.key.0, &to.key.0) {
+            (Key::Semver(from), Key::Semver(to)) => Some(from.distance(to)),
+            _ => None,
+        }
     }
+}
+
+fn only_semver(key: &'static str, order: Order) -> InvalidRule {
+    InvalidRule { key, message: format!("goes with order = \"semver\" only, not with \"{order}\"") }
 }
 
 impl Candidate {
@@ -136,19 +195,45 @@ impl Candidate {
     pub(crate) fn is_newer_than(&self, other: &Candidate) -> bool {
         self.key > other.key
     }
+
+    pub(crate) fn tag(&self) -> &Tag {
+        &self.listed.tag
+    }
 }
 
-impl Selection {
-    pub(crate) fn newest(&self) -> Option<&Candidate> {
-        self.candidates.first()
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Order::Newest => "newest",
+            Order::Semver => "semver",
+            Order::Numeric => "numeric",
+            Order::Alphabetical => "alphabetical",
+        })
     }
+}
 
-    pub(crate) fn find(&self, _tag: &Tag) -> Option<&ListedTag> {
-        None
+impl fmt::Display for SortKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Key::Newest(push) => push.fmt(f),
+            Key::Semver(version) => version.fmt(f),
+            Key::Numeric(sequence) => sequence.fmt(f),
+            Key::Alphabetical(text) => text.fmt(f),
+        }
     }
+}
 
-    /// Whether a tag that was asked about is listed; None for any other tag.
-    pub(crate) fn is_listed(&self, tag: &Tag) -> Option<bool> {
-        if self.present.contains(tag) { Some(true) } else { self.absent.contains(tag).then_some(false) }
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Verdict::Candidate(key) => write!(f, "key {key}"),
+            Verdict::NotMatched => write!(f, "matches no glob of tags"),
+            Verdict::Excluded(glob) => write!(f, "excluded by {glob}"),
+            Verdict::RegexMismatch => write!(f, "does not match the regex"),
+            Verdict::NotParsed(key) if key.is_empty() => write!(f, "nothing is left to order it by"),
+            Verdict::NotParsed(key) => write!(f, "the order cannot compare {key}"),
+            Verdict::OutOfRange => write!(f, "outside the range"),
+            Verdict::Prerelease => write!(f, "a prerelease"),
+        }
     }
 }

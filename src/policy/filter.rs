@@ -1,0 +1,391 @@
+//! Which tags may be taken (`tags`, `exclude`, `regex`), and which part of a tag is its sort key.
+
+use std::cmp::Reverse;
+use std::fmt;
+
+use regex::bytes::{Regex, RegexBuilder};
+use wildmatch::WildMatch;
+
+use super::{InvalidRule, Verdict};
+
+/// The globs and the regex of a rule, compiled.
+#[derive(Debug)]
+pub(super) struct Filter {
+    /// The glob that takes most off the tag comes first, so that where several match, the sort key
+    /// does not depend on the order they are written in.
+    tags: Vec<Glob>,
+    exclude: Vec<Glob>,
+    regex: Option<Anchored>,
+}
+
+/// A pattern of `*` and `?` that the whole tag must match.
+#[derive(Debug, PartialEq)]
+struct Glob {
+    pattern: WildMatch,
+    /// As written, repeated `*` aside.
+    text: String,
+    /// Bytes of a matching tag that stand before and after its sort key.
+    before: usize,
+    after: usize,
+}
+
+#[derive(Debug)]
+struct Anchored {
+    text: String,
+    regex: Regex,
+}
+
+impl Filter {
+    /// Compiles what it can and adds what is wrong to `faults`.
+    pub(super) fn new(
+        tags: &[String],
+        exclude: &[String],
+        regex: Option<&str>,
+        faults: &mut Vec<InvalidRule>,
+    ) -> Filter {
+        let mut globs = |key, texts: &[String]| {
+            let mut globs = Vec::with_capacity(texts.len());
+            for text in texts {
+                match Glob::new(text) {
+                    Ok(glob) => globs.push(glob),
+                    Err(message) => faults.push(InvalidRule { key, message }),
+                }
+            }
+            globs.sort_by(|a, b| a.rank().cmp(&b.rank()));
+            globs.dedup();
+            globs
+        };
+        let (tags, exclude) = (globs("tags", tags), globs("exclude", exclude));
+        let regex = regex.and_then(|text| match Anchored::new(text) {
+            Ok(regex) => Some(regex),
+            Err(message) => {
+                faults.push(InvalidRule { key: "regex", message });
+                None
+            }
+        });
+        Filter { tags, exclude, regex }
+    }
+
+    /// The sort key of a tag that passes: what the regex captured, else the tag without the literal prefix and
+    /// suffix of the glob that matched it.
+    ///
+    /// # Errors
+    /// Why the tag does not pass.
+    pub(super) fn sort_text<'t>(&self, tag: &'t str) -> Result<&'t str, Verdict> {
+        let glob = self.tags.iter().find(|glob| glob.pattern.matches(tag)).ok_or(Verdict::NotMatched)?;
+        if let Some(glob) = self.exclude.iter().find(|glob| glob.pattern.matches(tag)) {
+            return Err(Verdict::Excluded(glob.text.clone()));
+        }
+        let captured = match &self.regex {
+            Some(regex) => regex.capture(tag).ok_or(Verdict::RegexMismatch)?,
+            None => None,
+        };
+        Ok(captured.or_else(|| tag.get(glob.before..tag.len() - glob.after)).unwrap_or(tag))
+    }
+
+    pub(super) fn captures(&self) -> bool {
+        self.regex.as_ref().is_some_and(Anchored::captures)
+    }
+
+    /// The globs of `tags` of which an `exclude` leaves nothing, each with that `exclude`.
+    pub(super) fn covered(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.tags.iter().filter_map(|glob| {
+            let by = self.exclude.iter().find(|exclude| exclude.covers(glob))?;
+            Some((glob.text.as_str(), by.text.as_str()))
+        })
+    }
+}
+
+impl Glob {
+    fn new(text: &str) -> Result<Glob, String> {
+        if text.is_empty() {
+            return Err("an empty glob matches no tag; \"*\" is every tag".to_owned());
+        }
+        let possible = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '*' | '?');
+        if let Some(odd) = text.chars().find(|c| !possible(c)) {
+            return Err(format!(
+                "{text:?} matches no tag: a tag has no {odd:?}; a glob knows * and ? only, for more there is regex"
+            ));
+        }
+        if text.starts_with(['.', '-']) {
+            return Err(format!("{text:?} matches no tag: none begins with . or -"));
+        }
+        let pattern = WildMatch::new(text);
+        let text = pattern.pattern();
+        let (before, after) = match (text.find(['*', '?']), text.rfind(['*', '?'])) {
+            (Some(first), Some(last)) => {
+                (prefix_taken_off(&text[..first]), suffix_taken_off(&text[last + 1..]))
+            }
+            // Without a wildcard it is one tag's name. That tag is its own sort key: `stable` beside `v*` must
+            // not turn into an empty one.
+            _ => (0, 0),
+        };
+        Ok(Glob { pattern, text, before, after })
+    }
+
+    /// Most taken off first; what remains of the choice is arbitrary but fixed.
+    fn rank(&self) -> (Reverse<usize>, Reverse<usize>, &str) {
+        (Reverse(self.before + self.after), Reverse(self.before), &self.text)
+    }
+
+    /// Whether every tag that the other glob matches is matched by this one. Tries the shortest and the
+    /// longest such tag with characters that only a wildcard can match.
+    fn covers(&self, other: &Glob) -> bool {
+        let any = other.text.replace('?', "\0");
+        [String::new(), "\0".repeat(128)].iter().all(|run| self.pattern.matches(&any.replace('*', run)))
+    }
+}
+
+/// How much of a literal prefix is not sort key: all before its first digit (`v1.` before `*` keeps the `1.`).
+fn prefix_taken_off(prefix: &str) -> usize {
+    prefix.find(|c: char| c.is_ascii_digit()).unwrap_or(prefix.len())
+}
+
+/// How much of a literal suffix is not sort key: all from its first letter and the `-` or `_` before it
+/// (`-alpine`; `.0` stays).
+fn suffix_taken_off(suffix: &str) -> usize {
+    let kept = suffix.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(suffix.len());
+    let kept = if kept < suffix.len() { suffix[..kept].trim_end_matches(['-', '_']).len() } else { kept };
+    suffix.len() - kept
+}
+
+impl Anchored {
+    fn new(text: &str) -> Result<Anchored, String> {
+        // Tags are ASCII: without Unicode `(?i)` needs no tables and `\d` is 0-9, what the orders can compare.
+        let build = |pattern: &str| RegexBuilder::new(pattern).unicode(false).build();
+        // On its own first: `a)|(b` must not become valid by what is put around it.
+        build(text).map_err(|error| one_line(&error))?;
+        let regex = build(&format!(r"\A(?:{text})\z"))
+            // With `(?x)` it may end in a comment, which swallows the closing parenthesis.
+            .or_else(|_| build(&format!("\\A(?:{text}\n)\\z")))
+            .map_err(|error| one_line(&error))?;
+        let captures = regex.captures_len() - 1;
+        if captures > 1 {
+            return Err(format!("has {captures} captures, may have one: (?:...) groups without capturing"));
+        }
+        Ok(Anchored { text: text.to_owned(), regex })
+    }
+
+    fn captures(&self) -> bool {
+        self.regex.captures_len() > 1
+    }
+
+    /// None where the tag does not match; Some(None) where the capture took no part.
+    fn capture<'t>(&self, tag: &'t str) -> Option<Option<&'t str>> {
+        if !self.captures() {
+            return self.regex.is_match(tag.as_bytes()).then_some(None);
+        }
+        let captures = self.regex.captures(tag.as_bytes())?;
+        Some(captures.get(1).and_then(|capture| tag.get(capture.range())))
+    }
+}
+
+/// The regex crate draws the pattern over several lines and ends with `error: what is wrong`.
+fn one_line(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.rsplit_once("error: ").map_or(text.as_str(), |(_, last)| last);
+    last.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+impl fmt::Display for Filter {
+    /// `tags="a*","b*" exclude="c*" regex="..."`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tags={}", quote_all(&self.tags))?;
+        if !self.exclude.is_empty() {
+            write!(f, " exclude={}", quote_all(&self.exclude))?;
+        }
+        match &self.regex {
+            Some(regex) => write!(f, " regex={}", quote(&regex.text)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn quote_all(globs: &[Glob]) -> String {
+    globs.iter().map(|glob| quote(&glob.text)).collect::<Vec<_>>().join(",")
+}
+
+/// Not `{:?}`: which characters that escapes may change with a compiler, and the text is stored and compared.
+fn quote(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n").replace('\r', "\\r");
+    format!("\"{escaped}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(tags: &[&str], exclude: &[&str], regex: Option<&str>) -> Result<Filter, InvalidRule> {
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let mut faults = Vec::new();
+        let filter = Filter::new(&owned(tags), &owned(exclude), regex, &mut faults);
+        if faults.is_empty() { Ok(filter) } else { Err(faults.remove(0)) }
+    }
+
+    #[test]
+    fn the_sort_key_is_the_tag_without_what_the_glob_spells_out() {
+        for (globs, tag, key) in [
+            ("*", "v1.2.3-alpine", "v1.2.3-alpine"),
+            ("v1.*", "v1.2.3", "1.2.3"),
+            ("v*", "v1.2.3", "1.2.3"),
+            ("v*", "v", ""),
+            ("release-*", "release-1.4.0", "1.4.0"),
+            ("release-2.*", "release-2.4", "2.4"),
+            ("2024.*", "2024.10.1", "2024.10.1"),
+            ("v?.*", "v1.2", "1.2"),
+            ("?1.*", "v1.2", "v1.2"),
+            ("*-alpine", "17.2-alpine", "17.2"),
+            ("*_alpine", "17.2_alpine", "17.2"),
+            ("*--alpine", "17.2--alpine", "17.2"),
+            ("*-alpine3.20", "17.2-alpine3.20", "17.2"),
+            ("*.1-alpine", "17.1-alpine", "17.1"),
+            ("*-2-alpine", "17-2-alpine", "17-2"),
+            ("*alpine", "17.2-alpine", "17.2-"),
+            ("*.0", "17.0", "17.0"),
+            ("*-1", "17-1", "17-1"),
+            ("*-", "17-", "17-"),
+            ("build-*-amd64", "build-42-amd64", "42"),
+            ("build-*-amd64", "build--amd64", ""),
+            ("v*.*.*", "v1.2.3", "1.2.3"),
+            ("**-alpine", "17-alpine", "17"),
+            ("stable", "stable", "stable"),
+            ("v1.2.3-alpine", "v1.2.3-alpine", "v1.2.3-alpine"),
+        ] {
+            assert_eq!(filter(&[globs], &[], None).unwrap().sort_text(tag), Ok(key), "{globs} on {tag}");
+        }
+    }
+
+    #[test]
+    fn of_several_globs_the_one_that_takes_most_off_makes_the_key() {
+        for (globs, tag, key) in [
+            (["*", "*-alpine"], "17.2-alpine", "17.2"),
+            (["v*", "*-alpine"], "v17.2-alpine", "v17.2"),
+            (["*-alpine", "v*-alpine"], "v17.2-alpine", "17.2"),
+            (["dev-*", "release-*"], "release-7", "7"),
+            (["v*", "*a"], "v1a", "1a"),
+        ] {
+            for globs in [globs, [globs[1], globs[0]]] {
+                assert_eq!(filter(&globs, &[], None).unwrap().sort_text(tag), Ok(key), "{globs:?} on {tag}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_whole_tag_must_match_a_glob() {
+        for (glob, tag, matches) in [
+            ("dev-*", "dev-1", true),
+            ("dev-*", "dev-", true),
+            ("dev-*", "xdev-1", false),
+            ("dev-*", "Dev-1", false),
+            ("v?", "v1", true),
+            ("v?", "v", false),
+            ("v?", "v12", false),
+            ("1.?.*", "1x2", false),
+            ("*-*", "a-b", true),
+            ("*a*b", "ab-ab", true),
+            ("*a*b", "ab-ba", false),
+            ("latest", "latest", true),
+            ("latest", "latest2", false),
+        ] {
+            assert_eq!(
+                filter(&[glob], &[], None).unwrap().sort_text(tag).is_ok(),
+                matches,
+                "{glob} on {tag}"
+            );
+            let excluded =
+                filter(&["*"], &[glob], None).unwrap().sort_text(tag) == Err(Verdict::Excluded(glob.into()));
+            assert_eq!(excluded, matches, "exclude {glob} on {tag}");
+        }
+        assert_eq!(filter(&[], &[], None).unwrap().sort_text("v1"), Err(Verdict::NotMatched));
+    }
+
+    #[test]
+    fn a_glob_that_can_match_no_tag_is_refused() {
+        for glob in ["", "v[0-9]*", "{a,b}", "v1 ", "acme/*", "v1:*", "^v.*$", "1.0+*", "ä*", "-*", ".x"] {
+            assert_eq!(filter(&[glob], &[], None).unwrap_err().key, "tags", "{glob}");
+            assert_eq!(filter(&["*"], &[glob], None).unwrap_err().key, "exclude", "{glob}");
+        }
+    }
+
+    #[test]
+    fn a_regex_is_anchored_whatever_is_written() {
+        for (regex, tag, key) in [
+            (r"^dev-(\d+)$", "dev-12", Some("12")),
+            (r"dev-(\d+)", "dev-12", Some("12")),
+            (r"dev-(\d+)", "dev-12-x", None),
+            (r"dev-(\d+)", "xdev-12", None),
+            (r"a|ab", "ab", Some("ab")),
+            (r"dev|prod", "prod-1", None),
+            (r"(?i)DEV-(\d+)", "dev-3", Some("3")),
+            (r"(?m)^dev-\d+$", "dev-3", Some("dev-3")),
+            ("(?x) dev- (\\d+) # the build", "dev-3", Some("3")),
+            ("(?x) dev- (\\d+) # the build", "dev-3x", None),
+            (r"main-(?P<time>\d+)-[0-9a-f]+", "main-17-ab12", Some("17")),
+            (r"v(?:1|2)\..*", "v2.5", Some("v2.5")),
+            (r"(\d+)?x", "x", Some("x")),
+            (r"(\d*)x", "x", Some("")),
+        ] {
+            let found = filter(&["*"], &[], Some(regex)).unwrap().sort_text(tag).ok();
+            assert_eq!(found, key, "{regex} on {tag}");
+        }
+    }
+
+    #[test]
+    fn a_capture_that_took_no_part_leaves_the_key_to_the_glob() {
+        let filter = filter(&["build-*"], &[], Some(r"build-.*?(?:-r(\d+))?")).unwrap();
+        assert_eq!(filter.sort_text("build-7-r12"), Ok("12"));
+        assert_eq!(filter.sort_text("build-7"), Ok("7"));
+    }
+
+    #[test]
+    fn a_regex_that_cannot_be_used_is_refused_in_one_line() {
+        for (regex, message) in [
+            ("(", "unclosed group"),
+            ("a)|(b", "unopened group"),
+            (r"(\d+)-(\d+)", "has 2 captures, may have one: (?:...) groups without capturing"),
+            ("(?x) a)|(b # x", "unopened group"),
+        ] {
+            let error = filter(&["*"], &[], Some(regex)).unwrap_err();
+            assert_eq!((error.key, error.message.as_str()), ("regex", message), "{regex}");
+        }
+        let too_big = filter(&["*"], &[], Some("(?:a{1000}){1000}{1000}")).unwrap_err();
+        assert!(!too_big.message.contains('\n'), "{too_big}");
+    }
+
+    #[test]
+    fn the_first_reason_is_given() {
+        let filter = filter(&["v*"], &["*-debug", "v0*"], Some(r"v[\d.]+")).unwrap();
+        for (tag, expected) in [
+            ("v1.2", Ok("1.2")),
+            ("x", Err(Verdict::NotMatched)),
+            ("x-debug", Err(Verdict::NotMatched)),
+            ("v1-debug", Err(Verdict::Excluded("*-debug".to_owned()))),
+            ("v1-alpine", Err(Verdict::RegexMismatch)),
+        ] {
+            assert_eq!(filter.sort_text(tag), expected, "{tag}");
+        }
+    }
+
+    #[test]
+    fn a_glob_covers_another_when_it_matches_all_of_it() {
+        for (cover, covered, expected) in [
+            ("*", "v*", true),
+            ("*", "v1", true),
+            ("v*", "v1.*", true),
+            ("*-*", "v-*-x", true),
+            ("*a*", "a", true),
+            ("v1.*", "v*", false),
+            ("?*", "*", false),
+            ("??", "*", false),
+            ("v?", "v*", false),
+            ("v*", "v?", true),
+            ("v?", "v?", true),
+            ("v?", "v1", true),
+            ("v1", "v?", false),
+            ("*x", "*", false),
+        ] {
+            let covers = Glob::new(cover).unwrap().covers(&Glob::new(covered).unwrap());
+            assert_eq!(covers, expected, "{cover} covers {covered}");
+        }
+    }
+}

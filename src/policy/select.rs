@@ -1,0 +1,354 @@
+//! Selecting from a listing, whole or read from the newest push down.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+
+use super::{Candidate, Order, Policy, SortKey, Verdict};
+use crate::reference::{ListedTag, Listing, Tag};
+
+/// How many candidates a [`Selection`] keeps.
+pub(crate) const CANDIDATES_KEPT: usize = 50;
+
+/// What a policy makes of a listing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Selection {
+    /// The newest candidates, newest first: at most [`CANDIDATES_KEPT`].
+    pub(crate) candidates: Vec<Candidate>,
+    /// How many tags were listed. Here and below a tag that is listed twice counts once.
+    pub(crate) listed: usize,
+    /// How many tags passed the filter (globs, exclude, regex), and how many of these the order cannot parse.
+    pub(crate) matched: usize,
+    pub(crate) not_parsed: usize,
+    /// How many tags an `exclude` kept out.
+    pub(crate) excluded: usize,
+    /// Of the tags that passed the filter: versions outside the range, and prereleases not asked for.
+    pub(crate) out_of_range: usize,
+    pub(crate) prerelease: usize,
+    /// Of the tags asked about: those that are listed, and those that are not.
+    present: Vec<Tag>,
+    absent: Vec<Tag>,
+}
+
+impl Selection {
+    pub(crate) fn newest(&self) -> Option<&Candidate> {
+        self.candidates.first()
+    }
+
+    /// Whether a tag that was asked about is listed; None for any other tag.
+    pub(crate) fn is_listed(&self, tag: &Tag) -> Option<bool> {
+        if self.present.contains(tag) { Some(true) } else { self.absent.contains(tag).then_some(false) }
+    }
+
+    fn count(&mut self, verdict: &Verdict) {
+        self.listed += 1;
+        match verdict {
+            Verdict::NotMatched | Verdict::RegexMismatch => return,
+            Verdict::Excluded(_) => {
+                self.excluded += 1;
+                return;
+            }
+            Verdict::Candidate(_) => {}
+            Verdict::NotParsed(_) => self.not_parsed += 1,
+            Verdict::OutOfRange => self.out_of_range += 1,
+            Verdict::Prerelease => self.prerelease += 1,
+        }
+        self.matched += 1;
+    }
+}
+
+impl Policy {
+    /// Selects from a listing. `asked`: tags whose presence the decision will want to know.
+    ///
+    /// Of a tag that is listed twice with different push times the later one counts.
+    pub(crate) fn select(&self, listing: &Listing, asked: &[Tag]) -> Selection {
+        let mut selection = Selection::default();
+        let mut seen = HashSet::with_capacity(listing.tags.len());
+        let mut leaders = Leaders::default();
+        for listed in &listing.tags {
+            let verdict = self.judge(listed);
+            if seen.insert(&listed.tag) {
+                selection.count(&verdict);
+            }
+            if let Verdict::Candidate(key) = verdict {
+                leaders.offer(key, listed);
+            }
+        }
+        selection.candidates = leaders.into_candidates();
+        (selection.present, selection.absent) = asked.iter().cloned().partition(|tag| seen.contains(tag));
+        selection
+    }
+
+    /// Whether, of tags read by push time from the newest down, no later one can be newer than the best
+    /// candidate so far. Rows of one second come in either order, so that second must be behind.
+    /// Always false without a candidate, and with another order than newest.
+    pub(crate) fn is_settled(&self, oldest_seen: Timestamp, best: Option<&Candidate>) -> bool {
+        self.order() == Order::Newest
+            && best
+                .and_then(|best| best.listed.pushed_at)
+                .is_some_and(|pushed_at| oldest_seen.as_second() < pushed_at.as_second())
+    }
+}
+
+/// The leading candidates of those offered so far. Rows gather in a buffer that is cut back to the best
+/// when it is full, and a row below the worst of these is not taken in at all.
+#[derive(Default)]
+struct Leaders<'l> {
+    rows: Vec<(SortKey, &'l ListedTag)>,
+    /// Whether the first `CANDIDATES_KEPT` rows are sorted and of different tags: then their last is the bar.
+    full: bool,
+}
+
+const BUFFERED: usize = 8 * CANDIDATES_KEPT;
+
+impl<'l> Leaders<'l> {
+    fn offer(&mut self, key: SortKey, listed: &'l ListedTag) {
+        let row = (key, listed);
+        let worst = if self.full { self.rows.get(CANDIDATES_KEPT - 1) } else { None };
+        if worst.is_some_and(|worst| choice(&row) < choice(worst)) {
+            return;
+        }
+        self.rows.push(row);
+        if self.rows.len() >= BUFFERED {
+            self.cut();
+        }
+    }
+
+    /// Cuts back to the best rows, each tag once.
+    fn cut(&mut self) {
+        self.rows.sort_unstable_by(|a, b| choice(b).cmp(&choice(a)));
+        let mut seen = HashSet::with_capacity(self.rows.len());
+        self.rows.retain(|(_, listed)| seen.insert(&listed.tag));
+        self.rows.truncate(CANDIDATES_KEPT);
+        self.full = self.rows.len() == CANDIDATES_KEPT;
+    }
+
+    fn into_candidates(mut self) -> Vec<Candidate> {
+        self.cut();
+        self.rows.into_iter().map(|(key, listed)| Candidate { listed: listed.clone(), key }).collect()
+    }
+}
+
+/// What the choice goes by: the key, between equal keys the tag's bytes. The rest tells apart two rows of one tag,
+/// so that not even then the listing's order decides.
+fn choice<'r>(
+    (key, listed): &'r (SortKey, &ListedTag),
+) -> (&'r SortKey, &'r Tag, Option<Timestamp>, Option<i64>, Option<&'r crate::reference::Digest>) {
+    (key, &listed.tag, listed.pushed_at, listed.sequence, listed.digest.as_ref())
+}
+
+/// Selects from tags that are read by push time from the newest down, and says when reading on cannot
+/// change the choice. For order newest only: with another one it never settles.
+#[derive(Debug)]
+pub(crate) struct LazySelect<'p> {
+    policy: &'p Policy,
+    back_to: Option<Timestamp>,
+    read: Listing,
+    best: Option<Candidate>,
+    /// The tags of the candidates met, until there are as many as a selection keeps.
+    met: HashSet<Tag>,
+    /// When the last candidate that a selection keeps was pushed.
+    last_kept: Option<Timestamp>,
+    settled: bool,
+}
+
+impl<'p> LazySelect<'p> {
+    /// `back_to`: every candidate pushed then or later is wanted, not just the newest (the high-water tag's
+    /// push time, so that a gate can pass over the newest).
+    pub(crate) fn new(policy: &'p Policy, back_to: Option<Timestamp>) -> LazySelect<'p> {
+        LazySelect {
+            policy,
+            back_to,
+            read: Listing::default(),
+            best: None,
+            met: HashSet::new(),
+            last_kept: None,
+            settled: false,
+        }
+    }
+
+    /// Takes the next tag; false once no later one can matter. A tag without a push time settles nothing.
+    pub(crate) fn push(&mut self, listed: &ListedTag) -> bool {
+        if self.settled {
+            return false;
+        }
+        self.read.tags.push(listed.clone());
+        if let Some(candidate) = self.policy.candidate(listed) {
+            if self.met.len() < CANDIDATES_KEPT
+                && self.met.insert(listed.tag.clone())
+                && self.met.len() == CANDIDATES_KEPT
+            {
+                self.last_kept = listed.pushed_at;
+            }
+            if self.best.as_ref().is_none_or(|best| candidate.is_newer_than(best)) {
+                self.best = Some(candidate);
+            }
+        }
+        if let Some(oldest) = listed.pushed_at {
+            let is_behind = |at: Timestamp| oldest.as_second() < at.as_second();
+            self.settled = self.policy.is_settled(oldest, self.best.as_ref())
+                && (self.back_to.is_none_or(is_behind) || self.last_kept.is_some_and(is_behind));
+        }
+        !self.settled
+    }
+
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    /// What was selected from the tags that were read: its counts are of these. Of `asked` it only knows those
+    /// that it has met, unless `complete` says that there was nothing more to read.
+    pub(crate) fn finish(self, asked: &[Tag], complete: bool) -> Selection {
+        let mut selection = self.policy.select(&self.read, asked);
+        if !complete {
+            selection.absent.clear();
+        }
+        selection
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Rule;
+
+    fn policy(order: Order) -> Policy {
+        Policy::new(Rule { tags: vec!["v*".to_owned()], order, ..Rule::default() }).unwrap()
+    }
+
+    fn tag(text: &str) -> Tag {
+        Tag::new(text).unwrap()
+    }
+
+    fn row(text: &str, millisecond: i64, sequence: i64) -> ListedTag {
+        ListedTag {
+            pushed_at: Some(Timestamp::from_millisecond(millisecond).unwrap()),
+            sequence: Some(sequence),
+            ..ListedTag::named(tag(text))
+        }
+    }
+
+    fn names(selection: &Selection) -> Vec<&str> {
+        selection.candidates.iter().map(|candidate| candidate.tag().as_str()).collect()
+    }
+
+    #[test]
+    fn the_newest_fifty_are_kept_newest_first() {
+        let policy = policy(Order::Numeric);
+        for size in [0, 1, 49, 50, 51, BUFFERED - 1, BUFFERED, BUFFERED + 1, 3 * BUFFERED] {
+            let rising: Vec<_> = (0..size).map(|n| ListedTag::named(tag(&format!("v{n}")))).collect();
+            let expected: Vec<_> = (0..size).rev().take(50).map(|n| format!("v{n}")).collect();
+            let falling = rising.iter().rev().cloned().collect();
+            let mixed = (0..size).map(|n| rising[(n * 7919) % size].clone()).collect();
+            for tags in [rising, falling, mixed] {
+                let selection = policy.select(&Listing { tags, dropped: 0 }, &[]);
+                assert_eq!(names(&selection), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_tag_that_is_listed_twice_is_one_candidate_with_its_later_push() {
+        let policy = policy(Order::Newest);
+        let mut tags: Vec<_> = (0..1000).map(|n| row("v1", n, n)).collect();
+        tags.push(row("v2", 500, 0));
+        let selection = policy.select(&Listing { tags, dropped: 0 }, &[]);
+        assert_eq!(names(&selection), ["v1", "v2"]);
+        assert_eq!(selection.newest().unwrap().listed.sequence, Some(999));
+        assert_eq!((selection.listed, selection.matched), (2, 2));
+    }
+
+    #[test]
+    fn everything_listed_is_counted_once() {
+        let rule = Rule {
+            tags: vec!["v*".to_owned()],
+            exclude: vec!["*-debug".to_owned()],
+            regex: Some("v[0-9].*".to_owned()),
+            order: Order::Semver,
+            range: Some("<3".to_owned()),
+            prerelease: false,
+        };
+        let tags =
+            "v1.0.0 v1.0.0 v2.0.0 v2.0.1-rc.1 v3.0.0 v4.0.0 v5.0.0 v1 v2 v3 v4 vx v1-debug v2-debug latest";
+        let tags = tags.split(' ').map(|text| ListedTag::named(tag(text))).collect();
+        let selection = Policy::new(rule).unwrap().select(&Listing { tags, dropped: 0 }, &[]);
+        assert_eq!(names(&selection), ["v2.0.0", "v1.0.0"]);
+        assert_eq!((selection.listed, selection.matched, selection.excluded), (14, 10, 2));
+        assert_eq!((selection.not_parsed, selection.out_of_range, selection.prerelease), (4, 3, 1));
+    }
+
+    #[test]
+    fn presence_is_known_of_the_tags_asked_about_only() {
+        let listing =
+            Listing { tags: vec![ListedTag::named(tag("v1")), ListedTag::named(tag("x"))], dropped: 0 };
+        let selection = policy(Order::Numeric).select(&listing, &[tag("x"), tag("v2")]);
+        assert_eq!(selection.is_listed(&tag("x")), Some(true));
+        assert_eq!(selection.is_listed(&tag("v2")), Some(false));
+        assert_eq!(selection.is_listed(&tag("v1")), None);
+    }
+
+    /// Pushes rows until the selection is settled: what was chosen, and how many rows it took.
+    fn read(policy: &Policy, back_to: Option<i64>, rows: &[ListedTag]) -> (Vec<String>, usize, bool) {
+        let back_to = back_to.map(|at| Timestamp::from_millisecond(at).unwrap());
+        let mut select = LazySelect::new(policy, back_to);
+        let taken = rows.iter().take_while(|row| select.push(row)).count();
+        let settled = select.is_settled();
+        let selection = select.finish(&[], !settled);
+        (names(&selection).into_iter().map(str::to_owned).collect(), taken + usize::from(settled), settled)
+    }
+
+    #[test]
+    fn a_lazy_selection_settles_once_the_second_of_its_best_is_behind() {
+        let policy = policy(Order::Newest);
+        let best = policy.candidate(&row("v1", 5_200, 1)).unwrap();
+        for (oldest_seen, settled) in
+            [(6_000, false), (5_900, false), (5_000, false), (4_999, true), (0, true)]
+        {
+            let oldest_seen = Timestamp::from_millisecond(oldest_seen).unwrap();
+            assert_eq!(policy.is_settled(oldest_seen, Some(&best)), settled, "{oldest_seen}");
+            assert!(!policy.is_settled(oldest_seen, None));
+        }
+        let rows = [
+            row("x", 9_000, 9),
+            row("v1", 5_000, 1),
+            row("v2", 5_000, 2),
+            row("x2", 4_000, 0),
+            row("v0", 3_000, 0),
+        ];
+        assert_eq!(read(&policy, None, &rows), (vec!["v2".to_owned(), "v1".to_owned()], 4, true));
+        assert_eq!(read(&policy, None, &rows[..3]), (vec!["v2".to_owned(), "v1".to_owned()], 3, false));
+        assert_eq!(read(&policy, None, &rows[..1]), (vec![], 1, false));
+    }
+
+    #[test]
+    fn a_lazy_selection_reads_back_to_the_time_it_is_given() {
+        let policy = policy(Order::Newest);
+        let rows: Vec<_> = (0..200).rev().map(|n| row(&format!("v{n}"), n * 1000, n)).collect();
+        let (chosen, taken, settled) = read(&policy, Some(190_000), &rows);
+        assert_eq!((chosen.len(), taken, settled), (11, 11, true));
+        let (chosen, taken, settled) = read(&policy, Some(0), &rows);
+        assert_eq!((chosen.len(), taken, settled), (50, 51, true));
+    }
+
+    #[test]
+    fn nothing_settles_without_push_times_or_with_another_order() {
+        let rows: Vec<_> = (0..60).map(|n| ListedTag::named(tag(&format!("v{n}")))).collect();
+        assert!(!read(&policy(Order::Newest), None, &rows).2);
+        let rows: Vec<_> = (0..60).rev().map(|n| row(&format!("v{n}"), n * 1000, n)).collect();
+        assert!(!read(&policy(Order::Numeric), None, &rows).2);
+    }
+
+    #[test]
+    fn a_lazy_selection_knows_no_tag_to_be_absent_before_the_end() {
+        let policy = policy(Order::Newest);
+        for (complete, absent) in [(false, None), (true, Some(false))] {
+            let mut select = LazySelect::new(&policy, None);
+            select.push(&row("v1", 1_000, 1));
+            let selection = select.finish(&[tag("v1"), tag("v0")], complete);
+            assert_eq!(
+                (selection.is_listed(&tag("v1")), selection.is_listed(&tag("v0"))),
+                (Some(true), absent)
+            );
+        }
+    }
+}
