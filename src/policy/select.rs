@@ -26,7 +26,7 @@ pub(crate) struct Selection {
     pub(crate) out_of_range: usize,
     pub(crate) prerelease: usize,
     /// Of the tags asked about: those that are listed, and those that are not.
-    present: Vec<Tag>,
+    present: Vec<ListedTag>,
     absent: Vec<Tag>,
 }
 
@@ -37,7 +37,12 @@ impl Selection {
 
     /// Whether a tag that was asked about is listed; None for any other tag.
     pub(crate) fn is_listed(&self, tag: &Tag) -> Option<bool> {
-        if self.present.contains(tag) { Some(true) } else { self.absent.contains(tag).then_some(false) }
+        if self.find(tag).is_some() { Some(true) } else { self.absent.contains(tag).then_some(false) }
+    }
+
+    /// A tag that was asked about, as it is listed.
+    pub(crate) fn find(&self, tag: &Tag) -> Option<&ListedTag> {
+        self.present.iter().find(|listed| listed.tag == *tag)
     }
 
     fn count(&mut self, verdict: &Verdict) {
@@ -75,7 +80,14 @@ impl Policy {
             }
         }
         selection.candidates = leaders.into_candidates();
-        (selection.present, selection.absent) = asked.iter().cloned().partition(|tag| seen.contains(tag));
+        for tag in asked {
+            // Of a tag that is listed twice the later push counts, as among the candidates.
+            let rows = listing.tags.iter().filter(|listed| listed.tag == *tag);
+            match rows.max_by_key(|listed| (listed.pushed_at, listed.sequence)) {
+                Some(listed) => selection.present.push(listed.clone()),
+                None => selection.absent.push(tag.clone()),
+            }
+        }
         selection
     }
 

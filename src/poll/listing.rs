@@ -132,22 +132,20 @@ fn read_newest_first(
                 *best = Some(candidate);
             }
         }
-        let is_behind = |best: &Option<Candidate>| {
-            best.as_ref().is_some_and(|best| second(&listed) < second(&best.listed))
-        };
         wanted.remove(&listed.tag);
-        let settled = wanted.is_empty() && best.iter().all(is_behind);
+        let settled = wanted.is_empty()
+            && listed.pushed_at.is_some_and(|oldest| {
+                targets
+                    .iter()
+                    .zip(&best)
+                    .all(|(target, best)| target.policy.is_settled(oldest, best.as_ref()))
+            });
         listing.tags.push(listed);
         if settled {
             break;
         }
     }
     Ok(listing)
-}
-
-/// Gitea's times are whole seconds. None: the registry does not know, which is older than any.
-fn second(listed: &ListedTag) -> Option<i64> {
-    listed.pushed_at.map(jiff::Timestamp::as_second)
 }
 
 fn select_each(
