@@ -325,3 +325,6 @@ impl Poll<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,354 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::*;
+use crate::policy::{Order, Policy, Rule};
+use crate::reference::{ImageRef, Listing, Repository};
+use crate::target::{Name, TargetId};
+
+fn tag(text: &str) -> Tag {
+    Tag::new(text).unwrap()
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_second(1_800_000_000).unwrap()
+}
+
+fn target(tags: &str, order: Order) -> Target {
+    let rule = Rule { tags: vec![tags.to_owned()], order, ..Rule::default() };
+    Target {
+        id: TargetId { project: Name::new("shop").unwrap(), stage: Name::new("dev").unwrap() },
+        registry: Name::new("git").unwrap(),
+        image: ImageRef {
+            host: "git.example.com".to_owned(),
+            repository: Repository::new("acme/shop").unwrap(),
+        },
+        policy: Policy::new(rule).unwrap(),
+        poll: true,
+        auto_deploy: true,
+        first_poll: FirstPoll::Baseline,
+        allow_downgrade: false,
+        interval: Duration::from_secs(300),
+        vars: BTreeMap::new(),
+        deploy: Vec::new(),
+    }
+}
+
+/// Tags with their push times in seconds; the sequence is the place in the list.
+fn listing(tags: &[(&str, i64)]) -> Listing {
+    let listed = |(index, (name, second)): (usize, &(&str, i64))| ListedTag {
+        tag: tag(name),
+        pushed_at: Some(Timestamp::from_second(*second).unwrap()),
+        sequence: i64::try_from(index).ok(),
+        digest: None,
+    };
+    Listing { tags: tags.iter().enumerate().map(listed).collect(), dropped: 0 }
+}
+
+fn versions(tags: &[&str]) -> Listing {
+    Listing { tags: tags.iter().map(|name| ListedTag::named(tag(name))).collect(), dropped: 0 }
+}
+
+/// Polls against a memory that lasts.
+struct Stage {
+    target: Target,
+    state: Option<PollState>,
+    open: OpenDeployments,
+}
+
+impl Stage {
+    fn new(target: Target) -> Stage {
+        Stage { target, state: None, open: OpenDeployments::default() }
+    }
+
+    fn poll(&mut self, listing: &Listing) -> Decision {
+        let asked: Vec<Tag> = self.high_water().into_iter().collect();
+        let selection = self.target.policy.select(listing, &asked);
+        let decision = decide(&self.target, &selection, self.state.as_ref(), &self.open, now());
+        self.state = Some(decision.state.clone());
+        decision
+    }
+
+    /// The tag that is deployed by a poll, if any.
+    fn deploys(&mut self, listing: &Listing) -> Option<String> {
+        self.poll(listing).deploy.map(|listed| listed.tag.to_string())
+    }
+
+    fn high_water(&self) -> Option<Tag> {
+        Some(self.state.as_ref()?.high_water.as_ref()?.tag.clone())
+    }
+
+    fn mark(&mut self, said: &Mark) -> super::mark::Marked {
+        let marked = mark(&self.target, self.state.as_ref(), &self.open, said, now());
+        self.state = Some(marked.state.clone());
+        marked
+    }
+
+    fn pending(&mut self, name: &str, high_water_before: Option<ListedTag>) {
+        self.open.pending = Some(Deployment {
+            id: "1".to_owned(),
+            target: self.target.id.clone(),
+            registry: self.target.registry.clone(),
+            repository: self.target.image.repository.clone(),
+            tag: tag(name),
+            digest: None,
+            previous_tag: None,
+            by: DecidedBy::Poll,
+            state: DeploymentState::Pending,
+            attempts: 1,
+            created_at: now(),
+            high_water_before,
+        });
+    }
+}
+
+fn semver() -> Stage {
+    Stage::new(target("v*", Order::Semver))
+}
+
+fn newest() -> Stage {
+    Stage::new(target("dev-*", Order::Newest))
+}
+
+#[test]
+fn a_first_poll_remembers_and_deploys_nothing() {
+    let mut stage = semver();
+    let decision = stage.poll(&versions(&["v1.0.0", "v1.2.0", "latest"]));
+    assert_eq!((decision.status, decision.deploy), (Status::Baseline, None));
+    assert_eq!(stage.high_water(), Some(tag("v1.2.0")));
+    assert_eq!(stage.poll(&versions(&["v1.2.0"])).status, Status::UpToDate);
+}
+
+#[test]
+fn a_first_poll_deploys_where_it_is_told_to() {
+    let mut stage = semver();
+    stage.target.first_poll = FirstPoll::Deploy;
+    assert_eq!(stage.deploys(&versions(&["v1.0.0", "v1.2.0"])), Some("v1.2.0".to_owned()));
+}
+
+#[test]
+fn the_first_tag_that_ever_appears_is_new() {
+    let mut stage = semver();
+    assert_eq!(stage.poll(&versions(&[])).status, Status::NoMatch);
+    assert_eq!(stage.poll(&versions(&["latest"])).status, Status::NoMatch);
+    assert_eq!(stage.deploys(&versions(&["latest", "v0.1.0"])), Some("v0.1.0".to_owned()));
+}
+
+#[test]
+fn only_what_is_newer_is_deployed_and_only_once() {
+    let mut stage = semver();
+    stage.poll(&versions(&["v1.9.0"]));
+    assert_eq!(stage.deploys(&versions(&["v1.9.0", "v1.10.0", "v1.8.9"])), Some("v1.10.0".to_owned()));
+    assert_eq!(stage.deploys(&versions(&["v1.9.0", "v1.10.0", "v1.8.9"])), None);
+}
+
+#[test]
+fn a_tie_never_deploys() {
+    let mut stage = Stage::new(target("*", Order::Semver));
+    stage.poll(&versions(&["1.0.0"]));
+    assert_eq!(stage.poll(&versions(&["1.0.0", "v1.0.0"])).status, Status::UpToDate);
+    assert_eq!(stage.high_water(), Some(tag("1.0.0")));
+}
+
+#[test]
+fn a_known_tag_that_is_pushed_again_is_not_new() {
+    let mut stage = newest();
+    stage.poll(&listing(&[("dev-1", 100)]));
+    assert_eq!(stage.poll(&listing(&[("dev-1", 200)])).status, Status::UpToDate);
+    // What came between the two pushes is new all the same.
+    assert_eq!(stage.deploys(&listing(&[("dev-1", 200), ("dev-2", 150)])), Some("dev-2".to_owned()));
+}
+
+#[test]
+fn between_pushes_of_one_second_the_sequence_decides() {
+    let mut stage = newest();
+    stage.poll(&listing(&[("dev-1", 100)]));
+    assert_eq!(
+        stage.deploys(&listing(&[("dev-1", 100), ("dev-3", 100), ("dev-2", 100)])),
+        Some("dev-2".to_owned())
+    );
+}
+
+#[test]
+fn an_empty_list_where_tags_were_is_a_failure_until_it_is_confirmed() {
+    let mut stage = semver();
+    stage.poll(&versions(&["v1.0.0"]));
+    for count in 1..=2 {
+        let decision = stage.poll(&versions(&[]));
+        assert_eq!(decision.status, Status::Unknown);
+        assert_eq!(decision.failure.unwrap().code, ErrorCode::Protocol);
+        assert_eq!(decision.state.failing.unwrap().count, count);
+        assert_eq!(stage.high_water(), Some(tag("v1.0.0")));
+    }
+    stage.mark(&Mark::Nothing);
+    assert_eq!(stage.poll(&versions(&[])).status, Status::NoMatch);
+}
+
+#[test]
+fn a_failed_listing_moves_nothing() {
+    let mut stage = semver();
+    stage.poll(&versions(&["v1.0.0"]));
+    let failure = Failure { code: ErrorCode::Unavailable, message: "refused".to_owned() };
+    let before = stage.state.clone().unwrap();
+    let decision = decide_failed(stage.state.as_ref(), failure, now());
+    assert_eq!(decision.status, Status::Unknown);
+    assert_eq!(PollState { failing: None, ..decision.state.clone() }, before);
+    stage.state = Some(decision.state);
+    assert_eq!(stage.poll(&versions(&["v1.0.0"])).state.failing, None);
+}
+
+#[test]
+fn nothing_goes_back_by_itself() {
+    let mut stage = semver();
+    stage.poll(&versions(&["v1.0.0", "v2.0.0"]));
+    let decision = stage.poll(&versions(&["v1.0.0"]));
+    assert_eq!((decision.status, decision.deploy), (Status::Older, None));
+    assert_eq!(stage.high_water(), Some(tag("v2.0.0")));
+    // What is newer than what is left, and not than what was there, stays undeployed.
+    assert_eq!(stage.poll(&versions(&["v1.5.0"])).status, Status::Older);
+    assert_eq!(stage.deploys(&versions(&["v1.5.0", "v2.0.1"])), Some("v2.0.1".to_owned()));
+}
+
+#[test]
+fn a_downgrade_is_deployed_only_where_it_is_allowed_and_the_tag_is_gone() {
+    let mut stage = semver();
+    stage.target.allow_downgrade = true;
+    stage.poll(&versions(&["v1.0.0", "v2.0.0"]));
+    assert_eq!(stage.deploys(&versions(&["v1.0.0"])), Some("v1.0.0".to_owned()));
+    assert_eq!(stage.high_water(), Some(tag("v1.0.0")));
+}
+
+#[test]
+fn a_deployment_that_never_succeeded_and_whose_tag_is_gone_gives_its_high_water_back() {
+    let mut stage = semver();
+    stage.poll(&versions(&["v1.0.0"]));
+    let before = stage.state.as_ref().unwrap().high_water.clone();
+    assert!(stage.deploys(&versions(&["v1.0.0", "v20.0.0"])).is_some());
+    stage.pending("v20.0.0", before);
+    let decision = stage.poll(&versions(&["v1.0.0", "v1.1.0"]));
+    assert!(decision.drop_pending.is_some());
+    assert_eq!(decision.deploy.unwrap().tag, tag("v1.1.0"));
+}
+
+#[test]
+fn without_auto_deploy_a_tag_stays_available_until_it_is_marked() {
+    let mut stage = semver();
+    stage.target.auto_deploy = false;
+    stage.poll(&versions(&["v1.0.0"]));
+    for _ in 0..3 {
+        let decision = stage.poll(&versions(&["v1.0.0", "v1.1.0"]));
+        assert_eq!((decision.status, decision.deploy), (Status::Available, None));
+    }
+    stage.mark(&Mark::Deployed(tag("v1.1.0")));
+    assert_eq!(stage.poll(&versions(&["v1.0.0", "v1.1.0"])).status, Status::UpToDate);
+}
+
+#[test]
+fn an_edited_rule_starts_a_new_baseline_where_the_old_tag_does_not_fit() {
+    let mut stage = semver();
+    stage.poll(&versions(&["v1.0.0"]));
+    stage.pending("v1.0.0", None);
+    stage.target.policy = target("release-*", Order::Semver).policy;
+    stage.target.first_poll = FirstPoll::Deploy;
+    let decision = stage.poll(&versions(&["v1.0.0", "release-2.0.0"]));
+    assert_eq!((decision.status, decision.deploy), (Status::Baseline, None));
+    assert!(decision.drop_pending.is_some());
+    assert_eq!(stage.high_water(), Some(tag("release-2.0.0")));
+}
+
+#[test]
+fn an_edited_rule_goes_on_where_the_old_tag_still_fits() {
+    let mut stage = semver();
+    stage.poll(&versions(&["v1.0.0"]));
+    stage.target.policy = target("v?.*", Order::Semver).policy;
+    assert_eq!(stage.deploys(&versions(&["v1.0.0", "v1.1.0"])), Some("v1.1.0".to_owned()));
+}
+
+#[test]
+fn a_stage_that_does_not_run_what_it_was_given_is_behind() {
+    let mut stage = semver();
+    stage.poll(&versions(&["v1.0.0", "v1.1.0"]));
+    stage.mark(&Mark::Deployed(tag("v1.0.0")));
+    assert_eq!(stage.poll(&versions(&["v1.0.0", "v1.1.0"])).status, Status::Behind);
+    assert_eq!(stage.high_water(), Some(tag("v1.1.0")), "a rollback is not undone");
+}
+
+#[test]
+fn a_mark_of_a_newer_tag_counts_as_given() {
+    let mut stage = semver();
+    stage.poll(&versions(&["v1.0.0"]));
+    stage.pending("v1.0.0", None);
+    let marked = stage.mark(&Mark::Deployed(tag("v1.1.0")));
+    assert_eq!(marked.pending_becomes, Some(DeploymentState::Superseded));
+    stage.open.pending = None;
+    assert_eq!(stage.poll(&versions(&["v1.0.0", "v1.1.0"])).status, Status::UpToDate);
+    assert_eq!(stage.deploys(&versions(&["v1.0.0", "v1.1.0", "v1.2.0"])), Some("v1.2.0".to_owned()));
+}
+
+#[test]
+fn a_mark_completes_a_pending_deployment_of_the_same_tag() {
+    let mut stage = semver();
+    stage.poll(&versions(&["v1.0.0"]));
+    stage.pending("v1.0.0", None);
+    assert_eq!(stage.mark(&Mark::Deployed(tag("v1.0.0"))).pending_becomes, Some(DeploymentState::Succeeded));
+}
+
+#[test]
+fn a_reset_lets_newer_tags_be_deployed_again() {
+    let mut stage = semver();
+    let listed = versions(&["v1.0.0", "v1.1.0"]);
+    stage.poll(&listed);
+    stage.mark(&Mark::Reset(tag("v1.0.0")));
+    assert_eq!(stage.deploys(&listed), Some("v1.1.0".to_owned()));
+}
+
+#[test]
+fn after_marking_none_the_newest_is_deployed() {
+    let mut stage = semver();
+    stage.poll(&versions(&["v1.0.0"]));
+    stage.mark(&Mark::Nothing);
+    assert_eq!(stage.deploys(&versions(&["v1.0.0"])), Some("v1.0.0".to_owned()));
+}
+
+#[test]
+fn a_tag_marked_by_its_name_finds_its_push_time_at_the_next_poll() {
+    let listed = listing(&[("dev-1", 100), ("dev-2", 200), ("dev-3", 300)]);
+    let mut stage = newest();
+    stage.mark(&Mark::Deployed(tag("dev-2")));
+    assert_eq!(stage.deploys(&listed), Some("dev-3".to_owned()));
+    let mut stage = newest();
+    stage.mark(&Mark::Deployed(tag("dev-3")));
+    assert_eq!(stage.poll(&listed).status, Status::UpToDate, "older tags are not newer than a marked one");
+}
+
+#[test]
+fn a_marked_tag_that_is_not_listed_starts_a_baseline() {
+    let mut stage = newest();
+    stage.mark(&Mark::Deployed(tag("dev-9")));
+    assert_eq!(stage.poll(&listing(&[("dev-1", 100)])).status, Status::Baseline);
+}
+
+#[test]
+fn a_decision_repeated_deploys_nothing_again() {
+    let mut stage = semver();
+    stage.poll(&versions(&["v1.0.0"]));
+    let listed = versions(&["v1.0.0", "v1.1.0"]);
+    let first = stage.poll(&listed);
+    let again = stage.poll(&listed);
+    assert!(first.deploy.is_some() && again.deploy.is_none());
+    assert_eq!(first.state, again.state);
+}
+
+#[test]
+fn a_target_is_due_at_nine_tenths_of_its_interval() {
+    let target = target("v*", Order::Semver);
+    let open = OpenDeployments::default();
+    let checked = |seconds: i64| {
+        let checked_at = Some(Timestamp::from_second(now().as_second() - seconds).unwrap());
+        PollState { checked_at, ..PollState::default() }
+    };
+    assert!(is_due(&target, None, &open, now()));
+    for (seconds, due) in [(0, false), (269, false), (270, true), (1000, true), (-60, true)] {
+        assert_eq!(is_due(&target, Some(&checked(seconds)), &open, now()), due, "{seconds}");
+    }
+}
