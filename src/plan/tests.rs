@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::policy::{Order, Policy, Rule};
-use crate::reference::{ImageRef, Listing, Repository};
+use crate::reference::{Digest, ImageRef, Listing, Repository};
 use crate::target::{Name, TargetId};
 
 fn tag(text: &str) -> Tag {
@@ -64,7 +64,16 @@ impl Stage {
     fn poll(&mut self, listing: &Listing) -> Decision {
         let asked: Vec<Tag> = self.high_water().into_iter().collect();
         let selection = self.target.policy.select(listing, &asked);
-        let decision = decide(&self.target, &selection, self.state.as_ref(), &self.open, now());
+        let mut facts = Facts::default();
+        let decision = loop {
+            match decide(&self.target, &selection, self.state.as_ref(), &self.open, &facts, now()) {
+                Ok(decision) => break decision,
+                Err(question) => {
+                    let digest = Digest::new(&format!("sha256:{}", "0".repeat(64))).unwrap();
+                    facts.insert(question, Answer::Digest(Some(digest)));
+                }
+            }
+        };
         self.state = Some(decision.state.clone());
         decision
     }

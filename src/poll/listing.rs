@@ -7,9 +7,9 @@ use std::sync::mpsc::Sender;
 use std::thread::Scope;
 
 use super::{Context, Message};
-use crate::plan::{self, Failure};
+use crate::plan::{self, Answer, Facts, Failure, Question};
 use crate::policy::{Candidate, Order, Selection};
-use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
+use crate::reference::{Listing, Repository, Tag};
 use crate::registry::{Registry, RegistryError};
 use crate::target::{Name, Target};
 
@@ -20,10 +20,12 @@ pub(super) struct Listed {
     pub(super) result: Result<Selected, Failure>,
 }
 
-/// A selection, and the digest of the tag that is about to be deployed.
+/// A selection, and what was asked beyond it to decide.
 pub(super) struct Selected {
     pub(super) selection: Selection,
-    pub(super) digest: Option<(Tag, Result<Option<Digest>, Failure>)>,
+    pub(super) facts: Facts,
+    /// Whether it means a deployment, on the state as this run found it.
+    pub(super) deploys: bool,
     /// Names in the listing that are no valid tags.
     pub(super) dropped: usize,
 }
@@ -31,7 +33,7 @@ pub(super) struct Selected {
 impl Listed {
     /// Whether its decision should not wait for those of others.
     pub(super) fn wants_deployment(&self) -> bool {
-        self.result.as_ref().is_ok_and(|selected| selected.digest.is_some())
+        self.result.as_ref().is_ok_and(|selected| selected.deploys)
     }
 }
 
@@ -164,18 +166,39 @@ fn select_each(
     indices.iter().map(select).collect()
 }
 
-/// Selects, and where that means a deployment on the state as this run found it, asks for the
-/// digest here, where requests run side by side.
+/// Selects, and asks what deciding on the state as this run found it needs to know: here, where
+/// requests run side by side.
 fn select(context: &Context<'_>, registry: &dyn Registry, target: &Target, listing: &Listing) -> Selected {
     let state = context.states.get(&target.id);
     let open = context.open.get(&target.id).cloned().unwrap_or_default();
     let high_water = state.and_then(|state| state.high_water.as_ref()).map(|listed| listed.tag.clone());
     let asked: Vec<Tag> = high_water.into_iter().collect();
     let selection = target.policy.select(listing, &asked);
-    let decision = plan::decide(target, &selection, state, &open, jiff::Timestamp::now());
-    let digest = decision.deploy.map(|listed| {
-        let digest = registry.digest(&target.image.repository, &listed.tag);
-        (listed.tag, digest.map_err(|error| context.failure(&error)))
-    });
-    Selected { selection, digest, dropped: listing.dropped }
+    let mut facts = Facts::default();
+    let now = jiff::Timestamp::now();
+    let deploys = loop {
+        match plan::decide(target, &selection, state, &open, &facts, now) {
+            Ok(decision) => break decision.deploy.is_some(),
+            Err(question) => {
+                let answer = ask(context, registry, target, &question);
+                facts.insert(question, answer);
+            }
+        }
+    };
+    Selected { selection, facts, deploys, dropped: listing.dropped }
+}
+
+/// Asks the registry what a decision needs to know.
+pub(super) fn ask(
+    context: &Context<'_>,
+    registry: &dyn Registry,
+    target: &Target,
+    question: &Question,
+) -> Answer {
+    match question {
+        Question::Digest(tag) => match registry.digest(&target.image.repository, tag) {
+            Ok(digest) => Answer::Digest(digest),
+            Err(error) => Answer::Failed(context.failure(&error)),
+        },
+    }
 }

@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 
 use super::Context;
-use super::listing::{Listed, Selected};
+use super::listing::{Listed, Selected, ask};
 use crate::plan::{
-    self, DecidedBy, Decision, Deployment, DeploymentState, OpenDeployments, PollState, Status,
+    self, Answer, DecidedBy, Decision, Deployment, DeploymentState, OpenDeployments, PollState, Question,
+    Status,
 };
-use crate::reference::{Digest, ListedTag};
 use crate::report::{DeploymentReport, TargetReport};
 use crate::store::{StoreError, Write};
 use crate::target::Target;
@@ -42,7 +42,7 @@ pub(super) fn record<'a>(
             for listed in gathered {
                 match record_one(context, write, listed, now)? {
                     Step::Done(recorded) => done.push(*recorded),
-                    Step::NeedsDigest(listed, tag) => undecided.push((listed, tag)),
+                    Step::Asks(listed, question) => undecided.push((listed, question)),
                 }
             }
             if last && let Ok(kept) = now.checked_sub(context.run.config.settings.history) {
@@ -51,25 +51,27 @@ pub(super) fn record<'a>(
             Ok((done, undecided))
         })?;
         recorded.extend(done);
-        gathered = undecided.into_iter().map(|(listed, tag)| with_digest(context, listed, &tag)).collect();
+        gathered =
+            undecided.into_iter().map(|(listed, question)| ask_more(context, listed, question)).collect();
     }
     Ok(recorded)
 }
 
 enum Step<'a> {
     Done(Box<Recorded<'a>>),
-    /// Another run changed the state since this one began: the tag to deploy is not the one whose
-    /// digest is at hand.
-    NeedsDigest(Listed, ListedTag),
+    /// Another run changed the state since this one began, and deciding on it needs to know more.
+    Asks(Listed, Question),
 }
 
-fn with_digest(context: &Context<'_>, mut listed: Listed, wanted: &ListedTag) -> Listed {
+/// Asks outside of the transaction.
+fn ask_more(context: &Context<'_>, mut listed: Listed, question: Question) -> Listed {
     let target = context.targets[listed.index];
     if let Ok(selected) = &mut listed.result {
-        let digest = context
-            .registry(&target.registry)
-            .and_then(|registry| registry.digest(&target.image.repository, &wanted.tag));
-        selected.digest = Some((wanted.tag.clone(), digest.map_err(|error| context.failure(&error))));
+        let answer = match context.registry(&target.registry) {
+            Ok(registry) => ask(context, registry, target, &question),
+            Err(error) => Answer::Failed(context.failure(&error)),
+        };
+        selected.facts.insert(question, answer);
     }
     listed
 }
@@ -83,40 +85,19 @@ fn record_one<'a>(
     let target = context.targets[listed.index];
     let before = write.state(&target.id)?;
     let open = write.open_deployments(&target.id)?;
-    let mut digest = None;
-    let mut decision = match &listed.result {
-        Ok(Selected { selection, digest: known, .. }) => {
-            let decision = plan::decide(target, selection, before.as_ref(), &open, now);
-            match (&decision.deploy, known) {
-                (None, _) => decision,
-                (Some(wanted), Some((tag, result))) if wanted.tag == *tag => match result {
-                    Ok(Some(found)) => {
-                        digest = Some(found.clone());
-                        decision
-                    }
-                    Ok(None) => {
-                        let reason = format!(
-                            "{tag} is listed, but the registry has no manifest for it; asked again at the next poll"
-                        );
-                        decision.wait(before.as_ref(), reason)
-                    }
-                    Err(failure) => plan::decide_failed(before.as_ref(), failure.clone(), now),
-                },
-                (Some(wanted), _) => {
-                    let wanted = wanted.clone();
-                    return Ok(Step::NeedsDigest(listed, wanted));
-                }
-            }
+    let decided = match &listed.result {
+        Ok(Selected { selection, facts, .. }) => {
+            plan::decide(target, selection, before.as_ref(), &open, facts, now)
         }
-        Err(failure) => plan::decide_failed(before.as_ref(), failure.clone(), now),
+        Err(failure) => Ok(plan::decide_failed(before.as_ref(), failure.clone(), now)),
+    };
+    let mut decision = match decided {
+        Ok(decision) => decision,
+        Err(question) => return Ok(Step::Asks(listed, question)),
     };
     let news = plan::tell(&mut decision, before.as_ref(), context.run.audience, now);
-    let deployment = apply(write, target, &decision, before.as_ref(), &open, digest, now)?;
-    let mut state = decision.state.clone();
-    if let (Some(high_water), Some(deployment)) = (&mut state.high_water, &deployment) {
-        high_water.digest.clone_from(&deployment.digest);
-    }
-    write.save_state(&target.id, &state)?;
+    let deployment = apply(write, target, &decision, before.as_ref(), &open, now)?;
+    write.save_state(&target.id, &decision.state)?;
     let pending_is_open = open.pending.is_some() && decision.drop_pending.is_none();
     let is_to_deliver = deployment.is_some() || pending_is_open || open.running.is_some();
     let dropped = listed.result.as_ref().map_or(0, |selected| selected.dropped);
@@ -148,7 +129,6 @@ fn apply(
     decision: &Decision,
     before: Option<&PollState>,
     open: &OpenDeployments,
-    digest: Option<Digest>,
     now: Timestamp,
 ) -> rusqlite::Result<Option<Deployment>> {
     if let (Some(pending), Some(reason)) = (&open.pending, &decision.drop_pending) {
@@ -164,7 +144,7 @@ fn apply(
         registry: target.registry.clone(),
         repository: target.image.repository.clone(),
         tag: listed.tag.clone(),
-        digest,
+        digest: listed.digest.clone(),
         previous_tag: previous_tag(before),
         by: DecidedBy::Poll,
         state: DeploymentState::Pending,
