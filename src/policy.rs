@@ -9,6 +9,11 @@ mod range;
 mod select;
 mod semver;
 
+#[cfg(test)]
+mod choices;
+#[cfg(test)]
+mod properties;
+
 use std::fmt;
 
 use crate::reference::{ListedTag, Tag};

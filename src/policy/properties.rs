@@ -1,0 +1,187 @@
+//! What holds of every rule and every set of tags. `PROPTEST_CASES` sets how many are tried (256).
+
+use std::cmp::Ordering;
+
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+use super::*;
+use crate::reference::{Listing, Tag};
+
+/// Few distinct tags that collide often: equal keys, prefixes of each other, near misses.
+fn tag() -> impl Strategy<Value = String> {
+    let number = || select(vec!["0", "00", "1", "01", "2", "9", "10", "18446744073709551616"]);
+    prop_oneof![
+        (
+            select(vec!["", "v", "V", "dev-"]),
+            number(),
+            number(),
+            number(),
+            select(vec!["", "-rc.1", "-rc.10", "-rc9", "-x"])
+        )
+            .prop_map(|(prefix, a, b, c, suffix)| format!("{prefix}{a}.{b}.{c}{suffix}")),
+        (number(), select(vec![".", "-", "_"]), number(), select(vec!["", "-x", ".sig"]))
+            .prop_map(|(a, separator, b, suffix)| format!("{a}{separator}{b}{suffix}")),
+        (select(vec!["", "v", "dev-"]), number()).prop_map(|(prefix, a)| format!("{prefix}{a}")),
+        "[a-cA-C0-2_][a-c0-2._-]{0,4}",
+    ]
+}
+
+fn row() -> impl Strategy<Value = ListedTag> {
+    (tag(), prop::option::of(0..3_i64), prop::option::of(0..3_i64)).prop_map(|(tag, second, sequence)| {
+        ListedTag {
+            pushed_at: second.map(|second| jiff::Timestamp::from_second(second).unwrap()),
+            sequence,
+            ..ListedTag::named(Tag::new(&tag).unwrap())
+        }
+    })
+}
+
+fn rows() -> impl Strategy<Value = Vec<ListedTag>> {
+    // Seldom more than a selection buffers.
+    prop_oneof![15 => prop::collection::vec(row(), 0..20), 1 => prop::collection::vec(row(), 400..800)]
+}
+
+fn policy() -> impl Strategy<Value = Policy> {
+    let globs = select(vec![vec!["*"], vec!["v*", "*-x"], vec!["*", "v*", "dev-*"], vec!["1*", "?.*"]]);
+    let order = select(vec![Order::Newest, Order::Semver, Order::Numeric, Order::Alphabetical]);
+    let regex = select(vec![None, None, Some("(?:dev-|v)?([0-9.]+).*"), Some("[^x]*"), Some("(a)?.*")]);
+    let range = select(vec![None, None, Some(">=1, <10"), Some("~1.1")]);
+    (globs, select(vec![vec![], vec!["*.sig"]]), order, regex, range, any::<bool>()).prop_map(
+        |(tags, exclude, order, regex, range, prerelease)| {
+            let owned = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect();
+            let is_semver = order == Order::Semver;
+            Policy::new(Rule {
+                tags: owned(tags),
+                exclude: owned(exclude),
+                order,
+                regex: regex.map(str::to_owned),
+                range: range.filter(|_| is_semver).map(str::to_owned),
+                prerelease: prerelease && is_semver,
+            })
+            .unwrap()
+        },
+    )
+}
+
+fn chosen(policy: &Policy, tags: Vec<ListedTag>) -> Vec<Candidate> {
+    policy.select(&Listing { tags, dropped: 0 }, &[]).candidates
+}
+
+/// The choice spelled out: every candidate sorted, each tag once.
+fn sorted(policy: &Policy, tags: &[ListedTag]) -> Vec<Candidate> {
+    let mut candidates: Vec<_> = tags.iter().filter_map(|listed| policy.candidate(listed)).collect();
+    candidates.sort_by(|a, b| b.key.cmp(&a.key).then_with(|| b.tag().as_str().cmp(a.tag().as_str())));
+    let mut kept: Vec<Candidate> = Vec::new();
+    for candidate in candidates {
+        if kept.iter().all(|other| other.tag() != candidate.tag()) {
+            kept.push(candidate);
+        }
+    }
+    kept.truncate(CANDIDATES_KEPT);
+    kept
+}
+
+/// What two selections are compared by: rows of one tag with equal keys may differ in what no order reads.
+fn places(candidates: &[Candidate]) -> Vec<(&Tag, &SortKey)> {
+    candidates.iter().map(|candidate| (candidate.tag(), &candidate.key)).collect()
+}
+
+proptest! {
+    #[test]
+    fn every_order_is_total(policy in policy(), rows in prop::collection::vec(row(), 3..12)) {
+        let keys: Vec<_> = rows.iter().filter_map(|row| policy.candidate(row)).map(|found| found.key).collect();
+        for a in &keys {
+            prop_assert_eq!(a.cmp(a), Ordering::Equal);
+            for b in &keys {
+                prop_assert_eq!(a.cmp(b), b.cmp(a).reverse());
+                prop_assert_eq!(a.cmp(b) == Ordering::Equal, a == b);
+                prop_assert_eq!(a == b, a.to_string() == b.to_string(), "{} and {}", a, b);
+                for c in &keys {
+                    prop_assert!(!(a <= b && b <= c) || a <= c, "{} <= {} <= {}", a, b, c);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_selection_is_the_head_of_all_candidates_sorted(policy in policy(), rows in rows()) {
+        let expected = sorted(&policy, &rows);
+        let found = chosen(&policy, rows);
+        prop_assert_eq!(places(&found), places(&expected));
+    }
+
+    #[test]
+    fn neither_the_listing_s_order_nor_repetition_matters(
+        policy in policy(),
+        rows in rows(),
+        repeated in prop::collection::vec(any::<Index>(), 0..20),
+        moves in prop::collection::vec(any::<Index>(), 0..100),
+    ) {
+        let expected = policy.select(&Listing { tags: rows.clone(), dropped: 0 }, &[]);
+        let mut shuffled = rows.clone();
+        if !rows.is_empty() {
+            shuffled.extend(repeated.iter().map(|index| index.get(&rows).clone()));
+            let length = shuffled.len();
+            for (from, to) in moves.iter().enumerate() {
+                shuffled.swap(from % length, to.index(length));
+            }
+        }
+        prop_assert_eq!(policy.select(&Listing { tags: shuffled, dropped: 0 }, &[]), expected);
+    }
+
+    #[test]
+    fn tags_that_do_not_match_change_nothing(policy in policy(), rows in rows(), more in rows()) {
+        let before = policy.select(&Listing { tags: rows.clone(), dropped: 0 }, &[]);
+        let mut tags: Vec<_> = more.into_iter().filter(|row| policy.candidate(row).is_none()).collect();
+        tags.extend(rows);
+        let after = policy.select(&Listing { tags, dropped: 0 }, &[]);
+        prop_assert_eq!(after.candidates, before.candidates);
+    }
+
+    #[test]
+    fn the_newest_of_a_union_is_the_newest_of_the_newest(policy in policy(), left in rows(), right in rows()) {
+        let newest = |rows: &[ListedTag]| chosen(&policy, rows.to_vec()).into_iter().next().map(|found| found.listed);
+        let finalists: Vec<_> = newest(&left).into_iter().chain(newest(&right)).collect();
+        let union: Vec<_> = left.into_iter().chain(right).collect();
+        prop_assert_eq!(newest(&union), newest(&finalists));
+    }
+
+    #[test]
+    fn a_candidate_is_newer_exactly_when_it_is_chosen_over_another_key(policy in policy(), a in row(), b in row()) {
+        if let (Some(left), Some(right)) = (policy.candidate(&a), policy.candidate(&b)) {
+            prop_assert!(!(left.is_newer_than(&right) && right.is_newer_than(&left)));
+            if left.is_newer_than(&right) {
+                let found = chosen(&policy, vec![a, b]);
+                prop_assert_eq!(found[0].tag(), left.tag());
+            }
+        }
+    }
+
+    #[test]
+    fn settled_early_or_not_a_lazy_selection_chooses_the_same(
+        mut rows in rows(),
+        back_to in prop::option::of(0..3_i64),
+    ) {
+        let rule = Rule { tags: vec!["*".to_owned()], exclude: vec!["v*".to_owned()], ..Rule::default() };
+        let policy = Policy::new(rule).unwrap();
+        rows.retain(|row| row.pushed_at.is_some());
+        rows.sort_by_key(|row| std::cmp::Reverse(row.pushed_at));
+        let back_to = back_to.map(|second| jiff::Timestamp::from_second(second).unwrap());
+        let mut lazy = LazySelect::new(&policy, back_to);
+        let _ = rows.iter().all(|row| lazy.push(row));
+        let lazy = lazy.finish(&[], false).candidates;
+        let whole = chosen(&policy, rows);
+        prop_assert_eq!(lazy.first(), whole.first());
+        let wanted = whole.iter().filter(|found| back_to.is_some_and(|at| found.listed.pushed_at >= Some(at)));
+        for (index, wanted) in wanted.enumerate() {
+            prop_assert_eq!(lazy.get(index), Some(wanted));
+        }
+    }
+
+    #[test]
+    fn judging_never_panics(policy in policy(), text in "[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}") {
+        let verdict = policy.judge(&ListedTag::named(Tag::new(&text).unwrap()));
+        prop_assert!(!verdict.to_string().contains('\n'));
+    }
+}
