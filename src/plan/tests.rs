@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::policy::{Order, Policy, Rule};
 use crate::reference::{Digest, ImageRef, Listing, Repository};
-use crate::target::{Name, TargetId};
+use crate::target::{FirstPoll, Name, TargetId};
 
 fn tag(text: &str) -> Tag {
     Tag::new(text).unwrap()
