@@ -1,6 +1,7 @@
 //! decide(): selection + stored state + facts + now -> Decision. Pure.
 
 mod fact;
+mod gate;
 mod mark;
 mod rule;
 mod state;
@@ -10,7 +11,8 @@ mod telling;
 pub(crate) use fact::{Answer, Facts, Question, Undecided};
 pub(crate) use mark::{Mark, mark};
 pub(crate) use state::{
-    DecidedBy, Deployed, Deployment, DeploymentState, Failing, OpenDeployments, PollState, Told,
+    DecidedBy, Deployed, Deployment, DeploymentState, Failing, Hold, OpenDeployments, PollState, Sighted,
+    StageRun, Told,
 };
 pub(crate) use status::{ErrorCode, Failure, Status};
 pub(crate) use telling::{Audience, tell};
@@ -28,12 +30,16 @@ pub(crate) struct Decision {
     pub(crate) status: Status,
     /// One line for people: why this status.
     pub(crate) reason: String,
+    /// When the reason can end, where that can be known.
+    pub(crate) until: Option<Timestamp>,
     /// The newest tag that the policy allows.
     pub(crate) latest_tag: Option<Tag>,
     /// The state after this poll.
     pub(crate) state: PollState,
     /// The tag to record as a pending deployment, with its digest. A pending one of before is superseded by it.
     pub(crate) deploy: Option<ListedTag>,
+    /// Whether that is an older tag than the stage was given before.
+    pub(crate) goes_back: bool,
     /// Why the pending deployment of before must not run any more, if so.
     pub(crate) drop_pending: Option<String>,
     pub(crate) failure: Option<Failure>,
@@ -90,7 +96,7 @@ fn decide_listed(
         high_water.sequence = listed.sequence;
     }
     next.last_polled_tag = newest.map(|candidate| candidate.listed.tag.clone());
-    let poll = Poll { target, selection, open, facts, before: state };
+    let poll = Poll { target, selection, open, facts, before: state, now };
     match known_rule {
         None => poll.first(next),
         Some(rule) if next.rule.as_ref() != Some(&rule) => poll.rule_changed(next),
@@ -114,9 +120,11 @@ pub(crate) fn decide_failed(state: Option<&PollState>, failure: Failure, now: Ti
     Decision {
         status: Status::Unknown,
         reason: failure.message.clone(),
+        until: None,
         latest_tag: next.last_polled_tag.clone(),
         state: next,
         deploy: None,
+        goes_back: false,
         drop_pending: None,
         failure: Some(failure),
     }

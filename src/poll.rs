@@ -51,7 +51,7 @@ pub(crate) enum Mode {
 /// What reaches the coordinating thread.
 enum Message {
     /// Every target of one repository.
-    Listed(Vec<Listed>),
+    Listed(Result<Vec<Listed>, StoreError>),
     /// Something a deployment printed.
     Output(TargetId, String),
     Delivered(Box<Result<TargetReport, StoreError>>),
@@ -212,7 +212,7 @@ impl<'a> Coordinator<'a> {
     fn work(&mut self, receiver: &mpsc::Receiver<Message>) -> Result<(), StoreError> {
         while self.is_waiting() {
             match receiver.recv_timeout(self.patience()) {
-                Ok(Message::Listed(listed)) => self.gather(listed),
+                Ok(Message::Listed(listed)) => self.gather(listed?),
                 Ok(Message::Output(target, line)) => self.report.output(&target, &line),
                 Ok(Message::Delivered(result)) => {
                     self.under_way -= 1;

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jiff::Timestamp;
 
 use crate::config::RegistryConfig;
-use crate::policy::Policy;
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
 use crate::secret::{SecretError, Secrets};
 
@@ -17,6 +16,17 @@ pub(crate) trait Registry: Send + Sync {
 
     /// The digest the tag points at now, or None when the tag is not there.
     fn digest(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>, RegistryError>;
+
+    /// When the tag was pushed, or None where the registry does not tell.
+    fn pushed_at(&self, _repository: &Repository, _tag: &Tag) -> Result<Option<Timestamp>, RegistryError> {
+        Ok(None)
+    }
+
+    /// When the tag's image was built, as its configuration says; None where it does not.
+    fn created(&self, repository: &Repository, tag: &Tag) -> Result<Option<Timestamp>, RegistryError>;
+
+    /// Which platforms the tag's image has: of its index, or of its only image. Empty: no such tag.
+    fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Vec<String>, RegistryError>;
 
     /// Tags from the newest push down, read lazily page by page. An error where there are no times.
     fn newest_first<'a>(

@@ -23,7 +23,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) use lock::Lock;
 pub(crate) use write::{Attempt, AttemptEnd, Write};
 
-use crate::plan::{DeploymentState, OpenDeployments, PollState};
+use crate::plan::{DeploymentState, OpenDeployments, PollState, StageRun};
 use crate::target::TargetId;
 
 /// An open state file. Shared by the threads of a run.
@@ -137,6 +137,15 @@ impl Store {
             }
             Ok(found)
         })
+    }
+
+    /// The tags that a stage ran, in the order in which it did.
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn runs(&self, target: &TargetId) -> Result<Vec<StageRun>, StoreError> {
+        let connection = self.connection();
+        self.within(|| row::runs(&connection, target))
     }
 
     /// Rows of targets that are no longer configured, each given back once. Writes only when there are such.

@@ -2,6 +2,7 @@
 //! deployed. Built by `config`, read by everything else; plain data.
 
 pub(crate) mod filter;
+pub(crate) mod gate;
 pub(crate) mod step;
 pub(crate) mod template;
 
@@ -29,6 +30,9 @@ pub(crate) struct Target {
     pub(crate) first_poll: FirstPoll,
     /// Whether an older tag is deployed when the high-water tag is gone.
     pub(crate) allow_downgrade: bool,
+    /// Whether a tag is mutable: deployed again when its digest changes.
+    pub(crate) digest: bool,
+    pub(crate) gates: gate::Gates,
     /// How often the target is due, for `poll --due`.
     pub(crate) interval: Duration,
     /// `[projects.P] vars` and the stage's own that are plain text, for the documented JSON body.

@@ -3,14 +3,27 @@
 
 use std::collections::HashMap;
 
-use super::Failure;
-use crate::reference::{Digest, Tag};
+use jiff::Timestamp;
 
-/// Something to be asked of the target's registry.
+use super::{Failure, StageRun};
+use crate::reference::{Digest, Repository, Tag};
+use crate::target::Name;
+
+/// Something to be asked of the target's registry, or of the state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Question {
     /// What the tag points at now.
     Digest(Tag),
+    /// When the tag was pushed.
+    PushedAt(Tag),
+    /// When the tag's image was built, as its configuration says.
+    Created(Tag),
+    /// Which platforms the tag's image has.
+    Platforms(Tag),
+    /// Whether another repository has the same tag.
+    Presence(Repository, Tag),
+    /// What another stage of the project ran.
+    Runs(Name),
 }
 
 /// What came back.
@@ -18,6 +31,12 @@ pub(crate) enum Question {
 pub(crate) enum Answer {
     /// None: the registry has no manifest under that tag.
     Digest(Option<Digest>),
+    /// None: the registry does not tell.
+    Moment(Option<Timestamp>),
+    Platforms(Vec<String>),
+    Presence(bool),
+    /// In the order in which they began.
+    Runs(Vec<StageRun>),
     /// It could not be asked: the check failed.
     Failed(Failure),
 }
@@ -35,21 +54,46 @@ pub(crate) enum Undecided {
     Failed(Failure),
 }
 
+macro_rules! answered {
+    ($facts:expr, $question:expr, $answer:pat => $value:expr) => {{
+        let question = $question;
+        match $facts.0.get(&question) {
+            Some($answer) => Ok($value),
+            Some(Answer::Failed(failure)) => Err(Undecided::Failed(failure.clone())),
+            // An answer to another question is none.
+            Some(_) | None => Err(Undecided::Asks(question)),
+        }
+    }};
+}
+
+/// Each is an error where it is not known yet, or could not be asked for.
 impl Facts {
     pub(crate) fn insert(&mut self, question: Question, answer: Answer) {
         self.0.insert(question, answer);
     }
 
     /// The tag's digest, or None where it has no manifest.
-    ///
-    /// # Errors
-    /// It is not known yet, or could not be asked for.
     pub(super) fn digest(&self, tag: &Tag) -> Result<Option<&Digest>, Undecided> {
-        let question = Question::Digest(tag.clone());
-        match self.0.get(&question) {
-            Some(Answer::Digest(digest)) => Ok(digest.as_ref()),
-            Some(Answer::Failed(failure)) => Err(Undecided::Failed(failure.clone())),
-            None => Err(Undecided::Asks(question)),
-        }
+        answered!(self, Question::Digest(tag.clone()), Answer::Digest(digest) => digest.as_ref())
+    }
+
+    pub(super) fn pushed_at(&self, tag: &Tag) -> Result<Option<Timestamp>, Undecided> {
+        answered!(self, Question::PushedAt(tag.clone()), Answer::Moment(moment) => *moment)
+    }
+
+    pub(super) fn created(&self, tag: &Tag) -> Result<Option<Timestamp>, Undecided> {
+        answered!(self, Question::Created(tag.clone()), Answer::Moment(moment) => *moment)
+    }
+
+    pub(super) fn platforms(&self, tag: &Tag) -> Result<&[String], Undecided> {
+        answered!(self, Question::Platforms(tag.clone()), Answer::Platforms(platforms) => platforms)
+    }
+
+    pub(super) fn is_present(&self, repository: &Repository, tag: &Tag) -> Result<bool, Undecided> {
+        answered!(self, Question::Presence(repository.clone(), tag.clone()), Answer::Presence(present) => *present)
+    }
+
+    pub(super) fn runs(&self, stage: &Name) -> Result<&[StageRun], Undecided> {
+        answered!(self, Question::Runs(stage.clone()), Answer::Runs(runs) => runs)
     }
 }

@@ -3,11 +3,13 @@
 use jiff::Timestamp;
 
 use super::fact::{Facts, Undecided};
-use super::state::{OpenDeployments, PollState};
+use super::gate::{Gatekeeper, Waits};
+use super::state::{OpenDeployments, PollState, Sighted};
 use super::status::{ErrorCode, Failure, Status};
 use super::{Decision, decide_failed};
 use crate::policy::{Candidate, Order, Selection};
-use crate::reference::ListedTag;
+use crate::reference::{Digest, ListedTag, Tag};
+use crate::target::gate::{Opening, opening};
 use crate::target::{FirstPoll, Target};
 
 /// Rule 1: an empty list where tags were seen before.
@@ -34,6 +36,7 @@ pub(super) struct Poll<'a> {
     pub(super) open: &'a OpenDeployments,
     pub(super) facts: &'a Facts,
     pub(super) before: Option<&'a PollState>,
+    pub(super) now: Timestamp,
 }
 
 type Deciding = Result<Decision, Undecided>;
@@ -43,7 +46,7 @@ impl Poll<'_> {
     pub(super) fn first(&self, next: PollState) -> Deciding {
         match self.target.first_poll {
             FirstPoll::Deploy => self.newer(next),
-            FirstPoll::Baseline => Ok(self.baseline(next, "first poll")),
+            FirstPoll::Baseline => self.baseline(next, "first poll"),
         }
     }
 
@@ -51,7 +54,8 @@ impl Poll<'_> {
     pub(super) fn rule_changed(&self, next: PollState) -> Deciding {
         let policy = &self.target.policy;
         let still = next.high_water.as_ref().is_some_and(|high_water| policy.candidate(high_water).is_some());
-        let mut decision = if still { self.again(next)? } else { self.baseline(next, "the rule was edited") };
+        let mut decision =
+            if still { self.again(next)? } else { self.baseline(next, "the rule was edited")? };
         if let Some(pending) = &self.open.pending
             && decision.deploy.is_none()
             && policy.candidate(&ListedTag::named(pending.tag.clone())).is_none()
@@ -74,14 +78,14 @@ impl Poll<'_> {
                 "{} was marked, but is not listed, so what came after it cannot be told",
                 high_water.listed.tag
             );
-            return Ok(self.baseline(next, &why));
+            return self.baseline(next, &why);
         }
-        if self.newest_after(&high_water).is_some() {
+        if !self.newer_than(Some(&high_water)).is_empty() {
             self.newer(next)
         } else if high_water.is_newer_than(newest) && newest.listed.tag != high_water.listed.tag {
             self.older(next, newest, &high_water)
         } else {
-            Ok(self.nothing_newer(next, newest))
+            self.nothing_newer(next, newest, &high_water)
         }
     }
 
@@ -89,32 +93,95 @@ impl Poll<'_> {
         state.high_water.as_ref().and_then(|listed| self.target.policy.candidate(listed))
     }
 
-    /// The newest candidate newer than `high_water`. The high-water tag itself is never new, even
-    /// pushed again with a later time.
-    fn newest_after(&self, high_water: &Candidate) -> Option<&Candidate> {
-        self.selection.candidates.iter().find(|candidate| {
-            candidate.listed.tag != high_water.listed.tag && candidate.is_newer_than(high_water)
-        })
+    /// The candidates newer than `high_water`, newest first. The high-water tag itself is never new,
+    /// even pushed again with a later time.
+    fn newer_than(&self, high_water: Option<&Candidate>) -> Vec<&Candidate> {
+        let is_newer = |candidate: &&Candidate| {
+            high_water.is_none_or(|high_water| {
+                candidate.listed.tag != high_water.listed.tag && candidate.is_newer_than(high_water)
+            })
+        };
+        self.selection.candidates.iter().filter(is_newer).collect()
     }
 
     /// Rule 4: something is newer than high-water (or there is no high-water yet).
     fn newer(&self, next: PollState) -> Deciding {
-        let chosen = match self.high_water(&next) {
-            Some(high_water) => self.newest_after(&high_water),
-            None => self.selection.newest(),
-        };
-        let Some(chosen) = chosen else {
+        let high_water = self.high_water(&next);
+        let candidates = self.newer_than(high_water.as_ref());
+        if candidates.is_empty() {
             return Ok(self.settled(next, Status::NoMatch, self.nothing_matches()));
-        };
-        let tag = &chosen.listed.tag;
-        if !self.target.auto_deploy {
-            let reason = format!(
-                "auto_deploy is off; tell tagship once it is deployed: tagship mark {} {tag}",
-                self.target.id
-            );
-            return Ok(self.settled(next, Status::Available, reason));
         }
-        self.deploy(next, chosen, format!("{tag} is newer than what the stage was given"))
+        self.consider(next, &candidates, high_water.as_ref())
+    }
+
+    /// Of candidates that are newest first, the first one that passes every gate is deployed.
+    fn consider(
+        &self,
+        mut next: PollState,
+        candidates: &[&Candidate],
+        high_water: Option<&Candidate>,
+    ) -> Deciding {
+        next.candidates = candidates.iter().map(|candidate| self.sight(candidate, None)).collect();
+        let gatekeeper =
+            Gatekeeper { target: self.target, facts: self.facts, state: &next, high_water, now: self.now };
+        let mut chosen = None;
+        let mut waits = None;
+        for candidate in candidates {
+            match gatekeeper.stops(candidate)? {
+                None => {
+                    chosen = Some(*candidate);
+                    break;
+                }
+                Some(reason) => waits = waits.or(Some(reason)),
+            }
+        }
+        let Some(chosen) = chosen else {
+            let waits = waits.unwrap_or_else(|| Waits { reason: String::new(), until: None });
+            return Ok(self.waiting(next, Status::Waiting, waits));
+        };
+        match self.stopped(&next, &chosen.listed.tag) {
+            Some((status, waits)) => Ok(self.waiting(next, status, waits)),
+            None => self.deploy(
+                next,
+                chosen,
+                format!("{} is newer than what the stage was given", chosen.listed.tag),
+            ),
+        }
+    }
+
+    /// What keeps every tag from being deployed now: no automatic deployments, a hold, the hour.
+    fn stopped(&self, state: &PollState, tag: &Tag) -> Option<(Status, Waits)> {
+        let id = &self.target.id;
+        if !self.target.auto_deploy {
+            let reason = format!("auto_deploy is off; to ship it: tagship deploy {id} {tag}");
+            return Some((Status::Available, Waits { reason, until: None }));
+        }
+        if let Some(hold) = state.hold.as_ref().filter(|hold| hold.holds(self.now)) {
+            let reason = format!("{}; to go on: tagship release {id}", hold.describe());
+            return Some((Status::Held, Waits { reason, until: hold.until }));
+        }
+        match opening(&self.target.gates.windows, self.now) {
+            Opening::Open => None,
+            Opening::Closed { until } => {
+                Some((Status::Waiting, Waits { reason: "outside of its window".to_owned(), until }))
+            }
+        }
+    }
+
+    /// A candidate as it is remembered: seen for the first time now, or before.
+    fn sight(&self, candidate: &Candidate, digest: Option<&Digest>) -> Sighted {
+        let listed = &candidate.listed;
+        let before = self.before.and_then(|before| {
+            before.candidates.iter().find(|seen| seen.tag == listed.tag && seen.digest.as_ref() == digest)
+        });
+        // Asked once for a gate, a push time is remembered.
+        let asked = || self.facts.pushed_at(&listed.tag).ok().flatten();
+        Sighted {
+            tag: listed.tag.clone(),
+            pushed_at: listed.pushed_at.or_else(|| before.and_then(|before| before.pushed_at)).or_else(asked),
+            first_seen: before.map_or(self.now, |before| before.first_seen.min(self.now)),
+            digest: digest.cloned(),
+        }
     }
 
     /// Gives a tag to the stage.
@@ -130,14 +197,61 @@ impl Poll<'_> {
         };
         let given = ListedTag { digest: Some(digest.clone()), ..chosen.listed.clone() };
         next.high_water = Some(given.clone());
+        // What passed it by still waits for its own gate.
+        next.candidates.retain(|seen| {
+            let seen = ListedTag { pushed_at: seen.pushed_at, ..ListedTag::named(seen.tag.clone()) };
+            self.target.policy.candidate(&seen).is_some_and(|seen| seen.is_newer_than(chosen))
+        });
         let status = if self.open.running.is_some() { Status::Deploying } else { Status::Pending };
         let mut decision = self.settled(next, status, reason);
         decision.deploy = Some(given);
         Ok(decision)
     }
 
+    /// Rule 5, and 7 for a mutable tag.
+    fn nothing_newer(&self, mut next: PollState, newest: &Candidate, high_water: &Candidate) -> Deciding {
+        next.candidates.clear();
+        if self.target.digest && newest.listed.tag == high_water.listed.tag {
+            let digest = self.facts.digest(&newest.listed.tag)?;
+            match (digest, &mut next.high_water) {
+                (Some(digest), Some(given)) if given.digest.is_none() => given.digest = Some(digest.clone()),
+                (Some(digest), Some(given)) if given.digest.as_ref() != Some(digest) => {
+                    return self.moved(next, newest, high_water, digest);
+                }
+                _ => {}
+            }
+        }
+        Ok(self.same(next, newest))
+    }
+
+    /// Rule 7: the same tag, another digest.
+    fn moved(
+        &self,
+        mut next: PollState,
+        newest: &Candidate,
+        high_water: &Candidate,
+        digest: &Digest,
+    ) -> Deciding {
+        let tag = &newest.listed.tag;
+        next.candidates = vec![self.sight(newest, Some(digest))];
+        let gatekeeper = Gatekeeper {
+            target: self.target,
+            facts: self.facts,
+            state: &next,
+            high_water: Some(high_water),
+            now: self.now,
+        };
+        if let Some(waits) = gatekeeper.stops(newest)? {
+            return Ok(self.waiting(next, Status::Waiting, waits));
+        }
+        match self.stopped(&next, tag) {
+            Some((status, waits)) => Ok(self.waiting(next, status, waits)),
+            None => self.deploy(next, newest, format!("{tag} was pushed again: {digest}")),
+        }
+    }
+
     /// Rule 5.
-    fn nothing_newer(&self, next: PollState, newest: &Candidate) -> Decision {
+    fn same(&self, next: PollState, newest: &Candidate) -> Decision {
         let deployed = next.deployed.as_ref().map(|deployed| deployed.tag.clone());
         let high_water = next.high_water.as_ref().map(|high_water| high_water.tag.clone());
         if self.open.running.is_some() {
@@ -170,7 +284,8 @@ impl Poll<'_> {
             return Ok(decision);
         }
         if is_gone && self.target.allow_downgrade {
-            return self.deploy(next, newest, format!("{gone} was deleted, and allow_downgrade is on"));
+            let why = format!("{gone} was deleted, and allow_downgrade is on");
+            return Ok(Decision { goes_back: true, ..self.deploy(next, newest, why)? });
         }
         let what = if is_gone { "is gone from the registry" } else { "comes after it in this order" };
         let reason = format!(
@@ -180,17 +295,22 @@ impl Poll<'_> {
         Ok(self.settled(next, Status::Older, reason))
     }
 
-    fn baseline(&self, mut next: PollState, why: &str) -> Decision {
+    fn baseline(&self, mut next: PollState, why: &str) -> Deciding {
+        next.candidates.clear();
         let Some(newest) = self.selection.newest() else {
             next.high_water = None;
-            return self.settled(next, Status::NoMatch, self.nothing_matches());
+            return Ok(self.settled(next, Status::NoMatch, self.nothing_matches()));
         };
-        next.high_water = Some(newest.listed.clone());
+        let mut given = newest.listed.clone();
+        if self.target.digest {
+            given.digest = self.facts.digest(&given.tag)?.cloned();
+        }
+        next.high_water = Some(given);
         let reason = format!(
-            "{why}: what comes after it is deployed; to deploy it too: tagship mark {} --none",
+            "{why}: what comes after it is deployed; to ship this one too: tagship deploy {}",
             self.target.id
         );
-        self.settled(next, Status::Baseline, reason)
+        Ok(self.settled(next, Status::Baseline, reason))
     }
 
     fn nothing_matches(&self) -> String {
@@ -204,13 +324,19 @@ impl Poll<'_> {
         }
     }
 
+    fn waiting(&self, state: PollState, status: Status, waits: Waits) -> Decision {
+        Decision { until: waits.until, ..self.settled(state, status, waits.reason) }
+    }
+
     fn settled(&self, state: PollState, status: Status, reason: String) -> Decision {
         Decision {
             status,
             reason,
+            until: None,
             latest_tag: state.last_polled_tag.clone(),
             state,
             deploy: None,
+            goes_back: false,
             drop_pending: None,
             failure: None,
         }

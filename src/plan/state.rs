@@ -1,6 +1,7 @@
 //! What is remembered of a target between polls.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::status::{Failure, Status};
 use crate::reference::{Digest, ListedTag, Repository, Tag};
@@ -16,6 +17,9 @@ pub(crate) struct PollState {
     /// The newest tag ever baselined, marked or given to the stage, as it was listed then.
     pub(crate) high_water: Option<ListedTag>,
     pub(crate) deployed: Option<Deployed>,
+    /// The candidates newer than high-water, newest first, at most 50.
+    pub(crate) candidates: Vec<Sighted>,
+    pub(crate) hold: Option<Hold>,
     /// How many tags the last successful listing had.
     pub(crate) tags_listed: usize,
     /// The last successful poll.
@@ -39,10 +43,63 @@ pub(crate) struct Deployed {
     pub(crate) by: DecidedBy,
 }
 
+/// A candidate that waits, as it was first seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sighted {
+    #[serde(with = "as_text")]
+    pub(crate) tag: Tag,
+    /// When the registry says it was pushed.
+    pub(crate) pushed_at: Option<Timestamp>,
+    pub(crate) first_seen: Timestamp,
+    /// With `digest = true`: the digest that waits.
+    #[serde(with = "as_optional_text")]
+    pub(crate) digest: Option<Digest>,
+}
+
+/// Automatic deployments are stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Hold {
+    pub(crate) reason: Option<String>,
+    /// The login name of who did it.
+    pub(crate) by: String,
+    pub(crate) since: Timestamp,
+    /// None: until `tagship release`.
+    pub(crate) until: Option<Timestamp>,
+}
+
+impl Hold {
+    /// Whether it stops deployments at this moment.
+    pub(crate) fn holds(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+
+    /// `held by alice: release freeze`
+    pub(crate) fn describe(&self) -> String {
+        match &self.reason {
+            Some(reason) => format!("held by {}: {reason}", self.by),
+            None => format!("held by {}", self.by),
+        }
+    }
+}
+
+/// A tag that a stage ran, from a deployment that succeeded (or was marked) to the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StageRun {
+    pub(crate) tag: Tag,
+    pub(crate) digest: Option<Digest>,
+    pub(crate) from: Timestamp,
+    /// None: it still runs.
+    pub(crate) until: Option<Timestamp>,
+    /// What came next was an older tag.
+    pub(crate) left_by_going_back: bool,
+}
+
 /// Who gave a tag to a stage, or said that it has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DecidedBy {
     Poll,
+    /// `tagship deploy`
+    Hand,
     Mark,
 }
 
@@ -80,6 +137,8 @@ pub(crate) struct Deployment {
     /// How many attempts were started.
     pub(crate) attempts: u32,
     pub(crate) created_at: Timestamp,
+    /// Whether it brings an older tag than the stage was given before.
+    pub(crate) goes_back: bool,
     /// What high-water was before this tag raised it: given back if the tag is deleted undeployed.
     pub(crate) high_water_before: Option<ListedTag>,
 }
@@ -107,6 +166,44 @@ pub(crate) struct OpenDeployments {
     pub(crate) running: Option<Deployment>,
 }
 
+/// Tags as the text that they are, in JSON.
+mod as_text {
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::reference::Tag;
+
+    pub(super) fn serialize<S: Serializer>(tag: &Tag, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(tag.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tag, D::Error> {
+        Tag::new(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+/// Digests as the text that they are, in JSON.
+mod as_optional_text {
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize as _, Serializer};
+
+    use crate::reference::Digest;
+
+    pub(super) fn serialize<S: Serializer>(
+        digest: &Option<Digest>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        digest.as_ref().map(Digest::as_str).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Digest>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| Digest::new(&text)).transpose().map_err(D::Error::custom)
+    }
+}
+
 /// A word of the state file that this program does not know.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{word:?} is no {what}")]
@@ -116,11 +213,12 @@ pub(crate) struct InvalidWord {
 }
 
 impl DecidedBy {
-    const ALL: [DecidedBy; 2] = [DecidedBy::Poll, DecidedBy::Mark];
+    const ALL: [DecidedBy; 3] = [DecidedBy::Poll, DecidedBy::Hand, DecidedBy::Mark];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             DecidedBy::Poll => "poll",
+            DecidedBy::Hand => "hand",
             DecidedBy::Mark => "mark",
         }
     }

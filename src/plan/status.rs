@@ -9,6 +9,7 @@ pub(crate) enum Status {
     Baseline,
     UpToDate,
     Waiting,
+    Held,
     Older,
     Behind,
     NoMatch,
@@ -22,13 +23,14 @@ pub(crate) enum Status {
 }
 
 impl Status {
-    pub(crate) const ALL: [Status; 14] = [
+    pub(crate) const ALL: [Status; 15] = [
         Status::Deployed,
         Status::WouldDeploy,
         Status::Available,
         Status::Baseline,
         Status::UpToDate,
         Status::Waiting,
+        Status::Held,
         Status::Older,
         Status::Behind,
         Status::NoMatch,
@@ -48,6 +50,7 @@ impl Status {
             Status::Baseline => "baseline",
             Status::UpToDate => "up_to_date",
             Status::Waiting => "waiting",
+            Status::Held => "held",
             Status::Older => "older",
             Status::Behind => "behind",
             Status::NoMatch => "no_match",

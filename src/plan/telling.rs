@@ -23,6 +23,7 @@ fn is_news(
         Status::UpToDate => false,
         Status::Available
         | Status::Waiting
+        | Status::Held
         | Status::Older
         | Status::Behind
         | Status::NoMatch

@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::policy::{Order, Policy, Rule};
 use crate::reference::{Digest, ImageRef, Listing, Repository};
+use crate::target::gate::Gates;
 use crate::target::{FirstPoll, Name, TargetId};
 
 fn tag(text: &str) -> Tag {
@@ -28,6 +29,8 @@ fn target(tags: &str, order: Order) -> Target {
         auto_deploy: true,
         first_poll: FirstPoll::Baseline,
         allow_downgrade: false,
+        digest: false,
+        gates: Gates::default(),
         interval: Duration::from_secs(300),
         vars: BTreeMap::new(),
         deploy: Vec::new(),
@@ -106,6 +109,7 @@ impl Stage {
             state: DeploymentState::Pending,
             attempts: 1,
             created_at: now(),
+            goes_back: false,
             high_water_before,
         });
     }

@@ -14,6 +14,16 @@ pub(crate) enum Bump {
     Major,
 }
 
+impl fmt::Display for Bump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Bump::Patch => "patch",
+            Bump::Minor => "minor",
+            Bump::Major => "major",
+        })
+    }
+}
+
 impl Version {
     /// `1.2.3`, `v1.2.3-rc.1`, `V1.2.3+build`. Nothing is coerced: None for `1.2`, `2025.08.05` (a leading
     /// zero) and `17-alpine`, and for a number past 2^64 - 1, which the numeric order can compare.

@@ -11,7 +11,8 @@ use crate::plan::{self, Answer, Facts, Failure, Question};
 use crate::policy::{Candidate, Order, Selection};
 use crate::reference::{Listing, Repository, Tag};
 use crate::registry::{Registry, RegistryError};
-use crate::target::{Name, Target};
+use crate::store::StoreError;
+use crate::target::{Name, Target, TargetId};
 
 /// What a registry said that concerns one target.
 pub(super) struct Listed {
@@ -80,16 +81,16 @@ fn jobs<'a>(targets: &'a [&'a Target]) -> BTreeMap<&'a Name, Vec<Job<'a>>> {
     grouped.into_iter().map(|(registry, jobs)| (registry, jobs.into_iter().map(job).collect())).collect()
 }
 
-fn list(context: &Context<'_>, registry: &Name, job: &Job<'_>) -> Vec<Listed> {
+fn list(context: &Context<'_>, registry: &Name, job: &Job<'_>) -> Result<Vec<Listed>, StoreError> {
     if context.is_over() {
         let failed = |index: &usize| Listed { index: *index, result: Err(context.out_of_time()) };
-        return job.targets.iter().map(failed).collect();
+        return Ok(job.targets.iter().map(failed).collect());
     }
     let registry = match context.registry(registry) {
         Ok(registry) => registry,
         Err(error) => {
             let failed = |index: &usize| Listed { index: *index, result: Err(context.failure(&error)) };
-            return job.targets.iter().map(failed).collect();
+            return Ok(job.targets.iter().map(failed).collect());
         }
     };
     let (newest, others): (Vec<usize>, Vec<usize>) =
@@ -97,15 +98,15 @@ fn list(context: &Context<'_>, registry: &Name, job: &Job<'_>) -> Vec<Listed> {
     let mut listed = Vec::with_capacity(job.targets.len());
     if !others.is_empty() {
         let listing = registry.list_tags(job.repository);
-        listed.extend(select_each(context, registry, &others, &listing));
+        listed.extend(select_each(context, registry, &others, &listing)?);
     }
     if !newest.is_empty() {
         let wanting: Vec<&Target> = newest.iter().map(|index| context.targets[*index]).collect();
         let marked = newest.iter().filter_map(|index| marked_without_time(context, *index)).collect();
         let listing = read_newest_first(registry, job.repository, &wanting, marked);
-        listed.extend(select_each(context, registry, &newest, &listing));
+        listed.extend(select_each(context, registry, &newest, &listing)?);
     }
-    listed
+    Ok(listed)
 }
 
 /// A high-water tag that `mark` set by its name alone: its push time is to be found.
@@ -155,20 +156,25 @@ fn select_each(
     registry: &dyn Registry,
     indices: &[usize],
     listing: &Result<Listing, RegistryError>,
-) -> Vec<Listed> {
-    let select = |index: &usize| Listed {
-        index: *index,
-        result: match listing {
-            Ok(listing) => Ok(select(context, registry, context.targets[*index], listing)),
+) -> Result<Vec<Listed>, StoreError> {
+    let select = |index: &usize| {
+        let result = match listing {
+            Ok(listing) => Ok(select(context, registry, context.targets[*index], listing)?),
             Err(error) => Err(context.failure(error)),
-        },
+        };
+        Ok(Listed { index: *index, result })
     };
     indices.iter().map(select).collect()
 }
 
 /// Selects, and asks what deciding on the state as this run found it needs to know: here, where
 /// requests run side by side.
-fn select(context: &Context<'_>, registry: &dyn Registry, target: &Target, listing: &Listing) -> Selected {
+fn select(
+    context: &Context<'_>,
+    registry: &dyn Registry,
+    target: &Target,
+    listing: &Listing,
+) -> Result<Selected, StoreError> {
     let state = context.states.get(&target.id);
     let open = context.open.get(&target.id).cloned().unwrap_or_default();
     let high_water = state.and_then(|state| state.high_water.as_ref()).map(|listed| listed.tag.clone());
@@ -180,25 +186,34 @@ fn select(context: &Context<'_>, registry: &dyn Registry, target: &Target, listi
         match plan::decide(target, &selection, state, &open, &facts, now) {
             Ok(decision) => break decision.deploy.is_some(),
             Err(question) => {
-                let answer = ask(context, registry, target, &question);
+                let answer = ask(context, registry, target, &question)?;
                 facts.insert(question, answer);
             }
         }
     };
-    Selected { selection, facts, deploys, dropped: listing.dropped }
+    Ok(Selected { selection, facts, deploys, dropped: listing.dropped })
 }
 
-/// Asks the registry what a decision needs to know.
+/// Asks the registry, or the state, what a decision needs to know.
 pub(super) fn ask(
     context: &Context<'_>,
     registry: &dyn Registry,
     target: &Target,
     question: &Question,
-) -> Answer {
-    match question {
-        Question::Digest(tag) => match registry.digest(&target.image.repository, tag) {
-            Ok(digest) => Answer::Digest(digest),
-            Err(error) => Answer::Failed(context.failure(&error)),
-        },
-    }
+) -> Result<Answer, StoreError> {
+    let image = &target.image.repository;
+    let answer = match question {
+        Question::Digest(tag) => registry.digest(image, tag).map(Answer::Digest),
+        Question::PushedAt(tag) => registry.pushed_at(image, tag).map(Answer::Moment),
+        Question::Created(tag) => registry.created(image, tag).map(Answer::Moment),
+        Question::Platforms(tag) => registry.platforms(image, tag).map(Answer::Platforms),
+        Question::Presence(other, tag) => {
+            registry.digest(other, tag).map(|digest| Answer::Presence(digest.is_some()))
+        }
+        Question::Runs(stage) => {
+            let id = TargetId { project: target.id.project.clone(), stage: stage.clone() };
+            Ok(Answer::Runs(context.run.store.runs(&id)?))
+        }
+    };
+    Ok(answer.unwrap_or_else(|error| Answer::Failed(context.failure(&error))))
 }

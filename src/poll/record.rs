@@ -51,8 +51,10 @@ pub(super) fn record<'a>(
             Ok((done, undecided))
         })?;
         recorded.extend(done);
-        gathered =
-            undecided.into_iter().map(|(listed, question)| ask_more(context, listed, question)).collect();
+        gathered = undecided
+            .into_iter()
+            .map(|(listed, question)| ask_more(context, listed, question))
+            .collect::<Result<_, _>>()?;
     }
     Ok(recorded)
 }
@@ -64,16 +66,16 @@ enum Step<'a> {
 }
 
 /// Asks outside of the transaction.
-fn ask_more(context: &Context<'_>, mut listed: Listed, question: Question) -> Listed {
+fn ask_more(context: &Context<'_>, mut listed: Listed, question: Question) -> Result<Listed, StoreError> {
     let target = context.targets[listed.index];
     if let Ok(selected) = &mut listed.result {
         let answer = match context.registry(&target.registry) {
-            Ok(registry) => ask(context, registry, target, &question),
+            Ok(registry) => ask(context, registry, target, &question)?,
             Err(error) => Answer::Failed(context.failure(&error)),
         };
         selected.facts.insert(question, answer);
     }
-    listed
+    Ok(listed)
 }
 
 fn record_one<'a>(
@@ -150,6 +152,7 @@ fn apply(
         state: DeploymentState::Pending,
         attempts: 0,
         created_at: now,
+        goes_back: decision.goes_back,
         high_water_before,
     };
     if let Some(pending) = &open.pending {

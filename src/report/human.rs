@@ -94,6 +94,7 @@ fn style_of(status: Status) -> Style {
         Status::WouldDeploy | Status::Available | Status::Baseline => AnsiColor::Cyan.on_default(),
         Status::UpToDate => Style::new().dimmed(),
         Status::Waiting
+        | Status::Held
         | Status::Older
         | Status::Behind
         | Status::NoMatch

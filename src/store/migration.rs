@@ -23,6 +23,11 @@ const MIGRATIONS: &[&str] = &[
         deployed_digest TEXT,
         deployed_at TEXT,
         deployed_by TEXT,
+        candidates TEXT,
+        hold_reason TEXT,
+        hold_by TEXT,
+        hold_since TEXT,
+        hold_until TEXT,
         tags_listed INTEGER NOT NULL,
         polled_at TEXT,
         checked_at TEXT,
@@ -53,6 +58,7 @@ const MIGRATIONS: &[&str] = &[
         created_at TEXT NOT NULL,
         ended_at TEXT,
         reason TEXT,
+        goes_back INTEGER NOT NULL,
         high_water_before TEXT
     ) STRICT;
     CREATE UNIQUE INDEX deployment_pending ON deployment (project, stage) WHERE state = 'pending';

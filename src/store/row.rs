@@ -7,17 +7,18 @@ use jiff::Timestamp;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use crate::plan::{Deployed, Deployment, Failing, Failure, PollState, Told};
+use crate::plan::{Deployed, Deployment, Failing, Failure, Hold, PollState, StageRun, Told};
 use crate::reference::{Digest, ListedTag, Repository, Tag};
 use crate::target::{Name, TargetId};
 
 const STATE_COLUMNS: &str = "project, stage, rule, last_polled_tag, high_water_tag, high_water_pushed_at, \
-    high_water_sequence, high_water_digest, deployed_tag, deployed_digest, deployed_at, deployed_by, tags_listed, \
+    high_water_sequence, high_water_digest, deployed_tag, deployed_digest, deployed_at, deployed_by, candidates, \
+    hold_reason, hold_by, hold_since, hold_until, tags_listed, \
     polled_at, checked_at, failing_since, failing_count, failing_told_at, failing_code, failing_message, \
     status, told_status, told_tag";
 
 const DEPLOYMENT_COLUMNS: &str = "id, project, stage, registry, repository, tag, digest, previous_tag, decided_by, \
-    state, attempts, created_at, high_water_before";
+    state, attempts, created_at, goes_back, high_water_before";
 
 pub(super) fn all_states() -> String {
     format!("SELECT {STATE_COLUMNS} FROM poll_state")
@@ -56,6 +57,26 @@ pub(super) fn last_error(connection: &Connection, deployment_id: &str) -> rusqli
     Ok(connection.query_row(query, [deployment_id], |row| row.get(0)).optional()?.flatten())
 }
 
+/// What a stage ran, in the order in which it did.
+pub(super) fn runs(connection: &Connection, target: &TargetId) -> rusqlite::Result<Vec<StageRun>> {
+    let query = "SELECT tag, digest, ended_at, goes_back FROM deployment
+         WHERE project = ?1 AND stage = ?2 AND state = 'succeeded' ORDER BY ended_at";
+    let mut statement = connection.prepare_cached(query)?;
+    let mut runs: Vec<StageRun> = Vec::new();
+    let mut rows = statement.query([target.project.as_str(), target.stage.as_str()])?;
+    while let Some(row) = rows.next()? {
+        let from = parsed(row, "ended_at", Timestamp::from_str)?;
+        let goes_back = row.get("goes_back")?;
+        if let Some(last) = runs.last_mut() {
+            last.until = Some(from);
+            last.left_by_going_back = goes_back;
+        }
+        let (tag, digest) = (parsed(row, "tag", Tag::new)?, optional(row, "digest", Digest::new)?);
+        runs.push(StageRun { tag, digest, from, until: None, left_by_going_back: false });
+    }
+    Ok(runs)
+}
+
 pub(super) fn left_targets(
     connection: &Connection,
     is_configured: impl Fn(&TargetId) -> bool,
@@ -75,6 +96,8 @@ pub(super) fn poll_state(row: &Row<'_>) -> rusqlite::Result<PollState> {
         last_polled_tag: optional(row, "last_polled_tag", Tag::new)?,
         high_water: high_water(row)?,
         deployed: deployed(row)?,
+        candidates: optional(row, "candidates", |text| serde_json::from_str(text))?.unwrap_or_default(),
+        hold: hold(row)?,
         tags_listed: row.get::<_, u32>("tags_listed")? as usize,
         polled_at: optional(row, "polled_at", Timestamp::from_str)?,
         checked_at: optional(row, "checked_at", Timestamp::from_str)?,
@@ -111,6 +134,18 @@ fn deployed(row: &Row<'_>) -> rusqlite::Result<Option<Deployed>> {
     }))
 }
 
+fn hold(row: &Row<'_>) -> rusqlite::Result<Option<Hold>> {
+    let Some(by) = row.get("hold_by")? else {
+        return Ok(None);
+    };
+    Ok(Some(Hold {
+        by,
+        reason: row.get("hold_reason")?,
+        since: parsed(row, "hold_since", Timestamp::from_str)?,
+        until: optional(row, "hold_until", Timestamp::from_str)?,
+    }))
+}
+
 fn failing(row: &Row<'_>) -> rusqlite::Result<Option<Failing>> {
     let Some(since) = optional(row, "failing_since", Timestamp::from_str)? else {
         return Ok(None);
@@ -136,6 +171,7 @@ pub(super) fn deployment(row: &Row<'_>) -> rusqlite::Result<Deployment> {
         state: parsed(row, "state", FromStr::from_str)?,
         attempts: row.get("attempts")?,
         created_at: parsed(row, "created_at", Timestamp::from_str)?,
+        goes_back: row.get("goes_back")?,
         high_water_before: optional(row, "high_water_before", listed_from_json)?,
     })
 }

@@ -5,7 +5,9 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 
 use super::*;
-use crate::plan::{DecidedBy, Deployed, Deployment, ErrorCode, Failing, Failure, Status, Told};
+use crate::plan::{
+    DecidedBy, Deployed, Deployment, ErrorCode, Failing, Failure, Hold, Sighted, Status, Told,
+};
 use crate::reference::{Digest, ListedTag, Repository, Tag};
 use crate::target::Name;
 
@@ -38,6 +40,7 @@ fn deployment(id: &str, state: DeploymentState) -> Deployment {
         state,
         attempts: 0,
         created_at: moment(0),
+        goes_back: true,
         high_water_before: Some(ListedTag {
             tag: tag("dev-1"),
             pushed_at: Some(moment(-5)),
@@ -62,6 +65,18 @@ fn full_state() -> PollState {
             digest: Some(digest('c')),
             at: moment(1),
             by: DecidedBy::Mark,
+        }),
+        candidates: vec![Sighted {
+            tag: tag("dev-3"),
+            pushed_at: Some(moment(7)),
+            first_seen: moment(8),
+            digest: Some(digest('d')),
+        }],
+        hold: Some(Hold {
+            reason: Some("freeze".into()),
+            by: "alice".into(),
+            since: moment(9),
+            until: Some(moment(10)),
         }),
         tags_listed: 3,
         polled_at: Some(moment(2)),

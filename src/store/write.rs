@@ -42,6 +42,8 @@ impl<'a> Write<'a> {
         let deployed = state.deployed.as_ref();
         let failing = state.failing.as_ref();
         let told = state.told.as_ref();
+        let as_json = || serde_json::to_string(&state.candidates).expect("text and moments are always JSON");
+        let candidates = (!state.candidates.is_empty()).then(as_json);
         self.0.prepare_cached(&row::save_state())?.execute(params![
             id.project.as_str(),
             id.stage.as_str(),
@@ -55,6 +57,11 @@ impl<'a> Write<'a> {
             deployed.and_then(|deployed| deployed.digest.as_ref()).map(Digest::as_str),
             deployed.map(|deployed| text(deployed.at)),
             deployed.map(|deployed| deployed.by.as_str()),
+            candidates,
+            state.hold.as_ref().and_then(|hold| hold.reason.as_deref()),
+            state.hold.as_ref().map(|hold| hold.by.as_str()),
+            state.hold.as_ref().map(|hold| text(hold.since)),
+            state.hold.as_ref().and_then(|hold| hold.until).map(text),
             u32::try_from(state.tags_listed).unwrap_or(u32::MAX),
             state.polled_at.map(text),
             state.checked_at.map(text),
@@ -103,6 +110,7 @@ impl<'a> Write<'a> {
             deployment.state.as_str(),
             deployment.attempts,
             text(deployment.created_at),
+            deployment.goes_back,
             deployment.high_water_before.as_ref().map(row::listed_to_json),
         ])?;
         Ok(())

@@ -1,0 +1,158 @@
+//! The gates: whether a candidate may be deployed now, and if not, why and until when.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::fact::{Facts, Undecided};
+use super::state::{PollState, StageRun};
+use crate::policy::{Bump, Candidate};
+use crate::reference::Tag;
+use crate::target::Target;
+use crate::target::gate::After;
+
+/// Why a candidate is not deployed yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Waits {
+    pub(super) reason: String,
+    /// When that can change, where it can be known.
+    pub(super) until: Option<Timestamp>,
+}
+
+/// What a candidate is judged on.
+pub(super) struct Gatekeeper<'a> {
+    pub(super) target: &'a Target,
+    pub(super) facts: &'a Facts,
+    /// With the candidates as they were first seen.
+    pub(super) state: &'a PollState,
+    pub(super) high_water: Option<&'a Candidate>,
+    pub(super) now: Timestamp,
+}
+
+impl Gatekeeper<'_> {
+    /// None: it passes every gate. Those that cost no request are asked first.
+    ///
+    /// # Errors
+    /// What is to be asked first.
+    pub(super) fn stops(&self, candidate: &Candidate) -> Result<Option<Waits>, Undecided> {
+        let gates = &self.target.gates;
+        let tag = &candidate.listed.tag;
+        if let Some(waits) = gates.max_bump.and_then(|allowed| self.bump(candidate, allowed)) {
+            return Ok(Some(waits));
+        }
+        if let Some(age) = gates.min_age
+            && let Some(waits) = self.min_age(candidate, age)?
+        {
+            return Ok(Some(waits));
+        }
+        if let Some(after) = &gates.after
+            && let Some(waits) = self.after(tag, after)?
+        {
+            return Ok(Some(waits));
+        }
+        for repository in &gates.with {
+            if !self.facts.is_present(repository, tag)? {
+                return Ok(Some(Waits {
+                    reason: format!("with: {repository} has no {tag} yet"),
+                    until: None,
+                }));
+            }
+        }
+        if gates.platforms.is_empty() { Ok(None) } else { self.platforms(tag) }
+    }
+
+    fn bump(&self, candidate: &Candidate, allowed: Bump) -> Option<Waits> {
+        let high_water = self.high_water?;
+        let distance = self.target.policy.distance(high_water, candidate)?;
+        (distance > allowed).then(|| Waits {
+            reason: format!(
+                "max_bump: {} is a {distance} version away from {}; to ship it: tagship deploy {} {}",
+                candidate.listed.tag, high_water.listed.tag, self.target.id, candidate.listed.tag
+            ),
+            until: None,
+        })
+    }
+
+    fn min_age(&self, candidate: &Candidate, age: Duration) -> Result<Option<Waits>, Undecided> {
+        let tag = &candidate.listed.tag;
+        let seen = self.state.candidates.iter().find(|seen| seen.tag == *tag);
+        let is_high_water = self.high_water.is_some_and(|high_water| high_water.listed.tag == *tag);
+        let pushed_at = if is_high_water {
+            // The same tag with another digest: when that was pushed, no registry tells.
+            None
+        } else {
+            match candidate.listed.pushed_at.or(seen.and_then(|seen| seen.pushed_at)) {
+                Some(pushed_at) => Some(pushed_at),
+                None => self.facts.pushed_at(tag)?,
+            }
+        };
+        let since = pushed_at.or(seen.map(|seen| seen.first_seen)).unwrap_or(self.now);
+        let what = if pushed_at.is_some() { "was pushed" } else { "was first seen" };
+        let Ok(until) = since.checked_add(age) else {
+            return Ok(None);
+        };
+        Ok((self.now < until)
+            .then(|| Waits { reason: format!("min_age: {tag} {what} at {since:.0}"), until: Some(until) }))
+    }
+
+    fn after(&self, tag: &Tag, after: &After) -> Result<Option<Waits>, Undecided> {
+        let digest = self.facts.digest(tag)?;
+        let is_same = |run: &StageRun| match (&run.digest, digest) {
+            (Some(run), Some(wanted)) => run == wanted,
+            // What was marked without a digest is known by its tag.
+            _ => run.tag == *tag,
+        };
+        let stage = &after.stage;
+        let runs = self.facts.runs(stage)?;
+        let mut best: Option<Waits> = None;
+        for run in runs.iter().filter(|run| is_same(run)) {
+            let Ok(until) = run.from.checked_add(after.lasting) else {
+                continue;
+            };
+            match run.until {
+                _ if run.left_by_going_back => {
+                    let reason = format!("after: {stage} went back from {}", run.tag);
+                    best = best.or(Some(Waits { reason, until: None }));
+                }
+                Some(left) if left >= until => return Ok(None),
+                Some(_) => {
+                    let reason = format!("after: {stage} left {} too soon", run.tag);
+                    best = best.or(Some(Waits { reason, until: None }));
+                }
+                None if self.now >= until => return Ok(None),
+                None => {
+                    let reason = format!("after: {stage} runs it since {:.0}", run.from);
+                    best = Some(Waits { reason, until: Some(until) });
+                }
+            }
+        }
+        Ok(Some(
+            best.unwrap_or_else(|| Waits {
+                reason: format!("after: {stage} has not run it yet"),
+                until: None,
+            }),
+        ))
+    }
+
+    fn platforms(&self, tag: &Tag) -> Result<Option<Waits>, Undecided> {
+        let has = self.facts.platforms(tag)?;
+        let is_there = |wanted: &&String| {
+            // `linux/arm64` is content with any variant.
+            has.iter().any(|has| {
+                has == *wanted || has.strip_prefix(wanted.as_str()).is_some_and(|rest| rest.starts_with('/'))
+            })
+        };
+        let missing: Vec<&str> = self
+            .target
+            .gates
+            .platforms
+            .iter()
+            .filter(|wanted| !is_there(wanted))
+            .map(String::as_str)
+            .collect();
+        Ok((!missing.is_empty()).then(|| Waits {
+            reason: format!("platforms: {tag} has no {} yet", missing.join(", ")),
+            until: None,
+        }))
+    }
+}

@@ -1,0 +1,188 @@
+//! What must hold before a chosen tag is deployed, as the configuration gives it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::civil::{Date, Time, Weekday};
+use jiff::tz::TimeZone;
+
+use super::Name;
+use crate::policy::Bump;
+use crate::reference::Repository;
+
+/// The gates of a stage. The default has none.
+#[derive(Debug, Default)]
+pub(crate) struct Gates {
+    /// So long since the push.
+    pub(crate) min_age: Option<Duration>,
+    pub(crate) after: Option<After>,
+    /// Repositories of the same registry that must have the same tag.
+    pub(crate) with: Vec<Repository>,
+    /// Platforms that the image must have, as `linux/amd64` or `linux/arm64/v8`.
+    pub(crate) platforms: Vec<String>,
+    /// How far from high-water; None: any.
+    pub(crate) max_bump: Option<Bump>,
+    /// When deployments may begin; empty: at any time.
+    pub(crate) windows: Vec<Window>,
+}
+
+/// Another stage of the project must have run the same digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct After {
+    pub(crate) stage: Name,
+    pub(crate) lasting: Duration,
+}
+
+/// Hours of the week, in a time zone.
+#[derive(Clone, Debug)]
+pub(crate) struct Window {
+    /// The days on which it opens.
+    pub(crate) days: Vec<Weekday>,
+    pub(crate) from: Time,
+    /// None: the end of the day. At or before `from`: on the next day.
+    pub(crate) to: Option<Time>,
+    pub(crate) zone: TimeZone,
+}
+
+/// Whether deployments may begin now; if not, when they may next (None: in no week of the year).
+pub(crate) fn opening(windows: &[Window], now: Timestamp) -> Opening {
+    if windows.is_empty() {
+        return Opening::Open;
+    }
+    let mut next: Option<Timestamp> = None;
+    for (start, end) in windows.iter().flat_map(|window| window.spans(now)) {
+        if start <= now && now < end {
+            return Opening::Open;
+        }
+        if start > now {
+            next = Some(next.map_or(start, |next| next.min(start)));
+        }
+    }
+    Opening::Closed { until: next }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opening {
+    Open,
+    Closed { until: Option<Timestamp> },
+}
+
+impl Window {
+    /// The spans that begin on the days from yesterday (over midnight) to a week from now.
+    fn spans(&self, now: Timestamp) -> impl Iterator<Item = (Timestamp, Timestamp)> {
+        let today = now.to_zoned_datetime(self.zone.clone()).date();
+        let first = today.yesterday().unwrap_or(today);
+        first.series(jiff::Span::new().days(1)).take(10).filter_map(|day| self.span(day))
+    }
+
+    fn span(&self, day: Date) -> Option<(Timestamp, Timestamp)> {
+        if !self.days.contains(&day.weekday()) {
+            return None;
+        }
+        // A time that a clock change skips or repeats is taken as jiff takes it: later, and the first.
+        let moment = |day: Date, time: Time| {
+            Some(day.to_datetime(time).to_zoned_datetime(self.zone.clone()).ok()?.timestamp())
+        };
+        let end = match self.to {
+            Some(to) if to > self.from => moment(day, to)?,
+            Some(to) => moment(day.tomorrow().ok()?, to)?,
+            None => moment(day.tomorrow().ok()?, Time::midnight())?,
+        };
+        Some((moment(day, self.from)?, end))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVERY_DAY: [Weekday; 7] = [
+        Weekday::Monday,
+        Weekday::Tuesday,
+        Weekday::Wednesday,
+        Weekday::Thursday,
+        Weekday::Friday,
+        Weekday::Saturday,
+        Weekday::Sunday,
+    ];
+
+    fn window(days: &[Weekday], from: &str, to: &str, zone: &str) -> Window {
+        Window {
+            days: days.to_vec(),
+            from: from.parse().unwrap(),
+            to: (to != "24:00").then(|| to.parse().unwrap()),
+            zone: jiff::tz::TimeZoneDatabase::bundled().get(zone).unwrap(),
+        }
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn until(text: &str) -> Opening {
+        Opening::Closed { until: Some(at(text)) }
+    }
+
+    #[test]
+    fn without_windows_it_is_always_open() {
+        assert_eq!(opening(&[], at("2026-11-23T12:00:00Z")), Opening::Open);
+    }
+
+    #[test]
+    fn a_window_is_open_from_its_first_moment_until_before_its_last() {
+        let windows = [window(&[Weekday::Monday], "09:00", "16:00", "UTC")];
+        for (moment, expected) in [
+            ("2026-11-23T08:59:59Z", until("2026-11-23T09:00:00Z")),
+            ("2026-11-23T09:00:00Z", Opening::Open),
+            ("2026-11-23T15:59:59Z", Opening::Open),
+            ("2026-11-23T16:00:00Z", until("2026-11-30T09:00:00Z")),
+            ("2026-11-25T12:00:00Z", until("2026-11-30T09:00:00Z")),
+        ] {
+            assert_eq!(opening(&windows, at(moment)), expected, "{moment}");
+        }
+    }
+
+    #[test]
+    fn a_window_over_midnight_belongs_to_the_day_it_begins_on() {
+        let windows = [window(&[Weekday::Friday], "22:00", "02:00", "UTC")];
+        assert_eq!(opening(&windows, at("2026-11-28T01:59:00Z")), Opening::Open);
+        assert_eq!(opening(&windows, at("2026-11-27T01:00:00Z")), until("2026-11-27T22:00:00Z"));
+    }
+
+    #[test]
+    fn a_window_to_the_end_of_the_day_and_one_of_a_whole_day() {
+        assert_eq!(
+            opening(&[window(&EVERY_DAY, "20:00", "24:00", "UTC")], at("2026-11-23T23:59:59Z")),
+            Opening::Open
+        );
+        assert_eq!(
+            opening(&[window(&EVERY_DAY, "00:00", "24:00", "UTC")], at("2026-11-23T00:00:00Z")),
+            Opening::Open
+        );
+        assert_eq!(
+            opening(&[window(&EVERY_DAY, "08:00", "08:00", "UTC")], at("2026-11-23T07:59:59Z")),
+            Opening::Open
+        );
+    }
+
+    #[test]
+    fn of_several_windows_the_next_one_counts() {
+        let windows = [
+            window(&[Weekday::Thursday], "09:00", "10:00", "UTC"),
+            window(&[Weekday::Tuesday], "09:00", "10:00", "UTC"),
+        ];
+        assert_eq!(opening(&windows, at("2026-11-23T12:00:00Z")), until("2026-11-24T09:00:00Z"));
+    }
+
+    #[test]
+    fn a_window_follows_its_zone_through_the_change_of_clocks() {
+        let windows = [window(&EVERY_DAY, "09:00", "16:00", "Europe/Berlin")];
+        // Winter: UTC+1. Summer: UTC+2.
+        assert_eq!(opening(&windows, at("2026-11-23T08:00:00Z")), Opening::Open);
+        assert_eq!(opening(&windows, at("2026-07-01T07:00:00Z")), Opening::Open);
+        assert_eq!(opening(&windows, at("2026-07-01T14:00:00Z")), until("2026-07-02T07:00:00Z"));
+        // 02:30 does not exist on the last Sunday of March: the window opens when it would have.
+        let skipped = [window(&[Weekday::Sunday], "02:30", "05:00", "Europe/Berlin")];
+        assert_eq!(opening(&skipped, at("2026-03-29T00:00:00Z")), until("2026-03-29T01:30:00Z"));
+    }
+}
