@@ -2,6 +2,7 @@
 
 mod fact;
 mod gate;
+mod hand;
 mod mark;
 mod rule;
 mod state;
@@ -9,6 +10,7 @@ mod status;
 mod telling;
 
 pub(crate) use fact::{Answer, Facts, Question, Undecided};
+pub(crate) use hand::{ByHand, by_hand};
 pub(crate) use mark::{Mark, mark};
 pub(crate) use state::{
     DecidedBy, Deployed, Deployment, DeploymentState, Failing, Hold, OpenDeployments, PollState, Sighted,

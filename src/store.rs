@@ -24,6 +24,7 @@ pub(crate) use lock::Lock;
 pub(crate) use write::{Attempt, AttemptEnd, Write};
 
 use crate::plan::{DeploymentState, OpenDeployments, PollState, StageRun};
+use crate::reference::Tag;
 use crate::target::TargetId;
 
 /// An open state file. Shared by the threads of a run.
@@ -146,6 +147,15 @@ impl Store {
     pub(crate) fn runs(&self, target: &TargetId) -> Result<Vec<StageRun>, StoreError> {
         let connection = self.connection();
         self.within(|| row::runs(&connection, target))
+    }
+
+    /// Every tag that a target was given, and when last.
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn given(&self, target: &TargetId) -> Result<HashMap<Tag, Timestamp>, StoreError> {
+        let connection = self.connection();
+        self.within(|| row::given(&connection, target))
     }
 
     /// Rows of targets that are no longer configured, each given back once. Writes only when there are such.

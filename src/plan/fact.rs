@@ -24,6 +24,8 @@ pub(crate) enum Question {
     Presence(Repository, Tag),
     /// What another stage of the project ran.
     Runs(Name),
+    /// Every tag that the target was ever given, and when last.
+    Given,
 }
 
 /// What came back.
@@ -37,6 +39,7 @@ pub(crate) enum Answer {
     Presence(bool),
     /// In the order in which they began.
     Runs(Vec<StageRun>),
+    Given(HashMap<Tag, Timestamp>),
     /// It could not be asked: the check failed.
     Failed(Failure),
 }
@@ -91,6 +94,10 @@ impl Facts {
 
     pub(super) fn is_present(&self, repository: &Repository, tag: &Tag) -> Result<bool, Undecided> {
         answered!(self, Question::Presence(repository.clone(), tag.clone()), Answer::Presence(present) => *present)
+    }
+
+    pub(super) fn given(&self) -> Result<&HashMap<Tag, Timestamp>, Undecided> {
+        answered!(self, Question::Given, Answer::Given(tags) => tags)
     }
 
     pub(super) fn runs(&self, stage: &Name) -> Result<&[StageRun], Undecided> {

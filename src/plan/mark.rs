@@ -80,6 +80,10 @@ pub(crate) fn mark(
     };
     if marked.is_some() && (is_newer || (reset && !known)) {
         next.high_water = Some(ListedTag::named(tag.clone()));
+        next.candidates.clear();
+    }
+    if reset {
+        next.reset_at = Some(now);
     }
     next.deployed = Some(Deployed { tag: tag.clone(), digest: None, at: now, by: DecidedBy::Mark });
     next.status = Some(Status::Deployed);

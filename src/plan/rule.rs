@@ -80,7 +80,7 @@ impl Poll<'_> {
             );
             return self.baseline(next, &why);
         }
-        if !self.newer_than(Some(&high_water)).is_empty() {
+        if !self.new_after(Some(&high_water))?.is_empty() {
             self.newer(next)
         } else if high_water.is_newer_than(newest) && newest.listed.tag != high_water.listed.tag {
             self.older(next, newest, &high_water)
@@ -93,21 +93,31 @@ impl Poll<'_> {
         state.high_water.as_ref().and_then(|listed| self.target.policy.candidate(listed))
     }
 
-    /// The candidates newer than `high_water`, newest first. The high-water tag itself is never new,
-    /// even pushed again with a later time.
-    fn newer_than(&self, high_water: Option<&Candidate>) -> Vec<&Candidate> {
-        let is_newer = |candidate: &&Candidate| {
-            high_water.is_none_or(|high_water| {
-                candidate.listed.tag != high_water.listed.tag && candidate.is_newer_than(high_water)
-            })
+    /// The candidates newer than `high_water`, newest first. A tag that the stage was given before is
+    /// never new, even pushed again with a later time.
+    fn new_after(&self, high_water: Option<&Candidate>) -> Result<Vec<&Candidate>, Undecided> {
+        let candidates = self.selection.candidates.iter();
+        let Some(high_water) = high_water else {
+            return Ok(candidates.collect());
         };
-        self.selection.candidates.iter().filter(is_newer).collect()
+        let is_newer = |candidate: &&Candidate| {
+            candidate.listed.tag != high_water.listed.tag && candidate.is_newer_than(high_water)
+        };
+        let mut newer: Vec<&Candidate> = candidates.filter(is_newer).collect();
+        let reset_at = self.before.and_then(|before| before.reset_at);
+        if self.target.policy.order() == Order::Newest && !newer.is_empty() {
+            let given = self.facts.given()?;
+            let is_given =
+                |tag: &Tag| given.get(tag).is_some_and(|at| reset_at.is_none_or(|reset_at| *at > reset_at));
+            newer.retain(|candidate| !is_given(&candidate.listed.tag));
+        }
+        Ok(newer)
     }
 
     /// Rule 4: something is newer than high-water (or there is no high-water yet).
     fn newer(&self, next: PollState) -> Deciding {
         let high_water = self.high_water(&next);
-        let candidates = self.newer_than(high_water.as_ref());
+        let candidates = self.new_after(high_water.as_ref())?;
         if candidates.is_empty() {
             return Ok(self.settled(next, Status::NoMatch, self.nothing_matches()));
         }
@@ -265,6 +275,11 @@ impl Poll<'_> {
             (Some(deployed), Some(high_water)) if deployed != high_water => {
                 let reason = format!("the stage runs {deployed}, and was given {high_water}");
                 self.settled(next, Status::Behind, reason)
+            }
+            (_, Some(high_water)) if high_water != newest.listed.tag => {
+                let reason =
+                    format!("{high_water} is the newest that is new; {} was there before", newest.listed.tag);
+                self.settled(next, Status::UpToDate, reason)
             }
             _ => self.settled(next, Status::UpToDate, format!("{} is the newest", newest.listed.tag)),
         }

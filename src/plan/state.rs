@@ -20,6 +20,8 @@ pub(crate) struct PollState {
     /// The candidates newer than high-water, newest first, at most 50.
     pub(crate) candidates: Vec<Sighted>,
     pub(crate) hold: Option<Hold>,
+    /// When high-water was last set by `mark --reset`: what was given before may be given again.
+    pub(crate) reset_at: Option<Timestamp>,
     /// How many tags the last successful listing had.
     pub(crate) tags_listed: usize,
     /// The last successful poll.

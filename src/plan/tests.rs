@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use super::*;
@@ -57,11 +57,12 @@ struct Stage {
     target: Target,
     state: Option<PollState>,
     open: OpenDeployments,
+    given: HashMap<Tag, Timestamp>,
 }
 
 impl Stage {
     fn new(target: Target) -> Stage {
-        Stage { target, state: None, open: OpenDeployments::default() }
+        Stage { target, state: None, open: OpenDeployments::default(), given: HashMap::new() }
     }
 
     fn poll(&mut self, listing: &Listing) -> Decision {
@@ -71,6 +72,9 @@ impl Stage {
         let decision = loop {
             match decide(&self.target, &selection, self.state.as_ref(), &self.open, &facts, now()) {
                 Ok(decision) => break decision,
+                Err(Question::Given) => {
+                    facts.insert(Question::Given, Answer::Given(self.given.clone()));
+                }
                 Err(question) => {
                     let digest = Digest::new(&format!("sha256:{}", "0".repeat(64))).unwrap();
                     facts.insert(question, Answer::Digest(Some(digest)));
@@ -78,6 +82,7 @@ impl Stage {
             }
         };
         self.state = Some(decision.state.clone());
+        self.given.extend(decision.deploy.as_ref().map(|listed| (listed.tag.clone(), now())));
         decision
     }
 
@@ -170,6 +175,16 @@ fn a_known_tag_that_is_pushed_again_is_not_new() {
     assert_eq!(stage.poll(&listing(&[("dev-1", 200)])).status, Status::UpToDate);
     // What came between the two pushes is new all the same.
     assert_eq!(stage.deploys(&listing(&[("dev-1", 200), ("dev-2", 150)])), Some("dev-2".to_owned()));
+}
+
+#[test]
+fn an_older_tag_that_is_pushed_again_does_not_take_the_stage_back() {
+    let mut stage = newest();
+    stage.poll(&listing(&[("dev-1", 100)]));
+    stage.deploys(&listing(&[("dev-1", 100), ("dev-2", 200)]));
+    stage.deploys(&listing(&[("dev-1", 100), ("dev-2", 200), ("dev-3", 300)]));
+    let decision = stage.poll(&listing(&[("dev-1", 100), ("dev-2", 400), ("dev-3", 300)]));
+    assert_eq!((decision.status, decision.deploy), (Status::UpToDate, None));
 }
 
 #[test]
@@ -313,6 +328,16 @@ fn a_reset_lets_newer_tags_be_deployed_again() {
     stage.poll(&listed);
     stage.mark(&Mark::Reset(tag("v1.0.0")));
     assert_eq!(stage.deploys(&listed), Some("v1.1.0".to_owned()));
+}
+
+#[test]
+fn after_a_reset_what_was_pushed_and_given_before_is_deployed_again() {
+    let listed = listing(&[("dev-1", 100), ("dev-2", 200)]);
+    let mut stage = newest();
+    stage.poll(&listing(&[("dev-1", 100)]));
+    assert_eq!(stage.deploys(&listed), Some("dev-2".to_owned()));
+    stage.mark(&Mark::Reset(tag("dev-1")));
+    assert_eq!(stage.deploys(&listed), Some("dev-2".to_owned()));
 }
 
 #[test]

@@ -210,6 +210,7 @@ pub(super) fn ask(
         Question::Presence(other, tag) => {
             registry.digest(other, tag).map(|digest| Answer::Presence(digest.is_some()))
         }
+        Question::Given => Ok(Answer::Given(context.run.store.given(&target.id)?)),
         Question::Runs(stage) => {
             let id = TargetId { project: target.id.project.clone(), stage: stage.clone() };
             Ok(Answer::Runs(context.run.store.runs(&id)?))

@@ -28,6 +28,7 @@ const MIGRATIONS: &[&str] = &[
         hold_by TEXT,
         hold_since TEXT,
         hold_until TEXT,
+        reset_at TEXT,
         tags_listed INTEGER NOT NULL,
         polled_at TEXT,
         checked_at TEXT,

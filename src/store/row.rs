@@ -1,5 +1,6 @@
 //! Rows and what they mean. Text that cannot be what a column holds is an error, never a default.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::str::FromStr;
 
@@ -13,7 +14,7 @@ use crate::target::{Name, TargetId};
 
 const STATE_COLUMNS: &str = "project, stage, rule, last_polled_tag, high_water_tag, high_water_pushed_at, \
     high_water_sequence, high_water_digest, deployed_tag, deployed_digest, deployed_at, deployed_by, candidates, \
-    hold_reason, hold_by, hold_since, hold_until, tags_listed, \
+    hold_reason, hold_by, hold_since, hold_until, reset_at, tags_listed, \
     polled_at, checked_at, failing_since, failing_count, failing_told_at, failing_code, failing_message, \
     status, told_status, told_tag";
 
@@ -77,6 +78,17 @@ pub(super) fn runs(connection: &Connection, target: &TargetId) -> rusqlite::Resu
     Ok(runs)
 }
 
+/// Every tag that a target was given and when last, but those that were deleted before they were deployed.
+pub(super) fn given(connection: &Connection, target: &TargetId) -> rusqlite::Result<HashSet<Tag>> {
+    let query =
+        "SELECT DISTINCT tag FROM deployment WHERE project = ?1 AND stage = ?2 AND state <> 'dropped'";
+    let mut statement = connection.prepare_cached(query)?;
+    let tags = statement.query_map([target.project.as_str(), target.stage.as_str()], |row| {
+        Ok((parsed(row, "tag", Tag::new)?, parsed(row, "given_at", Timestamp::from_str)?))
+    })?;
+    tags.collect()
+}
+
 pub(super) fn left_targets(
     connection: &Connection,
     is_configured: impl Fn(&TargetId) -> bool,
@@ -98,6 +110,7 @@ pub(super) fn poll_state(row: &Row<'_>) -> rusqlite::Result<PollState> {
         deployed: deployed(row)?,
         candidates: optional(row, "candidates", |text| serde_json::from_str(text))?.unwrap_or_default(),
         hold: hold(row)?,
+        reset_at: optional(row, "reset_at", Timestamp::from_str)?,
         tags_listed: row.get::<_, u32>("tags_listed")? as usize,
         polled_at: optional(row, "polled_at", Timestamp::from_str)?,
         checked_at: optional(row, "checked_at", Timestamp::from_str)?,

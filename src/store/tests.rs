@@ -78,6 +78,7 @@ fn full_state() -> PollState {
             since: moment(9),
             until: Some(moment(10)),
         }),
+        reset_at: Some(moment(11)),
         tags_listed: 3,
         polled_at: Some(moment(2)),
         checked_at: Some(moment(3)),

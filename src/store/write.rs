@@ -62,6 +62,7 @@ impl<'a> Write<'a> {
             state.hold.as_ref().map(|hold| hold.by.as_str()),
             state.hold.as_ref().map(|hold| text(hold.since)),
             state.hold.as_ref().and_then(|hold| hold.until).map(text),
+            state.reset_at.map(text),
             u32::try_from(state.tags_listed).unwrap_or(u32::MAX),
             state.polled_at.map(text),
             state.checked_at.map(text),

@@ -1,0 +1,51 @@
+//! What a deployment by hand makes of a target's state.
+
+use jiff::Timestamp;
+
+use super::rule_of;
+use super::state::{Hold, PollState};
+use crate::policy::Order;
+use crate::reference::ListedTag;
+use crate::target::Target;
+
+/// A deployment by hand, as it is to be recorded.
+#[derive(Debug)]
+pub(crate) struct ByHand {
+    pub(crate) state: PollState,
+    /// Whether it brings an older tag than the stage was given before.
+    pub(crate) goes_back: bool,
+}
+
+/// Takes a tag, with its digest, for a deployment by hand. High-water follows where the tag is newer.
+/// Going back, or to a tag that the policy cannot compare, holds the target (`by` whom, unless None),
+/// so that the next poll does not undo it.
+pub(crate) fn by_hand(
+    target: &Target,
+    state: Option<&PollState>,
+    listed: &ListedTag,
+    by: Option<&str>,
+    now: Timestamp,
+) -> ByHand {
+    let mut next = state.cloned().unwrap_or_default();
+    next.rule.get_or_insert_with(|| rule_of(target));
+    let policy = &target.policy;
+    let high_water = next.high_water.as_ref().and_then(|listed| policy.candidate(listed));
+    let chosen = policy.candidate(listed);
+    let is_same = high_water.as_ref().is_some_and(|high_water| high_water.listed.tag == listed.tag);
+    let is_timeless = policy.order() == Order::Newest && listed.pushed_at.is_none();
+    let is_newer = match (&chosen, &high_water) {
+        (Some(_), None) => true,
+        (Some(chosen), Some(high_water)) => !is_timeless && chosen.is_newer_than(high_water),
+        (None, _) => false,
+    };
+    if is_newer || is_same {
+        next.high_water = Some(listed.clone());
+        next.candidates.retain(|seen| seen.tag != listed.tag);
+    }
+    let goes_back = !is_newer && !is_same;
+    if goes_back && let Some(by) = by {
+        let reason = Some(format!("{} was deployed by hand", listed.tag));
+        next.hold = Some(Hold { reason, by: by.to_owned(), since: now, until: None });
+    }
+    ByHand { state: next, goes_back }
+}
