@@ -79,9 +79,9 @@ pub(super) fn runs(connection: &Connection, target: &TargetId) -> rusqlite::Resu
 }
 
 /// Every tag that a target was given and when last, but those that were deleted before they were deployed.
-pub(super) fn given(connection: &Connection, target: &TargetId) -> rusqlite::Result<HashSet<Tag>> {
-    let query =
-        "SELECT DISTINCT tag FROM deployment WHERE project = ?1 AND stage = ?2 AND state <> 'dropped'";
+pub(super) fn given(connection: &Connection, target: &TargetId) -> rusqlite::Result<HashMap<Tag, Timestamp>> {
+    let query = "SELECT tag, max(created_at) AS given_at FROM deployment
+         WHERE project = ?1 AND stage = ?2 AND state <> 'dropped' GROUP BY tag";
     let mut statement = connection.prepare_cached(query)?;
     let tags = statement.query_map([target.project.as_str(), target.stage.as_str()], |row| {
         Ok((parsed(row, "tag", Tag::new)?, parsed(row, "given_at", Timestamp::from_str)?))
