@@ -1,7 +1,7 @@
 //! Which tags a stage may take, and which of them is newest. Pure.
 
 mod alphabetical;
-
+mod doubt;
 mod filter;
 mod newest;
 mod numeric;
@@ -21,6 +21,7 @@ use crate::reference::{ListedTag, Tag};
 use filter::Filter;
 use range::Range;
 
+pub(crate) use doubt::doubts;
 pub(crate) use select::{CANDIDATES_KEPT, LazySelect, Selection};
 pub(crate) use semver::Bump;
 

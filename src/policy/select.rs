@@ -116,10 +116,10 @@ impl<'l> Leaders<'l> {
 
     /// Cuts back to the best rows, each tag once.
     fn cut(&mut self) {
-        self.rows.sort_unstable_by(|a, b| choice(b).cmp(&choice(a)));
-        let mut seen = HashSet::with_capacity(self.rows.len());
-        self.rows.retain(|(_, listed)| seen.insert(&listed.tag));
-        self.rows.truncate(CANDIDATES_KEPT);
+        // Stable for its speed on runs: registries often list in an order.
+        self.rows.sort_by(|a, b| choice(b).cmp(&choice(a)));
+        let mut seen = HashSet::with_capacity(CANDIDATES_KEPT);
+        self.rows.retain(|(_, listed)| seen.len() < CANDIDATES_KEPT && seen.insert(&listed.tag));
         self.full = self.rows.len() == CANDIDATES_KEPT;
     }
 
