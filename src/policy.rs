@@ -140,7 +140,7 @@ impl Policy {
 
     /// The rule in one canonical line: equal text is an equal rule. Kept in the state to notice edits.
     ///
-    /// Neither the order nor the repetition of globs and comparators shows in it, because neither has a meaning.
+    /// Neither the order nor the repetition of globs and comparators shows in it: neither has a meaning.
     pub(crate) fn rule_text(&self) -> String {
         let mut text = self.filter.to_string();
         text += &format!(" order={}", self.order);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Order, Policy, SortKey, Verdict, numeric, semver};
 use crate::reference::{ListedTag, Tag};
 
-/// What is doubtful about a policy, given some tags of its repository (none: only what the rule itself shows).
+/// What is doubtful about a policy, given some tags of its repository (none: what the rule itself shows).
 /// One line each, with what to write instead.
 pub(crate) fn doubts(policy: &Policy, sample: &[Tag]) -> Vec<String> {
     let mut doubts: Vec<_> = policy
@@ -24,7 +24,10 @@ pub(crate) fn doubts(policy: &Policy, sample: &[Tag]) -> Vec<String> {
             doubts.extend(not_parsed(policy, &keys));
             doubts.extend(prereleases_only(policy, &keys));
             doubts.extend(numbers_in_disorder(policy, sample).map(|(lower, higher)| {
-                format!("semver puts {higher} below {lower}: it compares numbers only where they stand between dots (rc.10)")
+                format!(
+                    "semver puts {higher} below {lower}: it compares numbers only where they stand between \
+                     dots (rc.10)"
+                )
             }));
         }
         Order::Numeric => doubts.extend(not_parsed(policy, &keys)),
@@ -48,19 +51,13 @@ fn open_bound(policy: &Policy) -> Option<String> {
 
 /// Most of what passes the filter is nothing that the order can compare.
 fn not_parsed(policy: &Policy, keys: &[&str]) -> Option<String> {
-    let is_version = |key: &str| semver::Version::parse(key).is_some();
-    let is_sequence = |key: &str| numeric::Sequence::parse(key).is_some();
-    let (parses, other, other_parses): (&dyn Fn(&str) -> bool, _, &dyn Fn(&str) -> bool) = match policy.order
-    {
-        Order::Semver => (&is_version, Order::Numeric, &is_sequence),
-        _ => (&is_sequence, Order::Semver, &is_version),
-    };
-    let failing: Vec<_> = keys.iter().copied().filter(|key| !parses(key)).collect();
+    let other = if policy.order == Order::Semver { Order::Numeric } else { Order::Semver };
+    let failing: Vec<_> = keys.iter().copied().filter(|key| !parses(policy.order, key)).collect();
     if failing.len() * 2 <= keys.len() {
         return None;
     }
-    let what = if policy.filter.captures() { "what the regex captures is" } else { "the sort key is" };
-    let instead = if failing.iter().filter(|key| other_parses(key)).count() * 2 > failing.len() {
+    let what = if policy.filter.captures() { "capture" } else { "sort key" };
+    let instead = if failing.iter().filter(|key| parses(other, key)).count() * 2 > failing.len() {
         format!("order = \"{other}\" can")
     } else if policy.filter.captures() {
         "the capture should take in just the number".to_owned()
@@ -68,12 +65,20 @@ fn not_parsed(policy: &Policy, keys: &[&str]) -> Option<String> {
         "a regex with a capture can name the part that counts".to_owned()
     };
     Some(format!(
-        "of {} of {} tags that pass the filter {what} nothing that {} can compare, \"{}\" for one; {instead}",
+        "{} cannot compare the {what} of {} of {} tags that pass the filter, \"{}\" for one; {instead}",
+        policy.order,
         failing.len(),
         keys.len(),
-        policy.order,
         failing[0],
     ))
+}
+
+fn parses(order: Order, key: &str) -> bool {
+    match order {
+        Order::Semver => semver::Version::parse(key).is_some(),
+        Order::Numeric => numeric::Sequence::parse(key).is_some(),
+        Order::Newest | Order::Alphabetical => true,
+    }
 }
 
 /// `1.2.3-alpine` is a prerelease to semver, so without a glob that takes the suffix off it is never taken.
@@ -82,7 +87,10 @@ fn prereleases_only(policy: &Policy, keys: &[&str]) -> Option<String> {
     let first = versions.first()?;
     let none_taken = !policy.prerelease && versions.iter().all(semver::Version::is_prerelease);
     none_taken.then(|| {
-        format!("every version that passes the filter is a prerelease, {first} for one: take a suffix off by a glob (*-alpine), or set prerelease = true")
+        format!(
+            "every version that passes the filter is a prerelease, {first} for one: take a suffix off by a \
+             glob (*-alpine), or set prerelease = true"
+        )
     })
 }
 
@@ -179,27 +187,32 @@ mod tests {
             (
                 rule(Order::Semver, "*", ""),
                 "17.2 17.3 17.3.1",
-                "of 2 of 3 tags that pass the filter the sort key is nothing that semver can compare, \"17.2\" for one; order = \"numeric\" can",
+                "semver cannot compare the sort key of 2 of 3 tags that pass the filter, \"17.2\" for one; \
+                 order = \"numeric\" can",
             ),
             (
                 rule(Order::Semver, "*", ""),
                 "main edge",
-                "of 2 of 2 tags that pass the filter the sort key is nothing that semver can compare, \"main\" for one; a regex",
+                "semver cannot compare the sort key of 2 of 2 tags that pass the filter, \"main\" for one; \
+                 a regex",
             ),
             (
                 rule(Order::Numeric, "*", ""),
                 "v1.2.3 v1.2.4",
-                "of 2 of 2 tags that pass the filter the sort key is nothing that numeric can compare, \"v1.2.3\" for one; order = \"semver\" can",
+                "numeric cannot compare the sort key of 2 of 2 tags that pass the filter, \"v1.2.3\" for one; \
+                 order = \"semver\" can",
             ),
             (
                 captured(Order::Numeric, "(dev-[0-9]+)"),
                 "dev-1 dev-2",
-                "of 2 of 2 tags that pass the filter what the regex captures is nothing that numeric can compare, \"dev-1\" for one; the capture should",
+                "numeric cannot compare the capture of 2 of 2 tags that pass the filter, \"dev-1\" for one; \
+                 the capture should",
             ),
             (
                 captured(Order::Semver, "dev-([0-9]+)"),
                 "dev-1 dev-2",
-                "of 2 of 2 tags that pass the filter what the regex captures is nothing that semver can compare, \"1\" for one; order = \"numeric\" can",
+                "semver cannot compare the capture of 2 of 2 tags that pass the filter, \"1\" for one; \
+                 order = \"numeric\" can",
             ),
             (prerelease(None), "1.0.0-rc9 1.0.0-rc10", "semver puts 1.0.0-rc10 below 1.0.0-rc9: "),
             (

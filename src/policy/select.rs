@@ -129,8 +129,8 @@ impl<'l> Leaders<'l> {
     }
 }
 
-/// What the choice goes by: the key, between equal keys the tag's bytes. The rest tells apart two rows of one tag,
-/// so that not even then the listing's order decides.
+/// What the choice goes by: the key, between equal keys the tag's bytes. The rest tells apart two rows of
+/// one tag, so that not even then the listing's order decides.
 fn choice<'r>(
     (key, listed): &'r (SortKey, &ListedTag),
 ) -> (&'r SortKey, &'r Tag, Option<Timestamp>, Option<i64>, Option<&'r crate::reference::Digest>) {
@@ -196,8 +196,8 @@ impl<'p> LazySelect<'p> {
         self.settled
     }
 
-    /// What was selected from the tags that were read: its counts are of these. Of `asked` it only knows those
-    /// that it has met, unless `complete` says that there was nothing more to read.
+    /// What was selected from the tags that were read: its counts are of these. Of `asked` it only knows
+    /// those that it has met, unless `complete` says that there was nothing more to read.
     pub(crate) fn finish(self, asked: &[Tag], complete: bool) -> Selection {
         let mut selection = self.policy.select(&self.read, asked);
         if !complete {
