@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 
 use super::{Candidate, Order, Policy, SortKey, Verdict};
-use crate::reference::{ListedTag, Listing, Tag};
+use crate::reference::{Digest, ListedTag, Listing, Tag};
 
 /// How many candidates a [`Selection`] keeps.
 pub(crate) const CANDIDATES_KEPT: usize = 50;
@@ -133,7 +133,7 @@ impl<'l> Leaders<'l> {
 /// one tag, so that not even then the listing's order decides.
 fn choice<'r>(
     (key, listed): &'r (SortKey, &ListedTag),
-) -> (&'r SortKey, &'r Tag, Option<Timestamp>, Option<i64>, Option<&'r crate::reference::Digest>) {
+) -> (&'r SortKey, &'r Tag, Option<Timestamp>, Option<i64>, Option<&'r Digest>) {
     (key, &listed.tag, listed.pushed_at, listed.sequence, listed.digest.as_ref())
 }
 
