@@ -1,7 +1,7 @@
 //! Which tags a stage may take, and which of them is newest. Pure.
 
 mod alphabetical;
-
+mod doubt;
 mod filter;
 mod newest;
 mod numeric;
@@ -21,6 +21,7 @@ use crate::reference::{ListedTag, Tag};
 use filter::Filter;
 use range::Range;
 
+pub(crate) use doubt::doubts;
 pub(crate) use select::{CANDIDATES_KEPT, LazySelect, Selection};
 pub(crate) use semver::Bump;
 
@@ -139,7 +140,7 @@ impl Policy {
 
     /// The rule in one canonical line: equal text is an equal rule. Kept in the state to notice edits.
     ///
-    /// Neither the order nor the repetition of globs and comparators shows in it, because neither has a meaning.
+    /// Neither the order nor the repetition of globs and comparators shows in it: neither has a meaning.
     pub(crate) fn rule_text(&self) -> String {
         let mut text = self.filter.to_string();
         text += &format!(" order={}", self.order);

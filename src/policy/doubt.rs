@@ -1,0 +1,260 @@
+//! What is probably not meant by a rule, though it is valid: for `check`, never for a poll.
+
+use std::collections::BTreeMap;
+
+use super::{Order, Policy, SortKey, Verdict, numeric, semver};
+use crate::reference::{ListedTag, Tag};
+
+/// What is doubtful about a policy, given some tags of its repository (none: what the rule itself shows).
+/// One line each, with what to write instead.
+pub(crate) fn doubts(policy: &Policy, sample: &[Tag]) -> Vec<String> {
+    let mut doubts: Vec<_> = policy
+        .filter
+        .covered()
+        .map(|(glob, by)| format!("exclude \"{by}\" leaves nothing of tags \"{glob}\""))
+        .collect();
+    doubts.extend(open_bound(policy));
+    let keys: Vec<_> = sample.iter().filter_map(|tag| policy.filter.sort_text(tag.as_str()).ok()).collect();
+    if keys.is_empty() && !sample.is_empty() {
+        doubts.push(format!("none of {} tags passes the filter, such as {}", sample.len(), sample[0]));
+    }
+    match policy.order {
+        Order::Newest => {}
+        Order::Semver => {
+            doubts.extend(not_parsed(policy, &keys));
+            doubts.extend(prereleases_only(policy, &keys));
+            doubts.extend(numbers_in_disorder(policy, sample).map(|(lower, higher)| {
+                format!(
+                    "semver puts {higher} below {lower}: it compares numbers only where they stand between \
+                     dots (rc.10)"
+                )
+            }));
+        }
+        Order::Numeric => doubts.extend(not_parsed(policy, &keys)),
+        Order::Alphabetical => doubts.extend(hashes(&keys).or_else(|| {
+            let (lower, higher) = numbers_in_disorder(policy, sample)?;
+            Some(format!(
+                "alphabetical puts {higher} below {lower}: numbers are for order = \"numeric\" or \"semver\""
+            ))
+        })),
+    }
+    doubts
+}
+
+/// A `<3` whose `3.0.0-rc.1` will be taken.
+fn open_bound(policy: &Policy) -> Option<String> {
+    let release = policy.range.release_below_which().filter(|_| policy.prerelease)?;
+    Some(format!(
+        "the range takes the prereleases of {release}, which come before it: <{release}-0 keeps them out"
+    ))
+}
+
+/// Most of what passes the filter is nothing that the order can compare.
+fn not_parsed(policy: &Policy, keys: &[&str]) -> Option<String> {
+    let other = if policy.order == Order::Semver { Order::Numeric } else { Order::Semver };
+    let failing: Vec<_> = keys.iter().copied().filter(|key| !parses(policy.order, key)).collect();
+    if failing.len() * 2 <= keys.len() {
+        return None;
+    }
+    let what = if policy.filter.captures() { "capture" } else { "sort key" };
+    let instead = if failing.iter().filter(|key| parses(other, key)).count() * 2 > failing.len() {
+        format!("order = \"{other}\" can")
+    } else if policy.filter.captures() {
+        "the capture should take in just the number".to_owned()
+    } else {
+        "a regex with a capture can name the part that counts".to_owned()
+    };
+    Some(format!(
+        "{} cannot compare the {what} of {} of {} tags that pass the filter, \"{}\" for one; {instead}",
+        policy.order,
+        failing.len(),
+        keys.len(),
+        failing[0],
+    ))
+}
+
+fn parses(order: Order, key: &str) -> bool {
+    match order {
+        Order::Semver => semver::Version::parse(key).is_some(),
+        Order::Numeric => numeric::Sequence::parse(key).is_some(),
+        Order::Newest | Order::Alphabetical => true,
+    }
+}
+
+/// `1.2.3-alpine` is a prerelease to semver, so without a glob that takes the suffix off it is never taken.
+fn prereleases_only(policy: &Policy, keys: &[&str]) -> Option<String> {
+    let versions: Vec<_> = keys.iter().filter_map(|key| semver::Version::parse(key)).collect();
+    let first = versions.first()?;
+    let none_taken = !policy.prerelease && versions.iter().all(semver::Version::is_prerelease);
+    none_taken.then(|| {
+        format!(
+            "every version that passes the filter is a prerelease, {first} for one: take a suffix off by a \
+             glob (*-alpine), or set prerelease = true"
+        )
+    })
+}
+
+/// Commit hashes have no order.
+fn hashes(keys: &[&str]) -> Option<String> {
+    let is_hash = |key: &str| {
+        let last = key.rsplit(['-', '_', '.']).next().unwrap_or_default();
+        (7..=64).contains(&last.len())
+            && last.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+            && last.bytes().any(|byte| byte.is_ascii_digit())
+            && last.bytes().any(|byte| byte.is_ascii_lowercase())
+    };
+    // Behind a date or a number a hash does no harm: the keys differ before it.
+    let is_ranked =
+        |key: &str| key.starts_with(|c: char| c.is_ascii_digit()) && key.contains(['-', '_', '.']);
+    let hashes: Vec<_> = keys.iter().filter(|key| is_hash(key) && !is_ranked(key)).collect();
+    (hashes.len() * 2 > keys.len()).then(|| {
+        format!("{} looks like a commit hash, and these have no order: order = \"newest\" has one", hashes[0])
+    })
+}
+
+/// Two candidates that differ in nothing but numbers, and that the policy orders against these.
+fn numbers_in_disorder(policy: &Policy, sample: &[Tag]) -> Option<(String, String)> {
+    let mut alike: BTreeMap<String, Vec<(numeric::Sequence, SortKey)>> = BTreeMap::new();
+    for tag in sample {
+        let Verdict::Candidate(key) = policy.judge(&ListedTag::named(tag.clone())) else { continue };
+        let text = key.to_string();
+        let numbers: Vec<_> =
+            text.split(|c: char| !c.is_ascii_digit()).filter(|part| !part.is_empty()).collect();
+        if let Some(numbers) = numeric::Sequence::parse(&numbers.join(".")) {
+            alike.entry(words(&text)).or_default().push((numbers, key));
+        }
+    }
+    alike.into_values().find_map(|mut keys| {
+        keys.sort();
+        let pair = keys.windows(2).find(|pair| pair[0].0 < pair[1].0 && pair[0].1 > pair[1].1)?;
+        Some((pair[0].1.to_string(), pair[1].1.to_string()))
+    })
+}
+
+/// The text with every number in it replaced by one `0`.
+fn words(text: &str) -> String {
+    let mut words = String::with_capacity(text.len());
+    for c in text.chars() {
+        let digit = c.is_ascii_digit();
+        if !(digit && words.ends_with('0')) {
+            words.push(if digit { '0' } else { c });
+        }
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Rule;
+
+    fn rule(order: Order, tags: &str, exclude: &str) -> Rule {
+        let globs = |text: &str| text.split_whitespace().map(str::to_owned).collect();
+        Rule { tags: globs(tags), exclude: globs(exclude), order, ..Rule::default() }
+    }
+
+    fn found(rule: Rule, sample: &str) -> Vec<String> {
+        let sample: Vec<_> = sample.split_whitespace().map(|text| Tag::new(text).unwrap()).collect();
+        doubts(&Policy::new(rule).unwrap(), &sample)
+    }
+
+    #[test]
+    fn a_doubtful_rule_is_told() {
+        let captured = |order, regex: &str| Rule { regex: Some(regex.to_owned()), ..rule(order, "*", "") };
+        let prerelease = |range: Option<&str>| Rule {
+            prerelease: true,
+            range: range.map(str::to_owned),
+            ..rule(Order::Semver, "*", "")
+        };
+        for (rule, sample, doubt) in [
+            (rule(Order::Alphabetical, "*", ""), "9 10", "alphabetical puts 10 below 9: "),
+            (
+                rule(Order::Alphabetical, "*", ""),
+                "v1.9.0 v1.10.0",
+                "alphabetical puts v1.10.0 below v1.9.0: ",
+            ),
+            (rule(Order::Alphabetical, "dev-*", ""), "dev-99 dev-100", "alphabetical puts 100 below 99: "),
+            (
+                rule(Order::Alphabetical, "*", ""),
+                "0123abc 89abcde latest",
+                "0123abc looks like a commit hash",
+            ),
+            (
+                rule(Order::Alphabetical, "*", ""),
+                "main-0123abc main-89abcde",
+                "main-0123abc looks like a commit hash",
+            ),
+            (
+                rule(Order::Semver, "*", ""),
+                "17.2 17.3 17.3.1",
+                "semver cannot compare the sort key of 2 of 3 tags that pass the filter, \"17.2\" for one; \
+                 order = \"numeric\" can",
+            ),
+            (
+                rule(Order::Semver, "*", ""),
+                "main edge",
+                "semver cannot compare the sort key of 2 of 2 tags that pass the filter, \"main\" for one; \
+                 a regex",
+            ),
+            (
+                rule(Order::Numeric, "*", ""),
+                "v1.2.3 v1.2.4",
+                "numeric cannot compare the sort key of 2 of 2 tags that pass the filter, \"v1.2.3\" for one; \
+                 order = \"semver\" can",
+            ),
+            (
+                captured(Order::Numeric, "(dev-[0-9]+)"),
+                "dev-1 dev-2",
+                "numeric cannot compare the capture of 2 of 2 tags that pass the filter, \"dev-1\" for one; \
+                 the capture should",
+            ),
+            (
+                captured(Order::Semver, "dev-([0-9]+)"),
+                "dev-1 dev-2",
+                "semver cannot compare the capture of 2 of 2 tags that pass the filter, \"1\" for one; \
+                 order = \"numeric\" can",
+            ),
+            (prerelease(None), "1.0.0-rc9 1.0.0-rc10", "semver puts 1.0.0-rc10 below 1.0.0-rc9: "),
+            (
+                prerelease(Some(">=1, <3")),
+                "",
+                "the range takes the prereleases of 3.0.0, which come before it: <3.0.0-0 keeps",
+            ),
+            (
+                rule(Order::Semver, "*", ""),
+                "1.2.3-alpine 1.2.4-alpine",
+                "every version that passes the filter is a prerelease, 1.2.3-alpine for one",
+            ),
+            (rule(Order::Newest, "v1.* dev-*", "v*"), "", "exclude \"v*\" leaves nothing of tags \"v1.*\""),
+            (
+                rule(Order::Newest, "prod-*", ""),
+                "dev-1 dev-2",
+                "none of 2 tags passes the filter, such as dev-1",
+            ),
+        ] {
+            let found = found(rule, sample);
+            assert!(found.len() == 1 && found[0].starts_with(doubt), "{sample}: {found:?}, not {doubt:?}");
+            assert!(!found[0].contains('\n'));
+        }
+    }
+
+    #[test]
+    fn a_sound_rule_is_not_doubted() {
+        let prerelease =
+            Rule { prerelease: true, range: Some("<3.0.0-0".to_owned()), ..rule(Order::Semver, "*", "") };
+        for (rule, sample) in [
+            (rule(Order::Newest, "*", ""), ""),
+            (rule(Order::Newest, "*", "*-debug"), "9 10 0123abc 89abcde"),
+            (rule(Order::Semver, "*", ""), "1.9.0 1.10.0 latest 1.10.0-rc9 1.10.0-rc10"),
+            (rule(Order::Semver, "*-alpine", ""), "1.9.0-alpine 1.10.0-alpine"),
+            (prerelease, "1.0.0 1.0.0-rc.9 1.0.0-rc.10"),
+            (rule(Order::Numeric, "*", ""), "9 10 17.2 latest"),
+            (rule(Order::Alphabetical, "*", ""), "2024-01-31 2024-12-01"),
+            (rule(Order::Alphabetical, "*", ""), "09 10"),
+            (rule(Order::Alphabetical, "*", ""), "20240131-0123abc 20240201-89abcde"),
+            (rule(Order::Alphabetical, "*", ""), "alpha beta defaced"),
+        ] {
+            assert_eq!(found(rule, sample), Vec::<String>::new(), "{sample}");
+        }
+    }
+}

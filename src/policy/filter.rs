@@ -33,6 +33,8 @@ struct Glob {
 struct Anchored {
     text: String,
     regex: Regex,
+    /// Whether the user's regex has a capture.
+    captures: bool,
 }
 
 impl Filter {
@@ -66,8 +68,8 @@ impl Filter {
         Filter { tags, exclude, regex }
     }
 
-    /// The sort key of a tag that passes: what the regex captured, else the tag without the literal prefix and
-    /// suffix of the glob that matched it.
+    /// The sort key of a tag that passes: what the regex captured, else the tag without the literal prefix
+    /// and suffix of the glob that matched it.
     ///
     /// # Errors
     /// Why the tag does not pass.
@@ -84,7 +86,7 @@ impl Filter {
     }
 
     pub(super) fn captures(&self) -> bool {
-        self.regex.as_ref().is_some_and(Anchored::captures)
+        self.regex.as_ref().is_some_and(|regex| regex.captures)
     }
 
     /// The globs of `tags` of which an `exclude` leaves nothing, each with that `exclude`.
@@ -116,8 +118,8 @@ impl Glob {
             (Some(first), Some(last)) => {
                 (prefix_taken_off(&text[..first]), suffix_taken_off(&text[last + 1..]))
             }
-            // Without a wildcard it is one tag's name. That tag is its own sort key: `stable` beside `v*` must
-            // not turn into an empty one.
+            // Without a wildcard it is one tag's name. That tag is its own sort key: `stable` must not
+            // become an empty one.
             _ => (0, 0),
         };
         Ok(Glob { pattern, text, before, after })
@@ -136,7 +138,7 @@ impl Glob {
     }
 }
 
-/// How much of a literal prefix is not sort key: all before its first digit (`v1.` before `*` keeps the `1.`).
+/// How much of a literal prefix is not sort key: all before its first digit (`v1.` keeps the `1.`).
 fn prefix_taken_off(prefix: &str) -> usize {
     prefix.find(|c: char| c.is_ascii_digit()).unwrap_or(prefix.len())
 }
@@ -151,28 +153,26 @@ fn suffix_taken_off(suffix: &str) -> usize {
 
 impl Anchored {
     fn new(text: &str) -> Result<Anchored, String> {
-        // Tags are ASCII: without Unicode `(?i)` needs no tables and `\d` is 0-9, what the orders can compare.
+        // Tags are ASCII: without Unicode `(?i)` needs no tables and `\d` is 0-9.
         let build = |pattern: &str| RegexBuilder::new(pattern).unicode(false).build();
         // On its own first: `a)|(b` must not become valid by what is put around it.
-        build(text).map_err(|error| one_line(&error))?;
-        let regex = build(&format!(r"\A(?:{text})\z"))
-            // With `(?x)` it may end in a comment, which swallows the closing parenthesis.
-            .or_else(|_| build(&format!("\\A(?:{text}\n)\\z")))
-            .map_err(|error| one_line(&error))?;
-        let captures = regex.captures_len() - 1;
+        let alone = build(text).map_err(|error| one_line(&error))?;
+        let captures = alone.captures_len() - 1;
         if captures > 1 {
             return Err(format!("has {captures} captures, may have one: (?:...) groups without capturing"));
         }
-        Ok(Anchored { text: text.to_owned(), regex })
-    }
-
-    fn captures(&self) -> bool {
-        self.regex.captures_len() > 1
+        // The fastest engine of those we compile in (one-pass) takes only expressions with a capture.
+        let open = if captures == 0 { "(" } else { "(?:" };
+        let regex = build(&format!(r"\A{open}{text})\z"))
+            // With `(?x)` it may end in a comment, which swallows the closing parenthesis.
+            .or_else(|_| build(&format!("\\A{open}{text}\n)\\z")))
+            .map_err(|error| one_line(&error))?;
+        Ok(Anchored { text: text.to_owned(), regex, captures: captures > 0 })
     }
 
     /// None where the tag does not match; Some(None) where the capture took no part.
     fn capture<'t>(&self, tag: &'t str) -> Option<Option<&'t str>> {
-        if !self.captures() {
+        if !self.captures {
             return self.regex.is_match(tag.as_bytes()).then_some(None);
         }
         let captures = self.regex.captures(tag.as_bytes())?;

@@ -7,7 +7,7 @@ use std::fmt;
 /// Kept as one byte string that compares like the numbers: of each integer its number of digits
 /// (without leading zeros), then the digits. So 100,000 keys cost one allocation each and no arithmetic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Sequence(Box<[u8]>);
+pub(super) struct Sequence(Vec<u8>);
 
 impl Sequence {
     /// `10`, `2024.10.1`, `20240131-1530`; None for anything else, and for an integer of more than 255 digits
@@ -23,7 +23,7 @@ impl Sequence {
             bytes.push(u8::try_from(digits.len()).ok()?);
             bytes.extend_from_slice(digits);
         }
-        Some(Sequence(bytes.into_boxed_slice()))
+        Some(Sequence(bytes))
     }
 }
 

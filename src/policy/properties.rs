@@ -90,7 +90,8 @@ fn places(candidates: &[Candidate]) -> Vec<(&Tag, &SortKey)> {
 proptest! {
     #[test]
     fn every_order_is_total(policy in policy(), rows in prop::collection::vec(row(), 3..12)) {
-        let keys: Vec<_> = rows.iter().filter_map(|row| policy.candidate(row)).map(|found| found.key).collect();
+        let candidates = rows.iter().filter_map(|row| policy.candidate(row));
+        let keys: Vec<_> = candidates.map(|found| found.key).collect();
         for a in &keys {
             prop_assert_eq!(a.cmp(a), Ordering::Equal);
             for b in &keys {
@@ -140,15 +141,25 @@ proptest! {
     }
 
     #[test]
-    fn the_newest_of_a_union_is_the_newest_of_the_newest(policy in policy(), left in rows(), right in rows()) {
-        let newest = |rows: &[ListedTag]| chosen(&policy, rows.to_vec()).into_iter().next().map(|found| found.listed);
+    fn the_newest_of_a_union_is_the_newest_of_the_newest(
+        policy in policy(),
+        left in rows(),
+        right in rows(),
+    ) {
+        let newest = |rows: &[ListedTag]| {
+            chosen(&policy, rows.to_vec()).into_iter().next().map(|found| found.listed)
+        };
         let finalists: Vec<_> = newest(&left).into_iter().chain(newest(&right)).collect();
         let union: Vec<_> = left.into_iter().chain(right).collect();
         prop_assert_eq!(newest(&union), newest(&finalists));
     }
 
     #[test]
-    fn a_candidate_is_newer_exactly_when_it_is_chosen_over_another_key(policy in policy(), a in row(), b in row()) {
+    fn a_candidate_is_newer_exactly_when_it_is_chosen_over_another_key(
+        policy in policy(),
+        a in row(),
+        b in row(),
+    ) {
         if let (Some(left), Some(right)) = (policy.candidate(&a), policy.candidate(&b)) {
             prop_assert!(!(left.is_newer_than(&right) && right.is_newer_than(&left)));
             if left.is_newer_than(&right) {
@@ -173,7 +184,8 @@ proptest! {
         let lazy = lazy.finish(&[], false).candidates;
         let whole = chosen(&policy, rows);
         prop_assert_eq!(lazy.first(), whole.first());
-        let wanted = whole.iter().filter(|found| back_to.is_some_and(|at| found.listed.pushed_at >= Some(at)));
+        let is_wanted = |found: &&Candidate| back_to.is_some_and(|at| found.listed.pushed_at >= Some(at));
+        let wanted = whole.iter().filter(is_wanted);
         for (index, wanted) in wanted.enumerate() {
             prop_assert_eq!(lazy.get(index), Some(wanted));
         }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 
 use super::{Candidate, Order, Policy, SortKey, Verdict};
-use crate::reference::{ListedTag, Listing, Tag};
+use crate::reference::{Digest, ListedTag, Listing, Tag};
 
 /// How many candidates a [`Selection`] keeps.
 pub(crate) const CANDIDATES_KEPT: usize = 50;
@@ -128,10 +128,10 @@ impl<'l> Leaders<'l> {
 
     /// Cuts back to the best rows, each tag once.
     fn cut(&mut self) {
-        self.rows.sort_unstable_by(|a, b| choice(b).cmp(&choice(a)));
-        let mut seen = HashSet::with_capacity(self.rows.len());
-        self.rows.retain(|(_, listed)| seen.insert(&listed.tag));
-        self.rows.truncate(CANDIDATES_KEPT);
+        // Stable for its speed on runs: registries often list in an order.
+        self.rows.sort_by(|a, b| choice(b).cmp(&choice(a)));
+        let mut seen = HashSet::with_capacity(CANDIDATES_KEPT);
+        self.rows.retain(|(_, listed)| seen.len() < CANDIDATES_KEPT && seen.insert(&listed.tag));
         self.full = self.rows.len() == CANDIDATES_KEPT;
     }
 
@@ -141,11 +141,11 @@ impl<'l> Leaders<'l> {
     }
 }
 
-/// What the choice goes by: the key, between equal keys the tag's bytes. The rest tells apart two rows of one tag,
-/// so that not even then the listing's order decides.
+/// What the choice goes by: the key, between equal keys the tag's bytes. The rest tells apart two rows of
+/// one tag, so that not even then the listing's order decides.
 fn choice<'r>(
     (key, listed): &'r (SortKey, &ListedTag),
-) -> (&'r SortKey, &'r Tag, Option<Timestamp>, Option<i64>, Option<&'r crate::reference::Digest>) {
+) -> (&'r SortKey, &'r Tag, Option<Timestamp>, Option<i64>, Option<&'r Digest>) {
     (key, &listed.tag, listed.pushed_at, listed.sequence, listed.digest.as_ref())
 }
 
@@ -208,8 +208,8 @@ impl<'p> LazySelect<'p> {
         self.settled
     }
 
-    /// What was selected from the tags that were read: its counts are of these. Of `asked` it only knows those
-    /// that it has met, unless `complete` says that there was nothing more to read.
+    /// What was selected from the tags that were read: its counts are of these. Of `asked` it only knows
+    /// those that it has met, unless `complete` says that there was nothing more to read.
     pub(crate) fn finish(self, asked: &[Tag], complete: bool) -> Selection {
         let mut selection = self.policy.select(&self.read, asked);
         if !complete {
