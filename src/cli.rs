@@ -72,8 +72,11 @@ pub(crate) enum Color {
 pub(crate) enum Command {
     Poll(Poll),
     Status(Status),
-    Check(Check),
+    Deploy(Deploy),
     Mark(Mark),
+    Hold(Hold),
+    Release(Release),
+    Check(Check),
     Generate(Generate),
 }
 
@@ -157,6 +160,62 @@ pub(crate) enum StatusFormat {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  tagship --config tagship.toml check")]
 pub(crate) struct Check {}
+
+/// Deploy now, by hand: the newest tag, or one that is named
+///
+/// Holds, windows and gates are for polls: they do not stop it. Going back to an older tag holds the target, so that
+/// the next poll does not undo it.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  tagship deploy shop/dev               the newest\n  \
+    tagship deploy shop/prod v1.4.0\n  \
+    tagship deploy shop/prod --previous   back to what it ran before, by its digest")]
+pub(crate) struct Deploy {
+    /// The target: shop/dev
+    #[arg(value_name = "TARGET", value_parser = pattern)]
+    pub(crate) target: TargetPattern,
+    /// The tag [default: the newest that the stage's rule allows]
+    #[arg(value_name = "TAG")]
+    pub(crate) tag: Option<String>,
+    /// What the stage ran before what it runs now
+    #[arg(long, conflicts_with = "tag")]
+    pub(crate) previous: bool,
+    /// Do not hold the target when going back
+    #[arg(long)]
+    pub(crate) no_hold: bool,
+    /// Wait where another run is deploying to the target, instead of ending with 75
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Deploy TAG although the registry cannot be asked whether it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// Stop automatic deployments to targets
+///
+/// Polls go on and say what is held back; a deployment by hand is still possible.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  tagship hold shop/prod --reason \"release freeze\"\n  \
+    tagship hold '*/prod' --for 12h")]
+pub(crate) struct Hold {
+    /// Targets: shop/dev, shop (all its stages) or a glob
+    #[arg(value_name = "TARGET", value_parser = pattern, required = true)]
+    pub(crate) targets: Vec<TargetPattern>,
+    /// Why; shown by poll and status
+    #[arg(long, value_name = "REASON")]
+    pub(crate) reason: Option<String>,
+    /// End by itself after this long [default: until tagship release]
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    pub(crate) lasting: Option<Duration>,
+}
+
+/// Let automatic deployments to targets go on
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  tagship release shop/prod")]
+pub(crate) struct Release {
+    /// Targets: shop/dev, shop (all its stages) or a glob
+    #[arg(value_name = "TARGET", value_parser = pattern, required = true)]
+    pub(crate) targets: Vec<TargetPattern>,
+}
 
 /// Record that something else deployed a tag
 ///

@@ -5,24 +5,30 @@
 )]
 
 mod check;
+mod deploy;
 mod generate;
+mod hold;
 mod mark;
 mod poll;
 mod status;
 
 pub(crate) use check::check;
+pub(crate) use deploy::deploy;
 pub(crate) use generate::generate;
+pub(crate) use hold::{hold, release};
 pub(crate) use mark::mark;
 pub(crate) use poll::poll;
 pub(crate) use status::status;
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
 use crate::cli::{Color, Global};
 use crate::config::{self, Config, StateSetting};
+use crate::report::Console;
+use crate::store::Store;
 use crate::target::Target;
 use crate::target::filter::{TargetFilter, TargetPattern};
 
@@ -103,6 +109,22 @@ fn state_place(global: &Global, config: &Config) -> anyhow::Result<StatePlace> {
             .join("tagship")
     };
     Ok(StatePlace::File(folder.join("state.db")))
+}
+
+/// Opens the state file; creating it is always said, for a volume that was not mounted must not look
+/// like a quiet day.
+fn open_state(path: &Path, console: &Console) -> anyhow::Result<Store> {
+    let (store, created) = Store::open(path)?;
+    if created {
+        console.message(&format!("created the state file {}", path.display()));
+    }
+    Ok(store)
+}
+
+/// Who runs the program, for what is held and deployed by hand.
+fn login_name() -> String {
+    // A container's user may have no name.
+    whoami::username().unwrap_or_else(|_| format!("uid {}", rustix::process::getuid().as_raw()))
 }
 
 /// The targets that a filter names, in the order written.

@@ -31,7 +31,10 @@ fn main() -> ExitCode {
         Command::Poll(arguments) => command::poll(&global, &arguments),
         Command::Status(arguments) => command::status(&global, &arguments),
         Command::Check(arguments) => command::check(&global, &arguments),
+        Command::Deploy(arguments) => command::deploy(&global, &arguments),
         Command::Mark(arguments) => command::mark(&global, &arguments),
+        Command::Hold(arguments) => command::hold(&global, &arguments),
+        Command::Release(arguments) => command::release(&global, &arguments),
         Command::Generate(arguments) => command::generate(&arguments),
     };
     let exit = result.unwrap_or_else(|error| {

@@ -24,6 +24,7 @@ use jiff::Timestamp;
 use crate::policy::Selection;
 use crate::reference::{ListedTag, Tag};
 use crate::target::Target;
+pub(crate) use rule::stopped;
 use rule::{Poll, emptied, is_timeless};
 
 /// What is to be done about a target, and what is to be remembered of this poll.

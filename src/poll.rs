@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "the run reads the clock, and hands the time down")]
 
 mod deliver;
+mod hand;
 mod listing;
 mod record;
 
@@ -24,6 +25,7 @@ use crate::secret::Secrets;
 use crate::store::{Store, StoreError};
 use crate::target::{Name, Target, TargetId};
 use deliver::Queue;
+pub(crate) use hand::{Choice, Wish, deploy_by_hand};
 use listing::Listed;
 use record::Recorded;
 
@@ -77,14 +79,7 @@ pub(crate) fn poll(
     let mut summary = Summary::begin(Timestamp::now());
     let requests = RequestCount::default();
     let registries = open_registries(run, targets, &requests);
-    let context = Context {
-        run,
-        targets,
-        registries: &registries,
-        states: run.store.states()?,
-        open: run.store.open_deployments()?,
-        deadline: started + run.max_runtime,
-    };
+    let context = Context::new(run, targets, &registries)?;
     let queue = Queue::default();
     let result = std::thread::scope(|scope| {
         let (sender, receiver) = mpsc::channel();
@@ -108,14 +103,29 @@ pub(crate) fn poll(
 struct Context<'a> {
     run: &'a Run<'a>,
     targets: &'a [&'a Target],
-    registries: &'a BTreeMap<Name, Result<Box<dyn Registry>, RegistryError>>,
+    registries: &'a Registries,
     /// As they were when the run began. Decisions are taken on the state as it is when they are recorded.
     states: HashMap<TargetId, PollState>,
     open: HashMap<TargetId, OpenDeployments>,
     deadline: Instant,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    fn new(
+        run: &'a Run<'a>,
+        targets: &'a [&'a Target],
+        registries: &'a Registries,
+    ) -> Result<Context<'a>, StoreError> {
+        Ok(Context {
+            run,
+            targets,
+            registries,
+            states: run.store.states()?,
+            open: run.store.open_deployments()?,
+            deadline: Instant::now() + run.max_runtime,
+        })
+    }
+
     /// Whether nothing more may be started, and why.
     fn is_over(&self) -> bool {
         self.run.stop.signal().is_some() || Instant::now() >= self.deadline
@@ -151,11 +161,10 @@ impl Context<'_> {
     }
 }
 
-fn open_registries(
-    run: &Run<'_>,
-    targets: &[&Target],
-    requests: &RequestCount,
-) -> BTreeMap<Name, Result<Box<dyn Registry>, RegistryError>> {
+/// The registries of the selected targets, or why one of them cannot be opened.
+type Registries = BTreeMap<Name, Result<Box<dyn Registry>, RegistryError>>;
+
+fn open_registries(run: &Run<'_>, targets: &[&Target], requests: &RequestCount) -> Registries {
     let mut registries = BTreeMap::new();
     for target in targets {
         registries.entry(target.registry.clone()).or_insert_with(|| {

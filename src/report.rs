@@ -25,6 +25,8 @@ pub(crate) struct TargetReport {
     pub(crate) target: TargetId,
     pub(crate) status: Status,
     pub(crate) reason: String,
+    /// When the reason can end, where that can be known.
+    pub(crate) until: Option<Timestamp>,
     /// The newest tag that the policy allows.
     pub(crate) latest_tag: Option<Tag>,
     /// What the stage ran before.

@@ -3,13 +3,13 @@
 use anyhow::bail;
 use jiff::Timestamp;
 
-use super::{Exit, StatePlace, load, select_one, state_place};
+use super::{Exit, StatePlace, load, open_state, select_one, state_place};
 use crate::cli::{self, Global};
 use crate::plan::DeploymentState;
 use crate::plan::{self, Mark};
 use crate::reference::Tag;
 use crate::report::Console;
-use crate::store::{Store, Write};
+use crate::store::Write;
 use crate::target::Target;
 
 /// Records what the stage runs, or moves high-water.
@@ -28,10 +28,7 @@ pub(crate) fn mark(global: &Global, arguments: &cli::Mark) -> anyhow::Result<Exi
         None => Mark::Nothing,
     };
     let console = Console::new();
-    let (store, created) = Store::open(&path)?;
-    if created {
-        console.message(&format!("created the state file {}", path.display()));
-    }
+    let store = open_state(&path, &console)?;
     let said = store.write(|write| record(write, target, &mark))?;
     if !global.quiet {
         console.data(&format!("{}: {said}", target.id));

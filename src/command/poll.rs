@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Exit, StatePlace, load, select, state_place};
+use super::{Exit, StatePlace, load, open_state, select, state_place};
 use crate::cli::{self, Global, PollFormat};
 use crate::deploy::Stop;
 use crate::plan::{self, Audience};
@@ -72,12 +72,7 @@ fn open_store(place: &StatePlace, mode: Mode, console: &Console) -> anyhow::Resu
     if mode == Mode::Rehearse {
         return Ok(Store::copy_of(path)?);
     }
-    let (store, created) = Store::open(path)?;
-    if created {
-        // A volume that was not mounted must not look like a quiet day.
-        console.message(&format!("created the state file {}", path.display()));
-    }
-    Ok(store)
+    open_state(path, console)
 }
 
 /// Targets that left the configuration are named once.

@@ -24,6 +24,22 @@ pub(super) fn emptied(target: &Target, state: &PollState, now: Timestamp) -> Dec
     decide_failed(Some(state), failure, now)
 }
 
+/// What keeps a poll from deploying anything to the target at this moment, and until when: a hold, the hour.
+pub(crate) fn stopped(
+    target: &Target,
+    state: &PollState,
+    now: Timestamp,
+) -> Option<(Status, String, Option<Timestamp>)> {
+    if let Some(hold) = state.hold.as_ref().filter(|hold| hold.holds(now)) {
+        let reason = format!("{}; to go on: tagship release {}", hold.describe(), target.id);
+        return Some((Status::Held, reason, hold.until));
+    }
+    match opening(&target.gates.windows, now) {
+        Opening::Open => None,
+        Opening::Closed { until } => Some((Status::Waiting, "outside of its window".to_owned(), until)),
+    }
+}
+
 /// Whether a tag has no place in its target's order for want of its push time.
 pub(super) fn is_timeless(listed: &ListedTag, target: &Target) -> bool {
     target.policy.order() == Order::Newest && listed.pushed_at.is_none()
@@ -161,21 +177,12 @@ impl Poll<'_> {
 
     /// What keeps every tag from being deployed now: no automatic deployments, a hold, the hour.
     fn stopped(&self, state: &PollState, tag: &Tag) -> Option<(Status, Waits)> {
-        let id = &self.target.id;
         if !self.target.auto_deploy {
-            let reason = format!("auto_deploy is off; to ship it: tagship deploy {id} {tag}");
+            let reason = format!("auto_deploy is off; to ship it: tagship deploy {} {tag}", self.target.id);
             return Some((Status::Available, Waits { reason, until: None }));
         }
-        if let Some(hold) = state.hold.as_ref().filter(|hold| hold.holds(self.now)) {
-            let reason = format!("{}; to go on: tagship release {id}", hold.describe());
-            return Some((Status::Held, Waits { reason, until: hold.until }));
-        }
-        match opening(&self.target.gates.windows, self.now) {
-            Opening::Open => None,
-            Opening::Closed { until } => {
-                Some((Status::Waiting, Waits { reason: "outside of its window".to_owned(), until }))
-            }
-        }
+        let (status, reason, until) = stopped(self.target, state, self.now)?;
+        Some((status, Waits { reason, until }))
     }
 
     /// A candidate as it is remembered: seen for the first time now, or before.

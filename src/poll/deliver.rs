@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::record::Recorded;
 use super::{Context, Message, Mode};
 use crate::deploy::{self, Handover, Outcome};
-use crate::plan::{DecidedBy, Deployed, Deployment, DeploymentState, Failure, Status, Told};
+use crate::plan::{self, DecidedBy, Deployed, Deployment, DeploymentState, Failure, Status, Told};
 use crate::reference::{Digest, Tag};
 use crate::report::{DeploymentReport, TargetReport};
 use crate::store::{Attempt, AttemptEnd, Lock, StoreError};
@@ -81,9 +81,9 @@ pub(super) fn start<'scope, 'env: 'scope>(
     }
 }
 
-struct Delivery<'a> {
-    context: &'a Context<'a>,
-    sender: &'a Sender<Message>,
+pub(super) struct Delivery<'a> {
+    pub(super) context: &'a Context<'a>,
+    pub(super) sender: &'a Sender<Message>,
 }
 
 /// What is to be done with a deployment, as its row and the registry say when it is its turn.
@@ -113,8 +113,17 @@ impl Delivery<'_> {
                 .clone_into(&mut report.reason);
             return Ok(report);
         };
-        match self.turn(&recorded)? {
-            Turn::Act(deployment) => self.act(&recorded, deployment, &lock),
+        self.deliver_locked(&recorded, &lock)
+    }
+
+    /// Carries out what is recorded for the target, whose lock is ours.
+    pub(super) fn deliver_locked(
+        &self,
+        recorded: &Recorded<'_>,
+        lock: &Lock,
+    ) -> Result<TargetReport, StoreError> {
+        match self.turn(recorded)? {
+            Turn::Act(deployment) => self.act(recorded, deployment, lock),
             Turn::Over(report) => Ok(*report),
         }
     }
@@ -139,7 +148,30 @@ impl Delivery<'_> {
         if recorded.fresh_deployment.as_deref() == Some(&deployment.id) {
             return Ok(Turn::Act(deployment));
         }
+        if let Some(report) = self.stopped(recorded, &deployment, now)? {
+            return Ok(Turn::Over(Box::new(report)));
+        }
         self.ask_again(recorded, deployment, now)
+    }
+
+    /// A hold, or the hour, stops what a poll decided, also after it was recorded.
+    fn stopped(
+        &self,
+        recorded: &Recorded<'_>,
+        deployment: &Deployment,
+        now: Timestamp,
+    ) -> Result<Option<TargetReport>, StoreError> {
+        if deployment.by == DecidedBy::Hand {
+            return Ok(None);
+        }
+        let state = self.context.run.store.write(|write| write.state(&deployment.target))?;
+        let stopped = state.and_then(|state| plan::stopped(recorded.target, &state, now));
+        Ok(stopped.map(|(status, reason, until)| TargetReport {
+            status,
+            reason: format!("{}: {reason}", deployment.tag),
+            until,
+            ..recorded.report.clone()
+        }))
     }
 
     /// The digest may have moved since the deployment was recorded.
@@ -353,6 +385,7 @@ fn delivered(
         target: deployment.target.clone(),
         status: if succeeded { Status::Deployed } else { Status::Failed },
         reason: recorded.report.reason.clone(),
+        until: None,
         latest_tag: Some(deployment.tag.clone()),
         previous_tag: deployment.previous_tag.clone(),
         deployed_tag,

@@ -9,7 +9,7 @@ use std::thread::Scope;
 use super::{Context, Message};
 use crate::plan::{self, Answer, Facts, Failure, Question};
 use crate::policy::{Candidate, Order, Selection};
-use crate::reference::{Listing, Repository, Tag};
+use crate::reference::{ListedTag, Listing, Repository, Tag};
 use crate::registry::{Registry, RegistryError};
 use crate::store::StoreError;
 use crate::target::{Name, Target, TargetId};
@@ -192,6 +192,16 @@ fn select(
         }
     };
     Ok(Selected { selection, facts, deploys, dropped: listing.dropped })
+}
+
+/// The newest tag that a target's policy allows, or None.
+pub(super) fn newest(registry: &dyn Registry, target: &Target) -> Result<Option<ListedTag>, RegistryError> {
+    let image = &target.image.repository;
+    let listing = match target.policy.order() {
+        Order::Newest => read_newest_first(registry, image, &[target], HashSet::new())?,
+        _ => registry.list_tags(image)?,
+    };
+    Ok(target.policy.select(&listing, &[]).newest().map(|candidate| candidate.listed.clone()))
 }
 
 /// Asks the registry, or the state, what a decision needs to know.

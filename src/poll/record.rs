@@ -168,7 +168,7 @@ fn apply(
 }
 
 /// What the stage runs: the deployed tag, or where none is known the one it was given.
-fn previous_tag(state: Option<&PollState>) -> Option<crate::reference::Tag> {
+pub(super) fn previous_tag(state: Option<&PollState>) -> Option<crate::reference::Tag> {
     let state = state?;
     let deployed = state.deployed.as_ref().map(|deployed| &deployed.tag);
     deployed.or(state.high_water.as_ref().map(|listed| &listed.tag)).cloned()
@@ -186,6 +186,7 @@ fn report_of(
         target: target.id.clone(),
         status: decision.status,
         reason: decision.reason.clone(),
+        until: decision.until,
         latest_tag: decision.latest_tag.clone(),
         previous_tag: previous_tag(before),
         deployed_tag: decision.state.deployed.as_ref().map(|deployed| deployed.tag.clone()),

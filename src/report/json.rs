@@ -152,7 +152,7 @@ impl From<&TargetReport> for TargetJson {
             previous_tag: report.previous_tag.as_ref().map(ToString::to_string),
             deployed_tag: report.deployed_tag.as_ref().map(ToString::to_string),
             digest: report.digest.as_ref().map(ToString::to_string),
-            until: None,
+            until: report.until.map(|until| format!("{until:.0}")),
             deployment: report.deployment.as_ref().map(|deployment| DeploymentJson {
                 id: deployment.id.clone(),
                 state: deployment.state.as_str(),

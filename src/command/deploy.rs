@@ -1,0 +1,67 @@
+//! `tagship deploy`: now, by hand.
+
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+
+use super::{Exit, StatePlace, load, login_name, open_state, select_one, state_place};
+use crate::cli::{self, Global};
+use crate::deploy::Stop;
+use crate::plan::Audience;
+use crate::poll::{Choice, Mode, Run, Wish, deploy_by_hand};
+use crate::reference::Tag;
+use crate::report::{Console, Human};
+use crate::secret::Secrets;
+use crate::store::Store;
+
+/// Deploys the newest tag, or one that was named, whatever holds and gates say.
+///
+/// # Errors
+/// Configuration, arguments or state file, or there is no such tag; nothing was sent.
+pub(crate) fn deploy(global: &Global, arguments: &cli::Deploy) -> anyhow::Result<Exit> {
+    let stop = Stop::on_signals()?;
+    let config = load(global)?;
+    let target = select_one(&config, &arguments.target)?;
+    let secrets = Arc::new(Secrets::new(&config));
+    let console = Console::masking(Arc::clone(&secrets));
+    let store = match state_place(global, &config)? {
+        StatePlace::File(path) => open_state(&path, &console)?,
+        StatePlace::Nothing => Store::nothing()?,
+    };
+    let choice = match &arguments.tag {
+        Some(tag) => Choice::Tag(Tag::new(tag)?),
+        None if arguments.previous => Choice::Previous,
+        None => Choice::Newest,
+    };
+    let wish = Wish {
+        choice,
+        force: arguments.force,
+        wait: arguments.wait,
+        holds: (!arguments.no_hold).then(login_name),
+    };
+    let run = Run {
+        config: &config,
+        store: &store,
+        secrets,
+        stop: &stop,
+        mode: Mode::Deliver,
+        audience: Audience::Person,
+        max_runtime: config.settings.max_runtime,
+    };
+    let mut report = Human {
+        console: console.clone(),
+        every_target: true,
+        live_output: global.verbose || std::io::stderr().is_terminal(),
+        summary: false,
+        quiet: global.quiet,
+        width: target.id.to_string().len(),
+    };
+    let Some(summary) = deploy_by_hand(&run, target, &wish, &mut report)? else {
+        console.error(&format!("another run is deploying to {}; --wait waits for it", target.id));
+        return Ok(Exit::Busy);
+    };
+    Ok(match summary.signal {
+        Some(signal) => Exit::Signal(signal),
+        None if summary.failed > 0 || summary.unknown > 0 => Exit::Failed,
+        None => Exit::Done,
+    })
+}

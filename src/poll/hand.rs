@@ -1,0 +1,207 @@
+//! A deployment by hand: one target, now, under its lock from the decision to the outcome.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use jiff::Timestamp;
+
+use super::deliver::Delivery;
+use super::record::{Recorded, previous_tag};
+use super::{Context, Message, Run, listing, open_registries};
+use crate::plan::{self, DecidedBy, Deployment, DeploymentState, Status};
+use crate::policy::Order;
+use crate::reference::{Digest, ListedTag, Tag};
+use crate::registry::{Registry, RequestCount};
+use crate::report::{Report, Summary, TargetReport};
+use crate::store::Lock;
+use crate::target::Target;
+
+/// Which tag someone wants on a stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// The newest that the policy allows, whatever the gates say.
+    Newest,
+    Tag(Tag),
+    /// What the stage ran before what it runs now, with the digest it had then.
+    Previous,
+}
+
+/// How someone wants it.
+#[derive(Clone, Debug)]
+pub(crate) struct Wish {
+    pub(crate) choice: Choice,
+    /// Although the registry cannot be asked whether the tag exists.
+    pub(crate) force: bool,
+    /// Wait for another deployment of the target to end.
+    pub(crate) wait: bool,
+    /// Who holds the target when it goes back; None: it is not held.
+    pub(crate) holds: Option<String>,
+}
+
+/// How often a target that another run deploys to is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Deploys to the target by hand, and reports it. None: another run is deploying to it.
+///
+/// # Errors
+/// There is no such tag, the registry cannot be asked, or the state cannot be used; nothing was sent.
+pub(crate) fn deploy_by_hand(
+    run: &Run<'_>,
+    target: &Target,
+    wish: &Wish,
+    report: &mut dyn Report,
+) -> anyhow::Result<Option<Summary>> {
+    let started_at = Timestamp::now();
+    let requests = RequestCount::default();
+    let targets = [target];
+    let registries = open_registries(run, &targets, &requests);
+    let context = Context::new(run, &targets, &registries)?;
+    let registry = context.registry(&target.registry)?;
+    let Some(lock) = take_lock(run, target, wish.wait)? else {
+        return Ok(None);
+    };
+    let (listed, digest) = choose(&context, registry, target, wish)?;
+    let listed = ListedTag { digest, ..listed };
+    let recorded = record(&context, target, &listed, wish)?;
+    let (sender, receiver) = mpsc::channel();
+    let delivered = std::thread::scope(|scope| {
+        let delivery = Delivery { context: &context, sender: &sender };
+        let working = scope.spawn(move || delivery.deliver_locked(&recorded, &lock));
+        // The delivery's sender is ours: what it printed has come when it has ended.
+        while !working.is_finished() {
+            if let Ok(Message::Output(target, line)) = receiver.recv_timeout(LOOK_AGAIN) {
+                report.output(&target, &line);
+            }
+        }
+        working.join()
+    });
+    while let Ok(Message::Output(target, line)) = receiver.try_recv() {
+        report.output(&target, &line);
+    }
+    let delivered = match delivered {
+        Ok(delivered) => delivered?,
+        Err(panic) => std::panic::resume_unwind(panic),
+    };
+    let mut summary = Summary::begin(started_at);
+    summary.count(&delivered);
+    summary.requests = requests.get();
+    summary.signal = run.stop.signal();
+    report.target(&delivered);
+    Ok(Some(summary))
+}
+
+fn take_lock(run: &Run<'_>, target: &Target, wait: bool) -> anyhow::Result<Option<Lock>> {
+    loop {
+        let lock = run.store.lock(&target.id)?;
+        if lock.is_some() || !wait || run.stop.signal().is_some() {
+            return Ok(lock);
+        }
+        // flock has no way to wait that a signal can end.
+        std::thread::sleep(LOOK_AGAIN);
+    }
+}
+
+fn choose(
+    context: &Context<'_>,
+    registry: &dyn Registry,
+    target: &Target,
+    wish: &Wish,
+) -> anyhow::Result<(ListedTag, Option<Digest>)> {
+    let image = &target.image.repository;
+    let listed = match &wish.choice {
+        Choice::Newest => listing::newest(registry, target)
+            .with_context(|| format!("the tags of {} cannot be listed", target.image))?
+            .with_context(|| format!("no tag of {} is allowed by the rule of {}", target.image, target.id))?,
+        Choice::Previous => return previous(context, target),
+        Choice::Tag(tag) => {
+            let pushed_at = match target.policy.order() {
+                Order::Newest => registry.pushed_at(image, tag).unwrap_or(None),
+                _ => None,
+            };
+            ListedTag { pushed_at, ..ListedTag::named(tag.clone()) }
+        }
+    };
+    match registry.digest(image, &listed.tag) {
+        Ok(Some(digest)) => Ok((listed, Some(digest))),
+        Ok(None) => bail!(
+            "{} has no tag {}; see what it has with: tagship status {}",
+            target.image,
+            listed.tag,
+            target.id
+        ),
+        Err(_) if wish.force => Ok((listed, None)),
+        Err(error) => {
+            Err(error).context("whether the tag exists cannot be asked (--force deploys it all the same)")
+        }
+    }
+}
+
+fn previous(context: &Context<'_>, target: &Target) -> anyhow::Result<(ListedTag, Option<Digest>)> {
+    let runs = context.run.store.runs(&target.id)?;
+    let Some(current) = runs.last() else {
+        bail!("nothing is known of what {} ran: name the tag", target.id);
+    };
+    let is_other = |tag: &Tag, digest: &Option<Digest>| *tag != current.tag || *digest != current.digest;
+    let previous = runs.iter().rev().find(|run| is_other(&run.tag, &run.digest));
+    let previous =
+        previous.with_context(|| format!("{} ran nothing but {}: name the tag", target.id, current.tag))?;
+    Ok((ListedTag::named(previous.tag.clone()), previous.digest.clone()))
+}
+
+fn record<'a>(
+    context: &Context<'_>,
+    target: &'a Target,
+    listed: &ListedTag,
+    wish: &Wish,
+) -> anyhow::Result<Recorded<'a>> {
+    let now = Timestamp::now();
+    let (deployment, deployed_tag) = context.run.store.write(|write| {
+        let before = write.state(&target.id)?;
+        let open = write.open_deployments(&target.id)?;
+        let by_hand = plan::by_hand(target, before.as_ref(), listed, wish.holds.as_deref(), now);
+        // The lock is ours: what is running was interrupted.
+        for replaced in [&open.pending, &open.running].into_iter().flatten() {
+            let reason = format!("{} was deployed by hand", listed.tag);
+            write.end_deployment(&replaced.id, DeploymentState::Superseded, Some(&reason), now)?;
+        }
+        let deployment = Deployment {
+            id: uuid::Uuid::now_v7().to_string(),
+            target: target.id.clone(),
+            registry: target.registry.clone(),
+            repository: target.image.repository.clone(),
+            tag: listed.tag.clone(),
+            digest: listed.digest.clone(),
+            previous_tag: previous_tag(before.as_ref()),
+            by: DecidedBy::Hand,
+            state: DeploymentState::Pending,
+            attempts: 0,
+            created_at: now,
+            goes_back: by_hand.goes_back,
+            high_water_before: before.and_then(|before| before.high_water),
+        };
+        write.insert_deployment(&deployment)?;
+        write.save_state(&target.id, &by_hand.state)?;
+        Ok((deployment, by_hand.state.deployed.map(|deployed| deployed.tag)))
+    })?;
+    Ok(Recorded {
+        index: 0,
+        target,
+        report: TargetReport {
+            target: target.id.clone(),
+            status: Status::Pending,
+            reason: "deployed by hand".to_owned(),
+            until: None,
+            latest_tag: Some(listed.tag.clone()),
+            previous_tag: deployment.previous_tag.clone(),
+            deployed_tag,
+            digest: listed.digest.clone(),
+            deployment: None,
+            failure: None,
+            news: true,
+        },
+        is_to_deliver: true,
+        fresh_deployment: Some(deployment.id),
+        dropped_names: None,
+    })
+}
