@@ -1,0 +1,14 @@
+//! The binary from outside: what a run prints, sends, starts, remembers and exits with.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    reason = "tests make files, processes, servers and clocks of their own, and fail by panicking"
+)]
+
+mod endpoint;
+mod harness;
+mod http;
+mod oci;
+mod registry;
+mod transcript;
