@@ -376,9 +376,7 @@ impl Run {
     /// A line on stdout begins with the target and has each of the words.
     #[track_caller]
     pub(crate) fn line(&self, target: &str, words: &[&str]) -> &Run {
-        let found = self
-            .lines_of(target)
-            .any(|line| words.iter().all(|word| line.contains(word)));
+        let found = self.lines_of(target).any(|line| words.iter().all(|word| line.contains(word)));
         self.check(found, &format!("a line of {target} has {words:?}"))
     }
 
@@ -389,9 +387,9 @@ impl Run {
     }
 
     fn lines_of<'a>(&'a self, target: &'a str) -> impl Iterator<Item = &'a str> {
-        self.stdout
-            .lines()
-            .filter(move |line| line.strip_prefix(target).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric)))
+        self.stdout.lines().filter(move |line| {
+            line.strip_prefix(target).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
+        })
     }
 
     /// The one JSON document on stdout.
@@ -433,7 +431,9 @@ impl Run {
         entries
             .unwrap()
             .iter()
-            .map(|entry| format!("{}/{}", entry["project"].as_str().unwrap(), entry["stage"].as_str().unwrap()))
+            .map(|entry| {
+                format!("{}/{}", entry["project"].as_str().unwrap(), entry["stage"].as_str().unwrap())
+            })
             .collect()
     }
 

@@ -7,8 +7,11 @@
 )]
 
 mod endpoint;
+mod first_poll;
 mod harness;
 mod http;
+mod new_tag;
 mod oci;
 mod registry;
+mod selection;
 mod transcript;

@@ -86,7 +86,10 @@ impl State {
             let scope = request.query("scope")?;
             let answer = match request.basic_password() {
                 Some(password) if password != TOKEN => error(401, "UNAUTHORIZED"),
-                _ => Answer::json(200, format!("{{\"access_token\":\"{}\",\"expires_in\":300}}", bearer(&scope))),
+                _ => Answer::json(
+                    200,
+                    format!("{{\"access_token\":\"{}\",\"expires_in\":300}}", bearer(&scope)),
+                ),
             };
             return Some(answer);
         }
@@ -137,7 +140,8 @@ impl State {
             Answer::json(200, serde_json::json!({"name": repository, "tags": shown}).to_string());
         if rest.next().is_some() {
             let last = shown.last().expect("a page has at least one tag");
-            answer = answer.with("Link", format!("</v2/{repository}/tags/list?last={last}&n={n}>; rel=\"next\""));
+            answer =
+                answer.with("Link", format!("</v2/{repository}/tags/list?last={last}&n={n}>; rel=\"next\""));
         }
         answer
     }

@@ -141,7 +141,9 @@ impl Gitea {
         let mut state = self.state.lock().unwrap();
         let before = state.rows.len();
         let (owner, name) = image.split_once('/').unwrap();
-        state.rows.retain(|row| (row.owner.as_str(), row.image.as_str(), row.version.as_str()) != (owner, name, tag));
+        state.rows.retain(|row| {
+            (row.owner.as_str(), row.image.as_str(), row.version.as_str()) != (owner, name, tag)
+        });
         assert_eq!(before - 1, state.rows.len(), "{image}:{tag} was there");
     }
 
@@ -236,10 +238,8 @@ impl State {
         let (owner, name) = image.split_once('/').unwrap();
         self.owners.insert(owner.to_owned());
         self.images.insert((owner.to_owned(), name.to_owned()));
-        let position = self
-            .rows
-            .iter()
-            .position(|row| row.owner == owner && row.image == name && row.version == tag);
+        let position =
+            self.rows.iter().position(|row| row.owner == owner && row.image == name && row.version == tag);
         if let Some(position) = position {
             if self.build == Build::GiteaNew {
                 let row = &mut self.rows[position];
@@ -485,8 +485,7 @@ impl State {
     fn page(&self, request: &Request, owner: &str, wanted: impl Fn(&Row) -> bool) -> Answer {
         let mut rows: Vec<&Row> = self.rows.iter().filter(|row| row.owner == owner && wanted(row)).collect();
         rows.sort_by(|a, b| {
-            let in_a_second =
-                if self.build == Build::GiteaNew { b.id.cmp(&a.id) } else { a.id.cmp(&b.id) };
+            let in_a_second = if self.build == Build::GiteaNew { b.id.cmp(&a.id) } else { a.id.cmp(&b.id) };
             b.created.cmp(&a.created).then(in_a_second)
         });
         let number = |name: &str| request.query(name).and_then(|text| text.parse::<usize>().ok());
@@ -496,15 +495,13 @@ impl State {
         let shown: Vec<Value> =
             rows.into_iter().skip((page - 1) * limit).take(limit).map(|row| self.object(row)).collect();
         let next = page * limit < total;
-        let mut answer = if next {
-            self.recorded("25-packages-probe")
-        } else {
-            self.recorded("28-packages-past-the-end")
-        };
+        let mut answer =
+            if next { self.recorded("25-packages-probe") } else { self.recorded("28-packages-past-the-end") };
         answer.body = format!("{}\n", Value::Array(shown)).into_bytes();
         if next {
             // Built from ROOT_URL, which need not be where the server was reached.
-            answer = answer.with("Link", format!("<http://root-url.example.test{}>; rel=\"next\"", request.path()));
+            answer = answer
+                .with("Link", format!("<http://root-url.example.test{}>; rel=\"next\"", request.path()));
         }
         answer.with("X-Total-Count", total.to_string())
     }
@@ -513,7 +510,8 @@ impl State {
         let body = self.recorded("32-package-version").body;
         let mut object: Value = serde_json::from_slice(&body).unwrap();
         let path = row.image.replace('/', "%2F");
-        let url = format!("http://git.example.test/{}/-/packages/container/{path}/{}", row.owner, row.version);
+        let url =
+            format!("http://git.example.test/{}/-/packages/container/{path}/{}", row.owner, row.version);
         object["id"] = row.id.into();
         object["name"] = row.image.as_str().into();
         object["version"] = row.version.as_str().into();
