@@ -368,9 +368,18 @@ impl Run {
         self.check(self.stderr.contains(text), &format!("stderr has {text:?}"))
     }
 
+    /// On standard output or standard error.
     #[track_caller]
-    pub(crate) fn stderr_lacks(&self, text: &str) -> &Run {
-        self.check(!self.stderr.contains(text), &format!("stderr has no {text:?}"))
+    pub(crate) fn shows(&self, text: &str) -> &Run {
+        let found = self.stdout.contains(text) || self.stderr.contains(text);
+        self.check(found, &format!("{text:?} is shown"))
+    }
+
+    /// On neither.
+    #[track_caller]
+    pub(crate) fn shows_not(&self, text: &str) -> &Run {
+        let found = self.stdout.contains(text) || self.stderr.contains(text);
+        self.check(!found, &format!("{text:?} is not shown"))
     }
 
     /// A line on stdout begins with the target and has each of the words.
@@ -453,11 +462,6 @@ impl Run {
 
     pub(crate) fn was_killed(&self) -> bool {
         self.signal == Some(9) || self.code == Some(137)
-    }
-
-    /// Standard output as it came.
-    pub(crate) fn output(&self) -> &str {
-        &self.raw
     }
 }
 

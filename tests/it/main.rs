@@ -7,9 +7,12 @@
 )]
 
 mod endpoint;
+mod failed_deployment;
+mod failing_registry;
 mod first_poll;
 mod harness;
 mod http;
+mod interrupted;
 mod new_tag;
 mod oci;
 mod registry;
