@@ -90,7 +90,8 @@ fn a_failed_check_is_said_at_first_and_then_not_at_every_poll() {
     shop.run(&["poll"]).code(1).silent();
     shop.run(&["poll", "--format", "json"]).code(1).status_is("shop/prod", "unknown");
     gitea.recover();
-    shop.run(&["poll"]).code(0);
+    shop.run(&["poll"]).code(0).line("shop/prod", &["up_to_date"]);
+    shop.run(&["poll"]).code(0).silent();
 }
 
 #[test]

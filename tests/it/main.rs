@@ -6,15 +6,20 @@
     reason = "tests make files, processes, servers and clocks of their own, and fail by panicking"
 )]
 
+mod configuration;
 mod endpoint;
 mod failed_deployment;
 mod failing_registry;
 mod first_poll;
+mod formats;
 mod harness;
 mod http;
 mod interrupted;
+mod mark;
 mod new_tag;
 mod oci;
 mod registry;
 mod selection;
+mod state;
+mod status;
 mod transcript;

@@ -314,7 +314,7 @@ fn an_edited_rule_starts_from_a_baseline_again_and_says_so() {
     let run = shop.run(&["poll", "--format", "json"]);
     run.code(0).status_is("shop/prod", "baseline");
     let reason = run.target("shop/prod")["reason"].as_str().unwrap().to_owned();
-    assert!(reason.contains("tagship deploy shop/prod"), "the command that would ship it is named: {reason}");
+    assert!(reason.contains("tagship mark shop/prod"), "the command that would ship it is named: {reason}");
     assert_eq!(shop.delivered(), [""; 0]);
 }
 
