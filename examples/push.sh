@@ -7,6 +7,11 @@ set -eu
 tag=${1:?usage: examples/push.sh TAG}
 cd "$(dirname "$0")/images"
 
+if grep -q "acme/shop:$tag\"" index.json; then
+    echo "acme/shop:$tag is there already" >&2
+    exit 1
+fi
+
 created=$(date -u +%Y-%m-%dT%H:%M:%SZ)
 type=application/vnd.oci.image.manifest.v1+json
 

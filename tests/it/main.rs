@@ -7,11 +7,14 @@
 )]
 
 mod configuration;
+mod docker_registry;
 mod endpoint;
 mod failed_deployment;
 mod failing_registry;
 mod first_poll;
+mod first_try;
 mod formats;
+mod generated;
 mod harness;
 mod http;
 mod interrupted;
@@ -20,6 +23,7 @@ mod new_tag;
 mod oci;
 mod registry;
 mod selection;
+mod stand_ins;
 mod state;
 mod status;
 mod transcript;
