@@ -5,7 +5,6 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use rusqlite::Connection;
 
-use crate::endpoint::Endpoint;
 use crate::first_poll::gitea;
 use crate::harness::{DEV, PROD, Shop, on_gitea};
 use crate::new_tag::baselined;
