@@ -327,3 +327,38 @@ fn credentials_stay_with_the_registry_when_its_realm_is_elsewhere() {
     shop.run(&["poll"]).code(0).line("shop/prod", &["baseline", "v1.10.0"]);
     assert!(elsewhere.requests().is_empty());
 }
+
+#[test]
+fn a_private_owner_shows_nobody_its_tags() {
+    for build in Build::ALL {
+        let gitea = gitea(build);
+        gitea.private_owner("hidden");
+        gitea.push("hidden/shop", "v9.0.0", "2026-11-20T10:00:00Z");
+        let config = on_gitea(&gitea, PROD)
+            .replace("acme/shop", "hidden/shop")
+            .replace("token = { file = \"secret/token\" }", "anonymous = true");
+        let run = Shop::with(&config).run(&["poll", "--format", "json"]);
+        run.code(1).status_is("shop/prod", "unknown");
+        let code = run.target("shop/prod")["error"]["code"].clone();
+        assert!(["unauthorized", "denied"].contains(&code.as_str().unwrap()), "{build:?}: {code}");
+    }
+}
+
+#[test]
+fn a_run_opens_no_more_connections_than_it_may() {
+    let gitea = gitea(Build::GiteaNew);
+    let mut projects = String::new();
+    for number in 0..24 {
+        gitea.push(&format!("acme/app-{number}"), "v1.0.0", "2026-11-20T10:00:00Z");
+        let project = format!("[projects.p{number}]\nregistry = \"git\"\nimage = \"acme/app-{number}\"\n");
+        projects += &(project + &PROD.replace("projects.shop", &format!("projects.p{number}")));
+    }
+    let config =
+        on_gitea(&gitea, &format!("{PROD}{projects}")).replace("token =", "connections = 2\ntoken =");
+    let shop = Shop::with(&config);
+    let run = shop.run(&["poll", "--format", "json"]);
+    assert_eq!(run.code(0).json()["summary"]["targets"], 25);
+    let lists = gitea.count("tags/list");
+    assert!((25..=26).contains(&lists), "one list each, and perhaps one for the challenge: {lists}");
+    assert!(gitea.connections() <= 2, "{} connections", gitea.connections());
+}

@@ -260,7 +260,7 @@ fn serve(mut stream: TcpStream, decide: &dyn Fn(&Request) -> Reply) {
             }
             Reply::Reset => unreachable!("handled before the last byte was read"),
         };
-        if !kept {
+        if !kept || request.header("connection") == Some("close") {
             break;
         }
     }

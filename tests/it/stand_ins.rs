@@ -15,11 +15,7 @@ fn ask(port: u16, head: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     write!(stream, "{head}\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n")?;
     let mut bytes = Vec::new();
-    stream.set_read_timeout(Some(std::time::Duration::from_millis(300)))?;
-    match stream.read_to_end(&mut bytes) {
-        Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-        other => drop(other?),
-    }
+    stream.read_to_end(&mut bytes)?;
     Ok(String::from_utf8(bytes).unwrap())
 }
 
@@ -79,7 +75,6 @@ fn a_stand_in_answers_as_it_was_recorded() {
             assert_eq!(body, expected_body, "{folder} {name}");
             for (header, value) in expected.headers.iter().filter(|(header, _)| header != "Date") {
                 let value = value.replace("http://git.example.test", &here);
-                // One tag more or less is the difference of X-Total-Count.
                 assert!(head.contains(&format!("{header}: {value}")), "{folder} {name} {header}: {head}");
             }
         }
