@@ -150,9 +150,9 @@ fn mark_none_accepts_an_emptied_image() {
     shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v0.1.0"]);
 }
 
-/// Whatever comes in place of the tags list: the target is unknown with this code, nothing is deployed,
+/// Whatever comes in place of the tags list: the target is unknown with one of these codes, nothing is deployed,
 /// and the next good answer is used.
-fn a_broken_list(code: &str, reply: &dyn Fn(&Gitea) -> Reply) {
+fn a_broken_list(codes: &[&str], reply: &dyn Fn(&Gitea) -> Reply) {
     let gitea = gitea(Build::GiteaNew);
     let config = format!("[settings]\ntimeout = \"1s\"\n{}", on_gitea(&gitea, PROD));
     let shop = Shop::with(&config);
@@ -162,7 +162,9 @@ fn a_broken_list(code: &str, reply: &dyn Fn(&Gitea) -> Reply) {
     gitea.intercept_all("tags/list", reply(&gitea));
     let started = Instant::now();
     let run = shop.run(&["poll", "--format", "json"]);
-    run.code(1).status_is("shop/prod", "unknown").error_is("shop/prod", code);
+    run.code(1).status_is("shop/prod", "unknown");
+    let code = run.target("shop/prod")["error"]["code"].clone();
+    assert!(codes.contains(&code.as_str().unwrap()), "{code}");
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     assert_eq!(shop.delivered(), [""; 0]);
 
@@ -177,32 +179,32 @@ fn tempting() -> Answer {
 
 #[test]
 fn a_reset_connection_is_an_unavailable_registry() {
-    a_broken_list("unavailable", &|_| Reply::Reset);
+    a_broken_list(&["unavailable"], &|_| Reply::Reset);
 }
 
 #[test]
 fn a_registry_that_never_answers_is_unavailable_after_the_timeout() {
-    a_broken_list("unavailable", &|_| Reply::Hang);
+    a_broken_list(&["unavailable"], &|_| Reply::Hang);
 }
 
 #[test]
 fn a_body_that_drips_is_given_up_after_the_timeout() {
-    a_broken_list("unavailable", &|_| Reply::Drip(tempting(), Duration::from_millis(200)));
+    a_broken_list(&["unavailable"], &|_| Reply::Drip(tempting(), Duration::from_millis(200)));
 }
 
 #[test]
 fn a_body_that_ends_early_is_no_list() {
-    a_broken_list("unavailable", &|_| Reply::Truncated(tempting(), 40));
+    a_broken_list(&["unavailable", "protocol"], &|_| Reply::Truncated(tempting(), 40));
 }
 
 #[test]
 fn a_server_error_is_an_unavailable_registry() {
-    a_broken_list("unavailable", &|gitea| gitea.recorded("more/31-tags-list-server-error").into());
+    a_broken_list(&["unavailable"], &|gitea| gitea.recorded("more/31-tags-list-server-error").into());
 }
 
 #[test]
 fn an_html_page_is_no_list() {
-    a_broken_list("protocol", &|_| {
+    a_broken_list(&["protocol"], &|_| {
         Answer::new(200, "text/html; charset=utf-8", "<!DOCTYPE html><html>Sign in</html>").into()
     });
 }
@@ -212,13 +214,13 @@ fn json_that_is_no_tags_list_is_no_list() {
     for body in
         ["{}", "[]", r#"{"tags":"v9.0.0"}"#, r#"{"name":"acme/shop","tags":[1]}"#, r#"{"tags":["v9.0.0""#]
     {
-        a_broken_list("protocol", &|_| Answer::json(200, body).into());
+        a_broken_list(&["protocol"], &|_| Answer::json(200, body).into());
     }
 }
 
 #[test]
 fn tags_null_where_tags_were_seen_is_a_failed_check() {
-    a_broken_list("protocol", &|_| Answer::json(200, r#"{"name":"acme/shop","tags":null}"#).into());
+    a_broken_list(&["protocol"], &|_| Answer::json(200, r#"{"name":"acme/shop","tags":null}"#).into());
 }
 
 #[test]

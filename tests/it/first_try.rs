@@ -50,7 +50,7 @@ fn the_first_try_deploys_then_is_silent_then_deploys_what_was_pushed() {
 #[test]
 fn a_push_of_what_no_stage_waits_for_deploys_nothing() {
     let clone = Clone::new();
-    clone.poll().code(0);
+    clone.poll().code(0).line("shop/prod", &["deployed", "v1.0.0"]);
     clone.push("test-1");
     clone.push("v0.9.0");
     clone.poll().code(0).silent();

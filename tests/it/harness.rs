@@ -460,6 +460,10 @@ impl Run {
         self.check(found == code, &format!("the error of {target} is {code}, not {found}"))
     }
 
+    pub(crate) fn has_code(&self, code: i32) -> bool {
+        self.code == Some(code)
+    }
+
     pub(crate) fn was_killed(&self) -> bool {
         self.signal == Some(9) || self.code == Some(137)
     }

@@ -154,11 +154,13 @@ fn a_kill_at_any_write_sync_or_spawn_loses_nothing() {
                 &["strace", "-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject],
                 &["poll"],
             );
-            if !run.was_killed() {
-                run.code(0).line("shop/dev", &["deployed", "dev-43"]);
+            if run.has_code(0) {
+                run.line("shop/dev", &["deployed", "dev-43"]);
                 assert_eq!(shop.delivered(), ["shop/dev dev-43"], "{call} {n}");
                 break;
             }
+            // strace follows the command too, and where that is what dies the deployment has failed.
+            assert!(run.was_killed() || run.has_code(1), "{call} {n}: {run:?}");
             points += 1;
             await_until("the deployment is delivered", || {
                 shop.run(&["poll"]).code(0);

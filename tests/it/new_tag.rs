@@ -10,7 +10,7 @@ use crate::registry::{Build, Gitea};
 /// A shop that has taken `dev-42` and `v1.10.0` as its baseline.
 pub(crate) fn baselined(gitea: &Gitea, stages: &str) -> Shop {
     let shop = Shop::with(&on_gitea(gitea, stages));
-    shop.run(&["poll"]).code(0);
+    shop.run(&["poll"]).code(0).stdout_has("baseline");
     gitea.take_requests();
     shop
 }
