@@ -98,6 +98,7 @@ fn a_second_poll_beside_the_first_starts_no_second_command() {
     let poll = shop.start(&["poll"]);
     await_until("the command runs", || shop.exists("deliveries"));
     shop.run(&["poll", "--format", "json"]).code(0).status_is("shop/dev", "deploying");
+    shop.run(&["poll", "--strict"]).code(75);
     shop.remove("stay");
     poll.end().code(0).line("shop/dev", &["deployed", "dev-43"]);
     shop.run(&["poll"]).code(0).silent();
