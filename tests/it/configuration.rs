@@ -1,8 +1,9 @@
 //! A configuration is valid as a whole, or every fault is named and nothing is done.
 
 use crate::first_poll::gitea;
-use crate::harness::{DEV, PROD, Run, Shop, on_gitea};
+use crate::harness::{DEV, PROD, Shop, on_gitea};
 use crate::registry::Build;
+use crate::run::Run;
 
 /// A valid configuration that asks nobody.
 fn valid() -> String {

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::{Run, Shop, on};
+use crate::harness::{Shop, on};
+use crate::run::Run;
 
 /// A copy of examples/ as a clean clone has it, and the README's first command on it.
 struct Clone(Shop);

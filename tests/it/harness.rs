@@ -2,29 +2,23 @@
 
 use std::cell::RefCell;
 use std::fs;
-use std::io::Read;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::LazyLock;
-use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use regex::Regex;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::leak::{MARK, leaks};
 use crate::registry::{Gitea, TOKEN};
+use crate::run::{Run, Running};
 
 /// Longer than any run of a test takes on a busy machine; only a hang gets there.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// In every secret that a test plants.
-const MARK: &str = "planted";
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A team's machine: a folder with a configuration, scripts and secrets, and what tagship leaves there.
 ///
@@ -115,12 +109,12 @@ impl Shop {
         let mut command = self.command();
         command.arg("--config").arg(self.path("tagship.toml"));
         command.arg("--state").arg(self.path("state.db"));
-        self.spawn(command, arguments)
+        Running::start(self, command, arguments)
     }
 
     /// Without `--config` and `--state`.
     pub(crate) fn run_bare(&self, arguments: &[&str]) -> Run {
-        self.spawn(self.command(), arguments).end()
+        Running::start(self, self.command(), arguments).end()
     }
 
     /// Under another program, which gets the binary's path and arguments at its end.
@@ -130,7 +124,7 @@ impl Shop {
         command.arg("--config").arg(self.path("tagship.toml"));
         command.arg("--state").arg(self.path("state.db"));
         self.furnish(&mut command);
-        self.spawn(command, arguments).end()
+        Running::start(self, command, arguments).end()
     }
 
     fn command(&self) -> Command {
@@ -144,15 +138,6 @@ impl Shop {
         command.env_clear().current_dir(self.dir.path());
         command.env("HOME", self.path("home")).env("PATH", "/usr/bin:/bin");
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
-    }
-
-    fn spawn(&self, mut command: Command, arguments: &[&str]) -> Running<'_> {
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let shown = format!("tagship {}", arguments.join(" "));
-        let mut child = command.spawn().unwrap();
-        let stdout = collect(child.stdout.take().unwrap());
-        let stderr = collect(child.stderr.take().unwrap());
-        Running { shop: self, shown, child, stdout, stderr }
     }
 
     /// What deploy.sh was told so far, in order.
@@ -214,6 +199,11 @@ impl Shop {
         PARTS.iter().fold(text, |text, (part, name)| part.replace_all(&text, *name).into_owned())
     }
 
+    /// Keeps what a run printed for the search at the end.
+    pub(crate) fn note_printed(&self, text: &str) {
+        self.printed.borrow_mut().push(text.to_owned());
+    }
+
     fn check_for_secrets(&self) {
         for text in self.printed.borrow().iter() {
             assert!(!leaks(text.as_bytes()), "a secret was printed:\n{text}");
@@ -255,218 +245,6 @@ pub(crate) struct Delivery {
     pub(crate) tag: String,
     pub(crate) id: String,
     pub(crate) attempt: u32,
-}
-
-/// A run that has not ended.
-pub(crate) struct Running<'a> {
-    shop: &'a Shop,
-    shown: String,
-    child: Child,
-    stdout: Receiver<String>,
-    stderr: Receiver<String>,
-}
-
-impl Running<'_> {
-    /// SIGKILL for tagship alone, and its end.
-    pub(crate) fn kill(mut self) -> Run {
-        self.child.kill().unwrap();
-        self.end()
-    }
-
-    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).unwrap();
-    }
-
-    /// Waits for the end.
-    pub(crate) fn end(mut self) -> Run {
-        // Both pipes end with the process: commands that it leaves behind have pipes of their own.
-        let stdout = self.stdout.recv_timeout(PATIENCE);
-        let stderr = self.stderr.recv_timeout(PATIENCE);
-        let (Ok(stdout), Ok(stderr)) = (stdout, stderr) else {
-            drop(self.child.kill());
-            panic!("{} did not end within {PATIENCE:?}", self.shown);
-        };
-        let status = self.child.wait().unwrap();
-        let mut printed = self.shop.printed.borrow_mut();
-        printed.push(stdout.clone());
-        printed.push(stderr.clone());
-        drop(printed);
-        Run {
-            shown: self.shown,
-            code: status.code(),
-            signal: status.signal(),
-            stdout: self.shop.redact(&stdout),
-            stderr: self.shop.redact(&stderr),
-            raw: stdout,
-        }
-    }
-}
-
-fn collect(mut pipe: impl Read + Send + 'static) -> Receiver<String> {
-    let (sender, receiver) = channel();
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        pipe.read_to_end(&mut bytes).unwrap();
-        drop(sender.send(String::from_utf8_lossy(&bytes).into_owned()));
-    });
-    receiver
-}
-
-/// A run that ended; every check gives it back, and shows everything when it fails.
-#[derive(Debug)]
-pub(crate) struct Run {
-    shown: String,
-    code: Option<i32>,
-    signal: Option<i32>,
-    stdout: String,
-    stderr: String,
-    raw: String,
-}
-
-impl Run {
-    #[track_caller]
-    fn check(&self, holds: bool, claim: &str) -> &Run {
-        assert!(
-            holds,
-            "{}: {claim}\nexit {:?}, signal {:?}\n--- stdout\n{}--- stderr\n{}---",
-            self.shown, self.code, self.signal, self.stdout, self.stderr
-        );
-        self
-    }
-
-    #[track_caller]
-    pub(crate) fn code(&self, code: i32) -> &Run {
-        self.check(self.code == Some(code), &format!("the exit code is {code}"))
-    }
-
-    /// The whole standard output, redacted.
-    #[track_caller]
-    pub(crate) fn stdout(&self, text: &str) -> &Run {
-        self.check(self.stdout == text, &format!("stdout is exactly\n{text}---"))
-    }
-
-    /// The whole standard error, redacted.
-    #[track_caller]
-    pub(crate) fn stderr(&self, text: &str) -> &Run {
-        self.check(self.stderr == text, &format!("stderr is exactly\n{text}---"))
-    }
-
-    /// Nothing on either: what cron must see when nothing happened.
-    #[track_caller]
-    pub(crate) fn silent(&self) -> &Run {
-        self.stdout("").stderr("")
-    }
-
-    #[track_caller]
-    pub(crate) fn stdout_has(&self, text: &str) -> &Run {
-        self.check(self.stdout.contains(text), &format!("stdout has {text:?}"))
-    }
-
-    #[track_caller]
-    pub(crate) fn stderr_has(&self, text: &str) -> &Run {
-        self.check(self.stderr.contains(text), &format!("stderr has {text:?}"))
-    }
-
-    /// On standard output or standard error.
-    #[track_caller]
-    pub(crate) fn shows(&self, text: &str) -> &Run {
-        let found = self.stdout.contains(text) || self.stderr.contains(text);
-        self.check(found, &format!("{text:?} is shown"))
-    }
-
-    /// On neither.
-    #[track_caller]
-    pub(crate) fn shows_not(&self, text: &str) -> &Run {
-        let found = self.stdout.contains(text) || self.stderr.contains(text);
-        self.check(!found, &format!("{text:?} is not shown"))
-    }
-
-    /// A line on stdout begins with the target and has each of the words.
-    #[track_caller]
-    pub(crate) fn line(&self, target: &str, words: &[&str]) -> &Run {
-        let found = self.lines_of(target).any(|line| words.iter().all(|word| line.contains(word)));
-        self.check(found, &format!("a line of {target} has {words:?}"))
-    }
-
-    /// No line on stdout begins with the target.
-    #[track_caller]
-    pub(crate) fn no_line(&self, target: &str) -> &Run {
-        self.check(self.lines_of(target).next().is_none(), &format!("no line of {target}"))
-    }
-
-    fn lines_of<'a>(&'a self, target: &'a str) -> impl Iterator<Item = &'a str> {
-        self.stdout.lines().filter(move |line| {
-            line.strip_prefix(target).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
-        })
-    }
-
-    /// The one JSON document on stdout.
-    #[track_caller]
-    pub(crate) fn json(&self) -> Value {
-        let parsed = serde_json::from_str(&self.raw);
-        self.check(parsed.is_ok(), "stdout is one JSON document");
-        parsed.unwrap()
-    }
-
-    /// One JSON document a line on stdout.
-    #[track_caller]
-    pub(crate) fn jsonl(&self) -> Vec<Value> {
-        let parsed: Result<Vec<Value>, _> = self.raw.lines().map(serde_json::from_str).collect();
-        self.check(parsed.is_ok(), "stdout is one JSON document a line");
-        parsed.unwrap()
-    }
-
-    /// The object of one target in the JSON document.
-    #[track_caller]
-    pub(crate) fn target(&self, target: &str) -> Value {
-        let (project, stage) = target.split_once('/').unwrap();
-        let json = self.json();
-        let found = json["targets"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find(|entry| entry["project"] == project && entry["stage"] == stage);
-        self.check(found.is_some(), &format!("the JSON document has {target}"));
-        found.unwrap().clone()
-    }
-
-    /// The names of all targets in the JSON document, in order.
-    #[track_caller]
-    pub(crate) fn targets(&self) -> Vec<String> {
-        let json = self.json();
-        let entries = json["targets"].as_array();
-        self.check(entries.is_some(), "the JSON document has targets");
-        entries
-            .unwrap()
-            .iter()
-            .map(|entry| {
-                format!("{}/{}", entry["project"].as_str().unwrap(), entry["stage"].as_str().unwrap())
-            })
-            .collect()
-    }
-
-    /// The status of one target in the JSON document.
-    #[track_caller]
-    pub(crate) fn status_is(&self, target: &str, status: &str) -> &Run {
-        let found = self.target(target)["status"].clone();
-        self.check(found == status, &format!("{target} is {status}, not {found}"))
-    }
-
-    /// The error code of one target in the JSON document.
-    #[track_caller]
-    pub(crate) fn error_is(&self, target: &str, code: &str) -> &Run {
-        let found = self.target(target)["error"]["code"].clone();
-        self.check(found == code, &format!("the error of {target} is {code}, not {found}"))
-    }
-
-    pub(crate) fn has_code(&self, code: i32) -> bool {
-        self.code == Some(code)
-    }
-
-    pub(crate) fn was_killed(&self) -> bool {
-        self.signal == Some(9) || self.code == Some(137)
-    }
 }
 
 /// Waits until something holds that no handle can be waited on for: a file that a script makes.
@@ -526,32 +304,4 @@ fn walk(dir: &Path, files: &mut Vec<PathBuf>) {
             files.push(entry.path());
         }
     }
-}
-
-/// Whether a planted secret is in there: as it is, percent-encoded or JSON-escaped (its mark survives
-/// both), or anywhere inside Basic credentials.
-fn leaks(bytes: &[u8]) -> bool {
-    static FORMS: LazyLock<Vec<String>> = LazyLock::new(|| {
-        let mut forms = vec![MARK.to_owned()];
-        for shift in 0..3 {
-            let text = format!("{}{MARK}", "x".repeat(shift));
-            let encoded = STANDARD.encode(text);
-            let encoded = encoded.trim_end_matches('=');
-            // The first and last characters also hold bits of their neighbours.
-            let skipped = [0, 2, 3][shift];
-            forms.push(encoded[skipped..encoded.len() - 1].to_owned());
-        }
-        forms
-    });
-    FORMS.iter().any(|form| bytes.windows(form.len()).any(|window| window == form.as_bytes()))
-}
-
-#[test]
-fn a_leak_is_found_in_every_form() {
-    for user in ["", "c", "ci", "bot"] {
-        let basic = STANDARD.encode(format!("{user}:{TOKEN}"));
-        assert!(leaks(format!("Authorization: Basic {basic}").as_bytes()), "{user}: {basic}");
-    }
-    assert!(leaks(format!("x{TOKEN}").as_bytes()));
-    assert!(!leaks(b"Authorization: Basic ***, plant, token"));
 }
