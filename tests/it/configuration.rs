@@ -1,0 +1,241 @@
+//! A configuration is valid as a whole, or every fault is named and nothing is done.
+
+use crate::first_poll::gitea;
+use crate::harness::{DEV, PROD, Shop, on_gitea};
+use crate::registry::Build;
+use crate::run::Run;
+
+/// A valid configuration that asks nobody.
+fn valid() -> String {
+    format!(
+        "[registries.git]\nkind = \"gitea\"\nurl = \"https://git.example.test\"\nanonymous = true\n\
+         [projects.shop]\nregistry = \"git\"\nimage = \"acme/shop\"\n{DEV}"
+    )
+}
+
+/// `check` and `poll` both refuse it, in the same words, before anything is done.
+#[track_caller]
+fn refused(config: &str, words: &[&str]) {
+    let shop = Shop::with(config);
+    for command in ["check", "poll"] {
+        let run = shop.run(&[command]);
+        run.code(2).stdout("");
+        for word in words {
+            run.stderr_has(word);
+        }
+    }
+    assert!(!shop.exists("state.db"));
+}
+
+/// The same for one edit of the valid configuration; the line of the edit is named.
+#[track_caller]
+fn refused_edit(from: &str, to: &str, words: &[&str]) {
+    let text = valid();
+    assert!(text.contains(from), "{from}");
+    let edited = text.replacen(from, to, 1);
+    let line = edited[..edited.find(to).unwrap()].lines().count().max(1);
+    let within = if edited[..edited.find(to).unwrap()].ends_with('\n') { line + 1 } else { line };
+    let place = format!("tagship.toml:{within}: ");
+    refused(&edited, &[&[place.as_str()], words].concat());
+}
+
+#[test]
+fn a_valid_configuration_is_checked_without_asking_anyone() {
+    let shop = Shop::with(&valid());
+    shop.run(&["check"]).code(0);
+    assert!(!shop.exists("state.db"));
+}
+
+#[test]
+fn every_fault_is_named_at_once_with_its_line() {
+    let text = "[registries.git]\nkind = \"gitea\"\nurl = \"https://git.example.test\"\nanonymos = true\n\
+                [projects.shop]\nregistry = \"gti\"\nimage = \"acme/shop\"\n\
+                [projects.shop.stages.dev]\ntags = \"\"\norder = \"newst\"\ndeploy = { command = [\"x\", \"{tga}\"] }\n\
+                [projects.shop.stages.prod]\ndeploy = { command = [\"x\"] }\n";
+    refused(
+        text,
+        &[
+            "tagship.toml:4: ",
+            "anonymous",
+            "tagship.toml:6: ",
+            "gti",
+            "tagship.toml:9: ",
+            "\"*\"",
+            "tagship.toml:10: ",
+            "newest",
+            "tagship.toml:11: ",
+            "{tga}",
+            "tagship.toml:12: ",
+            "tags",
+            "order",
+        ],
+    );
+}
+
+#[test]
+fn an_unknown_key_is_named_with_the_nearest_known_one() {
+    refused_edit("tags = ", "tag = ", &["tags"]);
+    refused_edit("order = ", "oder = ", &["order"]);
+    refused_edit("registry = ", "regstry = ", &["registry"]);
+    refused_edit("command = ", "comand = ", &["command"]);
+}
+
+#[test]
+fn a_pattern_that_can_never_match_is_a_fault() {
+    for pattern in ["dev-[0-9]", "{dev,test}-*", "acme/dev-*", "shop:dev-*", "Dev-*"] {
+        refused_edit("\"dev-*\"", &format!("\"{pattern}\""), &[pattern]);
+    }
+    refused_edit("tags = \"dev-*\"", "tags = []", &["\"*\""]);
+}
+
+#[test]
+fn an_upper_case_pattern_is_fine_where_tags_keep_their_case() {
+    let shop = Shop::with(&valid().replace("gitea", "oci").replace("dev-*", "Dev-*"));
+    shop.run(&["check"]).code(0);
+}
+
+#[test]
+fn a_secret_never_stands_in_the_file_and_is_never_echoed() {
+    let shop = Shop::new();
+    let literal = "not-in-the-file-8f2e";
+    for text in [
+        valid().replace("anonymous = true", &format!("token = \"{literal}\"")),
+        format!("{}[secrets]\nhook = \"{literal}\"\n", valid()),
+        valid().replace("https://git", &format!("https://user:{literal}@git")),
+    ] {
+        shop.config(&text);
+        let run = shop.run(&["check"]);
+        run.code(2).shows_not(literal).stderr_has("tagship.toml:");
+    }
+}
+
+#[test]
+fn a_secret_in_a_command_would_show_in_ps() {
+    let text = format!("{}[secrets]\nhook = {{ file = \"hook\" }}\n", valid());
+    refused(
+        &text.replace("\"./deploy.sh\"", "\"./deploy.sh\", \"{secret.hook}\""),
+        &["tagship.toml:", "env"],
+    );
+}
+
+#[test]
+fn plain_http_to_another_host_wants_to_be_allowed() {
+    refused_edit("https://git", "http://git", &["insecure_http"]);
+    let shop = Shop::with(
+        &valid().replace("https://git", "http://git").replace("anonymous", "insecure_http = true\nanonymous"),
+    );
+    shop.run(&["check"]).code(0);
+}
+
+#[test]
+fn keys_of_later_parts_are_refused_and_not_ignored() {
+    for line in [
+        "min_age = \"30m\"",
+        "digest = true",
+        "max_bump = \"minor\"",
+        "platforms = [\"linux/amd64\"]",
+        "with = [\"acme/other\"]",
+        "running = { command = [\"x\"] }",
+        "window = [{ days = [\"Mon\"], from = \"09:00\", to = \"16:00\", timezone = \"Europe/Berlin\" }]",
+    ] {
+        refused(&format!("{}{line}\n", valid()), &["not supported yet", line.split(' ').next().unwrap()]);
+    }
+}
+
+#[test]
+fn text_that_is_no_toml_is_a_fault_with_its_line() {
+    refused("[registries.git\nkind = \"gitea\"\n", &["tagship.toml:1"]);
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let shop = Shop::new();
+    shop.run(&["check"]).code(2).stderr_has("tagship.toml");
+}
+
+#[test]
+fn without_any_configuration_the_places_looked_at_are_named() {
+    let shop = Shop::new();
+    shop.run_bare(&["check"]).code(2).stderr_has("--config");
+}
+
+#[test]
+fn two_projects_of_one_name_are_a_fault_over_files_too() {
+    let shop = Shop::with(&format!("include = [\"projects.d/*.toml\"]\n{}", valid()));
+    shop.file("projects.d/a.toml", "[projects.shop]\nregistry = \"git\"\nimage = \"acme/shop\"\n");
+    shop.run(&["check"]).code(2).stderr_has("a.toml:1").stderr_has("shop");
+}
+
+#[test]
+fn included_files_add_projects() {
+    let gitea = gitea(Build::GiteaNew);
+    let text = on_gitea(&gitea, PROD);
+    let (registries, projects) = text.split_once("[projects.shop]").unwrap();
+    let shop = Shop::with(&format!("include = [\"projects.d/*.toml\"]\n{registries}"));
+    shop.file("projects.d/shop.toml", &format!("[projects.shop]{projects}"));
+    shop.run(&["poll"]).code(0).line("shop/prod", &["baseline"]);
+}
+
+#[test]
+fn a_json_file_holds_the_same_model() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = Shop::new();
+    let json = serde_json::json!({
+        "registries": {"git": {"kind": "forgejo", "url": gitea.url(), "token": {"file": "secret/token"}}},
+        "projects": {"shop": {"registry": "git", "image": "acme/shop", "stages": {
+            "prod": {"tags": ["v*"], "order": "semver", "deploy": {"command": ["./deploy.sh"]}}}}},
+        "settings": {"state": "state.db"},
+    });
+    shop.file("tagship.json", &serde_json::to_string_pretty(&json).unwrap());
+    let config = shop.path("tagship.json");
+    let bare = |arguments: &[&str]| -> Run {
+        shop.run_bare(&[&["--config", config.to_str().unwrap()], arguments].concat())
+    };
+    bare(&["poll"]).code(0).line("shop/prod", &["baseline", "v1.10.0"]);
+    shop.file("tagship.json", &serde_json::to_string_pretty(&json).unwrap().replace("\"tags\"", "\"tag\""));
+    bare(&["check"]).code(2).stderr_has("tagship.json:").stderr_has("tags");
+}
+
+#[test]
+fn defaults_for_every_stage_are_taken_and_replaced() {
+    let gitea = gitea(Build::GiteaNew);
+    let bare = "[projects.shop.stages.dev]\ntags = \"dev-*\"\n[projects.shop.stages.prod]\ntags = \"v*\"\norder = \"semver\"\n";
+    let defaults = "[settings.stage]\norder = \"newest\"\nfirst_poll = \"deploy\"\ndeploy = { command = [\"./deploy.sh\"] }\n";
+    let shop = Shop::with(&format!("{defaults}{}", on_gitea(&gitea, bare)));
+    shop.run(&["poll"]).code(0);
+    let mut delivered = shop.delivered();
+    delivered.sort();
+    assert_eq!(delivered, ["shop/dev dev-42", "shop/prod v1.10.0"]);
+}
+
+#[test]
+fn the_configuration_is_found_where_the_environment_says() {
+    let gitea = gitea(Build::GiteaNew);
+    let text = format!("[settings]\nstate = \"state.db\"\n{}", on_gitea(&gitea, PROD));
+    for (name, file) in
+        [("TAGSHIP_CONFIG", "elsewhere/my.toml"), ("CONFIGURATION_DIRECTORY", "etc/config.toml")]
+    {
+        let mut shop = Shop::new();
+        let folder = shop.path(file).parent().unwrap().to_owned();
+        let value = if name == "TAGSHIP_CONFIG" { shop.path(file) } else { folder.clone() };
+        shop.file(file, &text.replace("secret/token", "../secret/token"));
+        shop.env(name, value.to_str().unwrap());
+        shop.run_bare(&["poll"]).code(0).line("shop/prod", &["baseline"]);
+        assert!(folder.join("state.db").exists(), "relative paths are relative to the file");
+    }
+}
+
+#[test]
+fn usage_errors_exit_2() {
+    let shop = Shop::with(&valid());
+    for arguments in [
+        &["pol"][..],
+        &["poll", "--formt", "json"],
+        &["poll", "--format", "xml"],
+        &["mark", "shop/dev"],
+        &["mark", "shop/dev", "not a tag"],
+        &["poll", "--max-runtime", "soon"],
+    ] {
+        shop.run(arguments).code(2).stdout("");
+    }
+}

@@ -1,0 +1,77 @@
+//! The README's first commands, on a copy of examples/.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::harness::{Shop, on};
+use crate::run::Run;
+
+/// A copy of examples/ as a clean clone has it, and the README's first command on it.
+struct Clone(Shop);
+
+impl Clone {
+    fn new() -> Clone {
+        let shop = Shop::new();
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+        let copied = Command::new("cp").arg("-r").arg(&examples).arg(shop.path("examples")).status().unwrap();
+        assert!(copied.success());
+        // What a first try in the working copy has left behind.
+        for left in ["state.db", "state.db-journal", "deployed.log"] {
+            drop(std::fs::remove_file(shop.path("examples").join(left)));
+        }
+        Clone(shop)
+    }
+
+    fn poll(&self) -> Run {
+        self.0.run_bare(&["--config", "examples/tagship.toml", "poll"])
+    }
+
+    fn push(&self, tag: &str) {
+        let script = self.0.path("examples/push.sh");
+        let output = Command::new("dash").arg(script).arg(tag).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn deployed(&self) -> String {
+        self.0.read("examples/deployed.log")
+    }
+}
+
+#[test]
+fn the_first_try_deploys_then_is_silent_then_deploys_what_was_pushed() {
+    let clone = Clone::new();
+    clone.poll().code(0).line("shop/dev", &["deployed", "dev-2"]).line("shop/prod", &["deployed", "v1.0.0"]);
+    clone.poll().code(0).silent();
+    clone.push("dev-3");
+    clone.poll().code(0).line("shop/dev", &["deployed", "dev-3"]).no_line("shop/prod").stderr("");
+    clone.poll().code(0).silent();
+    assert_eq!(clone.deployed(), "shop/dev dev-2\nshop/prod v1.0.0\nshop/dev dev-3\n");
+}
+
+#[test]
+fn a_push_of_what_no_stage_waits_for_deploys_nothing() {
+    let clone = Clone::new();
+    clone.poll().code(0).line("shop/prod", &["deployed", "v1.0.0"]);
+    clone.push("test-1");
+    clone.push("v0.9.0");
+    clone.poll().code(0).silent();
+}
+
+#[test]
+fn a_folder_that_is_no_layout_makes_its_targets_unknown() {
+    let shop = Shop::new();
+    let stage =
+        "[projects.shop.stages.dev]\ntags = \"*\"\norder = \"newest\"\ndeploy = { command = [\"true\"] }\n";
+    let config = on("oci-layout", "", stage)
+        .replace("url = \"\"", "path = \"images\"")
+        .replace("token = { file = \"secret/token\" }\n", "");
+    shop.config(&config);
+    shop.run(&["poll"]).code(1).line("shop/dev", &["unknown", "images"]);
+
+    for (content, code) in [("{", "protocol"), ("{\"manifests\": 3}", "protocol")] {
+        shop.file("images/oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}");
+        shop.file("images/index.json", content);
+        let run = shop.run(&["poll", "--format", "json"]);
+        run.code(1).status_is("shop/dev", "unknown").error_is("shop/dev", code);
+    }
+}

@@ -1,0 +1,307 @@
+//! One run of the binary after another, in a folder and an environment of its own.
+
+use std::cell::RefCell;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use regex::Regex;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::leak::{MARK, leaks};
+use crate::registry::{Gitea, TOKEN};
+use crate::run::{Run, Running};
+
+/// Longer than any run of a test takes on a busy machine; only a hang gets there.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A team's machine: a folder with a configuration, scripts and secrets, and what tagship leaves there.
+///
+/// When it is dropped, no planted secret may stand in anything that tagship printed or wrote.
+pub(crate) struct Shop {
+    dir: TempDir,
+    env: Vec<(String, String)>,
+    /// Everything printed so far.
+    printed: RefCell<Vec<String>>,
+}
+
+impl Shop {
+    /// An empty folder with `secret/token`, the registry's token, and `deploy.sh`, which keeps what it
+    /// is told (see [`Shop::deliveries`]).
+    pub(crate) fn new() -> Shop {
+        let shop = Shop {
+            dir: tempfile::Builder::new().prefix("tagship-test-").tempdir().unwrap(),
+            env: Vec::new(),
+            printed: RefCell::default(),
+        };
+        fs::create_dir(shop.path("home")).unwrap();
+        shop.secret("token", TOKEN);
+        shop.script("deploy.sh", DEPLOY);
+        shop
+    }
+
+    /// The same with this configuration.
+    pub(crate) fn with(config: &str) -> Shop {
+        let shop = Shop::new();
+        shop.config(config);
+        shop
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes tagship.toml.
+    pub(crate) fn config(&self, text: &str) {
+        self.file("tagship.toml", text);
+    }
+
+    pub(crate) fn file(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// An executable for `sh`.
+    pub(crate) fn script(&self, name: &str, body: &str) {
+        self.file(name, &format!("#!/bin/sh\n{body}"));
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// `secret/NAME`. The value must say that it is planted.
+    pub(crate) fn secret(&self, name: &str, value: &str) {
+        assert!(value.contains(MARK), "{value}: the scan looks for {MARK:?}");
+        self.file(&format!("secret/{name}"), &format!("{value}\n"));
+        fs::set_permissions(self.path(&format!("secret/{name}")), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// Sets a variable for all following runs.
+    pub(crate) fn env(&mut self, name: &str, value: &str) {
+        self.env.retain(|(known, _)| known != name);
+        self.env.push((name.to_owned(), value.to_owned()));
+    }
+
+    pub(crate) fn read(&self, name: &str) -> String {
+        let path = self.path(name);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    pub(crate) fn exists(&self, name: &str) -> bool {
+        self.path(name).exists()
+    }
+
+    pub(crate) fn remove(&self, name: &str) {
+        fs::remove_file(self.path(name)).unwrap();
+    }
+
+    /// `tagship --config DIR/tagship.toml --state DIR/state.db ARGUMENTS`.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Run {
+        self.start(arguments).end()
+    }
+
+    /// Starts it without waiting.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Running<'_> {
+        let mut command = self.command();
+        command.arg("--config").arg(self.path("tagship.toml"));
+        command.arg("--state").arg(self.path("state.db"));
+        Running::start(self, command, arguments)
+    }
+
+    /// Without `--config` and `--state`.
+    pub(crate) fn run_bare(&self, arguments: &[&str]) -> Run {
+        Running::start(self, self.command(), arguments).end()
+    }
+
+    /// Under another program, which gets the binary's path and arguments at its end.
+    pub(crate) fn run_under(&self, program: &[&str], arguments: &[&str]) -> Run {
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(env!("CARGO_BIN_EXE_tagship"));
+        command.arg("--config").arg(self.path("tagship.toml"));
+        command.arg("--state").arg(self.path("state.db"));
+        self.furnish(&mut command);
+        Running::start(self, command, arguments).end()
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tagship"));
+        self.furnish(&mut command);
+        command
+    }
+
+    /// What cron gives, and nothing of the machine that runs the tests.
+    fn furnish(&self, command: &mut Command) {
+        command.env_clear().current_dir(self.dir.path());
+        command.env("HOME", self.path("home")).env("PATH", "/usr/bin:/bin");
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+    }
+
+    /// What deploy.sh was told so far, in order.
+    pub(crate) fn deliveries(&self) -> Vec<Delivery> {
+        if !self.exists("deliveries") {
+            return Vec::new();
+        }
+        self.read("deliveries")
+            .lines()
+            .map(|line| {
+                let words: Vec<&str> = line.split(' ').collect();
+                let [target, tag, id, attempt] = words[..] else { panic!("{line:?}") };
+                Delivery {
+                    target: target.to_owned(),
+                    tag: tag.to_owned(),
+                    id: id.to_owned(),
+                    attempt: attempt.parse().unwrap(),
+                }
+            })
+            .collect()
+    }
+
+    /// `shop/dev dev-43` for each delivery, in order.
+    pub(crate) fn delivered(&self) -> Vec<String> {
+        self.deliveries().iter().map(|delivery| format!("{} {}", delivery.target, delivery.tag)).collect()
+    }
+
+    /// The environment of the latest command, by name.
+    pub(crate) fn command_env(&self, name: &str) -> Option<String> {
+        let prefix = format!("{name}=");
+        self.read("command-env").lines().find_map(|line| line.strip_prefix(&prefix).map(str::to_owned))
+    }
+
+    /// What the state says of a target.
+    pub(crate) fn status(&self, target: &str) -> Value {
+        self.run(&["status", "--format", "json"]).code(0).target(target)
+    }
+
+    /// Every byte of the folder, by file name: equal before and after means that nothing was written.
+    pub(crate) fn contents(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut files = Vec::new();
+        walk(self.dir.path(), &mut files);
+        files.sort();
+        files.into_iter().map(|file| (file.clone(), fs::read(&file).unwrap())).collect()
+    }
+
+    /// With this run's varying parts replaced: `[dir]`, `[port]`, `[id]`, `[time]`, `[duration]`.
+    pub(crate) fn redact(&self, text: &str) -> String {
+        static PARTS: LazyLock<[(Regex, &str); 4]> = LazyLock::new(|| {
+            let part = |pattern| Regex::new(pattern).unwrap();
+            [
+                (part(r"127\.0\.0\.1:\d+"), "127.0.0.1:[port]"),
+                (part(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "[id]"),
+                (part(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?"), "[time]"),
+                (part(r"\b\d+(\.\d+)?\s?(ms|s|µs)\b"), "[duration]"),
+            ]
+        });
+        let text = text.replace(self.dir.path().to_str().unwrap(), "[dir]");
+        PARTS.iter().fold(text, |text, (part, name)| part.replace_all(&text, *name).into_owned())
+    }
+
+    /// Keeps what a run printed for the search at the end.
+    pub(crate) fn note_printed(&self, text: &str) {
+        self.printed.borrow_mut().push(text.to_owned());
+    }
+
+    fn check_for_secrets(&self) {
+        for text in self.printed.borrow().iter() {
+            assert!(!leaks(text.as_bytes()), "a secret was printed:\n{text}");
+        }
+        let mut files = Vec::new();
+        walk(self.dir.path(), &mut files);
+        for file in files {
+            if file.starts_with(self.path("secret")) {
+                continue;
+            }
+            let bytes = fs::read(&file).unwrap();
+            assert!(!leaks(&bytes), "a secret stands in {}", file.display());
+        }
+    }
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            self.check_for_secrets();
+        }
+    }
+}
+
+/// Keeps what it was told, fails while there is a file `fail`, and stays while there is a file `stay`.
+/// When the test is over its folder is gone, and so is `stay`.
+const DEPLOY: &str = r#"
+env > command-env
+echo "$TAGSHIP_TARGET $TAGSHIP_TAG $TAGSHIP_DEPLOYMENT_ID $TAGSHIP_ATTEMPT" >> deliveries
+while [ -e stay ]; do sleep 0.02; done
+if [ -e fail ]; then echo "the stage refused $TAGSHIP_TAG"; exit 7; fi
+echo done >> completions
+"#;
+
+/// One call of deploy.sh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Delivery {
+    pub(crate) target: String,
+    pub(crate) tag: String,
+    pub(crate) id: String,
+    pub(crate) attempt: u32,
+}
+
+/// Waits until something holds that no handle can be waited on for: a file that a script makes.
+#[track_caller]
+pub(crate) fn await_until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "never happened: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A configuration with one Gitea called `git`, one project `shop` on `acme/shop`, and these stages.
+pub(crate) fn on_gitea(gitea: &Gitea, stages: &str) -> String {
+    on("gitea", &gitea.url(), stages)
+}
+
+/// The same with any kind of server.
+pub(crate) fn on(kind: &str, url: &str, stages: &str) -> String {
+    format!(
+        r#"
+[registries.git]
+kind = "{kind}"
+url = "{url}"
+token = {{ file = "secret/token" }}
+
+[projects.shop]
+registry = "git"
+image = "acme/shop"
+{stages}"#
+    )
+}
+
+/// `[projects.shop.stages.dev]`: `dev-*`, newest, deploy.sh.
+pub(crate) const DEV: &str = r#"
+[projects.shop.stages.dev]
+tags = "dev-*"
+order = "newest"
+deploy = { command = ["./deploy.sh"] }
+"#;
+
+/// `[projects.shop.stages.prod]`: `v*`, semver, deploy.sh.
+pub(crate) const PROD: &str = r#"
+[projects.shop.stages.prod]
+tags = "v*"
+order = "semver"
+deploy = { command = ["./deploy.sh"] }
+"#;
+
+fn walk(dir: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            walk(&entry.path(), files);
+        } else if kind.is_file() {
+            files.push(entry.path());
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! tagship dies at any moment: nothing is lost, nothing runs twice at once, the id stays.
+
+use std::collections::BTreeSet;
+
+use rustix::process::Signal;
+
+use crate::endpoint::Endpoint;
+use crate::first_poll::gitea;
+use crate::harness::{DEV, Shop, await_until};
+use crate::http::Reply;
+use crate::new_tag::baselined;
+use crate::registry::{Build, Gitea};
+
+/// A shop whose deployment of dev-43 will stay in its command until `stay` is removed.
+fn staying(gitea: &Gitea) -> Shop {
+    let shop = baselined(gitea, DEV);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    shop.file("stay", "");
+    shop
+}
+
+#[test]
+fn an_interrupted_deployment_keeps_its_id() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = staying(&gitea);
+    let poll = shop.start(&["poll"]);
+    await_until("the command runs", || shop.exists("deliveries"));
+    assert!(poll.kill().was_killed());
+
+    // The orphaned command lives, and holds the target.
+    for _ in 0..2 {
+        shop.run(&["poll", "--format", "json"]).code(0).status_is("shop/dev", "deploying");
+    }
+    assert_eq!(shop.deliveries().len(), 1, "no second one beside it");
+
+    shop.remove("stay");
+    await_until("the orphan is done", || shop.exists("completions"));
+    // The script's end comes right after its last line: a poll that is too early says so.
+    await_until("the interrupted deployment is resumed", || {
+        let run = shop.run(&["poll", "--format", "json"]);
+        run.code(0);
+        run.target("shop/dev")["status"] == "deployed"
+    });
+
+    let deliveries = shop.deliveries();
+    assert_eq!(shop.delivered(), ["shop/dev dev-43", "shop/dev dev-43"]);
+    assert_eq!(deliveries[0].id, deliveries[1].id);
+    assert_eq!((deliveries[0].attempt, deliveries[1].attempt), (1, 2));
+    shop.run(&["poll"]).code(0).silent();
+}
+
+#[test]
+fn a_newer_tag_waits_for_the_orphaned_command() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = staying(&gitea);
+    let poll = shop.start(&["poll"]);
+    await_until("the command runs", || shop.exists("deliveries"));
+    poll.kill();
+
+    gitea.push("acme/shop", "dev-44", "2026-11-20T12:00:00Z");
+    shop.run(&["poll"]).code(0);
+    assert_eq!(shop.delivered(), ["shop/dev dev-43"], "nothing beside it");
+
+    shop.remove("stay");
+    await_until("dev-44 is deployed", || {
+        shop.run(&["poll"]);
+        shop.status("shop/dev")["deployed_tag"] == "dev-44"
+    });
+    assert_eq!(shop.delivered().last().unwrap(), "shop/dev dev-44");
+}
+
+#[test]
+fn an_interrupted_request_is_sent_again_under_its_id() {
+    let gitea = gitea(Build::GiteaNew);
+    let endpoint = Endpoint::start();
+    let stage = format!(
+        "[projects.shop.stages.dev]\ntags = \"dev-*\"\norder = \"newest\"\ndeploy = {{ url = \"{}\" }}\n",
+        endpoint.url()
+    );
+    let shop = baselined(&gitea, &stage);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    endpoint.then(Reply::Hang);
+    let poll = shop.start(&["poll"]);
+    endpoint.await_request();
+    assert!(poll.kill().was_killed());
+
+    shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
+    let requests = endpoint.requests();
+    assert_eq!(requests.len(), 2);
+    assert_eq!(requests[0].header("idempotency-key"), requests[1].header("idempotency-key"));
+    assert_eq!(requests[1].json()["attempt"], 2);
+}
+
+#[test]
+fn a_second_poll_beside_the_first_starts_no_second_command() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = staying(&gitea);
+    let poll = shop.start(&["poll"]);
+    await_until("the command runs", || shop.exists("deliveries"));
+    shop.run(&["poll", "--format", "json"]).code(0).status_is("shop/dev", "deploying");
+    shop.run(&["poll", "--strict"]).code(75);
+    shop.remove("stay");
+    poll.end().code(0).line("shop/dev", &["deployed", "dev-43"]);
+    shop.run(&["poll"]).code(0).silent();
+    assert_eq!(shop.delivered(), ["shop/dev dev-43"]);
+}
+
+#[test]
+fn a_daemon_that_a_command_leaves_behind_holds_nothing() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, DEV);
+    // A child with the command's own standard input, as a careless daemon has it.
+    shop.script(
+        "deploy.sh",
+        "(while [ -e daemon ]; do sleep 0.02; done) >/dev/null 2>&1 &\necho $TAGSHIP_TAG >> done\n",
+    );
+    shop.file("daemon", "");
+    for tag in ["dev-43", "dev-44"] {
+        gitea.push("acme/shop", tag, "2026-11-20T11:00:00Z");
+        shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", tag]);
+    }
+    assert_eq!(shop.read("done"), "dev-43\ndev-44\n");
+}
+
+#[test]
+fn a_polite_end_stops_the_command_and_is_resumed() {
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let gitea = gitea(Build::GiteaNew);
+        let shop = staying(&gitea);
+        let poll = shop.start(&["poll"]);
+        await_until("the command runs", || shop.exists("deliveries"));
+        poll.signal(signal);
+        poll.end().code(code);
+        assert!(!shop.exists("completions"), "the command was ended");
+
+        shop.remove("stay");
+        shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
+        let ids: BTreeSet<String> = shop.deliveries().into_iter().map(|delivery| delivery.id).collect();
+        assert_eq!(ids.len(), 1);
+    }
+}
+
+/// Kills tagship by SIGKILL at the n-th system call of a kind, for every n until the run survives, and
+/// polls again each time. (strace counts per thread; each thread that gets to n is a point of its own.)
+#[test]
+fn a_kill_at_any_write_sync_or_spawn_loses_nothing() {
+    let mut points = 0;
+    for call in ["pwrite64", "fdatasync", "fsync", "unlink", "flock", "clone3", "clone", "vfork", "wait4"] {
+        for n in 1.. {
+            let gitea = gitea(Build::GiteaNew);
+            let shop = baselined(&gitea, DEV);
+            gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+            let inject = format!("inject={call}:signal=KILL:when={n}");
+            let run = shop.run_under(
+                &["strace", "-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject],
+                &["poll"],
+            );
+            if run.has_code(0) {
+                run.line("shop/dev", &["deployed", "dev-43"]);
+                assert_eq!(shop.delivered(), ["shop/dev dev-43"], "{call} {n}");
+                break;
+            }
+            // strace follows the command too, and where that is what dies the deployment has failed.
+            assert!(run.was_killed() || run.has_code(1), "{call} {n}: {run:?}");
+            points += 1;
+            await_until("the deployment is delivered", || {
+                shop.run(&["poll"]).code(0);
+                shop.status("shop/dev")["deployed_tag"] == "dev-43"
+            });
+            let deliveries = shop.deliveries();
+            assert!(!deliveries.is_empty(), "{call} {n}");
+            if n > 60 {
+                break;
+            }
+        }
+    }
+    assert!(points >= 8, "only {points} points were tried");
+}

@@ -1,0 +1,31 @@
+//! The binary from outside: what a run prints, sends, starts, remembers and exits with.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    reason = "tests make files, processes, servers and clocks of their own, and fail by panicking"
+)]
+
+mod configuration;
+mod docker_registry;
+mod endpoint;
+mod failed_deployment;
+mod failing_registry;
+mod first_poll;
+mod first_try;
+mod formats;
+mod generated;
+mod harness;
+mod http;
+mod interrupted;
+mod leak;
+mod mark;
+mod new_tag;
+mod oci;
+mod registry;
+mod run;
+mod selection;
+mod stand_ins;
+mod state;
+mod status;
+mod transcript;

@@ -1,0 +1,149 @@
+//! The state file: never a fresh start by accident.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use rusqlite::Connection;
+
+use crate::first_poll::gitea;
+use crate::harness::{DEV, PROD, Shop, on_gitea};
+use crate::new_tag::baselined;
+use crate::registry::{Build, Gitea};
+
+/// With a new tag waiting, this state file is exit 2, and nothing is asked, deployed or repaired.
+fn refused(spoil: impl Fn(&Shop), word: &str) {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, DEV);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    spoil(&shop);
+    let before = shop.contents();
+    for command in [&["poll"][..], &["poll", "--dry-run"], &["status"], &["mark", "shop/dev", "dev-43"]] {
+        shop.run(command).code(2).stdout("").stderr_has("state.db").stderr_has(word);
+    }
+    assert!(shop.contents() == before, "it is left as it is");
+    assert_eq!(shop.delivered(), [""; 0]);
+    assert_eq!(gitea.take_requests(), [""; 0]);
+}
+
+#[test]
+fn a_corrupt_state_file_is_refused() {
+    let text = "this was a state file until somebody edited it, and it is longer than a header. ".repeat(20);
+    refused(|shop| shop.file("state.db", &text), "");
+}
+
+#[test]
+fn a_damaged_page_is_refused() {
+    refused(
+        |shop| {
+            let mut bytes = fs::read(shop.path("state.db")).unwrap();
+            bytes[100..4096].fill(0xa5);
+            fs::write(shop.path("state.db"), bytes).unwrap();
+        },
+        "",
+    );
+}
+
+#[test]
+fn an_empty_state_file_is_refused() {
+    refused(|shop| shop.file("state.db", ""), "empty");
+}
+
+#[test]
+fn a_state_file_of_a_newer_tagship_is_refused() {
+    refused(
+        |shop| {
+            let connection = Connection::open(shop.path("state.db")).unwrap();
+            connection.pragma_update(None, "user_version", 9999).unwrap();
+        },
+        "newer",
+    );
+}
+
+#[test]
+fn a_state_file_of_something_else_is_refused() {
+    refused(
+        |shop| {
+            shop.remove("state.db");
+            let connection = Connection::open(shop.path("state.db")).unwrap();
+            connection
+                .execute_batch("CREATE TABLE bookmarks (url TEXT); INSERT INTO bookmarks VALUES ('x');")
+                .unwrap();
+        },
+        "",
+    );
+}
+
+/// Root can write whatever the mode says, so the folder is taken away instead.
+#[test]
+fn a_state_file_that_cannot_be_made_stops_everything() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = Shop::with(&on_gitea(&gitea, &format!("{DEV}first_poll = \"deploy\"\n")));
+    shop.file("not-a-folder", "");
+    let config = shop.path("tagship.toml");
+    let state = shop.path("not-a-folder/state.db");
+    let run =
+        shop.run_bare(&["--config", config.to_str().unwrap(), "--state", state.to_str().unwrap(), "poll"]);
+    run.code(2).stdout("").stderr_has("not-a-folder");
+    assert_eq!(shop.delivered(), [""; 0]);
+    assert_eq!(gitea.take_requests(), [""; 0]);
+}
+
+#[test]
+fn state_none_keeps_nothing() {
+    let gitea = gitea(Build::GiteaNew);
+    let stage = format!("{PROD}first_poll = \"deploy\"\n");
+    let shop = Shop::with(&format!("[settings]\nstate = \"none\"\n{}", on_gitea(&gitea, &stage)));
+    let config = shop.path("tagship.toml");
+    for _ in 0..2 {
+        let run = shop.run_bare(&["--config", config.to_str().unwrap(), "poll"]);
+        run.code(0).line("shop/prod", &["deployed", "v1.10.0"]);
+    }
+    assert_eq!(shop.delivered(), ["shop/prod v1.10.0"; 2]);
+    assert!(!shop.contents().iter().any(|(file, _)| file.extension().is_some_and(|end| end == "db")));
+}
+
+#[test]
+fn state_none_without_first_poll_deploy_would_never_deploy() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = Shop::with(&format!("[settings]\nstate = \"none\"\n{}", on_gitea(&gitea, PROD)));
+    let config = shop.path("tagship.toml");
+    shop.run_bare(&["--config", config.to_str().unwrap(), "check"]).code(2).stderr_has("first_poll");
+}
+
+#[test]
+fn the_folder_of_the_locks_is_for_its_owner_only() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, DEV);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    shop.run(&["poll"]).code(0);
+    let folder = shop.path("state.db.locks");
+    assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+    for lock in fs::read_dir(folder).unwrap() {
+        assert_eq!(lock.unwrap().metadata().unwrap().len(), 0, "locks are empty files");
+    }
+}
+
+#[test]
+fn a_target_that_left_the_configuration_is_named_once() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, &format!("{DEV}{PROD}"));
+    shop.config(&on_gitea(&gitea, DEV));
+    shop.run(&["poll"]).code(0).stdout("").stderr_has("shop/prod");
+    shop.run(&["poll"]).code(0).silent();
+}
+
+/// 200 rounds of two polls at once belong to a later part; a few show the way.
+#[test]
+fn overlapping_polls_deploy_each_tag_once() {
+    let gitea: Gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, DEV);
+    let mut expected = Vec::new();
+    for number in 43..53 {
+        gitea.push("acme/shop", &format!("dev-{number}"), &format!("2026-11-20T11:00:{number}Z"));
+        expected.push(format!("shop/dev dev-{number}"));
+        let (one, other) = (shop.start(&["poll"]), shop.start(&["poll"]));
+        one.end().code(0);
+        other.end().code(0);
+    }
+    assert_eq!(shop.delivered(), expected);
+}

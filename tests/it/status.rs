@@ -1,0 +1,69 @@
+//! `status`: what the state knows, without asking anyone.
+
+use serde_json::Value;
+
+use crate::first_poll::gitea;
+use crate::harness::{DEV, PROD, Shop, on_gitea};
+use crate::new_tag::baselined;
+use crate::registry::Build;
+
+#[test]
+fn status_asks_nobody_and_writes_nothing() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, &format!("{DEV}{PROD}"));
+    let before = shop.contents();
+    let run = shop.run(&["status"]);
+    run.code(0).line("shop/dev", &["dev-42"]).line("shop/prod", &["v1.10.0"]);
+    let run = shop.run(&["status", "*/prod", "--format", "json"]);
+    assert_eq!(run.code(0).targets(), ["shop/prod"]);
+    assert!(shop.contents() == before);
+    assert_eq!(gitea.take_requests(), [""; 0]);
+}
+
+#[test]
+fn status_before_the_first_poll_knows_nothing_and_makes_no_state_file() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = Shop::with(&on_gitea(&gitea, DEV));
+    let dev = shop.status("shop/dev");
+    assert_eq!((&dev["latest_tag"], &dev["deployed_tag"]), (&Value::Null, &Value::Null));
+    assert!(!shop.exists("state.db"));
+}
+
+#[test]
+fn a_failed_deployment_stays_visible_until_it_succeeds() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, DEV);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    shop.file("fail", "");
+    shop.run(&["poll"]).code(1);
+
+    let dev = shop.status("shop/dev");
+    assert_eq!(dev["latest_tag"], "dev-43");
+    assert_eq!(dev["deployment"]["tag"], "dev-43");
+    assert_eq!(dev["deployment"]["id"], shop.deliveries()[0].id.as_str());
+    assert_eq!(dev["deployment"]["attempts"], 1);
+    shop.run(&["status", "--exit-code"]).code(1).line("shop/dev", &["dev-43"]);
+
+    shop.remove("fail");
+    shop.run(&["poll"]).code(0);
+    let dev = shop.status("shop/dev");
+    assert_eq!(dev["deployment"], Value::Null);
+    assert_eq!(dev["deployed_tag"], "dev-43");
+    shop.run(&["status", "--exit-code"]).code(0);
+}
+
+#[test]
+fn a_failed_check_stays_visible_until_one_succeeds() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, PROD);
+    gitea.intercept_all("", gitea.recorded("more/31-tags-list-server-error"));
+    shop.run(&["poll"]).code(1);
+    let prod = shop.status("shop/prod");
+    assert_eq!(prod["status"], "unknown");
+    assert_eq!(prod["error"]["code"], "unavailable");
+    assert_eq!(prod["latest_tag"], "v1.10.0");
+    shop.run(&["status", "--exit-code"]).code(1).shows("unavailable");
+    gitea.recover();
+    shop.run(&["poll"]).code(0);
+    assert_eq!(shop.status("shop/prod")["error"], Value::Null);
+}
