@@ -5,6 +5,7 @@ mod gate;
 mod hand;
 mod mark;
 mod rule;
+pub(crate) mod sighting;
 mod state;
 mod status;
 mod telling;

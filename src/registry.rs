@@ -17,6 +17,9 @@ pub(crate) trait Registry: Send + Sync {
     /// The digest the tag points at now, or None when the tag is not there.
     fn digest(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>, RegistryError>;
 
+    /// Whether it tells when tags were pushed. Where not, order `newest` goes by when tagship first saw them.
+    fn has_push_times(&self) -> bool;
+
     /// When the tag was pushed, or None where the registry does not tell.
     fn pushed_at(&self, _repository: &Repository, _tag: &Tag) -> Result<Option<Timestamp>, RegistryError> {
         Ok(None)

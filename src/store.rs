@@ -23,6 +23,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) use lock::Lock;
 pub(crate) use write::{Attempt, AttemptEnd, Write};
 
+use crate::plan::sighting::Sightings;
 use crate::plan::{DeploymentState, OpenDeployments, PollState, StageRun};
 use crate::reference::Tag;
 use crate::target::TargetId;
@@ -147,6 +148,16 @@ impl Store {
     pub(crate) fn runs(&self, target: &TargetId) -> Result<Vec<StageRun>, StoreError> {
         let connection = self.connection();
         self.within(|| row::runs(&connection, target))
+    }
+
+    /// The names that a target's registry had, and when each was first seen: kept for order `newest`
+    /// where the registry has no push times.
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn sightings(&self, target: &TargetId) -> Result<Sightings, StoreError> {
+        let connection = self.connection();
+        self.within(|| row::sightings(&connection, target))
     }
 
     /// Every tag that a target was given, and when last.

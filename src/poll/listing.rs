@@ -7,6 +7,7 @@ use std::sync::mpsc::Sender;
 use std::thread::Scope;
 
 use super::{Context, Message};
+use crate::plan::sighting::{self, Sighted};
 use crate::plan::{self, Answer, Facts, Failure, Question};
 use crate::policy::{Candidate, Order, Selection};
 use crate::reference::{ListedTag, Listing, Repository, Tag};
@@ -25,6 +26,8 @@ pub(super) struct Listed {
 pub(super) struct Selected {
     pub(super) selection: Selection,
     pub(super) facts: Facts,
+    /// Tags that were never seen before, where the registry has no push times.
+    pub(super) sighted: Vec<ListedTag>,
     /// Whether it means a deployment, on the state as this run found it.
     pub(super) deploys: bool,
     /// Names in the listing that are no valid tags.
@@ -96,6 +99,15 @@ fn list(context: &Context<'_>, registry: &Name, job: &Job<'_>) -> Result<Vec<Lis
     let (newest, others): (Vec<usize>, Vec<usize>) =
         job.targets.iter().partition(|index| context.targets[**index].policy.order() == Order::Newest);
     let mut listed = Vec::with_capacity(job.targets.len());
+    if !registry.has_push_times() {
+        let listing = registry.list_tags(job.repository);
+        listed.extend(select_each(context, registry, &others, &listing)?);
+        for index in newest {
+            let result = sight(context, registry, context.targets[index], &listing)?;
+            listed.push(Listed { index, result });
+        }
+        return Ok(listed);
+    }
     if !others.is_empty() {
         let listing = registry.list_tags(job.repository);
         listed.extend(select_each(context, registry, &others, &listing)?);
@@ -107,6 +119,31 @@ fn list(context: &Context<'_>, registry: &Name, job: &Job<'_>) -> Result<Vec<Lis
         listed.extend(select_each(context, registry, &newest, &listing)?);
     }
     Ok(listed)
+}
+
+/// Selects by when tags were first seen.
+fn sight(
+    context: &Context<'_>,
+    registry: &dyn Registry,
+    target: &Target,
+    listing: &Result<Listing, RegistryError>,
+) -> Result<Result<Selected, Failure>, StoreError> {
+    let listing = match listing {
+        Ok(listing) => listing,
+        Err(error) => return Ok(Err(context.failure(error))),
+    };
+    let known = context.run.store.sightings(&target.id)?;
+    let created =
+        |tag: &Tag| registry.created(&target.image.repository, tag).map_err(|error| context.failure(&error));
+    let is_candidate = |listed: &ListedTag| target.policy.candidate(listed).is_some();
+    let sighted = sighting::sight(listing, &known, jiff::Timestamp::now(), is_candidate, created);
+    match sighted {
+        Ok(Sighted { listing, new }) => {
+            let selected = select(context, registry, target, &listing)?;
+            Ok(Ok(Selected { sighted: new, ..selected }))
+        }
+        Err(failure) => Ok(Err(failure)),
+    }
 }
 
 /// A high-water tag that `mark` set by its name alone: its push time is to be found.
@@ -191,7 +228,7 @@ fn select(
             }
         }
     };
-    Ok(Selected { selection, facts, deploys, dropped: listing.dropped })
+    Ok(Selected { selection, facts, sighted: Vec::new(), deploys, dropped: listing.dropped })
 }
 
 /// The newest tag that a target's policy allows, or None.

@@ -100,6 +100,11 @@ fn record_one<'a>(
     let news = plan::tell(&mut decision, before.as_ref(), context.run.audience, now);
     let deployment = apply(write, target, &decision, before.as_ref(), &open, now)?;
     write.save_state(&target.id, &decision.state)?;
+    if decision.failure.is_none()
+        && let Ok(selected) = &listed.result
+    {
+        write.add_sightings(&target.id, &selected.sighted)?;
+    }
     let pending_is_open = open.pending.is_some() && decision.drop_pending.is_none();
     let is_to_deliver = deployment.is_some() || pending_is_open || open.running.is_some();
     let dropped = listed.result.as_ref().map_or(0, |selected| selected.dropped);

@@ -78,6 +78,14 @@ const MIGRATIONS: &[&str] = &[
         error TEXT,
         output TEXT,
         PRIMARY KEY (deployment_id, number)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE sighting (
+        project TEXT NOT NULL,
+        stage TEXT NOT NULL,
+        tag TEXT NOT NULL,
+        first_seen TEXT NOT NULL,
+        PRIMARY KEY (project, stage, tag)
     ) STRICT, WITHOUT ROWID;",
 ];
 

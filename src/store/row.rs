@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use crate::plan::sighting::Sightings;
 use crate::plan::{Deployed, Deployment, Failing, Failure, Hold, PollState, StageRun, Told};
 use crate::reference::{Digest, ListedTag, Repository, Tag};
 use crate::target::{Name, TargetId};
@@ -76,6 +77,16 @@ pub(super) fn runs(connection: &Connection, target: &TargetId) -> rusqlite::Resu
         runs.push(StageRun { tag, digest, from, until: None, left_by_going_back: false });
     }
     Ok(runs)
+}
+
+/// The names that a target's registry had, and when each was first seen.
+pub(super) fn sightings(connection: &Connection, target: &TargetId) -> rusqlite::Result<Sightings> {
+    let query = "SELECT tag, first_seen FROM sighting WHERE project = ?1 AND stage = ?2";
+    let mut statement = connection.prepare_cached(query)?;
+    let rows = statement.query_map([target.project.as_str(), target.stage.as_str()], |row| {
+        Ok((parsed(row, "tag", Tag::new)?, parsed(row, "first_seen", Timestamp::from_str)?))
+    })?;
+    rows.collect()
 }
 
 /// Every tag that a target was given and when last, but those that were deleted before they were deployed.

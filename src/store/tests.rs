@@ -221,6 +221,16 @@ fn a_copy_does_not_write_to_the_file() {
 }
 
 #[test]
+fn what_was_seen_first_stays() {
+    let store = Store::nothing().unwrap();
+    let seen = |second| ListedTag { pushed_at: Some(moment(second)), ..ListedTag::named(tag("dev-1")) };
+    for second in [5, 9] {
+        store.write(|write| write.add_sightings(&target(), &[seen(second)])).unwrap();
+    }
+    assert_eq!(store.sightings(&target()).unwrap()[&tag("dev-1")], moment(5));
+}
+
+#[test]
 fn targets_that_left_are_named_once_and_again_after_they_were_back() {
     let store = Store::nothing().unwrap();
     store.write(|write| write.save_state(&target(), &full_state())).unwrap();

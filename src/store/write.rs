@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::row;
 use crate::plan::{Deployment, DeploymentState, ErrorCode, OpenDeployments, PollState};
-use crate::reference::Digest;
+use crate::reference::{Digest, ListedTag};
 use crate::target::TargetId;
 
 /// A transaction under way. Nothing of it is visible, or kept, until it is over.
@@ -75,6 +75,23 @@ impl<'a> Write<'a> {
             told.map(|told| told.status.as_str()),
             told.and_then(|told| told.tag.as_ref()).map(|tag| tag.as_str()),
         ])?;
+        Ok(())
+    }
+
+    /// Remembers when names were first seen. What another run saw first stays.
+    pub(crate) fn add_sightings(&self, id: &TargetId, sighted: &[ListedTag]) -> rusqlite::Result<()> {
+        let query =
+            "INSERT OR IGNORE INTO sighting (project, stage, tag, first_seen) VALUES (?1, ?2, ?3, ?4)";
+        let mut statement = self.0.prepare_cached(query)?;
+        for listed in sighted {
+            let first_seen = listed.pushed_at.map(|moment| moment.to_string());
+            statement.execute(params![
+                id.project.as_str(),
+                id.stage.as_str(),
+                listed.tag.as_str(),
+                first_seen
+            ])?;
+        }
         Ok(())
     }
 
