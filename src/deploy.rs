@@ -5,6 +5,17 @@
     reason = "deployments run processes and send requests, and measure their time"
 )]
 
+mod answer;
+mod command;
+mod exchange;
+#[cfg(test)]
+mod fixture;
+mod group;
+mod http;
+mod placeholder;
+mod transcript;
+mod vault;
+
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,6 +25,12 @@ use crate::plan::ErrorCode;
 use crate::reference::{Digest, Tag};
 use crate::secret::Secrets;
 use crate::target::Target;
+use crate::target::step::Step;
+use command::CommandDeployer;
+use http::HttpDeployer;
+use placeholder::Values;
+use transcript::Transcript;
+use vault::Vault;
 
 /// One attempt to bring one tag to one target: what placeholders and `TAGSHIP_*` variables say.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +70,9 @@ pub(crate) struct DeployError {
     pub(crate) final_answer: bool,
     /// False: nothing was started or sent (a program that is not there); no attempt is used up.
     pub(crate) started: bool,
+    /// tagship was told to stop meanwhile: what the target has now is not known, and the attempt
+    /// stays to be resumed.
+    pub(crate) interrupted: bool,
 }
 
 /// Whether tagship was told to stop, and by which signal.
@@ -91,6 +111,118 @@ pub(crate) fn deploy(
     stop: &Stop,
     on_output: &(dyn Fn(&str) + Sync),
 ) -> Outcome {
-    let _ = (handover, secrets, lock, stop, on_output);
-    Outcome { result: Ok(()), exit_status: None, http_status: None, output: String::new() }
+    carry_out(handover, secrets, lock, stop, Patience::DEFAULT, on_output)
+}
+
+/// Carries out one step of a deployment, made ready: placeholders rendered, secrets resolved.
+trait Deployer {
+    /// Writes down in `attempt` what is printed and answered.
+    ///
+    /// # Errors
+    /// The step failed, in any way; secrets are masked.
+    fn deploy(&self, attempt: &mut Attempt<'_>) -> Result<(), DeployError>;
+}
+
+/// What the steps of one attempt share.
+struct Attempt<'a> {
+    vault: &'a dyn Vault,
+    lock: &'a File,
+    stop: &'a Stop,
+    patience: Patience,
+    transcript: Transcript<'a>,
+    exit_status: Option<i32>,
+    http_status: Option<u16>,
+}
+
+/// How long to wait for what ought to end.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// From TERM to KILL, and for an answer after tagship was told to stop.
+    grace: Duration,
+    /// For the end of the output after a command has ended.
+    linger: Duration,
+}
+
+impl Patience {
+    const DEFAULT: Patience = Patience { grace: Duration::from_secs(10), linger: Duration::from_millis(500) };
+}
+
+fn carry_out(
+    handover: &Handover<'_>,
+    vault: &dyn Vault,
+    lock: &File,
+    stop: &Stop,
+    patience: Patience,
+    on_output: &(dyn Fn(&str) + Sync),
+) -> Outcome {
+    let mut attempt = Attempt {
+        vault,
+        lock,
+        stop,
+        patience,
+        transcript: Transcript::new(vault, on_output),
+        exit_status: None,
+        http_status: None,
+    };
+    let result = carry_out_steps(&Values { handover, vault }, &mut attempt);
+    Outcome {
+        result,
+        exit_status: attempt.exit_status,
+        http_status: attempt.http_status,
+        output: attempt.transcript.finish(),
+    }
+}
+
+fn carry_out_steps(values: &Values<'_>, attempt: &mut Attempt<'_>) -> Result<(), DeployError> {
+    // All before the first: a secret that is missing in the last step must not leave half a deployment.
+    let steps: Vec<Box<dyn Deployer>> = values
+        .handover
+        .target
+        .deploy
+        .iter()
+        .map(|step| {
+            Ok(match step {
+                Step::Command(step) => Box::new(CommandDeployer::new(step, values)?) as Box<dyn Deployer>,
+                Step::Http(step) => Box::new(HttpDeployer::new(step, values)?),
+            })
+        })
+        .collect::<Result<_, DeployError>>()?;
+    for (index, step) in steps.iter().enumerate() {
+        let result = match attempt.stop.signal() {
+            Some(signal) => Err(DeployError::not_begun(signal)),
+            None => step.deploy(attempt),
+        };
+        result.map_err(|error| DeployError { started: error.started || index > 0, ..error })?;
+    }
+    Ok(())
+}
+
+impl DeployError {
+    /// Nothing was started or sent.
+    fn before_start(code: ErrorCode, message: String) -> DeployError {
+        DeployError { started: false, ..DeployError::failed(code, message) }
+    }
+
+    /// Something was started or sent, and trying again may help.
+    fn failed(code: ErrorCode, message: String) -> DeployError {
+        DeployError {
+            code,
+            message,
+            retry_after: None,
+            final_answer: false,
+            started: true,
+            interrupted: false,
+        }
+    }
+
+    fn not_begun(signal: u8) -> DeployError {
+        let message =
+            format!("not started: tagship was told to stop by {}", command::signal_name(signal.into()));
+        DeployError { interrupted: true, ..DeployError::before_start(ErrorCode::Command, message) }
+    }
+
+    fn masked(mut self, vault: &dyn Vault) -> DeployError {
+        self.message = vault.mask(&self.message);
+        self
+    }
 }

@@ -1,0 +1,114 @@
+//! What an answer means: success, or why not, and when to try again.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
+use serde_json::Value;
+use ureq::http::{HeaderMap, StatusCode, header};
+use url::Url;
+
+use super::exchange::Answer;
+use super::transcript::{excerpt, readable};
+use crate::target::step::Success;
+
+/// A longer `Retry-After` is taken as this.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(24);
+/// How much of the body a message shows.
+const EXCERPT: usize = 200;
+
+/// Why the answer is no success, to stand behind `POST https://host/path: `; None for success.
+/// Not masked.
+pub(super) fn failure(answer: &Answer, success: &Success, url: &Url) -> Option<String> {
+    let status = shown_status(answer.status);
+    let expected = if success.status.is_empty() {
+        answer.status.is_success()
+    } else {
+        success.status.contains(&answer.status.as_u16())
+    };
+    if !expected {
+        return Some(match redirect(answer, url) {
+            Some(origin) => {
+                format!("{status}: redirects to {origin}; write that URL instead if you trust it")
+            }
+            None => with_excerpt(status, answer),
+        });
+    }
+    let fault = pointer_fault(answer, success).or_else(|| {
+        let pattern = success.matches.as_ref()?;
+        let found = pattern.is_match(&String::from_utf8_lossy(&answer.body));
+        (!found).then(|| format!("nothing in the answer matches {pattern}"))
+    })?;
+    Some(with_excerpt(format!("{status}, but {fault}"), answer))
+}
+
+/// `500 Internal Server Error`
+pub(super) fn shown_status(status: StatusCode) -> String {
+    match status.canonical_reason() {
+        Some(reason) => format!("{} {reason}", status.as_u16()),
+        None => status.as_u16().to_string(),
+    }
+}
+
+/// Whether trying again cannot help (guarantees: Delivering, 6).
+pub(super) fn is_final(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 400 | 401 | 403 | 405 | 410 | 413 | 422)
+}
+
+/// `Retry-After`, in seconds or as a date, at most a day.
+pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let seconds = text.parse().unwrap_or(u64::MAX);
+        return Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER));
+    }
+    let date = |text: &str| DateTimeParser::new().parse_timestamp(text).ok();
+    // By the server's own clock, where it says what time it is.
+    let from = headers.get(header::DATE).and_then(|value| date(value.to_str().ok()?)).unwrap_or(now);
+    let wait = date(text)?.duration_since(from);
+    Some(Duration::try_from(wait).unwrap_or_default().min(LONGEST_RETRY_AFTER))
+}
+
+/// Where a redirect goes: no more than the origin, for its path and query may hold anything.
+fn redirect(answer: &Answer, url: &Url) -> Option<String> {
+    if !answer.status.is_redirection() {
+        return None;
+    }
+    let location = answer.headers.get(header::LOCATION)?.to_str().ok()?;
+    let target = url.join(location).ok()?;
+    Some(if target.origin() == url.origin() {
+        format!("another path of {}", url.origin().ascii_serialization())
+    } else {
+        target.origin().ascii_serialization()
+    })
+}
+
+fn pointer_fault(answer: &Answer, success: &Success) -> Option<String> {
+    let pointer = success.pointer.as_ref()?;
+    if answer.cut {
+        return Some(format!("it is too long to look for {pointer} in it (more than 1 MiB)"));
+    }
+    let Ok(body) = serde_json::from_slice::<Value>(&answer.body) else {
+        return Some(format!("it is not JSON, so {pointer} cannot be looked for"));
+    };
+    match (body.pointer(pointer), &success.equals) {
+        (None, _) => Some(format!("{pointer} is not there")),
+        (Some(found), Some(wanted)) if equal(found, wanted) => None,
+        (Some(found), Some(wanted)) => {
+            Some(format!("{pointer} is {}, not {wanted}", excerpt(&found.to_string(), EXCERPT)))
+        }
+        (Some(Value::Null), None) => Some(format!("{pointer} is null")),
+        (Some(_), None) => None,
+    }
+}
+
+/// `100` and `100.0` are the same number.
+fn equal(found: &Value, wanted: &Value) -> bool {
+    found == wanted
+        || matches!((found.as_f64(), wanted.as_f64()), (Some(a), Some(b)) if a.total_cmp(&b).is_eq())
+}
+
+fn with_excerpt(message: String, answer: &Answer) -> String {
+    let body = excerpt(&readable(&answer.body[..answer.body.len().min(8 * EXCERPT)]), EXCERPT);
+    if body.is_empty() { message } else { format!("{message}: {body}") }
+}

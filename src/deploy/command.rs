@@ -1,0 +1,172 @@
+//! A step that runs a program.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use super::group::{Ending, Group};
+use super::placeholder::Values;
+use super::transcript::excerpt;
+use super::{Attempt, DeployError, Deployer};
+use crate::plan::ErrorCode;
+use crate::target::step::CommandStep;
+
+/// A command step with its placeholders rendered.
+pub(super) struct CommandDeployer {
+    /// As the configuration writes it.
+    program: String,
+    arguments: Vec<String>,
+    env: Vec<(String, String)>,
+    env_removed: Vec<String>,
+    dir: PathBuf,
+    timeout: Duration,
+}
+
+impl CommandDeployer {
+    pub(super) fn new(step: &CommandStep, values: &Values<'_>) -> Result<CommandDeployer, DeployError> {
+        let mut argv = step.argv.iter().map(|argument| values.plain(argument));
+        let program = argv.next().transpose()?.unwrap_or_default();
+        let arguments = argv.collect::<Result<_, _>>()?;
+        let mut env: Vec<_> = values.environment().collect();
+        for (name, value) in &step.env {
+            env.push((name.clone(), values.plain(value)?));
+        }
+        let env_removed = values.vault.environment_names();
+        Ok(CommandDeployer {
+            program,
+            arguments,
+            env,
+            env_removed,
+            dir: step.dir.clone(),
+            timeout: step.timeout,
+        })
+    }
+
+    fn spawn(&self, lock: &File) -> io::Result<Group> {
+        let (output, writer) = io::pipe()?;
+        let mut command = Command::new(located(&self.program, &self.dir));
+        command.args(&self.arguments).current_dir(&self.dir).process_group(0);
+        for name in &self.env_removed {
+            command.env_remove(name);
+        }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.stdin(lock.try_clone()?).stdout(writer.try_clone()?).stderr(writer);
+        let leader = command.spawn()?;
+        // `command` holds the pipe's write end and the lock; both must end with the child's.
+        drop(command);
+        Ok(Group { leader, output })
+    }
+
+    /// Which path cannot be run, and what to check.
+    fn explain(&self, error: &io::Error) -> String {
+        let program = &self.program;
+        if !self.dir.is_dir() {
+            return format!("{program} cannot be run in {}: no such folder", self.dir.display());
+        }
+        if program.contains('/') {
+            let path = located(program, &self.dir);
+            let path = path.display();
+            return match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+                Some(rustix::io::Errno::NOENT) if located(program, &self.dir).exists() => {
+                    format!(
+                        "{program} cannot be run: the interpreter that the first line of {path} names does not exist"
+                    )
+                }
+                Some(rustix::io::Errno::NOENT) => {
+                    format!("{program} cannot be run: {path} does not exist")
+                }
+                Some(rustix::io::Errno::ACCESS) => {
+                    format!("{program} cannot be run: {path} is not executable by this user (chmod +x?)")
+                }
+                Some(rustix::io::Errno::NOEXEC) => {
+                    format!("{program} cannot be run: {path} has no #! line, or is for another machine")
+                }
+                _ => format!("{program} cannot be run: {path}: {error}"),
+            };
+        }
+        if error.kind() == io::ErrorKind::NotFound {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            return format!(
+                "{program} cannot be run: it is in no folder of PATH ({}); \
+                 cron's is often /usr/bin:/bin, so write the whole path",
+                path.display()
+            );
+        }
+        format!("{program} cannot be run: {error}")
+    }
+
+    fn judge(&self, status: ExitStatus, last_line: &str) -> Result<(), DeployError> {
+        let program = &self.program;
+        let mut message = match (status.code(), status.signal()) {
+            (Some(0), _) => return Ok(()),
+            (Some(code), _) => format!("{program} exited with status {code}"),
+            (None, Some(signal)) => format!("{program} was killed by {}", signal_name(signal)),
+            (None, None) => format!("{program} ended in an unknown way ({status})"),
+        };
+        if !last_line.is_empty() {
+            message.push_str(": ");
+            message.push_str(&excerpt(last_line, 300));
+        }
+        Err(DeployError::failed(ErrorCode::Command, message))
+    }
+}
+
+impl Deployer for CommandDeployer {
+    fn deploy(&self, attempt: &mut Attempt<'_>) -> Result<(), DeployError> {
+        let group = self.spawn(attempt.lock).map_err(|error| {
+            DeployError::before_start(ErrorCode::Command, attempt.vault.mask(&self.explain(&error)))
+        })?;
+        let number = group.leader.id();
+        let transcript = &mut attempt.transcript;
+        let ending = group.wait(self.timeout, attempt.patience, attempt.stop, |bytes| transcript.push(bytes));
+        let program = &self.program;
+        let result = match ending {
+            Ok(Ending::ByItself(status)) => {
+                attempt.exit_status = status.code();
+                self.judge(status, &transcript.last_line())
+            }
+            Ok(Ending::TimedOut) => Err(DeployError::failed(
+                ErrorCode::Timeout,
+                format!("{program} was stopped after {}", shown_duration(self.timeout)),
+            )),
+            Ok(Ending::Interrupted(signal)) => Err(DeployError {
+                interrupted: true,
+                ..DeployError::failed(
+                    ErrorCode::Command,
+                    format!("{program} was stopped: tagship was told to by {}", signal_name(signal.into())),
+                )
+            }),
+            Err(error) => Err(DeployError::failed(
+                ErrorCode::Command,
+                format!("the exit status of {program} (process {number}) cannot be had: {error}"),
+            )),
+        };
+        transcript.end_step();
+        result.map_err(|error| error.masked(attempt.vault))
+    }
+}
+
+/// A program written with a slash is looked for in `dir`; the others in PATH, by the system.
+fn located(program: &str, dir: &Path) -> PathBuf {
+    if program.contains('/') { dir.join(program) } else { PathBuf::from(program) }
+}
+
+/// `SIGTERM`, or `signal 42`.
+pub(super) fn signal_name(number: i32) -> String {
+    signal_hook::low_level::signal_name(number)
+        .map_or_else(|| format!("signal {number}"), |name| format!("signal {number} ({name})"))
+}
+
+/// As the configuration writes it: `5m`, `1h 30m`.
+pub(super) fn shown_duration(duration: Duration) -> String {
+    SignedDuration::try_from(duration)
+        .map_or_else(|_| format!("{duration:?}"), |duration| format!("{duration:#}"))
+}
+
+#[cfg(test)]
+mod tests;

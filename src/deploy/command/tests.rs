@@ -1,0 +1,298 @@
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::time::Instant;
+
+use super::super::fixture::{ID, KnownSecrets, Rig, template};
+use super::super::transcript::KEPT;
+use super::super::{Outcome, Patience};
+use super::*;
+use crate::target::step::Step;
+
+/// Longer than any test takes: what waits for it hangs.
+const NEVER: Duration = Duration::from_secs(60);
+
+/// Runs a script with /bin/sh. (Executing a file that was just written races with the forks of other tests.)
+fn script(text: &str) -> CommandStep {
+    CommandStep {
+        argv: ["/bin/sh".to_owned(), "-c".to_owned(), text.to_owned()].map(|word| template(&word)).into(),
+        env: Vec::new(),
+        dir: "/".into(),
+        timeout: NEVER,
+    }
+}
+
+fn command(argv: &[&str], dir: &Path) -> CommandStep {
+    let argv = argv.iter().map(|word| template(word)).collect();
+    CommandStep { argv, env: Vec::new(), dir: dir.into(), timeout: NEVER }
+}
+
+fn run(step: CommandStep) -> Outcome {
+    Rig::new().deploy(vec![Step::Command(step)]).0
+}
+
+fn error(outcome: &Outcome) -> &DeployError {
+    outcome.result.as_ref().unwrap_err()
+}
+
+/// Whether any process has this in its environment or arguments; for descendants that must be gone.
+fn is_alive(pid: &str) -> bool {
+    match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        // A zombie that nobody has reaped yet is dead.
+        Ok(stat) => !stat.rsplit(')').next().unwrap().trim_start().starts_with('Z'),
+        Err(_) => false,
+    }
+}
+
+fn wait_until(mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < NEVER / 2, "waited in vain");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn no_shell_sees_the_arguments() {
+    let outcome = run(command(&["printf", "[%s]\n", "$HOME *", "{tag};{var.app}", ""], Path::new("/")));
+    assert_eq!(outcome.output, "[$HOME *]\n[v2;a b]\n[]\n");
+    assert_eq!((outcome.result.is_ok(), outcome.exit_status), (true, Some(0)));
+}
+
+#[test]
+fn the_environment_is_inherited_without_secrets_and_with_ours() {
+    let mut rig = Rig::new();
+    rig.vault = KnownSecrets::new(&[("key", "s3cret")]);
+    let inherited: Vec<_> = std::env::vars().filter(|(name, _)| !name.contains("CARGO_MANIFEST")).collect();
+    let hidden = "CARGO_MANIFEST_DIR";
+    assert!(std::env::var_os(hidden).is_some(), "the test needs an inherited variable");
+    rig.vault.environment = vec![hidden.to_owned(), "NOT_SET".to_owned()];
+    let mut step = command(&["/usr/bin/env", "-0"], Path::new("/"));
+    step.env = vec![("KEY".to_owned(), template("{secret.key}")), ("TAG".to_owned(), template("x-{tag}"))];
+    let (outcome, _) = rig.deploy(vec![Step::Command(step)]);
+    let names: Vec<&str> =
+        outcome.output.split('\0').filter_map(|pair| Some(pair.split_once('=')?.0)).collect();
+    assert!(!names.contains(&hidden));
+    for (name, _) in inherited {
+        assert!(names.contains(&&*name), "{name} is inherited");
+    }
+    for pair in [
+        "KEY=***",
+        "TAG=x-v2",
+        "TAGSHIP_PROJECT=shop",
+        "TAGSHIP_PREVIOUS_TAG=v1",
+        "TAGSHIP_DIGEST=",
+        "TAGSHIP_ATTEMPT=3",
+        &format!("TAGSHIP_DEPLOYMENT_ID={ID}"),
+    ] {
+        assert!(outcome.output.split('\0').any(|one| one.trim_end() == pair), "{pair}");
+    }
+    assert_eq!(names.iter().filter(|name| name.starts_with("TAGSHIP_")).count(), 12);
+}
+
+#[test]
+fn a_variable_that_holds_a_secret_can_be_given_on_purpose() {
+    let mut rig = Rig::new();
+    rig.vault.environment = vec!["CARGO_MANIFEST_DIR".to_owned()];
+    let mut step = script("echo $CARGO_MANIFEST_DIR");
+    step.env = vec![("CARGO_MANIFEST_DIR".to_owned(), template("given"))];
+    assert_eq!(rig.deploy(vec![Step::Command(step)]).0.output, "given\n");
+}
+
+#[test]
+fn the_lock_lives_as_long_as_the_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lock");
+    let mut rig = Rig::new();
+    rig.lock = File::create(&path).unwrap();
+    rig.lock.lock().unwrap();
+    // A shell gives its background jobs /dev/null: the descendant keeps the lock by another descriptor.
+    let text = "cat; exec 3<&0; (while [ ! -e go ]; do sleep 0.01; done) >/dev/null 2>&1 &";
+    let mut step = script(text);
+    step.dir = folder.path().into();
+    let (outcome, _) = rig.deploy(vec![Step::Command(step)]);
+    outcome.result.unwrap();
+    // As if tagship were killed: its own descriptor is closed, not unlocked.
+    drop(rig);
+    let other = File::open(&path).unwrap();
+    assert!(other.try_lock().is_err());
+    fs::write(folder.path().join("go"), "").unwrap();
+    wait_until(|| other.try_lock().is_ok());
+}
+
+#[test]
+fn a_relative_program_is_looked_for_in_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    symlink("/bin/sh", folder.path().join("deploy")).unwrap();
+    let outcome = run(command(&["./deploy", "-c", "pwd -P; exit 3"], folder.path()));
+    let real = folder.path().canonicalize().unwrap();
+    assert_eq!(outcome.output.trim_end(), real.to_str().unwrap());
+    assert_eq!(error(&outcome).message, format!("./deploy exited with status 3: {}", real.display()));
+    assert_eq!(outcome.exit_status, Some(3));
+    assert_eq!((error(&outcome).code, error(&outcome).started), (ErrorCode::Command, true));
+}
+
+#[test]
+fn what_cannot_be_started_says_what_to_check() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("plain"), "x").unwrap();
+    let gone = folder.path().join("gone");
+    for (argv, dir, says) in [
+        ("no-such-program", folder.path(), "PATH ("),
+        ("./gone", folder.path(), "gone does not exist"),
+        ("./plain", folder.path(), "plain is not executable"),
+        ("/bin/sh", &gone, "no such folder"),
+        ("sh", &gone, "no such folder"),
+    ] {
+        let outcome = run(command(&[argv], dir));
+        let error = error(&outcome);
+        assert!(error.message.starts_with(argv) && error.message.contains(says), "{error}");
+        assert_eq!((error.code, error.started, error.final_answer), (ErrorCode::Command, false, false));
+        assert_eq!(outcome.exit_status, None);
+    }
+}
+
+#[test]
+fn a_missing_program_in_a_later_step_is_an_attempt() {
+    let gone = command(&["no-such-program"], Path::new("/"));
+    let (outcome, _) = Rig::new().deploy(vec![Step::Command(script("exit 0")), Step::Command(gone)]);
+    assert!(error(&outcome).started);
+}
+
+#[test]
+fn the_first_step_that_fails_ends_it() {
+    let steps = ["echo one", "printf two; exit 4", "echo three"];
+    let (outcome, lines) = Rig::new().deploy(steps.map(|text| Step::Command(script(text))).into());
+    assert_eq!(lines, ["one", "two"]);
+    assert_eq!(outcome.output, "one\ntwo\n");
+    assert_eq!(error(&outcome).message, "/bin/sh exited with status 4: two");
+}
+
+#[test]
+fn a_missing_secret_in_a_later_step_starts_nothing() {
+    let mut later = script("exit 0");
+    later.env = vec![("KEY".to_owned(), template("{secret.gone}"))];
+    let (outcome, lines) = Rig::new().deploy(vec![Step::Command(script("echo one")), Step::Command(later)]);
+    assert_eq!((error(&outcome).code, error(&outcome).started), (ErrorCode::Secret, false));
+    assert!(lines.is_empty());
+}
+
+#[test]
+fn a_command_that_was_killed_says_by_what() {
+    let outcome = run(script("echo gone; kill -9 $$"));
+    assert_eq!(error(&outcome).message, "/bin/sh was killed by signal 9 (SIGKILL): gone");
+    assert_eq!(outcome.exit_status, None);
+}
+
+#[test]
+fn both_outputs_are_one_and_secrets_are_masked() {
+    let mut rig = Rig::new();
+    rig.vault = KnownSecrets::new(&[("key", "s3cret")]);
+    let (outcome, lines) = rig.deploy(vec![Step::Command(script("echo a; echo s3cret >&2; echo b; exit 1"))]);
+    assert_eq!(lines, ["a", "***", "b"]);
+    assert_eq!(outcome.output, "a\n***\nb\n");
+}
+
+#[test]
+fn a_lot_of_output_is_bounded() {
+    let outcome = run(script("head -c 50000000 /dev/zero; echo; printf 'gr\\374n'"));
+    assert_eq!(outcome.output.len(), KEPT);
+    assert!(outcome.output.ends_with("\0\ngr\\xfcn\n"));
+}
+
+#[test]
+fn the_timeout_ends_the_command() {
+    let mut step = script("echo begun; sleep 60");
+    step.timeout = Duration::from_millis(200);
+    let outcome = run(step);
+    assert_eq!(error(&outcome).message, "/bin/sh was stopped after 200ms");
+    assert_eq!((error(&outcome).code, error(&outcome).started), (ErrorCode::Timeout, true));
+    assert_eq!((outcome.exit_status, outcome.output.as_str()), (None, "begun\n"));
+}
+
+#[test]
+fn a_command_that_ends_well_after_its_timeout_failed_all_the_same() {
+    let mut step = script("trap 'exit 0' TERM; echo begun; while :; do sleep 0.01; done");
+    step.timeout = Duration::from_millis(200);
+    assert_eq!(error(&run(step)).code, ErrorCode::Timeout);
+}
+
+#[test]
+fn a_command_that_ignores_term_is_killed_with_its_descendants_while_output_pours() {
+    let mut rig = Rig::new();
+    rig.patience.grace = Duration::from_millis(200);
+    let text = "trap '' TERM; (while :; do echo yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy; done) & \
+                echo pid $!; while :; do sleep 1; done";
+    let mut step = script(text);
+    step.timeout = Duration::from_millis(200);
+    let start = Instant::now();
+    let (outcome, lines) = rig.deploy(vec![Step::Command(step)]);
+    assert!(start.elapsed() < NEVER / 4);
+    assert_eq!(error(&outcome).code, ErrorCode::Timeout);
+    assert!(outcome.output.len() <= KEPT);
+    let pid = lines.iter().find_map(|line| line.strip_prefix("pid ")).unwrap();
+    wait_until(|| !is_alive(pid));
+}
+
+#[test]
+fn a_descendant_that_survives_its_parent_at_the_timeout_is_killed() {
+    let mut step = script("(trap '' TERM; while :; do sleep 1; done) & echo pid $!; exec sleep 60");
+    step.timeout = Duration::from_millis(200);
+    let (outcome, lines) = Rig::new().deploy(vec![Step::Command(step)]);
+    assert_eq!(error(&outcome).code, ErrorCode::Timeout);
+    let pid = lines.iter().find_map(|line| line.strip_prefix("pid ")).unwrap();
+    wait_until(|| !is_alive(pid));
+}
+
+#[test]
+fn a_daemon_left_behind_is_left_alone_and_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut step = script("(while [ ! -e go ]; do sleep 0.01; done; touch done) & echo pid $!");
+    step.dir = folder.path().into();
+    let start = Instant::now();
+    let (outcome, _) = Rig::new().deploy(vec![Step::Command(step)]);
+    outcome.result.unwrap();
+    assert!(start.elapsed() < NEVER / 4);
+    fs::write(folder.path().join("go"), "").unwrap();
+    wait_until(|| folder.path().join("done").exists());
+}
+
+#[test]
+fn a_stop_ends_the_command_and_leaves_the_attempt_open() {
+    let rig = Rig::new();
+    let folder = tempfile::tempdir().unwrap();
+    let mut step = script("trap 'echo told; exit 0' TERM; touch begun; while :; do sleep 0.01; done");
+    step.dir = folder.path().into();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            wait_until(|| folder.path().join("begun").exists());
+            rig.stop.0.store(15, std::sync::atomic::Ordering::Relaxed);
+        });
+        let (outcome, lines) = rig.deploy(vec![Step::Command(step), Step::Command(script("echo never"))]);
+        assert_eq!(lines.last().unwrap(), "told");
+        let error = error(&outcome);
+        assert!(error.interrupted && error.started, "{error:?}");
+        assert_eq!(error.message, "/bin/sh was stopped: tagship was told to by signal 15 (SIGTERM)");
+    });
+}
+
+#[test]
+fn after_a_stop_nothing_is_started() {
+    let rig = Rig::new();
+    rig.stop.0.store(2, std::sync::atomic::Ordering::Relaxed);
+    let (outcome, lines) = rig.deploy(vec![Step::Command(script("echo never"))]);
+    assert!(lines.is_empty());
+    let error = error(&outcome);
+    assert!(error.interrupted && !error.started, "{error:?}");
+}
+
+#[test]
+fn durations_are_shown_as_they_are_written() {
+    for (duration, shown) in [
+        (Duration::from_secs(300), "5m"),
+        (Duration::from_secs(5400), "1h 30m"),
+        (Duration::from_secs(10), "10s"),
+    ] {
+        assert_eq!(shown_duration(duration), shown);
+    }
+    assert!(Patience::DEFAULT.grace == Duration::from_secs(10));
+}

@@ -1,0 +1,170 @@
+//! One HTTP request and its whole answer, within a time.
+
+use std::io::{self, Read};
+use std::net::IpAddr;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ureq::http::{HeaderMap, Request, StatusCode};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::{Agent, Timeout};
+use url::{Host, Url};
+
+use super::{Patience, Stop};
+
+/// More than this of an answer is not read.
+pub(super) const LONGEST_BODY: usize = 1024 * 1024;
+/// A server that does not take a connection for so long is down, however long the work may take then.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How often to look whether tagship was told to stop.
+const TICK: Duration = Duration::from_millis(50);
+
+/// What came back.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    /// At most [`LONGEST_BODY`].
+    pub(super) body: Vec<u8>,
+    /// Whether there was more.
+    pub(super) cut: bool,
+}
+
+/// Why there is no answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum NoAnswer {
+    /// The request cannot be sent as it is.
+    NotSendable(String),
+    TimedOut(&'static str),
+    Failed(String),
+    Interrupted(u8),
+}
+
+/// Sends the request and reads its answer. Redirects are answers.
+///
+/// When tagship is told to stop, the answer is still waited for during the grace period, since the
+/// request may have been carried out already.
+pub(super) fn exchange(
+    url: &Url,
+    request: Request<Option<Vec<u8>>>,
+    timeout: Duration,
+    patience: Patience,
+    stop: &Stop,
+) -> Result<Answer, NoAnswer> {
+    let agent = agent(url, timeout).map_err(NoAnswer::Failed)?;
+    let (sender, answers) = channel();
+    // Not joined: where it is given up at a stop, it ends with the program.
+    thread::spawn(move || sender.send(send(&agent, request)));
+    let mut stopped: Option<(u8, Instant)> = None;
+    loop {
+        match answers.recv_timeout(TICK) {
+            Ok(answer) => return answer,
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(NoAnswer::Failed("the request was not carried out".to_owned()));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        stopped = stopped.or_else(|| stop.signal().map(|signal| (signal, Instant::now())));
+        if let Some((signal, _)) = stopped.filter(|(_, at)| at.elapsed() >= patience.grace) {
+            return Err(NoAnswer::Interrupted(signal));
+        }
+    }
+}
+
+fn send(agent: &Agent, request: Request<Option<Vec<u8>>>) -> Result<Answer, NoAnswer> {
+    let (parts, body) = request.into_parts();
+    let response = match body {
+        Some(body) => agent.run(Request::from_parts(parts, body)),
+        None => agent.run(Request::from_parts(parts, ())),
+    };
+    let mut response = response.map_err(|error| no_answer(&error))?;
+    let mut body = Vec::new();
+    let limit = u64::try_from(LONGEST_BODY).expect("1 MiB fits") + 1;
+    let mut reader = response.body_mut().as_reader().take(limit);
+    reader.read_to_end(&mut body).map_err(|error| no_answer(&ureq::Error::from(error)))?;
+    let cut = body.len() > LONGEST_BODY;
+    body.truncate(LONGEST_BODY);
+    Ok(Answer { status: response.status(), headers: response.headers().clone(), body, cut })
+}
+
+fn no_answer(error: &ureq::Error) -> NoAnswer {
+    use ureq::Error;
+    match error {
+        Error::Timeout(Timeout::Connect) => NoAnswer::TimedOut("no connection"),
+        Error::Timeout(Timeout::Resolve) => NoAnswer::TimedOut("the name of the host was not resolved"),
+        Error::Timeout(_) => NoAnswer::TimedOut("no complete answer"),
+        Error::Http(_) | Error::BadUri(_) => NoAnswer::NotSendable(error.to_string()),
+        Error::HostNotFound => NoAnswer::Failed("the name of the host cannot be resolved".to_owned()),
+        Error::Io(error) => NoAnswer::Failed(io_failure(error)),
+        Error::Rustls(error) => NoAnswer::Failed(format!("TLS: {error}")),
+        Error::ConnectionFailed => NoAnswer::Failed("no connection".to_owned()),
+        _ => NoAnswer::Failed(error.to_string()),
+    }
+}
+
+fn io_failure(error: &io::Error) -> String {
+    // A certificate that is not trusted comes so, and its cause must be readable.
+    if let Some(error) = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) {
+        return format!("TLS: {error}");
+    }
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused: nothing listens there".to_owned(),
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::UnexpectedEof => "the connection was closed before the whole answer came".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// An agent of its own for each request: none is sent on a connection that the server may be closing.
+fn agent(url: &Url, timeout: Duration) -> Result<Agent, String> {
+    let mut config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .allow_non_standard_methods(true)
+        .timeout_global(Some(timeout))
+        .timeout_connect(Some(timeout.min(CONNECT)))
+        .user_agent(concat!("tagship/", env!("CARGO_PKG_VERSION")));
+    if is_loopback(url) {
+        config = config.proxy(None);
+    }
+    if url.scheme() == "https" {
+        config = config.tls_config(
+            TlsConfig::builder()
+                .root_certs(system_roots()?)
+                .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                .build(),
+        );
+    }
+    Ok(config.build().new_agent())
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::from(address).is_loopback(),
+        None => false,
+    }
+}
+
+/// The system's root certificates, read once.
+fn system_roots() -> Result<RootCerts, String> {
+    static ROOTS: OnceLock<Result<RootCerts, String>> = OnceLock::new();
+    ROOTS
+        .get_or_init(|| {
+            let loaded = rustls_native_certs::load_native_certs();
+            if loaded.certs.is_empty() {
+                let cause = loaded.errors.first().map(|error| format!(": {error}")).unwrap_or_default();
+                return Err(format!(
+                    "no root certificates were found{cause}; install ca-certificates, or set SSL_CERT_FILE"
+                ));
+            }
+            Ok(RootCerts::from(loaded.certs.iter().map(|der| Certificate::from_der(der).to_owned())))
+        })
+        .clone()
+}

@@ -1,0 +1,113 @@
+//! What the tests of deployments share.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::vault::Vault;
+use super::{Handover, Outcome, Patience, Stop, carry_out};
+use crate::policy::{Policy, Rule};
+use crate::reference::{ImageRef, Repository, Tag};
+use crate::secret::SecretError;
+use crate::target::step::Step;
+use crate::target::template::{Scope, SecretId, Template, Var};
+use crate::target::{FirstPoll, Name, Target, TargetId};
+
+pub(super) const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+pub(super) const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+
+/// Secrets by name, masked wherever they stand.
+pub(super) struct KnownSecrets {
+    values: BTreeMap<String, String>,
+    pub(super) environment: Vec<String>,
+}
+
+impl KnownSecrets {
+    pub(super) fn none() -> KnownSecrets {
+        KnownSecrets::new(&[])
+    }
+
+    pub(super) fn new(values: &[(&str, &str)]) -> KnownSecrets {
+        let values = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        KnownSecrets { values, environment: Vec::new() }
+    }
+}
+
+impl Vault for KnownSecrets {
+    fn get(&self, id: &SecretId) -> Result<SecretString, SecretError> {
+        let value = self.values.get(&id.0).cloned();
+        value.map(SecretString::from).ok_or_else(|| SecretError(format!("{id} is not there")))
+    }
+
+    fn mask(&self, text: &str) -> String {
+        self.values.values().fold(text.to_owned(), |text, value| text.replace(value, "***"))
+    }
+
+    fn environment_names(&self) -> Vec<String> {
+        self.environment.clone()
+    }
+}
+
+pub(super) fn target(deploy: Vec<Step>) -> Target {
+    let name = |text| Name::new(text).unwrap();
+    Target {
+        id: TargetId { project: name("shop"), stage: name("dev") },
+        registry: name("git"),
+        image: ImageRef {
+            host: "git.example.com".to_owned(),
+            repository: Repository::new("acme/shop").unwrap(),
+        },
+        policy: Policy::new(Rule { tags: vec!["*".to_owned()], ..Rule::default() }).unwrap(),
+        poll: true,
+        auto_deploy: true,
+        first_poll: FirstPoll::Baseline,
+        allow_downgrade: false,
+        interval: Duration::from_secs(300),
+        vars: BTreeMap::from([("app".to_owned(), "a b".to_owned())]),
+        deploy,
+    }
+}
+
+pub(super) fn handover<'a>(target: &'a Target, tag: &'a Tag) -> Handover<'a> {
+    Handover { target, tag, digest: None, previous_tag: None, deployment_id: ID, attempt: 3 }
+}
+
+/// `{var.app}` is "a b"; every `{secret.…}` named in the text is known.
+pub(super) fn template(text: &str) -> Template {
+    let secrets = text.split("{secret.").skip(1).filter_map(|rest| Some(rest.split_once('}')?.0)).collect();
+    let vars = BTreeMap::from([("app", Var::Text("a b"))]);
+    Template::parse(text, &Scope { vars, secrets }).unwrap()
+}
+
+/// What a test deploys with; everything may be replaced.
+pub(super) struct Rig {
+    pub(super) vault: KnownSecrets,
+    pub(super) lock: File,
+    pub(super) stop: Stop,
+    pub(super) patience: Patience,
+}
+
+impl Rig {
+    pub(super) fn new() -> Rig {
+        Rig {
+            vault: KnownSecrets::none(),
+            lock: tempfile::tempfile().unwrap(),
+            stop: Stop::default(),
+            patience: Patience { grace: Duration::from_millis(300), linger: Duration::from_millis(300) },
+        }
+    }
+
+    /// Deploys `v2` after `v1`. Gives the outcome and the lines that were passed on.
+    pub(super) fn deploy(&self, steps: Vec<Step>) -> (Outcome, Vec<String>) {
+        let target = target(steps);
+        let (tag, previous) = (Tag::new("v2").unwrap(), Tag::new("v1").unwrap());
+        let handover = Handover { previous_tag: Some(&previous), ..handover(&target, &tag) };
+        let lines = Mutex::new(Vec::new());
+        let on_line = |line: &str| lines.lock().unwrap().push(line.to_owned());
+        let outcome = carry_out(&handover, &self.vault, &self.lock, &self.stop, self.patience, &on_line);
+        (outcome, lines.into_inner().unwrap())
+    }
+}

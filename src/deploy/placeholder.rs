@@ -1,0 +1,348 @@
+//! Rendering of templates, by the place where each stands.
+
+use std::borrow::Cow;
+
+use secrecy::ExposeSecret;
+use serde_json::{Map, Value};
+use url::form_urlencoded;
+
+use super::vault::Vault;
+use super::{DeployError, Handover};
+use crate::plan::ErrorCode;
+use crate::target::step::JsonTemplate;
+use crate::target::template::{Field, Part, Template};
+
+/// What the placeholders stand for in one attempt.
+pub(super) struct Values<'a> {
+    pub(super) handover: &'a Handover<'a>,
+    pub(super) vault: &'a dyn Vault,
+}
+
+impl Values<'_> {
+    /// The value of a placeholder, or None where there is none (no digest, no previous tag).
+    pub(super) fn field(&self, field: Field) -> Option<Cow<'_, str>> {
+        let Handover { target, tag, digest, previous_tag, deployment_id, attempt } = *self.handover;
+        Some(match field {
+            Field::Project => target.id.project.as_str().into(),
+            Field::Stage => target.id.stage.as_str().into(),
+            Field::Target => target.id.to_string().into(),
+            Field::Registry => target.registry.as_str().into(),
+            Field::Repository => target.image.repository.as_str().into(),
+            Field::Image => target.image.with_tag(tag).into(),
+            Field::Tag => tag.as_str().into(),
+            Field::Digest => digest?.as_str().into(),
+            Field::ImageDigest => target.image.with_digest(digest?).into(),
+            Field::PreviousTag => previous_tag?.as_str().into(),
+            Field::DeploymentId => deployment_id.into(),
+            Field::Attempt => attempt.to_string().into(),
+        })
+    }
+
+    /// As it is: for arguments, environment variables and bodies of text.
+    pub(super) fn plain(&self, template: &Template) -> Result<String, DeployError> {
+        self.render(template, |value, text| text.push_str(value))
+    }
+
+    /// Values percent-encoded; literals and secrets verbatim.
+    pub(super) fn url(&self, template: &Template) -> Result<String, DeployError> {
+        let url = self.render(template, percent_encode)?;
+        // The URL parser would drop tabs and line breaks without a word, and with them part of a secret.
+        if url.chars().any(char::is_control) {
+            return Err(DeployError::before_start(
+                ErrorCode::Http,
+                "the URL has control characters: look at its variables and secrets".to_owned(),
+            ));
+        }
+        Ok(url)
+    }
+
+    /// The URL as messages show it: without its secrets.
+    pub(super) fn shown_url(&self, template: &Template) -> String {
+        let mut text = String::new();
+        for part in &template.parts {
+            match part {
+                Part::Literal(literal) => text.push_str(literal),
+                Part::Field(field) => percent_encode(&self.field(*field).unwrap_or_default(), &mut text),
+                Part::Var(value) => percent_encode(value, &mut text),
+                Part::Secret(_) => text.push_str(MASK),
+            }
+        }
+        if let Some((before, after)) = text.split_once('#') {
+            let _ = after;
+            text = before.to_owned();
+        }
+        if let Some((scheme, rest)) = text.split_once("://") {
+            let authority = rest.find(['/', '?']).unwrap_or(rest.len());
+            if let Some(at) = rest[..authority].rfind('@') {
+                text = format!("{scheme}://{MASK}{}", &rest[at..]);
+            }
+        }
+        match text.split_once('?') {
+            Some((path, query)) if query.contains(MASK) => {
+                let names = query.split('&').map(|pair| match pair.split_once('=') {
+                    Some((name, _)) => format!("{name}={MASK}"),
+                    None => MASK.to_owned(),
+                });
+                let names: Vec<String> = names.collect();
+                self.vault.mask(&format!("{path}?{}", names.join("&")))
+            }
+            _ => self.vault.mask(&text),
+        }
+    }
+
+    /// The value of the header `name`.
+    ///
+    /// # Errors
+    /// A value with control characters; names the header, not the value.
+    pub(super) fn header(&self, name: &str, template: &Template) -> Result<String, DeployError> {
+        let value = self.plain(template)?;
+        if value.chars().any(char::is_control) {
+            return Err(DeployError::before_start(
+                ErrorCode::Http,
+                format!(
+                    "the value of the header {name} has control characters (a line break?), and is not sent"
+                ),
+            ));
+        }
+        Ok(value)
+    }
+
+    /// Placeholders become part of string values, so that nothing in them can change the structure.
+    pub(super) fn json(&self, template: &JsonTemplate) -> Result<Value, DeployError> {
+        Ok(match template {
+            JsonTemplate::Null => Value::Null,
+            JsonTemplate::Bool(value) => Value::Bool(*value),
+            JsonTemplate::Number(value) => Value::Number(value.clone()),
+            JsonTemplate::Text(text) => Value::String(self.plain(text)?),
+            JsonTemplate::Array(items) => {
+                Value::Array(items.iter().map(|item| self.json(item)).collect::<Result<_, _>>()?)
+            }
+            JsonTemplate::Object(members) => {
+                let members = members.iter().map(|(name, value)| Ok((name.clone(), self.json(value)?)));
+                Value::Object(members.collect::<Result<_, DeployError>>()?)
+            }
+        })
+    }
+
+    /// `application/x-www-form-urlencoded`
+    pub(super) fn form(&self, fields: &[(String, Template)]) -> Result<String, DeployError> {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        for (name, template) in fields {
+            form.append_pair(name, &self.plain(template)?);
+        }
+        Ok(form.finish())
+    }
+
+    /// The documented body: every placeholder but secrets by its word, null where there is no value.
+    pub(super) fn standard_json(&self) -> Value {
+        let fields = Field::ALL.into_iter().map(|field| {
+            let value = match field {
+                Field::Attempt => Value::from(self.handover.attempt),
+                _ => self.field(field).map_or(Value::Null, |text| Value::from(text.into_owned())),
+            };
+            (field.word().to_owned(), value)
+        });
+        let mut object: Map<String, Value> = fields.collect();
+        let vars = self.handover.target.vars.iter();
+        let vars = vars.map(|(name, value)| (name.clone(), Value::from(value.as_str())));
+        object.insert("vars".to_owned(), Value::Object(vars.collect()));
+        Value::Object(object)
+    }
+
+    /// `TAGSHIP_PROJECT` and the others, empty where there is no value.
+    pub(super) fn environment(&self) -> impl Iterator<Item = (String, String)> + '_ {
+        Field::ALL.into_iter().map(|field| {
+            let name = format!("TAGSHIP_{}", field.word().to_ascii_uppercase());
+            (name, self.field(field).unwrap_or_default().into_owned())
+        })
+    }
+
+    fn render(
+        &self,
+        template: &Template,
+        push_value: impl Fn(&str, &mut String),
+    ) -> Result<String, DeployError> {
+        let mut text = String::new();
+        for part in &template.parts {
+            match part {
+                Part::Literal(literal) => text.push_str(literal),
+                Part::Field(field) => push_value(&self.field(*field).unwrap_or_default(), &mut text),
+                Part::Var(value) => push_value(value, &mut text),
+                Part::Secret(id) => {
+                    let secret = self.vault.get(id).map_err(|error| {
+                        DeployError::before_start(ErrorCode::Secret, self.vault.mask(&error.to_string()))
+                    })?;
+                    text.push_str(secret.expose_secret());
+                }
+            }
+        }
+        Ok(text)
+    }
+}
+
+/// What stands for a secret in messages.
+const MASK: &str = "***";
+
+/// Everything but RFC 3986's unreserved characters.
+fn percent_encode(value: &str, text: &mut String) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push('%');
+            text.push(char::from(HEX[usize::from(byte >> 4)]));
+            text.push(char::from(HEX[usize::from(byte & 15)]));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::fixture::{DIGEST, ID, KnownSecrets, handover, target, template};
+    use super::*;
+    use crate::reference::{Digest, Tag};
+
+    /// Of the third attempt to deploy `v2`, with a digest, after `v1`.
+    fn with_values<R>(check: impl FnOnce(&Values<'_>) -> R) -> R {
+        let target = target(Vec::new());
+        let (tag, previous, digest) =
+            (Tag::new("v2").unwrap(), Tag::new("v1").unwrap(), Digest::new(DIGEST).unwrap());
+        let handover =
+            Handover { digest: Some(&digest), previous_tag: Some(&previous), ..handover(&target, &tag) };
+        let vault =
+            KnownSecrets::new(&[("key", "s3/cr&t="), ("url", "https://x.example/a?b"), ("lines", "a\nb")]);
+        check(&Values { handover: &handover, vault: &vault })
+    }
+
+    fn without_digest<R>(check: impl FnOnce(&Values<'_>) -> R) -> R {
+        let (target, tag) = (target(Vec::new()), Tag::new("v2").unwrap());
+        check(&Values { handover: &handover(&target, &tag), vault: &KnownSecrets::none() })
+    }
+
+    #[test]
+    fn every_placeholder_has_its_value() {
+        let expected = [
+            ("project", "shop"),
+            ("stage", "dev"),
+            ("target", "shop/dev"),
+            ("registry", "git"),
+            ("repository", "acme/shop"),
+            ("image", "git.example.com/acme/shop:v2"),
+            ("tag", "v2"),
+            ("digest", DIGEST),
+            ("image_digest", &format!("git.example.com/acme/shop@{DIGEST}")),
+            ("previous_tag", "v1"),
+            ("deployment_id", ID),
+            ("attempt", "3"),
+        ];
+        with_values(|values| {
+            for (word, value) in expected {
+                assert_eq!(values.plain(&template(&format!("<{{{word}}}>"))).unwrap(), format!("<{value}>"));
+            }
+            let environment: Vec<_> = values.environment().collect();
+            let expected = expected
+                .map(|(word, value)| (format!("TAGSHIP_{}", word.to_ascii_uppercase()), value.to_owned()));
+            assert_eq!(environment, expected);
+        });
+    }
+
+    #[test]
+    fn what_is_not_known_is_empty_text() {
+        without_digest(|values| {
+            assert_eq!(values.plain(&template("[{digest}{image_digest}{previous_tag}]")).unwrap(), "[]");
+            assert_eq!(values.environment().filter(|(_, value)| value.is_empty()).count(), 3);
+        });
+    }
+
+    #[test]
+    fn in_a_url_values_are_encoded_and_secrets_and_literals_are_not() {
+        with_values(|values| {
+            let url = template("https://h/{repository}/{var.app}?k={secret.key}&x=ä {deployment_id}");
+            let expected = format!("https://h/acme%2Fshop/a%20b?k=s3/cr&t=&x=ä {ID}");
+            assert_eq!(values.url(&url).unwrap(), expected);
+            assert_eq!(values.url(&template("{secret.url}")).unwrap(), "https://x.example/a?b");
+            assert!(values.url(&template("https://h/{secret.lines}")).is_err());
+        });
+        let mut all = String::new();
+        percent_encode("-._~aZ09 %/?#+&=:@!$'()*,;é\0", &mut all);
+        assert_eq!(all, "-._~aZ09%20%25%2F%3F%23%2B%26%3D%3A%40%21%24%27%28%29%2A%2C%3B%C3%A9%00");
+    }
+
+    #[test]
+    fn a_url_is_shown_without_its_secrets() {
+        with_values(|values| {
+            for (url, shown) in [
+                ("https://h/{tag}?a=1&b=2", "https://h/v2?a=1&b=2"),
+                ("https://h/hook/{secret.key}?a=1", "https://h/hook/***?a=1"),
+                ("https://h/?a=1&b={secret.key}&c", "https://h/?a=***&b=***&***"),
+                ("https://me:pw@h:1/x@y#frag", "https://***@h:1/x@y"),
+                ("{secret.url}", "***"),
+            ] {
+                assert_eq!(values.shown_url(&template(url)), shown);
+            }
+        });
+    }
+
+    #[test]
+    fn a_value_cannot_leave_its_json_string() {
+        let body = JsonTemplate::Object(vec![
+            ("text".into(), JsonTemplate::Text(template("\"{secret.lines}\" {attempt}"))),
+            ("list".into(), JsonTemplate::Array(vec![JsonTemplate::Null, JsonTemplate::Bool(true)])),
+            ("number".into(), JsonTemplate::Number(7.into())),
+        ]);
+        with_values(|values| {
+            let body = values.json(&body).unwrap();
+            assert_eq!(body, json!({"text": "\"a\nb\" 3", "list": [null, true], "number": 7}));
+        });
+    }
+
+    #[test]
+    fn a_form_is_encoded() {
+        let fields = [("to ken".into(), template("{secret.key}")), ("app".into(), template("{var.app}ä"))];
+        with_values(|values| {
+            assert_eq!(values.form(&fields).unwrap(), "to+ken=s3%2Fcr%26t%3D&app=a+b%C3%A4");
+        });
+    }
+
+    #[test]
+    fn a_header_with_a_line_break_is_refused_by_name() {
+        with_values(|values| {
+            let header = |text| values.header("X-Key", &template(text));
+            assert_eq!(header("Bearer {secret.key}").unwrap(), "Bearer s3/cr&t=");
+            let error = header("{secret.lines}").unwrap_err();
+            assert!(error.message.contains("X-Key") && !error.message.contains('\n'), "{error}");
+            assert!(!error.started);
+        });
+    }
+
+    #[test]
+    fn the_standard_body_has_every_placeholder_but_secrets() {
+        with_values(|values| {
+            let expected = json!({
+                "project": "shop", "stage": "dev", "target": "shop/dev", "registry": "git",
+                "repository": "acme/shop", "image": "git.example.com/acme/shop:v2", "tag": "v2",
+                "digest": DIGEST, "image_digest": format!("git.example.com/acme/shop@{DIGEST}"),
+                "previous_tag": "v1", "deployment_id": ID, "attempt": 3, "vars": {"app": "a b"},
+            });
+            assert_eq!(values.standard_json(), expected);
+        });
+        without_digest(|values| {
+            let body = values.standard_json();
+            for word in ["digest", "image_digest", "previous_tag"] {
+                assert_eq!(body[word], Value::Null);
+            }
+        });
+    }
+
+    #[test]
+    fn a_secret_that_cannot_be_had_is_said_before_anything_starts() {
+        without_digest(|values| {
+            let error = values.plain(&template("{secret.gone}")).unwrap_err();
+            assert_eq!((error.code, error.started), (ErrorCode::Secret, false));
+            assert_eq!(error.message, "gone is not there");
+        });
+    }
+}

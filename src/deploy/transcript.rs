@@ -1,0 +1,182 @@
+//! What the steps print and answer: passed on line by line as it comes, and its end kept.
+
+use std::fmt::Write;
+
+use super::vault::Vault;
+
+/// How much of the output is kept.
+pub(super) const KEPT: usize = 64 * 1024;
+/// Kept in front of that until the end: a secret cut in two by the limit would not be recognised.
+const MARGIN: usize = 8 * 1024;
+/// A line longer than this is passed on in pieces.
+const LONGEST_LINE: usize = 16 * 1024;
+
+/// Takes bytes, gives masked text. Its memory is bounded, whatever comes.
+pub(super) struct Transcript<'a> {
+    vault: &'a dyn Vault,
+    on_line: &'a (dyn Fn(&str) + Sync),
+    tail: Vec<u8>,
+    /// Whether something before `tail` was dropped.
+    cut: bool,
+    /// What came since the last line break.
+    line: Vec<u8>,
+}
+
+impl<'a> Transcript<'a> {
+    pub(super) fn new(vault: &'a dyn Vault, on_line: &'a (dyn Fn(&str) + Sync)) -> Transcript<'a> {
+        Transcript { vault, on_line, tail: Vec::new(), cut: false, line: Vec::new() }
+    }
+
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            for part in piece.chunks(LONGEST_LINE) {
+                if self.line.len() + part.len() > LONGEST_LINE {
+                    self.pass_line_on();
+                }
+                self.line.extend_from_slice(part);
+            }
+            if piece.ends_with(b"\n") {
+                self.pass_line_on();
+            }
+        }
+        self.tail.extend_from_slice(bytes);
+        if self.tail.len() > 2 * (KEPT + MARGIN) {
+            self.tail.drain(..self.tail.len() - (KEPT + MARGIN));
+            self.cut = true;
+        }
+    }
+
+    /// A step is over: what comes next begins a line.
+    pub(super) fn end_step(&mut self) {
+        if self.tail.last().is_some_and(|byte| *byte != b'\n') {
+            self.push(b"\n");
+        }
+    }
+
+    /// The last line that is not blank; empty where there is none.
+    pub(super) fn last_line(&self) -> String {
+        let end = &self.tail[self.tail.len().saturating_sub(LONGEST_LINE)..];
+        let text = self.vault.mask(&readable(end));
+        text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default().to_owned()
+    }
+
+    /// The last [`KEPT`] bytes as text, secrets masked.
+    pub(super) fn finish(self) -> String {
+        let text = self.vault.mask(&readable(&self.tail));
+        let start = text.len().saturating_sub(KEPT).max(if self.cut { MARGIN } else { 0 });
+        text[text.ceil_char_boundary(start)..].to_owned()
+    }
+
+    fn pass_line_on(&mut self) {
+        let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        (self.on_line)(&self.vault.mask(&readable(line)));
+        self.line.clear();
+    }
+}
+
+/// As text; bytes that are not UTF-8 as `\xNN`.
+pub(super) fn readable(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text
+}
+
+/// The beginning of a text as one line, for messages.
+pub(super) fn excerpt(text: &str, longest: usize) -> String {
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+        if line.len() > longest {
+            line.truncate(line.floor_char_boundary(longest));
+            line.push('…');
+            break;
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::super::fixture::KnownSecrets;
+    use super::*;
+
+    /// The lines passed on, and what is kept.
+    fn transcribe(vault: &KnownSecrets, chunks: &[&[u8]]) -> (Vec<String>, String) {
+        let lines = Mutex::new(Vec::new());
+        let on_line = |line: &str| lines.lock().unwrap().push(line.to_owned());
+        let mut transcript = Transcript::new(vault, &on_line);
+        for chunk in chunks {
+            transcript.push(chunk);
+        }
+        transcript.end_step();
+        let text = transcript.finish();
+        (lines.into_inner().unwrap(), text)
+    }
+
+    #[test]
+    fn lines_are_passed_on_whole() {
+        let (lines, text) = transcribe(&KnownSecrets::none(), &[b"a", b"b\nc\r\n\nd"]);
+        assert_eq!(lines, ["ab", "c", "", "d"]);
+        assert_eq!(text, "ab\nc\r\n\nd\n");
+    }
+
+    #[test]
+    fn a_line_without_end_is_passed_on_in_pieces() {
+        let (lines, _) = transcribe(&KnownSecrets::none(), &[&vec![b'x'; 3 * LONGEST_LINE + 5]]);
+        assert_eq!(
+            lines.iter().map(String::len).collect::<Vec<_>>(),
+            [LONGEST_LINE; 3].into_iter().chain([5]).collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn the_end_is_kept() {
+        let chunk = [b'x'; 1000];
+        let chunks: Vec<&[u8]> = (0..1000).map(|_| &chunk[..]).chain([&b"\nend"[..]]).collect();
+        let (_, text) = transcribe(&KnownSecrets::none(), &chunks);
+        assert_eq!(text.len(), KEPT);
+        assert!(text.ends_with("x\nend\n"));
+    }
+
+    #[test]
+    fn a_secret_is_masked_across_chunks_and_lines() {
+        let vault = KnownSecrets::new(&[("key", "first"), ("lines", "one\ntwo")]);
+        let (lines, text) = transcribe(&vault, &[b"a fir", b"st b\non", b"e\ntwo c"]);
+        assert_eq!(lines[0], "a *** b");
+        assert_eq!(text, "a *** b\n*** c\n");
+    }
+
+    #[test]
+    fn a_secret_is_masked_at_the_limit() {
+        let vault = KnownSecrets::new(&[("key", &"0123456789".repeat(100))]);
+        let secret = "0123456789".repeat(100);
+        for before in 0..10 {
+            let chunks = (0..200).map(|_| secret.as_bytes()).chain([&b"xxxxxxxxxx"[..before]]);
+            let (_, text) = transcribe(&vault, &chunks.collect::<Vec<_>>());
+            assert!(!text.contains("789"), "{text}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_not_text_stay_readable() {
+        assert_eq!(readable(b"gr\xfc\xdfe \xe2\x82\xac"), "gr\\xfc\\xdfe €");
+    }
+
+    #[test]
+    fn an_excerpt_is_one_line() {
+        assert_eq!(excerpt("  a\n\n b\t", 10), "a b");
+        assert_eq!(excerpt("äöü äöü", 5), "äö…");
+        assert_eq!(excerpt("abc abc", 5), "abc a…");
+    }
+}
