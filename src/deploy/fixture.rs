@@ -65,6 +65,8 @@ pub(super) fn target(deploy: Vec<Step>) -> Target {
         auto_deploy: true,
         first_poll: FirstPoll::Baseline,
         allow_downgrade: false,
+        digest: false,
+        gates: crate::target::gate::Gates::default(),
         interval: Duration::from_secs(300),
         vars: BTreeMap::from([("app".to_owned(), "a b".to_owned())]),
         deploy,
