@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::record::Recorded;
 use super::{Context, Message, Mode};
-use crate::deploy::{self, Handover, Outcome};
+use crate::deploy::{self, DeployError, Handover, Outcome};
 use crate::plan::{self, DecidedBy, Deployed, Deployment, DeploymentState, Failure, Status, Told};
 use crate::reference::{Digest, Tag};
 use crate::report::{DeploymentReport, TargetReport};
@@ -336,7 +336,7 @@ impl Delivery<'_> {
                 }
             }
             if let Some(mut state) = write.state(&deployment.target)? {
-                let status = if error.is_none() { Status::Deployed } else { Status::Failed };
+                let status = status_of(&outcome.result);
                 state.status = Some(status);
                 state.told = Some(Told { status, tag: Some(deployment.tag.clone()) });
                 if error.is_none() {
@@ -364,6 +364,15 @@ impl Delivery<'_> {
     }
 }
 
+fn status_of(result: &Result<(), DeployError>) -> Status {
+    match result {
+        Ok(()) => Status::Deployed,
+        // tagship was told to stop: the next poll takes it up again.
+        Err(error) if error.interrupted => Status::Pending,
+        Err(_) => Status::Failed,
+    }
+}
+
 fn rehearsed(mut report: TargetReport) -> TargetReport {
     report.status = Status::WouldDeploy;
     report.news = true;
@@ -378,12 +387,13 @@ fn delivered(
     outcome: Outcome,
 ) -> TargetReport {
     let succeeded = outcome.result.is_ok();
+    let status = status_of(&outcome.result);
     let failure = outcome.result.err().map(|error| Failure { code: error.code, message: error.message });
     let deployed_tag: Option<Tag> =
         if succeeded { Some(deployment.tag.clone()) } else { recorded.report.deployed_tag.clone() };
     TargetReport {
         target: deployment.target.clone(),
-        status: if succeeded { Status::Deployed } else { Status::Failed },
+        status,
         reason: recorded.report.reason.clone(),
         until: None,
         latest_tag: Some(deployment.tag.clone()),
