@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use url::Url;
 
+mod key;
 use crate::target::template::SecretId;
 use crate::target::{Name, Target};
 

@@ -1,0 +1,547 @@
+//! Every key of the configuration, once: the reader knows keys from here, and the manual page and the
+//! JSON Schema are made from it.
+
+/// A kind of table in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Section {
+    Top,
+    Settings,
+    Registry,
+    Project,
+    Stage,
+    After,
+    Window,
+    Retry,
+    Running,
+    /// A step that runs a program.
+    CommandStep,
+    /// A step that sends a request.
+    HttpStep,
+    Success,
+    Sign,
+    Notify,
+    /// Where a secret comes from.
+    Secret,
+}
+
+/// What may stand behind a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Text,
+    /// Text with placeholders.
+    Template,
+    /// One text, or a list of them.
+    TextOrList,
+    TextList,
+    /// A list of text with placeholders.
+    TemplateList,
+    /// A table of text with placeholders.
+    TemplateTable,
+    /// A table of text, or of secret sources.
+    VarTable,
+    Bool,
+    Integer {
+        least: i64,
+        most: i64,
+    },
+    IntegerList,
+    /// `90s`, `5m`, `1h 30m`, `7d`
+    Duration,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// Where a secret comes from.
+    Secret,
+    /// A table of named secret sources.
+    SecretTable,
+    /// Any value.
+    Json,
+    /// A table of this kind.
+    Table(Section),
+    /// A table of named tables of this kind.
+    Named(Section),
+    /// A list of tables of this kind.
+    List(Section),
+    /// One step, or a list of them.
+    Steps,
+}
+
+/// A key, as the reader, the manual page and the schema know it.
+#[derive(Debug)]
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    /// As written in a file; None: there is none.
+    pub(crate) default: Option<&'static str>,
+    pub(crate) required: bool,
+    /// Whether it works already; a key that does not is refused.
+    pub(crate) supported: bool,
+    pub(crate) about: &'static str,
+    /// A line of a file.
+    pub(crate) example: &'static str,
+}
+
+const fn key(name: &'static str, kind: Kind, about: &'static str, example: &'static str) -> Key {
+    Key { name, kind, default: None, required: false, supported: true, about, example }
+}
+
+impl Key {
+    const fn default(mut self, default: &'static str) -> Key {
+        self.default = Some(default);
+        self
+    }
+
+    const fn required(mut self) -> Key {
+        self.required = true;
+        self
+    }
+
+    const fn not_yet(mut self) -> Key {
+        self.supported = false;
+        self
+    }
+}
+
+impl Section {
+    /// In the order of the manual page.
+    pub(crate) const ALL: [Section; 15] = [
+        Section::Top,
+        Section::Settings,
+        Section::Registry,
+        Section::Secret,
+        Section::Project,
+        Section::Stage,
+        Section::After,
+        Section::Window,
+        Section::Retry,
+        Section::Running,
+        Section::CommandStep,
+        Section::HttpStep,
+        Section::Success,
+        Section::Sign,
+        Section::Notify,
+    ];
+
+    /// The head of such a table in a file.
+    pub(crate) fn head(self) -> &'static str {
+        match self {
+            Section::Top => "the file",
+            Section::Settings => "[settings]",
+            Section::Registry => "[registries.NAME]",
+            Section::Project => "[projects.NAME]",
+            Section::Stage => "[projects.NAME.stages.NAME]",
+            Section::After => "after",
+            Section::Window => "window",
+            Section::Retry => "retry",
+            Section::Running => "running",
+            Section::CommandStep => "deploy, by a command",
+            Section::HttpStep => "deploy, by a request",
+            Section::Success => "success",
+            Section::Sign => "sign",
+            Section::Notify => "[[notify]]",
+            Section::Secret => "a secret source",
+        }
+    }
+
+    pub(crate) fn about(self) -> &'static str {
+        match self {
+            Section::Top => {
+                "What stands at the top of the file. An included file may have registries, secrets and projects only."
+            }
+            Section::Settings => "How tagship works as a whole.",
+            Section::Registry => "A server (or a folder) that holds images.",
+            Section::Project => "A repository, and the stages that it is deployed to.",
+            Section::Stage => {
+                "A stage of a project: which tags it takes, and how they get there. [settings.stage] has the same keys but vars, and gives their defaults; a key of the stage replaces its default whole."
+            }
+            Section::After => "Another stage of the project that must have run the same image first.",
+            Section::Window => "Hours of the week in which deployments may begin.",
+            Section::Retry => "How a deployment that failed is tried again.",
+            Section::Running => "How to ask the stage itself what it runs.",
+            Section::CommandStep => "A program, run without a shell. Exit status 0 is success.",
+            Section::HttpStep => {
+                "A request to a deploy endpoint. Redirects are never followed; Idempotency-Key is always sent."
+            }
+            Section::Success => "When an answer means that the step succeeded. All that is given must hold.",
+            Section::Sign => "How a request is signed.",
+            Section::Notify => "Who is told of what. A notification has the keys of a step, too.",
+            Section::Secret => {
+                "Where a secret comes from: exactly one of these. There is no way to write a secret into the file. One trailing newline is dropped."
+            }
+        }
+    }
+
+    /// The keys of such a table.
+    pub(crate) fn keys(self) -> &'static [Key] {
+        match self {
+            Section::Top => TOP,
+            Section::Settings => SETTINGS,
+            Section::Registry => REGISTRY,
+            Section::Project => PROJECT,
+            Section::Stage => STAGE,
+            Section::After => AFTER,
+            Section::Window => WINDOW,
+            Section::Retry => RETRY,
+            Section::Running => RUNNING,
+            Section::CommandStep => COMMAND_STEP,
+            Section::HttpStep => HTTP_STEP,
+            Section::Success => SUCCESS,
+            Section::Sign => SIGN,
+            Section::Notify => NOTIFY,
+            Section::Secret => SECRET,
+        }
+    }
+}
+
+pub(crate) const KINDS: &[&str] = &["gitea", "forgejo", "oci", "oci-layout", "github", "dockerhub", "gitlab"];
+pub(crate) const KINDS_NOT_YET: &[&str] = &["github", "dockerhub", "gitlab"];
+pub(crate) const ORDERS: &[&str] = &["newest", "semver", "numeric", "alphabetical"];
+
+const TOP: &[Key] = &[
+    key(
+        "include",
+        Kind::TextList,
+        "More files, each by its path or by a glob, from this file's folder.",
+        r#"include = ["projects.d/*.toml"]"#,
+    ),
+    key("settings", Kind::Table(Section::Settings), "How tagship works as a whole.", "[settings]"),
+    key(
+        "registries",
+        Kind::Named(Section::Registry),
+        "The registries, by a name of yours.",
+        "[registries.git]",
+    )
+    .required(),
+    key(
+        "secrets",
+        Kind::SecretTable,
+        "Secrets for {secret.NAME} in url, headers, json, body and env, by a name of yours.",
+        r#"hook = { file = "hook-token" }"#,
+    ),
+    key("projects", Kind::Named(Section::Project), "The projects, by a name of yours.", "[projects.shop]")
+        .required(),
+    key("notify", Kind::List(Section::Notify), "Who is told of what.", "[[notify]]").not_yet(),
+];
+
+const SETTINGS: &[Key] = &[
+    key(
+        "interval",
+        Kind::Duration,
+        "How often a target is due, for poll --due and schedule.",
+        r#"interval = "5m""#,
+    )
+    .default(r#""5m""#),
+    key(
+        "state",
+        Kind::Text,
+        "The state file, or \"none\", which keeps nothing between runs and wants first_poll = \"deploy\" on every stage. Not given: $TAGSHIP_STATE, state.db in $STATE_DIRECTORY, in /var/lib/tagship (root) or in $XDG_STATE_HOME/tagship.",
+        r#"state = "state.db""#,
+    ),
+    key("timeout", Kind::Duration, "For one request to a registry.", r#"timeout = "10s""#)
+        .default(r#""10s""#),
+    key("max_runtime", Kind::Duration, "A run starts nothing more after this.", r#"max_runtime = "10m""#)
+        .default(r#""10m""#),
+    key(
+        "parallel_deploys",
+        Kind::Integer { least: 1, most: 64 },
+        "Deployments at the same time. Stages of one project go one after another, in the order written.",
+        "parallel_deploys = 4",
+    )
+    .default("4"),
+    key(
+        "resync",
+        Kind::Duration,
+        "List every image in full at least this often, whatever the change feed says.",
+        r#"resync = "12h""#,
+    )
+    .default(r#""12h""#)
+    .not_yet(),
+    key("history", Kind::Duration, "Finished deployments are kept this long.", r#"history = "180d""#)
+        .default(r#""180d""#),
+    key(
+        "metrics_file",
+        Kind::Text,
+        "Where metrics are written for node_exporter's textfile collector.",
+        r#"metrics_file = "/var/lib/node_exporter/tagship.prom""#,
+    )
+    .not_yet(),
+    key(
+        "ping_url",
+        Kind::Template,
+        "A healthchecks.io style URL that is told of each run.",
+        r#"ping_url = "https://hc.example.com/{secret.hc}""#,
+    )
+    .not_yet(),
+    key("stage", Kind::Table(Section::Stage), "Defaults for every stage.", "[settings.stage]"),
+];
+
+const REGISTRY: &[Key] = &[
+    key("kind", Kind::Word(KINDS), "What kind of registry it is: gitea (forgejo is the same), oci for any server of the OCI distribution specification, oci-layout for an image layout on disk.", r#"kind = "gitea""#).required(),
+    key("url", Kind::Text, "Where the server is. Required but for oci-layout.", r#"url = "https://git.example.com""#),
+    key("path", Kind::Text, "The folder of an oci-layout.", r#"path = "./images""#),
+    key("token", Kind::Secret, "The token or password. Not given: $TAGSHIP_TOKEN_<NAME>, else the keyring's entry, else nobody's rights.", r#"token = { env = "GITEA_TOKEN" }"#),
+    key("username", Kind::Text, "The user name beside the token, where the registry wants one.", r#"username = "ci""#),
+    key("anonymous", Kind::Bool, "Ask with nobody's rights, and look for no token.", "anonymous = true").default("false"),
+    key("connections", Kind::Integer { least: 1, most: 256 }, "Requests in flight to this registry.", "connections = 16").default("16"),
+    key("ca_file", Kind::Text, "Certificates in PEM form, added to the system's roots.", r#"ca_file = "ca.pem""#).not_yet(),
+    key("client_cert", Kind::Text, "The client's certificate in PEM form.", r#"client_cert = "client.pem""#).not_yet(),
+    key("client_key", Kind::Text, "The key of client_cert.", r#"client_key = "client.key""#).not_yet(),
+    key("proxy", Kind::Text, "The proxy to reach it by.", r#"proxy = "http://proxy.example.com:3128""#).not_yet(),
+    key("trusted_realms", Kind::TextList, "Hosts beside the registry's own that may be sent its credentials for a token.", r#"trusted_realms = ["auth.example.com"]"#).not_yet(),
+    key("api_url", Kind::Text, "Where the package API is, if not below url.", r#"api_url = "https://git.example.com/api/v1""#).not_yet(),
+    key("insecure_http", Kind::Bool, "An http url to a host other than loopback needs this set: tokens go over the wire in the clear.", "insecure_http = true").default("false"),
+];
+
+const PROJECT: &[Key] = &[
+    key("registry", Kind::Text, "The registry's name.", r#"registry = "git""#).required(),
+    key("image", Kind::Text, "The repository, without host and tag.", r#"image = "acme/shop""#).required(),
+    key(
+        "vars",
+        Kind::VarTable,
+        "For {var.NAME} in the steps. A value may be a secret source.",
+        r#"vars = { app = "abc" }"#,
+    ),
+    key(
+        "stages",
+        Kind::Named(Section::Stage),
+        "The stages, by a name of yours.",
+        "[projects.shop.stages.dev]",
+    )
+    .required(),
+];
+
+const STAGE: &[Key] = &[
+    key("tags", Kind::TextOrList, "Which tags may be taken: a glob, or several. * and ? stand for any characters and for one; the whole tag must match. \"*\" is every tag.", r#"tags = "dev-*""#).required(),
+    key("exclude", Kind::TextOrList, "Globs of tags that are not taken all the same.", r#"exclude = ["*-debug"]"#),
+    key("regex", Kind::Text, "A regular expression that the whole tag must match, too. Its one capture, if it has one, is the sort key.", r"regex = '^dev-(\d+)$'"),
+    key("order", Kind::Word(ORDERS), "Which of two tags is newer; see ORDERS.", r#"order = "newest""#).required(),
+    key("range", Kind::Text, "With semver: which versions are taken. Comparators are joined by commas; a bare 1.2 is ^1.2.", r#"range = ">=1.2, <3""#),
+    key("prerelease", Kind::Bool, "With semver: whether prereleases are taken. In a range one counts by its precedence.", "prerelease = true").default("false"),
+    key("poll", Kind::Bool, "False: poll leaves this stage alone.", "poll = false").default("true"),
+    key("auto_deploy", Kind::Bool, "False: a new tag is reported as available, and not deployed.", "auto_deploy = false").default("true"),
+    key("first_poll", Kind::Word(&["baseline", "deploy"]), "What the very first poll does with the newest tag it finds: remember it, or deploy it.", r#"first_poll = "deploy""#).default(r#""baseline""#),
+    key("allow_downgrade", Kind::Bool, "Whether an older tag is deployed when the one that was given to the stage is gone from the registry.", "allow_downgrade = true").default("false"),
+    key("digest", Kind::Bool, "True: the tag is mutable; it is deployed again when its digest changes.", "digest = true").default("false"),
+    key("interval", Kind::Duration, "How often this stage is due, if not as in [settings].", r#"interval = "15m""#),
+    key("max_bump", Kind::Word(&["major", "minor", "patch"]), "With semver: how far from what the stage was given a version may be. Others are seen and not taken.", r#"max_bump = "minor""#).default(r#""major""#),
+    key("min_age", Kind::Duration, "So long since the push; where the registry has no push times, since tagship first saw the tag.", r#"min_age = "30m""#),
+    key("after", Kind::Table(Section::After), "Another stage must have run the same image first.", r#"after = { stage = "dev", for = "24h" }"#),
+    key("with", Kind::TextList, "Repositories of the same registry that must have the same tag.", r#"with = ["acme/shop-worker"]"#),
+    key("platforms", Kind::TextList, "Wait until the image has these platforms.", r#"platforms = ["linux/amd64"]"#),
+    key("window", Kind::List(Section::Window), "When deployments may begin.", r#"window = [{ days = ["Mon", "Tue"], from = "09:00", to = "16:00", timezone = "Europe/Berlin" }]"#),
+    key("running", Kind::Table(Section::Running), "How to ask the stage itself what it runs.", r#"running = { url = "https://shop.example.com/version", pointer = "/image/tag" }"#).not_yet(),
+    key("verify_timeout", Kind::Duration, "How long running may take to answer the new tag.", r#"verify_timeout = "5m""#).default(r#""5m""#).not_yet(),
+    key("retry", Kind::Table(Section::Retry), "How a deployment that failed is tried again.", r#"retry = { attempts = 12, backoff = "1m", max_backoff = "2h" }"#).not_yet(),
+    key("vars", Kind::VarTable, "Variables of this stage; they add to and override the project's.", r#"vars = { app = "def" }"#),
+    key("deploy", Kind::Steps, "How a tag gets to the stage: one step, or several in order.", r#"deploy = { command = ["./deploy.sh", "{tag}"] }"#).required(),
+];
+
+const AFTER: &[Key] = &[
+    key("stage", Kind::Text, "The other stage of the project.", r#"stage = "dev""#).required(),
+    key("for", Kind::Duration, "How long it must have run the image.", r#"for = "24h""#).required(),
+];
+
+const WINDOW: &[Key] = &[
+    key(
+        "days",
+        Kind::TextList,
+        "The days on which it opens: Mon Tue Wed Thu Fri Sat Sun. Not given: every day.",
+        r#"days = ["Mon", "Tue"]"#,
+    ),
+    key("from", Kind::Text, "When it opens.", r#"from = "09:00""#).required(),
+    key(
+        "to",
+        Kind::Text,
+        "When it closes, up to 24:00; at or before from, on the next day.",
+        r#"to = "16:00""#,
+    )
+    .required(),
+    key("timezone", Kind::Text, "The time zone, by its IANA name.", r#"timezone = "Europe/Berlin""#)
+        .default(r#""UTC""#),
+];
+
+const RETRY: &[Key] = &[
+    key(
+        "attempts",
+        Kind::Integer { least: 1, most: 1000 },
+        "How many attempts are started.",
+        "attempts = 12",
+    )
+    .default("12")
+    .not_yet(),
+    key(
+        "backoff",
+        Kind::Duration,
+        "How long after the first attempt; doubled after each.",
+        r#"backoff = "1m""#,
+    )
+    .default(r#""1m""#)
+    .not_yet(),
+    key("max_backoff", Kind::Duration, "The longest time between two attempts.", r#"max_backoff = "2h""#)
+        .default(r#""2h""#)
+        .not_yet(),
+];
+
+const RUNNING: &[Key] = &[
+    key("url", Kind::Template, "Asked by GET.", r#"url = "https://shop.example.com/version""#).not_yet(),
+    key(
+        "command",
+        Kind::TemplateList,
+        "Run without a shell; what it prints is the answer.",
+        r#"command = ["./running.sh"]"#,
+    )
+    .not_yet(),
+    key(
+        "pointer",
+        Kind::Text,
+        "Where the tag stands in a JSON answer (RFC 6901).",
+        r#"pointer = "/image/tag""#,
+    )
+    .not_yet(),
+    key("headers", Kind::TemplateTable, "Headers of the request.", "headers = {}").not_yet(),
+    key("timeout", Kind::Duration, "For the whole answer.", r#"timeout = "10s""#)
+        .default(r#""10s""#)
+        .not_yet(),
+];
+
+const COMMAND_STEP: &[Key] = &[
+    key(
+        "command",
+        Kind::TemplateList,
+        "The program and its arguments; no shell, and no secrets, which would show in ps (use env).",
+        r#"command = ["./deploy.sh", "{tag}"]"#,
+    )
+    .required(),
+    key(
+        "env",
+        Kind::TemplateTable,
+        "Variables beside the inherited environment and TAGSHIP_*.",
+        r#"env = { TOKEN = "{secret.hook}" }"#,
+    ),
+    key(
+        "dir",
+        Kind::Text,
+        "Where it runs, and where a program written ./x is looked for. Not given: the folder of the file.",
+        r#"dir = "/srv/shop""#,
+    ),
+    key("timeout", Kind::Duration, "From its start to TERM; KILL follows 10 s later.", r#"timeout = "5m""#)
+        .default(r#""5m""#),
+];
+
+const HTTP_STEP: &[Key] = &[
+    key("method", Kind::Text, "The method of the request.", r#"method = "PATCH""#).default(r#""POST""#),
+    key(
+        "url",
+        Kind::Template,
+        "The endpoint. No placeholder in scheme or host, unless one secret is the whole url.",
+        r#"url = "https://deploy.example.com/hooks/{project}""#,
+    )
+    .required(),
+    key(
+        "headers",
+        Kind::TemplateTable,
+        "Headers of the request.",
+        r#"headers = { Authorization = "Bearer {secret.hook}" }"#,
+    ),
+    key(
+        "json",
+        Kind::Json,
+        "A JSON body, written as a table; its strings may have placeholders. Without json, form and body, the body is a JSON object with every placeholder but secrets.",
+        r#"json = { docker_registry_image_tag = "{tag}" }"#,
+    ),
+    key(
+        "form",
+        Kind::TemplateTable,
+        "A form as the body.",
+        r#"form = { token = "{secret.hook}", ref = "main" }"#,
+    )
+    .not_yet(),
+    key("body", Kind::Template, "Text as the body.", r#"body = "{target} gets {tag}""#),
+    key("timeout", Kind::Duration, "For the whole exchange.", r#"timeout = "30s""#).default(r#""30s""#),
+    key(
+        "success",
+        Kind::Table(Section::Success),
+        "When the answer means success. Not given: any status 2xx.",
+        "success = { status = [200] }",
+    ),
+    key("sign", Kind::Table(Section::Sign), "How the request is signed.", r#"sign = { github = "hook" }"#)
+        .not_yet(),
+];
+
+const SUCCESS: &[Key] = &[
+    key("status", Kind::IntegerList, "Statuses that are success.", "status = [200, 204]")
+        .default("[any 2xx]"),
+    key(
+        "pointer",
+        Kind::Text,
+        "What must exist in a JSON answer (RFC 6901).",
+        r#"pointer = "/deployments/0/deployment_uuid""#,
+    ),
+    key("equals", Kind::Json, "What pointer must give.", "equals = 100"),
+    key(
+        "matches",
+        Kind::Text,
+        "A regular expression that must be found in the answer.",
+        r#"matches = "triggered""#,
+    ),
+];
+
+const SIGN: &[Key] = &[
+    key("github", Kind::Text, "X-Hub-Signature-256 with this secret.", r#"github = "hook""#).not_yet(),
+    key(
+        "standard_webhooks",
+        Kind::Text,
+        "The headers of Standard Webhooks with this secret.",
+        r#"standard_webhooks = "hook""#,
+    )
+    .not_yet(),
+];
+
+const NOTIFY: &[Key] = &[
+    key(
+        "on",
+        Kind::TextList,
+        "Of what: failed, dead, recovered, deployed, available, unknown.",
+        r#"on = ["failed", "dead"]"#,
+    )
+    .not_yet(),
+    key("targets", Kind::TextList, "Of which targets.", r#"targets = ["*/prod"]"#).not_yet(),
+    key("after", Kind::Duration, "Of unknown only when it lasts.", r#"after = "1h""#).not_yet(),
+    key("url", Kind::Template, "As in a step.", r#"url = "https://ntfy.example.com/deploys""#).not_yet(),
+    key(
+        "body",
+        Kind::Template,
+        "As in a step, with {status} and {error}.",
+        r#"body = "{target} {status}: {tag} {error}""#,
+    )
+    .not_yet(),
+];
+
+const SECRET: &[Key] = &[
+    key(
+        "env",
+        Kind::Text,
+        "An environment variable. Deploy commands do not inherit it.",
+        r#"{ env = "GITEA_TOKEN" }"#,
+    ),
+    key("file", Kind::Text, "A file.", r#"{ file = "git-token" }"#),
+    key("command", Kind::TextList, "What a program prints.", r#"{ command = ["pass", "show", "git"] }"#),
+    key(
+        "credential",
+        Kind::Text,
+        "A systemd credential (LoadCredential=).",
+        r#"{ credential = "git-token" }"#,
+    ),
+    key(
+        "keyring",
+        Kind::Text,
+        "An entry of the Secret Service; not under cron, which has no session bus.",
+        r#"{ keyring = "git" }"#,
+    ),
+    key(
+        "docker_config",
+        Kind::Text,
+        "The registry's entry in a docker or podman configuration.",
+        r#"{ docker_config = "~/.docker/config.json" }"#,
+    )
+    .not_yet(),
+];
