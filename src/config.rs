@@ -11,7 +11,12 @@ use std::time::Duration;
 
 use url::Url;
 
+mod address;
 mod key;
+mod read;
+mod source;
+mod step;
+mod tree;
 use crate::target::template::SecretId;
 use crate::target::{Name, Target};
 

@@ -73,3 +73,26 @@ pub(crate) struct Success {
     /// Found anywhere in the body.
     pub(crate) matches: Option<Regex>,
 }
+
+impl Body {
+    /// Whether a secret is anywhere in it.
+    pub(crate) fn has_secret(&self) -> bool {
+        match self {
+            Body::Standard => false,
+            Body::Json(json) => json.has_secret(),
+            Body::Form(fields) => fields.iter().any(|(_, value)| value.has_secret()),
+            Body::Text(text) => text.has_secret(),
+        }
+    }
+}
+
+impl JsonTemplate {
+    fn has_secret(&self) -> bool {
+        match self {
+            JsonTemplate::Null | JsonTemplate::Bool(_) | JsonTemplate::Number(_) => false,
+            JsonTemplate::Text(text) => text.has_secret(),
+            JsonTemplate::Array(values) => values.iter().any(JsonTemplate::has_secret),
+            JsonTemplate::Object(fields) => fields.iter().any(|(_, value)| value.has_secret()),
+        }
+    }
+}

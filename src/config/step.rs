@@ -1,0 +1,296 @@
+//! Deployment steps: a command or a request.
+
+use std::path::Path;
+use std::time::Duration;
+
+use regex::Regex;
+
+use super::address;
+use super::key::Section;
+use super::read::{Field, Table, suggest};
+use super::tree::{Entry, Node, Value};
+use crate::target::step::{Body, CommandStep, HttpStep, JsonTemplate, Step, Success};
+use crate::target::template::{Part, Scope, Template};
+
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
+const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a step's templates and paths are read with.
+pub(super) struct Reader<'a> {
+    pub(super) scope: &'a Scope<'a>,
+    /// The folder of the file that the step is written in.
+    pub(super) folder: &'a Path,
+}
+
+impl Reader<'_> {
+    /// One step, or a list of them.
+    pub(super) fn steps(&self, field: &Field<'_>) -> Option<Vec<Step>> {
+        if !field.is_list() {
+            return Some(vec![self.step(field)?]);
+        }
+        let items = field.list()?;
+        if items.is_empty() {
+            field.fault("there is no step", "write a command or a url");
+            return None;
+        }
+        let steps: Vec<Option<Step>> = items.iter().map(|item| self.step(item)).collect();
+        steps.into_iter().collect()
+    }
+
+    fn step(&self, field: &Field<'_>) -> Option<Step> {
+        match (field.has_key("command"), field.has_key("url")) {
+            (true, true) => {
+                field.fault("a step has a command or a url, and this has both", "write two steps");
+                None
+            }
+            (false, false) => {
+                field.any_table()?;
+                field.fault("a step has a command or a url, and this has neither", "");
+                None
+            }
+            (true, false) => self.command(&field.table(Section::CommandStep)?).map(Step::Command),
+            (false, true) => self.http(&field.table(Section::HttpStep)?).map(Step::Http),
+        }
+    }
+
+    fn command(&self, table: &Table<'_>) -> Option<CommandStep> {
+        let command = table.get("command")?;
+        let env = table.get("env").map_or(Some(Vec::new()), |field| self.environment(&field));
+        let dir = table.get("dir").map_or(Some(self.folder.to_owned()), |field| {
+            field.some_text().map(|dir| self.folder.join(dir))
+        });
+        let timeout = duration(table, "timeout", COMMAND_TIMEOUT);
+        let argv = self.argv(&command);
+        Some(CommandStep { argv: argv?, env: env?, dir: dir?, timeout: timeout? })
+    }
+
+    fn argv(&self, field: &Field<'_>) -> Option<Vec<Template>> {
+        if field.is_text() {
+            field.fault("this is text, and a list is wanted", "no shell is used: write [\"program\", \"argument\"], or [\"sh\", \"-c\", \"…\"]");
+            return None;
+        }
+        let items = field.list()?;
+        let templates: Vec<Option<Template>> = items
+            .iter()
+            .map(|item| {
+                let template = self.template(item)?;
+                if template.has_secret() {
+                    item.fault("a secret must not stand in a command: it would show in ps", "hand it over in env = { NAME = \"{secret.…}\" }");
+                    return None;
+                }
+                Some(template)
+            })
+            .collect();
+        let templates: Vec<Template> = templates.into_iter().collect::<Option<_>>()?;
+        if templates.first().is_none_or(|program| program.parts.is_empty()) {
+            field.fault("no program is named", "");
+            return None;
+        }
+        Some(templates)
+    }
+
+    fn environment(&self, field: &Field<'_>) -> Option<Vec<(String, Template)>> {
+        let pairs = self.pairs(field)?;
+        for (name, _) in &pairs {
+            if name.is_empty() || name.contains(['=', '\0']) {
+                field.fault(format!("{name:?} cannot be the name of an environment variable"), "");
+                return None;
+            }
+        }
+        Some(pairs)
+    }
+
+    fn http(&self, table: &Table<'_>) -> Option<HttpStep> {
+        let method = table.get("method").map_or(Some("POST".to_owned()), |field| method(&field));
+        let headers = table.get("headers").map_or(Some(Vec::new()), |field| self.headers(&field));
+        let body = self.body(table);
+        let timeout = duration(table, "timeout", HTTP_TIMEOUT);
+        let success = table.get("success").map_or(Some(Success::default()), |field| success(&field));
+        let field = table.get("url")?;
+        let url = self.url(&field);
+        let (url, headers, body) = (url?, headers?, body?);
+        let has_secret = url.has_secret() || headers.iter().any(|(_, value)| value.has_secret()) || body.has_secret();
+        check_plain_http(&field, &url, has_secret)?;
+        Some(HttpStep { method: method?, url, headers, body, timeout: timeout?, success: success? })
+    }
+
+    /// Scheme and host are literal, unless the whole url is one secret.
+    fn url(&self, field: &Field<'_>) -> Option<Template> {
+        field.some_text()?;
+        let template = self.template(field)?;
+        let head = match template.parts.as_slice() {
+            [Part::Secret(_)] => return Some(template),
+            [Part::Literal(head), ..] => head,
+            _ => "",
+        };
+        let after_scheme = head.split_once("://").map_or("", |(_, rest)| rest);
+        let host_is_literal = template.parts.len() == 1 || after_scheme.contains(['/', '?']);
+        if !host_is_literal {
+            field.fault("scheme and host must be written out", "a placeholder can stand behind the host; or let one secret be the whole url");
+            return None;
+        }
+        // The rest is rendered at deployment; what is literal of it is checked now.
+        if let Err(wrong) = address::parse(head) {
+            field.fault(wrong, "");
+            return None;
+        }
+        Some(template)
+    }
+
+    fn headers(&self, field: &Field<'_>) -> Option<Vec<(String, Template)>> {
+        let pairs = self.pairs(field)?;
+        let table = field.any_table()?;
+        for ((name, template), (_, value)) in pairs.iter().zip(table.fields()) {
+            if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)) {
+                value.fault("this cannot be the name of a header", "");
+                return None;
+            }
+            let has_control = |part: &Part| matches!(part, Part::Literal(text) if text.chars().any(char::is_control));
+            if template.parts.iter().any(has_control) {
+                value.fault("a header's value has no control characters", "");
+                return None;
+            }
+            let is_credential = ["authorization", "x-api-key", "private-token", "x-auth-token"];
+            if is_credential.contains(&name.to_ascii_lowercase().as_str()) && template.parts.iter().all(|part| matches!(part, Part::Literal(_))) {
+                value.warning("this looks like a secret that stands in the file", "put it into [secrets] and write {secret.NAME}");
+            }
+        }
+        Some(pairs)
+    }
+
+    fn body(&self, table: &Table<'_>) -> Option<Body> {
+        let (json, body) = (table.get("json"), table.get("body"));
+        match (json, body) {
+            (Some(_), Some(body)) => {
+                body.fault("a request has one body, and json is given, too", "");
+                None
+            }
+            (Some(json), None) => self.json(json.node, &json).map(Body::Json),
+            (None, Some(body)) => self.template(&body).map(Body::Text),
+            (None, None) => Some(Body::Standard),
+        }
+    }
+
+    fn json(&self, node: &Node<'_>, field: &Field<'_>) -> Option<JsonTemplate> {
+        Some(match &node.value {
+            Value::Null => JsonTemplate::Null,
+            Value::Bool(value) => JsonTemplate::Bool(*value),
+            Value::Integer(value) => JsonTemplate::Number((*value).into()),
+            Value::Float(value) => JsonTemplate::Number(serde_json::Number::from_f64(*value)?),
+            Value::Moment => {
+                field.fault("JSON has no dates", "write it as text");
+                return None;
+            }
+            Value::Text(text) => JsonTemplate::Text(self.parse(text, field)?),
+            Value::List(values) => {
+                JsonTemplate::Array(values.iter().map(|value| self.json(value, field)).collect::<Option<_>>()?)
+            }
+            Value::Table(entries) => {
+                let pair = |entry: &Entry<'_>| Some((entry.name.to_string(), self.json(&entry.node, field)?));
+                JsonTemplate::Object(entries.iter().map(pair).collect::<Option<_>>()?)
+            }
+        })
+    }
+
+    fn pairs(&self, field: &Field<'_>) -> Option<Vec<(String, Template)>> {
+        let table = field.any_table()?;
+        let pairs: Vec<Option<(String, Template)>> =
+            table.fields().map(|(name, value)| Some((name.to_owned(), self.template(&value)?))).collect();
+        pairs.into_iter().collect()
+    }
+
+    fn template(&self, field: &Field<'_>) -> Option<Template> {
+        self.parse(field.text()?, field)
+    }
+
+    fn parse(&self, text: &str, field: &Field<'_>) -> Option<Template> {
+        match Template::parse(text, self.scope) {
+            Ok(template) => Some(template),
+            Err(unknown) => {
+                let known = unknown.known.iter().map(String::as_str);
+                field.fault(format!("{{{}}} is no placeholder", unknown.word), suggest(&unknown.word, known));
+                None
+            }
+        }
+    }
+}
+
+fn duration(table: &Table<'_>, name: &str, default: Duration) -> Option<Duration> {
+    table.get(name).map_or(Some(default), |field| field.duration())
+}
+
+fn method(field: &Field<'_>) -> Option<String> {
+    let text = field.some_text()?;
+    if text.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+        return Some(text.to_ascii_uppercase());
+    }
+    field.fault("this is no method", "write GET, POST, PUT, PATCH or DELETE");
+    None
+}
+
+fn success(field: &Field<'_>) -> Option<Success> {
+    let table = field.table(Section::Success)?;
+    let status = table.get("status").map_or(Some(Vec::new()), |field| {
+        let statuses: Vec<Option<u16>> =
+            field.list()?.iter().map(|item| u16::try_from(item.integer(100, 599)?).ok()).collect();
+        statuses.into_iter().collect()
+    });
+    let pointer = table.get("pointer").map_or(Some(None), |field| {
+        let pointer = field.text()?;
+        if pointer.is_empty() || pointer.starts_with('/') {
+            return Some(Some(pointer.to_owned()));
+        }
+        field.fault("a JSON pointer begins with a slash", format!("write \"/{}\"", pointer.replace('.', "/")));
+        None
+    });
+    let equals = table.get("equals");
+    if let Some(equals) = &equals
+        && table.get("pointer").is_none()
+    {
+        equals.fault("it needs a pointer that says what is compared", "");
+        return None;
+    }
+    let matches = table.get("matches").map_or(Some(None), |field| match Regex::new(field.some_text()?) {
+        Ok(regex) => Some(Some(regex)),
+        Err(_) => {
+            field.fault("this is no regular expression", "");
+            None
+        }
+    });
+    Some(Success {
+        status: status?,
+        pointer: pointer?,
+        equals: equals.map(|field| literal(field.node)),
+        matches: matches?,
+    })
+}
+
+fn literal(node: &Node<'_>) -> serde_json::Value {
+    match &node.value {
+        Value::Null | Value::Moment => serde_json::Value::Null,
+        Value::Bool(value) => (*value).into(),
+        Value::Integer(value) => (*value).into(),
+        Value::Float(value) => (*value).into(),
+        Value::Text(text) => text.to_string().into(),
+        Value::List(values) => values.iter().map(literal).collect(),
+        Value::Table(entries) => {
+            entries.iter().map(|entry| (entry.name.to_string(), literal(&entry.node))).collect()
+        }
+    }
+}
+
+/// Secrets do not go over the wire in the clear; anything else that does is said.
+fn check_plain_http(field: &Field<'_>, url: &Template, has_secret: bool) -> Option<()> {
+    let Some(Part::Literal(head)) = url.parts.first() else {
+        return Some(());
+    };
+    if !head.starts_with("http://") || address::parse(head).is_ok_and(|url| address::is_loopback(&url)) {
+        return Some(());
+    }
+    if has_secret {
+        field.fault("a secret would go over the wire in the clear", "write https://");
+        return None;
+    }
+    field.warning("this goes over the wire in the clear", "write https:// where the endpoint can");
+    Some(())
+}

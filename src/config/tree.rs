@@ -1,0 +1,173 @@
+//! A file as it is written, TOML or JSON: values with the place they stand at.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+use jsonc_parser::ast;
+use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::Fault;
+
+/// A file that was read.
+pub(super) struct Source {
+    pub(super) file: PathBuf,
+    pub(super) text: String,
+    /// Where each line begins.
+    lines: Vec<usize>,
+}
+
+/// A value and the byte it begins at.
+#[derive(Debug)]
+pub(super) struct Node<'s> {
+    pub(super) value: Value<'s>,
+    pub(super) at: usize,
+}
+
+#[derive(Debug)]
+pub(super) enum Value<'s> {
+    Text(Cow<'s, str>),
+    Integer(i64),
+    Float(f64),
+    Bool(bool),
+    Null,
+    /// A date or time of TOML, which no key takes.
+    Moment,
+    List(Vec<Node<'s>>),
+    /// In the order written.
+    Table(Vec<Entry<'s>>),
+}
+
+#[derive(Debug)]
+pub(super) struct Entry<'s> {
+    pub(super) name: Cow<'s, str>,
+    /// Where the name stands.
+    pub(super) at: usize,
+    pub(super) node: Node<'s>,
+}
+
+impl Source {
+    pub(super) fn new(file: PathBuf, text: String) -> Source {
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Source { file, text, lines }
+    }
+
+    /// The line, from 1, that a byte stands on.
+    pub(super) fn line(&self, at: usize) -> usize {
+        self.lines.partition_point(|start| *start <= at).max(1)
+    }
+
+    pub(super) fn fault(&self, at: usize, message: String, help: Option<String>) -> Fault {
+        Fault { file: self.file.clone(), line: self.line(at), message, help }
+    }
+
+    /// The file as a tree; its root is a table.
+    ///
+    /// # Errors
+    /// Every fault of its syntax.
+    pub(super) fn parse(&self) -> Result<Node<'_>, Vec<Fault>> {
+        if self.file.extension().is_some_and(|extension| extension == "json") {
+            self.parse_json().map_err(|fault| vec![fault])
+        } else {
+            self.parse_toml()
+        }
+    }
+
+    fn parse_toml(&self) -> Result<Node<'_>, Vec<Fault>> {
+        let (table, errors) = DeTable::parse_recoverable(&self.text);
+        if errors.is_empty() {
+            let at = table.span().start;
+            return Ok(Node { value: from_table(table.into_inner()), at });
+        }
+        let fault = |error: toml::de::Error| {
+            let at = error.span().map_or(0, |span| span.start);
+            // The parser's own words can repeat the text, which may be a secret.
+            self.fault(at, format!("this is not TOML: {}", without_text(error.message())), None)
+        };
+        Err(errors.into_iter().map(fault).collect())
+    }
+
+    fn parse_json(&self) -> Result<Node<'_>, Fault> {
+        let strict = ParseOptions {
+            allow_comments: false,
+            allow_loose_object_property_names: false,
+            allow_trailing_commas: false,
+            allow_missing_commas: false,
+            allow_single_quoted_strings: false,
+            allow_hexadecimal_numbers: false,
+            allow_unary_plus_numbers: false,
+            allow_bare_decimal_point_numbers: false,
+            allow_non_finite_numbers: false,
+            allow_extended_string_escapes: false,
+        };
+        let parsed = parse_to_ast(&self.text, &CollectOptions::default(), &strict).map_err(|error| {
+            let at = error.range().start;
+            self.fault(at, format!("this is not JSON: {}", error.kind()), None)
+        })?;
+        match parsed.value {
+            Some(value @ ast::Value::Object(_)) => Ok(from_json(value)),
+            _ => Err(self.fault(0, "the file is not a JSON object".to_owned(), None)),
+        }
+    }
+}
+
+/// A parser's message without what it quotes.
+fn without_text(message: &str) -> String {
+    message.split('`').step_by(2).collect::<Vec<_>>().join("…")
+}
+
+fn from_table<'s>(table: DeTable<'s>) -> Value<'s> {
+    let entry = |(name, value): (Spanned<Cow<'s, str>>, Spanned<DeValue<'s>>)| Entry {
+        at: name.span().start,
+        name: name.into_inner(),
+        node: from_toml(value),
+    };
+    let mut entries: Vec<Entry<'s>> = table.into_iter().map(entry).collect();
+    // The parser sorts by name; stages are deployed in the order written.
+    entries.sort_by_key(|entry| entry.at);
+    Value::Table(entries)
+}
+
+fn from_toml(value: Spanned<DeValue<'_>>) -> Node<'_> {
+    let at = value.span().start;
+    let value = match value.into_inner() {
+        DeValue::String(text) => Value::Text(text),
+        DeValue::Integer(number) => {
+            i64::from_str_radix(number.as_str(), number.radix()).map_or(Value::Moment, Value::Integer)
+        }
+        DeValue::Float(number) => number.as_str().parse().map_or(Value::Moment, Value::Float),
+        DeValue::Boolean(value) => Value::Bool(value),
+        DeValue::Datetime(_) => Value::Moment,
+        DeValue::Array(values) => Value::List(values.into_iter().map(from_toml).collect()),
+        DeValue::Table(table) => from_table(table),
+    };
+    Node { value, at }
+}
+
+fn from_json(value: ast::Value<'_>) -> Node<'_> {
+    use ast::Value as Json;
+    match value {
+        Json::StringLit(text) => Node { at: text.range.start, value: Value::Text(text.value) },
+        Json::NumberLit(number) => {
+            let integer = number.value.parse().map(Value::Integer);
+            let value = integer.or_else(|_| number.value.parse().map(Value::Float)).unwrap_or(Value::Moment);
+            Node { at: number.range.start, value }
+        }
+        Json::BooleanLit(boolean) => Node { at: boolean.range.start, value: Value::Bool(boolean.value) },
+        Json::NullKeyword(null) => Node { at: null.range.start, value: Value::Null },
+        Json::Array(array) => Node {
+            at: array.range.start,
+            value: Value::List(array.elements.into_iter().map(from_json).collect()),
+        },
+        Json::Object(object) => {
+            let at = object.range.start;
+            Node { at, value: Value::Table(object.properties.into_iter().map(from_property).collect()) }
+        }
+    }
+}
+
+fn from_property(property: ast::ObjectProp<'_>) -> Entry<'_> {
+    let at = property.range.start;
+    Entry { at, name: Cow::Owned(property.name.into_string()), node: from_json(property.value) }
+}
