@@ -34,7 +34,7 @@ fn error(outcome: &Outcome) -> &DeployError {
     outcome.result.as_ref().unwrap_err()
 }
 
-/// Whether any process has this in its environment or arguments; for descendants that must be gone.
+/// Of a descendant, which is no child of ours that could be waited for.
 fn is_alive(pid: &str) -> bool {
     match fs::read_to_string(format!("/proc/{pid}/stat")) {
         // A zombie that nobody has reaped yet is dead.
