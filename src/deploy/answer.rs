@@ -13,7 +13,7 @@ use super::transcript::{excerpt, readable};
 use crate::target::step::Success;
 
 /// A longer `Retry-After` is taken as this.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(24);
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// How much of the body a message shows.
 const EXCERPT: usize = 200;
 

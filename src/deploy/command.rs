@@ -1,5 +1,6 @@
 //! A step that runs a program.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -90,7 +91,8 @@ impl CommandDeployer {
             };
         }
         if error.kind() == io::ErrorKind::NotFound {
-            let path = std::env::var_os("PATH").unwrap_or_default();
+            let given = self.env.iter().rfind(|(name, _)| name == "PATH").map(|(_, value)| value.into());
+            let path: OsString = given.or_else(|| std::env::var_os("PATH")).unwrap_or_default();
             return format!(
                 "{program} cannot be run: it is in no folder of PATH ({}); \
                  cron's is often /usr/bin:/bin, so write the whole path",

@@ -56,7 +56,9 @@ pub(super) fn exchange(
     let agent = agent(url, timeout).map_err(NoAnswer::Failed)?;
     let (sender, answers) = channel();
     // Not joined: where it is given up at a stop, it ends with the program.
-    thread::spawn(move || sender.send(send(&agent, request)));
+    thread::spawn(move || {
+        let _ = sender.send(send(&agent, request));
+    });
     let mut stopped: Option<(u8, Instant)> = None;
     loop {
         match answers.recv_timeout(TICK) {

@@ -18,7 +18,7 @@ const LAST_WAIT: Duration = Duration::from_secs(5);
 const READ_AHEAD: usize = 16;
 
 /// How a command ended.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Ending {
     ByItself(ExitStatus),
     /// Stopped at its timeout.
@@ -40,6 +40,7 @@ enum Event {
 }
 
 /// Where a command is on its way out.
+#[derive(Clone, Copy)]
 enum Phase {
     Running,
     /// TERM was sent; KILL follows at this moment.
@@ -55,7 +56,7 @@ impl Group {
     /// are left alone: a daemon may have been the point. After the timeout the whole group goes.
     ///
     /// # Errors
-    /// The exit status cannot be had.
+    /// The exit status cannot be had, or KILL does not end it.
     pub(super) fn wait(
         mut self,
         timeout: Duration,
@@ -97,18 +98,16 @@ impl Group {
                         phase = Phase::Killed(ending, now);
                         continue;
                     }
-                    phase = Phase::Asked(ending, until);
                     until - now
                 }
                 Phase::Killed(ending, at) => {
-                    let gone = exited.is_some() && (output_ended || now >= at + patience.linger);
-                    if gone {
+                    if exited.is_some() && (output_ended || now >= at + patience.linger) {
                         self.leader.wait()?;
-                    }
-                    if gone || now >= at + LAST_WAIT {
                         return Ok(ending);
                     }
-                    phase = Phase::Killed(ending, at);
+                    if now >= at + LAST_WAIT {
+                        return Err(io::Error::other("it is still there after KILL"));
+                    }
                     TICK
                 }
             };

@@ -10,7 +10,7 @@ use super::answer::{self, failure, retry_after, shown_status};
 use super::command::{shown_duration, signal_name};
 use super::exchange::{Answer, NoAnswer, exchange};
 use super::placeholder::Values;
-use super::transcript::{KEPT, readable};
+use super::transcript::{KEPT, last, readable};
 use super::{Attempt, DeployError, Deployer};
 use crate::plan::ErrorCode;
 use crate::target::step::{Body, HttpStep, Success};
@@ -36,7 +36,7 @@ impl<'a> HttpDeployer<'a> {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(fault("the URL is neither http:// nor https://".to_owned()));
         }
-        let (body, content_type) = body(step, values)?;
+        let (body, content_type) = body(step, values)?.unzip();
         let method =
             Method::from_bytes(step.method.as_bytes()).map_err(|_| fault("no such method".to_owned()))?;
         let mut request = Request::new(body);
@@ -65,9 +65,8 @@ impl<'a> HttpDeployer<'a> {
         let head = format!("{}: {}\n", self.shown, shown_status(answer.status));
         // Masked before it is cut: half a secret would not be recognised.
         let body = attempt.vault.mask(&readable(&answer.body));
-        let start = body.ceil_char_boundary(body.len().saturating_sub(KEPT.saturating_sub(head.len() + 1)));
         attempt.transcript.push(head.as_bytes());
-        attempt.transcript.push(&body.as_bytes()[start..]);
+        attempt.transcript.push(last(&body, KEPT.saturating_sub(head.len() + 1)).as_bytes());
         attempt.transcript.end_step();
         match failure(answer, self.success, &self.url) {
             None => Ok(()),
@@ -108,19 +107,15 @@ impl Deployer for HttpDeployer<'_> {
 }
 
 /// The body and its type; None for a request without one.
-#[allow(clippy::type_complexity, reason = "the two halves of one answer")]
-fn body(
-    step: &HttpStep,
-    values: &Values<'_>,
-) -> Result<(Option<Vec<u8>>, Option<&'static str>), DeployError> {
+fn body(step: &HttpStep, values: &Values<'_>) -> Result<Option<(Vec<u8>, &'static str)>, DeployError> {
     let (text, content_type) = match &step.body {
-        Body::Standard if matches!(step.method.as_str(), "GET" | "HEAD") => return Ok((None, None)),
+        Body::Standard if matches!(step.method.as_str(), "GET" | "HEAD") => return Ok(None),
         Body::Standard => (values.standard_json().to_string(), "application/json"),
         Body::Json(json) => (values.json(json)?.to_string(), "application/json"),
         Body::Form(fields) => (values.form(fields)?, "application/x-www-form-urlencoded"),
         Body::Text(text) => (values.plain(text)?, "text/plain; charset=utf-8"),
     };
-    Ok((Some(text.into_bytes()), Some(content_type)))
+    Ok(Some((text.into_bytes(), content_type)))
 }
 
 #[cfg(test)]

@@ -56,38 +56,26 @@ impl Values<'_> {
         Ok(url)
     }
 
-    /// The URL as messages show it: without its secrets.
+    /// The URL as messages show it: without secrets, user and fragment, and where a secret is in the
+    /// query, without the query's values.
     pub(super) fn shown_url(&self, template: &Template) -> String {
-        let mut text = String::new();
+        let mut url = String::new();
         for part in &template.parts {
             match part {
-                Part::Literal(literal) => text.push_str(literal),
-                Part::Field(field) => percent_encode(&self.field(*field).unwrap_or_default(), &mut text),
-                Part::Var(value) => percent_encode(value, &mut text),
-                Part::Secret(_) => text.push_str(MASK),
+                Part::Literal(literal) => url.push_str(literal),
+                Part::Field(field) => percent_encode(&self.field(*field).unwrap_or_default(), &mut url),
+                Part::Var(value) => percent_encode(value, &mut url),
+                Part::Secret(_) => url.push_str(MASK),
             }
         }
-        if let Some((before, after)) = text.split_once('#') {
-            let _ = after;
-            text = before.to_owned();
+        let url = url.split('#').next().unwrap_or_default();
+        let (path, query) = url.split_once('?').map_or((url, None), |(path, query)| (path, Some(query)));
+        let mut shown = without_user(path);
+        if let Some(query) = query {
+            shown.push('?');
+            shown.push_str(&if query.contains(MASK) { without_values(query) } else { query.to_owned() });
         }
-        if let Some((scheme, rest)) = text.split_once("://") {
-            let authority = rest.find(['/', '?']).unwrap_or(rest.len());
-            if let Some(at) = rest[..authority].rfind('@') {
-                text = format!("{scheme}://{MASK}{}", &rest[at..]);
-            }
-        }
-        match text.split_once('?') {
-            Some((path, query)) if query.contains(MASK) => {
-                let names = query.split('&').map(|pair| match pair.split_once('=') {
-                    Some((name, _)) => format!("{name}={MASK}"),
-                    None => MASK.to_owned(),
-                });
-                let names: Vec<String> = names.collect();
-                self.vault.mask(&format!("{path}?{}", names.join("&")))
-            }
-            _ => self.vault.mask(&text),
-        }
+        self.vault.mask(&shown)
     }
 
     /// The value of the header `name`.
@@ -182,6 +170,25 @@ impl Values<'_> {
 
 /// What stands for a secret in messages.
 const MASK: &str = "***";
+
+/// `https://me:password@host/path` as `https://***@host/path`
+fn without_user(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://{MASK}@{host}{path}"),
+        None => url.to_owned(),
+    }
+}
+
+/// `a=1&b` as `a=***&***`
+fn without_values(query: &str) -> String {
+    let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, _)) => format!("{name}={MASK}"),
+        None => MASK.to_owned(),
+    });
+    pairs.collect::<Vec<_>>().join("&")
+}
 
 /// Everything but RFC 3986's unreserved characters.
 fn percent_encode(value: &str, text: &mut String) {

@@ -63,8 +63,8 @@ impl<'a> Transcript<'a> {
     /// The last [`KEPT`] bytes as text, secrets masked.
     pub(super) fn finish(self) -> String {
         let text = self.vault.mask(&readable(&self.tail));
-        let start = text.len().saturating_sub(KEPT).max(if self.cut { MARGIN } else { 0 });
-        text[text.ceil_char_boundary(start)..].to_owned()
+        let surplus = if self.cut { MARGIN } else { 0 };
+        last(&text, KEPT.min(text.len().saturating_sub(surplus))).to_owned()
     }
 
     fn pass_line_on(&mut self) {
@@ -87,6 +87,15 @@ pub(super) fn readable(bytes: &[u8]) -> String {
     text
 }
 
+/// The end of a text: whole characters of at most so many bytes.
+pub(super) fn last(text: &str, longest: usize) -> &str {
+    let mut start = text.len().saturating_sub(longest);
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
+    &text[start..]
+}
+
 /// The beginning of a text as one line, for messages.
 pub(super) fn excerpt(text: &str, longest: usize) -> String {
     let mut line = String::new();
@@ -96,7 +105,11 @@ pub(super) fn excerpt(text: &str, longest: usize) -> String {
         }
         line.push_str(word);
         if line.len() > longest {
-            line.truncate(line.floor_char_boundary(longest));
+            let mut end = longest;
+            while !line.is_char_boundary(end) {
+                end -= 1;
+            }
+            line.truncate(end);
             line.push('…');
             break;
         }
@@ -171,6 +184,11 @@ mod tests {
     #[test]
     fn bytes_that_are_not_text_stay_readable() {
         assert_eq!(readable(b"gr\xfc\xdfe \xe2\x82\xac"), "gr\\xfc\\xdfe €");
+    }
+
+    #[test]
+    fn characters_are_not_cut() {
+        assert_eq!([last("aäö", 5), last("aäö", 3), last("aäö", 1), last("aäö", 9)], ["aäö", "ö", "", "aäö"]);
     }
 
     #[test]

@@ -34,7 +34,7 @@ fn error(outcome: &Outcome) -> &DeployError {
     outcome.result.as_ref().unwrap_err()
 }
 
-/// Whether any process has this in its environment or arguments; for descendants that must be gone.
+/// Of a descendant, which is no child of ours that could be waited for.
 fn is_alive(pid: &str) -> bool {
     match fs::read_to_string(format!("/proc/{pid}/stat")) {
         // A zombie that nobody has reaped yet is dead.
@@ -62,8 +62,8 @@ fn no_shell_sees_the_arguments() {
 fn the_environment_is_inherited_without_secrets_and_with_ours() {
     let mut rig = Rig::new();
     rig.vault = KnownSecrets::new(&[("key", "s3cret")]);
-    let inherited: Vec<_> = std::env::vars().filter(|(name, _)| !name.contains("CARGO_MANIFEST")).collect();
-    let hidden = "CARGO_MANIFEST_DIR";
+    let hidden = "PATH";
+    let inherited: Vec<_> = std::env::vars().filter(|(name, _)| name != hidden).collect();
     assert!(std::env::var_os(hidden).is_some(), "the test needs an inherited variable");
     rig.vault.environment = vec![hidden.to_owned(), "NOT_SET".to_owned()];
     let mut step = command(&["/usr/bin/env", "-0"], Path::new("/"));
@@ -92,9 +92,9 @@ fn the_environment_is_inherited_without_secrets_and_with_ours() {
 #[test]
 fn a_variable_that_holds_a_secret_can_be_given_on_purpose() {
     let mut rig = Rig::new();
-    rig.vault.environment = vec!["CARGO_MANIFEST_DIR".to_owned()];
-    let mut step = script("echo $CARGO_MANIFEST_DIR");
-    step.env = vec![("CARGO_MANIFEST_DIR".to_owned(), template("given"))];
+    rig.vault.environment = vec!["PATH".to_owned()];
+    let mut step = script("echo $PATH");
+    step.env = vec![("PATH".to_owned(), template("given"))];
     assert_eq!(rig.deploy(vec![Step::Command(step)]).0.output, "given\n");
 }
 

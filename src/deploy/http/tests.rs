@@ -1,1 +1,456 @@
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::channel;
+use std::time::Instant;
 
+use regex::Regex;
+use serde_json::{Value, json};
+
+use super::super::Outcome;
+use super::super::fixture::{ID, KnownSecrets, Rig, template};
+use super::*;
+use crate::target::step::{JsonTemplate, Step};
+
+const NEVER: Duration = Duration::from_secs(60);
+
+/// A server on loopback that takes one connection after the other.
+struct Server {
+    listener: TcpListener,
+}
+
+/// A request as it came.
+struct Received {
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Received {
+    fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers(name);
+        let value = values.next();
+        assert!(values.next().is_none(), "{name} came twice");
+        value
+    }
+
+    fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.head.lines().skip(1).filter_map(move |line| {
+            let (key, value) = line.split_once(": ")?;
+            key.eq_ignore_ascii_case(name).then_some(value)
+        })
+    }
+
+    fn line(&self) -> &str {
+        self.head.lines().next().unwrap()
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+impl Server {
+    fn new() -> Server {
+        Server { listener: TcpListener::bind(("127.0.0.1", 0)).unwrap() }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.listener.local_addr().unwrap())
+    }
+
+    /// Carries out the step while `serve` has the connection after the request was read.
+    fn meet(
+        &self,
+        rig: &Rig,
+        step: HttpStep,
+        serve: impl FnOnce(&mut TcpStream) + Send,
+    ) -> (Outcome, Received) {
+        std::thread::scope(|scope| {
+            let server = scope.spawn(|| {
+                let (mut stream, _) = self.listener.accept().unwrap();
+                let received = receive(&mut stream);
+                serve(&mut stream);
+                received
+            });
+            let (outcome, _) = rig.deploy(vec![Step::Http(step)]);
+            (outcome, server.join().unwrap())
+        })
+    }
+
+    fn answer(&self, step: HttpStep, answer: &[u8]) -> (Outcome, Received) {
+        self.meet(&Rig::new(), step, |stream| stream.write_all(answer).unwrap())
+    }
+}
+
+fn receive(stream: &mut TcpStream) -> Received {
+    let mut bytes = Vec::new();
+    let mut byte = [0];
+    while !bytes.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        bytes.push(byte[0]);
+    }
+    let mut received = Received { head: String::from_utf8(bytes).unwrap(), body: Vec::new() };
+    let length = received.header("content-length").map_or(0, |length| length.parse().unwrap());
+    received.body.resize(length, 0);
+    stream.read_exact(&mut received.body).unwrap();
+    received
+}
+
+fn response(status: &str, headers: &str, body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+fn step(url: &str) -> HttpStep {
+    HttpStep {
+        method: "POST".to_owned(),
+        url: template(url),
+        headers: Vec::new(),
+        body: Body::Standard,
+        timeout: NEVER,
+        success: Success::default(),
+    }
+}
+
+fn error(outcome: &Outcome) -> &DeployError {
+    outcome.result.as_ref().unwrap_err()
+}
+
+#[test]
+fn the_standard_request() {
+    let server = Server::new();
+    let url = server.url("/hook/{repository}?tag={tag}");
+    let (outcome, received) = server.answer(step(&url), &response("204 No Content", "", ""));
+    outcome.result.unwrap();
+    assert_eq!(received.line(), "POST /hook/acme%2Fshop?tag=v2 HTTP/1.1");
+    assert_eq!(received.header("content-type"), Some("application/json"));
+    assert_eq!(received.header("idempotency-key"), Some(ID));
+    assert_eq!(received.header("user-agent"), Some(concat!("tagship/", env!("CARGO_PKG_VERSION"))));
+    assert_eq!(received.json()["image"], "git.example.com/acme/shop:v2");
+    assert_eq!(received.json()["attempt"], 3);
+    assert_eq!(outcome.http_status, Some(204));
+    assert_eq!(outcome.output, format!("POST {}: 204 No Content\n", server.url("/hook/acme%2Fshop?tag=v2")));
+}
+
+#[test]
+fn a_get_has_no_standard_body() {
+    for method in ["GET", "HEAD"] {
+        let server = Server::new();
+        let step = HttpStep { method: method.to_owned(), ..step(&server.url("/")) };
+        let (outcome, received) = server.answer(step, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        outcome.result.unwrap();
+        assert_eq!(received.header("content-length"), None, "{method}");
+        assert_eq!(received.header("transfer-encoding"), None, "{method}");
+        assert_eq!(received.header("content-type"), None, "{method}");
+    }
+}
+
+#[test]
+fn the_bodies_and_their_types() {
+    let json = JsonTemplate::Object(vec![("t".into(), JsonTemplate::Text(template("\"{tag}")))]);
+    for (body, text, content_type) in [
+        (Body::Json(json), r#"{"t":"\"v2"}"#, "application/json"),
+        (Body::Form(vec![("t".into(), template("{var.app}"))]), "t=a+b", "application/x-www-form-urlencoded"),
+        (Body::Text(template("{\"x\": \"{tag}\"}")), "{\"x\": \"v2\"}", "text/plain; charset=utf-8"),
+        (Body::Text(template("")), "", "text/plain; charset=utf-8"),
+    ] {
+        let server = Server::new();
+        let step = HttpStep { body, ..step(&server.url("/")) };
+        let (_, received) = server.answer(step, &response("200 OK", "", ""));
+        assert_eq!(String::from_utf8(received.body.clone()).unwrap(), text);
+        assert_eq!(received.header("content-type"), Some(content_type));
+    }
+}
+
+#[test]
+fn the_steps_own_headers_come_first() {
+    let server = Server::new();
+    let mut rig = Rig::new();
+    rig.vault = KnownSecrets::new(&[("key", "s3cret")]);
+    let headers = [
+        ("content-type", "application/vnd.x+json"),
+        ("Authorization", "Bearer {secret.key}"),
+        ("X-Tag", "{tag}"),
+        ("X-Tag", "ä"),
+    ];
+    let step = HttpStep {
+        headers: headers.map(|(name, value)| (name.to_owned(), template(value))).into(),
+        ..step(&server.url("/"))
+    };
+    let answer = response("403 Forbidden", "", "no: Bearer s3cret");
+    let (outcome, received) = server.meet(&rig, step, |stream| stream.write_all(&answer).unwrap());
+    assert_eq!(received.header("content-type"), Some("application/vnd.x+json"));
+    assert_eq!(received.header("authorization"), Some("Bearer s3cret"));
+    assert_eq!(received.headers("x-tag").collect::<Vec<_>>(), ["v2", "ä"]);
+    assert_eq!(error(&outcome).message, format!("POST {}: 403 Forbidden: no: Bearer ***", server.url("/")));
+    assert_eq!(outcome.output, format!("POST {}: 403 Forbidden\nno: Bearer ***\n", server.url("/")));
+}
+
+#[test]
+fn other_methods_are_sent_as_they_are() {
+    for method in ["PUT", "PATCH", "DELETE", "PURGE"] {
+        let server = Server::new();
+        let step = HttpStep { method: method.to_owned(), ..step(&server.url("/x")) };
+        let (outcome, received) = server.answer(step, &response("200 OK", "", ""));
+        outcome.result.unwrap();
+        assert_eq!(received.line(), format!("{method} /x HTTP/1.1"));
+        assert_eq!(received.json()["tag"], "v2");
+    }
+}
+
+#[test]
+fn success_is_what_the_step_says() {
+    let any = Success::default;
+    let status = |status: &[u16]| Success { status: status.to_vec(), ..any() };
+    let pointer = |pointer: &str| Success { pointer: Some(pointer.to_owned()), ..any() };
+    let equals = |at: &str, value: Value| Success { equals: Some(value), ..pointer(at) };
+    let matches = |pattern: &str| Success { matches: Some(Regex::new(pattern).unwrap()), ..any() };
+    for (answer, body, success, failure) in [
+        ("200 OK", "", any(), None),
+        ("299 Odd", "", any(), None),
+        ("500 Internal Server Error", "a\n\nb", any(), Some("500 Internal Server Error: a b")),
+        ("599 Odd", "", any(), Some("599")),
+        ("304 Not Modified", "", any(), Some("304 Not Modified")),
+        ("204 No Content", "", status(&[204, 304]), None),
+        ("304 Not Modified", "", status(&[204, 304]), None),
+        ("200 OK", "", status(&[204, 304]), Some("200 OK")),
+        ("200 OK", r#"{"a":[{"id":"x"}]}"#, pointer("/a/0/id"), None),
+        ("200 OK", r#"{"a":[]}"#, pointer("/a/0/id"), Some(r#"200 OK, but /a/0/id is not there: {"a":[]}"#)),
+        ("200 OK", r#"{"a":null}"#, pointer("/a"), Some(r#"200 OK, but /a is null: {"a":null}"#)),
+        (
+            "200 OK",
+            "<html>",
+            pointer("/a"),
+            Some("200 OK, but it is not JSON, so /a cannot be looked for: <html>"),
+        ),
+        (
+            "500 Internal Server Error",
+            r#"{"a":1}"#,
+            pointer("/a"),
+            Some(r#"500 Internal Server Error: {"a":1}"#),
+        ),
+        ("200 OK", r#"{"status":100}"#, equals("/status", json!(100)), None),
+        ("200 OK", r#"{"status":100.0}"#, equals("/status", json!(100)), None),
+        (
+            "200 OK",
+            r#"{"status":1000}"#,
+            equals("/status", json!(100)),
+            Some(r#"200 OK, but /status is 1000, not 100: {"status":1000}"#),
+        ),
+        (
+            "200 OK",
+            r#"{"status":"100"}"#,
+            equals("/status", json!(100)),
+            Some(r#"200 OK, but /status is "100", not 100: {"status":"100"}"#),
+        ),
+        ("200 OK", "all done.", matches("^all"), None),
+        (
+            "200 OK",
+            "Hook rules were not satisfied.",
+            matches("^all"),
+            Some("200 OK, but nothing in the answer matches ^all: Hook rules were not satisfied."),
+        ),
+    ] {
+        let server = Server::new();
+        let step = HttpStep { success, ..step(&server.url("/x")) };
+        let response = if answer.starts_with("204") || answer.starts_with("304") {
+            format!("HTTP/1.1 {answer}\r\n\r\n").into_bytes()
+        } else {
+            response(answer, "", body)
+        };
+        let (outcome, _) = server.answer(step, &response);
+        let expected = failure.map(|failure| format!("POST {}: {failure}", server.url("/x")));
+        assert_eq!(outcome.result.err().map(|error| error.message), expected, "{answer} {body}");
+    }
+}
+
+#[test]
+fn some_answers_are_final() {
+    for (status, is_final) in [
+        (400, true),
+        (401, true),
+        (403, true),
+        (405, true),
+        (410, true),
+        (413, true),
+        (422, true),
+        (404, false),
+        (408, false),
+        (409, false),
+        (429, false),
+        (500, false),
+        (503, false),
+    ] {
+        let server = Server::new();
+        let (outcome, _) = server.answer(step(&server.url("/")), &response(&format!("{status} X"), "", ""));
+        let error = error(&outcome);
+        assert_eq!(
+            (error.final_answer, error.code, error.started),
+            (is_final, ErrorCode::Http, true),
+            "{status}"
+        );
+        assert_eq!(outcome.http_status, Some(status));
+    }
+}
+
+#[test]
+fn retry_after_is_seconds_or_a_date() {
+    let date = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+    for (headers, seconds) in [
+        ("", None),
+        ("Retry-After: 60\r\n", Some(60)),
+        ("Retry-After: 99999999999999999999\r\n", Some(86_400)),
+        ("Retry-After: soon\r\n", None),
+        (&format!("{date}Retry-After: Sun, 06 Nov 1994 08:50:37 GMT\r\n"), Some(60)),
+        (&format!("{date}Retry-After: Sun, 06 Nov 1994 08:40:37 GMT\r\n"), Some(0)),
+        (&format!("{date}Retry-After: Mon, 06 Nov 1995 08:40:37 GMT\r\n"), Some(86_400)),
+        ("Retry-After: Sun, 06 Nov 1994 08:50:37 GMT\r\n", Some(0)),
+    ] {
+        let server = Server::new();
+        let answer = response("429 Too Many Requests", headers, "");
+        let (outcome, _) = server.answer(step(&server.url("/")), &answer);
+        assert_eq!(error(&outcome).retry_after, seconds.map(Duration::from_secs), "{headers}");
+    }
+}
+
+#[test]
+fn a_redirect_is_not_followed() {
+    for (location, shown) in [
+        ("https://other.example/path?token=s3cret", "https://other.example"),
+        ("//other.example:8443/", "http://other.example:8443"),
+    ] {
+        for status in ["301 Moved Permanently", "307 Temporary Redirect"] {
+            let server = Server::new();
+            let answer = response(status, &format!("Location: {location}\r\n"), "");
+            let (outcome, _) = server.answer(step(&server.url("/x")), &answer);
+            let url = server.url("/x");
+            let expected =
+                format!("POST {url}: {status}: redirects to {shown}; write that URL instead if you trust it");
+            assert_eq!(error(&outcome).message, expected);
+        }
+    }
+    let server = Server::new();
+    let answer = response("302 Found", "Location: /login\r\n", "");
+    let (outcome, _) = server.answer(step(&server.url("/x")), &answer);
+    assert!(error(&outcome).message.contains(&format!("redirects to another path of {}", server.url(""))));
+    // Nobody came again.
+    server.listener.set_nonblocking(true).unwrap();
+    assert!(server.listener.accept().is_err());
+}
+
+#[test]
+fn a_redirect_can_be_the_success() {
+    let server = Server::new();
+    let success = Success { status: vec![303], ..Success::default() };
+    let answer = response("303 See Other", "Location: /queue/7\r\n", "");
+    let (outcome, _) = server.answer(HttpStep { success, ..step(&server.url("/")) }, &answer);
+    outcome.result.unwrap();
+}
+
+#[test]
+fn a_connection_that_fails_says_how() {
+    let server = Server::new();
+    let url = server.url("/");
+    let (outcome, _) =
+        server.meet(&Rig::new(), step(&url), |stream| stream.shutdown(Shutdown::Both).unwrap());
+    let expected = format!("POST {url}: the connection was closed before the whole answer came");
+    assert_eq!(error(&outcome).message, expected);
+    assert_eq!((error(&outcome).code, error(&outcome).started), (ErrorCode::Http, true));
+
+    let (outcome, _) = server.answer(step(&url), b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+    assert_eq!(error(&outcome).message, expected);
+    assert_eq!(outcome.http_status, None);
+
+    drop(server);
+    let (outcome, _) = Rig::new().deploy(vec![Step::Http(step(&url))]);
+    assert_eq!(error(&outcome).message, format!("POST {url}: connection refused: nothing listens there"));
+    assert_eq!((error(&outcome).code, error(&outcome).started), (ErrorCode::Http, true));
+}
+
+#[test]
+fn no_answer_and_a_slow_body_time_out() {
+    let beginnings: [&[u8]; 2] = [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nslow"];
+    for beginning in beginnings {
+        let server = Server::new();
+        let timeout = Duration::from_millis(300);
+        let step = HttpStep { timeout, ..step(&server.url("/")) };
+        let (outcome, _) = server.meet(&Rig::new(), step, |stream| {
+            stream.write_all(beginning).unwrap();
+            // Ends when the other side gives up.
+            while stream.read(&mut [0]).is_ok_and(|length| length > 0) {}
+        });
+        let error = error(&outcome);
+        assert_eq!(error.message, format!("POST {}: no complete answer within 300ms", server.url("/")));
+        assert_eq!((error.code, error.started, error.final_answer), (ErrorCode::Timeout, true, false));
+    }
+}
+
+#[test]
+fn a_body_that_never_ends_is_bounded() {
+    let server = Server::new();
+    let success = Success { pointer: Some("/a".to_owned()), ..Success::default() };
+    let long = |success| HttpStep { success, ..step(&server.url("/")) };
+    let pour = |stream: &mut TcpStream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        while stream.write_all(&[b'x'; 4096]).is_ok() {}
+    };
+    let (outcome, _) = server.meet(&Rig::new(), long(success), pour);
+    assert!(error(&outcome).message.contains("too long to look for /a"), "{:?}", outcome.result);
+    assert!(outcome.output.len() <= KEPT);
+    assert!(outcome.output.starts_with("POST http://127.0.0.1:") && outcome.output.ends_with("x\n"));
+    let (outcome, _) = server.meet(&Rig::new(), long(Success::default()), pour);
+    outcome.result.unwrap();
+}
+
+#[test]
+fn what_cannot_be_sent_is_said_without_secrets() {
+    let mut rig = Rig::new();
+    rig.vault = KnownSecrets::new(&[("key", "s3 cret"), ("lines", "a\nb"), ("ftp", "ftp://x")]);
+    for (url, says) in [
+        ("{secret.key}", "POST ***: cannot be sent: the URL: relative URL without a base"),
+        ("{secret.ftp}", "POST ***: cannot be sent: the URL is neither http:// nor https://"),
+        ("http://h:99999/", "POST http://h:99999/: cannot be sent: the URL: invalid port number"),
+        ("http://h/{secret.lines}", "the URL has control characters: look at its variables and secrets"),
+        ("http://h/{secret.gone}", "gone is not there"),
+    ] {
+        let (outcome, _) = rig.deploy(vec![Step::Http(step(url))]);
+        assert_eq!((error(&outcome).message.as_str(), error(&outcome).started), (says, false));
+    }
+    let headers = vec![("X-Lines".to_owned(), template("{secret.lines}"))];
+    let (outcome, _) = rig.deploy(vec![Step::Http(HttpStep { headers, ..step("http://h/") })]);
+    assert!(error(&outcome).message.contains("X-Lines"));
+}
+
+#[test]
+fn at_a_stop_the_answer_is_waited_for_and_then_given_up() {
+    for answers in [true, false] {
+        let server = Server::new();
+        let mut rig = Rig::new();
+        rig.patience.grace = if answers { NEVER } else { Duration::from_millis(200) };
+        let stop = rig.stop.clone();
+        let (told, over) = channel::<()>();
+        let start = Instant::now();
+        let outcome = std::thread::scope(|scope| {
+            let (server, rig) = (&server, &rig);
+            scope.spawn(move || {
+                let (mut stream, _) = server.listener.accept().unwrap();
+                receive(&mut stream);
+                stop.0.store(15, Ordering::Relaxed);
+                if answers {
+                    stream.write_all(&response("200 OK", "", "")).unwrap();
+                } else {
+                    let _ = over.recv();
+                }
+            });
+            let (outcome, _) = rig.deploy(vec![Step::Http(step(&server.url("/")))]);
+            drop(told);
+            outcome
+        });
+        assert!(start.elapsed() < NEVER / 2);
+        assert_eq!(outcome.result.is_ok(), answers);
+        if !answers {
+            let error = error(&outcome);
+            assert!(error.interrupted && error.started, "{error:?}");
+            assert!(error.message.ends_with("told to stop by signal 15 (SIGTERM)"), "{error}");
+        }
+    }
+}
