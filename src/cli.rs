@@ -3,11 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::target::filter::TargetPattern;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use jiff::SignedDuration;
-
-use crate::target::filter::TargetPattern;
 
 /// Ships new container image tags to the stages that wait for them.
 ///
@@ -275,7 +273,6 @@ fn pattern(text: &str) -> Result<TargetPattern, std::convert::Infallible> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no duration such as 90s, 5m or 1h 30m");
-    let parsed: SignedDuration = text.parse().map_err(|_| wrong())?;
-    Duration::try_from(parsed).map_err(|_| wrong())
+    crate::config::parse_duration(text)
+        .ok_or_else(|| format!("{text:?} is no duration such as 90s, 5m, 1h 30m or 7d"))
 }

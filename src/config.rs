@@ -4,6 +4,16 @@
     reason = "a configuration is found through the environment and read from files"
 )]
 
+mod address;
+mod key;
+mod load;
+mod read;
+mod registry;
+mod source;
+mod stage;
+mod step;
+mod tree;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,12 +21,9 @@ use std::time::Duration;
 
 use url::Url;
 
-mod address;
-mod key;
-mod read;
-mod source;
-mod step;
-mod tree;
+pub(crate) use load::load;
+pub(crate) use read::parse_duration;
+
 use crate::target::template::SecretId;
 use crate::target::{Name, Target};
 
@@ -72,6 +79,21 @@ pub(crate) struct RegistryConfig {
     pub(crate) connections: usize,
     /// One request, from `[settings]`.
     pub(crate) timeout: Duration,
+}
+
+impl RegistryConfig {
+    /// Stands in for a registry that is not there, while the faults of its projects are looked for.
+    fn unknown() -> RegistryConfig {
+        RegistryConfig {
+            name: Name::new("unknown").expect("a valid name"),
+            kind: RegistryKind::Oci,
+            location: Location::Folder(PathBuf::new()),
+            credential: CredentialSetting::Anonymous,
+            username: None,
+            connections: 1,
+            timeout: Duration::ZERO,
+        }
+    }
 }
 
 /// What kind of server (or folder) a registry is.
@@ -147,18 +169,30 @@ impl fmt::Display for Fault {
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub(crate) struct Faults(pub(crate) Vec<Fault>);
 
-/// Reads and validates the file and everything that it includes.
+/// Looks for the configuration file: `explicit`, `$TAGSHIP_CONFIG`, `$CONFIGURATION_DIRECTORY`, the
+/// user's own (not for root), `/etc/tagship`.
 ///
 /// # Errors
-/// Every fault at once.
-pub(crate) fn load(path: &Path) -> Result<Config, Faults> {
-    let _ = path;
-    Err(Faults(Vec::new()))
+/// There is none; the text says where it was looked for.
+pub(crate) fn find(explicit: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let given = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(path) = explicit.map(Path::to_owned).or_else(|| given("TAGSHIP_CONFIG")) {
+        return Ok(path);
+    }
+    let mut places = Vec::new();
+    places.extend(given("CONFIGURATION_DIRECTORY").map(|folder| folder.join("config.toml")));
+    if !rustix::process::geteuid().is_root() {
+        let folder = given("XDG_CONFIG_HOME").or_else(|| Some(given("HOME")?.join(".config")));
+        places.extend(folder.map(|folder| folder.join("tagship/config.toml")));
+    }
+    places.push(PathBuf::from("/etc/tagship/config.toml"));
+    if let Some(path) = places.iter().find(|path| path.exists()) {
+        return Ok(path.clone());
+    }
+    let places: Vec<String> = places.iter().map(|path| path.display().to_string()).collect();
+    anyhow::bail!("there is no configuration at {}; name one with --config FILE", places.join(" or "))
 }
 
-pub(crate) fn find(_explicit: Option<&Path>) -> anyhow::Result<PathBuf> {
-    anyhow::bail!("stub")
-}
 pub(crate) fn schema() -> serde_json::Value {
     serde_json::Value::Null
 }

@@ -23,7 +23,9 @@ pub(super) fn parse(text: &str) -> Result<Url, &'static str> {
     let Some(rest) = rest else {
         return Err("it must begin with https:// or http://");
     };
-    if text.contains(|character: char| character.is_whitespace() || character.is_control() || character == '\\') {
+    if text
+        .contains(|character: char| character.is_whitespace() || character.is_control() || character == '\\')
+    {
         return Err("it has a blank, a control character or a backslash");
     }
     if rest.is_empty() || rest.starts_with('/') {

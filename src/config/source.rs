@@ -6,7 +6,8 @@ use super::SecretSource;
 use super::key::Section;
 use super::read::Field;
 
-const HOW: &str = "write where it comes from: { env = \"NAME\" }, { file = \"path\" } or { command = [\"program\"] }";
+const HOW: &str =
+    "write where it comes from: { env = \"NAME\" }, { file = \"path\" } or { command = [\"program\"] }";
 
 /// Reads a secret source. Relative paths are relative to `folder`.
 pub(super) fn read(field: &Field<'_>, folder: &Path) -> Option<SecretSource> {

@@ -56,9 +56,9 @@ impl Reader<'_> {
     fn command(&self, table: &Table<'_>) -> Option<CommandStep> {
         let command = table.get("command")?;
         let env = table.get("env").map_or(Some(Vec::new()), |field| self.environment(&field));
-        let dir = table.get("dir").map_or(Some(self.folder.to_owned()), |field| {
-            field.some_text().map(|dir| self.folder.join(dir))
-        });
+        let dir = table
+            .get("dir")
+            .map_or(Some(self.folder.to_owned()), |field| field.some_text().map(|dir| self.folder.join(dir)));
         let timeout = duration(table, "timeout", COMMAND_TIMEOUT);
         let argv = self.argv(&command);
         Some(CommandStep { argv: argv?, env: env?, dir: dir?, timeout: timeout? })
@@ -66,7 +66,10 @@ impl Reader<'_> {
 
     fn argv(&self, field: &Field<'_>) -> Option<Vec<Template>> {
         if field.is_text() {
-            field.fault("this is text, and a list is wanted", "no shell is used: write [\"program\", \"argument\"], or [\"sh\", \"-c\", \"…\"]");
+            field.fault(
+                "this is text, and a list is wanted",
+                "no shell is used: write [\"program\", \"argument\"], or [\"sh\", \"-c\", \"…\"]",
+            );
             return None;
         }
         let items = field.list()?;
@@ -75,7 +78,10 @@ impl Reader<'_> {
             .map(|item| {
                 let template = self.template(item)?;
                 if template.has_secret() {
-                    item.fault("a secret must not stand in a command: it would show in ps", "hand it over in env = { NAME = \"{secret.…}\" }");
+                    item.fault(
+                        "a secret must not stand in a command: it would show in ps",
+                        "hand it over in env = { NAME = \"{secret.…}\" }",
+                    );
                     return None;
                 }
                 Some(template)
@@ -109,7 +115,8 @@ impl Reader<'_> {
         let field = table.get("url")?;
         let url = self.url(&field);
         let (url, headers, body) = (url?, headers?, body?);
-        let has_secret = url.has_secret() || headers.iter().any(|(_, value)| value.has_secret()) || body.has_secret();
+        let has_secret =
+            url.has_secret() || headers.iter().any(|(_, value)| value.has_secret()) || body.has_secret();
         check_plain_http(&field, &url, has_secret)?;
         Some(HttpStep { method: method?, url, headers, body, timeout: timeout?, success: success? })
     }
@@ -126,7 +133,10 @@ impl Reader<'_> {
         let after_scheme = head.split_once("://").map_or("", |(_, rest)| rest);
         let host_is_literal = template.parts.len() == 1 || after_scheme.contains(['/', '?']);
         if !host_is_literal {
-            field.fault("scheme and host must be written out", "a placeholder can stand behind the host; or let one secret be the whole url");
+            field.fault(
+                "scheme and host must be written out",
+                "a placeholder can stand behind the host; or let one secret be the whole url",
+            );
             return None;
         }
         // The rest is rendered at deployment; what is literal of it is checked now.
@@ -141,18 +151,28 @@ impl Reader<'_> {
         let pairs = self.pairs(field)?;
         let table = field.any_table()?;
         for ((name, template), (_, value)) in pairs.iter().zip(table.fields()) {
-            if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)) {
+            if name.is_empty()
+                || !name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+            {
                 value.fault("this cannot be the name of a header", "");
                 return None;
             }
-            let has_control = |part: &Part| matches!(part, Part::Literal(text) if text.chars().any(char::is_control));
+            let has_control =
+                |part: &Part| matches!(part, Part::Literal(text) if text.chars().any(char::is_control));
             if template.parts.iter().any(has_control) {
                 value.fault("a header's value has no control characters", "");
                 return None;
             }
             let is_credential = ["authorization", "x-api-key", "private-token", "x-auth-token"];
-            if is_credential.contains(&name.to_ascii_lowercase().as_str()) && template.parts.iter().all(|part| matches!(part, Part::Literal(_))) {
-                value.warning("this looks like a secret that stands in the file", "put it into [secrets] and write {secret.NAME}");
+            if is_credential.contains(&name.to_ascii_lowercase().as_str())
+                && template.parts.iter().all(|part| matches!(part, Part::Literal(_)))
+            {
+                value.warning(
+                    "this looks like a secret that stands in the file",
+                    "put it into [secrets] and write {secret.NAME}",
+                );
             }
         }
         Some(pairs)
@@ -182,9 +202,9 @@ impl Reader<'_> {
                 return None;
             }
             Value::Text(text) => JsonTemplate::Text(self.parse(text, field)?),
-            Value::List(values) => {
-                JsonTemplate::Array(values.iter().map(|value| self.json(value, field)).collect::<Option<_>>()?)
-            }
+            Value::List(values) => JsonTemplate::Array(
+                values.iter().map(|value| self.json(value, field)).collect::<Option<_>>()?,
+            ),
             Value::Table(entries) => {
                 let pair = |entry: &Entry<'_>| Some((entry.name.to_string(), self.json(&entry.node, field)?));
                 JsonTemplate::Object(entries.iter().map(pair).collect::<Option<_>>()?)
@@ -240,7 +260,8 @@ fn success(field: &Field<'_>) -> Option<Success> {
         if pointer.is_empty() || pointer.starts_with('/') {
             return Some(Some(pointer.to_owned()));
         }
-        field.fault("a JSON pointer begins with a slash", format!("write \"/{}\"", pointer.replace('.', "/")));
+        field
+            .fault("a JSON pointer begins with a slash", format!("write \"/{}\"", pointer.replace('.', "/")));
         None
     });
     let equals = table.get("equals");

@@ -1,0 +1,516 @@
+//! From files to a configuration: what is read, in which order, and what must fit together.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::key::Section;
+use super::read::{Field, Found, Table, suggest};
+use super::stage::Stage;
+use super::tree::{Node, Source};
+use super::{
+    Config, Fault, Faults, Location, RegistryConfig, RegistryKind, SecretSource, Settings, StateSetting,
+};
+use super::{address, registry, source};
+use crate::policy::Order;
+use crate::reference::{ImageRef, Repository};
+use crate::target::template::{Scope, SecretId, Var};
+use crate::target::{FirstPoll, Name, Target, TargetId};
+
+/// Reads and validates the file and everything that it includes.
+///
+/// # Errors
+/// Every fault at once.
+pub(crate) fn load(path: &Path) -> Result<Config, Faults> {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let main = read(&path).map_err(|fault| Faults(vec![fault]))?;
+    let root = main.parse().map_err(Faults)?;
+    let found = Found::default();
+    let main_table = Table::root(&root, &main, &found);
+    let included = match included(&main_table) {
+        Ok(sources) => sources,
+        Err(faults) => return Err(Faults(faults)),
+    };
+    let mut nodes: Vec<(&Source, Node<'_>)> = Vec::new();
+    let mut syntax = Vec::new();
+    for source in &included {
+        match source.parse() {
+            Ok(node) => nodes.push((source, node)),
+            Err(faults) => syntax.extend(faults),
+        }
+    }
+    if !syntax.is_empty() {
+        return Err(Faults(syntax));
+    }
+    let mut tables = vec![main_table.clone()];
+    for (source, node) in &nodes {
+        let table = Table::root(node, source, &found);
+        refuse_main_only(&table);
+        tables.push(table);
+    }
+    let config = Loader { main: &main_table, tables: &tables, found: &found }.load(path);
+    let Found { faults, warnings } = found;
+    let (mut faults, mut warnings) = (faults.into_inner(), warnings.into_inner());
+    for list in [&mut faults, &mut warnings] {
+        // A default that is wrong is found at every stage that it serves.
+        list.sort_by(|a, b| (&a.file, a.line, &a.message).cmp(&(&b.file, b.line, &b.message)));
+        list.dedup();
+    }
+    if !faults.is_empty() {
+        return Err(Faults(faults));
+    }
+    warnings.extend(
+        std::iter::once(&main).chain(&included).filter_map(|source| writable_by_others(&source.file)),
+    );
+    let config = config.expect("what is missing has a fault");
+    Ok(Config { warnings, ..config })
+}
+
+fn read(path: &Path) -> Result<Source, Fault> {
+    let fault = |message: String| Fault { file: path.to_owned(), line: 0, message, help: None };
+    let bytes = fs::read(path).map_err(|error| fault(format!("the file cannot be read: {error}")))?;
+    let text = String::from_utf8(bytes).map_err(|_| fault("the file is not UTF-8".to_owned()))?;
+    // What some editors put in front.
+    let text = text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned);
+    Ok(Source::new(path.to_owned(), text))
+}
+
+/// What `include` names, each file once, those of one glob in the order of their names.
+fn included(main: &Table<'_>) -> Result<Vec<Source>, Vec<Fault>> {
+    let Some(items) = main.get("include").and_then(|field| field.list()) else {
+        return Ok(Vec::new());
+    };
+    let folder = main.source.file.parent().unwrap_or(Path::new("/"));
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for item in items {
+        let Some(text) = item.some_text() else {
+            continue;
+        };
+        let is_glob = text.contains(['*', '?', '[']);
+        if !is_glob {
+            paths.push(folder.join(text));
+            continue;
+        }
+        let literal = glob::Pattern::escape(&folder.display().to_string());
+        match glob::glob(&format!("{literal}/{text}")) {
+            Ok(matches) => paths.extend(matches.filter_map(Result::ok)),
+            Err(_) => item.fault(format!("{text:?} is no glob"), "use * and ?"),
+        }
+    }
+    let mut seen = vec![main.source.file.clone()];
+    paths.retain(|path| {
+        let is_new = !seen.contains(path);
+        seen.push(path.clone());
+        is_new
+    });
+    let mut faults = Vec::new();
+    let sources =
+        paths.iter().filter_map(|path| read(path).map_err(|fault| faults.push(fault)).ok()).collect();
+    if faults.is_empty() { Ok(sources) } else { Err(faults) }
+}
+
+fn refuse_main_only(table: &Table<'_>) {
+    for name in ["include", "settings", "notify"] {
+        if table.get(name).is_some() {
+            table.fault_at(table.at_name(name), format!("{name} may stand in the main file only"), "");
+        }
+    }
+}
+
+/// Where root runs what others can write, they are root.
+fn writable_by_others(file: &Path) -> Option<Fault> {
+    use std::os::unix::fs::MetadataExt as _;
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let metadata = fs::metadata(file).ok()?;
+    let wrong = if metadata.uid() != 0 {
+        "root runs what this file says, and it belongs to another user"
+    } else if metadata.mode() & 0o022 != 0 {
+        "root runs what this file says, and others can write it"
+    } else {
+        return None;
+    };
+    let help = Some(format!("chown root {0}; chmod go-w {0}", file.display()));
+    Some(Fault { file: file.to_owned(), line: 0, message: wrong.to_owned(), help })
+}
+
+struct Loader<'a> {
+    main: &'a Table<'a>,
+    /// The main file's first.
+    tables: &'a [Table<'a>],
+    found: &'a Found,
+}
+
+impl<'a> Loader<'a> {
+    fn load(&self, path: PathBuf) -> Option<Config> {
+        let settings_table = self.main.get("settings").and_then(|field| field.table(Section::Settings));
+        let settings = self.settings(settings_table.as_ref());
+        let timeout = settings.as_ref().map_or(Duration::from_secs(10), |(settings, _)| settings.timeout);
+        let interval = settings.as_ref().map_or(Duration::from_secs(300), |(_, interval)| *interval);
+        let registries = self.registries(timeout);
+        let mut secrets = self.secrets();
+        let defaults = settings_table
+            .as_ref()
+            .and_then(|table| table.get("stage"))
+            .and_then(|field| field.table(Section::Stage));
+        if let Some(defaults) = &defaults
+            && let Some(vars) = defaults.get("vars")
+        {
+            vars.fault("variables belong to a project or a stage", "");
+        }
+        let targets = self.projects(&registries, &mut secrets, defaults.as_ref(), interval);
+        self.warn_of_unused(&registries, &targets);
+        let (settings, _) = settings?;
+        self.check_nothing_kept(&settings, settings_table.as_ref(), &targets, &registries);
+        let registries =
+            registries.into_iter().filter_map(|(name, registry)| Some((name, registry?))).collect();
+        Some(Config { path, settings, registries, secrets, targets, warnings: Vec::new() })
+    }
+
+    /// The settings, and how often a stage is due where it does not say.
+    fn settings(&self, table: Option<&Table<'a>>) -> Option<(Settings, Duration)> {
+        let get = |name: &str| table.and_then(|table| table.get(name));
+        let duration = |name: &str, default: u64| {
+            get(name).map_or(Some(Duration::from_secs(default)), |field| field.duration())
+        };
+        let (interval, timeout) = (duration("interval", 300), duration("timeout", 10));
+        let (max_runtime, history) = (duration("max_runtime", 600), duration("history", 180 * 24 * 3600));
+        let parallel_deploys =
+            get("parallel_deploys").map_or(Some(4), |field| usize::try_from(field.integer(1, 64)?).ok());
+        let folder = self.main.source.file.parent().unwrap_or(Path::new("/"));
+        let state = get("state").map_or(Some(StateSetting::Default), |field| {
+            Some(match field.some_text()? {
+                "none" => StateSetting::Nothing,
+                path => StateSetting::File(folder.join(path)),
+            })
+        });
+        let settings = Settings {
+            state: state?,
+            timeout: timeout?,
+            max_runtime: max_runtime?,
+            parallel_deploys: parallel_deploys?,
+            history: history?,
+        };
+        Some((settings, interval?))
+    }
+
+    /// The entries of a table of named things, over all files; a name that is no name or written twice is a fault.
+    fn named(&self, section: &str) -> Vec<(Name, Field<'a>)> {
+        let mut entries: Vec<(Name, Field<'a>)> = Vec::new();
+        let mut places: HashMap<String, String> = HashMap::new();
+        for table in self.tables {
+            let Some(all) = table.get(section).and_then(|field| field.any_table()) else {
+                continue;
+            };
+            for (text, field) in all.fields() {
+                let name = match Name::new(text) {
+                    Ok(name) => name,
+                    Err(error) => {
+                        all.fault_at(all.at_name(text), format!("{section}: {error}"), "");
+                        continue;
+                    }
+                };
+                let line = all.source.line(all.at_name(text));
+                let place = format!("{}:{line}", all.source.file.display());
+                if let Some(earlier) = places.insert(text.to_owned(), place) {
+                    all.fault_at(
+                        all.at_name(text),
+                        format!("{section}.{text} is there already, at {earlier}"),
+                        "choose another name for one of them",
+                    );
+                    continue;
+                }
+                entries.push((name, field));
+            }
+        }
+        entries
+    }
+
+    fn registries(&self, timeout: Duration) -> BTreeMap<Name, Option<RegistryConfig>> {
+        let entries = self.named("registries");
+        if entries.is_empty() {
+            self.main.fault_at(
+                0,
+                "there are no registries",
+                "write [registries.git] with kind = \"gitea\" and url = \"https://…\"",
+            );
+        }
+        entries
+            .into_iter()
+            .map(|(name, field)| (name.clone(), registry::read(name, &field, timeout)))
+            .collect()
+    }
+
+    fn secrets(&self) -> BTreeMap<SecretId, SecretSource> {
+        let read = |(name, field): (Name, Field<'_>)| {
+            let folder = field.source.file.parent().unwrap_or(Path::new("/"));
+            Some((SecretId(name.as_str().to_owned()), source::read(&field, folder)?))
+        };
+        let entries: Vec<Option<(SecretId, SecretSource)>> =
+            self.named("secrets").into_iter().map(read).collect();
+        entries.into_iter().flatten().collect()
+    }
+
+    fn projects(
+        &self,
+        registries: &BTreeMap<Name, Option<RegistryConfig>>,
+        secrets: &mut BTreeMap<SecretId, SecretSource>,
+        defaults: Option<&Table<'a>>,
+        interval: Duration,
+    ) -> Vec<Target> {
+        let entries = self.named("projects");
+        if entries.is_empty() {
+            self.main.fault_at(
+                0,
+                "there are no projects",
+                "write [projects.shop] with registry, image and stages",
+            );
+        }
+        let names: Vec<String> = self.named_secrets();
+        let mut targets = Vec::new();
+        for (name, field) in entries {
+            let Some(table) = field.table(Section::Project) else {
+                continue;
+            };
+            let registry = self.registry_of(&table, registries);
+            let image = self.image_of(&table, registry);
+            let vars = read_vars(table.get("vars").as_ref(), &format!("{name}"), secrets);
+            let Some(stages) =
+                table.get("stages").and_then(|field| field.any_table()).filter(|stages| !stages.is_empty())
+            else {
+                table.fault(
+                    format!("{} has no stages", table.path),
+                    format!("write [{}.stages.dev]", table.path),
+                );
+                continue;
+            };
+            let first = targets.len();
+            for (text, field) in stages.fields() {
+                let Some(stage) = field.table(Section::Stage) else {
+                    continue;
+                };
+                let stage_name = match Name::new(text) {
+                    Ok(name) => name,
+                    Err(error) => {
+                        stages.fault_at(stages.at_name(text), format!("{}: {error}", stages.path), "");
+                        continue;
+                    }
+                };
+                let mut vars = vars.clone();
+                vars.extend(read_vars(stage.get("vars").as_ref(), &format!("{name}/{stage_name}"), secrets));
+                let scope = Scope {
+                    vars: vars.iter().map(|(name, value)| (name.as_str(), value.in_scope())).collect(),
+                    secrets: names.iter().map(String::as_str).collect(),
+                };
+                let text_vars =
+                    vars.iter().filter_map(|(name, value)| Some((name.clone(), value.text()?))).collect();
+                let id = TargetId { project: name.clone(), stage: stage_name };
+                // Without its registry or image a stage is read all the same, for its own faults.
+                let unknown = RegistryConfig::unknown();
+                let stage = Stage {
+                    table: stage,
+                    defaults: defaults.cloned(),
+                    registry: registry.unwrap_or(&unknown),
+                    scope: &scope,
+                    interval,
+                };
+                let placeholder = ImageRef {
+                    host: String::new(),
+                    repository: Repository::new("unknown").expect("a valid name"),
+                };
+                let target = stage.read(id, image.clone().unwrap_or(placeholder), text_vars);
+                targets.extend(target.filter(|_| registry.is_some() && image.is_some()));
+            }
+            self.check_after(&stages, &targets[first..]);
+        }
+        targets
+    }
+
+    fn named_secrets(&self) -> Vec<String> {
+        let tables = self.tables.iter().filter_map(|table| table.get("secrets")?.any_table());
+        tables.flat_map(|table| table.fields().map(|(name, _)| name.to_owned()).collect::<Vec<_>>()).collect()
+    }
+
+    fn registry_of<'r>(
+        &self,
+        table: &Table<'_>,
+        registries: &'r BTreeMap<Name, Option<RegistryConfig>>,
+    ) -> Option<&'r RegistryConfig> {
+        let Some(field) = table.get("registry") else {
+            table.fault(
+                format!("{} has no registry", table.path),
+                suggest("", registries.keys().map(Name::as_str)),
+            );
+            return None;
+        };
+        let text = field.some_text()?;
+        match registries.iter().find(|(name, _)| name.as_str() == text) {
+            Some((_, registry)) => registry.as_ref(),
+            None => {
+                field.fault(
+                    format!("there is no registry {text:?}"),
+                    suggest(text, registries.keys().map(Name::as_str)),
+                );
+                None
+            }
+        }
+    }
+
+    fn image_of(&self, table: &Table<'_>, registry: Option<&RegistryConfig>) -> Option<ImageRef> {
+        let Some(field) = table.get("image") else {
+            table.fault(format!("{} has no image", table.path), "write image = \"owner/name\"");
+            return None;
+        };
+        let repository = match Repository::new(field.some_text()?) {
+            Ok(repository) => repository,
+            Err(error) => {
+                field.fault(error.to_string(), "write it without host and tag, such as \"acme/shop\"");
+                return None;
+            }
+        };
+        let registry = registry?;
+        if registry.kind == RegistryKind::Gitea && repository.name().is_none() {
+            field.fault(
+                format!("{:?} has no owner", repository.as_str()),
+                "on Gitea and Forgejo write \"owner/name\"",
+            );
+            return None;
+        }
+        let host = match &registry.location {
+            Location::Url(url) => address::host(url),
+            Location::Folder(_) => String::new(),
+        };
+        Some(ImageRef { host, repository })
+    }
+
+    /// `after` names a stage of the project, and no two wait for each other.
+    fn check_after(&self, stages: &Table<'_>, targets: &[Target]) {
+        let names: Vec<&str> = stages.fields().map(|(name, _)| name).collect();
+        let next = |target: &Target| target.gates.after.as_ref().map(|after| after.stage.clone());
+        for target in targets {
+            let Some(wanted) = next(target) else {
+                continue;
+            };
+            let at = stages.at_name(target.id.stage.as_str());
+            let path = format!("{}.{}.after", stages.path, target.id.stage);
+            if !names.contains(&wanted.as_str()) {
+                stages.fault_at(
+                    at,
+                    format!("{path}: there is no stage {:?}", wanted.as_str()),
+                    suggest(wanted.as_str(), names.iter().copied()),
+                );
+                continue;
+            }
+            let mut stage = Some(wanted);
+            for _ in 0..=targets.len() {
+                if stage.as_ref() == Some(&target.id.stage) {
+                    stages.fault_at(at, format!("{path}: the stages wait for each other"), "");
+                    break;
+                }
+                stage = stage.and_then(|stage| next(targets.iter().find(|other| other.id.stage == stage)?));
+            }
+        }
+    }
+
+    /// `state = "none"` cannot remember what a baseline, a gate or an order by first sight needs.
+    fn check_nothing_kept(
+        &self,
+        settings: &Settings,
+        table: Option<&Table<'_>>,
+        targets: &[Target],
+        registries: &BTreeMap<Name, Option<RegistryConfig>>,
+    ) {
+        let (StateSetting::Nothing, Some(table)) = (&settings.state, table) else {
+            return;
+        };
+        let at = table.at_name("state");
+        for target in targets {
+            let has_times = registries[&target.registry]
+                .as_ref()
+                .is_none_or(|registry| registry.kind != RegistryKind::Oci);
+            let what = if target.first_poll != FirstPoll::Deploy {
+                "every stage needs first_poll = \"deploy\""
+            } else if target.gates.after.is_some() {
+                "after needs to know what a stage ran"
+            } else if target.gates.min_age.is_some() && !has_times {
+                "min_age needs to know when a tag was first seen, for the registry does not tell when it was pushed"
+            } else if target.policy.order() == Order::Newest && !has_times {
+                "order = \"newest\" needs to know when a tag was first seen, for the registry does not tell when it was pushed"
+            } else {
+                continue;
+            };
+            table.fault_at(
+                at,
+                format!("state = \"none\" keeps nothing between runs, and {}: {what}", target.id),
+                "name a file",
+            );
+        }
+    }
+
+    fn warn_of_unused(&self, registries: &BTreeMap<Name, Option<RegistryConfig>>, targets: &[Target]) {
+        if !self.found.faults.borrow().is_empty() {
+            return;
+        }
+        for (name, field) in self.named("registries") {
+            if registries.contains_key(&name) && !targets.iter().any(|target| target.registry == name) {
+                field.warning("no project uses this registry", "");
+            }
+        }
+    }
+}
+
+/// A variable of a project or stage.
+#[derive(Clone, Debug)]
+enum OwnedVar {
+    Text(String),
+    Secret(SecretId),
+}
+
+impl OwnedVar {
+    fn in_scope(&self) -> Var<'_> {
+        match self {
+            OwnedVar::Text(text) => Var::Text(text),
+            OwnedVar::Secret(id) => Var::Secret(id.clone()),
+        }
+    }
+
+    fn text(&self) -> Option<String> {
+        match self {
+            OwnedVar::Text(text) => Some(text.clone()),
+            OwnedVar::Secret(_) => None,
+        }
+    }
+}
+
+/// Reads variables. One whose value is a secret source joins the secrets, by a name that no entry of
+/// `[secrets]` can have.
+fn read_vars(
+    field: Option<&Field<'_>>,
+    whose: &str,
+    secrets: &mut BTreeMap<SecretId, SecretSource>,
+) -> BTreeMap<String, OwnedVar> {
+    let mut vars = BTreeMap::new();
+    let Some(table) = field.and_then(Field::any_table) else {
+        return vars;
+    };
+    for (name, value) in table.fields() {
+        if let Err(error) = Name::new(name) {
+            table.fault_at(table.at_name(name), format!("{}: {error}", table.path), "");
+            continue;
+        }
+        let var = if value.is_text() {
+            value.text().map(|text| OwnedVar::Text(text.to_owned()))
+        } else {
+            let folder = value.source.file.parent().unwrap_or(Path::new("/"));
+            source::read(&value, folder).map(|source| {
+                let id = SecretId(format!("var:{whose}/{name}"));
+                secrets.insert(id.clone(), source);
+                OwnedVar::Secret(id)
+            })
+        };
+        vars.extend(var.map(|var| (name.to_owned(), var)));
+    }
+    vars
+}

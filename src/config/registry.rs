@@ -1,0 +1,118 @@
+//! `[registries.NAME]`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::key::{KINDS, KINDS_NOT_YET, Section};
+use super::read::{Field, Table};
+use super::{CredentialSetting, Location, RegistryConfig, RegistryKind, address, source};
+use crate::target::Name;
+
+const CONNECTIONS: usize = 16;
+
+/// Reads one registry. `timeout`: for one request, from `[settings]`.
+pub(super) fn read(name: Name, field: &Field<'_>, timeout: Duration) -> Option<RegistryConfig> {
+    let table = field.table(Section::Registry)?;
+    let kind = kind(&table);
+    let credential = credential(&table);
+    let username =
+        table.get("username").map_or(Some(None), |field| field.some_text().map(|text| Some(text.to_owned())));
+    let connections = table
+        .get("connections")
+        .map_or(Some(CONNECTIONS), |field| usize::try_from(field.integer(1, 256)?).ok());
+    let insecure_http = table.get("insecure_http").map_or(Some(false), |field| field.boolean());
+    let kind = kind?;
+    let location = match kind {
+        RegistryKind::OciLayout => folder(&table),
+        RegistryKind::Gitea | RegistryKind::Oci => url(&table, insecure_http.unwrap_or(true)),
+    };
+    Some(RegistryConfig {
+        name,
+        kind,
+        location: location?,
+        credential: credential?,
+        username: username?,
+        connections: connections?,
+        timeout,
+    })
+}
+
+fn kind(table: &Table<'_>) -> Option<RegistryKind> {
+    let Some(field) = table.get("kind") else {
+        table.fault(
+            format!("{} has no kind", table.path),
+            "write kind = \"gitea\" (for Forgejo, too), \"oci\" or \"oci-layout\"",
+        );
+        return None;
+    };
+    match field.word(KINDS)? {
+        "gitea" | "forgejo" => Some(RegistryKind::Gitea),
+        "oci" => Some(RegistryKind::Oci),
+        "oci-layout" => Some(RegistryKind::OciLayout),
+        kind => {
+            debug_assert!(KINDS_NOT_YET.contains(&kind));
+            field.fault(format!("the kind {kind:?} is not supported yet"), "kind = \"oci\" may do");
+            None
+        }
+    }
+}
+
+fn url(table: &Table<'_>, insecure_http: bool) -> Option<Location> {
+    if let Some(path) = table.get("path") {
+        path.fault("a path goes with kind = \"oci-layout\"", "write url for a server");
+    }
+    let Some(field) = table.get("url") else {
+        table.fault(format!("{} has no url", table.path), "write url = \"https://…\"");
+        return None;
+    };
+    let mut url = match address::parse(field.some_text()?) {
+        Ok(url) => url,
+        Err(wrong) => {
+            field.fault(wrong, "write the address of the server, such as https://git.example.com");
+            return None;
+        }
+    };
+    if url.query().is_some() || url.fragment().is_some() {
+        field.fault("the address of a server has no ? and no #", "");
+        return None;
+    }
+    if url.scheme() == "http" && !address::is_loopback(&url) && !insecure_http {
+        field.fault(
+            "tokens would go over the wire in the clear",
+            "write https://, or insecure_http = true if that is right",
+        );
+        return None;
+    }
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
+    Some(Location::Url(url))
+}
+
+fn folder(table: &Table<'_>) -> Option<Location> {
+    if let Some(url) = table.get("url") {
+        url.fault("an image layout has no url", "write path = \"./images\"");
+    }
+    let Some(field) = table.get("path") else {
+        table.fault(format!("{} has no path", table.path), "write path = \"./images\"");
+        return None;
+    };
+    let folder = table.source.file.parent().unwrap_or(Path::new("/"));
+    Some(Location::Folder(folder.join(field.some_text()?)))
+}
+
+fn credential(table: &Table<'_>) -> Option<CredentialSetting> {
+    let folder = table.source.file.parent().unwrap_or(Path::new("/"));
+    let anonymous = table.get("anonymous").map_or(Some(false), |field| field.boolean())?;
+    match (table.get("token"), anonymous) {
+        (Some(token), true) => {
+            token.fault(
+                "anonymous = true asks with nobody's rights, and there is a token",
+                "leave one of them out",
+            );
+            None
+        }
+        (Some(token), false) => source::read(&token, folder).map(CredentialSetting::Source),
+        (None, true) => Some(CredentialSetting::Anonymous),
+        (None, false) => Some(CredentialSetting::Search),
+    }
+}

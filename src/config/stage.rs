@@ -1,0 +1,343 @@
+//! `[projects.NAME.stages.NAME]`, with what `[settings.stage]` gives.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::civil::{Time, Weekday};
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+
+use super::key::{ORDERS, Section};
+use super::read::{Field, Table, suggest};
+use super::step::Reader;
+use super::{RegistryConfig, RegistryKind};
+use crate::policy::{Bump, Order, Policy, Rule};
+use crate::reference::{ImageRef, Repository};
+use crate::target::gate::{After, Gates, Window};
+use crate::target::step::Step;
+use crate::target::template::Scope;
+use crate::target::{FirstPoll, Name, Target, TargetId};
+
+/// What a stage is read with.
+pub(super) struct Stage<'a> {
+    pub(super) table: Table<'a>,
+    /// `[settings.stage]`
+    pub(super) defaults: Option<Table<'a>>,
+    pub(super) registry: &'a RegistryConfig,
+    pub(super) scope: &'a Scope<'a>,
+    pub(super) interval: Duration,
+}
+
+impl<'a> Stage<'a> {
+    /// The target, or None where something is wrong with it.
+    pub(super) fn read(
+        &self,
+        id: TargetId,
+        image: ImageRef,
+        vars: BTreeMap<String, String>,
+    ) -> Option<Target> {
+        let policy = self.policy();
+        let poll = self.boolean("poll", true);
+        let auto_deploy = self.boolean("auto_deploy", true);
+        let allow_downgrade = self.boolean("allow_downgrade", false);
+        let digest = self.boolean("digest", false);
+        let first_poll = self.get("first_poll").map_or(Some(FirstPoll::Baseline), |field| {
+            Some(match field.word(&["baseline", "deploy"])? {
+                "deploy" => FirstPoll::Deploy,
+                _ => FirstPoll::Baseline,
+            })
+        });
+        let interval = self.get("interval").map_or(Some(self.interval), |field| field.duration());
+        let gates = self.gates(policy.as_ref().map(Policy::order));
+        let deploy = self.deploy();
+        Some(Target {
+            id,
+            registry: self.registry.name.clone(),
+            image,
+            policy: policy?,
+            poll: poll?,
+            auto_deploy: auto_deploy?,
+            first_poll: first_poll?,
+            allow_downgrade: allow_downgrade?,
+            digest: digest?,
+            gates: gates?,
+            interval: interval?,
+            vars,
+            deploy: deploy?,
+        })
+    }
+
+    /// The stage's own key, else the default.
+    fn get(&self, name: &str) -> Option<Field<'a>> {
+        self.table.get(name).or_else(|| self.defaults.as_ref()?.get(name))
+    }
+
+    fn boolean(&self, name: &str, default: bool) -> Option<bool> {
+        self.get(name).map_or(Some(default), |field| field.boolean())
+    }
+
+    fn policy(&self) -> Option<Policy> {
+        let tags = self.tags();
+        let exclude = self.get("exclude").map_or(Some(Vec::new()), |field| self.globs(&field));
+        let order = self.order();
+        let text = |name: &str| {
+            self.get(name).map_or(Some(None), |field| field.some_text().map(|text| Some(text.to_owned())))
+        };
+        let (regex, range) = (text("regex"), text("range"));
+        let prerelease = self.boolean("prerelease", false);
+        let rule = Rule {
+            tags: tags?,
+            exclude: exclude?,
+            regex: regex?,
+            order: order?,
+            range: range?,
+            prerelease: prerelease?,
+        };
+        match Policy::checked(&rule) {
+            Ok(policy) => Some(policy),
+            Err(wrong) => {
+                for wrong in wrong {
+                    match self.get(wrong.key) {
+                        Some(field) => field.fault(wrong.message, ""),
+                        None => self
+                            .table
+                            .fault(format!("{}.{}: {}", self.table.path, wrong.key, wrong.message), ""),
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    fn tags(&self) -> Option<Vec<String>> {
+        const EVERY: &str = "write tags = \"*\" for every tag";
+        let Some(field) = self.get("tags") else {
+            self.table.fault(
+                format!("{} has no tags", self.table.path),
+                "write which tags it takes, such as tags = \"v*\", or tags = \"*\" for every tag",
+            );
+            return None;
+        };
+        let globs = self.globs(&field)?;
+        if globs.is_empty() || globs.iter().any(String::is_empty) {
+            field.fault("this takes no tag", EVERY);
+            return None;
+        }
+        Some(globs)
+    }
+
+    fn globs(&self, field: &Field<'_>) -> Option<Vec<String>> {
+        let items = if field.is_list() { field.list()? } else { vec![field.clone()] };
+        let globs: Vec<Option<String>> = items
+            .iter()
+            .map(|item| {
+                let glob = item.text()?;
+                let upper = glob.chars().any(|character| character.is_ascii_uppercase());
+                if upper && self.registry.kind == RegistryKind::Gitea {
+                    item.fault(
+                        format!(
+                            "{glob:?} can never match: Gitea and Forgejo lower-case tags when they are pushed"
+                        ),
+                        format!("write {:?}", glob.to_ascii_lowercase()),
+                    );
+                    return None;
+                }
+                Some(glob.to_owned())
+            })
+            .collect();
+        globs.into_iter().collect()
+    }
+
+    fn order(&self) -> Option<Order> {
+        let Some(field) = self.get("order") else {
+            self.table.fault(
+                format!("{} has no order", self.table.path),
+                "write which tag is the newer one: order = \"newest\" (by push time), \"semver\", \"numeric\" or \"alphabetical\"",
+            );
+            return None;
+        };
+        Some(match field.word(ORDERS)? {
+            "semver" => Order::Semver,
+            "numeric" => Order::Numeric,
+            "alphabetical" => Order::Alphabetical,
+            _ => Order::Newest,
+        })
+    }
+
+    fn deploy(&self) -> Option<Vec<Step>> {
+        let Some(field) = self.get("deploy") else {
+            self.table.fault(
+                format!("{} does not say how to deploy", self.table.path),
+                "write deploy = { command = [\"./deploy.sh\", \"{tag}\"] } or deploy = { url = \"https://…\" }",
+            );
+            return None;
+        };
+        let folder = field.source.file.parent().unwrap_or(Path::new("/"));
+        Reader { scope: self.scope, folder }.steps(&field)
+    }
+
+    fn gates(&self, order: Option<Order>) -> Option<Gates> {
+        let min_age = self.get("min_age").map_or(Some(None), |field| field.duration().map(Some));
+        let after = self.get("after").map_or(Some(None), |field| after(&field).map(Some));
+        let with = self.get("with").map_or(Some(Vec::new()), |field| repositories(&field));
+        let platforms = self.get("platforms").map_or(Some(Vec::new()), |field| platforms(&field));
+        let max_bump = self.get("max_bump").map_or(Some(None), |field| {
+            let bump = match field.word(&["major", "minor", "patch"])? {
+                "major" => None,
+                "minor" => Some(Bump::Minor),
+                _ => Some(Bump::Patch),
+            };
+            if order.is_some_and(|order| order != Order::Semver) {
+                field.fault("max_bump goes with order = \"semver\" only", "");
+                return None;
+            }
+            Some(bump)
+        });
+        let windows = self.get("window").map_or(Some(Vec::new()), |field| windows(&field));
+        Some(Gates {
+            min_age: min_age?,
+            after: after?,
+            with: with?,
+            platforms: platforms?,
+            max_bump: max_bump?,
+            windows: windows?,
+        })
+    }
+}
+
+fn after(field: &Field<'_>) -> Option<After> {
+    let table = field.table(Section::After)?;
+    let missing =
+        |name: &str| field.fault(format!("{name} is missing"), "write { stage = \"dev\", for = \"24h\" }");
+    let stage = match table.get("stage") {
+        Some(stage) => stage
+            .some_text()
+            .and_then(|text| Name::new(text).map_err(|error| stage.fault(error.to_string(), "")).ok()),
+        None => {
+            missing("stage");
+            None
+        }
+    };
+    let lasting = match table.get("for") {
+        Some(lasting) => lasting.duration(),
+        None => {
+            missing("for");
+            None
+        }
+    };
+    Some(After { stage: stage?, lasting: lasting? })
+}
+
+fn repositories(field: &Field<'_>) -> Option<Vec<Repository>> {
+    let read = |item: &Field<'_>| match Repository::new(item.text()?) {
+        Ok(repository) => Some(repository),
+        Err(error) => {
+            item.fault(error.to_string(), "write it without host and tag, such as \"acme/shop-worker\"");
+            None
+        }
+    };
+    let repositories: Vec<Option<Repository>> = field.list()?.iter().map(read).collect();
+    repositories.into_iter().collect()
+}
+
+fn platforms(field: &Field<'_>) -> Option<Vec<String>> {
+    let read = |item: &Field<'_>| {
+        let text = item.text()?;
+        let parts: Vec<&str> = text.split('/').collect();
+        let is_word = |part: &&str| {
+            !part.is_empty()
+                && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'.')
+        };
+        if (2..=3).contains(&parts.len()) && parts.iter().all(is_word) {
+            return Some(text.to_owned());
+        }
+        item.fault(format!("{text:?} is no platform"), "write it as \"linux/amd64\" or \"linux/arm64/v8\"");
+        None
+    };
+    let platforms: Vec<Option<String>> = field.list()?.iter().map(read).collect();
+    platforms.into_iter().collect()
+}
+
+fn windows(field: &Field<'_>) -> Option<Vec<Window>> {
+    let windows: Vec<Option<Window>> = field.list()?.iter().map(window).collect();
+    if windows.is_empty() {
+        field
+            .fault("there is no window, so that nothing could ever be deployed", "leave it out for any time");
+        return None;
+    }
+    windows.into_iter().collect()
+}
+
+fn window(field: &Field<'_>) -> Option<Window> {
+    const EVERY_DAY: [Weekday; 7] = [
+        Weekday::Monday,
+        Weekday::Tuesday,
+        Weekday::Wednesday,
+        Weekday::Thursday,
+        Weekday::Friday,
+        Weekday::Saturday,
+        Weekday::Sunday,
+    ];
+    let table = field.table(Section::Window)?;
+    let days = table.get("days").map_or(Some(EVERY_DAY.to_vec()), |field| {
+        let days: Vec<Option<Weekday>> = field.list()?.iter().map(weekday).collect();
+        if days.is_empty() {
+            field.fault("there is no day, so that it never opens", "leave it out for every day");
+            return None;
+        }
+        days.into_iter().collect()
+    });
+    let from = clock(&table, "from", field);
+    let to = match table.get("to") {
+        Some(to) if to.is_text() && to.text() == Some("24:00") => Some(None),
+        _ => clock(&table, "to", field).map(Some),
+    };
+    let zone = table.get("timezone").map_or(Some(TimeZone::UTC), |field| zone(&field));
+    Some(Window { days: days?, from: from?, to: to?, zone: zone? })
+}
+
+fn weekday(field: &Field<'_>) -> Option<Weekday> {
+    Some(match field.word(&["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"])? {
+        "Mon" => Weekday::Monday,
+        "Tue" => Weekday::Tuesday,
+        "Wed" => Weekday::Wednesday,
+        "Thu" => Weekday::Thursday,
+        "Fri" => Weekday::Friday,
+        "Sat" => Weekday::Saturday,
+        _ => Weekday::Sunday,
+    })
+}
+
+/// `09:00`
+fn clock(table: &Table<'_>, name: &str, window: &Field<'_>) -> Option<Time> {
+    let Some(field) = table.get(name) else {
+        window.fault(
+            format!("{name} is missing"),
+            "write { days = [\"Mon\"], from = \"09:00\", to = \"16:00\" }",
+        );
+        return None;
+    };
+    let text = field.text()?;
+    let time = text.split_once(':').and_then(|(hour, minute)| {
+        let is_two = |part: &str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit());
+        let parsed = || Some((hour.parse().ok()?, minute.parse().ok()?));
+        let (hour, minute) = parsed().filter(|_| is_two(hour) && is_two(minute))?;
+        Time::new(hour, minute, 0, 0).ok()
+    });
+    if time.is_none() {
+        field.fault(format!("{text:?} is no time of day"), "write it as \"09:00\"");
+    }
+    time
+}
+
+/// A system without zones, or with a part of them, must not hide those that are built in.
+fn zone(field: &Field<'_>) -> Option<TimeZone> {
+    let name = field.some_text()?;
+    if let Ok(zone) = TimeZone::get(name).or_else(|_| TimeZoneDatabase::bundled().get(name)) {
+        return Some(zone);
+    }
+    let names: Vec<String> =
+        TimeZoneDatabase::bundled().available().map(|name| name.as_str().to_owned()).collect();
+    field.fault(format!("{name:?} is no time zone"), suggest(name, names.iter().map(String::as_str)));
+    None
+}
