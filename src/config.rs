@@ -199,3 +199,6 @@ pub(crate) fn schema() -> serde_json::Value {
 pub(crate) fn manual() -> String {
     String::new()
 }
+
+#[cfg(test)]
+mod tests;

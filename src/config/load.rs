@@ -25,7 +25,7 @@ use crate::target::{FirstPoll, Name, Target, TargetId};
 pub(crate) fn load(path: &Path) -> Result<Config, Faults> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let main = read(&path).map_err(|fault| Faults(vec![fault]))?;
-    let root = main.parse().map_err(Faults)?;
+    let root = main.parse().map_err(in_order)?;
     let found = Found::default();
     let main_table = Table::root(&root, &main, &found);
     let included = match included(&main_table) {
@@ -41,7 +41,7 @@ pub(crate) fn load(path: &Path) -> Result<Config, Faults> {
         }
     }
     if !syntax.is_empty() {
-        return Err(Faults(syntax));
+        return Err(in_order(syntax));
     }
     let mut tables = vec![main_table.clone()];
     for (source, node) in &nodes {
@@ -51,20 +51,23 @@ pub(crate) fn load(path: &Path) -> Result<Config, Faults> {
     }
     let config = Loader { main: &main_table, tables: &tables, found: &found }.load(path);
     let Found { faults, warnings } = found;
-    let (mut faults, mut warnings) = (faults.into_inner(), warnings.into_inner());
-    for list in [&mut faults, &mut warnings] {
-        // A default that is wrong is found at every stage that it serves.
-        list.sort_by(|a, b| (&a.file, a.line, &a.message).cmp(&(&b.file, b.line, &b.message)));
-        list.dedup();
-    }
+    let (faults, warnings) = (faults.into_inner(), warnings.into_inner());
     if !faults.is_empty() {
-        return Err(Faults(faults));
+        return Err(in_order(faults));
     }
+    let Faults(mut warnings) = in_order(warnings);
     warnings.extend(
         std::iter::once(&main).chain(&included).filter_map(|source| writable_by_others(&source.file)),
     );
     let config = config.expect("what is missing has a fault");
     Ok(Config { warnings, ..config })
+}
+
+/// By file and line, each once: a default that is wrong is found at every stage that it serves.
+fn in_order(mut faults: Vec<Fault>) -> Faults {
+    faults.sort_by(|a, b| (&a.file, a.line, &a.message).cmp(&(&b.file, b.line, &b.message)));
+    faults.dedup();
+    Faults(faults)
 }
 
 fn read(path: &Path) -> Result<Source, Fault> {

@@ -255,21 +255,28 @@ pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     (Duration::from_millis(1)..=LONGEST).contains(&duration).then_some(duration)
 }
 
-/// What may have been meant.
-pub(super) fn suggest<'k>(name: &str, known: impl Iterator<Item = &'k str> + Clone) -> String {
-    let nearest = known
-        .clone()
-        .map(|known| (strsim::damerau_levenshtein(name, known), known))
-        .filter(|(distance, known)| *distance <= known.len().max(name.len()).div_ceil(3).max(1))
-        .min_by_key(|(distance, _)| *distance);
-    match nearest {
-        Some((_, nearest)) => format!("did you mean {nearest}?"),
-        None => {
-            let mut known: Vec<&str> = known.collect();
-            known.sort_unstable();
-            if known.is_empty() { String::new() } else { format!("there is {}", known.join(", ")) }
-        }
+/// What may have been meant, or what there is.
+pub(super) fn suggest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> String {
+    let mut known: Vec<&str> = known.collect();
+    known.sort_unstable();
+    match nearest(name, &known) {
+        Some(nearest) => format!("did you mean {nearest}?"),
+        None if known.is_empty() => String::new(),
+        None => format!("there is {}", known.join(", ")),
     }
+}
+
+fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+    let is_near = |known: &&str| {
+        let distance = strsim::damerau_levenshtein(name, known);
+        distance <= known.len().max(name.len()).div_ceil(3).max(1)
+            || (!name.is_empty() && (name.starts_with(known) || known.starts_with(name)))
+    };
+    known
+        .iter()
+        .copied()
+        .filter(|known| is_near(&known))
+        .min_by_key(|known| strsim::damerau_levenshtein(name, known))
 }
 
 fn some(help: String) -> Option<String> {

@@ -85,28 +85,28 @@ impl<'a> Stage<'a> {
         };
         let (regex, range) = (text("regex"), text("range"));
         let prerelease = self.boolean("prerelease", false);
-        let rule = Rule {
-            tags: tags?,
-            exclude: exclude?,
-            regex: regex?,
-            order: order?,
-            range: range?,
-            prerelease: prerelease?,
+        let (tags, exclude) = (tags?, exclude?);
+        let Some(order) = order else {
+            // Without an order the rest of the rule can still be wrong.
+            let rule = Rule { tags, exclude, regex: regex.flatten(), ..Rule::default() };
+            self.check(&rule);
+            return None;
         };
-        match Policy::checked(&rule) {
-            Ok(policy) => Some(policy),
-            Err(wrong) => {
-                for wrong in wrong {
-                    match self.get(wrong.key) {
-                        Some(field) => field.fault(wrong.message, ""),
-                        None => self
-                            .table
-                            .fault(format!("{}.{}: {}", self.table.path, wrong.key, wrong.message), ""),
-                    }
-                }
-                None
+        self.check(&Rule { tags, exclude, regex: regex?, order, range: range?, prerelease: prerelease? })
+    }
+
+    fn check(&self, rule: &Rule) -> Option<Policy> {
+        let wrong = match Policy::checked(rule) {
+            Ok(policy) => return Some(policy),
+            Err(wrong) => wrong,
+        };
+        for wrong in wrong {
+            match self.get(wrong.key) {
+                Some(field) => field.fault(wrong.message, ""),
+                None => self.table.fault(format!("{}.{}: {}", self.table.path, wrong.key, wrong.message), ""),
             }
         }
+        None
     }
 
     fn tags(&self) -> Option<Vec<String>> {

@@ -1,0 +1,410 @@
+use std::fs;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::policy::Order;
+use crate::target::step::{Body, Step};
+use crate::target::template::{Field, Part};
+use crate::target::{FirstPoll, gate};
+
+const REGISTRY: &str = "[registries.git]\nkind = \"gitea\"\nurl = \"https://git.example.com\"\n";
+const PROJECT: &str = "[projects.shop]\nregistry = \"git\"\nimage = \"acme/shop\"\n";
+const STAGE: &str = "[projects.shop.stages.dev]\ntags = \"dev-*\"\norder = \"newest\"\n";
+const DEPLOY: &str = "deploy = { command = [\"./deploy.sh\"] }\n";
+
+/// Files that are loaded together, the first of them by its name.
+fn load_files(files: &[(&str, &str)]) -> (TempDir, Result<Config, Vec<String>>) {
+    let folder = TempDir::new().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let loaded = load(&folder.path().join(files[0].0)).map_err(|Faults(faults)| {
+        let prefix = format!("{}/", folder.path().display());
+        faults.iter().map(|fault| fault.to_string().replace(&prefix, "")).collect()
+    });
+    (folder, loaded)
+}
+
+fn load_text(text: &str) -> Result<Config, Vec<String>> {
+    load_files(&[("tagship.toml", text)]).1
+}
+
+/// A configuration with one stage, to which lines are added.
+fn with_stage(lines: &str) -> String {
+    format!("{REGISTRY}{PROJECT}{STAGE}{DEPLOY}{lines}")
+}
+
+fn faults(text: &str) -> Vec<String> {
+    load_text(text).expect_err("a configuration with faults")
+}
+
+/// The one fault of a configuration, without its place.
+fn the_fault(text: &str) -> String {
+    let faults = faults(text);
+    assert_eq!(faults.len(), 1, "{faults:#?}");
+    faults[0].split_once(": ").unwrap().1.to_owned()
+}
+
+fn the_target(text: &str) -> Target {
+    load_text(text).unwrap().targets.remove(0)
+}
+
+#[test]
+fn a_small_configuration_gives_its_targets_with_all_defaults() {
+    let (folder, config) = load_files(&[("tagship.toml", &with_stage(""))]);
+    let config = config.unwrap();
+    assert_eq!(config.settings.state, StateSetting::Default);
+    assert_eq!(config.settings.timeout, Duration::from_secs(10));
+    assert_eq!(config.settings.parallel_deploys, 4);
+    let registry = &config.registries[&Name::new("git").unwrap()];
+    assert_eq!((registry.kind, registry.connections), (RegistryKind::Gitea, 16));
+    assert_eq!(registry.credential, CredentialSetting::Search);
+    let target = &config.targets[0];
+    assert_eq!(target.id.to_string(), "shop/dev");
+    assert_eq!(target.image.to_string(), "git.example.com/acme/shop");
+    assert_eq!(target.policy.order(), Order::Newest);
+    assert_eq!(
+        (target.poll, target.auto_deploy, target.allow_downgrade, target.digest),
+        (true, true, false, false)
+    );
+    assert_eq!((target.first_poll, target.interval), (FirstPoll::Baseline, Duration::from_secs(300)));
+    let Step::Command(step) = &target.deploy[0] else { panic!("a command") };
+    assert_eq!((step.dir.as_path(), step.timeout), (folder.path(), Duration::from_secs(300)));
+}
+
+#[test]
+fn every_fault_is_reported_at_once_in_the_order_of_the_lines() {
+    let text = "[settings]\nintervall = \"5m\"\ntimeout = 10\n\
+        [registries.git]\nkind = \"gitea\"\nurl = \"https://git.example.com\"\n\
+        [projects.shop]\nregistry = \"gti\"\nimage = \"acme/shop\"\n\
+        [projects.shop.stages.dev]\ntags = \"dev-[0-9]*\"\ndeploy = { command = \"x {tag}\" }\n";
+    let faults = faults(text);
+    let heads: Vec<&str> = faults.iter().map(|fault| fault.lines().next().unwrap()).collect();
+    assert_eq!(
+        heads[..4],
+        [
+            "tagship.toml:2: unknown key \"settings.intervall\"",
+            "tagship.toml:3: settings.timeout: this is a number, and text is wanted",
+            "tagship.toml:8: projects.shop.registry: there is no registry \"gti\"",
+            "tagship.toml:10: projects.shop.stages.dev has no order",
+        ]
+    );
+    assert!(heads[4].starts_with("tagship.toml:11: projects.shop.stages.dev.tags: "), "{heads:?}");
+    assert!(heads[5].starts_with("tagship.toml:12: projects.shop.stages.dev.deploy.command: "), "{heads:?}");
+    assert!(faults[0].ends_with("\n    did you mean interval?"), "{faults:?}");
+    assert!(faults[2].ends_with("\n    did you mean git?"), "{faults:?}");
+}
+
+#[test]
+fn each_fault_says_what_is_wrong_and_what_to_write() {
+    let stage = |lines: &str| format!("{REGISTRY}{PROJECT}[projects.shop.stages.dev]\n{DEPLOY}{lines}");
+    let step = |step: &str| {
+        format!("{REGISTRY}{PROJECT}{STAGE}deploy = {step}\n[secrets]\nhook = {{ file = \"hook\" }}\n")
+    };
+    let git = |lines: &str| format!("[registries.git]\n{lines}\n{PROJECT}{STAGE}{DEPLOY}");
+    for (text, expected) in [
+        (stage("order = \"newest\"\n"), "has no tags"),
+        (stage("order = \"newest\"\ntags = \"\"\n"), "write tags = \"*\""),
+        (stage("order = \"newest\"\ntags = []\n"), "write tags = \"*\""),
+        (stage("tags = \"v*\"\n"), "has no order"),
+        (stage("tags = \"V*\"\norder = \"semver\"\n"), "lower-case tags"),
+        (stage("tags = \"v*\"\nexclude = \"*-RC\"\norder = \"semver\"\n"), "write \"*-rc\""),
+        (stage("tags = \"v{1,2}\"\norder = \"semver\"\n"), "tags: "),
+        (stage("tags = \"acme/shop:v*\"\norder = \"semver\"\n"), "tags: "),
+        (stage("tags = \"v*\"\norder = \"semver\"\nregex = \"v(\"\n"), "regex: "),
+        (stage("tags = \"v*\"\norder = \"semver\"\nregex = \"v(.)(.)\"\n"), "regex: "),
+        (stage("tags = \"v*\"\norder = \"semver\"\nrange = \"what\"\n"), "range: "),
+        (stage("tags = \"v*\"\norder = \"numeric\"\nrange = \">1\"\n"), "range: "),
+        (stage("tags = \"v*\"\norder = \"numeric\"\nmax_bump = \"minor\"\n"), "max_bump: max_bump goes with"),
+        (stage("tags = \"v*\"\norder = \"semvr\"\n"), "did you mean semver?"),
+        (stage("tags = \"v*\"\norder = \"semver\"\nfirst_poll = \"yes\"\n"), "none of baseline, deploy"),
+        (stage("tags = \"v*\"\norder = \"semver\"\nmin_age = \"PT5M\"\n"), "no duration"),
+        (stage("tags = \"v*\"\norder = \"semver\"\nplatforms = [\"amd64\"]\n"), "no platform"),
+        (
+            stage("tags = \"v*\"\norder = \"semver\"\nafter = { stage = \"tset\", for = \"1h\" }\n"),
+            "there is no stage \"tset\"",
+        ),
+        (
+            stage("tags = \"v*\"\norder = \"semver\"\nafter = { stage = \"dev\", for = \"1h\" }\n"),
+            "wait for each other",
+        ),
+        (
+            stage("tags = \"v*\"\norder = \"semver\"\nwindow = [{ from = \"9:00\", to = \"10:00\" }]\n"),
+            "no time of day",
+        ),
+        (
+            stage(
+                "tags = \"v*\"\norder = \"semver\"\nwindow = [{ from = \"09:00\", to = \"10:00\", timezone = \"Europe/Berlim\" }]\n",
+            ),
+            "did you mean Europe/Berlin?",
+        ),
+        (
+            stage(
+                "tags = \"v*\"\norder = \"semver\"\nwindow = [{ days = [\"Monday\"], from = \"09:00\", to = \"10:00\" }]\n",
+            ),
+            "did you mean Mon?",
+        ),
+        (stage("tags = \"v*\"\norder = \"semver\"\ninterval = \"0s\"\n"), "no duration"),
+        (stage("tags = \"v*\"\norder = \"semver\"\nverify_timeout = \"5m\"\n"), "not supported yet"),
+        (format!("{REGISTRY}{PROJECT}{STAGE}"), "does not say how to deploy"),
+        (format!("{REGISTRY}{PROJECT}"), "has no stages"),
+        (REGISTRY.to_owned(), "there are no projects"),
+        (with_stage("[settings]\nstate = \"none\"\n"), "needs first_poll = \"deploy\""),
+        (with_stage("[settings]\nparallel_deploys = 0\n"), "not between 1 and 64"),
+        (with_stage("[settings]\nping_url = \"https://hc.example.com\"\n"), "not supported yet"),
+        (git("kind = \"gitea\"\nurl = \"http://git.example.com\""), "insecure_http = true"),
+        (git("kind = \"gitea\"\nurl = \"git.example.com\""), "begin with https://"),
+        (git("kind = \"gitea\"\nurl = \"https://ci:secret@git.example.com\""), "user name or password"),
+        (git("kind = \"gitea\"\nurl = \"https://git.example.com?x\""), "no ? and no #"),
+        (git("kind = \"gitea\""), "has no url"),
+        (git("kind = \"oci-layout\""), "has no path"),
+        (git("url = \"https://git.example.com\""), "has no kind"),
+        (git("kind = \"gitlab\"\nurl = \"https://git.example.com\""), "not supported yet"),
+        (git("kind = \"gitae\"\nurl = \"https://git.example.com\""), "did you mean gitea?"),
+        (
+            git("kind = \"gitea\"\nurl = \"https://git.example.com\"\ntoken = { env = \"A\", file = \"b\" }"),
+            "exactly one place",
+        ),
+        (
+            git("kind = \"gitea\"\nurl = \"https://git.example.com\"\ntoken = { docker_config = \"x\" }"),
+            "not supported yet",
+        ),
+        (
+            git("kind = \"gitea\"\nurl = \"https://git.example.com\"\ntoken = { evn = \"x\" }"),
+            "did you mean env?",
+        ),
+        (
+            git("kind = \"gitea\"\nurl = \"https://git.example.com\"\nconnections = 0"),
+            "not between 1 and 256",
+        ),
+        (step("{ command = \"./deploy.sh\" }"), "no shell is used"),
+        (step("{ command = [] }"), "no program"),
+        (step("{ command = [\"x\", \"{secret.hook}\"] }"), "would show in ps"),
+        (step("{ command = [\"x\"], url = \"https://x\" }"), "this has both"),
+        (step("{ timeout = \"5m\" }"), "this has neither"),
+        (step("{ command = [\"{tagg}\"] }"), "did you mean tag?"),
+        (step("{ command = [\"x\"], env = { \"A=B\" = \"x\" } }"), "environment variable"),
+        (step("{ command = [\"x\"], evn = {} }"), "did you mean env?"),
+        (step("[]"), "there is no step"),
+        (step("{ url = \"https://{project}.example.com/\" }"), "scheme and host must be written out"),
+        (step("{ url = \"{secret.hook}/x\" }"), "scheme and host must be written out"),
+        (step("{ url = \"http://deploy.example.com/{secret.hook}\" }"), "in the clear"),
+        (step("{ url = \"https:///x\" }"), "no host"),
+        (step("{ url = \"https://x/\", json = {}, body = \"x\" }"), "one body"),
+        (step("{ url = \"https://x/\", success = { pointer = \"a.b\" } }"), "write \"/a/b\""),
+        (step("{ url = \"https://x/\", success = { equals = 1 } }"), "needs a pointer"),
+        (step("{ url = \"https://x/\", success = { status = [99] } }"), "not between 100 and 599"),
+        (step("{ url = \"https://x/\", success = { matches = \"(\" } }"), "no regular expression"),
+        (step("{ url = \"https://x/\", headers = { \"a b\" = \"x\" } }"), "name of a header"),
+        (step("{ url = \"https://x/\", method = \"P OST\" }"), "no method"),
+        (step("{ url = \"https://x/\", sign = { github = \"hook\" } }"), "not supported yet"),
+    ] {
+        let fault = the_fault(&text);
+        assert!(fault.contains(expected), "{expected:?} is not in {fault:?} of\n{text}");
+    }
+}
+
+#[test]
+fn an_image_is_a_repository_with_an_owner_on_gitea() {
+    let image = |image: &str| {
+        format!("{REGISTRY}[projects.shop]\nregistry = \"git\"\nimage = \"{image}\"\n{STAGE}{DEPLOY}")
+    };
+    for (name, expected) in [
+        ("shop", "has no owner"),
+        ("Acme/shop", "not a valid image"),
+        ("acme/shop:v1", "without host and tag"),
+    ] {
+        let fault = the_fault(&image(name));
+        assert!(fault.contains(expected), "{fault}");
+    }
+}
+
+#[test]
+fn a_literal_secret_is_refused_and_never_repeated() {
+    const PLANTED: &str = "glpat-planted-secret";
+    for text in [
+        format!("{}token = \"{PLANTED}\"\n{PROJECT}{STAGE}{DEPLOY}", REGISTRY),
+        format!("{}token = {{ environment = \"{PLANTED}\" }}\n{PROJECT}{STAGE}{DEPLOY}", REGISTRY),
+        with_stage(&format!("[secrets]\nhook = \"{PLANTED}\"\n")),
+        with_stage(&format!("[secrets]\nhook = {{ file = \"{PLANTED}\"\n")),
+        with_stage(&format!("[secrets]\nhook = {PLANTED}\n")),
+        format!("{}token = \"{PLANTED}\n{PROJECT}{STAGE}{DEPLOY}", REGISTRY),
+    ] {
+        let faults = faults(&text).join("\n");
+        assert!(!faults.contains(PLANTED), "{faults}");
+    }
+}
+
+#[test]
+fn a_header_that_looks_like_a_secret_is_warned_of_and_not_repeated() {
+    let text = format!(
+        "{REGISTRY}{PROJECT}{STAGE}deploy = {{ url = \"https://x/\", headers = {{ Authorization = \"Bearer planted\" }} }}\n"
+    );
+    let warnings: Vec<String> = load_text(&text).unwrap().warnings.iter().map(ToString::to_string).collect();
+    assert!(warnings.iter().any(|warning| warning.contains("looks like a secret")), "{warnings:?}");
+    assert!(!warnings.join("").contains("planted"), "{warnings:?}");
+}
+
+#[test]
+fn a_syntax_fault_names_its_line() {
+    let faults = faults("[settings]\ninterval = \n\n[registries.git\n");
+    assert!(faults[0].starts_with("tagship.toml:2: this is not TOML"), "{faults:?}");
+    assert!(faults.iter().any(|fault| fault.starts_with("tagship.toml:4:")), "{faults:?}");
+}
+
+#[test]
+fn json_holds_the_same_model_with_the_same_places() {
+    let json = r#"{
+  "registries": { "git": { "kind": "forgejo", "url": "https://git.example.com" } },
+  "projects": { "shop": { "registry": "git", "image": "acme/shop", "stages": {
+    "dev": { "tags": ["dev-*"], "order": "newest",
+      "deploy": { "url": "https://x/{tag}", "json": { "a": [null, true, 1.5, "{tag}"] } } } } } }
+}"#;
+    let (_folder, config) = load_files(&[("tagship.json", json)]);
+    let Step::Http(step) = &config.unwrap().targets[0].deploy[0] else { panic!("a request") };
+    assert_eq!(step.url.parts[1], Part::Field(Field::Tag));
+    assert!(matches!(step.body, Body::Json(_)));
+    let (_folder, wrong) = load_files(&[("tagship.json", &json.replace("\"newest\"", "\"newst\""))]);
+    assert!(wrong.unwrap_err()[0].starts_with("tagship.json:4: projects.shop.stages.dev.order"));
+    for lenient in ["{ // comment\n}", "{\"a\": 1,}", "{a: 1}", "{'a': 1}", "[]", ""] {
+        let (_folder, wrong) = load_files(&[("tagship.json", lenient)]);
+        assert!(wrong.is_err(), "{lenient}");
+    }
+}
+
+#[test]
+fn included_files_add_registries_projects_and_secrets() {
+    let (folder, config) = load_files(&[
+        ("tagship.toml", "include = [\"projects.d/*.toml\", \"more.toml\"]\n"),
+        ("projects.d/shop.toml", &with_stage("")),
+        ("more.toml", "[secrets]\nhook = { file = \"hook\" }\n"),
+    ]);
+    let config = config.unwrap();
+    let Step::Command(step) = &config.targets[0].deploy[0] else { panic!("a command") };
+    assert_eq!(step.dir, folder.path().join("projects.d"), "paths are relative to the file they stand in");
+    assert_eq!(config.secrets[&SecretId("hook".into())], SecretSource::File(folder.path().join("hook")));
+}
+
+#[test]
+fn one_name_over_two_files_is_a_fault_that_names_both() {
+    let (_folder, loaded) = load_files(&[
+        ("tagship.toml", &format!("include = [\"more.toml\"]\n{}", with_stage(""))),
+        ("more.toml", &format!("{PROJECT}{STAGE}{DEPLOY}")),
+    ]);
+    let faults = loaded.unwrap_err();
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(faults[0].starts_with("more.toml:1: projects.shop is there already, at "), "{faults:?}");
+    assert!(faults[0].contains("tagship.toml:5"), "{faults:?}");
+}
+
+#[test]
+fn an_included_file_has_no_settings_and_must_exist() {
+    let (_folder, loaded) = load_files(&[
+        ("tagship.toml", &format!("include = [\"more.toml\"]\n{}", with_stage(""))),
+        ("more.toml", "[settings]\n"),
+    ]);
+    assert!(loaded.unwrap_err()[0].contains("settings may stand in the main file only"));
+    let (_folder, loaded) =
+        load_files(&[("tagship.toml", &format!("include = [\"gone.toml\"]\n{}", with_stage("")))]);
+    assert!(loaded.unwrap_err()[0].contains("gone.toml: the file cannot be read"));
+    let (_folder, loaded) =
+        load_files(&[("tagship.toml", &format!("include = [\"none.d/*.toml\"]\n{}", with_stage("")))]);
+    assert!(loaded.is_ok(), "a glob may match nothing");
+}
+
+#[test]
+fn a_stages_own_key_replaces_the_default_whole() {
+    let text = format!(
+        "[settings.stage]\ntags = [\"a-*\", \"b-*\"]\norder = \"semver\"\nauto_deploy = false\n{DEPLOY}{REGISTRY}{PROJECT}\
+         [projects.shop.stages.dev]\ntags = \"c-*\"\n[projects.shop.stages.test]\nauto_deploy = true\n"
+    );
+    let targets = load_text(&text).unwrap().targets;
+    assert_eq!((targets[0].auto_deploy, targets[1].auto_deploy), (false, true));
+    assert!(!targets[0].policy.rule_text().contains("a-*") && targets[1].policy.rule_text().contains("a-*"));
+}
+
+#[test]
+fn stages_keep_the_order_written() {
+    let text = format!(
+        "{REGISTRY}{PROJECT}[projects.shop.stages.zeta]\ntags = \"*\"\norder = \"newest\"\n{DEPLOY}\
+         [projects.shop.stages.alpha]\ntags = \"*\"\norder = \"newest\"\n{DEPLOY}"
+    );
+    let names: Vec<String> =
+        load_text(&text).unwrap().targets.iter().map(|target| target.id.to_string()).collect();
+    assert_eq!(names, ["shop/zeta", "shop/alpha"]);
+}
+
+#[test]
+fn a_stages_variables_override_the_projects() {
+    let text = format!(
+        "{REGISTRY}{PROJECT}vars = {{ app = \"a\", key = {{ env = \"KEY\" }} }}\n{STAGE}vars = {{ app = \"b\" }}\n\
+         deploy = {{ url = \"https://x/{{var.app}}\", headers = {{ X = \"{{var.key}}\" }} }}\n"
+    );
+    let config = load_text(&text).unwrap();
+    let target = &config.targets[0];
+    assert_eq!(target.vars, BTreeMap::from([("app".to_owned(), "b".to_owned())]), "no secrets here");
+    let Step::Http(step) = &target.deploy[0] else { panic!("a request") };
+    assert_eq!(step.url.parts[1], Part::Var("b".into()));
+    let Part::Secret(id) = &step.headers[0].1.parts[0] else { panic!("a secret") };
+    assert_eq!(config.secrets[id], SecretSource::Env("KEY".into()));
+}
+
+#[test]
+fn gates_are_read() {
+    let target = the_target(&format!(
+        "{REGISTRY}{PROJECT}{STAGE}{DEPLOY}[projects.shop.stages.prod]\ntags = \"v*\"\norder = \"semver\"\n{DEPLOY}\
+         min_age = \"30m\"\nafter = {{ stage = \"dev\", for = \"1d\" }}\nwith = [\"acme/worker\"]\n\
+         platforms = [\"linux/amd64\"]\nmax_bump = \"minor\"\n\
+         window = [{{ days = [\"Mon\"], from = \"22:00\", to = \"24:00\", timezone = \"Europe/Berlin\" }}]\n"
+    ).replace("[projects.shop.stages.dev]", "[projects.shop.stages.zdev]").replace("\"dev\"", "\"zdev\"")
+        .replace("[projects.shop.stages.prod]", "[projects.shop.stages.aprod]"));
+    assert_eq!(target.id.stage.as_str(), "zdev");
+    let text = format!(
+        "{REGISTRY}{PROJECT}{STAGE}{DEPLOY}min_age = \"30m\"\nwith = [\"acme/worker\"]\nwindow = [{{ from = \"22:00\", to = \"24:00\" }}]\n"
+    );
+    let gate::Gates { min_age, with, windows, .. } = the_target(&text).gates;
+    assert_eq!(min_age, Some(Duration::from_secs(1800)));
+    assert_eq!(with[0].as_str(), "acme/worker");
+    assert_eq!((windows[0].days.len(), windows[0].to), (7, None));
+}
+
+#[test]
+fn stages_that_wait_for_each_other_are_a_fault() {
+    let stage = |name: &str, after: &str| {
+        format!(
+            "[projects.shop.stages.{name}]\ntags = \"*\"\norder = \"newest\"\n{DEPLOY}after = {{ stage = \"{after}\", for = \"1h\" }}\n"
+        )
+    };
+    let text = format!("{REGISTRY}{PROJECT}{}{}{}", stage("a", "b"), stage("b", "c"), stage("c", "a"));
+    let faults = faults(&text);
+    assert!(
+        faults.iter().all(|fault| fault.contains("wait for each other")) && faults.len() == 3,
+        "{faults:?}"
+    );
+}
+
+#[test]
+fn plain_http_is_fine_on_loopback_and_where_it_is_asked_for() {
+    for lines in [
+        "url = \"http://127.0.0.1:3000\"",
+        "url = \"http://localhost\"",
+        "url = \"http://git.lan\"\ninsecure_http = true",
+    ] {
+        let text = format!("[registries.git]\nkind = \"gitea\"\n{lines}\n{PROJECT}{STAGE}{DEPLOY}");
+        assert!(load_text(&text).is_ok(), "{lines}");
+    }
+}
+
+#[test]
+fn a_sub_path_and_a_port_are_kept() {
+    let text = format!(
+        "[registries.git]\nkind = \"gitea\"\nurl = \"https://git.example.com:8443/forge/\"\n{PROJECT}{STAGE}{DEPLOY}"
+    );
+    let config = load_text(&text).unwrap();
+    let Location::Url(url) = &config.registries[&Name::new("git").unwrap()].location else { panic!("a url") };
+    assert_eq!(url.as_str(), "https://git.example.com:8443/forge");
+    assert_eq!(config.targets[0].image.host, "git.example.com:8443");
+}
