@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use url::Url;
 
+pub(crate) use address::is_loopback;
 pub(crate) use load::load;
 pub(crate) use read::parse_duration;
 
@@ -67,7 +68,7 @@ pub(crate) enum StateSetting {
 }
 
 /// One entry of `[registries]`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct RegistryConfig {
     pub(crate) name: Name,
     pub(crate) kind: RegistryKind,

@@ -131,12 +131,8 @@ impl<'a> Context<'a> {
         self.run.stop.signal().is_some() || Instant::now() >= self.deadline
     }
 
-    fn registry(&self, name: &Name) -> Result<&dyn Registry, RegistryError> {
-        match self.registries.get(name) {
-            Some(Ok(registry)) => Ok(registry.as_ref()),
-            Some(Err(error)) => Err(error.clone()),
-            None => unreachable!("the configuration knows the registry of every target"),
-        }
+    fn registry(&self, target: &Target) -> &dyn Registry {
+        self.registries[&target.registry].as_ref()
     }
 
     fn failure(&self, error: &RegistryError) -> Failure {
@@ -161,8 +157,8 @@ impl<'a> Context<'a> {
     }
 }
 
-/// The registries of the selected targets, or why one of them cannot be opened.
-type Registries = BTreeMap<Name, Result<Box<dyn Registry>, RegistryError>>;
+/// The registries of the selected targets.
+type Registries = BTreeMap<Name, Box<dyn Registry>>;
 
 fn open_registries(run: &Run<'_>, targets: &[&Target], requests: &RequestCount) -> Registries {
     let mut registries = BTreeMap::new();

@@ -1,13 +1,23 @@
 //! Registries: who is asked for tags and digests. A new kind is one file here and one line in [`open`].
 
+#![allow(clippy::disallowed_types, reason = "registries are asked over HTTP")]
+
+mod gitea;
+mod http;
+mod image;
+mod oci;
+mod oci_layout;
+mod tags_list;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 
-use crate::config::RegistryConfig;
+use crate::config::{Location, RegistryConfig, RegistryKind};
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
 use crate::secret::{SecretError, Secrets};
+pub(crate) use http::system_roots;
 
 /// A server or folder that holds images.
 pub(crate) trait Registry: Send + Sync {
@@ -78,15 +88,20 @@ impl RequestCount {
     }
 }
 
-/// The factory: opens the registry that an entry of `[registries]` describes. Sends nothing yet.
-///
-/// # Errors
-/// A file that the entry names (an image layout, certificates) cannot be read.
+/// The factory: opens the registry that an entry of `[registries]` describes. Asks nobody yet.
 pub(crate) fn open(
     config: &RegistryConfig,
     secrets: Arc<Secrets>,
     requests: RequestCount,
-) -> Result<Box<dyn Registry>, RegistryError> {
-    let _ = (config, secrets, requests);
-    Err(RegistryError::Protocol(String::new()))
+) -> Box<dyn Registry> {
+    match (config.kind, &config.location) {
+        (RegistryKind::Gitea, Location::Url(url)) => {
+            Box::new(gitea::Gitea::new(config, url, secrets, requests))
+        }
+        (RegistryKind::Oci, Location::Url(url)) => Box::new(oci::Oci::new(config, url, secrets, requests)),
+        (RegistryKind::OciLayout, Location::Folder(folder)) => Box::new(oci_layout::OciLayout::new(folder)),
+        (kind, location) => {
+            unreachable!("the configuration gives {kind:?} another location than {location:?}")
+        }
+    }
 }

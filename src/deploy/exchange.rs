@@ -1,18 +1,19 @@
 //! One HTTP request and its whole answer, within a time.
 
 use std::io::{self, Read};
-use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ureq::http::{HeaderMap, Request, StatusCode};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::tls::TlsConfig;
 use ureq::{Agent, Timeout};
-use url::{Host, Url};
+use url::Url;
 
 use super::{Patience, Stop};
+use crate::config::is_loopback;
+use crate::registry::system_roots;
 
 /// More than this of an answer is not read.
 pub(super) const LONGEST_BODY: usize = 1024 * 1024;
@@ -143,30 +144,4 @@ fn agent(url: &Url, timeout: Duration) -> Result<Agent, String> {
         );
     }
     Ok(config.build().new_agent())
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::from(address).is_loopback(),
-        None => false,
-    }
-}
-
-/// The system's root certificates, read once.
-fn system_roots() -> Result<RootCerts, String> {
-    static ROOTS: OnceLock<Result<RootCerts, String>> = OnceLock::new();
-    ROOTS
-        .get_or_init(|| {
-            let loaded = rustls_native_certs::load_native_certs();
-            if loaded.certs.is_empty() {
-                let cause = loaded.errors.first().map(|error| format!(": {error}")).unwrap_or_default();
-                return Err(format!(
-                    "no root certificates were found{cause}; install ca-certificates, or set SSL_CERT_FILE"
-                ));
-            }
-            Ok(RootCerts::from(loaded.certs.iter().map(|der| Certificate::from_der(der).to_owned())))
-        })
-        .clone()
 }

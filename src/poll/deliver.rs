@@ -181,8 +181,8 @@ impl Delivery<'_> {
         deployment: Deployment,
         now: Timestamp,
     ) -> Result<Turn, StoreError> {
-        let registry = self.context.registry(&deployment.registry);
-        let digest = registry.and_then(|registry| registry.digest(&deployment.repository, &deployment.tag));
+        let registry = self.context.registry(recorded.target);
+        let digest = registry.digest(&deployment.repository, &deployment.tag);
         match digest {
             Ok(Some(digest)) if deployment.digest.as_ref() == Some(&digest) => Ok(Turn::Act(deployment)),
             Ok(Some(digest)) => self.with_other_digest(deployment, digest, now).map(Turn::Act),
@@ -232,8 +232,7 @@ impl Delivery<'_> {
     ) -> Result<Turn, StoreError> {
         let mut report = recorded.report.clone();
         report.news = true;
-        let registry = self.context.registry(&deployment.registry);
-        let listing = registry.and_then(|registry| registry.list_tags(&deployment.repository));
+        let listing = self.context.registry(recorded.target).list_tags(&deployment.repository);
         match listing {
             Err(error) => {
                 let failure = self.context.failure(&error);

@@ -57,7 +57,7 @@ pub(crate) fn deploy_by_hand(
     let targets = [target];
     let registries = open_registries(run, &targets, &requests);
     let context = Context::new(run, &targets, &registries)?;
-    let registry = context.registry(&target.registry)?;
+    let registry = context.registry(target);
     let Some(lock) = take_lock(run, target, wish.wait)? else {
         return Ok(None);
     };

@@ -89,13 +89,7 @@ fn list(context: &Context<'_>, registry: &Name, job: &Job<'_>) -> Result<Vec<Lis
         let failed = |index: &usize| Listed { index: *index, result: Err(context.out_of_time()) };
         return Ok(job.targets.iter().map(failed).collect());
     }
-    let registry = match context.registry(registry) {
-        Ok(registry) => registry,
-        Err(error) => {
-            let failed = |index: &usize| Listed { index: *index, result: Err(context.failure(&error)) };
-            return Ok(job.targets.iter().map(failed).collect());
-        }
-    };
+    let registry = context.registries[registry].as_ref();
     let (newest, others): (Vec<usize>, Vec<usize>) =
         job.targets.iter().partition(|index| context.targets[**index].policy.order() == Order::Newest);
     let mut listed = Vec::with_capacity(job.targets.len());

@@ -5,8 +5,7 @@ use jiff::Timestamp;
 use super::Context;
 use super::listing::{Listed, Selected, ask};
 use crate::plan::{
-    self, Answer, DecidedBy, Decision, Deployment, DeploymentState, OpenDeployments, PollState, Question,
-    Status,
+    self, DecidedBy, Decision, Deployment, DeploymentState, OpenDeployments, PollState, Question, Status,
 };
 use crate::report::{DeploymentReport, TargetReport};
 use crate::store::{StoreError, Write};
@@ -69,10 +68,7 @@ enum Step<'a> {
 fn ask_more(context: &Context<'_>, mut listed: Listed, question: Question) -> Result<Listed, StoreError> {
     let target = context.targets[listed.index];
     if let Ok(selected) = &mut listed.result {
-        let answer = match context.registry(&target.registry) {
-            Ok(registry) => ask(context, registry, target, &question)?,
-            Err(error) => Answer::Failed(context.failure(&error)),
-        };
+        let answer = ask(context, context.registry(target), target, &question)?;
         selected.facts.insert(question, answer);
     }
     Ok(listed)

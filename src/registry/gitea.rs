@@ -1,0 +1,439 @@
+//! Gitea and Forgejo: tags by the registry API, push times by the package API. How these servers
+//! really answer was recorded from three builds; the tests replay it.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use secrecy::ExposeSecret as _;
+use serde::Deserialize;
+use ureq::http::StatusCode;
+use url::Url;
+
+use super::http::{Answer, Client, MANIFEST_TYPES, Method, SMALL_BODY};
+use super::image::{self, Blobs};
+use super::tags_list::{Page, error_code};
+use super::{Registry, RegistryError, RequestCount};
+use crate::config::RegistryConfig;
+use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
+use crate::secret::{Credential, Secrets};
+
+/// Rows of a page; servers cut it to their own cap (50 unless configured).
+const ROWS: usize = 50;
+
+pub(super) struct Gitea {
+    client: Client,
+    config: RegistryConfig,
+    secrets: Arc<Secrets>,
+    /// Where the package API begins: below the installation's sub-path.
+    api: Url,
+    access: Mutex<Access>,
+    /// This server is too old to list the packages of one image.
+    lists_owners_only: AtomicBool,
+}
+
+/// How the registry API is asked. (The package API wants the token itself.)
+enum Access {
+    /// Nothing was tried yet.
+    Unknown,
+    Jwt(String),
+    /// The exchange did not work: the credential goes with every request.
+    Basic(String),
+}
+
+/// A version of a package.
+#[derive(Deserialize)]
+struct Row {
+    id: i64,
+    name: String,
+    version: String,
+    created_at: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct Token {
+    token: String,
+}
+
+impl Gitea {
+    pub(super) fn new(
+        config: &RegistryConfig,
+        url: &Url,
+        secrets: Arc<Secrets>,
+        requests: RequestCount,
+    ) -> Gitea {
+        let mut api = url.clone();
+        api.set_path(&format!("{}/api/v1/packages/", url.path().trim_end_matches('/')));
+        Gitea {
+            client: Client::new(config, url, requests),
+            config: config.clone(),
+            secrets,
+            api,
+            access: Mutex::new(Access::Unknown),
+            lists_owners_only: AtomicBool::new(false),
+        }
+    }
+
+    fn credential(&self) -> Result<Option<Credential>, RegistryError> {
+        Ok(self.secrets.credential(&self.config)?)
+    }
+
+    /// Asks the registry API. A JWT that has expired is exchanged once more.
+    fn ask(&self, method: Method, path: &str) -> Result<Answer, RegistryError> {
+        let url = self.client.at(path);
+        let used = self.authorization()?;
+        let answer = self.send(method, &url, &used)?;
+        if answer.status != StatusCode::UNAUTHORIZED
+            || !used.starts_with("Bearer ")
+            || is_about_rights(&answer)
+        {
+            return Ok(answer);
+        }
+        self.forget(&used);
+        let renewed = self.authorization()?;
+        if renewed == used { Ok(answer) } else { self.send(method, &url, &renewed) }
+    }
+
+    fn send(&self, method: Method, url: &Url, authorization: &str) -> Result<Answer, RegistryError> {
+        self.client.send(method, url, &[("authorization", authorization), ("accept", MANIFEST_TYPES)])
+    }
+
+    /// The header for the registry API. The lock is held while a token is exchanged, so that many
+    /// threads make one exchange: it costs the server a password hash.
+    fn authorization(&self) -> Result<String, RegistryError> {
+        let mut access = self.access();
+        if matches!(*access, Access::Unknown) {
+            *access = self.exchange()?;
+        }
+        Ok(match &*access {
+            Access::Jwt(token) => format!("Bearer {token}"),
+            Access::Basic(basic) => basic.clone(),
+            Access::Unknown => unreachable!("it was just set"),
+        })
+    }
+
+    /// Another thread may have renewed it already.
+    fn forget(&self, used: &str) {
+        let mut access = self.access();
+        if matches!(&*access, Access::Jwt(token) if used.ends_with(token.as_str())) {
+            *access = Access::Unknown;
+        }
+    }
+
+    fn access(&self) -> MutexGuard<'_, Access> {
+        self.access.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn exchange(&self) -> Result<Access, RegistryError> {
+        let credential = self.credential()?;
+        let basic = credential.as_ref().map(basic);
+        let url = self.client.at("/v2/token?service=container_registry&scope=*");
+        let headers: Vec<(&str, &str)> =
+            basic.iter().map(|basic| ("authorization", basic.as_str())).collect();
+        let answer = self.client.send(Method::Get, &url, &headers)?;
+        if answer.status.is_success() {
+            let head = answer.head();
+            let bytes = answer.bytes(SMALL_BODY)?;
+            let token: Token = serde_json::from_slice(&bytes).map_err(|_| {
+                RegistryError::Protocol(format!(
+                    "{head}: this is no token; is url the address of the registry?"
+                ))
+            })?;
+            return Ok(Access::Jwt(token.token));
+        }
+        match basic {
+            // Whatever is wrong with the exchange, the credential itself can be right.
+            Some(basic) => Ok(Access::Basic(basic)),
+            None => Err(answer.refused(NO_TOKEN).unauthorized()),
+        }
+    }
+
+    /// What an answer of the registry API that is none of the good ones means.
+    fn refusal(&self, answer: Answer) -> RegistryError {
+        match answer.status {
+            StatusCode::UNAUTHORIZED if is_about_rights(&answer) => answer
+                .refused("the token is valid and may not read this: it needs the scope read:package, and its user must be able to see the owner")
+                .denied(),
+            StatusCode::UNAUTHORIZED => match self.credential() {
+                Ok(None) => answer.refused(NO_TOKEN).unauthorized(),
+                _ => answer
+                    .refused("the token is wrong or has expired (or the server's database failed); make one with the scope read:package")
+                    .unauthorized(),
+            },
+            StatusCode::FORBIDDEN => {
+                answer.refused("the token may not read this; is it limited to public packages?").denied()
+            }
+            StatusCode::NOT_FOUND => self.missing(answer),
+            _ => answer.refused("this is no answer of a Gitea or Forgejo registry; is url right?").protocol(),
+        }
+    }
+
+    fn missing(&self, answer: Answer) -> RegistryError {
+        let head = answer.head();
+        let body = answer.bytes(SMALL_BODY).unwrap_or_default();
+        if error_code(&body).is_some() {
+            return RegistryError::NotFound(format!(
+                "{head}: there is no such image; is its name right, and was it ever pushed?"
+            ));
+        }
+        RegistryError::NotFound(format!(
+            "{head}: there is no such owner (or the server has packages switched off); is the name right?"
+        ))
+    }
+
+    /// Asks the package API, which takes the token itself.
+    fn ask_packages(&self, path: &str) -> Result<Answer, RegistryError> {
+        let Ok(url) = self.api.join(path) else {
+            return Err(RegistryError::Protocol(format!("{path:?} is no path")));
+        };
+        let Some(credential) = self.credential()? else {
+            return Err(RegistryError::Unauthorized(format!(
+                "GET {url}: not asked: push times need a token with the scope read:package (order = \"newest\" and min_age go by them)"
+            )));
+        };
+        let authorization = match &credential.username {
+            Some(_) => basic(&credential),
+            None => format!("token {}", credential.token.expose_secret()),
+        };
+        self.client.send(Method::Get, &url, &[("authorization", &authorization)])
+    }
+
+    /// What an answer of the package API that is none of the good ones means.
+    fn package_refusal(&self, answer: Answer) -> RegistryError {
+        match answer.status {
+            StatusCode::UNAUTHORIZED => {
+                answer.refused("the token is wrong or has expired; make one with the scope read:package").unauthorized()
+            }
+            StatusCode::FORBIDDEN => answer
+                .refused("the token may not read this: it needs the scope read:package, and its user must be able to see the owner")
+                .denied(),
+            StatusCode::NOT_FOUND => answer.refused("there is no such owner; is the name right?").not_found(),
+            _ => answer.refused("this is no answer of Gitea's package API; is url right?").protocol(),
+        }
+    }
+
+    /// A page of the versions of one image, newest push first, with the total that the server names.
+    fn page(
+        &self,
+        repository: &Repository,
+        number: usize,
+    ) -> Result<(Vec<Row>, Option<usize>), RegistryError> {
+        let (owner, image) = (repository.owner(), repository.name().unwrap_or_default());
+        let encoded = image.replace('/', "%2F");
+        let answer = if self.lists_owners_only.load(Ordering::Relaxed) {
+            self.ask_packages(&format!("{owner}?type=container&q={encoded}&page={number}&limit={ROWS}"))?
+        } else {
+            let answer =
+                self.ask_packages(&format!("{owner}/container/{encoded}?page={number}&limit={ROWS}"))?;
+            if answer.status == StatusCode::NOT_FOUND {
+                let is_json = answer.header("content-type").is_some_and(|kind| kind.contains("json"));
+                if is_json {
+                    return Err(self.package_refusal(answer));
+                }
+                // `404 page not found`: the route came with Gitea 1.24.
+                self.lists_owners_only.store(true, Ordering::Relaxed);
+                return self.page(repository, number);
+            }
+            answer
+        };
+        if answer.status != StatusCode::OK {
+            return Err(self.package_refusal(answer));
+        }
+        let total = answer.header("x-total-count").and_then(|total| total.parse().ok());
+        let head = answer.head();
+        // A page of rows that are linked to repositories is larger than other small answers.
+        let bytes = answer.bytes(4 * SMALL_BODY)?;
+        let rows = serde_json::from_slice(&bytes)
+            .map_err(|_| RegistryError::Protocol(format!("{head}: this is no list of packages")))?;
+        Ok((rows, total))
+    }
+}
+
+const NO_TOKEN: &str =
+    "it cannot be read without a token; make one with the scope read:package and name it as token";
+
+/// Whether a 401 means that the credential is valid and may not read (and another try is of no use).
+fn is_about_rights(answer: &Answer) -> bool {
+    answer.header("www-authenticate").is_some_and(|challenge| challenge.contains("Gitea Package API"))
+}
+
+fn basic(credential: &Credential) -> String {
+    let username = credential.username.as_deref().unwrap_or("tagship");
+    format!("Basic {}", STANDARD.encode(format!("{username}:{}", credential.token.expose_secret())))
+}
+
+impl Registry for Gitea {
+    fn has_push_times(&self) -> bool {
+        true
+    }
+
+    /// All of them in one answer: asked without `n`; `Link` names a next page even where there is none.
+    fn list_tags(&self, repository: &Repository) -> Result<Listing, RegistryError> {
+        let answer = self.ask(Method::Get, &format!("/v2/{repository}/tags/list"))?;
+        if answer.status != StatusCode::OK {
+            return Err(self.refusal(answer));
+        }
+        let head = answer.head();
+        let page = Page::read(answer, repository)?;
+        if page.is_null {
+            return Err(RegistryError::Protocol(format!("{head}: \"tags\" is null, which says nothing")));
+        }
+        Ok(page.into_listing())
+    }
+
+    fn digest(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>, RegistryError> {
+        let answer = self.ask(Method::Head, &format!("/v2/{repository}/manifests/{tag}"))?;
+        match answer.status {
+            StatusCode::OK => image::digest_of(&answer).map(Some),
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(self.refusal(answer)),
+        }
+    }
+
+    fn pushed_at(&self, repository: &Repository, tag: &Tag) -> Result<Option<Timestamp>, RegistryError> {
+        let encoded = repository.name().unwrap_or_default().replace('/', "%2F");
+        let answer = self.ask_packages(&format!("{}/container/{encoded}/{tag}", repository.owner()))?;
+        match answer.status {
+            StatusCode::OK => {
+                let head = answer.head();
+                let row: Row = serde_json::from_slice(&answer.bytes(SMALL_BODY)?).map_err(|_| {
+                    RegistryError::Protocol(format!("{head}: this is no version of a package"))
+                })?;
+                Ok(Some(row.created_at))
+            }
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(self.package_refusal(answer)),
+        }
+    }
+
+    fn created(&self, repository: &Repository, tag: &Tag) -> Result<Option<Timestamp>, RegistryError> {
+        image::created(self, repository, tag)
+    }
+
+    fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Vec<String>, RegistryError> {
+        image::platforms(self, repository, tag)
+    }
+
+    fn newest_first<'a>(
+        &'a self,
+        repository: &'a Repository,
+    ) -> Box<dyn Iterator<Item = Result<ListedTag, RegistryError>> + 'a> {
+        Box::new(Walk {
+            gitea: self,
+            repository,
+            next_page: 1,
+            total: None,
+            rows_read: 0,
+            begun_again: false,
+            seen: HashSet::new(),
+            ready: Vec::new().into_iter(),
+            over: false,
+        })
+    }
+}
+
+impl Blobs for Gitea {
+    fn get(&self, path: &str) -> Result<Option<Vec<u8>>, RegistryError> {
+        let mut answer = self.ask_following(path)?;
+        if answer.status == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        if answer.status != StatusCode::OK {
+            answer = self.ask(Method::Get, path)?;
+            return Err(self.refusal(answer));
+        }
+        answer.bytes(SMALL_BODY).map(Some)
+    }
+}
+
+impl Gitea {
+    /// Blobs may be fetched from storage elsewhere, without credentials.
+    fn ask_following(&self, path: &str) -> Result<Answer, RegistryError> {
+        let authorization = self.authorization()?;
+        let headers = [("authorization", authorization.as_str()), ("accept", MANIFEST_TYPES)];
+        image::follow(&self.client, self.client.send_to(Method::Get, &self.client.at(path), &headers)?)
+    }
+}
+
+/// Reads the package API page by page, from the newest push down.
+struct Walk<'a> {
+    gitea: &'a Gitea,
+    repository: &'a Repository,
+    next_page: usize,
+    total: Option<usize>,
+    /// With children of multi-arch images, and with those of images of a similar name.
+    rows_read: usize,
+    /// Others pushed or deleted meanwhile: begun at the first page once more.
+    begun_again: bool,
+    seen: HashSet<i64>,
+    ready: std::vec::IntoIter<ListedTag>,
+    over: bool,
+}
+
+impl Walk<'_> {
+    fn read_page(&mut self) -> Result<(), RegistryError> {
+        let (rows, total) = self.gitea.page(self.repository, self.next_page)?;
+        if self.next_page > 1 && total != self.total {
+            if self.begun_again {
+                return Err(RegistryError::Unavailable(format!(
+                    "the packages of {} changed again and again while they were read; tried again at the next poll",
+                    self.repository
+                )));
+            }
+            self.begun_again = true;
+            (self.next_page, self.rows_read) = (1, 0);
+            return Ok(());
+        }
+        self.total = total;
+        self.next_page += 1;
+        self.rows_read += rows.len();
+        // Fewer rows than asked for is not the end: the server has a cap of its own.
+        self.over = rows.is_empty() || total.is_some_and(|total| self.rows_read >= total);
+        let image = self.repository.name().unwrap_or_default();
+        let tags: Vec<ListedTag> = rows
+            .into_iter()
+            .filter(|row| row.name.eq_ignore_ascii_case(image) && self.seen.insert(row.id))
+            .filter_map(|row| {
+                // Untagged children of multi-arch images have their digest as version.
+                let tag = Tag::new(&row.version).ok()?;
+                Some(ListedTag {
+                    pushed_at: Some(row.created_at),
+                    sequence: Some(row.id),
+                    ..ListedTag::named(tag)
+                })
+            })
+            .collect();
+        self.ready = tags.into_iter();
+        Ok(())
+    }
+}
+
+impl Iterator for Walk<'_> {
+    type Item = Result<ListedTag, RegistryError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(listed) = self.ready.next() {
+                return Some(Ok(listed));
+            }
+            if self.over {
+                break;
+            }
+            if let Err(error) = self.read_page() {
+                self.over = true;
+                // Nothing but the error follows.
+                self.seen.insert(0);
+                return Some(Err(error));
+            }
+        }
+        // The package API knows no difference between an image without tags and none.
+        if self.seen.is_empty() {
+            self.seen.insert(0);
+            return self.gitea.list_tags(self.repository).err().map(Err);
+        }
+        None
+    }
+}

@@ -1,0 +1,145 @@
+//! What a manifest and an image's configuration say: digest, platforms, when it was built.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::RegistryError;
+use super::http::{Answer, Client, Method};
+use crate::reference::{Digest, Repository, Tag};
+
+/// Something that gives manifests and blobs by their path: `/v2/acme/shop/manifests/v1`.
+pub(super) trait Blobs {
+    /// None: there is nothing at that path.
+    fn get(&self, path: &str) -> Result<Option<Vec<u8>>, RegistryError>;
+}
+
+/// An index (`manifests`) or the manifest of one image (`config`).
+#[derive(Deserialize)]
+struct Manifest {
+    #[serde(default)]
+    manifests: Vec<Descriptor>,
+    config: Option<Descriptor>,
+}
+
+#[derive(Deserialize)]
+struct Descriptor {
+    digest: String,
+    platform: Option<Platform>,
+}
+
+/// Of a descriptor, or of an image's configuration.
+#[derive(Deserialize)]
+struct Platform {
+    os: Option<String>,
+    architecture: Option<String>,
+    variant: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Configuration {
+    created: Option<Timestamp>,
+    #[serde(flatten)]
+    platform: Platform,
+}
+
+impl Platform {
+    /// `linux/arm64/v8`. None for what is no image to run (attestations are unknown/unknown).
+    fn name(&self) -> Option<String> {
+        let (os, architecture) = (self.os.as_deref()?, self.architecture.as_deref()?);
+        if os == "unknown" {
+            return None;
+        }
+        let variant = self.variant.as_deref().filter(|variant| !variant.is_empty());
+        Some(variant.map_or_else(
+            || format!("{os}/{architecture}"),
+            |variant| format!("{os}/{architecture}/{variant}"),
+        ))
+    }
+}
+
+/// The platforms of a tag's index, or of its only image.
+pub(super) fn platforms(
+    blobs: &impl Blobs,
+    repository: &Repository,
+    tag: &Tag,
+) -> Result<Vec<String>, RegistryError> {
+    let Some(manifest) = manifest(blobs, repository, tag.as_str())? else {
+        return Ok(Vec::new());
+    };
+    if manifest.config.is_none() {
+        let platforms =
+            manifest.manifests.iter().filter_map(|descriptor| descriptor.platform.as_ref()?.name());
+        return Ok(platforms.collect());
+    }
+    Ok(configuration(blobs, repository, &manifest)?
+        .and_then(|found| found.platform.name())
+        .into_iter()
+        .collect())
+}
+
+/// When a tag's image (the first of an index) was built.
+pub(super) fn created(
+    blobs: &impl Blobs,
+    repository: &Repository,
+    tag: &Tag,
+) -> Result<Option<Timestamp>, RegistryError> {
+    let mut found = manifest(blobs, repository, tag.as_str())?;
+    let first =
+        found.as_ref().and_then(|manifest| manifest.manifests.first()).map(|first| first.digest.clone());
+    if let Some(first) = first {
+        found = manifest(blobs, repository, &first)?;
+    }
+    match found {
+        Some(manifest) => Ok(configuration(blobs, repository, &manifest)?.and_then(|found| found.created)),
+        None => Ok(None),
+    }
+}
+
+fn manifest(
+    blobs: &impl Blobs,
+    repository: &Repository,
+    reference: &str,
+) -> Result<Option<Manifest>, RegistryError> {
+    parsed(blobs, &format!("/v2/{repository}/manifests/{reference}"), "a manifest")
+}
+
+fn configuration(
+    blobs: &impl Blobs,
+    repository: &Repository,
+    manifest: &Manifest,
+) -> Result<Option<Configuration>, RegistryError> {
+    let Some(config) = &manifest.config else {
+        return Ok(None);
+    };
+    parsed(blobs, &format!("/v2/{repository}/blobs/{}", config.digest), "an image's configuration")
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(
+    blobs: &impl Blobs,
+    path: &str,
+    what: &str,
+) -> Result<Option<T>, RegistryError> {
+    let Some(bytes) = blobs.get(path)? else {
+        return Ok(None);
+    };
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|_| RegistryError::Protocol(format!("GET {path}: this is not {what}")))
+}
+
+/// `Docker-Content-Digest` of an answer about a manifest.
+pub(super) fn digest_of(answer: &Answer) -> Result<Digest, RegistryError> {
+    let header = answer.header("docker-content-digest").unwrap_or_default();
+    Digest::new(header).map_err(|_| RegistryError::Protocol(format!("{}: it names no digest", answer.head())))
+}
+
+/// Follows redirects of a blob to storage, which gets no credentials.
+pub(super) fn follow(client: &Client, mut answer: Answer) -> Result<Answer, RegistryError> {
+    for _ in 0..3 {
+        match answer.location().filter(|_| answer.status.is_redirection()) {
+            Some(next) => answer = client.send_to(Method::Get, &next, &[])?,
+            None => break,
+        }
+    }
+    Ok(answer)
+}

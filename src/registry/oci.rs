@@ -1,0 +1,400 @@
+//! Any registry of the OCI distribution specification: pages by `n`, `last` and `Link`; whatever
+//! authentication the server asks for.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http_auth::ChallengeParser;
+use jiff::Timestamp;
+use secrecy::ExposeSecret as _;
+use serde::Deserialize;
+use ureq::http::StatusCode;
+use url::Url;
+
+use super::http::{Answer, Client, MANIFEST_TYPES, Method, SMALL_BODY};
+use super::image::{self, Blobs};
+use super::tags_list::{Page, error_code};
+use super::{Registry, RegistryError, RequestCount};
+use crate::config::RegistryConfig;
+use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
+use crate::secret::Secrets;
+
+/// Tags asked for at a time; the second where a server refuses the first.
+const PAGE_SIZES: [usize; 2] = [1000, 100];
+
+pub(super) struct Oci {
+    client: Client,
+    config: RegistryConfig,
+    secrets: Arc<Secrets>,
+    /// The path that the installation has in front of `/v2/`.
+    prefix: String,
+    /// What each repository is asked with; one exchange a repository and run.
+    access: Mutex<HashMap<String, Arc<Mutex<Option<String>>>>>,
+}
+
+#[derive(Deserialize)]
+struct Token {
+    token: Option<String>,
+    access_token: Option<String>,
+}
+
+/// What a 401 asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Challenge {
+    Bearer { realm: String, service: Option<String> },
+    Basic,
+}
+
+impl Oci {
+    pub(super) fn new(
+        config: &RegistryConfig,
+        url: &Url,
+        secrets: Arc<Secrets>,
+        requests: RequestCount,
+    ) -> Oci {
+        Oci {
+            client: Client::new(config, url, requests),
+            config: config.clone(),
+            secrets,
+            prefix: url.path().trim_end_matches('/').to_owned(),
+            access: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// Asks about a repository, and authenticates where the server wants that.
+    fn ask(&self, method: Method, repository: &Repository, url: &Url) -> Result<Answer, RegistryError> {
+        let slot = self.slot(repository);
+        let used = slot.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let answer = self.send(method, url, used.as_deref())?;
+        if answer.status != StatusCode::UNAUTHORIZED {
+            return Ok(answer);
+        }
+        let authorization = {
+            // Held during the exchange: other threads wait for its token.
+            let mut known = slot.lock().unwrap_or_else(PoisonError::into_inner);
+            if *known == used {
+                *known = Some(self.authorization(&answer, repository)?);
+            }
+            known.clone()
+        };
+        if authorization == used {
+            return Ok(answer);
+        }
+        self.send(method, url, authorization.as_deref())
+    }
+
+    fn slot(&self, repository: &Repository) -> Arc<Mutex<Option<String>>> {
+        let mut access = self.access.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(access.entry(repository.as_str().to_owned()).or_default())
+    }
+
+    /// A redirect is an answer: blobs are fetched from storage without credentials.
+    fn send(&self, method: Method, url: &Url, authorization: Option<&str>) -> Result<Answer, RegistryError> {
+        let mut headers = vec![("accept", MANIFEST_TYPES)];
+        headers.extend(authorization.map(|authorization| ("authorization", authorization)));
+        if url.path().contains("/blobs/") {
+            return self.client.send_to(method, url, &headers);
+        }
+        self.client.send(method, url, &headers)
+    }
+
+    /// The header that the server's challenge asks for.
+    fn authorization(&self, answer: &Answer, repository: &Repository) -> Result<String, RegistryError> {
+        let challenges = challenges(answer);
+        let credential = self.secrets.credential(&self.config)?;
+        let basic = credential.as_ref().map(|credential| {
+            let username = credential.username.as_deref().unwrap_or("tagship");
+            format!("Basic {}", STANDARD.encode(format!("{username}:{}", credential.token.expose_secret())))
+        });
+        for challenge in &challenges {
+            if let Challenge::Bearer { realm, service } = challenge {
+                return self.exchange(answer, realm, service.as_deref(), basic.as_deref(), repository);
+            }
+        }
+        let head = answer.head();
+        match (challenges.contains(&Challenge::Basic), basic) {
+            (true, Some(basic)) => Ok(basic),
+            (true, None) => Err(RegistryError::Unauthorized(format!(
+                "{head}: it cannot be read without a password; name it as token, with username"
+            ))),
+            (false, _) => Err(RegistryError::Unauthorized(format!(
+                "{head}: the server does not say how to authenticate"
+            ))),
+        }
+    }
+
+    fn exchange(
+        &self,
+        answer: &Answer,
+        realm: &str,
+        service: Option<&str>,
+        basic: Option<&str>,
+        repository: &Repository,
+    ) -> Result<String, RegistryError> {
+        let head = answer.head();
+        let mut url = Url::parse(realm).map_err(|_| {
+            RegistryError::Protocol(format!("{head}: it sends to no valid address for a token"))
+        })?;
+        let same_host =
+            url.scheme() == self.client.origin().scheme() && url.host() == self.client.origin().host();
+        if !same_host && basic.is_some() {
+            return Err(RegistryError::Denied(format!(
+                "{head}: it sends to {} for a token, and credentials are only sent to the registry's own host",
+                url.origin().ascii_serialization()
+            )));
+        }
+        {
+            let mut query = url.query_pairs_mut();
+            query.extend_pairs(service.map(|service| ("service", service)));
+            query.append_pair("scope", &format!("repository:{repository}:pull"));
+        }
+        let headers: Vec<(&str, &str)> = basic.map(|basic| ("authorization", basic)).into_iter().collect();
+        let answer = self.client.send_to(Method::Get, &url, &headers)?;
+        match answer.status {
+            StatusCode::OK => {}
+            StatusCode::UNAUTHORIZED if basic.is_none() => {
+                return Err(answer
+                    .refused("it cannot be read without a password; name it as token, with username")
+                    .unauthorized());
+            }
+            StatusCode::UNAUTHORIZED => {
+                return Err(answer.refused("the user name or password is wrong").unauthorized());
+            }
+            StatusCode::FORBIDDEN => return Err(answer.refused("this user may not read the image").denied()),
+            _ => return Err(answer.refused("no token came").protocol()),
+        }
+        let head = answer.head();
+        let token: Token = serde_json::from_slice(&answer.bytes(SMALL_BODY)?)
+            .map_err(|_| RegistryError::Protocol(format!("{head}: this is no token")))?;
+        match token.token.or(token.access_token).filter(|token| !token.is_empty()) {
+            Some(token) => Ok(format!("Bearer {token}")),
+            None => Err(RegistryError::Protocol(format!("{head}: there is no token in it"))),
+        }
+    }
+
+    fn refusal(answer: Answer) -> RegistryError {
+        match answer.status {
+            StatusCode::UNAUTHORIZED => answer
+                .refused("it may not be read with this user name and password (or without any); is the image's name right?")
+                .unauthorized(),
+            StatusCode::FORBIDDEN => answer.refused("this user may not read the image").denied(),
+            StatusCode::NOT_FOUND => {
+                let head = answer.head();
+                let body = answer.bytes(SMALL_BODY).unwrap_or_default();
+                let what = match error_code(&body).as_deref() {
+                    Some("NAME_UNKNOWN") => "there is no such image; is its name right, and was it ever pushed?",
+                    _ => "there is no such image, or no registry at this address",
+                };
+                RegistryError::NotFound(format!("{head}: {what}"))
+            }
+            _ => answer.refused("this is no answer of a registry; is url right?").protocol(),
+        }
+    }
+
+    /// The first page, smaller where the server refuses its size.
+    fn first_page(&self, repository: &Repository) -> Result<(Answer, usize), RegistryError> {
+        let mut sizes = PAGE_SIZES.into_iter();
+        let mut size = sizes.next().unwrap_or(100);
+        loop {
+            let url = self.client.at(&format!("{}/v2/{repository}/tags/list?n={size}", self.prefix));
+            let answer = self.ask(Method::Get, repository, &url)?;
+            match (answer.status, sizes.next()) {
+                (StatusCode::BAD_REQUEST, Some(smaller)) => size = smaller,
+                _ => return Ok((answer, size)),
+            }
+        }
+    }
+
+    /// Where the next page is: as `Link` says, or where a full page came without one, after its last tag.
+    fn next_page(
+        &self,
+        repository: &Repository,
+        answer: &NextPage,
+        page: &Page,
+        size: usize,
+    ) -> Result<Option<Url>, RegistryError> {
+        if let Some(link) = &answer.link {
+            let Ok(next) = answer.url.join(link) else {
+                return Err(RegistryError::Protocol(format!("{}: its Link is no address", answer.head)));
+            };
+            if !self.client.is_same_origin(&next) {
+                return Err(RegistryError::Protocol(format!(
+                    "{}: its next page is at {}, and credentials are not sent there",
+                    answer.head,
+                    next.origin().ascii_serialization()
+                )));
+            }
+            return Ok(Some(next));
+        }
+        let last = page.tags.last().filter(|_| page.names >= size);
+        Ok(last.map(|last| {
+            self.client.at(&format!("{}/v2/{repository}/tags/list?n={size}&last={}", self.prefix, last.tag))
+        }))
+    }
+}
+
+/// What of an answer tells where the next page is.
+struct NextPage {
+    head: String,
+    url: Url,
+    link: Option<String>,
+}
+
+impl Registry for Oci {
+    fn has_push_times(&self) -> bool {
+        false
+    }
+
+    fn list_tags(&self, repository: &Repository) -> Result<Listing, RegistryError> {
+        let mut listing = Listing::default();
+        let mut names = HashSet::new();
+        let mut asked = HashSet::new();
+        let (mut answer, size) = self.first_page(repository)?;
+        loop {
+            if answer.status != StatusCode::OK {
+                return Err(Oci::refusal(answer));
+            }
+            let next = NextPage {
+                head: answer.head(),
+                url: answer.url.clone(),
+                link: answer.header("link").and_then(next_link).map(str::to_owned),
+            };
+            let page = Page::read(answer, repository)?;
+            let following = self.next_page(repository, &next, &page, size)?;
+            listing.dropped += page.dropped;
+            listing.tags.extend(page.tags.into_iter().filter(|listed| names.insert(listed.tag.clone())));
+            let Some(following) = following else {
+                return Ok(listing);
+            };
+            if !asked.insert(following.clone()) {
+                return Err(RegistryError::Protocol(format!(
+                    "{}: its pages go round in a circle",
+                    next.head
+                )));
+            }
+            answer = self.ask(Method::Get, repository, &following)?;
+        }
+    }
+
+    fn digest(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>, RegistryError> {
+        let url = self.client.at(&format!("{}/v2/{repository}/manifests/{tag}", self.prefix));
+        let answer = self.ask(Method::Head, repository, &url)?;
+        match answer.status {
+            StatusCode::OK => image::digest_of(&answer).map(Some),
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(Oci::refusal(answer)),
+        }
+    }
+
+    fn created(&self, repository: &Repository, tag: &Tag) -> Result<Option<Timestamp>, RegistryError> {
+        image::created(&OfRepository { oci: self, repository }, repository, tag)
+    }
+
+    fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Vec<String>, RegistryError> {
+        image::platforms(&OfRepository { oci: self, repository }, repository, tag)
+    }
+
+    fn newest_first<'a>(
+        &'a self,
+        repository: &'a Repository,
+    ) -> Box<dyn Iterator<Item = Result<ListedTag, RegistryError>> + 'a> {
+        let error = RegistryError::Protocol(format!(
+            "this registry does not tell when the tags of {repository} were pushed"
+        ));
+        Box::new(std::iter::once(Err(error)))
+    }
+}
+
+/// Tokens are for a repository.
+struct OfRepository<'a> {
+    oci: &'a Oci,
+    repository: &'a Repository,
+}
+
+impl Blobs for OfRepository<'_> {
+    fn get(&self, path: &str) -> Result<Option<Vec<u8>>, RegistryError> {
+        let url = self.oci.client.at(&format!("{}{path}", self.oci.prefix));
+        let answer = image::follow(&self.oci.client, self.oci.ask(Method::Get, self.repository, &url)?)?;
+        match answer.status {
+            StatusCode::OK => answer.bytes(SMALL_BODY).map(Some),
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(Oci::refusal(answer)),
+        }
+    }
+}
+
+/// The `rel="next"` of a `Link` header (RFC 8288).
+fn next_link(header: &str) -> Option<&str> {
+    header.split(',').find_map(|link| {
+        let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+        let is_next = |parameter: &str| {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            name.trim().eq_ignore_ascii_case("rel")
+                && value.trim().trim_matches('"').eq_ignore_ascii_case("next")
+        };
+        parameters.split(';').any(is_next).then_some(target)
+    })
+}
+
+/// Every challenge that can be answered, over all headers and all of one header.
+fn challenges(answer: &Answer) -> Vec<Challenge> {
+    let headers =
+        answer.headers.get_all("www-authenticate").into_iter().filter_map(|value| value.to_str().ok());
+    headers.flat_map(challenges_of).collect()
+}
+
+fn challenges_of(header: &str) -> Vec<Challenge> {
+    // What came before a fault is of use: some servers write what no specification allows.
+    let parsed = ChallengeParser::new(header).map_while(Result::ok);
+    let challenge = |challenge: http_auth::ChallengeRef<'_>| {
+        let parameter = |wanted: &str| {
+            let found = challenge.params.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+            found.map(|(_, value)| value.to_unescaped())
+        };
+        if challenge.scheme.eq_ignore_ascii_case("basic") {
+            return Some(Challenge::Basic);
+        }
+        if challenge.scheme.eq_ignore_ascii_case("bearer") {
+            return Some(Challenge::Bearer { realm: parameter("realm")?, service: parameter("service") });
+        }
+        None
+    };
+    parsed.filter_map(challenge).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_page_is_found_among_links() {
+        for (header, expected) in [
+            ("</v2/a/tags/list?last=b&n=2>; rel=\"next\"", Some("/v2/a/tags/list?last=b&n=2")),
+            ("<https://r.example.com/x>;rel=next", Some("https://r.example.com/x")),
+            ("</first>; rel=\"first\", </next>; rel=\"next\"", Some("/next")),
+            ("</first>; rel=\"first\"", None),
+            ("nothing", None),
+        ] {
+            assert_eq!(next_link(header), expected, "{header}");
+        }
+    }
+
+    #[test]
+    fn challenges_are_found_in_any_company() {
+        let bearer = || Challenge::Bearer { realm: "https://a/token".into(), service: Some("s".into()) };
+        for (header, expected) in [
+            ("Bearer realm=\"https://a/token\",service=\"s\",scope=\"x\"", vec![bearer()]),
+            ("bearer Realm=\"https://a/token\", Service=\"s\"", vec![bearer()]),
+            (
+                "Basic realm=\"x\", Bearer realm=\"https://a/token\",service=\"s\"",
+                vec![Challenge::Basic, bearer()],
+            ),
+            ("Negotiate", vec![]),
+            ("Bearer", vec![]),
+        ] {
+            assert_eq!(challenges_of(header), expected, "{header}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The tags list of the OCI distribution specification: `{"name": …, "tags": […]}`, read as it comes.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::io::BufReader;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
+
+use super::RegistryError;
+use super::http::{Answer, TAGS_BODY, one_line};
+use crate::reference::{ListedTag, Listing, Repository, Tag};
+
+/// One page of a tags list.
+pub(super) struct Page {
+    /// Valid tags, each once.
+    pub(super) tags: Vec<ListedTag>,
+    /// How many names were no valid tags.
+    pub(super) dropped: usize,
+    /// How many names there were.
+    pub(super) names: usize,
+    /// `"tags": null`
+    pub(super) is_null: bool,
+}
+
+#[derive(Deserialize)]
+struct Body {
+    name: Option<String>,
+    #[serde(deserialize_with = "names")]
+    tags: Option<Names>,
+}
+
+struct Names {
+    tags: Vec<ListedTag>,
+    dropped: usize,
+    count: usize,
+}
+
+impl Page {
+    /// Reads a page of this repository.
+    ///
+    /// # Errors
+    /// It is not a tags list, or another repository's, or not complete.
+    pub(super) fn read(answer: Answer, repository: &Repository) -> Result<Page, RegistryError> {
+        let head = answer.head();
+        // A renamed owner's images are found under the new name.
+        let is_renamed = !answer.url.path().contains(&format!("/{repository}/"));
+        let is_html = answer.header("content-type").is_some_and(|kind| kind.starts_with("text/html"));
+        if is_html {
+            return Err(RegistryError::Protocol(format!(
+                "{head}: this is a web page (a login page?) and no tags list; is url the address of the registry?"
+            )));
+        }
+        let mut reader = answer.reader(TAGS_BODY);
+        let parsed: Result<Body, serde_json::Error> = serde_json::from_reader(BufReader::new(&mut reader));
+        let body = match parsed {
+            Ok(body) => body,
+            Err(error) => {
+                return Err(
+                    reader.failed(&format!("this is no tags list: {}", one_line(&error.to_string(), 100)))
+                );
+            }
+        };
+        let other = |name: &String| !is_renamed && !name.eq_ignore_ascii_case(repository.as_str());
+        if let Some(name) = body.name.filter(other) {
+            return Err(RegistryError::Protocol(format!(
+                "{head}: this is the tags list of {:?}",
+                one_line(&name, 100)
+            )));
+        }
+        Ok(match body.tags {
+            None => Page { tags: Vec::new(), dropped: 0, names: 0, is_null: true },
+            Some(Names { tags, dropped, count }) => Page { tags, dropped, names: count, is_null: false },
+        })
+    }
+
+    pub(super) fn into_listing(self) -> Listing {
+        Listing { tags: self.tags, dropped: self.dropped }
+    }
+}
+
+fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Names>, D::Error> {
+    struct List;
+
+    impl<'de> Visitor<'de> for List {
+        type Value = Option<Names>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of tags")
+        }
+
+        fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut names = Names { tags: Vec::new(), dropped: 0, count: 0 };
+            let mut seen = HashSet::new();
+            while let Some(name) = list.next_element::<String>()? {
+                names.count += 1;
+                match Tag::new(&name) {
+                    Ok(tag) if seen.insert(tag.clone()) => names.tags.push(ListedTag::named(tag)),
+                    Ok(_) => {}
+                    Err(_) => names.dropped += 1,
+                }
+                if names.count > 10_000_000 {
+                    return Err(A::Error::custom("too many tags"));
+                }
+            }
+            Ok(Some(names))
+        }
+    }
+
+    deserializer.deserialize_any(List)
+}
+
+/// What an error answer of a registry calls itself: `NAME_UNKNOWN`, `UNAUTHORIZED`, ….
+pub(super) fn error_code(body: &[u8]) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_slice(body).ok()?;
+    Some(value.pointer("/errors/0/code")?.as_str()?.to_owned())
+}
