@@ -1,0 +1,110 @@
+//! Keeping values out of text: raw and in the forms that they take on their way.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use secrecy::{ExposeSecret as _, SecretString};
+
+const MASK: &str = "***";
+
+/// A shorter value would shred text that has nothing to do with it, and is no secret worth the name.
+const SHORTEST: usize = 4;
+
+/// The texts that are not to be seen, longest first.
+#[derive(Default)]
+pub(super) struct Masks(Vec<SecretString>);
+
+impl Masks {
+    /// Adds a value: as it is, line by line, percent-encoded and as JSON writes it.
+    pub(super) fn add(&mut self, value: &str) {
+        let json = serde_json::Value::from(value).to_string();
+        let encoded: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
+        let mut forms = vec![
+            value.to_owned(),
+            json.trim_matches('"').to_owned(),
+            percent_encoded(value, false),
+            percent_encoded(value, true),
+            encoded,
+        ];
+        forms.extend(value.lines().map(str::to_owned));
+        self.extend(forms);
+    }
+
+    /// Adds what a user name and a token are in a Basic header.
+    pub(super) fn add_basic(&mut self, username: &str, token: &str) {
+        let pair = format!("{username}:{token}");
+        self.extend(vec![STANDARD.encode(&pair), STANDARD_NO_PAD.encode(&pair)]);
+    }
+
+    fn extend(&mut self, forms: Vec<String>) {
+        for form in forms {
+            let is_known = self.0.iter().any(|known| known.expose_secret() == form);
+            if form.len() >= SHORTEST && !is_known {
+                self.0.push(SecretString::from(form));
+            }
+        }
+        self.0.sort_by_key(|form| std::cmp::Reverse(form.expose_secret().len()));
+    }
+
+    pub(super) fn mask(&self, text: &str) -> String {
+        let mut masked = text.to_owned();
+        for form in &self.0 {
+            if masked.contains(form.expose_secret()) {
+                masked = masked.replace(form.expose_secret(), MASK);
+            }
+        }
+        masked
+    }
+}
+
+/// Everything but RFC 3986's unreserved characters, in either case of hexadecimal digits.
+fn percent_encoded(value: &str, lower: bool) -> String {
+    let mut encoded = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else if lower {
+            encoded.push_str(&format!("%{byte:02x}"));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_masked_in_every_form() {
+        let mut masks = Masks::default();
+        masks.add("pa ss/\"wörd");
+        masks.add_basic("ci", "token-1234");
+        for text in [
+            "pa ss/\"wörd",
+            "pa ss/\\\"wörd",
+            "pa%20ss%2F%22w%C3%B6rd",
+            "pa%20ss%2f%22w%c3%b6rd",
+            "pa+ss%2F%22w%C3%B6rd",
+            &STANDARD.encode("ci:token-1234"),
+        ] {
+            assert_eq!(masks.mask(&format!("<{text}>")), "<***>", "{text}");
+        }
+    }
+
+    #[test]
+    fn the_longest_value_goes_first_and_short_ones_are_left() {
+        let mut masks = Masks::default();
+        masks.add("secret");
+        masks.add("secret-and-more");
+        masks.add("a");
+        assert_eq!(masks.mask("a secret-and-more, a secret"), "a ***, a ***");
+    }
+
+    #[test]
+    fn each_line_of_a_value_is_masked() {
+        let mut masks = Masks::default();
+        masks.add("first-line\nsecond-line");
+        assert_eq!(masks.mask("x second-line"), "x ***");
+    }
+}
