@@ -49,7 +49,7 @@ pub(crate) struct Credential {
 /// A secret that cannot be had: which one, from where, and what to do. Never its value.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct SecretError(String);
+pub(crate) struct SecretError(pub(crate) String);
 
 impl Secrets {
     /// Takes the sources of `[secrets]` and of the registries; resolves nothing yet.
