@@ -12,6 +12,12 @@ use std::time::Duration;
 use url::Url;
 
 mod key;
+mod manual;
+mod schema;
+
+pub(crate) use manual::manual;
+pub(crate) use schema::schema;
+
 use crate::target::template::SecretId;
 use crate::target::{Name, Target};
 
@@ -153,10 +159,4 @@ pub(crate) fn load(path: &Path) -> Result<Config, Faults> {
 
 pub(crate) fn find(_explicit: Option<&Path>) -> anyhow::Result<PathBuf> {
     anyhow::bail!("stub")
-}
-pub(crate) fn schema() -> serde_json::Value {
-    serde_json::Value::Null
-}
-pub(crate) fn manual() -> String {
-    String::new()
 }
