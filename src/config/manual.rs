@@ -15,8 +15,11 @@ const DESCRIPTION: &[&str] = &[
 ];
 
 const FILES: &[(&str, &str)] = &[
-    ("--config FILE", "The option of every command."),
-    ("$TAGSHIP_CONFIG", "The environment variable, if it is set."),
+    (
+        "--config FILE",
+        "The option of every command. No other place is looked at, even if there is no such file.",
+    ),
+    ("$TAGSHIP_CONFIG", "The environment variable, if it is set; likewise."),
     ("$CONFIGURATION_DIRECTORY/config.toml", "The folder that systemd gives to a unit."),
     ("$XDG_CONFIG_HOME/tagship/config.toml", "The user's own, usually below ~/.config; not for root."),
     ("/etc/tagship/config.toml", "The machine's."),
@@ -90,7 +93,7 @@ pub(crate) fn manual() -> String {
     page.control("SH", ["DESCRIPTION"]);
     paragraphs(&mut page, DESCRIPTION);
     page.control("SH", ["FILES"]);
-    page.text([roman("The first of these that is there is read:")]);
+    page.text([roman("The first of these that is given, or that is there, is read:")]);
     for (path, about) in FILES {
         entry(&mut page, [bold(*path)], about);
     }
