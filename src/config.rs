@@ -7,8 +7,10 @@
 mod address;
 mod key;
 mod load;
+mod manual;
 mod read;
 mod registry;
+mod schema;
 mod source;
 mod stage;
 mod step;
@@ -23,7 +25,9 @@ use url::Url;
 
 pub(crate) use address::is_loopback;
 pub(crate) use load::load;
+pub(crate) use manual::manual;
 pub(crate) use read::parse_duration;
+pub(crate) use schema::schema;
 
 use crate::target::template::SecretId;
 use crate::target::{Name, Target};
@@ -192,13 +196,6 @@ pub(crate) fn find(explicit: Option<&Path>) -> anyhow::Result<PathBuf> {
     }
     let places: Vec<String> = places.iter().map(|path| path.display().to_string()).collect();
     anyhow::bail!("there is no configuration at {}; name one with --config FILE", places.join(" or "))
-}
-
-pub(crate) fn schema() -> serde_json::Value {
-    serde_json::Value::Null
-}
-pub(crate) fn manual() -> String {
-    String::new()
 }
 
 #[cfg(test)]

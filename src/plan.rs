@@ -99,12 +99,27 @@ fn decide_listed(
         high_water.pushed_at = listed.pushed_at;
         high_water.sequence = listed.sequence;
     }
+    place_marked(&mut next, target, selection);
     next.last_polled_tag = newest.map(|candidate| candidate.listed.tag.clone());
     let poll = Poll { target, selection, open, facts, before: state, now };
     match known_rule {
         None => poll.first(next),
         Some(rule) if next.rule.as_ref() != Some(&rule) => poll.rule_changed(next),
         Some(_) => poll.again(next),
+    }
+}
+
+/// A tag that was marked by its name takes its place: where it is newer, it is what the stage was given.
+fn place_marked(next: &mut PollState, target: &Target, selection: &Selection) {
+    let Some(tag) = next.marked.take() else {
+        return;
+    };
+    let marked = selection.find(&tag).and_then(|listed| target.policy.candidate(listed));
+    let high_water = next.high_water.as_ref().and_then(|listed| target.policy.candidate(listed));
+    if let Some(marked) = marked
+        && high_water.is_none_or(|high_water| marked.is_newer_than(&high_water))
+    {
+        next.high_water = Some(marked.listed);
     }
 }
 

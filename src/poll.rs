@@ -264,9 +264,7 @@ impl<'a> Coordinator<'a> {
         let gathered = std::mem::take(&mut self.gathered);
         let last = self.unlisted == 0;
         for recorded in record::record(self.context, gathered, last)? {
-            if let Some(dropped) = &recorded.dropped_names {
-                self.report.warning(dropped);
-            }
+            recorded.notes.iter().for_each(|note| self.report.warning(note));
             let project = recorded.target.id.project.clone();
             if recorded.is_to_deliver {
                 self.held_back.entry(project.clone()).or_default().push(recorded);

@@ -173,6 +173,8 @@ pub(crate) struct Listing {
     pub(crate) tags: Vec<ListedTag>,
     /// Names that are no valid tags: dropped, never passed on, counted for a warning.
     pub(crate) dropped: usize,
+    /// What the server calls the repository now, where it sent on to another name.
+    pub(crate) renamed: Option<String>,
 }
 
 /// Text that is no repository, tag or digest.

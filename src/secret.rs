@@ -119,8 +119,13 @@ impl Secrets {
     }
 
     /// Names of environment variables that hold secrets: a deploy command does not inherit them.
+    /// Whatever its name, a variable with a secret's value is one of them.
     pub(crate) fn environment_names(&self) -> Vec<String> {
-        self.environment_names.clone()
+        let has_secret = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            let value = value.to_str()?;
+            (self.mask(value) != value).then(|| name.into_string().ok())?
+        };
+        self.environment_names.iter().cloned().chain(env::vars_os().filter_map(has_secret)).collect()
     }
 
     fn learn(&self, value: &SecretString, credential: Option<&Credential>) {

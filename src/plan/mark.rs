@@ -53,21 +53,22 @@ pub(crate) fn mark(
     let marked = target.policy.candidate(&ListedTag::named(tag.clone()));
     let high_water = next.high_water.as_ref().and_then(|listed| target.policy.candidate(listed));
     let known = high_water.as_ref().is_some_and(|high_water| high_water.listed.tag == *tag);
-    // A mark does not bring the push time: the tag is taken for newer than high-water: whoever deployed it thought so.
+    // A name does not tell when the tag was pushed.
+    let is_timeless = target.policy.order() == Order::Newest;
     let is_newer = match (&marked, &high_water) {
         (None, _) => false,
-        (Some(marked), Some(high_water)) => {
-            !known && (target.policy.order() == Order::Newest || marked.is_newer_than(high_water))
-        }
+        (Some(marked), Some(high_water)) => !is_timeless && marked.is_newer_than(high_water),
         (Some(_), None) => true,
     };
+    next.marked =
+        (marked.is_some() && high_water.is_some() && is_timeless && !known && !reset).then(|| tag.clone());
     let pending = open.pending.as_ref().map(|pending| pending.tag == *tag);
     let pending_becomes = match pending {
         Some(true) => Some(DeploymentState::Succeeded),
-        Some(false) if reset || is_newer => Some(DeploymentState::Superseded),
+        Some(false) if reset || is_newer || next.marked.is_some() => Some(DeploymentState::Superseded),
         _ => None,
     };
-    let said = match (marked.is_some(), reset || is_newer || known) {
+    let said = match (marked.is_some(), reset || is_newer || known || next.marked.is_some()) {
         (false, _) => format!(
             "{tag} is recorded as deployed; the rule does not take it, so what it gives next is as before"
         ),

@@ -55,7 +55,7 @@ pub(crate) fn sight(
             tell_apart(together, &mut ask)?;
         }
     }
-    Ok(Sighted { listing: Listing { tags, dropped: listing.dropped }, new })
+    Ok(Sighted { listing: Listing { tags, ..listing.clone() }, new })
 }
 
 fn latest(known: &Sightings) -> Option<Timestamp> {
@@ -111,7 +111,7 @@ mod tests {
     }
 
     fn listing(names: &[&str]) -> Listing {
-        Listing { tags: names.iter().map(|name| ListedTag::named(tag(name))).collect(), dropped: 0 }
+        Listing { tags: names.iter().map(|name| ListedTag::named(tag(name))).collect(), ..Listing::default() }
     }
 
     fn known(names: &[(&str, i64)]) -> Sightings {

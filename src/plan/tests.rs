@@ -45,11 +45,11 @@ fn listing(tags: &[(&str, i64)]) -> Listing {
         sequence: i64::try_from(index).ok(),
         digest: None,
     };
-    Listing { tags: tags.iter().enumerate().map(listed).collect(), dropped: 0 }
+    Listing { tags: tags.iter().enumerate().map(listed).collect(), ..Listing::default() }
 }
 
 fn versions(tags: &[&str]) -> Listing {
-    Listing { tags: tags.iter().map(|name| ListedTag::named(tag(name))).collect(), dropped: 0 }
+    Listing { tags: tags.iter().map(|name| ListedTag::named(tag(name))).collect(), ..Listing::default() }
 }
 
 /// Polls against a memory that lasts.
@@ -66,7 +66,8 @@ impl Stage {
     }
 
     fn poll(&mut self, listing: &Listing) -> Decision {
-        let asked: Vec<Tag> = self.high_water().into_iter().collect();
+        let marked = self.state.as_ref().and_then(|state| state.marked.clone());
+        let asked: Vec<Tag> = self.high_water().into_iter().chain(marked).collect();
         let selection = self.target.policy.select(listing, &asked);
         let mut facts = Facts::default();
         let decision = loop {
@@ -364,6 +365,16 @@ fn a_marked_tag_that_is_not_listed_starts_a_baseline() {
     let mut stage = newest();
     stage.mark(&Mark::Deployed(tag("dev-9")));
     assert_eq!(stage.poll(&listing(&[("dev-1", 100)])).status, Status::Baseline);
+}
+
+#[test]
+fn a_mark_of_an_older_tag_by_its_name_does_not_undo_the_rollback_it_tells_of() {
+    let listed = listing(&[("dev-1", 100), ("dev-2", 200)]);
+    let mut stage = newest();
+    stage.poll(&listed);
+    stage.mark(&Mark::Deployed(tag("dev-1")));
+    let decision = stage.poll(&listed);
+    assert_eq!((decision.status, decision.deploy), (Status::Behind, None));
 }
 
 #[test]

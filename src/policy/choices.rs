@@ -47,7 +47,7 @@ fn listed(text: &str) -> ListedTag {
 fn choose(rule: &Rule, tags: &[&str]) -> Option<String> {
     let policy = Policy::checked(rule).unwrap();
     let tags = tags.iter().map(|text| listed(text)).collect();
-    let selection = policy.select(&Listing { tags, dropped: 0 }, &[]);
+    let selection = policy.select(&Listing { tags, ..Listing::default() }, &[]);
     selection.newest().map(|newest| newest.tag().to_string())
 }
 

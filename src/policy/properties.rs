@@ -65,7 +65,7 @@ fn policy() -> impl Strategy<Value = Policy> {
 }
 
 fn chosen(policy: &Policy, tags: Vec<ListedTag>) -> Vec<Candidate> {
-    policy.select(&Listing { tags, dropped: 0 }, &[]).candidates
+    policy.select(&Listing { tags, ..Listing::default() }, &[]).candidates
 }
 
 /// The choice spelled out: every candidate sorted, each tag once.
@@ -119,7 +119,7 @@ proptest! {
         repeated in prop::collection::vec(any::<Index>(), 0..20),
         moves in prop::collection::vec(any::<Index>(), 0..100),
     ) {
-        let expected = policy.select(&Listing { tags: rows.clone(), dropped: 0 }, &[]);
+        let expected = policy.select(&Listing { tags: rows.clone(), ..Listing::default() }, &[]);
         let mut shuffled = rows.clone();
         if !rows.is_empty() {
             shuffled.extend(repeated.iter().map(|index| index.get(&rows).clone()));
@@ -128,15 +128,15 @@ proptest! {
                 shuffled.swap(from % length, to.index(length));
             }
         }
-        prop_assert_eq!(policy.select(&Listing { tags: shuffled, dropped: 0 }, &[]), expected);
+        prop_assert_eq!(policy.select(&Listing { tags: shuffled, ..Listing::default() }, &[]), expected);
     }
 
     #[test]
     fn tags_that_do_not_match_change_nothing(policy in policy(), rows in rows(), more in rows()) {
-        let before = policy.select(&Listing { tags: rows.clone(), dropped: 0 }, &[]);
+        let before = policy.select(&Listing { tags: rows.clone(), ..Listing::default() }, &[]);
         let mut tags: Vec<_> = more.into_iter().filter(|row| policy.candidate(row).is_none()).collect();
         tags.extend(rows);
-        let after = policy.select(&Listing { tags, dropped: 0 }, &[]);
+        let after = policy.select(&Listing { tags, ..Listing::default() }, &[]);
         prop_assert_eq!(after.candidates, before.candidates);
     }
 

@@ -253,7 +253,7 @@ mod tests {
             let falling = rising.iter().rev().cloned().collect();
             let mixed = (0..size).map(|n| rising[(n * 7919) % size].clone()).collect();
             for tags in [rising, falling, mixed] {
-                let selection = policy.select(&Listing { tags, dropped: 0 }, &[]);
+                let selection = policy.select(&Listing { tags, ..Listing::default() }, &[]);
                 assert_eq!(names(&selection), expected);
             }
         }
@@ -264,7 +264,7 @@ mod tests {
         let policy = policy(Order::Newest);
         let mut tags: Vec<_> = (0..1000).map(|n| row("v1", n, n)).collect();
         tags.push(row("v2", 500, 0));
-        let selection = policy.select(&Listing { tags, dropped: 0 }, &[]);
+        let selection = policy.select(&Listing { tags, ..Listing::default() }, &[]);
         assert_eq!(names(&selection), ["v1", "v2"]);
         assert_eq!(selection.newest().unwrap().listed.sequence, Some(999));
         assert_eq!((selection.listed, selection.matched), (2, 2));
@@ -283,7 +283,7 @@ mod tests {
         let tags =
             "v1.0.0 v1.0.0 v2.0.0 v2.0.1-rc.1 v3.0.0 v4.0.0 v5.0.0 v1 v2 v3 v4 vx v1-debug v2-debug latest";
         let tags = tags.split(' ').map(|text| ListedTag::named(tag(text))).collect();
-        let selection = Policy::new(rule).unwrap().select(&Listing { tags, dropped: 0 }, &[]);
+        let selection = Policy::new(rule).unwrap().select(&Listing { tags, ..Listing::default() }, &[]);
         assert_eq!(names(&selection), ["v2.0.0", "v1.0.0"]);
         assert_eq!((selection.listed, selection.matched, selection.excluded), (14, 10, 2));
         assert_eq!((selection.not_parsed, selection.out_of_range, selection.prerelease), (4, 3, 1));
@@ -291,8 +291,10 @@ mod tests {
 
     #[test]
     fn presence_is_known_of_the_tags_asked_about_only() {
-        let listing =
-            Listing { tags: vec![ListedTag::named(tag("v1")), ListedTag::named(tag("x"))], dropped: 0 };
+        let listing = Listing {
+            tags: vec![ListedTag::named(tag("v1")), ListedTag::named(tag("x"))],
+            ..Listing::default()
+        };
         let selection = policy(Order::Numeric).select(&listing, &[tag("x"), tag("v2")]);
         assert_eq!(selection.is_listed(&tag("x")), Some(true));
         assert_eq!(selection.is_listed(&tag("v2")), Some(false));

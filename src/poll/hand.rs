@@ -202,6 +202,6 @@ fn record<'a>(
         },
         is_to_deliver: true,
         fresh_deployment: Some(deployment.id),
-        dropped_names: None,
+        notes: Vec::new(),
     })
 }

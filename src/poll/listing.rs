@@ -30,8 +30,8 @@ pub(super) struct Selected {
     pub(super) sighted: Vec<ListedTag>,
     /// Whether it means a deployment, on the state as this run found it.
     pub(super) deploys: bool,
-    /// Names in the listing that are no valid tags.
-    pub(super) dropped: usize,
+    /// What people should know of the listing.
+    pub(super) notes: Vec<String>,
 }
 
 impl Listed {
@@ -108,11 +108,28 @@ fn list(context: &Context<'_>, registry: &Name, job: &Job<'_>) -> Result<Vec<Lis
     }
     if !newest.is_empty() {
         let wanting: Vec<&Target> = newest.iter().map(|index| context.targets[*index]).collect();
-        let marked = newest.iter().filter_map(|index| marked_without_time(context, *index)).collect();
+        let marked = newest.iter().flat_map(|index| marked_without_time(context, *index)).collect();
         let listing = read_newest_first(registry, job.repository, &wanting, marked);
         listed.extend(select_each(context, registry, &newest, &listing)?);
     }
     Ok(listed)
+}
+
+fn notes(target: &Target, listing: &Listing) -> Vec<String> {
+    let mut notes = Vec::new();
+    if listing.dropped > 0 {
+        notes.push(format!(
+            "{}: {} names in the list of {} are no valid tags, and were dropped",
+            target.id, listing.dropped, target.image
+        ));
+    }
+    if let Some(name) = &listing.renamed {
+        notes.push(format!(
+            "{}: {} is called {name} now; write that as image",
+            target.id, target.image.repository
+        ));
+    }
+    notes
 }
 
 /// Selects by when tags were first seen.
@@ -140,11 +157,12 @@ fn sight(
     }
 }
 
-/// A high-water tag that `mark` set by its name alone: its push time is to be found.
-fn marked_without_time(context: &Context<'_>, index: usize) -> Option<Tag> {
-    let state = context.states.get(&context.targets[index].id)?;
-    let high_water = state.high_water.as_ref().filter(|listed| listed.pushed_at.is_none())?;
-    Some(high_water.tag.clone())
+/// Tags that `mark` named: their push time is to be found.
+fn marked_without_time(context: &Context<'_>, index: usize) -> impl Iterator<Item = Tag> {
+    let state = context.states.get(&context.targets[index].id);
+    let high_water = state.and_then(|state| state.high_water.as_ref());
+    let timeless = high_water.filter(|listed| listed.pushed_at.is_none()).map(|listed| listed.tag.clone());
+    timeless.into_iter().chain(state.and_then(|state| state.marked.clone()))
 }
 
 /// Reads tags from the newest push down until each target has its tag and that second is behind
@@ -209,7 +227,8 @@ fn select(
     let state = context.states.get(&target.id);
     let open = context.open.get(&target.id).cloned().unwrap_or_default();
     let high_water = state.and_then(|state| state.high_water.as_ref()).map(|listed| listed.tag.clone());
-    let asked: Vec<Tag> = high_water.into_iter().collect();
+    let asked: Vec<Tag> =
+        high_water.into_iter().chain(state.and_then(|state| state.marked.clone())).collect();
     let selection = target.policy.select(listing, &asked);
     let mut facts = Facts::default();
     let now = jiff::Timestamp::now();
@@ -222,7 +241,7 @@ fn select(
             }
         }
     };
-    Ok(Selected { selection, facts, sighted: Vec::new(), deploys, dropped: listing.dropped })
+    Ok(Selected { selection, facts, sighted: Vec::new(), deploys, notes: notes(target, listing) })
 }
 
 /// The newest tag that a target's policy allows, or None.

@@ -22,8 +22,8 @@ pub(super) struct Recorded<'a> {
     pub(super) is_to_deliver: bool,
     /// The deployment that this decision recorded, with a digest that was read a moment ago.
     pub(super) fresh_deployment: Option<String>,
-    /// A warning about names in the listing that are no tags.
-    pub(super) dropped_names: Option<String>,
+    /// What people should know of the listing.
+    pub(super) notes: Vec<String>,
 }
 
 /// Decides and records, all in one transaction. `last`: no more will follow in this run.
@@ -103,7 +103,6 @@ fn record_one<'a>(
     }
     let pending_is_open = open.pending.is_some() && decision.drop_pending.is_none();
     let is_to_deliver = deployment.is_some() || pending_is_open || open.running.is_some();
-    let dropped = listed.result.as_ref().map_or(0, |selected| selected.dropped);
     Ok(Step::Done(Box::new(Recorded {
         index: listed.index,
         target,
@@ -116,12 +115,7 @@ fn record_one<'a>(
         ),
         is_to_deliver,
         fresh_deployment: deployment.map(|deployment| deployment.id),
-        dropped_names: (dropped > 0 && news).then(|| {
-            format!(
-                "{}: {dropped} names in the list of {} are no valid tags, and were dropped",
-                target.id, target.image
-            )
-        }),
+        notes: listed.result.map(|selected| selected.notes).ok().filter(|_| news).unwrap_or_default(),
     })))
 }
 

@@ -21,6 +21,8 @@ pub(super) struct Page {
     pub(super) names: usize,
     /// `"tags": null`
     pub(super) is_null: bool,
+    /// Another name of the repository, where the server sent on to it.
+    renamed: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -61,21 +63,24 @@ impl Page {
                 );
             }
         };
-        let other = |name: &String| !is_renamed && !name.eq_ignore_ascii_case(repository.as_str());
-        if let Some(name) = body.name.filter(other) {
+        let other = body.name.filter(|name| !name.eq_ignore_ascii_case(repository.as_str()));
+        let renamed = other.as_ref().filter(|_| is_renamed).map(|name| one_line(name, 100));
+        if let Some(name) = other.filter(|_| !is_renamed) {
             return Err(RegistryError::Protocol(format!(
                 "{head}: this is the tags list of {:?}",
                 one_line(&name, 100)
             )));
         }
         Ok(match body.tags {
-            None => Page { tags: Vec::new(), dropped: 0, names: 0, is_null: true },
-            Some(Names { tags, dropped, count }) => Page { tags, dropped, names: count, is_null: false },
+            None => Page { tags: Vec::new(), dropped: 0, names: 0, is_null: true, renamed },
+            Some(Names { tags, dropped, count }) => {
+                Page { tags, dropped, names: count, is_null: false, renamed }
+            }
         })
     }
 
     pub(super) fn into_listing(self) -> Listing {
-        Listing { tags: self.tags, dropped: self.dropped }
+        Listing { tags: self.tags, dropped: self.dropped, renamed: self.renamed }
     }
 }
 

@@ -111,7 +111,12 @@ pub(crate) fn status_as_table(console: &Console, rows: &[StatusRow], now: Timest
                 || "never reached".to_owned(),
                 |polled| format!("last reached {}", describe_age(polled, now)),
             );
-            console.data(&format!("\n{}: {} ({since})", row.target, escape_control(&failure.message)));
+            let code = failure.code.as_str();
+            console.data(&format!(
+                "\n{}: {code}: {} ({since})",
+                row.target,
+                escape_control(&failure.message)
+            ));
         }
         if let Some(PendingRow { tag, attempts, last_error: Some(error), .. }) = &row.pending {
             console.data(&format!(

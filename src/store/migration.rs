@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
         high_water_pushed_at TEXT,
         high_water_sequence INTEGER,
         high_water_digest TEXT,
+        marked_tag TEXT,
         deployed_tag TEXT,
         deployed_digest TEXT,
         deployed_at TEXT,

@@ -14,7 +14,7 @@ use crate::reference::{Digest, ListedTag, Repository, Tag};
 use crate::target::{Name, TargetId};
 
 const STATE_COLUMNS: &str = "project, stage, rule, last_polled_tag, high_water_tag, high_water_pushed_at, \
-    high_water_sequence, high_water_digest, deployed_tag, deployed_digest, deployed_at, deployed_by, candidates, \
+    high_water_sequence, high_water_digest, marked_tag, deployed_tag, deployed_digest, deployed_at, deployed_by, candidates, \
     hold_reason, hold_by, hold_since, hold_until, reset_at, tags_listed, \
     polled_at, checked_at, failing_since, failing_count, failing_told_at, failing_code, failing_message, \
     status, told_status, told_tag";
@@ -118,6 +118,7 @@ pub(super) fn poll_state(row: &Row<'_>) -> rusqlite::Result<PollState> {
         rule: row.get("rule")?,
         last_polled_tag: optional(row, "last_polled_tag", Tag::new)?,
         high_water: high_water(row)?,
+        marked: optional(row, "marked_tag", Tag::new)?,
         deployed: deployed(row)?,
         candidates: optional(row, "candidates", |text| serde_json::from_str(text))?.unwrap_or_default(),
         hold: hold(row)?,

@@ -60,6 +60,7 @@ fn full_state() -> PollState {
             sequence: Some(10043),
             digest: Some(digest('b')),
         }),
+        marked: Some(tag("dev-9")),
         deployed: Some(Deployed {
             tag: tag("dev-1"),
             digest: Some(digest('c')),

@@ -53,6 +53,7 @@ impl<'a> Write<'a> {
             high_water.and_then(|listed| listed.pushed_at).map(|moment| moment.to_string()),
             high_water.and_then(|listed| listed.sequence),
             high_water.and_then(|listed| listed.digest.as_ref()).map(Digest::as_str),
+            state.marked.as_ref().map(|tag| tag.as_str()),
             deployed.map(|deployed| deployed.tag.as_str()),
             deployed.and_then(|deployed| deployed.digest.as_ref()).map(Digest::as_str),
             deployed.map(|deployed| text(deployed.at)),

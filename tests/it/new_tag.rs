@@ -44,7 +44,7 @@ fn the_command_is_told_everything_about_its_deployment() {
         ("PROJECT", "shop"),
         ("STAGE", "dev"),
         ("TARGET", "shop/dev"),
-        ("REGISTRY", &format!("127.0.0.1:{}", gitea.port())),
+        ("REGISTRY", "git"),
         ("REPOSITORY", "acme/shop"),
         ("IMAGE", &format!("{image}:dev-44")),
         ("TAG", "dev-44"),
@@ -128,7 +128,7 @@ fn a_new_tag_is_sent_to_the_endpoint_once() {
         ("project", "shop".into()),
         ("stage", "dev".into()),
         ("target", "shop/dev".into()),
-        ("registry", json!(format!("127.0.0.1:{}", gitea.port()))),
+        ("registry", json!("git")),
         ("repository", "acme/shop".into()),
         ("image", json!(format!("{image}:dev-43"))),
         ("tag", "dev-43".into()),
@@ -314,7 +314,7 @@ fn an_edited_rule_starts_from_a_baseline_again_and_says_so() {
     let run = shop.run(&["poll", "--format", "json"]);
     run.code(0).status_is("shop/prod", "baseline");
     let reason = run.target("shop/prod")["reason"].as_str().unwrap().to_owned();
-    assert!(reason.contains("tagship mark shop/prod"), "the command that would ship it is named: {reason}");
+    assert!(reason.contains("tagship deploy shop/prod"), "the command that would ship it is named: {reason}");
     assert_eq!(shop.delivered(), [""; 0]);
 }
 

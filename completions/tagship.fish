@@ -1,0 +1,175 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_tagship_global_optspecs
+    string join \n config= state= v/verbose q/quiet color= h/help V/version
+end
+
+function __fish_tagship_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_tagship_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_tagship_using_subcommand
+    set -l cmd (__fish_tagship_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c tagship -n "__fish_tagship_needs_command" -l config -d 'The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]' -r -F
+complete -c tagship -n "__fish_tagship_needs_command" -l state -d 'The state file, whatever the configuration says' -r -F
+complete -c tagship -n "__fish_tagship_needs_command" -l color -d 'Colour in the output' -r -f -a "auto\t'On a terminal, unless NO_COLOR or TERM=dumb says otherwise'
+always\t''
+never\t''"
+complete -c tagship -n "__fish_tagship_needs_command" -s v -l verbose -d 'Say also what did not change, and show what deployments print'
+complete -c tagship -n "__fish_tagship_needs_command" -s q -l quiet -d 'Say only what failed'
+complete -c tagship -n "__fish_tagship_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tagship -n "__fish_tagship_needs_command" -s V -l version -d 'Print version'
+complete -c tagship -n "__fish_tagship_needs_command" -f -a "poll" -d 'Ask the registries, decide, and deploy what is new'
+complete -c tagship -n "__fish_tagship_needs_command" -f -a "status" -d 'Show what each target has: newest, deployed, pending, last check, last error'
+complete -c tagship -n "__fish_tagship_needs_command" -f -a "deploy" -d 'Deploy now, by hand: the newest tag, or one that is named'
+complete -c tagship -n "__fish_tagship_needs_command" -f -a "mark" -d 'Record that something else deployed a tag'
+complete -c tagship -n "__fish_tagship_needs_command" -f -a "hold" -d 'Stop automatic deployments to targets'
+complete -c tagship -n "__fish_tagship_needs_command" -f -a "release" -d 'Let automatic deployments to targets go on'
+complete -c tagship -n "__fish_tagship_needs_command" -f -a "check" -d 'Validate the configuration'
+complete -c tagship -n "__fish_tagship_needs_command" -f -a "generate" -d 'Write what packagers and editors need'
+complete -c tagship -n "__fish_tagship_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tagship -n "__fish_tagship_using_subcommand poll" -l project -d 'Only stages of this project' -r
+complete -c tagship -n "__fish_tagship_using_subcommand poll" -l stage -d 'Only stages of this name' -r
+complete -c tagship -n "__fish_tagship_using_subcommand poll" -l format -d 'How the outcome is printed' -r -f -a "human\t'A line for each target with news'
+json\t'One document for the run'
+jsonl\t'A line of JSON for each target as it is done, then the summary'"
+complete -c tagship -n "__fish_tagship_using_subcommand poll" -l max-runtime -d 'Start nothing more after this long [default: max_runtime of the configuration]' -r
+complete -c tagship -n "__fish_tagship_using_subcommand poll" -l config -d 'The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand poll" -l state -d 'The state file, whatever the configuration says' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand poll" -l color -d 'Colour in the output' -r -f -a "auto\t'On a terminal, unless NO_COLOR or TERM=dumb says otherwise'
+always\t''
+never\t''"
+complete -c tagship -n "__fish_tagship_using_subcommand poll" -l due -d 'Only targets polled longer ago than 90 % of their interval, or with a deployment to try again'
+complete -c tagship -n "__fish_tagship_using_subcommand poll" -l dry-run -d 'Say what would be deployed; write and deploy nothing'
+complete -c tagship -n "__fish_tagship_using_subcommand poll" -l exit-code -d 'Exit with 3 where something new was found or deployed, and nothing failed'
+complete -c tagship -n "__fish_tagship_using_subcommand poll" -l strict -d 'Exit with 75 where a selected target is being deployed by another run'
+complete -c tagship -n "__fish_tagship_using_subcommand poll" -s v -l verbose -d 'Say also what did not change, and show what deployments print'
+complete -c tagship -n "__fish_tagship_using_subcommand poll" -s q -l quiet -d 'Say only what failed'
+complete -c tagship -n "__fish_tagship_using_subcommand poll" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tagship -n "__fish_tagship_using_subcommand status" -l format -d 'How it is printed' -r -f -a "human\t'A table'
+json\t'One document'"
+complete -c tagship -n "__fish_tagship_using_subcommand status" -l config -d 'The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand status" -l state -d 'The state file, whatever the configuration says' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand status" -l color -d 'Colour in the output' -r -f -a "auto\t'On a terminal, unless NO_COLOR or TERM=dumb says otherwise'
+always\t''
+never\t''"
+complete -c tagship -n "__fish_tagship_using_subcommand status" -l exit-code -d 'Exit with 1 where the last check or deployment of a target failed'
+complete -c tagship -n "__fish_tagship_using_subcommand status" -s v -l verbose -d 'Say also what did not change, and show what deployments print'
+complete -c tagship -n "__fish_tagship_using_subcommand status" -s q -l quiet -d 'Say only what failed'
+complete -c tagship -n "__fish_tagship_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tagship -n "__fish_tagship_using_subcommand deploy" -l config -d 'The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand deploy" -l state -d 'The state file, whatever the configuration says' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand deploy" -l color -d 'Colour in the output' -r -f -a "auto\t'On a terminal, unless NO_COLOR or TERM=dumb says otherwise'
+always\t''
+never\t''"
+complete -c tagship -n "__fish_tagship_using_subcommand deploy" -l previous -d 'What the stage ran before what it runs now'
+complete -c tagship -n "__fish_tagship_using_subcommand deploy" -l no-hold -d 'Do not hold the target when going back'
+complete -c tagship -n "__fish_tagship_using_subcommand deploy" -l wait -d 'Wait where another run is deploying to the target, instead of ending with 75'
+complete -c tagship -n "__fish_tagship_using_subcommand deploy" -l force -d 'Deploy TAG although the registry cannot be asked whether it exists'
+complete -c tagship -n "__fish_tagship_using_subcommand deploy" -s v -l verbose -d 'Say also what did not change, and show what deployments print'
+complete -c tagship -n "__fish_tagship_using_subcommand deploy" -s q -l quiet -d 'Say only what failed'
+complete -c tagship -n "__fish_tagship_using_subcommand deploy" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tagship -n "__fish_tagship_using_subcommand mark" -l config -d 'The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand mark" -l state -d 'The state file, whatever the configuration says' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand mark" -l color -d 'Colour in the output' -r -f -a "auto\t'On a terminal, unless NO_COLOR or TERM=dumb says otherwise'
+always\t''
+never\t''"
+complete -c tagship -n "__fish_tagship_using_subcommand mark" -l reset -d 'From here on deploy what is newer than TAG, even what was deployed before'
+complete -c tagship -n "__fish_tagship_using_subcommand mark" -l none -d 'Forget which tags the stage was given: the next poll deploys the newest'
+complete -c tagship -n "__fish_tagship_using_subcommand mark" -s v -l verbose -d 'Say also what did not change, and show what deployments print'
+complete -c tagship -n "__fish_tagship_using_subcommand mark" -s q -l quiet -d 'Say only what failed'
+complete -c tagship -n "__fish_tagship_using_subcommand mark" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tagship -n "__fish_tagship_using_subcommand hold" -l reason -d 'Why; shown by poll and status' -r
+complete -c tagship -n "__fish_tagship_using_subcommand hold" -l for -d 'End by itself after this long [default: until tagship release]' -r
+complete -c tagship -n "__fish_tagship_using_subcommand hold" -l config -d 'The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand hold" -l state -d 'The state file, whatever the configuration says' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand hold" -l color -d 'Colour in the output' -r -f -a "auto\t'On a terminal, unless NO_COLOR or TERM=dumb says otherwise'
+always\t''
+never\t''"
+complete -c tagship -n "__fish_tagship_using_subcommand hold" -s v -l verbose -d 'Say also what did not change, and show what deployments print'
+complete -c tagship -n "__fish_tagship_using_subcommand hold" -s q -l quiet -d 'Say only what failed'
+complete -c tagship -n "__fish_tagship_using_subcommand hold" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tagship -n "__fish_tagship_using_subcommand release" -l config -d 'The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand release" -l state -d 'The state file, whatever the configuration says' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand release" -l color -d 'Colour in the output' -r -f -a "auto\t'On a terminal, unless NO_COLOR or TERM=dumb says otherwise'
+always\t''
+never\t''"
+complete -c tagship -n "__fish_tagship_using_subcommand release" -s v -l verbose -d 'Say also what did not change, and show what deployments print'
+complete -c tagship -n "__fish_tagship_using_subcommand release" -s q -l quiet -d 'Say only what failed'
+complete -c tagship -n "__fish_tagship_using_subcommand release" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tagship -n "__fish_tagship_using_subcommand check" -l config -d 'The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand check" -l state -d 'The state file, whatever the configuration says' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand check" -l color -d 'Colour in the output' -r -f -a "auto\t'On a terminal, unless NO_COLOR or TERM=dumb says otherwise'
+always\t''
+never\t''"
+complete -c tagship -n "__fish_tagship_using_subcommand check" -s v -l verbose -d 'Say also what did not change, and show what deployments print'
+complete -c tagship -n "__fish_tagship_using_subcommand check" -s q -l quiet -d 'Say only what failed'
+complete -c tagship -n "__fish_tagship_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and not __fish_seen_subcommand_from man completions schema help" -l config -d 'The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and not __fish_seen_subcommand_from man completions schema help" -l state -d 'The state file, whatever the configuration says' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and not __fish_seen_subcommand_from man completions schema help" -l color -d 'Colour in the output' -r -f -a "auto\t'On a terminal, unless NO_COLOR or TERM=dumb says otherwise'
+always\t''
+never\t''"
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and not __fish_seen_subcommand_from man completions schema help" -s v -l verbose -d 'Say also what did not change, and show what deployments print'
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and not __fish_seen_subcommand_from man completions schema help" -s q -l quiet -d 'Say only what failed'
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and not __fish_seen_subcommand_from man completions schema help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and not __fish_seen_subcommand_from man completions schema help" -f -a "man" -d 'The manual pages'
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and not __fish_seen_subcommand_from man completions schema help" -f -a "completions" -d 'Completions for bash, zsh and fish'
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and not __fish_seen_subcommand_from man completions schema help" -f -a "schema" -d 'The JSON Schema of the configuration, on standard output'
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and not __fish_seen_subcommand_from man completions schema help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from man" -l dir -d 'The folder they are written to' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from man" -l config -d 'The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from man" -l state -d 'The state file, whatever the configuration says' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from man" -l color -d 'Colour in the output' -r -f -a "auto\t'On a terminal, unless NO_COLOR or TERM=dumb says otherwise'
+always\t''
+never\t''"
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from man" -s v -l verbose -d 'Say also what did not change, and show what deployments print'
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from man" -s q -l quiet -d 'Say only what failed'
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from man" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from completions" -l dir -d 'The folder they are written to' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from completions" -l config -d 'The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from completions" -l state -d 'The state file, whatever the configuration says' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from completions" -l color -d 'Colour in the output' -r -f -a "auto\t'On a terminal, unless NO_COLOR or TERM=dumb says otherwise'
+always\t''
+never\t''"
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from completions" -s v -l verbose -d 'Say also what did not change, and show what deployments print'
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from completions" -s q -l quiet -d 'Say only what failed'
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from completions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from schema" -l config -d 'The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from schema" -l state -d 'The state file, whatever the configuration says' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from schema" -l color -d 'Colour in the output' -r -f -a "auto\t'On a terminal, unless NO_COLOR or TERM=dumb says otherwise'
+always\t''
+never\t''"
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from schema" -s v -l verbose -d 'Say also what did not change, and show what deployments print'
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from schema" -s q -l quiet -d 'Say only what failed'
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from schema" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from help" -f -a "man" -d 'The manual pages'
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from help" -f -a "completions" -d 'Completions for bash, zsh and fish'
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from help" -f -a "schema" -d 'The JSON Schema of the configuration, on standard output'
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status deploy mark hold release check generate help" -f -a "poll" -d 'Ask the registries, decide, and deploy what is new'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status deploy mark hold release check generate help" -f -a "status" -d 'Show what each target has: newest, deployed, pending, last check, last error'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status deploy mark hold release check generate help" -f -a "deploy" -d 'Deploy now, by hand: the newest tag, or one that is named'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status deploy mark hold release check generate help" -f -a "mark" -d 'Record that something else deployed a tag'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status deploy mark hold release check generate help" -f -a "hold" -d 'Stop automatic deployments to targets'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status deploy mark hold release check generate help" -f -a "release" -d 'Let automatic deployments to targets go on'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status deploy mark hold release check generate help" -f -a "check" -d 'Validate the configuration'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status deploy mark hold release check generate help" -f -a "generate" -d 'Write what packagers and editors need'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status deploy mark hold release check generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and __fish_seen_subcommand_from generate" -f -a "man" -d 'The manual pages'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and __fish_seen_subcommand_from generate" -f -a "completions" -d 'Completions for bash, zsh and fish'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and __fish_seen_subcommand_from generate" -f -a "schema" -d 'The JSON Schema of the configuration, on standard output'
