@@ -11,11 +11,13 @@ mod status;
 mod telling;
 
 pub(crate) use fact::{Answer, Facts, Question, Undecided};
-pub(crate) use hand::{ByHand, by_hand};
+pub(crate) use hand::by_hand;
 pub(crate) use mark::{Mark, mark};
+#[cfg(test)]
+pub(crate) use state::Sighted;
 pub(crate) use state::{
-    DecidedBy, Deployed, Deployment, DeploymentState, Failing, Hold, OpenDeployments, PollState, Sighted,
-    StageRun, Told,
+    DecidedBy, Deployed, Deployment, DeploymentState, Failing, Hold, OpenDeployments, PollState, StageRun,
+    Told,
 };
 pub(crate) use status::{ErrorCode, Failure, Status};
 pub(crate) use telling::{Audience, tell};

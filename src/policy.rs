@@ -16,13 +16,13 @@ mod properties;
 
 use std::fmt;
 
-use crate::reference::{ListedTag, Tag};
+use crate::reference::ListedTag;
 
 use filter::Filter;
 use range::Range;
 
 pub(crate) use doubt::doubts;
-pub(crate) use select::{CANDIDATES_KEPT, LazySelect, Selection};
+pub(crate) use select::{Reading, Selection};
 pub(crate) use semver::Bump;
 
 /// The rule as the configuration writes it, before validation.
@@ -100,18 +100,12 @@ pub(crate) enum Verdict {
 }
 
 impl Policy {
-    /// # Errors
-    /// The first of [`Policy::checked`]'s.
-    pub(crate) fn new(rule: Rule) -> Result<Policy, InvalidRule> {
-        Policy::checked(&rule).map_err(|mut faults| faults.swap_remove(0))
-    }
-
-    /// Like [`Policy::new`], with every fault of the rule.
+    /// Takes a rule as it is written.
     ///
     /// # Errors
     /// A glob that matches no tag whatever, a regex or range that cannot be read, `range` or `prerelease`
     /// with another order than semver, or a regex with more than one capture. Never an empty list.
-    pub(crate) fn checked(rule: &Rule) -> Result<Policy, Vec<InvalidRule>> {
+    pub(crate) fn new(rule: &Rule) -> Result<Policy, Vec<InvalidRule>> {
         let mut faults = Vec::new();
         let filter = Filter::new(&rule.tags, &rule.exclude, rule.regex.as_deref(), &mut faults);
         let mut range = Range::default();
@@ -200,10 +194,6 @@ impl Candidate {
     /// Whether this one is newer: its key is greater. A tie is not newer.
     pub(crate) fn is_newer_than(&self, other: &Candidate) -> bool {
         self.key > other.key
-    }
-
-    pub(crate) fn tag(&self) -> &Tag {
-        &self.listed.tag
     }
 }
 

@@ -63,7 +63,7 @@ impl Secrets {
             SecretSource::Env(name) => Some(name.clone()),
             _ => None,
         });
-        let searched = config.registries.keys().map(|name| variable_of(name));
+        let searched = config.registries.keys().map(variable_of);
         Secrets {
             named: config.secrets.iter().map(|(id, source)| (id.clone(), lazy(source))).collect(),
             registries: config

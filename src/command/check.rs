@@ -1,17 +1,27 @@
 //! `tagship check`: the configuration, without asking anyone.
 
-use super::{Exit, load};
-use crate::cli::{self, Global};
-use crate::report::Console;
+use std::collections::BTreeSet;
 
-/// Validates the configuration and says what it has.
+use super::{Exit, StatePlace, load, state_place};
+use crate::cli::{self, Global};
+use crate::config::{Config, RegistryKind};
+use crate::policy::{self, Order};
+use crate::reference::Tag;
+use crate::report::Console;
+use crate::store::Store;
+use crate::target::Target;
+
+/// Validates the configuration, warns of what is legal and probably wrong, and says what it has.
 ///
 /// # Errors
-/// Every fault of the configuration.
+/// Every fault of the configuration, or a state file that cannot be read.
 pub(crate) fn check(global: &Global, _arguments: &cli::Check) -> anyhow::Result<Exit> {
     let config = load(global)?;
     let console = Console::new();
     config.warnings.iter().for_each(|warning| console.warning(&warning.to_string()));
+    for (target, doubt) in doubts(global, &config)? {
+        console.warning(&format!("{}: {}: {doubt}", config.path.display(), target.id));
+    }
     if !global.quiet {
         let polled = config.targets.iter().filter(|target| target.poll).count();
         let targets = config.targets.len();
@@ -22,4 +32,47 @@ pub(crate) fn check(global: &Global, _arguments: &cli::Check) -> anyhow::Result<
         ));
     }
     Ok(Exit::Done)
+}
+
+fn doubts<'c>(global: &Global, config: &'c Config) -> anyhow::Result<Vec<(&'c Target, String)>> {
+    let store = match state_place(global, config)? {
+        StatePlace::File(path) => Store::copy_of(&path)?,
+        StatePlace::Nothing => Store::nothing()?,
+    };
+    let states = store.states()?;
+    let mut doubts = Vec::new();
+    for (index, target) in config.targets.iter().enumerate() {
+        let mut sample: BTreeSet<Tag> = store.given(&target.id)?.into_keys().collect();
+        if let Some(state) = states.get(&target.id) {
+            sample.extend(state.last_polled_tag.clone());
+            sample.extend(state.high_water.as_ref().map(|listed| listed.tag.clone()));
+            sample.extend(state.candidates.iter().map(|seen| seen.tag.clone()));
+        }
+        sample.extend(store.sightings(&target.id)?.into_keys());
+        let sample: Vec<Tag> = sample.into_iter().collect();
+        doubts.extend(policy::doubts(&target.policy, &sample).into_iter().map(|doubt| (target, doubt)));
+        if target.policy.order() == Order::Newest
+            && config.registries[&target.registry].kind == RegistryKind::Oci
+        {
+            let doubt = "this registry does not tell when tags were pushed: order = \"newest\" goes by when tagship first sees them";
+            doubts.push((target, doubt.to_owned()));
+        }
+        if let Some(twin) = config.targets[..index].iter().find(|other| is_twin(other, target)) {
+            doubts.push((target, format!("it has the same rule and the same deploy steps as {} (fine where they go by TAGSHIP_STAGE)", twin.id)));
+        }
+    }
+    Ok(doubts)
+}
+
+/// Two stages of a project that do the same, but for what their names say.
+fn is_twin(one: &Target, other: &Target) -> bool {
+    let same_steps = || format!("{:?}", one.deploy) == format!("{:?}", other.deploy);
+    let uses_stage = || {
+        let steps = format!("{:?}", one.deploy);
+        steps.contains("Field(Stage)") || steps.contains("Field(Target)") || steps.contains("Standard")
+    };
+    one.id.project == other.id.project
+        && one.policy.rule_text() == other.policy.rule_text()
+        && same_steps()
+        && !uses_stage()
 }

@@ -453,8 +453,7 @@ const HTTP_STEP: &[Key] = &[
         Kind::TemplateTable,
         "A form as the body.",
         r#"form = { token = "{secret.hook}", ref = "main" }"#,
-    )
-    .not_yet(),
+    ),
     key("body", Kind::Template, "Text as the body.", r#"body = "{target} gets {tag}""#),
     key("timeout", Kind::Duration, "For the whole exchange.", r#"timeout = "30s""#).default(r#""30s""#),
     key(

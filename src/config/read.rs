@@ -275,7 +275,7 @@ fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     known
         .iter()
         .copied()
-        .filter(|known| is_near(&known))
+        .filter(|known| is_near(known))
         .min_by_key(|known| strsim::damerau_levenshtein(name, known))
 }
 

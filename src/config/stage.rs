@@ -96,7 +96,7 @@ impl<'a> Stage<'a> {
     }
 
     fn check(&self, rule: &Rule) -> Option<Policy> {
-        let wrong = match Policy::checked(rule) {
+        let wrong = match Policy::new(rule) {
             Ok(policy) => return Some(policy),
             Err(wrong) => wrong,
         };

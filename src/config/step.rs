@@ -179,15 +179,19 @@ impl Reader<'_> {
     }
 
     fn body(&self, table: &Table<'_>) -> Option<Body> {
-        let (json, body) = (table.get("json"), table.get("body"));
-        match (json, body) {
-            (Some(_), Some(body)) => {
-                body.fault("a request has one body, and json is given, too", "");
+        let given: Vec<Field<'_>> =
+            ["json", "form", "body"].iter().filter_map(|name| table.get(name)).collect();
+        match given.as_slice() {
+            [] => Some(Body::Standard),
+            [_] => match (table.get("json"), table.get("form")) {
+                (Some(json), _) => self.json(json.node, &json).map(Body::Json),
+                (None, Some(form)) => self.pairs(&form).map(Body::Form),
+                (None, None) => self.template(&table.get("body")?).map(Body::Text),
+            },
+            [first, second, ..] => {
+                second.fault(format!("a request has one body, and there is {}, too", first.path), "");
                 None
             }
-            (Some(json), None) => self.json(json.node, &json).map(Body::Json),
-            (None, Some(body)) => self.template(&body).map(Body::Text),
-            (None, None) => Some(Body::Standard),
         }
     }
 

@@ -60,7 +60,7 @@ pub(super) fn target(deploy: Vec<Step>) -> Target {
             host: "git.example.com".to_owned(),
             repository: Repository::new("acme/shop").unwrap(),
         },
-        policy: Policy::new(Rule { tags: vec!["*".to_owned()], ..Rule::default() }).unwrap(),
+        policy: Policy::new(&Rule { tags: vec!["*".to_owned()], ..Rule::default() }).unwrap(),
         poll: true,
         auto_deploy: true,
         first_poll: FirstPoll::Baseline,

@@ -16,8 +16,6 @@ pub(crate) enum Question {
     Digest(Tag),
     /// When the tag was pushed.
     PushedAt(Tag),
-    /// When the tag's image was built, as its configuration says.
-    Created(Tag),
     /// Which platforms the tag's image has.
     Platforms(Tag),
     /// Whether another repository has the same tag.
@@ -82,10 +80,6 @@ impl Facts {
 
     pub(super) fn pushed_at(&self, tag: &Tag) -> Result<Option<Timestamp>, Undecided> {
         answered!(self, Question::PushedAt(tag.clone()), Answer::Moment(moment) => *moment)
-    }
-
-    pub(super) fn created(&self, tag: &Tag) -> Result<Option<Timestamp>, Undecided> {
-        answered!(self, Question::Created(tag.clone()), Answer::Moment(moment) => *moment)
     }
 
     pub(super) fn platforms(&self, tag: &Tag) -> Result<&[String], Undecided> {

@@ -24,7 +24,7 @@ fn target(tags: &str, order: Order) -> Target {
             host: "git.example.com".to_owned(),
             repository: Repository::new("acme/shop").unwrap(),
         },
-        policy: Policy::new(rule).unwrap(),
+        policy: Policy::new(&rule).unwrap(),
         poll: true,
         auto_deploy: true,
         first_poll: FirstPoll::Baseline,
@@ -96,7 +96,7 @@ impl Stage {
         Some(self.state.as_ref()?.high_water.as_ref()?.tag.clone())
     }
 
-    fn mark(&mut self, said: &Mark) -> super::mark::Marked {
+    fn mark(&mut self, said: &Mark) -> mark::Marked {
         let marked = mark(&self.target, self.state.as_ref(), &self.open, said, now());
         self.state = Some(marked.state.clone());
         marked

@@ -45,10 +45,10 @@ fn listed(text: &str) -> ListedTag {
 }
 
 fn choose(rule: &Rule, tags: &[&str]) -> Option<String> {
-    let policy = Policy::checked(rule).unwrap();
+    let policy = Policy::new(rule).unwrap();
     let tags = tags.iter().map(|text| listed(text)).collect();
     let selection = policy.select(&Listing { tags, ..Listing::default() }, &[]);
-    selection.newest().map(|newest| newest.tag().to_string())
+    selection.newest().map(|newest| newest.listed.tag.to_string())
 }
 
 fn check(choices: Vec<Choice>) {
@@ -223,7 +223,7 @@ fn a_tie_is_chosen_but_never_newer() {
         (alphabetical("*-x *-y"), "a-x a-y"),
         (numeric("*").regex("[ab]([0-9]+)"), "a1 b1"),
     ] {
-        let policy = Policy::checked(&rule).unwrap();
+        let policy = Policy::new(&rule).unwrap();
         let (left, right) = tie.split_once(' ').unwrap();
         let [left, right] = [left, right].map(|text| policy.candidate(&listed(text)).unwrap());
         assert!(!left.is_newer_than(&right) && !right.is_newer_than(&left), "{tie}");
@@ -246,7 +246,7 @@ fn every_verdict_says_why() {
         (&newest("*"), "a@0#3", "key 1970-01-01T00:00:00Z #3"),
         (&alphabetical("*-x"), "a-x", "key a"),
     ] {
-        let policy = Policy::checked(rule).unwrap();
+        let policy = Policy::new(rule).unwrap();
         assert_eq!(policy.judge(&listed(tag)).to_string(), reason, "{tag}");
     }
 }
@@ -263,15 +263,14 @@ fn what_makes_no_rule_names_its_key() {
         (newest("*").regex("(a)(b)"), "regex"),
         (newest("a/b *").exclude("[a]").regex("("), "tags exclude regex"),
     ] {
-        let faults = Policy::checked(&rule).unwrap_err();
+        let faults = Policy::new(&rule).unwrap_err();
         assert_eq!(faults.iter().map(|fault| fault.key).collect::<Vec<_>>().join(" "), keys, "{rule:?}");
-        assert_eq!(Policy::new(rule).unwrap_err(), faults[0]);
     }
 }
 
 #[test]
 fn rules_have_the_same_text_exactly_when_they_are_the_same_rule() {
-    let text = |rule: &Rule| Policy::checked(rule).unwrap().rule_text();
+    let text = |rule: &Rule| Policy::new(rule).unwrap().rule_text();
     for (left, right) in [
         (semver("v* *-alpine"), semver("*-alpine v*")),
         (semver("v* v*"), semver("v*")),
@@ -321,7 +320,7 @@ fn only_semver_candidates_have_a_distance() {
         (semver("v*"), "v2.0.0", "v1.3.0", Some(Bump::Major)),
         (numeric("*"), "1.2.3", "1.3.0", None),
     ] {
-        let policy = Policy::checked(&rule).unwrap();
+        let policy = Policy::new(&rule).unwrap();
         let [from, to] = [from, to].map(|text| policy.candidate(&listed(text)).unwrap());
         assert_eq!(policy.distance(&from, &to), distance);
     }

@@ -155,7 +155,7 @@ mod tests {
 
     fn found(rule: Rule, sample: &str) -> Vec<String> {
         let sample: Vec<_> = sample.split_whitespace().map(|text| Tag::new(text).unwrap()).collect();
-        doubts(&Policy::new(rule).unwrap(), &sample)
+        doubts(&Policy::new(&rule).unwrap(), &sample)
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! What holds of every rule and every set of tags. `PROPTEST_CASES` sets how many are tried (256).
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
+use super::select::CANDIDATES_KEPT;
 use super::*;
 use crate::reference::{Listing, Tag};
 
@@ -51,7 +53,7 @@ fn policy() -> impl Strategy<Value = Policy> {
         |(tags, exclude, order, regex, range, prerelease)| {
             let owned = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect();
             let is_semver = order == Order::Semver;
-            Policy::new(Rule {
+            Policy::new(&Rule {
                 tags: owned(tags),
                 exclude: owned(exclude),
                 order,
@@ -71,10 +73,11 @@ fn chosen(policy: &Policy, tags: Vec<ListedTag>) -> Vec<Candidate> {
 /// The choice spelled out: every candidate sorted, each tag once.
 fn sorted(policy: &Policy, tags: &[ListedTag]) -> Vec<Candidate> {
     let mut candidates: Vec<_> = tags.iter().filter_map(|listed| policy.candidate(listed)).collect();
-    candidates.sort_by(|a, b| b.key.cmp(&a.key).then_with(|| b.tag().as_str().cmp(a.tag().as_str())));
+    candidates
+        .sort_by(|a, b| b.key.cmp(&a.key).then_with(|| b.listed.tag.as_str().cmp(a.listed.tag.as_str())));
     let mut kept: Vec<Candidate> = Vec::new();
     for candidate in candidates {
-        if kept.iter().all(|other| other.tag() != candidate.tag()) {
+        if kept.iter().all(|other| other.listed.tag != candidate.listed.tag) {
             kept.push(candidate);
         }
     }
@@ -84,7 +87,7 @@ fn sorted(policy: &Policy, tags: &[ListedTag]) -> Vec<Candidate> {
 
 /// What two selections are compared by: rows of one tag with equal keys may differ in what no order reads.
 fn places(candidates: &[Candidate]) -> Vec<(&Tag, &SortKey)> {
-    candidates.iter().map(|candidate| (candidate.tag(), &candidate.key)).collect()
+    candidates.iter().map(|candidate| (&candidate.listed.tag, &candidate.key)).collect()
 }
 
 proptest! {
@@ -164,24 +167,27 @@ proptest! {
             prop_assert!(!(left.is_newer_than(&right) && right.is_newer_than(&left)));
             if left.is_newer_than(&right) {
                 let found = chosen(&policy, vec![a, b]);
-                prop_assert_eq!(found[0].tag(), left.tag());
+                prop_assert_eq!(&found[0].listed.tag, &left.listed.tag);
             }
         }
     }
 
     #[test]
-    fn settled_early_or_not_a_lazy_selection_chooses_the_same(
+    fn read_to_the_end_or_not_the_choice_is_the_same(
         mut rows in rows(),
         back_to in prop::option::of(0..3_i64),
     ) {
         let rule = Rule { tags: vec!["*".to_owned()], exclude: vec!["v*".to_owned()], ..Rule::default() };
-        let policy = Policy::new(rule).unwrap();
+        let policy = Policy::new(&rule).unwrap();
         rows.retain(|row| row.pushed_at.is_some());
         rows.sort_by_key(|row| std::cmp::Reverse(row.pushed_at));
         let back_to = back_to.map(|second| jiff::Timestamp::from_second(second).unwrap());
-        let mut lazy = LazySelect::new(&policy, back_to);
-        let _ = rows.iter().all(|row| lazy.push(row));
-        let lazy = lazy.finish(&[], false).candidates;
+        let mut reading = Reading::new(&policy, back_to, HashSet::new());
+        let read: Vec<ListedTag> = {
+            let mut more = true;
+            rows.iter().take_while(|row| std::mem::replace(&mut more, reading.push(row))).cloned().collect()
+        };
+        let lazy = chosen(&policy, read);
         let whole = chosen(&policy, rows);
         prop_assert_eq!(lazy.first(), whole.first());
         let is_wanted = |found: &&Candidate| back_to.is_some_and(|at| found.listed.pushed_at >= Some(at));

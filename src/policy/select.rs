@@ -94,7 +94,7 @@ impl Policy {
     /// Whether, of tags read by push time from the newest down, no later one can be newer than the best
     /// candidate so far. Rows of one second come in either order, so that second must be behind.
     /// Always false without a candidate, and with another order than newest.
-    pub(crate) fn is_settled(&self, oldest_seen: Timestamp, best: Option<&Candidate>) -> bool {
+    fn is_settled(&self, oldest_seen: Timestamp, best: Option<&Candidate>) -> bool {
         self.order() == Order::Newest
             && best
                 .and_then(|best| best.listed.pushed_at)
@@ -149,34 +149,22 @@ fn choice<'r>(
     (key, &listed.tag, listed.pushed_at, listed.sequence, listed.digest.as_ref())
 }
 
-/// Selects from tags that are read by push time from the newest down, and says when reading on cannot
+/// Follows tags that are read by push time from the newest down, and says when reading on cannot
 /// change the choice. For order newest only: with another one it never settles.
 #[derive(Debug)]
-pub(crate) struct LazySelect<'p> {
+pub(crate) struct Reading<'p> {
     policy: &'p Policy,
     back_to: Option<Timestamp>,
-    read: Listing,
+    wanted: HashSet<Tag>,
     best: Option<Candidate>,
-    /// The tags of the candidates met, until there are as many as a selection keeps.
-    met: HashSet<Tag>,
-    /// When the last candidate that a selection keeps was pushed.
-    last_kept: Option<Timestamp>,
     settled: bool,
 }
 
-impl<'p> LazySelect<'p> {
+impl<'p> Reading<'p> {
     /// `back_to`: every candidate pushed then or later is wanted, not just the newest (the high-water tag's
-    /// push time, so that a gate can pass over the newest).
-    pub(crate) fn new(policy: &'p Policy, back_to: Option<Timestamp>) -> LazySelect<'p> {
-        LazySelect {
-            policy,
-            back_to,
-            read: Listing::default(),
-            best: None,
-            met: HashSet::new(),
-            last_kept: None,
-            settled: false,
-        }
+    /// push time, so that a gate can pass over the newest). `wanted`: tags that must come by.
+    pub(crate) fn new(policy: &'p Policy, back_to: Option<Timestamp>, wanted: HashSet<Tag>) -> Reading<'p> {
+        Reading { policy, back_to, wanted, best: None, settled: false }
     }
 
     /// Takes the next tag; false once no later one can matter. A tag without a push time settles nothing.
@@ -184,38 +172,19 @@ impl<'p> LazySelect<'p> {
         if self.settled {
             return false;
         }
-        self.read.tags.push(listed.clone());
-        if let Some(candidate) = self.policy.candidate(listed) {
-            if self.met.len() < CANDIDATES_KEPT
-                && self.met.insert(listed.tag.clone())
-                && self.met.len() == CANDIDATES_KEPT
-            {
-                self.last_kept = listed.pushed_at;
-            }
-            if self.best.as_ref().is_none_or(|best| candidate.is_newer_than(best)) {
-                self.best = Some(candidate);
-            }
+        self.wanted.remove(&listed.tag);
+        if let Some(candidate) = self.policy.candidate(listed)
+            && self.best.as_ref().is_none_or(|best| candidate.is_newer_than(best))
+        {
+            self.best = Some(candidate);
         }
         if let Some(oldest) = listed.pushed_at {
             let is_behind = |at: Timestamp| oldest.as_second() < at.as_second();
-            self.settled = self.policy.is_settled(oldest, self.best.as_ref())
-                && (self.back_to.is_none_or(is_behind) || self.last_kept.is_some_and(is_behind));
+            self.settled = self.wanted.is_empty()
+                && self.policy.is_settled(oldest, self.best.as_ref())
+                && self.back_to.is_none_or(is_behind);
         }
         !self.settled
-    }
-
-    pub(crate) fn is_settled(&self) -> bool {
-        self.settled
-    }
-
-    /// What was selected from the tags that were read: its counts are of these. Of `asked` it only knows
-    /// those that it has met, unless `complete` says that there was nothing more to read.
-    pub(crate) fn finish(self, asked: &[Tag], complete: bool) -> Selection {
-        let mut selection = self.policy.select(&self.read, asked);
-        if !complete {
-            selection.absent.clear();
-        }
-        selection
     }
 }
 
@@ -225,7 +194,7 @@ mod tests {
     use crate::policy::Rule;
 
     fn policy(order: Order) -> Policy {
-        Policy::new(Rule { tags: vec!["v*".to_owned()], order, ..Rule::default() }).unwrap()
+        Policy::new(&Rule { tags: vec!["v*".to_owned()], order, ..Rule::default() }).unwrap()
     }
 
     fn tag(text: &str) -> Tag {
@@ -241,7 +210,7 @@ mod tests {
     }
 
     fn names(selection: &Selection) -> Vec<&str> {
-        selection.candidates.iter().map(|candidate| candidate.tag().as_str()).collect()
+        selection.candidates.iter().map(|candidate| candidate.listed.tag.as_str()).collect()
     }
 
     #[test]
@@ -283,7 +252,7 @@ mod tests {
         let tags =
             "v1.0.0 v1.0.0 v2.0.0 v2.0.1-rc.1 v3.0.0 v4.0.0 v5.0.0 v1 v2 v3 v4 vx v1-debug v2-debug latest";
         let tags = tags.split(' ').map(|text| ListedTag::named(tag(text))).collect();
-        let selection = Policy::new(rule).unwrap().select(&Listing { tags, ..Listing::default() }, &[]);
+        let selection = Policy::new(&rule).unwrap().select(&Listing { tags, ..Listing::default() }, &[]);
         assert_eq!(names(&selection), ["v2.0.0", "v1.0.0"]);
         assert_eq!((selection.listed, selection.matched, selection.excluded), (14, 10, 2));
         assert_eq!((selection.not_parsed, selection.out_of_range, selection.prerelease), (4, 3, 1));
@@ -301,27 +270,17 @@ mod tests {
         assert_eq!(selection.is_listed(&tag("v1")), None);
     }
 
-    /// Pushes rows until the selection is settled: what was chosen, and how many rows it took.
-    fn read(policy: &Policy, back_to: Option<i64>, rows: &[ListedTag]) -> (Vec<String>, usize, bool) {
+    /// How many of the rows are read until it is settled; None: it is not.
+    fn read(policy: &Policy, back_to: Option<i64>, wanted: &[&str], rows: &[ListedTag]) -> Option<usize> {
         let back_to = back_to.map(|at| Timestamp::from_millisecond(at).unwrap());
-        let mut select = LazySelect::new(policy, back_to);
-        let taken = rows.iter().take_while(|row| select.push(row)).count();
-        let settled = select.is_settled();
-        let selection = select.finish(&[], !settled);
-        (names(&selection).into_iter().map(str::to_owned).collect(), taken + usize::from(settled), settled)
+        let wanted = wanted.iter().map(|name| tag(name)).collect();
+        let mut reading = Reading::new(policy, back_to, wanted);
+        rows.iter().position(|row| !reading.push(row)).map(|last| last + 1)
     }
 
     #[test]
-    fn a_lazy_selection_settles_once_the_second_of_its_best_is_behind() {
+    fn reading_settles_once_the_second_of_the_best_is_behind() {
         let policy = policy(Order::Newest);
-        let best = policy.candidate(&row("v1", 5_200, 1)).unwrap();
-        for (oldest_seen, settled) in
-            [(6_000, false), (5_900, false), (5_000, false), (4_999, true), (0, true)]
-        {
-            let oldest_seen = Timestamp::from_millisecond(oldest_seen).unwrap();
-            assert_eq!(policy.is_settled(oldest_seen, Some(&best)), settled, "{oldest_seen}");
-            assert!(!policy.is_settled(oldest_seen, None));
-        }
         let rows = [
             row("x", 9_000, 9),
             row("v1", 5_000, 1),
@@ -329,40 +288,24 @@ mod tests {
             row("x2", 4_000, 0),
             row("v0", 3_000, 0),
         ];
-        assert_eq!(read(&policy, None, &rows), (vec!["v2".to_owned(), "v1".to_owned()], 4, true));
-        assert_eq!(read(&policy, None, &rows[..3]), (vec!["v2".to_owned(), "v1".to_owned()], 3, false));
-        assert_eq!(read(&policy, None, &rows[..1]), (vec![], 1, false));
+        assert_eq!(read(&policy, None, &[], &rows), Some(4));
+        assert_eq!(read(&policy, None, &[], &rows[..3]), None);
+        assert_eq!(read(&policy, None, &["v0"], &rows), Some(5));
     }
 
     #[test]
-    fn a_lazy_selection_reads_back_to_the_time_it_is_given() {
+    fn reading_goes_back_to_the_time_it_is_given() {
         let policy = policy(Order::Newest);
         let rows: Vec<_> = (0..200).rev().map(|n| row(&format!("v{n}"), n * 1000, n)).collect();
-        let (chosen, taken, settled) = read(&policy, Some(190_000), &rows);
-        assert_eq!((chosen.len(), taken, settled), (11, 11, true));
-        let (chosen, taken, settled) = read(&policy, Some(0), &rows);
-        assert_eq!((chosen.len(), taken, settled), (50, 51, true));
+        assert_eq!(read(&policy, Some(190_000), &[], &rows), Some(11));
+        assert_eq!(read(&policy, Some(0), &[], &rows), None);
     }
 
     #[test]
     fn nothing_settles_without_push_times_or_with_another_order() {
         let rows: Vec<_> = (0..60).map(|n| ListedTag::named(tag(&format!("v{n}")))).collect();
-        assert!(!read(&policy(Order::Newest), None, &rows).2);
+        assert_eq!(read(&policy(Order::Newest), None, &[], &rows), None);
         let rows: Vec<_> = (0..60).rev().map(|n| row(&format!("v{n}"), n * 1000, n)).collect();
-        assert!(!read(&policy(Order::Numeric), None, &rows).2);
-    }
-
-    #[test]
-    fn a_lazy_selection_knows_no_tag_to_be_absent_before_the_end() {
-        let policy = policy(Order::Newest);
-        for (complete, absent) in [(false, None), (true, Some(false))] {
-            let mut select = LazySelect::new(&policy, None);
-            select.push(&row("v1", 1_000, 1));
-            let selection = select.finish(&[tag("v1"), tag("v0")], complete);
-            assert_eq!(
-                (selection.is_listed(&tag("v1")), selection.is_listed(&tag("v0"))),
-                (Some(true), absent)
-            );
-        }
+        assert_eq!(read(&policy(Order::Numeric), None, &[], &rows), None);
     }
 }

@@ -88,7 +88,7 @@ pub(super) struct Delivery<'a> {
 
 /// What is to be done with a deployment, as its row and the registry say when it is its turn.
 enum Turn {
-    Act(Deployment),
+    Act(Box<Deployment>),
     /// Nothing, and this is what to say.
     Over(Box<TargetReport>),
 }
@@ -123,7 +123,7 @@ impl Delivery<'_> {
         lock: &Lock,
     ) -> Result<TargetReport, StoreError> {
         match self.turn(recorded)? {
-            Turn::Act(deployment) => self.act(recorded, deployment, lock),
+            Turn::Act(deployment) => self.act(recorded, &deployment, lock),
             Turn::Over(report) => Ok(*report),
         }
     }
@@ -146,7 +146,7 @@ impl Delivery<'_> {
             return Ok(Turn::Over(Box::new(self.elsewhere(recorded))));
         };
         if recorded.fresh_deployment.as_deref() == Some(&deployment.id) {
-            return Ok(Turn::Act(deployment));
+            return Ok(Turn::Act(Box::new(deployment)));
         }
         if let Some(report) = self.stopped(recorded, &deployment, now)? {
             return Ok(Turn::Over(Box::new(report)));
@@ -184,8 +184,12 @@ impl Delivery<'_> {
         let registry = self.context.registry(recorded.target);
         let digest = registry.digest(&deployment.repository, &deployment.tag);
         match digest {
-            Ok(Some(digest)) if deployment.digest.as_ref() == Some(&digest) => Ok(Turn::Act(deployment)),
-            Ok(Some(digest)) => self.with_other_digest(deployment, digest, now).map(Turn::Act),
+            Ok(Some(digest)) if deployment.digest.as_ref() == Some(&digest) => {
+                Ok(Turn::Act(Box::new(deployment)))
+            }
+            Ok(Some(digest)) => {
+                self.with_other_digest(deployment, digest, now).map(|renewed| Turn::Act(Box::new(renewed)))
+            }
             Ok(None) => self.without_manifest(recorded, deployment, now),
             Err(error) => {
                 let failure = self.context.failure(&error);
@@ -273,7 +277,7 @@ impl Delivery<'_> {
     fn act(
         &self,
         recorded: &Recorded<'_>,
-        deployment: Deployment,
+        deployment: &Deployment,
         lock: &Lock,
     ) -> Result<TargetReport, StoreError> {
         let run = self.context.run;
@@ -294,8 +298,8 @@ impl Delivery<'_> {
         };
         let outcome = deploy::deploy(&handover, &run.secrets, lock.file(), run.stop, &on_output);
         let duration = started.elapsed();
-        self.keep_outcome(&deployment, attempt, &outcome)?;
-        Ok(delivered(recorded, &deployment, number, duration, outcome))
+        self.keep_outcome(deployment, attempt, &outcome)?;
+        Ok(delivered(recorded, deployment, number, duration, outcome))
     }
 
     fn keep_outcome(

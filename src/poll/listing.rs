@@ -9,7 +9,7 @@ use std::thread::Scope;
 use super::{Context, Message};
 use crate::plan::sighting::{self, Sighted};
 use crate::plan::{self, Answer, Facts, Failure, Question};
-use crate::policy::{Candidate, Order, Selection};
+use crate::policy::{Order, Reading, Selection};
 use crate::reference::{ListedTag, Listing, Repository, Tag};
 use crate::registry::{Registry, RegistryError};
 use crate::store::StoreError;
@@ -107,9 +107,8 @@ fn list(context: &Context<'_>, registry: &Name, job: &Job<'_>) -> Result<Vec<Lis
         listed.extend(select_each(context, registry, &others, &listing)?);
     }
     if !newest.is_empty() {
-        let wanting: Vec<&Target> = newest.iter().map(|index| context.targets[*index]).collect();
-        let marked = newest.iter().flat_map(|index| marked_without_time(context, *index)).collect();
-        let listing = read_newest_first(registry, job.repository, &wanting, marked);
+        let readings = newest.iter().map(|index| reading(context, *index)).collect();
+        let listing = read_newest_first(registry, job.repository, readings);
         listed.extend(select_each(context, registry, &newest, &listing)?);
     }
     Ok(listed)
@@ -157,43 +156,31 @@ fn sight(
     }
 }
 
-/// Tags that `mark` named: their push time is to be found.
-fn marked_without_time(context: &Context<'_>, index: usize) -> impl Iterator<Item = Tag> {
-    let state = context.states.get(&context.targets[index].id);
+/// How far a target's tags are to be read: to the newest that its rule takes, with gates to
+/// high-water (for the newest may not pass), and to every tag that `mark` knew by its name only.
+fn reading<'a>(context: &'a Context<'_>, index: usize) -> Reading<'a> {
+    let target = context.targets[index];
+    let state = context.states.get(&target.id);
     let high_water = state.and_then(|state| state.high_water.as_ref());
     let timeless = high_water.filter(|listed| listed.pushed_at.is_none()).map(|listed| listed.tag.clone());
-    timeless.into_iter().chain(state.and_then(|state| state.marked.clone()))
+    let marked = state.and_then(|state| state.marked.clone());
+    let back_to = high_water.and_then(|listed| listed.pushed_at).filter(|_| target.gates.has_any());
+    Reading::new(&target.policy, back_to, timeless.into_iter().chain(marked).collect())
 }
 
-/// Reads tags from the newest push down until each target has its tag and that second is behind
-/// (rows of one second come in either order), and every tag of `wanted` came by.
+/// Reads tags from the newest push down until none that follows can matter to any of the targets.
 fn read_newest_first(
     registry: &dyn Registry,
     repository: &Repository,
-    targets: &[&Target],
-    mut wanted: HashSet<Tag>,
+    mut readings: Vec<Reading<'_>>,
 ) -> Result<Listing, RegistryError> {
     let mut listing = Listing::default();
-    let mut best: Vec<Option<Candidate>> = vec![None; targets.len()];
     for listed in registry.newest_first(repository) {
         let listed = listed?;
-        for (target, best) in targets.iter().zip(&mut best) {
-            if let Some(candidate) = target.policy.candidate(&listed)
-                && best.as_ref().is_none_or(|best| candidate.is_newer_than(best))
-            {
-                *best = Some(candidate);
-            }
-        }
-        wanted.remove(&listed.tag);
-        let settled = wanted.is_empty()
-            && listed.pushed_at.is_some_and(|oldest| {
-                targets
-                    .iter()
-                    .zip(&best)
-                    .all(|(target, best)| target.policy.is_settled(oldest, best.as_ref()))
-            });
+        // Each of them is to see the tag.
+        let wanting = readings.iter_mut().map(|reading| reading.push(&listed)).filter(|wants| *wants).count();
         listing.tags.push(listed);
-        if settled {
+        if wanting == 0 {
             break;
         }
     }
@@ -248,7 +235,9 @@ fn select(
 pub(super) fn newest(registry: &dyn Registry, target: &Target) -> Result<Option<ListedTag>, RegistryError> {
     let image = &target.image.repository;
     let listing = match target.policy.order() {
-        Order::Newest => read_newest_first(registry, image, &[target], HashSet::new())?,
+        Order::Newest => {
+            read_newest_first(registry, image, vec![Reading::new(&target.policy, None, HashSet::new())])?
+        }
         _ => registry.list_tags(image)?,
     };
     Ok(target.policy.select(&listing, &[]).newest().map(|candidate| candidate.listed.clone()))
@@ -265,7 +254,6 @@ pub(super) fn ask(
     let answer = match question {
         Question::Digest(tag) => registry.digest(image, tag).map(Answer::Digest),
         Question::PushedAt(tag) => registry.pushed_at(image, tag).map(Answer::Moment),
-        Question::Created(tag) => registry.created(image, tag).map(Answer::Moment),
         Question::Platforms(tag) => registry.platforms(image, tag).map(Answer::Platforms),
         Question::Presence(other, tag) => {
             registry.digest(other, tag).map(|digest| Answer::Presence(digest.is_some()))

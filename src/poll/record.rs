@@ -52,7 +52,7 @@ pub(super) fn record<'a>(
         recorded.extend(done);
         gathered = undecided
             .into_iter()
-            .map(|(listed, question)| ask_more(context, listed, question))
+            .map(|(listed, question)| ask_more(context, *listed, question))
             .collect::<Result<_, _>>()?;
     }
     Ok(recorded)
@@ -61,7 +61,7 @@ pub(super) fn record<'a>(
 enum Step<'a> {
     Done(Box<Recorded<'a>>),
     /// Another run changed the state since this one began, and deciding on it needs to know more.
-    Asks(Listed, Question),
+    Asks(Box<Listed>, Question),
 }
 
 /// Asks outside of the transaction.
@@ -91,7 +91,7 @@ fn record_one<'a>(
     };
     let mut decision = match decided {
         Ok(decision) => decision,
-        Err(question) => return Ok(Step::Asks(listed, question)),
+        Err(question) => return Ok(Step::Asks(Box::new(listed), question)),
     };
     let news = plan::tell(&mut decision, before.as_ref(), context.run.audience, now);
     let deployment = apply(write, target, &decision, before.as_ref(), &open, now)?;

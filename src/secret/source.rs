@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_command_gives_what_it_prints() {
-        let dir = std::env::temp_dir();
+        let dir = env::temp_dir();
         let run = |script: &str| value(command(&["sh".into(), "-c".into(), script.into()], &dir));
         assert_eq!(run("echo token"), Ok("token".to_owned()));
         let failed = run("echo planted; echo why >&2; exit 3").unwrap_err();

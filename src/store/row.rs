@@ -44,10 +44,6 @@ pub(super) fn open_deployments_of_target() -> String {
     format!("{} AND project = ?1 AND stage = ?2", open_deployments())
 }
 
-pub(super) fn one_deployment() -> String {
-    format!("SELECT {DEPLOYMENT_COLUMNS} FROM deployment WHERE id = ?1")
-}
-
 pub(super) fn insert_deployment() -> String {
     let places: Vec<String> =
         (1..=DEPLOYMENT_COLUMNS.split(", ").count()).map(|number| format!("?{number}")).collect();

@@ -5,9 +5,7 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 
 use super::*;
-use crate::plan::{
-    DecidedBy, Deployed, Deployment, ErrorCode, Failing, Failure, Hold, Sighted, Status, Told,
-};
+use crate::plan::{DecidedBy, Deployed, Deployment, ErrorCode, Failing, Failure, Hold, Status, Told};
 use crate::reference::{Digest, ListedTag, Repository, Tag};
 use crate::target::Name;
 
@@ -67,7 +65,7 @@ fn full_state() -> PollState {
             at: moment(1),
             by: DecidedBy::Mark,
         }),
-        candidates: vec![Sighted {
+        candidates: vec![crate::plan::Sighted {
             tag: tag("dev-3"),
             pushed_at: Some(moment(7)),
             first_seen: moment(8),

@@ -111,10 +111,6 @@ impl<'a> Write<'a> {
         Ok(open)
     }
 
-    pub(crate) fn deployment(&self, id: &str) -> rusqlite::Result<Option<Deployment>> {
-        self.0.prepare_cached(&row::one_deployment())?.query_row([id], row::deployment).optional()
-    }
-
     pub(crate) fn insert_deployment(&self, deployment: &Deployment) -> rusqlite::Result<()> {
         self.0.prepare_cached(&row::insert_deployment())?.execute(params![
             deployment.id,
@@ -152,12 +148,6 @@ impl<'a> Write<'a> {
     pub(crate) fn set_pending(&self, id: &str) -> rusqlite::Result<()> {
         let query = "UPDATE deployment SET state = 'pending' WHERE id = ?1";
         self.0.prepare_cached(query)?.execute(params![id])?;
-        Ok(())
-    }
-
-    pub(crate) fn set_digest(&self, id: &str, digest: &Digest) -> rusqlite::Result<()> {
-        let query = "UPDATE deployment SET digest = ?2 WHERE id = ?1";
-        self.0.prepare_cached(query)?.execute(params![id, digest.as_str()])?;
         Ok(())
     }
 

@@ -26,6 +26,17 @@ pub(crate) struct Gates {
     pub(crate) windows: Vec<Window>,
 }
 
+impl Gates {
+    /// Whether a candidate can be passed over for an older one.
+    pub(crate) fn has_any(&self) -> bool {
+        self.min_age.is_some()
+            || self.after.is_some()
+            || !self.with.is_empty()
+            || !self.platforms.is_empty()
+            || self.max_bump.is_some()
+    }
+}
+
 /// Another stage of the project must have run the same digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct After {
