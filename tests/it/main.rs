@@ -6,6 +6,7 @@
     reason = "tests make files, processes, servers and clocks of their own, and fail by panicking"
 )]
 
+mod by_hand;
 mod configuration;
 mod docker_registry;
 mod endpoint;
@@ -14,6 +15,7 @@ mod failing_registry;
 mod first_poll;
 mod first_try;
 mod formats;
+mod gates;
 mod generated;
 mod harness;
 mod http;

@@ -1,0 +1,148 @@
+//! `deploy`, `hold`, `release`: what someone decides stays decided.
+
+use crate::first_poll::gitea;
+use crate::harness::{DEV, PROD, Shop, await_until, on_gitea};
+use crate::new_tag::baselined;
+use crate::registry::{Build, Gitea};
+
+/// A shop that runs v2.0.0 after v1.11.0, both deployed by polls.
+fn upgraded(gitea: &Gitea) -> Shop {
+    let shop = baselined(gitea, PROD);
+    for (tag, second) in [("v1.11.0", 1), ("v2.0.0", 2)] {
+        gitea.push("acme/shop", tag, &format!("2026-11-20T11:00:0{second}Z"));
+        shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", tag]);
+    }
+    shop
+}
+
+#[test]
+fn a_rollback_stays_until_it_is_released_and_then_newer_tags_ship() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = upgraded(&gitea);
+    let digest = gitea.digest("acme/shop", "v1.11.0");
+    shop.run(&["deploy", "shop/prod", "--previous"]).code(0).line("shop/prod", &["deployed", "v1.11.0"]);
+    assert_eq!(shop.command_env("TAGSHIP_DIGEST").as_deref(), Some(digest.as_str()));
+    for _ in 0..20 {
+        shop.run(&["poll", "--format", "json"]).code(0).status_is("shop/prod", "behind");
+    }
+    gitea.push("acme/shop", "v2.0.1", "2026-11-20T12:00:00Z");
+    let run = shop.run(&["poll", "--format", "json"]);
+    run.code(0).status_is("shop/prod", "held");
+    assert!(run.target("shop/prod")["reason"].as_str().unwrap().contains("tagship release shop/prod"));
+    assert_eq!(shop.delivered().len(), 3);
+
+    shop.run(&["release", "shop/prod"]).code(0).stdout_has("v1.11.0 was deployed by hand");
+    shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v2.0.1"]);
+}
+
+#[test]
+fn a_rollback_without_a_hold_is_not_undone_either() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = upgraded(&gitea);
+    shop.run(&["deploy", "shop/prod", "v1.11.0", "--no-hold"]).code(0);
+    shop.run(&["poll", "--format", "json"]).status_is("shop/prod", "behind");
+    gitea.push("acme/shop", "v2.0.1", "2026-11-20T12:00:00Z");
+    shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v2.0.1"]);
+}
+
+#[test]
+fn the_newest_is_deployed_by_hand_whatever_holds_and_gates_say() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop =
+        baselined(&gitea, &format!("{PROD}min_age = \"30d\"\nmax_bump = \"patch\"\nauto_deploy = false\n"));
+    gitea.push("acme/shop", "v2.0.0", "2026-11-20T11:00:00Z");
+    shop.run(&["hold", "shop/prod", "--reason", "freeze"]).code(0);
+    shop.run(&["deploy", "shop/prod"]).code(0).line("shop/prod", &["deployed", "v2.0.0"]);
+    shop.run(&["poll", "--format", "json"]).code(0).status_is("shop/prod", "up_to_date");
+    assert_eq!(shop.delivered(), ["shop/prod v2.0.0"]);
+}
+
+#[test]
+fn a_tag_that_does_not_exist_is_not_deployed() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, PROD);
+    shop.run(&["deploy", "shop/prod", "v9.9.9"]).code(2).stderr_has("has no tag v9.9.9");
+    shop.run(&["deploy", "shop/prod", "--previous"]).code(2).stderr_has("name the tag");
+    assert_eq!(shop.delivered(), [""; 0]);
+}
+
+#[test]
+fn a_registry_that_is_down_stops_a_deployment_by_hand_unless_it_is_forced() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, PROD);
+    gitea.intercept_all("/v2/", crate::http::Answer::new(500, "text/plain", ""));
+    shop.run(&["deploy", "shop/prod", "v1.9.0"]).code(2).stderr_has("--force");
+    shop.run(&["deploy", "shop/prod", "v1.9.0", "--force"])
+        .code(0)
+        .line("shop/prod", &["deployed", "v1.9.0"]);
+    gitea.recover();
+}
+
+#[test]
+fn a_deployment_by_hand_that_fails_is_tried_again_by_polls_in_spite_of_a_hold() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = upgraded(&gitea);
+    shop.file("fail", "");
+    shop.run(&["deploy", "shop/prod", "v1.11.0"]).code(1).line("shop/prod", &["failed", "v1.11.0"]);
+    shop.remove("fail");
+    let run = shop.run(&["poll", "--format", "json"]);
+    run.code(0).status_is("shop/prod", "deployed");
+    assert_eq!(run.target("shop/prod")["deployment"]["attempt"], 2);
+    let deliveries = shop.deliveries();
+    assert_eq!(deliveries[deliveries.len() - 2].id, deliveries[deliveries.len() - 1].id);
+}
+
+#[test]
+fn a_target_that_is_being_deployed_to_is_75_or_waited_for() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, DEV);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    shop.file("stay", "");
+    let poll = shop.start(&["poll"]);
+    await_until("the command runs", || shop.exists("deliveries"));
+    shop.run(&["deploy", "shop/dev", "dev-42"]).code(75).stderr_has("--wait");
+    let waiting = shop.start(&["deploy", "shop/dev", "dev-42", "--wait"]);
+    shop.remove("stay");
+    poll.end().code(0);
+    waiting.end().code(0);
+    assert_eq!(shop.delivered(), ["shop/dev dev-43", "shop/dev dev-42"]);
+}
+
+#[test]
+fn a_hold_stops_polls_says_who_and_why_and_ends_by_itself() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, &format!("{DEV}{PROD}"));
+    shop.run(&["hold", "*/dev", "--reason", "release freeze"]).code(0).stdout_has("shop/dev: held until");
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    gitea.push("acme/shop", "v1.11.0", "2026-11-20T11:00:00Z");
+    let run = shop.run(&["poll"]);
+    run.code(0).line("shop/dev", &["held", "dev-43", "release freeze"]).line("shop/prod", &["deployed"]);
+    shop.run(&["poll"]).code(0).silent();
+    assert_eq!(shop.delivered(), ["shop/prod v1.11.0"]);
+
+    shop.run(&["hold", "shop/dev", "--for", "1ms"]).code(0);
+    shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
+}
+
+#[test]
+fn a_hold_stops_the_retries_of_what_a_poll_decided() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, DEV);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    shop.file("fail", "");
+    shop.run(&["poll"]).code(1);
+    shop.remove("fail");
+    shop.run(&["hold", "shop/dev"]).code(0);
+    shop.run(&["poll", "--format", "json"]).code(0).status_is("shop/dev", "held");
+    assert_eq!(shop.deliveries().len(), 1);
+    shop.run(&["release", "shop/dev"]).code(0);
+    shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
+}
+
+#[test]
+fn a_hold_before_the_first_poll_does_not_take_its_place() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = Shop::with(&on_gitea(&gitea, DEV));
+    shop.run(&["hold", "shop/dev"]).code(0);
+    shop.run(&["poll"]).code(0).line("shop/dev", &["baseline", "dev-42"]);
+}
