@@ -43,6 +43,9 @@ _tagship() {
             tagship,status)
                 cmd="tagship__subcmd__status"
                 ;;
+            tagship,tags)
+                cmd="tagship__subcmd__tags"
+                ;;
             tagship__subcmd__generate,completions)
                 cmd="tagship__subcmd__generate__subcmd__completions"
                 ;;
@@ -94,6 +97,9 @@ _tagship() {
             tagship__subcmd__help,status)
                 cmd="tagship__subcmd__help__subcmd__status"
                 ;;
+            tagship__subcmd__help,tags)
+                cmd="tagship__subcmd__help__subcmd__tags"
+                ;;
             tagship__subcmd__help__subcmd__generate,completions)
                 cmd="tagship__subcmd__help__subcmd__generate__subcmd__completions"
                 ;;
@@ -110,7 +116,7 @@ _tagship() {
 
     case "${cmd}" in
         tagship)
-            opts="-v -q -h -V --config --state --verbose --quiet --color --help --version poll status deploy mark hold release check generate help"
+            opts="-v -q -h -V --config --state --verbose --quiet --color --help --version poll status tags deploy mark hold release check generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -370,7 +376,7 @@ _tagship() {
             return 0
             ;;
         tagship__subcmd__help)
-            opts="poll status deploy mark hold release check generate help"
+            opts="poll status tags deploy mark hold release check generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -551,6 +557,20 @@ _tagship() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        tagship__subcmd__help__subcmd__tags)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         tagship__subcmd__hold)
             opts="-v -q -h --reason --for --config --state --verbose --quiet --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -681,6 +701,36 @@ _tagship() {
             ;;
         tagship__subcmd__status)
             opts="-v -q -h --format --exit-code --config --state --verbose --quiet --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        tagship__subcmd__tags)
+            opts="-v -q -h --format --offline --all --config --state --verbose --quiet --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -70,6 +70,7 @@ pub(crate) enum Color {
 pub(crate) enum Command {
     Poll(Poll),
     Status(Status),
+    Tags(Tags),
     Deploy(Deploy),
     Mark(Mark),
     Hold(Hold),
@@ -158,6 +159,27 @@ pub(crate) enum StatusFormat {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  tagship --config tagship.toml check")]
 pub(crate) struct Check {}
+
+/// Show every tag of a target, and why it was taken or not
+///
+/// In the order of the stage's rule, the newest first. Of many tags those that concern the stage now are shown first.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  tagship tags shop/prod             why was v1.3.0 not deployed?\n  \
+    tagship tags shop/prod --offline   from the state, without asking the registry")]
+pub(crate) struct Tags {
+    /// The target: shop/dev
+    #[arg(value_name = "TARGET", value_parser = pattern)]
+    pub(crate) target: TargetPattern,
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t = StatusFormat::Human)]
+    pub(crate) format: StatusFormat,
+    /// Only what the state knows; nobody is asked
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// Every tag, not only a screenful
+    #[arg(long)]
+    pub(crate) all: bool,
+}
 
 /// Deploy now, by hand: the newest tag, or one that is named
 ///

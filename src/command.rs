@@ -11,6 +11,7 @@ mod hold;
 mod mark;
 mod poll;
 mod status;
+mod tags;
 
 pub(crate) use check::check;
 pub(crate) use deploy::deploy;
@@ -19,6 +20,7 @@ pub(crate) use hold::{hold, release};
 pub(crate) use mark::mark;
 pub(crate) use poll::poll;
 pub(crate) use status::status;
+pub(crate) use tags::tags;
 
 use std::env;
 use std::path::{Path, PathBuf};

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         Command::Poll(arguments) => command::poll(&global, &arguments),
         Command::Status(arguments) => command::status(&global, &arguments),
         Command::Check(arguments) => command::check(&global, &arguments),
+        Command::Tags(arguments) => command::tags(&global, &arguments),
         Command::Deploy(arguments) => command::deploy(&global, &arguments),
         Command::Mark(arguments) => command::mark(&global, &arguments),
         Command::Hold(arguments) => command::hold(&global, &arguments),

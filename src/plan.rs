@@ -1,5 +1,6 @@
 //! decide(): selection + stored state + facts + now -> Decision. Pure.
 
+mod explain;
 mod fact;
 mod gate;
 mod hand;
@@ -10,6 +11,7 @@ mod state;
 mod status;
 mod telling;
 
+pub(crate) use explain::{Explained, Taken, Unexplained, explain};
 pub(crate) use fact::{Answer, Facts, Question, Undecided};
 pub(crate) use hand::by_hand;
 pub(crate) use mark::{Mark, mark};

@@ -8,6 +8,7 @@ mod deliver;
 mod hand;
 mod listing;
 mod record;
+mod survey;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use deliver::Queue;
 pub(crate) use hand::{Choice, Wish, deploy_by_hand};
 use listing::Listed;
 use record::Recorded;
+pub(crate) use survey::survey;
 
 /// What a run works with.
 pub(crate) struct Run<'a> {

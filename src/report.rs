@@ -5,6 +5,7 @@ mod console;
 mod human;
 mod json;
 mod status;
+mod tags;
 
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ pub(crate) use console::{Console, escape_control};
 pub(crate) use human::{Human, describe_age, describe_duration};
 pub(crate) use json::{Json, JsonLines};
 pub(crate) use status::{PendingRow, StatusRow, status_as_json, status_as_table};
+
+pub(crate) use tags::{TagsPage, tags_as_json, tags_as_table};
 
 use crate::plan::{DeploymentState, Failure, Status};
 use crate::reference::{Digest, Tag};

@@ -38,11 +38,12 @@ pub(crate) fn status(global: &Global, arguments: &cli::Status) -> anyhow::Result
 fn rows(store: &Store, targets: &[&Target]) -> Result<Vec<StatusRow>, StoreError> {
     let mut states = store.states()?;
     let mut open = store.open_deployments()?;
+    let now = Timestamp::now();
     let row = |target: &&Target| {
         let state = states.remove(&target.id).unwrap_or_default();
         let OpenDeployments { pending, running } = open.remove(&target.id).unwrap_or_default();
         let pending = running.or(pending).map(|deployment| pending_row(store, deployment)).transpose()?;
-        Ok(status_row(target.id.clone(), state, pending))
+        Ok(status_row(target.id.clone(), state, pending, now))
     };
     targets.iter().map(row).collect()
 }
@@ -57,7 +58,7 @@ fn pending_row(store: &Store, deployment: Deployment) -> Result<PendingRow, Stor
     })
 }
 
-fn status_row(target: TargetId, state: PollState, pending: Option<PendingRow>) -> StatusRow {
+fn status_row(target: TargetId, state: PollState, pending: Option<PendingRow>, now: Timestamp) -> StatusRow {
     let failing = state.failing.map(|failing| failing.failure);
     let deployed = state.deployed;
     StatusRow {
@@ -71,5 +72,7 @@ fn status_row(target: TargetId, state: PollState, pending: Option<PendingRow>) -
         polled_at: state.polled_at,
         checked_at: state.checked_at,
         failure: failing,
+        hold: state.hold.filter(|hold| hold.holds(now)),
+        waiting: state.candidates.into_iter().map(|seen| seen.tag).collect(),
     }
 }

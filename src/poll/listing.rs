@@ -243,6 +243,25 @@ pub(super) fn newest(registry: &dyn Registry, target: &Target) -> Result<Option<
     Ok(target.policy.select(&listing, &[]).newest().map(|candidate| candidate.listed.clone()))
 }
 
+/// What the state answers, where nobody is to be asked: what it does not know stays open.
+pub(super) fn remember(
+    context: &Context<'_>,
+    target: &Target,
+    question: &Question,
+) -> Result<Answer, StoreError> {
+    Ok(match question {
+        Question::Given => Answer::Given(context.run.store.given(&target.id)?),
+        Question::Runs(stage) => {
+            let id = TargetId { project: target.id.project.clone(), stage: stage.clone() };
+            Answer::Runs(context.run.store.runs(&id)?)
+        }
+        Question::Digest(_) => Answer::Digest(None),
+        Question::PushedAt(_) => Answer::Moment(None),
+        Question::Platforms(_) => Answer::Platforms(target.gates.platforms.clone()),
+        Question::Presence(..) => Answer::Presence(true),
+    })
+}
+
 /// Asks the registry, or the state, what a decision needs to know.
 pub(super) fn ask(
     context: &Context<'_>,

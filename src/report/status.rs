@@ -8,7 +8,7 @@ use tabled::settings::{Padding, Remove, Style};
 
 use super::json::{ErrorJson, VERSION, print};
 use super::{Console, describe_age, escape_control};
-use crate::plan::{Failure, Status};
+use crate::plan::{Failure, Hold, Status};
 use crate::reference::{Digest, Tag};
 use crate::target::TargetId;
 
@@ -29,6 +29,10 @@ pub(crate) struct StatusRow {
     /// The last poll, successful or not.
     pub(crate) checked_at: Option<Timestamp>,
     pub(crate) failure: Option<Failure>,
+    /// A hold that holds now.
+    pub(crate) hold: Option<Hold>,
+    /// Candidates newer than what the stage was given, newest first.
+    pub(crate) waiting: Vec<Tag>,
 }
 
 #[derive(Clone, Debug)]
@@ -58,7 +62,17 @@ struct RowJson {
     polled_at: Option<String>,
     checked_at: Option<String>,
     deployment: Option<PendingJson>,
+    hold: Option<HoldJson>,
+    waiting: Vec<String>,
     error: Option<ErrorJson>,
+}
+
+#[derive(Serialize)]
+struct HoldJson {
+    reason: Option<String>,
+    by: String,
+    since: String,
+    until: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -106,6 +120,13 @@ pub(crate) fn status_as_table(console: &Console, rows: &[StatusRow], now: Timest
         console.data(line.trim_end());
     }
     for row in rows {
+        if let Some(hold) = &row.hold {
+            let until = hold.until.map_or_else(String::new, |until| format!(" until {until:.0}"));
+            console.data(&format!("\n{}: {}{until}", row.target, escape_control(&hold.describe())));
+        }
+        if let Some(newest) = row.waiting.first() {
+            console.data(&format!("\n{}: {newest} waits; why: tagship tags {}", row.target, row.target));
+        }
         if let Some(failure) = &row.failure {
             let since = row.polled_at.map_or_else(
                 || "never reached".to_owned(),
@@ -148,6 +169,13 @@ impl From<&StatusRow> for RowJson {
                 attempts: pending.attempts,
                 last_error: pending.last_error.clone(),
             }),
+            hold: row.hold.as_ref().map(|hold| HoldJson {
+                reason: hold.reason.clone(),
+                by: hold.by.clone(),
+                since: format!("{:.0}", hold.since),
+                until: hold.until.map(|until| format!("{until:.0}")),
+            }),
+            waiting: row.waiting.iter().map(ToString::to_string).collect(),
             error: row.failure.as_ref().map(ErrorJson::from),
         }
     }

@@ -30,4 +30,5 @@ mod selection;
 mod stand_ins;
 mod state;
 mod status;
+mod tags;
 mod transcript;

@@ -80,7 +80,7 @@ pub(crate) struct Run {
     shown: String,
     code: Option<i32>,
     signal: Option<i32>,
-    stdout: String,
+    pub(crate) stdout: String,
     stderr: String,
     raw: String,
 }
