@@ -48,6 +48,8 @@ pub(crate) struct Decision {
     pub(crate) deploy: Option<ListedTag>,
     /// Whether that is an older tag than the stage was given before.
     pub(crate) goes_back: bool,
+    /// Something that people should know and that changes nothing.
+    pub(crate) warning: Option<String>,
     /// Why the pending deployment of before must not run any more, if so.
     pub(crate) drop_pending: Option<String>,
     pub(crate) failure: Option<Failure>,
@@ -113,6 +115,23 @@ fn decide_listed(
     }
 }
 
+/// What is to be said where another poll has recorded newer tags since the registry was asked: the
+/// state stays as it is.
+pub(crate) fn overtaken(state: PollState) -> Decision {
+    Decision {
+        status: Status::UpToDate,
+        reason: "another poll has seen newer tags meanwhile".to_owned(),
+        until: None,
+        latest_tag: state.last_polled_tag.clone(),
+        state,
+        deploy: None,
+        goes_back: false,
+        warning: None,
+        drop_pending: None,
+        failure: None,
+    }
+}
+
 /// A tag that was marked by its name takes its place: where it is newer, it is what the stage was given.
 fn place_marked(next: &mut PollState, target: &Target, selection: &Selection) {
     let Some(tag) = next.marked.take() else {
@@ -148,6 +167,7 @@ pub(crate) fn decide_failed(state: Option<&PollState>, failure: Failure, now: Ti
         state: next,
         deploy: None,
         goes_back: false,
+        warning: None,
         drop_pending: None,
         failure: Some(failure),
     }

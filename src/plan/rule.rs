@@ -100,9 +100,25 @@ impl Poll<'_> {
             self.newer(next)
         } else if high_water.is_newer_than(newest) && newest.listed.tag != high_water.listed.tag {
             self.older(next, newest, &high_water)
+        } else if let Some(late) = self.pushed_with_an_earlier_time(&high_water) {
+            let reason = format!(
+                "{} came to the registry after {}, but with an earlier push time (did its clock step back?); to ship it: tagship deploy {} {}",
+                late.tag, high_water.listed.tag, self.target.id, late.tag
+            );
+            Ok(self.settled(next, Status::Older, reason))
         } else {
             self.nothing_newer(next, newest, &high_water)
         }
+    }
+
+    /// Rule 6: by the registry's sequence newer than high-water, by its time older.
+    fn pushed_with_an_earlier_time(&self, high_water: &Candidate) -> Option<&ListedTag> {
+        let sequence = high_water.listed.sequence.filter(|_| self.target.policy.order() == Order::Newest)?;
+        let is_late = |candidate: &&Candidate| {
+            candidate.listed.sequence.is_some_and(|other| other > sequence)
+                && candidate.listed.pushed_at < high_water.listed.pushed_at
+        };
+        self.selection.candidates.iter().find(is_late).map(|candidate| &candidate.listed)
     }
 
     fn high_water(&self, state: &PollState) -> Option<Candidate> {
@@ -238,7 +254,23 @@ impl Poll<'_> {
                 _ => {}
             }
         }
+        if !self.target.digest
+            && let Some(warning) = self.moved_unexpectedly(&mut next)
+        {
+            return Ok(Decision { warning: Some(warning), ..self.same(next, newest) });
+        }
         Ok(self.same(next, newest))
+    }
+
+    /// Rule 7: a tag that was supposed not to move, where the listing shows its digest. Said once.
+    fn moved_unexpectedly(&self, next: &mut PollState) -> Option<String> {
+        let given = next.high_water.as_mut()?;
+        let now = self.selection.find(&given.tag)?.digest.clone()?;
+        let before = given.digest.replace(now.clone()).filter(|before| *before != now)?;
+        Some(format!(
+            "{}: {} was pushed again: it was {before}, and is {now}; it is not deployed again (digest = true would)",
+            self.target.id, given.tag
+        ))
     }
 
     /// Rule 7: the same tag, another digest.
@@ -359,6 +391,7 @@ impl Poll<'_> {
             state,
             deploy: None,
             goes_back: false,
+            warning: None,
             drop_pending: None,
             failure: None,
         }

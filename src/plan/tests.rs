@@ -401,3 +401,18 @@ fn a_target_is_due_at_nine_tenths_of_its_interval() {
         assert_eq!(is_due(&target, Some(&checked(seconds)), &open, now()), due, "{seconds}");
     }
 }
+
+#[test]
+fn a_tag_that_moved_though_it_should_not_is_warned_of_once_and_not_deployed() {
+    let digest = |digit: &str| Digest::new(&format!("sha256:{}", digit.repeat(64))).unwrap();
+    let listed = |digit: &str| Listing {
+        tags: vec![ListedTag { digest: Some(digest(digit)), ..ListedTag::named(tag("v1.0.0")) }],
+        ..Listing::default()
+    };
+    let mut stage = semver();
+    stage.poll(&listed("a"));
+    let decision = stage.poll(&listed("b"));
+    assert!(decision.warning.is_some() && decision.deploy.is_none());
+    assert_eq!(decision.status, Status::UpToDate);
+    assert_eq!(stage.poll(&listed("b")).warning, None);
+}

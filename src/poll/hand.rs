@@ -110,7 +110,7 @@ fn choose(
 ) -> anyhow::Result<(ListedTag, Option<Digest>)> {
     let image = &target.image.repository;
     let listed = match &wish.choice {
-        Choice::Newest => listing::newest(registry, target)
+        Choice::Newest => listing::newest(context, registry, target)?
             .with_context(|| format!("the tags of {} cannot be listed", target.image))?
             .with_context(|| format!("no tag of {} is allowed by the rule of {}", target.image, target.id))?,
         Choice::Previous => return previous(context, target),

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::thread::Scope;
 
+use jiff::Timestamp;
+
 use super::{Context, Message};
 use crate::plan::sighting::{self, Sighted};
 use crate::plan::{self, Answer, Facts, Failure, Question};
@@ -19,6 +21,8 @@ use crate::target::{Name, Target, TargetId};
 pub(super) struct Listed {
     /// The target's place among the selected ones.
     pub(super) index: usize,
+    /// The moment before the registry was asked.
+    pub(super) asked_at: Timestamp,
     pub(super) result: Result<Selected, Failure>,
 }
 
@@ -85,8 +89,9 @@ fn jobs<'a>(targets: &'a [&'a Target]) -> BTreeMap<&'a Name, Vec<Job<'a>>> {
 }
 
 fn list(context: &Context<'_>, registry: &Name, job: &Job<'_>) -> Result<Vec<Listed>, StoreError> {
+    let asked_at = Timestamp::now();
     if context.is_over() {
-        let failed = |index: &usize| Listed { index: *index, result: Err(context.out_of_time()) };
+        let failed = |index: &usize| Listed { index: *index, asked_at, result: Err(context.out_of_time()) };
         return Ok(job.targets.iter().map(failed).collect());
     }
     let registry = context.registries[registry].as_ref();
@@ -95,21 +100,21 @@ fn list(context: &Context<'_>, registry: &Name, job: &Job<'_>) -> Result<Vec<Lis
     let mut listed = Vec::with_capacity(job.targets.len());
     if !registry.has_push_times() {
         let listing = registry.list_tags(job.repository);
-        listed.extend(select_each(context, registry, &others, &listing)?);
+        listed.extend(select_each(context, registry, &others, asked_at, &listing)?);
         for index in newest {
             let result = sight(context, registry, context.targets[index], &listing)?;
-            listed.push(Listed { index, result });
+            listed.push(Listed { index, asked_at, result });
         }
         return Ok(listed);
     }
     if !others.is_empty() {
         let listing = registry.list_tags(job.repository);
-        listed.extend(select_each(context, registry, &others, &listing)?);
+        listed.extend(select_each(context, registry, &others, asked_at, &listing)?);
     }
     if !newest.is_empty() {
         let readings = newest.iter().map(|index| reading(context, *index)).collect();
         let listing = read_newest_first(registry, job.repository, readings);
-        listed.extend(select_each(context, registry, &newest, &listing)?);
+        listed.extend(select_each(context, registry, &newest, asked_at, &listing)?);
     }
     Ok(listed)
 }
@@ -146,7 +151,7 @@ fn sight(
     let created =
         |tag: &Tag| registry.created(&target.image.repository, tag).map_err(|error| context.failure(&error));
     let is_candidate = |listed: &ListedTag| target.policy.candidate(listed).is_some();
-    let sighted = sighting::sight(listing, &known, jiff::Timestamp::now(), is_candidate, created);
+    let sighted = sighting::sight(listing, &known, Timestamp::now(), is_candidate, created);
     match sighted {
         Ok(Sighted { listing, new }) => {
             let selected = select(context, registry, target, &listing)?;
@@ -168,21 +173,24 @@ fn reading<'a>(context: &'a Context<'_>, index: usize) -> Reading<'a> {
     Reading::new(&target.policy, back_to, timeless.into_iter().chain(marked).collect())
 }
 
-/// Reads tags from the newest push down until none that follows can matter to any of the targets.
+/// Reads tags from the newest push down until none that follows can matter to any of the targets,
+/// and what is left of the page at hand: a tag whose time is too early for its place may be there.
 fn read_newest_first(
     registry: &dyn Registry,
     repository: &Repository,
     mut readings: Vec<Reading<'_>>,
 ) -> Result<Listing, RegistryError> {
     let mut listing = Listing::default();
-    for listed in registry.newest_first(repository) {
+    let mut tags = registry.newest_first(repository);
+    let mut wanting = true;
+    while wanting || tags.size_hint().0 > 0 {
+        let Some(listed) = tags.next() else {
+            break;
+        };
         let listed = listed?;
         // Each of them is to see the tag.
-        let wanting = readings.iter_mut().map(|reading| reading.push(&listed)).filter(|wants| *wants).count();
+        wanting = readings.iter_mut().map(|reading| reading.push(&listed)).filter(|wants| *wants).count() > 0;
         listing.tags.push(listed);
-        if wanting == 0 {
-            break;
-        }
     }
     Ok(listing)
 }
@@ -191,6 +199,7 @@ fn select_each(
     context: &Context<'_>,
     registry: &dyn Registry,
     indices: &[usize],
+    asked_at: Timestamp,
     listing: &Result<Listing, RegistryError>,
 ) -> Result<Vec<Listed>, StoreError> {
     let select = |index: &usize| {
@@ -198,7 +207,7 @@ fn select_each(
             Ok(listing) => Ok(select(context, registry, context.targets[*index], listing)?),
             Err(error) => Err(context.failure(error)),
         };
-        Ok(Listed { index: *index, result })
+        Ok(Listed { index: *index, asked_at, result })
     };
     indices.iter().map(select).collect()
 }
@@ -218,7 +227,7 @@ fn select(
         high_water.into_iter().chain(state.and_then(|state| state.marked.clone())).collect();
     let selection = target.policy.select(listing, &asked);
     let mut facts = Facts::default();
-    let now = jiff::Timestamp::now();
+    let now = Timestamp::now();
     let deploys = loop {
         match plan::decide(target, &selection, state, &open, &facts, now) {
             Ok(decision) => break decision.deploy.is_some(),
@@ -232,15 +241,39 @@ fn select(
 }
 
 /// The newest tag that a target's policy allows, or None.
-pub(super) fn newest(registry: &dyn Registry, target: &Target) -> Result<Option<ListedTag>, RegistryError> {
+pub(super) fn newest(
+    context: &Context<'_>,
+    registry: &dyn Registry,
+    target: &Target,
+) -> Result<Result<Option<ListedTag>, RegistryError>, StoreError> {
     let image = &target.image.repository;
     let listing = match target.policy.order() {
-        Order::Newest => {
-            read_newest_first(registry, image, vec![Reading::new(&target.policy, None, HashSet::new())])?
+        Order::Newest if registry.has_push_times() => {
+            read_newest_first(registry, image, vec![Reading::new(&target.policy, None, HashSet::new())])
         }
-        _ => registry.list_tags(image)?,
+        _ => registry.list_tags(image),
     };
-    Ok(target.policy.select(&listing, &[]).newest().map(|candidate| candidate.listed.clone()))
+    let mut listing = match listing {
+        Ok(listing) => listing,
+        Err(error) => return Ok(Err(error)),
+    };
+    if !registry.has_push_times() {
+        add_sightings(context, target, &mut listing)?;
+    }
+    Ok(Ok(target.policy.select(&listing, &[]).newest().map(|candidate| candidate.listed.clone())))
+}
+
+/// Gives tags of a registry without push times the moment that they were first seen, where they were.
+pub(super) fn add_sightings(
+    context: &Context<'_>,
+    target: &Target,
+    listing: &mut Listing,
+) -> Result<(), StoreError> {
+    let seen = context.run.store.sightings(&target.id)?;
+    for listed in &mut listing.tags {
+        listed.pushed_at = seen.get(&listed.tag).copied();
+    }
+    Ok(())
 }
 
 /// What the state answers, where nobody is to be asked: what it does not know stays open.

@@ -93,6 +93,18 @@ fn record_one<'a>(
         Ok(decision) => decision,
         Err(question) => return Ok(Step::Asks(Box::new(listed), question)),
     };
+    if is_overtaken(&decision, before.as_ref(), listed.asked_at) {
+        decision = plan::overtaken(before.unwrap_or_default());
+        let report = report_of(target, &decision, Some(&decision.state), None, false);
+        return Ok(Step::Done(Box::new(Recorded {
+            index: listed.index,
+            target,
+            report,
+            is_to_deliver: false,
+            fresh_deployment: None,
+            notes: Vec::new(),
+        })));
+    }
     let news = plan::tell(&mut decision, before.as_ref(), context.run.audience, now);
     let deployment = apply(write, target, &decision, before.as_ref(), &open, now)?;
     write.save_state(&target.id, &decision.state)?;
@@ -103,6 +115,8 @@ fn record_one<'a>(
     }
     let pending_is_open = open.pending.is_some() && decision.drop_pending.is_none();
     let is_to_deliver = deployment.is_some() || pending_is_open || open.running.is_some();
+    let mut notes = listed.result.map(|selected| selected.notes).ok().filter(|_| news).unwrap_or_default();
+    notes.extend(decision.warning.clone());
     Ok(Step::Done(Box::new(Recorded {
         index: listed.index,
         target,
@@ -115,8 +129,15 @@ fn record_one<'a>(
         ),
         is_to_deliver,
         fresh_deployment: deployment.map(|deployment| deployment.id),
-        notes: listed.result.map(|selected| selected.notes).ok().filter(|_| news).unwrap_or_default(),
+        notes,
     })))
+}
+
+/// Whether another poll recorded newer tags after this one asked: what looks like a step back is an
+/// old listing.
+fn is_overtaken(decision: &Decision, before: Option<&PollState>, asked_at: Timestamp) -> bool {
+    let polled_at = before.and_then(|before| before.polled_at);
+    decision.status == Status::Older && polled_at.is_some_and(|polled_at| polled_at > asked_at)
 }
 
 /// Carries the decision out in the deployments' table.

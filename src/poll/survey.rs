@@ -85,10 +85,7 @@ fn listed(
         Err(error) => return Ok(Err(context.failure(&error))),
     };
     if !registry.has_push_times() {
-        let seen = context.run.store.sightings(&target.id)?;
-        for listed in &mut listing.tags {
-            listed.pushed_at = seen.get(&listed.tag).copied();
-        }
+        listing::add_sightings(context, target, &mut listing)?;
     }
     Ok(Ok(listing))
 }

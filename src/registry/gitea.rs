@@ -414,6 +414,11 @@ impl Walk<'_> {
 impl Iterator for Walk<'_> {
     type Item = Result<ListedTag, RegistryError>;
 
+    /// At least what is left of the page at hand.
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.ready.len(), None)
+    }
+
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(listed) = self.ready.next() {

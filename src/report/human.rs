@@ -123,7 +123,10 @@ fn describe(report: &TargetReport) -> String {
         }
         Status::Unknown => error_of(report),
         Status::NoMatch => escape_control(&report.reason),
-        _ => format!("{latest}: {}", escape_control(&report.reason)),
+        _ => {
+            let until = report.until.map_or_else(String::new, |until| format!(" (until {until:.0})"));
+            format!("{latest}: {}{until}", escape_control(&report.reason))
+        }
     }
 }
 

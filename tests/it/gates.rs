@@ -148,3 +148,13 @@ fn where_a_registry_has_no_push_times_the_newest_is_what_was_seen_last() {
     shop.run(&["poll"]).code(0).silent();
     assert_eq!(shop.delivered(), ["shop/dev dev-0"]);
 }
+
+#[test]
+fn a_tag_pushed_while_the_servers_clock_was_back_is_told_and_not_silently_missed() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, DEV);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T09:59:59Z");
+    shop.run(&["poll"]).code(0).line("shop/dev", &["older", "dev-43", "tagship deploy shop/dev dev-43"]);
+    shop.run(&["poll"]).code(0).silent();
+    assert_eq!(shop.delivered(), [""; 0]);
+}
