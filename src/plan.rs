@@ -132,6 +132,24 @@ pub(crate) fn overtaken(state: PollState) -> Decision {
     }
 }
 
+/// What high-water is without a pending deployment that is superseded: it was never deployed, so going
+/// back means back to before it.
+pub(crate) fn high_water_without(
+    superseded: &Deployment,
+    high_water: Option<ListedTag>,
+) -> Option<ListedTag> {
+    let raised_it = high_water.as_ref().is_some_and(|listed| listed.tag == superseded.tag);
+    if raised_it { superseded.high_water_before.clone() } else { high_water }
+}
+
+/// The tags of which deciding will want to know whether they are listed, and how.
+pub(crate) fn asked_of_listing(state: Option<&PollState>, open: &OpenDeployments) -> Vec<Tag> {
+    let high_water = state.and_then(|state| state.high_water.as_ref()).map(|listed| &listed.tag);
+    let marked = state.and_then(|state| state.marked.as_ref());
+    let before = open.pending.as_ref().and_then(|pending| Some(&pending.high_water_before.as_ref()?.tag));
+    high_water.into_iter().chain(marked).chain(before).cloned().collect()
+}
+
 /// A tag that was marked by its name takes its place: where it is newer, it is what the stage was given.
 fn place_marked(next: &mut PollState, target: &Target, selection: &Selection) {
     let Some(tag) = next.marked.take() else {
@@ -194,5 +212,7 @@ pub(crate) fn rule_of(target: &Target) -> String {
     format!("{} {}", target.image.repository, target.policy.rule_text())
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

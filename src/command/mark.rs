@@ -5,8 +5,7 @@ use jiff::Timestamp;
 
 use super::{Exit, StatePlace, load, open_state, select_one, state_place};
 use crate::cli::{self, Global};
-use crate::plan::DeploymentState;
-use crate::plan::{self, Mark};
+use crate::plan::{self, DecidedBy, Deployment, DeploymentState, Mark};
 use crate::reference::Tag;
 use crate::report::Console;
 use crate::store::Write;
@@ -44,6 +43,28 @@ fn record(write: &Write<'_>, target: &Target, mark: &Mark) -> rusqlite::Result<S
     if let (Some(pending), Some(state)) = (&open.pending, marked.pending_becomes) {
         let reason = (state == DeploymentState::Superseded).then_some("marked");
         write.end_deployment(&pending.id, state, reason, now)?;
+    }
+    if let (Some(tag), true) = (mark.tag(), marked.pending_becomes != Some(DeploymentState::Succeeded)) {
+        // It joins what the stage ran, for `after`, `--previous` and the history.
+        let high_water = marked.state.high_water.as_ref().map(|listed| &listed.tag);
+        let deployment = Deployment {
+            id: uuid::Uuid::now_v7().to_string(),
+            target: target.id.clone(),
+            registry: target.registry.clone(),
+            repository: target.image.repository.clone(),
+            tag: tag.clone(),
+            digest: None,
+            previous_tag: before.as_ref().and_then(|before| Some(before.deployed.as_ref()?.tag.clone())),
+            by: DecidedBy::Mark,
+            state: DeploymentState::Succeeded,
+            attempts: 0,
+            created_at: now,
+            goes_back: high_water.is_some_and(|high_water| high_water != tag)
+                && marked.state.marked.is_none(),
+            high_water_before: before.and_then(|before| before.high_water),
+        };
+        write.insert_deployment(&deployment)?;
+        write.end_deployment(&deployment.id, DeploymentState::Succeeded, Some("marked"), now)?;
     }
     write.save_state(&target.id, &marked.state)?;
     Ok(marked.said)

@@ -19,6 +19,16 @@ pub(crate) enum Mark {
     Nothing,
 }
 
+impl Mark {
+    /// The tag that the stage is said to run.
+    pub(crate) fn tag(&self) -> Option<&Tag> {
+        match self {
+            Mark::Deployed(tag) | Mark::Reset(tag) => Some(tag),
+            Mark::Nothing => None,
+        }
+    }
+}
+
 /// What a mark changes.
 #[derive(Debug)]
 pub(crate) struct Marked {

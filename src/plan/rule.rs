@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::fact::{Facts, Undecided};
 use super::gate::{Gatekeeper, Waits};
-use super::state::{OpenDeployments, PollState, Sighted};
+use super::state::{Deployment, OpenDeployments, PollState, Sighted};
 use super::status::{ErrorCode, Failure, Status};
 use super::{Decision, decide_failed};
 use crate::policy::{Candidate, Order, Selection};
@@ -328,8 +328,11 @@ impl Poll<'_> {
     fn older(&self, mut next: PollState, newest: &Candidate, high_water: &Candidate) -> Deciding {
         let gone = &high_water.listed.tag;
         let is_gone = self.selection.is_listed(gone) == Some(false);
-        let never_succeeded = self.open.pending.as_ref().filter(|pending| pending.tag == *gone);
-        if is_gone && let Some(pending) = never_succeeded {
+        let raised_it = |pending: &&Deployment| {
+            pending.tag == *gone
+                && pending.high_water_before.as_ref().is_none_or(|before| before.tag != *gone)
+        };
+        if is_gone && let Some(pending) = self.open.pending.as_ref().filter(raised_it) {
             let before = pending.high_water_before.clone();
             let dropped = format!("{gone} was deleted from the registry before it was deployed");
             next.high_water = before;
@@ -338,6 +341,9 @@ impl Poll<'_> {
             return Ok(decision);
         }
         if is_gone && self.target.allow_downgrade {
+            if let Some((status, waits)) = self.stopped(&next, &newest.listed.tag) {
+                return Ok(self.waiting(next, status, waits));
+            }
             let why = format!("{gone} was deleted, and allow_downgrade is on");
             return Ok(Decision { goes_back: true, ..self.deploy(next, newest, why)? });
         }

@@ -7,7 +7,7 @@ use crate::reference::{Digest, ImageRef, Listing, Repository};
 use crate::target::gate::Gates;
 use crate::target::{FirstPoll, Name, TargetId};
 
-fn tag(text: &str) -> Tag {
+pub(super) fn tag(text: &str) -> Tag {
     Tag::new(text).unwrap()
 }
 
@@ -15,7 +15,7 @@ fn now() -> Timestamp {
     Timestamp::from_second(1_800_000_000).unwrap()
 }
 
-fn target(tags: &str, order: Order) -> Target {
+pub(super) fn target(tags: &str, order: Order) -> Target {
     let rule = Rule { tags: vec![tags.to_owned()], order, ..Rule::default() };
     Target {
         id: TargetId { project: Name::new("shop").unwrap(), stage: Name::new("dev").unwrap() },
@@ -66,8 +66,7 @@ impl Stage {
     }
 
     fn poll(&mut self, listing: &Listing) -> Decision {
-        let marked = self.state.as_ref().and_then(|state| state.marked.clone());
-        let asked: Vec<Tag> = self.high_water().into_iter().chain(marked).collect();
+        let asked = asked_of_listing(self.state.as_ref(), &self.open);
         let selection = self.target.policy.select(listing, &asked);
         let mut facts = Facts::default();
         let decision = loop {

@@ -222,9 +222,7 @@ fn select(
 ) -> Result<Selected, StoreError> {
     let state = context.states.get(&target.id);
     let open = context.open.get(&target.id).cloned().unwrap_or_default();
-    let high_water = state.and_then(|state| state.high_water.as_ref()).map(|listed| listed.tag.clone());
-    let asked: Vec<Tag> =
-        high_water.into_iter().chain(state.and_then(|state| state.marked.clone())).collect();
+    let asked = plan::asked_of_listing(state, &open);
     let selection = target.policy.select(listing, &asked);
     let mut facts = Facts::default();
     let now = Timestamp::now();

@@ -176,8 +176,7 @@ fn apply(
             let reason = format!("{} is newer", listed.tag);
             write.end_deployment(&pending.id, DeploymentState::Superseded, Some(&reason), now)?;
         }
-        // What was superseded was never deployed: going back means back to before it.
-        deployment.high_water_before.clone_from(&pending.high_water_before);
+        deployment.high_water_before = plan::high_water_without(pending, deployment.high_water_before);
     }
     write.insert_deployment(&deployment)?;
     Ok(Some(deployment))

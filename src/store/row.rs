@@ -85,10 +85,17 @@ pub(super) fn sightings(connection: &Connection, target: &TargetId) -> rusqlite:
     rows.collect()
 }
 
-/// Every tag that a target was given and when last, but those that were deleted before they were deployed.
+/// Every tag that a target was given (or that its first poll found) and when last, but those that were
+/// deleted before they were deployed.
 pub(super) fn given(connection: &Connection, target: &TargetId) -> rusqlite::Result<HashMap<Tag, Timestamp>> {
-    let query = "SELECT tag, max(created_at) AS given_at FROM deployment
-         WHERE project = ?1 AND stage = ?2 AND state <> 'dropped' GROUP BY tag";
+    // What was high-water before a deployment was given, too, if only by a first poll.
+    let query = "SELECT tag, max(given_at) AS given_at FROM (
+             SELECT tag, created_at AS given_at FROM deployment
+             WHERE project = ?1 AND stage = ?2 AND state <> 'dropped'
+             UNION ALL
+             SELECT high_water_before ->> '$.tag', created_at FROM deployment
+             WHERE project = ?1 AND stage = ?2 AND high_water_before IS NOT NULL
+         ) GROUP BY tag";
     let mut statement = connection.prepare_cached(query)?;
     let tags = statement.query_map([target.project.as_str(), target.stage.as_str()], |row| {
         Ok((parsed(row, "tag", Tag::new)?, parsed(row, "given_at", Timestamp::from_str)?))

@@ -1,0 +1,360 @@
+//! What must hold whatever happens to a target: pushes, deletions, polls, marks, deployments by hand,
+//! holds, failures, edited rules, in any order.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::tests::{tag, target};
+use super::*;
+use crate::policy::{Candidate, Order, Policy};
+use crate::reference::{Digest, Listing};
+
+#[derive(Clone, Debug)]
+enum Event {
+    /// A tag is pushed, for the first time or again, at a time that may be earlier than others.
+    Push {
+        number: u8,
+        at: i64,
+    },
+    Delete {
+        number: u8,
+    },
+    Poll,
+    PollFails,
+    ListIsEmpty,
+    Mark {
+        number: u8,
+        reset: bool,
+    },
+    MarkNone,
+    ByHand {
+        number: u8,
+        hold: bool,
+    },
+    Hold {
+        for_seconds: Option<i64>,
+    },
+    Release,
+    Delivery {
+        succeeds: bool,
+    },
+    EditRule,
+    Time {
+        seconds: i64,
+    },
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let number = 0..12_u8;
+    let event = prop_oneof![
+        6 => (number.clone(), 0..40_i64).prop_map(|(number, at)| Event::Push { number, at }),
+        2 => number.clone().prop_map(|number| Event::Delete { number }),
+        8 => Just(Event::Poll),
+        1 => Just(Event::PollFails),
+        1 => Just(Event::ListIsEmpty),
+        1 => (number.clone(), any::<bool>()).prop_map(|(number, reset)| Event::Mark { number, reset }),
+        1 => Just(Event::MarkNone),
+        1 => (number, any::<bool>()).prop_map(|(number, hold)| Event::ByHand { number, hold }),
+        1 => prop::option::of(1..100_i64).prop_map(|for_seconds| Event::Hold { for_seconds }),
+        1 => Just(Event::Release),
+        4 => any::<bool>().prop_map(|succeeds| Event::Delivery { succeeds }),
+        1 => Just(Event::EditRule),
+        2 => (0..200_i64).prop_map(|seconds| Event::Time { seconds }),
+    ];
+    prop::collection::vec(event, 1..60)
+}
+
+/// A stage, its registry and what is remembered of both, as the store and the deliveries treat it.
+struct World {
+    target: Target,
+    rules: [Policy; 2],
+    registry: Vec<ListedTag>,
+    sequence: i64,
+    state: Option<PollState>,
+    open: OpenDeployments,
+    given: HashMap<Tag, Timestamp>,
+    now: Timestamp,
+}
+
+fn name(number: u8) -> Tag {
+    // Some that the first rule does not take.
+    if number == 11 { tag("other") } else { tag(&format!("v1.{}.0", u32::from(number) * 3 % 11)) }
+}
+
+fn digest(sequence: i64) -> Digest {
+    Digest::new(&format!("sha256:{sequence:064x}")).unwrap()
+}
+
+impl World {
+    fn new(order: Order, with_digest: bool, allow_downgrade: bool, gated: bool) -> World {
+        let mut target = target("v*", order);
+        target.digest = with_digest;
+        target.allow_downgrade = allow_downgrade;
+        if gated {
+            target.gates.min_age = Some(std::time::Duration::from_secs(30));
+        }
+        let other = tests::target("v1.?.0", order).policy;
+        let first = tests::target("v*", order).policy;
+        World {
+            target,
+            rules: [other, first],
+            registry: Vec::new(),
+            sequence: 0,
+            state: None,
+            open: OpenDeployments::default(),
+            given: HashMap::new(),
+            now: Timestamp::from_second(1_800_000_000).unwrap(),
+        }
+    }
+
+    fn decide(&self, listing: &Listing) -> Decision {
+        let state = self.state.as_ref();
+        let asked = asked_of_listing(state, &self.open);
+        let selection = self.target.policy.select(listing, &asked);
+        let mut facts = Facts::default();
+        loop {
+            match decide(&self.target, &selection, state, &self.open, &facts, self.now) {
+                Ok(decision) => return decision,
+                Err(question) => {
+                    let answer = self.answer(&question);
+                    facts.insert(question, answer);
+                }
+            }
+        }
+    }
+
+    fn answer(&self, question: &Question) -> Answer {
+        let listed = |tag: &Tag| self.registry.iter().find(|listed| listed.tag == *tag);
+        match question {
+            Question::Digest(tag) => {
+                Answer::Digest(listed(tag).map(|listed| digest(listed.sequence.unwrap())))
+            }
+            Question::PushedAt(tag) => Answer::Moment(listed(tag).and_then(|listed| listed.pushed_at)),
+            Question::Given => Answer::Given(self.given.clone()),
+            Question::Platforms(_) | Question::Presence(..) | Question::Runs(_) => {
+                unreachable!("not gated by it")
+            }
+        }
+    }
+
+    /// As the store records a decision.
+    fn record(&mut self, decision: Decision) {
+        if decision.drop_pending.is_some() {
+            self.open.pending = None;
+        }
+        if let Some(listed) = &decision.deploy {
+            let before = self.state.as_ref().and_then(|state| state.high_water.clone());
+            let before = match self.open.pending.take() {
+                Some(pending) => high_water_without(&pending, before),
+                None => before,
+            };
+            self.give(&listed.tag, before.as_ref());
+            self.open.pending = Some(self.deployment(listed, DecidedBy::Poll, before));
+        }
+        self.state = Some(decision.state);
+    }
+
+    /// As the table of deployments remembers it.
+    fn give(&mut self, tag: &Tag, high_water_before: Option<&ListedTag>) {
+        self.given.insert(tag.clone(), self.now);
+        self.given.extend(high_water_before.map(|listed| (listed.tag.clone(), self.now)));
+    }
+
+    fn deployment(&self, listed: &ListedTag, by: DecidedBy, before: Option<ListedTag>) -> Deployment {
+        Deployment {
+            id: self.now.to_string(),
+            target: self.target.id.clone(),
+            registry: self.target.registry.clone(),
+            repository: self.target.image.repository.clone(),
+            tag: listed.tag.clone(),
+            digest: listed.digest.clone(),
+            previous_tag: None,
+            by,
+            state: DeploymentState::Pending,
+            attempts: 0,
+            created_at: self.now,
+            goes_back: false,
+            high_water_before: before,
+        }
+    }
+
+    fn listing(&self) -> Listing {
+        Listing { tags: self.registry.clone(), ..Listing::default() }
+    }
+
+    /// High-water as a candidate, with the time that a marked one will get from the listing.
+    fn high_water(&self) -> Option<Candidate> {
+        let mut listed = self.state.as_ref()?.high_water.clone()?;
+        if listed.pushed_at.is_none() {
+            listed = self.registry.iter().find(|found| found.tag == listed.tag).cloned().unwrap_or(listed);
+        }
+        self.target.policy.candidate(&listed)
+    }
+
+    fn poll(&mut self) -> Result<(), TestCaseError> {
+        let listing = self.listing();
+        let decision = self.decide(&listing);
+        let before = self.high_water();
+        let rule_before = self.state.as_ref().and_then(|state| state.rule.clone());
+        let same_rule = rule_before == Some(rule_of(&self.target));
+        let given_back = decision.drop_pending.is_some();
+        if let Some(deployed) = &decision.deploy {
+            let found = listing.tags.iter().find(|listed| listed.tag == deployed.tag);
+            prop_assert!(found.is_some(), "what is deployed is listed");
+            let chosen = self.target.policy.candidate(found.unwrap());
+            prop_assert!(chosen.is_some(), "what is deployed is a candidate");
+            if let Some(before) = &before {
+                let newer = chosen.unwrap().is_newer_than(before);
+                let moved = self.target.digest && deployed.tag == before.listed.tag;
+                let gone = !listing.tags.iter().any(|listed| listed.tag == before.listed.tag);
+                let back = self.target.allow_downgrade && gone;
+                prop_assert!(newer || moved || back || given_back, "{deployed:?} over {before:?}");
+            }
+            let held = self
+                .state
+                .as_ref()
+                .and_then(|state| state.hold.as_ref())
+                .is_some_and(|hold| hold.holds(self.now));
+            prop_assert!(!held, "a hold holds");
+        }
+        if let (Some(before), Some(after), true) = (&before, &decision.state.high_water, same_rule)
+            && !given_back
+            && decision.status != Status::Baseline
+            && !self.target.allow_downgrade
+        {
+            let after = self.target.policy.candidate(after).unwrap();
+            prop_assert!(
+                !before.is_newer_than(&after) || after.listed.tag == before.listed.tag,
+                "high-water never falls"
+            );
+        }
+        let deployed = decision.deploy.is_some();
+        self.record(decision);
+        let state = self.state.clone();
+        let again = self.decide(&listing);
+        prop_assert!(again.deploy.is_none(), "decided twice, deployed once: {:?}", again.deploy);
+        if !deployed {
+            prop_assert_eq!(Some(&again.state.high_water), state.as_ref().map(|state| &state.high_water));
+        }
+        Ok(())
+    }
+
+    fn happen(&mut self, event: &Event) -> Result<(), TestCaseError> {
+        self.now = Timestamp::from_millisecond(self.now.as_millisecond() + 1).unwrap();
+        match event {
+            Event::Push { number, at } => {
+                self.sequence += 1;
+                self.registry.retain(|listed| listed.tag != name(*number));
+                self.registry.push(ListedTag {
+                    tag: name(*number),
+                    pushed_at: Some(Timestamp::from_second(1_799_999_900 + self.sequence * 5 + at).unwrap()),
+                    sequence: Some(self.sequence),
+                    digest: None,
+                });
+            }
+            Event::Delete { number } => self.registry.retain(|listed| listed.tag != name(*number)),
+            Event::Poll => self.poll()?,
+            Event::PollFails => {
+                let failure = Failure { code: ErrorCode::Unavailable, message: String::new() };
+                let decision = decide_failed(self.state.as_ref(), failure, self.now);
+                prop_assert!(decision.deploy.is_none());
+                self.record(decision);
+            }
+            Event::ListIsEmpty => {
+                let decision = self.decide(&Listing::default());
+                prop_assert!(decision.deploy.is_none());
+                self.record(decision);
+            }
+            Event::Mark { number, reset } => {
+                let said = if *reset { Mark::Reset(name(*number)) } else { Mark::Deployed(name(*number)) };
+                self.mark(&said);
+            }
+            Event::MarkNone => self.mark(&Mark::Nothing),
+            Event::ByHand { number, hold } => {
+                let listed = ListedTag { digest: Some(digest(0)), ..ListedTag::named(name(*number)) };
+                let by = hold.then_some("alice");
+                let before = self.state.as_ref().and_then(|state| state.high_water.clone());
+                self.state = Some(by_hand(&self.target, self.state.as_ref(), &listed, by, self.now).state);
+                self.give(&listed.tag, before.as_ref());
+                self.open.pending = Some(self.deployment(&listed, DecidedBy::Hand, before));
+            }
+            Event::Hold { for_seconds } => {
+                let until = for_seconds
+                    .map(|seconds| Timestamp::from_second(self.now.as_second() + seconds).unwrap());
+                let hold = Hold { reason: None, by: "alice".to_owned(), since: self.now, until };
+                self.state.get_or_insert_default().hold = Some(hold);
+            }
+            Event::Release => {
+                if let Some(state) = &mut self.state {
+                    state.hold = None;
+                }
+            }
+            Event::Delivery { succeeds } => {
+                if *succeeds && let Some(pending) = self.open.pending.take() {
+                    let deployed =
+                        Deployed { tag: pending.tag, digest: pending.digest, at: self.now, by: pending.by };
+                    self.state.get_or_insert_default().deployed = Some(deployed);
+                }
+            }
+            Event::EditRule => std::mem::swap(&mut self.target.policy, &mut self.rules[0]),
+            Event::Time { seconds } => {
+                self.now = Timestamp::from_second(self.now.as_second() + seconds).unwrap();
+            }
+        }
+        Ok(())
+    }
+
+    fn mark(&mut self, said: &Mark) {
+        let marked = mark(&self.target, self.state.as_ref(), &self.open, said, self.now);
+        if marked.pending_becomes.is_some() {
+            self.open.pending = None;
+        }
+        if let Some(tag) = said.tag() {
+            let before = self.state.as_ref().and_then(|state| state.high_water.clone());
+            self.give(tag, before.as_ref());
+        }
+        self.state = Some(marked.state);
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_older_is_ever_deployed_by_itself(
+        events in events(),
+        order in prop::sample::select(vec![Order::Newest, Order::Semver, Order::Alphabetical]),
+        with_digest in any::<bool>(),
+        allow_downgrade in prop::bool::weighted(0.2),
+        gated in any::<bool>(),
+    ) {
+        let mut world = World::new(order, with_digest, allow_downgrade, gated);
+        for event in &events {
+            world.happen(event)?;
+        }
+    }
+
+    #[test]
+    fn a_rollback_by_hand_stays_and_what_is_newer_ships_after_the_release(versions in prop::collection::btree_set(0..11_u8, 2..8)) {
+        let mut world = World::new(Order::Semver, false, false, false);
+        let mut versions: Vec<Tag> = versions.into_iter().map(name).collect();
+        versions.sort_by_key(|tag| tag.as_str().split('.').nth(1).unwrap().parse::<u32>().unwrap());
+        for (sequence, tag) in versions.iter().enumerate() {
+            world.registry.push(ListedTag { sequence: i64::try_from(sequence).ok(), ..ListedTag::named(tag.clone()) });
+        }
+        world.poll()?;
+        let older = ListedTag::named(versions[0].clone());
+        world.state = Some(by_hand(&world.target, world.state.as_ref(), &older, Some("alice"), world.now).state);
+        for _ in 0..100 {
+            let decision = world.decide(&world.listing());
+            prop_assert!(decision.deploy.is_none());
+            world.record(decision);
+        }
+        world.registry.push(ListedTag { sequence: Some(99), ..ListedTag::named(tag("v2.0.0")) });
+        let decision = world.decide(&world.listing());
+        prop_assert_eq!(decision.status, Status::Held);
+        world.record(decision);
+        world.happen(&Event::Release)?;
+        let decision = world.decide(&world.listing());
+        prop_assert_eq!(decision.deploy.map(|listed| listed.tag), Some(tag("v2.0.0")));
+    }
+}
