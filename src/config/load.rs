@@ -202,24 +202,23 @@ impl<'a> Loader<'a> {
     /// The entries of a table of named things, over all files; a name that is no name or written twice is a fault.
     fn named(&self, section: &str) -> Vec<(Name, Field<'a>)> {
         let mut entries: Vec<(Name, Field<'a>)> = Vec::new();
-        let mut places: HashMap<String, String> = HashMap::new();
+        let mut places: HashMap<&str, (&Source, usize)> = HashMap::new();
         for table in self.tables {
             let Some(all) = table.get(section).and_then(|field| field.any_table()) else {
                 continue;
             };
-            for (text, field) in all.fields() {
+            for (text, at, field) in all.placed_fields() {
                 let name = match Name::new(text) {
                     Ok(name) => name,
                     Err(error) => {
-                        all.fault_at(all.at_name(text), format!("{section}: {error}"), "");
+                        all.fault_at(at, format!("{section}: {error}"), "");
                         continue;
                     }
                 };
-                let line = all.source.line(all.at_name(text));
-                let place = format!("{}:{line}", all.source.file.display());
-                if let Some(earlier) = places.insert(text.to_owned(), place) {
+                if let Some((earlier, line)) = places.insert(text, (all.source, all.source.line(at))) {
+                    let earlier = format!("{}:{line}", earlier.file.display());
                     all.fault_at(
-                        all.at_name(text),
+                        at,
                         format!("{section}.{text} is there already, at {earlier}"),
                         "choose another name for one of them",
                     );

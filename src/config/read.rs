@@ -55,6 +55,11 @@ impl<'t> Table<'t> {
         self.entries.iter().map(|entry| (&*entry.name, self.field(entry)))
     }
 
+    /// Every entry with the place of its name, in the order written.
+    pub(super) fn placed_fields(&self) -> impl Iterator<Item = (&'t str, usize, Field<'t>)> {
+        self.entries.iter().map(|entry| (&*entry.name, entry.at, self.field(entry)))
+    }
+
     /// Where a name stands.
     pub(super) fn at_name(&self, name: &str) -> usize {
         self.entries.iter().find(|entry| entry.name == name).map_or(self.at, |entry| entry.at)

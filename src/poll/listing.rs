@@ -183,17 +183,22 @@ fn read_newest_first(
     let mut listing = Listing::default();
     let mut tags = registry.newest_first(repository);
     let mut wanting = true;
-    while wanting || tags.size_hint().0 > 0 {
+    let mut beyond = 0;
+    while wanting || (tags.size_hint().0 > 0 && beyond < PAGE) {
         let Some(listed) = tags.next() else {
             break;
         };
         let listed = listed?;
         // Each of them is to see the tag.
         wanting = readings.iter_mut().map(|reading| reading.push(&listed)).filter(|wants| *wants).count() > 0;
+        beyond += usize::from(!wanting);
         listing.tags.push(listed);
     }
     Ok(listing)
 }
+
+/// Rows of a page of Gitea's.
+const PAGE: usize = 50;
 
 fn select_each(
     context: &Context<'_>,

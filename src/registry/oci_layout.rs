@@ -2,6 +2,8 @@
 //! network is.
 #![allow(clippy::disallowed_methods, reason = "the registry is a folder")]
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,11 +30,11 @@ struct Marker {
 
 #[derive(Deserialize)]
 struct Index {
-    manifests: Vec<Entry>,
+    manifests: Vec<Descriptor>,
 }
 
 #[derive(Deserialize)]
-struct Entry {
+struct Descriptor {
     digest: String,
     #[serde(default)]
     annotations: std::collections::BTreeMap<String, String>,
@@ -49,7 +51,7 @@ impl OciLayout {
         if own.join("index.json").exists() { own } else { self.folder.clone() }
     }
 
-    fn entries(&self, repository: &Repository) -> Result<Vec<(String, Entry)>, RegistryError> {
+    fn entries(&self, repository: &Repository) -> Result<Vec<(String, Descriptor)>, RegistryError> {
         let root = self.root(repository);
         let marker: Marker = read(&root.join("oci-layout"), "the folder is no OCI image layout")?;
         if !marker.version.starts_with("1.") {
@@ -76,14 +78,14 @@ impl OciLayout {
             let is_ours = image == repository.as_str() || image.ends_with(&format!("/{repository}"));
             is_ours.then(|| tag.to_owned())
         };
-        let tagged = |entry: Entry| {
+        let tagged = |entry: Descriptor| {
             let tag = tag_of(entry.annotations.get(REF_NAME)?)?;
             Some((tag, entry))
         };
         Ok(index.manifests.into_iter().filter_map(tagged).collect())
     }
 
-    fn entry(&self, repository: &Repository, tag: &Tag) -> Result<Option<Entry>, RegistryError> {
+    fn entry(&self, repository: &Repository, tag: &Tag) -> Result<Option<Descriptor>, RegistryError> {
         let entries = self.entries(repository)?;
         // A tag that is written again takes the place of the one before.
         Ok(entries.into_iter().rev().find(|(name, _)| name == tag.as_str()).map(|(_, entry)| entry))
@@ -99,11 +101,11 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path, missing: &str) -> Result<T,
         .map_err(|error| RegistryError::Protocol(format!("{}: {error}", path.display())))
 }
 
-fn digest(entry: &Entry) -> Result<Digest, RegistryError> {
+fn digest(entry: &Descriptor) -> Result<Digest, RegistryError> {
     Digest::new(&entry.digest).map_err(|error| RegistryError::Protocol(error.to_string()))
 }
 
-fn pushed_at(entry: &Entry) -> Option<Timestamp> {
+fn pushed_at(entry: &Descriptor) -> Option<Timestamp> {
     entry.annotations.get(CREATED)?.parse().ok()
 }
 
@@ -114,18 +116,26 @@ impl Registry for OciLayout {
 
     fn list_tags(&self, repository: &Repository) -> Result<Listing, RegistryError> {
         let mut listing = Listing::default();
+        let mut places: HashMap<Tag, usize> = HashMap::new();
         for (name, entry) in self.entries(repository)? {
             let Ok(tag) = Tag::new(&name) else {
                 listing.dropped += 1;
                 continue;
             };
-            listing.tags.retain(|listed| listed.tag != tag);
-            listing.tags.push(ListedTag {
-                tag,
+            let listed = ListedTag {
+                tag: tag.clone(),
                 pushed_at: pushed_at(&entry),
                 sequence: None,
                 digest: Some(digest(&entry)?),
-            });
+            };
+            // A tag that is written again takes the place of the one before.
+            match places.entry(tag) {
+                Entry::Occupied(place) => listing.tags[*place.get()] = listed,
+                Entry::Vacant(place) => {
+                    place.insert(listing.tags.len());
+                    listing.tags.push(listed);
+                }
+            }
         }
         Ok(listing)
     }
@@ -158,7 +168,7 @@ impl Registry for OciLayout {
                     timeless.tag
                 )));
             }
-            listing.tags.sort_by_key(|listed| std::cmp::Reverse(listed.pushed_at));
+            listing.tags.sort_unstable_by_key(|listed| std::cmp::Reverse(listed.pushed_at));
             Ok(listing.tags)
         });
         match listed {
