@@ -10,6 +10,7 @@ use crate::reference::Tag;
 use crate::report::Console;
 use crate::store::Store;
 use crate::target::Target;
+use crate::target::step::Step;
 
 /// Validates the configuration, warns of what is legal and probably wrong, and says what it has.
 ///
@@ -57,7 +58,9 @@ fn doubts<'c>(global: &Global, config: &'c Config) -> anyhow::Result<Vec<(&'c Ta
             let doubt = "this registry does not tell when tags were pushed: order = \"newest\" goes by when tagship first sees them";
             doubts.push((target, doubt.to_owned()));
         }
-        if let Some(twin) = config.targets[..index].iter().find(|other| is_twin(other, target)) {
+        let siblings =
+            config.targets[..index].iter().rev().take_while(|other| other.id.project == target.id.project);
+        if let Some(twin) = siblings.into_iter().find(|other| is_twin(other, target)) {
             doubts.push((target, format!("it has the same rule and the same deploy steps as {} (fine where they go by TAGSHIP_STAGE)", twin.id)));
         }
     }
@@ -67,12 +70,7 @@ fn doubts<'c>(global: &Global, config: &'c Config) -> anyhow::Result<Vec<(&'c Ta
 /// Two stages of a project that do the same, but for what their names say.
 fn is_twin(one: &Target, other: &Target) -> bool {
     let same_steps = || format!("{:?}", one.deploy) == format!("{:?}", other.deploy);
-    let uses_stage = || {
-        let steps = format!("{:?}", one.deploy);
-        steps.contains("Field(Stage)") || steps.contains("Field(Target)") || steps.contains("Standard")
-    };
-    one.id.project == other.id.project
-        && one.policy.rule_text() == other.policy.rule_text()
+    one.policy.rule_text() == other.policy.rule_text()
         && same_steps()
-        && !uses_stage()
+        && !one.deploy.iter().any(Step::names_its_stage)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use regex::Regex;
 
-use super::template::Template;
+use super::template::{Field, Part, Template};
 
 /// One step of a deployment.
 #[derive(Debug)]
@@ -74,25 +74,48 @@ pub(crate) struct Success {
     pub(crate) matches: Option<Regex>,
 }
 
+impl Step {
+    /// Whether what it does depends on the stage by more than the environment of its command.
+    pub(crate) fn names_its_stage(&self) -> bool {
+        let is_stage = |part: &Part| matches!(part, Part::Field(Field::Stage | Field::Target));
+        let is_standard = matches!(self, Step::Http(step) if matches!(step.body, Body::Standard));
+        is_standard || self.templates().iter().any(|template| template.parts.iter().any(is_stage))
+    }
+
+    fn templates(&self) -> Vec<&Template> {
+        match self {
+            Step::Command(step) => step.argv.iter().chain(step.env.iter().map(|(_, value)| value)).collect(),
+            Step::Http(step) => {
+                let headers = step.headers.iter().map(|(_, value)| value);
+                std::iter::once(&step.url).chain(headers).chain(step.body.templates()).collect()
+            }
+        }
+    }
+}
+
 impl Body {
     /// Whether a secret is anywhere in it.
     pub(crate) fn has_secret(&self) -> bool {
+        self.templates().iter().any(|template| template.has_secret())
+    }
+
+    fn templates(&self) -> Vec<&Template> {
         match self {
-            Body::Standard => false,
-            Body::Json(json) => json.has_secret(),
-            Body::Form(fields) => fields.iter().any(|(_, value)| value.has_secret()),
-            Body::Text(text) => text.has_secret(),
+            Body::Standard => Vec::new(),
+            Body::Json(json) => json.templates(),
+            Body::Form(fields) => fields.iter().map(|(_, value)| value).collect(),
+            Body::Text(text) => vec![text],
         }
     }
 }
 
 impl JsonTemplate {
-    fn has_secret(&self) -> bool {
+    fn templates(&self) -> Vec<&Template> {
         match self {
-            JsonTemplate::Null | JsonTemplate::Bool(_) | JsonTemplate::Number(_) => false,
-            JsonTemplate::Text(text) => text.has_secret(),
-            JsonTemplate::Array(values) => values.iter().any(JsonTemplate::has_secret),
-            JsonTemplate::Object(fields) => fields.iter().any(|(_, value)| value.has_secret()),
+            JsonTemplate::Null | JsonTemplate::Bool(_) | JsonTemplate::Number(_) => Vec::new(),
+            JsonTemplate::Text(text) => vec![text],
+            JsonTemplate::Array(values) => values.iter().flat_map(JsonTemplate::templates).collect(),
+            JsonTemplate::Object(fields) => fields.iter().flat_map(|(_, value)| value.templates()).collect(),
         }
     }
 }
