@@ -45,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) targets: Vec<Target>,
     /// What is legal and probably wrong.
     pub(crate) warnings: Vec<Fault>,
+    /// Files that root runs and others can write: said at every poll.
+    pub(crate) dangers: Vec<Fault>,
 }
 
 /// `[settings]`.

@@ -213,6 +213,8 @@ pub(crate) fn rule_of(target: &Target) -> String {
 }
 
 #[cfg(test)]
+mod gates;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;

@@ -19,7 +19,7 @@ use crate::target::step::Step;
 pub(crate) fn check(global: &Global, _arguments: &cli::Check) -> anyhow::Result<Exit> {
     let config = load(global)?;
     let console = Console::new();
-    config.warnings.iter().for_each(|warning| console.warning(&warning.to_string()));
+    config.dangers.iter().chain(&config.warnings).for_each(|warning| console.warning(&warning.to_string()));
     for (target, doubt) in doubts(global, &config)? {
         console.warning(&format!("{}: {}: {doubt}", config.path.display(), target.id));
     }

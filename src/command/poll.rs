@@ -36,7 +36,9 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll) -> anyhow::Result<Exi
     let place = state_place(global, &config)?;
     let mode = if arguments.dry_run { Mode::Rehearse } else { Mode::Deliver };
     let store = open_store(&place, mode, &console)?;
-    if !global.quiet {
+    config.dangers.iter().for_each(|danger| console.warning(&danger.to_string()));
+    // Cron's mail is no place to be told again and again; `check` tells.
+    if global.verbose || (!global.quiet && std::io::stderr().is_terminal()) {
         config.warnings.iter().for_each(|warning| console.warning(&warning.to_string()));
     }
     if mode == Mode::Deliver {

@@ -1,6 +1,6 @@
 //! From files to a configuration: what is read, in which order, and what must fit together.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,7 +15,8 @@ use super::{
 use super::{address, registry, source};
 use crate::policy::Order;
 use crate::reference::{ImageRef, Repository};
-use crate::target::template::{Scope, SecretId, Var};
+use crate::target::step::Step;
+use crate::target::template::{Part, Scope, SecretId, Var};
 use crate::target::{FirstPoll, Name, Target, TargetId};
 
 /// Reads and validates the file and everything that it includes.
@@ -55,12 +56,12 @@ pub(crate) fn load(path: &Path) -> Result<Config, Faults> {
     if !faults.is_empty() {
         return Err(in_order(faults));
     }
-    let Faults(mut warnings) = in_order(warnings);
-    warnings.extend(
-        std::iter::once(&main).chain(&included).filter_map(|source| writable_by_others(&source.file)),
-    );
+    let Faults(warnings) = in_order(warnings);
     let config = config.expect("what is missing has a fault");
-    Ok(Config { warnings, ..config })
+    let sources = std::iter::once(&main).chain(&included).map(|source| source.file.clone());
+    let files: BTreeSet<PathBuf> = sources.chain(programs(&config)).collect();
+    let dangers = files.iter().filter_map(|file| writable_by_others(file)).collect();
+    Ok(Config { warnings, dangers, ..config })
 }
 
 /// By file and line, each once: a default that is wrong is found at every stage that it serves.
@@ -121,6 +122,18 @@ fn refuse_main_only(table: &Table<'_>) {
     }
 }
 
+/// The programs that deployments run, where they are written with a path.
+fn programs(config: &Config) -> impl Iterator<Item = PathBuf> {
+    let program = |step: &Step| match step {
+        Step::Command(step) => match step.argv.first()?.parts.as_slice() {
+            [Part::Literal(program)] if program.contains('/') => Some(step.dir.join(program)),
+            _ => None,
+        },
+        Step::Http(_) => None,
+    };
+    config.targets.iter().flat_map(move |target| target.deploy.iter().filter_map(program))
+}
+
 /// Where root runs what others can write, they are root.
 fn writable_by_others(file: &Path) -> Option<Fault> {
     use std::os::unix::fs::MetadataExt as _;
@@ -129,9 +142,9 @@ fn writable_by_others(file: &Path) -> Option<Fault> {
     }
     let metadata = fs::metadata(file).ok()?;
     let wrong = if metadata.uid() != 0 {
-        "root runs what this file says, and it belongs to another user"
+        "root runs this file or what it says, and it belongs to another user"
     } else if metadata.mode() & 0o022 != 0 {
-        "root runs what this file says, and others can write it"
+        "root runs this file or what it says, and others can write it"
     } else {
         return None;
     };
@@ -169,7 +182,15 @@ impl<'a> Loader<'a> {
         self.check_nothing_kept(&settings, settings_table.as_ref(), &targets, &registries);
         let registries =
             registries.into_iter().filter_map(|(name, registry)| Some((name, registry?))).collect();
-        Some(Config { path, settings, registries, secrets, targets, warnings: Vec::new() })
+        Some(Config {
+            path,
+            settings,
+            registries,
+            secrets,
+            targets,
+            warnings: Vec::new(),
+            dangers: Vec::new(),
+        })
     }
 
     /// The settings, and how often a stage is due where it does not say.

@@ -143,3 +143,64 @@ pub(super) fn follow(client: &Client, mut answer: Answer) -> Result<Answer, Regi
     }
     Ok(answer)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    struct Shelf(HashMap<&'static str, &'static str>);
+
+    impl Blobs for Shelf {
+        fn get(&self, path: &str) -> Result<Option<Vec<u8>>, RegistryError> {
+            Ok(self.0.get(path.trim_start_matches("/v2/acme/shop/")).map(|text| text.as_bytes().to_vec()))
+        }
+    }
+
+    fn shelf() -> Shelf {
+        Shelf(HashMap::from([
+            (
+                "manifests/multi",
+                r#"{"manifests": [
+                    {"digest": "sha256:a", "platform": {"os": "linux", "architecture": "amd64"}},
+                    {"digest": "sha256:b", "platform": {"os": "linux", "architecture": "arm64", "variant": "v8"}},
+                    {"digest": "sha256:c", "platform": {"os": "unknown", "architecture": "unknown"}}]}"#,
+            ),
+            ("manifests/sha256:a", r#"{"config": {"digest": "sha256:d"}, "layers": []}"#),
+            ("manifests/single", r#"{"config": {"digest": "sha256:d"}, "layers": []}"#),
+            (
+                "blobs/sha256:d",
+                r#"{"os": "linux", "architecture": "amd64", "created": "2026-11-20T10:00:00.5Z", "config": {}}"#,
+            ),
+            ("manifests/html", "<html>"),
+        ]))
+    }
+
+    fn of(tag: &str) -> (Repository, Tag) {
+        (Repository::new("acme/shop").unwrap(), Tag::new(tag).unwrap())
+    }
+
+    #[test]
+    fn the_platforms_are_those_of_the_index_or_of_the_only_image() {
+        for (tag, expected) in [
+            ("multi", vec!["linux/amd64", "linux/arm64/v8"]),
+            ("single", vec!["linux/amd64"]),
+            ("gone", vec![]),
+        ] {
+            let (repository, tag) = of(tag);
+            assert_eq!(platforms(&shelf(), &repository, &tag).unwrap(), expected, "{tag}");
+        }
+        let (repository, tag) = of("html");
+        assert!(matches!(platforms(&shelf(), &repository, &tag), Err(RegistryError::Protocol(_))));
+    }
+
+    #[test]
+    fn an_image_says_when_it_was_built_an_index_by_its_first_image() {
+        for tag in ["multi", "single"] {
+            let (repository, tag) = of(tag);
+            let built = created(&shelf(), &repository, &tag).unwrap();
+            assert_eq!(built, Some("2026-11-20T10:00:00.5Z".parse().unwrap()), "{tag}");
+        }
+    }
+}

@@ -231,3 +231,19 @@ fn usage_errors_exit_2() {
         shop.run(arguments).code(2).stdout("");
     }
 }
+
+#[test]
+fn root_is_warned_of_a_configuration_and_a_command_that_others_can_write() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let shop = Shop::with(&valid());
+    for name in ["tagship.toml", "deploy.sh"] {
+        std::fs::set_permissions(shop.path(name), std::fs::Permissions::from_mode(0o777)).unwrap();
+        let run = shop.run(&["check"]);
+        run.code(0);
+        if rustix::process::geteuid().is_root() {
+            run.stderr_has(name).stderr_has("others can write it");
+        }
+        std::fs::set_permissions(shop.path(name), std::fs::Permissions::from_mode(0o700)).unwrap();
+    }
+}
