@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::fact::{Facts, Question, Undecided};
 use super::gate::Gatekeeper;
 use super::rule::stopped;
-use super::state::PollState;
+use super::state::{OpenDeployments, PollState};
 use super::status::Failure;
 use crate::policy::{Candidate, Order, Verdict};
 use crate::reference::{ListedTag, Listing};
@@ -93,6 +93,7 @@ pub(crate) fn explain(
     target: &Target,
     listing: &Listing,
     state: &PollState,
+    open: &OpenDeployments,
     facts: &Facts,
     now: Timestamp,
 ) -> Result<Vec<Explained>, Unexplained> {
@@ -111,18 +112,21 @@ pub(crate) fn explain(
     let mut explained = Vec::with_capacity(listing.tags.len());
     let mut next_is_known = false;
     for (place, candidate) in candidates.iter().enumerate() {
-        let (taken, reason, until) = match standing(target, candidate, high_water.as_ref(), state, facts)? {
-            Standing::Settled(taken, reason) => (taken, reason, None),
-            Standing::Newer if place >= GATED => (Taken::PassedBy, "newer ones go first".to_owned(), None),
-            Standing::Newer => match gatekeeper.stops(candidate)? {
-                Some(waits) => (Taken::Waiting, waits.reason, waits.until),
-                None if next_is_known => (Taken::PassedBy, "a newer one goes first".to_owned(), None),
-                None => {
-                    next_is_known = true;
-                    next(target, state, now)
+        let (taken, reason, until) =
+            match standing(target, candidate, high_water.as_ref(), state, open, facts)? {
+                Standing::Settled(taken, reason) => (taken, reason, None),
+                Standing::Newer if place >= GATED => {
+                    (Taken::PassedBy, "newer ones go first".to_owned(), None)
                 }
-            },
-        };
+                Standing::Newer => match gatekeeper.stops(candidate)? {
+                    Some(waits) => (Taken::Waiting, waits.reason, waits.until),
+                    None if next_is_known => (Taken::PassedBy, "a newer one goes first".to_owned(), None),
+                    None => {
+                        next_is_known = true;
+                        next(target, state, now)
+                    }
+                },
+            };
         let key = Some(candidate.key.to_string());
         explained.push(Explained { listed: candidate.listed.clone(), key, taken, reason, until });
     }
@@ -157,10 +161,24 @@ fn standing(
     candidate: &Candidate,
     high_water: Option<&Candidate>,
     state: &PollState,
+    open: &OpenDeployments,
     facts: &Facts,
 ) -> Result<Standing, Undecided> {
     let tag = &candidate.listed.tag;
     let settled = |taken, reason: String| Ok(Standing::Settled(taken, reason));
+    if open.running.as_ref().is_some_and(|running| running.tag == *tag) {
+        return settled(Taken::Next, "its deployment was started, and is not over".to_owned());
+    }
+    if let Some(pending) = open.pending.as_ref().filter(|pending| pending.tag == *tag) {
+        let reason = match pending.attempts {
+            0 => "its deployment is recorded, and the next poll starts it".to_owned(),
+            attempts => format!(
+                "its deployment failed (attempt {attempts}), and the next poll tries again; why: tagship status {}",
+                target.id
+            ),
+        };
+        return settled(Taken::Next, reason);
+    }
     if let Some(deployed) = state.deployed.as_ref().filter(|deployed| deployed.tag == *tag) {
         return settled(Taken::Deployed, format!("what the stage runs since {:.0}", deployed.at));
     }

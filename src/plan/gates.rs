@@ -54,6 +54,7 @@ fn run(name: &str, of: Option<char>, from: i64, until: Option<i64>) -> StageRun 
         digest: of.map(digest),
         from: at(from),
         until: until.map(at),
+        previous_tag: None,
         left_by_going_back: false,
     }
 }

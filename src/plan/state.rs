@@ -94,6 +94,8 @@ pub(crate) struct StageRun {
     pub(crate) from: Timestamp,
     /// None: it still runs.
     pub(crate) until: Option<Timestamp>,
+    /// What it ran before, as far as that was known.
+    pub(crate) previous_tag: Option<Tag>,
     /// What came next was an older tag.
     pub(crate) left_by_going_back: bool,
 }

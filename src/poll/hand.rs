@@ -113,7 +113,10 @@ fn choose(
         Choice::Newest => listing::newest(context, registry, target)?
             .with_context(|| format!("the tags of {} cannot be listed", target.image))?
             .with_context(|| format!("no tag of {} is allowed by the rule of {}", target.image, target.id))?,
-        Choice::Previous => return previous(context, target),
+        Choice::Previous => match previous(context, target)? {
+            (listed, Some(digest)) => return Ok((listed, Some(digest))),
+            (listed, None) => listed,
+        },
         Choice::Tag(tag) => {
             let pushed_at = match target.policy.order() {
                 Order::Newest => registry.pushed_at(image, tag).unwrap_or(None),
@@ -143,10 +146,14 @@ fn previous(context: &Context<'_>, target: &Target) -> anyhow::Result<(ListedTag
         bail!("nothing is known of what {} ran: name the tag", target.id);
     };
     let is_other = |tag: &Tag, digest: &Option<Digest>| *tag != current.tag || *digest != current.digest;
-    let previous = runs.iter().rev().find(|run| is_other(&run.tag, &run.digest));
+    if let Some(previous) = runs.iter().rev().find(|run| is_other(&run.tag, &run.digest)) {
+        return Ok((ListedTag::named(previous.tag.clone()), previous.digest.clone()));
+    }
+    // What a first poll found has no digest of its own.
+    let previous = current.previous_tag.as_ref().filter(|previous| **previous != current.tag);
     let previous =
         previous.with_context(|| format!("{} ran nothing but {}: name the tag", target.id, current.tag))?;
-    Ok((ListedTag::named(previous.tag.clone()), previous.digest.clone()))
+    Ok((ListedTag::named(previous.clone()), None))
 }
 
 fn record<'a>(

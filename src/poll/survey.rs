@@ -37,6 +37,7 @@ pub(crate) fn survey(
     let context = Context::new(run, &targets, &registries)?;
     let registry = context.registry(target);
     let state = context.states.get(&target.id).cloned().unwrap_or_default();
+    let open = context.open.get(&target.id).cloned().unwrap_or_default();
     let listing = if offline {
         remembered(&context, target, &state)?
     } else {
@@ -48,7 +49,7 @@ pub(crate) fn survey(
     let mut facts = Facts::default();
     let now = Timestamp::now();
     loop {
-        match plan::explain(target, &listing, &state, &facts, now) {
+        match plan::explain(target, &listing, &state, &open, &facts, now) {
             Ok(tags) => {
                 let high_water = state.high_water.map(|listed| listed.tag);
                 let deployed = state.deployed.map(|deployed| deployed.tag);

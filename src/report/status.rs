@@ -141,7 +141,7 @@ pub(crate) fn status_as_table(console: &Console, rows: &[StatusRow], now: Timest
         }
         if let Some(PendingRow { tag, attempts, last_error: Some(error), .. }) = &row.pending {
             console.data(&format!(
-                "\n{}: {tag} failed {attempts} times: {}",
+                "\n{}: {tag} failed (attempt {attempts}): {}",
                 row.target,
                 escape_control(error)
             ));

@@ -57,7 +57,7 @@ pub(super) fn last_error(connection: &Connection, deployment_id: &str) -> rusqli
 
 /// What a stage ran, in the order in which it did.
 pub(super) fn runs(connection: &Connection, target: &TargetId) -> rusqlite::Result<Vec<StageRun>> {
-    let query = "SELECT tag, digest, ended_at, goes_back FROM deployment
+    let query = "SELECT tag, digest, previous_tag, ended_at, goes_back FROM deployment
          WHERE project = ?1 AND stage = ?2 AND state = 'succeeded' ORDER BY ended_at";
     let mut statement = connection.prepare_cached(query)?;
     let mut runs: Vec<StageRun> = Vec::new();
@@ -70,7 +70,8 @@ pub(super) fn runs(connection: &Connection, target: &TargetId) -> rusqlite::Resu
             last.left_by_going_back = goes_back;
         }
         let (tag, digest) = (parsed(row, "tag", Tag::new)?, optional(row, "digest", Digest::new)?);
-        runs.push(StageRun { tag, digest, from, until: None, left_by_going_back: false });
+        let previous_tag = optional(row, "previous_tag", Tag::new)?;
+        runs.push(StageRun { tag, digest, from, until: None, previous_tag, left_by_going_back: false });
     }
     Ok(runs)
 }

@@ -58,6 +58,15 @@ fn the_newest_is_deployed_by_hand_whatever_holds_and_gates_say() {
 }
 
 #[test]
+fn what_a_first_poll_found_can_be_gone_back_to() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, PROD);
+    gitea.push("acme/shop", "v2.0.0", "2026-11-20T11:00:00Z");
+    shop.run(&["poll"]).code(0);
+    shop.run(&["deploy", "shop/prod", "--previous"]).code(0).line("shop/prod", &["deployed", "v1.10.0"]);
+}
+
+#[test]
 fn a_tag_that_does_not_exist_is_not_deployed() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, PROD);

@@ -94,6 +94,19 @@ fn of_many_tags_a_screenful_is_shown_with_what_concerns_the_stage_first() {
 }
 
 #[test]
+fn a_tag_whose_deployment_failed_says_so() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, DEV);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    shop.file("fail", "");
+    shop.run(&["poll"]).code(1);
+    let run = shop.run(&["tags", "shop/dev", "--format", "json"]);
+    let (verdict, reason) = verdict(&run, "dev-43");
+    assert_eq!(verdict, "next");
+    assert!(reason.contains("failed (attempt 1)"), "{reason}");
+}
+
+#[test]
 fn status_shows_holds_and_what_waits() {
     let gitea = gitea(Build::GiteaNew);
     let shop = varied(&gitea);
