@@ -25,7 +25,7 @@ use url::Url;
 
 pub(crate) use address::is_loopback;
 pub(crate) use load::load;
-pub(crate) use manual::manual;
+pub(crate) use manual::{manual, tidy};
 pub(crate) use read::parse_duration;
 pub(crate) use schema::schema;
 

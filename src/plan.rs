@@ -55,6 +55,24 @@ pub(crate) struct Decision {
     pub(crate) failure: Option<Failure>,
 }
 
+impl Decision {
+    /// One that deploys nothing.
+    fn new(status: Status, reason: String, state: PollState) -> Decision {
+        Decision {
+            status,
+            reason,
+            until: None,
+            latest_tag: state.last_polled_tag.clone(),
+            state,
+            deploy: None,
+            goes_back: false,
+            warning: None,
+            drop_pending: None,
+            failure: None,
+        }
+    }
+}
+
 /// Decides what is to be done about a target whose listing succeeded.
 ///
 /// `state` is the target's row, None before its first poll. `facts`: what was asked so far. Calling it
@@ -118,18 +136,7 @@ fn decide_listed(
 /// What is to be said where another poll has recorded newer tags since the registry was asked: the
 /// state stays as it is.
 pub(crate) fn overtaken(state: PollState) -> Decision {
-    Decision {
-        status: Status::UpToDate,
-        reason: "another poll has seen newer tags meanwhile".to_owned(),
-        until: None,
-        latest_tag: state.last_polled_tag.clone(),
-        state,
-        deploy: None,
-        goes_back: false,
-        warning: None,
-        drop_pending: None,
-        failure: None,
-    }
+    Decision::new(Status::UpToDate, "another poll has seen newer tags meanwhile".to_owned(), state)
 }
 
 /// What high-water is without a pending deployment that is superseded: it was never deployed, so going
@@ -177,18 +184,7 @@ pub(crate) fn decide_failed(state: Option<&PollState>, failure: Failure, now: Ti
         told_at: before.and_then(|failing| failing.told_at),
         failure: failure.clone(),
     });
-    Decision {
-        status: Status::Unknown,
-        reason: failure.message.clone(),
-        until: None,
-        latest_tag: next.last_polled_tag.clone(),
-        state: next,
-        deploy: None,
-        goes_back: false,
-        warning: None,
-        drop_pending: None,
-        failure: Some(failure),
-    }
+    Decision { failure: Some(failure.clone()), ..Decision::new(Status::Unknown, failure.message, next) }
 }
 
 /// Whether a target is to be polled by `--due`: checked longer ago than 90 % of its interval (cron is

@@ -82,31 +82,8 @@ fn page(command: &Command, name: &str, see_also: &[String]) -> anyhow::Result<St
     let pages = see_also.iter().map(|page| format!("{page}(1)")).chain(["tagship.toml(5)".to_owned()]);
     rest.text([roman(pages.collect::<Vec<_>>().join(", "))]);
     rest.to_writer(&mut page)?;
-    Ok(tidy(&String::from_utf8(page)?))
-}
-
-/// What mandoc's lint would complain of in clap_mangen's pages: doubled breaks, blanks at the end of
-/// lines, and lines of text over 80 characters.
-fn tidy(page: &str) -> String {
-    let mut tidied = String::with_capacity(page.len());
-    for line in page.replace(".br\n\n.br\n", ".sp\n").lines() {
-        let mut width = 0;
-        let is_text = !line.starts_with('.');
-        for word in line.trim_end().split(' ') {
-            let starts_macro = word.starts_with(['.', '\'']);
-            if is_text && width > 0 && width + 1 + word.len() > 80 && !starts_macro {
-                tidied.push('\n');
-                width = 0;
-            } else if width > 0 {
-                tidied.push(' ');
-                width += 1;
-            }
-            tidied.push_str(word);
-            width += word.len();
-        }
-        tidied.push('\n');
-    }
-    tidied
+    // clap_mangen breaks the line twice where mandoc's lint wants one space.
+    Ok(config::tidy(&String::from_utf8(page)?.replace(".br\n\n.br\n", ".sp\n")))
 }
 
 fn completions(dir: &Path) -> anyhow::Result<()> {

@@ -232,8 +232,9 @@ fn verbatim(page: &mut Roff, text: &str) {
     page.control("EE", []);
 }
 
-/// Wraps lines of text over 80 bytes; those of examples with a backslash, which roff joins again.
-fn tidy(page: &str) -> String {
+/// What mandoc's lint would complain of in a page: blanks at the end of lines, and lines of text over
+/// 80 bytes. Those of examples are wrapped with a backslash, which roff joins again.
+pub(crate) fn tidy(page: &str) -> String {
     let mut tidied = String::with_capacity(page.len());
     let mut is_verbatim = false;
     let mut is_term = false;
@@ -242,7 +243,7 @@ fn tidy(page: &str) -> String {
         let is_text = !line.starts_with('.');
         let joint = if is_verbatim || is_term { " \\\n" } else { "\n" };
         let mut width = 0;
-        for word in line.split(' ') {
+        for word in line.trim_end().split(' ') {
             let starts_macro = word.starts_with(['.', '\'']);
             if is_text && width > 0 && width + 1 + word.len() + 2 > 80 && !starts_macro {
                 tidied.push_str(joint);

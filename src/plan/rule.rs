@@ -84,7 +84,7 @@ impl Poll<'_> {
     /// Rules 4 to 6, with a high-water tag of before.
     pub(super) fn again(&self, next: PollState) -> Deciding {
         let Some(newest) = self.selection.newest() else {
-            return Ok(self.settled(next, Status::NoMatch, self.nothing_matches()));
+            return Ok(Decision::new(Status::NoMatch, self.nothing_matches(), next));
         };
         let Some(high_water) = self.high_water(&next) else {
             return self.newer(next);
@@ -105,7 +105,7 @@ impl Poll<'_> {
                 "{} came to the registry after {}, but with an earlier push time (did its clock step back?); to ship it: tagship deploy {} {}",
                 late.tag, high_water.listed.tag, self.target.id, late.tag
             );
-            Ok(self.settled(next, Status::Older, reason))
+            Ok(Decision::new(Status::Older, reason, next))
         } else {
             self.nothing_newer(next, newest, &high_water)
         }
@@ -151,7 +151,7 @@ impl Poll<'_> {
         let high_water = self.high_water(&next);
         let candidates = self.new_after(high_water.as_ref())?;
         if candidates.is_empty() {
-            return Ok(self.settled(next, Status::NoMatch, self.nothing_matches()));
+            return Ok(Decision::new(Status::NoMatch, self.nothing_matches(), next));
         }
         self.consider(next, &candidates, high_water.as_ref())
     }
@@ -226,7 +226,7 @@ impl Poll<'_> {
             let reason = format!(
                 "{tag} is listed, but the registry has no manifest for it; asked again at the next poll"
             );
-            return Ok(self.settled(next, Status::Waiting, reason));
+            return Ok(Decision::new(Status::Waiting, reason, next));
         };
         let given = ListedTag { digest: Some(digest.clone()), ..chosen.listed.clone() };
         next.high_water = Some(given.clone());
@@ -236,7 +236,7 @@ impl Poll<'_> {
             self.target.policy.candidate(&seen).is_some_and(|seen| seen.is_newer_than(chosen))
         });
         let status = if self.open.running.is_some() { Status::Deploying } else { Status::Pending };
-        let mut decision = self.settled(next, status, reason);
+        let mut decision = Decision::new(status, reason, next);
         decision.deploy = Some(given);
         Ok(decision)
     }
@@ -304,23 +304,23 @@ impl Poll<'_> {
         let deployed = next.deployed.as_ref().map(|deployed| deployed.tag.clone());
         let high_water = next.high_water.as_ref().map(|high_water| high_water.tag.clone());
         if self.open.running.is_some() {
-            return self.settled(next, Status::Deploying, "a deployment of it is under way".to_owned());
+            return Decision::new(Status::Deploying, "a deployment of it is under way".to_owned(), next);
         }
         if let Some(pending) = &self.open.pending {
             let reason = format!("the deployment of {} is to be tried again", pending.tag);
-            return self.settled(next, Status::Pending, reason);
+            return Decision::new(Status::Pending, reason, next);
         }
         match (deployed, high_water) {
             (Some(deployed), Some(high_water)) if deployed != high_water => {
                 let reason = format!("the stage runs {deployed}, and was given {high_water}");
-                self.settled(next, Status::Behind, reason)
+                Decision::new(Status::Behind, reason, next)
             }
             (_, Some(high_water)) if high_water != newest.listed.tag => {
                 let reason =
                     format!("{high_water} is the newest that is new; {} was there before", newest.listed.tag);
-                self.settled(next, Status::UpToDate, reason)
+                Decision::new(Status::UpToDate, reason, next)
             }
-            _ => self.settled(next, Status::UpToDate, format!("{} is the newest", newest.listed.tag)),
+            _ => Decision::new(Status::UpToDate, format!("{} is the newest", newest.listed.tag), next),
         }
     }
 
@@ -352,14 +352,14 @@ impl Poll<'_> {
             "the newest tag is {}, and {gone}, which the stage was given, {what}; to start from here: tagship mark {} {} --reset",
             newest.listed.tag, self.target.id, newest.listed.tag
         );
-        Ok(self.settled(next, Status::Older, reason))
+        Ok(Decision::new(Status::Older, reason, next))
     }
 
     fn baseline(&self, mut next: PollState, why: &str) -> Deciding {
         next.candidates.clear();
         let Some(newest) = self.selection.newest() else {
             next.high_water = None;
-            return Ok(self.settled(next, Status::NoMatch, self.nothing_matches()));
+            return Ok(Decision::new(Status::NoMatch, self.nothing_matches(), next));
         };
         let mut given = newest.listed.clone();
         if self.target.digest {
@@ -370,7 +370,7 @@ impl Poll<'_> {
             "{why}: what comes after it is deployed; to ship this one too: tagship deploy {}",
             self.target.id
         );
-        Ok(self.settled(next, Status::Baseline, reason))
+        Ok(Decision::new(Status::Baseline, reason, next))
     }
 
     fn nothing_matches(&self) -> String {
@@ -385,21 +385,6 @@ impl Poll<'_> {
     }
 
     fn waiting(&self, state: PollState, status: Status, waits: Waits) -> Decision {
-        Decision { until: waits.until, ..self.settled(state, status, waits.reason) }
-    }
-
-    fn settled(&self, state: PollState, status: Status, reason: String) -> Decision {
-        Decision {
-            status,
-            reason,
-            until: None,
-            latest_tag: state.last_polled_tag.clone(),
-            state,
-            deploy: None,
-            goes_back: false,
-            warning: None,
-            drop_pending: None,
-            failure: None,
-        }
+        Decision { until: waits.until, ..Decision::new(status, waits.reason, state) }
     }
 }
