@@ -191,6 +191,10 @@ impl Delivery<'_> {
                 self.with_other_digest(deployment, digest, now).map(|renewed| Turn::Act(Box::new(renewed)))
             }
             Ok(None) => self.without_manifest(recorded, deployment, now),
+            // The outage is told with its listing, as often as outages are told.
+            Err(_) if recorded.report.status == Status::Unknown => {
+                Ok(Turn::Over(Box::new(recorded.report.clone())))
+            }
             Err(error) => {
                 let failure = self.context.failure(&error);
                 let report = TargetReport {

@@ -216,3 +216,18 @@ fn a_secret_that_cannot_be_had_fails_its_deployment_and_is_named() {
     assert!(run.target("shop/dev")["error"]["message"].as_str().unwrap().contains("absent"));
     assert!(endpoint.requests().is_empty());
 }
+
+#[test]
+fn an_outage_while_a_deployment_waits_is_told_once_and_the_deployment_goes_on_after_it() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, DEV);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    shop.file("fail", "");
+    shop.run(&["poll"]).code(1);
+    shop.remove("fail");
+    gitea.intercept_all("/", Answer::new(500, "text/plain", ""));
+    shop.run(&["poll"]).code(1).line("shop/dev", &["unknown"]);
+    shop.run(&["poll"]).code(1).silent();
+    gitea.recover();
+    shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
+}

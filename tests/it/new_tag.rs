@@ -1,10 +1,13 @@
 //! A newer tag appears: it is deployed once.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::endpoint::Endpoint;
 use crate::first_poll::gitea;
-use crate::harness::{DEV, PROD, Shop, on_gitea};
+use crate::harness::{DEV, PROD, Shop, await_until, on_gitea};
+use crate::http::{Answer, Reply};
 use crate::registry::{Build, Gitea};
 
 /// A shop that has taken `dev-42` and `v1.10.0` as its baseline.
@@ -349,4 +352,21 @@ fn a_range_keeps_out_what_is_beyond_it() {
     shop.run(&["poll"]).code(0).silent();
     gitea.push("acme/shop", "v1.11.0", "2026-11-20T11:00:02Z");
     shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v1.11.0"]);
+}
+
+#[test]
+fn of_two_polls_the_slower_one_with_the_older_list_undoes_nothing_and_says_nothing() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, PROD);
+    let old = r#"{"name":"acme/shop","tags":["v1.9.0","v1.10.0"]}"#;
+    gitea.take_requests();
+    gitea.intercept_all("tags/list", Reply::Drip(Answer::json(200, old), Duration::from_millis(30)));
+    let slow = shop.start(&["poll"]);
+    await_until("the slow poll has asked", || gitea.count("tags/list") == 1);
+    gitea.recover();
+    gitea.push("acme/shop", "v1.11.0", "2026-11-20T11:00:00Z");
+    shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v1.11.0"]);
+    slow.end().code(0).silent();
+    shop.run(&["poll"]).code(0).silent();
+    assert_eq!(shop.delivered(), ["shop/prod v1.11.0"]);
 }
