@@ -64,6 +64,9 @@ enum Message {
 /// How long decisions wait for others, to be recorded with them in one transaction.
 const GATHER: Duration = Duration::from_secs(1);
 
+/// So many messages wait for the coordinating thread: a flood of output must not fill the memory.
+const UNREAD: usize = 256;
+
 /// How soon a signal is noticed while nothing else happens.
 const SIGNAL_PATIENCE: Duration = Duration::from_millis(100);
 
@@ -84,7 +87,7 @@ pub(crate) fn poll(
     let context = Context::new(run, targets, &registries)?;
     let queue = Queue::default();
     let result = std::thread::scope(|scope| {
-        let (sender, receiver) = mpsc::channel();
+        let (sender, receiver) = mpsc::sync_channel(UNREAD);
         listing::start(scope, &context, &sender);
         deliver::start(scope, &context, &queue, &sender);
         drop(sender);

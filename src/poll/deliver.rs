@@ -1,7 +1,7 @@
 //! Delivering: what is recorded is carried out, at least once, never two at a time for one target.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
@@ -65,7 +65,7 @@ pub(super) fn start<'scope, 'env: 'scope>(
     scope: &'scope Scope<'scope, 'env>,
     context: &'env Context<'env>,
     queue: &'env Queue<'env>,
-    sender: &Sender<Message>,
+    sender: &SyncSender<Message>,
 ) {
     for _ in 0..context.run.config.settings.parallel_deploys {
         let sender = sender.clone();
@@ -83,7 +83,7 @@ pub(super) fn start<'scope, 'env: 'scope>(
 
 pub(super) struct Delivery<'a> {
     pub(super) context: &'a Context<'a>,
-    pub(super) sender: &'a Sender<Message>,
+    pub(super) sender: &'a SyncSender<Message>,
 }
 
 /// What is to be done with a deployment, as its row and the registry say when it is its turn.

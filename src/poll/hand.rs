@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::deliver::Delivery;
 use super::record::{Recorded, previous_tag};
-use super::{Context, Message, Run, listing, open_registries};
+use super::{Context, Message, Run, UNREAD, listing, open_registries};
 use crate::plan::{self, DecidedBy, Deployment, DeploymentState, Status};
 use crate::policy::Order;
 use crate::reference::{Digest, ListedTag, Tag};
@@ -64,7 +64,7 @@ pub(crate) fn deploy_by_hand(
     let (listed, digest) = choose(&context, registry, target, wish)?;
     let listed = ListedTag { digest, ..listed };
     let recorded = record(&context, target, &listed, wish)?;
-    let (sender, receiver) = mpsc::channel();
+    let (sender, receiver) = mpsc::sync_channel(UNREAD);
     let delivered = std::thread::scope(|scope| {
         let delivery = Delivery { context: &context, sender: &sender };
         let working = scope.spawn(move || delivery.deliver_locked(&recorded, &lock));

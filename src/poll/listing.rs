@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 use std::thread::Scope;
 
 use jiff::Timestamp;
@@ -55,7 +55,7 @@ struct Job<'a> {
 pub(super) fn start<'scope, 'env: 'scope>(
     scope: &'scope Scope<'scope, 'env>,
     context: &'env Context<'env>,
-    sender: &Sender<Message>,
+    sender: &SyncSender<Message>,
 ) {
     for (registry, jobs) in jobs(context.targets) {
         let connections = context.run.config.registries[registry].connections;

@@ -169,14 +169,14 @@ command = ["./deploy.sh"]
     let shop = baselined(&gitea, &stage);
     gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
 
-    endpoint.then(crate::http::Answer::json(200, "{}"));
-    endpoint.then(crate::http::Answer::json(200, r#"{"message":"No permission"}"#));
+    endpoint.then(Answer::json(200, "{}"));
+    endpoint.then(Answer::json(200, r#"{"message":"No permission"}"#));
     let run = shop.run(&["poll", "--format", "json"]);
     run.code(1).status_is("shop/dev", "failed").error_is("shop/dev", "http");
     assert_eq!(shop.delivered(), [""; 0]);
 
-    endpoint.then(crate::http::Answer::json(200, "{}"));
-    endpoint.then(crate::http::Answer::json(200, r#"{"deployments":[{"uuid":"u1"}]}"#));
+    endpoint.then(Answer::json(200, "{}"));
+    endpoint.then(Answer::json(200, r#"{"deployments":[{"uuid":"u1"}]}"#));
     shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
 
     let lines: Vec<String> = endpoint.requests().iter().map(|request| request.line()).collect();
