@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const TAGS: usize = 100_000;
-const RUNS: usize = 7;
+const RUNS: usize = 15;
 const IMAGES: usize = 10_000;
 const TAGS_OF_IMAGE: usize = 1_000;
 
@@ -55,13 +55,10 @@ fn selecting(dir: &Path) {
     println!("{:<16} {:>9} {:>9} {:>9} {:>9}", "order", "min", "median", "max", "beyond");
     let reading = row("(reading)", &mut reading, Duration::ZERO);
     println!();
-    let mut slowest = Duration::ZERO;
     for (stage, times) in stages.iter().zip(&mut times) {
-        let least = row(stage.0, times, reading);
-        slowest = slowest.max(least.saturating_sub(reading));
+        row(stage.0, times, reading);
         println!();
     }
-    assert!(slowest <= SELECTING, "choosing takes longer than {SELECTING:?}");
 }
 
 /// Prints a row, and gives back the least of the times, which the machine's other work disturbs least.
