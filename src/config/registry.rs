@@ -15,8 +15,14 @@ pub(super) fn read(name: Name, field: &Field<'_>, timeout: Duration) -> Option<R
     let table = field.table(Section::Registry)?;
     let kind = kind(&table);
     let credential = credential(&table);
-    let username =
-        table.get("username").map_or(Some(None), |field| field.some_text().map(|text| Some(text.to_owned())));
+    let username = table.get("username").map_or(Some(None), |field| {
+        let text = field.some_text()?;
+        if text.contains(':') {
+            field.fault("a user name has no colon", "");
+            return None;
+        }
+        Some(Some(text.to_owned()))
+    });
     let connections = table
         .get("connections")
         .map_or(Some(CONNECTIONS), |field| usize::try_from(field.integer(1, 256)?).ok());

@@ -102,6 +102,10 @@ impl Reader<'_> {
                 field.fault(format!("{name:?} cannot be the name of an environment variable"), "");
                 return None;
             }
+            if name.starts_with("TAGSHIP_") {
+                field.fault(format!("{name}: tagship sets these variables itself"), "choose another name");
+                return None;
+            }
         }
         Some(pairs)
     }
@@ -159,8 +163,7 @@ impl Reader<'_> {
                 value.fault("this cannot be the name of a header", "");
                 return None;
             }
-            let has_control =
-                |part: &Part| matches!(part, Part::Literal(text) if text.chars().any(char::is_control));
+            let has_control = |part: &Part| matches!(part, Part::Literal(text) | Part::Var(text) if text.chars().any(char::is_control));
             if template.parts.iter().any(has_control) {
                 value.fault("a header's value has no control characters", "");
                 return None;
@@ -245,8 +248,9 @@ fn duration(table: &Table<'_>, name: &str, default: Duration) -> Option<Duration
 
 fn method(field: &Field<'_>) -> Option<String> {
     let text = field.some_text()?;
-    if text.bytes().all(|byte| byte.is_ascii_alphabetic()) {
-        return Some(text.to_ascii_uppercase());
+    let method = text.to_ascii_uppercase();
+    if ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"].contains(&method.as_str()) {
+        return Some(method);
     }
     field.fault("this is no method", "write GET, POST, PUT, PATCH or DELETE");
     None
@@ -255,8 +259,13 @@ fn method(field: &Field<'_>) -> Option<String> {
 fn success(field: &Field<'_>) -> Option<Success> {
     let table = field.table(Section::Success)?;
     let status = table.get("status").map_or(Some(Vec::new()), |field| {
+        let items = field.list()?;
+        if items.is_empty() {
+            field.fault("no status would be success", "leave it out for any 2xx");
+            return None;
+        }
         let statuses: Vec<Option<u16>> =
-            field.list()?.iter().map(|item| u16::try_from(item.integer(100, 599)?).ok()).collect();
+            items.iter().map(|item| u16::try_from(item.integer(100, 599)?).ok()).collect();
         statuses.into_iter().collect()
     });
     let pointer = table.get("pointer").map_or(Some(None), |field| {

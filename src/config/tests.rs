@@ -200,6 +200,13 @@ fn each_fault_says_what_is_wrong_and_what_to_write() {
         (step("{ url = \"https://x/\", success = { matches = \"(\" } }"), "no regular expression"),
         (step("{ url = \"https://x/\", headers = { \"a b\" = \"x\" } }"), "name of a header"),
         (step("{ url = \"https://x/\", method = \"P OST\" }"), "no method"),
+        (step("{ url = \"https://x/\", method = \"PSOT\" }"), "no method"),
+        (step("{ url = \"https://x/\", success = { status = [] } }"), "no status would be success"),
+        (step("{ command = [\"x\"], env = { TAGSHIP_TAG = \"\" } }"), "sets these variables itself"),
+        (
+            git("kind = \"gitea\"\nurl = \"https://git.example.com\"\nusername = \"a:b\""),
+            "a user name has no colon",
+        ),
         (step("{ url = \"https://x/\", sign = { github = \"hook\" } }"), "not supported yet"),
     ] {
         let fault = the_fault(&text);
