@@ -116,12 +116,16 @@ fn decide_listed(
     next.checked_at = Some(now);
     next.failing = None;
     let newest = selection.newest();
-    if let Some(high_water) = next.high_water.as_mut().filter(|listed| is_timeless(listed, target))
+    if let Some(high_water) = &mut next.high_water
         && let Some(listed) = selection.find(&high_water.tag)
     {
-        // `mark` knew the tag only by its name.
-        high_water.pushed_at = listed.pushed_at;
-        high_water.sequence = listed.sequence;
+        // `mark` knew the tag only by its name; a deployment by hand knew its time, and not its sequence,
+        // without which others of the same second would look newer.
+        let of_the_same_push = high_water.sequence.is_none() && high_water.pushed_at == listed.pushed_at;
+        if is_timeless(high_water, target) || of_the_same_push {
+            high_water.pushed_at = listed.pushed_at;
+            high_water.sequence = listed.sequence;
+        }
     }
     place_marked(&mut next, target, selection);
     next.last_polled_tag = newest.map(|candidate| candidate.listed.tag.clone());
@@ -157,7 +161,7 @@ pub(crate) fn asked_of_listing(state: Option<&PollState>, open: &OpenDeployments
     high_water.into_iter().chain(marked).chain(before).cloned().collect()
 }
 
-/// A tag that was marked by its name takes its place: where it is newer, it is what the stage was given.
+/// A tag that was marked, or deployed by hand, by its name takes its place: where it is newer, it is what the stage was given.
 fn place_marked(next: &mut PollState, target: &Target, selection: &Selection) {
     let Some(tag) = next.marked.take() else {
         return;
@@ -210,6 +214,8 @@ pub(crate) fn rule_of(target: &Target) -> String {
 
 #[cfg(test)]
 mod gates;
+#[cfg(test)]
+mod interventions;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

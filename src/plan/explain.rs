@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::fact::{Facts, Question, Undecided};
 use super::gate::Gatekeeper;
-use super::rule::stopped;
+use super::rule::{stopped, was_given};
 use super::state::{OpenDeployments, PollState};
 use super::status::Failure;
 use crate::policy::{Candidate, Order, Verdict};
@@ -198,8 +198,7 @@ fn standing(
         }
         Ordering::Equal => settled(Taken::PassedOver, format!("the same as {given} in this order")),
         Ordering::Greater => {
-            let was_given = target.policy.order() == Order::Newest && facts.given()?.contains_key(tag);
-            if was_given {
+            if target.policy.order() == Order::Newest && was_given(facts, state.reset_at, tag)? {
                 return settled(Taken::PassedOver, "pushed again, and given to the stage before".to_owned());
             }
             Ok(Standing::Newer)

@@ -27,10 +27,13 @@ pub(crate) fn by_hand(
     now: Timestamp,
 ) -> ByHand {
     let mut next = state.cloned().unwrap_or_default();
-    next.rule.get_or_insert_with(|| rule_of(target));
     let policy = &target.policy;
     let high_water = next.high_water.as_ref().and_then(|listed| policy.candidate(listed));
     let chosen = policy.candidate(listed);
+    if chosen.is_some() {
+        // A target with a place in its order has begun: first_poll does not apply any more.
+        next.rule.get_or_insert_with(|| rule_of(target));
+    }
     let is_same = high_water.as_ref().is_some_and(|high_water| high_water.listed.tag == listed.tag);
     let is_timeless = policy.order() == Order::Newest && listed.pushed_at.is_none();
     let is_newer = match (&chosen, &high_water) {
@@ -39,8 +42,13 @@ pub(crate) fn by_hand(
         (None, _) => false,
     };
     if is_newer || is_same {
-        next.high_water = Some(listed.clone());
+        let known = next.high_water.take().filter(|_| is_same);
+        next.high_water = Some(known.map_or_else(|| listed.clone(), |known| given_again(known, listed)));
         next.candidates.retain(|seen| seen.tag != listed.tag);
+    }
+    if chosen.is_some() && is_timeless && !is_newer && !is_same {
+        // Its place in the order, and what is older than it, the next listing tells.
+        next.marked = Some(listed.tag.clone());
     }
     let goes_back = !is_newer && !is_same;
     if goes_back && let Some(by) = by {
@@ -48,4 +56,12 @@ pub(crate) fn by_hand(
         next.hold = Some(Hold { reason, by: by.to_owned(), since: now, until: None });
     }
     ByHand { state: next, goes_back }
+}
+
+/// High-water when its tag is deployed again: a name, or a time without a sequence, does not make it
+/// forget its place in the order.
+fn given_again(known: ListedTag, listed: &ListedTag) -> ListedTag {
+    let tells_no_more =
+        listed.pushed_at.is_none() || (listed.pushed_at == known.pushed_at && listed.sequence.is_none());
+    if tells_no_more { ListedTag { digest: listed.digest.clone(), ..known } } else { listed.clone() }
 }

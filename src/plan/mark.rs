@@ -48,11 +48,11 @@ pub(crate) fn mark(
     now: Timestamp,
 ) -> Marked {
     let mut next = state.cloned().unwrap_or_default();
-    // A target that was marked has begun: first_poll does not apply any more.
-    next.rule.get_or_insert_with(|| rule_of(target));
     let (tag, reset) = match mark {
         Mark::Nothing => {
+            next.rule.get_or_insert_with(|| rule_of(target));
             next.high_water = None;
+            next.marked = None;
             next.tags_listed = 0;
             let said = "nothing is remembered as given to it; the next poll deploys the newest".to_owned();
             return Marked { state: next, pending_becomes: None, said };
@@ -61,6 +61,10 @@ pub(crate) fn mark(
         Mark::Reset(tag) => (tag, true),
     };
     let marked = target.policy.candidate(&ListedTag::named(tag.clone()));
+    if marked.is_some() {
+        // A target with a place in its order has begun: first_poll does not apply any more.
+        next.rule.get_or_insert_with(|| rule_of(target));
+    }
     let high_water = next.high_water.as_ref().and_then(|listed| target.policy.candidate(listed));
     let known = high_water.as_ref().is_some_and(|high_water| high_water.listed.tag == *tag);
     // A name does not tell when the tag was pushed.
@@ -70,15 +74,29 @@ pub(crate) fn mark(
         (Some(marked), Some(high_water)) => !is_timeless && marked.is_newer_than(high_water),
         (Some(_), None) => true,
     };
-    next.marked =
-        (marked.is_some() && high_water.is_some() && is_timeless && !known && !reset).then(|| tag.clone());
-    let pending = open.pending.as_ref().map(|pending| pending.tag == *tag);
-    let pending_becomes = match pending {
-        Some(true) => Some(DeploymentState::Succeeded),
-        Some(false) if reset || is_newer || next.marked.is_some() => Some(DeploymentState::Superseded),
+    let is_placed_later = marked.is_some() && high_water.is_some() && is_timeless && !known && !reset;
+    if is_placed_later {
+        next.marked = Some(tag.clone());
+    } else if marked.is_some() && reset {
+        next.marked = None;
+    }
+    // High-water is the newest that was ever given, but not every pending one is: some go back.
+    let is_newer_than_pending = |pending: &Tag| {
+        let pending = target.policy.candidate(&ListedTag::named(pending.clone()));
+        match (&marked, &pending) {
+            (Some(_), Some(_)) if is_timeless => known,
+            (Some(marked), Some(pending)) => marked.is_newer_than(pending),
+            _ => false,
+        }
+    };
+    let pending_becomes = match open.pending.as_ref().map(|pending| &pending.tag) {
+        Some(pending) if pending == tag => Some(DeploymentState::Succeeded),
+        Some(pending) if reset || is_newer || is_placed_later || is_newer_than_pending(pending) => {
+            Some(DeploymentState::Superseded)
+        }
         _ => None,
     };
-    let said = match (marked.is_some(), reset || is_newer || known || next.marked.is_some()) {
+    let said = match (marked.is_some(), reset || is_newer || known || is_placed_later) {
         (false, _) => format!(
             "{tag} is recorded as deployed; the rule does not take it, so what it gives next is as before"
         ),

@@ -45,6 +45,12 @@ pub(super) fn is_timeless(listed: &ListedTag, target: &Target) -> bool {
     target.policy.order() == Order::Newest && listed.pushed_at.is_none()
 }
 
+/// Whether the stage was given the tag before, since the last `mark --reset`.
+pub(super) fn was_given(facts: &Facts, reset_at: Option<Timestamp>, tag: &Tag) -> Result<bool, Undecided> {
+    let given_at = facts.given()?.get(tag);
+    Ok(given_at.is_some_and(|given_at| reset_at.is_none_or(|reset_at| *given_at > reset_at)))
+}
+
 /// One target's poll: what does not change while its rules are gone through.
 pub(super) struct Poll<'a> {
     pub(super) target: &'a Target,
@@ -74,9 +80,13 @@ impl Poll<'_> {
             if still { self.again(next)? } else { self.baseline(next, "the rule was edited")? };
         if let Some(pending) = &self.open.pending
             && decision.deploy.is_none()
-            && policy.candidate(&ListedTag::named(pending.tag.clone())).is_none()
         {
-            decision.drop_pending = Some(format!("the edited rule does not take {}", pending.tag));
+            if pending.repository != self.target.image.repository {
+                // The same name would be another image there.
+                decision.drop_pending = Some(format!("{} was of {}", pending.tag, pending.repository));
+            } else if policy.candidate(&ListedTag::named(pending.tag.clone())).is_none() {
+                decision.drop_pending = Some(format!("the edited rule does not take {}", pending.tag));
+            }
         }
         Ok(decision)
     }
@@ -87,7 +97,14 @@ impl Poll<'_> {
             return Ok(Decision::new(Status::NoMatch, self.nothing_matches(), next));
         };
         let Some(high_water) = self.high_water(&next) else {
-            return self.newer(next);
+            return match &next.high_water {
+                None => self.newer(next),
+                // Given back from before an edit: what is older than it cannot be told.
+                Some(given_back) => {
+                    let why = format!("the edited rule does not take {}", given_back.tag);
+                    self.baseline(next, &why)
+                }
+            };
         };
         if is_timeless(&high_water.listed, self.target) && newest.listed.pushed_at.is_some() {
             let why = format!(
@@ -100,7 +117,7 @@ impl Poll<'_> {
             self.newer(next)
         } else if high_water.is_newer_than(newest) && newest.listed.tag != high_water.listed.tag {
             self.older(next, newest, &high_water)
-        } else if let Some(late) = self.pushed_with_an_earlier_time(&high_water) {
+        } else if let Some(late) = self.pushed_with_an_earlier_time(&high_water)? {
             let reason = format!(
                 "{} came to the registry after {}, but with an earlier push time (did its clock step back?); to ship it: tagship deploy {} {}",
                 late.tag, high_water.listed.tag, self.target.id, late.tag
@@ -111,14 +128,26 @@ impl Poll<'_> {
         }
     }
 
-    /// Rule 6: by the registry's sequence newer than high-water, by its time older.
-    fn pushed_with_an_earlier_time(&self, high_water: &Candidate) -> Option<&ListedTag> {
-        let sequence = high_water.listed.sequence.filter(|_| self.target.policy.order() == Order::Newest)?;
+    /// Rule 6: by the registry's sequence newer than high-water, by its time older, and not given yet.
+    fn pushed_with_an_earlier_time(&self, high_water: &Candidate) -> Result<Option<&ListedTag>, Undecided> {
+        let is_by_time = self.target.policy.order() == Order::Newest;
+        let Some(sequence) = high_water.listed.sequence.filter(|_| is_by_time) else {
+            return Ok(None);
+        };
         let is_late = |candidate: &&Candidate| {
             candidate.listed.sequence.is_some_and(|other| other > sequence)
                 && candidate.listed.pushed_at < high_water.listed.pushed_at
         };
-        self.selection.candidates.iter().find(is_late).map(|candidate| &candidate.listed)
+        for late in self.selection.candidates.iter().filter(is_late) {
+            if !self.was_given(&late.listed.tag)? {
+                return Ok(Some(&late.listed));
+            }
+        }
+        Ok(None)
+    }
+
+    fn was_given(&self, tag: &Tag) -> Result<bool, Undecided> {
+        was_given(self.facts, self.before.and_then(|before| before.reset_at), tag)
     }
 
     fn high_water(&self, state: &PollState) -> Option<Candidate> {
@@ -135,15 +164,17 @@ impl Poll<'_> {
         let is_newer = |candidate: &&Candidate| {
             candidate.listed.tag != high_water.listed.tag && candidate.is_newer_than(high_water)
         };
-        let mut newer: Vec<&Candidate> = candidates.filter(is_newer).collect();
-        let reset_at = self.before.and_then(|before| before.reset_at);
-        if self.target.policy.order() == Order::Newest && !newer.is_empty() {
-            let given = self.facts.given()?;
-            let is_given =
-                |tag: &Tag| given.get(tag).is_some_and(|at| reset_at.is_none_or(|reset_at| *at > reset_at));
-            newer.retain(|candidate| !is_given(&candidate.listed.tag));
+        let newer = candidates.filter(is_newer);
+        if self.target.policy.order() != Order::Newest {
+            return Ok(newer.collect());
         }
-        Ok(newer)
+        let mut never_given = Vec::new();
+        for candidate in newer {
+            if !self.was_given(&candidate.listed.tag)? {
+                never_given.push(candidate);
+            }
+        }
+        Ok(never_given)
     }
 
     /// Rule 4: something is newer than high-water (or there is no high-water yet).
@@ -222,7 +253,6 @@ impl Poll<'_> {
         let tag = &chosen.listed.tag;
         let Some(digest) = self.facts.digest(tag)? else {
             // New Gitea answers so for a tag that was pushed back to what it was before.
-            next.high_water = self.before.and_then(|before| before.high_water.clone());
             let reason = format!(
                 "{tag} is listed, but the registry has no manifest for it; asked again at the next poll"
             );

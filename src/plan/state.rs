@@ -16,7 +16,7 @@ pub(crate) struct PollState {
     pub(crate) last_polled_tag: Option<Tag>,
     /// The newest tag ever baselined, marked or given to the stage, as it was listed then.
     pub(crate) high_water: Option<ListedTag>,
-    /// A tag that was marked by its name, whose place in the order the next listing will tell.
+    /// A tag that was marked, or deployed by hand, by its name, whose place in the order the next listing will tell.
     pub(crate) marked: Option<Tag>,
     pub(crate) deployed: Option<Deployed>,
     /// The candidates newer than high-water, newest first, at most 50.

@@ -11,7 +11,7 @@ pub(super) fn tag(text: &str) -> Tag {
     Tag::new(text).unwrap()
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     Timestamp::from_second(1_800_000_000).unwrap()
 }
 
@@ -38,7 +38,7 @@ pub(super) fn target(tags: &str, order: Order) -> Target {
 }
 
 /// Tags with their push times in seconds; the sequence is the place in the list.
-fn listing(tags: &[(&str, i64)]) -> Listing {
+pub(super) fn listing(tags: &[(&str, i64)]) -> Listing {
     let listed = |(index, (name, second)): (usize, &(&str, i64))| ListedTag {
         tag: tag(name),
         pushed_at: Some(Timestamp::from_second(*second).unwrap()),
@@ -48,60 +48,70 @@ fn listing(tags: &[(&str, i64)]) -> Listing {
     Listing { tags: tags.iter().enumerate().map(listed).collect(), ..Listing::default() }
 }
 
-fn versions(tags: &[&str]) -> Listing {
+pub(super) fn versions(tags: &[&str]) -> Listing {
     Listing { tags: tags.iter().map(|name| ListedTag::named(tag(name))).collect(), ..Listing::default() }
 }
 
 /// Polls against a memory that lasts.
-struct Stage {
-    target: Target,
-    state: Option<PollState>,
-    open: OpenDeployments,
-    given: HashMap<Tag, Timestamp>,
+pub(super) struct Stage {
+    pub(super) target: Target,
+    pub(super) state: Option<PollState>,
+    pub(super) open: OpenDeployments,
+    pub(super) given: HashMap<Tag, Timestamp>,
+    pub(super) now: Timestamp,
+    /// Whether the registry has a manifest for what it lists.
+    pub(super) has_manifests: bool,
 }
 
 impl Stage {
-    fn new(target: Target) -> Stage {
-        Stage { target, state: None, open: OpenDeployments::default(), given: HashMap::new() }
+    pub(super) fn new(target: Target) -> Stage {
+        Stage {
+            target,
+            state: None,
+            open: OpenDeployments::default(),
+            given: HashMap::new(),
+            now: now(),
+            has_manifests: true,
+        }
     }
 
-    fn poll(&mut self, listing: &Listing) -> Decision {
+    pub(super) fn poll(&mut self, listing: &Listing) -> Decision {
         let asked = asked_of_listing(self.state.as_ref(), &self.open);
         let selection = self.target.policy.select(listing, &asked);
         let mut facts = Facts::default();
         let decision = loop {
-            match decide(&self.target, &selection, self.state.as_ref(), &self.open, &facts, now()) {
+            match decide(&self.target, &selection, self.state.as_ref(), &self.open, &facts, self.now) {
                 Ok(decision) => break decision,
                 Err(Question::Given) => {
                     facts.insert(Question::Given, Answer::Given(self.given.clone()));
                 }
                 Err(question) => {
                     let digest = Digest::new(&format!("sha256:{}", "0".repeat(64))).unwrap();
-                    facts.insert(question, Answer::Digest(Some(digest)));
+                    facts.insert(question, Answer::Digest(Some(digest).filter(|_| self.has_manifests)));
                 }
             }
         };
         self.state = Some(decision.state.clone());
-        self.given.extend(decision.deploy.as_ref().map(|listed| (listed.tag.clone(), now())));
+        self.given.extend(decision.deploy.as_ref().map(|listed| (listed.tag.clone(), self.now)));
         decision
     }
 
     /// The tag that is deployed by a poll, if any.
-    fn deploys(&mut self, listing: &Listing) -> Option<String> {
+    pub(super) fn deploys(&mut self, listing: &Listing) -> Option<String> {
         self.poll(listing).deploy.map(|listed| listed.tag.to_string())
     }
 
-    fn high_water(&self) -> Option<Tag> {
+    pub(super) fn high_water(&self) -> Option<Tag> {
         Some(self.state.as_ref()?.high_water.as_ref()?.tag.clone())
     }
 
-    fn mark(&mut self, said: &Mark) -> mark::Marked {
-        let marked = mark(&self.target, self.state.as_ref(), &self.open, said, now());
+    pub(super) fn mark(&mut self, said: &Mark) -> mark::Marked {
+        let marked = mark(&self.target, self.state.as_ref(), &self.open, said, self.now);
         self.state = Some(marked.state.clone());
         marked
     }
 
-    fn pending(&mut self, name: &str, high_water_before: Option<ListedTag>) {
+    pub(super) fn pending(&mut self, name: &str, high_water_before: Option<ListedTag>) {
         self.open.pending = Some(Deployment {
             id: "1".to_owned(),
             target: self.target.id.clone(),
@@ -120,11 +130,11 @@ impl Stage {
     }
 }
 
-fn semver() -> Stage {
+pub(super) fn semver() -> Stage {
     Stage::new(target("v*", Order::Semver))
 }
 
-fn newest() -> Stage {
+pub(super) fn newest() -> Stage {
     Stage::new(target("dev-*", Order::Newest))
 }
 
