@@ -13,6 +13,7 @@ mod fixture;
 mod group;
 mod http;
 mod placeholder;
+mod signing;
 mod transcript;
 mod vault;
 
@@ -20,6 +21,8 @@ use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::plan::ErrorCode;
 use crate::reference::{Digest, Tag};
@@ -116,11 +119,11 @@ pub(crate) fn deploy(
 
 /// Carries out one step of a deployment, made ready: placeholders rendered, secrets resolved.
 trait Deployer {
-    /// Writes down in `attempt` what is printed and answered.
+    /// Writes down in `attempt` what is printed and answered. Gives the answer, where it is JSON.
     ///
     /// # Errors
     /// The step failed, in any way; secrets are masked.
-    fn deploy(&self, attempt: &mut Attempt<'_>) -> Result<(), DeployError>;
+    fn deploy(&self, attempt: &mut Attempt<'_>) -> Result<Option<Value>, DeployError>;
 }
 
 /// What the steps of one attempt share.
@@ -164,7 +167,7 @@ fn carry_out(
         exit_status: None,
         http_status: None,
     };
-    let result = carry_out_steps(&Values { handover, vault }, &mut attempt);
+    let result = carry_out_steps(handover, &mut attempt);
     Outcome {
         result,
         exit_status: attempt.exit_status,
@@ -173,28 +176,30 @@ fn carry_out(
     }
 }
 
-fn carry_out_steps(values: &Values<'_>, attempt: &mut Attempt<'_>) -> Result<(), DeployError> {
+fn carry_out_steps(handover: &Handover<'_>, attempt: &mut Attempt<'_>) -> Result<(), DeployError> {
+    let vault = attempt.vault;
+    let steps = &handover.target.deploy;
     // All before the first: a secret that is missing in the last step must not leave half a deployment.
-    let steps: Vec<Box<dyn Deployer>> = values
-        .handover
-        .target
-        .deploy
-        .iter()
-        .map(|step| {
-            Ok(match step {
-                Step::Command(step) => Box::new(CommandDeployer::new(step, values)?) as Box<dyn Deployer>,
-                Step::Http(step) => Box::new(HttpDeployer::new(step, values)?),
-            })
-        })
-        .collect::<Result<_, DeployError>>()?;
+    for step in steps {
+        made_ready(step, &Values { handover, vault, answers: None })?;
+    }
+    let mut answers = Vec::with_capacity(steps.len());
     for (index, step) in steps.iter().enumerate() {
         let result = match attempt.stop.signal() {
             Some(signal) => Err(DeployError::not_begun(signal)),
-            None => step.deploy(attempt),
+            None => made_ready(step, &Values { handover, vault, answers: Some(&answers) })
+                .and_then(|step| step.deploy(attempt)),
         };
-        result.map_err(|error| DeployError { started: error.started || index > 0, ..error })?;
+        answers.push(result.map_err(|error| DeployError { started: error.started || index > 0, ..error })?);
     }
     Ok(())
+}
+
+fn made_ready<'a>(step: &'a Step, values: &Values<'a>) -> Result<Box<dyn Deployer + 'a>, DeployError> {
+    Ok(match step {
+        Step::Command(step) => Box::new(CommandDeployer::new(step, values)?),
+        Step::Http(step) => Box::new(HttpDeployer::new(step, values)?),
+    })
 }
 
 impl DeployError {

@@ -17,6 +17,7 @@ pub(crate) enum Section {
     CommandStep,
     /// A step that sends a request.
     HttpStep,
+    Until,
     Success,
     Sign,
     Notify,
@@ -55,6 +56,8 @@ pub(crate) enum Kind {
     SecretTable,
     /// Any value.
     Json,
+    /// A list of any values.
+    JsonList,
     /// A table of this kind.
     Table(Section),
     /// A table of named tables of this kind.
@@ -103,7 +106,7 @@ impl Key {
 
 impl Section {
     /// In the order of the manual page.
-    pub(crate) const ALL: [Section; 15] = [
+    pub(crate) const ALL: [Section; 16] = [
         Section::Top,
         Section::Settings,
         Section::Registry,
@@ -116,6 +119,7 @@ impl Section {
         Section::Running,
         Section::CommandStep,
         Section::HttpStep,
+        Section::Until,
         Section::Success,
         Section::Sign,
         Section::Notify,
@@ -135,6 +139,7 @@ impl Section {
             Section::Running => "running",
             Section::CommandStep => "deploy, by a command",
             Section::HttpStep => "deploy, by a request",
+            Section::Until => "until",
             Section::Success => "success",
             Section::Sign => "sign",
             Section::Notify => "[[notify]]",
@@ -161,6 +166,9 @@ impl Section {
             Section::HttpStep => {
                 "A request to a deploy endpoint. Redirects are never followed; Idempotency-Key is always sent."
             }
+            Section::Until => {
+                "When work that an endpoint queued is over. A lost connection and the statuses 404, 408, 429 and 5xx mean \"not yet\"; another status but 2xx ends it."
+            }
             Section::Success => "When an answer means that the step succeeded. All that is given must hold.",
             Section::Sign => "How a request is signed.",
             Section::Notify => "Who is told of what. A notification has the keys of a step, too.",
@@ -184,6 +192,7 @@ impl Section {
             Section::Running => RUNNING,
             Section::CommandStep => COMMAND_STEP,
             Section::HttpStep => HTTP_STEP,
+            Section::Until => UNTIL,
             Section::Success => SUCCESS,
             Section::Sign => SIGN,
             Section::Notify => NOTIFY,
@@ -462,8 +471,28 @@ const HTTP_STEP: &[Key] = &[
         "When the answer means success. Not given: any status 2xx.",
         "success = { status = [200] }",
     ),
-    key("sign", Kind::Table(Section::Sign), "How the request is signed.", r#"sign = { github = "hook" }"#)
-        .not_yet(),
+    key("sign", Kind::Table(Section::Sign), "How the request is signed.", r#"sign = { github = "hook" }"#),
+    key(
+        "until",
+        Kind::Table(Section::Until),
+        "The request is repeated until its answer says that work which the endpoint queued is over; success then judges that answer.",
+        r#"until = { pointer = "/status", values = ["finished", "failed"] }"#,
+    ),
+];
+
+const UNTIL: &[Key] = &[
+    key("pointer", Kind::Text, "Where the answer, JSON, says it (RFC 6901).", r#"pointer = "/status""#)
+        .required(),
+    key(
+        "values",
+        Kind::JsonList,
+        "What it says when it is over, well or badly.",
+        r#"values = ["finished", "failed"]"#,
+    )
+    .required(),
+    key("every", Kind::Duration, "From an answer to the next request.", r#"every = "2s""#).default(r#""2s""#),
+    key("within", Kind::Duration, "When it is not over by then, the step has failed.", r#"within = "5m""#)
+        .default(r#""5m""#),
 ];
 
 const SUCCESS: &[Key] = &[
@@ -485,14 +514,18 @@ const SUCCESS: &[Key] = &[
 ];
 
 const SIGN: &[Key] = &[
-    key("github", Kind::Text, "X-Hub-Signature-256 with this secret.", r#"github = "hook""#).not_yet(),
+    key(
+        "github",
+        Kind::TextOrList,
+        "X-Hub-Signature-256 with this secret of [secrets]; with several, their signatures are joined by commas.",
+        r#"github = "hook""#,
+    ),
     key(
         "standard_webhooks",
-        Kind::Text,
-        "The headers of Standard Webhooks with this secret.",
+        Kind::TextOrList,
+        "The headers of Standard Webhooks with this secret of [secrets] (whsec_ and base64), or with several while one takes another's place. webhook-id is the deployment's id.",
         r#"standard_webhooks = "hook""#,
-    )
-    .not_yet(),
+    ),
 ];
 
 const NOTIFY: &[Key] = &[

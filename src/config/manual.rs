@@ -26,6 +26,7 @@ const FILES: &[(&str, &str)] = &[
 ];
 
 const PLACEHOLDERS: &[&str] = &[
+    "{step.1./deployment_uuid} is what the answer of the first step has at this JSON pointer (RFC 6901): text, a number, true or false. Steps count from 1; a later step may use it, and where the answer has nothing there the deployment has failed.",
     "Only words in lower case between braces are placeholders, and one that is not known is an error. Every other brace is literal, so that {{.Config.Image}} and JSON stay as they are. Where there is no value, the text is empty.",
     "In a URL values are percent-encoded and secrets stand verbatim; scheme and host have no placeholders, unless one secret is the whole URL. In json they are parts of string values and cannot change its structure. The value of a header may have no control characters. The arguments of a command take no secrets, which would show in ps: use env.",
 ];
@@ -173,6 +174,7 @@ fn words(kind: Kind) -> String {
         Kind::Secret => "secret source".to_owned(),
         Kind::SecretTable => "table of secret sources".to_owned(),
         Kind::Json => "any value".to_owned(),
+        Kind::JsonList => "list of values".to_owned(),
         Kind::Table(_) => "table".to_owned(),
         Kind::Named(_) => "table of tables".to_owned(),
         Kind::List(_) => "list of tables".to_owned(),

@@ -207,7 +207,21 @@ fn each_fault_says_what_is_wrong_and_what_to_write() {
             git("kind = \"gitea\"\nurl = \"https://git.example.com\"\nusername = \"a:b\""),
             "a user name has no colon",
         ),
-        (step("{ url = \"https://x/\", sign = { github = \"hook\" } }"), "not supported yet"),
+        (step("{ url = \"https://x/\", sign = {} }"), "does not say how to sign"),
+        (step("{ url = \"https://x/\", sign = { github = \"hok\" } }"), "did you mean hook?"),
+        (step("{ url = \"https://x/\", sign = { github = [] } }"), "there is no secret"),
+        (step("{ url = \"https://x/\", until = { pointer = \"/a\" } }"), "a pointer and its values"),
+        (step("{ url = \"https://x/\", until = { pointer = \"a\", values = [1] } }"), "begins with a slash"),
+        (step("{ url = \"https://x/\", until = { pointer = \"/a\", values = [] } }"), "never be over"),
+        (step("{ url = \"https://x/#a\" }"), "never sent"),
+        (step("{ url = \"https://x/\", method = \"GET\", body = \"a\" }"), "a GET has no body"),
+        (step("{ url = \"https://x/\", json = { a = nan } }"), "JSON has no such number"),
+        (step("{ url = \"https://x/\", headers = { X-A = \"1\", x-a = \"2\" } }"), "another spelling"),
+        (step("{ url = \"https://x/{step.1./id}\" }"), "step 1 is no step that comes before this one"),
+        (
+            step("[{ command = [\"true\"] }, { url = \"https://x/{step.1./id}\" }]"),
+            "step 1 is a command, which has no answer",
+        ),
     ] {
         let fault = the_fault(&text);
         assert!(fault.contains(expected), "{expected:?} is not in {fault:?} of\n{text}");

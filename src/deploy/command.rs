@@ -9,6 +9,7 @@ use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use serde_json::Value;
 
 use super::group::{Ending, Group};
 use super::placeholder::Values;
@@ -119,7 +120,7 @@ impl CommandDeployer {
 }
 
 impl Deployer for CommandDeployer {
-    fn deploy(&self, attempt: &mut Attempt<'_>) -> Result<(), DeployError> {
+    fn deploy(&self, attempt: &mut Attempt<'_>) -> Result<Option<Value>, DeployError> {
         let group = self.spawn(attempt.lock).map_err(|error| {
             DeployError::before_start(ErrorCode::Command, attempt.vault.mask(&self.explain(&error)))
         })?;
@@ -149,7 +150,7 @@ impl Deployer for CommandDeployer {
             )),
         };
         transcript.end_step();
-        result.map_err(|error| error.masked(attempt.vault))
+        result.map(|()| None).map_err(|error| error.masked(attempt.vault))
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) const LONGEST_BODY: usize = 1024 * 1024;
 /// A server that does not take a connection for so long is down, however long the work may take then.
 const CONNECT: Duration = Duration::from_secs(10);
 /// How often to look whether tagship was told to stop.
-const TICK: Duration = Duration::from_millis(50);
+pub(super) const TICK: Duration = Duration::from_millis(50);
 
 /// What came back.
 #[derive(Debug)]

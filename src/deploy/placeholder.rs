@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
@@ -10,12 +10,15 @@ use super::vault::Vault;
 use super::{DeployError, Handover};
 use crate::plan::ErrorCode;
 use crate::target::step::JsonTemplate;
-use crate::target::template::{Field, Part, Template};
+use crate::target::template::{Answer, Field, Part, SecretId, Template};
 
 /// What the placeholders stand for in one attempt.
 pub(super) struct Values<'a> {
     pub(super) handover: &'a Handover<'a>,
     pub(super) vault: &'a dyn Vault,
+    /// Of the steps so far, as JSON where they were; None: nothing was sent yet, and what is taken from
+    /// them is empty.
+    pub(super) answers: Option<&'a [Option<Value>]>,
 }
 
 impl Values<'_> {
@@ -66,6 +69,7 @@ impl Values<'_> {
                 Part::Field(field) => percent_encode(&self.field(*field).unwrap_or_default(), &mut url),
                 Part::Var(value) => percent_encode(value, &mut url),
                 Part::Secret(_) => url.push_str(MASK),
+                Part::Answer(answer) => percent_encode(&self.answer(answer).unwrap_or_default(), &mut url),
             }
         }
         let url = url.split('#').next().unwrap_or_default();
@@ -156,15 +160,41 @@ impl Values<'_> {
                 Part::Literal(literal) => text.push_str(literal),
                 Part::Field(field) => push_value(&self.field(*field).unwrap_or_default(), &mut text),
                 Part::Var(value) => push_value(value, &mut text),
-                Part::Secret(id) => {
-                    let secret = self.vault.get(id).map_err(|error| {
-                        DeployError::before_start(ErrorCode::Secret, self.vault.mask(&error.to_string()))
-                    })?;
-                    text.push_str(secret.expose_secret());
-                }
+                Part::Secret(id) => text.push_str(self.secret(id)?.expose_secret()),
+                Part::Answer(answer) => push_value(&self.answer(answer)?, &mut text),
             }
         }
         Ok(text)
+    }
+
+    /// # Errors
+    /// It cannot be had; nothing was started.
+    pub(super) fn secret(&self, id: &SecretId) -> Result<SecretString, DeployError> {
+        self.vault.get(id).map_err(|error| {
+            DeployError::before_start(ErrorCode::Secret, self.vault.mask(&error.to_string()))
+        })
+    }
+
+    /// What an earlier step's answer has where the pointer points to.
+    ///
+    /// # Errors
+    /// Nothing, or nothing that is text, a number or a truth.
+    fn answer(&self, Answer { step, pointer }: &Answer) -> Result<String, DeployError> {
+        let Some(answers) = self.answers else {
+            return Ok(String::new());
+        };
+        let fault = |what: &str| {
+            let message = format!("the answer of step {step} {what} {pointer}, which a later step needs");
+            DeployError::failed(ErrorCode::Http, message)
+        };
+        let answer =
+            answers.get(step - 1).and_then(Option::as_ref).ok_or_else(|| fault("is no JSON with"))?;
+        match answer.pointer(pointer) {
+            Some(Value::String(text)) => Ok(text.clone()),
+            Some(scalar @ (Value::Number(_) | Value::Bool(_))) => Ok(scalar.to_string()),
+            Some(_) => Err(fault("has no single value at")),
+            None => Err(fault("has nothing at")),
+        }
     }
 }
 
@@ -221,12 +251,13 @@ mod tests {
             Handover { digest: Some(&digest), previous_tag: Some(&previous), ..handover(&target, &tag) };
         let vault =
             KnownSecrets::new(&[("key", "s3/cr&t="), ("url", "https://x.example/a?b"), ("lines", "a\nb")]);
-        check(&Values { handover: &handover, vault: &vault })
+        check(&Values { handover: &handover, vault: &vault, answers: None })
     }
 
     fn without_digest<R>(check: impl FnOnce(&Values<'_>) -> R) -> R {
         let (target, tag) = (target(Vec::new()), Tag::new("v2").unwrap());
-        check(&Values { handover: &handover(&target, &tag), vault: &KnownSecrets::none() })
+        let handover = handover(&target, &tag);
+        check(&Values { handover: &handover, vault: &KnownSecrets::none(), answers: None })
     }
 
     #[test]
@@ -342,6 +373,30 @@ mod tests {
                 assert_eq!(body[word], Value::Null);
             }
         });
+    }
+
+    #[test]
+    fn a_value_of_an_answer_stands_where_its_pointer_is() {
+        let target = target(Vec::new());
+        let tag = Tag::new("v2").unwrap();
+        let answers = [Some(json!({"a": [{"id": "x/y"}], "n": 7, "none": null, "list": []})), None];
+        let values = Values {
+            handover: &handover(&target, &tag),
+            vault: &KnownSecrets::none(),
+            answers: Some(&answers),
+        };
+        assert_eq!(values.plain(&template("<{step.1./a/0/id} {step.1./n}>")).unwrap(), "<x/y 7>");
+        assert_eq!(values.url(&template("https://h/{step.1./a/0/id}")).unwrap(), "https://h/x%2Fy");
+        for (text, message) in [
+            ("{step.1./b}", "the answer of step 1 has nothing at /b, which a later step needs"),
+            ("{step.1./none}", "the answer of step 1 has no single value at /none, which a later step needs"),
+            ("{step.1./list}", "the answer of step 1 has no single value at /list, which a later step needs"),
+            ("{step.2./b}", "the answer of step 2 is no JSON with /b, which a later step needs"),
+        ] {
+            assert_eq!(values.plain(&template(text)).unwrap_err().message, message);
+        }
+        let before_the_first = Values { answers: None, ..values };
+        assert_eq!(before_the_first.plain(&template("<{step.1./b}>")).unwrap(), "<>");
     }
 
     #[test]

@@ -17,6 +17,16 @@ pub(crate) enum Part {
     /// `{var.NAME}` with its value. (One whose value is a secret source is a `Secret`.)
     Var(String),
     Secret(SecretId),
+    Answer(Answer),
+}
+
+/// `{step.1./deployment_uuid}`: a value from the answer of an earlier step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// From 1.
+    pub(crate) step: usize,
+    /// A JSON pointer (RFC 6901).
+    pub(crate) pointer: String,
 }
 
 /// The name a secret goes by inside tagship: its name in `[secrets]`, or one that `config` made
@@ -151,6 +161,8 @@ impl Scope<'_> {
             if self.secrets.contains(name) {
                 return Ok(Part::Secret(SecretId(name.to_owned())));
             }
+        } else if let Some(answer) = answer(word) {
+            return Ok(Part::Answer(answer));
         } else if let Some(field) = Field::ALL.into_iter().find(|field| field.word() == word) {
             return Ok(Part::Field(field));
         }
@@ -161,8 +173,18 @@ impl Scope<'_> {
     }
 }
 
-/// `lower_case`, or `lower_case.` and a name.
+/// `step.1./pointer`
+fn answer(word: &str) -> Option<Answer> {
+    let (step, pointer) = word.strip_prefix("step.")?.split_once('.')?;
+    let step = step.parse().ok().filter(|step| *step > 0)?;
+    pointer.starts_with('/').then(|| Answer { step, pointer: pointer.to_owned() })
+}
+
+/// `lower_case`, or `lower_case.` and a name; or a value of an answer.
 fn is_placeholder(word: &str) -> bool {
+    if answer(word).is_some() {
+        return true;
+    }
     let (head, name) = word.split_once('.').map_or((word, None), |(head, name)| (head, Some(name)));
     let mut bytes = head.bytes();
     bytes.next().is_some_and(|byte| byte.is_ascii_lowercase())
