@@ -73,6 +73,7 @@ pub(crate) enum Command {
     Tags(Tags),
     Deploy(Deploy),
     Mark(Mark),
+    Retry(Retry),
     Hold(Hold),
     Release(Release),
     Check(Check),
@@ -235,6 +236,23 @@ pub(crate) struct Release {
     /// Targets: shop/dev, shop (all its stages) or a glob
     #[arg(value_name = "TARGET", value_parser = pattern, required = true)]
     pub(crate) targets: Vec<TargetPattern>,
+}
+
+/// Make deployments that failed due again
+///
+/// One that was given up after all its attempts, or that waits for its next, is tried again at the next poll, with
+/// all its attempts before it.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  tagship retry                    whatever failed\n  \
+    tagship retry shop/prod && tagship poll shop/prod\n  \
+    tagship retry shop/prod --drop   forget it")]
+pub(crate) struct Retry {
+    /// Targets (shop/dev, shop or a glob), or ids of deployments [default: whatever failed]
+    #[arg(value_name = "TARGET|ID")]
+    pub(crate) deployments: Vec<String>,
+    /// Forget the deployment: only something newer is deployed
+    #[arg(long)]
+    pub(crate) drop: bool,
 }
 
 /// Record that something else deployed a tag

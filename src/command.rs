@@ -10,6 +10,7 @@ mod generate;
 mod hold;
 mod mark;
 mod poll;
+mod retry;
 mod status;
 mod tags;
 
@@ -19,6 +20,7 @@ pub(crate) use generate::generate;
 pub(crate) use hold::{hold, release};
 pub(crate) use mark::mark;
 pub(crate) use poll::poll;
+pub(crate) use retry::retry;
 pub(crate) use status::status;
 pub(crate) use tags::tags;
 

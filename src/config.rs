@@ -8,6 +8,7 @@ mod address;
 mod key;
 mod load;
 mod manual;
+mod notify;
 mod read;
 mod registry;
 mod schema;
@@ -29,6 +30,7 @@ pub(crate) use manual::{manual, tidy};
 pub(crate) use read::parse_duration;
 pub(crate) use schema::schema;
 
+use crate::target::notifier::Notifier;
 use crate::target::template::SecretId;
 use crate::target::{Name, Target};
 
@@ -43,6 +45,7 @@ pub(crate) struct Config {
     pub(crate) secrets: BTreeMap<SecretId, SecretSource>,
     /// In the order written.
     pub(crate) targets: Vec<Target>,
+    pub(crate) notifiers: Vec<Notifier>,
     /// What is legal and probably wrong.
     pub(crate) warnings: Vec<Fault>,
     /// Files that root runs and others can write: said at every poll.

@@ -12,7 +12,9 @@ mod exchange;
 mod fixture;
 mod group;
 mod http;
+mod notify;
 mod placeholder;
+mod running;
 mod signing;
 mod transcript;
 mod vault;
@@ -20,7 +22,7 @@ mod vault;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -29,6 +31,9 @@ use crate::reference::{Digest, Tag};
 use crate::secret::Secrets;
 use crate::target::Target;
 use crate::target::step::Step;
+pub(crate) use notify::{News, notify};
+pub(crate) use running::{running, verify};
+
 use command::CommandDeployer;
 use http::HttpDeployer;
 use placeholder::Values;
@@ -94,6 +99,20 @@ impl Stop {
             signal_hook::flag::register_usize(signal, Arc::clone(&stop.0), number)?;
         }
         Ok(stop)
+    }
+
+    /// Waits so long, or until a signal comes. Says whether none came.
+    fn pause(&self, duration: Duration) -> bool {
+        const TICK: Duration = Duration::from_millis(50);
+        let end = Instant::now() + duration;
+        while self.signal().is_none() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            std::thread::sleep(left.min(TICK));
+        }
+        false
     }
 
     /// The signal's number, once one came.
@@ -181,13 +200,13 @@ fn carry_out_steps(handover: &Handover<'_>, attempt: &mut Attempt<'_>) -> Result
     let steps = &handover.target.deploy;
     // All before the first: a secret that is missing in the last step must not leave half a deployment.
     for step in steps {
-        made_ready(step, &Values { handover, vault, answers: None })?;
+        made_ready(step, &Values::of(handover, vault, None))?;
     }
     let mut answers = Vec::with_capacity(steps.len());
     for (index, step) in steps.iter().enumerate() {
         let result = match attempt.stop.signal() {
             Some(signal) => Err(DeployError::not_begun(signal)),
-            None => made_ready(step, &Values { handover, vault, answers: Some(&answers) })
+            None => made_ready(step, &Values::of(handover, vault, Some(&answers)))
                 .and_then(|step| step.deploy(attempt)),
         };
         answers.push(result.map_err(|error| DeployError { started: error.started || index > 0, ..error })?);

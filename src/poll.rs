@@ -7,8 +7,12 @@
 mod deliver;
 mod hand;
 mod listing;
+mod outbox;
+mod outcome;
 mod record;
+mod stage;
 mod survey;
+mod turn;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -101,7 +105,11 @@ pub(crate) fn poll(
     summary.requests = requests.get();
     summary.signal = run.stop.signal();
     report.finish(&summary);
-    result.map(|()| summary)
+    result?;
+    if run.mode == Mode::Deliver {
+        outbox::send(run, report)?;
+    }
+    Ok(summary)
 }
 
 /// What all threads of a run read.

@@ -108,7 +108,7 @@ impl Summary {
         self.changed |= report.status.is_change();
         self.busy |= report.status == Status::Deploying;
         match report.status {
-            Status::Deployed => self.deployed += 1,
+            Status::Deployed | Status::Adopted => self.deployed += 1,
             Status::Failed | Status::Dead => self.failed += 1,
             Status::Unknown => self.unknown += 1,
             _ => {}

@@ -10,6 +10,7 @@
 mod file;
 mod lock;
 mod migration;
+mod notification;
 mod row;
 mod write;
 
@@ -21,10 +22,11 @@ use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
 
 pub(crate) use lock::Lock;
+pub(crate) use notification::Told;
 pub(crate) use write::{Attempt, AttemptEnd, Write};
 
 use crate::plan::sighting::Sightings;
-use crate::plan::{DeploymentState, OpenDeployments, PollState, StageRun};
+use crate::plan::{Notification, OpenDeployments, PollState, StageRun};
 use crate::reference::Tag;
 use crate::target::TargetId;
 
@@ -120,7 +122,7 @@ impl Store {
         })
     }
 
-    /// Every deployment that is not over, by target.
+    /// Every deployment that is not over, or was given up and waits for someone, by target.
     ///
     /// # Errors
     /// As [`Store::states`].
@@ -131,11 +133,7 @@ impl Store {
             let mut found: HashMap<TargetId, OpenDeployments> = HashMap::new();
             for deployment in statement.query_map([], row::deployment)? {
                 let deployment = deployment?;
-                let open = found.entry(deployment.target.clone()).or_default();
-                match deployment.state {
-                    DeploymentState::Running => open.running = Some(deployment),
-                    _ => open.pending = Some(deployment),
-                }
+                found.entry(deployment.target.clone()).or_default().insert(deployment);
             }
             Ok(found)
         })
@@ -195,6 +193,37 @@ impl Store {
     pub(crate) fn last_error(&self, deployment_id: &str) -> Result<Option<String>, StoreError> {
         let connection = self.connection();
         self.within(|| row::last_error(&connection, deployment_id))
+    }
+
+    /// What people were not told yet, the oldest first.
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn untold(&self) -> Result<Vec<Notification>, StoreError> {
+        let connection = self.connection();
+        self.within(|| notification::untold(&connection))
+    }
+
+    /// As [`Store::lock`], for who sends what people were not told yet.
+    ///
+    /// # Errors
+    /// The lock's file cannot be made.
+    pub(crate) fn lock_outbox(&self) -> Result<Option<Lock>, StoreError> {
+        self.locks.take_outbox()
+    }
+
+    /// When the latest attempt of a deployment was started.
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn attempt_started(&self, deployment_id: &str) -> Result<Option<Timestamp>, StoreError> {
+        let connection = self.connection();
+        self.within(|| row::attempt_started(&connection, deployment_id))
+    }
+
+    /// The process groups that have a target's lock as their standard input, as far as the system tells.
+    pub(crate) fn lock_holders(&self, target: &TargetId) -> Vec<i32> {
+        self.locks.holders(target)
     }
 
     /// Does everything that `work` does in one transaction that was taken for writing from its start,

@@ -161,7 +161,9 @@ impl Section {
             Section::After => "Another stage of the project that must have run the same image first.",
             Section::Window => "Hours of the week in which deployments may begin.",
             Section::Retry => "How a deployment that failed is tried again.",
-            Section::Running => "How to ask the stage itself what it runs.",
+            Section::Running => {
+                "How to ask the stage itself what it runs: by a url or a command. A tag, an image with its tag or digest, or a digest alone is understood."
+            }
             Section::CommandStep => "A program, run without a shell. Exit status 0 is success.",
             Section::HttpStep => {
                 "A request to a deploy endpoint. Redirects are never followed; Idempotency-Key is always sent."
@@ -171,7 +173,9 @@ impl Section {
             }
             Section::Success => "When an answer means that the step succeeded. All that is given must hold.",
             Section::Sign => "How a request is signed.",
-            Section::Notify => "Who is told of what. A notification has the keys of a step, too.",
+            Section::Notify => {
+                "Who is told of what. What could not be told is told by later runs, and never fails one."
+            }
             Section::Secret => {
                 "Where a secret comes from: exactly one of these. There is no way to write a secret into the file. One trailing newline is dropped."
             }
@@ -228,7 +232,7 @@ const TOP: &[Key] = &[
     ),
     key("projects", Kind::Named(Section::Project), "The projects, by a name of yours.", "[projects.shop]")
         .required(),
-    key("notify", Kind::List(Section::Notify), "Who is told of what.", "[[notify]]").not_yet(),
+    key("notify", Kind::List(Section::Notify), "Who is told of what.", "[[notify]]"),
 ];
 
 const SETTINGS: &[Key] = &[
@@ -242,7 +246,7 @@ const SETTINGS: &[Key] = &[
     key(
         "state",
         Kind::Text,
-        "The state file, or \"none\", which keeps nothing between runs and wants first_poll = \"deploy\" on every stage. Not given: $TAGSHIP_STATE, state.db in $STATE_DIRECTORY, in /var/lib/tagship (root) or in $XDG_STATE_HOME/tagship.",
+        "The state file, or \"none\", which keeps nothing between runs and wants running or first_poll = \"deploy\" on every stage. Not given: $TAGSHIP_STATE, state.db in $STATE_DIRECTORY, in /var/lib/tagship (root) or in $XDG_STATE_HOME/tagship.",
         r#"state = "state.db""#,
     ),
     key("timeout", Kind::Duration, "For one request to a registry.", r#"timeout = "10s""#)
@@ -337,9 +341,9 @@ const STAGE: &[Key] = &[
     key("with", Kind::TextList, "Repositories of the same registry that must have the same tag.", r#"with = ["acme/shop-worker"]"#),
     key("platforms", Kind::TextList, "Wait until the image has these platforms.", r#"platforms = ["linux/amd64"]"#),
     key("window", Kind::List(Section::Window), "When deployments may begin.", r#"window = [{ days = ["Mon", "Tue"], from = "09:00", to = "16:00", timezone = "Europe/Berlin" }]"#),
-    key("running", Kind::Table(Section::Running), "How to ask the stage itself what it runs.", r#"running = { url = "https://shop.example.com/version", pointer = "/image/tag" }"#).not_yet(),
-    key("verify_timeout", Kind::Duration, "How long running may take to answer the new tag.", r#"verify_timeout = "5m""#).default(r#""5m""#).not_yet(),
-    key("retry", Kind::Table(Section::Retry), "How a deployment that failed is tried again.", r#"retry = { attempts = 12, backoff = "1m", max_backoff = "2h" }"#).not_yet(),
+    key("running", Kind::Table(Section::Running), "How to ask the stage itself what it runs: before a deployment (one that it has already is not sent), after it (until the stage runs it), after an interruption, and at the first poll.", r#"running = { url = "https://shop.example.com/version", pointer = "/image/tag" }"#),
+    key("verify_timeout", Kind::Duration, "How long running may take to answer the new tag.", r#"verify_timeout = "5m""#).default(r#""5m""#),
+    key("retry", Kind::Table(Section::Retry), "How a deployment that failed is tried again.", r#"retry = { attempts = 12, backoff = "1m", max_backoff = "2h" }"#),
     key("vars", Kind::VarTable, "Variables of this stage; they add to and override the project's.", r#"vars = { app = "def" }"#),
     key("deploy", Kind::Steps, "How a tag gets to the stage: one step, or several in order.", r#"deploy = { command = ["./deploy.sh", "{tag}"] }"#).required(),
 ];
@@ -375,41 +379,41 @@ const RETRY: &[Key] = &[
         "How many attempts are started.",
         "attempts = 12",
     )
-    .default("12")
-    .not_yet(),
+    .default("12"),
     key(
         "backoff",
         Kind::Duration,
         "How long after the first attempt; doubled after each.",
         r#"backoff = "1m""#,
     )
-    .default(r#""1m""#)
-    .not_yet(),
+    .default(r#""1m""#),
     key("max_backoff", Kind::Duration, "The longest time between two attempts.", r#"max_backoff = "2h""#)
-        .default(r#""2h""#)
-        .not_yet(),
+        .default(r#""2h""#),
 ];
 
 const RUNNING: &[Key] = &[
-    key("url", Kind::Template, "Asked by GET.", r#"url = "https://shop.example.com/version""#).not_yet(),
+    key("url", Kind::Template, "Asked by GET.", r#"url = "https://shop.example.com/version""#),
     key(
         "command",
         Kind::TemplateList,
         "Run without a shell; what it prints is the answer.",
         r#"command = ["./running.sh"]"#,
-    )
-    .not_yet(),
+    ),
     key(
         "pointer",
         Kind::Text,
-        "Where the tag stands in a JSON answer (RFC 6901).",
+        "Where it stands in a JSON answer (RFC 6901). Not given: it is the whole answer.",
         r#"pointer = "/image/tag""#,
-    )
-    .not_yet(),
-    key("headers", Kind::TemplateTable, "Headers of the request.", "headers = {}").not_yet(),
-    key("timeout", Kind::Duration, "For the whole answer.", r#"timeout = "10s""#)
-        .default(r#""10s""#)
-        .not_yet(),
+    ),
+    key("headers", Kind::TemplateTable, "Headers of the request.", "headers = {}"),
+    key(
+        "env",
+        Kind::TemplateTable,
+        "Variables of the command, as in a step.",
+        r#"env = { TOKEN = "{secret.hook}" }"#,
+    ),
+    key("dir", Kind::Text, "Where the command runs, as in a step.", r#"dir = "/srv/shop""#),
+    key("timeout", Kind::Duration, "For the whole answer.", r#"timeout = "10s""#).default(r#""10s""#),
 ];
 
 const COMMAND_STEP: &[Key] = &[
@@ -532,20 +536,24 @@ const NOTIFY: &[Key] = &[
     key(
         "on",
         Kind::TextList,
-        "Of what: failed, dead, recovered, deployed, available, unknown.",
-        r#"on = ["failed", "dead"]"#,
+        "Of what: failed (for the first time; it is tried again), dead (given up), recovered, deployed, available, unknown (the registry could not be asked for as long as after says).",
+        r#"on = ["failed", "dead", "recovered"]"#,
     )
-    .not_yet(),
-    key("targets", Kind::TextList, "Of which targets.", r#"targets = ["*/prod"]"#).not_yet(),
-    key("after", Kind::Duration, "Of unknown only when it lasts.", r#"after = "1h""#).not_yet(),
-    key("url", Kind::Template, "As in a step.", r#"url = "https://ntfy.example.com/deploys""#).not_yet(),
-    key(
-        "body",
-        Kind::Template,
-        "As in a step, with {status} and {error}.",
-        r#"body = "{target} {status}: {tag} {error}""#,
-    )
-    .not_yet(),
+    .required(),
+    key("targets", Kind::TextList, "Of which targets. Not given: of all.", r#"targets = ["*/prod"]"#),
+    key("after", Kind::Duration, "How long checks must have failed to be told.", r#"after = "1h""#).default(r#""1h""#),
+    key("url", Kind::Template, "This and what follows as in a step, with {status}, the event, and {error} besides.", r#"url = "https://ntfy.example.com/deploys""#),
+    key("method", Kind::Text, "The method of the request.", r#"method = "PUT""#).default(r#""POST""#),
+    key("headers", Kind::TemplateTable, "Headers of the request.", r#"headers = { Authorization = "Bearer {secret.ntfy}" }"#),
+    key("json", Kind::Json, "A JSON body.", r#"json = { text = "{target} {status}: {tag} {error}" }"#),
+    key("form", Kind::TemplateTable, "A form as the body.", r#"form = { message = "{target} {status}" }"#),
+    key("body", Kind::Template, "Text as the body.", r#"body = "{target} {status}: {tag} {error}""#),
+    key("success", Kind::Table(Section::Success), "When the answer means that it was received.", "success = { status = [200] }"),
+    key("sign", Kind::Table(Section::Sign), "How the request is signed.", r#"sign = { github = "hook" }"#),
+    key("command", Kind::TemplateList, "A program instead of a request.", r#"command = ["./tell.sh", "{target}", "{status}", "{tag}"]"#),
+    key("env", Kind::TemplateTable, "Variables of the command.", r#"env = { ERROR = "{error}" }"#),
+    key("dir", Kind::Text, "Where the command runs.", r#"dir = "/srv/shop""#),
+    key("timeout", Kind::Duration, "For the request or the command.", r#"timeout = "10s""#).default(r#""10s""#),
 ];
 
 const SECRET: &[Key] = &[

@@ -208,6 +208,8 @@ fn about(field: Field) -> &'static str {
         Field::PreviousTag => "The tag that was deployed before.",
         Field::DeploymentId => "The deployment's id, the same through every attempt.",
         Field::Attempt => "Which attempt this is, from 1.",
+        Field::Status => "In a notification: the event.",
+        Field::Error => "In a notification: what went wrong.",
     }
 }
 

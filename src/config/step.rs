@@ -10,10 +10,22 @@ use super::key::Section;
 use super::read::{Field, Table, suggest};
 use super::tree::{Entry, Node, Value};
 use crate::target::step::{Body, CommandStep, HttpStep, JsonTemplate, Sign, Step, Success, Until};
-use crate::target::template::{Part, Scope, SecretId, Template};
+use crate::target::template::{Field as DeploymentField, Part, Scope, SecretId, Template};
 
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
 const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Placeholders that have no value where nothing is deployed.
+const OF_DEPLOYMENT: [DeploymentField; 7] = [
+    DeploymentField::Image,
+    DeploymentField::Tag,
+    DeploymentField::Digest,
+    DeploymentField::ImageDigest,
+    DeploymentField::PreviousTag,
+    DeploymentField::DeploymentId,
+    DeploymentField::Attempt,
+];
 
 /// What a step's templates and paths are read with.
 pub(super) struct Reader<'a> {
@@ -51,8 +63,65 @@ impl Reader<'_> {
                 None
             }
             (true, false) => self.command(&field.table(Section::CommandStep)?).map(Step::Command),
-            (false, true) => self.http(&field.table(Section::HttpStep)?).map(Step::Http),
+            (false, true) => self.http(&field.table(Section::HttpStep)?).map(Step::from),
         }
+    }
+
+    /// How a stage says what it runs, and where in the answer.
+    pub(super) fn probe(&self, field: &Field<'_>) -> Option<(Step, Option<String>)> {
+        let table = field.table(Section::Running)?;
+        let pointer = table.get("pointer").map_or(Some(None), |field| pointer(&field).map(Some));
+        let probe = match (table.get("command"), table.get("url")) {
+            (Some(_), None) => {
+                let step = self.command(&table)?;
+                Step::Command(CommandStep { timeout: duration(&table, "timeout", PROBE_TIMEOUT)?, ..step })
+            }
+            (None, Some(_)) => Step::from(HttpStep {
+                method: "GET".to_owned(),
+                timeout: duration(&table, "timeout", PROBE_TIMEOUT)?,
+                ..self.http(&table)?
+            }),
+            _ => {
+                field.fault("it has a command or a url", "write one of them");
+                return None;
+            }
+        };
+        let is_of_deployment = |part: &&Part| match part {
+            Part::Field(field) => OF_DEPLOYMENT.contains(field),
+            Part::Answer(_) => true,
+            _ => false,
+        };
+        if probe.parts().any(|part| is_of_deployment(&part)) {
+            field.fault(
+                "what a stage runs is asked before there is a deployment",
+                "use {project}, {stage}, {var.…}",
+            );
+            return None;
+        }
+        Some((probe, pointer?))
+    }
+
+    /// How a notification is sent.
+    pub(super) fn notification(&self, field: &Field<'_>, table: &Table<'_>) -> Option<Step> {
+        let step = match (table.get("command"), table.get("url")) {
+            (Some(_), None) => Step::Command(CommandStep {
+                timeout: duration(table, "timeout", PROBE_TIMEOUT)?,
+                ..self.command(table)?
+            }),
+            (None, Some(_)) => Step::from(HttpStep {
+                timeout: duration(table, "timeout", PROBE_TIMEOUT)?,
+                ..self.http(table)?
+            }),
+            _ => {
+                field.fault("it has a command or a url", "write one of them");
+                return None;
+            }
+        };
+        if step.answers().next().is_some() {
+            field.fault("a notification has no steps before it", "");
+            return None;
+        }
+        Some(step)
     }
 
     fn command(&self, table: &Table<'_>) -> Option<CommandStep> {

@@ -14,7 +14,7 @@ use super::exchange::{Answer, NoAnswer, TICK, exchange};
 use super::placeholder::Values;
 use super::signing;
 use super::transcript::{KEPT, last, readable};
-use super::{Attempt, DeployError, Deployer};
+use super::{Attempt, DeployError, Deployer, Patience, Stop};
 use crate::plan::ErrorCode;
 use crate::target::step::{Body, HttpStep, Success, Until};
 use crate::target::template::SecretId;
@@ -60,14 +60,32 @@ impl<'a> HttpDeployer<'a> {
         if let Some(content_type) = content_type {
             headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static(content_type));
         }
-        let key = HeaderValue::from_str(values.handover.deployment_id);
-        let key = key.map_err(|_| fault("the deployment's id".to_owned()))?;
-        headers.entry("idempotency-key").or_insert(key);
+        if let Some(id) = values.subject.id {
+            let key = HeaderValue::from_str(id).map_err(|_| fault("the deployment's id".to_owned()))?;
+            headers.entry("idempotency-key").or_insert(key);
+        }
         let signer = Signer::new(step, values)?;
         // A key that is none is found before anything is sent.
         signer.sign(&mut request.clone(), Timestamp::now()).map_err(&fault)?;
         let (timeout, until, success) = (step.timeout, step.until.as_ref(), &step.success);
         Ok(HttpDeployer { url, request, signer, shown, timeout, until, success })
+    }
+
+    /// Asks, and leaves the judgement of the answer to the caller.
+    pub(super) fn ask(&self, stop: &Stop, patience: Patience) -> Result<Answer, DeployError> {
+        let answer = exchange(&self.url, self.request.clone(), self.timeout, patience, stop);
+        answer.map_err(|error| {
+            let error = unanswered(error, self.timeout);
+            DeployError { message: format!("{}: {}", self.shown, error.message), ..error }
+        })
+    }
+
+    pub(super) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    pub(super) fn shown(&self) -> &str {
+        &self.shown
     }
 
     /// Sends it once.
@@ -106,12 +124,9 @@ impl<'a> HttpDeployer<'a> {
                 attempt.transcript.push(line.as_bytes());
                 said = not_yet;
             }
-            let next = Instant::now() + until.every;
-            while Instant::now() < next {
-                if let Some(signal) = attempt.stop.signal() {
-                    return Err(unanswered(NoAnswer::Interrupted(signal), self.timeout));
-                }
-                std::thread::sleep(TICK.min(next.saturating_duration_since(Instant::now())));
+            if !attempt.stop.pause(until.every) {
+                let signal = attempt.stop.signal().unwrap_or_default();
+                return Err(unanswered(NoAnswer::Interrupted(signal), self.timeout));
             }
             if began.elapsed() >= until.within {
                 let message = format!("not over within {}: {said}", shown_duration(until.within));
@@ -173,7 +188,8 @@ fn unanswered(error: NoAnswer, timeout: Duration) -> DeployError {
 struct Signer<'a> {
     github: Vec<SecretString>,
     standard_webhooks: Vec<SecretString>,
-    deployment_id: &'a str,
+    /// What is to be received once has one.
+    id: &'a str,
 }
 
 impl<'a> Signer<'a> {
@@ -182,7 +198,7 @@ impl<'a> Signer<'a> {
         Ok(Signer {
             github: secrets(&step.sign.github)?,
             standard_webhooks: secrets(&step.sign.standard_webhooks)?,
-            deployment_id: values.handover.deployment_id,
+            id: values.subject.id.unwrap_or_default(),
         })
     }
 
@@ -200,12 +216,13 @@ impl<'a> Signer<'a> {
         }
         if !self.standard_webhooks.is_empty() {
             let second = now.as_second();
-            let all = self.standard_webhooks.iter().map(|secret| {
-                signing::standard_webhooks(secret.expose_secret(), self.deployment_id, second, &body)
-            });
+            let all = self
+                .standard_webhooks
+                .iter()
+                .map(|secret| signing::standard_webhooks(secret.expose_secret(), self.id, second, &body));
             let all: Vec<String> =
                 all.collect::<Result<_, _>>().map_err(|error| format!("the secret of sign is {error}"))?;
-            headers.push(("webhook-id", self.deployment_id.to_owned()));
+            headers.push(("webhook-id", self.id.to_owned()));
             headers.push(("webhook-timestamp", second.to_string()));
             headers.push(("webhook-signature", all.join(" ")));
         }

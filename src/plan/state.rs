@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::status::{Failure, Status};
 use crate::reference::{Digest, ListedTag, Repository, Tag};
-use crate::target::{Name, TargetId};
+use crate::target::{Name, Target, TargetId};
 
 /// A target's row. The default is a target that was never polled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -107,6 +107,8 @@ pub(crate) enum DecidedBy {
     /// `tagship deploy`
     Hand,
     Mark,
+    /// The stage itself, asked by `running`.
+    Running,
 }
 
 /// An outage of one target's checks.
@@ -142,11 +144,53 @@ pub(crate) struct Deployment {
     pub(crate) state: DeploymentState,
     /// How many attempts were started.
     pub(crate) attempts: u32,
+    /// How many of them `tagship retry` made count no more.
+    pub(crate) attempts_forgiven: u32,
+    /// Not before then; None: at once.
+    pub(crate) next_attempt: Option<NextAttempt>,
     pub(crate) created_at: Timestamp,
     /// Whether it brings an older tag than the stage was given before.
     pub(crate) goes_back: bool,
     /// What high-water was before this tag raised it: given back if the tag is deleted undeployed.
     pub(crate) high_water_before: Option<ListedTag>,
+}
+
+/// When a deployment that failed is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NextAttempt {
+    pub(crate) at: Timestamp,
+    /// The end of the attempt that failed, by the clock of then.
+    pub(crate) failed_at: Timestamp,
+}
+
+impl Deployment {
+    /// One that is decided at this moment, and was not started.
+    pub(crate) fn new(
+        id: String,
+        target: &Target,
+        tag: Tag,
+        digest: Option<Digest>,
+        by: DecidedBy,
+        now: Timestamp,
+    ) -> Deployment {
+        Deployment {
+            id,
+            target: target.id.clone(),
+            registry: target.registry.clone(),
+            repository: target.image.repository.clone(),
+            tag,
+            digest,
+            previous_tag: None,
+            by,
+            state: DeploymentState::Pending,
+            attempts: 0,
+            attempts_forgiven: 0,
+            next_attempt: None,
+            created_at: now,
+            goes_back: false,
+            high_water_before: None,
+        }
+    }
 }
 
 /// Where a deployment stands.
@@ -157,7 +201,7 @@ pub(crate) enum DeploymentState {
     /// Started; where no process holds the target's lock, interrupted.
     Running,
     Succeeded,
-    /// Given up.
+    /// Given up: until `tagship retry`, a newer tag, or a deployment by hand.
     Dead,
     /// A newer tag took its place.
     Superseded,
@@ -165,11 +209,27 @@ pub(crate) enum DeploymentState {
     Dropped,
 }
 
-/// A target's deployments that are not over: at most one of each.
+/// A target's deployments that are not over or wait for someone: at most one of each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct OpenDeployments {
     pub(crate) pending: Option<Deployment>,
     pub(crate) running: Option<Deployment>,
+    pub(crate) dead: Option<Deployment>,
+}
+
+impl OpenDeployments {
+    /// One that waits for its attempt, or was given up.
+    pub(crate) fn undelivered(&self) -> Option<&Deployment> {
+        self.pending.as_ref().or(self.dead.as_ref())
+    }
+
+    pub(crate) fn insert(&mut self, deployment: Deployment) {
+        match deployment.state {
+            DeploymentState::Running => self.running = Some(deployment),
+            DeploymentState::Dead => self.dead = Some(deployment),
+            _ => self.pending = Some(deployment),
+        }
+    }
 }
 
 /// Tags as the text that they are, in JSON.
@@ -219,13 +279,14 @@ pub(crate) struct InvalidWord {
 }
 
 impl DecidedBy {
-    const ALL: [DecidedBy; 3] = [DecidedBy::Poll, DecidedBy::Hand, DecidedBy::Mark];
+    const ALL: [DecidedBy; 4] = [DecidedBy::Poll, DecidedBy::Hand, DecidedBy::Mark, DecidedBy::Running];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             DecidedBy::Poll => "poll",
             DecidedBy::Hand => "hand",
             DecidedBy::Mark => "mark",
+            DecidedBy::Running => "running",
         }
     }
 }
@@ -269,5 +330,6 @@ from_its_word! {
     DecidedBy, "origin of a deployment", DecidedBy::ALL;
     DeploymentState, "state of a deployment", DeploymentState::ALL;
     Status, "status", Status::ALL;
-    super::status::ErrorCode, "error code", super::status::ErrorCode::ALL
+    super::status::ErrorCode, "error code", super::status::ErrorCode::ALL;
+    crate::target::notifier::Event, "event", crate::target::notifier::Event::ALL
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::{Context, Message};
 use crate::plan::sighting::{self, Sighted};
-use crate::plan::{self, Answer, Facts, Failure, Question};
+use crate::plan::{self, Answer, ErrorCode, Facts, Failure, Question};
 use crate::policy::{Order, Reading, Selection};
 use crate::reference::{ListedTag, Listing, Repository, Tag};
 use crate::registry::{Registry, RegistryError};
@@ -295,6 +295,9 @@ pub(super) fn remember(
         Question::PushedAt(_) => Answer::Moment(None),
         Question::Platforms(_) => Answer::Platforms(target.gates.platforms.clone()),
         Question::Presence(..) => Answer::Presence(true),
+        Question::Running => {
+            Answer::Failed(Failure { code: ErrorCode::Running, message: "not asked".to_owned() })
+        }
     })
 }
 
@@ -317,6 +320,12 @@ pub(super) fn ask(
         Question::Runs(stage) => {
             let id = TargetId { project: target.id.project.clone(), stage: stage.clone() };
             Ok(Answer::Runs(context.run.store.runs(&id)?))
+        }
+        Question::Running => {
+            let run = context.run;
+            let running = target.running.as_ref().expect("decide asks only where it can be asked");
+            let reported = crate::deploy::running(target, running, &run.secrets, run.stop);
+            Ok(reported.map_or_else(Answer::Failed, Answer::Running))
         }
     };
     Ok(answer.unwrap_or_else(|error| Answer::Failed(context.failure(&error))))

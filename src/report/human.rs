@@ -90,7 +90,7 @@ fn count(number: usize, what: &str) -> String {
 
 fn style_of(status: Status) -> Style {
     match status {
-        Status::Deployed => AnsiColor::Green.on_default().bold(),
+        Status::Deployed | Status::Adopted => AnsiColor::Green.on_default().bold(),
         Status::WouldDeploy | Status::Available | Status::Baseline => AnsiColor::Cyan.on_default(),
         Status::UpToDate => Style::new().dimmed(),
         Status::Waiting
@@ -99,7 +99,8 @@ fn style_of(status: Status) -> Style {
         | Status::Behind
         | Status::NoMatch
         | Status::Deploying
-        | Status::Pending => AnsiColor::Yellow.on_default(),
+        | Status::Pending
+        | Status::Retrying => AnsiColor::Yellow.on_default(),
         Status::Failed | Status::Dead | Status::Unknown => AnsiColor::Red.on_default().bold(),
     }
 }

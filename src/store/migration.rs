@@ -88,6 +88,31 @@ const MIGRATIONS: &[&str] = &[
         first_seen TEXT NOT NULL,
         PRIMARY KEY (project, stage, tag)
     ) STRICT, WITHOUT ROWID;",
+    // 2
+    "ALTER TABLE deployment ADD COLUMN attempts_forgiven INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE deployment ADD COLUMN next_attempt_at TEXT;
+    ALTER TABLE deployment ADD COLUMN failed_at TEXT;
+    CREATE UNIQUE INDEX deployment_dead ON deployment (project, stage) WHERE state = 'dead';
+
+    CREATE TABLE notification (
+        id TEXT NOT NULL PRIMARY KEY,
+        receiver TEXT NOT NULL,
+        project TEXT NOT NULL,
+        stage TEXT NOT NULL,
+        event TEXT NOT NULL,
+        tag TEXT,
+        digest TEXT,
+        previous_tag TEXT,
+        deployment_id TEXT,
+        error TEXT,
+        created_at TEXT NOT NULL,
+        attempts INTEGER NOT NULL,
+        next_attempt_at TEXT,
+        failed_at TEXT,
+        ended_at TEXT
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX notification_pending ON notification (created_at) WHERE ended_at IS NULL;
+    CREATE INDEX notification_of_target ON notification (project, stage, event);",
 ];
 
 /// Brings the tables up to this program's version. Writes nothing where they are.

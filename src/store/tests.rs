@@ -5,7 +5,10 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 
 use super::*;
-use crate::plan::{DecidedBy, Deployed, Deployment, ErrorCode, Failing, Failure, Hold, Status, Told};
+use crate::plan::{
+    DecidedBy, Deployed, Deployment, DeploymentState, ErrorCode, Failing, Failure, Hold, NextAttempt, Status,
+    Told,
+};
 use crate::reference::{Digest, ListedTag, Repository, Tag};
 use crate::target::Name;
 
@@ -37,6 +40,8 @@ fn deployment(id: &str, state: DeploymentState) -> Deployment {
         by: DecidedBy::Poll,
         state,
         attempts: 0,
+        attempts_forgiven: 2,
+        next_attempt: Some(NextAttempt { at: moment(60), failed_at: moment(1) }),
         created_at: moment(0),
         goes_back: true,
         high_water_before: Some(ListedTag {

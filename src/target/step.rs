@@ -11,7 +11,13 @@ use super::template::{Answer, Field, Part, SecretId, Template};
 #[derive(Debug)]
 pub(crate) enum Step {
     Command(CommandStep),
-    Http(HttpStep),
+    Http(Box<HttpStep>),
+}
+
+impl From<HttpStep> for Step {
+    fn from(step: HttpStep) -> Step {
+        Step::Http(Box::new(step))
+    }
 }
 
 /// A program that is run without a shell; exit status 0 is success.
@@ -109,10 +115,15 @@ impl Step {
 
     /// The values that it takes from the answers of other steps.
     pub(crate) fn answers(&self) -> impl Iterator<Item = &Answer> {
-        self.templates().into_iter().flat_map(|template| &template.parts).filter_map(|part| match part {
+        self.parts().filter_map(|part| match part {
             Part::Answer(answer) => Some(answer),
             _ => None,
         })
+    }
+
+    /// Of all its templates.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.templates().into_iter().flat_map(|template| &template.parts)
     }
 
     /// The longest that it can take, without the grace of a program that does not end.

@@ -49,9 +49,16 @@ pub(crate) enum Field {
     PreviousTag,
     DeploymentId,
     Attempt,
+    /// What a notification tells: an event of `on`.
+    Status,
+    /// And why, where something failed.
+    Error,
 }
 
 impl Field {
+    /// Only in notifications.
+    pub(crate) const OF_NOTIFICATION: [Field; 2] = [Field::Status, Field::Error];
+
     /// In the order in which they are documented.
     pub(crate) const ALL: [Field; 12] = [
         Field::Project,
@@ -83,6 +90,8 @@ impl Field {
             Field::PreviousTag => "previous_tag",
             Field::DeploymentId => "deployment_id",
             Field::Attempt => "attempt",
+            Field::Status => "status",
+            Field::Error => "error",
         }
     }
 }
@@ -90,6 +99,8 @@ impl Field {
 /// What `{var.NAME}` and `{secret.NAME}` may name where a template stands.
 #[derive(Debug, Default)]
 pub(crate) struct Scope<'a> {
+    /// Beside those that stand everywhere.
+    pub(crate) fields: &'a [Field],
     pub(crate) vars: BTreeMap<&'a str, Var<'a>>,
     pub(crate) secrets: BTreeSet<&'a str>,
 }
@@ -163,10 +174,10 @@ impl Scope<'_> {
             }
         } else if let Some(answer) = answer(word) {
             return Ok(Part::Answer(answer));
-        } else if let Some(field) = Field::ALL.into_iter().find(|field| field.word() == word) {
-            return Ok(Part::Field(field));
+        } else if let Some(field) = Field::ALL.iter().chain(self.fields).find(|field| field.word() == word) {
+            return Ok(Part::Field(*field));
         }
-        let known = Field::ALL.iter().map(|field| field.word().to_owned());
+        let known = Field::ALL.iter().chain(self.fields).map(|field| field.word().to_owned());
         let vars = self.vars.keys().map(|name| format!("var.{name}"));
         let secrets = self.secrets.iter().map(|name| format!("secret.{name}"));
         Err(UnknownPlaceholder { word: word.to_owned(), known: known.chain(vars).chain(secrets).collect() })
@@ -207,6 +218,7 @@ mod tests {
 
     fn scope() -> Scope<'static> {
         Scope {
+            fields: &[],
             vars: BTreeMap::from([
                 ("app", Var::Text("abc")),
                 ("key", Var::Secret(SecretId("shop.key".into()))),

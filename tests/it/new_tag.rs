@@ -155,6 +155,7 @@ fn several_steps_go_in_order_and_the_first_failure_ends_them() {
 [projects.shop.stages.dev]
 tags = "dev-*"
 order = "newest"
+retry = {{ backoff = "1ms", max_backoff = "1ms" }}
 [[projects.shop.stages.dev.deploy]]
 method = "PATCH"
 url = "{url}/app"

@@ -72,7 +72,7 @@ impl Server {
                 serve(&mut stream);
                 received
             });
-            let (outcome, _) = rig.deploy(vec![Step::Http(step)]);
+            let (outcome, _) = rig.deploy(vec![Step::from(step)]);
             (outcome, server.join().unwrap())
         })
     }
@@ -363,7 +363,7 @@ fn a_connection_that_fails_says_how() {
     assert_eq!(outcome.http_status, None);
 
     drop(server);
-    let (outcome, _) = Rig::new().deploy(vec![Step::Http(step(&url))]);
+    let (outcome, _) = Rig::new().deploy(vec![Step::from(step(&url))]);
     assert_eq!(error(&outcome).message, format!("POST {url}: connection refused: nothing listens there"));
     assert_eq!((error(&outcome).code, error(&outcome).started), (ErrorCode::Http, true));
 }
@@ -414,11 +414,11 @@ fn what_cannot_be_sent_is_said_without_secrets() {
         ("http://h/{secret.lines}", "the URL has control characters: look at its variables and secrets"),
         ("http://h/{secret.gone}", "gone is not there"),
     ] {
-        let (outcome, _) = rig.deploy(vec![Step::Http(step(url))]);
+        let (outcome, _) = rig.deploy(vec![Step::from(step(url))]);
         assert_eq!((error(&outcome).message.as_str(), error(&outcome).started), (says, false));
     }
     let headers = vec![("X-Lines".to_owned(), template("{secret.lines}"))];
-    let (outcome, _) = rig.deploy(vec![Step::Http(HttpStep { headers, ..step("http://h/") })]);
+    let (outcome, _) = rig.deploy(vec![Step::from(HttpStep { headers, ..step("http://h/") })]);
     assert!(error(&outcome).message.contains("X-Lines"));
 }
 
@@ -443,7 +443,7 @@ fn at_a_stop_the_answer_is_waited_for_and_then_given_up() {
                     let _ = over.recv();
                 }
             });
-            let (outcome, _) = rig.deploy(vec![Step::Http(step(&server.url("/")))]);
+            let (outcome, _) = rig.deploy(vec![Step::from(step(&server.url("/")))]);
             drop(told);
             outcome
         });
@@ -501,7 +501,7 @@ fn until(server: &Server) -> HttpStep {
 fn a_later_step_takes_from_an_earlier_answer_and_waits_for_its_end() {
     for (end, succeeds) in [("finished", true), ("failed", false)] {
         let server = Server::new();
-        let steps = vec![Step::Http(step(&server.url("/deploy"))), Step::Http(until(&server))];
+        let steps = vec![Step::from(step(&server.url("/deploy"))), Step::from(until(&server))];
         let end = response("200 OK", "", &format!("{{\"status\": \"{end}\"}}"));
         let answers = [
             response("200 OK", "", "{\"id\": \"a b\"}"),
@@ -529,7 +529,7 @@ fn waiting_ends_at_its_time_and_at_an_answer_that_time_does_not_change() {
     patient.url = template(&server.url("/x"));
     patient.until.as_mut().unwrap().within = Duration::from_millis(1);
     let queued = response("200 OK", "", "{\"status\": \"queued\"}");
-    let (outcome, _) = answer_each(&server, &Rig::new(), vec![Step::Http(patient)], &[queued]);
+    let (outcome, _) = answer_each(&server, &Rig::new(), vec![Step::from(patient)], &[queued]);
     assert_eq!(error(&outcome).code, ErrorCode::Timeout);
     let message = &error(&outcome).message;
     assert!(message.ends_with("not over within 1ms: /status is \"queued\""), "{message}");
@@ -537,14 +537,14 @@ fn waiting_ends_at_its_time_and_at_an_answer_that_time_does_not_change() {
     let mut step = until(&server);
     step.url = template(&server.url("/x"));
     let denied = response("403 Forbidden", "", "no");
-    let (outcome, _) = answer_each(&server, &Rig::new(), vec![Step::Http(step)], &[denied]);
+    let (outcome, _) = answer_each(&server, &Rig::new(), vec![Step::from(step)], &[denied]);
     assert_eq!((error(&outcome).code, error(&outcome).final_answer), (ErrorCode::Http, true));
 }
 
 #[test]
 fn an_answer_without_the_value_ends_the_deployment_before_the_next_step() {
     let server = Server::new();
-    let steps = vec![Step::Http(step(&server.url("/deploy"))), Step::Http(until(&server))];
+    let steps = vec![Step::from(step(&server.url("/deploy"))), Step::from(until(&server))];
     let answers = [response("200 OK", "", "{\"message\": \"queued\"}")];
     let (outcome, received) = answer_each(&server, &Rig::new(), steps, &answers);
     assert_eq!(received.len(), 1);
@@ -588,7 +588,7 @@ fn a_secret_that_is_no_key_is_said_before_anything_is_sent() {
     let vault = KnownSecrets::new(&[("hooks", "short")]);
     let rig = Rig { vault, ..Rig::new() };
     let sign = Sign { standard_webhooks: vec![SecretId("hooks".to_owned())], ..Sign::default() };
-    let (outcome, _) = rig.deploy(vec![Step::Http(HttpStep { sign, ..step("http://127.0.0.1:9/") })]);
+    let (outcome, _) = rig.deploy(vec![Step::from(HttpStep { sign, ..step("http://127.0.0.1:9/") })]);
     assert!(!error(&outcome).started);
     assert_eq!(
         error(&outcome).message,
