@@ -652,7 +652,7 @@ _tagship() {
             return 0
             ;;
         tagship__subcmd__poll)
-            opts="-v -q -h --project --stage --due --dry-run --format --exit-code --strict --max-runtime --config --state --verbose --quiet --color --help"
+            opts="-v -q -h --project --stage --due --dry-run --refresh --format --exit-code --strict --max-runtime --config --state --verbose --quiet --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

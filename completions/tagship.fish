@@ -57,6 +57,7 @@ always\t''
 never\t''"
 complete -c tagship -n "__fish_tagship_using_subcommand poll" -l due -d 'Only targets polled longer ago than 90 % of their interval, or with a deployment to try again'
 complete -c tagship -n "__fish_tagship_using_subcommand poll" -l dry-run -d 'Say what would be deployed; write and deploy nothing'
+complete -c tagship -n "__fish_tagship_using_subcommand poll" -l refresh -d 'List every repository in full, also where the registry says that nothing was pushed'
 complete -c tagship -n "__fish_tagship_using_subcommand poll" -l exit-code -d 'Exit with 3 where something new was found or deployed, and nothing failed'
 complete -c tagship -n "__fish_tagship_using_subcommand poll" -l strict -d 'Exit with 75 where a selected target is being deployed by another run'
 complete -c tagship -n "__fish_tagship_using_subcommand poll" -s v -l verbose -d 'Say also what did not change, and show what deployments print'

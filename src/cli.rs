@@ -105,6 +105,9 @@ pub(crate) struct Poll {
     /// Say what would be deployed; write and deploy nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// List every repository in full, also where the registry says that nothing was pushed
+    #[arg(long)]
+    pub(crate) refresh: bool,
     /// How the outcome is printed
     #[arg(long, value_enum, default_value_t = PollFormat::Human)]
     pub(crate) format: PollFormat,

@@ -61,6 +61,8 @@ pub(crate) struct Settings {
     /// A run starts nothing more after this.
     pub(crate) max_runtime: Duration,
     pub(crate) parallel_deploys: usize,
+    /// Every repository is listed in full at least this often.
+    pub(crate) resync: Duration,
     /// Finished deployments are kept this long.
     pub(crate) history: Duration,
 }
@@ -121,6 +123,15 @@ pub(crate) enum Location {
     Url(Url),
     /// Absolute.
     Folder(PathBuf),
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Location::Url(url) => f.write_str(url.as_str().trim_end_matches('/')),
+            Location::Folder(folder) => write!(f, "{}", folder.display()),
+        }
+    }
 }
 
 /// Whose rights a registry is asked with.

@@ -6,6 +6,7 @@ mod cli;
 mod command;
 mod config;
 mod deploy;
+mod feed;
 mod plan;
 mod policy;
 mod poll;

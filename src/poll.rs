@@ -4,6 +4,7 @@
 //! (`listing`), others deliver (`deliver`); all of them send it what they found.
 #![allow(clippy::disallowed_methods, reason = "the run reads the clock, and hands the time down")]
 
+mod changes;
 mod deliver;
 mod hand;
 mod listing;
@@ -14,7 +15,7 @@ mod stage;
 mod survey;
 mod turn;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -27,7 +28,7 @@ use crate::plan::{Audience, ErrorCode, Failure, OpenDeployments, PollState};
 use crate::registry::{Registry, RegistryError, RequestCount};
 use crate::report::{Report, Summary, TargetReport};
 use crate::secret::Secrets;
-use crate::store::{Store, StoreError};
+use crate::store::{Feed, FeedKey, Store, StoreError};
 use crate::target::{Name, Target, TargetId};
 use deliver::Queue;
 pub(crate) use hand::{Choice, Wish, deploy_by_hand};
@@ -46,6 +47,8 @@ pub(crate) struct Run<'a> {
     pub(crate) audience: Audience,
     /// From the start of the run; nothing is started after it.
     pub(crate) max_runtime: Duration,
+    /// List every repository in full, whatever the change feed says.
+    pub(crate) refresh: bool,
 }
 
 /// Whether what is decided is carried out.
@@ -120,6 +123,9 @@ struct Context<'a> {
     /// As they were when the run began. Decisions are taken on the state as it is when they are recorded.
     states: HashMap<TargetId, PollState>,
     open: HashMap<TargetId, OpenDeployments>,
+    feeds: HashMap<FeedKey, Feed>,
+    /// How many repositories of each owner are configured.
+    repositories: HashMap<FeedKey, usize>,
     deadline: Instant,
 }
 
@@ -135,6 +141,8 @@ impl<'a> Context<'a> {
             registries,
             states: run.store.states()?,
             open: run.store.open_deployments()?,
+            feeds: run.store.feeds()?,
+            repositories: configured_repositories(run.config),
             deadline: Instant::now() + run.max_runtime,
         })
     }
@@ -142,6 +150,10 @@ impl<'a> Context<'a> {
     /// Whether nothing more may be started, and why.
     fn is_over(&self) -> bool {
         self.run.stop.signal().is_some() || Instant::now() >= self.deadline
+    }
+
+    fn configured(&self, key: &FeedKey) -> usize {
+        self.repositories.get(key).copied().unwrap_or(1)
     }
 
     fn registry(&self, target: &Target) -> &dyn Registry {
@@ -168,6 +180,16 @@ impl<'a> Context<'a> {
             message: format!("not asked: the run was over its max_runtime of {limit}, or told to stop"),
         }
     }
+}
+
+/// By the address of their registry and their owner.
+fn configured_repositories(config: &Config) -> HashMap<FeedKey, usize> {
+    let mut repositories: HashMap<FeedKey, HashSet<&str>> = HashMap::new();
+    for target in &config.targets {
+        let key = changes::key(config, &target.registry, target.image.repository.owner());
+        repositories.entry(key).or_default().insert(target.image.repository.as_str());
+    }
+    repositories.into_iter().map(|(key, repositories)| (key, repositories.len())).collect()
 }
 
 /// The registries of the selected targets.

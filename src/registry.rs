@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jiff::Timestamp;
 
 use crate::config::{Location, RegistryConfig, RegistryKind};
+use crate::feed::{Changes, Cursor};
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
 use crate::secret::{SecretError, Secrets};
 pub(crate) use http::system_roots;
@@ -40,6 +41,21 @@ pub(crate) trait Registry: Send + Sync {
 
     /// Which platforms the tag's image has: of its index, or of its only image. Empty: no such tag.
     fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Vec<String>, RegistryError>;
+
+    /// Which repositories of an owner can have a new tag since the cursor, and the cursor of now; None
+    /// where the registry cannot tell. `configured`: how many of the owner's repositories are.
+    fn changes(
+        &self,
+        _owner: &str,
+        _since: Option<&Cursor>,
+        _configured: usize,
+    ) -> Result<Option<(Cursor, Changes)>, RegistryError> {
+        Ok(None)
+    }
+
+    /// Gets ready for being asked for tags, where that takes a request of its own. What fails here
+    /// fails again, and is told then.
+    fn prepare(&self) {}
 
     /// Tags from the newest push down, read lazily page by page. An error where there are no times.
     fn newest_first<'a>(

@@ -7,6 +7,7 @@
     reason = "the store is where SQLite and the state's files live"
 )]
 
+mod feed;
 mod file;
 mod lock;
 mod migration;
@@ -21,6 +22,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
 
+pub(crate) use feed::{Feed, FeedKey};
 pub(crate) use lock::Lock;
 pub(crate) use notification::Told;
 pub(crate) use write::{Attempt, AttemptEnd, Write};
@@ -37,6 +39,7 @@ pub(crate) struct Store {
     /// For messages: the file, or `none`.
     place: String,
     locks: lock::Locks,
+    is_kept: bool,
 }
 
 /// Why the state cannot be used. Each text names the file and says what to do.
@@ -76,7 +79,8 @@ impl Store {
         let place = path.display().to_string();
         let created = if path.exists() { false } else { file::create(path)? };
         let connection = file::open(path)?;
-        let store = Store { connection: Mutex::new(connection), place, locks: lock::Locks::beside(path) };
+        let locks = lock::Locks::beside(path);
+        let store = Store { connection: Mutex::new(connection), place, locks, is_kept: true };
         migration::run(&mut store.connection(), &store.place)?;
         Ok((store, created))
     }
@@ -91,6 +95,7 @@ impl Store {
             connection: Mutex::new(connection),
             place: "none".to_owned(),
             locks: lock::Locks::temporary()?,
+            is_kept: false,
         };
         migration::run(&mut store.connection(), &store.place)?;
         Ok(store)
@@ -106,7 +111,7 @@ impl Store {
             file::copy(path, &mut store.connection())?;
             migration::run(&mut store.connection(), &path.display().to_string())?;
         }
-        Ok(Store { place: path.display().to_string(), ..store })
+        Ok(Store { place: path.display().to_string(), is_kept: true, ..store })
     }
 
     /// Every target's row, by one query.
@@ -193,6 +198,20 @@ impl Store {
     pub(crate) fn last_error(&self, deployment_id: &str) -> Result<Option<String>, StoreError> {
         let connection = self.connection();
         self.within(|| row::last_error(&connection, deployment_id))
+    }
+
+    /// Every owner's feed.
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn feeds(&self) -> Result<HashMap<FeedKey, Feed>, StoreError> {
+        let connection = self.connection();
+        self.within(|| feed::feeds(&connection))
+    }
+
+    /// Whether it outlives the run.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.is_kept
     }
 
     /// What people were not told yet, the oldest first.

@@ -266,8 +266,7 @@ const SETTINGS: &[Key] = &[
         "List every image in full at least this often, whatever the change feed says.",
         r#"resync = "12h""#,
     )
-    .default(r#""12h""#)
-    .not_yet(),
+    .default(r#""12h""#),
     key("history", Kind::Duration, "Finished deployments are kept this long.", r#"history = "180d""#)
         .default(r#""180d""#),
     key(

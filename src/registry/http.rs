@@ -261,7 +261,7 @@ impl Answer {
     }
 
     /// When the answer was made, by the server's clock.
-    fn date(&self) -> Option<Timestamp> {
+    pub(super) fn date(&self) -> Option<Timestamp> {
         http_date(self.header("date")?)
     }
 

@@ -6,8 +6,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::plan::{
-    DecidedBy, Deployed, Deployment, DeploymentState, ErrorCode, Failing, Failure, Hold, NextAttempt, Status,
-    Told,
+    DecidedBy, Deployed, Deployment, DeploymentState, ErrorCode, Failing, Failure, Hold, LastListed,
+    NextAttempt, Status, Told,
 };
 use crate::reference::{Digest, ListedTag, Repository, Tag};
 use crate::target::Name;
@@ -70,7 +70,9 @@ fn full_state() -> PollState {
             at: moment(1),
             by: DecidedBy::Mark,
         }),
+        listed: Some(LastListed { generation: 7, at: moment(3), from: "https://git.example.com".into() }),
         candidates: vec![crate::plan::Sighted {
+            sequence: Some(9),
             tag: tag("dev-3"),
             pushed_at: Some(moment(7)),
             first_seen: moment(8),

@@ -79,7 +79,17 @@ impl<'a> Write<'a> {
             state.status.map(crate::plan::Status::as_str),
             told.map(|told| told.status.as_str()),
             told.and_then(|told| told.tag.as_ref()).map(|tag| tag.as_str()),
+            state.listed.as_ref().map(|listed| listed.generation),
+            state.listed.as_ref().map(|listed| text(listed.at)),
+            state.listed.as_ref().map(|listed| listed.from.as_str()),
         ])?;
+        Ok(())
+    }
+
+    /// Notes that a target was polled, and nothing else has changed.
+    pub(crate) fn touch(&self, id: &TargetId, now: Timestamp) -> rusqlite::Result<()> {
+        let query = "UPDATE poll_state SET polled_at = ?3, checked_at = ?3 WHERE project = ?1 AND stage = ?2";
+        self.0.prepare_cached(query)?.execute(params![id.project.as_str(), id.stage.as_str(), text(now)])?;
         Ok(())
     }
 

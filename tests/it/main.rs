@@ -12,6 +12,7 @@ mod docker_registry;
 mod endpoint;
 mod failed_deployment;
 mod failing_registry;
+mod feed;
 mod first_poll;
 mod first_try;
 mod formats;
