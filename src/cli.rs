@@ -73,6 +73,7 @@ pub(crate) enum Command {
     Tags(Tags),
     Deploy(Deploy),
     Mark(Mark),
+    History(History),
     Retry(Retry),
     Hold(Hold),
     Release(Release),
@@ -239,6 +240,26 @@ pub(crate) struct Release {
     /// Targets: shop/dev, shop (all its stages) or a glob
     #[arg(value_name = "TARGET", value_parser = pattern, required = true)]
     pub(crate) targets: Vec<TargetPattern>,
+}
+
+/// Show what was deployed, and how it went
+///
+/// The newest deployments first, each with its attempts, how long they took, and the end of what they printed. Reads
+/// the state only; nobody is asked. Deployments that are over are kept as long as history of the settings says.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  tagship history shop/prod\n  tagship history --limit 1 shop/prod --format json"
+)]
+pub(crate) struct History {
+    /// Targets: shop/dev, shop (all its stages) or a glob [default: all]
+    #[arg(value_name = "TARGET", value_parser = pattern)]
+    pub(crate) targets: Vec<TargetPattern>,
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t = StatusFormat::Human)]
+    pub(crate) format: StatusFormat,
+    /// At most so many deployments [default: 20; with json all]
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u32>,
 }
 
 /// Make deployments that failed due again

@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         Command::Tags(arguments) => command::tags(&global, &arguments),
         Command::Deploy(arguments) => command::deploy(&global, &arguments),
         Command::Mark(arguments) => command::mark(&global, &arguments),
+        Command::History(arguments) => command::history(&global, &arguments),
         Command::Retry(arguments) => command::retry(&global, &arguments),
         Command::Hold(arguments) => command::hold(&global, &arguments),
         Command::Release(arguments) => command::release(&global, &arguments),

@@ -9,6 +9,7 @@
 
 mod feed;
 mod file;
+mod history;
 mod lock;
 mod migration;
 mod notification;
@@ -23,6 +24,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
 
 pub(crate) use feed::{Feed, FeedKey};
+pub(crate) use history::{Past, PastAttempt};
 pub(crate) use lock::Lock;
 pub(crate) use notification::Told;
 pub(crate) use write::{Attempt, AttemptEnd, Write};
@@ -212,6 +214,15 @@ impl Store {
     /// Whether it outlives the run.
     pub(crate) fn is_kept(&self) -> bool {
         self.is_kept
+    }
+
+    /// A target's deployments with their attempts, the newest first.
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn history(&self, target: &TargetId, most: u32) -> Result<Vec<Past>, StoreError> {
+        let connection = self.connection();
+        self.within(|| history::history(&connection, target, most))
     }
 
     /// What people were not told yet, the oldest first.

@@ -254,7 +254,13 @@ impl<'a> Write<'a> {
     /// Forgets deployments that were over before this moment.
     pub(crate) fn prune(&self, before: Timestamp) -> rusqlite::Result<()> {
         // Times are written alike (UTC, milliseconds), so that text sorts as time.
-        self.0.execute("DELETE FROM deployment WHERE ended_at < ?1 AND state <> 'dead'", [text(before)])?;
+        // What a stage runs, and what it ran before, is needed as long as it does.
+        let query = "DELETE FROM deployment WHERE ended_at < ?1 AND state <> 'dead' AND id NOT IN (
+             SELECT id FROM (
+                 SELECT id, row_number() OVER (PARTITION BY project, stage ORDER BY ended_at DESC) AS place
+                 FROM deployment WHERE state = 'succeeded'
+             ) WHERE place <= 2)";
+        self.0.execute(query, [text(before)])?;
         self.0.execute("DELETE FROM notification WHERE ended_at < ?1", [text(before)])?;
         Ok(())
     }

@@ -19,6 +19,7 @@ mod formats;
 mod gates;
 mod generated;
 mod harness;
+mod history;
 mod http;
 mod interrupted;
 mod leak;
