@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::human::shortened;
 use super::json::{ErrorJson, VERSION, print};
 use super::{Console, describe_age, describe_duration, escape_control};
 use crate::plan::{DecidedBy, DeploymentState};
@@ -72,7 +73,7 @@ pub(crate) fn history_as_text(console: &Console, deployments: &[Past], now: Time
             console.data(&format!("    attempt {}: {}", attempt.number, outcome(attempt, past.state)));
             let lines: Vec<&str> = attempt.output.iter().flat_map(|output| output.lines()).collect();
             for line in &lines[lines.len().saturating_sub(OUTPUT_LINES)..] {
-                console.data(&format!("        | {}", escape_control(line)));
+                console.data(&format!("        | {}", shortened(&escape_control(line))));
             }
         }
     }

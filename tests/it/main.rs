@@ -8,6 +8,7 @@
 
 mod by_hand;
 mod configuration;
+mod disaster;
 mod docker_registry;
 mod endpoint;
 mod failed_deployment;
@@ -27,6 +28,7 @@ mod mark;
 mod new_tag;
 mod notify;
 mod oci;
+mod overlap;
 mod registry;
 mod retry;
 mod run;
@@ -35,5 +37,6 @@ mod selection;
 mod stand_ins;
 mod state;
 mod status;
+mod sweep;
 mod tags;
 mod transcript;
