@@ -69,7 +69,7 @@ enum Message {
 }
 
 /// How long decisions wait for others, to be recorded with them in one transaction.
-const GATHER: Duration = Duration::from_secs(1);
+const GATHER: Duration = Duration::from_millis(200);
 
 /// So many messages wait for the coordinating thread: a flood of output must not fill the memory.
 const UNREAD: usize = 256;
@@ -281,8 +281,11 @@ impl<'a> Coordinator<'a> {
 
     fn gather(&mut self, listed: Vec<Listed>) {
         self.unlisted -= listed.len();
+        // Where nothing has changed nothing is urgent: an idle poll writes once.
+        if !listed.iter().all(Listed::is_unchanged) {
+            self.gathering_since.get_or_insert_with(Instant::now);
+        }
         self.gathered.extend(listed);
-        self.gathering_since.get_or_insert_with(Instant::now);
     }
 
     fn is_time_to_record(&self) -> bool {

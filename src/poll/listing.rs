@@ -66,6 +66,10 @@ impl From<Result<Selected, Failure>> for Found {
 }
 
 impl Listed {
+    pub(super) fn is_unchanged(&self) -> bool {
+        matches!(self.found, Found::Unchanged(_))
+    }
+
     /// Whether its decision should not wait for those of others.
     pub(super) fn wants_deployment(&self) -> bool {
         matches!(&self.found, Found::Selected(selected) if selected.deploys)
