@@ -10,6 +10,7 @@ mod by_hand;
 mod configuration;
 mod docker_registry;
 mod endpoint;
+mod examples;
 mod failed_deployment;
 mod failing_registry;
 mod first_poll;
