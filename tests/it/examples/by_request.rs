@@ -328,7 +328,7 @@ mod gitlab_trigger {
 
     fn trigger() -> Asked {
         asks("POST /api/v4/projects/42/trigger/pipeline")
-            .form("ref=main&token=planted-trigger&variables%5BSTAGE%5D=dev&variables%5BTAG%5D=dev-43")
+            .form("token=planted-trigger&ref=main&variables%5BSTAGE%5D=dev&variables%5BTAG%5D=dev-43")
     }
 
     /// Up to the pipeline with this status.
@@ -411,7 +411,9 @@ mod adnanh_webhook {
     use super::*;
 
     fn hook() -> Asked {
-        asks("POST /hooks/deploy-shop").json(json!({"stage": "dev", "tag": "dev-43"}))
+        asks("POST /hooks/deploy-shop")
+            .header("x-hub-signature-256", "[signature]")
+            .json(json!({"stage": "dev", "tag": "dev-43"}))
     }
 
     #[test]

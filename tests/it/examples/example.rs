@@ -25,7 +25,7 @@ impl Example {
         let gitea = Gitea::start(Build::GiteaNew);
         let stand_in = StandIn::start(format!("127.0.0.1:{}", gitea.port()));
         let mut shop = Shop::new();
-        for image in all(r#"image = "(.+)""#, &text) {
+        for image in all(r#"(?m)^image = "(.+)""#, &text) {
             gitea.push(&image, "dev-42", "2026-11-20T10:00:00Z");
             gitea.push(&image, "v1.0.0", "2026-11-20T10:00:01Z");
         }

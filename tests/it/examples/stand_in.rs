@@ -24,8 +24,8 @@ pub(super) fn probes(line: &str) -> Asked {
     Asked { line: line.to_owned(), headers: BTreeMap::new(), body: Body::None }
 }
 
-/// What of a request the configuration decides. What varies between runs is written `[id]`, and the
-/// registry's host as in the file, `git.example.com`.
+/// What of a request the configuration decides. What varies between runs is written `[id]` and
+/// `[signature]`, and the registry's host as in the file, `git.example.com`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Asked {
     line: String,
@@ -74,10 +74,13 @@ impl Asked {
 
     fn of(request: &Request, host: &str) -> Asked {
         // The client's own.
-        const TRANSPORT: [&str; 6] =
-            ["accept-encoding", "connection", "content-length", "host", "user-agent", "x-hub-signature-256"];
+        const TRANSPORT: [&str; 5] =
+            ["accept-encoding", "connection", "content-length", "host", "user-agent"];
         let id = request.header("idempotency-key").unwrap_or("no id");
-        let redact = |text: &str| text.replace(id, "[id]").replace(host, "git.example.com");
+        let signature = request.header("x-hub-signature-256").unwrap_or("no signature");
+        let redact = |text: &str| {
+            text.replace(id, "[id]").replace(signature, "[signature]").replace(host, "git.example.com")
+        };
         let headers = request.headers.iter().filter(|(name, value)| {
             !TRANSPORT.contains(&name.as_str()) && (name.as_str(), value.as_str()) != ("accept", "*/*")
         });
