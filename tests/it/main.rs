@@ -11,6 +11,7 @@ mod configuration;
 mod disaster;
 mod docker_registry;
 mod endpoint;
+mod examples;
 mod failed_deployment;
 mod failing_registry;
 mod feed;
