@@ -16,8 +16,7 @@ mod survey;
 mod turn;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -25,7 +24,7 @@ use jiff::Timestamp;
 use crate::config::Config;
 use crate::deploy::Stop;
 use crate::plan::{Audience, ErrorCode, Failure, OpenDeployments, PollState};
-use crate::registry::{Registry, RegistryError, RequestCount};
+use crate::registry::{Limit, Registry, RegistryError, RequestCount, SharedLimit};
 use crate::report::{Report, Summary, TargetReport};
 use crate::secret::Secrets;
 use crate::store::{Feed, FeedKey, Store, StoreError};
@@ -90,7 +89,7 @@ pub(crate) fn poll(
     let started = Instant::now();
     let mut summary = Summary::begin(Timestamp::now());
     let requests = RequestCount::default();
-    let registries = open_registries(run, targets, &requests);
+    let registries = Registries::open(run, targets, &requests)?;
     let context = Context::new(run, targets, &registries)?;
     let queue = Queue::default();
     let result = std::thread::scope(|scope| {
@@ -109,6 +108,7 @@ pub(crate) fn poll(
     summary.signal = run.stop.signal();
     report.finish(&summary);
     result?;
+    registries.keep_limits(run.store)?;
     if run.mode == Mode::Deliver {
         outbox::send(run, report)?;
     }
@@ -157,7 +157,7 @@ impl<'a> Context<'a> {
     }
 
     fn registry(&self, target: &Target) -> &dyn Registry {
-        self.registries[&target.registry].as_ref()
+        self.registries.get(&target.registry)
     }
 
     fn failure(&self, error: &RegistryError) -> Failure {
@@ -192,18 +192,47 @@ fn configured_repositories(config: &Config) -> HashMap<FeedKey, usize> {
     repositories.into_iter().map(|(key, repositories)| (key, repositories.len())).collect()
 }
 
-/// The registries of the selected targets.
-type Registries = BTreeMap<Name, Box<dyn Registry>>;
+/// The registries of the selected targets, with what is known of when they may be asked.
+struct Registries {
+    opened: BTreeMap<Name, Box<dyn Registry>>,
+    /// By the registry's address: what the state has, and what is known now.
+    limits: BTreeMap<String, (Option<Limit>, SharedLimit)>,
+}
 
-fn open_registries(run: &Run<'_>, targets: &[&Target], requests: &RequestCount) -> Registries {
-    let mut registries = BTreeMap::new();
-    for target in targets {
-        registries.entry(target.registry.clone()).or_insert_with(|| {
+impl Registries {
+    fn open(run: &Run<'_>, targets: &[&Target], requests: &RequestCount) -> Result<Registries, StoreError> {
+        let known = run.store.limits()?;
+        let mut registries = Registries { opened: BTreeMap::new(), limits: BTreeMap::new() };
+        for target in targets {
+            if registries.opened.contains_key(&target.registry) {
+                continue;
+            }
             let config = &run.config.registries[&target.registry];
-            crate::registry::open(config, Arc::clone(&run.secrets), requests.clone())
-        });
+            let address = config.location.to_string();
+            let before = known.get(&address).copied();
+            // Two names for one address share it.
+            let new = || (before, Arc::new(Mutex::new(before)));
+            let limit = Arc::clone(&registries.limits.entry(address).or_insert_with(new).1);
+            let opened = crate::registry::open(config, Arc::clone(&run.secrets), requests.clone(), limit);
+            registries.opened.insert(target.registry.clone(), opened);
+        }
+        Ok(registries)
     }
-    registries
+
+    fn get(&self, name: &Name) -> &dyn Registry {
+        self.opened[name].as_ref()
+    }
+
+    /// Writes down what registries said in this run of when to come back.
+    fn keep_limits(&self, store: &Store) -> Result<(), StoreError> {
+        for (address, (before, now)) in &self.limits {
+            let now = *now.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(limit) = now.filter(|limit| Some(*limit) != *before) {
+                store.write(|write| write.save_limit(address, limit))?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Records decisions, hands deployments over, reports.

@@ -5,6 +5,7 @@
 mod gitea;
 mod http;
 mod image;
+mod limited;
 mod oci;
 mod oci_layout;
 mod tags_list;
@@ -19,6 +20,7 @@ use crate::feed::{Changes, Cursor};
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
 use crate::secret::{SecretError, Secrets};
 pub(crate) use http::system_roots;
+pub(crate) use limited::{Limit, SharedLimit};
 
 /// A server or folder that holds images.
 pub(crate) trait Registry: Send + Sync {
@@ -104,13 +106,15 @@ impl RequestCount {
     }
 }
 
-/// The factory: opens the registry that an entry of `[registries]` describes. Asks nobody yet.
+/// The factory: opens the registry that an entry of `[registries]` describes. Asks nobody yet. `limit`: what
+/// is known of when it may be asked; it is kept up.
 pub(crate) fn open(
     config: &RegistryConfig,
     secrets: Arc<Secrets>,
     requests: RequestCount,
+    limit: SharedLimit,
 ) -> Box<dyn Registry> {
-    match (config.kind, &config.location) {
+    let registry: Box<dyn Registry> = match (config.kind, &config.location) {
         (RegistryKind::Gitea, Location::Url(url)) => {
             Box::new(gitea::Gitea::new(config, url, secrets, requests))
         }
@@ -119,5 +123,6 @@ pub(crate) fn open(
         (kind, location) => {
             unreachable!("the configuration gives {kind:?} another location than {location:?}")
         }
-    }
+    };
+    Box::new(limited::Limited::new(registry, limit))
 }

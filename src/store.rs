@@ -32,6 +32,7 @@ pub(crate) use write::{Attempt, AttemptEnd, Write};
 use crate::plan::sighting::Sightings;
 use crate::plan::{Notification, OpenDeployments, PollState, StageRun};
 use crate::reference::Tag;
+use crate::registry::Limit;
 use crate::target::TargetId;
 
 /// An open state file. Shared by the threads of a run.
@@ -209,6 +210,15 @@ impl Store {
     pub(crate) fn feeds(&self) -> Result<HashMap<FeedKey, Feed>, StoreError> {
         let connection = self.connection();
         self.within(|| feed::feeds(&connection))
+    }
+
+    /// Until when registries are not to be asked, by their address.
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn limits(&self) -> Result<HashMap<String, Limit>, StoreError> {
+        let connection = self.connection();
+        self.within(|| row::limits(&connection))
     }
 
     /// Whether it outlives the run.

@@ -191,7 +191,7 @@ fn carry_out<'a>(
     job: Job<'a>,
     sender: &SyncSender<Message>,
 ) {
-    let registry = context.registries[name].as_ref();
+    let registry = context.registries.get(name);
     let message = match job {
         Job::Prepare => {
             registry.prepare();

@@ -134,6 +134,12 @@ const MIGRATIONS: &[&str] = &[
         changed_generation INTEGER NOT NULL,
         PRIMARY KEY (registry, owner, repository)
     ) STRICT, WITHOUT ROWID;",
+    // 4
+    "CREATE TABLE registry (
+        registry TEXT NOT NULL PRIMARY KEY,
+        not_before TEXT NOT NULL,
+        said_at TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;",
 ];
 
 /// Brings the tables up to this program's version. Writes nothing where they are.

@@ -13,6 +13,7 @@ use crate::plan::{
     Deployed, Deployment, Failing, Failure, Hold, LastListed, NextAttempt, PollState, StageRun, Told,
 };
 use crate::reference::{Digest, ListedTag, Repository, Tag};
+use crate::registry::Limit;
 use crate::target::{Name, TargetId};
 
 const STATE_COLUMNS: &str = "project, stage, rule, last_polled_tag, high_water_tag, high_water_pushed_at, \
@@ -62,6 +63,16 @@ pub(super) fn insert_deployment() -> String {
 pub(super) fn last_error(connection: &Connection, deployment_id: &str) -> rusqlite::Result<Option<String>> {
     let query = "SELECT error FROM attempt WHERE deployment_id = ?1 ORDER BY number DESC LIMIT 1";
     Ok(connection.query_row(query, [deployment_id], |row| row.get(0)).optional()?.flatten())
+}
+
+pub(super) fn limits(connection: &Connection) -> rusqlite::Result<HashMap<String, Limit>> {
+    let mut statement = connection.prepare("SELECT registry, not_before, said_at FROM registry")?;
+    let rows = statement.query_map([], |row| {
+        let not_before = parsed(row, "not_before", Timestamp::from_str)?;
+        let said_at = parsed(row, "said_at", Timestamp::from_str)?;
+        Ok((row.get("registry")?, Limit { not_before, said_at }))
+    })?;
+    rows.collect()
 }
 
 pub(super) fn attempt_started(

@@ -6,6 +6,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use super::row;
 use crate::plan::{Deployment, DeploymentState, ErrorCode, NextAttempt, OpenDeployments, PollState};
 use crate::reference::{Digest, ListedTag};
+use crate::registry::Limit;
 use crate::target::TargetId;
 
 /// A transaction under way. Nothing of it is visible, or kept, until it is over.
@@ -90,6 +91,17 @@ impl<'a> Write<'a> {
     pub(crate) fn touch(&self, id: &TargetId, now: Timestamp) -> rusqlite::Result<()> {
         let query = "UPDATE poll_state SET polled_at = ?3, checked_at = ?3 WHERE project = ?1 AND stage = ?2";
         self.0.prepare_cached(query)?.execute(params![id.project.as_str(), id.stage.as_str(), text(now)])?;
+        Ok(())
+    }
+
+    /// Remembers until when a registry is not to be asked.
+    pub(crate) fn save_limit(&self, registry: &str, limit: Limit) -> rusqlite::Result<()> {
+        let query = "INSERT OR REPLACE INTO registry (registry, not_before, said_at) VALUES (?1, ?2, ?3)";
+        self.0.prepare_cached(query)?.execute(params![
+            registry,
+            text(limit.not_before),
+            text(limit.said_at)
+        ])?;
         Ok(())
     }
 

@@ -25,6 +25,7 @@ mod history;
 mod http;
 mod interrupted;
 mod leak;
+mod limits;
 mod mark;
 mod new_tag;
 mod notify;
