@@ -154,7 +154,7 @@ _tagship() {
             return 0
             ;;
         tagship__subcmd__check)
-            opts="-v -q -h --config --state --verbose --quiet --color --help"
+            opts="-v -q -h --online --config --state --verbose --quiet --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

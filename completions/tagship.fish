@@ -152,6 +152,7 @@ complete -c tagship -n "__fish_tagship_using_subcommand check" -l state -d 'The 
 complete -c tagship -n "__fish_tagship_using_subcommand check" -l color -d 'Colour in the output' -r -f -a "auto\t'On a terminal, unless NO_COLOR or TERM=dumb says otherwise'
 always\t''
 never\t''"
+complete -c tagship -n "__fish_tagship_using_subcommand check" -l online -d 'Also try the registries, the repositories and the commands; exit with 1 where one fails'
 complete -c tagship -n "__fish_tagship_using_subcommand check" -s v -l verbose -d 'Say also what did not change, and show what deployments print'
 complete -c tagship -n "__fish_tagship_using_subcommand check" -s q -l quiet -d 'Say only what failed'
 complete -c tagship -n "__fish_tagship_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -160,10 +160,16 @@ pub(crate) enum StatusFormat {
 
 /// Validate the configuration
 ///
-/// Reports every fault at once, each with its file and line and what to write instead. Nobody is asked.
+/// Reports every fault at once, each with its file and line and what to write instead. Nobody is asked, unless with
+/// --online: then each registry, credential, repository, rule and deploy command is tried.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  tagship --config tagship.toml check")]
-pub(crate) struct Check {}
+#[command(after_help = "Examples:\n  tagship --config tagship.toml check\n  \
+    tagship check --online    does everything answer, and what would each stage pick?")]
+pub(crate) struct Check {
+    /// Also try the registries, the repositories and the commands; exit with 1 where one fails
+    #[arg(long)]
+    pub(crate) online: bool,
+}
 
 /// Show every tag of a target, and why it was taken or not
 ///

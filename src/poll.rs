@@ -7,6 +7,7 @@
 mod changes;
 mod deliver;
 mod hand;
+mod inspect;
 mod listing;
 mod outbox;
 mod outcome;
@@ -31,6 +32,7 @@ use crate::store::{Feed, FeedKey, Store, StoreError};
 use crate::target::{Name, Target, TargetId};
 use deliver::Queue;
 pub(crate) use hand::{Choice, Wish, deploy_by_hand};
+pub(crate) use inspect::{Finding, inspect};
 use listing::Listed;
 use record::Recorded;
 pub(crate) use survey::survey;

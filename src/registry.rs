@@ -55,6 +55,11 @@ pub(crate) trait Registry: Send + Sync {
         Ok(None)
     }
 
+    /// What it is. Kinds that do not say are only asked for tags.
+    fn about(&self) -> Result<About, RegistryError> {
+        Ok(About::default())
+    }
+
     /// Gets ready for being asked for tags, where that takes a request of its own. What fails here
     /// fails again, and is told then.
     fn prepare(&self) {}
@@ -64,6 +69,16 @@ pub(crate) trait Registry: Send + Sync {
         &'a self,
         repository: &'a Repository,
     ) -> Box<dyn Iterator<Item = Result<ListedTag, RegistryError>> + 'a>;
+}
+
+/// What a registry says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct About {
+    /// `Gitea 1.25.0`
+    pub(crate) software: Option<String>,
+    /// Its clock, and ours at that moment.
+    pub(crate) server_time: Option<Timestamp>,
+    pub(crate) our_time: Option<Timestamp>,
 }
 
 /// Why a registry's answer cannot be used, by what a caller can do about it.

@@ -16,7 +16,7 @@ use url::Url;
 use super::http::{Answer, Client, MANIFEST_TYPES, Method, SMALL_BODY};
 use super::image::{self, Blobs};
 use super::tags_list::{Page, error_code};
-use super::{Registry, RegistryError, RequestCount};
+use super::{About, Registry, RegistryError, RequestCount};
 use crate::config::RegistryConfig;
 use crate::feed::{self, Changes, Cursor, FeedPage, FeedRow};
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
@@ -57,6 +57,11 @@ struct Row {
     name: String,
     version: String,
     created_at: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: String,
 }
 
 #[derive(Deserialize)]
@@ -360,6 +365,35 @@ impl Registry for Gitea {
             return Ok(None);
         }
         feed::changes(since, configured, |number, limit| self.feed_page(owner, number, limit)).map(Some)
+    }
+
+    fn about(&self) -> Result<About, RegistryError> {
+        // Forgejo has the first of these, Gitea the second only.
+        for (path, name) in [("../../forgejo/v1/version", "Forgejo"), ("../version", "Gitea")] {
+            let Ok(url) = self.api.join(path) else { continue };
+            let answer = self.client.send(Method::Get, &url, &[])?;
+            let server_time = answer.date();
+            #[allow(clippy::disallowed_methods, reason = "the server's clock is compared with ours")]
+            let our_time = server_time.map(|_| Timestamp::now());
+            match answer.status {
+                StatusCode::OK => {
+                    let bytes = answer.bytes(SMALL_BODY)?;
+                    let version = serde_json::from_slice::<Version>(&bytes).ok();
+                    let software = version.map(|version| format!("{name} {}", version.version));
+                    return Ok(About { software, server_time, our_time });
+                }
+                StatusCode::NOT_FOUND => {}
+                // Where signing in is required it does not say.
+                StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => {
+                    return Ok(About { software: None, server_time, our_time });
+                }
+                _ => return Err(answer.refused("this is no Gitea or Forgejo; is url right?").protocol()),
+            }
+        }
+        Err(RegistryError::Protocol(format!(
+            "GET {}: 404 Not Found: this is no Gitea or Forgejo, or not its root; is url right?",
+            self.api
+        )))
     }
 
     fn prepare(&self) {

@@ -30,6 +30,7 @@ mod mark;
 mod new_tag;
 mod notify;
 mod oci;
+mod online;
 mod overlap;
 mod registry;
 mod retry;
