@@ -15,6 +15,7 @@ mod report;
 mod secret;
 mod store;
 mod target;
+mod transport;
 
 use std::process::ExitCode;
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_types, reason = "registries are asked over HTTP")]
 
+mod answer;
 mod gitea;
 mod http;
 mod image;
@@ -17,7 +18,6 @@ use jiff::Timestamp;
 use crate::config::{Location, RegistryConfig, RegistryKind};
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
 use crate::secret::{SecretError, Secrets};
-pub(crate) use http::system_roots;
 
 /// A server or folder that holds images.
 pub(crate) trait Registry: Send + Sync {

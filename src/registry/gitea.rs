@@ -13,7 +13,7 @@ use serde::Deserialize;
 use ureq::http::StatusCode;
 use url::Url;
 
-use super::http::{Answer, Client, MANIFEST_TYPES, Method, SMALL_BODY};
+use super::http::{Answer, Client, Header, MANIFEST_TYPES, Method, SMALL_BODY};
 use super::image::{self, Blobs};
 use super::tags_list::{Page, error_code};
 use super::{Registry, RegistryError, RequestCount};
@@ -28,8 +28,10 @@ pub(super) struct Gitea {
     client: Client,
     config: RegistryConfig,
     secrets: Arc<Secrets>,
-    /// Where the package API begins: below the installation's sub-path.
+    /// Where the package API begins: below the installation's sub-path, or where `api_url` says.
     api: Url,
+    /// Where that is another server than the registry's.
+    api_client: Option<Client>,
     access: Mutex<Access>,
     /// This server is too old to list the packages of one image.
     lists_owners_only: AtomicBool,
@@ -65,9 +67,15 @@ impl Gitea {
         secrets: Arc<Secrets>,
         requests: RequestCount,
     ) -> Gitea {
-        let mut api = url.clone();
-        api.set_path(&format!("{}/api/v1/packages/", url.path().trim_end_matches('/')));
+        let mut api = config.api_url.clone().unwrap_or_else(|| {
+            let mut api = url.clone();
+            api.set_path(&format!("{}/api/v1", url.path().trim_end_matches('/')));
+            api
+        });
+        api.set_path(&format!("{}/packages/", api.path()));
+        let is_elsewhere = api.origin() != url.origin();
         Gitea {
+            api_client: is_elsewhere.then(|| Client::new(config, &api, requests.clone())),
             client: Client::new(config, url, requests),
             config: config.clone(),
             secrets,
@@ -84,8 +92,25 @@ impl Gitea {
     /// Asks the registry API. A JWT that has expired is exchanged once more.
     fn ask(&self, method: Method, path: &str) -> Result<Answer, RegistryError> {
         let url = self.client.at(path);
+        self.authorized(|headers| self.client.send(method, &url, headers))
+    }
+
+    /// Blobs may be in storage elsewhere, which gets no credentials.
+    fn ask_following(&self, path: &str) -> Result<Answer, RegistryError> {
+        let url = self.client.at(path);
+        self.authorized(|headers| {
+            image::follow(&self.client, self.client.send_to(Method::Get, &url, headers)?, headers)
+        })
+    }
+
+    fn authorized(
+        &self,
+        send: impl Fn(&[Header<'_>]) -> Result<Answer, RegistryError>,
+    ) -> Result<Answer, RegistryError> {
+        let send =
+            |authorization: &str| send(&[("authorization", authorization), ("accept", MANIFEST_TYPES)]);
         let used = self.authorization()?;
-        let answer = self.send(method, &url, &used)?;
+        let answer = send(&used)?;
         if answer.status != StatusCode::UNAUTHORIZED
             || !used.starts_with("Bearer ")
             || is_about_rights(&answer)
@@ -94,11 +119,7 @@ impl Gitea {
         }
         self.forget(&used);
         let renewed = self.authorization()?;
-        if renewed == used { Ok(answer) } else { self.send(method, &url, &renewed) }
-    }
-
-    fn send(&self, method: Method, url: &Url, authorization: &str) -> Result<Answer, RegistryError> {
-        self.client.send(method, url, &[("authorization", authorization), ("accept", MANIFEST_TYPES)])
+        if renewed == used { Ok(answer) } else { send(&renewed) }
     }
 
     /// The header for the registry API. The lock is held while a token is exchanged, so that many
@@ -198,7 +219,8 @@ impl Gitea {
             Some(_) => basic(&credential),
             None => format!("token {}", credential.token.expose_secret()),
         };
-        self.client.send(Method::Get, &url, &[("authorization", &authorization)])
+        let client = self.api_client.as_ref().unwrap_or(&self.client);
+        client.send(Method::Get, &url, &[("authorization", &authorization)])
     }
 
     /// What an answer of the package API that is none of the good ones means.
@@ -337,24 +359,12 @@ impl Registry for Gitea {
 
 impl Blobs for Gitea {
     fn get(&self, path: &str) -> Result<Option<Vec<u8>>, RegistryError> {
-        let mut answer = self.ask_following(path)?;
-        if answer.status == StatusCode::NOT_FOUND {
-            return Ok(None);
+        let answer = self.ask_following(path)?;
+        match answer.status {
+            StatusCode::OK => answer.bytes(SMALL_BODY).map(Some),
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(self.refusal(answer)),
         }
-        if answer.status != StatusCode::OK {
-            answer = self.ask(Method::Get, path)?;
-            return Err(self.refusal(answer));
-        }
-        answer.bytes(SMALL_BODY).map(Some)
-    }
-}
-
-impl Gitea {
-    /// Blobs may be fetched from storage elsewhere, without credentials.
-    fn ask_following(&self, path: &str) -> Result<Answer, RegistryError> {
-        let authorization = self.authorization()?;
-        let headers = [("authorization", authorization.as_str()), ("accept", MANIFEST_TYPES)];
-        image::follow(&self.client, self.client.send_to(Method::Get, &self.client.at(path), &headers)?)
     }
 }
 

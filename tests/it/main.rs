@@ -8,6 +8,7 @@
 
 mod by_hand;
 mod configuration;
+mod connect_proxy;
 mod docker_registry;
 mod endpoint;
 mod failed_deployment;
@@ -31,4 +32,6 @@ mod stand_ins;
 mod state;
 mod status;
 mod tags;
+mod tls;
 mod transcript;
+mod transport;
