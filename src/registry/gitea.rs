@@ -17,7 +17,7 @@ use super::http::{Answer, Client, Header, MANIFEST_TYPES, Method, SMALL_BODY};
 use super::image::{self, Blobs};
 use super::tags_list::{Page, error_code};
 use super::{Registry, RegistryError, RequestCount};
-use crate::config::RegistryConfig;
+use crate::config::{CredentialSetting, RegistryConfig, SecretSource};
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
 use crate::secret::{Credential, Secrets};
 
@@ -172,24 +172,39 @@ impl Gitea {
         }
     }
 
-    /// What an answer of the registry API that is none of the good ones means.
+    /// What an answer of the registry API that is none of the good ones means. A 401 has three meanings:
+    /// nothing was sent (JSON), the credential is not known (text), it may not read (text and `Basic`).
     fn refusal(&self, answer: Answer) -> RegistryError {
+        let has_credential = !matches!(self.credential(), Ok(None));
         match answer.status {
-            StatusCode::UNAUTHORIZED if is_about_rights(&answer) => answer
-                .refused("the token is valid and may not read this: it needs the scope read:package, and its user must be able to see the owner")
-                .denied(),
-            StatusCode::UNAUTHORIZED => match self.credential() {
-                Ok(None) => answer.refused(NO_TOKEN).unauthorized(),
-                _ => answer
-                    .refused("the token is wrong or has expired (or the server's database failed); make one with the scope read:package")
-                    .unauthorized(),
-            },
+            StatusCode::UNAUTHORIZED if !has_credential => answer.refused(NO_TOKEN).unauthorized(),
+            StatusCode::UNAUTHORIZED if is_about_rights(&answer) => {
+                answer.refused(&self.advised(NO_RIGHT)).denied()
+            }
+            StatusCode::UNAUTHORIZED => answer.refused(&self.advised(WRONG_TOKEN)).unauthorized(),
             StatusCode::FORBIDDEN => {
                 answer.refused("the token may not read this; is it limited to public packages?").denied()
             }
             StatusCode::NOT_FOUND => self.missing(answer),
             _ => answer.refused("this is no answer of a Gitea or Forgejo registry; is url right?").protocol(),
         }
+    }
+
+    /// What to do about a credential, with what is known to go wrong with one of its kind.
+    fn advised(&self, what: &str) -> String {
+        let is_job_token = matches!(
+            &self.config.credential,
+            CredentialSetting::Source(SecretSource::Env(name))
+                if ["GITEA_TOKEN", "GITHUB_TOKEN", "FORGEJO_TOKEN"].contains(&name.as_str())
+        );
+        let mut advice = what.to_owned();
+        if self.config.username.is_some() {
+            advice += "; a password does not do where the account has two-factor authentication";
+        }
+        if is_job_token {
+            advice += "; the token that a job of Gitea Actions is given by itself reads no packages on most servers: store a user's token as a secret";
+        }
+        advice
     }
 
     fn missing(&self, answer: Answer) -> RegistryError {
@@ -226,12 +241,8 @@ impl Gitea {
     /// What an answer of the package API that is none of the good ones means.
     fn package_refusal(&self, answer: Answer) -> RegistryError {
         match answer.status {
-            StatusCode::UNAUTHORIZED => {
-                answer.refused("the token is wrong or has expired; make one with the scope read:package").unauthorized()
-            }
-            StatusCode::FORBIDDEN => answer
-                .refused("the token may not read this: it needs the scope read:package, and its user must be able to see the owner")
-                .denied(),
+            StatusCode::UNAUTHORIZED => answer.refused(&self.advised(WRONG_TOKEN)).unauthorized(),
+            StatusCode::FORBIDDEN => answer.refused(&self.advised(NO_RIGHT)).denied(),
             StatusCode::NOT_FOUND => answer.refused("there is no such owner; is the name right?").not_found(),
             _ => answer.refused("this is no answer of Gitea's package API; is url right?").protocol(),
         }
@@ -276,6 +287,10 @@ impl Gitea {
 
 const NO_TOKEN: &str =
     "it cannot be read without a token; make one with the scope read:package and name it as token";
+
+const WRONG_TOKEN: &str = "the token is wrong or has expired (or the server's database failed); make one with the scope read:package";
+
+const NO_RIGHT: &str = "the token is valid and may not read this: it needs the scope read:package, and its user must be able to see the owner and not be blocked";
 
 /// Whether a 401 means that the credential is valid and may not read (and another try is of no use).
 fn is_about_rights(answer: &Answer) -> bool {

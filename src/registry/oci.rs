@@ -174,7 +174,8 @@ impl Oci {
         let head = answer.head();
         let token: Token = serde_json::from_slice(&answer.bytes(SMALL_BODY)?)
             .map_err(|_| RegistryError::Protocol(format!("{head}: this is no token")))?;
-        match token.token.or(token.access_token).filter(|token| !token.is_empty()) {
+        // Either name, by the specification; servers write one of them, both, or one of them empty.
+        match [token.token, token.access_token].into_iter().flatten().find(|token| !token.is_empty()) {
             Some(token) => Ok(format!("Bearer {token}")),
             None => Err(RegistryError::Protocol(format!("{head}: there is no token in it"))),
         }

@@ -6,6 +6,7 @@
     reason = "tests make files, processes, servers and clocks of their own, and fail by panicking"
 )]
 
+mod authentication;
 mod by_hand;
 mod configuration;
 mod connect_proxy;
