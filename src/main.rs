@@ -16,6 +16,7 @@ mod report;
 mod secret;
 mod store;
 mod target;
+mod transport;
 
 use std::process::ExitCode;
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_types, reason = "registries are asked over HTTP")]
 
+mod answer;
 mod gitea;
 mod http;
 mod image;
@@ -19,7 +20,6 @@ use crate::config::{Location, RegistryConfig, RegistryKind};
 use crate::feed::{Changes, Cursor};
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
 use crate::secret::{SecretError, Secrets};
-pub(crate) use http::system_roots;
 pub(crate) use limited::{Limit, SharedLimit};
 
 /// A server or folder that holds images.

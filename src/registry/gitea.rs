@@ -13,11 +13,11 @@ use serde::Deserialize;
 use ureq::http::StatusCode;
 use url::Url;
 
-use super::http::{Answer, Client, MANIFEST_TYPES, Method, SMALL_BODY};
+use super::http::{Answer, Client, Header, MANIFEST_TYPES, Method, SMALL_BODY};
 use super::image::{self, Blobs};
 use super::tags_list::{Page, error_code};
 use super::{About, Registry, RegistryError, RequestCount};
-use crate::config::RegistryConfig;
+use crate::config::{CredentialSetting, RegistryConfig, SecretSource};
 use crate::feed::{self, Changes, Cursor, FeedPage, FeedRow};
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
 use crate::secret::{Credential, Secrets};
@@ -32,8 +32,10 @@ pub(super) struct Gitea {
     client: Client,
     config: RegistryConfig,
     secrets: Arc<Secrets>,
-    /// Where the package API begins: below the installation's sub-path.
+    /// Where the package API begins: below the installation's sub-path, or where `api_url` says.
     api: Url,
+    /// Where that is another server than the registry's.
+    api_client: Option<Client>,
     access: Mutex<Access>,
     /// How often the credential itself was sent although a token was not tried yet.
     credential_sent: AtomicUsize,
@@ -76,9 +78,15 @@ impl Gitea {
         secrets: Arc<Secrets>,
         requests: RequestCount,
     ) -> Gitea {
-        let mut api = url.clone();
-        api.set_path(&format!("{}/api/v1/packages/", url.path().trim_end_matches('/')));
+        let mut api = config.api_url.clone().unwrap_or_else(|| {
+            let mut api = url.clone();
+            api.set_path(&format!("{}/api/v1", url.path().trim_end_matches('/')));
+            api
+        });
+        api.set_path(&format!("{}/packages/", api.path()));
+        let is_elsewhere = api.origin() != url.origin();
         Gitea {
+            api_client: is_elsewhere.then(|| Client::new(config, &api, requests.clone())),
             client: Client::new(config, url, requests),
             config: config.clone(),
             secrets,
@@ -97,19 +105,32 @@ impl Gitea {
     /// is not taken, a JWT is tried (old servers give one to tokens without the scope).
     fn ask(&self, method: Method, path: &str) -> Result<Answer, RegistryError> {
         let url = self.client.at(path);
+        self.authorized(|headers| self.client.send(method, &url, headers))
+    }
+
+    /// Blobs may be in storage elsewhere, which gets no credentials.
+    fn ask_following(&self, path: &str) -> Result<Answer, RegistryError> {
+        let url = self.client.at(path);
+        self.authorized(|headers| {
+            image::follow(&self.client, self.client.send_to(Method::Get, &url, headers)?, headers)
+        })
+    }
+
+    fn authorized(
+        &self,
+        send: impl Fn(&[Header<'_>]) -> Result<Answer, RegistryError>,
+    ) -> Result<Answer, RegistryError> {
+        let send =
+            |authorization: &str| send(&[("authorization", authorization), ("accept", MANIFEST_TYPES)]);
         let used = self.authorization()?;
-        let answer = self.send(method, &url, &used)?;
+        let answer = send(&used)?;
         let is_jwt = used.starts_with("Bearer ");
         if answer.status != StatusCode::UNAUTHORIZED || (is_jwt && is_about_rights(&answer)) {
             return Ok(answer);
         }
         self.forget(&used);
         let renewed = self.exchanged()?;
-        if renewed == used { Ok(answer) } else { self.send(method, &url, &renewed) }
-    }
-
-    fn send(&self, method: Method, url: &Url, authorization: &str) -> Result<Answer, RegistryError> {
-        self.client.send(method, url, &[("authorization", authorization), ("accept", MANIFEST_TYPES)])
+        if renewed == used { Ok(answer) } else { send(&renewed) }
     }
 
     /// The header for the registry API. The first few requests go with the credential itself, for a
@@ -175,24 +196,39 @@ impl Gitea {
         }
     }
 
-    /// What an answer of the registry API that is none of the good ones means.
+    /// What an answer of the registry API that is none of the good ones means. A 401 has three meanings:
+    /// nothing was sent (JSON), the credential is not known (text), it may not read (text and `Basic`).
     fn refusal(&self, answer: Answer) -> RegistryError {
+        let has_credential = !matches!(self.credential(), Ok(None));
         match answer.status {
-            StatusCode::UNAUTHORIZED if is_about_rights(&answer) => answer
-                .refused("the token is valid and may not read this: it needs the scope read:package, and its user must be able to see the owner")
-                .denied(),
-            StatusCode::UNAUTHORIZED => match self.credential() {
-                Ok(None) => answer.refused(NO_TOKEN).unauthorized(),
-                _ => answer
-                    .refused("the token is wrong or has expired (or the server's database failed); make one with the scope read:package")
-                    .unauthorized(),
-            },
+            StatusCode::UNAUTHORIZED if !has_credential => answer.refused(NO_TOKEN).unauthorized(),
+            StatusCode::UNAUTHORIZED if is_about_rights(&answer) => {
+                answer.refused(&self.advised(NO_RIGHT)).denied()
+            }
+            StatusCode::UNAUTHORIZED => answer.refused(&self.advised(WRONG_TOKEN)).unauthorized(),
             StatusCode::FORBIDDEN => {
                 answer.refused("the token may not read this; is it limited to public packages?").denied()
             }
             StatusCode::NOT_FOUND => self.missing(answer),
             _ => answer.refused("this is no answer of a Gitea or Forgejo registry; is url right?").protocol(),
         }
+    }
+
+    /// What to do about a credential, with what is known to go wrong with one of its kind.
+    fn advised(&self, what: &str) -> String {
+        let is_job_token = matches!(
+            &self.config.credential,
+            CredentialSetting::Source(SecretSource::Env(name))
+                if ["GITEA_TOKEN", "GITHUB_TOKEN", "FORGEJO_TOKEN"].contains(&name.as_str())
+        );
+        let mut advice = what.to_owned();
+        if self.config.username.is_some() {
+            advice += "; a password does not do where the account has two-factor authentication";
+        }
+        if is_job_token {
+            advice += "; the token that a job of Gitea Actions is given by itself reads no packages on most servers: store a user's token as a secret";
+        }
+        advice
     }
 
     fn missing(&self, answer: Answer) -> RegistryError {
@@ -222,18 +258,15 @@ impl Gitea {
             Some(_) => basic(&credential),
             None => format!("token {}", credential.token.expose_secret()),
         };
-        self.client.send(Method::Get, &url, &[("authorization", &authorization)])
+        let client = self.api_client.as_ref().unwrap_or(&self.client);
+        client.send(Method::Get, &url, &[("authorization", &authorization)])
     }
 
     /// What an answer of the package API that is none of the good ones means.
     fn package_refusal(&self, answer: Answer) -> RegistryError {
         match answer.status {
-            StatusCode::UNAUTHORIZED => {
-                answer.refused("the token is wrong or has expired; make one with the scope read:package").unauthorized()
-            }
-            StatusCode::FORBIDDEN => answer
-                .refused("the token may not read this: it needs the scope read:package, and its user must be able to see the owner")
-                .denied(),
+            StatusCode::UNAUTHORIZED => answer.refused(&self.advised(WRONG_TOKEN)).unauthorized(),
+            StatusCode::FORBIDDEN => answer.refused(&self.advised(NO_RIGHT)).denied(),
             StatusCode::NOT_FOUND => answer.refused("there is no such owner; is the name right?").not_found(),
             _ => answer.refused("this is no answer of Gitea's package API; is url right?").protocol(),
         }
@@ -299,6 +332,10 @@ impl Gitea {
 
 const NO_TOKEN: &str =
     "it cannot be read without a token; make one with the scope read:package and name it as token";
+
+const WRONG_TOKEN: &str = "the token is wrong or has expired (or the server's database failed); make one with the scope read:package";
+
+const NO_RIGHT: &str = "the token is valid and may not read this: it needs the scope read:package, and its user must be able to see the owner and not be blocked";
 
 /// Whether a 401 means that the credential is valid and may not read (and another try is of no use).
 fn is_about_rights(answer: &Answer) -> bool {
@@ -371,7 +408,8 @@ impl Registry for Gitea {
         // Forgejo has the first of these, Gitea the second only.
         for (path, name) in [("../../forgejo/v1/version", "Forgejo"), ("../version", "Gitea")] {
             let Ok(url) = self.api.join(path) else { continue };
-            let answer = self.client.send(Method::Get, &url, &[])?;
+            let client = self.api_client.as_ref().unwrap_or(&self.client);
+            let answer = client.send(Method::Get, &url, &[])?;
             let server_time = answer.date();
             #[allow(clippy::disallowed_methods, reason = "the server's clock is compared with ours")]
             let our_time = server_time.map(|_| Timestamp::now());
@@ -428,24 +466,12 @@ impl Registry for Gitea {
 
 impl Blobs for Gitea {
     fn get(&self, path: &str) -> Result<Option<Vec<u8>>, RegistryError> {
-        let mut answer = self.ask_following(path)?;
-        if answer.status == StatusCode::NOT_FOUND {
-            return Ok(None);
+        let answer = self.ask_following(path)?;
+        match answer.status {
+            StatusCode::OK => answer.bytes(SMALL_BODY).map(Some),
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(self.refusal(answer)),
         }
-        if answer.status != StatusCode::OK {
-            answer = self.ask(Method::Get, path)?;
-            return Err(self.refusal(answer));
-        }
-        answer.bytes(SMALL_BODY).map(Some)
-    }
-}
-
-impl Gitea {
-    /// Blobs may be fetched from storage elsewhere, without credentials.
-    fn ask_following(&self, path: &str) -> Result<Answer, RegistryError> {
-        let authorization = self.authorization()?;
-        let headers = [("authorization", authorization.as_str()), ("accept", MANIFEST_TYPES)];
-        image::follow(&self.client, self.client.send_to(Method::Get, &self.client.at(path), &headers)?)
     }
 }
 

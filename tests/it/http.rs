@@ -104,7 +104,7 @@ impl Answer {
     }
 
     /// Go's servers count a body of up to 2,048 bytes and send a longer one in chunks.
-    fn bytes(&self, head_only: bool) -> Vec<u8> {
+    pub(crate) fn bytes(&self, head_only: bool) -> Vec<u8> {
         let counted = self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
         if head_only || counted || matches!(self.status, 204 | 304) {
             let length = (!counted && self.status != 204).then_some(self.body.len());
@@ -288,7 +288,7 @@ fn read_request(stream: &mut TcpStream) -> Option<Request> {
     }
 }
 
-fn parse(bytes: &[u8]) -> Option<Request> {
+pub(crate) fn parse(bytes: &[u8]) -> Option<Request> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut parsed = httparse::Request::new(&mut headers);
     let httparse::Status::Complete(head) = parsed.parse(bytes).expect("the client speaks HTTP") else {

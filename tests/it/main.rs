@@ -6,8 +6,10 @@
     reason = "tests make files, processes, servers and clocks of their own, and fail by panicking"
 )]
 
+mod authentication;
 mod by_hand;
 mod configuration;
+mod connect_proxy;
 mod disaster;
 mod docker_registry;
 mod endpoint;
@@ -42,4 +44,6 @@ mod state;
 mod status;
 mod sweep;
 mod tags;
+mod tls;
 mod transcript;
+mod transport;
