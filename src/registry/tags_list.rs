@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 
 use super::RegistryError;
+use super::answer::Unread;
 use super::http::{Answer, TAGS_BODY, one_line};
 use crate::reference::{ListedTag, Listing, Repository, Tag};
 
@@ -43,7 +44,7 @@ impl Page {
     ///
     /// # Errors
     /// It is not a tags list, or another repository's, or not complete.
-    pub(super) fn read(answer: Answer, repository: &Repository) -> Result<Page, RegistryError> {
+    pub(super) fn read(answer: Answer, repository: &Repository) -> Result<Page, Unread> {
         let head = answer.head();
         // A renamed owner's images are found under the new name.
         let is_renamed = !answer.url.path().contains(&format!("/{repository}/"));
@@ -51,7 +52,8 @@ impl Page {
         if is_html {
             return Err(RegistryError::Protocol(format!(
                 "{head}: this is a web page (a login page?) and no tags list; is url the address of the registry?"
-            )));
+            ))
+            .into());
         }
         let mut reader = answer.reader(TAGS_BODY);
         let parsed: Result<Body, serde_json::Error> = serde_json::from_reader(BufReader::new(&mut reader));
@@ -69,7 +71,8 @@ impl Page {
             return Err(RegistryError::Protocol(format!(
                 "{head}: this is the tags list of {:?}",
                 one_line(&name, 100)
-            )));
+            ))
+            .into());
         }
         Ok(match body.tags {
             None => Page { tags: Vec::new(), dropped: 0, names: 0, is_null: true, renamed },

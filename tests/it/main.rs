@@ -27,6 +27,7 @@ mod mark;
 mod new_tag;
 mod oci;
 mod registry;
+mod requests;
 mod run;
 mod selection;
 mod stand_ins;
