@@ -17,7 +17,7 @@ use url::Url;
 use super::answer::{Unread, whole};
 use super::http::{Answer, Client, MANIFEST_TYPES, Method, SMALL_BODY};
 use super::image::{self, Blobs};
-use super::tags_list::{Page, error_code};
+use super::tags_list::{Page, drop_repeats, error_code};
 use super::{Registry, RegistryError, RequestCount};
 use crate::config::RegistryConfig;
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
@@ -271,7 +271,6 @@ impl Registry for Oci {
 
     fn list_tags(&self, repository: &Repository) -> Result<Listing, RegistryError> {
         let mut listing = Listing::default();
-        let mut names = HashSet::new();
         let mut asked = HashSet::new();
         let size = Cell::new(0);
         let first = || {
@@ -283,8 +282,9 @@ impl Registry for Oci {
         loop {
             let following = self.next_page(repository, &next, &page, size.get())?;
             listing.dropped += page.dropped;
-            listing.tags.extend(page.tags.into_iter().filter(|listed| names.insert(listed.tag.clone())));
+            listing.tags.extend(page.tags);
             let Some(following) = following else {
+                drop_repeats(&mut listing.tags);
                 return Ok(listing);
             };
             if !asked.insert(following.clone()) {

@@ -3,14 +3,15 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use crate::connect_proxy::ConnectProxy;
 use crate::harness::{DEV, PROD, Shop, on, on_gitea};
-use crate::http::{Answer, Reply, Server, gzip};
+use crate::http::{Answer, Reply, Request, Server, gzip};
 use crate::oci::Script;
-use crate::registry::{Build, Gitea, http_date};
+use crate::registry::{Build, Gitea, TOKEN, digest_of, http_date};
 
 const LIST: &str = "GET /v2/acme/shop/tags/list?n=1000";
 const SHOWN: &str = "GET http://127.0.0.1:[port]/v2/acme/shop/tags/list?n=1000";
@@ -287,4 +288,59 @@ fn a_hundred_thousand_tags_are_read_from_one_answer() {
         let shop = Shop::with(&with_timeout("60s", &config));
         shop.run(&["poll"]).code(0).line("shop/prod", &["baseline", "v1.99.999"]);
     }
+}
+
+#[test]
+fn storage_elsewhere_gets_no_credentials_and_the_registry_itself_does() {
+    const MANIFEST: &str = r#"{"config":{"digest":"sha256:00"},"layers":[]}"#;
+    const CONFIG: &str = r#"{"os":"linux","architecture":"amd64"}"#;
+    let stored: Arc<Mutex<Vec<Request>>> = Arc::default();
+    let noted = Arc::clone(&stored);
+    let storage = Server::start(move |request| {
+        noted.lock().unwrap().push(request.clone());
+        Answer::json(200, CONFIG).into()
+    });
+    let elsewhere = format!("{}/bucket/00?X-Signature=planted", storage.url());
+    for location in [elsewhere, "/v2/acme/newname/blobs/sha256:00".to_owned()] {
+        let target = location.clone();
+        let registry = Server::start(move |request| {
+            if request.basic_password().as_deref() != Some(TOKEN) {
+                return Answer::new(401, "", "").with("Www-Authenticate", "Basic realm=\"images\"").into();
+            }
+            match (request.method.as_str(), request.path()) {
+                ("HEAD", _) => Answer::json(200, "").with("Docker-Content-Digest", digest_of("v1.0.0")),
+                (_, "/v2/acme/shop/tags/list") => tags(),
+                (_, "/v2/acme/shop/blobs/sha256:00") => Answer::new(307, "", "").with("Location", &target),
+                (_, "/v2/acme/newname/blobs/sha256:00") => Answer::json(200, CONFIG),
+                _ => Answer::json(200, MANIFEST),
+            }
+            .into()
+        });
+        let stage = format!("{PROD}platforms = [\"linux/amd64\"]\nfirst_poll = \"deploy\"\n");
+        let shop = Shop::with(&on("oci", &registry.url(), &stage));
+        shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v1.0.0"]);
+        let requests = std::mem::take(&mut *stored.lock().unwrap());
+        assert_eq!(requests.len(), usize::from(location.starts_with("http")));
+        assert!(requests.iter().all(|request| request.header("authorization").is_none()));
+    }
+}
+
+#[test]
+fn the_address_of_storage_is_told_without_its_signature() {
+    let storage = Server::start(|_| Answer::new(403, "", "").into());
+    let location = format!("{}/bucket/00?X-Signature=planted", storage.url());
+    let registry = Server::start(move |request| match request.path() {
+        "/v2/acme/shop/tags/list" => tags().into(),
+        "/v2/acme/shop/manifests/v1.0.0" if request.method == "HEAD" => {
+            Answer::json(200, "").with("Docker-Content-Digest", digest_of("v1.0.0")).into()
+        }
+        "/v2/acme/shop/blobs/sha256:00" => Answer::new(307, "", "").with("Location", &location).into(),
+        _ => Answer::json(200, r#"{"config":{"digest":"sha256:00"},"layers":[]}"#).into(),
+    });
+    let stage = format!("{PROD}platforms = [\"linux/amd64\"]\nfirst_poll = \"deploy\"\n");
+    let shop = Shop::with(&alone(&registry.url(), &stage));
+    assert_eq!(
+        message(&shop, "denied"),
+        "GET http://127.0.0.1:[port]/bucket/00?…: 403 Forbidden: this user may not read the image"
+    );
 }
