@@ -128,14 +128,14 @@ impl Answer {
     /// The body up to a limit, as it comes.
     pub(super) fn reader(self, limit: u64) -> Bounded<impl Read> {
         let head = self.head();
-        Bounded { inner: self.body.into_reader(), left: limit, limit, head, error: None }
+        Bounded { inner: self.body.into_reader(), left: limit, limit, head, fault: None }
     }
 
     /// The whole body.
     ///
     /// # Errors
     /// It is longer than the limit, or ends early.
-    pub(super) fn bytes(self, limit: u64) -> Result<Vec<u8>, RegistryError> {
+    pub(super) fn bytes(self, limit: u64) -> Result<Vec<u8>, Unread> {
         let mut bytes = Vec::new();
         let mut reader = self.reader(limit);
         match reader.read_to_end(&mut bytes) {
@@ -179,7 +179,7 @@ pub(super) struct Bounded<R> {
     limit: u64,
     head: String,
     /// Why reading failed, kept beside what a parser makes of it.
-    error: Option<String>,
+    fault: Option<BodyFault>,
 }
 
 impl<R: Read> Read for Bounded<R> {
@@ -192,7 +192,7 @@ impl<R: Read> Read for Bounded<R> {
             Ok(read)
         });
         if let Err(error) = &result {
-            self.error = Some(body_failure(error));
+            self.fault = Some(body_fault(error));
         }
         result
     }
@@ -200,28 +200,83 @@ impl<R: Read> Read for Bounded<R> {
 
 impl<R> Bounded<R> {
     /// The error of a body that could not be read to its end, or that is not what it should be.
-    pub(super) fn failed(self, error: &dyn std::fmt::Display) -> RegistryError {
-        match self.error {
-            Some(cause) => RegistryError::Unavailable(format!("{}: {cause}", self.head)),
-            None => RegistryError::Protocol(format!("{}: {error}", self.head)),
+    pub(super) fn failed(self, error: &dyn std::fmt::Display) -> Unread {
+        match self.fault {
+            Some(BodyFault::Lost(cause)) => {
+                Unread { error: RegistryError::Unavailable(format!("{}: {cause}", self.head)), is_lost: true }
+            }
+            Some(BodyFault::Slow(cause)) => {
+                RegistryError::Unavailable(format!("{}: {cause}", self.head)).into()
+            }
+            Some(BodyFault::Wrong(cause)) => {
+                RegistryError::Protocol(format!("{}: {cause}", self.head)).into()
+            }
+            None => RegistryError::Protocol(format!("{}: {error}", self.head)).into(),
         }
     }
 }
 
-fn body_failure(error: &io::Error) -> String {
+/// An answer that could not be read.
+pub(super) struct Unread {
+    error: RegistryError,
+    /// The connection was lost under its body.
+    is_lost: bool,
+}
+
+impl From<RegistryError> for Unread {
+    fn from(error: RegistryError) -> Unread {
+        Unread { error, is_lost: false }
+    }
+}
+
+impl From<Unread> for RegistryError {
+    fn from(unread: Unread) -> RegistryError {
+        unread.error
+    }
+}
+
+/// Asks and reads; asks again, at most twice, where the connection is lost under the body.
+///
+/// # Errors
+/// As those of the two.
+pub(super) fn whole<T>(
+    ask: impl Fn() -> Result<Answer, RegistryError>,
+    read: impl Fn(Answer) -> Result<T, Unread>,
+) -> Result<T, RegistryError> {
+    let mut more = 2;
+    loop {
+        match read(ask()?) {
+            Err(unread) if unread.is_lost && more > 0 => more -= 1,
+            read => return Ok(read?),
+        }
+    }
+}
+
+/// Why a body could not be read.
+#[derive(Debug, PartialEq, Eq)]
+enum BodyFault {
+    Lost(String),
+    Slow(String),
+    /// Too long, or not what its head says.
+    Wrong(String),
+}
+
+fn body_fault(error: &io::Error) -> BodyFault {
+    const EARLY: &str = "the answer ended early: the connection was closed";
+    const SLOW: &str = "the answer did not end in time";
     if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>()) {
         return match error {
-            ureq::Error::Timeout(_) => "the answer did not end in time".to_owned(),
-            ureq::Error::Io(error) => body_failure(error),
-            other => format!("the answer cannot be read: {other}"),
+            ureq::Error::Timeout(_) => BodyFault::Slow(SLOW.to_owned()),
+            ureq::Error::Io(error) => body_fault(error),
+            other => BodyFault::Wrong(format!("the answer cannot be read: {other}")),
         };
     }
     match error.kind() {
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
-            "the answer ended early: the connection was closed".to_owned()
+            BodyFault::Lost(EARLY.to_owned())
         }
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "the answer did not end in time".to_owned(),
-        _ => error.to_string(),
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => BodyFault::Slow(SLOW.to_owned()),
+        _ => BodyFault::Wrong(error.to_string()),
     }
 }
 

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use ureq::http::StatusCode;
 use url::Url;
 
+use super::answer::whole;
 use super::http::{Answer, Client, Header, MANIFEST_TYPES, Method, SMALL_BODY};
 use super::image::{self, Blobs};
 use super::tags_list::{Page, error_code};
@@ -299,34 +300,35 @@ impl Gitea {
         repository: &Repository,
         number: usize,
     ) -> Result<(Vec<Row>, Option<usize>), RegistryError> {
+        whole(
+            || self.ask_page(repository, number),
+            |answer| {
+                if answer.status != StatusCode::OK {
+                    return Err(self.package_refusal(answer).into());
+                }
+                let total = answer.header("x-total-count").and_then(|total| total.parse().ok());
+                let head = answer.head();
+                let rows = serde_json::from_slice(&answer.bytes(SMALL_BODY)?)
+                    .map_err(|_| RegistryError::Protocol(format!("{head}: this is no list of packages")))?;
+                Ok((rows, total))
+            },
+        )
+    }
+
+    fn ask_page(&self, repository: &Repository, number: usize) -> Result<Answer, RegistryError> {
         let (owner, image) = (repository.owner(), repository.name().unwrap_or_default());
         let encoded = image.replace('/', "%2F");
-        let answer = if self.lists_owners_only.load(Ordering::Relaxed) {
-            self.ask_packages(&format!("{owner}?type=container&q={encoded}&page={number}&limit={ROWS}"))?
-        } else {
+        if !self.lists_owners_only.load(Ordering::Relaxed) {
             let answer =
                 self.ask_packages(&format!("{owner}/container/{encoded}?page={number}&limit={ROWS}"))?;
-            if answer.status == StatusCode::NOT_FOUND {
-                let is_json = answer.header("content-type").is_some_and(|kind| kind.contains("json"));
-                if is_json {
-                    return Err(self.package_refusal(answer));
-                }
-                // `404 page not found`: the route came with Gitea 1.24.
-                self.lists_owners_only.store(true, Ordering::Relaxed);
-                return self.page(repository, number);
+            let is_json = answer.header("content-type").is_some_and(|kind| kind.contains("json"));
+            if answer.status != StatusCode::NOT_FOUND || is_json {
+                return Ok(answer);
             }
-            answer
-        };
-        if answer.status != StatusCode::OK {
-            return Err(self.package_refusal(answer));
+            // `404 page not found`: the route came with Gitea 1.24.
+            self.lists_owners_only.store(true, Ordering::Relaxed);
         }
-        let total = answer.header("x-total-count").and_then(|total| total.parse().ok());
-        let head = answer.head();
-        // A page of rows that are linked to repositories is larger than other small answers.
-        let bytes = answer.bytes(4 * SMALL_BODY)?;
-        let rows = serde_json::from_slice(&bytes)
-            .map_err(|_| RegistryError::Protocol(format!("{head}: this is no list of packages")))?;
-        Ok((rows, total))
+        self.ask_packages(&format!("{owner}?type=container&q={encoded}&page={number}&limit={ROWS}"))
     }
 }
 
@@ -354,16 +356,19 @@ impl Registry for Gitea {
 
     /// All of them in one answer: asked without `n`; `Link` names a next page even where there is none.
     fn list_tags(&self, repository: &Repository) -> Result<Listing, RegistryError> {
-        let answer = self.ask(Method::Get, &format!("/v2/{repository}/tags/list"))?;
-        if answer.status != StatusCode::OK {
-            return Err(self.refusal(answer));
-        }
-        let head = answer.head();
-        let page = Page::read(answer, repository)?;
-        if page.is_null {
-            return Err(RegistryError::Protocol(format!("{head}: \"tags\" is null, which says nothing")));
-        }
-        Ok(page.into_listing())
+        let ask = || self.ask(Method::Get, &format!("/v2/{repository}/tags/list"));
+        whole(ask, |answer| {
+            if answer.status != StatusCode::OK {
+                return Err(self.refusal(answer).into());
+            }
+            let head = answer.head();
+            let page = Page::read(answer, repository)?;
+            if page.is_null {
+                let error = format!("{head}: \"tags\" is null, which says nothing");
+                return Err(RegistryError::Protocol(error).into());
+            }
+            Ok(page.into_listing())
+        })
     }
 
     fn digest(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>, RegistryError> {
@@ -466,12 +471,14 @@ impl Registry for Gitea {
 
 impl Blobs for Gitea {
     fn get(&self, path: &str) -> Result<Option<Vec<u8>>, RegistryError> {
-        let answer = self.ask_following(path)?;
-        match answer.status {
-            StatusCode::OK => answer.bytes(SMALL_BODY).map(Some),
-            StatusCode::NOT_FOUND => Ok(None),
-            _ => Err(self.refusal(answer)),
-        }
+        whole(
+            || self.ask_following(path),
+            |answer| match answer.status {
+                StatusCode::OK => answer.bytes(SMALL_BODY).map(Some),
+                StatusCode::NOT_FOUND => Ok(None),
+                _ => Err(self.refusal(answer).into()),
+            },
+        )
     }
 }
 

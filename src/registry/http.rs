@@ -237,7 +237,8 @@ impl Client {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .timeout_global(Some(self.timeout))
-            .timeout_connect(Some(self.timeout))
+            // Less, so that the message can tell who was not reached from who was slow.
+            .timeout_connect(Some(connect_timeout(self.timeout)))
             .max_idle_connections(self.connections)
             .max_idle_connections_per_host(self.connections)
             .user_agent(concat!("tagship/", env!("CARGO_PKG_VERSION")));
@@ -326,9 +327,15 @@ pub(super) fn shown(url: &Url) -> String {
     plain.into()
 }
 
+fn connect_timeout(timeout: Duration) -> Duration {
+    timeout.mul_f64(0.9)
+}
+
 fn no_answer(error: &ureq::Error, timeout: Duration) -> String {
     match error {
-        ureq::Error::Timeout(Timeout::Connect) => format!("no connection within {timeout:?}"),
+        ureq::Error::Timeout(Timeout::Connect) => {
+            format!("no connection within {:?}", connect_timeout(timeout))
+        }
         ureq::Error::Timeout(Timeout::Resolve) => "the name of the host was not resolved in time".to_owned(),
         ureq::Error::Timeout(_) => format!("no answer within {timeout:?}"),
         other => transport::cause(other, CERTIFICATES),

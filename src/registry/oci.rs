@@ -1,6 +1,7 @@
 //! Any registry of the OCI distribution specification: pages by `n`, `last` and `Link`; whatever
 //! authentication the server asks for.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,9 +14,10 @@ use serde::Deserialize;
 use ureq::http::StatusCode;
 use url::Url;
 
+use super::answer::{Unread, whole};
 use super::http::{Answer, Client, MANIFEST_TYPES, Method, SMALL_BODY};
 use super::image::{self, Blobs};
-use super::tags_list::{Page, error_code};
+use super::tags_list::{Page, drop_repeats, error_code};
 use super::{Registry, RegistryError, RequestCount};
 use crate::config::RegistryConfig;
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
@@ -235,7 +237,8 @@ impl Oci {
             }
             return Ok(Some(next));
         }
-        let last = page.tags.last().filter(|_| page.names >= size);
+        // More than was asked for is all that there is: such a server knows no pages.
+        let last = page.tags.last().filter(|_| page.names == size);
         Ok(last.map(|last| {
             self.client.at(&format!("{}/v2/{repository}/tags/list?n={size}&last={}", self.prefix, last.tag))
         }))
@@ -249,6 +252,18 @@ struct NextPage {
     link: Option<String>,
 }
 
+fn read_page(answer: Answer, repository: &Repository) -> Result<(NextPage, Page), Unread> {
+    if answer.status != StatusCode::OK {
+        return Err(Oci::refusal(answer).into());
+    }
+    let next = NextPage {
+        head: answer.head(),
+        url: answer.url.clone(),
+        link: answer.header("link").and_then(next_link).map(str::to_owned),
+    };
+    Ok((next, Page::read(answer, repository)?))
+}
+
 impl Registry for Oci {
     fn has_push_times(&self) -> bool {
         false
@@ -256,23 +271,20 @@ impl Registry for Oci {
 
     fn list_tags(&self, repository: &Repository) -> Result<Listing, RegistryError> {
         let mut listing = Listing::default();
-        let mut names = HashSet::new();
         let mut asked = HashSet::new();
-        let (mut answer, size) = self.first_page(repository)?;
+        let size = Cell::new(0);
+        let first = || {
+            let (answer, accepted) = self.first_page(repository)?;
+            size.set(accepted);
+            Ok(answer)
+        };
+        let (mut next, mut page) = whole(first, |answer| read_page(answer, repository))?;
         loop {
-            if answer.status != StatusCode::OK {
-                return Err(Oci::refusal(answer));
-            }
-            let next = NextPage {
-                head: answer.head(),
-                url: answer.url.clone(),
-                link: answer.header("link").and_then(next_link).map(str::to_owned),
-            };
-            let page = Page::read(answer, repository)?;
-            let following = self.next_page(repository, &next, &page, size)?;
+            let following = self.next_page(repository, &next, &page, size.get())?;
             listing.dropped += page.dropped;
-            listing.tags.extend(page.tags.into_iter().filter(|listed| names.insert(listed.tag.clone())));
+            listing.tags.extend(page.tags);
             let Some(following) = following else {
+                drop_repeats(&mut listing.tags);
                 return Ok(listing);
             };
             if !asked.insert(following.clone()) {
@@ -281,7 +293,8 @@ impl Registry for Oci {
                     next.head
                 )));
             }
-            answer = self.ask(Method::Get, repository, &following)?;
+            let ask = || self.ask(Method::Get, repository, &following);
+            (next, page) = whole(ask, |answer| read_page(answer, repository))?;
         }
     }
 
@@ -323,12 +336,12 @@ struct OfRepository<'a> {
 impl Blobs for OfRepository<'_> {
     fn get(&self, path: &str) -> Result<Option<Vec<u8>>, RegistryError> {
         let url = self.oci.client.at(&format!("{}{path}", self.oci.prefix));
-        let answer = self.oci.ask(Method::Get, self.repository, &url)?;
-        match answer.status {
+        let ask = || self.oci.ask(Method::Get, self.repository, &url);
+        whole(ask, |answer| match answer.status {
             StatusCode::OK => answer.bytes(SMALL_BODY).map(Some),
             StatusCode::NOT_FOUND => Ok(None),
-            _ => Err(Oci::refusal(answer)),
-        }
+            _ => Err(Oci::refusal(answer).into()),
+        })
     }
 }
 

@@ -152,7 +152,7 @@ impl From<Answer> for Reply {
     }
 }
 
-/// The gzip form of an empty tags list; made by `gzip`, since the tests have no compressor of their own.
+/// The gzip form of a text; made by `gzip`, since the tests have no compressor of their own.
 pub(crate) fn gzip(text: &str) -> Vec<u8> {
     let mut child = std::process::Command::new("gzip")
         .args(["-c", "-n"])
@@ -160,8 +160,12 @@ pub(crate) fn gzip(text: &str) -> Vec<u8> {
         .stdout(std::process::Stdio::piped())
         .spawn()
         .expect("gzip is installed");
-    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    child.wait_with_output().unwrap().stdout
+    let mut stdin = child.stdin.take().unwrap();
+    thread::scope(|scope| {
+        // What comes out of a long text does not fit into the pipe.
+        scope.spawn(move || stdin.write_all(text.as_bytes()).unwrap());
+        child.wait_with_output().unwrap().stdout
+    })
 }
 
 /// A listening server; it ends, with every connection, when dropped.

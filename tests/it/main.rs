@@ -35,6 +35,7 @@ mod oci;
 mod online;
 mod overlap;
 mod registry;
+mod requests;
 mod retry;
 mod run;
 mod running;
