@@ -271,6 +271,12 @@ mod gitea_actions {
     }
 
     #[test]
+    fn a_page_is_no_answer_of_the_api() {
+        let page = Answer::new(200, "text/html", "<title>Sign in</title>");
+        Example::named("gitea-actions").expect([dispatch().gets(page)]).fails("http", "200 OK");
+    }
+
+    #[test]
     fn a_workflow_that_is_not_there_has_failed() {
         let answer = json!({"message": "workflow \"deploy.yml\" does not exist", "url": "/api/swagger"});
         Example::named("gitea-actions").expect([dispatch().gets_json(404, answer)]).fails("http", "404");
@@ -304,6 +310,12 @@ mod github_dispatch {
         let example = Example::named("github-dispatch").expect([dispatch().gets_status(204)]).ships();
         // GitHub refuses a request without one.
         assert!(example.stand_in.requests()[0].header("user-agent").is_some());
+    }
+
+    #[test]
+    fn a_page_is_no_answer_of_the_api() {
+        let page = Answer::new(200, "text/html", "<title>Sign in</title>");
+        Example::named("github-dispatch").expect([dispatch().gets(page)]).fails("http", "200 OK");
     }
 
     #[test]
@@ -354,6 +366,12 @@ mod gitlab_trigger {
             let example = Example::named("gitlab-trigger").expect(script(end));
             example.fails("http", &format!("/status is \"{end}\""));
         }
+    }
+
+    #[test]
+    fn a_page_is_no_answer_of_the_api() {
+        let page = Answer::new(200, "text/html", "<title>Sign in</title>");
+        Example::named("gitlab-trigger").expect([trigger().gets(page)]).fails("http", "200 OK");
     }
 
     #[test]
