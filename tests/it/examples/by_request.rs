@@ -64,6 +64,13 @@ mod portainer_stack {
     }
 
     #[test]
+    fn a_page_is_no_answer_of_the_api() {
+        let page =
+            webhook("shop/dev", "dev-43").gets(Answer::new(200, "text/html", "<title>Portainer</title>"));
+        Example::named("portainer-stack").expect([page]).fails("http", "200 OK");
+    }
+
+    #[test]
     fn a_webhook_that_is_gone_has_failed() {
         let refusal = webhook("shop/dev", "dev-43").gets_status(404);
         Example::named("portainer-stack").expect([refusal]).fails("http", "404 Not Found");
@@ -415,6 +422,12 @@ mod nomad {
             .with("within = \"10m\"", "within = \"1ms\"")
             .expect([dispatched(), summary(0, 1)])
             .fails("timeout", "/Summary/deploy/Complete is 0");
+    }
+
+    #[test]
+    fn an_answer_without_a_job_has_failed() {
+        let answer = dispatch().gets_json(200, json!({"EvalID": "e1"}));
+        Example::named("nomad").expect([answer]).fails("http", "/DispatchedJobID");
     }
 
     #[test]
