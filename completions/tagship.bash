@@ -28,6 +28,9 @@ _tagship() {
             tagship,help)
                 cmd="tagship__subcmd__help"
                 ;;
+            tagship,history)
+                cmd="tagship__subcmd__history"
+                ;;
             tagship,hold)
                 cmd="tagship__subcmd__hold"
                 ;;
@@ -85,6 +88,9 @@ _tagship() {
             tagship__subcmd__help,help)
                 cmd="tagship__subcmd__help__subcmd__help"
                 ;;
+            tagship__subcmd__help,history)
+                cmd="tagship__subcmd__help__subcmd__history"
+                ;;
             tagship__subcmd__help,hold)
                 cmd="tagship__subcmd__help__subcmd__hold"
                 ;;
@@ -122,7 +128,7 @@ _tagship() {
 
     case "${cmd}" in
         tagship)
-            opts="-v -q -h -V --config --state --verbose --quiet --color --help --version poll status tags deploy mark retry hold release check generate help"
+            opts="-v -q -h -V --config --state --verbose --quiet --color --help --version poll status tags deploy mark history retry hold release check generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -148,7 +154,7 @@ _tagship() {
             return 0
             ;;
         tagship__subcmd__check)
-            opts="-v -q -h --config --state --verbose --quiet --color --help"
+            opts="-v -q -h --online --config --state --verbose --quiet --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -382,7 +388,7 @@ _tagship() {
             return 0
             ;;
         tagship__subcmd__help)
-            opts="poll status tags deploy mark retry hold release check generate help"
+            opts="poll status tags deploy mark history retry hold release check generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -480,6 +486,20 @@ _tagship() {
             return 0
             ;;
         tagship__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        tagship__subcmd__help__subcmd__history)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -591,6 +611,40 @@ _tagship() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        tagship__subcmd__history)
+            opts="-v -q -h --format --limit --config --state --verbose --quiet --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
+                --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         tagship__subcmd__hold)
             opts="-v -q -h --reason --for --config --state --verbose --quiet --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -652,7 +706,7 @@ _tagship() {
             return 0
             ;;
         tagship__subcmd__poll)
-            opts="-v -q -h --project --stage --due --dry-run --format --exit-code --strict --max-runtime --config --state --verbose --quiet --color --help"
+            opts="-v -q -h --project --stage --due --dry-run --refresh --format --exit-code --strict --max-runtime --config --state --verbose --quiet --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -7,6 +7,7 @@
 mod check;
 mod deploy;
 mod generate;
+mod history;
 mod hold;
 mod mark;
 mod poll;
@@ -17,6 +18,7 @@ mod tags;
 pub(crate) use check::check;
 pub(crate) use deploy::deploy;
 pub(crate) use generate::generate;
+pub(crate) use history::history;
 pub(crate) use hold::{hold, release};
 pub(crate) use mark::mark;
 pub(crate) use poll::poll;

@@ -15,6 +15,7 @@ mod schema;
 mod source;
 mod stage;
 mod step;
+mod transport;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -22,9 +23,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use url::Url;
+use url::{Host, Url};
 
-pub(crate) use address::is_loopback;
 pub(crate) use load::load;
 pub(crate) use manual::{manual, tidy};
 pub(crate) use read::parse_duration;
@@ -33,6 +33,7 @@ pub(crate) use schema::schema;
 use crate::target::notifier::Notifier;
 use crate::target::template::SecretId;
 use crate::target::{Name, Target};
+use crate::transport::Transport;
 
 /// A valid configuration.
 #[derive(Debug)]
@@ -61,6 +62,8 @@ pub(crate) struct Settings {
     /// A run starts nothing more after this.
     pub(crate) max_runtime: Duration,
     pub(crate) parallel_deploys: usize,
+    /// Every repository is listed in full at least this often.
+    pub(crate) resync: Duration,
     /// Finished deployments are kept this long.
     pub(crate) history: Duration,
 }
@@ -89,6 +92,19 @@ pub(crate) struct RegistryConfig {
     pub(crate) connections: usize,
     /// One request, from `[settings]`.
     pub(crate) timeout: Duration,
+    pub(crate) transport: Transport,
+    /// Beside the registry's own host.
+    pub(crate) trusted_realms: Vec<TrustedRealm>,
+    /// Where Gitea's API is, if not at `/api/v1` below the registry's URL; without a slash at its end.
+    pub(crate) api_url: Option<Url>,
+}
+
+/// A host that may be sent a registry's credentials for a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TrustedRealm {
+    pub(crate) host: Host<String>,
+    /// None: any port.
+    pub(crate) port: Option<u16>,
 }
 
 impl RegistryConfig {
@@ -102,6 +118,9 @@ impl RegistryConfig {
             username: None,
             connections: 1,
             timeout: Duration::ZERO,
+            transport: Transport::default(),
+            trusted_realms: Vec::new(),
+            api_url: None,
         }
     }
 }
@@ -121,6 +140,15 @@ pub(crate) enum Location {
     Url(Url),
     /// Absolute.
     Folder(PathBuf),
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Location::Url(url) => f.write_str(url.as_str().trim_end_matches('/')),
+            Location::Folder(folder) => write!(f, "{}", folder.display()),
+        }
+    }
 }
 
 /// Whose rights a registry is asked with.

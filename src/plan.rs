@@ -13,6 +13,7 @@ pub(crate) mod sighting;
 mod state;
 mod status;
 mod telling;
+mod unchanged;
 
 pub(crate) use explain::{Explained, Taken, Unexplained, explain};
 pub(crate) use fact::{Answer, Facts, Question, Undecided};
@@ -24,11 +25,12 @@ pub(crate) use running::{Reported, Standing, standing};
 #[cfg(test)]
 pub(crate) use state::Sighted;
 pub(crate) use state::{
-    DecidedBy, Deployed, Deployment, DeploymentState, Failing, Hold, NextAttempt, OpenDeployments, PollState,
-    StageRun, Told,
+    DecidedBy, Deployed, Deployment, DeploymentState, Failing, Hold, LastListed, NextAttempt,
+    OpenDeployments, PollState, StageRun, Told,
 };
 pub(crate) use status::{ErrorCode, Failure, Status};
 pub(crate) use telling::{Audience, tell};
+pub(crate) use unchanged::{remembered, unchanged};
 
 use jiff::Timestamp;
 

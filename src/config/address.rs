@@ -1,18 +1,6 @@
 //! URLs of registries and steps, as strict as people read them.
 
-use std::net::IpAddr;
-
-use url::{Host, Url};
-
-/// Whether an address means this machine.
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(domain)) => domain == "localhost" || domain.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
-        None => false,
-    }
-}
+use url::Url;
 
 /// An http or https URL with a host, and nothing that a browser would mend.
 ///
@@ -65,19 +53,5 @@ mod tests {
         }
         assert_eq!(host(&parse("https://git.example.com:8443/forge/").unwrap()), "git.example.com:8443");
         assert_eq!(host(&parse("https://git.example.com:443").unwrap()), "git.example.com");
-    }
-
-    #[test]
-    fn loopback_is_this_machine() {
-        for (text, expected) in [
-            ("http://localhost:3000", true),
-            ("http://127.0.0.1", true),
-            ("http://127.1.2.3:80", true),
-            ("http://[::1]:3000", true),
-            ("http://10.0.0.1", false),
-            ("http://localhost.example.com", false),
-        ] {
-            assert_eq!(is_loopback(&parse(text).unwrap()), expected, "{text}");
-        }
     }
 }

@@ -266,8 +266,7 @@ const SETTINGS: &[Key] = &[
         "List every image in full at least this often, whatever the change feed says.",
         r#"resync = "12h""#,
     )
-    .default(r#""12h""#)
-    .not_yet(),
+    .default(r#""12h""#),
     key("history", Kind::Duration, "Finished deployments are kept this long.", r#"history = "180d""#)
         .default(r#""180d""#),
     key(
@@ -295,12 +294,12 @@ const REGISTRY: &[Key] = &[
     key("username", Kind::Text, "The user name beside the token, where the registry wants one.", r#"username = "ci""#),
     key("anonymous", Kind::Bool, "Ask with nobody's rights, and look for no token.", "anonymous = true").default("false"),
     key("connections", Kind::Integer { least: 1, most: 256 }, "Requests in flight to this registry.", "connections = 16").default("16"),
-    key("ca_file", Kind::Text, "Certificates in PEM form, added to the system's roots.", r#"ca_file = "ca.pem""#).not_yet(),
-    key("client_cert", Kind::Text, "The client's certificate in PEM form.", r#"client_cert = "client.pem""#).not_yet(),
-    key("client_key", Kind::Text, "The key of client_cert.", r#"client_key = "client.key""#).not_yet(),
-    key("proxy", Kind::Text, "The proxy to reach it by.", r#"proxy = "http://proxy.example.com:3128""#).not_yet(),
-    key("trusted_realms", Kind::TextList, "Hosts beside the registry's own that may be sent its credentials for a token.", r#"trusted_realms = ["auth.example.com"]"#).not_yet(),
-    key("api_url", Kind::Text, "Where the package API is, if not below url.", r#"api_url = "https://git.example.com/api/v1""#).not_yet(),
+    key("ca_file", Kind::Text, "Certificates of authorities in PEM form, added to the system's roots.", r#"ca_file = "ca.pem""#),
+    key("client_cert", Kind::Text, "The client's certificate in PEM form, for a server that wants one, with those between it and its authority. Shown to the registry's own hosts only.", r#"client_cert = "client.pem""#),
+    key("client_key", Kind::Text, "The private key of client_cert in PEM form, without a passphrase. Read when it is needed.", r#"client_key = "client.key""#),
+    key("proxy", Kind::Text, "The proxy to reach it by, in place of http_proxy, https_proxy, all_proxy and no_proxy in the environment; http, https, socks4, socks4a, socks5 or socks5h. Requests go through it by CONNECT. Loopback is never asked through a proxy.", r#"proxy = "http://proxy.example.com:3128""#),
+    key("trusted_realms", Kind::TextList, "Hosts beside the registry's own that may be sent its credentials for a token; with a port, at that port only. Over https, unless url is http.", r#"trusted_realms = ["auth.example.com"]"#),
+    key("api_url", Kind::Text, "Where Gitea's API is, if not at /api/v1 below url. It is sent the token, too.", r#"api_url = "https://git.example.com/api/v1""#),
     key("insecure_http", Kind::Bool, "An http url to a host other than loopback needs this set: tokens go over the wire in the clear.", "insecure_http = true").default("false"),
 ];
 

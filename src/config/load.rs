@@ -208,6 +208,7 @@ impl<'a> Loader<'a> {
         };
         let (interval, timeout) = (duration("interval", 300), duration("timeout", 10));
         let (max_runtime, history) = (duration("max_runtime", 600), duration("history", 180 * 24 * 3600));
+        let resync = duration("resync", 12 * 3600);
         let parallel_deploys =
             get("parallel_deploys").map_or(Some(4), |field| usize::try_from(field.integer(1, 64)?).ok());
         let folder = self.main.source.file.parent().unwrap_or(Path::new("/"));
@@ -222,6 +223,7 @@ impl<'a> Loader<'a> {
             timeout: timeout?,
             max_runtime: max_runtime?,
             parallel_deploys: parallel_deploys?,
+            resync: resync?,
             history: history?,
         };
         Some((settings, interval?))

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::key::{KINDS, KINDS_NOT_YET, Section};
 use super::read::{Field, Table};
-use super::{CredentialSetting, Location, RegistryConfig, RegistryKind, address, source};
+use super::{CredentialSetting, Location, RegistryConfig, RegistryKind, source, transport};
 use crate::target::Name;
+use crate::transport::Transport;
 
 const CONNECTIONS: usize = 16;
 
@@ -27,11 +28,23 @@ pub(super) fn read(name: Name, field: &Field<'_>, timeout: Duration) -> Option<R
         .get("connections")
         .map_or(Some(CONNECTIONS), |field| usize::try_from(field.integer(1, 256)?).ok());
     let insecure_http = table.get("insecure_http").map_or(Some(false), |field| field.boolean());
+    // Where it is not true or false, that alone is the fault.
+    let insecure_http = insecure_http.unwrap_or(true);
     let kind = kind?;
     let location = match kind {
         RegistryKind::OciLayout => folder(&table),
-        RegistryKind::Gitea | RegistryKind::Oci => url(&table, insecure_http.unwrap_or(true)),
+        RegistryKind::Gitea | RegistryKind::Oci => url(&table, insecure_http),
     };
+    let is_folder = kind == RegistryKind::OciLayout;
+    if is_folder {
+        transport::refuse_for_folders(&table);
+    }
+    let way = if is_folder { Some(Transport::default()) } else { transport::read(&table) };
+    let trusted_realms = if is_folder { Some(Vec::new()) } else { transport::trusted_realms(&table) };
+    let api_url = if is_folder { Some(None) } else { transport::api_url(&table, insecure_http) };
+    if let Some(field) = table.get("api_url").filter(|_| kind == RegistryKind::Oci) {
+        field.fault("a registry of kind \"oci\" has no API but the registry's own", "leave it out");
+    }
     Some(RegistryConfig {
         name,
         kind,
@@ -40,6 +53,9 @@ pub(super) fn read(name: Name, field: &Field<'_>, timeout: Duration) -> Option<R
         username: username?,
         connections: connections?,
         timeout,
+        transport: way?,
+        trusted_realms: trusted_realms?,
+        api_url: api_url?,
     })
 }
 
@@ -71,27 +87,7 @@ fn url(table: &Table<'_>, insecure_http: bool) -> Option<Location> {
         table.fault(format!("{} has no url", table.path), "write url = \"https://…\"");
         return None;
     };
-    let mut url = match address::parse(field.some_text()?) {
-        Ok(url) => url,
-        Err(wrong) => {
-            field.fault(wrong, "write the address of the server, such as https://git.example.com");
-            return None;
-        }
-    };
-    if url.query().is_some() || url.fragment().is_some() {
-        field.fault("the address of a server has no ? and no #", "");
-        return None;
-    }
-    if url.scheme() == "http" && !address::is_loopback(&url) && !insecure_http {
-        field.fault(
-            "tokens would go over the wire in the clear",
-            "write https://, or insecure_http = true if that is right",
-        );
-        return None;
-    }
-    let path = url.path().trim_end_matches('/').to_owned();
-    url.set_path(&path);
-    Some(Location::Url(url))
+    transport::server(&field, insecure_http).map(Location::Url)
 }
 
 fn folder(table: &Table<'_>) -> Option<Location> {

@@ -105,6 +105,7 @@ fn each_fault_says_what_is_wrong_and_what_to_write() {
         format!("{REGISTRY}{PROJECT}{STAGE}deploy = {step}\n[secrets]\nhook = {{ file = \"hook\" }}\n")
     };
     let git = |lines: &str| format!("[registries.git]\n{lines}\n{PROJECT}{STAGE}{DEPLOY}");
+    let server = |line: &str| git(&format!("kind = \"gitea\"\nurl = \"https://git.example.com\"\n{line}"));
     for (text, expected) in [
         (stage("order = \"newest\"\n"), "has no tags"),
         (stage("order = \"newest\"\ntags = \"\"\n"), "write tags = \"*\""),
@@ -195,6 +196,22 @@ fn each_fault_says_what_is_wrong_and_what_to_write() {
             git("kind = \"gitea\"\nurl = \"https://git.example.com\"\nconnections = 0"),
             "not between 1 and 256",
         ),
+        (server("client_cert = \"client.pem\""), "client_cert and client_key go together"),
+        (server("client_key = \"client.key\""), "client_cert and client_key go together"),
+        (server("ca_file = \"not-there.pem\""), "not-there.pem cannot be read"),
+        (server("proxy = \"http://ci:planted@proxy:3128\""), "as https_proxy"),
+        (server("proxy = \"ftp://proxy\""), "none of http://, https://"),
+        (server("proxy = \"http://proxy/path\""), "more than a host and a port"),
+        (server("trusted_realms = [\"https://auth.example.com\"]"), "this is no host"),
+        (server("trusted_realms = [\"auth.example.com/token\"]"), "this is no host"),
+        (server("trusted_realms = [\"*.example.com\"]"), "this is no host"),
+        (server("trusted_realms = \"auth.example.com\""), "a list is wanted"),
+        (server("api_url = \"http://git.example.com/api/v1\""), "in the clear"),
+        (
+            git("kind = \"oci\"\nurl = \"https://x.example.com\"\napi_url = \"https://y.example.com\""),
+            "has no API",
+        ),
+        (git("kind = \"oci-layout\"\npath = \".\"\nca_file = \"ca.pem\""), "an image layout is a folder"),
         (step("{ command = \"./deploy.sh\" }"), "no shell is used"),
         (step("{ command = [] }"), "no program"),
         (step("{ command = [\"x\", \"{secret.hook}\"] }"), "would show in ps"),
@@ -256,6 +273,45 @@ fn an_image_is_a_repository_with_an_owner_on_gitea() {
         let fault = the_fault(&image(name));
         assert!(fault.contains(expected), "{fault}");
     }
+}
+
+#[test]
+fn a_certificate_file_is_looked_into_and_its_fault_has_the_line_of_its_key() {
+    for (pem, expected) in [
+        ("", "has no certificate in PEM form"),
+        ("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "has no certificate in PEM form"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n", "is not in PEM form"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", ": certificate 1 of it is broken"),
+    ] {
+        for lines in ["ca_file = \"some.pem\"", "client_key = \"x\"\nclient_cert = \"some.pem\""] {
+            let text = format!("{REGISTRY}{lines}\n{PROJECT}{STAGE}{DEPLOY}");
+            let (_, loaded) = load_files(&[("tagship.toml", &text), ("some.pem", pem)]);
+            let faults = loaded.expect_err("a configuration with a fault");
+            let line = 3 + lines.lines().count();
+            assert_eq!(faults.len(), 1, "{faults:?}");
+            assert!(faults[0].starts_with(&format!("tagship.toml:{line}: registries.git.c")), "{faults:?}");
+            assert!(
+                faults[0].contains(&format!(
+                    "some.pem{}{expected}",
+                    if expected.starts_with(':') { "" } else { " " }
+                )),
+                "{faults:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_way_to_a_registry_is_read() {
+    let lines = "proxy = \"proxy.example.com:3128\"\ntrusted_realms = [\"Auth.example.com\", \"10.0.0.1:443\", \"[fd00::1]:8443\"]\n\
+                 api_url = \"https://api.example.com/api/v1/\"";
+    let config = load_text(&format!("{REGISTRY}{lines}\n{PROJECT}{STAGE}{DEPLOY}")).unwrap();
+    let registry = &config.registries[&Name::new("git").unwrap()];
+    assert_eq!(registry.transport.proxy.as_ref().unwrap().shown(), "http://proxy.example.com:3128");
+    let realms: Vec<String> =
+        registry.trusted_realms.iter().map(|realm| format!("{} {:?}", realm.host, realm.port)).collect();
+    assert_eq!(realms, ["auth.example.com None", "10.0.0.1 Some(443)", "[fd00::1] Some(8443)"]);
+    assert_eq!(registry.api_url.as_ref().unwrap().as_str(), "https://api.example.com/api/v1");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -17,6 +18,7 @@ use super::transcript::{KEPT, excerpt, readable};
 use super::{Attempt, DeployError, Deployer, Patience, Stop};
 use crate::plan::ErrorCode;
 use crate::target::step::CommandStep;
+use crate::target::template::Part;
 
 /// A command step with its placeholders rendered.
 pub(super) struct CommandDeployer {
@@ -198,9 +200,36 @@ impl Deployer for CommandDeployer {
     }
 }
 
+/// Why the step's program cannot be run, as far as that can be told without running it.
+pub(crate) fn program_fault(step: &CommandStep) -> Option<String> {
+    let [Part::Literal(program)] = step.argv.first()?.parts.as_slice() else {
+        return None;
+    };
+    let is_executable = |path: &Path| {
+        path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    if program.contains('/') {
+        let path = located(program, &step.dir);
+        return (!is_executable(&path)).then(|| match path.exists() {
+            true => format!("{program} cannot be run: {} is not executable (chmod +x?)", path.display()),
+            false => format!("{program} cannot be run: {} does not exist", path.display()),
+        });
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_found = std::env::split_paths(&path).any(|folder| is_executable(&folder.join(program)));
+    (!is_found).then(|| {
+        let path = path.display();
+        format!("{program} cannot be run: it is in no folder of PATH ({path}); cron's may differ, so write the whole path")
+    })
+}
+
 /// A program written with a slash is looked for in `dir`; the others in PATH, by the system.
 fn located(program: &str, dir: &Path) -> PathBuf {
-    if program.contains('/') { dir.join(program) } else { PathBuf::from(program) }
+    if program.contains('/') {
+        dir.join(program.strip_prefix("./").unwrap_or(program))
+    } else {
+        PathBuf::from(program)
+    }
 }
 
 /// `SIGTERM`, or `signal 42`.

@@ -1,19 +1,16 @@
 //! One HTTP request and its whole answer, within a time.
 
-use std::io::{self, Read};
-use std::sync::Arc;
+use std::io::Read;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ureq::http::{HeaderMap, Request, StatusCode};
-use ureq::tls::TlsConfig;
 use ureq::{Agent, Timeout};
 use url::Url;
 
 use super::{Patience, Stop};
-use crate::config::is_loopback;
-use crate::registry::system_roots;
+use crate::transport::{self, Advice, Transport, Unprepared, Way};
 
 /// More than this of an answer is not read.
 pub(super) const LONGEST_BODY: usize = 1024 * 1024;
@@ -21,6 +18,11 @@ pub(super) const LONGEST_BODY: usize = 1024 * 1024;
 const CONNECT: Duration = Duration::from_secs(10);
 /// How often to look whether tagship was told to stop.
 pub(super) const TICK: Duration = Duration::from_millis(50);
+
+const CERTIFICATES: Advice = Advice {
+    untrusted: "add that authority's certificate to those of the system, or set SSL_CERT_FILE",
+    wanted: "tagship shows none to deploy endpoints: go by a command such as curl",
+};
 
 /// What came back.
 #[derive(Debug)]
@@ -54,11 +56,11 @@ pub(super) fn exchange(
     patience: Patience,
     stop: &Stop,
 ) -> Result<Answer, NoAnswer> {
-    let agent = agent(url, timeout).map_err(NoAnswer::Failed)?;
+    let (agent, way) = agent(url, timeout)?;
     let (sender, answers) = channel();
     // Not joined: where it is given up at a stop, it ends with the program.
     thread::spawn(move || {
-        let _ = sender.send(send(&agent, request));
+        let _ = sender.send(send(&agent, request, &way.by_proxy()));
     });
     let mut stopped: Option<(u8, Instant)> = None;
     loop {
@@ -76,55 +78,43 @@ pub(super) fn exchange(
     }
 }
 
-fn send(agent: &Agent, request: Request<Option<Vec<u8>>>) -> Result<Answer, NoAnswer> {
+fn send(agent: &Agent, request: Request<Option<Vec<u8>>>, by_proxy: &str) -> Result<Answer, NoAnswer> {
     let (parts, body) = request.into_parts();
     let response = match body {
         Some(body) => agent.run(Request::from_parts(parts, body)),
         None => agent.run(Request::from_parts(parts, ())),
     };
-    let mut response = response.map_err(|error| no_answer(&error))?;
+    let mut response = response.map_err(|error| no_answer(&error, by_proxy))?;
     let mut body = Vec::new();
     let limit = u64::try_from(LONGEST_BODY).expect("1 MiB fits") + 1;
     let mut reader = response.body_mut().as_reader().take(limit);
-    reader.read_to_end(&mut body).map_err(|error| no_answer(&ureq::Error::from(error)))?;
+    reader.read_to_end(&mut body).map_err(|error| no_answer(&ureq::Error::from(error), by_proxy))?;
     let cut = body.len() > LONGEST_BODY;
     body.truncate(LONGEST_BODY);
     Ok(Answer { status: response.status(), headers: response.headers().clone(), body, cut })
 }
 
-fn no_answer(error: &ureq::Error) -> NoAnswer {
+fn no_answer(error: &ureq::Error, by_proxy: &str) -> NoAnswer {
     use ureq::Error;
     match error {
         Error::Timeout(Timeout::Connect) => NoAnswer::TimedOut("no connection"),
         Error::Timeout(Timeout::Resolve) => NoAnswer::TimedOut("the name of the host was not resolved"),
         Error::Timeout(_) => NoAnswer::TimedOut("no complete answer"),
         Error::Http(_) | Error::BadUri(_) => NoAnswer::NotSendable(error.to_string()),
-        Error::HostNotFound => NoAnswer::Failed("the name of the host cannot be resolved".to_owned()),
-        Error::Io(error) => NoAnswer::Failed(io_failure(error)),
-        Error::Rustls(error) => NoAnswer::Failed(format!("TLS: {error}")),
-        Error::ConnectionFailed => NoAnswer::Failed("no connection".to_owned()),
-        _ => NoAnswer::Failed(error.to_string()),
-    }
-}
-
-fn io_failure(error: &io::Error) -> String {
-    // A certificate that is not trusted comes so, and its cause must be readable.
-    if let Some(error) = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) {
-        return format!("TLS: {error}");
-    }
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused: nothing listens there".to_owned(),
-        io::ErrorKind::ConnectionReset
-        | io::ErrorKind::BrokenPipe
-        | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::UnexpectedEof => "the connection was closed before the whole answer came".to_owned(),
-        _ => error.to_string(),
+        other => {
+            let cause = transport::cause(other, CERTIFICATES);
+            NoAnswer::Failed(if by_proxy.is_empty() {
+                cause
+            } else {
+                format!("{}: {cause}", by_proxy.trim_start())
+            })
+        }
     }
 }
 
 /// An agent of its own for each request: none is sent on a connection that the server may be closing.
-fn agent(url: &Url, timeout: Duration) -> Result<Agent, String> {
-    let mut config = Agent::config_builder()
+fn agent(url: &Url, timeout: Duration) -> Result<(Agent, Way), NoAnswer> {
+    let config = Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
@@ -132,16 +122,9 @@ fn agent(url: &Url, timeout: Duration) -> Result<Agent, String> {
         .timeout_global(Some(timeout))
         .timeout_connect(Some(timeout.min(CONNECT)))
         .user_agent(concat!("tagship/", env!("CARGO_PKG_VERSION")));
-    if is_loopback(url) {
-        config = config.proxy(None);
-    }
-    if url.scheme() == "https" {
-        config = config.tls_config(
-            TlsConfig::builder()
-                .root_certs(system_roots()?)
-                .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .build(),
-        );
-    }
-    Ok(config.build().new_agent())
+    let transport = Transport::default();
+    let prepared = transport.way(url, false).and_then(|way| Ok((transport.agent(&way, config)?, way)));
+    prepared.map_err(|error| match error {
+        Unprepared::Environment(error) | Unprepared::Secret(error) => NoAnswer::Failed(error),
+    })
 }

@@ -299,6 +299,7 @@ impl Poll<'_> {
         Sighted {
             tag: listed.tag.clone(),
             pushed_at: listed.pushed_at.or_else(|| before.and_then(|before| before.pushed_at)).or_else(asked),
+            sequence: listed.sequence.or_else(|| before.and_then(|before| before.sequence)),
             first_seen: before.map_or(self.now, |before| before.first_seen.min(self.now)),
             digest: digest.cloned(),
         }

@@ -26,6 +26,8 @@ pub(crate) struct PollState {
     pub(crate) reset_at: Option<Timestamp>,
     /// How many tags the last successful listing had.
     pub(crate) tags_listed: usize,
+    /// The last listing that was seen whole, or from the feed without a gap.
+    pub(crate) listed: Option<LastListed>,
     /// The last successful poll.
     pub(crate) polled_at: Option<Timestamp>,
     /// The last poll, successful or not.
@@ -36,6 +38,17 @@ pub(crate) struct PollState {
     pub(crate) status: Option<Status>,
     /// What people were last told, so that they are told what changes.
     pub(crate) told: Option<Told>,
+}
+
+/// How far a target knows its repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LastListed {
+    /// Of the feed, read before the listing.
+    pub(crate) generation: i64,
+    /// The last time that the whole list was read.
+    pub(crate) at: Timestamp,
+    /// The registry's address.
+    pub(crate) from: String,
 }
 
 /// What a stage runs, as far as tagship knows.
@@ -54,6 +67,9 @@ pub(crate) struct Sighted {
     pub(crate) tag: Tag,
     /// When the registry says it was pushed.
     pub(crate) pushed_at: Option<Timestamp>,
+    /// The registry's own.
+    #[serde(default)]
+    pub(crate) sequence: Option<i64>,
     pub(crate) first_seen: Timestamp,
     /// With `digest = true`: the digest that waits.
     #[serde(with = "as_optional_text")]

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::deliver::Delivery;
 use super::record::{Recorded, previous_tag};
-use super::{Context, Message, Run, UNREAD, listing, open_registries, outbox};
+use super::{Context, Message, Registries, Run, UNREAD, listing, outbox};
 use crate::plan::{self, DecidedBy, Deployment, DeploymentState, Status};
 use crate::policy::Order;
 use crate::reference::{Digest, ListedTag, Tag};
@@ -55,7 +55,7 @@ pub(crate) fn deploy_by_hand(
     let started_at = Timestamp::now();
     let requests = RequestCount::default();
     let targets = [target];
-    let registries = open_registries(run, &targets, &requests);
+    let registries = Registries::open(run, &targets, &requests)?;
     let context = Context::new(run, &targets, &registries)?;
     let registry = context.registry(target);
     let Some(lock) = take_lock(run, target, wish.wait)? else {

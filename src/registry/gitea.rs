@@ -2,7 +2,7 @@
 //! really answer was recorded from three builds; the tests replay it.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
@@ -13,13 +13,18 @@ use serde::Deserialize;
 use ureq::http::StatusCode;
 use url::Url;
 
-use super::http::{Answer, Client, MANIFEST_TYPES, Method, SMALL_BODY};
+use super::answer::whole;
+use super::http::{Answer, Client, Header, MANIFEST_TYPES, Method, SMALL_BODY};
 use super::image::{self, Blobs};
 use super::tags_list::{Page, error_code};
-use super::{Registry, RegistryError, RequestCount};
-use crate::config::RegistryConfig;
+use super::{About, Registry, RegistryError, RequestCount};
+use crate::config::{CredentialSetting, RegistryConfig, SecretSource};
+use crate::feed::{self, Changes, Cursor, FeedPage, FeedRow};
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
 use crate::secret::{Credential, Secrets};
+
+/// So many requests to the registry API are sent without a token.
+const FEW: usize = 2;
 
 /// Rows of a page; servers cut it to their own cap (50 unless configured).
 const ROWS: usize = 50;
@@ -28,9 +33,13 @@ pub(super) struct Gitea {
     client: Client,
     config: RegistryConfig,
     secrets: Arc<Secrets>,
-    /// Where the package API begins: below the installation's sub-path.
+    /// Where the package API begins: below the installation's sub-path, or where `api_url` says.
     api: Url,
+    /// Where that is another server than the registry's.
+    api_client: Option<Client>,
     access: Mutex<Access>,
+    /// How often the credential itself was sent although a token was not tried yet.
+    credential_sent: AtomicUsize,
     /// This server is too old to list the packages of one image.
     lists_owners_only: AtomicBool,
 }
@@ -54,6 +63,11 @@ struct Row {
 }
 
 #[derive(Deserialize)]
+struct Version {
+    version: String,
+}
+
+#[derive(Deserialize)]
 struct Token {
     token: String,
 }
@@ -65,14 +79,21 @@ impl Gitea {
         secrets: Arc<Secrets>,
         requests: RequestCount,
     ) -> Gitea {
-        let mut api = url.clone();
-        api.set_path(&format!("{}/api/v1/packages/", url.path().trim_end_matches('/')));
+        let mut api = config.api_url.clone().unwrap_or_else(|| {
+            let mut api = url.clone();
+            api.set_path(&format!("{}/api/v1", url.path().trim_end_matches('/')));
+            api
+        });
+        api.set_path(&format!("{}/packages/", api.path()));
+        let is_elsewhere = api.origin() != url.origin();
         Gitea {
+            api_client: is_elsewhere.then(|| Client::new(config, &api, requests.clone())),
             client: Client::new(config, url, requests),
             config: config.clone(),
             secrets,
             api,
             access: Mutex::new(Access::Unknown),
+            credential_sent: AtomicUsize::new(0),
             lists_owners_only: AtomicBool::new(false),
         }
     }
@@ -81,29 +102,54 @@ impl Gitea {
         Ok(self.secrets.credential(&self.config)?)
     }
 
-    /// Asks the registry API. A JWT that has expired is exchanged once more.
+    /// Asks the registry API. A JWT that has expired is exchanged once more; where the credential itself
+    /// is not taken, a JWT is tried (old servers give one to tokens without the scope).
     fn ask(&self, method: Method, path: &str) -> Result<Answer, RegistryError> {
         let url = self.client.at(path);
+        self.authorized(|headers| self.client.send(method, &url, headers))
+    }
+
+    /// Blobs may be in storage elsewhere, which gets no credentials.
+    fn ask_following(&self, path: &str) -> Result<Answer, RegistryError> {
+        let url = self.client.at(path);
+        self.authorized(|headers| {
+            image::follow(&self.client, self.client.send_to(Method::Get, &url, headers)?, headers)
+        })
+    }
+
+    fn authorized(
+        &self,
+        send: impl Fn(&[Header<'_>]) -> Result<Answer, RegistryError>,
+    ) -> Result<Answer, RegistryError> {
+        let send =
+            |authorization: &str| send(&[("authorization", authorization), ("accept", MANIFEST_TYPES)]);
         let used = self.authorization()?;
-        let answer = self.send(method, &url, &used)?;
-        if answer.status != StatusCode::UNAUTHORIZED
-            || !used.starts_with("Bearer ")
-            || is_about_rights(&answer)
-        {
+        let answer = send(&used)?;
+        let is_jwt = used.starts_with("Bearer ");
+        if answer.status != StatusCode::UNAUTHORIZED || (is_jwt && is_about_rights(&answer)) {
             return Ok(answer);
         }
         self.forget(&used);
-        let renewed = self.authorization()?;
-        if renewed == used { Ok(answer) } else { self.send(method, &url, &renewed) }
+        let renewed = self.exchanged()?;
+        if renewed == used { Ok(answer) } else { send(&renewed) }
     }
 
-    fn send(&self, method: Method, url: &Url, authorization: &str) -> Result<Answer, RegistryError> {
-        self.client.send(method, url, &[("authorization", authorization), ("accept", MANIFEST_TYPES)])
-    }
-
-    /// The header for the registry API. The lock is held while a token is exchanged, so that many
-    /// threads make one exchange: it costs the server a password hash.
+    /// The header for the registry API. The first few requests go with the credential itself, for a
+    /// poll with little to ask: checking it costs the server as much as giving a token for it.
     fn authorization(&self) -> Result<String, RegistryError> {
+        let is_untried = matches!(*self.access(), Access::Unknown);
+        if is_untried
+            && self.credential_sent.fetch_add(1, Ordering::Relaxed) < FEW
+            && let Some(credential) = self.credential()?
+        {
+            return Ok(basic(&credential));
+        }
+        self.exchanged()
+    }
+
+    /// The header by a token. The lock is held while one is exchanged, so that many threads make one
+    /// exchange: it costs the server a password hash.
+    fn exchanged(&self) -> Result<String, RegistryError> {
         let mut access = self.access();
         if matches!(*access, Access::Unknown) {
             *access = self.exchange()?;
@@ -151,24 +197,39 @@ impl Gitea {
         }
     }
 
-    /// What an answer of the registry API that is none of the good ones means.
+    /// What an answer of the registry API that is none of the good ones means. A 401 has three meanings:
+    /// nothing was sent (JSON), the credential is not known (text), it may not read (text and `Basic`).
     fn refusal(&self, answer: Answer) -> RegistryError {
+        let has_credential = !matches!(self.credential(), Ok(None));
         match answer.status {
-            StatusCode::UNAUTHORIZED if is_about_rights(&answer) => answer
-                .refused("the token is valid and may not read this: it needs the scope read:package, and its user must be able to see the owner")
-                .denied(),
-            StatusCode::UNAUTHORIZED => match self.credential() {
-                Ok(None) => answer.refused(NO_TOKEN).unauthorized(),
-                _ => answer
-                    .refused("the token is wrong or has expired (or the server's database failed); make one with the scope read:package")
-                    .unauthorized(),
-            },
+            StatusCode::UNAUTHORIZED if !has_credential => answer.refused(NO_TOKEN).unauthorized(),
+            StatusCode::UNAUTHORIZED if is_about_rights(&answer) => {
+                answer.refused(&self.advised(NO_RIGHT)).denied()
+            }
+            StatusCode::UNAUTHORIZED => answer.refused(&self.advised(WRONG_TOKEN)).unauthorized(),
             StatusCode::FORBIDDEN => {
                 answer.refused("the token may not read this; is it limited to public packages?").denied()
             }
             StatusCode::NOT_FOUND => self.missing(answer),
             _ => answer.refused("this is no answer of a Gitea or Forgejo registry; is url right?").protocol(),
         }
+    }
+
+    /// What to do about a credential, with what is known to go wrong with one of its kind.
+    fn advised(&self, what: &str) -> String {
+        let is_job_token = matches!(
+            &self.config.credential,
+            CredentialSetting::Source(SecretSource::Env(name))
+                if ["GITEA_TOKEN", "GITHUB_TOKEN", "FORGEJO_TOKEN"].contains(&name.as_str())
+        );
+        let mut advice = what.to_owned();
+        if self.config.username.is_some() {
+            advice += "; a password does not do where the account has two-factor authentication";
+        }
+        if is_job_token {
+            advice += "; the token that a job of Gitea Actions is given by itself reads no packages on most servers: store a user's token as a secret";
+        }
+        advice
     }
 
     fn missing(&self, answer: Answer) -> RegistryError {
@@ -198,21 +259,39 @@ impl Gitea {
             Some(_) => basic(&credential),
             None => format!("token {}", credential.token.expose_secret()),
         };
-        self.client.send(Method::Get, &url, &[("authorization", &authorization)])
+        let client = self.api_client.as_ref().unwrap_or(&self.client);
+        client.send(Method::Get, &url, &[("authorization", &authorization)])
     }
 
     /// What an answer of the package API that is none of the good ones means.
     fn package_refusal(&self, answer: Answer) -> RegistryError {
         match answer.status {
-            StatusCode::UNAUTHORIZED => {
-                answer.refused("the token is wrong or has expired; make one with the scope read:package").unauthorized()
-            }
-            StatusCode::FORBIDDEN => answer
-                .refused("the token may not read this: it needs the scope read:package, and its user must be able to see the owner")
-                .denied(),
+            StatusCode::UNAUTHORIZED => answer.refused(&self.advised(WRONG_TOKEN)).unauthorized(),
+            StatusCode::FORBIDDEN => answer.refused(&self.advised(NO_RIGHT)).denied(),
             StatusCode::NOT_FOUND => answer.refused("there is no such owner; is the name right?").not_found(),
             _ => answer.refused("this is no answer of Gitea's package API; is url right?").protocol(),
         }
+    }
+
+    /// A page of the versions of all images of an owner, newest push first.
+    fn feed_page(&self, owner: &str, number: usize, limit: usize) -> Result<FeedPage, RegistryError> {
+        let page = if number > 1 { format!("&page={number}") } else { String::new() };
+        let answer = self.ask_packages(&format!("{owner}?type=container&limit={limit}{page}"))?;
+        if answer.status != StatusCode::OK {
+            return Err(self.package_refusal(answer));
+        }
+        let head = answer.head();
+        let strange = |what: &str| RegistryError::Protocol(format!("{head}: {what}"));
+        let total = answer.header("x-total-count").and_then(|total| total.parse().ok());
+        let total = total.ok_or_else(|| strange("it has no X-Total-Count"))?;
+        let server_time = answer.date().ok_or_else(|| strange("it has no Date"))?;
+        let bytes = answer.bytes(4 * SMALL_BODY)?;
+        let rows: Vec<Row> =
+            serde_json::from_slice(&bytes).map_err(|_| strange("this is no list of packages"))?;
+        let row = |Row { id, name, version, created_at }| FeedRow { id, name, version, created_at };
+        #[allow(clippy::disallowed_methods, reason = "the server's clock is compared with ours")]
+        let our_time = Timestamp::now();
+        Ok(FeedPage { rows: rows.into_iter().map(row).collect(), total, server_time, our_time })
     }
 
     /// A page of the versions of one image, newest push first, with the total that the server names.
@@ -221,39 +300,44 @@ impl Gitea {
         repository: &Repository,
         number: usize,
     ) -> Result<(Vec<Row>, Option<usize>), RegistryError> {
+        whole(
+            || self.ask_page(repository, number),
+            |answer| {
+                if answer.status != StatusCode::OK {
+                    return Err(self.package_refusal(answer).into());
+                }
+                let total = answer.header("x-total-count").and_then(|total| total.parse().ok());
+                let head = answer.head();
+                let rows = serde_json::from_slice(&answer.bytes(SMALL_BODY)?)
+                    .map_err(|_| RegistryError::Protocol(format!("{head}: this is no list of packages")))?;
+                Ok((rows, total))
+            },
+        )
+    }
+
+    fn ask_page(&self, repository: &Repository, number: usize) -> Result<Answer, RegistryError> {
         let (owner, image) = (repository.owner(), repository.name().unwrap_or_default());
         let encoded = image.replace('/', "%2F");
-        let answer = if self.lists_owners_only.load(Ordering::Relaxed) {
-            self.ask_packages(&format!("{owner}?type=container&q={encoded}&page={number}&limit={ROWS}"))?
-        } else {
+        if !self.lists_owners_only.load(Ordering::Relaxed) {
             let answer =
                 self.ask_packages(&format!("{owner}/container/{encoded}?page={number}&limit={ROWS}"))?;
-            if answer.status == StatusCode::NOT_FOUND {
-                let is_json = answer.header("content-type").is_some_and(|kind| kind.contains("json"));
-                if is_json {
-                    return Err(self.package_refusal(answer));
-                }
-                // `404 page not found`: the route came with Gitea 1.24.
-                self.lists_owners_only.store(true, Ordering::Relaxed);
-                return self.page(repository, number);
+            let is_json = answer.header("content-type").is_some_and(|kind| kind.contains("json"));
+            if answer.status != StatusCode::NOT_FOUND || is_json {
+                return Ok(answer);
             }
-            answer
-        };
-        if answer.status != StatusCode::OK {
-            return Err(self.package_refusal(answer));
+            // `404 page not found`: the route came with Gitea 1.24.
+            self.lists_owners_only.store(true, Ordering::Relaxed);
         }
-        let total = answer.header("x-total-count").and_then(|total| total.parse().ok());
-        let head = answer.head();
-        // A page of rows that are linked to repositories is larger than other small answers.
-        let bytes = answer.bytes(4 * SMALL_BODY)?;
-        let rows = serde_json::from_slice(&bytes)
-            .map_err(|_| RegistryError::Protocol(format!("{head}: this is no list of packages")))?;
-        Ok((rows, total))
+        self.ask_packages(&format!("{owner}?type=container&q={encoded}&page={number}&limit={ROWS}"))
     }
 }
 
 const NO_TOKEN: &str =
     "it cannot be read without a token; make one with the scope read:package and name it as token";
+
+const WRONG_TOKEN: &str = "the token is wrong or has expired (or the server's database failed); make one with the scope read:package";
+
+const NO_RIGHT: &str = "the token is valid and may not read this: it needs the scope read:package, and its user must be able to see the owner and not be blocked";
 
 /// Whether a 401 means that the credential is valid and may not read (and another try is of no use).
 fn is_about_rights(answer: &Answer) -> bool {
@@ -272,16 +356,19 @@ impl Registry for Gitea {
 
     /// All of them in one answer: asked without `n`; `Link` names a next page even where there is none.
     fn list_tags(&self, repository: &Repository) -> Result<Listing, RegistryError> {
-        let answer = self.ask(Method::Get, &format!("/v2/{repository}/tags/list"))?;
-        if answer.status != StatusCode::OK {
-            return Err(self.refusal(answer));
-        }
-        let head = answer.head();
-        let page = Page::read(answer, repository)?;
-        if page.is_null {
-            return Err(RegistryError::Protocol(format!("{head}: \"tags\" is null, which says nothing")));
-        }
-        Ok(page.into_listing())
+        let ask = || self.ask(Method::Get, &format!("/v2/{repository}/tags/list"));
+        whole(ask, |answer| {
+            if answer.status != StatusCode::OK {
+                return Err(self.refusal(answer).into());
+            }
+            let head = answer.head();
+            let page = Page::read(answer, repository)?;
+            if page.is_null {
+                let error = format!("{head}: \"tags\" is null, which says nothing");
+                return Err(RegistryError::Protocol(error).into());
+            }
+            Ok(page.into_listing())
+        })
     }
 
     fn digest(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>, RegistryError> {
@@ -307,6 +394,53 @@ impl Registry for Gitea {
             StatusCode::NOT_FOUND => Ok(None),
             _ => Err(self.package_refusal(answer)),
         }
+    }
+
+    fn changes(
+        &self,
+        owner: &str,
+        since: Option<&Cursor>,
+        configured: usize,
+    ) -> Result<Option<(Cursor, Changes)>, RegistryError> {
+        // The package API always wants a token.
+        if self.credential()?.is_none() {
+            return Ok(None);
+        }
+        feed::changes(since, configured, |number, limit| self.feed_page(owner, number, limit)).map(Some)
+    }
+
+    fn about(&self) -> Result<About, RegistryError> {
+        // Forgejo has the first of these, Gitea the second only.
+        for (path, name) in [("../../forgejo/v1/version", "Forgejo"), ("../version", "Gitea")] {
+            let Ok(url) = self.api.join(path) else { continue };
+            let client = self.api_client.as_ref().unwrap_or(&self.client);
+            let answer = client.send(Method::Get, &url, &[])?;
+            let server_time = answer.date();
+            #[allow(clippy::disallowed_methods, reason = "the server's clock is compared with ours")]
+            let our_time = server_time.map(|_| Timestamp::now());
+            match answer.status {
+                StatusCode::OK => {
+                    let bytes = answer.bytes(SMALL_BODY)?;
+                    let version = serde_json::from_slice::<Version>(&bytes).ok();
+                    let software = version.map(|version| format!("{name} {}", version.version));
+                    return Ok(About { software, server_time, our_time });
+                }
+                StatusCode::NOT_FOUND => {}
+                // Where signing in is required it does not say.
+                StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => {
+                    return Ok(About { software: None, server_time, our_time });
+                }
+                _ => return Err(answer.refused("this is no Gitea or Forgejo; is url right?").protocol()),
+            }
+        }
+        Err(RegistryError::Protocol(format!(
+            "GET {}: 404 Not Found: this is no Gitea or Forgejo, or not its root; is url right?",
+            self.api
+        )))
+    }
+
+    fn prepare(&self) {
+        let _ = self.exchanged();
     }
 
     fn created(&self, repository: &Repository, tag: &Tag) -> Result<Option<Timestamp>, RegistryError> {
@@ -337,24 +471,14 @@ impl Registry for Gitea {
 
 impl Blobs for Gitea {
     fn get(&self, path: &str) -> Result<Option<Vec<u8>>, RegistryError> {
-        let mut answer = self.ask_following(path)?;
-        if answer.status == StatusCode::NOT_FOUND {
-            return Ok(None);
-        }
-        if answer.status != StatusCode::OK {
-            answer = self.ask(Method::Get, path)?;
-            return Err(self.refusal(answer));
-        }
-        answer.bytes(SMALL_BODY).map(Some)
-    }
-}
-
-impl Gitea {
-    /// Blobs may be fetched from storage elsewhere, without credentials.
-    fn ask_following(&self, path: &str) -> Result<Answer, RegistryError> {
-        let authorization = self.authorization()?;
-        let headers = [("authorization", authorization.as_str()), ("accept", MANIFEST_TYPES)];
-        image::follow(&self.client, self.client.send_to(Method::Get, &self.client.at(path), &headers)?)
+        whole(
+            || self.ask_following(path),
+            |answer| match answer.status {
+                StatusCode::OK => answer.bytes(SMALL_BODY).map(Some),
+                StatusCode::NOT_FOUND => Ok(None),
+                _ => Err(self.refusal(answer).into()),
+            },
+        )
     }
 }
 

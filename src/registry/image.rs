@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::RegistryError;
-use super::http::{Answer, Client, Method};
+use super::http::{Answer, Client, Header, Method};
 use crate::reference::{Digest, Repository, Tag};
 
 /// Something that gives manifests and blobs by their path: `/v2/acme/shop/manifests/v1`.
@@ -133,11 +133,19 @@ pub(super) fn digest_of(answer: &Answer) -> Result<Digest, RegistryError> {
     Digest::new(header).map_err(|_| RegistryError::Protocol(format!("{}: it names no digest", answer.head())))
 }
 
-/// Follows redirects of a blob to storage, which gets no credentials.
-pub(super) fn follow(client: &Client, mut answer: Answer) -> Result<Answer, RegistryError> {
+/// Follows redirects of a blob: on the registry's own origin as it was asked for, and to storage
+/// elsewhere without any header, since one of them is a credential.
+pub(super) fn follow(
+    client: &Client,
+    mut answer: Answer,
+    headers: &[Header<'_>],
+) -> Result<Answer, RegistryError> {
     for _ in 0..3 {
         match answer.location().filter(|_| answer.status.is_redirection()) {
-            Some(next) => answer = client.send_to(Method::Get, &next, &[])?,
+            Some(next) => {
+                let sent = if client.is_same_origin(&next) { headers } else { &[] };
+                answer = client.send_to(Method::Get, &next, sent)?;
+            }
             None => break,
         }
     }

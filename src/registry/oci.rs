@@ -1,6 +1,7 @@
 //! Any registry of the OCI distribution specification: pages by `n`, `last` and `Link`; whatever
 //! authentication the server asks for.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,9 +14,10 @@ use serde::Deserialize;
 use ureq::http::StatusCode;
 use url::Url;
 
+use super::answer::{Unread, whole};
 use super::http::{Answer, Client, MANIFEST_TYPES, Method, SMALL_BODY};
 use super::image::{self, Blobs};
-use super::tags_list::{Page, error_code};
+use super::tags_list::{Page, drop_repeats, error_code};
 use super::{Registry, RegistryError, RequestCount};
 use crate::config::RegistryConfig;
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
@@ -23,6 +25,8 @@ use crate::secret::Secrets;
 
 /// Tags asked for at a time; the second where a server refuses the first.
 const PAGE_SIZES: [usize; 2] = [1000, 100];
+
+const NO_PASSWORD: &str = "it cannot be read without a password; name it as token, with username";
 
 pub(super) struct Oci {
     client: Client,
@@ -90,12 +94,13 @@ impl Oci {
         Arc::clone(access.entry(repository.as_str().to_owned()).or_default())
     }
 
-    /// A redirect is an answer: blobs are fetched from storage without credentials.
+    /// Blobs may be in storage elsewhere, which gets no credentials.
     fn send(&self, method: Method, url: &Url, authorization: Option<&str>) -> Result<Answer, RegistryError> {
         let mut headers = vec![("accept", MANIFEST_TYPES)];
         headers.extend(authorization.map(|authorization| ("authorization", authorization)));
         if url.path().contains("/blobs/") {
-            return self.client.send_to(method, url, &headers);
+            let answer = self.client.send_to(method, url, &headers)?;
+            return image::follow(&self.client, answer, &headers);
         }
         self.client.send(method, url, &headers)
     }
@@ -108,43 +113,48 @@ impl Oci {
             let username = credential.username.as_deref().unwrap_or("tagship");
             format!("Basic {}", STANDARD.encode(format!("{username}:{}", credential.token.expose_secret())))
         });
+        let head = answer.head();
+        let mut refused = None;
         for challenge in &challenges {
-            if let Challenge::Bearer { realm, service } = challenge {
-                return self.exchange(answer, realm, service.as_deref(), basic.as_deref(), repository);
+            let Challenge::Bearer { realm, service } = challenge else {
+                continue;
+            };
+            match self.realm(&head, realm, basic.is_some()) {
+                Ok(realm) => return self.exchange(realm, service.as_deref(), basic.as_deref(), repository),
+                Err(error) => refused = refused.or(Some(error)),
             }
         }
-        let head = answer.head();
-        match (challenges.contains(&Challenge::Basic), basic) {
-            (true, Some(basic)) => Ok(basic),
-            (true, None) => Err(RegistryError::Unauthorized(format!(
-                "{head}: it cannot be read without a password; name it as token, with username"
-            ))),
-            (false, _) => Err(RegistryError::Unauthorized(format!(
+        match (challenges.contains(&Challenge::Basic), basic, refused) {
+            (true, Some(basic), _) => Ok(basic),
+            (_, _, Some(refused)) => Err(refused),
+            (true, None, None) => Err(RegistryError::Unauthorized(format!("{head}: {NO_PASSWORD}"))),
+            (false, _, None) => Err(RegistryError::Unauthorized(format!(
                 "{head}: the server does not say how to authenticate"
             ))),
         }
     }
 
+    /// Where to ask for a token, if credentials may go there.
+    fn realm(&self, head: &str, realm: &str, has_credential: bool) -> Result<Url, RegistryError> {
+        let url = Url::parse(realm).ok().filter(|url| matches!(url.scheme(), "http" | "https")).ok_or_else(
+            || RegistryError::Protocol(format!("{head}: it sends to no valid address for a token")),
+        )?;
+        if has_credential && !self.client.may_have_credentials(&url) {
+            return Err(RegistryError::Denied(format!(
+                "{head}: it sends to {} for a token, and credentials are only sent to the registry's own host by the same scheme; if that host may have them, name it in trusted_realms (Gitea and Forgejo send to ROOT_URL of their app.ini: it should be the address that url has)",
+                url.origin().ascii_serialization()
+            )));
+        }
+        Ok(url)
+    }
+
     fn exchange(
         &self,
-        answer: &Answer,
-        realm: &str,
+        mut url: Url,
         service: Option<&str>,
         basic: Option<&str>,
         repository: &Repository,
     ) -> Result<String, RegistryError> {
-        let head = answer.head();
-        let mut url = Url::parse(realm).map_err(|_| {
-            RegistryError::Protocol(format!("{head}: it sends to no valid address for a token"))
-        })?;
-        let same_host =
-            url.scheme() == self.client.origin().scheme() && url.host() == self.client.origin().host();
-        if !same_host && basic.is_some() {
-            return Err(RegistryError::Denied(format!(
-                "{head}: it sends to {} for a token, and credentials are only sent to the registry's own host",
-                url.origin().ascii_serialization()
-            )));
-        }
         {
             let mut query = url.query_pairs_mut();
             query.extend_pairs(service.map(|service| ("service", service)));
@@ -155,9 +165,7 @@ impl Oci {
         match answer.status {
             StatusCode::OK => {}
             StatusCode::UNAUTHORIZED if basic.is_none() => {
-                return Err(answer
-                    .refused("it cannot be read without a password; name it as token, with username")
-                    .unauthorized());
+                return Err(answer.refused(NO_PASSWORD).unauthorized());
             }
             StatusCode::UNAUTHORIZED => {
                 return Err(answer.refused("the user name or password is wrong").unauthorized());
@@ -168,7 +176,8 @@ impl Oci {
         let head = answer.head();
         let token: Token = serde_json::from_slice(&answer.bytes(SMALL_BODY)?)
             .map_err(|_| RegistryError::Protocol(format!("{head}: this is no token")))?;
-        match token.token.or(token.access_token).filter(|token| !token.is_empty()) {
+        // Either name, by the specification; servers write one of them, both, or one of them empty.
+        match [token.token, token.access_token].into_iter().flatten().find(|token| !token.is_empty()) {
             Some(token) => Ok(format!("Bearer {token}")),
             None => Err(RegistryError::Protocol(format!("{head}: there is no token in it"))),
         }
@@ -228,7 +237,8 @@ impl Oci {
             }
             return Ok(Some(next));
         }
-        let last = page.tags.last().filter(|_| page.names >= size);
+        // More than was asked for is all that there is: such a server knows no pages.
+        let last = page.tags.last().filter(|_| page.names == size);
         Ok(last.map(|last| {
             self.client.at(&format!("{}/v2/{repository}/tags/list?n={size}&last={}", self.prefix, last.tag))
         }))
@@ -242,6 +252,18 @@ struct NextPage {
     link: Option<String>,
 }
 
+fn read_page(answer: Answer, repository: &Repository) -> Result<(NextPage, Page), Unread> {
+    if answer.status != StatusCode::OK {
+        return Err(Oci::refusal(answer).into());
+    }
+    let next = NextPage {
+        head: answer.head(),
+        url: answer.url.clone(),
+        link: answer.header("link").and_then(next_link).map(str::to_owned),
+    };
+    Ok((next, Page::read(answer, repository)?))
+}
+
 impl Registry for Oci {
     fn has_push_times(&self) -> bool {
         false
@@ -249,23 +271,20 @@ impl Registry for Oci {
 
     fn list_tags(&self, repository: &Repository) -> Result<Listing, RegistryError> {
         let mut listing = Listing::default();
-        let mut names = HashSet::new();
         let mut asked = HashSet::new();
-        let (mut answer, size) = self.first_page(repository)?;
+        let size = Cell::new(0);
+        let first = || {
+            let (answer, accepted) = self.first_page(repository)?;
+            size.set(accepted);
+            Ok(answer)
+        };
+        let (mut next, mut page) = whole(first, |answer| read_page(answer, repository))?;
         loop {
-            if answer.status != StatusCode::OK {
-                return Err(Oci::refusal(answer));
-            }
-            let next = NextPage {
-                head: answer.head(),
-                url: answer.url.clone(),
-                link: answer.header("link").and_then(next_link).map(str::to_owned),
-            };
-            let page = Page::read(answer, repository)?;
-            let following = self.next_page(repository, &next, &page, size)?;
+            let following = self.next_page(repository, &next, &page, size.get())?;
             listing.dropped += page.dropped;
-            listing.tags.extend(page.tags.into_iter().filter(|listed| names.insert(listed.tag.clone())));
+            listing.tags.extend(page.tags);
             let Some(following) = following else {
+                drop_repeats(&mut listing.tags);
                 return Ok(listing);
             };
             if !asked.insert(following.clone()) {
@@ -274,7 +293,8 @@ impl Registry for Oci {
                     next.head
                 )));
             }
-            answer = self.ask(Method::Get, repository, &following)?;
+            let ask = || self.ask(Method::Get, repository, &following);
+            (next, page) = whole(ask, |answer| read_page(answer, repository))?;
         }
     }
 
@@ -316,12 +336,12 @@ struct OfRepository<'a> {
 impl Blobs for OfRepository<'_> {
     fn get(&self, path: &str) -> Result<Option<Vec<u8>>, RegistryError> {
         let url = self.oci.client.at(&format!("{}{path}", self.oci.prefix));
-        let answer = image::follow(&self.oci.client, self.oci.ask(Method::Get, self.repository, &url)?)?;
-        match answer.status {
+        let ask = || self.oci.ask(Method::Get, self.repository, &url);
+        whole(ask, |answer| match answer.status {
             StatusCode::OK => answer.bytes(SMALL_BODY).map(Some),
             StatusCode::NOT_FOUND => Ok(None),
-            _ => Err(Oci::refusal(answer)),
-        }
+            _ => Err(Oci::refusal(answer).into()),
+        })
     }
 }
 

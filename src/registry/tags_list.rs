@@ -1,6 +1,5 @@
 //! The tags list of the OCI distribution specification: `{"name": …, "tags": […]}`, read as it comes.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::io::BufReader;
 
@@ -8,12 +7,13 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 
 use super::RegistryError;
+use super::answer::Unread;
 use super::http::{Answer, TAGS_BODY, one_line};
 use crate::reference::{ListedTag, Listing, Repository, Tag};
 
 /// One page of a tags list.
 pub(super) struct Page {
-    /// Valid tags, each once.
+    /// Valid tags, as they came: one may be there twice.
     pub(super) tags: Vec<ListedTag>,
     /// How many names were no valid tags.
     pub(super) dropped: usize,
@@ -43,7 +43,7 @@ impl Page {
     ///
     /// # Errors
     /// It is not a tags list, or another repository's, or not complete.
-    pub(super) fn read(answer: Answer, repository: &Repository) -> Result<Page, RegistryError> {
+    pub(super) fn read(answer: Answer, repository: &Repository) -> Result<Page, Unread> {
         let head = answer.head();
         // A renamed owner's images are found under the new name.
         let is_renamed = !answer.url.path().contains(&format!("/{repository}/"));
@@ -51,7 +51,8 @@ impl Page {
         if is_html {
             return Err(RegistryError::Protocol(format!(
                 "{head}: this is a web page (a login page?) and no tags list; is url the address of the registry?"
-            )));
+            ))
+            .into());
         }
         let mut reader = answer.reader(TAGS_BODY);
         let parsed: Result<Body, serde_json::Error> = serde_json::from_reader(BufReader::new(&mut reader));
@@ -69,7 +70,8 @@ impl Page {
             return Err(RegistryError::Protocol(format!(
                 "{head}: this is the tags list of {:?}",
                 one_line(&name, 100)
-            )));
+            ))
+            .into());
         }
         Ok(match body.tags {
             None => Page { tags: Vec::new(), dropped: 0, names: 0, is_null: true, renamed },
@@ -79,9 +81,22 @@ impl Page {
         })
     }
 
-    pub(super) fn into_listing(self) -> Listing {
+    pub(super) fn into_listing(mut self) -> Listing {
+        drop_repeats(&mut self.tags);
         Listing { tags: self.tags, dropped: self.dropped, renamed: self.renamed }
     }
+}
+
+/// Keeps the first of tags that are there more than once, without a copy of them all.
+pub(super) fn drop_repeats(tags: &mut Vec<ListedTag>) {
+    let mut order: Vec<usize> = (0..tags.len()).collect();
+    order.sort_unstable_by(|a, b| tags[*a].tag.cmp(&tags[*b].tag).then(a.cmp(b)));
+    let mut is_repeat = vec![false; tags.len()];
+    for pair in order.windows(2) {
+        is_repeat[pair[1]] = tags[pair[0]].tag == tags[pair[1]].tag;
+    }
+    let mut is_repeat = is_repeat.into_iter();
+    tags.retain(|_| !is_repeat.next().unwrap_or(false));
 }
 
 fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Names>, D::Error> {
@@ -100,12 +115,10 @@ fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Names>, D:
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
             let mut names = Names { tags: Vec::new(), dropped: 0, count: 0 };
-            let mut seen = HashSet::new();
             while let Some(name) = list.next_element::<String>()? {
                 names.count += 1;
                 match Tag::new(&name) {
-                    Ok(tag) if seen.insert(tag.clone()) => names.tags.push(ListedTag::named(tag)),
-                    Ok(_) => {}
+                    Ok(tag) => names.tags.push(ListedTag::named(tag)),
                     Err(_) => names.dropped += 1,
                 }
                 if names.count > 10_000_000 {
@@ -123,4 +136,25 @@ fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Names>, D:
 pub(super) fn error_code(body: &[u8]) -> Option<String> {
     let value: serde_json::Value = serde_json::from_slice(body).ok()?;
     Some(value.pointer("/errors/0/code")?.as_str()?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_tags_that_repeat_the_first_stays_in_its_place() {
+        for (names, expected) in [
+            (vec!["b", "a", "b", "c", "a", "b"], vec!["b", "a", "c"]),
+            (vec!["a", "a"], vec!["a"]),
+            (vec!["b", "a"], vec!["b", "a"]),
+            (vec![], vec![]),
+        ] {
+            let mut tags: Vec<ListedTag> =
+                names.iter().map(|name| ListedTag::named(Tag::new(name).unwrap())).collect();
+            drop_repeats(&mut tags);
+            let kept: Vec<&str> = tags.iter().map(|listed| listed.tag.as_str()).collect();
+            assert_eq!(kept, expected, "{names:?}");
+        }
+    }
 }

@@ -10,6 +10,9 @@ use super::{Console, Report, Summary, TargetReport, escape_control};
 use crate::plan::Status;
 use crate::target::TargetId;
 
+/// The longest line of output that people are shown, in characters.
+const LINE: usize = 300;
+
 /// How many lines of a failed deployment's output are shown.
 const OUTPUT_LINES: usize = 20;
 
@@ -47,7 +50,7 @@ impl Report for Human {
             && !self.live_output
         {
             for line in last_lines(&deployment.output) {
-                self.console.data(&format!("    | {}", escape_control(line)));
+                self.console.data(&format!("    | {}", shortened(&escape_control(line))));
             }
         }
     }
@@ -135,6 +138,14 @@ fn error_of(report: &TargetReport) -> String {
     report.failure.as_ref().map_or_else(String::new, |failure| {
         format!("{}: {}", failure.code.as_str(), escape_control(&failure.message))
     })
+}
+
+/// A line that no mail program can show is not worth its bytes.
+pub(super) fn shortened(line: &str) -> String {
+    match line.char_indices().nth(LINE) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
 }
 
 fn last_lines(output: &str) -> impl Iterator<Item = &str> {

@@ -113,6 +113,33 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX notification_pending ON notification (created_at) WHERE ended_at IS NULL;
     CREATE INDEX notification_of_target ON notification (project, stage, event);",
+    // 3
+    "ALTER TABLE poll_state ADD COLUMN listed_generation INTEGER;
+    ALTER TABLE poll_state ADD COLUMN listed_at TEXT;
+    ALTER TABLE poll_state ADD COLUMN listed_from TEXT;
+
+    CREATE TABLE feed (
+        registry TEXT NOT NULL,
+        owner TEXT NOT NULL,
+        cursor TEXT,
+        generation INTEGER NOT NULL,
+        all_generation INTEGER NOT NULL,
+        PRIMARY KEY (registry, owner)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE feed_repository (
+        registry TEXT NOT NULL,
+        owner TEXT NOT NULL,
+        repository TEXT NOT NULL,
+        changed_generation INTEGER NOT NULL,
+        PRIMARY KEY (registry, owner, repository)
+    ) STRICT, WITHOUT ROWID;",
+    // 4
+    "CREATE TABLE registry (
+        registry TEXT NOT NULL PRIMARY KEY,
+        not_before TEXT NOT NULL,
+        said_at TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;",
 ];
 
 /// Brings the tables up to this program's version. Writes nothing where they are.

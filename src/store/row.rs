@@ -9,15 +9,18 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::plan::sighting::Sightings;
-use crate::plan::{Deployed, Deployment, Failing, Failure, Hold, NextAttempt, PollState, StageRun, Told};
+use crate::plan::{
+    Deployed, Deployment, Failing, Failure, Hold, LastListed, NextAttempt, PollState, StageRun, Told,
+};
 use crate::reference::{Digest, ListedTag, Repository, Tag};
+use crate::registry::Limit;
 use crate::target::{Name, TargetId};
 
 const STATE_COLUMNS: &str = "project, stage, rule, last_polled_tag, high_water_tag, high_water_pushed_at, \
     high_water_sequence, high_water_digest, marked_tag, deployed_tag, deployed_digest, deployed_at, deployed_by, candidates, \
     hold_reason, hold_by, hold_since, hold_until, reset_at, tags_listed, \
     polled_at, checked_at, failing_since, failing_count, failing_told_at, failing_code, failing_message, \
-    status, told_status, told_tag";
+    status, told_status, told_tag, listed_generation, listed_at, listed_from";
 
 const DEPLOYMENT_COLUMNS: &str = "id, project, stage, registry, repository, tag, digest, previous_tag, decided_by, \
     state, attempts, attempts_forgiven, next_attempt_at, failed_at, created_at, goes_back, high_water_before";
@@ -60,6 +63,16 @@ pub(super) fn insert_deployment() -> String {
 pub(super) fn last_error(connection: &Connection, deployment_id: &str) -> rusqlite::Result<Option<String>> {
     let query = "SELECT error FROM attempt WHERE deployment_id = ?1 ORDER BY number DESC LIMIT 1";
     Ok(connection.query_row(query, [deployment_id], |row| row.get(0)).optional()?.flatten())
+}
+
+pub(super) fn limits(connection: &Connection) -> rusqlite::Result<HashMap<String, Limit>> {
+    let mut statement = connection.prepare("SELECT registry, not_before, said_at FROM registry")?;
+    let rows = statement.query_map([], |row| {
+        let not_before = parsed(row, "not_before", Timestamp::from_str)?;
+        let said_at = parsed(row, "said_at", Timestamp::from_str)?;
+        Ok((row.get("registry")?, Limit { not_before, said_at }))
+    })?;
+    rows.collect()
 }
 
 pub(super) fn attempt_started(
@@ -152,7 +165,16 @@ pub(super) fn poll_state(row: &Row<'_>) -> rusqlite::Result<PollState> {
             Some(status) => Some(Told { status, tag: optional(row, "told_tag", Tag::new)? }),
             None => None,
         },
+        listed: listed(row)?,
     })
+}
+
+fn listed(row: &Row<'_>) -> rusqlite::Result<Option<LastListed>> {
+    let Some(from) = row.get("listed_from")? else {
+        return Ok(None);
+    };
+    let at = parsed(row, "listed_at", Timestamp::from_str)?;
+    Ok(Some(LastListed { generation: row.get("listed_generation")?, at, from }))
 }
 
 fn high_water(row: &Row<'_>) -> rusqlite::Result<Option<ListedTag>> {

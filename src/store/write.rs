@@ -6,6 +6,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use super::row;
 use crate::plan::{Deployment, DeploymentState, ErrorCode, NextAttempt, OpenDeployments, PollState};
 use crate::reference::{Digest, ListedTag};
+use crate::registry::Limit;
 use crate::target::TargetId;
 
 /// A transaction under way. Nothing of it is visible, or kept, until it is over.
@@ -79,6 +80,27 @@ impl<'a> Write<'a> {
             state.status.map(crate::plan::Status::as_str),
             told.map(|told| told.status.as_str()),
             told.and_then(|told| told.tag.as_ref()).map(|tag| tag.as_str()),
+            state.listed.as_ref().map(|listed| listed.generation),
+            state.listed.as_ref().map(|listed| text(listed.at)),
+            state.listed.as_ref().map(|listed| listed.from.as_str()),
+        ])?;
+        Ok(())
+    }
+
+    /// Notes that a target was polled, and nothing else has changed.
+    pub(crate) fn touch(&self, id: &TargetId, now: Timestamp) -> rusqlite::Result<()> {
+        let query = "UPDATE poll_state SET polled_at = ?3, checked_at = ?3 WHERE project = ?1 AND stage = ?2";
+        self.0.prepare_cached(query)?.execute(params![id.project.as_str(), id.stage.as_str(), text(now)])?;
+        Ok(())
+    }
+
+    /// Remembers until when a registry is not to be asked.
+    pub(crate) fn save_limit(&self, registry: &str, limit: Limit) -> rusqlite::Result<()> {
+        let query = "INSERT OR REPLACE INTO registry (registry, not_before, said_at) VALUES (?1, ?2, ?3)";
+        self.0.prepare_cached(query)?.execute(params![
+            registry,
+            text(limit.not_before),
+            text(limit.said_at)
         ])?;
         Ok(())
     }
@@ -244,7 +266,13 @@ impl<'a> Write<'a> {
     /// Forgets deployments that were over before this moment.
     pub(crate) fn prune(&self, before: Timestamp) -> rusqlite::Result<()> {
         // Times are written alike (UTC, milliseconds), so that text sorts as time.
-        self.0.execute("DELETE FROM deployment WHERE ended_at < ?1 AND state <> 'dead'", [text(before)])?;
+        // What a stage runs, and what it ran before, is needed as long as it does.
+        let query = "DELETE FROM deployment WHERE ended_at < ?1 AND state <> 'dead' AND id NOT IN (
+             SELECT id FROM (
+                 SELECT id, row_number() OVER (PARTITION BY project, stage ORDER BY ended_at DESC) AS place
+                 FROM deployment WHERE state = 'succeeded'
+             ) WHERE place <= 2)";
+        self.0.execute(query, [text(before)])?;
         self.0.execute("DELETE FROM notification WHERE ended_at < ?1", [text(before)])?;
         Ok(())
     }

@@ -41,6 +41,10 @@ impl Endpoint {
         self.server.url()
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.server.port()
+    }
+
     /// The next request that has no reply yet gets this one.
     pub(crate) fn then(&self, reply: impl Into<Reply>) {
         self.state.lock().unwrap().replies.push_back(reply.into());

@@ -104,7 +104,7 @@ impl Answer {
     }
 
     /// Go's servers count a body of up to 2,048 bytes and send a longer one in chunks.
-    fn bytes(&self, head_only: bool) -> Vec<u8> {
+    pub(crate) fn bytes(&self, head_only: bool) -> Vec<u8> {
         let counted = self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
         if head_only || counted || matches!(self.status, 204 | 304) {
             let length = (!counted && self.status != 204).then_some(self.body.len());
@@ -152,7 +152,7 @@ impl From<Answer> for Reply {
     }
 }
 
-/// The gzip form of an empty tags list; made by `gzip`, since the tests have no compressor of their own.
+/// The gzip form of a text; made by `gzip`, since the tests have no compressor of their own.
 pub(crate) fn gzip(text: &str) -> Vec<u8> {
     let mut child = std::process::Command::new("gzip")
         .args(["-c", "-n"])
@@ -160,8 +160,12 @@ pub(crate) fn gzip(text: &str) -> Vec<u8> {
         .stdout(std::process::Stdio::piped())
         .spawn()
         .expect("gzip is installed");
-    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    child.wait_with_output().unwrap().stdout
+    let mut stdin = child.stdin.take().unwrap();
+    thread::scope(|scope| {
+        // What comes out of a long text does not fit into the pipe.
+        scope.spawn(move || stdin.write_all(text.as_bytes()).unwrap());
+        child.wait_with_output().unwrap().stdout
+    })
 }
 
 /// A listening server; it ends, with every connection, when dropped.
@@ -288,7 +292,7 @@ fn read_request(stream: &mut TcpStream) -> Option<Request> {
     }
 }
 
-fn parse(bytes: &[u8]) -> Option<Request> {
+pub(crate) fn parse(bytes: &[u8]) -> Option<Request> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut parsed = httparse::Request::new(&mut headers);
     let httparse::Status::Complete(head) = parsed.parse(bytes).expect("the client speaks HTTP") else {

@@ -6,27 +6,36 @@
     reason = "tests make files, processes, servers and clocks of their own, and fail by panicking"
 )]
 
+mod authentication;
 mod by_hand;
 mod configuration;
+mod connect_proxy;
+mod disaster;
 mod docker_registry;
 mod endpoint;
 mod examples;
 mod failed_deployment;
 mod failing_registry;
+mod feed;
 mod first_poll;
 mod first_try;
 mod formats;
 mod gates;
 mod generated;
 mod harness;
+mod history;
 mod http;
 mod interrupted;
 mod leak;
+mod limits;
 mod mark;
 mod new_tag;
 mod notify;
 mod oci;
+mod online;
+mod overlap;
 mod registry;
+mod requests;
 mod retry;
 mod run;
 mod running;
@@ -34,5 +43,8 @@ mod selection;
 mod stand_ins;
 mod state;
 mod status;
+mod sweep;
 mod tags;
+mod tls;
 mod transcript;
+mod transport;

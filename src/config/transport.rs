@@ -1,0 +1,137 @@
+//! The keys of a registry about the way to it: certificates, proxy, and who else may have its credentials.
+
+use std::path::Path;
+
+use rustls::pki_types::CertificateDer;
+use url::{Host, Url};
+
+use super::TrustedRealm;
+use super::address;
+use super::read::{Field, Table};
+use crate::transport::{Identity, Proxy, Transport, read_certificates};
+
+/// Keys that mean something for servers only.
+const OF_SERVERS: [&str; 6] = ["ca_file", "client_cert", "client_key", "proxy", "trusted_realms", "api_url"];
+
+/// Finds fault with what a folder has no use for.
+pub(super) fn refuse_for_folders(table: &Table<'_>) {
+    for field in OF_SERVERS.iter().filter_map(|name| table.get(name)) {
+        field.fault("this is about a server, and an image layout is a folder", "leave it out");
+    }
+}
+
+/// `ca_file`, `client_cert`, `client_key` and `proxy`.
+pub(super) fn read(table: &Table<'_>) -> Option<Transport> {
+    let authorities = table.get("ca_file").map_or(Some(Vec::new()), |field| certificates(table, &field));
+    let identity = identity(table);
+    let proxy = table.get("proxy").map_or(Some(None), |field| proxy(&field).map(Some));
+    Some(Transport { authorities: authorities?, identity: identity?, proxy: proxy? })
+}
+
+/// `trusted_realms`: `auth.example.com` or, for one port of it, `auth.example.com:8443`.
+pub(super) fn trusted_realms(table: &Table<'_>) -> Option<Vec<TrustedRealm>> {
+    let Some(field) = table.get("trusted_realms") else {
+        return Some(Vec::new());
+    };
+    field.list()?.iter().map(realm).collect::<Vec<_>>().into_iter().collect()
+}
+
+/// `api_url`: where the package API is, without a slash at its end.
+pub(super) fn api_url(table: &Table<'_>, insecure_http: bool) -> Option<Option<Url>> {
+    match table.get("api_url") {
+        Some(field) => server(&field, insecure_http).map(Some),
+        None => Some(None),
+    }
+}
+
+/// The address of a server, without a slash at its end.
+pub(super) fn server(field: &Field<'_>, insecure_http: bool) -> Option<Url> {
+    let mut url = match address::parse(field.some_text()?) {
+        Ok(url) => url,
+        Err(wrong) => {
+            field.fault(wrong, "write the address of the server, such as https://git.example.com");
+            return None;
+        }
+    };
+    if url.query().is_some() || url.fragment().is_some() {
+        field.fault("the address of a server has no ? and no #", "");
+        return None;
+    }
+    if url.scheme() == "http" && !crate::transport::is_loopback(&url) && !insecure_http {
+        field.fault(
+            "tokens would go over the wire in the clear",
+            "write https://, or insecure_http = true if that is right",
+        );
+        return None;
+    }
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
+    Some(url)
+}
+
+fn certificates(table: &Table<'_>, field: &Field<'_>) -> Option<Vec<CertificateDer<'static>>> {
+    match read_certificates(&folder(table).join(field.some_text()?)) {
+        Ok(found) => Some(found),
+        Err(wrong) => {
+            field.fault(wrong, "name a file with -----BEGIN CERTIFICATE-----");
+            None
+        }
+    }
+}
+
+fn identity(table: &Table<'_>) -> Option<Option<Identity>> {
+    match (table.get("client_cert"), table.get("client_key")) {
+        (None, None) => Some(None),
+        (Some(certificate), Some(key)) => {
+            let key = key.some_text();
+            let chain = certificates(table, &certificate)?;
+            Some(Some(Identity { chain, key_file: folder(table).join(key?) }))
+        }
+        (Some(alone), None) | (None, Some(alone)) => {
+            alone.fault("client_cert and client_key go together", "write both");
+            None
+        }
+    }
+}
+
+fn proxy(field: &Field<'_>) -> Option<Proxy> {
+    let text = field.some_text()?;
+    match Proxy::new(text) {
+        Ok(proxy) if proxy.has_login() => {
+            field.fault(
+                "it has a user name or password, and no secret stands in the file",
+                "name such a proxy in the environment, as https_proxy",
+            );
+            None
+        }
+        Ok(proxy) => Some(proxy),
+        Err(wrong) => {
+            field.fault(wrong, "write host and port, such as http://proxy.example.com:3128");
+            None
+        }
+    }
+}
+
+fn realm(field: &Field<'_>) -> Option<TrustedRealm> {
+    let text = field.some_text()?;
+    let wrong = || {
+        field.fault(
+            "this is no host",
+            "write it without https:// and path, such as auth.example.com or auth.example.com:8443",
+        );
+    };
+    // With a scheme of no meaning, no port is taken for a default and left out.
+    let parsed = Url::parse(&format!("realm://{text}"))
+        .ok()
+        .filter(|url| url.path().is_empty() && url.query().is_none() && url.fragment().is_none())
+        .filter(|url| url.username().is_empty() && url.password().is_none() && !text.contains(['*', '@']));
+    let Some(host) = parsed.as_ref().and_then(|url| Host::parse(url.host_str()?).ok()) else {
+        wrong();
+        return None;
+    };
+    Some(TrustedRealm { host, port: parsed.and_then(|url| url.port()) })
+}
+
+fn folder<'t>(table: &Table<'t>) -> &'t Path {
+    table.source.file.parent().unwrap_or(Path::new("/"))
+}

@@ -1,0 +1,363 @@
+//! An answer of a registry: its body bounded, what it says about later, and the errors that it becomes.
+
+use std::io::{self, Read};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use ureq::Body;
+use ureq::http::{HeaderMap, Response, StatusCode};
+use url::Url;
+
+use super::RegistryError;
+use super::http::{Method, shown};
+
+/// A `Retry-After` up to this is waited for; a longer one is for later runs.
+const SHORT_RETRY: Duration = Duration::from_secs(2);
+/// A `Retry-After` beyond this is taken for this.
+const LONGEST_RETRY: Duration = Duration::from_secs(24 * 3600);
+/// What a 429 without `Retry-After` is taken to want.
+const UNSAID_RETRY: Duration = Duration::from_secs(60);
+
+/// What came back, its body not read yet.
+pub(super) struct Answer {
+    pub(super) method: Method,
+    /// Where it came from, after redirects.
+    pub(super) url: Url,
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    body: Body,
+}
+
+/// What a server that cannot answer now says about later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wish {
+    /// 429: it is asked too often.
+    is_limit: bool,
+    /// `Retry-After`, where it gives one.
+    wait: Option<Duration>,
+}
+
+impl Wish {
+    /// How long to wait at least before this run asks again; None: it should not.
+    pub(super) fn pause(self) -> Option<Duration> {
+        match self.wait {
+            Some(wait) => Some(wait).filter(|wait| *wait <= SHORT_RETRY),
+            // Who is asked too often and does not say when to come back is not asked at once.
+            None => (!self.is_limit).then_some(Duration::ZERO),
+        }
+    }
+
+    /// When a later run may ask; None: at any time.
+    fn retry_at(self) -> Option<Timestamp> {
+        let wait = match self.wait {
+            Some(wait) if self.is_limit || wait > SHORT_RETRY => wait,
+            None if self.is_limit => UNSAID_RETRY,
+            _ => return None,
+        };
+        #[allow(clippy::disallowed_methods, reason = "the moment that Retry-After counts from")]
+        let now = Timestamp::now();
+        let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO);
+        Some(now.saturating_add(wait).unwrap_or(now))
+    }
+}
+
+impl Answer {
+    pub(super) fn new(method: Method, url: &Url, response: Response<Body>) -> Answer {
+        let (parts, body) = response.into_parts();
+        Answer { method, url: url.clone(), status: parts.status, headers: parts.headers, body }
+    }
+
+    /// `GET https://git.example.com/v2/…: 401 Unauthorized`
+    pub(super) fn head(&self) -> String {
+        format!("{} {}: {}", self.method.as_str(), shown(&self.url), self.status)
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    pub(super) fn location(&self) -> Option<Url> {
+        self.url.join(self.header("location")?).ok()
+    }
+
+    /// When the answer was made, by the server's clock.
+    pub(super) fn date(&self) -> Option<Timestamp> {
+        http_date(self.header("date")?)
+    }
+
+    /// What a 429 or 5xx wants of who asks again.
+    pub(super) fn wish(&self) -> Option<Wish> {
+        let is_limit = self.status == StatusCode::TOO_MANY_REQUESTS;
+        if !is_limit && !self.status.is_server_error() {
+            return None;
+        }
+        #[allow(clippy::disallowed_methods, reason = "where the server does not tell its own time")]
+        let now = self.date().unwrap_or_else(Timestamp::now);
+        let wait = self.header("retry-after").and_then(|value| retry_after(value, now));
+        Some(Wish { is_limit, wait })
+    }
+
+    /// The error of a 429 or 5xx.
+    pub(super) fn unavailable(self) -> RegistryError {
+        let Some(retry_at) = self.wish().and_then(|wish| wish.retry_at()) else {
+            return RegistryError::Unavailable(
+                self.refused("the server failed; its log says why").to_string(),
+            );
+        };
+        let message =
+            self.refused(&format!("the server wants to be left alone until {retry_at:.0}")).to_string();
+        RegistryError::RateLimited { retry_at, message }
+    }
+
+    /// What the answer said, and what to do about it, as text for any error.
+    pub(super) fn refused(self, advice: &str) -> Refusal {
+        let head = self.head();
+        let said = self.excerpt();
+        let said = if said.is_empty() { said } else { format!(" ({said})") };
+        Refusal(format!("{head}{said}: {advice}"))
+    }
+
+    /// The beginning of the body, as one line without control characters.
+    pub(super) fn excerpt(self) -> String {
+        let mut bytes = Vec::new();
+        // What cannot be read is not needed for a message.
+        let _ = self.body.into_reader().take(1024).read_to_end(&mut bytes);
+        one_line(&String::from_utf8_lossy(&bytes), 200)
+    }
+
+    /// The body up to a limit, as it comes.
+    pub(super) fn reader(self, limit: u64) -> Bounded<impl Read> {
+        let head = self.head();
+        Bounded { inner: self.body.into_reader(), left: limit, limit, head, fault: None }
+    }
+
+    /// The whole body.
+    ///
+    /// # Errors
+    /// It is longer than the limit, or ends early.
+    pub(super) fn bytes(self, limit: u64) -> Result<Vec<u8>, Unread> {
+        let mut bytes = Vec::new();
+        let mut reader = self.reader(limit);
+        match reader.read_to_end(&mut bytes) {
+            Ok(_) => Ok(bytes),
+            Err(error) => Err(reader.failed(&error)),
+        }
+    }
+}
+
+/// A message; it becomes the error that fits.
+pub(super) struct Refusal(String);
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Refusal {
+    pub(super) fn unauthorized(self) -> RegistryError {
+        RegistryError::Unauthorized(self.0)
+    }
+
+    pub(super) fn denied(self) -> RegistryError {
+        RegistryError::Denied(self.0)
+    }
+
+    pub(super) fn not_found(self) -> RegistryError {
+        RegistryError::NotFound(self.0)
+    }
+
+    pub(super) fn protocol(self) -> RegistryError {
+        RegistryError::Protocol(self.0)
+    }
+}
+
+/// A body that ends with an error where it is longer than its limit.
+pub(super) struct Bounded<R> {
+    inner: R,
+    left: u64,
+    limit: u64,
+    head: String,
+    /// Why reading failed, kept beside what a parser makes of it.
+    fault: Option<BodyFault>,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let room = usize::try_from(self.left.saturating_add(1)).unwrap_or(usize::MAX).min(buffer.len());
+        let result = self.inner.read(&mut buffer[..room]).and_then(|read| {
+            let too_long =
+                || io::Error::other(format!("the answer is longer than {} MiB", self.limit / 1024 / 1024));
+            self.left = self.left.checked_sub(read as u64).ok_or_else(too_long)?;
+            Ok(read)
+        });
+        if let Err(error) = &result {
+            self.fault = Some(body_fault(error));
+        }
+        result
+    }
+}
+
+impl<R> Bounded<R> {
+    /// The error of a body that could not be read to its end, or that is not what it should be.
+    pub(super) fn failed(self, error: &dyn std::fmt::Display) -> Unread {
+        match self.fault {
+            Some(BodyFault::Lost(cause)) => {
+                Unread { error: RegistryError::Unavailable(format!("{}: {cause}", self.head)), is_lost: true }
+            }
+            Some(BodyFault::Slow(cause)) => {
+                RegistryError::Unavailable(format!("{}: {cause}", self.head)).into()
+            }
+            Some(BodyFault::Wrong(cause)) => {
+                RegistryError::Protocol(format!("{}: {cause}", self.head)).into()
+            }
+            None => RegistryError::Protocol(format!("{}: {error}", self.head)).into(),
+        }
+    }
+}
+
+/// An answer that could not be read.
+pub(super) struct Unread {
+    error: RegistryError,
+    /// The connection was lost under its body.
+    is_lost: bool,
+}
+
+impl From<RegistryError> for Unread {
+    fn from(error: RegistryError) -> Unread {
+        Unread { error, is_lost: false }
+    }
+}
+
+impl From<Unread> for RegistryError {
+    fn from(unread: Unread) -> RegistryError {
+        unread.error
+    }
+}
+
+/// Asks and reads; asks again, at most twice, where the connection is lost under the body.
+///
+/// # Errors
+/// As those of the two.
+pub(super) fn whole<T>(
+    ask: impl Fn() -> Result<Answer, RegistryError>,
+    read: impl Fn(Answer) -> Result<T, Unread>,
+) -> Result<T, RegistryError> {
+    let mut more = 2;
+    loop {
+        match read(ask()?) {
+            Err(unread) if unread.is_lost && more > 0 => more -= 1,
+            read => return Ok(read?),
+        }
+    }
+}
+
+/// Why a body could not be read.
+#[derive(Debug, PartialEq, Eq)]
+enum BodyFault {
+    Lost(String),
+    Slow(String),
+    /// Too long, or not what its head says.
+    Wrong(String),
+}
+
+fn body_fault(error: &io::Error) -> BodyFault {
+    const EARLY: &str = "the answer ended early: the connection was closed";
+    const SLOW: &str = "the answer did not end in time";
+    if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>()) {
+        return match error {
+            ureq::Error::Timeout(_) => BodyFault::Slow(SLOW.to_owned()),
+            ureq::Error::Io(error) => body_fault(error),
+            other => BodyFault::Wrong(format!("the answer cannot be read: {other}")),
+        };
+    }
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
+            BodyFault::Lost(EARLY.to_owned())
+        }
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => BodyFault::Slow(SLOW.to_owned()),
+        _ => BodyFault::Wrong(error.to_string()),
+    }
+}
+
+/// Text from a server: one line, no control characters, not longer than so many characters.
+pub(super) fn one_line(text: &str, longest: usize) -> String {
+    let words: Vec<&str> = text
+        .split(|character: char| character.is_whitespace() || character.is_control())
+        .filter(|word| !word.is_empty())
+        .collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(longest) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+/// `Retry-After`: seconds, or a date that is read against the server's own clock.
+fn retry_after(value: &str, server_now: Timestamp) -> Option<Duration> {
+    let value = value.trim();
+    let wait = match value.parse::<f64>() {
+        Ok(seconds) if seconds.is_finite() && seconds >= 0.0 => {
+            Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_RETRY)
+        }
+        Ok(_) => return None,
+        Err(_) => {
+            let until = http_date(value)?.duration_since(server_now);
+            Duration::try_from(until).unwrap_or(Duration::ZERO)
+        }
+    };
+    Some(wait.min(LONGEST_RETRY))
+}
+
+/// `Mon, 23 Nov 2026 13:54:00 GMT`
+fn http_date(value: &str) -> Option<Timestamp> {
+    jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_by_the_servers_clock() {
+        let now = http_date("Mon, 23 Nov 2026 13:54:00 GMT").unwrap();
+        for (value, expected) in [
+            ("5", Some(5_000)),
+            ("0", Some(0)),
+            ("0.5", Some(500)),
+            ("99999999999999999999", Some(86_400_000)),
+            ("Mon, 23 Nov 2026 13:54:07 GMT", Some(7_000)),
+            ("Mon, 23 Nov 2026 13:00:00 GMT", Some(0)),
+            ("-1", None),
+            ("NaN", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(retry_after(value, now), expected.map(Duration::from_millis), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_short_wish_is_waited_for_and_a_long_one_is_for_later_runs() {
+        let wish =
+            |is_limit, seconds: Option<f64>| Wish { is_limit, wait: seconds.map(Duration::from_secs_f64) };
+        for (wish, pause, is_for_later) in [
+            (wish(true, Some(0.5)), Some(0.5), true),
+            (wish(true, Some(2.0)), Some(2.0), true),
+            (wish(true, Some(2.5)), None, true),
+            (wish(true, None), None, true),
+            (wish(false, None), Some(0.0), false),
+            (wish(false, Some(1.0)), Some(1.0), false),
+            (wish(false, Some(60.0)), None, true),
+        ] {
+            assert_eq!(wish.pause(), pause.map(Duration::from_secs_f64), "{wish:?}");
+            assert_eq!(wish.retry_at().is_some(), is_for_later, "{wish:?}");
+        }
+    }
+
+    #[test]
+    fn text_from_servers_is_one_short_line() {
+        assert_eq!(one_line("a\n\tb\u{1b}[2J  c\r\n", 200), "a b [2J c");
+        assert_eq!(one_line("äöü", 2), "äö…");
+    }
+}

@@ -1,0 +1,92 @@
+//! Certificates: whom a server is believed from, and what tagship shows of itself.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use rustls::RootCertStore;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts};
+
+/// A certificate to show where a server asks for one. Its key is read when it is needed, as secrets are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// The certificate, then those between it and its authority.
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    /// Absolute.
+    pub(crate) key_file: PathBuf,
+}
+
+/// Reads the certificates of a PEM file; whatever else is in there is passed over.
+///
+/// # Errors
+/// It cannot be read, has no certificate, or one that is broken.
+pub(crate) fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let shown = file.display();
+    let pem = fs::read(file).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let certificates = certificates.map_err(|_| format!("{shown} is not in PEM form"))?;
+    if certificates.is_empty() {
+        return Err(format!("{shown} has no certificate in PEM form"));
+    }
+    for (number, certificate) in (1..).zip(&certificates) {
+        let is_good = RootCertStore::empty().add(certificate.clone()).is_ok();
+        if !is_good {
+            return Err(format!("{shown}: certificate {number} of it is broken"));
+        }
+    }
+    Ok(certificates)
+}
+
+impl Identity {
+    /// Reads the key, and makes sure that it is the certificate's.
+    ///
+    /// # Errors
+    /// What is wrong with the file; never what it holds.
+    pub(super) fn read(&self) -> Result<ClientCert, String> {
+        let shown = self.key_file.display();
+        let pem = fs::read(&self.key_file)
+            .map_err(|error| format!("client_key: {shown} cannot be read: {error}"))?;
+        let broken = |_| format!("client_key: {shown} has no private key in PEM form (without a passphrase)");
+        let key = PrivateKeyDer::from_pem_slice(&pem).map_err(broken)?;
+        // ureq panics where they do not fit.
+        CertifiedKey::from_der(self.chain.clone(), key, &provider())
+            .map_err(|_| format!("client_key: {shown} is not the key of client_cert"))?;
+        let key = PrivateKey::from_pem(&pem).map_err(|_| {
+            format!("client_key: {shown} has no private key in PEM form (without a passphrase)")
+        })?;
+        let chain: Vec<Certificate<'static>> = self.chain.iter().map(for_ureq).collect();
+        Ok(ClientCert::new_with_certs(&chain, key))
+    }
+}
+
+/// The system's roots, read once, and these.
+///
+/// # Errors
+/// There are none at all.
+pub(super) fn roots(more: &[CertificateDer<'static>]) -> Result<RootCerts, String> {
+    static SYSTEM: OnceLock<(Vec<CertificateDer<'static>>, Option<String>)> = OnceLock::new();
+    let (system, error) = SYSTEM.get_or_init(|| {
+        let loaded = rustls_native_certs::load_native_certs();
+        (loaded.certs, loaded.errors.first().map(ToString::to_string))
+    });
+    if system.is_empty() && more.is_empty() {
+        let cause = error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+        return Err(format!(
+            "no root certificates were found{cause}; install ca-certificates, or set SSL_CERT_FILE"
+        ));
+    }
+    Ok(RootCerts::from(system.iter().chain(more).map(for_ureq)))
+}
+
+/// ring, for everything that is encrypted.
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+fn for_ureq(certificate: &CertificateDer<'static>) -> Certificate<'static> {
+    Certificate::from_der(certificate).to_owned()
+}

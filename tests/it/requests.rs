@@ -1,0 +1,346 @@
+//! How a server is asked: again or not, for how long, and how much of an answer is taken.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use crate::connect_proxy::ConnectProxy;
+use crate::harness::{DEV, PROD, Shop, on, on_gitea};
+use crate::http::{Answer, Reply, Request, Server, gzip};
+use crate::oci::Script;
+use crate::registry::{Build, Gitea, TOKEN, digest_of, http_date};
+
+const LIST: &str = "GET /v2/acme/shop/tags/list?n=1000";
+const SHOWN: &str = "GET http://127.0.0.1:[port]/v2/acme/shop/tags/list?n=1000";
+
+fn tags() -> Answer {
+    Answer::json(200, r#"{"name":"acme/shop","tags":["v1.0.0"]}"#)
+}
+
+fn failure() -> Answer {
+    Answer::new(500, "", "")
+}
+
+/// A registry that everybody may ask, one request at a time.
+fn alone(url: &str, stages: &str) -> String {
+    on("oci", url, stages).replace("token = { file = \"secret/token\" }", "anonymous = true\nconnections = 1")
+}
+
+fn with_timeout(timeout: &str, config: &str) -> String {
+    format!("[settings]\ntimeout = \"{timeout}\"\n{config}")
+}
+
+fn message(shop: &Shop, code: &str) -> String {
+    let run = shop.run(&["poll", "--format", "json"]);
+    run.code(1).status_is("shop/prod", "unknown").error_is("shop/prod", code);
+    shop.redact(run.target("shop/prod")["error"]["message"].as_str().unwrap())
+}
+
+/// Projects a, b, c, … beside shop, each with a stage of its own.
+fn projects(names: &[&str]) -> String {
+    let project = |name: &&str| {
+        format!("[projects.{name}]\nregistry = \"git\"\nimage = \"acme/{name}\"\n")
+            + &PROD.replace("projects.shop", &format!("projects.{name}"))
+    };
+    names.iter().map(project).collect()
+}
+
+#[test]
+fn a_request_is_sent_again_where_that_can_help_and_then_succeeds() {
+    let busy = |status, after: &str| Answer::new(status, "", "").with("Retry-After", after);
+    for failures in [
+        vec![Reply::Reset, Reply::Reset],
+        vec![failure().into(), failure().into()],
+        vec![Answer::new(503, "", "").into(), Reply::Reset],
+        vec![Reply::Truncated(tags(), 10), Reply::Truncated(tags(), 0)],
+        vec![busy(429, "0").into(), busy(429, "0.2").into()],
+        vec![busy(503, "0").into()],
+        // A moment that is over, by the server's clock.
+        vec![busy(429, "Mon, 23 Nov 2026 13:54:00 GMT").with("Date", "Mon, 23 Nov 2026 13:54:10 GMT").into()],
+    ] {
+        let last = (LIST, Reply::from(tags()));
+        let server = Script::start(failures.into_iter().map(|failure| (LIST, failure)).chain([last]));
+        let shop = Shop::with(&alone(&server.url(), PROD));
+        shop.run(&["poll"]).code(0).line("shop/prod", &["baseline", "v1.0.0"]);
+    }
+}
+
+#[test]
+fn a_request_is_sent_three_times_at_most() {
+    for (reply, expected) in [
+        (Reply::from(failure()), "500 Internal Server Error: the server failed; its log says why"),
+        (
+            Reply::from(Answer::new(502, "", "upstream is away")),
+            "502 Bad Gateway (upstream is away): the server failed; its log says why",
+        ),
+        (Reply::Truncated(tags(), 10), "200 OK: the answer ended early: the connection was closed"),
+        (Reply::Reset, "the connection was closed before the whole answer came"),
+    ] {
+        let server = Script::start((0..3).map(|_| (LIST, reply.clone())));
+        let shop = Shop::with(&alone(&server.url(), PROD));
+        assert_eq!(message(&shop, "unavailable"), format!("{SHOWN}: {expected}"));
+    }
+}
+
+#[test]
+fn what_would_not_be_better_is_not_sent_again() {
+    for (reply, code, expected) in [
+        (
+            Reply::from(Answer::new(404, "", "")),
+            "not_found",
+            "404 Not Found: there is no such image, or no registry at this address",
+        ),
+        (
+            Reply::from(Answer::new(403, "", "no")),
+            "denied",
+            "403 Forbidden (no): this user may not read the image",
+        ),
+        (Reply::Garbage, "unavailable", "what came is not HTTP; is the address right, and the scheme?"),
+        (Reply::Hang, "unavailable", "no answer within [duration]"),
+        (
+            Reply::Drip(tags(), Duration::from_millis(100)),
+            "unavailable",
+            "200 OK: the answer did not end in time",
+        ),
+    ] {
+        let server = Script::start([(LIST, reply)]);
+        let shop = Shop::with(&with_timeout("500ms", &alone(&server.url(), PROD)));
+        assert_eq!(message(&shop, code), format!("{SHOWN}: {expected}"));
+    }
+}
+
+#[test]
+fn no_phase_of_a_request_outlasts_its_timeout() {
+    // A server that takes the connection and is silent, or says its head a byte at a time.
+    for (scheme, speaks) in [("http", true), ("https", false)] {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap());
+        thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                // A read that times out is a pause that ends early when the client goes away.
+                stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+                let mut request = [0; 4096];
+                let mut is_over = speaks && stream.write_all(b"HTTP/1.1 200 OK\r\n").is_err();
+                while !is_over {
+                    is_over = matches!(stream.read(&mut request), Ok(0))
+                        || (speaks && stream.write_all(b"X: y\r\n").is_err());
+                }
+            }
+        });
+        let shop = Shop::with(&with_timeout("500ms", &alone(&url, PROD)));
+        let message = message(&shop, "unavailable");
+        let expected = if speaks { "no answer within [duration]" } else { "no connection within [duration]" };
+        assert_eq!(message, format!("{}: {expected}", SHOWN.replace("http:", &format!("{scheme}:"))));
+    }
+
+    // A proxy that takes the connection and never says that it is through.
+    let proxy = ConnectProxy::silent();
+    let config = alone("https://git.example.test", PROD);
+    let mut shop = Shop::with(&with_timeout("500ms", &config));
+    shop.env("https_proxy", &proxy.url());
+    assert_eq!(
+        message(&shop, "unavailable"),
+        "GET https://git.example.test/v2/acme/shop/tags/list?n=1000 by the proxy http://127.0.0.1:[port]: no connection within [duration]"
+    );
+}
+
+#[test]
+fn a_registry_that_wants_to_be_left_alone_is_for_the_rest_of_the_run() {
+    for (status, after, code) in [
+        (429, Some("120"), "rate_limited"),
+        (429, None, "rate_limited"),
+        (503, Some("99999999999999999999"), "rate_limited"),
+    ] {
+        let asked = AtomicUsize::new(0);
+        let server = Server::start(move |_| {
+            let number = asked.fetch_add(1, Ordering::SeqCst);
+            assert_eq!(number, 0, "it is asked once");
+            let answer = Answer::new(status, "text/plain", "slow down");
+            after.map_or(answer.clone(), |after| answer.with("Retry-After", after)).into()
+        });
+        let shop = Shop::with(&alone(&server.url(), &format!("{PROD}{}", projects(&["blog"]))));
+        let run = shop.run(&["poll", "--format", "json"]);
+        run.code(1).error_is("shop/prod", code).error_is("blog/prod", code);
+        let of = |target: &str| shop.redact(run.target(target)["error"]["message"].as_str().unwrap());
+        let mut messages = [of("shop/prod"), of("blog/prod")];
+        messages.sort();
+        let url = |name| format!("GET http://127.0.0.1:[port]/v2/acme/{name}/tags/list?n=1000");
+        let asked = |name| {
+            let reason = if status == 429 { "429 Too Many Requests" } else { "503 Service Unavailable" };
+            format!("{}: {reason} (slow down): the server wants to be left alone until [time]", url(name))
+        };
+        let not_asked =
+            |name| format!("{}: not asked: the server wants to be left alone until [time]", url(name));
+        let one = [asked("blog"), not_asked("shop")];
+        let other = [not_asked("blog"), asked("shop")];
+        assert!(messages == one || messages == other, "{messages:#?}");
+    }
+}
+
+#[test]
+fn a_date_is_read_by_the_servers_own_clock() {
+    // An hour behind, so that the date is over by the clock here.
+    let behind = |minutes: i64| {
+        let then = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(minutes);
+        then.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    };
+    let answer = Answer::new(429, "", "").with("Date", behind(60)).with("Retry-After", behind(30));
+    let server = Script::start([(LIST, answer.into())]);
+    let shop = Shop::with(&alone(&server.url(), PROD));
+    assert_eq!(
+        message(&shop, "rate_limited"),
+        format!("{SHOWN}: 429 Too Many Requests: the server wants to be left alone until [time]")
+    );
+
+    let answer = Answer::new(429, "", "").with("Date", http_date()).with("Retry-After", http_date());
+    let server = Script::start([(LIST, answer.into()), (LIST, tags().into())]);
+    Shop::with(&alone(&server.url(), PROD)).run(&["poll"]).code(0);
+}
+
+#[test]
+fn after_three_connections_that_failed_a_registry_is_left_alone() {
+    let names = ["a", "b", "c", "d", "e"];
+    let server = Server::start(|_| Reply::Hang);
+    let config = alone(&server.url(), &format!("{PROD}{}", projects(&names)));
+    let shop = Shop::with(&with_timeout("200ms", &config));
+    let run = shop.run(&["poll", "--format", "json"]);
+    run.code(1);
+    assert_eq!(server.connections(), 3);
+    let targets = run.json()["targets"].as_array().unwrap().clone();
+    let messages: Vec<String> = targets
+        .iter()
+        .map(|target| shop.redact(target["error"]["message"].as_str().unwrap()))
+        .map(|message| message.split_once(": ").unwrap().1.to_owned())
+        .collect();
+    const LEFT_ALONE: &str = "not asked: 3 connections in a row failed, so this registry is left alone for the rest of this run \
+                              (the last: no answer within [duration])";
+    let count = |text: &str| messages.iter().filter(|message| *message == text).count();
+    assert_eq!((count("no answer within [duration]"), count(LEFT_ALONE)), (3, 3), "{messages:#?}");
+}
+
+#[test]
+fn an_answer_between_failures_begins_the_count_anew() {
+    // Each image's list is lost twice and then comes: six failures, never three in a row.
+    let requests = AtomicUsize::new(0);
+    let server = Server::start(move |request| {
+        let name = request.path().split('/').nth(3).unwrap().to_owned();
+        match requests.fetch_add(1, Ordering::SeqCst) % 3 {
+            2 => Answer::json(200, format!("{{\"name\":\"acme/{name}\",\"tags\":[\"v1.0.0\"]}}")).into(),
+            _ => Reply::Reset,
+        }
+    });
+    let shop = Shop::with(&alone(&server.url(), &format!("{PROD}{}", projects(&["a", "b"]))));
+    shop.run(&["poll"]).code(0).line("a/prod", &["baseline"]).line("b/prod", &["baseline"]);
+}
+
+/// Longer than any answer may be, and short on the wire.
+fn bomb(begin: &str, mebibytes: usize) -> Answer {
+    let text = format!("{begin}{}", " ".repeat(mebibytes * 1024 * 1024));
+    Answer::json(200, gzip(&text)).with("Content-Encoding", "gzip")
+}
+
+#[test]
+fn an_answer_that_unpacks_to_too_much_is_given_up() {
+    let server = Script::start([(LIST, bomb(r#"{"name":"acme/shop","tags":["v1.0.0""#, 65).into())]);
+    let shop = Shop::with(&with_timeout("60s", &alone(&server.url(), PROD)));
+    assert_eq!(message(&shop, "protocol"), format!("{SHOWN}: 200 OK: the answer is longer than 64 MiB"));
+}
+
+#[test]
+fn answers_that_are_no_tags_list_are_shorter() {
+    let gitea = Gitea::start(Build::GiteaNew);
+    gitea.push("acme/shop", "dev-1", "2026-11-20T10:00:00Z");
+    for (stage, target, part, packed) in [
+        (PROD, "shop/prod", "/v2/token", true),
+        (PROD, "shop/prod", "/v2/token", false),
+        (DEV, "shop/dev", "/api/v1/packages", true),
+    ] {
+        let answer = if packed { bomb("", 2) } else { Answer::json(200, " ".repeat(2 * 1024 * 1024)) };
+        gitea.intercept_all(part, answer);
+        let shop = Shop::with(&on_gitea(&gitea, stage));
+        let run = shop.run(&["poll", "--format", "json"]);
+        run.code(1).error_is(target, "protocol");
+        let message = run.target(target)["error"]["message"].as_str().unwrap().to_owned();
+        assert!(message.ends_with(": 200 OK: the answer is longer than 1 MiB"), "{message}");
+    }
+}
+
+#[test]
+fn a_hundred_thousand_tags_are_read_from_one_answer() {
+    let tags: Vec<String> =
+        (0..100_000).map(|number| format!("v1.{}.{}", number / 1000, number % 1000)).collect();
+    let body = serde_json::json!({"name": "acme/shop", "tags": tags}).to_string();
+    let plain = Answer::json(200, body.clone());
+    let packed = Answer::json(200, gzip(&body)).with("Content-Encoding", "gzip");
+    // Without `n` Gitea gives all; others do though they were asked for a page.
+    for (kind, answer) in [("gitea", plain), ("gitea", packed.clone()), ("oci", packed)] {
+        let server = Server::start(move |request| {
+            if request.path() == "/v2/token" {
+                return Answer::json(200, r#"{"token":"planted-jwt"}"#).into();
+            }
+            answer.clone().into()
+        });
+        let config =
+            on(kind, &server.url(), PROD).replace("token = { file = \"secret/token\" }", "anonymous = true");
+        let shop = Shop::with(&with_timeout("60s", &config));
+        shop.run(&["poll"]).code(0).line("shop/prod", &["baseline", "v1.99.999"]);
+    }
+}
+
+#[test]
+fn storage_elsewhere_gets_no_credentials_and_the_registry_itself_does() {
+    const MANIFEST: &str = r#"{"config":{"digest":"sha256:00"},"layers":[]}"#;
+    const CONFIG: &str = r#"{"os":"linux","architecture":"amd64"}"#;
+    let stored: Arc<Mutex<Vec<Request>>> = Arc::default();
+    let noted = Arc::clone(&stored);
+    let storage = Server::start(move |request| {
+        noted.lock().unwrap().push(request.clone());
+        Answer::json(200, CONFIG).into()
+    });
+    let elsewhere = format!("{}/bucket/00?X-Signature=planted", storage.url());
+    for location in [elsewhere, "/v2/acme/newname/blobs/sha256:00".to_owned()] {
+        let target = location.clone();
+        let registry = Server::start(move |request| {
+            if request.basic_password().as_deref() != Some(TOKEN) {
+                return Answer::new(401, "", "").with("Www-Authenticate", "Basic realm=\"images\"").into();
+            }
+            match (request.method.as_str(), request.path()) {
+                ("HEAD", _) => Answer::json(200, "").with("Docker-Content-Digest", digest_of("v1.0.0")),
+                (_, "/v2/acme/shop/tags/list") => tags(),
+                (_, "/v2/acme/shop/blobs/sha256:00") => Answer::new(307, "", "").with("Location", &target),
+                (_, "/v2/acme/newname/blobs/sha256:00") => Answer::json(200, CONFIG),
+                _ => Answer::json(200, MANIFEST),
+            }
+            .into()
+        });
+        let stage = format!("{PROD}platforms = [\"linux/amd64\"]\nfirst_poll = \"deploy\"\n");
+        let shop = Shop::with(&on("oci", &registry.url(), &stage));
+        shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v1.0.0"]);
+        let requests = std::mem::take(&mut *stored.lock().unwrap());
+        assert_eq!(requests.len(), usize::from(location.starts_with("http")));
+        assert!(requests.iter().all(|request| request.header("authorization").is_none()));
+    }
+}
+
+#[test]
+fn the_address_of_storage_is_told_without_its_signature() {
+    let storage = Server::start(|_| Answer::new(403, "", "").into());
+    let location = format!("{}/bucket/00?X-Signature=planted", storage.url());
+    let registry = Server::start(move |request| match request.path() {
+        "/v2/acme/shop/tags/list" => tags().into(),
+        "/v2/acme/shop/manifests/v1.0.0" if request.method == "HEAD" => {
+            Answer::json(200, "").with("Docker-Content-Digest", digest_of("v1.0.0")).into()
+        }
+        "/v2/acme/shop/blobs/sha256:00" => Answer::new(307, "", "").with("Location", &location).into(),
+        _ => Answer::json(200, r#"{"config":{"digest":"sha256:00"},"layers":[]}"#).into(),
+    });
+    let stage = format!("{PROD}platforms = [\"linux/amd64\"]\nfirst_poll = \"deploy\"\n");
+    let shop = Shop::with(&alone(&registry.url(), &stage));
+    assert_eq!(
+        message(&shop, "denied"),
+        "GET http://127.0.0.1:[port]/bucket/00?…: 403 Forbidden: this user may not read the image"
+    );
+}
