@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use url::Url;
 
-pub(crate) use address::is_loopback;
+pub(crate) use address::{host, is_loopback};
 pub(crate) use load::load;
 pub(crate) use manual::{manual, tidy};
 pub(crate) use read::parse_duration;
@@ -86,9 +86,21 @@ pub(crate) struct RegistryConfig {
     pub(crate) connections: usize,
     /// One request, from `[settings]`.
     pub(crate) timeout: Duration,
+    /// Where the kind's own API is, if not at its usual place.
+    pub(crate) api_url: Option<Url>,
 }
 
 impl RegistryConfig {
+    /// Whether it can tell when tags were pushed, as far as the configuration says; where it needs a
+    /// token for that, the token's rights decide.
+    pub(crate) fn may_have_push_times(&self) -> bool {
+        match self.kind {
+            RegistryKind::Gitea | RegistryKind::OciLayout | RegistryKind::Dockerhub => true,
+            RegistryKind::Github => self.credential != CredentialSetting::Anonymous,
+            RegistryKind::Oci | RegistryKind::Gitlab => false,
+        }
+    }
+
     /// Stands in for a registry that is not there, while the faults of its projects are looked for.
     fn unknown() -> RegistryConfig {
         RegistryConfig {
@@ -99,6 +111,7 @@ impl RegistryConfig {
             username: None,
             connections: 1,
             timeout: Duration::ZERO,
+            api_url: None,
         }
     }
 }
@@ -110,6 +123,11 @@ pub(crate) enum RegistryKind {
     Gitea,
     Oci,
     OciLayout,
+    /// The GitHub Container Registry, ghcr.io.
+    Github,
+    Dockerhub,
+    /// registry.gitlab.com, or the registry of a GitLab of one's own.
+    Gitlab,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,6 +162,8 @@ pub(crate) enum SecretSource {
     Credential(String),
     /// An entry of the Secret Service.
     Keyring(String),
+    /// A docker or podman configuration; absolute. Of registries only.
+    DockerConfig(PathBuf),
 }
 
 /// Something wrong with a configuration file, and what to write instead.

@@ -539,8 +539,7 @@ const SECRET: &[Key] = &[
     key(
         "docker_config",
         Kind::Text,
-        "The registry's entry in a docker or podman configuration.",
+        "The registry's entry in a docker or podman configuration, or what the credential helper that it names answers. Only as token of a registry.",
         r#"{ docker_config = "~/.docker/config.json" }"#,
-    )
-    .not_yet(),
+    ),
 ];

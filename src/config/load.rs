@@ -450,9 +450,8 @@ impl<'a> Loader<'a> {
         };
         let at = table.at_name("state");
         for target in targets {
-            let has_times = registries[&target.registry]
-                .as_ref()
-                .is_none_or(|registry| registry.kind != RegistryKind::Oci);
+            let has_times =
+                registries[&target.registry].as_ref().is_none_or(RegistryConfig::may_have_push_times);
             let what = if target.first_poll != FirstPoll::Deploy {
                 "every stage needs first_poll = \"deploy\""
             } else if target.gates.after.is_some() {

@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use url::Url;
+
 use super::key::{KINDS, KINDS_NOT_YET, Section};
 use super::read::{Field, Table};
-use super::{CredentialSetting, Location, RegistryConfig, RegistryKind, address, source};
+use super::{CredentialSetting, Location, RegistryConfig, RegistryKind, SecretSource, address, source};
 use crate::target::Name;
 
 const CONNECTIONS: usize = 16;
@@ -30,8 +32,21 @@ pub(super) fn read(name: Name, field: &Field<'_>, timeout: Duration) -> Option<R
     let kind = kind?;
     let location = match kind {
         RegistryKind::OciLayout => folder(&table),
-        RegistryKind::Gitea | RegistryKind::Oci => url(&table, insecure_http.unwrap_or(true)),
+        _ => url(&table, kind, insecure_http.unwrap_or(true)),
     };
+    let api_url = table.get("api_url").map_or(Some(None), |field| {
+        let url = server(&field, insecure_http.unwrap_or(true))?;
+        if matches!(kind, RegistryKind::Oci | RegistryKind::OciLayout) {
+            field.fault("this kind of registry has no API of its own", "leave it out");
+            return None;
+        }
+        Some(Some(url))
+    });
+    if let (Some(CredentialSetting::Source(SecretSource::DockerConfig(_))), Some(field)) =
+        (&credential, table.get("username"))
+    {
+        field.fault("a docker configuration has the user name, too", "leave it out");
+    }
     Some(RegistryConfig {
         name,
         kind,
@@ -40,6 +55,7 @@ pub(super) fn read(name: Name, field: &Field<'_>, timeout: Duration) -> Option<R
         username: username?,
         connections: connections?,
         timeout,
+        api_url: api_url?,
     })
 }
 
@@ -63,14 +79,33 @@ fn kind(table: &Table<'_>) -> Option<RegistryKind> {
     }
 }
 
-fn url(table: &Table<'_>, insecure_http: bool) -> Option<Location> {
+fn url(table: &Table<'_>, kind: RegistryKind, insecure_http: bool) -> Option<Location> {
     if let Some(path) = table.get("path") {
         path.fault("a path goes with kind = \"oci-layout\"", "write url for a server");
     }
     let Some(field) = table.get("url") else {
-        table.fault(format!("{} has no url", table.path), "write url = \"https://…\"");
-        return None;
+        let usual = usual_url(kind);
+        if usual.is_none() {
+            table.fault(format!("{} has no url", table.path), "write url = \"https://…\"");
+        }
+        return usual.map(Location::Url);
     };
+    server(&field, insecure_http).map(Location::Url)
+}
+
+/// Where a kind's one public server is.
+fn usual_url(kind: RegistryKind) -> Option<Url> {
+    let url = match kind {
+        RegistryKind::Github => "https://ghcr.io",
+        RegistryKind::Dockerhub => "https://registry-1.docker.io",
+        RegistryKind::Gitlab => "https://registry.gitlab.com",
+        RegistryKind::Gitea | RegistryKind::Oci | RegistryKind::OciLayout => return None,
+    };
+    Some(Url::parse(url).expect("a valid URL"))
+}
+
+/// The address of a server, without a slash at its end.
+fn server(field: &Field<'_>, insecure_http: bool) -> Option<Url> {
     let mut url = match address::parse(field.some_text()?) {
         Ok(url) => url,
         Err(wrong) => {
@@ -91,7 +126,7 @@ fn url(table: &Table<'_>, insecure_http: bool) -> Option<Location> {
     }
     let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&path);
-    Some(Location::Url(url))
+    Some(url)
 }
 
 fn folder(table: &Table<'_>) -> Option<Location> {
@@ -117,7 +152,7 @@ fn credential(table: &Table<'_>) -> Option<CredentialSetting> {
             );
             None
         }
-        (Some(token), false) => source::read(&token, folder).map(CredentialSetting::Source),
+        (Some(token), false) => source::read_token(&token, folder).map(CredentialSetting::Source),
         (None, true) => Some(CredentialSetting::Anonymous),
         (None, false) => Some(CredentialSetting::Search),
     }

@@ -169,9 +169,12 @@ fn each_fault_says_what_is_wrong_and_what_to_write() {
             "exactly one place",
         ),
         (
-            git("kind = \"gitea\"\nurl = \"https://git.example.com\"\ntoken = { docker_config = \"x\" }"),
-            "not supported yet",
+            git(
+                "kind = \"oci\"\nurl = \"https://x.example.com\"\nusername = \"ci\"\ntoken = { docker_config = \"x\" }",
+            ),
+            "has the user name, too",
         ),
+        (with_stage("[secrets]\nhook = { docker_config = \"x\" }\n"), "tokens of registries only"),
         (
             git("kind = \"gitea\"\nurl = \"https://git.example.com\"\ntoken = { evn = \"x\" }"),
             "did you mean env?",

@@ -37,6 +37,7 @@ pub(super) const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json
 pub(super) enum Method {
     Get,
     Head,
+    Post,
 }
 
 /// A header that may be a credential, and so is never shown.
@@ -170,7 +171,32 @@ impl Client {
             ))
         })?;
         self.requests.add_one();
-        match agent.run(request) {
+        self.answer(method, url, agent.run(request))
+    }
+
+    /// Sends a body, once. A redirect is given back as it is: what is in the body is for that address only.
+    ///
+    /// # Errors
+    /// There is no answer, or it is 429 or 5xx.
+    pub(super) fn post(&self, url: &Url, content_type: &str, body: &str) -> Result<Answer, RegistryError> {
+        let agent = self
+            .agent
+            .get_or_init(|| self.agent())
+            .as_ref()
+            .map_err(|error| RegistryError::Unavailable(format!("POST {url}: {error}")))?;
+        self.requests.add_one();
+        let result = agent.post(url.as_str()).header("content-type", content_type).send(body);
+        let answer = self.answer(Method::Post, url, result)?;
+        if answer.wait().is_some() { Err(answer.unavailable()) } else { Ok(answer) }
+    }
+
+    fn answer(
+        &self,
+        method: Method,
+        url: &Url,
+        result: Result<Response<Body>, ureq::Error>,
+    ) -> Result<Answer, RegistryError> {
+        match result {
             Ok(response) => {
                 self.failures_in_a_row.store(0, Ordering::Relaxed);
                 Ok(Answer::new(method, url, response))
@@ -237,6 +263,7 @@ impl Method {
         match self {
             Method::Get => "GET",
             Method::Head => "HEAD",
+            Method::Post => "POST",
         }
     }
 }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use ureq::http::StatusCode;
-use url::Url;
+use url::{Origin, Url};
 
 use super::http::{Answer, Client, MANIFEST_TYPES, Method, SMALL_BODY};
 use super::image::{self, Blobs};
@@ -19,7 +19,7 @@ use super::tags_list::{Page, error_code};
 use super::{Registry, RegistryError, RequestCount};
 use crate::config::RegistryConfig;
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
-use crate::secret::Secrets;
+use crate::secret::{Credential, Secrets};
 
 /// Tags asked for at a time; the second where a server refuses the first.
 const PAGE_SIZES: [usize; 2] = [1000, 100];
@@ -30,6 +30,8 @@ pub(super) struct Oci {
     secrets: Arc<Secrets>,
     /// The path that the installation has in front of `/v2/`.
     prefix: String,
+    /// Where credentials may go for a token, beside the registry's own host.
+    realms: Vec<Origin>,
     /// What each repository is asked with; one exchange a repository and run.
     access: Mutex<HashMap<String, Arc<Mutex<Option<String>>>>>,
 }
@@ -59,8 +61,15 @@ impl Oci {
             config: config.clone(),
             secrets,
             prefix: url.path().trim_end_matches('/').to_owned(),
+            realms: Vec::new(),
             access: Mutex::new(HashMap::new()),
         }
+    }
+
+    /// The same, and credentials may go to this server for a token.
+    pub(super) fn trusting(mut self, realm: &Url) -> Oci {
+        self.realms.push(realm.origin());
+        self
     }
 
     /// Asks about a repository, and authenticates where the server wants that.
@@ -75,7 +84,7 @@ impl Oci {
             // Held during the exchange: other threads wait for its token.
             let mut known = slot.lock().unwrap_or_else(PoisonError::into_inner);
             if *known == used {
-                *known = Some(self.authorization(&answer, repository)?);
+                *known = Some(self.authorization(&answer, Some(repository))?);
             }
             known.clone()
         };
@@ -101,18 +110,19 @@ impl Oci {
     }
 
     /// The header that the server's challenge asks for.
-    fn authorization(&self, answer: &Answer, repository: &Repository) -> Result<String, RegistryError> {
+    fn authorization(
+        &self,
+        answer: &Answer,
+        repository: Option<&Repository>,
+    ) -> Result<String, RegistryError> {
         let challenges = challenges(answer);
-        let credential = self.secrets.credential(&self.config)?;
-        let basic = credential.as_ref().map(|credential| {
-            let username = credential.username.as_deref().unwrap_or("tagship");
-            format!("Basic {}", STANDARD.encode(format!("{username}:{}", credential.token.expose_secret())))
-        });
+        let credential = self.secrets.credential_for(&self.config, repository)?;
         for challenge in &challenges {
             if let Challenge::Bearer { realm, service } = challenge {
-                return self.exchange(answer, realm, service.as_deref(), basic.as_deref(), repository);
+                return self.exchange(answer, realm, service.as_deref(), credential.as_ref(), repository);
             }
         }
+        let basic = credential.as_ref().filter(|credential| !credential.is_identity).map(basic);
         let head = answer.head();
         match (challenges.contains(&Challenge::Basic), basic) {
             (true, Some(basic)) => Ok(basic),
@@ -130,8 +140,8 @@ impl Oci {
         answer: &Answer,
         realm: &str,
         service: Option<&str>,
-        basic: Option<&str>,
-        repository: &Repository,
+        credential: Option<&Credential>,
+        repository: Option<&Repository>,
     ) -> Result<String, RegistryError> {
         let head = answer.head();
         let mut url = Url::parse(realm).map_err(|_| {
@@ -139,22 +149,36 @@ impl Oci {
         })?;
         let same_host =
             url.scheme() == self.client.origin().scheme() && url.host() == self.client.origin().host();
-        if !same_host && basic.is_some() {
+        if !same_host && !self.realms.contains(&url.origin()) && credential.is_some() {
             return Err(RegistryError::Denied(format!(
                 "{head}: it sends to {} for a token, and credentials are only sent to the registry's own host",
                 url.origin().ascii_serialization()
             )));
         }
-        {
-            let mut query = url.query_pairs_mut();
-            query.extend_pairs(service.map(|service| ("service", service)));
-            query.append_pair("scope", &format!("repository:{repository}:pull"));
-        }
-        let headers: Vec<(&str, &str)> = basic.map(|basic| ("authorization", basic)).into_iter().collect();
-        let answer = self.client.send_to(Method::Get, &url, &headers)?;
+        let scope = repository.map(|repository| format!("repository:{repository}:pull"));
+        let question = service
+            .map(|service| ("service", service))
+            .into_iter()
+            .chain(scope.iter().map(|scope| ("scope", scope.as_str())));
+        let answer = match credential {
+            Some(identity) if identity.is_identity => {
+                // OAuth 2 as the distribution's token specification has it.
+                let mut form = url::form_urlencoded::Serializer::new(String::new());
+                form.extend_pairs([("grant_type", "refresh_token"), ("client_id", "tagship")]);
+                form.extend_pairs(question).append_pair("refresh_token", identity.token.expose_secret());
+                self.client.post(&url, "application/x-www-form-urlencoded", &form.finish())?
+            }
+            _ => {
+                url.query_pairs_mut().extend_pairs(question);
+                let basic = credential.map(basic);
+                let headers: Vec<(&str, &str)> =
+                    basic.iter().map(|basic| ("authorization", basic.as_str())).collect();
+                self.client.send_to(Method::Get, &url, &headers)?
+            }
+        };
         match answer.status {
             StatusCode::OK => {}
-            StatusCode::UNAUTHORIZED if basic.is_none() => {
+            StatusCode::UNAUTHORIZED if credential.is_none() => {
                 return Err(answer
                     .refused("it cannot be read without a password; name it as token, with username")
                     .unauthorized());
@@ -233,6 +257,12 @@ impl Oci {
             self.client.at(&format!("{}/v2/{repository}/tags/list?n={size}&last={}", self.prefix, last.tag))
         }))
     }
+}
+
+/// `Basic …`
+fn basic(credential: &Credential) -> String {
+    let username = credential.username.as_deref().unwrap_or("tagship");
+    format!("Basic {}", STANDARD.encode(format!("{username}:{}", credential.token.expose_secret())))
 }
 
 /// What of an answer tells where the next page is.

@@ -8,6 +8,7 @@
 
 mod by_hand;
 mod configuration;
+mod credentials;
 mod docker_registry;
 mod endpoint;
 mod failed_deployment;
