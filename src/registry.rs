@@ -41,11 +41,23 @@ pub(crate) trait Registry: Send + Sync {
     /// Which platforms the tag's image has: of its index, or of its only image. Empty: no such tag.
     fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Vec<String>, RegistryError>;
 
+    /// Tries the credential, by what one of these repositories (where there are any) needs.
+    fn sign_in(&self, repositories: &[&Repository]) -> Result<SignIn, RegistryError>;
+
     /// Tags from the newest push down, read lazily page by page. An error where there are no times.
     fn newest_first<'a>(
         &'a self,
         repository: &'a Repository,
     ) -> Box<dyn Iterator<Item = Result<ListedTag, RegistryError>> + 'a>;
+}
+
+/// What a registry makes of a credential that is not wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SignIn {
+    /// With what the server says of it.
+    Accepted(Option<String>),
+    /// Everyone is let in: whether it is right does not show.
+    NotAsked,
 }
 
 /// Why a registry's answer cannot be used, by what a caller can do about it.

@@ -30,6 +30,36 @@ use credential::{Credentials, variable_of};
 pub(crate) use exposure::exposed;
 use mask::Masks;
 
+/// Takes a token that was typed or piped in, without one trailing newline.
+///
+/// # Errors
+/// It is empty.
+pub(crate) fn entered(text: &str) -> Result<SecretString, SecretError> {
+    source::accept(text, "the token").map_err(SecretError)
+}
+
+/// Puts a credential where the search for a registry without `token` finds it: the keyring's entry of its name.
+///
+/// # Errors
+/// The keyring cannot be asked; the text says what to use instead.
+pub(crate) fn keep(registry: &Name, credential: &Credential) -> Result<(), SecretError> {
+    let username = credential.username.as_deref();
+    keyring::write(registry.as_str(), username, credential.token.expose_secret()).map_err(SecretError)
+}
+
+/// Takes it away again; false: there was none.
+///
+/// # Errors
+/// The keyring cannot be asked.
+pub(crate) fn forget(registry: &Name) -> Result<bool, SecretError> {
+    keyring::delete(registry.as_str()).map_err(SecretError)
+}
+
+/// The environment variable that goes before the keyring, where it is set.
+pub(crate) fn variable_that_is_set(registry: &Name) -> Option<String> {
+    Some(variable_of(registry)).filter(|variable| env::var_os(variable).is_some())
+}
+
 /// Every secret of a configuration, none of them read before it is asked for.
 pub(crate) struct Secrets {
     named: BTreeMap<SecretId, Lazy>,

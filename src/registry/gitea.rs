@@ -1,6 +1,8 @@
 //! Gitea and Forgejo: tags by the registry API, push times by the package API. How these servers
 //! really answer was recorded from three builds; the tests replay it.
 
+mod sign_in;
+
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +18,7 @@ use url::Url;
 use super::http::{Answer, Client, MANIFEST_TYPES, Method, SMALL_BODY};
 use super::image::{self, Blobs};
 use super::tags_list::{Page, error_code};
-use super::{Registry, RegistryError, RequestCount};
+use super::{Registry, RegistryError, RequestCount, SignIn};
 use crate::config::RegistryConfig;
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
 use crate::secret::{Credential, Secrets};
@@ -266,6 +268,10 @@ fn basic(credential: &Credential) -> String {
 }
 
 impl Registry for Gitea {
+    fn sign_in(&self, repositories: &[&Repository]) -> Result<SignIn, RegistryError> {
+        self.try_token(repositories.first().copied())
+    }
+
     fn has_push_times(&self) -> bool {
         true
     }

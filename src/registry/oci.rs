@@ -1,6 +1,8 @@
 //! Any registry of the OCI distribution specification: pages by `n`, `last` and `Link`; whatever
 //! authentication the server asks for.
 
+mod sign_in;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,7 +18,7 @@ use url::{Origin, Url};
 use super::http::{Answer, Client, MANIFEST_TYPES, Method, SMALL_BODY};
 use super::image::{self, Blobs};
 use super::tags_list::{Page, error_code};
-use super::{Registry, RegistryError, RequestCount};
+use super::{Registry, RegistryError, RequestCount, SignIn};
 use crate::config::RegistryConfig;
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
 use crate::secret::{Credential, Secrets};
@@ -273,6 +275,10 @@ struct NextPage {
 }
 
 impl Registry for Oci {
+    fn sign_in(&self, repositories: &[&Repository]) -> Result<SignIn, RegistryError> {
+        self.try_credential(repositories.first().copied())
+    }
+
     fn has_push_times(&self) -> bool {
         false
     }

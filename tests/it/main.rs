@@ -21,7 +21,10 @@ mod generated;
 mod harness;
 mod http;
 mod interrupted;
+#[cfg(feature = "keyring")]
+mod keyring;
 mod leak;
+mod login;
 mod mark;
 mod new_tag;
 mod oci;

@@ -110,6 +110,9 @@ impl State {
             return Some(answer);
         }
         let rest = path.strip_prefix("/v2/")?;
+        if rest.is_empty() {
+            return Some(self.refusal(request, "").unwrap_or_else(|| Answer::json(200, "{}")));
+        }
         let (repository, last) = match rest.strip_suffix("/tags/list") {
             Some(repository) => (repository, None),
             None => rest.split_once("/manifests/").map(|(repository, tag)| (repository, Some(tag)))?,
@@ -135,7 +138,11 @@ impl State {
             Door::Basic if request.basic_password().as_deref() == Some(TOKEN) => return None,
             Door::Basic => "Basic realm=\"basic-realm\"".to_owned(),
             Door::Bearer => {
-                let scope = format!("repository:{repository}:pull");
+                let scope = if repository.is_empty() {
+                    String::new()
+                } else {
+                    format!("repository:{repository}:pull")
+                };
                 if request.bearer() == Some(bearer(&scope).as_str()) {
                     return None;
                 }
