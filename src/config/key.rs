@@ -193,7 +193,6 @@ impl Section {
 }
 
 pub(crate) const KINDS: &[&str] = &["gitea", "forgejo", "oci", "oci-layout", "github", "dockerhub", "gitlab"];
-pub(crate) const KINDS_NOT_YET: &[&str] = &["github", "dockerhub", "gitlab"];
 pub(crate) const ORDERS: &[&str] = &["newest", "semver", "numeric", "alphabetical"];
 
 const TOP: &[Key] = &[
@@ -275,8 +274,8 @@ const SETTINGS: &[Key] = &[
 ];
 
 const REGISTRY: &[Key] = &[
-    key("kind", Kind::Word(KINDS), "What kind of registry it is: gitea (forgejo is the same), oci for any server of the OCI distribution specification, oci-layout for an image layout on disk.", r#"kind = "gitea""#).required(),
-    key("url", Kind::Text, "Where the server is. Required but for oci-layout.", r#"url = "https://git.example.com""#),
+    key("kind", Kind::Word(KINDS), "What kind of registry it is: gitea (forgejo is the same), github (ghcr.io), dockerhub, gitlab, oci for any other server of the OCI distribution specification, oci-layout for an image layout on disk.", r#"kind = "gitea""#).required(),
+    key("url", Kind::Text, "Where the server is. Required for gitea and oci; github, dockerhub and gitlab are at their usual places without it.", r#"url = "https://git.example.com""#),
     key("path", Kind::Text, "The folder of an oci-layout.", r#"path = "./images""#),
     key("token", Kind::Secret, "The token or password. Not given: $TAGSHIP_TOKEN_<NAME>, else the keyring's entry, else nobody's rights.", r#"token = { env = "GITEA_TOKEN" }"#),
     key("username", Kind::Text, "The user name beside the token, where the registry wants one.", r#"username = "ci""#),
@@ -287,7 +286,7 @@ const REGISTRY: &[Key] = &[
     key("client_key", Kind::Text, "The key of client_cert.", r#"client_key = "client.key""#).not_yet(),
     key("proxy", Kind::Text, "The proxy to reach it by.", r#"proxy = "http://proxy.example.com:3128""#).not_yet(),
     key("trusted_realms", Kind::TextList, "Hosts beside the registry's own that may be sent its credentials for a token.", r#"trusted_realms = ["auth.example.com"]"#).not_yet(),
-    key("api_url", Kind::Text, "Where the package API is, if not below url.", r#"api_url = "https://git.example.com/api/v1""#).not_yet(),
+    key("api_url", Kind::Text, "Where the kind's own API is, if not at its usual place: of github (https://github.example.com/api/v3) and dockerhub; of gitlab GitLab itself, which hands out its registry's tokens.", r#"api_url = "https://gitlab.example.com""#),
     key("insecure_http", Kind::Bool, "An http url to a host other than loopback needs this set: tokens go over the wire in the clear.", "insecure_http = true").default("false"),
 ];
 

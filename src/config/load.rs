@@ -394,14 +394,22 @@ impl<'a> Loader<'a> {
             }
         };
         let registry = registry?;
-        if registry.kind == RegistryKind::Gitea && repository.name().is_none() {
+        let has_owners = matches!(registry.kind, RegistryKind::Gitea | RegistryKind::Github);
+        if has_owners && repository.name().is_none() {
             field.fault(
                 format!("{:?} has no owner", repository.as_str()),
-                "on Gitea and Forgejo write \"owner/name\"",
+                "on Gitea, Forgejo and GitHub write \"owner/name\"",
             );
             return None;
         }
         let host = match &registry.location {
+            // As people and container engines call it.
+            Location::Url(url)
+                if registry.kind == RegistryKind::Dockerhub
+                    && url.host_str() == Some("registry-1.docker.io") =>
+            {
+                "docker.io".to_owned()
+            }
             Location::Url(url) => address::host(url),
             Location::Folder(_) => String::new(),
         };

@@ -74,6 +74,13 @@ impl Oci {
         self
     }
 
+    /// Whether credentials may go there for a token.
+    pub(super) fn trusts(&self, realm: &Url) -> bool {
+        let origin = self.client.origin();
+        let same_host = realm.scheme() == origin.scheme() && realm.host() == origin.host();
+        same_host || self.realms.contains(&realm.origin())
+    }
+
     /// Asks about a repository, and authenticates where the server wants that.
     fn ask(&self, method: Method, repository: &Repository, url: &Url) -> Result<Answer, RegistryError> {
         let slot = self.slot(repository);
@@ -94,6 +101,12 @@ impl Oci {
             return Ok(answer);
         }
         self.send(method, url, authorization.as_deref())
+    }
+
+    /// What the registry says of a tag's manifest, without fetching it.
+    pub(super) fn head(&self, repository: &Repository, tag: &Tag) -> Result<Answer, RegistryError> {
+        let url = self.client.at(&format!("{}/v2/{repository}/manifests/{tag}", self.prefix));
+        self.ask(Method::Head, repository, &url)
     }
 
     fn slot(&self, repository: &Repository) -> Arc<Mutex<Option<String>>> {
@@ -149,9 +162,7 @@ impl Oci {
         let mut url = Url::parse(realm).map_err(|_| {
             RegistryError::Protocol(format!("{head}: it sends to no valid address for a token"))
         })?;
-        let same_host =
-            url.scheme() == self.client.origin().scheme() && url.host() == self.client.origin().host();
-        if !same_host && !self.realms.contains(&url.origin()) && credential.is_some() {
+        if credential.is_some() && !self.trusts(&url) {
             return Err(RegistryError::Denied(format!(
                 "{head}: it sends to {} for a token, and credentials are only sent to the registry's own host",
                 url.origin().ascii_serialization()
@@ -200,7 +211,7 @@ impl Oci {
         }
     }
 
-    fn refusal(answer: Answer) -> RegistryError {
+    pub(super) fn refusal(answer: Answer) -> RegistryError {
         match answer.status {
             StatusCode::UNAUTHORIZED => answer
                 .refused("it may not be read with this user name and password (or without any); is the image's name right?")
@@ -315,8 +326,7 @@ impl Registry for Oci {
     }
 
     fn digest(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>, RegistryError> {
-        let url = self.client.at(&format!("{}/v2/{repository}/manifests/{tag}", self.prefix));
-        let answer = self.ask(Method::Head, repository, &url)?;
+        let answer = self.head(repository, tag)?;
         match answer.status {
             StatusCode::OK => image::digest_of(&answer).map(Some),
             StatusCode::NOT_FOUND => Ok(None),

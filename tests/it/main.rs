@@ -23,6 +23,7 @@ mod http;
 mod interrupted;
 #[cfg(feature = "keyring")]
 mod keyring;
+mod kinds;
 mod leak;
 mod login;
 mod mark;
