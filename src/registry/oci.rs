@@ -26,6 +26,9 @@ use crate::secret::{Credential, Secrets};
 /// Tags asked for at a time; the second where a server refuses the first.
 const PAGE_SIZES: [usize; 2] = [1000, 100];
 
+/// So many pages without a tag may follow each other.
+const EMPTY_PAGES: usize = 100;
+
 pub(super) struct Oci {
     client: Client,
     config: RegistryConfig,
@@ -238,7 +241,13 @@ impl Oci {
             let url = self.client.at(&format!("{}/v2/{repository}/tags/list?n={size}", self.prefix));
             let answer = self.ask(Method::Get, repository, &url)?;
             match (answer.status, sizes.next()) {
-                (StatusCode::BAD_REQUEST, Some(smaller)) => size = smaller,
+                // ECR says 405 UNSUPPORTED, distribution 400 PAGINATION_NUMBER_INVALID.
+                (
+                    StatusCode::BAD_REQUEST
+                    | StatusCode::METHOD_NOT_ALLOWED
+                    | StatusCode::UNPROCESSABLE_ENTITY,
+                    Some(smaller),
+                ) => size = smaller,
                 _ => return Ok((answer, size)),
             }
         }
@@ -265,10 +274,19 @@ impl Oci {
             }
             return Ok(Some(next));
         }
-        let last = page.tags.last().filter(|_| page.names >= size);
-        Ok(last.map(|last| {
-            self.client.at(&format!("{}/v2/{repository}/tags/list?n={size}&last={}", self.prefix, last.tag))
-        }))
+        // More than was asked for: the server knows no pages, and this is everything.
+        if page.names != size {
+            return Ok(None);
+        }
+        let Some(last) = page.tags.last() else {
+            return Err(RegistryError::Protocol(format!(
+                "{}: a full page without one valid tag, and no Link to what follows",
+                answer.head
+            )));
+        };
+        Ok(Some(
+            self.client.at(&format!("{}/v2/{repository}/tags/list?n={size}&last={}", self.prefix, last.tag)),
+        ))
     }
 }
 
@@ -298,6 +316,7 @@ impl Registry for Oci {
         let mut listing = Listing::default();
         let mut names = HashSet::new();
         let mut asked = HashSet::new();
+        let mut empty = 0;
         let (mut answer, size) = self.first_page(repository)?;
         loop {
             if answer.status != StatusCode::OK {
@@ -306,16 +325,21 @@ impl Registry for Oci {
             let next = NextPage {
                 head: answer.head(),
                 url: answer.url.clone(),
-                link: answer.header("link").and_then(next_link).map(str::to_owned),
+                link: links(&answer).find_map(next_link).map(str::to_owned),
             };
             let page = Page::read(answer, repository)?;
             let following = self.next_page(repository, &next, &page, size)?;
             listing.dropped += page.dropped;
+            let before = listing.tags.len();
+            // ECR has pages of untagged images only; any other page brings the listing on.
+            empty = if page.names == 0 { empty + 1 } else { 0 };
+            let repeats = page.names > page.dropped;
             listing.tags.extend(page.tags.into_iter().filter(|listed| names.insert(listed.tag.clone())));
+            let repeats = repeats && listing.tags.len() == before;
             let Some(following) = following else {
                 return Ok(listing);
             };
-            if !asked.insert(following.clone()) {
+            if repeats || empty > EMPTY_PAGES || !asked.insert(following.clone()) {
                 return Err(RegistryError::Protocol(format!(
                     "{}: its pages go round in a circle",
                     next.head
@@ -369,6 +393,10 @@ impl Blobs for OfRepository<'_> {
             _ => Err(Oci::refusal(answer)),
         }
     }
+}
+
+fn links(answer: &Answer) -> impl Iterator<Item = &str> {
+    answer.headers.get_all("link").into_iter().filter_map(|value| value.to_str().ok())
 }
 
 /// The `rel="next"` of a `Link` header (RFC 8288).

@@ -29,6 +29,7 @@ mod login;
 mod mark;
 mod new_tag;
 mod oci;
+mod oci_pages;
 mod registry;
 mod run;
 mod selection;
