@@ -34,6 +34,12 @@ _tagship() {
             tagship,hold)
                 cmd="tagship__subcmd__hold"
                 ;;
+            tagship,login)
+                cmd="tagship__subcmd__login"
+                ;;
+            tagship,logout)
+                cmd="tagship__subcmd__logout"
+                ;;
             tagship,mark)
                 cmd="tagship__subcmd__mark"
                 ;;
@@ -94,6 +100,12 @@ _tagship() {
             tagship__subcmd__help,hold)
                 cmd="tagship__subcmd__help__subcmd__hold"
                 ;;
+            tagship__subcmd__help,login)
+                cmd="tagship__subcmd__help__subcmd__login"
+                ;;
+            tagship__subcmd__help,logout)
+                cmd="tagship__subcmd__help__subcmd__logout"
+                ;;
             tagship__subcmd__help,mark)
                 cmd="tagship__subcmd__help__subcmd__mark"
                 ;;
@@ -128,7 +140,7 @@ _tagship() {
 
     case "${cmd}" in
         tagship)
-            opts="-v -q -h -V --config --state --verbose --quiet --color --help --version poll status tags deploy mark history retry hold release check generate help"
+            opts="-v -q -h -V --config --state --verbose --quiet --color --help --version poll status tags deploy mark history retry hold release check login logout generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -388,7 +400,7 @@ _tagship() {
             return 0
             ;;
         tagship__subcmd__help)
-            opts="poll status tags deploy mark history retry hold release check generate help"
+            opts="poll status tags deploy mark history retry hold release check login logout generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -514,6 +526,34 @@ _tagship() {
             return 0
             ;;
         tagship__subcmd__help__subcmd__hold)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        tagship__subcmd__help__subcmd__login)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        tagship__subcmd__help__subcmd__logout)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -660,6 +700,62 @@ _tagship() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        tagship__subcmd__login)
+            opts="-v -q -h --username --stdin --config --state --verbose --quiet --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --username)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        tagship__subcmd__logout)
+            opts="-v -q -h --config --state --verbose --quiet --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -43,6 +43,8 @@ complete -c tagship -n "__fish_tagship_needs_command" -f -a "retry" -d 'Make dep
 complete -c tagship -n "__fish_tagship_needs_command" -f -a "hold" -d 'Stop automatic deployments to targets'
 complete -c tagship -n "__fish_tagship_needs_command" -f -a "release" -d 'Let automatic deployments to targets go on'
 complete -c tagship -n "__fish_tagship_needs_command" -f -a "check" -d 'Validate the configuration'
+complete -c tagship -n "__fish_tagship_needs_command" -f -a "login" -d 'Put a registry\'s token into the keyring'
+complete -c tagship -n "__fish_tagship_needs_command" -f -a "logout" -d 'Take a registry\'s token out of the keyring'
 complete -c tagship -n "__fish_tagship_needs_command" -f -a "generate" -d 'Write what packagers and editors need'
 complete -c tagship -n "__fish_tagship_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c tagship -n "__fish_tagship_using_subcommand poll" -l project -d 'Only stages of this project' -r
@@ -157,6 +159,24 @@ complete -c tagship -n "__fish_tagship_using_subcommand check" -l online -d 'Als
 complete -c tagship -n "__fish_tagship_using_subcommand check" -s v -l verbose -d 'Say also what did not change, and show what deployments print'
 complete -c tagship -n "__fish_tagship_using_subcommand check" -s q -l quiet -d 'Say only what failed'
 complete -c tagship -n "__fish_tagship_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tagship -n "__fish_tagship_using_subcommand login" -l username -d 'The user name beside the token, where the registry wants one [default: username of the configuration]' -r
+complete -c tagship -n "__fish_tagship_using_subcommand login" -l config -d 'The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand login" -l state -d 'The state file, whatever the configuration says' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand login" -l color -d 'Colour in the output' -r -f -a "auto\t'On a terminal, unless NO_COLOR or TERM=dumb says otherwise'
+always\t''
+never\t''"
+complete -c tagship -n "__fish_tagship_using_subcommand login" -l stdin -d 'Read the token from standard input'
+complete -c tagship -n "__fish_tagship_using_subcommand login" -s v -l verbose -d 'Say also what did not change, and show what deployments print'
+complete -c tagship -n "__fish_tagship_using_subcommand login" -s q -l quiet -d 'Say only what failed'
+complete -c tagship -n "__fish_tagship_using_subcommand login" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tagship -n "__fish_tagship_using_subcommand logout" -l config -d 'The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand logout" -l state -d 'The state file, whatever the configuration says' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand logout" -l color -d 'Colour in the output' -r -f -a "auto\t'On a terminal, unless NO_COLOR or TERM=dumb says otherwise'
+always\t''
+never\t''"
+complete -c tagship -n "__fish_tagship_using_subcommand logout" -s v -l verbose -d 'Say also what did not change, and show what deployments print'
+complete -c tagship -n "__fish_tagship_using_subcommand logout" -s q -l quiet -d 'Say only what failed'
+complete -c tagship -n "__fish_tagship_using_subcommand logout" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tagship -n "__fish_tagship_using_subcommand generate; and not __fish_seen_subcommand_from man completions schema help" -l config -d 'The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]' -r -F
 complete -c tagship -n "__fish_tagship_using_subcommand generate; and not __fish_seen_subcommand_from man completions schema help" -l state -d 'The state file, whatever the configuration says' -r -F
 complete -c tagship -n "__fish_tagship_using_subcommand generate; and not __fish_seen_subcommand_from man completions schema help" -l color -d 'Colour in the output' -r -f -a "auto\t'On a terminal, unless NO_COLOR or TERM=dumb says otherwise'
@@ -199,18 +219,20 @@ complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_see
 complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from help" -f -a "completions" -d 'Completions for bash, zsh and fish'
 complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from help" -f -a "schema" -d 'The JSON Schema of the configuration, on standard output'
 complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check generate help" -f -a "poll" -d 'Ask the registries, decide, and deploy what is new'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check generate help" -f -a "status" -d 'Show what each target has: newest, deployed, pending, last check, last error'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check generate help" -f -a "tags" -d 'Show every tag of a target, and why it was taken or not'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check generate help" -f -a "deploy" -d 'Deploy now, by hand: the newest tag, or one that is named'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check generate help" -f -a "mark" -d 'Record that something else deployed a tag'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check generate help" -f -a "history" -d 'Show what was deployed, and how it went'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check generate help" -f -a "retry" -d 'Make deployments that failed due again'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check generate help" -f -a "hold" -d 'Stop automatic deployments to targets'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check generate help" -f -a "release" -d 'Let automatic deployments to targets go on'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check generate help" -f -a "check" -d 'Validate the configuration'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check generate help" -f -a "generate" -d 'Write what packagers and editors need'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout generate help" -f -a "poll" -d 'Ask the registries, decide, and deploy what is new'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout generate help" -f -a "status" -d 'Show what each target has: newest, deployed, pending, last check, last error'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout generate help" -f -a "tags" -d 'Show every tag of a target, and why it was taken or not'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout generate help" -f -a "deploy" -d 'Deploy now, by hand: the newest tag, or one that is named'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout generate help" -f -a "mark" -d 'Record that something else deployed a tag'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout generate help" -f -a "history" -d 'Show what was deployed, and how it went'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout generate help" -f -a "retry" -d 'Make deployments that failed due again'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout generate help" -f -a "hold" -d 'Stop automatic deployments to targets'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout generate help" -f -a "release" -d 'Let automatic deployments to targets go on'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout generate help" -f -a "check" -d 'Validate the configuration'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout generate help" -f -a "login" -d 'Put a registry\'s token into the keyring'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout generate help" -f -a "logout" -d 'Take a registry\'s token out of the keyring'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout generate help" -f -a "generate" -d 'Write what packagers and editors need'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c tagship -n "__fish_tagship_using_subcommand help; and __fish_seen_subcommand_from generate" -f -a "man" -d 'The manual pages'
 complete -c tagship -n "__fish_tagship_using_subcommand help; and __fish_seen_subcommand_from generate" -f -a "completions" -d 'Completions for bash, zsh and fish'
 complete -c tagship -n "__fish_tagship_using_subcommand help; and __fish_seen_subcommand_from generate" -f -a "schema" -d 'The JSON Schema of the configuration, on standard output'

@@ -79,6 +79,8 @@ pub(crate) enum Command {
     Hold(Hold),
     Release(Release),
     Check(Check),
+    Login(Login),
+    Logout(Logout),
     Generate(Generate),
 }
 
@@ -310,6 +312,34 @@ pub(crate) struct Mark {
     /// Forget which tags the stage was given: the next poll deploys the newest
     #[arg(long, conflicts_with_all = ["tag", "reset"])]
     pub(crate) none: bool,
+}
+
+/// Put a registry's token into the keyring
+///
+/// The token is asked for on the terminal, without showing it, and tried before it is kept. A registry of the
+/// configuration that names no token is then asked with it. Under cron there is no keyring: use a file there.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  tagship login git\n  \
+    pass show hub | tagship login hub --username ci --stdin")]
+pub(crate) struct Login {
+    /// The registry's name in the configuration
+    #[arg(value_name = "REGISTRY")]
+    pub(crate) registry: String,
+    /// The user name beside the token, where the registry wants one [default: username of the configuration]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) username: Option<String>,
+    /// Read the token from standard input
+    #[arg(long)]
+    pub(crate) stdin: bool,
+}
+
+/// Take a registry's token out of the keyring
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  tagship logout git")]
+pub(crate) struct Logout {
+    /// The registry's name
+    #[arg(value_name = "REGISTRY")]
+    pub(crate) registry: String,
 }
 
 /// Write what packagers and editors need

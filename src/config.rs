@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use url::{Host, Url};
 
+pub(crate) use address::host;
 pub(crate) use load::load;
 pub(crate) use manual::{manual, tidy};
 pub(crate) use read::parse_duration;
@@ -95,7 +96,7 @@ pub(crate) struct RegistryConfig {
     pub(crate) transport: Transport,
     /// Beside the registry's own host.
     pub(crate) trusted_realms: Vec<TrustedRealm>,
-    /// Where Gitea's API is, if not at `/api/v1` below the registry's URL; without a slash at its end.
+    /// Where the kind's own API is, if not at its usual place; without a slash at its end.
     pub(crate) api_url: Option<Url>,
 }
 
@@ -108,6 +109,16 @@ pub(crate) struct TrustedRealm {
 }
 
 impl RegistryConfig {
+    /// Whether it can tell when tags were pushed, as far as the configuration says; where it needs a
+    /// token for that, the token's rights decide.
+    pub(crate) fn may_have_push_times(&self) -> bool {
+        match self.kind {
+            RegistryKind::Gitea | RegistryKind::OciLayout | RegistryKind::Dockerhub => true,
+            RegistryKind::Github => self.credential != CredentialSetting::Anonymous,
+            RegistryKind::Oci | RegistryKind::Gitlab => false,
+        }
+    }
+
     /// Stands in for a registry that is not there, while the faults of its projects are looked for.
     fn unknown() -> RegistryConfig {
         RegistryConfig {
@@ -132,6 +143,11 @@ pub(crate) enum RegistryKind {
     Gitea,
     Oci,
     OciLayout,
+    /// The GitHub Container Registry, ghcr.io.
+    Github,
+    Dockerhub,
+    /// registry.gitlab.com, or the registry of a GitLab of one's own.
+    Gitlab,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,6 +191,8 @@ pub(crate) enum SecretSource {
     Credential(String),
     /// An entry of the Secret Service.
     Keyring(String),
+    /// A docker or podman configuration; absolute. Of registries only.
+    DockerConfig(PathBuf),
 }
 
 /// Something wrong with a configuration file, and what to write instead.

@@ -40,6 +40,8 @@ fn main() -> ExitCode {
         Command::Retry(arguments) => command::retry(&global, &arguments),
         Command::Hold(arguments) => command::hold(&global, &arguments),
         Command::Release(arguments) => command::release(&global, &arguments),
+        Command::Login(arguments) => command::login(&global, &arguments),
+        Command::Logout(arguments) => command::logout(&global, &arguments),
         Command::Generate(arguments) => command::generate(&arguments),
     };
     let exit = result.unwrap_or_else(|error| {

@@ -3,10 +3,14 @@
 #![allow(clippy::disallowed_types, reason = "registries are asked over HTTP")]
 
 mod answer;
+mod dockerhub;
 mod gitea;
+mod github;
+mod gitlab;
 mod http;
 mod image;
 mod limited;
+mod newest_first;
 mod oci;
 mod oci_layout;
 mod tags_list;
@@ -63,6 +67,8 @@ pub(crate) trait Registry: Send + Sync {
     /// Gets ready for being asked for tags, where that takes a request of its own. What fails here
     /// fails again, and is told then.
     fn prepare(&self) {}
+    /// Tries the credential, by what one of these repositories (where there are any) needs.
+    fn sign_in(&self, repositories: &[&Repository]) -> Result<SignIn, RegistryError>;
 
     /// Tags from the newest push down, read lazily page by page. An error where there are no times.
     fn newest_first<'a>(
@@ -79,6 +85,15 @@ pub(crate) struct About {
     /// Its clock, and ours at that moment.
     pub(crate) server_time: Option<Timestamp>,
     pub(crate) our_time: Option<Timestamp>,
+}
+
+/// What a registry makes of a credential that is not wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SignIn {
+    /// With what the server says of it.
+    Accepted(Option<String>),
+    /// Everyone is let in: whether it is right does not show.
+    NotAsked,
 }
 
 /// Why a registry's answer cannot be used, by what a caller can do about it.
@@ -134,10 +149,51 @@ pub(crate) fn open(
             Box::new(gitea::Gitea::new(config, url, secrets, requests))
         }
         (RegistryKind::Oci, Location::Url(url)) => Box::new(oci::Oci::new(config, url, secrets, requests)),
+        (RegistryKind::Github, Location::Url(url)) => {
+            let oci = oci::Oci::new(config, url, Arc::clone(&secrets), requests.clone());
+            Box::new(github::Github::new(config, oci, secrets, requests))
+        }
+        (RegistryKind::Dockerhub, Location::Url(url)) => {
+            let oci = oci::Oci::new(config, url, Arc::clone(&secrets), requests.clone());
+            Box::new(dockerhub::Dockerhub::new(config, oci, secrets, requests))
+        }
+        (RegistryKind::Gitlab, Location::Url(url)) => {
+            Box::new(gitlab::Gitlab::new(config, oci::Oci::new(config, url, secrets, requests)))
+        }
         (RegistryKind::OciLayout, Location::Folder(folder)) => Box::new(oci_layout::OciLayout::new(folder)),
         (kind, location) => {
             unreachable!("the configuration gives {kind:?} another location than {location:?}")
         }
     };
     Box::new(limited::Limited::new(registry, limit))
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a configuration is read from a file")]
+mod fixture {
+    use url::Url;
+
+    use super::*;
+
+    /// A registry of a kind at its usual place, and its OCI part.
+    pub(super) fn usual(kind: &str) -> (RegistryConfig, oci::Oci, Arc<Secrets>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tagship.toml");
+        let text = format!(
+            "[registries.it]\nkind = \"{kind}\"\nanonymous = true\n[projects.shop]\nregistry = \"it\"\nimage = \"acme/shop\"\n\
+             stages.prod = {{ tags = \"*\", order = \"semver\", deploy = {{ command = [\"x\"] }} }}\n"
+        );
+        std::fs::write(&path, text).unwrap();
+        let config = crate::config::load(&path).unwrap();
+        let secrets = Arc::new(Secrets::new(&config));
+        let registry = config.registries.into_values().next().unwrap();
+        let Location::Url(url) = &registry.location else { panic!("a server") };
+        let oci = oci::Oci::new(&registry, url, Arc::clone(&secrets), RequestCount::default());
+        (registry, oci, secrets)
+    }
+
+    /// Whether credentials may go there for a token.
+    pub(super) fn trusts(oci: &oci::Oci, realm: &str) -> bool {
+        oci.trusts(&Url::parse(realm).unwrap())
+    }
 }

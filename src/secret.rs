@@ -6,25 +6,64 @@
     reason = "secrets come from the environment, files and commands"
 )]
 
+mod credential;
+mod docker;
+mod exposure;
+mod keyring;
 mod mask;
+mod program;
 mod source;
 
 use std::collections::BTreeMap;
 use std::env;
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::config::{Config, CredentialSetting, RegistryConfig, SecretSource};
+use crate::reference::Repository;
 use crate::target::Name;
 use crate::target::template::SecretId;
+pub(crate) use credential::Credential;
+use credential::{Credentials, variable_of};
+pub(crate) use exposure::exposed;
 use mask::Masks;
+
+/// Takes a token that was typed or piped in, without one trailing newline.
+///
+/// # Errors
+/// It is empty.
+pub(crate) fn entered(text: &str) -> Result<SecretString, SecretError> {
+    source::accept(text, "the token").map_err(SecretError)
+}
+
+/// Puts a credential where the search for a registry without `token` finds it: the keyring's entry of its name.
+///
+/// # Errors
+/// The keyring cannot be asked; the text says what to use instead.
+pub(crate) fn keep(registry: &Name, credential: &Credential) -> Result<(), SecretError> {
+    let username = credential.username.as_deref();
+    keyring::write(registry.as_str(), username, credential.token.expose_secret()).map_err(SecretError)
+}
+
+/// Takes it away again; false: there was none.
+///
+/// # Errors
+/// The keyring cannot be asked.
+pub(crate) fn forget(registry: &Name) -> Result<bool, SecretError> {
+    keyring::delete(registry.as_str()).map_err(SecretError)
+}
+
+/// The environment variable that goes before the keyring, where it is set.
+pub(crate) fn variable_that_is_set(registry: &Name) -> Option<String> {
+    Some(variable_of(registry)).filter(|variable| env::var_os(variable).is_some())
+}
 
 /// Every secret of a configuration, none of them read before it is asked for.
 pub(crate) struct Secrets {
     named: BTreeMap<SecretId, Lazy>,
-    registries: BTreeMap<Name, LazyCredential>,
+    registries: BTreeMap<Name, Credentials>,
     masks: Mutex<Masks>,
     environment_names: Vec<String>,
 }
@@ -34,16 +73,6 @@ type Resolved<T> = Result<T, SecretError>;
 struct Lazy {
     source: SecretSource,
     value: OnceLock<Resolved<SecretString>>,
-}
-
-/// Shared, so that waiting for one registry's secret does not keep others from theirs.
-type LazyCredential = Arc<OnceLock<Resolved<Option<Credential>>>>;
-
-/// What a registry is asked with.
-#[derive(Clone)]
-pub(crate) struct Credential {
-    pub(crate) username: Option<String>,
-    pub(crate) token: SecretString,
 }
 
 /// A secret that cannot be had: which one, from where, and what to do. Never its value.
@@ -66,11 +95,7 @@ impl Secrets {
         let searched = config.registries.keys().map(variable_of);
         Secrets {
             named: config.secrets.iter().map(|(id, source)| (id.clone(), lazy(source))).collect(),
-            registries: config
-                .registries
-                .keys()
-                .map(|name| (name.clone(), LazyCredential::default()))
-                .collect(),
+            registries: config.registries.keys().map(|name| (name.clone(), Credentials::default())).collect(),
             masks: Mutex::default(),
             environment_names: variables.chain(searched).collect(),
         }
@@ -93,23 +118,35 @@ impl Secrets {
         lazy.value.get_or_init(resolve).clone()
     }
 
+    /// The same, but this registry is asked with this, wherever the configuration looks for it.
+    pub(crate) fn with(config: &Config, registry: &RegistryConfig, credential: Credential) -> Secrets {
+        let mut secrets = Secrets::new(config);
+        secrets.learn(&credential.token, Some(&credential));
+        secrets.registries.insert(registry.name.clone(), Credentials::known(credential));
+        secrets
+    }
+
     /// What to ask the registry with, or None for nobody's rights.
     ///
     /// # Errors
     /// The source that the configuration names does not have it.
     pub(crate) fn credential(&self, registry: &RegistryConfig) -> Result<Option<Credential>, SecretError> {
-        let Some(lazy) = self.registries.get(&registry.name) else {
+        self.credential_for(registry, None)
+    }
+
+    /// What to ask about one repository: a docker configuration can have entries of their own for some.
+    ///
+    /// # Errors
+    /// The source that the configuration names does not have it.
+    pub(crate) fn credential_for(
+        &self,
+        registry: &RegistryConfig,
+        repository: Option<&Repository>,
+    ) -> Result<Option<Credential>, SecretError> {
+        let Some(credentials) = self.registries.get(&registry.name) else {
             return Ok(None);
         };
-        lazy.get_or_init(|| {
-            let token = token_of(registry)?;
-            let credential = token.map(|token| Credential { username: registry.username.clone(), token });
-            if let Some(credential) = &credential {
-                self.learn(&credential.token, Some(credential));
-            }
-            Ok(credential)
-        })
-        .clone()
+        credentials.get(registry, repository, |found| self.learn(&found.token, Some(found)))
     }
 
     /// `text` with every value resolved so far replaced by `***`: raw, percent-encoded, JSON-escaped
@@ -140,39 +177,21 @@ impl Secrets {
     }
 }
 
-fn token_of(registry: &RegistryConfig) -> Result<Option<SecretString>, SecretError> {
-    let name = &registry.name;
-    match &registry.credential {
-        CredentialSetting::Anonymous => Ok(None),
-        CredentialSetting::Source(source) => source::resolve(source)
-            .map(Some)
-            .map_err(|error| SecretError(format!("the token of the registry {name}: {error}"))),
-        CredentialSetting::Search => {
-            let variable = variable_of(name);
-            if env::var_os(&variable).is_some() {
-                return source::resolve(&SecretSource::Env(variable))
-                    .map(Some)
-                    .map_err(|error| SecretError(format!("the token of the registry {name}: {error}")));
-            }
-            // Looked for, not asked for: that there is no keyring is no fault.
-            Ok(source::in_keyring(name.as_str()))
-        }
-    }
-}
-
-/// `TAGSHIP_TOKEN_MY_GIT` for `my-git`.
-fn variable_of(name: &Name) -> String {
-    format!("TAGSHIP_TOKEN_{}", name.as_str().to_ascii_uppercase().replace(['-', '.'], "_"))
-}
-
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secrets")
     }
 }
 
-impl fmt::Debug for Credential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Credential")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_holds_secrets_shows_nothing_of_them() {
+        let token = SecretString::from("planted-token");
+        let credential = Credential { username: None, token: token.clone(), is_identity: false };
+        let shown = format!("{token:?} {credential:?} {:?}", Some(&credential));
+        assert!(!shown.contains("planted"), "{shown}");
     }
 }

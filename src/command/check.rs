@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use super::{Exit, StatePlace, load, state_place};
 use crate::cli::{self, Global};
-use crate::config::{Config, RegistryKind};
+use crate::config::Config;
 use crate::deploy::Stop;
 use crate::plan::Audience;
 use crate::policy::{self, Order};
 use crate::poll::{self, Finding, Mode, Run};
 use crate::reference::Tag;
 use crate::report::{Console, escape_control};
-use crate::secret::Secrets;
+use crate::secret::{Secrets, exposed};
 use crate::store::Store;
 use crate::target::Target;
 use crate::target::step::Step;
@@ -26,6 +26,7 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check) -> anyhow::Result<E
     let secrets = Arc::new(Secrets::new(&config));
     let console = Console::masking(Arc::clone(&secrets));
     config.dangers.iter().chain(&config.warnings).for_each(|warning| console.warning(&warning.to_string()));
+    exposed(&config).iter().for_each(|warning| console.warning(warning));
     for (target, doubt) in doubts(global, &config)? {
         console.warning(&format!("{}: {}: {doubt}", config.path.display(), target.id));
     }
@@ -101,7 +102,7 @@ fn doubts<'c>(global: &Global, config: &'c Config) -> anyhow::Result<Vec<(&'c Ta
         let sample: Vec<Tag> = sample.into_iter().collect();
         doubts.extend(policy::doubts(&target.policy, &sample).into_iter().map(|doubt| (target, doubt)));
         if target.policy.order() == Order::Newest
-            && config.registries[&target.registry].kind == RegistryKind::Oci
+            && !config.registries[&target.registry].may_have_push_times()
         {
             let doubt = "this registry does not tell when tags were pushed: order = \"newest\" goes by when tagship first sees them";
             doubts.push((target, doubt.to_owned()));

@@ -27,7 +27,7 @@ pub(super) fn parse(text: &str) -> Result<Url, &'static str> {
 }
 
 /// Host and port, as a container engine wants it in front of a repository.
-pub(super) fn host(url: &Url) -> String {
+pub(crate) fn host(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }

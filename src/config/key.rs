@@ -206,7 +206,6 @@ impl Section {
 }
 
 pub(crate) const KINDS: &[&str] = &["gitea", "forgejo", "oci", "oci-layout", "github", "dockerhub", "gitlab"];
-pub(crate) const KINDS_NOT_YET: &[&str] = &["github", "dockerhub", "gitlab"];
 pub(crate) const ORDERS: &[&str] = &["newest", "semver", "numeric", "alphabetical"];
 
 const TOP: &[Key] = &[
@@ -287,8 +286,8 @@ const SETTINGS: &[Key] = &[
 ];
 
 const REGISTRY: &[Key] = &[
-    key("kind", Kind::Word(KINDS), "What kind of registry it is: gitea (forgejo is the same), oci for any server of the OCI distribution specification, oci-layout for an image layout on disk.", r#"kind = "gitea""#).required(),
-    key("url", Kind::Text, "Where the server is. Required but for oci-layout.", r#"url = "https://git.example.com""#),
+    key("kind", Kind::Word(KINDS), "What kind of registry it is: gitea (forgejo is the same), github (ghcr.io), dockerhub, gitlab, oci for any other server of the OCI distribution specification, oci-layout for an image layout on disk.", r#"kind = "gitea""#).required(),
+    key("url", Kind::Text, "Where the server is. Required for gitea and oci; github, dockerhub and gitlab are at their usual places without it.", r#"url = "https://git.example.com""#),
     key("path", Kind::Text, "The folder of an oci-layout.", r#"path = "./images""#),
     key("token", Kind::Secret, "The token or password. Not given: $TAGSHIP_TOKEN_<NAME>, else the keyring's entry, else nobody's rights.", r#"token = { env = "GITEA_TOKEN" }"#),
     key("username", Kind::Text, "The user name beside the token, where the registry wants one.", r#"username = "ci""#),
@@ -299,7 +298,7 @@ const REGISTRY: &[Key] = &[
     key("client_key", Kind::Text, "The private key of client_cert in PEM form, without a passphrase. Read when it is needed.", r#"client_key = "client.key""#),
     key("proxy", Kind::Text, "The proxy to reach it by, in place of http_proxy, https_proxy, all_proxy and no_proxy in the environment; http, https, socks4, socks4a, socks5 or socks5h. Requests go through it by CONNECT. Loopback is never asked through a proxy.", r#"proxy = "http://proxy.example.com:3128""#),
     key("trusted_realms", Kind::TextList, "Hosts beside the registry's own that may be sent its credentials for a token; with a port, at that port only. Over https, unless url is http.", r#"trusted_realms = ["auth.example.com"]"#),
-    key("api_url", Kind::Text, "Where Gitea's API is, if not at /api/v1 below url. It is sent the token, too.", r#"api_url = "https://git.example.com/api/v1""#),
+    key("api_url", Kind::Text, "Where the kind's own API is, if not at its usual place: of gitea (https://git.example.com/api/v1), github (https://github.example.com/api/v3) and dockerhub; of gitlab GitLab itself, which hands out its registry's tokens. It is sent the token, too.", r#"api_url = "https://git.example.com/api/v1""#),
     key("insecure_http", Kind::Bool, "An http url to a host other than loopback needs this set: tokens go over the wire in the clear.", "insecure_http = true").default("false"),
 ];
 
@@ -579,8 +578,7 @@ const SECRET: &[Key] = &[
     key(
         "docker_config",
         Kind::Text,
-        "The registry's entry in a docker or podman configuration.",
+        "The registry's entry in a docker or podman configuration, or what the credential helper that it names answers. Only as token of a registry.",
         r#"{ docker_config = "~/.docker/config.json" }"#,
-    )
-    .not_yet(),
+    ),
 ];

@@ -417,14 +417,22 @@ impl<'a> Loader<'a> {
             }
         };
         let registry = registry?;
-        if registry.kind == RegistryKind::Gitea && repository.name().is_none() {
+        let has_owners = matches!(registry.kind, RegistryKind::Gitea | RegistryKind::Github);
+        if has_owners && repository.name().is_none() {
             field.fault(
                 format!("{:?} has no owner", repository.as_str()),
-                "on Gitea and Forgejo write \"owner/name\"",
+                "on Gitea, Forgejo and GitHub write \"owner/name\"",
             );
             return None;
         }
         let host = match &registry.location {
+            // As people and container engines call it.
+            Location::Url(url)
+                if registry.kind == RegistryKind::Dockerhub
+                    && url.host_str() == Some("registry-1.docker.io") =>
+            {
+                "docker.io".to_owned()
+            }
             Location::Url(url) => address::host(url),
             Location::Folder(_) => String::new(),
         };
@@ -473,9 +481,8 @@ impl<'a> Loader<'a> {
         };
         let at = table.at_name("state");
         for target in targets {
-            let has_times = registries[&target.registry]
-                .as_ref()
-                .is_none_or(|registry| registry.kind != RegistryKind::Oci);
+            let has_times =
+                registries[&target.registry].as_ref().is_none_or(RegistryConfig::may_have_push_times);
             let what = if target.first_poll != FirstPoll::Deploy && target.running.is_none() {
                 "every stage needs running or first_poll = \"deploy\""
             } else if target.gates.after.is_some() {

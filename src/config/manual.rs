@@ -2,7 +2,7 @@
 
 use roff::{Inline, Roff, bold, italic, roman};
 
-use super::key::{KINDS_NOT_YET, Key, Kind, Section};
+use super::key::{Key, Kind, Section};
 use crate::target::template::Field;
 
 /// The date of the page: of the release, so that it comes out the same every day.
@@ -167,10 +167,7 @@ fn words(kind: Kind) -> String {
         Kind::Integer { least, most } => format!("whole number from {least} to {most}"),
         Kind::IntegerList => "list of whole numbers".to_owned(),
         Kind::Duration => "duration".to_owned(),
-        Kind::Word(words) => {
-            let words = words.iter().filter(|word| !KINDS_NOT_YET.contains(word));
-            words.map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" or ")
-        }
+        Kind::Word(words) => words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" or "),
         Kind::Secret => "secret source".to_owned(),
         Kind::SecretTable => "table of secret sources".to_owned(),
         Kind::Json => "any value".to_owned(),
@@ -300,14 +297,6 @@ mod tests {
         for field in Field::ALL {
             assert!(page.contains(&format!("\\fB{{{}}}\\fR", field.word())));
             assert!(page.contains(&format!("\\fBTAGSHIP_{}\\fR", field.word().to_ascii_uppercase())));
-        }
-    }
-
-    #[test]
-    fn what_does_not_work_yet_is_not_promised() {
-        let page = manual();
-        for kind in KINDS_NOT_YET {
-            assert!(!page.contains(&format!("\"{kind}\"")), "{kind}");
         }
     }
 

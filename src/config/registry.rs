@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::key::{KINDS, KINDS_NOT_YET, Section};
+use url::Url;
+
+use super::key::{KINDS, Section};
 use super::read::{Field, Table};
-use super::{CredentialSetting, Location, RegistryConfig, RegistryKind, source, transport};
+use super::{CredentialSetting, Location, RegistryConfig, RegistryKind, SecretSource, source, transport};
 use crate::target::Name;
 use crate::transport::Transport;
 
@@ -33,7 +35,7 @@ pub(super) fn read(name: Name, field: &Field<'_>, timeout: Duration) -> Option<R
     let kind = kind?;
     let location = match kind {
         RegistryKind::OciLayout => folder(&table),
-        RegistryKind::Gitea | RegistryKind::Oci => url(&table, insecure_http),
+        _ => url(&table, kind, insecure_http),
     };
     let is_folder = kind == RegistryKind::OciLayout;
     if is_folder {
@@ -44,6 +46,12 @@ pub(super) fn read(name: Name, field: &Field<'_>, timeout: Duration) -> Option<R
     let api_url = if is_folder { Some(None) } else { transport::api_url(&table, insecure_http) };
     if let Some(field) = table.get("api_url").filter(|_| kind == RegistryKind::Oci) {
         field.fault("a registry of kind \"oci\" has no API but the registry's own", "leave it out");
+        return None;
+    }
+    if let (Some(CredentialSetting::Source(SecretSource::DockerConfig(_))), Some(field)) =
+        (&credential, table.get("username"))
+    {
+        field.fault("a docker configuration has the user name, too", "leave it out");
     }
     Some(RegistryConfig {
         name,
@@ -63,31 +71,46 @@ fn kind(table: &Table<'_>) -> Option<RegistryKind> {
     let Some(field) = table.get("kind") else {
         table.fault(
             format!("{} has no kind", table.path),
-            "write kind = \"gitea\" (for Forgejo, too), \"oci\" or \"oci-layout\"",
+            "write kind = \"gitea\" (for Forgejo, too), \"github\", \"dockerhub\", \"gitlab\", \"oci\" or \"oci-layout\"",
         );
         return None;
     };
     match field.word(KINDS)? {
         "gitea" | "forgejo" => Some(RegistryKind::Gitea),
         "oci" => Some(RegistryKind::Oci),
-        "oci-layout" => Some(RegistryKind::OciLayout),
+        "github" => Some(RegistryKind::Github),
+        "dockerhub" => Some(RegistryKind::Dockerhub),
+        "gitlab" => Some(RegistryKind::Gitlab),
         kind => {
-            debug_assert!(KINDS_NOT_YET.contains(&kind));
-            field.fault(format!("the kind {kind:?} is not supported yet"), "kind = \"oci\" may do");
-            None
+            debug_assert_eq!(kind, "oci-layout");
+            Some(RegistryKind::OciLayout)
         }
     }
 }
 
-fn url(table: &Table<'_>, insecure_http: bool) -> Option<Location> {
+fn url(table: &Table<'_>, kind: RegistryKind, insecure_http: bool) -> Option<Location> {
     if let Some(path) = table.get("path") {
         path.fault("a path goes with kind = \"oci-layout\"", "write url for a server");
     }
     let Some(field) = table.get("url") else {
-        table.fault(format!("{} has no url", table.path), "write url = \"https://…\"");
-        return None;
+        let usual = usual_url(kind);
+        if usual.is_none() {
+            table.fault(format!("{} has no url", table.path), "write url = \"https://…\"");
+        }
+        return usual.map(Location::Url);
     };
     transport::server(&field, insecure_http).map(Location::Url)
+}
+
+/// Where a kind's one public server is.
+fn usual_url(kind: RegistryKind) -> Option<Url> {
+    let url = match kind {
+        RegistryKind::Github => "https://ghcr.io",
+        RegistryKind::Dockerhub => "https://registry-1.docker.io",
+        RegistryKind::Gitlab => "https://registry.gitlab.com",
+        RegistryKind::Gitea | RegistryKind::Oci | RegistryKind::OciLayout => return None,
+    };
+    Some(Url::parse(url).expect("a valid URL"))
 }
 
 fn folder(table: &Table<'_>) -> Option<Location> {
@@ -113,7 +136,7 @@ fn credential(table: &Table<'_>) -> Option<CredentialSetting> {
             );
             None
         }
-        (Some(token), false) => source::read(&token, folder).map(CredentialSetting::Source),
+        (Some(token), false) => source::read_token(&token, folder).map(CredentialSetting::Source),
         (None, true) => Some(CredentialSetting::Anonymous),
         (None, false) => Some(CredentialSetting::Search),
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::key::{KINDS_NOT_YET, Key, Kind, Section};
+use super::key::{Key, Kind, Section};
 
 /// What people may call a registry, a project or a stage.
 const NAME: &str = "^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$";
@@ -125,10 +125,7 @@ fn values(kind: Kind) -> Value {
         Kind::Integer { least, most } => json!({ "type": "integer", "minimum": least, "maximum": most }),
         Kind::IntegerList => json!({ "type": "array", "items": { "type": "integer" } }),
         Kind::Duration => json!({ "type": "string", "pattern": DURATION }),
-        Kind::Word(words) => {
-            let words: Vec<_> = words.iter().filter(|word| !KINDS_NOT_YET.contains(word)).collect();
-            json!({ "enum": words })
-        }
+        Kind::Word(words) => json!({ "enum": words }),
         Kind::Secret => reference(Section::Secret),
         Kind::SecretTable => named(Section::Secret),
         Kind::Json => json!({}),
@@ -204,9 +201,6 @@ mod tests {
         assert_eq!(defs["Settings"]["properties"]["parallel_deploys"]["default"], json!(4));
         assert_eq!(defs["Settings"]["properties"]["interval"]["default"], json!("5m"));
         assert_eq!(defs["Success"]["properties"]["status"].get("default"), None);
-        assert_eq!(
-            defs["Registry"]["properties"]["kind"]["enum"],
-            json!(["gitea", "forgejo", "oci", "oci-layout"])
-        );
+        assert_eq!(defs["Registry"]["properties"]["kind"]["enum"], json!(super::super::key::KINDS));
     }
 }

@@ -1,6 +1,6 @@
 //! Secret sources: where a secret comes from, never the secret.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::SecretSource;
 use super::key::Section;
@@ -11,6 +11,19 @@ const HOW: &str =
 
 /// Reads a secret source. Relative paths are relative to `folder`.
 pub(super) fn read(field: &Field<'_>, folder: &Path) -> Option<SecretSource> {
+    let source = read_token(field, folder)?;
+    if matches!(source, SecretSource::DockerConfig(_)) {
+        field.fault(
+            "a docker configuration has the tokens of registries only",
+            "use it as token of a registry, or write { file = \"path\" } or { env = \"NAME\" }",
+        );
+        return None;
+    }
+    Some(source)
+}
+
+/// Reads the secret source of a registry's token, which may be a docker configuration.
+pub(super) fn read_token(field: &Field<'_>, folder: &Path) -> Option<SecretSource> {
     if field.is_text() {
         // Never repeated: it may well be a token.
         field.fault("a secret must not stand in the file", HOW);
@@ -50,7 +63,17 @@ pub(super) fn read(field: &Field<'_>, folder: &Path) -> Option<SecretSource> {
             Some(SecretSource::Credential(name.to_owned()))
         }
         "keyring" => Some(SecretSource::Keyring(value.some_text()?.to_owned())),
+        "docker_config" => Some(SecretSource::DockerConfig(folder.join(at_home(value.some_text()?)))),
         // Refused when the table was read.
         _ => None,
+    }
+}
+
+/// `~/` is the home folder: that is where docker keeps its configuration.
+fn at_home(path: &str) -> PathBuf {
+    let home = || std::env::var_os("HOME").filter(|home| !home.is_empty());
+    match path.strip_prefix("~/").zip(home()) {
+        Some((rest, home)) => Path::new(&home).join(rest),
+        None => PathBuf::from(path),
     }
 }

@@ -178,16 +178,23 @@ fn each_fault_says_what_is_wrong_and_what_to_write() {
         (git("kind = \"gitea\""), "has no url"),
         (git("kind = \"oci-layout\""), "has no path"),
         (git("url = \"https://git.example.com\""), "has no kind"),
-        (git("kind = \"gitlab\"\nurl = \"https://git.example.com\""), "not supported yet"),
+        (
+            git("kind = \"oci\"\nurl = \"https://x.example.com\"\napi_url = \"https://x.example.com\""),
+            "no API but the registry's own",
+        ),
+        (git("kind = \"github\"\napi_url = \"http://github.example.com/api/v3\""), "in the clear"),
         (git("kind = \"gitae\"\nurl = \"https://git.example.com\""), "did you mean gitea?"),
         (
             git("kind = \"gitea\"\nurl = \"https://git.example.com\"\ntoken = { env = \"A\", file = \"b\" }"),
             "exactly one place",
         ),
         (
-            git("kind = \"gitea\"\nurl = \"https://git.example.com\"\ntoken = { docker_config = \"x\" }"),
-            "not supported yet",
+            git(
+                "kind = \"oci\"\nurl = \"https://x.example.com\"\nusername = \"ci\"\ntoken = { docker_config = \"x\" }",
+            ),
+            "has the user name, too",
         ),
+        (with_stage("[secrets]\nhook = { docker_config = \"x\" }\n"), "tokens of registries only"),
         (
             git("kind = \"gitea\"\nurl = \"https://git.example.com\"\ntoken = { evn = \"x\" }"),
             "did you mean env?",

@@ -1,6 +1,8 @@
 //! Gitea and Forgejo: tags by the registry API, push times by the package API. How these servers
 //! really answer was recorded from three builds; the tests replay it.
 
+mod sign_in;
+
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +19,7 @@ use super::answer::whole;
 use super::http::{Answer, Client, Header, MANIFEST_TYPES, Method, SMALL_BODY};
 use super::image::{self, Blobs};
 use super::tags_list::{Page, error_code};
-use super::{About, Registry, RegistryError, RequestCount};
+use super::{About, Registry, RegistryError, RequestCount, SignIn};
 use crate::config::{CredentialSetting, RegistryConfig, SecretSource};
 use crate::feed::{self, Changes, Cursor, FeedPage, FeedRow};
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
@@ -350,6 +352,10 @@ fn basic(credential: &Credential) -> String {
 }
 
 impl Registry for Gitea {
+    fn sign_in(&self, repositories: &[&Repository]) -> Result<SignIn, RegistryError> {
+        self.try_token(repositories.first().copied())
+    }
+
     fn has_push_times(&self) -> bool {
         true
     }

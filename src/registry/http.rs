@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use ureq::http::{Request, StatusCode};
-use ureq::{Agent, Timeout};
+use ureq::http::{Request, Response, StatusCode};
+use ureq::{Agent, Body, Timeout};
 use url::Url;
 
 use super::{RegistryError, RequestCount};
@@ -46,6 +46,7 @@ const CERTIFICATES: Advice = Advice {
 pub(super) enum Method {
     Get,
     Head,
+    Post,
 }
 
 /// A header that may be a credential, and so is never shown.
@@ -78,6 +79,18 @@ struct Health {
 struct Failure {
     error: RegistryError,
     is_worth_another_try: bool,
+}
+
+impl Failure {
+    /// Trying again cannot help.
+    fn last(error: RegistryError) -> Failure {
+        Failure { error, is_worth_another_try: false }
+    }
+}
+
+/// `GET https://git.example.com/v2/…`
+fn what(method: Method, url: &Url) -> String {
+    format!("{} {}", method.as_str(), shown(url))
 }
 
 impl Client {
@@ -115,9 +128,9 @@ impl Client {
             return true;
         }
         let is_safe = url.scheme() == "https" || self.origin.scheme() == "http";
-        let is_known = KNOWN_REALMS
-            .iter()
-            .any(|(registry, realm)| here.to_string() == *registry && there.to_string() == *realm);
+        let is_pair =
+            |(registry, realm): &(&str, &str)| here.to_string() == *registry && there.to_string() == *realm;
+        let is_known = url.port().is_none() && KNOWN_REALMS.iter().any(is_pair);
         let is_trusted = self.trusted_realms.iter().any(|realm| {
             realm.host == there.to_owned()
                 && realm.port.is_none_or(|port| url.port_or_known_default() == Some(port))
@@ -188,30 +201,56 @@ impl Client {
     }
 
     fn send_once(&self, method: Method, url: &Url, headers: &[Header<'_>]) -> Result<Answer, Failure> {
-        let what = || format!("{} {}", method.as_str(), shown(url));
-        let finally = |error| Failure { error, is_worth_another_try: false };
-        let prepared = self.transport.way(url, self.may_have_credentials(url)).and_then(|way| {
-            let agent = self.agent(&way)?;
-            Ok((way, agent))
-        });
-        let (way, agent) = prepared.map_err(|error| {
-            finally(match error {
-                Unprepared::Environment(error) => RegistryError::Unavailable(format!("{}: {error}", what())),
-                Unprepared::Secret(error) => RegistryError::Secret(format!("{}: {error}", what())),
-            })
-        })?;
+        let (way, agent) = self.prepared(method, url)?;
         let mut request = Request::builder().method(method.as_str()).uri(url.as_str());
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let request = request.body(()).map_err(|_| {
-            finally(RegistryError::Protocol(format!(
+            Failure::last(RegistryError::Protocol(format!(
                 "{}: the request cannot be sent: is there a line feed in the token?",
-                what()
+                what(method, url)
             )))
         })?;
         self.requests.add_one();
-        match agent.run(request) {
+        self.answer(method, url, &way, agent.run(request))
+    }
+
+    /// Sends a body, once. A redirect is given back as it is: what is in the body is for that address only.
+    ///
+    /// # Errors
+    /// There is no answer, or it is 429 or 5xx.
+    pub(super) fn post(&self, url: &Url, content_type: &str, body: &str) -> Result<Answer, RegistryError> {
+        self.check_health(Method::Post, url)?;
+        let (way, agent) = self.prepared(Method::Post, url).map_err(|failure| failure.error)?;
+        self.requests.add_one();
+        let result = agent.post(url.as_str()).header("content-type", content_type).send(body);
+        let answer = self.answer(Method::Post, url, &way, result).map_err(|failure| failure.error)?;
+        if answer.wish().is_some() { Err(self.give_up(answer)) } else { Ok(answer) }
+    }
+
+    fn prepared(&self, method: Method, url: &Url) -> Result<(Way, Agent), Failure> {
+        let prepared = self.transport.way(url, self.may_have_credentials(url)).and_then(|way| {
+            let agent = self.agent(&way)?;
+            Ok((way, agent))
+        });
+        let what = || what(method, url);
+        prepared.map_err(|error| {
+            Failure::last(match error {
+                Unprepared::Environment(error) => RegistryError::Unavailable(format!("{}: {error}", what())),
+                Unprepared::Secret(error) => RegistryError::Secret(format!("{}: {error}", what())),
+            })
+        })
+    }
+
+    fn answer(
+        &self,
+        method: Method,
+        url: &Url,
+        way: &Way,
+        result: Result<Response<Body>, ureq::Error>,
+    ) -> Result<Answer, Failure> {
+        match result {
             Ok(response) => {
                 self.note(url, None);
                 Ok(Answer::new(method, url, response))
@@ -219,8 +258,9 @@ impl Client {
             Err(error) => {
                 let cause = no_answer(&error, self.timeout);
                 self.note(url, Some(&cause));
+                let message = format!("{}{}: {cause}", what(method, url), way.by_proxy());
                 Err(Failure {
-                    error: RegistryError::Unavailable(format!("{}{}: {cause}", what(), way.by_proxy())),
+                    error: RegistryError::Unavailable(message),
                     is_worth_another_try: transport::is_worth_another_try(&error),
                 })
             }
@@ -308,6 +348,7 @@ impl Method {
         match self {
             Method::Get => "GET",
             Method::Head => "HEAD",
+            Method::Post => "POST",
         }
     }
 }
@@ -315,7 +356,8 @@ impl Method {
 /// A URL for messages: without user name and password, and with its query only where nothing in it can
 /// be a signature, as it is in the addresses of storage.
 pub(super) fn shown(url: &Url) -> String {
-    const PLAIN: [&str; 8] = ["n", "last", "page", "limit", "type", "q", "service", "scope"];
+    const PLAIN: [&str; 10] =
+        ["n", "last", "page", "per_page", "page_size", "limit", "type", "q", "service", "scope"];
     let mut plain = url.clone();
     // Neither can fail for a URL with a host.
     let _ = plain.set_username("");

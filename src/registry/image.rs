@@ -43,18 +43,18 @@ struct Configuration {
 }
 
 impl Platform {
-    /// `linux/arm64/v8`. None for what is no image to run (attestations are unknown/unknown).
     fn name(&self) -> Option<String> {
-        let (os, architecture) = (self.os.as_deref()?, self.architecture.as_deref()?);
-        if os == "unknown" {
-            return None;
-        }
-        let variant = self.variant.as_deref().filter(|variant| !variant.is_empty());
-        Some(variant.map_or_else(
-            || format!("{os}/{architecture}"),
-            |variant| format!("{os}/{architecture}/{variant}"),
-        ))
+        platform_name(self.os.clone()?, self.architecture.clone()?, self.variant.clone())
     }
+}
+
+/// `linux/arm64/v8`. None for what is no image to run (attestations are unknown/unknown).
+pub(super) fn platform_name(os: String, architecture: String, variant: Option<String>) -> Option<String> {
+    if os == "unknown" {
+        return None;
+    }
+    let parts = [Some(os), Some(architecture), variant.filter(|variant| !variant.is_empty())];
+    Some(parts.into_iter().flatten().collect::<Vec<_>>().join("/"))
 }
 
 /// The platforms of a tag's index, or of its only image.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{About, Registry, RegistryError};
+use super::{About, Registry, RegistryError, SignIn};
 use crate::feed::{Changes, Cursor};
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
 
@@ -109,6 +109,10 @@ impl Registry for Limited {
         configured: usize,
     ) -> Result<Option<(Cursor, Changes)>, RegistryError> {
         self.ask(|registry| registry.changes(owner, since, configured))
+    }
+
+    fn sign_in(&self, repositories: &[&Repository]) -> Result<SignIn, RegistryError> {
+        self.ask(|registry| registry.sign_in(repositories))
     }
 
     fn about(&self) -> Result<About, RegistryError> {

@@ -1,6 +1,8 @@
 //! Any registry of the OCI distribution specification: pages by `n`, `last` and `Link`; whatever
 //! authentication the server asks for.
 
+mod sign_in;
+
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,19 +14,22 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use ureq::http::StatusCode;
-use url::Url;
+use url::{Origin, Url};
 
 use super::answer::{Unread, whole};
 use super::http::{Answer, Client, MANIFEST_TYPES, Method, SMALL_BODY};
 use super::image::{self, Blobs};
 use super::tags_list::{Page, drop_repeats, error_code};
-use super::{Registry, RegistryError, RequestCount};
+use super::{Registry, RegistryError, RequestCount, SignIn};
 use crate::config::RegistryConfig;
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
-use crate::secret::Secrets;
+use crate::secret::{Credential, Secrets};
 
 /// Tags asked for at a time; the second where a server refuses the first.
 const PAGE_SIZES: [usize; 2] = [1000, 100];
+
+/// So many pages without a tag may follow each other.
+const EMPTY_PAGES: usize = 100;
 
 const NO_PASSWORD: &str = "it cannot be read without a password; name it as token, with username";
 
@@ -34,6 +39,8 @@ pub(super) struct Oci {
     secrets: Arc<Secrets>,
     /// The path that the installation has in front of `/v2/`.
     prefix: String,
+    /// Where credentials may go for a token, beside the registry's own host.
+    realms: Vec<Origin>,
     /// What each repository is asked with; one exchange a repository and run.
     access: Mutex<HashMap<String, Arc<Mutex<Option<String>>>>>,
 }
@@ -63,8 +70,20 @@ impl Oci {
             config: config.clone(),
             secrets,
             prefix: url.path().trim_end_matches('/').to_owned(),
+            realms: Vec::new(),
             access: Mutex::new(HashMap::new()),
         }
+    }
+
+    /// The same, and credentials may go to this server for a token.
+    pub(super) fn trusting(mut self, realm: &Url) -> Oci {
+        self.realms.push(realm.origin());
+        self
+    }
+
+    /// Whether credentials may go there for a token.
+    pub(super) fn trusts(&self, realm: &Url) -> bool {
+        self.client.may_have_credentials(realm) || self.realms.contains(&realm.origin())
     }
 
     /// Asks about a repository, and authenticates where the server wants that.
@@ -79,7 +98,7 @@ impl Oci {
             // Held during the exchange: other threads wait for its token.
             let mut known = slot.lock().unwrap_or_else(PoisonError::into_inner);
             if *known == used {
-                *known = Some(self.authorization(&answer, repository)?);
+                *known = Some(self.authorization(&answer, Some(repository))?);
             }
             known.clone()
         };
@@ -87,6 +106,12 @@ impl Oci {
             return Ok(answer);
         }
         self.send(method, url, authorization.as_deref())
+    }
+
+    /// What the registry says of a tag's manifest, without fetching it.
+    pub(super) fn head(&self, repository: &Repository, tag: &Tag) -> Result<Answer, RegistryError> {
+        let url = self.client.at(&format!("{}/v2/{repository}/manifests/{tag}", self.prefix));
+        self.ask(Method::Head, repository, &url)
     }
 
     fn slot(&self, repository: &Repository) -> Arc<Mutex<Option<String>>> {
@@ -106,24 +131,27 @@ impl Oci {
     }
 
     /// The header that the server's challenge asks for.
-    fn authorization(&self, answer: &Answer, repository: &Repository) -> Result<String, RegistryError> {
+    fn authorization(
+        &self,
+        answer: &Answer,
+        repository: Option<&Repository>,
+    ) -> Result<String, RegistryError> {
         let challenges = challenges(answer);
-        let credential = self.secrets.credential(&self.config)?;
-        let basic = credential.as_ref().map(|credential| {
-            let username = credential.username.as_deref().unwrap_or("tagship");
-            format!("Basic {}", STANDARD.encode(format!("{username}:{}", credential.token.expose_secret())))
-        });
+        let credential = self.secrets.credential_for(&self.config, repository)?;
         let head = answer.head();
         let mut refused = None;
         for challenge in &challenges {
             let Challenge::Bearer { realm, service } = challenge else {
                 continue;
             };
-            match self.realm(&head, realm, basic.is_some()) {
-                Ok(realm) => return self.exchange(realm, service.as_deref(), basic.as_deref(), repository),
+            match self.realm(&head, realm, credential.is_some()) {
+                Ok(realm) => {
+                    return self.exchange(realm, service.as_deref(), credential.as_ref(), repository);
+                }
                 Err(error) => refused = refused.or(Some(error)),
             }
         }
+        let basic = credential.as_ref().filter(|credential| !credential.is_identity).map(basic);
         match (challenges.contains(&Challenge::Basic), basic, refused) {
             (true, Some(basic), _) => Ok(basic),
             (_, _, Some(refused)) => Err(refused),
@@ -139,7 +167,7 @@ impl Oci {
         let url = Url::parse(realm).ok().filter(|url| matches!(url.scheme(), "http" | "https")).ok_or_else(
             || RegistryError::Protocol(format!("{head}: it sends to no valid address for a token")),
         )?;
-        if has_credential && !self.client.may_have_credentials(&url) {
+        if has_credential && !self.trusts(&url) {
             return Err(RegistryError::Denied(format!(
                 "{head}: it sends to {} for a token, and credentials are only sent to the registry's own host by the same scheme; if that host may have them, name it in trusted_realms (Gitea and Forgejo send to ROOT_URL of their app.ini: it should be the address that url has)",
                 url.origin().ascii_serialization()
@@ -152,19 +180,33 @@ impl Oci {
         &self,
         mut url: Url,
         service: Option<&str>,
-        basic: Option<&str>,
-        repository: &Repository,
+        credential: Option<&Credential>,
+        repository: Option<&Repository>,
     ) -> Result<String, RegistryError> {
-        {
-            let mut query = url.query_pairs_mut();
-            query.extend_pairs(service.map(|service| ("service", service)));
-            query.append_pair("scope", &format!("repository:{repository}:pull"));
-        }
-        let headers: Vec<(&str, &str)> = basic.map(|basic| ("authorization", basic)).into_iter().collect();
-        let answer = self.client.send_to(Method::Get, &url, &headers)?;
+        let scope = repository.map(|repository| format!("repository:{repository}:pull"));
+        let question = service
+            .map(|service| ("service", service))
+            .into_iter()
+            .chain(scope.iter().map(|scope| ("scope", scope.as_str())));
+        let answer = match credential {
+            Some(identity) if identity.is_identity => {
+                // OAuth 2 as the distribution's token specification has it.
+                let mut form = url::form_urlencoded::Serializer::new(String::new());
+                form.extend_pairs([("grant_type", "refresh_token"), ("client_id", "tagship")]);
+                form.extend_pairs(question).append_pair("refresh_token", identity.token.expose_secret());
+                self.client.post(&url, "application/x-www-form-urlencoded", &form.finish())?
+            }
+            _ => {
+                url.query_pairs_mut().extend_pairs(question);
+                let basic = credential.map(basic);
+                let headers: Vec<(&str, &str)> =
+                    basic.iter().map(|basic| ("authorization", basic.as_str())).collect();
+                self.client.send_to(Method::Get, &url, &headers)?
+            }
+        };
         match answer.status {
             StatusCode::OK => {}
-            StatusCode::UNAUTHORIZED if basic.is_none() => {
+            StatusCode::UNAUTHORIZED if credential.is_none() => {
                 return Err(answer.refused(NO_PASSWORD).unauthorized());
             }
             StatusCode::UNAUTHORIZED => {
@@ -183,7 +225,7 @@ impl Oci {
         }
     }
 
-    fn refusal(answer: Answer) -> RegistryError {
+    pub(super) fn refusal(answer: Answer) -> RegistryError {
         match answer.status {
             StatusCode::UNAUTHORIZED => answer
                 .refused("it may not be read with this user name and password (or without any); is the image's name right?")
@@ -210,7 +252,13 @@ impl Oci {
             let url = self.client.at(&format!("{}/v2/{repository}/tags/list?n={size}", self.prefix));
             let answer = self.ask(Method::Get, repository, &url)?;
             match (answer.status, sizes.next()) {
-                (StatusCode::BAD_REQUEST, Some(smaller)) => size = smaller,
+                // ECR says 405 UNSUPPORTED, distribution 400 PAGINATION_NUMBER_INVALID.
+                (
+                    StatusCode::BAD_REQUEST
+                    | StatusCode::METHOD_NOT_ALLOWED
+                    | StatusCode::UNPROCESSABLE_ENTITY,
+                    Some(smaller),
+                ) => size = smaller,
                 _ => return Ok((answer, size)),
             }
         }
@@ -237,12 +285,26 @@ impl Oci {
             }
             return Ok(Some(next));
         }
-        // More than was asked for is all that there is: such a server knows no pages.
-        let last = page.tags.last().filter(|_| page.names == size);
-        Ok(last.map(|last| {
-            self.client.at(&format!("{}/v2/{repository}/tags/list?n={size}&last={}", self.prefix, last.tag))
-        }))
+        // More than was asked for: the server knows no pages, and this is everything.
+        if page.names != size {
+            return Ok(None);
+        }
+        let Some(last) = page.tags.last() else {
+            return Err(RegistryError::Protocol(format!(
+                "{}: a full page without one valid tag, and no Link to what follows",
+                answer.head
+            )));
+        };
+        Ok(Some(
+            self.client.at(&format!("{}/v2/{repository}/tags/list?n={size}&last={}", self.prefix, last.tag)),
+        ))
     }
+}
+
+/// `Basic …`
+fn basic(credential: &Credential) -> String {
+    let username = credential.username.as_deref().unwrap_or("tagship");
+    format!("Basic {}", STANDARD.encode(format!("{username}:{}", credential.token.expose_secret())))
 }
 
 /// What of an answer tells where the next page is.
@@ -259,12 +321,16 @@ fn read_page(answer: Answer, repository: &Repository) -> Result<(NextPage, Page)
     let next = NextPage {
         head: answer.head(),
         url: answer.url.clone(),
-        link: answer.header("link").and_then(next_link).map(str::to_owned),
+        link: links(&answer).find_map(next_link).map(str::to_owned),
     };
     Ok((next, Page::read(answer, repository)?))
 }
 
 impl Registry for Oci {
+    fn sign_in(&self, repositories: &[&Repository]) -> Result<SignIn, RegistryError> {
+        self.try_credential(repositories.first().copied())
+    }
+
     fn has_push_times(&self) -> bool {
         false
     }
@@ -272,6 +338,8 @@ impl Registry for Oci {
     fn list_tags(&self, repository: &Repository) -> Result<Listing, RegistryError> {
         let mut listing = Listing::default();
         let mut asked = HashSet::new();
+        let mut empty = 0;
+        let mut last: Option<Tag> = None;
         let size = Cell::new(0);
         let first = || {
             let (answer, accepted) = self.first_page(repository)?;
@@ -281,13 +349,18 @@ impl Registry for Oci {
         let (mut next, mut page) = whole(first, |answer| read_page(answer, repository))?;
         loop {
             let following = self.next_page(repository, &next, &page, size.get())?;
+            // ECR has pages of untagged images only; any other page brings the listing on.
+            empty = if page.names == 0 { empty + 1 } else { 0 };
+            let end = page.tags.last().map(|listed| listed.tag.clone());
+            let stands = end.is_some() && end == last;
+            last = end.or(last);
             listing.dropped += page.dropped;
             listing.tags.extend(page.tags);
             let Some(following) = following else {
                 drop_repeats(&mut listing.tags);
                 return Ok(listing);
             };
-            if !asked.insert(following.clone()) {
+            if stands || empty > EMPTY_PAGES || !asked.insert(following.clone()) {
                 return Err(RegistryError::Protocol(format!(
                     "{}: its pages go round in a circle",
                     next.head
@@ -299,8 +372,7 @@ impl Registry for Oci {
     }
 
     fn digest(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>, RegistryError> {
-        let url = self.client.at(&format!("{}/v2/{repository}/manifests/{tag}", self.prefix));
-        let answer = self.ask(Method::Head, repository, &url)?;
+        let answer = self.head(repository, tag)?;
         match answer.status {
             StatusCode::OK => image::digest_of(&answer).map(Some),
             StatusCode::NOT_FOUND => Ok(None),
@@ -343,6 +415,10 @@ impl Blobs for OfRepository<'_> {
             _ => Err(Oci::refusal(answer).into()),
         })
     }
+}
+
+fn links(answer: &Answer) -> impl Iterator<Item = &str> {
+    answer.headers.get_all("link").into_iter().filter_map(|value| value.to_str().ok())
 }
 
 /// The `rel="next"` of a `Link` header (RFC 8288).

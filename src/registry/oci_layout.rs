@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::image::{self, Blobs};
-use super::{Registry, RegistryError};
+use super::{Registry, RegistryError, SignIn};
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -110,6 +110,10 @@ fn pushed_at(entry: &Descriptor) -> Option<Timestamp> {
 }
 
 impl Registry for OciLayout {
+    fn sign_in(&self, _repositories: &[&Repository]) -> Result<SignIn, RegistryError> {
+        Ok(SignIn::NotAsked)
+    }
+
     fn has_push_times(&self) -> bool {
         true
     }

@@ -6,7 +6,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use jiff::Timestamp;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+
 use crate::harness::{PROD, Shop, on};
+use crate::http::{Answer, Request, Server};
+use crate::registry::{TOKEN, WRONG_TOKEN};
 
 /// A running docker-registry whose images are in the folder of the shop.
 struct DockerRegistry {
@@ -16,10 +23,15 @@ struct DockerRegistry {
 
 impl DockerRegistry {
     fn start(shop: &Shop) -> DockerRegistry {
+        DockerRegistry::with_auth(shop, "")
+    }
+
+    /// With an `auth:` section of its configuration.
+    fn with_auth(shop: &Shop, auth: &str) -> DockerRegistry {
         let data = shop.path("registry-data");
         let config = format!(
             "version: 0.1\nlog:\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    rootdirectory: {}\n\
-             http:\n  addr: 127.0.0.1:0\n  secret: not-used\n",
+             http:\n  addr: 127.0.0.1:0\n  secret: not-used\n{auth}",
             data.display()
         );
         shop.file("registry.yml", &config);
@@ -54,6 +66,7 @@ impl DockerRegistry {
         let layout = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/images");
         let output = Command::new("skopeo")
             .args(["--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false"])
+            .args(["--dest-creds", &format!("robot:{TOKEN}")])
             .arg(format!("oci:{}:{image}", layout.display()))
             .arg(format!("docker://{}/acme/shop:{tag}", self.address))
             .output()
@@ -109,4 +122,135 @@ fn an_image_that_a_real_registry_does_not_have_is_not_found() {
     shop.config(&config);
     let run = shop.run(&["poll", "--format", "json"]);
     run.code(1).status_is("shop/prod", "unknown").error_is("shop/prod", "not_found");
+}
+
+/// `htpasswd -nbB robot TOKEN`
+const HTPASSWD: &str = "robot:$2b$05$abcdefghijklmnopqrstuu6aW3kDuqyofIcQoI.aVaEK6pK6sB2fi\n";
+
+/// A configuration that asks as robot.
+fn as_robot(registry: &DockerRegistry) -> String {
+    on("oci", &format!("http://{}", registry.address), PROD)
+        .replace("token =", "username = \"robot\"\ntoken =")
+}
+
+#[test]
+fn a_real_registry_with_passwords_is_asked_as_its_user() {
+    let shop = Shop::new();
+    shop.file("htpasswd", HTPASSWD);
+    let auth =
+        format!("auth:\n  htpasswd:\n    realm: here\n    path: {}\n", shop.path("htpasswd").display());
+    let registry = DockerRegistry::with_auth(&shop, &auth);
+    registry.push("acme/shop:v1.0.0", "v1.0.0");
+    shop.config(&format!("{}first_poll = \"deploy\"\n", as_robot(&registry)));
+    shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v1.0.0"]);
+
+    shop.secret("token", WRONG_TOKEN);
+    shop.run(&["poll", "--format", "json"]).code(1).error_is("shop/prod", "unauthorized");
+    shop.config(&as_robot(&registry).replace("robot", "nobody"));
+    shop.secret("token", TOKEN);
+    shop.run(&["poll", "--format", "json"]).code(1).error_is("shop/prod", "unauthorized");
+}
+
+/// Signs what a registry with `auth: token` believes, for whoever has the password.
+struct TokenServer {
+    server: Server,
+    /// What the registry is told to believe, in PEM form.
+    certificate: String,
+}
+
+const ISSUER: &str = "the stand-in";
+
+impl TokenServer {
+    fn start() -> TokenServer {
+        let pair = rcgen::generate_simple_self_signed(["tokens.example.test".to_owned()]).unwrap();
+        let random = ring::rand::SystemRandom::new();
+        let key = pair.signing_key.serialize_der();
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &key, &random).unwrap();
+        let chain = STANDARD.encode(pair.cert.der());
+        let server = Server::start(move |request| {
+            if request.basic().is_some_and(|basic| basic != ("robot".to_owned(), TOKEN.to_owned())) {
+                return Answer::json(401, r#"{"details": "incorrect username or password"}"#).into();
+            }
+            let header = serde_json::json!({"typ": "JWT", "alg": "ES256", "x5c": [chain]});
+            let part = |value: serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
+            let signed = format!("{}.{}", part(header), part(claims(request)));
+            let signature = URL_SAFE_NO_PAD.encode(key.sign(&random, signed.as_bytes()).unwrap());
+            Answer::json(200, serde_json::json!({"token": format!("{signed}.{signature}")}).to_string())
+                .into()
+        });
+        TokenServer { server, certificate: pair.cert.pem() }
+    }
+
+    fn auth(&self, shop: &Shop) -> String {
+        shop.file("tokens.pem", &self.certificate);
+        format!(
+            "auth:\n  token:\n    realm: {}/token\n    service: images\n    issuer: {ISSUER}\n    rootcertbundle: {}\n",
+            self.server.url(),
+            shop.path("tokens.pem").display()
+        )
+    }
+}
+
+/// Who asks without a password may read nothing.
+fn claims(request: &Request) -> serde_json::Value {
+    let now = Timestamp::now().as_second();
+    let scope = request.query("scope").unwrap_or_default();
+    let parts: Vec<&str> = scope.splitn(3, ':').collect();
+    let access = match parts[..] {
+        [kind, name, actions] if request.basic().is_some() => {
+            let actions: Vec<&str> = actions.split(',').collect();
+            serde_json::json!([{"type": kind, "name": name, "actions": actions}])
+        }
+        _ => serde_json::json!([]),
+    };
+    serde_json::json!({
+        "iss": ISSUER, "sub": "robot", "aud": request.query("service").unwrap(), "jti": "1",
+        "iat": now, "nbf": now - 10, "exp": now + 300, "access": access,
+    })
+}
+
+#[test]
+fn a_real_registry_with_a_token_server_is_asked_with_its_tokens() {
+    let shop = Shop::new();
+    let tokens = TokenServer::start();
+    let registry = DockerRegistry::with_auth(&shop, &tokens.auth(&shop));
+    registry.push("acme/shop:v1.0.0", "v1.0.0");
+    shop.config(&format!("{}first_poll = \"deploy\"\n", as_robot(&registry)));
+    shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v1.0.0"]);
+
+    shop.secret("token", WRONG_TOKEN);
+    shop.run(&["poll", "--format", "json"]).code(1).error_is("shop/prod", "unauthorized");
+    // Nobody gets a token that opens nothing.
+    let anonymous = on("oci", &format!("http://{}", registry.address), PROD)
+        .replace("token = { file = \"secret/token\" }", "anonymous = true");
+    shop.config(&anonymous);
+    let run = shop.run(&["poll", "--format", "json"]);
+    run.code(1).error_is("shop/prod", "unauthorized");
+}
+
+#[test]
+fn login_tries_a_token_on_a_real_registry_of_either_kind() {
+    for kind in ["htpasswd", "token"] {
+        let shop = Shop::new();
+        shop.file("htpasswd", HTPASSWD);
+        let htpasswd =
+            format!("auth:\n  htpasswd:\n    realm: here\n    path: {}\n", shop.path("htpasswd").display());
+        let tokens = TokenServer::start();
+        let auth = if kind == "token" { tokens.auth(&shop) } else { htpasswd };
+        let registry = DockerRegistry::with_auth(&shop, &auth);
+        // No project uses `spare`: there is no image to ask about.
+        let spare = format!("[registries.spare]\nkind = \"oci\"\nurl = \"http://{}\"\n", registry.address);
+        shop.config(&as_robot(&registry).replacen("[projects", &format!("{spare}[projects"), 1));
+        shop.secret("wrong", WRONG_TOKEN);
+        for name in ["git", "spare"] {
+            let login = |secret: &str| {
+                let stdin = format!("exec \"$@\" --username robot < secret/{secret}");
+                shop.run_under(&["sh", "-c", &stdin, "sh"], &["login", name, "--stdin"])
+            };
+            login("token").code(1).stderr_has(&format!(
+                "error: {name}: the registry takes it, but the keyring cannot be asked"
+            ));
+            login("wrong").code(1).stderr_has("401 Unauthorized").stderr_has("; nothing was kept\n");
+        }
+    }
 }

@@ -46,9 +46,14 @@ impl Request {
 
     /// The password of `Authorization: Basic`; the user name is not looked at.
     pub(crate) fn basic_password(&self) -> Option<String> {
+        self.basic().map(|(_, password)| password)
+    }
+
+    /// User name and password of `Authorization: Basic`.
+    pub(crate) fn basic(&self) -> Option<(String, String)> {
         let encoded = self.header("authorization")?.strip_prefix("Basic ")?;
         let text = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
-        text.split_once(':').map(|(_, password)| password.to_owned())
+        text.split_once(':').map(|(username, password)| (username.to_owned(), password.to_owned()))
     }
 
     pub(crate) fn bearer(&self) -> Option<&str> {

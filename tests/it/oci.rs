@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex};
 use crate::http::{Answer, Reply, Request, Server};
 use crate::registry::{TOKEN, digest_of};
 
+/// An identity token of the user of [`TOKEN`].
+pub(crate) const IDENTITY: &str = "planted-identity-token-55e0";
+
 /// How a plain registry wants to be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Door {
@@ -54,6 +57,15 @@ impl Oci {
         state.tags.entry(repository.to_owned()).or_default().insert(tag.to_owned());
     }
 
+    /// Every request so far.
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.state.lock().unwrap().requests.clone()
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.server.port()
+    }
+
     pub(crate) fn count(&self, part: &str) -> usize {
         self.state.lock().unwrap().requests.iter().filter(|request| request.target.contains(part)).count()
     }
@@ -83,7 +95,11 @@ impl State {
     fn answer(&self, request: &Request) -> Option<Answer> {
         let path = request.path();
         if path == "/token" && self.door == Door::Bearer {
-            let scope = request.query("scope")?;
+            if request.method == "POST" {
+                return Some(exchange_identity(request));
+            }
+            // Without a repository: whoever signs in.
+            let scope = request.query("scope").unwrap_or_default();
             let answer = match request.basic_password() {
                 Some(password) if password != TOKEN => error(401, "UNAUTHORIZED"),
                 _ => Answer::json(
@@ -94,6 +110,9 @@ impl State {
             return Some(answer);
         }
         let rest = path.strip_prefix("/v2/")?;
+        if rest.is_empty() {
+            return Some(self.refusal(request, "").unwrap_or_else(|| Answer::json(200, "{}")));
+        }
         let (repository, last) = match rest.strip_suffix("/tags/list") {
             Some(repository) => (repository, None),
             None => rest.split_once("/manifests/").map(|(repository, tag)| (repository, Some(tag)))?,
@@ -119,7 +138,11 @@ impl State {
             Door::Basic if request.basic_password().as_deref() == Some(TOKEN) => return None,
             Door::Basic => "Basic realm=\"basic-realm\"".to_owned(),
             Door::Bearer => {
-                let scope = format!("repository:{repository}:pull");
+                let scope = if repository.is_empty() {
+                    String::new()
+                } else {
+                    format!("repository:{repository}:pull")
+                };
                 if request.bearer() == Some(bearer(&scope).as_str()) {
                     return None;
                 }
@@ -144,6 +167,17 @@ impl State {
                 answer.with("Link", format!("</v2/{repository}/tags/list?last={last}&n={n}>; rel=\"next\""));
         }
         answer
+    }
+}
+
+/// OAuth 2, as the distribution's token specification has it: an identity token for a bearer token.
+fn exchange_identity(request: &Request) -> Answer {
+    let form: BTreeMap<String, String> = url::form_urlencoded::parse(&request.body).into_owned().collect();
+    let is_right = form["grant_type"] == "refresh_token" && form["refresh_token"] == IDENTITY;
+    if is_right && request.header("authorization").is_none() && !form["service"].is_empty() {
+        Answer::json(200, format!("{{\"access_token\":\"{}\",\"expires_in\":300}}", bearer(&form["scope"])))
+    } else {
+        error(401, "UNAUTHORIZED")
     }
 }
 

@@ -1,0 +1,134 @@
+//! `tagship login` and `tagship logout`: a registry's token in the keyring.
+
+use std::io::Read as _;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use secrecy::SecretString;
+use secrecy::zeroize::Zeroizing;
+use url::Url;
+
+use super::{Exit, load, no_such};
+use crate::cli::{self, Global};
+use crate::config::{Config, CredentialSetting, Location, RegistryConfig, SecretSource};
+use crate::reference::Repository;
+use crate::registry::{self, RequestCount, SharedLimit, SignIn};
+use crate::report::Console;
+use crate::secret::{self, Credential, Secrets};
+use crate::target::Name;
+
+/// No token is longer.
+const LONGEST: u64 = 64 * 1024;
+
+/// Reads a token, tries it against the registry, and puts it into the keyring.
+///
+/// # Errors
+/// Configuration or arguments, or no token can be read.
+pub(crate) fn login(global: &Global, arguments: &cli::Login) -> anyhow::Result<Exit> {
+    let config = load(global)?;
+    let registry = find(&config, &arguments.registry)?;
+    let Location::Url(url) = &registry.location else {
+        bail!("the registry {} is a folder, which needs no token", registry.name);
+    };
+    let username = username(registry, arguments.username.as_deref())?;
+    let token = if arguments.stdin { from_stdin()? } else { from_terminal(&registry.name, url)? };
+    let credential = Credential { username, token, is_identity: false };
+    let secrets = Arc::new(Secrets::with(&config, registry, credential.clone()));
+    let console = Console::masking(Arc::clone(&secrets));
+    let name = &registry.name;
+
+    let mut repositories: Vec<&Repository> = config
+        .targets
+        .iter()
+        .filter(|target| target.registry == *name)
+        .map(|target| &target.image.repository)
+        .collect();
+    repositories.dedup();
+    let said = match registry::open(registry, secrets, RequestCount::default(), SharedLimit::default())
+        .sign_in(&repositories)
+    {
+        Ok(SignIn::Accepted(None)) => "the registry takes it".to_owned(),
+        Ok(SignIn::Accepted(Some(said))) => format!("the registry takes it: {said}"),
+        Ok(SignIn::NotAsked) => {
+            "the registry lets everyone in, so whether it is right is not known".to_owned()
+        }
+        Err(error) => {
+            console.error(&format!("{name}: {error}; nothing was kept"));
+            return Ok(Exit::Failed);
+        }
+    };
+    if let Err(error) = secret::keep(name, &credential) {
+        console.error(&format!("{name}: {said}, but {error}"));
+        return Ok(Exit::Failed);
+    }
+    console.message(&crate::report::escape_control(&format!("{name}: {said}; it is in the keyring")));
+    if let Some(other) = what_goes_before(registry) {
+        console.warning(&format!("{name}: the keyring's token is not used, for {other}"));
+    }
+    Ok(Exit::Done)
+}
+
+/// Takes a registry's token out of the keyring.
+///
+/// # Errors
+/// Configuration or arguments.
+pub(crate) fn logout(global: &Global, arguments: &cli::Logout) -> anyhow::Result<Exit> {
+    let config = load(global)?;
+    let console = Console::new();
+    // A token can outlive its registry's place in the configuration.
+    let name = Name::new(&arguments.registry).map_err(|error| anyhow::anyhow!("REGISTRY: {error}"))?;
+    match secret::forget(&name) {
+        Ok(true) => console.message(&format!("{name}: its token is no longer in the keyring")),
+        Ok(false) => {
+            find(&config, name.as_str())?;
+            console.message(&format!("{name}: the keyring has no token of it"));
+        }
+        Err(error) => {
+            console.error(&format!("{name}: {error}"));
+            return Ok(Exit::Failed);
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn find<'c>(config: &'c Config, name: &str) -> anyhow::Result<&'c RegistryConfig> {
+    let known = config.registries.keys().map(ToString::to_string);
+    let found = config.registries.values().find(|registry| registry.name.as_str() == name);
+    found.with_context(|| no_such("registry", name, known))
+}
+
+fn username(registry: &RegistryConfig, given: Option<&str>) -> anyhow::Result<Option<String>> {
+    match (given, &registry.username) {
+        (Some(given), Some(written)) if given != written => {
+            bail!("the configuration says username = {written:?}; leave out --username, or change it there")
+        }
+        (Some(given), _) if given.is_empty() || given.contains(':') => {
+            bail!("a user name is not empty and has no colon")
+        }
+        (given, written) => Ok(given.map(str::to_owned).or_else(|| written.clone())),
+    }
+}
+
+fn from_stdin() -> anyhow::Result<SecretString> {
+    let mut text = Zeroizing::new(String::with_capacity(4096));
+    std::io::stdin().take(LONGEST).read_to_string(&mut text).context("standard input cannot be read")?;
+    Ok(secret::entered(&text)?)
+}
+
+fn from_terminal(name: &Name, url: &Url) -> anyhow::Result<SecretString> {
+    let typed = rpassword::prompt_password(format!("Token for {name} ({url}): "))
+        .context("there is no terminal to ask on; give the token on standard input, with --stdin")?;
+    Ok(secret::entered(&Zeroizing::new(typed))?)
+}
+
+/// What the search for a token finds before the keyring.
+fn what_goes_before(registry: &RegistryConfig) -> Option<String> {
+    match &registry.credential {
+        CredentialSetting::Anonymous => Some("the configuration says anonymous = true".to_owned()),
+        CredentialSetting::Source(SecretSource::Keyring(entry)) if entry == registry.name.as_str() => None,
+        CredentialSetting::Source(_) => Some("the configuration names another token".to_owned()),
+        CredentialSetting::Search => {
+            secret::variable_that_is_set(&registry.name).map(|variable| format!("{variable} is set"))
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! Docker Hub: tags and digests by OCI, push times and platforms by Hub's own API. A manifest is never fetched
+//! by GET: that counts as a pull. <https://docs.docker.com/docker-hub/usage/pulls/>
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use secrecy::ExposeSecret as _;
+use serde::Deserialize;
+use ureq::http::StatusCode;
+use url::Url;
+
+use super::http::{Answer, Client, Method, SMALL_BODY};
+use super::image;
+use super::newest_first::{TimedPage, Walk};
+use super::oci::Oci;
+use super::{Registry, RegistryError, RequestCount, SignIn};
+use crate::config::RegistryConfig;
+use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
+use crate::secret::Secrets;
+
+/// The most that the API gives in a page.
+const ROWS: usize = 100;
+/// The limit's window slides: some of it is free again long before its six hours are over.
+const LONGEST_PAUSE: i64 = 3600;
+
+pub(super) struct Dockerhub {
+    oci: Oci,
+    hub: Client,
+    config: RegistryConfig,
+    secrets: Arc<Secrets>,
+    /// What Hub's API is asked with; None: nobody's rights.
+    access: OnceLock<Result<Option<String>, RegistryError>>,
+    /// The limit of pulls is used up: until when the registry is left alone.
+    exhausted: Mutex<Option<Timestamp>>,
+}
+
+/// A tag as Hub's API has it.
+#[derive(Deserialize)]
+struct Row {
+    name: String,
+    last_updated: Option<Timestamp>,
+    #[serde(default)]
+    images: Vec<Image>,
+}
+
+#[derive(Deserialize)]
+struct Image {
+    os: Option<String>,
+    architecture: Option<String>,
+    variant: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Rows {
+    count: Option<u64>,
+    next: Option<String>,
+    results: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+struct Token {
+    access_token: String,
+}
+
+impl Dockerhub {
+    pub(super) fn new(
+        config: &RegistryConfig,
+        oci: Oci,
+        secrets: Arc<Secrets>,
+        requests: RequestCount,
+    ) -> Dockerhub {
+        let hub = config.api_url.clone();
+        let hub = hub.unwrap_or_else(|| Url::parse("https://hub.docker.com").expect("a valid URL"));
+        let realm = Url::parse("https://auth.docker.io").expect("a valid URL");
+        Dockerhub {
+            oci: oci.trusting(&realm),
+            hub: Client::new(config, &hub, requests),
+            config: config.clone(),
+            secrets,
+            access: OnceLock::new(),
+            exhausted: Mutex::new(None),
+        }
+    }
+
+    /// Asks Hub's API about a repository's tags: all of a page, or one. None: not found.
+    fn ask(&self, repository: &Repository, rest: &str) -> Result<Option<Answer>, RegistryError> {
+        let access = self.access.get_or_init(|| self.exchange()).clone()?;
+        let url = self.hub.at(&format!("/v2/repositories/{repository}/tags{rest}"));
+        let headers: Vec<(&str, &str)> =
+            access.iter().map(|access| ("authorization", access.as_str())).collect();
+        let answer = self.hub.send(Method::Get, &url, &headers)?;
+        match answer.status {
+            StatusCode::OK => Ok(Some(answer)),
+            StatusCode::NOT_FOUND => Ok(None),
+            StatusCode::UNAUTHORIZED => {
+                Err(answer.refused("it wants a token; name one with its username").unauthorized())
+            }
+            StatusCode::FORBIDDEN => Err(answer.refused("this user may not read the image").denied()),
+            _ => Err(answer.refused("this is no answer of Docker Hub; is api_url right?").protocol()),
+        }
+    }
+
+    /// A token of Hub's API, which takes no password itself. Without a user name there is none to be had.
+    fn exchange(&self) -> Result<Option<String>, RegistryError> {
+        let credential = self.secrets.credential(&self.config)?.filter(|found| !found.is_identity);
+        let Some((username, secret)) = credential.and_then(|found| Some((found.username?, found.token)))
+        else {
+            return Ok(None);
+        };
+        let url = self.hub.at("/v2/auth/token");
+        let body = serde_json::json!({"identifier": username, "secret": secret.expose_secret()}).to_string();
+        let answer = self.hub.post(&url, "application/json", &body)?;
+        match answer.status {
+            StatusCode::OK => {}
+            StatusCode::UNAUTHORIZED => {
+                // What it says may repeat what was sent.
+                let head = answer.head();
+                return Err(RegistryError::Unauthorized(format!("{head}: the user name or token is wrong")));
+            }
+            _ => {
+                let head = answer.head();
+                return Err(RegistryError::Protocol(format!("{head}: no token came; is api_url right?")));
+            }
+        }
+        let head = answer.head();
+        let token: Token = serde_json::from_slice(&answer.bytes(SMALL_BODY)?)
+            .map_err(|_| RegistryError::Protocol(format!("{head}: there is no token in it")))?;
+        Ok(Some(format!("Bearer {}", token.access_token)))
+    }
+
+    fn page(&self, repository: &Repository, number: usize) -> Result<TimedPage, RegistryError> {
+        let Some(answer) = self.ask(repository, &format!("?page_size={ROWS}&page={number}"))? else {
+            return Err(RegistryError::NotFound(format!(
+                "Docker Hub has no image {repository}, or nobody without a token may see it; is its name right?"
+            )));
+        };
+        let head = answer.head();
+        // With every platform of every tag, a page is larger than other small answers.
+        let rows: Rows = serde_json::from_slice(&answer.bytes(4 * SMALL_BODY)?)
+            .map_err(|_| RegistryError::Protocol(format!("{head}: this is no list of tags")))?;
+        let tag = |row: Row| {
+            let tag = Tag::new(&row.name).ok()?;
+            Some(ListedTag { pushed_at: Some(row.last_updated?), ..ListedTag::named(tag) })
+        };
+        Ok(TimedPage {
+            tags: rows.results.into_iter().filter_map(tag).collect(),
+            total: rows.count,
+            is_last: rows.next.is_none(),
+        })
+    }
+
+    fn row(&self, repository: &Repository, tag: &Tag) -> Result<Option<Row>, RegistryError> {
+        let Some(answer) = self.ask(repository, &format!("/{tag}"))? else {
+            return Ok(None);
+        };
+        let head = answer.head();
+        serde_json::from_slice(&answer.bytes(SMALL_BODY)?)
+            .map(Some)
+            .map_err(|_| RegistryError::Protocol(format!("{head}: this is no tag")))
+    }
+
+    /// Not asked any more once an answer said that nothing is left.
+    fn allowed(&self) -> Result<(), RegistryError> {
+        match *self.exhausted.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(retry_at) => Err(RegistryError::RateLimited {
+                retry_at,
+                message: format!(
+                    "not asked: Docker Hub's limit of pulls is used up; with a token (or a paid plan) it is higher; tried again after {retry_at}"
+                ),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// `ratelimit-remaining: 0;w=21600`
+    fn note_limit(&self, answer: &Answer) {
+        let Some(window) = answer.header("ratelimit-remaining").and_then(spent_window) else {
+            return;
+        };
+        #[allow(clippy::disallowed_methods, reason = "the moment that the limit's window counts from")]
+        let now = Timestamp::now();
+        let until = now.saturating_add(SignedDuration::from_secs(window.min(LONGEST_PAUSE))).unwrap_or(now);
+        *self.exhausted.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+    }
+}
+
+/// The seconds of the window in which nothing remains.
+fn spent_window(header: &str) -> Option<i64> {
+    let (remaining, window) = header.split_once(";w=").unwrap_or((header, "21600"));
+    (remaining.trim() == "0").then(|| window.trim().parse().unwrap_or(LONGEST_PAUSE))
+}
+
+/// Images of Docker's own stand under `library/`.
+fn full(repository: &Repository) -> Repository {
+    if repository.name().is_some() {
+        return repository.clone();
+    }
+    Repository::new(&format!("library/{repository}")).unwrap_or_else(|_| repository.clone())
+}
+
+impl Registry for Dockerhub {
+    fn sign_in(&self, repositories: &[&Repository]) -> Result<SignIn, RegistryError> {
+        let full: Vec<Repository> = repositories.iter().map(|repository| full(repository)).collect();
+        self.oci.sign_in(&full.iter().collect::<Vec<_>>())
+    }
+
+    fn list_tags(&self, repository: &Repository) -> Result<Listing, RegistryError> {
+        self.oci.list_tags(&full(repository))
+    }
+
+    fn digest(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>, RegistryError> {
+        self.allowed()?;
+        let answer = self.oci.head(&full(repository), tag)?;
+        self.note_limit(&answer);
+        match answer.status {
+            StatusCode::OK => image::digest_of(&answer).map(Some),
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(Oci::refusal(answer)),
+        }
+    }
+
+    fn has_push_times(&self) -> bool {
+        true
+    }
+
+    fn pushed_at(&self, repository: &Repository, tag: &Tag) -> Result<Option<Timestamp>, RegistryError> {
+        Ok(self.row(&full(repository), tag)?.and_then(|row| row.last_updated))
+    }
+
+    /// It would take a pull to know.
+    fn created(&self, _repository: &Repository, _tag: &Tag) -> Result<Option<Timestamp>, RegistryError> {
+        Ok(None)
+    }
+
+    fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Vec<String>, RegistryError> {
+        let images = self.row(&full(repository), tag)?.map(|row| row.images).unwrap_or_default();
+        let name = |image: Image| image::platform_name(image.os?, image.architecture?, image.variant);
+        Ok(images.into_iter().filter_map(name).collect())
+    }
+
+    fn newest_first<'a>(
+        &'a self,
+        repository: &'a Repository,
+    ) -> Box<dyn Iterator<Item = Result<ListedTag, RegistryError>> + 'a> {
+        let repository = full(repository);
+        let what = format!("the tags of {repository}");
+        Box::new(Walk::new(what, move |number| self.page(&repository, number)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::fixture::{trusts, usual};
+
+    #[test]
+    fn docker_hub_has_its_tokens_from_auth_docker_io() {
+        let (config, oci, secrets) = usual("dockerhub");
+        let hub = Dockerhub::new(&config, oci, secrets, RequestCount::default());
+        assert!(trusts(&hub.oci, "https://auth.docker.io/token"));
+        assert!(!trusts(&hub.oci, "http://auth.docker.io/token"));
+        assert!(!trusts(&hub.oci, "https://hub.docker.com/token"));
+    }
+
+    #[test]
+    fn an_image_without_an_owner_is_dockers_own() {
+        for (name, expected) in [("nginx", "library/nginx"), ("acme/shop", "acme/shop")] {
+            assert_eq!(full(&Repository::new(name).unwrap()).as_str(), expected);
+        }
+    }
+
+    #[test]
+    fn a_limit_is_spent_when_nothing_remains() {
+        for (header, expected) in [
+            ("0;w=21600", Some(21_600)),
+            ("0", Some(21_600)),
+            ("0;w=x", Some(3600)),
+            ("100;w=21600", None),
+            ("10", None),
+            ("", None),
+        ] {
+            assert_eq!(spent_window(header), expected, "{header}");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The GitHub Container Registry: tags by OCI, push times by the packages API where the token may read it.
+//! <https://docs.github.com/en/rest/packages/packages>
+
+use std::sync::{Arc, OnceLock};
+
+use jiff::Timestamp;
+use secrecy::ExposeSecret as _;
+use serde::Deserialize;
+use ureq::http::StatusCode;
+use url::Url;
+
+use super::http::{Answer, Client, Method, SMALL_BODY};
+use super::newest_first::{TimedPage, Walk};
+use super::oci::Oci;
+use super::{Registry, RegistryError, RequestCount, SignIn};
+use crate::config::RegistryConfig;
+use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
+use crate::secret::Secrets;
+
+/// The most that the API gives in a page.
+const ROWS: usize = 100;
+
+pub(super) struct Github {
+    oci: Oci,
+    api: Client,
+    /// The path in front of the API's own: `/api/v3` on GitHub Enterprise.
+    prefix: String,
+    config: RegistryConfig,
+    secrets: Arc<Secrets>,
+    /// Whether the token may read the packages API, once asked.
+    has_times: OnceLock<bool>,
+}
+
+/// A version of a package: content, with every tag that points at it.
+#[derive(Deserialize)]
+struct Row {
+    id: i64,
+    created_at: Timestamp,
+    metadata: Option<Metadata>,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    container: Option<Container>,
+}
+
+#[derive(Deserialize)]
+struct Container {
+    tags: Vec<String>,
+}
+
+impl Github {
+    pub(super) fn new(
+        config: &RegistryConfig,
+        oci: Oci,
+        secrets: Arc<Secrets>,
+        requests: RequestCount,
+    ) -> Github {
+        let api = config.api_url.clone();
+        let api = api.unwrap_or_else(|| Url::parse("https://api.github.com").expect("a valid URL"));
+        Github {
+            oci,
+            api: Client::new(config, &api, requests),
+            prefix: api.path().trim_end_matches('/').to_owned(),
+            config: config.clone(),
+            secrets,
+            has_times: OnceLock::new(),
+        }
+    }
+
+    /// None: there is no token to ask with.
+    fn ask(&self, path: &str) -> Result<Option<Answer>, RegistryError> {
+        let Some(credential) = self.secrets.credential(&self.config)?.filter(|found| !found.is_identity)
+        else {
+            return Ok(None);
+        };
+        let authorization = format!("Bearer {}", credential.token.expose_secret());
+        let headers = [
+            ("authorization", authorization.as_str()),
+            ("accept", "application/vnd.github+json"),
+            ("x-github-api-version", "2022-11-28"),
+        ];
+        let url = self.api.at(&format!("{}{path}", self.prefix));
+        let answer = self.api.send(Method::Get, &url, &headers)?;
+        match limited_until(&answer) {
+            Some(retry_at) => Err(RegistryError::RateLimited {
+                retry_at,
+                message: answer
+                    .refused("GitHub's hourly limit is used up; it says when to come back")
+                    .to_string(),
+            }),
+            None => Ok(Some(answer)),
+        }
+    }
+
+    /// Only a token with the scope read:packages may read the API (and no token of an app or a workflow).
+    fn may_read_times(&self) -> bool {
+        match self.ask("/user/packages?package_type=container&per_page=1") {
+            Ok(None) => false,
+            Ok(Some(answer)) => !matches!(
+                answer.status,
+                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND
+            ),
+            // Not known: reading the times says what is wrong, where guessing would decide by something else.
+            Err(_) => true,
+        }
+    }
+
+    fn page(&self, repository: &Repository, number: usize) -> Result<TimedPage, RegistryError> {
+        let (owner, name) = (repository.owner(), repository.name().unwrap_or_default().replace('/', "%2F"));
+        let mut refused = None;
+        // Organisations and users have doors of their own.
+        for kind in ["orgs", "users"] {
+            let path =
+                format!("/{kind}/{owner}/packages/container/{name}/versions?per_page={ROWS}&page={number}");
+            let Some(answer) = self.ask(&path)? else {
+                break;
+            };
+            match answer.status {
+                StatusCode::OK => return rows(answer),
+                StatusCode::NOT_FOUND => refused = Some(answer),
+                StatusCode::UNAUTHORIZED => {
+                    return Err(answer.refused("the token is wrong or has expired").unauthorized());
+                }
+                StatusCode::FORBIDDEN => {
+                    let advice = "the token may not read this package: it needs the scope read:packages, and where the organisation has single sign-on, to be authorised for it";
+                    return Err(answer.refused(advice).denied());
+                }
+                _ => return Err(answer.refused("this is no answer of GitHub; is api_url right?").protocol()),
+            }
+        }
+        Err(match refused {
+            Some(answer) => answer
+                .refused("there is no such package, or the token may not see it; is the name right?")
+                .not_found(),
+            None => RegistryError::Unauthorized(format!(
+                "the push times of {repository} were not asked for: they need a token with the scope read:packages"
+            )),
+        })
+    }
+}
+
+fn rows(answer: Answer) -> Result<TimedPage, RegistryError> {
+    let head = answer.head();
+    let bytes = answer.bytes(4 * SMALL_BODY)?;
+    let rows: Vec<Row> = serde_json::from_slice(&bytes)
+        .map_err(|_| RegistryError::Protocol(format!("{head}: this is no list of package versions")))?;
+    let is_last = rows.len() < ROWS;
+    let tags = rows.into_iter().flat_map(|row| {
+        let names =
+            row.metadata.and_then(|found| found.container).map(|found| found.tags).unwrap_or_default();
+        names.into_iter().filter_map(move |name| {
+            let tag = Tag::new(&name).ok()?;
+            Some(ListedTag {
+                pushed_at: Some(row.created_at),
+                sequence: Some(row.id),
+                ..ListedTag::named(tag)
+            })
+        })
+    });
+    Ok(TimedPage { tags: tags.collect(), total: None, is_last })
+}
+
+/// When the limit of the API is over, where that is why it refuses.
+fn limited_until(answer: &Answer) -> Option<Timestamp> {
+    let is_limited =
+        answer.status == StatusCode::FORBIDDEN && answer.header("x-ratelimit-remaining") == Some("0");
+    let reset = answer.header("x-ratelimit-reset").filter(|_| is_limited)?;
+    Timestamp::from_second(reset.parse().ok()?).ok()
+}
+
+impl Registry for Github {
+    fn sign_in(&self, repositories: &[&Repository]) -> Result<SignIn, RegistryError> {
+        let signed_in = self.oci.sign_in(repositories)?;
+        if signed_in == SignIn::NotAsked || self.has_push_times() {
+            return Ok(signed_in);
+        }
+        Ok(SignIn::Accepted(Some(
+            "it may read images, and not when they were pushed (scope read:packages)".to_owned(),
+        )))
+    }
+
+    fn list_tags(&self, repository: &Repository) -> Result<Listing, RegistryError> {
+        self.oci.list_tags(repository)
+    }
+
+    fn digest(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>, RegistryError> {
+        self.oci.digest(repository, tag)
+    }
+
+    fn has_push_times(&self) -> bool {
+        *self.has_times.get_or_init(|| self.may_read_times())
+    }
+
+    /// When its content was pushed: GitHub does not tell when a tag was put on content that was there.
+    fn pushed_at(&self, repository: &Repository, tag: &Tag) -> Result<Option<Timestamp>, RegistryError> {
+        if !self.has_push_times() {
+            return Ok(None);
+        }
+        for listed in self.newest_first(repository) {
+            let listed = listed?;
+            if listed.tag == *tag {
+                return Ok(listed.pushed_at);
+            }
+        }
+        Ok(None)
+    }
+
+    fn created(&self, repository: &Repository, tag: &Tag) -> Result<Option<Timestamp>, RegistryError> {
+        self.oci.created(repository, tag)
+    }
+
+    fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Vec<String>, RegistryError> {
+        self.oci.platforms(repository, tag)
+    }
+
+    fn newest_first<'a>(
+        &'a self,
+        repository: &'a Repository,
+    ) -> Box<dyn Iterator<Item = Result<ListedTag, RegistryError>> + 'a> {
+        if !self.has_push_times() {
+            return self.oci.newest_first(repository);
+        }
+        let what = format!("the package versions of {repository}");
+        Box::new(Walk::new(what, |number| self.page(repository, number)))
+    }
+}

@@ -1,0 +1,142 @@
+//! Reading an API that lists tags with their push times, page by page from the newest down.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+
+use super::RegistryError;
+use crate::reference::{ListedTag, Tag};
+
+/// One page of such an API.
+pub(super) struct TimedPage {
+    /// Each with its push time.
+    pub(super) tags: Vec<ListedTag>,
+    /// How many there are on all pages, where the server says.
+    pub(super) total: Option<u64>,
+    pub(super) is_last: bool,
+}
+
+/// The tags of all pages, each read when it is needed.
+pub(super) struct Walk<'a> {
+    /// Reads the page of this number, from 1.
+    read: Box<dyn FnMut(usize) -> Result<TimedPage, RegistryError> + 'a>,
+    /// As errors call what is read.
+    what: String,
+    next_page: usize,
+    total: Option<u64>,
+    /// The time of the tag before.
+    earlier: Option<Timestamp>,
+    seen: HashSet<Tag>,
+    ready: std::vec::IntoIter<ListedTag>,
+    over: bool,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(
+        what: String,
+        read: impl FnMut(usize) -> Result<TimedPage, RegistryError> + 'a,
+    ) -> Walk<'a> {
+        Walk {
+            read: Box::new(read),
+            what,
+            next_page: 1,
+            total: None,
+            earlier: None,
+            seen: HashSet::new(),
+            ready: Vec::new().into_iter(),
+            over: false,
+        }
+    }
+
+    fn read_page(&mut self) -> Result<(), RegistryError> {
+        let page = (self.read)(self.next_page)?;
+        if self.next_page > 1 && page.total != self.total {
+            // What was deleted meanwhile moved others to a page that was read already.
+            return Err(RegistryError::Unavailable(format!(
+                "{} changed while they were read; tried again at the next poll",
+                self.what
+            )));
+        }
+        let is_in_order = |tags: &[ListedTag]| {
+            let times = self.earlier.into_iter().chain(tags.iter().filter_map(|listed| listed.pushed_at));
+            times.is_sorted_by(|one, other| one >= other)
+        };
+        // What was pushed meanwhile moved the last of the page before onto this one.
+        let new: Vec<ListedTag> =
+            page.tags.into_iter().filter(|listed| self.seen.insert(listed.tag.clone())).collect();
+        if !is_in_order(&new) {
+            return Err(RegistryError::Protocol(format!("{} do not come from the newest down", self.what)));
+        }
+        self.earlier = new.last().and_then(|listed| listed.pushed_at).or(self.earlier);
+        self.total = page.total;
+        self.next_page += 1;
+        self.over = page.is_last;
+        self.ready = new.into_iter();
+        Ok(())
+    }
+}
+
+impl Iterator for Walk<'_> {
+    type Item = Result<ListedTag, RegistryError>;
+
+    /// At least what is left of the page at hand.
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.ready.len(), None)
+    }
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(listed) = self.ready.next() {
+                return Some(Ok(listed));
+            }
+            if self.over {
+                return None;
+            }
+            if let Err(error) = self.read_page() {
+                self.over = true;
+                return Some(Err(error));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A page of `tag second` words.
+    fn page(words: &str, total: u64, is_last: bool) -> TimedPage {
+        let words: Vec<&str> = words.split_whitespace().collect();
+        let tag = |pair: &[&str]| ListedTag {
+            pushed_at: Some(Timestamp::from_second(pair[1].parse().unwrap()).unwrap()),
+            ..ListedTag::named(Tag::new(pair[0]).unwrap())
+        };
+        TimedPage { tags: words.chunks(2).map(tag).collect(), total: Some(total), is_last }
+    }
+
+    fn walk(pages: &[(&'static str, u64)]) -> Vec<String> {
+        let last = pages.len();
+        let read = |number: usize| Ok(page(pages[number - 1].0, pages[number - 1].1, number == last));
+        let shown = |item: Result<ListedTag, RegistryError>| match item {
+            Ok(listed) => listed.tag.to_string(),
+            Err(error) => error.to_string(),
+        };
+        Walk::new("the tags of acme/shop".to_owned(), read).map(shown).collect()
+    }
+
+    #[test]
+    fn tags_come_from_all_pages_and_each_once() {
+        assert_eq!(walk(&[("c 3 b 2", 3), ("b 2 a 1", 3)]), ["c", "b", "a"]);
+        assert_eq!(walk(&[("", 0)]), [""; 0]);
+        assert_eq!(walk(&[("b 2", 2), ("", 2), ("a 2", 2)]), ["b", "a"]);
+    }
+
+    #[test]
+    fn another_order_and_a_change_meanwhile_are_errors() {
+        let wrong = "the tags of acme/shop do not come from the newest down";
+        assert_eq!(walk(&[("a 1 b 2", 2)]), [wrong]);
+        assert_eq!(walk(&[("b 2", 2), ("c 3", 2)]), ["b", wrong]);
+        let changed = "the tags of acme/shop changed while they were read; tried again at the next poll";
+        assert_eq!(walk(&[("b 2", 2), ("a 1", 1)]), ["b", changed]);
+    }
+}

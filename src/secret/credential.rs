@@ -1,0 +1,123 @@
+//! What a registry is asked with, found once a run.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use secrecy::SecretString;
+
+use super::docker::{DockerConfig, HUB, Place};
+use super::{SecretError, keyring, source};
+use crate::config::{CredentialSetting, Location, RegistryConfig, RegistryKind, SecretSource, host};
+use crate::reference::Repository;
+use crate::target::Name;
+
+/// What a registry is asked with.
+#[derive(Clone)]
+pub(crate) struct Credential {
+    pub(crate) username: Option<String>,
+    pub(crate) token: SecretString,
+    /// The token is one for the token server only (`identitytoken` in docker's files): it is never
+    /// sent as a password.
+    pub(crate) is_identity: bool,
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credential")
+    }
+}
+
+type Resolved = Result<Option<Credential>, SecretError>;
+/// Shared, so that waiting for one secret does not keep others from theirs.
+type Lazy = Arc<OnceLock<Resolved>>;
+
+/// The credential of one registry, or where a docker configuration tells repositories apart, those of it.
+#[derive(Default)]
+pub(super) struct Credentials {
+    docker: OnceLock<Result<DockerConfig, String>>,
+    /// Every other source has its one credential nowhere in a docker configuration.
+    found: Mutex<BTreeMap<Place, Lazy>>,
+}
+
+impl Credentials {
+    /// One that is known already.
+    pub(super) fn known(credential: Credential) -> Credentials {
+        let lazy = Lazy::new(OnceLock::from(Ok(Some(credential))));
+        Credentials { docker: OnceLock::new(), found: Mutex::new(BTreeMap::from([(Place::Nowhere, lazy)])) }
+    }
+
+    /// Finds it at the first call; `learn` is told of it then.
+    pub(super) fn get(
+        &self,
+        registry: &RegistryConfig,
+        repository: Option<&Repository>,
+        learn: impl FnOnce(&Credential),
+    ) -> Resolved {
+        let mut docker = None;
+        let mut place = Place::Nowhere;
+        if let CredentialSetting::Source(SecretSource::DockerConfig(path)) = &registry.credential {
+            let config = self.docker(path).map_err(|error| of(registry, error))?;
+            place = config.place(&docker_host(registry), repository.map(Repository::as_str));
+            docker = Some(config);
+        }
+        let lazy = {
+            let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(found.entry(place.clone()).or_default())
+        };
+        lazy.get_or_init(|| {
+            let found = match docker {
+                Some(docker) => docker.credential(&place),
+                None => find(registry),
+            };
+            let found = found.map_err(|error| of(registry, error))?;
+            found.as_ref().map(learn);
+            Ok(found)
+        })
+        .clone()
+    }
+
+    fn docker(&self, path: &Path) -> Result<&DockerConfig, String> {
+        self.docker.get_or_init(|| DockerConfig::read(path)).as_ref().map_err(Clone::clone)
+    }
+}
+
+fn of(registry: &RegistryConfig, error: String) -> SecretError {
+    SecretError(format!("the token of the registry {}: {error}", registry.name))
+}
+
+fn find(registry: &RegistryConfig) -> Result<Option<Credential>, String> {
+    let credential =
+        |token: SecretString| Credential { username: registry.username.clone(), token, is_identity: false };
+    match &registry.credential {
+        CredentialSetting::Anonymous => Ok(None),
+        CredentialSetting::Source(source) => source::resolve(source).map(credential).map(Some),
+        CredentialSetting::Search => {
+            let variable = variable_of(&registry.name);
+            if env::var_os(&variable).is_some() {
+                return source::resolve(&SecretSource::Env(variable)).map(credential).map(Some);
+            }
+            Ok(keyring::search(registry.name.as_str()).map(|entry| Credential {
+                username: registry.username.clone().or(entry.username),
+                token: entry.token,
+                is_identity: false,
+            }))
+        }
+    }
+}
+
+/// What a docker configuration calls the registry: its host, and its port where it has one of its own.
+fn docker_host(registry: &RegistryConfig) -> String {
+    match &registry.location {
+        _ if registry.kind == RegistryKind::Dockerhub => HUB.to_owned(),
+        Location::Url(url) => host(url),
+        Location::Folder(_) => String::new(),
+    }
+}
+
+/// `TAGSHIP_TOKEN_MY_GIT` for `my-git`.
+pub(super) fn variable_of(name: &Name) -> String {
+    format!("TAGSHIP_TOKEN_{}", name.as_str().to_ascii_uppercase().replace(['-', '.'], "_"))
+}

@@ -1,0 +1,319 @@
+//! Credentials as docker and podman keep them: `config.json` and `auth.json`, and the programs that they name.
+//! The formats: docker/cli `cli/config/configfile`, docker/docker-credential-helpers, containers-auth.json(5).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::zeroize::Zeroizing;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+
+use super::{Credential, program};
+
+/// What Docker Hub is called in these files.
+const HUB_KEY: &str = "https://index.docker.io/v1/";
+/// What it is called here, and by podman.
+pub(crate) const HUB: &str = "docker.io";
+/// The names of one and the same.
+const HUB_NAMES: [&str; 3] = [HUB, "index.docker.io", "registry-1.docker.io"];
+/// What a helper calls the user of an identity token.
+const IDENTITY_USER: &str = "<token>";
+const HELPER_TIMEOUT: Duration = Duration::from_secs(10);
+const LONGEST: u64 = 1024 * 1024;
+
+/// A docker or podman configuration, as far as it is about credentials.
+pub(super) struct DockerConfig {
+    path: PathBuf,
+    file: File,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct File {
+    auths: Option<BTreeMap<String, Entry>>,
+    cred_helpers: Option<BTreeMap<String, String>>,
+    creds_store: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    auth: Option<SecretString>,
+    username: Option<String>,
+    password: Option<SecretString>,
+    identitytoken: Option<SecretString>,
+}
+
+/// Where the configuration has a credential.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    Nowhere,
+    /// The key of an entry of `auths`.
+    Entry(String),
+    /// A helper's name, the server it is asked for, and the entry where it has none.
+    Helper {
+        name: String,
+        server: String,
+        entry: Option<String>,
+    },
+}
+
+/// The answer of a helper.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    username: Option<String>,
+    secret: SecretString,
+}
+
+impl DockerConfig {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// What is wrong with it, never what it holds.
+    pub(super) fn read(path: &Path) -> Result<DockerConfig, String> {
+        let shown = path.display();
+        let unreadable = |error: std::io::Error| format!("{shown} cannot be read: {error}");
+        let opened = fs::File::open(path).map_err(unreadable)?;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(16 * 1024));
+        opened.take(LONGEST).read_to_end(&mut bytes).map_err(unreadable)?;
+        // serde_json's own text repeats values.
+        let file = serde_json::from_slice(&bytes).map_err(|error| {
+            format!(
+                "{shown} is no docker configuration: see line {}, column {}",
+                error.line(),
+                error.column()
+            )
+        })?;
+        Ok(DockerConfig { path: path.to_owned(), file })
+    }
+
+    /// Where the credential of a server (`host` or `host:port`) is, or that of a repository on it.
+    pub(super) fn place(&self, host: &str, repository: Option<&str>) -> Place {
+        let entry = self.entry(host, repository);
+        let helpers = self.file.cred_helpers.iter().flatten();
+        let own = helpers.filter(|(key, _)| same(&host_of(key), host)).map(|(_, name)| name).next();
+        let store = self.file.creds_store.as_ref();
+        match own.or(store).filter(|name| !name.is_empty()) {
+            Some(name) => {
+                let server = if host == HUB { HUB_KEY } else { host };
+                Place::Helper { name: name.clone(), server: server.to_owned(), entry }
+            }
+            None => entry.map_or(Place::Nowhere, Place::Entry),
+        }
+    }
+
+    /// The key with the longest path that is the server's or the repository's.
+    fn entry(&self, host: &str, repository: Option<&str>) -> Option<String> {
+        let wanted = repository.map(|repository| format!("{repository}/")).unwrap_or_default();
+        let fits = |(key, entry): &(&String, &Entry)| {
+            let path = path_of(key);
+            same(&host_of(key), host)
+                && entry.has_any()
+                && (path.is_empty() || wanted.starts_with(&format!("{path}/")))
+        };
+        let entries = self.file.auths.iter().flatten().filter(fits);
+        entries.max_by_key(|(key, _)| path_of(key).len()).map(|(key, _)| key.clone())
+    }
+
+    /// The credential at a place; None: there is none.
+    ///
+    /// # Errors
+    /// The entry is no user name and password, or the helper fails.
+    pub(super) fn credential(&self, place: &Place) -> Result<Option<Credential>, String> {
+        match place {
+            Place::Nowhere => Ok(None),
+            Place::Entry(key) => self.of_entry(key).map(Some),
+            Place::Helper { name, server, entry } => match ask(name, server)? {
+                Some(credential) => Ok(Some(credential)),
+                None => entry.as_ref().map(|key| self.of_entry(key)).transpose(),
+            },
+        }
+    }
+
+    fn of_entry(&self, key: &str) -> Result<Credential, String> {
+        let fault =
+            || format!("{}: the entry {key} of auths is no user name and password", self.path.display());
+        let entry = self.file.auths.as_ref().and_then(|auths| auths.get(key)).ok_or_else(fault)?;
+        if let Some(token) = some(entry.identitytoken.as_ref()) {
+            return Ok(Credential { username: None, token: token.clone(), is_identity: true });
+        }
+        let Some(auth) = some(entry.auth.as_ref()) else {
+            let (username, password) = (entry.username.clone(), some(entry.password.as_ref()));
+            let token = password.ok_or_else(fault)?.clone();
+            return Ok(Credential { username, token, is_identity: false });
+        };
+        let decoded = Zeroizing::new(STANDARD.decode(auth.expose_secret().trim()).map_err(|_| fault())?);
+        let text = std::str::from_utf8(&decoded).map_err(|_| fault())?;
+        let (username, password) = text.split_once(':').ok_or_else(fault)?;
+        let password = password.trim_end_matches('\0');
+        if username.is_empty() || password.is_empty() {
+            return Err(fault());
+        }
+        Ok(Credential {
+            username: Some(username.to_owned()),
+            token: SecretString::from(password),
+            is_identity: false,
+        })
+    }
+}
+
+impl Entry {
+    fn has_any(&self) -> bool {
+        [&self.auth, &self.password, &self.identitytoken]
+            .into_iter()
+            .any(|value| some(value.as_ref()).is_some())
+    }
+}
+
+fn some(value: Option<&SecretString>) -> Option<&SecretString> {
+    value.filter(|value| !value.expose_secret().is_empty())
+}
+
+/// Asks a helper (`docker-credential-NAME get`). None: it has no credential of this server.
+fn ask(name: &str, server: &str) -> Result<Option<Credential>, String> {
+    let program = format!("docker-credential-{name}");
+    if name.contains('/') {
+        return Err(format!("{program:?} is no name of a credential helper"));
+    }
+    let mut command = Command::new(&program);
+    command.arg("get");
+    let output = program::run(command, &program, server, HELPER_TIMEOUT)?;
+    if !output.status.success() {
+        // Helpers say what is wrong on standard output.
+        let said = if output.stdout.contains("\"Secret\"") { "" } else { output.stdout.trim() };
+        if said.to_ascii_lowercase().contains("credentials not found") {
+            return Ok(None);
+        }
+        let said = said.lines().next().filter(|line| !line.is_empty()).unwrap_or(&output.complaint);
+        let said = if said.is_empty() { String::new() } else { format!(": {said}") };
+        return Err(format!("{program} get, asked for {server}, ended with {}{said}", output.status));
+    }
+    let answer: Answer = serde_json::from_str(&output.stdout)
+        .map_err(|_| format!("{program} get, asked for {server}, gave no user name and secret"))?;
+    if answer.secret.expose_secret().is_empty() {
+        return Ok(None);
+    }
+    let username = answer.username.filter(|username| !username.is_empty());
+    let is_identity = username.as_deref() == Some(IDENTITY_USER);
+    Ok(Some(Credential { username: username.filter(|_| !is_identity), token: answer.secret, is_identity }))
+}
+
+/// Without scheme and path, Docker Hub by one name.
+fn host_of(key: &str) -> String {
+    let rest = key.split_once("://").map_or(key, |(_, rest)| rest);
+    let host = rest.split('/').next().unwrap_or_default();
+    if HUB_NAMES.contains(&host) { HUB.to_owned() } else { host.to_owned() }
+}
+
+/// The path of a podman key (`quay.io/acme`). In docker's, which are addresses, it means nothing.
+fn path_of(key: &str) -> &str {
+    let path = key.split_once('/').map_or("", |(_, path)| path).trim_matches('/');
+    if key.contains("://") || ["v1", "v2"].contains(&path) { "" } else { path }
+}
+
+fn same(one: &str, other: &str) -> bool {
+    one.eq_ignore_ascii_case(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> DockerConfig {
+        DockerConfig { path: "config.json".into(), file: serde_json::from_str(text).unwrap() }
+    }
+
+    fn pair(credential: Option<Credential>) -> Option<(String, String)> {
+        credential.map(|found| (found.username.unwrap_or_default(), found.token.expose_secret().to_owned()))
+    }
+
+    #[test]
+    fn the_entry_with_the_longest_path_is_the_one() {
+        let config = config(
+            r#"{"auths": {
+                "https://index.docker.io/v1/": {"auth": "YQ=="},
+                "quay.io": {"auth": "YQ=="}, "quay.io/acme": {"auth": "YQ=="}, "quay.io/acme/shop": {"auth": "YQ=="},
+                "quay.io/other": {},
+                "https://git.example.com:3000/v2/": {"auth": "YQ=="}, "Old.example.com/v2": {"auth": "YQ=="}}}"#,
+        );
+        for (host, repository, expected) in [
+            ("quay.io", None, Some("quay.io")),
+            ("quay.io", Some("acme/shop"), Some("quay.io/acme/shop")),
+            ("quay.io", Some("acme/shop/web"), Some("quay.io/acme/shop")),
+            ("quay.io", Some("acme/shopping"), Some("quay.io/acme")),
+            ("quay.io", Some("other/shop"), Some("quay.io")),
+            ("docker.io", Some("library/nginx"), Some(HUB_KEY)),
+            ("git.example.com:3000", Some("acme/shop"), Some("https://git.example.com:3000/v2/")),
+            ("git.example.com", Some("acme/shop"), None),
+            ("old.example.com", Some("v2/shop"), Some("Old.example.com/v2")),
+        ] {
+            let expected = expected.map_or(Place::Nowhere, |key| Place::Entry(key.to_owned()));
+            assert_eq!(config.place(host, repository), expected, "{host} {repository:?}");
+        }
+    }
+
+    #[test]
+    fn a_helper_of_the_server_goes_before_the_store_and_both_before_an_entry() {
+        let config = config(
+            r#"{"auths": {"b.example.com": {"auth": "YTpi"}}, "credsStore": "desktop",
+                "credHelpers": {"a.example.com": "gcloud", "docker.io": "hub"}}"#,
+        );
+        for (host, name, server, entry) in [
+            ("a.example.com", "gcloud", "a.example.com", None),
+            ("docker.io", "hub", HUB_KEY, None),
+            ("b.example.com", "desktop", "b.example.com", Some("b.example.com".to_owned())),
+        ] {
+            let expected = Place::Helper { name: name.into(), server: server.into(), entry };
+            assert_eq!(config.place(host, None), expected, "{host}");
+        }
+    }
+
+    #[test]
+    fn an_entry_is_a_user_name_and_a_password_in_any_of_its_forms() {
+        for (entry, expected) in [
+            // ci:pa:ss, and the same as old versions padded it.
+            (r#"{"auth": "Y2k6cGE6c3M="}"#, Some(("ci", "pa:ss"))),
+            (r#"{"auth": "Y2k6cGE6c3MAAA=="}"#, Some(("ci", "pa:ss"))),
+            (r#"{"username": "ci", "password": "pa:ss"}"#, Some(("ci", "pa:ss"))),
+            (
+                r#"{"auth": "Y2k6cGE6c3M=", "identitytoken": "planted-identity"}"#,
+                Some(("", "planted-identity")),
+            ),
+            (r#"{"auth": "Y2k="}"#, None),
+            (r#"{"auth": "planted!"}"#, None),
+        ] {
+            let config = config(&format!(r#"{{"auths": {{"r.example.com": {entry}}}}}"#));
+            let place = config.place("r.example.com", None);
+            let found = config.credential(&place).map(pair);
+            let expected =
+                expected.map(|(username, token)| Some((username.to_owned(), token.to_owned()))).ok_or(
+                    "config.json: the entry r.example.com of auths is no user name and password".to_owned(),
+                );
+            assert_eq!(found, expected, "{entry}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_understood_is_not_repeated() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        fs::write(&path, "{\"auths\": {\"r.example.com\": \"planted-password\"}}").unwrap();
+        let error = DockerConfig::read(&path).err().unwrap();
+        assert_eq!(error, format!("{} is no docker configuration: see line 1, column 46", path.display()));
+    }
+
+    #[test]
+    fn a_helper_has_a_plain_name() {
+        let error = ask("../../bin/x", "r.example.com").err();
+        assert_eq!(
+            error.as_deref(),
+            Some("\"docker-credential-../../bin/x\" is no name of a credential helper")
+        );
+    }
+}

@@ -1,0 +1,44 @@
+//! Files with secrets that anyone on the machine can read.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use crate::config::{Config, CredentialSetting, SecretSource};
+
+const READ_BY_OTHERS: u32 = 0o004;
+const ENTERED_BY_OTHERS: u32 = 0o001;
+
+/// A warning for each file that the configuration takes secrets from and others can read. (A group that can
+/// read may well be meant to.)
+pub(crate) fn exposed(config: &Config) -> Vec<String> {
+    let of_registries = config.registries.values().filter_map(|registry| match &registry.credential {
+        CredentialSetting::Source(source) => Some(source),
+        CredentialSetting::Search | CredentialSetting::Anonymous => None,
+    });
+    let files: BTreeSet<&Path> = config
+        .secrets
+        .values()
+        .chain(of_registries)
+        .filter_map(|source| match source {
+            SecretSource::File(path) | SecretSource::DockerConfig(path) => Some(path.as_path()),
+            _ => None,
+        })
+        .collect();
+    let warning = |path: &Path| {
+        let shown = path.display();
+        format!("{shown}: every user of this machine can read this secret\n    chmod o-r {shown}")
+    };
+    files.into_iter().filter(|path| is_exposed(path)).map(warning).collect()
+}
+
+/// Whether the file can be read, and each folder above it entered, by everyone.
+fn is_exposed(path: &Path) -> bool {
+    // Links are judged by what they lead to: Kubernetes and systemd mount secrets as links.
+    let Ok(real) = fs::canonicalize(path) else {
+        return false;
+    };
+    let has = |path: &Path, bit: u32| fs::metadata(path).is_ok_and(|found| found.mode() & bit != 0);
+    has(&real, READ_BY_OTHERS) && real.ancestors().skip(1).all(|folder| has(folder, ENTERED_BY_OTHERS))
+}

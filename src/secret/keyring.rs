@@ -1,0 +1,168 @@
+//! Entries of the Secret Service: service `tagship`, user name as the entry is called. Asked on a thread of its
+//! own, for a bus socket that nobody answers blocks for ever.
+
+use secrecy::SecretString;
+
+use super::source::accept;
+
+/// What `tagship login` keeps.
+pub(super) struct Entry {
+    /// Where the registry wants one.
+    pub(super) username: Option<String>,
+    pub(super) token: SecretString,
+}
+
+#[cfg(feature = "keyring")]
+mod service {
+    use std::collections::HashMap;
+    use std::env;
+    use std::path::Path;
+    use std::sync::mpsc::{RecvTimeoutError, channel};
+    use std::thread;
+    use std::time::Duration;
+
+    use keyring::v1::{Entry, Error};
+    use secrecy::zeroize::Zeroizing;
+
+    /// Reading: under cron nobody is there to unlock it.
+    pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+    /// Writing: someone may have to type the keyring's password.
+    pub(super) const PATIENCE_WITH_PEOPLE: Duration = Duration::from_secs(60);
+    /// The attribute that holds the user name at the registry (`username` is the entry's name).
+    const LOGIN: &str = "login";
+
+    pub(super) enum Failure {
+        NoEntry,
+        /// It cannot be asked, or does not answer.
+        Unusable(String),
+    }
+
+    type Found = (Zeroizing<String>, Option<String>);
+
+    pub(super) fn read(name: &str) -> Result<Found, Failure> {
+        ask(name, PATIENCE, |entry| {
+            let value = Zeroizing::new(entry.get_password()?);
+            Ok((value, entry.inner.get_attributes()?.remove(LOGIN).filter(|login| !login.is_empty())))
+        })
+    }
+
+    pub(super) fn write(name: &str, username: Option<&str>, token: &str) -> Result<(), Failure> {
+        let (token, username) = (Zeroizing::new(token.to_owned()), username.unwrap_or_default().to_owned());
+        ask(name, PATIENCE_WITH_PEOPLE, move |entry| {
+            entry.set_password(&token)?;
+            entry.inner.update_attributes(&HashMap::from([(LOGIN, username.as_str())]))
+        })
+    }
+
+    pub(super) fn delete(name: &str) -> Result<(), Failure> {
+        ask(name, PATIENCE_WITH_PEOPLE, |entry| entry.delete_credential())
+    }
+
+    /// Whether there is anything to be asked, as far as the environment says.
+    pub(super) fn has_bus() -> bool {
+        env::var_os("DBUS_SESSION_BUS_ADDRESS").is_some()
+            || env::var_os("XDG_RUNTIME_DIR").is_some_and(|folder| Path::new(&folder).join("bus").exists())
+    }
+
+    fn ask<T: Send + 'static>(
+        name: &str,
+        patience: Duration,
+        question: impl FnOnce(&Entry) -> keyring::v1::Result<T> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let (sender, receiver) = channel();
+        let name = name.to_owned();
+        thread::spawn(move || {
+            let answer = Entry::new("tagship", &name).and_then(|entry| question(&entry));
+            let _ = sender.send(answer.map_err(|error| match (error, Entry::store_status()) {
+                (Error::NoEntry, _) => Failure::NoEntry,
+                (Error::NoDefaultStore, Err(cause)) => Failure::Unusable(cause.to_string()),
+                (error, _) => Failure::Unusable(error.to_string()),
+            }));
+        });
+        receiver.recv_timeout(patience).unwrap_or_else(|error| {
+            Err(Failure::Unusable(match error {
+                RecvTimeoutError::Timeout => format!("no answer within {patience:?}; is it locked?"),
+                RecvTimeoutError::Disconnected => "the question was not answered".to_owned(),
+            }))
+        })
+    }
+}
+
+#[cfg(feature = "keyring")]
+impl service::Failure {
+    fn text(self, name: &str) -> String {
+        match self {
+            service::Failure::NoEntry => format!(
+                "the keyring has no entry {name} of tagship; tagship login makes one for a registry, and secret-tool store --label tagship service tagship username {name} for anything else"
+            ),
+            service::Failure::Unusable(cause) => format!(
+                "the keyring cannot be asked ({cause}); under cron there is no session bus: use a file, or a systemd credential"
+            ),
+        }
+    }
+}
+
+/// An entry that is named in the configuration.
+///
+/// # Errors
+/// There is none, or no keyring; the text says what to use instead.
+#[cfg(feature = "keyring")]
+pub(super) fn read(name: &str) -> Result<Entry, String> {
+    let (value, username) = service::read(name).map_err(|failure| failure.text(name))?;
+    Ok(Entry { username, token: accept(&value, &format!("the keyring's entry {name}"))? })
+}
+
+/// An entry that may be there. Looked for, not asked for: that there is no keyring is no fault.
+#[cfg(feature = "keyring")]
+pub(super) fn search(name: &str) -> Option<Entry> {
+    if service::has_bus() { read(name).ok() } else { None }
+}
+
+/// Puts an entry there, or changes it.
+///
+/// # Errors
+/// The keyring cannot be asked.
+#[cfg(feature = "keyring")]
+pub(super) fn write(name: &str, username: Option<&str>, token: &str) -> Result<(), String> {
+    service::write(name, username, token).map_err(|failure| failure.text(name))
+}
+
+/// Takes an entry away; false: there was none.
+///
+/// # Errors
+/// The keyring cannot be asked.
+#[cfg(feature = "keyring")]
+pub(super) fn delete(name: &str) -> Result<bool, String> {
+    match service::delete(name) {
+        Ok(()) => Ok(true),
+        Err(service::Failure::NoEntry) => Ok(false),
+        Err(failure) => Err(failure.text(name)),
+    }
+}
+
+#[cfg(not(feature = "keyring"))]
+mod without {
+    use super::Entry;
+
+    const WITHOUT: &str =
+        "the keyring cannot be asked: this tagship was built without the feature keyring; use a file";
+
+    pub(in crate::secret) fn read(_name: &str) -> Result<Entry, String> {
+        Err(WITHOUT.to_owned())
+    }
+
+    pub(in crate::secret) fn search(_name: &str) -> Option<Entry> {
+        None
+    }
+
+    pub(in crate::secret) fn write(_name: &str, _username: Option<&str>, _token: &str) -> Result<(), String> {
+        Err(WITHOUT.to_owned())
+    }
+
+    pub(in crate::secret) fn delete(_name: &str) -> Result<bool, String> {
+        Err(WITHOUT.to_owned())
+    }
+}
+
+#[cfg(not(feature = "keyring"))]
+pub(super) use without::{delete, read, search, write};

@@ -1,0 +1,115 @@
+//! Programs that give a secret on their standard output.
+
+use std::io::{Read, Write as _};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use secrecy::zeroize::Zeroizing;
+
+/// More than any secret; what follows is read and thrown away.
+const LONGEST: u64 = 64 * 1024;
+
+/// What a program said until it ended.
+pub(super) struct Output {
+    pub(super) status: ExitStatus,
+    /// Not UTF-8: empty.
+    pub(super) stdout: Zeroizing<String>,
+    /// The first line.
+    pub(super) complaint: String,
+}
+
+/// Runs a program to its end, with this on its standard input. `name`: as it is called in errors.
+///
+/// # Errors
+/// It cannot be run, or it (or what it started) does not end in time; it is killed then.
+pub(super) fn run(
+    mut command: Command,
+    name: &str,
+    input: &str,
+    timeout: Duration,
+) -> Result<Output, String> {
+    let deadline = Instant::now() + timeout;
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("{name} cannot be run: {error}"))?;
+    let (stdout, stderr) = (collect(child.stdout.take()), collect(child.stderr.take()));
+    if let Some(mut stdin) = child.stdin.take() {
+        // A program that reads nothing is none the worse; so little fits into the pipe at once.
+        let _ = stdin.write_all(input.as_bytes());
+    }
+    let late = || format!("{name} did not end within {timeout:?}; does it ask for something?");
+    let Some(status) = wait(&mut child, deadline).map_err(|error| format!("{name}: {error}"))? else {
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(late());
+    };
+    // Something that it left behind may hold the pipes open.
+    let rest = |pipe: &Receiver<_>| {
+        pipe.recv_timeout(deadline.saturating_duration_since(Instant::now())).map_err(|_| late())
+    };
+    let (stdout, stderr): (Zeroizing<String>, Zeroizing<String>) = (rest(&stdout)?, rest(&stderr)?);
+    let complaint = stderr.lines().next().unwrap_or_default().to_owned();
+    Ok(Output { status, stdout, complaint })
+}
+
+fn collect(pipe: Option<impl Read + Send + 'static>) -> Receiver<Zeroizing<String>> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        // Made large enough at once: a buffer that grows leaves copies behind.
+        let mut text = Zeroizing::new(String::with_capacity(4096));
+        if let Some(mut pipe) = pipe {
+            if pipe.by_ref().take(LONGEST).read_to_string(&mut text).is_err() {
+                text.clear();
+            }
+            let _ = std::io::copy(&mut pipe, &mut std::io::sink());
+        }
+        let _ = sender.send(text);
+    });
+    receiver
+}
+
+/// None: it is still running.
+fn wait(child: &mut Child, deadline: Instant) -> std::io::Result<Option<ExitStatus>> {
+    loop {
+        match child.try_wait()? {
+            Some(status) => return Ok(Some(status)),
+            None if Instant::now() < deadline => thread::sleep(Duration::from_millis(5)),
+            None => return Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str, timeout: Duration) -> Result<String, String> {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        run(command, "it", "from outside", timeout).map(|output| output.stdout.to_string())
+    }
+
+    #[test]
+    fn a_program_gets_its_input_and_gives_its_output() {
+        assert_eq!(sh("cat", Duration::from_secs(30)), Ok("from outside".to_owned()));
+        assert_eq!(sh("echo \\\\377 | tr '\\\\' '\\377'", Duration::from_secs(30)), Ok(String::new()));
+    }
+
+    #[test]
+    fn a_program_that_does_not_end_is_given_up() {
+        let late = Err("it did not end within 50ms; does it ask for something?".to_owned());
+        assert_eq!(sh("exec sleep 600", Duration::from_millis(50)), late);
+    }
+
+    #[test]
+    fn a_program_that_leaves_another_behind_is_given_up() {
+        let begun = Instant::now();
+        assert!(sh("sleep 5 & echo x", Duration::from_secs(1)).is_err());
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    }
+}

@@ -1,0 +1,232 @@
+//! Where a registry's token comes from: docker's and podman's files, their helpers, commands, the keyring.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::harness::{PROD, Shop, on};
+use crate::oci::{Door, IDENTITY, Oci};
+use crate::registry::TOKEN;
+
+fn registry(door: Door) -> Oci {
+    let registry = Oci::start(door, 100);
+    registry.push("acme/shop", "v1.0.0");
+    registry
+}
+
+/// A shop whose registry's token is this source.
+fn shop(registry: &Oci, source: &str) -> Shop {
+    Shop::with(&on("oci", &registry.url(), PROD).replace("{ file = \"secret/token\" }", source))
+}
+
+/// Why the poll of the only target failed.
+fn failure(shop: &Shop) -> String {
+    let run = shop.run(&["poll", "--format", "json"]);
+    let error = run.code(1).error_is("shop/prod", "secret").target("shop/prod")["error"].clone();
+    shop.redact(error["message"].as_str().unwrap())
+}
+
+/// The same with a docker configuration, `HERE` being the registry's address.
+fn docker(registry: &Oci, config: &str) -> Shop {
+    let shop = shop(registry, "{ docker_config = \"secret/config.json\" }");
+    shop.file("secret/config.json", &config.replace("HERE", &format!("127.0.0.1:{}", registry.port())));
+    shop
+}
+
+/// A credential helper `docker-credential-team` that notes what it is asked.
+fn helper(shop: &mut Shop, answer: &str, status: u8) {
+    shop.file("secret/answer", answer);
+    shop.script(
+        "secret/docker-credential-team",
+        &format!("echo \"$1 $(cat)\" >> asked\ncat \"$(dirname \"$0\")/answer\"\nexit {status}\n"),
+    );
+    let path = format!("{}:/usr/bin:/bin", shop.path("secret").display());
+    shop.env("PATH", &path);
+}
+
+fn auth(username: &str) -> String {
+    STANDARD.encode(format!("{username}:{TOKEN}"))
+}
+
+#[test]
+fn an_entry_of_a_docker_configuration_gives_user_name_and_password() {
+    for key in ["HERE", "http://HERE/v1/", "HERE/acme"] {
+        let registry = registry(Door::Basic);
+        let shop =
+            docker(&registry, &format!(r#"{{"auths": {{"{key}": {{"auth": "{}"}}}}}}"#, auth("robot")));
+        shop.run(&["poll"]).code(0).line("shop/prod", &["baseline", "v1.0.0"]);
+        let used: Vec<_> = registry.requests().iter().filter_map(|request| request.basic()).collect();
+        assert_eq!(used, [("robot".to_owned(), TOKEN.to_owned())], "{key}");
+    }
+}
+
+#[test]
+fn an_entry_for_the_repository_goes_before_that_of_the_server() {
+    let registry = registry(Door::Basic);
+    let wrong = STANDARD.encode("other:planted-password-of-others");
+    let shop = docker(
+        &registry,
+        &format!(
+            r#"{{"auths": {{"HERE": {{"auth": "{wrong}"}}, "HERE/acme/shop": {{"auth": "{}"}}}}}}"#,
+            auth("robot")
+        ),
+    );
+    shop.run(&["poll"]).code(0).line("shop/prod", &["baseline", "v1.0.0"]);
+}
+
+#[test]
+fn a_server_without_an_entry_is_asked_with_nobodys_rights() {
+    let registry = registry(Door::Bearer);
+    let shop = docker(&registry, &format!(r#"{{"auths": {{"quay.io": {{"auth": "{}"}}}}}}"#, auth("robot")));
+    shop.run(&["poll"]).code(0).line("shop/prod", &["baseline", "v1.0.0"]);
+    assert!(registry.requests().iter().all(|request| request.basic().is_none()));
+}
+
+#[test]
+fn a_helper_is_asked_once_for_the_server() {
+    for config in [r#"{"credsStore": "team"}"#, r#"{"credHelpers": {"HERE": "team"}, "credsStore": "other"}"#]
+    {
+        let registry = registry(Door::Basic);
+        registry.push("acme/worker", "v1.0.0");
+        let mut shop = docker(&registry, config);
+        let second = PROD.replace("projects.shop", "projects.worker");
+        let text = shop.read("tagship.toml");
+        shop.config(&format!(
+            "{text}[projects.worker]\nregistry = \"git\"\nimage = \"acme/worker\"\n{second}"
+        ));
+        helper(&mut shop, &format!(r#"{{"ServerURL": "x", "Username": "robot", "Secret": "{TOKEN}"}}"#), 0);
+        shop.run(&["poll"]).code(0).line("worker/prod", &["baseline", "v1.0.0"]);
+        assert_eq!(shop.read("asked"), format!("get 127.0.0.1:{}\n", registry.port()), "{config}");
+        let used = registry.requests().iter().find_map(|request| request.basic());
+        assert_eq!(used, Some(("robot".to_owned(), TOKEN.to_owned())), "{config}");
+    }
+}
+
+#[test]
+fn a_helper_that_has_no_credential_means_nobodys_rights() {
+    let registry = registry(Door::Bearer);
+    let mut shop = docker(&registry, r#"{"credsStore": "team"}"#);
+    helper(&mut shop, "credentials not found in native keychain\n", 1);
+    shop.run(&["poll"]).code(0).line("shop/prod", &["baseline", "v1.0.0"]);
+    assert!(registry.requests().iter().all(|request| request.basic().is_none()));
+}
+
+#[test]
+fn a_helper_that_fails_is_a_failed_check() {
+    let registry = registry(Door::Bearer);
+    let mut shop = docker(&registry, r#"{"credsStore": "team"}"#);
+    helper(&mut shop, "the vault is locked\n", 1);
+    assert_eq!(
+        failure(&shop),
+        "the token of the registry git: docker-credential-team get, asked for 127.0.0.1:[port], ended with exit status: 1: the vault is locked"
+    );
+
+    let registry = crate::credentials::registry(Door::Bearer);
+    let shop = docker(&registry, r#"{"credsStore": "nowhere"}"#);
+    assert_eq!(
+        failure(&shop),
+        "the token of the registry git: docker-credential-nowhere cannot be run: No such file or directory (os error 2)"
+    );
+}
+
+#[test]
+fn an_identity_token_is_exchanged_and_never_a_password() {
+    let registry = registry(Door::Bearer);
+    let shop = docker(
+        &registry,
+        &format!(
+            r#"{{"auths": {{"HERE": {{"auth": "{}", "identitytoken": "{IDENTITY}"}}}}}}"#,
+            STANDARD.encode("0:")
+        ),
+    );
+    shop.run(&["poll"]).code(0).line("shop/prod", &["baseline", "v1.0.0"]);
+    assert_eq!(registry.count("/token"), 1);
+    assert!(registry.requests().iter().all(|request| request.basic().is_none()));
+
+    let basic = crate::credentials::registry(Door::Basic);
+    let mut shop = docker(&basic, r#"{"credsStore": "team"}"#);
+    helper(&mut shop, &format!(r#"{{"Username": "<token>", "Secret": "{IDENTITY}"}}"#), 0);
+    shop.run(&["poll", "--format", "json"]).code(1).error_is("shop/prod", "unauthorized");
+    assert!(basic.requests().iter().all(|request| request.header("authorization").is_none()));
+}
+
+#[test]
+fn a_docker_configuration_that_cannot_be_used_is_named() {
+    let registry = registry(Door::Basic);
+    for (config, expected) in [
+        ("{\"auths\": 1}", "[dir]/secret/config.json is no docker configuration: see line 1, column 11"),
+        (
+            "{\"auths\": {\"HERE\": {\"auth\": \"planted\"}}}",
+            "[dir]/secret/config.json: the entry 127.0.0.1:[port] of auths is no user name and password",
+        ),
+    ] {
+        let message = failure(&docker(&registry, config));
+        assert_eq!(message, format!("the token of the registry git: {expected}"), "{config}");
+    }
+}
+
+#[test]
+fn a_secret_is_read_when_it_is_needed_and_once() {
+    let registry = registry(Door::Basic);
+    registry.push("acme/worker", "v1.0.0");
+    let shop = shop(&registry, "{ command = [\"./token.sh\"] }");
+    let second = PROD.replace("projects.shop", "projects.worker");
+    let text = shop.read("tagship.toml");
+    shop.config(&format!("{text}[projects.worker]\nregistry = \"git\"\nimage = \"acme/worker\"\n{second}"));
+    shop.script("token.sh", "echo asked >> asked\ncat secret/token\n");
+    shop.run(&["check"]).code(0);
+    shop.run(&["status"]).code(0);
+    assert!(!shop.exists("asked"));
+    shop.run(&["poll"]).code(0);
+    assert_eq!(shop.read("asked"), "asked\n");
+}
+
+#[test]
+fn a_secret_that_everyone_can_read_is_warned_of() {
+    let registry = registry(Door::Basic);
+    let shop = shop(&registry, "{ file = \"secret/token\" }");
+    let mode = |name: &str, mode| {
+        fs::set_permissions(shop.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    // The folder above lets nobody in.
+    mode("secret/token", 0o644);
+    mode("", 0o700);
+    shop.run(&["check"]).code(0).stderr("");
+    mode("", 0o755);
+    shop.run(&["check"]).code(0).stderr(
+        "warning: [dir]/secret/token: every user of this machine can read this secret\n    chmod o-r [dir]/secret/token\n",
+    );
+    mode("secret/token", 0o640);
+    shop.run(&["check"]).code(0).stderr("");
+}
+
+#[cfg(feature = "keyring")]
+#[test]
+fn under_cron_the_keyring_is_explained() {
+    let registry = registry(Door::Basic);
+    let mut shop = shop(&registry, "{ keyring = \"git\" }");
+    let nowhere = format!("unix:path={}", shop.path("no-bus").display());
+    shop.env("DBUS_SESSION_BUS_ADDRESS", &nowhere);
+    let message = failure(&shop);
+    assert!(message.starts_with("the token of the registry git: the keyring cannot be asked ("), "{message}");
+    assert!(
+        message.ends_with("; under cron there is no session bus: use a file, or a systemd credential"),
+        "{message}"
+    );
+}
+
+#[cfg(feature = "keyring")]
+#[test]
+fn a_bus_that_nobody_answers_costs_two_seconds() {
+    let registry = registry(Door::Basic);
+    let mut shop = shop(&registry, "{ keyring = \"git\" }");
+    let _socket = std::os::unix::net::UnixListener::bind(shop.path("bus")).unwrap();
+    let bus = format!("unix:path={}", shop.path("bus").display());
+    shop.env("DBUS_SESSION_BUS_ADDRESS", &bus);
+    assert_eq!(
+        failure(&shop),
+        "the token of the registry git: the keyring cannot be asked (no answer within [duration]; is it locked?); under cron there is no session bus: use a file, or a systemd credential"
+    );
+}

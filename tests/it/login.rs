@@ -1,0 +1,71 @@
+//! `login` where nothing is kept: refused tokens, no keyring, wrong usage.
+
+use crate::harness::{PROD, Shop, on, on_gitea};
+use crate::oci::{Door, Oci};
+use crate::registry::{Build, Gitea, TOKEN_WITHOUT_SCOPE, WRONG_TOKEN};
+use crate::run::Run;
+
+/// A shop whose registry names no token.
+fn searching(config: &str) -> Shop {
+    Shop::with(&config.replace("token = { file = \"secret/token\" }\n", ""))
+}
+
+fn registry(door: Door) -> Oci {
+    let registry = Oci::start(door, 100);
+    registry.push("acme/shop", "v1.0.0");
+    registry
+}
+
+fn with_stdin(shop: &Shop, secret: &str, arguments: &[&str]) -> Run {
+    shop.run_under(&["sh", "-c", "exec \"$@\" < secret/\"$0\"", secret], arguments)
+}
+
+#[test]
+fn a_wrong_token_is_not_kept() {
+    for door in [Door::Basic, Door::Bearer] {
+        let registry = registry(door);
+        let shop = searching(&on("oci", &registry.url(), PROD));
+        shop.secret("wrong", WRONG_TOKEN);
+        let run = with_stdin(&shop, "wrong", &["login", "git", "--stdin"]);
+        run.code(1).stdout("").stderr_has("; nothing was kept\n").stderr_has("401 Unauthorized");
+    }
+}
+
+#[test]
+fn without_a_keyring_a_right_token_is_not_kept_either() {
+    let registry = registry(Door::Open);
+    let shop = searching(&on("oci", &registry.url(), PROD));
+    let run = with_stdin(&shop, "token", &["login", "git", "--stdin"]);
+    run.code(1).stderr_has(
+        "error: git: the registry lets everyone in, so whether it is right is not known, but the keyring cannot be asked",
+    );
+}
+
+#[test]
+fn a_token_without_the_scope_is_refused_by_every_gitea() {
+    for build in Build::ALL {
+        let gitea = Gitea::start(build);
+        let shop = searching(&on_gitea(&gitea, PROD));
+        shop.secret("weak", TOKEN_WITHOUT_SCOPE);
+        let run = with_stdin(&shop, "weak", &["login", "git", "--stdin"]);
+        run.code(1).stderr_has("read:package").stderr_has("; nothing was kept\n");
+    }
+}
+
+#[test]
+fn what_cannot_be_logged_in_to_is_a_usage_error() {
+    let gitea = Gitea::start(Build::GiteaNew);
+    let mut shop = Shop::with(&on_gitea(&gitea, PROD));
+    shop.run(&["login", "got", "--stdin"])
+        .code(2)
+        .stderr("error: the configuration has no registry \"got\"; did you mean git?\n");
+    shop.run(&["login", "git", "--stdin"]).code(2).stderr("error: the token is empty\n");
+    shop.run(&["login", "git", "--stdin", "--username", "a:b"])
+        .code(2)
+        .stderr("error: a user name is not empty and has no colon\n");
+    shop.env("LC_ALL", "C");
+    shop.run_under(&["setsid", "--wait"], &["login", "git"]).code(2).stderr_has(
+        "error: there is no terminal to ask on; give the token on standard input, with --stdin: ",
+    );
+    assert_eq!(gitea.take_requests(), [""; 0]);
+}
