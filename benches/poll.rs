@@ -1,5 +1,5 @@
-//! A first poll of 1,000 targets on 1,000 images, against a fake Gitea that waits 50 ms before each
-//! answer, beside curl fetching the same lists in the same run: `cargo bench --bench poll`.
+//! Polls of 1,000 targets on 1,000 images of ten owners, against a fake Gitea that waits 50 ms before each
+//! answer, beside curl fetching the same URLs in the same run: `cargo bench --bench poll`.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -14,8 +14,8 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,51 +24,88 @@ const CONNECTIONS: usize = 64;
 const LATENCY: Duration = Duration::from_millis(50);
 const RUNS: usize = 5;
 
-/// What the issue asks for: the bound, and this much more.
-const ALLOWED: f64 = 1.3;
+const OWNERS: usize = 10;
+
+/// A first poll may take so many times the bound.
+const FIRST_ALLOWED: f64 = 1.15;
 
 fn main() {
     let server = FakeGitea::start();
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("tagship.toml");
     fs::write(&config, configuration(server.port)).unwrap();
-    let urls = dir.path().join("urls");
-    fs::write(&urls, curl_list(server.port)).unwrap();
-
-    let rounds = u32::try_from(IMAGES.div_ceil(CONNECTIONS)).unwrap();
-    let bound = LATENCY * rounds;
     println!(
-        "first poll of {IMAGES} targets on {IMAGES} images, {CONNECTIONS} connections, {LATENCY:?} before each answer"
+        "{IMAGES} targets on {IMAGES} images of {OWNERS} owners, {CONNECTIONS} connections, {LATENCY:?} before each answer; {RUNS} runs"
     );
+    let first = compare(&server, dir.path(), "first poll", &config, State::New);
+    let bound = LATENCY * u32::try_from(IMAGES.div_ceil(CONNECTIONS)).unwrap();
     println!("bound: ceil({IMAGES}/{CONNECTIONS}) * {LATENCY:?} = {bound:?}");
-    println!();
+    println!("tagship / bound: {:.2} (reach {FIRST_ALLOWED})", ratio(first.median, bound));
 
-    // In turn, so that both see the same machine.
+    // The state that the first run left, settled by one more.
+    let idle = compare(&server, dir.path(), "idle poll", &config, |_| State::Known);
+    println!("reach: {OWNERS} requests, 150 ms, 40 ms CPU, 24 MiB");
+    assert_eq!(idle.worst.requests, OWNERS, "an idle poll asks each owner once");
+
+    let one = compare(&server, dir.path(), "one new tag", &config, |_| State::OneNew);
+    println!("reach: at most 3 requests more than idle");
+    assert!(one.worst.requests <= OWNERS + 3, "{} requests", one.worst.requests);
+}
+
+/// Which state a run begins with.
+#[derive(Clone, Copy)]
+enum State {
+    New(usize),
+    Known,
+    /// Known, and one image has a tag that was pushed a while ago.
+    OneNew,
+}
+
+/// Runs tagship, then curl on the URLs that tagship asked for; in turn, so that both see the same machine.
+fn compare(
+    server: &FakeGitea,
+    dir: &Path,
+    what: &str,
+    config: &Path,
+    state: impl Fn(usize) -> State,
+) -> Figures {
     let mut tagship = Vec::new();
     let mut curl = Vec::new();
     for run in 0..RUNS {
-        tagship.push(server.measure(
-            "tagship",
-            dir.path(),
-            &poll(&config, &dir.path().join(format!("{run}.db"))),
-        ));
-        curl.push(server.measure("curl", dir.path(), &fetch(&urls)));
+        let file = match state(run) {
+            State::New(number) => dir.join(format!("{number}.db")),
+            State::Known | State::OneNew => dir.join("0.db"),
+        };
+        if matches!(state(run), State::OneNew) {
+            server.push();
+        }
+        if !matches!(state(run), State::New(_)) && run == 0 {
+            // What an earlier series left to look at.
+            server.measure("tagship", dir, &poll(config, &file));
+            if matches!(state(run), State::OneNew) {
+                server.push();
+            }
+        }
+        server.urls.lock().unwrap().clear();
+        tagship.push(server.measure("tagship", dir, &poll(config, &file)));
+        let urls = dir.join("urls");
+        fs::write(&urls, curl_list(server)).unwrap();
+        curl.push(server.measure("curl", dir, &fetch(&urls)));
     }
-
+    println!();
     println!(
-        "{:<8} {:>9} {:>9} {:>9} {:>9} {:>12} {:>9} {:>10}",
-        "", "min", "median", "max", "requests", "connections", "CPU", "peak"
+        "{what:<12} {:>9} {:>9} {:>9} {:>9} {:>12} {:>9} {:>10}",
+        "min", "median", "max", "requests", "connections", "CPU", "peak"
     );
     let (tagship, curl) = (Figures::of(tagship), Figures::of(curl));
-    tagship.print("tagship");
-    curl.print("curl");
-    println!();
-    let ratio = |median: Duration, reference: Duration| median.as_secs_f64() / reference.as_secs_f64();
-    let over_bound = ratio(tagship.median, bound);
-    println!("tagship / bound: {over_bound:.2} (at most {ALLOWED})");
-    println!("curl / bound:    {:.2}", ratio(curl.median, bound));
-    println!("tagship / curl:  {:.2}", ratio(tagship.median, curl.median));
-    assert!(over_bound <= ALLOWED, "slower than {ALLOWED} times the bound");
+    tagship.print("  tagship");
+    curl.print("  curl");
+    println!("tagship / curl: {:.2}", ratio(tagship.median, curl.median));
+    tagship
+}
+
+fn ratio(median: Duration, reference: Duration) -> f64 {
+    median.as_secs_f64() / reference.as_secs_f64()
 }
 
 /// Every project has one image, and one stage by versions.
@@ -90,14 +127,19 @@ fn configuration(port: u16) -> String {
     text
 }
 
-/// The same lists for curl, which reads its options from a file.
-fn curl_list(port: u16) -> String {
+/// What tagship asked for in its last run, for curl, which reads its options from a file.
+fn curl_list(server: &FakeGitea) -> String {
     let mut text = String::new();
-    for image in 0..IMAGES {
-        let owner = image % 10;
-        writeln!(text, "url = \"http://127.0.0.1:{port}/v2/owner{owner}/app{image}/tags/list\"").unwrap();
-        writeln!(text, "output = \"/dev/null\"").unwrap();
+    for (method, target) in server.urls.lock().unwrap().iter() {
+        let head = if method == "HEAD" { "head\n" } else { "" };
+        writeln!(
+            text,
+            "url = \"http://127.0.0.1:{}{target}\"\noutput = \"/dev/null\"\n{head}next",
+            server.port
+        )
+        .unwrap();
     }
+    text.truncate(text.len().saturating_sub("next\n".len()));
     text
 }
 
@@ -111,7 +153,7 @@ fn fetch(urls: &Path) -> Vec<String> {
     let connections = CONNECTIONS.to_string();
     let list = urls.to_str().unwrap();
     let arguments = ["curl", "--silent", "--fail", "--parallel", "--parallel-immediate", "--parallel-max"];
-    let token = ["--header", "Authorization: Bearer jwt", "--config"];
+    let token = ["--config"];
     let arguments = [&arguments[..], &[&connections], &token, &[list]].concat();
     arguments.into_iter().map(str::to_owned).collect()
 }
@@ -150,7 +192,7 @@ impl Figures {
     fn print(&self, name: &str) {
         let ms = |time: Duration| format!("{} ms", time.as_millis());
         println!(
-            "{name:<8} {:>9} {:>9} {:>9} {:>9} {:>12} {:>9} {:>10}",
+            "{name:<12} {:>9} {:>9} {:>9} {:>9} {:>12} {:>9} {:>10}",
             ms(self.min),
             ms(self.median),
             ms(self.max),
@@ -162,10 +204,14 @@ impl Figures {
     }
 }
 
-/// Answers every list with the same three tags. Nothing here is recorded: it must only be fast.
+/// Answers every list with the same tags but for one image. Nothing here is recorded: it must only be fast.
 struct FakeGitea {
     port: u16,
     counts: Arc<Counts>,
+    /// What was asked for, with its method.
+    urls: Arc<Mutex<Vec<(String, String)>>>,
+    /// How many tags the one image got since the beginning.
+    pushed: Arc<AtomicUsize>,
 }
 
 #[derive(Default)]
@@ -179,16 +225,23 @@ impl FakeGitea {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let counts: Arc<Counts> = Arc::default();
-        let shared = Arc::clone(&counts);
+        let urls: Arc<Mutex<Vec<(String, String)>>> = Arc::default();
+        let pushed: Arc<AtomicUsize> = Arc::default();
+        let shared = (Arc::clone(&counts), Arc::clone(&urls), Arc::clone(&pushed));
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let counts = Arc::clone(&shared);
+                let (counts, urls, pushed) =
+                    (Arc::clone(&shared.0), Arc::clone(&shared.1), Arc::clone(&shared.2));
                 counts.connections.fetch_add(1, Ordering::Relaxed);
                 // A connection that ends in an error has ended.
-                thread::spawn(move || drop(serve(stream.unwrap(), port, &counts)));
+                thread::spawn(move || drop(serve(stream.unwrap(), &counts, &urls, &pushed)));
             }
         });
-        FakeGitea { port, counts }
+        FakeGitea { port, counts, urls, pushed }
+    }
+
+    fn push(&self) {
+        self.pushed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Runs a program under GNU time, which knows what only its parent is told.
@@ -215,7 +268,6 @@ impl FakeGitea {
         let [user, system, peak] = words[..] else { panic!("{report}") };
         let seconds: f64 = user.parse::<f64>().unwrap() + system.parse::<f64>().unwrap();
         let requests = self.counts.requests.load(Ordering::Relaxed) - before[0];
-        assert!(requests >= IMAGES, "{name} asked only {requests} times");
         Measured {
             wall,
             cpu: Duration::from_secs_f64(seconds),
@@ -226,7 +278,12 @@ impl FakeGitea {
     }
 }
 
-fn serve(mut stream: TcpStream, port: u16, counts: &Counts) -> std::io::Result<()> {
+fn serve(
+    mut stream: TcpStream,
+    counts: &Counts,
+    urls: &Mutex<Vec<(String, String)>>,
+    pushed: &AtomicUsize,
+) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut bytes = Vec::new();
     let mut piece = [0; 4096];
@@ -240,7 +297,11 @@ fn serve(mut stream: TcpStream, port: u16, counts: &Counts) -> std::io::Result<(
             continue;
         }
         counts.requests.fetch_add(1, Ordering::Relaxed);
-        let answer = answer(&String::from_utf8_lossy(&bytes), port);
+        let request = String::from_utf8_lossy(&bytes);
+        let mut words = request.split(' ');
+        let (method, target) = (words.next().unwrap().to_owned(), words.next().unwrap().to_owned());
+        let answer = answer(&target, pushed.load(Ordering::Relaxed));
+        urls.lock().unwrap().push((method, target));
         bytes.clear();
         // The latency is what is measured.
         thread::sleep(LATENCY);
@@ -248,35 +309,57 @@ fn serve(mut stream: TcpStream, port: u16, counts: &Counts) -> std::io::Result<(
     }
 }
 
-fn answer(request: &str, port: u16) -> String {
-    let mut words = request.split(' ');
-    let (method, target) = (words.next().unwrap(), words.next().unwrap());
-    let lower = request.to_lowercase();
-    let allowed = lower.contains("\r\nauthorization: bearer jwt\r\n");
-    let (status, header, body) = if method != "GET" {
-        ("405 Method Not Allowed", String::new(), String::new())
-    } else if target.starts_with("/v2/token") {
-        ("200 OK", String::new(), "{\"token\":\"jwt\"}\n".to_owned())
-    } else if !allowed {
-        let realm = format!(
-            "Www-Authenticate: Bearer realm=\"http://127.0.0.1:{port}/v2/token\",service=\"container_registry\",scope=\"*\"\r\n"
-        );
-        (
-            "401 Unauthorized",
-            realm,
-            "{\"errors\":[{\"code\":\"UNAUTHORIZED\",\"message\":\"\"}]}\n".to_owned(),
-        )
-    } else if let Some(name) = target.strip_prefix("/v2/").and_then(|rest| rest.strip_suffix("/tags/list")) {
-        (
-            "200 OK",
-            String::new(),
-            format!("{{\"name\":\"{name}\",\"tags\":[\"latest\",\"v1.0.0\",\"v1.1.0\"]}}\n"),
-        )
-    } else {
-        ("404 Not Found", String::new(), "404 page not found\n".to_owned())
+/// The image that gets new tags, and its owner.
+const BUSY: (&str, &str) = ("owner3", "app123");
+
+fn answer(target: &str, pushed: usize) -> String {
+    let tags = |image: &str| {
+        let new = (0..pushed).filter(|_| image == BUSY.1).map(|number| format!(",\"v2.{number}.0\""));
+        format!("\"latest\",\"v1.0.0\",\"v1.1.0\"{}", new.collect::<String>())
     };
+    let (header, body) = if target.starts_with("/v2/token") {
+        (String::new(), "{\"token\":\"jwt\"}\n".to_owned())
+    } else if let Some(name) = target.strip_prefix("/v2/").and_then(|rest| rest.strip_suffix("/tags/list")) {
+        let image = name.rsplit('/').next().unwrap();
+        (String::new(), format!("{{\"name\":\"{name}\",\"tags\":[{}]}}\n", tags(image)))
+    } else if target.contains("/manifests/") {
+        (format!("Docker-Content-Digest: sha256:{}\r\n", "0".repeat(64)), String::new())
+    } else {
+        let (owner, query) = target.strip_prefix("/api/v1/packages/").unwrap().split_once('?').unwrap();
+        let limit = query.split('&').find_map(|pair| pair.strip_prefix("limit=")).unwrap().parse().unwrap();
+        feed(owner, limit, pushed)
+    };
+    let date =
+        jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&jiff::Timestamp::now());
     format!(
-        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\n{header}Content-Length: {}\r\n\r\n{body}",
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: {}\r\n{header}Content-Length: {}\r\n\r\n{body}",
+        date.unwrap(),
         body.len()
     )
 }
+
+/// The newest versions of an owner's images: one of each long ago, ten minutes apart, and those pushed since.
+fn feed(owner: &str, limit: usize, pushed: usize) -> (String, String) {
+    let images = IMAGES / OWNERS;
+    let number: usize = owner.trim_start_matches("owner").parse().unwrap();
+    let new = if owner == BUSY.0 { pushed } else { 0 };
+    let rows = (0..new)
+        .rev()
+        .map(|tag| (images + tag, BUSY.1.to_owned(), format!("v2.{tag}.0"), PUSHED + 600 * tag));
+    let old = (0..images).rev().map(|image| {
+        (image, format!("app{}", image * OWNERS + number), "v1.1.0".to_owned(), OLD + 600 * image)
+    });
+    let rows: Vec<String> = rows
+        .chain(old)
+        .take(limit)
+        .map(|(id, name, version, second)| {
+            let at = jiff::Timestamp::from_second(i64::try_from(second).unwrap()).unwrap();
+            format!("{{\"id\":{id},\"type\":\"container\",\"name\":\"{name}\",\"version\":\"{version}\",\"created_at\":\"{at}\"}}")
+        })
+        .collect();
+    (format!("X-Total-Count: {}\r\n", images + new), format!("[{}]\n", rows.join(",")))
+}
+
+/// Seconds: of the first image's push, and of the first new tag's.
+const OLD: usize = 1_750_000_000;
+const PUSHED: usize = 1_760_000_000;

@@ -28,6 +28,9 @@ _tagship() {
             tagship,help)
                 cmd="tagship__subcmd__help"
                 ;;
+            tagship,history)
+                cmd="tagship__subcmd__history"
+                ;;
             tagship,hold)
                 cmd="tagship__subcmd__hold"
                 ;;
@@ -39,6 +42,9 @@ _tagship() {
                 ;;
             tagship,release)
                 cmd="tagship__subcmd__release"
+                ;;
+            tagship,retry)
+                cmd="tagship__subcmd__retry"
                 ;;
             tagship,status)
                 cmd="tagship__subcmd__status"
@@ -82,6 +88,9 @@ _tagship() {
             tagship__subcmd__help,help)
                 cmd="tagship__subcmd__help__subcmd__help"
                 ;;
+            tagship__subcmd__help,history)
+                cmd="tagship__subcmd__help__subcmd__history"
+                ;;
             tagship__subcmd__help,hold)
                 cmd="tagship__subcmd__help__subcmd__hold"
                 ;;
@@ -93,6 +102,9 @@ _tagship() {
                 ;;
             tagship__subcmd__help,release)
                 cmd="tagship__subcmd__help__subcmd__release"
+                ;;
+            tagship__subcmd__help,retry)
+                cmd="tagship__subcmd__help__subcmd__retry"
                 ;;
             tagship__subcmd__help,status)
                 cmd="tagship__subcmd__help__subcmd__status"
@@ -116,7 +128,7 @@ _tagship() {
 
     case "${cmd}" in
         tagship)
-            opts="-v -q -h -V --config --state --verbose --quiet --color --help --version poll status tags deploy mark hold release check generate help"
+            opts="-v -q -h -V --config --state --verbose --quiet --color --help --version poll status tags deploy mark history retry hold release check generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -142,7 +154,7 @@ _tagship() {
             return 0
             ;;
         tagship__subcmd__check)
-            opts="-v -q -h --config --state --verbose --quiet --color --help"
+            opts="-v -q -h --online --config --state --verbose --quiet --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -376,7 +388,7 @@ _tagship() {
             return 0
             ;;
         tagship__subcmd__help)
-            opts="poll status tags deploy mark hold release check generate help"
+            opts="poll status tags deploy mark history retry hold release check generate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -487,6 +499,20 @@ _tagship() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        tagship__subcmd__help__subcmd__history)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         tagship__subcmd__help__subcmd__hold)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -543,6 +569,20 @@ _tagship() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        tagship__subcmd__help__subcmd__retry)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         tagship__subcmd__help__subcmd__status)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -564,6 +604,40 @@ _tagship() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        tagship__subcmd__history)
+            opts="-v -q -h --format --limit --config --state --verbose --quiet --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "human json" -- "${cur}"))
+                    return 0
+                    ;;
+                --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -632,7 +706,7 @@ _tagship() {
             return 0
             ;;
         tagship__subcmd__poll)
-            opts="-v -q -h --project --stage --due --dry-run --format --exit-code --strict --max-runtime --config --state --verbose --quiet --color --help"
+            opts="-v -q -h --project --stage --due --dry-run --refresh --format --exit-code --strict --max-runtime --config --state --verbose --quiet --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -675,6 +749,32 @@ _tagship() {
             ;;
         tagship__subcmd__release)
             opts="-v -q -h --config --state --verbose --quiet --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        tagship__subcmd__retry)
+            opts="-v -q -h --drop --config --state --verbose --quiet --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -38,6 +38,8 @@ complete -c tagship -n "__fish_tagship_needs_command" -f -a "status" -d 'Show wh
 complete -c tagship -n "__fish_tagship_needs_command" -f -a "tags" -d 'Show every tag of a target, and why it was taken or not'
 complete -c tagship -n "__fish_tagship_needs_command" -f -a "deploy" -d 'Deploy now, by hand: the newest tag, or one that is named'
 complete -c tagship -n "__fish_tagship_needs_command" -f -a "mark" -d 'Record that something else deployed a tag'
+complete -c tagship -n "__fish_tagship_needs_command" -f -a "history" -d 'Show what was deployed, and how it went'
+complete -c tagship -n "__fish_tagship_needs_command" -f -a "retry" -d 'Make deployments that failed due again'
 complete -c tagship -n "__fish_tagship_needs_command" -f -a "hold" -d 'Stop automatic deployments to targets'
 complete -c tagship -n "__fish_tagship_needs_command" -f -a "release" -d 'Let automatic deployments to targets go on'
 complete -c tagship -n "__fish_tagship_needs_command" -f -a "check" -d 'Validate the configuration'
@@ -56,6 +58,7 @@ always\t''
 never\t''"
 complete -c tagship -n "__fish_tagship_using_subcommand poll" -l due -d 'Only targets polled longer ago than 90 % of their interval, or with a deployment to try again'
 complete -c tagship -n "__fish_tagship_using_subcommand poll" -l dry-run -d 'Say what would be deployed; write and deploy nothing'
+complete -c tagship -n "__fish_tagship_using_subcommand poll" -l refresh -d 'List every repository in full, also where the registry says that nothing was pushed'
 complete -c tagship -n "__fish_tagship_using_subcommand poll" -l exit-code -d 'Exit with 3 where something new was found or deployed, and nothing failed'
 complete -c tagship -n "__fish_tagship_using_subcommand poll" -l strict -d 'Exit with 75 where a selected target is being deployed by another run'
 complete -c tagship -n "__fish_tagship_using_subcommand poll" -s v -l verbose -d 'Say also what did not change, and show what deployments print'
@@ -106,6 +109,26 @@ complete -c tagship -n "__fish_tagship_using_subcommand mark" -l none -d 'Forget
 complete -c tagship -n "__fish_tagship_using_subcommand mark" -s v -l verbose -d 'Say also what did not change, and show what deployments print'
 complete -c tagship -n "__fish_tagship_using_subcommand mark" -s q -l quiet -d 'Say only what failed'
 complete -c tagship -n "__fish_tagship_using_subcommand mark" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tagship -n "__fish_tagship_using_subcommand history" -l format -d 'How it is printed' -r -f -a "human\t'A table'
+json\t'One document'"
+complete -c tagship -n "__fish_tagship_using_subcommand history" -l limit -d 'At most so many deployments [default: 20; with json all]' -r
+complete -c tagship -n "__fish_tagship_using_subcommand history" -l config -d 'The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand history" -l state -d 'The state file, whatever the configuration says' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand history" -l color -d 'Colour in the output' -r -f -a "auto\t'On a terminal, unless NO_COLOR or TERM=dumb says otherwise'
+always\t''
+never\t''"
+complete -c tagship -n "__fish_tagship_using_subcommand history" -s v -l verbose -d 'Say also what did not change, and show what deployments print'
+complete -c tagship -n "__fish_tagship_using_subcommand history" -s q -l quiet -d 'Say only what failed'
+complete -c tagship -n "__fish_tagship_using_subcommand history" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tagship -n "__fish_tagship_using_subcommand retry" -l config -d 'The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand retry" -l state -d 'The state file, whatever the configuration says' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand retry" -l color -d 'Colour in the output' -r -f -a "auto\t'On a terminal, unless NO_COLOR or TERM=dumb says otherwise'
+always\t''
+never\t''"
+complete -c tagship -n "__fish_tagship_using_subcommand retry" -l drop -d 'Forget the deployment: only something newer is deployed'
+complete -c tagship -n "__fish_tagship_using_subcommand retry" -s v -l verbose -d 'Say also what did not change, and show what deployments print'
+complete -c tagship -n "__fish_tagship_using_subcommand retry" -s q -l quiet -d 'Say only what failed'
+complete -c tagship -n "__fish_tagship_using_subcommand retry" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tagship -n "__fish_tagship_using_subcommand hold" -l reason -d 'Why; shown by poll and status' -r
 complete -c tagship -n "__fish_tagship_using_subcommand hold" -l for -d 'End by itself after this long [default: until tagship release]' -r
 complete -c tagship -n "__fish_tagship_using_subcommand hold" -l config -d 'The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]' -r -F
@@ -129,6 +152,7 @@ complete -c tagship -n "__fish_tagship_using_subcommand check" -l state -d 'The 
 complete -c tagship -n "__fish_tagship_using_subcommand check" -l color -d 'Colour in the output' -r -f -a "auto\t'On a terminal, unless NO_COLOR or TERM=dumb says otherwise'
 always\t''
 never\t''"
+complete -c tagship -n "__fish_tagship_using_subcommand check" -l online -d 'Also try the registries, the repositories and the commands; exit with 1 where one fails'
 complete -c tagship -n "__fish_tagship_using_subcommand check" -s v -l verbose -d 'Say also what did not change, and show what deployments print'
 complete -c tagship -n "__fish_tagship_using_subcommand check" -s q -l quiet -d 'Say only what failed'
 complete -c tagship -n "__fish_tagship_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -174,16 +198,18 @@ complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_see
 complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from help" -f -a "completions" -d 'Completions for bash, zsh and fish'
 complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from help" -f -a "schema" -d 'The JSON Schema of the configuration, on standard output'
 complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark hold release check generate help" -f -a "poll" -d 'Ask the registries, decide, and deploy what is new'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark hold release check generate help" -f -a "status" -d 'Show what each target has: newest, deployed, pending, last check, last error'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark hold release check generate help" -f -a "tags" -d 'Show every tag of a target, and why it was taken or not'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark hold release check generate help" -f -a "deploy" -d 'Deploy now, by hand: the newest tag, or one that is named'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark hold release check generate help" -f -a "mark" -d 'Record that something else deployed a tag'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark hold release check generate help" -f -a "hold" -d 'Stop automatic deployments to targets'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark hold release check generate help" -f -a "release" -d 'Let automatic deployments to targets go on'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark hold release check generate help" -f -a "check" -d 'Validate the configuration'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark hold release check generate help" -f -a "generate" -d 'Write what packagers and editors need'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark hold release check generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check generate help" -f -a "poll" -d 'Ask the registries, decide, and deploy what is new'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check generate help" -f -a "status" -d 'Show what each target has: newest, deployed, pending, last check, last error'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check generate help" -f -a "tags" -d 'Show every tag of a target, and why it was taken or not'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check generate help" -f -a "deploy" -d 'Deploy now, by hand: the newest tag, or one that is named'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check generate help" -f -a "mark" -d 'Record that something else deployed a tag'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check generate help" -f -a "history" -d 'Show what was deployed, and how it went'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check generate help" -f -a "retry" -d 'Make deployments that failed due again'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check generate help" -f -a "hold" -d 'Stop automatic deployments to targets'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check generate help" -f -a "release" -d 'Let automatic deployments to targets go on'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check generate help" -f -a "check" -d 'Validate the configuration'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check generate help" -f -a "generate" -d 'Write what packagers and editors need'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c tagship -n "__fish_tagship_using_subcommand help; and __fish_seen_subcommand_from generate" -f -a "man" -d 'The manual pages'
 complete -c tagship -n "__fish_tagship_using_subcommand help; and __fish_seen_subcommand_from generate" -f -a "completions" -d 'Completions for bash, zsh and fish'
 complete -c tagship -n "__fish_tagship_using_subcommand help; and __fish_seen_subcommand_from generate" -f -a "schema" -d 'The JSON Schema of the configuration, on standard output'

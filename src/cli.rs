@@ -73,6 +73,8 @@ pub(crate) enum Command {
     Tags(Tags),
     Deploy(Deploy),
     Mark(Mark),
+    History(History),
+    Retry(Retry),
     Hold(Hold),
     Release(Release),
     Check(Check),
@@ -104,6 +106,9 @@ pub(crate) struct Poll {
     /// Say what would be deployed; write and deploy nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// List every repository in full, also where the registry says that nothing was pushed
+    #[arg(long)]
+    pub(crate) refresh: bool,
     /// How the outcome is printed
     #[arg(long, value_enum, default_value_t = PollFormat::Human)]
     pub(crate) format: PollFormat,
@@ -155,10 +160,16 @@ pub(crate) enum StatusFormat {
 
 /// Validate the configuration
 ///
-/// Reports every fault at once, each with its file and line and what to write instead. Nobody is asked.
+/// Reports every fault at once, each with its file and line and what to write instead. Nobody is asked, unless with
+/// --online: then each registry, credential, repository, rule and deploy command is tried.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  tagship --config tagship.toml check")]
-pub(crate) struct Check {}
+#[command(after_help = "Examples:\n  tagship --config tagship.toml check\n  \
+    tagship check --online    does everything answer, and what would each stage pick?")]
+pub(crate) struct Check {
+    /// Also try the registries, the repositories and the commands; exit with 1 where one fails
+    #[arg(long)]
+    pub(crate) online: bool,
+}
 
 /// Show every tag of a target, and why it was taken or not
 ///
@@ -235,6 +246,43 @@ pub(crate) struct Release {
     /// Targets: shop/dev, shop (all its stages) or a glob
     #[arg(value_name = "TARGET", value_parser = pattern, required = true)]
     pub(crate) targets: Vec<TargetPattern>,
+}
+
+/// Show what was deployed, and how it went
+///
+/// The newest deployments first, each with its attempts, how long they took, and the end of what they printed. Reads
+/// the state only; nobody is asked. Deployments that are over are kept as long as history of the settings says.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  tagship history shop/prod\n  tagship history --limit 1 shop/prod --format json"
+)]
+pub(crate) struct History {
+    /// Targets: shop/dev, shop (all its stages) or a glob [default: all]
+    #[arg(value_name = "TARGET", value_parser = pattern)]
+    pub(crate) targets: Vec<TargetPattern>,
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t = StatusFormat::Human)]
+    pub(crate) format: StatusFormat,
+    /// At most so many deployments [default: 20; with json all]
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u32>,
+}
+
+/// Make deployments that failed due again
+///
+/// One that was given up after all its attempts, or that waits for its next, is tried again at the next poll, with
+/// all its attempts before it.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  tagship retry                    whatever failed\n  \
+    tagship retry shop/prod && tagship poll shop/prod\n  \
+    tagship retry shop/prod --drop   forget it")]
+pub(crate) struct Retry {
+    /// Targets (shop/dev, shop or a glob), or ids of deployments [default: whatever failed]
+    #[arg(value_name = "TARGET|ID")]
+    pub(crate) deployments: Vec<String>,
+    /// Forget the deployment: only something newer is deployed
+    #[arg(long)]
+    pub(crate) drop: bool,
 }
 
 /// Record that something else deployed a tag

@@ -7,18 +7,22 @@
 mod check;
 mod deploy;
 mod generate;
+mod history;
 mod hold;
 mod mark;
 mod poll;
+mod retry;
 mod status;
 mod tags;
 
 pub(crate) use check::check;
 pub(crate) use deploy::deploy;
 pub(crate) use generate::generate;
+pub(crate) use history::history;
 pub(crate) use hold::{hold, release};
 pub(crate) use mark::mark;
 pub(crate) use poll::poll;
+pub(crate) use retry::retry;
 pub(crate) use status::status;
 pub(crate) use tags::tags;
 

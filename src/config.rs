@@ -8,6 +8,7 @@ mod address;
 mod key;
 mod load;
 mod manual;
+mod notify;
 mod read;
 mod registry;
 mod schema;
@@ -29,6 +30,7 @@ pub(crate) use manual::{manual, tidy};
 pub(crate) use read::parse_duration;
 pub(crate) use schema::schema;
 
+use crate::target::notifier::Notifier;
 use crate::target::template::SecretId;
 use crate::target::{Name, Target};
 use crate::transport::Transport;
@@ -44,6 +46,7 @@ pub(crate) struct Config {
     pub(crate) secrets: BTreeMap<SecretId, SecretSource>,
     /// In the order written.
     pub(crate) targets: Vec<Target>,
+    pub(crate) notifiers: Vec<Notifier>,
     /// What is legal and probably wrong.
     pub(crate) warnings: Vec<Fault>,
     /// Files that root runs and others can write: said at every poll.
@@ -59,6 +62,8 @@ pub(crate) struct Settings {
     /// A run starts nothing more after this.
     pub(crate) max_runtime: Duration,
     pub(crate) parallel_deploys: usize,
+    /// Every repository is listed in full at least this often.
+    pub(crate) resync: Duration,
     /// Finished deployments are kept this long.
     pub(crate) history: Duration,
 }
@@ -135,6 +140,15 @@ pub(crate) enum Location {
     Url(Url),
     /// Absolute.
     Folder(PathBuf),
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Location::Url(url) => f.write_str(url.as_str().trim_end_matches('/')),
+            Location::Folder(folder) => write!(f, "{}", folder.display()),
+        }
+    }
 }
 
 /// Whose rights a registry is asked with.

@@ -12,20 +12,29 @@ mod exchange;
 mod fixture;
 mod group;
 mod http;
+mod notify;
 mod placeholder;
+mod running;
+mod signing;
 mod transcript;
 mod vault;
 
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use crate::plan::ErrorCode;
 use crate::reference::{Digest, Tag};
 use crate::secret::Secrets;
 use crate::target::Target;
 use crate::target::step::Step;
+pub(crate) use command::program_fault;
+pub(crate) use notify::{News, notify};
+pub(crate) use running::{running, verify};
+
 use command::CommandDeployer;
 use http::HttpDeployer;
 use placeholder::Values;
@@ -93,6 +102,20 @@ impl Stop {
         Ok(stop)
     }
 
+    /// Waits so long, or until a signal comes. Says whether none came.
+    fn pause(&self, duration: Duration) -> bool {
+        const TICK: Duration = Duration::from_millis(50);
+        let end = Instant::now() + duration;
+        while self.signal().is_none() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            std::thread::sleep(left.min(TICK));
+        }
+        false
+    }
+
     /// The signal's number, once one came.
     pub(crate) fn signal(&self) -> Option<u8> {
         u8::try_from(self.0.load(Ordering::Relaxed)).ok().filter(|signal| *signal != 0)
@@ -116,11 +139,11 @@ pub(crate) fn deploy(
 
 /// Carries out one step of a deployment, made ready: placeholders rendered, secrets resolved.
 trait Deployer {
-    /// Writes down in `attempt` what is printed and answered.
+    /// Writes down in `attempt` what is printed and answered. Gives the answer, where it is JSON.
     ///
     /// # Errors
     /// The step failed, in any way; secrets are masked.
-    fn deploy(&self, attempt: &mut Attempt<'_>) -> Result<(), DeployError>;
+    fn deploy(&self, attempt: &mut Attempt<'_>) -> Result<Option<Value>, DeployError>;
 }
 
 /// What the steps of one attempt share.
@@ -164,7 +187,7 @@ fn carry_out(
         exit_status: None,
         http_status: None,
     };
-    let result = carry_out_steps(&Values { handover, vault }, &mut attempt);
+    let result = carry_out_steps(handover, &mut attempt);
     Outcome {
         result,
         exit_status: attempt.exit_status,
@@ -173,28 +196,30 @@ fn carry_out(
     }
 }
 
-fn carry_out_steps(values: &Values<'_>, attempt: &mut Attempt<'_>) -> Result<(), DeployError> {
+fn carry_out_steps(handover: &Handover<'_>, attempt: &mut Attempt<'_>) -> Result<(), DeployError> {
+    let vault = attempt.vault;
+    let steps = &handover.target.deploy;
     // All before the first: a secret that is missing in the last step must not leave half a deployment.
-    let steps: Vec<Box<dyn Deployer>> = values
-        .handover
-        .target
-        .deploy
-        .iter()
-        .map(|step| {
-            Ok(match step {
-                Step::Command(step) => Box::new(CommandDeployer::new(step, values)?) as Box<dyn Deployer>,
-                Step::Http(step) => Box::new(HttpDeployer::new(step, values)?),
-            })
-        })
-        .collect::<Result<_, DeployError>>()?;
+    for step in steps {
+        made_ready(step, &Values::of(handover, vault, None))?;
+    }
+    let mut answers = Vec::with_capacity(steps.len());
     for (index, step) in steps.iter().enumerate() {
         let result = match attempt.stop.signal() {
             Some(signal) => Err(DeployError::not_begun(signal)),
-            None => step.deploy(attempt),
+            None => made_ready(step, &Values::of(handover, vault, Some(&answers)))
+                .and_then(|step| step.deploy(attempt)),
         };
-        result.map_err(|error| DeployError { started: error.started || index > 0, ..error })?;
+        answers.push(result.map_err(|error| DeployError { started: error.started || index > 0, ..error })?);
     }
     Ok(())
+}
+
+fn made_ready<'a>(step: &'a Step, values: &Values<'a>) -> Result<Box<dyn Deployer + 'a>, DeployError> {
+    Ok(match step {
+        Step::Command(step) => Box::new(CommandDeployer::new(step, values)?),
+        Step::Http(step) => Box::new(HttpDeployer::new(step, values)?),
+    })
 }
 
 impl DeployError {

@@ -6,6 +6,7 @@ mod cli;
 mod command;
 mod config;
 mod deploy;
+mod feed;
 mod plan;
 mod policy;
 mod poll;
@@ -35,6 +36,8 @@ fn main() -> ExitCode {
         Command::Tags(arguments) => command::tags(&global, &arguments),
         Command::Deploy(arguments) => command::deploy(&global, &arguments),
         Command::Mark(arguments) => command::mark(&global, &arguments),
+        Command::History(arguments) => command::history(&global, &arguments),
+        Command::Retry(arguments) => command::retry(&global, &arguments),
         Command::Hold(arguments) => command::hold(&global, &arguments),
         Command::Release(arguments) => command::release(&global, &arguments),
         Command::Generate(arguments) => command::generate(&arguments),

@@ -5,24 +5,32 @@ mod fact;
 mod gate;
 mod hand;
 mod mark;
+mod notification;
+mod retry;
 mod rule;
+mod running;
 pub(crate) mod sighting;
 mod state;
 mod status;
 mod telling;
+mod unchanged;
 
 pub(crate) use explain::{Explained, Taken, Unexplained, explain};
 pub(crate) use fact::{Answer, Facts, Question, Undecided};
 pub(crate) use hand::by_hand;
 pub(crate) use mark::{Mark, mark};
+pub(crate) use notification::Notification;
+pub(crate) use retry::{Failed, next_attempt};
+pub(crate) use running::{Reported, Standing, standing};
 #[cfg(test)]
 pub(crate) use state::Sighted;
 pub(crate) use state::{
-    DecidedBy, Deployed, Deployment, DeploymentState, Failing, Hold, OpenDeployments, PollState, StageRun,
-    Told,
+    DecidedBy, Deployed, Deployment, DeploymentState, Failing, Hold, LastListed, NextAttempt,
+    OpenDeployments, PollState, StageRun, Told,
 };
 pub(crate) use status::{ErrorCode, Failure, Status};
 pub(crate) use telling::{Audience, tell};
+pub(crate) use unchanged::{remembered, unchanged};
 
 use jiff::Timestamp;
 
@@ -157,7 +165,7 @@ pub(crate) fn high_water_without(
 pub(crate) fn asked_of_listing(state: Option<&PollState>, open: &OpenDeployments) -> Vec<Tag> {
     let high_water = state.and_then(|state| state.high_water.as_ref()).map(|listed| &listed.tag);
     let marked = state.and_then(|state| state.marked.as_ref());
-    let before = open.pending.as_ref().and_then(|pending| Some(&pending.high_water_before.as_ref()?.tag));
+    let before = open.undelivered().and_then(|pending| Some(&pending.high_water_before.as_ref()?.tag));
     high_water.into_iter().chain(marked).chain(before).cloned().collect()
 }
 
@@ -204,7 +212,7 @@ pub(crate) fn is_due(
     };
     let elapsed = now.duration_since(checked_at);
     // A check in the future: a clock was wrong.
-    elapsed.is_negative() || elapsed.unsigned_abs() >= target.interval.mul_f64(0.9) || open.pending.is_some()
+    elapsed.is_negative() || elapsed.unsigned_abs() >= target.interval.mul_f64(0.9) || open.is_due(now)
 }
 
 /// The rule a target is decided by, as the state remembers it.

@@ -4,15 +4,20 @@
 //! (`listing`), others deliver (`deliver`); all of them send it what they found.
 #![allow(clippy::disallowed_methods, reason = "the run reads the clock, and hands the time down")]
 
+mod changes;
 mod deliver;
 mod hand;
+mod inspect;
 mod listing;
+mod outbox;
+mod outcome;
 mod record;
+mod stage;
 mod survey;
+mod turn;
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -20,13 +25,14 @@ use jiff::Timestamp;
 use crate::config::Config;
 use crate::deploy::Stop;
 use crate::plan::{Audience, ErrorCode, Failure, OpenDeployments, PollState};
-use crate::registry::{Registry, RegistryError, RequestCount};
+use crate::registry::{Limit, Registry, RegistryError, RequestCount, SharedLimit};
 use crate::report::{Report, Summary, TargetReport};
 use crate::secret::Secrets;
-use crate::store::{Store, StoreError};
+use crate::store::{Feed, FeedKey, Store, StoreError};
 use crate::target::{Name, Target, TargetId};
 use deliver::Queue;
 pub(crate) use hand::{Choice, Wish, deploy_by_hand};
+pub(crate) use inspect::{Finding, inspect};
 use listing::Listed;
 use record::Recorded;
 pub(crate) use survey::survey;
@@ -42,6 +48,8 @@ pub(crate) struct Run<'a> {
     pub(crate) audience: Audience,
     /// From the start of the run; nothing is started after it.
     pub(crate) max_runtime: Duration,
+    /// List every repository in full, whatever the change feed says.
+    pub(crate) refresh: bool,
 }
 
 /// Whether what is decided is carried out.
@@ -62,7 +70,7 @@ enum Message {
 }
 
 /// How long decisions wait for others, to be recorded with them in one transaction.
-const GATHER: Duration = Duration::from_secs(1);
+const GATHER: Duration = Duration::from_millis(200);
 
 /// So many messages wait for the coordinating thread: a flood of output must not fill the memory.
 const UNREAD: usize = 256;
@@ -83,7 +91,7 @@ pub(crate) fn poll(
     let started = Instant::now();
     let mut summary = Summary::begin(Timestamp::now());
     let requests = RequestCount::default();
-    let registries = open_registries(run, targets, &requests);
+    let registries = Registries::open(run, targets, &requests)?;
     let context = Context::new(run, targets, &registries)?;
     let queue = Queue::default();
     let result = std::thread::scope(|scope| {
@@ -101,7 +109,12 @@ pub(crate) fn poll(
     summary.requests = requests.get();
     summary.signal = run.stop.signal();
     report.finish(&summary);
-    result.map(|()| summary)
+    result?;
+    registries.keep_limits(run.store)?;
+    if run.mode == Mode::Deliver {
+        outbox::send(run, report)?;
+    }
+    Ok(summary)
 }
 
 /// What all threads of a run read.
@@ -112,6 +125,9 @@ struct Context<'a> {
     /// As they were when the run began. Decisions are taken on the state as it is when they are recorded.
     states: HashMap<TargetId, PollState>,
     open: HashMap<TargetId, OpenDeployments>,
+    feeds: HashMap<FeedKey, Feed>,
+    /// How many repositories of each owner are configured.
+    repositories: HashMap<FeedKey, usize>,
     deadline: Instant,
 }
 
@@ -127,6 +143,8 @@ impl<'a> Context<'a> {
             registries,
             states: run.store.states()?,
             open: run.store.open_deployments()?,
+            feeds: run.store.feeds()?,
+            repositories: configured_repositories(run.config),
             deadline: Instant::now() + run.max_runtime,
         })
     }
@@ -136,8 +154,12 @@ impl<'a> Context<'a> {
         self.run.stop.signal().is_some() || Instant::now() >= self.deadline
     }
 
+    fn configured(&self, key: &FeedKey) -> usize {
+        self.repositories.get(key).copied().unwrap_or(1)
+    }
+
     fn registry(&self, target: &Target) -> &dyn Registry {
-        self.registries[&target.registry].as_ref()
+        self.registries.get(&target.registry)
     }
 
     fn failure(&self, error: &RegistryError) -> Failure {
@@ -162,18 +184,57 @@ impl<'a> Context<'a> {
     }
 }
 
-/// The registries of the selected targets.
-type Registries = BTreeMap<Name, Box<dyn Registry>>;
-
-fn open_registries(run: &Run<'_>, targets: &[&Target], requests: &RequestCount) -> Registries {
-    let mut registries = BTreeMap::new();
-    for target in targets {
-        registries.entry(target.registry.clone()).or_insert_with(|| {
-            let config = &run.config.registries[&target.registry];
-            crate::registry::open(config, Arc::clone(&run.secrets), requests.clone())
-        });
+/// By the address of their registry and their owner.
+fn configured_repositories(config: &Config) -> HashMap<FeedKey, usize> {
+    let mut repositories: HashMap<FeedKey, HashSet<&str>> = HashMap::new();
+    for target in &config.targets {
+        let key = changes::key(config, &target.registry, target.image.repository.owner());
+        repositories.entry(key).or_default().insert(target.image.repository.as_str());
     }
-    registries
+    repositories.into_iter().map(|(key, repositories)| (key, repositories.len())).collect()
+}
+
+/// The registries of the selected targets, with what is known of when they may be asked.
+struct Registries {
+    opened: BTreeMap<Name, Box<dyn Registry>>,
+    /// By the registry's address: what the state has, and what is known now.
+    limits: BTreeMap<String, (Option<Limit>, SharedLimit)>,
+}
+
+impl Registries {
+    fn open(run: &Run<'_>, targets: &[&Target], requests: &RequestCount) -> Result<Registries, StoreError> {
+        let known = run.store.limits()?;
+        let mut registries = Registries { opened: BTreeMap::new(), limits: BTreeMap::new() };
+        for target in targets {
+            if registries.opened.contains_key(&target.registry) {
+                continue;
+            }
+            let config = &run.config.registries[&target.registry];
+            let address = config.location.to_string();
+            let before = known.get(&address).copied();
+            // Two names for one address share it.
+            let new = || (before, Arc::new(Mutex::new(before)));
+            let limit = Arc::clone(&registries.limits.entry(address).or_insert_with(new).1);
+            let opened = crate::registry::open(config, Arc::clone(&run.secrets), requests.clone(), limit);
+            registries.opened.insert(target.registry.clone(), opened);
+        }
+        Ok(registries)
+    }
+
+    fn get(&self, name: &Name) -> &dyn Registry {
+        self.opened[name].as_ref()
+    }
+
+    /// Writes down what registries said in this run of when to come back.
+    fn keep_limits(&self, store: &Store) -> Result<(), StoreError> {
+        for (address, (before, now)) in &self.limits {
+            let now = *now.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(limit) = now.filter(|limit| Some(*limit) != *before) {
+                store.write(|write| write.save_limit(address, limit))?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Records decisions, hands deployments over, reports.
@@ -251,8 +312,11 @@ impl<'a> Coordinator<'a> {
 
     fn gather(&mut self, listed: Vec<Listed>) {
         self.unlisted -= listed.len();
+        // Where nothing has changed nothing is urgent: an idle poll writes once.
+        if !listed.iter().all(Listed::is_unchanged) {
+            self.gathering_since.get_or_insert_with(Instant::now);
+        }
         self.gathered.extend(listed);
-        self.gathering_since.get_or_insert_with(Instant::now);
     }
 
     fn is_time_to_record(&self) -> bool {

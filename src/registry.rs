@@ -6,6 +6,7 @@ mod answer;
 mod gitea;
 mod http;
 mod image;
+mod limited;
 mod oci;
 mod oci_layout;
 mod tags_list;
@@ -16,8 +17,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jiff::Timestamp;
 
 use crate::config::{Location, RegistryConfig, RegistryKind};
+use crate::feed::{Changes, Cursor};
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
 use crate::secret::{SecretError, Secrets};
+pub(crate) use limited::{Limit, SharedLimit};
 
 /// A server or folder that holds images.
 pub(crate) trait Registry: Send + Sync {
@@ -41,11 +44,41 @@ pub(crate) trait Registry: Send + Sync {
     /// Which platforms the tag's image has: of its index, or of its only image. Empty: no such tag.
     fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Vec<String>, RegistryError>;
 
+    /// Which repositories of an owner can have a new tag since the cursor, and the cursor of now; None
+    /// where the registry cannot tell. `configured`: how many of the owner's repositories are.
+    fn changes(
+        &self,
+        _owner: &str,
+        _since: Option<&Cursor>,
+        _configured: usize,
+    ) -> Result<Option<(Cursor, Changes)>, RegistryError> {
+        Ok(None)
+    }
+
+    /// What it is. Kinds that do not say are only asked for tags.
+    fn about(&self) -> Result<About, RegistryError> {
+        Ok(About::default())
+    }
+
+    /// Gets ready for being asked for tags, where that takes a request of its own. What fails here
+    /// fails again, and is told then.
+    fn prepare(&self) {}
+
     /// Tags from the newest push down, read lazily page by page. An error where there are no times.
     fn newest_first<'a>(
         &'a self,
         repository: &'a Repository,
     ) -> Box<dyn Iterator<Item = Result<ListedTag, RegistryError>> + 'a>;
+}
+
+/// What a registry says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct About {
+    /// `Gitea 1.25.0`
+    pub(crate) software: Option<String>,
+    /// Its clock, and ours at that moment.
+    pub(crate) server_time: Option<Timestamp>,
+    pub(crate) our_time: Option<Timestamp>,
 }
 
 /// Why a registry's answer cannot be used, by what a caller can do about it.
@@ -88,13 +121,15 @@ impl RequestCount {
     }
 }
 
-/// The factory: opens the registry that an entry of `[registries]` describes. Asks nobody yet.
+/// The factory: opens the registry that an entry of `[registries]` describes. Asks nobody yet. `limit`: what
+/// is known of when it may be asked; it is kept up.
 pub(crate) fn open(
     config: &RegistryConfig,
     secrets: Arc<Secrets>,
     requests: RequestCount,
+    limit: SharedLimit,
 ) -> Box<dyn Registry> {
-    match (config.kind, &config.location) {
+    let registry: Box<dyn Registry> = match (config.kind, &config.location) {
         (RegistryKind::Gitea, Location::Url(url)) => {
             Box::new(gitea::Gitea::new(config, url, secrets, requests))
         }
@@ -103,5 +138,6 @@ pub(crate) fn open(
         (kind, location) => {
             unreachable!("the configuration gives {kind:?} another location than {location:?}")
         }
-    }
+    };
+    Box::new(limited::Limited::new(registry, limit))
 }

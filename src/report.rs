@@ -2,6 +2,7 @@
 //! `main`, the only place that prints.
 
 mod console;
+mod history;
 mod human;
 mod json;
 mod status;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 pub(crate) use console::{Console, escape_control};
+pub(crate) use history::{history_as_json, history_as_text};
 pub(crate) use human::{Human, describe_age, describe_duration};
 pub(crate) use json::{Json, JsonLines};
 pub(crate) use status::{PendingRow, StatusRow, status_as_json, status_as_table};
@@ -108,7 +110,7 @@ impl Summary {
         self.changed |= report.status.is_change();
         self.busy |= report.status == Status::Deploying;
         match report.status {
-            Status::Deployed => self.deployed += 1,
+            Status::Deployed | Status::Adopted => self.deployed += 1,
             Status::Failed | Status::Dead => self.failed += 1,
             Status::Unknown => self.unknown += 1,
             _ => {}

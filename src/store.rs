@@ -7,9 +7,12 @@
     reason = "the store is where SQLite and the state's files live"
 )]
 
+mod feed;
 mod file;
+mod history;
 mod lock;
 mod migration;
+mod notification;
 mod row;
 mod write;
 
@@ -20,12 +23,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
 
+pub(crate) use feed::{Feed, FeedKey};
+pub(crate) use history::{Past, PastAttempt};
 pub(crate) use lock::Lock;
+pub(crate) use notification::Told;
 pub(crate) use write::{Attempt, AttemptEnd, Write};
 
 use crate::plan::sighting::Sightings;
-use crate::plan::{DeploymentState, OpenDeployments, PollState, StageRun};
+use crate::plan::{Notification, OpenDeployments, PollState, StageRun};
 use crate::reference::Tag;
+use crate::registry::Limit;
 use crate::target::TargetId;
 
 /// An open state file. Shared by the threads of a run.
@@ -35,6 +42,7 @@ pub(crate) struct Store {
     /// For messages: the file, or `none`.
     place: String,
     locks: lock::Locks,
+    is_kept: bool,
 }
 
 /// Why the state cannot be used. Each text names the file and says what to do.
@@ -74,7 +82,8 @@ impl Store {
         let place = path.display().to_string();
         let created = if path.exists() { false } else { file::create(path)? };
         let connection = file::open(path)?;
-        let store = Store { connection: Mutex::new(connection), place, locks: lock::Locks::beside(path) };
+        let locks = lock::Locks::beside(path);
+        let store = Store { connection: Mutex::new(connection), place, locks, is_kept: true };
         migration::run(&mut store.connection(), &store.place)?;
         Ok((store, created))
     }
@@ -89,6 +98,7 @@ impl Store {
             connection: Mutex::new(connection),
             place: "none".to_owned(),
             locks: lock::Locks::temporary()?,
+            is_kept: false,
         };
         migration::run(&mut store.connection(), &store.place)?;
         Ok(store)
@@ -104,7 +114,7 @@ impl Store {
             file::copy(path, &mut store.connection())?;
             migration::run(&mut store.connection(), &path.display().to_string())?;
         }
-        Ok(Store { place: path.display().to_string(), ..store })
+        Ok(Store { place: path.display().to_string(), is_kept: true, ..store })
     }
 
     /// Every target's row, by one query.
@@ -120,7 +130,7 @@ impl Store {
         })
     }
 
-    /// Every deployment that is not over, by target.
+    /// Every deployment that is not over, or was given up and waits for someone, by target.
     ///
     /// # Errors
     /// As [`Store::states`].
@@ -131,11 +141,7 @@ impl Store {
             let mut found: HashMap<TargetId, OpenDeployments> = HashMap::new();
             for deployment in statement.query_map([], row::deployment)? {
                 let deployment = deployment?;
-                let open = found.entry(deployment.target.clone()).or_default();
-                match deployment.state {
-                    DeploymentState::Running => open.running = Some(deployment),
-                    _ => open.pending = Some(deployment),
-                }
+                found.entry(deployment.target.clone()).or_default().insert(deployment);
             }
             Ok(found)
         })
@@ -195,6 +201,69 @@ impl Store {
     pub(crate) fn last_error(&self, deployment_id: &str) -> Result<Option<String>, StoreError> {
         let connection = self.connection();
         self.within(|| row::last_error(&connection, deployment_id))
+    }
+
+    /// Every owner's feed.
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn feeds(&self) -> Result<HashMap<FeedKey, Feed>, StoreError> {
+        let connection = self.connection();
+        self.within(|| feed::feeds(&connection))
+    }
+
+    /// Until when registries are not to be asked, by their address.
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn limits(&self) -> Result<HashMap<String, Limit>, StoreError> {
+        let connection = self.connection();
+        self.within(|| row::limits(&connection))
+    }
+
+    /// Whether it outlives the run.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
+    /// A target's deployments with their attempts, the newest first.
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn history(&self, target: &TargetId, most: u32) -> Result<Vec<Past>, StoreError> {
+        let connection = self.connection();
+        self.within(|| history::history(&connection, target, most))
+    }
+
+    /// What people were not told yet, the oldest first.
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn untold(&self) -> Result<Vec<Notification>, StoreError> {
+        let connection = self.connection();
+        self.within(|| notification::untold(&connection))
+    }
+
+    /// As [`Store::lock`], for who sends what people were not told yet.
+    ///
+    /// # Errors
+    /// The lock's file cannot be made.
+    pub(crate) fn lock_outbox(&self) -> Result<Option<Lock>, StoreError> {
+        self.locks.take_outbox()
+    }
+
+    /// When the latest attempt of a deployment was started.
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn attempt_started(&self, deployment_id: &str) -> Result<Option<Timestamp>, StoreError> {
+        let connection = self.connection();
+        self.within(|| row::attempt_started(&connection, deployment_id))
+    }
+
+    /// The process groups that have a target's lock as their standard input, as far as the system tells.
+    pub(crate) fn lock_holders(&self, target: &TargetId) -> Vec<i32> {
+        self.locks.holders(target)
     }
 
     /// Does everything that `work` does in one transaction that was taken for writing from its start,

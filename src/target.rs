@@ -3,6 +3,9 @@
 
 pub(crate) mod filter;
 pub(crate) mod gate;
+pub(crate) mod notifier;
+pub(crate) mod retry;
+pub(crate) mod running;
 pub(crate) mod step;
 pub(crate) mod template;
 
@@ -40,6 +43,8 @@ pub(crate) struct Target {
     pub(crate) vars: BTreeMap<String, String>,
     /// At least one, in order.
     pub(crate) deploy: Vec<Step>,
+    pub(crate) retry: retry::Retry,
+    pub(crate) running: Option<running::Running>,
 }
 
 /// What the very first poll does with the newest tag it finds.

@@ -1,13 +1,18 @@
 //! `tagship check`: the configuration, without asking anyone.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::{Exit, StatePlace, load, state_place};
 use crate::cli::{self, Global};
 use crate::config::{Config, RegistryKind};
+use crate::deploy::Stop;
+use crate::plan::Audience;
 use crate::policy::{self, Order};
+use crate::poll::{self, Finding, Mode, Run};
 use crate::reference::Tag;
-use crate::report::Console;
+use crate::report::{Console, escape_control};
+use crate::secret::Secrets;
 use crate::store::Store;
 use crate::target::Target;
 use crate::target::step::Step;
@@ -16,9 +21,10 @@ use crate::target::step::Step;
 ///
 /// # Errors
 /// Every fault of the configuration, or a state file that cannot be read.
-pub(crate) fn check(global: &Global, _arguments: &cli::Check) -> anyhow::Result<Exit> {
+pub(crate) fn check(global: &Global, arguments: &cli::Check) -> anyhow::Result<Exit> {
     let config = load(global)?;
-    let console = Console::new();
+    let secrets = Arc::new(Secrets::new(&config));
+    let console = Console::masking(Arc::clone(&secrets));
     config.dangers.iter().chain(&config.warnings).for_each(|warning| console.warning(&warning.to_string()));
     for (target, doubt) in doubts(global, &config)? {
         console.warning(&format!("{}: {}: {doubt}", config.path.display(), target.id));
@@ -32,14 +38,56 @@ pub(crate) fn check(global: &Global, _arguments: &cli::Check) -> anyhow::Result<
             if targets == 1 { "target" } else { "targets" },
         ));
     }
-    Ok(Exit::Done)
+    if arguments.online { online(global, &config, secrets, &console) } else { Ok(Exit::Done) }
+}
+
+/// Tries everything that a poll needs, and says how it is.
+fn online(
+    global: &Global,
+    config: &Config,
+    secrets: Arc<Secrets>,
+    console: &Console,
+) -> anyhow::Result<Exit> {
+    let store = state(global, config)?;
+    let stop = Stop::on_signals()?;
+    let run = Run {
+        config,
+        store: &store,
+        secrets,
+        stop: &stop,
+        mode: Mode::Rehearse,
+        audience: Audience::Person,
+        max_runtime: config.settings.max_runtime,
+        refresh: false,
+    };
+    let targets: Vec<&Target> = config.targets.iter().collect();
+    let findings = poll::inspect(&run, &targets)?;
+    let width = findings.iter().map(|finding| finding.subject.len()).max().unwrap_or(0);
+    let mut failed = false;
+    for Finding { subject, result } in findings {
+        match result {
+            Ok(said) if !global.quiet => {
+                console.data(&format!("{subject:<width$}  ok      {}", escape_control(&said)));
+            }
+            Ok(_) => {}
+            Err(fault) => {
+                failed = true;
+                console.data(&format!("{subject:<width$}  failed  {}", escape_control(&fault)));
+            }
+        }
+    }
+    Ok(if failed { Exit::Failed } else { Exit::Done })
+}
+
+fn state(global: &Global, config: &Config) -> anyhow::Result<Store> {
+    Ok(match state_place(global, config)? {
+        StatePlace::File(path) => Store::copy_of(&path)?,
+        StatePlace::Nothing => Store::nothing()?,
+    })
 }
 
 fn doubts<'c>(global: &Global, config: &'c Config) -> anyhow::Result<Vec<(&'c Target, String)>> {
-    let store = match state_place(global, config)? {
-        StatePlace::File(path) => Store::copy_of(&path)?,
-        StatePlace::Nothing => Store::nothing()?,
-    };
+    let store = state(global, config)?;
     let states = store.states()?;
     let mut doubts = Vec::new();
     for (index, target) in config.targets.iter().enumerate() {

@@ -46,6 +46,7 @@ pub(crate) fn deploy(global: &Global, arguments: &cli::Deploy) -> anyhow::Result
         mode: Mode::Deliver,
         audience: Audience::Person,
         max_runtime: config.settings.max_runtime,
+        refresh: false,
     };
     let mut report = Human {
         console: console.clone(),

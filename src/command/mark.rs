@@ -40,28 +40,21 @@ fn record(write: &Write<'_>, target: &Target, mark: &Mark) -> rusqlite::Result<S
     let before = write.state(&target.id)?;
     let open = write.open_deployments(&target.id)?;
     let marked = plan::mark(target, before.as_ref(), &open, mark, now);
-    if let (Some(pending), Some(state)) = (&open.pending, marked.pending_becomes) {
+    if let (Some(pending), Some(state)) = (open.undelivered(), marked.pending_becomes) {
         let reason = (state == DeploymentState::Superseded).then_some("marked");
         write.end_deployment(&pending.id, state, reason, now)?;
     }
     if let (Some(tag), true) = (mark.tag(), marked.pending_becomes != Some(DeploymentState::Succeeded)) {
         // It joins what the stage ran, for `after`, `--previous` and the history.
         let high_water = marked.state.high_water.as_ref().map(|listed| &listed.tag);
+        let (id, by) = (uuid::Uuid::now_v7().to_string(), DecidedBy::Mark);
         let deployment = Deployment {
-            id: uuid::Uuid::now_v7().to_string(),
-            target: target.id.clone(),
-            registry: target.registry.clone(),
-            repository: target.image.repository.clone(),
-            tag: tag.clone(),
-            digest: None,
             previous_tag: before.as_ref().and_then(|before| Some(before.deployed.as_ref()?.tag.clone())),
-            by: DecidedBy::Mark,
             state: DeploymentState::Succeeded,
-            attempts: 0,
-            created_at: now,
             goes_back: high_water.is_some_and(|high_water| high_water != tag)
                 && marked.state.marked.is_none(),
             high_water_before: before.and_then(|before| before.high_water),
+            ..Deployment::new(id, target, tag.clone(), None, by, now)
         };
         write.insert_deployment(&deployment)?;
         write.end_deployment(&deployment.id, DeploymentState::Succeeded, Some("marked"), now)?;

@@ -60,6 +60,7 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll) -> anyhow::Result<Exi
         mode,
         audience: audience(global, arguments.format),
         max_runtime: arguments.max_runtime.unwrap_or(config.settings.max_runtime),
+        refresh: arguments.refresh,
     };
     let mut report = report(global, arguments.format, console, &targets);
     let summary = poll::poll(&run, &targets, report.as_mut())?;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{Exit, StatePlace, load, select, state_place};
 use crate::cli::{self, Global, StatusFormat};
-use crate::plan::{Deployment, OpenDeployments, PollState, Status};
+use crate::plan::{Deployment, DeploymentState, OpenDeployments, PollState, Status};
 use crate::report::{Console, PendingRow, StatusRow, status_as_json, status_as_table};
 use crate::secret::Secrets;
 use crate::store::{Store, StoreError};
@@ -41,8 +41,9 @@ fn rows(store: &Store, targets: &[&Target]) -> Result<Vec<StatusRow>, StoreError
     let now = Timestamp::now();
     let row = |target: &&Target| {
         let state = states.remove(&target.id).unwrap_or_default();
-        let OpenDeployments { pending, running } = open.remove(&target.id).unwrap_or_default();
-        let pending = running.or(pending).map(|deployment| pending_row(store, deployment)).transpose()?;
+        let OpenDeployments { pending, running, dead } = open.remove(&target.id).unwrap_or_default();
+        let pending =
+            running.or(pending).or(dead).map(|deployment| pending_row(store, deployment)).transpose()?;
         Ok(status_row(target.id.clone(), state, pending, now))
     };
     targets.iter().map(row).collect()
@@ -53,9 +54,18 @@ fn pending_row(store: &Store, deployment: Deployment) -> Result<PendingRow, Stor
         last_error: store.last_error(&deployment.id)?,
         id: deployment.id,
         tag: deployment.tag,
-        state: deployment.state.as_str(),
+        state: deployment.state,
         attempts: deployment.attempts,
+        next_attempt_at: deployment.next_attempt.map(|next| next.at),
     })
+}
+
+/// What was given up stands above what the last poll said, until someone sees to it.
+fn status_of(last: Option<Status>, is_failing: bool, pending: Option<&PendingRow>) -> Option<Status> {
+    if pending.is_some_and(|pending| pending.state == DeploymentState::Dead) {
+        return Some(Status::Dead);
+    }
+    if is_failing { Some(Status::Unknown) } else { last }
 }
 
 fn status_row(target: TargetId, state: PollState, pending: Option<PendingRow>, now: Timestamp) -> StatusRow {
@@ -63,7 +73,7 @@ fn status_row(target: TargetId, state: PollState, pending: Option<PendingRow>, n
     let deployed = state.deployed;
     StatusRow {
         target,
-        status: if failing.is_some() { Some(Status::Unknown) } else { state.status },
+        status: status_of(state.status, failing.is_some(), pending.as_ref()),
         latest_tag: state.last_polled_tag,
         deployed_at: deployed.as_ref().map(|deployed| deployed.at),
         deployed_digest: deployed.as_ref().and_then(|deployed| deployed.digest.clone()),

@@ -32,6 +32,7 @@ pub(crate) fn tags(global: &Global, arguments: &cli::Tags) -> anyhow::Result<Exi
         mode: Mode::Rehearse,
         audience: Audience::Machine,
         max_runtime: config.settings.max_runtime,
+        refresh: false,
     };
     let survey = match survey(&run, target, arguments.offline)? {
         Ok(survey) => survey,

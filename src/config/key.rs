@@ -17,6 +17,7 @@ pub(crate) enum Section {
     CommandStep,
     /// A step that sends a request.
     HttpStep,
+    Until,
     Success,
     Sign,
     Notify,
@@ -55,6 +56,8 @@ pub(crate) enum Kind {
     SecretTable,
     /// Any value.
     Json,
+    /// A list of any values.
+    JsonList,
     /// A table of this kind.
     Table(Section),
     /// A table of named tables of this kind.
@@ -103,7 +106,7 @@ impl Key {
 
 impl Section {
     /// In the order of the manual page.
-    pub(crate) const ALL: [Section; 15] = [
+    pub(crate) const ALL: [Section; 16] = [
         Section::Top,
         Section::Settings,
         Section::Registry,
@@ -116,6 +119,7 @@ impl Section {
         Section::Running,
         Section::CommandStep,
         Section::HttpStep,
+        Section::Until,
         Section::Success,
         Section::Sign,
         Section::Notify,
@@ -135,6 +139,7 @@ impl Section {
             Section::Running => "running",
             Section::CommandStep => "deploy, by a command",
             Section::HttpStep => "deploy, by a request",
+            Section::Until => "until",
             Section::Success => "success",
             Section::Sign => "sign",
             Section::Notify => "[[notify]]",
@@ -156,14 +161,21 @@ impl Section {
             Section::After => "Another stage of the project that must have run the same image first.",
             Section::Window => "Hours of the week in which deployments may begin.",
             Section::Retry => "How a deployment that failed is tried again.",
-            Section::Running => "How to ask the stage itself what it runs.",
+            Section::Running => {
+                "How to ask the stage itself what it runs: by a url or a command. A tag, an image with its tag or digest, or a digest alone is understood."
+            }
             Section::CommandStep => "A program, run without a shell. Exit status 0 is success.",
             Section::HttpStep => {
                 "A request to a deploy endpoint. Redirects are never followed; Idempotency-Key is always sent."
             }
+            Section::Until => {
+                "When work that an endpoint queued is over. A lost connection and the statuses 404, 408, 429 and 5xx mean \"not yet\"; another status but 2xx ends it."
+            }
             Section::Success => "When an answer means that the step succeeded. All that is given must hold.",
             Section::Sign => "How a request is signed.",
-            Section::Notify => "Who is told of what. A notification has the keys of a step, too.",
+            Section::Notify => {
+                "Who is told of what. What could not be told is told by later runs, and never fails one."
+            }
             Section::Secret => {
                 "Where a secret comes from: exactly one of these. There is no way to write a secret into the file. One trailing newline is dropped."
             }
@@ -184,6 +196,7 @@ impl Section {
             Section::Running => RUNNING,
             Section::CommandStep => COMMAND_STEP,
             Section::HttpStep => HTTP_STEP,
+            Section::Until => UNTIL,
             Section::Success => SUCCESS,
             Section::Sign => SIGN,
             Section::Notify => NOTIFY,
@@ -219,7 +232,7 @@ const TOP: &[Key] = &[
     ),
     key("projects", Kind::Named(Section::Project), "The projects, by a name of yours.", "[projects.shop]")
         .required(),
-    key("notify", Kind::List(Section::Notify), "Who is told of what.", "[[notify]]").not_yet(),
+    key("notify", Kind::List(Section::Notify), "Who is told of what.", "[[notify]]"),
 ];
 
 const SETTINGS: &[Key] = &[
@@ -233,7 +246,7 @@ const SETTINGS: &[Key] = &[
     key(
         "state",
         Kind::Text,
-        "The state file, or \"none\", which keeps nothing between runs and wants first_poll = \"deploy\" on every stage. Not given: $TAGSHIP_STATE, state.db in $STATE_DIRECTORY, in /var/lib/tagship (root) or in $XDG_STATE_HOME/tagship.",
+        "The state file, or \"none\", which keeps nothing between runs and wants running or first_poll = \"deploy\" on every stage. Not given: $TAGSHIP_STATE, state.db in $STATE_DIRECTORY, in /var/lib/tagship (root) or in $XDG_STATE_HOME/tagship.",
         r#"state = "state.db""#,
     ),
     key("timeout", Kind::Duration, "For one request to a registry.", r#"timeout = "10s""#)
@@ -253,8 +266,7 @@ const SETTINGS: &[Key] = &[
         "List every image in full at least this often, whatever the change feed says.",
         r#"resync = "12h""#,
     )
-    .default(r#""12h""#)
-    .not_yet(),
+    .default(r#""12h""#),
     key("history", Kind::Duration, "Finished deployments are kept this long.", r#"history = "180d""#)
         .default(r#""180d""#),
     key(
@@ -328,9 +340,9 @@ const STAGE: &[Key] = &[
     key("with", Kind::TextList, "Repositories of the same registry that must have the same tag.", r#"with = ["acme/shop-worker"]"#),
     key("platforms", Kind::TextList, "Wait until the image has these platforms.", r#"platforms = ["linux/amd64"]"#),
     key("window", Kind::List(Section::Window), "When deployments may begin.", r#"window = [{ days = ["Mon", "Tue"], from = "09:00", to = "16:00", timezone = "Europe/Berlin" }]"#),
-    key("running", Kind::Table(Section::Running), "How to ask the stage itself what it runs.", r#"running = { url = "https://shop.example.com/version", pointer = "/image/tag" }"#).not_yet(),
-    key("verify_timeout", Kind::Duration, "How long running may take to answer the new tag.", r#"verify_timeout = "5m""#).default(r#""5m""#).not_yet(),
-    key("retry", Kind::Table(Section::Retry), "How a deployment that failed is tried again.", r#"retry = { attempts = 12, backoff = "1m", max_backoff = "2h" }"#).not_yet(),
+    key("running", Kind::Table(Section::Running), "How to ask the stage itself what it runs: before a deployment (one that it has already is not sent), after it (until the stage runs it), after an interruption, and at the first poll.", r#"running = { url = "https://shop.example.com/version", pointer = "/image/tag" }"#),
+    key("verify_timeout", Kind::Duration, "How long running may take to answer the new tag.", r#"verify_timeout = "5m""#).default(r#""5m""#),
+    key("retry", Kind::Table(Section::Retry), "How a deployment that failed is tried again.", r#"retry = { attempts = 12, backoff = "1m", max_backoff = "2h" }"#),
     key("vars", Kind::VarTable, "Variables of this stage; they add to and override the project's.", r#"vars = { app = "def" }"#),
     key("deploy", Kind::Steps, "How a tag gets to the stage: one step, or several in order.", r#"deploy = { command = ["./deploy.sh", "{tag}"] }"#).required(),
 ];
@@ -366,41 +378,41 @@ const RETRY: &[Key] = &[
         "How many attempts are started.",
         "attempts = 12",
     )
-    .default("12")
-    .not_yet(),
+    .default("12"),
     key(
         "backoff",
         Kind::Duration,
         "How long after the first attempt; doubled after each.",
         r#"backoff = "1m""#,
     )
-    .default(r#""1m""#)
-    .not_yet(),
+    .default(r#""1m""#),
     key("max_backoff", Kind::Duration, "The longest time between two attempts.", r#"max_backoff = "2h""#)
-        .default(r#""2h""#)
-        .not_yet(),
+        .default(r#""2h""#),
 ];
 
 const RUNNING: &[Key] = &[
-    key("url", Kind::Template, "Asked by GET.", r#"url = "https://shop.example.com/version""#).not_yet(),
+    key("url", Kind::Template, "Asked by GET.", r#"url = "https://shop.example.com/version""#),
     key(
         "command",
         Kind::TemplateList,
         "Run without a shell; what it prints is the answer.",
         r#"command = ["./running.sh"]"#,
-    )
-    .not_yet(),
+    ),
     key(
         "pointer",
         Kind::Text,
-        "Where the tag stands in a JSON answer (RFC 6901).",
+        "Where it stands in a JSON answer (RFC 6901). Not given: it is the whole answer.",
         r#"pointer = "/image/tag""#,
-    )
-    .not_yet(),
-    key("headers", Kind::TemplateTable, "Headers of the request.", "headers = {}").not_yet(),
-    key("timeout", Kind::Duration, "For the whole answer.", r#"timeout = "10s""#)
-        .default(r#""10s""#)
-        .not_yet(),
+    ),
+    key("headers", Kind::TemplateTable, "Headers of the request.", "headers = {}"),
+    key(
+        "env",
+        Kind::TemplateTable,
+        "Variables of the command, as in a step.",
+        r#"env = { TOKEN = "{secret.hook}" }"#,
+    ),
+    key("dir", Kind::Text, "Where the command runs, as in a step.", r#"dir = "/srv/shop""#),
+    key("timeout", Kind::Duration, "For the whole answer.", r#"timeout = "10s""#).default(r#""10s""#),
 ];
 
 const COMMAND_STEP: &[Key] = &[
@@ -462,8 +474,28 @@ const HTTP_STEP: &[Key] = &[
         "When the answer means success. Not given: any status 2xx.",
         "success = { status = [200] }",
     ),
-    key("sign", Kind::Table(Section::Sign), "How the request is signed.", r#"sign = { github = "hook" }"#)
-        .not_yet(),
+    key("sign", Kind::Table(Section::Sign), "How the request is signed.", r#"sign = { github = "hook" }"#),
+    key(
+        "until",
+        Kind::Table(Section::Until),
+        "The request is repeated until its answer says that work which the endpoint queued is over; success then judges that answer.",
+        r#"until = { pointer = "/status", values = ["finished", "failed"] }"#,
+    ),
+];
+
+const UNTIL: &[Key] = &[
+    key("pointer", Kind::Text, "Where the answer, JSON, says it (RFC 6901).", r#"pointer = "/status""#)
+        .required(),
+    key(
+        "values",
+        Kind::JsonList,
+        "What it says when it is over, well or badly.",
+        r#"values = ["finished", "failed"]"#,
+    )
+    .required(),
+    key("every", Kind::Duration, "From an answer to the next request.", r#"every = "2s""#).default(r#""2s""#),
+    key("within", Kind::Duration, "When it is not over by then, the step has failed.", r#"within = "5m""#)
+        .default(r#""5m""#),
 ];
 
 const SUCCESS: &[Key] = &[
@@ -485,34 +517,42 @@ const SUCCESS: &[Key] = &[
 ];
 
 const SIGN: &[Key] = &[
-    key("github", Kind::Text, "X-Hub-Signature-256 with this secret.", r#"github = "hook""#).not_yet(),
+    key(
+        "github",
+        Kind::TextOrList,
+        "X-Hub-Signature-256 with this secret of [secrets]; with several, their signatures are joined by commas.",
+        r#"github = "hook""#,
+    ),
     key(
         "standard_webhooks",
-        Kind::Text,
-        "The headers of Standard Webhooks with this secret.",
+        Kind::TextOrList,
+        "The headers of Standard Webhooks with this secret of [secrets] (whsec_ and base64), or with several while one takes another's place. webhook-id is the deployment's id.",
         r#"standard_webhooks = "hook""#,
-    )
-    .not_yet(),
+    ),
 ];
 
 const NOTIFY: &[Key] = &[
     key(
         "on",
         Kind::TextList,
-        "Of what: failed, dead, recovered, deployed, available, unknown.",
-        r#"on = ["failed", "dead"]"#,
+        "Of what: failed (for the first time; it is tried again), dead (given up), recovered, deployed, available, unknown (the registry could not be asked for as long as after says).",
+        r#"on = ["failed", "dead", "recovered"]"#,
     )
-    .not_yet(),
-    key("targets", Kind::TextList, "Of which targets.", r#"targets = ["*/prod"]"#).not_yet(),
-    key("after", Kind::Duration, "Of unknown only when it lasts.", r#"after = "1h""#).not_yet(),
-    key("url", Kind::Template, "As in a step.", r#"url = "https://ntfy.example.com/deploys""#).not_yet(),
-    key(
-        "body",
-        Kind::Template,
-        "As in a step, with {status} and {error}.",
-        r#"body = "{target} {status}: {tag} {error}""#,
-    )
-    .not_yet(),
+    .required(),
+    key("targets", Kind::TextList, "Of which targets. Not given: of all.", r#"targets = ["*/prod"]"#),
+    key("after", Kind::Duration, "How long checks must have failed to be told.", r#"after = "1h""#).default(r#""1h""#),
+    key("url", Kind::Template, "This and what follows as in a step, with {status}, the event, and {error} besides.", r#"url = "https://ntfy.example.com/deploys""#),
+    key("method", Kind::Text, "The method of the request.", r#"method = "PUT""#).default(r#""POST""#),
+    key("headers", Kind::TemplateTable, "Headers of the request.", r#"headers = { Authorization = "Bearer {secret.ntfy}" }"#),
+    key("json", Kind::Json, "A JSON body.", r#"json = { text = "{target} {status}: {tag} {error}" }"#),
+    key("form", Kind::TemplateTable, "A form as the body.", r#"form = { message = "{target} {status}" }"#),
+    key("body", Kind::Template, "Text as the body.", r#"body = "{target} {status}: {tag} {error}""#),
+    key("success", Kind::Table(Section::Success), "When the answer means that it was received.", "success = { status = [200] }"),
+    key("sign", Kind::Table(Section::Sign), "How the request is signed.", r#"sign = { github = "hook" }"#),
+    key("command", Kind::TemplateList, "A program instead of a request.", r#"command = ["./tell.sh", "{target}", "{status}", "{tag}"]"#),
+    key("env", Kind::TemplateTable, "Variables of the command.", r#"env = { ERROR = "{error}" }"#),
+    key("dir", Kind::Text, "Where the command runs.", r#"dir = "/srv/shop""#),
+    key("timeout", Kind::Duration, "For the request or the command.", r#"timeout = "10s""#).default(r#""10s""#),
 ];
 
 const SECRET: &[Key] = &[

@@ -12,11 +12,12 @@ use super::tree::{Node, Source};
 use super::{
     Config, Fault, Faults, Location, RegistryConfig, RegistryKind, SecretSource, Settings, StateSetting,
 };
-use super::{address, registry, source};
+use super::{address, notify, registry, source};
 use crate::policy::Order;
 use crate::reference::{ImageRef, Repository};
+use crate::target::notifier::Notifier;
 use crate::target::step::Step;
-use crate::target::template::{Part, Scope, SecretId, Var};
+use crate::target::template::{Field as DeploymentField, Part, Scope, SecretId, Var};
 use crate::target::{FirstPoll, Name, Target, TargetId};
 
 /// Reads and validates the file and everything that it includes.
@@ -131,7 +132,11 @@ fn programs(config: &Config) -> impl Iterator<Item = PathBuf> {
         },
         Step::Http(_) => None,
     };
-    config.targets.iter().flat_map(move |target| target.deploy.iter().filter_map(program))
+    let steps = config
+        .targets
+        .iter()
+        .flat_map(|target| target.deploy.iter().chain(target.running.iter().map(|running| &running.probe)));
+    steps.chain(config.notifiers.iter().map(|notifier| &notifier.step)).filter_map(program)
 }
 
 /// Where root runs what others can write, they are root.
@@ -177,6 +182,7 @@ impl<'a> Loader<'a> {
             vars.fault("variables belong to a project or a stage", "");
         }
         let targets = self.projects(&registries, &mut secrets, defaults.as_ref(), interval);
+        let notifiers = self.notifiers(&targets);
         self.warn_of_unused(&registries, &targets);
         let (settings, _) = settings?;
         self.check_nothing_kept(&settings, settings_table.as_ref(), &targets, &registries);
@@ -188,6 +194,7 @@ impl<'a> Loader<'a> {
             registries,
             secrets,
             targets,
+            notifiers,
             warnings: Vec::new(),
             dangers: Vec::new(),
         })
@@ -201,6 +208,7 @@ impl<'a> Loader<'a> {
         };
         let (interval, timeout) = (duration("interval", 300), duration("timeout", 10));
         let (max_runtime, history) = (duration("max_runtime", 600), duration("history", 180 * 24 * 3600));
+        let resync = duration("resync", 12 * 3600);
         let parallel_deploys =
             get("parallel_deploys").map_or(Some(4), |field| usize::try_from(field.integer(1, 64)?).ok());
         let folder = self.main.source.file.parent().unwrap_or(Path::new("/"));
@@ -215,6 +223,7 @@ impl<'a> Loader<'a> {
             timeout: timeout?,
             max_runtime: max_runtime?,
             parallel_deploys: parallel_deploys?,
+            resync: resync?,
             history: history?,
         };
         Some((settings, interval?))
@@ -324,6 +333,7 @@ impl<'a> Loader<'a> {
                 let mut vars = vars.clone();
                 vars.extend(read_vars(stage.get("vars").as_ref(), &format!("{name}/{stage_name}"), secrets));
                 let scope = Scope {
+                    fields: &[],
                     vars: vars.iter().map(|(name, value)| (name.as_str(), value.in_scope())).collect(),
                     secrets: names.iter().map(String::as_str).collect(),
                 };
@@ -349,6 +359,19 @@ impl<'a> Loader<'a> {
             self.check_after(&stages, &targets[first..]);
         }
         targets
+    }
+
+    fn notifiers(&self, targets: &[Target]) -> Vec<Notifier> {
+        let Some(items) = self.main.get("notify").and_then(|field| field.list()) else {
+            return Vec::new();
+        };
+        let names = self.named_secrets();
+        let scope = Scope {
+            fields: &DeploymentField::OF_NOTIFICATION,
+            vars: BTreeMap::new(),
+            secrets: names.iter().map(String::as_str).collect(),
+        };
+        items.iter().filter_map(|item| notify::read(item, &scope, targets)).collect()
     }
 
     fn named_secrets(&self) -> Vec<String> {
@@ -453,8 +476,8 @@ impl<'a> Loader<'a> {
             let has_times = registries[&target.registry]
                 .as_ref()
                 .is_none_or(|registry| registry.kind != RegistryKind::Oci);
-            let what = if target.first_poll != FirstPoll::Deploy {
-                "every stage needs first_poll = \"deploy\""
+            let what = if target.first_poll != FirstPoll::Deploy && target.running.is_none() {
+                "every stage needs running or first_poll = \"deploy\""
             } else if target.gates.after.is_some() {
                 "after needs to know what a stage ran"
             } else if target.gates.min_age.is_some() && !has_times {

@@ -26,12 +26,31 @@ const FILES: &[(&str, &str)] = &[
 ];
 
 const PLACEHOLDERS: &[&str] = &[
+    "{step.1./deployment_uuid} is what the answer of the first step has at this JSON pointer (RFC 6901): text, a number, true or false. Steps count from 1; a later step may use it, and where the answer has nothing there the deployment has failed.",
     "Only words in lower case between braces are placeholders, and one that is not known is an error. Every other brace is literal, so that {{.Config.Image}} and JSON stay as they are. Where there is no value, the text is empty.",
     "In a URL values are percent-encoded and secrets stand verbatim; scheme and host have no placeholders, unless one secret is the whole URL. In json they are parts of string values and cannot change its structure. The value of a header may have no control characters. The arguments of a command take no secrets, which would show in ps: use env.",
 ];
 
 const ENVIRONMENT: &[&str] = &[
     "A command inherits the environment of tagship without the variables that secrets come from. It also gets these, empty where there is no value, and then those of its env:",
+];
+
+const PROXIES: &[&str] = &[
+    "Registries that name no proxy and deploy endpoints are reached as these variables say, which are read as curl(1) reads them. Loopback is never asked through a proxy. A proxy is asked by CONNECT for http, too; some allow that for port 443 only.",
+];
+
+const PROXY_VARIABLES: &[(&str, &str)] = &[
+    ("http_proxy", "For http. In small letters only."),
+    ("https_proxy, HTTPS_PROXY", "For https. What is in small letters comes first."),
+    ("all_proxy, ALL_PROXY", "For both, where there is none of the others."),
+    (
+        "no_proxy, NO_PROXY",
+        "What is reached without a proxy: words with commas or blanks between them. A name stands for itself and its subdomains, with or without a dot or *. before it; also addresses, networks such as 10.0.0.0/8 and fd00::/8, names and addresses with a port such as example.com:8443, and * for everything.",
+    ),
+    (
+        "SSL_CERT_FILE, SSL_CERT_DIR",
+        "Certificates of authorities in place of the system's. A registry's ca_file adds to them.",
+    ),
 ];
 
 const SORT_KEY: &[&str] = &[
@@ -107,6 +126,11 @@ pub(crate) fn manual() -> String {
         let name = format!("TAGSHIP_{}", field.word().to_ascii_uppercase());
         entry(&mut page, [bold(name)], about(field));
     }
+    page.control("SH", ["PROXIES AND CERTIFICATES"]);
+    paragraphs(&mut page, PROXIES);
+    for (variable, about) in PROXY_VARIABLES {
+        entry(&mut page, [bold(*variable)], about);
+    }
     page.control("SH", ["SORT KEY AND ORDERS"]);
     paragraphs(&mut page, SORT_KEY);
     for (order, about) in ORDERS {
@@ -173,6 +197,7 @@ fn words(kind: Kind) -> String {
         Kind::Secret => "secret source".to_owned(),
         Kind::SecretTable => "table of secret sources".to_owned(),
         Kind::Json => "any value".to_owned(),
+        Kind::JsonList => "list of values".to_owned(),
         Kind::Table(_) => "table".to_owned(),
         Kind::Named(_) => "table of tables".to_owned(),
         Kind::List(_) => "list of tables".to_owned(),
@@ -206,6 +231,8 @@ fn about(field: Field) -> &'static str {
         Field::PreviousTag => "The tag that was deployed before.",
         Field::DeploymentId => "The deployment's id, the same through every attempt.",
         Field::Attempt => "Which attempt this is, from 1.",
+        Field::Status => "In a notification: the event.",
+        Field::Error => "In a notification: what went wrong.",
     }
 }
 

@@ -170,6 +170,21 @@ impl<'t> Field<'t> {
         matches!(self.node.value, Value::List(_))
     }
 
+    /// What stands in the file, as one text.
+    pub(super) fn written(&self) -> String {
+        match &self.node.value {
+            Value::Text(text) => text.to_string(),
+            Value::List(items) => {
+                let texts = items.iter().filter_map(|item| match &item.value {
+                    Value::Text(text) => Some(text.as_ref()),
+                    _ => None,
+                });
+                texts.collect::<Vec<&str>>().join(" ")
+            }
+            _ => String::new(),
+        }
+    }
+
     pub(super) fn text(&self) -> Option<&'t str> {
         if let Value::Text(text) = &self.node.value {
             return Some(text);

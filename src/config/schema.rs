@@ -132,6 +132,7 @@ fn values(kind: Kind) -> Value {
         Kind::Secret => reference(Section::Secret),
         Kind::SecretTable => named(Section::Secret),
         Kind::Json => json!({}),
+        Kind::JsonList => json!({ "type": "array", "minItems": 1 }),
         Kind::Table(section) => reference(section),
         Kind::Named(section) => named(section),
         Kind::List(section) => json!({ "type": "array", "items": reference(section) }),

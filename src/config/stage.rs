@@ -14,6 +14,8 @@ use super::{RegistryConfig, RegistryKind};
 use crate::policy::{Bump, Order, Policy, Rule};
 use crate::reference::{ImageRef, Repository};
 use crate::target::gate::{After, Gates, Window};
+use crate::target::retry::Retry;
+use crate::target::running::Running;
 use crate::target::step::Step;
 use crate::target::template::Scope;
 use crate::target::{FirstPoll, Name, Target, TargetId};
@@ -50,6 +52,7 @@ impl<'a> Stage<'a> {
         let interval = self.get("interval").map_or(Some(self.interval), |field| field.duration());
         let gates = self.gates(policy.as_ref().map(Policy::order));
         let deploy = self.deploy();
+        let (retry, running) = (self.retry(), self.running());
         Some(Target {
             id,
             registry: self.registry.name.clone(),
@@ -64,6 +67,8 @@ impl<'a> Stage<'a> {
             interval: interval?,
             vars,
             deploy: deploy?,
+            retry: retry?,
+            running: running?,
         })
     }
 
@@ -174,6 +179,40 @@ impl<'a> Stage<'a> {
         };
         let folder = field.source.file.parent().unwrap_or(Path::new("/"));
         Reader { scope: self.scope, folder }.steps(&field)
+    }
+
+    fn retry(&self) -> Option<Retry> {
+        let Some(field) = self.get("retry") else {
+            return Some(Retry::default());
+        };
+        let table = field.table(Section::Retry)?;
+        let default = Retry::default();
+        let attempts = table
+            .get("attempts")
+            .map_or(Some(default.attempts), |field| u32::try_from(field.integer(1, 1000)?).ok());
+        let duration = |name: &str, default| table.get(name).map_or(Some(default), |field| field.duration());
+        let (backoff, max_backoff) =
+            (duration("backoff", default.backoff), duration("max_backoff", default.max_backoff));
+        let mut retry = Retry { attempts: attempts?, backoff: backoff?, max_backoff: max_backoff? };
+        if table.get("max_backoff").is_none() {
+            retry.max_backoff = retry.max_backoff.max(retry.backoff);
+        }
+        if retry.max_backoff < retry.backoff {
+            field.fault("max_backoff is shorter than backoff", "write both, the longer one as max_backoff");
+            return None;
+        }
+        Some(retry)
+    }
+
+    fn running(&self) -> Option<Option<Running>> {
+        let verify_timeout = self.get("verify_timeout");
+        let verify_timeout = verify_timeout.map_or(Some(Duration::from_secs(300)), |field| field.duration());
+        let Some(field) = self.get("running") else {
+            return verify_timeout.map(|_| None);
+        };
+        let folder = field.source.file.parent().unwrap_or(Path::new("/"));
+        let (probe, pointer) = Reader { scope: self.scope, folder }.probe(&field)?;
+        Some(Some(Running { probe, pointer, verify_timeout: verify_timeout? }))
     }
 
     fn gates(&self, order: Option<Order>) -> Option<Gates> {

@@ -9,11 +9,23 @@ use super::address;
 use super::key::Section;
 use super::read::{Field, Table, suggest};
 use super::tree::{Entry, Node, Value};
-use crate::target::step::{Body, CommandStep, HttpStep, JsonTemplate, Step, Success};
-use crate::target::template::{Part, Scope, Template};
+use crate::target::step::{Body, CommandStep, HttpStep, JsonTemplate, Sign, Step, Success, Until};
+use crate::target::template::{Field as DeploymentField, Part, Scope, SecretId, Template};
 
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
 const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Placeholders that have no value where nothing is deployed.
+const OF_DEPLOYMENT: [DeploymentField; 7] = [
+    DeploymentField::Image,
+    DeploymentField::Tag,
+    DeploymentField::Digest,
+    DeploymentField::ImageDigest,
+    DeploymentField::PreviousTag,
+    DeploymentField::DeploymentId,
+    DeploymentField::Attempt,
+];
 
 /// What a step's templates and paths are read with.
 pub(super) struct Reader<'a> {
@@ -25,19 +37,21 @@ pub(super) struct Reader<'a> {
 impl Reader<'_> {
     /// One step, or a list of them.
     pub(super) fn steps(&self, field: &Field<'_>) -> Option<Vec<Step>> {
-        if !field.is_list() {
-            return Some(vec![self.step(field)?]);
-        }
-        let items = field.list()?;
+        let items = if field.is_list() { field.list()? } else { vec![field.clone()] };
         if items.is_empty() {
             field.fault("there is no step", "write a command or a url");
             return None;
         }
         let steps: Vec<Option<Step>> = items.iter().map(|item| self.step(item)).collect();
-        steps.into_iter().collect()
+        let steps: Vec<Step> = steps.into_iter().collect::<Option<_>>()?;
+        let mut fits = true;
+        for (index, item) in items.iter().enumerate() {
+            fits &= refuse_unanswered(item, index, &steps);
+        }
+        fits.then_some(steps)
     }
 
-    fn step(&self, field: &Field<'_>) -> Option<Step> {
+    pub(super) fn step(&self, field: &Field<'_>) -> Option<Step> {
         match (field.has_key("command"), field.has_key("url")) {
             (true, true) => {
                 field.fault("a step has a command or a url, and this has both", "write two steps");
@@ -49,8 +63,65 @@ impl Reader<'_> {
                 None
             }
             (true, false) => self.command(&field.table(Section::CommandStep)?).map(Step::Command),
-            (false, true) => self.http(&field.table(Section::HttpStep)?).map(Step::Http),
+            (false, true) => self.http(&field.table(Section::HttpStep)?).map(Step::from),
         }
+    }
+
+    /// How a stage says what it runs, and where in the answer.
+    pub(super) fn probe(&self, field: &Field<'_>) -> Option<(Step, Option<String>)> {
+        let table = field.table(Section::Running)?;
+        let pointer = table.get("pointer").map_or(Some(None), |field| pointer(&field).map(Some));
+        let probe = match (table.get("command"), table.get("url")) {
+            (Some(_), None) => {
+                let step = self.command(&table)?;
+                Step::Command(CommandStep { timeout: duration(&table, "timeout", PROBE_TIMEOUT)?, ..step })
+            }
+            (None, Some(_)) => Step::from(HttpStep {
+                method: "GET".to_owned(),
+                timeout: duration(&table, "timeout", PROBE_TIMEOUT)?,
+                ..self.http(&table)?
+            }),
+            _ => {
+                field.fault("it has a command or a url", "write one of them");
+                return None;
+            }
+        };
+        let is_of_deployment = |part: &&Part| match part {
+            Part::Field(field) => OF_DEPLOYMENT.contains(field),
+            Part::Answer(_) => true,
+            _ => false,
+        };
+        if probe.parts().any(|part| is_of_deployment(&part)) {
+            field.fault(
+                "what a stage runs is asked before there is a deployment",
+                "use {project}, {stage}, {var.…}",
+            );
+            return None;
+        }
+        Some((probe, pointer?))
+    }
+
+    /// How a notification is sent.
+    pub(super) fn notification(&self, field: &Field<'_>, table: &Table<'_>) -> Option<Step> {
+        let step = match (table.get("command"), table.get("url")) {
+            (Some(_), None) => Step::Command(CommandStep {
+                timeout: duration(table, "timeout", PROBE_TIMEOUT)?,
+                ..self.command(table)?
+            }),
+            (None, Some(_)) => Step::from(HttpStep {
+                timeout: duration(table, "timeout", PROBE_TIMEOUT)?,
+                ..self.http(table)?
+            }),
+            _ => {
+                field.fault("it has a command or a url", "write one of them");
+                return None;
+            }
+        };
+        if step.answers().next().is_some() {
+            field.fault("a notification has no steps before it", "");
+            return None;
+        }
+        Some(step)
     }
 
     fn command(&self, table: &Table<'_>) -> Option<CommandStep> {
@@ -115,14 +186,55 @@ impl Reader<'_> {
         let headers = table.get("headers").map_or(Some(Vec::new()), |field| self.headers(&field));
         let body = self.body(table);
         let timeout = duration(table, "timeout", HTTP_TIMEOUT);
+        let sign = table.get("sign").map_or(Some(Sign::default()), |field| self.sign(&field));
+        let until = table.get("until").map_or(Some(None), |field| until(&field).map(Some));
         let success = table.get("success").map_or(Some(Success::default()), |field| success(&field));
         let field = table.get("url")?;
         let url = self.url(&field);
-        let (url, headers, body) = (url?, headers?, body?);
+        let (method, url, headers, body) = (method?, url?, headers?, body?);
+        if matches!(method.as_str(), "GET" | "HEAD")
+            && let Some(given) = ["json", "form", "body"].iter().find_map(|name| table.get(name))
+        {
+            given.fault(format!("a {method} has no body"), "write another method, or leave the body out");
+            return None;
+        }
         let has_secret =
             url.has_secret() || headers.iter().any(|(_, value)| value.has_secret()) || body.has_secret();
         check_plain_http(&field, &url, has_secret)?;
-        Some(HttpStep { method: method?, url, headers, body, timeout: timeout?, success: success? })
+        let (timeout, sign, until, success) = (timeout?, sign?, until?, success?);
+        Some(HttpStep { method, url, headers, body, timeout, sign, until, success })
+    }
+
+    fn sign(&self, field: &Field<'_>) -> Option<Sign> {
+        let table = field.table(Section::Sign)?;
+        let secrets = |name: &str| table.get(name).map_or(Some(Vec::new()), |field| self.secrets(&field));
+        let sign = Sign { github: secrets("github")?, standard_webhooks: secrets("standard_webhooks")? };
+        if sign.github.is_empty() && sign.standard_webhooks.is_empty() {
+            field
+                .fault("it does not say how to sign", "write { github = \"NAME\" } with a name of [secrets]");
+            return None;
+        }
+        Some(sign)
+    }
+
+    /// One name of `[secrets]`, or a list of them.
+    fn secrets(&self, field: &Field<'_>) -> Option<Vec<SecretId>> {
+        let items = if field.is_list() { field.list()? } else { vec![field.clone()] };
+        if items.is_empty() {
+            field.fault("there is no secret", "write a name of [secrets]");
+            return None;
+        }
+        let read = |item: &Field<'_>| {
+            let name = item.some_text()?;
+            if self.scope.secrets.contains(name) {
+                return Some(SecretId(name.to_owned()));
+            }
+            let known = self.scope.secrets.iter().copied();
+            item.fault(format!("there is no {name:?} in [secrets]"), suggest(name, known));
+            None
+        };
+        let secrets: Vec<Option<SecretId>> = items.iter().map(read).collect();
+        secrets.into_iter().collect()
     }
 
     /// Scheme and host are literal, unless the whole url is one secret.
@@ -143,6 +255,11 @@ impl Reader<'_> {
             );
             return None;
         }
+        let has_fragment = |part: &Part| matches!(part, Part::Literal(text) if text.contains('#'));
+        if template.parts.iter().any(has_fragment) {
+            field.fault("a # and what follows it is never sent", "write %23, or leave it out");
+            return None;
+        }
         // The rest is rendered at deployment; what is literal of it is checked now.
         if let Err(wrong) = address::parse(head) {
             field.fault(wrong, "");
@@ -154,7 +271,11 @@ impl Reader<'_> {
     fn headers(&self, field: &Field<'_>) -> Option<Vec<(String, Template)>> {
         let pairs = self.pairs(field)?;
         let table = field.any_table()?;
-        for ((name, template), (_, value)) in pairs.iter().zip(table.fields()) {
+        for (index, ((name, template), (_, value))) in pairs.iter().zip(table.fields()).enumerate() {
+            if pairs[..index].iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
+                value.fault("this header is there already, in another spelling", "write it once");
+                return None;
+            }
             if name.is_empty()
                 || !name
                     .bytes()
@@ -203,7 +324,13 @@ impl Reader<'_> {
             Value::Null => JsonTemplate::Null,
             Value::Bool(value) => JsonTemplate::Bool(*value),
             Value::Integer(value) => JsonTemplate::Number((*value).into()),
-            Value::Float(value) => JsonTemplate::Number(serde_json::Number::from_f64(*value)?),
+            Value::Float(value) => match serde_json::Number::from_f64(*value) {
+                Some(number) => JsonTemplate::Number(number),
+                None => {
+                    field.fault("JSON has no such number", "write it as text");
+                    return None;
+                }
+            },
             Value::Moment => {
                 field.fault("JSON has no dates", "write it as text");
                 return None;
@@ -242,6 +369,21 @@ impl Reader<'_> {
     }
 }
 
+/// What a step takes from an answer, an earlier request must have given. Says whether that is so.
+fn refuse_unanswered(field: &Field<'_>, index: usize, steps: &[Step]) -> bool {
+    for answer in steps[index].answers() {
+        let number = answer.step;
+        let what = match steps.get(number - 1) {
+            _ if number > index => "no step that comes before this one",
+            Some(Step::Http(_)) => continue,
+            _ => "a command, which has no answer",
+        };
+        field.fault(format!("{{step.{number}.{}}}: step {number} is {what}", answer.pointer), "");
+        return false;
+    }
+    true
+}
+
 fn duration(table: &Table<'_>, name: &str, default: Duration) -> Option<Duration> {
     table.get(name).map_or(Some(default), |field| field.duration())
 }
@@ -253,6 +395,38 @@ fn method(field: &Field<'_>) -> Option<String> {
         return Some(method);
     }
     field.fault("this is no method", "write GET, POST, PUT, PATCH or DELETE");
+    None
+}
+
+fn until(field: &Field<'_>) -> Option<Until> {
+    const EXAMPLE: &str = "write { pointer = \"/status\", values = [\"finished\", \"failed\"] }";
+    let table = field.table(Section::Until)?;
+    let (Some(at), Some(values)) = (table.get("pointer"), table.get("values")) else {
+        field.fault("it needs a pointer and its values", EXAMPLE);
+        return None;
+    };
+    let values = values.list()?;
+    if values.is_empty() {
+        field.fault("there is no value, so that it would never be over", EXAMPLE);
+        return None;
+    }
+    let every = duration(&table, "every", Duration::from_secs(2));
+    let within = duration(&table, "within", Duration::from_secs(300));
+    Some(Until {
+        pointer: pointer(&at)?,
+        values: values.iter().map(|value| literal(value.node)).collect(),
+        every: every?,
+        within: within?,
+    })
+}
+
+/// A JSON pointer (RFC 6901).
+pub(super) fn pointer(field: &Field<'_>) -> Option<String> {
+    let pointer = field.text()?;
+    if pointer.is_empty() || pointer.starts_with('/') {
+        return Some(pointer.to_owned());
+    }
+    field.fault("a JSON pointer begins with a slash", format!("write \"/{}\"", pointer.replace('.', "/")));
     None
 }
 
@@ -268,15 +442,7 @@ fn success(field: &Field<'_>) -> Option<Success> {
             items.iter().map(|item| u16::try_from(item.integer(100, 599)?).ok()).collect();
         statuses.into_iter().collect()
     });
-    let pointer = table.get("pointer").map_or(Some(None), |field| {
-        let pointer = field.text()?;
-        if pointer.is_empty() || pointer.starts_with('/') {
-            return Some(Some(pointer.to_owned()));
-        }
-        field
-            .fault("a JSON pointer begins with a slash", format!("write \"/{}\"", pointer.replace('.', "/")));
-        None
-    });
+    let pointer = table.get("pointer").map_or(Some(None), |field| pointer(&field).map(Some));
     let equals = table.get("equals");
     if let Some(equals) = &equals
         && table.get("pointer").is_none()

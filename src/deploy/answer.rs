@@ -10,7 +10,7 @@ use url::Url;
 
 use super::exchange::Answer;
 use super::transcript::{excerpt, readable};
-use crate::target::step::Success;
+use crate::target::step::{Success, Until};
 
 /// A longer `Retry-After` is taken as this.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -67,6 +67,38 @@ pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
     let from = headers.get(header::DATE).and_then(|value| date(value.to_str().ok()?)).unwrap_or(now);
     let wait = date(text)?.duration_since(from);
     Some(Duration::try_from(wait).unwrap_or_default().min(LONGEST_RETRY_AFTER))
+}
+
+/// What the answer says of the work that is waited for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Awaited {
+    Is,
+    /// Not masked.
+    NotYet(String),
+    /// An answer that time does not change.
+    Never,
+}
+
+/// What an endpoint says of the work that it queued. One that is not there yet, or busy, or down for a
+/// moment, says nothing.
+pub(super) fn awaited(answer: &Answer, until: &Until) -> Awaited {
+    let status = answer.status;
+    let passes = status.is_server_error() || matches!(status.as_u16(), 404 | 408 | 429);
+    if passes {
+        return Awaited::NotYet(shown_status(status));
+    }
+    if !status.is_success() {
+        return Awaited::Never;
+    }
+    let pointer = &until.pointer;
+    let Ok(body) = serde_json::from_slice::<Value>(&answer.body) else {
+        return Awaited::NotYet(format!("no JSON with {pointer}"));
+    };
+    match body.pointer(pointer) {
+        Some(found) if until.values.iter().any(|wanted| equal(found, wanted)) => Awaited::Is,
+        Some(found) => Awaited::NotYet(format!("{pointer} is {}", excerpt(&found.to_string(), EXCERPT))),
+        None => Awaited::NotYet(format!("{pointer} is not there")),
+    }
 }
 
 /// Where a redirect goes: no more than the origin, for its path and query may hold anything.

@@ -2,20 +2,23 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use serde_json::Value;
 
 use super::group::{Ending, Group};
 use super::placeholder::Values;
-use super::transcript::excerpt;
-use super::{Attempt, DeployError, Deployer};
+use super::transcript::{KEPT, excerpt, readable};
+use super::{Attempt, DeployError, Deployer, Patience, Stop};
 use crate::plan::ErrorCode;
 use crate::target::step::CommandStep;
+use crate::target::template::Part;
 
 /// A command step with its placeholders rendered.
 pub(super) struct CommandDeployer {
@@ -48,7 +51,47 @@ impl CommandDeployer {
         })
     }
 
-    fn spawn(&self, lock: &File) -> io::Result<Group> {
+    /// Runs it, and gives what it prints to standard output, at most [`KEPT`] bytes.
+    ///
+    /// # Errors
+    /// It fails, or cannot be run; with the last line of its standard error.
+    pub(super) fn print(
+        &self,
+        stdin: &File,
+        stop: &Stop,
+        patience: Patience,
+    ) -> Result<Vec<u8>, DeployError> {
+        let failed = |what: String| DeployError::failed(ErrorCode::Command, what);
+        let mut errors =
+            tempfile::tempfile().map_err(|error| failed(format!("no temporary file: {error}")))?;
+        let stderr = errors.try_clone().map(Stdio::from);
+        let group = stderr.and_then(|stderr| self.spawn(stdin, Some(stderr)));
+        let group = group.map_err(|error| failed(self.explain(&error)))?;
+        let mut printed = Vec::new();
+        let ending = group.wait(self.timeout, patience, stop, |bytes| {
+            let room = KEPT.saturating_sub(printed.len());
+            printed.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        });
+        let program = &self.program;
+        match ending {
+            Ok(Ending::ByItself(status)) => {
+                let mut text = Vec::new();
+                let start = errors.seek(SeekFrom::End(0)).unwrap_or_default().saturating_sub(4096);
+                let read = errors.seek(SeekFrom::Start(start)).and_then(|_| errors.read_to_end(&mut text));
+                let text = read.map_or_else(|_| String::new(), |_| readable(&text));
+                self.judge(status, text.lines().last().unwrap_or_default())?;
+                Ok(printed)
+            }
+            Ok(Ending::TimedOut) => {
+                Err(failed(format!("{program} was stopped after {}", shown_duration(self.timeout))))
+            }
+            Ok(Ending::Interrupted(_)) => Err(failed(format!("{program} was stopped, as tagship was"))),
+            Err(error) => Err(failed(format!("{program}: {error}"))),
+        }
+    }
+
+    /// `stderr`: where standard error goes, if not with the output.
+    fn spawn(&self, stdin: &File, stderr: Option<Stdio>) -> io::Result<Group> {
         let (output, writer) = io::pipe()?;
         let mut command = Command::new(located(&self.program, &self.dir));
         command.args(&self.arguments).current_dir(&self.dir).process_group(0);
@@ -56,7 +99,11 @@ impl CommandDeployer {
             command.env_remove(name);
         }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
-        command.stdin(lock.try_clone()?).stdout(writer.try_clone()?).stderr(writer);
+        command.stdin(stdin.try_clone()?);
+        match stderr {
+            Some(stderr) => command.stdout(writer).stderr(stderr),
+            None => command.stdout(writer.try_clone()?).stderr(writer),
+        };
         let leader = command.spawn()?;
         // `command` holds the pipe's write end and the lock; both must end with the child's.
         drop(command);
@@ -119,8 +166,8 @@ impl CommandDeployer {
 }
 
 impl Deployer for CommandDeployer {
-    fn deploy(&self, attempt: &mut Attempt<'_>) -> Result<(), DeployError> {
-        let group = self.spawn(attempt.lock).map_err(|error| {
+    fn deploy(&self, attempt: &mut Attempt<'_>) -> Result<Option<Value>, DeployError> {
+        let group = self.spawn(attempt.lock, None).map_err(|error| {
             DeployError::before_start(ErrorCode::Command, attempt.vault.mask(&self.explain(&error)))
         })?;
         let number = group.leader.id();
@@ -149,13 +196,40 @@ impl Deployer for CommandDeployer {
             )),
         };
         transcript.end_step();
-        result.map_err(|error| error.masked(attempt.vault))
+        result.map(|()| None).map_err(|error| error.masked(attempt.vault))
     }
+}
+
+/// Why the step's program cannot be run, as far as that can be told without running it.
+pub(crate) fn program_fault(step: &CommandStep) -> Option<String> {
+    let [Part::Literal(program)] = step.argv.first()?.parts.as_slice() else {
+        return None;
+    };
+    let is_executable = |path: &Path| {
+        path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    if program.contains('/') {
+        let path = located(program, &step.dir);
+        return (!is_executable(&path)).then(|| match path.exists() {
+            true => format!("{program} cannot be run: {} is not executable (chmod +x?)", path.display()),
+            false => format!("{program} cannot be run: {} does not exist", path.display()),
+        });
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_found = std::env::split_paths(&path).any(|folder| is_executable(&folder.join(program)));
+    (!is_found).then(|| {
+        let path = path.display();
+        format!("{program} cannot be run: it is in no folder of PATH ({path}); cron's may differ, so write the whole path")
+    })
 }
 
 /// A program written with a slash is looked for in `dir`; the others in PATH, by the system.
 fn located(program: &str, dir: &Path) -> PathBuf {
-    if program.contains('/') { dir.join(program) } else { PathBuf::from(program) }
+    if program.contains('/') {
+        dir.join(program.strip_prefix("./").unwrap_or(program))
+    } else {
+        PathBuf::from(program)
+    }
 }
 
 /// `SIGTERM`, or `signal 42`.

@@ -17,7 +17,7 @@ pub(super) const LONGEST_BODY: usize = 1024 * 1024;
 /// A server that does not take a connection for so long is down, however long the work may take then.
 const CONNECT: Duration = Duration::from_secs(10);
 /// How often to look whether tagship was told to stop.
-const TICK: Duration = Duration::from_millis(50);
+pub(super) const TICK: Duration = Duration::from_millis(50);
 
 const CERTIFICATES: Advice = Advice {
     untrusted: "add that authority's certificate to those of the system, or set SSL_CERT_FILE",

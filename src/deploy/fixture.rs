@@ -12,6 +12,7 @@ use super::{Handover, Outcome, Patience, Stop, carry_out};
 use crate::policy::{Policy, Rule};
 use crate::reference::{ImageRef, Repository, Tag};
 use crate::secret::SecretError;
+use crate::target::retry::Retry;
 use crate::target::step::Step;
 use crate::target::template::{Scope, SecretId, Template, Var};
 use crate::target::{FirstPoll, Name, Target, TargetId};
@@ -70,6 +71,8 @@ pub(super) fn target(deploy: Vec<Step>) -> Target {
         interval: Duration::from_secs(300),
         vars: BTreeMap::from([("app".to_owned(), "a b".to_owned())]),
         deploy,
+        retry: Retry::default(),
+        running: None,
     }
 }
 
@@ -81,7 +84,7 @@ pub(super) fn handover<'a>(target: &'a Target, tag: &'a Tag) -> Handover<'a> {
 pub(super) fn template(text: &str) -> Template {
     let secrets = text.split("{secret.").skip(1).filter_map(|rest| Some(rest.split_once('}')?.0)).collect();
     let vars = BTreeMap::from([("app", Var::Text("a b"))]);
-    Template::parse(text, &Scope { vars, secrets }).unwrap()
+    Template::parse(text, &Scope { vars, secrets, ..Scope::default() }).unwrap()
 }
 
 /// What a test deploys with; everything may be replaced.

@@ -1,32 +1,38 @@
-//! A step that sends a request.
+//! A step that sends a request, or repeats one until it has the answer that is waited for.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
 use ureq::http::{HeaderName, HeaderValue, Method, Request, header};
 use url::Url;
 
-use super::answer::{self, failure, retry_after, shown_status};
+use super::answer::{self, Awaited, failure, retry_after, shown_status};
 use super::command::{shown_duration, signal_name};
-use super::exchange::{Answer, NoAnswer, exchange};
+use super::exchange::{Answer, NoAnswer, TICK, exchange};
 use super::placeholder::Values;
+use super::signing;
 use super::transcript::{KEPT, last, readable};
-use super::{Attempt, DeployError, Deployer};
+use super::{Attempt, DeployError, Deployer, Patience, Stop};
 use crate::plan::ErrorCode;
-use crate::target::step::{Body, HttpStep, Success};
+use crate::target::step::{Body, HttpStep, Success, Until};
+use crate::target::template::SecretId;
 
 /// An HTTP step with its placeholders rendered.
 pub(super) struct HttpDeployer<'a> {
     url: Url,
     request: Request<Option<Vec<u8>>>,
+    signer: Signer<'a>,
     /// `POST https://host/path`, without secrets.
     shown: String,
     timeout: Duration,
+    until: Option<&'a Until>,
     success: &'a Success,
 }
 
 impl<'a> HttpDeployer<'a> {
-    pub(super) fn new(step: &'a HttpStep, values: &Values<'_>) -> Result<HttpDeployer<'a>, DeployError> {
+    pub(super) fn new(step: &'a HttpStep, values: &Values<'a>) -> Result<HttpDeployer<'a>, DeployError> {
         let shown = format!("{} {}", step.method, values.shown_url(&step.url));
         let fault = |what: String| {
             let message = values.vault.mask(&format!("{shown}: cannot be sent: {what}"));
@@ -54,13 +60,82 @@ impl<'a> HttpDeployer<'a> {
         if let Some(content_type) = content_type {
             headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static(content_type));
         }
-        let key = HeaderValue::from_str(values.handover.deployment_id);
-        let key = key.map_err(|_| fault("the deployment's id".to_owned()))?;
-        headers.entry("idempotency-key").or_insert(key);
-        Ok(HttpDeployer { url, request, shown, timeout: step.timeout, success: &step.success })
+        if let Some(id) = values.subject.id {
+            let key = HeaderValue::from_str(id).map_err(|_| fault("the deployment's id".to_owned()))?;
+            headers.entry("idempotency-key").or_insert(key);
+        }
+        let signer = Signer::new(step, values)?;
+        // A key that is none is found before anything is sent.
+        signer.sign(&mut request.clone(), Timestamp::now()).map_err(&fault)?;
+        let (timeout, until, success) = (step.timeout, step.until.as_ref(), &step.success);
+        Ok(HttpDeployer { url, request, signer, shown, timeout, until, success })
     }
 
-    fn take(&self, answer: &Answer, attempt: &mut Attempt<'_>) -> Result<(), DeployError> {
+    /// Asks, and leaves the judgement of the answer to the caller.
+    pub(super) fn ask(&self, stop: &Stop, patience: Patience) -> Result<Answer, DeployError> {
+        let answer = exchange(&self.url, self.request.clone(), self.timeout, patience, stop);
+        answer.map_err(|error| {
+            let error = unanswered(error, self.timeout);
+            DeployError { message: format!("{}: {}", self.shown, error.message), ..error }
+        })
+    }
+
+    pub(super) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    pub(super) fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// Sends it once.
+    fn exchange(&self, timeout: Duration, attempt: &Attempt<'_>) -> Result<Answer, NoAnswer> {
+        let mut request = self.request.clone();
+        self.signer.sign(&mut request, Timestamp::now()).map_err(NoAnswer::NotSendable)?;
+        exchange(&self.url, request, timeout, attempt.patience, attempt.stop)
+    }
+
+    fn once(&self, attempt: &mut Attempt<'_>) -> Result<Answer, DeployError> {
+        self.exchange(self.timeout, attempt).map_err(|error| unanswered(error, self.timeout))
+    }
+
+    /// Sends it until the answer says what is waited for. What may pass is taken for "not yet".
+    fn repeatedly(&self, until: &Until, attempt: &mut Attempt<'_>) -> Result<Answer, DeployError> {
+        let began = Instant::now();
+        let mut said = String::new();
+        loop {
+            let left = until.within.saturating_sub(began.elapsed()).max(TICK);
+            let not_yet = match self.exchange(self.timeout.min(left), attempt) {
+                Ok(answer) => {
+                    attempt.http_status = Some(answer.status.as_u16());
+                    match answer::awaited(&answer, until) {
+                        Awaited::Is | Awaited::Never => return Ok(answer),
+                        Awaited::NotYet(what) => what,
+                    }
+                }
+                Err(error @ (NoAnswer::NotSendable(_) | NoAnswer::Interrupted(_))) => {
+                    return Err(unanswered(error, self.timeout));
+                }
+                Err(NoAnswer::TimedOut(what)) => what.to_owned(),
+                Err(NoAnswer::Failed(what)) => what,
+            };
+            if said != not_yet {
+                let line = attempt.vault.mask(&format!("{}: {not_yet}\n", self.shown));
+                attempt.transcript.push(line.as_bytes());
+                said = not_yet;
+            }
+            if !attempt.stop.pause(until.every) {
+                let signal = attempt.stop.signal().unwrap_or_default();
+                return Err(unanswered(NoAnswer::Interrupted(signal), self.timeout));
+            }
+            if began.elapsed() >= until.within {
+                let message = format!("not over within {}: {said}", shown_duration(until.within));
+                return Err(DeployError::failed(ErrorCode::Timeout, message));
+            }
+        }
+    }
+
+    fn take(&self, answer: &Answer, attempt: &mut Attempt<'_>) -> Result<Option<Value>, DeployError> {
         attempt.http_status = Some(answer.status.as_u16());
         let head = format!("{}: {}\n", self.shown, shown_status(answer.status));
         // Masked before it is cut: half a secret would not be recognised.
@@ -69,7 +144,7 @@ impl<'a> HttpDeployer<'a> {
         attempt.transcript.push(last(&body, KEPT.saturating_sub(head.len() + 1)).as_bytes());
         attempt.transcript.end_step();
         match failure(answer, self.success, &self.url) {
-            None => Ok(()),
+            None => Ok(serde_json::from_slice(&answer.body).ok().filter(|_| !answer.cut)),
             Some(what) => Err(DeployError {
                 retry_after: retry_after(&answer.headers, Timestamp::now()),
                 final_answer: answer::is_final(answer.status),
@@ -80,29 +155,82 @@ impl<'a> HttpDeployer<'a> {
 }
 
 impl Deployer for HttpDeployer<'_> {
-    fn deploy(&self, attempt: &mut Attempt<'_>) -> Result<(), DeployError> {
-        let answer = exchange(&self.url, self.request.clone(), self.timeout, attempt.patience, attempt.stop);
-        let result = match answer {
-            Ok(answer) => self.take(&answer, attempt),
-            Err(NoAnswer::NotSendable(what)) => {
-                Err(DeployError::before_start(ErrorCode::Http, format!("cannot be sent: {what}")))
-            }
-            Err(NoAnswer::TimedOut(what)) => {
-                let message = format!("{what} within {}", shown_duration(self.timeout));
-                Err(DeployError::failed(ErrorCode::Timeout, message))
-            }
-            Err(NoAnswer::Failed(what)) => Err(DeployError::failed(ErrorCode::Http, what)),
-            Err(NoAnswer::Interrupted(signal)) => {
-                let signal = signal_name(signal.into());
-                let message = format!("no answer yet when tagship was told to stop by {signal}");
-                let error = DeployError::failed(ErrorCode::Http, message);
-                Err(DeployError { interrupted: true, ..error })
-            }
+    fn deploy(&self, attempt: &mut Attempt<'_>) -> Result<Option<Value>, DeployError> {
+        let answer = match self.until {
+            None => self.once(attempt),
+            Some(until) => self.repeatedly(until, attempt),
         };
-        result.map_err(|error| {
+        answer.and_then(|answer| self.take(&answer, attempt)).map_err(|error| {
             DeployError { message: format!("{}: {}", self.shown, error.message), ..error }
                 .masked(attempt.vault)
         })
+    }
+}
+
+fn unanswered(error: NoAnswer, timeout: Duration) -> DeployError {
+    match error {
+        NoAnswer::NotSendable(what) => {
+            DeployError::before_start(ErrorCode::Http, format!("cannot be sent: {what}"))
+        }
+        NoAnswer::TimedOut(what) => {
+            DeployError::failed(ErrorCode::Timeout, format!("{what} within {}", shown_duration(timeout)))
+        }
+        NoAnswer::Failed(what) => DeployError::failed(ErrorCode::Http, what),
+        NoAnswer::Interrupted(signal) => {
+            let signal = signal_name(signal.into());
+            let message = format!("no answer yet when tagship was told to stop by {signal}");
+            DeployError { interrupted: true, ..DeployError::failed(ErrorCode::Http, message) }
+        }
+    }
+}
+
+/// What a request is signed with.
+struct Signer<'a> {
+    github: Vec<SecretString>,
+    standard_webhooks: Vec<SecretString>,
+    /// What is to be received once has one.
+    id: &'a str,
+}
+
+impl<'a> Signer<'a> {
+    fn new(step: &HttpStep, values: &Values<'a>) -> Result<Signer<'a>, DeployError> {
+        let secrets = |ids: &[SecretId]| ids.iter().map(|id| values.secret(id)).collect::<Result<_, _>>();
+        Ok(Signer {
+            github: secrets(&step.sign.github)?,
+            standard_webhooks: secrets(&step.sign.standard_webhooks)?,
+            id: values.subject.id.unwrap_or_default(),
+        })
+    }
+
+    /// Adds the headers of the signatures, made at this moment.
+    ///
+    /// # Errors
+    /// What is wrong with a secret, without showing it.
+    fn sign(&self, request: &mut Request<Option<Vec<u8>>>, now: Timestamp) -> Result<(), String> {
+        let body = request.body().clone().unwrap_or_default();
+        let mut headers: Vec<(&'static str, String)> = Vec::new();
+        if !self.github.is_empty() {
+            // A receiver that takes several, as adnanh/webhook does, finds the one that it knows.
+            let all = self.github.iter().map(|secret| signing::github(secret.expose_secret(), &body));
+            headers.push(("x-hub-signature-256", all.collect::<Vec<_>>().join(",")));
+        }
+        if !self.standard_webhooks.is_empty() {
+            let second = now.as_second();
+            let all = self
+                .standard_webhooks
+                .iter()
+                .map(|secret| signing::standard_webhooks(secret.expose_secret(), self.id, second, &body));
+            let all: Vec<String> =
+                all.collect::<Result<_, _>>().map_err(|error| format!("the secret of sign is {error}"))?;
+            headers.push(("webhook-id", self.id.to_owned()));
+            headers.push(("webhook-timestamp", second.to_string()));
+            headers.push(("webhook-signature", all.join(" ")));
+        }
+        for (name, value) in headers {
+            let value = HeaderValue::try_from(value).expect("signatures are ASCII");
+            request.headers_mut().insert(name, value);
+        }
+        Ok(())
     }
 }
 

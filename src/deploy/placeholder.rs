@@ -2,39 +2,83 @@
 
 use std::borrow::Cow;
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use super::vault::Vault;
 use super::{DeployError, Handover};
 use crate::plan::ErrorCode;
+use crate::reference::{Digest, Tag};
+use crate::target::Target;
 use crate::target::step::JsonTemplate;
-use crate::target::template::{Field, Part, Template};
+use crate::target::template::{Answer, Field, Part, SecretId, Template};
 
 /// What the placeholders stand for in one attempt.
 pub(super) struct Values<'a> {
-    pub(super) handover: &'a Handover<'a>,
+    pub(super) target: &'a Target,
+    pub(super) subject: Subject<'a>,
     pub(super) vault: &'a dyn Vault,
+    /// Of the steps so far, as JSON where they were; None: nothing was sent yet, and what is taken from
+    /// them is empty.
+    pub(super) answers: Option<&'a [Option<Value>]>,
+}
+
+/// What is handed over, or told of; each as far as there is one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Subject<'a> {
+    pub(super) tag: Option<&'a Tag>,
+    pub(super) digest: Option<&'a Digest>,
+    pub(super) previous_tag: Option<&'a Tag>,
+    pub(super) deployment_id: Option<&'a str>,
+    pub(super) attempt: Option<u32>,
+    /// By which a receiver knows what it was sent before.
+    pub(super) id: Option<&'a str>,
+    /// In a notification: what happened, and why.
+    pub(super) status: Option<&'a str>,
+    pub(super) error: Option<&'a str>,
+}
+
+impl<'a> Values<'a> {
+    pub(super) fn of(
+        handover: &'a Handover<'a>,
+        vault: &'a dyn Vault,
+        answers: Option<&'a [Option<Value>]>,
+    ) -> Values<'a> {
+        let Handover { target, tag, digest, previous_tag, deployment_id, attempt } = *handover;
+        let subject = Subject {
+            tag: Some(tag),
+            digest,
+            previous_tag,
+            deployment_id: Some(deployment_id),
+            attempt: Some(attempt),
+            id: Some(deployment_id),
+            ..Subject::default()
+        };
+        Values { target, subject, vault, answers }
+    }
 }
 
 impl Values<'_> {
     /// The value of a placeholder, or None where there is none (no digest, no previous tag).
     pub(super) fn field(&self, field: Field) -> Option<Cow<'_, str>> {
-        let Handover { target, tag, digest, previous_tag, deployment_id, attempt } = *self.handover;
+        let target = self.target;
+        let Subject { tag, digest, previous_tag, deployment_id, attempt, status, error, .. } = self.subject;
         Some(match field {
             Field::Project => target.id.project.as_str().into(),
             Field::Stage => target.id.stage.as_str().into(),
             Field::Target => target.id.to_string().into(),
             Field::Registry => target.registry.as_str().into(),
             Field::Repository => target.image.repository.as_str().into(),
-            Field::Image => target.image.with_tag(tag).into(),
-            Field::Tag => tag.as_str().into(),
+            Field::Image => target.image.with_tag(tag?).into(),
+            Field::Tag => tag?.as_str().into(),
             Field::Digest => digest?.as_str().into(),
             Field::ImageDigest => target.image.with_digest(digest?).into(),
             Field::PreviousTag => previous_tag?.as_str().into(),
-            Field::DeploymentId => deployment_id.into(),
-            Field::Attempt => attempt.to_string().into(),
+            Field::DeploymentId => deployment_id?.into(),
+            Field::Attempt => attempt?.to_string().into(),
+            Field::Status => status?.into(),
+            Field::Error => error?.into(),
         })
     }
 
@@ -66,6 +110,7 @@ impl Values<'_> {
                 Part::Field(field) => percent_encode(&self.field(*field).unwrap_or_default(), &mut url),
                 Part::Var(value) => percent_encode(value, &mut url),
                 Part::Secret(_) => url.push_str(MASK),
+                Part::Answer(answer) => percent_encode(&self.answer(answer).unwrap_or_default(), &mut url),
             }
         }
         let url = url.split('#').next().unwrap_or_default();
@@ -123,15 +168,18 @@ impl Values<'_> {
 
     /// The documented body: every placeholder but secrets by its word, null where there is no value.
     pub(super) fn standard_json(&self) -> Value {
-        let fields = Field::ALL.into_iter().map(|field| {
+        let of_notification: &[Field] =
+            if self.subject.status.is_some() { &Field::OF_NOTIFICATION } else { &[] };
+        let fields = Field::ALL.iter().chain(of_notification).map(|field| {
+            let field = *field;
             let value = match field {
-                Field::Attempt => Value::from(self.handover.attempt),
+                Field::Attempt => Value::from(self.subject.attempt),
                 _ => self.field(field).map_or(Value::Null, |text| Value::from(text.into_owned())),
             };
             (field.word().to_owned(), value)
         });
         let mut object: Map<String, Value> = fields.collect();
-        let vars = self.handover.target.vars.iter();
+        let vars = self.target.vars.iter();
         let vars = vars.map(|(name, value)| (name.clone(), Value::from(value.as_str())));
         object.insert("vars".to_owned(), Value::Object(vars.collect()));
         Value::Object(object)
@@ -156,15 +204,41 @@ impl Values<'_> {
                 Part::Literal(literal) => text.push_str(literal),
                 Part::Field(field) => push_value(&self.field(*field).unwrap_or_default(), &mut text),
                 Part::Var(value) => push_value(value, &mut text),
-                Part::Secret(id) => {
-                    let secret = self.vault.get(id).map_err(|error| {
-                        DeployError::before_start(ErrorCode::Secret, self.vault.mask(&error.to_string()))
-                    })?;
-                    text.push_str(secret.expose_secret());
-                }
+                Part::Secret(id) => text.push_str(self.secret(id)?.expose_secret()),
+                Part::Answer(answer) => push_value(&self.answer(answer)?, &mut text),
             }
         }
         Ok(text)
+    }
+
+    /// # Errors
+    /// It cannot be had; nothing was started.
+    pub(super) fn secret(&self, id: &SecretId) -> Result<SecretString, DeployError> {
+        self.vault.get(id).map_err(|error| {
+            DeployError::before_start(ErrorCode::Secret, self.vault.mask(&error.to_string()))
+        })
+    }
+
+    /// What an earlier step's answer has where the pointer points to.
+    ///
+    /// # Errors
+    /// Nothing, or nothing that is text, a number or a truth.
+    fn answer(&self, Answer { step, pointer }: &Answer) -> Result<String, DeployError> {
+        let Some(answers) = self.answers else {
+            return Ok(String::new());
+        };
+        let fault = |what: &str| {
+            let message = format!("the answer of step {step} {what} {pointer}, which a later step needs");
+            DeployError::failed(ErrorCode::Http, message)
+        };
+        let answer =
+            answers.get(step - 1).and_then(Option::as_ref).ok_or_else(|| fault("is no JSON with"))?;
+        match answer.pointer(pointer) {
+            Some(Value::String(text)) => Ok(text.clone()),
+            Some(scalar @ (Value::Number(_) | Value::Bool(_))) => Ok(scalar.to_string()),
+            Some(_) => Err(fault("has no single value at")),
+            None => Err(fault("has nothing at")),
+        }
     }
 }
 
@@ -210,7 +284,6 @@ mod tests {
 
     use super::super::fixture::{DIGEST, ID, KnownSecrets, handover, target, template};
     use super::*;
-    use crate::reference::{Digest, Tag};
 
     /// Of the third attempt to deploy `v2`, with a digest, after `v1`.
     fn with_values<R>(check: impl FnOnce(&Values<'_>) -> R) -> R {
@@ -221,12 +294,13 @@ mod tests {
             Handover { digest: Some(&digest), previous_tag: Some(&previous), ..handover(&target, &tag) };
         let vault =
             KnownSecrets::new(&[("key", "s3/cr&t="), ("url", "https://x.example/a?b"), ("lines", "a\nb")]);
-        check(&Values { handover: &handover, vault: &vault })
+        check(&Values::of(&handover, &vault, None))
     }
 
     fn without_digest<R>(check: impl FnOnce(&Values<'_>) -> R) -> R {
         let (target, tag) = (target(Vec::new()), Tag::new("v2").unwrap());
-        check(&Values { handover: &handover(&target, &tag), vault: &KnownSecrets::none() })
+        let handover = handover(&target, &tag);
+        check(&Values::of(&handover, &KnownSecrets::none(), None))
     }
 
     #[test]
@@ -342,6 +416,27 @@ mod tests {
                 assert_eq!(body[word], Value::Null);
             }
         });
+    }
+
+    #[test]
+    fn a_value_of_an_answer_stands_where_its_pointer_is() {
+        let target = target(Vec::new());
+        let tag = Tag::new("v2").unwrap();
+        let answers = [Some(json!({"a": [{"id": "x/y"}], "n": 7, "none": null, "list": []})), None];
+        let (handover, vault) = (handover(&target, &tag), KnownSecrets::none());
+        let values = Values::of(&handover, &vault, Some(&answers));
+        assert_eq!(values.plain(&template("<{step.1./a/0/id} {step.1./n}>")).unwrap(), "<x/y 7>");
+        assert_eq!(values.url(&template("https://h/{step.1./a/0/id}")).unwrap(), "https://h/x%2Fy");
+        for (text, message) in [
+            ("{step.1./b}", "the answer of step 1 has nothing at /b, which a later step needs"),
+            ("{step.1./none}", "the answer of step 1 has no single value at /none, which a later step needs"),
+            ("{step.1./list}", "the answer of step 1 has no single value at /list, which a later step needs"),
+            ("{step.2./b}", "the answer of step 2 is no JSON with /b, which a later step needs"),
+        ] {
+            assert_eq!(values.plain(&template(text)).unwrap_err().message, message);
+        }
+        let before_the_first = Values { answers: None, ..values };
+        assert_eq!(before_the_first.plain(&template("<{step.1./b}>")).unwrap(), "<>");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::vault::Vault;
 pub(super) const KEPT: usize = 64 * 1024;
 /// Kept in front of that until the end: a secret cut in two by the limit would not be recognised.
 const MARGIN: usize = 8 * 1024;
-/// A line longer than this is passed on in pieces.
+/// A longer line is not passed on: a secret cut in two would not be recognised.
 const LONGEST_LINE: usize = 16 * 1024;
 
 /// Takes bytes, gives masked text. Its memory is bounded, whatever comes.
@@ -18,22 +18,21 @@ pub(super) struct Transcript<'a> {
     tail: Vec<u8>,
     /// Whether something before `tail` was dropped.
     cut: bool,
-    /// What came since the last line break.
+    /// What came since the last line break, at most [`LONGEST_LINE`] of it.
     line: Vec<u8>,
+    is_too_long: bool,
 }
 
 impl<'a> Transcript<'a> {
     pub(super) fn new(vault: &'a dyn Vault, on_line: &'a (dyn Fn(&str) + Sync)) -> Transcript<'a> {
-        Transcript { vault, on_line, tail: Vec::new(), cut: false, line: Vec::new() }
+        Transcript { vault, on_line, tail: Vec::new(), cut: false, line: Vec::new(), is_too_long: false }
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            for part in piece.chunks(LONGEST_LINE) {
-                if self.line.len() + part.len() > LONGEST_LINE {
-                    self.pass_line_on();
-                }
-                self.line.extend_from_slice(part);
+            self.is_too_long |= self.line.len() + piece.len() > LONGEST_LINE;
+            if !self.is_too_long {
+                self.line.extend_from_slice(piece);
             }
             if piece.ends_with(b"\n") {
                 self.pass_line_on();
@@ -68,6 +67,11 @@ impl<'a> Transcript<'a> {
     }
 
     fn pass_line_on(&mut self) {
+        if std::mem::take(&mut self.is_too_long) {
+            (self.on_line)("(a line of more than 16 KiB)");
+            self.line.clear();
+            return;
+        }
         let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         (self.on_line)(&self.vault.mask(&readable(line)));
@@ -145,12 +149,11 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_passed_on_in_pieces() {
-        let (lines, _) = transcribe(&KnownSecrets::none(), &[&vec![b'x'; 3 * LONGEST_LINE + 5]]);
-        assert_eq!(
-            lines.iter().map(String::len).collect::<Vec<_>>(),
-            [LONGEST_LINE; 3].into_iter().chain([5]).collect::<Vec<_>>()
-        );
+    fn a_line_that_is_too_long_is_not_passed_on_and_kept() {
+        let long = vec![b'x'; LONGEST_LINE - 1];
+        let (lines, text) = transcribe(&KnownSecrets::none(), &[b"a\n", &long, b"yz\nb"]);
+        assert_eq!(lines, ["a", "(a line of more than 16 KiB)", "b"]);
+        assert_eq!(text.len(), 2 + LONGEST_LINE - 1 + 3 + 2);
     }
 
     #[test]

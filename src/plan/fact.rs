@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
-use super::{Failure, StageRun};
+use super::{Failure, Reported, StageRun};
 use crate::reference::{Digest, Repository, Tag};
 use crate::target::Name;
 
@@ -24,6 +24,8 @@ pub(crate) enum Question {
     Runs(Name),
     /// Every tag that the target was ever given, and when last.
     Given,
+    /// What the stage itself says that it runs.
+    Running,
 }
 
 /// What came back.
@@ -38,6 +40,7 @@ pub(crate) enum Answer {
     /// In the order in which they began.
     Runs(Vec<StageRun>),
     Given(HashMap<Tag, Timestamp>),
+    Running(Reported),
     /// It could not be asked: the check failed.
     Failed(Failure),
 }
@@ -92,6 +95,10 @@ impl Facts {
 
     pub(super) fn given(&self) -> Result<&HashMap<Tag, Timestamp>, Undecided> {
         answered!(self, Question::Given, Answer::Given(tags) => tags)
+    }
+
+    pub(super) fn running(&self) -> Result<&Reported, Undecided> {
+        answered!(self, Question::Running, Answer::Running(reported) => reported)
     }
 
     pub(super) fn runs(&self, stage: &Name) -> Result<&[StageRun], Undecided> {

@@ -97,6 +97,7 @@ fn a_tag_too_young_waits_by_its_push_or_by_when_it_was_first_seen() {
     let no_times = [(Question::PushedAt(tag("v1.1.0")), Answer::Moment(None))];
     let seen = |second| PollState {
         candidates: vec![Sighted {
+            sequence: None,
             tag: tag("v1.1.0"),
             pushed_at: None,
             first_seen: at(second),

@@ -89,7 +89,7 @@ pub(crate) fn mark(
             _ => false,
         }
     };
-    let pending_becomes = match open.pending.as_ref().map(|pending| &pending.tag) {
+    let pending_becomes = match open.undelivered().map(|pending| &pending.tag) {
         Some(pending) if pending == tag => Some(DeploymentState::Succeeded),
         Some(pending) if reset || is_newer || is_placed_later || is_newer_than_pending(pending) => {
             Some(DeploymentState::Superseded)

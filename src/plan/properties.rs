@@ -132,7 +132,7 @@ impl World {
             }
             Question::PushedAt(tag) => Answer::Moment(listed(tag).and_then(|listed| listed.pushed_at)),
             Question::Given => Answer::Given(self.given.clone()),
-            Question::Platforms(_) | Question::Presence(..) | Question::Runs(_) => {
+            Question::Platforms(_) | Question::Presence(..) | Question::Runs(_) | Question::Running => {
                 unreachable!("not gated by it")
             }
         }
@@ -162,21 +162,9 @@ impl World {
     }
 
     fn deployment(&self, listed: &ListedTag, by: DecidedBy, before: Option<ListedTag>) -> Deployment {
-        Deployment {
-            id: self.now.to_string(),
-            target: self.target.id.clone(),
-            registry: self.target.registry.clone(),
-            repository: self.target.image.repository.clone(),
-            tag: listed.tag.clone(),
-            digest: listed.digest.clone(),
-            previous_tag: None,
-            by,
-            state: DeploymentState::Pending,
-            attempts: 0,
-            created_at: self.now,
-            goes_back: false,
-            high_water_before: before,
-        }
+        let (tag, digest) = (listed.tag.clone(), listed.digest.clone());
+        let deployment = Deployment::new(self.now.to_string(), &self.target, tag, digest, by, self.now);
+        Deployment { high_water_before: before, ..deployment }
     }
 
     fn listing(&self) -> Listing {

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 
 use super::fact::{Facts, Undecided};
 use super::gate::{Gatekeeper, Waits};
-use super::state::{Deployment, OpenDeployments, PollState, Sighted};
+use super::running::Reported;
+use super::state::{DecidedBy, Deployed, Deployment, OpenDeployments, PollState, Sighted};
 use super::status::{ErrorCode, Failure, Status};
 use super::{Decision, decide_failed};
 use crate::policy::{Candidate, Order, Selection};
@@ -61,15 +62,70 @@ pub(super) struct Poll<'a> {
     pub(super) now: Timestamp,
 }
 
+/// How many candidates are asked for their digest, to find the one that a stage runs.
+const DIGESTS_ASKED: usize = 20;
+
 type Deciding = Result<Decision, Undecided>;
 
 impl Poll<'_> {
     /// Rule 2.
     pub(super) fn first(&self, next: PollState) -> Deciding {
+        if self.target.running.is_some() {
+            return self.first_by_running(next);
+        }
         match self.target.first_poll {
             FirstPoll::Deploy => self.newer(next),
             FirstPoll::Baseline => self.baseline(next, "first poll"),
         }
+    }
+
+    /// Rule 2, where the stage says what it runs: that becomes high-water and deployed.
+    fn first_by_running(&self, mut next: PollState) -> Deciding {
+        let reported = self.facts.running()?;
+        let Some(tag) = self.tag_of(reported)? else {
+            let why = format!("first poll; the stage runs {}, which no tag of the rule is", reported.name());
+            return self.baseline(next, &why);
+        };
+        next.deployed = Some(Deployed {
+            tag: tag.clone(),
+            digest: reported.digest.clone(),
+            at: self.now,
+            by: DecidedBy::Running,
+        });
+        let mut listed = self.listed(&tag)?;
+        listed.digest = reported.digest.clone().or(listed.digest);
+        if is_timeless(&listed, self.target) || self.target.policy.candidate(&listed).is_none() {
+            let why = format!("first poll; the stage runs {tag}, which the rule cannot compare");
+            return self.baseline(next, &why);
+        }
+        next.high_water = Some(listed);
+        self.again(next)
+    }
+
+    /// The tag that a stage runs. Where it names a digest only, the newest candidates are asked for theirs.
+    fn tag_of(&self, reported: &Reported) -> Result<Option<Tag>, Undecided> {
+        if reported.tag.is_some() {
+            return Ok(reported.tag.clone());
+        }
+        for candidate in self.selection.candidates.iter().take(DIGESTS_ASKED) {
+            if self.facts.digest(&candidate.listed.tag)? == reported.digest.as_ref() {
+                return Ok(Some(candidate.listed.tag.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A tag as the registry lists it, as far as that is known or can be asked.
+    fn listed(&self, tag: &Tag) -> Result<ListedTag, Undecided> {
+        let known = self.selection.candidates.iter().find(|candidate| candidate.listed.tag == *tag);
+        if let Some(candidate) = known {
+            return Ok(candidate.listed.clone());
+        }
+        let mut listed = ListedTag::named(tag.clone());
+        if self.target.policy.order() == Order::Newest {
+            listed.pushed_at = self.facts.pushed_at(tag)?;
+        }
+        Ok(listed)
     }
 
     /// Rule 3.
@@ -243,6 +299,7 @@ impl Poll<'_> {
         Sighted {
             tag: listed.tag.clone(),
             pushed_at: listed.pushed_at.or_else(|| before.and_then(|before| before.pushed_at)).or_else(asked),
+            sequence: listed.sequence.or_else(|| before.and_then(|before| before.sequence)),
             first_seen: before.map_or(self.now, |before| before.first_seen.min(self.now)),
             digest: digest.cloned(),
         }
@@ -338,7 +395,22 @@ impl Poll<'_> {
         }
         if let Some(pending) = &self.open.pending {
             let reason = format!("the deployment of {} is to be tried again", pending.tag);
-            return Decision::new(Status::Pending, reason, next);
+            return match pending.next_attempt.filter(|_| !pending.is_due(self.now)) {
+                None => Decision::new(Status::Pending, reason, next),
+                Some(wait) => {
+                    let attempts = pending.attempts_counted();
+                    let reason =
+                        format!("{reason} (attempt {attempts} of {} failed)", self.target.retry.attempts);
+                    Decision { until: Some(wait.at), ..Decision::new(Status::Retrying, reason, next) }
+                }
+            };
+        }
+        if let Some(dead) = &self.open.dead {
+            let reason = format!(
+                "the deployment of {} was given up; to try it again: tagship retry {}",
+                dead.tag, self.target.id
+            );
+            return Decision::new(Status::Behind, reason, next);
         }
         match (deployed, high_water) {
             (Some(deployed), Some(high_water)) if deployed != high_water => {
@@ -362,7 +434,7 @@ impl Poll<'_> {
             pending.tag == *gone
                 && pending.high_water_before.as_ref().is_none_or(|before| before.tag != *gone)
         };
-        if is_gone && let Some(pending) = self.open.pending.as_ref().filter(raised_it) {
+        if is_gone && let Some(pending) = self.open.undelivered().filter(raised_it) {
             let before = pending.high_water_before.clone();
             let dropped = format!("{gone} was deleted from the registry before it was deployed");
             next.high_water = before;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::status::{Failure, Status};
 use crate::reference::{Digest, ListedTag, Repository, Tag};
-use crate::target::{Name, TargetId};
+use crate::target::{Name, Target, TargetId};
 
 /// A target's row. The default is a target that was never polled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(crate) struct PollState {
     pub(crate) reset_at: Option<Timestamp>,
     /// How many tags the last successful listing had.
     pub(crate) tags_listed: usize,
+    /// The last listing that was seen whole, or from the feed without a gap.
+    pub(crate) listed: Option<LastListed>,
     /// The last successful poll.
     pub(crate) polled_at: Option<Timestamp>,
     /// The last poll, successful or not.
@@ -36,6 +38,17 @@ pub(crate) struct PollState {
     pub(crate) status: Option<Status>,
     /// What people were last told, so that they are told what changes.
     pub(crate) told: Option<Told>,
+}
+
+/// How far a target knows its repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LastListed {
+    /// Of the feed, read before the listing.
+    pub(crate) generation: i64,
+    /// The last time that the whole list was read.
+    pub(crate) at: Timestamp,
+    /// The registry's address.
+    pub(crate) from: String,
 }
 
 /// What a stage runs, as far as tagship knows.
@@ -54,6 +67,9 @@ pub(crate) struct Sighted {
     pub(crate) tag: Tag,
     /// When the registry says it was pushed.
     pub(crate) pushed_at: Option<Timestamp>,
+    /// The registry's own.
+    #[serde(default)]
+    pub(crate) sequence: Option<i64>,
     pub(crate) first_seen: Timestamp,
     /// With `digest = true`: the digest that waits.
     #[serde(with = "as_optional_text")]
@@ -107,6 +123,8 @@ pub(crate) enum DecidedBy {
     /// `tagship deploy`
     Hand,
     Mark,
+    /// The stage itself, asked by `running`.
+    Running,
 }
 
 /// An outage of one target's checks.
@@ -142,11 +160,53 @@ pub(crate) struct Deployment {
     pub(crate) state: DeploymentState,
     /// How many attempts were started.
     pub(crate) attempts: u32,
+    /// How many of them `tagship retry` made count no more.
+    pub(crate) attempts_forgiven: u32,
+    /// Not before then; None: at once.
+    pub(crate) next_attempt: Option<NextAttempt>,
     pub(crate) created_at: Timestamp,
     /// Whether it brings an older tag than the stage was given before.
     pub(crate) goes_back: bool,
     /// What high-water was before this tag raised it: given back if the tag is deleted undeployed.
     pub(crate) high_water_before: Option<ListedTag>,
+}
+
+/// When a deployment that failed is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NextAttempt {
+    pub(crate) at: Timestamp,
+    /// The end of the attempt that failed, by the clock of then.
+    pub(crate) failed_at: Timestamp,
+}
+
+impl Deployment {
+    /// One that is decided at this moment, and was not started.
+    pub(crate) fn new(
+        id: String,
+        target: &Target,
+        tag: Tag,
+        digest: Option<Digest>,
+        by: DecidedBy,
+        now: Timestamp,
+    ) -> Deployment {
+        Deployment {
+            id,
+            target: target.id.clone(),
+            registry: target.registry.clone(),
+            repository: target.image.repository.clone(),
+            tag,
+            digest,
+            previous_tag: None,
+            by,
+            state: DeploymentState::Pending,
+            attempts: 0,
+            attempts_forgiven: 0,
+            next_attempt: None,
+            created_at: now,
+            goes_back: false,
+            high_water_before: None,
+        }
+    }
 }
 
 /// Where a deployment stands.
@@ -157,7 +217,7 @@ pub(crate) enum DeploymentState {
     /// Started; where no process holds the target's lock, interrupted.
     Running,
     Succeeded,
-    /// Given up.
+    /// Given up: until `tagship retry`, a newer tag, or a deployment by hand.
     Dead,
     /// A newer tag took its place.
     Superseded,
@@ -165,11 +225,27 @@ pub(crate) enum DeploymentState {
     Dropped,
 }
 
-/// A target's deployments that are not over: at most one of each.
+/// A target's deployments that are not over or wait for someone: at most one of each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct OpenDeployments {
     pub(crate) pending: Option<Deployment>,
     pub(crate) running: Option<Deployment>,
+    pub(crate) dead: Option<Deployment>,
+}
+
+impl OpenDeployments {
+    /// One that waits for its attempt, or was given up.
+    pub(crate) fn undelivered(&self) -> Option<&Deployment> {
+        self.pending.as_ref().or(self.dead.as_ref())
+    }
+
+    pub(crate) fn insert(&mut self, deployment: Deployment) {
+        match deployment.state {
+            DeploymentState::Running => self.running = Some(deployment),
+            DeploymentState::Dead => self.dead = Some(deployment),
+            _ => self.pending = Some(deployment),
+        }
+    }
 }
 
 /// Tags as the text that they are, in JSON.
@@ -219,13 +295,14 @@ pub(crate) struct InvalidWord {
 }
 
 impl DecidedBy {
-    const ALL: [DecidedBy; 3] = [DecidedBy::Poll, DecidedBy::Hand, DecidedBy::Mark];
+    const ALL: [DecidedBy; 4] = [DecidedBy::Poll, DecidedBy::Hand, DecidedBy::Mark, DecidedBy::Running];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             DecidedBy::Poll => "poll",
             DecidedBy::Hand => "hand",
             DecidedBy::Mark => "mark",
+            DecidedBy::Running => "running",
         }
     }
 }
@@ -269,5 +346,6 @@ from_its_word! {
     DecidedBy, "origin of a deployment", DecidedBy::ALL;
     DeploymentState, "state of a deployment", DeploymentState::ALL;
     Status, "status", Status::ALL;
-    super::status::ErrorCode, "error code", super::status::ErrorCode::ALL
+    super::status::ErrorCode, "error code", super::status::ErrorCode::ALL;
+    crate::target::notifier::Event, "event", crate::target::notifier::Event::ALL
 }

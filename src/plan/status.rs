@@ -4,6 +4,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Status {
     Deployed,
+    /// The stage had it already.
+    Adopted,
     WouldDeploy,
     Available,
     Baseline,
@@ -17,14 +19,17 @@ pub(crate) enum Status {
     Deploying,
     /// Recorded and not started.
     Pending,
+    /// Failed, and to be tried again later.
+    Retrying,
     Failed,
     Dead,
     Unknown,
 }
 
 impl Status {
-    pub(crate) const ALL: [Status; 15] = [
+    pub(crate) const ALL: [Status; 17] = [
         Status::Deployed,
+        Status::Adopted,
         Status::WouldDeploy,
         Status::Available,
         Status::Baseline,
@@ -36,6 +41,7 @@ impl Status {
         Status::NoMatch,
         Status::Deploying,
         Status::Pending,
+        Status::Retrying,
         Status::Failed,
         Status::Dead,
         Status::Unknown,
@@ -45,6 +51,7 @@ impl Status {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Status::Deployed => "deployed",
+            Status::Adopted => "adopted",
             Status::WouldDeploy => "would_deploy",
             Status::Available => "available",
             Status::Baseline => "baseline",
@@ -56,6 +63,7 @@ impl Status {
             Status::NoMatch => "no_match",
             Status::Deploying => "deploying",
             Status::Pending => "pending",
+            Status::Retrying => "retrying",
             Status::Failed => "failed",
             Status::Dead => "dead",
             Status::Unknown => "unknown",
@@ -64,7 +72,7 @@ impl Status {
 
     /// Something new was found or deployed: exit 3 with `--exit-code`.
     pub(crate) fn is_change(self) -> bool {
-        matches!(self, Status::Deployed | Status::WouldDeploy | Status::Available)
+        matches!(self, Status::Deployed | Status::Adopted | Status::WouldDeploy | Status::Available)
     }
 
     /// A check or a deployment failed in this run: exit 1.
@@ -84,13 +92,17 @@ pub(crate) enum ErrorCode {
     Protocol,
     OutOfTime,
     Secret,
+    /// The stage does not say what it runs.
+    Running,
     Command,
     Http,
     Timeout,
+    /// The stage does not run what was deployed.
+    Verify,
 }
 
 impl ErrorCode {
-    pub(crate) const ALL: [ErrorCode; 11] = [
+    pub(crate) const ALL: [ErrorCode; 13] = [
         ErrorCode::Unauthorized,
         ErrorCode::Denied,
         ErrorCode::NotFound,
@@ -99,9 +111,11 @@ impl ErrorCode {
         ErrorCode::Protocol,
         ErrorCode::OutOfTime,
         ErrorCode::Secret,
+        ErrorCode::Running,
         ErrorCode::Command,
         ErrorCode::Http,
         ErrorCode::Timeout,
+        ErrorCode::Verify,
     ];
 
     pub(crate) fn as_str(self) -> &'static str {
@@ -114,9 +128,11 @@ impl ErrorCode {
             ErrorCode::Protocol => "protocol",
             ErrorCode::OutOfTime => "out_of_time",
             ErrorCode::Secret => "secret",
+            ErrorCode::Running => "running",
             ErrorCode::Command => "command",
             ErrorCode::Http => "http",
             ErrorCode::Timeout => "timeout",
+            ErrorCode::Verify => "verify",
         }
     }
 }

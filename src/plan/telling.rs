@@ -19,8 +19,13 @@ fn is_news(
 ) -> bool {
     let same_as_told = || told.is_some_and(|told| told.status == status && told.tag.as_ref() == tag);
     match status {
-        Status::Deployed | Status::WouldDeploy | Status::Baseline | Status::Failed | Status::Dead => true,
-        Status::UpToDate => false,
+        Status::Deployed
+        | Status::Adopted
+        | Status::WouldDeploy
+        | Status::Baseline
+        | Status::Failed
+        | Status::Dead => true,
+        Status::UpToDate | Status::Retrying => false,
         Status::Available
         | Status::Waiting
         | Status::Held

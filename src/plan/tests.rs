@@ -5,6 +5,7 @@ use super::*;
 use crate::policy::{Order, Policy, Rule};
 use crate::reference::{Digest, ImageRef, Listing, Repository};
 use crate::target::gate::Gates;
+use crate::target::retry::Retry;
 use crate::target::{FirstPoll, Name, TargetId};
 
 pub(super) fn tag(text: &str) -> Tag {
@@ -34,6 +35,8 @@ pub(super) fn target(tags: &str, order: Order) -> Target {
         interval: Duration::from_secs(300),
         vars: BTreeMap::new(),
         deploy: Vec::new(),
+        retry: Retry::default(),
+        running: None,
     }
 }
 
@@ -112,22 +115,15 @@ impl Stage {
     }
 
     pub(super) fn pending(&mut self, name: &str, high_water_before: Option<ListedTag>) {
-        self.open.pending = Some(Deployment {
-            id: "1".to_owned(),
-            target: self.target.id.clone(),
-            registry: self.target.registry.clone(),
-            repository: self.target.image.repository.clone(),
-            tag: tag(name),
-            digest: None,
-            previous_tag: None,
-            by: DecidedBy::Poll,
-            state: DeploymentState::Pending,
-            attempts: 1,
-            created_at: now(),
-            goes_back: false,
-            high_water_before,
-        });
+        self.open.pending = Some(pending(tag(name), high_water_before));
     }
+}
+
+/// A deployment of the target `shop/dev` that was tried once.
+pub(super) fn pending(tag: Tag, high_water_before: Option<ListedTag>) -> Deployment {
+    let target = target("*", Order::Alphabetical);
+    let deployment = Deployment::new("1".to_owned(), &target, tag, None, DecidedBy::Poll, now());
+    Deployment { attempts: 1, high_water_before, ..deployment }
 }
 
 pub(super) fn semver() -> Stage {

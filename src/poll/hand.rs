@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::deliver::Delivery;
 use super::record::{Recorded, previous_tag};
-use super::{Context, Message, Run, UNREAD, listing, open_registries};
+use super::{Context, Message, Registries, Run, UNREAD, listing, outbox};
 use crate::plan::{self, DecidedBy, Deployment, DeploymentState, Status};
 use crate::policy::Order;
 use crate::reference::{Digest, ListedTag, Tag};
@@ -55,7 +55,7 @@ pub(crate) fn deploy_by_hand(
     let started_at = Timestamp::now();
     let requests = RequestCount::default();
     let targets = [target];
-    let registries = open_registries(run, &targets, &requests);
+    let registries = Registries::open(run, &targets, &requests)?;
     let context = Context::new(run, &targets, &registries)?;
     let registry = context.registry(target);
     let Some(lock) = take_lock(run, target, wish.wait)? else {
@@ -88,6 +88,7 @@ pub(crate) fn deploy_by_hand(
     summary.requests = requests.get();
     summary.signal = run.stop.signal();
     report.target(&delivered);
+    outbox::send(run, report)?;
     Ok(Some(summary))
 }
 
@@ -168,24 +169,16 @@ fn record<'a>(
         let open = write.open_deployments(&target.id)?;
         let by_hand = plan::by_hand(target, before.as_ref(), listed, wish.holds.as_deref(), now);
         // The lock is ours: what is running was interrupted.
-        for replaced in [&open.pending, &open.running].into_iter().flatten() {
+        for replaced in [&open.pending, &open.running, &open.dead].into_iter().flatten() {
             let reason = format!("{} was deployed by hand", listed.tag);
             write.end_deployment(&replaced.id, DeploymentState::Superseded, Some(&reason), now)?;
         }
+        let (id, by) = (uuid::Uuid::now_v7().to_string(), DecidedBy::Hand);
         let deployment = Deployment {
-            id: uuid::Uuid::now_v7().to_string(),
-            target: target.id.clone(),
-            registry: target.registry.clone(),
-            repository: target.image.repository.clone(),
-            tag: listed.tag.clone(),
-            digest: listed.digest.clone(),
             previous_tag: previous_tag(before.as_ref()),
-            by: DecidedBy::Hand,
-            state: DeploymentState::Pending,
-            attempts: 0,
-            created_at: now,
             goes_back: by_hand.goes_back,
             high_water_before: before.and_then(|before| before.high_water),
+            ..Deployment::new(id, target, listed.tag.clone(), listed.digest.clone(), by, now)
         };
         write.insert_deployment(&deployment)?;
         write.save_state(&target.id, &by_hand.state)?;

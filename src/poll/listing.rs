@@ -1,16 +1,17 @@
 //! Asking the registries: one listing a repository however many stages, `connections` at a time.
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
 
 use jiff::Timestamp;
 
+use super::changes::{self, ToList};
 use super::{Context, Message};
+use crate::feed::FeedRow;
 use crate::plan::sighting::{self, Sighted};
-use crate::plan::{self, Answer, Facts, Failure, Question};
+use crate::plan::{self, Answer, Decision, ErrorCode, Facts, Failure, PollState, Question};
 use crate::policy::{Order, Reading, Selection};
 use crate::reference::{ListedTag, Listing, Repository, Tag};
 use crate::registry::{Registry, RegistryError};
@@ -23,7 +24,27 @@ pub(super) struct Listed {
     pub(super) index: usize,
     /// The moment before the registry was asked.
     pub(super) asked_at: Timestamp,
-    pub(super) result: Result<Selected, Failure>,
+    pub(super) extent: Extent,
+    pub(super) found: Found,
+}
+
+/// How much of a repository was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// All of it; the feed's generation was read before.
+    Whole { generation: i64 },
+    /// What was pushed up to this generation of the feed.
+    Rows { generation: i64 },
+    /// Nothing that was not known.
+    Nothing,
+}
+
+/// What it means for a target.
+pub(super) enum Found {
+    /// Nothing was pushed, and nothing waits: this is all there is to say.
+    Unchanged(Box<Decision>),
+    Selected(Box<Selected>),
+    Failed(Failure),
 }
 
 /// A selection, and what was asked beyond it to decide.
@@ -38,17 +59,80 @@ pub(super) struct Selected {
     pub(super) notes: Vec<String>,
 }
 
-impl Listed {
-    /// Whether its decision should not wait for those of others.
-    pub(super) fn wants_deployment(&self) -> bool {
-        self.result.as_ref().is_ok_and(|selected| selected.deploys)
+impl From<Result<Selected, Failure>> for Found {
+    fn from(result: Result<Selected, Failure>) -> Found {
+        result.map_or_else(Found::Failed, |selected| Found::Selected(Box::new(selected)))
     }
 }
 
-/// One repository that is to be listed, with the places of the targets that want it.
-struct Job<'a> {
-    repository: &'a Repository,
-    targets: Vec<usize>,
+impl Listed {
+    pub(super) fn is_unchanged(&self) -> bool {
+        matches!(self.found, Found::Unchanged(_))
+    }
+
+    /// Whether its decision should not wait for those of others.
+    pub(super) fn wants_deployment(&self) -> bool {
+        matches!(&self.found, Found::Selected(selected) if selected.deploys)
+    }
+}
+
+/// Repositories with the places of the targets that want them.
+pub(super) type Repositories<'a> = BTreeMap<&'a Repository, Vec<usize>>;
+
+/// Something to be asked of a registry.
+enum Job<'a> {
+    /// It is sure that something will have to be listed.
+    Prepare,
+    Owner(&'a str, Repositories<'a>),
+    Repository {
+        repository: &'a Repository,
+        targets: Vec<usize>,
+        extent: Extent,
+        pushed: Vec<FeedRow>,
+    },
+}
+
+/// The jobs of one registry. An owner's answer makes more of them.
+struct Work<'a> {
+    state: Mutex<WorkState<'a>>,
+    changed: Condvar,
+}
+
+struct WorkState<'a> {
+    jobs: VecDeque<Job<'a>>,
+    owners_asked: usize,
+}
+
+impl<'a> Work<'a> {
+    fn new(jobs: VecDeque<Job<'a>>) -> Work<'a> {
+        Work { state: Mutex::new(WorkState { jobs, owners_asked: 0 }), changed: Condvar::new() }
+    }
+
+    fn next(&self) -> Option<Job<'a>> {
+        let mut state = self.lock();
+        loop {
+            if let Some(job) = state.jobs.pop_front() {
+                state.owners_asked += usize::from(matches!(job, Job::Owner(..)));
+                return Some(job);
+            }
+            if state.owners_asked == 0 {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// An owner has answered, and this is what is to be listed.
+    fn answered(&self, jobs: impl Iterator<Item = Job<'a>>) {
+        let mut state = self.lock();
+        state.owners_asked -= 1;
+        state.jobs.extend(jobs);
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, WorkState<'a>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Starts the threads that list; each ends when its registry has nothing more to be asked.
@@ -57,20 +141,19 @@ pub(super) fn start<'scope, 'env: 'scope>(
     context: &'env Context<'env>,
     sender: &SyncSender<Message>,
 ) {
-    for (registry, jobs) in jobs(context.targets) {
-        let connections = context.run.config.registries[registry].connections;
-        let jobs = Arc::new(jobs);
-        let next = Arc::new(AtomicUsize::new(0));
-        for _ in 0..connections.min(jobs.len()) {
-            let (jobs, next, sender) = (Arc::clone(&jobs), Arc::clone(&next), sender.clone());
+    for (name, owners) in owners(context.targets) {
+        let most = owners.values().map(BTreeMap::len).sum::<usize>();
+        let connections = context.run.config.registries[name].connections;
+        let work = Arc::new(Work::new(jobs(context, owners)));
+        for _ in 0..connections.min(most) {
+            let (work, sender) = (Arc::clone(&work), sender.clone());
             scope.spawn(move || {
-                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if context.run.stop.signal().is_some() {
-                        return;
-                    }
-                    // The coordinator is gone only when the state failed: nothing more is of use.
-                    if sender.send(Message::Listed(list(context, registry, job))).is_err() {
-                        return;
+                while let Some(job) = work.next() {
+                    if context.run.stop.signal().is_none() {
+                        carry_out(context, name, &work, job, &sender);
+                    } else if matches!(job, Job::Owner(..)) {
+                        // The other threads wait for what its answer brings.
+                        work.answered(std::iter::empty());
                     }
                 }
             });
@@ -78,45 +161,129 @@ pub(super) fn start<'scope, 'env: 'scope>(
     }
 }
 
-fn jobs<'a>(targets: &'a [&'a Target]) -> BTreeMap<&'a Name, Vec<Job<'a>>> {
-    let mut grouped: BTreeMap<&Name, BTreeMap<&Repository, Vec<usize>>> = BTreeMap::new();
+/// By registry and owner.
+fn owners<'a>(targets: &'a [&'a Target]) -> BTreeMap<&'a Name, BTreeMap<&'a str, Repositories<'a>>> {
+    let mut grouped: BTreeMap<&Name, BTreeMap<&str, Repositories<'_>>> = BTreeMap::new();
     for (index, target) in targets.iter().enumerate() {
-        let repositories = grouped.entry(&target.registry).or_default();
-        repositories.entry(&target.image.repository).or_default().push(index);
+        let repository = &target.image.repository;
+        let owners = grouped.entry(&target.registry).or_default();
+        owners.entry(repository.owner()).or_default().entry(repository).or_default().push(index);
     }
-    let job = |(repository, targets)| Job { repository, targets };
-    grouped.into_iter().map(|(registry, jobs)| (registry, jobs.into_iter().map(job).collect())).collect()
+    grouped
 }
 
-fn list(context: &Context<'_>, registry: &Name, job: &Job<'_>) -> Result<Vec<Listed>, StoreError> {
+fn jobs<'a>(context: &Context<'_>, owners: BTreeMap<&'a str, Repositories<'a>>) -> VecDeque<Job<'a>> {
+    let is_sure = |index: &usize| {
+        let target = context.targets[*index];
+        let state = context.states.get(&target.id);
+        let is_known = state.is_some_and(|state| state.listed.is_some() && state.failing.is_none());
+        target.policy.order() != Order::Newest && (context.run.refresh || !is_known)
+    };
+    let prepares = owners.values().flat_map(BTreeMap::values).flatten().any(is_sure);
+    let owners = owners.into_iter().map(|(owner, repositories)| Job::Owner(owner, repositories));
+    prepares.then_some(Job::Prepare).into_iter().chain(owners).collect()
+}
+
+fn carry_out<'a>(
+    context: &'a Context<'a>,
+    name: &Name,
+    work: &Work<'a>,
+    job: Job<'a>,
+    sender: &SyncSender<Message>,
+) {
+    let registry = context.registries.get(name);
+    let message = match job {
+        Job::Prepare => {
+            registry.prepare();
+            return;
+        }
+        Job::Owner(owner, repositories) => {
+            let asked = if context.is_over() {
+                Ok((Vec::new(), ToList { repositories, generation: 0, pushed: BTreeMap::new() }))
+            } else {
+                changes::ask_owner(context, registry, owner, repositories)
+            };
+            match asked {
+                Ok((listed, ToList { repositories, generation, mut pushed })) => {
+                    let extent = Extent::Whole { generation };
+                    work.answered(repositories.into_iter().map(|(repository, targets)| {
+                        let name = repository.name().unwrap_or_default().to_lowercase();
+                        let pushed = pushed.remove(&name).unwrap_or_default();
+                        Job::Repository { repository, targets, extent, pushed }
+                    }));
+                    if listed.is_empty() {
+                        return;
+                    }
+                    Ok(listed)
+                }
+                Err(error) => {
+                    work.answered(std::iter::empty());
+                    Err(error)
+                }
+            }
+        }
+        Job::Repository { repository, targets, extent, pushed } => {
+            list(context, registry, repository, &targets, extent, &pushed)
+        }
+    };
+    // The coordinator is gone only when the state failed: nothing more is of use.
+    let _ = sender.send(Message::Listed(message));
+}
+
+fn list(
+    context: &Context<'_>,
+    registry: &dyn Registry,
+    repository: &Repository,
+    targets: &[usize],
+    extent: Extent,
+    pushed: &[FeedRow],
+) -> Result<Vec<Listed>, StoreError> {
     let asked_at = Timestamp::now();
+    let found = |index, found: Found| Listed { index, asked_at, extent, found };
     if context.is_over() {
-        let failed = |index: &usize| Listed { index: *index, asked_at, result: Err(context.out_of_time()) };
-        return Ok(job.targets.iter().map(failed).collect());
+        return Ok(targets.iter().map(|index| found(*index, Found::Failed(context.out_of_time()))).collect());
     }
-    let registry = context.registries[registry].as_ref();
     let (newest, others): (Vec<usize>, Vec<usize>) =
-        job.targets.iter().partition(|index| context.targets[**index].policy.order() == Order::Newest);
-    let mut listed = Vec::with_capacity(job.targets.len());
+        targets.iter().partition(|index| context.targets[**index].policy.order() == Order::Newest);
+    let select_each = |indices: &[usize], listing: &Result<Listing, RegistryError>| {
+        let select = |index: &usize| match listing {
+            Ok(listing) => {
+                let target = context.targets[*index];
+                let selected = select(context, registry, target, listing, 0, times(pushed))?;
+                Ok(found(*index, Ok(selected).into()))
+            }
+            Err(error) => Ok(found(*index, Found::Failed(context.failure(error)))),
+        };
+        indices.iter().map(select).collect::<Result<Vec<Listed>, StoreError>>()
+    };
+    let mut listed = Vec::with_capacity(targets.len());
     if !registry.has_push_times() {
-        let listing = registry.list_tags(job.repository);
-        listed.extend(select_each(context, registry, &others, asked_at, &listing)?);
+        let listing = registry.list_tags(repository);
+        listed.extend(select_each(&others, &listing)?);
         for index in newest {
-            let result = sight(context, registry, context.targets[index], &listing)?;
-            listed.push(Listed { index, asked_at, result });
+            listed.push(found(index, sight(context, registry, context.targets[index], &listing)?.into()));
         }
         return Ok(listed);
     }
     if !others.is_empty() {
-        let listing = registry.list_tags(job.repository);
-        listed.extend(select_each(context, registry, &others, asked_at, &listing)?);
+        listed.extend(select_each(&others, &registry.list_tags(repository))?);
     }
     if !newest.is_empty() {
         let readings = newest.iter().map(|index| reading(context, *index)).collect();
-        let listing = read_newest_first(registry, job.repository, readings);
-        listed.extend(select_each(context, registry, &newest, asked_at, &listing)?);
+        listed.extend(select_each(&newest, &read_newest_first(registry, repository, readings))?);
     }
     Ok(listed)
+}
+
+/// Push times that the feed has told already.
+fn times(pushed: &[FeedRow]) -> Facts {
+    let mut facts = Facts::default();
+    for row in pushed {
+        if let Ok(tag) = Tag::new(&row.version) {
+            facts.insert(Question::PushedAt(tag), Answer::Moment(Some(row.created_at)));
+        }
+    }
+    facts
 }
 
 fn notes(target: &Target, listing: &Listing) -> Vec<String> {
@@ -154,7 +321,7 @@ fn sight(
     let sighted = sighting::sight(listing, &known, Timestamp::now(), is_candidate, created);
     match sighted {
         Ok(Sighted { listing, new }) => {
-            let selected = select(context, registry, target, &listing)?;
+            let selected = select(context, registry, target, &listing, 0, Facts::default())?;
             Ok(Ok(Selected { sighted: new, ..selected }))
         }
         Err(failure) => Ok(Err(failure)),
@@ -200,36 +367,33 @@ fn read_newest_first(
 /// Rows of a page of Gitea's.
 const PAGE: usize = 50;
 
-fn select_each(
+/// Selects from what is remembered.
+pub(super) fn select_remembered(
     context: &Context<'_>,
     registry: &dyn Registry,
-    indices: &[usize],
-    asked_at: Timestamp,
-    listing: &Result<Listing, RegistryError>,
-) -> Result<Vec<Listed>, StoreError> {
-    let select = |index: &usize| {
-        let result = match listing {
-            Ok(listing) => Ok(select(context, registry, context.targets[*index], listing)?),
-            Err(error) => Err(context.failure(error)),
-        };
-        Ok(Listed { index: *index, asked_at, result })
-    };
-    indices.iter().map(select).collect()
+    target: &Target,
+    state: &PollState,
+    listing: &Listing,
+) -> Result<Found, StoreError> {
+    select(context, registry, target, listing, state.tags_listed, Facts::default())
+        .map(|selected| Ok(selected).into())
 }
 
 /// Selects, and asks what deciding on the state as this run found it needs to know: here, where
-/// requests run side by side.
+/// requests run side by side. `known`: how many tags there are at least, where the listing is a part.
 fn select(
     context: &Context<'_>,
     registry: &dyn Registry,
     target: &Target,
     listing: &Listing,
+    known: usize,
+    mut facts: Facts,
 ) -> Result<Selected, StoreError> {
     let state = context.states.get(&target.id);
     let open = context.open.get(&target.id).cloned().unwrap_or_default();
     let asked = plan::asked_of_listing(state, &open);
-    let selection = target.policy.select(listing, &asked);
-    let mut facts = Facts::default();
+    let mut selection = target.policy.select(listing, &asked);
+    selection.listed = selection.listed.max(known);
     let now = Timestamp::now();
     let deploys = loop {
         match plan::decide(target, &selection, state, &open, &facts, now) {
@@ -295,6 +459,9 @@ pub(super) fn remember(
         Question::PushedAt(_) => Answer::Moment(None),
         Question::Platforms(_) => Answer::Platforms(target.gates.platforms.clone()),
         Question::Presence(..) => Answer::Presence(true),
+        Question::Running => {
+            Answer::Failed(Failure { code: ErrorCode::Running, message: "not asked".to_owned() })
+        }
     })
 }
 
@@ -317,6 +484,12 @@ pub(super) fn ask(
         Question::Runs(stage) => {
             let id = TargetId { project: target.id.project.clone(), stage: stage.clone() };
             Ok(Answer::Runs(context.run.store.runs(&id)?))
+        }
+        Question::Running => {
+            let run = context.run;
+            let running = target.running.as_ref().expect("decide asks only where it can be asked");
+            let reported = crate::deploy::running(target, running, &run.secrets, run.stop);
+            Ok(reported.map_or_else(Answer::Failed, Answer::Running))
         }
     };
     Ok(answer.unwrap_or_else(|error| Answer::Failed(context.failure(&error))))

@@ -2,11 +2,13 @@
 
 use jiff::Timestamp;
 
-use super::Context;
-use super::listing::{Listed, Selected, ask};
+use super::listing::{Extent, Found, Listed, Selected, ask};
+use super::{Context, outbox};
 use crate::plan::{
-    self, DecidedBy, Decision, Deployment, DeploymentState, OpenDeployments, PollState, Question, Status,
+    self, DecidedBy, Decision, Deployment, DeploymentState, LastListed, OpenDeployments, PollState, Question,
+    Status,
 };
+use crate::reference::Tag;
 use crate::report::{DeploymentReport, TargetReport};
 use crate::store::{StoreError, Write};
 use crate::target::Target;
@@ -67,7 +69,7 @@ enum Step<'a> {
 /// Asks outside of the transaction.
 fn ask_more(context: &Context<'_>, mut listed: Listed, question: Question) -> Result<Listed, StoreError> {
     let target = context.targets[listed.index];
-    if let Ok(selected) = &mut listed.result {
+    if let Found::Selected(selected) = &mut listed.found {
         let answer = ask(context, context.registry(target), target, &question)?;
         selected.facts.insert(question, answer);
     }
@@ -81,13 +83,18 @@ fn record_one<'a>(
     now: Timestamp,
 ) -> rusqlite::Result<Step<'a>> {
     let target = context.targets[listed.index];
+    if let Found::Unchanged(decision) = &listed.found {
+        return unchanged(write, target, &listed, decision, now);
+    }
     let before = write.state(&target.id)?;
     let open = write.open_deployments(&target.id)?;
-    let decided = match &listed.result {
-        Ok(Selected { selection, facts, .. }) => {
+    let decided = match &listed.found {
+        Found::Unchanged(_) => unreachable!("returned above"),
+        Found::Selected(selected) => {
+            let Selected { selection, facts, .. } = selected.as_ref();
             plan::decide(target, selection, before.as_ref(), &open, facts, now)
         }
-        Err(failure) => Ok(plan::decide_failed(before.as_ref(), failure.clone(), now)),
+        Found::Failed(failure) => Ok(plan::decide_failed(before.as_ref(), failure.clone(), now)),
     };
     let mut decision = match decided {
         Ok(decision) => decision,
@@ -105,17 +112,24 @@ fn record_one<'a>(
             notes: Vec::new(),
         })));
     }
+    if decision.failure.is_none() {
+        note_listed(context, &mut decision.state, target, &listed);
+    }
     let news = plan::tell(&mut decision, before.as_ref(), context.run.audience, now);
     let deployment = apply(write, target, &decision, before.as_ref(), &open, now)?;
     write.save_state(&target.id, &decision.state)?;
+    outbox::note_decision(write, context.run.config, &target.id, &decision, before.as_ref(), now)?;
     if decision.failure.is_none()
-        && let Ok(selected) = &listed.result
+        && let Found::Selected(selected) = &listed.found
     {
         write.add_sightings(&target.id, &selected.sighted)?;
     }
-    let pending_is_open = open.pending.is_some() && decision.drop_pending.is_none();
-    let is_to_deliver = deployment.is_some() || pending_is_open || open.running.is_some();
-    let mut notes = listed.result.map(|selected| selected.notes).ok().filter(|_| news).unwrap_or_default();
+    let pending_is_due = open.is_due(now) && (open.running.is_some() || decision.drop_pending.is_none());
+    let is_to_deliver = deployment.is_some() || pending_is_due;
+    let mut notes = match listed.found {
+        Found::Selected(selected) if news => selected.notes,
+        _ => Vec::new(),
+    };
     notes.extend(decision.warning.clone());
     Ok(Step::Done(Box::new(Recorded {
         index: listed.index,
@@ -131,6 +145,37 @@ fn record_one<'a>(
         fresh_deployment: deployment.map(|deployment| deployment.id),
         notes,
     })))
+}
+
+/// Nothing is to be written but that the target was polled.
+fn unchanged<'a>(
+    write: &Write<'_>,
+    target: &'a Target,
+    listed: &Listed,
+    decision: &Decision,
+    now: Timestamp,
+) -> rusqlite::Result<Step<'a>> {
+    write.touch(&target.id, now)?;
+    Ok(Step::Done(Box::new(Recorded {
+        index: listed.index,
+        target,
+        report: report_of(target, decision, Some(&decision.state), None, false),
+        is_to_deliver: false,
+        fresh_deployment: None,
+        notes: Vec::new(),
+    })))
+}
+
+/// How far the target knows its repository now.
+fn note_listed(context: &Context<'_>, state: &mut PollState, target: &Target, listed: &Listed) {
+    match (listed.extent, &mut state.listed) {
+        (Extent::Whole { generation }, known) => {
+            let from = context.run.config.registries[&target.registry].location.to_string();
+            *known = Some(LastListed { generation, at: listed.asked_at, from });
+        }
+        (Extent::Rows { generation }, Some(known)) => known.generation = known.generation.max(generation),
+        (Extent::Rows { .. }, None) | (Extent::Nothing, _) => {}
+    }
 }
 
 /// Whether another poll recorded newer tags after this one asked: what looks like a step back is an
@@ -149,27 +194,19 @@ fn apply(
     open: &OpenDeployments,
     now: Timestamp,
 ) -> rusqlite::Result<Option<Deployment>> {
-    if let (Some(pending), Some(reason)) = (&open.pending, &decision.drop_pending) {
+    if let (Some(pending), Some(reason)) = (open.undelivered(), &decision.drop_pending) {
         write.end_deployment(&pending.id, DeploymentState::Dropped, Some(reason), now)?;
     }
     let Some(listed) = &decision.deploy else {
         return Ok(None);
     };
     let high_water_before = before.and_then(|before| before.high_water.clone());
+    let (id, by) = (uuid::Uuid::now_v7().to_string(), DecidedBy::Poll);
     let mut deployment = Deployment {
-        id: uuid::Uuid::now_v7().to_string(),
-        target: target.id.clone(),
-        registry: target.registry.clone(),
-        repository: target.image.repository.clone(),
-        tag: listed.tag.clone(),
-        digest: listed.digest.clone(),
-        previous_tag: previous_tag(before),
-        by: DecidedBy::Poll,
-        state: DeploymentState::Pending,
-        attempts: 0,
-        created_at: now,
+        previous_tag: ran_before(decision, before),
         goes_back: decision.goes_back,
         high_water_before,
+        ..Deployment::new(id, target, listed.tag.clone(), listed.digest.clone(), by, now)
     };
     if let Some(pending) = &open.pending {
         if decision.drop_pending.is_none() {
@@ -182,8 +219,14 @@ fn apply(
     Ok(Some(deployment))
 }
 
+/// At a first poll the stage itself may have said it.
+fn ran_before(decision: &Decision, before: Option<&PollState>) -> Option<Tag> {
+    let said = || decision.state.deployed.as_ref().map(|deployed| deployed.tag.clone());
+    previous_tag(before).or_else(said)
+}
+
 /// What the stage runs: the deployed tag, or where none is known the one it was given.
-pub(super) fn previous_tag(state: Option<&PollState>) -> Option<crate::reference::Tag> {
+pub(super) fn previous_tag(state: Option<&PollState>) -> Option<Tag> {
     let state = state?;
     let deployed = state.deployed.as_ref().map(|deployed| &deployed.tag);
     deployed.or(state.high_water.as_ref().map(|listed| &listed.tag)).cloned()
@@ -203,7 +246,7 @@ fn report_of(
         reason: decision.reason.clone(),
         until: decision.until,
         latest_tag: decision.latest_tag.clone(),
-        previous_tag: previous_tag(before),
+        previous_tag: ran_before(decision, before),
         deployed_tag: decision.state.deployed.as_ref().map(|deployed| deployed.tag.clone()),
         digest: deployment.filter(|_| is_open).and_then(|deployment| deployment.digest.clone()),
         deployment: deployment.filter(|_| is_open).map(|deployment| DeploymentReport {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Context, Run, listing, open_registries};
+use super::{Context, Registries, Run, listing};
 use crate::plan::{self, Explained, Facts, Failure, PollState, Unexplained};
 use crate::policy::Order;
 use crate::reference::{ListedTag, Listing, Tag};
@@ -33,7 +33,7 @@ pub(crate) fn survey(
     offline: bool,
 ) -> Result<Result<Survey, Failure>, StoreError> {
     let targets = [target];
-    let registries = open_registries(run, &targets, &RequestCount::default());
+    let registries = Registries::open(run, &targets, &RequestCount::default())?;
     let context = Context::new(run, &targets, &registries)?;
     let registry = context.registry(target);
     let state = context.states.get(&target.id).cloned().unwrap_or_default();

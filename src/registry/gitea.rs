@@ -2,7 +2,7 @@
 //! really answer was recorded from three builds; the tests replay it.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
@@ -17,10 +17,14 @@ use super::answer::whole;
 use super::http::{Answer, Client, Header, MANIFEST_TYPES, Method, SMALL_BODY};
 use super::image::{self, Blobs};
 use super::tags_list::{Page, error_code};
-use super::{Registry, RegistryError, RequestCount};
+use super::{About, Registry, RegistryError, RequestCount};
 use crate::config::{CredentialSetting, RegistryConfig, SecretSource};
+use crate::feed::{self, Changes, Cursor, FeedPage, FeedRow};
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
 use crate::secret::{Credential, Secrets};
+
+/// So many requests to the registry API are sent without a token.
+const FEW: usize = 2;
 
 /// Rows of a page; servers cut it to their own cap (50 unless configured).
 const ROWS: usize = 50;
@@ -34,6 +38,8 @@ pub(super) struct Gitea {
     /// Where that is another server than the registry's.
     api_client: Option<Client>,
     access: Mutex<Access>,
+    /// How often the credential itself was sent although a token was not tried yet.
+    credential_sent: AtomicUsize,
     /// This server is too old to list the packages of one image.
     lists_owners_only: AtomicBool,
 }
@@ -54,6 +60,11 @@ struct Row {
     name: String,
     version: String,
     created_at: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: String,
 }
 
 #[derive(Deserialize)]
@@ -82,6 +93,7 @@ impl Gitea {
             secrets,
             api,
             access: Mutex::new(Access::Unknown),
+            credential_sent: AtomicUsize::new(0),
             lists_owners_only: AtomicBool::new(false),
         }
     }
@@ -90,7 +102,8 @@ impl Gitea {
         Ok(self.secrets.credential(&self.config)?)
     }
 
-    /// Asks the registry API. A JWT that has expired is exchanged once more.
+    /// Asks the registry API. A JWT that has expired is exchanged once more; where the credential itself
+    /// is not taken, a JWT is tried (old servers give one to tokens without the scope).
     fn ask(&self, method: Method, path: &str) -> Result<Answer, RegistryError> {
         let url = self.client.at(path);
         self.authorized(|headers| self.client.send(method, &url, headers))
@@ -112,20 +125,31 @@ impl Gitea {
             |authorization: &str| send(&[("authorization", authorization), ("accept", MANIFEST_TYPES)]);
         let used = self.authorization()?;
         let answer = send(&used)?;
-        if answer.status != StatusCode::UNAUTHORIZED
-            || !used.starts_with("Bearer ")
-            || is_about_rights(&answer)
-        {
+        let is_jwt = used.starts_with("Bearer ");
+        if answer.status != StatusCode::UNAUTHORIZED || (is_jwt && is_about_rights(&answer)) {
             return Ok(answer);
         }
         self.forget(&used);
-        let renewed = self.authorization()?;
+        let renewed = self.exchanged()?;
         if renewed == used { Ok(answer) } else { send(&renewed) }
     }
 
-    /// The header for the registry API. The lock is held while a token is exchanged, so that many
-    /// threads make one exchange: it costs the server a password hash.
+    /// The header for the registry API. The first few requests go with the credential itself, for a
+    /// poll with little to ask: checking it costs the server as much as giving a token for it.
     fn authorization(&self) -> Result<String, RegistryError> {
+        let is_untried = matches!(*self.access(), Access::Unknown);
+        if is_untried
+            && self.credential_sent.fetch_add(1, Ordering::Relaxed) < FEW
+            && let Some(credential) = self.credential()?
+        {
+            return Ok(basic(&credential));
+        }
+        self.exchanged()
+    }
+
+    /// The header by a token. The lock is held while one is exchanged, so that many threads make one
+    /// exchange: it costs the server a password hash.
+    fn exchanged(&self) -> Result<String, RegistryError> {
         let mut access = self.access();
         if matches!(*access, Access::Unknown) {
             *access = self.exchange()?;
@@ -249,6 +273,27 @@ impl Gitea {
         }
     }
 
+    /// A page of the versions of all images of an owner, newest push first.
+    fn feed_page(&self, owner: &str, number: usize, limit: usize) -> Result<FeedPage, RegistryError> {
+        let page = if number > 1 { format!("&page={number}") } else { String::new() };
+        let answer = self.ask_packages(&format!("{owner}?type=container&limit={limit}{page}"))?;
+        if answer.status != StatusCode::OK {
+            return Err(self.package_refusal(answer));
+        }
+        let head = answer.head();
+        let strange = |what: &str| RegistryError::Protocol(format!("{head}: {what}"));
+        let total = answer.header("x-total-count").and_then(|total| total.parse().ok());
+        let total = total.ok_or_else(|| strange("it has no X-Total-Count"))?;
+        let server_time = answer.date().ok_or_else(|| strange("it has no Date"))?;
+        let bytes = answer.bytes(SMALL_BODY)?;
+        let rows: Vec<Row> =
+            serde_json::from_slice(&bytes).map_err(|_| strange("this is no list of packages"))?;
+        let row = |Row { id, name, version, created_at }| FeedRow { id, name, version, created_at };
+        #[allow(clippy::disallowed_methods, reason = "the server's clock is compared with ours")]
+        let our_time = Timestamp::now();
+        Ok(FeedPage { rows: rows.into_iter().map(row).collect(), total, server_time, our_time })
+    }
+
     /// A page of the versions of one image, newest push first, with the total that the server names.
     fn page(
         &self,
@@ -349,6 +394,53 @@ impl Registry for Gitea {
             StatusCode::NOT_FOUND => Ok(None),
             _ => Err(self.package_refusal(answer)),
         }
+    }
+
+    fn changes(
+        &self,
+        owner: &str,
+        since: Option<&Cursor>,
+        configured: usize,
+    ) -> Result<Option<(Cursor, Changes)>, RegistryError> {
+        // The package API always wants a token.
+        if self.credential()?.is_none() {
+            return Ok(None);
+        }
+        feed::changes(since, configured, |number, limit| self.feed_page(owner, number, limit)).map(Some)
+    }
+
+    fn about(&self) -> Result<About, RegistryError> {
+        // Forgejo has the first of these, Gitea the second only.
+        for (path, name) in [("../../forgejo/v1/version", "Forgejo"), ("../version", "Gitea")] {
+            let Ok(url) = self.api.join(path) else { continue };
+            let client = self.api_client.as_ref().unwrap_or(&self.client);
+            let answer = client.send(Method::Get, &url, &[])?;
+            let server_time = answer.date();
+            #[allow(clippy::disallowed_methods, reason = "the server's clock is compared with ours")]
+            let our_time = server_time.map(|_| Timestamp::now());
+            match answer.status {
+                StatusCode::OK => {
+                    let bytes = answer.bytes(SMALL_BODY)?;
+                    let version = serde_json::from_slice::<Version>(&bytes).ok();
+                    let software = version.map(|version| format!("{name} {}", version.version));
+                    return Ok(About { software, server_time, our_time });
+                }
+                StatusCode::NOT_FOUND => {}
+                // Where signing in is required it does not say.
+                StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => {
+                    return Ok(About { software: None, server_time, our_time });
+                }
+                _ => return Err(answer.refused("this is no Gitea or Forgejo; is url right?").protocol()),
+            }
+        }
+        Err(RegistryError::Protocol(format!(
+            "GET {}: 404 Not Found: this is no Gitea or Forgejo, or not its root; is url right?",
+            self.api
+        )))
+    }
+
+    fn prepare(&self) {
+        let _ = self.exchanged();
     }
 
     fn created(&self, repository: &Repository, tag: &Tag) -> Result<Option<Timestamp>, RegistryError> {

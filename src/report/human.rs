@@ -10,6 +10,9 @@ use super::{Console, Report, Summary, TargetReport, escape_control};
 use crate::plan::Status;
 use crate::target::TargetId;
 
+/// The longest line of output that people are shown, in characters.
+const LINE: usize = 300;
+
 /// How many lines of a failed deployment's output are shown.
 const OUTPUT_LINES: usize = 20;
 
@@ -47,7 +50,7 @@ impl Report for Human {
             && !self.live_output
         {
             for line in last_lines(&deployment.output) {
-                self.console.data(&format!("    | {}", escape_control(line)));
+                self.console.data(&format!("    | {}", shortened(&escape_control(line))));
             }
         }
     }
@@ -90,7 +93,7 @@ fn count(number: usize, what: &str) -> String {
 
 fn style_of(status: Status) -> Style {
     match status {
-        Status::Deployed => AnsiColor::Green.on_default().bold(),
+        Status::Deployed | Status::Adopted => AnsiColor::Green.on_default().bold(),
         Status::WouldDeploy | Status::Available | Status::Baseline => AnsiColor::Cyan.on_default(),
         Status::UpToDate => Style::new().dimmed(),
         Status::Waiting
@@ -99,7 +102,8 @@ fn style_of(status: Status) -> Style {
         | Status::Behind
         | Status::NoMatch
         | Status::Deploying
-        | Status::Pending => AnsiColor::Yellow.on_default(),
+        | Status::Pending
+        | Status::Retrying => AnsiColor::Yellow.on_default(),
         Status::Failed | Status::Dead | Status::Unknown => AnsiColor::Red.on_default().bold(),
     }
 }
@@ -134,6 +138,14 @@ fn error_of(report: &TargetReport) -> String {
     report.failure.as_ref().map_or_else(String::new, |failure| {
         format!("{}: {}", failure.code.as_str(), escape_control(&failure.message))
     })
+}
+
+/// A line that no mail program can show is not worth its bytes.
+pub(super) fn shortened(line: &str) -> String {
+    match line.char_indices().nth(LINE) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
 }
 
 fn last_lines(output: &str) -> impl Iterator<Item = &str> {

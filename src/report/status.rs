@@ -7,8 +7,8 @@ use tabled::settings::object::Rows;
 use tabled::settings::{Padding, Remove, Style};
 
 use super::json::{ErrorJson, VERSION, print};
-use super::{Console, describe_age, escape_control};
-use crate::plan::{Failure, Hold, Status};
+use super::{Console, describe_age, describe_duration, escape_control};
+use crate::plan::{DeploymentState, Failure, Hold, Status};
 use crate::reference::{Digest, Tag};
 use crate::target::TargetId;
 
@@ -39,8 +39,10 @@ pub(crate) struct StatusRow {
 pub(crate) struct PendingRow {
     pub(crate) id: String,
     pub(crate) tag: Tag,
-    pub(crate) state: &'static str,
+    pub(crate) state: DeploymentState,
     pub(crate) attempts: u32,
+    /// Not before then.
+    pub(crate) next_attempt_at: Option<Timestamp>,
     pub(crate) last_error: Option<String>,
 }
 
@@ -81,6 +83,7 @@ struct PendingJson {
     tag: String,
     state: &'static str,
     attempts: u32,
+    next_attempt_at: Option<String>,
     last_error: Option<String>,
 }
 
@@ -139,13 +142,29 @@ pub(crate) fn status_as_table(console: &Console, rows: &[StatusRow], now: Timest
                 escape_control(&failure.message)
             ));
         }
-        if let Some(PendingRow { tag, attempts, last_error: Some(error), .. }) = &row.pending {
+        if let Some(pending) = &row.pending
+            && let Some(error) = &pending.last_error
+        {
+            let what = what_comes_next(pending, &row.target, now);
+            let PendingRow { tag, attempts, .. } = pending;
             console.data(&format!(
-                "\n{}: {tag} failed (attempt {attempts}): {}",
+                "\n{}: {tag} failed (attempt {attempts}{what}): {}",
                 row.target,
                 escape_control(error)
             ));
         }
+    }
+}
+
+fn what_comes_next(pending: &PendingRow, target: &TargetId, now: Timestamp) -> String {
+    if pending.state == DeploymentState::Dead {
+        return format!(", given up; to try it again: tagship retry {target}");
+    }
+    match pending.next_attempt_at {
+        Some(next) if next > now => {
+            format!(", again in {}", describe_duration(next.duration_since(now).unsigned_abs()))
+        }
+        _ => String::new(),
     }
 }
 
@@ -165,8 +184,9 @@ impl From<&StatusRow> for RowJson {
             deployment: row.pending.as_ref().map(|pending| PendingJson {
                 id: pending.id.clone(),
                 tag: pending.tag.to_string(),
-                state: pending.state,
+                state: pending.state.as_str(),
                 attempts: pending.attempts,
+                next_attempt_at: moment(pending.next_attempt_at),
                 last_error: pending.last_error.clone(),
             }),
             hold: row.hold.as_ref().map(|hold| HoldJson {

@@ -34,14 +34,48 @@ impl Locks {
         made.map(Locks::Temporary).map_err(|source| StoreError::File { path: std::env::temp_dir(), source })
     }
 
-    pub(super) fn take(&self, target: &TargetId) -> Result<Option<Lock>, StoreError> {
-        let folder = match self {
+    fn folder(&self) -> &Path {
+        match self {
             Locks::Beside(folder) => folder.as_path(),
             Locks::Temporary(folder) => folder.path(),
-        };
-        file::make_private(folder)?;
+        }
+    }
+
+    fn path(&self, target: &TargetId) -> PathBuf {
         // Names have no '@': two targets never share a file.
-        let path = folder.join(format!("{}@{}", target.project, target.stage));
+        self.folder().join(format!("{}@{}", target.project, target.stage))
+    }
+
+    /// By /proc, where there is one: whose standard input is the lock's file.
+    pub(super) fn holders(&self, target: &TargetId) -> Vec<i32> {
+        let Ok(path) = std::fs::canonicalize(self.path(target)) else {
+            return Vec::new();
+        };
+        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let holds = |process: &std::fs::DirEntry| {
+            std::fs::read_link(process.path().join("fd/0")).is_ok_and(|stdin| stdin == path)
+        };
+        let group = |process: std::fs::DirEntry| {
+            let id = process.file_name().to_str()?.parse().ok()?;
+            Some(rustix::process::getpgid(rustix::process::Pid::from_raw(id)).ok()?.as_raw_nonzero().get())
+        };
+        let mut groups: Vec<i32> = processes.filter(holds).filter_map(group).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        groups
+    }
+
+    pub(super) fn take(&self, target: &TargetId) -> Result<Option<Lock>, StoreError> {
+        self.take_file(self.path(target))
+    }
+
+    /// No target's file is called so.
+    pub(super) fn take_outbox(&self) -> Result<Option<Lock>, StoreError> {
+        self.take_file(self.folder().join("@notify"))
+    }
+
+    fn take_file(&self, path: PathBuf) -> Result<Option<Lock>, StoreError> {
+        file::make_private(self.folder())?;
         let at = |source| StoreError::File { path: path.clone(), source };
         let file =
             OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path).map_err(at)?;

@@ -88,6 +88,58 @@ const MIGRATIONS: &[&str] = &[
         first_seen TEXT NOT NULL,
         PRIMARY KEY (project, stage, tag)
     ) STRICT, WITHOUT ROWID;",
+    // 2
+    "ALTER TABLE deployment ADD COLUMN attempts_forgiven INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE deployment ADD COLUMN next_attempt_at TEXT;
+    ALTER TABLE deployment ADD COLUMN failed_at TEXT;
+    CREATE UNIQUE INDEX deployment_dead ON deployment (project, stage) WHERE state = 'dead';
+
+    CREATE TABLE notification (
+        id TEXT NOT NULL PRIMARY KEY,
+        receiver TEXT NOT NULL,
+        project TEXT NOT NULL,
+        stage TEXT NOT NULL,
+        event TEXT NOT NULL,
+        tag TEXT,
+        digest TEXT,
+        previous_tag TEXT,
+        deployment_id TEXT,
+        error TEXT,
+        created_at TEXT NOT NULL,
+        attempts INTEGER NOT NULL,
+        next_attempt_at TEXT,
+        failed_at TEXT,
+        ended_at TEXT
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX notification_pending ON notification (created_at) WHERE ended_at IS NULL;
+    CREATE INDEX notification_of_target ON notification (project, stage, event);",
+    // 3
+    "ALTER TABLE poll_state ADD COLUMN listed_generation INTEGER;
+    ALTER TABLE poll_state ADD COLUMN listed_at TEXT;
+    ALTER TABLE poll_state ADD COLUMN listed_from TEXT;
+
+    CREATE TABLE feed (
+        registry TEXT NOT NULL,
+        owner TEXT NOT NULL,
+        cursor TEXT,
+        generation INTEGER NOT NULL,
+        all_generation INTEGER NOT NULL,
+        PRIMARY KEY (registry, owner)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE feed_repository (
+        registry TEXT NOT NULL,
+        owner TEXT NOT NULL,
+        repository TEXT NOT NULL,
+        changed_generation INTEGER NOT NULL,
+        PRIMARY KEY (registry, owner, repository)
+    ) STRICT, WITHOUT ROWID;",
+    // 4
+    "CREATE TABLE registry (
+        registry TEXT NOT NULL PRIMARY KEY,
+        not_before TEXT NOT NULL,
+        said_at TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;",
 ];
 
 /// Brings the tables up to this program's version. Writes nothing where they are.

@@ -9,18 +9,21 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::plan::sighting::Sightings;
-use crate::plan::{Deployed, Deployment, Failing, Failure, Hold, PollState, StageRun, Told};
+use crate::plan::{
+    Deployed, Deployment, Failing, Failure, Hold, LastListed, NextAttempt, PollState, StageRun, Told,
+};
 use crate::reference::{Digest, ListedTag, Repository, Tag};
+use crate::registry::Limit;
 use crate::target::{Name, TargetId};
 
 const STATE_COLUMNS: &str = "project, stage, rule, last_polled_tag, high_water_tag, high_water_pushed_at, \
     high_water_sequence, high_water_digest, marked_tag, deployed_tag, deployed_digest, deployed_at, deployed_by, candidates, \
     hold_reason, hold_by, hold_since, hold_until, reset_at, tags_listed, \
     polled_at, checked_at, failing_since, failing_count, failing_told_at, failing_code, failing_message, \
-    status, told_status, told_tag";
+    status, told_status, told_tag, listed_generation, listed_at, listed_from";
 
 const DEPLOYMENT_COLUMNS: &str = "id, project, stage, registry, repository, tag, digest, previous_tag, decided_by, \
-    state, attempts, created_at, goes_back, high_water_before";
+    state, attempts, attempts_forgiven, next_attempt_at, failed_at, created_at, goes_back, high_water_before";
 
 pub(super) fn all_states() -> String {
     format!("SELECT {STATE_COLUMNS} FROM poll_state")
@@ -37,11 +40,18 @@ pub(super) fn save_state() -> String {
 }
 
 pub(super) fn open_deployments() -> String {
-    format!("SELECT {DEPLOYMENT_COLUMNS} FROM deployment WHERE state IN ('pending', 'running')")
+    each_open("")
+}
+
+/// One index for each state: the table may hold years of deployments that are over.
+fn each_open(condition: &str) -> String {
+    let of_state =
+        |state| format!("SELECT {DEPLOYMENT_COLUMNS} FROM deployment WHERE state = '{state}'{condition}");
+    ["pending", "running", "dead"].map(of_state).join(" UNION ALL ")
 }
 
 pub(super) fn open_deployments_of_target() -> String {
-    format!("{} AND project = ?1 AND stage = ?2", open_deployments())
+    each_open(" AND project = ?1 AND stage = ?2")
 }
 
 pub(super) fn insert_deployment() -> String {
@@ -53,6 +63,25 @@ pub(super) fn insert_deployment() -> String {
 pub(super) fn last_error(connection: &Connection, deployment_id: &str) -> rusqlite::Result<Option<String>> {
     let query = "SELECT error FROM attempt WHERE deployment_id = ?1 ORDER BY number DESC LIMIT 1";
     Ok(connection.query_row(query, [deployment_id], |row| row.get(0)).optional()?.flatten())
+}
+
+pub(super) fn limits(connection: &Connection) -> rusqlite::Result<HashMap<String, Limit>> {
+    let mut statement = connection.prepare("SELECT registry, not_before, said_at FROM registry")?;
+    let rows = statement.query_map([], |row| {
+        let not_before = parsed(row, "not_before", Timestamp::from_str)?;
+        let said_at = parsed(row, "said_at", Timestamp::from_str)?;
+        Ok((row.get("registry")?, Limit { not_before, said_at }))
+    })?;
+    rows.collect()
+}
+
+pub(super) fn attempt_started(
+    connection: &Connection,
+    deployment_id: &str,
+) -> rusqlite::Result<Option<Timestamp>> {
+    let query = "SELECT started_at FROM attempt WHERE deployment_id = ?1 ORDER BY number DESC LIMIT 1";
+    let started = |row: &Row<'_>| parsed(row, "started_at", Timestamp::from_str);
+    connection.query_row(query, [deployment_id], started).optional()
 }
 
 /// What a stage ran, in the order in which it did.
@@ -136,7 +165,16 @@ pub(super) fn poll_state(row: &Row<'_>) -> rusqlite::Result<PollState> {
             Some(status) => Some(Told { status, tag: optional(row, "told_tag", Tag::new)? }),
             None => None,
         },
+        listed: listed(row)?,
     })
+}
+
+fn listed(row: &Row<'_>) -> rusqlite::Result<Option<LastListed>> {
+    let Some(from) = row.get("listed_from")? else {
+        return Ok(None);
+    };
+    let at = parsed(row, "listed_at", Timestamp::from_str)?;
+    Ok(Some(LastListed { generation: row.get("listed_generation")?, at, from }))
 }
 
 fn high_water(row: &Row<'_>) -> rusqlite::Result<Option<ListedTag>> {
@@ -199,10 +237,19 @@ pub(super) fn deployment(row: &Row<'_>) -> rusqlite::Result<Deployment> {
         by: parsed(row, "decided_by", FromStr::from_str)?,
         state: parsed(row, "state", FromStr::from_str)?,
         attempts: row.get("attempts")?,
+        attempts_forgiven: row.get("attempts_forgiven")?,
+        next_attempt: next_attempt(row)?,
         created_at: parsed(row, "created_at", Timestamp::from_str)?,
         goes_back: row.get("goes_back")?,
         high_water_before: optional(row, "high_water_before", listed_from_json)?,
     })
+}
+
+pub(super) fn next_attempt(row: &Row<'_>) -> rusqlite::Result<Option<NextAttempt>> {
+    let Some(at) = optional(row, "next_attempt_at", Timestamp::from_str)? else {
+        return Ok(None);
+    };
+    Ok(Some(NextAttempt { at, failed_at: parsed(row, "failed_at", Timestamp::from_str)? }))
 }
 
 /// A listed tag in one column: `{"tag": …, "pushed_at": …, "sequence": …, "digest": …}`.
@@ -227,7 +274,7 @@ fn listed_from_json(text: &str) -> Result<ListedTag, Box<dyn Error + Send + Sync
     })
 }
 
-fn parsed<T, E: Into<Box<dyn Error + Send + Sync>>>(
+pub(super) fn parsed<T, E: Into<Box<dyn Error + Send + Sync>>>(
     row: &Row<'_>,
     column: &str,
     parse: impl FnOnce(&str) -> Result<T, E>,
@@ -236,7 +283,7 @@ fn parsed<T, E: Into<Box<dyn Error + Send + Sync>>>(
     parse(&text).map_err(|error| unreadable(row, column, error.into()))
 }
 
-fn optional<T, E: Into<Box<dyn Error + Send + Sync>>>(
+pub(super) fn optional<T, E: Into<Box<dyn Error + Send + Sync>>>(
     row: &Row<'_>,
     column: &str,
     parse: impl FnOnce(&str) -> Result<T, E>,

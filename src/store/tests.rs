@@ -5,7 +5,10 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 
 use super::*;
-use crate::plan::{DecidedBy, Deployed, Deployment, ErrorCode, Failing, Failure, Hold, Status, Told};
+use crate::plan::{
+    DecidedBy, Deployed, Deployment, DeploymentState, ErrorCode, Failing, Failure, Hold, LastListed,
+    NextAttempt, Status, Told,
+};
 use crate::reference::{Digest, ListedTag, Repository, Tag};
 use crate::target::Name;
 
@@ -37,6 +40,8 @@ fn deployment(id: &str, state: DeploymentState) -> Deployment {
         by: DecidedBy::Poll,
         state,
         attempts: 0,
+        attempts_forgiven: 2,
+        next_attempt: Some(NextAttempt { at: moment(60), failed_at: moment(1) }),
         created_at: moment(0),
         goes_back: true,
         high_water_before: Some(ListedTag {
@@ -65,7 +70,9 @@ fn full_state() -> PollState {
             at: moment(1),
             by: DecidedBy::Mark,
         }),
+        listed: Some(LastListed { generation: 7, at: moment(3), from: "https://git.example.com".into() }),
         candidates: vec![crate::plan::Sighted {
+            sequence: Some(9),
             tag: tag("dev-3"),
             pushed_at: Some(moment(7)),
             first_seen: moment(8),
@@ -240,29 +247,41 @@ fn targets_that_left_are_named_once_and_again_after_they_were_back() {
     assert_eq!(store.name_left_targets(|_| false, moment(0)).unwrap(), [target()]);
 }
 
+/// What a stage runs, and ran before, stays as long as it does; so does what waits for somebody.
 #[test]
-fn pruning_takes_only_what_is_over() {
+fn pruning_takes_only_what_is_over_and_of_no_use() {
     let store = Store::nothing().unwrap();
     store
         .write(|write| {
-            write.insert_deployment(&deployment("old", DeploymentState::Pending))?;
-            let attempt = Attempt { deployment_id: "old", number: 1 };
-            write.begin_attempt(attempt, moment(0))?;
-            let end = AttemptEnd { exit_status: Some(0), http_status: None, error: None };
-            write.end_attempt(attempt, end, moment(1))?;
-            write.end_deployment("old", DeploymentState::Succeeded, None, moment(1))?;
+            for (number, id) in [(1, "oldest"), (2, "before"), (3, "runs")] {
+                write.insert_deployment(&deployment(id, DeploymentState::Pending))?;
+                let attempt = Attempt { deployment_id: id, number: 1 };
+                write.begin_attempt(attempt, moment(0))?;
+                let end = AttemptEnd { exit_status: Some(0), http_status: None, error: None };
+                write.end_attempt(attempt, end, moment(number))?;
+                write.end_deployment(id, DeploymentState::Succeeded, None, moment(number))?;
+            }
+            write.insert_deployment(&deployment("dead", DeploymentState::Pending))?;
+            write.end_deployment("dead", DeploymentState::Dead, Some("no"), moment(4))?;
+            write.prune(moment(100))
+        })
+        .unwrap();
+    let names = |query: &str| -> Vec<String> {
+        let connection = store.connection();
+        let mut statement = connection.prepare(query).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    assert_eq!(names("SELECT id FROM deployment ORDER BY id"), ["before", "dead", "runs"]);
+    assert_eq!(names("SELECT deployment_id FROM attempt ORDER BY 1"), ["before", "runs"]);
+    store
+        .write(|write| {
             write.insert_deployment(&deployment("pending", DeploymentState::Pending))?;
             write.insert_deployment(&deployment("running", DeploymentState::Running))?;
             write.prune(moment(100))
         })
         .unwrap();
-    let (kept, attempts): (i64, i64) = store
-        .connection()
-        .query_row("SELECT (SELECT count(*) FROM deployment), (SELECT count(*) FROM attempt)", [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-        .unwrap();
-    assert_eq!((kept, attempts), (2, 0));
+    let left = names("SELECT id FROM deployment ORDER BY id");
+    assert_eq!(left, ["before", "pending", "running", "runs"], "the dead one found its successor");
 }
 
 #[test]

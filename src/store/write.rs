@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::row;
-use crate::plan::{Deployment, DeploymentState, ErrorCode, OpenDeployments, PollState};
+use crate::plan::{Deployment, DeploymentState, ErrorCode, NextAttempt, OpenDeployments, PollState};
 use crate::reference::{Digest, ListedTag};
+use crate::registry::Limit;
 use crate::target::TargetId;
 
 /// A transaction under way. Nothing of it is visible, or kept, until it is over.
@@ -30,6 +31,10 @@ pub(crate) struct AttemptEnd<'a> {
 impl<'a> Write<'a> {
     pub(super) fn new(transaction: &'a Transaction<'a>) -> Write<'a> {
         Write(transaction)
+    }
+
+    pub(super) fn transaction(&self) -> &Transaction<'a> {
+        self.0
     }
 
     pub(crate) fn state(&self, id: &TargetId) -> rusqlite::Result<Option<PollState>> {
@@ -75,6 +80,27 @@ impl<'a> Write<'a> {
             state.status.map(crate::plan::Status::as_str),
             told.map(|told| told.status.as_str()),
             told.and_then(|told| told.tag.as_ref()).map(|tag| tag.as_str()),
+            state.listed.as_ref().map(|listed| listed.generation),
+            state.listed.as_ref().map(|listed| text(listed.at)),
+            state.listed.as_ref().map(|listed| listed.from.as_str()),
+        ])?;
+        Ok(())
+    }
+
+    /// Notes that a target was polled, and nothing else has changed.
+    pub(crate) fn touch(&self, id: &TargetId, now: Timestamp) -> rusqlite::Result<()> {
+        let query = "UPDATE poll_state SET polled_at = ?3, checked_at = ?3 WHERE project = ?1 AND stage = ?2";
+        self.0.prepare_cached(query)?.execute(params![id.project.as_str(), id.stage.as_str(), text(now)])?;
+        Ok(())
+    }
+
+    /// Remembers until when a registry is not to be asked.
+    pub(crate) fn save_limit(&self, registry: &str, limit: Limit) -> rusqlite::Result<()> {
+        let query = "INSERT OR REPLACE INTO registry (registry, not_before, said_at) VALUES (?1, ?2, ?3)";
+        self.0.prepare_cached(query)?.execute(params![
+            registry,
+            text(limit.not_before),
+            text(limit.said_at)
         ])?;
         Ok(())
     }
@@ -102,16 +128,20 @@ impl<'a> Write<'a> {
         for deployment in
             statement.query_map(params![id.project.as_str(), id.stage.as_str()], row::deployment)?
         {
-            let deployment = deployment?;
-            match deployment.state {
-                DeploymentState::Running => open.running = Some(deployment),
-                _ => open.pending = Some(deployment),
-            }
+            open.insert(deployment?);
         }
         Ok(open)
     }
 
+    /// Records a deployment. One of the target that was given up has found its successor.
     pub(crate) fn insert_deployment(&self, deployment: &Deployment) -> rusqlite::Result<()> {
+        let query = "UPDATE deployment SET state = 'superseded', reason = reason || '; then came ' || ?3
+             WHERE state = 'dead' AND project = ?1 AND stage = ?2";
+        self.0.prepare_cached(query)?.execute(params![
+            deployment.target.project.as_str(),
+            deployment.target.stage.as_str(),
+            deployment.tag.as_str(),
+        ])?;
         self.0.prepare_cached(&row::insert_deployment())?.execute(params![
             deployment.id,
             deployment.target.project.as_str(),
@@ -124,6 +154,9 @@ impl<'a> Write<'a> {
             deployment.by.as_str(),
             deployment.state.as_str(),
             deployment.attempts,
+            deployment.attempts_forgiven,
+            deployment.next_attempt.map(|next| text(next.at)),
+            deployment.next_attempt.map(|next| text(next.failed_at)),
             text(deployment.created_at),
             deployment.goes_back,
             deployment.high_water_before.as_ref().map(row::listed_to_json),
@@ -144,9 +177,19 @@ impl<'a> Write<'a> {
         Ok(())
     }
 
-    /// The deployment is to be tried again.
-    pub(crate) fn set_pending(&self, id: &str) -> rusqlite::Result<()> {
-        let query = "UPDATE deployment SET state = 'pending' WHERE id = ?1";
+    /// The deployment is to be tried again; None: at once.
+    pub(crate) fn set_pending(&self, id: &str, next: Option<NextAttempt>) -> rusqlite::Result<()> {
+        let query =
+            "UPDATE deployment SET state = 'pending', next_attempt_at = ?2, failed_at = ?3 WHERE id = ?1";
+        let (at, failed_at) = (next.map(|next| text(next.at)), next.map(|next| text(next.failed_at)));
+        self.0.prepare_cached(query)?.execute(params![id, at, failed_at])?;
+        Ok(())
+    }
+
+    /// The deployment is to be tried again at once, as often as a new one.
+    pub(crate) fn forgive(&self, id: &str) -> rusqlite::Result<()> {
+        let query = "UPDATE deployment SET state = 'pending', next_attempt_at = NULL, failed_at = NULL,
+             attempts_forgiven = attempts, ended_at = NULL, reason = NULL WHERE id = ?1";
         self.0.prepare_cached(query)?.execute(params![id])?;
         Ok(())
     }
@@ -180,6 +223,23 @@ impl<'a> Write<'a> {
         Ok(())
     }
 
+    /// Whether the attempt before this one, of whatever deployment of the target, failed.
+    pub(crate) fn last_attempt_failed(
+        &self,
+        target: &TargetId,
+        attempt: Attempt<'_>,
+    ) -> rusqlite::Result<bool> {
+        let query = "SELECT error_code IS NOT NULL FROM deployment JOIN attempt ON deployment_id = id
+             WHERE project = ?1 AND stage = ?2 AND NOT (deployment_id = ?3 AND number = ?4)
+             ORDER BY started_at DESC LIMIT 1";
+        let (project, stage) = (target.project.as_str(), target.stage.as_str());
+        let found = self
+            .0
+            .prepare_cached(query)?
+            .query_row(params![project, stage, attempt.deployment_id, attempt.number], |row| row.get(0));
+        Ok(found.optional()?.unwrap_or(false))
+    }
+
     /// Nothing was started: the attempt is not counted.
     pub(crate) fn withdraw_attempt(&self, attempt: Attempt<'_>) -> rusqlite::Result<()> {
         let query = "UPDATE deployment SET attempts = ?2 WHERE id = ?1";
@@ -206,12 +266,19 @@ impl<'a> Write<'a> {
     /// Forgets deployments that were over before this moment.
     pub(crate) fn prune(&self, before: Timestamp) -> rusqlite::Result<()> {
         // Times are written alike (UTC, milliseconds), so that text sorts as time.
-        self.0.execute("DELETE FROM deployment WHERE ended_at < ?1", [text(before)])?;
+        // What a stage runs, and what it ran before, is needed as long as it does.
+        let query = "DELETE FROM deployment WHERE ended_at < ?1 AND state <> 'dead' AND id NOT IN (
+             SELECT id FROM (
+                 SELECT id, row_number() OVER (PARTITION BY project, stage ORDER BY ended_at DESC) AS place
+                 FROM deployment WHERE state = 'succeeded'
+             ) WHERE place <= 2)";
+        self.0.execute(query, [text(before)])?;
+        self.0.execute("DELETE FROM notification WHERE ended_at < ?1", [text(before)])?;
         Ok(())
     }
 }
 
 /// A moment as the state has it: UTC, with milliseconds, sortable as text.
-fn text(moment: Timestamp) -> String {
+pub(super) fn text(moment: Timestamp) -> String {
     format!("{moment:.3}")
 }

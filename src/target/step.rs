@@ -5,13 +5,19 @@ use std::time::Duration;
 
 use regex::Regex;
 
-use super::template::{Field, Part, Template};
+use super::template::{Answer, Field, Part, SecretId, Template};
 
 /// One step of a deployment.
 #[derive(Debug)]
 pub(crate) enum Step {
     Command(CommandStep),
-    Http(HttpStep),
+    Http(Box<HttpStep>),
+}
+
+impl From<HttpStep> for Step {
+    fn from(step: HttpStep) -> Step {
+        Step::Http(Box::new(step))
+    }
 }
 
 /// A program that is run without a shell; exit status 0 is success.
@@ -35,9 +41,34 @@ pub(crate) struct HttpStep {
     pub(crate) url: Template,
     pub(crate) headers: Vec<(String, Template)>,
     pub(crate) body: Body,
-    /// For the whole exchange.
+    /// For one exchange.
     pub(crate) timeout: Duration,
+    pub(crate) sign: Sign,
+    /// The request is repeated until its answer says so.
+    pub(crate) until: Option<Until>,
     pub(crate) success: Success,
+}
+
+/// The secrets a request is signed with; several while one takes another's place.
+#[derive(Debug, Default)]
+pub(crate) struct Sign {
+    /// For `X-Hub-Signature-256`.
+    pub(crate) github: Vec<SecretId>,
+    /// For the headers of Standard Webhooks.
+    pub(crate) standard_webhooks: Vec<SecretId>,
+}
+
+/// When work that an endpoint only queued is over, one way or the other.
+#[derive(Debug)]
+pub(crate) struct Until {
+    /// A JSON pointer (RFC 6901) into the answer.
+    pub(crate) pointer: String,
+    /// It is over when the pointer gives one of these.
+    pub(crate) values: Vec<serde_json::Value>,
+    /// From an answer to the next request.
+    pub(crate) every: Duration,
+    /// From the first request to the answer that says so.
+    pub(crate) within: Duration,
 }
 
 /// What an [`HttpStep`] sends.
@@ -80,6 +111,27 @@ impl Step {
         let is_stage = |part: &Part| matches!(part, Part::Field(Field::Stage | Field::Target));
         let is_standard = matches!(self, Step::Http(step) if matches!(step.body, Body::Standard));
         is_standard || self.templates().iter().any(|template| template.parts.iter().any(is_stage))
+    }
+
+    /// The values that it takes from the answers of other steps.
+    pub(crate) fn answers(&self) -> impl Iterator<Item = &Answer> {
+        self.parts().filter_map(|part| match part {
+            Part::Answer(answer) => Some(answer),
+            _ => None,
+        })
+    }
+
+    /// Of all its templates.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.templates().into_iter().flat_map(|template| &template.parts)
+    }
+
+    /// The longest that it can take, without the grace of a program that does not end.
+    pub(crate) fn longest(&self) -> Duration {
+        match self {
+            Step::Command(step) => step.timeout,
+            Step::Http(step) => step.until.as_ref().map_or(step.timeout, |until| until.within),
+        }
     }
 
     fn templates(&self) -> Vec<&Template> {

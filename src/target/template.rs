@@ -17,6 +17,16 @@ pub(crate) enum Part {
     /// `{var.NAME}` with its value. (One whose value is a secret source is a `Secret`.)
     Var(String),
     Secret(SecretId),
+    Answer(Answer),
+}
+
+/// `{step.1./deployment_uuid}`: a value from the answer of an earlier step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// From 1.
+    pub(crate) step: usize,
+    /// A JSON pointer (RFC 6901).
+    pub(crate) pointer: String,
 }
 
 /// The name a secret goes by inside tagship: its name in `[secrets]`, or one that `config` made
@@ -39,9 +49,16 @@ pub(crate) enum Field {
     PreviousTag,
     DeploymentId,
     Attempt,
+    /// What a notification tells: an event of `on`.
+    Status,
+    /// And why, where something failed.
+    Error,
 }
 
 impl Field {
+    /// Only in notifications.
+    pub(crate) const OF_NOTIFICATION: [Field; 2] = [Field::Status, Field::Error];
+
     /// In the order in which they are documented.
     pub(crate) const ALL: [Field; 12] = [
         Field::Project,
@@ -73,6 +90,8 @@ impl Field {
             Field::PreviousTag => "previous_tag",
             Field::DeploymentId => "deployment_id",
             Field::Attempt => "attempt",
+            Field::Status => "status",
+            Field::Error => "error",
         }
     }
 }
@@ -80,6 +99,8 @@ impl Field {
 /// What `{var.NAME}` and `{secret.NAME}` may name where a template stands.
 #[derive(Debug, Default)]
 pub(crate) struct Scope<'a> {
+    /// Beside those that stand everywhere.
+    pub(crate) fields: &'a [Field],
     pub(crate) vars: BTreeMap<&'a str, Var<'a>>,
     pub(crate) secrets: BTreeSet<&'a str>,
 }
@@ -151,18 +172,30 @@ impl Scope<'_> {
             if self.secrets.contains(name) {
                 return Ok(Part::Secret(SecretId(name.to_owned())));
             }
-        } else if let Some(field) = Field::ALL.into_iter().find(|field| field.word() == word) {
-            return Ok(Part::Field(field));
+        } else if let Some(answer) = answer(word) {
+            return Ok(Part::Answer(answer));
+        } else if let Some(field) = Field::ALL.iter().chain(self.fields).find(|field| field.word() == word) {
+            return Ok(Part::Field(*field));
         }
-        let known = Field::ALL.iter().map(|field| field.word().to_owned());
+        let known = Field::ALL.iter().chain(self.fields).map(|field| field.word().to_owned());
         let vars = self.vars.keys().map(|name| format!("var.{name}"));
         let secrets = self.secrets.iter().map(|name| format!("secret.{name}"));
         Err(UnknownPlaceholder { word: word.to_owned(), known: known.chain(vars).chain(secrets).collect() })
     }
 }
 
-/// `lower_case`, or `lower_case.` and a name.
+/// `step.1./pointer`
+fn answer(word: &str) -> Option<Answer> {
+    let (step, pointer) = word.strip_prefix("step.")?.split_once('.')?;
+    let step = step.parse().ok().filter(|step| *step > 0)?;
+    pointer.starts_with('/').then(|| Answer { step, pointer: pointer.to_owned() })
+}
+
+/// `lower_case`, or `lower_case.` and a name; or a value of an answer.
 fn is_placeholder(word: &str) -> bool {
+    if answer(word).is_some() {
+        return true;
+    }
     let (head, name) = word.split_once('.').map_or((word, None), |(head, name)| (head, Some(name)));
     let mut bytes = head.bytes();
     bytes.next().is_some_and(|byte| byte.is_ascii_lowercase())
@@ -185,6 +218,7 @@ mod tests {
 
     fn scope() -> Scope<'static> {
         Scope {
+            fields: &[],
             vars: BTreeMap::from([
                 ("app", Var::Text("abc")),
                 ("key", Var::Secret(SecretId("shop.key".into()))),

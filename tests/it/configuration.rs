@@ -129,8 +129,9 @@ fn plain_http_to_another_host_wants_to_be_allowed() {
 
 #[test]
 fn keys_of_later_parts_are_refused_and_not_ignored() {
-    for line in ["running = { command = [\"x\"] }", "verify_timeout = \"5m\"", "retry = { attempts = 3 }"] {
-        refused(&format!("{}{line}\n", valid()), &["not supported yet", line.split(' ').next().unwrap()]);
+    for line in ["metrics_file = \"x.prom\"", "ping_url = \"https://hc.example.com\""] {
+        let text = format!("{}[settings]\n{line}\n", valid());
+        refused(&text, &["not supported yet", line.split(' ').next().unwrap()]);
     }
 }
 

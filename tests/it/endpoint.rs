@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::http::{Answer, Reply, Request, Server};
 
@@ -17,6 +17,7 @@ pub(crate) struct Endpoint {
 #[derive(Default)]
 struct State {
     requests: Vec<Request>,
+    arrived: Vec<Instant>,
     replies: VecDeque<Reply>,
 }
 
@@ -28,6 +29,7 @@ impl Endpoint {
         let server = Server::start(move |request| {
             let mut state = shared.lock().unwrap();
             state.requests.push(request.clone());
+            state.arrived.push(Instant::now());
             let reply = state.replies.pop_front();
             arrived.send(()).expect("the endpoint is still there");
             reply.unwrap_or_else(|| Answer::new(204, "", "").into())
@@ -50,6 +52,11 @@ impl Endpoint {
 
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.state.lock().unwrap().requests.clone()
+    }
+
+    /// When each request came.
+    pub(crate) fn arrived(&self) -> Vec<Instant> {
+        self.state.lock().unwrap().arrived.clone()
     }
 
     /// Waits until one more request has come.

@@ -145,7 +145,7 @@ fn an_endpoint_that_refuses_is_asked_again_under_the_same_id() {
     let gitea = gitea(Build::GiteaNew);
     let endpoint = Endpoint::start();
     let stage = format!(
-        "[projects.shop.stages.dev]\ntags = \"dev-*\"\norder = \"newest\"\ndeploy = {{ url = \"{}\" }}\n",
+        "[projects.shop.stages.dev]\ntags = \"dev-*\"\norder = \"newest\"\ndeploy = {{ url = \"{}\" }}\nretry = {{ backoff = \"1ms\", max_backoff = \"1ms\" }}\n",
         endpoint.url()
     );
     let shop = baselined(&gitea, &stage);

@@ -230,7 +230,7 @@ fn a_redirect_to_another_origin_is_not_followed() {
     let shop = baselined(&gitea, PROD);
     let location = format!("{}/v2/acme/shop/tags/list", elsewhere.url());
     gitea.intercept_all("tags/list", Answer::new(307, "text/html", "").with("Location", location));
-    shop.run(&["poll", "--format", "json"]).code(1).error_is("shop/prod", "protocol");
+    shop.run(&["poll", "--refresh", "--format", "json"]).code(1).error_is("shop/prod", "protocol");
     assert!(elsewhere.requests().is_empty());
 }
 
@@ -265,7 +265,7 @@ fn garbage_instead_of_http_is_a_failed_check() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, PROD);
     gitea.intercept_all("tags/list", Reply::Garbage);
-    shop.run(&["poll", "--format", "json"]).code(1).status_is("shop/prod", "unknown");
+    shop.run(&["poll", "--refresh", "--format", "json"]).code(1).status_is("shop/prod", "unknown");
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn a_get_is_tried_again_at_most_twice() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, PROD);
     gitea.intercept_all("tags/list", gitea.recorded("more/31-tags-list-server-error"));
-    shop.run(&["poll"]).code(1);
+    shop.run(&["poll", "--refresh"]).code(1);
     assert_eq!(gitea.count("tags/list"), 3);
 }
 

@@ -278,20 +278,22 @@ image = "acme/shop"
     )
 }
 
-/// `[projects.shop.stages.dev]`: `dev-*`, newest, deploy.sh.
+/// `[projects.shop.stages.dev]`: `dev-*`, newest, deploy.sh; what failed is due at once.
 pub(crate) const DEV: &str = r#"
 [projects.shop.stages.dev]
 tags = "dev-*"
 order = "newest"
 deploy = { command = ["./deploy.sh"] }
+retry = { backoff = "1ms", max_backoff = "1ms" }
 "#;
 
-/// `[projects.shop.stages.prod]`: `v*`, semver, deploy.sh.
+/// `[projects.shop.stages.prod]`: `v*`, semver, deploy.sh; what failed is due at once.
 pub(crate) const PROD: &str = r#"
 [projects.shop.stages.prod]
 tags = "v*"
 order = "semver"
 deploy = { command = ["./deploy.sh"] }
+retry = { backoff = "1ms", max_backoff = "1ms" }
 "#;
 
 fn walk(dir: &Path, files: &mut Vec<PathBuf>) {

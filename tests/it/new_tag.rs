@@ -155,6 +155,7 @@ fn several_steps_go_in_order_and_the_first_failure_ends_them() {
 [projects.shop.stages.dev]
 tags = "dev-*"
 order = "newest"
+retry = {{ backoff = "1ms", max_backoff = "1ms" }}
 [[projects.shop.stages.dev.deploy]]
 method = "PATCH"
 url = "{url}/app"
@@ -361,7 +362,7 @@ fn of_two_polls_the_slower_one_with_the_older_list_undoes_nothing_and_says_nothi
     let old = r#"{"name":"acme/shop","tags":["v1.9.0","v1.10.0"]}"#;
     gitea.take_requests();
     gitea.intercept_all("tags/list", Reply::Drip(Answer::json(200, old), Duration::from_millis(30)));
-    let slow = shop.start(&["poll"]);
+    let slow = shop.start(&["poll", "--refresh"]);
     await_until("the slow poll has asked", || gitea.count("tags/list") == 1);
     gitea.recover();
     gitea.push("acme/shop", "v1.11.0", "2026-11-20T11:00:00Z");

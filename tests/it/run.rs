@@ -30,6 +30,11 @@ impl<'a> Running<'a> {
         Running { shop, shown, child, stdout, stderr }
     }
 
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL for tagship alone, and its end.
     pub(crate) fn kill(mut self) -> Run {
         self.child.kill().unwrap();

@@ -263,3 +263,24 @@ fn a_deploy_endpoint_whose_certificate_is_not_believed_is_told_what_to_do() {
     shop.env("SSL_CERT_FILE", shop.path("roots.pem").to_str().unwrap());
     shop.run(&["deploy", "shop/prod"]).code(0);
 }
+
+#[test]
+fn root_certificates_are_looked_for_when_https_is_asked_and_not_before() {
+    let server = Server::start(|request| images(request).into());
+    let mut shop = Shop::with(&open_registry(&server.url(), ""));
+    shop.env("SSL_CERT_FILE", "/nonexistent/roots.pem");
+    is_read(&shop);
+
+    let authority = Authority::new();
+    let server = TlsServer::start(&authority.issue("127.0.0.1"), None, images);
+    shop.config(&open_registry(&server.url(), ""));
+    let refused = message(&shop, "unavailable");
+    assert!(refused.starts_with(&format!("{LIST}: no root certificates were found")), "{refused}");
+    assert!(refused.ends_with("; install ca-certificates, or set SSL_CERT_FILE"), "{refused}");
+    assert_eq!(server.connections(), 0);
+
+    // What ca_file names is enough.
+    shop.file("ca.pem", &authority.pem);
+    shop.config(&open_registry(&server.url(), "ca_file = \"ca.pem\""));
+    shop.run(&["poll", "-v"]).code(0).line("shop/prod", &["up_to_date"]);
+}

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::super::Outcome;
 use super::super::fixture::{ID, KnownSecrets, Rig, template};
 use super::*;
-use crate::target::step::{JsonTemplate, Step};
+use crate::target::step::{JsonTemplate, Sign, Step};
 
 const NEVER: Duration = Duration::from_secs(60);
 
@@ -72,7 +72,7 @@ impl Server {
                 serve(&mut stream);
                 received
             });
-            let (outcome, _) = rig.deploy(vec![Step::Http(step)]);
+            let (outcome, _) = rig.deploy(vec![Step::from(step)]);
             (outcome, server.join().unwrap())
         })
     }
@@ -107,6 +107,8 @@ fn step(url: &str) -> HttpStep {
         headers: Vec::new(),
         body: Body::Standard,
         timeout: NEVER,
+        sign: Sign::default(),
+        until: None,
         success: Success::default(),
     }
 }
@@ -361,7 +363,7 @@ fn a_connection_that_fails_says_how() {
     assert_eq!(outcome.http_status, None);
 
     drop(server);
-    let (outcome, _) = Rig::new().deploy(vec![Step::Http(step(&url))]);
+    let (outcome, _) = Rig::new().deploy(vec![Step::from(step(&url))]);
     assert_eq!(error(&outcome).message, format!("POST {url}: connection refused: nothing listens there"));
     assert_eq!((error(&outcome).code, error(&outcome).started), (ErrorCode::Http, true));
 }
@@ -412,11 +414,11 @@ fn what_cannot_be_sent_is_said_without_secrets() {
         ("http://h/{secret.lines}", "the URL has control characters: look at its variables and secrets"),
         ("http://h/{secret.gone}", "gone is not there"),
     ] {
-        let (outcome, _) = rig.deploy(vec![Step::Http(step(url))]);
+        let (outcome, _) = rig.deploy(vec![Step::from(step(url))]);
         assert_eq!((error(&outcome).message.as_str(), error(&outcome).started), (says, false));
     }
     let headers = vec![("X-Lines".to_owned(), template("{secret.lines}"))];
-    let (outcome, _) = rig.deploy(vec![Step::Http(HttpStep { headers, ..step("http://h/") })]);
+    let (outcome, _) = rig.deploy(vec![Step::from(HttpStep { headers, ..step("http://h/") })]);
     assert!(error(&outcome).message.contains("X-Lines"));
 }
 
@@ -441,7 +443,7 @@ fn at_a_stop_the_answer_is_waited_for_and_then_given_up() {
                     let _ = over.recv();
                 }
             });
-            let (outcome, _) = rig.deploy(vec![Step::Http(step(&server.url("/")))]);
+            let (outcome, _) = rig.deploy(vec![Step::from(step(&server.url("/")))]);
             drop(told);
             outcome
         });
@@ -453,4 +455,143 @@ fn at_a_stop_the_answer_is_waited_for_and_then_given_up() {
             assert!(error.message.ends_with("told to stop by signal 15 (SIGTERM)"), "{error}");
         }
     }
+}
+
+/// Answers one connection after the other, and gives back what came.
+fn answer_each(
+    server: &Server,
+    rig: &Rig,
+    steps: Vec<Step>,
+    answers: &[Vec<u8>],
+) -> (Outcome, Vec<Received>) {
+    std::thread::scope(|scope| {
+        let serving = scope.spawn(|| {
+            let mut all = Vec::new();
+            for answer in answers {
+                let (mut stream, _) = server.listener.accept().unwrap();
+                all.push(receive(&mut stream));
+                stream.write_all(answer).unwrap();
+            }
+            all
+        });
+        let (outcome, _) = rig.deploy(steps);
+        (outcome, serving.join().unwrap())
+    })
+}
+
+fn until(server: &Server) -> HttpStep {
+    HttpStep {
+        method: "GET".to_owned(),
+        until: Some(Until {
+            pointer: "/status".to_owned(),
+            values: vec![json!("finished"), json!("failed")],
+            every: Duration::from_millis(1),
+            within: NEVER,
+        }),
+        success: Success {
+            pointer: Some("/status".to_owned()),
+            equals: Some(json!("finished")),
+            ..Success::default()
+        },
+        ..step(&server.url("/deployments/{step.1./id}"))
+    }
+}
+
+#[test]
+fn a_later_step_takes_from_an_earlier_answer_and_waits_for_its_end() {
+    for (end, succeeds) in [("finished", true), ("failed", false)] {
+        let server = Server::new();
+        let steps = vec![Step::from(step(&server.url("/deploy"))), Step::from(until(&server))];
+        let end = response("200 OK", "", &format!("{{\"status\": \"{end}\"}}"));
+        let answers = [
+            response("200 OK", "", "{\"id\": \"a b\"}"),
+            response("404 Not Found", "", ""),
+            response("200 OK", "", "{\"status\": \"queued\"}"),
+            response("503 Service Unavailable", "", ""),
+            response("200 OK", "", "{\"status\": \"running\"}"),
+            end,
+        ];
+        let (outcome, received) = answer_each(&server, &Rig::new(), steps, &answers);
+        assert_eq!(outcome.result.is_ok(), succeeds, "{outcome:?}");
+        assert_eq!(received[0].line(), "POST /deploy HTTP/1.1");
+        assert!(received[1..].iter().all(|request| request.line() == "GET /deployments/a%20b HTTP/1.1"));
+        if !succeeds {
+            let message = &error(&outcome).message;
+            assert!(message.contains("/status is \"failed\", not \"finished\""), "{message}");
+        }
+    }
+}
+
+#[test]
+fn waiting_ends_at_its_time_and_at_an_answer_that_time_does_not_change() {
+    let server = Server::new();
+    let mut patient = until(&server);
+    patient.url = template(&server.url("/x"));
+    patient.until.as_mut().unwrap().within = Duration::from_millis(1);
+    let queued = response("200 OK", "", "{\"status\": \"queued\"}");
+    let (outcome, _) = answer_each(&server, &Rig::new(), vec![Step::from(patient)], &[queued]);
+    assert_eq!(error(&outcome).code, ErrorCode::Timeout);
+    let message = &error(&outcome).message;
+    assert!(message.ends_with("not over within 1ms: /status is \"queued\""), "{message}");
+
+    let mut step = until(&server);
+    step.url = template(&server.url("/x"));
+    let denied = response("403 Forbidden", "", "no");
+    let (outcome, _) = answer_each(&server, &Rig::new(), vec![Step::from(step)], &[denied]);
+    assert_eq!((error(&outcome).code, error(&outcome).final_answer), (ErrorCode::Http, true));
+}
+
+#[test]
+fn an_answer_without_the_value_ends_the_deployment_before_the_next_step() {
+    let server = Server::new();
+    let steps = vec![Step::from(step(&server.url("/deploy"))), Step::from(until(&server))];
+    let answers = [response("200 OK", "", "{\"message\": \"queued\"}")];
+    let (outcome, received) = answer_each(&server, &Rig::new(), steps, &answers);
+    assert_eq!(received.len(), 1);
+    let error = error(&outcome);
+    assert!(error.started);
+    assert_eq!(error.message, "the answer of step 1 has nothing at /id, which a later step needs");
+}
+
+/// With the vectors' secrets: what is sent is what is signed, and the time is now.
+#[test]
+fn a_request_is_signed_by_every_secret() {
+    const STANDARD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let secret = |name: &str| SecretId(name.to_owned());
+    let server = Server::new();
+    let vault = KnownSecrets::new(&[("old", "first"), ("new", "second"), ("hooks", STANDARD)]);
+    let rig = Rig { vault, ..Rig::new() };
+    let signed = HttpStep {
+        sign: Sign {
+            github: vec![secret("new"), secret("old")],
+            standard_webhooks: vec![secret("hooks"), secret("hooks")],
+        },
+        ..step(&server.url("/"))
+    };
+    let before = Timestamp::now().as_second();
+    let (outcome, received) = server.meet(&rig, signed, |stream| {
+        stream.write_all(&response("204 No Content", "", "")).unwrap();
+    });
+    assert!(outcome.result.is_ok(), "{outcome:?}");
+    let github =
+        format!("{},{}", signing::github("second", &received.body), signing::github("first", &received.body));
+    assert_eq!(received.header("X-Hub-Signature-256"), Some(github.as_str()));
+    assert_eq!(received.header("webhook-id"), Some(ID));
+    let second: i64 = received.header("webhook-timestamp").unwrap().parse().unwrap();
+    assert!((before..=Timestamp::now().as_second()).contains(&second));
+    let one = signing::standard_webhooks(STANDARD, ID, second, &received.body).unwrap();
+    assert_eq!(received.header("webhook-signature"), Some(format!("{one} {one}").as_str()));
+}
+
+#[test]
+fn a_secret_that_is_no_key_is_said_before_anything_is_sent() {
+    let vault = KnownSecrets::new(&[("hooks", "short")]);
+    let rig = Rig { vault, ..Rig::new() };
+    let sign = Sign { standard_webhooks: vec![SecretId("hooks".to_owned())], ..Sign::default() };
+    let (outcome, _) = rig.deploy(vec![Step::from(HttpStep { sign, ..step("http://127.0.0.1:9/") })]);
+    assert!(!error(&outcome).started);
+    assert_eq!(
+        error(&outcome).message,
+        "POST http://127.0.0.1:9/: cannot be sent: the secret of sign is not a Standard Webhooks secret: whsec_ and the base64 of 24 to 64 bytes"
+    );
 }

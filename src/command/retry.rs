@@ -1,0 +1,110 @@
+//! `tagship retry`: deployments that failed are due again, or forgotten.
+
+use anyhow::bail;
+use jiff::Timestamp;
+
+use super::{Exit, StatePlace, load, open_state, select, state_place};
+use crate::cli::{self, Global};
+use crate::plan::{Deployment, DeploymentState};
+use crate::report::Console;
+use crate::store::{Store, StoreError};
+use crate::target::Target;
+use crate::target::filter::{TargetFilter, TargetPattern};
+
+/// Makes deployments that failed due at the next poll, with all their attempts, or drops them.
+///
+/// # Errors
+/// Configuration, arguments or state file; nothing was changed.
+pub(crate) fn retry(global: &Global, arguments: &cli::Retry) -> anyhow::Result<Exit> {
+    let config = load(global)?;
+    let StatePlace::File(path) = state_place(global, &config)? else {
+        bail!("state = \"none\" keeps nothing between runs: there is nothing to try again");
+    };
+    let (ids, patterns): (Vec<&String>, Vec<&String>) =
+        arguments.deployments.iter().partition(|text| uuid::Uuid::try_parse(text).is_ok());
+    let console = Console::new();
+    let store = open_state(&path, &console)?;
+    let mut open = store.open_deployments()?;
+    let mut chosen: Vec<&Target> = Vec::new();
+    for id in ids {
+        let known = config.targets.iter().find(|target| {
+            let open = open.get(&target.id).and_then(|open| open.undelivered().or(open.running.as_ref()));
+            open.is_some_and(|deployment| deployment.id == *id)
+        });
+        match known {
+            Some(target) => chosen.push(target),
+            None => bail!("no deployment {id} waits or was given up; see: tagship history"),
+        }
+    }
+    if !patterns.is_empty() || chosen.is_empty() {
+        let patterns = patterns.into_iter().map(|text| TargetPattern::new(text)).collect();
+        chosen.extend(select(&config, &TargetFilter { patterns, ..TargetFilter::default() })?);
+    }
+    let mut busy = false;
+    let mut found = false;
+    for target in chosen {
+        let open = open.remove(&target.id).unwrap_or_default();
+        let Some(deployment) = open.undelivered().or(open.running.as_ref()) else {
+            continue;
+        };
+        found = true;
+        let said = if change(&store, target, deployment, arguments.drop)? {
+            described(deployment, arguments.drop)
+        } else {
+            busy = true;
+            "is being deployed to right now".to_owned()
+        };
+        if !global.quiet {
+            console.data(&format!("{}: {said}", target.id));
+        }
+    }
+    if !found && !global.quiet {
+        console.message("nothing waits to be tried again, and nothing was given up");
+    }
+    Ok(if busy { Exit::Busy } else { Exit::Done })
+}
+
+/// False: another run, or a command that one left behind, is at it.
+fn change(
+    store: &Store,
+    target: &Target,
+    deployment: &Deployment,
+    is_dropped: bool,
+) -> Result<bool, StoreError> {
+    let Some(_lock) = store.lock(&target.id)? else {
+        return Ok(false);
+    };
+    store.write(|write| {
+        // As it is now that nobody else acts on it.
+        let open = write.open_deployments(&target.id)?;
+        let is_still_open = [&open.pending, &open.dead, &open.running]
+            .into_iter()
+            .flatten()
+            .any(|other| other.id == deployment.id);
+        if !is_still_open {
+            return Ok(());
+        }
+        if is_dropped {
+            write.end_deployment(
+                &deployment.id,
+                DeploymentState::Dropped,
+                Some("tagship retry --drop"),
+                Timestamp::now(),
+            )
+        } else {
+            write.forgive(&deployment.id)
+        }
+    })?;
+    Ok(true)
+}
+
+fn described(deployment: &Deployment, is_dropped: bool) -> String {
+    let tag = &deployment.tag;
+    if is_dropped {
+        format!(
+            "the deployment of {tag} is dropped; only something newer, or tagship deploy, is deployed now"
+        )
+    } else {
+        format!("the deployment of {tag} is due again at the next poll")
+    }
+}

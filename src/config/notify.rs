@@ -1,0 +1,66 @@
+//! `[[notify]]`: who is told of what.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::key::Section;
+use super::read::{Field, suggest};
+use super::step::Reader;
+use crate::target::Target;
+use crate::target::filter::TargetPattern;
+use crate::target::notifier::{Event, Notifier};
+use crate::target::template::Scope;
+
+/// Reads one entry.
+pub(super) fn read(field: &Field<'_>, scope: &Scope<'_>, targets: &[Target]) -> Option<Notifier> {
+    let table = field.table(Section::Notify)?;
+    let on = match table.get("on") {
+        Some(on) => events(&on),
+        None => {
+            table.fault(
+                format!("{} does not say of what is told", table.path),
+                "write on = [\"failed\", \"dead\", \"recovered\"]",
+            );
+            None
+        }
+    };
+    let patterns = table.get("targets").map_or(Some(None), |field| patterns(&field, targets).map(Some));
+    let after = table.get("after").map_or(Some(Duration::from_secs(3600)), |field| field.duration());
+    let folder = field.source.file.parent().unwrap_or(Path::new("/"));
+    let step = Reader { scope, folder }.notification(field, &table);
+    // What is written, not what it stands for: secrets change, and must not stand in the state.
+    let written = |name: &str| table.get(name).map(|field| field.written());
+    let receiver = written("url").or_else(|| written("command"))?;
+    Some(Notifier { receiver, on: on?, targets: patterns?, after: after?, step: step? })
+}
+
+fn events(field: &Field<'_>) -> Option<Vec<Event>> {
+    let items = field.list()?;
+    if items.is_empty() {
+        field.fault("nothing would be told", "write on = [\"failed\", \"dead\", \"recovered\"]");
+        return None;
+    }
+    let read = |item: &Field<'_>| {
+        let text = item.text()?;
+        let known = Event::ALL.iter().map(|event| event.as_str());
+        let event = Event::ALL.into_iter().find(|event| event.as_str() == text);
+        if event.is_none() {
+            item.fault(format!("{text:?} is no event"), suggest(text, known));
+        }
+        event
+    };
+    let events: Vec<Option<Event>> = items.iter().map(read).collect();
+    events.into_iter().collect()
+}
+
+fn patterns(field: &Field<'_>, targets: &[Target]) -> Option<Vec<TargetPattern>> {
+    let read = |item: &Field<'_>| {
+        let pattern = TargetPattern::new(item.some_text()?);
+        if !targets.is_empty() && !targets.iter().any(|target| pattern.matches(&target.id)) {
+            item.warning("no target is called so", "write shop/dev, shop (all its stages) or a glob");
+        }
+        Some(pattern)
+    };
+    let patterns: Vec<Option<TargetPattern>> = field.list()?.iter().map(read).collect();
+    patterns.into_iter().collect()
+}

@@ -1,0 +1,114 @@
+//! Asking a stage what it runs: by a command that prints it, or an URL that answers it.
+
+use std::fs::File;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::answer::failure;
+use super::command::{CommandDeployer, shown_duration};
+use super::http::HttpDeployer;
+use super::placeholder::{Subject, Values};
+use super::transcript::{excerpt, readable};
+use super::vault::Vault;
+use super::{DeployError, Handover, Patience, Stop};
+use crate::plan::{ErrorCode, Failure, Reported};
+use crate::secret::Secrets;
+use crate::target::Target;
+use crate::target::running::Running;
+use crate::target::step::Step;
+
+/// How much of an answer a message shows.
+const EXCERPT: usize = 200;
+
+/// Between two questions while a deployment is verified: short at first, for what is quick.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Asks the stage what it runs.
+///
+/// # Errors
+/// It does not answer, or what it answers is no tag, image or digest. Secrets are masked.
+pub(crate) fn running(
+    target: &Target,
+    running: &Running,
+    secrets: &Secrets,
+    stop: &Stop,
+) -> Result<Reported, Failure> {
+    let vault: &dyn Vault = secrets;
+    let values = Values { target, subject: Subject::default(), vault, answers: None };
+    let answered = answer(&running.probe, &values, stop).map_err(|error| error.message).and_then(|bytes| {
+        let text = find(&bytes, running.pointer.as_deref())?;
+        let shown = || format!("it answers {:?}, which is no tag, image or digest", excerpt(&text, EXCERPT));
+        Reported::parse(&text).ok_or_else(shown)
+    });
+    answered.map_err(|what| Failure {
+        code: ErrorCode::Running,
+        message: vault.mask(&format!("the stage does not say what it runs: {what}")),
+    })
+}
+
+/// After the last step: asks until the stage runs what was deployed. What it ran before means "not yet".
+///
+/// # Errors
+/// It does not, when `verify_timeout` is over, or tagship was told to stop meanwhile.
+pub(crate) fn verify(handover: &Handover<'_>, secrets: &Secrets, stop: &Stop) -> Result<(), DeployError> {
+    let Handover { target, tag, digest, .. } = *handover;
+    let Some(probe) = &target.running else {
+        return Ok(());
+    };
+    let began = Instant::now();
+    let mut pause = SHORTEST_PAUSE;
+    loop {
+        let said = match running(target, probe, secrets, stop) {
+            Ok(reported) if reported.is(tag, digest, target.digest) => return Ok(()),
+            Ok(reported) => format!("it runs {}", reported.name()),
+            Err(failure) => failure.message,
+        };
+        if began.elapsed() >= probe.verify_timeout {
+            let timeout = shown_duration(probe.verify_timeout);
+            let message = format!("the stage was given {tag} and does not run it after {timeout}: {said}");
+            return Err(DeployError::failed(ErrorCode::Verify, secrets.mask(&message)));
+        }
+        if !stop.pause(pause) {
+            let message = format!("tagship was told to stop before the stage ran {tag}");
+            return Err(DeployError { interrupted: true, ..DeployError::failed(ErrorCode::Verify, message) });
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn answer(probe: &Step, values: &Values<'_>, stop: &Stop) -> Result<Vec<u8>, DeployError> {
+    match probe {
+        Step::Command(step) => {
+            // Not the lock: a probe changes nothing, and must not hold anything up.
+            let nothing = File::open("/dev/null").map_err(|error| {
+                DeployError::before_start(ErrorCode::Running, format!("/dev/null: {error}"))
+            })?;
+            CommandDeployer::new(step, values)?.print(&nothing, stop, Patience::DEFAULT)
+        }
+        Step::Http(step) => {
+            let probe = HttpDeployer::new(step, values)?;
+            let answer = probe.ask(stop, Patience::DEFAULT)?;
+            match failure(&answer, &step.success, probe.url()) {
+                None => Ok(answer.body),
+                Some(what) => Err(DeployError::failed(ErrorCode::Http, format!("{}: {what}", probe.shown()))),
+            }
+        }
+    }
+}
+
+/// What the pointer points to, or the whole answer.
+fn find(answer: &[u8], pointer: Option<&str>) -> Result<String, String> {
+    let text = readable(answer);
+    let Some(pointer) = pointer else {
+        return Ok(text);
+    };
+    let shown = || excerpt(text.trim(), EXCERPT);
+    let json: Value = serde_json::from_slice(answer).map_err(|_| format!("no JSON: {}", shown()))?;
+    match json.pointer(pointer) {
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(Value::Number(number)) => Ok(number.to_string()),
+        _ => Err(format!("there is no text at {pointer}: {}", shown())),
+    }
+}

@@ -1,0 +1,272 @@
+use std::cell::RefCell;
+use std::convert::Infallible;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+
+/// An owner's packages on a server, with its clock.
+#[derive(Clone, Debug)]
+struct Server {
+    /// (id, image, version, second)
+    rows: Vec<(i64, u8, u32, i64)>,
+    last_id: i64,
+    now: i64,
+    /// What our clock is ahead.
+    ahead: i64,
+    /// Inside one second the lower id comes first, as on old Gitea and Forgejo.
+    is_old: bool,
+    requests: RefCell<Vec<(usize, usize)>>,
+}
+
+const BEGIN: i64 = 1_800_000_000;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+impl Server {
+    fn new(is_old: bool) -> Server {
+        Server { rows: Vec::new(), last_id: 0, now: BEGIN, ahead: 0, is_old, requests: RefCell::default() }
+    }
+
+    /// A tag that was never there, its time so much earlier than the clock.
+    fn push(&mut self, image: u8, late: i64) {
+        self.last_id += 1;
+        self.rows.push((self.last_id, image, u32::try_from(self.last_id).unwrap(), self.now - late));
+    }
+
+    /// The same tag, a new row.
+    fn push_again(&mut self, index: usize) {
+        if !self.rows.is_empty() {
+            let (_, image, version, _) = self.rows.remove(index % self.rows.len());
+            self.last_id += 1;
+            self.rows.push((self.last_id, image, version, self.now));
+        }
+    }
+
+    fn delete(&mut self, index: usize) {
+        if !self.rows.is_empty() {
+            self.rows.remove(index % self.rows.len());
+        }
+    }
+
+    fn page(&self, number: usize, limit: usize) -> FeedPage {
+        self.requests.borrow_mut().push((number, limit));
+        let mut rows = self.rows.clone();
+        rows.sort_by_key(|(id, _, _, second)| (-second, if self.is_old { *id } else { -*id }));
+        let row = |(id, image, version, second): &(i64, u8, u32, i64)| FeedRow {
+            id: *id,
+            name: format!("image-{image}"),
+            version: format!("v{version}"),
+            created_at: at(*second),
+        };
+        FeedPage {
+            rows: rows.iter().skip((number - 1) * limit).take(limit).map(row).collect(),
+            total: rows.len() as u64,
+            server_time: at(self.now),
+            our_time: at(self.now + self.ahead),
+        }
+    }
+
+    fn changes(&self, since: Option<&Cursor>) -> (Cursor, Changes) {
+        self.requests.borrow_mut().clear();
+        let result: Result<_, Infallible> = changes(since, 5, |number, limit| Ok(self.page(number, limit)));
+        result.unwrap()
+    }
+
+    fn asked(&self) -> Vec<(usize, usize)> {
+        self.requests.borrow().clone()
+    }
+}
+
+/// A server with these many images of one tag each, pushed long ago, and its settled cursor.
+fn quiet(is_old: bool, images: u8) -> (Server, Cursor) {
+    let mut server = Server::new(is_old);
+    for image in 0..images {
+        server.push(image, 0);
+        server.now += 100;
+    }
+    let (cursor, changes) = server.changes(None);
+    assert_eq!(changes, Changes::Everything);
+    (server, cursor)
+}
+
+fn images(changes: &Changes) -> Vec<&str> {
+    match changes {
+        Changes::Some(by_image) => by_image.keys().map(String::as_str).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn nothing_new_costs_one_row() {
+    for is_old in [false, true] {
+        let (mut server, cursor) = quiet(is_old, 30);
+        server.now += 3600;
+        assert_eq!(server.changes(Some(&cursor)), (cursor.clone(), Changes::Nothing));
+        assert_eq!(server.asked(), [(1, 1)]);
+    }
+}
+
+#[test]
+fn one_new_tag_costs_one_page_more_and_names_its_image() {
+    for is_old in [false, true] {
+        let (mut server, cursor) = quiet(is_old, 30);
+        server.push(7, 0);
+        let (next, changes) = server.changes(Some(&cursor));
+        assert_eq!(images(&changes), ["image-7"]);
+        assert_eq!(server.asked(), [(1, 1), (1, 10)]);
+        // The second of its top was not over: looked at once more, and then nothing.
+        server.now += 100;
+        let (next, changes) = server.changes(Some(&next));
+        assert_eq!(changes, Changes::Nothing);
+        assert_eq!(server.asked(), [(1, 1), (1, 10)]);
+        assert_eq!(server.changes(Some(&next)).1, Changes::Nothing);
+        assert_eq!(server.asked(), [(1, 1)]);
+    }
+}
+
+#[test]
+fn a_row_that_takes_a_deleted_ones_place_in_the_same_second_is_seen() {
+    for is_old in [false, true] {
+        let (mut server, _) = quiet(is_old, 5);
+        server.push(0, 0);
+        let (cursor, _) = server.changes(None);
+        server.delete(0);
+        server.push(1, 0);
+        let (_, changes) = server.changes(Some(&cursor));
+        assert_eq!(images(&changes), ["image-1"], "{is_old}");
+    }
+}
+
+#[test]
+fn a_row_with_an_earlier_time_is_seen_though_another_was_deleted() {
+    let (mut server, _) = quiet(false, 5);
+    server.push(0, 0);
+    server.now += 30;
+    let (cursor, _) = server.changes(None);
+    server.delete(0);
+    server.push(1, 45);
+    assert_eq!(images(&server.changes(Some(&cursor)).1), ["image-1"]);
+}
+
+#[test]
+fn a_row_below_the_window_makes_everything_suspect() {
+    let (mut server, cursor) = quiet(false, 5);
+    server.push(1, 5000);
+    assert_eq!(server.changes(Some(&cursor)).1, Changes::Everything);
+}
+
+#[test]
+fn a_clock_that_was_set_makes_everything_suspect() {
+    let (server, cursor) = quiet(false, 5);
+    let stepped = Server { now: server.now + 31, ahead: -31, ..server.clone() };
+    assert_eq!(stepped.changes(Some(&cursor)).1, Changes::Everything);
+    let steady = Server { now: server.now + 31, ahead: 20, ..server.clone() };
+    assert_eq!(steady.changes(Some(&cursor)).1, Changes::Nothing);
+    // Set back to before its own newest row, ours with it.
+    let back = Server { now: server.now - 5000, ahead: 0, ..server };
+    assert_eq!(back.changes(Some(&cursor)).1, Changes::Everything);
+}
+
+#[test]
+fn more_pages_than_repositories_are_not_read_and_everything_is_suspect_next_time_too() {
+    let (mut server, cursor) = quiet(false, 5);
+    for _ in 0..400 {
+        server.push(1, 0);
+    }
+    let (next, changes) = server.changes(Some(&cursor));
+    assert_eq!(changes, Changes::Everything);
+    assert_eq!(server.asked().len(), 2 + 5);
+    server.now += 100;
+    assert_eq!(server.changes(Some(&next)).1, Changes::Everything);
+}
+
+#[test]
+fn a_total_that_changes_under_the_walk_begins_it_again_once() {
+    let (server, cursor) = quiet(false, 60);
+    let server = RefCell::new(server);
+    for _ in 0..30 {
+        server.borrow_mut().push(3, 0);
+    }
+    let mut pushes = vec![(2, 9)];
+    let mut asked = 0;
+    let (_, changes) = changes(Some(&cursor), 50, |number, limit| {
+        asked += 1;
+        if let Some((_, image)) = pushes.iter().find(|(when, _)| *when == asked) {
+            // After the first page of the walk was made.
+            let page = server.borrow().page(number, limit);
+            server.borrow_mut().push(*image, 0);
+            return Ok::<_, Infallible>(page);
+        }
+        Ok(server.borrow().page(number, limit))
+    })
+    .unwrap();
+    assert_eq!(images(&changes), ["image-3", "image-9"]);
+    pushes.clear();
+}
+
+#[test]
+fn an_owner_without_packages_gets_its_first() {
+    let mut server = Server::new(false);
+    let (cursor, _) = server.changes(None);
+    assert_eq!(server.changes(Some(&cursor)).1, Changes::Nothing);
+    server.push(1, 0);
+    assert_eq!(images(&server.changes(Some(&cursor)).1), ["image-1"]);
+}
+
+#[derive(Clone, Debug)]
+enum Happening {
+    Push { image: u8, late: i64 },
+    PushAgain(usize),
+    Delete(usize),
+    Time(i64),
+    Poll,
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        4 => (0..6u8, prop_oneof![8 => Just(0), 2 => 0..55i64]).prop_map(|(image, late)| Happening::Push { image, late }),
+        2 => any::<usize>().prop_map(Happening::PushAgain),
+        3 => any::<usize>().prop_map(Happening::Delete),
+        3 => prop_oneof![Just(0), Just(1), 1..120i64].prop_map(Happening::Time),
+        4 => Just(Happening::Poll),
+    ]
+}
+
+proptest! {
+    /// Whatever is pushed, pushed again and deleted, with times up to a minute late: an image that got a
+    /// name that was never there is named, or everything is.
+    #[test]
+    fn no_new_tag_is_missed(is_old: bool, happenings in vec(happening(), 1..60)) {
+        let mut server = Server::new(is_old);
+        let mut cursor: Option<Cursor> = None;
+        let mut new: Vec<(u8, u32)> = Vec::new();
+        for happening in happenings.into_iter().chain([Happening::Time(200), Happening::Poll, Happening::Time(200), Happening::Poll]) {
+            match happening {
+                Happening::Push { image, late } => {
+                    server.push(image, late);
+                    new.push((image, u32::try_from(server.last_id).unwrap()));
+                }
+                Happening::PushAgain(index) => server.push_again(index),
+                Happening::Delete(index) => server.delete(index),
+                Happening::Time(seconds) => server.now += seconds,
+                Happening::Poll => {
+                    let (next, changes) = server.changes(cursor.as_ref());
+                    for (image, version) in new.drain(..) {
+                        let is_there = server.rows.iter().any(|row| (row.1, row.2) == (image, version));
+                        let is_named = match &changes {
+                            Changes::Everything => true,
+                            Changes::Nothing => false,
+                            Changes::Some(named) => named.contains_key(&format!("image-{image}")),
+                        };
+                        prop_assert!(!is_there || is_named, "image-{image}:v{version} in {changes:?}");
+                    }
+                    cursor = Some(next);
+                }
+            }
+        }
+    }
+}

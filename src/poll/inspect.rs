@@ -1,0 +1,142 @@
+//! Trying everything that a poll needs, without deciding anything: what `check --online` shows.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use jiff::SignedDuration;
+
+use super::{Context, Registries, Run, listing};
+use crate::deploy;
+use crate::registry::{About, RequestCount};
+use crate::store::StoreError;
+use crate::target::step::Step;
+use crate::target::template::Part;
+use crate::target::{Name, Target};
+
+/// What was found of a registry or a target: how it is, or what is wrong.
+#[derive(Clone, Debug)]
+pub(crate) struct Finding {
+    /// A registry's name, or `shop/dev`.
+    pub(crate) subject: String,
+    pub(crate) result: Result<String, String>,
+}
+
+/// More of a difference between two clocks is worth a word.
+const CLOCK: SignedDuration = SignedDuration::from_secs(30);
+
+/// How many targets are looked at side by side.
+const WORKERS: usize = 8;
+
+/// Tries the registries of the targets, then each target: its repository, its rule, its steps.
+///
+/// # Errors
+/// The state cannot be read.
+pub(crate) fn inspect(run: &Run<'_>, targets: &[&Target]) -> Result<Vec<Finding>, StoreError> {
+    let registries = Registries::open(run, targets, &RequestCount::default())?;
+    let context = Context::new(run, targets, &registries)?;
+    let names: BTreeSet<&Name> = targets.iter().map(|target| &target.registry).collect();
+    let mut findings = side_by_side(&names.into_iter().collect::<Vec<_>>(), |name| {
+        Ok(Finding { subject: name.to_string(), result: registry(&context, name) })
+    })?;
+    findings.extend(side_by_side(targets, |target| {
+        Ok(Finding { subject: target.id.to_string(), result: of_target(&context, target)? })
+    })?);
+    Ok(findings)
+}
+
+/// In the order given, whoever is done first.
+fn side_by_side<T: Sync>(
+    items: &[T],
+    look: impl Fn(&T) -> Result<Finding, StoreError> + Sync,
+) -> Result<Vec<Finding>, StoreError> {
+    let next = AtomicUsize::new(0);
+    let found: Mutex<Vec<(usize, Result<Finding, StoreError>)>> = Mutex::default();
+    std::thread::scope(|scope| {
+        for _ in 0..WORKERS.min(items.len()) {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(index) else { break };
+                    let finding = look(item);
+                    found.lock().expect("no worker panics").push((index, finding));
+                }
+            });
+        }
+    });
+    let mut found = found.into_inner().expect("no worker panicked");
+    found.sort_by_key(|(index, _)| *index);
+    found.into_iter().map(|(_, finding)| finding).collect()
+}
+
+fn registry(context: &Context<'_>, name: &Name) -> Result<String, String> {
+    let config = &context.run.config.registries[name];
+    let opened = context.registries.get(name);
+    let mask = |text: String| context.run.secrets.mask(&text);
+    let About { software, server_time, our_time } =
+        opened.about().map_err(|error| mask(error.to_string()))?;
+    let mut said = vec![config.location.to_string()];
+    said.extend(software);
+    let owner = context.targets.iter().find(|target| target.registry == *name);
+    if let Some(target) = owner {
+        match opened.changes(target.image.repository.owner(), None, 1) {
+            Ok(Some(_)) => said.push("the token reads packages".to_owned()),
+            Ok(None) => {}
+            Err(error) => {
+                let what = "the package API cannot be read, so that every image is listed at each poll";
+                return Err(mask(format!("{what}: {error}")));
+            }
+        }
+    }
+    if let (Some(server), Some(ours)) = (server_time, our_time) {
+        let apart = server.duration_since(ours);
+        if apart.abs() > CLOCK {
+            let apart = crate::report::describe_duration(apart.unsigned_abs());
+            said.push(format!("its clock and ours are {apart} apart"));
+        }
+    }
+    Ok(said.join(", "))
+}
+
+fn of_target(context: &Context<'_>, target: &Target) -> Result<Result<String, String>, StoreError> {
+    let faults: Vec<String> = target
+        .deploy
+        .iter()
+        .chain(target.running.iter().map(|running| &running.probe))
+        .flat_map(|step| step_faults(context, step))
+        .collect();
+    if let Some(fault) = faults.into_iter().next() {
+        return Ok(Err(context.run.secrets.mask(&fault)));
+    }
+    let registry = context.registry(target);
+    let failed = |error: &crate::registry::RegistryError| Ok(Err(context.failure(error).message));
+    let listing = match registry.list_tags(&target.image.repository) {
+        Ok(listing) => listing,
+        Err(error) => return failed(&error),
+    };
+    let selection = target.policy.select(&listing, &[]);
+    let newest = match listing::newest(context, registry, target)? {
+        Ok(newest) => newest,
+        Err(error) => return failed(&error),
+    };
+    let picks = newest
+        .map_or_else(|| "it would pick none".to_owned(), |newest| format!("it would pick {}", newest.tag));
+    let (listed, matched) = (selection.listed, selection.matched);
+    Ok(Ok(format!("{}: {matched} of {listed} tags match, {picks}", target.image)))
+}
+
+/// What a step would fail for before it begins.
+fn step_faults(context: &Context<'_>, step: &Step) -> Vec<String> {
+    let mut faults = Vec::new();
+    if let Step::Command(command) = step {
+        faults.extend(deploy::program_fault(command));
+    }
+    for part in step.parts() {
+        if let Part::Secret(id) = part
+            && let Err(error) = context.run.secrets.get(id)
+        {
+            faults.push(error.to_string());
+        }
+    }
+    faults
+}

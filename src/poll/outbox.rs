@@ -1,0 +1,167 @@
+//! Telling people: what happened is written down with what made it happen, and sent when the run has
+//! done its work, now or in a later run. A receiver that is down fails no run.
+
+use jiff::Timestamp;
+
+use super::Run;
+use crate::config::Config;
+use crate::deploy::{self, News};
+use crate::plan::{self, Decision, Deployment, Failed, Failure, Notification, PollState, Status};
+use crate::report::Report;
+use crate::store::{StoreError, Told, Write};
+use crate::target::TargetId;
+use crate::target::notifier::Event;
+use crate::target::retry::Retry;
+
+/// Writes down what a poll that deploys nothing found: a tag for somebody to deploy, an outage and its end.
+pub(super) fn note_decision(
+    write: &Write<'_>,
+    config: &Config,
+    target: &TargetId,
+    decision: &Decision,
+    before: Option<&PollState>,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let was_failing = before.and_then(|before| before.failing.as_ref());
+    for notifier in &config.notifiers {
+        let lasted = |since: Timestamp| now.duration_since(since).unsigned_abs() >= notifier.after;
+        let new = |event| Notification {
+            tag: decision.latest_tag.clone(),
+            ..Notification::new(new_id(), &notifier.receiver, target, event, now)
+        };
+        let is_told = |event, of: Told<'_>| write.is_told(&notifier.receiver, target, event, of);
+        match (&decision.state.failing, was_failing) {
+            (Some(failing), _)
+                if notifier.wants(Event::Unknown, target)
+                    && lasted(failing.since)
+                    && !is_told(Event::Unknown, Told { since: Some(failing.since), ..Told::default() })? =>
+            {
+                let error = Some(described(&failing.failure));
+                write.insert_notification(&Notification { error, ..new(Event::Unknown) })?;
+            }
+            (None, Some(failing)) if notifier.wants(Event::Recovered, target) && lasted(failing.since) => {
+                write.insert_notification(&new(Event::Recovered))?;
+            }
+            _ => {}
+        }
+        if decision.status == Status::Available && notifier.wants(Event::Available, target) {
+            let of = Told { tag: decision.latest_tag.as_ref(), ..Told::default() };
+            if !is_told(Event::Available, of)? {
+                write.insert_notification(&new(Event::Available))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes down what an attempt came to. `had_failed`: the attempt before it did, of whatever deployment.
+pub(super) fn note_attempt(
+    write: &Write<'_>,
+    config: &Config,
+    deployment: &Deployment,
+    status: Status,
+    failure: Option<&Failure>,
+    had_failed: bool,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let events: &[Event] = match status {
+        Status::Failed => &[Event::Failed],
+        Status::Dead => &[Event::Dead],
+        Status::Deployed | Status::Adopted if had_failed => &[Event::Recovered, Event::Deployed],
+        Status::Deployed | Status::Adopted => &[Event::Deployed],
+        _ => &[],
+    };
+    for notifier in &config.notifiers {
+        for event in events.iter().filter(|event| notifier.wants(**event, &deployment.target)) {
+            let of = Told { deployment_id: Some(&deployment.id), ..Told::default() };
+            // A deployment that fails again and again is told once.
+            if write.is_told(&notifier.receiver, &deployment.target, *event, of)? {
+                continue;
+            }
+            let new = Notification::new(new_id(), &notifier.receiver, &deployment.target, *event, now);
+            write.insert_notification(&Notification {
+                tag: Some(deployment.tag.clone()),
+                digest: deployment.digest.clone(),
+                previous_tag: deployment.previous_tag.clone(),
+                deployment_id: Some(deployment.id.clone()),
+                error: failure.map(described),
+                ..new
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn described(failure: &Failure) -> String {
+    format!("{}: {}", failure.code.as_str(), failure.message)
+}
+
+fn new_id() -> String {
+    uuid::Uuid::now_v7().to_string()
+}
+
+/// Sends what is in the outbox and due.
+///
+/// # Errors
+/// The state cannot be read or written.
+pub(super) fn send(run: &Run<'_>, report: &mut dyn Report) -> Result<(), StoreError> {
+    if run.store.untold()?.is_empty() {
+        return Ok(());
+    }
+    // Another run that sends already does so for us.
+    let Some(_lock) = run.store.lock_outbox()? else {
+        return Ok(());
+    };
+    for notification in run.store.untold()? {
+        if run.stop.signal().is_some() {
+            break;
+        }
+        let now = Timestamp::now();
+        if notification.next_attempt.is_some_and(|next| !next.is_over(now)) {
+            continue;
+        }
+        send_one(run, &notification, report)?;
+    }
+    Ok(())
+}
+
+fn send_one(run: &Run<'_>, notification: &Notification, report: &mut dyn Report) -> Result<(), StoreError> {
+    let id = &notification.id;
+    let notifier = run.config.notifiers.iter().find(|notifier| notifier.receiver == notification.receiver);
+    let target = run.config.targets.iter().find(|target| target.id == notification.target);
+    let (Some(notifier), Some(target)) = (notifier, target) else {
+        // Nobody is to be told of it any more.
+        return run.store.write(|write| write.end_notification(id, Timestamp::now()));
+    };
+    let news = News {
+        id,
+        status: notification.event.as_str(),
+        tag: notification.tag.as_ref(),
+        digest: notification.digest.as_ref(),
+        previous_tag: notification.previous_tag.as_ref(),
+        deployment_id: notification.deployment_id.as_deref(),
+        error: notification.error.as_deref(),
+    };
+    let Err(error) = deploy::notify(target, &notifier.step, &news, &run.secrets, run.stop) else {
+        return run.store.write(|write| write.end_notification(id, Timestamp::now()));
+    };
+    if error.interrupted {
+        return Ok(());
+    }
+    let now = Timestamp::now();
+    let failed = Failed { started: true, is_final: false, retry_after: error.retry_after };
+    let attempts = notification.attempts.saturating_add(1);
+    let next = plan::next_attempt(&Retry::default(), id, attempts, failed, now);
+    let what = format!("{} {}", notification.target, notification.event.as_str());
+    match next {
+        Some(_) if attempts > 1 => {}
+        Some(_) => report.warning(&format!("{what} could not be told, and is told again later: {error}")),
+        None => {
+            report.warning(&format!("{what} could not be told {attempts} times, and is given up: {error}"))
+        }
+    }
+    run.store.write(|write| match next {
+        Some(next) => write.postpone_notification(id, next),
+        None => write.end_notification(id, now),
+    })
+}

@@ -1,0 +1,216 @@
+//! Asking the stage itself: what it has already is not sent again, and a target that is held too long is said.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::deliver::Delivery;
+use super::outbox;
+use super::record::Recorded;
+use crate::deploy;
+use crate::plan::{
+    self, DecidedBy, Deployed, Deployment, DeploymentState, ErrorCode, Failure, Reported, Standing, Status,
+    Told,
+};
+use crate::policy::Order;
+use crate::reference::{ListedTag, Tag};
+use crate::report::{DeploymentReport, TargetReport};
+use crate::store::{Attempt, StoreError, Write};
+use crate::target::Target;
+
+/// From TERM to KILL, for each step; and what the requests before and after the steps may take.
+const GRACE: Duration = Duration::from_secs(10);
+const SLACK: Duration = Duration::from_secs(60);
+
+impl Delivery<'_> {
+    /// Asks the stage what it runs. Where that is the deployment's tag or something newer, nothing is to
+    /// be sent, and this is what to say. A stage that does not answer is sent the deployment.
+    pub(super) fn adopt(
+        &self,
+        recorded: &Recorded<'_>,
+        deployment: &Deployment,
+    ) -> Result<Option<TargetReport>, StoreError> {
+        let (run, target) = (self.context.run, recorded.target);
+        let Some(running) = &target.running else {
+            return Ok(None);
+        };
+        let Ok(reported) = deploy::running(target, running, &run.secrets, run.stop) else {
+            return Ok(None);
+        };
+        let newer = reported.tag.as_ref().map(|tag| self.listed(target, tag)).transpose()?;
+        let deployed = self.listed(target, &deployment.tag)?;
+        match plan::standing(target, &reported, deployment, newer.as_ref(), &deployed) {
+            Standing::Same => self.keep_same(recorded, deployment, &reported).map(Some),
+            Standing::Newer if deployment.by != DecidedBy::Hand => {
+                let newer = newer.expect("what is newer has a tag");
+                self.keep_newer(recorded, deployment, &newer, &reported).map(Some)
+            }
+            Standing::Newer | Standing::Other => Ok(None),
+        }
+    }
+
+    /// A tag with its push time, where the order needs it and it can be had.
+    fn listed(&self, target: &Target, tag: &Tag) -> Result<ListedTag, StoreError> {
+        let mut listed = ListedTag::named(tag.clone());
+        if target.policy.order() != Order::Newest {
+            return Ok(listed);
+        }
+        let registry = self.context.registry(target);
+        listed.pushed_at = if registry.has_push_times() {
+            registry.pushed_at(&target.image.repository, tag).unwrap_or(None)
+        } else {
+            self.context.run.store.sightings(&target.id)?.get(tag).copied()
+        };
+        Ok(listed)
+    }
+
+    fn keep_same(
+        &self,
+        recorded: &Recorded<'_>,
+        deployment: &Deployment,
+        reported: &Reported,
+    ) -> Result<TargetReport, StoreError> {
+        let now = Timestamp::now();
+        let reason = format!("the stage runs {} already", reported.name());
+        let digest = deployment.digest.clone().or(reported.digest.clone());
+        self.context.run.store.write(|write| {
+            write.end_deployment(&deployment.id, DeploymentState::Succeeded, Some(&reason), now)?;
+            if let Some(mut state) = write.state(&deployment.target)? {
+                let tag = deployment.tag.clone();
+                state.status = Some(Status::Adopted);
+                state.told = Some(Told { status: Status::Adopted, tag: Some(tag.clone()) });
+                state.deployed = Some(Deployed { tag, digest, at: now, by: DecidedBy::Running });
+                write.save_state(&deployment.target, &state)?;
+            }
+            self.note_adopted(write, deployment, now)
+        })?;
+        Ok(adopted(recorded, deployment, &deployment.tag, reason))
+    }
+
+    /// The deployment has lost its point; what the stage runs is what it was given.
+    fn keep_newer(
+        &self,
+        recorded: &Recorded<'_>,
+        deployment: &Deployment,
+        newer: &ListedTag,
+        reported: &Reported,
+    ) -> Result<TargetReport, StoreError> {
+        let now = Timestamp::now();
+        let target = recorded.target;
+        let reason = format!("the stage runs {} already", newer.tag);
+        let id = uuid::Uuid::now_v7().to_string();
+        let by = DecidedBy::Running;
+        let other = Deployment::new(id, target, newer.tag.clone(), reported.digest.clone(), by, now);
+        let other = Deployment {
+            state: DeploymentState::Succeeded,
+            previous_tag: deployment.previous_tag.clone(),
+            high_water_before: deployment.high_water_before.clone(),
+            ..other
+        };
+        self.context.run.store.write(|write| {
+            write.end_deployment(&deployment.id, DeploymentState::Superseded, Some(&reason), now)?;
+            write.insert_deployment(&other)?;
+            write.end_deployment(&other.id, DeploymentState::Succeeded, Some(&reason), now)?;
+            if let Some(mut state) = write.state(&deployment.target)? {
+                let (tag, digest) = (newer.tag.clone(), reported.digest.clone());
+                state.status = Some(Status::Adopted);
+                state.told = Some(Told { status: Status::Adopted, tag: Some(tag.clone()) });
+                state.high_water = Some(ListedTag { digest: digest.clone(), ..newer.clone() });
+                state.deployed = Some(Deployed { tag, digest, at: now, by });
+                write.save_state(&deployment.target, &state)?;
+            }
+            self.note_adopted(write, &other, now)
+        })?;
+        Ok(adopted(recorded, deployment, &newer.tag, reason))
+    }
+
+    fn note_adopted(
+        &self,
+        write: &Write<'_>,
+        deployment: &Deployment,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let attempt = Attempt { deployment_id: &deployment.id, number: u32::MAX };
+        let had_failed = write.last_attempt_failed(&deployment.target, attempt)?;
+        let (config, status) = (self.context.run.config, Status::Adopted);
+        outbox::note_attempt(write, config, deployment, status, None, had_failed, now)
+    }
+
+    /// The target's lock is taken: by another run, or by a command that one left behind.
+    pub(super) fn busy(&self, recorded: &Recorded<'_>) -> Result<TargetReport, StoreError> {
+        let mut report = recorded.report.clone();
+        report.status = Status::Deploying;
+        "another run, or a command that it left behind, is deploying to it".clone_into(&mut report.reason);
+        let store = self.context.run.store;
+        let open = store.open_deployments()?.remove(&recorded.target.id).unwrap_or_default();
+        let Some(running) = open.running else {
+            return Ok(report);
+        };
+        let Some(since) = store.attempt_started(&running.id)? else {
+            return Ok(report);
+        };
+        let held = Timestamp::now().duration_since(since);
+        let longest = longest(recorded.target);
+        if held <= SignedDuration::try_from(longest).unwrap_or(SignedDuration::MAX) {
+            return Ok(report);
+        }
+        let held = crate::report::describe_duration(held.unsigned_abs());
+        let groups = store.lock_holders(&recorded.target.id);
+        let message = match groups.first() {
+            Some(group) => format!(
+                "the deployment of {} has been under way for {held}, longer than its steps may take; process group {group} still runs: look at it, and end it with: kill -- -{group}",
+                running.tag
+            ),
+            None => format!(
+                "the deployment of {} has been under way for {held}, longer than its steps may take; who holds the lock of {} is not known",
+                running.tag, recorded.target.id
+            ),
+        };
+        report.status = Status::Failed;
+        report.reason.clone_from(&message);
+        report.failure = Some(Failure { code: ErrorCode::Timeout, message });
+        report.latest_tag = Some(running.tag.clone());
+        report.deployment = Some(DeploymentReport {
+            id: running.id,
+            state: DeploymentState::Running,
+            attempt: running.attempts,
+            duration: Duration::ZERO,
+            output: String::new(),
+        });
+        report.news = true;
+        Ok(report)
+    }
+}
+
+/// How long a deployment to the target can take where everything ends as it must.
+fn longest(target: &Target) -> Duration {
+    let steps: Duration = target.deploy.iter().map(|step| step.longest() + GRACE).sum();
+    let verify = target.running.as_ref().map_or(Duration::ZERO, |running| running.verify_timeout);
+    steps + verify + SLACK
+}
+
+fn adopted(recorded: &Recorded<'_>, deployment: &Deployment, tag: &Tag, reason: String) -> TargetReport {
+    TargetReport {
+        status: Status::Adopted,
+        reason,
+        until: None,
+        latest_tag: Some(tag.clone()),
+        previous_tag: deployment.previous_tag.clone(),
+        deployed_tag: Some(tag.clone()),
+        digest: deployment.digest.clone(),
+        deployment: Some(DeploymentReport {
+            id: deployment.id.clone(),
+            state: if *tag == deployment.tag {
+                DeploymentState::Succeeded
+            } else {
+                DeploymentState::Superseded
+            },
+            attempt: deployment.attempts,
+            duration: Duration::ZERO,
+            output: String::new(),
+        }),
+        failure: None,
+        news: true,
+        ..recorded.report.clone()
+    }
+}

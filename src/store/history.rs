@@ -1,0 +1,89 @@
+//! What was deployed, attempt by attempt.
+
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, Row, params};
+
+use super::row::{optional, parsed, target_id};
+use crate::plan::{DecidedBy, DeploymentState, ErrorCode, Failure};
+use crate::reference::{Digest, Tag};
+use crate::target::TargetId;
+
+/// A deployment with its attempts.
+#[derive(Clone, Debug)]
+pub(crate) struct Past {
+    pub(crate) id: String,
+    pub(crate) target: TargetId,
+    pub(crate) tag: Tag,
+    pub(crate) digest: Option<Digest>,
+    pub(crate) previous_tag: Option<Tag>,
+    pub(crate) by: DecidedBy,
+    pub(crate) state: DeploymentState,
+    /// Why it ended, where that is not plain.
+    pub(crate) reason: Option<String>,
+    pub(crate) created_at: Timestamp,
+    /// Until it is over: None.
+    pub(crate) ended_at: Option<Timestamp>,
+    /// The first one first.
+    pub(crate) attempts: Vec<PastAttempt>,
+}
+
+/// One attempt. Neither an end nor an error: it runs, or was interrupted.
+#[derive(Clone, Debug)]
+pub(crate) struct PastAttempt {
+    pub(crate) number: u32,
+    pub(crate) started_at: Timestamp,
+    pub(crate) ended_at: Option<Timestamp>,
+    pub(crate) exit_status: Option<i32>,
+    pub(crate) http_status: Option<u16>,
+    pub(crate) failure: Option<Failure>,
+    /// The last 64 KiB of what it printed and was answered.
+    pub(crate) output: Option<String>,
+}
+
+/// A target's deployments, the newest first.
+pub(super) fn history(connection: &Connection, target: &TargetId, most: u32) -> rusqlite::Result<Vec<Past>> {
+    let query = "SELECT id, project, stage, tag, digest, previous_tag, decided_by, state, reason, created_at, ended_at
+         FROM deployment WHERE project = ?1 AND stage = ?2 ORDER BY created_at DESC, id DESC LIMIT ?3";
+    let mut statement = connection.prepare_cached(query)?;
+    let rows = statement.query_map(params![target.project.as_str(), target.stage.as_str(), most], past)?;
+    let mut deployments: Vec<Past> = rows.collect::<Result<_, _>>()?;
+    let query = "SELECT number, started_at, ended_at, exit_status, http_status, error_code, error, output
+         FROM attempt WHERE deployment_id = ?1 ORDER BY number";
+    let mut statement = connection.prepare_cached(query)?;
+    for deployment in &mut deployments {
+        deployment.attempts = statement.query_map([&deployment.id], attempt)?.collect::<Result<_, _>>()?;
+    }
+    Ok(deployments)
+}
+
+fn past(row: &Row<'_>) -> rusqlite::Result<Past> {
+    Ok(Past {
+        id: row.get("id")?,
+        target: target_id(row)?,
+        tag: parsed(row, "tag", Tag::new)?,
+        digest: optional(row, "digest", Digest::new)?,
+        previous_tag: optional(row, "previous_tag", Tag::new)?,
+        by: parsed(row, "decided_by", FromStr::from_str)?,
+        state: parsed(row, "state", FromStr::from_str)?,
+        reason: row.get("reason")?,
+        created_at: parsed(row, "created_at", Timestamp::from_str)?,
+        ended_at: optional(row, "ended_at", Timestamp::from_str)?,
+        attempts: Vec::new(),
+    })
+}
+
+fn attempt(row: &Row<'_>) -> rusqlite::Result<PastAttempt> {
+    let code: Option<ErrorCode> = optional(row, "error_code", FromStr::from_str)?;
+    let message: Option<String> = row.get("error")?;
+    Ok(PastAttempt {
+        number: row.get("number")?,
+        started_at: parsed(row, "started_at", Timestamp::from_str)?,
+        ended_at: optional(row, "ended_at", Timestamp::from_str)?,
+        exit_status: row.get("exit_status")?,
+        http_status: row.get("http_status")?,
+        failure: code.map(|code| Failure { code, message: message.unwrap_or_default() }),
+        output: row.get("output")?,
+    })
+}

@@ -1,0 +1,115 @@
+//! The outbox: what people are to be told, kept until they were.
+
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, Row, params};
+
+use super::row::{next_attempt, optional, parsed, target_id};
+use super::write::{Write, text};
+use crate::plan::{NextAttempt, Notification};
+use crate::reference::{Digest, Tag};
+use crate::target::TargetId;
+use crate::target::notifier::Event;
+
+const COLUMNS: &str = "id, receiver, project, stage, event, tag, digest, previous_tag, deployment_id, error, \
+    created_at, attempts, next_attempt_at, failed_at";
+
+/// What was not told yet, the oldest first.
+pub(super) fn untold(connection: &Connection) -> rusqlite::Result<Vec<Notification>> {
+    let query = format!("SELECT {COLUMNS} FROM notification WHERE ended_at IS NULL ORDER BY created_at, id");
+    let mut statement = connection.prepare_cached(&query)?;
+    statement.query_map([], notification)?.collect()
+}
+
+fn notification(row: &Row<'_>) -> rusqlite::Result<Notification> {
+    Ok(Notification {
+        id: row.get("id")?,
+        receiver: row.get("receiver")?,
+        target: target_id(row)?,
+        event: parsed(row, "event", Event::from_str)?,
+        tag: optional(row, "tag", Tag::new)?,
+        digest: optional(row, "digest", Digest::new)?,
+        previous_tag: optional(row, "previous_tag", Tag::new)?,
+        deployment_id: row.get("deployment_id")?,
+        error: row.get("error")?,
+        created_at: parsed(row, "created_at", Timestamp::from_str)?,
+        attempts: row.get("attempts")?,
+        next_attempt: next_attempt(row)?,
+    })
+}
+
+impl Write<'_> {
+    pub(crate) fn insert_notification(&self, notification: &Notification) -> rusqlite::Result<()> {
+        let query = format!(
+            "INSERT INTO notification ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0, NULL, NULL)"
+        );
+        self.transaction().prepare_cached(&query)?.execute(params![
+            notification.id,
+            notification.receiver,
+            notification.target.project.as_str(),
+            notification.target.stage.as_str(),
+            notification.event.as_str(),
+            notification.tag.as_ref().map(|tag| tag.as_str()),
+            notification.digest.as_ref().map(Digest::as_str),
+            notification.previous_tag.as_ref().map(|tag| tag.as_str()),
+            notification.deployment_id,
+            notification.error,
+            text(notification.created_at),
+        ])?;
+        Ok(())
+    }
+
+    /// Whether the receiver is told of this event already: for this deployment, this tag, or since this
+    /// moment, as far as each is given.
+    pub(crate) fn is_told(
+        &self,
+        receiver: &str,
+        target: &TargetId,
+        event: Event,
+        of: Told<'_>,
+    ) -> rusqlite::Result<bool> {
+        let query = "SELECT EXISTS (SELECT 1 FROM notification
+             WHERE project = ?1 AND stage = ?2 AND event = ?3 AND receiver = ?4
+             AND (?5 IS NULL OR deployment_id = ?5) AND (?6 IS NULL OR tag = ?6) AND (?7 IS NULL OR created_at >= ?7))";
+        self.transaction().prepare_cached(query)?.query_row(
+            params![
+                target.project.as_str(),
+                target.stage.as_str(),
+                event.as_str(),
+                receiver,
+                of.deployment_id,
+                of.tag.map(|tag| tag.as_str()),
+                of.since.map(text),
+            ],
+            |row| row.get(0),
+        )
+    }
+
+    /// It was told, or there is nobody to tell any more, or it was given up.
+    pub(crate) fn end_notification(&self, id: &str, now: Timestamp) -> rusqlite::Result<()> {
+        let query = "UPDATE notification SET ended_at = ?2 WHERE id = ?1";
+        self.transaction().prepare_cached(query)?.execute(params![id, text(now)])?;
+        Ok(())
+    }
+
+    /// It was not received, and is told again.
+    pub(crate) fn postpone_notification(&self, id: &str, next: NextAttempt) -> rusqlite::Result<()> {
+        let query = "UPDATE notification SET attempts = attempts + 1, next_attempt_at = ?2, failed_at = ?3
+             WHERE id = ?1";
+        self.transaction().prepare_cached(query)?.execute(params![
+            id,
+            text(next.at),
+            text(next.failed_at)
+        ])?;
+        Ok(())
+    }
+}
+
+/// What a notification was of; nothing given: any.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Told<'a> {
+    pub(crate) deployment_id: Option<&'a str>,
+    pub(crate) tag: Option<&'a Tag>,
+    pub(crate) since: Option<Timestamp>,
+}

@@ -1,0 +1,61 @@
+//! Who is told of what.
+
+use std::time::Duration;
+
+use super::TargetId;
+use super::filter::TargetPattern;
+use super::step::Step;
+
+/// One entry of `[[notify]]`.
+#[derive(Debug)]
+pub(crate) struct Notifier {
+    /// By which the state knows it again: where it sends to, as the file writes it.
+    pub(crate) receiver: String,
+    pub(crate) on: Vec<Event>,
+    /// None: every target.
+    pub(crate) targets: Option<Vec<TargetPattern>>,
+    /// Checks that fail are told when they have failed for so long.
+    pub(crate) after: Duration,
+    pub(crate) step: Step,
+}
+
+/// What can be told of a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Event {
+    /// A deployment failed for the first time; it is tried again.
+    Failed,
+    /// A deployment was given up.
+    Dead,
+    /// What failed is well again.
+    Recovered,
+    /// A deployment succeeded, or the stage had the tag already.
+    Deployed,
+    /// There is a tag that somebody is to deploy.
+    Available,
+    /// The registry could not be asked for some time.
+    Unknown,
+}
+
+impl Event {
+    pub(crate) const ALL: [Event; 6] =
+        [Event::Failed, Event::Dead, Event::Recovered, Event::Deployed, Event::Available, Event::Unknown];
+
+    /// As `on` spells it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Event::Failed => "failed",
+            Event::Dead => "dead",
+            Event::Recovered => "recovered",
+            Event::Deployed => "deployed",
+            Event::Available => "available",
+            Event::Unknown => "unknown",
+        }
+    }
+}
+
+impl Notifier {
+    pub(crate) fn wants(&self, event: Event, target: &TargetId) -> bool {
+        let is_meant = |patterns: &Vec<TargetPattern>| patterns.iter().any(|pattern| pattern.matches(target));
+        self.on.contains(&event) && self.targets.as_ref().is_none_or(is_meant)
+    }
+}

@@ -1,0 +1,21 @@
+//! How a deployment that failed is tried again.
+
+use std::time::Duration;
+
+/// `retry` of a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Retry {
+    /// How many attempts are started before the deployment is given up, at least 1.
+    pub(crate) attempts: u32,
+    /// From the first attempt's end to the second; doubled after each.
+    pub(crate) backoff: Duration,
+    /// The longest time between two attempts.
+    pub(crate) max_backoff: Duration,
+}
+
+impl Default for Retry {
+    /// Twelve attempts in about ten hours.
+    fn default() -> Retry {
+        Retry { attempts: 12, backoff: Duration::from_secs(60), max_backoff: Duration::from_secs(2 * 3600) }
+    }
+}

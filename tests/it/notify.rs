@@ -1,0 +1,204 @@
+//! People are told through the outbox: once, by this run or by a later one, and never at a run's cost.
+
+use serde_json::Value;
+
+use crate::endpoint::Endpoint;
+use crate::first_poll::gitea;
+use crate::harness::{DEV, Shop, await_until, on_gitea};
+use crate::http::{Answer, Reply};
+use crate::registry::{Build, Gitea};
+
+/// dev by deploy.sh; `on` is told to the endpoint.
+fn config(gitea: &Gitea, receiver: &Endpoint, stages: &str, notify: &str) -> String {
+    let url = receiver.url();
+    let head = format!(
+        "[[notify]]\nurl = \"{url}/tell\"\njson = {{ target = \"{{target}}\", status = \"{{status}}\", \
+         tag = \"{{tag}}\", before = \"{{previous_tag}}\", error = \"{{error}}\", id = \"{{deployment_id}}\" }}\n{notify}\n"
+    );
+    format!("{}{head}", on_gitea(gitea, stages))
+}
+
+const EVERYTHING: &str =
+    "on = [\"failed\", \"dead\", \"recovered\", \"deployed\", \"available\", \"unknown\"]";
+
+fn polled(gitea: &Gitea, receiver: &Endpoint, stages: &str, notify: &str) -> Shop {
+    let shop = Shop::with(&config(gitea, receiver, stages, notify));
+    shop.run(&["poll"]).code(0);
+    shop
+}
+
+/// `shop/dev deployed dev-43` for each that came.
+fn told(receiver: &Endpoint) -> Vec<String> {
+    let say = |body: &Value| {
+        let text = |key: &str| body[key].as_str().unwrap().to_owned();
+        format!("{} {} {}", text("target"), text("status"), text("tag"))
+    };
+    receiver.requests().iter().map(|request| say(&request.json())).collect()
+}
+
+#[test]
+fn a_deployment_is_told_once() {
+    let gitea = gitea(Build::GiteaNew);
+    let receiver = Endpoint::start();
+    let shop = polled(&gitea, &receiver, DEV, EVERYTHING);
+    assert!(told(&receiver).is_empty(), "a baseline is no news for a team");
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    shop.run(&["poll"]).code(0);
+    shop.run(&["poll"]).code(0).silent();
+    assert_eq!(told(&receiver), ["shop/dev deployed dev-43"]);
+    let body = receiver.requests()[0].json();
+    assert_eq!(body["before"], "dev-42");
+    assert_eq!(body["id"], shop.deliveries()[0].id.as_str());
+    assert_eq!(body["error"], "");
+}
+
+#[test]
+fn a_failure_is_told_once_then_its_end() {
+    let gitea = gitea(Build::GiteaNew);
+    let receiver = Endpoint::start();
+    let stage = DEV.replace("retry = {", "retry = { attempts = 3,");
+    let shop = polled(&gitea, &receiver, &stage, EVERYTHING);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    shop.file("fail", "");
+    for _ in 0..3 {
+        shop.run(&["poll"]).code(1);
+    }
+    shop.run(&["poll"]).code(0);
+    assert_eq!(told(&receiver), ["shop/dev failed dev-43", "shop/dev dead dev-43"]);
+    let error = receiver.requests()[0].json()["error"].as_str().unwrap().to_owned();
+    assert_eq!(error, "command: ./deploy.sh exited with status 7: the stage refused dev-43");
+
+    shop.remove("fail");
+    shop.run(&["retry"]).code(0);
+    shop.run(&["poll"]).code(0);
+    assert_eq!(told(&receiver)[2..], ["shop/dev recovered dev-43", "shop/dev deployed dev-43"]);
+}
+
+#[test]
+fn only_what_is_wanted_of_the_targets_that_are_meant_is_told() {
+    let gitea = gitea(Build::GiteaNew);
+    let receiver = Endpoint::start();
+    let stages = format!("{DEV}{}", DEV.replace("stages.dev", "stages.test"));
+    let notify = "on = [\"deployed\"]\ntargets = [\"*/test\"]";
+    let shop = polled(&gitea, &receiver, &stages, notify);
+    shop.file("fail", "");
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    shop.run(&["poll"]).code(1);
+    shop.remove("fail");
+    shop.run(&["poll"]).code(0);
+    assert_eq!(told(&receiver), ["shop/test deployed dev-43"]);
+}
+
+#[test]
+fn what_is_available_is_told_once_a_tag() {
+    let gitea = gitea(Build::GiteaNew);
+    let receiver = Endpoint::start();
+    let stage = DEV.replace("order", "auto_deploy = false\norder");
+    let shop = polled(&gitea, &receiver, &stage, EVERYTHING);
+    for tag in ["dev-43", "dev-44"] {
+        gitea.push("acme/shop", tag, "2026-11-20T11:00:00Z");
+        for _ in 0..2 {
+            shop.run(&["poll"]).code(0);
+        }
+    }
+    assert_eq!(told(&receiver), ["shop/dev available dev-43", "shop/dev available dev-44"]);
+}
+
+/// Hours by faketime: an outage is told when it has lasted, once, and so is its end.
+#[test]
+fn an_outage_is_told_when_it_lasts_and_so_is_its_end() {
+    let gitea = gitea(Build::GiteaNew);
+    let receiver = Endpoint::start();
+    let shop = polled(&gitea, &receiver, DEV, EVERYTHING);
+    let good = shop.read("tagship.toml");
+    shop.config(&good.replace("acme/shop", "acme/gone"));
+    shop.run(&["poll"]).code(1);
+    shop.run_under(&["faketime", "-f", "+59m"], &["poll"]).code(1);
+    assert!(told(&receiver).is_empty());
+    shop.run_under(&["faketime", "-f", "+61m"], &["poll"]).code(1);
+    shop.run_under(&["faketime", "-f", "+62m"], &["poll"]).code(1);
+    assert_eq!(told(&receiver), ["shop/dev unknown dev-42"]);
+    assert!(receiver.requests()[0].json()["error"].as_str().unwrap().starts_with("not_found: "));
+    shop.config(&good);
+    shop.run_under(&["faketime", "-f", "+63m"], &["poll"]).code(0);
+    assert_eq!(told(&receiver)[1..], ["shop/dev recovered dev-42"]);
+
+    // A short one is not worth a word.
+    shop.config(&good.replace("acme/shop", "acme/gone"));
+    shop.run_under(&["faketime", "-f", "+64m"], &["poll"]).code(1);
+    shop.config(&good);
+    shop.run_under(&["faketime", "-f", "+65m"], &["poll"]).code(0);
+    assert_eq!(told(&receiver).len(), 2);
+}
+
+#[test]
+fn a_receiver_that_is_down_is_told_later_and_fails_no_run() {
+    let gitea = gitea(Build::GiteaNew);
+    let receiver = Endpoint::start();
+    let shop = polled(&gitea, &receiver, DEV, EVERYTHING);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    receiver.then(Answer::new(503, "text/plain", "down"));
+    let run = shop.run(&["poll"]);
+    run.code(0).line("shop/dev", &["deployed", "dev-43"]);
+    run.shows("shop/dev deployed could not be told, and is told again later");
+    // Not before its time, and without another word.
+    shop.run(&["poll"]).code(0).silent();
+    assert_eq!(receiver.requests().len(), 1);
+    receiver.then(Reply::Reset);
+    shop.run_under(&["faketime", "-f", "+2m"], &["poll"]).code(0).silent();
+    shop.run_under(&["faketime", "-f", "+6m"], &["poll"]).code(0).silent();
+    shop.run_under(&["faketime", "-f", "+30m"], &["poll"]).code(0).silent();
+    let requests = receiver.requests();
+    assert_eq!(requests.len(), 3);
+    let ids: Vec<_> = requests.iter().map(|request| request.header("idempotency-key").unwrap()).collect();
+    assert!(ids.iter().all(|id| *id == ids[0]));
+}
+
+/// Killed between the outcome and the notification: the next run tells it.
+#[test]
+fn a_notification_outlives_tagship() {
+    let gitea = gitea(Build::GiteaNew);
+    let receiver = Endpoint::start();
+    let shop = polled(&gitea, &receiver, DEV, EVERYTHING);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    receiver.then(Reply::Hang);
+    let poll = shop.start(&["poll"]);
+    receiver.await_request();
+    poll.kill();
+    shop.run(&["poll"]).code(0).silent();
+    assert_eq!(told(&receiver), ["shop/dev deployed dev-43", "shop/dev deployed dev-43"]);
+    let requests = receiver.requests();
+    assert_eq!(requests[0].header("idempotency-key"), requests[1].header("idempotency-key"));
+}
+
+#[test]
+fn a_command_can_tell_and_secrets_are_told_to_nobody() {
+    let gitea = gitea(Build::GiteaNew);
+    let notify = "[[notify]]\non = [\"failed\"]\ncommand = [\"./tell.sh\", \"{target}\", \"{status}\"]\n\
+                  env = { ERROR = \"{error}\" }\n";
+    let stage = DEV.replace(
+        "deploy = { command = [\"./deploy.sh\"] }",
+        "deploy = { command = [\"./leak.sh\"], env = { KEY = \"{secret.key}\" } }",
+    );
+    let secrets = "[secrets]\nkey = { file = \"secret/key\" }\n";
+    let shop = Shop::with(&format!("{}{secrets}{notify}", on_gitea(&gitea, &stage)));
+    shop.secret("key", "planted-key");
+    shop.script("leak.sh", "echo \"with $KEY\"\nexit 1\n");
+    shop.script("tell.sh", "echo \"$1 $2 $ERROR\" >> told\n");
+    shop.run(&["poll"]).code(0);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    shop.run(&["poll"]).code(1);
+    await_until("it is told", || shop.exists("told"));
+    assert_eq!(shop.read("told"), "shop/dev failed command: ./leak.sh exited with status 1: with ***\n");
+}
+
+#[test]
+fn a_dry_run_tells_nobody() {
+    let gitea = gitea(Build::GiteaNew);
+    let receiver = Endpoint::start();
+    let stage = DEV.replace("order", "auto_deploy = false\norder");
+    let shop = polled(&gitea, &receiver, &stage, EVERYTHING);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    shop.run(&["poll", "--dry-run"]).code(0);
+    assert!(receiver.requests().is_empty());
+}
