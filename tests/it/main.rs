@@ -9,7 +9,7 @@
 mod authentication;
 mod by_hand;
 mod configuration;
-mod connect_proxy;
+
 mod disaster;
 mod docker_registry;
 mod endpoint;
@@ -34,6 +34,7 @@ mod notify;
 mod oci;
 mod online;
 mod overlap;
+mod proxy;
 mod registry;
 mod requests;
 mod retry;

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::connect_proxy::ConnectProxy;
 use crate::harness::{DEV, PROD, Shop, on, on_gitea};
 use crate::http::{Answer, Reply, Request, Server, gzip};
 use crate::oci::Script;
+use crate::proxy::Proxy;
 use crate::registry::{Build, Gitea, TOKEN, digest_of, http_date};
 
 const LIST: &str = "GET /v2/acme/shop/tags/list?n=1000";
@@ -146,7 +146,7 @@ fn no_phase_of_a_request_outlasts_its_timeout() {
     }
 
     // A proxy that takes the connection and never says that it is through.
-    let proxy = ConnectProxy::silent();
+    let proxy = Proxy::silent();
     let config = alone("https://git.example.test", PROD);
     let mut shop = Shop::with(&with_timeout("500ms", &config));
     shop.env("https_proxy", &proxy.url());
