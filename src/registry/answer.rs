@@ -87,8 +87,12 @@ impl Answer {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// Where it sends on to, without a user name and password that it may name.
     pub(super) fn location(&self) -> Option<Url> {
-        self.url.join(self.header("location")?).ok()
+        let mut url = self.url.join(self.header("location")?).ok()?;
+        // Neither can fail for a URL with a host; any other is of no use.
+        url.set_username("").and_then(|()| url.set_password(None)).ok()?;
+        Some(url)
     }
 
     /// When the answer was made, by the server's clock.
