@@ -706,7 +706,7 @@ _tagship() {
             return 0
             ;;
         tagship__subcmd__poll)
-            opts="-v -q -h --project --stage --due --dry-run --refresh --format --exit-code --strict --max-runtime --config --state --verbose --quiet --color --help"
+            opts="-v -q -h --project --stage --due --dry-run --refresh --format --exit-code --strict --shard --max-runtime --config --state --verbose --quiet --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -722,6 +722,10 @@ _tagship() {
                     ;;
                 --format)
                     COMPREPLY=($(compgen -W "human json jsonl" -- "${cur}"))
+                    return 0
+                    ;;
+                --shard)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --max-runtime)

@@ -50,6 +50,7 @@ complete -c tagship -n "__fish_tagship_using_subcommand poll" -l stage -d 'Only 
 complete -c tagship -n "__fish_tagship_using_subcommand poll" -l format -d 'How the outcome is printed' -r -f -a "human\t'A line for each target with news'
 json\t'One document for the run'
 jsonl\t'A line of JSON for each target as it is done, then the summary'"
+complete -c tagship -n "__fish_tagship_using_subcommand poll" -l shard -d 'Only the images of shard I of N, from 0 to N-1; N alone takes I from $JOB_COMPLETION_INDEX. Each shard has a state file of its own' -r
 complete -c tagship -n "__fish_tagship_using_subcommand poll" -l max-runtime -d 'Start nothing more after this long [default: max_runtime of the configuration]' -r
 complete -c tagship -n "__fish_tagship_using_subcommand poll" -l config -d 'The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]' -r -F
 complete -c tagship -n "__fish_tagship_using_subcommand poll" -l state -d 'The state file, whatever the configuration says' -r -F

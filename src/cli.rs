@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::target::filter::TargetPattern;
+use crate::target::shard::ShardSetting;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -118,6 +119,10 @@ pub(crate) struct Poll {
     /// Exit with 75 where a selected target is being deployed by another run
     #[arg(long)]
     pub(crate) strict: bool,
+    /// Only the images of shard I of N, from 0 to N-1; N alone takes I from $JOB_COMPLETION_INDEX. Each shard has a
+    /// state file of its own
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<ShardSetting>,
     /// Start nothing more after this long [default: max_runtime of the configuration]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) max_runtime: Option<Duration>,

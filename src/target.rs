@@ -6,6 +6,7 @@ pub(crate) mod gate;
 pub(crate) mod notifier;
 pub(crate) mod retry;
 pub(crate) mod running;
+pub(crate) mod shard;
 pub(crate) mod step;
 pub(crate) mod template;
 

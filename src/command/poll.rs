@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use jiff::Timestamp;
 
 use super::{Exit, StatePlace, load, open_state, select, state_place};
@@ -15,6 +16,7 @@ use crate::report::{Console, Human, Json, JsonLines, Report, Summary};
 use crate::secret::Secrets;
 use crate::store::Store;
 use crate::target::filter::TargetFilter;
+use crate::target::shard::{Shard, ShardSetting};
 use crate::target::{Target, TargetId};
 
 /// Polls the selected targets and deploys what is new.
@@ -33,6 +35,9 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll) -> anyhow::Result<Exi
     };
     let mut targets: Vec<&Target> =
         select(&config, &filter)?.into_iter().filter(|target| target.poll).collect();
+    if let Some(shard) = arguments.shard.map(shard).transpose()? {
+        targets.retain(|target| shard.takes(target));
+    }
     let place = state_place(global, &config)?;
     let mode = if arguments.dry_run { Mode::Rehearse } else { Mode::Deliver };
     let store = open_store(&place, mode, &console)?;
@@ -65,6 +70,22 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll) -> anyhow::Result<Exi
     let mut report = report(global, arguments.format, console, &targets);
     let summary = poll::poll(&run, &targets, report.as_mut())?;
     Ok(exit(&summary, arguments))
+}
+
+/// Which shard is meant.
+fn shard(setting: ShardSetting) -> anyhow::Result<Shard> {
+    const INDEX: &str = "JOB_COMPLETION_INDEX";
+    match setting {
+        ShardSetting::This(shard) => Ok(shard),
+        ShardSetting::OfJob { count } => {
+            let index = std::env::var(INDEX).with_context(|| {
+                format!("--shard {count} wants ${INDEX}, which Kubernetes sets for an indexed job; or write --shard I/{count}")
+            })?;
+            let shard =
+                index.parse().ok().filter(|index| *index < count).and_then(|index| Shard::new(index, count));
+            shard.with_context(|| format!("${INDEX} is {index:?}, and there are {count} shards, from 0"))
+        }
+    }
 }
 
 fn open_store(place: &StatePlace, mode: Mode, console: &Console) -> anyhow::Result<Store> {

@@ -41,6 +41,7 @@ mod retry;
 mod run;
 mod running;
 mod selection;
+mod shard;
 mod stand_ins;
 mod state;
 mod status;

@@ -22,6 +22,7 @@ fn docker_compose_waits_until_it_is_healthy() {
     let example = Example::named("docker-compose").program("docker", None).ships();
     ran(&example, &[command]);
     assert_eq!(example.shop.command_env("TAG").as_deref(), Some("dev-43"));
+    assert_eq!(example.shop.command_env("PWD").as_deref(), example.shop.path("srv").to_str());
 
     let unhealthy = Some(("--wait", "container shop-web-1 is unhealthy"));
     let example = Example::named("docker-compose").program("docker", unhealthy);

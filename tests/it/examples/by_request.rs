@@ -64,6 +64,13 @@ mod portainer_stack {
     }
 
     #[test]
+    fn a_page_is_no_answer_of_the_api() {
+        let page =
+            webhook("shop/dev", "dev-43").gets(Answer::new(200, "text/html", "<title>Portainer</title>"));
+        Example::named("portainer-stack").expect([page]).fails("http", "200 OK");
+    }
+
+    #[test]
     fn a_webhook_that_is_gone_has_failed() {
         let refusal = webhook("shop/dev", "dev-43").gets_status(404);
         Example::named("portainer-stack").expect([refusal]).fails("http", "404 Not Found");
@@ -271,6 +278,12 @@ mod gitea_actions {
     }
 
     #[test]
+    fn a_page_is_no_answer_of_the_api() {
+        let page = Answer::new(200, "text/html", "<title>Sign in</title>");
+        Example::named("gitea-actions").expect([dispatch().gets(page)]).fails("http", "200 OK");
+    }
+
+    #[test]
     fn a_workflow_that_is_not_there_has_failed() {
         let answer = json!({"message": "workflow \"deploy.yml\" does not exist", "url": "/api/swagger"});
         Example::named("gitea-actions").expect([dispatch().gets_json(404, answer)]).fails("http", "404");
@@ -304,6 +317,12 @@ mod github_dispatch {
         let example = Example::named("github-dispatch").expect([dispatch().gets_status(204)]).ships();
         // GitHub refuses a request without one.
         assert!(example.stand_in.requests()[0].header("user-agent").is_some());
+    }
+
+    #[test]
+    fn a_page_is_no_answer_of_the_api() {
+        let page = Answer::new(200, "text/html", "<title>Sign in</title>");
+        Example::named("github-dispatch").expect([dispatch().gets(page)]).fails("http", "200 OK");
     }
 
     #[test]
@@ -357,6 +376,12 @@ mod gitlab_trigger {
     }
 
     #[test]
+    fn a_page_is_no_answer_of_the_api() {
+        let page = Answer::new(200, "text/html", "<title>Sign in</title>");
+        Example::named("gitlab-trigger").expect([trigger().gets(page)]).fails("http", "200 OK");
+    }
+
+    #[test]
     fn a_project_that_the_token_is_not_of_has_failed() {
         let refusal = trigger().gets_json(404, json!({"message": "404 Not Found"}));
         Example::named("gitlab-trigger").expect([refusal]).fails("http", "404 Not Found");
@@ -397,6 +422,12 @@ mod nomad {
             .with("within = \"10m\"", "within = \"1ms\"")
             .expect([dispatched(), summary(0, 1)])
             .fails("timeout", "/Summary/deploy/Complete is 0");
+    }
+
+    #[test]
+    fn an_answer_without_a_job_has_failed() {
+        let answer = dispatch().gets_json(200, json!({"EvalID": "e1"}));
+        Example::named("nomad").expect([answer]).fails("http", "/DispatchedJobID");
     }
 
     #[test]

@@ -32,6 +32,7 @@ impl Example {
         for secret in all(r#"file = "secret/(.+?)""#, &text) {
             shop.secret(&secret, &format!("planted-{secret}"));
         }
+        fs::create_dir(shop.path("srv")).unwrap();
         shop.env("GITEA_TOKEN", TOKEN);
         shop.env("PATH", &format!("{}:/usr/bin:/bin", shop.path("bin").display()));
 
@@ -40,7 +41,7 @@ impl Example {
         let text = Regex::new(r"https://[a-z]+\.(example|github)\.com")
             .unwrap()
             .replace_all(&text, stand_in.url())
-            .replace("/srv/shop", shop.path("").to_str().unwrap())
+            .replace("/srv/shop", shop.path("srv").to_str().unwrap())
             .replace("within = ", "every = \"1ms\", within = ");
         Example { shop, gitea, stand_in, text }
     }
@@ -61,8 +62,10 @@ impl Example {
     /// Called with `refused` among its arguments, it says `refusal` and fails.
     pub(super) fn program(self, name: &str, refused: Option<(&str, &str)>) -> Example {
         let (refused, refusal) = refused.unwrap_or(("nothing is refused", ""));
+        let (called, env) = (self.shop.path("called"), self.shop.path("command-env"));
+        let (called, env) = (called.display(), env.display());
         let body = format!(
-            "env > command-env\n{{ printf '%s' {name}; printf '\\t%s' \"$@\"; echo; }} >> called\n\
+            "env > {env}\n{{ printf '%s' {name}; printf '\\t%s' \"$@\"; echo; }} >> {called}\n\
              case \"$*\" in *'{refused}'*) echo '{refusal}' >&2; exit 1 ;; esac\n"
         );
         self.shop.script(&format!("bin/{name}"), &body);

@@ -1,6 +1,6 @@
 //! A deploy endpoint that takes exactly the requests that were scripted, in their order.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt::{Display, Formatter, Result as FmtResult};
 use std::sync::{Arc, Mutex};
 
@@ -21,7 +21,7 @@ pub(super) fn asks(line: &str) -> Asked {
 
 /// The same for a question outside a deployment.
 pub(super) fn probes(line: &str) -> Asked {
-    Asked { line: line.to_owned(), headers: BTreeMap::new(), body: Body::None }
+    Asked { line: line.to_owned(), headers: Vec::new(), body: Body::None }
 }
 
 /// What of a request the configuration decides. What varies between runs is written `[id]` and
@@ -29,7 +29,8 @@ pub(super) fn probes(line: &str) -> Asked {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Asked {
     line: String,
-    headers: BTreeMap<String, String>,
+    /// In the order of their names.
+    headers: Vec<(String, String)>,
     body: Body,
 }
 
@@ -42,7 +43,8 @@ enum Body {
 
 impl Asked {
     pub(super) fn header(mut self, name: &str, value: &str) -> Asked {
-        self.headers.insert(name.to_owned(), value.to_owned());
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self.headers.sort();
         self
     }
 
@@ -90,11 +92,9 @@ impl Asked {
             Some("application/json") => Body::Json(serde_json::from_str(&text).unwrap()),
             _ => Body::Text(text),
         };
-        Asked {
-            line: redact(&request.line()),
-            headers: headers.map(|(name, value)| (name.clone(), redact(value))).collect(),
-            body,
-        }
+        let mut headers: Vec<_> = headers.map(|(name, value)| (name.clone(), redact(value))).collect();
+        headers.sort();
+        Asked { line: redact(&request.line()), headers, body }
     }
 }
 

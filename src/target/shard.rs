@@ -1,0 +1,136 @@
+//! A part of the targets, for several tagships that share the work: by rendezvous hashing of the image, so
+//! that with one shard more only its own share moves.
+
+use std::fmt;
+use std::str::FromStr;
+
+use sha2::{Digest as _, Sha256};
+
+use super::Target;
+
+/// One of so many shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shard {
+    /// From 0.
+    index: u32,
+    count: u32,
+}
+
+/// `--shard I/N`, or `N` where the index comes from elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ShardSetting {
+    This(Shard),
+    /// The index is that of the Kubernetes job: `$JOB_COMPLETION_INDEX`.
+    OfJob {
+        count: u32,
+    },
+}
+
+/// Text that is no shard.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is no shard: write I/N, with I from 0 to N-1 (N counts as 0), or N beside $JOB_COMPLETION_INDEX"
+)]
+pub(crate) struct InvalidShard(String);
+
+impl Shard {
+    /// `index` from 0 to `count`, which counts as 0: whoever counts from 1 gets each shard once, too.
+    pub(crate) fn new(index: u32, count: u32) -> Option<Shard> {
+        (count > 0 && index <= count).then(|| Shard { index: index % count, count })
+    }
+
+    /// Whether the target's image belongs to this shard. All targets of an image are in the same one.
+    pub(crate) fn takes(self, target: &Target) -> bool {
+        self.index == of_image(&target.image.to_string(), self.count)
+    }
+}
+
+/// The shard whose hash with the image is the greatest.
+fn of_image(image: &str, count: u32) -> u32 {
+    let weight = |shard: &u32| {
+        let hash = Sha256::new().chain_update(image).chain_update([0]).chain_update(shard.to_be_bytes());
+        <[u8; 32]>::from(hash.finalize())
+    };
+    (0..count).max_by_key(weight).unwrap_or(0)
+}
+
+impl FromStr for ShardSetting {
+    type Err = InvalidShard;
+
+    fn from_str(text: &str) -> Result<ShardSetting, InvalidShard> {
+        let invalid = || InvalidShard(text.to_owned());
+        let number = |text: &str| text.parse::<u32>().map_err(|_| invalid());
+        match text.split_once('/') {
+            Some((index, count)) => {
+                let shard = Shard::new(number(index)?, number(count)?);
+                shard.map(ShardSetting::This).ok_or_else(invalid)
+            }
+            None => match number(text)? {
+                0 => Err(invalid()),
+                count => Ok(ShardSetting::OfJob { count }),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index, self.count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn images() -> impl Iterator<Item = String> {
+        (0..1000).map(|image| format!("git.example.com/owner-{}/image-{image}", image % 7))
+    }
+
+    #[test]
+    fn every_image_is_in_exactly_one_shard_and_the_shards_are_of_a_size() {
+        for count in [1, 2, 3, 7] {
+            let mut sizes = vec![0usize; count as usize];
+            for image in images() {
+                sizes[of_image(&image, count) as usize] += 1;
+            }
+            let even = 1000 / count as usize;
+            assert!(sizes.iter().all(|size| size.abs_diff(even) <= even / 4 + 1), "{count}: {sizes:?}");
+        }
+    }
+
+    #[test]
+    fn one_shard_more_moves_only_its_own_share() {
+        for count in 1..8 {
+            let moved = images().filter(|image| of_image(image, count) != of_image(image, count + 1));
+            let mut all = 0usize;
+            for image in moved {
+                assert_eq!(of_image(&image, count + 1), count, "it moves to the new one only");
+                all += 1;
+            }
+            let share = 1000 / (count as usize + 1);
+            assert!(all.abs_diff(share) <= share / 4 + 5, "{count}: {all} of {share}");
+        }
+    }
+
+    /// Another version of tagship, or another machine, must not give other shards.
+    #[test]
+    fn the_shards_are_what_they_always_were() {
+        let shards: Vec<u32> = images().take(12).map(|image| of_image(&image, 5)).collect();
+        assert_eq!(shards, SHARDS);
+    }
+
+    const SHARDS: [u32; 12] = [4, 0, 1, 1, 2, 1, 3, 0, 0, 4, 0, 1];
+
+    #[test]
+    fn a_shard_is_written_as_i_of_n() {
+        let this = |index, count| Ok(ShardSetting::This(Shard { index, count }));
+        assert_eq!("0/3".parse(), this(0, 3));
+        assert_eq!("2/3".parse(), this(2, 3));
+        assert_eq!("3/3".parse(), this(0, 3));
+        assert_eq!("4".parse(), Ok(ShardSetting::OfJob { count: 4 }));
+        for text in ["", "0", "0/0", "4/3", "-1/3", "a/3", "1/", "/3", "1/2/3"] {
+            assert!(text.parse::<ShardSetting>().is_err(), "{text}");
+        }
+    }
+}
