@@ -194,3 +194,32 @@ fn explain(error: &rustls::Error, advice: Advice) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clients_certificate_is_shown_to_the_registrys_own_hosts_only_and_over_tls() {
+        let identity = Identity { chain: Vec::new(), key_file: "client.key".into() };
+        let transport = Transport { identity: Some(identity), ..Transport::default() };
+        for (url, is_own, expected) in [
+            ("https://127.0.0.1/v2/", true, (true, true)),
+            ("https://127.0.0.1/bucket/", false, (true, false)),
+            ("http://127.0.0.1/v2/", true, (false, false)),
+        ] {
+            let way = transport.way(&Url::parse(url).unwrap(), is_own).unwrap();
+            assert_eq!((way.is_tls, way.shows_identity), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_is_reached_by_tls_needs_certificates_too() {
+        for (proxy, expected) in [("https://proxy:3128", true), ("http://proxy:3128", false)] {
+            let transport = Transport { proxy: Some(Proxy::new(proxy).unwrap()), ..Transport::default() };
+            let way = transport.way(&Url::parse("http://git.example.com").unwrap(), true).unwrap();
+            assert_eq!(way.is_tls, expected, "{proxy}");
+            assert_eq!(way.by_proxy(), format!(" by the proxy {proxy}"));
+        }
+    }
+}

@@ -35,6 +35,24 @@ const ENVIRONMENT: &[&str] = &[
     "A command inherits the environment of tagship without the variables that secrets come from. It also gets these, empty where there is no value, and then those of its env:",
 ];
 
+const PROXIES: &[&str] = &[
+    "Registries that name no proxy and deploy endpoints are reached as these variables say, which are read as curl(1) reads them. Loopback is never asked through a proxy. A proxy is asked by CONNECT for http, too; some allow that for port 443 only.",
+];
+
+const PROXY_VARIABLES: &[(&str, &str)] = &[
+    ("http_proxy", "For http. In small letters only."),
+    ("https_proxy, HTTPS_PROXY", "For https. What is in small letters comes first."),
+    ("all_proxy, ALL_PROXY", "For both, where there is none of the others."),
+    (
+        "no_proxy, NO_PROXY",
+        "What is reached without a proxy: words with commas or blanks between them. A name stands for itself and its subdomains, with or without a dot or *. before it; also addresses, networks such as 10.0.0.0/8 and fd00::/8, names and addresses with a port such as example.com:8443, and * for everything.",
+    ),
+    (
+        "SSL_CERT_FILE, SSL_CERT_DIR",
+        "Certificates of authorities in place of the system's. A registry's ca_file adds to them.",
+    ),
+];
+
 const SORT_KEY: &[&str] = &[
     "What the orders semver, numeric and alphabetical compare is the sort key of a tag. If regex has a capture, it is the capture. Otherwise it is the tag without the literal text at the start and at the end of the glob that matched it. The text at the start is taken off up to its first digit: v1.* leaves 1.2.3 of v1.2.3, and release-* leaves 1.4.0 of release-1.4.0. The text at the end is taken off from its first letter, or from a - or _ before a letter: *-alpine leaves 1.4.0 of 1.4.0-alpine.",
     "An order does not depend on the order in which the registry lists the tags. Between tags with equal keys, such as 1.0.0 and v1.0.0, the choice goes by bytes; but a tag is newer than another only when its key is greater, so that a tie never deploys.",
@@ -107,6 +125,11 @@ pub(crate) fn manual() -> String {
     for field in Field::ALL {
         let name = format!("TAGSHIP_{}", field.word().to_ascii_uppercase());
         entry(&mut page, [bold(name)], about(field));
+    }
+    page.control("SH", ["PROXIES AND CERTIFICATES"]);
+    paragraphs(&mut page, PROXIES);
+    for (variable, about) in PROXY_VARIABLES {
+        entry(&mut page, [bold(*variable)], about);
     }
     page.control("SH", ["SORT KEY AND ORDERS"]);
     paragraphs(&mut page, SORT_KEY);

@@ -9,7 +9,7 @@ use ureq::http::{HeaderMap, Response, StatusCode};
 use url::Url;
 
 use super::RegistryError;
-use super::http::{Method, shown};
+use super::http::{Header, Method, shown};
 
 /// A `Retry-After` up to this is waited for; a longer one is for later runs.
 const SHORT_RETRY: Duration = Duration::from_secs(2);
@@ -26,6 +26,8 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     body: Body,
+    /// What it was asked with, without its scheme: a server that repeats it is not quoted.
+    credential: Option<String>,
 }
 
 /// What a server that cannot answer now says about later.
@@ -62,9 +64,18 @@ impl Wish {
 }
 
 impl Answer {
-    pub(super) fn new(method: Method, url: &Url, response: Response<Body>) -> Answer {
+    pub(super) fn new(method: Method, url: &Url, sent: &[Header<'_>], response: Response<Body>) -> Answer {
         let (parts, body) = response.into_parts();
-        Answer { method, url: url.clone(), status: parts.status, headers: parts.headers, body }
+        let authorization = sent.iter().find(|(name, _)| *name == "authorization").map(|(_, value)| *value);
+        let credential = authorization.map(|value| value.split_once(' ').map_or(value, |(_, rest)| rest));
+        Answer {
+            method,
+            url: url.clone(),
+            status: parts.status,
+            headers: parts.headers,
+            body,
+            credential: credential.map(str::to_owned),
+        }
     }
 
     /// `GET https://git.example.com/v2/…: 401 Unauthorized`
@@ -76,8 +87,12 @@ impl Answer {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// Where it sends on to, without a user name and password that it may name.
     pub(super) fn location(&self) -> Option<Url> {
-        self.url.join(self.header("location")?).ok()
+        let mut url = self.url.join(self.header("location")?).ok()?;
+        // Neither can fail for a URL with a host; any other is of no use.
+        url.set_username("").and_then(|()| url.set_password(None)).ok()?;
+        Some(url)
     }
 
     /// When the answer was made, by the server's clock.
@@ -120,9 +135,15 @@ impl Answer {
     /// The beginning of the body, as one line without control characters.
     pub(super) fn excerpt(self) -> String {
         let mut bytes = Vec::new();
+        // Longer than what is shown of it and any credential together, so that none is cut in two.
         // What cannot be read is not needed for a message.
-        let _ = self.body.into_reader().take(1024).read_to_end(&mut bytes);
-        one_line(&String::from_utf8_lossy(&bytes), 200)
+        let _ = self.body.into_reader().take(16 * 1024).read_to_end(&mut bytes);
+        let text = String::from_utf8_lossy(&bytes);
+        let credential = self.credential.as_deref().filter(|credential| !credential.is_empty());
+        one_line(
+            &credential.map_or(text.clone().into_owned(), |credential| text.replace(credential, "***")),
+            200,
+        )
     }
 
     /// The body up to a limit, as it comes.

@@ -287,7 +287,7 @@ impl Gitea {
         let total = answer.header("x-total-count").and_then(|total| total.parse().ok());
         let total = total.ok_or_else(|| strange("it has no X-Total-Count"))?;
         let server_time = answer.date().ok_or_else(|| strange("it has no Date"))?;
-        let bytes = answer.bytes(4 * SMALL_BODY)?;
+        let bytes = answer.bytes(SMALL_BODY)?;
         let rows: Vec<Row> =
             serde_json::from_slice(&bytes).map_err(|_| strange("this is no list of packages"))?;
         let row = |Row { id, name, version, created_at }| FeedRow { id, name, version, created_at };

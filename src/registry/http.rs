@@ -1,11 +1,10 @@
 //! Requests to a registry: by its proxy and its certificates, few tries, redirects within the origin,
-//! and a server that does not answer or wants to be left alone is.
+//! and a server that does not answer is left alone.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use ureq::http::{Request, Response, StatusCode};
 use ureq::{Agent, Body, Timeout};
 use url::Url;
@@ -65,14 +64,12 @@ pub(super) struct Client {
     health: Mutex<Health>,
 }
 
-/// What the origin's answers so far say about asking it again.
+/// Whether the origin answers at all.
 #[derive(Default)]
 struct Health {
     /// Connections in a row, and why the last of them failed.
     failures: u32,
     last_failure: String,
-    /// The server does not want to be asked before.
-    not_before: Option<Timestamp>,
 }
 
 /// A request without an answer.
@@ -188,7 +185,7 @@ impl Client {
                     None => return Ok(answer),
                     Some(wish) => match wish.pause().and_then(|least| Some(pauses.next()?.max(least))) {
                         Some(pause) => pause,
-                        None => return Err(self.give_up(answer)),
+                        None => return Err(answer.unavailable()),
                     },
                 },
                 Err(failure) => match pauses.next().filter(|_| failure.is_worth_another_try) {
@@ -213,7 +210,7 @@ impl Client {
             )))
         })?;
         self.requests.add_one();
-        self.answer(method, url, &way, agent.run(request))
+        self.answer(method, url, headers, &way, agent.run(request))
     }
 
     /// Sends a body, once. A redirect is given back as it is: what is in the body is for that address only.
@@ -225,8 +222,8 @@ impl Client {
         let (way, agent) = self.prepared(Method::Post, url).map_err(|failure| failure.error)?;
         self.requests.add_one();
         let result = agent.post(url.as_str()).header("content-type", content_type).send(body);
-        let answer = self.answer(Method::Post, url, &way, result).map_err(|failure| failure.error)?;
-        if answer.wish().is_some() { Err(self.give_up(answer)) } else { Ok(answer) }
+        let answer = self.answer(Method::Post, url, &[], &way, result).map_err(|failure| failure.error)?;
+        if answer.wish().is_some() { Err(answer.unavailable()) } else { Ok(answer) }
     }
 
     fn prepared(&self, method: Method, url: &Url) -> Result<(Way, Agent), Failure> {
@@ -247,13 +244,14 @@ impl Client {
         &self,
         method: Method,
         url: &Url,
+        headers: &[Header<'_>],
         way: &Way,
         result: Result<Response<Body>, ureq::Error>,
     ) -> Result<Answer, Failure> {
         match result {
             Ok(response) => {
                 self.note(url, None);
-                Ok(Answer::new(method, url, response))
+                Ok(Answer::new(method, url, headers, response))
             }
             Err(error) => {
                 let cause = no_answer(&error, self.timeout);
@@ -312,34 +310,15 @@ impl Client {
             return Ok(());
         }
         let health = self.health();
-        let what = format!("{} {}: not asked", method.as_str(), shown(url));
-        if health.failures >= FAILURES_ALLOWED {
-            return Err(RegistryError::Unavailable(format!(
-                "{what}: {FAILURES_ALLOWED} connections in a row failed, so this registry is left alone for the rest of this run (the last: {})",
-                health.last_failure
-            )));
+        if health.failures < FAILURES_ALLOWED {
+            return Ok(());
         }
-        #[allow(clippy::disallowed_methods, reason = "compared with the moment that the server named")]
-        let now = Timestamp::now();
-        match health.not_before.filter(|not_before| *not_before > now) {
-            Some(retry_at) => {
-                let message = format!("{what}: the server wants to be left alone until {retry_at:.0}");
-                Err(RegistryError::RateLimited { retry_at, message })
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// The error of a 429 or 5xx, which holds for the requests to come where the server said so.
-    fn give_up(&self, answer: Answer) -> RegistryError {
-        let is_own = self.is_same_origin(&answer.url);
-        let error = answer.unavailable();
-        if let RegistryError::RateLimited { retry_at, .. } = &error
-            && is_own
-        {
-            self.health().not_before = Some(*retry_at);
-        }
-        error
+        Err(RegistryError::Unavailable(format!(
+            "{} {}: not asked: {FAILURES_ALLOWED} connections in a row failed, so this registry is left alone for the rest of this run (the last: {})",
+            method.as_str(),
+            shown(url),
+            health.last_failure
+        )))
     }
 }
 
@@ -386,7 +365,61 @@ fn no_answer(error: &ureq::Error, timeout: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use url::Host;
+
     use super::*;
+
+    fn client(url: &str, trusted: &[(&str, Option<u16>)]) -> Client {
+        let realm = |(host, port): &(&str, Option<u16>)| TrustedRealm {
+            host: Host::parse(host).unwrap(),
+            port: *port,
+        };
+        Client {
+            origin: Url::parse(url).unwrap(),
+            transport: Transport::default(),
+            trusted_realms: trusted.iter().map(realm).collect(),
+            agents: Mutex::default(),
+            timeout: Duration::from_secs(1),
+            connections: 1,
+            requests: RequestCount::default(),
+            health: Mutex::default(),
+        }
+    }
+
+    #[test]
+    fn credentials_go_to_the_own_host_to_known_realms_and_to_trusted_ones() {
+        let git = "https://git.example.com";
+        for (registry, trusted, url, expected) in [
+            (git, vec![], "https://git.example.com/token", true),
+            (git, vec![], "https://git.example.com:8443/token", true),
+            (git, vec![], "http://git.example.com/token", false),
+            (git, vec![], "https://auth.example.com/token", false),
+            (git, vec![], "https://git.example.com.evil.org/token", false),
+            (git, vec![("auth.example.com", None)], "https://auth.example.com:8443/token", true),
+            (git, vec![("auth.example.com", None)], "https://x.auth.example.com/token", false),
+            (git, vec![("auth.example.com", None)], "http://auth.example.com/token", false),
+            (git, vec![("auth.example.com", Some(443))], "https://auth.example.com/token", true),
+            (git, vec![("auth.example.com", Some(8443))], "https://auth.example.com/token", false),
+            (git, vec![("git.example.com", None)], "http://git.example.com/token", false),
+            (
+                "http://git.example.com",
+                vec![("auth.example.com", None)],
+                "http://auth.example.com/token",
+                true,
+            ),
+            ("https://registry-1.docker.io", vec![], "https://auth.docker.io/token", true),
+            ("https://registry-1.docker.io", vec![], "http://auth.docker.io/token", false),
+            (git, vec![], "https://auth.docker.io/token", false),
+            ("https://registry.gitlab.com", vec![], "https://gitlab.com/jwt/auth", true),
+        ] {
+            let url = Url::parse(url).unwrap();
+            assert_eq!(
+                client(registry, &trusted).may_have_credentials(&url),
+                expected,
+                "{registry} {trusted:?} {url}"
+            );
+        }
+    }
 
     #[test]
     fn a_shown_url_has_no_secrets() {

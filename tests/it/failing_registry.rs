@@ -230,7 +230,16 @@ fn a_redirect_to_another_origin_is_not_followed() {
     let shop = baselined(&gitea, PROD);
     let location = format!("{}/v2/acme/shop/tags/list", elsewhere.url());
     gitea.intercept_all("tags/list", Answer::new(307, "text/html", "").with("Location", location));
-    shop.run(&["poll", "--refresh", "--format", "json"]).code(1).error_is("shop/prod", "protocol");
+    let run = shop.run(&["poll", "--refresh", "--format", "json"]);
+    run.code(1).error_is("shop/prod", "protocol");
+    let message = run.target("shop/prod")["error"]["message"].as_str().unwrap().to_owned();
+    let expected = format!(
+        "GET {}/v2/acme/shop/tags/list: 307 Temporary Redirect: it redirects to {}, and credentials are not sent there; \
+         if that is the registry's address, write it as url",
+        gitea.url(),
+        elsewhere.url()
+    );
+    assert_eq!(message, expected);
     assert!(elsewhere.requests().is_empty());
 }
 

@@ -4,10 +4,10 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::thread;
 
-use crate::connect_proxy::ConnectProxy;
 use crate::endpoint::Endpoint;
 use crate::harness::{PROD, Shop, on};
 use crate::http::{Answer, Request, Server};
+use crate::proxy::Proxy;
 use crate::registry::digest_of;
 use crate::run::Run;
 use crate::tls::{Authority, TlsServer};
@@ -144,7 +144,7 @@ fn a_server_that_wants_a_certificate_gets_the_one_that_is_named() {
 fn the_proxy_of_the_environment_is_asked_by_connect() {
     let authority = Authority::new();
     let server = TlsServer::start(&authority.issue("git.example.test"), None, images);
-    let proxy = ConnectProxy::to(server.port());
+    let proxy = Proxy::connecting(server.port());
     let mut shop = Shop::with(&open_registry("https://git.example.test", "ca_file = \"ca.pem\""));
     shop.file("ca.pem", &authority.pem);
     shop.env("HTTPS_PROXY", &format!("http://ci:planted@127.0.0.1:{}", proxy.port()));
@@ -159,7 +159,7 @@ fn the_proxy_of_the_environment_is_asked_by_connect() {
 #[test]
 fn the_proxy_of_a_registry_comes_before_the_environments() {
     let server = Server::start(|request| images(request).into());
-    let proxy = ConnectProxy::to(server.port());
+    let proxy = Proxy::connecting(server.port());
     let lines = format!("insecure_http = true\nproxy = \"{}\"", proxy.url());
     for (url, target) in [
         ("http://git.example.test", "git.example.test:80"),
@@ -180,7 +180,7 @@ fn no_proxy_and_loopback_are_reached_straight() {
     let server = Server::start(|request| images(request).into());
     // 0.0.0.0 is this machine, and not written as loopback.
     let elsewhere = format!("http://0.0.0.0:{}", server.port());
-    let proxy = ConnectProxy::refusing("HTTP/1.1 403 Forbidden\r\n\r\n");
+    let proxy = Proxy::refusing("HTTP/1.1 403 Forbidden\r\n\r\n");
     let mut shop = Shop::with(&open_registry(&elsewhere, "insecure_http = true"));
     shop.env("http_proxy", &proxy.url());
     assert_eq!(
@@ -230,7 +230,7 @@ fn a_proxy_that_is_down_is_named_without_its_password() {
 fn a_deploy_endpoint_is_reached_by_the_proxy_too() {
     let server = Server::start(|request| images(request).into());
     let endpoint = Endpoint::start();
-    let proxy = ConnectProxy::to(endpoint.port());
+    let proxy = Proxy::connecting(endpoint.port());
     let step = "deploy = { url = \"http://deploy.example.test/hook\" }\nfirst_poll = \"deploy\"";
     let config = open_registry(&server.url(), "");
     let mut shop = Shop::with(&config.replace("deploy = { command = [\"./deploy.sh\"] }", step));
@@ -262,4 +262,37 @@ fn a_deploy_endpoint_whose_certificate_is_not_believed_is_told_what_to_do() {
     shop.file("roots.pem", &authority.pem);
     shop.env("SSL_CERT_FILE", shop.path("roots.pem").to_str().unwrap());
     shop.run(&["deploy", "shop/prod"]).code(0);
+}
+
+#[test]
+fn root_certificates_are_looked_for_when_https_is_asked_and_not_before() {
+    let server = Server::start(|request| images(request).into());
+    let mut shop = Shop::with(&open_registry(&server.url(), ""));
+    shop.env("SSL_CERT_FILE", "/nonexistent/roots.pem");
+    is_read(&shop);
+
+    let authority = Authority::new();
+    let server = TlsServer::start(&authority.issue("127.0.0.1"), None, images);
+    shop.config(&open_registry(&server.url(), ""));
+    let refused = message(&shop, "unavailable");
+    assert!(refused.starts_with(&format!("{LIST}: no root certificates were found")), "{refused}");
+    assert!(refused.ends_with("; install ca-certificates, or set SSL_CERT_FILE"), "{refused}");
+    assert_eq!(server.connections(), 0);
+
+    // What ca_file names is enough.
+    shop.file("ca.pem", &authority.pem);
+    shop.config(&open_registry(&server.url(), "ca_file = \"ca.pem\""));
+    shop.run(&["poll", "-v"]).code(0).line("shop/prod", &["up_to_date"]);
+}
+
+#[test]
+fn a_socks_proxy_is_told_the_name_of_the_host() {
+    let authority = Authority::new();
+    let server = TlsServer::start(&authority.issue("git.example.test"), None, images);
+    let proxy = Proxy::socks(server.port());
+    let mut shop = Shop::with(&open_registry("https://git.example.test:8443", "ca_file = \"ca.pem\""));
+    shop.file("ca.pem", &authority.pem);
+    shop.env("all_proxy", &format!("socks5h://127.0.0.1:{}", proxy.port()));
+    is_read(&shop);
+    assert_eq!(proxy.heads(), ["git.example.test:8443"]);
 }
