@@ -27,7 +27,7 @@ use crate::target::Name;
 use crate::target::template::SecretId;
 pub(crate) use credential::Credential;
 use credential::{Credentials, variable_of};
-pub(crate) use exposure::exposed;
+pub(crate) use exposure::{exposed, without_entry};
 use mask::Masks;
 
 /// Takes a token that was typed or piped in, without one trailing newline.

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::policy::{self, Order};
 use crate::reference::Tag;
 use crate::report::Console;
-use crate::secret::exposed;
+use crate::secret::{exposed, without_entry};
 use crate::store::Store;
 use crate::target::Target;
 use crate::target::step::Step;
@@ -21,7 +21,8 @@ pub(crate) fn check(global: &Global, _arguments: &cli::Check) -> anyhow::Result<
     let config = load(global)?;
     let console = Console::new();
     config.dangers.iter().chain(&config.warnings).for_each(|warning| console.warning(&warning.to_string()));
-    exposed(&config).iter().for_each(|warning| console.warning(warning));
+    let of_secrets = exposed(&config).into_iter().chain(without_entry(&config));
+    of_secrets.for_each(|warning| console.warning(&warning));
     for (target, doubt) in doubts(global, &config)? {
         console.warning(&format!("{}: {}: {doubt}", config.path.display(), target.id));
     }

@@ -32,6 +32,7 @@ fn failure(shop: &Shop) -> String {
 fn docker(registry: &Oci, config: &str) -> Shop {
     let shop = shop(registry, "{ docker_config = \"secret/config.json\" }");
     shop.file("secret/config.json", &config.replace("HERE", &format!("127.0.0.1:{}", registry.port())));
+    fs::set_permissions(shop.path("secret/config.json"), fs::Permissions::from_mode(0o600)).unwrap();
     shop
 }
 
@@ -82,6 +83,25 @@ fn a_server_without_an_entry_is_asked_with_nobodys_rights() {
     let shop = docker(&registry, &format!(r#"{{"auths": {{"quay.io": {{"auth": "{}"}}}}}}"#, auth("robot")));
     shop.run(&["poll"]).code(0).line("shop/prod", &["baseline", "v1.0.0"]);
     assert!(registry.requests().iter().all(|request| request.basic().is_none()));
+}
+
+#[test]
+fn check_warns_of_a_docker_configuration_without_the_server() {
+    let registry = registry(Door::Open);
+    for (config, expected) in [
+        (
+            r#"{"auths": {"quay.io": {"auth": "YTpi"}}}"#,
+            "warning: [dir]/secret/config.json has no entry of 127.0.0.1:[port] and names no helper: the registry git is asked with nobody's rights\n    docker login 127.0.0.1:[port], or anonymous = true\n",
+        ),
+        (r#"{"auths": {"HERE/acme": {"auth": "YTpi"}}}"#, ""),
+        (r#"{"credsStore": "team"}"#, ""),
+        (
+            "{",
+            "warning: the token of the registry git: [dir]/secret/config.json is no docker configuration: see line 1, column 1\n",
+        ),
+    ] {
+        docker(&registry, config).run(&["check"]).code(0).stderr(expected);
+    }
 }
 
 #[test]
