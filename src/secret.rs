@@ -149,6 +149,11 @@ impl Secrets {
         credentials.get(registry, repository, |found| self.learn(&found.token, Some(found)))
     }
 
+    /// Keeps out of all text what a server gave for a credential.
+    pub(crate) fn hide(&self, token: &str) {
+        self.masks.lock().unwrap_or_else(PoisonError::into_inner).add(token);
+    }
+
     /// `text` with every value resolved so far replaced by `***`: raw, percent-encoded, JSON-escaped
     /// and as Basic credentials.
     pub(crate) fn mask(&self, text: &str) -> String {

@@ -209,7 +209,10 @@ impl Oci {
         let token: Token = serde_json::from_slice(&answer.bytes(SMALL_BODY)?)
             .map_err(|_| RegistryError::Protocol(format!("{head}: this is no token")))?;
         match token.token.or(token.access_token).filter(|token| !token.is_empty()) {
-            Some(token) => Ok(format!("Bearer {token}")),
+            Some(token) => {
+                self.secrets.hide(&token);
+                Ok(format!("Bearer {token}"))
+            }
             None => Err(RegistryError::Protocol(format!("{head}: there is no token in it"))),
         }
     }

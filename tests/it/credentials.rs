@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::harness::{PROD, Shop, on};
+use crate::http::{Answer, Server};
 use crate::oci::{Door, IDENTITY, Oci};
 use crate::registry::TOKEN;
 
@@ -249,4 +250,25 @@ fn a_bus_that_nobody_answers_costs_two_seconds() {
         failure(&shop),
         "the token of the registry git: the keyring cannot be asked (no answer within [duration]; is it locked?); under cron there is no session bus: use a file, or a systemd credential"
     );
+}
+
+/// A server that shows what it was sent.
+#[test]
+fn what_a_server_repeats_of_a_credential_is_masked() {
+    for challenge in ["Basic realm=\"x\"", "Bearer realm=\"http://HOST/token\",service=\"x\""] {
+        let server = Server::start(move |request| {
+            let challenge = challenge.replace("HOST", request.header("host").unwrap());
+            match request.header("authorization") {
+                _ if request.path() == "/token" => Answer::json(200, r#"{"token": "planted-bearer"}"#).into(),
+                None => Answer::json(401, "{}").with("Www-Authenticate", challenge).into(),
+                Some(sent) => Answer::new(403, "text/plain", format!("you sent {sent}")).into(),
+            }
+        });
+        let shop = Shop::with(&on("oci", &server.url(), PROD));
+        let run = shop.run(&["poll", "--format", "json"]);
+        let error = run.code(1).error_is("shop/prod", "denied").target("shop/prod")["error"].clone();
+        let message = error["message"].as_str().unwrap();
+        let scheme = challenge.split(' ').next().unwrap();
+        assert!(message.contains(&format!("(you sent {scheme} ***)")), "{message}");
+    }
 }
