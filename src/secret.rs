@@ -27,7 +27,7 @@ use crate::target::Name;
 use crate::target::template::SecretId;
 pub(crate) use credential::Credential;
 use credential::{Credentials, variable_of};
-pub(crate) use exposure::exposed;
+pub(crate) use exposure::{exposed, without_entry};
 use mask::Masks;
 
 /// Takes a token that was typed or piped in, without one trailing newline.
@@ -147,6 +147,11 @@ impl Secrets {
             return Ok(None);
         };
         credentials.get(registry, repository, |found| self.learn(&found.token, Some(found)))
+    }
+
+    /// Keeps out of all text what a server gave for a credential.
+    pub(crate) fn hide(&self, token: &str) {
+        self.masks.lock().unwrap_or_else(PoisonError::into_inner).add(token);
     }
 
     /// `text` with every value resolved so far replaced by `***`: raw, percent-encoded, JSON-escaped

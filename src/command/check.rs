@@ -12,7 +12,7 @@ use crate::policy::{self, Order};
 use crate::poll::{self, Finding, Mode, Run};
 use crate::reference::Tag;
 use crate::report::{Console, escape_control};
-use crate::secret::{Secrets, exposed};
+use crate::secret::{Secrets, exposed, without_entry};
 use crate::store::Store;
 use crate::target::Target;
 use crate::target::step::Step;
@@ -26,7 +26,8 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check) -> anyhow::Result<E
     let secrets = Arc::new(Secrets::new(&config));
     let console = Console::masking(Arc::clone(&secrets));
     config.dangers.iter().chain(&config.warnings).for_each(|warning| console.warning(&warning.to_string()));
-    exposed(&config).iter().for_each(|warning| console.warning(warning));
+    let of_secrets = exposed(&config).into_iter().chain(without_entry(&config));
+    of_secrets.for_each(|warning| console.warning(&warning));
     for (target, doubt) in doubts(global, &config)? {
         console.warning(&format!("{}: {}: {doubt}", config.path.display(), target.id));
     }

@@ -53,6 +53,12 @@ pub(super) fn read(name: Name, field: &Field<'_>, timeout: Duration) -> Option<R
     {
         field.fault("a docker configuration has the user name, too", "leave it out");
     }
+    if let (RegistryKind::Dockerhub, Some(CredentialSetting::Source(source)), Some(None), Some(field)) =
+        (kind, &credential, &username, table.get("token"))
+        && !matches!(source, SecretSource::DockerConfig(_) | SecretSource::Keyring(_))
+    {
+        field.warning("Docker Hub takes no token without its user name", "write username = \"…\" beside it");
+    }
     Some(RegistryConfig {
         name,
         kind,

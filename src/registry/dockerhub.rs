@@ -125,6 +125,7 @@ impl Dockerhub {
         let head = answer.head();
         let token: Token = serde_json::from_slice(&answer.bytes(SMALL_BODY)?)
             .map_err(|_| RegistryError::Protocol(format!("{head}: there is no token in it")))?;
+        self.secrets.hide(&token.access_token);
         Ok(Some(format!("Bearer {}", token.access_token)))
     }
 

@@ -190,6 +190,7 @@ impl Gitea {
                     "{head}: this is no token; is url the address of the registry?"
                 ))
             })?;
+            self.secrets.hide(&token.token);
             return Ok(Access::Jwt(token.token));
         }
         match basic {

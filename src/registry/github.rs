@@ -1,5 +1,8 @@
 //! The GitHub Container Registry: tags by OCI, push times by the packages API where the token may read it.
 //! <https://docs.github.com/en/rest/packages/packages>
+//!
+//! The API lists versions as their content was pushed, the newest first. That is not documented: what is read
+//! is checked for it.
 
 use std::sync::{Arc, OnceLock};
 

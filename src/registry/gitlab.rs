@@ -1,7 +1,8 @@
 //! GitLab's registry: as OCI, with tokens from GitLab itself, which is another host.
 //!
-//! It has no push times: the `created_at` of GitLab's registry API is, but for servers with the metadata
-//! database, when the image was built (GitLab epic 10208), and an image can be pushed long after that.
+//! It has no push times: the `created_at` of a tag in GitLab's registry API is when the image was built
+//! (`lib/container_registry/tag.rb` takes it from the image's configuration), and an image can be pushed long
+//! after that: `min_age` would pass too early.
 
 use jiff::Timestamp;
 use url::Url;

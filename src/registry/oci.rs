@@ -220,7 +220,10 @@ impl Oci {
             .map_err(|_| RegistryError::Protocol(format!("{head}: this is no token")))?;
         // Either name, by the specification; servers write one of them, both, or one of them empty.
         match [token.token, token.access_token].into_iter().flatten().find(|token| !token.is_empty()) {
-            Some(token) => Ok(format!("Bearer {token}")),
+            Some(token) => {
+                self.secrets.hide(&token);
+                Ok(format!("Bearer {token}"))
+            }
             None => Err(RegistryError::Protocol(format!("{head}: there is no token in it"))),
         }
     }

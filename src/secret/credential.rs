@@ -91,25 +91,27 @@ fn of(registry: &RegistryConfig, error: String) -> SecretError {
 fn find(registry: &RegistryConfig) -> Result<Option<Credential>, String> {
     let credential =
         |token: SecretString| Credential { username: registry.username.clone(), token, is_identity: false };
+    let of_entry = |entry: keyring::Entry| Credential {
+        username: registry.username.clone().or(entry.username),
+        token: entry.token,
+        is_identity: false,
+    };
     match &registry.credential {
         CredentialSetting::Anonymous => Ok(None),
+        CredentialSetting::Source(SecretSource::Keyring(name)) => keyring::read(name).map(of_entry).map(Some),
         CredentialSetting::Source(source) => source::resolve(source).map(credential).map(Some),
         CredentialSetting::Search => {
             let variable = variable_of(&registry.name);
             if env::var_os(&variable).is_some() {
                 return source::resolve(&SecretSource::Env(variable)).map(credential).map(Some);
             }
-            Ok(keyring::search(registry.name.as_str()).map(|entry| Credential {
-                username: registry.username.clone().or(entry.username),
-                token: entry.token,
-                is_identity: false,
-            }))
+            Ok(keyring::search(registry.name.as_str()).map(of_entry))
         }
     }
 }
 
 /// What a docker configuration calls the registry: its host, and its port where it has one of its own.
-fn docker_host(registry: &RegistryConfig) -> String {
+pub(super) fn docker_host(registry: &RegistryConfig) -> String {
     match &registry.location {
         _ if registry.kind == RegistryKind::Dockerhub => HUB.to_owned(),
         Location::Url(url) => host(url),

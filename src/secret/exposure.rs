@@ -1,11 +1,13 @@
-//! Files with secrets that anyone on the machine can read.
+//! What is doubtful about the files that hold secrets, without taking any out of them.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use crate::config::{Config, CredentialSetting, SecretSource};
+use super::credential::docker_host;
+use super::docker::{DockerConfig, Place};
+use crate::config::{Config, CredentialSetting, RegistryKind, SecretSource};
 
 const READ_BY_OTHERS: u32 = 0o004;
 const ENTERED_BY_OTHERS: u32 = 0o001;
@@ -31,6 +33,36 @@ pub(crate) fn exposed(config: &Config) -> Vec<String> {
         format!("{shown}: every user of this machine can read this secret\n    chmod o-r {shown}")
     };
     files.into_iter().filter(|path| is_exposed(path)).map(warning).collect()
+}
+
+/// A warning for each image whose registry is to have its token from a docker configuration that has none of it:
+/// it is asked with nobody's rights, which may not be what was meant.
+pub(crate) fn without_entry(config: &Config) -> Vec<String> {
+    let mut warnings = BTreeSet::new();
+    for target in &config.targets {
+        let registry = &config.registries[&target.registry];
+        let CredentialSetting::Source(SecretSource::DockerConfig(path)) = &registry.credential else {
+            continue;
+        };
+        let host = docker_host(registry);
+        // Gitea's tokens are for the whole server.
+        let repository =
+            Some(target.image.repository.as_str()).filter(|_| registry.kind != RegistryKind::Gitea);
+        warnings.extend(match DockerConfig::read(path) {
+            Err(error) => Some(format!("the token of the registry {}: {error}", registry.name)),
+            Ok(found) => {
+                let place = found.place(&host, repository);
+                (place == Place::Nowhere).then(|| {
+                    format!(
+                        "{} has no entry of {host} and names no helper: the registry {} is asked with nobody's rights\n    docker login {host}, or anonymous = true",
+                        path.display(),
+                        registry.name
+                    )
+                })
+            }
+        });
+    }
+    warnings.into_iter().collect()
 }
 
 /// Whether the file can be read, and each folder above it entered, by everyone.

@@ -3,6 +3,7 @@
 
 use secrecy::SecretString;
 
+#[cfg(feature = "keyring")]
 use super::source::accept;
 
 /// What `tagship login` keeps.

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::harness::{PROD, Shop, on};
+use crate::http::{Answer, Server};
 use crate::oci::{Door, IDENTITY, Oci};
 use crate::registry::TOKEN;
 
@@ -32,6 +33,7 @@ fn failure(shop: &Shop) -> String {
 fn docker(registry: &Oci, config: &str) -> Shop {
     let shop = shop(registry, "{ docker_config = \"secret/config.json\" }");
     shop.file("secret/config.json", &config.replace("HERE", &format!("127.0.0.1:{}", registry.port())));
+    fs::set_permissions(shop.path("secret/config.json"), fs::Permissions::from_mode(0o600)).unwrap();
     shop
 }
 
@@ -82,6 +84,25 @@ fn a_server_without_an_entry_is_asked_with_nobodys_rights() {
     let shop = docker(&registry, &format!(r#"{{"auths": {{"quay.io": {{"auth": "{}"}}}}}}"#, auth("robot")));
     shop.run(&["poll"]).code(0).line("shop/prod", &["baseline", "v1.0.0"]);
     assert!(registry.requests().iter().all(|request| request.basic().is_none()));
+}
+
+#[test]
+fn check_warns_of_a_docker_configuration_without_the_server() {
+    let registry = registry(Door::Open);
+    for (config, expected) in [
+        (
+            r#"{"auths": {"quay.io": {"auth": "YTpi"}}}"#,
+            "warning: [dir]/secret/config.json has no entry of 127.0.0.1:[port] and names no helper: the registry git is asked with nobody's rights\n    docker login 127.0.0.1:[port], or anonymous = true\n",
+        ),
+        (r#"{"auths": {"HERE/acme": {"auth": "YTpi"}}}"#, ""),
+        (r#"{"credsStore": "team"}"#, ""),
+        (
+            "{",
+            "warning: the token of the registry git: [dir]/secret/config.json is no docker configuration: see line 1, column 1\n",
+        ),
+    ] {
+        docker(&registry, config).run(&["check"]).code(0).stderr(expected);
+    }
 }
 
 #[test]
@@ -229,4 +250,25 @@ fn a_bus_that_nobody_answers_costs_two_seconds() {
         failure(&shop),
         "the token of the registry git: the keyring cannot be asked (no answer within [duration]; is it locked?); under cron there is no session bus: use a file, or a systemd credential"
     );
+}
+
+/// A server that shows what it was sent.
+#[test]
+fn what_a_server_repeats_of_a_credential_is_masked() {
+    for challenge in ["Basic realm=\"x\"", "Bearer realm=\"http://HOST/token\",service=\"x\""] {
+        let server = Server::start(move |request| {
+            let challenge = challenge.replace("HOST", request.header("host").unwrap());
+            match request.header("authorization") {
+                _ if request.path() == "/token" => Answer::json(200, r#"{"token": "planted-bearer"}"#).into(),
+                None => Answer::json(401, "{}").with("Www-Authenticate", challenge).into(),
+                Some(sent) => Answer::new(403, "text/plain", format!("you sent {sent}")).into(),
+            }
+        });
+        let shop = Shop::with(&on("oci", &server.url(), PROD));
+        let run = shop.run(&["poll", "--format", "json"]);
+        let error = run.code(1).error_is("shop/prod", "denied").target("shop/prod")["error"].clone();
+        let message = error["message"].as_str().unwrap();
+        let scheme = challenge.split(' ').next().unwrap();
+        assert!(message.contains(&format!("(you sent {scheme} ***)")), "{message}");
+    }
 }

@@ -66,6 +66,20 @@ fn a_token_of_the_keyring_is_used_until_logout() {
 }
 
 #[test]
+fn an_entry_that_is_named_brings_its_user_name() {
+    let registry = registry(Door::Basic);
+    let config =
+        on("oci", &registry.url(), PROD).replace("{ file = \"secret/token\" }", "{ keyring = \"git\" }");
+    let shop = searching(&config);
+    login(&shop, TOKEN, &["--username", "robot"])
+        .code(0)
+        .stderr("git: the registry takes it; it is in the keyring\n");
+    in_session(&shop, &["poll"]).code(0).line("shop/prod", &["baseline", "v1.0.0"]);
+    let used = registry.requests().iter().rev().find_map(|request| request.basic());
+    assert_eq!(used, Some(("robot".to_owned(), TOKEN.to_owned())));
+}
+
+#[test]
 fn a_second_login_replaces_the_first() {
     let registry = registry(Door::Basic);
     let shop = searching(&on("oci", &registry.url(), PROD));

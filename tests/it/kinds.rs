@@ -179,6 +179,21 @@ fn docker_hub_is_called_docker_io() {
 }
 
 #[test]
+fn a_token_of_docker_hub_without_its_user_name_is_warned_of() {
+    let warning = "warning: [dir]/tagship.toml:6: registries.git.token: Docker Hub takes no token without its user name\n    write username = \"…\" beside it\n";
+    for (lines, expected) in [
+        ("token = { env = \"HUB\" }", warning),
+        ("token = { env = \"HUB\" }\nusername = \"robot\"", ""),
+        ("token = { keyring = \"hub\" }", ""),
+        ("anonymous = true", ""),
+    ] {
+        let config = with_api("dockerhub", "http://127.0.0.1:1", "http://127.0.0.1:1", PROD);
+        let shop = Shop::with(&config.replace("token = { file = \"secret/token\" }", lines));
+        shop.run(&["check"]).code(0).stderr(expected);
+    }
+}
+
+#[test]
 fn docker_hubs_api_gets_a_token_of_its_own_once() {
     let registry = Oci::start(Door::Bearer, 100);
     registry.push("acme/shop", "dev-9");
@@ -263,4 +278,17 @@ fn gitlab_gives_tokens_for_its_registry_from_another_host() {
         &config.replace("token =", &format!("api_url = \"http://localhost:{}\"\ntoken =", gitlab.port())),
     );
     shop.run(&["poll"]).code(0).line("shop/prod", &["baseline", "v1.0.0"]);
+}
+
+#[test]
+fn login_says_where_a_token_of_github_may_not_read_push_times() {
+    let registry = registry(&["dev-1"]);
+    let api = Script::start([(PROBE, Answer::json(403, "{}").into())]);
+    let config = with_api("github", &registry.url(), &format!("{}/api/v3", api.url()), DEV);
+    let shop = Shop::with(&config.replace("token = { file = \"secret/token\" }\n", ""));
+    let run = shop.run_under(&["sh", "-c", "exec \"$@\" < secret/token", "sh"], &["login", "git", "--stdin"]);
+    // Without a session there is no keyring to put it into.
+    run.code(1).stderr_has(
+        "git: the registry takes it: it may read images, and not when they were pushed (scope read:packages), but the keyring",
+    );
 }

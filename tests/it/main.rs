@@ -9,7 +9,6 @@
 mod authentication;
 mod by_hand;
 mod configuration;
-mod connect_proxy;
 mod credentials;
 mod disaster;
 mod docker_registry;
