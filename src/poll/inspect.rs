@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use jiff::SignedDuration;
 
 use super::{Context, Registries, Run, listing};
+use crate::config::Location;
 use crate::deploy;
-use crate::registry::{About, RequestCount};
+use crate::registry::{About, RequestCount, SignIn};
 use crate::store::StoreError;
 use crate::target::step::Step;
 use crate::target::template::Part;
@@ -77,16 +78,32 @@ fn registry(context: &Context<'_>, name: &Name) -> Result<String, String> {
         opened.about().map_err(|error| mask(error.to_string()))?;
     let mut said = vec![config.location.to_string()];
     said.extend(software);
-    let owner = context.targets.iter().find(|target| target.registry == *name);
-    if let Some(target) = owner {
-        match opened.changes(target.image.repository.owner(), None, 1) {
-            Ok(Some(_)) => said.push("the token reads packages".to_owned()),
-            Ok(None) => {}
-            Err(error) => {
-                let what = "the package API cannot be read, so that every image is listed at each poll";
-                return Err(mask(format!("{what}: {error}")));
-            }
+    let repositories: Vec<_> = context
+        .targets
+        .iter()
+        .filter(|target| target.registry == *name)
+        .map(|target| &target.image.repository)
+        .collect();
+    let credential = context.run.secrets.credential(config).map_err(|error| mask(error.to_string()))?;
+    let feed = repositories.first().map(|repository| opened.changes(repository.owner(), None, 1));
+    match feed {
+        Some(Ok(Some(_))) => said.push("the token reads packages".to_owned()),
+        Some(Err(error)) => {
+            let what = "the package API cannot be read, so that every image is listed at each poll";
+            return Err(mask(format!("{what}: {error}")));
         }
+        // It has no feed: the credential is tried by itself.
+        Some(Ok(None)) | None if credential.is_some() => {
+            said.push(match opened.sign_in(&repositories).map_err(|error| mask(error.to_string()))? {
+                SignIn::Accepted(Some(scopes)) => scopes,
+                SignIn::Accepted(None) => "the credential is accepted".to_owned(),
+                SignIn::NotAsked => "it asks nobody for a credential".to_owned(),
+            });
+        }
+        Some(Ok(None)) | None if matches!(config.location, Location::Url(_)) => {
+            said.push("asked with nobody's rights".to_owned());
+        }
+        Some(Ok(None)) | None => {}
     }
     if let (Some(server), Some(ours)) = (server_time, our_time) {
         let apart = server.duration_since(ours);
