@@ -67,6 +67,7 @@ pub(crate) trait Registry: Send + Sync {
     /// Gets ready for being asked for tags, where that takes a request of its own. What fails here
     /// fails again, and is told then.
     fn prepare(&self) {}
+
     /// Tries the credential, by what one of these repositories (where there are any) needs.
     fn sign_in(&self, repositories: &[&Repository]) -> Result<SignIn, RegistryError>;
 

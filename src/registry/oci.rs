@@ -342,7 +342,8 @@ impl Registry for Oci {
         let mut listing = Listing::default();
         let mut asked = HashSet::new();
         let mut empty = 0;
-        let mut last: Option<Tag> = None;
+        // The first tag of each page: addresses that change can still give the same pages.
+        let mut firsts: HashSet<Tag> = HashSet::new();
         let size = Cell::new(0);
         let first = || {
             let (answer, accepted) = self.first_page(repository)?;
@@ -354,16 +355,14 @@ impl Registry for Oci {
             let following = self.next_page(repository, &next, &page, size.get())?;
             // ECR has pages of untagged images only; any other page brings the listing on.
             empty = if page.names == 0 { empty + 1 } else { 0 };
-            let end = page.tags.last().map(|listed| listed.tag.clone());
-            let stands = end.is_some() && end == last;
-            last = end.or(last);
+            let repeats = page.tags.first().is_some_and(|first| !firsts.insert(first.tag.clone()));
             listing.dropped += page.dropped;
             listing.tags.extend(page.tags);
             let Some(following) = following else {
                 drop_repeats(&mut listing.tags);
                 return Ok(listing);
             };
-            if stands || empty > EMPTY_PAGES || !asked.insert(following.clone()) {
+            if repeats || empty > EMPTY_PAGES || !asked.insert(following.clone()) {
                 return Err(RegistryError::Protocol(format!(
                     "{}: its pages go round in a circle",
                     next.head

@@ -165,6 +165,15 @@ fn pages_that_do_not_end_are_an_error() {
     let message = failure(&anonymous(&server.url(), PROD));
     assert_eq!(message, format!("GET http://127.0.0.1:[port]/v2/acme/shop/tags/list?…: {circle}"));
 
+    // Another address each time, and two pages by turns.
+    let server = Server::start(|request| {
+        let turn: usize = request.query("last").map_or(0, |turn| turn.parse().unwrap());
+        let page = if turn % 2 == 0 { tags(&["v1.0.0"]) } else { tags(&["v2.0.0"]) };
+        next(page, &format!("/v2/acme/shop/tags/list?last={}", turn + 1))
+    });
+    let message = failure(&anonymous(&server.url(), PROD));
+    assert_eq!(message, format!("GET http://127.0.0.1:[port]/v2/acme/shop/tags/list?last=2: {circle}"));
+
     // Another address each time, and no tags.
     let server = Server::start(|request| {
         let turn: usize = request.query("turn").map_or(0, |turn| turn.parse().unwrap());
