@@ -168,7 +168,7 @@ fn pages_that_do_not_end_are_an_error() {
     // Another address each time, and two pages by turns.
     let server = Server::start(|request| {
         let turn: usize = request.query("last").map_or(0, |turn| turn.parse().unwrap());
-        let page = if turn % 2 == 0 { tags(&["v1.0.0"]) } else { tags(&["v2.0.0"]) };
+        let page = if turn.is_multiple_of(2) { tags(&["v1.0.0"]) } else { tags(&["v2.0.0"]) };
         next(page, &format!("/v2/acme/shop/tags/list?last={}", turn + 1))
     });
     let message = failure(&anonymous(&server.url(), PROD));
