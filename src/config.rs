@@ -32,7 +32,7 @@ pub(crate) use read::parse_duration;
 pub(crate) use schema::schema;
 
 use crate::target::notifier::Notifier;
-use crate::target::template::SecretId;
+use crate::target::template::{SecretId, Template};
 use crate::target::{Name, Target};
 use crate::transport::Transport;
 
@@ -63,6 +63,10 @@ pub(crate) struct Settings {
     /// A run starts nothing more after this.
     pub(crate) max_runtime: Duration,
     pub(crate) parallel_deploys: usize,
+    /// Where metrics are written; absolute.
+    pub(crate) metrics_file: Option<PathBuf>,
+    /// What is told of each run: literals and secrets only.
+    pub(crate) ping_url: Option<Template>,
     /// Every repository is listed in full at least this often.
     pub(crate) resync: Duration,
     /// Finished deployments are kept this long.

@@ -13,6 +13,7 @@ mod fixture;
 mod group;
 mod http;
 mod notify;
+mod ping;
 mod placeholder;
 mod running;
 mod signing;
@@ -33,6 +34,7 @@ use crate::target::Target;
 use crate::target::step::Step;
 pub(crate) use command::program_fault;
 pub(crate) use notify::{News, notify};
+pub(crate) use ping::ping;
 pub(crate) use running::{running, verify};
 
 use command::CommandDeployer;

@@ -7,6 +7,7 @@ mod command;
 mod config;
 mod deploy;
 mod feed;
+mod monitor;
 mod plan;
 mod policy;
 mod poll;

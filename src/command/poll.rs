@@ -9,7 +9,8 @@ use jiff::Timestamp;
 
 use super::{Exit, StatePlace, load, open_state, select, state_place};
 use crate::cli::{self, Global, PollFormat};
-use crate::deploy::Stop;
+use crate::deploy::{self, Stop};
+use crate::monitor::{self, Ended};
 use crate::plan::{self, Audience};
 use crate::poll::{self, Mode, Run};
 use crate::report::{Console, Human, Json, JsonLines, Report, Summary};
@@ -68,8 +69,34 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll) -> anyhow::Result<Exi
         refresh: arguments.refresh,
     };
     let mut report = report(global, arguments.format, console, &targets);
-    let summary = poll::poll(&run, &targets, report.as_mut())?;
-    Ok(exit(&summary, arguments))
+    let warn = |report: &mut Box<dyn Report>, result: Result<(), String>| {
+        if let Err(fault) = result {
+            report.warning(&fault);
+        }
+    };
+    let id = uuid::Uuid::now_v7();
+    let is_told = mode == Mode::Deliver;
+    let ping_url = config.settings.ping_url.as_ref().filter(|_| is_told);
+    if let Some(url) = ping_url {
+        warn(&mut report, deploy::ping(url, "/start", &run.secrets, &id));
+    }
+    let summary = poll::poll(&run, &targets, report.as_mut());
+    let ended = summary.as_ref().map_or(Exit::Unusable, |summary| exit(summary, arguments));
+    if let Some(url) = ping_url {
+        // That something is new is no failure there.
+        let status = if matches!(ended, Exit::Changed | Exit::Busy) { 0 } else { ended.status() };
+        warn(&mut report, deploy::ping(url, &format!("/{status}"), &run.secrets, &id));
+    }
+    let summary = summary?;
+    if let Some(file) = config.settings.metrics_file.as_ref().filter(|_| is_told) {
+        let (states, open) = (store.states()?, store.open_deployments()?);
+        let succeeded = matches!(ended, Exit::Done | Exit::Changed | Exit::Busy);
+        let end = Ended { at: Timestamp::now(), duration: summary.duration, succeeded };
+        let targets = config.targets.iter().filter(|target| target.poll);
+        let targets = targets.map(|target| (&target.id, states.get(&target.id), open.get(&target.id)));
+        warn(&mut report, monitor::write_metrics(file, end, targets));
+    }
+    Ok(ended)
 }
 
 /// Which shard is meant.

@@ -76,15 +76,13 @@ pub(crate) struct Key {
     /// As written in a file; None: there is none.
     pub(crate) default: Option<&'static str>,
     pub(crate) required: bool,
-    /// Whether it works already; a key that does not is refused.
-    pub(crate) supported: bool,
     pub(crate) about: &'static str,
     /// A line of a file.
     pub(crate) example: &'static str,
 }
 
 const fn key(name: &'static str, kind: Kind, about: &'static str, example: &'static str) -> Key {
-    Key { name, kind, default: None, required: false, supported: true, about, example }
+    Key { name, kind, default: None, required: false, about, example }
 }
 
 impl Key {
@@ -95,11 +93,6 @@ impl Key {
 
     const fn required(mut self) -> Key {
         self.required = true;
-        self
-    }
-
-    const fn not_yet(mut self) -> Key {
-        self.supported = false;
         self
     }
 }
@@ -271,17 +264,15 @@ const SETTINGS: &[Key] = &[
     key(
         "metrics_file",
         Kind::Text,
-        "Where metrics are written for node_exporter's textfile collector.",
+        "Where metrics are written for node_exporter's textfile collector, after each run.",
         r#"metrics_file = "/var/lib/node_exporter/tagship.prom""#,
-    )
-    .not_yet(),
+    ),
     key(
         "ping_url",
         Kind::Template,
-        "A healthchecks.io style URL that is told of each run.",
+        "A healthchecks.io style URL that is told of each run: /start, and at its end its exit status (0 where nothing failed). Only {secret.NAME} can stand in it.",
         r#"ping_url = "https://hc.example.com/{secret.hc}""#,
-    )
-    .not_yet(),
+    ),
     key("stage", Kind::Table(Section::Stage), "Defaults for every stage.", "[settings.stage]"),
 ];
 

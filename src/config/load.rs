@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::key::Section;
 use super::read::{Field, Found, Table, suggest};
 use super::stage::Stage;
+use super::step::Reader;
 use super::tree::{Node, Source};
 use super::{
     Config, Fault, Faults, Location, RegistryConfig, RegistryKind, SecretSource, Settings, StateSetting,
@@ -218,7 +219,23 @@ impl<'a> Loader<'a> {
                 path => StateSetting::File(folder.join(path)),
             })
         });
+        let metrics_file = get("metrics_file")
+            .map_or(Some(None), |field| field.some_text().map(|path| Some(folder.join(path))));
+        let names = self.named_secrets();
+        let secrets = names.iter().map(String::as_str).collect();
+        let scope = Scope { fields: &[], vars: BTreeMap::new(), secrets };
+        let ping_url = get("ping_url").map_or(Some(None), |field| {
+            let url = Reader { scope: &scope, folder }.url(&field)?;
+            let is_fixed = |part: &Part| matches!(part, Part::Literal(_) | Part::Secret(_));
+            if url.parts.iter().all(is_fixed) {
+                return Some(Some(url));
+            }
+            field.fault("a run is of no project and no tag", "only {secret.NAME} can stand in it");
+            None
+        });
         let settings = Settings {
+            metrics_file: metrics_file?,
+            ping_url: ping_url?,
             state: state?,
             timeout: timeout?,
             max_runtime: max_runtime?,

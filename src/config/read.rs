@@ -88,20 +88,14 @@ impl<'t> Table<'t> {
         self.found.faults.borrow_mut().push(fault);
     }
 
-    /// Keys that are not known, not supported yet, or written twice.
+    /// Keys that are not known, or written twice.
     fn check_keys(&self, keys: &[Key]) {
         for (index, entry) in self.entries.iter().enumerate() {
             let name: &str = &entry.name;
             let path = self.field(entry).path;
-            match keys.iter().find(|key| key.name == name) {
-                None => {
-                    let known = keys.iter().filter(|key| key.supported).map(|key| key.name);
-                    self.fault_at(entry.at, format!("unknown key {path:?}"), suggest(name, known));
-                }
-                Some(key) if !key.supported => {
-                    self.fault_at(entry.at, format!("{path} is not supported yet"), "leave it out for now");
-                }
-                Some(_) => {}
+            if !keys.iter().any(|key| key.name == name) {
+                let known = keys.iter().map(|key| key.name);
+                self.fault_at(entry.at, format!("unknown key {path:?}"), suggest(name, known));
             }
             if self.entries[..index].iter().any(|earlier| earlier.name == entry.name) {
                 self.fault_at(entry.at, format!("{path} is written twice"), "");

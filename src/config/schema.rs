@@ -13,7 +13,7 @@ const DURATION: &str = "^[0-9]+ ?[a-z]+( ?[0-9]+ ?[a-z]+)*$";
 pub(crate) fn schema() -> Value {
     let mut defs = Map::new();
     for section in Section::ALL {
-        if section != Section::Top && supported(section).next().is_some() {
+        if section != Section::Top {
             defs.insert(name(section), definition(section));
         }
     }
@@ -31,15 +31,10 @@ pub(crate) fn schema() -> Value {
         "title": "tagship configuration",
         "description": description,
         "type": "object",
-        "properties": properties(supported(Section::Top)),
+        "properties": properties(Section::Top.keys().iter()),
         "additionalProperties": false,
         "$defs": defs,
     })
-}
-
-/// A key that does not work yet is refused, and so left out.
-fn supported(section: Section) -> impl Iterator<Item = &'static Key> {
-    section.keys().iter().filter(|key| key.supported)
 }
 
 fn name(section: Section) -> String {
@@ -54,7 +49,7 @@ fn definition(section: Section) -> Value {
     let mut schema = json!({
         "description": section.about(),
         "type": "object",
-        "properties": properties(supported(section)),
+        "properties": properties(section.keys().iter()),
         "additionalProperties": false,
     });
     match section {
@@ -78,7 +73,7 @@ fn definition(section: Section) -> Value {
 }
 
 fn required(section: Section) -> Vec<&'static str> {
-    supported(section).filter(|key| key.required).map(|key| key.name).collect()
+    section.keys().iter().filter(|key| key.required).map(|key| key.name).collect()
 }
 
 /// `[settings.stage]`
@@ -86,7 +81,7 @@ fn stage_defaults() -> Value {
     json!({
         "description": "Defaults for every stage. A key of the stage replaces its default whole.",
         "type": "object",
-        "properties": properties(supported(Section::Stage).filter(|key| key.name != "vars")),
+        "properties": properties(Section::Stage.keys().iter().filter(|key| key.name != "vars")),
         "additionalProperties": false,
     })
 }
@@ -154,21 +149,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_supported_keys_are_the_properties() {
+    fn the_keys_are_the_properties() {
         let schema = schema();
         for section in Section::ALL {
             let part = match section {
                 Section::Top => Some(&schema),
                 _ => schema["$defs"].get(name(section)),
             };
-            assert_eq!(part.is_some(), supported(section).next().is_some(), "{section:?}");
+            assert!(part.is_some(), "{section:?}");
             for key in section.keys() {
                 let property = part.and_then(|part| part["properties"].get(key.name));
-                assert_eq!(property.is_some(), key.supported, "{section:?} {}", key.name);
+                assert!(property.is_some(), "{section:?} {}", key.name);
             }
         }
         let defaults = schema["$defs"]["StageDefaults"]["properties"].as_object().unwrap();
-        assert_eq!(defaults.len() + 1, supported(Section::Stage).count());
+        assert_eq!(defaults.len() + 1, Section::Stage.keys().iter().count());
         assert!(!defaults.contains_key("vars"));
     }
 

@@ -238,7 +238,7 @@ impl Reader<'_> {
     }
 
     /// Scheme and host are literal, unless the whole url is one secret.
-    fn url(&self, field: &Field<'_>) -> Option<Template> {
+    pub(super) fn url(&self, field: &Field<'_>) -> Option<Template> {
         field.some_text()?;
         let template = self.template(field)?;
         let head = match template.parts.as_slice() {

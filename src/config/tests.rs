@@ -170,7 +170,7 @@ fn each_fault_says_what_is_wrong_and_what_to_write() {
         (REGISTRY.to_owned(), "there are no projects"),
         (with_stage("[settings]\nstate = \"none\"\n"), "needs running or first_poll"),
         (with_stage("[settings]\nparallel_deploys = 0\n"), "not between 1 and 64"),
-        (with_stage("[settings]\nping_url = \"https://hc.example.com\"\n"), "not supported yet"),
+        (with_stage("[settings]\nping_url = \"https://hc.example.com/{tag}\"\n"), "of no project and no tag"),
         (git("kind = \"gitea\"\nurl = \"http://git.example.com\""), "insecure_http = true"),
         (git("kind = \"gitea\"\nurl = \"git.example.com\""), "begin with https://"),
         (git("kind = \"gitea\"\nurl = \"https://ci:secret@git.example.com\""), "user name or password"),

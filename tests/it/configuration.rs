@@ -128,14 +128,6 @@ fn plain_http_to_another_host_wants_to_be_allowed() {
 }
 
 #[test]
-fn keys_of_later_parts_are_refused_and_not_ignored() {
-    for line in ["metrics_file = \"x.prom\"", "ping_url = \"https://hc.example.com\""] {
-        let text = format!("{}[settings]\n{line}\n", valid());
-        refused(&text, &["not supported yet", line.split(' ').next().unwrap()]);
-    }
-}
-
-#[test]
 fn text_that_is_no_toml_is_a_fault_with_its_line() {
     refused("[registries.git\nkind = \"gitea\"\n", &["tagship.toml:1"]);
 }

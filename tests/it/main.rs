@@ -33,6 +33,7 @@ mod leak;
 mod limits;
 mod login;
 mod mark;
+mod monitoring;
 mod new_tag;
 mod notify;
 mod oci;

@@ -1,0 +1,140 @@
+//! What monitoring is told of a run: a file of metrics for node_exporter, and a ping for a service that
+//! notices when none comes. What fails here is said, and changes nothing of the run.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::plan::{OpenDeployments, PollState, Status};
+use crate::target::TargetId;
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    pub(crate) at: Timestamp,
+    pub(crate) duration: Duration,
+    /// Nothing failed in it.
+    pub(crate) succeeded: bool,
+}
+
+const LAST_SUCCESS: &str = "tagship_last_success_timestamp_seconds";
+
+/// Writes the metrics: under another name first, which no collector reads, and then in one step.
+///
+/// # Errors
+/// The file cannot be written, and why.
+pub(crate) fn write_metrics<'a>(
+    file: &Path,
+    ended: Ended,
+    targets: impl Iterator<Item = (&'a TargetId, Option<&'a PollState>, Option<&'a OpenDeployments>)>,
+) -> Result<(), String> {
+    let fault = |error: std::io::Error| format!("metrics_file {}: {error}", file.display());
+    // A run that failed leaves the last success where it was.
+    let last_success = match ended.succeeded {
+        true => Some(ended.at.as_second()),
+        false => std::fs::read_to_string(file).ok().and_then(|text| known(&text, LAST_SUCCESS)),
+    };
+    let text = metrics(ended, last_success, targets);
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut temporary = tempfile::Builder::new()
+        .prefix(".tagship-")
+        .suffix(".tmp")
+        .permissions(std::fs::Permissions::from_mode(0o644))
+        .tempfile_in(folder)
+        .map_err(fault)?;
+    temporary.write_all(text.as_bytes()).map_err(fault)?;
+    // What the umask took away, the collector needs.
+    temporary.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(fault)?;
+    temporary.persist(file).map_err(|error| fault(error.error))?;
+    Ok(())
+}
+
+/// The value of a metric in an earlier file.
+fn known(text: &str, name: &str) -> Option<i64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+}
+
+fn metrics<'a>(
+    ended: Ended,
+    last_success: Option<i64>,
+    targets: impl Iterator<Item = (&'a TargetId, Option<&'a PollState>, Option<&'a OpenDeployments>)>,
+) -> String {
+    let mut statuses: BTreeMap<&str, usize> = Status::ALL.iter().map(|status| (status.as_str(), 0)).collect();
+    let mut pending = Vec::new();
+    for (id, state, open) in targets {
+        let is_dead = open.is_some_and(|open| open.dead.is_some());
+        let status = match state {
+            _ if is_dead => Some(Status::Dead),
+            Some(state) if state.failing.is_some() => Some(Status::Unknown),
+            Some(state) => state.status,
+            None => None,
+        };
+        if let Some(status) = status {
+            *statuses.entry(status.as_str()).or_default() += 1;
+        }
+        if open.is_some_and(|open| open.pending.is_some() || open.running.is_some()) {
+            pending.push(id);
+        }
+    }
+    let mut text = String::new();
+    let mut gauge = |name: &str, help: &str, lines: Vec<String>| {
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
+        lines.iter().for_each(|line| text.push_str(&format!("{name}{line}\n")));
+    };
+    let second = ended.at.as_second();
+    gauge("tagship_last_run_timestamp_seconds", "When the last run ended.", vec![format!(" {second}")]);
+    gauge(
+        LAST_SUCCESS,
+        "When the last run ended in which nothing failed.",
+        last_success.map(|second| format!(" {second}")).into_iter().collect(),
+    );
+    gauge(
+        "tagship_run_duration_seconds",
+        "How long the last run took.",
+        vec![format!(" {:.3}", ended.duration.as_secs_f64())],
+    );
+    gauge(
+        "tagship_targets",
+        "Targets by what the last poll of each said.",
+        statuses.iter().map(|(status, count)| format!("{{status=\"{status}\"}} {count}")).collect(),
+    );
+    gauge(
+        "tagship_deployments_pending",
+        "Deployments that are recorded and not over.",
+        pending.iter().map(|id| format!("{{project=\"{}\",stage=\"{}\"}} 1", id.project, id.stage)).collect(),
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::Name;
+
+    #[test]
+    fn a_target_counts_once_by_its_status() {
+        let id = |stage| TargetId { project: Name::new("shop").unwrap(), stage: Name::new(stage).unwrap() };
+        let (dev, prod, new) = (id("dev"), id("prod"), id("new"));
+        let state = PollState { status: Some(Status::UpToDate), ..PollState::default() };
+        let at = Timestamp::from_second(1_800_000_000).unwrap();
+        let ended = Ended { at, duration: Duration::from_millis(1500), succeeded: true };
+        let targets = [(&dev, Some(&state), None), (&prod, Some(&state), None), (&new, None, None)];
+        let text = metrics(ended, Some(7), targets.into_iter());
+        for line in [
+            "tagship_last_run_timestamp_seconds 1800000000",
+            "tagship_last_success_timestamp_seconds 7",
+            "tagship_run_duration_seconds 1.500",
+            "tagship_targets{status=\"up_to_date\"} 2",
+            "tagship_targets{status=\"failed\"} 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        assert_eq!(known(&text, LAST_SUCCESS), Some(7));
+        assert!(!text.contains("tagship_deployments_pending{"));
+    }
+}

@@ -1,0 +1,95 @@
+//! Metrics and pings: what monitoring is told of a run, and that nothing there changes the run.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::endpoint::Endpoint;
+use crate::first_poll::gitea;
+use crate::harness::{DEV, PROD, Shop, on_gitea};
+use crate::http::Answer;
+use crate::registry::{Build, Gitea};
+
+fn shop(gitea: &Gitea, settings: &str) -> Shop {
+    Shop::with(&format!("[settings]\n{settings}\n{}", on_gitea(gitea, &format!("{DEV}{PROD}"))))
+}
+
+fn metric(shop: &Shop, name: &str) -> Option<String> {
+    let text = shop.read("tagship.prom");
+    text.lines().find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()))
+}
+
+#[test]
+fn metrics_say_how_the_last_run_went_and_what_waits() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = shop(&gitea, "metrics_file = \"tagship.prom\"");
+    shop.run(&["poll"]).code(0);
+    let mode = std::fs::metadata(shop.path("tagship.prom")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o644);
+    assert_eq!(metric(&shop, "tagship_targets{status=\"baseline\"}").as_deref(), Some("2"));
+    let success = metric(&shop, "tagship_last_success_timestamp_seconds").unwrap();
+    assert_eq!(metric(&shop, "tagship_deployments_pending{"), None);
+
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    shop.file("fail", "");
+    shop.run_under(&["faketime", "-f", "+1h"], &["poll"]).code(1);
+    assert_eq!(metric(&shop, "tagship_targets{status=\"failed\"}").as_deref(), Some("1"));
+    assert_eq!(metric(&shop, "tagship_targets{status=\"up_to_date\"}").as_deref(), Some("1"));
+    assert_eq!(
+        metric(&shop, "tagship_deployments_pending{project=\"shop\",stage=\"dev\"}").as_deref(),
+        Some("1")
+    );
+    assert_eq!(metric(&shop, "tagship_last_success_timestamp_seconds"), Some(success.clone()));
+    let run: i64 = metric(&shop, "tagship_last_run_timestamp_seconds").unwrap().parse().unwrap();
+    assert!(run >= success.parse::<i64>().unwrap() + 3600);
+    // One target's poll says what all of them are.
+    shop.run(&["poll", "shop/prod"]).code(0);
+    assert_eq!(metric(&shop, "tagship_targets{status=\"failed\"}").as_deref(), Some("1"));
+    let left: Vec<_> = std::fs::read_dir(shop.path("")).unwrap().flatten().collect();
+    assert!(left.iter().all(|entry| !entry.file_name().to_string_lossy().ends_with(".tmp")));
+}
+
+#[test]
+fn metrics_that_cannot_be_written_are_said_and_change_nothing() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = shop(&gitea, "metrics_file = \"gone/tagship.prom\"");
+    shop.run(&["poll"])
+        .code(0)
+        .line("shop/dev", &["baseline"])
+        .stderr_has("metrics_file [dir]/gone/tagship.prom: ");
+    shop.run(&["poll", "--dry-run"]).code(0).stderr("");
+}
+
+const PING: &str = "ping_url = \"{secret.hc}\"\n[secrets]\nhc = { file = \"secret/hc\" }";
+
+#[test]
+fn a_run_is_pinged_at_its_start_and_by_its_end() {
+    let gitea = gitea(Build::GiteaNew);
+    let service = Endpoint::start();
+    let shop = shop(&gitea, PING);
+    shop.secret("hc", &format!("{}/planted-uuid/", service.url()));
+    shop.run(&["poll"]).code(0);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    shop.run(&["poll", "--exit-code"]).code(3);
+    gitea.push("acme/shop", "dev-44", "2026-11-20T12:00:00Z");
+    shop.file("fail", "");
+    shop.run(&["poll"]).code(1);
+    shop.run(&["poll", "--dry-run"]);
+    let requests = service.requests();
+    let paths: Vec<&str> = requests.iter().map(|request| request.path()).collect();
+    let at = |event: &str| format!("/planted-uuid/{event}");
+    assert_eq!(paths, [at("start"), at("0"), at("start"), at("0"), at("start"), at("1")]);
+    assert!(requests.iter().all(|request| request.method == "GET"));
+    let run = |index: usize| requests[index].query("rid").unwrap().to_owned();
+    assert!(run(0) == run(1) && run(2) == run(3) && run(0) != run(2));
+}
+
+#[test]
+fn a_ping_that_fails_is_said_without_its_url_and_changes_nothing() {
+    let gitea = gitea(Build::GiteaNew);
+    let service = Endpoint::start();
+    let shop = shop(&gitea, PING);
+    shop.secret("hc", &format!("{}/planted-uuid", service.url()));
+    service.then(Answer::new(404, "text/plain", "no such check"));
+    let run = shop.run(&["poll"]);
+    run.code(0).line("shop/dev", &["baseline"]).stderr_has("ping_url: /start was answered by 404 Not Found");
+    run.shows_not("planted-uuid");
+}
