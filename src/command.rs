@@ -40,6 +40,14 @@ use crate::store::Store;
 use crate::target::Target;
 use crate::target::filter::{TargetFilter, TargetPattern};
 
+/// What the state knows, for a command that only reads it: nothing is created, nothing is written.
+fn read_state(global: &Global, config: &Config) -> anyhow::Result<Store> {
+    Ok(match state_place(global, config)? {
+        StatePlace::File(path) => Store::copy_of(&path)?,
+        StatePlace::Nothing => Store::nothing()?,
+    })
+}
+
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {

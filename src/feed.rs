@@ -231,4 +231,6 @@ fn walk_on<E>(
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

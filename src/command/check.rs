@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Exit, StatePlace, load, state_place};
+use super::{Exit, load, read_state};
 use crate::cli::{self, Global};
 use crate::config::Config;
 use crate::deploy::Stop;
@@ -13,7 +13,6 @@ use crate::poll::{self, Finding, Mode, Run};
 use crate::reference::Tag;
 use crate::report::{Console, escape_control};
 use crate::secret::{Secrets, exposed, without_entry};
-use crate::store::Store;
 use crate::target::Target;
 use crate::target::step::Step;
 
@@ -50,7 +49,7 @@ fn online(
     secrets: Arc<Secrets>,
     console: &Console,
 ) -> anyhow::Result<Exit> {
-    let store = state(global, config)?;
+    let store = read_state(global, config)?;
     let stop = Stop::on_signals()?;
     let run = Run {
         config,
@@ -81,15 +80,8 @@ fn online(
     Ok(if failed { Exit::Failed } else { Exit::Done })
 }
 
-fn state(global: &Global, config: &Config) -> anyhow::Result<Store> {
-    Ok(match state_place(global, config)? {
-        StatePlace::File(path) => Store::copy_of(&path)?,
-        StatePlace::Nothing => Store::nothing()?,
-    })
-}
-
 fn doubts<'c>(global: &Global, config: &'c Config) -> anyhow::Result<Vec<(&'c Target, String)>> {
-    let store = state(global, config)?;
+    let store = read_state(global, config)?;
     let states = store.states()?;
     let mut doubts = Vec::new();
     for (index, target) in config.targets.iter().enumerate() {

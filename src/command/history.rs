@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Exit, StatePlace, load, select, state_place};
+use super::{Exit, load, read_state, select};
 use crate::cli::{self, Global, StatusFormat};
 use crate::report::{Console, history_as_json, history_as_text};
 use crate::secret::Secrets;
-use crate::store::Store;
 use crate::target::filter::TargetFilter;
 
 /// How many deployments are shown to people who do not say how many.
@@ -23,10 +22,7 @@ pub(crate) fn history(global: &Global, arguments: &cli::History) -> anyhow::Resu
     let console = Console::masking(Arc::new(Secrets::new(&config)));
     let filter = TargetFilter { patterns: arguments.targets.clone(), ..TargetFilter::default() };
     let targets = select(&config, &filter)?;
-    let store = match state_place(global, &config)? {
-        StatePlace::File(path) => Store::copy_of(&path)?,
-        StatePlace::Nothing => Store::nothing()?,
-    };
+    let store = read_state(global, &config)?;
     let most = arguments.limit.unwrap_or(match arguments.format {
         StatusFormat::Human => A_SCREENFUL,
         StatusFormat::Json => u32::MAX,

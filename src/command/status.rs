@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Exit, StatePlace, load, select, state_place};
+use super::{Exit, load, read_state, select};
 use crate::cli::{self, Global, StatusFormat};
 use crate::plan::{Deployment, DeploymentState, OpenDeployments, PollState, Status};
 use crate::report::{Console, PendingRow, StatusRow, status_as_json, status_as_table};
@@ -22,10 +22,7 @@ pub(crate) fn status(global: &Global, arguments: &cli::Status) -> anyhow::Result
     let console = Console::masking(Arc::new(Secrets::new(&config)));
     let filter = TargetFilter { patterns: arguments.targets.clone(), ..TargetFilter::default() };
     let targets = select(&config, &filter)?;
-    let store = match state_place(global, &config)? {
-        StatePlace::File(path) => Store::copy_of(&path)?,
-        StatePlace::Nothing => Store::nothing()?,
-    };
+    let store = read_state(global, &config)?;
     let rows = rows(&store, &targets)?;
     match arguments.format {
         StatusFormat::Human => status_as_table(&console, &rows, Timestamp::now()),

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Exit, StatePlace, load, select_one, state_place};
+use super::{Exit, load, read_state, select_one};
 use crate::cli::{self, Global, StatusFormat};
 use crate::deploy::Stop;
 use crate::plan::Audience;
 use crate::poll::{Mode, Run, survey};
 use crate::report::{Console, TagsPage, tags_as_json, tags_as_table};
 use crate::secret::Secrets;
-use crate::store::Store;
 
 /// Explains every tag of a target.
 ///
@@ -20,10 +19,7 @@ pub(crate) fn tags(global: &Global, arguments: &cli::Tags) -> anyhow::Result<Exi
     let target = select_one(&config, &arguments.target)?;
     let secrets = Arc::new(Secrets::new(&config));
     let console = Console::masking(Arc::clone(&secrets));
-    let store = match state_place(global, &config)? {
-        StatePlace::File(path) => Store::copy_of(&path)?,
-        StatePlace::Nothing => Store::nothing()?,
-    };
+    let store = read_state(global, &config)?;
     let run = Run {
         config: &config,
         store: &store,

@@ -1,18 +1,15 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
 
-use proptest::collection::vec;
-use proptest::prelude::*;
-
 use super::*;
 
 /// An owner's packages on a server, with its clock.
 #[derive(Clone, Debug)]
-struct Server {
+pub(super) struct Server {
     /// (id, image, version, second)
-    rows: Vec<(i64, u8, u32, i64)>,
-    last_id: i64,
-    now: i64,
+    pub(super) rows: Vec<(i64, u8, u32, i64)>,
+    pub(super) last_id: i64,
+    pub(super) now: i64,
     /// What our clock is ahead.
     ahead: i64,
     /// Inside one second the lower id comes first, as on old Gitea and Forgejo.
@@ -27,18 +24,18 @@ fn at(second: i64) -> Timestamp {
 }
 
 impl Server {
-    fn new(is_old: bool) -> Server {
+    pub(super) fn new(is_old: bool) -> Server {
         Server { rows: Vec::new(), last_id: 0, now: BEGIN, ahead: 0, is_old, requests: RefCell::default() }
     }
 
     /// A tag that was never there, its time so much earlier than the clock.
-    fn push(&mut self, image: u8, late: i64) {
+    pub(super) fn push(&mut self, image: u8, late: i64) {
         self.last_id += 1;
         self.rows.push((self.last_id, image, u32::try_from(self.last_id).unwrap(), self.now - late));
     }
 
     /// The same tag, a new row.
-    fn push_again(&mut self, index: usize) {
+    pub(super) fn push_again(&mut self, index: usize) {
         if !self.rows.is_empty() {
             let (_, image, version, _) = self.rows.remove(index % self.rows.len());
             self.last_id += 1;
@@ -46,7 +43,7 @@ impl Server {
         }
     }
 
-    fn delete(&mut self, index: usize) {
+    pub(super) fn delete(&mut self, index: usize) {
         if !self.rows.is_empty() {
             self.rows.remove(index % self.rows.len());
         }
@@ -70,7 +67,7 @@ impl Server {
         }
     }
 
-    fn changes(&self, since: Option<&Cursor>) -> (Cursor, Changes) {
+    pub(super) fn changes(&self, since: Option<&Cursor>) -> (Cursor, Changes) {
         self.requests.borrow_mut().clear();
         let result: Result<_, Infallible> = changes(since, 5, |number, limit| Ok(self.page(number, limit)));
         result.unwrap()
@@ -215,58 +212,4 @@ fn an_owner_without_packages_gets_its_first() {
     assert_eq!(server.changes(Some(&cursor)).1, Changes::Nothing);
     server.push(1, 0);
     assert_eq!(images(&server.changes(Some(&cursor)).1), ["image-1"]);
-}
-
-#[derive(Clone, Debug)]
-enum Happening {
-    Push { image: u8, late: i64 },
-    PushAgain(usize),
-    Delete(usize),
-    Time(i64),
-    Poll,
-}
-
-fn happening() -> impl Strategy<Value = Happening> {
-    prop_oneof![
-        4 => (0..6u8, prop_oneof![8 => Just(0), 2 => 0..55i64]).prop_map(|(image, late)| Happening::Push { image, late }),
-        2 => any::<usize>().prop_map(Happening::PushAgain),
-        3 => any::<usize>().prop_map(Happening::Delete),
-        3 => prop_oneof![Just(0), Just(1), 1..120i64].prop_map(Happening::Time),
-        4 => Just(Happening::Poll),
-    ]
-}
-
-proptest! {
-    /// Whatever is pushed, pushed again and deleted, with times up to a minute late: an image that got a
-    /// name that was never there is named, or everything is.
-    #[test]
-    fn no_new_tag_is_missed(is_old: bool, happenings in vec(happening(), 1..60)) {
-        let mut server = Server::new(is_old);
-        let mut cursor: Option<Cursor> = None;
-        let mut new: Vec<(u8, u32)> = Vec::new();
-        for happening in happenings.into_iter().chain([Happening::Time(200), Happening::Poll, Happening::Time(200), Happening::Poll]) {
-            match happening {
-                Happening::Push { image, late } => {
-                    server.push(image, late);
-                    new.push((image, u32::try_from(server.last_id).unwrap()));
-                }
-                Happening::PushAgain(index) => server.push_again(index),
-                Happening::Delete(index) => server.delete(index),
-                Happening::Time(seconds) => server.now += seconds,
-                Happening::Poll => {
-                    let (next, changes) = server.changes(cursor.as_ref());
-                    for (image, version) in new.drain(..) {
-                        let is_there = server.rows.iter().any(|row| (row.1, row.2) == (image, version));
-                        let is_named = match &changes {
-                            Changes::Everything => true,
-                            Changes::Nothing => false,
-                            Changes::Some(named) => named.contains_key(&format!("image-{image}")),
-                        };
-                        prop_assert!(!is_there || is_named, "image-{image}:v{version} in {changes:?}");
-                    }
-                    cursor = Some(next);
-                }
-            }
-        }
-    }
 }

@@ -1,6 +1,7 @@
-//! tagship is killed at every boundary of a run with two deployments, and the next poll makes good: each is
-//! delivered, under one id, never two at once, and nobody has to mend the state. The boundaries come from a
-//! trace of that run, so that none is forgotten.
+//! tagship is killed at the boundaries of a run with two deployments, and the next poll makes good: each is
+//! delivered, under one id, never two commands at once, and nobody has to mend the state. The kinds of calls
+//! and how many there are come from a trace of that run. strace counts for each thread, and the first thread
+//! that gets to the n-th call ends the process: the n-th call of the other threads is no point of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -80,7 +81,8 @@ fn call_of(inject: &str) -> &str {
 }
 
 /// How often any one thread of tagship makes each call, in a run that nobody disturbs.
-fn boundaries() -> BTreeMap<&'static str, usize> {
+/// And how many calls they make together.
+fn boundaries() -> (BTreeMap<&'static str, usize>, usize) {
     let Scene { shop, gitea: _gitea, endpoint: _endpoint } = scene();
     let trace = shop.path("trace");
     strace(&shop, trace.to_str().unwrap(), None).code(0);
@@ -110,12 +112,13 @@ fn boundaries() -> BTreeMap<&'static str, usize> {
         }
     }
     // A clone that another thread's line came between names its result later: those threads make the same calls.
+    let all = counts.values().sum();
     let mut most: BTreeMap<&'static str, usize> = BTreeMap::new();
     for ((_, call), count) in counts {
         let known = most.entry(call).or_default();
         *known = count.max(*known);
     }
-    most
+    (most, all)
 }
 
 /// Polls until both are delivered, and looks at what reached the stages.
@@ -139,7 +142,7 @@ fn makes_good(Scene { shop, gitea: _, endpoint }: &Scene, point: &str) {
 
 #[test]
 fn a_kill_at_any_boundary_loses_nothing() {
-    let boundaries = boundaries();
+    let (boundaries, calls) = boundaries();
     let mut points: Vec<String> = boundaries
         .iter()
         .flat_map(|(call, most)| (1..=*most).map(move |n| format!("inject={call}:signal=KILL:when={n}")))
@@ -195,6 +198,7 @@ fn a_kill_at_any_boundary_loses_nothing() {
         results.len(),
         all + 2
     );
+    println!("the threads of the run make {calls} such calls; a point is the n-th of whichever is first");
     assert_eq!(results.len(), all + 2);
     assert!(killed >= 40, "only {killed} kills");
 }
@@ -202,7 +206,7 @@ fn a_kill_at_any_boundary_loses_nothing() {
 /// The disk is full from the n-th write of any thread on.
 #[test]
 fn a_full_disk_at_any_write_loses_nothing() {
-    let most = boundaries()["pwrite64"];
+    let most = boundaries().0["pwrite64"];
     let points = Mutex::new((1..=most).rev().collect::<Vec<usize>>());
     thread::scope(|scope| {
         for _ in 0..3 {
