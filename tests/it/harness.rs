@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -119,12 +119,23 @@ impl Shop {
 
     /// Under another program, which gets the binary's path and arguments at its end.
     pub(crate) fn run_under(&self, program: &[&str], arguments: &[&str]) -> Run {
+        Running::start(self, self.command_under(program), arguments).end()
+    }
+
+    /// Starts it under another program, with a pipe as its standard input.
+    pub(crate) fn start_under(&self, program: &[&str], arguments: &[&str]) -> Running<'_> {
+        let mut command = self.command_under(program);
+        command.stdin(Stdio::piped());
+        Running::start_reading(self, command, arguments)
+    }
+
+    fn command_under(&self, program: &[&str]) -> Command {
         let mut command = Command::new(program[0]);
         command.args(&program[1..]).arg(env!("CARGO_BIN_EXE_tagship"));
         command.arg("--config").arg(self.path("tagship.toml"));
         command.arg("--state").arg(self.path("state.db"));
         self.furnish(&mut command);
-        Running::start(self, command, arguments).end()
+        command
     }
 
     fn command(&self) -> Command {

@@ -54,5 +54,6 @@ mod status;
 mod sweep;
 mod tags;
 mod tls;
+mod tracer;
 mod transcript;
 mod transport;

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
@@ -22,12 +22,23 @@ pub(crate) struct Running<'a> {
 impl<'a> Running<'a> {
     /// Starts the command in the shop with these arguments.
     pub(crate) fn start(shop: &'a Shop, mut command: Command, arguments: &[&str]) -> Running<'a> {
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::null());
+        Running::start_reading(shop, command, arguments)
+    }
+
+    /// The same with the standard input that the command says.
+    pub(crate) fn start_reading(shop: &'a Shop, mut command: Command, arguments: &[&str]) -> Running<'a> {
+        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
         let shown = format!("tagship {}", arguments.join(" "));
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let stdout = collect(child.stdout.take().unwrap());
         let stderr = collect(child.stderr.take().unwrap());
         Running { shop, shown, child, stdout, stderr }
+    }
+
+    /// What it reads, where it reads anything.
+    pub(crate) fn stdin(&mut self) -> ChildStdin {
+        self.child.stdin.take().expect("it was started with a pipe, and nobody took it")
     }
 
     /// The process.
@@ -56,6 +67,17 @@ impl<'a> Running<'a> {
             panic!("{} did not end within {PATIENCE:?}", self.shown);
         };
         let status = self.child.wait().unwrap();
+        self.run(status, stdout, stderr)
+    }
+
+    /// Of a process that somebody else has waited for.
+    pub(crate) fn ended(self, status: ExitStatus) -> Run {
+        let stdout = self.stdout.recv_timeout(PATIENCE).unwrap();
+        let stderr = self.stderr.recv_timeout(PATIENCE).unwrap();
+        self.run(status, stdout, stderr)
+    }
+
+    fn run(self, status: ExitStatus, stdout: String, stderr: String) -> Run {
         self.shop.note_printed(&stdout);
         self.shop.note_printed(&stderr);
         Run {
