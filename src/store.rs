@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
 
 pub(crate) use feed::{Feed, FeedKey};
-pub(crate) use history::{Past, PastAttempt};
+pub(crate) use history::{Origin, Past, PastAttempt};
 pub(crate) use lock::Lock;
 pub(crate) use notification::Told;
 pub(crate) use write::{Attempt, AttemptEnd, Write};
@@ -233,6 +233,15 @@ impl Store {
     pub(crate) fn history(&self, target: &TargetId, most: u32) -> Result<Vec<Past>, StoreError> {
         let connection = self.connection();
         self.within(|| history::history(&connection, target, most))
+    }
+
+    /// The latest deployment of a tag to a target, those that succeeded before others.
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn origin(&self, target: &TargetId, tag: &Tag) -> Result<Option<Origin>, StoreError> {
+        let connection = self.connection();
+        self.within(|| history::origin(&connection, target, tag))
     }
 
     /// What people were not told yet, the oldest first.

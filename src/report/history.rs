@@ -27,6 +27,7 @@ struct PastJson {
     previous_tag: Option<String>,
     digest: Option<String>,
     by: &'static str,
+    by_whom: Option<String>,
     state: &'static str,
     reason: Option<String>,
     created_at: String,
@@ -65,7 +66,7 @@ pub(crate) fn history_as_text(console: &Console, deployments: &[Past], now: Time
             describe_age(past.created_at, now),
             past.target,
             past.state.as_str(),
-            who(past.by),
+            describe_by(past.by, past.by_whom.as_deref()),
             past.reason.as_ref().map_or_else(String::new, |reason| format!(": {}", escape_control(reason))),
         ));
         console.data(&format!("    {}  {:.0}", past.id, past.created_at));
@@ -79,13 +80,15 @@ pub(crate) fn history_as_text(console: &Console, deployments: &[Past], now: Time
     }
 }
 
-fn who(by: DecidedBy) -> &'static str {
-    match by {
+/// Who or what decided on a deployment: `by a poll`, `by hand (alice)`.
+pub(super) fn describe_by(by: DecidedBy, by_whom: Option<&str>) -> String {
+    let what = match by {
         DecidedBy::Poll => "by a poll",
         DecidedBy::Hand => "by hand",
         DecidedBy::Mark => "marked",
         DecidedBy::Running => "found on the stage",
-    }
+    };
+    by_whom.map_or_else(|| what.to_owned(), |name| format!("{what} ({})", escape_control(name)))
 }
 
 fn outcome(attempt: &PastAttempt, state: DeploymentState) -> String {
@@ -113,6 +116,7 @@ impl From<&Past> for PastJson {
             previous_tag: past.previous_tag.as_ref().map(ToString::to_string),
             digest: past.digest.as_ref().map(ToString::to_string),
             by: past.by.as_str(),
+            by_whom: past.by_whom.clone(),
             state: past.state.as_str(),
             reason: past.reason.clone(),
             created_at: format!("{:.3}", past.created_at),

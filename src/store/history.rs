@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::row::{optional, parsed, target_id};
 use crate::plan::{DecidedBy, DeploymentState, ErrorCode, Failure};
@@ -19,6 +19,8 @@ pub(crate) struct Past {
     pub(crate) digest: Option<Digest>,
     pub(crate) previous_tag: Option<Tag>,
     pub(crate) by: DecidedBy,
+    /// The login name of who deployed it by hand, or marked it.
+    pub(crate) by_whom: Option<String>,
     pub(crate) state: DeploymentState,
     /// Why it ended, where that is not plain.
     pub(crate) reason: Option<String>,
@@ -42,9 +44,40 @@ pub(crate) struct PastAttempt {
     pub(crate) output: Option<String>,
 }
 
+/// How a target came by a tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) id: String,
+    pub(crate) by: DecidedBy,
+    /// The login name of who deployed it by hand, or marked it.
+    pub(crate) by_whom: Option<String>,
+    pub(crate) state: DeploymentState,
+}
+
+/// The latest deployment of a tag, those that succeeded before others.
+pub(super) fn origin(
+    connection: &Connection,
+    target: &TargetId,
+    tag: &Tag,
+) -> rusqlite::Result<Option<Origin>> {
+    let query = "SELECT id, decided_by, decided_by_whom, state FROM deployment
+         WHERE project = ?1 AND stage = ?2 AND tag = ?3
+         ORDER BY state = 'succeeded' DESC, created_at DESC, id DESC LIMIT 1";
+    let origin = |row: &Row<'_>| {
+        Ok(Origin {
+            id: row.get("id")?,
+            by: parsed(row, "decided_by", FromStr::from_str)?,
+            by_whom: row.get("decided_by_whom")?,
+            state: parsed(row, "state", FromStr::from_str)?,
+        })
+    };
+    let parameters = [target.project.as_str(), target.stage.as_str(), tag.as_str()];
+    connection.prepare_cached(query)?.query_row(parameters, origin).optional()
+}
+
 /// A target's deployments, the newest first.
 pub(super) fn history(connection: &Connection, target: &TargetId, most: u32) -> rusqlite::Result<Vec<Past>> {
-    let query = "SELECT id, project, stage, tag, digest, previous_tag, decided_by, state, reason, created_at, ended_at
+    let query = "SELECT id, project, stage, tag, digest, previous_tag, decided_by, decided_by_whom, state, reason, created_at, ended_at
          FROM deployment WHERE project = ?1 AND stage = ?2 ORDER BY created_at DESC, id DESC LIMIT ?3";
     let mut statement = connection.prepare_cached(query)?;
     let rows = statement.query_map(params![target.project.as_str(), target.stage.as_str(), most], past)?;
@@ -66,6 +99,7 @@ fn past(row: &Row<'_>) -> rusqlite::Result<Past> {
         digest: optional(row, "digest", Digest::new)?,
         previous_tag: optional(row, "previous_tag", Tag::new)?,
         by: parsed(row, "decided_by", FromStr::from_str)?,
+        by_whom: row.get("decided_by_whom")?,
         state: parsed(row, "state", FromStr::from_str)?,
         reason: row.get("reason")?,
         created_at: parsed(row, "created_at", Timestamp::from_str)?,
