@@ -1,5 +1,7 @@
 //! The command line: clap definitions only. `man/` and `completions/` are rendered from them.
 
+mod moment;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +9,7 @@ use crate::target::filter::TargetPattern;
 use crate::target::shard::ShardSetting;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(crate) use moment::Moment;
 
 /// Ships new container image tags to the stages that wait for them.
 ///
@@ -182,12 +185,18 @@ pub(crate) struct Check {
 ///
 /// In the order of the stage's rule, the newest first. Of many tags those that concern the stage now are shown first.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  tagship tags shop/prod             why was v1.3.0 not deployed?\n  \
-    tagship tags shop/prod --offline   from the state, without asking the registry")]
+#[command(
+    after_help = "Examples:\n  tagship tags shop/prod             which tag is taken, by which key, and why not the others\n  \
+    tagship tags shop/prod v1.3.0      why was v1.3.0 not deployed?\n  \
+    tagship tags shop/prod --offline   from the state, without asking the registry"
+)]
 pub(crate) struct Tags {
     /// The target: shop/dev
     #[arg(value_name = "TARGET", value_parser = pattern)]
     pub(crate) target: TargetPattern,
+    /// One tag, whether or not the registry has it [default: every tag]
+    #[arg(value_name = "TAG")]
+    pub(crate) tag: Option<String>,
     /// How it is printed
     #[arg(long, value_enum, default_value_t = StatusFormat::Human)]
     pub(crate) format: StatusFormat,
@@ -257,12 +266,17 @@ pub(crate) struct Release {
 
 /// Show what was deployed, and how it went
 ///
-/// The newest deployments first, each with its attempts, how long they took, and the end of what they printed. Reads
-/// the state only; nobody is asked. Deployments that are over are kept as long as history of the settings says.
+/// The newest deployments first, each with its attempts, how long they took, and the end of what they printed; below
+/// them how long deployments to each target take. Reads the state only; nobody is asked. Deployments that are over are
+/// kept as long as history of the settings says.
+///
+/// A DATE is 2026-11-20, or 2026-11-20T14:30 (both UTC unless an offset follows), or a time ago: 36h, 7d.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  tagship history shop/prod\n  tagship history --limit 1 shop/prod --format json"
-)]
+#[command(after_help = "Examples:\n  tagship history shop/prod\n  \
+    tagship history --failed --limit 1           what failed last, and what it printed\n  \
+    tagship history shop/prod --tag v1.4.0       who or what deployed v1.4.0\n  \
+    tagship history shop/prod --at 2026-11-20    what ran on that day\n  \
+    tagship history --since 7d --format json")]
 pub(crate) struct History {
     /// Targets: shop/dev, shop (all its stages) or a glob [default: all]
     #[arg(value_name = "TARGET", value_parser = pattern)]
@@ -273,6 +287,25 @@ pub(crate) struct History {
     /// At most so many deployments [default: 20; with json all]
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<u32>,
+    /// Only of this tag
+    #[arg(long, value_name = "TAG")]
+    pub(crate) tag: Option<String>,
+    /// Only the deployment whose id begins so, with all that it printed
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<String>,
+    /// Only deployments of which an attempt failed
+    #[arg(long)]
+    pub(crate) failed: bool,
+    /// Only deployments that were decided on or after this
+    #[arg(long, value_name = "DATE", value_parser = Moment::parse)]
+    pub(crate) since: Option<Moment>,
+    /// Only deployments that were decided before this, or on this day
+    #[arg(long, value_name = "DATE", value_parser = Moment::parse)]
+    pub(crate) until: Option<Moment>,
+    /// What each target ran then, instead: at that moment, or on that day
+    #[arg(long, value_name = "DATE", value_parser = Moment::parse,
+        conflicts_with_all = ["limit", "tag", "id", "failed", "since", "until"])]
+    pub(crate) at: Option<Moment>,
 }
 
 /// Make deployments that failed due again

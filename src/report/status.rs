@@ -208,7 +208,7 @@ fn why(row: &StatusRow, now: Timestamp) -> Option<String> {
     let newest = row.waiting.first();
     match row.status? {
         // The hold has a line of its own.
-        _ if row.hold.is_some() => None,
+        Status::Held if row.hold.is_some() => None,
         Status::Held | Status::Available | Status::Older | Status::Behind | Status::NoMatch => {
             reason(row, now)
         }
@@ -216,6 +216,7 @@ fn why(row: &StatusRow, now: Timestamp) -> Option<String> {
             (Some(newest), Some(reason)) => Some(format!("{newest} waits: {reason}")),
             (_, reason) => reason,
         },
+        _ if row.hold.is_some() => None,
         _ => newest.map(|newest| format!("{newest} waits; why: tagship tags {} {newest}", row.target)),
     }
 }
