@@ -26,9 +26,12 @@ pub(crate) use moment::Moment;
     75        a target is being deployed by another run (with --strict)\n  \
     130, 143  interrupted\n\n\
     Examples:\n  \
-    tagship check             is the configuration right?\n  \
-    tagship poll --dry-run    what would be deployed?\n  \
-    tagship poll              deploy it")]
+    tagship check                   is the configuration right?\n  \
+    tagship poll --dry-run          what would be deployed?\n  \
+    tagship poll                    deploy it\n  \
+    tagship status                  what does each stage run, and what waits?\n  \
+    tagship tags shop/prod v1.3.0   why was v1.3.0 not deployed?\n  \
+    tagship history --failed        what failed, and with which output?")]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -145,9 +148,14 @@ pub(crate) enum PollFormat {
 
 /// Show what each target has: newest, deployed, pending, last check, last error
 ///
-/// Reads the state only; nobody is asked.
+/// A line for each target, and below them what keeps one from its newest tag. One target alone is shown in full. Reads
+/// the state only; nobody is asked.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  tagship status\n  tagship status '*/prod' --format json")]
+#[command(
+    after_help = "Examples:\n  tagship status              what each stage runs, and what is newest\n  \
+    tagship status shop/prod    all that is known of one: why, who holds it, the next try, the rule and its edit\n  \
+    tagship status '*/prod' --format json"
+)]
 pub(crate) struct Status {
     /// Targets: shop/dev, shop (all its stages) or a glob [default: all]
     #[arg(value_name = "TARGET", value_parser = pattern)]
@@ -171,10 +179,12 @@ pub(crate) enum StatusFormat {
 /// Validate the configuration
 ///
 /// Reports every fault at once, each with its file and line and what to write instead. Nobody is asked, unless with
-/// --online: then each registry, credential, repository, rule and deploy command is tried.
+/// --online: then each registry, credential, repository, rule and deploy command is tried. With -v it says where each
+/// credential and secret comes from, and never what it is.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  tagship --config tagship.toml check\n  \
-    tagship check --online    does everything answer, and what would each stage pick?")]
+    tagship check --online    does everything answer, and what would each stage pick?\n  \
+    tagship check -v          where does each credential and secret come from?")]
 pub(crate) struct Check {
     /// Also try the registries, the repositories and the commands; exit with 1 where one fails
     #[arg(long)]

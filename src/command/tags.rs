@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::anyhow;
 
 use super::{Exit, load, read_state, select_one};
 use crate::cli::{self, Global, StatusFormat};
@@ -72,5 +72,6 @@ pub(crate) fn tags(global: &Global, arguments: &cli::Tags) -> anyhow::Result<Exi
 }
 
 fn tag(text: &str) -> anyhow::Result<Tag> {
-    Tag::new(text).context("a name like this is dropped wherever a registry lists it, and never deployed")
+    let fault = |error| anyhow!("{error}; such a name in a registry's list is dropped, and never deployed");
+    Tag::new(text).map_err(fault)
 }

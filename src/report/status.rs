@@ -315,7 +315,7 @@ fn high_water(row: &StatusRow, tag: &Tag) -> String {
     let how = match &row.high_water_origin {
         Some(origin) => {
             let by = describe_by(origin.by, origin.by_whom.as_deref());
-            format!("{by}, and that deployment is {}", origin.state.as_str())
+            format!("{by}, {}", origin.state.as_str())
         }
         None => "found by the first poll, or when the rule was edited".to_owned(),
     };

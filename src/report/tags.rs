@@ -161,7 +161,7 @@ pub(crate) fn tag_in_full(
 /// Which rule picks, of what.
 fn head(page: &TagsPage<'_>) -> String {
     let gates = if page.gates.is_empty() { String::new() } else { format!("; {}", page.gates.join(", ")) };
-    format!("{} takes of {}: {}{gates}", page.target, page.image, page.rule)
+    format!("{} takes from {}: {}{gates}", page.target, page.image, page.rule)
 }
 
 fn key(explained: &Explained) -> String {
