@@ -115,11 +115,17 @@ complete -c tagship -n "__fish_tagship_using_subcommand mark" -s h -l help -d 'P
 complete -c tagship -n "__fish_tagship_using_subcommand history" -l format -d 'How it is printed' -r -f -a "human\t'A table'
 json\t'One document'"
 complete -c tagship -n "__fish_tagship_using_subcommand history" -l limit -d 'At most so many deployments [default: 20; with json all]' -r
+complete -c tagship -n "__fish_tagship_using_subcommand history" -l tag -d 'Only of this tag' -r
+complete -c tagship -n "__fish_tagship_using_subcommand history" -l id -d 'Only the deployment whose id begins so, with all that it printed' -r
+complete -c tagship -n "__fish_tagship_using_subcommand history" -l since -d 'Only deployments that were decided on or after this' -r
+complete -c tagship -n "__fish_tagship_using_subcommand history" -l until -d 'Only deployments that were decided before this, or on this day' -r
+complete -c tagship -n "__fish_tagship_using_subcommand history" -l at -d 'What each target ran then, instead: at that moment, or on that day' -r
 complete -c tagship -n "__fish_tagship_using_subcommand history" -l config -d 'The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]' -r -F
 complete -c tagship -n "__fish_tagship_using_subcommand history" -l state -d 'The state file, whatever the configuration says' -r -F
 complete -c tagship -n "__fish_tagship_using_subcommand history" -l color -d 'Colour in the output' -r -f -a "auto\t'On a terminal, unless NO_COLOR or TERM=dumb says otherwise'
 always\t''
 never\t''"
+complete -c tagship -n "__fish_tagship_using_subcommand history" -l failed -d 'Only deployments of which an attempt failed'
 complete -c tagship -n "__fish_tagship_using_subcommand history" -s v -l verbose -d 'Say also what did not change, and show what deployments print'
 complete -c tagship -n "__fish_tagship_using_subcommand history" -s q -l quiet -d 'Say only what failed'
 complete -c tagship -n "__fish_tagship_using_subcommand history" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -1,5 +1,7 @@
 //! The command line: clap definitions only. `man/` and `completions/` are rendered from them.
 
+mod moment;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +9,7 @@ use crate::target::filter::TargetPattern;
 use crate::target::shard::ShardSetting;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(crate) use moment::Moment;
 
 /// Ships new container image tags to the stages that wait for them.
 ///
@@ -23,9 +26,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     75        a target is being deployed by another run (with --strict)\n  \
     130, 143  interrupted\n\n\
     Examples:\n  \
-    tagship check             is the configuration right?\n  \
-    tagship poll --dry-run    what would be deployed?\n  \
-    tagship poll              deploy it")]
+    tagship check                   is the configuration right?\n  \
+    tagship poll --dry-run          what would be deployed?\n  \
+    tagship poll                    deploy it\n  \
+    tagship status                  what does each stage run, and what waits?\n  \
+    tagship tags shop/prod v1.3.0   why was v1.3.0 not deployed?\n  \
+    tagship history --failed        what failed, and with which output?")]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -142,9 +148,14 @@ pub(crate) enum PollFormat {
 
 /// Show what each target has: newest, deployed, pending, last check, last error
 ///
-/// Reads the state only; nobody is asked.
+/// A line for each target, and below them what keeps one from its newest tag. One target alone is shown in full. Reads
+/// the state only; nobody is asked.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  tagship status\n  tagship status '*/prod' --format json")]
+#[command(
+    after_help = "Examples:\n  tagship status              what each stage runs, and what is newest\n  \
+    tagship status shop/prod    all that is known of one: why, who holds it, the next try, the rule and its edit\n  \
+    tagship status '*/prod' --format json"
+)]
 pub(crate) struct Status {
     /// Targets: shop/dev, shop (all its stages) or a glob [default: all]
     #[arg(value_name = "TARGET", value_parser = pattern)]
@@ -168,10 +179,12 @@ pub(crate) enum StatusFormat {
 /// Validate the configuration
 ///
 /// Reports every fault at once, each with its file and line and what to write instead. Nobody is asked, unless with
-/// --online: then each registry, credential, repository, rule and deploy command is tried.
+/// --online: then each registry, credential, repository, rule and deploy command is tried. With -v it says where each
+/// credential and secret comes from, and never what it is.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  tagship --config tagship.toml check\n  \
-    tagship check --online    does everything answer, and what would each stage pick?")]
+    tagship check --online    does everything answer, and what would each stage pick?\n  \
+    tagship check -v          where does each credential and secret come from?")]
 pub(crate) struct Check {
     /// Also try the registries, the repositories and the commands; exit with 1 where one fails
     #[arg(long)]
@@ -182,12 +195,18 @@ pub(crate) struct Check {
 ///
 /// In the order of the stage's rule, the newest first. Of many tags those that concern the stage now are shown first.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  tagship tags shop/prod             why was v1.3.0 not deployed?\n  \
-    tagship tags shop/prod --offline   from the state, without asking the registry")]
+#[command(
+    after_help = "Examples:\n  tagship tags shop/prod             which tag is taken, by which key, and why not the others\n  \
+    tagship tags shop/prod v1.3.0      why was v1.3.0 not deployed?\n  \
+    tagship tags shop/prod --offline   from the state, without asking the registry"
+)]
 pub(crate) struct Tags {
     /// The target: shop/dev
     #[arg(value_name = "TARGET", value_parser = pattern)]
     pub(crate) target: TargetPattern,
+    /// One tag, whether or not the registry has it [default: every tag]
+    #[arg(value_name = "TAG")]
+    pub(crate) tag: Option<String>,
     /// How it is printed
     #[arg(long, value_enum, default_value_t = StatusFormat::Human)]
     pub(crate) format: StatusFormat,
@@ -257,12 +276,17 @@ pub(crate) struct Release {
 
 /// Show what was deployed, and how it went
 ///
-/// The newest deployments first, each with its attempts, how long they took, and the end of what they printed. Reads
-/// the state only; nobody is asked. Deployments that are over are kept as long as history of the settings says.
+/// The newest deployments first, each with its attempts, how long they took, and the end of what they printed; below
+/// them how long deployments to each target take. Reads the state only; nobody is asked. Deployments that are over are
+/// kept as long as history of the settings says.
+///
+/// A DATE is 2026-11-20, or 2026-11-20T14:30 (both UTC unless an offset follows), or a time ago: 36h, 7d.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  tagship history shop/prod\n  tagship history --limit 1 shop/prod --format json"
-)]
+#[command(after_help = "Examples:\n  tagship history shop/prod\n  \
+    tagship history --failed --limit 1           what failed last, and what it printed\n  \
+    tagship history shop/prod --tag v1.4.0       who or what deployed v1.4.0\n  \
+    tagship history shop/prod --at 2026-11-20    what ran on that day\n  \
+    tagship history --since 7d --format json")]
 pub(crate) struct History {
     /// Targets: shop/dev, shop (all its stages) or a glob [default: all]
     #[arg(value_name = "TARGET", value_parser = pattern)]
@@ -273,6 +297,25 @@ pub(crate) struct History {
     /// At most so many deployments [default: 20; with json all]
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<u32>,
+    /// Only of this tag
+    #[arg(long, value_name = "TAG")]
+    pub(crate) tag: Option<String>,
+    /// Only the deployment whose id begins so, with all that it printed
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<String>,
+    /// Only deployments of which an attempt failed
+    #[arg(long)]
+    pub(crate) failed: bool,
+    /// Only deployments that were decided on or after this
+    #[arg(long, value_name = "DATE", value_parser = Moment::parse)]
+    pub(crate) since: Option<Moment>,
+    /// Only deployments that were decided before this, or on this day
+    #[arg(long, value_name = "DATE", value_parser = Moment::parse)]
+    pub(crate) until: Option<Moment>,
+    /// What each target ran then, instead: at that moment, or on that day
+    #[arg(long, value_name = "DATE", value_parser = Moment::parse,
+        conflicts_with_all = ["limit", "tag", "id", "failed", "since", "until"])]
+    pub(crate) at: Option<Moment>,
 }
 
 /// Make deployments that failed due again

@@ -15,7 +15,7 @@ mod status;
 mod telling;
 mod unchanged;
 
-pub(crate) use explain::{Explained, Taken, Unexplained, explain};
+pub(crate) use explain::{Explained, Taken, Unexplained, explain, explain_unlisted};
 pub(crate) use fact::{Answer, Facts, Question, Undecided};
 pub(crate) use hand::by_hand;
 pub(crate) use mark::{Mark, mark};
@@ -25,7 +25,7 @@ pub(crate) use running::{Reported, Standing, standing};
 #[cfg(test)]
 pub(crate) use state::Sighted;
 pub(crate) use state::{
-    DecidedBy, Deployed, Deployment, DeploymentState, Failing, Hold, LastListed, NextAttempt,
+    DecidedBy, Deployed, Deployment, DeploymentState, Edit, Failing, Hold, LastListed, NextAttempt,
     OpenDeployments, PollState, StageRun, Told,
 };
 pub(crate) use status::{ErrorCode, Failure, Status};
@@ -123,6 +123,10 @@ fn decide_listed(
     next.polled_at = Some(now);
     next.checked_at = Some(now);
     next.failing = None;
+    if let Some(rule_before) = known_rule.as_ref().filter(|before| next.rule.as_ref() != Some(before)) {
+        let high_water_before = next.high_water.as_ref().map(|listed| listed.tag.clone());
+        next.edit = Some(Edit { at: now, rule_before: rule_before.clone(), high_water_before });
+    }
     let newest = selection.newest();
     if let Some(high_water) = &mut next.high_water
         && let Some(listed) = selection.find(&high_water.tag)
@@ -210,9 +214,13 @@ pub(crate) fn is_due(
     let Some(checked_at) = state.and_then(|state| state.checked_at) else {
         return true;
     };
-    let elapsed = now.duration_since(checked_at);
     // A check in the future: a clock was wrong.
-    elapsed.is_negative() || elapsed.unsigned_abs() >= target.interval.mul_f64(0.9) || open.is_due(now)
+    checked_at > now || due_at(target, checked_at) <= now || open.is_due(now)
+}
+
+/// When a target that was last checked then is due again.
+pub(crate) fn due_at(target: &Target, checked_at: Timestamp) -> Timestamp {
+    checked_at.saturating_add(target.interval.mul_f64(0.9)).unwrap_or(Timestamp::MAX)
 }
 
 /// The rule a target is decided by, as the state remembers it.

@@ -171,10 +171,51 @@ impl ListedTag {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Listing {
     pub(crate) tags: Vec<ListedTag>,
-    /// Names that are no valid tags: dropped, never passed on, counted for a warning.
-    pub(crate) dropped: usize,
+    /// Names that are no valid tags.
+    pub(crate) dropped: Dropped,
     /// What the server calls the repository now, where it sent on to another name.
     pub(crate) renamed: Option<String>,
+}
+
+/// Names of a list that are no valid tags: never passed on, counted and named for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Dropped {
+    pub(crate) count: usize,
+    /// The first of them, shortened.
+    pub(crate) names: Vec<String>,
+}
+
+impl Dropped {
+    /// A list may be nothing but such names, and each of them long.
+    const NAMED: usize = 20;
+    const LENGTH: usize = 150;
+
+    pub(crate) fn add(&mut self, name: &str) {
+        self.count += 1;
+        if self.names.len() < Dropped::NAMED {
+            self.names.push(name.chars().take(Dropped::LENGTH).collect());
+        }
+    }
+
+    pub(crate) fn join(&mut self, other: Dropped) {
+        self.count += other.count;
+        let room = Dropped::NAMED - self.names.len();
+        self.names.extend(other.names.into_iter().take(room));
+    }
+}
+
+impl fmt::Display for Dropped {
+    /// `2 names that are no valid tags were dropped: "a b", ".hidden"`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = self.names.iter().map(|name| format!("{name:?}")).collect();
+        let more = if self.count > names.len() { ", …" } else { "" };
+        let what = if self.count == 1 {
+            "name that is no valid tag was"
+        } else {
+            "names that are no valid tags were"
+        };
+        write!(f, "{} {what} dropped: {}{more}", self.count, names.join(", "))
+    }
 }
 
 /// Text that is no repository, tag or digest.
@@ -226,6 +267,18 @@ mod tests {
         for tag in ["", ".a", "-a", "a:b", "a/b", "a b", "ä", &"a".repeat(129), "a\n"] {
             assert!(Tag::new(tag).is_err(), "{tag}");
         }
+    }
+
+    #[test]
+    fn dropped_names_are_counted_and_the_first_are_named() {
+        let mut dropped = Dropped::default();
+        dropped.add("a b");
+        assert_eq!(dropped.to_string(), "1 name that is no valid tag was dropped: \"a b\"");
+        let mut many = Dropped::default();
+        (0..30).for_each(|_| many.add(&"-".repeat(1000)));
+        dropped.join(many);
+        assert_eq!((dropped.count, dropped.names.len()), (31, Dropped::NAMED));
+        assert!(dropped.to_string().ends_with(", …") && dropped.to_string().len() < 4000);
     }
 
     #[test]

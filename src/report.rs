@@ -5,7 +5,9 @@ mod console;
 mod history;
 mod human;
 mod json;
+mod ran;
 mod status;
+mod table;
 mod tags;
 
 use std::time::Duration;
@@ -13,12 +15,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 pub(crate) use console::{Console, escape_control};
-pub(crate) use history::{history_as_json, history_as_text};
+use history::describe_by;
+pub(crate) use history::{Outputs, history_as_json, history_as_text};
 pub(crate) use human::{Human, describe_age, describe_duration};
 pub(crate) use json::{Json, JsonLines};
-pub(crate) use status::{PendingRow, StatusRow, status_as_json, status_as_table};
+pub(crate) use ran::{ran_as_json, ran_as_table};
+pub(crate) use status::{PendingRow, StatusRow, status_as_json, status_as_table, status_in_full};
 
-pub(crate) use tags::{TagsPage, tags_as_json, tags_as_table};
+pub(crate) use tags::{TagsPage, tag_in_full, tags_as_json, tags_as_table};
 
 use crate::plan::{DeploymentState, Failure, Status};
 use crate::reference::{Digest, Tag};

@@ -11,6 +11,7 @@ mod docker;
 mod exposure;
 mod keyring;
 mod mask;
+mod origin;
 mod program;
 mod source;
 
@@ -29,6 +30,7 @@ pub(crate) use credential::Credential;
 use credential::{Credentials, variable_of};
 pub(crate) use exposure::{exposed, without_entry};
 use mask::Masks;
+pub(crate) use origin::origins;
 
 /// Takes a token that was typed or piped in, without one trailing newline.
 ///

@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
 
 pub(crate) use feed::{Feed, FeedKey};
-pub(crate) use history::{Past, PastAttempt};
+pub(crate) use history::{Origin, Past, PastAttempt, Ran, Search};
 pub(crate) use lock::Lock;
 pub(crate) use notification::Told;
 pub(crate) use write::{Attempt, AttemptEnd, Write};
@@ -226,13 +226,36 @@ impl Store {
         self.is_kept
     }
 
-    /// A target's deployments with their attempts, the newest first.
+    /// The deployments of a target that are wanted, with their attempts, the newest first.
     ///
     /// # Errors
     /// As [`Store::states`].
-    pub(crate) fn history(&self, target: &TargetId, most: u32) -> Result<Vec<Past>, StoreError> {
+    pub(crate) fn history(&self, target: &TargetId, search: &Search) -> Result<Vec<Past>, StoreError> {
         let connection = self.connection();
-        self.within(|| history::history(&connection, target, most))
+        self.within(|| history::history(&connection, target, search))
+    }
+
+    /// What a target ran at any time from `begin` to `end`, both included, in order.
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn ran(
+        &self,
+        target: &TargetId,
+        begin: Timestamp,
+        end: Timestamp,
+    ) -> Result<Vec<Ran>, StoreError> {
+        let connection = self.connection();
+        self.within(|| history::ran(&connection, target, begin, end))
+    }
+
+    /// The latest deployment of a tag to a target, those that succeeded before others.
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn origin(&self, target: &TargetId, tag: &Tag) -> Result<Option<Origin>, StoreError> {
+        let connection = self.connection();
+        self.within(|| history::origin(&connection, target, tag))
     }
 
     /// What people were not told yet, the oldest first.

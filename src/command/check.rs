@@ -12,7 +12,7 @@ use crate::policy::{self, Order};
 use crate::poll::{self, Finding, Mode, Run};
 use crate::reference::Tag;
 use crate::report::{Console, escape_control};
-use crate::secret::{Secrets, exposed, without_entry};
+use crate::secret::{Secrets, exposed, origins, without_entry};
 use crate::target::Target;
 use crate::target::step::Step;
 
@@ -38,6 +38,13 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check) -> anyhow::Result<E
             config.path.display(),
             if targets == 1 { "target" } else { "targets" },
         ));
+    }
+    if global.verbose {
+        let origins = origins(&config);
+        let width = origins.iter().map(|(what, _)| what.len()).max().unwrap_or(0);
+        for (what, origin) in origins {
+            console.data(&escape_control(&format!("{what:<width$}  from {origin}")));
+        }
     }
     if arguments.online { online(global, &config, secrets, &console) } else { Ok(Exit::Done) }
 }

@@ -36,7 +36,8 @@ pub(crate) fn deploy(global: &Global, arguments: &cli::Deploy) -> anyhow::Result
         choice,
         force: arguments.force,
         wait: arguments.wait,
-        holds: (!arguments.no_hold).then(login_name),
+        by: login_name(),
+        holds: !arguments.no_hold,
     };
     let run = Run {
         config: &config,

@@ -6,14 +6,17 @@ use jiff::Timestamp;
 
 use super::{Exit, load, read_state, select};
 use crate::cli::{self, Global, StatusFormat};
-use crate::report::{Console, history_as_json, history_as_text};
+use crate::reference::Tag;
+use crate::report::{Console, Outputs, history_as_json, history_as_text, ran_as_json, ran_as_table};
 use crate::secret::Secrets;
+use crate::store::{Search, Store};
+use crate::target::Target;
 use crate::target::filter::TargetFilter;
 
 /// How many deployments are shown to people who do not say how many.
 const A_SCREENFUL: u32 = 20;
 
-/// Shows the deployments of the selected targets, the newest first.
+/// Shows the deployments of the selected targets, the newest first, or what they ran at some time.
 ///
 /// # Errors
 /// Configuration, arguments or state file.
@@ -23,19 +26,65 @@ pub(crate) fn history(global: &Global, arguments: &cli::History) -> anyhow::Resu
     let filter = TargetFilter { patterns: arguments.targets.clone(), ..TargetFilter::default() };
     let targets = select(&config, &filter)?;
     let store = read_state(global, &config)?;
-    let most = arguments.limit.unwrap_or(match arguments.format {
-        StatusFormat::Human => A_SCREENFUL,
-        StatusFormat::Json => u32::MAX,
-    });
+    if let Some(at) = arguments.at {
+        return ran(&console, &store, &targets, at, arguments.format);
+    }
+    let search = search(arguments)?;
     let mut deployments = Vec::new();
     for target in targets {
-        deployments.extend(store.history(&target.id, most)?);
+        deployments.extend(store.history(&target.id, &search)?);
     }
     deployments.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
-    deployments.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+    if let Some(most) = search.most {
+        deployments.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+    }
     match arguments.format {
-        StatusFormat::Human => history_as_text(&console, &deployments, Timestamp::now()),
+        StatusFormat::Human => {
+            let outputs = if global.verbose || search.id.is_some() { Outputs::Whole } else { Outputs::Ends };
+            history_as_text(&console, &deployments, outputs);
+        }
         StatusFormat::Json => history_as_json(&console, &deployments),
+    }
+    let is_narrowed = search.tag.is_some() || search.id.is_some() || search.failed;
+    let is_narrowed = is_narrowed || search.since.is_some() || search.until.is_some();
+    if deployments.is_empty() && is_narrowed && !global.quiet {
+        console.message("no deployment that is remembered is like that; all of them: tagship history");
+    }
+    Ok(Exit::Done)
+}
+
+fn search(arguments: &cli::History) -> anyhow::Result<Search> {
+    let now = Timestamp::now();
+    let most = match arguments.format {
+        StatusFormat::Human => Some(A_SCREENFUL),
+        StatusFormat::Json => None,
+    };
+    Ok(Search {
+        most: arguments.limit.or(most),
+        tag: arguments.tag.as_deref().map(Tag::new).transpose()?,
+        id: arguments.id.clone(),
+        failed: arguments.failed,
+        since: arguments.since.map(|since| since.begin(now)),
+        until: arguments.until.map(|until| until.last(now)),
+    })
+}
+
+fn ran(
+    console: &Console,
+    store: &Store,
+    targets: &[&Target],
+    at: cli::Moment,
+    format: StatusFormat,
+) -> anyhow::Result<Exit> {
+    let now = Timestamp::now();
+    let (begin, last) = (at.begin(now), at.last(now));
+    let mut runs = Vec::new();
+    for target in targets {
+        runs.push((&target.id, store.ran(&target.id, begin, last)?));
+    }
+    match format {
+        StatusFormat::Human => ran_as_table(console, &runs),
+        StatusFormat::Json => ran_as_json(console, &runs, begin, last),
     }
     Ok(Exit::Done)
 }

@@ -3,7 +3,7 @@
 use anyhow::bail;
 use jiff::Timestamp;
 
-use super::{Exit, StatePlace, load, open_state, select_one, state_place};
+use super::{Exit, StatePlace, load, login_name, open_state, select_one, state_place};
 use crate::cli::{self, Global};
 use crate::plan::{self, DecidedBy, Deployment, DeploymentState, Mark};
 use crate::reference::Tag;
@@ -36,13 +36,13 @@ pub(crate) fn mark(global: &Global, arguments: &cli::Mark) -> anyhow::Result<Exi
 }
 
 fn record(write: &Write<'_>, target: &Target, mark: &Mark) -> rusqlite::Result<String> {
-    let now = Timestamp::now();
+    let (now, by_whom) = (Timestamp::now(), login_name());
     let before = write.state(&target.id)?;
     let open = write.open_deployments(&target.id)?;
     let marked = plan::mark(target, before.as_ref(), &open, mark, now);
     if let (Some(pending), Some(state)) = (open.undelivered(), marked.pending_becomes) {
-        let reason = (state == DeploymentState::Superseded).then_some("marked");
-        write.end_deployment(&pending.id, state, reason, now)?;
+        let reason = format!("{} was marked by {by_whom}", mark.tag().unwrap_or(&pending.tag));
+        write.end_deployment(&pending.id, state, Some(&reason), now)?;
     }
     if let (Some(tag), true) = (mark.tag(), marked.pending_becomes != Some(DeploymentState::Succeeded)) {
         // It joins what the stage ran, for `after`, `--previous` and the history.
@@ -50,6 +50,7 @@ fn record(write: &Write<'_>, target: &Target, mark: &Mark) -> rusqlite::Result<S
         let (id, by) = (uuid::Uuid::now_v7().to_string(), DecidedBy::Mark);
         let deployment = Deployment {
             previous_tag: before.as_ref().and_then(|before| Some(before.deployed.as_ref()?.tag.clone())),
+            by_whom: Some(by_whom),
             state: DeploymentState::Succeeded,
             goes_back: high_water.is_some_and(|high_water| high_water != tag)
                 && marked.state.marked.is_none(),
@@ -57,7 +58,7 @@ fn record(write: &Write<'_>, target: &Target, mark: &Mark) -> rusqlite::Result<S
             ..Deployment::new(id, target, tag.clone(), None, by, now)
         };
         write.insert_deployment(&deployment)?;
-        write.end_deployment(&deployment.id, DeploymentState::Succeeded, Some("marked"), now)?;
+        write.end_deployment(&deployment.id, DeploymentState::Succeeded, None, now)?;
     }
     write.save_state(&target.id, &marked.state)?;
     Ok(marked.said)

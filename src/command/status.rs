@@ -6,12 +6,13 @@ use jiff::Timestamp;
 
 use super::{Exit, load, read_state, select};
 use crate::cli::{self, Global, StatusFormat};
-use crate::plan::{Deployment, DeploymentState, OpenDeployments, PollState, Status};
-use crate::report::{Console, PendingRow, StatusRow, status_as_json, status_as_table};
+use crate::plan::{self, Deployment, DeploymentState, OpenDeployments, PollState, Status};
+use crate::reference::Tag;
+use crate::report::{Console, PendingRow, StatusRow, status_as_json, status_as_table, status_in_full};
 use crate::secret::Secrets;
 use crate::store::{Store, StoreError};
+use crate::target::Target;
 use crate::target::filter::TargetFilter;
-use crate::target::{Target, TargetId};
 
 /// Shows what each selected target has.
 ///
@@ -24,9 +25,11 @@ pub(crate) fn status(global: &Global, arguments: &cli::Status) -> anyhow::Result
     let targets = select(&config, &filter)?;
     let store = read_state(global, &config)?;
     let rows = rows(&store, &targets)?;
-    match arguments.format {
-        StatusFormat::Human => status_as_table(&console, &rows, Timestamp::now()),
-        StatusFormat::Json => status_as_json(&console, &rows),
+    let now = Timestamp::now();
+    match (arguments.format, rows.as_slice()) {
+        (StatusFormat::Human, [row]) if !arguments.targets.is_empty() => status_in_full(&console, row, now),
+        (StatusFormat::Human, rows) => status_as_table(&console, rows, now),
+        (StatusFormat::Json, rows) => status_as_json(&console, rows),
     }
     let failed = rows.iter().any(|row| row.status.is_some_and(Status::is_failure));
     Ok(if arguments.exit_code && failed { Exit::Failed } else { Exit::Done })
@@ -41,7 +44,7 @@ fn rows(store: &Store, targets: &[&Target]) -> Result<Vec<StatusRow>, StoreError
         let OpenDeployments { pending, running, dead } = open.remove(&target.id).unwrap_or_default();
         let pending =
             running.or(pending).or(dead).map(|deployment| pending_row(store, deployment)).transpose()?;
-        Ok(status_row(target.id.clone(), state, pending, now))
+        status_row(store, target, state, pending, now)
     };
     targets.iter().map(row).collect()
 }
@@ -65,21 +68,46 @@ fn status_of(last: Option<Status>, is_failing: bool, pending: Option<&PendingRow
     if is_failing { Some(Status::Unknown) } else { last }
 }
 
-fn status_row(target: TargetId, state: PollState, pending: Option<PendingRow>, now: Timestamp) -> StatusRow {
-    let failing = state.failing.map(|failing| failing.failure);
+fn status_row(
+    store: &Store,
+    target: &Target,
+    state: PollState,
+    pending: Option<PendingRow>,
+    now: Timestamp,
+) -> Result<StatusRow, StoreError> {
+    let origin = |tag: Option<&Tag>| tag.map_or(Ok(None), |tag| store.origin(&target.id, tag));
+    let high_water = state.high_water.map(|listed| listed.tag);
+    let failing_since = state.failing.as_ref().map(|failing| failing.since);
+    let failed_polls = state.failing.as_ref().map_or(0, |failing| failing.count);
+    let failure = state.failing.map(|failing| failing.failure);
     let deployed = state.deployed;
-    StatusRow {
-        target,
-        status: status_of(state.status, failing.is_some(), pending.as_ref()),
+    Ok(StatusRow {
+        target: target.id.clone(),
+        status: status_of(state.status, failure.is_some(), pending.as_ref()),
+        reason: state.reason,
+        until: state.until,
         latest_tag: state.last_polled_tag,
         deployed_at: deployed.as_ref().map(|deployed| deployed.at),
+        deployed_by: deployed.as_ref().map(|deployed| deployed.by),
         deployed_digest: deployed.as_ref().and_then(|deployed| deployed.digest.clone()),
+        deployed_origin: origin(deployed.as_ref().map(|deployed| &deployed.tag))?,
         deployed_tag: deployed.map(|deployed| deployed.tag),
+        high_water_origin: origin(high_water.as_ref())?,
+        high_water,
         pending,
         polled_at: state.polled_at,
         checked_at: state.checked_at,
-        failure: failing,
+        failure,
+        failed_polls,
+        failing_since,
         hold: state.hold.filter(|hold| hold.holds(now)),
         waiting: state.candidates.into_iter().map(|seen| seen.tag).collect(),
-    }
+        edit: state.edit,
+        image: target.image.to_string(),
+        rule: target.policy.rule_text(),
+        gates: target.gates.describe(),
+        interval: target.interval,
+        due_at: state.checked_at.filter(|_| target.poll).map(|checked| plan::due_at(target, checked)),
+        is_polled: target.poll,
+    })
 }

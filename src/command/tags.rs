@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use anyhow::anyhow;
+
 use super::{Exit, load, read_state, select_one};
 use crate::cli::{self, Global, StatusFormat};
 use crate::deploy::Stop;
-use crate::plan::Audience;
-use crate::poll::{Mode, Run, survey};
-use crate::report::{Console, TagsPage, tags_as_json, tags_as_table};
+use crate::plan::{self, Audience};
+use crate::poll::{Mode, Run, Survey, survey};
+use crate::reference::Tag;
+use crate::report::{Console, TagsPage, tag_in_full, tags_as_json, tags_as_table};
 use crate::secret::Secrets;
 
 /// Explains every tag of a target.
@@ -17,6 +20,7 @@ use crate::secret::Secrets;
 pub(crate) fn tags(global: &Global, arguments: &cli::Tags) -> anyhow::Result<Exit> {
     let config = load(global)?;
     let target = select_one(&config, &arguments.target)?;
+    let tag = arguments.tag.as_deref().map(tag).transpose()?;
     let secrets = Arc::new(Secrets::new(&config));
     let console = Console::masking(Arc::clone(&secrets));
     let store = read_state(global, &config)?;
@@ -37,19 +41,37 @@ pub(crate) fn tags(global: &Global, arguments: &cli::Tags) -> anyhow::Result<Exi
             return Ok(Exit::Failed);
         }
     };
+    let Survey { high_water, deployed, polled_at, mut tags, dropped } = survey;
+    let mut origin = None;
+    if let Some(tag) = &tag {
+        tags.retain(|explained| explained.listed.tag == *tag);
+        if tags.is_empty() {
+            let given_at = store.given(&target.id)?.get(tag).copied();
+            tags.push(plan::explain_unlisted(target, tag, given_at));
+        }
+        origin = store.origin(&target.id, tag)?;
+    }
     let page = TagsPage {
         target: &target.id,
         image: target.image.to_string(),
-        order: target.policy.order().to_string(),
+        order: target.policy.order(),
         rule: target.policy.rule_text(),
-        high_water: survey.high_water.as_ref(),
-        deployed: survey.deployed.as_ref(),
-        polled_at: survey.polled_at,
-        tags: &survey.tags,
+        gates: target.gates.describe(),
+        high_water: high_water.as_ref(),
+        deployed: deployed.as_ref(),
+        polled_at,
+        tags: &tags,
+        dropped: &dropped,
     };
-    match arguments.format {
-        StatusFormat::Human => tags_as_table(&console, &page, arguments.all),
-        StatusFormat::Json => tags_as_json(&console, &page),
+    match (arguments.format, tags.as_slice()) {
+        (StatusFormat::Json, _) => tags_as_json(&console, &page),
+        (StatusFormat::Human, [one]) if tag.is_some() => tag_in_full(&console, &page, one, origin.as_ref()),
+        (StatusFormat::Human, _) => tags_as_table(&console, &page, arguments.all),
     }
     Ok(Exit::Done)
+}
+
+fn tag(text: &str) -> anyhow::Result<Tag> {
+    let fault = |error| anyhow!("{error}; such a name in a registry's list is dropped, and never deployed");
+    Tag::new(text).map_err(fault)
 }

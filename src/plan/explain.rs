@@ -10,7 +10,7 @@ use super::rule::{stopped, was_given};
 use super::state::{OpenDeployments, PollState};
 use super::status::Failure;
 use crate::policy::{Candidate, Order, Verdict};
-use crate::reference::{ListedTag, Listing};
+use crate::reference::{ListedTag, Listing, Tag};
 use crate::target::Target;
 
 /// How many candidates newer than high-water are led through the gates: as many as are remembered.
@@ -49,6 +49,8 @@ pub(crate) enum Taken {
     NotParsed,
     OutOfRange,
     Prerelease,
+    /// The registry does not have it.
+    NotListed,
 }
 
 impl Taken {
@@ -67,6 +69,7 @@ impl Taken {
             Taken::NotParsed => "not_parsed",
             Taken::OutOfRange => "out_of_range",
             Taken::Prerelease => "prerelease",
+            Taken::NotListed => "not_listed",
         }
     }
 
@@ -132,6 +135,23 @@ pub(crate) fn explain(
     }
     explained.extend(others);
     Ok(explained)
+}
+
+/// A tag that is not in the list. `given_at`: when the stage was given it last.
+pub(crate) fn explain_unlisted(target: &Target, tag: &Tag, given_at: Option<Timestamp>) -> Explained {
+    let listed = ListedTag::named(tag.clone());
+    let reason = match (given_at, target.policy.judge(&listed)) {
+        (Some(at), _) => {
+            format!("given to the stage at {at:.0}, and not in the list any more: was it deleted?")
+        }
+        (None, Verdict::Candidate(_)) => {
+            format!("not in the list of {}; the rule would take it", target.image)
+        }
+        (None, verdict) => {
+            format!("not in the list of {}; nor would the rule take it: {verdict}", target.image)
+        }
+    };
+    Explained { listed, key: None, taken: Taken::NotListed, reason, until: None }
 }
 
 /// Why tags cannot be explained yet.

@@ -115,6 +115,6 @@ pub(crate) fn mark(
         next.reset_at = Some(now);
     }
     next.deployed = Some(Deployed { tag: tag.clone(), digest: None, at: now, by: DecidedBy::Mark });
-    next.status = Some(Status::Deployed);
+    next.came_to(Status::Deployed, Some("marked".to_owned()), None);
     Marked { state: next, pending_becomes, said }
 }

@@ -36,8 +36,32 @@ pub(crate) struct PollState {
     pub(crate) failing: Option<Failing>,
     /// What the last successful poll (or its deployment) came to.
     pub(crate) status: Option<Status>,
+    /// Why, and when that can end, where that can be known.
+    pub(crate) reason: Option<String>,
+    pub(crate) until: Option<Timestamp>,
+    /// The last time that another rule was found than the one decided by before.
+    pub(crate) edit: Option<Edit>,
     /// What people were last told, so that they are told what changes.
     pub(crate) told: Option<Told>,
+}
+
+/// The rule was edited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Edit {
+    /// Of the poll that found it.
+    pub(crate) at: Timestamp,
+    pub(crate) rule_before: String,
+    /// What the stage had been given by it.
+    pub(crate) high_water_before: Option<Tag>,
+}
+
+impl PollState {
+    /// Notes what became of a poll, or of its deployment.
+    pub(crate) fn came_to(&mut self, status: Status, reason: Option<String>, until: Option<Timestamp>) {
+        self.status = Some(status);
+        self.reason = reason;
+        self.until = until;
+    }
 }
 
 /// How far a target knows its repository.
@@ -157,6 +181,8 @@ pub(crate) struct Deployment {
     /// The deployed tag when it was decided.
     pub(crate) previous_tag: Option<Tag>,
     pub(crate) by: DecidedBy,
+    /// The login name of who deployed it by hand, or marked it.
+    pub(crate) by_whom: Option<String>,
     pub(crate) state: DeploymentState,
     /// How many attempts were started.
     pub(crate) attempts: u32,
@@ -198,6 +224,7 @@ impl Deployment {
             digest,
             previous_tag: None,
             by,
+            by_whom: None,
             state: DeploymentState::Pending,
             attempts: 0,
             attempts_forgiven: 0,

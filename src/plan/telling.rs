@@ -68,7 +68,7 @@ pub(crate) fn tell(
         Some(failing) if news && audience != Audience::Machine => failing.told_at = Some(now),
         Some(_) => {}
         None => {
-            state.status = Some(status);
+            state.came_to(status, Some(decision.reason.clone()), decision.until);
             if audience != Audience::Machine {
                 state.told = Some(Told { status, tag });
             }

@@ -20,21 +20,8 @@ pub(crate) fn unchanged(
     let status = state.status.filter(|status| {
         is_quiet && matches!(status, Status::UpToDate | Status::Behind | Status::Older | Status::NoMatch)
     })?;
-    let name = |listed: Option<&ListedTag>| listed.map_or_else(String::new, |listed| listed.tag.to_string());
-    let high_water = name(state.high_water.as_ref());
-    let newest = state.last_polled_tag.as_ref().map_or(high_water.as_str(), |tag| tag.as_str());
-    let reason = match (status, &state.deployed) {
-        (Status::Behind, Some(deployed)) => {
-            format!("the stage runs {}, and was given {high_water}", deployed.tag)
-        }
-        (Status::Older, _) => {
-            format!(
-                "the newest tag is {newest}, and the stage was given {high_water}; nothing was pushed since"
-            )
-        }
-        (Status::NoMatch, _) => "no tag matches; nothing was pushed since the last poll".to_owned(),
-        _ => format!("{newest} is the newest"),
-    };
+    // A state of before reasons were kept has none: then it is decided again.
+    let reason = state.reason.clone()?;
     let next = PollState { polled_at: Some(now), checked_at: Some(now), ..state.clone() };
     Some(Decision::new(status, reason, next))
 }
@@ -78,7 +65,8 @@ mod tests {
             let whole = stage.poll(listing);
             assert_eq!((whole.status, &whole.reason), (remembered.status, &remembered.reason));
             assert_eq!(whole.latest_tag, remembered.latest_tag);
-            let state = PollState { status: Some(whole.status), ..whole.state.clone() };
+            let mut state = whole.state.clone();
+            state.came_to(whole.status, Some(whole.reason.clone()), None);
             let again = unchanged(&stage.target, &state, &stage.open, now()).unwrap();
             assert_eq!((again.status, again.reason), (whole.status, whole.reason));
         }

@@ -35,8 +35,10 @@ pub(crate) struct Wish {
     pub(crate) force: bool,
     /// Wait for another deployment of the target to end.
     pub(crate) wait: bool,
-    /// Who holds the target when it goes back; None: it is not held.
-    pub(crate) holds: Option<String>,
+    /// Who wants it: a login name.
+    pub(crate) by: String,
+    /// Going back holds the target.
+    pub(crate) holds: bool,
 }
 
 /// How often a target that another run deploys to is looked at.
@@ -167,7 +169,7 @@ fn record<'a>(
     let (deployment, deployed_tag) = context.run.store.write(|write| {
         let before = write.state(&target.id)?;
         let open = write.open_deployments(&target.id)?;
-        let by_hand = plan::by_hand(target, before.as_ref(), listed, wish.holds.as_deref(), now);
+        let by_hand = plan::by_hand(target, before.as_ref(), listed, wish.holds.then_some(&wish.by), now);
         // The lock is ours: what is running was interrupted.
         for replaced in [&open.pending, &open.running, &open.dead].into_iter().flatten() {
             let reason = format!("{} was deployed by hand", listed.tag);
@@ -176,6 +178,7 @@ fn record<'a>(
         let (id, by) = (uuid::Uuid::now_v7().to_string(), DecidedBy::Hand);
         let deployment = Deployment {
             previous_tag: previous_tag(before.as_ref()),
+            by_whom: Some(wish.by.clone()),
             goes_back: by_hand.goes_back,
             high_water_before: before.and_then(|before| before.high_water),
             ..Deployment::new(id, target, listed.tag.clone(), listed.digest.clone(), by, now)

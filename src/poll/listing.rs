@@ -288,11 +288,8 @@ fn times(pushed: &[FeedRow]) -> Facts {
 
 fn notes(target: &Target, listing: &Listing) -> Vec<String> {
     let mut notes = Vec::new();
-    if listing.dropped > 0 {
-        notes.push(format!(
-            "{}: {} names in the list of {} are no valid tags, and were dropped",
-            target.id, listing.dropped, target.image
-        ));
+    if listing.dropped.count > 0 {
+        notes.push(format!("{}: in the list of {} {}", target.id, target.image, listing.dropped));
     }
     if let Some(name) = &listing.renamed {
         notes.push(format!(

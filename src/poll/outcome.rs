@@ -8,9 +8,7 @@ use super::deliver::Delivery;
 use super::outbox;
 use super::record::Recorded;
 use crate::deploy::{DeployError, Outcome};
-use crate::plan::{
-    self, DecidedBy, Deployed, Deployment, DeploymentState, Failed, Failure, NextAttempt, Status, Told,
-};
+use crate::plan::{self, Deployed, Deployment, DeploymentState, Failed, Failure, NextAttempt, Status, Told};
 use crate::report::{DeploymentReport, TargetReport};
 use crate::store::{Attempt, AttemptEnd, StoreError, Write};
 
@@ -116,11 +114,15 @@ fn keep(
         return Ok(());
     };
     let status = status_of(next);
-    state.status = Some(status);
+    let until = match next {
+        Next::Again(next) => Some(next.at),
+        _ => None,
+    };
+    state.came_to(status, error.map(|error| error.message.clone()), until);
     state.told = Some(Told { status, tag: Some(deployment.tag.clone()) });
     if next == Next::Done {
         let (tag, digest) = (deployment.tag.clone(), deployment.digest.clone());
-        state.deployed = Some(Deployed { tag, digest, at: now, by: DecidedBy::Poll });
+        state.deployed = Some(Deployed { tag, digest, at: now, by: deployment.by });
     }
     write.save_state(&deployment.target, &state)
 }

@@ -77,7 +77,7 @@ impl Delivery<'_> {
             write.end_deployment(&deployment.id, DeploymentState::Succeeded, Some(&reason), now)?;
             if let Some(mut state) = write.state(&deployment.target)? {
                 let tag = deployment.tag.clone();
-                state.status = Some(Status::Adopted);
+                state.came_to(Status::Adopted, Some(reason.clone()), None);
                 state.told = Some(Told { status: Status::Adopted, tag: Some(tag.clone()) });
                 state.deployed = Some(Deployed { tag, digest, at: now, by: DecidedBy::Running });
                 write.save_state(&deployment.target, &state)?;
@@ -113,7 +113,7 @@ impl Delivery<'_> {
             write.end_deployment(&other.id, DeploymentState::Succeeded, Some(&reason), now)?;
             if let Some(mut state) = write.state(&deployment.target)? {
                 let (tag, digest) = (newer.tag.clone(), reported.digest.clone());
-                state.status = Some(Status::Adopted);
+                state.came_to(Status::Adopted, Some(reason.clone()), None);
                 state.told = Some(Told { status: Status::Adopted, tag: Some(tag.clone()) });
                 state.high_water = Some(ListedTag { digest: digest.clone(), ..newer.clone() });
                 state.deployed = Some(Deployed { tag, digest, at: now, by });

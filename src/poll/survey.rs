@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Context, Registries, Run, listing};
 use crate::plan::{self, Explained, Facts, Failure, PollState, Unexplained};
 use crate::policy::Order;
-use crate::reference::{ListedTag, Listing, Tag};
+use crate::reference::{Dropped, ListedTag, Listing, Tag};
 use crate::registry::{Registry, RequestCount};
 use crate::store::StoreError;
 use crate::target::Target;
@@ -20,6 +20,7 @@ pub(crate) struct Survey {
     /// The last successful poll.
     pub(crate) polled_at: Option<Timestamp>,
     pub(crate) tags: Vec<Explained>,
+    pub(crate) dropped: Dropped,
 }
 
 /// Lists the target's repository and explains every tag. `offline`: only what the state knows, and
@@ -53,7 +54,13 @@ pub(crate) fn survey(
             Ok(tags) => {
                 let high_water = state.high_water.map(|listed| listed.tag);
                 let deployed = state.deployed.map(|deployed| deployed.tag);
-                return Ok(Ok(Survey { high_water, deployed, polled_at: state.polled_at, tags }));
+                return Ok(Ok(Survey {
+                    high_water,
+                    deployed,
+                    polled_at: state.polled_at,
+                    tags,
+                    dropped: listing.dropped,
+                }));
             }
             Err(Unexplained::Failed(failure)) => return Ok(Err(failure)),
             Err(Unexplained::Asks(question)) => {
@@ -77,7 +84,11 @@ fn listed(
     if target.policy.order() == Order::Newest && registry.has_push_times() {
         let tags: Result<Vec<ListedTag>, _> = registry.newest_first(image).collect();
         return Ok(match tags {
-            Ok(tags) => Ok(Listing { tags, ..Listing::default() }),
+            Ok(tags) => match registry.list_tags(image) {
+                // Push times have no place for names that are no tags.
+                Ok(Listing { dropped, .. }) => Ok(Listing { tags, dropped, ..Listing::default() }),
+                Err(error) => Err(context.failure(&error)),
+            },
             Err(error) => Err(context.failure(&error)),
         });
     }

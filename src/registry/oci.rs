@@ -356,7 +356,7 @@ impl Registry for Oci {
             // ECR has pages of untagged images only; any other page brings the listing on.
             empty = if page.names == 0 { empty + 1 } else { 0 };
             let repeats = page.tags.first().is_some_and(|first| !firsts.insert(first.tag.clone()));
-            listing.dropped += page.dropped;
+            listing.dropped.join(page.dropped);
             listing.tags.extend(page.tags);
             let Some(following) = following else {
                 drop_repeats(&mut listing.tags);

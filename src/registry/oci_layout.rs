@@ -123,7 +123,7 @@ impl Registry for OciLayout {
         let mut places: HashMap<Tag, usize> = HashMap::new();
         for (name, entry) in self.entries(repository)? {
             let Ok(tag) = Tag::new(&name) else {
-                listing.dropped += 1;
+                listing.dropped.add(&name);
                 continue;
             };
             let listed = ListedTag {

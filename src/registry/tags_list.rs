@@ -9,14 +9,13 @@ use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use super::RegistryError;
 use super::answer::Unread;
 use super::http::{Answer, TAGS_BODY, one_line};
-use crate::reference::{ListedTag, Listing, Repository, Tag};
+use crate::reference::{Dropped, ListedTag, Listing, Repository, Tag};
 
 /// One page of a tags list.
 pub(super) struct Page {
     /// Valid tags, as they came: one may be there twice.
     pub(super) tags: Vec<ListedTag>,
-    /// How many names were no valid tags.
-    pub(super) dropped: usize,
+    pub(super) dropped: Dropped,
     /// How many names there were.
     pub(super) names: usize,
     /// `"tags": null`
@@ -34,7 +33,7 @@ struct Body {
 
 struct Names {
     tags: Vec<ListedTag>,
-    dropped: usize,
+    dropped: Dropped,
     count: usize,
 }
 
@@ -74,7 +73,7 @@ impl Page {
             .into());
         }
         Ok(match body.tags {
-            None => Page { tags: Vec::new(), dropped: 0, names: 0, is_null: true, renamed },
+            None => Page { tags: Vec::new(), dropped: Dropped::default(), names: 0, is_null: true, renamed },
             Some(Names { tags, dropped, count }) => {
                 Page { tags, dropped, names: count, is_null: false, renamed }
             }
@@ -114,12 +113,12 @@ fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Names>, D:
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-            let mut names = Names { tags: Vec::new(), dropped: 0, count: 0 };
+            let mut names = Names { tags: Vec::new(), dropped: Dropped::default(), count: 0 };
             while let Some(name) = list.next_element::<String>()? {
                 names.count += 1;
                 match Tag::new(&name) {
                     Ok(tag) => names.tags.push(ListedTag::named(tag)),
-                    Err(_) => names.dropped += 1,
+                    Err(_) => names.dropped.add(&name),
                 }
                 if names.count > 10_000_000 {
                     return Err(A::Error::custom("too many tags"));

@@ -62,6 +62,12 @@ impl Console {
     }
 }
 
+/// How many characters a line of the terminal has; None: standard output is no terminal.
+pub(super) fn width() -> Option<usize> {
+    let (width, _) = terminal_size::terminal_size_of(std::io::stdout())?;
+    Some(usize::from(width.0))
+}
+
 /// Text in a colour; the streams take it out where there is none.
 pub(super) fn paint(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")

@@ -1,21 +1,34 @@
 //! What `history` shows: a deployment after the other, each with its attempts.
 
-use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
+use super::console::paint;
 use super::human::shortened;
 use super::json::{ErrorJson, VERSION, print};
-use super::{Console, describe_age, describe_duration, escape_control};
+use super::{Console, describe_duration, escape_control};
 use crate::plan::{DecidedBy, DeploymentState};
 use crate::store::{Past, PastAttempt};
+use crate::target::TargetId;
 
-/// How many lines of an attempt's output people are shown.
+/// How many lines of an attempt's output people are shown who do not ask for more.
 const OUTPUT_LINES: usize = 5;
+
+/// How much of what attempts printed people are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outputs {
+    Ends,
+    Whole,
+}
 
 #[derive(Serialize)]
 struct HistoryJson {
     version: u32,
     deployments: Vec<PastJson>,
+    durations: Vec<DurationsJson>,
 }
 
 #[derive(Serialize)]
@@ -27,6 +40,7 @@ struct PastJson {
     previous_tag: Option<String>,
     digest: Option<String>,
     by: &'static str,
+    by_whom: Option<String>,
     state: &'static str,
     reason: Option<String>,
     created_at: String,
@@ -45,60 +59,160 @@ struct AttemptJson {
     output: Option<String>,
 }
 
+/// Of the attempts shown of a target; the times are of those that succeeded.
+#[derive(Serialize)]
+struct DurationsJson {
+    project: String,
+    stage: String,
+    succeeded: usize,
+    failed: usize,
+    median_ms: Option<u128>,
+    longest_ms: Option<u128>,
+}
+
 /// `history --format json`
 pub(crate) fn history_as_json(console: &Console, deployments: &[Past]) {
+    let durations = durations(deployments);
     print(
         console,
-        &HistoryJson { version: VERSION, deployments: deployments.iter().map(PastJson::from).collect() },
+        &HistoryJson {
+            version: VERSION,
+            deployments: deployments.iter().map(PastJson::from).collect(),
+            durations: durations.iter().map(|(target, durations)| durations.as_json(target)).collect(),
+        },
     );
 }
 
-/// `history --format human`
-pub(crate) fn history_as_text(console: &Console, deployments: &[Past], now: Timestamp) {
+/// `history --format human`: the deployments, and below them how long they take.
+pub(crate) fn history_as_text(console: &Console, deployments: &[Past], outputs: Outputs) {
     for past in deployments {
         let change = match past.previous_tag.as_ref().filter(|previous| **previous != past.tag) {
             Some(previous) => format!("{previous} -> {}", past.tag),
             None => past.tag.to_string(),
         };
         console.data(&format!(
-            "{}  {}  {change}  {}  {}{}",
-            describe_age(past.created_at, now),
+            "{:.0}  {}  {change}  {}  {}{}",
+            past.created_at,
             past.target,
-            past.state.as_str(),
-            who(past.by),
+            paint(style_of(past.state), past.state.as_str()),
+            describe_by(past.by, past.by_whom.as_deref()),
             past.reason.as_ref().map_or_else(String::new, |reason| format!(": {}", escape_control(reason))),
         ));
-        console.data(&format!("    {}  {:.0}", past.id, past.created_at));
+        console.data(&format!("    {}", past.id));
         for attempt in &past.attempts {
-            console.data(&format!("    attempt {}: {}", attempt.number, outcome(attempt, past.state)));
+            console.data(&format!(
+                "    attempt {} at {:.0}: {}",
+                attempt.number,
+                attempt.started_at,
+                outcome(attempt, past.state)
+            ));
             let lines: Vec<&str> = attempt.output.iter().flat_map(|output| output.lines()).collect();
-            for line in &lines[lines.len().saturating_sub(OUTPUT_LINES)..] {
+            let hidden = match outputs {
+                Outputs::Ends => lines.len().saturating_sub(OUTPUT_LINES),
+                Outputs::Whole => 0,
+            };
+            if hidden > 0 {
+                console.data(&format!("        … {hidden} lines before: tagship history --id {}", past.id));
+            }
+            for line in &lines[hidden..] {
                 console.data(&format!("        | {}", shortened(&escape_control(line))));
             }
         }
     }
+    for (target, durations) in durations(deployments) {
+        if let Some(text) = durations.describe() {
+            console.data(&format!("{target}: {text}"));
+        }
+    }
 }
 
-fn who(by: DecidedBy) -> &'static str {
-    match by {
+/// Who or what decided on a deployment: `by a poll`, `by hand (alice)`.
+pub(super) fn describe_by(by: DecidedBy, by_whom: Option<&str>) -> String {
+    let what = match by {
         DecidedBy::Poll => "by a poll",
         DecidedBy::Hand => "by hand",
         DecidedBy::Mark => "marked",
         DecidedBy::Running => "found on the stage",
+    };
+    by_whom.map_or_else(|| what.to_owned(), |name| format!("{what} ({})", escape_control(name)))
+}
+
+fn style_of(state: DeploymentState) -> Style {
+    match state {
+        DeploymentState::Succeeded => AnsiColor::Green.on_default(),
+        DeploymentState::Pending | DeploymentState::Running => AnsiColor::Yellow.on_default(),
+        DeploymentState::Dead => AnsiColor::Red.on_default().bold(),
+        DeploymentState::Superseded | DeploymentState::Dropped => Style::new().dimmed(),
     }
 }
 
 fn outcome(attempt: &PastAttempt, state: DeploymentState) -> String {
-    let Some(ended_at) = attempt.ended_at else {
+    let Some(took) = took(attempt) else {
         let is_running = state == DeploymentState::Running;
         return if is_running { "running, or interrupted".to_owned() } else { "interrupted".to_owned() };
     };
-    let took = describe_duration(ended_at.duration_since(attempt.started_at).unsigned_abs());
+    let took = describe_duration(took);
     match &attempt.failure {
         None => format!("succeeded in {took}"),
         Some(failure) => {
             let (code, message) = (failure.code.as_str(), escape_control(&failure.message));
-            format!("failed after {took}: {code}: {message}")
+            format!("{} after {took}: {code}: {message}", paint(AnsiColor::Red.on_default(), "failed"))
+        }
+    }
+}
+
+fn took(attempt: &PastAttempt) -> Option<Duration> {
+    Some(attempt.ended_at?.duration_since(attempt.started_at).unsigned_abs())
+}
+
+/// How long attempts took that succeeded, from the shortest to the longest.
+#[derive(Debug, Default)]
+struct Durations {
+    succeeded: Vec<Duration>,
+    failed: usize,
+}
+
+/// By target.
+fn durations(deployments: &[Past]) -> BTreeMap<&TargetId, Durations> {
+    let mut found: BTreeMap<&TargetId, Durations> = BTreeMap::new();
+    for past in deployments {
+        let durations = found.entry(&past.target).or_default();
+        durations.failed += past.attempts.iter().filter(|attempt| attempt.failure.is_some()).count();
+        let succeeded = past.attempts.iter().filter(|attempt| attempt.failure.is_none()).filter_map(took);
+        durations.succeeded.extend(succeeded);
+    }
+    found.values_mut().for_each(|durations| durations.succeeded.sort_unstable());
+    found
+}
+
+impl Durations {
+    fn median(&self) -> Option<Duration> {
+        self.succeeded.get(self.succeeded.len().saturating_sub(1) / 2).copied()
+    }
+
+    /// None: one alone says it itself.
+    fn describe(&self) -> Option<String> {
+        let longest = self.succeeded.last().filter(|_| self.succeeded.len() > 1)?;
+        let failed = match self.failed {
+            0 => String::new(),
+            failed => format!("; {failed} failed"),
+        };
+        Some(format!(
+            "{} attempts succeeded, in {} (median), {} (longest){failed}",
+            self.succeeded.len(),
+            describe_duration(self.median()?),
+            describe_duration(*longest)
+        ))
+    }
+
+    fn as_json(&self, target: &TargetId) -> DurationsJson {
+        DurationsJson {
+            project: target.project.to_string(),
+            stage: target.stage.to_string(),
+            succeeded: self.succeeded.len(),
+            failed: self.failed,
+            median_ms: self.median().map(|median| median.as_millis()),
+            longest_ms: self.succeeded.last().map(Duration::as_millis),
         }
     }
 }
@@ -113,6 +227,7 @@ impl From<&Past> for PastJson {
             previous_tag: past.previous_tag.as_ref().map(ToString::to_string),
             digest: past.digest.as_ref().map(ToString::to_string),
             by: past.by.as_str(),
+            by_whom: past.by_whom.clone(),
             state: past.state.as_str(),
             reason: past.reason.clone(),
             created_at: format!("{:.3}", past.created_at),

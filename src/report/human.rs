@@ -91,7 +91,8 @@ fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
-fn style_of(status: Status) -> Style {
+/// A status in the colour of what it means.
+pub(super) fn style_of(status: Status) -> Style {
     match status {
         Status::Deployed | Status::Adopted => AnsiColor::Green.on_default().bold(),
         Status::WouldDeploy | Status::Available | Status::Baseline => AnsiColor::Cyan.on_default(),
@@ -163,6 +164,17 @@ pub(crate) fn describe_duration(duration: Duration) -> String {
             format!("{rounded:#}")
         }
     }
+}
+
+/// A moment, and how far away it is: `2026-11-20T10:00:00Z (5m ago)`, `… (in 2h)`.
+pub(super) fn describe_moment(moment: Timestamp, now: Timestamp) -> String {
+    let away = if moment > now {
+        let wait = describe_age(now, moment);
+        format!("in {}", wait.trim_end_matches(" ago"))
+    } else {
+        describe_age(moment, now)
+    };
+    format!("{moment:.0} ({away})")
 }
 
 /// How long ago something was, roughly: `5m`, `3h`, `2d`.

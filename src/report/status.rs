@@ -1,15 +1,18 @@
-//! What `status` shows: a row a target, as a table or as JSON.
+//! What `status` shows: a row a target, as a table or as JSON, and all that is known of a single one.
 
+use std::time::Duration;
+
+use anstyle::Style;
 use jiff::Timestamp;
 use serde::Serialize;
-use tabled::builder::Builder;
-use tabled::settings::object::Rows;
-use tabled::settings::{Padding, Remove, Style};
 
+use super::human::{describe_moment, style_of};
 use super::json::{ErrorJson, VERSION, print};
-use super::{Console, describe_age, describe_duration, escape_control};
-use crate::plan::{DeploymentState, Failure, Hold, Status};
+use super::table::{Cell, Table, cell, styled};
+use super::{Console, describe_age, describe_by, describe_duration, escape_control};
+use crate::plan::{DecidedBy, DeploymentState, Edit, Failure, Hold, Status};
 use crate::reference::{Digest, Tag};
+use crate::store::Origin;
 use crate::target::TargetId;
 
 /// What is known of a target without asking anyone.
@@ -18,10 +21,19 @@ pub(crate) struct StatusRow {
     pub(crate) target: TargetId,
     /// What the last poll said; None before the first.
     pub(crate) status: Option<Status>,
+    /// Why the last successful poll said so, and when that can end.
+    pub(crate) reason: Option<String>,
+    pub(crate) until: Option<Timestamp>,
     pub(crate) latest_tag: Option<Tag>,
     pub(crate) deployed_tag: Option<Tag>,
     pub(crate) deployed_digest: Option<Digest>,
     pub(crate) deployed_at: Option<Timestamp>,
+    pub(crate) deployed_by: Option<DecidedBy>,
+    /// The deployment that brought it, as far as it is remembered.
+    pub(crate) deployed_origin: Option<Origin>,
+    /// The newest tag that the stage was ever given (or that its first poll found), and its deployment.
+    pub(crate) high_water: Option<Tag>,
+    pub(crate) high_water_origin: Option<Origin>,
     /// The tag of a deployment that is recorded and not over, with its id, state and attempts.
     pub(crate) pending: Option<PendingRow>,
     /// The last successful poll.
@@ -29,10 +41,24 @@ pub(crate) struct StatusRow {
     /// The last poll, successful or not.
     pub(crate) checked_at: Option<Timestamp>,
     pub(crate) failure: Option<Failure>,
+    /// How many polls have failed since the last successful one, and since when.
+    pub(crate) failed_polls: u32,
+    pub(crate) failing_since: Option<Timestamp>,
     /// A hold that holds now.
     pub(crate) hold: Option<Hold>,
     /// Candidates newer than what the stage was given, newest first.
     pub(crate) waiting: Vec<Tag>,
+    /// The last edit of the rule.
+    pub(crate) edit: Option<Edit>,
+    /// Of the configuration: `git.example.com/acme/shop`, `tags="v*" order=semver`, `min_age 30m`.
+    pub(crate) image: String,
+    pub(crate) rule: String,
+    pub(crate) gates: Vec<String>,
+    pub(crate) interval: Duration,
+    /// When `poll --due` takes it again; None: at once, or never.
+    pub(crate) due_at: Option<Timestamp>,
+    /// False: `poll` leaves it alone.
+    pub(crate) is_polled: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -57,15 +83,27 @@ struct RowJson {
     project: String,
     stage: String,
     status: Option<&'static str>,
+    reason: Option<String>,
+    until: Option<String>,
     latest_tag: Option<String>,
     deployed_tag: Option<String>,
     digest: Option<String>,
     deployed_at: Option<String>,
+    deployed_by: Option<&'static str>,
+    deployed_by_whom: Option<String>,
+    deployment_id: Option<String>,
+    high_water_tag: Option<String>,
     polled_at: Option<String>,
     checked_at: Option<String>,
+    due_at: Option<String>,
+    failing_since: Option<String>,
     deployment: Option<PendingJson>,
     hold: Option<HoldJson>,
     waiting: Vec<String>,
+    image: String,
+    rule: String,
+    gates: Vec<String>,
+    rule_edit: Option<EditJson>,
     error: Option<ErrorJson>,
 }
 
@@ -87,73 +125,121 @@ struct PendingJson {
     last_error: Option<String>,
 }
 
+#[derive(Serialize)]
+struct EditJson {
+    at: String,
+    rule_before: String,
+    high_water_tag_before: Option<String>,
+}
+
 /// `status --format json`
 pub(crate) fn status_as_json(console: &Console, rows: &[StatusRow]) {
     print(console, &StatusJson { version: VERSION, targets: rows.iter().map(RowJson::from).collect() });
 }
 
-/// `status --format human`: the table, and below it each error with its cause.
+/// `status --format human`: the table, and below it what someone should know of a target.
 pub(crate) fn status_as_table(console: &Console, rows: &[StatusRow], now: Timestamp) {
-    let mut builder = Builder::default();
-    builder.push_record(["TARGET", "STATUS", "NEWEST", "DEPLOYED", "PENDING", "CHECKED"]);
+    let mut table = Table::with_head(&["TARGET", "STATUS", "NEWEST", "DEPLOYED", "PENDING", "CHECKED"]);
+    let name = |tag: Option<&Tag>| tag.map_or_else(|| "-".to_owned(), ToString::to_string);
     for row in rows {
-        let tag = |tag: Option<&Tag>| tag.map_or_else(|| "-".to_owned(), ToString::to_string);
-        let age = |moment: Option<Timestamp>| {
-            moment.map_or_else(|| "never".to_owned(), |then| describe_age(then, now))
-        };
         let deployed = match (&row.deployed_tag, row.deployed_at) {
             (Some(tag), Some(at)) => format!("{tag} ({})", describe_age(at, now)),
-            (found, _) => tag(found.as_ref()),
+            (found, _) => name(found.as_ref()),
         };
-        builder.push_record([
-            row.target.to_string(),
-            row.status.map_or("not polled yet", Status::as_str).to_owned(),
-            tag(row.latest_tag.as_ref()),
-            deployed,
-            tag(row.pending.as_ref().map(|pending| &pending.tag)),
-            age(row.checked_at),
+        let checked = row.checked_at.map_or_else(|| "never".to_owned(), |then| describe_age(then, now));
+        table.push(vec![
+            cell(row.target.to_string()),
+            status_cell(row.status),
+            cell(name(row.latest_tag.as_ref())),
+            cell(deployed),
+            cell(name(row.pending.as_ref().map(|pending| &pending.tag))),
+            cell(checked),
         ]);
     }
-    let mut table = builder.build();
-    table.with(Style::empty()).with(Padding::new(0, 2, 0, 0));
-    if rows.is_empty() {
-        table.with(Remove::row(Rows::first()));
+    table.print(console);
+    let notes: Vec<String> = rows.iter().flat_map(|row| notes(row, now)).collect();
+    if !notes.is_empty() {
+        console.data("");
+        notes.iter().for_each(|note| console.data(note));
     }
-    for line in table.to_string().lines() {
-        console.data(line.trim_end());
+}
+
+/// `status TARGET`, where it is one: everything that is remembered of it.
+pub(crate) fn status_in_full(console: &Console, row: &StatusRow, now: Timestamp) {
+    let mut table = Table::default();
+    table.push(vec![cell(row.target.to_string()), status_cell(row.status)]);
+    for (name, text) in facts(row, now) {
+        table.push(vec![styled(format!("  {name}"), Style::new().dimmed()), cell(text)]);
     }
-    for row in rows {
-        if let Some(hold) = &row.hold {
-            let until = hold.until.map_or_else(String::new, |until| format!(" until {until:.0}"));
-            console.data(&format!("\n{}: {}{until}", row.target, escape_control(&hold.describe())));
-        }
-        if let Some(newest) = row.waiting.first() {
-            console.data(&format!("\n{}: {newest} waits; why: tagship tags {}", row.target, row.target));
-        }
-        if let Some(failure) = &row.failure {
-            let since = row.polled_at.map_or_else(
-                || "never reached".to_owned(),
-                |polled| format!("last reached {}", describe_age(polled, now)),
-            );
-            let code = failure.code.as_str();
-            console.data(&format!(
-                "\n{}: {code}: {} ({since})",
-                row.target,
-                escape_control(&failure.message)
-            ));
-        }
-        if let Some(pending) = &row.pending
-            && let Some(error) = &pending.last_error
-        {
-            let what = what_comes_next(pending, &row.target, now);
-            let PendingRow { tag, attempts, .. } = pending;
-            console.data(&format!(
-                "\n{}: {tag} failed (attempt {attempts}{what}): {}",
-                row.target,
-                escape_control(error)
-            ));
-        }
+    table.print(console);
+}
+
+fn status_cell(status: Option<Status>) -> Cell {
+    status.map_or_else(|| cell("not polled yet"), |status| styled(status.as_str(), style_of(status)))
+}
+
+/// What the table has no room for, a line each.
+fn notes(row: &StatusRow, now: Timestamp) -> Vec<String> {
+    let mut notes = Vec::new();
+    let target = &row.target;
+    if let Some(failure) = &row.failure {
+        let last = row.polled_at.map_or_else(
+            || "never reached".to_owned(),
+            |polled| format!("last reached {}", describe_age(polled, now)),
+        );
+        let (code, message) = (failure.code.as_str(), escape_control(&failure.message));
+        notes.push(format!("{code}: {message} ({last})"));
     }
+    notes.extend(row.hold.as_ref().map(|hold| {
+        let waits = row.waiting.first().map_or_else(String::new, |newest| format!("{newest} waits; "));
+        format!("{waits}{}; to go on: tagship release {target}", describe_hold(hold, now))
+    }));
+    notes.extend(why(row, now));
+    if let Some(pending) = &row.pending
+        && let Some(error) = &pending.last_error
+    {
+        notes.push(describe_failed(pending, target, error, now));
+    }
+    notes.into_iter().map(|note| format!("{target}: {note}")).collect()
+}
+
+/// Why the last poll left the target as it is, where someone may wonder.
+fn why(row: &StatusRow, now: Timestamp) -> Option<String> {
+    let newest = row.waiting.first();
+    match row.status? {
+        // The hold has a line of its own.
+        Status::Held if row.hold.is_some() => None,
+        Status::Held | Status::Available | Status::Older | Status::Behind | Status::NoMatch => {
+            reason(row, now)
+        }
+        Status::Waiting => match (newest, reason(row, now)) {
+            (Some(newest), Some(reason)) => Some(format!("{newest} waits: {reason}")),
+            (_, reason) => reason,
+        },
+        _ if row.hold.is_some() => None,
+        _ => newest.map(|newest| format!("{newest} waits; why: tagship tags {} {newest}", row.target)),
+    }
+}
+
+fn reason(row: &StatusRow, now: Timestamp) -> Option<String> {
+    let reason = row.reason.as_deref().map(escape_control)?;
+    Some(match row.until.filter(|until| *until > now) {
+        Some(until) => format!("{reason}; until {}", describe_moment(until, now)),
+        None => reason,
+    })
+}
+
+/// `held by alice: freeze, since 2026-11-20T10:00:00Z (5m ago)`
+fn describe_hold(hold: &Hold, now: Timestamp) -> String {
+    let until =
+        hold.until.map_or_else(String::new, |until| format!(" until {}", describe_moment(until, now)));
+    format!("{}, since {}{until}", escape_control(&hold.describe()), describe_moment(hold.since, now))
+}
+
+fn describe_failed(pending: &PendingRow, target: &TargetId, error: &str, now: Timestamp) -> String {
+    let PendingRow { tag, attempts, .. } = pending;
+    let next = what_comes_next(pending, target, now);
+    format!("{tag} failed (attempt {attempts}{next}): {}", escape_control(error))
 }
 
 fn what_comes_next(pending: &PendingRow, target: &TargetId, now: Timestamp) -> String {
@@ -164,23 +250,117 @@ fn what_comes_next(pending: &PendingRow, target: &TargetId, now: Timestamp) -> S
         Some(next) if next > now => {
             format!(", again in {}", describe_duration(next.duration_since(now).unsigned_abs()))
         }
-        _ => String::new(),
+        _ => ", again at the next poll".to_owned(),
     }
+}
+
+/// Everything that is remembered of a target, by name.
+fn facts(row: &StatusRow, now: Timestamp) -> Vec<(&'static str, String)> {
+    let mut facts = vec![("image", row.image.clone()), ("rule", row.rule.clone())];
+    if !row.gates.is_empty() {
+        facts.push(("gates", row.gates.join(", ")));
+    }
+    facts.push(("newest", row.latest_tag.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)));
+    facts.push(("deployed", deployed(row, now)));
+    facts.extend(row.high_water.as_ref().map(|tag| ("high-water", high_water(row, tag))));
+    facts.extend(reason(row, now).map(|reason| ("why", reason)));
+    if !row.waiting.is_empty() {
+        let tags: Vec<&str> = row.waiting.iter().map(Tag::as_str).collect();
+        facts.push(("waiting", format!("{}; each: tagship tags {}", tags.join(", "), row.target)));
+    }
+    facts.extend(row.hold.as_ref().map(|hold| ("hold", describe_hold(hold, now))));
+    if let Some(pending) = &row.pending {
+        let PendingRow { id, tag, state, .. } = pending;
+        facts.push(("deployment", format!("{tag}, {}, {id}", state.as_str())));
+        facts.extend(
+            pending
+                .last_error
+                .as_ref()
+                .map(|error| ("failed", describe_failed(pending, &row.target, error, now))),
+        );
+        let next = pending.next_attempt_at.filter(|_| pending.state == DeploymentState::Pending);
+        facts.extend(next.map(|next| ("next try", describe_moment(next, now))));
+    }
+    let moment = |moment: Option<Timestamp>| {
+        moment.map_or_else(|| "never".to_owned(), |moment| describe_moment(moment, now))
+    };
+    facts.push(("last reached", moment(row.polled_at)));
+    if let (Some(failure), Some(since)) = (&row.failure, row.failing_since) {
+        let polls = if row.failed_polls == 1 { "poll" } else { "polls" };
+        let (code, message) = (failure.code.as_str(), escape_control(&failure.message));
+        let since = describe_moment(since, now);
+        facts.push(("down", format!("since {since}, {} {polls}: {code}: {message}", row.failed_polls)));
+        facts.push(("last asked", moment(row.checked_at)));
+    }
+    facts.push(("due", due(row, now)));
+    facts.extend(row.edit.as_ref().map(|edit| ("rule edited", describe_edit(edit, now))));
+    facts
+}
+
+fn deployed(row: &StatusRow, now: Timestamp) -> String {
+    let (Some(tag), Some(at), Some(by)) = (&row.deployed_tag, row.deployed_at, row.deployed_by) else {
+        return format!("not known; where you know it: tagship mark {} TAG", row.target);
+    };
+    let origin = row.deployed_origin.as_ref();
+    let by = describe_by(by, origin.and_then(|origin| origin.by_whom.as_deref()));
+    let id = origin.map_or_else(String::new, |origin| format!(", {}", origin.id));
+    format!("{tag}, {by}, {}{id}", describe_moment(at, now))
+}
+
+/// The newest that the stage was given, and how it came to be.
+fn high_water(row: &StatusRow, tag: &Tag) -> String {
+    if row.deployed_tag.as_ref() == Some(tag) {
+        return format!("{tag}; only what is newer is deployed");
+    }
+    let how = match &row.high_water_origin {
+        Some(origin) => {
+            let by = describe_by(origin.by, origin.by_whom.as_deref());
+            format!("{by}, {}", origin.state.as_str())
+        }
+        None => "found by the first poll, or when the rule was edited".to_owned(),
+    };
+    format!("{tag} ({how}); only what is newer is deployed")
+}
+
+fn due(row: &StatusRow, now: Timestamp) -> String {
+    if !row.is_polled {
+        return "never: poll = false".to_owned();
+    }
+    let every = describe_duration(row.interval);
+    match row.due_at.filter(|due| *due > now) {
+        Some(due) => format!("{}, every {every}", describe_moment(due, now)),
+        None => format!("now, every {every}"),
+    }
+}
+
+fn describe_edit(edit: &Edit, now: Timestamp) -> String {
+    let given = edit.high_water_before.as_ref();
+    let given = given.map_or_else(|| "nothing".to_owned(), ToString::to_string);
+    format!("{}; before, by {}, it was given {given}", describe_moment(edit.at, now), edit.rule_before)
 }
 
 impl From<&StatusRow> for RowJson {
     fn from(row: &StatusRow) -> Self {
         let moment = |moment: Option<Timestamp>| moment.map(|moment| format!("{moment:.3}"));
+        let name = |tag: &Option<Tag>| tag.as_ref().map(ToString::to_string);
         RowJson {
             project: row.target.project.to_string(),
             stage: row.target.stage.to_string(),
             status: row.status.map(Status::as_str),
-            latest_tag: row.latest_tag.as_ref().map(ToString::to_string),
-            deployed_tag: row.deployed_tag.as_ref().map(ToString::to_string),
+            reason: row.reason.clone(),
+            until: row.until.map(|until| format!("{until:.0}")),
+            latest_tag: name(&row.latest_tag),
+            deployed_tag: name(&row.deployed_tag),
             digest: row.deployed_digest.as_ref().map(ToString::to_string),
             deployed_at: moment(row.deployed_at),
+            deployed_by: row.deployed_by.map(DecidedBy::as_str),
+            deployed_by_whom: row.deployed_origin.as_ref().and_then(|origin| origin.by_whom.clone()),
+            deployment_id: row.deployed_origin.as_ref().map(|origin| origin.id.clone()),
+            high_water_tag: name(&row.high_water),
             polled_at: moment(row.polled_at),
             checked_at: moment(row.checked_at),
+            due_at: moment(row.due_at),
+            failing_since: moment(row.failing_since),
             deployment: row.pending.as_ref().map(|pending| PendingJson {
                 id: pending.id.clone(),
                 tag: pending.tag.to_string(),
@@ -196,6 +376,14 @@ impl From<&StatusRow> for RowJson {
                 until: hold.until.map(|until| format!("{until:.0}")),
             }),
             waiting: row.waiting.iter().map(ToString::to_string).collect(),
+            image: row.image.clone(),
+            rule: row.rule.clone(),
+            gates: row.gates.clone(),
+            rule_edit: row.edit.as_ref().map(|edit| EditJson {
+                at: format!("{:.3}", edit.at),
+                rule_before: edit.rule_before.clone(),
+                high_water_tag_before: name(&edit.high_water_before),
+            }),
             error: row.failure.as_ref().map(ErrorJson::from),
         }
     }

@@ -3,14 +3,14 @@
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 use serde::Serialize;
-use tabled::builder::Builder;
-use tabled::settings::{Padding, Style as Borders};
 
-use super::console::paint;
 use super::json::{VERSION, print};
-use super::{Console, escape_control};
+use super::table::{Table, cell, styled};
+use super::{Console, describe_by, escape_control};
 use crate::plan::{Explained, Taken};
-use crate::reference::Tag;
+use crate::policy::Order;
+use crate::reference::{Dropped, Tag};
+use crate::store::Origin;
 use crate::target::TargetId;
 
 /// How many tags one screen has room for.
@@ -20,12 +20,14 @@ const SCREEN: usize = 30;
 pub(crate) struct TagsPage<'a> {
     pub(crate) target: &'a TargetId,
     pub(crate) image: String,
-    pub(crate) order: String,
+    pub(crate) order: Order,
     pub(crate) rule: String,
+    pub(crate) gates: Vec<String>,
     pub(crate) high_water: Option<&'a Tag>,
     pub(crate) deployed: Option<&'a Tag>,
     pub(crate) polled_at: Option<Timestamp>,
     pub(crate) tags: &'a [Explained],
+    pub(crate) dropped: &'a Dropped,
 }
 
 #[derive(Serialize)]
@@ -35,10 +37,19 @@ struct TagsJson<'a> {
     stage: &'a str,
     image: &'a str,
     rule: &'a str,
+    gates: &'a [String],
     high_water_tag: Option<&'a str>,
     deployed_tag: Option<&'a str>,
     polled_at: Option<String>,
     tags: Vec<TagJson<'a>>,
+    dropped: DroppedJson<'a>,
+}
+
+/// Names in the list that are no valid tags: how many, and the first of them.
+#[derive(Serialize)]
+struct DroppedJson<'a> {
+    count: usize,
+    names: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -51,7 +62,7 @@ struct TagJson<'a> {
     until: Option<String>,
 }
 
-/// `tags --format json`: always every tag.
+/// `tags --format json`: always every tag, or the one that was asked for.
 pub(crate) fn tags_as_json(console: &Console, page: &TagsPage<'_>) {
     print(
         console,
@@ -61,10 +72,12 @@ pub(crate) fn tags_as_json(console: &Console, page: &TagsPage<'_>) {
             stage: page.target.stage.as_str(),
             image: &page.image,
             rule: &page.rule,
+            gates: &page.gates,
             high_water_tag: page.high_water.map(Tag::as_str),
             deployed_tag: page.deployed.map(Tag::as_str),
             polled_at: moment(page.polled_at),
             tags: page.tags.iter().map(TagJson::from).collect(),
+            dropped: DroppedJson { count: page.dropped.count, names: &page.dropped.names },
         },
     );
 }
@@ -88,32 +101,76 @@ impl<'a> From<&'a Explained> for TagJson<'a> {
 
 /// `tags --format human`: of many tags the interesting ones first, `all` for the rest.
 pub(crate) fn tags_as_table(console: &Console, page: &TagsPage<'_>, all: bool) {
-    console.data(&format!("{} takes {} by order {}: {}", page.target, page.image, page.order, page.rule));
+    console.data(&head(page));
     let shown = if all { page.tags.iter().collect() } else { screenful(page.tags) };
-    let mut builder = Builder::default();
-    builder.push_record(["TAG", "KEY", "PUSHED", "", "REASON"]);
+    // By time the key says it already, and not every registry tells.
+    let has_times =
+        page.order != Order::Newest && shown.iter().any(|explained| explained.listed.pushed_at.is_some());
+    let columns = ["TAG", "KEY", "PUSHED", "VERDICT", "REASON"];
+    let columns: Vec<&str> = columns.into_iter().filter(|name| has_times || *name != "PUSHED").collect();
+    let mut table = Table::with_head(&columns);
     for explained in &shown {
-        let pushed_at = moment(explained.listed.pushed_at).unwrap_or_else(|| "-".to_owned());
-        let until = explained.until.map_or_else(String::new, |until| format!(" (until {until:.0})"));
-        builder.push_record([
-            explained.listed.tag.to_string(),
-            explained.key.as_deref().map_or_else(|| "-".to_owned(), escape_control),
-            pushed_at,
-            explained.taken.as_str().to_owned(),
-            format!("{}{until}", escape_control(&explained.reason)),
-        ]);
+        let style = style_of(explained.taken);
+        let text = |text: String| styled(text, style);
+        let mut row = vec![text(explained.listed.tag.to_string()), text(key(explained))];
+        if has_times {
+            row.push(text(moment(explained.listed.pushed_at).unwrap_or_else(|| "-".to_owned())));
+        }
+        row.push(text(explained.taken.as_str().to_owned()));
+        row.push(text(reason(explained)));
+        table.push(row);
     }
-    let mut table = builder.build();
-    table.with(Borders::empty()).with(Padding::new(0, 2, 0, 0));
-    let text = table.to_string();
-    let mut lines = text.lines();
-    lines.next().into_iter().for_each(|head| console.data(head.trim_end()));
-    for (line, explained) in lines.zip(&shown) {
-        console.data(&paint(style_of(explained.taken), line.trim_end()));
-    }
+    table.print(console);
     if shown.len() < page.tags.len() {
         console.data(&format!("… and {} more: --all", page.tags.len() - shown.len()));
     }
+    if page.dropped.count > 0 {
+        console.data(&escape_control(&page.dropped.to_string()));
+    }
+}
+
+/// `tags TARGET TAG`: what became of one tag. `origin`: its deployment, if there was one.
+pub(crate) fn tag_in_full(
+    console: &Console,
+    page: &TagsPage<'_>,
+    explained: &Explained,
+    origin: Option<&Origin>,
+) {
+    let mut table = Table::default();
+    let taken = styled(explained.taken.as_str(), style_of(explained.taken));
+    table.push(vec![cell(format!("{} {}", page.target, explained.listed.tag)), taken]);
+    let name = |tag: Option<&Tag>| tag.map_or_else(|| "-".to_owned(), ToString::to_string);
+    let mut facts = vec![("why", reason(explained)), ("key", key(explained))];
+    facts.extend(moment(explained.listed.pushed_at).map(|pushed_at| ("pushed", pushed_at)));
+    facts.extend(origin.map(|origin| {
+        let by = describe_by(origin.by, origin.by_whom.as_deref());
+        ("deployment", format!("{}, {by}, {}", origin.state.as_str(), origin.id))
+    }));
+    facts.push(("deployed", name(page.deployed)));
+    facts.push(("high-water", name(page.high_water)));
+    facts.push(("rule", page.rule.clone()));
+    if !page.gates.is_empty() {
+        facts.push(("gates", page.gates.join(", ")));
+    }
+    for (name, text) in facts {
+        table.push(vec![styled(format!("  {name}"), Style::new().dimmed()), cell(text)]);
+    }
+    table.print(console);
+}
+
+/// Which rule picks, of what.
+fn head(page: &TagsPage<'_>) -> String {
+    let gates = if page.gates.is_empty() { String::new() } else { format!("; {}", page.gates.join(", ")) };
+    format!("{} takes from {}: {}{gates}", page.target, page.image, page.rule)
+}
+
+fn key(explained: &Explained) -> String {
+    explained.key.as_deref().map_or_else(|| "-".to_owned(), escape_control)
+}
+
+fn reason(explained: &Explained) -> String {
+    let until = explained.until.map_or_else(String::new, |until| format!("; until {until:.0}"));
+    format!("{}{until}", escape_control(&explained.reason))
 }
 
 /// What concerns the stage now, then of the others as many as fit, in their order.

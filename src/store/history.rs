@@ -3,9 +3,10 @@
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::row::{optional, parsed, target_id};
+use super::write::text;
 use crate::plan::{DecidedBy, DeploymentState, ErrorCode, Failure};
 use crate::reference::{Digest, Tag};
 use crate::target::TargetId;
@@ -19,6 +20,8 @@ pub(crate) struct Past {
     pub(crate) digest: Option<Digest>,
     pub(crate) previous_tag: Option<Tag>,
     pub(crate) by: DecidedBy,
+    /// The login name of who deployed it by hand, or marked it.
+    pub(crate) by_whom: Option<String>,
     pub(crate) state: DeploymentState,
     /// Why it ended, where that is not plain.
     pub(crate) reason: Option<String>,
@@ -42,12 +45,76 @@ pub(crate) struct PastAttempt {
     pub(crate) output: Option<String>,
 }
 
+/// How a target came by a tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) id: String,
+    pub(crate) by: DecidedBy,
+    /// The login name of who deployed it by hand, or marked it.
+    pub(crate) by_whom: Option<String>,
+    pub(crate) state: DeploymentState,
+}
+
+/// The latest deployment of a tag, those that succeeded before others.
+pub(super) fn origin(
+    connection: &Connection,
+    target: &TargetId,
+    tag: &Tag,
+) -> rusqlite::Result<Option<Origin>> {
+    let query = "SELECT id, decided_by, decided_by_whom, state FROM deployment
+         WHERE project = ?1 AND stage = ?2 AND tag = ?3
+         ORDER BY state = 'succeeded' DESC, created_at DESC, id DESC LIMIT 1";
+    let parameters = [target.project.as_str(), target.stage.as_str(), tag.as_str()];
+    connection.prepare_cached(query)?.query_row(parameters, origin_of).optional()
+}
+
+fn origin_of(row: &Row<'_>) -> rusqlite::Result<Origin> {
+    Ok(Origin {
+        id: row.get("id")?,
+        by: parsed(row, "decided_by", FromStr::from_str)?,
+        by_whom: row.get("decided_by_whom")?,
+        state: parsed(row, "state", FromStr::from_str)?,
+    })
+}
+
+/// Which of a target's deployments are wanted. The default is all of them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Search {
+    pub(crate) most: Option<u32>,
+    pub(crate) tag: Option<Tag>,
+    /// What the id begins with.
+    pub(crate) id: Option<String>,
+    /// Only those of which an attempt failed.
+    pub(crate) failed: bool,
+    /// When it was decided: not before `since`, and not after `until`.
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) until: Option<Timestamp>,
+}
+
 /// A target's deployments, the newest first.
-pub(super) fn history(connection: &Connection, target: &TargetId, most: u32) -> rusqlite::Result<Vec<Past>> {
-    let query = "SELECT id, project, stage, tag, digest, previous_tag, decided_by, state, reason, created_at, ended_at
-         FROM deployment WHERE project = ?1 AND stage = ?2 ORDER BY created_at DESC, id DESC LIMIT ?3";
+pub(super) fn history(
+    connection: &Connection,
+    target: &TargetId,
+    search: &Search,
+) -> rusqlite::Result<Vec<Past>> {
+    let query = "SELECT id, project, stage, tag, digest, previous_tag, decided_by, decided_by_whom, state, reason, created_at, ended_at
+         FROM deployment WHERE project = ?1 AND stage = ?2
+         AND (?4 IS NULL OR tag = ?4) AND (?5 IS NULL OR substr(id, 1, length(?5)) = ?5)
+         AND (NOT ?6 OR EXISTS (SELECT 1 FROM attempt WHERE deployment_id = id AND error_code IS NOT NULL))
+         AND (?7 IS NULL OR created_at >= ?7) AND (?8 IS NULL OR created_at <= ?8)
+         ORDER BY created_at DESC, id DESC LIMIT ?3";
     let mut statement = connection.prepare_cached(query)?;
-    let rows = statement.query_map(params![target.project.as_str(), target.stage.as_str(), most], past)?;
+    let parameters = params![
+        target.project.as_str(),
+        target.stage.as_str(),
+        search.most.unwrap_or(u32::MAX),
+        search.tag.as_ref().map(Tag::as_str),
+        search.id,
+        search.failed,
+        search.since.map(text),
+        search.until.map(text),
+    ];
+    let rows = statement.query_map(parameters, past)?;
     let mut deployments: Vec<Past> = rows.collect::<Result<_, _>>()?;
     let query = "SELECT number, started_at, ended_at, exit_status, http_status, error_code, error, output
          FROM attempt WHERE deployment_id = ?1 ORDER BY number";
@@ -58,6 +125,52 @@ pub(super) fn history(connection: &Connection, target: &TargetId, most: u32) -> 
     Ok(deployments)
 }
 
+/// What a target ran, from a deployment that succeeded (or was marked) to the next.
+#[derive(Clone, Debug)]
+pub(crate) struct Ran {
+    pub(crate) tag: Tag,
+    pub(crate) digest: Option<Digest>,
+    /// None: since before its first deployment that is remembered, which found it there.
+    pub(crate) from: Option<Timestamp>,
+    /// None: until now.
+    pub(crate) until: Option<Timestamp>,
+    /// The deployment that brought it, where that is remembered.
+    pub(crate) origin: Option<Origin>,
+}
+
+/// What a target ran at any time from `begin` to `end`, both included, in order.
+pub(super) fn ran(
+    connection: &Connection,
+    target: &TargetId,
+    begin: Timestamp,
+    end: Timestamp,
+) -> rusqlite::Result<Vec<Ran>> {
+    let query = "SELECT id, tag, digest, previous_tag, decided_by, decided_by_whom, state, ended_at,
+             lead(ended_at) OVER (ORDER BY ended_at, id) AS left_at
+         FROM deployment WHERE project = ?1 AND stage = ?2 AND state = 'succeeded' ORDER BY ended_at, id";
+    let mut statement = connection.prepare_cached(query)?;
+    let mut rows = statement.query([target.project.as_str(), target.stage.as_str()])?;
+    let mut ran = Vec::new();
+    while let Some(row) = rows.next()? {
+        let from = parsed(row, "ended_at", Timestamp::from_str)?;
+        let run = |tag| Ran { tag, digest: None, from: None, until: None, origin: None };
+        if ran.is_empty()
+            && let Some(tag) = optional(row, "previous_tag", Tag::new)?
+        {
+            ran.push(Ran { until: Some(from), ..run(tag) });
+        }
+        ran.push(Ran {
+            digest: optional(row, "digest", Digest::new)?,
+            from: Some(from),
+            until: optional(row, "left_at", Timestamp::from_str)?,
+            origin: Some(origin_of(row)?),
+            ..run(parsed(row, "tag", Tag::new)?)
+        });
+    }
+    ran.retain(|run| run.from.is_none_or(|from| from <= end) && run.until.is_none_or(|until| until > begin));
+    Ok(ran)
+}
+
 fn past(row: &Row<'_>) -> rusqlite::Result<Past> {
     Ok(Past {
         id: row.get("id")?,
@@ -66,6 +179,7 @@ fn past(row: &Row<'_>) -> rusqlite::Result<Past> {
         digest: optional(row, "digest", Digest::new)?,
         previous_tag: optional(row, "previous_tag", Tag::new)?,
         by: parsed(row, "decided_by", FromStr::from_str)?,
+        by_whom: row.get("decided_by_whom")?,
         state: parsed(row, "state", FromStr::from_str)?,
         reason: row.get("reason")?,
         created_at: parsed(row, "created_at", Timestamp::from_str)?,

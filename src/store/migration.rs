@@ -140,6 +140,13 @@ const MIGRATIONS: &[&str] = &[
         not_before TEXT NOT NULL,
         said_at TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;",
+    // 5
+    "ALTER TABLE poll_state ADD COLUMN reason TEXT;
+    ALTER TABLE poll_state ADD COLUMN reason_until TEXT;
+    ALTER TABLE poll_state ADD COLUMN edited_at TEXT;
+    ALTER TABLE poll_state ADD COLUMN rule_before TEXT;
+    ALTER TABLE poll_state ADD COLUMN high_water_before_edit TEXT;
+    ALTER TABLE deployment ADD COLUMN decided_by_whom TEXT;",
 ];
 
 /// Brings the tables up to this program's version. Writes nothing where they are.

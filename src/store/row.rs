@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::plan::sighting::Sightings;
 use crate::plan::{
-    Deployed, Deployment, Failing, Failure, Hold, LastListed, NextAttempt, PollState, StageRun, Told,
+    Deployed, Deployment, Edit, Failing, Failure, Hold, LastListed, NextAttempt, PollState, StageRun, Told,
 };
 use crate::reference::{Digest, ListedTag, Repository, Tag};
 use crate::registry::Limit;
@@ -20,10 +20,12 @@ const STATE_COLUMNS: &str = "project, stage, rule, last_polled_tag, high_water_t
     high_water_sequence, high_water_digest, marked_tag, deployed_tag, deployed_digest, deployed_at, deployed_by, candidates, \
     hold_reason, hold_by, hold_since, hold_until, reset_at, tags_listed, \
     polled_at, checked_at, failing_since, failing_count, failing_told_at, failing_code, failing_message, \
-    status, told_status, told_tag, listed_generation, listed_at, listed_from";
+    status, told_status, told_tag, listed_generation, listed_at, listed_from, \
+    reason, reason_until, edited_at, rule_before, high_water_before_edit";
 
 const DEPLOYMENT_COLUMNS: &str = "id, project, stage, registry, repository, tag, digest, previous_tag, decided_by, \
-    state, attempts, attempts_forgiven, next_attempt_at, failed_at, created_at, goes_back, high_water_before";
+    state, attempts, attempts_forgiven, next_attempt_at, failed_at, created_at, goes_back, high_water_before, \
+    decided_by_whom";
 
 pub(super) fn all_states() -> String {
     format!("SELECT {STATE_COLUMNS} FROM poll_state")
@@ -166,7 +168,18 @@ pub(super) fn poll_state(row: &Row<'_>) -> rusqlite::Result<PollState> {
             None => None,
         },
         listed: listed(row)?,
+        reason: row.get("reason")?,
+        until: optional(row, "reason_until", Timestamp::from_str)?,
+        edit: edit(row)?,
     })
+}
+
+fn edit(row: &Row<'_>) -> rusqlite::Result<Option<Edit>> {
+    let Some(at) = optional(row, "edited_at", Timestamp::from_str)? else {
+        return Ok(None);
+    };
+    let high_water_before = optional(row, "high_water_before_edit", Tag::new)?;
+    Ok(Some(Edit { at, rule_before: row.get("rule_before")?, high_water_before }))
 }
 
 fn listed(row: &Row<'_>) -> rusqlite::Result<Option<LastListed>> {
@@ -235,6 +248,7 @@ pub(super) fn deployment(row: &Row<'_>) -> rusqlite::Result<Deployment> {
         digest: optional(row, "digest", Digest::new)?,
         previous_tag: optional(row, "previous_tag", Tag::new)?,
         by: parsed(row, "decided_by", FromStr::from_str)?,
+        by_whom: row.get("decided_by_whom")?,
         state: parsed(row, "state", FromStr::from_str)?,
         attempts: row.get("attempts")?,
         attempts_forgiven: row.get("attempts_forgiven")?,

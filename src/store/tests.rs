@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::plan::{
-    DecidedBy, Deployed, Deployment, DeploymentState, ErrorCode, Failing, Failure, Hold, LastListed,
+    DecidedBy, Deployed, Deployment, DeploymentState, Edit, ErrorCode, Failing, Failure, Hold, LastListed,
     NextAttempt, Status, Told,
 };
 use crate::reference::{Digest, ListedTag, Repository, Tag};
@@ -37,7 +37,8 @@ fn deployment(id: &str, state: DeploymentState) -> Deployment {
         tag: tag("dev-2"),
         digest: Some(digest('a')),
         previous_tag: Some(tag("dev-1")),
-        by: DecidedBy::Poll,
+        by: DecidedBy::Hand,
+        by_whom: Some("alice".into()),
         state,
         attempts: 0,
         attempts_forgiven: 2,
@@ -95,6 +96,13 @@ fn full_state() -> PollState {
             failure: Failure { code: ErrorCode::Unavailable, message: "no answer".into() },
         }),
         status: Some(Status::Deployed),
+        reason: Some("why".into()),
+        until: Some(moment(12)),
+        edit: Some(Edit {
+            at: moment(13),
+            rule_before: "acme/shop v*".into(),
+            high_water_before: Some(tag("v1")),
+        }),
         told: Some(Told { status: Status::Available, tag: Some(tag("dev-2")) }),
     }
 }

@@ -83,6 +83,11 @@ impl<'a> Write<'a> {
             state.listed.as_ref().map(|listed| listed.generation),
             state.listed.as_ref().map(|listed| text(listed.at)),
             state.listed.as_ref().map(|listed| listed.from.as_str()),
+            state.reason,
+            state.until.map(|moment| moment.to_string()),
+            state.edit.as_ref().map(|edit| text(edit.at)),
+            state.edit.as_ref().map(|edit| edit.rule_before.as_str()),
+            state.edit.as_ref().and_then(|edit| edit.high_water_before.as_ref()).map(|tag| tag.as_str()),
         ])?;
         Ok(())
     }
@@ -160,6 +165,7 @@ impl<'a> Write<'a> {
             text(deployment.created_at),
             deployment.goes_back,
             deployment.high_water_before.as_ref().map(row::listed_to_json),
+            deployment.by_whom,
         ])?;
         Ok(())
     }

@@ -1,10 +1,11 @@
 //! What must hold before a chosen tag is deployed, as the configuration gives it.
 
+use std::fmt;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Name;
 use crate::policy::Bump;
@@ -34,6 +35,24 @@ impl Gates {
             || !self.with.is_empty()
             || !self.platforms.is_empty()
             || self.max_bump.is_some()
+    }
+}
+
+impl Gates {
+    /// Each gate as the configuration writes it, without quotes: `min_age 30m`.
+    pub(crate) fn describe(&self) -> Vec<String> {
+        let length = |length: Duration| format!("{:#}", SignedDuration::try_from(length).unwrap_or_default());
+        let mut said = Vec::new();
+        said.extend(self.max_bump.map(|bump| format!("max_bump {bump}")));
+        said.extend(self.min_age.map(|age| format!("min_age {}", length(age))));
+        said.extend(self.after.as_ref().map(|after| match after.lasting {
+            Duration::ZERO => format!("after {}", after.stage),
+            lasting => format!("after {} for {}", after.stage, length(lasting)),
+        }));
+        said.extend(self.with.iter().map(|repository| format!("with {repository}")));
+        said.extend(self.platforms.iter().map(|platform| format!("platform {platform}")));
+        said.extend(self.windows.iter().map(|window| format!("window {window}")));
+        said
     }
 }
 
@@ -103,6 +122,35 @@ impl Window {
     }
 }
 
+impl fmt::Display for Window {
+    /// `Mon Tue 09:00-16:00 Europe/Berlin`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.days.len() < 7 {
+            for day in &self.days {
+                write!(f, "{} ", day_name(*day))?;
+            }
+        }
+        let zone = self.zone.iana_name().unwrap_or("local time");
+        write!(f, "{}-", self.from.strftime("%H:%M"))?;
+        match self.to {
+            Some(to) => write!(f, "{} {zone}", to.strftime("%H:%M")),
+            None => write!(f, "24:00 {zone}"),
+        }
+    }
+}
+
+fn day_name(day: Weekday) -> &'static str {
+    match day {
+        Weekday::Monday => "Mon",
+        Weekday::Tuesday => "Tue",
+        Weekday::Wednesday => "Wed",
+        Weekday::Thursday => "Thu",
+        Weekday::Friday => "Fri",
+        Weekday::Saturday => "Sat",
+        Weekday::Sunday => "Sun",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,6 +180,33 @@ mod tests {
 
     fn until(text: &str) -> Opening {
         Opening::Closed { until: Some(at(text)) }
+    }
+
+    #[test]
+    fn gates_are_told_as_they_are_written() {
+        let gates = Gates {
+            min_age: Some(Duration::from_secs(1800)),
+            after: Some(After { stage: Name::new("dev").unwrap(), lasting: Duration::from_secs(86_400) }),
+            platforms: vec!["linux/amd64".to_owned()],
+            max_bump: Some(Bump::Minor),
+            windows: vec![
+                window(&[Weekday::Monday, Weekday::Friday], "09:00", "16:00", "Europe/Berlin"),
+                window(&EVERY_DAY, "20:00", "24:00", "UTC"),
+            ],
+            ..Gates::default()
+        };
+        assert_eq!(
+            gates.describe(),
+            [
+                "max_bump minor",
+                "min_age 30m",
+                "after dev for 24h",
+                "platform linux/amd64",
+                "window Mon Fri 09:00-16:00 Europe/Berlin",
+                "window 20:00-24:00 UTC"
+            ]
+        );
+        assert!(Gates::default().describe().is_empty());
     }
 
     #[test]

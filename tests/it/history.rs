@@ -67,11 +67,11 @@ fn people_read_a_line_a_deployment_and_one_an_attempt() {
     shop.remove("fail");
     shop.run(&["poll"]).code(0);
     shop.run(&["history", "shop/dev"]).code(0).stdout(
-        "[duration] ago  shop/dev  dev-42 -> dev-43  succeeded  by a poll\n\
-         \x20   [id]  [time]\n\
-         \x20   attempt 1: failed after [duration]: command: ./deploy.sh exited with status 7: the stage refused dev-43\n\
+        "[time]  shop/dev  dev-42 -> dev-43  succeeded  by a poll\n\
+         \x20   [id]\n\
+         \x20   attempt 1 at [time]: failed after [duration]: command: ./deploy.sh exited with status 7: the stage refused dev-43\n\
          \x20       | the stage refused dev-43\n\
-         \x20   attempt 2: succeeded in [duration]\n",
+         \x20   attempt 2 at [time]: succeeded in [duration]\n",
     );
 }
 

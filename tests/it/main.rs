@@ -41,6 +41,7 @@ mod oci_pages;
 mod online;
 mod overlap;
 mod proxy;
+mod questions;
 mod registry;
 mod requests;
 mod retry;

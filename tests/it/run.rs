@@ -177,6 +177,14 @@ impl Run {
         self.check(found, &format!("a line of {target} has {words:?}"))
     }
 
+    /// A line on stdout is this one, blanks between its words aside.
+    #[track_caller]
+    pub(crate) fn says(&self, line: &str) -> &Run {
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let found = self.stdout.lines().any(|other| words(other) == line);
+        self.check(found, &format!("a line says {line:?}"))
+    }
+
     /// No line on stdout begins with the target.
     #[track_caller]
     pub(crate) fn no_line(&self, target: &str) -> &Run {

@@ -1,0 +1,96 @@
+//! What `history --at` shows: what each target ran at some time.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::json::{VERSION, print};
+use super::table::{Table, cell};
+use super::{Console, describe_by};
+use crate::plan::DecidedBy;
+use crate::store::{Origin, Ran};
+use crate::target::TargetId;
+
+#[derive(Serialize)]
+struct RanJson {
+    version: u32,
+    from: String,
+    until: String,
+    targets: Vec<TargetRanJson>,
+}
+
+#[derive(Serialize)]
+struct TargetRanJson {
+    project: String,
+    stage: String,
+    /// In order; empty: nothing is known of then.
+    ran: Vec<RunJson>,
+}
+
+#[derive(Serialize)]
+struct RunJson {
+    tag: String,
+    digest: Option<String>,
+    from: Option<String>,
+    until: Option<String>,
+    by: Option<&'static str>,
+    by_whom: Option<String>,
+    deployment_id: Option<String>,
+}
+
+/// `history --at DATE --format json`
+pub(crate) fn ran_as_json(
+    console: &Console,
+    runs: &[(&TargetId, Vec<Ran>)],
+    from: Timestamp,
+    until: Timestamp,
+) {
+    let targets = runs.iter().map(|(target, runs)| TargetRanJson {
+        project: target.project.to_string(),
+        stage: target.stage.to_string(),
+        ran: runs.iter().map(RunJson::from).collect(),
+    });
+    let (from, until) = (format!("{from:.3}"), format!("{until:.3}"));
+    print(console, &RanJson { version: VERSION, from, until, targets: targets.collect() });
+}
+
+/// `history --at DATE --format human`
+pub(crate) fn ran_as_table(console: &Console, runs: &[(&TargetId, Vec<Ran>)]) {
+    let mut table = Table::with_head(&["TARGET", "TAG", "FROM", "UNTIL", "BY", "DEPLOYMENT"]);
+    for (target, runs) in runs {
+        if runs.is_empty() {
+            let dash = || cell("-");
+            table.push(vec![cell(target.to_string()), cell("not known"), dash(), dash(), dash(), dash()]);
+        }
+        for run in runs {
+            let moment = |moment: Option<Timestamp>, none: &str| {
+                cell(moment.map_or_else(|| none.to_owned(), |moment| format!("{moment:.0}")))
+            };
+            let by = |origin: &Origin| describe_by(origin.by, origin.by_whom.as_deref());
+            table.push(vec![
+                cell(target.to_string()),
+                cell(run.tag.to_string()),
+                moment(run.from, "before"),
+                moment(run.until, "now"),
+                cell(run.origin.as_ref().map_or_else(|| "-".to_owned(), by)),
+                cell(run.origin.as_ref().map_or("-", |origin| origin.id.as_str())),
+            ]);
+        }
+    }
+    table.print(console);
+}
+
+impl From<&Ran> for RunJson {
+    fn from(run: &Ran) -> Self {
+        let moment = |moment: Option<Timestamp>| moment.map(|moment| format!("{moment:.3}"));
+        let origin = run.origin.as_ref();
+        RunJson {
+            tag: run.tag.to_string(),
+            digest: run.digest.as_ref().map(ToString::to_string),
+            from: moment(run.from),
+            until: moment(run.until),
+            by: origin.map(|origin| origin.by).map(DecidedBy::as_str),
+            by_whom: origin.and_then(|origin| origin.by_whom.clone()),
+            deployment_id: origin.map(|origin| origin.id.clone()),
+        }
+    }
+}

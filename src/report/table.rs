@@ -1,0 +1,104 @@
+//! Columns that align. On a terminal that is narrower than the table, its widest columns wrap; a pipe gets
+//! every line whole.
+
+use anstyle::Style;
+use tabled::builder::Builder;
+use tabled::settings::peaker::PriorityMax;
+use tabled::settings::{Color, Padding, Style as Borders, Width};
+
+use super::Console;
+use super::console::width;
+
+/// Rows of cells, each in a colour of its own.
+#[derive(Default)]
+pub(super) struct Table {
+    rows: Vec<Vec<Cell>>,
+}
+
+pub(super) struct Cell {
+    text: String,
+    style: Style,
+}
+
+/// Text without a colour.
+pub(super) fn cell(text: impl Into<String>) -> Cell {
+    styled(text, Style::new())
+}
+
+pub(super) fn styled(text: impl Into<String>, style: Style) -> Cell {
+    Cell { text: text.into(), style }
+}
+
+impl Table {
+    /// With a line that names the columns.
+    pub(super) fn with_head(names: &[&str]) -> Table {
+        let style = Style::new().bold();
+        Table { rows: vec![names.iter().map(|name| styled(*name, style)).collect()] }
+    }
+
+    pub(super) fn push(&mut self, row: Vec<Cell>) {
+        self.rows.push(row);
+    }
+
+    pub(super) fn print(self, console: &Console) {
+        for line in self.lines(width()) {
+            console.data(&line);
+        }
+    }
+
+    fn lines(self, width: Option<usize>) -> Vec<String> {
+        let mut builder = Builder::default();
+        for row in &self.rows {
+            builder.push_record(row.iter().map(|cell| cell.text.as_str()));
+        }
+        let mut table = builder.build();
+        table.with(Borders::empty()).with(Padding::new(0, 2, 0, 0));
+        for (row, cells) in self.rows.iter().enumerate() {
+            for (column, cell) in cells.iter().enumerate() {
+                if cell.style != Style::new() {
+                    let (on, off) = (cell.style.render(), cell.style.render_reset());
+                    table.modify((row, column), Color::new(on.to_string(), off.to_string()));
+                }
+            }
+        }
+        if let Some(width) = width {
+            // The padding of the last column is not printed.
+            table.with(Width::wrap(width + 2).priority(PriorityMax::right()).keep_words(true));
+        }
+        table.to_string().lines().map(|line| line.trim_end().to_owned()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anstyle::AnsiColor;
+
+    use super::*;
+
+    fn table() -> Table {
+        let mut table = Table::with_head(&["TAG", "REASON"]);
+        table.push(vec![cell("v1.0.0"), styled("older than v1.1.0, which it was given", Style::new())]);
+        table
+    }
+
+    #[test]
+    fn a_pipe_gets_every_line_whole() {
+        let lines = table().lines(None);
+        assert_eq!(lines.len(), 2);
+        assert!(lines[1].ends_with("v1.0.0  older than v1.1.0, which it was given"), "{lines:?}");
+    }
+
+    #[test]
+    fn what_is_wider_than_the_terminal_wraps_between_words() {
+        let lines = table().lines(Some(30));
+        assert_eq!(lines[1..], ["v1.0.0  older than v1.1.0,", "        which it was given"]);
+    }
+
+    #[test]
+    fn a_colour_stays_in_its_cell() {
+        let mut table = Table::default();
+        table.push(vec![styled("a", AnsiColor::Red.on_default()), cell("b")]);
+        table.push(vec![cell("long"), cell("b")]);
+        assert_eq!(table.lines(None), ["\u{1b}[31ma\u{1b}[0m     b", "long  b"]);
+    }
+}

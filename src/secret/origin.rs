@@ -1,0 +1,59 @@
+//! Where the secrets of a configuration come from, for people. Nothing is resolved, and no value is near.
+
+use std::env;
+
+use super::credential::{docker_host, variable_of};
+use super::docker::{DockerConfig, Place};
+use crate::config::{Config, CredentialSetting, Location, RegistryConfig, SecretSource};
+
+/// What each registry is asked with, then each secret, and where it comes from.
+pub(crate) fn origins(config: &Config) -> Vec<(String, String)> {
+    let registries = config
+        .registries
+        .values()
+        .map(|registry| (format!("registry {}", registry.name), of_registry(registry)));
+    let secrets = config.secrets.iter().map(|(id, source)| (format!("secret {id}"), describe(source)));
+    registries.chain(secrets).collect()
+}
+
+fn of_registry(registry: &RegistryConfig) -> String {
+    match &registry.credential {
+        _ if matches!(registry.location, Location::Folder(_)) => "a folder, which asks nobody".to_owned(),
+        CredentialSetting::Anonymous => "nobody's rights (anonymous = true)".to_owned(),
+        CredentialSetting::Source(SecretSource::DockerConfig(path)) => {
+            let host = docker_host(registry);
+            let found = match DockerConfig::read(path).map(|docker| docker.place(&host, None)) {
+                Err(error) => error,
+                Ok(Place::Nowhere) => format!("it has none for {host}: nobody's rights"),
+                Ok(Place::Entry(entry)) => format!("its entry {entry}"),
+                Ok(Place::Helper { name, server, .. }) => format!("docker-credential-{name} for {server}"),
+            };
+            format!("the docker configuration {}: {found}", path.display())
+        }
+        CredentialSetting::Source(source) => describe(source),
+        CredentialSetting::Search => {
+            let variable = variable_of(&registry.name);
+            if env::var_os(&variable).is_some() {
+                return format!("the environment variable {variable}");
+            }
+            format!(
+                "the keyring's entry {}, if there is one, else nobody's rights ({variable} is not set here)",
+                registry.name
+            )
+        }
+    }
+}
+
+fn describe(source: &SecretSource) -> String {
+    match source {
+        SecretSource::Env(name) if env::var_os(name).is_none() => {
+            format!("the environment variable {name}, which is not set here")
+        }
+        SecretSource::Env(name) => format!("the environment variable {name}"),
+        SecretSource::File(path) => format!("the file {}", path.display()),
+        SecretSource::Command { argv, .. } => format!("what the command {} prints", argv.join(" ")),
+        SecretSource::Credential(name) => format!("the systemd credential {name}"),
+        SecretSource::Keyring(name) => format!("the keyring's entry {name}"),
+        SecretSource::DockerConfig(path) => format!("the docker configuration {}", path.display()),
+    }
+}

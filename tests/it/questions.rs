@@ -1,0 +1,396 @@
+//! What a team asks, each question answered by one command.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::first_poll::gitea;
+use crate::harness::{DEV, PROD, Shop, on_gitea};
+use crate::http::Answer;
+use crate::new_tag::baselined;
+use crate::registry::{Build, Gitea};
+
+/// dev runs dev-43, which a poll deployed; prod runs v1.11.0, and v2.0.0 is too far away for it.
+fn team(gitea: &Gitea) -> Shop {
+    let shop = baselined(gitea, &format!("{DEV}{PROD}max_bump = \"minor\"\n"));
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    gitea.push("acme/shop", "v1.11.0", "2026-11-20T11:00:01Z");
+    shop.run(&["poll"]).code(0);
+    gitea.push("acme/shop", "v2.0.0", "2026-11-20T12:00:00Z");
+    shop.run(&["poll"]).code(0).line("shop/prod", &["waiting"]);
+    gitea.take_requests();
+    shop
+}
+
+/// dev-43 was refused by the stage, once.
+fn refused(gitea: &Gitea, stage: &str) -> Shop {
+    let shop = baselined(gitea, stage);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    shop.file("fail", "");
+    shop.run(&["poll"]).code(1);
+    shop
+}
+
+/// Who runs the tests, as tagship names them.
+fn user() -> String {
+    whoami::username().unwrap_or_else(|_| format!("uid {}", rustix::process::getuid().as_raw()))
+}
+
+#[test]
+fn what_does_each_stage_run_and_what_is_newest() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = team(&gitea);
+    shop.run(&["status"])
+        .code(0)
+        .says("TARGET STATUS NEWEST DEPLOYED PENDING CHECKED")
+        .says("shop/dev up_to_date dev-43 dev-43 ([duration] ago) - [duration] ago")
+        .says("shop/prod waiting v2.0.0 v1.11.0 ([duration] ago) - [duration] ago");
+    let prod = shop.status("shop/prod");
+    assert_eq!((&prod["latest_tag"], &prod["deployed_tag"]), (&"v2.0.0".into(), &"v1.11.0".into()));
+    assert_eq!(gitea.take_requests(), [""; 0]);
+}
+
+#[test]
+fn why_was_this_tag_not_deployed() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = team(&gitea);
+    let why = "why max_bump: v2.0.0 is a major version away from v1.11.0; to ship it: tagship deploy shop/prod v2.0.0";
+    shop.run(&["tags", "shop/prod", "v2.0.0"]).code(0).says("shop/prod v2.0.0 waiting").says(why);
+    shop.run(&["tags", "shop/prod", "v1.9.0"])
+        .code(0)
+        .says("why older than v1.11.0, which the stage was given");
+    shop.run(&["tags", "shop/prod", "dev-43"])
+        .code(0)
+        .says("shop/prod dev-43 not_matched")
+        .says("why matches no glob of tags");
+    shop.run(&["tags", "shop/prod", "v7.0.0"])
+        .code(0)
+        .says("shop/prod v7.0.0 not_listed")
+        .says("why not in the list of 127.0.0.1:[port]/acme/shop; the rule would take it");
+    let run = shop.run(&["tags", "shop/prod", "v2.0.0", "--format", "json"]);
+    let json = run.code(0).json();
+    assert_eq!((&json["tags"][0]["tag"], &json["tags"][1]), (&"v2.0.0".into(), &serde_json::Value::Null));
+    shop.run(&["tags", "shop/prod", "no tag"])
+        .code(2)
+        .stderr_has("such a name in a registry's list is dropped, and never deployed");
+}
+
+#[test]
+fn when_was_the_registry_last_reached_and_is_it_down_or_is_nothing_new() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = team(&gitea);
+    shop.run(&["status", "shop/dev"])
+        .code(0)
+        .says("shop/dev up_to_date")
+        .says("why dev-43 is the newest")
+        .says("last reached [time] ([duration] ago)")
+        .says("due [time] (in 4m), every 5m");
+
+    gitea.intercept_all("", Answer::new(503, "text/plain", ""));
+    shop.run(&["poll"]).code(1);
+    shop.run(&["status"])
+        .code(0)
+        .says("shop/dev unknown dev-43 dev-43 ([duration] ago) - [duration] ago")
+        .says("shop/dev: unavailable: GET http://127.0.0.1:[port]/api/v1/packages/acme/container/shop?page=1&limit=50: 503 Service Unavailable: the server failed; its log says why (last reached [duration] ago)");
+    shop.run(&["status", "shop/dev"])
+        .code(0)
+        .says("shop/dev unknown")
+        .says("last reached [time] ([duration] ago)")
+        .stdout_has("since [time] ([duration] ago), 1 poll: unavailable: GET ");
+    assert!(shop.status("shop/dev")["failing_since"].is_string());
+    gitea.recover();
+}
+
+#[test]
+fn what_failed_last_and_with_which_output() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = refused(&gitea, DEV);
+    shop.run(&["history", "--failed", "--limit", "1"]).code(0).stdout(
+        "[time]  shop/dev  dev-42 -> dev-43  pending  by a poll\n\
+         \x20   [id]\n\
+         \x20   attempt 1 at [time]: failed after [duration]: command: ./deploy.sh exited with status 7: the stage refused dev-43\n\
+         \x20       | the stage refused dev-43\n",
+    );
+    shop.remove("fail");
+    gitea.push("acme/shop", "dev-44", "2026-11-20T12:00:00Z");
+    shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-44"]);
+    let run = shop.run(&["history", "--failed", "--format", "json"]);
+    let deployments = run.code(0).json()["deployments"].clone();
+    assert_eq!((&deployments[0]["tag"], &deployments[1]), (&"dev-43".into(), &serde_json::Value::Null));
+}
+
+#[test]
+fn all_that_a_deployment_printed_is_shown_of_one_that_is_named() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, DEV);
+    shop.script("deploy.sh", "seq 1 20; echo \"$TAGSHIP_DEPLOYMENT_ID\" > id");
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    shop.run(&["poll"]).code(0);
+    let id = shop.read("id");
+    shop.run(&["history"]).code(0).says("… 15 lines before: tagship history --id [id]").shows_not("| 15\n");
+    shop.run(&["history", "--id", &id.trim()[..13]])
+        .code(0)
+        .says("| 1")
+        .says("| 20")
+        .shows_not("lines before");
+    shop.run(&["history", "-v"]).code(0).says("| 1");
+    shop.run(&["history", "--id", "nope"])
+        .code(0)
+        .stdout("")
+        .stderr("no deployment that is remembered is like that; all of them: tagship history\n");
+}
+
+#[test]
+fn when_is_the_next_try() {
+    let gitea = gitea(Build::GiteaNew);
+    let stage = DEV.replace("{ backoff = \"1ms\", max_backoff = \"1ms\" }", "{ backoff = \"30s\" }");
+    let shop = refused(&gitea, &stage);
+    shop.run(&["status", "shop/dev"])
+        .code(0)
+        .says("shop/dev failed")
+        .says("deployment dev-43, pending, [id]")
+        .says("next try [time] (in [duration])");
+    shop.run(&["status"]).code(0).says(
+        "shop/dev: dev-43 failed (attempt 1, again in [duration]): ./deploy.sh exited with status 7: the stage refused dev-43",
+    );
+}
+
+#[test]
+fn who_or_what_deployed_this_tag() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = team(&gitea);
+    shop.run(&["deploy", "shop/prod", "v2.0.0"]).code(0);
+    shop.run(&["mark", "shop/dev", "dev-42"]).code(0);
+    let user = user();
+    shop.run(&["history", "shop/prod", "--tag", "v1.11.0"])
+        .code(0)
+        .says("[time] shop/prod v1.10.0 -> v1.11.0 succeeded by a poll");
+    shop.run(&["history", "shop/prod", "--tag", "v2.0.0"])
+        .code(0)
+        .says(&format!("[time] shop/prod v1.11.0 -> v2.0.0 succeeded by hand ({user})"));
+    shop.run(&["history", "--tag", "dev-42"])
+        .code(0)
+        .says(&format!("[time] shop/dev dev-43 -> dev-42 succeeded marked ({user})"));
+    shop.run(&["status", "shop/prod"])
+        .code(0)
+        .says(&format!("deployed v2.0.0, by hand ({user}), [time] ([duration] ago), [id]"));
+    let prod = shop.status("shop/prod");
+    assert_eq!((&prod["deployed_by"], &prod["deployed_by_whom"]), (&"hand".into(), &user.into()));
+}
+
+#[test]
+fn who_holds_it_until_when() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = team(&gitea);
+    shop.run(&["hold", "shop/prod", "--reason", "freeze", "--for", "12h"]).code(0);
+    let held = format!("held by {}: freeze, since [time] ([duration] ago) until [time] (in 11h)", user());
+    shop.run(&["status", "shop/prod"]).code(0).says(&format!("hold {held}"));
+    shop.run(&["status"])
+        .code(0)
+        .says(&format!("shop/prod: v2.0.0 waits; {held}; to go on: tagship release shop/prod"));
+}
+
+#[test]
+fn what_would_a_poll_do_now() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = team(&gitea);
+    gitea.push("acme/shop", "dev-44", "2026-11-20T13:00:00Z");
+    let before = shop.contents();
+    shop.run(&["poll", "--dry-run", "-v"])
+        .code(0)
+        .says("shop/dev would_deploy dev-43 -> dev-44")
+        .line("shop/prod", &["waiting", "v2.0.0: max_bump"]);
+    assert!(shop.contents() == before);
+}
+
+#[test]
+fn which_rule_picks_and_with_which_key() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = team(&gitea);
+    shop.run(&["tags", "shop/prod"])
+        .code(0)
+        .says("shop/prod takes from 127.0.0.1:[port]/acme/shop: tags=\"v*\" order=semver; max_bump minor")
+        .says("TAG KEY VERDICT REASON")
+        .says("v1.11.0 1.11.0 deployed what the stage runs since [time]")
+        .says("v1.10.0 1.10.0 passed_over older than v1.11.0, which the stage was given")
+        .says("dev-43 - not_matched matches no glob of tags");
+}
+
+#[test]
+fn which_names_were_dropped_as_no_valid_tags() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = team(&gitea);
+    let list = r#"{"name": "acme/shop", "tags": ["v1.11.0", "dev-43", "no tag", ".hidden", "\u001b[2J"]}"#;
+    gitea.intercept_all("/tags/list", Answer::json(200, list));
+    let line = "3 names that are no valid tags were dropped: \"no tag\", \".hidden\", \"\\u{1b}[2J\"";
+    for target in ["shop/prod", "shop/dev"] {
+        shop.run(&["tags", target]).code(0).says(line);
+        let json = shop.run(&["tags", target, "--format", "json"]).json();
+        assert_eq!((&json["dropped"]["count"], &json["dropped"]["names"][0]), (&3.into(), &"no tag".into()));
+    }
+    gitea.recover();
+}
+
+#[test]
+fn why_does_it_not_go_back_after_a_deletion() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, PROD);
+    gitea.push("acme/shop", "v1.11.0", "2026-11-20T11:00:00Z");
+    shop.run(&["poll"]).code(0);
+    gitea.delete("acme/shop", "v1.11.0");
+    shop.run(&["poll"]).code(0);
+    let why = "the newest tag is v1.10.0, and v1.11.0, which the stage was given, is gone from the registry; \
+               to start from here: tagship mark shop/prod v1.10.0 --reset";
+    shop.run(&["status"]).code(0).says(&format!("shop/prod: {why}"));
+    shop.run(&["status", "shop/prod"]).code(0).says("shop/prod older").says(&format!("why {why}"));
+    shop.run(&["tags", "shop/prod", "v1.11.0"])
+        .code(0)
+        .says("why given to the stage at [time], and not in the list any more: was it deleted?");
+    // Also after polls that find nothing changed.
+    shop.run(&["poll"]).code(0).silent();
+    shop.run(&["status", "shop/prod"]).code(0).says(&format!("why {why}"));
+    assert_eq!(shop.status("shop/prod")["reason"], why);
+}
+
+#[test]
+fn what_ran_on_a_date() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = Shop::with(&on_gitea(&gitea, &format!("{DEV}{PROD}")));
+    let poll_at = |day: &str| {
+        shop.run_under(&["faketime", "-f", &format!("@{day} 12:00:00")], &["poll", "--refresh"]).code(0);
+    };
+    poll_at("2026-11-17");
+    gitea.push("acme/shop", "v1.11.0", "2026-11-18T11:00:00Z");
+    poll_at("2026-11-18");
+    gitea.push("acme/shop", "v1.12.0", "2026-11-20T11:00:00Z");
+    poll_at("2026-11-20");
+
+    let ran = |at: &str| {
+        let run = shop.run(&["history", "*/prod", "--at", at, "--format", "json"]);
+        let json = run.code(0).json();
+        let runs = json["targets"][0]["ran"].as_array().unwrap().clone();
+        runs.iter().map(|run| run["tag"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(ran("2026-11-17"), ["v1.10.0"], "what the first poll found");
+    assert_eq!(ran("2026-11-19"), ["v1.11.0"]);
+    assert_eq!(ran("2026-11-20"), ["v1.11.0", "v1.12.0"], "both of them on that day");
+    assert_eq!(ran("2026-11-20T11:59"), ["v1.11.0"]);
+    assert_eq!(ran("2026-11-20T13:01+01:00"), ["v1.12.0"]);
+    shop.run(&["history", "--at", "2026-11-19"])
+        .code(0)
+        .says("TARGET TAG FROM UNTIL BY DEPLOYMENT")
+        .says("shop/dev not known - - - -")
+        .says("shop/prod v1.11.0 [time] [time] by a poll [id]");
+    shop.run(&["history", "--since", "2026-11-19", "--until", "2026-11-20"])
+        .code(0)
+        .says("[time] shop/prod v1.11.0 -> v1.12.0 succeeded by a poll")
+        .shows_not("v1.10.0");
+    shop.run(&["history", "--until", "2026-11-18"])
+        .code(0)
+        .stdout_has("v1.10.0 -> v1.11.0")
+        .shows_not("v1.12.0");
+    shop.run(&["history", "--at", "yesterday"]).code(2).stderr_has("is no date such as 2026-11-20");
+}
+
+#[test]
+fn how_long_do_deployments_take() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = refused(&gitea, DEV);
+    shop.remove("fail");
+    shop.run(&["poll"]).code(0);
+    shop.run(&["history"]).code(0).shows_not("median");
+    gitea.push("acme/shop", "dev-44", "2026-11-20T12:00:00Z");
+    shop.run(&["poll"]).code(0);
+    shop.run(&["history"])
+        .code(0)
+        .says("shop/dev: 2 attempts succeeded, in [duration] (median), [duration] (longest); 1 failed");
+    let durations = shop.run(&["history", "--format", "json"]).json()["durations"][0].clone();
+    assert_eq!((&durations["succeeded"], &durations["failed"]), (&2.into(), &1.into()));
+    assert!(durations["longest_ms"].as_u64() >= durations["median_ms"].as_u64());
+}
+
+#[test]
+fn which_secret_source_was_used() {
+    let gitea = gitea(Build::GiteaNew);
+    let secrets = "\n[secrets]\nhc = { env = \"HC\" }\nkey = { command = [\"pass\", \"show\", \"key\"] }\n";
+    let mut shop = Shop::with(&format!("{}{secrets}", on_gitea(&gitea, DEV)));
+    shop.run(&["check", "-v"])
+        .code(0)
+        .says("registry git from the file [dir]/secret/token")
+        .says("secret hc from the environment variable HC, which is not set here")
+        .says("secret key from what the command pass show key prints");
+    shop.run(&["check"]).code(0).shows_not("from the file");
+
+    shop.config(&on_gitea(&gitea, DEV).replace("token = { file = \"secret/token\" }\n", ""));
+    shop.run(&["check", "-v"]).code(0).says(
+        "registry git from the keyring's entry git, if there is one, else nobody's rights (TAGSHIP_TOKEN_GIT is not set here)",
+    );
+    shop.env("TAGSHIP_TOKEN_GIT", crate::registry::TOKEN);
+    shop.run(&["check", "-v"]).code(0).says("registry git from the environment variable TAGSHIP_TOKEN_GIT");
+    assert_eq!(gitea.take_requests(), [""; 0]);
+}
+
+#[test]
+fn how_many_requests_did_a_run_make() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = team(&gitea);
+    let run = shop.run(&["poll", "--format", "json"]);
+    assert_eq!(run.code(0).json()["requests"], gitea.take_requests().len());
+}
+
+#[test]
+fn was_it_tried_twice_under_one_id() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = refused(&gitea, DEV);
+    shop.remove("fail");
+    shop.run(&["poll"]).code(0);
+    let deliveries = shop.deliveries();
+    assert_eq!((deliveries.len(), &deliveries[0].id), (2, &deliveries[1].id));
+    shop.run(&["history", "--id", &deliveries[0].id]).code(0).stdout(
+        "[time]  shop/dev  dev-42 -> dev-43  succeeded  by a poll\n\
+         \x20   [id]\n\
+         \x20   attempt 1 at [time]: failed after [duration]: command: ./deploy.sh exited with status 7: the stage refused dev-43\n\
+         \x20       | the stage refused dev-43\n\
+         \x20   attempt 2 at [time]: succeeded in [duration]\n",
+    );
+}
+
+#[test]
+fn what_waits_for_which_gate_until_when() {
+    let gitea = gitea(Build::GiteaNew);
+    let live = PROD.replace("stages.prod", "stages.live");
+    let stages =
+        format!("{DEV}{PROD}min_age = \"30m\"\n{live}after = {{ stage = \"prod\", for = \"1h\" }}\n");
+    let shop = baselined(&gitea, &stages);
+    let pushed = Timestamp::now() - SignedDuration::from_mins(5);
+    gitea.push("acme/shop", "v1.11.0", &format!("{pushed:.0}"));
+    shop.run(&["poll"]).code(0);
+    shop.run(&["status"])
+        .code(0)
+        .says("shop/prod: v1.11.0 waits: min_age: v1.11.0 was pushed at [time]; until [time] (in 24m)")
+        .says("shop/live: v1.11.0 waits: after: prod has not run it yet");
+    shop.run(&["status", "shop/prod"])
+        .code(0)
+        .says("gates min_age 30m")
+        .says("why min_age: v1.11.0 was pushed at [time]; until [time] (in 24m)")
+        .says("waiting v1.11.0; each: tagship tags shop/prod");
+    let row = shop.status("shop/prod");
+    assert!(row["until"].is_string() && row["reason"].as_str().unwrap().starts_with("min_age"), "{row}");
+}
+
+#[test]
+fn what_changed_when_the_rule_was_edited() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, PROD);
+    shop.run(&["status", "shop/prod"]).code(0).shows_not("rule edited");
+    shop.config(&on_gitea(&gitea, &PROD.replace("tags = \"v*\"", "tags = \"v*\"\nrange = \"<1.10\"")));
+    shop.run(&["poll"]).code(0).line("shop/prod", &["baseline", "v1.9.0", "the rule was edited"]);
+    for _ in 0..2 {
+        shop.run(&["status", "shop/prod"])
+            .code(0)
+            .says("rule tags=\"v*\" order=semver range=\"<1.10\"")
+            .says("high-water v1.9.0 (found by the first poll, or when the rule was edited); only what is newer is deployed")
+            .says("rule edited [time] ([duration] ago); before, by acme/shop tags=\"v*\" order=semver, it was given v1.10.0");
+        shop.run(&["poll"]).code(0).silent();
+    }
+    let edit = shop.status("shop/prod")["rule_edit"].clone();
+    assert_eq!(edit["high_water_tag_before"], "v1.10.0");
+}
