@@ -31,8 +31,14 @@ pub(crate) fn status(global: &Global, arguments: &cli::Status) -> anyhow::Result
         (StatusFormat::Human, rows) => status_as_table(&console, rows, now),
         (StatusFormat::Json, rows) => status_as_json(&console, rows),
     }
-    let failed = rows.iter().any(|row| row.status.is_some_and(Status::is_failure));
+    let failed = rows.iter().any(has_failed);
     Ok(if arguments.exit_code && failed { Exit::Failed } else { Exit::Done })
+}
+
+/// Its last check or its last deployment failed; one that waits to be tried again has not succeeded yet.
+fn has_failed(row: &StatusRow) -> bool {
+    let is_retried = row.pending.as_ref().is_some_and(|pending| pending.last_error.is_some());
+    is_retried || row.status.is_some_and(Status::is_failure)
 }
 
 fn rows(store: &Store, targets: &[&Target]) -> Result<Vec<StatusRow>, StoreError> {

@@ -55,11 +55,11 @@ pub(crate) fn ran_as_json(
 
 /// `history --at DATE --format human`
 pub(crate) fn ran_as_table(console: &Console, runs: &[(&TargetId, Vec<Ran>)]) {
-    let mut table = Table::with_head(&["TARGET", "TAG", "FROM", "UNTIL", "BY", "DEPLOYMENT"]);
+    let mut table = Table::with_head(&["TARGET", "TAG", "FROM", "UNTIL", "BY"]);
     for (target, runs) in runs {
         if runs.is_empty() {
             let dash = || cell("-");
-            table.push(vec![cell(target.to_string()), cell("not known"), dash(), dash(), dash(), dash()]);
+            table.push(vec![cell(target.to_string()), cell("not known"), dash(), dash(), dash()]);
         }
         for run in runs {
             let moment = |moment: Option<Timestamp>, none: &str| {
@@ -72,7 +72,6 @@ pub(crate) fn ran_as_table(console: &Console, runs: &[(&TargetId, Vec<Ran>)]) {
                 moment(run.from, "before"),
                 moment(run.until, "now"),
                 cell(run.origin.as_ref().map_or_else(|| "-".to_owned(), by)),
-                cell(run.origin.as_ref().map_or("-", |origin| origin.id.as_str())),
             ]);
         }
     }

@@ -157,10 +157,15 @@ pub(crate) fn status_as_table(console: &Console, rows: &[StatusRow], now: Timest
         ]);
     }
     table.print(console);
-    let notes: Vec<String> = rows.iter().flat_map(|row| notes(row, now)).collect();
-    if !notes.is_empty() {
+    let mut below = Table::default();
+    for row in rows {
+        for note in notes(row, now) {
+            below.push(vec![cell(format!("{}:", row.target)), cell(note)]);
+        }
+    }
+    if !below.is_empty() {
         console.data("");
-        notes.iter().for_each(|note| console.data(note));
+        below.print(console);
     }
 }
 
@@ -200,7 +205,7 @@ fn notes(row: &StatusRow, now: Timestamp) -> Vec<String> {
     {
         notes.push(describe_failed(pending, target, error, now));
     }
-    notes.into_iter().map(|note| format!("{target}: {note}")).collect()
+    notes
 }
 
 /// Why the last poll left the target as it is, where someone may wonder.

@@ -40,6 +40,10 @@ impl Table {
         self.rows.push(row);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     pub(super) fn print(self, console: &Console) {
         for line in self.lines(width()) {
             console.data(&line);

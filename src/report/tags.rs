@@ -101,7 +101,9 @@ impl<'a> From<&'a Explained> for TagJson<'a> {
 
 /// `tags --format human`: of many tags the interesting ones first, `all` for the rest.
 pub(crate) fn tags_as_table(console: &Console, page: &TagsPage<'_>, all: bool) {
-    console.data(&head(page));
+    let mut above = Table::default();
+    above.push(vec![cell(head(page))]);
+    above.print(console);
     let shown = if all { page.tags.iter().collect() } else { screenful(page.tags) };
     // By time the key says it already, and not every registry tells.
     let has_times =

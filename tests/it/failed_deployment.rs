@@ -231,3 +231,19 @@ fn an_outage_while_a_deployment_waits_is_told_once_and_the_deployment_goes_on_af
     gitea.recover();
     shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
 }
+
+/// Under the old id a receiver could take the other image for done.
+#[test]
+fn a_tag_that_moves_while_its_deployment_waits_is_deployed_under_another_id() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = failed_once(&gitea);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T12:00:00Z");
+    shop.remove("fail");
+    shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
+    let deliveries = shop.deliveries();
+    assert_ne!(deliveries[0].id, deliveries[1].id);
+    assert_eq!(shop.command_env("TAGSHIP_DIGEST"), Some(gitea.digest("acme/shop", "dev-43")));
+    shop.run(&["history", "--id", &deliveries[0].id])
+        .code(0)
+        .stdout_has("superseded  by a poll: dev-43 was pushed again");
+}

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::endpoint::Endpoint;
 use crate::first_poll::gitea;
-use crate::harness::{DEV, Shop, await_until};
+use crate::harness::{DEV, PROD, Shop, await_until};
 use crate::http::Reply;
 use crate::new_tag::baselined;
 use crate::registry::{Build, Gitea};
@@ -138,4 +138,17 @@ fn a_polite_end_stops_the_command_and_is_resumed() {
         let ids: BTreeSet<String> = shop.deliveries().into_iter().map(|delivery| delivery.id).collect();
         assert_eq!(ids.len(), 1);
     }
+}
+
+#[test]
+fn what_a_run_has_no_time_for_is_started_by_the_next() {
+    let gitea = gitea(Build::GiteaNew);
+    let slow = DEV.replace("\"./deploy.sh\"", "\"sleep\", \"1.5\"");
+    let shop = baselined(&gitea, &format!("{slow}{PROD}"));
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    gitea.push("acme/shop", "v1.11.0", "2026-11-20T11:00:00Z");
+    let run = shop.run(&["poll", "--max-runtime", "1s", "--format", "json"]);
+    run.code(0).status_is("shop/dev", "deployed").status_is("shop/prod", "pending");
+    assert_eq!(shop.delivered(), [""; 0]);
+    shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v1.11.0"]);
 }

@@ -22,6 +22,7 @@ mod first_try;
 mod formats;
 mod gates;
 mod generated;
+mod guarantees;
 mod harness;
 mod history;
 mod http;

@@ -151,6 +151,8 @@ fn when_is_the_next_try() {
     shop.run(&["status"]).code(0).says(
         "shop/dev: dev-43 failed (attempt 1, again in [duration]): ./deploy.sh exited with status 7: the stage refused dev-43",
     );
+    shop.run(&["poll", "--format", "json"]).code(0).status_is("shop/dev", "retrying");
+    shop.run(&["status", "--exit-code"]).code(1).line("shop/dev", &["retrying", "dev-43"]);
 }
 
 #[test]
@@ -276,9 +278,9 @@ fn what_ran_on_a_date() {
     assert_eq!(ran("2026-11-20T13:01+01:00"), ["v1.12.0"]);
     shop.run(&["history", "--at", "2026-11-19"])
         .code(0)
-        .says("TARGET TAG FROM UNTIL BY DEPLOYMENT")
-        .says("shop/dev not known - - - -")
-        .says("shop/prod v1.11.0 [time] [time] by a poll [id]");
+        .says("TARGET TAG FROM UNTIL BY")
+        .says("shop/dev not known - - -")
+        .says("shop/prod v1.11.0 [time] [time] by a poll");
     shop.run(&["history", "--since", "2026-11-19", "--until", "2026-11-20"])
         .code(0)
         .says("[time] shop/prod v1.11.0 -> v1.12.0 succeeded by a poll")
