@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 
+use super::human::count;
 use super::{Console, StatusRow};
 use crate::plan::Status;
 use crate::store::Past;
@@ -93,13 +94,13 @@ fn head(words: &Words<'_>, rows: &[StatusRow]) -> Markup {
     html! {
         h1 { "tagship status" }
         p.made {
-            (counted(rows.len(), "target")) " as of " (words.instant(words.now))
+            (count(rows.len(), "target")) " as of " (words.instant(words.now))
             "; ages are counted from then."
         }
         @if rows.iter().any(|row| row.status.is_some()) {
             ul.counts {
-                @for (status, count) in counts(rows) {
-                    li { (dot(tone_of(status))) b { (count) } " " (spelled(status)) }
+                @for (status, number) in counts(rows) {
+                    li { (dot(tone_of(status))) b { (number) } " " (spelled(status)) }
                 }
             }
         } @else if !rows.is_empty() {
@@ -112,13 +113,9 @@ fn head(words: &Words<'_>, rows: &[StatusRow]) -> Markup {
 fn counts(rows: &[StatusRow]) -> Vec<(Option<Status>, usize)> {
     let mut statuses: Vec<Option<Status>> = Status::ALL.into_iter().map(Some).chain([None]).collect();
     statuses.sort_by_key(|status| tone_of(*status));
-    let count = |status| rows.iter().filter(|row| row.status == status).count();
-    let counted = statuses.into_iter().map(|status| (status, count(status)));
-    counted.filter(|(_, count)| *count > 0).collect()
-}
-
-fn counted(number: usize, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+    let number = |status| rows.iter().filter(|row| row.status == status).count();
+    let numbers = statuses.into_iter().map(|status| (status, number(status)));
+    numbers.filter(|(_, number)| *number > 0).collect()
 }
 
 #[cfg(test)]

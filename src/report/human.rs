@@ -87,7 +87,8 @@ fn summary_line(summary: &Summary) -> String {
     format!("{} in {}", counts.join(", "), describe_duration(summary.duration))
 }
 
-fn count(number: usize, what: &str) -> String {
+/// `1 target`, `2 targets`
+pub(super) fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 

@@ -50,7 +50,7 @@ fn the_page_tells_what_the_state_knows_and_asks_nobody() {
         "<pre>the stage refused dev-43\n</pre>",
         "tagship retry shop/dev &amp;&amp; tagship poll shop/dev",
         "<h3>shop/prod <code class=\"tag\">v1.11.0</code></h3>",
-        "min_age: v1.11.0 was pushed at [time]",
+        "min_age: v1.11.0 was pushed at [time]</dd></div><div><dt>Until</dt><dd><time datetime=\"[time]\">",
         "<th scope=\"col\">dev</th><th scope=\"col\">prod</th>",
         "<th scope=\"row\">shop</th>",
         &format!("Made by tagship {} at", env!("CARGO_PKG_VERSION")),

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::word::{Words, badge};
 use super::{MOST_TOLD, StatusPage};
 use crate::plan::{DeploymentState, ErrorCode, Failure, Status};
-use crate::report::human::{last_lines, shortened};
+use crate::report::human::{count, last_lines, shortened};
 use crate::report::{PendingRow, StatusRow};
 use crate::target::TargetId;
 
@@ -69,7 +69,7 @@ fn deployment(
     output: Option<&str>,
 ) -> Markup {
     let is_dead = pending.state == DeploymentState::Dead;
-    let attempts = super::counted(pending.attempts as usize, "attempt");
+    let attempts = count(pending.attempts as usize, "attempt");
     html! {
         p {
             code.tag { (pending.tag) }

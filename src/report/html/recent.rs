@@ -6,6 +6,7 @@ use maud::{Markup, html};
 use super::timeline::{Lane, Mark, Timeline};
 use super::word::{Tone, Words, absolute, dot};
 use crate::plan::DeploymentState;
+use crate::report::human::count;
 use crate::report::{describe_by, describe_duration};
 use crate::store::Past;
 
@@ -18,7 +19,7 @@ pub(super) fn section(words: &Words<'_>, recent: &[Past]) -> Markup {
             } @else {
                 @if let Some(timeline) = Timeline::of(recent, words.now) { (picture(&timeline)) }
                 details {
-                    summary { "The last " (super::counted(recent.len(), "deployment")) " as a table" }
+                    summary { "The last " (count(recent.len(), "deployment")) " as a table" }
                     div.scroll role="region" aria-label="Recent deployments as a table" tabindex="0" { (table(words, recent)) }
                 }
             }
@@ -29,7 +30,7 @@ pub(super) fn section(words: &Words<'_>, recent: &[Past]) -> Markup {
 /// Each lane stretches with the page: places are in percent, sizes in pixels.
 fn picture(timeline: &Timeline<'_>) -> Markup {
     let marks = timeline.lanes.iter().map(|lane| lane.marks.len()).sum();
-    let deployments = super::counted(marks, "deployment");
+    let deployments = count(marks, "deployment");
     let since = absolute(timeline.from);
     html! {
         figure {
