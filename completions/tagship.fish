@@ -68,7 +68,8 @@ complete -c tagship -n "__fish_tagship_using_subcommand poll" -s v -l verbose -d
 complete -c tagship -n "__fish_tagship_using_subcommand poll" -s q -l quiet -d 'Say only what failed'
 complete -c tagship -n "__fish_tagship_using_subcommand poll" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tagship -n "__fish_tagship_using_subcommand status" -l format -d 'How it is printed' -r -f -a "human\t'A table'
-json\t'One document'"
+json\t'One document'
+html\t'A page that needs nothing but itself: what fails, what waits, all targets, recent deployments'"
 complete -c tagship -n "__fish_tagship_using_subcommand status" -l config -d 'The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]' -r -F
 complete -c tagship -n "__fish_tagship_using_subcommand status" -l state -d 'The state file, whatever the configuration says' -r -F
 complete -c tagship -n "__fish_tagship_using_subcommand status" -l color -d 'Colour in the output' -r -f -a "auto\t'On a terminal, unless NO_COLOR or TERM=dumb says otherwise'

@@ -154,7 +154,8 @@ pub(crate) enum PollFormat {
 #[command(
     after_help = "Examples:\n  tagship status              what each stage runs, and what is newest\n  \
     tagship status shop/prod    all that is known of one: why, who holds it, the next try, the rule and its edit\n  \
-    tagship status '*/prod' --format json"
+    tagship status '*/prod' --format json\n  \
+    tagship status --format html > /srv/www/status.html"
 )]
 pub(crate) struct Status {
     /// Targets: shop/dev, shop (all its stages) or a glob [default: all]
@@ -170,6 +171,16 @@ pub(crate) struct Status {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StatusFormat {
+    /// A table
+    Human,
+    /// One document
+    Json,
+    /// A page that needs nothing but itself: what fails, what waits, all targets, recent deployments
+    Html,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
     /// A table
     Human,
     /// One document
@@ -208,8 +219,8 @@ pub(crate) struct Tags {
     #[arg(value_name = "TAG")]
     pub(crate) tag: Option<String>,
     /// How it is printed
-    #[arg(long, value_enum, default_value_t = StatusFormat::Human)]
-    pub(crate) format: StatusFormat,
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
     /// Only what the state knows; nobody is asked
     #[arg(long)]
     pub(crate) offline: bool,
@@ -292,8 +303,8 @@ pub(crate) struct History {
     #[arg(value_name = "TARGET", value_parser = pattern)]
     pub(crate) targets: Vec<TargetPattern>,
     /// How it is printed
-    #[arg(long, value_enum, default_value_t = StatusFormat::Human)]
-    pub(crate) format: StatusFormat,
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
     /// At most so many deployments [default: 20; with json all]
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<u32>,

@@ -3,6 +3,7 @@
 
 mod console;
 mod history;
+mod html;
 mod human;
 mod json;
 mod ran;
@@ -17,6 +18,7 @@ use jiff::Timestamp;
 pub(crate) use console::{Console, escape_control};
 use history::describe_by;
 pub(crate) use history::{Outputs, history_as_json, history_as_text};
+pub(crate) use html::{MOST_RECENT, MOST_TOLD, StatusPage, status_as_html};
 pub(crate) use human::{Human, describe_age, describe_duration};
 pub(crate) use json::{Json, JsonLines};
 pub(crate) use ran::{ran_as_json, ran_as_table};

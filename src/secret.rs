@@ -63,6 +63,7 @@ pub(crate) fn variable_that_is_set(registry: &Name) -> Option<String> {
 }
 
 /// Every secret of a configuration, none of them read before it is asked for.
+#[derive(Default)]
 pub(crate) struct Secrets {
     named: BTreeMap<SecretId, Lazy>,
     registries: BTreeMap<Name, Credentials>,

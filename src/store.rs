@@ -203,6 +203,15 @@ impl Store {
         self.within(|| row::last_error(&connection, deployment_id))
     }
 
+    /// The end of what the last attempt of a deployment printed.
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn last_output(&self, deployment_id: &str) -> Result<Option<String>, StoreError> {
+        let connection = self.connection();
+        self.within(|| row::last_output(&connection, deployment_id))
+    }
+
     /// Every owner's feed.
     ///
     /// # Errors
@@ -256,6 +265,20 @@ impl Store {
     pub(crate) fn origin(&self, target: &TargetId, tag: &Tag) -> Result<Option<Origin>, StoreError> {
         let connection = self.connection();
         self.within(|| history::origin(&connection, target, tag))
+    }
+
+    /// The newest deployments of the targets that are wanted, at most so many, the newest first; without
+    /// what their attempts printed.
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn recent(
+        &self,
+        is_wanted: impl Fn(&TargetId) -> bool,
+        most: usize,
+    ) -> Result<Vec<Past>, StoreError> {
+        let connection = self.connection();
+        self.within(|| history::recent(&connection, is_wanted, most))
     }
 
     /// What people were not told yet, the oldest first.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{Exit, load, read_state, select};
-use crate::cli::{self, Global, StatusFormat};
+use crate::cli::{self, Format, Global};
 use crate::reference::Tag;
 use crate::report::{Console, Outputs, history_as_json, history_as_text, ran_as_json, ran_as_table};
 use crate::secret::Secrets;
@@ -39,11 +39,11 @@ pub(crate) fn history(global: &Global, arguments: &cli::History) -> anyhow::Resu
         deployments.truncate(usize::try_from(most).unwrap_or(usize::MAX));
     }
     match arguments.format {
-        StatusFormat::Human => {
+        Format::Human => {
             let outputs = if global.verbose || search.id.is_some() { Outputs::Whole } else { Outputs::Ends };
             history_as_text(&console, &deployments, outputs);
         }
-        StatusFormat::Json => history_as_json(&console, &deployments),
+        Format::Json => history_as_json(&console, &deployments),
     }
     let is_narrowed = search.tag.is_some() || search.id.is_some() || search.failed;
     let is_narrowed = is_narrowed || search.since.is_some() || search.until.is_some();
@@ -56,8 +56,8 @@ pub(crate) fn history(global: &Global, arguments: &cli::History) -> anyhow::Resu
 fn search(arguments: &cli::History) -> anyhow::Result<Search> {
     let now = Timestamp::now();
     let most = match arguments.format {
-        StatusFormat::Human => Some(A_SCREENFUL),
-        StatusFormat::Json => None,
+        Format::Human => Some(A_SCREENFUL),
+        Format::Json => None,
     };
     Ok(Search {
         most: arguments.limit.or(most),
@@ -74,7 +74,7 @@ fn ran(
     store: &Store,
     targets: &[&Target],
     at: cli::Moment,
-    format: StatusFormat,
+    format: Format,
 ) -> anyhow::Result<Exit> {
     let now = Timestamp::now();
     let (begin, last) = (at.begin(now), at.last(now));
@@ -83,8 +83,8 @@ fn ran(
         runs.push((&target.id, store.ran(&target.id, begin, last)?));
     }
     match format {
-        StatusFormat::Human => ran_as_table(console, &runs),
-        StatusFormat::Json => ran_as_json(console, &runs, begin, last),
+        Format::Human => ran_as_table(console, &runs),
+        Format::Json => ran_as_json(console, &runs, begin, last),
     }
     Ok(Exit::Done)
 }

@@ -1,5 +1,6 @@
 //! `tagship status`: what the state knows, without asking anyone.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -8,11 +9,14 @@ use super::{Exit, load, read_state, select};
 use crate::cli::{self, Global, StatusFormat};
 use crate::plan::{self, Deployment, DeploymentState, OpenDeployments, PollState, Status};
 use crate::reference::Tag;
-use crate::report::{Console, PendingRow, StatusRow, status_as_json, status_as_table, status_in_full};
+use crate::report::{
+    Console, MOST_RECENT, MOST_TOLD, PendingRow, StatusPage, StatusRow, status_as_html, status_as_json,
+    status_as_table, status_in_full,
+};
 use crate::secret::Secrets;
 use crate::store::{Store, StoreError};
-use crate::target::Target;
 use crate::target::filter::TargetFilter;
+use crate::target::{Target, TargetId};
 
 /// Shows what each selected target has.
 ///
@@ -30,15 +34,22 @@ pub(crate) fn status(global: &Global, arguments: &cli::Status) -> anyhow::Result
         (StatusFormat::Human, [row]) if !arguments.targets.is_empty() => status_in_full(&console, row, now),
         (StatusFormat::Human, rows) => status_as_table(&console, rows, now),
         (StatusFormat::Json, rows) => status_as_json(&console, rows),
+        (StatusFormat::Html, rows) => page(&console, &store, rows, now)?,
     }
-    let failed = rows.iter().any(has_failed);
+    let failed = rows.iter().any(|row| row.status.is_some_and(Status::is_failure));
     Ok(if arguments.exit_code && failed { Exit::Failed } else { Exit::Done })
 }
 
-/// Its last check or its last deployment failed; one that waits to be tried again has not succeeded yet.
-fn has_failed(row: &StatusRow) -> bool {
-    let is_retried = row.pending.as_ref().is_some_and(|pending| pending.last_error.is_some());
-    is_retried || row.status.is_some_and(Status::is_failure)
+fn page(console: &Console, store: &Store, rows: &[StatusRow], now: Timestamp) -> Result<(), StoreError> {
+    let shown: HashSet<&TargetId> = rows.iter().map(|row| &row.target).collect();
+    let pending = rows.iter().filter_map(|row| row.pending.as_ref());
+    let mut outputs = HashMap::new();
+    for failed in pending.filter(|pending| pending.last_error.is_some()).take(MOST_TOLD) {
+        outputs.extend(store.last_output(&failed.id)?.map(|output| (failed.id.clone(), output)));
+    }
+    let recent = store.recent(|id| shown.contains(id), MOST_RECENT)?;
+    status_as_html(console, &StatusPage { rows, outputs: &outputs, recent: &recent, now });
+    Ok(())
 }
 
 fn rows(store: &Store, targets: &[&Target]) -> Result<Vec<StatusRow>, StoreError> {
@@ -62,6 +73,7 @@ fn pending_row(store: &Store, deployment: Deployment) -> Result<PendingRow, Stor
         tag: deployment.tag,
         state: deployment.state,
         attempts: deployment.attempts,
+        since: deployment.created_at,
         next_attempt_at: deployment.next_attempt.map(|next| next.at),
     })
 }

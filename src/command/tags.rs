@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::anyhow;
 
 use super::{Exit, load, read_state, select_one};
-use crate::cli::{self, Global, StatusFormat};
+use crate::cli::{self, Format, Global};
 use crate::deploy::Stop;
 use crate::plan::{self, Audience};
 use crate::poll::{Mode, Run, Survey, survey};
@@ -64,9 +64,9 @@ pub(crate) fn tags(global: &Global, arguments: &cli::Tags) -> anyhow::Result<Exi
         dropped: &dropped,
     };
     match (arguments.format, tags.as_slice()) {
-        (StatusFormat::Json, _) => tags_as_json(&console, &page),
-        (StatusFormat::Human, [one]) if tag.is_some() => tag_in_full(&console, &page, one, origin.as_ref()),
-        (StatusFormat::Human, _) => tags_as_table(&console, &page, arguments.all),
+        (Format::Json, _) => tags_as_json(&console, &page),
+        (Format::Human, [one]) if tag.is_some() => tag_in_full(&console, &page, one, origin.as_ref()),
+        (Format::Human, _) => tags_as_table(&console, &page, arguments.all),
     }
     Ok(Exit::Done)
 }

@@ -57,7 +57,8 @@ impl Console {
         self.message(&format!("{}: {}", paint(style, "error"), escape_control(text)));
     }
 
-    fn mask(&self, text: &str) -> String {
+    /// Without the values of secrets.
+    pub(super) fn mask(&self, text: &str) -> String {
         self.secrets.as_ref().map_or_else(|| text.to_owned(), |secrets| secrets.mask(text))
     }
 }
@@ -78,8 +79,7 @@ pub(super) fn paint(style: Style, text: &str) -> String {
 pub(crate) fn escape_control(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
-        let is_direction =
-            matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let is_direction = matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if is_direction || (character.is_control() && !matches!(character, '\n' | '\t')) {
             escaped.extend(character.escape_unicode());
         } else {
@@ -96,8 +96,8 @@ mod tests {
     #[test]
     fn foreign_text_cannot_steer_a_terminal() {
         assert_eq!(
-            escape_control("a\u{1b}[2Jb\r\u{7}\u{9b}c\u{202e}d\n\te"),
-            "a\\u{1b}[2Jb\\u{d}\\u{7}\\u{9b}c\\u{202e}d\n\te"
+            escape_control("a\u{1b}[2Jb\r\u{7}\u{9b}c\u{202e}d\u{61c}\n\te"),
+            "a\\u{1b}[2Jb\\u{d}\\u{7}\\u{9b}c\\u{202e}d\\u{61c}\n\te"
         );
     }
 }

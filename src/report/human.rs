@@ -87,7 +87,8 @@ fn summary_line(summary: &Summary) -> String {
     format!("{} in {}", counts.join(", "), describe_duration(summary.duration))
 }
 
-fn count(number: usize, what: &str) -> String {
+/// `1 target`, `2 targets`
+pub(super) fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
@@ -149,7 +150,8 @@ pub(super) fn shortened(line: &str) -> String {
     }
 }
 
-fn last_lines(output: &str) -> impl Iterator<Item = &str> {
+/// The end of what a deployment printed, line by line.
+pub(super) fn last_lines(output: &str) -> impl Iterator<Item = &str> {
     let lines: Vec<&str> = output.lines().collect();
     lines.into_iter().rev().take(OUTPUT_LINES).rev()
 }
@@ -181,9 +183,16 @@ pub(super) fn describe_moment(moment: Timestamp, now: Timestamp) -> String {
 pub(crate) fn describe_age(then: Timestamp, now: Timestamp) -> String {
     match now.duration_since(then).as_secs() {
         seconds if seconds < 0 => "in the future".to_owned(),
-        seconds if seconds < 60 => format!("{seconds}s ago"),
-        seconds if seconds < 3600 => format!("{}m ago", seconds / 60),
-        seconds if seconds < 48 * 3600 => format!("{}h ago", seconds / 3600),
-        seconds => format!("{}d ago", seconds / 86400),
+        seconds => format!("{} ago", roughly(seconds)),
+    }
+}
+
+/// `40s`, `5m`, `3h`, `2d`
+pub(super) fn roughly(seconds: i64) -> String {
+    match seconds {
+        ..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..172_800 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86400),
     }
 }

@@ -67,6 +67,8 @@ pub(crate) struct PendingRow {
     pub(crate) tag: Tag,
     pub(crate) state: DeploymentState,
     pub(crate) attempts: u32,
+    /// When it was decided.
+    pub(crate) since: Timestamp,
     /// Not before then.
     pub(crate) next_attempt_at: Option<Timestamp>,
     pub(crate) last_error: Option<String>,

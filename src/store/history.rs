@@ -11,6 +11,9 @@ use crate::plan::{DecidedBy, DeploymentState, ErrorCode, Failure};
 use crate::reference::{Digest, Tag};
 use crate::target::TargetId;
 
+const PAST: &str = "id, project, stage, tag, digest, previous_tag, decided_by, decided_by_whom, state, reason, \
+    created_at, ended_at";
+
 /// A deployment with its attempts.
 #[derive(Clone, Debug)]
 pub(crate) struct Past {
@@ -97,13 +100,14 @@ pub(super) fn history(
     target: &TargetId,
     search: &Search,
 ) -> rusqlite::Result<Vec<Past>> {
-    let query = "SELECT id, project, stage, tag, digest, previous_tag, decided_by, decided_by_whom, state, reason, created_at, ended_at
-         FROM deployment WHERE project = ?1 AND stage = ?2
+    let query = format!(
+        "SELECT {PAST} FROM deployment WHERE project = ?1 AND stage = ?2
          AND (?4 IS NULL OR tag = ?4) AND (?5 IS NULL OR substr(id, 1, length(?5)) = ?5)
          AND (NOT ?6 OR EXISTS (SELECT 1 FROM attempt WHERE deployment_id = id AND error_code IS NOT NULL))
          AND (?7 IS NULL OR created_at >= ?7) AND (?8 IS NULL OR created_at <= ?8)
-         ORDER BY created_at DESC, id DESC LIMIT ?3";
-    let mut statement = connection.prepare_cached(query)?;
+         ORDER BY created_at DESC, id DESC LIMIT ?3"
+    );
+    let mut statement = connection.prepare_cached(&query)?;
     let parameters = params![
         target.project.as_str(),
         target.stage.as_str(),
@@ -118,11 +122,37 @@ pub(super) fn history(
     let mut deployments: Vec<Past> = rows.collect::<Result<_, _>>()?;
     let query = "SELECT number, started_at, ended_at, exit_status, http_status, error_code, error, output
          FROM attempt WHERE deployment_id = ?1 ORDER BY number";
+    read_attempts(connection, query, &mut deployments)?;
+    Ok(deployments)
+}
+
+/// The newest deployments of the targets that are wanted, at most so many, the newest first: their
+/// attempts without what they printed, which can be much.
+pub(super) fn recent(
+    connection: &Connection,
+    is_wanted: impl Fn(&TargetId) -> bool,
+    most: usize,
+) -> rusqlite::Result<Vec<Past>> {
+    // An id begins with its moment: by the primary key, no more is read than is wanted.
+    let mut statement = connection.prepare(&format!("SELECT {PAST} FROM deployment ORDER BY id DESC"))?;
+    let wanted = statement
+        .query_map([], past)?
+        .filter(|past| past.as_ref().map_or(true, |past| is_wanted(&past.target)))
+        .take(most);
+    let mut deployments: Vec<Past> = wanted.collect::<Result<_, _>>()?;
+    let query =
+        "SELECT number, started_at, ended_at, exit_status, http_status, error_code, error, NULL AS output
+         FROM attempt WHERE deployment_id = ?1 ORDER BY number";
+    read_attempts(connection, query, &mut deployments)?;
+    Ok(deployments)
+}
+
+fn read_attempts(connection: &Connection, query: &str, deployments: &mut [Past]) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(query)?;
-    for deployment in &mut deployments {
+    for deployment in deployments {
         deployment.attempts = statement.query_map([&deployment.id], attempt)?.collect::<Result<_, _>>()?;
     }
-    Ok(deployments)
+    Ok(())
 }
 
 /// What a target ran, from a deployment that succeeded (or was marked) to the next.

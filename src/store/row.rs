@@ -67,6 +67,12 @@ pub(super) fn last_error(connection: &Connection, deployment_id: &str) -> rusqli
     Ok(connection.query_row(query, [deployment_id], |row| row.get(0)).optional()?.flatten())
 }
 
+/// What the last attempt of a deployment printed.
+pub(super) fn last_output(connection: &Connection, deployment_id: &str) -> rusqlite::Result<Option<String>> {
+    let query = "SELECT output FROM attempt WHERE deployment_id = ?1 ORDER BY number DESC LIMIT 1";
+    Ok(connection.query_row(query, [deployment_id], |row| row.get(0)).optional()?.flatten())
+}
+
 pub(super) fn limits(connection: &Connection) -> rusqlite::Result<HashMap<String, Limit>> {
     let mut statement = connection.prepare("SELECT registry, not_before, said_at FROM registry")?;
     let rows = statement.query_map([], |row| {

@@ -118,6 +118,30 @@ fn a_state_comes_back_as_it_was_saved() {
 }
 
 #[test]
+fn the_newest_deployments_of_the_targets_that_are_wanted_come_first_and_without_output() {
+    let store = Store::nothing().unwrap();
+    let other = TargetId { stage: Name::new("prod").unwrap(), ..target() };
+    for (id, target) in [("1", target()), ("2", other.clone()), ("3", target()), ("4", target())] {
+        let recorded = Deployment { target, ..deployment(id, DeploymentState::Succeeded) };
+        let attempt = Attempt { deployment_id: id, number: 1 };
+        store
+            .write(|write| {
+                write.insert_deployment(&recorded)?;
+                write.begin_attempt(attempt, moment(1))?;
+                write.set_output(attempt, "much")?;
+                write.end_deployment(id, DeploymentState::Succeeded, None, moment(2))
+            })
+            .unwrap();
+    }
+    let recent = store.recent(|id| *id == target(), 2).unwrap();
+    let ids: Vec<&str> = recent.iter().map(|past| past.id.as_str()).collect();
+    assert_eq!(ids, ["4", "3"]);
+    assert!(recent.iter().all(|past| past.attempts.len() == 1 && past.attempts[0].output.is_none()));
+    assert_eq!(store.last_output("3").unwrap().as_deref(), Some("much"));
+    assert_eq!(store.recent(|id| *id == other, 9).unwrap().len(), 1);
+}
+
+#[test]
 fn a_deployment_comes_back_as_it_was_recorded() {
     let store = Store::nothing().unwrap();
     let recorded = deployment("a", DeploymentState::Pending);

@@ -41,6 +41,7 @@ mod oci;
 mod oci_pages;
 mod online;
 mod overlap;
+mod page;
 mod proxy;
 mod questions;
 mod registry;

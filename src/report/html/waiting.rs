@@ -1,0 +1,75 @@
+//! What waits for a gate, and what someone holds back.
+
+use maud::{Markup, html};
+
+use super::MOST_TOLD;
+use super::failure::{command, pair};
+use super::word::Words;
+use crate::plan::Status;
+use crate::report::StatusRow;
+
+/// Tags that wait: for what, and until when.
+pub(super) fn gates(words: &Words<'_>, rows: &[StatusRow]) -> Markup {
+    let waits = |status| matches!(status, Status::Waiting | Status::Available);
+    let waiting: Vec<&StatusRow> =
+        rows.iter().filter(|row| row.hold.is_none() && row.status.is_some_and(waits)).collect();
+    if waiting.is_empty() {
+        return html! {};
+    }
+    html! {
+        section aria-labelledby="waiting" {
+            h2 id="waiting" { "Waiting " span.count { (waiting.len()) } }
+            ul.cards {
+                @for row in waiting.iter().take(MOST_TOLD) {
+                    li {
+                        h3 { (row.target) @if let Some(tag) = row.waiting.first() { " " code.tag { (tag) } } }
+                        dl {
+                            @if let Some(reason) = &row.reason { (pair("Why", &html! { (words.text(reason)) })) }
+                            @if let Some(until) = row.until { (pair("Until", &words.moment(until))) }
+                        }
+                    }
+                }
+            }
+            (more(waiting.len()))
+        }
+    }
+}
+
+/// Targets that someone holds: who, why, and until when.
+pub(super) fn holds(words: &Words<'_>, rows: &[StatusRow]) -> Markup {
+    let held: Vec<_> = rows.iter().filter_map(|row| Some((row, row.hold.as_ref()?))).collect();
+    if held.is_empty() {
+        return html! {};
+    }
+    html! {
+        section aria-labelledby="held" {
+            h2 id="held" { "Held " span.count { (held.len()) } }
+            ul.cards {
+                @for (row, hold) in held.iter().take(MOST_TOLD) {
+                    li {
+                        h3 {
+                            (row.target)
+                            @if let Some(tag) = row.waiting.first() { " " code.tag { (tag) } }
+                        }
+                        dl {
+                            (pair("By", &html! { (words.text(&hold.by)) ", " (words.age(hold.since)) }))
+                            @if let Some(reason) = &hold.reason {
+                                (pair("Why", &html! { (words.text(reason)) }))
+                            }
+                            @let until = hold.until.map(|until| words.moment(until));
+                            (pair("Until", &until.unwrap_or_else(|| html! { "someone releases it" })))
+                            (pair("Release", &command(&format!("tagship release {}", row.target))))
+                        }
+                    }
+                }
+            }
+            (more(held.len()))
+        }
+    }
+}
+
+fn more(all: usize) -> Markup {
+    html! {
+        @if all > MOST_TOLD { p.note { "and " (all - MOST_TOLD) " more, in the table of all targets" } }
+    }
+}

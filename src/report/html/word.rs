@@ -1,0 +1,107 @@
+//! The page's words: text from outside, moments, statuses.
+
+use jiff::Timestamp;
+use maud::{Markup, html};
+
+use crate::plan::Status;
+use crate::report::human::roughly;
+use crate::report::{Console, describe_age, escape_control};
+
+/// Writes what comes from outside, and times as seen from the moment of the page.
+pub(super) struct Words<'a> {
+    pub(super) console: &'a Console,
+    pub(super) now: Timestamp,
+}
+
+/// How a status is to be taken; what matters most comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Tone {
+    Bad,
+    Wait,
+    New,
+    Good,
+    Quiet,
+}
+
+impl Words<'_> {
+    /// Text of a person, a server or a deployment: masked while it is as it was (markup would spell a
+    /// secret's `&` otherwise), then without invisible characters. maud escapes the rest.
+    pub(super) fn text(&self, text: &str) -> String {
+        escape_control(&self.console.mask(text))
+    }
+
+    /// `2026-11-20 11:00 UTC`
+    pub(super) fn instant(&self, then: Timestamp) -> Markup {
+        html! { time datetime=(format!("{then:.0}")) { (absolute(then)) } }
+    }
+
+    /// `2026-11-20 11:00 UTC, 5d ago`
+    pub(super) fn moment(&self, then: Timestamp) -> Markup {
+        html! { (self.instant(then)) ", " (self.distance(then)) }
+    }
+
+    /// `5d ago`, with the moment itself for who points at it, and on paper.
+    pub(super) fn age(&self, then: Timestamp) -> Markup {
+        html! { time.age datetime=(format!("{then:.0}")) title=(absolute(then)) { (self.distance(then)) } }
+    }
+
+    /// `5d ago` or `in 3h`
+    fn distance(&self, then: Timestamp) -> String {
+        match then.duration_since(self.now).as_secs() {
+            ahead if ahead > 0 => format!("in {}", roughly(ahead)),
+            _ => describe_age(then, self.now),
+        }
+    }
+}
+
+impl Tone {
+    /// Its class in the style.
+    pub(super) fn class(self) -> &'static str {
+        match self {
+            Tone::Bad => "bad",
+            Tone::Wait => "wait",
+            Tone::New => "new",
+            Tone::Good => "good",
+            Tone::Quiet => "quiet",
+        }
+    }
+}
+
+/// None: not polled yet.
+pub(super) fn tone_of(status: Option<Status>) -> Tone {
+    match status {
+        Some(Status::Failed | Status::Dead | Status::Unknown | Status::Retrying) => Tone::Bad,
+        Some(
+            Status::Waiting
+            | Status::Held
+            | Status::Older
+            | Status::Behind
+            | Status::NoMatch
+            | Status::Deploying
+            | Status::Pending,
+        ) => Tone::Wait,
+        Some(Status::WouldDeploy | Status::Available) => Tone::New,
+        Some(Status::Deployed | Status::Adopted | Status::Baseline | Status::UpToDate) => Tone::Good,
+        None => Tone::Quiet,
+    }
+}
+
+/// `up to date`
+pub(super) fn spelled(status: Option<Status>) -> String {
+    status.map_or_else(|| "not polled yet".to_owned(), |status| status.as_str().replace('_', " "))
+}
+
+/// A status in words, with a shape of its own for who sees no colours.
+pub(super) fn badge(status: Option<Status>) -> Markup {
+    let tone = tone_of(status);
+    html! { span class={ "status " (tone.class()) } { (dot(tone)) (spelled(status)) } }
+}
+
+pub(super) fn dot(tone: Tone) -> Markup {
+    html! { span class={ "dot " (tone.class()) } aria-hidden="true" {} }
+}
+
+/// `2026-11-20 11:00 UTC`
+pub(super) fn absolute(then: Timestamp) -> String {
+    then.strftime("%Y-%m-%d %H:%M UTC").to_string()
+}
