@@ -25,6 +25,7 @@ mod generated;
 mod harness;
 mod history;
 mod http;
+mod init;
 mod interrupted;
 #[cfg(feature = "keyring")]
 mod keyring;
@@ -47,6 +48,7 @@ mod requests;
 mod retry;
 mod run;
 mod running;
+mod schedule;
 mod selection;
 mod shard;
 mod stand_ins;
