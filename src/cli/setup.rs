@@ -14,9 +14,10 @@ use crate::target::Name;
 /// and each image gets stages that fit its tags. An existing file is never overwritten.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  tagship init\n  \
-    tagship init --registry https://git.example.com --image acme/shop --stage dev='dev-*' --stage prod='v*' \\\n      \
-    --deploy-command './deploy.sh {tag}'\n  \
-    tagship init --from https://git.example.com/acme --token-env GIT_TOKEN --deploy-command './deploy.sh {image}'")]
+    tagship init --registry https://git.example.com --image acme/shop \\\n      \
+    --stage dev='dev-*' --stage prod='v*' --deploy-command './deploy.sh {tag}'\n  \
+    tagship init --from https://git.example.com/acme --token-env GIT_TOKEN \\\n      \
+    --deploy-command './deploy.sh {image}'")]
 pub(crate) struct Init {
     /// The registry: its address, or the folder of an image layout
     #[arg(long, value_name = "URL", conflicts_with = "from")]
@@ -131,7 +132,7 @@ pub(crate) enum Scheduler {
     /// A CronJob with its configuration and a volume for its state
     #[command(
         after_help = "Examples:\n  tagship schedule kubernetes --image ghcr.io/acme/tagship:1 > tagship.yaml\n  \
-        tagship schedule kubernetes --image ghcr.io/acme/tagship:1 --namespace deploy --shards 4"
+        tagship schedule kubernetes --image ghcr.io/acme/tagship:1 --shards 4"
     )]
     Kubernetes {
         /// The container image that has tagship, and what deployments run
@@ -145,10 +146,8 @@ pub(crate) enum Scheduler {
         shards: Option<u32>,
     },
     /// A workflow of Gitea or Forgejo Actions
-    #[command(
-        after_help = "Examples:\n  tagship --config tagship.toml schedule gitea-actions > .gitea/workflows/tagship.yaml\n  \
-        tagship --config tagship.toml schedule gitea-actions --steps    for a job that there is already"
-    )]
+    #[command(after_help = "Examples:\n  tagship schedule gitea-actions > .gitea/workflows/tagship.yaml\n  \
+        tagship schedule gitea-actions --steps    for a job that there is already")]
     GiteaActions {
         /// Only the steps, for a job of your own
         #[arg(long)]

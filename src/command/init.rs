@@ -168,7 +168,10 @@ fn registry(
     let (address, owner) = match address {
         // A Gitea's address may have a path of its own; its last part is the owner only where nobody names one.
         Some(address)
-            if arguments.from.is_some() && arguments.owner.is_none() && arguments.image.is_empty() =>
+            if kind != Kind::OciLayout
+                && arguments.from.is_some()
+                && arguments.owner.is_none()
+                && arguments.image.is_empty() =>
         {
             let (address, owner) = split_owner(&address)?;
             (Some(address), Some(owner))

@@ -298,6 +298,12 @@ fn a_registry_that_lists_no_owner_says_how_to_go_on() {
         "error: a registry of kind oci does not tell what an owner has; name the images: --image acme/NAME, several times; \
          nothing was written\n",
     );
+    fs::create_dir(shop.path("images")).unwrap();
+    let layout = ["init", "--from", "images", "--deploy-command", "x", "--output", "new.toml"];
+    shop.run_bare(&layout)
+        .code(1)
+        .stderr_has("of kind oci-layout does not tell")
+        .stderr_has("--image OWNER/NAME");
     // An image that is not there is said, and does not stop the others.
     let images = ["--image", "acme/shop", "--image", "acme/none"];
     shop.run_bare(&[&["init", "--from", &url], &images[..], &more[..]].concat())

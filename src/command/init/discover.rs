@@ -51,7 +51,7 @@ pub(super) fn projects(
 }
 
 fn images_of(chosen: &Chosen, registry: &dyn Registry) -> anyhow::Result<Vec<Repository>> {
-    let owner = chosen.owner.as_deref().context("whose images? Name the owner with --owner OWNER")?;
+    let owner = chosen.owner.as_deref().unwrap_or("OWNER");
     let Some(images) = registry.images(owner)? else {
         bail!(
             "a registry of kind {} does not tell what an owner has; name the images: --image {owner}/NAME, \
