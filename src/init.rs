@@ -77,7 +77,9 @@ pub(crate) fn configuration(draft: &Draft) -> String {
          # The line above lets editors (Taplo, Even Better TOML) check this file. Made by:\n\
          # tagship generate schema > {SCHEMA}\n\
          # Every key is explained in: man tagship.toml\n\
-         # Try it with: tagship check --online; tagship poll --dry-run\n\n\
+         # Try it with: tagship check --online; tagship poll --dry-run\n\
+         # The first poll of a stage remembers the newest tag and deploys what comes after it;\n\
+         # first_poll = \"deploy\" in a stage ships that one, too.\n\n\
          [settings]\n\
          interval = \"5m\" # how often a stage is due; tagship schedule goes by the smallest\n\n"
     );

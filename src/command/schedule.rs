@@ -36,7 +36,9 @@ pub(crate) fn schedule(global: &Global, arguments: &cli::Schedule) -> anyhow::Re
             let account = if rustix::process::geteuid().is_root() {
                 Account::OfItsOwn
             } else {
-                Account::Named(login_name())
+                let name = login_name();
+                // Who has no name goes by the number.
+                Account::Named(name.strip_prefix("uid ").unwrap_or(&name).to_owned())
             };
             let units = schedule::units(&job, &account);
             match dir {
@@ -93,7 +95,7 @@ fn job(global: &Global, config: &Config) -> anyhow::Result<Job> {
         state,
         interval,
         longest: longest(config, &polled),
-        secrets: secrets(config),
+        secrets: secrets(config)?,
         commands: commands(config),
         certificates: certificates.into_iter().map(|path| text(path)).collect::<Result<_, _>>()?,
         metrics_file: config.settings.metrics_file.as_deref().map(text).transpose()?,
@@ -122,7 +124,8 @@ fn longest(config: &Config, polled: &[&Target]) -> Duration {
     Duration::from_secs(all.as_secs().div_ceil(60) * 60)
 }
 
-fn secrets(config: &Config) -> Vec<SecretUse> {
+/// Every secret that a run may need, where it can stand in a schedule.
+fn secrets(config: &Config) -> anyhow::Result<Vec<SecretUse>> {
     let of_registries = config.registries.values().filter_map(|registry| {
         let (source, is_optional) = match &registry.credential {
             CredentialSetting::Source(source) => (source.clone(), false),
@@ -136,7 +139,17 @@ fn secrets(config: &Config) -> Vec<SecretUse> {
         source: source.clone(),
         is_optional: false,
     });
-    of_registries.chain(named).collect()
+    let secrets: Vec<SecretUse> = of_registries.chain(named).collect();
+    for secret in &secrets {
+        let named = match &secret.source {
+            SecretSource::File(path) | SecretSource::DockerConfig(path) => path.as_path(),
+            SecretSource::Env(name) | SecretSource::Credential(name) => Path::new(name),
+            SecretSource::Command { argv, .. } => Path::new(argv.first().map_or("", String::as_str)),
+            SecretSource::Keyring(_) => continue,
+        };
+        text(named).with_context(|| secret.whose.clone())?;
+    }
+    Ok(secrets)
 }
 
 /// Every program that the configuration runs, but for those that print secrets.

@@ -52,7 +52,7 @@ fn service(job: &Job, account: &Account) -> String {
     text.push_str(&secrets(job));
     let written = written(job);
     text.push_str(&user(job, account, &written));
-    text.push_str(&folders(job, &written));
+    text.push_str(&folders(job, account, &written));
     text.push_str(&sandbox(job));
     text
 }
@@ -78,7 +78,7 @@ fn secrets(job: &Job) -> String {
     for whose in job.in_keyring() {
         let _ = writeln!(
             text,
-            "# A service has no keyring: {whose} must be {{ credential = \"…\" }} or {{ file = \"…\" }}."
+            "# No keyring here: {whose} must be {{ credential = \"…\" }} or {{ file = \"…\" }}."
         );
     }
     text
@@ -129,10 +129,13 @@ fn written(job: &Job) -> Vec<&str> {
     written
 }
 
-fn folders(job: &Job, written: &[&str]) -> String {
+fn folders(job: &Job, account: &Account, written: &[&str]) -> String {
     let mut text = String::new();
     if job.state == State::Default {
         text.push_str("StateDirectory=tagship\nStateDirectoryMode=0700\n");
+        if let Account::Named(_) = account {
+            text.push_str("# By hand, on the same state: tagship --state /var/lib/tagship/state.db status\n");
+        }
     }
     if job.folder() == "/etc/tagship" {
         text.push_str("ConfigurationDirectory=tagship\n");

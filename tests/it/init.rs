@@ -218,6 +218,8 @@ fn gitea(build: Build) -> Gitea {
     ] {
         gitea.push(image, tag, "2026-11-20T11:00:00Z");
     }
+    // Not on the first page of the owner's versions.
+    gitea.push("acme/oldest", "v0.1.0", "2026-11-19T10:00:00Z");
     gitea.push_child("acme/shop", "2026-11-20T12:00:00Z");
     gitea
 }
@@ -239,7 +241,7 @@ fn from_a_forge_every_image_of_an_owner_gets_the_stages_that_fit_its_tags() {
             "--output",
             "tagship.toml",
         ]);
-        run.code(0).stderr_has("wrote [dir]/tagship.toml with 6 stages; look it over\n");
+        run.code(0).stderr_has("wrote [dir]/tagship.toml with 7 stages; look it over\n");
         let text = checked(&shop, "tagship.toml");
         for part in [
             "[projects.shop.stages.dev]\n# 60 tags now, such as dev-9, dev-8, dev-7.\ntags = \"dev-*\"\norder = \"numeric\"",
@@ -249,6 +251,7 @@ fn from_a_forge_every_image_of_an_owner_gets_the_stages_that_fit_its_tags() {
             "[projects.team-api-2]\nregistry = \"git\"\nimage = \"acme/team/api\"\n",
             "[projects.\"odd.name_x\".stages.prod]\n",
             "prerelease = true\n",
+            "[projects.oldest.stages.prod]\n",
             "# [projects.moving]\n",
         ] {
             assert!(text.contains(part), "{build:?}: {part}\n{text}");

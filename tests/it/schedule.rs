@@ -403,3 +403,16 @@ fn a_script_beside_the_configuration_comes_along() {
     assert_eq!(items[2], json!({"key": "deploy.sh", "path": "deploy.sh", "mode": 0o550}));
     run.stdout_has("# - What these scripts call is in the image, too: ./deploy.sh\n");
 }
+
+#[test]
+fn a_name_of_two_lines_adds_no_line_of_its_own() {
+    let shop =
+        Shop::with(&ONE.replace("anonymous = true", "token = { file = \"a\\nExecStartPre=/bin/false\" }"));
+    for what in ["cron", "systemd", "gitea-actions"] {
+        shop.run(&["schedule", what])
+            .code(2)
+            .stdout("")
+            .stderr_has("the token of the registry git: ")
+            .stderr_has("cannot stand in a schedule; choose a plainer path");
+    }
+}
