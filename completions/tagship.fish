@@ -45,6 +45,8 @@ complete -c tagship -n "__fish_tagship_needs_command" -f -a "release" -d 'Let au
 complete -c tagship -n "__fish_tagship_needs_command" -f -a "check" -d 'Validate the configuration'
 complete -c tagship -n "__fish_tagship_needs_command" -f -a "login" -d 'Put a registry\'s token into the keyring'
 complete -c tagship -n "__fish_tagship_needs_command" -f -a "logout" -d 'Take a registry\'s token out of the keyring'
+complete -c tagship -n "__fish_tagship_needs_command" -f -a "init" -d 'Write a configuration to begin with'
+complete -c tagship -n "__fish_tagship_needs_command" -f -a "schedule" -d 'Print what starts a run again and again'
 complete -c tagship -n "__fish_tagship_needs_command" -f -a "generate" -d 'Write what packagers and editors need'
 complete -c tagship -n "__fish_tagship_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c tagship -n "__fish_tagship_using_subcommand poll" -l project -d 'Only stages of this project' -r
@@ -184,6 +186,91 @@ never\t''"
 complete -c tagship -n "__fish_tagship_using_subcommand logout" -s v -l verbose -d 'Say also what did not change, and show what deployments print'
 complete -c tagship -n "__fish_tagship_using_subcommand logout" -s q -l quiet -d 'Say only what failed'
 complete -c tagship -n "__fish_tagship_using_subcommand logout" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tagship -n "__fish_tagship_using_subcommand init" -l registry -d 'The registry: its address, or the folder of an image layout' -r
+complete -c tagship -n "__fish_tagship_using_subcommand init" -l from -d 'A registry that is asked for images and tags; without --owner and --image its path ends with the owner' -r
+complete -c tagship -n "__fish_tagship_using_subcommand init" -l owner -d 'With --from: whose images' -r
+complete -c tagship -n "__fish_tagship_using_subcommand init" -l kind -d 'What the registry is [default: by its host, else gitea]' -r -f -a "gitea\t'Gitea, or Forgejo'
+forgejo\t''
+github\t'The GitHub Container Registry'
+dockerhub\t''
+gitlab\t''
+oci\t'Any other registry'
+oci-layout\t'An OCI image layout in a folder'"
+complete -c tagship -n "__fish_tagship_using_subcommand init" -l image -d 'An image on it, without host and tag: acme/shop. Can be given several times' -r
+complete -c tagship -n "__fish_tagship_using_subcommand init" -l stage -d 'A stage and which tags it takes: dev=\'dev-*\'. Can be given several times' -r
+complete -c tagship -n "__fish_tagship_using_subcommand init" -l order -d 'How a stage\'s tags are ordered: dev=numeric, or numeric for all [default: guessed from the glob]' -r
+complete -c tagship -n "__fish_tagship_using_subcommand init" -l deploy-command -d 'What deploys: a program and its arguments, without a shell; ./ is the configuration\'s folder' -r
+complete -c tagship -n "__fish_tagship_using_subcommand init" -l deploy-url -d 'What deploys: an address that gets a POST' -r
+complete -c tagship -n "__fish_tagship_using_subcommand init" -l token-file -d 'The registry\'s token is in this file' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand init" -l token-env -d 'The registry\'s token is in this variable' -r
+complete -c tagship -n "__fish_tagship_using_subcommand init" -l token-credential -d 'The registry\'s token is this credential of systemd' -r
+complete -c tagship -n "__fish_tagship_using_subcommand init" -l username -d 'The user name beside the token, where the registry wants one' -r
+complete -c tagship -n "__fish_tagship_using_subcommand init" -l output -d 'The file to write, or - for standard output [default: --config, ~/.config/tagship/config.toml, or as root /etc/tagship/config.toml]' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand init" -l config -d 'The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand init" -l state -d 'The state file, whatever the configuration says' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand init" -l color -d 'Colour in the output' -r -f -a "auto\t'On a terminal, unless NO_COLOR or TERM=dumb says otherwise'
+always\t''
+never\t''"
+complete -c tagship -n "__fish_tagship_using_subcommand init" -l anonymous -d 'The registry is asked without a token'
+complete -c tagship -n "__fish_tagship_using_subcommand init" -l insecure-http -d 'The registry\'s address may be http://: tokens go over the wire in the clear'
+complete -c tagship -n "__fish_tagship_using_subcommand init" -s v -l verbose -d 'Say also what did not change, and show what deployments print'
+complete -c tagship -n "__fish_tagship_using_subcommand init" -s q -l quiet -d 'Say only what failed'
+complete -c tagship -n "__fish_tagship_using_subcommand init" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and not __fish_seen_subcommand_from cron systemd kubernetes gitea-actions help" -l config -d 'The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and not __fish_seen_subcommand_from cron systemd kubernetes gitea-actions help" -l state -d 'The state file, whatever the configuration says' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and not __fish_seen_subcommand_from cron systemd kubernetes gitea-actions help" -l color -d 'Colour in the output' -r -f -a "auto\t'On a terminal, unless NO_COLOR or TERM=dumb says otherwise'
+always\t''
+never\t''"
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and not __fish_seen_subcommand_from cron systemd kubernetes gitea-actions help" -s v -l verbose -d 'Say also what did not change, and show what deployments print'
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and not __fish_seen_subcommand_from cron systemd kubernetes gitea-actions help" -s q -l quiet -d 'Say only what failed'
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and not __fish_seen_subcommand_from cron systemd kubernetes gitea-actions help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and not __fish_seen_subcommand_from cron systemd kubernetes gitea-actions help" -f -a "cron" -d 'A line for a crontab'
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and not __fish_seen_subcommand_from cron systemd kubernetes gitea-actions help" -f -a "systemd" -d 'A service and a timer'
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and not __fish_seen_subcommand_from cron systemd kubernetes gitea-actions help" -f -a "kubernetes" -d 'A CronJob with its configuration and a volume for its state'
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and not __fish_seen_subcommand_from cron systemd kubernetes gitea-actions help" -f -a "gitea-actions" -d 'A workflow of Gitea or Forgejo Actions'
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and not __fish_seen_subcommand_from cron systemd kubernetes gitea-actions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from cron" -l config -d 'The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from cron" -l state -d 'The state file, whatever the configuration says' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from cron" -l color -d 'Colour in the output' -r -f -a "auto\t'On a terminal, unless NO_COLOR or TERM=dumb says otherwise'
+always\t''
+never\t''"
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from cron" -s v -l verbose -d 'Say also what did not change, and show what deployments print'
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from cron" -s q -l quiet -d 'Say only what failed'
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from cron" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from systemd" -l dir -d 'Write the two units into this folder, where there are none of their names' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from systemd" -l config -d 'The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from systemd" -l state -d 'The state file, whatever the configuration says' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from systemd" -l color -d 'Colour in the output' -r -f -a "auto\t'On a terminal, unless NO_COLOR or TERM=dumb says otherwise'
+always\t''
+never\t''"
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from systemd" -s v -l verbose -d 'Say also what did not change, and show what deployments print'
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from systemd" -s q -l quiet -d 'Say only what failed'
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from systemd" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from kubernetes" -l image -d 'The container image that has tagship, and what deployments run' -r
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from kubernetes" -l namespace -d 'The namespace of all objects [default: kubectl\'s]' -r
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from kubernetes" -l shards -d 'So many CronJobs share the targets, each with a volume of its own' -r
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from kubernetes" -l config -d 'The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from kubernetes" -l state -d 'The state file, whatever the configuration says' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from kubernetes" -l color -d 'Colour in the output' -r -f -a "auto\t'On a terminal, unless NO_COLOR or TERM=dumb says otherwise'
+always\t''
+never\t''"
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from kubernetes" -s v -l verbose -d 'Say also what did not change, and show what deployments print'
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from kubernetes" -s q -l quiet -d 'Say only what failed'
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from kubernetes" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from gitea-actions" -l config -d 'The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from gitea-actions" -l state -d 'The state file, whatever the configuration says' -r -F
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from gitea-actions" -l color -d 'Colour in the output' -r -f -a "auto\t'On a terminal, unless NO_COLOR or TERM=dumb says otherwise'
+always\t''
+never\t''"
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from gitea-actions" -l steps -d 'Only the steps, for a job of your own'
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from gitea-actions" -s v -l verbose -d 'Say also what did not change, and show what deployments print'
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from gitea-actions" -s q -l quiet -d 'Say only what failed'
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from gitea-actions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from help" -f -a "cron" -d 'A line for a crontab'
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from help" -f -a "systemd" -d 'A service and a timer'
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from help" -f -a "kubernetes" -d 'A CronJob with its configuration and a volume for its state'
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from help" -f -a "gitea-actions" -d 'A workflow of Gitea or Forgejo Actions'
+complete -c tagship -n "__fish_tagship_using_subcommand schedule; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c tagship -n "__fish_tagship_using_subcommand generate; and not __fish_seen_subcommand_from man completions schema help" -l config -d 'The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]' -r -F
 complete -c tagship -n "__fish_tagship_using_subcommand generate; and not __fish_seen_subcommand_from man completions schema help" -l state -d 'The state file, whatever the configuration says' -r -F
 complete -c tagship -n "__fish_tagship_using_subcommand generate; and not __fish_seen_subcommand_from man completions schema help" -l color -d 'Colour in the output' -r -f -a "auto\t'On a terminal, unless NO_COLOR or TERM=dumb says otherwise'
@@ -226,20 +313,26 @@ complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_see
 complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from help" -f -a "completions" -d 'Completions for bash, zsh and fish'
 complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from help" -f -a "schema" -d 'The JSON Schema of the configuration, on standard output'
 complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout generate help" -f -a "poll" -d 'Ask the registries, decide, and deploy what is new'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout generate help" -f -a "status" -d 'Show what each target has: newest, deployed, pending, last check, last error'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout generate help" -f -a "tags" -d 'Show every tag of a target, and why it was taken or not'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout generate help" -f -a "deploy" -d 'Deploy now, by hand: the newest tag, or one that is named'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout generate help" -f -a "mark" -d 'Record that something else deployed a tag'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout generate help" -f -a "history" -d 'Show what was deployed, and how it went'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout generate help" -f -a "retry" -d 'Make deployments that failed due again'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout generate help" -f -a "hold" -d 'Stop automatic deployments to targets'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout generate help" -f -a "release" -d 'Let automatic deployments to targets go on'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout generate help" -f -a "check" -d 'Validate the configuration'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout generate help" -f -a "login" -d 'Put a registry\'s token into the keyring'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout generate help" -f -a "logout" -d 'Take a registry\'s token out of the keyring'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout generate help" -f -a "generate" -d 'Write what packagers and editors need'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout init schedule generate help" -f -a "poll" -d 'Ask the registries, decide, and deploy what is new'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout init schedule generate help" -f -a "status" -d 'Show what each target has: newest, deployed, pending, last check, last error'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout init schedule generate help" -f -a "tags" -d 'Show every tag of a target, and why it was taken or not'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout init schedule generate help" -f -a "deploy" -d 'Deploy now, by hand: the newest tag, or one that is named'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout init schedule generate help" -f -a "mark" -d 'Record that something else deployed a tag'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout init schedule generate help" -f -a "history" -d 'Show what was deployed, and how it went'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout init schedule generate help" -f -a "retry" -d 'Make deployments that failed due again'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout init schedule generate help" -f -a "hold" -d 'Stop automatic deployments to targets'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout init schedule generate help" -f -a "release" -d 'Let automatic deployments to targets go on'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout init schedule generate help" -f -a "check" -d 'Validate the configuration'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout init schedule generate help" -f -a "login" -d 'Put a registry\'s token into the keyring'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout init schedule generate help" -f -a "logout" -d 'Take a registry\'s token out of the keyring'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout init schedule generate help" -f -a "init" -d 'Write a configuration to begin with'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout init schedule generate help" -f -a "schedule" -d 'Print what starts a run again and again'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout init schedule generate help" -f -a "generate" -d 'Write what packagers and editors need'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout init schedule generate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and __fish_seen_subcommand_from schedule" -f -a "cron" -d 'A line for a crontab'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and __fish_seen_subcommand_from schedule" -f -a "systemd" -d 'A service and a timer'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and __fish_seen_subcommand_from schedule" -f -a "kubernetes" -d 'A CronJob with its configuration and a volume for its state'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and __fish_seen_subcommand_from schedule" -f -a "gitea-actions" -d 'A workflow of Gitea or Forgejo Actions'
 complete -c tagship -n "__fish_tagship_using_subcommand help; and __fish_seen_subcommand_from generate" -f -a "man" -d 'The manual pages'
 complete -c tagship -n "__fish_tagship_using_subcommand help; and __fish_seen_subcommand_from generate" -f -a "completions" -d 'Completions for bash, zsh and fish'
 complete -c tagship -n "__fish_tagship_using_subcommand help; and __fish_seen_subcommand_from generate" -f -a "schema" -d 'The JSON Schema of the configuration, on standard output'

@@ -1,6 +1,7 @@
 //! The command line: clap definitions only. `man/` and `completions/` are rendered from them.
 
 mod moment;
+mod setup;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +11,8 @@ use crate::target::shard::ShardSetting;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use moment::Moment;
+
+pub(crate) use setup::{Init, Kind, Schedule, Scheduler, StageWish, image, owner, stage};
 
 /// Ships new container image tags to the stages that wait for them.
 ///
@@ -87,6 +90,8 @@ pub(crate) enum Command {
     Check(Check),
     Login(Login),
     Logout(Logout),
+    Init(Box<Init>),
+    Schedule(Schedule),
     Generate(Generate),
 }
 

@@ -9,10 +9,12 @@ mod deploy;
 mod generate;
 mod history;
 mod hold;
+mod init;
 mod login;
 mod mark;
 mod poll;
 mod retry;
+mod schedule;
 mod status;
 mod tags;
 
@@ -21,10 +23,12 @@ pub(crate) use deploy::deploy;
 pub(crate) use generate::generate;
 pub(crate) use history::history;
 pub(crate) use hold::{hold, release};
+pub(crate) use init::init;
 pub(crate) use login::{login, logout};
 pub(crate) use mark::mark;
 pub(crate) use poll::poll;
 pub(crate) use retry::retry;
+pub(crate) use schedule::schedule;
 pub(crate) use status::status;
 pub(crate) use tags::tags;
 

@@ -18,7 +18,7 @@ mod step;
 mod transport;
 mod tree;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,7 +26,7 @@ use std::time::Duration;
 use url::{Host, Url};
 
 pub(crate) use address::host;
-pub(crate) use load::load;
+pub(crate) use load::{load, parse};
 pub(crate) use manual::{manual, tidy};
 pub(crate) use read::parse_duration;
 pub(crate) use schema::schema;
@@ -48,6 +48,10 @@ pub(crate) struct Config {
     /// In the order written.
     pub(crate) targets: Vec<Target>,
     pub(crate) notifiers: Vec<Notifier>,
+    /// The main file and what it includes; absolute.
+    pub(crate) files: Vec<PathBuf>,
+    /// What it runs, where that is written with a path; absolute.
+    pub(crate) programs: BTreeSet<PathBuf>,
     /// What is legal and probably wrong.
     pub(crate) warnings: Vec<Fault>,
     /// Files that root runs and others can write: said at every poll.
@@ -235,22 +239,38 @@ pub(crate) struct Faults(pub(crate) Vec<Fault>);
 /// # Errors
 /// There is none; the text says where it was looked for.
 pub(crate) fn find(explicit: Option<&Path>) -> anyhow::Result<PathBuf> {
-    let given = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if let Some(path) = explicit.map(Path::to_owned).or_else(|| given("TAGSHIP_CONFIG")) {
         return Ok(path);
     }
     let mut places = Vec::new();
     places.extend(given("CONFIGURATION_DIRECTORY").map(|folder| folder.join("config.toml")));
-    if !rustix::process::geteuid().is_root() {
-        let folder = given("XDG_CONFIG_HOME").or_else(|| Some(given("HOME")?.join(".config")));
-        places.extend(folder.map(|folder| folder.join("tagship/config.toml")));
-    }
-    places.push(PathBuf::from("/etc/tagship/config.toml"));
+    places.extend(users_own());
+    places.push(PathBuf::from(OF_THE_MACHINE));
     if let Some(path) = places.iter().find(|path| path.exists()) {
         return Ok(path.clone());
     }
     let places: Vec<String> = places.iter().map(|path| path.display().to_string()).collect();
     anyhow::bail!("there is no configuration at {}; name one with --config FILE", places.join(" or "))
+}
+
+/// Where a configuration is looked for that its user does not name: the user's own place, `/etc/tagship` for root
+/// and for a user without a home.
+pub(crate) fn usual_place() -> PathBuf {
+    users_own().unwrap_or_else(|| PathBuf::from(OF_THE_MACHINE))
+}
+
+const OF_THE_MACHINE: &str = "/etc/tagship/config.toml";
+
+fn users_own() -> Option<PathBuf> {
+    if rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let folder = given("XDG_CONFIG_HOME").or_else(|| Some(given("HOME")?.join(".config")));
+    folder.map(|folder| folder.join("tagship/config.toml"))
+}
+
+fn given(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 #[cfg(test)]

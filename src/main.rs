@@ -7,6 +7,7 @@ mod command;
 mod config;
 mod deploy;
 mod feed;
+mod init;
 mod monitor;
 mod plan;
 mod policy;
@@ -14,6 +15,7 @@ mod poll;
 mod reference;
 mod registry;
 mod report;
+mod schedule;
 mod secret;
 mod store;
 mod target;
@@ -43,6 +45,8 @@ fn main() -> ExitCode {
         Command::Release(arguments) => command::release(&global, &arguments),
         Command::Login(arguments) => command::login(&global, &arguments),
         Command::Logout(arguments) => command::logout(&global, &arguments),
+        Command::Init(arguments) => command::init(&global, &arguments),
+        Command::Schedule(arguments) => command::schedule(&global, &arguments),
         Command::Generate(arguments) => command::generate(&arguments),
     };
     let exit = result.unwrap_or_else(|error| {

@@ -5,6 +5,7 @@ mod doubt;
 mod filter;
 mod newest;
 mod numeric;
+mod proposal;
 mod range;
 mod select;
 mod semver;
@@ -22,6 +23,7 @@ use filter::Filter;
 use range::Range;
 
 pub(crate) use doubt::doubts;
+pub(crate) use proposal::{Left, Proposal, ProposedStage, propose, wanted};
 pub(crate) use select::{Reading, Selection};
 pub(crate) use semver::Bump;
 

@@ -59,6 +59,12 @@ pub(crate) trait Registry: Send + Sync {
         Ok(None)
     }
 
+    /// Every image of an owner, in order; None where the registry cannot tell. Names that are no valid images are
+    /// left out.
+    fn images(&self, _owner: &str) -> Result<Option<Vec<Repository>>, RegistryError> {
+        Ok(None)
+    }
+
     /// What it is. Kinds that do not say are only asked for tags.
     fn about(&self) -> Result<About, RegistryError> {
         Ok(About::default())

@@ -11,6 +11,7 @@ mod no_proxy;
 mod proxy;
 
 use std::io;
+use std::path::PathBuf;
 
 use rustls::pki_types::CertificateDer;
 use rustls::{AlertDescription, CertificateError};
@@ -32,6 +33,8 @@ pub(crate) struct Transport {
     pub(crate) identity: Option<Identity>,
     /// In place of what the environment says.
     pub(crate) proxy: Option<Proxy>,
+    /// Where certificates and their key stand; absolute.
+    pub(crate) files: Vec<PathBuf>,
 }
 
 /// What tells the agents of one [`Transport`] apart.

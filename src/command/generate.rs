@@ -42,6 +42,10 @@ fn man(dir: &Path) -> anyhow::Result<()> {
     let others = ["tagship".to_owned()];
     for (command, name) in commands().zip(&pages) {
         write_page(dir, name, &page(command, name, &others)?)?;
+        for nested in command.get_subcommands().filter(|nested| nested.get_name() != "help") {
+            let nested_name = format!("{name}-{}", nested.get_name());
+            write_page(dir, &nested_name, &page(nested, &nested_name, std::slice::from_ref(name))?)?;
+        }
     }
     write(dir, "tagship.toml.5", config::manual().as_bytes())
 }

@@ -28,6 +28,18 @@ use crate::target::{FirstPoll, Name, Target, TargetId};
 pub(crate) fn load(path: &Path) -> Result<Config, Faults> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let main = read(&path).map_err(|fault| Faults(vec![fault]))?;
+    validate(path, main)
+}
+
+/// Validates the text of a main file that is yet to be written at `path`, which is absolute.
+///
+/// # Errors
+/// Every fault at once.
+pub(crate) fn parse(path: &Path, text: String) -> Result<Config, Faults> {
+    validate(path.to_owned(), Source::new(path.to_owned(), text))
+}
+
+fn validate(path: PathBuf, main: Source) -> Result<Config, Faults> {
     let root = main.parse().map_err(in_order)?;
     let found = Found::default();
     let main_table = Table::root(&root, &main, &found);
@@ -60,10 +72,12 @@ pub(crate) fn load(path: &Path) -> Result<Config, Faults> {
     }
     let Faults(warnings) = in_order(warnings);
     let config = config.expect("what is missing has a fault");
-    let sources = std::iter::once(&main).chain(&included).map(|source| source.file.clone());
-    let files: BTreeSet<PathBuf> = sources.chain(programs(&config)).collect();
-    let dangers = files.iter().filter_map(|file| writable_by_others(file)).collect();
-    Ok(Config { warnings, dangers, ..config })
+    let sources = std::iter::once(&main).chain(&included);
+    let files: Vec<PathBuf> = sources.map(|source| source.file.clone()).collect();
+    let programs: BTreeSet<PathBuf> = programs(&config).collect();
+    let run_by_root: BTreeSet<&PathBuf> = files.iter().chain(&programs).collect();
+    let dangers = run_by_root.into_iter().filter_map(|file| writable_by_others(file)).collect();
+    Ok(Config { files, programs, warnings, dangers, ..config })
 }
 
 /// By file and line, each once: a default that is wrong is found at every stage that it serves.
@@ -196,6 +210,8 @@ impl<'a> Loader<'a> {
             secrets,
             targets,
             notifiers,
+            files: Vec::new(),
+            programs: BTreeSet::new(),
             warnings: Vec::new(),
             dangers: Vec::new(),
         })

@@ -25,7 +25,9 @@ pub(super) fn read(table: &Table<'_>) -> Option<Transport> {
     let authorities = table.get("ca_file").map_or(Some(Vec::new()), |field| certificates(table, &field));
     let identity = identity(table);
     let proxy = table.get("proxy").map_or(Some(None), |field| proxy(&field).map(Some));
-    Some(Transport { authorities: authorities?, identity: identity?, proxy: proxy? })
+    let files = ["ca_file", "client_cert", "client_key"].iter().filter_map(|name| table.get(name));
+    let files = files.map(|field| folder(table).join(field.written())).collect();
+    Some(Transport { authorities: authorities?, identity: identity?, proxy: proxy?, files })
 }
 
 /// `trusted_realms`: `auth.example.com` or, for one port of it, `auth.example.com:8443`.

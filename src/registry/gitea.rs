@@ -1,6 +1,7 @@
 //! Gitea and Forgejo: tags by the registry API, push times by the package API. How these servers
 //! really answer was recorded from three builds; the tests replay it.
 
+mod images;
 mod sign_in;
 
 use std::collections::HashSet;
@@ -414,6 +415,10 @@ impl Registry for Gitea {
             return Ok(None);
         }
         feed::changes(since, configured, |number, limit| self.feed_page(owner, number, limit)).map(Some)
+    }
+
+    fn images(&self, owner: &str) -> Result<Option<Vec<Repository>>, RegistryError> {
+        self.images_of(owner).map(Some)
     }
 
     fn about(&self) -> Result<About, RegistryError> {

@@ -111,6 +111,10 @@ impl Registry for Limited {
         self.ask(|registry| registry.changes(owner, since, configured))
     }
 
+    fn images(&self, owner: &str) -> Result<Option<Vec<Repository>>, RegistryError> {
+        self.ask(|registry| registry.images(owner))
+    }
+
     fn sign_in(&self, repositories: &[&Repository]) -> Result<SignIn, RegistryError> {
         self.ask(|registry| registry.sign_in(repositories))
     }

@@ -45,6 +45,13 @@ impl Console {
         let _ = writeln!(stderr, "{}", self.mask(line));
     }
 
+    /// A question on standard error, which the answer follows on the same line.
+    pub(crate) fn question(&self, text: &str) {
+        let mut stderr = anstream::stderr().lock();
+        let _ = write!(stderr, "{} ", self.mask(text));
+        let _ = stderr.flush();
+    }
+
     /// `warning: …` on standard error.
     pub(crate) fn warning(&self, text: &str) {
         let style = AnsiColor::Yellow.on_default();

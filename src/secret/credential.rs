@@ -120,6 +120,6 @@ pub(super) fn docker_host(registry: &RegistryConfig) -> String {
 }
 
 /// `TAGSHIP_TOKEN_MY_GIT` for `my-git`.
-pub(super) fn variable_of(name: &Name) -> String {
+pub(crate) fn variable_of(name: &Name) -> String {
     format!("TAGSHIP_TOKEN_{}", name.as_str().to_ascii_uppercase().replace(['-', '.'], "_"))
 }

@@ -26,6 +26,7 @@ mod guarantees;
 mod harness;
 mod history;
 mod http;
+mod init;
 mod interrupted;
 #[cfg(feature = "keyring")]
 mod keyring;
@@ -49,6 +50,7 @@ mod requests;
 mod retry;
 mod run;
 mod running;
+mod schedule;
 mod selection;
 mod shard;
 mod stand_ins;

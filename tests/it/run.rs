@@ -256,6 +256,11 @@ impl Run {
         self.check(found == code, &format!("the error of {target} is {code}, not {found}"))
     }
 
+    /// Standard output as it was printed.
+    pub(crate) fn raw(&self) -> &str {
+        &self.raw
+    }
+
     pub(crate) fn has_code(&self, code: i32) -> bool {
         self.code == Some(code)
     }

@@ -1,0 +1,81 @@
+//! What a registry has: images, and stages that fit their tags.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+
+use super::{Chosen, Place, validated};
+use crate::cli;
+use crate::init::{self, Deploy, Draft, Project};
+use crate::policy::{Proposal, propose, wanted};
+use crate::reference::Repository;
+use crate::registry::{self, Registry, RequestCount, SharedLimit};
+use crate::report::{Console, escape_control};
+use crate::secret::Secrets;
+
+/// The images that are named, or else those of the owner, with a proposal for each.
+///
+/// # Errors
+/// The registry cannot be asked, or nothing that it has shows a rule.
+pub(super) fn projects(
+    chosen: &Chosen,
+    arguments: &cli::Init,
+    images: Vec<Repository>,
+    place: &Place,
+    console: &Console,
+) -> anyhow::Result<Vec<Project>> {
+    let registry = open(chosen, place)?;
+    let images = if images.is_empty() { images_of(chosen, registry.as_ref())? } else { images };
+    let mut projects = Vec::new();
+    for image in images {
+        projects.push(match registry.list_tags(&image) {
+            Ok(listing) => {
+                let proposal = propose(listing.tags.iter().map(|listed| &listed.tag));
+                Project { image, proposal, fault: None }
+            }
+            Err(error) => {
+                let fault = escape_control(&error.to_string());
+                console.warning(&format!("{image}: {fault}"));
+                Project { image, proposal: Proposal::default(), fault: Some(fault) }
+            }
+        });
+    }
+    if projects.iter().all(|project| project.proposal.stages.is_empty()) {
+        let from = arguments.from.as_deref().unwrap_or_default();
+        bail!(
+            "no image there has a tag that shows a rule; say the rules yourself: \
+             tagship init --registry {from} --image IMAGE --stage NAME=GLOB"
+        );
+    }
+    Ok(projects)
+}
+
+fn images_of(chosen: &Chosen, registry: &dyn Registry) -> anyhow::Result<Vec<Repository>> {
+    let owner = chosen.owner.as_deref().unwrap_or("OWNER");
+    let Some(images) = registry.images(owner)? else {
+        bail!(
+            "a registry of kind {} does not tell what an owner has; name the images: --image {owner}/NAME, \
+             several times",
+            chosen.registry.kind
+        );
+    };
+    if images.is_empty() {
+        bail!("{owner} has no images there, or none that this token may see");
+    }
+    Ok(images)
+}
+
+/// Opens the registry as the configuration will describe it.
+fn open(chosen: &Chosen, place: &Place) -> anyhow::Result<Box<dyn Registry>> {
+    let image = Repository::new("owner/image").context("a valid name")?;
+    let proposal = Proposal { stages: vec![wanted("any", "*", None)], left: Vec::new() };
+    let draft = Draft {
+        registry: chosen.registry.clone(),
+        projects: vec![Project { image, proposal, fault: None }],
+        deploy: Deploy::Command(vec!["none".to_owned()]),
+    };
+    let config = validated(place, init::configuration(&draft))?;
+    let secrets = Arc::new(Secrets::new(&config));
+    let registry = config.registries.values().next().context("the draft has a registry")?;
+    Ok(registry::open(registry, secrets, RequestCount::default(), SharedLimit::default()))
+}

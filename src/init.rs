@@ -1,0 +1,247 @@
+//! The configuration that `tagship init` writes, as text made from a [`Draft`]. Pure.
+
+use std::fmt::Write as _;
+
+use crate::policy::{Left, Proposal, ProposedStage};
+use crate::reference::{Repository, Tag};
+
+/// What a new configuration is to say.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) registry: Registry,
+    pub(crate) projects: Vec<Project>,
+    pub(crate) deploy: Deploy,
+}
+
+/// Its one registry.
+#[derive(Clone, Debug)]
+pub(crate) struct Registry {
+    /// As `kind` spells it.
+    pub(crate) kind: &'static str,
+    /// A URL, or the folder of an image layout; none where the kind has its usual place.
+    pub(crate) address: Option<String>,
+    pub(crate) token: Token,
+    pub(crate) username: Option<String>,
+    pub(crate) insecure_http: bool,
+}
+
+/// Where the token comes from.
+#[derive(Clone, Debug)]
+pub(crate) enum Token {
+    /// Not said: tagship looks in the environment and in the keyring.
+    Search,
+    Anonymous,
+    Env(String),
+    /// Relative to the configuration's folder, or absolute.
+    File(String),
+    Credential(String),
+}
+
+/// One image and its stages. Without stages it becomes a comment.
+#[derive(Debug)]
+pub(crate) struct Project {
+    pub(crate) image: Repository,
+    pub(crate) proposal: Proposal,
+    /// Why there is nothing to propose.
+    pub(crate) fault: Option<String>,
+}
+
+/// How every stage is deployed until somebody writes something else.
+#[derive(Clone, Debug)]
+pub(crate) enum Deploy {
+    Command(Vec<String>),
+    Url(String),
+}
+
+/// The file that editors find the schema in, beside the configuration.
+pub(crate) const SCHEMA: &str = "tagship.schema.json";
+
+impl Registry {
+    /// What the configuration calls it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self.kind {
+            "gitea" | "forgejo" => "git",
+            "github" => "ghcr",
+            "dockerhub" => "hub",
+            "gitlab" => "gitlab",
+            "oci-layout" => "images",
+            _ => "registry",
+        }
+    }
+}
+
+/// The text of the file.
+pub(crate) fn configuration(draft: &Draft) -> String {
+    let mut text = format!(
+        "#:schema ./{SCHEMA}\n\
+         # The line above lets editors (Taplo, Even Better TOML) check this file. Made by:\n\
+         # tagship generate schema > {SCHEMA}\n\
+         # Every key is explained in: man tagship.toml\n\
+         # Try it with: tagship check --online; tagship poll --dry-run\n\
+         # The first poll of a stage remembers the newest tag and deploys what comes after it;\n\
+         # first_poll = \"deploy\" in a stage ships that one, too.\n\n\
+         [settings]\n\
+         interval = \"5m\" # how often a stage is due; tagship schedule goes by the smallest\n\n"
+    );
+    text.push_str(&registry(&draft.registry));
+    let names = project_names(draft.projects.iter().map(|project| &project.image));
+    for (project, name) in draft.projects.iter().zip(&names) {
+        text.push('\n');
+        text.push_str(&self::project(project, name, draft));
+    }
+    text
+}
+
+fn registry(registry: &Registry) -> String {
+    let name = registry.name();
+    let mut text = format!("[registries.{name}]\nkind = {}", quoted(registry.kind));
+    text.push_str(match registry.kind {
+        "gitea" => " # for Forgejo, too\n",
+        _ => "\n",
+    });
+    if let Some(address) = &registry.address {
+        let key = if registry.kind == "oci-layout" { "path" } else { "url" };
+        let _ = writeln!(text, "{key} = {}", quoted(address));
+    }
+    if let Some(username) = &registry.username {
+        let _ = writeln!(text, "username = {}", quoted(username));
+    }
+    let _ = match &registry.token {
+        Token::Search if registry.kind == "oci-layout" => Ok(()),
+        Token::Search => writeln!(
+            text,
+            "# No token is named: $TAGSHIP_TOKEN_{} is looked at, then what tagship login {name} keeps. Or write\n\
+             # token = {{ file = \"{name}-token\" }}, or anonymous = true.",
+            name.to_ascii_uppercase()
+        ),
+        Token::Anonymous => writeln!(text, "anonymous = true"),
+        Token::Env(variable) => writeln!(text, "token = {{ env = {} }}", quoted(variable)),
+        Token::File(path) => writeln!(text, "token = {{ file = {} }}", quoted(path)),
+        Token::Credential(name) => {
+            writeln!(text, "token = {{ credential = {} }} # of systemd: LoadCredential=", quoted(name))
+        }
+    };
+    if registry.insecure_http {
+        text.push_str("insecure_http = true # tokens go over the wire in the clear\n");
+    }
+    text
+}
+
+fn project(project: &Project, name: &str, draft: &Draft) -> String {
+    let key = key(name);
+    let proposal = &project.proposal;
+    let mut text = format!(
+        "[projects.{key}]\nregistry = {}\nimage = {}\n",
+        quoted(draft.registry.name()),
+        quoted(project.image.as_str())
+    );
+    if proposal.stages.is_empty() {
+        let fault = project.fault.as_deref().unwrap_or("no tag that it has shows a rule for a stage");
+        let _ = write!(
+            text,
+            "# {}.\n[projects.{key}.stages.prod]\ntags = \"v*\"\norder = \"semver\"\n",
+            one_line(fault)
+        );
+    }
+    for left in &proposal.left {
+        let _ = writeln!(text, "# Left out: {}.", left_text(left));
+    }
+    for stage in &proposal.stages {
+        text.push_str(&self::stage(stage, &key));
+        let _ = writeln!(text, "deploy = {}", deploy(&draft.deploy));
+    }
+    if !proposal.stages.is_empty() {
+        return text;
+    }
+    let _ = writeln!(text, "deploy = {}", deploy(&draft.deploy));
+    let commented = |line: &str| if line.starts_with('#') { line.to_owned() } else { format!("# {line}") };
+    text.lines().map(|line| commented(line) + "\n").collect()
+}
+
+fn left_text(left: &Left) -> String {
+    let tags = if left.count > left.examples.len() {
+        format!("{} tags such as {}", left.count, list(&left.examples))
+    } else {
+        list(&left.examples)
+    };
+    format!("{tags}: {}", left.reason)
+}
+
+fn stage(stage: &ProposedStage, project: &str) -> String {
+    let mut text = format!("\n[projects.{project}.stages.{}]\n", key(&stage.name));
+    if stage.count > 0 {
+        let tags = if stage.count == 1 { "1 tag" } else { &format!("{} tags", stage.count) };
+        let _ = writeln!(text, "# {tags} now, such as {}.", list(&stage.examples));
+    }
+    let _ = writeln!(text, "tags = {}", quoted(&stage.tags));
+    if !stage.exclude.is_empty() {
+        let globs: Vec<String> = stage.exclude.iter().map(|glob| quoted(glob)).collect();
+        let _ = writeln!(text, "exclude = [{}]", globs.join(", "));
+    }
+    if let Some(regex) = stage.regex {
+        let _ = writeln!(text, "regex = '{regex}'");
+    }
+    let note = if stage.reason.is_empty() { String::new() } else { format!(" # {}", stage.reason) };
+    let _ = writeln!(text, "order = \"{}\"{note}", stage.order);
+    if stage.prerelease {
+        text.push_str("prerelease = true\n");
+    }
+    text
+}
+
+/// The step, as an inline table.
+fn deploy(deploy: &Deploy) -> String {
+    match deploy {
+        Deploy::Command(words) => {
+            let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+            format!("{{ command = [{}] }}", words.join(", "))
+        }
+        Deploy::Url(url) => format!("{{ url = {} }}", quoted(url)),
+    }
+}
+
+fn list(tags: &[Tag]) -> String {
+    tags.iter().map(Tag::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// A name for each project: the image's own, without its owner; each once.
+fn project_names<'i>(images: impl Iterator<Item = &'i Repository>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for image in images {
+        let own: String = image.name().unwrap_or(image.as_str()).replace('/', "-").chars().take(60).collect();
+        let numbered = (2..).map(|number| format!("{own}-{number}"));
+        let name = std::iter::once(own.clone()).chain(numbered).find(|name| !names.contains(name));
+        names.extend(name);
+    }
+    names
+}
+
+/// A key of TOML, quoted where it is not bare.
+fn key(name: &str) -> String {
+    let is_bare = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    if is_bare { name.to_owned() } else { quoted(name) }
+}
+
+/// A basic string of TOML.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            character if character.is_control() => {
+                let _ = write!(quoted, "\\u{:04X}", u32::from(character));
+            }
+            character => quoted.push(character),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// Text from elsewhere as a comment: one line of it.
+fn one_line(text: &str) -> String {
+    text.split(char::is_control).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests;

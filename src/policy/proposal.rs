@@ -1,0 +1,452 @@
+//! Rules for an image that nobody made rules for yet, from the tags that it has.
+//!
+//! A tag is read as a head (`dev-`, `v`, `release-v`: words, and the letters before the first digit) and what
+//! follows it. The tags of one head are versions, numbers (or dates), or something that has no order of its own,
+//! and become one stage; names without anything that follows (`latest`) move, and are left out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::Order;
+use super::numeric::Sequence;
+use super::semver::Version;
+use crate::reference::Tag;
+
+/// What can be made of an image's tags.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Proposal {
+    /// One for each kind of tag, those with the plainest order last: what is usually production.
+    pub(crate) stages: Vec<ProposedStage>,
+    /// What no stage takes, and why.
+    pub(crate) left: Vec<Left>,
+}
+
+/// A stage with the rule that fits its tags.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ProposedStage {
+    /// A name for it; each once. A valid name of a stage.
+    pub(crate) name: String,
+    pub(crate) tags: String,
+    pub(crate) exclude: Vec<String>,
+    pub(crate) regex: Option<&'static str>,
+    pub(crate) order: Order,
+    pub(crate) prerelease: bool,
+    /// How many tags there are of it, and some of them.
+    pub(crate) count: usize,
+    pub(crate) examples: Vec<Tag>,
+    /// Why this order; empty where somebody chose it.
+    pub(crate) reason: &'static str,
+}
+
+/// Tags that no stage takes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Left {
+    pub(crate) reason: Reason,
+    pub(crate) count: usize,
+    pub(crate) examples: Vec<Tag>,
+}
+
+/// Why tags are left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reason {
+    /// `latest`, `v1` beside `v1.2.3`.
+    Moving,
+    /// Of images for something else than the version says: `1.2.3-alpine`.
+    Variant,
+    /// `pr-12`
+    PullRequest,
+    /// `sha256-….sig`
+    Signature,
+    /// Too few of their kind beside the others of their head.
+    Odd,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Reason::Moving => "they move from image to image (digest = true deploys again when one did)",
+            Reason::Variant => "variants of versions (a glob such as \"*-alpine\" takes one kind)",
+            Reason::PullRequest => "of pull requests",
+            Reason::Signature => "signatures and attestations, not images",
+            Reason::Odd => "they do not compare with the others",
+        })
+    }
+}
+
+/// So many tags are shown of a kind.
+const EXAMPLES: usize = 3;
+
+/// Words for images that are on their way to a version.
+const PRERELEASES: [&str; 14] = [
+    "alpha",
+    "beta",
+    "rc",
+    "pre",
+    "preview",
+    "dev",
+    "snapshot",
+    "nightly",
+    "canary",
+    "next",
+    "m",
+    "a",
+    "b",
+    "milestone",
+];
+
+/// What the tag of a head goes on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    /// `1.2.3`, `1.2.3-rc.1`
+    Version {
+        is_prerelease: bool,
+    },
+    /// `1.2.3-alpine`
+    Variant,
+    /// `42`, `20240131-1530`, `2024.10.1`
+    Number {
+        is_date: bool,
+        is_single: bool,
+    },
+    /// `3f2a9c1`
+    Hash,
+    Other,
+}
+
+/// Makes a stage of each kind of tag.
+pub(crate) fn propose<'t>(tags: impl IntoIterator<Item = &'t Tag>) -> Proposal {
+    let mut left: BTreeMap<Reason, BTreeSet<&Tag>> = BTreeMap::new();
+    let mut heads: BTreeMap<&str, Vec<(&Tag, Kind)>> = BTreeMap::new();
+    for tag in tags {
+        let head = head(tag.as_str());
+        let rest = &tag.as_str()[head.len()..];
+        let reason = if tag.as_str().starts_with("sha256-") {
+            Reason::Signature
+        } else if rest.is_empty() {
+            Reason::Moving
+        } else if ["pr-", "pull-", "mr-", "pr", "renovate-", "dependabot-"].contains(&head) {
+            Reason::PullRequest
+        } else {
+            heads.entry(head).or_default().push((tag, kind(rest)));
+            continue;
+        };
+        left.entry(reason).or_default().insert(tag);
+    }
+    let names: BTreeSet<&str> = heads.keys().copied().collect();
+    let mut stages: Vec<ProposedStage> = Vec::new();
+    for (head, mut tags) in heads {
+        tags.sort_unstable();
+        tags.dedup();
+        let moving = left.get(&Reason::Moving).cloned().unwrap_or_default();
+        let (mut stage, others) = stage(head, &tags);
+        let longer = names.iter().filter(|other| **other != head && other.starts_with(head));
+        if takes_any(&stage) {
+            // What begins with the same letters and is another stage's, or moves.
+            let names = moving.iter().filter(|tag| tag.as_str().starts_with(head)).map(|tag| tag.to_string());
+            stage.exclude.extend(longer.map(|other| format!("{other}*")).chain(names));
+        } else if head.is_empty() && names.contains("v") && stage.order == Order::Semver {
+            stage.exclude.push("v*".to_owned());
+        }
+        stages.push(stage);
+        for (tag, reason) in others {
+            left.entry(reason).or_default().insert(tag);
+        }
+    }
+    stages.sort_by_key(|stage| (stage.order == Order::Semver, stage.tags.clone()));
+    let mut taken = BTreeSet::new();
+    for stage in &mut stages {
+        let own = stage.name.clone();
+        let mut number = 2;
+        while !taken.insert(stage.name.clone()) {
+            stage.name = format!("{own}-{number}");
+            number += 1;
+        }
+    }
+    let left = left.into_iter().map(|(reason, tags)| {
+        let examples = tags.iter().rev().take(EXAMPLES).map(|tag| (*tag).clone()).collect();
+        Left { reason, count: tags.len(), examples }
+    });
+    Proposal { stages, left: left.collect() }
+}
+
+/// A stage as somebody wants it; `order`: as wanted, else what such a glob is mostly used with.
+pub(crate) fn wanted(name: &str, glob: &str, order: Option<Order>) -> ProposedStage {
+    let prefix = &glob[..glob.find(['*', '?']).unwrap_or(glob.len())];
+    let head = head(prefix);
+    let of_versions = self::name(head, Order::Semver) == "prod" && !head.is_empty();
+    let (guess, reason) = if of_versions || glob.matches('.').count() >= 2 {
+        (Order::Semver, "a guess: versions; what is none is not taken")
+    } else if prefix.starts_with("20") {
+        (Order::Numeric, "a guess: dates; what is no number is not taken")
+    } else {
+        (Order::Newest, "a guess: by the time of the push; numeric goes by the 42 in dev-42")
+    };
+    ProposedStage {
+        name: name.to_owned(),
+        tags: glob.to_owned(),
+        exclude: Vec::new(),
+        regex: None,
+        order: order.unwrap_or(guess),
+        prerelease: false,
+        count: 0,
+        examples: Vec::new(),
+        reason: if order.is_some() { "" } else { reason },
+    }
+}
+
+/// Whether the order takes every tag that the glob takes.
+fn takes_any(stage: &ProposedStage) -> bool {
+    matches!(stage.order, Order::Newest | Order::Alphabetical) && stage.regex.is_none()
+}
+
+/// The words that a tag begins with, and the letters before the first digit of what follows.
+fn head(tag: &str) -> &str {
+    let mut end = 0;
+    loop {
+        let rest = &tag[end..];
+        let word = &rest[..rest.find(['-', '_', '.']).unwrap_or(rest.len())];
+        if is_hash(word) {
+            return &tag[..end];
+        }
+        let letters = word.len() - word.trim_start_matches(|c: char| c.is_ascii_alphabetic()).len();
+        end += letters;
+        if letters < word.len() {
+            return &tag[..end];
+        }
+        // A word of letters alone, and the separator behind it; the tag's end with the last.
+        if end == tag.len() {
+            return tag;
+        }
+        end += 1;
+    }
+}
+
+/// `3f2a9c1` and longer, as git shortens its names; a number is none.
+fn is_hash(word: &str) -> bool {
+    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    (7..=64).contains(&word.len())
+        && word.bytes().all(is_hex)
+        && word.bytes().any(|byte| byte.is_ascii_digit())
+        && word.bytes().any(|byte| byte.is_ascii_alphabetic())
+}
+
+fn kind(rest: &str) -> Kind {
+    if Sequence::parse(rest).is_some() {
+        let first = &rest[..rest.find(['.', '-', '_']).unwrap_or(rest.len())];
+        let is_year = first.len() == 4 && (first.starts_with("19") || first.starts_with("20"));
+        let is_day = matches!(first.len(), 8 | 12 | 14) && first.starts_with("20");
+        let is_date = is_day || (is_year && first.len() < rest.len());
+        if is_date || Version::parse(rest).is_none() {
+            return Kind::Number { is_date, is_single: first.len() == rest.len() };
+        }
+    }
+    if let Some(version) = Version::parse(rest) {
+        let first = version.as_semver().pre.split(['.', '-']).next().unwrap_or_default().to_ascii_lowercase();
+        let word = first.trim_end_matches(|c: char| c.is_ascii_digit());
+        return if word.is_empty() || PRERELEASES.contains(&word) {
+            Kind::Version { is_prerelease: version.is_prerelease() }
+        } else {
+            Kind::Variant
+        };
+    }
+    let numbers = rest.split(['-', '_']).next().unwrap_or_default();
+    if Sequence::parse(numbers).is_some() && rest.len() > numbers.len() && numbers.contains('.') {
+        return Kind::Variant;
+    }
+    if is_hash(rest) { Kind::Hash } else { Kind::Other }
+}
+
+/// The stage of one head, and those of its tags that it does not take.
+fn stage<'t>(head: &str, tags: &[(&'t Tag, Kind)]) -> (ProposedStage, Vec<(&'t Tag, Reason)>) {
+    let is_version = |kind: Kind| matches!(kind, Kind::Version { .. });
+    let is_number = |kind: Kind| matches!(kind, Kind::Number { .. });
+    let all = |is_kind: &dyn Fn(Kind) -> bool| tags.iter().all(|(_, kind)| is_kind(*kind));
+    let versions = tags.iter().filter(|(_, kind)| is_version(*kind)).count();
+    let mut stage = ProposedStage {
+        name: String::new(),
+        tags: format!("{head}*"),
+        exclude: Vec::new(),
+        regex: None,
+        order: Order::Newest,
+        prerelease: false,
+        count: 0,
+        examples: Vec::new(),
+        reason: "these tags have no order of their own, so the last push is the newest",
+    };
+    let mut takes: Box<dyn Fn(Kind) -> bool> = Box::new(|_| true);
+    if versions > 0 {
+        stage.order = Order::Semver;
+        stage.reason = "versions; a tag that is no version is not taken";
+        stage.prerelease = !tags.iter().any(|(_, kind)| *kind == Kind::Version { is_prerelease: false });
+        if stage.prerelease {
+            stage.reason = "versions, and only prereleases up to now";
+        }
+        takes = Box::new(is_version);
+    } else if all(&is_number) {
+        let is_date = tags.iter().all(|(_, kind)| matches!(kind, Kind::Number { is_date: true, .. }));
+        stage.order = Order::Numeric;
+        stage.reason = if is_date { "dates, compared as numbers" } else { "numbers that grow" };
+    } else if head.is_empty() && all(&|kind| kind == Kind::Hash) {
+        stage.regex = Some("^[0-9a-f]{7,64}$");
+        stage.reason = "commits have no order, so the last push is the newest";
+    }
+    stage.name = name(head, stage.order);
+    let taken: Vec<&Tag> = tags.iter().filter(|(_, kind)| takes(*kind)).map(|(tag, _)| *tag).collect();
+    stage.count = taken.len();
+    stage.examples = taken.iter().rev().take(EXAMPLES).map(|tag| (*tag).clone()).collect();
+    let why = |kind: Kind| match kind {
+        // `v1` and `v1.2` follow the versions beside them.
+        Kind::Number { is_date: false, .. } => Reason::Moving,
+        Kind::Variant => Reason::Variant,
+        _ => Reason::Odd,
+    };
+    let others =
+        tags.iter().filter(|(_, kind)| !takes(*kind)).map(|(tag, kind)| (*tag, why(*kind))).collect();
+    (stage, others)
+}
+
+/// What a stage that takes such tags may be called.
+fn name(head: &str, order: Order) -> String {
+    let words = head.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+    let words =
+        words.strip_suffix(['v', 'V']).filter(|rest| !rest.ends_with(|c: char| c.is_ascii_alphanumeric()));
+    let words = words.unwrap_or(head).trim_matches(|c: char| !c.is_ascii_alphanumeric());
+    let name: String = words.chars().take(40).collect::<String>().to_ascii_lowercase();
+    match (name.as_str(), order) {
+        ("" | "v" | "version" | "ver" | "release" | "rel", Order::Semver) => "prod".to_owned(),
+        ("", _) => "main".to_owned(),
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Policy, Rule};
+    use crate::reference::{ListedTag, Listing};
+
+    fn of(tags: &[&str]) -> Proposal {
+        let tags: Vec<Tag> = tags.iter().map(|tag| Tag::new(tag).unwrap()).collect();
+        propose(&tags)
+    }
+
+    /// `dev: dev-* numeric`
+    fn lines(proposal: &Proposal) -> Vec<String> {
+        let line = |stage: &ProposedStage| {
+            let mut line = format!("{}: {} {}", stage.name, stage.tags, stage.order);
+            if !stage.exclude.is_empty() {
+                line += &format!(" but {}", stage.exclude.join(" "));
+            }
+            if stage.prerelease {
+                line += " with prereleases";
+            }
+            line
+        };
+        let left = |left: &Left| {
+            let tags: Vec<&str> = left.examples.iter().map(Tag::as_str).collect();
+            format!("{:?}: {}", left.reason, tags.join(" "))
+        };
+        proposal.stages.iter().map(line).chain(proposal.left.iter().map(left)).collect()
+    }
+
+    #[test]
+    fn each_kind_of_tag_becomes_a_stage_with_the_order_that_fits() {
+        let table: &[(&[&str], &[&str])] = &[
+            (&["dev-41", "dev-42"], &["dev: dev-* numeric"]),
+            (&["dev-41", "dev-42-fix"], &["dev: dev-* newest"]),
+            (&["dev-3f2a9c1", "dev-abc1234"], &["dev: dev-* newest"]),
+            (&["dev41", "dev42"], &["dev: dev* numeric"]),
+            (&["v1.0.0", "v1.1.0", "latest"], &["prod: v* semver", "Moving: latest"]),
+            (&["1.0.0", "1.1.0-rc.1"], &["prod: * semver"]),
+            (&["v1.0.0-rc.1", "v1.0.0-rc.2"], &["prod: v* semver with prereleases"]),
+            (&["v1.2.3", "v1.2", "v1"], &["prod: v* semver", "Moving: v1.2 v1"]),
+            (
+                &["1.2.3", "1.2.3-alpine", "1.2-alpine"],
+                &["prod: * semver", "Variant: 1.2.3-alpine 1.2-alpine"],
+            ),
+            (&["release-1.4.0", "release-1.5.0"], &["prod: release-* semver"]),
+            (&["release-v1.4.0"], &["prod: release-v* semver"]),
+            (&["shop-v1.4.0"], &["shop: shop-v* semver"]),
+            (&["20240131", "20240201"], &["main: * numeric"]),
+            (&["2024.10.1", "2024.9.30"], &["main: * numeric"]),
+            (&["2025.08.05"], &["main: * numeric"]),
+            (&["nightly-20240131-1530", "nightly-20240201-0100"], &["nightly: nightly-* numeric"]),
+            (&["3f2a9c1", "0d91abc", "latest"], &["main: * newest", "Moving: latest"]),
+            (&["sha-3f2a9c1"], &["sha: sha-* newest"]),
+            (
+                &["dev-1", "v1.0.0", "pr-7", "main", "sha256-00aa.sig"],
+                &[
+                    "dev: dev-* numeric",
+                    "prod: v* semver",
+                    "Moving: main",
+                    "PullRequest: pr-7",
+                    "Signature: sha256-00aa.sig",
+                ],
+            ),
+            // One that takes every tag leaves the others theirs.
+            (
+                &["dev-42-fix", "dev-api-3", "dev-latest"],
+                &[
+                    "dev: dev-* newest but dev-api-* dev-latest",
+                    "dev-api: dev-api-* numeric",
+                    "Moving: dev-latest",
+                ],
+            ),
+            (&["1.0.0", "v1.0.0"], &["prod: * semver but v*", "prod-2: v* semver"]),
+            (&["_1"], &["main: _* numeric"]),
+            (&["latest"], &["Moving: latest"]),
+            (&[], &[]),
+        ];
+        for (tags, expected) in table {
+            assert_eq!(lines(&of(tags)), *expected, "{tags:?}");
+        }
+    }
+
+    #[test]
+    fn the_order_of_a_wanted_stage_is_guessed_from_its_glob() {
+        for (glob, order) in [
+            ("v*", Order::Semver),
+            ("v1.*", Order::Semver),
+            ("release-*", Order::Semver),
+            ("release-v*", Order::Semver),
+            ("*.*.*", Order::Semver),
+            ("20*", Order::Numeric),
+            ("dev-*", Order::Newest),
+            ("*", Order::Newest),
+            ("latest", Order::Newest),
+        ] {
+            assert_eq!(wanted("stage", glob, None).order, order, "{glob}");
+        }
+        assert_eq!(wanted("stage", "v*", Some(Order::Alphabetical)).order, Order::Alphabetical);
+    }
+
+    /// Whatever tags there are, every proposed rule is valid and has a candidate among them.
+    #[test]
+    fn a_proposed_rule_is_valid_and_takes_a_tag_that_is_there() {
+        use proptest::prelude::*;
+        let tag = prop_oneof![
+            "[a-zA-Z0-9_][a-zA-Z0-9._-]{0,20}",
+            "(dev-|v|release-|pr-|main_|)[0-9]{1,8}([._-][0-9a-f]{1,8}){0,3}",
+            "(dev|latest|v|1\\.2)(-(alpine|rc|dev)[.0-9]{0,3})?",
+        ];
+        proptest!(|(texts in prop::collection::vec(tag, 0..12))| {
+            let tags: Vec<Tag> = texts.iter().map(|text| Tag::new(text).unwrap()).collect();
+            let proposal = propose(&tags);
+            let listing = Listing { tags: tags.iter().cloned().map(ListedTag::named).collect(), ..Listing::default() };
+            for stage in &proposal.stages {
+                prop_assert!(crate::target::Name::new(&stage.name).is_ok(), "{stage:?}");
+                let rule = Rule {
+                    tags: vec![stage.tags.clone()],
+                    exclude: stage.exclude.clone(),
+                    regex: stage.regex.map(str::to_owned),
+                    order: stage.order,
+                    prerelease: stage.prerelease,
+                    ..Rule::default()
+                };
+                let policy = Policy::new(&rule);
+                prop_assert!(policy.is_ok(), "{stage:?}: {policy:?}");
+                prop_assert!(!policy.unwrap().select(&listing, &[]).candidates.is_empty(), "{stage:?} of {texts:?}");
+            }
+        });
+    }
+}

@@ -1,0 +1,179 @@
+//! What starts tagship again and again: a crontab line, systemd units, Kubernetes manifests or a workflow, as
+//! text made from a [`Job`]. Pure; no secret's value comes near it, only where each is taken from.
+
+mod cron;
+mod gitea_actions;
+mod kubernetes;
+mod quote;
+mod rhythm;
+mod systemd;
+
+use std::time::Duration;
+
+pub(crate) use cron::crontab;
+pub(crate) use gitea_actions::{steps, workflow};
+pub(crate) use kubernetes::{Cluster, File, manifests};
+pub(crate) use quote::shell;
+pub(crate) use systemd::{Account, units};
+
+use crate::config::SecretSource;
+
+/// The run that is to be started, as far as the configuration tells. Paths are absolute and have no control
+/// characters.
+#[derive(Debug)]
+pub(crate) struct Job {
+    /// The program itself.
+    pub(crate) program: String,
+    /// The main configuration file.
+    pub(crate) config: String,
+    pub(crate) state: State,
+    /// The smallest of all targets that are polled.
+    pub(crate) interval: Duration,
+    /// From its start to the end of what it started last.
+    pub(crate) longest: Duration,
+    pub(crate) secrets: Vec<SecretUse>,
+    /// Programs that deployments, probes and notifications run, as written; each once.
+    pub(crate) commands: Vec<String>,
+    /// Other files that the configuration names: certificates and keys.
+    pub(crate) certificates: Vec<String>,
+    /// Where metrics are written.
+    pub(crate) metrics_file: Option<String>,
+}
+
+/// Where the state is kept.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Nothing is kept between runs.
+    Nothing,
+    /// Where the user or the service has its state.
+    Default,
+    /// In this file, because the configuration says so.
+    Configured(String),
+    /// In this file, because the command line or the environment says so: the job must say it, too.
+    Given(String),
+}
+
+/// A secret that a run needs.
+#[derive(Debug)]
+pub(crate) struct SecretUse {
+    /// `the token of the registry git`
+    pub(crate) whose: String,
+    pub(crate) source: SecretSource,
+    /// Whether it goes without: the configuration does not name it, and tagship looks there first.
+    pub(crate) is_optional: bool,
+}
+
+impl Job {
+    /// The arguments behind the program: what is due is polled. `state`: in place of what the job says.
+    fn arguments(&self, state: Option<&str>) -> Vec<String> {
+        let given = match &self.state {
+            State::Given(path) => Some(path.as_str()),
+            _ => None,
+        };
+        let mut arguments = vec!["--config".to_owned(), self.config.clone()];
+        if let Some(path) = state.or(given) {
+            arguments.extend(["--state".to_owned(), path.to_owned()]);
+        }
+        arguments.extend(["poll", "--due"].map(str::to_owned));
+        arguments
+    }
+
+    /// The folder of the main configuration file.
+    fn folder(&self) -> &str {
+        folder_of(&self.config)
+    }
+
+    fn keeps_state(&self) -> bool {
+        self.state != State::Nothing
+    }
+
+    /// The variables that hold secrets, each once, with whether one can be missing.
+    fn variables(&self) -> Vec<(&str, bool)> {
+        let mut variables: Vec<(&str, bool)> = Vec::new();
+        for secret in &self.secrets {
+            let SecretSource::Env(name) = &secret.source else { continue };
+            match variables.iter_mut().find(|(known, _)| known == name) {
+                Some((_, is_optional)) => *is_optional &= secret.is_optional,
+                None => variables.push((name, secret.is_optional)),
+            }
+        }
+        variables
+    }
+
+    /// The files that hold secrets, each once.
+    fn files(&self) -> Vec<&str> {
+        self.each_once(|source| match source {
+            SecretSource::File(path) | SecretSource::DockerConfig(path) => path.to_str(),
+            _ => None,
+        })
+    }
+
+    /// The systemd credentials, each once.
+    fn credentials(&self) -> Vec<&str> {
+        self.each_once(|source| match source {
+            SecretSource::Credential(name) => Some(name),
+            _ => None,
+        })
+    }
+
+    /// The programs that print secrets, each once.
+    fn secret_programs(&self) -> Vec<&str> {
+        self.each_once(|source| match source {
+            SecretSource::Command { argv, .. } => argv.first().map(String::as_str),
+            _ => None,
+        })
+    }
+
+    /// Whose secret is in the keyring, which needs a session.
+    fn in_keyring(&self) -> Vec<&str> {
+        let is_in_keyring = |secret: &&SecretUse| matches!(secret.source, SecretSource::Keyring(_));
+        self.secrets.iter().filter(is_in_keyring).map(|secret| secret.whose.as_str()).collect()
+    }
+
+    fn each_once<'j>(&'j self, pick: impl Fn(&'j SecretSource) -> Option<&'j str>) -> Vec<&'j str> {
+        let mut found: Vec<&str> = Vec::new();
+        for name in self.secrets.iter().filter_map(|secret| pick(&secret.source)) {
+            if !found.contains(&name) {
+                found.push(name);
+            }
+        }
+        found
+    }
+}
+
+/// The folder of an absolute path.
+fn folder_of(path: &str) -> &str {
+    match path.rsplit_once('/') {
+        Some(("", _)) | None => "/",
+        Some((folder, _)) => folder,
+    }
+}
+
+/// The last part of a path.
+fn name_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or(path, |(_, name)| name)
+}
+
+#[cfg(test)]
+mod fixture {
+    use super::*;
+
+    /// Every five minutes, `/etc/tagship/config.toml`, no secrets, no commands.
+    pub(super) fn job() -> Job {
+        Job {
+            program: "/usr/local/bin/tagship".to_owned(),
+            config: "/etc/tagship/config.toml".to_owned(),
+            state: State::Default,
+            interval: Duration::from_secs(300),
+            longest: Duration::from_secs(960),
+            secrets: Vec::new(),
+            commands: Vec::new(),
+            certificates: Vec::new(),
+            metrics_file: None,
+        }
+    }
+
+    pub(super) fn secret(source: SecretSource) -> SecretUse {
+        SecretUse { whose: "the token of the registry git".to_owned(), source, is_optional: false }
+    }
+}

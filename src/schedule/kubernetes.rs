@@ -1,0 +1,317 @@
+//! A CronJob with its configuration and its state, or several that share the targets.
+//!
+//! The configuration's folder is the same in the pod as here, so that every path in it, relative or not, means
+//! there what it means here.
+
+mod volume;
+
+use std::fmt::Write as _;
+
+use super::quote::{shell_line, yaml, yaml_block};
+use super::rhythm::Rhythm;
+use super::{Job, name_of};
+use volume::{volume_claim, volumes};
+
+/// What the cluster is told beside the job.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    /// The container image with tagship and what the deploy steps run.
+    pub(crate) image: String,
+    pub(crate) namespace: Option<String>,
+    /// So many CronJobs share the targets; None: one does it all.
+    pub(crate) shards: Option<u32>,
+    /// What the configuration's folder has.
+    pub(crate) files: Vec<File>,
+}
+
+/// A file of the configuration, or a script that it runs.
+#[derive(Debug)]
+pub(crate) struct File {
+    /// Below the configuration's folder.
+    pub(crate) path: String,
+    pub(crate) text: String,
+    pub(crate) is_program: bool,
+}
+
+/// All objects go by this name, or it and the shard's number.
+const NAME: &str = "tagship";
+const STATE_FOLDER: &str = "/var/lib/tagship";
+const CREDENTIALS_FOLDER: &str = "/run/credentials/tagship";
+/// Whose files nobody else's are; the numbers mean nothing.
+const USER: u32 = 10_001;
+/// A Kubernetes default that is too short for commands that are told to stop, and one too long for nothing.
+const GRACE_SECONDS: u32 = 30;
+
+/// A value of the secret, and what it is in the pod.
+struct Entry<'j> {
+    key: String,
+    place: Place<'j>,
+}
+
+enum Place<'j> {
+    Variable {
+        name: &'j str,
+        is_optional: bool,
+    },
+    /// Below the configuration's folder.
+    BesideConfig(&'j str),
+    /// Absolute.
+    Elsewhere(&'j str),
+    Credential(&'j str),
+}
+
+/// The manifests, in one document stream.
+pub(crate) fn manifests(job: &Job, cluster: &Cluster) -> String {
+    let entries = entries(job);
+    let mut text = preface(job, cluster, &entries);
+    text.push_str(&config_map(cluster));
+    let names: Vec<(String, Option<String>)> = match cluster.shards {
+        None => vec![(NAME.to_owned(), None)],
+        Some(count) => {
+            (0..count).map(|shard| (format!("{NAME}-{shard}"), Some(format!("{shard}/{count}")))).collect()
+        }
+    };
+    for (name, shard) in &names {
+        if job.keeps_state() {
+            text.push_str(&volume_claim(name, cluster));
+        }
+        text.push_str(&cron_job(job, cluster, &entries, name, shard.as_deref()));
+    }
+    text
+}
+
+fn entries(job: &Job) -> Vec<Entry<'_>> {
+    let mut entries: Vec<Entry<'_>> = Vec::new();
+    let mut add = |name: &str, place| {
+        let key = unique_key(name, |key| entries.iter().any(|entry| entry.key == key));
+        entries.push(Entry { key, place });
+    };
+    for (name, is_optional) in job.variables() {
+        add(name, Place::Variable { name, is_optional });
+    }
+    for name in job.credentials() {
+        add(name, Place::Credential(name));
+    }
+    for path in job.files().into_iter().chain(job.certificates.iter().map(String::as_str)) {
+        let below = path.strip_prefix(job.folder()).and_then(|rest| rest.strip_prefix('/'));
+        add(name_of(path), below.map_or(Place::Elsewhere(path), Place::BesideConfig));
+    }
+    entries
+}
+
+fn preface(job: &Job, cluster: &Cluster, entries: &[Entry<'_>]) -> String {
+    let kubectl = |words: &[&str]| {
+        let mut line = vec!["kubectl"];
+        if let Some(namespace) = &cluster.namespace {
+            line.extend(["--namespace", namespace]);
+        }
+        line.extend(words);
+        shell_line(line)
+    };
+    let mut text = String::from("# tagship as a CronJob. What it stands on:\n#\n");
+    let is_here = |command: &&String| {
+        let below = command.strip_prefix("./").unwrap_or(command);
+        cluster.files.iter().any(|file| file.is_program && file.path == below)
+    };
+    let (here, in_image): (Vec<&String>, Vec<&String>) = job.commands.iter().partition(is_here);
+    let list =
+        |commands: &[&String]| commands.iter().map(|command| command.as_str()).collect::<Vec<_>>().join(" ");
+    let runs = if in_image.is_empty() { String::new() } else { format!(", and {}", list(&in_image)) };
+    let _ = writeln!(text, "# - The image has the program tagship{runs}.");
+    if !here.is_empty() {
+        let _ = writeln!(text, "# - What these scripts call is in the image, too: {}", list(&here));
+    }
+    for program in job.secret_programs() {
+        let _ = writeln!(text, "# - The image has {program}, which prints a secret.");
+    }
+    for whose in job.in_keyring() {
+        let _ = writeln!(
+            text,
+            "# - A pod has no keyring: {whose} must be {{ env = \"…\" }} or {{ file = \"…\" }}."
+        );
+    }
+    if !entries.is_empty() {
+        let _ = writeln!(text, "# - The secret {NAME:?} is made once, each value from a file:\n#");
+        let _ = writeln!(text, "#     {} \\", kubectl(&["create", "secret", "generic", NAME]));
+        for (index, entry) in entries.iter().enumerate() {
+            let from = match &entry.place {
+                Place::Variable { .. } | Place::Credential(_) => format!("./{}", entry.key),
+                Place::BesideConfig(path) => format!("{}/{path}", job.folder()),
+                Place::Elsewhere(path) => (*path).to_owned(),
+            };
+            let end = if index + 1 < entries.len() { " \\" } else { "" };
+            let line = shell_line([format!("--from-file={}={from}", entry.key).as_str()]);
+            let _ = writeln!(text, "#       {line}{end}");
+        }
+    }
+    if entries.iter().any(|entry| matches!(entry.place, Place::Variable { is_optional: true, .. })) {
+        text.push_str("#   (What is optional below can be left out.)\n");
+    }
+    if job.keeps_state() {
+        text.push_str(
+            "# - A volume that one pod at a time writes; not NFS, where locks cannot be trusted.\n",
+        );
+    }
+    let first = if cluster.shards.is_some() { format!("{NAME}-0") } else { NAME.to_owned() };
+    let _ = writeln!(
+        text,
+        "#\n# A first run now: {}",
+        kubectl(&["create", "job", &format!("--from=cronjob/{first}"), "tagship-first"])
+    );
+    text
+}
+
+fn metadata(kind: &str, api: &str, name: &str, cluster: &Cluster) -> String {
+    let mut text = format!(
+        "---\napiVersion: {api}\nkind: {kind}\nmetadata:\n  name: {name}\n  labels:\n    app.kubernetes.io/name: {NAME}\n"
+    );
+    if let Some(namespace) = &cluster.namespace {
+        let _ = writeln!(text, "  namespace: {}", yaml(namespace));
+    }
+    text
+}
+
+fn config_map(cluster: &Cluster) -> String {
+    let mut text = metadata("ConfigMap", "v1", NAME, cluster);
+    text.push_str("data:\n");
+    for (key, file) in keyed(&cluster.files) {
+        let _ = writeln!(text, "  {}: {}", yaml(&key), yaml_block(&file.text, 4));
+    }
+    text
+}
+
+/// The files with their keys: each its path, with what a key cannot have replaced; each once.
+fn keyed(files: &[File]) -> Vec<(String, &File)> {
+    let mut keyed: Vec<(String, &File)> = Vec::new();
+    for file in files {
+        let key = unique_key(&file.path, |key| keyed.iter().any(|(known, _)| known == key));
+        keyed.push((key, file));
+    }
+    keyed
+}
+
+fn unique_key(name: &str, is_taken: impl Fn(&str) -> bool) -> String {
+    let is_of_key = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
+    let mut key: String = name.chars().map(|c| if is_of_key(c) { c } else { '_' }).collect();
+    while key.trim_matches('.').is_empty() || is_taken(&key) {
+        key.push('_');
+    }
+    key
+}
+
+fn cron_job(job: &Job, cluster: &Cluster, entries: &[Entry<'_>], name: &str, shard: Option<&str>) -> String {
+    let seed = format!("{}/{name}", cluster.namespace.as_deref().unwrap_or("default"));
+    let rhythm = Rhythm::new(job.interval, &seed);
+    let deadline = rhythm.step().as_secs().clamp(60, 3600);
+    let state_file = format!("{STATE_FOLDER}/state.db");
+    let mut arguments = job.arguments(job.keeps_state().then_some(state_file.as_str()));
+    arguments.extend(shard.into_iter().flat_map(|shard| ["--shard".to_owned(), shard.to_owned()]));
+    let mut text = metadata("CronJob", "batch/v1", name, cluster);
+    let _ = write!(
+        text,
+        "spec:
+  schedule: \"{cron}\" # {words}
+  # Two runs at a time would only wait for each other.
+  concurrencyPolicy: Forbid
+  # A run that could not begin in time is left out, not stored up.
+  startingDeadlineSeconds: {deadline}
+  successfulJobsHistoryLimit: 1
+  failedJobsHistoryLimit: 3
+  jobTemplate:
+    spec:
+      # tagship itself tries again, at the next run.
+      backoffLimit: 0
+      activeDeadlineSeconds: {longest}
+      template:
+        metadata:
+          labels:
+            app.kubernetes.io/name: {NAME}
+        spec:
+          restartPolicy: Never
+          terminationGracePeriodSeconds: {GRACE_SECONDS}
+",
+        cron = rhythm.cron(),
+        words = rhythm.words(),
+        longest = job.longest.as_secs(),
+    );
+    text.push_str(&account(job));
+    let _ = write!(
+        text,
+        "          securityContext:
+            runAsNonRoot: true
+            runAsUser: {USER}
+            runAsGroup: {USER}
+            fsGroup: {USER} # the volume of the state is this group's
+            fsGroupChangePolicy: OnRootMismatch
+            seccompProfile:
+              type: RuntimeDefault
+          containers:
+            - name: {NAME}
+              image: {image}
+              command:
+                - tagship
+              args:
+",
+        image = yaml(&cluster.image),
+    );
+    for argument in &arguments {
+        let _ = writeln!(text, "                - {}", yaml(argument));
+    }
+    text.push_str(&variables(entries));
+    text.push_str(
+        "              securityContext:
+                allowPrivilegeEscalation: false
+                readOnlyRootFilesystem: true
+                capabilities:
+                  drop:
+                    - ALL
+",
+    );
+    text.push_str(&volumes(job, cluster, entries, name));
+    text
+}
+
+/// The cluster's own API is for deployments that use it.
+fn account(job: &Job) -> String {
+    let of_cluster = ["kubectl", "helm", "kustomize", "flux"];
+    let has_script = |command: &String| command.contains('/');
+    let is_of_cluster = |command: &String| of_cluster.contains(&name_of(command));
+    if job.commands.iter().any(is_of_cluster) {
+        "          # An account of its own, with the rights that the deploy commands need and no others.\n          \
+         serviceAccountName: tagship\n"
+            .to_owned()
+    } else if job.commands.iter().any(has_script) {
+        "          # Where a deploy command asks the cluster: serviceAccountName, and true here.\n          \
+         automountServiceAccountToken: false\n"
+            .to_owned()
+    } else {
+        "          automountServiceAccountToken: false\n".to_owned()
+    }
+}
+
+fn variables(entries: &[Entry<'_>]) -> String {
+    let mut text = String::new();
+    let mut add = |name: &str, value: String| {
+        if text.is_empty() {
+            text.push_str("              env:\n");
+        }
+        let _ = write!(text, "                - name: {}\n{value}", yaml(name));
+    };
+    for entry in entries {
+        if let Place::Variable { name, is_optional } = entry.place {
+            let optional = if is_optional { "                      optional: true\n" } else { "" };
+            let key = yaml(&entry.key);
+            add(
+                name,
+                format!(
+                    "                  valueFrom:\n                    secretKeyRef:\n                      \
+                     name: {NAME}\n                      key: {key}\n{optional}"
+                ),
+            );
+        }
+    }
+    if entries.iter().any(|entry| matches!(entry.place, Place::Credential(_))) {
+        add("CREDENTIALS_DIRECTORY", format!("                  value: {CREDENTIALS_FOLDER}\n"));
+    }
+    text
+}

@@ -1,0 +1,307 @@
+//! A service and its timer.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::quote::unit;
+use super::rhythm::{Rhythm, divisor};
+use super::{Job, State, folder_of};
+
+/// Whom the service runs as.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Account {
+    /// A user made for each run where nothing needs a lasting one, else a system user `tagship`.
+    OfItsOwn,
+    /// This user, who has the configuration.
+    Named(String),
+}
+
+/// Where systemd looks for credentials by itself.
+const CREDENTIALS: &str = "/etc/credstore";
+const VARIABLES: &str = "/etc/tagship/environment";
+
+/// The files and their content: `tagship.service` and `tagship.timer`.
+pub(crate) fn units(job: &Job, account: &Account) -> [(&'static str, String); 2] {
+    [("tagship.service", service(job, account)), ("tagship.timer", timer(job))]
+}
+
+fn service(job: &Job, account: &Account) -> String {
+    let mut text = String::from(
+        "[Unit]\n\
+         Description=Ship new container image tags\n\
+         Documentation=man:tagship(1)\n\
+         Wants=network-online.target\n\
+         After=network-online.target\n\
+         # A failed run is a failed unit: OnFailure=NAME.service can tell somebody.\n\n\
+         [Service]\n\
+         Type=oneshot\n",
+    );
+    let arguments = job.arguments(None);
+    let words: Vec<String> = std::iter::once(&job.program).chain(&arguments).map(|word| unit(word)).collect();
+    // With a colon before it, $ is a character.
+    let colon = if words.iter().any(|word| word.contains('$')) { ":" } else { "" };
+    let _ = writeln!(text, "ExecStart={colon}{}", words.join(" "));
+    let _ = writeln!(
+        text,
+        "# It starts nothing more after max_runtime; then the longest deployment ends.\n\
+         TimeoutStartSec={}\n\
+         # Commands that are told to stop have 10 s.\n\
+         TimeoutStopSec=30",
+        job.longest.as_secs()
+    );
+    text.push_str(&secrets(job));
+    let written = written(job);
+    text.push_str(&user(job, account, &written));
+    text.push_str(&folders(job, account, &written));
+    text.push_str(&sandbox(job));
+    text
+}
+
+fn secrets(job: &Job) -> String {
+    let mut text = String::new();
+    let variables = job.variables();
+    if !variables.is_empty() {
+        let names: Vec<&str> = variables.iter().map(|(name, _)| *name).collect();
+        let is_needed = variables.iter().any(|(_, is_optional)| !is_optional);
+        let dash = if is_needed { "" } else { "-" };
+        let _ = writeln!(
+            text,
+            "# NAME=VALUE, a line each, in a file that only root can read (mode 0600): {}\n\
+             EnvironmentFile={dash}{VARIABLES}",
+            names.join(" ")
+        );
+    }
+    for name in job.credentials() {
+        // A name can have what a specifier or a colon would be; the configuration takes file names only.
+        let _ = writeln!(text, "LoadCredential={0}:{CREDENTIALS}/{0}", name.replace('%', "%%"));
+    }
+    for whose in job.in_keyring() {
+        let _ = writeln!(
+            text,
+            "# No keyring here: {whose} must be {{ credential = \"…\" }} or {{ file = \"…\" }}."
+        );
+    }
+    text
+}
+
+fn user(job: &Job, account: &Account, written: &[&str]) -> String {
+    let mut text = String::new();
+    match account {
+        Account::Named(user) => {
+            let _ = writeln!(text, "User={}", user.replace('%', "%%"));
+        }
+        Account::OfItsOwn if job.commands.is_empty() && job.files().is_empty() && written.is_empty() => {
+            text.push_str("DynamicUser=yes\n");
+        }
+        Account::OfItsOwn => text.push_str(
+            "# Made by: useradd --system --home-dir /var/lib/tagship --shell /usr/sbin/nologin tagship\n\
+             User=tagship\n",
+        ),
+    }
+    let read = std::iter::once(job.config.as_str()).chain(job.files());
+    for path in read.chain(job.certificates.iter().map(String::as_str)) {
+        let _ = writeln!(text, "# That user must be able to read {path}");
+    }
+    for folder in written {
+        let _ = writeln!(text, "# That user must be able to write into {folder}");
+    }
+    if !job.commands.is_empty() {
+        let _ = writeln!(text, "# That user must be able to run {}", job.commands.join(" "));
+        text.push_str(
+            "# What they run has the rights of this unit. For docker its group is needed; for ssh, keys and\n\
+             # known_hosts where the user finds them. sudo works only without NoNewPrivileges, podman without\n\
+             # root only without that and RestrictNamespaces.\n\
+             #SupplementaryGroups=docker\n",
+        );
+    }
+    text
+}
+
+/// Folders outside the unit's own that a run writes to.
+fn written(job: &Job) -> Vec<&str> {
+    let state = match &job.state {
+        State::Configured(path) | State::Given(path) => Some(path),
+        State::Nothing | State::Default => None,
+    };
+    let mut written: Vec<&str> =
+        state.into_iter().chain(&job.metrics_file).map(|path| folder_of(path)).collect();
+    written.dedup();
+    written
+}
+
+fn folders(job: &Job, account: &Account, written: &[&str]) -> String {
+    let mut text = String::new();
+    if job.state == State::Default {
+        text.push_str("StateDirectory=tagship\nStateDirectoryMode=0700\n");
+        if let Account::Named(_) = account {
+            text.push_str("# By hand, on the same state: tagship --state /var/lib/tagship/state.db status\n");
+        }
+    }
+    if job.folder() == "/etc/tagship" {
+        text.push_str("ConfigurationDirectory=tagship\n");
+    }
+    for folder in written {
+        let _ = writeln!(text, "ReadWritePaths={}", unit(folder));
+    }
+    if !job.commands.is_empty() {
+        text.push_str(
+            "# What a deploy command writes to needs a line like this:\n#ReadWritePaths=/srv/shop\n",
+        );
+    }
+    text
+}
+
+fn sandbox(job: &Job) -> String {
+    let is_below =
+        |path: &str, folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+    let uses = |folders: &[&str]| {
+        let paths = [job.config.as_str(), job.program.as_str()].into_iter().chain(job.files());
+        let paths = paths.chain(written(job));
+        paths.into_iter().any(|path| folders.iter().any(|folder| is_below(path, folder)))
+    };
+    let home = if uses(&["/home", "/root", "/run/user"]) { "read-only" } else { "yes" };
+    let tmp = if uses(&["/tmp", "/var/tmp"]) { "no" } else { "yes" };
+    let mut text = format!(
+        "ProtectSystem=strict\n\
+         ProtectHome={home}\n\
+         PrivateTmp={tmp}\n\
+         PrivateDevices=yes\n\
+         PrivateMounts=yes\n\
+         NoNewPrivileges=yes\n\
+         CapabilityBoundingSet=\n\
+         AmbientCapabilities=\n\
+         LockPersonality=yes\n\
+         ProtectClock=yes\n\
+         ProtectControlGroups=yes\n\
+         ProtectHostname=yes\n\
+         ProtectKernelLogs=yes\n\
+         ProtectKernelModules=yes\n\
+         ProtectKernelTunables=yes\n\
+         RemoveIPC=yes\n\
+         RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX\n\
+         RestrictNamespaces=yes\n\
+         RestrictRealtime=yes\n\
+         RestrictSUIDSGID=yes\n\
+         SystemCallArchitectures=native\n\
+         SystemCallFilter=@system-service\n\
+         SystemCallErrorNumber=EPERM\n\
+         UMask=0077\n"
+    );
+    if job.commands.is_empty() && job.secret_programs().is_empty() {
+        // Programs with a compiler in them, and those that look at other processes, would not run so.
+        text.push_str(
+            "MemoryDenyWriteExecute=yes\n\
+             ProcSubset=pid\n\
+             ProtectProc=invisible\n\
+             SystemCallFilter=~@privileged @resources\n",
+        );
+    }
+    text
+}
+
+fn timer(job: &Job) -> String {
+    // The seed is of no matter: systemd moves each machine by a delay of its own.
+    let rhythm = Rhythm::new(job.interval, "");
+    let seconds = u32::try_from(job.interval.as_secs()).unwrap_or(u32::MAX);
+    let (calendar, step) = if seconds < 60 {
+        let step = divisor(60, seconds.max(1));
+        (format!("*:*:0/{step}"), Duration::from_secs(step.into()))
+    } else {
+        (rhythm.calendar(), rhythm.step())
+    };
+    format!(
+        "[Unit]\n\
+         Description=Poll for new container image tags\n\n\
+         [Timer]\n\
+         OnCalendar={calendar}\n\
+         # Each machine at a moment of its own, always the same one.\n\
+         RandomizedDelaySec={delay}\n\
+         FixedRandomDelay=yes\n\
+         AccuracySec=1\n\
+         # What was missed while the machine was off is made up for.\n\
+         Persistent=yes\n\n\
+         [Install]\n\
+         WantedBy=timers.target\n",
+        delay = step.as_secs()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{job, secret};
+    use super::*;
+    use crate::config::SecretSource;
+
+    fn lines(text: &str) -> Vec<&str> {
+        text.lines().filter(|line| !line.starts_with('#')).collect()
+    }
+
+    #[test]
+    fn a_service_that_only_sends_requests_has_a_user_for_each_run() {
+        let text = service(&job(), &Account::OfItsOwn);
+        for line in
+            ["DynamicUser=yes", "StateDirectory=tagship", "ConfigurationDirectory=tagship", "ProtectHome=yes"]
+        {
+            assert!(lines(&text).contains(&line), "{line}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_service_that_runs_commands_has_a_lasting_user_and_says_what_they_need() {
+        let mut job = job();
+        job.commands = vec!["./deploy.sh".to_owned(), "docker".to_owned()];
+        let text = service(&job, &Account::OfItsOwn);
+        assert!(lines(&text).contains(&"User=tagship") && !text.contains("DynamicUser"), "{text}");
+        assert!(text.contains("# That user must be able to run ./deploy.sh docker\n"), "{text}");
+        assert!(text.contains("#SupplementaryGroups=docker\n"), "{text}");
+        assert!(!text.contains("MemoryDenyWriteExecute"), "a command may have a compiler in it: {text}");
+    }
+
+    #[test]
+    fn every_credential_is_loaded_once() {
+        let mut job = job();
+        job.secrets =
+            ["git-token", "hc", "hc"].map(|name| secret(SecretSource::Credential(name.to_owned()))).into();
+        let text = service(&job, &Account::OfItsOwn);
+        let loaded: Vec<&str> =
+            lines(&text).into_iter().filter(|line| line.starts_with("LoadCredential=")).collect();
+        assert_eq!(
+            loaded,
+            ["LoadCredential=git-token:/etc/credstore/git-token", "LoadCredential=hc:/etc/credstore/hc"]
+        );
+    }
+
+    #[test]
+    fn a_variable_that_is_needed_must_be_given() {
+        let mut job = job();
+        job.secrets = vec![secret(SecretSource::Env("GIT_TOKEN".to_owned()))];
+        assert!(service(&job, &Account::OfItsOwn).contains("\nEnvironmentFile=/etc/tagship/environment\n"));
+        job.secrets[0].is_optional = true;
+        assert!(service(&job, &Account::OfItsOwn).contains("\nEnvironmentFile=-/etc/tagship/environment\n"));
+    }
+
+    #[test]
+    fn what_is_at_home_can_be_read_and_a_dollar_is_a_character() {
+        let mut job = job();
+        job.config = "/home/ann/$5 50%/config.toml".to_owned();
+        job.state = State::Configured("/srv/tagship/state.db".to_owned());
+        let text = service(&job, &Account::Named("ann".to_owned()));
+        for line in [
+            "User=ann",
+            "ProtectHome=read-only",
+            "ReadWritePaths=/srv/tagship",
+            "ExecStart=:/usr/local/bin/tagship --config \"/home/ann/$5 50%%/config.toml\" poll --due",
+        ] {
+            assert!(lines(&text).contains(&line), "{line}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_timer_can_be_finer_than_a_minute() {
+        for (seconds, calendar) in [(7, "*:*:0/6"), (30, "*:*:0/30"), (60, "*:*"), (900, "*:0/15")] {
+            let mut job = job();
+            job.interval = Duration::from_secs(seconds);
+            assert!(timer(&job).contains(&format!("\nOnCalendar={calendar}\n")), "{}", timer(&job));
+        }
+    }
+}

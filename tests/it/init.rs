@@ -1,0 +1,362 @@
+//! `init`: a configuration from options, from questions, and from what a registry has.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
+
+use crate::harness::Shop;
+use crate::oci::{Door, Oci};
+use crate::registry::{Build, Gitea, WRONG_TOKEN};
+use crate::run::Run;
+
+const OPTIONS: [&str; 9] = [
+    "init",
+    "--registry",
+    "https://git.example.com",
+    "--image",
+    "acme/shop",
+    "--stage",
+    "dev=dev-*",
+    "--deploy-command",
+    "./deploy.sh {tag}",
+];
+
+fn init(shop: &Shop, more: &[&str]) -> Run {
+    shop.run_bare(&[&OPTIONS[..], &["--output", "new/config.toml"], more].concat())
+}
+
+/// `check` finds no fault with what was written.
+#[track_caller]
+fn checked(shop: &Shop, file: &str) -> String {
+    let state = shop.path("state.db");
+    let arguments = ["--config", file, "--state", state.to_str().unwrap(), "check"];
+    shop.run_bare(&arguments).code(0).stdout_has("; no faults\n");
+    shop.read(file)
+}
+
+#[test]
+fn options_alone_make_a_configuration_that_is_checked_and_polled() {
+    let gitea = Gitea::start(Build::GiteaNew);
+    gitea.push("acme/shop", "dev-1", "2026-11-20T10:00:00Z");
+    let shop = Shop::new();
+    let url = gitea.url();
+    let run = shop.run_bare(&[
+        "init",
+        "--registry",
+        &url,
+        "--token-file",
+        "secret/token",
+        "--image",
+        "acme/shop",
+        "--stage",
+        "dev=dev-*",
+        "--stage",
+        "prod=v*",
+        "--deploy-command",
+        "./deploy.sh {tag}",
+        "--output",
+        "tagship.toml",
+    ]);
+    run.code(0).stdout("").stderr(
+        "wrote [dir]/tagship.toml with 2 stages; look it over\n\
+         wrote [dir]/tagship.schema.json, for editors\n\
+         next: tagship --config [dir]/tagship.toml check --online\n\
+         then: tagship --config [dir]/tagship.toml poll\n",
+    );
+    let text = checked(&shop, "tagship.toml");
+    assert!(text.starts_with("#:schema ./tagship.schema.json\n"), "{text}");
+    assert!(text.contains("token = { file = \"secret/token\" }\n"), "{text}");
+    shop.run(&["poll"]).code(0).line("shop/dev", &["baseline"]);
+    gitea.push("acme/shop", "dev-2", "2026-11-20T11:00:00Z");
+    shop.run(&["poll"]).code(0);
+    assert_eq!(shop.delivered(), ["shop/dev dev-2"]);
+    let schema: serde_json::Value = serde_json::from_str(&shop.read("tagship.schema.json")).unwrap();
+    assert!(schema["properties"]["registries"].is_object());
+}
+
+#[test]
+fn a_file_that_is_there_is_never_overwritten() {
+    let shop = Shop::new();
+    shop.file("new/config.toml", "mine");
+    init(&shop, &[]).code(2).stdout("").stderr(
+        "error: [dir]/new/config.toml is there already, and init overwrites nothing; move it away, or name another with --output FILE\n",
+    );
+    assert_eq!(shop.read("new/config.toml"), "mine");
+    assert!(!shop.exists("new/tagship.schema.json"));
+    std::os::unix::fs::symlink("nowhere", shop.path("link.toml")).unwrap();
+    shop.run_bare(&[&OPTIONS[..], &["--output", "link.toml"]].concat())
+        .code(2)
+        .stderr_has("is there already");
+}
+
+#[test]
+fn folders_are_made_and_an_address_that_deploys_is_for_its_user_alone() {
+    let mode = |shop: &Shop| fs::metadata(shop.path("new/config.toml")).unwrap().permissions().mode() & 0o777;
+    let shop = Shop::new();
+    init(&shop, &[]).code(0);
+    assert_eq!(mode(&shop) & 0o600, 0o600);
+    assert_ne!(mode(&shop), 0o600);
+    let shop = Shop::new();
+    let mut options = OPTIONS.to_vec();
+    options
+        .splice(7.., ["--deploy-url", "https://deploy.example.com/hooks/x", "--output", "new/config.toml"]);
+    shop.run_bare(&options).code(0);
+    assert_eq!(mode(&shop), 0o600);
+    checked(&shop, "new/config.toml");
+}
+
+#[test]
+fn without_a_terminal_what_is_missing_is_named() {
+    let shop = Shop::new();
+    shop.run_bare(&["init"]).code(2).stdout("").stderr(
+        "error: standard input is no terminal to ask on, so it takes these options, too: --registry URL, --image IMAGE, \
+         --stage NAME=GLOB, --deploy-command COMMAND or --deploy-url URL\n",
+    );
+    assert!(!shop.exists("home/.config/tagship/config.toml"));
+}
+
+#[test]
+fn the_file_goes_where_it_is_looked_for() {
+    let shop = Shop::new();
+    // Root's place is the machine's own, which a test leaves alone.
+    if rustix::process::geteuid().is_root() {
+        let path = shop.path("named.toml");
+        shop.run_bare(&[&["--config", path.to_str().unwrap()], &OPTIONS[..]].concat()).code(0);
+        checked(&shop, "named.toml");
+        return;
+    }
+    shop.run_bare(&OPTIONS).code(0).stderr_has("next: tagship check --online\nthen: tagship poll\n");
+    checked(&shop, "home/.config/tagship/config.toml");
+}
+
+#[test]
+fn standard_output_will_do_too() {
+    let shop = Shop::new();
+    let run = shop.run_bare(&[&OPTIONS[..], &["--output", "-"]].concat());
+    run.code(0).stderr("").stdout_has("[projects.shop.stages.dev]\ntags = \"dev-*\"\norder = \"newest\"");
+}
+
+#[test]
+fn what_would_be_no_configuration_is_not_written() {
+    let shop = Shop::new();
+    for (option, value, said) in [
+        ("--stage", "two=a b", "\"a b\" matches no tag"),
+        ("--registry", "http://git.example.com", "tokens would go over the wire in the clear"),
+        ("--deploy-command", "./deploy.sh {tga}", "{tga} is no placeholder"),
+        ("--image", "shop", "\"shop\" has no owner"),
+    ] {
+        let mut options = OPTIONS.to_vec();
+        match options.iter().position(|known| *known == option) {
+            Some(place) if option != "--stage" => options[place + 1] = value,
+            _ => options.extend([option, value]),
+        }
+        options.extend(["--output", "new.toml"]);
+        shop.run_bare(&options)
+            .code(2)
+            .stdout("")
+            .stderr_has("this would be no valid configuration, and nothing was written:\n")
+            .stderr_has(said);
+        assert!(!shop.exists("new.toml"));
+    }
+    for (option, value, said) in [
+        ("--image", "Acme/Shop", "is not a valid image"),
+        ("--stage", "dev", "write NAME=GLOB"),
+        ("--order", "dev=biggest", "the orders are"),
+    ] {
+        init(&shop, &[option, value]).code(2).stderr_has(said);
+    }
+}
+
+#[test]
+fn orders_are_guessed_or_given_for_one_stage_or_all() {
+    let shop = Shop::new();
+    init(
+        &shop,
+        &["--stage", "prod=v*", "--stage", "old=x*", "--order", "dev=numeric", "--order", "alphabetical"],
+    )
+    .code(0);
+    let text = checked(&shop, "new/config.toml");
+    for part in ["tags = \"dev-*\"\norder = \"numeric\"\n", "tags = \"v*\"\norder = \"alphabetical\"\n"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn every_kind_of_registry_has_a_configuration() {
+    for (registry, kind) in [
+        ("ghcr.io", "github"),
+        ("docker.io", "dockerhub"),
+        ("https://registry.gitlab.com", "gitlab"),
+        ("quay.io", "oci"),
+        ("git.example.com", "gitea"),
+        ("images", "oci-layout"),
+    ] {
+        let shop = Shop::new();
+        fs::create_dir(shop.path("images")).unwrap();
+        let mut options = OPTIONS.to_vec();
+        options[2] = registry;
+        shop.run_bare(&[&options[..], &["--output", "new.toml"]].concat()).code(0);
+        let text = checked(&shop, "new.toml");
+        assert!(text.contains(&format!("\nkind = \"{kind}\"")), "{text}");
+    }
+}
+
+fn gitea(build: Build) -> Gitea {
+    let gitea = Gitea::start(build);
+    for number in 1..=60 {
+        gitea.push("acme/shop", &format!("dev-{number}"), "2026-11-20T10:00:00Z");
+    }
+    for (image, tag) in [
+        ("acme/shop", "v1.0.0"),
+        ("acme/shop", "v1.1.0"),
+        ("acme/shop", "latest"),
+        ("acme/team/api", "2026.11.20"),
+        ("acme/team-api", "3f2a9c1"),
+        ("acme/settings", "1.0.0"),
+        ("acme/odd.name_x", "1.0.0-rc.1"),
+        ("acme/moving", "latest"),
+    ] {
+        gitea.push(image, tag, "2026-11-20T11:00:00Z");
+    }
+    // Not on the first page of the owner's versions.
+    gitea.push("acme/oldest", "v0.1.0", "2026-11-19T10:00:00Z");
+    gitea.push_child("acme/shop", "2026-11-20T12:00:00Z");
+    gitea
+}
+
+#[test]
+fn from_a_forge_every_image_of_an_owner_gets_the_stages_that_fit_its_tags() {
+    for build in Build::ALL {
+        let gitea = gitea(build);
+        let shop = Shop::new();
+        let from = format!("{}/Acme", gitea.url());
+        let run = shop.run_bare(&[
+            "init",
+            "--from",
+            &from,
+            "--token-file",
+            "secret/token",
+            "--deploy-command",
+            "./deploy.sh {image}",
+            "--output",
+            "tagship.toml",
+        ]);
+        run.code(0).stderr_has("wrote [dir]/tagship.toml with 7 stages; look it over\n");
+        let text = checked(&shop, "tagship.toml");
+        for part in [
+            "[projects.shop.stages.dev]\n# 60 tags now, such as dev-9, dev-8, dev-7.\ntags = \"dev-*\"\norder = \"numeric\"",
+            "[projects.shop.stages.prod]\n# 2 tags now, such as v1.1.0, v1.0.0.\ntags = \"v*\"\norder = \"semver\"",
+            "# Left out: latest: they move from image to image",
+            "[projects.team-api]\nregistry = \"git\"\nimage = \"acme/team-api\"\n",
+            "[projects.team-api-2]\nregistry = \"git\"\nimage = \"acme/team/api\"\n",
+            "[projects.\"odd.name_x\".stages.prod]\n",
+            "prerelease = true\n",
+            "[projects.oldest.stages.prod]\n",
+            "# [projects.moving]\n",
+        ] {
+            assert!(text.contains(part), "{build:?}: {part}\n{text}");
+        }
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+        shop.run(&["poll"]).code(0);
+        // By the owner's name as an option it is the same.
+        let url = gitea.url();
+        let options =
+            ["--owner", "acme", "--token-file", "secret/token", "--deploy-command", "./deploy.sh {image}"];
+        shop.run_bare(&[&["init", "--from", &url], &options[..], &["--output", "again.toml"]].concat())
+            .code(0);
+        assert_eq!(shop.read("again.toml"), text);
+    }
+}
+
+#[test]
+fn a_forge_that_does_not_answer_leaves_no_file() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = Shop::new();
+    shop.secret("wrong", WRONG_TOKEN);
+    let url = gitea.url();
+    let from = |owner: &str, token: &str| {
+        let from = format!("{url}/{owner}");
+        shop.run_bare(&["init", "--from", &from, token, "--deploy-command", "x", "--output", "new.toml"])
+    };
+    from("acme", "--token-file=secret/wrong")
+        .code(1)
+        .stderr_has("401 Unauthorized")
+        .stderr_has("; nothing was written\n");
+    from("acme", "--anonymous").code(1).stderr_has("read:package").stderr_has("; nothing was written\n");
+    from("nobody", "--token-file=secret/token").code(1).stderr_has("; nothing was written\n");
+    shop.run_bare(&["init", "--from", &url, "--deploy-command", "x", "--output", "new.toml"])
+        .code(2)
+        .stderr_has("whose images? Name the owner with --owner OWNER");
+    assert!(!shop.exists("new.toml"));
+}
+
+#[test]
+fn a_registry_that_lists_no_owner_says_how_to_go_on() {
+    let registry = Oci::start(Door::Open, 100);
+    registry.push("acme/shop", "v1.0.0");
+    let shop = Shop::new();
+    let (url, from) = (registry.url(), format!("{}/acme", registry.url()));
+    let more = ["--kind", "oci", "--anonymous", "--deploy-command", "x", "--output", "new.toml"];
+    shop.run_bare(&[&["init", "--from", &from], &more[..]].concat()).code(1).stderr(
+        "error: a registry of kind oci does not tell what an owner has; name the images: --image acme/NAME, several times; \
+         nothing was written\n",
+    );
+    fs::create_dir(shop.path("images")).unwrap();
+    let layout = ["init", "--from", "images", "--deploy-command", "x", "--output", "new.toml"];
+    shop.run_bare(&layout)
+        .code(1)
+        .stderr_has("of kind oci-layout does not tell")
+        .stderr_has("--image OWNER/NAME");
+    // An image that is not there is said, and does not stop the others.
+    let images = ["--image", "acme/shop", "--image", "acme/none"];
+    shop.run_bare(&[&["init", "--from", &url], &images[..], &more[..]].concat())
+        .code(0)
+        .stderr_has("warning: acme/none: ")
+        .stderr_has("with 1 stage;");
+    let text = checked(&shop, "new.toml");
+    assert!(text.contains("# [projects.none]\n"), "{text}");
+}
+
+/// On a terminal of its own, as util-linux's `script` gives one, with these lines typed.
+fn on_a_terminal(shop: &Shop, command: &str, typed: &str) -> (bool, String) {
+    let mut child = Command::new("script")
+        .args(["--quiet", "--return", "--echo", "never", "--command", command, "/dev/null"])
+        .current_dir(shop.path(""))
+        .env_clear()
+        .env("HOME", shop.path("home"))
+        .env("PATH", "/usr/bin:/bin")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("script is installed: {error}"));
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), typed.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn on_a_terminal_it_asks_for_what_is_left_out_and_asks_again() {
+    let shop = Shop::new();
+    let command = format!("{} init --output new.toml", env!("CARGO_BIN_EXE_tagship"));
+    let typed = "git.example.com\n$GIT_TOKEN\nAcme/Shop\nacme/shop\n\nhttps://deploy.example.com/shop\n";
+    let (success, said) = on_a_terminal(&shop, &command, typed);
+    assert!(success, "{said}");
+    assert!(said.contains("\"Acme/Shop\" is not a valid image"), "{said}");
+    let text = checked(&shop, "new.toml");
+    for part in [
+        "url = \"https://git.example.com\"\n",
+        "token = { env = \"GIT_TOKEN\" }\n",
+        "image = \"acme/shop\"\n",
+        "[projects.shop.stages.dev]\n",
+        "[projects.shop.stages.prod]\n",
+        "deploy = { url = \"https://deploy.example.com/shop\" }\n",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+
+    // Nobody goes on typing.
+    let command = format!("{} init --output other.toml", env!("CARGO_BIN_EXE_tagship"));
+    let (success, said) = on_a_terminal(&shop, &command, "git.example.com\n\u{4}");
+    assert!(!success && said.contains("no answer; nothing was written"), "{said}");
+    assert!(!shop.exists("other.toml"));
+}
