@@ -18,8 +18,12 @@ pub(crate) fn origins(config: &Config) -> Vec<(String, String)> {
 
 fn of_registry(registry: &RegistryConfig) -> String {
     match &registry.credential {
-        _ if matches!(registry.location, Location::Folder(_)) => "a folder, which asks nobody".to_owned(),
-        CredentialSetting::Anonymous => "nobody's rights (anonymous = true)".to_owned(),
+        _ if matches!(registry.location, Location::Folder(_)) => {
+            "nowhere: a folder asks for no credential".to_owned()
+        }
+        CredentialSetting::Anonymous => {
+            "nowhere: it is asked with nobody's rights (anonymous = true)".to_owned()
+        }
         CredentialSetting::Source(SecretSource::DockerConfig(path)) => {
             let host = docker_host(registry);
             let found = match DockerConfig::read(path).map(|docker| docker.place(&host, None)) {
