@@ -145,7 +145,7 @@ impl Shop {
     }
 
     /// What cron gives, and nothing of the machine that runs the tests.
-    fn furnish(&self, command: &mut Command) {
+    pub(crate) fn furnish(&self, command: &mut Command) {
         command.env_clear().current_dir(self.dir.path());
         command.env("HOME", self.path("home")).env("PATH", "/usr/bin:/bin");
         command.envs(self.env.iter().map(|(name, value)| (name, value)));

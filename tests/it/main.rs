@@ -37,6 +37,7 @@ mod login;
 mod mark;
 mod monitoring;
 mod new_tag;
+mod newcomer;
 mod notify;
 mod oci;
 mod oci_pages;

@@ -105,7 +105,7 @@ fn collect(mut pipe: impl Read + Send + 'static) -> Receiver<String> {
 #[derive(Debug)]
 pub(crate) struct Run {
     shown: String,
-    code: Option<i32>,
+    pub(crate) code: Option<i32>,
     signal: Option<i32>,
     pub(crate) stdout: String,
     stderr: String,
