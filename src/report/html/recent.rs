@@ -129,7 +129,8 @@ fn table(words: &Words<'_>, recent: &[Past]) -> Markup {
                             span class={ "status " (tone_of(past).class()) } { (dot(tone_of(past))) (past.state.as_str()) }
                             @if let Some(reason) = &past.reason { ": " (words.text(reason)) }
                         }
-                        td { (words.text(&describe_by(past.by, past.by_whom.as_deref()))) }
+                        @let by_whom = past.by_whom.as_ref().map(|name| words.text(name));
+                        td { (describe_by(past.by, by_whom.as_deref())) }
                         td { (past.attempts.len()) }
                         td { (took(past).unwrap_or_default()) }
                     }

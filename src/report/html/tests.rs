@@ -116,13 +116,14 @@ fn page_saying(console: &Console, text: &str) -> String {
         StatusRow { status: Some(Status::Waiting), reason: Some(text.to_owned()), ..row("shop/live") },
     ];
     let outputs = HashMap::from([("a".to_owned(), text.to_owned())]);
-    let recent = [Past { reason: Some(text.to_owned()), ..past("shop/dev", -60, Some(-50)) }];
+    let said = || Some(text.to_owned());
+    let recent = [Past { reason: said(), by_whom: said(), ..past("shop/dev", -60, Some(-50)) }];
     let page = StatusPage { rows: &rows, outputs: &outputs, recent: &recent, now: moment(0) };
     document(console, &page).into_string()
 }
 
 /// How often the page says what it is told to.
-const PLACES: usize = 7;
+const PLACES: usize = 8;
 
 #[test]
 fn the_policy_allows_the_pages_own_style_and_nothing_else() {
