@@ -26,7 +26,7 @@ pub(crate) use history::{Outputs, history_as_json, history_as_text};
 pub(crate) use html::{MOST_RECENT, MOST_TOLD, StatusPage, status_as_html};
 pub(crate) use human::{Human, describe_age, describe_duration};
 pub(crate) use json::{Json, JsonLines};
-pub(crate) use progress::Progress;
+pub(crate) use progress::{Progress, Silence};
 pub(crate) use ran::{ran_as_json, ran_as_table};
 pub(crate) use schema::{Document, schema};
 pub(crate) use status::{PendingRow, StatusRow, status_as_json, status_as_table, status_in_full};
@@ -54,6 +54,8 @@ pub(crate) struct TargetReport {
     pub(crate) digest: Option<Digest>,
     pub(crate) deployment: Option<DeploymentReport>,
     pub(crate) failure: Option<Failure>,
+    /// Since when the polls before this one could not check the target.
+    pub(crate) failed_since: Option<Timestamp>,
     /// Whether someone who reads every line should read this one.
     pub(crate) news: bool,
 }

@@ -210,6 +210,7 @@ fn record<'a>(
             digest: listed.digest.clone(),
             deployment: None,
             failure: None,
+            failed_since: None,
             news: true,
         },
         is_to_deliver: true,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use jiff::{SignedDuration, Timestamp};
+use unicode_width::UnicodeWidthStr as _;
 
 use super::console::{on_one_line, paint};
 use super::wrap::wrap;
@@ -16,14 +17,14 @@ const LINE: usize = 300;
 /// How many lines of a failed deployment's output are shown.
 const OUTPUT_LINES: usize = 20;
 
-/// A target whose name is longer stands out of its column.
+/// A target whose name is longer stands out of its column; on a terminal a third of it.
 const WIDEST_TARGET: usize = 40;
 
 /// As wide as the longest status that is common: `would_deploy`.
 const STATUS: usize = 12;
 
 /// With less room beside the columns, text goes below them.
-const NARROWEST: usize = 30;
+const NARROWEST: usize = 40;
 
 /// `poll --format human`.
 pub(crate) struct Human {
@@ -58,8 +59,9 @@ impl Report for Human {
 impl Human {
     fn target(&self, report: &TargetReport) {
         let target = report.target.to_string();
-        let status = paint(style_of(report.status), &format!("{:<STATUS$}", report.status.as_str()));
-        let width = self.width.min(WIDEST_TARGET);
+        let word = report.status.as_str();
+        let status = paint(style_of(report.status), word) + &" ".repeat(STATUS.saturating_sub(word.len()));
+        let width = self.width.min(self.columns.map_or(WIDEST_TARGET, |columns| columns / 3));
         let head = width.max(target.len()) + 2 + STATUS + 2;
         let mut lines = self.broken(&describe(report), head, width + 2 + STATUS + 2).into_iter();
         let first = lines.next().unwrap_or_default();
@@ -83,7 +85,7 @@ impl Human {
         let indent = if columns < indent + NARROWEST { 4 } else { indent };
         let first = columns.saturating_sub(head);
         // A head that leaves little room stands alone.
-        let first = if first < NARROWEST { 0 } else { first };
+        let first = if first < NARROWEST && text.width() > first { 0 } else { first };
         let mut lines = wrap(text, first, columns.saturating_sub(indent).max(1));
         lines.iter_mut().skip(1).for_each(|line| line.insert_str(0, &" ".repeat(indent)));
         lines
@@ -150,11 +152,19 @@ pub(super) fn describe(report: &TargetReport) -> String {
             report.target,
             error_of(report)
         ),
-        Status::Unknown => error_of(report),
+        Status::Unknown => {
+            let since =
+                report.failed_since.map_or_else(String::new, |since| format!(" (since {})", moment(since)));
+            format!("{}{since}", error_of(report))
+        }
         Status::NoMatch => on_one_line(&report.reason),
         _ => {
             let until = report.until.map_or_else(String::new, |until| format!(" (until {})", moment(until)));
-            format!("{latest}: {}{until}", on_one_line(&report.reason))
+            let again = report.failed_since.map_or_else(String::new, |since| {
+                format!("; checked again for the first time since {}", moment(since))
+            });
+            let tag = if report.reason.starts_with(latest) { String::new() } else { format!("{latest}: ") };
+            format!("{tag}{}{until}{again}", on_one_line(&report.reason))
         }
     }
 }

@@ -35,6 +35,18 @@ impl Progress {
         let lines = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         Progress { report, lines, asking: None, deploying: Vec::new() }
     }
+
+    /// Of a command that reports when it has everything.
+    pub(crate) fn alone() -> Progress {
+        Progress::below(Box::new(Silence))
+    }
+}
+
+/// Says nothing.
+pub(crate) struct Silence;
+
+impl Report for Silence {
+    fn event(&mut self, _event: Event<'_>) {}
 }
 
 impl Report for Progress {
