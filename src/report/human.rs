@@ -84,7 +84,7 @@ impl Human {
         };
         let indent = if columns < indent + NARROWEST { 4 } else { indent };
         let first = columns.saturating_sub(head);
-        // A head that leaves little room stands alone.
+        // A head that leaves little room stands alone where the text needs more.
         let first = if first < NARROWEST && text.width() > first { 0 } else { first };
         let mut lines = wrap(text, first, columns.saturating_sub(indent).max(1));
         lines.iter_mut().skip(1).for_each(|line| line.insert_str(0, &" ".repeat(indent)));
