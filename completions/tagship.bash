@@ -428,7 +428,7 @@ _tagship() {
             return 0
             ;;
         tagship__subcmd__generate__subcmd__schema)
-            opts="-v -q -h --config --state --verbose --quiet --color --help"
+            opts="-v -q -h --config --state --verbose --quiet --color --help config poll status tags history"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1057,7 +1057,7 @@ _tagship() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "human json jsonl" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "human json jsonl github" -- "${cur}"))
                     return 0
                     ;;
                 --shard)

@@ -53,7 +53,8 @@ complete -c tagship -n "__fish_tagship_using_subcommand poll" -l project -d 'Onl
 complete -c tagship -n "__fish_tagship_using_subcommand poll" -l stage -d 'Only stages of this name' -r
 complete -c tagship -n "__fish_tagship_using_subcommand poll" -l format -d 'How the outcome is printed' -r -f -a "human\t'A line for each target with news'
 json\t'One document for the run'
-jsonl\t'A line of JSON for each target as it is done, then the summary'"
+jsonl\t'A line of JSON for each target as it is done, then the summary'
+github\t'Annotations, outputs and a summary for GitHub Actions and Gitea Actions'"
 complete -c tagship -n "__fish_tagship_using_subcommand poll" -l shard -d 'Only the images of shard I of N, from 0 to N-1; N alone takes I from $JOB_COMPLETION_INDEX. Each shard has a state file of its own' -r
 complete -c tagship -n "__fish_tagship_using_subcommand poll" -l max-runtime -d 'Start nothing more after this long [default: max_runtime of the configuration]' -r
 complete -c tagship -n "__fish_tagship_using_subcommand poll" -l config -d 'The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]' -r -F
@@ -281,7 +282,7 @@ complete -c tagship -n "__fish_tagship_using_subcommand generate; and not __fish
 complete -c tagship -n "__fish_tagship_using_subcommand generate; and not __fish_seen_subcommand_from man completions schema help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tagship -n "__fish_tagship_using_subcommand generate; and not __fish_seen_subcommand_from man completions schema help" -f -a "man" -d 'The manual pages'
 complete -c tagship -n "__fish_tagship_using_subcommand generate; and not __fish_seen_subcommand_from man completions schema help" -f -a "completions" -d 'Completions for bash, zsh and fish'
-complete -c tagship -n "__fish_tagship_using_subcommand generate; and not __fish_seen_subcommand_from man completions schema help" -f -a "schema" -d 'The JSON Schema of the configuration, on standard output'
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and not __fish_seen_subcommand_from man completions schema help" -f -a "schema" -d 'A JSON Schema, on standard output'
 complete -c tagship -n "__fish_tagship_using_subcommand generate; and not __fish_seen_subcommand_from man completions schema help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from man" -l dir -d 'The folder they are written to' -r -F
 complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from man" -l config -d 'The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]' -r -F
@@ -311,7 +312,7 @@ complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_see
 complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from schema" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from help" -f -a "man" -d 'The manual pages'
 complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from help" -f -a "completions" -d 'Completions for bash, zsh and fish'
-complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from help" -f -a "schema" -d 'The JSON Schema of the configuration, on standard output'
+complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from help" -f -a "schema" -d 'A JSON Schema, on standard output'
 complete -c tagship -n "__fish_tagship_using_subcommand generate; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout init schedule generate help" -f -a "poll" -d 'Ask the registries, decide, and deploy what is new'
 complete -c tagship -n "__fish_tagship_using_subcommand help; and not __fish_seen_subcommand_from poll status tags deploy mark history retry hold release check login logout init schedule generate help" -f -a "status" -d 'Show what each target has: newest, deployed, pending, last check, last error'
@@ -335,4 +336,4 @@ complete -c tagship -n "__fish_tagship_using_subcommand help; and __fish_seen_su
 complete -c tagship -n "__fish_tagship_using_subcommand help; and __fish_seen_subcommand_from schedule" -f -a "gitea-actions" -d 'A workflow of Gitea or Forgejo Actions'
 complete -c tagship -n "__fish_tagship_using_subcommand help; and __fish_seen_subcommand_from generate" -f -a "man" -d 'The manual pages'
 complete -c tagship -n "__fish_tagship_using_subcommand help; and __fish_seen_subcommand_from generate" -f -a "completions" -d 'Completions for bash, zsh and fish'
-complete -c tagship -n "__fish_tagship_using_subcommand help; and __fish_seen_subcommand_from generate" -f -a "schema" -d 'The JSON Schema of the configuration, on standard output'
+complete -c tagship -n "__fish_tagship_using_subcommand help; and __fish_seen_subcommand_from generate" -f -a "schema" -d 'A JSON Schema, on standard output'

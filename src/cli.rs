@@ -149,6 +149,8 @@ pub(crate) enum PollFormat {
     Json,
     /// A line of JSON for each target as it is done, then the summary
     Jsonl,
+    /// Annotations, outputs and a summary for GitHub Actions and Gitea Actions
+    Github,
 }
 
 /// Show what each target has: newest, deployed, pending, last check, last error
@@ -405,7 +407,8 @@ pub(crate) struct Logout {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  tagship generate completions --dir ~/.local/share/bash-completion/completions\n  \
-    tagship generate schema > tagship.schema.json"
+    tagship generate schema > tagship.schema.json\n  \
+    tagship generate schema poll    of what poll --format json prints"
 )]
 pub(crate) struct Generate {
     #[command(subcommand)]
@@ -426,8 +429,26 @@ pub(crate) enum Artifact {
         #[arg(long, value_name = "DIR", default_value = ".")]
         dir: PathBuf,
     },
-    /// The JSON Schema of the configuration, on standard output
-    Schema,
+    /// A JSON Schema, on standard output
+    Schema {
+        /// Of what
+        #[arg(value_name = "DOCUMENT", value_enum, default_value_t = SchemaOf::Config)]
+        of: SchemaOf,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaOf {
+    /// The configuration
+    Config,
+    /// What poll prints with --format json, and each line with --format jsonl
+    Poll,
+    /// What status prints with --format json
+    Status,
+    /// What tags prints with --format json
+    Tags,
+    /// What history prints with --format json
+    History,
 }
 
 // clap wants a parser that can fail.

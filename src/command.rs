@@ -39,7 +39,7 @@ use anyhow::{Context as _, bail};
 
 use crate::cli::{Color, Global};
 use crate::config::{self, Config, StateSetting};
-use crate::report::Console;
+use crate::report::{Console, Detail};
 use crate::store::Store;
 use crate::target::Target;
 use crate::target::filter::{TargetFilter, TargetPattern};
@@ -89,6 +89,15 @@ pub(crate) fn color(choice: Color) -> anstream::ColorChoice {
         Color::Auto => anstream::ColorChoice::Auto,
         Color::Always => anstream::ColorChoice::Always,
         Color::Never => anstream::ColorChoice::Never,
+    }
+}
+
+/// What `-q` and `-v` ask for.
+fn detail(global: &Global) -> Detail {
+    match (global.quiet, global.verbose) {
+        (true, _) => Detail::Failures,
+        (false, true) => Detail::Everything,
+        (false, false) => Detail::News,
     }
 }
 

@@ -56,6 +56,15 @@ pub(crate) struct Handover<'a> {
     pub(crate) attempt: u32,
 }
 
+/// What can be seen of a deployment while it runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Seen<'a> {
+    /// The step of this number begins, from 1.
+    Step(usize),
+    /// A line that a step printed, secrets masked.
+    Line(&'a str),
+}
+
 /// What came of an attempt.
 #[derive(Debug)]
 pub(crate) struct Outcome {
@@ -127,16 +136,16 @@ impl Stop {
 /// Carries out the target's steps in order; the first that fails ends it.
 ///
 /// `lock` is the target's lock, taken: it becomes the standard input of the commands, so that it
-/// lives as long as they do (guarantees: Delivering, 3). `on_output` gets what the steps print as it
-/// comes, secrets masked, line by line.
+/// lives as long as they do (guarantees: Delivering, 3). `watch` gets each step as it begins, and
+/// what the steps print as it comes.
 pub(crate) fn deploy(
     handover: &Handover<'_>,
     secrets: &Secrets,
     lock: &File,
     stop: &Stop,
-    on_output: &(dyn Fn(&str) + Sync),
+    watch: &(dyn Fn(Seen<'_>) + Sync),
 ) -> Outcome {
-    carry_out(handover, secrets, lock, stop, Patience::DEFAULT, on_output)
+    carry_out(handover, secrets, lock, stop, Patience::DEFAULT, watch)
 }
 
 /// Carries out one step of a deployment, made ready: placeholders rendered, secrets resolved.
@@ -178,18 +187,19 @@ fn carry_out(
     lock: &File,
     stop: &Stop,
     patience: Patience,
-    on_output: &(dyn Fn(&str) + Sync),
+    watch: &(dyn Fn(Seen<'_>) + Sync),
 ) -> Outcome {
+    let on_output = |line: &str| watch(Seen::Line(line));
     let mut attempt = Attempt {
         vault,
         lock,
         stop,
         patience,
-        transcript: Transcript::new(vault, on_output),
+        transcript: Transcript::new(vault, &on_output),
         exit_status: None,
         http_status: None,
     };
-    let result = carry_out_steps(handover, &mut attempt);
+    let result = carry_out_steps(handover, &mut attempt, watch);
     Outcome {
         result,
         exit_status: attempt.exit_status,
@@ -198,7 +208,11 @@ fn carry_out(
     }
 }
 
-fn carry_out_steps(handover: &Handover<'_>, attempt: &mut Attempt<'_>) -> Result<(), DeployError> {
+fn carry_out_steps(
+    handover: &Handover<'_>,
+    attempt: &mut Attempt<'_>,
+    watch: &dyn Fn(Seen<'_>),
+) -> Result<(), DeployError> {
     let vault = attempt.vault;
     let steps = &handover.target.deploy;
     // All before the first: a secret that is missing in the last step must not leave half a deployment.
@@ -207,6 +221,7 @@ fn carry_out_steps(handover: &Handover<'_>, attempt: &mut Attempt<'_>) -> Result
     }
     let mut answers = Vec::with_capacity(steps.len());
     for (index, step) in steps.iter().enumerate() {
+        watch(Seen::Step(index + 1));
         let result = match attempt.stop.signal() {
             Some(signal) => Err(DeployError::not_begun(signal)),
             None => made_ready(step, &Values::of(handover, vault, Some(&answers)))

@@ -25,8 +25,9 @@ use jiff::Timestamp;
 use crate::config::Config;
 use crate::deploy::Stop;
 use crate::plan::{Audience, ErrorCode, Failure, OpenDeployments, PollState};
+use crate::reference::Tag;
 use crate::registry::{Limit, Registry, RegistryError, RequestCount, SharedLimit};
-use crate::report::{Report, Summary, TargetReport};
+use crate::report::{Event, Phase, Report, Summary, TargetReport};
 use crate::secret::Secrets;
 use crate::store::{Feed, FeedKey, Store, StoreError};
 use crate::target::{Name, Target, TargetId};
@@ -64,6 +65,8 @@ pub(crate) enum Mode {
 enum Message {
     /// Every target of one repository.
     Listed(Result<Vec<Listed>, StoreError>),
+    /// A deployment gets so far.
+    Deploying(TargetId, Tag, Phase),
     /// Something a deployment printed.
     Output(TargetId, String),
     Delivered(Box<Result<TargetReport, StoreError>>),
@@ -108,7 +111,7 @@ pub(crate) fn poll(
     summary.duration = started.elapsed();
     summary.requests = requests.get();
     summary.signal = run.stop.signal();
-    report.finish(&summary);
+    report.event(Event::Finished(&summary));
     result?;
     registries.keep_limits(run.store)?;
     if run.mode == Mode::Deliver {
@@ -281,15 +284,21 @@ impl<'a> Coordinator<'a> {
     }
 
     fn work(&mut self, receiver: &mpsc::Receiver<Message>) -> Result<(), StoreError> {
+        self.report.event(Event::Asked { targets: 0, of: self.unlisted });
         while self.is_waiting() {
             match receiver.recv_timeout(self.patience()) {
                 Ok(Message::Listed(listed)) => self.gather(listed?),
-                Ok(Message::Output(target, line)) => self.report.output(&target, &line),
+                Ok(Message::Deploying(target, tag, phase)) => {
+                    self.report.event(Event::Deploying { target: &target, tag: &tag, phase });
+                }
+                Ok(Message::Output(target, line)) => {
+                    self.report.event(Event::Output { target: &target, line: &line });
+                }
                 Ok(Message::Delivered(result)) => {
                     self.under_way -= 1;
                     self.tell((*result)?);
                 }
-                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Timeout) => self.report.event(Event::Idle),
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
             }
             if self.is_time_to_record() {
@@ -312,6 +321,8 @@ impl<'a> Coordinator<'a> {
 
     fn gather(&mut self, listed: Vec<Listed>) {
         self.unlisted -= listed.len();
+        let of = self.context.targets.len();
+        self.report.event(Event::Asked { targets: of - self.unlisted, of });
         // Where nothing has changed nothing is urgent: an idle poll writes once.
         if !listed.iter().all(Listed::is_unchanged) {
             self.gathering_since.get_or_insert_with(Instant::now);
@@ -333,7 +344,7 @@ impl<'a> Coordinator<'a> {
         let gathered = std::mem::take(&mut self.gathered);
         let last = self.unlisted == 0;
         for recorded in record::record(self.context, gathered, last)? {
-            recorded.notes.iter().for_each(|note| self.report.warning(note));
+            recorded.notes.iter().for_each(|note| self.report.event(Event::Warning(note)));
             let project = recorded.target.id.project.clone();
             if recorded.is_to_deliver {
                 self.held_back.entry(project.clone()).or_default().push(recorded);
@@ -361,6 +372,6 @@ impl<'a> Coordinator<'a> {
 
     fn tell(&mut self, report: TargetReport) {
         self.summary.count(&report);
-        self.report.target(&report);
+        self.report.event(Event::Target(&report));
     }
 }

@@ -1,27 +1,34 @@
-//! What a run says: one event enum-like set of calls, one implementation a format. Together with
-//! `main`, the only place that prints.
+//! What a run says: one event enum, one implementation a format. Together with `main`, the only
+//! place that prints.
 
 mod console;
+mod github;
 mod history;
 mod html;
 mod human;
 mod json;
+mod progress;
 mod ran;
+mod schema;
 mod status;
 mod table;
 mod tags;
+mod wrap;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 pub(crate) use console::{Console, escape_control};
+pub(crate) use github::{GitHub, GitHubFiles};
 use history::describe_by;
 pub(crate) use history::{Outputs, history_as_json, history_as_text};
 pub(crate) use html::{MOST_RECENT, MOST_TOLD, StatusPage, status_as_html};
 pub(crate) use human::{Human, describe_age, describe_duration};
 pub(crate) use json::{Json, JsonLines};
+pub(crate) use progress::{Progress, Silence};
 pub(crate) use ran::{ran_as_json, ran_as_table};
+pub(crate) use schema::{Document, schema};
 pub(crate) use status::{PendingRow, StatusRow, status_as_json, status_as_table, status_in_full};
 
 pub(crate) use tags::{TagsPage, tag_in_full, tags_as_json, tags_as_table};
@@ -47,6 +54,8 @@ pub(crate) struct TargetReport {
     pub(crate) digest: Option<Digest>,
     pub(crate) deployment: Option<DeploymentReport>,
     pub(crate) failure: Option<Failure>,
+    /// Since when the polls before this one could not check the target.
+    pub(crate) failed_since: Option<Timestamp>,
     /// Whether someone who reads every line should read this one.
     pub(crate) news: bool,
 }
@@ -82,16 +91,62 @@ pub(crate) struct Summary {
     pub(crate) signal: Option<u8>,
 }
 
+/// What happens in a run, for those who follow it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Event<'a> {
+    /// The registries have been asked about so many of the targets.
+    Asked { targets: usize, of: usize },
+    /// A deployment gets so far.
+    Deploying { target: &'a TargetId, tag: &'a Tag, phase: Phase },
+    /// A line that a deployment printed, as it comes.
+    Output { target: &'a TargetId, line: &'a str },
+    /// A target is done.
+    Target(&'a TargetReport),
+    /// Something that is no target's status.
+    Warning(&'a str),
+    /// Nothing, for a moment: what shows the time can do so.
+    Idle,
+    /// The run is over. Warnings may follow.
+    Finished(&'a Summary),
+}
+
+/// Where a deployment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// From 1.
+    Step { number: usize, of: usize },
+    /// The stage is asked whether it runs it.
+    Verifying,
+}
+
 /// A format of `poll`'s output.
 pub(crate) trait Report {
-    /// A target is done.
-    fn target(&mut self, report: &TargetReport);
-    /// Something that is no target's status: for stderr in every format.
-    fn warning(&mut self, text: &str);
-    /// A line that a deployment printed, as it comes.
-    fn output(&mut self, target: &TargetId, line: &str);
-    /// The run is over.
-    fn finish(&mut self, summary: &Summary);
+    fn event(&mut self, event: Event<'_>);
+}
+
+/// How much is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// `-q`: only what failed.
+    Failures,
+    News,
+    /// `-v`: also what did not change.
+    Everything,
+}
+
+impl Detail {
+    /// Whether the target is told.
+    fn wants(self, report: &TargetReport) -> bool {
+        match self {
+            Detail::Failures => report.status.is_failure() && report.news,
+            Detail::News => report.news,
+            Detail::Everything => true,
+        }
+    }
+
+    fn wants_warnings(self) -> bool {
+        self != Detail::Failures
+    }
 }
 
 impl Summary {

@@ -11,7 +11,7 @@ use crate::plan::Audience;
 use crate::policy::{self, Order};
 use crate::poll::{self, Finding, Mode, Run};
 use crate::reference::Tag;
-use crate::report::{Console, escape_control};
+use crate::report::{Console, Progress, Report, Silence, escape_control};
 use crate::secret::{Secrets, exposed, origins, without_entry};
 use crate::target::Target;
 use crate::target::step::Step;
@@ -69,7 +69,9 @@ fn online(
         refresh: false,
     };
     let targets: Vec<&Target> = config.targets.iter().collect();
-    let findings = poll::inspect(&run, &targets)?;
+    let mut report: Box<dyn Report> =
+        if global.quiet { Box::new(Silence) } else { Box::new(Progress::alone()) };
+    let findings = poll::inspect(&run, &targets, report.as_mut())?;
     let width = findings.iter().map(|finding| finding.subject.len()).max().unwrap_or(0);
     let mut failed = false;
     for Finding { subject, result } in findings {

@@ -9,7 +9,7 @@ use crate::deploy::Stop;
 use crate::plan::Audience;
 use crate::poll::{Choice, Mode, Run, Wish, deploy_by_hand};
 use crate::reference::Tag;
-use crate::report::{Console, Human};
+use crate::report::{Console, Detail, Human, Progress, Report};
 use crate::secret::Secrets;
 use crate::store::Store;
 
@@ -49,15 +49,19 @@ pub(crate) fn deploy(global: &Global, arguments: &cli::Deploy) -> anyhow::Result
         max_runtime: config.settings.max_runtime,
         refresh: false,
     };
-    let mut report = Human {
+    let is_seen = std::io::stderr().is_terminal();
+    let mut report: Box<dyn Report> = Box::new(Human {
         console: console.clone(),
-        every_target: true,
-        live_output: global.verbose || std::io::stderr().is_terminal(),
+        detail: if global.quiet { Detail::Failures } else { Detail::Everything },
+        live_output: global.verbose || is_seen,
         summary: false,
-        quiet: global.quiet,
         width: target.id.to_string().len(),
-    };
-    let Some(summary) = deploy_by_hand(&run, target, &wish, &mut report)? else {
+        columns: Console::columns(),
+    });
+    if is_seen && !global.quiet {
+        report = Box::new(Progress::below(report));
+    }
+    let Some(summary) = deploy_by_hand(&run, target, &wish, report.as_mut())? else {
         console.error(&format!("another run is deploying to {}; --wait waits for it", target.id));
         return Ok(Exit::Busy);
     };

@@ -1,4 +1,4 @@
-//! `tagship generate`: manual pages, completions and the configuration's schema.
+//! `tagship generate`: manual pages, completions, and schemas of the configuration and of what is printed.
 
 use std::fs;
 use std::path::Path;
@@ -9,9 +9,9 @@ use clap_complete::Shell;
 use roff::{Roff, roman};
 
 use super::Exit;
-use crate::cli::{Artifact, Cli, Generate};
+use crate::cli::{Artifact, Cli, Generate, SchemaOf};
 use crate::config;
-use crate::report::Console;
+use crate::report::{self, Console, Document};
 
 /// The date of the manual pages: of the release, so that they come out the same every day.
 const DATE: &str = "2026-11-23";
@@ -24,8 +24,15 @@ pub(crate) fn generate(arguments: &Generate) -> anyhow::Result<Exit> {
     match &arguments.what {
         Artifact::Man { dir } => man(dir)?,
         Artifact::Completions { dir } => completions(dir)?,
-        Artifact::Schema => {
-            let schema = serde_json::to_string_pretty(&config::schema())?;
+        Artifact::Schema { of } => {
+            let schema = match of {
+                SchemaOf::Config => config::schema(),
+                SchemaOf::Poll => report::schema(Document::Poll),
+                SchemaOf::Status => report::schema(Document::Status),
+                SchemaOf::Tags => report::schema(Document::Tags),
+                SchemaOf::History => report::schema(Document::History),
+            };
+            let schema = serde_json::to_string_pretty(&schema)?;
             Console::new().data(&schema);
         }
     }

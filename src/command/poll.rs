@@ -2,18 +2,19 @@
 
 use std::collections::HashSet;
 use std::io::IsTerminal as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
 
-use super::{Exit, StatePlace, load, open_state, select, state_place};
+use super::{Exit, StatePlace, detail, load, open_state, select, state_place};
 use crate::cli::{self, Global, PollFormat};
 use crate::deploy::{self, Stop};
 use crate::monitor::{self, Ended};
 use crate::plan::{self, Audience};
 use crate::poll::{self, Mode, Run};
-use crate::report::{Console, Human, Json, JsonLines, Report, Summary};
+use crate::report::{Console, Event, GitHub, GitHubFiles, Human, Json, JsonLines, Progress, Report, Summary};
 use crate::secret::Secrets;
 use crate::store::Store;
 use crate::target::filter::TargetFilter;
@@ -71,7 +72,7 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll) -> anyhow::Result<Exi
     let mut report = report(global, arguments.format, console, &targets);
     let warn = |report: &mut Box<dyn Report>, result: Result<(), String>| {
         if let Err(fault) = result {
-            report.warning(&fault);
+            report.event(Event::Warning(&fault));
         }
     };
     let id = uuid::Uuid::now_v7();
@@ -140,6 +141,7 @@ fn name_left_targets(store: &Store, targets: &[Target], console: &Console) -> an
 fn audience(global: &Global, format: PollFormat) -> Audience {
     match format {
         PollFormat::Json | PollFormat::Jsonl => Audience::Machine,
+        PollFormat::Github => Audience::Person,
         PollFormat::Human
             if global.verbose || std::io::stdout().is_terminal() || std::env::var_os("CI").is_some() =>
         {
@@ -153,15 +155,27 @@ fn report(global: &Global, format: PollFormat, console: Console, targets: &[&Tar
     match format {
         PollFormat::Json => Box::new(Json::new(console)),
         PollFormat::Jsonl => Box::new(JsonLines::new(console)),
-        PollFormat::Human => Box::new(Human {
-            console,
-            every_target: global.verbose,
-            live_output: global.verbose,
-            summary: std::io::stderr().is_terminal(),
-            quiet: global.quiet,
-            width: targets.iter().map(|target| target.id.to_string().len()).max().unwrap_or(0),
-        }),
+        PollFormat::Github => Box::new(GitHub::new(console, detail(global), github_files())),
+        PollFormat::Human => {
+            let human = Box::new(Human {
+                console,
+                detail: detail(global),
+                live_output: global.verbose,
+                summary: std::io::stderr().is_terminal(),
+                width: targets.iter().map(|target| target.id.to_string().len()).max().unwrap_or(0),
+                columns: Console::columns(),
+            });
+            if global.quiet || !std::io::stderr().is_terminal() {
+                return human;
+            }
+            Box::new(Progress::below(human))
+        }
     }
+}
+
+fn github_files() -> GitHubFiles {
+    let file = |name: &str| std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+    GitHubFiles { output: file("GITHUB_OUTPUT"), summary: file("GITHUB_STEP_SUMMARY") }
 }
 
 /// The worst that can be said of the run.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::vault::Vault;
-use super::{Handover, Outcome, Patience, Stop, carry_out};
+use super::{Handover, Outcome, Patience, Seen, Stop, carry_out};
 use crate::policy::{Policy, Rule};
 use crate::reference::{ImageRef, Repository, Tag};
 use crate::secret::SecretError;
@@ -111,8 +111,12 @@ impl Rig {
         let (tag, previous) = (Tag::new("v2").unwrap(), Tag::new("v1").unwrap());
         let handover = Handover { previous_tag: Some(&previous), ..handover(&target, &tag) };
         let lines = Mutex::new(Vec::new());
-        let on_line = |line: &str| lines.lock().unwrap().push(line.to_owned());
-        let outcome = carry_out(&handover, &self.vault, &self.lock, &self.stop, self.patience, &on_line);
+        let watch = |seen: Seen<'_>| {
+            if let Seen::Line(line) = seen {
+                lines.lock().unwrap().push(line.to_owned());
+            }
+        };
+        let outcome = carry_out(&handover, &self.vault, &self.lock, &self.stop, self.patience, &watch);
         (outcome, lines.into_inner().unwrap())
     }
 }

@@ -54,6 +54,22 @@ pub(crate) enum Taken {
 }
 
 impl Taken {
+    pub(crate) const ALL: [Taken; 13] = [
+        Taken::Deployed,
+        Taken::Given,
+        Taken::Next,
+        Taken::Available,
+        Taken::Held,
+        Taken::Waiting,
+        Taken::PassedBy,
+        Taken::PassedOver,
+        Taken::NotMatched,
+        Taken::Excluded,
+        Taken::NotParsed,
+        Taken::OutOfRange,
+        Taken::Prerelease,
+    ];
+
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Taken::Deployed => "deployed",

@@ -322,7 +322,8 @@ pub(crate) struct InvalidWord {
 }
 
 impl DecidedBy {
-    const ALL: [DecidedBy; 4] = [DecidedBy::Poll, DecidedBy::Hand, DecidedBy::Mark, DecidedBy::Running];
+    pub(crate) const ALL: [DecidedBy; 4] =
+        [DecidedBy::Poll, DecidedBy::Hand, DecidedBy::Mark, DecidedBy::Running];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -335,7 +336,7 @@ impl DecidedBy {
 }
 
 impl DeploymentState {
-    const ALL: [DeploymentState; 6] = [
+    pub(crate) const ALL: [DeploymentState; 6] = [
         DeploymentState::Pending,
         DeploymentState::Running,
         DeploymentState::Succeeded,

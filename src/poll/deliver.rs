@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use super::record::Recorded;
 use super::turn::Turn;
 use super::{Context, Message, Mode};
-use crate::deploy::{self, Handover};
+use crate::deploy::{self, Handover, Seen};
 use crate::plan::{Deployment, Status};
-use crate::report::TargetReport;
+use crate::report::{Phase, TargetReport};
 use crate::store::{Attempt, Lock, StoreError};
 
 /// Projects whose stages have something to deliver.
@@ -135,11 +135,17 @@ impl Delivery<'_> {
             deployment_id: &deployment.id,
             attempt: number,
         };
-        let on_output = |line: &str| {
-            let _ = self.sender.send(Message::Output(recorded.target.id.clone(), line.to_owned()));
+        let (target, of) = (&recorded.target.id, recorded.target.deploy.len());
+        let gets = |phase| Message::Deploying(target.clone(), deployment.tag.clone(), phase);
+        let watch = |seen: Seen<'_>| {
+            let _ = self.sender.send(match seen {
+                Seen::Step(number) => gets(Phase::Step { number, of }),
+                Seen::Line(line) => Message::Output(target.clone(), line.to_owned()),
+            });
         };
-        let mut outcome = deploy::deploy(&handover, &run.secrets, lock.file(), run.stop, &on_output);
-        if outcome.result.is_ok() {
+        let mut outcome = deploy::deploy(&handover, &run.secrets, lock.file(), run.stop, &watch);
+        if outcome.result.is_ok() && recorded.target.running.is_some() {
+            let _ = self.sender.send(gets(Phase::Verifying));
             outcome.result = deploy::verify(&handover, &run.secrets, run.stop);
         }
         let duration = started.elapsed();

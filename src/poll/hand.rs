@@ -13,7 +13,7 @@ use crate::plan::{self, DecidedBy, Deployment, DeploymentState, Status};
 use crate::policy::Order;
 use crate::reference::{Digest, ListedTag, Tag};
 use crate::registry::{Registry, RequestCount};
-use crate::report::{Report, Summary, TargetReport};
+use crate::report::{Event, Report, Summary, TargetReport};
 use crate::store::Lock;
 use crate::target::Target;
 
@@ -72,15 +72,14 @@ pub(crate) fn deploy_by_hand(
         let working = scope.spawn(move || delivery.deliver_locked(&recorded, &lock));
         // The delivery's sender is ours: what it printed has come when it has ended.
         while !working.is_finished() {
-            if let Ok(Message::Output(target, line)) = receiver.recv_timeout(LOOK_AGAIN) {
-                report.output(&target, &line);
+            match receiver.recv_timeout(LOOK_AGAIN) {
+                Ok(message) => show(report, &message),
+                Err(_) => report.event(Event::Idle),
             }
         }
         working.join()
     });
-    while let Ok(Message::Output(target, line)) = receiver.try_recv() {
-        report.output(&target, &line);
-    }
+    receiver.try_iter().for_each(|message| show(report, &message));
     let delivered = match delivered {
         Ok(delivered) => delivered?,
         Err(panic) => std::panic::resume_unwind(panic),
@@ -89,9 +88,19 @@ pub(crate) fn deploy_by_hand(
     summary.count(&delivered);
     summary.requests = requests.get();
     summary.signal = run.stop.signal();
-    report.target(&delivered);
+    report.event(Event::Target(&delivered));
     outbox::send(run, report)?;
     Ok(Some(summary))
+}
+
+fn show(report: &mut dyn Report, message: &Message) {
+    match message {
+        Message::Deploying(target, tag, phase) => {
+            report.event(Event::Deploying { target, tag, phase: *phase });
+        }
+        Message::Output(target, line) => report.event(Event::Output { target, line }),
+        Message::Listed(_) | Message::Delivered(_) => {}
+    }
 }
 
 fn take_lock(run: &Run<'_>, target: &Target, wait: bool) -> anyhow::Result<Option<Lock>> {
@@ -201,6 +210,7 @@ fn record<'a>(
             digest: listed.digest.clone(),
             deployment: None,
             failure: None,
+            failed_since: None,
             news: true,
         },
         is_to_deliver: true,

@@ -1,15 +1,16 @@
 //! Trying everything that a poll needs, without deciding anything: what `check --online` shows.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 
 use jiff::SignedDuration;
 
-use super::{Context, Registries, Run, listing};
+use super::{Context, Registries, Run, SIGNAL_PATIENCE, listing};
 use crate::config::Location;
 use crate::deploy;
 use crate::registry::{About, RequestCount, SignIn};
+use crate::report::{Event, Report};
 use crate::store::StoreError;
 use crate::target::step::Step;
 use crate::target::template::Part;
@@ -33,39 +34,57 @@ const WORKERS: usize = 8;
 ///
 /// # Errors
 /// The state cannot be read.
-pub(crate) fn inspect(run: &Run<'_>, targets: &[&Target]) -> Result<Vec<Finding>, StoreError> {
+pub(crate) fn inspect(
+    run: &Run<'_>,
+    targets: &[&Target],
+    report: &mut dyn Report,
+) -> Result<Vec<Finding>, StoreError> {
     let registries = Registries::open(run, targets, &RequestCount::default())?;
     let context = Context::new(run, targets, &registries)?;
     let names: BTreeSet<&Name> = targets.iter().map(|target| &target.registry).collect();
-    let mut findings = side_by_side(&names.into_iter().collect::<Vec<_>>(), |name| {
-        Ok(Finding { subject: name.to_string(), result: registry(&context, name) })
-    })?;
-    findings.extend(side_by_side(targets, |target| {
+    let mut asked = |found| report.event(Event::Asked { targets: found, of: targets.len() });
+    let names: Vec<&Name> = names.into_iter().collect();
+    let mut findings = side_by_side(
+        &names,
+        |_| asked(0),
+        |name| Ok(Finding { subject: name.to_string(), result: registry(&context, name) }),
+    )?;
+    findings.extend(side_by_side(targets, asked, |target| {
         Ok(Finding { subject: target.id.to_string(), result: of_target(&context, target)? })
     })?);
     Ok(findings)
 }
 
-/// In the order given, whoever is done first.
+/// In the order given, whoever is done first. `show` gets how many are, whenever that changes and now and then.
 fn side_by_side<T: Sync>(
     items: &[T],
+    mut show: impl FnMut(usize),
     look: impl Fn(&T) -> Result<Finding, StoreError> + Sync,
 ) -> Result<Vec<Finding>, StoreError> {
     let next = AtomicUsize::new(0);
-    let found: Mutex<Vec<(usize, Result<Finding, StoreError>)>> = Mutex::default();
+    let mut found = Vec::with_capacity(items.len());
     std::thread::scope(|scope| {
+        let (sender, receiver) = mpsc::channel();
         for _ in 0..WORKERS.min(items.len()) {
-            scope.spawn(|| {
+            let (sender, next, look) = (sender.clone(), &next, &look);
+            scope.spawn(move || {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(item) = items.get(index) else { break };
-                    let finding = look(item);
-                    found.lock().expect("no worker panics").push((index, finding));
+                    let _ = sender.send((index, look(item)));
                 }
             });
         }
+        drop(sender);
+        loop {
+            show(found.len());
+            match receiver.recv_timeout(SIGNAL_PATIENCE) {
+                Ok(finding) => found.push(finding),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            }
+        }
     });
-    let mut found = found.into_inner().expect("no worker panicked");
     found.sort_by_key(|(index, _)| *index);
     found.into_iter().map(|(_, finding)| finding).collect()
 }

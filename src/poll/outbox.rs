@@ -7,7 +7,7 @@ use super::Run;
 use crate::config::Config;
 use crate::deploy::{self, News};
 use crate::plan::{self, Decision, Deployment, Failed, Failure, Notification, PollState, Status};
-use crate::report::Report;
+use crate::report::{Event as Said, Report};
 use crate::store::{StoreError, Told, Write};
 use crate::target::TargetId;
 use crate::target::notifier::Event;
@@ -155,10 +155,11 @@ fn send_one(run: &Run<'_>, notification: &Notification, report: &mut dyn Report)
     let what = format!("{} {}", notification.target, notification.event.as_str());
     match next {
         Some(_) if attempts > 1 => {}
-        Some(_) => report.warning(&format!("{what} could not be told, and is told again later: {error}")),
-        None => {
-            report.warning(&format!("{what} could not be told {attempts} times, and is given up: {error}"))
-        }
+        Some(_) => report
+            .event(Said::Warning(&format!("{what} could not be told, and is told again later: {error}"))),
+        None => report.event(Said::Warning(&format!(
+            "{what} could not be told {attempts} times, and is given up: {error}"
+        ))),
     }
     run.store.write(|write| match next {
         Some(next) => write.postpone_notification(id, next),

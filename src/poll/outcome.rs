@@ -176,6 +176,7 @@ fn report(
             output: outcome.output,
         }),
         failure,
+        failed_since: None,
         news: true,
     }
 }

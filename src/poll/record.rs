@@ -257,6 +257,7 @@ fn report_of(
             output: String::new(),
         }),
         failure: decision.failure.clone(),
+        failed_since: before.and_then(|before| before.failing.as_ref()).map(|failing| failing.since),
         news,
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anstream::ColorChoice;
 use anstyle::{AnsiColor, Style};
+use terminal_size::Width;
 
 use crate::secret::Secrets;
 
@@ -20,6 +21,12 @@ impl Console {
     /// Sets for the whole process whether there is colour; `Auto` looks at the terminal, `NO_COLOR` and `TERM`.
     pub(crate) fn set_color(choice: ColorChoice) {
         choice.write_global();
+    }
+
+    /// How many columns standard output has; None where it is no terminal.
+    pub(crate) fn columns() -> Option<usize> {
+        let (Width(columns), _) = terminal_size::terminal_size_of(std::io::stdout())?;
+        Some(columns.into()).filter(|columns| *columns > 0)
     }
 
     /// Before there is a configuration, and with it secrets.
@@ -64,7 +71,7 @@ impl Console {
         self.message(&format!("{}: {}", paint(style, "error"), escape_control(text)));
     }
 
-    /// Without the values of secrets.
+    /// The text without secrets: what is written anywhere but to the console, too.
     pub(super) fn mask(&self, text: &str) -> String {
         self.secrets.as_ref().map_or_else(|| text.to_owned(), |secrets| secrets.mask(text))
     }
@@ -96,6 +103,12 @@ pub(crate) fn escape_control(text: &str) -> String {
     escaped
 }
 
+/// The same on one line, so that a line a target stays one.
+pub(super) fn on_one_line(text: &str) -> String {
+    let words: Vec<&str> = text.split(['\n', '\t']).map(str::trim).filter(|part| !part.is_empty()).collect();
+    escape_control(&words.join(" "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,5 +119,10 @@ mod tests {
             escape_control("a\u{1b}[2Jb\r\u{7}\u{9b}c\u{202e}d\u{61c}\n\te"),
             "a\\u{1b}[2Jb\\u{d}\\u{7}\\u{9b}c\\u{202e}d\\u{61c}\n\te"
         );
+    }
+
+    #[test]
+    fn a_line_stays_one() {
+        assert_eq!(on_one_line("a\n  b\tc\r\n\nd\u{1b}"), "a b c d\\u{1b}");
     }
 }

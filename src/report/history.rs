@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::console::paint;
 use super::human::shortened;
 use super::json::{ErrorJson, VERSION, print};
-use super::{Console, describe_duration, escape_control};
+use super::{Console, describe_duration, escape_control, schema};
 use crate::plan::{DecidedBy, DeploymentState};
 use crate::store::{Past, PastAttempt};
 use crate::target::TargetId;
@@ -24,43 +25,66 @@ pub(crate) enum Outputs {
     Whole,
 }
 
-#[derive(Serialize)]
-struct HistoryJson {
+/// What was deployed, the newest first.
+#[derive(JsonSchema, Serialize)]
+#[schemars(deny_unknown_fields, rename = "History")]
+pub(super) struct HistoryJson {
+    /// Of this format; it grows when a reader of the old one would go wrong.
     version: u32,
     deployments: Vec<PastJson>,
     durations: Vec<DurationsJson>,
 }
 
-#[derive(Serialize)]
+/// One tag and digest going to one target.
+#[derive(JsonSchema, Serialize)]
+#[schemars(deny_unknown_fields, rename = "Deployment")]
 struct PastJson {
+    /// A UUID, the same through every attempt.
     id: String,
     project: String,
     stage: String,
     tag: String,
+    /// What the stage ran before.
     previous_tag: Option<String>,
     digest: Option<String>,
+    /// Who decided it.
+    #[schemars(schema_with = "schema::decided_by")]
     by: &'static str,
+    /// A login name, where it was by hand.
     by_whom: Option<String>,
+    #[schemars(schema_with = "schema::deployment_state")]
     state: &'static str,
+    /// Why it ended as it did, where that needs a word.
     reason: Option<String>,
+    #[schemars(schema_with = "schema::moment")]
     created_at: String,
+    #[schemars(schema_with = "schema::optional_moment")]
     ended_at: Option<String>,
     attempts: Vec<AttemptJson>,
 }
 
-#[derive(Serialize)]
+/// One try to bring it there.
+#[derive(JsonSchema, Serialize)]
+#[schemars(deny_unknown_fields, rename = "Attempt")]
 struct AttemptJson {
+    /// From 1.
     number: u32,
+    #[schemars(schema_with = "schema::moment")]
     started_at: String,
+    #[schemars(schema_with = "schema::optional_moment")]
     ended_at: Option<String>,
+    /// Of the last command that ended by itself.
     exit_status: Option<i32>,
+    /// Of the last answer.
     http_status: Option<u16>,
     error: Option<ErrorJson>,
+    /// The last 64 KiB of what it printed and was answered.
     output: Option<String>,
 }
 
 /// Of the attempts shown of a target; the times are of those that succeeded.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(deny_unknown_fields, rename = "Durations")]
 struct DurationsJson {
     project: String,
     stage: String,

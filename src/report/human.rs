@@ -1,14 +1,15 @@
-//! A line a target, for people and for cron's mail.
+//! A line a target, for people and for cron's mail; on a terminal, long ones are broken between words.
 
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use jiff::{SignedDuration, Timestamp};
+use unicode_width::UnicodeWidthStr as _;
 
-use super::console::paint;
-use super::{Console, Report, Summary, TargetReport, escape_control};
+use super::console::{on_one_line, paint};
+use super::wrap::wrap;
+use super::{Console, Detail, Event, Report, Summary, TargetReport, escape_control};
 use crate::plan::Status;
-use crate::target::TargetId;
 
 /// The longest line of output that people are shown, in characters.
 const LINE: usize = 300;
@@ -16,35 +17,56 @@ const LINE: usize = 300;
 /// How many lines of a failed deployment's output are shown.
 const OUTPUT_LINES: usize = 20;
 
+/// A target whose name is longer stands out of its column; on a terminal a third of it.
+const WIDEST_TARGET: usize = 40;
+
+/// As wide as the longest status that is common: `would_deploy`.
+const STATUS: usize = 12;
+
+/// With less room beside the columns, text goes below them.
+const NARROWEST: usize = 40;
+
 /// `poll --format human`.
 pub(crate) struct Human {
     pub(crate) console: Console,
-    /// Every target gets its line, not only news.
-    pub(crate) every_target: bool,
+    pub(crate) detail: Detail,
     /// What deployments print is shown as it comes.
     pub(crate) live_output: bool,
     /// Someone looks at standard error: say how it went.
     pub(crate) summary: bool,
-    /// Errors only.
-    pub(crate) quiet: bool,
     /// As wide as the longest target, so that the columns align.
     pub(crate) width: usize,
+    /// Of the terminal; None where there is none: a line a target.
+    pub(crate) columns: Option<usize>,
 }
 
 impl Report for Human {
-    fn target(&mut self, report: &TargetReport) {
-        let wanted = if self.quiet {
-            report.status.is_failure() && report.news
-        } else {
-            report.news || self.every_target
-        };
-        if !wanted {
-            return;
+    fn event(&mut self, event: Event<'_>) {
+        match event {
+            Event::Target(report) if self.detail.wants(report) => self.target(report),
+            Event::Warning(text) if self.detail.wants_warnings() => self.console.warning(text),
+            Event::Output { target, line } if self.live_output => {
+                self.console.message(&format!("{target} | {}", escape_control(line)));
+            }
+            Event::Finished(summary) if self.summary && self.detail.wants_warnings() => {
+                self.console.message(&summary_line(summary));
+            }
+            _ => {}
         }
+    }
+}
+
+impl Human {
+    fn target(&self, report: &TargetReport) {
         let target = report.target.to_string();
-        let status = paint(style_of(report.status), &format!("{:<10}", report.status.as_str()));
-        let line = format!("{target:<width$}  {status}  {}", describe(report), width = self.width);
-        self.console.data(line.trim_end());
+        let word = report.status.as_str();
+        let status = paint(style_of(report.status), word) + &" ".repeat(STATUS.saturating_sub(word.len()));
+        let width = self.width.min(self.columns.map_or(WIDEST_TARGET, |columns| columns / 3));
+        let head = width.max(target.len()) + 2 + STATUS + 2;
+        let mut lines = self.broken(&describe(report), head, width + 2 + STATUS + 2).into_iter();
+        let first = lines.next().unwrap_or_default();
+        self.console.data(format!("{target:<width$}  {status}  {first}").trim_end());
+        lines.for_each(|line| self.console.data(&line));
         if report.status.is_failure()
             && let Some(deployment) = &report.deployment
             && !self.live_output
@@ -55,26 +77,22 @@ impl Report for Human {
         }
     }
 
-    fn warning(&mut self, text: &str) {
-        if !self.quiet {
-            self.console.warning(text);
-        }
-    }
-
-    fn output(&mut self, target: &TargetId, line: &str) {
-        if self.live_output {
-            self.console.message(&format!("{target} | {}", escape_control(line)));
-        }
-    }
-
-    fn finish(&mut self, summary: &Summary) {
-        if self.summary && !self.quiet {
-            self.console.message(&summary_line(summary));
-        }
+    /// The text after a head of so many columns, its further lines indented.
+    fn broken(&self, text: &str, head: usize, indent: usize) -> Vec<String> {
+        let Some(columns) = self.columns else {
+            return vec![text.to_owned()];
+        };
+        let indent = if columns < indent + NARROWEST { 4 } else { indent };
+        let first = columns.saturating_sub(head);
+        // A head that leaves little room stands alone where the text needs more.
+        let first = if first < NARROWEST && text.width() > first { 0 } else { first };
+        let mut lines = wrap(text, first, columns.saturating_sub(indent).max(1));
+        lines.iter_mut().skip(1).for_each(|line| line.insert_str(0, &" ".repeat(indent)));
+        lines
     }
 }
 
-fn summary_line(summary: &Summary) -> String {
+pub(super) fn summary_line(summary: &Summary) -> String {
     let Summary { targets, deployed, failed, unknown, requests, .. } = summary;
     let mut counts = vec![count(*targets, "target"), format!("{deployed} deployed")];
     if *failed > 0 {
@@ -97,7 +115,7 @@ pub(super) fn style_of(status: Status) -> Style {
     match status {
         Status::Deployed | Status::Adopted => AnsiColor::Green.on_default().bold(),
         Status::WouldDeploy | Status::Available | Status::Baseline => AnsiColor::Cyan.on_default(),
-        Status::UpToDate => Style::new().dimmed(),
+        Status::UpToDate => Style::new(),
         Status::Waiting
         | Status::Held
         | Status::Older
@@ -111,7 +129,7 @@ pub(super) fn style_of(status: Status) -> Style {
 }
 
 /// What stands behind the status: which tag, and why.
-fn describe(report: &TargetReport) -> String {
+pub(super) fn describe(report: &TargetReport) -> String {
     let latest = report.latest_tag.as_ref().map_or("-", |tag| tag.as_str());
     let change = || match report.previous_tag.as_ref().filter(|previous| previous.as_str() != latest) {
         Some(previous) => format!("{previous} -> {latest}"),
@@ -123,23 +141,48 @@ fn describe(report: &TargetReport) -> String {
             format!("{} in {}", change(), describe_duration(took))
         }
         Status::WouldDeploy => change(),
-        Status::Failed | Status::Dead => {
-            let attempt = report.deployment.as_ref().map_or(0, |deployment| deployment.attempt);
-            format!("{} (attempt {attempt}): {}", change(), error_of(report))
+        Status::Failed => {
+            let again = report.until.map_or_else(String::new, |at| format!(", again at {}", moment(at)));
+            format!("{} (attempt {}{again}): {}", change(), attempt(report), error_of(report))
         }
-        Status::Unknown => error_of(report),
-        Status::NoMatch => escape_control(&report.reason),
+        Status::Dead => format!(
+            "{} (attempt {}, given up; to try it again: tagship retry {}): {}",
+            change(),
+            attempt(report),
+            report.target,
+            error_of(report)
+        ),
+        Status::Unknown => {
+            let since =
+                report.failed_since.map_or_else(String::new, |since| format!(" (since {})", moment(since)));
+            format!("{}{since}", error_of(report))
+        }
+        Status::NoMatch => on_one_line(&report.reason),
         _ => {
-            let until = report.until.map_or_else(String::new, |until| format!(" (until {until:.0})"));
-            format!("{latest}: {}{until}", escape_control(&report.reason))
+            let until = report.until.map_or_else(String::new, |until| format!(" (until {})", moment(until)));
+            let again = report.failed_since.map_or_else(String::new, |since| {
+                format!("; checked again for the first time since {}", moment(since))
+            });
+            let tag = if report.reason.starts_with(latest) { String::new() } else { format!("{latest}: ") };
+            format!("{tag}{}{until}{again}", on_one_line(&report.reason))
         }
     }
 }
 
 fn error_of(report: &TargetReport) -> String {
     report.failure.as_ref().map_or_else(String::new, |failure| {
-        format!("{}: {}", failure.code.as_str(), escape_control(&failure.message))
+        format!("{}: {}", failure.code.as_str(), on_one_line(&failure.message))
     })
+}
+
+fn attempt(report: &TargetReport) -> u32 {
+    report.deployment.as_ref().map_or(0, |deployment| deployment.attempt)
+}
+
+/// To the minute, and never before it is over.
+fn moment(at: Timestamp) -> String {
+    let minute = SignedDuration::from_secs(59);
+    at.saturating_add(minute).unwrap_or(at).strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 /// A line that no mail program can show is not worth its bytes.

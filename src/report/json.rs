@@ -1,10 +1,12 @@
 //! `json`: one document for the run. `jsonl`: a line a target as it is done, then the summary.
 
+use std::time::Duration;
+
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Console, Report, Summary, TargetReport};
+use super::{Console, Event, Report, Summary, TargetReport, schema};
 use crate::plan::Failure;
-use crate::target::TargetId;
 
 /// The version of the documents; it grows when a reader of the old one would go wrong.
 pub(super) const VERSION: u32 = 1;
@@ -20,56 +22,88 @@ pub(crate) struct JsonLines {
     console: Console,
 }
 
-#[derive(Serialize)]
-struct RunJson<'a> {
+/// A run.
+#[derive(JsonSchema, Serialize)]
+#[schemars(deny_unknown_fields, rename = "Run")]
+pub(super) struct RunJson<'a> {
     #[serde(flatten)]
     head: HeadJson,
+    /// By project and stage.
     targets: &'a [TargetJson],
 }
 
-#[derive(Serialize)]
-struct HeadJson {
+/// What came of a run in all.
+#[derive(JsonSchema, Serialize)]
+#[schemars(deny_unknown_fields, rename = "Summary")]
+pub(super) struct HeadJson {
+    /// Of this format; it grows when a reader of the old one would go wrong.
     version: u32,
+    #[schemars(schema_with = "schema::moment")]
     started_at: String,
-    duration_ms: u128,
+    duration_ms: u64,
+    /// Sent to registries.
     requests: u64,
     summary: SummaryJson,
 }
 
-#[derive(Serialize)]
+/// How many targets there were, and what came of them.
+#[derive(JsonSchema, Serialize)]
+#[schemars(deny_unknown_fields, rename = "Counts")]
 struct SummaryJson {
     targets: usize,
+    /// `deployed` and `adopted`.
     deployed: usize,
+    /// `failed` and `dead`.
     failed: usize,
     unknown: usize,
 }
 
-#[derive(Serialize)]
-struct TargetJson {
+/// What came of a target in this run.
+#[derive(JsonSchema, Serialize)]
+#[schemars(deny_unknown_fields, rename = "Target")]
+pub(super) struct TargetJson {
     project: String,
     stage: String,
+    #[schemars(schema_with = "schema::status")]
     status: &'static str,
+    /// Why, for people.
     reason: String,
+    /// The newest tag that the policy allows.
     latest_tag: Option<String>,
+    /// What the stage ran before.
     previous_tag: Option<String>,
+    /// What it runs now, as far as tagship knows.
     deployed_tag: Option<String>,
     digest: Option<String>,
+    /// When the reason can end, where that can be known.
+    #[schemars(schema_with = "schema::optional_moment")]
     until: Option<String>,
+    /// The deployment that the run had to do with.
     deployment: Option<DeploymentJson>,
     error: Option<ErrorJson>,
 }
 
-#[derive(Serialize)]
+/// One tag and digest going to one target.
+#[derive(JsonSchema, Serialize)]
+#[schemars(deny_unknown_fields, rename = "Deployment")]
 struct DeploymentJson {
+    /// A UUID, the same through every attempt.
     id: String,
+    #[schemars(schema_with = "schema::deployment_state")]
     state: &'static str,
+    /// From 1; 0 where none was started.
     attempt: u32,
-    duration_ms: u128,
+    /// Of this attempt.
+    duration_ms: u64,
 }
 
-#[derive(Serialize)]
+/// What went wrong.
+#[derive(JsonSchema, Serialize)]
+#[schemars(deny_unknown_fields, rename = "Error")]
 pub(super) struct ErrorJson {
+    #[schemars(schema_with = "schema::error_code")]
     code: &'static str,
+    /// What, where, and what to do, for people.
     message: String,
 }
 
@@ -80,19 +114,16 @@ impl Json {
 }
 
 impl Report for Json {
-    fn target(&mut self, report: &TargetReport) {
-        self.targets.push(TargetJson::from(report));
-    }
-
-    fn warning(&mut self, text: &str) {
-        self.console.warning(text);
-    }
-
-    fn output(&mut self, _target: &TargetId, _line: &str) {}
-
-    fn finish(&mut self, summary: &Summary) {
-        self.targets.sort_by(|a, b| (&a.project, &a.stage).cmp(&(&b.project, &b.stage)));
-        print(&self.console, &RunJson { head: HeadJson::from(summary), targets: &self.targets });
+    fn event(&mut self, event: Event<'_>) {
+        match event {
+            Event::Target(report) => self.targets.push(TargetJson::from(report)),
+            Event::Warning(text) => self.console.warning(text),
+            Event::Finished(summary) => {
+                self.targets.sort_by(|a, b| (&a.project, &a.stage).cmp(&(&b.project, &b.stage)));
+                print(&self.console, &RunJson { head: HeadJson::from(summary), targets: &self.targets });
+            }
+            _ => {}
+        }
     }
 }
 
@@ -103,18 +134,13 @@ impl JsonLines {
 }
 
 impl Report for JsonLines {
-    fn target(&mut self, report: &TargetReport) {
-        print(&self.console, &TargetJson::from(report));
-    }
-
-    fn warning(&mut self, text: &str) {
-        self.console.warning(text);
-    }
-
-    fn output(&mut self, _target: &TargetId, _line: &str) {}
-
-    fn finish(&mut self, summary: &Summary) {
-        print(&self.console, &HeadJson::from(summary));
+    fn event(&mut self, event: Event<'_>) {
+        match event {
+            Event::Target(report) => print(&self.console, &TargetJson::from(report)),
+            Event::Warning(text) => self.console.warning(text),
+            Event::Finished(summary) => print(&self.console, &HeadJson::from(summary)),
+            _ => {}
+        }
     }
 }
 
@@ -124,12 +150,16 @@ pub(super) fn print(console: &Console, value: &impl Serialize) {
     console.data(&line);
 }
 
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl From<&Summary> for HeadJson {
     fn from(summary: &Summary) -> Self {
         HeadJson {
             version: VERSION,
             started_at: format!("{:.3}", summary.started_at),
-            duration_ms: summary.duration.as_millis(),
+            duration_ms: milliseconds(summary.duration),
             requests: summary.requests,
             summary: SummaryJson {
                 targets: summary.targets,
@@ -157,7 +187,7 @@ impl From<&TargetReport> for TargetJson {
                 id: deployment.id.clone(),
                 state: deployment.state.as_str(),
                 attempt: deployment.attempt,
-                duration_ms: deployment.duration.as_millis(),
+                duration_ms: milliseconds(deployment.duration),
             }),
             error: report.failure.as_ref().map(ErrorJson::from),
         }

@@ -1,24 +1,32 @@
 //! What `history --at` shows: what each target ran at some time.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::json::{VERSION, print};
 use super::table::{Table, cell};
-use super::{Console, describe_by};
+use super::{Console, describe_by, schema};
 use crate::plan::DecidedBy;
 use crate::store::{Origin, Ran};
 use crate::target::TargetId;
 
-#[derive(Serialize)]
-struct RanJson {
+/// What each target ran in a time.
+#[derive(JsonSchema, Serialize)]
+#[schemars(deny_unknown_fields, rename = "Ran")]
+pub(super) struct RanJson {
+    /// Of this format; it grows when a reader of the old one would go wrong.
     version: u32,
+    #[schemars(schema_with = "schema::moment")]
     from: String,
+    #[schemars(schema_with = "schema::moment")]
     until: String,
     targets: Vec<TargetRanJson>,
 }
 
-#[derive(Serialize)]
+/// What a target ran.
+#[derive(JsonSchema, Serialize)]
+#[schemars(deny_unknown_fields, rename = "TargetRan")]
 struct TargetRanJson {
     project: String,
     stage: String,
@@ -26,13 +34,22 @@ struct TargetRanJson {
     ran: Vec<RunJson>,
 }
 
-#[derive(Serialize)]
+/// A tag, and when it was there.
+#[derive(JsonSchema, Serialize)]
+#[schemars(deny_unknown_fields, rename = "TagRan")]
 struct RunJson {
     tag: String,
     digest: Option<String>,
+    /// None: from before the history begins.
+    #[schemars(schema_with = "schema::optional_moment")]
     from: Option<String>,
+    /// None: until now.
+    #[schemars(schema_with = "schema::optional_moment")]
     until: Option<String>,
+    /// Who decided it.
+    #[schemars(schema_with = "schema::optional_decided_by")]
     by: Option<&'static str>,
+    /// A login name, where it was by hand.
     by_whom: Option<String>,
     deployment_id: Option<String>,
 }

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use anstyle::Style;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::human::{describe_moment, style_of};
 use super::json::{ErrorJson, VERSION, print};
 use super::table::{Cell, Table, cell, styled};
-use super::{Console, describe_age, describe_by, describe_duration, escape_control};
+use super::{Console, describe_age, describe_by, describe_duration, escape_control, schema};
 use crate::plan::{DecidedBy, DeploymentState, Edit, Failure, Hold, Status};
 use crate::reference::{Digest, Tag};
 use crate::store::Origin;
@@ -74,61 +75,109 @@ pub(crate) struct PendingRow {
     pub(crate) last_error: Option<String>,
 }
 
-#[derive(Serialize)]
-struct StatusJson {
+/// What the state knows of each target.
+#[derive(JsonSchema, Serialize)]
+#[schemars(deny_unknown_fields, rename = "Status")]
+pub(super) struct StatusJson {
+    /// Of this format; it grows when a reader of the old one would go wrong.
     version: u32,
     targets: Vec<RowJson>,
 }
 
-#[derive(Serialize)]
+/// What a target has.
+#[derive(JsonSchema, Serialize)]
+#[schemars(deny_unknown_fields, rename = "Target")]
 struct RowJson {
     project: String,
     stage: String,
+    /// What the last poll said; none before the first.
+    #[schemars(schema_with = "schema::optional_status")]
     status: Option<&'static str>,
+    /// Why, for people.
     reason: Option<String>,
+    /// When the reason can end, where that can be known.
+    #[schemars(schema_with = "schema::optional_moment")]
     until: Option<String>,
+    /// The newest tag that the policy allows.
     latest_tag: Option<String>,
+    /// What the stage runs, as far as tagship knows.
     deployed_tag: Option<String>,
+    /// Of the deployed tag.
     digest: Option<String>,
+    #[schemars(schema_with = "schema::optional_moment")]
     deployed_at: Option<String>,
+    /// Who decided it.
+    #[schemars(schema_with = "schema::optional_decided_by")]
     deployed_by: Option<&'static str>,
+    /// A login name, where it was by hand.
     deployed_by_whom: Option<String>,
+    /// Of the deployment that brought the deployed tag.
     deployment_id: Option<String>,
+    /// The newest tag ever given to the stage.
     high_water_tag: Option<String>,
+    /// The last successful poll.
+    #[schemars(schema_with = "schema::optional_moment")]
     polled_at: Option<String>,
+    /// The last poll, successful or not.
+    #[schemars(schema_with = "schema::optional_moment")]
     checked_at: Option<String>,
+    /// When a poll with --due asks again.
+    #[schemars(schema_with = "schema::optional_moment")]
     due_at: Option<String>,
+    /// The first of the failed polls in a row.
+    #[schemars(schema_with = "schema::optional_moment")]
     failing_since: Option<String>,
+    /// One that is not over.
     deployment: Option<PendingJson>,
     hold: Option<HoldJson>,
+    /// Tags newer than what the stage was given, the newest first.
     waiting: Vec<String>,
     image: String,
+    /// Which tags may be taken.
     rule: String,
+    /// What must hold before a chosen tag is deployed.
     gates: Vec<String>,
     rule_edit: Option<EditJson>,
+    /// Of the last poll, where it failed.
     error: Option<ErrorJson>,
 }
 
-#[derive(Serialize)]
+/// Automatic deployments are stopped.
+#[derive(JsonSchema, Serialize)]
+#[schemars(deny_unknown_fields, rename = "Hold")]
 struct HoldJson {
     reason: Option<String>,
+    /// A login name.
     by: String,
+    #[schemars(schema_with = "schema::moment")]
     since: String,
+    /// None: until tagship release.
+    #[schemars(schema_with = "schema::optional_moment")]
     until: Option<String>,
 }
 
-#[derive(Serialize)]
+/// One that is under way, waits for its next attempt, or was given up.
+#[derive(JsonSchema, Serialize)]
+#[schemars(deny_unknown_fields, rename = "Deployment")]
 struct PendingJson {
+    /// A UUID, the same through every attempt.
     id: String,
     tag: String,
+    #[schemars(schema_with = "schema::deployment_state")]
     state: &'static str,
+    /// How many were started.
     attempts: u32,
+    /// Not before then.
+    #[schemars(schema_with = "schema::optional_moment")]
     next_attempt_at: Option<String>,
     last_error: Option<String>,
 }
 
-#[derive(Serialize)]
+/// The last edit of the rule that the state knows of.
+#[derive(JsonSchema, Serialize)]
+#[schemars(deny_unknown_fields, rename = "Edit")]
 struct EditJson {
+    #[schemars(schema_with = "schema::moment")]
     at: String,
     rule_before: String,
     high_water_tag_before: Option<String>,

@@ -2,11 +2,12 @@
 
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::json::{VERSION, print};
 use super::table::{Table, cell, styled};
-use super::{Console, describe_by, escape_control};
+use super::{Console, describe_by, escape_control, schema};
 use crate::plan::{Explained, Taken};
 use crate::policy::Order;
 use crate::reference::{Dropped, Tag};
@@ -30,35 +31,54 @@ pub(crate) struct TagsPage<'a> {
     pub(crate) dropped: &'a Dropped,
 }
 
-#[derive(Serialize)]
-struct TagsJson<'a> {
+/// Every tag of a target, the newest first.
+#[derive(JsonSchema, Serialize)]
+#[schemars(deny_unknown_fields, rename = "Tags")]
+pub(super) struct TagsJson<'a> {
+    /// Of this format; it grows when a reader of the old one would go wrong.
     version: u32,
     project: &'a str,
     stage: &'a str,
     image: &'a str,
+    /// Which tags may be taken.
     rule: &'a str,
+    /// What must hold before a chosen tag is deployed.
     gates: &'a [String],
+    /// The newest tag ever given to the stage.
     high_water_tag: Option<&'a str>,
+    /// What the stage runs, as far as tagship knows.
     deployed_tag: Option<&'a str>,
+    /// The last successful poll.
+    #[schemars(schema_with = "schema::optional_moment")]
     polled_at: Option<String>,
     tags: Vec<TagJson<'a>>,
     dropped: DroppedJson<'a>,
 }
 
 /// Names in the list that are no valid tags: how many, and the first of them.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
+#[schemars(deny_unknown_fields, rename = "Dropped")]
 struct DroppedJson<'a> {
     count: usize,
     names: &'a [String],
 }
 
-#[derive(Serialize)]
+/// A tag, and the one reason for what became of it.
+#[derive(JsonSchema, Serialize)]
+#[schemars(deny_unknown_fields, rename = "Tag")]
 struct TagJson<'a> {
     tag: &'a str,
+    /// What is compared, where the rule takes the tag.
     key: Option<&'a str>,
+    #[schemars(schema_with = "schema::optional_moment")]
     pushed_at: Option<String>,
+    /// What became of it.
+    #[schemars(schema_with = "schema::verdict")]
     verdict: &'static str,
+    /// Why, for people.
     reason: &'a str,
+    /// When the reason can end, where that can be known.
+    #[schemars(schema_with = "schema::optional_moment")]
     until: Option<String>,
 }
 

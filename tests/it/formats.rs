@@ -1,11 +1,13 @@
 //! What programs read: `--format json` and `jsonl`, with the keys of the design.
 
+use regex::Regex;
 use serde_json::Value;
 
 use crate::first_poll::gitea;
-use crate::harness::{DEV, PROD, Shop};
+use crate::harness::{DEV, PROD, Shop, on_gitea};
 use crate::new_tag::baselined;
 use crate::registry::{Build, Gitea};
+use crate::screen::on_terminal;
 
 const HEAD: [&str; 5] = ["duration_ms", "requests", "started_at", "summary", "version"];
 const TARGET: [&str; 11] = [
@@ -127,9 +129,178 @@ fn verbose_shows_what_a_deployment_prints() {
     shop.run(&["poll", "-v"]).code(0).shows("rolling out dev-43");
 }
 
+/// Colour or none, for what is asked for, where it goes to, and what the environment says.
 #[test]
-fn there_is_no_colour_on_a_pipe_unless_it_is_asked_for() {
-    let (_gitea, shop) = with_news();
-    shop.run(&["poll", "-v", "--dry-run"]).code(0).shows_not("\u{1b}[");
-    shop.run(&["poll", "-v", "--dry-run", "--color", "always"]).code(0).shows("\u{1b}[");
+fn colour_is_for_terminals_unless_it_is_asked_for_or_refused() {
+    let (_gitea, mut shop) = with_news();
+    for (color, terminal, variables, expected) in [
+        ("auto", false, &[][..], false),
+        ("auto", true, &[("TERM", "xterm")], true),
+        ("auto", true, &[("TERM", "dumb")], false),
+        ("auto", true, &[("TERM", "xterm"), ("NO_COLOR", "1")], false),
+        ("never", true, &[("TERM", "xterm")], false),
+        ("never", false, &[], false),
+        ("always", false, &[], true),
+        ("always", false, &[("NO_COLOR", "1")], true),
+        ("always", true, &[("TERM", "dumb")], true),
+    ] {
+        for variable in ["TERM", "NO_COLOR"] {
+            let value = variables.iter().find(|(name, _)| *name == variable).map_or("", |(_, value)| value);
+            shop.env(variable, value);
+        }
+        let arguments = ["poll", "-v", "--dry-run", "--color", color];
+        let printed =
+            if terminal { on_terminal(&shop, 80, &arguments).printed } else { shop.run(&arguments).raw };
+        assert!(printed.contains("would_deploy"), "{printed}");
+        assert_eq!(printed.contains("\u{1b}[3"), expected, "{color} {terminal} {variables:?}: {printed:?}");
+    }
+}
+
+/// A poll in which each of six targets comes out otherwise.
+fn one_of_each() -> (Gitea, Shop) {
+    const OTHERS: &str = r#"
+[projects.shop.stages.broken]
+tags = "dev-*"
+order = "newest"
+deploy = { command = ["./broken.sh"] }
+
+[projects.shop.stages.by-hand]
+tags = "dev-*"
+order = "newest"
+auto_deploy = false
+deploy = { command = ["./deploy.sh"] }
+
+[projects.shop.stages.late]
+tags = "dev-*"
+order = "newest"
+with = ["acme/worker"]
+deploy = { command = ["./deploy.sh"] }
+
+[projects.blog]
+registry = "git"
+image = "acme/nope"
+
+[projects.blog.stages.dev]
+tags = "dev-*"
+order = "newest"
+deploy = { command = ["./deploy.sh"] }
+"#;
+    let gitea = gitea(Build::GiteaNew);
+    // One after another, so that they come in one order.
+    let config = on_gitea(&gitea, &format!("{DEV}{PROD}{OTHERS}"));
+    let shop = Shop::with(&config.replace("kind =", "connections = 1\nkind ="));
+    shop.script("broken.sh", "echo pulling $TAGSHIP_TAG; echo \"no space left: 97% | full\"; exit 7\n");
+    // A program reads this one: people are told of the outage by the next.
+    shop.run(&["poll", "--format", "json"]).code(1);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    (gitea, shop)
+}
+
+/// The same poll in every format, with digests and tokens taken out.
+#[track_caller]
+fn prints(arguments: &[&str], stdout: &str, stderr: &str) {
+    let (_gitea, shop) = one_of_each();
+    let run = shop.run(arguments);
+    run.code(1).stderr(stderr);
+    let digest = Regex::new("sha256:[0-9a-f]{64}").unwrap().replace_all(&run.stdout, "[digest]").into_owned();
+    let printed = Regex::new("[0-9a-f]{32}").unwrap().replace_all(&digest, "[token]").into_owned();
+    let printed = Regex::new("\"duration_ms\":[0-9]+").unwrap().replace_all(&printed, "\"duration_ms\":0");
+    assert_eq!(printed, stdout, "{arguments:?}");
+}
+
+#[test]
+fn the_same_poll_as_human_text() {
+    prints(
+        &["poll"],
+        "\
+shop/by-hand  available     dev-43: auto_deploy is off; to ship it: tagship deploy shop/by-hand dev-43
+shop/late     waiting       dev-43: with: acme/worker has no dev-43 yet
+blog/dev      unknown       not_found: GET http://127.0.0.1:[port]/v2/acme/nope/tags/list: 404 Not Found: there is no such image; is its name right, and was it ever pushed? (since [time])
+shop/dev      deployed      dev-42 -> dev-43 in [duration]
+shop/broken   failed        dev-42 -> dev-43 (attempt 1, again at [time]): command: ./broken.sh exited with status 7: no space left: 97% | full
+    | pulling dev-43
+    | no space left: 97% | full
+",
+        "",
+    );
+}
+
+#[test]
+fn the_same_poll_as_human_text_with_everything() {
+    prints(
+        &["poll", "-v"],
+        "\
+shop/by-hand  available     dev-43: auto_deploy is off; to ship it: tagship deploy shop/by-hand dev-43
+shop/late     waiting       dev-43: with: acme/worker has no dev-43 yet
+blog/dev      unknown       not_found: GET http://127.0.0.1:[port]/v2/acme/nope/tags/list: 404 Not Found: there is no such image; is its name right, and was it ever pushed? (since [time])
+shop/prod     up_to_date    v1.10.0 is the newest
+shop/dev      deployed      dev-42 -> dev-43 in [duration]
+shop/broken   failed        dev-42 -> dev-43 (attempt 1, again at [time]): command: ./broken.sh exited with status 7: no space left: 97% | full
+",
+        "\
+shop/broken | pulling dev-43
+shop/broken | no space left: 97% | full
+",
+    );
+}
+
+#[test]
+fn the_same_poll_quietly() {
+    prints(
+        &["poll", "-q"],
+        "\
+blog/dev      unknown       not_found: GET http://127.0.0.1:[port]/v2/acme/nope/tags/list: 404 Not Found: there is no such image; is its name right, and was it ever pushed? (since [time])
+shop/broken   failed        dev-42 -> dev-43 (attempt 1, again at [time]): command: ./broken.sh exited with status 7: no space left: 97% | full
+    | pulling dev-43
+    | no space left: 97% | full
+",
+        "",
+    );
+}
+
+#[test]
+fn the_same_poll_as_json() {
+    prints(
+        &["poll", "--format", "json"],
+        r#"{"version":1,"started_at":"[time]","duration_ms":0,"requests":9,"summary":{"targets":6,"deployed":1,"failed":1,"unknown":1},"targets":[{"project":"blog","stage":"dev","status":"unknown","reason":"GET http://127.0.0.1:[port]/v2/acme/nope/tags/list: 404 Not Found: there is no such image; is its name right, and was it ever pushed?","latest_tag":null,"previous_tag":null,"deployed_tag":null,"digest":null,"until":null,"deployment":null,"error":{"code":"not_found","message":"GET http://127.0.0.1:[port]/v2/acme/nope/tags/list: 404 Not Found: there is no such image; is its name right, and was it ever pushed?"}},{"project":"shop","stage":"broken","status":"failed","reason":"dev-43 is newer than what the stage was given","latest_tag":"dev-43","previous_tag":"dev-42","deployed_tag":null,"digest":"[digest]","until":"[time]","deployment":{"id":"[id]","state":"pending","attempt":1,"duration_ms":0},"error":{"code":"command","message":"./broken.sh exited with status 7: no space left: 97% | full"}},{"project":"shop","stage":"by-hand","status":"available","reason":"auto_deploy is off; to ship it: tagship deploy shop/by-hand dev-43","latest_tag":"dev-43","previous_tag":"dev-42","deployed_tag":null,"digest":null,"until":null,"deployment":null,"error":null},{"project":"shop","stage":"dev","status":"deployed","reason":"dev-43 is newer than what the stage was given","latest_tag":"dev-43","previous_tag":"dev-42","deployed_tag":"dev-43","digest":"[digest]","until":null,"deployment":{"id":"[id]","state":"succeeded","attempt":1,"duration_ms":0},"error":null},{"project":"shop","stage":"late","status":"waiting","reason":"with: acme/worker has no dev-43 yet","latest_tag":"dev-43","previous_tag":"dev-42","deployed_tag":null,"digest":null,"until":null,"deployment":null,"error":null},{"project":"shop","stage":"prod","status":"up_to_date","reason":"v1.10.0 is the newest","latest_tag":"v1.10.0","previous_tag":"v1.10.0","deployed_tag":null,"digest":null,"until":null,"deployment":null,"error":null}]}
+"#,
+        "",
+    );
+}
+
+#[test]
+fn the_same_poll_as_jsonl() {
+    prints(
+        &["poll", "--format", "jsonl"],
+        r#"{"project":"shop","stage":"by-hand","status":"available","reason":"auto_deploy is off; to ship it: tagship deploy shop/by-hand dev-43","latest_tag":"dev-43","previous_tag":"dev-42","deployed_tag":null,"digest":null,"until":null,"deployment":null,"error":null}
+{"project":"shop","stage":"late","status":"waiting","reason":"with: acme/worker has no dev-43 yet","latest_tag":"dev-43","previous_tag":"dev-42","deployed_tag":null,"digest":null,"until":null,"deployment":null,"error":null}
+{"project":"blog","stage":"dev","status":"unknown","reason":"GET http://127.0.0.1:[port]/v2/acme/nope/tags/list: 404 Not Found: there is no such image; is its name right, and was it ever pushed?","latest_tag":null,"previous_tag":null,"deployed_tag":null,"digest":null,"until":null,"deployment":null,"error":{"code":"not_found","message":"GET http://127.0.0.1:[port]/v2/acme/nope/tags/list: 404 Not Found: there is no such image; is its name right, and was it ever pushed?"}}
+{"project":"shop","stage":"prod","status":"up_to_date","reason":"v1.10.0 is the newest","latest_tag":"v1.10.0","previous_tag":"v1.10.0","deployed_tag":null,"digest":null,"until":null,"deployment":null,"error":null}
+{"project":"shop","stage":"dev","status":"deployed","reason":"dev-43 is newer than what the stage was given","latest_tag":"dev-43","previous_tag":"dev-42","deployed_tag":"dev-43","digest":"[digest]","until":null,"deployment":{"id":"[id]","state":"succeeded","attempt":1,"duration_ms":0},"error":null}
+{"project":"shop","stage":"broken","status":"failed","reason":"dev-43 is newer than what the stage was given","latest_tag":"dev-43","previous_tag":"dev-42","deployed_tag":null,"digest":"[digest]","until":"[time]","deployment":{"id":"[id]","state":"pending","attempt":1,"duration_ms":0},"error":{"code":"command","message":"./broken.sh exited with status 7: no space left: 97% | full"}}
+{"version":1,"started_at":"[time]","duration_ms":0,"requests":9,"summary":{"targets":6,"deployed":1,"failed":1,"unknown":1}}
+"#,
+        "",
+    );
+}
+
+#[test]
+fn the_same_poll_for_a_workflow() {
+    prints(
+        &["poll", "--format", "github"],
+        "\
+::notice title=shop/by-hand available::dev-43: auto_deploy is off; to ship it: tagship deploy shop/by-hand dev-43
+::notice title=shop/late waiting::dev-43: with: acme/worker has no dev-43 yet
+::error title=blog/dev unknown::not_found: GET http://127.0.0.1:[port]/v2/acme/nope/tags/list: 404 Not Found: there is no such image; is its name right, and was it ever pushed? (since [time])
+::notice title=shop/dev deployed::dev-42 -> dev-43 in [duration]
+::error title=shop/broken failed::dev-42 -> dev-43 (attempt 1, again at [time]): command: ./broken.sh exited with status 7: no space left: 97%25 | full
+::group::output of shop/broken
+::stop-commands::[token]
+pulling dev-43
+no space left: 97% | full
+::[token]::
+::endgroup::
+",
+        "",
+    );
 }

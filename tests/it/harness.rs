@@ -202,7 +202,7 @@ impl Shop {
             [
                 (part(r"127\.0\.0\.1:\d+"), "127.0.0.1:[port]"),
                 (part(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "[id]"),
-                (part(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?"), "[time]"),
+                (part(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?( UTC|Z|[+-]\d\d:\d\d)?"), "[time]"),
                 (part(r"\b\d+(\.\d+)?\s?(ms|s|µs)\b"), "[duration]"),
             ]
         });

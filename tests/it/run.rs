@@ -9,11 +9,13 @@ use std::thread;
 use serde_json::Value;
 
 use crate::harness::{PATIENCE, Shop};
+use crate::schema;
 
 /// A run that has not ended.
 pub(crate) struct Running<'a> {
     shop: &'a Shop,
     shown: String,
+    arguments: Vec<String>,
     child: Child,
     stdout: Receiver<String>,
     stderr: Receiver<String>,
@@ -33,7 +35,8 @@ impl<'a> Running<'a> {
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let stdout = collect(child.stdout.take().unwrap());
         let stderr = collect(child.stderr.take().unwrap());
-        Running { shop, shown, child, stdout, stderr }
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        Running { shop, shown, arguments, child, stdout, stderr }
     }
 
     /// What it reads, where it reads anything.
@@ -80,14 +83,21 @@ impl<'a> Running<'a> {
     fn run(self, status: ExitStatus, stdout: String, stderr: String) -> Run {
         self.shop.note_printed(&stdout);
         self.shop.note_printed(&stderr);
-        Run {
+        let run = Run {
             shown: self.shown,
             code: status.code(),
             signal: status.signal(),
             stdout: self.shop.redact(&stdout),
             stderr: self.shop.redact(&stderr),
             raw: stdout,
+        };
+        // What was killed may have said half of it.
+        if run.signal.is_none() {
+            let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+            let fault = schema::fault(&arguments, &run.raw);
+            run.check(fault.is_none(), &fault.unwrap_or_default());
         }
+        run
     }
 }
 
@@ -109,7 +119,8 @@ pub(crate) struct Run {
     signal: Option<i32>,
     pub(crate) stdout: String,
     stderr: String,
-    raw: String,
+    /// Standard output with what varies.
+    pub(crate) raw: String,
 }
 
 impl Run {
