@@ -36,21 +36,14 @@ pub(crate) fn status(global: &Global, arguments: &cli::Status) -> anyhow::Result
         (StatusFormat::Json, rows) => status_as_json(&console, rows),
         (StatusFormat::Html, rows) => page(&console, &store, rows, now)?,
     }
-    let failed = rows.iter().any(has_failed);
+    let failed = rows.iter().any(StatusRow::has_failed);
     Ok(if arguments.exit_code && failed { Exit::Failed } else { Exit::Done })
-}
-
-/// Its last check or its last deployment failed; one that waits to be tried again has not succeeded yet.
-fn has_failed(row: &StatusRow) -> bool {
-    let is_retried = row.pending.as_ref().is_some_and(|pending| pending.last_error.is_some());
-    is_retried || row.status.is_some_and(Status::is_failure)
 }
 
 fn page(console: &Console, store: &Store, rows: &[StatusRow], now: Timestamp) -> Result<(), StoreError> {
     let shown: HashSet<&TargetId> = rows.iter().map(|row| &row.target).collect();
-    let pending = rows.iter().filter_map(|row| row.pending.as_ref());
     let mut outputs = HashMap::new();
-    for failed in pending.filter(|pending| pending.last_error.is_some()).take(MOST_TOLD) {
+    for (failed, _) in rows.iter().filter_map(StatusRow::failed_deployment).take(MOST_TOLD) {
         outputs.extend(store.last_output(&failed.id)?.map(|output| (failed.id.clone(), output)));
     }
     let recent = store.recent(|id| shown.contains(id), MOST_RECENT)?;

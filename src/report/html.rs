@@ -84,7 +84,7 @@ fn policy() -> String {
 }
 
 fn title(rows: &[StatusRow]) -> String {
-    match rows.iter().filter(|row| failure::is_failing(row)).count() {
+    match rows.iter().filter(|row| row.has_failed()).count() {
         0 => "tagship status".to_owned(),
         failing => format!("{failing} failing - tagship status"),
     }

@@ -62,6 +62,19 @@ pub(crate) struct StatusRow {
     pub(crate) is_polled: bool,
 }
 
+impl StatusRow {
+    /// Its last check or its last deployment failed; one that waits to be tried again has not succeeded yet.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed_deployment().is_some() || self.status.is_some_and(Status::is_failure)
+    }
+
+    /// The deployment that failed and is not over, or was given up, and why.
+    pub(crate) fn failed_deployment(&self) -> Option<(&PendingRow, &str)> {
+        let pending = self.pending.as_ref()?;
+        Some((pending, pending.last_error.as_deref()?))
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct PendingRow {
     pub(crate) id: String,

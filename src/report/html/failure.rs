@@ -4,25 +4,13 @@ use maud::{Markup, html};
 
 use super::word::{Words, badge};
 use super::{MOST_TOLD, StatusPage};
-use crate::plan::{DeploymentState, ErrorCode, Failure, Status};
+use crate::plan::{DeploymentState, ErrorCode, Failure};
 use crate::report::human::{count, last_lines, shortened};
 use crate::report::{PendingRow, StatusRow};
 use crate::target::TargetId;
 
-/// Whether the last check or deployment of the target failed.
-pub(crate) fn is_failing(row: &StatusRow) -> bool {
-    let says_so = row.status.is_some_and(|status| status.is_failure() || status == Status::Retrying);
-    says_so || row.failure.is_some() || failed(row).is_some()
-}
-
-/// The deployment that failed, and why.
-pub(super) fn failed(row: &StatusRow) -> Option<(&PendingRow, &str)> {
-    let pending = row.pending.as_ref()?;
-    Some((pending, pending.last_error.as_deref()?))
-}
-
 pub(super) fn section(words: &Words<'_>, page: &StatusPage<'_>) -> Markup {
-    let failing: Vec<&StatusRow> = page.rows.iter().filter(|row| is_failing(row)).collect();
+    let failing: Vec<&StatusRow> = page.rows.iter().filter(|row| row.has_failed()).collect();
     if failing.is_empty() {
         return html! {};
     }
@@ -34,7 +22,7 @@ pub(super) fn section(words: &Words<'_>, page: &StatusPage<'_>) -> Markup {
                 article {
                     h3 { (row.target) " " (badge(row.status)) }
                     @if let Some(failure) = &row.failure { (check(words, row, failure)) }
-                    @if let Some((pending, error)) = failed(row) {
+                    @if let Some((pending, error)) = row.failed_deployment() {
                         @let output = page.outputs.get(&pending.id);
                         (deployment(words, &row.target, pending, error, output.map(String::as_str)))
                     }

@@ -112,7 +112,12 @@ fn page_saying(console: &Console, text: &str) -> String {
     let failure = Failure { code: ErrorCode::Protocol, message: text.to_owned() };
     let rows = [
         StatusRow { pending: Some(pending), ..row("shop/dev") },
-        StatusRow { failure: Some(failure), hold: Some(hold), ..row("shop/prod") },
+        StatusRow {
+            status: Some(Status::Unknown),
+            failure: Some(failure),
+            hold: Some(hold),
+            ..row("shop/prod")
+        },
         StatusRow { status: Some(Status::Waiting), reason: Some(text.to_owned()), ..row("shop/live") },
     ];
     let outputs = HashMap::from([("a".to_owned(), text.to_owned())]);
