@@ -77,7 +77,7 @@ pub(crate) fn steps(job: &Job, root: &str) -> String {
     if job.keeps_state() {
         words.extend(["--state", state.as_str()]);
     }
-    words.extend(["poll", "--due"]);
+    words.extend(["poll", "--due", "--format", "github"]);
     let _ = write!(
         text,
         "- name: Poll and deploy\n  run: {}\n",

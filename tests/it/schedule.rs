@@ -364,7 +364,10 @@ fn a_workflow_polls_on_a_schedule_with_the_secrets_of_the_repository() {
     assert_eq!(job["timeout-minutes"], 31);
     let steps = job["steps"].as_array().unwrap();
     let poll = steps.iter().find(|step| step["name"] == "Poll and deploy").unwrap();
-    assert_eq!(poll["run"], "tagship --config tagship.toml --state .tagship/state.db poll --due\n");
+    assert_eq!(
+        poll["run"],
+        "tagship --config tagship.toml --state .tagship/state.db poll --due --format github\n"
+    );
     assert_eq!(poll["env"]["GITEA_TOKEN"], "${{ secrets.TAGSHIP_GITEA_TOKEN }}");
     let put = steps
         .iter()
