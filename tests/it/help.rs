@@ -73,7 +73,7 @@ fn a_mistyped_registry_gets_the_nearest_or_all() {
 #[test]
 fn a_mistyped_command_option_or_word_gets_the_nearest() {
     for (arguments, tip) in [
-        (&["chek"][..], "'check'"),
+        (&["relase"][..], "'release'"),
         (&["poll", "--dryrun"], "a similar argument exists: '--dry-run'"),
         (&["poll", "--format", "jsn"], "a similar value exists: 'json'"),
         (&["generate", "completion"], "a similar subcommand exists: 'completions'"),
