@@ -418,18 +418,29 @@ pub(crate) struct Generate {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Artifact {
     /// The manual pages
+    #[command(after_help = "Example:\n  tagship generate man --dir ~/.local/share/man/man1")]
     Man {
         /// The folder they are written to
         #[arg(long, value_name = "DIR", default_value = ".")]
         dir: PathBuf,
     },
     /// Completions for bash, zsh and fish
+    ///
+    /// tagship.bash, _tagship and tagship.fish: scripts that ask tagship for the words when TAB is pressed, with the
+    /// targets of the configuration.
+    #[command(
+        after_help = "Example:\n  tagship generate completions --dir ~/.local/share/bash-completion/completions"
+    )]
     Completions {
         /// The folder they are written to
         #[arg(long, value_name = "DIR", default_value = ".")]
         dir: PathBuf,
     },
     /// A JSON Schema, on standard output
+    #[command(
+        after_help = "Examples:\n  tagship generate schema > tagship.schema.json   of the configuration, for editors\n  \
+    tagship generate schema poll                    of what tagship poll --format json prints"
+    )]
     Schema {
         /// Of what
         #[arg(value_name = "DOCUMENT", value_enum, default_value_t = SchemaOf::Config)]
@@ -461,3 +472,6 @@ fn duration(text: &str) -> Result<Duration, String> {
     crate::config::parse_duration(text)
         .ok_or_else(|| format!("{text:?} is no duration such as 90s, 5m, 1h 30m or 7d"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 )]
 
 mod check;
+mod completion;
 mod deploy;
 mod generate;
 mod history;
@@ -19,6 +20,7 @@ mod status;
 mod tags;
 
 pub(crate) use check::check;
+pub(crate) use completion::complete;
 pub(crate) use deploy::deploy;
 pub(crate) use generate::generate;
 pub(crate) use history::history;
@@ -32,6 +34,7 @@ pub(crate) use schedule::schedule;
 pub(crate) use status::status;
 pub(crate) use tags::tags;
 
+use std::collections::BTreeSet;
 use std::env;
 use std::path::{Path, PathBuf};
 
@@ -177,7 +180,13 @@ fn select<'a>(config: &'a Config, filter: &TargetFilter) -> anyhow::Result<Vec<&
     }
     let selected: Vec<&Target> = targets().filter(|target| filter.matches(&target.id)).collect();
     if selected.is_empty() {
-        bail!("no target is all of that; see them with: tagship status");
+        // Each part names something, and together they name nothing.
+        let wider = TargetFilter { stages: Vec::new(), ..filter.clone() };
+        let near = targets().filter(|target| wider.matches(&target.id)).map(|target| target.id.to_string());
+        let near: Vec<String> = near.take(3).collect();
+        let near =
+            if near.is_empty() { String::new() } else { format!("; the nearest is {}", near.join(", ")) };
+        bail!("no target is all of that{near}; see them all with: tagship status");
     }
     Ok(selected)
 }
@@ -194,13 +203,16 @@ fn select_one<'a>(config: &'a Config, pattern: &TargetPattern) -> anyhow::Result
     }
 }
 
+/// What is said of a name that the configuration does not have.
 fn no_such(what: &str, name: &str, known: impl Iterator<Item = String>) -> String {
-    let nearest = known
-        .map(|known| (strsim::damerau_levenshtein(name, &known), known))
-        .filter(|(distance, known)| *distance <= known.len().div_ceil(3).max(1))
-        .min();
-    match nearest {
-        Some((_, nearest)) => format!("the configuration has no {what} {name:?}; did you mean {nearest}?"),
-        None => format!("the configuration has no {what} {name:?}; see what it has with: tagship status"),
+    let known: BTreeSet<String> = known.collect();
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    let nearest = config::nearest(name, &known);
+    if nearest.is_empty() {
+        return format!("the configuration has no {what} {name:?}; see what it has with: tagship status");
     }
+    let nearest = nearest.join(" or ");
+    format!(
+        "the configuration has no {what} {name:?}; did you mean {nearest}? See them all with: tagship status"
+    )
 }

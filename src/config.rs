@@ -28,7 +28,7 @@ use url::{Host, Url};
 pub(crate) use address::host;
 pub(crate) use load::{load, parse};
 pub(crate) use manual::{manual, tidy};
-pub(crate) use read::parse_duration;
+pub(crate) use read::{nearest, parse_duration, suggest};
 pub(crate) use schema::schema;
 
 use crate::target::notifier::Notifier;
@@ -250,7 +250,10 @@ pub(crate) fn find(explicit: Option<&Path>) -> anyhow::Result<PathBuf> {
         return Ok(path.clone());
     }
     let places: Vec<String> = places.iter().map(|path| path.display().to_string()).collect();
-    anyhow::bail!("there is no configuration at {}; name one with --config FILE", places.join(" or "))
+    anyhow::bail!(
+        "there is no configuration at {}; name one with --config FILE, or write one with: tagship init",
+        places.join(" or ")
+    )
 }
 
 /// Where a configuration is looked for that its user does not name: the user's own place, `/etc/tagship` for root

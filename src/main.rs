@@ -30,6 +30,14 @@ use command::Exit;
 use report::Console;
 
 fn main() -> ExitCode {
+    match command::complete() {
+        Ok(false) => {}
+        Ok(true) => return ExitCode::SUCCESS,
+        Err(error) => {
+            Console::new().error(&format!("{error:#}"));
+            return ExitCode::from(Exit::Unusable.status());
+        }
+    }
     let Cli { global, command } = Cli::parse();
     Console::set_color(command::color(global.color));
     let result = match command {

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use clap::{Command, CommandFactory as _};
-use clap_complete::Shell;
 use roff::{Roff, roman};
 
 use super::Exit;
@@ -97,13 +96,11 @@ fn page(command: &Command, name: &str, see_also: &[String]) -> anyhow::Result<St
     Ok(config::tidy(&String::from_utf8(page)?.replace(".br\n\n.br\n", ".sp\n")))
 }
 
+/// Short scripts that ask tagship for the rest, so that they fit every version.
 fn completions(dir: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(dir).with_context(|| format!("could not make {}", dir.display()))?;
-    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        clap_complete::generate_to(shell, &mut Cli::command(), "tagship", dir)
-            .with_context(|| format!("could not write into {}", dir.display()))?;
-    }
-    Ok(())
+    write(dir, "tagship.bash", include_bytes!("../../completions/tagship.bash"))?;
+    write(dir, "_tagship", include_bytes!("../../completions/_tagship"))?;
+    write(dir, "tagship.fish", include_bytes!("../../completions/tagship.fish"))
 }
 
 fn write(dir: &Path, name: &str, content: &[u8]) -> anyhow::Result<()> {

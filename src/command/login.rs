@@ -8,9 +8,9 @@ use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 use url::Url;
 
-use super::{Exit, load, no_such};
+use super::{Exit, load};
 use crate::cli::{self, Global};
-use crate::config::{Config, CredentialSetting, Location, RegistryConfig, SecretSource};
+use crate::config::{self, Config, CredentialSetting, Location, RegistryConfig, SecretSource};
 use crate::reference::Repository;
 use crate::registry::{self, RequestCount, SharedLimit, SignIn};
 use crate::report::Console;
@@ -92,9 +92,11 @@ pub(crate) fn logout(global: &Global, arguments: &cli::Logout) -> anyhow::Result
 }
 
 fn find<'c>(config: &'c Config, name: &str) -> anyhow::Result<&'c RegistryConfig> {
-    let known = config.registries.keys().map(ToString::to_string);
     let found = config.registries.values().find(|registry| registry.name.as_str() == name);
-    found.with_context(|| no_such("registry", name, known))
+    found.with_context(|| {
+        let meant = config::suggest(name, config.registries.keys().map(Name::as_str));
+        format!("the configuration has no registry {name:?}; {meant}")
+    })
 }
 
 fn username(registry: &RegistryConfig, given: Option<&str>) -> anyhow::Result<Option<String>> {

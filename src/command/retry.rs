@@ -22,6 +22,12 @@ pub(crate) fn retry(global: &Global, arguments: &cli::Retry) -> anyhow::Result<E
     };
     let (ids, patterns): (Vec<&String>, Vec<&String>) =
         arguments.deployments.iter().partition(|text| uuid::Uuid::try_parse(text).is_ok());
+    let patterns: Vec<TargetPattern> = patterns.into_iter().map(|text| TargetPattern::new(text)).collect();
+    let named = if patterns.is_empty() && !ids.is_empty() {
+        Vec::new()
+    } else {
+        select(&config, &TargetFilter { patterns, ..TargetFilter::default() })?
+    };
     let console = Console::new();
     let store = open_state(&path, &console)?;
     let mut open = store.open_deployments()?;
@@ -36,10 +42,7 @@ pub(crate) fn retry(global: &Global, arguments: &cli::Retry) -> anyhow::Result<E
             None => bail!("no deployment {id} waits or was given up; see: tagship history"),
         }
     }
-    if !patterns.is_empty() || chosen.is_empty() {
-        let patterns = patterns.into_iter().map(|text| TargetPattern::new(text)).collect();
-        chosen.extend(select(&config, &TargetFilter { patterns, ..TargetFilter::default() })?);
-    }
+    chosen.extend(named);
     let mut busy = false;
     let mut found = false;
     for target in chosen {

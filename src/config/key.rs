@@ -28,9 +28,14 @@ pub(crate) enum Section {
 /// What may stand behind a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
+    /// Text that is not empty.
     Text,
     /// Text with placeholders.
     Template,
+    /// A JSON pointer (RFC 6901).
+    Pointer,
+    /// `09:00`, up to `24:00`
+    Clock,
     /// One text, or a list of them.
     TextOrList,
     TextList,
@@ -45,11 +50,16 @@ pub(crate) enum Kind {
         least: i64,
         most: i64,
     },
-    IntegerList,
+    IntegerList {
+        least: i64,
+        most: i64,
+    },
     /// `90s`, `5m`, `1h 30m`, `7d`
     Duration,
     /// One of these words.
     Word(&'static [&'static str]),
+    /// A list of these words.
+    WordList(&'static [&'static str]),
     /// Where a secret comes from.
     Secret,
     /// A table of named secret sources.
@@ -175,6 +185,20 @@ impl Section {
         }
     }
 
+    /// Keys that mean something beside another one only: that one first.
+    pub(crate) fn companions(self) -> &'static [(&'static str, &'static [&'static str])] {
+        match self {
+            Section::Running => &[("url", &["headers"]), ("command", &["env", "dir"])],
+            Section::Notify => &[
+                ("url", &["method", "headers", "json", "form", "body", "success", "sign"]),
+                ("command", &["env", "dir"]),
+            ],
+            Section::Success => &[("pointer", &["equals"])],
+            Section::Registry => &[("client_cert", &["client_key"]), ("client_key", &["client_cert"])],
+            _ => &[],
+        }
+    }
+
     /// The keys of such a table.
     pub(crate) fn keys(self) -> &'static [Key] {
         match self {
@@ -200,6 +224,9 @@ impl Section {
 
 pub(crate) const KINDS: &[&str] = &["gitea", "forgejo", "oci", "oci-layout", "github", "dockerhub", "gitlab"];
 pub(crate) const ORDERS: &[&str] = &["newest", "semver", "numeric", "alphabetical"];
+
+pub(crate) const DAYS: &[&str] = &["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+pub(crate) const EVENTS: &[&str] = &["failed", "dead", "recovered", "deployed", "available", "unknown"];
 
 const TOP: &[Key] = &[
     key(
@@ -345,14 +372,14 @@ const AFTER: &[Key] = &[
 const WINDOW: &[Key] = &[
     key(
         "days",
-        Kind::TextList,
-        "The days on which it opens: Mon Tue Wed Thu Fri Sat Sun. Not given: every day.",
+        Kind::WordList(DAYS),
+        "The days on which it opens. Not given: every day.",
         r#"days = ["Mon", "Tue"]"#,
     ),
-    key("from", Kind::Text, "When it opens.", r#"from = "09:00""#).required(),
+    key("from", Kind::Clock, "When it opens.", r#"from = "09:00""#).required(),
     key(
         "to",
-        Kind::Text,
+        Kind::Clock,
         "When it closes, up to 24:00; at or before from, on the next day.",
         r#"to = "16:00""#,
     )
@@ -390,7 +417,7 @@ const RUNNING: &[Key] = &[
     ),
     key(
         "pointer",
-        Kind::Text,
+        Kind::Pointer,
         "Where it stands in a JSON answer (RFC 6901). Not given: it is the whole answer.",
         r#"pointer = "/image/tag""#,
     ),
@@ -474,7 +501,7 @@ const HTTP_STEP: &[Key] = &[
 ];
 
 const UNTIL: &[Key] = &[
-    key("pointer", Kind::Text, "Where the answer, JSON, says it (RFC 6901).", r#"pointer = "/status""#)
+    key("pointer", Kind::Pointer, "Where the answer, JSON, says it (RFC 6901).", r#"pointer = "/status""#)
         .required(),
     key(
         "values",
@@ -489,11 +516,16 @@ const UNTIL: &[Key] = &[
 ];
 
 const SUCCESS: &[Key] = &[
-    key("status", Kind::IntegerList, "Statuses that are success.", "status = [200, 204]")
-        .default("[any 2xx]"),
+    key(
+        "status",
+        Kind::IntegerList { least: 100, most: 599 },
+        "Statuses that are success.",
+        "status = [200, 204]",
+    )
+    .default("[any 2xx]"),
     key(
         "pointer",
-        Kind::Text,
+        Kind::Pointer,
         "What must exist in a JSON answer (RFC 6901).",
         r#"pointer = "/deployments/0/deployment_uuid""#,
     ),
@@ -524,7 +556,7 @@ const SIGN: &[Key] = &[
 const NOTIFY: &[Key] = &[
     key(
         "on",
-        Kind::TextList,
+        Kind::WordList(EVENTS),
         "Of what: failed (for the first time; it is tried again), dead (given up), recovered, deployed, available, unknown (the registry could not be asked for as long as after says).",
         r#"on = ["failed", "dead", "recovered"]"#,
     )

@@ -27,7 +27,11 @@ use crate::target::{FirstPoll, Name, Target, TargetId};
 /// Every fault at once.
 pub(crate) fn load(path: &Path) -> Result<Config, Faults> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let main = read(&path).map_err(|fault| Faults(vec![fault]))?;
+    let main = read(&path).map_err(|fault| {
+        let help = (!path.exists())
+            .then(|| "name another with --config FILE, or write one with: tagship init".to_owned());
+        Faults(vec![Fault { help, ..fault }])
+    })?;
     validate(path, main)
 }
 

@@ -177,6 +177,8 @@ fn words(kind: Kind) -> String {
     match kind {
         Kind::Text => "text".to_owned(),
         Kind::Template => "text with placeholders".to_owned(),
+        Kind::Pointer => "JSON pointer".to_owned(),
+        Kind::Clock => "time of day".to_owned(),
         Kind::TextOrList => "text or a list of text".to_owned(),
         Kind::TextList => "list of text".to_owned(),
         Kind::TemplateList => "list of text with placeholders".to_owned(),
@@ -184,9 +186,10 @@ fn words(kind: Kind) -> String {
         Kind::VarTable => "table of text or secret sources".to_owned(),
         Kind::Bool => "true or false".to_owned(),
         Kind::Integer { least, most } => format!("whole number from {least} to {most}"),
-        Kind::IntegerList => "list of whole numbers".to_owned(),
+        Kind::IntegerList { least, most } => format!("list of whole numbers from {least} to {most}"),
         Kind::Duration => "duration".to_owned(),
-        Kind::Word(words) => words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" or "),
+        Kind::Word(words) => quoted(words).join(" or "),
+        Kind::WordList(words) => format!("list of {}", quoted(words).join(", ")),
         Kind::Secret => "secret source".to_owned(),
         Kind::SecretTable => "table of secret sources".to_owned(),
         Kind::Json => "any value".to_owned(),
@@ -196,6 +199,10 @@ fn words(kind: Kind) -> String {
         Kind::List(_) => "list of tables".to_owned(),
         Kind::Steps => "a step or a list of steps".to_owned(),
     }
+}
+
+fn quoted(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| format!("{word:?}")).collect()
 }
 
 fn placeholders(page: &mut Roff) {

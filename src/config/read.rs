@@ -88,6 +88,16 @@ impl<'t> Table<'t> {
         self.found.faults.borrow_mut().push(fault);
     }
 
+    /// Keys that mean nothing without another one.
+    fn check_companions(&self, companions: &[(&str, &[&str])]) {
+        for (other, keys) in companions.iter().filter(|(other, _)| self.get(other).is_none()) {
+            for field in keys.iter().filter_map(|key| self.get(key)) {
+                field
+                    .fault(format!("it goes with {other}, and there is none"), "write both, or leave it out");
+            }
+        }
+    }
+
     /// Keys that are not known, or written twice.
     fn check_keys(&self, keys: &[Key]) {
         for (index, entry) in self.entries.iter().enumerate() {
@@ -134,6 +144,7 @@ impl<'t> Field<'t> {
     pub(super) fn table(&self, section: Section) -> Option<Table<'t>> {
         let table = self.any_table()?;
         table.check_keys(section.keys());
+        table.check_companions(section.companions());
         Some(table)
     }
 
@@ -270,27 +281,33 @@ pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 /// What may have been meant, or what there is.
-pub(super) fn suggest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> String {
+pub(crate) fn suggest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> String {
     let mut known: Vec<&str> = known.collect();
     known.sort_unstable();
-    match nearest(name, &known) {
+    match nearest(name, &known).first() {
         Some(nearest) => format!("did you mean {nearest}?"),
         None if known.is_empty() => String::new(),
         None => format!("there is {}", known.join(", ")),
     }
 }
 
-fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
-    let is_near = |known: &&str| {
+/// The known names that may have been meant, about equally near, at most three.
+pub(crate) fn nearest<'k>(name: &str, known: &[&'k str]) -> Vec<&'k str> {
+    const MOST: usize = 3;
+    let distance = |known: &&'k str| {
         let distance = strsim::damerau_levenshtein(name, known);
-        distance <= known.len().max(name.len()).div_ceil(3).max(1)
-            || (!name.is_empty() && (name.starts_with(known) || known.starts_with(name)))
+        let is_near = distance <= known.len().max(name.len()).div_ceil(3).max(1)
+            || (!name.is_empty() && (name.starts_with(known) || known.starts_with(name)));
+        is_near.then_some((distance, *known))
     };
-    known
-        .iter()
-        .copied()
-        .filter(|known| is_near(known))
-        .min_by_key(|known| strsim::damerau_levenshtein(name, known))
+    let mut near: Vec<(usize, &str)> = known.iter().filter_map(distance).collect();
+    near.sort_by_key(|(distance, _)| *distance);
+    let farthest = near.first().map_or(0, |(distance, _)| distance + 1);
+    near.into_iter()
+        .take_while(|(distance, _)| *distance <= farthest)
+        .take(MOST)
+        .map(|(_, name)| name)
+        .collect()
 }
 
 fn some(help: String) -> Option<String> {
@@ -338,5 +355,14 @@ mod tests {
         assert_eq!(suggest("intervall", known.into_iter()), "did you mean interval?");
         assert_eq!(suggest("tag", known.into_iter()), "did you mean tags?");
         assert_eq!(suggest("zzzzzzzzz", known.into_iter()), "there is image, interval, tags");
+    }
+
+    #[test]
+    fn those_about_equally_near_are_named() {
+        let known = ["blog/dev", "shop", "shop/dev", "shop/dev2", "shop/prod"];
+        assert_eq!(nearest("shop/de", &known), ["shop/dev", "shop/dev2"]);
+        assert_eq!(nearest("shop/prd", &known), ["shop/prod"]);
+        assert_eq!(nearest("Shop/Prod", &known), ["shop/prod"]);
+        assert_eq!(nearest("warehouse", &known), [""; 0]);
     }
 }

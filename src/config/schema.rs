@@ -6,8 +6,21 @@ use super::key::{Key, Kind, Section};
 
 /// What people may call a registry, a project or a stage.
 const NAME: &str = "^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$";
-/// Numbers, each with its unit.
-const DURATION: &str = "^[0-9]+ ?[a-z]+( ?[0-9]+ ?[a-z]+)*$";
+/// `09:00`
+const CLOCK: &str = "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$";
+/// RFC 6901
+const POINTER: &str = "^(/.*)?$";
+/// The units of durations as they are spelled, the largest first.
+const UNITS: [&str; 8] = [
+    "w|wks?|weeks?",
+    "d|days?",
+    "h|hrs?|hours?",
+    "m|mins?|minutes?",
+    "s|secs?|seconds?",
+    "ms|msecs?|millis?|milliseconds?",
+    "us|usecs?|micros?|microseconds?",
+    "ns|nsecs?|nanos?|nanoseconds?",
+];
 
 /// The schema of a configuration file, and of one that it includes: nothing is required at the top.
 pub(crate) fn schema() -> Value {
@@ -52,11 +65,10 @@ fn definition(section: Section) -> Value {
         "properties": properties(section.keys().iter()),
         "additionalProperties": false,
     });
+    for (keyword, rule) in rules(section) {
+        schema[keyword] = rule;
+    }
     match section {
-        Section::Secret => {
-            schema["minProperties"] = 1.into();
-            schema["maxProperties"] = 1.into();
-        }
         Section::Stage => {
             let required = required(section).join(", ");
             schema["description"] =
@@ -70,6 +82,42 @@ fn definition(section: Section) -> Value {
         }
     }
     schema
+}
+
+/// Which keys of a table go together, by the schema's keywords.
+fn rules(section: Section) -> Vec<(&'static str, Value)> {
+    let one_of_two = || ("oneOf", json!([{ "required": ["command"] }, { "required": ["url"] }]));
+    let one_body = || {
+        let both = |one: &str, other: &str| json!({ "required": [one, other] });
+        ("not", json!({ "anyOf": [both("json", "form"), both("json", "body"), both("form", "body")] }))
+    };
+    let mut rules = match section {
+        Section::Secret => vec![("minProperties", 1.into()), ("maxProperties", 1.into())],
+        Section::Sign => vec![("minProperties", 1.into())],
+        Section::Running => vec![one_of_two()],
+        Section::Notify => vec![one_of_two(), one_body()],
+        Section::HttpStep => vec![one_body()],
+        Section::Registry => {
+            let is =
+                |kinds: &[&str]| json!({ "properties": { "kind": { "enum": kinds } }, "required": ["kind"] });
+            let rules = json!([
+                { "if": is(&["gitea", "forgejo", "oci"]), "then": { "required": ["url"] } },
+                {
+                    "if": is(&["oci-layout"]),
+                    "then": { "required": ["path"], "properties": { "url": false } },
+                    "else": { "properties": { "path": false } },
+                },
+            ]);
+            vec![("allOf", rules)]
+        }
+        _ => Vec::new(),
+    };
+    let companions = section.companions();
+    if !companions.is_empty() {
+        let pairs = companions.iter().flat_map(|(other, keys)| keys.iter().map(move |key| (*key, [*other])));
+        rules.push(("dependentRequired", pairs.map(|(key, other)| (key.to_owned(), json!(other))).collect()));
+    }
+    rules
 }
 
 fn required(section: Section) -> Vec<&'static str> {
@@ -106,11 +154,16 @@ fn property(key: &Key) -> Value {
 
 /// What a value of this kind may be.
 fn values(kind: Kind) -> Value {
-    let texts = || json!({ "type": "array", "items": { "type": "string" } });
+    let text = || json!({ "type": "string", "minLength": 1 });
+    let texts = || json!({ "type": "array", "items": text() });
     match kind {
-        Kind::Text | Kind::Template => json!({ "type": "string" }),
-        Kind::TextOrList => json!({ "oneOf": [{ "type": "string" }, texts()] }),
-        Kind::TextList | Kind::TemplateList => texts(),
+        Kind::Text => text(),
+        Kind::Template => json!({ "type": "string" }),
+        Kind::Pointer => json!({ "type": "string", "pattern": POINTER }),
+        Kind::Clock => json!({ "type": "string", "pattern": CLOCK }),
+        Kind::TextOrList => json!({ "oneOf": [text(), texts()] }),
+        Kind::TextList => texts(),
+        Kind::TemplateList => json!({ "type": "array", "items": { "type": "string" }, "minItems": 1 }),
         Kind::TemplateTable => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
         Kind::VarTable => json!({
             "type": "object",
@@ -118,21 +171,39 @@ fn values(kind: Kind) -> Value {
         }),
         Kind::Bool => json!({ "type": "boolean" }),
         Kind::Integer { least, most } => json!({ "type": "integer", "minimum": least, "maximum": most }),
-        Kind::IntegerList => json!({ "type": "array", "items": { "type": "integer" } }),
-        Kind::Duration => json!({ "type": "string", "pattern": DURATION }),
+        Kind::IntegerList { least, most } => {
+            json!({ "type": "array", "items": values(Kind::Integer { least, most }), "minItems": 1 })
+        }
+        Kind::Duration => json!({ "type": "string", "pattern": duration() }),
         Kind::Word(words) => json!({ "enum": words }),
+        Kind::WordList(words) => json!({ "type": "array", "items": { "enum": words }, "minItems": 1 }),
         Kind::Secret => reference(Section::Secret),
         Kind::SecretTable => named(Section::Secret),
         Kind::Json => json!({}),
         Kind::JsonList => json!({ "type": "array", "minItems": 1 }),
         Kind::Table(section) => reference(section),
+        Kind::Named(Section::Stage) => {
+            let mut stages = named(Section::Stage);
+            stages["minProperties"] = 1.into();
+            stages
+        }
         Kind::Named(section) => named(section),
+        // No window at all would never open.
+        Kind::List(Section::Window) => {
+            json!({ "type": "array", "items": reference(Section::Window), "minItems": 1 })
+        }
         Kind::List(section) => json!({ "type": "array", "items": reference(section) }),
         Kind::Steps => {
             let step = json!({ "$ref": "#/$defs/Step" });
             json!({ "oneOf": [step, { "type": "array", "items": step, "minItems": 1 }] })
         }
     }
+}
+
+/// At least one number with its unit, the largest unit first. How long it may be is not said.
+fn duration() -> String {
+    let parts: Vec<String> = UNITS.iter().map(|unit| format!("([0-9]+ *({unit}) *)?")).collect();
+    format!("^(?=[0-9]){}$", parts.concat())
 }
 
 /// A table of tables, each by a name.
@@ -145,57 +216,4 @@ fn named(section: Section) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_keys_are_the_properties() {
-        let schema = schema();
-        for section in Section::ALL {
-            let part = match section {
-                Section::Top => Some(&schema),
-                _ => schema["$defs"].get(name(section)),
-            };
-            assert!(part.is_some(), "{section:?}");
-            for key in section.keys() {
-                let property = part.and_then(|part| part["properties"].get(key.name));
-                assert!(property.is_some(), "{section:?} {}", key.name);
-            }
-        }
-        let defaults = schema["$defs"]["StageDefaults"]["properties"].as_object().unwrap();
-        assert_eq!(defaults.len() + 1, Section::Stage.keys().iter().count());
-        assert!(!defaults.contains_key("vars"));
-    }
-
-    #[test]
-    fn every_reference_leads_somewhere() {
-        fn references(value: &Value, found: &mut Vec<String>) {
-            match value {
-                Value::Object(members) => {
-                    found.extend(members.get("$ref").and_then(Value::as_str).map(str::to_owned));
-                    members.values().for_each(|member| references(member, found));
-                }
-                Value::Array(items) => items.iter().for_each(|item| references(item, found)),
-                _ => {}
-            }
-        }
-        let schema = schema();
-        let mut found = Vec::new();
-        references(&schema, &mut found);
-        assert!(!found.is_empty());
-        for reference in found {
-            assert!(schema.pointer(reference.trim_start_matches('#')).is_some(), "{reference}");
-        }
-    }
-
-    #[test]
-    fn what_is_required_and_by_default() {
-        let defs = &schema()["$defs"];
-        assert_eq!(defs["Registry"]["required"], json!(["kind"]));
-        assert_eq!(defs["Stage"].get("required"), None);
-        assert_eq!(defs["Settings"]["properties"]["parallel_deploys"]["default"], json!(4));
-        assert_eq!(defs["Settings"]["properties"]["interval"]["default"], json!("5m"));
-        assert_eq!(defs["Success"]["properties"]["status"].get("default"), None);
-        assert_eq!(defs["Registry"]["properties"]["kind"]["enum"], json!(super::super::key::KINDS));
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::civil::{Time, Weekday};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
-use super::key::{ORDERS, Section};
+use super::key::{DAYS, ORDERS, Section};
 use super::read::{Field, Table, suggest};
 use super::step::Reader;
 use super::{RegistryConfig, RegistryKind};
@@ -336,7 +336,7 @@ fn window(field: &Field<'_>) -> Option<Window> {
 }
 
 fn weekday(field: &Field<'_>) -> Option<Weekday> {
-    Some(match field.word(&["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"])? {
+    Some(match field.word(DAYS)? {
         "Mon" => Weekday::Monday,
         "Tue" => Weekday::Tuesday,
         "Wed" => Weekday::Wednesday,

@@ -444,12 +444,6 @@ fn success(field: &Field<'_>) -> Option<Success> {
     });
     let pointer = table.get("pointer").map_or(Some(None), |field| pointer(&field).map(Some));
     let equals = table.get("equals");
-    if let Some(equals) = &equals
-        && table.get("pointer").is_none()
-    {
-        equals.fault("it needs a pointer that says what is compared", "");
-        return None;
-    }
     let matches = table.get("matches").map_or(Some(None), |field| match Regex::new(field.some_text()?) {
         Ok(regex) => Some(Some(regex)),
         Err(_) => {

@@ -8,7 +8,9 @@
 
 mod authentication;
 mod by_hand;
+mod completion;
 mod configuration;
+mod configuration_schema;
 mod credentials;
 mod cron_mail;
 mod disaster;
@@ -26,6 +28,7 @@ mod generated;
 mod github;
 mod guarantees;
 mod harness;
+mod help;
 mod history;
 mod http;
 mod init;

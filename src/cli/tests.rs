@@ -1,0 +1,42 @@
+use clap::{Command, CommandFactory as _};
+
+use super::Cli;
+
+/// The command and everything below it, each by its whole name.
+fn every_command(name: &str, command: &Command, found: &mut Vec<(String, Command)>) {
+    found.push((name.to_owned(), command.clone()));
+    for command in command.get_subcommands().filter(|command| command.get_name() != "help") {
+        every_command(&format!("{name} {}", command.get_name()), command, found);
+    }
+}
+
+#[test]
+fn every_help_has_examples_that_are_valid_command_lines() {
+    let mut root = Cli::command();
+    root.build();
+    let mut commands = Vec::new();
+    every_command("tagship", &root, &mut commands);
+    assert!(commands.len() > 15, "{}", commands.len());
+    for (name, mut command) in commands {
+        let help = command.render_long_help().to_string().replace("\\\n", " ");
+        let Some((_, examples)) = help.split_once("Example") else {
+            panic!("{name} --help has no example:\n{help}")
+        };
+        let examples: Vec<&str> =
+            examples.lines().filter_map(|line| line[line.find("tagship ")?..].split("   ").next()).collect();
+        assert!(!examples.is_empty(), "{name} --help shows no command:\n{help}");
+        for example in examples {
+            let words = shlex::split(example).unwrap();
+            let ends = |word: &String| ["&&", "|", ">"].contains(&word.as_str());
+            let command = words.split(ends).next().unwrap();
+            if let Err(error) = Cli::command().try_get_matches_from(command) {
+                panic!("{name} --help: {example}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_definitions_fit_together() {
+    Cli::command().debug_assert();
+}
