@@ -277,4 +277,6 @@ fn given(name: &str) -> Option<PathBuf> {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

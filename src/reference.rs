@@ -239,6 +239,9 @@ macro_rules! display_as_str {
 display_as_str!(Repository, Tag, Digest);
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -108,6 +108,9 @@ impl fmt::Display for Name {
 pub(crate) struct InvalidName(String);
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -119,5 +122,12 @@ mod tests {
         for name in ["", ".", "..", "-x", "a/b", "a b", "a*", "ä", "a@b", &"a".repeat(65)] {
             assert!(Name::new(name).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_target_is_named_as_wide_or_as_short_as_is_wanted() {
+        let name = |text| Name::new(text).unwrap();
+        let id = TargetId { project: name("shop"), stage: name("dev") };
+        assert_eq!(format!("{id}|{id:10}|{id:.4}"), "shop/dev|shop/dev  |shop");
     }
 }

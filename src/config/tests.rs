@@ -14,7 +14,7 @@ const STAGE: &str = "[projects.shop.stages.dev]\ntags = \"dev-*\"\norder = \"new
 const DEPLOY: &str = "deploy = { command = [\"./deploy.sh\"] }\n";
 
 /// Files that are loaded together, the first of them by its name.
-fn load_files(files: &[(&str, &str)]) -> (TempDir, Result<Config, Vec<String>>) {
+pub(super) fn load_files(files: &[(&str, &str)]) -> (TempDir, Result<Config, Vec<String>>) {
     let folder = TempDir::new().unwrap();
     for (name, text) in files {
         let path = folder.path().join(name);

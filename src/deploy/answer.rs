@@ -134,13 +134,17 @@ fn pointer_fault(answer: &Answer, success: &Success) -> Option<String> {
     }
 }
 
-/// `100` and `100.0` are the same number.
+/// `100` and `100.0` are the same number; two whole numbers are told apart however large they are.
 fn equal(found: &Value, wanted: &Value) -> bool {
-    found == wanted
-        || matches!((found.as_f64(), wanted.as_f64()), (Some(a), Some(b)) if a.total_cmp(&b).is_eq())
+    let is_fraction = found.is_f64() || wanted.is_f64();
+    let is_same = matches!((found.as_f64(), wanted.as_f64()), (Some(a), Some(b)) if a.total_cmp(&b).is_eq());
+    found == wanted || (is_fraction && is_same)
 }
 
 fn with_excerpt(message: String, answer: &Answer) -> String {
     let body = excerpt(&readable(&answer.body[..answer.body.len().min(8 * EXCERPT)]), EXCERPT);
     if body.is_empty() { message } else { format!("{message}: {body}") }
 }
+
+#[cfg(test)]
+mod properties;

@@ -98,6 +98,28 @@ fn images(changes: &Changes) -> Vec<&str> {
 }
 
 #[test]
+fn the_window_has_every_row_of_its_oldest_second() {
+    let mut server = Server::new(false);
+    (0..15).for_each(|image| server.push(image, 0));
+    server.now += WINDOW.as_secs();
+    server.push(0, 0);
+    let (cursor, _) = server.changes(None);
+    assert_eq!(cursor.window.map(|window| window.len()), Some(16));
+}
+
+#[test]
+fn more_pushes_of_known_tags_than_are_read_can_be_of_any_image() {
+    let (mut server, cursor) = quiet(true, 1);
+    (0..400).for_each(|_| server.push(0, 0));
+    server.now += 100;
+    let (cursor, _) = server.changes(Some(&cursor));
+    server.now += 100;
+    let (cursor, _) = server.changes(Some(&cursor));
+    (0..400).for_each(|_| server.push_again(0));
+    assert_eq!(server.changes(Some(&cursor)).1, Changes::Everything);
+}
+
+#[test]
 fn nothing_new_costs_one_row() {
     for is_old in [false, true] {
         let (mut server, cursor) = quiet(is_old, 30);

@@ -253,6 +253,8 @@ mod tests {
             (rule(Order::Alphabetical, "*", ""), "09 10"),
             (rule(Order::Alphabetical, "*", ""), "20240131-0123abc 20240201-89abcde"),
             (rule(Order::Alphabetical, "*", ""), "alpha beta defaced"),
+            (rule(Order::Alphabetical, "*", ""), "a1 b2 c3"),
+            (rule(Order::Alphabetical, "*", ""), "alpha1x beta2y gamma3z"),
         ] {
             assert_eq!(found(rule, sample), Vec::<String>::new(), "{sample}");
         }

@@ -229,6 +229,15 @@ mod tests {
     }
 
     #[test]
+    fn after_the_buffer_was_cut_what_beats_the_fiftieth_is_taken_in() {
+        let policy = policy(Order::Numeric);
+        let numbers = (0..BUFFERED).chain([9000, 8000]);
+        let tags = numbers.map(|n| ListedTag::named(tag(&format!("v{n}")))).collect();
+        let selection = policy.select(&Listing { tags, ..Listing::default() }, &[]);
+        assert_eq!(names(&selection)[..3], ["v9000", "v8000", &format!("v{}", BUFFERED - 1)]);
+    }
+
+    #[test]
     fn a_tag_that_is_listed_twice_is_one_candidate_with_its_later_push() {
         let policy = policy(Order::Newest);
         let mut tags: Vec<_> = (0..1000).map(|n| row("v1", n, n)).collect();

@@ -143,7 +143,8 @@ impl Step<'_> {
             && state.failing.is_none()
             && state.rule.as_deref() == Some(plan::rule_of(target).as_str())
             && !is_due_for_resync(listed.at, repository, run.config.settings.resync, self.asked_at);
-        if !is_known {
+        // Ahead of the feed it cannot be, unless the state lost the feed: then it tells nothing.
+        if !is_known || listed.generation > self.after.generation {
             return None;
         }
         if self.after.wanted(&name) <= listed.generation {

@@ -9,7 +9,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::record::Recorded;
-use super::turn::Turn;
+use super::turn::{Turn, is_current};
 use super::{Context, Message, Mode};
 use crate::deploy::{self, Handover, Seen};
 use crate::plan::{Deployment, Status};
@@ -125,7 +125,16 @@ impl Delivery<'_> {
         let run = self.context.run;
         let number = deployment.attempts.saturating_add(1);
         let attempt = Attempt { deployment_id: &deployment.id, number };
-        run.store.write(|write| write.begin_attempt(attempt, Timestamp::now()))?;
+        let is_begun = run.store.write(|write| {
+            let is_current = is_current(write, deployment)?;
+            if is_current {
+                write.begin_attempt(attempt, Timestamp::now())?;
+            }
+            Ok(is_current)
+        })?;
+        if !is_begun {
+            return Ok(self.elsewhere(recorded));
+        }
         let started = Instant::now();
         let handover = Handover {
             target: recorded.target,

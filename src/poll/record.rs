@@ -100,7 +100,7 @@ fn record_one<'a>(
         Ok(decision) => decision,
         Err(question) => return Ok(Step::Asks(Box::new(listed), question)),
     };
-    if is_overtaken(&decision, before.as_ref(), listed.asked_at) {
+    if is_overtaken(&decision, before.as_ref(), listed.asked_at, now) {
         decision = plan::overtaken(before.unwrap_or_default());
         let report = report_of(target, &decision, Some(&decision.state), None, false);
         return Ok(Step::Done(Box::new(Recorded {
@@ -178,11 +178,23 @@ fn note_listed(context: &Context<'_>, state: &mut PollState, target: &Target, li
     }
 }
 
-/// Whether another poll recorded newer tags after this one asked: what looks like a step back is an
-/// old listing.
-fn is_overtaken(decision: &Decision, before: Option<&PollState>, asked_at: Timestamp) -> bool {
-    let polled_at = before.and_then(|before| before.polled_at);
-    decision.status == Status::Older && polled_at.is_some_and(|polled_at| polled_at > asked_at)
+/// Whether another poll recorded what it saw after this one asked: then what looks like a step back is an
+/// old listing, and what looks like another push of the same tag may be the push before.
+fn is_overtaken(
+    decision: &Decision,
+    before: Option<&PollState>,
+    asked_at: Timestamp,
+    now: Timestamp,
+) -> bool {
+    let Some(before) = before else {
+        return false;
+    };
+    // Later than now: a clock was wrong.
+    let is_meanwhile = before.polled_at.is_some_and(|polled_at| asked_at < polled_at && polled_at <= now);
+    let is_again = decision.deploy.as_ref().is_some_and(|listed| {
+        before.high_water.as_ref().is_some_and(|high_water| high_water.tag == listed.tag)
+    });
+    is_meanwhile && (decision.status == Status::Older || is_again)
 }
 
 /// Carries the decision out in the deployments' table.
@@ -259,5 +271,39 @@ fn report_of(
         failure: decision.failure.clone(),
         failed_since: before.and_then(|before| before.failing.as_ref()).map(|failing| failing.since),
         news,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::ListedTag;
+
+    #[test]
+    fn what_another_poll_saw_meanwhile_is_not_taken_back() {
+        let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).unwrap();
+        let given = |name| ListedTag::named(Tag::new(name).unwrap());
+        let polled = |second| PollState {
+            polled_at: Some(at(second)),
+            high_water: Some(given("edge")),
+            ..PollState::default()
+        };
+        let decided = |status, deploy| Decision { status, deploy, ..plan::overtaken(PollState::default()) };
+        let (asked_at, now) = (at(10), at(20));
+        for (status, deploy, polled_at, expected) in [
+            (Status::Older, None, 15, true),
+            (Status::Older, None, 10, false),
+            (Status::Older, None, 25, false),
+            (Status::Pending, Some(given("edge")), 15, true),
+            (Status::Pending, Some(given("edge")), 5, false),
+            (Status::Pending, Some(given("edge")), 25, false),
+            (Status::Pending, Some(given("dev-2")), 15, false),
+            (Status::UpToDate, None, 15, false),
+        ] {
+            let decision = decided(status, deploy);
+            let overtaken = is_overtaken(&decision, Some(&polled(polled_at)), asked_at, now);
+            assert_eq!(overtaken, expected, "{decision:?} {polled_at}");
+        }
+        assert!(!is_overtaken(&decided(Status::Older, None), None, asked_at, now));
     }
 }

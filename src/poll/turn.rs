@@ -8,7 +8,7 @@ use super::record::Recorded;
 use crate::plan::{self, DecidedBy, Deployment, DeploymentState, ErrorCode, Failure, NextAttempt, Status};
 use crate::reference::Digest;
 use crate::report::TargetReport;
-use crate::store::StoreError;
+use crate::store::{StoreError, Write};
 
 /// What is to be done with a deployment.
 pub(super) enum Turn {
@@ -120,7 +120,9 @@ impl Delivery<'_> {
                 Ok(Turn::Act(Box::new(deployment)))
             }
             Ok(Some(digest)) => {
-                self.with_other_digest(deployment, digest, now).map(|renewed| Turn::Act(Box::new(renewed)))
+                let renewed = self.with_other_digest(deployment, digest, now)?;
+                Ok(renewed
+                    .map_or_else(|| over(self.elsewhere(recorded)), |renewed| Turn::Act(Box::new(renewed))))
             }
             Ok(None) => self.without_manifest(recorded, deployment, now),
             // The outage is told with its listing, as often as outages are told.
@@ -139,13 +141,14 @@ impl Delivery<'_> {
         }
     }
 
-    /// Another digest is another deployment: under the old id a receiver could take it for done.
+    /// Another digest is another deployment: under the old id a receiver could take it for done. None:
+    /// another run took it over while we asked.
     fn with_other_digest(
         &self,
         deployment: Deployment,
         digest: Digest,
         now: Timestamp,
-    ) -> Result<Deployment, StoreError> {
+    ) -> Result<Option<Deployment>, StoreError> {
         let renewed = Deployment {
             id: uuid::Uuid::now_v7().to_string(),
             digest: Some(digest.clone()),
@@ -157,11 +160,21 @@ impl Delivery<'_> {
             ..deployment.clone()
         };
         self.context.run.store.write(|write| {
+            if !is_current(write, &deployment)? {
+                return Ok(None);
+            }
             let reason = format!("{} was pushed again: {digest}", deployment.tag);
             write.end_deployment(&deployment.id, DeploymentState::Superseded, Some(&reason), now)?;
-            write.insert_deployment(&renewed)
-        })?;
-        Ok(renewed)
+            write.insert_deployment(&renewed)?;
+            // Else the next poll would take it for another push.
+            if let Some(mut state) = write.state(&deployment.target)?
+                && let Some(given) = state.high_water.as_mut().filter(|given| given.tag == deployment.tag)
+            {
+                given.digest = Some(digest.clone());
+                write.save_state(&deployment.target, &state)?;
+            }
+            Ok(Some(renewed))
+        })
     }
 
     fn without_manifest(
@@ -184,7 +197,10 @@ impl Delivery<'_> {
                 report.status = Status::Waiting;
                 report.reason =
                     format!("{} is listed, but the registry has no manifest for it", deployment.tag);
-                self.context.run.store.write(|write| write.set_pending(&deployment.id, None))?;
+                self.context.run.store.write(|write| {
+                    let is_current = is_current(write, &deployment)?;
+                    if is_current { write.set_pending(&deployment.id, None) } else { Ok(()) }
+                })?;
             }
             Ok(_) => {
                 report.status = Status::Older;
@@ -192,7 +208,10 @@ impl Delivery<'_> {
                     "{} was deleted before it was deployed; its deployment is dropped",
                     deployment.tag
                 );
-                self.context.run.store.write(|write| {
+                let is_dropped = self.context.run.store.write(|write| {
+                    if !is_current(write, &deployment)? {
+                        return Ok(false);
+                    }
                     write.end_deployment(
                         &deployment.id,
                         DeploymentState::Dropped,
@@ -203,22 +222,32 @@ impl Delivery<'_> {
                         state.high_water.clone_from(&deployment.high_water_before);
                         write.save_state(&deployment.target, &state)?;
                     }
-                    Ok(())
+                    Ok(true)
                 })?;
+                if !is_dropped {
+                    return Ok(over(self.elsewhere(recorded)));
+                }
             }
         }
         Ok(over(report))
     }
 
-    /// Another run finished it between our decision and our turn.
-    fn elsewhere(&self, recorded: &Recorded<'_>) -> TargetReport {
+    /// Another run finished it, or took it over, between our decision and our turn.
+    pub(super) fn elsewhere(&self, recorded: &Recorded<'_>) -> TargetReport {
         TargetReport {
             status: Status::UpToDate,
-            reason: "another run delivered it meanwhile".to_owned(),
+            reason: "another run took it over meanwhile".to_owned(),
             deployment: None,
             ..recorded.report.clone()
         }
     }
+}
+
+/// Whether the deployment is still the one to be carried out: while something is asked, another run can
+/// record a newer one, and people can mark or drop this one.
+pub(super) fn is_current(write: &Write<'_>, deployment: &Deployment) -> rusqlite::Result<bool> {
+    let open = write.open_deployments(&deployment.target)?;
+    Ok(open.pending.or(open.running).is_some_and(|current| current.id == deployment.id))
 }
 
 fn over(report: TargetReport) -> Turn {

@@ -336,6 +336,9 @@ fn http_date(value: &str) -> Option<Timestamp> {
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

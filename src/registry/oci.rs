@@ -1,6 +1,7 @@
 //! Any registry of the OCI distribution specification: pages by `n`, `last` and `Link`; whatever
 //! authentication the server asks for.
 
+mod header;
 mod sign_in;
 
 use std::cell::Cell;
@@ -9,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http_auth::ChallengeParser;
+use header::Challenge;
 use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
@@ -49,13 +50,6 @@ pub(super) struct Oci {
 struct Token {
     token: Option<String>,
     access_token: Option<String>,
-}
-
-/// What a 401 asks for.
-#[derive(Debug, PartialEq, Eq)]
-enum Challenge {
-    Bearer { realm: String, service: Option<String> },
-    Basic,
 }
 
 impl Oci {
@@ -136,7 +130,7 @@ impl Oci {
         answer: &Answer,
         repository: Option<&Repository>,
     ) -> Result<String, RegistryError> {
-        let challenges = challenges(answer);
+        let challenges = header::challenges(&answer.headers);
         let credential = self.secrets.credential_for(&self.config, repository)?;
         let head = answer.head();
         let mut refused = None;
@@ -321,11 +315,10 @@ fn read_page(answer: Answer, repository: &Repository) -> Result<(NextPage, Page)
     if answer.status != StatusCode::OK {
         return Err(Oci::refusal(answer).into());
     }
-    let next = NextPage {
-        head: answer.head(),
-        url: answer.url.clone(),
-        link: links(&answer).find_map(next_link).map(str::to_owned),
-    };
+    let head = answer.head();
+    let link = header::next_link(&answer.headers)
+        .map_err(|what| RegistryError::Protocol(format!("{head}: {what}")))?;
+    let next = NextPage { head, url: answer.url.clone(), link };
     Ok((next, Page::read(answer, repository)?))
 }
 
@@ -416,83 +409,5 @@ impl Blobs for OfRepository<'_> {
             StatusCode::NOT_FOUND => Ok(None),
             _ => Err(Oci::refusal(answer).into()),
         })
-    }
-}
-
-fn links(answer: &Answer) -> impl Iterator<Item = &str> {
-    answer.headers.get_all("link").into_iter().filter_map(|value| value.to_str().ok())
-}
-
-/// The `rel="next"` of a `Link` header (RFC 8288).
-fn next_link(header: &str) -> Option<&str> {
-    header.split(',').find_map(|link| {
-        let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-        let is_next = |parameter: &str| {
-            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            name.trim().eq_ignore_ascii_case("rel")
-                && value.trim().trim_matches('"').eq_ignore_ascii_case("next")
-        };
-        parameters.split(';').any(is_next).then_some(target)
-    })
-}
-
-/// Every challenge that can be answered, over all headers and all of one header.
-fn challenges(answer: &Answer) -> Vec<Challenge> {
-    let headers =
-        answer.headers.get_all("www-authenticate").into_iter().filter_map(|value| value.to_str().ok());
-    headers.flat_map(challenges_of).collect()
-}
-
-fn challenges_of(header: &str) -> Vec<Challenge> {
-    // What came before a fault is of use: some servers write what no specification allows.
-    let parsed = ChallengeParser::new(header).map_while(Result::ok);
-    let challenge = |challenge: http_auth::ChallengeRef<'_>| {
-        let parameter = |wanted: &str| {
-            let found = challenge.params.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
-            found.map(|(_, value)| value.to_unescaped())
-        };
-        if challenge.scheme.eq_ignore_ascii_case("basic") {
-            return Some(Challenge::Basic);
-        }
-        if challenge.scheme.eq_ignore_ascii_case("bearer") {
-            return Some(Challenge::Bearer { realm: parameter("realm")?, service: parameter("service") });
-        }
-        None
-    };
-    parsed.filter_map(challenge).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_next_page_is_found_among_links() {
-        for (header, expected) in [
-            ("</v2/a/tags/list?last=b&n=2>; rel=\"next\"", Some("/v2/a/tags/list?last=b&n=2")),
-            ("<https://r.example.com/x>;rel=next", Some("https://r.example.com/x")),
-            ("</first>; rel=\"first\", </next>; rel=\"next\"", Some("/next")),
-            ("</first>; rel=\"first\"", None),
-            ("nothing", None),
-        ] {
-            assert_eq!(next_link(header), expected, "{header}");
-        }
-    }
-
-    #[test]
-    fn challenges_are_found_in_any_company() {
-        let bearer = || Challenge::Bearer { realm: "https://a/token".into(), service: Some("s".into()) };
-        for (header, expected) in [
-            ("Bearer realm=\"https://a/token\",service=\"s\",scope=\"x\"", vec![bearer()]),
-            ("bearer Realm=\"https://a/token\", Service=\"s\"", vec![bearer()]),
-            (
-                "Basic realm=\"x\", Bearer realm=\"https://a/token\",service=\"s\"",
-                vec![Challenge::Basic, bearer()],
-            ),
-            ("Negotiate", vec![]),
-            ("Bearer", vec![]),
-        ] {
-            assert_eq!(challenges_of(header), expected, "{header}");
-        }
     }
 }

@@ -138,6 +138,9 @@ pub(super) fn error_code(body: &[u8]) -> Option<String> {
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

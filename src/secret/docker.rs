@@ -222,6 +222,9 @@ fn same(one: &str, other: &str) -> bool {
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::write::Write;
 use crate::feed::{Changes, Cursor};
@@ -35,8 +35,8 @@ pub(super) fn feeds(connection: &Connection) -> rusqlite::Result<HashMap<FeedKey
     let rows = statement.query_map([], |row| {
         let feed = Feed {
             cursor: read(row.get("cursor")?),
-            generation: row.get("generation")?,
-            all_generation: row.get("all_generation")?,
+            generation: generation(row, "generation")?,
+            all_generation: generation(row, "all_generation")?,
             changed: HashMap::new(),
         };
         Ok(((row.get("registry")?, row.get("owner")?), feed))
@@ -48,10 +48,15 @@ pub(super) fn feeds(connection: &Connection) -> rusqlite::Result<HashMap<FeedKey
     while let Some(row) = rows.next()? {
         let key = (row.get("registry")?, row.get("owner")?);
         if let Some(feed) = feeds.get_mut(&key) {
-            feed.changed.insert(row.get("repository")?, row.get("changed_generation")?);
+            feed.changed.insert(row.get("repository")?, generation(row, "changed_generation")?);
         }
     }
     Ok(feeds)
+}
+
+/// One that no number of polls can have come to is an error.
+pub(super) fn generation(row: &Row<'_>, column: &str) -> rusqlite::Result<i64> {
+    row.get::<_, u32>(column).map(i64::from)
 }
 
 /// A cursor that cannot be read is none: then everything may have changed.

@@ -5,9 +5,11 @@ use std::error::Error;
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use rusqlite::types::Type;
+use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row};
+use serde::Deserialize;
 
+use super::feed::generation;
 use crate::plan::sighting::Sightings;
 use crate::plan::{
     Deployed, Deployment, Edit, Failing, Failure, Hold, LastListed, NextAttempt, PollState, StageRun, Told,
@@ -193,12 +195,12 @@ fn listed(row: &Row<'_>) -> rusqlite::Result<Option<LastListed>> {
         return Ok(None);
     };
     let at = parsed(row, "listed_at", Timestamp::from_str)?;
-    Ok(Some(LastListed { generation: row.get("listed_generation")?, at, from }))
+    Ok(Some(LastListed { generation: generation(row, "listed_generation")?, at, from }))
 }
 
 fn high_water(row: &Row<'_>) -> rusqlite::Result<Option<ListedTag>> {
     let Some(tag) = optional(row, "high_water_tag", Tag::new)? else {
-        return Ok(None);
+        return nothing(row, &["high_water_pushed_at", "high_water_sequence", "high_water_digest"]);
     };
     Ok(Some(ListedTag {
         tag,
@@ -222,7 +224,7 @@ fn deployed(row: &Row<'_>) -> rusqlite::Result<Option<Deployed>> {
 
 fn hold(row: &Row<'_>) -> rusqlite::Result<Option<Hold>> {
     let Some(by) = row.get("hold_by")? else {
-        return Ok(None);
+        return nothing(row, &["hold_since", "hold_reason", "hold_until"]);
     };
     Ok(Some(Hold {
         by,
@@ -284,14 +286,16 @@ pub(super) fn listed_to_json(listed: &ListedTag) -> String {
 }
 
 fn listed_from_json(text: &str) -> Result<ListedTag, Box<dyn Error + Send + Sync>> {
-    let value: serde_json::Value = serde_json::from_str(text)?;
-    let text_of = |key: &str| value[key].as_str();
-    Ok(ListedTag {
-        tag: Tag::new(text_of("tag").unwrap_or_default())?,
-        pushed_at: text_of("pushed_at").map(Timestamp::from_str).transpose()?,
-        sequence: value["sequence"].as_i64(),
-        digest: text_of("digest").map(Digest::new).transpose()?,
-    })
+    #[derive(Deserialize)]
+    struct Listed {
+        tag: String,
+        pushed_at: Option<Timestamp>,
+        sequence: Option<i64>,
+        digest: Option<String>,
+    }
+    let Listed { tag, pushed_at, sequence, digest } = serde_json::from_str(text)?;
+    let digest = digest.map(|digest| Digest::new(&digest)).transpose()?;
+    Ok(ListedTag { tag: Tag::new(&tag)?, pushed_at, sequence, digest })
 }
 
 pub(super) fn parsed<T, E: Into<Box<dyn Error + Send + Sync>>>(
@@ -310,6 +314,16 @@ pub(super) fn optional<T, E: Into<Box<dyn Error + Send + Sync>>>(
 ) -> rusqlite::Result<Option<T>> {
     let text: Option<String> = row.get(column)?;
     text.map(|text| parse(&text)).transpose().map_err(|error| unreadable(row, column, error.into()))
+}
+
+/// None, where nothing of what it would be made of is there either: half a hold is no release.
+fn nothing<T>(row: &Row<'_>, columns: &[&str]) -> rusqlite::Result<Option<T>> {
+    for column in columns {
+        if row.get_ref(*column)? != ValueRef::Null {
+            return Err(unreadable(row, column, "what it belongs to is missing".into()));
+        }
+    }
+    Ok(None)
 }
 
 fn unreadable(row: &Row<'_>, column: &str, error: Box<dyn Error + Send + Sync>) -> rusqlite::Error {

@@ -68,6 +68,7 @@ mod tests {
             ("dev", "shop/dev", false),
         ] {
             assert_eq!(matches(pattern, target), expected, "{pattern} {target}");
+            assert_eq!(TargetPattern::new(pattern).as_str(), pattern);
         }
     }
 

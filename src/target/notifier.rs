@@ -59,3 +59,29 @@ impl Notifier {
         self.on.contains(&event) && self.targets.as_ref().is_none_or(is_meant)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::Name;
+    use crate::target::step::CommandStep;
+
+    #[test]
+    fn a_notifier_wants_its_events_of_its_targets() {
+        let step =
+            CommandStep { argv: Vec::new(), env: Vec::new(), dir: "/".into(), timeout: Duration::ZERO };
+        let mut notifier = Notifier {
+            receiver: String::new(),
+            on: vec![Event::Dead],
+            targets: Some(vec![TargetPattern::new("*/prod")]),
+            after: Duration::ZERO,
+            step: Step::Command(step),
+        };
+        let id = |stage| TargetId { project: Name::new("shop").unwrap(), stage: Name::new(stage).unwrap() };
+        assert!(notifier.wants(Event::Dead, &id("prod")));
+        assert!(!notifier.wants(Event::Failed, &id("prod")));
+        assert!(!notifier.wants(Event::Dead, &id("dev")));
+        notifier.targets = None;
+        assert!(notifier.wants(Event::Dead, &id("dev")));
+    }
+}

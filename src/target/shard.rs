@@ -8,6 +8,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::Target;
 
+/// More than anybody has; with each, every image costs a hash.
+const MOST: u32 = 1000;
+
 /// One of so many shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shard {
@@ -29,14 +32,14 @@ pub(crate) enum ShardSetting {
 /// Text that is no shard.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no shard: write I/N, with I from 0 to N-1 (N counts as 0), or N beside $JOB_COMPLETION_INDEX"
+    "{0:?} is no shard: write I/N, with N up to 1000 and I from 0 to N-1 (N counts as 0), or N beside $JOB_COMPLETION_INDEX"
 )]
 pub(crate) struct InvalidShard(String);
 
 impl Shard {
     /// `index` from 0 to `count`, which counts as 0: whoever counts from 1 gets each shard once, too.
     pub(crate) fn new(index: u32, count: u32) -> Option<Shard> {
-        (count > 0 && index <= count).then(|| Shard { index: index % count, count })
+        ((1..=MOST).contains(&count) && index <= count).then(|| Shard { index: index % count, count })
     }
 
     /// Whether the target's image belongs to this shard. All targets of an image are in the same one.
@@ -66,8 +69,8 @@ impl FromStr for ShardSetting {
                 shard.map(ShardSetting::This).ok_or_else(invalid)
             }
             None => match number(text)? {
-                0 => Err(invalid()),
-                count => Ok(ShardSetting::OfJob { count }),
+                count @ 1..=MOST => Ok(ShardSetting::OfJob { count }),
+                _ => Err(invalid()),
             },
         }
     }
@@ -129,8 +132,9 @@ mod tests {
         assert_eq!("2/3".parse(), this(2, 3));
         assert_eq!("3/3".parse(), this(0, 3));
         assert_eq!("4".parse(), Ok(ShardSetting::OfJob { count: 4 }));
-        for text in ["", "0", "0/0", "4/3", "-1/3", "a/3", "1/", "/3", "1/2/3"] {
+        for text in ["", "0", "0/0", "4/3", "-1/3", "a/3", "1/", "/3", "1/2/3", "0/1001", "4294967295"] {
             assert!(text.parse::<ShardSetting>().is_err(), "{text}");
         }
+        assert_eq!(Shard::new(3, 3).unwrap().to_string(), "0/3");
     }
 }

@@ -171,3 +171,29 @@ impl JsonTemplate {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_takes_as_long_as_its_work_is_waited_for() {
+        let seconds = Duration::from_secs;
+        let command = CommandStep { argv: Vec::new(), env: Vec::new(), dir: "/".into(), timeout: seconds(5) };
+        assert_eq!(Step::Command(command).longest(), seconds(5));
+        let request = |until| HttpStep {
+            method: "GET".to_owned(),
+            url: Template { parts: Vec::new() },
+            headers: Vec::new(),
+            body: Body::Standard,
+            timeout: seconds(7),
+            sign: Sign::default(),
+            until,
+            success: Success::default(),
+        };
+        assert_eq!(Step::from(request(None)).longest(), seconds(7));
+        let (every, within) = (seconds(1), seconds(600));
+        let until = Until { pointer: String::new(), values: Vec::new(), every, within };
+        assert_eq!(Step::from(request(Some(until))).longest(), seconds(600));
+    }
+}

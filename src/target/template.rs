@@ -246,6 +246,12 @@ mod tests {
     }
 
     #[test]
+    fn a_value_of_an_answer_is_a_step_and_a_pointer() {
+        let template = Template::parse("{step.1./a b/~1}", &scope()).unwrap();
+        assert_eq!(template.parts, [Part::Answer(Answer { step: 1, pointer: "/a b/~1".into() })]);
+    }
+
+    #[test]
     fn every_other_brace_is_literal() {
         for text in [
             "{{.Config.Image}}",
@@ -258,6 +264,9 @@ mod tests {
             "${HOME}",
             "{a b}",
             "{a{",
+            "{var.a b}",
+            "{secret.}",
+            "{step.0./id}",
         ] {
             let template = Template::parse(text, &scope()).unwrap();
             assert_eq!(template.parts, [Part::Literal(text.into())], "{text}");

@@ -1,12 +1,16 @@
 //! Gates: a newer tag is deployed when what must hold first does.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use jiff::{SignedDuration, Timestamp};
+use rusqlite::Connection;
 
 use crate::first_poll::gitea;
 use crate::harness::{DEV, PROD, Shop, on};
+use crate::http::Answer;
 use crate::new_tag::baselined;
 use crate::oci::{Door, Oci};
-use crate::registry::Build;
+use crate::registry::{Build, digest_of};
 
 fn ago(minutes: i64) -> String {
     format!("{:.0}", Timestamp::now() - SignedDuration::from_mins(minutes))
@@ -116,6 +120,66 @@ fn a_mutable_tag_is_deployed_again_when_its_digest_changes_and_only_then() {
         assert_eq!(shop.command_env("TAGSHIP_DIGEST"), Some(digest));
         shop.run(&["poll"]).code(0).silent();
         assert_eq!(shop.delivered(), ["shop/prod latest"]);
+    }
+}
+
+/// Pushed once more between the decision and its deployment's turn.
+#[test]
+fn a_mutable_tag_that_moves_while_its_deployment_waits_is_deployed_once() {
+    let gitea = gitea(Build::GiteaNew);
+    gitea.push("acme/shop", "latest", "2026-11-20T10:30:00Z");
+    let rule = "tags = \"latest\"\norder = \"newest\"\ndigest = true";
+    let shop = baselined(&gitea, &PROD.replace("tags = \"v*\"\norder = \"semver\"", rule));
+    gitea.push("acme/shop", "latest", "2026-11-20T11:00:00Z");
+    shop.file("fail", "");
+    shop.run(&["poll"]).code(1).line("shop/prod", &["failed", "latest"]);
+    shop.remove("fail");
+    let asked = AtomicUsize::new(0);
+    let moved = digest_of("moved");
+    let manifest = Answer::new(200, "application/vnd.oci.image.manifest.v1+json", "");
+    let manifest = manifest.with("Docker-Content-Digest", moved.as_str());
+    gitea.intercept(move |request| {
+        let is_later =
+            request.target.contains("/manifests/latest") && asked.fetch_add(1, Ordering::SeqCst) > 0;
+        is_later.then(|| manifest.clone().into())
+    });
+    shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "latest"]);
+    assert_eq!(shop.command_env("TAGSHIP_DIGEST"), Some(moved));
+    shop.run(&["poll"]).code(0).silent();
+    let deliveries = shop.deliveries();
+    assert_eq!(deliveries.len(), 2);
+    assert_ne!(deliveries[0].id, deliveries[1].id, "another digest is another deployment");
+}
+
+/// Between the question and the turn, as a poll beside this one records it.
+#[test]
+fn a_deployment_that_another_run_took_over_while_we_asked_is_left_to_it() {
+    for moved in [false, true] {
+        let gitea = gitea(Build::GiteaNew);
+        let shop = baselined(&gitea, PROD);
+        gitea.push("acme/shop", "v1.11.0", "2026-11-20T11:00:00Z");
+        let digest = if moved { digest_of("moved") } else { gitea.digest("acme/shop", "v1.11.0") };
+        shop.file("fail", "");
+        shop.run(&["poll"]).code(1);
+        shop.remove("fail");
+        let state = shop.path("state.db");
+        let manifest = Answer::new(200, "application/vnd.oci.image.manifest.v1+json", "");
+        let manifest = manifest.with("Docker-Content-Digest", digest);
+        gitea.intercept(move |request| {
+            request.target.contains("/manifests/").then(|| {
+                let taken_over = "UPDATE deployment SET state = 'superseded' WHERE state = 'pending';
+                    INSERT INTO deployment (id, project, stage, registry, repository, tag, decided_by, state, attempts, created_at, goes_back)
+                    SELECT 'other', project, stage, registry, repository, tag, decided_by, 'pending', 0, created_at, 0
+                    FROM deployment WHERE state = 'superseded'";
+                Connection::open(&state).unwrap().execute_batch(taken_over).unwrap();
+                manifest.clone().into()
+            })
+        });
+        shop.run(&["poll"]).code(0);
+        assert_eq!(shop.deliveries().len(), 1, "moved: {moved}");
+        gitea.recover();
+        shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v1.11.0"]);
+        assert_eq!(shop.deliveries().len(), 2);
     }
 }
 

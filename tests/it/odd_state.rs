@@ -1,0 +1,101 @@
+//! A state in which one value is not what it was: refused or served, never a panic, and never a deployment
+//! that the rules do not want.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use rusqlite::Connection;
+
+use crate::first_poll::gitea;
+use crate::harness::{DEV, PROD, Shop};
+use crate::new_tag::baselined;
+use crate::registry::{Build, Gitea};
+
+/// SQL of values that a column may have by accident. Each column gets some of them in turn.
+const ODD: [&str; 12] = [
+    "NULL",
+    "''",
+    "'x'",
+    "-1",
+    "9223372036854775807",
+    "4294967295",
+    "'9999-12-31T23:59:59.999Z'",
+    "'-009999-01-02T01:59:59Z'",
+    "'{}'",
+    "'[{}]'",
+    "'{\"tag\": \"x\", \"pushed_at\": 1, \"sequence\": \"y\"}'",
+    "'a' || char(10) || char(27) || char(8238)",
+];
+
+/// Values of each column in an ordinary run; `TAGSHIP_ODD=12` tries all of them.
+const TRIED: usize = 3;
+
+/// dev-43 is deployed, v1.11.0 is held back, and nothing is to be done.
+fn scene() -> (Gitea, Shop) {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, &format!("{DEV}{PROD}"));
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    gitea.push("acme/shop", "v1.11.0", "2026-11-20T11:00:00Z");
+    shop.run(&["hold", "shop/prod", "--reason", "freeze"]).code(0);
+    shop.run(&["poll"]).code(0);
+    assert_eq!(shop.delivered(), ["shop/dev dev-43"]);
+    (gitea, shop)
+}
+
+fn columns(shop: &Shop) -> Vec<(String, String)> {
+    let state = Connection::open(shop.path("state.db")).unwrap();
+    let query = "SELECT m.name, c.name FROM sqlite_schema m, pragma_table_info(m.name) c WHERE m.type = 'table' ORDER BY 1, 2";
+    let mut statement = state.prepare(query).unwrap();
+    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+#[test]
+fn a_value_that_cannot_be_is_refused_or_does_no_harm() {
+    let (_gitea, shop) = scene();
+    let tried = std::env::var("TAGSHIP_ODD").map_or(TRIED, |text| text.parse().unwrap());
+    let columns = columns(&shop);
+    assert!(columns.len() > 80, "{columns:?}");
+    let cases = columns.iter().enumerate().flat_map(|(at, column)| {
+        (0..tried).map(move |turn| (column, ODD[(at + turn * ODD.len() / tried) % ODD.len()]))
+    });
+    let cases = Mutex::new(cases.collect::<Vec<_>>());
+    let (refused, served) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let (_gitea, shop) = scene();
+                let good = std::fs::read(shop.path("state.db")).unwrap();
+                loop {
+                    let Some(((table, column), odd)) = cases.lock().unwrap().pop() else { break };
+                    std::fs::write(shop.path("state.db"), &good).unwrap();
+                    let state = Connection::open(shop.path("state.db")).unwrap();
+                    // What the table itself does not take cannot be.
+                    let Ok(1..) = state.execute(&format!("UPDATE {table} SET {column} = {odd}"), []) else {
+                        continue;
+                    };
+                    drop(state);
+                    let shown = format!("{table}.{column} = {odd}");
+                    for arguments in [&["status"][..], &["history"], &["poll"], &["poll", "--format", "json"]]
+                    {
+                        let run = shop.run(arguments);
+                        let is_served = run.has_code(0) || run.has_code(1);
+                        assert!(is_served || run.has_code(2), "{shown}: {arguments:?}: {run:?}");
+                        if is_served { &served } else { &refused }.fetch_add(1, Ordering::Relaxed);
+                    }
+                    // A hold that is over is over; any other value releases nothing, and repeats nothing.
+                    if column != "hold_until" {
+                        assert_eq!(shop.delivered(), ["shop/dev dev-43"], "{shown}");
+                    } else {
+                        shop.file(
+                            "deliveries",
+                            &shop.read("deliveries").lines().next().map(|line| format!("{line}\n")).unwrap(),
+                        );
+                    }
+                }
+            });
+        }
+    });
+    println!("{refused:?} runs refused the state, {served:?} served it");
+    assert!(refused.into_inner() > 100 && served.into_inner() > 100);
+}

@@ -1,0 +1,40 @@
+//! Endurance: polls beside each other while everything goes wrong that can, SIGKILL and clocks included,
+//! against a model that knows on its own what must be true.
+//!
+//! A short one runs with all tests. The whole one, ten minutes at most:
+//! `TAGSHIP_SOAK=5000 cargo test --test it soak -- --nocapture`. What happens goes by a seed, which is
+//! printed; `TAGSHIP_SOAK_SEED=N` gives it (how processes overtake each other it does not repeat).
+
+mod audit;
+mod fault;
+mod model;
+mod receiver;
+mod world;
+
+use std::time::{Duration, Instant};
+
+use world::World;
+
+/// Longer than this no soak goes on, however many polls it wants.
+const LONGEST: Duration = Duration::from_secs(540);
+
+#[test]
+fn polls_through_everything_lose_nothing_double_nothing_and_leave_nothing_behind() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let wanted = number("TAGSHIP_SOAK").unwrap_or(150);
+    let seed = number("TAGSHIP_SOAK_SEED").unwrap_or_else(|| fastrand::u64(..));
+    println!("TAGSHIP_SOAK={wanted} TAGSHIP_SOAK_SEED={seed}");
+    let began = Instant::now();
+    let mut world = World::new(seed);
+    let mut calms = 1;
+    while world.figures.polls < wanted && began.elapsed() < LONGEST {
+        world.round();
+        if world.figures.polls >= calms * wanted / 5 {
+            world.calm_down();
+            calms += 1;
+        }
+    }
+    world.calm_down();
+    world.end();
+    println!("{} in {:.0} s", world.figures, began.elapsed().as_secs_f64());
+}

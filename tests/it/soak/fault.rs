@@ -1,0 +1,87 @@
+//! What goes wrong on the way to the registry and to the endpoint.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use crate::http::{Answer, Reply, Request};
+
+/// How much goes wrong at the moment; shared with the servers' threads.
+#[derive(Clone)]
+pub(super) struct Weather(Arc<Mutex<State>>);
+
+struct State {
+    rng: Rng,
+    /// Of a thousand answers.
+    faulty: u32,
+    faults: u64,
+}
+
+impl Weather {
+    pub(super) fn new(rng: Rng) -> Weather {
+        Weather(Arc::new(Mutex::new(State { rng, faulty: 0, faults: 0 })))
+    }
+
+    pub(super) fn set(&self, faulty: u32) {
+        self.0.lock().unwrap().faulty = faulty;
+    }
+
+    /// How many answers were faulty so far.
+    pub(super) fn faults(&self) -> u64 {
+        self.0.lock().unwrap().faults
+    }
+
+    fn strikes(&self) -> Option<u32> {
+        let mut state = self.0.lock().unwrap();
+        let faulty = state.faulty;
+        if state.rng.u32(..1000) >= faulty {
+            return None;
+        }
+        state.faults += 1;
+        Some(state.rng.u32(..))
+    }
+
+    /// An answer in the registry's place.
+    pub(super) fn at_registry(&self, request: &Request) -> Option<Reply> {
+        let which = self.strikes()?;
+        let half = if request.target.contains("/tags/list") {
+            r#"{"name":"acme/shop","tags":["dev-99999","v99999.0.0","b99999"#
+        } else {
+            r#"[{"id":1,"name":"shop","version":"dev-99999","created_at":"2026-"#
+        };
+        let whole = format!("{half}\"]}}");
+        let limited = |seconds: &str| Answer::new(429, "", "slowly").with("Retry-After", seconds).into();
+        Some(match which % 40 {
+            0 => limited("3"),
+            1 => limited("0"),
+            2..8 => Reply::Reset,
+            8..12 => Reply::Garbage,
+            12..20 => Reply::Truncated(Answer::json(200, whole), half.len()),
+            20..26 => Answer::json(200, half).into(),
+            26..28 => Answer::new(200, "text/html", "<html>sign in</html>").into(),
+            28..30 => Reply::Drip(Answer::json(200, whole), Duration::from_millis(15)),
+            30 => Reply::Hang,
+            31..34 => Answer::new(404, "text/plain", "404 page not found").into(),
+            _ => Answer::new([500, 502, 503][which as usize % 3], "text/plain", "database is locked").into(),
+        })
+    }
+
+    /// Whether an endpoint does what it is told this time, and the reply.
+    pub(super) fn at_endpoint(&self) -> (bool, Reply) {
+        let Some(which) = self.strikes() else {
+            return (true, Answer::new(204, "", "").into());
+        };
+        match which % 12 {
+            // Done, and nobody is told.
+            0 | 1 => (true, Reply::Reset),
+            2 => (true, Reply::Garbage),
+            3 => (false, Reply::Hang),
+            4 => (false, Answer::new(400, "", "never").into()),
+            5 => (false, Answer::new(429, "", "slowly").with("Retry-After", "1").into()),
+            6 => (false, Answer::new(302, "", "").with("Location", "http://elsewhere.invalid/").into()),
+            7 | 8 => (false, Reply::Reset),
+            _ => (false, Answer::new(500, "", "failed").into()),
+        }
+    }
+}

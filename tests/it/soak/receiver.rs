@@ -1,0 +1,103 @@
+//! What stages receive: a script's file and an endpoint's list, in the order in which it came.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::fault::Weather;
+use crate::harness::Shop;
+use crate::http::Server;
+
+/// Says how many files it has open. (faketime leaves its own open.)
+pub(super) const COUNT: &str = r#"
+set -- /proc/$$/fd/*
+[ -n "$LD_PRELOAD" ] || echo $# >> descriptors
+"#;
+
+/// After [`COUNT`]. Two at the same time would find the file locked; a script that dies lets go of it.
+pub(super) const SCRIPT: &str = r#"
+exec 9>>"alone.${TAGSHIP_PROJECT}.${TAGSHIP_STAGE}"
+flock -n 9 || echo "$TAGSHIP_TARGET $TAGSHIP_TAG" >> overlaps
+told="$TAGSHIP_TARGET $TAGSHIP_TAG $TAGSHIP_DIGEST $TAGSHIP_DEPLOYMENT_ID"
+echo "began $told" >> received
+if [ -e slow ]; then sleep 0.06; fi
+if [ -e fail ]; then echo "the stage refused $TAGSHIP_TAG"; exit 7; fi
+echo "done $told" >> received
+if [ -e late ]; then sleep 0.03; fi
+"#;
+
+/// What a stage was told, when it began and when it was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Received {
+    pub(super) is_done: bool,
+    pub(super) target: String,
+    pub(super) tag: String,
+    pub(super) digest: String,
+    pub(super) id: String,
+}
+
+impl Received {
+    fn parse(line: &str) -> Received {
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let [what, target, tag, digest, id] = <[String; 5]>::try_from(words).expect(line);
+        Received { is_done: what == "done", target, tag, digest, id }
+    }
+}
+
+/// A deploy endpoint that does what it is told, mostly.
+pub(super) struct Endpoint {
+    server: Server,
+    received: Arc<Mutex<Vec<Received>>>,
+}
+
+impl Endpoint {
+    /// `kills`: how often tagship was killed. A request that it had sent may still be worked on then.
+    pub(super) fn start(weather: Weather, kills: Arc<AtomicU64>) -> Endpoint {
+        let received: Arc<Mutex<Vec<Received>>> = Arc::default();
+        let all = Arc::clone(&received);
+        let busy: Mutex<Vec<(String, u64)>> = Mutex::default();
+        let server = Server::start(move |request| {
+            let body = request.json();
+            let text = |key: &str| body[key].as_str().unwrap().to_owned();
+            let began = Received {
+                is_done: false,
+                target: text("target"),
+                tag: text("tag"),
+                digest: text("digest"),
+                id: text("deployment_id"),
+            };
+            assert_eq!(request.header("idempotency-key"), Some(began.id.as_str()));
+            let before = kills.load(Ordering::SeqCst);
+            {
+                let mut busy = busy.lock().unwrap();
+                let twice = busy.iter().any(|(target, kills)| *target == began.target && *kills == before);
+                assert!(!twice, "two requests for {} at once", began.target);
+                busy.push((began.target.clone(), before));
+            }
+            let (does, reply) = weather.at_endpoint();
+            let target = began.target.clone();
+            all.lock().unwrap().push(began.clone());
+            std::thread::sleep(std::time::Duration::from_millis(4));
+            if does {
+                all.lock().unwrap().push(Received { is_done: true, ..began });
+            }
+            let mut busy = busy.lock().unwrap();
+            let place = busy.iter().position(|one| *one == (target.clone(), before)).unwrap();
+            busy.remove(place);
+            reply
+        });
+        Endpoint { server, received }
+    }
+
+    pub(super) fn url(&self) -> String {
+        self.server.url()
+    }
+}
+
+/// Everything received so far; in the right order for each target.
+pub(super) fn received(shop: &Shop, endpoint: &Endpoint) -> Vec<Received> {
+    let mut all = endpoint.received.lock().unwrap().clone();
+    if shop.exists("received") {
+        all.extend(shop.read("received").lines().map(Received::parse));
+    }
+    all
+}

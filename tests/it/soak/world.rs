@@ -1,0 +1,406 @@
+//! A team's machine, its registry and its stages, and what happens to them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::audit::Audit;
+use super::fault::Weather;
+use super::model::{Model, STAGES, Stage};
+use super::receiver::{COUNT, Endpoint, SCRIPT, received};
+use crate::harness::{Shop, await_until};
+use crate::registry::{Build, Gitea};
+use crate::run::Run;
+
+fn config(gitea: &Gitea, endpoint: &Endpoint) -> String {
+    let command = "deploy = { command = [\"./deploy.sh\"] }";
+    let request = format!("deploy = {{ url = \"{}\", timeout = \"400ms\" }}", endpoint.url());
+    format!(
+        r#"
+[settings]
+metrics_file = "metrics.prom"
+timeout = "500ms"
+[settings.stage]
+retry = {{ attempts = 500, backoff = "1ms", max_backoff = "20ms" }}
+[registries.git]
+kind = "gitea"
+url = "{url}"
+token = {{ file = "secret/token" }}
+[projects.shop]
+registry = "git"
+image = "acme/shop"
+stages.dev = {{ tags = "dev-*", order = "newest", {command} }}
+stages.prod = {{ tags = "v*", order = "semver", {request} }}
+[projects.api]
+registry = "git"
+image = "acme/api"
+stages.live = {{ tags = "r-*", order = "newest", {request} }}
+stages.edge = {{ tags = "edge", order = "newest", digest = true, {command} }}
+[projects.web]
+registry = "git"
+image = "other/web"
+stages.qa = {{ tags = "b*", order = "numeric", min_age = "1s", {command} }}
+stages.few = {{ tags = "b*", order = "numeric", retry = {{ attempts = 2, backoff = "1ms", max_backoff = "1ms" }}, {command} }}
+"#,
+        url = gitea.url()
+    )
+}
+
+/// What came about.
+#[derive(Default)]
+pub(super) struct Figures {
+    pub(super) polls: u64,
+    beside: u64,
+    kills: u64,
+    clocks: u64,
+    happenings: BTreeMap<&'static str, u64>,
+    faults: u64,
+    pub(super) received: usize,
+    pub(super) deployments: usize,
+    pub(super) attempts: usize,
+    pub(super) size: u64,
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} polls ({} beside another, {} killed, {} with another clock), {} faulty answers, {:?}: \
+             {} deployments in {} attempts, {} of them received to the end, a state of {} KiB",
+            self.polls,
+            self.beside,
+            self.kills,
+            self.clocks,
+            self.faults,
+            self.happenings,
+            self.deployments,
+            self.attempts,
+            self.received,
+            self.size / 1024
+        )
+    }
+}
+
+pub(super) struct World {
+    // Dropped before the servers, so that a run that still lives ends first.
+    pub(super) shop: Shop,
+    pub(super) gitea: Gitea,
+    pub(super) endpoint: Endpoint,
+    pub(super) model: Model,
+    pub(super) audit: Audit,
+    pub(super) figures: Figures,
+    weather: Weather,
+    kills: Arc<AtomicU64>,
+    rng: Rng,
+    numbers: u64,
+    /// Held targets, with what they had received then.
+    held: BTreeMap<&'static str, usize>,
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> World {
+        let mut rng = Rng::with_seed(seed);
+        let build = Build::ALL[rng.usize(..3)];
+        let gitea = Gitea::start(build);
+        let weather = Weather::new(rng.fork());
+        let kills: Arc<AtomicU64> = Arc::default();
+        let endpoint = Endpoint::start(weather.clone(), Arc::clone(&kills));
+        let mut shop = Shop::with(&config(&gitea, &endpoint));
+        shop.script("deploy.sh", &format!("{COUNT}{SCRIPT}"));
+        // The first count is of a command that tagship has nothing to do with.
+        shop.script("count.sh", COUNT);
+        let counted = Command::new(shop.path("count.sh")).current_dir(shop.path("")).status();
+        assert!(counted.unwrap().success());
+        fs::create_dir(shop.path("tmp")).unwrap();
+        let tmp = shop.path("tmp");
+        shop.env("TMPDIR", tmp.to_str().unwrap());
+        let mut model = Model::new(build);
+        for (image, names) in [
+            ("acme/shop", ["dev-1", "dev-2", "v1.0.0", "v1.1.0", "latest"]),
+            ("acme/api", ["r-1", "r-2", "edge", "other", "v9"]),
+            ("other/web", ["b1", "b2", "b3", "x", "y"]),
+        ] {
+            names.iter().for_each(|name| model.push(&gitea, image, name));
+        }
+        shop.run(&["poll"]).code(0);
+        for stage in &STAGES {
+            let newest = model.newest(stage).unwrap();
+            model.given.entry(stage.target).or_default().insert(newest);
+        }
+        let stormy = weather.clone();
+        gitea.intercept(move |request| stormy.at_registry(request));
+        weather.set(40);
+        let (audit, figures) = (Audit::default(), Figures::default());
+        let held = BTreeMap::new();
+        World { shop, gitea, endpoint, model, audit, figures, weather, kills, rng, numbers: 10, held }
+    }
+
+    /// Something happens, and then a poll, or several at once.
+    pub(super) fn round(&mut self) {
+        if self.rng.u32(..10) == 0 {
+            self.weather.set([0, 10, 40, 200][self.rng.usize(..4)]);
+        }
+        for _ in 0..self.rng.u32(..4) {
+            self.happen();
+        }
+        self.poll_at_once();
+        self.note_given();
+        self.audit.look(&self.shop, &received(&self.shop, &self.endpoint), &self.model);
+    }
+
+    fn happen(&mut self) {
+        let what = match self.rng.u32(..100) {
+            0..40 => {
+                self.push_new();
+                "pushed"
+            }
+            40..50 => {
+                self.push_again();
+                "pushed again"
+            }
+            50..58 => {
+                self.delete();
+                "deleted"
+            }
+            58..62 => {
+                self.hold();
+                "held"
+            }
+            62..68 => {
+                self.release();
+                "released"
+            }
+            68..71 => {
+                self.mark();
+                "marked"
+            }
+            71..74 => {
+                self.shop.run(&["retry"]).code(0);
+                "retried"
+            }
+            74..78 => {
+                self.shop.run(&["status", "--format", "json"]).code(0);
+                self.shop.run(&["history"]).code(0);
+                "looked at"
+            }
+            _ => {
+                let name = ["fail", "slow", "late"][self.rng.usize(..3)];
+                if self.shop.exists(name) {
+                    self.shop.remove(name);
+                } else {
+                    self.shop.file(name, "");
+                }
+                "changed scripts"
+            }
+        };
+        *self.figures.happenings.entry(what).or_default() += 1;
+    }
+
+    fn push_new(&mut self) {
+        self.numbers += 1;
+        let number = self.numbers;
+        // Now and then a version of an older line.
+        let line = if self.rng.u32(..4) == 0 { 1 } else { 2 + number / 50 };
+        let (image, name) = match self.rng.u32(..7) {
+            0 => ("acme/shop", format!("dev-{number}")),
+            1 => ("acme/shop", format!("v{line}.{number}.0")),
+            2 => ("acme/api", format!("r-{number}")),
+            3 => ("acme/api", "edge".to_owned()),
+            4 => ("other/web", format!("b{number}")),
+            5 => ("acme/shop", format!("sha-{number}")),
+            _ => ("other/web", format!("c{number}")),
+        };
+        self.model.push(&self.gitea, image, &name);
+    }
+
+    fn any_name(&mut self, image: &str) -> String {
+        let names = self.model.names(image);
+        names[self.rng.usize(..names.len())].clone()
+    }
+
+    fn push_again(&mut self) {
+        let image = STAGES[self.rng.usize(..STAGES.len())].image;
+        let name = self.any_name(image);
+        self.model.push(&self.gitea, image, &name);
+    }
+
+    fn delete(&mut self) {
+        let image = STAGES[self.rng.usize(..STAGES.len())].image;
+        let name = self.any_name(image);
+        // An image without any tag is an outage to tagship.
+        if self.model.names(image).len() > 5 && name != "edge" {
+            self.model.delete(&self.gitea, image, &name);
+        }
+    }
+
+    fn any_stage(&mut self) -> &'static Stage {
+        &STAGES[self.rng.usize(..STAGES.len())]
+    }
+
+    fn hold(&mut self) {
+        let stage = self.any_stage();
+        self.await_quiet();
+        self.shop.run(&["hold", stage.target, "--reason", "soak"]).code(0);
+        self.held.insert(stage.target, self.begun(stage.target));
+    }
+
+    fn begun(&self, target: &str) -> usize {
+        received(&self.shop, &self.endpoint).iter().filter(|one| one.target == target && !one.is_done).count()
+    }
+
+    fn release(&mut self) {
+        for (target, before) in std::mem::take(&mut self.held) {
+            assert_eq!(self.begun(target), before, "{target} was given something while it was held");
+            self.shop.run(&["release", target]).code(0);
+        }
+    }
+
+    /// Somebody else deployed something that is there.
+    fn mark(&mut self) {
+        let stage = self.any_stage();
+        let name = self.any_name(stage.image);
+        if stage.takes(&name) && !stage.moves() {
+            self.await_quiet();
+            self.shop.run(&["mark", stage.target, &name]).code(0);
+            self.note_given();
+            self.model.given.get_mut(stage.target).unwrap().insert(name.clone());
+            self.audit.mark(stage.target, &name, &received(&self.shop, &self.endpoint));
+        }
+    }
+
+    fn poll_at_once(&mut self) {
+        let count = [1, 1, 1, 2, 2, 3][self.rng.usize(..6)];
+        let mut running = Vec::new();
+        let mut killed = Vec::new();
+        for _ in 0..count {
+            let arguments: &[&str] = match self.rng.u32(..10) {
+                0 => &["poll", "--refresh"],
+                1 => &["poll", "shop", "web/qa"],
+                2 => &["poll", "--due"],
+                3 => &["poll", "--format", "json"],
+                _ => &["poll"],
+            };
+            if self.rng.u32(..10) == 0 {
+                let clock = ["+1d", "-1d", "+1h", "-1h", "+45s", "-45s", "-2s"][self.rng.usize(..7)];
+                running.push(self.shop.start_under(&["faketime", "-f", clock], arguments));
+                self.figures.clocks += 1;
+            } else if self.rng.u32(..4) == 0 {
+                killed.push(self.shop.start(arguments));
+            } else {
+                running.push(self.shop.start(arguments));
+            }
+        }
+        self.figures.polls += count;
+        self.figures.beside += if count > 1 { count } else { 0 };
+        for poll in killed {
+            std::thread::sleep(Duration::from_millis(self.rng.u64(..70)));
+            self.kills.fetch_add(1, Ordering::SeqCst);
+            let run = poll.kill();
+            self.figures.kills += u64::from(run.was_killed());
+            ended_well(&run);
+            self.kills.fetch_add(1, Ordering::SeqCst);
+        }
+        for poll in running {
+            ended_well(&poll.end());
+        }
+    }
+
+    /// What is done by now, a stage was given.
+    fn note_given(&mut self) {
+        for one in received(&self.shop, &self.endpoint).into_iter().filter(|one| one.is_done) {
+            self.model.given.get_mut(Stage::of(&one.target).target).unwrap().insert(one.tag);
+        }
+    }
+
+    /// Until no command is left of a run that was killed.
+    fn await_quiet(&self) {
+        let here = self.shop.path("");
+        await_until("nothing of a killed run is left", || {
+            let processes = fs::read_dir("/proc").unwrap().flatten();
+            !processes
+                .filter_map(|process| fs::read_link(process.path().join("cwd")).ok())
+                .any(|cwd| cwd == here || cwd.starts_with(&here))
+        });
+    }
+
+    /// Nothing goes wrong any more: whatever is owed is delivered, and nothing else.
+    pub(super) fn calm_down(&mut self) {
+        self.weather.set(0);
+        for name in ["fail", "slow", "late"] {
+            if self.shop.exists(name) {
+                self.shop.remove(name);
+            }
+        }
+        self.await_quiet();
+        self.release();
+        self.settle();
+        let all = received(&self.shop, &self.endpoint);
+        for stage in &STAGES {
+            if let Some(lost) = self.model.lost(stage) {
+                panic!("{} was never given {lost}: {:?}", stage.target, self.status_of(stage.target));
+            }
+        }
+        self.audit.look(&self.shop, &all, &self.model);
+        self.audit.nothing_is_owed(&self.shop, &all, &self.model);
+        self.weather.set(40);
+    }
+
+    fn settle(&mut self) {
+        await_until("everything is delivered, and stays so", || {
+            self.shop.run(&["retry"]).code(0);
+            let before = received(&self.shop, &self.endpoint).len();
+            let run = self.shop.run(&["poll", "--format", "json"]);
+            let targets = if run.has_code(0) { run.json()["targets"].clone() } else { return false };
+            let rest = ["up_to_date", "behind", "older", "no_match"];
+            let mut statuses = targets.as_array().unwrap().iter().map(|target| &target["status"]);
+            statuses.all(|status| rest.iter().any(|word| status == word))
+                && received(&self.shop, &self.endpoint).len() == before
+        });
+        self.note_given();
+    }
+
+    fn status_of(&self, target: &str) -> serde_json::Value {
+        self.shop.status(target)
+    }
+
+    /// One more tag for every stage: they all run it in the end. And nothing is left behind.
+    pub(super) fn end(&mut self) {
+        let news = [
+            ("acme/shop", "dev-end"),
+            ("acme/shop", "v999999.0.0"),
+            ("acme/api", "r-end"),
+            ("acme/api", "edge"),
+            ("other/web", "b999999"),
+        ];
+        news.iter().for_each(|(image, name)| self.model.push(&self.gitea, image, name));
+        self.calm_down();
+        for stage in &STAGES {
+            let status = self.status_of(stage.target);
+            let name =
+                news.iter().find(|(image, name)| *image == stage.image && stage.takes(name)).unwrap().1;
+            assert_eq!(status["deployed_tag"], name, "{}: {status}", stage.target);
+            if stage.moves() {
+                let all = received(&self.shop, &self.endpoint);
+                let last = all.iter().rfind(|one| one.target == stage.target && one.is_done).unwrap();
+                assert_eq!(last.digest, self.gitea.digest(stage.image, name));
+            }
+        }
+        self.await_quiet();
+        self.figures.faults = self.weather.faults();
+        self.figures.received = received(&self.shop, &self.endpoint).iter().filter(|one| one.is_done).count();
+        let rows = self.audit.nothing_is_left_behind(&self.shop);
+        (self.figures.deployments, self.figures.attempts, self.figures.size) = rows;
+    }
+}
+
+/// Killed, or with what it says of the weather: never a state that cannot be used, never a panic.
+fn ended_well(run: &Run) {
+    assert!(run.was_killed() || run.has_code(0) || run.has_code(1), "{run:?}");
+    assert!(!format!("{run:?}").contains("panicked"), "{run:?}");
+}
