@@ -45,6 +45,15 @@ pub(crate) struct Store {
     is_kept: bool,
 }
 
+/// What is to be known of a target before it is polled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Check {
+    /// The last poll, successful or not.
+    pub(crate) checked_at: Option<Timestamp>,
+    /// People were told that it left the configuration.
+    pub(crate) is_named: bool,
+}
+
 /// Why the state cannot be used. Each text names the file and says what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
@@ -104,7 +113,24 @@ impl Store {
         Ok(store)
     }
 
-    /// A copy in memory of the state file, or of none where there is no file: for what must not write.
+    /// The state file, for reading only. Of one that an older tagship wrote, a copy.
+    ///
+    /// # Errors
+    /// The file is corrupt, or newer than this program.
+    pub(crate) fn read(path: &Path) -> Result<Store, StoreError> {
+        if !path.exists() {
+            return Store::copy_of(path);
+        }
+        let place = path.display().to_string();
+        let connection = file::open_for_reading(path)?;
+        if !migration::is_current(&connection, &place)? {
+            return Store::copy_of(path);
+        }
+        let locks = lock::Locks::beside(path);
+        Ok(Store { connection: Mutex::new(connection), place, locks, is_kept: true })
+    }
+
+    /// A copy in memory of the state file, or of none where there is no file: for what must not write to it.
     ///
     /// # Errors
     /// The file is corrupt, or newer than this program.
@@ -125,8 +151,7 @@ impl Store {
         let connection = self.connection();
         self.within(|| {
             let mut statement = connection.prepare(&row::all_states())?;
-            let rows = statement.query_map([], |row| Ok((row::target_id(row)?, row::poll_state(row)?)))?;
-            rows.collect()
+            statement.query_map([], row::state)?.collect()
         })
     }
 
@@ -175,19 +200,28 @@ impl Store {
         self.within(|| row::given(&connection, target))
     }
 
+    /// When every target was last checked, by one query that reads nothing else of its row.
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn checks(&self) -> Result<HashMap<TargetId, Check>, StoreError> {
+        let connection = self.connection();
+        self.within(|| row::checks(&connection))
+    }
+
     /// Rows of targets that are no longer configured, each given back once. Writes only when there are such.
     ///
     /// # Errors
-    /// The state cannot be read or written.
+    /// The state cannot be written.
     pub(crate) fn name_left_targets(
         &self,
+        checks: &HashMap<TargetId, Check>,
         is_configured: impl Fn(&TargetId) -> bool,
         now: Timestamp,
     ) -> Result<Vec<TargetId>, StoreError> {
-        let left = {
-            let connection = self.connection();
-            self.within(|| row::left_targets(&connection, &is_configured))?
-        };
+        let is_news = |(id, check): &(&TargetId, &Check)| !check.is_named && !is_configured(id);
+        let mut left: Vec<TargetId> = checks.iter().filter(is_news).map(|(id, _)| id.clone()).collect();
+        left.sort_unstable();
         if !left.is_empty() {
             self.write(|write| left.iter().try_for_each(|id| write.note_left(id, now)))?;
         }

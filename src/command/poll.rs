@@ -1,6 +1,6 @@
 //! `tagship poll`: the main job.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::plan::{self, Audience};
 use crate::poll::{self, Mode, Run};
 use crate::report::{Console, Event, GitHub, GitHubFiles, Human, Json, JsonLines, Progress, Report, Summary};
 use crate::secret::Secrets;
-use crate::store::Store;
+use crate::store::{Check, Store};
 use crate::target::filter::TargetFilter;
 use crate::target::shard::{Shard, ShardSetting};
 use crate::target::{Target, TargetId};
@@ -48,15 +48,15 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll) -> anyhow::Result<Exi
     if global.verbose || (!global.quiet && std::io::stderr().is_terminal()) {
         config.warnings.iter().for_each(|warning| console.warning(&warning.to_string()));
     }
+    let checks = store.checks()?;
     if mode == Mode::Deliver {
-        name_left_targets(&store, &config.targets, &console)?;
+        name_left_targets(&store, &checks, &config.targets, &console)?;
     }
     if arguments.due {
-        let (states, open) = (store.states()?, store.open_deployments()?);
-        let now = Timestamp::now();
+        let (open, now) = (store.open_deployments()?, Timestamp::now());
         targets.retain(|target| {
-            let open = open.get(&target.id).cloned().unwrap_or_default();
-            plan::is_due(target, states.get(&target.id), &open, now)
+            let checked_at = checks.get(&target.id).and_then(|check| check.checked_at);
+            plan::is_due(target, checked_at, open.get(&target.id), now)
         });
     }
     let run = Run {
@@ -128,9 +128,14 @@ fn open_store(place: &StatePlace, mode: Mode, console: &Console) -> anyhow::Resu
 }
 
 /// Targets that left the configuration are named once.
-fn name_left_targets(store: &Store, targets: &[Target], console: &Console) -> anyhow::Result<()> {
+fn name_left_targets(
+    store: &Store,
+    checks: &HashMap<TargetId, Check>,
+    targets: &[Target],
+    console: &Console,
+) -> anyhow::Result<()> {
     let configured: HashSet<&TargetId> = targets.iter().map(|target| &target.id).collect();
-    for id in store.name_left_targets(|id| configured.contains(id), Timestamp::now())? {
+    for id in store.name_left_targets(checks, |id| configured.contains(id), Timestamp::now())? {
         console.warning(&format!(
             "{id} is in the state and no longer in the configuration: it is not polled any more"
         ));
