@@ -199,13 +199,14 @@ fn history(dir: &Path) -> Panel {
     series.print()
 }
 
-/// Deployments that were over yesterday, of every target by turns, each with an attempt.
+/// Deployments, of every target by turns, one each second until yesterday, each with an attempt.
 fn deploy(state: &Path, from: usize, to: usize, targets: usize) {
     let mut connection = Connection::open(state).unwrap();
     let yesterday = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24);
     let transaction = connection.transaction().unwrap();
     for number in from..to {
-        let (id, at) = (format!("{number:036}"), format!("{yesterday:.3}"));
+        let at = yesterday - jiff::SignedDuration::from_secs(i64::try_from(number).unwrap());
+        let (id, at) = (format!("{number:036}"), format!("{at:.3}"));
         let project = format!("app{}", number % targets);
         transaction
             .prepare_cached(

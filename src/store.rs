@@ -45,13 +45,13 @@ pub(crate) struct Store {
     is_kept: bool,
 }
 
-/// What is to be known of a target before it is polled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Check {
+/// What is to be known of targets before any is polled.
+#[derive(Debug)]
+pub(crate) struct Checks<'t> {
     /// The last poll, successful or not.
-    pub(crate) checked_at: Option<Timestamp>,
-    /// People were told that it left the configuration.
-    pub(crate) is_named: bool,
+    pub(crate) checked_at: HashMap<&'t TargetId, Timestamp>,
+    /// Of the state, and not among them; of which nobody was told yet.
+    pub(crate) left: Vec<TargetId>,
 }
 
 /// Why the state cannot be used. Each text names the file and says what to do.
@@ -200,32 +200,27 @@ impl Store {
         self.within(|| row::given(&connection, target))
     }
 
-    /// When every target was last checked, by one query that reads nothing else of its row.
+    /// When these targets were last checked, and whose rows are no longer among them.
     ///
     /// # Errors
     /// As [`Store::states`].
-    pub(crate) fn checks(&self) -> Result<HashMap<TargetId, Check>, StoreError> {
+    pub(crate) fn checks<'t>(
+        &self,
+        targets: impl Iterator<Item = &'t TargetId>,
+    ) -> Result<Checks<'t>, StoreError> {
         let connection = self.connection();
-        self.within(|| row::checks(&connection))
+        self.within(|| row::checks(&connection, targets))
     }
 
-    /// Rows of targets that are no longer configured, each given back once. Writes only when there are such.
+    /// Notes that people were told of targets that left the configuration. Writes only where there are such.
     ///
     /// # Errors
     /// The state cannot be written.
-    pub(crate) fn name_left_targets(
-        &self,
-        checks: &HashMap<TargetId, Check>,
-        is_configured: impl Fn(&TargetId) -> bool,
-        now: Timestamp,
-    ) -> Result<Vec<TargetId>, StoreError> {
-        let is_news = |(id, check): &(&TargetId, &Check)| !check.is_named && !is_configured(id);
-        let mut left: Vec<TargetId> = checks.iter().filter(is_news).map(|(id, _)| id.clone()).collect();
-        left.sort_unstable();
-        if !left.is_empty() {
-            self.write(|write| left.iter().try_for_each(|id| write.note_left(id, now)))?;
+    pub(crate) fn note_left(&self, left: &[TargetId], now: Timestamp) -> Result<(), StoreError> {
+        if left.is_empty() {
+            return Ok(());
         }
-        Ok(left)
+        self.write(|write| left.iter().try_for_each(|id| write.note_left(id, now)))
     }
 
     /// The error of the last attempt of a deployment, if it failed.

@@ -340,7 +340,7 @@ impl<'a> Loader<'a> {
             };
             let registry = self.registry_of(&table, registries);
             let image = self.image_of(&table, registry);
-            let vars = read_vars(table.get("vars").as_ref(), &format!("{name}"), secrets);
+            let vars = read_vars(table.get("vars").as_ref(), || name.to_string(), secrets);
             let Some(stages) =
                 table.get("stages").and_then(|field| field.any_table()).filter(|stages| !stages.is_empty())
             else {
@@ -363,7 +363,11 @@ impl<'a> Loader<'a> {
                     }
                 };
                 let mut vars = vars.clone();
-                vars.extend(read_vars(stage.get("vars").as_ref(), &format!("{name}/{stage_name}"), secrets));
+                vars.extend(read_vars(
+                    stage.get("vars").as_ref(),
+                    || format!("{name}/{stage_name}"),
+                    secrets,
+                ));
                 let scope = Scope {
                     fields: &[],
                     vars: vars.iter().map(|(name, value)| (name.as_str(), value.in_scope())).collect(),
@@ -567,7 +571,7 @@ impl OwnedVar {
 /// `[secrets]` can have.
 fn read_vars(
     field: Option<&Field<'_>>,
-    whose: &str,
+    whose: impl Fn() -> String,
     secrets: &mut BTreeMap<SecretId, SecretSource>,
 ) -> BTreeMap<String, OwnedVar> {
     let mut vars = BTreeMap::new();
@@ -584,7 +588,7 @@ fn read_vars(
         } else {
             let folder = value.source.file.parent().unwrap_or(Path::new("/"));
             source::read(&value, folder).map(|source| {
-                let id = SecretId(format!("var:{whose}/{name}"));
+                let id = SecretId(format!("var:{}/{name}", whose()));
                 secrets.insert(id.clone(), source);
                 OwnedVar::Secret(id)
             })

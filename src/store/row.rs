@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use rusqlite::types::{FromSql, Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::Check;
+use super::Checks;
 use crate::plan::sighting::Sightings;
 use crate::plan::{
     Deployed, Deployment, Edit, Failing, Failure, Hold, LastListed, NextAttempt, PollState, StageRun, Told,
@@ -142,16 +142,26 @@ pub(super) fn given(connection: &Connection, target: &TargetId) -> rusqlite::Res
     tags.collect()
 }
 
-pub(super) fn checks(connection: &Connection) -> rusqlite::Result<HashMap<TargetId, Check>> {
+/// Compares names as they stand in the rows: nothing is made of those that are configured.
+pub(super) fn checks<'t>(
+    connection: &Connection,
+    targets: impl Iterator<Item = &'t TargetId>,
+) -> rusqlite::Result<Checks<'t>> {
+    let named = |id: &'t TargetId| ((id.project.as_str(), id.stage.as_str()), id);
+    let configured: HashMap<(&str, &str), &TargetId> = targets.map(named).collect();
+    let mut checks = Checks { checked_at: HashMap::with_capacity(configured.len()), left: Vec::new() };
     let query = "SELECT project, stage, checked_at, left_at IS NOT NULL FROM poll_state";
     let mut statement = connection.prepare(query)?;
-    let checks = statement.query_map([], |row| {
-        let mut columns = Columns { row, next: 0 };
-        let id = TargetId { project: columns.parsed(Name::new)?, stage: columns.parsed(Name::new)? };
-        let checked_at = columns.optional(Timestamp::from_str)?;
-        Ok((id, Check { checked_at, is_named: columns.get()? }))
-    })?;
-    checks.collect()
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (project, stage) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?);
+        if let Some(id) = configured.get(&(project, stage)) {
+            checks.checked_at.extend(optional_at(row, 2, Timestamp::from_str)?.map(|at| (*id, at)));
+        } else if !row.get::<_, bool>(3)? {
+            checks.left.push(target_id(row)?);
+        }
+    }
+    Ok(checks)
 }
 
 pub(super) fn target_id(row: &Row<'_>) -> rusqlite::Result<TargetId> {

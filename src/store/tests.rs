@@ -274,9 +274,11 @@ fn what_was_seen_first_stays() {
 fn targets_that_left_are_named_once_and_again_after_they_were_back() {
     let store = Store::nothing().unwrap();
     store.write(|write| write.save_state(&target(), &full_state())).unwrap();
-    let name_left = |is_configured| {
-        let checks = store.checks().unwrap();
-        store.name_left_targets(&checks, |_| is_configured, moment(0)).unwrap()
+    let id = target();
+    let name_left = |is_configured: bool| {
+        let left = store.checks(is_configured.then_some(&id).into_iter()).unwrap().left;
+        store.note_left(&left, moment(0)).unwrap();
+        left
     };
     assert_eq!(name_left(true), []);
     assert_eq!(name_left(false), [target()]);
