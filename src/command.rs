@@ -50,7 +50,7 @@ use crate::target::filter::{TargetFilter, TargetPattern};
 /// What the state knows, for a command that only reads it: nothing is created, nothing is written.
 fn read_state(global: &Global, config: &Config) -> anyhow::Result<Store> {
     Ok(match state_place(global, config)? {
-        StatePlace::File(path) => Store::copy_of(&path)?,
+        StatePlace::File(path) => Store::read(&path)?,
         StatePlace::Nothing => Store::nothing()?,
     })
 }

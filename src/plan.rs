@@ -207,15 +207,15 @@ pub(crate) fn decide_failed(state: Option<&PollState>, failure: Failure, now: Ti
 /// never exact), or with a deployment that waits to be tried again.
 pub(crate) fn is_due(
     target: &Target,
-    state: Option<&PollState>,
-    open: &OpenDeployments,
+    checked_at: Option<Timestamp>,
+    open: Option<&OpenDeployments>,
     now: Timestamp,
 ) -> bool {
-    let Some(checked_at) = state.and_then(|state| state.checked_at) else {
+    let Some(checked_at) = checked_at else {
         return true;
     };
     // A check in the future: a clock was wrong.
-    checked_at > now || due_at(target, checked_at) <= now || open.is_due(now)
+    checked_at > now || due_at(target, checked_at) <= now || open.is_some_and(|open| open.is_due(now))
 }
 
 /// When a target that was last checked then is due again.

@@ -140,16 +140,24 @@ impl<'a> Context<'a> {
         targets: &'a [&'a Target],
         registries: &'a Registries,
     ) -> Result<Context<'a>, StoreError> {
-        Ok(Context {
+        let mut context = Context {
             run,
             targets,
             registries,
-            states: run.store.states()?,
-            open: run.store.open_deployments()?,
-            feeds: run.store.feeds()?,
-            repositories: configured_repositories(run.config),
+            states: HashMap::new(),
+            open: HashMap::new(),
+            feeds: HashMap::new(),
+            repositories: HashMap::new(),
             deadline: Instant::now() + run.max_runtime,
-        })
+        };
+        // With nothing due, nothing of ten thousand rows matters.
+        if !targets.is_empty() {
+            context.states = run.store.states()?;
+            context.open = run.store.open_deployments()?;
+            context.feeds = run.store.feeds()?;
+            context.repositories = configured_repositories(run.config);
+        }
+        Ok(context)
     }
 
     /// Whether nothing more may be started, and why.

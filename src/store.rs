@@ -45,6 +45,15 @@ pub(crate) struct Store {
     is_kept: bool,
 }
 
+/// What is to be known of targets before any is polled.
+#[derive(Debug)]
+pub(crate) struct Checks<'t> {
+    /// The last poll, successful or not.
+    pub(crate) checked_at: HashMap<&'t TargetId, Timestamp>,
+    /// Of the state, and not among them; of which nobody was told yet.
+    pub(crate) left: Vec<TargetId>,
+}
+
 /// Why the state cannot be used. Each text names the file and says what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
@@ -104,7 +113,24 @@ impl Store {
         Ok(store)
     }
 
-    /// A copy in memory of the state file, or of none where there is no file: for what must not write.
+    /// The state file, for reading only. Of one that an older tagship wrote, a copy.
+    ///
+    /// # Errors
+    /// The file is corrupt, or newer than this program.
+    pub(crate) fn read(path: &Path) -> Result<Store, StoreError> {
+        if !path.exists() {
+            return Store::copy_of(path);
+        }
+        let place = path.display().to_string();
+        let connection = file::open_for_reading(path)?;
+        if !migration::is_current(&connection, &place)? {
+            return Store::copy_of(path);
+        }
+        let locks = lock::Locks::beside(path);
+        Ok(Store { connection: Mutex::new(connection), place, locks, is_kept: true })
+    }
+
+    /// A copy in memory of the state file, or of none where there is no file: for what must not write to it.
     ///
     /// # Errors
     /// The file is corrupt, or newer than this program.
@@ -125,8 +151,7 @@ impl Store {
         let connection = self.connection();
         self.within(|| {
             let mut statement = connection.prepare(&row::all_states())?;
-            let rows = statement.query_map([], |row| Ok((row::target_id(row)?, row::poll_state(row)?)))?;
-            rows.collect()
+            statement.query_map([], row::state)?.collect()
         })
     }
 
@@ -175,23 +200,27 @@ impl Store {
         self.within(|| row::given(&connection, target))
     }
 
-    /// Rows of targets that are no longer configured, each given back once. Writes only when there are such.
+    /// When these targets were last checked, and whose rows are no longer among them.
     ///
     /// # Errors
-    /// The state cannot be read or written.
-    pub(crate) fn name_left_targets(
+    /// As [`Store::states`].
+    pub(crate) fn checks<'t>(
         &self,
-        is_configured: impl Fn(&TargetId) -> bool,
-        now: Timestamp,
-    ) -> Result<Vec<TargetId>, StoreError> {
-        let left = {
-            let connection = self.connection();
-            self.within(|| row::left_targets(&connection, &is_configured))?
-        };
-        if !left.is_empty() {
-            self.write(|write| left.iter().try_for_each(|id| write.note_left(id, now)))?;
+        targets: impl Iterator<Item = &'t TargetId>,
+    ) -> Result<Checks<'t>, StoreError> {
+        let connection = self.connection();
+        self.within(|| row::checks(&connection, targets))
+    }
+
+    /// Notes that people were told of targets that left the configuration. Writes only where there are such.
+    ///
+    /// # Errors
+    /// The state cannot be written.
+    pub(crate) fn note_left(&self, left: &[TargetId], now: Timestamp) -> Result<(), StoreError> {
+        if left.is_empty() {
+            return Ok(());
         }
-        Ok(left)
+        self.write(|write| left.iter().try_for_each(|id| write.note_left(id, now)))
     }
 
     /// The error of the last attempt of a deployment, if it failed.

@@ -1,7 +1,7 @@
 //! `tagship poll`: the main job.
 
-use std::collections::HashSet;
 use std::io::IsTerminal as _;
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -27,7 +27,8 @@ use crate::target::{Target, TargetId};
 /// Configuration, arguments or state file; nothing that could not be recorded was begun.
 pub(crate) fn poll(global: &Global, arguments: &cli::Poll) -> anyhow::Result<Exit> {
     let stop = Stop::on_signals()?;
-    let config = load(global)?;
+    // The process ends with the run: ten thousand targets need not be freed one by one.
+    let config = ManuallyDrop::new(load(global)?);
     let secrets = Arc::new(Secrets::new(&config));
     let console = Console::masking(Arc::clone(&secrets));
     let filter = TargetFilter {
@@ -48,15 +49,15 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll) -> anyhow::Result<Exi
     if global.verbose || (!global.quiet && std::io::stderr().is_terminal()) {
         config.warnings.iter().for_each(|warning| console.warning(&warning.to_string()));
     }
+    let checks = store.checks(config.targets.iter().map(|target| &target.id))?;
     if mode == Mode::Deliver {
-        name_left_targets(&store, &config.targets, &console)?;
+        name_left_targets(&store, &checks.left, &console)?;
     }
     if arguments.due {
-        let (states, open) = (store.states()?, store.open_deployments()?);
-        let now = Timestamp::now();
+        let (open, now) = (store.open_deployments()?, Timestamp::now());
         targets.retain(|target| {
-            let open = open.get(&target.id).cloned().unwrap_or_default();
-            plan::is_due(target, states.get(&target.id), &open, now)
+            let checked_at = checks.checked_at.get(&target.id).copied();
+            plan::is_due(target, checked_at, open.get(&target.id), now)
         });
     }
     let run = Run {
@@ -128,9 +129,9 @@ fn open_store(place: &StatePlace, mode: Mode, console: &Console) -> anyhow::Resu
 }
 
 /// Targets that left the configuration are named once.
-fn name_left_targets(store: &Store, targets: &[Target], console: &Console) -> anyhow::Result<()> {
-    let configured: HashSet<&TargetId> = targets.iter().map(|target| &target.id).collect();
-    for id in store.name_left_targets(|id| configured.contains(id), Timestamp::now())? {
+fn name_left_targets(store: &Store, left: &[TargetId], console: &Console) -> anyhow::Result<()> {
+    store.note_left(left, Timestamp::now())?;
+    for id in left {
         console.warning(&format!(
             "{id} is in the state and no longer in the configuration: it is not polled any more"
         ));

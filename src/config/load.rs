@@ -1,8 +1,9 @@
 //! From files to a configuration: what is read, in which order, and what must fit together.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::key::Section;
@@ -122,12 +123,8 @@ fn included(main: &Table<'_>) -> Result<Vec<Source>, Vec<Fault>> {
             Err(_) => item.fault(format!("{text:?} is no glob"), "use * and ?"),
         }
     }
-    let mut seen = vec![main.source.file.clone()];
-    paths.retain(|path| {
-        let is_new = !seen.contains(path);
-        seen.push(path.clone());
-        is_new
-    });
+    let mut seen = HashSet::from([main.source.file.clone()]);
+    paths.retain(|path| seen.insert(path.clone()));
     let mut faults = Vec::new();
     let sources =
         paths.iter().filter_map(|path| read(path).map_err(|fault| faults.push(fault)).ok()).collect();
@@ -241,9 +238,7 @@ impl<'a> Loader<'a> {
         });
         let metrics_file = get("metrics_file")
             .map_or(Some(None), |field| field.some_text().map(|path| Some(folder.join(path))));
-        let names = self.named_secrets();
-        let secrets = names.iter().map(String::as_str).collect();
-        let scope = Scope { fields: &[], vars: BTreeMap::new(), secrets };
+        let scope = Scope { fields: &[], vars: BTreeMap::new(), secrets: self.named_secrets() };
         let ping_url = get("ping_url").map_or(Some(None), |field| {
             let url = Reader { scope: &scope, folder }.url(&field)?;
             let is_fixed = |part: &Part| matches!(part, Part::Literal(_) | Part::Secret(_));
@@ -337,7 +332,11 @@ impl<'a> Loader<'a> {
                 "write [projects.shop] with registry, image and stages",
             );
         }
-        let names: Vec<String> = self.named_secrets();
+        let named_secrets = self.named_secrets();
+        // Without its registry or image a stage is read all the same, for its own faults.
+        let unknown = RegistryConfig::unknown();
+        let placeholder =
+            ImageRef { host: String::new(), repository: Repository::new("unknown").expect("a valid name") };
         let mut targets = Vec::new();
         for (name, field) in entries {
             let Some(table) = field.table(Section::Project) else {
@@ -345,7 +344,7 @@ impl<'a> Loader<'a> {
             };
             let registry = self.registry_of(&table, registries);
             let image = self.image_of(&table, registry);
-            let vars = read_vars(table.get("vars").as_ref(), &format!("{name}"), secrets);
+            let vars = read_vars(table.get("vars").as_ref(), || name.to_string(), secrets);
             let Some(stages) =
                 table.get("stages").and_then(|field| field.any_table()).filter(|stages| !stages.is_empty())
             else {
@@ -368,17 +367,19 @@ impl<'a> Loader<'a> {
                     }
                 };
                 let mut vars = vars.clone();
-                vars.extend(read_vars(stage.get("vars").as_ref(), &format!("{name}/{stage_name}"), secrets));
+                vars.extend(read_vars(
+                    stage.get("vars").as_ref(),
+                    || format!("{name}/{stage_name}"),
+                    secrets,
+                ));
                 let scope = Scope {
                     fields: &[],
                     vars: vars.iter().map(|(name, value)| (name.as_str(), value.in_scope())).collect(),
-                    secrets: names.iter().map(String::as_str).collect(),
+                    secrets: Rc::clone(&named_secrets),
                 };
                 let text_vars =
                     vars.iter().filter_map(|(name, value)| Some((name.clone(), value.text()?))).collect();
                 let id = TargetId { project: name.clone(), stage: stage_name };
-                // Without its registry or image a stage is read all the same, for its own faults.
-                let unknown = RegistryConfig::unknown();
                 let stage = Stage {
                     table: stage,
                     defaults: defaults.cloned(),
@@ -386,11 +387,8 @@ impl<'a> Loader<'a> {
                     scope: &scope,
                     interval,
                 };
-                let placeholder = ImageRef {
-                    host: String::new(),
-                    repository: Repository::new("unknown").expect("a valid name"),
-                };
-                let target = stage.read(id, image.clone().unwrap_or(placeholder), text_vars);
+                let image_or_placeholder = image.as_ref().unwrap_or(&placeholder).clone();
+                let target = stage.read(id, image_or_placeholder, text_vars);
                 targets.extend(target.filter(|_| registry.is_some() && image.is_some()));
             }
             self.check_after(&stages, &targets[first..]);
@@ -402,18 +400,17 @@ impl<'a> Loader<'a> {
         let Some(items) = self.main.get("notify").and_then(|field| field.list()) else {
             return Vec::new();
         };
-        let names = self.named_secrets();
         let scope = Scope {
             fields: &DeploymentField::OF_NOTIFICATION,
             vars: BTreeMap::new(),
-            secrets: names.iter().map(String::as_str).collect(),
+            secrets: self.named_secrets(),
         };
         items.iter().filter_map(|item| notify::read(item, &scope, targets)).collect()
     }
 
-    fn named_secrets(&self) -> Vec<String> {
+    fn named_secrets(&self) -> Rc<BTreeSet<&'a str>> {
         let tables = self.tables.iter().filter_map(|table| table.get("secrets")?.any_table());
-        tables.flat_map(|table| table.fields().map(|(name, _)| name.to_owned()).collect::<Vec<_>>()).collect()
+        Rc::new(tables.flat_map(|table| table.names()).collect())
     }
 
     fn registry_of<'r>(
@@ -578,7 +575,7 @@ impl OwnedVar {
 /// `[secrets]` can have.
 fn read_vars(
     field: Option<&Field<'_>>,
-    whose: &str,
+    whose: impl Fn() -> String,
     secrets: &mut BTreeMap<SecretId, SecretSource>,
 ) -> BTreeMap<String, OwnedVar> {
     let mut vars = BTreeMap::new();
@@ -595,7 +592,7 @@ fn read_vars(
         } else {
             let folder = value.source.file.parent().unwrap_or(Path::new("/"));
             source::read(&value, folder).map(|source| {
-                let id = SecretId(format!("var:{whose}/{name}"));
+                let id = SecretId(format!("var:{}/{name}", whose()));
                 secrets.insert(id.clone(), source);
                 OwnedVar::Secret(id)
             })

@@ -3,6 +3,8 @@
 //! a secret.
 
 use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
 use std::time::Duration;
 
 use jiff::{Span, SpanRelativeTo};
@@ -18,12 +20,41 @@ pub(super) struct Found {
     pub(super) warnings: RefCell<Vec<Fault>>,
 }
 
+/// Where a value stands, as messages name it: `projects.shop.stages.dev`. Written out only for those: of ten
+/// thousand targets without a fault nobody reads it.
+#[derive(Clone)]
+pub(super) struct Path<'t> {
+    within: Option<Rc<Path<'t>>>,
+    step: Step<'t>,
+}
+
+#[derive(Clone, Copy)]
+enum Step<'t> {
+    Root,
+    Name(&'t str),
+    Index(usize),
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let within = self.within.as_deref().filter(|within| !matches!(within.step, Step::Root));
+        if let Some(within) = within {
+            write!(f, "{within}")?;
+        }
+        match self.step {
+            Step::Root => Ok(()),
+            Step::Name(name) if within.is_none() => f.write_str(name),
+            Step::Name(name) => write!(f, ".{name}"),
+            Step::Index(index) => write!(f, "[{index}]"),
+        }
+    }
+}
+
 /// A table whose keys are known to be right.
 #[derive(Clone)]
 pub(super) struct Table<'t> {
     entries: &'t [Entry<'t>],
-    /// As it is named in messages: `projects.shop.stages.dev`.
-    pub(super) path: String,
+    pub(super) path: Rc<Path<'t>>,
     pub(super) at: usize,
     pub(super) source: &'t Source,
     pub(super) found: &'t Found,
@@ -32,7 +63,7 @@ pub(super) struct Table<'t> {
 /// A value, with what is needed to find fault with it.
 #[derive(Clone)]
 pub(super) struct Field<'t> {
-    pub(super) path: String,
+    pub(super) path: Path<'t>,
     pub(super) node: &'t Node<'t>,
     pub(super) source: &'t Source,
     pub(super) found: &'t Found,
@@ -41,7 +72,7 @@ pub(super) struct Field<'t> {
 impl<'t> Table<'t> {
     /// The root of a file.
     pub(super) fn root(node: &'t Node<'t>, source: &'t Source, found: &'t Found) -> Table<'t> {
-        let field = Field { path: String::new(), node, source, found };
+        let field = Field { path: Path { within: None, step: Step::Root }, node, source, found };
         field.table(Section::Top).expect("the root of a file is a table")
     }
 
@@ -53,6 +84,11 @@ impl<'t> Table<'t> {
     /// Every entry, in the order written.
     pub(super) fn fields(&self) -> impl Iterator<Item = (&'t str, Field<'t>)> {
         self.entries.iter().map(|entry| (&*entry.name, self.field(entry)))
+    }
+
+    /// The name of every entry, in the order written.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'t str> + use<'t> {
+        self.entries.iter().map(|entry| &*entry.name)
     }
 
     /// Every entry with the place of its name, in the order written.
@@ -70,11 +106,7 @@ impl<'t> Table<'t> {
     }
 
     fn field(&self, entry: &'t Entry<'t>) -> Field<'t> {
-        let path = if self.path.is_empty() {
-            entry.name.to_string()
-        } else {
-            format!("{}.{}", self.path, entry.name)
-        };
+        let path = Path { within: Some(Rc::clone(&self.path)), step: Step::Name(&entry.name) };
         Field { path, node: &entry.node, source: self.source, found: self.found }
     }
 
@@ -102,13 +134,13 @@ impl<'t> Table<'t> {
     fn check_keys(&self, keys: &[Key]) {
         for (index, entry) in self.entries.iter().enumerate() {
             let name: &str = &entry.name;
-            let path = self.field(entry).path;
+            let path = || self.field(entry).path.to_string();
             if !keys.iter().any(|key| key.name == name) {
                 let known = keys.iter().map(|key| key.name);
-                self.fault_at(entry.at, format!("unknown key {path:?}"), suggest(name, known));
+                self.fault_at(entry.at, format!("unknown key {:?}", path()), suggest(name, known));
             }
             if self.entries[..index].iter().any(|earlier| earlier.name == entry.name) {
-                self.fault_at(entry.at, format!("{path} is written twice"), "");
+                self.fault_at(entry.at, format!("{} is written twice", path()), "");
             }
         }
     }
@@ -156,7 +188,7 @@ impl<'t> Field<'t> {
         };
         Some(Table {
             entries,
-            path: self.path.clone(),
+            path: Rc::new(self.path.clone()),
             at: self.node.at,
             source: self.source,
             found: self.found,
@@ -233,8 +265,9 @@ impl<'t> Field<'t> {
             self.wrong_type("a list");
             return None;
         };
+        let list = Rc::new(self.path.clone());
         let item = |(index, node): (usize, &'t Node<'t>)| Field {
-            path: format!("{}[{index}]", self.path),
+            path: Path { within: Some(Rc::clone(&list)), step: Step::Index(index) },
             node,
             source: self.source,
             found: self.found,

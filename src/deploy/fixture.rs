@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::rc::Rc;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -82,9 +83,9 @@ pub(super) fn handover<'a>(target: &'a Target, tag: &'a Tag) -> Handover<'a> {
 
 /// `{var.app}` is "a b"; every `{secret.…}` named in the text is known.
 pub(super) fn template(text: &str) -> Template {
-    let secrets = text.split("{secret.").skip(1).filter_map(|rest| Some(rest.split_once('}')?.0)).collect();
+    let secrets = text.split("{secret.").skip(1).filter_map(|rest| Some(rest.split_once('}')?.0));
     let vars = BTreeMap::from([("app", Var::Text("a b"))]);
-    Template::parse(text, &Scope { vars, secrets, ..Scope::default() }).unwrap()
+    Template::parse(text, &Scope { vars, secrets: Rc::new(secrets.collect()), ..Scope::default() }).unwrap()
 }
 
 /// What a test deploys with; everything may be replaced.

@@ -108,7 +108,8 @@ fn an_older_version_by_hand_is_placed_at_once() {
 fn a_target_is_unchanged_only_where_nothing_waits() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0"]));
-    let quiet = PollState { status: Some(Status::UpToDate), ..stage.state.clone().unwrap() };
+    let mut quiet = stage.state.clone().unwrap();
+    quiet.came_to(Status::UpToDate, Some("v1.0.0 is the newest".to_owned()), None);
     let none = OpenDeployments::default();
     assert!(unchanged(&stage.target, &quiet, &none, now()).is_some());
     let waiting = OpenDeployments { pending: Some(pending(tag("v1.0.0"), None)), ..none.clone() };

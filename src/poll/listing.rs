@@ -101,11 +101,21 @@ struct Work<'a> {
 struct WorkState<'a> {
     jobs: VecDeque<Job<'a>>,
     owners_asked: usize,
+    /// At most the registry's connections.
+    threads: usize,
 }
 
 impl<'a> Work<'a> {
     fn new(jobs: VecDeque<Job<'a>>) -> Work<'a> {
-        Work { state: Mutex::new(WorkState { jobs, owners_asked: 0 }), changed: Condvar::new() }
+        Work { state: Mutex::new(WorkState { jobs, owners_asked: 0, threads: 0 }), changed: Condvar::new() }
+    }
+
+    /// How many threads are to be started for the jobs that are there, in all at most these.
+    fn more_threads(&self, most: usize) -> usize {
+        let mut state = self.lock();
+        let more = state.jobs.len().min(most.saturating_sub(state.threads));
+        state.threads += more;
+        more
     }
 
     fn next(&self) -> Option<Job<'a>> {
@@ -142,22 +152,31 @@ pub(super) fn start<'scope, 'env: 'scope>(
     sender: &SyncSender<Message>,
 ) {
     for (name, owners) in owners(context.targets) {
-        let most = owners.values().map(BTreeMap::len).sum::<usize>();
-        let connections = context.run.config.registries[name].connections;
-        let work = Arc::new(Work::new(jobs(context, owners)));
-        for _ in 0..connections.min(most) {
-            let (work, sender) = (Arc::clone(&work), sender.clone());
-            scope.spawn(move || {
-                while let Some(job) = work.next() {
-                    if context.run.stop.signal().is_none() {
-                        carry_out(context, name, &work, job, &sender);
-                    } else if matches!(job, Job::Owner(..)) {
-                        // The other threads wait for what its answer brings.
-                        work.answered(std::iter::empty());
-                    }
+        start_threads(scope, context, name, &Arc::new(Work::new(jobs(context, owners))), sender);
+    }
+}
+
+/// As many as there are jobs for: where nothing was pushed, one an owner is enough.
+fn start_threads<'scope, 'env: 'scope>(
+    scope: &'scope Scope<'scope, 'env>,
+    context: &'env Context<'env>,
+    name: &'env Name,
+    work: &Arc<Work<'env>>,
+    sender: &SyncSender<Message>,
+) {
+    for _ in 0..work.more_threads(context.run.config.registries[name].connections) {
+        let (work, sender) = (Arc::clone(work), sender.clone());
+        scope.spawn(move || {
+            while let Some(job) = work.next() {
+                if context.run.stop.signal().is_none() {
+                    carry_out(context, name, &work, job, &sender);
+                    start_threads(scope, context, name, &work, &sender);
+                } else if matches!(job, Job::Owner(..)) {
+                    // The other threads wait for what its answer brings.
+                    work.answered(std::iter::empty());
                 }
-            });
-        }
+            }
+        });
     }
 }
 

@@ -46,8 +46,8 @@ pub(super) fn record<'a>(
                     Step::Asks(listed, question) => undecided.push((listed, question)),
                 }
             }
-            if last && let Ok(kept) = now.checked_sub(context.run.config.settings.history) {
-                write.prune(kept)?;
+            if last {
+                write.prune_sometimes(context.run.config.settings.history, now)?;
             }
             Ok((done, undecided))
         })?;

@@ -98,6 +98,29 @@ pub(super) fn drop_repeats(tags: &mut Vec<ListedTag>) {
     tags.retain(|_| !is_repeat.next().unwrap_or(false));
 }
 
+/// A tag, or a name that is not one. Made from the text at hand: a list may have a hundred thousand.
+struct TagName(Result<Tag, String>);
+
+impl<'de> Deserialize<'de> for TagName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TagName, D::Error> {
+        struct Text;
+
+        impl Visitor<'_> for Text {
+            type Value = TagName;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a tag")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<TagName, E> {
+                Ok(TagName(Tag::new(text).map_err(|_| text.to_owned())))
+            }
+        }
+
+        deserializer.deserialize_str(Text)
+    }
+}
+
 fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Names>, D::Error> {
     struct List;
 
@@ -114,11 +137,11 @@ fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Names>, D:
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
             let mut names = Names { tags: Vec::new(), dropped: Dropped::default(), count: 0 };
-            while let Some(name) = list.next_element::<String>()? {
+            while let Some(name) = list.next_element::<TagName>()? {
                 names.count += 1;
-                match Tag::new(&name) {
+                match name.0 {
                     Ok(tag) => names.tags.push(ListedTag::named(tag)),
-                    Err(_) => names.dropped.add(&name),
+                    Err(name) => names.dropped.add(&name),
                 }
                 if names.count > 10_000_000 {
                     return Err(A::Error::custom("too many tags"));

@@ -55,7 +55,7 @@ pub(super) fn feeds(connection: &Connection) -> rusqlite::Result<HashMap<FeedKey
 }
 
 /// One that no number of polls can have come to is an error.
-pub(super) fn generation(row: &Row<'_>, column: &str) -> rusqlite::Result<i64> {
+fn generation(row: &Row<'_>, column: &str) -> rusqlite::Result<i64> {
     row.get::<_, u32>(column).map(i64::from)
 }
 

@@ -60,17 +60,24 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     }
 }
 
-/// Copies a state file into the connection, without writing to it.
-pub(super) fn copy(path: &Path, into: &mut Connection) -> Result<(), StoreError> {
+/// Opens an existing state file for reading only.
+pub(super) fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
     refuse_empty(path)?;
-    let mut copy = || {
-        let from = Connection::open_with_flags(
+    let open = || {
+        let connection = Connection::open_with_flags(
             path,
             OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )?;
-        from.busy_timeout(BUSY_TIMEOUT)?;
-        Backup::new(&from, into)?.run_to_completion(i32::MAX, Duration::ZERO, None)
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        Ok(connection)
     };
+    open().map_err(|source| sqlite(&path.display().to_string(), source))
+}
+
+/// Copies a state file into the connection, without writing to it.
+pub(super) fn copy(path: &Path, into: &mut Connection) -> Result<(), StoreError> {
+    let from = open_for_reading(path)?;
+    let mut copy = || Backup::new(&from, into)?.run_to_completion(i32::MAX, Duration::ZERO, None);
     copy().map_err(|source| sqlite(&path.display().to_string(), source))
 }
 

@@ -147,22 +147,37 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE poll_state ADD COLUMN rule_before TEXT;
     ALTER TABLE poll_state ADD COLUMN high_water_before_edit TEXT;
     ALTER TABLE deployment ADD COLUMN decided_by_whom TEXT;",
+    // 6
+    "CREATE TABLE housekeeping (
+        pruned_at TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX deployment_succeeded ON deployment (project, stage, ended_at) WHERE state = 'succeeded';
+    CREATE INDEX notification_ended ON notification (ended_at) WHERE ended_at IS NOT NULL;",
 ];
 
 /// Brings the tables up to this program's version. Writes nothing where they are.
 pub(super) fn run(connection: &mut Connection, place: &str) -> Result<(), StoreError> {
+    if is_current(connection, place)? {
+        return Ok(());
+    }
+    migrate(connection).map_err(|source| sqlite(place, source))
+}
+
+/// Whether the tables are this program's; false: they are older.
+///
+/// # Errors
+/// They are newer, or another program's.
+pub(super) fn is_current(connection: &Connection, place: &str) -> Result<bool, StoreError> {
     let unusable = |message: String| StoreError::Unusable { place: place.to_owned(), message };
     let known = i64::try_from(MIGRATIONS.len()).expect("a handful of migrations");
-    let version = inspect(connection).map_err(|source| sqlite(place, source))?;
-    match version {
+    match inspect(connection).map_err(|source| sqlite(place, source))? {
         Version::Foreign => Err(unusable(
             "this is another program's SQLite file; choose another place for the state".to_owned(),
         )),
         Version::Ours(version) if version > known => Err(unusable(format!(
             "the state file has version {version}, and this tagship knows up to {known}: it was written by a newer tagship; use that one, or restore the copy from before the update"
         ))),
-        Version::Ours(version) if version == known => Ok(()),
-        Version::Ours(_) => migrate(connection).map_err(|source| sqlite(place, source)),
+        Version::Ours(version) => Ok(version == known),
     }
 }
 

@@ -5,11 +5,11 @@ use std::error::Error;
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use rusqlite::types::{Type, ValueRef};
+use rusqlite::types::{FromSql, Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde::Deserialize;
 
-use super::feed::generation;
+use super::Checks;
 use crate::plan::sighting::Sightings;
 use crate::plan::{
     Deployed, Deployment, Edit, Failing, Failure, Hold, LastListed, NextAttempt, PollState, StageRun, Told,
@@ -20,9 +20,9 @@ use crate::target::{Name, TargetId};
 
 const STATE_COLUMNS: &str = "project, stage, rule, last_polled_tag, high_water_tag, high_water_pushed_at, \
     high_water_sequence, high_water_digest, marked_tag, deployed_tag, deployed_digest, deployed_at, deployed_by, candidates, \
-    hold_reason, hold_by, hold_since, hold_until, reset_at, tags_listed, \
+    hold_by, hold_reason, hold_since, hold_until, reset_at, tags_listed, \
     polled_at, checked_at, failing_since, failing_count, failing_told_at, failing_code, failing_message, \
-    status, told_status, told_tag, listed_generation, listed_at, listed_from, \
+    status, told_status, told_tag, listed_from, listed_generation, listed_at, \
     reason, reason_until, edited_at, rule_before, high_water_before_edit";
 
 const DEPLOYMENT_COLUMNS: &str = "id, project, stage, registry, repository, tag, digest, previous_tag, decided_by, \
@@ -143,107 +143,178 @@ pub(super) fn given(connection: &Connection, target: &TargetId) -> rusqlite::Res
     tags.collect()
 }
 
-pub(super) fn left_targets(
+/// Compares names as they stand in the rows: nothing is made of those that are configured.
+pub(super) fn checks<'t>(
     connection: &Connection,
-    is_configured: impl Fn(&TargetId) -> bool,
-) -> rusqlite::Result<Vec<TargetId>> {
-    let mut statement = connection.prepare("SELECT project, stage FROM poll_state WHERE left_at IS NULL")?;
-    let ids: Vec<TargetId> = statement.query_map([], target_id)?.collect::<Result<_, _>>()?;
-    Ok(ids.into_iter().filter(|id| !is_configured(id)).collect())
+    targets: impl Iterator<Item = &'t TargetId>,
+) -> rusqlite::Result<Checks<'t>> {
+    let named = |id: &'t TargetId| ((id.project.as_str(), id.stage.as_str()), id);
+    let configured: HashMap<(&str, &str), &TargetId> = targets.map(named).collect();
+    let mut checks = Checks { checked_at: HashMap::with_capacity(configured.len()), left: Vec::new() };
+    let query = "SELECT project, stage, checked_at, left_at IS NOT NULL FROM poll_state";
+    let mut statement = connection.prepare(query)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (project, stage) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?);
+        if let Some(id) = configured.get(&(project, stage)) {
+            checks.checked_at.extend(optional_at(row, 2, Timestamp::from_str)?.map(|at| (*id, at)));
+        } else if !row.get::<_, bool>(3)? {
+            checks.left.push(target_id(row)?);
+        }
+    }
+    Ok(checks)
 }
 
 pub(super) fn target_id(row: &Row<'_>) -> rusqlite::Result<TargetId> {
     Ok(TargetId { project: parsed(row, "project", Name::new)?, stage: parsed(row, "stage", Name::new)? })
 }
 
-pub(super) fn poll_state(row: &Row<'_>) -> rusqlite::Result<PollState> {
-    Ok(PollState {
-        rule: row.get("rule")?,
-        last_polled_tag: optional(row, "last_polled_tag", Tag::new)?,
-        high_water: high_water(row)?,
-        marked: optional(row, "marked_tag", Tag::new)?,
-        deployed: deployed(row)?,
-        candidates: optional(row, "candidates", |text| serde_json::from_str(text))?.unwrap_or_default(),
-        hold: hold(row)?,
-        reset_at: optional(row, "reset_at", Timestamp::from_str)?,
-        tags_listed: row.get::<_, u32>("tags_listed")? as usize,
-        polled_at: optional(row, "polled_at", Timestamp::from_str)?,
-        checked_at: optional(row, "checked_at", Timestamp::from_str)?,
-        failing: failing(row)?,
-        status: optional(row, "status", FromStr::from_str)?,
-        told: match optional(row, "told_status", FromStr::from_str)? {
-            Some(status) => Some(Told { status, tag: optional(row, "told_tag", Tag::new)? }),
-            None => None,
-        },
-        listed: listed(row)?,
-        reason: row.get("reason")?,
-        until: optional(row, "reason_until", Timestamp::from_str)?,
-        edit: edit(row)?,
-    })
-}
-
-fn edit(row: &Row<'_>) -> rusqlite::Result<Option<Edit>> {
-    let Some(at) = optional(row, "edited_at", Timestamp::from_str)? else {
-        return Ok(None);
+/// A row of [`all_states`] or [`one_state`].
+pub(super) fn state(row: &Row<'_>) -> rusqlite::Result<(TargetId, PollState)> {
+    let mut columns = Columns { row, next: 0 };
+    let id = TargetId { project: columns.parsed(Name::new)?, stage: columns.parsed(Name::new)? };
+    let state = PollState {
+        rule: columns.get()?,
+        last_polled_tag: columns.optional(Tag::new)?,
+        high_water: high_water(&mut columns)?,
+        marked: columns.optional(Tag::new)?,
+        deployed: deployed(&mut columns)?,
+        candidates: columns.optional(|text| serde_json::from_str(text))?.unwrap_or_default(),
+        hold: hold(&mut columns)?,
+        reset_at: columns.optional(Timestamp::from_str)?,
+        tags_listed: columns.get::<u32>()? as usize,
+        polled_at: columns.optional(Timestamp::from_str)?,
+        checked_at: columns.optional(Timestamp::from_str)?,
+        failing: failing(&mut columns)?,
+        status: columns.optional(FromStr::from_str)?,
+        told: told(&mut columns)?,
+        listed: listed(&mut columns)?,
+        reason: columns.get()?,
+        until: columns.optional(Timestamp::from_str)?,
+        edit: edit(&mut columns)?,
     };
-    let high_water_before = optional(row, "high_water_before_edit", Tag::new)?;
-    Ok(Some(Edit { at, rule_before: row.get("rule_before")?, high_water_before }))
+    Ok((id, state))
 }
 
-fn listed(row: &Row<'_>) -> rusqlite::Result<Option<LastListed>> {
-    let Some(from) = row.get("listed_from")? else {
-        return Ok(None);
+/// The columns of a row, taken in the order in which [`STATE_COLUMNS`] names them: to look each of them up by
+/// its name is most of what reading a row costs.
+struct Columns<'r, 's> {
+    row: &'r Row<'s>,
+    next: usize,
+}
+
+impl Columns<'_, '_> {
+    /// Passes over columns that say more of something that is not there.
+    fn skip<T>(&mut self, columns: usize) -> Option<T> {
+        self.next += columns;
+        None
+    }
+
+    /// None, where these columns have nothing either: half a hold is no release.
+    fn nothing<T>(&mut self, columns: usize) -> rusqlite::Result<Option<T>> {
+        for _ in 0..columns {
+            let place = self.place();
+            if self.row.get_ref(place)? != ValueRef::Null {
+                return Err(unreadable(place, "what it belongs to is missing".into()));
+            }
+        }
+        Ok(None)
+    }
+
+    fn place(&mut self) -> usize {
+        self.next += 1;
+        self.next - 1
+    }
+
+    fn get<T: FromSql>(&mut self) -> rusqlite::Result<T> {
+        let place = self.place();
+        self.row.get(place)
+    }
+
+    fn parsed<T, E: Into<Box<dyn Error + Send + Sync>>>(
+        &mut self,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> rusqlite::Result<T> {
+        let place = self.place();
+        parsed_at(self.row, place, parse)
+    }
+
+    fn optional<T, E: Into<Box<dyn Error + Send + Sync>>>(
+        &mut self,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> rusqlite::Result<Option<T>> {
+        let place = self.place();
+        optional_at(self.row, place, parse)
+    }
+}
+
+fn listed(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Option<LastListed>> {
+    let Some(from) = columns.get()? else {
+        return Ok(columns.skip(2));
     };
-    let at = parsed(row, "listed_at", Timestamp::from_str)?;
-    Ok(Some(LastListed { generation: generation(row, "listed_generation")?, at, from }))
+    // One that no number of polls can have come to is an error.
+    let (generation, at) = (columns.get::<u32>()?.into(), columns.parsed(Timestamp::from_str)?);
+    Ok(Some(LastListed { generation, at, from }))
 }
 
-fn high_water(row: &Row<'_>) -> rusqlite::Result<Option<ListedTag>> {
-    let Some(tag) = optional(row, "high_water_tag", Tag::new)? else {
-        return nothing(row, &["high_water_pushed_at", "high_water_sequence", "high_water_digest"]);
+fn high_water(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Option<ListedTag>> {
+    let Some(tag) = columns.optional(Tag::new)? else {
+        return columns.nothing(3);
     };
     Ok(Some(ListedTag {
         tag,
-        pushed_at: optional(row, "high_water_pushed_at", Timestamp::from_str)?,
-        sequence: row.get("high_water_sequence")?,
-        digest: optional(row, "high_water_digest", Digest::new)?,
+        pushed_at: columns.optional(Timestamp::from_str)?,
+        sequence: columns.get()?,
+        digest: columns.optional(Digest::new)?,
     }))
 }
 
-fn deployed(row: &Row<'_>) -> rusqlite::Result<Option<Deployed>> {
-    let Some(tag) = optional(row, "deployed_tag", Tag::new)? else {
-        return Ok(None);
+fn deployed(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Option<Deployed>> {
+    let Some(tag) = columns.optional(Tag::new)? else {
+        return Ok(columns.skip(3));
     };
     Ok(Some(Deployed {
         tag,
-        digest: optional(row, "deployed_digest", Digest::new)?,
-        at: parsed(row, "deployed_at", Timestamp::from_str)?,
-        by: parsed(row, "deployed_by", FromStr::from_str)?,
+        digest: columns.optional(Digest::new)?,
+        at: columns.parsed(Timestamp::from_str)?,
+        by: columns.parsed(FromStr::from_str)?,
     }))
 }
 
-fn hold(row: &Row<'_>) -> rusqlite::Result<Option<Hold>> {
-    let Some(by) = row.get("hold_by")? else {
-        return nothing(row, &["hold_since", "hold_reason", "hold_until"]);
+fn hold(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Option<Hold>> {
+    let Some(by) = columns.get()? else {
+        return columns.nothing(3);
     };
     Ok(Some(Hold {
         by,
-        reason: row.get("hold_reason")?,
-        since: parsed(row, "hold_since", Timestamp::from_str)?,
-        until: optional(row, "hold_until", Timestamp::from_str)?,
+        reason: columns.get()?,
+        since: columns.parsed(Timestamp::from_str)?,
+        until: columns.optional(Timestamp::from_str)?,
     }))
 }
 
-fn failing(row: &Row<'_>) -> rusqlite::Result<Option<Failing>> {
-    let Some(since) = optional(row, "failing_since", Timestamp::from_str)? else {
-        return Ok(None);
+fn failing(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Option<Failing>> {
+    let Some(since) = columns.optional(Timestamp::from_str)? else {
+        return Ok(columns.skip(4));
     };
-    let failure = Failure {
-        code: parsed(row, "failing_code", FromStr::from_str)?,
-        message: row.get("failing_message")?,
+    let (count, told_at) = (columns.get()?, columns.optional(Timestamp::from_str)?);
+    let failure = Failure { code: columns.parsed(FromStr::from_str)?, message: columns.get()? };
+    Ok(Some(Failing { since, count, told_at, failure }))
+}
+
+fn edit(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Option<Edit>> {
+    let Some(at) = columns.optional(Timestamp::from_str)? else {
+        return Ok(columns.skip(2));
     };
-    let told_at = optional(row, "failing_told_at", Timestamp::from_str)?;
-    Ok(Some(Failing { since, count: row.get("failing_count")?, told_at, failure }))
+    let (rule_before, high_water_before) = (columns.get()?, columns.optional(Tag::new)?);
+    Ok(Some(Edit { at, rule_before, high_water_before }))
+}
+
+fn told(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Option<Told>> {
+    let Some(status) = columns.optional(FromStr::from_str)? else {
+        return Ok(columns.skip(1));
+    };
+    Ok(Some(Told { status, tag: columns.optional(Tag::new)? }))
 }
 
 pub(super) fn deployment(row: &Row<'_>) -> rusqlite::Result<Deployment> {
@@ -303,8 +374,7 @@ pub(super) fn parsed<T, E: Into<Box<dyn Error + Send + Sync>>>(
     column: &str,
     parse: impl FnOnce(&str) -> Result<T, E>,
 ) -> rusqlite::Result<T> {
-    let text: String = row.get(column)?;
-    parse(&text).map_err(|error| unreadable(row, column, error.into()))
+    parsed_at(row, row.as_ref().column_index(column)?, parse)
 }
 
 pub(super) fn optional<T, E: Into<Box<dyn Error + Send + Sync>>>(
@@ -312,21 +382,27 @@ pub(super) fn optional<T, E: Into<Box<dyn Error + Send + Sync>>>(
     column: &str,
     parse: impl FnOnce(&str) -> Result<T, E>,
 ) -> rusqlite::Result<Option<T>> {
-    let text: Option<String> = row.get(column)?;
-    text.map(|text| parse(&text)).transpose().map_err(|error| unreadable(row, column, error.into()))
+    optional_at(row, row.as_ref().column_index(column)?, parse)
 }
 
-/// None, where nothing of what it would be made of is there either: half a hold is no release.
-fn nothing<T>(row: &Row<'_>, columns: &[&str]) -> rusqlite::Result<Option<T>> {
-    for column in columns {
-        if row.get_ref(*column)? != ValueRef::Null {
-            return Err(unreadable(row, column, "what it belongs to is missing".into()));
-        }
-    }
-    Ok(None)
+fn parsed_at<T, E: Into<Box<dyn Error + Send + Sync>>>(
+    row: &Row<'_>,
+    place: usize,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> rusqlite::Result<T> {
+    let text = row.get_ref(place)?.as_str().map_err(|error| unreadable(place, error.into()))?;
+    parse(text).map_err(|error| unreadable(place, error.into()))
 }
 
-fn unreadable(row: &Row<'_>, column: &str, error: Box<dyn Error + Send + Sync>) -> rusqlite::Error {
-    let index = row.as_ref().column_index(column).unwrap_or_default();
-    rusqlite::Error::FromSqlConversionFailure(index, Type::Text, error)
+fn optional_at<T, E: Into<Box<dyn Error + Send + Sync>>>(
+    row: &Row<'_>,
+    place: usize,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> rusqlite::Result<Option<T>> {
+    let is_null = row.get_ref(place)? == ValueRef::Null;
+    if is_null { Ok(None) } else { parsed_at(row, place, parse).map(Some) }
+}
+
+fn unreadable(place: usize, error: Box<dyn Error + Send + Sync>) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(place, Type::Text, error)
 }

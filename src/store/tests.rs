@@ -1,7 +1,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use jiff::Timestamp;
+use rusqlite::OptionalExtension as _;
 use tempfile::TempDir;
 
 use super::*;
@@ -272,11 +274,17 @@ fn what_was_seen_first_stays() {
 fn targets_that_left_are_named_once_and_again_after_they_were_back() {
     let store = Store::nothing().unwrap();
     store.write(|write| write.save_state(&target(), &full_state())).unwrap();
-    assert_eq!(store.name_left_targets(|_| true, moment(0)).unwrap(), []);
-    assert_eq!(store.name_left_targets(|_| false, moment(0)).unwrap(), [target()]);
-    assert_eq!(store.name_left_targets(|_| false, moment(0)).unwrap(), []);
+    let id = target();
+    let name_left = |is_configured: bool| {
+        let left = store.checks(is_configured.then_some(&id).into_iter()).unwrap().left;
+        store.note_left(&left, moment(0)).unwrap();
+        left
+    };
+    assert_eq!(name_left(true), []);
+    assert_eq!(name_left(false), [target()]);
+    assert_eq!(name_left(false), []);
     store.write(|write| write.save_state(&target(), &full_state())).unwrap();
-    assert_eq!(store.name_left_targets(|_| false, moment(0)).unwrap(), [target()]);
+    assert_eq!(name_left(false), [target()]);
 }
 
 /// What a stage runs, and ran before, stays as long as it does; so does what waits for somebody.
@@ -314,6 +322,46 @@ fn pruning_takes_only_what_is_over_and_of_no_use() {
         .unwrap();
     let left = names("SELECT id FROM deployment ORDER BY id");
     assert_eq!(left, ["before", "pending", "running", "runs"], "the dead one found its successor");
+}
+
+#[test]
+fn pruning_waits_for_its_time() {
+    let store = Store::nothing().unwrap();
+    let (kept, day) = (Duration::from_secs(180 * 24 * 3600), 24 * 3600);
+    let left_at = |second| {
+        store
+            .write(|write| {
+                write.insert_deployment(&deployment("over", DeploymentState::Pending))?;
+                write.end_deployment("over", DeploymentState::Dropped, None, moment(second - 200 * day))?;
+                write.prune_sometimes(kept, moment(second))
+            })
+            .unwrap();
+        let query = "DELETE FROM deployment RETURNING id";
+        store.connection().query_row(query, [], |_| Ok(())).optional().unwrap().is_some()
+    };
+    assert!(!left_at(0), "it was never pruned");
+    assert!(left_at(day - 1), "it was a moment ago");
+    assert!(!left_at(day));
+    assert!(!left_at(0), "the clock was wrong");
+}
+
+#[test]
+fn a_state_that_is_only_read_is_not_written_and_that_of_an_older_program_is_understood() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("state.db");
+    let (store, _) = Store::open(&path).unwrap();
+    store.write(|write| write.save_state(&target(), &full_state())).unwrap();
+    drop(store);
+    let read = Store::read(&path).unwrap();
+    assert_eq!(read.states().unwrap()[&target()], full_state());
+    assert!(read.write(|write| write.save_state(&target(), &PollState::default())).is_err());
+    drop(read);
+    let older = "DROP TABLE housekeeping; DROP INDEX deployment_succeeded; DROP INDEX notification_ended;
+         PRAGMA user_version = 5;";
+    Connection::open(&path).unwrap().execute_batch(older).unwrap();
+    let before = fs::read(&path).unwrap();
+    assert_eq!(Store::read(&path).unwrap().states().unwrap()[&target()], full_state());
+    assert_eq!(fs::read(&path).unwrap(), before);
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! What can be done within one write transaction.
 
+use std::str::FromStr as _;
+use std::time::Duration;
+
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
 
@@ -39,7 +42,8 @@ impl<'a> Write<'a> {
 
     pub(crate) fn state(&self, id: &TargetId) -> rusqlite::Result<Option<PollState>> {
         let mut statement = self.0.prepare_cached(&row::one_state())?;
-        statement.query_row(params![id.project.as_str(), id.stage.as_str()], row::poll_state).optional()
+        let found = statement.query_row(params![id.project.as_str(), id.stage.as_str()], row::state);
+        Ok(found.optional()?.map(|(_, state)| state))
     }
 
     pub(crate) fn save_state(&self, id: &TargetId, state: &PollState) -> rusqlite::Result<()> {
@@ -64,8 +68,8 @@ impl<'a> Write<'a> {
             deployed.map(|deployed| text(deployed.at)),
             deployed.map(|deployed| deployed.by.as_str()),
             candidates,
-            state.hold.as_ref().and_then(|hold| hold.reason.as_deref()),
             state.hold.as_ref().map(|hold| hold.by.as_str()),
+            state.hold.as_ref().and_then(|hold| hold.reason.as_deref()),
             state.hold.as_ref().map(|hold| text(hold.since)),
             state.hold.as_ref().and_then(|hold| hold.until).map(text),
             state.reset_at.map(text),
@@ -80,9 +84,9 @@ impl<'a> Write<'a> {
             state.status.map(crate::plan::Status::as_str),
             told.map(|told| told.status.as_str()),
             told.and_then(|told| told.tag.as_ref()).map(|tag| tag.as_str()),
+            state.listed.as_ref().map(|listed| listed.from.as_str()),
             state.listed.as_ref().map(|listed| listed.generation),
             state.listed.as_ref().map(|listed| text(listed.at)),
-            state.listed.as_ref().map(|listed| listed.from.as_str()),
             state.reason,
             state.until.map(|moment| moment.to_string()),
             state.edit.as_ref().map(|edit| text(edit.at)),
@@ -269,20 +273,40 @@ impl<'a> Write<'a> {
         Ok(())
     }
 
+    /// Forgets now and then what was over for as long as it is `kept`: to look for it is to look at
+    /// everything that is that old, and of most of that each stage's last two deployments stay.
+    pub(crate) fn prune_sometimes(&self, kept: Duration, now: Timestamp) -> rusqlite::Result<()> {
+        let query = "SELECT pruned_at FROM housekeeping";
+        let pruned_at = self.0.query_row(query, [], |row| row::parsed(row, "pruned_at", Timestamp::from_str));
+        let is_due = pruned_at.optional()?.is_none_or(|pruned_at| {
+            let elapsed = now.duration_since(pruned_at);
+            // Pruned in the future: a clock was wrong.
+            elapsed.is_negative() || elapsed.unsigned_abs() >= (kept / 10).min(A_DAY)
+        });
+        if let (true, Ok(before)) = (is_due, now.checked_sub(kept)) {
+            self.prune(before)?;
+            self.0.execute("DELETE FROM housekeeping", [])?;
+            self.0.execute("INSERT INTO housekeeping (pruned_at) VALUES (?1)", [text(now)])?;
+        }
+        Ok(())
+    }
+
     /// Forgets deployments that were over before this moment.
-    pub(crate) fn prune(&self, before: Timestamp) -> rusqlite::Result<()> {
+    pub(super) fn prune(&self, before: Timestamp) -> rusqlite::Result<()> {
         // Times are written alike (UTC, milliseconds), so that text sorts as time.
         // What a stage runs, and what it ran before, is needed as long as it does.
-        let query = "DELETE FROM deployment WHERE ended_at < ?1 AND state <> 'dead' AND id NOT IN (
-             SELECT id FROM (
-                 SELECT id, row_number() OVER (PARTITION BY project, stage ORDER BY ended_at DESC) AS place
-                 FROM deployment WHERE state = 'succeeded'
-             ) WHERE place <= 2)";
+        let query = "DELETE FROM deployment WHERE ended_at < ?1 AND state <> 'dead' AND (state <> 'succeeded' OR 2 = (
+             SELECT count(*) FROM (
+                 SELECT 1 FROM deployment AS later WHERE later.state = 'succeeded'
+                 AND later.project = deployment.project AND later.stage = deployment.stage
+                 AND later.ended_at > deployment.ended_at LIMIT 2)))";
         self.0.execute(query, [text(before)])?;
         self.0.execute("DELETE FROM notification WHERE ended_at < ?1", [text(before)])?;
         Ok(())
     }
 }
+
+const A_DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A moment as the state has it: UTC, with milliseconds, sortable as text.
 pub(super) fn text(moment: Timestamp) -> String {

@@ -30,7 +30,7 @@ proptest! {
         let scope = Scope {
             fields: &[],
             vars: BTreeMap::from([("app", Var::Text("abc"))]),
-            secrets: BTreeSet::from(["hook"]),
+            secrets: BTreeSet::from(["hook"]).into(),
         };
         match Template::parse(&text, &scope) {
             Ok(template) => {

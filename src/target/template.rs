@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::rc::Rc;
 
 /// Text with its placeholders found. Rendered by `deploy`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,7 +103,8 @@ pub(crate) struct Scope<'a> {
     /// Beside those that stand everywhere.
     pub(crate) fields: &'a [Field],
     pub(crate) vars: BTreeMap<&'a str, Var<'a>>,
-    pub(crate) secrets: BTreeSet<&'a str>,
+    /// One set for all: there may be a secret for each of thousands of stages.
+    pub(crate) secrets: Rc<BTreeSet<&'a str>>,
 }
 
 /// The value of a variable.
@@ -223,7 +225,7 @@ mod tests {
                 ("app", Var::Text("abc")),
                 ("key", Var::Secret(SecretId("shop.key".into()))),
             ]),
-            secrets: BTreeSet::from(["hook"]),
+            secrets: Rc::new(BTreeSet::from(["hook"])),
         }
     }
 

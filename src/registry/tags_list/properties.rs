@@ -30,7 +30,7 @@ proptest! {
     fn a_whole_list_is_read_whole(names in vec(name(), 0..9)) {
         let page = read(list(&names)).unwrap();
         prop_assert_eq!((page.names, page.is_null), (names.len(), false));
-        prop_assert_eq!(page.tags.len() + page.dropped, names.len());
+        prop_assert_eq!(page.tags.len() + page.dropped.count, names.len());
         let valid: Vec<&String> = names.iter().filter(|name| Tag::new(name).is_ok()).collect();
         let read: Vec<&str> = page.tags.iter().map(|listed| listed.tag.as_str()).collect();
         prop_assert_eq!(read, valid);
