@@ -5,6 +5,8 @@
 )]
 
 mod address;
+mod danger;
+mod file;
 mod key;
 mod load;
 mod manual;
@@ -17,6 +19,7 @@ mod stage;
 mod step;
 mod transport;
 mod tree;
+mod variable;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -1,25 +1,25 @@
 //! From files to a configuration: what is read, in which order, and what must fit together.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::danger::{programs, writable_by_others};
 use super::key::Section;
 use super::read::{Field, Found, Table, suggest};
 use super::stage::Stage;
 use super::step::Reader;
 use super::tree::{Node, Source};
+use super::variable::read_vars;
 use super::{
     Config, Fault, Faults, Location, RegistryConfig, RegistryKind, SecretSource, Settings, StateSetting,
 };
-use super::{address, notify, registry, source};
+use super::{address, file, notify, registry, source};
 use crate::policy::Order;
 use crate::reference::{ImageRef, Repository};
 use crate::target::notifier::Notifier;
-use crate::target::step::Step;
-use crate::target::template::{Field as DeploymentField, Part, Scope, SecretId, Var};
+use crate::target::template::{Field as DeploymentField, Part, Scope, SecretId};
 use crate::target::{FirstPoll, Name, Target, TargetId};
 
 /// Reads and validates the file and everything that it includes.
@@ -28,7 +28,7 @@ use crate::target::{FirstPoll, Name, Target, TargetId};
 /// Every fault at once.
 pub(crate) fn load(path: &Path) -> Result<Config, Faults> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let main = read(&path).map_err(|fault| {
+    let main = file::read(&path).map_err(|fault| {
         let help = (!path.exists())
             .then(|| "name another with --config FILE, or write one with: tagship init".to_owned());
         Faults(vec![Fault { help, ..fault }])
@@ -48,7 +48,7 @@ fn validate(path: PathBuf, main: Source) -> Result<Config, Faults> {
     let root = main.parse().map_err(in_order)?;
     let found = Found::default();
     let main_table = Table::root(&root, &main, &found);
-    let included = match included(&main_table) {
+    let included = match file::included(&main_table) {
         Ok(sources) => sources,
         Err(faults) => return Err(Faults(faults)),
     };
@@ -92,85 +92,12 @@ fn in_order(mut faults: Vec<Fault>) -> Faults {
     Faults(faults)
 }
 
-fn read(path: &Path) -> Result<Source, Fault> {
-    let fault = |message: String| Fault { file: path.to_owned(), line: 0, message, help: None };
-    let bytes = fs::read(path).map_err(|error| fault(format!("the file cannot be read: {error}")))?;
-    let text = String::from_utf8(bytes).map_err(|_| fault("the file is not UTF-8".to_owned()))?;
-    // What some editors put in front.
-    let text = text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned);
-    Ok(Source::new(path.to_owned(), text))
-}
-
-/// What `include` names, each file once, those of one glob in the order of their names.
-fn included(main: &Table<'_>) -> Result<Vec<Source>, Vec<Fault>> {
-    let Some(items) = main.get("include").and_then(|field| field.list()) else {
-        return Ok(Vec::new());
-    };
-    let folder = main.source.file.parent().unwrap_or(Path::new("/"));
-    let mut paths: Vec<PathBuf> = Vec::new();
-    for item in items {
-        let Some(text) = item.some_text() else {
-            continue;
-        };
-        let is_glob = text.contains(['*', '?', '[']);
-        if !is_glob {
-            paths.push(folder.join(text));
-            continue;
-        }
-        let literal = glob::Pattern::escape(&folder.display().to_string());
-        match glob::glob(&format!("{literal}/{text}")) {
-            Ok(matches) => paths.extend(matches.filter_map(Result::ok)),
-            Err(_) => item.fault(format!("{text:?} is no glob"), "use * and ?"),
-        }
-    }
-    let mut seen = HashSet::from([main.source.file.clone()]);
-    paths.retain(|path| seen.insert(path.clone()));
-    let mut faults = Vec::new();
-    let sources =
-        paths.iter().filter_map(|path| read(path).map_err(|fault| faults.push(fault)).ok()).collect();
-    if faults.is_empty() { Ok(sources) } else { Err(faults) }
-}
-
 fn refuse_main_only(table: &Table<'_>) {
     for name in ["include", "settings", "notify"] {
         if table.get(name).is_some() {
             table.fault_at(table.at_name(name), format!("{name} may stand in the main file only"), "");
         }
     }
-}
-
-/// The programs that deployments run, where they are written with a path.
-fn programs(config: &Config) -> impl Iterator<Item = PathBuf> {
-    let program = |step: &Step| match step {
-        Step::Command(step) => match step.argv.first()?.parts.as_slice() {
-            [Part::Literal(program)] if program.contains('/') => Some(step.dir.join(program)),
-            _ => None,
-        },
-        Step::Http(_) => None,
-    };
-    let steps = config
-        .targets
-        .iter()
-        .flat_map(|target| target.deploy.iter().chain(target.running.iter().map(|running| &running.probe)));
-    steps.chain(config.notifiers.iter().map(|notifier| &notifier.step)).filter_map(program)
-}
-
-/// Where root runs what others can write, they are root.
-fn writable_by_others(file: &Path) -> Option<Fault> {
-    use std::os::unix::fs::MetadataExt as _;
-    if !rustix::process::geteuid().is_root() {
-        return None;
-    }
-    let metadata = fs::metadata(file).ok()?;
-    let wrong = if metadata.uid() != 0 {
-        "root runs this file or what it says, and it belongs to another user"
-    } else if metadata.mode() & 0o022 != 0 {
-        "root runs this file or what it says, and others can write it"
-    } else {
-        return None;
-    };
-    let help = Some(format!("chown root {0}; chmod go-w {0}", file.display()));
-    Some(Fault { file: file.to_owned(), line: 0, message: wrong.to_owned(), help })
 }
 
 struct Loader<'a> {
@@ -546,58 +473,4 @@ impl<'a> Loader<'a> {
             }
         }
     }
-}
-
-/// A variable of a project or stage.
-#[derive(Clone, Debug)]
-enum OwnedVar {
-    Text(String),
-    Secret(SecretId),
-}
-
-impl OwnedVar {
-    fn in_scope(&self) -> Var<'_> {
-        match self {
-            OwnedVar::Text(text) => Var::Text(text),
-            OwnedVar::Secret(id) => Var::Secret(id.clone()),
-        }
-    }
-
-    fn text(&self) -> Option<String> {
-        match self {
-            OwnedVar::Text(text) => Some(text.clone()),
-            OwnedVar::Secret(_) => None,
-        }
-    }
-}
-
-/// Reads variables. One whose value is a secret source joins the secrets, by a name that no entry of
-/// `[secrets]` can have.
-fn read_vars(
-    field: Option<&Field<'_>>,
-    whose: impl Fn() -> String,
-    secrets: &mut BTreeMap<SecretId, SecretSource>,
-) -> BTreeMap<String, OwnedVar> {
-    let mut vars = BTreeMap::new();
-    let Some(table) = field.and_then(Field::any_table) else {
-        return vars;
-    };
-    for (name, value) in table.fields() {
-        if let Err(error) = Name::new(name) {
-            table.fault_at(table.at_name(name), format!("{}: {error}", table.path), "");
-            continue;
-        }
-        let var = if value.is_text() {
-            value.text().map(|text| OwnedVar::Text(text.to_owned()))
-        } else {
-            let folder = value.source.file.parent().unwrap_or(Path::new("/"));
-            source::read(&value, folder).map(|source| {
-                let id = SecretId(format!("var:{}/{name}", whose()));
-                secrets.insert(id.clone(), source);
-                OwnedVar::Secret(id)
-            })
-        };
-        vars.extend(var.map(|var| (name.to_owned(), var)));
-    }
-    vars
 }

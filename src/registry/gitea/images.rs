@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Gitea, ROWS, RegistryError};
+use super::package::ROWS;
+use super::{Gitea, RegistryError};
 use crate::reference::Repository;
 
 impl Gitea {

@@ -1,0 +1,52 @@
+//! The files of a configuration, as they are on disk.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::Fault;
+use super::read::Table;
+use super::tree::Source;
+
+/// A file's text.
+///
+/// # Errors
+/// It cannot be read, or is not UTF-8.
+pub(super) fn read(path: &Path) -> Result<Source, Fault> {
+    let fault = |message: String| Fault { file: path.to_owned(), line: 0, message, help: None };
+    let bytes = fs::read(path).map_err(|error| fault(format!("the file cannot be read: {error}")))?;
+    let text = String::from_utf8(bytes).map_err(|_| fault("the file is not UTF-8".to_owned()))?;
+    // What some editors put in front.
+    let text = text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned);
+    Ok(Source::new(path.to_owned(), text))
+}
+
+/// What `include` names, each file once, those of one glob in the order of their names.
+pub(super) fn included(main: &Table<'_>) -> Result<Vec<Source>, Vec<Fault>> {
+    let Some(items) = main.get("include").and_then(|field| field.list()) else {
+        return Ok(Vec::new());
+    };
+    let folder = main.source.file.parent().unwrap_or(Path::new("/"));
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for item in items {
+        let Some(text) = item.some_text() else {
+            continue;
+        };
+        let is_glob = text.contains(['*', '?', '[']);
+        if !is_glob {
+            paths.push(folder.join(text));
+            continue;
+        }
+        let literal = glob::Pattern::escape(&folder.display().to_string());
+        match glob::glob(&format!("{literal}/{text}")) {
+            Ok(matches) => paths.extend(matches.filter_map(Result::ok)),
+            Err(_) => item.fault(format!("{text:?} is no glob"), "use * and ?"),
+        }
+    }
+    let mut seen = HashSet::from([main.source.file.clone()]);
+    paths.retain(|path| seen.insert(path.clone()));
+    let mut faults = Vec::new();
+    let sources =
+        paths.iter().filter_map(|path| read(path).map_err(|fault| faults.push(fault)).ok()).collect();
+    if faults.is_empty() { Ok(sources) } else { Err(faults) }
+}

@@ -1,0 +1,63 @@
+//! `vars` of projects and stages.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::read::Field;
+use super::{SecretSource, source};
+use crate::target::Name;
+use crate::target::template::{SecretId, Var};
+
+/// A variable of a project or stage.
+#[derive(Clone, Debug)]
+pub(super) enum OwnedVar {
+    Text(String),
+    Secret(SecretId),
+}
+
+impl OwnedVar {
+    pub(super) fn in_scope(&self) -> Var<'_> {
+        match self {
+            OwnedVar::Text(text) => Var::Text(text),
+            OwnedVar::Secret(id) => Var::Secret(id.clone()),
+        }
+    }
+
+    pub(super) fn text(&self) -> Option<String> {
+        match self {
+            OwnedVar::Text(text) => Some(text.clone()),
+            OwnedVar::Secret(_) => None,
+        }
+    }
+}
+
+/// Reads variables. One whose value is a secret source joins the secrets, by a name that no entry of
+/// `[secrets]` can have.
+pub(super) fn read_vars(
+    field: Option<&Field<'_>>,
+    whose: impl Fn() -> String,
+    secrets: &mut BTreeMap<SecretId, SecretSource>,
+) -> BTreeMap<String, OwnedVar> {
+    let mut vars = BTreeMap::new();
+    let Some(table) = field.and_then(Field::any_table) else {
+        return vars;
+    };
+    for (name, value) in table.fields() {
+        if let Err(error) = Name::new(name) {
+            table.fault_at(table.at_name(name), format!("{}: {error}", table.path), "");
+            continue;
+        }
+        let var = if value.is_text() {
+            value.text().map(|text| OwnedVar::Text(text.to_owned()))
+        } else {
+            let folder = value.source.file.parent().unwrap_or(Path::new("/"));
+            source::read(&value, folder).map(|source| {
+                let id = SecretId(format!("var:{}/{name}", whose()));
+                secrets.insert(id.clone(), source);
+                OwnedVar::Secret(id)
+            })
+        };
+        vars.extend(var.map(|var| (name.to_owned(), var)));
+    }
+    vars
+}

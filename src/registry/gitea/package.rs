@@ -1,0 +1,220 @@
+//! Gitea's package API: versions of images with the times of their pushes, newest first.
+
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+
+use jiff::Timestamp;
+use secrecy::ExposeSecret as _;
+use serde::Deserialize;
+use ureq::http::StatusCode;
+
+use super::super::answer::whole;
+use super::super::http::{Answer, Method, SMALL_BODY};
+use super::super::{Registry as _, RegistryError};
+use super::{Gitea, NO_RIGHT, WRONG_TOKEN, basic};
+use crate::feed::{FeedPage, FeedRow};
+use crate::reference::{ListedTag, Repository, Tag};
+
+/// Rows of a page; servers cut it to their own cap (50 unless configured).
+pub(super) const ROWS: usize = 50;
+
+/// A version of a package.
+#[derive(Deserialize)]
+pub(super) struct Row {
+    pub(super) id: i64,
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) created_at: Timestamp,
+}
+
+impl Gitea {
+    /// Asks the package API, which takes the token itself.
+    pub(super) fn ask_packages(&self, path: &str) -> Result<Answer, RegistryError> {
+        let Ok(url) = self.api.join(path) else {
+            return Err(RegistryError::Protocol(format!("{path:?} is no path")));
+        };
+        let Some(credential) = self.credential()? else {
+            return Err(RegistryError::Unauthorized(format!(
+                "GET {url}: not asked: push times need a token with the scope read:package (order = \"newest\" and min_age go by them)"
+            )));
+        };
+        let authorization = match &credential.username {
+            Some(_) => basic(&credential),
+            None => format!("token {}", credential.token.expose_secret()),
+        };
+        let client = self.api_client.as_ref().unwrap_or(&self.client);
+        client.send(Method::Get, &url, &[("authorization", &authorization)])
+    }
+
+    /// What an answer of the package API that is none of the good ones means.
+    pub(super) fn package_refusal(&self, answer: Answer) -> RegistryError {
+        match answer.status {
+            StatusCode::UNAUTHORIZED => answer.refused(&self.advised(WRONG_TOKEN)).unauthorized(),
+            StatusCode::FORBIDDEN => answer.refused(&self.advised(NO_RIGHT)).denied(),
+            StatusCode::NOT_FOUND => answer.refused("there is no such owner; is the name right?").not_found(),
+            _ => answer.refused("this is no answer of Gitea's package API; is url right?").protocol(),
+        }
+    }
+
+    /// A page of the versions of all images of an owner, newest push first.
+    pub(super) fn feed_page(
+        &self,
+        owner: &str,
+        number: usize,
+        limit: usize,
+    ) -> Result<FeedPage, RegistryError> {
+        let page = if number > 1 { format!("&page={number}") } else { String::new() };
+        let answer = self.ask_packages(&format!("{owner}?type=container&limit={limit}{page}"))?;
+        if answer.status != StatusCode::OK {
+            return Err(self.package_refusal(answer));
+        }
+        let head = answer.head();
+        let strange = |what: &str| RegistryError::Protocol(format!("{head}: {what}"));
+        let total = answer.header("x-total-count").and_then(|total| total.parse().ok());
+        let total = total.ok_or_else(|| strange("it has no X-Total-Count"))?;
+        let server_time = answer.date().ok_or_else(|| strange("it has no Date"))?;
+        let bytes = answer.bytes(SMALL_BODY)?;
+        let rows: Vec<Row> =
+            serde_json::from_slice(&bytes).map_err(|_| strange("this is no list of packages"))?;
+        let row = |Row { id, name, version, created_at }| FeedRow { id, name, version, created_at };
+        #[allow(clippy::disallowed_methods, reason = "the server's clock is compared with ours")]
+        let our_time = Timestamp::now();
+        Ok(FeedPage { rows: rows.into_iter().map(row).collect(), total, server_time, our_time })
+    }
+
+    /// A page of the versions of one image, newest push first, with the total that the server names.
+    fn page(
+        &self,
+        repository: &Repository,
+        number: usize,
+    ) -> Result<(Vec<Row>, Option<usize>), RegistryError> {
+        whole(
+            || self.ask_page(repository, number),
+            |answer| {
+                if answer.status != StatusCode::OK {
+                    return Err(self.package_refusal(answer).into());
+                }
+                let total = answer.header("x-total-count").and_then(|total| total.parse().ok());
+                let head = answer.head();
+                let rows = serde_json::from_slice(&answer.bytes(SMALL_BODY)?)
+                    .map_err(|_| RegistryError::Protocol(format!("{head}: this is no list of packages")))?;
+                Ok((rows, total))
+            },
+        )
+    }
+
+    fn ask_page(&self, repository: &Repository, number: usize) -> Result<Answer, RegistryError> {
+        let (owner, image) = (repository.owner(), repository.name().unwrap_or_default());
+        let encoded = image.replace('/', "%2F");
+        if !self.lists_owners_only.load(Ordering::Relaxed) {
+            let answer =
+                self.ask_packages(&format!("{owner}/container/{encoded}?page={number}&limit={ROWS}"))?;
+            let is_json = answer.header("content-type").is_some_and(|kind| kind.contains("json"));
+            if answer.status != StatusCode::NOT_FOUND || is_json {
+                return Ok(answer);
+            }
+            // `404 page not found`: the route came with Gitea 1.24.
+            self.lists_owners_only.store(true, Ordering::Relaxed);
+        }
+        self.ask_packages(&format!("{owner}?type=container&q={encoded}&page={number}&limit={ROWS}"))
+    }
+}
+
+/// Reads the package API page by page, from the newest push down.
+pub(super) struct Walk<'a> {
+    gitea: &'a Gitea,
+    repository: &'a Repository,
+    next_page: usize,
+    total: Option<usize>,
+    /// With children of multi-arch images, and with those of images of a similar name.
+    rows_read: usize,
+    /// Others pushed or deleted meanwhile: begun at the first page once more.
+    begun_again: bool,
+    seen: HashSet<i64>,
+    ready: std::vec::IntoIter<ListedTag>,
+    over: bool,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(gitea: &'a Gitea, repository: &'a Repository) -> Walk<'a> {
+        Walk {
+            gitea,
+            repository,
+            next_page: 1,
+            total: None,
+            rows_read: 0,
+            begun_again: false,
+            seen: HashSet::new(),
+            ready: Vec::new().into_iter(),
+            over: false,
+        }
+    }
+
+    fn read_page(&mut self) -> Result<(), RegistryError> {
+        let (rows, total) = self.gitea.page(self.repository, self.next_page)?;
+        if self.next_page > 1 && total != self.total {
+            if self.begun_again {
+                return Err(RegistryError::Unavailable(format!(
+                    "the packages of {} changed again and again while they were read; tried again at the next poll",
+                    self.repository
+                )));
+            }
+            self.begun_again = true;
+            (self.next_page, self.rows_read) = (1, 0);
+            return Ok(());
+        }
+        self.total = total;
+        self.next_page += 1;
+        self.rows_read += rows.len();
+        // Fewer rows than asked for is not the end: the server has a cap of its own.
+        self.over = rows.is_empty() || total.is_some_and(|total| self.rows_read >= total);
+        let image = self.repository.name().unwrap_or_default();
+        let tags: Vec<ListedTag> = rows
+            .into_iter()
+            .filter(|row| row.name.eq_ignore_ascii_case(image) && self.seen.insert(row.id))
+            .filter_map(|row| {
+                // Untagged children of multi-arch images have their digest as version.
+                let tag = Tag::new(&row.version).ok()?;
+                Some(ListedTag {
+                    pushed_at: Some(row.created_at),
+                    sequence: Some(row.id),
+                    ..ListedTag::named(tag)
+                })
+            })
+            .collect();
+        self.ready = tags.into_iter();
+        Ok(())
+    }
+}
+
+impl Iterator for Walk<'_> {
+    type Item = Result<ListedTag, RegistryError>;
+
+    /// At least what is left of the page at hand.
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.ready.len(), None)
+    }
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(listed) = self.ready.next() {
+                return Some(Ok(listed));
+            }
+            if self.over {
+                break;
+            }
+            if let Err(error) = self.read_page() {
+                self.over = true;
+                // Nothing but the error follows.
+                self.seen.insert(0);
+                return Some(Err(error));
+            }
+        }
+        // The package API knows no difference between an image without tags and none.
+        if self.seen.is_empty() {
+            self.seen.insert(0);
+            return self.gitea.list_tags(self.repository).err().map(Err);
+        }
+        None
+    }
+}
