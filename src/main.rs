@@ -1,6 +1,38 @@
 //! tagship ships new container image tags to the stages that wait for them.
 //!
 //! `main` parses the arguments, calls the command, prints a fatal error, and exits.
+//!
+//! # The house
+//!
+//! Data goes one way, and nothing imports upward:
+//!
+//! ```text
+//! main          parse arguments, call the command, exit
+//! cli           clap definitions only; man/ is rendered from them
+//! command/      one file a subcommand
+//! poll/         a run: targets -> listings -> decisions -> deployments -> events
+//! report/       events and summary as human text, json, jsonl, github; status, history, tags; the page
+//! monitor       metrics_file            schedule/  what starts a run    init  the first configuration
+//! store/        SQLite: states, deployments, attempts, feeds, notifications; migrations; locks
+//! deploy/       steps: commands, requests, probes, notifications; placeholders, signing
+//! registry/     one file a kind of server, and what they share: requests, answers, lists
+//! secret/       where a credential comes from; masking
+//! config/       the file as written -> validated targets, or every fault at once
+//! transport     TLS, proxies
+//! ---- pure: no HTTP, SQLite, clock, environment, printing ----
+//! plan/         decide(): selection + state + now -> Decision; gates, retry, marks, what is told
+//! feed          which repositories of an owner can have something new
+//! policy/       filter, order, select
+//! target/       a project/stage, its gates, steps and templates
+//! reference     Repository, Tag, Digest, ImageRef, Listing
+//! ```
+//!
+//! A poll, once: `config::load` gives targets. `poll::listing` asks `feed` what can be new and `registry` for those
+//! lists. `policy` selects, and `poll::record` has `plan::decide` decide within the transaction that records it.
+//! `poll::turn` takes the target's lock and `deploy` acts; `poll::outcome` records how that ended, `report` says it.
+//!
+//! clippy holds the borders (`clippy.toml`, `[lints]` in `Cargo.toml`): a module that touches the clock, files,
+//! processes or the network says so at its top, with the reason.
 
 mod cli;
 mod command;
