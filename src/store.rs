@@ -264,13 +264,17 @@ impl Store {
         self.is_kept
     }
 
-    /// The deployments of a target that are wanted, with their attempts, the newest first.
+    /// The deployments of these targets that are wanted, with their attempts, the newest first.
     ///
     /// # Errors
     /// As [`Store::states`].
-    pub(crate) fn history(&self, target: &TargetId, search: &Search) -> Result<Vec<Past>, StoreError> {
+    pub(crate) fn history<'t>(
+        &self,
+        targets: impl Iterator<Item = &'t TargetId>,
+        search: &Search,
+    ) -> Result<Vec<Past>, StoreError> {
         let connection = self.connection();
-        self.within(|| history::history(&connection, target, search))
+        self.within(|| history::history(&connection, targets, search))
     }
 
     /// What a target ran at any time from `begin` to `end`, both included, in order.

@@ -30,14 +30,7 @@ pub(crate) fn history(global: &Global, arguments: &cli::History) -> anyhow::Resu
         return ran(&console, &store, &targets, at, arguments.format);
     }
     let search = search(arguments)?;
-    let mut deployments = Vec::new();
-    for target in targets {
-        deployments.extend(store.history(&target.id, &search)?);
-    }
-    deployments.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
-    if let Some(most) = search.most {
-        deployments.truncate(usize::try_from(most).unwrap_or(usize::MAX));
-    }
+    let deployments = store.history(targets.iter().map(|target| &target.id), &search)?;
     match arguments.format {
         Format::Human => {
             let outputs = if global.verbose || search.id.is_some() { Outputs::Whole } else { Outputs::Ends };

@@ -80,9 +80,10 @@ fn origin_of(row: &Row<'_>) -> rusqlite::Result<Origin> {
     })
 }
 
-/// Which of a target's deployments are wanted. The default is all of them.
+/// Which deployments are wanted. The default is all of them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Search {
+    /// The newest, of all targets together.
     pub(crate) most: Option<u32>,
     pub(crate) tag: Option<Tag>,
     /// What the id begins with.
@@ -94,20 +95,39 @@ pub(crate) struct Search {
     pub(crate) until: Option<Timestamp>,
 }
 
-/// A target's deployments, the newest first.
-pub(super) fn history(
+/// The deployments of some targets, the newest first.
+pub(super) fn history<'t>(
+    connection: &Connection,
+    targets: impl Iterator<Item = &'t TargetId>,
+    search: &Search,
+) -> rusqlite::Result<Vec<Past>> {
+    // What attempts printed can be much: which deployments are the newest is found out before that is read.
+    let mut found = Vec::new();
+    for target in targets {
+        found.extend(find(connection, target, search)?);
+    }
+    found.sort_unstable_by(|a, b| b.cmp(a));
+    found.truncate(search.most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX)));
+    let mut statement = connection.prepare(&format!("SELECT {PAST} FROM deployment WHERE id = ?1"))?;
+    let read = |(_, id): &(String, String)| statement.query_row([id], past);
+    let mut deployments: Vec<Past> = found.iter().map(read).collect::<Result<_, _>>()?;
+    let query = "SELECT number, started_at, ended_at, exit_status, http_status, error_code, error, output
+         FROM attempt WHERE deployment_id = ?1 ORDER BY number";
+    read_attempts(connection, query, &mut deployments)?;
+    Ok(deployments)
+}
+
+/// When the deployments of one target that are wanted were decided, and their ids: the newest of them.
+fn find(
     connection: &Connection,
     target: &TargetId,
     search: &Search,
-) -> rusqlite::Result<Vec<Past>> {
-    let query = format!(
-        "SELECT {PAST} FROM deployment WHERE project = ?1 AND stage = ?2
+) -> rusqlite::Result<Vec<(String, String)>> {
+    let query = "SELECT created_at, id FROM deployment WHERE project = ?1 AND stage = ?2
          AND (?4 IS NULL OR tag = ?4) AND (?5 IS NULL OR substr(id, 1, length(?5)) = ?5)
          AND (NOT ?6 OR EXISTS (SELECT 1 FROM attempt WHERE deployment_id = id AND error_code IS NOT NULL))
          AND (?7 IS NULL OR created_at >= ?7) AND (?8 IS NULL OR created_at <= ?8)
-         ORDER BY created_at DESC, id DESC LIMIT ?3"
-    );
-    let mut statement = connection.prepare_cached(&query)?;
+         ORDER BY created_at DESC, id DESC LIMIT ?3";
     let parameters = params![
         target.project.as_str(),
         target.stage.as_str(),
@@ -118,12 +138,7 @@ pub(super) fn history(
         search.since.map(text),
         search.until.map(text),
     ];
-    let rows = statement.query_map(parameters, past)?;
-    let mut deployments: Vec<Past> = rows.collect::<Result<_, _>>()?;
-    let query = "SELECT number, started_at, ended_at, exit_status, http_status, error_code, error, output
-         FROM attempt WHERE deployment_id = ?1 ORDER BY number";
-    read_attempts(connection, query, &mut deployments)?;
-    Ok(deployments)
+    connection.prepare_cached(query)?.query_map(parameters, |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 /// The newest deployments of the targets that are wanted, at most so many, the newest first: their

@@ -141,6 +141,39 @@ fn the_newest_deployments_of_the_targets_that_are_wanted_come_first_and_without_
     assert!(recent.iter().all(|past| past.attempts.len() == 1 && past.attempts[0].output.is_none()));
     assert_eq!(store.last_output("3").unwrap().as_deref(), Some("much"));
     assert_eq!(store.recent(|id| *id == other, 9).unwrap().len(), 1);
+    let search = Search { most: Some(3), ..Search::default() };
+    let newest = store.history([&other, &target()].into_iter(), &search).unwrap();
+    let ids: Vec<&str> = newest.iter().map(|past| past.id.as_str()).collect();
+    assert_eq!(ids, ["4", "3", "2"], "of all targets together");
+    assert!(newest.iter().all(|past| past.attempts[0].output.as_deref() == Some("much")));
+}
+
+#[test]
+fn the_attempt_before_is_that_of_the_latest_deployment_that_had_one() {
+    let store = Store::nothing().unwrap();
+    let failed = Some((ErrorCode::Command, "no"));
+    let attempt = |deployment_id, number| Attempt { deployment_id, number };
+    let had_failed = |attempt| store.write(|write| write.last_attempt_failed(&target(), attempt)).unwrap();
+    let record = |id: &'static str, second, ends: &[Option<(ErrorCode, &str)>]| {
+        let recorded = Deployment { created_at: moment(second), ..deployment(id, DeploymentState::Pending) };
+        let over = store.write(|write| {
+            write.insert_deployment(&recorded)?;
+            for (number, error) in (1..).zip(ends) {
+                let end = AttemptEnd { exit_status: None, http_status: None, error: *error };
+                write.begin_attempt(attempt(id, number), moment(second))?;
+                write.end_attempt(attempt(id, number), end, moment(second))?;
+            }
+            write.end_deployment(id, DeploymentState::Succeeded, None, moment(second))
+        });
+        over.unwrap();
+    };
+    assert!(!had_failed(attempt("z", 1)), "there was none");
+    record("z", 1, &[failed, None]);
+    assert!(had_failed(attempt("z", 2)));
+    assert!(!had_failed(attempt("b", 1)));
+    record("b", 2, &[None, failed]);
+    record("a", 3, &[]);
+    assert!(had_failed(attempt("c", 1)), "a mark has no attempt");
 }
 
 #[test]

@@ -239,9 +239,10 @@ impl<'a> Write<'a> {
         target: &TargetId,
         attempt: Attempt<'_>,
     ) -> rusqlite::Result<bool> {
+        // A deployment gets no attempt after a later one got its first: by the index, no more is read than wanted.
         let query = "SELECT error_code IS NOT NULL FROM deployment JOIN attempt ON deployment_id = id
              WHERE project = ?1 AND stage = ?2 AND NOT (deployment_id = ?3 AND number = ?4)
-             ORDER BY started_at DESC LIMIT 1";
+             ORDER BY created_at DESC, id DESC, number DESC LIMIT 1";
         let (project, stage) = (target.project.as_str(), target.stage.as_str());
         let found = self
             .0
