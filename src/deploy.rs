@@ -214,7 +214,7 @@ fn carry_out_steps(
     watch: &dyn Fn(Seen<'_>),
 ) -> Result<(), DeployError> {
     let vault = attempt.vault;
-    let steps = &handover.target.deploy;
+    let steps = handover.target.deploy.as_ref();
     // All before the first: a secret that is missing in the last step must not leave half a deployment.
     for step in steps {
         made_ready(step, &Values::of(handover, vault, None))?;

@@ -26,7 +26,8 @@ pub(crate) struct Target {
     /// The registry's name in the configuration.
     pub(crate) registry: Name,
     pub(crate) image: ImageRef,
-    pub(crate) policy: Policy,
+    /// Shared by the targets that take it from `[settings.stage]`; so are the steps.
+    pub(crate) policy: Arc<Policy>,
     /// False: `poll` leaves this stage alone.
     pub(crate) poll: bool,
     /// False: a new tag is reported as available and not deployed.
@@ -43,7 +44,7 @@ pub(crate) struct Target {
     /// (Templates hold the values they use.)
     pub(crate) vars: BTreeMap<String, String>,
     /// At least one, in order.
-    pub(crate) deploy: Vec<Step>,
+    pub(crate) deploy: Arc<[Step]>,
     pub(crate) retry: retry::Retry,
     pub(crate) running: Option<running::Running>,
 }

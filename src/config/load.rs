@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::danger::{programs, writable_by_others};
 use super::key::Section;
 use super::read::{Field, Found, Table, suggest};
-use super::stage::Stage;
+use super::stage::{Defaults, Stage};
 use super::step::Reader;
 use super::tree::{Node, Source};
 use super::variable::read_vars;
@@ -124,7 +124,8 @@ impl<'a> Loader<'a> {
         {
             vars.fault("variables belong to a project or a stage", "");
         }
-        let targets = self.projects(&registries, &mut secrets, defaults.as_ref(), interval);
+        let defaults = Defaults::new(defaults);
+        let targets = self.projects(&registries, &mut secrets, &defaults, interval);
         let notifiers = self.notifiers(&targets);
         self.warn_of_unused(&registries, &targets);
         let (settings, _) = settings?;
@@ -248,7 +249,7 @@ impl<'a> Loader<'a> {
         &self,
         registries: &BTreeMap<Name, Option<RegistryConfig>>,
         secrets: &mut BTreeMap<SecretId, SecretSource>,
-        defaults: Option<&Table<'a>>,
+        defaults: &Defaults<'a>,
         interval: Duration,
     ) -> Vec<Target> {
         let entries = self.named("projects");
@@ -309,7 +310,7 @@ impl<'a> Loader<'a> {
                 let id = TargetId { project: name.clone(), stage: stage_name };
                 let stage = Stage {
                     table: stage,
-                    defaults: defaults.cloned(),
+                    defaults,
                     registry: registry.unwrap_or(&unknown),
                     scope: &scope,
                     interval,

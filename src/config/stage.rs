@@ -1,7 +1,9 @@
 //! `[projects.NAME.stages.NAME]`, with what `[settings.stage]` gives.
 
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::civil::{Time, Weekday};
@@ -23,11 +25,25 @@ use crate::target::{FirstPoll, Name, Target, TargetId};
 /// What a stage is read with.
 pub(super) struct Stage<'a> {
     pub(super) table: Table<'a>,
-    /// `[settings.stage]`
-    pub(super) defaults: Option<Table<'a>>,
+    pub(super) defaults: &'a Defaults<'a>,
     pub(super) registry: &'a RegistryConfig,
     pub(super) scope: &'a Scope<'a>,
     pub(super) interval: Duration,
+}
+
+/// `[settings.stage]`, and what was made of it: the stages that leave it at that share it.
+#[derive(Default)]
+pub(super) struct Defaults<'a> {
+    table: Option<Table<'a>>,
+    /// What a glob may be depends on the kind of registry.
+    policies: RefCell<Vec<(RegistryKind, Arc<Policy>)>>,
+    deploy: OnceCell<Arc<[Step]>>,
+}
+
+impl<'a> Defaults<'a> {
+    pub(super) fn new(table: Option<Table<'a>>) -> Defaults<'a> {
+        Defaults { table, ..Defaults::default() }
+    }
 }
 
 impl<'a> Stage<'a> {
@@ -50,7 +66,7 @@ impl<'a> Stage<'a> {
             })
         });
         let interval = self.get("interval").map_or(Some(self.interval), |field| field.duration());
-        let gates = self.gates(policy.as_ref().map(Policy::order));
+        let gates = self.gates(policy.as_deref().map(Policy::order));
         let deploy = self.deploy();
         let (retry, running) = (self.retry(), self.running());
         Some(Target {
@@ -74,14 +90,29 @@ impl<'a> Stage<'a> {
 
     /// The stage's own key, else the default.
     fn get(&self, name: &str) -> Option<Field<'a>> {
-        self.table.get(name).or_else(|| self.defaults.as_ref()?.get(name))
+        self.table.get(name).or_else(|| self.defaults.table.as_ref()?.get(name))
     }
 
     fn boolean(&self, name: &str, default: bool) -> Option<bool> {
         self.get(name).map_or(Some(default), |field| field.boolean())
     }
 
-    fn policy(&self) -> Option<Policy> {
+    fn policy(&self) -> Option<Arc<Policy>> {
+        const KEYS: [&str; 6] = ["tags", "exclude", "regex", "order", "range", "prerelease"];
+        if self.table.names().any(|name| KEYS.contains(&name)) {
+            return self.read_policy().map(Arc::new);
+        }
+        let kind = self.registry.kind;
+        let mut shared = self.defaults.policies.borrow_mut();
+        if let Some((_, policy)) = shared.iter().find(|(of, _)| *of == kind) {
+            return Some(Arc::clone(policy));
+        }
+        let policy = Arc::new(self.read_policy()?);
+        shared.push((kind, Arc::clone(&policy)));
+        Some(policy)
+    }
+
+    fn read_policy(&self) -> Option<Policy> {
         let tags = self.tags();
         let exclude = self.get("exclude").map_or(Some(Vec::new()), |field| self.globs(&field));
         let order = self.order();
@@ -169,7 +200,23 @@ impl<'a> Stage<'a> {
         })
     }
 
-    fn deploy(&self) -> Option<Vec<Step>> {
+    fn deploy(&self) -> Option<Arc<[Step]>> {
+        // Variables are a stage's own.
+        let is_shared = self.scope.vars.is_empty() && self.table.names().all(|name| name != "deploy");
+        match self.defaults.deploy.get().filter(|_| is_shared) {
+            Some(steps) => Some(Arc::clone(steps)),
+            None => {
+                let steps: Arc<[Step]> = self.read_deploy()?.into();
+                if is_shared {
+                    // It is not set yet.
+                    let _ = self.defaults.deploy.set(Arc::clone(&steps));
+                }
+                Some(steps)
+            }
+        }
+    }
+
+    fn read_deploy(&self) -> Option<Vec<Step>> {
         let Some(field) = self.get("deploy") else {
             self.table.fault(
                 format!("{} does not say how to deploy", self.table.path),

@@ -62,7 +62,7 @@ pub(super) fn target(deploy: Vec<Step>) -> Target {
             host: "git.example.com".to_owned(),
             repository: Repository::new("acme/shop").unwrap(),
         },
-        policy: Policy::new(&Rule { tags: vec!["*".to_owned()], ..Rule::default() }).unwrap(),
+        policy: Policy::new(&Rule { tags: vec!["*".to_owned()], ..Rule::default() }).unwrap().into(),
         poll: true,
         auto_deploy: true,
         first_poll: FirstPoll::Baseline,
@@ -71,7 +71,7 @@ pub(super) fn target(deploy: Vec<Step>) -> Target {
         gates: crate::target::gate::Gates::default(),
         interval: Duration::from_secs(300),
         vars: BTreeMap::from([("app".to_owned(), "a b".to_owned())]),
-        deploy,
+        deploy: deploy.into(),
         retry: Retry::default(),
         running: None,
     }

@@ -62,7 +62,7 @@ fn a_high_water_given_back_that_the_edited_rule_does_not_take_starts_a_baseline(
     stage.deploys(&versions(&["v1.0.0", "v3.0.0"]));
     stage.pending("v3.0.0", before);
     let rule = Rule { tags: vec!["v3.*".into(), "v0.*".into()], order: Order::Semver, ..Rule::default() };
-    stage.target.policy = Policy::new(&rule).unwrap();
+    stage.target.policy = Policy::new(&rule).unwrap().into();
     stage.poll(&versions(&["v0.9.0", "v1.0.0", "v3.0.0"]));
     let decision = stage.poll(&versions(&["v0.9.0", "v1.0.0"]));
     assert_eq!((decision.status, decision.deploy), (Status::Baseline, None));
@@ -230,7 +230,7 @@ fn a_rule_that_is_only_written_otherwise_is_not_edited() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0"]));
     let rule = Rule { tags: vec!["v*".into(), "v*".into()], order: Order::Semver, ..Rule::default() };
-    stage.target.policy = Policy::new(&rule).unwrap();
+    stage.target.policy = Policy::new(&rule).unwrap().into();
     stage.target.gates.min_age = None;
     assert_eq!(stage.deploys(&versions(&["v1.0.0", "v1.1.0"])), Some("v1.1.0".to_owned()));
 }

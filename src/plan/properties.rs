@@ -2,6 +2,7 @@
 //! holds, failures, edited rules, in any order.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -68,7 +69,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 /// A stage, its registry and what is remembered of both, as the store and the deliveries treat it.
 struct World {
     target: Target,
-    rules: [Policy; 2],
+    rules: [Arc<Policy>; 2],
     registry: Vec<ListedTag>,
     sequence: i64,
     state: Option<PollState>,

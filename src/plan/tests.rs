@@ -25,7 +25,7 @@ pub(super) fn target(tags: &str, order: Order) -> Target {
             host: "git.example.com".to_owned(),
             repository: Repository::new("acme/shop").unwrap(),
         },
-        policy: Policy::new(&rule).unwrap(),
+        policy: Policy::new(&rule).unwrap().into(),
         poll: true,
         auto_deploy: true,
         first_poll: FirstPoll::Baseline,
@@ -34,7 +34,7 @@ pub(super) fn target(tags: &str, order: Order) -> Target {
         gates: Gates::default(),
         interval: Duration::from_secs(300),
         vars: BTreeMap::new(),
-        deploy: Vec::new(),
+        deploy: Vec::new().into(),
         retry: Retry::default(),
         running: None,
     }
