@@ -205,8 +205,8 @@ impl<'a> Loader<'a> {
                         continue;
                     }
                 };
-                if let Some((earlier, line)) = places.insert(text, (all.source, all.source.line(at))) {
-                    let earlier = format!("{}:{line}", earlier.file.display());
+                if let Some((source, earlier)) = places.insert(text, (all.source, at)) {
+                    let earlier = format!("{}:{}", source.file.display(), source.line(earlier));
                     all.fault_at(
                         at,
                         format!("{section}.{text} is there already, at {earlier}"),

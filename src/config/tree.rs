@@ -1,6 +1,7 @@
 //! A file as it is written, TOML or JSON: values with the place they stand at.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::path::PathBuf;
 
 use jsonc_parser::ast;
@@ -14,8 +15,8 @@ use super::Fault;
 pub(super) struct Source {
     pub(super) file: PathBuf,
     pub(super) text: String,
-    /// Where each line begins.
-    lines: Vec<usize>,
+    /// Where each line begins; asked for faults only.
+    lines: OnceCell<Vec<usize>>,
 }
 
 /// A value and the byte it begins at.
@@ -49,13 +50,14 @@ pub(super) struct Entry<'s> {
 
 impl Source {
     pub(super) fn new(file: PathBuf, text: String) -> Source {
-        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Source { file, text, lines }
+        Source { file, text, lines: OnceCell::new() }
     }
 
     /// The line, from 1, that a byte stands on.
     pub(super) fn line(&self, at: usize) -> usize {
-        self.lines.partition_point(|start| *start <= at).max(1)
+        let lines =
+            || std::iter::once(0).chain(self.text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        self.lines.get_or_init(lines).partition_point(|start| *start <= at).max(1)
     }
 
     pub(super) fn fault(&self, at: usize, message: String, help: Option<String>) -> Fault {

@@ -379,6 +379,26 @@ fn pruning_waits_for_its_time() {
 }
 
 #[test]
+fn a_long_history_is_pruned_over_several_runs() {
+    let store = Store::nothing().unwrap();
+    let many = "INSERT INTO deployment (id, project, stage, registry, repository, tag, decided_by, state, attempts,
+             created_at, ended_at, goes_back)
+         WITH RECURSIVE count (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM count WHERE number < 25000)
+         SELECT printf('%05d', number), 'shop', 'dev', 'git', 'acme/shop', 'v1', 'poll', 'dropped', 0,
+             '2026-01-01T00:00:00.000Z', printf('2026-01-02T00:00:%02d.000Z', number % 60), 0 FROM count";
+    store.connection().execute(many, []).unwrap();
+    let left_after_a_run = |second| {
+        store.write(|write| write.prune_sometimes(Duration::from_secs(3600), moment(second))).unwrap();
+        let query = "SELECT count(*) FROM deployment";
+        store.connection().query_row(query, [], |row| row.get::<_, u32>(0)).unwrap()
+    };
+    let left: Vec<u32> = (0..3).map(left_after_a_run).collect();
+    assert_eq!(left, [15_000, 5_000, 0]);
+    store.connection().execute(many, []).unwrap();
+    assert_eq!(left_after_a_run(4), 25_000, "that was all, and it is not yet time again");
+}
+
+#[test]
 fn a_state_that_is_only_read_is_not_written_and_that_of_an_older_program_is_understood() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("state.db");

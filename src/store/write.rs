@@ -284,28 +284,37 @@ impl<'a> Write<'a> {
             // Pruned in the future: a clock was wrong.
             elapsed.is_negative() || elapsed.unsigned_abs() >= (kept / 10).min(A_DAY)
         });
-        if let (true, Ok(before)) = (is_due, now.checked_sub(kept)) {
-            self.prune(before)?;
+        if let (true, Ok(before)) = (is_due, now.checked_sub(kept))
+            && self.prune(before)?
+        {
             self.0.execute("DELETE FROM housekeeping", [])?;
             self.0.execute("INSERT INTO housekeeping (pruned_at) VALUES (?1)", [text(now)])?;
         }
         Ok(())
     }
 
-    /// Forgets deployments that were over before this moment.
-    pub(super) fn prune(&self, before: Timestamp) -> rusqlite::Result<()> {
+    /// Forgets deployments and notifications that were over before this moment, the oldest first, no more than
+    /// other runs can wait for. False: there are more.
+    pub(super) fn prune(&self, before: Timestamp) -> rusqlite::Result<bool> {
         // Times are written alike (UTC, milliseconds), so that text sorts as time.
         // What a stage runs, and what it ran before, is needed as long as it does.
-        let query = "DELETE FROM deployment WHERE ended_at < ?1 AND state <> 'dead' AND (state <> 'succeeded' OR 2 = (
-             SELECT count(*) FROM (
-                 SELECT 1 FROM deployment AS later WHERE later.state = 'succeeded'
-                 AND later.project = deployment.project AND later.stage = deployment.stage
-                 AND later.ended_at > deployment.ended_at LIMIT 2)))";
-        self.0.execute(query, [text(before)])?;
-        self.0.execute("DELETE FROM notification WHERE ended_at < ?1", [text(before)])?;
-        Ok(())
+        let query = "DELETE FROM deployment WHERE id IN (
+             SELECT id FROM deployment WHERE ended_at < ?1 AND state <> 'dead' AND (state <> 'succeeded' OR 2 = (
+                 SELECT count(*) FROM (
+                     SELECT 1 FROM deployment AS later WHERE later.state = 'succeeded'
+                     AND later.project = deployment.project AND later.stage = deployment.stage
+                     AND later.ended_at > deployment.ended_at LIMIT 2)))
+             ORDER BY ended_at LIMIT ?2)";
+        let deployments = self.0.execute(query, params![text(before), PRUNED_AT_ONCE])?;
+        let query = "DELETE FROM notification WHERE id IN (
+             SELECT id FROM notification WHERE ended_at < ?1 ORDER BY ended_at LIMIT ?2)";
+        let notifications = self.0.execute(query, params![text(before), PRUNED_AT_ONCE])?;
+        Ok(deployments.max(notifications) < PRUNED_AT_ONCE as usize)
     }
 }
+
+/// With their attempts a fraction of a second's work: meanwhile no other run can write.
+const PRUNED_AT_ONCE: u32 = 10_000;
 
 const A_DAY: Duration = Duration::from_secs(24 * 3600);
 
