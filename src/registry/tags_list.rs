@@ -1,5 +1,6 @@
 //! The tags list of the OCI distribution specification: `{"name": …, "tags": […]}`, read as it comes.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::io::BufReader;
 
@@ -88,14 +89,10 @@ impl Page {
 
 /// Keeps the first of tags that are there more than once, without a copy of them all.
 pub(super) fn drop_repeats(tags: &mut Vec<ListedTag>) {
-    let mut order: Vec<usize> = (0..tags.len()).collect();
-    order.sort_unstable_by(|a, b| tags[*a].tag.cmp(&tags[*b].tag).then(a.cmp(b)));
-    let mut is_repeat = vec![false; tags.len()];
-    for pair in order.windows(2) {
-        is_repeat[pair[1]] = tags[pair[0]].tag == tags[pair[1]].tag;
-    }
-    let mut is_repeat = is_repeat.into_iter();
-    tags.retain(|_| !is_repeat.next().unwrap_or(false));
+    let mut seen = HashSet::with_capacity(tags.len());
+    let is_new: Vec<bool> = tags.iter().map(|listed| seen.insert(&listed.tag)).collect();
+    let mut is_new = is_new.into_iter();
+    tags.retain(|_| is_new.next().unwrap_or(true));
 }
 
 /// A tag, or a name that is not one. Made from the text at hand: a list may have a hundred thousand.
