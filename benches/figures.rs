@@ -28,13 +28,14 @@ const LATENCY: Duration = Duration::from_millis(50);
 fn main() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path();
-    println!("{RUNS} runs of each; times in ms; {LATENCY:?} before each answer, but on loopback");
+    println!("{RUNS} runs of each; times in ms; {LATENCY:?} before each answer, but on loopback\n");
     Row::print_head();
     starting(dir);
     polling(dir);
     due(dir);
     many_tags(dir);
     println!();
+    server_alone(dir);
     size();
 }
 
@@ -54,8 +55,7 @@ struct Row<'a> {
 
 impl Row<'_> {
     fn print_head() {
-        println!(
-            "{:<34} {:<26} {:>7} {:>7} {:>7} {:>6} {:>6} {:>5} {:>5} {:>6} {:>6}  {:<22} {:>7} {:>6}",
+        let names = [
             "work",
             "reach",
             "min",
@@ -68,16 +68,17 @@ impl Row<'_> {
             "fsyncs",
             "writes",
             "reference (median)",
-            "",
-            "ratio"
-        );
+            "ratio",
+        ];
+        println!("| {} |", names.join(" | "));
+        println!("|---|---|{}---|--:|", "--:|".repeat(names.len() - 4));
     }
 
     fn print(&self) {
         let wall = Spread::of(self.times.iter().map(|time| time.wall));
         let cpu = Spread::of(self.times.iter().map(|time| time.cpu));
         println!(
-            "{:<34} {:<26} {:>7} {:>7} {:>7} {:>6} {:>6.1} {:>5} {:>5} {:>6} {:>6}  {:<22} {:>7} {:>6.2}",
+            "| {} | {} | {} | {} | {} | {} | {:.1} | {} | {} | {} | {} | {}: {} | {:.2} |",
             self.work,
             self.goal,
             ms(wall.min),
@@ -229,16 +230,16 @@ fn first(bench: &Bench<'_>) {
         reference_time,
     }
     .print();
-    // Without its wait the server must answer many times faster than anybody asked it above.
-    let quick = Bench::new(dir, "quick", Stock { latency: Duration::ZERO, ..bench.stock });
-    run(dir, &quick.poll(&[]));
+}
+
+/// Without its wait the server must answer many times faster than anybody asked it above.
+fn server_alone(dir: &Path) {
+    let stock = Stock { images: IMAGES, owners: OWNERS, tags: 3, latency: Duration::ZERO };
+    let quick = Bench::new(dir, "quick", stock);
+    let asked = quick.asked(&quick.poll(&[]));
     let curl = quick.curl();
     let alone = Spread::of((0..RUNS).map(|_| run(dir, &curl).wall));
-    println!(
-        "    (the server alone, without its wait: {} requests of curl in {} ms)",
-        asked.0,
-        ms(alone.median)
-    );
+    println!("server alone, without its wait: {} requests of curl in {} ms", asked.0, ms(alone.median));
 }
 
 fn one_new(bench: &Bench<'_>) {

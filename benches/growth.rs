@@ -29,7 +29,7 @@ const RUNS: usize = 3;
 fn main() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path();
-    println!("{:<10} {:<28} {:>9} {:>10} {:>12}", "", "", "size", "ms", "us a unit");
+    println!("| what grows | work | size: ms | us a unit, at last | exponent |\n|---|---|---|--:|--:|");
     let panels = [targets(dir), owners(dir), tags(dir), history(dir)];
     let most = most(usize::MAX);
     if most == usize::MAX {
@@ -75,18 +75,16 @@ impl Series {
     }
 
     fn print(self) -> Panel {
-        for curve in &self.curves {
-            for (size, ms) in &curve.points {
-                println!(
-                    "{:<10} {:<28} {size:>9} {ms:>10.2} {:>12.2}",
-                    self.axis,
-                    curve.name,
-                    ms * 1000.0 / size
-                );
-            }
-            let exponent = exponent(&curve.points);
-            let verdict = if exponent > 1.1 { "FASTER THAN LINEAR" } else { "" };
-            println!("{:<10} {:<28} {:>9} {exponent:>10.2} {verdict}", self.axis, curve.name, "exponent");
+        for Curve { name, points } in &self.curves {
+            let times: Vec<String> = points.iter().map(|(size, ms)| format!("{size}: {ms:.2}")).collect();
+            let a_unit = points.last().map_or(0.0, |(size, ms)| ms * 1000.0 / size);
+            let exponent = exponent(points);
+            let verdict = if exponent > 1.1 { ", MORE THAN LINEAR" } else { "" };
+            println!(
+                "| {} | {name} | {} | {a_unit:.2} | {exponent:.2}{verdict} |",
+                self.axis,
+                times.join(", ")
+            );
         }
         Panel { title: self.axis.to_owned(), curves: self.curves }
     }

@@ -60,14 +60,15 @@ impl<'a> Queue<'a> {
     }
 }
 
-/// Starts `parallel_deploys` threads that deliver until the queue is closed and empty.
+/// Starts `parallel_deploys` threads, if there is a target for each, that deliver until the queue is closed and
+/// empty.
 pub(super) fn start<'scope, 'env: 'scope>(
     scope: &'scope Scope<'scope, 'env>,
     context: &'env Context<'env>,
     queue: &'env Queue<'env>,
     sender: &SyncSender<Message>,
 ) {
-    for _ in 0..context.run.config.settings.parallel_deploys {
+    for _ in 0..context.run.config.settings.parallel_deploys.min(context.targets.len()) {
         let sender = sender.clone();
         scope.spawn(move || {
             while let Some(stages) = queue.next() {
