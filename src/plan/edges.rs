@@ -13,12 +13,16 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
+/// A stage that can be asked what it runs.
+fn running() -> Running {
+    let probe = CommandStep { argv: Vec::new(), env: Vec::new(), dir: "/".into(), timeout: Duration::ZERO };
+    Running { probe: Step::Command(probe), pointer: None, verify_timeout: Duration::ZERO }
+}
+
 #[test]
 fn a_first_poll_begins_at_what_the_stage_runs_with_its_own_place_in_the_order() {
     let mut stage = newest();
-    let probe = CommandStep { argv: Vec::new(), env: Vec::new(), dir: "/".into(), timeout: Duration::ZERO };
-    let verify_timeout = Duration::ZERO;
-    stage.target.running = Some(Running { probe: Step::Command(probe), pointer: None, verify_timeout });
+    stage.target.running = Some(running());
     let mut facts = Facts::default();
     facts.insert(Question::Running, Answer::Running(Reported::parse("dev-1").unwrap()));
     facts.insert(Question::Given, Answer::Given(stage.given.clone()));
@@ -29,6 +33,20 @@ fn a_first_poll_begins_at_what_the_stage_runs_with_its_own_place_in_the_order() 
     facts.insert(asks, Answer::Digest(None));
     let decision = decide(&stage.target, &selection, None, &stage.open, &facts, now()).unwrap();
     assert_eq!(decision.state.high_water, Some(listed.tags[0].clone()));
+}
+
+#[test]
+fn when_an_unlisted_tag_that_the_stage_runs_was_pushed_is_asked_only_where_that_is_its_place() {
+    let by_name = (semver(), "v1.0.0", versions(&["v0.9.0"]), None);
+    let by_time = (newest(), "dev-1", listing(&[("dev-0", 50)]), Some(Question::PushedAt(tag("dev-1"))));
+    for (mut stage, runs, listed, asks) in [by_name, by_time] {
+        stage.target.running = Some(running());
+        let mut facts = Facts::default();
+        facts.insert(Question::Running, Answer::Running(Reported::parse(runs).unwrap()));
+        let selection = stage.target.policy.select(&listed, &[]);
+        let decision = decide(&stage.target, &selection, None, &stage.open, &facts, now());
+        assert_eq!(decision.err(), asks);
+    }
 }
 
 #[test]
