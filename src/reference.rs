@@ -291,6 +291,7 @@ mod tests {
         assert_eq!(dropped.to_string(), "1 name that is no valid tag was dropped: \"a b\"");
         let mut many = Dropped::default();
         (0..30).for_each(|_| many.add(&"-".repeat(1000)));
+        assert_eq!(many.names.len(), Dropped::NAMED);
         dropped.join(many);
         assert_eq!((dropped.count, dropped.names.len()), (31, Dropped::NAMED));
         assert!(dropped.to_string().ends_with(", …") && dropped.to_string().len() < 4000);
