@@ -283,6 +283,18 @@ fn what_a_hold_keeps_waiting_says_until_when() {
 }
 
 #[test]
+fn each_candidate_that_waits_was_first_seen_at_its_own_time() {
+    let mut stage = semver();
+    stage.target.auto_deploy = false;
+    stage.poll(&versions(&["v1.0.0"]));
+    stage.poll(&versions(&["v1.0.0", "v1.1.0"]));
+    stage.now = at(now().as_second() + 60);
+    stage.poll(&versions(&["v1.0.0", "v1.1.0", "v1.2.0"]));
+    let seen: Vec<Timestamp> = stage.state.unwrap().candidates.iter().map(|seen| seen.first_seen).collect();
+    assert_eq!(seen, [stage.now, now()]);
+}
+
+#[test]
 fn a_downgrade_is_recorded_as_going_back_and_nothing_else_is() {
     let mut stage = semver();
     stage.target.allow_downgrade = true;
