@@ -263,6 +263,18 @@ mod tests {
     }
 
     #[test]
+    fn an_image_is_pulled_by_tag_or_by_digest_without_a_host_from_a_layout() {
+        let repository = Repository::new("acme/shop").unwrap();
+        let (tag, digest) = (Tag::new("v1").unwrap(), format!("sha256:{}", "0".repeat(64)));
+        let image = ImageRef { host: "git.example.com:3000".to_owned(), repository };
+        assert_eq!(image.with_tag(&tag), "git.example.com:3000/acme/shop:v1");
+        let by_digest = image.with_digest(&Digest::new(&digest).unwrap());
+        assert_eq!(by_digest, format!("git.example.com:3000/acme/shop@{digest}"));
+        let layout = ImageRef { host: String::new(), ..image };
+        assert_eq!(layout.with_tag(&tag), "acme/shop:v1");
+    }
+
+    #[test]
     fn a_tag_follows_the_specification() {
         for tag in ["v1.0", "_x", "A-b.c_d", "0", &"a".repeat(128)] {
             assert!(Tag::new(tag).is_ok(), "{tag}");
@@ -279,6 +291,7 @@ mod tests {
         assert_eq!(dropped.to_string(), "1 name that is no valid tag was dropped: \"a b\"");
         let mut many = Dropped::default();
         (0..30).for_each(|_| many.add(&"-".repeat(1000)));
+        assert_eq!(many.names.len(), Dropped::NAMED);
         dropped.join(many);
         assert_eq!((dropped.count, dropped.names.len()), (31, Dropped::NAMED));
         assert!(dropped.to_string().ends_with(", …") && dropped.to_string().len() < 4000);

@@ -235,3 +235,38 @@ fn an_owner_without_packages_gets_its_first() {
     server.push(1, 0);
     assert_eq!(images(&server.changes(Some(&cursor)).1), ["image-1"]);
 }
+
+#[test]
+fn what_vanished_is_looked_for_only_where_that_costs_next_to_nothing() {
+    let (mut server, cursor) = quiet(false, 20);
+    server.delete(0);
+    let seen = |configured| {
+        let result: Result<_, Infallible> =
+            changes(Some(&cursor), configured, |number, limit| Ok(server.page(number, limit)));
+        result.unwrap().1
+    };
+    assert_eq!(seen(FEW), Changes::Everything);
+    assert_eq!(seen(FEW + 1), Changes::Nothing);
+}
+
+#[test]
+fn a_total_that_changes_under_the_second_walk_too_makes_everything_suspect() {
+    let mut server = Server::new(false);
+    (0..60).for_each(|image| server.push(image, 0));
+    server.now += 100;
+    let (cursor, _) = server.changes(None);
+    server.push(1, 0);
+    let server = RefCell::new(server);
+    let mut asked = 0;
+    let (_, changes) = changes(Some(&cursor), 5, |number, limit| {
+        asked += 1;
+        let page = server.borrow().page(number, limit);
+        if [2, 4].contains(&asked) {
+            // Behind the first page of either walk.
+            server.borrow_mut().push(2, 0);
+        }
+        Ok::<_, Infallible>(page)
+    })
+    .unwrap();
+    assert_eq!((asked, changes), (5, Changes::Everything));
+}

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use super::tests::{listing, newest, now, pending, semver, tag, versions};
 use super::*;
+use crate::reference::Digest;
+use crate::target::notifier::Event;
 use crate::target::running::Running;
 use crate::target::step::{CommandStep, Step};
 
@@ -11,12 +13,16 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
+/// A stage that can be asked what it runs.
+fn running() -> Running {
+    let probe = CommandStep { argv: Vec::new(), env: Vec::new(), dir: "/".into(), timeout: Duration::ZERO };
+    Running { probe: Step::Command(probe), pointer: None, verify_timeout: Duration::ZERO }
+}
+
 #[test]
 fn a_first_poll_begins_at_what_the_stage_runs_with_its_own_place_in_the_order() {
     let mut stage = newest();
-    let probe = CommandStep { argv: Vec::new(), env: Vec::new(), dir: "/".into(), timeout: Duration::ZERO };
-    let verify_timeout = Duration::ZERO;
-    stage.target.running = Some(Running { probe: Step::Command(probe), pointer: None, verify_timeout });
+    stage.target.running = Some(running());
     let mut facts = Facts::default();
     facts.insert(Question::Running, Answer::Running(Reported::parse("dev-1").unwrap()));
     facts.insert(Question::Given, Answer::Given(stage.given.clone()));
@@ -27,6 +33,20 @@ fn a_first_poll_begins_at_what_the_stage_runs_with_its_own_place_in_the_order() 
     facts.insert(asks, Answer::Digest(None));
     let decision = decide(&stage.target, &selection, None, &stage.open, &facts, now()).unwrap();
     assert_eq!(decision.state.high_water, Some(listed.tags[0].clone()));
+}
+
+#[test]
+fn when_an_unlisted_tag_that_the_stage_runs_was_pushed_is_asked_only_where_that_is_its_place() {
+    let by_name = (semver(), "v1.0.0", versions(&["v0.9.0"]), None);
+    let by_time = (newest(), "dev-1", listing(&[("dev-0", 50)]), Some(Question::PushedAt(tag("dev-1"))));
+    for (mut stage, runs, listed, asks) in [by_name, by_time] {
+        stage.target.running = Some(running());
+        let mut facts = Facts::default();
+        facts.insert(Question::Running, Answer::Running(Reported::parse(runs).unwrap()));
+        let selection = stage.target.policy.select(&listed, &[]);
+        let decision = decide(&stage.target, &selection, None, &stage.open, &facts, now());
+        assert_eq!(decision.err(), asks);
+    }
 }
 
 #[test]
@@ -214,4 +234,168 @@ fn of_many_newer_tags_only_the_newest_are_asked_about() {
     let waiting = explained.iter().filter(|one| one.taken == Taken::Waiting).count();
     assert!((1..60).contains(&waiting), "{waiting}");
     assert!(explained[waiting..].iter().all(|one| one.taken == Taken::PassedBy));
+}
+
+#[test]
+fn high_water_deployed_again_by_hand_has_the_digest_of_now() {
+    let mut stage = semver();
+    stage.poll(&versions(&["v1.0.0"]));
+    let digest = Digest::new(&format!("sha256:{}", "a".repeat(64))).ok();
+    let again = ListedTag { digest: digest.clone(), ..ListedTag::named(tag("v1.0.0")) };
+    let given = by_hand(&stage.target, stage.state.as_ref(), &again, None, now());
+    assert_eq!(given.state.high_water.unwrap().digest, digest);
+}
+
+#[test]
+fn a_tag_is_given_with_its_digest() {
+    let mut stage = semver();
+    stage.poll(&versions(&["v1.0.0"]));
+    let given = stage.poll(&versions(&["v1.0.0", "v1.1.0"])).deploy.unwrap();
+    assert!(given.digest.is_some());
+    assert_eq!(stage.state.unwrap().high_water, Some(given));
+}
+
+#[test]
+fn what_an_older_tag_was_deployed_before_still_waits_as_it_was_seen() {
+    let mut stage = newest();
+    stage.poll(&listing(&[("dev-1", 100)]));
+    stage.target.gates.min_age = Some(Duration::from_secs(60));
+    let listed = listing(&[("dev-1", 100), ("dev-2", 200), ("dev-3", now().as_second() - 30)]);
+    assert_eq!(stage.deploys(&listed), Some("dev-2".to_owned()));
+    let waiting = stage.state.clone().unwrap().candidates;
+    assert_eq!(waiting.iter().map(|seen| seen.tag.as_str()).collect::<Vec<_>>(), ["dev-3"]);
+    // That is enough to go on without the list, in the same place of the order.
+    let memory = remembered(&stage.target, stage.state.as_ref().unwrap()).unwrap();
+    assert_eq!(memory.tags[1], listed.tags[2]);
+}
+
+#[test]
+fn what_a_hold_keeps_waiting_says_until_when() {
+    let mut stage = semver();
+    stage.poll(&versions(&["v1.0.0"]));
+    let until = Some(at(now().as_second() + 60));
+    let hold = Hold { reason: None, by: "alice".to_owned(), since: now(), until };
+    stage.state.as_mut().unwrap().hold = Some(hold);
+    let decision = stage.poll(&versions(&["v1.0.0", "v1.1.0"]));
+    assert_eq!((decision.status, decision.until), (Status::Held, until));
+    stage.now = at(now().as_second() + 60);
+    assert_eq!(stage.deploys(&versions(&["v1.0.0", "v1.1.0"])), Some("v1.1.0".to_owned()));
+}
+
+#[test]
+fn each_candidate_that_waits_was_first_seen_at_its_own_time() {
+    let mut stage = semver();
+    stage.target.auto_deploy = false;
+    stage.poll(&versions(&["v1.0.0"]));
+    stage.poll(&versions(&["v1.0.0", "v1.1.0"]));
+    stage.now = at(now().as_second() + 60);
+    stage.poll(&versions(&["v1.0.0", "v1.1.0", "v1.2.0"]));
+    let seen: Vec<Timestamp> = stage.state.unwrap().candidates.iter().map(|seen| seen.first_seen).collect();
+    assert_eq!(seen, [stage.now, now()]);
+}
+
+#[test]
+fn a_downgrade_is_recorded_as_going_back_and_nothing_else_is() {
+    let mut stage = semver();
+    stage.target.allow_downgrade = true;
+    stage.poll(&versions(&["v1.0.0", "v2.0.0"]));
+    assert!(!stage.poll(&versions(&["v1.0.0", "v2.0.0", "v3.0.0"])).goes_back);
+    assert!(stage.poll(&versions(&["v1.0.0"])).goes_back);
+}
+
+#[test]
+fn a_target_that_is_unchanged_was_polled_all_the_same() {
+    let mut stage = semver();
+    stage.poll(&versions(&["v1.0.0"]));
+    let later = at(now().as_second() + 300);
+    for status in [Status::UpToDate, Status::Behind, Status::Older, Status::NoMatch] {
+        let mut quiet = stage.state.clone().unwrap();
+        quiet.came_to(status, Some("why".to_owned()), None);
+        let decision = unchanged(&stage.target, &quiet, &OpenDeployments::default(), later).unwrap();
+        assert_eq!((decision.status, decision.reason.as_str()), (status, "why"));
+        assert_eq!((decision.state.polled_at, decision.state.checked_at), (Some(later), Some(later)));
+    }
+}
+
+#[test]
+fn a_superseded_deployment_gives_high_water_back_only_where_it_raised_it() {
+    let [one, two, three] = ["v1.0.0", "v2.0.0", "v3.0.0"].map(|name| ListedTag::named(tag(name)));
+    let superseded = pending(tag("v2.0.0"), Some(one.clone()));
+    assert_eq!(high_water_without(&superseded, Some(two)), Some(one));
+    assert_eq!(high_water_without(&superseded, Some(three.clone())), Some(three));
+    assert_eq!(high_water_without(&superseded, None), None);
+}
+
+#[test]
+fn a_deployment_that_is_due_or_was_interrupted_makes_its_target_due() {
+    let target = tests::target("v*", crate::policy::Order::Semver);
+    let later = NextAttempt { at: at(now().as_second() + 60), failed_at: now() };
+    let open = |pending, running| OpenDeployments { pending, running, ..OpenDeployments::default() };
+    let due = pending(tag("v1.0.0"), None);
+    let waits = Deployment { next_attempt: Some(later), ..due.clone() };
+    for (open, expected) in [
+        (open(None, None), false),
+        (open(Some(waits.clone()), None), false),
+        (open(Some(due.clone()), None), true),
+        (open(Some(waits), Some(due.clone())), true),
+        (open(None, Some(due)), true),
+    ] {
+        assert_eq!(is_due(&target, Some(now()), Some(&open), now()), expected, "{open:?}");
+    }
+}
+
+/// They stand in outputs, in the state, and in configurations.
+#[test]
+fn the_words_stay_what_they_are() {
+    let words = |words: Vec<&'static str>| words.join(" ");
+    assert_eq!(words(DecidedBy::ALL.map(DecidedBy::as_str).to_vec()), "poll hand mark running");
+    assert_eq!(
+        words(DeploymentState::ALL.map(DeploymentState::as_str).to_vec()),
+        "pending running succeeded dead superseded dropped"
+    );
+    assert_eq!(
+        words(ErrorCode::ALL.map(ErrorCode::as_str).to_vec()),
+        "unauthorized denied not_found rate_limited unavailable protocol out_of_time secret running command \
+         http timeout verify"
+    );
+    assert_eq!(
+        words(Event::ALL.map(Event::as_str).to_vec()),
+        "failed dead recovered deployed available unknown"
+    );
+    assert_eq!(
+        words(Taken::ALL.map(Taken::as_str).to_vec()),
+        "deployed given next available held waiting passed_by passed_over not_matched excluded not_parsed \
+         out_of_range prerelease"
+    );
+    assert_eq!(Taken::NotListed.as_str(), "not_listed");
+}
+
+#[test]
+fn each_candidate_is_explained_by_where_it_stands() {
+    let listed = versions(&["v1.0.0", "v2.0.0", "v3.0.0", "v4.0.0", "v5.0.0"]);
+    let mut stage = semver();
+    stage.poll(&versions(&["v1.0.0", "v2.0.0", "v3.0.0"]));
+    stage.mark(&Mark::Deployed(tag("v2.0.0")));
+    let explained = |stage: &tests::Stage| -> Vec<(Taken, String)> {
+        let (state, facts) = (stage.state.clone().unwrap(), Facts::default());
+        let explained = explain(&stage.target, &listed, &state, &stage.open, &facts, now()).unwrap();
+        explained.into_iter().map(|one| (one.taken, one.reason)).collect()
+    };
+    let taken: Vec<Taken> = explained(&stage).into_iter().map(|(taken, _)| taken).collect();
+    assert_eq!(taken, [Taken::Next, Taken::PassedBy, Taken::Given, Taken::Deployed, Taken::PassedOver]);
+
+    let failed = pending(tag("v4.0.0"), None);
+    stage.open.pending = Some(Deployment { attempts: 0, ..failed.clone() });
+    assert!(explained(&stage)[1].1.contains("is recorded"));
+    stage.open.pending = Some(failed.clone());
+    assert!(explained(&stage)[1].1.contains("failed (attempt 1)"));
+    stage.open = OpenDeployments { running: Some(failed), ..OpenDeployments::default() };
+    assert!(explained(&stage)[1].1.contains("is not over"));
+
+    stage.target.auto_deploy = false;
+    assert_eq!(explained(&stage)[0].0, Taken::Available);
+    stage.target.auto_deploy = true;
+    let hold = Hold { reason: None, by: "alice".to_owned(), since: now(), until: None };
+    stage.state.as_mut().unwrap().hold = Some(hold);
+    assert_eq!(explained(&stage)[0].0, Taken::Held);
 }

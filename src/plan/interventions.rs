@@ -91,6 +91,16 @@ fn a_tag_of_the_same_second_that_came_before_the_one_deployed_by_hand_is_not_new
 }
 
 #[test]
+fn what_came_between_a_deployment_by_hand_and_another_push_of_its_tag_is_new() {
+    let mut stage = newest();
+    stage.poll(&listing(&[("dev-1", 100)]));
+    let chosen = ListedTag { pushed_at: second(200), ..ListedTag::named(tag("dev-2")) };
+    by_hand_in(&mut stage, &chosen, None);
+    let listed = listing(&[("dev-1", 100), ("dev-2", 400), ("dev-3", 300)]);
+    assert_eq!(stage.deploys(&listed), Some("dev-3".to_owned()));
+}
+
+#[test]
 fn what_is_older_than_a_tag_deployed_by_its_name_is_not_new() {
     let listed = listing(&[("dev-1", 100), ("dev-2", 200), ("dev-3", 300)]);
     let mut stage = newest();

@@ -140,6 +140,14 @@ mod tests {
     }
 
     #[test]
+    fn an_interrupted_attempt_was_the_last_one_only_where_no_more_count() {
+        let retry = Retry::default();
+        assert!(!failed(11).is_used_up(&retry));
+        assert!(failed(12).is_used_up(&retry));
+        assert!(!Deployment { attempts_forgiven: 12, ..failed(13) }.is_used_up(&retry));
+    }
+
+    #[test]
     fn a_clock_that_was_wrong_holds_nothing_up() {
         let day = 24 * 3600;
         let waits = |failed_at: i64| Deployment {

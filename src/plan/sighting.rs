@@ -148,6 +148,20 @@ mod tests {
     }
 
     #[test]
+    fn as_many_as_are_told_apart_are_asked_about_one_by_one() {
+        let many: Vec<String> = (0..TOLD_APART).map(|number| format!("t{number}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let mut clock = 0;
+        let built = |_: &Tag| {
+            clock += 1;
+            Ok(Some(at(clock)))
+        };
+        let sighted = sight(&listing(&many), &known(&[("old", 1)]), at(100), |_| true, built).unwrap();
+        assert!(sighted.listing.tags.iter().is_sorted_by_key(|listed| listed.sequence));
+        assert_eq!(clock, 20);
+    }
+
+    #[test]
     fn what_is_no_candidate_is_not_asked_about() {
         let is_candidate = |listed: &ListedTag| listed.tag.as_str() != "x";
         assert!(sight(&listing(&["x", "y"]), &known(&[("old", 1)]), at(100), is_candidate, never).is_ok());

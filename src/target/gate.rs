@@ -210,6 +210,22 @@ mod tests {
     }
 
     #[test]
+    fn each_gate_but_a_window_can_pass_a_candidate_over() {
+        let after = After { stage: Name::new("dev").unwrap(), lasting: Duration::ZERO };
+        for gates in [
+            Gates { min_age: Some(Duration::ZERO), ..Gates::default() },
+            Gates { after: Some(after), ..Gates::default() },
+            Gates { with: vec![Repository::new("acme/worker").unwrap()], ..Gates::default() },
+            Gates { platforms: vec!["linux/amd64".to_owned()], ..Gates::default() },
+            Gates { max_bump: Some(Bump::Minor), ..Gates::default() },
+        ] {
+            assert!(gates.has_any(), "{gates:?}");
+        }
+        let windows = vec![window(&EVERY_DAY, "09:00", "16:00", "UTC")];
+        assert!(!Gates { windows, ..Gates::default() }.has_any(), "it stops all of them");
+    }
+
+    #[test]
     fn without_windows_it_is_always_open() {
         assert_eq!(opening(&[], at("2026-11-23T12:00:00Z")), Opening::Open);
     }

@@ -176,24 +176,67 @@ impl JsonTemplate {
 mod tests {
     use super::*;
 
+    fn request(body: Body) -> HttpStep {
+        HttpStep {
+            method: "GET".to_owned(),
+            url: Template { parts: Vec::new() },
+            headers: Vec::new(),
+            body,
+            timeout: Duration::from_secs(7),
+            sign: Sign::default(),
+            until: None,
+            success: Success::default(),
+        }
+    }
+
     #[test]
     fn a_step_takes_as_long_as_its_work_is_waited_for() {
         let seconds = Duration::from_secs;
         let command = CommandStep { argv: Vec::new(), env: Vec::new(), dir: "/".into(), timeout: seconds(5) };
         assert_eq!(Step::Command(command).longest(), seconds(5));
-        let request = |until| HttpStep {
-            method: "GET".to_owned(),
-            url: Template { parts: Vec::new() },
-            headers: Vec::new(),
-            body: Body::Standard,
-            timeout: seconds(7),
-            sign: Sign::default(),
-            until,
-            success: Success::default(),
-        };
-        assert_eq!(Step::from(request(None)).longest(), seconds(7));
+        assert_eq!(Step::from(request(Body::Standard)).longest(), seconds(7));
         let (every, within) = (seconds(1), seconds(600));
-        let until = Until { pointer: String::new(), values: Vec::new(), every, within };
-        assert_eq!(Step::from(request(Some(until))).longest(), seconds(600));
+        let until = Some(Until { pointer: String::new(), values: Vec::new(), every, within });
+        assert_eq!(Step::from(HttpStep { until, ..request(Body::Standard) }).longest(), seconds(600));
+    }
+
+    #[test]
+    fn a_step_names_its_stage_wherever_it_writes_it() {
+        let command = |argv, env| {
+            let (dir, timeout) = ("/".into(), Duration::ZERO);
+            Step::Command(CommandStep { argv, env, dir, timeout })
+        };
+        let plain = || Template { parts: vec![Part::Literal("x".to_owned()), Part::Field(Field::Tag)] };
+        let text = || Body::Text(plain());
+        for named in [Field::Stage, Field::Target] {
+            let stage = || Template { parts: vec![Part::Literal("x".to_owned()), Part::Field(named)] };
+            let field = || ("a".to_owned(), stage());
+            let json = JsonTemplate::Array(vec![JsonTemplate::Null, JsonTemplate::Text(stage())]);
+            for step in [
+                command(vec![plain(), stage()], Vec::new()),
+                command(vec![plain()], vec![field()]),
+                HttpStep { url: stage(), ..request(text()) }.into(),
+                HttpStep { headers: vec![field()], ..request(text()) }.into(),
+                request(Body::Text(stage())).into(),
+                request(Body::Form(vec![field()])).into(),
+                request(Body::Json(JsonTemplate::Object(vec![("a".to_owned(), json)]))).into(),
+                request(Body::Standard).into(),
+            ] {
+                assert!(step.names_its_stage(), "{step:?}");
+            }
+        }
+        assert!(!command(vec![plain()], vec![("a".to_owned(), plain())]).names_its_stage());
+        assert!(!Step::from(request(text())).names_its_stage());
+    }
+
+    #[test]
+    fn a_step_knows_the_answers_it_wants_and_a_body_its_secrets() {
+        let answer = Answer { step: 1, pointer: "/id".to_owned() };
+        let secret = Part::Secret(SecretId("key".to_owned()));
+        let url = Template { parts: vec![Part::Literal("x".to_owned()), Part::Answer(answer.clone())] };
+        let step = Step::from(HttpStep { url, ..request(Body::Text(Template { parts: vec![secret] })) });
+        assert_eq!(step.answers().collect::<Vec<_>>(), [&answer]);
+        let Step::Http(step) = step else { panic!("it is a request") };
+        assert!(step.body.has_secret() && !step.url.has_secret() && !Body::Standard.has_secret());
     }
 }

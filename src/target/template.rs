@@ -268,6 +268,8 @@ mod tests {
             "{a{",
             "{var.a b}",
             "{secret.}",
+            "{1tag}",
+            "{tAg}",
             "{step.0./id}",
         ] {
             let template = Template::parse(text, &scope()).unwrap();

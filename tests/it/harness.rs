@@ -148,6 +148,8 @@ impl Shop {
     pub(crate) fn furnish(&self, command: &mut Command) {
         command.env_clear().current_dir(self.dir.path());
         command.env("HOME", self.path("home")).env("PATH", "/usr/bin:/bin");
+        // Where a coverage build writes what it ran (set only for one).
+        command.envs(std::env::var_os("LLVM_PROFILE_FILE").map(|file| ("LLVM_PROFILE_FILE", file)));
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
     }
 
