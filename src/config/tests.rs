@@ -76,6 +76,39 @@ fn a_small_configuration_gives_its_targets_with_all_defaults() {
 }
 
 #[test]
+fn stages_share_what_they_leave_at_the_default_and_nothing_else() {
+    let text = "[settings.stage]\ntags = \"V*\"\norder = \"semver\"\ndeploy = { command = [\"a\", \"{var.app}\"] }\n\
+        [registries.hub]\nkind = \"oci\"\nurl = \"https://hub.example.com\"\n\
+        [projects.shop]\nregistry = \"hub\"\nimage = \"acme/shop\"\n\
+        [projects.shop.stages]\n\
+        a = { vars = { app = \"1\" } }\nb = { vars = { app = \"2\" } }\n\
+        c = { deploy = { command = [\"c\"] } }\nd = { exclude = \"*-rc\", vars = { app = \"4\" } }\n";
+    let targets = load_text(text).unwrap().targets;
+    let arguments = |target: &Target| {
+        let Step::Command(step) = &target.deploy[0] else { panic!("a command") };
+        step.argv.iter().flat_map(|template| template.parts.clone()).collect::<Vec<_>>()
+    };
+    let word = |text: &str| Part::Literal(text.to_owned());
+    let with_app = |app: &str| vec![word("a"), Part::Var(app.to_owned())];
+    let steps: Vec<Vec<Part>> = targets.iter().map(arguments).collect();
+    assert_eq!(steps, [with_app("1"), with_app("2"), vec![word("c")], with_app("4")]);
+    let rules: Vec<String> = targets.iter().map(|target| target.policy.rule_text()).collect();
+    assert!(rules[0] == rules[1] && rules[0] == rules[2] && rules[0] != rules[3], "{rules:?}");
+    // What is right for one kind of registry is wrong for another.
+    let both = format!(
+        "{text}{REGISTRY}[projects.other]\nregistry = \"git\"\nimage = \"acme/other\"\n\
+        [projects.other.stages.dev]\ndeploy = {{ command = [\"c\"] }}\n"
+    );
+    assert!(the_fault(&both).contains("\"V*\" can never match"));
+    // One without variables comes first: its steps are not those of who has some.
+    let first = text.replace("\"{var.app}\"", "\"x\"").replace("a = { vars = { app = \"1\" } }", "a = {}");
+    let targets = load_text(&first).unwrap().targets;
+    assert_eq!(arguments(&targets[0]), [word("a"), word("x")]);
+    assert_eq!(arguments(&targets[1]), arguments(&targets[0]));
+    assert_eq!(arguments(&targets[2]), [word("c")]);
+}
+
+#[test]
 fn every_fault_is_reported_at_once_in_the_order_of_the_lines() {
     let text = "[settings]\nintervall = \"5m\"\ntimeout = 10\n\
         [registries.git]\nkind = \"gitea\"\nurl = \"https://git.example.com\"\n\
