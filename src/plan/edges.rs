@@ -256,6 +256,16 @@ fn a_tag_is_given_with_its_digest() {
 }
 
 #[test]
+fn where_tags_become_mutable_the_digest_of_now_is_learned_and_not_deployed() {
+    let mut stage = semver();
+    stage.poll(&versions(&["v1.0.0"]));
+    stage.target.digest = true;
+    let decision = stage.poll(&versions(&["v1.0.0"]));
+    assert_eq!((decision.status, decision.deploy), (Status::UpToDate, None));
+    assert!(decision.state.high_water.unwrap().digest.is_some());
+}
+
+#[test]
 fn what_an_older_tag_was_deployed_before_still_waits_as_it_was_seen() {
     let mut stage = newest();
     stage.poll(&listing(&[("dev-1", 100)]));
