@@ -1,5 +1,6 @@
 //! A deployment that fails is tried again, under the same id, until something newer takes its place.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::endpoint::Endpoint;
@@ -76,6 +77,46 @@ fn a_failed_deployment_whose_tag_is_gone_is_not_tried_again() {
     // Its high-water went with it: the same name, pushed again, is new.
     gitea.push("acme/shop", "dev-43", "2026-11-20T12:00:00Z");
     shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
+}
+
+#[test]
+fn a_tag_without_a_manifest_at_its_next_try_waits_while_it_is_listed_and_is_dropped_when_it_is_not() {
+    let list = |tags: &str| Answer::json(200, format!(r#"{{"name":"acme/shop","tags":[{tags}]}}"#)).into();
+    let reset: Reply = Answer::new(500, "", "").into();
+    for (then_listed, code, said, state) in [
+        (
+            list(r#""v1.10.0","v1.11.0""#),
+            0,
+            "waiting       v1.11.0 is listed, but the registry has no",
+            "pending",
+        ),
+        (list(r#""v1.10.0""#), 0, "older         v1.11.0 was deleted before it was deployed", "dropped"),
+        (reset, 1, "unknown       unavailable: ", "pending"),
+    ] {
+        let gitea = gitea(Build::GiteaNew);
+        let shop = baselined(&gitea, PROD);
+        gitea.push("acme/shop", "v1.11.0", "2026-11-20T11:00:00Z");
+        shop.file("fail", "");
+        shop.run(&["poll"]).code(1);
+        shop.remove("fail");
+        let is_missed = AtomicBool::new(false);
+        gitea.intercept(move |request| {
+            if request.target.ends_with("/manifests/v1.11.0") {
+                is_missed.store(true, Ordering::SeqCst);
+                return Some(Answer::new(404, "", "").into());
+            }
+            let is_list = request.target.contains("/tags/list") && is_missed.load(Ordering::SeqCst);
+            is_list.then(|| then_listed.clone())
+        });
+        shop.run(&["poll"]).code(code).line("shop/prod", &[said]);
+        assert_eq!(shop.deliveries().len(), 1, "{said}");
+        let history = shop.run(&["history", "--format", "json"]).code(0).json();
+        assert_eq!(history["deployments"][0]["state"], state, "{said}");
+        // Whatever it was, when it is there again it is deployed, once.
+        gitea.recover();
+        shop.run(&["poll", "--refresh"]).code(0).line("shop/prod", &["deployed", "v1.11.0"]);
+        assert_eq!(shop.deliveries().len(), 2, "{said}");
+    }
 }
 
 #[test]
