@@ -47,6 +47,9 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
         )?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
+        // As much as a run of many targets changes in one transaction (KiB), taken only as it is used: what does not
+        // fit is written to the disk twice.
+        connection.pragma_update(None, "cache_size", -65536)?;
         let read_only = connection.is_readonly("main")?;
         Ok((connection, read_only))
     };

@@ -152,7 +152,8 @@ const MIGRATIONS: &[&str] = &[
         pruned_at TEXT NOT NULL
     ) STRICT;
     CREATE INDEX deployment_succeeded ON deployment (project, stage, ended_at) WHERE state = 'succeeded';
-    CREATE INDEX notification_ended ON notification (ended_at) WHERE ended_at IS NOT NULL;",
+    CREATE INDEX notification_ended ON notification (ended_at) WHERE ended_at IS NOT NULL;
+    CREATE INDEX deployment_of_tag ON deployment (project, stage, tag);",
 ];
 
 /// Brings the tables up to this program's version. Writes nothing where they are.
