@@ -69,6 +69,9 @@ pub(crate) enum StoreError {
 fn advice(error: &rusqlite::Error) -> &'static str {
     use rusqlite::ErrorCode as Code;
     match error.sqlite_error_code() {
+        _ if file::is_half_written(error) => {
+            "; a run was killed while it wrote: the next run, or anyone who may write to the file, puts it right"
+        }
         Some(Code::DiskFull) => "; make room on that disk and poll again, nothing is lost",
         Some(Code::ReadOnly) => "; the state file and its folder must be writable",
         Some(Code::NotADatabase | Code::DatabaseCorrupt) => {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::backup::Backup;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, ffi};
 
 use super::{StoreError, migration, sqlite};
 
@@ -63,18 +63,29 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     }
 }
 
-/// Opens an existing state file for reading only.
+/// Opens an existing state file for reading only. What a killed run left half written is undone first, as
+/// the next run would do it.
 pub(super) fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
     refuse_empty(path)?;
-    let open = || {
-        let connection = Connection::open_with_flags(
-            path,
-            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-        )?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        Ok(connection)
+    let opened = match open_with(path, OpenFlags::SQLITE_OPEN_READ_ONLY) {
+        Err(error) if is_half_written(&error) => open_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+            .and_then(|_| open_with(path, OpenFlags::SQLITE_OPEN_READ_ONLY)),
+        opened => opened,
     };
-    open().map_err(|source| sqlite(&path.display().to_string(), source))
+    opened.map_err(|source| sqlite(&path.display().to_string(), source))
+}
+
+/// Opens the file, and reads it for the first time: that is where SQLite undoes what is half written.
+fn open_with(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    Ok(connection)
+}
+
+/// A run was killed while it wrote, and who only reads cannot undo it.
+pub(super) fn is_half_written(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_READONLY_ROLLBACK)
 }
 
 /// Copies a state file into the connection, without writing to it.

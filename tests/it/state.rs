@@ -88,6 +88,37 @@ fn a_state_file_that_cannot_be_made_stops_everything() {
     assert_eq!(gitea.take_requests(), [""; 0]);
 }
 
+/// As a kill in the middle of a transaction leaves it: pages in the file, and the journal that undoes them.
+fn half_write(shop: &Shop) {
+    let whole = Connection::open(shop.path("state.db")).unwrap();
+    whole.execute_batch("PRAGMA cache_size = 1; BEGIN; DELETE FROM poll_state;").unwrap();
+    let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500) \
+                INSERT INTO registry SELECT 'https://' || i, '2026-11-20', '2026-11-20' FROM n";
+    whole.execute(fill, []).unwrap();
+    for name in ["state.db", "state.db-journal"] {
+        fs::copy(shop.path(name), shop.path(&format!("killed-{name}"))).unwrap();
+    }
+    whole.execute_batch("ROLLBACK").unwrap();
+    drop(whole);
+    for name in ["state.db", "state.db-journal"] {
+        fs::rename(shop.path(&format!("killed-{name}")), shop.path(name)).unwrap();
+    }
+}
+
+#[test]
+fn what_a_killed_run_left_half_written_is_undone_by_whoever_reads_it_next() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, DEV);
+    let before = shop.status("shop/dev");
+    for command in [&["status"][..], &["history"], &["tags", "shop/dev", "--offline"], &["poll", "--dry-run"]] {
+        half_write(&shop);
+        assert!(shop.exists("state.db-journal"));
+        shop.run(command).code(0);
+        assert!(!shop.exists("state.db-journal"), "{command:?}");
+        assert_eq!(shop.status("shop/dev"), before);
+    }
+}
+
 #[test]
 fn state_none_keeps_nothing() {
     let gitea = gitea(Build::GiteaNew);
