@@ -59,10 +59,15 @@ pub(crate) struct Checks<'t> {
 pub(crate) enum StoreError {
     #[error("{place}: {message}")]
     Unusable { place: String, message: String },
-    #[error("{place}: {source}{}", advice(.source))]
-    Sqlite { place: String, source: rusqlite::Error },
-    #[error("{}: {source}", .path.display())]
-    File { path: PathBuf, source: std::io::Error },
+    #[error("{place}: {error}{}{}", code(.error), advice(.error))]
+    Sqlite { place: String, error: rusqlite::Error },
+    #[error("{}: {error}", .path.display())]
+    File { path: PathBuf, error: std::io::Error },
+}
+
+/// By SQLite's extended number a disk that cannot be written differs from one that cannot be synced.
+fn code(error: &rusqlite::Error) -> String {
+    error.sqlite_error().map_or_else(String::new, |error| format!(" (SQLite error {})", error.extended_code))
 }
 
 /// What to do about an error of SQLite, where there is something to do.
@@ -105,7 +110,7 @@ impl Store {
     /// # Errors
     /// No temporary folder for the locks.
     pub(crate) fn nothing() -> Result<Store, StoreError> {
-        let connection = Connection::open_in_memory().map_err(|source| sqlite("none", source))?;
+        let connection = Connection::open_in_memory().map_err(|error| sqlite("none", error))?;
         let store = Store {
             connection: Mutex::new(connection),
             place: "none".to_owned(),
@@ -380,12 +385,12 @@ impl Store {
     }
 
     fn within<T>(&self, work: impl FnOnce() -> rusqlite::Result<T>) -> Result<T, StoreError> {
-        work().map_err(|source| sqlite(&self.place, source))
+        work().map_err(|error| sqlite(&self.place, error))
     }
 }
 
-fn sqlite(place: &str, source: rusqlite::Error) -> StoreError {
-    StoreError::Sqlite { place: place.to_owned(), source }
+fn sqlite(place: &str, error: rusqlite::Error) -> StoreError {
+    StoreError::Sqlite { place: place.to_owned(), error }
 }
 
 #[cfg(test)]

@@ -21,10 +21,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) fn create(path: &Path) -> Result<bool, StoreError> {
     let folder = folder_of(path);
     make_private(&folder)?;
-    let at = |source| StoreError::File { path: path.to_owned(), source };
+    let at = |error| StoreError::File { path: path.to_owned(), error };
     let unfinished = tempfile::Builder::new().prefix(".tagship-").tempfile_in(&folder).map_err(at)?;
     let place = path.display().to_string();
-    let mut connection = Connection::open(unfinished.path()).map_err(|source| sqlite(&place, source))?;
+    let mut connection = Connection::open(unfinished.path()).map_err(|error| sqlite(&place, error))?;
     migration::run(&mut connection, &place)?;
     drop(connection);
     let made = match unfinished.persist_noclobber(path) {
@@ -53,7 +53,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
         let read_only = connection.is_readonly("main")?;
         Ok((connection, read_only))
     };
-    match open().map_err(|source| sqlite(&place, source))? {
+    match open().map_err(|error| sqlite(&place, error))? {
         (connection, false) => Ok(connection),
         (_, true) => Err(StoreError::Unusable {
             place,
@@ -72,7 +72,7 @@ pub(super) fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
             .and_then(|_| open_with(path, OpenFlags::SQLITE_OPEN_READ_ONLY)),
         opened => opened,
     };
-    opened.map_err(|source| sqlite(&path.display().to_string(), source))
+    opened.map_err(|error| sqlite(&path.display().to_string(), error))
 }
 
 /// Opens the file, and reads it for the first time: that is where SQLite undoes what is half written.
@@ -92,13 +92,12 @@ pub(super) fn is_half_written(error: &rusqlite::Error) -> bool {
 pub(super) fn copy(path: &Path, into: &mut Connection) -> Result<(), StoreError> {
     let from = open_for_reading(path)?;
     let mut copy = || Backup::new(&from, into)?.run_to_completion(i32::MAX, Duration::ZERO, None);
-    copy().map_err(|source| sqlite(&path.display().to_string(), source))
+    copy().map_err(|error| sqlite(&path.display().to_string(), error))
 }
 
 /// SQLite takes a file of no length for a new database: a disk that was full must not look like a first poll.
 fn refuse_empty(path: &Path) -> Result<(), StoreError> {
-    let length =
-        fs::metadata(path).map_err(|source| StoreError::File { path: path.to_owned(), source })?.len();
+    let length = fs::metadata(path).map_err(|error| StoreError::File { path: path.to_owned(), error })?.len();
     if length > 0 {
         return Ok(());
     }
@@ -111,7 +110,7 @@ fn refuse_empty(path: &Path) -> Result<(), StoreError> {
 
 /// Makes a folder and those above it where they are missing, the folder itself with mode 0700.
 pub(super) fn make_private(folder: &Path) -> Result<(), StoreError> {
-    let at = |source| StoreError::File { path: folder.to_owned(), source };
+    let at = |error| StoreError::File { path: folder.to_owned(), error };
     if folder.is_dir() {
         return Ok(());
     }

@@ -31,7 +31,7 @@ impl Locks {
 
     pub(super) fn temporary() -> Result<Locks, StoreError> {
         let made = tempfile::Builder::new().prefix("tagship-").tempdir();
-        made.map(Locks::Temporary).map_err(|source| StoreError::File { path: std::env::temp_dir(), source })
+        made.map(Locks::Temporary).map_err(|error| StoreError::File { path: std::env::temp_dir(), error })
     }
 
     fn folder(&self) -> &Path {
@@ -76,7 +76,7 @@ impl Locks {
 
     fn take_file(&self, path: PathBuf) -> Result<Option<Lock>, StoreError> {
         file::make_private(self.folder())?;
-        let at = |source| StoreError::File { path: path.clone(), source };
+        let at = |error| StoreError::File { path: path.clone(), error };
         let file =
             OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path).map_err(at)?;
         match file.try_lock() {

@@ -161,7 +161,7 @@ pub(super) fn run(connection: &mut Connection, place: &str) -> Result<(), StoreE
     if is_current(connection, place)? {
         return Ok(());
     }
-    migrate(connection).map_err(|source| sqlite(place, source))
+    migrate(connection).map_err(|error| sqlite(place, error))
 }
 
 /// Whether the tables are this program's; false: they are older.
@@ -171,7 +171,7 @@ pub(super) fn run(connection: &mut Connection, place: &str) -> Result<(), StoreE
 pub(super) fn is_current(connection: &Connection, place: &str) -> Result<bool, StoreError> {
     let unusable = |message: String| StoreError::Unusable { place: place.to_owned(), message };
     let known = i64::try_from(MIGRATIONS.len()).expect("a handful of migrations");
-    match inspect(connection).map_err(|source| sqlite(place, source))? {
+    match inspect(connection).map_err(|error| sqlite(place, error))? {
         Version::Foreign => Err(unusable(
             "this is another program's SQLite file; choose another place for the state".to_owned(),
         )),

@@ -110,7 +110,8 @@ fn what_a_killed_run_left_half_written_is_undone_by_whoever_reads_it_next() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, DEV);
     let before = shop.status("shop/dev");
-    for command in [&["status"][..], &["history"], &["tags", "shop/dev", "--offline"], &["poll", "--dry-run"]] {
+    for command in [&["status"][..], &["history"], &["tags", "shop/dev", "--offline"], &["poll", "--dry-run"]]
+    {
         half_write(&shop);
         assert!(shop.exists("state.db-journal"));
         shop.run(command).code(0);
