@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::deliver::Delivery;
 use super::outbox;
 use super::record::Recorded;
+use super::turn::is_current;
 use crate::deploy;
 use crate::plan::{
     self, DecidedBy, Deployed, Deployment, DeploymentState, ErrorCode, Failure, Reported, Standing, Status,
@@ -73,7 +74,10 @@ impl Delivery<'_> {
         let now = Timestamp::now();
         let reason = format!("the stage runs {} already", reported.name());
         let digest = deployment.digest.clone().or(reported.digest.clone());
-        self.context.run.store.write(|write| {
+        let is_kept = self.context.run.store.write(|write| {
+            if !is_current(write, deployment)? {
+                return Ok(false);
+            }
             write.end_deployment(&deployment.id, DeploymentState::Succeeded, Some(&reason), now)?;
             if let Some(mut state) = write.state(&deployment.target)? {
                 let tag = deployment.tag.clone();
@@ -82,8 +86,12 @@ impl Delivery<'_> {
                 state.deployed = Some(Deployed { tag, digest, at: now, by: DecidedBy::Running });
                 write.save_state(&deployment.target, &state)?;
             }
-            self.note_adopted(write, deployment, now)
+            self.note_adopted(write, deployment, now)?;
+            Ok(true)
         })?;
+        if !is_kept {
+            return Ok(self.elsewhere(recorded));
+        }
         Ok(adopted(recorded, deployment, &deployment.tag, reason))
     }
 
@@ -107,7 +115,10 @@ impl Delivery<'_> {
             high_water_before: deployment.high_water_before.clone(),
             ..other
         };
-        self.context.run.store.write(|write| {
+        let is_kept = self.context.run.store.write(|write| {
+            if !is_current(write, deployment)? {
+                return Ok(false);
+            }
             write.end_deployment(&deployment.id, DeploymentState::Superseded, Some(&reason), now)?;
             write.insert_deployment(&other)?;
             write.end_deployment(&other.id, DeploymentState::Succeeded, Some(&reason), now)?;
@@ -119,8 +130,12 @@ impl Delivery<'_> {
                 state.deployed = Some(Deployed { tag, digest, at: now, by });
                 write.save_state(&deployment.target, &state)?;
             }
-            self.note_adopted(write, &other, now)
+            self.note_adopted(write, &other, now)?;
+            Ok(true)
         })?;
+        if !is_kept {
+            return Ok(self.elsewhere(recorded));
+        }
         Ok(adopted(recorded, deployment, &newer.tag, reason))
     }
 

@@ -153,6 +153,30 @@ fn something_newer_on_the_stage_is_adopted_with_its_tag() {
 }
 
 #[test]
+fn what_another_run_recorded_while_the_stage_was_asked_stays() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = with(&gitea, PROD, "v1.10.0");
+    shop.run(&["poll"]).code(0);
+    shop.script("running.sh", "echo asked >> asking\nwhile [ -e thinking ]; do sleep 0.01; done\ncat runs\n");
+    for (newer, newest, runs) in [("v1.11.0", "v1.13.0", "v1.12.0"), ("v1.14.0", "v1.15.0", "v1.14.0")] {
+        gitea.push("acme/shop", newer, "2026-11-20T11:00:00Z");
+        shop.file("thinking", "");
+        let poll = shop.start(&["poll"]);
+        await_until("the stage is asked", || shop.exists("asking"));
+        gitea.push("acme/shop", newest, "2026-11-20T12:00:00Z");
+        shop.run(&["poll"]).code(0);
+        shop.file("runs", runs);
+        shop.remove("thinking");
+        poll.end().code(0);
+        assert_eq!(shop.status("shop/prod")["high_water_tag"], newest);
+        shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", newest]);
+        shop.run(&["poll"]).code(0).silent();
+        shop.remove("asking");
+    }
+    assert_eq!(shop.delivered(), ["shop/prod v1.13.0", "shop/prod v1.15.0"]);
+}
+
+#[test]
 fn a_stage_that_does_not_answer_is_sent_the_deployment() {
     let gitea = gitea(Build::GiteaNew);
     let shop = with_news(&gitea);
