@@ -27,7 +27,7 @@
 //! reference     Repository, Tag, Digest, ImageRef, Listing
 //! ```
 //!
-//! A poll, once: `config::load` gives targets. `poll::listing` asks `feed` what can be new and `registry` for those
+//! A poll, once: `config::load` gives targets. `poll::job` asks `feed` what can be new and `registry` for those
 //! lists. `policy` selects, and `poll::record` has `plan::decide` decide within the transaction that records it.
 //! `poll::turn` takes the target's lock and `deploy` acts; `poll::outcome` records how that ended, `report` says it.
 //!

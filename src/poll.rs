@@ -1,16 +1,18 @@
 //! The pipeline of a run: targets -> listings -> decisions -> deployments -> events.
 //!
 //! One thread coordinates: it records decisions and reports. Threads for each registry list
-//! (`listing`), others deliver (`deliver`); all of them send it what they found.
+//! (`job`), others deliver (`deliver`); all of them send it what they found.
 #![allow(clippy::disallowed_methods, reason = "the run reads the clock, and hands the time down")]
 
 mod changes;
 mod deliver;
 mod hand;
 mod inspect;
+mod job;
 mod listing;
 mod outbox;
 mod outcome;
+mod question;
 mod record;
 mod stage;
 mod survey;
@@ -99,7 +101,7 @@ pub(crate) fn poll(
     let queue = Queue::default();
     let result = std::thread::scope(|scope| {
         let (sender, receiver) = mpsc::sync_channel(UNREAD);
-        listing::start(scope, &context, &sender);
+        job::start(scope, &context, &sender);
         deliver::start(scope, &context, &queue, &sender);
         drop(sender);
         let mut coordinator = Coordinator::new(&context, &queue, &mut *report, &mut summary);

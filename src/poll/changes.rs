@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Context;
-use super::listing::{Extent, Found, Listed, Repositories, select_remembered};
+use super::listing::{Extent, Found, Listed, select_remembered};
 use crate::config::Config;
 use crate::feed::{Changes, FeedRow};
 use crate::plan::{self, PollState};
@@ -16,6 +16,9 @@ use crate::reference::{ListedTag, Repository, Tag};
 use crate::registry::Registry;
 use crate::store::{Feed, FeedKey, StoreError};
 use crate::target::{Name, Target};
+
+/// Repositories with the places of the targets that want them.
+pub(super) type Repositories<'a> = BTreeMap<&'a Repository, Vec<usize>>;
 
 /// What is to be listed after an owner's feed was asked.
 pub(super) struct ToList<'a> {

@@ -1,6 +1,7 @@
 //! Delivering: what is recorded is carried out, at least once, never two at a time for one target.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Scope;
@@ -9,7 +10,6 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::record::Recorded;
-use super::turn::{Turn, is_current};
 use super::{Context, Message, Mode};
 use crate::deploy::{self, Handover, Seen};
 use crate::plan::{Deployment, Status};
@@ -112,8 +112,8 @@ impl Delivery<'_> {
         lock: &Lock,
     ) -> Result<TargetReport, StoreError> {
         match self.turn(recorded)? {
-            Turn::Act(deployment) => self.act(recorded, &deployment, lock),
-            Turn::Over(report) => Ok(*report),
+            ControlFlow::Continue(deployment) => self.act(recorded, &deployment, lock),
+            ControlFlow::Break(report) => Ok(*report),
         }
     }
 
@@ -127,7 +127,7 @@ impl Delivery<'_> {
         let number = deployment.attempts.saturating_add(1);
         let attempt = Attempt { deployment_id: &deployment.id, number };
         let is_begun = run.store.write(|write| {
-            let is_current = is_current(write, deployment)?;
+            let is_current = write.is_current(deployment)?;
             if is_current {
                 write.begin_attempt(attempt, Timestamp::now())?;
             }

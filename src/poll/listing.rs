@@ -1,22 +1,18 @@
-//! Asking the registries: one listing a repository however many stages, `connections` at a time.
+//! Listing a repository, once however many stages, and what each of them selects.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::Scope;
+use std::collections::HashSet;
 
 use jiff::Timestamp;
 
-use super::changes::{self, ToList};
-use super::{Context, Message};
+use super::{Context, question};
 use crate::feed::FeedRow;
 use crate::plan::sighting::{self, Sighted};
-use crate::plan::{self, Answer, Decision, ErrorCode, Facts, Failure, PollState, Question};
+use crate::plan::{self, Answer, Decision, Facts, Failure, PollState, Question};
 use crate::policy::{Order, Reading, Selection};
 use crate::reference::{ListedTag, Listing, Repository, Tag};
 use crate::registry::{Registry, RegistryError};
 use crate::store::StoreError;
-use crate::target::{Name, Target, TargetId};
+use crate::target::Target;
 
 /// What a registry said that concerns one target.
 pub(super) struct Listed {
@@ -76,180 +72,8 @@ impl Listed {
     }
 }
 
-/// Repositories with the places of the targets that want them.
-pub(super) type Repositories<'a> = BTreeMap<&'a Repository, Vec<usize>>;
-
-/// Something to be asked of a registry.
-enum Job<'a> {
-    /// It is sure that something will have to be listed.
-    Prepare,
-    Owner(&'a str, Repositories<'a>),
-    Repository {
-        repository: &'a Repository,
-        targets: Vec<usize>,
-        extent: Extent,
-        pushed: Vec<FeedRow>,
-    },
-}
-
-/// The jobs of one registry. An owner's answer makes more of them.
-struct Work<'a> {
-    state: Mutex<WorkState<'a>>,
-    changed: Condvar,
-}
-
-struct WorkState<'a> {
-    jobs: VecDeque<Job<'a>>,
-    owners_asked: usize,
-    /// At most the registry's connections.
-    threads: usize,
-}
-
-impl<'a> Work<'a> {
-    fn new(jobs: VecDeque<Job<'a>>) -> Work<'a> {
-        Work { state: Mutex::new(WorkState { jobs, owners_asked: 0, threads: 0 }), changed: Condvar::new() }
-    }
-
-    /// How many threads are to be started for the jobs that are there, in all at most these.
-    fn more_threads(&self, most: usize) -> usize {
-        let mut state = self.lock();
-        let more = state.jobs.len().min(most.saturating_sub(state.threads));
-        state.threads += more;
-        more
-    }
-
-    fn next(&self) -> Option<Job<'a>> {
-        let mut state = self.lock();
-        loop {
-            if let Some(job) = state.jobs.pop_front() {
-                state.owners_asked += usize::from(matches!(job, Job::Owner(..)));
-                return Some(job);
-            }
-            if state.owners_asked == 0 {
-                return None;
-            }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// An owner has answered, and this is what is to be listed.
-    fn answered(&self, jobs: impl Iterator<Item = Job<'a>>) {
-        let mut state = self.lock();
-        state.owners_asked -= 1;
-        state.jobs.extend(jobs);
-        self.changed.notify_all();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, WorkState<'a>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Starts the threads that list; each ends when its registry has nothing more to be asked.
-pub(super) fn start<'scope, 'env: 'scope>(
-    scope: &'scope Scope<'scope, 'env>,
-    context: &'env Context<'env>,
-    sender: &SyncSender<Message>,
-) {
-    for (name, owners) in owners(context.targets) {
-        start_threads(scope, context, name, &Arc::new(Work::new(jobs(context, owners))), sender);
-    }
-}
-
-/// As many as there are jobs for: where nothing was pushed, one an owner is enough.
-fn start_threads<'scope, 'env: 'scope>(
-    scope: &'scope Scope<'scope, 'env>,
-    context: &'env Context<'env>,
-    name: &'env Name,
-    work: &Arc<Work<'env>>,
-    sender: &SyncSender<Message>,
-) {
-    for _ in 0..work.more_threads(context.run.config.registries[name].connections) {
-        let (work, sender) = (Arc::clone(work), sender.clone());
-        scope.spawn(move || {
-            while let Some(job) = work.next() {
-                if context.run.stop.signal().is_none() {
-                    carry_out(context, name, &work, job, &sender);
-                    start_threads(scope, context, name, &work, &sender);
-                } else if matches!(job, Job::Owner(..)) {
-                    // The other threads wait for what its answer brings.
-                    work.answered(std::iter::empty());
-                }
-            }
-        });
-    }
-}
-
-/// By registry and owner.
-fn owners<'a>(targets: &'a [&'a Target]) -> BTreeMap<&'a Name, BTreeMap<&'a str, Repositories<'a>>> {
-    let mut grouped: BTreeMap<&Name, BTreeMap<&str, Repositories<'_>>> = BTreeMap::new();
-    for (index, target) in targets.iter().enumerate() {
-        let repository = &target.image.repository;
-        let owners = grouped.entry(&target.registry).or_default();
-        owners.entry(repository.owner()).or_default().entry(repository).or_default().push(index);
-    }
-    grouped
-}
-
-fn jobs<'a>(context: &Context<'_>, owners: BTreeMap<&'a str, Repositories<'a>>) -> VecDeque<Job<'a>> {
-    let is_sure = |index: &usize| {
-        let target = context.targets[*index];
-        let state = context.states.get(&target.id);
-        let is_known = state.is_some_and(|state| state.listed.is_some() && state.failing.is_none());
-        target.policy.order() != Order::Newest && (context.run.refresh || !is_known)
-    };
-    let prepares = owners.values().flat_map(BTreeMap::values).flatten().any(is_sure);
-    let owners = owners.into_iter().map(|(owner, repositories)| Job::Owner(owner, repositories));
-    prepares.then_some(Job::Prepare).into_iter().chain(owners).collect()
-}
-
-fn carry_out<'a>(
-    context: &'a Context<'a>,
-    name: &Name,
-    work: &Work<'a>,
-    job: Job<'a>,
-    sender: &SyncSender<Message>,
-) {
-    let registry = context.registries.get(name);
-    let message = match job {
-        Job::Prepare => {
-            registry.prepare();
-            return;
-        }
-        Job::Owner(owner, repositories) => {
-            let asked = if context.is_over() {
-                Ok((Vec::new(), ToList { repositories, generation: 0, pushed: BTreeMap::new() }))
-            } else {
-                changes::ask_owner(context, registry, owner, repositories)
-            };
-            match asked {
-                Ok((listed, ToList { repositories, generation, mut pushed })) => {
-                    let extent = Extent::Whole { generation };
-                    work.answered(repositories.into_iter().map(|(repository, targets)| {
-                        let name = repository.name().unwrap_or_default().to_lowercase();
-                        let pushed = pushed.remove(&name).unwrap_or_default();
-                        Job::Repository { repository, targets, extent, pushed }
-                    }));
-                    if listed.is_empty() {
-                        return;
-                    }
-                    Ok(listed)
-                }
-                Err(error) => {
-                    work.answered(std::iter::empty());
-                    Err(error)
-                }
-            }
-        }
-        Job::Repository { repository, targets, extent, pushed } => {
-            list(context, registry, repository, &targets, extent, &pushed)
-        }
-    };
-    // The coordinator is gone only when the state failed: nothing more is of use.
-    let _ = sender.send(Message::Listed(message));
-}
-
-fn list(
+/// Lists a repository, and selects for each of the targets.
+pub(super) fn list(
     context: &Context<'_>,
     registry: &dyn Registry,
     repository: &Repository,
@@ -415,7 +239,7 @@ fn select(
         match plan::decide(target, &selection, state, &open, &facts, now) {
             Ok(decision) => break decision.deploy.is_some(),
             Err(question) => {
-                let answer = ask(context, registry, target, &question)?;
+                let answer = question::ask(context, registry, target, &question)?;
                 facts.insert(question, answer);
             }
         }
@@ -457,56 +281,4 @@ pub(super) fn add_sightings(
         listed.pushed_at = seen.get(&listed.tag).copied();
     }
     Ok(())
-}
-
-/// What the state answers, where nobody is to be asked: what it does not know stays open.
-pub(super) fn remember(
-    context: &Context<'_>,
-    target: &Target,
-    question: &Question,
-) -> Result<Answer, StoreError> {
-    Ok(match question {
-        Question::Given => Answer::Given(context.run.store.given(&target.id)?),
-        Question::Runs(stage) => {
-            let id = TargetId { project: target.id.project.clone(), stage: stage.clone() };
-            Answer::Runs(context.run.store.runs(&id)?)
-        }
-        Question::Digest(_) => Answer::Digest(None),
-        Question::PushedAt(_) => Answer::Moment(None),
-        Question::Platforms(_) => Answer::Platforms(target.gates.platforms.clone()),
-        Question::Presence(..) => Answer::Presence(true),
-        Question::Running => {
-            Answer::Failed(Failure { code: ErrorCode::Running, message: "not asked".to_owned() })
-        }
-    })
-}
-
-/// Asks the registry, or the state, what a decision needs to know.
-pub(super) fn ask(
-    context: &Context<'_>,
-    registry: &dyn Registry,
-    target: &Target,
-    question: &Question,
-) -> Result<Answer, StoreError> {
-    let image = &target.image.repository;
-    let answer = match question {
-        Question::Digest(tag) => registry.digest(image, tag).map(Answer::Digest),
-        Question::PushedAt(tag) => registry.pushed_at(image, tag).map(Answer::Moment),
-        Question::Platforms(tag) => registry.platforms(image, tag).map(Answer::Platforms),
-        Question::Presence(other, tag) => {
-            registry.digest(other, tag).map(|digest| Answer::Presence(digest.is_some()))
-        }
-        Question::Given => Ok(Answer::Given(context.run.store.given(&target.id)?)),
-        Question::Runs(stage) => {
-            let id = TargetId { project: target.id.project.clone(), stage: stage.clone() };
-            Ok(Answer::Runs(context.run.store.runs(&id)?))
-        }
-        Question::Running => {
-            let run = context.run;
-            let running = target.running.as_ref().expect("decide asks only where it can be asked");
-            let reported = crate::deploy::running(target, running, &run.secrets, run.stop);
-            Ok(reported.map_or_else(Answer::Failed, Answer::Running))
-        }
-    };
-    Ok(answer.unwrap_or_else(|error| Answer::Failed(context.failure(&error))))
 }

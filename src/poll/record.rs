@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::listing::{Extent, Found, Listed, Selected, ask};
+use super::listing::{Extent, Found, Listed, Selected};
+use super::question::ask;
 use super::{Context, outbox};
 use crate::plan::{
     self, DecidedBy, Decision, Deployment, DeploymentState, LastListed, OpenDeployments, PollState, Question,

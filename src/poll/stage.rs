@@ -7,7 +7,6 @@ use jiff::{SignedDuration, Timestamp};
 use super::deliver::Delivery;
 use super::outbox;
 use super::record::Recorded;
-use super::turn::is_current;
 use crate::deploy;
 use crate::plan::{
     self, DecidedBy, Deployed, Deployment, DeploymentState, ErrorCode, Failure, Reported, Standing, Status,
@@ -75,7 +74,7 @@ impl Delivery<'_> {
         let reason = format!("the stage runs {} already", reported.name());
         let digest = deployment.digest.clone().or(reported.digest.clone());
         let is_kept = self.context.run.store.write(|write| {
-            if !is_current(write, deployment)? {
+            if !write.is_current(deployment)? {
                 return Ok(false);
             }
             write.end_deployment(&deployment.id, DeploymentState::Succeeded, Some(&reason), now)?;
@@ -116,7 +115,7 @@ impl Delivery<'_> {
             ..other
         };
         let is_kept = self.context.run.store.write(|write| {
-            if !is_current(write, deployment)? {
+            if !write.is_current(deployment)? {
                 return Ok(false);
             }
             write.end_deployment(&deployment.id, DeploymentState::Superseded, Some(&reason), now)?;

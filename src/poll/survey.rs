@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Context, Registries, Run, listing};
+use super::{Context, Registries, Run, listing, question};
 use crate::plan::{self, Explained, Facts, Failure, PollState, Unexplained};
 use crate::policy::Order;
 use crate::reference::{Dropped, ListedTag, Listing, Tag};
@@ -65,9 +65,9 @@ pub(crate) fn survey(
             Err(Unexplained::Failed(failure)) => return Ok(Err(failure)),
             Err(Unexplained::Asks(question)) => {
                 let answer = if offline {
-                    listing::remember(&context, target, &question)?
+                    question::remember(&context, target, &question)?
                 } else {
-                    listing::ask(&context, registry, target, &question)?
+                    question::ask(&context, registry, target, &question)?
                 };
                 facts.insert(question, answer);
             }

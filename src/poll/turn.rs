@@ -1,5 +1,7 @@
 //! A deployment's turn: what its row, its target and its registry say now that nobody else can act on it.
 
+use std::ops::ControlFlow;
+
 use jiff::Timestamp;
 
 use super::deliver::Delivery;
@@ -8,14 +10,10 @@ use super::record::Recorded;
 use crate::plan::{self, DecidedBy, Deployment, DeploymentState, ErrorCode, Failure, NextAttempt, Status};
 use crate::reference::Digest;
 use crate::report::TargetReport;
-use crate::store::{StoreError, Write};
+use crate::store::StoreError;
 
-/// What is to be done with a deployment.
-pub(super) enum Turn {
-    Act(Box<Deployment>),
-    /// Nothing, and this is what to say.
-    Over(Box<TargetReport>),
-}
+/// The deployment that is to be carried out, or what to say where there is nothing to be done.
+pub(super) type Turn = ControlFlow<Box<TargetReport>, Box<Deployment>>;
 
 impl Delivery<'_> {
     /// Reads the row again, and asks again what may have changed since it was recorded.
@@ -45,8 +43,8 @@ impl Delivery<'_> {
                 return Ok(over(report));
             }
             match self.ask_again(recorded, deployment, now)? {
-                Turn::Act(deployment) => *deployment,
-                told @ Turn::Over(_) => return Ok(told),
+                Turn::Continue(deployment) => *deployment,
+                told @ Turn::Break(_) => return Ok(told),
             }
         };
         // What someone wants by hand is sent, unless it may have been already.
@@ -57,7 +55,7 @@ impl Delivery<'_> {
         if is_interrupted && deployment.is_used_up(&recorded.target.retry) {
             return self.give_up_interrupted(recorded, &deployment, now).map(over);
         }
-        Ok(Turn::Act(Box::new(deployment)))
+        Ok(Turn::Continue(Box::new(deployment)))
     }
 
     /// Something ends tagship at every attempt: that is no way to go on for ever.
@@ -72,11 +70,18 @@ impl Delivery<'_> {
             message: "interrupted in its last attempt; what ended tagship? (a time limit, too little memory)"
                 .to_owned(),
         };
-        self.context.run.store.write(|write| {
+        let is_given_up = self.context.run.store.write(|write| {
+            if !write.is_current(deployment)? {
+                return Ok(false);
+            }
             write.end_deployment(&deployment.id, DeploymentState::Dead, Some(&failure.message), now)?;
             let (config, status) = (self.context.run.config, Status::Dead);
-            outbox::note_attempt(write, config, deployment, status, Some(&failure), true, now)
+            outbox::note_attempt(write, config, deployment, status, Some(&failure), true, now)?;
+            Ok(true)
         })?;
+        if !is_given_up {
+            return Ok(self.elsewhere(recorded));
+        }
         Ok(TargetReport {
             status: Status::Dead,
             reason: failure.message.clone(),
@@ -117,12 +122,14 @@ impl Delivery<'_> {
         let digest = registry.digest(&deployment.repository, &deployment.tag);
         match digest {
             Ok(Some(digest)) if deployment.digest.as_ref() == Some(&digest) => {
-                Ok(Turn::Act(Box::new(deployment)))
+                Ok(Turn::Continue(Box::new(deployment)))
             }
             Ok(Some(digest)) => {
                 let renewed = self.with_other_digest(deployment, digest, now)?;
-                Ok(renewed
-                    .map_or_else(|| over(self.elsewhere(recorded)), |renewed| Turn::Act(Box::new(renewed))))
+                Ok(renewed.map_or_else(
+                    || over(self.elsewhere(recorded)),
+                    |renewed| Turn::Continue(Box::new(renewed)),
+                ))
             }
             Ok(None) => self.without_manifest(recorded, deployment, now),
             // The outage is told with its listing, as often as outages are told.
@@ -160,7 +167,7 @@ impl Delivery<'_> {
             ..deployment.clone()
         };
         self.context.run.store.write(|write| {
-            if !is_current(write, &deployment)? {
+            if !write.is_current(&deployment)? {
                 return Ok(None);
             }
             let reason = format!("{} was pushed again: {digest}", deployment.tag);
@@ -198,7 +205,7 @@ impl Delivery<'_> {
                 report.reason =
                     format!("{} is listed, but the registry has no manifest for it", deployment.tag);
                 self.context.run.store.write(|write| {
-                    let is_current = is_current(write, &deployment)?;
+                    let is_current = write.is_current(&deployment)?;
                     if is_current { write.set_pending(&deployment.id, None) } else { Ok(()) }
                 })?;
             }
@@ -209,7 +216,7 @@ impl Delivery<'_> {
                     deployment.tag
                 );
                 let is_dropped = self.context.run.store.write(|write| {
-                    if !is_current(write, &deployment)? {
+                    if !write.is_current(&deployment)? {
                         return Ok(false);
                     }
                     write.end_deployment(
@@ -243,15 +250,8 @@ impl Delivery<'_> {
     }
 }
 
-/// Whether the deployment is still the one to be carried out: while something is asked, another run can
-/// record a newer one, and people can mark or drop this one.
-pub(super) fn is_current(write: &Write<'_>, deployment: &Deployment) -> rusqlite::Result<bool> {
-    let open = write.open_deployments(&deployment.target)?;
-    Ok(open.pending.or(open.running).is_some_and(|current| current.id == deployment.id))
-}
-
 fn over(report: TargetReport) -> Turn {
-    Turn::Over(Box::new(report))
+    Turn::Break(Box::new(report))
 }
 
 /// Another run tried it between our decision and our turn, and it failed.

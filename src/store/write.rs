@@ -142,6 +142,13 @@ impl<'a> Write<'a> {
         Ok(open)
     }
 
+    /// Whether the deployment is still the one to be carried out: while something is asked, another run can
+    /// record a newer one, and people can mark or drop this one.
+    pub(crate) fn is_current(&self, deployment: &Deployment) -> rusqlite::Result<bool> {
+        let open = self.open_deployments(&deployment.target)?;
+        Ok(open.pending.or(open.running).is_some_and(|current| current.id == deployment.id))
+    }
+
     /// Records a deployment. One of the target that was given up has found its successor.
     pub(crate) fn insert_deployment(&self, deployment: &Deployment) -> rusqlite::Result<()> {
         let query = "UPDATE deployment SET state = 'superseded', reason = reason || '; then came ' || ?3

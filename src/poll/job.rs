@@ -1,0 +1,184 @@
+//! What is to be asked of each registry, and the threads that do it, `connections` at a time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::Scope;
+
+use super::changes::{self, Repositories, ToList};
+use super::listing::{Extent, list};
+use super::{Context, Message};
+use crate::feed::FeedRow;
+use crate::policy::Order;
+use crate::reference::Repository;
+use crate::target::{Name, Target};
+
+/// Something to be asked of a registry.
+enum Job<'a> {
+    /// It is sure that something will have to be listed.
+    Prepare,
+    Owner(&'a str, Repositories<'a>),
+    Repository {
+        repository: &'a Repository,
+        targets: Vec<usize>,
+        extent: Extent,
+        pushed: Vec<FeedRow>,
+    },
+}
+
+/// The jobs of one registry. An owner's answer makes more of them.
+struct Work<'a> {
+    state: Mutex<WorkState<'a>>,
+    changed: Condvar,
+}
+
+struct WorkState<'a> {
+    jobs: VecDeque<Job<'a>>,
+    owners_asked: usize,
+    /// At most the registry's connections.
+    threads: usize,
+}
+
+impl<'a> Work<'a> {
+    fn new(jobs: VecDeque<Job<'a>>) -> Work<'a> {
+        Work { state: Mutex::new(WorkState { jobs, owners_asked: 0, threads: 0 }), changed: Condvar::new() }
+    }
+
+    /// How many threads are to be started for the jobs that are there, in all at most these.
+    fn more_threads(&self, most: usize) -> usize {
+        let mut state = self.lock();
+        let more = state.jobs.len().min(most.saturating_sub(state.threads));
+        state.threads += more;
+        more
+    }
+
+    fn next(&self) -> Option<Job<'a>> {
+        let mut state = self.lock();
+        loop {
+            if let Some(job) = state.jobs.pop_front() {
+                state.owners_asked += usize::from(matches!(job, Job::Owner(..)));
+                return Some(job);
+            }
+            if state.owners_asked == 0 {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// An owner has answered, and this is what is to be listed.
+    fn answered(&self, jobs: impl Iterator<Item = Job<'a>>) {
+        let mut state = self.lock();
+        state.owners_asked -= 1;
+        state.jobs.extend(jobs);
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, WorkState<'a>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Starts the threads that list; each ends when its registry has nothing more to be asked.
+pub(super) fn start<'scope, 'env: 'scope>(
+    scope: &'scope Scope<'scope, 'env>,
+    context: &'env Context<'env>,
+    sender: &SyncSender<Message>,
+) {
+    for (name, owners) in owners(context.targets) {
+        start_threads(scope, context, name, &Arc::new(Work::new(jobs(context, owners))), sender);
+    }
+}
+
+/// As many as there are jobs for: where nothing was pushed, one an owner is enough.
+fn start_threads<'scope, 'env: 'scope>(
+    scope: &'scope Scope<'scope, 'env>,
+    context: &'env Context<'env>,
+    name: &'env Name,
+    work: &Arc<Work<'env>>,
+    sender: &SyncSender<Message>,
+) {
+    for _ in 0..work.more_threads(context.run.config.registries[name].connections) {
+        let (work, sender) = (Arc::clone(work), sender.clone());
+        scope.spawn(move || {
+            while let Some(job) = work.next() {
+                if context.run.stop.signal().is_none() {
+                    carry_out(context, name, &work, job, &sender);
+                    start_threads(scope, context, name, &work, &sender);
+                } else if matches!(job, Job::Owner(..)) {
+                    // The other threads wait for what its answer brings.
+                    work.answered(std::iter::empty());
+                }
+            }
+        });
+    }
+}
+
+/// By registry and owner.
+fn owners<'a>(targets: &'a [&'a Target]) -> BTreeMap<&'a Name, BTreeMap<&'a str, Repositories<'a>>> {
+    let mut grouped: BTreeMap<&Name, BTreeMap<&str, Repositories<'_>>> = BTreeMap::new();
+    for (index, target) in targets.iter().enumerate() {
+        let repository = &target.image.repository;
+        let owners = grouped.entry(&target.registry).or_default();
+        owners.entry(repository.owner()).or_default().entry(repository).or_default().push(index);
+    }
+    grouped
+}
+
+fn jobs<'a>(context: &Context<'_>, owners: BTreeMap<&'a str, Repositories<'a>>) -> VecDeque<Job<'a>> {
+    let is_sure = |index: &usize| {
+        let target = context.targets[*index];
+        let state = context.states.get(&target.id);
+        let is_known = state.is_some_and(|state| state.listed.is_some() && state.failing.is_none());
+        target.policy.order() != Order::Newest && (context.run.refresh || !is_known)
+    };
+    let prepares = owners.values().flat_map(BTreeMap::values).flatten().any(is_sure);
+    let owners = owners.into_iter().map(|(owner, repositories)| Job::Owner(owner, repositories));
+    prepares.then_some(Job::Prepare).into_iter().chain(owners).collect()
+}
+
+fn carry_out<'a>(
+    context: &'a Context<'a>,
+    name: &Name,
+    work: &Work<'a>,
+    job: Job<'a>,
+    sender: &SyncSender<Message>,
+) {
+    let registry = context.registries.get(name);
+    let message = match job {
+        Job::Prepare => {
+            registry.prepare();
+            return;
+        }
+        Job::Owner(owner, repositories) => {
+            let asked = if context.is_over() {
+                Ok((Vec::new(), ToList { repositories, generation: 0, pushed: BTreeMap::new() }))
+            } else {
+                changes::ask_owner(context, registry, owner, repositories)
+            };
+            match asked {
+                Ok((listed, ToList { repositories, generation, mut pushed })) => {
+                    let extent = Extent::Whole { generation };
+                    work.answered(repositories.into_iter().map(|(repository, targets)| {
+                        let name = repository.name().unwrap_or_default().to_lowercase();
+                        let pushed = pushed.remove(&name).unwrap_or_default();
+                        Job::Repository { repository, targets, extent, pushed }
+                    }));
+                    if listed.is_empty() {
+                        return;
+                    }
+                    Ok(listed)
+                }
+                Err(error) => {
+                    work.answered(std::iter::empty());
+                    Err(error)
+                }
+            }
+        }
+        Job::Repository { repository, targets, extent, pushed } => {
+            list(context, registry, repository, &targets, extent, &pushed)
+        }
+    };
+    // The coordinator is gone only when the state failed: nothing more is of use.
+    let _ = sender.send(Message::Listed(message));
+}
