@@ -74,8 +74,8 @@ pub(super) fn note_attempt(
     for notifier in &config.notifiers {
         for event in events.iter().filter(|event| notifier.wants(**event, &deployment.target)) {
             let of = Told { deployment_id: Some(&deployment.id), ..Told::default() };
-            // A deployment that fails again and again is told once.
-            if write.is_told(&notifier.receiver, &deployment.target, *event, of)? {
+            // A deployment that fails again and again is told once; that it is given up, each time.
+            if *event == Event::Failed && write.is_told(&notifier.receiver, &deployment.target, *event, of)? {
                 continue;
             }
             let new = Notification::new(new_id(), &notifier.receiver, &deployment.target, *event, now);

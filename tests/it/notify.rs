@@ -68,10 +68,17 @@ fn a_failure_is_told_once_then_its_end() {
     let error = receiver.requests()[0].json()["error"].as_str().unwrap().to_owned();
     assert_eq!(error, "command: ./deploy.sh exited with status 7: the stage refused dev-43");
 
+    // Someone tried to mend it.
+    shop.run(&["retry"]).code(0);
+    for _ in 0..3 {
+        shop.run(&["poll"]).code(1);
+    }
+    assert_eq!(told(&receiver)[2..], ["shop/dev dead dev-43"]);
+
     shop.remove("fail");
     shop.run(&["retry"]).code(0);
     shop.run(&["poll"]).code(0);
-    assert_eq!(told(&receiver)[2..], ["shop/dev recovered dev-43", "shop/dev deployed dev-43"]);
+    assert_eq!(told(&receiver)[3..], ["shop/dev recovered dev-43", "shop/dev deployed dev-43"]);
 }
 
 #[test]
