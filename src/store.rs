@@ -151,6 +151,18 @@ impl Store {
         Ok(Store { place: path.display().to_string(), is_kept: true, ..store })
     }
 
+    /// Everything that `work` reads is as it was at one moment. Until it is done nobody can write: it is to
+    /// read, and neither ask nor print.
+    ///
+    /// # Errors
+    /// Those of `work`; the state file cannot be read.
+    pub(crate) fn at_once<T>(&self, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.within(|| self.connection().execute_batch("BEGIN"))?;
+        let result = work();
+        self.within(|| self.connection().execute_batch("ROLLBACK"))?;
+        result
+    }
+
     /// Every target's row, by one query.
     ///
     /// # Errors

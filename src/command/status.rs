@@ -28,7 +28,7 @@ pub(crate) fn status(global: &Global, arguments: &cli::Status) -> anyhow::Result
     let filter = TargetFilter { patterns: arguments.targets.clone(), ..TargetFilter::default() };
     let targets = select(&config, &filter)?;
     let store = read_state(global, &config)?;
-    let rows = rows(&store, &targets)?;
+    let rows = store.at_once(|| rows(&store, &targets))?;
     let now = Timestamp::now();
     match (arguments.format, rows.as_slice()) {
         (StatusFormat::Human, [row]) if !arguments.targets.is_empty() => status_in_full(&console, row, now),
