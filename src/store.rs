@@ -293,8 +293,10 @@ impl Store {
         targets: impl Iterator<Item = &'t TargetId>,
         search: &Search,
     ) -> Result<Vec<Past>, StoreError> {
-        let connection = self.connection();
-        self.within(|| history::history(&connection, targets, search))
+        self.at_once(|| {
+            let connection = self.connection();
+            self.within(|| history::history(&connection, targets, search))
+        })
     }
 
     /// What a target ran at any time from `begin` to `end`, both included, in order.
