@@ -119,16 +119,14 @@ fn without_text(message: &str) -> String {
     message.split('`').step_by(2).collect::<Vec<_>>().join("…")
 }
 
+/// In the order written, which the parser keeps: stages are deployed in it.
 fn from_table<'s>(table: DeTable<'s>) -> Value<'s> {
     let entry = |(name, value): (Spanned<Cow<'s, str>>, Spanned<DeValue<'s>>)| Entry {
         at: name.span().start,
         name: name.into_inner(),
         node: from_toml(value),
     };
-    let mut entries: Vec<Entry<'s>> = table.into_iter().map(entry).collect();
-    // The parser sorts by name; stages are deployed in the order written.
-    entries.sort_by_key(|entry| entry.at);
-    Value::Table(entries)
+    Value::Table(table.into_iter().map(entry).collect())
 }
 
 fn from_toml(value: Spanned<DeValue<'_>>) -> Node<'_> {
