@@ -216,6 +216,18 @@ fn high_water_deployed_again_by_hand_keeps_what_is_known_of_its_push_and_learns_
 }
 
 #[test]
+fn what_is_deployed_by_hand_waits_no_more_and_what_is_newer_does() {
+    let mut stage = semver();
+    stage.target.auto_deploy = false;
+    stage.poll(&versions(&["v1.0.0"]));
+    stage.poll(&versions(&["v1.0.0", "v1.1.0", "v1.2.0"]));
+    let chosen = ListedTag::named(tag("v1.1.0"));
+    let given = by_hand(&stage.target, stage.state.as_ref(), &chosen, None, now());
+    let waiting: Vec<&str> = given.state.candidates.iter().map(|seen| seen.tag.as_str()).collect();
+    assert_eq!(waiting, ["v1.2.0"]);
+}
+
+#[test]
 fn of_many_newer_tags_only_the_newest_are_asked_about() {
     let mut stage = semver();
     stage.poll(&versions(&["v0.0.1"]));
@@ -227,8 +239,10 @@ fn of_many_newer_tags_only_the_newest_are_asked_about() {
     let explained = loop {
         match explain(&stage.target, &listed, &state, &stage.open, &facts, now()) {
             Ok(explained) => break explained,
-            Err(Unexplained::Asks(question)) => facts.insert(question, Answer::Platforms(Vec::new())),
-            Err(Unexplained::Failed(failure)) => panic!("{failure:?}"),
+            Err(Unexplained::Asks(question @ Question::Platforms(_))) => {
+                facts.insert(question, Answer::Platforms(Vec::new()));
+            }
+            Err(unexplained) => panic!("{unexplained:?}"),
         }
     };
     let waiting = explained.iter().filter(|one| one.taken == Taken::Waiting).count();
@@ -378,6 +392,15 @@ fn the_words_stay_what_they_are() {
          out_of_range prerelease"
     );
     assert_eq!(Taken::NotListed.as_str(), "not_listed");
+}
+
+#[test]
+fn whoever_asks_about_a_stage_sees_first_what_it_was_given_and_what_is_newer() {
+    let interesting = Taken::ALL.into_iter().filter(|taken| taken.is_interesting());
+    assert_eq!(
+        interesting.map(Taken::as_str).collect::<Vec<_>>().join(" "),
+        "deployed given next available held waiting passed_by"
+    );
 }
 
 #[test]

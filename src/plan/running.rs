@@ -1,7 +1,7 @@
 //! What a stage says that it runs, and what that means for a deployment.
 
+use super::is_timeless;
 use super::state::Deployment;
-use crate::policy::{Order, Policy};
 use crate::reference::{Digest, ListedTag, Tag};
 use crate::target::Target;
 
@@ -72,14 +72,15 @@ pub(crate) fn standing(
     if reported.is(&deployment.tag, deployment.digest.as_ref(), target.digest) {
         return Standing::Same;
     }
-    let is_newer = running.is_some_and(|running| is_newer(&target.policy, running, deployed));
+    let is_newer = running.is_some_and(|running| is_newer(target, running, deployed));
     if is_newer { Standing::Newer } else { Standing::Other }
 }
 
-fn is_newer(policy: &Policy, one: &ListedTag, other: &ListedTag) -> bool {
-    let has_place = |listed: &ListedTag| policy.order() != Order::Newest || listed.pushed_at.is_some();
-    match (policy.candidate(one), policy.candidate(other)) {
-        (Some(newer), Some(older)) if has_place(one) && has_place(other) => newer.is_newer_than(&older),
+fn is_newer(target: &Target, one: &ListedTag, other: &ListedTag) -> bool {
+    match (target.policy.candidate(one), target.policy.candidate(other)) {
+        (Some(newer), Some(older)) if !is_timeless(one, target) && !is_timeless(other, target) => {
+            newer.is_newer_than(&older)
+        }
         _ => false,
     }
 }
@@ -88,6 +89,7 @@ fn is_newer(policy: &Policy, one: &ListedTag, other: &ListedTag) -> bool {
 mod tests {
     use super::*;
     use crate::plan::tests::{pending, tag, target};
+    use crate::policy::Order;
 
     fn digest(filler: char) -> Digest {
         Digest::new(&format!("sha256:{}", filler.to_string().repeat(64))).unwrap()

@@ -222,7 +222,7 @@ fn head(tag: &str) -> &str {
 }
 
 /// `3f2a9c1` and longer, as git shortens its names; a number is none.
-fn is_hash(word: &str) -> bool {
+pub(super) fn is_hash(word: &str) -> bool {
     let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     (7..=64).contains(&word.len())
         && word.bytes().all(is_hex)
