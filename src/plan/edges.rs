@@ -50,6 +50,43 @@ fn when_an_unlisted_tag_that_the_stage_runs_was_pushed_is_asked_only_where_that_
 }
 
 #[test]
+fn a_stage_that_tells_the_digest_alone_runs_the_tag_that_has_it() {
+    let digest = |digit: char| Digest::new(&format!("sha256:{}", digit.to_string().repeat(64))).unwrap();
+    let mut stage = semver();
+    stage.target.running = Some(running());
+    let selection = stage.target.policy.select(&versions(&["v1.0.0", "v2.0.0"]), &[]);
+    for (runs, deployed, deploys) in
+        [('a', Some("v1.0.0"), Some("v2.0.0")), ('b', Some("v2.0.0"), None), ('c', None, None)]
+    {
+        let mut facts = Facts::default();
+        facts.insert(Question::Running, Answer::Running(Reported::parse(digest(runs).as_str()).unwrap()));
+        for (name, digit) in [("v1.0.0", 'a'), ("v2.0.0", 'b')] {
+            facts.insert(Question::Digest(tag(name)), Answer::Digest(Some(digest(digit))));
+        }
+        let decision = decide(&stage.target, &selection, None, &stage.open, &facts, now()).unwrap();
+        assert_eq!(decision.state.deployed.map(|deployed| deployed.tag), deployed.map(tag));
+        assert_eq!(decision.deploy.map(|listed| listed.tag), deploys.map(tag));
+    }
+}
+
+#[test]
+fn where_the_rule_cannot_compare_what_the_stage_runs_the_first_poll_is_a_baseline() {
+    let pushed = listing(&[("dev-1", 100)]);
+    for (mut stage, runs, listed) in
+        [(semver(), "hotfix", versions(&["v1.0.0"])), (newest(), "dev-9", pushed)]
+    {
+        stage.target.running = Some(running());
+        let mut facts = Facts::default();
+        facts.insert(Question::Running, Answer::Running(Reported::parse(runs).unwrap()));
+        facts.insert(Question::PushedAt(tag(runs)), Answer::Moment(None));
+        let selection = stage.target.policy.select(&listed, &[]);
+        let decision = decide(&stage.target, &selection, None, &stage.open, &facts, now()).unwrap();
+        let why = format!("first poll; the stage runs {runs}, which the rule cannot compare: ");
+        assert!(decision.status == Status::Baseline && decision.reason.starts_with(&why), "{decision:?}");
+    }
+}
+
+#[test]
 fn what_waits_to_be_tried_again_says_until_when_and_then_that_it_is_due() {
     let mut stage = semver();
     let listed = versions(&["v1.0.0"]);
@@ -277,6 +314,20 @@ fn where_tags_become_mutable_the_digest_of_now_is_learned_and_not_deployed() {
     let decision = stage.poll(&versions(&["v1.0.0"]));
     assert_eq!((decision.status, decision.deploy), (Status::UpToDate, None));
     assert!(decision.state.high_water.unwrap().digest.is_some());
+}
+
+#[test]
+fn a_mutable_tag_that_has_another_digest_is_deployed_once_more() {
+    let mut stage = semver();
+    stage.target.digest = true;
+    let listed = versions(&["v1.0.0"]);
+    stage.poll(&listed);
+    let before = Digest::new(&format!("sha256:{}", "a".repeat(64))).ok();
+    stage.state.as_mut().unwrap().high_water.as_mut().unwrap().digest = before.clone();
+    let decision = stage.poll(&listed);
+    assert_eq!(decision.status, Status::Pending);
+    assert_ne!(decision.deploy.unwrap().digest, before);
+    assert_eq!(stage.deploys(&listed), None);
 }
 
 #[test]

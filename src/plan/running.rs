@@ -87,6 +87,8 @@ fn is_newer(target: &Target, one: &ListedTag, other: &ListedTag) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
     use crate::plan::tests::{pending, tag, target};
     use crate::policy::Order;
@@ -133,6 +135,34 @@ mod tests {
         assert_eq!(compare("v1.1.0"), Standing::Other);
         assert_eq!(compare("latest"), Standing::Other);
         assert_eq!(compare(digest('b').as_str()), Standing::Other);
+    }
+
+    #[test]
+    fn what_was_pushed_at_a_time_unknown_is_not_newer() {
+        let target = target("*", Order::Newest);
+        let listed = |name, second: Option<i64>| ListedTag {
+            pushed_at: second.map(|second| Timestamp::from_second(second).unwrap()),
+            ..ListedTag::named(tag(name))
+        };
+        let reported = Reported::parse("b").unwrap();
+        for (runs, deployed, expected) in [
+            (Some(2), Some(1), Standing::Newer),
+            (Some(1), Some(2), Standing::Other),
+            (Some(2), None, Standing::Other),
+            (None, Some(1), Standing::Other),
+        ] {
+            let (runs, deployed) = (listed("b", runs), listed("a", deployed));
+            let found = standing(&target, &reported, &pending(tag("a"), None), Some(&runs), &deployed);
+            assert_eq!(found, expected, "{runs:?} and {deployed:?}");
+        }
+    }
+
+    #[test]
+    fn what_runs_is_named_by_its_tag_else_by_its_digest() {
+        let a = digest('a');
+        for (text, name) in [(format!("shop:v1.2@{a}"), "v1.2"), (format!("shop@{a}"), a.as_str())] {
+            assert_eq!(Reported::parse(&text).unwrap().name(), name);
+        }
     }
 
     #[test]

@@ -393,12 +393,30 @@ mod tests {
                 ],
             ),
             (&["1.0.0", "v1.0.0"], &["prod: * semver but v*", "prod-2: v* semver"]),
+            (
+                &["1.0.0", "release-1.0.0", "v1.0.0"],
+                &["prod: * semver but v*", "prod-2: release-* semver", "prod-3: v* semver"],
+            ),
             (&["_1"], &["main: _* numeric"]),
             (&["latest"], &["Moving: latest"]),
             (&[], &[]),
         ];
         for (tags, expected) in table {
             assert_eq!(lines(&of(tags)), *expected, "{tags:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_says_why() {
+        for (tags, why) in [
+            (["v1.0.0", "latest"], "they move from image to image"),
+            (["v1.0.0", "v1.0.0-alpine"], "variants of versions"),
+            (["v1.0.0", "pr-7"], "of pull requests"),
+            (["v1.0.0", "sha256-00aa.sig"], "signatures and attestations"),
+            (["v1.0.0", "v7up"], "they do not compare with the others"),
+        ] {
+            let left = of(&tags).left;
+            assert!(left.len() == 1 && left[0].reason.to_string().starts_with(why), "{left:?}");
         }
     }
 
