@@ -106,7 +106,6 @@ enum Kind {
     /// `42`, `20240131-1530`, `2024.10.1`
     Number {
         is_date: bool,
-        is_single: bool,
     },
     /// `3f2a9c1`
     Hash,
@@ -237,7 +236,7 @@ fn kind(rest: &str) -> Kind {
         let is_day = matches!(first.len(), 8 | 12 | 14) && first.starts_with("20");
         let is_date = is_day || (is_year && first.len() < rest.len());
         if is_date || Version::parse(rest).is_none() {
-            return Kind::Number { is_date, is_single: first.len() == rest.len() };
+            return Kind::Number { is_date };
         }
     }
     if let Some(version) = Version::parse(rest) {
@@ -250,7 +249,7 @@ fn kind(rest: &str) -> Kind {
         };
     }
     let numbers = rest.split(['-', '_']).next().unwrap_or_default();
-    if Sequence::parse(numbers).is_some() && rest.len() > numbers.len() && numbers.contains('.') {
+    if Sequence::parse(numbers).is_some() && numbers.contains('.') {
         return Kind::Variant;
     }
     if is_hash(rest) { Kind::Hash } else { Kind::Other }
@@ -283,7 +282,7 @@ fn stage<'t>(head: &str, tags: &[(&'t Tag, Kind)]) -> (ProposedStage, Vec<(&'t T
         }
         takes = Box::new(is_version);
     } else if all(&is_number) {
-        let is_date = tags.iter().all(|(_, kind)| matches!(kind, Kind::Number { is_date: true, .. }));
+        let is_date = tags.iter().all(|(_, kind)| matches!(kind, Kind::Number { is_date: true }));
         stage.order = Order::Numeric;
         stage.reason = if is_date { "dates, compared as numbers" } else { "numbers that grow" };
     } else if head.is_empty() && all(&|kind| kind == Kind::Hash) {
@@ -296,7 +295,7 @@ fn stage<'t>(head: &str, tags: &[(&'t Tag, Kind)]) -> (ProposedStage, Vec<(&'t T
     stage.examples = taken.iter().rev().take(EXAMPLES).map(|tag| (*tag).clone()).collect();
     let why = |kind: Kind| match kind {
         // `v1` and `v1.2` follow the versions beside them.
-        Kind::Number { is_date: false, .. } => Reason::Moving,
+        Kind::Number { is_date: false } => Reason::Moving,
         Kind::Variant => Reason::Variant,
         _ => Reason::Odd,
     };
@@ -370,6 +369,9 @@ mod tests {
             (&["20240131", "20240201"], &["main: * numeric"]),
             (&["2024.10.1", "2024.9.30"], &["main: * numeric"]),
             (&["2025.08.05"], &["main: * numeric"]),
+            (&["20.1.2"], &["prod: * semver"]),
+            (&["1.2.3", "2024"], &["prod: * semver", "Moving: 2024"]),
+            (&["1.2.3", "17-alpine", "1.x"], &["prod: * semver", "Odd: 17-alpine 1.x"]),
             (&["nightly-20240131-1530", "nightly-20240201-0100"], &["nightly: nightly-* numeric"]),
             (&["3f2a9c1", "0d91abc", "latest"], &["main: * newest", "Moving: latest"]),
             (&["sha-3f2a9c1"], &["sha: sha-* newest"]),
