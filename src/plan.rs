@@ -229,6 +229,8 @@ pub(crate) fn rule_of(target: &Target) -> String {
 }
 
 #[cfg(test)]
+mod beginnings;
+#[cfg(test)]
 mod edges;
 #[cfg(test)]
 mod gates;

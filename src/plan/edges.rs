@@ -6,47 +6,9 @@ use super::tests::{listing, newest, now, pending, semver, tag, versions};
 use super::*;
 use crate::reference::Digest;
 use crate::target::notifier::Event;
-use crate::target::running::Running;
-use crate::target::step::{CommandStep, Step};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
-}
-
-/// A stage that can be asked what it runs.
-fn running() -> Running {
-    let probe = CommandStep { argv: Vec::new(), env: Vec::new(), dir: "/".into(), timeout: Duration::ZERO };
-    Running { probe: Step::Command(probe), pointer: None, verify_timeout: Duration::ZERO }
-}
-
-#[test]
-fn a_first_poll_begins_at_what_the_stage_runs_with_its_own_place_in_the_order() {
-    let mut stage = newest();
-    stage.target.running = Some(running());
-    let mut facts = Facts::default();
-    facts.insert(Question::Running, Answer::Running(Reported::parse("dev-1").unwrap()));
-    facts.insert(Question::Given, Answer::Given(stage.given.clone()));
-    let listed = listing(&[("dev-1", 100), ("dev-2", 200)]);
-    let selection = stage.target.policy.select(&listed, &[]);
-    let asks = decide(&stage.target, &selection, None, &stage.open, &facts, now()).unwrap_err();
-    assert_eq!(asks, Question::Digest(tag("dev-2")), "it is newer");
-    facts.insert(asks, Answer::Digest(None));
-    let decision = decide(&stage.target, &selection, None, &stage.open, &facts, now()).unwrap();
-    assert_eq!(decision.state.high_water, Some(listed.tags[0].clone()));
-}
-
-#[test]
-fn when_an_unlisted_tag_that_the_stage_runs_was_pushed_is_asked_only_where_that_is_its_place() {
-    let by_name = (semver(), "v1.0.0", versions(&["v0.9.0"]), None);
-    let by_time = (newest(), "dev-1", listing(&[("dev-0", 50)]), Some(Question::PushedAt(tag("dev-1"))));
-    for (mut stage, runs, listed, asks) in [by_name, by_time] {
-        stage.target.running = Some(running());
-        let mut facts = Facts::default();
-        facts.insert(Question::Running, Answer::Running(Reported::parse(runs).unwrap()));
-        let selection = stage.target.policy.select(&listed, &[]);
-        let decision = decide(&stage.target, &selection, None, &stage.open, &facts, now());
-        assert_eq!(decision.err(), asks);
-    }
 }
 
 #[test]
@@ -216,6 +178,18 @@ fn high_water_deployed_again_by_hand_keeps_what_is_known_of_its_push_and_learns_
 }
 
 #[test]
+fn what_is_deployed_by_hand_waits_no_more_and_what_is_newer_does() {
+    let mut stage = semver();
+    stage.target.auto_deploy = false;
+    stage.poll(&versions(&["v1.0.0"]));
+    stage.poll(&versions(&["v1.0.0", "v1.1.0", "v1.2.0"]));
+    let chosen = ListedTag::named(tag("v1.1.0"));
+    let given = by_hand(&stage.target, stage.state.as_ref(), &chosen, None, now());
+    let waiting: Vec<&str> = given.state.candidates.iter().map(|seen| seen.tag.as_str()).collect();
+    assert_eq!(waiting, ["v1.2.0"]);
+}
+
+#[test]
 fn of_many_newer_tags_only_the_newest_are_asked_about() {
     let mut stage = semver();
     stage.poll(&versions(&["v0.0.1"]));
@@ -227,8 +201,10 @@ fn of_many_newer_tags_only_the_newest_are_asked_about() {
     let explained = loop {
         match explain(&stage.target, &listed, &state, &stage.open, &facts, now()) {
             Ok(explained) => break explained,
-            Err(Unexplained::Asks(question)) => facts.insert(question, Answer::Platforms(Vec::new())),
-            Err(Unexplained::Failed(failure)) => panic!("{failure:?}"),
+            Err(Unexplained::Asks(question @ Question::Platforms(_))) => {
+                facts.insert(question, Answer::Platforms(Vec::new()));
+            }
+            Err(unexplained) => panic!("{unexplained:?}"),
         }
     };
     let waiting = explained.iter().filter(|one| one.taken == Taken::Waiting).count();
@@ -263,6 +239,20 @@ fn where_tags_become_mutable_the_digest_of_now_is_learned_and_not_deployed() {
     let decision = stage.poll(&versions(&["v1.0.0"]));
     assert_eq!((decision.status, decision.deploy), (Status::UpToDate, None));
     assert!(decision.state.high_water.unwrap().digest.is_some());
+}
+
+#[test]
+fn a_mutable_tag_that_has_another_digest_is_deployed_once_more() {
+    let mut stage = semver();
+    stage.target.digest = true;
+    let listed = versions(&["v1.0.0"]);
+    stage.poll(&listed);
+    let before = Digest::new(&format!("sha256:{}", "a".repeat(64))).ok();
+    stage.state.as_mut().unwrap().high_water.as_mut().unwrap().digest = before.clone();
+    let decision = stage.poll(&listed);
+    assert_eq!(decision.status, Status::Pending);
+    assert_ne!(decision.deploy.unwrap().digest, before);
+    assert_eq!(stage.deploys(&listed), None);
 }
 
 #[test]
@@ -378,6 +368,15 @@ fn the_words_stay_what_they_are() {
          out_of_range prerelease"
     );
     assert_eq!(Taken::NotListed.as_str(), "not_listed");
+}
+
+#[test]
+fn whoever_asks_about_a_stage_sees_first_what_it_was_given_and_what_is_newer() {
+    let interesting = Taken::ALL.into_iter().filter(|taken| taken.is_interesting());
+    assert_eq!(
+        interesting.map(Taken::as_str).collect::<Vec<_>>().join(" "),
+        "deployed given next available held waiting passed_by"
+    );
 }
 
 #[test]

@@ -2,9 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::rule_of;
 use super::state::{Hold, PollState};
-use crate::policy::Order;
+use super::{is_timeless, rule_of};
 use crate::reference::ListedTag;
 use crate::target::Target;
 
@@ -35,7 +34,7 @@ pub(crate) fn by_hand(
         next.rule.get_or_insert_with(|| rule_of(target));
     }
     let is_same = high_water.as_ref().is_some_and(|high_water| high_water.listed.tag == listed.tag);
-    let is_timeless = policy.order() == Order::Newest && listed.pushed_at.is_none();
+    let is_timeless = is_timeless(listed, target);
     let is_newer = match (&chosen, &high_water) {
         (Some(_), None) => true,
         (Some(chosen), Some(high_water)) => !is_timeless && chosen.is_newer_than(high_water),

@@ -55,6 +55,41 @@ fn a_mark_supersedes_an_older_pending_deployment_though_high_water_is_newer_stil
 }
 
 #[test]
+fn a_mark_supersedes_what_waits_where_that_is_not_known_to_be_newer_still() {
+    let [versions, pushed] = [versions(&["v1.0.0", "v2.0.0"]), listing(&[("dev-1", 100)])];
+    for (mut stage, listed, waits, said) in [
+        (semver(), &versions, "v2.0.0", Mark::Reset(tag("v1.0.0"))),
+        (semver(), &versions, "hotfix", Mark::Deployed(tag("v3.0.0"))),
+        (newest(), &pushed, "dev-2", Mark::Deployed(tag("dev-3"))),
+    ] {
+        stage.poll(listed);
+        stage.pending(waits, None);
+        assert_eq!(stage.mark(&said).pending_becomes, Some(DeploymentState::Superseded), "{said:?}");
+    }
+}
+
+#[test]
+fn a_mark_that_waits_for_its_place_is_forgotten_by_a_reset_of_a_tag_that_has_one() {
+    for (said, waiting) in [
+        (Mark::Deployed(tag("dev-1")), Some(tag("dev-3"))),
+        (Mark::Reset(tag("hotfix")), Some(tag("dev-3"))),
+        (Mark::Reset(tag("dev-1")), None),
+    ] {
+        let mut stage = newest();
+        stage.poll(&listing(&[("dev-1", 100)]));
+        stage.mark(&Mark::Deployed(tag("dev-3")));
+        assert_eq!(stage.mark(&said).state.marked, waiting, "{said:?}");
+    }
+}
+
+#[test]
+fn a_mark_names_the_tag_that_the_stage_runs() {
+    assert_eq!(Mark::Deployed(tag("v1")).tag(), Some(&tag("v1")));
+    assert_eq!(Mark::Reset(tag("v1")).tag(), Some(&tag("v1")));
+    assert_eq!(Mark::Nothing.tag(), None);
+}
+
+#[test]
 fn a_high_water_given_back_that_the_edited_rule_does_not_take_starts_a_baseline() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0"]));
@@ -189,12 +224,12 @@ fn a_clock_of_the_server_that_stepped_back_hides_no_tag() {
             decision.reason
         );
     }
-    // Without a sequence, or with a lower one, it is simply old.
+    // Without a sequence, or with none that is higher, it is simply old.
     let mut listed = listed;
-    listed.tags[2].sequence = None;
-    assert_eq!(stage.poll(&listed).status, Status::UpToDate);
-    listed.tags[2].sequence = Some(0);
-    assert_eq!(stage.poll(&listed).status, Status::UpToDate);
+    for sequence in [None, Some(0), Some(1)] {
+        listed.tags[2].sequence = sequence;
+        assert_eq!(stage.poll(&listed).status, Status::UpToDate);
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a stage says that it runs, and what that means for a deployment.
 
+use super::is_timeless;
 use super::state::Deployment;
-use crate::policy::{Order, Policy};
 use crate::reference::{Digest, ListedTag, Tag};
 use crate::target::Target;
 
@@ -72,22 +72,26 @@ pub(crate) fn standing(
     if reported.is(&deployment.tag, deployment.digest.as_ref(), target.digest) {
         return Standing::Same;
     }
-    let is_newer = running.is_some_and(|running| is_newer(&target.policy, running, deployed));
+    let is_newer = running.is_some_and(|running| is_newer(target, running, deployed));
     if is_newer { Standing::Newer } else { Standing::Other }
 }
 
-fn is_newer(policy: &Policy, one: &ListedTag, other: &ListedTag) -> bool {
-    let has_place = |listed: &ListedTag| policy.order() != Order::Newest || listed.pushed_at.is_some();
-    match (policy.candidate(one), policy.candidate(other)) {
-        (Some(newer), Some(older)) if has_place(one) && has_place(other) => newer.is_newer_than(&older),
+fn is_newer(target: &Target, one: &ListedTag, other: &ListedTag) -> bool {
+    match (target.policy.candidate(one), target.policy.candidate(other)) {
+        (Some(newer), Some(older)) if !is_timeless(one, target) && !is_timeless(other, target) => {
+            newer.is_newer_than(&older)
+        }
         _ => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
     use crate::plan::tests::{pending, tag, target};
+    use crate::policy::Order;
 
     fn digest(filler: char) -> Digest {
         Digest::new(&format!("sha256:{}", filler.to_string().repeat(64))).unwrap()
@@ -131,6 +135,34 @@ mod tests {
         assert_eq!(compare("v1.1.0"), Standing::Other);
         assert_eq!(compare("latest"), Standing::Other);
         assert_eq!(compare(digest('b').as_str()), Standing::Other);
+    }
+
+    #[test]
+    fn what_was_pushed_at_a_time_unknown_is_not_newer() {
+        let target = target("*", Order::Newest);
+        let listed = |name, second: Option<i64>| ListedTag {
+            pushed_at: second.map(|second| Timestamp::from_second(second).unwrap()),
+            ..ListedTag::named(tag(name))
+        };
+        let reported = Reported::parse("b").unwrap();
+        for (runs, deployed, expected) in [
+            (Some(2), Some(1), Standing::Newer),
+            (Some(1), Some(2), Standing::Other),
+            (Some(2), None, Standing::Other),
+            (None, Some(1), Standing::Other),
+        ] {
+            let (runs, deployed) = (listed("b", runs), listed("a", deployed));
+            let found = standing(&target, &reported, &pending(tag("a"), None), Some(&runs), &deployed);
+            assert_eq!(found, expected, "{runs:?} and {deployed:?}");
+        }
+    }
+
+    #[test]
+    fn what_runs_is_named_by_its_tag_else_by_its_digest() {
+        let a = digest('a');
+        for (text, name) in [(format!("shop:v1.2@{a}"), "v1.2"), (format!("shop@{a}"), a.as_str())] {
+            assert_eq!(Reported::parse(&text).unwrap().name(), name);
+        }
     }
 
     #[test]

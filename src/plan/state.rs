@@ -377,3 +377,6 @@ from_its_word! {
     super::status::ErrorCode, "error code", super::status::ErrorCode::ALL;
     crate::target::notifier::Event, "event", crate::target::notifier::Event::ALL
 }
+
+#[cfg(test)]
+mod tests;

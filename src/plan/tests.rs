@@ -89,6 +89,7 @@ impl Stage {
                     facts.insert(Question::Given, Answer::Given(self.given.clone()));
                 }
                 Err(question) => {
+                    assert!(matches!(question, Question::Digest(_)), "{question:?} has no answer here");
                     let digest = Digest::new(&format!("sha256:{}", "0".repeat(64))).unwrap();
                     facts.insert(question, Answer::Digest(Some(digest).filter(|_| self.has_manifests)));
                 }
@@ -170,8 +171,14 @@ fn only_what_is_newer_is_deployed_and_only_once() {
 fn a_tie_never_deploys() {
     let mut stage = Stage::new(target("*", Order::Semver));
     stage.poll(&versions(&["1.0.0"]));
-    assert_eq!(stage.poll(&versions(&["1.0.0", "v1.0.0"])).status, Status::UpToDate);
-    assert_eq!(stage.high_water(), Some(tag("1.0.0")));
+    for (listed, reason) in [
+        (versions(&["1.0.0"]), "1.0.0 is the newest"),
+        (versions(&["1.0.0", "v1.0.0"]), "1.0.0 is the newest that is new; v1.0.0 was there before"),
+    ] {
+        let decision = stage.poll(&listed);
+        assert_eq!((decision.status, decision.reason.as_str()), (Status::UpToDate, reason));
+        assert_eq!(stage.high_water(), Some(tag("1.0.0")));
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::proposal::is_hash;
 use super::{Order, Policy, SortKey, Verdict, numeric, semver};
 use crate::reference::{ListedTag, Tag};
 
@@ -96,17 +97,11 @@ fn prereleases_only(policy: &Policy, keys: &[&str]) -> Option<String> {
 
 /// Commit hashes have no order.
 fn hashes(keys: &[&str]) -> Option<String> {
-    let is_hash = |key: &str| {
-        let last = key.rsplit(['-', '_', '.']).next().unwrap_or_default();
-        (7..=64).contains(&last.len())
-            && last.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-            && last.bytes().any(|byte| byte.is_ascii_digit())
-            && last.bytes().any(|byte| byte.is_ascii_lowercase())
-    };
+    let ends_in_hash = |key: &str| is_hash(key.rsplit(['-', '_', '.']).next().unwrap_or_default());
     // Behind a date or a number a hash does no harm: the keys differ before it.
     let is_ranked =
         |key: &str| key.starts_with(|c: char| c.is_ascii_digit()) && key.contains(['-', '_', '.']);
-    let hashes: Vec<_> = keys.iter().filter(|key| is_hash(key) && !is_ranked(key)).collect();
+    let hashes: Vec<_> = keys.iter().filter(|key| ends_in_hash(key) && !is_ranked(key)).collect();
     (hashes.len() * 2 > keys.len()).then(|| {
         format!("{} looks like a commit hash, and these have no order: order = \"newest\" has one", hashes[0])
     })
@@ -126,7 +121,7 @@ fn numbers_in_disorder(policy: &Policy, sample: &[Tag]) -> Option<(String, Strin
     }
     alike.into_values().find_map(|mut keys| {
         keys.sort();
-        let pair = keys.windows(2).find(|pair| pair[0].0 < pair[1].0 && pair[0].1 > pair[1].1)?;
+        let pair = keys.windows(2).find(|pair| pair[0].1 > pair[1].1)?;
         Some((pair[0].1.to_string(), pair[1].1.to_string()))
     })
 }
@@ -197,6 +192,12 @@ mod tests {
                  a regex",
             ),
             (
+                rule(Order::Semver, "*", ""),
+                "17.2 main",
+                "semver cannot compare the sort key of 2 of 2 tags that pass the filter, \"17.2\" for one; \
+                 a regex",
+            ),
+            (
                 rule(Order::Numeric, "*", ""),
                 "v1.2.3 v1.2.4",
                 "numeric cannot compare the sort key of 2 of 2 tags that pass the filter, \"v1.2.3\" for one; \
@@ -247,13 +248,16 @@ mod tests {
             (rule(Order::Newest, "*", "*-debug"), "9 10 0123abc 89abcde"),
             (rule(Order::Semver, "*", ""), "1.9.0 1.10.0 latest 1.10.0-rc9 1.10.0-rc10"),
             (rule(Order::Semver, "*-alpine", ""), "1.9.0-alpine 1.10.0-alpine"),
+            (rule(Order::Semver, "*", ""), "1.9.0 v1.9.0"),
             (prerelease, "1.0.0 1.0.0-rc.9 1.0.0-rc.10"),
             (rule(Order::Numeric, "*", ""), "9 10 17.2 latest"),
             (rule(Order::Alphabetical, "*", ""), "2024-01-31 2024-12-01"),
             (rule(Order::Alphabetical, "*", ""), "09 10"),
             (rule(Order::Alphabetical, "*", ""), "20240131-0123abc 20240201-89abcde"),
             (rule(Order::Alphabetical, "*", ""), "alpha beta defaced"),
+            (rule(Order::Alphabetical, "*", ""), "0123abc latest"),
             (rule(Order::Alphabetical, "*", ""), "a1 b2 c3"),
+            (rule(Order::Alphabetical, "*", ""), "a1 2a"),
             (rule(Order::Alphabetical, "*", ""), "alpha1x beta2y gamma3z"),
         ] {
             assert_eq!(found(rule, sample), Vec::<String>::new(), "{sample}");

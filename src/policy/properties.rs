@@ -164,11 +164,10 @@ proptest! {
         b in row(),
     ) {
         if let (Some(left), Some(right)) = (policy.candidate(&a), policy.candidate(&b)) {
-            prop_assert!(!(left.is_newer_than(&right) && right.is_newer_than(&left)));
-            if left.is_newer_than(&right) {
-                let found = chosen(&policy, vec![a, b]);
-                prop_assert_eq!(&found[0].listed.tag, &left.listed.tag);
-            }
+            let found = chosen(&policy, vec![a, b]);
+            let (newer, other) = if found[0].key == left.key { (&left, &right) } else { (&right, &left) };
+            prop_assert_eq!(newer.is_newer_than(other), newer.key != other.key);
+            prop_assert!(!other.is_newer_than(newer));
         }
     }
 

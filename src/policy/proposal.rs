@@ -106,7 +106,6 @@ enum Kind {
     /// `42`, `20240131-1530`, `2024.10.1`
     Number {
         is_date: bool,
-        is_single: bool,
     },
     /// `3f2a9c1`
     Hash,
@@ -222,7 +221,7 @@ fn head(tag: &str) -> &str {
 }
 
 /// `3f2a9c1` and longer, as git shortens its names; a number is none.
-fn is_hash(word: &str) -> bool {
+pub(super) fn is_hash(word: &str) -> bool {
     let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     (7..=64).contains(&word.len())
         && word.bytes().all(is_hex)
@@ -237,7 +236,7 @@ fn kind(rest: &str) -> Kind {
         let is_day = matches!(first.len(), 8 | 12 | 14) && first.starts_with("20");
         let is_date = is_day || (is_year && first.len() < rest.len());
         if is_date || Version::parse(rest).is_none() {
-            return Kind::Number { is_date, is_single: first.len() == rest.len() };
+            return Kind::Number { is_date };
         }
     }
     if let Some(version) = Version::parse(rest) {
@@ -250,7 +249,7 @@ fn kind(rest: &str) -> Kind {
         };
     }
     let numbers = rest.split(['-', '_']).next().unwrap_or_default();
-    if Sequence::parse(numbers).is_some() && rest.len() > numbers.len() && numbers.contains('.') {
+    if Sequence::parse(numbers).is_some() && numbers.contains('.') {
         return Kind::Variant;
     }
     if is_hash(rest) { Kind::Hash } else { Kind::Other }
@@ -283,7 +282,7 @@ fn stage<'t>(head: &str, tags: &[(&'t Tag, Kind)]) -> (ProposedStage, Vec<(&'t T
         }
         takes = Box::new(is_version);
     } else if all(&is_number) {
-        let is_date = tags.iter().all(|(_, kind)| matches!(kind, Kind::Number { is_date: true, .. }));
+        let is_date = tags.iter().all(|(_, kind)| matches!(kind, Kind::Number { is_date: true }));
         stage.order = Order::Numeric;
         stage.reason = if is_date { "dates, compared as numbers" } else { "numbers that grow" };
     } else if head.is_empty() && all(&|kind| kind == Kind::Hash) {
@@ -296,7 +295,7 @@ fn stage<'t>(head: &str, tags: &[(&'t Tag, Kind)]) -> (ProposedStage, Vec<(&'t T
     stage.examples = taken.iter().rev().take(EXAMPLES).map(|tag| (*tag).clone()).collect();
     let why = |kind: Kind| match kind {
         // `v1` and `v1.2` follow the versions beside them.
-        Kind::Number { is_date: false, .. } => Reason::Moving,
+        Kind::Number { is_date: false } => Reason::Moving,
         Kind::Variant => Reason::Variant,
         _ => Reason::Odd,
     };
@@ -370,6 +369,9 @@ mod tests {
             (&["20240131", "20240201"], &["main: * numeric"]),
             (&["2024.10.1", "2024.9.30"], &["main: * numeric"]),
             (&["2025.08.05"], &["main: * numeric"]),
+            (&["20.1.2"], &["prod: * semver"]),
+            (&["1.2.3", "2024"], &["prod: * semver", "Moving: 2024"]),
+            (&["1.2.3", "17-alpine", "1.x"], &["prod: * semver", "Odd: 17-alpine 1.x"]),
             (&["nightly-20240131-1530", "nightly-20240201-0100"], &["nightly: nightly-* numeric"]),
             (&["3f2a9c1", "0d91abc", "latest"], &["main: * newest", "Moving: latest"]),
             (&["sha-3f2a9c1"], &["sha: sha-* newest"]),
@@ -393,12 +395,30 @@ mod tests {
                 ],
             ),
             (&["1.0.0", "v1.0.0"], &["prod: * semver but v*", "prod-2: v* semver"]),
+            (
+                &["1.0.0", "release-1.0.0", "v1.0.0"],
+                &["prod: * semver but v*", "prod-2: release-* semver", "prod-3: v* semver"],
+            ),
             (&["_1"], &["main: _* numeric"]),
             (&["latest"], &["Moving: latest"]),
             (&[], &[]),
         ];
         for (tags, expected) in table {
             assert_eq!(lines(&of(tags)), *expected, "{tags:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_says_why() {
+        for (tags, why) in [
+            (["v1.0.0", "latest"], "they move from image to image"),
+            (["v1.0.0", "v1.0.0-alpine"], "variants of versions"),
+            (["v1.0.0", "pr-7"], "of pull requests"),
+            (["v1.0.0", "sha256-00aa.sig"], "signatures and attestations"),
+            (["v1.0.0", "v7up"], "they do not compare with the others"),
+        ] {
+            let left = of(&tags).left;
+            assert!(left.len() == 1 && left[0].reason.to_string().starts_with(why), "{left:?}");
         }
     }
 

@@ -36,9 +36,7 @@ impl Gates {
             || !self.platforms.is_empty()
             || self.max_bump.is_some()
     }
-}
 
-impl Gates {
     /// Each gate as the configuration writes it, without quotes: `min_age 30m`.
     pub(crate) fn describe(&self) -> Vec<String> {
         let length = |length: Duration| format!("{:#}", SignedDuration::try_from(length).unwrap_or_default());
