@@ -89,9 +89,13 @@ fn main() -> ExitCode {
         Command::Schedule(arguments) => command::schedule(&global, &arguments),
         Command::Generate(arguments) => command::generate(&arguments),
     };
-    let exit = result.unwrap_or_else(|error| {
+    let mut exit = result.unwrap_or_else(|error| {
         Console::new().error(&format!("{error:#}"));
         Exit::Unusable
     });
+    if let (Exit::Done | Exit::Changed, Some(error)) = (exit, Console::lost()) {
+        Console::new().error(&format!("standard output cannot be written: {error}"));
+        exit = Exit::Failed;
+    }
     ExitCode::from(exit.status())
 }

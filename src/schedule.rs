@@ -34,6 +34,8 @@ pub(crate) struct Job {
     pub(crate) secrets: Vec<SecretUse>,
     /// Programs that deployments, probes and notifications run, as written; each once.
     pub(crate) commands: Vec<String>,
+    /// Where they run; each once.
+    pub(crate) folders: Vec<String>,
     /// Other files that the configuration names: certificates and keys.
     pub(crate) certificates: Vec<String>,
     /// Where metrics are written.
@@ -100,12 +102,23 @@ impl Job {
         variables
     }
 
-    /// The files that hold secrets, each once.
-    fn files(&self) -> Vec<&str> {
+    /// The files that hold secrets, each once, by the paths that the configuration gives them.
+    fn files_as_written(&self) -> Vec<&str> {
         self.each_once(|source| match source {
             SecretSource::File(path) | SecretSource::DockerConfig(path) => path.to_str(),
             _ => None,
         })
+    }
+
+    /// The same by paths that systemd and Kubernetes take.
+    fn files(&self) -> Vec<String> {
+        let mut files: Vec<String> = Vec::new();
+        for file in self.files_as_written().into_iter().map(plain) {
+            if !files.contains(&file) {
+                files.push(file);
+            }
+        }
+        files
     }
 
     /// The systemd credentials, each once.
@@ -141,6 +154,25 @@ impl Job {
     }
 }
 
+/// An absolute path without `.`, `..` and empty parts. A link before `..` would lead elsewhere: nobody writes that.
+pub(crate) fn plain(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/').filter(|part| !matches!(*part, "" | ".")) {
+        if part == ".." {
+            parts.pop();
+        } else {
+            parts.push(part);
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+/// Whether an absolute path is this folder, or below it.
+fn is_within(path: &str, folder: &str) -> bool {
+    let folder = folder.trim_end_matches('/');
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// The folder of an absolute path.
 fn folder_of(path: &str) -> &str {
     match path.rsplit_once('/') {
@@ -168,6 +200,7 @@ mod fixture {
             longest: Duration::from_secs(960),
             secrets: Vec::new(),
             commands: Vec::new(),
+            folders: Vec::new(),
             certificates: Vec::new(),
             metrics_file: None,
         }
@@ -175,5 +208,22 @@ mod fixture {
 
     pub(super) fn secret(source: SecretSource) -> SecretUse {
         SecretUse { whose: "the token of the registry git".to_owned(), source, is_optional: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_plain() {
+        for (written, expected) in [
+            ("/etc/tagship/token", "/etc/tagship/token"),
+            ("/etc/tagship/../token", "/etc/token"),
+            ("/etc/./tagship//a/", "/etc/tagship/a"),
+            ("/../..", "/"),
+        ] {
+            assert_eq!(plain(written), expected);
+        }
     }
 }

@@ -139,7 +139,7 @@ pub(crate) enum Scheduler {
         #[arg(long, value_name = "IMAGE")]
         image: String,
         /// The namespace of all objects [default: kubectl's]
-        #[arg(long, value_name = "NAMESPACE")]
+        #[arg(long, value_name = "NAMESPACE", value_parser = namespace)]
         namespace: Option<String>,
         /// So many CronJobs share the targets, each with a volume of its own
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -153,6 +153,19 @@ pub(crate) enum Scheduler {
         #[arg(long)]
         steps: bool,
     },
+}
+
+/// A namespace of Kubernetes: a label of RFC 1123.
+fn namespace(text: &str) -> Result<String, String> {
+    let is_of_label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_label = (1..=63).contains(&text.len()) && text.bytes().all(is_of_label);
+    if !is_label || text.starts_with('-') || text.ends_with('-') {
+        return Err(
+            "a namespace has lower-case letters, digits and hyphens, at most 63, no hyphen at its ends"
+                .to_owned(),
+        );
+    }
+    Ok(text.to_owned())
 }
 
 /// An image without host and tag.

@@ -149,7 +149,8 @@ impl EnvCompleter for JoiningBash {
         let index = env::var("_CLAP_COMPLETE_INDEX").ok().and_then(|index| index.parse().ok()).unwrap_or(0);
         let separator = env::var("_CLAP_IFS").unwrap_or_else(|_| "\n".to_owned());
         let asked = words.get(index).cloned().unwrap_or_default();
-        let (words, index) = joined(words, index);
+        // What stands behind the cursor is no part of the word before it.
+        let (words, index) = joined(words.into_iter().take(index + 1).collect(), index);
         let before = words.get(index).map_or(0, |word| word.len()) - asked.len();
         for (place, candidate) in engine::complete(command, words, index, folder)?.iter().enumerate() {
             let value = candidate.get_value().to_string_lossy();

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::{Exit, StatePlace, load, login_name, open_state, select, state_place};
 use crate::cli::{self, Global};
 use crate::plan::Hold;
-use crate::report::Console;
+use crate::report::{Console, escape_control};
 use crate::store::Store;
 use crate::target::Target;
 use crate::target::filter::{TargetFilter, TargetPattern};
@@ -68,7 +68,7 @@ fn change(
         Ok(said)
     })?;
     if !global.quiet {
-        said.iter().for_each(|line| console.data(line));
+        said.iter().for_each(|line| console.data(&escape_control(line)));
     }
     Ok(Exit::Done)
 }

@@ -6,6 +6,7 @@ mod question;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 
@@ -38,7 +39,7 @@ pub(crate) fn init(global: &Global, arguments: &cli::Init) -> anyhow::Result<Exi
         (None, []) => {
             questions.ask("--stage NAME=GLOB", "Stages and their tags", Some("dev=dev-* prod=v*"), stages)?
         }
-        (_, stages) => Some(stages.to_vec()),
+        (_, stages) => Some(each_once(stages.to_vec()).map_err(anyhow::Error::msg)?),
     };
     let deploy = deploy(arguments, &mut questions)?;
     questions.complete()?;
@@ -48,7 +49,10 @@ pub(crate) fn init(global: &Global, arguments: &cli::Init) -> anyhow::Result<Exi
     };
 
     let projects = if arguments.from.is_some() {
-        match discover::projects(&registry, arguments, images, &place, &console) {
+        let opened = discover::open(&registry.registry, &place)?;
+        // A server may repeat in an error what it was sent.
+        let console = Console::masking(Arc::clone(&opened.secrets));
+        match discover::projects(&registry, &opened, arguments, images, &console) {
             Ok(projects) => projects,
             Err(error) => {
                 console.error(&format!("{error:#}; nothing was written"));
@@ -193,7 +197,10 @@ fn registry(
     } else if arguments.anonymous {
         Token::Anonymous
     } else if is_asked && kind != Kind::OciLayout {
-        let read = |answer: &str| Ok(answer.to_owned());
+        let read = |answer: &str| match answer {
+            "$" => Err("a variable such as $GIT_TOKEN".to_owned()),
+            answer => Ok(answer.to_owned()),
+        };
         let question = "Its token: a file, a $VARIABLE, or nothing for public images";
         match questions.ask("--token-file FILE", question, Some(""), read)?.as_deref() {
             None | Some("") => Token::Search,
@@ -281,7 +288,19 @@ fn images(answer: &str) -> Result<Vec<Repository>, String> {
 }
 
 fn stages(answer: &str) -> Result<Vec<StageWish>, String> {
-    answer.split_whitespace().map(cli::stage).collect()
+    each_once(answer.split_whitespace().map(cli::stage).collect::<Result<_, _>>()?)
+}
+
+fn each_once(stages: Vec<StageWish>) -> Result<Vec<StageWish>, String> {
+    for (index, stage) in stages.iter().enumerate() {
+        if stages[..index].iter().any(|before| before.name == stage.name) {
+            return Err(format!(
+                "the stage {0} is named twice; a stage with several globs has tags = [...] in the file",
+                stage.name
+            ));
+        }
+    }
+    Ok(stages)
 }
 
 fn wish(stage: &StageWish, arguments: &cli::Init) -> crate::policy::ProposedStage {

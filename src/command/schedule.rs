@@ -57,7 +57,8 @@ pub(crate) fn schedule(global: &Global, arguments: &cli::Schedule) -> anyhow::Re
                 shards: *shards,
                 files: files(&config)?,
             };
-            console.data(schedule::manifests(&job, &cluster).trim_end());
+            let text = schedule::manifests(&job, &cluster).map_err(anyhow::Error::msg)?;
+            console.data(text.trim_end());
         }
         Scheduler::GiteaActions { steps } => {
             let root = root(&config.path)?;
@@ -81,25 +82,32 @@ fn job(global: &Global, config: &Config) -> anyhow::Result<Job> {
     let given = env::var_os("TAGSHIP_STATE").filter(|value| !value.is_empty()).map(PathBuf::from);
     let state = match (&global.state, &config.settings.state, &given) {
         (Some(path), _, _) | (None, StateSetting::Default, Some(path)) => {
-            State::Given(text(&std::path::absolute(path)?)?)
+            State::Given(place(&std::path::absolute(path)?)?)
         }
-        (None, StateSetting::File(path), _) => State::Configured(text(path)?),
+        (None, StateSetting::File(path), _) => State::Configured(place(path)?),
         (None, StateSetting::Nothing, _) => State::Nothing,
         (None, StateSetting::Default, None) => State::Default,
     };
     let certificates: BTreeSet<&PathBuf> =
         config.registries.values().flat_map(|registry| &registry.transport.files).collect();
+    let (commands, folders) = commands(config)?;
     Ok(Job {
-        program: text(&program)?,
-        config: text(&config.path)?,
+        program: place(&program)?,
+        config: place(&config.path)?,
         state,
         interval,
         longest: longest(config, &polled),
         secrets: secrets(config)?,
-        commands: commands(config),
-        certificates: certificates.into_iter().map(|path| text(path)).collect::<Result<_, _>>()?,
-        metrics_file: config.settings.metrics_file.as_deref().map(text).transpose()?,
+        commands,
+        folders,
+        certificates: certificates.into_iter().map(|path| place(path)).collect::<Result<_, _>>()?,
+        metrics_file: config.settings.metrics_file.as_deref().map(place).transpose()?,
     })
+}
+
+/// An absolute path that every format can hold, and that systemd and Kubernetes take.
+fn place(path: &Path) -> anyhow::Result<String> {
+    Ok(schedule::plain(&text(path)?))
 }
 
 /// A path as text that every format can hold.
@@ -152,27 +160,29 @@ fn secrets(config: &Config) -> anyhow::Result<Vec<SecretUse>> {
     Ok(secrets)
 }
 
-/// Every program that the configuration runs, but for those that print secrets.
-fn commands(config: &Config) -> Vec<String> {
+/// Every program that the configuration runs, but for those that print secrets; and where.
+fn commands(config: &Config) -> anyhow::Result<(Vec<String>, Vec<String>)> {
     let of_targets = config
         .targets
         .iter()
         .flat_map(|target| target.deploy.iter().chain(target.running.iter().map(|running| &running.probe)));
     let mut commands: Vec<String> = Vec::new();
+    let mut folders: BTreeSet<String> = BTreeSet::new();
     for step in of_targets.chain(config.notifiers.iter().map(|notifier| &notifier.step)) {
         let Step::Command(command) = step else { continue };
         let parts = command.argv.first().map_or(&[][..], |program| &program.parts);
-        let text = |part: &Part| match part {
+        let shown = |part: &Part| match part {
             Part::Literal(text) | Part::Var(text) => text.clone(),
             _ => "…".to_owned(),
         };
-        let program: String = parts.iter().map(text).collect();
+        let program: String = parts.iter().map(shown).collect();
         let program: String = program.chars().filter(|character| !character.is_control()).collect();
         if !commands.contains(&program) {
             commands.push(program);
         }
+        folders.insert(place(&command.dir)?);
     }
-    commands
+    Ok((commands, folders.into_iter().collect()))
 }
 
 fn host() -> String {

@@ -2,14 +2,17 @@
 //! panic when nobody reads them.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where tagship prints")]
 
-use std::io::Write as _;
-use std::sync::Arc;
+use std::io::{self, ErrorKind, Write as _};
+use std::sync::{Arc, OnceLock};
 
 use anstream::ColorChoice;
 use anstyle::{AnsiColor, Style};
 use terminal_size::Width;
 
 use crate::secret::Secrets;
+
+/// Why data was lost. Like standard output itself it is the whole process's.
+static LOST: OnceLock<io::Error> = OnceLock::new();
 
 /// Where a report is written to.
 #[derive(Clone)]
@@ -25,8 +28,8 @@ impl Console {
 
     /// How many columns standard output has; None where it is no terminal.
     pub(crate) fn columns() -> Option<usize> {
-        let (Width(columns), _) = terminal_size::terminal_size_of(std::io::stdout())?;
-        Some(columns.into()).filter(|columns| *columns > 0)
+        let (Width(columns), _) = terminal_size::terminal_size_of(io::stdout())?;
+        Some(columns.into())
     }
 
     /// Before there is a configuration, and with it secrets.
@@ -42,8 +45,16 @@ impl Console {
     /// Data: a line on standard output.
     pub(crate) fn data(&self, line: &str) {
         let mut stdout = anstream::stdout().lock();
-        // Nobody reads any more: the run goes on, its outcome is in the state.
-        let _ = writeln!(stdout, "{}", self.mask(line));
+        match writeln!(stdout, "{}", self.mask(line)) {
+            // Nobody reads any more: the run goes on, its outcome is in the state.
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => drop(LOST.set(error)),
+            _ => {}
+        }
+    }
+
+    /// Why some of the data is not on standard output, though somebody wants it: a full disk.
+    pub(crate) fn lost() -> Option<&'static io::Error> {
+        LOST.get()
     }
 
     /// A message: a line on standard error.
@@ -75,12 +86,6 @@ impl Console {
     pub(super) fn mask(&self, text: &str) -> String {
         self.secrets.as_ref().map_or_else(|| text.to_owned(), |secrets| secrets.mask(text))
     }
-}
-
-/// How many characters a line of the terminal has; None: standard output is no terminal.
-pub(super) fn width() -> Option<usize> {
-    let (width, _) = terminal_size::terminal_size_of(std::io::stdout())?;
-    Some(usize::from(width.0))
 }
 
 /// Text in a colour; the streams take it out where there is none.

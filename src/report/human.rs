@@ -142,7 +142,7 @@ pub(super) fn describe(report: &TargetReport) -> String {
         }
         Status::WouldDeploy => change(),
         Status::Failed => {
-            let again = report.until.map_or_else(String::new, |at| format!(", again at {}", moment(at)));
+            let again = report.until.map_or_else(String::new, |at| format!(", again at {}", over_by(at)));
             format!("{} (attempt {}{again}): {}", change(), attempt(report), error_of(report))
         }
         Status::Dead => format!(
@@ -153,15 +153,16 @@ pub(super) fn describe(report: &TargetReport) -> String {
             error_of(report)
         ),
         Status::Unknown => {
-            let since =
-                report.failed_since.map_or_else(String::new, |since| format!(" (since {})", moment(since)));
+            let since = report
+                .failed_since
+                .map_or_else(String::new, |since| format!(" (since {})", to_the_minute(since)));
             format!("{}{since}", error_of(report))
         }
         Status::NoMatch => on_one_line(&report.reason),
         _ => {
-            let until = report.until.map_or_else(String::new, |until| format!(" (until {})", moment(until)));
+            let until = report.until.map_or_else(String::new, |until| format!(" (until {})", over_by(until)));
             let again = report.failed_since.map_or_else(String::new, |since| {
-                format!("; checked again for the first time since {}", moment(since))
+                format!("; checked again for the first time since {}", to_the_minute(since))
             });
             let tag = if report.reason.starts_with(latest) { String::new() } else { format!("{latest}: ") };
             format!("{tag}{}{until}{again}", on_one_line(&report.reason))
@@ -179,10 +180,15 @@ fn attempt(report: &TargetReport) -> u32 {
     report.deployment.as_ref().map_or(0, |deployment| deployment.attempt)
 }
 
-/// To the minute, and never before it is over.
-fn moment(at: Timestamp) -> String {
-    let minute = SignedDuration::from_secs(59);
-    at.saturating_add(minute).unwrap_or(at).strftime("%Y-%m-%d %H:%M UTC").to_string()
+/// `2026-11-20 11:00 UTC`: the minute that a moment lies in.
+pub(super) fn to_the_minute(moment: Timestamp) -> String {
+    moment.strftime("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+/// The minute at whose beginning a moment is over.
+fn over_by(moment: Timestamp) -> String {
+    let rest = SignedDuration::from_millis(59_999);
+    to_the_minute(moment.saturating_add(rest).unwrap_or(moment))
 }
 
 /// A line that no mail program can show is not worth its bytes.
@@ -213,13 +219,15 @@ pub(crate) fn describe_duration(duration: Duration) -> String {
 
 /// A moment, and how far away it is: `2026-11-20T10:00:00Z (5m ago)`, `… (in 2h)`.
 pub(super) fn describe_moment(moment: Timestamp, now: Timestamp) -> String {
-    let away = if moment > now {
-        let wait = describe_age(now, moment);
-        format!("in {}", wait.trim_end_matches(" ago"))
-    } else {
-        describe_age(moment, now)
-    };
-    format!("{moment:.0} ({away})")
+    format!("{moment:.0} ({})", describe_distance(moment, now))
+}
+
+/// `5m ago` or `in 2h`
+pub(super) fn describe_distance(moment: Timestamp, now: Timestamp) -> String {
+    match moment.duration_since(now).as_secs() {
+        ahead if ahead > 0 => format!("in {}", roughly(ahead)),
+        _ => describe_age(moment, now),
+    }
 }
 
 /// How long ago something was, roughly: `5m`, `3h`, `2d`.
@@ -231,11 +239,29 @@ pub(crate) fn describe_age(then: Timestamp, now: Timestamp) -> String {
 }
 
 /// `40s`, `5m`, `3h`, `2d`
-pub(super) fn roughly(seconds: i64) -> String {
+fn roughly(seconds: i64) -> String {
     match seconds {
         ..60 => format!("{seconds}s"),
         60..3600 => format!("{}m", seconds / 60),
         3600..172_800 => format!("{}h", seconds / 3600),
         _ => format!("{}d", seconds / 86400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_began_began_no_later_and_what_ends_is_over_by_then() {
+        for (moment, began, over) in [
+            ("2026-11-20T10:00:00Z", "10:00", "10:00"),
+            ("2026-11-20T10:00:00.5Z", "10:00", "10:01"),
+            ("2026-11-20T10:00:59.999Z", "10:00", "10:01"),
+        ] {
+            let moment: Timestamp = moment.parse().unwrap();
+            assert_eq!(to_the_minute(moment), format!("2026-11-20 {began} UTC"));
+            assert_eq!(over_by(moment), format!("2026-11-20 {over} UTC"));
+        }
     }
 }

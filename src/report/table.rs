@@ -7,7 +7,9 @@ use tabled::settings::peaker::PriorityMax;
 use tabled::settings::{Color, Padding, Style as Borders, Width};
 
 use super::Console;
-use super::console::width;
+
+/// A terminal that is narrower breaks the lines of a table itself: cells of two letters are no words.
+const NARROWEST: usize = 60;
 
 /// Rows of cells, each in a colour of its own.
 #[derive(Default)]
@@ -45,7 +47,7 @@ impl Table {
     }
 
     pub(super) fn print(self, console: &Console) {
-        for line in self.lines(width()) {
+        for line in self.lines(Console::columns()) {
             console.data(&line);
         }
     }
@@ -67,7 +69,7 @@ impl Table {
         }
         if let Some(width) = width {
             // The padding of the last column is not printed.
-            table.with(Width::wrap(width + 2).priority(PriorityMax::right()).keep_words(true));
+            table.with(Width::wrap(width.max(NARROWEST) + 2).priority(PriorityMax::right()).keep_words(true));
         }
         table.to_string().lines().map(|line| line.trim_end().to_owned()).collect()
     }
@@ -94,8 +96,23 @@ mod tests {
 
     #[test]
     fn what_is_wider_than_the_terminal_wraps_between_words() {
-        let lines = table().lines(Some(30));
-        assert_eq!(lines[1..], ["v1.0.0  older than v1.1.0,", "        which it was given"]);
+        let mut table = table();
+        table.push(vec![
+            cell("v0.9.0"),
+            cell("the list has it no more, and the stage was given a newer one since"),
+        ]);
+        let lines = table.lines(Some(62));
+        assert_eq!(
+            lines[2..],
+            ["v0.9.0  the list has it no more, and the stage was given a", "        newer one since"]
+        );
+    }
+
+    #[test]
+    fn on_a_narrow_terminal_words_stay_whole() {
+        for width in [1, 12, 59] {
+            assert_eq!(table().lines(Some(width)), table().lines(Some(60)));
+        }
     }
 
     #[test]

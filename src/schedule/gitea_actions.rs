@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::quote::{shell, shell_line, yaml, yaml_block};
 use super::rhythm::Rhythm;
-use super::{Job, name_of};
+use super::{Job, name_of, plain};
 
 /// Where the state is between the step that fetches it and the one that keeps it.
 const STATE_FOLDER: &str = ".tagship";
@@ -19,7 +19,7 @@ struct Entry<'j> {
 
 enum Place<'j> {
     Variable(&'j str),
-    File(&'j str),
+    File(String),
     Credential(&'j str),
 }
 
@@ -73,9 +73,10 @@ pub(crate) fn steps(job: &Job, root: &str) -> String {
     text.push_str(&keep(job, "Fetch the state", "restore"));
     text.push_str(&write_files(&entries));
     let state = format!("{STATE_FOLDER}/state.db");
-    let mut words = vec!["tagship", "--config", below(root, &job.config)];
+    let config = below(root, &job.config);
+    let mut words = vec!["tagship", "--config", &config];
     if job.keeps_state() {
-        words.extend(["--state", state.as_str()]);
+        words.extend(["--state", &state]);
     }
     words.extend(["poll", "--due", "--format", "github"]);
     let _ = write!(
@@ -89,8 +90,14 @@ pub(crate) fn steps(job: &Job, root: &str) -> String {
 }
 
 /// What a path here is called in a job, whose folder is the repository's root.
-fn below<'p>(root: &str, path: &'p str) -> &'p str {
-    path.strip_prefix(root.trim_end_matches('/')).and_then(|rest| rest.strip_prefix('/')).unwrap_or(path)
+fn below(root: &str, path: &str) -> String {
+    let below = |path: &str, root: &str| {
+        let rest = path.strip_prefix(root.trim_end_matches('/'))?.strip_prefix('/')?;
+        Some(rest.to_owned())
+    };
+    // As written first: what leads out of the repository by .. leads out of it there, too.
+    let plainly = || below(&plain(path), &plain(root));
+    below(path, root).or_else(plainly).unwrap_or_else(|| path.to_owned())
 }
 
 fn entries<'j>(job: &'j Job, root: &str) -> Vec<Entry<'j>> {
@@ -110,7 +117,7 @@ fn entries<'j>(job: &'j Job, root: &str) -> Vec<Entry<'j>> {
         entries.push(Entry { secret, place });
     };
     job.variables().into_iter().for_each(|(name, _)| add(name, Place::Variable(name)));
-    job.files().into_iter().for_each(|path| add(path, Place::File(below(root, path))));
+    job.files_as_written().into_iter().for_each(|path| add(path, Place::File(below(root, path))));
     job.credentials().into_iter().for_each(|name| add(name, Place::Credential(name)));
     entries
 }
@@ -141,7 +148,7 @@ fn keep(job: &Job, name: &str, action: &str) -> String {
 fn write_files(entries: &[Entry<'_>]) -> String {
     let mut script = String::new();
     for entry in entries {
-        let (folder, path) = match entry.place {
+        let (folder, path) = match &entry.place {
             Place::Variable(_) => continue,
             Place::File(path) => {
                 (shell(path.rsplit_once('/').map_or(".", |(folder, _)| folder)), shell(path))
@@ -168,8 +175,8 @@ fn write_files(entries: &[Entry<'_>]) -> String {
 fn environment(entries: &[Entry<'_>], is_meant: impl Fn(&Place<'_>) -> bool) -> String {
     let mut text = String::new();
     for entry in entries.iter().filter(|entry| is_meant(&entry.place)) {
-        let name = match entry.place {
-            Place::Variable(name) => name,
+        let name = match &entry.place {
+            Place::Variable(name) => *name,
             Place::File(_) | Place::Credential(_) => &entry.secret,
         };
         if text.is_empty() {
@@ -224,6 +231,20 @@ mod tests {
         );
         let script = files["run"].as_str().unwrap();
         assert!(script.contains("\nprintf '%s' \"$TAGSHIP_9_TOKEN\" > /etc/tagship/9-token\n"), "{script}");
+    }
+
+    #[test]
+    fn a_path_is_what_a_job_calls_it() {
+        for (path, expected) in [
+            ("/srv/shop/deploy/config.toml", "deploy/config.toml"),
+            ("/srv/shop/deploy/../token", "deploy/../token"),
+            ("/srv/shop/../token", "../token"),
+            ("/srv/x/../shop/token", "token"),
+            ("/run/secrets/token", "/run/secrets/token"),
+            ("/srv/shop-2/token", "/srv/shop-2/token"),
+        ] {
+            assert_eq!(below("/srv/shop", path), expected);
+        }
     }
 
     #[test]

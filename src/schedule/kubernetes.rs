@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use super::quote::{shell_line, yaml, yaml_block};
 use super::rhythm::Rhythm;
-use super::{Job, name_of};
+use super::{Job, folder_of, is_within, name_of};
 use volume::{volume_claim, volumes};
 
 /// What the cluster is told beside the job.
@@ -54,14 +54,37 @@ enum Place<'j> {
         is_optional: bool,
     },
     /// Below the configuration's folder.
-    BesideConfig(&'j str),
+    BesideConfig(String),
     /// Absolute.
-    Elsewhere(&'j str),
+    Elsewhere(String),
     Credential(&'j str),
 }
 
+/// What a ConfigMap holds, in bytes.
+const CONFIG_MAP: usize = 1024 * 1024;
+/// What `kubectl apply` surely repeats in an annotation, which holds 256 KiB of JSON.
+const ANNOTATION: usize = 128 * 1024;
+
 /// The manifests, in one document stream.
-pub(crate) fn manifests(job: &Job, cluster: &Cluster) -> String {
+///
+/// # Errors
+/// The configuration's folder, or its files, cannot be a pod's.
+pub(crate) fn manifests(job: &Job, cluster: &Cluster) -> Result<String, String> {
+    let writable = [STATE_FOLDER, CREDENTIALS_FOLDER, "/tmp"];
+    if let Some(mounted) = writable.into_iter().find(|mounted| is_within(mounted, job.folder())) {
+        return Err(format!(
+            "the configuration's folder {} cannot be mounted in a pod, which has {mounted} for itself; \
+             move the configuration into a folder of its own, such as /etc/tagship",
+            job.folder()
+        ));
+    }
+    let size: usize = cluster.files.iter().map(|file| file.text.len()).sum();
+    if size > CONFIG_MAP {
+        return Err(format!(
+            "the configuration and its scripts are {size} bytes, and a ConfigMap holds {CONFIG_MAP}; \
+             divide the configuration, or put it into the image"
+        ));
+    }
     let entries = entries(job);
     let mut text = preface(job, cluster, &entries);
     text.push_str(&config_map(cluster));
@@ -77,7 +100,7 @@ pub(crate) fn manifests(job: &Job, cluster: &Cluster) -> String {
         }
         text.push_str(&cron_job(job, cluster, &entries, name, shard.as_deref()));
     }
-    text
+    Ok(text)
 }
 
 fn entries(job: &Job) -> Vec<Entry<'_>> {
@@ -92,11 +115,18 @@ fn entries(job: &Job) -> Vec<Entry<'_>> {
     for name in job.credentials() {
         add(name, Place::Credential(name));
     }
-    for path in job.files().into_iter().chain(job.certificates.iter().map(String::as_str)) {
+    for path in job.files().into_iter().chain(job.certificates.iter().cloned()) {
         let below = path.strip_prefix(job.folder()).and_then(|rest| rest.strip_prefix('/'));
-        add(name_of(path), below.map_or(Place::Elsewhere(path), Place::BesideConfig));
+        let place = below
+            .map_or_else(|| Place::Elsewhere(path.clone()), |below| Place::BesideConfig(below.to_owned()));
+        add(name_of(&path), place);
     }
     entries
+}
+
+/// Whether metrics would be written into the configuration's volume, which is read-only.
+fn has_metrics_beside_config(job: &Job) -> bool {
+    job.metrics_file.as_deref().is_some_and(|file| is_within(folder_of(file), job.folder()))
 }
 
 fn preface(job: &Job, cluster: &Cluster, entries: &[Entry<'_>]) -> String {
@@ -137,7 +167,7 @@ fn preface(job: &Job, cluster: &Cluster, entries: &[Entry<'_>]) -> String {
             let from = match &entry.place {
                 Place::Variable { .. } | Place::Credential(_) => format!("./{}", entry.key),
                 Place::BesideConfig(path) => format!("{}/{path}", job.folder()),
-                Place::Elsewhere(path) => (*path).to_owned(),
+                Place::Elsewhere(path) => path.clone(),
             };
             let end = if index + 1 < entries.len() { " \\" } else { "" };
             let line = shell_line([format!("--from-file={}={from}", entry.key).as_str()]);
@@ -150,6 +180,14 @@ fn preface(job: &Job, cluster: &Cluster, entries: &[Entry<'_>]) -> String {
     if job.keeps_state() {
         text.push_str(
             "# - A volume that one pod at a time writes; not NFS, where locks cannot be trusted.\n",
+        );
+    }
+    if has_metrics_beside_config(job) {
+        text.push_str("# - metrics_file is elsewhere: a pod cannot write beside the configuration, and each run would warn.\n");
+    }
+    if cluster.files.iter().map(|file| file.text.len()).sum::<usize>() > ANNOTATION {
+        text.push_str(
+            "# - The configuration is too large for a plain kubectl apply: kubectl apply --server-side -f FILE\n",
         );
     }
     let first = if cluster.shards.is_some() { format!("{NAME}-0") } else { NAME.to_owned() };
@@ -192,7 +230,8 @@ fn keyed(files: &[File]) -> Vec<(String, &File)> {
 
 fn unique_key(name: &str, is_taken: impl Fn(&str) -> bool) -> String {
     let is_of_key = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
-    let mut key: String = name.chars().map(|c| if is_of_key(c) { c } else { '_' }).collect();
+    // A key has at most 253 characters.
+    let mut key: String = name.chars().map(|c| if is_of_key(c) { c } else { '_' }).take(240).collect();
     while key.trim_matches('.').is_empty() || is_taken(&key) {
         key.push('_');
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::quote::unit;
 use super::rhythm::{Rhythm, divisor};
-use super::{Job, State, folder_of};
+use super::{Job, State, folder_of, is_within};
 
 /// Whom the service runs as.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ fn service(job: &Job, account: &Account) -> String {
     let written = written(job);
     text.push_str(&user(job, account, &written));
     text.push_str(&folders(job, account, &written));
-    text.push_str(&sandbox(job));
+    text.push_str(&sandbox(job, account));
     text
 }
 
@@ -90,7 +90,7 @@ fn user(job: &Job, account: &Account, written: &[&str]) -> String {
         Account::Named(user) => {
             let _ = writeln!(text, "User={}", user.replace('%', "%%"));
         }
-        Account::OfItsOwn if job.commands.is_empty() && job.files().is_empty() && written.is_empty() => {
+        Account::OfItsOwn if !runs_programs(job) && job.files().is_empty() && written.is_empty() => {
             text.push_str("DynamicUser=yes\n");
         }
         Account::OfItsOwn => text.push_str(
@@ -98,15 +98,16 @@ fn user(job: &Job, account: &Account, written: &[&str]) -> String {
              User=tagship\n",
         ),
     }
-    let read = std::iter::once(job.config.as_str()).chain(job.files());
-    for path in read.chain(job.certificates.iter().map(String::as_str)) {
+    for path in std::iter::once(&job.config).chain(&job.files()).chain(&job.certificates) {
         let _ = writeln!(text, "# That user must be able to read {path}");
     }
     for folder in written {
         let _ = writeln!(text, "# That user must be able to write into {folder}");
     }
-    if !job.commands.is_empty() {
-        let _ = writeln!(text, "# That user must be able to run {}", job.commands.join(" "));
+    if runs_programs(job) {
+        let commands = job.commands.iter().map(String::as_str);
+        let programs: Vec<&str> = commands.chain(job.secret_programs()).collect();
+        let _ = writeln!(text, "# That user must be able to run {}", programs.join(" "));
         text.push_str(
             "# What they run has the rights of this unit. For docker its group is needed; for ssh, keys and\n\
              # known_hosts where the user finds them. sudo works only without NoNewPrivileges, podman without\n\
@@ -115,6 +116,10 @@ fn user(job: &Job, account: &Account, written: &[&str]) -> String {
         );
     }
     text
+}
+
+fn runs_programs(job: &Job) -> bool {
+    !job.commands.is_empty() || !job.secret_programs().is_empty()
 }
 
 /// Folders outside the unit's own that a run writes to.
@@ -151,15 +156,17 @@ fn folders(job: &Job, account: &Account, written: &[&str]) -> String {
     text
 }
 
-fn sandbox(job: &Job) -> String {
-    let is_below =
-        |path: &str, folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+fn sandbox(job: &Job, account: &Account) -> String {
+    let files = job.files();
     let uses = |folders: &[&str]| {
-        let paths = [job.config.as_str(), job.program.as_str()].into_iter().chain(job.files());
-        let paths = paths.chain(written(job));
-        paths.into_iter().any(|path| folders.iter().any(|folder| is_below(path, folder)))
+        let paths = [&job.config, &job.program].into_iter().chain(&files).chain(&job.certificates);
+        let paths = paths.chain(&job.commands).chain(&job.folders).map(String::as_str);
+        let mut paths = paths.chain(job.secret_programs()).chain(written(job));
+        paths.any(|path| folders.iter().any(|folder| is_within(path, folder)))
     };
-    let home = if uses(&["/home", "/root", "/run/user"]) { "read-only" } else { "yes" };
+    // What a person's commands need of hers: keys for ssh, credentials of docker.
+    let is_at_home = matches!(account, Account::Named(_)) && runs_programs(job);
+    let home = if is_at_home || uses(&["/home", "/root", "/run/user"]) { "read-only" } else { "yes" };
     let tmp = if uses(&["/tmp", "/var/tmp"]) { "no" } else { "yes" };
     let mut text = format!(
         "ProtectSystem=strict\n\
@@ -187,7 +194,7 @@ fn sandbox(job: &Job) -> String {
          SystemCallErrorNumber=EPERM\n\
          UMask=0077\n"
     );
-    if job.commands.is_empty() && job.secret_programs().is_empty() {
+    if !runs_programs(job) {
         // Programs with a compiler in them, and those that look at other processes, would not run so.
         text.push_str(
             "MemoryDenyWriteExecute=yes\n\
@@ -255,6 +262,37 @@ mod tests {
         assert!(text.contains("# That user must be able to run ./deploy.sh docker\n"), "{text}");
         assert!(text.contains("#SupplementaryGroups=docker\n"), "{text}");
         assert!(!text.contains("MemoryDenyWriteExecute"), "a command may have a compiler in it: {text}");
+    }
+
+    #[test]
+    fn what_commands_need_of_a_home_is_not_hidden_from_them() {
+        let with = |change: &dyn Fn(&mut Job)| {
+            let mut job = job();
+            change(&mut job);
+            service(&job, &Account::OfItsOwn)
+        };
+        assert!(with(&|job| job.commands = vec!["docker".to_owned()]).contains("\nProtectHome=yes\n"));
+        for text in [
+            with(&|job| job.commands = vec!["/home/ann/bin/deploy".to_owned()]),
+            with(&|job| job.folders = vec!["/home/ann".to_owned()]),
+            with(&|job| job.certificates = vec!["/root/ca.pem".to_owned()]),
+        ] {
+            assert!(text.contains("\nProtectHome=read-only\n"), "{text}");
+        }
+        let mut job = job();
+        job.commands = vec!["ssh".to_owned()];
+        let text = service(&job, &Account::Named("ann".to_owned()));
+        assert!(text.contains("\nProtectHome=read-only\n"), "{text}");
+    }
+
+    #[test]
+    fn a_program_that_prints_a_secret_has_a_lasting_user() {
+        let mut job = job();
+        let argv = vec!["pass".to_owned(), "show".to_owned(), "git".to_owned()];
+        job.secrets = vec![secret(SecretSource::Command { argv, dir: "/etc/tagship".into() })];
+        let text = service(&job, &Account::OfItsOwn);
+        assert!(lines(&text).contains(&"User=tagship") && !text.contains("DynamicUser"), "{text}");
+        assert!(text.contains("# That user must be able to run pass\n"), "{text}");
     }
 
     #[test]

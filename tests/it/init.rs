@@ -5,8 +5,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
 use crate::harness::Shop;
+use crate::http::Answer;
 use crate::oci::{Door, Oci};
-use crate::registry::{Build, Gitea, WRONG_TOKEN};
+use crate::registry::{Build, Gitea, TOKEN, WRONG_TOKEN};
 use crate::run::Run;
 
 const OPTIONS: [&str; 9] = [
@@ -158,6 +159,9 @@ fn what_would_be_no_configuration_is_not_written() {
             .stderr_has(said);
         assert!(!shop.exists("new.toml"));
     }
+    init(&shop, &["--stage", "dev=x*"]).code(2).stdout("").stderr(
+        "error: the stage dev is named twice; a stage with several globs has tags = [...] in the file\n",
+    );
     for (option, value, said) in [
         ("--image", "Acme/Shop", "is not a valid image"),
         ("--stage", "dev", "write NAME=GLOB"),
@@ -291,6 +295,75 @@ fn a_forge_that_does_not_answer_leaves_no_file() {
 }
 
 #[test]
+fn from_a_registry_that_cannot_be_described_is_a_usage_error_before_it_is_asked() {
+    let shop = Shop::new();
+    let from = |address: &str| {
+        shop.run_bare(&["init", "--from", address, "--deploy-command", "x", "--output", "new.toml"])
+    };
+    from("http://git.example.test/acme").code(2).stdout("").stderr(
+        "error: this would be no valid configuration, and nothing was written:\n  \
+           registries.git.url: tokens would go over the wire in the clear\n    \
+             write https://, or insecure_http = true if that is right\n",
+    );
+    // What stands there may be a password, and is not repeated.
+    from("https://robot:planted-password@git.example.test/acme")
+        .code(2)
+        .stderr_has("it has a user name or password; write them as username and token");
+    assert!(!shop.exists("new.toml"));
+}
+
+#[test]
+fn an_error_that_repeats_the_token_is_shown_and_written_without_it() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = Shop::new();
+    let said = format!(r#"{{"errors": [{{"code": "DENIED", "message": "not with {TOKEN}"}}]}}"#);
+    gitea.intercept_all("/v2/acme/moving/tags/list", Answer::json(403, said.clone()));
+    let from = format!("{}/acme", gitea.url());
+    let token = ["--token-file", "secret/token", "--deploy-command", "x", "--output", "new.toml"];
+    let init = || shop.run_bare(&[&["init", "--from", &from], &token[..]].concat());
+    init().code(0).stderr_has("warning: acme/moving: ").stderr_has("not with ***");
+    assert!(checked(&shop, "new.toml").contains("not with ***"));
+    shop.remove("new.toml");
+    gitea.intercept_all("", Answer::json(403, said));
+    init().code(1).stderr_has("not with ***").stderr_has("; nothing was written\n");
+}
+
+#[test]
+fn where_no_image_shows_a_rule_the_way_on_names_the_registry_alone() {
+    let gitea = Gitea::start(Build::GiteaNew);
+    gitea.push("acme/moving", "latest", "2026-11-20T11:00:00Z");
+    let shop = Shop::new();
+    let from = format!("{}/acme", gitea.url());
+    let more = ["--token-file", "secret/token", "--deploy-command", "x", "--output", "new.toml"];
+    shop.run_bare(&[&["init", "--from", &from], &more[..]].concat()).code(1).stderr(
+        "error: no image there has a tag that shows a rule; say the rules yourself: tagship init --registry \
+         http://127.0.0.1:[port] --image IMAGE --stage NAME=GLOB; nothing was written\n",
+    );
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_said() {
+    let shop = Shop::new();
+    shop.file("new", "no folder");
+    init(&shop, &[])
+        .code(2)
+        .stdout("")
+        .stderr("error: could not make [dir]/new: File exists (os error 17)\n");
+    let options = [&OPTIONS[..], &["--output", "/proc/tagship.toml"]].concat();
+    shop.run_bare(&options).code(2).stderr_has("error: could not write /proc/tagship.toml: ");
+    let options = [&OPTIONS[..], &["--output", "new.json"]].concat();
+    shop.run_bare(&options).code(2).stderr_has("would be read as JSON, and init writes TOML; name it .toml");
+}
+
+#[test]
+fn a_schema_that_is_there_stays() {
+    let shop = Shop::new();
+    shop.file("new/tagship.schema.json", "mine");
+    init(&shop, &[]).code(0).shows_not("for editors");
+    assert_eq!(shop.read("new/tagship.schema.json"), "mine");
+}
+
+#[test]
 fn a_registry_that_lists_no_owner_says_how_to_go_on() {
     let registry = Oci::start(Door::Open, 100);
     registry.push("acme/shop", "v1.0.0");
@@ -338,10 +411,21 @@ fn on_a_terminal(shop: &Shop, command: &str, typed: &str) -> (bool, String) {
 fn on_a_terminal_it_asks_for_what_is_left_out_and_asks_again() {
     let shop = Shop::new();
     let command = format!("{} init --output new.toml", env!("CARGO_BIN_EXE_tagship"));
-    let typed = "git.example.com\n$GIT_TOKEN\nAcme/Shop\nacme/shop\n\nhttps://deploy.example.com/shop\n";
+    let typed = "\ngit.example.com\n$\n$GIT_TOKEN\nAcme/Shop\n\nacme/shop\ndev\ndev=a dev=b\n\n'a b'\n\
+                 https://deploy.example.com/shop\n";
     let (success, said) = on_a_terminal(&shop, &command, typed);
     assert!(success, "{said}");
-    assert!(said.contains("\"Acme/Shop\" is not a valid image"), "{said}");
+    for wrong in [
+        "an address such as https://git.example.com",
+        "a variable such as $GIT_TOKEN",
+        "\"Acme/Shop\" is not a valid image",
+        "an image such as acme/shop",
+        "write NAME=GLOB",
+        "the stage dev is named twice",
+        "write the command without quotes",
+    ] {
+        assert!(said.contains(&format!("error: {wrong}")), "{wrong}: {said}");
+    }
     let text = checked(&shop, "new.toml");
     for part in [
         "url = \"https://git.example.com\"\n",

@@ -53,6 +53,19 @@ fn a_token_without_the_scope_is_refused_by_every_gitea() {
 }
 
 #[test]
+fn without_a_keyring_logout_says_so_whatever_the_registry() {
+    let shop = Shop::with(&on("oci", "https://git.example.test", PROD));
+    // A token can outlive its registry's place in the configuration, so the keyring is asked first.
+    for registry in ["git", "gone"] {
+        shop.run(&["logout", registry])
+            .code(1)
+            .stdout("")
+            .stderr_has(&format!("error: {registry}: the keyring cannot be asked"));
+    }
+    shop.run(&["logout", "no name"]).code(2).stderr_has("error: REGISTRY: ");
+}
+
+#[test]
 fn what_cannot_be_logged_in_to_is_a_usage_error() {
     let gitea = Gitea::start(Build::GiteaNew);
     let mut shop = Shop::with(&on_gitea(&gitea, PROD));

@@ -419,3 +419,67 @@ fn a_name_of_two_lines_adds_no_line_of_its_own() {
             .stderr_has("cannot stand in a schedule; choose a plainer path");
     }
 }
+
+/// The only CronJob and its documents, typed.
+fn cron_job(text: &str) -> CronJob {
+    typed(of_kind(&documents(text), "CronJob")[0])
+}
+
+#[test]
+fn a_pod_has_each_place_once_wherever_metrics_are_written() {
+    let shop = Shop::new();
+    shop.file("token", "");
+    for (metrics_file, expected) in [
+        ("/var/lib/node_exporter/tagship.prom", Some("/var/lib/node_exporter")),
+        ("/var/lib/tagship/tagship.prom", None),
+        ("/tmp/tagship.prom", None),
+        ("tagship.prom", None),
+    ] {
+        let token = ONE.replace("anonymous = true", "token = { file = \"../token\" }");
+        shop.file("etc/tagship.toml", &format!("[settings]\nmetrics_file = \"{metrics_file}\"\n{token}"));
+        let arguments = ["--config", "etc/tagship.toml", "schedule", "kubernetes", "--image", "tagship"];
+        let run = shop.run_bare(&arguments);
+        let job = cron_job(run.code(0).raw());
+        let pod = job.spec.job_template.spec.unwrap().template.spec.unwrap();
+        let mounts = pod.containers[0].volume_mounts.clone().unwrap();
+        let mut paths: Vec<&str> = mounts.iter().map(|mount| mount.mount_path.as_str()).collect();
+        let metrics = mounts.iter().find(|mount| mount.name == "metrics");
+        assert_eq!(metrics.map(|mount| mount.mount_path.as_str()), expected);
+        // A secret beside the folder is no path with `..`, which Kubernetes refuses.
+        assert!(paths.contains(&shop.path("token").to_str().unwrap()), "{paths:?}");
+        let count = paths.len();
+        paths.sort_unstable();
+        paths.dedup();
+        assert_eq!(paths.len(), count, "{paths:?}");
+        let is_beside = metrics_file == "tagship.prom";
+        assert_eq!(run.raw().contains("# - metrics_file is elsewhere: "), is_beside, "{}", run.raw());
+    }
+}
+
+#[test]
+fn what_kubernetes_would_not_take_is_refused() {
+    let shop = Shop::with(ONE);
+    let kubernetes = |more: &[&str]| {
+        shop.run_bare(
+            &[&["--config", "tagship.toml", "schedule", "kubernetes", "--image", "x"], more].concat(),
+        )
+    };
+    for namespace in ["My-Ns", "a b", "a-", "", &"a".repeat(64)] {
+        kubernetes(&["--namespace", namespace]).code(2).stderr_has("a namespace has lower-case letters");
+    }
+    shop.config(&format!("{ONE}# {}\n", "x".repeat(200 * 1024)));
+    kubernetes(&["--namespace", "ops-1"]).code(0).stdout_has("kubectl apply --server-side -f FILE\n");
+    shop.config(&format!("{ONE}# {}\n", "x".repeat(1024 * 1024)));
+    kubernetes(&[]).code(2).stdout("").stderr_has("bytes, and a ConfigMap holds 1048576; divide");
+}
+
+#[test]
+fn systemd_is_given_no_path_with_two_dots() {
+    let shop = Shop::new();
+    shop.file("etc/tagship.toml", &format!("[settings]\nstate = \"../state/state.db\"\n{ONE}"));
+    let text = shop.run_bare(&["--config", "etc/../etc/tagship.toml", "schedule", "systemd"]);
+    text.code(0)
+        .stdout_has("\nReadWritePaths=[dir]/state\n")
+        .stdout_has(" --config [dir]/etc/tagship.toml poll");
+    assert!(!text.raw().contains(".."), "{}", text.raw());
+}

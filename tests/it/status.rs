@@ -53,6 +53,19 @@ fn a_failed_deployment_stays_visible_until_it_succeeds() {
 }
 
 #[test]
+fn what_is_lost_on_a_full_disk_is_said_and_nobody_to_read_is_not() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, DEV);
+    let full = ["sh", "-c", "exec \"$@\" > /dev/full", "sh"];
+    for arguments in [&["status", "--format", "html"][..], &["poll", "-v"], &["generate", "schema"]] {
+        shop.run_under(&full, arguments)
+            .code(1)
+            .stderr("error: standard output cannot be written: No space left on device (os error 28)\n");
+    }
+    shop.run_under(&["sh", "-c", "\"$@\" | true", "sh"], &["status"]).code(0).stderr("");
+}
+
+#[test]
 fn a_failed_check_stays_visible_until_one_succeeds() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, PROD);

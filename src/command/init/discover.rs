@@ -13,19 +13,26 @@ use crate::registry::{self, Registry, RequestCount, SharedLimit};
 use crate::report::{Console, escape_control};
 use crate::secret::Secrets;
 
+/// A registry that can be asked before there is a configuration.
+pub(super) struct Opened {
+    registry: Box<dyn Registry>,
+    /// Its token, once it was used.
+    pub(super) secrets: Arc<Secrets>,
+}
+
 /// The images that are named, or else those of the owner, with a proposal for each.
 ///
 /// # Errors
 /// The registry cannot be asked, or nothing that it has shows a rule.
 pub(super) fn projects(
     chosen: &Chosen,
+    opened: &Opened,
     arguments: &cli::Init,
     images: Vec<Repository>,
-    place: &Place,
     console: &Console,
 ) -> anyhow::Result<Vec<Project>> {
-    let registry = open(chosen, place)?;
-    let images = if images.is_empty() { images_of(chosen, registry.as_ref())? } else { images };
+    let registry = opened.registry.as_ref();
+    let images = if images.is_empty() { images_of(chosen, registry)? } else { images };
     let mut projects = Vec::new();
     for image in images {
         projects.push(match registry.list_tags(&image) {
@@ -34,17 +41,19 @@ pub(super) fn projects(
                 Project { image, proposal, fault: None }
             }
             Err(error) => {
-                let fault = escape_control(&error.to_string());
+                // It becomes a comment of the file, too.
+                let fault = escape_control(&opened.secrets.mask(&error.to_string()));
                 console.warning(&format!("{image}: {fault}"));
                 Project { image, proposal: Proposal::default(), fault: Some(fault) }
             }
         });
     }
     if projects.iter().all(|project| project.proposal.stages.is_empty()) {
-        let from = arguments.from.as_deref().unwrap_or_default();
+        // Without the owner that the address may have ended with.
+        let address = chosen.registry.address.as_deref().or(arguments.from.as_deref()).unwrap_or_default();
         bail!(
             "no image there has a tag that shows a rule; say the rules yourself: \
-             tagship init --registry {from} --image IMAGE --stage NAME=GLOB"
+             tagship init --registry {address} --image IMAGE --stage NAME=GLOB"
         );
     }
     Ok(projects)
@@ -66,16 +75,21 @@ fn images_of(chosen: &Chosen, registry: &dyn Registry) -> anyhow::Result<Vec<Rep
 }
 
 /// Opens the registry as the configuration will describe it.
-fn open(chosen: &Chosen, place: &Place) -> anyhow::Result<Box<dyn Registry>> {
+///
+/// # Errors
+/// It would be no valid configuration.
+pub(super) fn open(described: &init::Registry, place: &Place) -> anyhow::Result<Opened> {
     let image = Repository::new("owner/image").context("a valid name")?;
     let proposal = Proposal { stages: vec![wanted("any", "*", None)], left: Vec::new() };
     let draft = Draft {
-        registry: chosen.registry.clone(),
+        registry: described.clone(),
         projects: vec![Project { image, proposal, fault: None }],
         deploy: Deploy::Command(vec!["none".to_owned()]),
     };
     let config = validated(place, init::configuration(&draft))?;
     let secrets = Arc::new(Secrets::new(&config));
     let registry = config.registries.values().next().context("the draft has a registry")?;
-    Ok(registry::open(registry, secrets, RequestCount::default(), SharedLimit::default()))
+    let registry =
+        registry::open(registry, Arc::clone(&secrets), RequestCount::default(), SharedLimit::default());
+    Ok(Opened { registry, secrets })
 }

@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::timeline::{Lane, Mark, Timeline};
-use super::word::{Tone, Words, absolute, dot};
+use super::word::{Tone, Words, dot};
 use crate::plan::DeploymentState;
-use crate::report::human::count;
+use crate::report::human::{count, to_the_minute};
 use crate::report::{describe_by, describe_duration};
 use crate::store::Past;
 
@@ -31,7 +31,7 @@ pub(super) fn section(words: &Words<'_>, recent: &[Past]) -> Markup {
 fn picture(timeline: &Timeline<'_>) -> Markup {
     let marks = timeline.lanes.iter().map(|lane| lane.marks.len()).sum();
     let deployments = count(marks, "deployment");
-    let since = absolute(timeline.from);
+    let since = to_the_minute(timeline.from);
     html! {
         figure {
             div.timeline role="img" aria-label={ "Timeline of " (deployments) " since " (since) "; the table below has each of them." } {
@@ -83,7 +83,7 @@ fn drawn(mark: &Mark<'_>) -> Markup {
     html! {
         g class=(tone.class()) {
             title {
-                (past.target) " " (past.tag) " " (past.state.as_str()) ", " (absolute(past.ended_at.unwrap_or(past.created_at)))
+                (past.target) " " (past.tag) " " (past.state.as_str()) ", " (to_the_minute(past.ended_at.unwrap_or(past.created_at)))
             }
             line.took x1=(from) x2=(to) y1="11" y2="11" {}
             @match tone {

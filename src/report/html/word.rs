@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use crate::plan::Status;
-use crate::report::human::roughly;
-use crate::report::{Console, describe_age, escape_control};
+use crate::report::human::{describe_distance, to_the_minute};
+use crate::report::{Console, escape_control};
 
 /// Writes what comes from outside, and times as seen from the moment of the page.
 pub(super) struct Words<'a> {
@@ -32,25 +32,17 @@ impl Words<'_> {
 
     /// `2026-11-20 11:00 UTC`
     pub(super) fn instant(&self, then: Timestamp) -> Markup {
-        html! { time datetime=(format!("{then:.0}")) { (absolute(then)) } }
+        html! { time datetime=(format!("{then:.0}")) { (to_the_minute(then)) } }
     }
 
     /// `2026-11-20 11:00 UTC, 5d ago`
     pub(super) fn moment(&self, then: Timestamp) -> Markup {
-        html! { (self.instant(then)) ", " (self.distance(then)) }
+        html! { (self.instant(then)) ", " (describe_distance(then, self.now)) }
     }
 
     /// `5d ago`, with the moment itself for who points at it, and on paper.
     pub(super) fn age(&self, then: Timestamp) -> Markup {
-        html! { time.age datetime=(format!("{then:.0}")) title=(absolute(then)) { (self.distance(then)) } }
-    }
-
-    /// `5d ago` or `in 3h`
-    fn distance(&self, then: Timestamp) -> String {
-        match then.duration_since(self.now).as_secs() {
-            ahead if ahead > 0 => format!("in {}", roughly(ahead)),
-            _ => describe_age(then, self.now),
-        }
+        html! { time.age datetime=(format!("{then:.0}")) title=(to_the_minute(then)) { (describe_distance(then, self.now)) } }
     }
 }
 
@@ -99,9 +91,4 @@ pub(super) fn badge(status: Option<Status>) -> Markup {
 
 pub(super) fn dot(tone: Tone) -> Markup {
     html! { span class={ "dot " (tone.class()) } aria-hidden="true" {} }
-}
-
-/// `2026-11-20 11:00 UTC`
-pub(super) fn absolute(then: Timestamp) -> String {
-    then.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use super::super::quote::yaml;
 use super::super::{Job, folder_of};
-use super::{CREDENTIALS_FOLDER, Cluster, Entry, NAME, Place, STATE_FOLDER, keyed, metadata};
+use super::{
+    CREDENTIALS_FOLDER, Cluster, Entry, NAME, Place, STATE_FOLDER, has_metrics_beside_config, keyed, metadata,
+};
 
 const READ_ONLY: &str = "                  readOnly: true\n";
 
@@ -51,13 +53,13 @@ pub(super) fn volumes(job: &Job, cluster: &Cluster, entries: &[Entry<'_>], name:
             "                  - secret:\n                      name: {NAME}\n                      items:\n"
         );
         for entry in entries {
-            if let Place::BesideConfig(path) = entry.place {
+            if let Place::BesideConfig(path) = &entry.place {
                 item(&mut volumes, "                        ", &entry.key, path);
             }
         }
     }
     for entry in entries {
-        if let Place::Elsewhere(path) = entry.place {
+        if let Place::Elsewhere(path) = &entry.place {
             let sub_path = format!("                  subPath: {}\n{READ_ONLY}", yaml(&entry.key));
             mount("secret", path, &sub_path);
         }
@@ -97,9 +99,12 @@ pub(super) fn volumes(job: &Job, cluster: &Cluster, entries: &[Entry<'_>], name:
             "            - name: state\n              persistentVolumeClaim:\n                claimName: {name}-state\n"
         );
     }
-    if let Some(file) = &job.metrics_file {
+    let metrics = job.metrics_file.as_deref().map(folder_of).filter(|_| !has_metrics_beside_config(job));
+    // What is mounted already can be mounted no second time.
+    let is_there = |folder: &&str| *folder == "/tmp" || (*folder == STATE_FOLDER && job.keeps_state());
+    if let Some(folder) = metrics.filter(|folder| !is_there(folder)) {
         // Whoever reads metrics of the node mounts something else here.
-        mount("metrics", folder_of(file), "");
+        mount("metrics", folder, "");
         volumes.push_str("            - name: metrics # nobody reads it here; a hostPath would be the node's\n              emptyDir: {}\n");
     }
     mount("tmp", "/tmp", "");
