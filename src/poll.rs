@@ -19,6 +19,7 @@ mod survey;
 mod turn;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -87,12 +88,8 @@ const SIGNAL_PATIENCE: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// The state cannot be written; what was recorded before stays so, and nothing that could not be
-/// recorded was begun.
-pub(crate) fn poll(
-    run: &Run<'_>,
-    targets: &[&Target],
-    report: &mut dyn Report,
-) -> Result<Summary, StoreError> {
+/// recorded was begun. Or no thread can be started, and nothing was.
+pub(crate) fn poll(run: &Run<'_>, targets: &[&Target], report: &mut dyn Report) -> anyhow::Result<Summary> {
     let started = Instant::now();
     let mut summary = Summary::begin(Timestamp::now());
     let requests = RequestCount::default();
@@ -101,11 +98,14 @@ pub(crate) fn poll(
     let queue = Queue::default();
     let result = std::thread::scope(|scope| {
         let (sender, receiver) = mpsc::sync_channel(UNREAD);
-        job::start(scope, &context, &sender);
-        deliver::start(scope, &context, &queue, &sender);
+        let is_started = job::start(scope, &context, &sender)
+            .and_then(|()| deliver::start(scope, &context, &queue, &sender));
         drop(sender);
         let mut coordinator = Coordinator::new(&context, &queue, &mut *report, &mut summary);
-        let result = coordinator.work(&receiver);
+        let result = match is_started {
+            Ok(()) => coordinator.work(&receiver).map_err(anyhow::Error::new),
+            Err(error) => Err(without_threads(error)),
+        };
         // Whatever happened, the threads end when they are done with what they have begun.
         queue.close();
         result
@@ -120,6 +120,12 @@ pub(crate) fn poll(
         outbox::send(run, report)?;
     }
     Ok(summary)
+}
+
+fn without_threads(error: io::Error) -> anyhow::Error {
+    let advice =
+        "no thread can be started; look at the limits of this user's processes (ulimit -u, TasksMax)";
+    anyhow::Error::new(error).context(advice)
 }
 
 /// What all threads of a run read.

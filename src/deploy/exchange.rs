@@ -59,9 +59,10 @@ pub(super) fn exchange(
     let (agent, way) = agent(url, timeout)?;
     let (sender, answers) = channel();
     // Not joined: where it is given up at a stop, it ends with the program.
-    thread::spawn(move || {
+    let sending = thread::Builder::new().spawn(move || {
         let _ = sender.send(send(&agent, request, &way.by_proxy()));
     });
+    sending.map_err(|error| NoAnswer::NotSendable(format!("no thread can be started: {error}")))?;
     let mut stopped: Option<(u8, Instant)> = None;
     loop {
         match answers.recv_timeout(TICK) {

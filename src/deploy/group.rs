@@ -56,7 +56,7 @@ impl Group {
     /// are left alone: a daemon may have been the point. After the timeout the whole group goes.
     ///
     /// # Errors
-    /// The exit status cannot be had, or KILL does not end it.
+    /// The exit status cannot be had, or KILL does not end it; or no thread can be started, and it was killed.
     pub(super) fn wait(
         mut self,
         timeout: Duration,
@@ -66,7 +66,15 @@ impl Group {
     ) -> io::Result<Ending> {
         let id = Pid::from_child(&self.leader);
         let deadline = Instant::now().checked_add(timeout);
-        let events = watch(id, self.output);
+        let events = match watch(id, self.output) {
+            Ok(events) => events,
+            Err(error) => {
+                // Nobody would see it end.
+                signal_group(id, Signal::KILL);
+                self.leader.wait()?;
+                return Err(io::Error::new(error.kind(), format!("no thread can be started: {error}")));
+            }
+        };
         let mut phase = Phase::Running;
         let mut exited: Option<Instant> = None;
         let mut output_ended = false;
@@ -124,20 +132,23 @@ impl Group {
 }
 
 /// One thread reads, one waits. Neither is joined: a descendant can hold the pipe for ever.
-fn watch(id: Pid, mut output: PipeReader) -> Receiver<Event> {
+///
+/// # Errors
+/// One of them cannot be started.
+fn watch(id: Pid, mut output: PipeReader) -> io::Result<Receiver<Event>> {
     let (sender, events) = sync_channel(READ_AHEAD);
     let on_exit = sender.clone();
-    thread::spawn(move || {
+    thread::Builder::new().spawn(move || {
         // NOWAIT leaves a zombie, so that the id cannot become another group's while signals are sent.
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(id), options) {}
         let _ = on_exit.send(Event::Exited);
-    });
-    thread::spawn(move || {
+    })?;
+    thread::Builder::new().spawn(move || {
         read(&mut output, &sender);
         let _ = sender.send(Event::OutputEnded);
-    });
-    events
+    })?;
+    Ok(events)
 }
 
 /// Sends what is read until the end, or until nobody listens any more.

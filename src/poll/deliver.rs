@@ -1,10 +1,11 @@
 //! Delivering: what is recorded is carried out, at least once, never two at a time for one target.
 
 use std::collections::VecDeque;
+use std::io;
 use std::ops::ControlFlow;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::Scope;
+use std::thread::{self, Scope};
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -62,15 +63,18 @@ impl<'a> Queue<'a> {
 
 /// Starts `parallel_deploys` threads, if there is a target for each, that deliver until the queue is closed and
 /// empty.
+///
+/// # Errors
+/// None of them can be started.
 pub(super) fn start<'scope, 'env: 'scope>(
     scope: &'scope Scope<'scope, 'env>,
     context: &'env Context<'env>,
     queue: &'env Queue<'env>,
     sender: &SyncSender<Message>,
-) {
-    for _ in 0..context.run.config.settings.parallel_deploys.min(context.targets.len()) {
+) -> io::Result<()> {
+    for number in 0..context.run.config.settings.parallel_deploys.min(context.targets.len()) {
         let sender = sender.clone();
-        scope.spawn(move || {
+        let started = thread::Builder::new().spawn_scoped(scope, move || {
             while let Some(stages) = queue.next() {
                 for recorded in stages {
                     let delivered = Delivery { context, sender: &sender }.deliver(recorded);
@@ -79,7 +83,14 @@ pub(super) fn start<'scope, 'env: 'scope>(
                 }
             }
         });
+        match started {
+            Err(error) if number == 0 => return Err(error),
+            // Those that there are deliver the more.
+            Err(_) => break,
+            Ok(_) => {}
+        }
     }
+    Ok(())
 }
 
 pub(super) struct Delivery<'a> {

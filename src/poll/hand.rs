@@ -1,6 +1,7 @@
 //! A deployment by hand: one target, now, under its lock from the decision to the outcome.
 
 use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -8,7 +9,7 @@ use jiff::Timestamp;
 
 use super::deliver::Delivery;
 use super::record::{Recorded, previous_tag};
-use super::{Context, Message, Registries, Run, UNREAD, listing, outbox};
+use super::{Context, Message, Registries, Run, UNREAD, listing, outbox, without_threads};
 use crate::plan::{self, DecidedBy, Deployment, DeploymentState, Status};
 use crate::policy::Order;
 use crate::reference::{Digest, ListedTag, Tag};
@@ -67,9 +68,10 @@ pub(crate) fn deploy_by_hand(
     let listed = ListedTag { digest, ..listed };
     let recorded = record(&context, target, &listed, wish)?;
     let (sender, receiver) = mpsc::sync_channel(UNREAD);
-    let delivered = std::thread::scope(|scope| {
+    let delivered = thread::scope(|scope| {
         let delivery = Delivery { context: &context, sender: &sender };
-        let working = scope.spawn(move || delivery.deliver_locked(&recorded, &lock));
+        let deliver = move || delivery.deliver_locked(&recorded, &lock);
+        let working = thread::Builder::new().spawn_scoped(scope, deliver).map_err(without_threads)?;
         // The delivery's sender is ours: what it printed has come when it has ended.
         while !working.is_finished() {
             match receiver.recv_timeout(LOOK_AGAIN) {
@@ -77,8 +79,8 @@ pub(crate) fn deploy_by_hand(
                 Err(_) => report.event(Event::Idle),
             }
         }
-        working.join()
-    });
+        anyhow::Ok(working.join())
+    })?;
     receiver.try_iter().for_each(|message| show(report, &message));
     let delivered = match delivered {
         Ok(delivered) => delivered?,
@@ -110,7 +112,7 @@ fn take_lock(run: &Run<'_>, target: &Target, wait: bool) -> anyhow::Result<Optio
             return Ok(lock);
         }
         // flock has no way to wait that a signal can end.
-        std::thread::sleep(LOOK_AGAIN);
+        thread::sleep(LOOK_AGAIN);
     }
 }
 

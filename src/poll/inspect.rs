@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::thread;
 
 use jiff::SignedDuration;
 
-use super::{Context, Registries, Run, SIGNAL_PATIENCE, listing};
+use super::{Context, Registries, Run, SIGNAL_PATIENCE, listing, without_threads};
 use crate::config::Location;
 use crate::deploy;
 use crate::registry::{About, RequestCount, SignIn};
@@ -33,12 +34,12 @@ const WORKERS: usize = 8;
 /// Tries the registries of the targets, then each target: its repository, its rule, its steps.
 ///
 /// # Errors
-/// The state cannot be read.
+/// The state cannot be read, or no thread can be started.
 pub(crate) fn inspect(
     run: &Run<'_>,
     targets: &[&Target],
     report: &mut dyn Report,
-) -> Result<Vec<Finding>, StoreError> {
+) -> anyhow::Result<Vec<Finding>> {
     let registries = Registries::open(run, targets, &RequestCount::default())?;
     let context = Context::new(run, targets, &registries)?;
     let names: BTreeSet<&Name> = targets.iter().map(|target| &target.registry).collect();
@@ -60,20 +61,25 @@ fn side_by_side<T: Sync>(
     items: &[T],
     mut show: impl FnMut(usize),
     look: impl Fn(&T) -> Result<Finding, StoreError> + Sync,
-) -> Result<Vec<Finding>, StoreError> {
+) -> anyhow::Result<Vec<Finding>> {
     let next = AtomicUsize::new(0);
     let mut found = Vec::with_capacity(items.len());
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         let (sender, receiver) = mpsc::channel();
-        for _ in 0..WORKERS.min(items.len()) {
+        for number in 0..WORKERS.min(items.len()) {
             let (sender, next, look) = (sender.clone(), &next, &look);
-            scope.spawn(move || {
+            let started = thread::Builder::new().spawn_scoped(scope, move || {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(item) = items.get(index) else { break };
                     let _ = sender.send((index, look(item)));
                 }
             });
+            match started {
+                Err(error) if number == 0 => return Err(without_threads(error)),
+                Err(_) => break,
+                Ok(_) => {}
+            }
         }
         drop(sender);
         loop {
@@ -81,12 +87,12 @@ fn side_by_side<T: Sync>(
             match receiver.recv_timeout(SIGNAL_PATIENCE) {
                 Ok(finding) => found.push(finding),
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
-                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
             }
         }
-    });
+    })?;
     found.sort_by_key(|(index, _)| *index);
-    found.into_iter().map(|(_, finding)| finding).collect()
+    Ok(found.into_iter().map(|(_, finding)| finding).collect::<Result<_, _>>()?)
 }
 
 fn registry(context: &Context<'_>, name: &Name) -> Result<String, String> {

@@ -1,9 +1,10 @@
 //! What is to be asked of each registry, and the threads that do it, `connections` at a time.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::Scope;
+use std::thread::{self, Scope};
 
 use super::changes::{self, Repositories, ToList};
 use super::listing::{Extent, list};
@@ -52,6 +53,13 @@ impl<'a> Work<'a> {
         more
     }
 
+    /// So many threads could not be started. Whether any was.
+    fn without(&self, threads: usize) -> bool {
+        let mut state = self.lock();
+        state.threads -= threads;
+        state.threads > 0
+    }
+
     fn next(&self) -> Option<Job<'a>> {
         let mut state = self.lock();
         loop {
@@ -80,14 +88,17 @@ impl<'a> Work<'a> {
 }
 
 /// Starts the threads that list; each ends when its registry has nothing more to be asked.
+///
+/// # Errors
+/// There is a registry for which none can be started.
 pub(super) fn start<'scope, 'env: 'scope>(
     scope: &'scope Scope<'scope, 'env>,
     context: &'env Context<'env>,
     sender: &SyncSender<Message>,
-) {
-    for (name, owners) in owners(context.targets) {
-        start_threads(scope, context, name, &Arc::new(Work::new(jobs(context, owners))), sender);
-    }
+) -> io::Result<()> {
+    owners(context.targets).into_iter().try_for_each(|(name, owners)| {
+        start_threads(scope, context, name, &Arc::new(Work::new(jobs(context, owners))), sender)
+    })
 }
 
 /// As many as there are jobs for: where nothing was pushed, one an owner is enough.
@@ -97,21 +108,28 @@ fn start_threads<'scope, 'env: 'scope>(
     name: &'env Name,
     work: &Arc<Work<'env>>,
     sender: &SyncSender<Message>,
-) {
-    for _ in 0..work.more_threads(context.run.config.registries[name].connections) {
-        let (work, sender) = (Arc::clone(work), sender.clone());
-        scope.spawn(move || {
+) -> io::Result<()> {
+    let more = work.more_threads(context.run.config.registries[name].connections);
+    for number in 0..more {
+        let (theirs, sender) = (Arc::clone(work), sender.clone());
+        let started = thread::Builder::new().spawn_scoped(scope, move || {
+            let work = theirs;
             while let Some(job) = work.next() {
                 if context.run.stop.signal().is_none() {
                     carry_out(context, name, &work, job, &sender);
-                    start_threads(scope, context, name, &work, &sender);
+                    // This one goes on alone where no other can be started.
+                    let _ = start_threads(scope, context, name, &work, &sender);
                 } else if matches!(job, Job::Owner(..)) {
                     // The other threads wait for what its answer brings.
                     work.answered(std::iter::empty());
                 }
             }
         });
+        if let Err(error) = started {
+            return if work.without(more - number) { Ok(()) } else { Err(error) };
+        }
     }
+    Ok(())
 }
 
 /// By registry and owner.

@@ -152,3 +152,19 @@ fn what_a_run_has_no_time_for_is_started_by_the_next() {
     assert_eq!(shop.delivered(), [""; 0]);
     shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v1.11.0"]);
 }
+
+/// No machine has room for such stacks, so that no thread can be started: as where a limit on processes is reached.
+#[test]
+fn a_machine_without_threads_is_said_and_nothing_is_begun() {
+    let gitea = gitea(Build::GiteaNew);
+    let mut shop = baselined(&gitea, DEV);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    gitea.take_requests();
+    let before = shop.contents();
+    shop.env("RUST_MIN_STACK", "100000000000000");
+    for command in [&["poll"][..], &["check", "--online"]] {
+        shop.run(command).code(2).stderr_has("no thread can be started; look at the limits");
+    }
+    assert!(shop.contents() == before);
+    assert_eq!(gitea.take_requests(), [""; 0]);
+}
