@@ -231,10 +231,24 @@ mod tests {
     #[test]
     fn after_the_buffer_was_cut_what_beats_the_fiftieth_is_taken_in() {
         let policy = policy(Order::Numeric);
-        let numbers = (0..BUFFERED).chain([9000, 8000]);
+        let numbers = (0..BUFFERED).chain([8000, 9000, 8500]);
         let tags = numbers.map(|n| ListedTag::named(tag(&format!("v{n}")))).collect();
         let selection = policy.select(&Listing { tags, ..Listing::default() }, &[]);
-        assert_eq!(names(&selection)[..3], ["v9000", "v8000", &format!("v{}", BUFFERED - 1)]);
+        assert_eq!(names(&selection)[..4], ["v9000", "v8500", "v8000", &format!("v{}", BUFFERED - 1)]);
+    }
+
+    #[test]
+    fn rows_that_cannot_lead_are_not_gathered() {
+        let policy = policy(Order::Numeric);
+        let rows: Vec<_> = (0..3 * BUFFERED).map(|n| ListedTag::named(tag(&format!("v{n}")))).collect();
+        let mut leaders = Leaders::default();
+        for row in &rows {
+            leaders.offer(policy.candidate(row).unwrap().key, row);
+            assert!(leaders.rows.len() < BUFFERED);
+        }
+        let gathered = leaders.rows.len();
+        leaders.offer(policy.candidate(&rows[0]).unwrap().key, &rows[0]);
+        assert_eq!(leaders.rows.len(), gathered);
     }
 
     #[test]
