@@ -103,7 +103,7 @@ impl Policy {
 }
 
 /// The leading candidates of those offered so far. Rows gather in a buffer that is cut back to the best
-/// when it is full, and a row below the worst of these is not taken in at all.
+/// when it is full, and what does not beat the worst of these is not taken in at all.
 #[derive(Default)]
 struct Leaders<'l> {
     rows: Vec<(SortKey, &'l ListedTag)>,
@@ -111,13 +111,14 @@ struct Leaders<'l> {
     full: bool,
 }
 
-const BUFFERED: usize = 8 * CANDIDATES_KEPT;
+/// Several times as many as are kept, so that rows are seldom sorted.
+const BUFFERED: usize = 400;
 
 impl<'l> Leaders<'l> {
     fn offer(&mut self, key: SortKey, listed: &'l ListedTag) {
         let row = (key, listed);
         let worst = if self.full { self.rows.get(CANDIDATES_KEPT - 1) } else { None };
-        if worst.is_some_and(|worst| choice(&row) < choice(worst)) {
+        if worst.is_some_and(|worst| choice(&row) <= choice(worst)) {
             return;
         }
         self.rows.push(row);
@@ -246,9 +247,11 @@ mod tests {
             leaders.offer(policy.candidate(row).unwrap().key, row);
             assert!(leaders.rows.len() < BUFFERED);
         }
-        let gathered = leaders.rows.len();
-        leaders.offer(policy.candidate(&rows[0]).unwrap().key, &rows[0]);
-        assert_eq!(leaders.rows.len(), gathered);
+        leaders.cut();
+        for row in [&rows[0], leaders.rows[CANDIDATES_KEPT - 1].1] {
+            leaders.offer(policy.candidate(row).unwrap().key, row);
+            assert_eq!(leaders.rows.len(), CANDIDATES_KEPT);
+        }
     }
 
     #[test]
