@@ -15,7 +15,7 @@ mod status;
 mod telling;
 mod unchanged;
 
-pub(crate) use explain::{Explained, Taken, Unexplained, explain, explain_unlisted};
+pub(crate) use explain::{Explained, Taken, explain, explain_unlisted};
 pub(crate) use fact::{Answer, Facts, Question, Undecided};
 pub(crate) use hand::by_hand;
 pub(crate) use mark::{Mark, mark};

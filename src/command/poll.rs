@@ -39,7 +39,7 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll) -> anyhow::Result<Exi
     let mut targets: Vec<&Target> =
         select(&config, &filter)?.into_iter().filter(|target| target.poll).collect();
     if let Some(shard) = arguments.shard.map(shard).transpose()? {
-        targets.retain(|target| shard.takes(target));
+        targets.retain(|target| shard.takes(&target.image));
     }
     let place = state_place(global, &config)?;
     let mode = if arguments.dry_run { Mode::Rehearse } else { Mode::Deliver };

@@ -201,7 +201,7 @@ fn of_many_newer_tags_only_the_newest_are_asked_about() {
     let explained = loop {
         match explain(&stage.target, &listed, &state, &stage.open, &facts, now()) {
             Ok(explained) => break explained,
-            Err(Unexplained::Asks(question @ Question::Platforms(_))) => {
+            Err(Undecided::Asks(question @ Question::Platforms(_))) => {
                 facts.insert(question, Answer::Platforms(Vec::new()));
             }
             Err(unexplained) => panic!("{unexplained:?}"),

@@ -4,11 +4,10 @@ use std::cmp::Ordering;
 
 use jiff::Timestamp;
 
-use super::fact::{Facts, Question, Undecided};
+use super::fact::{Facts, Undecided};
 use super::gate::Gatekeeper;
 use super::rule::{stopped, was_given};
 use super::state::{OpenDeployments, PollState};
-use super::status::Failure;
 use crate::policy::{Candidate, Order, Verdict};
 use crate::reference::{ListedTag, Listing, Tag};
 use crate::target::Target;
@@ -115,7 +114,7 @@ pub(crate) fn explain(
     open: &OpenDeployments,
     facts: &Facts,
     now: Timestamp,
-) -> Result<Vec<Explained>, Unexplained> {
+) -> Result<Vec<Explained>, Undecided> {
     let mut candidates: Vec<Candidate> = Vec::new();
     let mut others: Vec<Explained> = Vec::new();
     for listed in &listing.tags {
@@ -168,22 +167,6 @@ pub(crate) fn explain_unlisted(target: &Target, tag: &Tag, given_at: Option<Time
         }
     };
     Explained { listed, key: None, taken: Taken::NotListed, reason, until: None }
-}
-
-/// Why tags cannot be explained yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Unexplained {
-    Asks(Question),
-    Failed(Failure),
-}
-
-impl From<Undecided> for Unexplained {
-    fn from(undecided: Undecided) -> Self {
-        match undecided {
-            Undecided::Asks(question) => Unexplained::Asks(question),
-            Undecided::Failed(failure) => Unexplained::Failed(failure),
-        }
-    }
 }
 
 enum Standing {

@@ -49,7 +49,7 @@ pub(crate) enum Answer {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts(HashMap<Question, Answer>);
 
-/// Why there is no decision yet.
+/// Why there is no decision, or no explanation, yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Undecided {
     /// This is to be asked first.

@@ -192,7 +192,7 @@ impl Poll<'_> {
         };
         let is_late = |candidate: &&Candidate| {
             candidate.listed.sequence.is_some_and(|other| other > sequence)
-                && candidate.listed.pushed_at < high_water.listed.pushed_at
+                && high_water.is_newer_than(candidate)
         };
         for late in self.selection.candidates.iter().filter(is_late) {
             if !self.was_given(&late.listed.tag)? {

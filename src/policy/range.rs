@@ -70,8 +70,7 @@ fn admits(comparator: &Comparator, version: &::semver::Version) -> bool {
         Op::Greater if comparator.patch.is_some() => *version > first,
         Op::Greater => *version >= first && !in_series && !leads_up_to_next(comparator, version),
         Op::Less => *version < first,
-        Op::LessEq if comparator.patch.is_some() => *version <= first,
-        Op::LessEq => *version < first || in_series,
+        Op::LessEq => *version <= first || (comparator.patch.is_none() && in_series),
         Op::Tilde => version.major == comparator.major && same_minor && *version >= first,
         Op::Caret => {
             let compatible = match (comparator.major, comparator.minor) {

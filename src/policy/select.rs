@@ -103,7 +103,7 @@ impl Policy {
 }
 
 /// The leading candidates of those offered so far. Rows gather in a buffer that is cut back to the best
-/// when it is full, and a row below the worst of these is not taken in at all.
+/// when it is full, and what does not beat the worst of these is not taken in at all.
 #[derive(Default)]
 struct Leaders<'l> {
     rows: Vec<(SortKey, &'l ListedTag)>,
@@ -111,13 +111,14 @@ struct Leaders<'l> {
     full: bool,
 }
 
-const BUFFERED: usize = 8 * CANDIDATES_KEPT;
+/// Several times as many as are kept, so that rows are seldom sorted.
+const BUFFERED: usize = 400;
 
 impl<'l> Leaders<'l> {
     fn offer(&mut self, key: SortKey, listed: &'l ListedTag) {
         let row = (key, listed);
         let worst = if self.full { self.rows.get(CANDIDATES_KEPT - 1) } else { None };
-        if worst.is_some_and(|worst| choice(&row) < choice(worst)) {
+        if worst.is_some_and(|worst| choice(&row) <= choice(worst)) {
             return;
         }
         self.rows.push(row);
@@ -231,10 +232,26 @@ mod tests {
     #[test]
     fn after_the_buffer_was_cut_what_beats_the_fiftieth_is_taken_in() {
         let policy = policy(Order::Numeric);
-        let numbers = (0..BUFFERED).chain([9000, 8000]);
+        let numbers = (0..BUFFERED).chain([8000, 9000, 8500]);
         let tags = numbers.map(|n| ListedTag::named(tag(&format!("v{n}")))).collect();
         let selection = policy.select(&Listing { tags, ..Listing::default() }, &[]);
-        assert_eq!(names(&selection)[..3], ["v9000", "v8000", &format!("v{}", BUFFERED - 1)]);
+        assert_eq!(names(&selection)[..4], ["v9000", "v8500", "v8000", &format!("v{}", BUFFERED - 1)]);
+    }
+
+    #[test]
+    fn rows_that_cannot_lead_are_not_gathered() {
+        let policy = policy(Order::Numeric);
+        let rows: Vec<_> = (0..3 * BUFFERED).map(|n| ListedTag::named(tag(&format!("v{n}")))).collect();
+        let mut leaders = Leaders::default();
+        for row in &rows {
+            leaders.offer(policy.candidate(row).unwrap().key, row);
+            assert!(leaders.rows.len() < BUFFERED);
+        }
+        leaders.cut();
+        for row in [&rows[0], leaders.rows[CANDIDATES_KEPT - 1].1] {
+            leaders.offer(policy.candidate(row).unwrap().key, row);
+            assert_eq!(leaders.rows.len(), CANDIDATES_KEPT);
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{Context, Registries, Run, listing, question};
-use crate::plan::{self, Explained, Facts, Failure, PollState, Unexplained};
+use crate::plan::{self, Explained, Facts, Failure, PollState, Undecided};
 use crate::policy::Order;
 use crate::reference::{Dropped, ListedTag, Listing, Tag};
 use crate::registry::{Registry, RequestCount};
@@ -62,8 +62,8 @@ pub(crate) fn survey(
                     dropped: listing.dropped,
                 }));
             }
-            Err(Unexplained::Failed(failure)) => return Ok(Err(failure)),
-            Err(Unexplained::Asks(question)) => {
+            Err(Undecided::Failed(failure)) => return Ok(Err(failure)),
+            Err(Undecided::Asks(question)) => {
                 let answer = if offline {
                     question::remember(&context, target, &question)?
                 } else {

@@ -79,11 +79,10 @@ pub(crate) fn opening(windows: &[Window], now: Timestamp) -> Opening {
     }
     let mut next: Option<Timestamp> = None;
     for (start, end) in windows.iter().flat_map(|window| window.spans(now)) {
-        if start <= now && now < end {
-            return Opening::Open;
-        }
-        if start > now {
+        if now < start {
             next = Some(next.map_or(start, |next| next.min(start)));
+        } else if now < end {
+            return Opening::Open;
         }
     }
     Opening::Closed { until: next }
@@ -116,7 +115,9 @@ impl Window {
             Some(to) => moment(day.tomorrow().ok()?, to)?,
             None => moment(day.tomorrow().ok()?, Time::midnight())?,
         };
-        Some((moment(day, self.from)?, end))
+        let start = moment(day, self.from)?;
+        // A window that a clock change skips is no window.
+        (start < end).then_some((start, end))
     }
 }
 
@@ -284,5 +285,9 @@ mod tests {
         // 02:30 does not exist on the last Sunday of March: the window opens when it would have.
         let skipped = [window(&[Weekday::Sunday], "02:30", "05:00", "Europe/Berlin")];
         assert_eq!(opening(&skipped, at("2026-03-29T00:00:00Z")), until("2026-03-29T01:30:00Z"));
+        for to in ["03:00", "03:30"] {
+            let all_skipped = [window(&[Weekday::Sunday], "02:30", to, "Europe/Berlin")];
+            assert_eq!(opening(&all_skipped, at("2026-03-29T00:00:00Z")), until("2026-04-05T00:30:00Z"));
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
 
-use super::Target;
+use crate::reference::ImageRef;
 
 /// More than anybody has; with each, every image costs a hash.
 const MOST: u32 = 1000;
@@ -42,9 +42,9 @@ impl Shard {
         ((1..=MOST).contains(&count) && index <= count).then(|| Shard { index: index % count, count })
     }
 
-    /// Whether the target's image belongs to this shard. All targets of an image are in the same one.
-    pub(crate) fn takes(self, target: &Target) -> bool {
-        self.index == of_image(&target.image.to_string(), self.count)
+    /// Whether the image, with all its targets, belongs to this shard.
+    pub(crate) fn takes(self, image: &ImageRef) -> bool {
+        self.index == of_image(&image.to_string(), self.count)
     }
 }
 
@@ -85,6 +85,7 @@ impl fmt::Display for Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reference::Repository;
 
     fn images() -> impl Iterator<Item = String> {
         (0..1000).map(|image| format!("git.example.com/owner-{}/image-{image}", image % 7))
@@ -100,6 +101,16 @@ mod tests {
             let even = 1000 / count as usize;
             assert!(sizes.iter().all(|size| size.abs_diff(even) <= even / 4 + 1), "{count}: {sizes:?}");
         }
+    }
+
+    #[test]
+    fn a_shard_takes_its_images_by_host_and_repository() {
+        let repository = Repository::new("owner-1/image-1").unwrap();
+        let image = ImageRef { host: "git.example.com".to_owned(), repository };
+        let own = of_image("git.example.com/owner-1/image-1", 5);
+        let takes: Vec<u32> =
+            (0..5).filter(|index| Shard { index: *index, count: 5 }.takes(&image)).collect();
+        assert_eq!(takes, [own]);
     }
 
     #[test]

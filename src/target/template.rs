@@ -245,6 +245,7 @@ mod tests {
             ]
         );
         assert!(template.has_secret());
+        assert_eq!(SecretId("shop.key".into()).to_string(), "shop.key");
     }
 
     #[test]
