@@ -434,6 +434,15 @@ fn included_files_add_registries_projects_and_secrets() {
 }
 
 #[test]
+fn a_glob_may_be_absolute() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("shop.toml"), with_stage("")).unwrap();
+    let main = format!("include = [\"{}/*.toml\"]\n", folder.path().display());
+    let (_folder, config) = load_files(&[("tagship.toml", &main)]);
+    assert_eq!(config.unwrap().targets.len(), 1);
+}
+
+#[test]
 fn one_name_over_two_files_is_a_fault_that_names_both() {
     let (_folder, loaded) = load_files(&[
         ("tagship.toml", &format!("include = [\"more.toml\"]\n{}", with_stage(""))),
