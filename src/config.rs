@@ -5,6 +5,7 @@
 )]
 
 mod address;
+mod answer;
 mod danger;
 mod file;
 mod key;

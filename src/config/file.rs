@@ -38,9 +38,21 @@ pub(super) fn included(main: &Table<'_>) -> Result<Vec<Source>, Vec<Fault>> {
             continue;
         }
         let literal = glob::Pattern::escape(&folder.display().to_string());
-        match glob::glob(&format!("{literal}/{text}")) {
-            Ok(matches) => paths.extend(matches.filter_map(Result::ok)),
-            Err(_) => item.fault(format!("{text:?} is no glob"), "use * and ?"),
+        // An absolute one stays as it is.
+        let pattern = Path::new(&literal).join(text);
+        let Ok(matches) = glob::glob(&pattern.display().to_string()) else {
+            item.fault(format!("{text:?} is no glob"), "use * and ?");
+            continue;
+        };
+        for found in matches {
+            match found {
+                Ok(path) => paths.push(path),
+                // Its files are not there to be missed: their projects would silently not be polled.
+                Err(error) => item.fault(
+                    format!("the folder {} cannot be read: {}", error.path().display(), error.error()),
+                    "let the user that tagship runs as read it",
+                ),
+            }
         }
     }
     let mut seen = HashSet::from([main.source.file.clone()]);

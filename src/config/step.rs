@@ -3,13 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use regex::Regex;
-
 use super::address;
+use super::answer::{NO_DATES, number, pointer, success, until};
 use super::key::Section;
 use super::read::{Field, Table, suggest};
 use super::tree::{Entry, Node, Value};
-use crate::target::step::{Body, CommandStep, HttpStep, JsonTemplate, Sign, Step, Success, Until};
+use crate::target::step::{Body, CommandStep, HttpStep, JsonTemplate, Sign, Step, Success};
 use crate::target::template::{Field as DeploymentField, Part, Scope, SecretId, Template};
 
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
@@ -320,19 +319,14 @@ impl Reader<'_> {
     }
 
     fn json(&self, node: &Node<'_>, field: &Field<'_>) -> Option<JsonTemplate> {
+        let refuse = |what: &str| field.fault(format!("JSON has no {what}"), "write it as text");
         Some(match &node.value {
             Value::Null => JsonTemplate::Null,
             Value::Bool(value) => JsonTemplate::Bool(*value),
             Value::Integer(value) => JsonTemplate::Number((*value).into()),
-            Value::Float(value) => match serde_json::Number::from_f64(*value) {
-                Some(number) => JsonTemplate::Number(number),
-                None => {
-                    field.fault("JSON has no such number", "write it as text");
-                    return None;
-                }
-            },
+            Value::Float(value) => JsonTemplate::Number(number(*value).map_err(refuse).ok()?),
             Value::Moment => {
-                field.fault("JSON has no dates", "write it as text");
+                refuse(NO_DATES);
                 return None;
             }
             Value::Text(text) => JsonTemplate::Text(self.parse(text, field)?),
@@ -396,81 +390,6 @@ fn method(field: &Field<'_>) -> Option<String> {
     }
     field.fault("this is no method", "write GET, POST, PUT, PATCH or DELETE");
     None
-}
-
-fn until(field: &Field<'_>) -> Option<Until> {
-    const EXAMPLE: &str = "write { pointer = \"/status\", values = [\"finished\", \"failed\"] }";
-    let table = field.table(Section::Until)?;
-    let (Some(at), Some(values)) = (table.get("pointer"), table.get("values")) else {
-        field.fault("it needs a pointer and its values", EXAMPLE);
-        return None;
-    };
-    let values = values.list()?;
-    if values.is_empty() {
-        field.fault("there is no value, so that it would never be over", EXAMPLE);
-        return None;
-    }
-    let every = duration(&table, "every", Duration::from_secs(2));
-    let within = duration(&table, "within", Duration::from_secs(300));
-    Some(Until {
-        pointer: pointer(&at)?,
-        values: values.iter().map(|value| literal(value.node)).collect(),
-        every: every?,
-        within: within?,
-    })
-}
-
-/// A JSON pointer (RFC 6901).
-pub(super) fn pointer(field: &Field<'_>) -> Option<String> {
-    let pointer = field.text()?;
-    if pointer.is_empty() || pointer.starts_with('/') {
-        return Some(pointer.to_owned());
-    }
-    field.fault("a JSON pointer begins with a slash", format!("write \"/{}\"", pointer.replace('.', "/")));
-    None
-}
-
-fn success(field: &Field<'_>) -> Option<Success> {
-    let table = field.table(Section::Success)?;
-    let status = table.get("status").map_or(Some(Vec::new()), |field| {
-        let items = field.list()?;
-        if items.is_empty() {
-            field.fault("no status would be success", "leave it out for any 2xx");
-            return None;
-        }
-        let statuses: Vec<Option<u16>> =
-            items.iter().map(|item| u16::try_from(item.integer(100, 599)?).ok()).collect();
-        statuses.into_iter().collect()
-    });
-    let pointer = table.get("pointer").map_or(Some(None), |field| pointer(&field).map(Some));
-    let equals = table.get("equals");
-    let matches = table.get("matches").map_or(Some(None), |field| match Regex::new(field.some_text()?) {
-        Ok(regex) => Some(Some(regex)),
-        Err(_) => {
-            field.fault("this is no regular expression", "");
-            None
-        }
-    });
-    Some(Success {
-        status: status?,
-        pointer: pointer?,
-        equals: equals.map(|field| literal(field.node)),
-        matches: matches?,
-    })
-}
-
-fn literal(node: &Node<'_>) -> serde_json::Value {
-    match &node.value {
-        Value::Null | Value::Moment => serde_json::Value::Null,
-        Value::Bool(value) => (*value).into(),
-        Value::Integer(value) => (*value).into(),
-        Value::Float(value) => (*value).into(),
-        Value::Text(text) => text.to_string().into(),
-        Value::List(values) => values.iter().map(literal).collect(),
-        Value::Table(entries) => {
-            entries.iter().map(|entry| (entry.name.to_string(), literal(&entry.node))).collect()
-        }
-    }
 }
 
 /// Secrets do not go over the wire in the clear; anything else that does is said.

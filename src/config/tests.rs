@@ -288,6 +288,19 @@ fn each_fault_says_what_is_wrong_and_what_to_write() {
         (step("{ url = \"https://x/#a\" }"), "never sent"),
         (step("{ url = \"https://x/\", method = \"GET\", body = \"a\" }"), "a GET has no body"),
         (step("{ url = \"https://x/\", json = { a = nan } }"), "JSON has no such number"),
+        (step("{ url = \"https://x/\", json = { a = 2026-11-23 } }"), "JSON has no dates"),
+        (
+            step("{ url = \"https://x/\", success = { pointer = \"/a\", equals = 2026-11-23 } }"),
+            "success.equals: JSON has no dates",
+        ),
+        (
+            step("{ url = \"https://x/\", success = { pointer = \"/a\", equals = { b = [inf] } } }"),
+            "JSON has no such number",
+        ),
+        (
+            step("{ url = \"https://x/\", until = { pointer = \"/a\", values = [\"a\", 09:00:00] } }"),
+            "until.values[1]: JSON has no dates",
+        ),
         (step("{ url = \"https://x/\", headers = { X-A = \"1\", x-a = \"2\" } }"), "another spelling"),
         (step("{ url = \"https://x/{step.1./id}\" }"), "step 1 is no step that comes before this one"),
         (
@@ -418,6 +431,15 @@ fn included_files_add_registries_projects_and_secrets() {
     let Step::Command(step) = &config.targets[0].deploy[0] else { panic!("a command") };
     assert_eq!(step.dir, folder.path().join("projects.d"), "paths are relative to the file they stand in");
     assert_eq!(config.secrets[&SecretId("hook".into())], SecretSource::File(folder.path().join("hook")));
+}
+
+#[test]
+fn a_glob_may_be_absolute() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("shop.toml"), with_stage("")).unwrap();
+    let main = format!("include = [\"{}/*.toml\"]\n", folder.path().display());
+    let (_folder, config) = load_files(&[("tagship.toml", &main)]);
+    assert_eq!(config.unwrap().targets.len(), 1);
 }
 
 #[test]

@@ -106,19 +106,32 @@ impl Answer {
         if !is_limit && !self.status.is_server_error() {
             return None;
         }
+        Some(Wish { is_limit, wait: self.retry_after() })
+    }
+
+    /// When an answer of any other status says to come back.
+    pub(super) fn asked_back_at(&self) -> Option<Timestamp> {
+        Wish { is_limit: true, wait: Some(self.retry_after()?) }.retry_at()
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
         #[allow(clippy::disallowed_methods, reason = "where the server does not tell its own time")]
         let now = self.date().unwrap_or_else(Timestamp::now);
-        let wait = self.header("retry-after").and_then(|value| retry_after(value, now));
-        Some(Wish { is_limit, wait })
+        retry_after(self.header("retry-after")?, now)
     }
 
     /// The error of a 429 or 5xx.
     pub(super) fn unavailable(self) -> RegistryError {
-        let Some(retry_at) = self.wish().and_then(|wish| wish.retry_at()) else {
-            return RegistryError::Unavailable(
-                self.refused("the server failed; its log says why").to_string(),
-            );
-        };
+        match self.wish().and_then(|wish| wish.retry_at()) {
+            Some(retry_at) => self.rate_limited(retry_at),
+            None => {
+                RegistryError::Unavailable(self.refused("the server failed; its log says why").to_string())
+            }
+        }
+    }
+
+    /// The error of any answer that means: not before then.
+    pub(super) fn rate_limited(self, retry_at: Timestamp) -> RegistryError {
         let message =
             self.refused(&format!("the server wants to be left alone until {retry_at:.0}")).to_string();
         RegistryError::RateLimited { retry_at, message }

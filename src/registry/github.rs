@@ -86,12 +86,7 @@ impl Github {
         let url = self.api.at(&format!("{}{path}", self.prefix));
         let answer = self.api.send(Method::Get, &url, &headers)?;
         match limited_until(&answer) {
-            Some(retry_at) => Err(RegistryError::RateLimited {
-                retry_at,
-                message: answer
-                    .refused("GitHub's hourly limit is used up; it says when to come back")
-                    .to_string(),
-            }),
+            Some(retry_at) => Err(answer.rate_limited(retry_at)),
             None => Ok(Some(answer)),
         }
     }
@@ -164,12 +159,19 @@ fn rows(answer: Answer) -> Result<TimedPage, RegistryError> {
     Ok(TimedPage { tags: tags.collect(), total: None, is_last })
 }
 
-/// When the limit of the API is over, where that is why it refuses.
+/// When a limit of the API is over, where that is why it refuses: the hourly one, which tells its end, or one of
+/// those against bursts, which says how long to wait.
+/// <https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api>
 fn limited_until(answer: &Answer) -> Option<Timestamp> {
-    let is_limited =
-        answer.status == StatusCode::FORBIDDEN && answer.header("x-ratelimit-remaining") == Some("0");
-    let reset = answer.header("x-ratelimit-reset").filter(|_| is_limited)?;
-    Timestamp::from_second(reset.parse().ok()?).ok()
+    if answer.status != StatusCode::FORBIDDEN {
+        return None;
+    }
+    let reset = || {
+        let is_used_up = answer.header("x-ratelimit-remaining") == Some("0");
+        let reset = answer.header("x-ratelimit-reset").filter(|_| is_used_up)?;
+        Timestamp::from_second(reset.parse().ok()?).ok()
+    };
+    answer.asked_back_at().or_else(reset)
 }
 
 impl Registry for Github {

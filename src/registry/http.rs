@@ -106,9 +106,14 @@ impl Client {
         }
     }
 
-    /// An absolute path (with its query) at the registry's origin.
+    /// An absolute path (with its query) at the registry's origin. One that begins with two slashes stays a path:
+    /// as a reference it would name another host.
     pub(super) fn at(&self, path: &str) -> Url {
-        self.origin.join(path).unwrap_or_else(|_| self.origin.clone())
+        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+        let mut url = self.origin.clone();
+        url.set_path(path);
+        url.set_query(query);
+        url
     }
 
     pub(super) fn is_same_origin(&self, url: &Url) -> bool {
@@ -418,6 +423,18 @@ mod tests {
                 expected,
                 "{registry} {trusted:?} {url}"
             );
+        }
+    }
+
+    #[test]
+    fn a_path_stays_at_the_registrys_origin() {
+        let client = client("https://git.example.com:8443/", &[]);
+        for (path, expected) in [
+            ("/v2/acme/shop/tags/list?n=2&last=b", "/v2/acme/shop/tags/list?n=2&last=b"),
+            ("//auth.example.com/v2/", "//auth.example.com/v2/"),
+            ("/team%2Fapi/-/a:b", "/team%2Fapi/-/a:b"),
+        ] {
+            assert_eq!(client.at(path).as_str(), format!("https://git.example.com:8443{expected}"), "{path}");
         }
     }
 

@@ -5,17 +5,20 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::http::{SMALL_BODY, TAGS_BODY};
 use super::image::{self, Blobs};
 use super::{Registry, RegistryError, SignIn};
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// How docker and containerd call what they save: with the repository, where their `ref.name` is the tag alone.
+const IMAGE_NAME: &str = "io.containerd.image.name";
 const CREATED: &str = "org.opencontainers.image.created";
 
 pub(super) struct OciLayout {
@@ -40,20 +43,44 @@ struct Descriptor {
     annotations: std::collections::BTreeMap<String, String>,
 }
 
+impl Descriptor {
+    /// `acme/shop:v1`, with or without a host, or the tag alone.
+    fn name(&self) -> Option<&str> {
+        self.annotations.get(IMAGE_NAME).or_else(|| self.annotations.get(REF_NAME)).map(String::as_str)
+    }
+
+    fn pushed_at(&self) -> Option<Timestamp> {
+        self.annotations.get(CREATED)?.parse().ok()
+    }
+}
+
+/// What a layout has under a tag of a repository.
+struct Tagged {
+    /// As it is written, valid or not.
+    tag: String,
+    digest: Digest,
+    pushed_at: Option<Timestamp>,
+}
+
 impl OciLayout {
     pub(super) fn new(folder: &Path) -> OciLayout {
         OciLayout { folder: folder.to_owned() }
     }
 
     /// The layout that has the repository: one of its own below the folder, or the folder itself.
-    fn root(&self, repository: &Repository) -> PathBuf {
+    fn root(&self, repository: &Repository) -> Result<PathBuf, RegistryError> {
         let own = self.folder.join(repository.as_str());
-        if own.join("index.json").exists() { own } else { self.folder.clone() }
+        // One that may not be entered is not passed over: the folder's bare tags are of another repository then.
+        match own.join("index.json").try_exists() {
+            Ok(true) => Ok(own),
+            Ok(false) => Ok(self.folder.clone()),
+            Err(error) => Err(unreadable(&own, &error)),
+        }
     }
 
-    fn entries(&self, repository: &Repository) -> Result<Vec<(String, Descriptor)>, RegistryError> {
-        let root = self.root(repository);
-        let marker: Marker = read(&root.join("oci-layout"), "the folder is no OCI image layout")?;
+    fn entries(&self, repository: &Repository) -> Result<Vec<Tagged>, RegistryError> {
+        let root = self.root(repository)?;
+        let marker: Marker = read(&root.join("oci-layout"), SMALL_BODY, "the folder is no OCI image layout")?;
         if !marker.version.starts_with("1.") {
             return Err(RegistryError::Protocol(format!(
                 "{}: this is a layout of version {:?}, and 1.0.0 is known",
@@ -61,52 +88,72 @@ impl OciLayout {
                 marker.version
             )));
         }
-        let index: Index = read(&root.join("index.json"), "the layout has no index.json")?;
-        let names: Vec<&str> = index
-            .manifests
-            .iter()
-            .filter_map(|entry| entry.annotations.get(REF_NAME))
-            .map(String::as_str)
-            .collect();
+        let file = root.join("index.json");
+        let index: Index = read(&file, TAGS_BODY, "the layout has no index.json")?;
         // Bare tags are of whatever repository is asked for, unless any name says which it is of.
-        let is_bare = names.iter().all(|name| !name.contains('/'));
+        let is_bare = index.manifests.iter().filter_map(Descriptor::name).all(|name| !name.contains('/'));
         let tag_of = |name: &str| {
             if is_bare && !name.contains(':') {
                 return Some(name.to_owned());
             }
             let (image, tag) = name.rsplit_once(':')?;
-            let is_ours = image == repository.as_str() || image.ends_with(&format!("/{repository}"));
-            is_ours.then(|| tag.to_owned())
+            is_of(image, repository).then(|| tag.to_owned())
         };
-        let tagged = |entry: Descriptor| {
-            let tag = tag_of(entry.annotations.get(REF_NAME)?)?;
-            Some((tag, entry))
+        let tagged = |entry: &Descriptor| {
+            let tag = tag_of(entry.name()?)?;
+            let digest = Digest::new(&entry.digest).map_err(|error| {
+                RegistryError::Protocol(format!("{}: tag {tag:?}: {error}", file.display()))
+            });
+            Some(digest.map(|digest| Tagged { tag, digest, pushed_at: entry.pushed_at() }))
         };
-        Ok(index.manifests.into_iter().filter_map(tagged).collect())
+        index.manifests.iter().filter_map(tagged).collect()
     }
 
-    fn entry(&self, repository: &Repository, tag: &Tag) -> Result<Option<Descriptor>, RegistryError> {
+    fn entry(&self, repository: &Repository, tag: &Tag) -> Result<Option<Tagged>, RegistryError> {
         let entries = self.entries(repository)?;
         // A tag that is written again takes the place of the one before.
-        Ok(entries.into_iter().rev().find(|(name, _)| name == tag.as_str()).map(|(_, entry)| entry))
+        Ok(entries.into_iter().rev().find(|entry| entry.tag == tag.as_str()))
     }
 }
 
-fn read<T: serde::de::DeserializeOwned>(path: &Path, missing: &str) -> Result<T, RegistryError> {
-    let bytes = fs::read(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => RegistryError::NotFound(format!("{}: {missing}", path.display())),
-        _ => RegistryError::Unavailable(format!("{}: {error}", path.display())),
-    })?;
+/// Whether a name, which may begin with a host as docker tells one, is this repository's.
+fn is_of(image: &str, repository: &Repository) -> bool {
+    let is_host = |part: &str| part == "localhost" || part.contains(['.', ':']);
+    let (host, path) = match image.split_once('/') {
+        Some((host, path)) if is_host(host) => (host, path),
+        _ => ("", image),
+    };
+    // Images of Docker's own.
+    let short = path.strip_prefix("library/").filter(|_| host == "docker.io");
+    [Some(path), short].contains(&Some(repository.as_str()))
+}
+
+fn read<T: serde::de::DeserializeOwned>(path: &Path, limit: u64, missing: &str) -> Result<T, RegistryError> {
+    let Some(bytes) = bytes(path, limit)? else {
+        return Err(RegistryError::NotFound(format!("{}: {missing}", path.display())));
+    };
     serde_json::from_slice(&bytes)
         .map_err(|error| RegistryError::Protocol(format!("{}: {error}", path.display())))
 }
 
-fn digest(entry: &Descriptor) -> Result<Digest, RegistryError> {
-    Digest::new(&entry.digest).map_err(|error| RegistryError::Protocol(error.to_string()))
+/// A whole file; None: there is none.
+fn bytes(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, RegistryError> {
+    let mut bytes = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(_) if bytes.len() as u64 > limit => Err(RegistryError::Protocol(format!(
+            "{}: the file is longer than {} MiB",
+            path.display(),
+            limit / 1024 / 1024
+        ))),
+        Ok(_) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unreadable(path, &error)),
+    }
 }
 
-fn pushed_at(entry: &Descriptor) -> Option<Timestamp> {
-    entry.annotations.get(CREATED)?.parse().ok()
+fn unreadable(path: &Path, error: &io::Error) -> RegistryError {
+    RegistryError::Unavailable(format!("{} cannot be read: {error}", path.display()))
 }
 
 impl Registry for OciLayout {
@@ -121,16 +168,16 @@ impl Registry for OciLayout {
     fn list_tags(&self, repository: &Repository) -> Result<Listing, RegistryError> {
         let mut listing = Listing::default();
         let mut places: HashMap<Tag, usize> = HashMap::new();
-        for (name, entry) in self.entries(repository)? {
-            let Ok(tag) = Tag::new(&name) else {
-                listing.dropped.add(&name);
+        for entry in self.entries(repository)? {
+            let Ok(tag) = Tag::new(&entry.tag) else {
+                listing.dropped.add(&entry.tag);
                 continue;
             };
             let listed = ListedTag {
                 tag: tag.clone(),
-                pushed_at: pushed_at(&entry),
+                pushed_at: entry.pushed_at,
                 sequence: None,
-                digest: Some(digest(&entry)?),
+                digest: Some(entry.digest),
             };
             // A tag that is written again takes the place of the one before.
             match places.entry(tag) {
@@ -145,11 +192,11 @@ impl Registry for OciLayout {
     }
 
     fn digest(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>, RegistryError> {
-        self.entry(repository, tag)?.as_ref().map(digest).transpose()
+        Ok(self.entry(repository, tag)?.map(|entry| entry.digest))
     }
 
     fn pushed_at(&self, repository: &Repository, tag: &Tag) -> Result<Option<Timestamp>, RegistryError> {
-        Ok(self.entry(repository, tag)?.as_ref().and_then(pushed_at))
+        Ok(self.entry(repository, tag)?.and_then(|entry| entry.pushed_at))
     }
 
     fn created(&self, repository: &Repository, tag: &Tag) -> Result<Option<Timestamp>, RegistryError> {
@@ -167,7 +214,7 @@ impl Registry for OciLayout {
         let listed = self.list_tags(repository).and_then(|mut listing| {
             if let Some(timeless) = listing.tags.iter().find(|listed| listed.pushed_at.is_none()) {
                 return Err(RegistryError::Protocol(format!(
-                    "{}: {repository}:{} has no annotation {CREATED}, by which order = \"newest\" goes",
+                    "{}: {repository}:{} has no time as annotation {CREATED}, by which order = \"newest\" goes",
                     self.folder.display(),
                     timeless.tag
                 )));
@@ -203,11 +250,9 @@ impl Blobs for InLayout<'_> {
             },
         };
         let (algorithm, hex) = digest.as_str().split_once(':').unwrap_or_default();
-        let blob = self.layout.root(self.repository).join("blobs").join(algorithm).join(hex);
-        match fs::read(&blob) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(RegistryError::Unavailable(format!("{}: {error}", blob.display()))),
-        }
+        bytes(&self.layout.root(self.repository)?.join("blobs").join(algorithm).join(hex), SMALL_BODY)
     }
 }
+
+#[cfg(test)]
+mod tests;

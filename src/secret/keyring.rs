@@ -72,7 +72,7 @@ mod service {
     ) -> Result<T, Failure> {
         let (sender, receiver) = channel();
         let name = name.to_owned();
-        thread::spawn(move || {
+        let asked = thread::Builder::new().spawn(move || {
             let answer = Entry::new("tagship", &name).and_then(|entry| question(&entry));
             let _ = sender.send(answer.map_err(|error| match (error, Entry::store_status()) {
                 (Error::NoEntry, _) => Failure::NoEntry,
@@ -80,6 +80,7 @@ mod service {
                 (error, _) => Failure::Unusable(error.to_string()),
             }));
         });
+        asked.map_err(|error| Failure::Unusable(format!("no thread can be started: {error}")))?;
         receiver.recv_timeout(patience).unwrap_or_else(|error| {
             Err(Failure::Unusable(match error {
                 RecvTimeoutError::Timeout => format!("no answer within {patience:?}; is it locked?"),

@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 
 use secrecy::zeroize::Zeroizing;
 
-/// More than any secret; what follows is read and thrown away.
+/// More than any secret.
 const LONGEST: u64 = 64 * 1024;
 
 /// What a program said until it ended.
 pub(super) struct Output {
     pub(super) status: ExitStatus,
-    /// Not UTF-8: empty.
     pub(super) stdout: Zeroizing<String>,
     /// The first line.
     pub(super) complaint: String,
@@ -23,7 +22,8 @@ pub(super) struct Output {
 /// Runs a program to its end, with this on its standard input. `name`: as it is called in errors.
 ///
 /// # Errors
-/// It cannot be run, or it (or what it started) does not end in time; it is killed then.
+/// It cannot be run, or it (or what it started) does not end in time: it is killed then. What it prints is no text, or
+/// too long for a secret.
 pub(super) fn run(
     mut command: Command,
     name: &str,
@@ -37,7 +37,12 @@ pub(super) fn run(
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| format!("{name} cannot be run: {error}"))?;
-    let (stdout, stderr) = (collect(child.stdout.take()), collect(child.stderr.take()));
+    let pipes = (collect(child.stdout.take()), collect(child.stderr.take()));
+    let (Ok(stdout), Ok(stderr)) = pipes else {
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(format!("{name} cannot be listened to: no thread can be started"));
+    };
     if let Some(mut stdin) = child.stdin.take() {
         // A program that reads nothing is none the worse; so little fits into the pipe at once.
         let _ = stdin.write_all(input.as_bytes());
@@ -52,25 +57,40 @@ pub(super) fn run(
     let rest = |pipe: &Receiver<_>| {
         pipe.recv_timeout(deadline.saturating_duration_since(Instant::now())).map_err(|_| late())
     };
-    let (stdout, stderr): (Zeroizing<String>, Zeroizing<String>) = (rest(&stdout)?, rest(&stderr)?);
-    let complaint = stderr.lines().next().unwrap_or_default().to_owned();
+    let (stdout, stderr): (Text, Text) = (rest(&stdout)?, rest(&stderr)?);
+    let complaint = stderr.ok().and_then(|text| text.lines().next().map(str::to_owned)).unwrap_or_default();
+    let stdout = match stdout {
+        Err(wrong) if status.success() => return Err(format!("what {name} prints {wrong}")),
+        stdout => stdout.unwrap_or_default(),
+    };
     Ok(Output { status, stdout, complaint })
 }
 
-fn collect(pipe: Option<impl Read + Send + 'static>) -> Receiver<Zeroizing<String>> {
+/// What came through a pipe, or why it is no use.
+type Text = Result<Zeroizing<String>, &'static str>;
+
+/// # Errors
+/// No thread can be started for it.
+fn collect(pipe: Option<impl Read + Send + 'static>) -> std::io::Result<Receiver<Text>> {
     let (sender, receiver) = channel();
-    thread::spawn(move || {
-        // Made large enough at once: a buffer that grows leaves copies behind.
-        let mut text = Zeroizing::new(String::with_capacity(4096));
-        if let Some(mut pipe) = pipe {
-            if pipe.by_ref().take(LONGEST).read_to_string(&mut text).is_err() {
-                text.clear();
-            }
-            let _ = std::io::copy(&mut pipe, &mut std::io::sink());
-        }
-        let _ = sender.send(text);
-    });
-    receiver
+    thread::Builder::new().spawn(move || {
+        // Nobody listens any more where it came too late.
+        let _ = sender.send(pipe.map_or(Ok(Zeroizing::default()), read));
+    })?;
+    Ok(receiver)
+}
+
+/// Reads to the end: a program whose output nobody takes would not end.
+fn read(mut pipe: impl Read) -> Text {
+    // Made large enough at once: a buffer that grows leaves copies behind.
+    let mut text = Zeroizing::new(String::with_capacity(4096));
+    let read = pipe.by_ref().take(LONGEST).read_to_string(&mut text);
+    let rest = std::io::copy(&mut pipe, &mut std::io::sink());
+    match (read, rest) {
+        (_, Ok(1..)) => Err("is too long for a secret"),
+        (Err(_), _) => Err("is not UTF-8"),
+        _ => Ok(text),
+    }
 }
 
 /// None: it is still running.
@@ -97,7 +117,17 @@ mod tests {
     #[test]
     fn a_program_gets_its_input_and_gives_its_output() {
         assert_eq!(sh("cat", Duration::from_secs(30)), Ok("from outside".to_owned()));
-        assert_eq!(sh("echo \\\\377 | tr '\\\\' '\\377'", Duration::from_secs(30)), Ok(String::new()));
+    }
+
+    #[test]
+    fn output_that_can_be_no_secret_is_not_taken_for_one() {
+        for (script, expected) in [
+            ("printf '\\377'", "what it prints is not UTF-8"),
+            ("printf %65537s x", "what it prints is too long for a secret"),
+        ] {
+            assert_eq!(sh(script, Duration::from_secs(30)), Err(expected.to_owned()), "{script}");
+        }
+        assert_eq!(sh("printf %65536s x", Duration::from_secs(30)).map(|text| text.len()), Ok(65536));
     }
 
     #[test]

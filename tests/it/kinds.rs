@@ -110,15 +110,23 @@ fn github_without_a_token_is_not_asked_for_times() {
     Shop::with(&config).run(&["poll"]).code(0).line("shop/dev", &["baseline", "dev-9"]);
 }
 
+/// What GitHub's limits say: the hourly one by when it is over, one against bursts by how long to wait.
 #[test]
-fn githubs_hourly_limit_is_told_apart_from_missing_rights() {
+fn githubs_limits_are_told_apart_from_missing_rights() {
     let registry = registry(&["dev-9"]);
-    let limited = Answer::json(403, r#"{"message": "API rate limit exceeded"}"#)
-        .with("X-RateLimit-Remaining", "0")
-        .with("X-RateLimit-Reset", "1795428000");
-    let api = Script::start([(PROBE, limited.clone().into()), (VERSIONS, limited.into())]);
-    let shop = Shop::with(&with_api("github", &registry.url(), &format!("{}/api/v3", api.url()), DEV));
-    shop.run(&["poll", "--format", "json"]).code(1).error_is("shop/dev", "rate_limited");
+    let refused = || Answer::json(403, r#"{"message": "a limit"}"#);
+    let hourly = refused().with("X-RateLimit-Remaining", "0").with("X-RateLimit-Reset", "4102444800");
+    let burst = refused().with("X-RateLimit-Remaining", "4000").with("Retry-After", "60");
+    for limited in [hourly, burst] {
+        let api = Script::start([(PROBE, limited.clone().into()), (VERSIONS, limited.into())]);
+        let shop = Shop::with(&with_api("github", &registry.url(), &format!("{}/api/v3", api.url()), DEV));
+        let run = shop.run(&["poll", "--format", "json"]);
+        let error = run.code(1).error_is("shop/dev", "rate_limited").target("shop/dev")["error"].clone();
+        assert_eq!(
+            shop.redact(error["message"].as_str().unwrap()),
+            "GET http://127.0.0.1:[port]/api/v3/orgs/acme/packages/container/shop/versions?per_page=100&page=1: 403 Forbidden ({\"message\": \"a limit\"}): the server wants to be left alone until [time]"
+        );
+    }
 }
 
 const HUB_TAGS: &str = "GET /v2/repositories/library/nginx/tags?page_size=100&page=1";
