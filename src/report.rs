@@ -2,6 +2,7 @@
 //! place that prints.
 
 mod console;
+mod field;
 mod github;
 mod history;
 mod html;
