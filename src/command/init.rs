@@ -16,7 +16,7 @@ use crate::config::{self, Config};
 use crate::init::{self, Deploy, Draft, Project, Registry, SCHEMA, Token};
 use crate::policy::{Proposal, wanted};
 use crate::reference::Repository;
-use crate::report::Console;
+use crate::report::{Console, count};
 use crate::schedule::shell;
 use question::Questions;
 
@@ -76,9 +76,8 @@ pub(crate) fn init(global: &Global, arguments: &cli::Init) -> anyhow::Result<Exi
             // The address of a deploy endpoint is often all that it takes to deploy.
             let is_private = matches!(draft.deploy, Deploy::Url(_));
             write(path, &text, is_private)?;
-            let targets = config.targets.len();
-            let what = if targets == 1 { "stage" } else { "stages" };
-            console.message(&format!("wrote {} with {targets} {what}; look it over", path.display()));
+            let stages = count(config.targets.len(), "stage");
+            console.message(&format!("wrote {} with {stages}; look it over", path.display()));
             write_schema(path, &console)?;
             let named = config::find(global.config.as_deref()).ok().as_ref() == Some(path);
             let option = if named && global.config.is_none() {

@@ -12,10 +12,10 @@ use super::Console;
 use crate::plan::{DecidedBy, DeploymentState, ErrorCode, Failure, Status, Taken};
 
 /// The version of the documents; it grows when a reader of the old one would go wrong.
-pub(in crate::report) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 /// Prints a value as one line of JSON.
-pub(in crate::report) fn print(console: &Console, value: &impl Serialize) {
+pub(super) fn print(console: &Console, value: &impl Serialize) {
     let line = serde_json::to_string(value).expect("text, numbers and lists are always JSON");
     console.data(&line);
 }
@@ -23,12 +23,12 @@ pub(in crate::report) fn print(console: &Console, value: &impl Serialize) {
 /// A moment, as RFC 3339 writes it in UTC, with milliseconds.
 #[derive(Serialize)]
 #[serde(transparent)]
-pub(in crate::report) struct Moment(String);
+pub(super) struct Moment(String);
 
 /// What went wrong.
 #[derive(JsonSchema, Serialize)]
 #[schemars(deny_unknown_fields, rename = "Error")]
-pub(in crate::report) struct ErrorJson {
+pub(super) struct ErrorJson {
     #[schemars(schema_with = "error_code")]
     code: &'static str,
     /// What, where, and what to do, for people.
@@ -36,7 +36,7 @@ pub(in crate::report) struct ErrorJson {
 }
 
 /// A duration, for fields that end with `_ms`.
-pub(in crate::report) fn milliseconds(duration: Duration) -> u64 {
+pub(super) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -66,11 +66,11 @@ impl From<&Failure> for ErrorJson {
     }
 }
 
-pub(in crate::report) fn status(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn status(_: &mut SchemaGenerator) -> Schema {
     word(Status::ALL.map(Status::as_str))
 }
 
-pub(in crate::report) fn optional_status(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn optional_status(_: &mut SchemaGenerator) -> Schema {
     optional_word(Status::ALL.map(Status::as_str))
 }
 
@@ -78,19 +78,19 @@ fn error_code(_: &mut SchemaGenerator) -> Schema {
     word(ErrorCode::ALL.map(ErrorCode::as_str))
 }
 
-pub(in crate::report) fn deployment_state(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn deployment_state(_: &mut SchemaGenerator) -> Schema {
     word(DeploymentState::ALL.map(DeploymentState::as_str))
 }
 
-pub(in crate::report) fn decided_by(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn decided_by(_: &mut SchemaGenerator) -> Schema {
     word(DecidedBy::ALL.map(DecidedBy::as_str))
 }
 
-pub(in crate::report) fn optional_decided_by(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn optional_decided_by(_: &mut SchemaGenerator) -> Schema {
     optional_word(DecidedBy::ALL.map(DecidedBy::as_str))
 }
 
-pub(in crate::report) fn verdict(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn verdict(_: &mut SchemaGenerator) -> Schema {
     word(Taken::ALL.map(Taken::as_str))
 }
 

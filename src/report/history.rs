@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use super::console::paint;
 use super::field::{ErrorJson, Moment, VERSION, milliseconds, print};
-use super::human::shortened;
-use super::{Console, describe_duration, escape_control, field};
-use crate::plan::{DecidedBy, DeploymentState};
+use super::wording::{describe_by, describe_duration, shortened};
+use super::{Console, escape_control, field};
+use crate::plan::DeploymentState;
 use crate::store::{Past, PastAttempt};
 use crate::target::TargetId;
 
@@ -144,17 +144,6 @@ pub(crate) fn history_as_text(console: &Console, deployments: &[Past], outputs: 
             console.data(&format!("{target}: {text}"));
         }
     }
-}
-
-/// Who or what decided on a deployment: `by a poll`, `by hand (alice)`.
-pub(super) fn describe_by(by: DecidedBy, by_whom: Option<&str>) -> String {
-    let what = match by {
-        DecidedBy::Poll => "by a poll",
-        DecidedBy::Hand => "by hand",
-        DecidedBy::Mark => "marked",
-        DecidedBy::Running => "found on the stage",
-    };
-    by_whom.map_or_else(|| what.to_owned(), |name| format!("{what} ({})", escape_control(name)))
 }
 
 fn style_of(state: DeploymentState) -> Style {

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::field::{Moment, VERSION, print};
 use super::table::{Table, cell};
-use super::{Console, describe_by, field};
+use super::wording::describe_by;
+use super::{Console, field};
 use crate::plan::DecidedBy;
 use crate::store::{Origin, Ran};
 use crate::target::TargetId;

@@ -7,9 +7,10 @@ use std::time::Duration;
 use anstyle::Style;
 use jiff::Timestamp;
 
-use super::human::{describe_moment, style_of};
+use super::human::style_of;
 use super::table::{Cell, Table, cell, styled};
-use super::{Console, describe_age, describe_by, describe_duration, escape_control};
+use super::wording::{count, describe_age, describe_by, describe_duration, describe_moment, or_dash};
+use super::{Console, escape_control};
 use crate::plan::{DecidedBy, DeploymentState, Edit, Failure, Hold, Status};
 use crate::reference::{Digest, Tag};
 use crate::store::Origin;
@@ -92,19 +93,18 @@ pub(crate) struct PendingRow {
 /// `status --format human`: the table, and below it what someone should know of a target.
 pub(crate) fn status_as_table(console: &Console, rows: &[StatusRow], now: Timestamp) {
     let mut table = Table::with_head(&["TARGET", "STATUS", "NEWEST", "DEPLOYED", "PENDING", "CHECKED"]);
-    let name = |tag: Option<&Tag>| tag.map_or_else(|| "-".to_owned(), ToString::to_string);
     for row in rows {
         let deployed = match (&row.deployed_tag, row.deployed_at) {
             (Some(tag), Some(at)) => format!("{tag} ({})", describe_age(at, now)),
-            (found, _) => name(found.as_ref()),
+            (found, _) => or_dash(found.as_ref()).to_owned(),
         };
         let checked = row.checked_at.map_or_else(|| "never".to_owned(), |then| describe_age(then, now));
         table.push(vec![
             cell(row.target.to_string()),
             status_cell(row.status),
-            cell(name(row.latest_tag.as_ref())),
+            cell(or_dash(row.latest_tag.as_ref())),
             cell(deployed),
-            cell(name(row.pending.as_ref().map(|pending| &pending.tag))),
+            cell(or_dash(row.pending.as_ref().map(|pending| &pending.tag))),
             cell(checked),
         ]);
     }
@@ -217,7 +217,7 @@ fn facts(row: &StatusRow, now: Timestamp) -> Vec<(&'static str, String)> {
     if !row.gates.is_empty() {
         facts.push(("gates", row.gates.join(", ")));
     }
-    facts.push(("newest", row.latest_tag.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)));
+    facts.push(("newest", or_dash(row.latest_tag.as_ref()).to_owned()));
     facts.push(("deployed", deployed(row, now)));
     facts.extend(row.high_water.as_ref().map(|tag| ("high-water", high_water(row, tag))));
     facts.extend(reason(row, now).map(|reason| ("why", reason)));
@@ -243,10 +243,10 @@ fn facts(row: &StatusRow, now: Timestamp) -> Vec<(&'static str, String)> {
     };
     facts.push(("last reached", moment(row.polled_at)));
     if let (Some(failure), Some(since)) = (&row.failure, row.failing_since) {
-        let polls = if row.failed_polls == 1 { "poll" } else { "polls" };
+        let polls = count(row.failed_polls as usize, "poll");
         let (code, message) = (failure.code.as_str(), escape_control(&failure.message));
         let since = describe_moment(since, now);
-        facts.push(("down", format!("since {since}, {} {polls}: {code}: {message}", row.failed_polls)));
+        facts.push(("down", format!("since {since}, {polls}: {code}: {message}")));
         facts.push(("last asked", moment(row.checked_at)));
     }
     facts.push(("due", due(row, now)));

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::field::{Moment, VERSION, print};
 use super::table::{Table, cell, styled};
-use super::{Console, describe_by, escape_control, field};
+use super::wording::{describe_by, or_dash};
+use super::{Console, escape_control, field};
 use crate::plan::{Explained, Taken};
 use crate::policy::Order;
 use crate::reference::{Dropped, Tag};
@@ -154,15 +155,14 @@ pub(crate) fn tag_in_full(
     let mut table = Table::default();
     let taken = styled(explained.taken.as_str(), style_of(explained.taken));
     table.push(vec![cell(format!("{} {}", page.target, explained.listed.tag)), taken]);
-    let name = |tag: Option<&Tag>| tag.map_or_else(|| "-".to_owned(), ToString::to_string);
     let mut facts = vec![("why", reason(explained)), ("key", key(explained))];
     facts.extend(pushed(explained).map(|pushed_at| ("pushed", pushed_at)));
     facts.extend(origin.map(|origin| {
         let by = describe_by(origin.by, origin.by_whom.as_deref());
         ("deployment", format!("{}, {by}, {}", origin.state.as_str(), origin.id))
     }));
-    facts.push(("deployed", name(page.deployed)));
-    facts.push(("high-water", name(page.high_water)));
+    facts.push(("deployed", or_dash(page.deployed).to_owned()));
+    facts.push(("high-water", or_dash(page.high_water).to_owned()));
     facts.push(("rule", page.rule.clone()));
     if !page.gates.is_empty() {
         facts.push(("gates", page.gates.join(", ")));
