@@ -2,6 +2,7 @@
 //! place that prints.
 
 mod console;
+mod field;
 mod github;
 mod history;
 mod html;
@@ -13,6 +14,7 @@ mod schema;
 mod status;
 mod table;
 mod tags;
+mod wording;
 mod wrap;
 
 use std::time::Duration;
@@ -21,17 +23,16 @@ use jiff::Timestamp;
 
 pub(crate) use console::{Console, escape_control};
 pub(crate) use github::{GitHub, GitHubFiles};
-use history::describe_by;
 pub(crate) use history::{Outputs, history_as_json, history_as_text};
 pub(crate) use html::{MOST_RECENT, MOST_TOLD, StatusPage, status_as_html};
-pub(crate) use human::{Human, describe_age, describe_duration};
+pub(crate) use human::Human;
 pub(crate) use json::{Json, JsonLines};
 pub(crate) use progress::{Progress, Silence};
 pub(crate) use ran::{ran_as_json, ran_as_table};
 pub(crate) use schema::{Document, schema};
 pub(crate) use status::{PendingRow, StatusRow, status_as_json, status_as_table, status_in_full};
-
 pub(crate) use tags::{TagsPage, tag_in_full, tags_as_json, tags_as_table};
+pub(crate) use wording::{count, describe_duration};
 
 use crate::plan::{DeploymentState, Failure, Status};
 use crate::reference::{Digest, Tag};

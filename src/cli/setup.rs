@@ -86,6 +86,21 @@ pub(crate) enum Kind {
     OciLayout,
 }
 
+impl Kind {
+    /// As `kind` of the configuration spells it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Kind::Gitea => "gitea",
+            Kind::Forgejo => "forgejo",
+            Kind::Github => "github",
+            Kind::Dockerhub => "dockerhub",
+            Kind::Gitlab => "gitlab",
+            Kind::Oci => "oci",
+            Kind::OciLayout => "oci-layout",
+        }
+    }
+}
+
 /// `dev=dev-*`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StageWish {

@@ -1,6 +1,6 @@
-use clap::{Command, CommandFactory as _};
+use clap::{Command, CommandFactory as _, ValueEnum as _};
 
-use super::Cli;
+use super::{Cli, Kind};
 
 /// The command and everything below it, each by its whole name.
 fn every_command(name: &str, command: &Command, found: &mut Vec<(String, Command)>) {
@@ -39,4 +39,27 @@ fn every_help_has_examples_that_are_valid_command_lines() {
 #[test]
 fn the_definitions_fit_together() {
     Cli::command().debug_assert();
+}
+
+/// What is added to the configuration is not forgotten here.
+#[test]
+fn init_takes_every_kind_and_every_order_of_the_configuration() {
+    let schema = crate::config::schema();
+    let words = |section: &str, key: &str| -> Vec<String> {
+        let words = &schema["$defs"][section]["properties"][key]["enum"];
+        serde_json::from_value(words.clone()).unwrap_or_else(|error| panic!("{section}.{key}: {error}"))
+    };
+    let takes =
+        |option: &str, word: &str| Cli::command().try_get_matches_from(["tagship", "init", option, word]);
+    for order in words("Stage", "order") {
+        takes("--order", &order).unwrap_or_else(|error| panic!("{error}"));
+    }
+    let kinds = words("Registry", "kind");
+    for kind in &kinds {
+        takes("--kind", kind).unwrap_or_else(|error| panic!("{error}"));
+    }
+    for kind in Kind::value_variants() {
+        assert!(kinds.iter().any(|known| known == kind.as_str()), "{kind:?}");
+        assert_eq!(kind.to_possible_value().unwrap().get_name(), kind.as_str());
+    }
 }

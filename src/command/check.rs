@@ -11,7 +11,7 @@ use crate::plan::Audience;
 use crate::policy::{self, Order};
 use crate::poll::{self, Finding, Mode, Run};
 use crate::reference::Tag;
-use crate::report::{Console, Progress, Report, Silence, escape_control};
+use crate::report::{Console, Progress, Report, Silence, count, escape_control};
 use crate::secret::{Secrets, exposed, origins, without_entry};
 use crate::target::Target;
 use crate::target::step::Step;
@@ -32,11 +32,10 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check) -> anyhow::Result<E
     }
     if !global.quiet {
         let polled = config.targets.iter().filter(|target| target.poll).count();
-        let targets = config.targets.len();
         console.data(&format!(
-            "{}: {targets} {}, {polled} of them polled; no faults",
+            "{}: {}, {polled} of them polled; no faults",
             config.path.display(),
-            if targets == 1 { "target" } else { "targets" },
+            count(config.targets.len(), "target"),
         ));
     }
     if global.verbose {

@@ -3,7 +3,9 @@
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 
-use super::{Exit, StatePlace, load, login_name, open_state, select_one, state_place};
+use anyhow::anyhow;
+
+use super::{Exit, by_whom, load, open_state, select_one};
 use crate::cli::{self, Global};
 use crate::deploy::Stop;
 use crate::plan::Audience;
@@ -11,7 +13,6 @@ use crate::poll::{Choice, Mode, Run, Wish, deploy_by_hand};
 use crate::reference::Tag;
 use crate::report::{Console, Detail, Human, Progress, Report};
 use crate::secret::Secrets;
-use crate::store::Store;
 
 /// Deploys the newest tag, or one that was named, whatever holds and gates say.
 ///
@@ -23,10 +24,7 @@ pub(crate) fn deploy(global: &Global, arguments: &cli::Deploy) -> anyhow::Result
     let target = select_one(&config, &arguments.target)?;
     let secrets = Arc::new(Secrets::new(&config));
     let console = Console::masking(Arc::clone(&secrets));
-    let store = match state_place(global, &config)? {
-        StatePlace::File(path) => open_state(&path, &console)?,
-        StatePlace::Nothing => Store::nothing()?,
-    };
+    let store = open_state(global, &config, &console)?;
     let choice = match &arguments.tag {
         Some(tag) => Choice::Tag(Tag::new(tag)?),
         None if arguments.previous => Choice::Previous,
@@ -36,7 +34,7 @@ pub(crate) fn deploy(global: &Global, arguments: &cli::Deploy) -> anyhow::Result
         choice,
         force: arguments.force,
         wait: arguments.wait,
-        by: login_name(),
+        by: by_whom(),
         holds: !arguments.no_hold,
     };
     let run = Run {
@@ -61,7 +59,10 @@ pub(crate) fn deploy(global: &Global, arguments: &cli::Deploy) -> anyhow::Result
     if is_seen && !global.quiet {
         report = Box::new(Progress::below(report));
     }
-    let Some(summary) = deploy_by_hand(&run, target, &wish, report.as_mut())? else {
+    let ended = deploy_by_hand(&run, target, &wish, report.as_mut());
+    // A registry may repeat in an error what it was sent, and whoever prints this one knows no secrets.
+    let ended = ended.map_err(|error| anyhow!(run.secrets.mask(&format!("{error:#}"))))?;
+    let Some(summary) = ended else {
         console.error(&format!("another run is deploying to {}; --wait waits for it", target.id));
         return Ok(Exit::Busy);
     };

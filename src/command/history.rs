@@ -11,7 +11,6 @@ use crate::report::{Console, Outputs, history_as_json, history_as_text, ran_as_j
 use crate::secret::Secrets;
 use crate::store::{Search, Store};
 use crate::target::Target;
-use crate::target::filter::TargetFilter;
 
 /// How many deployments are shown to people who do not say how many.
 const A_SCREENFUL: u32 = 20;
@@ -23,8 +22,7 @@ const A_SCREENFUL: u32 = 20;
 pub(crate) fn history(global: &Global, arguments: &cli::History) -> anyhow::Result<Exit> {
     let config = load(global)?;
     let console = Console::masking(Arc::new(Secrets::new(&config)));
-    let filter = TargetFilter { patterns: arguments.targets.clone(), ..TargetFilter::default() };
-    let targets = select(&config, &filter)?;
+    let targets = select(&config, &arguments.targets)?;
     let store = read_state(global, &config)?;
     if let Some(at) = arguments.at {
         return ran(&console, &store, &targets, at, arguments.format);

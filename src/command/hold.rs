@@ -1,15 +1,13 @@
 //! `tagship hold` and `tagship release`: automatic deployments stop, and go on.
 
-use anyhow::bail;
 use jiff::Timestamp;
 
-use super::{Exit, StatePlace, load, login_name, open_state, select, state_place};
+use super::{Exit, by_whom, kept_state, load, select};
 use crate::cli::{self, Global};
 use crate::plan::Hold;
 use crate::report::{Console, escape_control};
-use crate::store::Store;
 use crate::target::Target;
-use crate::target::filter::{TargetFilter, TargetPattern};
+use crate::target::filter::TargetPattern;
 
 /// Stops automatic deployments to the targets.
 ///
@@ -18,7 +16,7 @@ use crate::target::filter::{TargetFilter, TargetPattern};
 pub(crate) fn hold(global: &Global, arguments: &cli::Hold) -> anyhow::Result<Exit> {
     let now = Timestamp::now();
     let until = arguments.lasting.map(|lasting| now.checked_add(lasting)).transpose()?;
-    let hold = Hold { reason: arguments.reason.clone(), by: login_name(), since: now, until };
+    let hold = Hold { reason: arguments.reason.clone(), by: by_whom(), since: now, until };
     change(global, &arguments.targets, |target, before| {
         let ends = hold
             .until
@@ -49,13 +47,9 @@ fn change(
     change: impl Fn(&Target, Option<&Hold>) -> (Option<Hold>, String),
 ) -> anyhow::Result<Exit> {
     let config = load(global)?;
-    let filter = TargetFilter { patterns: patterns.to_vec(), ..TargetFilter::default() };
-    let targets = select(&config, &filter)?;
-    let StatePlace::File(path) = state_place(global, &config)? else {
-        bail!("state = \"none\" keeps nothing between runs: a hold would be forgotten");
-    };
+    let targets = select(&config, patterns)?;
     let console = Console::new();
-    let store: Store = open_state(&path, &console)?;
+    let store = kept_state(global, &config, &console, "a hold would be forgotten")?;
     let said = store.write(|write| {
         let mut said = Vec::new();
         for target in &targets {

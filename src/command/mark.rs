@@ -1,9 +1,8 @@
 //! `tagship mark`: something else deployed a tag.
 
-use anyhow::bail;
 use jiff::Timestamp;
 
-use super::{Exit, StatePlace, load, login_name, open_state, select_one, state_place};
+use super::{Exit, by_whom, kept_state, load, select_one};
 use crate::cli::{self, Global};
 use crate::plan::{self, DecidedBy, Deployment, DeploymentState, Mark};
 use crate::reference::Tag;
@@ -18,16 +17,13 @@ use crate::target::Target;
 pub(crate) fn mark(global: &Global, arguments: &cli::Mark) -> anyhow::Result<Exit> {
     let config = load(global)?;
     let target = select_one(&config, &arguments.target)?;
-    let StatePlace::File(path) = state_place(global, &config)? else {
-        bail!("state = \"none\" keeps nothing between runs: there is nothing to mark");
-    };
     let mark = match &arguments.tag {
         Some(tag) if arguments.reset => Mark::Reset(Tag::new(tag)?),
         Some(tag) => Mark::Deployed(Tag::new(tag)?),
         None => Mark::Nothing,
     };
     let console = Console::new();
-    let store = open_state(&path, &console)?;
+    let store = kept_state(global, &config, &console, "there is nothing to mark")?;
     let said = store.write(|write| record(write, target, &mark))?;
     if !global.quiet {
         console.data(&format!("{}: {said}", target.id));
@@ -36,7 +32,7 @@ pub(crate) fn mark(global: &Global, arguments: &cli::Mark) -> anyhow::Result<Exi
 }
 
 fn record(write: &Write<'_>, target: &Target, mark: &Mark) -> rusqlite::Result<String> {
-    let (now, by_whom) = (Timestamp::now(), login_name());
+    let (now, by_whom) = (Timestamp::now(), by_whom());
     let before = write.state(&target.id)?;
     let open = write.open_deployments(&target.id)?;
     let marked = plan::mark(target, before.as_ref(), &open, mark, now);

@@ -2,13 +2,12 @@
 
 use std::io::IsTerminal as _;
 use std::mem::ManuallyDrop;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
 
-use super::{Exit, StatePlace, detail, load, open_state, select, state_place};
+use super::{Exit, detail, given, load, open_state, rehearsed_state, select_filtered};
 use crate::cli::{self, Global, PollFormat};
 use crate::deploy::{self, Stop};
 use crate::monitor::{self, Ended};
@@ -36,14 +35,21 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll) -> anyhow::Result<Exi
         projects: arguments.project.clone(),
         stages: arguments.stage.clone(),
     };
-    let mut targets: Vec<&Target> =
-        select(&config, &filter)?.into_iter().filter(|target| target.poll).collect();
+    let selected = select_filtered(&config, &filter)?;
+    let mut targets: Vec<&Target> = selected.iter().copied().filter(|target| target.poll).collect();
+    if targets.is_empty() && !global.quiet {
+        let names: Vec<String> = selected.iter().take(3).map(|target| target.id.to_string()).collect();
+        let more = if selected.len() > names.len() { ", …" } else { "" };
+        console.message(&format!("nothing is polled: poll = false is written at {}{more}", names.join(", ")));
+    }
     if let Some(shard) = arguments.shard.map(shard).transpose()? {
         targets.retain(|target| shard.takes(&target.image));
     }
-    let place = state_place(global, &config)?;
     let mode = if arguments.dry_run { Mode::Rehearse } else { Mode::Deliver };
-    let store = open_store(&place, mode, &console)?;
+    let store = match mode {
+        Mode::Rehearse => rehearsed_state(global, &config)?,
+        Mode::Deliver => open_state(global, &config, &console)?,
+    };
     config.dangers.iter().for_each(|danger| console.warning(&danger.to_string()));
     // Cron's mail is no place to be told again and again; `check` tells.
     if global.verbose || (!global.quiet && std::io::stderr().is_terminal()) {
@@ -117,17 +123,6 @@ fn shard(setting: ShardSetting) -> anyhow::Result<Shard> {
     }
 }
 
-fn open_store(place: &StatePlace, mode: Mode, console: &Console) -> anyhow::Result<Store> {
-    let path = match place {
-        StatePlace::Nothing => return Ok(Store::nothing()?),
-        StatePlace::File(path) => path,
-    };
-    if mode == Mode::Rehearse {
-        return Ok(Store::copy_of(path)?);
-    }
-    open_state(path, console)
-}
-
 /// Targets that left the configuration are named once.
 fn name_left_targets(store: &Store, left: &[TargetId], console: &Console) -> anyhow::Result<()> {
     store.note_left(left, Timestamp::now())?;
@@ -175,8 +170,7 @@ fn report(global: &Global, format: PollFormat, console: Console, targets: &[&Tar
 }
 
 fn github_files() -> GitHubFiles {
-    let file = |name: &str| std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
-    GitHubFiles { output: file("GITHUB_OUTPUT"), summary: file("GITHUB_STEP_SUMMARY") }
+    GitHubFiles { output: given("GITHUB_OUTPUT"), summary: given("GITHUB_STEP_SUMMARY") }
 }
 
 /// The worst that can be said of the run.

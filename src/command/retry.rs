@@ -3,13 +3,13 @@
 use anyhow::bail;
 use jiff::Timestamp;
 
-use super::{Exit, StatePlace, load, open_state, select, state_place};
+use super::{Exit, kept_state, load, select};
 use crate::cli::{self, Global};
 use crate::plan::{Deployment, DeploymentState};
 use crate::report::Console;
 use crate::store::{Store, StoreError};
 use crate::target::Target;
-use crate::target::filter::{TargetFilter, TargetPattern};
+use crate::target::filter::TargetPattern;
 
 /// Makes deployments that failed due at the next poll, with all their attempts, or drops them.
 ///
@@ -17,19 +17,12 @@ use crate::target::filter::{TargetFilter, TargetPattern};
 /// Configuration, arguments or state file; nothing was changed.
 pub(crate) fn retry(global: &Global, arguments: &cli::Retry) -> anyhow::Result<Exit> {
     let config = load(global)?;
-    let StatePlace::File(path) = state_place(global, &config)? else {
-        bail!("state = \"none\" keeps nothing between runs: there is nothing to try again");
-    };
     let (ids, patterns): (Vec<&String>, Vec<&String>) =
         arguments.deployments.iter().partition(|text| uuid::Uuid::try_parse(text).is_ok());
     let patterns: Vec<TargetPattern> = patterns.into_iter().map(|text| TargetPattern::new(text)).collect();
-    let named = if patterns.is_empty() && !ids.is_empty() {
-        Vec::new()
-    } else {
-        select(&config, &TargetFilter { patterns, ..TargetFilter::default() })?
-    };
+    let named = if patterns.is_empty() && !ids.is_empty() { Vec::new() } else { select(&config, &patterns)? };
     let console = Console::new();
-    let store = open_state(&path, &console)?;
+    let store = kept_state(global, &config, &console, "there is nothing to try again")?;
     let mut open = store.open_deployments()?;
     let mut chosen: Vec<&Target> = Vec::new();
     for id in ids {

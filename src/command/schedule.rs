@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use super::{Exit, load, login_name};
+use super::{Exit, given, load, user_name};
 use crate::cli::{self, Global, Scheduler};
 use crate::config::{Config, CredentialSetting, SecretSource, StateSetting};
 use crate::report::Console;
@@ -36,9 +36,8 @@ pub(crate) fn schedule(global: &Global, arguments: &cli::Schedule) -> anyhow::Re
             let account = if rustix::process::geteuid().is_root() {
                 Account::OfItsOwn
             } else {
-                let name = login_name();
-                // Who has no name goes by the number.
-                Account::Named(name.strip_prefix("uid ").unwrap_or(&name).to_owned())
+                let number = || rustix::process::geteuid().as_raw().to_string();
+                Account::Named(user_name().unwrap_or_else(number))
             };
             let units = schedule::units(&job, &account);
             match dir {
@@ -79,8 +78,7 @@ fn job(global: &Global, config: &Config) -> anyhow::Result<Job> {
         bail!("no stage is polled, so there is nothing to start: every one says poll = false");
     };
     let program = env::current_exe().context("the path of tagship itself cannot be had")?;
-    let given = env::var_os("TAGSHIP_STATE").filter(|value| !value.is_empty()).map(PathBuf::from);
-    let state = match (&global.state, &config.settings.state, &given) {
+    let state = match (&global.state, &config.settings.state, &given("TAGSHIP_STATE")) {
         (Some(path), _, _) | (None, StateSetting::Default, Some(path)) => {
             State::Given(place(&std::path::absolute(path)?)?)
         }

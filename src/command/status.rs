@@ -15,7 +15,6 @@ use crate::report::{
 };
 use crate::secret::Secrets;
 use crate::store::{Store, StoreError};
-use crate::target::filter::TargetFilter;
 use crate::target::{Target, TargetId};
 
 /// Shows what each selected target has.
@@ -25,8 +24,7 @@ use crate::target::{Target, TargetId};
 pub(crate) fn status(global: &Global, arguments: &cli::Status) -> anyhow::Result<Exit> {
     let config = load(global)?;
     let console = Console::masking(Arc::new(Secrets::new(&config)));
-    let filter = TargetFilter { patterns: arguments.targets.clone(), ..TargetFilter::default() };
-    let targets = select(&config, &filter)?;
+    let targets = select(&config, &arguments.targets)?;
     let store = read_state(global, &config)?;
     let rows = store.at_once(|| rows(&store, &targets))?;
     let now = Timestamp::now();

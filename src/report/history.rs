@@ -8,10 +8,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::console::paint;
-use super::human::shortened;
-use super::json::{ErrorJson, VERSION, print};
-use super::{Console, describe_duration, escape_control, schema};
-use crate::plan::{DecidedBy, DeploymentState};
+use super::field::{ErrorJson, Moment, VERSION, milliseconds, print};
+use super::wording::{describe_by, describe_duration, shortened};
+use super::{Console, escape_control, field};
+use crate::plan::DeploymentState;
 use crate::store::{Past, PastAttempt};
 use crate::target::TargetId;
 
@@ -48,18 +48,16 @@ struct PastJson {
     previous_tag: Option<String>,
     digest: Option<String>,
     /// Who decided it.
-    #[schemars(schema_with = "schema::decided_by")]
+    #[schemars(schema_with = "field::decided_by")]
     by: &'static str,
     /// A login name, where it was by hand.
     by_whom: Option<String>,
-    #[schemars(schema_with = "schema::deployment_state")]
+    #[schemars(schema_with = "field::deployment_state")]
     state: &'static str,
     /// Why it ended as it did, where that needs a word.
     reason: Option<String>,
-    #[schemars(schema_with = "schema::moment")]
-    created_at: String,
-    #[schemars(schema_with = "schema::optional_moment")]
-    ended_at: Option<String>,
+    created_at: Moment,
+    ended_at: Option<Moment>,
     attempts: Vec<AttemptJson>,
 }
 
@@ -69,10 +67,8 @@ struct PastJson {
 struct AttemptJson {
     /// From 1.
     number: u32,
-    #[schemars(schema_with = "schema::moment")]
-    started_at: String,
-    #[schemars(schema_with = "schema::optional_moment")]
-    ended_at: Option<String>,
+    started_at: Moment,
+    ended_at: Option<Moment>,
     /// Of the last command that ended by itself.
     exit_status: Option<i32>,
     /// Of the last answer.
@@ -90,8 +86,8 @@ struct DurationsJson {
     stage: String,
     succeeded: usize,
     failed: usize,
-    median_ms: Option<u128>,
-    longest_ms: Option<u128>,
+    median_ms: Option<u64>,
+    longest_ms: Option<u64>,
 }
 
 /// `history --format json`
@@ -148,17 +144,6 @@ pub(crate) fn history_as_text(console: &Console, deployments: &[Past], outputs: 
             console.data(&format!("{target}: {text}"));
         }
     }
-}
-
-/// Who or what decided on a deployment: `by a poll`, `by hand (alice)`.
-pub(super) fn describe_by(by: DecidedBy, by_whom: Option<&str>) -> String {
-    let what = match by {
-        DecidedBy::Poll => "by a poll",
-        DecidedBy::Hand => "by hand",
-        DecidedBy::Mark => "marked",
-        DecidedBy::Running => "found on the stage",
-    };
-    by_whom.map_or_else(|| what.to_owned(), |name| format!("{what} ({})", escape_control(name)))
 }
 
 fn style_of(state: DeploymentState) -> Style {
@@ -235,8 +220,8 @@ impl Durations {
             stage: target.stage.to_string(),
             succeeded: self.succeeded.len(),
             failed: self.failed,
-            median_ms: self.median().map(|median| median.as_millis()),
-            longest_ms: self.succeeded.last().map(Duration::as_millis),
+            median_ms: self.median().map(milliseconds),
+            longest_ms: self.succeeded.last().copied().map(milliseconds),
         }
     }
 }
@@ -254,8 +239,8 @@ impl From<&Past> for PastJson {
             by_whom: past.by_whom.clone(),
             state: past.state.as_str(),
             reason: past.reason.clone(),
-            created_at: format!("{:.3}", past.created_at),
-            ended_at: past.ended_at.map(|ended_at| format!("{ended_at:.3}")),
+            created_at: past.created_at.into(),
+            ended_at: past.ended_at.map(Moment::from),
             attempts: past.attempts.iter().map(AttemptJson::from).collect(),
         }
     }
@@ -265,8 +250,8 @@ impl From<&PastAttempt> for AttemptJson {
     fn from(attempt: &PastAttempt) -> Self {
         AttemptJson {
             number: attempt.number,
-            started_at: format!("{:.3}", attempt.started_at),
-            ended_at: attempt.ended_at.map(|ended_at| format!("{ended_at:.3}")),
+            started_at: attempt.started_at.into(),
+            ended_at: attempt.ended_at.map(Moment::from),
             exit_status: attempt.exit_status,
             http_status: attempt.http_status,
             error: attempt.failure.as_ref().map(ErrorJson::from),

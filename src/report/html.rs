@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 
-use super::human::count;
+use super::wording::count;
 use super::{Console, StatusRow};
 use crate::plan::Status;
 use crate::store::Past;

@@ -3,19 +3,13 @@
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
-use jiff::{SignedDuration, Timestamp};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::console::{on_one_line, paint};
+use super::wording::{count, describe_duration, last_lines, or_dash, over_by, shortened, to_the_minute};
 use super::wrap::wrap;
 use super::{Console, Detail, Event, Report, Summary, TargetReport, escape_control};
 use crate::plan::Status;
-
-/// The longest line of output that people are shown, in characters.
-const LINE: usize = 300;
-
-/// How many lines of a failed deployment's output are shown.
-const OUTPUT_LINES: usize = 20;
 
 /// A target whose name is longer stands out of its column; on a terminal a third of it.
 const WIDEST_TARGET: usize = 40;
@@ -105,11 +99,6 @@ pub(super) fn summary_line(summary: &Summary) -> String {
     format!("{} in {}", counts.join(", "), describe_duration(summary.duration))
 }
 
-/// `1 target`, `2 targets`
-pub(super) fn count(number: usize, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
-}
-
 /// A status in the colour of what it means.
 pub(super) fn style_of(status: Status) -> Style {
     match status {
@@ -130,7 +119,7 @@ pub(super) fn style_of(status: Status) -> Style {
 
 /// What stands behind the status: which tag, and why.
 pub(super) fn describe(report: &TargetReport) -> String {
-    let latest = report.latest_tag.as_ref().map_or("-", |tag| tag.as_str());
+    let latest = or_dash(report.latest_tag.as_ref());
     let change = || match report.previous_tag.as_ref().filter(|previous| previous.as_str() != latest) {
         Some(previous) => format!("{previous} -> {latest}"),
         None => latest.to_owned(),
@@ -178,90 +167,4 @@ fn error_of(report: &TargetReport) -> String {
 
 fn attempt(report: &TargetReport) -> u32 {
     report.deployment.as_ref().map_or(0, |deployment| deployment.attempt)
-}
-
-/// `2026-11-20 11:00 UTC`: the minute that a moment lies in.
-pub(super) fn to_the_minute(moment: Timestamp) -> String {
-    moment.strftime("%Y-%m-%d %H:%M UTC").to_string()
-}
-
-/// The minute at whose beginning a moment is over.
-fn over_by(moment: Timestamp) -> String {
-    let rest = SignedDuration::from_millis(59_999);
-    to_the_minute(moment.saturating_add(rest).unwrap_or(moment))
-}
-
-/// A line that no mail program can show is not worth its bytes.
-pub(super) fn shortened(line: &str) -> String {
-    match line.char_indices().nth(LINE) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line.to_owned(),
-    }
-}
-
-/// The end of what a deployment printed, line by line.
-pub(super) fn last_lines(output: &str) -> impl Iterator<Item = &str> {
-    let lines: Vec<&str> = output.lines().collect();
-    lines.into_iter().rev().take(OUTPUT_LINES).rev()
-}
-
-/// `3.2s`, `12ms`, `1m 5s`
-pub(crate) fn describe_duration(duration: Duration) -> String {
-    match duration.as_secs() {
-        0 => format!("{}ms", duration.as_millis()),
-        1..60 => format!("{:.1}s", duration.as_secs_f64()),
-        seconds => {
-            let rounded = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
-            format!("{rounded:#}")
-        }
-    }
-}
-
-/// A moment, and how far away it is: `2026-11-20T10:00:00Z (5m ago)`, `… (in 2h)`.
-pub(super) fn describe_moment(moment: Timestamp, now: Timestamp) -> String {
-    format!("{moment:.0} ({})", describe_distance(moment, now))
-}
-
-/// `5m ago` or `in 2h`
-pub(super) fn describe_distance(moment: Timestamp, now: Timestamp) -> String {
-    match moment.duration_since(now).as_secs() {
-        ahead if ahead > 0 => format!("in {}", roughly(ahead)),
-        _ => describe_age(moment, now),
-    }
-}
-
-/// How long ago something was, roughly: `5m`, `3h`, `2d`.
-pub(crate) fn describe_age(then: Timestamp, now: Timestamp) -> String {
-    match now.duration_since(then).as_secs() {
-        seconds if seconds < 0 => "in the future".to_owned(),
-        seconds => format!("{} ago", roughly(seconds)),
-    }
-}
-
-/// `40s`, `5m`, `3h`, `2d`
-fn roughly(seconds: i64) -> String {
-    match seconds {
-        ..60 => format!("{seconds}s"),
-        60..3600 => format!("{}m", seconds / 60),
-        3600..172_800 => format!("{}h", seconds / 3600),
-        _ => format!("{}d", seconds / 86400),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_began_began_no_later_and_what_ends_is_over_by_then() {
-        for (moment, began, over) in [
-            ("2026-11-20T10:00:00Z", "10:00", "10:00"),
-            ("2026-11-20T10:00:00.5Z", "10:00", "10:01"),
-            ("2026-11-20T10:00:59.999Z", "10:00", "10:01"),
-        ] {
-            let moment: Timestamp = moment.parse().unwrap();
-            assert_eq!(to_the_minute(moment), format!("2026-11-20 {began} UTC"));
-            assert_eq!(over_by(moment), format!("2026-11-20 {over} UTC"));
-        }
-    }
 }

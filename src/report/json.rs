@@ -1,15 +1,10 @@
 //! `json`: one document for the run. `jsonl`: a line a target as it is done, then the summary.
 
-use std::time::Duration;
-
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Console, Event, Report, Summary, TargetReport, schema};
-use crate::plan::Failure;
-
-/// The version of the documents; it grows when a reader of the old one would go wrong.
-pub(super) const VERSION: u32 = 1;
+use super::field::{ErrorJson, Moment, VERSION, milliseconds, print};
+use super::{Console, Event, Report, Summary, TargetReport, field};
 
 /// `poll --format json`
 pub(crate) struct Json {
@@ -38,8 +33,7 @@ pub(super) struct RunJson<'a> {
 pub(super) struct HeadJson {
     /// Of this format; it grows when a reader of the old one would go wrong.
     version: u32,
-    #[schemars(schema_with = "schema::moment")]
-    started_at: String,
+    started_at: Moment,
     duration_ms: u64,
     /// Sent to registries.
     requests: u64,
@@ -64,7 +58,7 @@ struct SummaryJson {
 pub(super) struct TargetJson {
     project: String,
     stage: String,
-    #[schemars(schema_with = "schema::status")]
+    #[schemars(schema_with = "field::status")]
     status: &'static str,
     /// Why, for people.
     reason: String,
@@ -76,8 +70,7 @@ pub(super) struct TargetJson {
     deployed_tag: Option<String>,
     digest: Option<String>,
     /// When the reason can end, where that can be known.
-    #[schemars(schema_with = "schema::optional_moment")]
-    until: Option<String>,
+    until: Option<Moment>,
     /// The deployment that the run had to do with.
     deployment: Option<DeploymentJson>,
     error: Option<ErrorJson>,
@@ -89,22 +82,12 @@ pub(super) struct TargetJson {
 struct DeploymentJson {
     /// A UUID, the same through every attempt.
     id: String,
-    #[schemars(schema_with = "schema::deployment_state")]
+    #[schemars(schema_with = "field::deployment_state")]
     state: &'static str,
     /// From 1; 0 where none was started.
     attempt: u32,
     /// Of this attempt.
     duration_ms: u64,
-}
-
-/// What went wrong.
-#[derive(JsonSchema, Serialize)]
-#[schemars(deny_unknown_fields, rename = "Error")]
-pub(super) struct ErrorJson {
-    #[schemars(schema_with = "schema::error_code")]
-    code: &'static str,
-    /// What, where, and what to do, for people.
-    message: String,
 }
 
 impl Json {
@@ -144,21 +127,11 @@ impl Report for JsonLines {
     }
 }
 
-/// Prints a value as one line of JSON.
-pub(super) fn print(console: &Console, value: &impl Serialize) {
-    let line = serde_json::to_string(value).expect("text, numbers and lists are always JSON");
-    console.data(&line);
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
 impl From<&Summary> for HeadJson {
     fn from(summary: &Summary) -> Self {
         HeadJson {
             version: VERSION,
-            started_at: format!("{:.3}", summary.started_at),
+            started_at: summary.started_at.into(),
             duration_ms: milliseconds(summary.duration),
             requests: summary.requests,
             summary: SummaryJson {
@@ -182,7 +155,7 @@ impl From<&TargetReport> for TargetJson {
             previous_tag: report.previous_tag.as_ref().map(ToString::to_string),
             deployed_tag: report.deployed_tag.as_ref().map(ToString::to_string),
             digest: report.digest.as_ref().map(ToString::to_string),
-            until: report.until.map(|until| format!("{until:.0}")),
+            until: report.until.map(Moment::from),
             deployment: report.deployment.as_ref().map(|deployment| DeploymentJson {
                 id: deployment.id.clone(),
                 state: deployment.state.as_str(),
@@ -191,11 +164,5 @@ impl From<&TargetReport> for TargetJson {
             }),
             error: report.failure.as_ref().map(ErrorJson::from),
         }
-    }
-}
-
-impl From<&Failure> for ErrorJson {
-    fn from(failure: &Failure) -> Self {
-        ErrorJson { code: failure.code.as_str(), message: failure.message.clone() }
     }
 }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{Event, Phase, Report, TargetReport, describe_duration};
+use super::wording::describe_duration;
+use super::{Event, Phase, Report, TargetReport};
 use crate::reference::Tag;
 use crate::target::TargetId;
 

@@ -4,9 +4,10 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::json::{VERSION, print};
+use super::field::{Moment, VERSION, print};
 use super::table::{Table, cell};
-use super::{Console, describe_by, schema};
+use super::wording::describe_by;
+use super::{Console, field};
 use crate::plan::DecidedBy;
 use crate::store::{Origin, Ran};
 use crate::target::TargetId;
@@ -17,10 +18,8 @@ use crate::target::TargetId;
 pub(super) struct RanJson {
     /// Of this format; it grows when a reader of the old one would go wrong.
     version: u32,
-    #[schemars(schema_with = "schema::moment")]
-    from: String,
-    #[schemars(schema_with = "schema::moment")]
-    until: String,
+    from: Moment,
+    until: Moment,
     targets: Vec<TargetRanJson>,
 }
 
@@ -31,23 +30,21 @@ struct TargetRanJson {
     project: String,
     stage: String,
     /// In order; empty: nothing is known of then.
-    ran: Vec<RunJson>,
+    ran: Vec<TagRanJson>,
 }
 
 /// A tag, and when it was there.
 #[derive(JsonSchema, Serialize)]
 #[schemars(deny_unknown_fields, rename = "TagRan")]
-struct RunJson {
+struct TagRanJson {
     tag: String,
     digest: Option<String>,
     /// None: from before the history begins.
-    #[schemars(schema_with = "schema::optional_moment")]
-    from: Option<String>,
+    from: Option<Moment>,
     /// None: until now.
-    #[schemars(schema_with = "schema::optional_moment")]
-    until: Option<String>,
+    until: Option<Moment>,
     /// Who decided it.
-    #[schemars(schema_with = "schema::optional_decided_by")]
+    #[schemars(schema_with = "field::optional_decided_by")]
     by: Option<&'static str>,
     /// A login name, where it was by hand.
     by_whom: Option<String>,
@@ -64,9 +61,9 @@ pub(crate) fn ran_as_json(
     let targets = runs.iter().map(|(target, runs)| TargetRanJson {
         project: target.project.to_string(),
         stage: target.stage.to_string(),
-        ran: runs.iter().map(RunJson::from).collect(),
+        ran: runs.iter().map(TagRanJson::from).collect(),
     });
-    let (from, until) = (format!("{from:.3}"), format!("{until:.3}"));
+    let (from, until) = (from.into(), until.into());
     print(console, &RanJson { version: VERSION, from, until, targets: targets.collect() });
 }
 
@@ -95,15 +92,14 @@ pub(crate) fn ran_as_table(console: &Console, runs: &[(&TargetId, Vec<Ran>)]) {
     table.print(console);
 }
 
-impl From<&Ran> for RunJson {
+impl From<&Ran> for TagRanJson {
     fn from(run: &Ran) -> Self {
-        let moment = |moment: Option<Timestamp>| moment.map(|moment| format!("{moment:.3}"));
         let origin = run.origin.as_ref();
-        RunJson {
+        TagRanJson {
             tag: run.tag.to_string(),
             digest: run.digest.as_ref().map(ToString::to_string),
-            from: moment(run.from),
-            until: moment(run.until),
+            from: run.from.map(Moment::from),
+            until: run.until.map(Moment::from),
             by: origin.map(|origin| origin.by).map(DecidedBy::as_str),
             by_whom: origin.and_then(|origin| origin.by_whom.clone()),
             deployment_id: origin.map(|origin| origin.id.clone()),

@@ -1,7 +1,7 @@
 //! The JSON Schemas of what is printed as JSON, from the structures that are printed.
 
 use schemars::generate::SchemaSettings;
-use schemars::{Schema, SchemaGenerator, json_schema};
+use schemars::{Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
 use super::history::HistoryJson;
@@ -9,7 +9,6 @@ use super::json::{HeadJson, RunJson, TargetJson};
 use super::ran::RanJson;
 use super::status::StatusJson;
 use super::tags::TagsJson;
-use crate::plan::{DecidedBy, DeploymentState, ErrorCode, Status, Taken};
 
 /// Something that is printed as JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,51 +53,4 @@ fn one_of(mut generator: SchemaGenerator, title: &str, description: &str, any: &
         "oneOf": any,
         "$defs": generator.take_definitions(true),
     })
-}
-
-pub(super) fn status(_: &mut SchemaGenerator) -> Schema {
-    word(Status::ALL.map(Status::as_str))
-}
-
-pub(super) fn optional_status(_: &mut SchemaGenerator) -> Schema {
-    optional_word(Status::ALL.map(Status::as_str))
-}
-
-pub(super) fn error_code(_: &mut SchemaGenerator) -> Schema {
-    word(ErrorCode::ALL.map(ErrorCode::as_str))
-}
-
-pub(super) fn deployment_state(_: &mut SchemaGenerator) -> Schema {
-    word(DeploymentState::ALL.map(DeploymentState::as_str))
-}
-
-pub(super) fn decided_by(_: &mut SchemaGenerator) -> Schema {
-    word(DecidedBy::ALL.map(DecidedBy::as_str))
-}
-
-pub(super) fn optional_decided_by(_: &mut SchemaGenerator) -> Schema {
-    optional_word(DecidedBy::ALL.map(DecidedBy::as_str))
-}
-
-pub(super) fn verdict(_: &mut SchemaGenerator) -> Schema {
-    word(Taken::ALL.map(Taken::as_str))
-}
-
-fn word<const N: usize>(words: [&'static str; N]) -> Schema {
-    json_schema!({ "type": "string", "enum": words.to_vec() })
-}
-
-fn optional_word<const N: usize>(words: [&'static str; N]) -> Schema {
-    let words: Vec<Option<&str>> = words.into_iter().map(Some).chain([None]).collect();
-    json_schema!({ "enum": words })
-}
-
-/// A moment, as RFC 3339 writes it in UTC.
-pub(super) fn moment(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "format": "date-time" })
-}
-
-/// The same, where there may be none.
-pub(super) fn optional_moment(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": ["string", "null"], "format": "date-time" })
 }

@@ -1,20 +1,22 @@
 //! What `status` shows: a row a target, as a table or as JSON, and all that is known of a single one.
 
+mod json;
+
 use std::time::Duration;
 
 use anstyle::Style;
 use jiff::Timestamp;
-use schemars::JsonSchema;
-use serde::Serialize;
 
-use super::human::{describe_moment, style_of};
-use super::json::{ErrorJson, VERSION, print};
+use super::human::style_of;
 use super::table::{Cell, Table, cell, styled};
-use super::{Console, describe_age, describe_by, describe_duration, escape_control, schema};
+use super::wording::{count, describe_age, describe_by, describe_duration, describe_moment, or_dash};
+use super::{Console, escape_control};
 use crate::plan::{DecidedBy, DeploymentState, Edit, Failure, Hold, Status};
 use crate::reference::{Digest, Tag};
 use crate::store::Origin;
 use crate::target::TargetId;
+pub(super) use json::StatusJson;
+pub(crate) use json::status_as_json;
 
 /// What is known of a target without asking anyone.
 #[derive(Clone, Debug)]
@@ -88,135 +90,21 @@ pub(crate) struct PendingRow {
     pub(crate) last_error: Option<String>,
 }
 
-/// What the state knows of each target.
-#[derive(JsonSchema, Serialize)]
-#[schemars(deny_unknown_fields, rename = "Status")]
-pub(super) struct StatusJson {
-    /// Of this format; it grows when a reader of the old one would go wrong.
-    version: u32,
-    targets: Vec<RowJson>,
-}
-
-/// What a target has.
-#[derive(JsonSchema, Serialize)]
-#[schemars(deny_unknown_fields, rename = "Target")]
-struct RowJson {
-    project: String,
-    stage: String,
-    /// What the last poll said; none before the first.
-    #[schemars(schema_with = "schema::optional_status")]
-    status: Option<&'static str>,
-    /// Why, for people.
-    reason: Option<String>,
-    /// When the reason can end, where that can be known.
-    #[schemars(schema_with = "schema::optional_moment")]
-    until: Option<String>,
-    /// The newest tag that the policy allows.
-    latest_tag: Option<String>,
-    /// What the stage runs, as far as tagship knows.
-    deployed_tag: Option<String>,
-    /// Of the deployed tag.
-    digest: Option<String>,
-    #[schemars(schema_with = "schema::optional_moment")]
-    deployed_at: Option<String>,
-    /// Who decided it.
-    #[schemars(schema_with = "schema::optional_decided_by")]
-    deployed_by: Option<&'static str>,
-    /// A login name, where it was by hand.
-    deployed_by_whom: Option<String>,
-    /// Of the deployment that brought the deployed tag.
-    deployment_id: Option<String>,
-    /// The newest tag ever given to the stage.
-    high_water_tag: Option<String>,
-    /// The last successful poll.
-    #[schemars(schema_with = "schema::optional_moment")]
-    polled_at: Option<String>,
-    /// The last poll, successful or not.
-    #[schemars(schema_with = "schema::optional_moment")]
-    checked_at: Option<String>,
-    /// When a poll with --due asks again.
-    #[schemars(schema_with = "schema::optional_moment")]
-    due_at: Option<String>,
-    /// The first of the failed polls in a row.
-    #[schemars(schema_with = "schema::optional_moment")]
-    failing_since: Option<String>,
-    /// One that is not over.
-    deployment: Option<PendingJson>,
-    hold: Option<HoldJson>,
-    /// Tags newer than what the stage was given, the newest first.
-    waiting: Vec<String>,
-    image: String,
-    /// Which tags may be taken.
-    rule: String,
-    /// What must hold before a chosen tag is deployed.
-    gates: Vec<String>,
-    rule_edit: Option<EditJson>,
-    /// Of the last poll, where it failed.
-    error: Option<ErrorJson>,
-}
-
-/// Automatic deployments are stopped.
-#[derive(JsonSchema, Serialize)]
-#[schemars(deny_unknown_fields, rename = "Hold")]
-struct HoldJson {
-    reason: Option<String>,
-    /// A login name.
-    by: String,
-    #[schemars(schema_with = "schema::moment")]
-    since: String,
-    /// None: until tagship release.
-    #[schemars(schema_with = "schema::optional_moment")]
-    until: Option<String>,
-}
-
-/// One that is under way, waits for its next attempt, or was given up.
-#[derive(JsonSchema, Serialize)]
-#[schemars(deny_unknown_fields, rename = "Deployment")]
-struct PendingJson {
-    /// A UUID, the same through every attempt.
-    id: String,
-    tag: String,
-    #[schemars(schema_with = "schema::deployment_state")]
-    state: &'static str,
-    /// How many were started.
-    attempts: u32,
-    /// Not before then.
-    #[schemars(schema_with = "schema::optional_moment")]
-    next_attempt_at: Option<String>,
-    last_error: Option<String>,
-}
-
-/// The last edit of the rule that the state knows of.
-#[derive(JsonSchema, Serialize)]
-#[schemars(deny_unknown_fields, rename = "Edit")]
-struct EditJson {
-    #[schemars(schema_with = "schema::moment")]
-    at: String,
-    rule_before: String,
-    high_water_tag_before: Option<String>,
-}
-
-/// `status --format json`
-pub(crate) fn status_as_json(console: &Console, rows: &[StatusRow]) {
-    print(console, &StatusJson { version: VERSION, targets: rows.iter().map(RowJson::from).collect() });
-}
-
 /// `status --format human`: the table, and below it what someone should know of a target.
 pub(crate) fn status_as_table(console: &Console, rows: &[StatusRow], now: Timestamp) {
     let mut table = Table::with_head(&["TARGET", "STATUS", "NEWEST", "DEPLOYED", "PENDING", "CHECKED"]);
-    let name = |tag: Option<&Tag>| tag.map_or_else(|| "-".to_owned(), ToString::to_string);
     for row in rows {
         let deployed = match (&row.deployed_tag, row.deployed_at) {
             (Some(tag), Some(at)) => format!("{tag} ({})", describe_age(at, now)),
-            (found, _) => name(found.as_ref()),
+            (found, _) => or_dash(found.as_ref()).to_owned(),
         };
         let checked = row.checked_at.map_or_else(|| "never".to_owned(), |then| describe_age(then, now));
         table.push(vec![
             cell(row.target.to_string()),
             status_cell(row.status),
-            cell(name(row.latest_tag.as_ref())),
+            cell(or_dash(row.latest_tag.as_ref())),
             cell(deployed),
-            cell(name(row.pending.as_ref().map(|pending| &pending.tag))),
+            cell(or_dash(row.pending.as_ref().map(|pending| &pending.tag))),
             cell(checked),
         ]);
     }
@@ -329,7 +217,7 @@ fn facts(row: &StatusRow, now: Timestamp) -> Vec<(&'static str, String)> {
     if !row.gates.is_empty() {
         facts.push(("gates", row.gates.join(", ")));
     }
-    facts.push(("newest", row.latest_tag.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)));
+    facts.push(("newest", or_dash(row.latest_tag.as_ref()).to_owned()));
     facts.push(("deployed", deployed(row, now)));
     facts.extend(row.high_water.as_ref().map(|tag| ("high-water", high_water(row, tag))));
     facts.extend(reason(row, now).map(|reason| ("why", reason)));
@@ -355,10 +243,10 @@ fn facts(row: &StatusRow, now: Timestamp) -> Vec<(&'static str, String)> {
     };
     facts.push(("last reached", moment(row.polled_at)));
     if let (Some(failure), Some(since)) = (&row.failure, row.failing_since) {
-        let polls = if row.failed_polls == 1 { "poll" } else { "polls" };
+        let polls = count(row.failed_polls as usize, "poll");
         let (code, message) = (failure.code.as_str(), escape_control(&failure.message));
         let since = describe_moment(since, now);
-        facts.push(("down", format!("since {since}, {} {polls}: {code}: {message}", row.failed_polls)));
+        facts.push(("down", format!("since {since}, {polls}: {code}: {message}")));
         facts.push(("last asked", moment(row.checked_at)));
     }
     facts.push(("due", due(row, now)));
@@ -406,54 +294,4 @@ fn describe_edit(edit: &Edit, now: Timestamp) -> String {
     let given = edit.high_water_before.as_ref();
     let given = given.map_or_else(|| "nothing".to_owned(), ToString::to_string);
     format!("{}; before, by {}, it was given {given}", describe_moment(edit.at, now), edit.rule_before)
-}
-
-impl From<&StatusRow> for RowJson {
-    fn from(row: &StatusRow) -> Self {
-        let moment = |moment: Option<Timestamp>| moment.map(|moment| format!("{moment:.3}"));
-        let name = |tag: &Option<Tag>| tag.as_ref().map(ToString::to_string);
-        RowJson {
-            project: row.target.project.to_string(),
-            stage: row.target.stage.to_string(),
-            status: row.status.map(Status::as_str),
-            reason: row.reason.clone(),
-            until: row.until.map(|until| format!("{until:.0}")),
-            latest_tag: name(&row.latest_tag),
-            deployed_tag: name(&row.deployed_tag),
-            digest: row.deployed_digest.as_ref().map(ToString::to_string),
-            deployed_at: moment(row.deployed_at),
-            deployed_by: row.deployed_by.map(DecidedBy::as_str),
-            deployed_by_whom: row.deployed_origin.as_ref().and_then(|origin| origin.by_whom.clone()),
-            deployment_id: row.deployed_origin.as_ref().map(|origin| origin.id.clone()),
-            high_water_tag: name(&row.high_water),
-            polled_at: moment(row.polled_at),
-            checked_at: moment(row.checked_at),
-            due_at: moment(row.due_at),
-            failing_since: moment(row.failing_since),
-            deployment: row.pending.as_ref().map(|pending| PendingJson {
-                id: pending.id.clone(),
-                tag: pending.tag.to_string(),
-                state: pending.state.as_str(),
-                attempts: pending.attempts,
-                next_attempt_at: moment(pending.next_attempt_at),
-                last_error: pending.last_error.clone(),
-            }),
-            hold: row.hold.as_ref().map(|hold| HoldJson {
-                reason: hold.reason.clone(),
-                by: hold.by.clone(),
-                since: format!("{:.0}", hold.since),
-                until: hold.until.map(|until| format!("{until:.0}")),
-            }),
-            waiting: row.waiting.iter().map(ToString::to_string).collect(),
-            image: row.image.clone(),
-            rule: row.rule.clone(),
-            gates: row.gates.clone(),
-            rule_edit: row.edit.as_ref().map(|edit| EditJson {
-                at: format!("{:.3}", edit.at),
-                rule_before: edit.rule_before.clone(),
-                high_water_tag_before: name(&edit.high_water_before),
-            }),
-            error: row.failure.as_ref().map(ErrorJson::from),
-        }
-    }
 }

@@ -5,9 +5,10 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::json::{VERSION, print};
+use super::field::{Moment, VERSION, print};
 use super::table::{Table, cell, styled};
-use super::{Console, describe_by, escape_control, schema};
+use super::wording::{describe_by, or_dash};
+use super::{Console, escape_control, field};
 use crate::plan::{Explained, Taken};
 use crate::policy::Order;
 use crate::reference::{Dropped, Tag};
@@ -49,8 +50,7 @@ pub(super) struct TagsJson<'a> {
     /// What the stage runs, as far as tagship knows.
     deployed_tag: Option<&'a str>,
     /// The last successful poll.
-    #[schemars(schema_with = "schema::optional_moment")]
-    polled_at: Option<String>,
+    polled_at: Option<Moment>,
     tags: Vec<TagJson<'a>>,
     dropped: DroppedJson<'a>,
 }
@@ -70,16 +70,14 @@ struct TagJson<'a> {
     tag: &'a str,
     /// What is compared, where the rule takes the tag.
     key: Option<&'a str>,
-    #[schemars(schema_with = "schema::optional_moment")]
-    pushed_at: Option<String>,
+    pushed_at: Option<Moment>,
     /// What became of it.
-    #[schemars(schema_with = "schema::verdict")]
+    #[schemars(schema_with = "field::verdict")]
     verdict: &'static str,
     /// Why, for people.
     reason: &'a str,
     /// When the reason can end, where that can be known.
-    #[schemars(schema_with = "schema::optional_moment")]
-    until: Option<String>,
+    until: Option<Moment>,
 }
 
 /// `tags --format json`: always every tag, or the one that was asked for.
@@ -95,15 +93,11 @@ pub(crate) fn tags_as_json(console: &Console, page: &TagsPage<'_>) {
             gates: &page.gates,
             high_water_tag: page.high_water.map(Tag::as_str),
             deployed_tag: page.deployed.map(Tag::as_str),
-            polled_at: moment(page.polled_at),
+            polled_at: page.polled_at.map(Moment::from),
             tags: page.tags.iter().map(TagJson::from).collect(),
             dropped: DroppedJson { count: page.dropped.count, names: &page.dropped.names },
         },
     );
-}
-
-fn moment(moment: Option<Timestamp>) -> Option<String> {
-    moment.map(|moment| format!("{moment:.0}"))
 }
 
 impl<'a> From<&'a Explained> for TagJson<'a> {
@@ -111,10 +105,10 @@ impl<'a> From<&'a Explained> for TagJson<'a> {
         TagJson {
             tag: explained.listed.tag.as_str(),
             key: explained.key.as_deref(),
-            pushed_at: moment(explained.listed.pushed_at),
+            pushed_at: explained.listed.pushed_at.map(Moment::from),
             verdict: explained.taken.as_str(),
             reason: &explained.reason,
-            until: moment(explained.until),
+            until: explained.until.map(Moment::from),
         }
     }
 }
@@ -136,7 +130,7 @@ pub(crate) fn tags_as_table(console: &Console, page: &TagsPage<'_>, all: bool) {
         let text = |text: String| styled(text, style);
         let mut row = vec![text(explained.listed.tag.to_string()), text(key(explained))];
         if has_times {
-            row.push(text(moment(explained.listed.pushed_at).unwrap_or_else(|| "-".to_owned())));
+            row.push(text(pushed(explained).unwrap_or_else(|| "-".to_owned())));
         }
         row.push(text(explained.taken.as_str().to_owned()));
         row.push(text(reason(explained)));
@@ -161,15 +155,14 @@ pub(crate) fn tag_in_full(
     let mut table = Table::default();
     let taken = styled(explained.taken.as_str(), style_of(explained.taken));
     table.push(vec![cell(format!("{} {}", page.target, explained.listed.tag)), taken]);
-    let name = |tag: Option<&Tag>| tag.map_or_else(|| "-".to_owned(), ToString::to_string);
     let mut facts = vec![("why", reason(explained)), ("key", key(explained))];
-    facts.extend(moment(explained.listed.pushed_at).map(|pushed_at| ("pushed", pushed_at)));
+    facts.extend(pushed(explained).map(|pushed_at| ("pushed", pushed_at)));
     facts.extend(origin.map(|origin| {
         let by = describe_by(origin.by, origin.by_whom.as_deref());
         ("deployment", format!("{}, {by}, {}", origin.state.as_str(), origin.id))
     }));
-    facts.push(("deployed", name(page.deployed)));
-    facts.push(("high-water", name(page.high_water)));
+    facts.push(("deployed", or_dash(page.deployed).to_owned()));
+    facts.push(("high-water", or_dash(page.high_water).to_owned()));
     facts.push(("rule", page.rule.clone()));
     if !page.gates.is_empty() {
         facts.push(("gates", page.gates.join(", ")));
@@ -188,6 +181,10 @@ fn head(page: &TagsPage<'_>) -> String {
 
 fn key(explained: &Explained) -> String {
     explained.key.as_deref().map_or_else(|| "-".to_owned(), escape_control)
+}
+
+fn pushed(explained: &Explained) -> Option<String> {
+    explained.listed.pushed_at.map(|pushed_at| format!("{pushed_at:.0}"))
 }
 
 fn reason(explained: &Explained) -> String {

@@ -103,6 +103,20 @@ fn an_answer_without_a_token_is_said_so() {
 }
 
 #[test]
+fn what_a_server_repeats_of_a_token_is_masked_where_someone_deploys_by_hand() {
+    let said = format!(r#"{{"errors": [{{"code": "DENIED", "message": "not with {TOKEN}"}}]}}"#);
+    let realm = Script::start([(ASK, Answer::json(403, said).into())]);
+    let manifest = "HEAD /v2/acme/shop/manifests/v1.0.0";
+    let server = Script::start([(manifest, challenged(&[bearer(realm.port())]))]);
+    let shop = Shop::with(&on("oci", &server.url(), PROD));
+    shop.run(&["deploy", "shop/prod", "v1.0.0"])
+        .code(2)
+        .stdout("")
+        .stderr_has("error: whether the tag exists cannot be asked (--force deploys it all the same): ")
+        .stderr_has("not with ***");
+}
+
+#[test]
 fn a_token_that_expired_is_exchanged_once_more() {
     let answers = ["planted-1", "planted-2"]
         .map(|token| (ASK, Answer::json(200, format!("{{\"token\":\"{token}\",\"expires_in\":1}}")).into()));

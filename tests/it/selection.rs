@@ -79,6 +79,12 @@ fn a_stage_with_poll_off_is_left_alone() {
     gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
     let run = shop.run(&["poll", "--format", "json"]);
     assert_eq!(run.code(0).targets(), ["shop/prod"]);
+    // Who names it is told why nothing comes of it.
+    shop.run(&["poll", "shop/dev"])
+        .code(0)
+        .stdout("")
+        .stderr("nothing is polled: poll = false is written at shop/dev\n");
+    shop.run(&["poll", "shop/dev", "-q"]).code(0).silent();
     assert_eq!(shop.delivered(), [""; 0]);
 }
 

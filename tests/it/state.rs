@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use rusqlite::Connection;
 
 use crate::first_poll::gitea;
-use crate::harness::{DEV, PROD, Shop, on_gitea};
+use crate::harness::{DEV, PROD, Shop, on, on_gitea};
 use crate::new_tag::baselined;
 use crate::registry::{Build, Gitea};
 
@@ -178,4 +178,12 @@ fn overlapping_polls_deploy_each_tag_once() {
         other.end().code(0);
     }
     assert_eq!(shop.delivered(), expected);
+}
+
+#[test]
+fn an_empty_folder_for_the_state_is_none() {
+    let mut shop = Shop::with(&on("gitea", "https://git.example.test", PROD));
+    shop.env("STATE_DIRECTORY", "");
+    shop.file("state.db", "somebody else's");
+    shop.run_bare(&["--config", "tagship.toml", "status"]).code(0).line("shop/prod", &["not polled yet"]);
 }

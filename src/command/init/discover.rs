@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 
-use super::{Chosen, Place, validated};
+use super::file::Place;
+use super::registry::Chosen;
+use super::validated;
 use crate::cli;
 use crate::init::{self, Deploy, Draft, Project};
 use crate::policy::{Proposal, propose, wanted};

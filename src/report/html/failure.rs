@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::word::{Words, badge};
 use super::{MOST_TOLD, StatusPage};
 use crate::plan::{DeploymentState, ErrorCode, Failure};
-use crate::report::human::{count, last_lines, shortened};
+use crate::report::wording::{count, last_lines, shortened};
 use crate::report::{PendingRow, StatusRow};
 use crate::target::TargetId;
 

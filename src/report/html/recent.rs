@@ -6,8 +6,7 @@ use maud::{Markup, html};
 use super::timeline::{Lane, Mark, Timeline};
 use super::word::{Tone, Words, dot};
 use crate::plan::DeploymentState;
-use crate::report::human::{count, to_the_minute};
-use crate::report::{describe_by, describe_duration};
+use crate::report::wording::{count, describe_by, describe_duration, to_the_minute};
 use crate::store::Past;
 
 pub(super) fn section(words: &Words<'_>, recent: &[Past]) -> Markup {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use crate::plan::Status;
-use crate::report::human::{describe_distance, to_the_minute};
+use crate::report::wording::{describe_distance, to_the_minute};
 use crate::report::{Console, escape_control};
 
 /// Writes what comes from outside, and times as seen from the moment of the page.

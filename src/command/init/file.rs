@@ -1,0 +1,114 @@
+//! Where the configuration goes, and how it gets there.
+
+use std::fs;
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+
+use crate::cli::{self, Global};
+use crate::config;
+use crate::init::SCHEMA;
+use crate::report::Console;
+
+/// Where the configuration goes.
+pub(super) enum Place {
+    /// Absolute.
+    File(PathBuf),
+    Stdout,
+}
+
+impl Place {
+    /// Relative paths of the configuration are relative to this.
+    pub(super) fn folder(&self) -> &Path {
+        match self {
+            Place::File(path) => path.parent().unwrap_or(Path::new("/")),
+            Place::Stdout => Path::new("/"),
+        }
+    }
+
+    /// The file, or what stands for it.
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Place::File(path) => path,
+            Place::Stdout => Path::new("/config.toml"),
+        }
+    }
+}
+
+/// Where `--output` or `--config` says, or where the configuration is looked for.
+///
+/// # Errors
+/// Something is there, or nothing of TOML can be.
+pub(super) fn place(global: &Global, arguments: &cli::Init) -> anyhow::Result<Place> {
+    let given = arguments.output.as_ref().or(global.config.as_ref());
+    if given.is_some_and(|path| path.as_os_str() == "-") {
+        return Ok(Place::Stdout);
+    }
+    let path = given.cloned().unwrap_or_else(config::usual_place);
+    let path = std::path::absolute(&path).with_context(|| format!("{} is no path", path.display()))?;
+    if path.extension().is_some_and(|extension| extension == "json") {
+        bail!("{} would be read as JSON, and init writes TOML; name it .toml", path.display());
+    }
+    // A link that leads nowhere is something, too.
+    if fs::symlink_metadata(&path).is_ok() {
+        bail!(already(&path));
+    }
+    Ok(Place::File(path))
+}
+
+/// A path as it is written in the file: relative where it is below the file's folder.
+///
+/// # Errors
+/// TOML cannot hold it.
+pub(super) fn beside(place: &Place, path: &Path) -> anyhow::Result<String> {
+    let path = std::path::absolute(path).with_context(|| format!("{} is no path", path.display()))?;
+    let shown = match (place, path.strip_prefix(place.folder())) {
+        (Place::File(_), Ok(below)) => below,
+        _ => &path,
+    };
+    shown.to_str().map(str::to_owned).with_context(|| format!("{} is not UTF-8", path.display()))
+}
+
+/// Writes a file that is not there, whole or not at all. `is_private`: for its user alone.
+///
+/// # Errors
+/// It is there meanwhile, or cannot be written.
+pub(super) fn write(path: &Path, text: &str, is_private: bool) -> anyhow::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(folder).with_context(|| format!("could not make {}", folder.display()))?;
+    let mode = if is_private { 0o600 } else { 0o644 };
+    let permissions = fs::Permissions::from_mode(mode);
+    let failed = || format!("could not write {}", path.display());
+    let mut file =
+        tempfile::Builder::new().permissions(permissions).tempfile_in(folder).with_context(failed)?;
+    file.write_all(text.as_bytes()).with_context(failed)?;
+    match file.persist_noclobber(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.error.kind() == ErrorKind::AlreadyExists => bail!(already(path)),
+        Err(error) => Err(error.error).with_context(failed),
+    }
+}
+
+/// The schema that the file's first line names, unless it is there.
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn write_schema(config: &Path, console: &Console) -> anyhow::Result<()> {
+    let path = config.with_file_name(SCHEMA);
+    if fs::symlink_metadata(&path).is_ok() {
+        return Ok(());
+    }
+    let schema = serde_json::to_string_pretty(&config::schema())? + "\n";
+    write(&path, &schema, false)?;
+    console.message(&format!("wrote {}, for editors", path.display()));
+    Ok(())
+}
+
+fn already(path: &Path) -> String {
+    format!(
+        "{} is there already, and init overwrites nothing; move it away, or name another with --output FILE",
+        path.display()
+    )
+}

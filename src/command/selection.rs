@@ -1,0 +1,83 @@
+//! Which targets of the configuration a command is about.
+
+use std::collections::BTreeSet;
+
+use anyhow::bail;
+
+use crate::config::{self, Config};
+use crate::target::Target;
+use crate::target::filter::{TargetFilter, TargetPattern};
+
+/// The targets that the patterns name, in the order written; all where there are none.
+///
+/// # Errors
+/// A pattern names nothing.
+pub(super) fn select<'a>(config: &'a Config, patterns: &[TargetPattern]) -> anyhow::Result<Vec<&'a Target>> {
+    select_filtered(config, &TargetFilter { patterns: patterns.to_vec(), ..TargetFilter::default() })
+}
+
+/// The targets that a filter names, in the order written.
+///
+/// # Errors
+/// One of its parts, or all of them together, name nothing.
+pub(super) fn select_filtered<'a>(
+    config: &'a Config,
+    filter: &TargetFilter,
+) -> anyhow::Result<Vec<&'a Target>> {
+    let targets = || config.targets.iter();
+    for pattern in &filter.patterns {
+        if !targets().any(|target| pattern.matches(&target.id)) {
+            let known = targets().flat_map(|target| [target.id.to_string(), target.id.project.to_string()]);
+            bail!(no_such("target", pattern.as_str(), known));
+        }
+    }
+    for project in &filter.projects {
+        if !targets().any(|target| target.id.project.as_str() == project) {
+            bail!(no_such("project", project, targets().map(|target| target.id.project.to_string())));
+        }
+    }
+    for stage in &filter.stages {
+        if !targets().any(|target| target.id.stage.as_str() == stage) {
+            bail!(no_such("stage", stage, targets().map(|target| target.id.stage.to_string())));
+        }
+    }
+    let selected: Vec<&Target> = targets().filter(|target| filter.matches(&target.id)).collect();
+    if selected.is_empty() {
+        // Each part names something, and together they name nothing.
+        let wider = TargetFilter { stages: Vec::new(), ..filter.clone() };
+        let near = targets().filter(|target| wider.matches(&target.id)).map(|target| target.id.to_string());
+        let near: Vec<String> = near.take(3).collect();
+        let near =
+            if near.is_empty() { String::new() } else { format!("; the nearest is {}", near.join(", ")) };
+        bail!("no target is all of that{near}; see them all with: tagship status");
+    }
+    Ok(selected)
+}
+
+/// The one target that a pattern names.
+///
+/// # Errors
+/// It names none, or several.
+pub(super) fn select_one<'a>(config: &'a Config, pattern: &TargetPattern) -> anyhow::Result<&'a Target> {
+    match select(config, std::slice::from_ref(pattern))?.as_slice() {
+        [target] => Ok(target),
+        several => {
+            let names: Vec<String> = several.iter().map(|target| target.id.to_string()).collect();
+            bail!("{} is {} targets, name one of them: {}", pattern.as_str(), several.len(), names.join(", "))
+        }
+    }
+}
+
+/// What is said of a name that the configuration does not have.
+fn no_such(what: &str, name: &str, known: impl Iterator<Item = String>) -> String {
+    let known: BTreeSet<String> = known.collect();
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    let nearest = config::nearest(name, &known);
+    if nearest.is_empty() {
+        return format!("the configuration has no {what} {name:?}; see what it has with: tagship status");
+    }
+    let nearest = nearest.join(" or ");
+    format!(
+        "the configuration has no {what} {name:?}; did you mean {nearest}? See them all with: tagship status"
+    )
+}
