@@ -143,8 +143,9 @@ pub(crate) fn propose<'t>(tags: impl IntoIterator<Item = &'t Tag>) -> Proposal {
             // What begins with the same letters and is another stage's, or moves.
             let names = moving.iter().filter(|tag| tag.as_str().starts_with(head)).map(|tag| tag.to_string());
             stage.exclude.extend(longer.map(|other| format!("{other}*")).chain(names));
-        } else if head.is_empty() && names.contains("v") && stage.order == Order::Semver {
-            stage.exclude.push("v*".to_owned());
+        } else if head.is_empty() && stage.order == Order::Semver {
+            let with_v = ["v", "V"].into_iter().filter(|v| names.contains(v));
+            stage.exclude.extend(with_v.map(|v| format!("{v}*")));
         }
         stages.push(stage);
         for (tag, reason) in others {
@@ -395,6 +396,8 @@ mod tests {
                 ],
             ),
             (&["1.0.0", "v1.0.0"], &["prod: * semver but v*", "prod-2: v* semver"]),
+            (&["1.0.0", "V1.0.0"], &["prod: * semver but V*", "prod-2: V* semver"]),
+            (&["20240131", "v7"], &["main: * numeric", "main-2: v* numeric"]),
             (
                 &["1.0.0", "release-1.0.0", "v1.0.0"],
                 &["prod: * semver but v*", "prod-2: release-* semver", "prod-3: v* semver"],

@@ -232,20 +232,21 @@ mod tests {
     #[test]
     fn after_the_buffer_was_cut_what_beats_the_fiftieth_is_taken_in() {
         let policy = policy(Order::Numeric);
-        let numbers = (0..BUFFERED).chain([8000, 9000, 8500]);
+        let numbers = (0..BUFFERED).chain([8500, 9000, 8000]);
         let tags = numbers.map(|n| ListedTag::named(tag(&format!("v{n}")))).collect();
         let selection = policy.select(&Listing { tags, ..Listing::default() }, &[]);
         assert_eq!(names(&selection)[..4], ["v9000", "v8500", "v8000", &format!("v{}", BUFFERED - 1)]);
     }
 
     #[test]
-    fn rows_that_cannot_lead_are_not_gathered() {
+    fn rows_gather_until_there_are_many_and_those_that_cannot_lead_never() {
         let policy = policy(Order::Numeric);
         let rows: Vec<_> = (0..3 * BUFFERED).map(|n| ListedTag::named(tag(&format!("v{n}")))).collect();
         let mut leaders = Leaders::default();
-        for row in &rows {
-            leaders.offer(policy.candidate(row).unwrap().key, row);
+        for (before, row) in rows.iter().enumerate() {
             assert!(leaders.rows.len() < BUFFERED);
+            assert!(leaders.rows.len() == before || before >= BUFFERED);
+            leaders.offer(policy.candidate(row).unwrap().key, row);
         }
         leaders.cut();
         for row in [&rows[0], leaders.rows[CANDIDATES_KEPT - 1].1] {
