@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use super::quote::{shell_line, yaml, yaml_block};
 use super::rhythm::Rhythm;
-use super::{Job, folder_of, is_within, name_of};
+use super::{Job, folder_of, is_within, name_of, plain};
 use volume::{volume_claim, volumes};
 
 /// What the cluster is told beside the job.
@@ -129,6 +129,16 @@ fn has_metrics_beside_config(job: &Job) -> bool {
     job.metrics_file.as_deref().is_some_and(|file| is_within(folder_of(file), job.folder()))
 }
 
+/// Whether an image would have the program below the configuration's folder, where the pod has the configuration.
+fn is_hidden(job: &Job, command: &str) -> bool {
+    let path = match command {
+        absolute if absolute.starts_with('/') => plain(absolute),
+        relative if relative.contains('/') => plain(&format!("{}/{relative}", job.folder())),
+        _ => return false,
+    };
+    is_within(&path, job.folder())
+}
+
 fn preface(job: &Job, cluster: &Cluster, entries: &[Entry<'_>]) -> String {
     let kubectl = |words: &[&str]| {
         let mut line = vec!["kubectl"];
@@ -144,10 +154,20 @@ fn preface(job: &Job, cluster: &Cluster, entries: &[Entry<'_>]) -> String {
         cluster.files.iter().any(|file| file.is_program && file.path == below)
     };
     let (here, in_image): (Vec<&String>, Vec<&String>) = job.commands.iter().partition(is_here);
+    let (hidden, in_image): (Vec<&String>, Vec<&String>) =
+        in_image.into_iter().partition(|command| is_hidden(job, command));
     let list =
         |commands: &[&String]| commands.iter().map(|command| command.as_str()).collect::<Vec<_>>().join(" ");
     let runs = if in_image.is_empty() { String::new() } else { format!(", and {}", list(&in_image)) };
     let _ = writeln!(text, "# - The image has the program tagship{runs}.");
+    if !hidden.is_empty() {
+        let _ = writeln!(
+            text,
+            "# - The configuration names another place of the image for {}: {} is the configuration's alone.",
+            list(&hidden),
+            job.folder()
+        );
+    }
     if !here.is_empty() {
         let _ = writeln!(text, "# - What these scripts call is in the image, too: {}", list(&here));
     }

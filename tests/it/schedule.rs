@@ -408,6 +408,18 @@ fn a_script_beside_the_configuration_comes_along() {
 }
 
 #[test]
+fn a_program_that_the_mounted_configuration_would_hide_is_said() {
+    let shop = shop();
+    std::fs::write(shop.path("deploy.sh"), [0x7f, b'E', b'L', b'F', 0xff]).unwrap();
+    let run = shop.run(&["schedule", "kubernetes", "--image", "tagship"]);
+    run.code(0).stdout_has(
+        "# - The configuration names another place of the image for ./deploy.sh: [dir] is the configuration's alone.\n",
+    );
+    let config: ConfigMap = typed(of_kind(&documents(run.raw()), "ConfigMap")[0]);
+    assert!(!config.data.unwrap().contains_key("deploy.sh"));
+}
+
+#[test]
 fn a_name_of_two_lines_adds_no_line_of_its_own() {
     let shop =
         Shop::with(&ONE.replace("anonymous = true", "token = { file = \"a\\nExecStartPre=/bin/false\" }"));
