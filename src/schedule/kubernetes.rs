@@ -314,7 +314,8 @@ fn cron_job(job: &Job, cluster: &Cluster, entries: &[Entry<'_>], name: &str, sha
         image = yaml(&cluster.image),
     );
     for argument in &arguments {
-        let _ = writeln!(text, "                - {}", yaml(argument));
+        // $(NAME) is a variable there, and $$ a dollar.
+        let _ = writeln!(text, "                - {}", yaml(&argument.replace('$', "$$")));
     }
     text.push_str(&variables(entries));
     text.push_str(

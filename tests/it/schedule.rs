@@ -469,6 +469,18 @@ fn a_pod_has_each_place_once_wherever_metrics_are_written() {
 }
 
 #[test]
+fn a_dollar_of_a_path_is_no_variable_of_a_pod() {
+    let shop = Shop::new();
+    shop.file("$(HOME) $$/tagship.toml", ONE);
+    let path = shop.path("$(HOME) $$/tagship.toml").display().to_string();
+    let run = shop.run_bare(&["--config", &path, "schedule", "kubernetes", "--image", "x"]);
+    let pod = cron_job(run.code(0).raw()).spec.job_template.spec.unwrap().template.spec.unwrap();
+    let arguments = pod.containers[0].args.clone().unwrap();
+    assert_eq!(arguments[1].replace("$$", "$"), path);
+    assert!(!arguments[1].replace("$$", "").contains('$'), "{arguments:?}");
+}
+
+#[test]
 fn what_kubernetes_would_not_take_is_refused() {
     let shop = Shop::with(ONE);
     let kubernetes = |more: &[&str]| {
