@@ -200,6 +200,9 @@ fn systemd_takes_paths_with_blanks_quotes_and_percent() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && !said.contains("tagship"), "{said}");
     shop.run_bare(&arguments).code(2).stderr_has("tagship.service is there already, and nothing was written");
+    shop.file("file", "");
+    let arguments = [&arguments[..5], &["file/units"]].concat();
+    shop.run_bare(&arguments).code(2).stdout("").stderr_has("error: could not make file/units: ");
 }
 
 #[test]
