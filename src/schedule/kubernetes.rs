@@ -129,14 +129,14 @@ fn has_metrics_beside_config(job: &Job) -> bool {
     job.metrics_file.as_deref().is_some_and(|file| is_within(folder_of(file), job.folder()))
 }
 
-/// Whether an image would have the program below the configuration's folder, where the pod has the configuration.
-fn is_hidden(job: &Job, command: &str) -> bool {
+/// Where below the configuration's folder a program is, if it is there: what an image has there the pod does not.
+fn below_config(job: &Job, command: &str) -> Option<String> {
     let path = match command {
         absolute if absolute.starts_with('/') => plain(absolute),
         relative if relative.contains('/') => plain(&format!("{}/{relative}", job.folder())),
-        _ => return false,
+        _ => return None,
     };
-    is_within(&path, job.folder())
+    Some(path.strip_prefix(job.folder())?.strip_prefix('/')?.to_owned())
 }
 
 fn preface(job: &Job, cluster: &Cluster, entries: &[Entry<'_>]) -> String {
@@ -150,12 +150,12 @@ fn preface(job: &Job, cluster: &Cluster, entries: &[Entry<'_>]) -> String {
     };
     let mut text = String::from("# tagship as a CronJob. What it stands on:\n#\n");
     let is_here = |command: &&String| {
-        let below = command.strip_prefix("./").unwrap_or(command);
-        cluster.files.iter().any(|file| file.is_program && file.path == below)
+        let below = below_config(job, command);
+        cluster.files.iter().any(|file| file.is_program && Some(&file.path) == below.as_ref())
     };
-    let (here, in_image): (Vec<&String>, Vec<&String>) = job.commands.iter().partition(is_here);
+    let (here, elsewhere): (Vec<&String>, Vec<&String>) = job.commands.iter().partition(is_here);
     let (hidden, in_image): (Vec<&String>, Vec<&String>) =
-        in_image.into_iter().partition(|command| is_hidden(job, command));
+        elsewhere.into_iter().partition(|command| below_config(job, command).is_some());
     let list =
         |commands: &[&String]| commands.iter().map(|command| command.as_str()).collect::<Vec<_>>().join(" ");
     let runs = if in_image.is_empty() { String::new() } else { format!(", and {}", list(&in_image)) };

@@ -63,6 +63,9 @@ order = "semver"
 deploy = { url = "https://deploy.example.com/", headers = { X-Api-Key = "{secret.elsewhere}" } }
 "#;
 
+const REQUEST: &str =
+    r#"{ url = "https://deploy.example.com/", headers = { X-Api-Key = "{secret.elsewhere}" } }"#;
+
 fn shop() -> Shop {
     let shop = Shop::with(CONFIG);
     shop.file("projects.d/site.toml", INCLUDED);
@@ -408,6 +411,13 @@ fn a_script_beside_the_configuration_comes_along() {
     let items = &volumes[0]["projected"]["sources"][0]["configMap"]["items"];
     assert_eq!(items[2], json!({"key": "deploy.sh", "path": "deploy.sh", "mode": 0o550}));
     run.stdout_has("# - What these scripts call is in the image, too: ./deploy.sh\n");
+
+    // One beside an included file, too.
+    shop.file("projects.d/site.toml", &INCLUDED.replace(REQUEST, "{ command = [\"./site.sh\"] }"));
+    shop.script("projects.d/site.sh", "");
+    let run = shop.run(&["schedule", "kubernetes", "--image", "tagship"]);
+    run.code(0).stdout_has("call is in the image, too: ./deploy.sh [dir]/projects.d/site.sh\n");
+    assert!(run.raw().contains("\n  projects.d_site.sh: "), "{}", run.raw());
 }
 
 #[test]
@@ -498,6 +508,16 @@ fn what_kubernetes_would_not_take_is_refused() {
     kubernetes(&["--namespace", "ops-1"]).code(0).stdout_has("kubectl apply --server-side -f FILE\n");
     shop.config(&format!("{ONE}# {}\n", "x".repeat(1024 * 1024)));
     kubernetes(&[]).code(2).stdout("").stderr_has("bytes, and a ConfigMap holds 1048576; divide");
+}
+
+#[test]
+fn a_program_is_named_by_where_its_step_runs() {
+    let command = "deploy = { command = [\"./run.sh\"], dir = \"/srv/app\" }";
+    let shop = Shop::with(&ONE.replace("deploy = { url = \"https://deploy.example.com/\" }", command));
+    let text = printed(&shop, &["schedule", "systemd"]);
+    assert!(text.contains("# That user must be able to run /srv/app/run.sh\n"), "{text}");
+    let run = shop.run(&["schedule", "kubernetes", "--image", "x"]);
+    run.code(0).stdout_has("# - The image has the program tagship, and /srv/app/run.sh.\n");
 }
 
 #[test]

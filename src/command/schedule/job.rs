@@ -120,6 +120,7 @@ fn commands(config: &Config) -> anyhow::Result<(Vec<String>, Vec<String>)> {
         .flat_map(|target| target.deploy.iter().chain(target.running.iter().map(|running| &running.probe)));
     let mut commands: Vec<String> = Vec::new();
     let mut folders: BTreeSet<String> = BTreeSet::new();
+    let own = place(config.path.parent().unwrap_or(Path::new("/")))?;
     for step in of_targets.chain(config.notifiers.iter().map(|notifier| &notifier.step)) {
         let Step::Command(command) = step else { continue };
         let parts = command.argv.first().map_or(&[][..], |program| &program.parts);
@@ -128,11 +129,16 @@ fn commands(config: &Config) -> anyhow::Result<(Vec<String>, Vec<String>)> {
             _ => "…".to_owned(),
         };
         let program: String = parts.iter().map(shown).collect();
-        let program: String = program.chars().filter(|character| !character.is_control()).collect();
+        let mut program: String = program.chars().filter(|character| !character.is_control()).collect();
+        let dir = place(&command.dir)?;
+        // By itself it would be looked for beside the configuration.
+        if program.contains('/') && !program.starts_with('/') && dir != own {
+            program = schedule::plain(&format!("{dir}/{program}"));
+        }
         if !commands.contains(&program) {
             commands.push(program);
         }
-        folders.insert(place(&command.dir)?);
+        folders.insert(dir);
     }
     Ok((commands, folders.into_iter().collect()))
 }
