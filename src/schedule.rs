@@ -32,7 +32,8 @@ pub(crate) struct Job {
     /// From its start to the end of what it started last.
     pub(crate) longest: Duration,
     pub(crate) secrets: Vec<SecretUse>,
-    /// Programs that deployments, probes and notifications run, as written; each once.
+    /// Programs that deployments, probes and notifications run, as written, or where their own folder has them; each
+    /// once.
     pub(crate) commands: Vec<String>,
     /// Where they run; each once.
     pub(crate) folders: Vec<String>,

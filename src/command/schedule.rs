@@ -1,26 +1,19 @@
 //! `tagship schedule`: what starts a run again and again, for this configuration.
 
-use std::collections::BTreeSet;
-use std::env;
+mod job;
+
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Component, Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use super::{Exit, given, load, user_name};
+use super::{Exit, load, user_name};
 use crate::cli::{self, Global, Scheduler};
-use crate::config::{Config, CredentialSetting, SecretSource, StateSetting};
+use crate::config::Config;
 use crate::report::Console;
-use crate::schedule::{self, Account, Cluster, File, Job, SecretUse, State};
-use crate::secret::variable_of;
-use crate::target::Target;
-use crate::target::step::Step;
-use crate::target::template::Part;
-
-/// For a command that does not end when it is told to (10 s), and for what comes after it.
-const MARGIN: Duration = Duration::from_secs(30);
+use crate::schedule::{self, Account, Cluster, File};
+use job::{job, text};
 
 /// Prints it, or writes the units.
 ///
@@ -70,117 +63,6 @@ pub(crate) fn schedule(global: &Global, arguments: &cli::Schedule) -> anyhow::Re
         }
     }
     Ok(Exit::Done)
-}
-
-fn job(global: &Global, config: &Config) -> anyhow::Result<Job> {
-    let polled: Vec<&Target> = config.targets.iter().filter(|target| target.poll).collect();
-    let Some(interval) = polled.iter().map(|target| target.interval).min() else {
-        bail!("no stage is polled, so there is nothing to start: every one says poll = false");
-    };
-    let program = env::current_exe().context("the path of tagship itself cannot be had")?;
-    let state = match (&global.state, &config.settings.state, &given("TAGSHIP_STATE")) {
-        (Some(path), _, _) | (None, StateSetting::Default, Some(path)) => {
-            State::Given(place(&std::path::absolute(path)?)?)
-        }
-        (None, StateSetting::File(path), _) => State::Configured(place(path)?),
-        (None, StateSetting::Nothing, _) => State::Nothing,
-        (None, StateSetting::Default, None) => State::Default,
-    };
-    let certificates: BTreeSet<&PathBuf> =
-        config.registries.values().flat_map(|registry| &registry.transport.files).collect();
-    let (commands, folders) = commands(config)?;
-    Ok(Job {
-        program: place(&program)?,
-        config: place(&config.path)?,
-        state,
-        interval,
-        longest: longest(config, &polled),
-        secrets: secrets(config)?,
-        commands,
-        folders,
-        certificates: certificates.into_iter().map(|path| place(path)).collect::<Result<_, _>>()?,
-        metrics_file: config.settings.metrics_file.as_deref().map(place).transpose()?,
-    })
-}
-
-/// An absolute path that every format can hold, and that systemd and Kubernetes take.
-fn place(path: &Path) -> anyhow::Result<String> {
-    Ok(schedule::plain(&text(path)?))
-}
-
-/// A path as text that every format can hold.
-fn text(path: &Path) -> anyhow::Result<String> {
-    let text = path.to_str().filter(|text| !text.chars().any(char::is_control) && !text.contains("${{"));
-    let text = text.with_context(|| format!("{path:?} cannot stand in a schedule; choose a plainer path"))?;
-    Ok(text.to_owned())
-}
-
-/// From the start of a run to the end of what it started last, in whole minutes.
-fn longest(config: &Config, polled: &[&Target]) -> Duration {
-    let of_target = |target: &&Target| {
-        let steps: Duration = target.deploy.iter().map(Step::longest).sum();
-        let probes =
-            target.running.as_ref().map(|running| running.verify_timeout + running.probe.longest() * 2);
-        steps + probes.unwrap_or_default()
-    };
-    let deployment = polled.iter().map(of_target).max().unwrap_or_default();
-    let notification =
-        config.notifiers.iter().map(|notifier| notifier.step.longest()).max().unwrap_or_default();
-    let all = config.settings.max_runtime + config.settings.timeout + deployment + notification + MARGIN;
-    Duration::from_secs(all.as_secs().div_ceil(60) * 60)
-}
-
-/// Every secret that a run may need, where it can stand in a schedule.
-fn secrets(config: &Config) -> anyhow::Result<Vec<SecretUse>> {
-    let of_registries = config.registries.values().filter_map(|registry| {
-        let (source, is_optional) = match &registry.credential {
-            CredentialSetting::Source(source) => (source.clone(), false),
-            CredentialSetting::Search => (SecretSource::Env(variable_of(&registry.name)), true),
-            CredentialSetting::Anonymous => return None,
-        };
-        Some(SecretUse { whose: format!("the token of the registry {}", registry.name), source, is_optional })
-    });
-    let named = config.secrets.iter().map(|(id, source)| SecretUse {
-        whose: format!("the secret {id}"),
-        source: source.clone(),
-        is_optional: false,
-    });
-    let secrets: Vec<SecretUse> = of_registries.chain(named).collect();
-    for secret in &secrets {
-        let named = match &secret.source {
-            SecretSource::File(path) | SecretSource::DockerConfig(path) => path.as_path(),
-            SecretSource::Env(name) | SecretSource::Credential(name) => Path::new(name),
-            SecretSource::Command { argv, .. } => Path::new(argv.first().map_or("", String::as_str)),
-            SecretSource::Keyring(_) => continue,
-        };
-        text(named).with_context(|| secret.whose.clone())?;
-    }
-    Ok(secrets)
-}
-
-/// Every program that the configuration runs, but for those that print secrets; and where.
-fn commands(config: &Config) -> anyhow::Result<(Vec<String>, Vec<String>)> {
-    let of_targets = config
-        .targets
-        .iter()
-        .flat_map(|target| target.deploy.iter().chain(target.running.iter().map(|running| &running.probe)));
-    let mut commands: Vec<String> = Vec::new();
-    let mut folders: BTreeSet<String> = BTreeSet::new();
-    for step in of_targets.chain(config.notifiers.iter().map(|notifier| &notifier.step)) {
-        let Step::Command(command) = step else { continue };
-        let parts = command.argv.first().map_or(&[][..], |program| &program.parts);
-        let shown = |part: &Part| match part {
-            Part::Literal(text) | Part::Var(text) => text.clone(),
-            _ => "…".to_owned(),
-        };
-        let program: String = parts.iter().map(shown).collect();
-        let program: String = program.chars().filter(|character| !character.is_control()).collect();
-        if !commands.contains(&program) {
-            commands.push(program);
-        }
-        folders.insert(place(&command.dir)?);
-    }
-    Ok((commands, folders.into_iter().collect()))
 }
 
 fn host() -> String {

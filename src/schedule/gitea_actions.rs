@@ -70,6 +70,12 @@ pub(crate) fn steps(job: &Job, root: &str) -> String {
     for whose in job.in_keyring() {
         let _ = writeln!(text, "# A job has no keyring: {whose} must be {{ env = \"…\" }}.");
     }
+    for program in job.secret_programs() {
+        let _ = writeln!(text, "# The job has {program}, which prints a secret.");
+    }
+    for file in &job.certificates {
+        let _ = writeln!(text, "# The job has {}, or a step before these writes it.", below(root, file));
+    }
     text.push_str(&keep(job, "Fetch the state", "restore"));
     text.push_str(&write_files(&entries));
     let state = format!("{STATE_FOLDER}/state.db");
@@ -231,6 +237,20 @@ mod tests {
         );
         let script = files["run"].as_str().unwrap();
         assert!(script.contains("\nprintf '%s' \"$TAGSHIP_9_TOKEN\" > /etc/tagship/9-token\n"), "{script}");
+    }
+
+    #[test]
+    fn what_a_job_needs_besides_is_said() {
+        let mut job = job();
+        job.certificates = vec!["/srv/shop/ca.pem".to_owned()];
+        let argv = vec!["pass".to_owned(), "show".to_owned(), "git".to_owned()];
+        job.secrets = vec![secret(SecretSource::Command { argv, dir: "/srv/shop".into() })];
+        let text = steps(&job, "/srv/shop");
+        assert!(text.starts_with(
+            "# The job has pass, which prints a secret.\n\
+             # The job has ca.pem, or a step before these writes it.\n"
+        ));
+        assert!(read(&text).is_array(), "{text}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use super::quote::{shell_line, yaml, yaml_block};
 use super::rhythm::Rhythm;
-use super::{Job, folder_of, is_within, name_of};
+use super::{Job, folder_of, is_within, name_of, plain};
 use volume::{volume_claim, volumes};
 
 /// What the cluster is told beside the job.
@@ -129,6 +129,16 @@ fn has_metrics_beside_config(job: &Job) -> bool {
     job.metrics_file.as_deref().is_some_and(|file| is_within(folder_of(file), job.folder()))
 }
 
+/// Where below the configuration's folder a program is, if it is there: what an image has there the pod does not.
+fn below_config(job: &Job, command: &str) -> Option<String> {
+    let path = match command {
+        absolute if absolute.starts_with('/') => plain(absolute),
+        relative if relative.contains('/') => plain(&format!("{}/{relative}", job.folder())),
+        _ => return None,
+    };
+    Some(path.strip_prefix(job.folder())?.strip_prefix('/')?.to_owned())
+}
+
 fn preface(job: &Job, cluster: &Cluster, entries: &[Entry<'_>]) -> String {
     let kubectl = |words: &[&str]| {
         let mut line = vec!["kubectl"];
@@ -140,14 +150,24 @@ fn preface(job: &Job, cluster: &Cluster, entries: &[Entry<'_>]) -> String {
     };
     let mut text = String::from("# tagship as a CronJob. What it stands on:\n#\n");
     let is_here = |command: &&String| {
-        let below = command.strip_prefix("./").unwrap_or(command);
-        cluster.files.iter().any(|file| file.is_program && file.path == below)
+        let below = below_config(job, command);
+        cluster.files.iter().any(|file| file.is_program && Some(&file.path) == below.as_ref())
     };
-    let (here, in_image): (Vec<&String>, Vec<&String>) = job.commands.iter().partition(is_here);
+    let (here, elsewhere): (Vec<&String>, Vec<&String>) = job.commands.iter().partition(is_here);
+    let (hidden, in_image): (Vec<&String>, Vec<&String>) =
+        elsewhere.into_iter().partition(|command| below_config(job, command).is_some());
     let list =
         |commands: &[&String]| commands.iter().map(|command| command.as_str()).collect::<Vec<_>>().join(" ");
     let runs = if in_image.is_empty() { String::new() } else { format!(", and {}", list(&in_image)) };
     let _ = writeln!(text, "# - The image has the program tagship{runs}.");
+    if !hidden.is_empty() {
+        let _ = writeln!(
+            text,
+            "# - The configuration names another place of the image for {}: {} is the configuration's alone.",
+            list(&hidden),
+            job.folder()
+        );
+    }
     if !here.is_empty() {
         let _ = writeln!(text, "# - What these scripts call is in the image, too: {}", list(&here));
     }
@@ -294,7 +314,8 @@ fn cron_job(job: &Job, cluster: &Cluster, entries: &[Entry<'_>], name: &str, sha
         image = yaml(&cluster.image),
     );
     for argument in &arguments {
-        let _ = writeln!(text, "                - {}", yaml(argument));
+        // $(NAME) is a variable there, and $$ a dollar.
+        let _ = writeln!(text, "                - {}", yaml(&argument.replace('$', "$$")));
     }
     text.push_str(&variables(entries));
     text.push_str(

@@ -155,3 +155,11 @@ fn a_hold_before_the_first_poll_does_not_take_its_place() {
     shop.run(&["hold", "shop/dev"]).code(0);
     shop.run(&["poll"]).code(0).line("shop/dev", &["baseline", "dev-42"]);
 }
+
+#[test]
+fn a_reason_cannot_steer_the_terminal_of_who_releases() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, PROD);
+    shop.run(&["hold", "shop/prod", "--reason", "freeze\u{1b}[2J"]).code(0);
+    shop.run(&["release", "shop/prod"]).code(0).stdout_has(": freeze\\u{1b}[2J\n");
+}

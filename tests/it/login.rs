@@ -76,6 +76,21 @@ fn what_cannot_be_logged_in_to_is_a_usage_error() {
     shop.run(&["login", "git", "--stdin", "--username", "a:b"])
         .code(2)
         .stderr("error: a user name is not empty and has no colon\n");
+    shop.file("secret/not-text", "");
+    std::fs::write(shop.path("secret/not-text"), [0xff, b'\n']).unwrap();
+    with_stdin(&shop, "not-text", &["login", "git", "--stdin"])
+        .code(2)
+        .stderr_has("error: standard input cannot be read: ");
+    shop.config(&on_gitea(&gitea, PROD).replace("token =", "username = \"robot\"\ntoken ="));
+    shop.run(&["login", "git", "--stdin", "--username", "ann"]).code(2).stderr(
+        "error: the configuration says username = \"robot\"; leave out --username, or change it there\n",
+    );
+    let images = "\n[registries.images]\nkind = \"oci-layout\"\npath = \"images\"\n";
+    shop.config(&(on_gitea(&gitea, PROD) + images));
+    shop.run(&["login", "images"])
+        .code(2)
+        .stderr("error: the registry images is a folder, which needs no token\n");
+    shop.config(&on_gitea(&gitea, PROD));
     shop.env("LC_ALL", "C");
     shop.run_under(&["setsid", "--wait"], &["login", "git"]).code(2).stderr_has(
         "error: there is no terminal to ask on; give the token on standard input, with --stdin: ",

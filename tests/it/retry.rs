@@ -159,6 +159,24 @@ fn retry_of_what_is_not_there_is_said() {
 }
 
 #[test]
+fn retry_leaves_alone_what_is_being_deployed_to() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = failed_once(&gitea, "backoff = \"1ms\", max_backoff = \"1ms\"");
+    shop.file("stay", "");
+    let poll = shop.start(&["poll"]);
+    await_until("the second attempt runs", || shop.deliveries().len() == 2);
+    for more in [&[][..], &["--drop"]] {
+        shop.run(&[&["retry", "shop/dev"], more].concat())
+            .code(75)
+            .stdout("shop/dev: is being deployed to right now\n")
+            .stderr("");
+    }
+    shop.remove("fail");
+    shop.remove("stay");
+    poll.end().code(0).line("shop/dev", &["deployed", "dev-43"]);
+}
+
+#[test]
 fn what_trying_again_cannot_help_is_given_up_at_once() {
     for status in [400, 401, 403, 405, 410, 413, 422] {
         let gitea = gitea(Build::GiteaNew);

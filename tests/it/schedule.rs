@@ -63,6 +63,9 @@ order = "semver"
 deploy = { url = "https://deploy.example.com/", headers = { X-Api-Key = "{secret.elsewhere}" } }
 "#;
 
+const REQUEST: &str =
+    r#"{ url = "https://deploy.example.com/", headers = { X-Api-Key = "{secret.elsewhere}" } }"#;
+
 fn shop() -> Shop {
     let shop = Shop::with(CONFIG);
     shop.file("projects.d/site.toml", INCLUDED);
@@ -200,6 +203,9 @@ fn systemd_takes_paths_with_blanks_quotes_and_percent() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && !said.contains("tagship"), "{said}");
     shop.run_bare(&arguments).code(2).stderr_has("tagship.service is there already, and nothing was written");
+    shop.file("file", "");
+    let arguments = [&arguments[..5], &["file/units"]].concat();
+    shop.run_bare(&arguments).code(2).stdout("").stderr_has("error: could not make file/units: ");
 }
 
 #[test]
@@ -405,6 +411,25 @@ fn a_script_beside_the_configuration_comes_along() {
     let items = &volumes[0]["projected"]["sources"][0]["configMap"]["items"];
     assert_eq!(items[2], json!({"key": "deploy.sh", "path": "deploy.sh", "mode": 0o550}));
     run.stdout_has("# - What these scripts call is in the image, too: ./deploy.sh\n");
+
+    // One beside an included file, too.
+    shop.file("projects.d/site.toml", &INCLUDED.replace(REQUEST, "{ command = [\"./site.sh\"] }"));
+    shop.script("projects.d/site.sh", "");
+    let run = shop.run(&["schedule", "kubernetes", "--image", "tagship"]);
+    run.code(0).stdout_has("call is in the image, too: ./deploy.sh [dir]/projects.d/site.sh\n");
+    assert!(run.raw().contains("\n  projects.d_site.sh: "), "{}", run.raw());
+}
+
+#[test]
+fn a_program_that_the_mounted_configuration_would_hide_is_said() {
+    let shop = shop();
+    std::fs::write(shop.path("deploy.sh"), [0x7f, b'E', b'L', b'F', 0xff]).unwrap();
+    let run = shop.run(&["schedule", "kubernetes", "--image", "tagship"]);
+    run.code(0).stdout_has(
+        "# - The configuration names another place of the image for ./deploy.sh: [dir] is the configuration's alone.\n",
+    );
+    let config: ConfigMap = typed(of_kind(&documents(run.raw()), "ConfigMap")[0]);
+    assert!(!config.data.unwrap().contains_key("deploy.sh"));
 }
 
 #[test]
@@ -457,6 +482,18 @@ fn a_pod_has_each_place_once_wherever_metrics_are_written() {
 }
 
 #[test]
+fn a_dollar_of_a_path_is_no_variable_of_a_pod() {
+    let shop = Shop::new();
+    shop.file("$(HOME) $$/tagship.toml", ONE);
+    let path = shop.path("$(HOME) $$/tagship.toml").display().to_string();
+    let run = shop.run_bare(&["--config", &path, "schedule", "kubernetes", "--image", "x"]);
+    let pod = cron_job(run.code(0).raw()).spec.job_template.spec.unwrap().template.spec.unwrap();
+    let arguments = pod.containers[0].args.clone().unwrap();
+    assert_eq!(arguments[1].replace("$$", "$"), path);
+    assert!(!arguments[1].replace("$$", "").contains('$'), "{arguments:?}");
+}
+
+#[test]
 fn what_kubernetes_would_not_take_is_refused() {
     let shop = Shop::with(ONE);
     let kubernetes = |more: &[&str]| {
@@ -471,6 +508,16 @@ fn what_kubernetes_would_not_take_is_refused() {
     kubernetes(&["--namespace", "ops-1"]).code(0).stdout_has("kubectl apply --server-side -f FILE\n");
     shop.config(&format!("{ONE}# {}\n", "x".repeat(1024 * 1024)));
     kubernetes(&[]).code(2).stdout("").stderr_has("bytes, and a ConfigMap holds 1048576; divide");
+}
+
+#[test]
+fn a_program_is_named_by_where_its_step_runs() {
+    let command = "deploy = { command = [\"./run.sh\"], dir = \"/srv/app\" }";
+    let shop = Shop::with(&ONE.replace("deploy = { url = \"https://deploy.example.com/\" }", command));
+    let text = printed(&shop, &["schedule", "systemd"]);
+    assert!(text.contains("# That user must be able to run /srv/app/run.sh\n"), "{text}");
+    let run = shop.run(&["schedule", "kubernetes", "--image", "x"]);
+    run.code(0).stdout_has("# - The image has the program tagship, and /srv/app/run.sh.\n");
 }
 
 #[test]

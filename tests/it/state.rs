@@ -187,3 +187,21 @@ fn an_empty_folder_for_the_state_is_none() {
     shop.file("state.db", "somebody else's");
     shop.run_bare(&["--config", "tagship.toml", "status"]).code(0).line("shop/prod", &["not polled yet"]);
 }
+
+#[test]
+fn where_nothing_is_kept_nothing_can_be_held_marked_or_tried_again() {
+    let stage = PROD.replace("order", "first_poll = \"deploy\"\norder");
+    let config = on("gitea", "https://git.example.test", &stage);
+    let shop = Shop::with(&format!("[settings]\nstate = \"none\"\n{config}"));
+    for (arguments, lost) in [
+        (&["hold", "shop/prod"][..], "a hold would be forgotten"),
+        (&["release", "shop/prod"], "a hold would be forgotten"),
+        (&["mark", "shop/prod", "v1.0.0"], "there is nothing to mark"),
+        (&["retry", "shop/prod"], "there is nothing to try again"),
+    ] {
+        shop.run_bare(&[&["--config", "tagship.toml"], arguments].concat())
+            .code(2)
+            .stdout("")
+            .stderr(&format!("error: state = \"none\" keeps nothing between runs: {lost}\n"));
+    }
+}
