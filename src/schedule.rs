@@ -39,6 +39,8 @@ pub(crate) struct Job {
     pub(crate) folders: Vec<String>,
     /// Other files that the configuration names: certificates and keys.
     pub(crate) certificates: Vec<String>,
+    /// One of these or of the configuration's files cannot be read by everybody.
+    pub(crate) is_private: bool,
     /// Where metrics are written.
     pub(crate) metrics_file: Option<String>,
 }
@@ -203,6 +205,7 @@ mod fixture {
             commands: Vec::new(),
             folders: Vec::new(),
             certificates: Vec::new(),
+            is_private: false,
             metrics_file: None,
         }
     }

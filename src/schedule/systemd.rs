@@ -90,7 +90,7 @@ fn user(job: &Job, account: &Account, written: &[&str]) -> String {
         Account::Named(user) => {
             let _ = writeln!(text, "User={}", user.replace('%', "%%"));
         }
-        Account::OfItsOwn if !runs_programs(job) && job.files().is_empty() && written.is_empty() => {
+        Account::OfItsOwn if !needs_a_lasting_user(job) && written.is_empty() => {
             text.push_str("DynamicUser=yes\n");
         }
         Account::OfItsOwn => text.push_str(
@@ -116,6 +116,11 @@ fn user(job: &Job, account: &Account, written: &[&str]) -> String {
         );
     }
     text
+}
+
+/// Nobody can give rights to a user that a run alone has.
+fn needs_a_lasting_user(job: &Job) -> bool {
+    runs_programs(job) || job.is_private || !job.files().is_empty()
 }
 
 fn runs_programs(job: &Job) -> bool {
@@ -283,6 +288,12 @@ mod tests {
         job.commands = vec!["ssh".to_owned()];
         let text = service(&job, &Account::Named("ann".to_owned()));
         assert!(text.contains("\nProtectHome=read-only\n"), "{text}");
+    }
+
+    #[test]
+    fn what_not_everybody_may_read_wants_a_lasting_user() {
+        let text = service(&Job { is_private: true, ..job() }, &Account::OfItsOwn);
+        assert!(lines(&text).contains(&"User=tagship") && !text.contains("DynamicUser"), "{text}");
     }
 
     #[test]

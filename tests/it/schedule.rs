@@ -510,6 +510,19 @@ fn what_kubernetes_would_not_take_is_refused() {
     kubernetes(&[]).code(2).stdout("").stderr_has("bytes, and a ConfigMap holds 1048576; divide");
 }
 
+/// `init` writes such a file where an address deploys.
+#[test]
+fn a_private_configuration_is_not_read_by_a_user_of_one_run() {
+    let shop = Shop::with(ONE);
+    let is_root = rustix::process::geteuid().is_root();
+    for (mode, expected) in [(0o644, is_root), (0o600, false)] {
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(shop.path("tagship.toml"), permissions).unwrap();
+        let text = shop.run_bare(&["--config", "tagship.toml", "schedule", "systemd"]);
+        assert_eq!(text.code(0).raw().contains("\nDynamicUser=yes\n"), expected, "{}", text.raw());
+    }
+}
+
 #[test]
 fn a_program_is_named_by_where_its_step_runs() {
     let command = "deploy = { command = [\"./run.sh\"], dir = \"/srv/app\" }";

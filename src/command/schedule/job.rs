@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::env;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +17,9 @@ use crate::secret::variable_of;
 use crate::target::Target;
 use crate::target::step::Step;
 use crate::target::template::Part;
+
+/// The bit of a file's mode.
+const EVERYBODY_READS: u32 = 0o004;
 
 /// For a command that does not end when it is told to (10 s), and for what comes after it.
 const MARGIN: Duration = Duration::from_secs(30);
@@ -39,6 +44,10 @@ pub(super) fn job(global: &Global, config: &Config) -> anyhow::Result<Job> {
     };
     let certificates: BTreeSet<&PathBuf> =
         config.registries.values().flat_map(|registry| &registry.transport.files).collect();
+    let is_private = |path: &Path| {
+        fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & EVERYBODY_READS == 0)
+    };
+    let is_private = config.files.iter().chain(certificates.iter().copied()).any(|path| is_private(path));
     let (commands, folders) = commands(config)?;
     Ok(Job {
         program: place(&program)?,
@@ -50,6 +59,7 @@ pub(super) fn job(global: &Global, config: &Config) -> anyhow::Result<Job> {
         commands,
         folders,
         certificates: certificates.into_iter().map(|path| place(path)).collect::<Result<_, _>>()?,
+        is_private,
         metrics_file: config.settings.metrics_file.as_deref().map(place).transpose()?,
     })
 }
