@@ -12,9 +12,11 @@ use serde::Deserialize;
 use ureq::http::StatusCode;
 use url::Url;
 
-use super::http::{Answer, Client, Method, SMALL_BODY};
+use super::answer::{Answer, SMALL_BODY};
+use super::http::Client;
 use super::newest_first::{TimedPage, Walk};
 use super::oci::Oci;
+use super::request::Method;
 use super::{Registry, RegistryError, RequestCount, SignIn};
 use crate::config::RegistryConfig;
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};

@@ -8,8 +8,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 
 use super::RegistryError;
-use super::answer::Unread;
-use super::http::{Answer, TAGS_BODY, one_line};
+use super::answer::{Answer, TAGS_BODY, Unread, one_line};
 use crate::reference::{Dropped, ListedTag, Listing, Repository, Tag};
 
 /// One page of a tags list.

@@ -8,10 +8,10 @@ use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use ureq::http::StatusCode;
 
-use super::super::answer::whole;
-use super::super::http::{Answer, Method, SMALL_BODY};
+use super::super::answer::{Answer, SMALL_BODY, whole};
+use super::super::request::Method;
 use super::super::{Registry as _, RegistryError};
-use super::{Gitea, NO_RIGHT, WRONG_TOKEN, basic};
+use super::{Gitea, NO_RIGHT, WRONG_TOKEN};
 use crate::feed::{FeedPage, FeedRow};
 use crate::reference::{ListedTag, Repository, Tag};
 
@@ -39,7 +39,7 @@ impl Gitea {
             )));
         };
         let authorization = match &credential.username {
-            Some(_) => basic(&credential),
+            Some(_) => credential.basic(),
             None => format!("token {}", credential.token.expose_secret()),
         };
         let client = self.api_client.as_ref().unwrap_or(&self.client);
