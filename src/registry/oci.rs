@@ -19,7 +19,7 @@ use super::answer::{Answer, SMALL_BODY, Unread, whole};
 use super::http::{Client, MANIFEST_TYPES};
 use super::image::{self, Blobs};
 use super::request::Method;
-use super::tags_list::{Page, drop_repeats, error_code};
+use super::tags_list::{MOST_TAGS, Page, TOO_MANY, drop_repeats, error_code};
 use super::{Registry, RegistryError, RequestCount, SignIn};
 use crate::config::RegistryConfig;
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
@@ -344,6 +344,9 @@ impl Registry for Oci {
             let repeats = page.tags.first().is_some_and(|first| !firsts.insert(first.tag.clone()));
             listing.dropped.join(page.dropped);
             listing.tags.extend(page.tags);
+            if listing.tags.len() + listing.dropped.count > MOST_TAGS {
+                return Err(RegistryError::Protocol(format!("{}: {TOO_MANY}", next.head)));
+            }
             let Some(following) = following else {
                 drop_repeats(&mut listing.tags);
                 return Ok(listing);
