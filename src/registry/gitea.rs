@@ -16,6 +16,7 @@ use url::Url;
 use super::answer::{Answer, SMALL_BODY, whole};
 use super::http::{Client, MANIFEST_TYPES};
 use super::image::{self, Blobs};
+use super::newest_first::Walk;
 use super::request::{Header, Method};
 use super::tags_list::{Page, error_code};
 use super::{About, Registry, RegistryError, RequestCount, SignIn};
@@ -23,7 +24,7 @@ use crate::config::{CredentialSetting, RegistryConfig, SecretSource};
 use crate::feed::{self, Changes, Cursor};
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
 use crate::secret::{Credential, Secrets};
-use package::{Row, Walk};
+use package::{PackagePages, Row};
 
 /// So many requests to the registry API are sent without a token.
 const FEW: usize = 2;
@@ -363,7 +364,7 @@ impl Registry for Gitea {
         &'a self,
         repository: &'a Repository,
     ) -> Box<dyn Iterator<Item = Result<ListedTag, RegistryError>> + 'a> {
-        Box::new(Walk::new(self, repository))
+        Box::new(Walk::new(PackagePages::new(self, repository)))
     }
 }
 
