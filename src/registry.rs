@@ -13,6 +13,7 @@ mod limited;
 mod newest_first;
 mod oci;
 mod oci_layout;
+mod request;
 mod tags_list;
 
 use std::sync::Arc;

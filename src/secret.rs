@@ -14,6 +14,7 @@ mod mask;
 mod origin;
 mod program;
 mod source;
+mod value;
 
 use std::collections::BTreeMap;
 use std::env;
@@ -38,7 +39,7 @@ pub(crate) use origin::origins;
 /// # Errors
 /// It is empty.
 pub(crate) fn entered(text: &str) -> Result<SecretString, SecretError> {
-    source::accept(text, "the token").map_err(SecretError)
+    value::accept(text, "the token").map_err(SecretError)
 }
 
 /// Puts a credential where the search for a registry without `token` finds it: the keyring's entry of its name.
@@ -178,10 +179,7 @@ impl Secrets {
         let mut masks = self.masks.lock().unwrap_or_else(PoisonError::into_inner);
         masks.add(value.expose_secret());
         if let Some(credential) = credential {
-            masks.add_basic(
-                credential.username.as_deref().unwrap_or("tagship"),
-                credential.token.expose_secret(),
-            );
+            masks.add_pair(&credential.pair());
         }
     }
 }

@@ -9,7 +9,11 @@ use ureq::http::{HeaderMap, Response, StatusCode};
 use url::Url;
 
 use super::RegistryError;
-use super::http::{Header, Method, shown};
+use super::request::{Header, Method, what};
+
+/// A tags list may be this long, any other answer [`SMALL_BODY`].
+pub(super) const TAGS_BODY: u64 = 64 * 1024 * 1024;
+pub(super) const SMALL_BODY: u64 = 1024 * 1024;
 
 /// A `Retry-After` up to this is waited for; a longer one is for later runs.
 const SHORT_RETRY: Duration = Duration::from_secs(2);
@@ -80,7 +84,7 @@ impl Answer {
 
     /// `GET https://git.example.com/v2/…: 401 Unauthorized`
     pub(super) fn head(&self) -> String {
-        format!("{} {}: {}", self.method.as_str(), shown(&self.url), self.status)
+        format!("{}: {}", what(self.method, &self.url), self.status)
     }
 
     pub(super) fn header(&self, name: &str) -> Option<&str> {

@@ -9,10 +9,12 @@ use serde::Deserialize;
 use ureq::http::StatusCode;
 use url::Url;
 
-use super::http::{Answer, Client, Method, SMALL_BODY};
+use super::answer::{Answer, SMALL_BODY};
+use super::http::Client;
 use super::image;
-use super::newest_first::{TimedPage, Walk};
+use super::newest_first::{Numbered, TimedPage, Walk};
 use super::oci::Oci;
+use super::request::Method;
 use super::{Registry, RegistryError, RequestCount, SignIn};
 use crate::config::RegistryConfig;
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
@@ -245,7 +247,7 @@ impl Registry for Dockerhub {
     ) -> Box<dyn Iterator<Item = Result<ListedTag, RegistryError>> + 'a> {
         let repository = full(repository);
         let what = format!("the tags of {repository}");
-        Box::new(Walk::new(what, move |number| self.page(&repository, number)))
+        Box::new(Walk::new(Numbered::new(what, move |number| self.page(&repository, number))))
     }
 }
 

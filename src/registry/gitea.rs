@@ -8,24 +8,23 @@ mod sign_in;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use ureq::http::StatusCode;
 use url::Url;
 
-use super::answer::whole;
-use super::http::{Answer, Client, Header, MANIFEST_TYPES, Method, SMALL_BODY};
+use super::answer::{Answer, SMALL_BODY, whole};
+use super::http::{Client, MANIFEST_TYPES};
 use super::image::{self, Blobs};
+use super::newest_first::Walk;
+use super::request::{Header, Method};
 use super::tags_list::{Page, error_code};
 use super::{About, Registry, RegistryError, RequestCount, SignIn};
 use crate::config::{CredentialSetting, RegistryConfig, SecretSource};
 use crate::feed::{self, Changes, Cursor};
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
 use crate::secret::{Credential, Secrets};
-use package::{Row, Walk};
+use package::{PackagePages, Row};
 
 /// So many requests to the registry API are sent without a token.
 const FEW: usize = 2;
@@ -134,7 +133,7 @@ impl Gitea {
             && self.credential_sent.fetch_add(1, Ordering::Relaxed) < FEW
             && let Some(credential) = self.credential()?
         {
-            return Ok(basic(&credential));
+            return Ok(credential.basic());
         }
         self.exchanged()
     }
@@ -167,7 +166,7 @@ impl Gitea {
 
     fn exchange(&self) -> Result<Access, RegistryError> {
         let credential = self.credential()?;
-        let basic = credential.as_ref().map(basic);
+        let basic = credential.as_ref().map(Credential::basic);
         let url = self.client.at("/v2/token?service=container_registry&scope=*");
         let headers: Vec<(&str, &str)> =
             basic.iter().map(|basic| ("authorization", basic.as_str())).collect();
@@ -249,11 +248,6 @@ const NO_RIGHT: &str = "the token is valid and may not read this: it needs the s
 /// Whether a 401 means that the credential is valid and may not read (and another try is of no use).
 fn is_about_rights(answer: &Answer) -> bool {
     answer.header("www-authenticate").is_some_and(|challenge| challenge.contains("Gitea Package API"))
-}
-
-fn basic(credential: &Credential) -> String {
-    let username = credential.username.as_deref().unwrap_or("tagship");
-    format!("Basic {}", STANDARD.encode(format!("{username}:{}", credential.token.expose_secret())))
 }
 
 impl Registry for Gitea {
@@ -370,7 +364,7 @@ impl Registry for Gitea {
         &'a self,
         repository: &'a Repository,
     ) -> Box<dyn Iterator<Item = Result<ListedTag, RegistryError>> + 'a> {
-        Box::new(Walk::new(self, repository))
+        Box::new(Walk::new(PackagePages::new(self, repository)))
     }
 }
 

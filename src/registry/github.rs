@@ -12,9 +12,11 @@ use serde::Deserialize;
 use ureq::http::StatusCode;
 use url::Url;
 
-use super::http::{Answer, Client, Method, SMALL_BODY};
-use super::newest_first::{TimedPage, Walk};
+use super::answer::{Answer, SMALL_BODY};
+use super::http::Client;
+use super::newest_first::{Numbered, TimedPage, Walk};
 use super::oci::Oci;
+use super::request::Method;
 use super::{Registry, RegistryError, RequestCount, SignIn};
 use crate::config::RegistryConfig;
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
@@ -227,6 +229,6 @@ impl Registry for Github {
             return self.oci.newest_first(repository);
         }
         let what = format!("the package versions of {repository}");
-        Box::new(Walk::new(what, |number| self.page(repository, number)))
+        Box::new(Walk::new(Numbered::new(what, |number| self.page(repository, number))))
     }
 }

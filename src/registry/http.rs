@@ -9,15 +9,11 @@ use ureq::http::{Request, Response, StatusCode};
 use ureq::{Agent, Body, Timeout};
 use url::Url;
 
+use super::answer::Answer;
+use super::request::{Header, Method, what};
 use super::{RegistryError, RequestCount};
 use crate::config::{RegistryConfig, TrustedRealm};
 use crate::transport::{self, Advice, Transport, Unprepared, Way};
-
-pub(super) use super::answer::{Answer, one_line};
-
-/// A tags list may be this long, any other answer [`SMALL_BODY`].
-pub(super) const TAGS_BODY: u64 = 64 * 1024 * 1024;
-pub(super) const SMALL_BODY: u64 = 1024 * 1024;
 
 /// What is waited before a request is sent again.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
@@ -40,16 +36,6 @@ const CERTIFICATES: Advice = Advice {
     untrusted: "name that authority's certificate as ca_file of the registry",
     wanted: "name it as client_cert and client_key of the registry",
 };
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Method {
-    Get,
-    Head,
-    Post,
-}
-
-/// A header that may be a credential, and so is never shown.
-pub(super) type Header<'a> = (&'a str, &'a str);
 
 /// Sends requests to one origin, and where that sends on to.
 pub(super) struct Client {
@@ -83,11 +69,6 @@ impl Failure {
     fn last(error: RegistryError) -> Failure {
         Failure { error, is_worth_another_try: false }
     }
-}
-
-/// `GET https://git.example.com/v2/…`
-fn what(method: Method, url: &Url) -> String {
-    format!("{} {}", method.as_str(), shown(url))
 }
 
 impl Client {
@@ -168,11 +149,7 @@ impl Client {
             }
             url = next;
         }
-        Err(RegistryError::Protocol(format!(
-            "{} {}: it redirects again and again",
-            method.as_str(),
-            shown(&url)
-        )))
+        Err(RegistryError::Protocol(format!("{}: it redirects again and again", what(method, &url))))
     }
 
     /// As [`Client::send`], but gives a redirect back as it is.
@@ -319,38 +296,11 @@ impl Client {
             return Ok(());
         }
         Err(RegistryError::Unavailable(format!(
-            "{} {}: not asked: {FAILURES_ALLOWED} connections in a row failed, so this registry is left alone for the rest of this run (the last: {})",
-            method.as_str(),
-            shown(url),
+            "{}: not asked: {FAILURES_ALLOWED} connections in a row failed, so this registry is left alone for the rest of this run (the last: {})",
+            what(method, url),
             health.last_failure
         )))
     }
-}
-
-impl Method {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Method::Get => "GET",
-            Method::Head => "HEAD",
-            Method::Post => "POST",
-        }
-    }
-}
-
-/// A URL for messages: without user name and password, and with its query only where nothing in it can
-/// be a signature, as it is in the addresses of storage.
-pub(super) fn shown(url: &Url) -> String {
-    const PLAIN: [&str; 10] =
-        ["n", "last", "page", "per_page", "page_size", "limit", "type", "q", "service", "scope"];
-    let mut plain = url.clone();
-    // Neither can fail for a URL with a host.
-    let _ = plain.set_username("");
-    let _ = plain.set_password(None);
-    if url.query_pairs().any(|(name, _)| !PLAIN.contains(&&*name)) {
-        plain.set_query(Some("…"));
-        return plain.as_str().replace("%E2%80%A6", "…");
-    }
-    plain.into()
 }
 
 fn connect_timeout(timeout: Duration) -> Duration {
@@ -435,20 +385,6 @@ mod tests {
             ("/team%2Fapi/-/a:b", "/team%2Fapi/-/a:b"),
         ] {
             assert_eq!(client.at(path).as_str(), format!("https://git.example.com:8443{expected}"), "{path}");
-        }
-    }
-
-    #[test]
-    fn a_shown_url_has_no_secrets() {
-        for (url, expected) in [
-            (
-                "https://git.example.com/v2/a/tags/list?n=2&last=b",
-                "https://git.example.com/v2/a/tags/list?n=2&last=b",
-            ),
-            ("https://ci:planted@git.example.com/v2/", "https://git.example.com/v2/"),
-            ("https://s3.example.com/x?n=1&X-Amz-Signature=planted", "https://s3.example.com/x?…"),
-        ] {
-            assert_eq!(shown(&Url::parse(url).unwrap()), expected);
         }
     }
 }

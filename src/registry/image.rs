@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::RegistryError;
-use super::http::{Answer, Client, Header, Method};
+use super::answer::Answer;
+use super::http::Client;
+use super::request::{Header, Method};
 use crate::reference::{Digest, Repository, Tag};
 
 /// Something that gives manifests and blobs by their path: `/v2/acme/shop/manifests/v1`.

@@ -16,67 +16,26 @@ pub(super) struct TimedPage {
     pub(super) is_last: bool,
 }
 
-/// The tags of all pages, each read when it is needed.
-pub(super) struct Walk<'a> {
-    /// Reads the page of this number, from 1.
-    read: Box<dyn FnMut(usize) -> Result<TimedPage, RegistryError> + 'a>,
-    /// As errors call what is read.
-    what: String,
-    next_page: usize,
-    total: Option<u64>,
-    /// The time of the tag before.
-    earlier: Option<Timestamp>,
-    seen: HashSet<Tag>,
+/// Pages of tags that are read in order, from the newest push down.
+pub(super) trait Pages {
+    /// The tags of the next page that were on none before it, and whether it is the last.
+    fn next_page(&mut self) -> Result<(Vec<ListedTag>, bool), RegistryError>;
+}
+
+/// The tags of all pages, each page read when it is needed. Nothing follows an error.
+pub(super) struct Walk<P> {
+    pages: P,
     ready: std::vec::IntoIter<ListedTag>,
     over: bool,
 }
 
-impl<'a> Walk<'a> {
-    pub(super) fn new(
-        what: String,
-        read: impl FnMut(usize) -> Result<TimedPage, RegistryError> + 'a,
-    ) -> Walk<'a> {
-        Walk {
-            read: Box::new(read),
-            what,
-            next_page: 1,
-            total: None,
-            earlier: None,
-            seen: HashSet::new(),
-            ready: Vec::new().into_iter(),
-            over: false,
-        }
-    }
-
-    fn read_page(&mut self) -> Result<(), RegistryError> {
-        let page = (self.read)(self.next_page)?;
-        if self.next_page > 1 && page.total != self.total {
-            // What was deleted meanwhile moved others to a page that was read already.
-            return Err(RegistryError::Unavailable(format!(
-                "{} changed while they were read; tried again at the next poll",
-                self.what
-            )));
-        }
-        let is_in_order = |tags: &[ListedTag]| {
-            let times = self.earlier.into_iter().chain(tags.iter().filter_map(|listed| listed.pushed_at));
-            times.is_sorted_by(|one, other| one >= other)
-        };
-        // What was pushed meanwhile moved the last of the page before onto this one.
-        let new: Vec<ListedTag> =
-            page.tags.into_iter().filter(|listed| self.seen.insert(listed.tag.clone())).collect();
-        if !is_in_order(&new) {
-            return Err(RegistryError::Protocol(format!("{} do not come from the newest down", self.what)));
-        }
-        self.earlier = new.last().and_then(|listed| listed.pushed_at).or(self.earlier);
-        self.total = page.total;
-        self.next_page += 1;
-        self.over = page.is_last;
-        self.ready = new.into_iter();
-        Ok(())
+impl<P: Pages> Walk<P> {
+    pub(super) fn new(pages: P) -> Walk<P> {
+        Walk { pages, ready: Vec::new().into_iter(), over: false }
     }
 }
 
-impl Iterator for Walk<'_> {
+impl<P: Pages> Iterator for Walk<P> {
     type Item = Result<ListedTag, RegistryError>;
 
     /// At least what is left of the page at hand.
@@ -92,11 +51,65 @@ impl Iterator for Walk<'_> {
             if self.over {
                 return None;
             }
-            if let Err(error) = self.read_page() {
-                self.over = true;
-                return Some(Err(error));
+            match self.pages.next_page() {
+                Ok((tags, is_last)) => (self.ready, self.over) = (tags.into_iter(), is_last),
+                Err(error) => {
+                    self.over = true;
+                    return Some(Err(error));
+                }
             }
         }
+    }
+}
+
+/// Pages by their number, checked to come from the newest down.
+pub(super) struct Numbered<'a> {
+    /// Reads the page of this number, from 1.
+    read: Box<dyn FnMut(usize) -> Result<TimedPage, RegistryError> + 'a>,
+    /// As errors call what is read.
+    what: String,
+    number: usize,
+    total: Option<u64>,
+    /// The time of the tag before.
+    earlier: Option<Timestamp>,
+    seen: HashSet<Tag>,
+}
+
+impl<'a> Numbered<'a> {
+    pub(super) fn new(
+        what: String,
+        read: impl FnMut(usize) -> Result<TimedPage, RegistryError> + 'a,
+    ) -> Numbered<'a> {
+        Numbered { read: Box::new(read), what, number: 1, total: None, earlier: None, seen: HashSet::new() }
+    }
+}
+
+impl Pages for Numbered<'_> {
+    fn next_page(&mut self) -> Result<(Vec<ListedTag>, bool), RegistryError> {
+        let page = (self.read)(self.number)?;
+        if self.number > 1 && page.total != self.total {
+            // What was deleted meanwhile moved others to a page that was read already.
+            return Err(RegistryError::Unavailable(format!(
+                "{} changed while they were read; tried again at the next poll",
+                self.what
+            )));
+        }
+        let has_tags = !page.tags.is_empty();
+        // What was pushed meanwhile moved the last of the page before onto this one.
+        let new: Vec<ListedTag> =
+            page.tags.into_iter().filter(|listed| self.seen.insert(listed.tag.clone())).collect();
+        if has_tags && new.is_empty() && !page.is_last {
+            // A server that does not heed the number would be asked for ever.
+            return Err(RegistryError::Protocol(format!("the pages of {} repeat", self.what)));
+        }
+        let times = self.earlier.into_iter().chain(new.iter().filter_map(|listed| listed.pushed_at));
+        if !times.is_sorted_by(|one, other| one >= other) {
+            return Err(RegistryError::Protocol(format!("{} do not come from the newest down", self.what)));
+        }
+        self.earlier = new.last().and_then(|listed| listed.pushed_at).or(self.earlier);
+        self.total = page.total;
+        self.number += 1;
+        Ok((new, page.is_last))
     }
 }
 
@@ -121,7 +134,7 @@ mod tests {
             Ok(listed) => listed.tag.to_string(),
             Err(error) => error.to_string(),
         };
-        Walk::new("the tags of acme/shop".to_owned(), read).map(shown).collect()
+        Walk::new(Numbered::new("the tags of acme/shop".to_owned(), read)).map(shown).collect()
     }
 
     #[test]
@@ -136,6 +149,10 @@ mod tests {
         let wrong = "the tags of acme/shop do not come from the newest down";
         assert_eq!(walk(&[("a 1 b 2", 2)]), [wrong]);
         assert_eq!(walk(&[("b 2", 2), ("c 3", 2)]), ["b", wrong]);
+        assert_eq!(
+            walk(&[("b 2 a 1", 2), ("b 2 a 1", 2), ("", 2)]),
+            ["b", "a", "the pages of the tags of acme/shop repeat"]
+        );
         let changed = "the tags of acme/shop changed while they were read; tried again at the next poll";
         assert_eq!(walk(&[("b 2", 2), ("a 1", 1)]), ["b", changed]);
     }

@@ -8,8 +8,6 @@ use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use header::Challenge;
 use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
@@ -17,10 +15,11 @@ use serde::Deserialize;
 use ureq::http::StatusCode;
 use url::{Origin, Url};
 
-use super::answer::{Unread, whole};
-use super::http::{Answer, Client, MANIFEST_TYPES, Method, SMALL_BODY};
+use super::answer::{Answer, SMALL_BODY, Unread, whole};
+use super::http::{Client, MANIFEST_TYPES};
 use super::image::{self, Blobs};
-use super::tags_list::{Page, drop_repeats, error_code};
+use super::request::Method;
+use super::tags_list::{MOST_TAGS, Page, TOO_MANY, drop_repeats, error_code};
 use super::{Registry, RegistryError, RequestCount, SignIn};
 use crate::config::RegistryConfig;
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
@@ -145,7 +144,7 @@ impl Oci {
                 Err(error) => refused = refused.or(Some(error)),
             }
         }
-        let basic = credential.as_ref().filter(|credential| !credential.is_identity).map(basic);
+        let basic = credential.as_ref().filter(|credential| !credential.is_identity).map(Credential::basic);
         match (challenges.contains(&Challenge::Basic), basic, refused) {
             (true, Some(basic), _) => Ok(basic),
             (_, _, Some(refused)) => Err(refused),
@@ -192,7 +191,7 @@ impl Oci {
             }
             _ => {
                 url.query_pairs_mut().extend_pairs(question);
-                let basic = credential.map(basic);
+                let basic = credential.map(Credential::basic);
                 let headers: Vec<(&str, &str)> =
                     basic.iter().map(|basic| ("authorization", basic.as_str())).collect();
                 self.client.send_to(Method::Get, &url, &headers)?
@@ -298,12 +297,6 @@ impl Oci {
     }
 }
 
-/// `Basic …`
-fn basic(credential: &Credential) -> String {
-    let username = credential.username.as_deref().unwrap_or("tagship");
-    format!("Basic {}", STANDARD.encode(format!("{username}:{}", credential.token.expose_secret())))
-}
-
 /// What of an answer tells where the next page is.
 struct NextPage {
     head: String,
@@ -351,6 +344,9 @@ impl Registry for Oci {
             let repeats = page.tags.first().is_some_and(|first| !firsts.insert(first.tag.clone()));
             listing.dropped.join(page.dropped);
             listing.tags.extend(page.tags);
+            if listing.tags.len() + listing.dropped.count > MOST_TAGS {
+                return Err(RegistryError::Protocol(format!("{}: {TOO_MANY}", next.head)));
+            }
             let Some(following) = following else {
                 drop_repeats(&mut listing.tags);
                 return Ok(listing);

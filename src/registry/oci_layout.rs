@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::http::{SMALL_BODY, TAGS_BODY};
+use super::answer::{SMALL_BODY, TAGS_BODY};
 use super::image::{self, Blobs};
 use super::{Registry, RegistryError, SignIn};
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};

@@ -8,9 +8,12 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 
 use super::RegistryError;
-use super::answer::Unread;
-use super::http::{Answer, TAGS_BODY, one_line};
+use super::answer::{Answer, TAGS_BODY, Unread, one_line};
 use crate::reference::{Dropped, ListedTag, Listing, Repository, Tag};
+
+/// No repository has more; pages without an end must not fill the memory.
+pub(super) const MOST_TAGS: usize = 1_000_000;
+pub(super) const TOO_MANY: &str = "more than a million tags; a registry that is right has no such image";
 
 /// One page of a tags list.
 pub(super) struct Page {
@@ -140,8 +143,8 @@ fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Names>, D:
                     Ok(tag) => names.tags.push(ListedTag::named(tag)),
                     Err(name) => names.dropped.add(&name),
                 }
-                if names.count > 10_000_000 {
-                    return Err(A::Error::custom("too many tags"));
+                if names.count > MOST_TAGS {
+                    return Err(A::Error::custom(TOO_MANY));
                 }
             }
             Ok(Some(names))
@@ -163,6 +166,16 @@ mod properties;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_has_its_limit() {
+        let list = |count: usize| format!("[\"1\"{}]", ",\"1\"".repeat(count - 1));
+        let read = |text: &str| {
+            names(&mut serde_json::Deserializer::from_str(text)).map(|names| names.unwrap().count)
+        };
+        assert_eq!(read(&list(MOST_TAGS)).unwrap(), MOST_TAGS);
+        assert!(read(&list(MOST_TAGS + 1)).unwrap_err().to_string().starts_with(TOO_MANY));
+    }
 
     #[test]
     fn of_tags_that_repeat_the_first_stays_in_its_place() {

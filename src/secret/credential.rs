@@ -6,7 +6,9 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use secrecy::SecretString;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::docker::{DockerConfig, HUB, Place};
 use super::{SecretError, keyring, source};
@@ -27,6 +29,18 @@ pub(crate) struct Credential {
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Credential")
+    }
+}
+
+impl Credential {
+    /// What stands in an `Authorization` header: `Basic …`. Servers that go by the token alone take any user name.
+    pub(crate) fn basic(&self) -> String {
+        format!("Basic {}", STANDARD.encode(self.pair()))
+    }
+
+    /// `user:token`
+    pub(super) fn pair(&self) -> String {
+        format!("{}:{}", self.username.as_deref().unwrap_or("tagship"), self.token.expose_secret())
     }
 }
 

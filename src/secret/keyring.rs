@@ -4,7 +4,7 @@
 use secrecy::SecretString;
 
 #[cfg(feature = "keyring")]
-use super::source::accept;
+use super::value::accept;
 
 /// What `tagship login` keeps.
 pub(super) struct Entry {

@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 
 use secrecy::zeroize::Zeroizing;
 
-/// More than any secret.
-const LONGEST: u64 = 64 * 1024;
+use super::value::LONGEST;
 
 /// What a program said until it ended.
 pub(super) struct Output {

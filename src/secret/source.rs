@@ -10,12 +10,12 @@ use std::time::Duration;
 use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 
+use super::value::{LONGEST, accept};
 use super::{keyring, program};
 use crate::config::SecretSource;
 
 /// A command that takes longer waits for someone at a terminal.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
-const LONGEST: u64 = 64 * 1024;
 
 /// Reads the value, without one trailing newline.
 ///
@@ -57,15 +57,6 @@ fn file(path: &Path) -> Result<SecretString, String> {
         Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Err(format!("{shown} is not UTF-8")),
         Err(error) => Err(format!("{shown} cannot be read: {error}")),
     }
-}
-
-/// A value as it was read, without one trailing newline.
-pub(super) fn accept(value: &str, place: &str) -> Result<SecretString, String> {
-    let line = value.strip_suffix('\n').map_or(value, |line| line.strip_suffix('\r').unwrap_or(line));
-    if line.is_empty() {
-        return Err(format!("{place} is empty"));
-    }
-    Ok(SecretString::from(line))
 }
 
 fn command(argv: &[String], dir: &Path) -> Result<SecretString, String> {

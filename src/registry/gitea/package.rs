@@ -8,15 +8,19 @@ use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use ureq::http::StatusCode;
 
-use super::super::answer::whole;
-use super::super::http::{Answer, Method, SMALL_BODY};
+use super::super::answer::{Answer, SMALL_BODY, whole};
+use super::super::newest_first::Pages;
+use super::super::request::Method;
 use super::super::{Registry as _, RegistryError};
-use super::{Gitea, NO_RIGHT, WRONG_TOKEN, basic};
+use super::{Gitea, NO_RIGHT, WRONG_TOKEN};
 use crate::feed::{FeedPage, FeedRow};
 use crate::reference::{ListedTag, Repository, Tag};
 
 /// Rows of a page; servers cut it to their own cap (50 unless configured).
 pub(super) const ROWS: usize = 50;
+
+/// Every version of these servers names it; without it the end of the pages could not be told from a cut.
+const NO_TOTAL: &str = "it has no X-Total-Count";
 
 /// A version of a package.
 #[derive(Deserialize)]
@@ -39,7 +43,7 @@ impl Gitea {
             )));
         };
         let authorization = match &credential.username {
-            Some(_) => basic(&credential),
+            Some(_) => credential.basic(),
             None => format!("token {}", credential.token.expose_secret()),
         };
         let client = self.api_client.as_ref().unwrap_or(&self.client);
@@ -71,7 +75,7 @@ impl Gitea {
         let head = answer.head();
         let strange = |what: &str| RegistryError::Protocol(format!("{head}: {what}"));
         let total = answer.header("x-total-count").and_then(|total| total.parse().ok());
-        let total = total.ok_or_else(|| strange("it has no X-Total-Count"))?;
+        let total = total.ok_or_else(|| strange(NO_TOTAL))?;
         let server_time = answer.date().ok_or_else(|| strange("it has no Date"))?;
         let bytes = answer.bytes(SMALL_BODY)?;
         let rows: Vec<Row> =
@@ -83,19 +87,16 @@ impl Gitea {
     }
 
     /// A page of the versions of one image, newest push first, with the total that the server names.
-    fn page(
-        &self,
-        repository: &Repository,
-        number: usize,
-    ) -> Result<(Vec<Row>, Option<usize>), RegistryError> {
+    fn page(&self, repository: &Repository, number: usize) -> Result<(Vec<Row>, usize), RegistryError> {
         whole(
             || self.ask_page(repository, number),
             |answer| {
                 if answer.status != StatusCode::OK {
                     return Err(self.package_refusal(answer).into());
                 }
-                let total = answer.header("x-total-count").and_then(|total| total.parse().ok());
                 let head = answer.head();
+                let total = answer.header("x-total-count").and_then(|total| total.parse().ok());
+                let total = total.ok_or_else(|| RegistryError::Protocol(format!("{head}: {NO_TOTAL}")))?;
                 let rows = serde_json::from_slice(&answer.bytes(SMALL_BODY)?)
                     .map_err(|_| RegistryError::Protocol(format!("{head}: this is no list of packages")))?;
                 Ok((rows, total))
@@ -120,39 +121,37 @@ impl Gitea {
     }
 }
 
-/// Reads the package API page by page, from the newest push down.
-pub(super) struct Walk<'a> {
+/// The pages of one image in the package API.
+pub(super) struct PackagePages<'a> {
     gitea: &'a Gitea,
     repository: &'a Repository,
-    next_page: usize,
-    total: Option<usize>,
+    number: usize,
+    total: usize,
     /// With children of multi-arch images, and with those of images of a similar name.
     rows_read: usize,
     /// Others pushed or deleted meanwhile: begun at the first page once more.
     begun_again: bool,
     seen: HashSet<i64>,
-    ready: std::vec::IntoIter<ListedTag>,
-    over: bool,
 }
 
-impl<'a> Walk<'a> {
-    pub(super) fn new(gitea: &'a Gitea, repository: &'a Repository) -> Walk<'a> {
-        Walk {
+impl<'a> PackagePages<'a> {
+    pub(super) fn new(gitea: &'a Gitea, repository: &'a Repository) -> PackagePages<'a> {
+        PackagePages {
             gitea,
             repository,
-            next_page: 1,
-            total: None,
+            number: 1,
+            total: 0,
             rows_read: 0,
             begun_again: false,
             seen: HashSet::new(),
-            ready: Vec::new().into_iter(),
-            over: false,
         }
     }
+}
 
-    fn read_page(&mut self) -> Result<(), RegistryError> {
-        let (rows, total) = self.gitea.page(self.repository, self.next_page)?;
-        if self.next_page > 1 && total != self.total {
+impl Pages for PackagePages<'_> {
+    fn next_page(&mut self) -> Result<(Vec<ListedTag>, bool), RegistryError> {
+        let (rows, total) = self.gitea.page(self.repository, self.number)?;
+        if self.number > 1 && total != self.total {
             if self.begun_again {
                 return Err(RegistryError::Unavailable(format!(
                     "the packages of {} changed again and again while they were read; tried again at the next poll",
@@ -160,14 +159,14 @@ impl<'a> Walk<'a> {
                 )));
             }
             self.begun_again = true;
-            (self.next_page, self.rows_read) = (1, 0);
-            return Ok(());
+            (self.number, self.rows_read) = (1, 0);
+            return Ok((Vec::new(), false));
         }
         self.total = total;
-        self.next_page += 1;
+        self.number += 1;
         self.rows_read += rows.len();
         // Fewer rows than asked for is not the end: the server has a cap of its own.
-        self.over = rows.is_empty() || total.is_some_and(|total| self.rows_read >= total);
+        let is_last = rows.is_empty() || self.rows_read >= total;
         let image = self.repository.name().unwrap_or_default();
         let tags: Vec<ListedTag> = rows
             .into_iter()
@@ -182,39 +181,10 @@ impl<'a> Walk<'a> {
                 })
             })
             .collect();
-        self.ready = tags.into_iter();
-        Ok(())
-    }
-}
-
-impl Iterator for Walk<'_> {
-    type Item = Result<ListedTag, RegistryError>;
-
-    /// At least what is left of the page at hand.
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.ready.len(), None)
-    }
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(listed) = self.ready.next() {
-                return Some(Ok(listed));
-            }
-            if self.over {
-                break;
-            }
-            if let Err(error) = self.read_page() {
-                self.over = true;
-                // Nothing but the error follows.
-                self.seen.insert(0);
-                return Some(Err(error));
-            }
+        if is_last && self.seen.is_empty() {
+            // The package API knows no difference between an image without tags and none.
+            self.gitea.list_tags(self.repository)?;
         }
-        // The package API knows no difference between an image without tags and none.
-        if self.seen.is_empty() {
-            self.seen.insert(0);
-            return self.gitea.list_tags(self.repository).err().map(Err);
-        }
-        None
+        Ok((tags, is_last))
     }
 }

@@ -5,7 +5,8 @@ use ureq::http::StatusCode;
 
 use super::Gitea;
 use crate::reference::Repository;
-use crate::registry::http::{Method, SMALL_BODY};
+use crate::registry::answer::SMALL_BODY;
+use crate::registry::request::Method;
 use crate::registry::{RegistryError, SignIn};
 
 /// `GET /api/v1/user` with the scope read:user.
@@ -28,7 +29,7 @@ impl Gitea {
             return Ok(SignIn::NotAsked);
         };
         let url = self.client.at("/v2/token?service=container_registry&scope=*");
-        let answer = self.client.send(Method::Get, &url, &[("authorization", &super::basic(&credential))])?;
+        let answer = self.client.send(Method::Get, &url, &[("authorization", &credential.basic())])?;
         match answer.status {
             status if status.is_success() => {}
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {

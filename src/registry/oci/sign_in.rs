@@ -4,7 +4,8 @@ use ureq::http::StatusCode;
 
 use super::Oci;
 use crate::reference::Repository;
-use crate::registry::http::{Answer, Method};
+use crate::registry::answer::Answer;
+use crate::registry::request::Method;
 use crate::registry::{RegistryError, SignIn};
 
 impl Oci {

@@ -8,7 +8,7 @@ use ureq::http::Response;
 use url::Url;
 
 use super::*;
-use crate::registry::http::Method;
+use crate::registry::request::Method;
 
 fn read(bytes: Vec<u8>) -> Option<Page> {
     let repository = Repository::new("acme/shop").unwrap();
