@@ -162,7 +162,7 @@ pub(crate) enum PollFormat {
     after_help = "Examples:\n  tagship status              what each stage runs, and what is newest\n  \
     tagship status shop/prod    all that is known of one: why, who holds it, the next try, the rule and its edit\n  \
     tagship status '*/prod' --format json\n  \
-    tagship status --format html > /srv/www/status.html"
+    tagship status --format html > new.html && mv new.html /srv/www/status.html"
 )]
 pub(crate) struct Status {
     /// Targets: shop/dev, shop (all its stages) or a glob [default: all]

@@ -81,17 +81,15 @@ fn kind(table: &Table<'_>) -> Option<RegistryKind> {
         );
         return None;
     };
-    match field.word(KINDS)? {
-        "gitea" | "forgejo" => Some(RegistryKind::Gitea),
-        "oci" => Some(RegistryKind::Oci),
-        "github" => Some(RegistryKind::Github),
-        "dockerhub" => Some(RegistryKind::Dockerhub),
-        "gitlab" => Some(RegistryKind::Gitlab),
-        kind => {
-            debug_assert_eq!(kind, "oci-layout");
-            Some(RegistryKind::OciLayout)
-        }
-    }
+    Some(match field.word(KINDS)? {
+        "gitea" | "forgejo" => RegistryKind::Gitea,
+        "oci" => RegistryKind::Oci,
+        "oci-layout" => RegistryKind::OciLayout,
+        "github" => RegistryKind::Github,
+        "dockerhub" => RegistryKind::Dockerhub,
+        "gitlab" => RegistryKind::Gitlab,
+        word => unreachable!("KINDS has {word}, and no kind is called so"),
+    })
 }
 
 fn url(table: &Table<'_>, kind: RegistryKind, insecure_http: bool) -> Option<Location> {

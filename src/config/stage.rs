@@ -196,7 +196,8 @@ impl<'a> Stage<'a> {
             "semver" => Order::Semver,
             "numeric" => Order::Numeric,
             "alphabetical" => Order::Alphabetical,
-            _ => Order::Newest,
+            "newest" => Order::Newest,
+            word => unreachable!("ORDERS has {word}, and no order is called so"),
         })
     }
 

@@ -53,6 +53,25 @@ fn the_target(text: &str) -> Target {
 }
 
 #[test]
+fn every_kind_and_every_order_has_its_word() {
+    let mut kinds = Vec::new();
+    for kind in key::KINDS {
+        let place =
+            if *kind == "oci-layout" { "path = \"images\"" } else { "url = \"https://git.example.com\"" };
+        let registry = format!("[registries.git]\nkind = \"{kind}\"\n{place}\n");
+        let config = load_text(&with_stage("").replace(REGISTRY, &registry)).unwrap();
+        kinds.push(config.registries[&Name::new("git").unwrap()].kind);
+    }
+    // forgejo is gitea.
+    kinds.dedup();
+    assert!(kinds.iter().enumerate().all(|(at, kind)| !kinds[..at].contains(kind)), "{kinds:?}");
+    for order in key::ORDERS {
+        let target = the_target(&with_stage("").replace("\"newest\"", &format!("\"{order}\"")));
+        assert_eq!(format!("{:?}", target.policy.order()).to_lowercase(), *order);
+    }
+}
+
+#[test]
 fn a_small_configuration_gives_its_targets_with_all_defaults() {
     let (folder, config) = load_files(&[("tagship.toml", &with_stage(""))]);
     let config = config.unwrap();
