@@ -56,8 +56,8 @@ pub(super) fn read_token(field: &Field<'_>, folder: &Path) -> Option<SecretSourc
         }
         "credential" => {
             let name = value.some_text()?;
-            if name.contains('/') || name == ".." {
-                value.fault("a systemd credential has a name without slashes", "");
+            if name.contains(['/', ':']) || name == ".." {
+                value.fault("a systemd credential has a name without slashes and colons", "");
                 return None;
             }
             Some(SecretSource::Credential(name.to_owned()))

@@ -247,6 +247,7 @@ fn each_fault_says_what_is_wrong_and_what_to_write() {
             "has the user name, too",
         ),
         (with_stage("[secrets]\nhook = { docker_config = \"x\" }\n"), "tokens of registries only"),
+        (with_stage("[secrets]\nhook = { credential = \"a:b\" }\n"), "without slashes and colons"),
         (
             git("kind = \"gitea\"\nurl = \"https://git.example.com\"\ntoken = { evn = \"x\" }"),
             "did you mean env?",
