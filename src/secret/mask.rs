@@ -14,13 +14,16 @@ const SHORTEST: usize = 4;
 pub(super) struct Masks(Vec<SecretString>);
 
 impl Masks {
-    /// Adds a value: as it is, line by line, percent-encoded and as JSON writes it.
+    /// Adds a value: as it is, line by line, percent-encoded and as JSON is written by those who answer.
     pub(super) fn add(&mut self, value: &str) {
-        let json = serde_json::Value::from(value).to_string();
         let encoded: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
         let mut forms = vec![
             value.to_owned(),
-            json.trim_matches('"').to_owned(),
+            json_escaped(value, |_| false),
+            // Go writes what HTML would read, PHP slashes and, as Python, what is beyond ASCII.
+            json_escaped(value, |character| "<>&\u{2028}\u{2029}".contains(character)),
+            json_escaped(value, |character| !character.is_ascii()),
+            json_escaped(value, |character| !character.is_ascii()).replace('/', "\\/"),
             percent_encoded(value, false),
             percent_encoded(value, true),
             encoded,
@@ -55,6 +58,22 @@ impl Masks {
     }
 }
 
+/// As it stands in a JSON string, these characters as `\u0026`.
+fn json_escaped(value: &str, is_escaped: impl Fn(char) -> bool) -> String {
+    let json = serde_json::Value::from(value).to_string();
+    let mut escaped = String::with_capacity(json.len());
+    for character in json[1..json.len() - 1].chars() {
+        if is_escaped(character) {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                escaped.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            escaped.push(character);
+        }
+    }
+    escaped
+}
+
 /// Everything but RFC 3986's unreserved characters, in either case of hexadecimal digits.
 fn percent_encoded(value: &str, lower: bool) -> String {
     let mut encoded = String::with_capacity(value.len());
@@ -86,6 +105,20 @@ mod tests {
             "pa%20ss%2f%22w%c3%b6rd",
             "pa+ss%2F%22w%C3%B6rd",
             &STANDARD.encode("ci:token-1234"),
+        ] {
+            assert_eq!(masks.mask(&format!("<{text}>")), "<***>", "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_masked_as_other_languages_write_it_in_json() {
+        let mut masks = Masks::default();
+        masks.add("a<b>&/\"wörd 🔑\"");
+        for text in [
+            // Go, Python, PHP.
+            r#"a\u003cb\u003e\u0026/\"wörd 🔑\""#,
+            r#"a<b>&/\"w\u00f6rd \ud83d\udd11\""#,
+            r#"a<b>&\/\"w\u00f6rd \ud83d\udd11\""#,
         ] {
             assert_eq!(masks.mask(&format!("<{text}>")), "<***>", "{text}");
         }
