@@ -15,7 +15,7 @@ use url::Url;
 
 use super::answer::{Answer, SMALL_BODY, whole};
 use super::http::{Client, MANIFEST_TYPES};
-use super::image::{self, Blobs};
+use super::image::{self, Blob, Blobs};
 use super::newest_first::Walk;
 use super::request::{Header, Method};
 use super::tags_list::{Page, error_code};
@@ -369,11 +369,11 @@ impl Registry for Gitea {
 }
 
 impl Blobs for Gitea {
-    fn get(&self, path: &str) -> Result<Option<Vec<u8>>, RegistryError> {
+    fn get(&self, path: &str) -> Result<Option<Blob>, RegistryError> {
         whole(
             || self.ask_following(path),
             |answer| match answer.status {
-                StatusCode::OK => answer.bytes(SMALL_BODY).map(Some),
+                StatusCode::OK => Blob::read(answer).map(Some),
                 StatusCode::NOT_FOUND => Ok(None),
                 _ => Err(self.refusal(answer).into()),
             },

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::RegistryError;
-use super::answer::Answer;
+use super::answer::{Answer, SMALL_BODY, Unread};
 use super::http::Client;
 use super::request::{Header, Method};
 use crate::reference::{Digest, Repository, Tag};
@@ -12,7 +12,20 @@ use crate::reference::{Digest, Repository, Tag};
 /// Something that gives manifests and blobs by their path: `/v2/acme/shop/manifests/v1`.
 pub(super) trait Blobs {
     /// None: there is nothing at that path.
-    fn get(&self, path: &str) -> Result<Option<Vec<u8>>, RegistryError>;
+    fn get(&self, path: &str) -> Result<Option<Blob>, RegistryError>;
+}
+
+/// The content of a manifest or blob.
+pub(super) struct Blob {
+    /// As errors call where it was: an answer's head, or a file.
+    pub(super) place: String,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Blob {
+    pub(super) fn read(answer: Answer) -> Result<Blob, Unread> {
+        Ok(Blob { place: answer.head(), bytes: answer.bytes(SMALL_BODY)? })
+    }
 }
 
 /// An index (`manifests`) or the manifest of one image (`config`).
@@ -121,12 +134,12 @@ fn parsed<T: serde::de::DeserializeOwned>(
     path: &str,
     what: &str,
 ) -> Result<Option<T>, RegistryError> {
-    let Some(bytes) = blobs.get(path)? else {
+    let Some(Blob { place, bytes }) = blobs.get(path)? else {
         return Ok(None);
     };
     serde_json::from_slice(&bytes)
         .map(Some)
-        .map_err(|_| RegistryError::Protocol(format!("GET {path}: this is not {what}")))
+        .map_err(|_| RegistryError::Protocol(format!("{place}: this is not {what}")))
 }
 
 /// `Docker-Content-Digest` of an answer about a manifest.
@@ -163,8 +176,9 @@ mod tests {
     struct Shelf(HashMap<&'static str, &'static str>);
 
     impl Blobs for Shelf {
-        fn get(&self, path: &str) -> Result<Option<Vec<u8>>, RegistryError> {
-            Ok(self.0.get(path.trim_start_matches("/v2/acme/shop/")).map(|text| text.as_bytes().to_vec()))
+        fn get(&self, path: &str) -> Result<Option<Blob>, RegistryError> {
+            let found = self.0.get(path.trim_start_matches("/v2/acme/shop/"));
+            Ok(found.map(|text| Blob { place: "on the shelf".to_owned(), bytes: text.as_bytes().to_vec() }))
         }
     }
 
@@ -202,7 +216,9 @@ mod tests {
             assert_eq!(platforms(&shelf(), &repository, &tag).unwrap(), expected, "{tag}");
         }
         let (repository, tag) = of("html");
-        assert!(matches!(platforms(&shelf(), &repository, &tag), Err(RegistryError::Protocol(_))));
+        let wrong = platforms(&shelf(), &repository, &tag).unwrap_err();
+        assert!(matches!(wrong, RegistryError::Protocol(_)));
+        assert_eq!(wrong.to_string(), "on the shelf: this is not a manifest");
     }
 
     #[test]

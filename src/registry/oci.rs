@@ -17,7 +17,7 @@ use url::{Origin, Url};
 
 use super::answer::{Answer, SMALL_BODY, Unread, whole};
 use super::http::{Client, MANIFEST_TYPES};
-use super::image::{self, Blobs};
+use super::image::{self, Blob, Blobs};
 use super::request::Method;
 use super::tags_list::{MOST_TAGS, Page, TOO_MANY, drop_repeats, error_code};
 use super::{Registry, RegistryError, RequestCount, SignIn};
@@ -397,11 +397,11 @@ struct OfRepository<'a> {
 }
 
 impl Blobs for OfRepository<'_> {
-    fn get(&self, path: &str) -> Result<Option<Vec<u8>>, RegistryError> {
+    fn get(&self, path: &str) -> Result<Option<Blob>, RegistryError> {
         let url = self.oci.client.at(&format!("{}{path}", self.oci.prefix));
         let ask = || self.oci.ask(Method::Get, self.repository, &url);
         whole(ask, |answer| match answer.status {
-            StatusCode::OK => answer.bytes(SMALL_BODY).map(Some),
+            StatusCode::OK => Blob::read(answer).map(Some),
             StatusCode::NOT_FOUND => Ok(None),
             _ => Err(Oci::refusal(answer).into()),
         })

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::answer::{SMALL_BODY, TAGS_BODY};
-use super::image::{self, Blobs};
+use super::image::{self, Blob, Blobs};
 use super::{Registry, RegistryError, SignIn};
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
 
@@ -236,7 +236,7 @@ struct InLayout<'a> {
 }
 
 impl Blobs for InLayout<'_> {
-    fn get(&self, path: &str) -> Result<Option<Vec<u8>>, RegistryError> {
+    fn get(&self, path: &str) -> Result<Option<Blob>, RegistryError> {
         let reference = path.rsplit('/').next().unwrap_or_default();
         let digest = match Digest::new(reference) {
             Ok(digest) => digest,
@@ -250,7 +250,9 @@ impl Blobs for InLayout<'_> {
             },
         };
         let (algorithm, hex) = digest.as_str().split_once(':').unwrap_or_default();
-        bytes(&self.layout.root(self.repository)?.join("blobs").join(algorithm).join(hex), SMALL_BODY)
+        let file = self.layout.root(self.repository)?.join("blobs").join(algorithm).join(hex);
+        let found = bytes(&file, SMALL_BODY)?;
+        Ok(found.map(|bytes| Blob { place: file.display().to_string(), bytes }))
     }
 }
 
