@@ -373,3 +373,12 @@ fn a_run_opens_no_more_connections_than_it_may() {
     assert!((25..=26).contains(&lists), "one list each, and perhaps one for the challenge: {lists}");
     assert!(gitea.connections() <= 2, "{} connections", gitea.connections());
 }
+
+#[test]
+fn a_page_of_packages_that_does_not_say_how_many_there_are_is_no_end() {
+    let gitea = gitea(Build::GiteaNew);
+    gitea.intercept_all("/packages/acme/container/shop", Answer::json(200, "[]"));
+    let run = Shop::with(&on_gitea(&gitea, DEV)).run(&["poll", "--format", "json"]);
+    let error = run.code(1).error_is("shop/dev", "protocol").target("shop/dev")["error"].clone();
+    assert!(error["message"].as_str().unwrap().ends_with("200 OK: it has no X-Total-Count"), "{error}");
+}

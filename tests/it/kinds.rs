@@ -300,3 +300,28 @@ fn login_says_where_a_token_of_github_may_not_read_push_times() {
         "git: the registry takes it: it may read images, and not when they were pushed (scope read:packages), but the keyring",
     );
 }
+
+/// Answers of the kinds' own APIs that are something else: never a list without tags.
+#[test]
+fn an_answer_that_is_no_list_is_an_error_with_its_place() {
+    let registry = registry(&["dev-9"]);
+    for (kind, status, body, code, advice) in [
+        ("github", 200, "<html>", "protocol", "this is no list of package versions"),
+        ("github", 401, "{}", "unauthorized", "({}): the token is wrong or has expired"),
+        ("github", 418, "{}", "protocol", "({}): this is no answer of GitHub; is api_url right?"),
+        ("dockerhub", 200, "[]", "protocol", "this is no list of tags"),
+        ("dockerhub", 401, "{}", "unauthorized", "({}): it wants a token; name one with its username"),
+        ("dockerhub", 403, "{}", "denied", "({}): this user may not read the image"),
+        ("dockerhub", 418, "{}", "protocol", "({}): this is no answer of Docker Hub; is api_url right?"),
+    ] {
+        let api = Server::start(move |request| {
+            let is_probe = request.path() == "/user/packages";
+            if is_probe { Answer::json(200, "[]") } else { Answer::json(status, body) }.into()
+        });
+        let shop = Shop::with(&with_api(kind, &registry.url(), &api.url(), DEV));
+        let run = shop.run(&["poll", "--format", "json"]);
+        let error = run.code(1).error_is("shop/dev", code).target("shop/dev")["error"].clone();
+        let message = error["message"].as_str().unwrap();
+        assert!(message.starts_with("GET http://127.0.0.1:") && message.ends_with(advice), "{kind}: {error}");
+    }
+}
