@@ -96,9 +96,9 @@ impl Gitea {
                 }
                 let head = answer.head();
                 let total = answer.header("x-total-count").and_then(|total| total.parse().ok());
-                let total = total.ok_or_else(|| RegistryError::Protocol(format!("{head}: {NO_TOTAL}")))?;
                 let rows = serde_json::from_slice(&answer.bytes(SMALL_BODY)?)
                     .map_err(|_| RegistryError::Protocol(format!("{head}: this is no list of packages")))?;
+                let total = total.ok_or_else(|| RegistryError::Protocol(format!("{head}: {NO_TOTAL}")))?;
                 Ok((rows, total))
             },
         )
