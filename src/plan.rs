@@ -34,7 +34,7 @@ pub(crate) use unchanged::{remembered, unchanged};
 
 use jiff::Timestamp;
 
-use crate::policy::Selection;
+use crate::policy::{Candidate, Selection};
 use crate::reference::{ListedTag, Tag};
 use crate::target::Target;
 pub(crate) use rule::stopped;
@@ -58,8 +58,8 @@ pub(crate) struct Decision {
     pub(crate) goes_back: bool,
     /// Something that people should know and that changes nothing.
     pub(crate) warning: Option<String>,
-    /// Why the pending deployment of before must not run any more, if so.
-    pub(crate) drop_pending: Option<String>,
+    /// What becomes of the pending deployment of before, which must not run any more, and why.
+    pub(crate) pending_becomes: Option<(DeploymentState, String)>,
     pub(crate) failure: Option<Failure>,
 }
 
@@ -75,9 +75,14 @@ impl Decision {
             deploy: None,
             goes_back: false,
             warning: None,
-            drop_pending: None,
+            pending_becomes: None,
             failure: None,
         }
+    }
+
+    /// The pending deployment of before has lost its point.
+    fn drop_pending(&mut self, why: String) {
+        self.pending_becomes = Some((DeploymentState::Dropped, why));
     }
 }
 
@@ -139,14 +144,22 @@ fn decide_listed(
             high_water.sequence = listed.sequence;
         }
     }
-    place_marked(&mut next, target, selection);
+    let marked = place_marked(&mut next, target, selection);
+    let outdone = marked.filter(|marked| is_outdone(open, marked, target, selection));
+    let running = OpenDeployments { running: open.running.clone(), ..OpenDeployments::default() };
+    let open = if outdone.is_some() { &running } else { open };
     next.last_polled_tag = newest.map(|candidate| candidate.listed.tag.clone());
     let poll = Poll { target, selection, open, facts, before: state, now };
-    match known_rule {
+    let mut decision = match known_rule {
         None => poll.first(next),
         Some(rule) if next.rule.as_ref() != Some(&rule) => poll.rule_changed(next),
         Some(_) => poll.again(next),
+    }?;
+    if let Some(marked) = outdone {
+        let reason = format!("{} was marked", marked.listed.tag);
+        decision.pending_becomes = Some((DeploymentState::Superseded, reason));
     }
+    Ok(decision)
 }
 
 /// What is to be said where another poll has recorded newer tags since the registry was asked: the
@@ -170,21 +183,28 @@ pub(crate) fn asked_of_listing(state: Option<&PollState>, open: &OpenDeployments
     let high_water = state.and_then(|state| state.high_water.as_ref()).map(|listed| &listed.tag);
     let marked = state.and_then(|state| state.marked.as_ref());
     let before = open.undelivered().and_then(|pending| Some(&pending.high_water_before.as_ref()?.tag));
-    high_water.into_iter().chain(marked).chain(before).cloned().collect()
+    let beside_marked = marked.and_then(|_| open.undelivered()).map(|pending| &pending.tag);
+    high_water.into_iter().chain(marked).chain(before).chain(beside_marked).cloned().collect()
 }
 
-/// A tag that was marked, or deployed by hand, by its name takes its place: where it is newer, it is what the stage was given.
-fn place_marked(next: &mut PollState, target: &Target, selection: &Selection) {
-    let Some(tag) = next.marked.take() else {
-        return;
-    };
-    let marked = selection.find(&tag).and_then(|listed| target.policy.candidate(listed));
+/// A tag that was marked, or deployed by hand, by its name takes its place: where it is newer, it is what the stage
+/// was given.
+fn place_marked(next: &mut PollState, target: &Target, selection: &Selection) -> Option<Candidate> {
+    let tag = next.marked.take()?;
+    let marked = target.policy.candidate(selection.find(&tag)?)?;
     let high_water = next.high_water.as_ref().and_then(|listed| target.policy.candidate(listed));
-    if let Some(marked) = marked
-        && high_water.is_none_or(|high_water| marked.is_newer_than(&high_water))
-    {
-        next.high_water = Some(marked.listed);
+    if high_water.is_none_or(|high_water| marked.is_newer_than(&high_water)) {
+        next.high_water = Some(marked.listed.clone());
     }
+    Some(marked)
+}
+
+/// Whether what waits to be deployed is older than the marked tag: it is, where it was not read as far as that.
+fn is_outdone(open: &OpenDeployments, marked: &Candidate, target: &Target, selection: &Selection) -> bool {
+    open.undelivered().filter(|pending| pending.tag != marked.listed.tag).is_some_and(|pending| {
+        let pending = selection.find(&pending.tag).and_then(|listed| target.policy.candidate(listed));
+        pending.is_none_or(|pending| !pending.is_newer_than(marked))
+    })
 }
 
 /// Rule 1: the listing failed. Nothing moves; the failure is counted.

@@ -56,15 +56,40 @@ fn a_mark_supersedes_an_older_pending_deployment_though_high_water_is_newer_stil
 
 #[test]
 fn a_mark_supersedes_what_waits_where_that_is_not_known_to_be_newer_still() {
-    let [versions, pushed] = [versions(&["v1.0.0", "v2.0.0"]), listing(&[("dev-1", 100)])];
-    for (mut stage, listed, waits, said) in [
-        (semver(), &versions, "v2.0.0", Mark::Reset(tag("v1.0.0"))),
-        (semver(), &versions, "hotfix", Mark::Deployed(tag("v3.0.0"))),
-        (newest(), &pushed, "dev-2", Mark::Deployed(tag("dev-3"))),
-    ] {
-        stage.poll(listed);
+    for (waits, said) in [("v2.0.0", Mark::Reset(tag("v1.0.0"))), ("hotfix", Mark::Deployed(tag("v3.0.0")))] {
+        let mut stage = semver();
+        stage.poll(&versions(&["v1.0.0", "v2.0.0"]));
         stage.pending(waits, None);
         assert_eq!(stage.mark(&said).pending_becomes, Some(DeploymentState::Superseded), "{said:?}");
+    }
+}
+
+#[test]
+fn a_mark_by_name_supersedes_what_waits_once_its_place_shows_that_to_be_older() {
+    let listed = listing(&[("dev-1", 100), ("dev-2", 200), ("dev-3", 300)]);
+    for (waits, marked, becomes) in [
+        ("dev-2", "dev-3", Some(DeploymentState::Superseded)),
+        ("dev-3", "dev-2", None),
+        ("dev-3", "dev-1", None),
+        // Nobody lists it any more: what waits is not known to be older.
+        ("dev-3", "dev-0", None),
+        // Not listed, or not read as far as that.
+        ("dev-0", "dev-3", Some(DeploymentState::Superseded)),
+    ] {
+        let mut stage = newest();
+        stage.poll(&listing(&[("dev-1", 100)]));
+        stage.state.as_mut().unwrap().high_water = Some(
+            listed
+                .tags
+                .iter()
+                .find(|listed| listed.tag == tag(waits))
+                .cloned()
+                .unwrap_or(ListedTag::named(tag(waits))),
+        );
+        stage.pending(waits, None);
+        assert_eq!(stage.mark(&Mark::Deployed(tag(marked))).pending_becomes, None);
+        let decision = stage.poll(&listed);
+        assert_eq!(decision.pending_becomes.map(|(state, _)| state), becomes, "{marked} over {waits}");
     }
 }
 
@@ -101,7 +126,7 @@ fn a_high_water_given_back_that_the_edited_rule_does_not_take_starts_a_baseline(
     stage.poll(&versions(&["v0.9.0", "v1.0.0", "v3.0.0"]));
     let decision = stage.poll(&versions(&["v0.9.0", "v1.0.0"]));
     assert_eq!((decision.status, decision.deploy), (Status::Baseline, None));
-    assert!(decision.drop_pending.is_some());
+    assert!(decision.pending_becomes.is_some());
 }
 
 #[test]
@@ -110,7 +135,7 @@ fn a_pending_deployment_of_another_repository_is_dropped() {
     stage.poll(&versions(&["v1.0.0"]));
     stage.pending("v1.0.0", None);
     stage.target.image.repository = Repository::new("acme/other").unwrap();
-    assert!(stage.poll(&versions(&["v1.0.0"])).drop_pending.is_some());
+    assert!(stage.poll(&versions(&["v1.0.0"])).pending_becomes.is_some());
 }
 
 #[test]
@@ -204,7 +229,7 @@ fn a_high_water_is_given_back_also_where_what_is_left_has_no_manifest_yet() {
     stage.deploys(&versions(&["v1.0.0", "v20.0.0"]));
     stage.pending("v20.0.0", before);
     stage.has_manifests = false;
-    assert!(stage.poll(&versions(&["v1.0.0", "v1.1.0"])).drop_pending.is_some());
+    assert!(stage.poll(&versions(&["v1.0.0", "v1.1.0"])).pending_becomes.is_some());
     stage.open.pending = None;
     stage.has_manifests = true;
     assert_eq!(stage.deploys(&versions(&["v1.0.0", "v1.1.0"])), Some("v1.1.0".to_owned()));
@@ -264,10 +289,10 @@ fn a_pending_deployment_that_the_edited_rule_does_not_take_is_dropped_though_hig
     stage.target.policy = tests::target("v2.*", Order::Semver).policy;
     let decision = stage.poll(&versions(&["v1.0.0", "v2.0.0"]));
     assert_ne!(decision.status, Status::Baseline);
-    assert!(decision.drop_pending.unwrap().contains("v1.0.0"));
+    assert!(decision.pending_becomes.unwrap().1.contains("v1.0.0"));
     assert_eq!(stage.high_water(), Some(tag("v2.0.0")));
     stage.open.pending = None;
-    assert_eq!(stage.poll(&versions(&["v1.0.0", "v2.0.0"])).drop_pending, None, "once");
+    assert_eq!(stage.poll(&versions(&["v1.0.0", "v2.0.0"])).pending_becomes, None, "once");
 }
 
 #[test]

@@ -91,7 +91,8 @@ pub(crate) fn mark(
     };
     let pending_becomes = match open.undelivered().map(|pending| &pending.tag) {
         Some(pending) if pending == tag => Some(DeploymentState::Succeeded),
-        Some(pending) if reset || is_newer || is_placed_later || is_newer_than_pending(pending) => {
+        // Where the marked tag is placed later, so is the older of the two told later.
+        Some(pending) if reset || is_newer || is_newer_than_pending(pending) => {
             Some(DeploymentState::Superseded)
         }
         _ => None,

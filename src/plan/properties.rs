@@ -141,7 +141,7 @@ impl World {
 
     /// As the store records a decision.
     fn record(&mut self, decision: Decision) {
-        if decision.drop_pending.is_some() {
+        if decision.pending_becomes.is_some() {
             self.open.pending = None;
         }
         if let Some(listed) = &decision.deploy {
@@ -187,7 +187,7 @@ impl World {
         let before = self.high_water();
         let rule_before = self.state.as_ref().and_then(|state| state.rule.clone());
         let same_rule = rule_before == Some(rule_of(&self.target));
-        let given_back = decision.drop_pending.is_some();
+        let given_back = decision.pending_becomes.is_some();
         if let Some(deployed) = &decision.deploy {
             let found = listing.tags.iter().find(|listed| listed.tag == deployed.tag);
             prop_assert!(found.is_some(), "what is deployed is listed");

@@ -139,9 +139,9 @@ impl Poll<'_> {
         {
             if pending.repository != self.target.image.repository {
                 // The same name would be another image there.
-                decision.drop_pending = Some(format!("{} was of {}", pending.tag, pending.repository));
+                decision.drop_pending(format!("{} was of {}", pending.tag, pending.repository));
             } else if policy.candidate(&ListedTag::named(pending.tag.clone())).is_none() {
-                decision.drop_pending = Some(format!("the edited rule does not take {}", pending.tag));
+                decision.drop_pending(format!("the edited rule does not take {}", pending.tag));
             }
         }
         Ok(decision)
@@ -439,7 +439,7 @@ impl Poll<'_> {
             let dropped = format!("{gone} was deleted from the registry before it was deployed");
             next.high_water = before;
             let mut decision = self.again(next)?;
-            decision.drop_pending = Some(dropped);
+            decision.drop_pending(dropped);
             return Ok(decision);
         }
         if is_gone && self.target.allow_downgrade {

@@ -125,7 +125,7 @@ fn record_one<'a>(
     {
         write.add_sightings(&target.id, &selected.sighted)?;
     }
-    let pending_is_due = open.is_due(now) && (open.running.is_some() || decision.drop_pending.is_none());
+    let pending_is_due = open.is_due(now) && (open.running.is_some() || decision.pending_becomes.is_none());
     let is_to_deliver = deployment.is_some() || pending_is_due;
     let mut notes = match listed.found {
         Found::Selected(selected) if news => selected.notes,
@@ -207,8 +207,8 @@ fn apply(
     open: &OpenDeployments,
     now: Timestamp,
 ) -> rusqlite::Result<Option<Deployment>> {
-    if let (Some(pending), Some(reason)) = (open.undelivered(), &decision.drop_pending) {
-        write.end_deployment(&pending.id, DeploymentState::Dropped, Some(reason), now)?;
+    if let (Some(pending), Some((state, reason))) = (open.undelivered(), &decision.pending_becomes) {
+        write.end_deployment(&pending.id, *state, Some(reason), now)?;
     }
     let Some(listed) = &decision.deploy else {
         return Ok(None);
@@ -222,7 +222,7 @@ fn apply(
         ..Deployment::new(id, target, listed.tag.clone(), listed.digest.clone(), by, now)
     };
     if let Some(pending) = &open.pending {
-        if decision.drop_pending.is_none() {
+        if decision.pending_becomes.is_none() {
             let reason = format!("{} is newer", listed.tag);
             write.end_deployment(&pending.id, DeploymentState::Superseded, Some(&reason), now)?;
         }

@@ -239,11 +239,14 @@ impl Delivery<'_> {
         Ok(over(report))
     }
 
-    /// Another run finished it, or took it over, between our decision and our turn.
+    /// Another run finished it, or took it over, or another tag was marked, between our decision and our turn.
     pub(super) fn elsewhere(&self, recorded: &Recorded<'_>) -> TargetReport {
+        if recorded.report.status == Status::Unknown {
+            return recorded.report.clone();
+        }
         TargetReport {
             status: Status::UpToDate,
-            reason: "another run took it over meanwhile".to_owned(),
+            reason: "another run took it over, or another tag was marked, meanwhile".to_owned(),
             deployment: None,
             ..recorded.report.clone()
         }

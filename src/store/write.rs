@@ -143,10 +143,12 @@ impl<'a> Write<'a> {
     }
 
     /// Whether the deployment is still the one to be carried out: while something is asked, another run can
-    /// record a newer one, and people can mark or drop this one.
+    /// record a newer one, and people can mark this one, or another that may be newer.
     pub(crate) fn is_current(&self, deployment: &Deployment) -> rusqlite::Result<bool> {
         let open = self.open_deployments(&deployment.target)?;
-        Ok(open.pending.or(open.running).is_some_and(|current| current.id == deployment.id))
+        let is_next = open.pending.or(open.running).is_some_and(|current| current.id == deployment.id);
+        let marked = self.state(&deployment.target)?.and_then(|state| state.marked);
+        Ok(is_next && marked.is_none_or(|marked| marked == deployment.tag))
     }
 
     /// Records a deployment. One of the target that was given up has found its successor.

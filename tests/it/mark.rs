@@ -2,6 +2,7 @@
 
 use crate::first_poll::gitea;
 use crate::harness::{DEV, Shop, on_gitea};
+use crate::http::Answer;
 use crate::new_tag::baselined;
 use crate::registry::Build;
 
@@ -52,6 +53,24 @@ fn a_mark_takes_the_place_of_an_older_pending_deployment() {
     shop.remove("fail");
     shop.run(&["poll"]).code(0);
     assert_eq!(shop.delivered(), ["shop/dev dev-43"]);
+}
+
+#[test]
+fn a_mark_of_an_older_tag_leaves_the_newer_one_that_waits() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, DEV);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    shop.file("fail", "");
+    shop.run(&["poll"]).code(1);
+    shop.remove("fail");
+    shop.run(&["mark", "shop/dev", "dev-41"]).code(0);
+    // Which of the two is newer is not known before the next list, and nothing goes back by chance.
+    gitea.intercept(|request| request.target.contains("/packages").then(|| Answer::new(500, "", "").into()));
+    shop.run(&["poll"]).code(1);
+    assert_eq!(shop.deliveries().len(), 1, "the attempt that failed");
+    gitea.recover();
+    shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
+    assert_eq!(shop.delivered(), ["shop/dev dev-43"; 2]);
 }
 
 #[test]
