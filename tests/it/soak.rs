@@ -9,6 +9,8 @@ mod audit;
 mod fault;
 mod model;
 mod receiver;
+mod remains;
+mod state;
 mod world;
 
 use std::time::{Duration, Instant};

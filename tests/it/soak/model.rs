@@ -109,11 +109,14 @@ impl Model {
         self.taken(stage).find(is_lost).map(|(name, _)| name.clone())
     }
 
-    /// Whether a stage that was given one tag goes back when it is given the other.
-    pub(super) fn goes_back(&self, stage: &Stage, from: &str, to: &str) -> bool {
-        let tag = |name: &str| &self.tags[&(stage.image, name.to_owned())];
-        // A push between the decision and now may have moved the first of them on.
-        from != to && tag(to).last < tag(from).first
+    /// Where a tag stood when it was pushed first: a later push may have moved it on.
+    pub(super) fn first(&self, stage: &Stage, name: &str) -> Place {
+        self.tags[&(stage.image, name.to_owned())].first
+    }
+
+    /// Whether a stage that has something of this place goes back when it is given the tag.
+    pub(super) fn goes_back(&self, stage: &Stage, from: Place, to: &str) -> bool {
+        self.tags[&(stage.image, to.to_owned())].last < from
     }
 }
 

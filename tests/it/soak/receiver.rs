@@ -1,5 +1,7 @@
 //! What stages receive: a script's file and an endpoint's list, in the order in which it came.
 
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -93,11 +95,31 @@ impl Endpoint {
     }
 }
 
-/// Everything received so far; in the right order for each target.
-pub(super) fn received(shop: &Shop, endpoint: &Endpoint) -> Vec<Received> {
-    let mut all = endpoint.received.lock().unwrap().clone();
-    if shop.exists("received") {
-        all.extend(shop.read("received").lines().map(Received::parse));
+/// Everything received so far; in the right order for each target. Grows at its end only.
+#[derive(Default)]
+pub(super) struct Log {
+    all: Vec<Received>,
+    /// How much of the endpoint's list, and of the script's file, is in it.
+    of_endpoint: usize,
+    of_file: u64,
+}
+
+impl Log {
+    /// Reads what came since the last call.
+    pub(super) fn read(&mut self, shop: &Shop, endpoint: &Endpoint) -> &[Received] {
+        {
+            let all = endpoint.received.lock().unwrap();
+            self.all.extend_from_slice(&all[self.of_endpoint..]);
+            self.of_endpoint = all.len();
+        }
+        if shop.exists("received") {
+            let mut file = File::open(shop.path("received")).unwrap();
+            file.seek(SeekFrom::Start(self.of_file)).unwrap();
+            let mut text = String::new();
+            file.read_to_string(&mut text).unwrap();
+            self.of_file += text.len() as u64;
+            self.all.extend(text.lines().map(Received::parse));
+        }
+        &self.all
     }
-    all
 }

@@ -13,7 +13,8 @@ use fastrand::Rng;
 use super::audit::Audit;
 use super::fault::Weather;
 use super::model::{Model, STAGES, Stage};
-use super::receiver::{COUNT, Endpoint, SCRIPT, received};
+use super::receiver::{COUNT, Endpoint, Log, Received, SCRIPT};
+use super::remains::nothing_is_left_behind;
 use crate::harness::{Shop, await_until};
 use crate::registry::{Build, Gitea};
 use crate::run::Run;
@@ -94,6 +95,9 @@ pub(super) struct World {
     pub(super) endpoint: Endpoint,
     pub(super) model: Model,
     pub(super) audit: Audit,
+    log: Log,
+    /// How much of it the model knows.
+    given: usize,
     pub(super) figures: Figures,
     weather: Weather,
     kills: Arc<AtomicU64>,
@@ -138,7 +142,22 @@ impl World {
         weather.set(40);
         let (audit, figures) = (Audit::default(), Figures::default());
         let held = BTreeMap::new();
-        World { shop, gitea, endpoint, model, audit, figures, weather, kills, rng, numbers: 10, held }
+        let log = Log::default();
+        World {
+            shop,
+            gitea,
+            endpoint,
+            model,
+            audit,
+            log,
+            given: 0,
+            figures,
+            weather,
+            kills,
+            rng,
+            numbers: 10,
+            held,
+        }
     }
 
     /// Something happens, and then a poll, or several at once.
@@ -151,7 +170,15 @@ impl World {
         }
         self.poll_at_once();
         self.note_given();
-        self.audit.look(&self.shop, &received(&self.shop, &self.endpoint), &self.model);
+        self.look();
+    }
+
+    fn look(&mut self) {
+        self.audit.look(&self.shop, self.log.read(&self.shop, &self.endpoint), &self.model);
+    }
+
+    fn received(&mut self) -> &[Received] {
+        self.log.read(&self.shop, &self.endpoint)
     }
 
     fn happen(&mut self) {
@@ -247,11 +274,12 @@ impl World {
         let stage = self.any_stage();
         self.await_quiet();
         self.shop.run(&["hold", stage.target, "--reason", "soak"]).code(0);
-        self.held.insert(stage.target, self.begun(stage.target));
+        let begun = self.begun(stage.target);
+        self.held.insert(stage.target, begun);
     }
 
-    fn begun(&self, target: &str) -> usize {
-        received(&self.shop, &self.endpoint).iter().filter(|one| one.target == target && !one.is_done).count()
+    fn begun(&mut self, target: &str) -> usize {
+        self.received().iter().filter(|one| one.target == target && !one.is_done).count()
     }
 
     fn release(&mut self) {
@@ -270,7 +298,8 @@ impl World {
             self.shop.run(&["mark", stage.target, &name]).code(0);
             self.note_given();
             self.model.given.get_mut(stage.target).unwrap().insert(name.clone());
-            self.audit.mark(stage.target, &name, &received(&self.shop, &self.endpoint));
+            self.look();
+            self.audit.mark(stage, &name, &self.model);
         }
     }
 
@@ -313,9 +342,11 @@ impl World {
 
     /// What is done by now, a stage was given.
     fn note_given(&mut self) {
-        for one in received(&self.shop, &self.endpoint).into_iter().filter(|one| one.is_done) {
-            self.model.given.get_mut(Stage::of(&one.target).target).unwrap().insert(one.tag);
+        let all = self.log.read(&self.shop, &self.endpoint);
+        for one in all[self.given..].iter().filter(|one| one.is_done) {
+            self.model.given.get_mut(Stage::of(&one.target).target).unwrap().insert(one.tag.clone());
         }
+        self.given = all.len();
     }
 
     /// Until no command is left of a run that was killed.
@@ -340,27 +371,25 @@ impl World {
         self.await_quiet();
         self.release();
         self.settle();
-        let all = received(&self.shop, &self.endpoint);
         for stage in &STAGES {
             if let Some(lost) = self.model.lost(stage) {
                 panic!("{} was never given {lost}: {:?}", stage.target, self.status_of(stage.target));
             }
         }
-        self.audit.look(&self.shop, &all, &self.model);
-        self.audit.nothing_is_owed(&self.shop, &all, &self.model);
+        self.look();
+        self.audit.nothing_is_owed(&self.shop, self.log.read(&self.shop, &self.endpoint), &self.model);
         self.weather.set(40);
     }
 
     fn settle(&mut self) {
         await_until("everything is delivered, and stays so", || {
             self.shop.run(&["retry"]).code(0);
-            let before = received(&self.shop, &self.endpoint).len();
+            let before = self.received().len();
             let run = self.shop.run(&["poll", "--format", "json"]);
             let targets = if run.has_code(0) { run.json()["targets"].clone() } else { return false };
             let rest = ["up_to_date", "behind", "older", "no_match"];
             let mut statuses = targets.as_array().unwrap().iter().map(|target| &target["status"]);
-            statuses.all(|status| rest.iter().any(|word| status == word))
-                && received(&self.shop, &self.endpoint).len() == before
+            statuses.all(|status| rest.iter().any(|word| status == word)) && self.received().len() == before
         });
         self.note_given();
     }
@@ -386,15 +415,16 @@ impl World {
                 news.iter().find(|(image, name)| *image == stage.image && stage.takes(name)).unwrap().1;
             assert_eq!(status["deployed_tag"], name, "{}: {status}", stage.target);
             if stage.moves() {
-                let all = received(&self.shop, &self.endpoint);
+                let digest = self.gitea.digest(stage.image, name);
+                let all = self.received();
                 let last = all.iter().rfind(|one| one.target == stage.target && one.is_done).unwrap();
-                assert_eq!(last.digest, self.gitea.digest(stage.image, name));
+                assert_eq!(last.digest, digest);
             }
         }
         self.await_quiet();
         self.figures.faults = self.weather.faults();
-        self.figures.received = received(&self.shop, &self.endpoint).iter().filter(|one| one.is_done).count();
-        let rows = self.audit.nothing_is_left_behind(&self.shop);
+        self.figures.received = self.received().iter().filter(|one| one.is_done).count();
+        let rows = nothing_is_left_behind(&self.shop);
         (self.figures.deployments, self.figures.attempts, self.figures.size) = rows;
     }
 }
