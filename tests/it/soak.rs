@@ -7,6 +7,8 @@
 
 mod audit;
 mod fault;
+mod figures;
+mod happening;
 mod model;
 mod receiver;
 mod remains;

@@ -15,6 +15,12 @@ pub(super) struct Audit {
     stages: BTreeMap<&'static str, Seen>,
     /// Deployments whose success was recorded before what is looked at now was received.
     succeeded: BTreeSet<String>,
+    /// Deployments that someone wanted by hand.
+    pub(super) by_hand: BTreeSet<String>,
+    /// By target: what was to be deployed when someone deployed something else by hand.
+    pub(super) replaced: BTreeSet<(String, String)>,
+    /// Target and tag, where the stage was believed to run it, since this was last taken.
+    pub(super) adopted: Vec<(&'static Stage, String)>,
     /// By target: what was marked.
     marks: BTreeMap<&'static str, BTreeSet<String>>,
     /// Deployments up to this one are over, and do not change any more.
@@ -43,24 +49,42 @@ impl Audit {
     pub(super) fn look(&mut self, shop: &Shop, all: &[Received], model: &Model) {
         assert!(!shop.exists("overlaps"), "two commands at once: {}", shop.read("overlaps"));
         let Some(state) = state::open(shop) else { return };
+        let rows = state::rows(&state, self.over);
+        self.by_hand.extend(rows.iter().filter(|row| row.by == "hand").map(|row| row.id.clone()));
         for one in &all[self.seen..] {
             let stage = Stage::of(&one.target);
-            self.stages.entry(stage.target).or_default().look_at(stage, one, &self.succeeded, model);
+            let seen = self.stages.entry(stage.target).or_default();
+            seen.look_at(stage, one, &self.succeeded, self.by_hand.contains(&one.id), model);
         }
         self.seen = all.len();
-        let rows = state::rows(&state, self.over);
         self.over = rows.iter().take_while(|row| row.is_over()).last().map_or(self.over, |row| row.number);
-        self.succeeded.extend(rows.into_iter().filter(|row| row.state == "succeeded").map(|row| row.id));
+        for row in rows {
+            let stage = Stage::of(&row.target);
+            if row.state == "superseded" && row.reason.ends_with(" was deployed by hand") {
+                self.replaced.insert((row.target, row.tag));
+            } else if row.state == "succeeded" && self.succeeded.insert(row.id.clone()) && row.is_adopted() {
+                self.stages.entry(stage.target).or_default().has(stage, &row.tag, model);
+                self.adopted.push((stage, row.tag));
+            }
+        }
     }
 
     /// When all is calm, every deployment is over, and it is plain why.
-    pub(super) fn nothing_is_owed(&self, shop: &Shop, all: &[Received], model: &Model) {
+    /// `said`: target and answer, of stages that were asked what they run.
+    pub(super) fn nothing_is_owed(
+        &self,
+        shop: &Shop,
+        all: &[Received],
+        said: &BTreeSet<(String, String)>,
+        model: &Model,
+    ) {
         let rows = state::rows(&state::open(shop).expect("nothing was killed since"), 0);
         let done: BTreeSet<&str> = all.iter().filter(|one| one.is_done).map(|one| one.id.as_str()).collect();
         let newest: BTreeMap<&str, i64> = rows.iter().map(|row| (row.target.as_str(), row.number)).collect();
         for row in &rows {
             let stage = Stage::of(&row.target);
             let holds = match row.state.as_str() {
+                "succeeded" if row.is_adopted() => said.contains(&(row.target.clone(), row.tag.clone())),
                 "succeeded" => done.contains(row.id.as_str()) || self.is_marked(stage, row),
                 "superseded" => newest[row.target.as_str()] > row.number,
                 "dropped" => !model.is_there(stage, &row.tag),
@@ -76,7 +100,14 @@ impl Audit {
 }
 
 impl Seen {
-    fn look_at(&mut self, stage: &Stage, one: &Received, succeeded: &BTreeSet<String>, model: &Model) {
+    fn look_at(
+        &mut self,
+        stage: &Stage,
+        one: &Received,
+        succeeded: &BTreeSet<String>,
+        is_by_hand: bool,
+        model: &Model,
+    ) {
         let (target, tag, id) = (stage.target, &one.tag, &one.id);
         let what = (tag.clone(), one.digest.clone());
         let told = self.told.entry(id.clone()).or_insert_with(|| what.clone());
@@ -88,6 +119,9 @@ impl Seen {
             return;
         }
         assert!(!succeeded.contains(id), "{target}: {id} was done, and {tag} sent again");
+        if is_by_hand {
+            return;
+        }
         if let Some(before) = self.ended.get(&what).filter(|before| succeeded.contains(*before)) {
             assert_eq!(before, id, "{target}: {tag} was done, and sent under another id");
         }
@@ -97,6 +131,9 @@ impl Seen {
     }
 
     fn has(&mut self, stage: &Stage, tag: &str, model: &Model) {
+        if !stage.takes(tag) {
+            return;
+        }
         let place = model.first(stage, tag);
         if self.newest.as_ref().is_none_or(|(newest, _)| place > *newest) {
             self.newest = Some((place, tag.to_owned()));

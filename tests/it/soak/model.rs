@@ -77,6 +77,13 @@ impl Model {
         self.tags.get_mut(&(image, name.to_owned())).unwrap().is_there = false;
     }
 
+    /// What its rule does not take has no place in its order.
+    pub(super) fn give(&mut self, stage: &Stage, name: String) {
+        if stage.takes(&name) {
+            self.given.get_mut(stage.target).unwrap().insert(name);
+        }
+    }
+
     /// The names that an image has now.
     pub(super) fn names(&self, image: &str) -> Vec<String> {
         let there = self.tags.iter().filter(|((of, _), tag)| *of == image && tag.is_there);
@@ -101,12 +108,14 @@ impl Model {
     }
 
     /// A tag that the stage has to have by now and was not given.
-    pub(super) fn lost(&self, stage: &Stage) -> Option<String> {
+    /// `replaced`: target and tag, where someone deployed something else by hand instead.
+    pub(super) fn lost(&self, stage: &Stage, replaced: &BTreeSet<(String, String)>) -> Option<String> {
         let given = &self.given[stage.target];
         let places = given.iter().map(|name| self.tags[&(stage.image, name.clone())].last);
         let most = places.max();
         let is_lost = |(name, tag): &(&String, &Tag)| !given.contains(*name) && Some(tag.last) > most;
-        self.taken(stage).find(is_lost).map(|(name, _)| name.clone())
+        let is_replaced = |name: &str| replaced.contains(&(stage.target.to_owned(), name.to_owned()));
+        self.taken(stage).find(|found| is_lost(found) && !is_replaced(found.0)).map(|(name, _)| name.clone())
     }
 
     /// Where a tag stood when it was pushed first: a later push may have moved it on.

@@ -23,6 +23,11 @@ impl Row {
     pub(super) fn is_over(&self) -> bool {
         ["succeeded", "superseded", "dropped"].contains(&self.state.as_str())
     }
+
+    /// Nothing was sent: the stage said that it runs it.
+    pub(super) fn is_adopted(&self) -> bool {
+        self.reason.starts_with("the stage runs ")
+    }
 }
 
 /// None: what a killed run left half written is for the next run to put right, not for us.
@@ -48,12 +53,6 @@ pub(super) fn rows(state: &Connection, after: i64) -> Vec<Row> {
         })
     };
     statement.query_map([after], row).unwrap().collect::<Result<_, _>>().unwrap()
-}
-
-/// The first column of every row.
-pub(super) fn texts(state: &Connection, query: &str) -> Vec<String> {
-    let mut statement = state.prepare(query).unwrap();
-    statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
 }
 
 pub(super) fn count(state: &Connection, table: &str) -> usize {
