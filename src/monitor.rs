@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::plan::{OpenDeployments, PollState, Status};
 use crate::target::TargetId;
@@ -24,6 +24,12 @@ pub(crate) struct Ended {
 }
 
 const LAST_SUCCESS: &str = "tagship_last_success_timestamp_seconds";
+
+/// The name of an unfinished file begins and ends so.
+const PREFIX: &str = ".tagship-";
+const SUFFIX: &str = ".tmp";
+
+const A_MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
 /// Writes the metrics: under another name first, which no collector reads, and then in one step.
 ///
@@ -42,9 +48,10 @@ pub(crate) fn write_metrics<'a>(
     };
     let text = metrics(ended, last_success, targets);
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    remove_left(folder, ended.at);
     let mut temporary = tempfile::Builder::new()
-        .prefix(".tagship-")
-        .suffix(".tmp")
+        .prefix(PREFIX)
+        .suffix(SUFFIX)
         .permissions(std::fs::Permissions::from_mode(0o644))
         .tempfile_in(folder)
         .map_err(fault)?;
@@ -53,6 +60,19 @@ pub(crate) fn write_metrics<'a>(
     temporary.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(fault)?;
     temporary.persist(file).map_err(|error| fault(error.error))?;
     Ok(())
+}
+
+/// Removes what runs that were killed while they wrote have left: what is new, another run may be writing.
+fn remove_left(folder: &Path, now: Timestamp) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let is_ours = name.to_str().is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX));
+        let modified = || Timestamp::try_from(entry.metadata().ok()?.modified().ok()?).ok();
+        if is_ours && modified().is_some_and(|at| now.duration_since(at) > A_MINUTE) {
+            // Another run may remove it first.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// The value of a metric in an earlier file.

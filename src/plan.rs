@@ -17,7 +17,7 @@ mod unchanged;
 
 pub(crate) use explain::{Explained, Taken, explain, explain_unlisted};
 pub(crate) use fact::{Answer, Facts, Question, Undecided};
-pub(crate) use hand::by_hand;
+pub(crate) use hand::{Content, by_hand};
 pub(crate) use mark::{Mark, mark};
 pub(crate) use notification::Notification;
 pub(crate) use retry::{Failed, next_attempt};

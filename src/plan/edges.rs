@@ -81,7 +81,14 @@ fn a_mark_says_what_comes_next() {
 fn an_older_version_by_hand_is_placed_at_once() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0", "v2.0.0"]));
-    let given = by_hand(&stage.target, stage.state.as_ref(), &ListedTag::named(tag("v1.0.0")), None, now());
+    let given = by_hand(
+        &stage.target,
+        stage.state.as_ref(),
+        &ListedTag::named(tag("v1.0.0")),
+        Content::Current,
+        None,
+        now(),
+    );
     assert!(given.goes_back);
     assert_eq!(given.state.marked, None);
 }
@@ -166,7 +173,10 @@ fn high_water_deployed_again_by_hand_keeps_what_is_known_of_its_push_and_learns_
     let known = stage.state.as_ref().unwrap().high_water.clone().unwrap();
     let again = |pushed_at, sequence| {
         let listed = ListedTag { pushed_at, sequence, ..known.clone() };
-        by_hand(&stage.target, stage.state.as_ref(), &listed, None, now()).state.high_water.unwrap()
+        by_hand(&stage.target, stage.state.as_ref(), &listed, Content::Current, None, now())
+            .state
+            .high_water
+            .unwrap()
     };
     assert_eq!(again(None, None), known);
     assert_eq!(again(known.pushed_at, None), known);
@@ -184,7 +194,7 @@ fn what_is_deployed_by_hand_waits_no_more_and_what_is_newer_does() {
     stage.poll(&versions(&["v1.0.0"]));
     stage.poll(&versions(&["v1.0.0", "v1.1.0", "v1.2.0"]));
     let chosen = ListedTag::named(tag("v1.1.0"));
-    let given = by_hand(&stage.target, stage.state.as_ref(), &chosen, None, now());
+    let given = by_hand(&stage.target, stage.state.as_ref(), &chosen, Content::Current, None, now());
     let waiting: Vec<&str> = given.state.candidates.iter().map(|seen| seen.tag.as_str()).collect();
     assert_eq!(waiting, ["v1.2.0"]);
 }
@@ -218,7 +228,7 @@ fn high_water_deployed_again_by_hand_has_the_digest_of_now() {
     stage.poll(&versions(&["v1.0.0"]));
     let digest = Digest::new(&format!("sha256:{}", "a".repeat(64))).ok();
     let again = ListedTag { digest: digest.clone(), ..ListedTag::named(tag("v1.0.0")) };
-    let given = by_hand(&stage.target, stage.state.as_ref(), &again, None, now());
+    let given = by_hand(&stage.target, stage.state.as_ref(), &again, Content::Current, None, now());
     assert_eq!(given.state.high_water.unwrap().digest, digest);
 }
 

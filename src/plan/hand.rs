@@ -15,6 +15,15 @@ pub(crate) struct ByHand {
     pub(crate) goes_back: bool,
 }
 
+/// What a deployment by hand brings under a tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// What the tag points at now.
+    Current,
+    /// What the stage ran before; by now the tag may point at something newer.
+    RanBefore,
+}
+
 /// Takes a tag, with its digest, for a deployment by hand. High-water follows where the tag is newer.
 /// Going back, or to a tag that the policy cannot compare, holds the target (`by` whom, unless None),
 /// so that the next poll does not undo it.
@@ -22,6 +31,7 @@ pub(crate) fn by_hand(
     target: &Target,
     state: Option<&PollState>,
     listed: &ListedTag,
+    content: Content,
     by: Option<&str>,
     now: Timestamp,
 ) -> ByHand {
@@ -33,7 +43,14 @@ pub(crate) fn by_hand(
         // A target with a place in its order has begun: first_poll does not apply any more.
         next.rule.get_or_insert_with(|| rule_of(target));
     }
-    let is_same = high_water.as_ref().is_some_and(|high_water| high_water.listed.tag == listed.tag);
+    let is_same_tag = high_water.as_ref().is_some_and(|high_water| high_water.listed.tag == listed.tag);
+    let is_moved = |high_water: &ListedTag| high_water.digest.is_some() && high_water.digest != listed.digest;
+    // High-water keeps the newer digest: else the next poll would bring it again.
+    let is_its_past = is_same_tag
+        && target.digest
+        && content == Content::RanBefore
+        && next.high_water.as_ref().is_some_and(is_moved);
+    let is_same = is_same_tag && !is_its_past;
     let is_timeless = is_timeless(listed, target);
     let is_newer = match (&chosen, &high_water) {
         (Some(_), None) => true,
@@ -45,7 +62,7 @@ pub(crate) fn by_hand(
         next.high_water = Some(known.map_or_else(|| listed.clone(), |known| given_again(known, listed)));
         next.candidates.retain(|seen| seen.tag != listed.tag);
     }
-    if chosen.is_some() && is_timeless && !is_newer && !is_same {
+    if chosen.is_some() && is_timeless && !is_newer && !is_same_tag {
         // Its place in the order, and what is older than it, the next listing tells.
         next.marked = Some(listed.tag.clone());
     }

@@ -6,7 +6,7 @@ use crate::policy::{Order, Policy, Rule};
 use crate::reference::{Listing, Repository};
 
 fn by_hand_in(stage: &mut Stage, listed: &ListedTag, holds: Option<&str>) -> bool {
-    let by_hand = by_hand(&stage.target, stage.state.as_ref(), listed, holds, now());
+    let by_hand = by_hand(&stage.target, stage.state.as_ref(), listed, Content::Current, holds, now());
     stage.state = Some(by_hand.state);
     stage.given.insert(listed.tag.clone(), now());
     by_hand.goes_back

@@ -264,7 +264,9 @@ impl World {
                 let listed = ListedTag { digest: Some(digest(0)), ..ListedTag::named(name(*number)) };
                 let by = hold.then_some("alice");
                 let before = self.state.as_ref().and_then(|state| state.high_water.clone());
-                self.state = Some(by_hand(&self.target, self.state.as_ref(), &listed, by, self.now).state);
+                self.state = Some(
+                    by_hand(&self.target, self.state.as_ref(), &listed, Content::Current, by, self.now).state,
+                );
                 self.give(&listed.tag, before.as_ref());
                 self.open.pending = Some(self.deployment(&listed, DecidedBy::Hand, before));
             }
@@ -332,7 +334,7 @@ proptest! {
         }
         world.poll()?;
         let older = ListedTag::named(versions[0].clone());
-        world.state = Some(by_hand(&world.target, world.state.as_ref(), &older, Some("alice"), world.now).state);
+        world.state = Some(by_hand(&world.target, world.state.as_ref(), &older, Content::Current, Some("alice"), world.now).state);
         for _ in 0..100 {
             let decision = world.decide(&world.listing());
             prop_assert!(decision.deploy.is_none());

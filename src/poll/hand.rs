@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::deliver::Delivery;
 use super::record::{Recorded, previous_tag};
 use super::{Context, Message, Registries, Run, UNREAD, listing, outbox, without_threads};
-use crate::plan::{self, DecidedBy, Deployment, DeploymentState, Status};
+use crate::plan::{self, Content, DecidedBy, Deployment, DeploymentState, Status};
 use crate::policy::Order;
 use crate::reference::{Digest, ListedTag, Tag};
 use crate::registry::{Registry, RequestCount};
@@ -180,7 +180,12 @@ fn record<'a>(
     let (deployment, deployed_tag) = context.run.store.write(|write| {
         let before = write.state(&target.id)?;
         let open = write.open_deployments(&target.id)?;
-        let by_hand = plan::by_hand(target, before.as_ref(), listed, wish.holds.then_some(&wish.by), now);
+        let content = match wish.choice {
+            Choice::Previous => Content::RanBefore,
+            Choice::Newest | Choice::Tag(_) => Content::Current,
+        };
+        let by = wish.holds.then_some(wish.by.as_str());
+        let by_hand = plan::by_hand(target, before.as_ref(), listed, content, by, now);
         // The lock is ours: what is running was interrupted.
         for replaced in [&open.pending, &open.running, &open.dead].into_iter().flatten() {
             let reason = format!("{} was deployed by hand", listed.tag);

@@ -118,6 +118,10 @@ impl Delivery<'_> {
         deployment: Deployment,
         now: Timestamp,
     ) -> Result<Turn, StoreError> {
+        if deployment.by == DecidedBy::Hand && self.ran_before(&deployment)? {
+            // Whatever the tag points at by now.
+            return Ok(Turn::Continue(Box::new(deployment)));
+        }
         let registry = self.context.registry(recorded.target);
         let digest = registry.digest(&deployment.repository, &deployment.tag);
         match digest {
@@ -146,6 +150,13 @@ impl Delivery<'_> {
                 Ok(over(report))
             }
         }
+    }
+
+    /// Whether the deployment brings back what its target ran, by tag and digest.
+    fn ran_before(&self, deployment: &Deployment) -> Result<bool, StoreError> {
+        let Deployment { target, tag, digest, .. } = deployment;
+        let runs = self.context.run.store.runs(target)?;
+        Ok(digest.is_some() && runs.iter().any(|run| run.tag == *tag && run.digest == *digest))
     }
 
     /// Another digest is another deployment: under the old id a receiver could take it for done. None:

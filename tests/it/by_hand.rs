@@ -163,3 +163,55 @@ fn a_reason_cannot_steer_the_terminal_of_who_releases() {
     shop.run(&["hold", "shop/prod", "--reason", "freeze\u{1b}[2J"]).code(0);
     shop.run(&["release", "shop/prod"]).code(0).stdout_has(": freeze\\u{1b}[2J\n");
 }
+
+/// One tag, by what it points at.
+const LATEST: &str = r#"
+[projects.shop.stages.edge]
+tags = "dev-42"
+order = "newest"
+digest = true
+deploy = { command = ["./deploy.sh"] }
+retry = { backoff = "1ms", max_backoff = "1ms" }
+"#;
+
+/// A shop whose tag was pushed twice and deployed both times, and the digest that it had first.
+fn moved(gitea: &Gitea) -> (Shop, String) {
+    let shop = baselined(gitea, LATEST);
+    let mut first = String::new();
+    for second in 1..3 {
+        first = gitea.digest("acme/shop", "dev-42");
+        gitea.push("acme/shop", "dev-42", &format!("2026-11-20T11:00:0{second}Z"));
+        shop.run(&["poll"]).code(0).line("shop/edge", &["deployed", "dev-42"]);
+    }
+    (shop, first)
+}
+
+#[test]
+fn going_back_to_what_a_tag_pointed_at_before_is_not_undone_by_a_poll() {
+    for (build, no_hold) in Build::ALL.into_iter().zip([&[][..], &["--no-hold"], &[]]) {
+        let gitea = gitea(build);
+        let (shop, before) = moved(&gitea);
+        shop.run(&[&["deploy", "shop/edge", "--previous"], no_hold].concat()).code(0);
+        assert_eq!(shop.command_env("TAGSHIP_DIGEST"), Some(before));
+        for _ in 0..3 {
+            shop.run(&["poll"]).code(0);
+        }
+        assert_eq!(shop.deliveries().len(), 3, "{no_hold:?}");
+        shop.run(&["release", "shop/edge"]).code(0);
+        gitea.push("acme/shop", "dev-42", "2026-11-20T12:00:00Z");
+        shop.run(&["poll"]).code(0).line("shop/edge", &["deployed", "dev-42"]);
+        let now = gitea.digest("acme/shop", "dev-42");
+        assert_eq!(shop.command_env("TAGSHIP_DIGEST"), Some(now));
+    }
+}
+
+#[test]
+fn what_a_tag_pointed_at_before_is_what_a_failed_rollback_tries_again() {
+    let gitea = gitea(Build::GiteaNew);
+    let (shop, before) = moved(&gitea);
+    shop.file("fail", "");
+    shop.run(&["deploy", "shop/edge", "--previous"]).code(1);
+    shop.remove("fail");
+    shop.run(&["poll"]).code(0);
+    assert_eq!(shop.command_env("TAGSHIP_DIGEST"), Some(before));
+}

@@ -262,7 +262,7 @@ pub(crate) struct Delivery {
 
 /// Waits until something holds that no handle can be waited on for: a file that a script makes.
 #[track_caller]
-pub(crate) fn await_until(what: &str, holds: impl Fn() -> bool) {
+pub(crate) fn await_until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "never happened: {what}");

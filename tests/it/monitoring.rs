@@ -47,6 +47,21 @@ fn metrics_say_how_the_last_run_went_and_what_waits() {
     assert!(left.iter().all(|entry| !entry.file_name().to_string_lossy().ends_with(".tmp")));
 }
 
+/// A run that is killed while it writes cannot remove its unfinished file.
+#[test]
+fn unfinished_metrics_of_a_killed_run_go_with_a_later_run() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = shop(&gitea, "metrics_file = \"tagship.prom\"");
+    for name in [".tagship-aaaaaa.tmp", ".tagship-other", "other.tmp"] {
+        shop.file(name, "");
+    }
+    shop.run(&["poll"]).code(0);
+    assert!(shop.exists(".tagship-aaaaaa.tmp"), "a run beside this one may be writing it");
+    shop.run_under(&["faketime", "-f", "+2m"], &["poll"]).code(0);
+    assert!(!shop.exists(".tagship-aaaaaa.tmp"));
+    assert!(shop.exists(".tagship-other") && shop.exists("other.tmp"), "they are not ours");
+}
+
 #[test]
 fn metrics_that_cannot_be_written_are_said_and_change_nothing() {
     let gitea = gitea(Build::GiteaNew);

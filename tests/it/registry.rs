@@ -60,6 +60,7 @@ struct State {
     private_owners: BTreeSet<String>,
     images: BTreeSet<(String, String)>,
     last_id: u64,
+    pushes: u64,
     jwts: BTreeMap<String, Access>,
     cap: usize,
     /// Seconds east of UTC, of the server's own clock.
@@ -93,6 +94,7 @@ impl Gitea {
             private_owners: BTreeSet::new(),
             images: BTreeSet::new(),
             last_id: 100,
+            pushes: 0,
             jwts: BTreeMap::new(),
             cap: 50,
             zone: 0,
@@ -120,7 +122,8 @@ impl Gitea {
     /// Pushes new content as `acme/shop:dev-1` at that moment (`2026-11-20T10:00:00Z`, whole seconds).
     pub(crate) fn push(&self, image: &str, tag: &str, created: &str) {
         let mut state = self.state.lock().unwrap();
-        let digest = digest_of(&format!("{image} {tag} {}", state.last_id));
+        state.pushes += 1;
+        let digest = digest_of(&format!("{image} {tag} {}", state.pushes));
         state.store(image, tag, created, digest);
     }
 

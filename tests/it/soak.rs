@@ -7,8 +7,12 @@
 
 mod audit;
 mod fault;
+mod figures;
+mod happening;
 mod model;
 mod receiver;
+mod remains;
+mod state;
 mod world;
 
 use std::time::{Duration, Instant};

@@ -67,6 +67,16 @@ impl Weather {
         })
     }
 
+    /// An answer in the place of a stage that is asked what it runs.
+    pub(super) fn at_probe(&self) -> Option<Reply> {
+        Some(match self.strikes()? % 4 {
+            0 => Reply::Reset,
+            1 => Reply::Garbage,
+            2 => Answer::json(200, "{}").into(),
+            _ => Answer::new(503, "text/plain", "restarting").into(),
+        })
+    }
+
     /// Whether an endpoint does what it is told this time, and the reply.
     pub(super) fn at_endpoint(&self) -> (bool, Reply) {
         let Some(which) = self.strikes() else {

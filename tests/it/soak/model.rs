@@ -77,6 +77,13 @@ impl Model {
         self.tags.get_mut(&(image, name.to_owned())).unwrap().is_there = false;
     }
 
+    /// What its rule does not take has no place in its order.
+    pub(super) fn give(&mut self, stage: &Stage, name: String) {
+        if stage.takes(&name) {
+            self.given.get_mut(stage.target).unwrap().insert(name);
+        }
+    }
+
     /// The names that an image has now.
     pub(super) fn names(&self, image: &str) -> Vec<String> {
         let there = self.tags.iter().filter(|((of, _), tag)| *of == image && tag.is_there);
@@ -101,19 +108,24 @@ impl Model {
     }
 
     /// A tag that the stage has to have by now and was not given.
-    pub(super) fn lost(&self, stage: &Stage) -> Option<String> {
+    /// `replaced`: target and tag, where someone deployed something else by hand instead.
+    pub(super) fn lost(&self, stage: &Stage, replaced: &BTreeSet<(String, String)>) -> Option<String> {
         let given = &self.given[stage.target];
         let places = given.iter().map(|name| self.tags[&(stage.image, name.clone())].last);
         let most = places.max();
         let is_lost = |(name, tag): &(&String, &Tag)| !given.contains(*name) && Some(tag.last) > most;
-        self.taken(stage).find(is_lost).map(|(name, _)| name.clone())
+        let is_replaced = |name: &str| replaced.contains(&(stage.target.to_owned(), name.to_owned()));
+        self.taken(stage).find(|found| is_lost(found) && !is_replaced(found.0)).map(|(name, _)| name.clone())
     }
 
-    /// Whether a stage that was given one tag goes back when it is given the other.
-    pub(super) fn goes_back(&self, stage: &Stage, from: &str, to: &str) -> bool {
-        let tag = |name: &str| &self.tags[&(stage.image, name.to_owned())];
-        // A push between the decision and now may have moved the first of them on.
-        from != to && tag(to).last < tag(from).first
+    /// Where a tag stood when it was pushed first: a later push may have moved it on.
+    pub(super) fn first(&self, stage: &Stage, name: &str) -> Place {
+        self.tags[&(stage.image, name.to_owned())].first
+    }
+
+    /// Whether a stage that has something of this place goes back when it is given the tag.
+    pub(super) fn goes_back(&self, stage: &Stage, from: Place, to: &str) -> bool {
+        self.tags[&(stage.image, to.to_owned())].last < from
     }
 }
 

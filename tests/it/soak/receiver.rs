@@ -1,11 +1,14 @@
 //! What stages receive: a script's file and an endpoint's list, in the order in which it came.
 
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::fault::Weather;
 use crate::harness::Shop;
-use crate::http::Server;
+use crate::http::{Answer, Server};
 
 /// Says how many files it has open. (faketime leaves its own open.)
 pub(super) const COUNT: &str = r#"
@@ -21,8 +24,16 @@ told="$TAGSHIP_TARGET $TAGSHIP_TAG $TAGSHIP_DIGEST $TAGSHIP_DEPLOYMENT_ID"
 echo "began $told" >> received
 if [ -e slow ]; then sleep 0.06; fi
 if [ -e fail ]; then echo "the stage refused $TAGSHIP_TAG"; exit 7; fi
+echo "$TAGSHIP_TAG" > "runs.${TAGSHIP_PROJECT}.${TAGSHIP_STAGE}"
 echo "done $told" >> received
 if [ -e late ]; then sleep 0.03; fi
+"#;
+
+/// What web/qa says that it runs: what it was given last, or what is in the file `says`.
+pub(super) const RUNNING: &str = r#"
+if [ -e says ]; then said=$(cat says); else said=$(cat runs.web.qa); fi
+echo "web/qa $said" >> said
+echo "$said"
 "#;
 
 /// What a stage was told, when it began and when it was done.
@@ -47,6 +58,15 @@ impl Received {
 pub(super) struct Endpoint {
     server: Server,
     received: Arc<Mutex<Vec<Received>>>,
+    live: Arc<Mutex<Live>>,
+}
+
+/// What api/live says that it runs.
+#[derive(Default)]
+struct Live {
+    /// In place of what it was given last.
+    says: Option<String>,
+    said: Vec<String>,
 }
 
 impl Endpoint {
@@ -55,7 +75,19 @@ impl Endpoint {
         let received: Arc<Mutex<Vec<Received>>> = Arc::default();
         let all = Arc::clone(&received);
         let busy: Mutex<Vec<(String, u64)>> = Mutex::default();
+        let live: Arc<Mutex<Live>> = Arc::default();
+        let asked = Arc::clone(&live);
         let server = Server::start(move |request| {
+            if request.path() == "/running" {
+                let all = all.lock().unwrap();
+                let last = all.iter().rfind(|one| one.is_done && one.target == "api/live");
+                let truth = last.map_or("r-2", |one| one.tag.as_str());
+                let mut live = asked.lock().unwrap();
+                let says = live.says.clone().unwrap_or_else(|| truth.to_owned());
+                live.said.push(says.clone());
+                let body = serde_json::json!({ "image": { "tag": says } }).to_string();
+                return weather.at_probe().unwrap_or_else(|| Answer::json(200, body).into());
+            }
             let body = request.json();
             let text = |key: &str| body[key].as_str().unwrap().to_owned();
             let began = Received {
@@ -85,19 +117,56 @@ impl Endpoint {
             busy.remove(place);
             reply
         });
-        Endpoint { server, received }
+        Endpoint { server, received, live }
     }
 
     pub(super) fn url(&self) -> String {
         self.server.url()
     }
+
+    /// What api/live says from now on; None: the truth.
+    pub(super) fn says(&self, what: Option<String>) {
+        self.live.lock().unwrap().says = what;
+    }
+
+    /// Everything that was said so far by api/live and web/qa, with the target.
+    pub(super) fn said(&self, shop: &Shop) -> BTreeSet<(String, String)> {
+        let live = self.live.lock().unwrap();
+        let mut all: BTreeSet<_> = live.said.iter().map(|tag| ("api/live".to_owned(), tag.clone())).collect();
+        if shop.exists("said") {
+            let lines = shop.read("said");
+            let pairs = lines.lines().filter_map(|line| line.split_once(' '));
+            all.extend(pairs.map(|(target, said)| (target.to_owned(), said.to_owned())));
+        }
+        all
+    }
 }
 
-/// Everything received so far; in the right order for each target.
-pub(super) fn received(shop: &Shop, endpoint: &Endpoint) -> Vec<Received> {
-    let mut all = endpoint.received.lock().unwrap().clone();
-    if shop.exists("received") {
-        all.extend(shop.read("received").lines().map(Received::parse));
+/// Everything received so far; in the right order for each target. Grows at its end only.
+#[derive(Default)]
+pub(super) struct Log {
+    all: Vec<Received>,
+    /// How much of the endpoint's list, and of the script's file, is in it.
+    of_endpoint: usize,
+    of_file: u64,
+}
+
+impl Log {
+    /// Reads what came since the last call.
+    pub(super) fn read(&mut self, shop: &Shop, endpoint: &Endpoint) -> &[Received] {
+        {
+            let all = endpoint.received.lock().unwrap();
+            self.all.extend_from_slice(&all[self.of_endpoint..]);
+            self.of_endpoint = all.len();
+        }
+        if shop.exists("received") {
+            let mut file = File::open(shop.path("received")).unwrap();
+            file.seek(SeekFrom::Start(self.of_file)).unwrap();
+            let mut text = String::new();
+            file.read_to_string(&mut text).unwrap();
+            self.of_file += text.len() as u64;
+            self.all.extend(text.lines().map(Received::parse));
+        }
+        &self.all
     }
-    all
 }

@@ -1,19 +1,21 @@
 //! A team's machine, its registry and its stages, and what happens to them.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use fastrand::Rng;
 
 use super::audit::Audit;
 use super::fault::Weather;
+use super::figures::Figures;
 use super::model::{Model, STAGES, Stage};
-use super::receiver::{COUNT, Endpoint, SCRIPT, received};
+use super::receiver::{COUNT, Endpoint, Log, RUNNING, Received, SCRIPT};
+use super::remains::nothing_is_left_behind;
 use crate::harness::{Shop, await_until};
 use crate::registry::{Build, Gitea};
 use crate::run::Run;
@@ -40,51 +42,17 @@ stages.prod = {{ tags = "v*", order = "semver", {request} }}
 [projects.api]
 registry = "git"
 image = "acme/api"
-stages.live = {{ tags = "r-*", order = "newest", {request} }}
+stages.live = {{ tags = "r-*", order = "newest", {request}, running = {{ url = "{endpoint}/running", pointer = "/image/tag" }}, verify_timeout = "200ms" }}
 stages.edge = {{ tags = "edge", order = "newest", digest = true, {command} }}
 [projects.web]
 registry = "git"
 image = "other/web"
-stages.qa = {{ tags = "b*", order = "numeric", min_age = "1s", {command} }}
+stages.qa = {{ tags = "b*", order = "numeric", min_age = "1s", {command}, running = {{ command = ["./running.sh"] }}, verify_timeout = "200ms" }}
 stages.few = {{ tags = "b*", order = "numeric", retry = {{ attempts = 2, backoff = "1ms", max_backoff = "1ms" }}, {command} }}
 "#,
-        url = gitea.url()
+        url = gitea.url(),
+        endpoint = endpoint.url(),
     )
-}
-
-/// What came about.
-#[derive(Default)]
-pub(super) struct Figures {
-    pub(super) polls: u64,
-    beside: u64,
-    kills: u64,
-    clocks: u64,
-    happenings: BTreeMap<&'static str, u64>,
-    faults: u64,
-    pub(super) received: usize,
-    pub(super) deployments: usize,
-    pub(super) attempts: usize,
-    pub(super) size: u64,
-}
-
-impl fmt::Display for Figures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} polls ({} beside another, {} killed, {} with another clock), {} faulty answers, {:?}: \
-             {} deployments in {} attempts, {} of them received to the end, a state of {} KiB",
-            self.polls,
-            self.beside,
-            self.kills,
-            self.clocks,
-            self.faults,
-            self.happenings,
-            self.deployments,
-            self.attempts,
-            self.received,
-            self.size / 1024
-        )
-    }
 }
 
 pub(super) struct World {
@@ -94,13 +62,16 @@ pub(super) struct World {
     pub(super) endpoint: Endpoint,
     pub(super) model: Model,
     pub(super) audit: Audit,
+    pub(super) log: Log,
+    /// How much of it the model knows.
+    given: usize,
     pub(super) figures: Figures,
     weather: Weather,
-    kills: Arc<AtomicU64>,
-    rng: Rng,
-    numbers: u64,
+    pub(super) kills: Arc<AtomicU64>,
+    pub(super) rng: Rng,
+    pub(super) numbers: u64,
     /// Held targets, with what they had received then.
-    held: BTreeMap<&'static str, usize>,
+    pub(super) held: BTreeMap<&'static str, usize>,
 }
 
 impl World {
@@ -117,6 +88,8 @@ impl World {
         shop.script("count.sh", COUNT);
         let counted = Command::new(shop.path("count.sh")).current_dir(shop.path("")).status();
         assert!(counted.unwrap().success());
+        shop.script("running.sh", RUNNING);
+        shop.file("runs.web.qa", "b3\n");
         fs::create_dir(shop.path("tmp")).unwrap();
         let tmp = shop.path("tmp");
         shop.env("TMPDIR", tmp.to_str().unwrap());
@@ -138,7 +111,22 @@ impl World {
         weather.set(40);
         let (audit, figures) = (Audit::default(), Figures::default());
         let held = BTreeMap::new();
-        World { shop, gitea, endpoint, model, audit, figures, weather, kills, rng, numbers: 10, held }
+        let log = Log::default();
+        World {
+            shop,
+            gitea,
+            endpoint,
+            model,
+            audit,
+            log,
+            given: 0,
+            figures,
+            weather,
+            kills,
+            rng,
+            numbers: 10,
+            held,
+        }
     }
 
     /// Something happens, and then a poll, or several at once.
@@ -146,132 +134,26 @@ impl World {
         if self.rng.u32(..10) == 0 {
             self.weather.set([0, 10, 40, 200][self.rng.usize(..4)]);
         }
+        if self.rng.bool() {
+            self.tell_the_truth();
+        }
         for _ in 0..self.rng.u32(..4) {
             self.happen();
         }
         self.poll_at_once();
         self.note_given();
-        self.audit.look(&self.shop, &received(&self.shop, &self.endpoint), &self.model);
+        self.look();
     }
 
-    fn happen(&mut self) {
-        let what = match self.rng.u32(..100) {
-            0..40 => {
-                self.push_new();
-                "pushed"
-            }
-            40..50 => {
-                self.push_again();
-                "pushed again"
-            }
-            50..58 => {
-                self.delete();
-                "deleted"
-            }
-            58..62 => {
-                self.hold();
-                "held"
-            }
-            62..68 => {
-                self.release();
-                "released"
-            }
-            68..71 => {
-                self.mark();
-                "marked"
-            }
-            71..74 => {
-                self.shop.run(&["retry"]).code(0);
-                "retried"
-            }
-            74..78 => {
-                self.shop.run(&["status", "--format", "json"]).code(0);
-                self.shop.run(&["history"]).code(0);
-                "looked at"
-            }
-            _ => {
-                let name = ["fail", "slow", "late"][self.rng.usize(..3)];
-                if self.shop.exists(name) {
-                    self.shop.remove(name);
-                } else {
-                    self.shop.file(name, "");
-                }
-                "changed scripts"
-            }
-        };
-        *self.figures.happenings.entry(what).or_default() += 1;
-    }
-
-    fn push_new(&mut self) {
-        self.numbers += 1;
-        let number = self.numbers;
-        // Now and then a version of an older line.
-        let line = if self.rng.u32(..4) == 0 { 1 } else { 2 + number / 50 };
-        let (image, name) = match self.rng.u32(..7) {
-            0 => ("acme/shop", format!("dev-{number}")),
-            1 => ("acme/shop", format!("v{line}.{number}.0")),
-            2 => ("acme/api", format!("r-{number}")),
-            3 => ("acme/api", "edge".to_owned()),
-            4 => ("other/web", format!("b{number}")),
-            5 => ("acme/shop", format!("sha-{number}")),
-            _ => ("other/web", format!("c{number}")),
-        };
-        self.model.push(&self.gitea, image, &name);
-    }
-
-    fn any_name(&mut self, image: &str) -> String {
-        let names = self.model.names(image);
-        names[self.rng.usize(..names.len())].clone()
-    }
-
-    fn push_again(&mut self) {
-        let image = STAGES[self.rng.usize(..STAGES.len())].image;
-        let name = self.any_name(image);
-        self.model.push(&self.gitea, image, &name);
-    }
-
-    fn delete(&mut self) {
-        let image = STAGES[self.rng.usize(..STAGES.len())].image;
-        let name = self.any_name(image);
-        // An image without any tag is an outage to tagship.
-        if self.model.names(image).len() > 5 && name != "edge" {
-            self.model.delete(&self.gitea, image, &name);
+    pub(super) fn look(&mut self) {
+        self.audit.look(&self.shop, self.log.read(&self.shop, &self.endpoint), &self.model);
+        for (stage, tag) in self.audit.adopted.drain(..) {
+            self.model.give(stage, tag);
         }
     }
 
-    fn any_stage(&mut self) -> &'static Stage {
-        &STAGES[self.rng.usize(..STAGES.len())]
-    }
-
-    fn hold(&mut self) {
-        let stage = self.any_stage();
-        self.await_quiet();
-        self.shop.run(&["hold", stage.target, "--reason", "soak"]).code(0);
-        self.held.insert(stage.target, self.begun(stage.target));
-    }
-
-    fn begun(&self, target: &str) -> usize {
-        received(&self.shop, &self.endpoint).iter().filter(|one| one.target == target && !one.is_done).count()
-    }
-
-    fn release(&mut self) {
-        for (target, before) in std::mem::take(&mut self.held) {
-            assert_eq!(self.begun(target), before, "{target} was given something while it was held");
-            self.shop.run(&["release", target]).code(0);
-        }
-    }
-
-    /// Somebody else deployed something that is there.
-    fn mark(&mut self) {
-        let stage = self.any_stage();
-        let name = self.any_name(stage.image);
-        if stage.takes(&name) && !stage.moves() {
-            self.await_quiet();
-            self.shop.run(&["mark", stage.target, &name]).code(0);
-            self.note_given();
-            self.model.given.get_mut(stage.target).unwrap().insert(name.clone());
-            self.audit.mark(stage.target, &name, &received(&self.shop, &self.endpoint));
-        }
+    pub(super) fn received(&mut self) -> &[Received] {
+        self.log.read(&self.shop, &self.endpoint)
     }
 
     fn poll_at_once(&mut self) {
@@ -312,14 +194,16 @@ impl World {
     }
 
     /// What is done by now, a stage was given.
-    fn note_given(&mut self) {
-        for one in received(&self.shop, &self.endpoint).into_iter().filter(|one| one.is_done) {
-            self.model.given.get_mut(Stage::of(&one.target).target).unwrap().insert(one.tag);
+    pub(super) fn note_given(&mut self) {
+        let all = self.log.read(&self.shop, &self.endpoint);
+        for one in all[self.given..].iter().filter(|one| one.is_done) {
+            self.model.give(Stage::of(&one.target), one.tag.clone());
         }
+        self.given = all.len();
     }
 
     /// Until no command is left of a run that was killed.
-    fn await_quiet(&self) {
+    pub(super) fn await_quiet(&self) {
         let here = self.shop.path("");
         await_until("nothing of a killed run is left", || {
             let processes = fs::read_dir("/proc").unwrap().flatten();
@@ -337,36 +221,49 @@ impl World {
                 self.shop.remove(name);
             }
         }
+        self.tell_the_truth();
         self.await_quiet();
         self.release();
         self.settle();
-        let all = received(&self.shop, &self.endpoint);
+        self.look();
         for stage in &STAGES {
-            if let Some(lost) = self.model.lost(stage) {
+            if let Some(lost) = self.model.lost(stage, &self.audit.replaced) {
                 panic!("{} was never given {lost}: {:?}", stage.target, self.status_of(stage.target));
             }
         }
-        self.audit.look(&self.shop, &all, &self.model);
-        self.audit.nothing_is_owed(&self.shop, &all, &self.model);
+        let said = self.endpoint.said(&self.shop);
+        let all = self.log.read(&self.shop, &self.endpoint);
+        self.audit.nothing_is_owed(&self.shop, all, &said, &self.model);
         self.weather.set(40);
     }
 
     fn settle(&mut self) {
         await_until("everything is delivered, and stays so", || {
             self.shop.run(&["retry"]).code(0);
-            let before = received(&self.shop, &self.endpoint).len();
+            let before = self.received().len();
             let run = self.shop.run(&["poll", "--format", "json"]);
             let targets = if run.has_code(0) { run.json()["targets"].clone() } else { return false };
             let rest = ["up_to_date", "behind", "older", "no_match"];
             let mut statuses = targets.as_array().unwrap().iter().map(|target| &target["status"]);
-            statuses.all(|status| rest.iter().any(|word| status == word))
-                && received(&self.shop, &self.endpoint).len() == before
+            statuses.all(|status| rest.iter().any(|word| status == word)) && self.received().len() == before
         });
         self.note_given();
     }
 
     fn status_of(&self, target: &str) -> serde_json::Value {
         self.shop.status(target)
+    }
+
+    /// Those of runs that were killed while they wrote metrics: a minute later any poll removes them.
+    fn outlive_unfinished_files(&mut self) {
+        let files = fs::read_dir(self.shop.path("")).unwrap().map(|entry| entry.unwrap().path());
+        let is_unfinished = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "tmp");
+        for file in files.filter(is_unfinished) {
+            self.figures.unfinished += 1;
+            let file = fs::File::options().write(true).open(file).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(90)).unwrap();
+        }
+        self.shop.run(&["poll"]).code(0);
     }
 
     /// One more tag for every stage: they all run it in the end. And nothing is left behind.
@@ -386,15 +283,18 @@ impl World {
                 news.iter().find(|(image, name)| *image == stage.image && stage.takes(name)).unwrap().1;
             assert_eq!(status["deployed_tag"], name, "{}: {status}", stage.target);
             if stage.moves() {
-                let all = received(&self.shop, &self.endpoint);
+                let digest = self.gitea.digest(stage.image, name);
+                let all = self.received();
                 let last = all.iter().rfind(|one| one.target == stage.target && one.is_done).unwrap();
-                assert_eq!(last.digest, self.gitea.digest(stage.image, name));
+                assert_eq!(last.digest, digest);
             }
         }
         self.await_quiet();
+        self.weather.set(0);
+        self.outlive_unfinished_files();
         self.figures.faults = self.weather.faults();
-        self.figures.received = received(&self.shop, &self.endpoint).iter().filter(|one| one.is_done).count();
-        let rows = self.audit.nothing_is_left_behind(&self.shop);
+        self.figures.received = self.received().iter().filter(|one| one.is_done).count();
+        let rows = nothing_is_left_behind(&self.shop);
         (self.figures.deployments, self.figures.attempts, self.figures.size) = rows;
     }
 }
