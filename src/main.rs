@@ -62,39 +62,40 @@ use command::Exit;
 use report::Console;
 
 fn main() -> ExitCode {
+    let console = Console::new();
     match command::complete() {
         Ok(false) => {}
         Ok(true) => return ExitCode::SUCCESS,
         Err(error) => {
-            Console::new().error(&format!("{error:#}"));
+            console.error(&format!("{error:#}"));
             return ExitCode::from(Exit::Unusable.status());
         }
     }
     let Cli { global, command } = Cli::parse();
     Console::set_color(command::color(global.color));
     let result = match command {
-        Command::Poll(arguments) => command::poll(&global, &arguments),
-        Command::Status(arguments) => command::status(&global, &arguments),
-        Command::Check(arguments) => command::check(&global, &arguments),
-        Command::Tags(arguments) => command::tags(&global, &arguments),
-        Command::Deploy(arguments) => command::deploy(&global, &arguments),
-        Command::Mark(arguments) => command::mark(&global, &arguments),
-        Command::History(arguments) => command::history(&global, &arguments),
-        Command::Retry(arguments) => command::retry(&global, &arguments),
-        Command::Hold(arguments) => command::hold(&global, &arguments),
-        Command::Release(arguments) => command::release(&global, &arguments),
-        Command::Login(arguments) => command::login(&global, &arguments),
-        Command::Logout(arguments) => command::logout(&global, &arguments),
-        Command::Init(arguments) => command::init(&global, &arguments),
-        Command::Schedule(arguments) => command::schedule(&global, &arguments),
-        Command::Generate(arguments) => command::generate(&arguments),
+        Command::Poll(arguments) => command::poll(&global, &arguments, &console),
+        Command::Status(arguments) => command::status(&global, &arguments, &console),
+        Command::Check(arguments) => command::check(&global, &arguments, &console),
+        Command::Tags(arguments) => command::tags(&global, &arguments, &console),
+        Command::Deploy(arguments) => command::deploy(&global, &arguments, &console),
+        Command::Mark(arguments) => command::mark(&global, &arguments, &console),
+        Command::History(arguments) => command::history(&global, &arguments, &console),
+        Command::Retry(arguments) => command::retry(&global, &arguments, &console),
+        Command::Hold(arguments) => command::hold(&global, &arguments, &console),
+        Command::Release(arguments) => command::release(&global, &arguments, &console),
+        Command::Login(arguments) => command::login(&global, &arguments, &console),
+        Command::Logout(arguments) => command::logout(&global, &arguments, &console),
+        Command::Init(arguments) => command::init(&global, &arguments, &console),
+        Command::Schedule(arguments) => command::schedule(&global, &arguments, &console),
+        Command::Generate(arguments) => command::generate(&arguments, &console),
     };
     let mut exit = result.unwrap_or_else(|error| {
-        Console::new().error(&format!("{error:#}"));
+        console.error(&format!("{error:#}"));
         Exit::Unusable
     });
-    if let (Exit::Done | Exit::Changed, Some(error)) = (exit, Console::lost()) {
-        Console::new().error(&format!("standard output cannot be written: {error}"));
+    if let (Exit::Done | Exit::Changed, Some(error)) = (exit, console.lost()) {
+        console.error(&format!("standard output cannot be written: {error}"));
         exit = Exit::Failed;
     }
     ExitCode::from(exit.status())

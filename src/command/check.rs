@@ -20,10 +20,10 @@ use crate::target::step::Step;
 ///
 /// # Errors
 /// Every fault of the configuration, or a state file that cannot be read.
-pub(crate) fn check(global: &Global, arguments: &cli::Check) -> anyhow::Result<Exit> {
+pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) -> anyhow::Result<Exit> {
     let config = load(global)?;
     let secrets = Arc::new(Secrets::new(&config));
-    let console = Console::masking(Arc::clone(&secrets));
+    let console = console.masking(Arc::clone(&secrets));
     config.dangers.iter().chain(&config.warnings).for_each(|warning| console.warning(&warning.to_string()));
     let of_secrets = exposed(&config).into_iter().chain(without_entry(&config));
     of_secrets.for_each(|warning| console.warning(&warning));

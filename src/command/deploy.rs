@@ -18,12 +18,12 @@ use crate::secret::Secrets;
 ///
 /// # Errors
 /// Configuration, arguments or state file, or there is no such tag; nothing was sent.
-pub(crate) fn deploy(global: &Global, arguments: &cli::Deploy) -> anyhow::Result<Exit> {
+pub(crate) fn deploy(global: &Global, arguments: &cli::Deploy, console: &Console) -> anyhow::Result<Exit> {
     let stop = Stop::on_signals()?;
     let config = load(global)?;
     let target = select_one(&config, &arguments.target)?;
     let secrets = Arc::new(Secrets::new(&config));
-    let console = Console::masking(Arc::clone(&secrets));
+    let console = console.masking(Arc::clone(&secrets));
     let store = open_state(global, &config, &console)?;
     let choice = match &arguments.tag {
         Some(tag) => Choice::Tag(Tag::new(tag)?),

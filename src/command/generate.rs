@@ -19,7 +19,7 @@ const DATE: &str = "2026-11-23";
 ///
 /// # Errors
 /// A file cannot be written.
-pub(crate) fn generate(arguments: &Generate) -> anyhow::Result<Exit> {
+pub(crate) fn generate(arguments: &Generate, console: &Console) -> anyhow::Result<Exit> {
     match &arguments.what {
         Artifact::Man { dir } => man(dir)?,
         Artifact::Completions { dir } => completions(dir)?,
@@ -32,7 +32,7 @@ pub(crate) fn generate(arguments: &Generate) -> anyhow::Result<Exit> {
                 SchemaOf::History => report::schema(Document::History),
             };
             let schema = serde_json::to_string_pretty(&schema)?;
-            Console::new().data(&schema);
+            console.data(&schema);
         }
     }
     Ok(Exit::Done)

@@ -19,9 +19,9 @@ const A_SCREENFUL: u32 = 20;
 ///
 /// # Errors
 /// Configuration, arguments or state file.
-pub(crate) fn history(global: &Global, arguments: &cli::History) -> anyhow::Result<Exit> {
+pub(crate) fn history(global: &Global, arguments: &cli::History, console: &Console) -> anyhow::Result<Exit> {
     let config = load(global)?;
-    let console = Console::masking(Arc::new(Secrets::new(&config)));
+    let console = console.masking(Arc::new(Secrets::new(&config)));
     let targets = select(&config, &arguments.targets)?;
     let store = read_state(global, &config)?;
     if let Some(at) = arguments.at {

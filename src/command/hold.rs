@@ -13,11 +13,11 @@ use crate::target::filter::TargetPattern;
 ///
 /// # Errors
 /// Configuration, arguments or state file; nothing was changed.
-pub(crate) fn hold(global: &Global, arguments: &cli::Hold) -> anyhow::Result<Exit> {
+pub(crate) fn hold(global: &Global, arguments: &cli::Hold, console: &Console) -> anyhow::Result<Exit> {
     let now = Timestamp::now();
     let until = arguments.lasting.map(|lasting| now.checked_add(lasting)).transpose()?;
     let hold = Hold { reason: arguments.reason.clone(), by: by_whom(), since: now, until };
-    change(global, &arguments.targets, |target, before| {
+    change(global, console, &arguments.targets, |target, before| {
         let ends = hold
             .until
             .map_or_else(|| format!("tagship release {}", target.id), |until| format!("{until:.0}"));
@@ -29,9 +29,9 @@ pub(crate) fn hold(global: &Global, arguments: &cli::Hold) -> anyhow::Result<Exi
 ///
 /// # Errors
 /// Configuration, arguments or state file; nothing was changed.
-pub(crate) fn release(global: &Global, arguments: &cli::Release) -> anyhow::Result<Exit> {
+pub(crate) fn release(global: &Global, arguments: &cli::Release, console: &Console) -> anyhow::Result<Exit> {
     let now = Timestamp::now();
-    change(global, &arguments.targets, |_, before| {
+    change(global, console, &arguments.targets, |_, before| {
         let said = match before {
             Some(hold) if hold.holds(now) => format!("released; it was {}", hold.describe()),
             _ => "was not held".to_owned(),
@@ -43,13 +43,13 @@ pub(crate) fn release(global: &Global, arguments: &cli::Release) -> anyhow::Resu
 /// Changes the hold of every target in one transaction, and says what became of each.
 fn change(
     global: &Global,
+    console: &Console,
     patterns: &[TargetPattern],
     change: impl Fn(&Target, Option<&Hold>) -> (Option<Hold>, String),
 ) -> anyhow::Result<Exit> {
     let config = load(global)?;
     let targets = select(&config, patterns)?;
-    let console = Console::new();
-    let store = kept_state(global, &config, &console, "a hold would be forgotten")?;
+    let store = kept_state(global, &config, console, "a hold would be forgotten")?;
     let said = store.write(|write| {
         let mut said = Vec::new();
         for target in &targets {

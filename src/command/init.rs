@@ -25,10 +25,9 @@ use registry::registry;
 ///
 /// # Errors
 /// Options that are missing or wrong, or a file that is there already.
-pub(crate) fn init(global: &Global, arguments: &cli::Init) -> anyhow::Result<Exit> {
-    let console = Console::new();
+pub(crate) fn init(global: &Global, arguments: &cli::Init, console: &Console) -> anyhow::Result<Exit> {
     let place = place(global, arguments)?;
-    let mut questions = Questions::new(&console);
+    let mut questions = Questions::new(console);
     let registry = registry(arguments, &place, &mut questions)?;
     let images = match (&arguments.from, arguments.image.as_slice()) {
         (None, []) => {
@@ -52,7 +51,7 @@ pub(crate) fn init(global: &Global, arguments: &cli::Init) -> anyhow::Result<Exi
     let projects = if arguments.from.is_some() {
         let opened = discover::open(&registry.registry, &place)?;
         // A server may repeat in an error what it was sent.
-        let console = Console::masking(Arc::clone(&opened.secrets));
+        let console = console.masking(Arc::clone(&opened.secrets));
         match discover::projects(&registry, &opened, arguments, images, &console) {
             Ok(projects) => projects,
             Err(error) => {
@@ -79,7 +78,7 @@ pub(crate) fn init(global: &Global, arguments: &cli::Init) -> anyhow::Result<Exi
             write(path, &text, is_private)?;
             let stages = count(config.targets.len(), "stage");
             console.message(&format!("wrote {} with {stages}; look it over", path.display()));
-            write_schema(path, &console)?;
+            write_schema(path, console)?;
             let named = config::find(global.config.as_deref()).ok().as_ref() == Some(path);
             let option = if named && global.config.is_none() {
                 String::new()

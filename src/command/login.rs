@@ -24,7 +24,7 @@ const LONGEST: u64 = 64 * 1024;
 ///
 /// # Errors
 /// Configuration or arguments, or no token can be read.
-pub(crate) fn login(global: &Global, arguments: &cli::Login) -> anyhow::Result<Exit> {
+pub(crate) fn login(global: &Global, arguments: &cli::Login, console: &Console) -> anyhow::Result<Exit> {
     let config = load(global)?;
     let registry = find(&config, &arguments.registry)?;
     let Location::Url(url) = &registry.location else {
@@ -34,7 +34,7 @@ pub(crate) fn login(global: &Global, arguments: &cli::Login) -> anyhow::Result<E
     let token = if arguments.stdin { from_stdin()? } else { from_terminal(&registry.name, url)? };
     let credential = Credential { username, token, is_identity: false };
     let secrets = Arc::new(Secrets::with(&config, registry, credential.clone()));
-    let console = Console::masking(Arc::clone(&secrets));
+    let console = console.masking(Arc::clone(&secrets));
     let name = &registry.name;
 
     let mut repositories: Vec<&Repository> = config
@@ -72,9 +72,8 @@ pub(crate) fn login(global: &Global, arguments: &cli::Login) -> anyhow::Result<E
 ///
 /// # Errors
 /// Configuration or arguments.
-pub(crate) fn logout(global: &Global, arguments: &cli::Logout) -> anyhow::Result<Exit> {
+pub(crate) fn logout(global: &Global, arguments: &cli::Logout, console: &Console) -> anyhow::Result<Exit> {
     let config = load(global)?;
-    let console = Console::new();
     // A token can outlive its registry's place in the configuration.
     let name = Name::new(&arguments.registry).map_err(|error| anyhow::anyhow!("REGISTRY: {error}"))?;
     match secret::forget(&name) {

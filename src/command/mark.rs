@@ -14,7 +14,7 @@ use crate::target::Target;
 ///
 /// # Errors
 /// Configuration, arguments or state file; nothing was changed.
-pub(crate) fn mark(global: &Global, arguments: &cli::Mark) -> anyhow::Result<Exit> {
+pub(crate) fn mark(global: &Global, arguments: &cli::Mark, console: &Console) -> anyhow::Result<Exit> {
     let config = load(global)?;
     let target = select_one(&config, &arguments.target)?;
     let mark = match &arguments.tag {
@@ -22,8 +22,7 @@ pub(crate) fn mark(global: &Global, arguments: &cli::Mark) -> anyhow::Result<Exi
         Some(tag) => Mark::Deployed(Tag::new(tag)?),
         None => Mark::Nothing,
     };
-    let console = Console::new();
-    let store = kept_state(global, &config, &console, "there is nothing to mark")?;
+    let store = kept_state(global, &config, console, "there is nothing to mark")?;
     let said = store.write(|write| record(write, target, &mark))?;
     if !global.quiet {
         console.data(&format!("{}: {said}", target.id));

@@ -24,12 +24,12 @@ use crate::target::{Target, TargetId};
 ///
 /// # Errors
 /// Configuration, arguments or state file; nothing that could not be recorded was begun.
-pub(crate) fn poll(global: &Global, arguments: &cli::Poll) -> anyhow::Result<Exit> {
+pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) -> anyhow::Result<Exit> {
     let stop = Stop::on_signals()?;
     // The process ends with the run: ten thousand targets need not be freed one by one.
     let config = ManuallyDrop::new(load(global)?);
     let secrets = Arc::new(Secrets::new(&config));
-    let console = Console::masking(Arc::clone(&secrets));
+    let console = console.masking(Arc::clone(&secrets));
     let filter = TargetFilter {
         patterns: arguments.targets.clone(),
         projects: arguments.project.clone(),

@@ -15,14 +15,13 @@ use crate::target::filter::TargetPattern;
 ///
 /// # Errors
 /// Configuration, arguments or state file; nothing was changed.
-pub(crate) fn retry(global: &Global, arguments: &cli::Retry) -> anyhow::Result<Exit> {
+pub(crate) fn retry(global: &Global, arguments: &cli::Retry, console: &Console) -> anyhow::Result<Exit> {
     let config = load(global)?;
     let (ids, patterns): (Vec<&String>, Vec<&String>) =
         arguments.deployments.iter().partition(|text| uuid::Uuid::try_parse(text).is_ok());
     let patterns: Vec<TargetPattern> = patterns.into_iter().map(|text| TargetPattern::new(text)).collect();
     let named = if patterns.is_empty() && !ids.is_empty() { Vec::new() } else { select(&config, &patterns)? };
-    let console = Console::new();
-    let store = kept_state(global, &config, &console, "there is nothing to try again")?;
+    let store = kept_state(global, &config, console, "there is nothing to try again")?;
     let mut open = store.open_deployments()?;
     let mut chosen: Vec<&Target> = Vec::new();
     for id in ids {

@@ -19,9 +19,12 @@ use job::{job, text};
 ///
 /// # Errors
 /// Configuration, or a file is there already.
-pub(crate) fn schedule(global: &Global, arguments: &cli::Schedule) -> anyhow::Result<Exit> {
+pub(crate) fn schedule(
+    global: &Global,
+    arguments: &cli::Schedule,
+    console: &Console,
+) -> anyhow::Result<Exit> {
     let config = load(global)?;
-    let console = Console::new();
     let job = job(global, &config)?;
     match &arguments.what {
         Scheduler::Cron => console.data(&schedule::crontab(&job, &host())),
@@ -34,7 +37,7 @@ pub(crate) fn schedule(global: &Global, arguments: &cli::Schedule) -> anyhow::Re
             };
             let units = schedule::units(&job, &account);
             match dir {
-                Some(dir) => write(dir, &units, &console)?,
+                Some(dir) => write(dir, &units, console)?,
                 None => {
                     for (name, text) in units {
                         console.data(&format!("# {name}\n{text}"));

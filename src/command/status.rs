@@ -21,9 +21,9 @@ use crate::target::{Target, TargetId};
 ///
 /// # Errors
 /// Configuration, arguments or state file.
-pub(crate) fn status(global: &Global, arguments: &cli::Status) -> anyhow::Result<Exit> {
+pub(crate) fn status(global: &Global, arguments: &cli::Status, console: &Console) -> anyhow::Result<Exit> {
     let config = load(global)?;
-    let console = Console::masking(Arc::new(Secrets::new(&config)));
+    let console = console.masking(Arc::new(Secrets::new(&config)));
     let targets = select(&config, &arguments.targets)?;
     let store = read_state(global, &config)?;
     let rows = store.at_once(|| rows(&store, &targets))?;

@@ -17,12 +17,12 @@ use crate::secret::Secrets;
 ///
 /// # Errors
 /// Configuration, arguments or state file.
-pub(crate) fn tags(global: &Global, arguments: &cli::Tags) -> anyhow::Result<Exit> {
+pub(crate) fn tags(global: &Global, arguments: &cli::Tags, console: &Console) -> anyhow::Result<Exit> {
     let config = load(global)?;
     let target = select_one(&config, &arguments.target)?;
     let tag = arguments.tag.as_deref().map(tag).transpose()?;
     let secrets = Arc::new(Secrets::new(&config));
-    let console = Console::masking(Arc::clone(&secrets));
+    let console = console.masking(Arc::clone(&secrets));
     let store = read_state(global, &config)?;
     let run = Run {
         config: &config,

@@ -11,13 +11,12 @@ use terminal_size::Width;
 
 use crate::secret::Secrets;
 
-/// Why data was lost. Like standard output itself it is the whole process's.
-static LOST: OnceLock<io::Error> = OnceLock::new();
-
 /// Where a report is written to.
 #[derive(Clone)]
 pub(crate) struct Console {
     secrets: Option<Arc<Secrets>>,
+    /// Why some of the data was.
+    lost: Arc<OnceLock<io::Error>>,
 }
 
 impl Console {
@@ -34,12 +33,12 @@ impl Console {
 
     /// Before there is a configuration, and with it secrets.
     pub(crate) fn new() -> Console {
-        Console { secrets: None }
+        Console { secrets: None, lost: Arc::default() }
     }
 
-    /// A console that shows no value of these secrets.
-    pub(crate) fn masking(secrets: Arc<Secrets>) -> Console {
-        Console { secrets: Some(secrets) }
+    /// The same console, which shows no value of these secrets.
+    pub(crate) fn masking(&self, secrets: Arc<Secrets>) -> Console {
+        Console { secrets: Some(secrets), lost: Arc::clone(&self.lost) }
     }
 
     /// Data: a line on standard output.
@@ -47,14 +46,14 @@ impl Console {
         let mut stdout = anstream::stdout().lock();
         match writeln!(stdout, "{}", self.mask(line)) {
             // Nobody reads any more: the run goes on, its outcome is in the state.
-            Err(error) if error.kind() != ErrorKind::BrokenPipe => drop(LOST.set(error)),
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => drop(self.lost.set(error)),
             _ => {}
         }
     }
 
     /// Why some of the data is not on standard output, though somebody wants it: a full disk.
-    pub(crate) fn lost() -> Option<&'static io::Error> {
-        LOST.get()
+    pub(crate) fn lost(&self) -> Option<&io::Error> {
+        self.lost.get()
     }
 
     /// A message: a line on standard error.

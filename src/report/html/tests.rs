@@ -146,7 +146,7 @@ fn the_policy_allows_the_pages_own_style_and_nothing_else() {
 fn a_secret_is_masked_although_markup_would_spell_it_otherwise() {
     let secrets = Secrets::default();
     secrets.hide("a&b<c\"d'e");
-    let page = page_saying(&Console::masking(Arc::new(secrets)), "the key a&b<c\"d'e opens");
+    let page = page_saying(&Console::new().masking(Arc::new(secrets)), "the key a&b<c\"d'e opens");
     assert_eq!(page.matches("the key *** opens").count(), PLACES);
     assert!(!page.contains("a&amp;b"), "{page}");
 }
