@@ -15,7 +15,7 @@ use crate::secret::Secrets;
 #[derive(Clone)]
 pub(crate) struct Console {
     secrets: Option<Arc<Secrets>>,
-    /// Why some of the data was.
+    /// Why data was lost, shared by all of the process.
     lost: Arc<OnceLock<io::Error>>,
 }
 
