@@ -10,6 +10,7 @@ mod fault;
 mod figures;
 mod happening;
 mod model;
+mod outbox;
 mod receiver;
 mod remains;
 mod state;

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::{Model, Place, Stage};
-use super::receiver::Received;
+use super::outbox::{self, Outbox};
+use super::receiver::{Endpoint, Received};
 use super::state::{self, Row};
 use crate::harness::Shop;
 
@@ -13,6 +14,7 @@ pub(super) struct Audit {
     /// How much of what was received has been looked at.
     seen: usize,
     stages: BTreeMap<&'static str, Seen>,
+    outbox: Outbox,
     /// Deployments whose success was recorded before what is looked at now was received.
     succeeded: BTreeSet<String>,
     /// Deployments that someone wanted by hand.
@@ -46,9 +48,10 @@ impl Audit {
     }
 
     /// Between polls, orphans of killed ones may still live.
-    pub(super) fn look(&mut self, shop: &Shop, all: &[Received], model: &Model) {
+    pub(super) fn look(&mut self, shop: &Shop, endpoint: &Endpoint, all: &[Received], model: &Model) {
         assert!(!shop.exists("overlaps"), "two commands at once: {}", shop.read("overlaps"));
         let Some(state) = state::open(shop) else { return };
+        self.outbox.look(&state, &endpoint.told());
         let rows = state::rows(&state, self.over);
         self.by_hand.extend(rows.iter().filter(|row| row.by == "hand").map(|row| row.id.clone()));
         for one in &all[self.seen..] {
@@ -70,15 +73,11 @@ impl Audit {
     }
 
     /// When all is calm, every deployment is over, and it is plain why.
-    /// `said`: target and answer, of stages that were asked what they run.
-    pub(super) fn nothing_is_owed(
-        &self,
-        shop: &Shop,
-        all: &[Received],
-        said: &BTreeSet<(String, String)>,
-        model: &Model,
-    ) {
-        let rows = state::rows(&state::open(shop).expect("nothing was killed since"), 0);
+    pub(super) fn nothing_is_owed(&self, shop: &Shop, endpoint: &Endpoint, all: &[Received], model: &Model) {
+        let state = state::open(shop).expect("nothing was killed since");
+        outbox::all_is_told(&state, &endpoint.told());
+        let said = endpoint.said(shop);
+        let rows = state::rows(&state, 0);
         let done: BTreeSet<&str> = all.iter().filter(|one| one.is_done).map(|one| one.id.as_str()).collect();
         let newest: BTreeMap<&str, i64> = rows.iter().map(|row| (row.target.as_str(), row.number)).collect();
         for row in &rows {

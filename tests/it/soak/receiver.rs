@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::fault::Weather;
+use super::outbox::Told;
 use crate::harness::Shop;
 use crate::http::{Answer, Server};
 
@@ -59,6 +60,7 @@ pub(super) struct Endpoint {
     server: Server,
     received: Arc<Mutex<Vec<Received>>>,
     live: Arc<Mutex<Live>>,
+    told: Arc<Mutex<Vec<Told>>>,
 }
 
 /// What api/live says that it runs.
@@ -77,6 +79,8 @@ impl Endpoint {
         let busy: Mutex<Vec<(String, u64)>> = Mutex::default();
         let live: Arc<Mutex<Live>> = Arc::default();
         let asked = Arc::clone(&live);
+        let told: Arc<Mutex<Vec<Told>>> = Arc::default();
+        let people = Arc::clone(&told);
         let server = Server::start(move |request| {
             if request.path() == "/running" {
                 let all = all.lock().unwrap();
@@ -89,6 +93,14 @@ impl Endpoint {
                 return weather.at_probe().unwrap_or_else(|| Answer::json(200, body).into());
             }
             let body = request.json();
+            if request.path() == "/tell" {
+                let text = |key: &str| body[key].as_str().unwrap().to_owned();
+                let (is_taken, reply) = weather.at_endpoint();
+                let key = request.header("idempotency-key").unwrap().to_owned();
+                let one = Told { key, status: text("status"), deployment_id: text("id"), is_taken };
+                people.lock().unwrap().push(one);
+                return reply;
+            }
             let text = |key: &str| body[key].as_str().unwrap().to_owned();
             let began = Received {
                 is_done: false,
@@ -117,11 +129,16 @@ impl Endpoint {
             busy.remove(place);
             reply
         });
-        Endpoint { server, received, live }
+        Endpoint { server, received, live, told }
     }
 
     pub(super) fn url(&self) -> String {
         self.server.url()
+    }
+
+    /// What people were told so far, in that order.
+    pub(super) fn told(&self) -> MutexGuard<'_, Vec<Told>> {
+        self.told.lock().unwrap()
     }
 
     /// What api/live says from now on; None: the truth.

@@ -55,6 +55,13 @@ pub(super) fn rows(state: &Connection, after: i64) -> Vec<Row> {
     statement.query_map([after], row).unwrap().collect::<Result<_, _>>().unwrap()
 }
 
+/// The first column of every row.
+pub(super) fn texts(state: &Connection, query: &str) -> Vec<String> {
+    let mut statement = state.prepare(query).unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+/// The rows of a table.
 pub(super) fn count(state: &Connection, table: &str) -> usize {
     let query = format!("SELECT count(*) FROM {table}");
     state.query_row(&query, [], |row| row.get::<_, u32>(0)).unwrap() as usize

@@ -16,6 +16,7 @@ use super::figures::Figures;
 use super::model::{Model, STAGES, Stage};
 use super::receiver::{COUNT, Endpoint, Log, RUNNING, Received, SCRIPT};
 use super::remains::nothing_is_left_behind;
+use super::{outbox, state};
 use crate::harness::{Shop, await_until};
 use crate::registry::{Build, Gitea};
 use crate::run::Run;
@@ -30,6 +31,11 @@ metrics_file = "metrics.prom"
 timeout = "500ms"
 [settings.stage]
 retry = {{ attempts = 500, backoff = "1ms", max_backoff = "20ms" }}
+[[notify]]
+url = "{endpoint}/tell"
+timeout = "400ms"
+on = ["failed", "dead", "recovered", "deployed"]
+json = {{ status = "{{status}}", id = "{{deployment_id}}" }}
 [registries.git]
 kind = "gitea"
 url = "{url}"
@@ -146,7 +152,8 @@ impl World {
     }
 
     pub(super) fn look(&mut self) {
-        self.audit.look(&self.shop, self.log.read(&self.shop, &self.endpoint), &self.model);
+        let all = self.log.read(&self.shop, &self.endpoint);
+        self.audit.look(&self.shop, &self.endpoint, all, &self.model);
         for (stage, tag) in self.audit.adopted.drain(..) {
             self.model.give(stage, tag);
         }
@@ -225,16 +232,26 @@ impl World {
         self.await_quiet();
         self.release();
         self.settle();
+        self.tell_what_waits();
         self.look();
         for stage in &STAGES {
             if let Some(lost) = self.model.lost(stage, &self.audit.replaced) {
                 panic!("{} was never given {lost}: {:?}", stage.target, self.status_of(stage.target));
             }
         }
-        let said = self.endpoint.said(&self.shop);
         let all = self.log.read(&self.shop, &self.endpoint);
-        self.audit.nothing_is_owed(&self.shop, all, &said, &self.model);
+        self.audit.nothing_is_owed(&self.shop, &self.endpoint, all, &self.model);
         self.weather.set(40);
+    }
+
+    /// What could not be told waits for a minute up to two hours.
+    fn tell_what_waits(&self) {
+        await_until("everything is told", || {
+            outbox::is_empty(&state::open(&self.shop).expect("nothing was killed since")) || {
+                self.shop.run_under(&["faketime", "-f", "+1d"], &["poll"]).code(0);
+                false
+            }
+        });
     }
 
     fn settle(&mut self) {

@@ -1,0 +1,62 @@
+//! What people are told: everything that is theirs to know, and nothing again that they are known to know.
+
+use std::collections::BTreeSet;
+
+use rusqlite::Connection;
+
+use super::state::{count, texts};
+
+/// A notification that came.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    /// The notification's own id.
+    pub(super) key: String,
+    pub(super) status: String,
+    pub(super) deployment_id: String,
+    /// The receiver took it: some are lost on the way.
+    pub(super) is_taken: bool,
+}
+
+/// What was seen so far.
+#[derive(Default)]
+pub(super) struct Outbox {
+    seen: usize,
+    /// Notifications whose telling was recorded before what is looked at now came.
+    ended: BTreeSet<String>,
+}
+
+impl Outbox {
+    pub(super) fn look(&mut self, state: &Connection, told: &[Told]) {
+        for one in &told[self.seen..] {
+            assert!(!self.ended.contains(&one.key), "told again: {one:?}");
+        }
+        self.seen = told.len();
+        self.ended.extend(texts(state, "SELECT id FROM notification WHERE ended_at IS NOT NULL"));
+    }
+}
+
+pub(super) fn is_empty(state: &Connection) -> bool {
+    count(state, "notification WHERE ended_at IS NULL") == 0
+}
+
+/// When the outbox is empty.
+pub(super) fn all_is_told(state: &Connection, told: &[Told]) {
+    let taken: BTreeSet<(&str, &str)> = told
+        .iter()
+        .filter(|one| one.is_taken)
+        .map(|one| (one.deployment_id.as_str(), one.status.as_str()))
+        .collect();
+    // One that fails when a newer one has come is nobody's concern.
+    let failed =
+        "SELECT id FROM deployment WHERE (state <> 'superseded' OR reason <> 'failed; a newer one came')
+         AND EXISTS (SELECT 1 FROM attempt WHERE deployment_id = id AND error_code IS NOT NULL)";
+    for id in texts(state, failed) {
+        let is_told = ["failed", "dead"].iter().any(|status| taken.contains(&(id.as_str(), status)));
+        assert!(is_told, "nobody was told that {id} failed");
+    }
+    let deployed = "SELECT id FROM deployment WHERE state = 'succeeded' AND decided_by <> 'mark'
+         AND coalesce(reason, '') NOT LIKE '% was marked by %'";
+    for id in texts(state, deployed) {
+        assert!(taken.contains(&(id.as_str(), "deployed")), "nobody was told that {id} succeeded");
+    }
+}
