@@ -21,6 +21,8 @@ pub(super) struct Audit {
     pub(super) by_hand: BTreeSet<String>,
     /// By target: what was to be deployed when someone deployed something else by hand.
     pub(super) replaced: BTreeSet<(String, String)>,
+    /// By target: what gave way to something newer, before it came.
+    pub(super) outrun: BTreeSet<(String, String)>,
     /// Target and tag, where the stage was believed to run it, since this was last taken.
     pub(super) adopted: Vec<(&'static Stage, String)>,
     /// By target: what was marked.
@@ -65,6 +67,8 @@ impl Audit {
             let stage = Stage::of(&row.target);
             if row.state == "superseded" && row.reason.ends_with(" was deployed by hand") {
                 self.replaced.insert((row.target, row.tag));
+            } else if row.state == "superseded" {
+                self.outrun.insert((row.target, row.tag));
             } else if row.state == "succeeded" && self.succeeded.insert(row.id.clone()) && row.is_adopted() {
                 self.stages.entry(stage.target).or_default().has(stage, &row.tag, model);
                 self.adopted.push((stage, row.tag));

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::audit::Audit;
 use crate::registry::{Build, Gitea};
 
 /// A target with its image and what its tags begin with. Whatever it takes is ordered by `Place`.
@@ -107,15 +108,18 @@ impl Model {
         self.taken(stage).max_by_key(|(_, tag)| tag.last).map(|(name, _)| name.clone())
     }
 
-    /// A tag that the stage has to have by now and was not given.
-    /// `replaced`: target and tag, where someone deployed something else by hand instead.
-    pub(super) fn lost(&self, stage: &Stage, replaced: &BTreeSet<(String, String)>) -> Option<String> {
+    /// A tag that the stage has to have by now and was not given. Where someone deployed something else by hand
+    /// instead, it has not to; nor where it gave way to something newer, and was only then pushed again.
+    pub(super) fn lost(&self, stage: &Stage, audit: &Audit) -> Option<String> {
         let given = &self.given[stage.target];
         let places = given.iter().map(|name| self.tags[&(stage.image, name.clone())].last);
         let most = places.max();
         let is_lost = |(name, tag): &(&String, &Tag)| !given.contains(*name) && Some(tag.last) > most;
-        let is_replaced = |name: &str| replaced.contains(&(stage.target.to_owned(), name.to_owned()));
-        self.taken(stage).find(|found| is_lost(found) && !is_replaced(found.0)).map(|(name, _)| name.clone())
+        let gave_way = |(name, tag): &(&String, &Tag)| {
+            let of_stage = (stage.target.to_owned(), (*name).clone());
+            audit.replaced.contains(&of_stage) || (tag.first != tag.last && audit.outrun.contains(&of_stage))
+        };
+        self.taken(stage).find(|found| is_lost(found) && !gave_way(found)).map(|(name, _)| name.clone())
     }
 
     /// Where a tag stood when it was pushed first: a later push may have moved it on.

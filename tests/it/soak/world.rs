@@ -235,7 +235,7 @@ impl World {
         self.tell_what_waits();
         self.look();
         for stage in &STAGES {
-            if let Some(lost) = self.model.lost(stage, &self.audit.replaced) {
+            if let Some(lost) = self.model.lost(stage, &self.audit) {
                 panic!("{} was never given {lost}: {:?}", stage.target, self.status_of(stage.target));
             }
         }
