@@ -110,12 +110,13 @@ impl Model {
     /// A tag that the stage has to have by now and was not given.
     /// `replaced`: target and tag, where someone deployed something else by hand instead.
     pub(super) fn lost(&self, stage: &Stage, replaced: &BTreeSet<(String, String)>) -> Option<String> {
-        let given = &self.given[stage.target];
-        let places = given.iter().map(|name| self.tags[&(stage.image, name.clone())].last);
-        let most = places.max();
-        let is_lost = |(name, tag): &(&String, &Tag)| !given.contains(*name) && Some(tag.last) > most;
-        let is_replaced = |name: &str| replaced.contains(&(stage.target.to_owned(), name.to_owned()));
-        self.taken(stage).find(|found| is_lost(found) && !is_replaced(found.0)).map(|(name, _)| name.clone())
+        let replaced = replaced.iter().filter(|(target, _)| target == stage.target).map(|(_, name)| name);
+        let known: BTreeSet<&String> = self.given[stage.target].iter().chain(replaced).collect();
+        let place = |name: &String| stage.takes(name).then(|| self.tags[&(stage.image, name.clone())].last);
+        let most = known.iter().filter_map(|name| place(name)).max();
+        let mut taken = self.taken(stage);
+        let lost = taken.find(|(name, tag)| !known.contains(name) && Some(tag.last) > most);
+        lost.map(|(name, _)| name.clone())
     }
 
     /// Where a tag stood when it was pushed first: a later push may have moved it on.
