@@ -164,7 +164,7 @@ impl World {
     }
 
     fn poll_at_once(&mut self) {
-        let count = [1, 1, 1, 2, 2, 3][self.rng.usize(..6)];
+        let count = [1, 1, 2, 2, 3, 4][self.rng.usize(..6)];
         let mut running = Vec::new();
         let mut killed = Vec::new();
         for _ in 0..count {
