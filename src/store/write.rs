@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::row;
-use crate::plan::{Deployment, DeploymentState, ErrorCode, NextAttempt, OpenDeployments, PollState};
+use crate::plan::{
+    DecidedBy, Deployment, DeploymentState, ErrorCode, NextAttempt, OpenDeployments, PollState,
+};
 use crate::reference::{Digest, ListedTag};
 use crate::registry::Limit;
 use crate::target::TargetId;
@@ -151,15 +153,18 @@ impl<'a> Write<'a> {
         Ok(is_next && marked.is_none_or(|marked| marked == deployment.tag))
     }
 
-    /// Records a deployment. One of the target that was given up has found its successor.
+    /// Records a deployment. One of the target that was given up has found its successor; what becomes of it
+    /// by a mark is the mark's to say.
     pub(crate) fn insert_deployment(&self, deployment: &Deployment) -> rusqlite::Result<()> {
-        let query = "UPDATE deployment SET state = 'superseded', reason = reason || '; then came ' || ?3
-             WHERE state = 'dead' AND project = ?1 AND stage = ?2";
-        self.0.prepare_cached(query)?.execute(params![
-            deployment.target.project.as_str(),
-            deployment.target.stage.as_str(),
-            deployment.tag.as_str(),
-        ])?;
+        if deployment.by != DecidedBy::Mark {
+            let query = "UPDATE deployment SET state = 'superseded', reason = reason || '; then came ' || ?3
+                 WHERE state = 'dead' AND project = ?1 AND stage = ?2";
+            self.0.prepare_cached(query)?.execute(params![
+                deployment.target.project.as_str(),
+                deployment.target.stage.as_str(),
+                deployment.tag.as_str(),
+            ])?;
+        }
         self.0.prepare_cached(&row::insert_deployment())?.execute(params![
             deployment.id,
             deployment.target.project.as_str(),

@@ -1,7 +1,7 @@
 //! `mark`: something else, such as a webhook, deployed a tag.
 
 use crate::first_poll::gitea;
-use crate::harness::{DEV, Shop, on_gitea};
+use crate::harness::{DEV, PROD, Shop, on_gitea};
 use crate::http::Answer;
 use crate::new_tag::baselined;
 use crate::registry::Build;
@@ -96,4 +96,19 @@ fn an_older_mark_after_a_rollback_is_not_undone() {
     shop.run(&["mark", "shop/dev", "dev-41"]).code(0);
     shop.run(&["poll", "--format", "json"]).code(0).status_is("shop/dev", "behind");
     assert_eq!(shop.delivered(), [""; 0]);
+}
+
+/// Whoever says that the stage runs something older has not seen to the newer one.
+#[test]
+fn a_mark_of_an_older_tag_leaves_what_was_given_up_to_be_tried_again() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, &PROD.replace("retry = {", "retry = { attempts = 1,"));
+    gitea.push("acme/shop", "v1.11.0", "2026-11-20T11:00:00Z");
+    shop.file("fail", "");
+    shop.run(&["poll"]).code(1).line("shop/prod", &["dead", "v1.11.0"]);
+    shop.remove("fail");
+    shop.run(&["mark", "shop/prod", "v1.9.0"]).code(0);
+    assert_eq!(shop.status("shop/prod")["status"], "dead");
+    shop.run(&["retry"]).code(0);
+    shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v1.11.0"]);
 }
