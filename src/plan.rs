@@ -168,8 +168,8 @@ pub(crate) fn overtaken(state: PollState) -> Decision {
     Decision::new(Status::UpToDate, "another poll has seen newer tags meanwhile".to_owned(), state)
 }
 
-/// What high-water is without a pending deployment that is superseded: it was never deployed, so going
-/// back means back to before it.
+/// What high-water is without a deployment that is superseded, be it pending or given up: it was never
+/// deployed, so going back means back to before it.
 pub(crate) fn high_water_without(
     superseded: &Deployment,
     high_water: Option<ListedTag>,

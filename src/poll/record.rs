@@ -221,12 +221,12 @@ fn apply(
         high_water_before,
         ..Deployment::new(id, target, listed.tag.clone(), listed.digest.clone(), by, now)
     };
-    if let Some(pending) = &open.pending {
-        if decision.pending_becomes.is_none() {
-            let reason = format!("{} is newer", listed.tag);
-            write.end_deployment(&pending.id, DeploymentState::Superseded, Some(&reason), now)?;
-        }
-        deployment.high_water_before = plan::high_water_without(pending, deployment.high_water_before);
+    if let (Some(pending), None) = (&open.pending, &decision.pending_becomes) {
+        let reason = format!("{} is newer", listed.tag);
+        write.end_deployment(&pending.id, DeploymentState::Superseded, Some(&reason), now)?;
+    }
+    if let Some(undelivered) = open.undelivered() {
+        deployment.high_water_before = plan::high_water_without(undelivered, deployment.high_water_before);
     }
     write.insert_deployment(&deployment)?;
     Ok(Some(deployment))

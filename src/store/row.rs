@@ -126,14 +126,14 @@ pub(super) fn sightings(connection: &Connection, target: &TargetId) -> rusqlite:
 }
 
 /// Every tag that a target was given (or that its first poll found) and when last, but those that were
-/// deleted before they were deployed, and those that had to give way to nothing but such.
+/// deleted before they were deployed, and those that gave way to others of which none was deployed so far.
 pub(super) fn given(connection: &Connection, target: &TargetId) -> rusqlite::Result<HashMap<Tag, Timestamp>> {
     // What was high-water before a deployment was given, too, if only by a first poll.
     let query = "SELECT tag, max(given_at) AS given_at FROM (
              SELECT tag, created_at AS given_at FROM deployment
              WHERE project = ?1 AND stage = ?2 AND state <> 'dropped' AND (state <> 'superseded' OR rowid < (
                  SELECT max(rowid) FROM deployment
-                 WHERE project = ?1 AND stage = ?2 AND state NOT IN ('dropped', 'superseded')))
+                 WHERE project = ?1 AND stage = ?2 AND state = 'succeeded'))
              UNION ALL
              SELECT high_water_before ->> '$.tag', created_at FROM deployment
              WHERE project = ?1 AND stage = ?2 AND high_water_before IS NOT NULL
