@@ -109,17 +109,21 @@ impl Model {
     }
 
     /// A tag that the stage has to have by now and was not given. Where someone deployed something else by hand
-    /// instead, it has not to; nor where it gave way to something newer, and was only then pushed again.
+    /// instead, it has not to, nor what is older; nor where it gave way to something newer, and was only then
+    /// pushed again.
     pub(super) fn lost(&self, stage: &Stage, audit: &Audit) -> Option<String> {
-        let given = &self.given[stage.target];
-        let places = given.iter().map(|name| self.tags[&(stage.image, name.clone())].last);
-        let most = places.max();
-        let is_lost = |(name, tag): &(&String, &Tag)| !given.contains(*name) && Some(tag.last) > most;
-        let gave_way = |(name, tag): &(&String, &Tag)| {
-            let of_stage = (stage.target.to_owned(), (*name).clone());
-            audit.replaced.contains(&of_stage) || (tag.first != tag.last && audit.outrun.contains(&of_stage))
+        let replaced =
+            audit.replaced.iter().filter(|(target, _)| target == stage.target).map(|(_, name)| name);
+        let known: BTreeSet<&String> = self.given[stage.target].iter().chain(replaced).collect();
+        let place = |name: &String| stage.takes(name).then(|| self.tags[&(stage.image, name.clone())].last);
+        let most = known.iter().filter_map(|name| place(name)).max();
+        let is_outrun = |name: &String, tag: &Tag| {
+            tag.first != tag.last && audit.outrun.contains(&(stage.target.to_owned(), name.clone()))
         };
-        self.taken(stage).find(|found| is_lost(found) && !gave_way(found)).map(|(name, _)| name.clone())
+        let mut taken = self.taken(stage);
+        let lost =
+            taken.find(|(name, tag)| !known.contains(name) && Some(tag.last) > most && !is_outrun(name, tag));
+        lost.map(|(name, _)| name.clone())
     }
 
     /// Where a tag stood when it was pushed first: a later push may have moved it on.

@@ -236,7 +236,12 @@ impl World {
         self.look();
         for stage in &STAGES {
             if let Some(lost) = self.model.lost(stage, &self.audit) {
-                panic!("{} was never given {lost}: {:?}", stage.target, self.status_of(stage.target));
+                let history = self.shop.run(&["history", stage.target]).raw().to_owned();
+                panic!(
+                    "{} was never given {lost}: {:?}\n{history}",
+                    stage.target,
+                    self.status_of(stage.target)
+                );
             }
         }
         let all = self.log.read(&self.shop, &self.endpoint);
