@@ -13,6 +13,7 @@ use crate::poll::{self, Finding, Mode, Run};
 use crate::reference::Tag;
 use crate::report::{Console, Progress, Report, Silence, count, escape_control};
 use crate::secret::{Secrets, exposed, origins, without_entry};
+use crate::store::{Store, StoreError};
 use crate::target::Target;
 use crate::target::step::Step;
 
@@ -90,17 +91,9 @@ fn online(
 
 fn doubts<'c>(global: &Global, config: &'c Config) -> anyhow::Result<Vec<(&'c Target, String)>> {
     let store = read_state(global, config)?;
-    let states = store.states()?;
+    let samples = store.at_once(|| samples(&store, config))?;
     let mut doubts = Vec::new();
-    for (index, target) in config.targets.iter().enumerate() {
-        let mut sample: BTreeSet<Tag> = store.given(&target.id)?.into_keys().collect();
-        if let Some(state) = states.get(&target.id) {
-            sample.extend(state.last_polled_tag.clone());
-            sample.extend(state.high_water.as_ref().map(|listed| listed.tag.clone()));
-            sample.extend(state.candidates.iter().map(|seen| seen.tag.clone()));
-        }
-        sample.extend(store.sightings(&target.id)?.into_keys());
-        let sample: Vec<Tag> = sample.into_iter().collect();
+    for (index, (target, sample)) in config.targets.iter().zip(samples).enumerate() {
         doubts.extend(policy::doubts(&target.policy, &sample).into_iter().map(|doubt| (target, doubt)));
         if target.policy.order() == Order::Newest
             && !config.registries[&target.registry].may_have_push_times()
@@ -115,6 +108,22 @@ fn doubts<'c>(global: &Global, config: &'c Config) -> anyhow::Result<Vec<(&'c Ta
         }
     }
     Ok(doubts)
+}
+
+/// The tags that the state knows of each target.
+fn samples(store: &Store, config: &Config) -> Result<Vec<Vec<Tag>>, StoreError> {
+    let states = store.states()?;
+    let sample = |target: &Target| {
+        let mut sample: BTreeSet<Tag> = store.given(&target.id)?.into_keys().collect();
+        if let Some(state) = states.get(&target.id) {
+            sample.extend(state.last_polled_tag.clone());
+            sample.extend(state.high_water.as_ref().map(|listed| listed.tag.clone()));
+            sample.extend(state.candidates.iter().map(|seen| seen.tag.clone()));
+        }
+        sample.extend(store.sightings(&target.id)?.into_keys());
+        Ok(sample.into_iter().collect())
+    };
+    config.targets.iter().map(sample).collect()
 }
 
 /// Two stages of a project that do the same, but for what their names say.
