@@ -25,8 +25,8 @@ mod service {
     use keyring::v1::{Entry, Error};
     use secrecy::zeroize::Zeroizing;
 
-    /// Reading: under cron nobody is there to unlock it.
-    pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+    /// Reading: under cron nobody is there to unlock it, and a machine that is busy takes seconds to answer.
+    pub(super) const PATIENCE: Duration = Duration::from_secs(5);
     /// Writing: someone may have to type the keyring's password.
     pub(super) const PATIENCE_WITH_PEOPLE: Duration = Duration::from_secs(60);
     /// The attribute that holds the user name at the registry (`username` is the entry's name).
