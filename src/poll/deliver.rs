@@ -15,7 +15,7 @@ use super::{Context, Message, Mode};
 use crate::deploy::{self, Handover, Seen};
 use crate::plan::{Deployment, Status};
 use crate::report::{Phase, TargetReport};
-use crate::store::{Attempt, Lock, StoreError};
+use crate::store::{Attempt, Lock, StoreError, Write};
 
 /// Projects whose stages have something to deliver.
 #[derive(Default)]
@@ -128,6 +128,18 @@ impl Delivery<'_> {
         }
     }
 
+    /// Writes in one transaction, where the deployment is still the one to be carried out; else: None.
+    pub(super) fn while_current<T>(
+        &self,
+        deployment: &Deployment,
+        work: impl FnOnce(&Write<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, StoreError> {
+        self.context
+            .run
+            .store
+            .write(|write| if write.is_current(deployment)? { work(write).map(Some) } else { Ok(None) })
+    }
+
     fn act(
         &self,
         recorded: &Recorded<'_>,
@@ -137,14 +149,8 @@ impl Delivery<'_> {
         let run = self.context.run;
         let number = deployment.attempts.saturating_add(1);
         let attempt = Attempt { deployment_id: &deployment.id, number };
-        let is_begun = run.store.write(|write| {
-            let is_current = write.is_current(deployment)?;
-            if is_current {
-                write.begin_attempt(attempt, Timestamp::now())?;
-            }
-            Ok(is_current)
-        })?;
-        if !is_begun {
+        let begun = self.while_current(deployment, |write| write.begin_attempt(attempt, Timestamp::now()))?;
+        if begun.is_none() {
             return Ok(self.elsewhere(recorded));
         }
         let started = Instant::now();

@@ -73,10 +73,7 @@ impl Delivery<'_> {
         let now = Timestamp::now();
         let reason = format!("the stage runs {} already", reported.name());
         let digest = deployment.digest.clone().or(reported.digest.clone());
-        let is_kept = self.context.run.store.write(|write| {
-            if !write.is_current(deployment)? {
-                return Ok(false);
-            }
+        let kept = self.while_current(deployment, |write| {
             write.end_deployment(&deployment.id, DeploymentState::Succeeded, Some(&reason), now)?;
             if let Some(mut state) = write.state(&deployment.target)? {
                 let tag = deployment.tag.clone();
@@ -85,10 +82,9 @@ impl Delivery<'_> {
                 state.deployed = Some(Deployed { tag, digest, at: now, by: DecidedBy::Running });
                 write.save_state(&deployment.target, &state)?;
             }
-            self.note_adopted(write, deployment, now)?;
-            Ok(true)
+            self.note_adopted(write, deployment, now)
         })?;
-        if !is_kept {
+        if kept.is_none() {
             return Ok(self.elsewhere(recorded));
         }
         Ok(adopted(recorded, deployment, &deployment.tag, reason))
@@ -114,10 +110,7 @@ impl Delivery<'_> {
             high_water_before: deployment.high_water_before.clone(),
             ..other
         };
-        let is_kept = self.context.run.store.write(|write| {
-            if !write.is_current(deployment)? {
-                return Ok(false);
-            }
+        let kept = self.while_current(deployment, |write| {
             write.end_deployment(&deployment.id, DeploymentState::Superseded, Some(&reason), now)?;
             write.insert_deployment(&other)?;
             write.end_deployment(&other.id, DeploymentState::Succeeded, Some(&reason), now)?;
@@ -129,10 +122,9 @@ impl Delivery<'_> {
                 state.deployed = Some(Deployed { tag, digest, at: now, by });
                 write.save_state(&deployment.target, &state)?;
             }
-            self.note_adopted(write, &other, now)?;
-            Ok(true)
+            self.note_adopted(write, &other, now)
         })?;
-        if !is_kept {
+        if kept.is_none() {
             return Ok(self.elsewhere(recorded));
         }
         Ok(adopted(recorded, deployment, &newer.tag, reason))

@@ -70,16 +70,12 @@ impl Delivery<'_> {
             message: "interrupted in its last attempt; what ended tagship? (a time limit, too little memory)"
                 .to_owned(),
         };
-        let is_given_up = self.context.run.store.write(|write| {
-            if !write.is_current(deployment)? {
-                return Ok(false);
-            }
+        let given_up = self.while_current(deployment, |write| {
             write.end_deployment(&deployment.id, DeploymentState::Dead, Some(&failure.message), now)?;
             let (config, status) = (self.context.run.config, Status::Dead);
-            outbox::note_attempt(write, config, deployment, status, Some(&failure), true, now)?;
-            Ok(true)
+            outbox::note_attempt(write, config, deployment, status, Some(&failure), true, now)
         })?;
-        if !is_given_up {
+        if given_up.is_none() {
             return Ok(self.elsewhere(recorded));
         }
         Ok(TargetReport {
@@ -177,10 +173,7 @@ impl Delivery<'_> {
             created_at: now,
             ..deployment.clone()
         };
-        self.context.run.store.write(|write| {
-            if !write.is_current(&deployment)? {
-                return Ok(None);
-            }
+        self.while_current(&deployment, |write| {
             let reason = format!("{} was pushed again: {digest}", deployment.tag);
             write.end_deployment(&deployment.id, DeploymentState::Superseded, Some(&reason), now)?;
             write.insert_deployment(&renewed)?;
@@ -191,7 +184,7 @@ impl Delivery<'_> {
                 given.digest = Some(digest.clone());
                 write.save_state(&deployment.target, &state)?;
             }
-            Ok(Some(renewed))
+            Ok(renewed)
         })
     }
 
@@ -215,10 +208,7 @@ impl Delivery<'_> {
                 report.status = Status::Waiting;
                 report.reason =
                     format!("{} is listed, but the registry has no manifest for it", deployment.tag);
-                self.context.run.store.write(|write| {
-                    let is_current = write.is_current(&deployment)?;
-                    if is_current { write.set_pending(&deployment.id, None) } else { Ok(()) }
-                })?;
+                self.while_current(&deployment, |write| write.set_pending(&deployment.id, None))?;
             }
             Ok(_) => {
                 report.status = Status::Older;
@@ -226,10 +216,7 @@ impl Delivery<'_> {
                     "{} was deleted before it was deployed; its deployment is dropped",
                     deployment.tag
                 );
-                let is_dropped = self.context.run.store.write(|write| {
-                    if !write.is_current(&deployment)? {
-                        return Ok(false);
-                    }
+                let dropped = self.while_current(&deployment, |write| {
                     write.end_deployment(
                         &deployment.id,
                         DeploymentState::Dropped,
@@ -240,9 +227,9 @@ impl Delivery<'_> {
                         state.high_water.clone_from(&deployment.high_water_before);
                         write.save_state(&deployment.target, &state)?;
                     }
-                    Ok(true)
+                    Ok(())
                 })?;
-                if !is_dropped {
+                if dropped.is_none() {
                     return Ok(over(self.elsewhere(recorded)));
                 }
             }
