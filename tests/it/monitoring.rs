@@ -18,6 +18,7 @@ fn metric(shop: &Shop, name: &str) -> Option<String> {
 }
 
 #[test]
+#[ignore = "needs faketime"]
 fn metrics_say_how_the_last_run_went_and_what_waits() {
     let gitea = gitea(Build::GiteaNew);
     let shop = shop(&gitea, "metrics_file = \"tagship.prom\"");
@@ -49,6 +50,7 @@ fn metrics_say_how_the_last_run_went_and_what_waits() {
 
 /// A run that is killed while it writes cannot remove its unfinished file.
 #[test]
+#[ignore = "needs faketime"]
 fn unfinished_metrics_of_a_killed_run_go_with_a_later_run() {
     let gitea = gitea(Build::GiteaNew);
     let shop = shop(&gitea, "metrics_file = \"tagship.prom\"");

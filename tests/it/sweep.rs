@@ -69,6 +69,7 @@ fn makes_good(Scene { shop, endpoint, .. }: &Scene, point: &str) {
 const TRIES: usize = 8;
 
 #[test]
+#[ignore = "needs minutes"]
 fn a_kill_at_any_boundary_loses_nothing() {
     let undisturbed = scene();
     let (run, points) = trace(&undisturbed.shop, &["poll"], None);
@@ -137,6 +138,7 @@ fn kill_during(point: &str, reply: Option<Reply>) {
 
 /// The disk is full from the n-th write to a file of any thread on.
 #[test]
+#[ignore = "needs strace, and minutes"]
 fn a_full_disk_at_any_write_loses_nothing() {
     let undisturbed = scene();
     let (run, points) = trace(&undisturbed.shop, &["poll"], None);
