@@ -170,7 +170,7 @@ impl Store {
     pub(crate) fn states(&self) -> Result<HashMap<TargetId, PollState>, StoreError> {
         let connection = self.connection();
         self.within(|| {
-            let mut statement = connection.prepare(&row::all_states())?;
+            let mut statement = connection.prepare(row::ALL_STATES)?;
             statement.query_map([], row::state)?.collect()
         })
     }

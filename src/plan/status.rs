@@ -1,7 +1,10 @@
 //! What can be said of a target, and what can have gone wrong with it.
 
+use serde::{Deserialize, Serialize};
+
 /// What a poll says of a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Status {
     Deployed,
     /// The stage had it already.
@@ -82,7 +85,8 @@ impl Status {
 }
 
 /// What went wrong, as `error.code` of the JSON output has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum ErrorCode {
     Unauthorized,
     Denied,
@@ -138,7 +142,8 @@ impl ErrorCode {
 }
 
 /// An error of a check or a deployment, ready to be told: secrets masked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Failure {
     pub(crate) code: ErrorCode,
     /// What, where, what to do.
