@@ -55,17 +55,17 @@ pub(crate) fn head(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 /// # Errors
 /// It cannot be written, or is something else.
 pub(crate) fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if !is_handed_in(path) {
-        match fs::metadata(path) {
-            Ok(found) => check(&found, false)?,
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
+    let check = |found: &Metadata| match irregular(file_type(found)) {
+        Some(what) if !is_handed_in(path) => Err(refused(&format!("it is {what}; name a regular file"))),
+        _ => Ok(()),
+    };
+    match fs::metadata(path) {
+        Ok(found) => check(&found)?,
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
     let mut file = OpenOptions::new().append(true).create(true).custom_flags(without_waiting()).open(path)?;
-    if !is_handed_in(path) {
-        check(&file.metadata()?, false)?;
-    }
+    check(&file.metadata()?)?;
     // A pipe that is full is waited for, as standard output is.
     rustix::fs::fcntl_setfl(&file, OFlags::APPEND)?;
     file.write_all(bytes)
@@ -95,10 +95,7 @@ pub(crate) fn check_replaceable(path: &Path) -> io::Result<()> {
     };
     match irregular(file_type(&found)) {
         None => Ok(()),
-        Some(what) => {
-            let text = format!("it is {what}, and tagship only replaces a regular file");
-            Err(io::Error::new(ErrorKind::InvalidInput, text))
-        }
+        Some(what) => Err(refused(&format!("it is {what}; tagship replaces regular files only"))),
     }
 }
 
@@ -129,11 +126,9 @@ fn check(found: &Metadata, is_handed_in: bool) -> io::Result<()> {
     match irregular(kind) {
         None => Ok(()),
         Some(_) if is_handed_in && kind == FileType::Fifo => Ok(()),
-        Some(what) => {
-            let text =
-                format!("it is {what}; name a regular file, or hand a pipe in as /dev/stdin or /dev/fd/N");
-            Err(io::Error::new(ErrorKind::InvalidInput, text))
-        }
+        Some(what) => Err(refused(&format!(
+            "it is {what}; name a regular file, or hand a pipe in as /dev/stdin or /dev/fd/N"
+        ))),
     }
 }
 
@@ -152,6 +147,10 @@ fn irregular(kind: FileType) -> Option<&'static str> {
         FileType::CharacterDevice | FileType::BlockDevice => "a device",
         _ => "not a regular file",
     })
+}
+
+fn refused(text: &str) -> io::Error {
+    io::Error::new(ErrorKind::InvalidInput, text)
 }
 
 fn too_long(longest: u64) -> io::Error {
@@ -247,7 +246,7 @@ mod tests {
             }
         }
         let wrong = check_replaceable(&link).unwrap_err().to_string();
-        assert_eq!(wrong, "it is a symbolic link, and tagship only replaces a regular file");
+        assert_eq!(wrong, "it is a symbolic link; tagship replaces regular files only");
         fs::remove_file(&path).unwrap();
         // Links are followed to append, as runners make them, and never to replace.
         append(&link, b"a").unwrap();

@@ -33,17 +33,14 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
     config.dangers.iter().chain(&config.warnings).for_each(|warning| console.warning(&warning.to_string()));
     let of_secrets = exposed(&config).into_iter().chain(without_entry(&config)).chain(absent(&config));
     of_secrets.for_each(|warning| console.warning(&warning));
-    let programs = program_faults(&config);
-    let (elsewhere, broken): (Vec<_>, Vec<_>) = programs.into_iter().partition(|(_, fault)| fault.is_absent);
+    let (elsewhere, broken): (Vec<_>, Vec<_>) =
+        program_faults(&config, arguments.online).into_iter().partition(|(_, fault)| fault.is_absent);
     let mut doubts = doubts(global, &config, arguments.online)?;
-    // With --online they are found as failures.
-    let elsewhere = elsewhere.into_iter().filter(|_| !arguments.online);
-    doubts.extend(elsewhere.map(|(subject, fault)| (subject, fault.message)));
+    doubts.extend(elsewhere.into_iter().map(|(subject, fault)| (subject, fault.message)));
     for (subject, doubt) in by_cause(doubts) {
         console.warning(&format!("{}: {subject}: {doubt}", config.path.display()));
     }
-    let broken = broken.into_iter().filter(|_| !arguments.online);
-    let broken = by_cause(broken.map(|(subject, fault)| (subject, fault.message)));
+    let broken = by_cause(broken.into_iter().map(|(subject, fault)| (subject, fault.message)));
     if !global.quiet {
         let polled = config.targets.iter().filter(|target| target.poll).count();
         console.data(&format!(
@@ -63,10 +60,8 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
             console.data(&escape_control(&format!("{what:<width$}  from {origin}")));
         }
     }
-    if arguments.online {
-        return online(global, &config, secrets, &console);
-    }
-    Ok(if broken.is_empty() { Exit::Done } else { Exit::Failed })
+    let found = if arguments.online { online(global, &config, secrets, &console)? } else { Exit::Done };
+    Ok(if broken.is_empty() { found } else { Exit::Failed })
 }
 
 /// Tries everything that a poll needs, and says how it is.
@@ -160,11 +155,11 @@ fn steps(config: &Config) -> Vec<(String, Option<&Target>, &Step)> {
     steps
 }
 
-/// Why programs cannot be run.
-fn program_faults(config: &Config) -> Vec<(String, ProgramFault)> {
+/// Why programs cannot be run. `online`: those of targets are tried with the targets.
+fn program_faults(config: &Config, online: bool) -> Vec<(String, ProgramFault)> {
     let fault = |(subject, target, step): (String, Option<&Target>, &Step)| match step {
-        Step::Command(step) => Some((subject, program_fault(step, target)?)),
-        Step::Http(_) => None,
+        Step::Command(step) if target.is_none() || !online => Some((subject, program_fault(step, target)?)),
+        _ => None,
     };
     steps(config).into_iter().filter_map(fault).collect()
 }

@@ -102,9 +102,9 @@ fn files(config: &Config) -> anyhow::Result<Vec<File>> {
     Ok(files)
 }
 
-/// A file's text, as far as a ConfigMap can hold it.
+/// A file's text, which may still be more than a ConfigMap holds.
 fn content(path: &Path) -> io::Result<String> {
-    const LONGEST: u64 = 1024 * 1024;
+    const LONGEST: u64 = 32 * 1024 * 1024;
     String::from_utf8(file::read(path, LONGEST)?)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }
@@ -119,7 +119,7 @@ fn root(config: &Path) -> anyhow::Result<String> {
 /// Writes units where there are none of their names.
 fn write(dir: &Path, units: &[(&str, String)], console: &Console) -> anyhow::Result<()> {
     let paths: Vec<PathBuf> = units.iter().map(|(name, _)| dir.join(name)).collect();
-    if let Some(path) = paths.iter().find(|path| path.exists()) {
+    if let Some(path) = paths.iter().find(|path| path.symlink_metadata().is_ok()) {
         bail!(
             "{} is there already, and nothing was written; move it away, or leave out --dir to see the text",
             path.display()

@@ -8,8 +8,8 @@ use super::read::Table;
 use super::tree::Source;
 use crate::file;
 
-/// Of one file; ten thousand targets take 3 MiB.
-const LONGEST: u64 = 64 * 1024 * 1024;
+/// Of one file: room for a hundred thousand targets.
+const LONGEST: u64 = 32 * 1024 * 1024;
 
 /// A file's text.
 ///

@@ -358,7 +358,7 @@ impl Reader<'_> {
         match Template::parse(text, self.scope) {
             Ok(template) => Some(template),
             Err(unknown) => {
-                let known = field.found.is_suggesting().then(|| self.scope.known()).unwrap_or_default();
+                let known = if field.found.is_suggesting() { self.scope.known() } else { Vec::new() };
                 let help = field.found.suggest(&unknown.word, known.iter().map(String::as_str));
                 field.fault(format!("{{{}}} is no placeholder", unknown.word), help);
                 None

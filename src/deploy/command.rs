@@ -291,9 +291,7 @@ fn not_one_word(step: &CommandStep) -> Option<String> {
             lint::list(&shell.chain(rest).collect::<Vec<_>>())
         }
     };
-    Some(format!(
-        "no program is called {program:?}: no shell takes the line apart, so write command = {cure}"
-    ))
+    Some(format!("{program:?} is not a program: commands run without a shell; write command = {cure}"))
 }
 
 /// What is wrong with the first line of a script; None for what is no text.
@@ -302,13 +300,12 @@ fn script_fault(path: &Path) -> Option<String> {
     let head = file::head(path, LONGEST_LINE).ok()?;
     let Some(line) = head.strip_prefix(b"#!") else {
         let is_text = !head.contains(&0) && !head.starts_with(b"\x7fELF");
-        return is_text.then(|| "has no #! line; write #!/bin/sh as its first line".to_owned());
+        return is_text.then(|| "has no #! line; add #!/bin/sh as its first line".to_owned());
     };
     let line = String::from_utf8_lossy(line.split(|byte| *byte == b'\n').next().unwrap_or_default());
     if line.ends_with('\r') {
         return Some(format!(
-            "has Windows line ends, which make its first line name an interpreter that does not exist; \
-             remove them: sed -i 's/\\r$//' {}",
+            "has Windows line endings, so that its interpreter is not found; run: sed -i 's/\\r$//' {}",
             path.display()
         ));
     }

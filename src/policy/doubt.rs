@@ -21,7 +21,7 @@ pub(crate) fn doubts(policy: &Policy, sample: &[Tag]) -> Vec<String> {
     if sample.is_empty() {
         doubts.extend(policy.filter.globs().find_map(|glob| {
             let meant = not_a_regex(glob).filter(|_| glob.contains("-.*") || glob.contains("_.*"))?;
-            Some(format!("tags \"{glob}\" is a glob and no regex: did you mean \"{meant}\"?"))
+            Some(format!("tags \"{glob}\" is a glob, not a regex: did you mean \"{meant}\"?"))
         }));
     } else if keys.is_empty() {
         doubts.push(format!("none of {} tags passes the filter, such as {}", sample.len(), sample[0]));
@@ -30,7 +30,7 @@ pub(crate) fn doubts(policy: &Policy, sample: &[Tag]) -> Vec<String> {
             let pattern = WildMatch::new(&meant);
             let matched = sample.iter().filter(|tag| pattern.matches(tag.as_str())).count();
             (matched > 0).then(|| {
-                format!("tags \"{glob}\" is a glob and no regex: \"{meant}\" matches {matched} of them")
+                format!("tags \"{glob}\" is a glob, not a regex: \"{meant}\" matches {matched} of them")
             })
         }));
     }
@@ -177,12 +177,12 @@ mod tests {
     #[test]
     fn a_glob_that_is_written_as_a_regex_is_told() {
         let regex = |sample: &str| found(rule(Order::Newest, "dev-.*", ""), sample);
-        assert_eq!(regex(""), [r#"tags "dev-.*" is a glob and no regex: did you mean "dev-*"?"#]);
+        assert_eq!(regex(""), [r#"tags "dev-.*" is a glob, not a regex: did you mean "dev-*"?"#]);
         assert_eq!(
             regex("dev-1 dev-2 v1.0.0"),
             [
                 "none of 3 tags passes the filter, such as dev-1",
-                r#"tags "dev-.*" is a glob and no regex: "dev-*" matches 2 of them"#
+                r#"tags "dev-.*" is a glob, not a regex: "dev-*" matches 2 of them"#
             ]
         );
         assert_eq!(regex("dev-.1"), [""; 0]);

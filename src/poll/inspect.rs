@@ -130,7 +130,7 @@ fn registry(context: &Context<'_>, name: &Name) -> Result<String, String> {
             });
         }
         Some(Ok(None)) | None if matches!(config.location, Location::Url(_)) => {
-            // That nobody may read it shows here, and not at each target alone.
+            // A registry that requires a sign-in fails here, not only at each target.
             opened.sign_in(&repositories).map_err(|error| mask(error.to_string()))?;
             said.push("asked with nobody's rights".to_owned());
         }

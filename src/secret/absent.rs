@@ -25,10 +25,7 @@ pub(crate) fn absent(config: &Config) -> Vec<String> {
             (Some(rest), ErrorKind::NotFound) => {
                 let home = std::env::var_os("HOME").map_or_else(|| "/home/NAME".into(), PathBuf::from);
                 let whole = home.join(rest);
-                format!(
-                    "{whose}: {shown} does not exist: ~ is not expanded here\n    write {}",
-                    whole.display()
-                )
+                format!("{whose}: {shown} does not exist: ~ is not expanded\n    write {}", whole.display())
             }
             (_, ErrorKind::NotFound) => format!("{whose}: {shown} does not exist"),
             _ => format!("{whose}: {shown} cannot be read: {error}"),

@@ -72,7 +72,7 @@ fn operator(step: &CommandStep) -> Option<String> {
     };
     let line: Vec<String> = words.iter().map(quoted).collect();
     Some(format!(
-        "command hands {operator:?} to {} as an argument, because no shell is used: write {}{}",
+        "{operator:?} is passed to {} as an argument: commands run without a shell; write command = {}{}",
         words[0],
         list(&["sh", "-c", &line.join(" ")]),
         if matches!(operator.as_str(), "&&" | ";") { ", or two steps" } else { "" }
@@ -103,9 +103,9 @@ fn variable(template: &Template) -> Option<String> {
     let word = name.strip_prefix("TAGSHIP_").unwrap_or(&name).to_ascii_lowercase();
     let cure = match is_field(&word) {
         true => format!("did you mean {{{word}}}?"),
-        false => "a placeholder such as {tag} or {var.NAME} is".to_owned(),
+        false => "use a placeholder such as {tag} or {var.NAME}".to_owned(),
     };
-    Some(format!("{shown} is not replaced, because no shell is used: {cure}"))
+    Some(format!("{shown} is passed as written: commands run without a shell; {cure}"))
 }
 
 /// `{{tag}}`, `{{ tag }}`, `{Tag}`
@@ -117,7 +117,7 @@ fn braces(template: &Template) -> Option<String> {
             && after.starts_with('}')
         {
             let word = field.word();
-            return Some(format!("{{{{{word}}}}} keeps one pair of braces: write {{{word}}}"));
+            return Some(format!("{{{{{word}}}}} leaves braces around the value; write {{{word}}}"));
         }
         // From the last opening brace before each closing one.
         for (end, _) in text.match_indices('}') {
@@ -128,7 +128,7 @@ fn braces(template: &Template) -> Option<String> {
             let lower = word.to_ascii_lowercase();
             if is_field(&lower) {
                 let shown = if is_double { format!("{{{{{inner}}}}}") } else { format!("{{{inner}}}") };
-                return Some(format!("{shown} is not replaced: did you mean {{{lower}}}?"));
+                return Some(format!("{shown} is passed as written; did you mean {{{lower}}}?"));
             }
         }
     }
@@ -162,25 +162,25 @@ mod tests {
         for (argv, lint) in [
             (
                 &["docker", "compose", "pull", "&&", "docker", "run", "a b:{tag}"][..],
-                r#"command hands "&&" to docker as an argument, because no shell is used: write ["sh", "-c", "docker compose pull && docker run 'a b:{tag}'"], or two steps"#,
+                r#""&&" is passed to docker as an argument: commands run without a shell; write command = ["sh", "-c", "docker compose pull && docker run 'a b:{tag}'"], or two steps"#,
             ),
             (
                 &["./deploy.sh", "{tag}", "2>&1"],
-                r#"command hands "2>&1" to ./deploy.sh as an argument, because no shell is used: write ["sh", "-c", "./deploy.sh {tag} 2>&1"]"#,
+                r#""2>&1" is passed to ./deploy.sh as an argument: commands run without a shell; write command = ["sh", "-c", "./deploy.sh {tag} 2>&1"]"#,
             ),
-            (&["x", "$TAG"], "$TAG is not replaced, because no shell is used: did you mean {tag}?"),
+            (&["x", "$TAG"], "$TAG is passed as written: commands run without a shell; did you mean {tag}?"),
             (
                 &["x", "a:${TAGSHIP_TAG}"],
-                "${TAGSHIP_TAG} is not replaced, because no shell is used: did you mean {tag}?",
+                "${TAGSHIP_TAG} is passed as written: commands run without a shell; did you mean {tag}?",
             ),
             (
                 &["x", "$HOME/y"],
-                "$HOME is not replaced, because no shell is used: a placeholder such as {tag} or {var.NAME} is",
+                "$HOME is passed as written: commands run without a shell; use a placeholder such as {tag} or {var.NAME}",
             ),
-            (&["x", "{{tag}}"], "{{tag}} keeps one pair of braces: write {tag}"),
-            (&["x", "{{ tag }}"], "{{ tag }} is not replaced: did you mean {tag}?"),
-            (&["x", "a {Image}"], "{Image} is not replaced: did you mean {image}?"),
-            (&["sh", "-c", "x {TAG}"], "{TAG} is not replaced: did you mean {tag}?"),
+            (&["x", "{{tag}}"], "{{tag}} leaves braces around the value; write {tag}"),
+            (&["x", "{{ tag }}"], "{{ tag }} is passed as written; did you mean {tag}?"),
+            (&["x", "a {Image}"], "{Image} is passed as written; did you mean {image}?"),
+            (&["sh", "-c", "x {TAG}"], "{TAG} is passed as written; did you mean {tag}?"),
         ] {
             assert_eq!(of_command(argv), [lint], "{argv:?}");
         }

@@ -75,7 +75,7 @@ impl Identity {
 pub(super) fn roots(more: &[CertificateDer<'static>]) -> Result<RootCerts, String> {
     static SYSTEM: OnceLock<(Vec<CertificateDer<'static>>, Option<String>)> = OnceLock::new();
     let (system, error) = SYSTEM.get_or_init(|| {
-        // It is read by whom nothing keeps from waiting for a FIFO.
+        // rustls-native-certs would wait for a FIFO.
         let variable = "SSL_CERT_FILE";
         let refused = std::env::var_os(variable)
             .and_then(|path| file::head(Path::new(&path), 0).err())

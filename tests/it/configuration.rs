@@ -241,7 +241,7 @@ fn root_is_warned_of_a_configuration_and_a_command_that_others_can_write() {
     }
 }
 
-/// In time that grows as the file does: each of these took over a minute.
+/// In time that grows as the file does, and not with its square or cube.
 #[test]
 fn large_configuration_is_checked_in_time() {
     let head = "[registries.git]\nkind = \"gitea\"\nurl = \"https://git.example.test\"\nanonymous = true\n\

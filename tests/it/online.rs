@@ -106,8 +106,10 @@ fn command_line_in_place_of_a_program_is_a_failure() {
         let shop = Shop::with(&on_gitea(&gitea, &DEV.replace("[\"./deploy.sh\"]", command)));
         for arguments in [&["check"][..], &["check", "--online"]] {
             let run = shop.run(arguments);
-            run.code(1).stdout_has("shop/dev  failed  no program is called \"");
-            run.stdout_has(&format!("no shell takes the line apart, so write command = {cure}\n"));
+            run.code(1).stdout_has("shop/dev  failed  \"");
+            run.stdout_has(&format!(
+                "is not a program: commands run without a shell; write command = {cure}\n"
+            ));
         }
     }
     // A path with a blank is one program's all the same.
@@ -125,11 +127,10 @@ fn script_that_the_system_will_not_run_is_a_failure() {
     for (text, fault) in [
         (
             "#!/bin/sh\r\necho\r\n",
-            "has Windows line ends, which make its first line name an interpreter that does not exist; \
-             remove them: sed -i 's/\\r$//' [dir]/deploy.sh",
+            "has Windows line endings, so that its interpreter is not found; run: sed -i 's/\\r$//' [dir]/deploy.sh",
         ),
-        ("echo\n", "has no #! line; write #!/bin/sh as its first line"),
-        ("", "has no #! line; write #!/bin/sh as its first line"),
+        ("echo\n", "has no #! line; add #!/bin/sh as its first line"),
+        ("", "has no #! line; add #!/bin/sh as its first line"),
         ("#!/no/such/shell -e\n", "names in its first line /no/such/shell, which does not exist"),
     ] {
         shop.file("deploy.sh", text);
@@ -146,7 +147,7 @@ fn what_may_be_elsewhere_is_a_warning_offline() {
     let text = on_gitea(&gitea(Build::GiteaNew), &format!("{DEV}{PROD}"));
     let shop = Shop::with(&text.replace("./deploy.sh", "./gone.sh").replace("secret/token", "~/token"));
     shop.run(&["check"]).code(0).stderr(
-        "warning: the token of the registry git: [dir]/~/token does not exist: ~ is not expanded here\n    \
+        "warning: the token of the registry git: [dir]/~/token does not exist: ~ is not expanded\n    \
          write [dir]/home/token\n\
          warning: [dir]/tagship.toml: shop/dev and 1 more: ./gone.sh cannot be run: [dir]/gone.sh does not exist\n",
     );
@@ -159,9 +160,8 @@ fn shell_words_in_a_command_are_doubted() {
     let text = on_gitea(&gitea(Build::GiteaNew), DEV);
     let shop = Shop::with(&text.replace("\"./deploy.sh\"", "\"./deploy.sh\", \"{{tag}}\", \"&&\", \"true\""));
     let run = shop.run(&["check"]);
-    run.code(0)
-        .stderr_has("[dir]/tagship.toml: shop/dev: command hands \"&&\" to ./deploy.sh as an argument");
-    run.stderr_has("{{tag}} keeps one pair of braces: write {tag}\n");
+    run.code(0).stderr_has("[dir]/tagship.toml: shop/dev: \"&&\" is passed to ./deploy.sh as an argument");
+    run.stderr_has("{{tag}} leaves braces around the value; write {tag}\n");
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn rule_is_doubted_on_the_list_just_read() {
     let shop = Shop::with(&on_gitea(&gitea, &DEV.replace("dev-*", "dev-.*")));
     let run = shop.run(&["check", "--online"]);
     run.code(0).stdout_has("shop/dev  doubt   127.0.0.1:[port]/acme/shop: 0 of 5 tags match, it would pick none: none of 5 tags passes the filter");
-    run.stdout_has("tags \"dev-.*\" is a glob and no regex: \"dev-*\" matches 3 of them\n");
+    run.stdout_has("tags \"dev-.*\" is a glob, not a regex: \"dev-*\" matches 3 of them\n");
 
     for number in 95..=105 {
         gitea.push("acme/shop", &format!("ls{number}"), "2026-11-20T10:00:00Z");
