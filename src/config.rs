@@ -234,8 +234,18 @@ impl fmt::Display for Fault {
 
 /// Every fault of a configuration, in the order of the files' lines. Never empty.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+#[error("{}", shown(.0))]
 pub(crate) struct Faults(pub(crate) Vec<Fault>);
+
+/// The first faults, and how many more there are.
+fn shown(faults: &[Fault]) -> String {
+    const MOST: usize = 100;
+    let mut lines: Vec<String> = faults.iter().take(MOST).map(ToString::to_string).collect();
+    if faults.len() > MOST {
+        lines.push(format!("{} more faults are not shown", faults.len() - MOST));
+    }
+    lines.join("\n")
+}
 
 /// Looks for the configuration file: `explicit`, `$TAGSHIP_CONFIG`, `$CONFIGURATION_DIRECTORY`, the
 /// user's own (not for root), `/etc/tagship`.

@@ -32,7 +32,7 @@ use crate::reference::{Digest, Tag};
 use crate::secret::Secrets;
 use crate::target::Target;
 use crate::target::step::Step;
-pub(crate) use command::program_fault;
+pub(crate) use command::{ProgramFault, program_fault};
 pub(crate) use notify::{News, notify};
 pub(crate) use ping::ping;
 pub(crate) use running::{running, verify};

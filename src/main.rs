@@ -18,7 +18,7 @@
 //! registry/     one file a kind of server, and what they share: requests, answers, lists
 //! secret/       where a credential comes from; masking
 //! config/       the file as written -> validated targets, or every fault at once
-//! transport     TLS, proxies
+//! transport     TLS, proxies            file  paths that a person gave: read, replaced
 //! ---- pure: no HTTP, SQLite, clock, environment, printing ----
 //! plan/         decide(): selection + state + now -> Decision; gates, retry, marks, what is told
 //! feed          which repositories of an owner can have something new
@@ -39,6 +39,7 @@ mod command;
 mod config;
 mod deploy;
 mod feed;
+mod file;
 mod init;
 mod monitor;
 mod plan;

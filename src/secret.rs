@@ -6,6 +6,7 @@
     reason = "secrets come from the environment, files and commands"
 )]
 
+mod absent;
 mod credential;
 mod docker;
 mod exposure;
@@ -27,6 +28,7 @@ use crate::config::{Config, CredentialSetting, RegistryConfig, SecretSource};
 use crate::reference::Repository;
 use crate::target::Name;
 use crate::target::template::SecretId;
+pub(crate) use absent::absent;
 pub(crate) use credential::Credential;
 use credential::Credentials;
 pub(crate) use credential::variable_of;

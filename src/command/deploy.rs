@@ -19,8 +19,8 @@ use crate::secret::Secrets;
 /// # Errors
 /// Configuration, arguments or state file, or there is no such tag; nothing was sent.
 pub(crate) fn deploy(global: &Global, arguments: &cli::Deploy, console: &Console) -> anyhow::Result<Exit> {
-    let stop = Stop::on_signals()?;
     let config = load(global)?;
+    let stop = Stop::on_signals()?;
     let target = select_one(&config, &arguments.target)?;
     let secrets = Arc::new(Secrets::new(&config));
     let console = console.masking(Arc::clone(&secrets));

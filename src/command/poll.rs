@@ -25,9 +25,13 @@ use crate::target::{Target, TargetId};
 /// # Errors
 /// Configuration, arguments or state file; nothing that could not be recorded was begun.
 pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) -> anyhow::Result<Exit> {
-    let stop = Stop::on_signals()?;
     // The process ends with the run: ten thousand targets need not be freed one by one.
     let config = ManuallyDrop::new(load(global)?);
+    if let Some(path) = &config.settings.metrics_file {
+        monitor::check_metrics_file(path).map_err(anyhow::Error::msg)?;
+    }
+    // Until here a signal ends the process by itself: nothing was begun.
+    let stop = Stop::on_signals()?;
     let secrets = Arc::new(Secrets::new(&config));
     let console = console.masking(Arc::clone(&secrets));
     let filter = TargetFilter {

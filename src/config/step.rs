@@ -1,12 +1,13 @@
 //! Deployment steps: a command or a request.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
 use super::address;
 use super::answer::{NO_DATES, number, pointer, success, until};
 use super::key::Section;
-use super::read::{Field, Table, suggest};
+use super::read::{Field, Table};
 use super::tree::{Entry, Node, Value};
 use crate::target::step::{Body, CommandStep, HttpStep, JsonTemplate, Sign, Step, Success};
 use crate::target::template::{Field as DeploymentField, Part, Scope, SecretId, Template};
@@ -229,7 +230,8 @@ impl Reader<'_> {
                 return Some(SecretId(name.to_owned()));
             }
             let known = self.scope.secrets.iter().copied();
-            item.fault(format!("there is no {name:?} in [secrets]"), suggest(name, known));
+            let help = item.found.suggest(name, known);
+            item.fault(format!("there is no {name:?} in [secrets]"), help);
             None
         };
         let secrets: Vec<Option<SecretId>> = items.iter().map(read).collect();
@@ -270,8 +272,9 @@ impl Reader<'_> {
     fn headers(&self, field: &Field<'_>) -> Option<Vec<(String, Template)>> {
         let pairs = self.pairs(field)?;
         let table = field.any_table()?;
-        for (index, ((name, template), (_, value))) in pairs.iter().zip(table.fields()).enumerate() {
-            if pairs[..index].iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
+        let mut written = HashSet::new();
+        for ((name, template), (_, value)) in pairs.iter().zip(table.fields()) {
+            if !written.insert(name.to_ascii_lowercase()) {
                 value.fault("this header is there already, in another spelling", "write it once");
                 return None;
             }
@@ -355,8 +358,9 @@ impl Reader<'_> {
         match Template::parse(text, self.scope) {
             Ok(template) => Some(template),
             Err(unknown) => {
-                let known = unknown.known.iter().map(String::as_str);
-                field.fault(format!("{{{}}} is no placeholder", unknown.word), suggest(&unknown.word, known));
+                let known = if field.found.is_suggesting() { self.scope.known() } else { Vec::new() };
+                let help = field.found.suggest(&unknown.word, known.iter().map(String::as_str));
+                field.fault(format!("{{{}}} is no placeholder", unknown.word), help);
                 None
             }
         }

@@ -10,7 +10,9 @@ use jiff::SignedDuration;
 use super::{Context, Registries, Run, SIGNAL_PATIENCE, listing, without_threads};
 use crate::config::Location;
 use crate::deploy;
-use crate::registry::{About, RequestCount, SignIn};
+use crate::policy;
+use crate::reference::Tag;
+use crate::registry::{About, RegistryError, RequestCount, SignIn};
 use crate::report::{Event, Report};
 use crate::store::StoreError;
 use crate::target::step::Step;
@@ -23,6 +25,8 @@ pub(crate) struct Finding {
     /// A registry's name, or `shop/dev`.
     pub(crate) subject: String,
     pub(crate) result: Result<String, String>,
+    /// What is probably not meant, though it works, with what to write instead.
+    pub(crate) doubts: Vec<String>,
 }
 
 /// More of a difference between two clocks is worth a word.
@@ -48,11 +52,11 @@ pub(crate) fn inspect(
     let mut findings = side_by_side(
         &names,
         |_| asked(0),
-        |name| Ok(Finding { subject: name.to_string(), result: registry(&context, name) }),
+        |name| {
+            Ok(Finding { subject: name.to_string(), result: registry(&context, name), doubts: Vec::new() })
+        },
     )?;
-    findings.extend(side_by_side(targets, asked, |target| {
-        Ok(Finding { subject: target.id.to_string(), result: of_target(&context, target)? })
-    })?);
+    findings.extend(side_by_side(targets, asked, |target| of_target(&context, target))?);
     Ok(findings)
 }
 
@@ -126,6 +130,8 @@ fn registry(context: &Context<'_>, name: &Name) -> Result<String, String> {
             });
         }
         Some(Ok(None)) | None if matches!(config.location, Location::Url(_)) => {
+            // A registry that requires a sign-in fails here, not only at each target.
+            opened.sign_in(&repositories).map_err(|error| mask(error.to_string()))?;
             said.push("asked with nobody's rights".to_owned());
         }
         Some(Ok(None)) | None => {}
@@ -140,18 +146,19 @@ fn registry(context: &Context<'_>, name: &Name) -> Result<String, String> {
     Ok(said.join(", "))
 }
 
-fn of_target(context: &Context<'_>, target: &Target) -> Result<Result<String, String>, StoreError> {
+fn of_target(context: &Context<'_>, target: &Target) -> Result<Finding, StoreError> {
+    let found = |result, doubts| Ok(Finding { subject: target.id.to_string(), result, doubts });
     let faults: Vec<String> = target
         .deploy
         .iter()
         .chain(target.running.iter().map(|running| &running.probe))
-        .flat_map(|step| step_faults(context, step))
+        .flat_map(|step| step_faults(context, target, step))
         .collect();
     if let Some(fault) = faults.into_iter().next() {
-        return Ok(Err(context.run.secrets.mask(&fault)));
+        return found(Err(context.run.secrets.mask(&fault)), Vec::new());
     }
     let registry = context.registry(target);
-    let failed = |error: &crate::registry::RegistryError| Ok(Err(context.failure(error).message));
+    let failed = |error: &RegistryError| found(Err(context.failure(error).message), Vec::new());
     let listing = match registry.list_tags(&target.image.repository) {
         Ok(listing) => listing,
         Err(error) => return failed(&error),
@@ -164,14 +171,19 @@ fn of_target(context: &Context<'_>, target: &Target) -> Result<Result<String, St
     let picks = newest
         .map_or_else(|| "it would pick none".to_owned(), |newest| format!("it would pick {}", newest.tag));
     let (listed, matched) = (selection.listed, selection.matched);
-    Ok(Ok(format!("{}: {matched} of {listed} tags match, {picks}", target.image)))
+    let tags: Vec<Tag> = listing.tags.into_iter().map(|listed| listed.tag).collect();
+    // What the rule shows by itself is said without asking anyone.
+    let of_rule = policy::doubts(&target.policy, &[]);
+    let mut doubts = policy::doubts(&target.policy, &tags);
+    doubts.retain(|doubt| !of_rule.contains(doubt));
+    found(Ok(format!("{}: {matched} of {listed} tags match, {picks}", target.image)), doubts)
 }
 
 /// What a step would fail for before it begins.
-fn step_faults(context: &Context<'_>, step: &Step) -> Vec<String> {
+fn step_faults(context: &Context<'_>, target: &Target, step: &Step) -> Vec<String> {
     let mut faults = Vec::new();
     if let Step::Command(command) = step {
-        faults.extend(deploy::program_fault(command));
+        faults.extend(deploy::program_fault(command, Some(target)).map(|fault| fault.message));
     }
     for part in step.parts() {
         if let Part::Secret(id) = part

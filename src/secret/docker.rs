@@ -2,8 +2,6 @@
 //! The formats: docker/cli `cli/config/configfile`, docker/docker-credential-helpers, containers-auth.json(5).
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -15,6 +13,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use super::{Credential, program};
+use crate::file;
 
 /// What Docker Hub is called in these files.
 const HUB_KEY: &str = "https://index.docker.io/v1/";
@@ -78,10 +77,8 @@ impl DockerConfig {
     /// What is wrong with it, never what it holds.
     pub(super) fn read(path: &Path) -> Result<DockerConfig, String> {
         let shown = path.display();
-        let unreadable = |error: std::io::Error| format!("{shown} cannot be read: {error}");
-        let opened = fs::File::open(path).map_err(unreadable)?;
-        let mut bytes = Zeroizing::new(Vec::with_capacity(16 * 1024));
-        opened.take(LONGEST).read_to_end(&mut bytes).map_err(unreadable)?;
+        let bytes = file::read(path, LONGEST).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+        let bytes = Zeroizing::new(bytes);
         // serde_json's own text repeats values.
         let file = serde_json::from_slice(&bytes).map_err(|error| {
             format!(
@@ -226,6 +223,8 @@ mod properties;
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn config(text: &str) -> DockerConfig {

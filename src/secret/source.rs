@@ -1,8 +1,7 @@
 //! Reading a secret from where it is.
 
 use std::env;
-use std::fs;
-use std::io::Read as _;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use secrecy::zeroize::Zeroizing;
 use super::value::{LONGEST, accept};
 use super::{keyring, program};
 use crate::config::SecretSource;
+use crate::file;
 
 /// A command that takes longer waits for someone at a terminal.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,10 +30,10 @@ pub(super) fn resolve(source: &SecretSource) -> Result<SecretString, String> {
             )),
             Err(env::VarError::NotUnicode(_)) => Err(format!("the environment variable {name} is not UTF-8")),
         },
-        SecretSource::File(path) => file(path),
+        SecretSource::File(path) => of_file(path),
         SecretSource::Command { argv, dir } => command(argv, dir),
         SecretSource::Credential(name) => match env::var_os("CREDENTIALS_DIRECTORY") {
-            Some(folder) => file(&Path::new(&folder).join(name)),
+            Some(folder) => of_file(&Path::new(&folder).join(name)),
             None => Err(format!(
                 "there is no systemd credential {name}: CREDENTIALS_DIRECTORY is not set; is LoadCredential={name}:… in the unit?"
             )),
@@ -45,16 +45,16 @@ pub(super) fn resolve(source: &SecretSource) -> Result<SecretString, String> {
     }
 }
 
-fn file(path: &Path) -> Result<SecretString, String> {
+fn of_file(path: &Path) -> Result<SecretString, String> {
     let shown = path.display();
-    let opened = fs::File::open(path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
-    // Made large enough at once: a buffer that grows leaves copies behind.
-    let mut value = Zeroizing::new(String::with_capacity(4096));
-    let read = opened.take(LONGEST + 1).read_to_string(&mut value);
-    match read {
-        Ok(length) if length as u64 > LONGEST => Err(format!("{shown} is too long for a secret")),
-        Ok(_) => accept(&value, &shown.to_string()),
-        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Err(format!("{shown} is not UTF-8")),
+    match file::read(path, LONGEST).map(Zeroizing::new) {
+        Ok(bytes) => {
+            let value = std::str::from_utf8(&bytes).map_err(|_| format!("{shown} is not UTF-8"))?;
+            accept(value, &shown.to_string())
+        }
+        Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+            Err(format!("{shown} is too long for a secret"))
+        }
         Err(error) => Err(format!("{shown} cannot be read: {error}")),
     }
 }
@@ -77,6 +77,8 @@ fn command(argv: &[String], dir: &Path) -> Result<SecretString, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use secrecy::ExposeSecret as _;
 
     use super::*;
@@ -93,11 +95,11 @@ mod tests {
             [("a", "a"), ("a\n", "a"), ("a\r\n", "a"), ("a\n\n", "a\n"), (" a ", " a ")]
         {
             fs::write(&path, content).unwrap();
-            assert_eq!(value(file(&path)), Ok(expected.to_owned()), "{content:?}");
+            assert_eq!(value(of_file(&path)), Ok(expected.to_owned()), "{content:?}");
         }
         for content in ["", "\n"] {
             fs::write(&path, content).unwrap();
-            assert!(value(file(&path)).unwrap_err().ends_with("is empty"), "{content:?}");
+            assert!(value(of_file(&path)).unwrap_err().ends_with("is empty"), "{content:?}");
         }
     }
 
@@ -114,7 +116,7 @@ mod tests {
     #[test]
     fn a_missing_file_is_named() {
         assert!(
-            value(file(Path::new("/nonexistent/token")))
+            value(of_file(Path::new("/nonexistent/token")))
                 .unwrap_err()
                 .starts_with("/nonexistent/token cannot be read")
         );

@@ -134,7 +134,7 @@ impl Step {
         }
     }
 
-    fn templates(&self) -> Vec<&Template> {
+    pub(super) fn templates(&self) -> Vec<&Template> {
         match self {
             Step::Command(step) => step.argv.iter().chain(step.env.iter().map(|(_, value)| value)).collect(),
             Step::Http(step) => {

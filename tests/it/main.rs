@@ -46,6 +46,7 @@ mod newcomer;
 mod notify;
 mod oci;
 mod oci_pages;
+mod odd_files;
 mod odd_state;
 mod online;
 mod overlap;

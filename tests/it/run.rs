@@ -118,7 +118,7 @@ pub(crate) struct Run {
     pub(crate) code: Option<i32>,
     signal: Option<i32>,
     pub(crate) stdout: String,
-    stderr: String,
+    pub(crate) stderr: String,
     /// Standard output with what varies.
     pub(crate) raw: String,
 }

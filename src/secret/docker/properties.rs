@@ -1,6 +1,8 @@
 //! Whatever stands in a docker configuration: a credential of the server asked about, none, or a fault
 //! that repeats nothing.
 
+use std::fs;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
