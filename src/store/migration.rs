@@ -154,6 +154,11 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX deployment_succeeded ON deployment (project, stage, ended_at) WHERE state = 'succeeded';
     CREATE INDEX notification_ended ON notification (ended_at) WHERE ended_at IS NOT NULL;
     CREATE INDEX deployment_of_tag ON deployment (project, stage, tag);",
+    // 7
+    "ALTER TABLE attempt ADD COLUMN leader_id INTEGER;
+    ALTER TABLE attempt ADD COLUMN leader_started INTEGER;
+    ALTER TABLE attempt ADD COLUMN leader_boot_id TEXT;
+    ALTER TABLE attempt ADD COLUMN over_by TEXT;",
 ];
 
 /// Brings the tables up to this program's version. Writes nothing where they are.
