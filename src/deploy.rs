@@ -213,10 +213,7 @@ fn carry_out(
     }
 }
 
-fn carry_out_steps(
-    handover: &Handover<'_>,
-    attempt: &mut Attempt<'_>,
-) -> Result<(), DeployError> {
+fn carry_out_steps(handover: &Handover<'_>, attempt: &mut Attempt<'_>) -> Result<(), DeployError> {
     let vault = attempt.vault;
     let steps = handover.target.deploy.as_ref();
     // All before the first: a secret that is missing in the last step must not leave half a deployment.

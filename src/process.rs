@@ -51,7 +51,8 @@ impl Traces {
         let leader = self.leader.as_ref().filter(|leader| Some(&leader.boot_id) == boot_id().as_ref());
         let now_leading = leader.and_then(|leader| Process::read(leader.id));
         // A group keeps its number from being used again, also when its leader is gone.
-        let group = leader.filter(|leader| now_leading.as_ref().is_none_or(|now| now.started == leader.started));
+        let group =
+            leader.filter(|leader| now_leading.as_ref().is_none_or(|now| now.started == leader.started));
         let own = i32::try_from(std::process::id()).ok();
         let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
         let ids = processes.filter_map(|process| process.file_name().to_str()?.parse::<i32>().ok());

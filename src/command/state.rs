@@ -78,7 +78,8 @@ pub(super) fn warn_if_not_polled(store: &Store, config: &Config, console: &Conso
     }
     let states = store.states()?;
     let polled: Vec<_> = config.targets.iter().filter(|target| target.poll).collect();
-    let checks = polled.iter().filter_map(|target| Some((states.get(&target.id)?.checked_at?, target.interval)));
+    let checks =
+        polled.iter().filter_map(|target| Some((states.get(&target.id)?.checked_at?, target.interval)));
     let (now, file) = (Timestamp::now(), store.place());
     let advice = "check that your timer or cron job uses the same state file (see: tagship schedule)";
     match checks.max_by_key(|(checked_at, _)| *checked_at) {
@@ -208,7 +209,9 @@ impl Surroundings {
         let of_the_user = || Some(self.users_own.as_ref()?.1.join(FILE));
         let earlier = if self.is_root { Some(OF_THE_MACHINE.into()) } else { of_the_user() };
         let is_said = self.named.is_some() || self.of_the_unit.is_some();
-        match earlier.filter(|earlier| !is_said && *earlier != usual && !is_there(&usual) && is_there(earlier)) {
+        match earlier
+            .filter(|earlier| !is_said && *earlier != usual && !is_there(&usual) && is_there(earlier))
+        {
             None => (usual, None),
             Some(earlier) => {
                 let (old, new) = (earlier.display(), usual.display());
@@ -259,7 +262,11 @@ mod tests {
         let named = Surroundings { named: Some("/srv/named.db".into()), ..of_the_unit };
         assert_eq!(named.usual(config).unwrap(), Path::new("/srv/named.db"));
         let there = |path: &Path| path == Path::new("/home/ann/.local/state/tagship/state.db");
-        assert_eq!(named.existing("/srv/named.db".into(), there).1, None, "nothing of earlier versions is used");
+        assert_eq!(
+            named.existing("/srv/named.db".into(), there).1,
+            None,
+            "nothing of earlier versions is used"
+        );
     }
 
     #[test]
@@ -277,7 +284,11 @@ mod tests {
             let surroundings = Surroundings { is_root, ..of_ann() };
             let is_there = |path: &Path| there.iter().any(|there| Path::new(there) == path);
             let (path, warning) = surroundings.existing(usual.into(), is_there);
-            assert_eq!((path.to_str().unwrap(), warning.is_some()), (expected, expected != usual), "{there:?}");
+            assert_eq!(
+                (path.to_str().unwrap(), warning.is_some()),
+                (expected, expected != usual),
+                "{there:?}"
+            );
             if let Some(warning) = warning {
                 assert!(warning.contains(expected) && warning.contains(usual), "{warning}");
             }

@@ -92,7 +92,8 @@ fn a_command_that_was_started_and_not_recorded_is_found_by_its_environment() {
 
 #[test]
 fn what_a_command_leaves_behind_is_a_daemon_once_its_time_is_over() {
-    let (_gitea, shop) = orphaned("(setsid ./work <deploy.sh >work.log 2>&1 &)\nwhile [ -e leader ]; do sleep 0.02; done");
+    let (_gitea, shop) =
+        orphaned("(setsid ./work <deploy.sh >work.log 2>&1 &)\nwhile [ -e leader ]; do sleep 0.02; done");
     is_left_alone(&shop, "daemon");
     state(&shop).execute("UPDATE attempt SET over_by = '2026-01-01T00:00:00Z'", []).unwrap();
     is_resumed(&shop, "daemon");
@@ -105,7 +106,8 @@ fn a_command_that_outlives_its_time_is_named() {
     let past = "UPDATE attempt SET over_by = '2026-01-01T00:00:00Z', started_at = '2026-01-01T00:00:00Z'";
     state(&shop).execute(past, []).unwrap();
     let leader = shop.read("leader-id");
-    let end = format!("process group {0} still runs: look at it, and end it with: kill -- -{0}", leader.trim());
+    let end =
+        format!("process group {0} still runs: look at it, and end it with: kill -- -{0}", leader.trim());
     shop.run(&["poll"]).code(1).line("shop/dev", &["failed"]).stdout_has(&end);
     assert_eq!(shop.read("works"), "x\n");
     shop.remove("stay");
@@ -116,7 +118,8 @@ fn a_command_that_outlives_its_time_is_named() {
 #[test]
 #[ignore = "needs root"]
 fn a_command_that_became_another_user_or_was_stopped_still_runs() {
-    let form = "echo x >> works\nexec setpriv --reuid=65534 --regid=65534 --clear-groups sleep 600 <deploy.sh";
+    let form =
+        "echo x >> works\nexec setpriv --reuid=65534 --regid=65534 --clear-groups sleep 600 <deploy.sh";
     let (_gitea, shop) = orphaned(form);
     is_left_alone(&shop, "another user");
     let leader = Pid::from_raw(shop.read("leader-id").trim().parse().unwrap()).unwrap();

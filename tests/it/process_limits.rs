@@ -42,7 +42,7 @@ fn too_few_processes_end_a_run_with_advice_or_fail_its_target() {
         let options = ["--config", "tagship.toml", "--state", "state.db"];
         shop.run_program(&program, &[&options, arguments].concat())
     };
-    poll("--nproc=unlimited", &["poll"]).code(0).stdout_has("baseline");
+    poll("--nproc=500", &["poll"]).code(0).stdout_has("baseline");
     gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
     let mut refused = 0;
     for number in 1..=20 {
@@ -56,8 +56,8 @@ fn too_few_processes_end_a_run_with_advice_or_fail_its_target() {
         }
     }
     assert!(refused > 0, "the limit was never felt");
-    poll("--nproc=unlimited", &["retry", "shop/dev"]);
-    poll("--nproc=unlimited", &["poll"]).code(0);
+    poll("--nproc=500", &["retry", "shop/dev"]);
+    poll("--nproc=500", &["poll"]).code(0);
     assert_eq!(shop.status("shop/dev")["deployed_tag"], "dev-43");
 }
 

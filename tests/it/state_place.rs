@@ -24,7 +24,10 @@ fn a_configuration_anywhere_has_its_state_beside_it() {
 fn a_configuration_of_a_user_has_its_state_with_the_users_states() {
     let gitea = gitea(Build::GiteaNew);
     let shop = Shop::new();
-    shop.file("home/.config/tagship/config.toml", &on_gitea(&gitea, DEV).replace("secret/", "../../../secret/"));
+    shop.file(
+        "home/.config/tagship/config.toml",
+        &on_gitea(&gitea, DEV).replace("secret/", "../../../secret/"),
+    );
     let config = shop.path("home/.config/tagship/config.toml").display().to_string();
     let state = "[dir]/home/.local/state/tagship/state.db";
     let run = shop.run_bare(&["--config", &config, "poll"]);
@@ -55,7 +58,8 @@ fn init_writes_where_the_state_is() {
             format!("state = \"{}\" ", shop.path("home/.local/state/tagship/state.db").display()),
         ),
     ] {
-        let options = ["--registry", "https://git.example.com", "--image", "acme/shop", "--stage", "dev=dev-*"];
+        let options =
+            ["--registry", "https://git.example.com", "--image", "acme/shop", "--stage", "dev=dev-*"];
         let more = ["--deploy-command", "./deploy.sh {tag}", "--output", output];
         shop.run_bare(&[&["init"], &options[..], &more].concat()).code(0);
         assert!(shop.read(output).contains(&expected), "{}", shop.read(output));
@@ -68,9 +72,12 @@ fn a_state_that_no_poll_has_used_is_named_by_whoever_relies_on_it() {
     let shop = Shop::with(&on_gitea(&gitea, DEV));
     let state = "[dir]/state.db";
     let warning = format!("warning: no poll has used the state {state} yet; {ADVICE}\n");
-    for arguments in
-        [&["status"][..], &["hold", "shop/dev"], &["mark", "shop/dev", "dev-42"], &["deploy", "shop/dev", "dev-41"]]
-    {
+    for arguments in [
+        &["status"][..],
+        &["hold", "shop/dev"],
+        &["mark", "shop/dev", "dev-42"],
+        &["deploy", "shop/dev", "dev-41"],
+    ] {
         shop.run(arguments).code(0).stderr_has(&warning);
     }
     shop.run(&["poll"]).code(0);
@@ -88,7 +95,8 @@ fn a_state_that_is_closed_to_this_user_is_not_a_state_that_was_never_polled() {
     let shop = Shop::with(&on_gitea(&gitea, DEV));
     shop.file("closed/empty", "");
     std::fs::set_permissions(shop.path("."), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    std::fs::set_permissions(shop.path("closed"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    std::fs::set_permissions(shop.path("closed"), std::os::unix::fs::PermissionsExt::from_mode(0o700))
+        .unwrap();
     std::fs::copy(env!("CARGO_BIN_EXE_tagship"), shop.path("program")).unwrap();
     let user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "./program"];
     let run = shop.run_program(&user, &["--config", "tagship.toml", "--state", "closed/state.db", "status"]);
