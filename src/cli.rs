@@ -54,7 +54,7 @@ pub(crate) struct Global {
     /// The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]
     #[arg(long, global = true, value_name = "FILE", env = "TAGSHIP_CONFIG", hide_env_values = true)]
     pub(crate) config: Option<PathBuf>,
-    /// The state file, whatever the configuration says
+    /// The state file [default: `state` of the configuration, $TAGSHIP_STATE, or by where the configuration is]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) state: Option<PathBuf>,
     /// Say also what did not change, and show what deployments print

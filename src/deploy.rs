@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::plan::ErrorCode;
+use crate::process::Leader;
 use crate::reference::{Digest, Tag};
 use crate::secret::Secrets;
 use crate::target::Target;
@@ -61,6 +62,8 @@ pub(crate) struct Handover<'a> {
 pub(crate) enum Seen<'a> {
     /// The step of this number begins, from 1.
     Step(usize),
+    /// A step's command was started. Told before it is waited for.
+    Started(&'a Leader),
     /// A line that a step printed, secrets masked.
     Line(&'a str),
 }
@@ -162,6 +165,7 @@ struct Attempt<'a> {
     vault: &'a dyn Vault,
     lock: &'a File,
     stop: &'a Stop,
+    watch: &'a dyn Fn(Seen<'_>),
     patience: Patience,
     transcript: Transcript<'a>,
     exit_status: Option<i32>,
@@ -194,12 +198,13 @@ fn carry_out(
         vault,
         lock,
         stop,
+        watch,
         patience,
         transcript: Transcript::new(vault, &on_output),
         exit_status: None,
         http_status: None,
     };
-    let result = carry_out_steps(handover, &mut attempt, watch);
+    let result = carry_out_steps(handover, &mut attempt);
     Outcome {
         result,
         exit_status: attempt.exit_status,
@@ -208,11 +213,7 @@ fn carry_out(
     }
 }
 
-fn carry_out_steps(
-    handover: &Handover<'_>,
-    attempt: &mut Attempt<'_>,
-    watch: &dyn Fn(Seen<'_>),
-) -> Result<(), DeployError> {
+fn carry_out_steps(handover: &Handover<'_>, attempt: &mut Attempt<'_>) -> Result<(), DeployError> {
     let vault = attempt.vault;
     let steps = handover.target.deploy.as_ref();
     // All before the first: a secret that is missing in the last step must not leave half a deployment.
@@ -221,7 +222,7 @@ fn carry_out_steps(
     }
     let mut answers = Vec::with_capacity(steps.len());
     for (index, step) in steps.iter().enumerate() {
-        watch(Seen::Step(index + 1));
+        (attempt.watch)(Seen::Step(index + 1));
         let result = match attempt.stop.signal() {
             Some(signal) => Err(DeployError::not_begun(signal)),
             None => made_ready(step, &Values::of(handover, vault, Some(&answers)))

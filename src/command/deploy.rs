@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 
-use super::{Exit, by_whom, load, open_state, select_one};
+use super::{Exit, by_whom, load, open_state, select_one, warn_if_not_polled};
 use crate::cli::{self, Global};
 use crate::deploy::Stop;
 use crate::plan::Audience;
@@ -25,6 +25,7 @@ pub(crate) fn deploy(global: &Global, arguments: &cli::Deploy, console: &Console
     let secrets = Arc::new(Secrets::new(&config));
     let console = console.masking(Arc::clone(&secrets));
     let store = open_state(global, &config, &console)?;
+    warn_if_not_polled(&store, &config, &console)?;
     let choice = match &arguments.tag {
         Some(tag) => Choice::Tag(Tag::new(tag)?),
         None if arguments.previous => Choice::Previous,

@@ -51,7 +51,7 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
     }
     let mode = if arguments.dry_run { Mode::Rehearse } else { Mode::Deliver };
     let store = match mode {
-        Mode::Rehearse => rehearsed_state(global, &config)?,
+        Mode::Rehearse => rehearsed_state(global, &config, &console)?,
         Mode::Deliver => open_state(global, &config, &console)?,
     };
     config.dangers.iter().for_each(|danger| console.warning(&danger.to_string()));

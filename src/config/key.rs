@@ -265,7 +265,7 @@ const SETTINGS: &[Key] = &[
     key(
         "state",
         Kind::Text,
-        "The state file, or \"none\", which keeps nothing between runs and wants running or first_poll = \"deploy\" on every stage. Not given: $TAGSHIP_STATE, state.db in $STATE_DIRECTORY, in /var/lib/tagship (root) or in $XDG_STATE_HOME/tagship.",
+        "The state file, or \"none\", which keeps nothing between runs and wants running or first_poll = \"deploy\" on every stage. Default: $TAGSHIP_STATE, state.db in $STATE_DIRECTORY, else by where this file is: /var/lib/tagship/state.db for /etc/tagship, $XDG_STATE_HOME/tagship/state.db for the configuration folder of the user, and state.db beside the file anywhere else.",
         r#"state = "state.db""#,
     ),
     key("timeout", Kind::Duration, "For one request to a registry.", r#"timeout = "10s""#)

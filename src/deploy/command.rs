@@ -15,9 +15,10 @@ use serde_json::Value;
 use super::group::{Ending, Group};
 use super::placeholder::Values;
 use super::transcript::{KEPT, excerpt, readable};
-use super::{Attempt, DeployError, Deployer, Patience, Stop};
+use super::{Attempt, DeployError, Deployer, Patience, Seen, Stop};
 use crate::file;
 use crate::plan::ErrorCode;
+use crate::process::Leader;
 use crate::target::step::CommandStep;
 use crate::target::template::{Field, Part, Template};
 use crate::target::{Target, lint};
@@ -176,6 +177,9 @@ impl Deployer for CommandDeployer {
             DeployError::before_start(ErrorCode::Command, attempt.vault.mask(&self.explain(&error)))
         })?;
         let number = group.leader.id();
+        if let Some(leader) = Leader::of(number) {
+            (attempt.watch)(Seen::Started(&leader));
+        }
         let transcript = &mut attempt.transcript;
         let ending = group.wait(self.timeout, attempt.patience, attempt.stop, |bytes| transcript.push(bytes));
         let program = &self.program;

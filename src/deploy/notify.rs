@@ -55,6 +55,7 @@ pub(crate) fn notify(
     let nothing = File::open("/dev/null")
         .map_err(|error| DeployError::before_start(ErrorCode::Command, format!("/dev/null: {error}")))?;
     let mut attempt = Attempt {
+        watch: &|_| {},
         vault,
         lock: &nothing,
         stop,

@@ -11,6 +11,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::record::Recorded;
+use super::stage::longest;
 use super::{Context, Message, Mode};
 use crate::deploy::{self, Handover, Seen};
 use crate::plan::{Deployment, Status};
@@ -149,7 +150,9 @@ impl Delivery<'_> {
         let run = self.context.run;
         let number = deployment.attempts.saturating_add(1);
         let attempt = Attempt { deployment_id: &deployment.id, number };
-        let begun = self.while_current(deployment, |write| write.begin_attempt(attempt, Timestamp::now()))?;
+        let now = Timestamp::now();
+        let over_by = now.checked_add(longest(recorded.target)).unwrap_or(Timestamp::MAX);
+        let begun = self.while_current(deployment, |write| write.begin_attempt(attempt, now, over_by))?;
         if begun.is_none() {
             return Ok(self.elsewhere(recorded));
         }
@@ -166,6 +169,11 @@ impl Delivery<'_> {
         let gets = |phase| Message::Deploying(target.clone(), deployment.tag.clone(), phase);
         let watch = |seen: Seen<'_>| {
             let _ = self.sender.send(match seen {
+                Seen::Started(leader) => {
+                    // Where this cannot be recorded, its environment tells that it runs.
+                    let _ = run.store.write(|write| write.save_leader(attempt, leader));
+                    return;
+                }
                 Seen::Step(number) => gets(Phase::Step { number, of }),
                 Seen::Line(line) => Message::Output(target.clone(), line.to_owned()),
             });

@@ -192,6 +192,11 @@ const MIGRATIONS: &[&str] = &[
     ) FROM poll_state;
     DROP TABLE poll_state;
     ALTER TABLE target_state RENAME TO poll_state;",
+    // 8
+    "ALTER TABLE attempt ADD COLUMN leader_id INTEGER;
+    ALTER TABLE attempt ADD COLUMN leader_started INTEGER;
+    ALTER TABLE attempt ADD COLUMN leader_boot_id TEXT;
+    ALTER TABLE attempt ADD COLUMN over_by TEXT;",
 ];
 
 /// Brings the tables up to this program's version. Writes nothing where they are.

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::Checks;
 use crate::plan::sighting::Sightings;
 use crate::plan::{Deployment, NextAttempt, PollState, StageRun};
+use crate::process::{Leader, Traces};
 use crate::reference::{Digest, Repository, Tag};
 use crate::registry::Limit;
 use crate::target::{Name, TargetId};
@@ -73,6 +74,28 @@ pub(super) fn attempt_started(
     let query = "SELECT started_at FROM attempt WHERE deployment_id = ?1 ORDER BY number DESC LIMIT 1";
     let started = |row: &Row<'_>| parsed(row, "started_at", Timestamp::from_str);
     connection.query_row(query, [deployment_id], started).optional()
+}
+
+/// How the attempt that is under way is recognised, and when its steps have ended, if that is recorded. None: no
+/// deployment of the target is under way.
+pub(super) fn running_attempt(
+    connection: &Connection,
+    target: &TargetId,
+) -> rusqlite::Result<Option<(Traces, Option<Timestamp>)>> {
+    let query = "SELECT id, number, leader_id, leader_started, leader_boot_id, over_by
+         FROM deployment JOIN attempt ON deployment_id = id AND number = attempts
+         WHERE project = ?1 AND stage = ?2 AND state = 'running'";
+    let found = |row: &Row<'_>| {
+        let parts = (row.get("leader_id")?, row.get("leader_started")?, row.get("leader_boot_id")?);
+        let leader = match parts {
+            (Some(id), Some(started), Some(boot_id)) => Some(Leader { id, started, boot_id }),
+            _ => None,
+        };
+        let traces = Traces { leader, deployment_id: row.get("id")?, attempt: row.get("number")? };
+        Ok((traces, optional(row, "over_by", Timestamp::from_str)?))
+    };
+    let mut statement = connection.prepare_cached(query)?;
+    statement.query_row([target.project.as_str(), target.stage.as_str()], found).optional()
 }
 
 /// What a stage ran, in the order in which it did.

@@ -129,7 +129,7 @@ fn the_newest_deployments_of_the_targets_that_are_wanted_come_first_and_without_
         store
             .write(|write| {
                 write.insert_deployment(&recorded)?;
-                write.begin_attempt(attempt, moment(1))?;
+                write.begin_attempt(attempt, moment(1), moment(1))?;
                 write.set_output(attempt, "much")?;
                 write.end_deployment(id, DeploymentState::Succeeded, None, moment(2))
             })
@@ -160,7 +160,7 @@ fn the_attempt_before_is_that_of_the_latest_deployment_that_had_one() {
             write.insert_deployment(&recorded)?;
             for (number, error) in (1..).zip(ends) {
                 let end = AttemptEnd { exit_status: None, http_status: None, error: *error };
-                write.begin_attempt(attempt(id, number), moment(second))?;
+                write.begin_attempt(attempt(id, number), moment(second), moment(second))?;
                 write.end_attempt(attempt(id, number), end, moment(second))?;
             }
             write.end_deployment(id, DeploymentState::Succeeded, None, moment(second))
@@ -329,7 +329,7 @@ fn pruning_takes_only_what_is_over_and_of_no_use() {
             for (number, id) in [(1, "oldest"), (2, "before"), (3, "runs")] {
                 write.insert_deployment(&deployment(id, DeploymentState::Pending))?;
                 let attempt = Attempt { deployment_id: id, number: 1 };
-                write.begin_attempt(attempt, moment(0))?;
+                write.begin_attempt(attempt, moment(0), moment(0))?;
                 let end = AttemptEnd { exit_status: Some(0), http_status: None, error: None };
                 write.end_attempt(attempt, end, moment(number))?;
                 write.end_deployment(id, DeploymentState::Succeeded, None, moment(number))?;

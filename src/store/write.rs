@@ -11,6 +11,7 @@ use super::row;
 use crate::plan::{
     DecidedBy, Deployment, DeploymentState, ErrorCode, NextAttempt, OpenDeployments, PollState,
 };
+use crate::process::Leader;
 use crate::reference::{Digest, ListedTag};
 use crate::registry::Limit;
 use crate::target::TargetId;
@@ -183,12 +184,34 @@ impl<'a> Write<'a> {
         Ok(())
     }
 
-    /// Makes the deployment running and counts the attempt, before anything acts.
-    pub(crate) fn begin_attempt(&self, attempt: Attempt<'_>, now: Timestamp) -> rusqlite::Result<()> {
+    /// Makes the deployment running and counts the attempt, before anything acts. `over_by`: when its steps have
+    /// ended, or were ended.
+    pub(crate) fn begin_attempt(
+        &self,
+        attempt: Attempt<'_>,
+        now: Timestamp,
+        over_by: Timestamp,
+    ) -> rusqlite::Result<()> {
         let query = "UPDATE deployment SET state = 'running', attempts = ?2 WHERE id = ?1";
         self.0.prepare_cached(query)?.execute(params![attempt.deployment_id, attempt.number])?;
-        let query = "INSERT OR REPLACE INTO attempt (deployment_id, number, started_at) VALUES (?1, ?2, ?3)";
-        self.0.prepare_cached(query)?.execute(params![attempt.deployment_id, attempt.number, text(now)])?;
+        let query = "INSERT OR REPLACE INTO attempt (deployment_id, number, started_at, over_by)
+             VALUES (?1, ?2, ?3, ?4)";
+        let values = params![attempt.deployment_id, attempt.number, text(now), text(over_by)];
+        self.0.prepare_cached(query)?.execute(values)?;
+        Ok(())
+    }
+
+    /// Records the process of a command that the attempt has started, in place of the one before.
+    pub(crate) fn save_leader(&self, attempt: Attempt<'_>, leader: &Leader) -> rusqlite::Result<()> {
+        let query = "UPDATE attempt SET leader_id = ?3, leader_started = ?4, leader_boot_id = ?5
+             WHERE deployment_id = ?1 AND number = ?2";
+        self.0.prepare_cached(query)?.execute(params![
+            attempt.deployment_id,
+            attempt.number,
+            leader.id,
+            leader.started,
+            leader.boot_id,
+        ])?;
         Ok(())
     }
 

@@ -129,6 +129,14 @@ impl Shop {
         Running::start_reading(self, command, arguments)
     }
 
+    /// Another program, with the same environment and folder.
+    pub(crate) fn run_program(&self, program: &[&str], arguments: &[&str]) -> Run {
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]);
+        self.furnish(&mut command);
+        Running::start(self, command, arguments).end()
+    }
+
     fn command_under(&self, program: &[&str]) -> Command {
         let mut command = Command::new(program[0]);
         command.args(&program[1..]).arg(env!("CARGO_BIN_EXE_tagship"));
