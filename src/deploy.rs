@@ -29,7 +29,7 @@ use serde_json::Value;
 
 use crate::plan::ErrorCode;
 use crate::reference::{Digest, Tag};
-use crate::secret::Secrets;
+use crate::secret::{Redactor, Secrets};
 use crate::target::Target;
 use crate::target::step::Step;
 pub(crate) use command::program_fault;
@@ -41,7 +41,7 @@ use command::CommandDeployer;
 use http::HttpDeployer;
 use placeholder::Values;
 use transcript::Transcript;
-use vault::Vault;
+use vault::{Learning, Vault};
 
 /// One attempt to bring one tag to one target: what placeholders and `TAGSHIP_*` variables say.
 #[derive(Clone, Copy, Debug)]
@@ -159,11 +159,13 @@ trait Deployer {
 
 /// What the steps of one attempt share.
 struct Attempt<'a> {
-    vault: &'a dyn Vault,
+    vault: &'a Learning<'a>,
     lock: &'a File,
     stop: &'a Stop,
     patience: Patience,
     transcript: Transcript<'a>,
+    /// Where the step's answer has what later steps use as a credential: JSON pointers.
+    credentials: Vec<&'a str>,
     exit_status: Option<i32>,
     http_status: Option<u16>,
 }
@@ -189,6 +191,7 @@ fn carry_out(
     patience: Patience,
     watch: &(dyn Fn(Seen<'_>) + Sync),
 ) -> Outcome {
+    let vault = &Learning::new(vault);
     let on_output = |line: &str| watch(Seen::Line(line));
     let mut attempt = Attempt {
         vault,
@@ -196,6 +199,7 @@ fn carry_out(
         stop,
         patience,
         transcript: Transcript::new(vault, &on_output),
+        credentials: Vec::new(),
         exit_status: None,
         http_status: None,
     };
@@ -208,9 +212,9 @@ fn carry_out(
     }
 }
 
-fn carry_out_steps(
-    handover: &Handover<'_>,
-    attempt: &mut Attempt<'_>,
+fn carry_out_steps<'a>(
+    handover: &Handover<'a>,
+    attempt: &mut Attempt<'a>,
     watch: &dyn Fn(Seen<'_>),
 ) -> Result<(), DeployError> {
     let vault = attempt.vault;
@@ -222,6 +226,9 @@ fn carry_out_steps(
     let mut answers = Vec::with_capacity(steps.len());
     for (index, step) in steps.iter().enumerate() {
         watch(Seen::Step(index + 1));
+        let used = steps[index + 1..].iter().flat_map(Step::credentials);
+        attempt.credentials =
+            used.filter(|used| used.step == index + 1).map(|used| used.pointer.as_str()).collect();
         let result = match attempt.stop.signal() {
             Some(signal) => Err(DeployError::not_begun(signal)),
             None => made_ready(step, &Values::of(handover, vault, Some(&answers)))
@@ -263,8 +270,8 @@ impl DeployError {
         DeployError { interrupted: true, ..DeployError::before_start(ErrorCode::Command, message) }
     }
 
-    fn masked(mut self, vault: &dyn Vault) -> DeployError {
-        self.message = vault.mask(&self.message);
+    fn masked(mut self, redactor: &dyn Redactor) -> DeployError {
+        self.message = redactor.mask(&self.message);
         self
     }
 }
