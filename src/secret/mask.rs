@@ -32,6 +32,9 @@ impl Masks {
     pub(crate) fn add(&mut self, value: &str) {
         let mut forms = written(value);
         forms.extend(value.lines().map(str::to_owned));
+        if value.len() >= SHORTEST_LEARNED {
+            forms.extend(in_base64(value));
+        }
         forms.extend(in_url(value));
         for part in of_url(value) {
             forms.extend(written(&part));
@@ -119,6 +122,16 @@ fn written(value: &str) -> Vec<String> {
         percent_encoded(value, true),
         url::form_urlencoded::byte_serialize(value.as_bytes()).collect(),
     ]
+}
+
+/// What is the same of its Base64 whatever stands before and behind it: the user name of Basic credentials.
+fn in_base64(value: &str) -> [String; 3] {
+    [0, 1, 2].map(|shift| {
+        let encoded = STANDARD_NO_PAD.encode([&b"  "[..shift], value.as_bytes()].concat());
+        // The first and last characters also hold bits of their neighbours.
+        let start = [0, 2, 3][shift];
+        encoded[start..encoded.len() - 1].to_owned()
+    })
 }
 
 fn basic(pair: &str) -> [String; 2] {
@@ -297,6 +310,16 @@ mod tests {
         masks.add(r#"k7\Qw "2xü"#);
         for text in ["k7/Qw%20%222x%C3%BC", "k7\\Qw%20%222x%C3%BC"] {
             assert_eq!(mask(&masks, &format!("<{text}>")), "<***>", "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_masked_in_basic_credentials_of_any_user() {
+        let mut masks = Masks::default();
+        masks.add("k7Qw2xVb9LmT");
+        for user in ["", "a", "ci", "bot"] {
+            let shown = mask(&masks, &STANDARD.encode(format!("{user}:k7Qw2xVb9LmT!")));
+            assert!(shown.contains("***") && shown.len() <= user.len() + 10, "{user}: {shown}");
         }
     }
 
