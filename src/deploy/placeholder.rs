@@ -131,7 +131,8 @@ impl Values<'_> {
                     ),
                 ));
             }
-            url.replace_range(segment, "_");
+            let undotted = url[segment.clone()].replace('.', "_").replace("%2e", "_").replace("%2E", "_");
+            url.replace_range(segment, &undotted);
         }
         // The URL parser would drop tabs and line breaks without a word, and with them part of a secret.
         if url.chars().any(char::is_control) {
@@ -437,6 +438,51 @@ mod tests {
             assert!(error.message.contains("X-Key") && !error.message.contains('\n'), "{error}");
             assert!(!error.started);
         });
+    }
+
+    #[test]
+    fn a_value_that_leads_to_another_path_is_refused() {
+        let target = target(Vec::new());
+        let tag = Tag::new("v2").unwrap();
+        let answers = [Some(json!({"up": "..", "dot": ".", "name": "a..b", "deep": "a/../b"}))];
+        let (handover, vault) = (handover(&target, &tag), KnownSecrets::none());
+        let values = Values::of(&handover, &vault, Some(&answers));
+        assert_eq!(values.url(&template("https://h/a/{step.1./name}")).unwrap(), "https://h/a/a..b");
+        for (url, shown) in [
+            ("https://h/a/{step.1./up}/b", "https://h/a/../b"),
+            ("https://h/a/.{step.1./dot}?b", "https://h/a/..?b"),
+            ("https://h/a/{step.1./deep}", "https://h/a/a%2F..%2Fb"),
+        ] {
+            let error = values.url(&template(url)).unwrap_err();
+            let says = "cannot be sent: a value makes a path segment of dots, which leads to another path";
+            assert_eq!((error.message, error.started), (format!("{shown}: {says}"), false));
+        }
+        let before_the_first = Values { answers: None, ..values };
+        assert!(before_the_first.url(&template("https://h/.{step.1./name}")).is_ok());
+    }
+
+    /// An alarm arrives, whatever it is about.
+    #[test]
+    fn in_a_notification_values_are_made_fit_for_where_they_go() {
+        let (target, vault) = (target(Vec::new()), KnownSecrets::new(&[("lines", "a\nb")]));
+        let error = Some("\x1b[31mno\n space\0\x1b[0m/../x");
+        let subject = Subject { error, status: Some(".."), ..Subject::default() };
+        let values =
+            Values { target: &target, subject, vault: &vault, answers: None, unfit: Unfit::Replaced };
+        let parts =
+            |field| Template { parts: vec![Part::Literal("https://h/a/".to_owned()), Part::Field(field)] };
+        assert_eq!(values.header("Title", &parts(Field::Error)).unwrap(), "https://h/a/no  space/../x");
+        assert_eq!(
+            values.argument(&parts(Field::Error)).unwrap(),
+            "https://h/a/\x1b[31mno\n space \x1b[0m/../x"
+        );
+        assert_eq!(values.url(&parts(Field::Status)).unwrap(), "https://h/a/__");
+        assert_eq!(
+            values.url(&parts(Field::Error)).unwrap(),
+            "https://h/a/%1B%5B31mno%0A%20space%00%1B%5B0m%2F__%2Fx"
+        );
+        // What is wrong with a secret is no news, and is said.
+        assert!(values.header("Title", &template("{secret.lines}")).is_err());
     }
 
     #[test]

@@ -73,11 +73,15 @@ fn with_cuts(server: &Server, before: usize) -> String {
                 "deploy = {{ command = [\"true\"] }}\nrunning = {{ url = \"{url}/json\", pointer = \"/none\", headers = {{ X-Key = \"{{secret.key}}\" }} }}"
             ),
         ),
+        stage("same", &probe("cat secret/key")),
         stage("stdout", &probe(&printing(200, ""))),
         stage("stderr", &probe(&format!("({}) >&2; exit 1", printing(300, "")))),
         stage(
             "errors",
-            &probe(&format!("({}) >&2; exit 1", printing(before + 1, "printf %4090s | tr \" \" y"))),
+            &probe(&format!(
+                "({}) >&2; exit 1",
+                printing(before + 1, &format!("printf %{}s | tr \" \" y", 4096 - KEY.len() + before))
+            )),
         ),
         stage(
             "line",
@@ -123,7 +127,7 @@ fn a_secret_that_is_cut_anywhere_shows_nothing_of_it() {
         for failed in ["status", "equals", "pointer", "until", "long", "line", "output"] {
             run.line(&format!("shop/{failed}"), &["failed"]);
         }
-        for unknown in ["url", "at", "stdout", "stderr", "errors"] {
+        for unknown in ["url", "at", "same", "stdout", "stderr", "errors"] {
             run.line(&format!("shop/{unknown}"), &["unknown"]);
         }
         look(&shop);
@@ -193,6 +197,30 @@ form = {{ session = "{{step.1./auth/access_token}}" }}
     let run = shop.run(&["poll", "-v"]);
     run.code(1).line("shop/dev", &["failed", "/apps/app-17/1: Bearer *** session=***"]);
     run.shows(r#"{"auth": {"value": "***", "access_token": "***"}, "id": "app-17", "n": 1}"#);
+    look(&shop);
+}
+
+/// It is read no further, so that the token cannot be found in it.
+#[test]
+fn the_answer_of_a_login_step_that_is_too_long_is_not_shown() {
+    const SESSION: &str = "planted-j3Rp5vSx0LuH7fKd2OaN";
+    let gitea = gitea(Build::GiteaNew);
+    let pad = "x".repeat(1024 * 1024 - 100);
+    let server = Server::start(move |_| {
+        Answer::json(200, format!("{{\"pad\": \"{pad}\", \"token\": \"{SESSION}\", \"more\": \"{pad}\"}}"))
+            .into()
+    });
+    let url = server.url();
+    let step = format!("{{ url = \"{url}/a\", headers = {{ X-Key = \"{{step.1./token}}\" }} }}");
+    let stage = DEV.replace(
+        "deploy = { command = [\"./deploy.sh\"] }",
+        &format!("first_poll = \"deploy\"\ndeploy = [{{ url = \"{url}/login\" }}, {step}]"),
+    );
+    let shop = Shop::with(&on_gitea(&gitea, &stage));
+    shop.plant(SESSION);
+    let run = shop.run(&["poll", "-v"]);
+    run.code(1).line("shop/dev", &["failed", "the answer of step 1 is no JSON with /token"]);
+    run.shows("(more than 1 MiB, not shown: a later step takes a credential from it)");
     look(&shop);
 }
 
