@@ -30,7 +30,7 @@ use serde_json::Value;
 use crate::plan::ErrorCode;
 use crate::process::Leader;
 use crate::reference::{Digest, Tag};
-use crate::secret::Secrets;
+use crate::secret::{Redactor, Secrets};
 use crate::target::Target;
 use crate::target::step::Step;
 pub(crate) use command::{ProgramFault, program_fault};
@@ -42,7 +42,7 @@ use command::CommandDeployer;
 use http::HttpDeployer;
 use placeholder::Values;
 use transcript::Transcript;
-use vault::Vault;
+use vault::{Learning, Vault};
 
 /// One attempt to bring one tag to one target: what placeholders and `TAGSHIP_*` variables say.
 #[derive(Clone, Copy, Debug)]
@@ -162,12 +162,14 @@ trait Deployer {
 
 /// What the steps of one attempt share.
 struct Attempt<'a> {
-    vault: &'a dyn Vault,
+    vault: &'a Learning<'a>,
     lock: &'a File,
     stop: &'a Stop,
     watch: &'a dyn Fn(Seen<'_>),
     patience: Patience,
     transcript: Transcript<'a>,
+    /// Where the step's answer has what later steps use as a credential: JSON pointers.
+    credentials: Vec<&'a str>,
     exit_status: Option<i32>,
     http_status: Option<u16>,
 }
@@ -193,6 +195,7 @@ fn carry_out(
     patience: Patience,
     watch: &(dyn Fn(Seen<'_>) + Sync),
 ) -> Outcome {
+    let vault = &Learning::new(vault);
     let on_output = |line: &str| watch(Seen::Line(line));
     let mut attempt = Attempt {
         vault,
@@ -201,6 +204,7 @@ fn carry_out(
         watch,
         patience,
         transcript: Transcript::new(vault, &on_output),
+        credentials: Vec::new(),
         exit_status: None,
         http_status: None,
     };
@@ -213,7 +217,7 @@ fn carry_out(
     }
 }
 
-fn carry_out_steps(handover: &Handover<'_>, attempt: &mut Attempt<'_>) -> Result<(), DeployError> {
+fn carry_out_steps<'a>(handover: &Handover<'a>, attempt: &mut Attempt<'a>) -> Result<(), DeployError> {
     let vault = attempt.vault;
     let steps = handover.target.deploy.as_ref();
     // All before the first: a secret that is missing in the last step must not leave half a deployment.
@@ -223,6 +227,9 @@ fn carry_out_steps(handover: &Handover<'_>, attempt: &mut Attempt<'_>) -> Result
     let mut answers = Vec::with_capacity(steps.len());
     for (index, step) in steps.iter().enumerate() {
         (attempt.watch)(Seen::Step(index + 1));
+        let used = steps[index + 1..].iter().flat_map(Step::credentials);
+        attempt.credentials =
+            used.filter(|used| used.step == index + 1).map(|used| used.pointer.as_str()).collect();
         let result = match attempt.stop.signal() {
             Some(signal) => Err(DeployError::not_begun(signal)),
             None => made_ready(step, &Values::of(handover, vault, Some(&answers)))
@@ -264,8 +271,8 @@ impl DeployError {
         DeployError { interrupted: true, ..DeployError::before_start(ErrorCode::Command, message) }
     }
 
-    fn masked(mut self, vault: &dyn Vault) -> DeployError {
-        self.message = vault.mask(&self.message);
+    fn masked(mut self, redactor: &dyn Redactor) -> DeployError {
+        self.message = redactor.mask(&self.message);
         self
     }
 }

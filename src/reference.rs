@@ -186,19 +186,22 @@ pub(crate) struct Listing {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Dropped {
     pub(crate) count: usize,
-    /// The first of them, shortened.
+    /// The first of them. Of a long one its length: a server may repeat a secret, and half of one would not be
+    /// recognised.
     pub(crate) names: Vec<String>,
 }
 
 impl Dropped {
     /// A list may be nothing but such names, and each of them long.
     const NAMED: usize = 20;
-    const LENGTH: usize = 150;
+    const LONGEST: usize = 150;
 
     pub(crate) fn add(&mut self, name: &str) {
         self.count += 1;
         if self.names.len() < Dropped::NAMED {
-            self.names.push(name.chars().take(Dropped::LENGTH).collect());
+            let length = name.chars().count();
+            let is_long = length > Dropped::LONGEST;
+            self.names.push(if is_long { format!("({length} characters)") } else { name.to_owned() });
         }
     }
 

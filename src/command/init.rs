@@ -29,7 +29,7 @@ use registry::registry;
 pub(crate) fn init(global: &Global, arguments: &cli::Init, console: &Console) -> anyhow::Result<Exit> {
     let place = place(global, arguments)?;
     let mut questions = Questions::new(console);
-    let registry = registry(arguments, &place, &mut questions)?;
+    let registry = registry(arguments, &place, &mut questions, console)?;
     let images = match (&arguments.from, arguments.image.as_slice()) {
         (None, []) => {
             questions.ask("--image IMAGE", "Image, without host and tag (acme/shop)", None, images)?

@@ -180,7 +180,7 @@ impl Section {
                 "Who is told of what. What could not be told is told by later runs, and never fails one."
             }
             Section::Secret => {
-                "Where a secret comes from: exactly one of these. There is no way to write a secret into the file. One trailing newline is dropped."
+                "Where a secret comes from: exactly one of these. There is no way to write a secret into the file. White space around it is trimmed."
             }
         }
     }

@@ -11,11 +11,12 @@ use url::Url;
 use super::answer::{self, Awaited, failure, retry_after, shown_status};
 use super::command::{shown_duration, signal_name};
 use super::exchange::{Answer, NoAnswer, TICK, exchange};
-use super::placeholder::Values;
+use super::placeholder::{self, Values};
 use super::signing;
-use super::transcript::{KEPT, last, readable};
+use super::transcript::KEPT;
 use super::{Attempt, DeployError, Deployer, Patience, Stop};
 use crate::plan::ErrorCode;
+use crate::secret::Redactor as _;
 use crate::target::step::{Body, HttpStep, Success, Until};
 use crate::target::template::SecretId;
 
@@ -88,11 +89,18 @@ impl<'a> HttpDeployer<'a> {
         &self.shown
     }
 
-    /// Sends it once.
+    /// Sends it once. What later steps use of the answer as a credential is not shown from then on.
     fn exchange(&self, timeout: Duration, attempt: &Attempt<'_>) -> Result<Answer, NoAnswer> {
         let mut request = self.request.clone();
         self.signer.sign(&mut request, Timestamp::now()).map_err(NoAnswer::NotSendable)?;
-        exchange(&self.url, request, timeout, attempt.patience, attempt.stop)
+        let mut answer = exchange(&self.url, request, timeout, attempt.patience, attempt.stop)?;
+        if !attempt.credentials.is_empty() {
+            let body = serde_json::from_slice::<Value>(&answer.body).ok();
+            let values = attempt.credentials.iter().filter_map(|pointer| body.as_ref()?.pointer(pointer));
+            values.filter_map(placeholder::scalar).for_each(|value| attempt.vault.learn(&value));
+            answer.withheld = answer.cut;
+        }
+        Ok(answer)
     }
 
     fn once(&self, attempt: &mut Attempt<'_>) -> Result<Answer, DeployError> {
@@ -108,7 +116,7 @@ impl<'a> HttpDeployer<'a> {
             let not_yet = match self.exchange(self.timeout.min(left), attempt) {
                 Ok(answer) => {
                     attempt.http_status = Some(answer.status.as_u16());
-                    match answer::awaited(&answer, until) {
+                    match answer::awaited(&answer, until, attempt.vault) {
                         Awaited::Is | Awaited::Never => return Ok(answer),
                         Awaited::NotYet(what) => what,
                     }
@@ -138,12 +146,11 @@ impl<'a> HttpDeployer<'a> {
     fn take(&self, answer: &Answer, attempt: &mut Attempt<'_>) -> Result<Option<Value>, DeployError> {
         attempt.http_status = Some(answer.status.as_u16());
         let head = format!("{}: {}\n", self.shown, shown_status(answer.status));
-        // Masked before it is cut: half a secret would not be recognised.
-        let body = attempt.vault.mask(&readable(&answer.body));
+        let body = answer.shown(attempt.vault);
         attempt.transcript.push(head.as_bytes());
-        attempt.transcript.push(last(&body, KEPT.saturating_sub(head.len() + 1)).as_bytes());
+        attempt.transcript.push(body.last(KEPT.saturating_sub(head.len() + 1)).as_bytes());
         attempt.transcript.end_step();
-        match failure(answer, self.success, &self.url) {
+        match failure(answer, self.success, &self.url, attempt.vault) {
             None => Ok(serde_json::from_slice(&answer.body).ok().filter(|_| !answer.cut)),
             Some(what) => Err(DeployError {
                 retry_after: retry_after(&answer.headers, Timestamp::now()),

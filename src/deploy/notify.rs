@@ -3,9 +3,9 @@
 use std::fs::File;
 
 use super::command::CommandDeployer;
-use super::placeholder::{Subject, Values};
+use super::placeholder::{Subject, Unfit, Values};
 use super::transcript::Transcript;
-use super::vault::Vault;
+use super::vault::Learning;
 use super::{Attempt, DeployError, Deployer as _, HttpDeployer, Patience, Stop};
 use crate::plan::ErrorCode;
 use crate::reference::{Digest, Tag};
@@ -40,7 +40,7 @@ pub(crate) fn notify(
     stop: &Stop,
 ) -> Result<(), DeployError> {
     let News { id, status, tag, digest, previous_tag, deployment_id, error } = *news;
-    let vault: &dyn Vault = secrets;
+    let vault = &Learning::new(secrets);
     let subject = Subject {
         tag,
         digest,
@@ -51,7 +51,7 @@ pub(crate) fn notify(
         error,
         attempt: None,
     };
-    let values = Values { target, subject, vault, answers: None };
+    let values = Values { target, subject, vault, answers: None, unfit: Unfit::Replaced };
     let nothing = File::open("/dev/null")
         .map_err(|error| DeployError::before_start(ErrorCode::Command, format!("/dev/null: {error}")))?;
     let mut attempt = Attempt {
@@ -61,6 +61,7 @@ pub(crate) fn notify(
         stop,
         patience: Patience::DEFAULT,
         transcript: Transcript::new(vault, &|_| {}),
+        credentials: Vec::new(),
         exit_status: None,
         http_status: None,
     };

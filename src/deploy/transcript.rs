@@ -1,12 +1,11 @@
 //! What the steps print and answer: passed on line by line as it comes, and its end kept.
 
-use std::fmt::Write;
-
 use super::vault::Vault;
+use crate::secret::{Masked, Outside};
 
 /// How much of the output is kept.
 pub(super) const KEPT: usize = 64 * 1024;
-/// Kept in front of that until the end: a secret cut in two by the limit would not be recognised.
+/// Kept in front of that until the end: what is left of a secret that the limit cut in two.
 const MARGIN: usize = 8 * 1024;
 /// A longer line is not passed on: a secret cut in two would not be recognised.
 const LONGEST_LINE: usize = 16 * 1024;
@@ -53,17 +52,19 @@ impl<'a> Transcript<'a> {
     }
 
     /// The last line that is not blank; empty where there is none.
-    pub(super) fn last_line(&self) -> String {
-        let end = &self.tail[self.tail.len().saturating_sub(LONGEST_LINE)..];
-        let text = self.vault.mask(&readable(end));
-        text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default().to_owned()
+    pub(super) fn last_line(&self) -> Masked {
+        self.masked_tail().last_line()
     }
 
     /// The last [`KEPT`] bytes as text, secrets masked.
     pub(super) fn finish(self) -> String {
-        let text = self.vault.mask(&readable(&self.tail));
+        let text = self.masked_tail();
         let surplus = if self.cut { MARGIN } else { 0 };
-        last(&text, KEPT.min(text.len().saturating_sub(surplus))).to_owned()
+        text.last(KEPT.min(text.as_str().len().saturating_sub(surplus))).to_owned()
+    }
+
+    fn masked_tail(&self) -> Masked {
+        self.vault.redact(&Outside::new(&self.tail[..]).cut_before(self.cut))
     }
 
     fn pass_line_on(&mut self) {
@@ -74,51 +75,9 @@ impl<'a> Transcript<'a> {
         }
         let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        (self.on_line)(&self.vault.mask(&readable(line)));
+        (self.on_line)(self.vault.redact(&Outside::new(line)).as_str());
         self.line.clear();
     }
-}
-
-/// As text; bytes that are not UTF-8 as `\xNN`.
-pub(super) fn readable(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            let _ = write!(text, "\\x{byte:02x}");
-        }
-    }
-    text
-}
-
-/// The end of a text: whole characters of at most so many bytes.
-pub(super) fn last(text: &str, longest: usize) -> &str {
-    let mut start = text.len().saturating_sub(longest);
-    while !text.is_char_boundary(start) {
-        start += 1;
-    }
-    &text[start..]
-}
-
-/// The beginning of a text as one line, for messages.
-pub(super) fn excerpt(text: &str, longest: usize) -> String {
-    let mut line = String::new();
-    for word in text.split_whitespace() {
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-        if line.len() > longest {
-            let mut end = longest;
-            while !line.is_char_boundary(end) {
-                end -= 1;
-            }
-            line.truncate(end);
-            line.push('…');
-            break;
-        }
-    }
-    line
 }
 
 #[cfg(test)]
@@ -182,22 +141,5 @@ mod tests {
             let (_, text) = transcribe(&vault, &chunks.collect::<Vec<_>>());
             assert!(!text.contains("789"), "{text}");
         }
-    }
-
-    #[test]
-    fn bytes_that_are_not_text_stay_readable() {
-        assert_eq!(readable(b"gr\xfc\xdfe \xe2\x82\xac"), "gr\\xfc\\xdfe €");
-    }
-
-    #[test]
-    fn characters_are_not_cut() {
-        assert_eq!([last("aäö", 5), last("aäö", 3), last("aäö", 1), last("aäö", 9)], ["aäö", "ö", "", "aäö"]);
-    }
-
-    #[test]
-    fn an_excerpt_is_one_line() {
-        assert_eq!(excerpt("  a\n\n b\t", 10), "a b");
-        assert_eq!(excerpt("äöü äöü", 5), "äö…");
-        assert_eq!(excerpt("abc abc", 5), "abc a…");
     }
 }

@@ -64,6 +64,7 @@ mod running;
 mod schedule;
 mod schema;
 mod screen;
+mod secrets;
 mod selection;
 mod shard;
 mod soak;
