@@ -56,13 +56,13 @@ pub(crate) struct Handover<'a> {
     pub(crate) attempt: u32,
 }
 
-/// What can be seen of a deployment while it runs.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Seen<'a> {
-    /// The step of this number begins, from 1.
-    Step(usize),
-    /// A line that a step printed, secrets masked.
-    Line(&'a str),
+/// Who follows a deployment while it runs.
+#[derive(Clone, Copy)]
+pub(crate) struct Watch<'a> {
+    /// Gets the number of each step as it begins, from 1.
+    pub(crate) on_step: &'a (dyn Fn(usize) + Sync),
+    /// Gets what the steps print as it comes: whole lines, secrets masked. None where nobody looks.
+    pub(crate) on_output: Option<&'a (dyn Fn(&str) + Sync)>,
 }
 
 /// What came of an attempt.
@@ -136,14 +136,13 @@ impl Stop {
 /// Carries out the target's steps in order; the first that fails ends it.
 ///
 /// `lock` is the target's lock, taken: it becomes the standard input of the commands, so that it
-/// lives as long as they do (guarantees: Delivering, 3). `watch` gets each step as it begins, and
-/// what the steps print as it comes.
+/// lives as long as they do (guarantees: Delivering, 3).
 pub(crate) fn deploy(
     handover: &Handover<'_>,
     secrets: &Secrets,
     lock: &File,
     stop: &Stop,
-    watch: &(dyn Fn(Seen<'_>) + Sync),
+    watch: Watch<'_>,
 ) -> Outcome {
     carry_out(handover, secrets, lock, stop, Patience::DEFAULT, watch)
 }
@@ -187,15 +186,14 @@ fn carry_out(
     lock: &File,
     stop: &Stop,
     patience: Patience,
-    watch: &(dyn Fn(Seen<'_>) + Sync),
+    watch: Watch<'_>,
 ) -> Outcome {
-    let on_output = |line: &str| watch(Seen::Line(line));
     let mut attempt = Attempt {
         vault,
         lock,
         stop,
         patience,
-        transcript: Transcript::new(vault, &on_output),
+        transcript: Transcript::new(vault, watch.on_output),
         exit_status: None,
         http_status: None,
     };
@@ -211,7 +209,7 @@ fn carry_out(
 fn carry_out_steps(
     handover: &Handover<'_>,
     attempt: &mut Attempt<'_>,
-    watch: &dyn Fn(Seen<'_>),
+    watch: Watch<'_>,
 ) -> Result<(), DeployError> {
     let vault = attempt.vault;
     let steps = handover.target.deploy.as_ref();
@@ -221,7 +219,7 @@ fn carry_out_steps(
     }
     let mut answers = Vec::with_capacity(steps.len());
     for (index, step) in steps.iter().enumerate() {
-        watch(Seen::Step(index + 1));
+        (watch.on_step)(index + 1);
         let result = match attempt.stop.signal() {
             Some(signal) => Err(DeployError::not_begun(signal)),
             None => made_ready(step, &Values::of(handover, vault, Some(&answers)))

@@ -63,6 +63,9 @@ pub(crate) fn deploy(global: &Global, arguments: &cli::Deploy, console: &Console
     // A registry may repeat in an error what it was sent, and whoever prints this one knows no secrets.
     let ended = ended.map_err(|error| anyhow!(run.secrets.mask(&format!("{error:#}"))))?;
     let Some(summary) = ended else {
+        if let Some(signal) = stop.signal() {
+            return Ok(Exit::Signal(signal));
+        }
         console.error(&format!("another run is deploying to {}; --wait waits for it", target.id));
         return Ok(Exit::Busy);
     };

@@ -51,6 +51,11 @@ impl CommandDeployer {
         })
     }
 
+    /// The same with a timeout of at most this.
+    pub(super) fn within(self, longest: Duration) -> CommandDeployer {
+        CommandDeployer { timeout: self.timeout.min(longest), ..self }
+    }
+
     /// Runs it, and gives what it prints to standard output, at most [`KEPT`] bytes.
     ///
     /// # Errors

@@ -47,6 +47,7 @@ mod notify;
 mod oci;
 mod oci_pages;
 mod odd_state;
+mod one_target;
 mod online;
 mod overlap;
 mod page;
