@@ -124,6 +124,7 @@ pub(crate) fn poll(run: &Run<'_>, targets: &[&Target], report: &mut dyn Report) 
     }
     if run.mode == Mode::Deliver {
         outbox::send(run, context.left(), report);
+        summary.signal = run.stop.signal();
     }
     Ok(summary)
 }

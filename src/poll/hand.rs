@@ -93,9 +93,9 @@ pub(crate) fn deploy_by_hand(
     let mut summary = Summary::begin(started_at);
     summary.count(&delivered);
     summary.requests = requests.get();
-    summary.signal = run.stop.signal();
     report.event(Event::Target(&delivered));
     outbox::send(run, context.left(), report);
+    summary.signal = run.stop.signal();
     Ok(Some(summary))
 }
 
