@@ -71,7 +71,8 @@ fn main() -> ExitCode {
             return ExitCode::from(Exit::Unusable.status());
         }
     }
-    let Cli { global, command } = Cli::parse();
+    let Cli { global, command } =
+        Cli::try_parse().map_err(cli::advised).unwrap_or_else(|error| error.exit());
     Console::set_color(command::color(global.color));
     let result = match command {
         Command::Poll(arguments) => command::poll(&global, &arguments, &console),
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => command::check(&global, &arguments, &console),
         Command::Tags(arguments) => command::tags(&global, &arguments, &console),
         Command::Deploy(arguments) => command::deploy(&global, &arguments, &console),
+        Command::Rollback(arguments) => command::rollback(&global, &arguments, &console),
         Command::Mark(arguments) => command::mark(&global, &arguments, &console),
         Command::History(arguments) => command::history(&global, &arguments, &console),
         Command::Retry(arguments) => command::retry(&global, &arguments, &console),
