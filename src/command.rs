@@ -24,7 +24,7 @@ mod tags;
 
 pub(crate) use check::check;
 pub(crate) use completion::complete;
-pub(crate) use deploy::deploy;
+pub(crate) use deploy::{deploy, rollback};
 pub(crate) use generate::generate;
 pub(crate) use history::history;
 pub(crate) use hold::{hold, release};

@@ -57,15 +57,19 @@ pub(crate) struct Handover<'a> {
     pub(crate) attempt: u32,
 }
 
-/// What can be seen of a deployment while it runs.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Seen<'a> {
-    /// The step of this number begins, from 1.
-    Step(usize),
-    /// A step's command was started. Told before it is waited for.
-    Started(&'a Leader),
-    /// A line that a step printed, secrets masked.
-    Line(&'a str),
+/// Who follows a deployment while it runs.
+#[derive(Clone, Copy)]
+pub(crate) struct Watch<'a> {
+    /// Gets the number of each step as it begins, from 1.
+    pub(crate) on_step: &'a (dyn Fn(usize) + Sync),
+    /// Gets the leader of each command's process group when it was started, before it is waited for.
+    pub(crate) on_start: &'a (dyn Fn(&Leader) + Sync),
+    /// Gets what the steps print as it comes: whole lines, secrets masked. None where nobody looks.
+    pub(crate) on_output: Option<&'a (dyn Fn(&str) + Sync)>,
+}
+
+impl Watch<'_> {
+    const NOBODY: Watch<'static> = Watch { on_step: &|_| {}, on_start: &|_| {}, on_output: None };
 }
 
 /// What came of an attempt.
@@ -139,14 +143,13 @@ impl Stop {
 /// Carries out the target's steps in order; the first that fails ends it.
 ///
 /// `lock` is the target's lock, taken: it becomes the standard input of the commands, so that it
-/// lives as long as they do (guarantees: Delivering, 3). `watch` gets each step as it begins, and
-/// what the steps print as it comes.
+/// lives as long as they do (guarantees: Delivering, 3).
 pub(crate) fn deploy(
     handover: &Handover<'_>,
     secrets: &Secrets,
     lock: &File,
     stop: &Stop,
-    watch: &(dyn Fn(Seen<'_>) + Sync),
+    watch: Watch<'_>,
 ) -> Outcome {
     carry_out(handover, secrets, lock, stop, Patience::DEFAULT, watch)
 }
@@ -165,7 +168,7 @@ struct Attempt<'a> {
     vault: &'a Learning<'a>,
     lock: &'a File,
     stop: &'a Stop,
-    watch: &'a dyn Fn(Seen<'_>),
+    watch: Watch<'a>,
     patience: Patience,
     transcript: Transcript<'a>,
     /// Where the step's answer has what later steps use as a credential: JSON pointers.
@@ -193,17 +196,16 @@ fn carry_out(
     lock: &File,
     stop: &Stop,
     patience: Patience,
-    watch: &(dyn Fn(Seen<'_>) + Sync),
+    watch: Watch<'_>,
 ) -> Outcome {
     let vault = &Learning::new(vault);
-    let on_output = |line: &str| watch(Seen::Line(line));
     let mut attempt = Attempt {
         vault,
         lock,
         stop,
         watch,
         patience,
-        transcript: Transcript::new(vault, &on_output),
+        transcript: Transcript::new(vault, watch.on_output),
         credentials: Vec::new(),
         exit_status: None,
         http_status: None,
@@ -226,7 +228,7 @@ fn carry_out_steps<'a>(handover: &Handover<'a>, attempt: &mut Attempt<'a>) -> Re
     }
     let mut answers = Vec::with_capacity(steps.len());
     for (index, step) in steps.iter().enumerate() {
-        (attempt.watch)(Seen::Step(index + 1));
+        (attempt.watch.on_step)(index + 1);
         let used = steps[index + 1..].iter().flat_map(Step::credentials);
         attempt.credentials =
             used.filter(|used| used.step == index + 1).map(|used| used.pointer.as_str()).collect();

@@ -75,7 +75,7 @@ fn main() -> ExitCode {
             return ExitCode::from(Exit::Unusable.status());
         }
     }
-    let Cli { global, command } = Cli::parse();
+    let Cli { global, command } = Cli::try_parse().map_err(cli::advised).unwrap_or_else(|error| error.exit());
     Console::set_color(command::color(global.color));
     let result = command::require_memory().and_then(|()| match command {
         Command::Poll(arguments) => command::poll(&global, &arguments, &console),
@@ -83,6 +83,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => command::check(&global, &arguments, &console),
         Command::Tags(arguments) => command::tags(&global, &arguments, &console),
         Command::Deploy(arguments) => command::deploy(&global, &arguments, &console),
+        Command::Rollback(arguments) => command::rollback(&global, &arguments, &console),
         Command::Mark(arguments) => command::mark(&global, &arguments, &console),
         Command::History(arguments) => command::history(&global, &arguments, &console),
         Command::Retry(arguments) => command::retry(&global, &arguments, &console),

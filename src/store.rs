@@ -66,6 +66,19 @@ pub(crate) enum StoreError {
     File { path: PathBuf, error: std::io::Error },
 }
 
+impl StoreError {
+    /// Whether writing less of the state would fail as well: it is not about what one target's rows hold.
+    pub(crate) fn is_of_the_whole_state(&self) -> bool {
+        use rusqlite::ErrorCode as Code;
+        match self {
+            StoreError::Sqlite { error, .. } => {
+                error.sqlite_error_code().is_some_and(|code| code != Code::ConstraintViolation)
+            }
+            StoreError::Unusable { .. } | StoreError::File { .. } => true,
+        }
+    }
+}
+
 /// By SQLite's extended number a disk that cannot be written differs from one that cannot be synced.
 fn code(error: &rusqlite::Error) -> String {
     error.sqlite_error().map_or_else(String::new, |error| format!(" (SQLite error {})", error.extended_code))

@@ -61,7 +61,8 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
             console.data(&escape_control(&format!("{what:<width$}  from {origin}")));
         }
     }
-    let found = if arguments.online { online(global, &store, &config, secrets, &console)? } else { Exit::Done };
+    let found =
+        if arguments.online { online(global, &store, &config, secrets, &console)? } else { Exit::Done };
     Ok(if broken.is_empty() { found } else { Exit::Failed })
 }
 

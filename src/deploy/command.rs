@@ -16,7 +16,7 @@ use super::group::{Ending, Group};
 use super::placeholder::Values;
 use super::transcript::KEPT;
 use super::vault::Vault;
-use super::{Attempt, DeployError, Deployer, Patience, Seen, Stop};
+use super::{Attempt, DeployError, Deployer, Patience, Stop};
 use crate::file;
 use crate::plan::ErrorCode;
 use crate::process::Leader;
@@ -54,6 +54,11 @@ impl CommandDeployer {
             dir: step.dir.clone(),
             timeout: step.timeout,
         })
+    }
+
+    /// The same with a timeout of at most this.
+    pub(super) fn within(self, longest: Duration) -> CommandDeployer {
+        CommandDeployer { timeout: self.timeout.min(longest), ..self }
     }
 
     /// Runs it, and gives what it prints to standard output, at most [`KEPT`] bytes.
@@ -186,7 +191,7 @@ impl Deployer for CommandDeployer {
         })?;
         let number = group.leader.id();
         if let Some(leader) = Leader::of(number) {
-            (attempt.watch)(Seen::Started(&leader));
+            (attempt.watch.on_start)(&leader);
         }
         let transcript = &mut attempt.transcript;
         let ending = group.wait(self.timeout, attempt.patience, attempt.stop, |bytes| transcript.push(bytes));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::vault::Vault;
-use super::{Handover, Outcome, Patience, Seen, Stop, carry_out};
+use super::{Handover, Outcome, Patience, Stop, Watch, carry_out};
 use crate::policy::{Policy, Rule};
 use crate::reference::{ImageRef, Repository, Tag};
 use crate::secret::{Cut, Masks, Redactor, SecretError};
@@ -118,12 +118,9 @@ impl Rig {
         let (tag, previous) = (Tag::new("v2").unwrap(), Tag::new("v1").unwrap());
         let handover = Handover { previous_tag: Some(&previous), ..handover(&target, &tag) };
         let lines = Mutex::new(Vec::new());
-        let watch = |seen: Seen<'_>| {
-            if let Seen::Line(line) = seen {
-                lines.lock().unwrap().push(line.to_owned());
-            }
-        };
-        let outcome = carry_out(&handover, &self.vault, &self.lock, &self.stop, self.patience, &watch);
+        let on_output = |text: &str| lines.lock().unwrap().extend(text.lines().map(str::to_owned));
+        let watch = Watch { on_output: Some(&on_output), ..Watch::NOBODY };
+        let outcome = carry_out(&handover, &self.vault, &self.lock, &self.stop, self.patience, watch);
         (outcome, lines.into_inner().unwrap())
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct HttpDeployer<'a> {
     shown: String,
     timeout: Duration,
     until: Option<&'a Until>,
+    /// No longer is sent again and again for `until`.
+    longest: Duration,
     success: &'a Success,
 }
 
@@ -69,7 +71,12 @@ impl<'a> HttpDeployer<'a> {
         // A key that is none is found before anything is sent.
         signer.sign(&mut request.clone(), Timestamp::now()).map_err(&fault)?;
         let (timeout, until, success) = (step.timeout, step.until.as_ref(), &step.success);
-        Ok(HttpDeployer { url, request, signer, shown, timeout, until, success })
+        Ok(HttpDeployer { url, request, signer, shown, timeout, until, longest: Duration::MAX, success })
+    }
+
+    /// The same with a timeout of at most this, and of one answer that is waited for.
+    pub(super) fn within(self, longest: Duration) -> HttpDeployer<'a> {
+        HttpDeployer { timeout: self.timeout.min(longest), longest, ..self }
     }
 
     /// Asks, and leaves the judgement of the answer to the caller.
@@ -110,9 +117,10 @@ impl<'a> HttpDeployer<'a> {
     /// Sends it until the answer says what is waited for. What may pass is taken for "not yet".
     fn repeatedly(&self, until: &Until, attempt: &mut Attempt<'_>) -> Result<Answer, DeployError> {
         let began = Instant::now();
+        let within = until.within.min(self.longest);
         let mut said = String::new();
         loop {
-            let left = until.within.saturating_sub(began.elapsed()).max(TICK);
+            let left = within.saturating_sub(began.elapsed()).max(TICK);
             let not_yet = match self.exchange(self.timeout.min(left), attempt) {
                 Ok(answer) => {
                     attempt.http_status = Some(answer.status.as_u16());
@@ -132,12 +140,12 @@ impl<'a> HttpDeployer<'a> {
                 attempt.transcript.push(line.as_bytes());
                 said = not_yet;
             }
-            if !attempt.stop.pause(until.every) {
+            if !attempt.stop.pause(until.every.min(within)) {
                 let signal = attempt.stop.signal().unwrap_or_default();
                 return Err(unanswered(NoAnswer::Interrupted(signal), self.timeout));
             }
-            if began.elapsed() >= until.within {
-                let message = format!("not over within {}: {said}", shown_duration(until.within));
+            if began.elapsed() >= within {
+                let message = format!("not over within {}: {said}", shown_duration(within));
                 return Err(DeployError::failed(ErrorCode::Timeout, message));
             }
         }

@@ -13,7 +13,8 @@ const LONGEST_LINE: usize = 16 * 1024;
 /// Takes bytes, gives masked text. Its memory is bounded, whatever comes.
 pub(super) struct Transcript<'a> {
     vault: &'a dyn Vault,
-    on_line: &'a (dyn Fn(&str) + Sync),
+    /// Gets whole lines; None where nobody looks while it goes on.
+    on_output: Option<&'a (dyn Fn(&str) + Sync)>,
     tail: Vec<u8>,
     /// Whether something before `tail` was dropped.
     cut: bool,
@@ -23,19 +24,13 @@ pub(super) struct Transcript<'a> {
 }
 
 impl<'a> Transcript<'a> {
-    pub(super) fn new(vault: &'a dyn Vault, on_line: &'a (dyn Fn(&str) + Sync)) -> Transcript<'a> {
-        Transcript { vault, on_line, tail: Vec::new(), cut: false, line: Vec::new(), is_too_long: false }
+    pub(super) fn new(vault: &'a dyn Vault, on_output: Option<&'a (dyn Fn(&str) + Sync)>) -> Transcript<'a> {
+        Transcript { vault, on_output, tail: Vec::new(), cut: false, line: Vec::new(), is_too_long: false }
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            self.is_too_long |= self.line.len() + piece.len() > LONGEST_LINE;
-            if !self.is_too_long {
-                self.line.extend_from_slice(piece);
-            }
-            if piece.ends_with(b"\n") {
-                self.pass_line_on();
-            }
+        if let Some(on_output) = self.on_output {
+            self.pass_on(bytes, on_output);
         }
         self.tail.extend_from_slice(bytes);
         if self.tail.len() > 2 * (KEPT + MARGIN) {
@@ -67,16 +62,30 @@ impl<'a> Transcript<'a> {
         self.vault.redact(&Outside::new(&self.tail[..]).cut_before(self.cut))
     }
 
-    fn pass_line_on(&mut self) {
-        if std::mem::take(&mut self.is_too_long) {
-            (self.on_line)("(a line of more than 16 KiB)");
+    /// Passes on the lines that end in these bytes, all at once: what is done for each line adds up in a flood.
+    fn pass_on(&mut self, bytes: &[u8], on_output: &dyn Fn(&str)) {
+        let mut lines = Vec::new();
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.is_too_long |= self.line.len() + piece.len() > LONGEST_LINE;
+            let Some(end) = piece.strip_suffix(b"\n") else {
+                if !self.is_too_long {
+                    self.line.extend_from_slice(piece);
+                }
+                continue;
+            };
+            if std::mem::take(&mut self.is_too_long) {
+                lines.extend_from_slice(b"(a line of more than 16 KiB)");
+            } else {
+                lines.append(&mut self.line);
+                lines.extend_from_slice(end);
+                lines.truncate(lines.strip_suffix(b"\r").unwrap_or(&lines).len());
+            }
             self.line.clear();
-            return;
+            lines.push(b'\n');
         }
-        let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        (self.on_line)(self.vault.redact(&Outside::new(line)).as_str());
-        self.line.clear();
+        if !lines.is_empty() {
+            on_output(self.vault.redact(&Outside::new(&lines[..])).as_str());
+        }
     }
 }
 
@@ -90,8 +99,11 @@ mod tests {
     /// The lines passed on, and what is kept.
     fn transcribe(vault: &KnownSecrets, chunks: &[&[u8]]) -> (Vec<String>, String) {
         let lines = Mutex::new(Vec::new());
-        let on_line = |line: &str| lines.lock().unwrap().push(line.to_owned());
-        let mut transcript = Transcript::new(vault, &on_line);
+        let on_output = |text: &str| {
+            let text = text.strip_suffix('\n').expect("whole lines");
+            lines.lock().unwrap().extend(text.split('\n').map(str::to_owned));
+        };
+        let mut transcript = Transcript::new(vault, Some(&on_output));
         for chunk in chunks {
             transcript.push(chunk);
         }
@@ -105,6 +117,18 @@ mod tests {
         let (lines, text) = transcribe(&KnownSecrets::none(), &[b"a", b"b\nc\r\n\nd"]);
         assert_eq!(lines, ["ab", "c", "", "d"]);
         assert_eq!(text, "ab\nc\r\n\nd\n");
+    }
+
+    #[test]
+    fn lines_that_come_together_are_passed_on_together() {
+        let vault = KnownSecrets::new(&[("key", "first")]);
+        let calls = Mutex::new(Vec::new());
+        let on_output = |text: &str| calls.lock().unwrap().push(text.to_owned());
+        let mut transcript = Transcript::new(&vault, Some(&on_output));
+        transcript.push(&b"\n".repeat(8 * 1024));
+        transcript.push(b"a first b\r\n\r\nc");
+        transcript.push(b"d\n");
+        assert_eq!(*calls.lock().unwrap(), ["\n".repeat(8 * 1024).as_str(), "a *** b\n\n", "cd\n"]);
     }
 
     #[test]

@@ -98,6 +98,8 @@ pub(crate) enum ErrorCode {
     Secret,
     /// The stage does not say what it runs.
     Running,
+    /// The target's lock or its rows in the state cannot be used.
+    State,
     Command,
     Http,
     Timeout,
@@ -106,7 +108,7 @@ pub(crate) enum ErrorCode {
 }
 
 impl ErrorCode {
-    pub(crate) const ALL: [ErrorCode; 13] = [
+    pub(crate) const ALL: [ErrorCode; 14] = [
         ErrorCode::Unauthorized,
         ErrorCode::Denied,
         ErrorCode::NotFound,
@@ -116,6 +118,7 @@ impl ErrorCode {
         ErrorCode::OutOfTime,
         ErrorCode::Secret,
         ErrorCode::Running,
+        ErrorCode::State,
         ErrorCode::Command,
         ErrorCode::Http,
         ErrorCode::Timeout,
@@ -133,6 +136,7 @@ impl ErrorCode {
             ErrorCode::OutOfTime => "out_of_time",
             ErrorCode::Secret => "secret",
             ErrorCode::Running => "running",
+            ErrorCode::State => "state",
             ErrorCode::Command => "command",
             ErrorCode::Http => "http",
             ErrorCode::Timeout => "timeout",

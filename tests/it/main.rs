@@ -48,6 +48,7 @@ mod oci;
 mod oci_pages;
 mod odd_files;
 mod odd_state;
+mod one_target;
 mod online;
 mod orphans;
 mod overlap;

@@ -1,7 +1,7 @@
 //! What failed is tried again over later runs, ever more rarely, until it is given up; and what people
 //! can do about it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -264,7 +264,5 @@ fn a_target_that_is_held_for_longer_than_its_steps_may_take_has_failed() {
         .line("shop/dev", &["failed", "longer than its steps may take", "process group", "kill -- -"]);
     assert_eq!(shop.deliveries().len(), 1);
     shop.remove("stay");
-    let started = Instant::now();
     await_until("it goes on", || status_of(&shop) == "deployed");
-    assert!(started.elapsed() < Duration::from_secs(30));
 }
