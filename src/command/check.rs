@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Exit, load, read_state};
+use super::{Exit, can_lock, load, read_state, warn_of_open_state};
 use crate::cli::{self, Global};
 use crate::config::Config;
 use crate::deploy::Stop;
@@ -28,7 +28,10 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
     config.dangers.iter().chain(&config.warnings).for_each(|warning| console.warning(&warning.to_string()));
     let of_secrets = exposed(&config).into_iter().chain(without_entry(&config));
     of_secrets.for_each(|warning| console.warning(&warning));
-    for (target, doubt) in doubts(global, &config)? {
+    warn_of_open_state(global, &config, &console)?;
+    let store = read_state(global, &config)?;
+    let can_lock = can_lock(&store, &console);
+    for (target, doubt) in doubts(&store, &config)? {
         console.warning(&format!("{}: {}: {doubt}", config.path.display(), target.id));
     }
     if !global.quiet {
@@ -46,21 +49,22 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
             console.data(&escape_control(&format!("{what:<width$}  from {origin}")));
         }
     }
-    if arguments.online { online(global, &config, secrets, &console) } else { Ok(Exit::Done) }
+    let exit = if arguments.online { online(global, &config, &store, secrets, &console)? } else { Exit::Done };
+    Ok(if can_lock { exit } else { Exit::Failed })
 }
 
 /// Tries everything that a poll needs, and says how it is.
 fn online(
     global: &Global,
     config: &Config,
+    store: &Store,
     secrets: Arc<Secrets>,
     console: &Console,
 ) -> anyhow::Result<Exit> {
-    let store = read_state(global, config)?;
     let stop = Stop::on_signals()?;
     let run = Run {
         config,
-        store: &store,
+        store,
         secrets,
         stop: &stop,
         mode: Mode::Rehearse,
@@ -89,9 +93,8 @@ fn online(
     Ok(if failed { Exit::Failed } else { Exit::Done })
 }
 
-fn doubts<'c>(global: &Global, config: &'c Config) -> anyhow::Result<Vec<(&'c Target, String)>> {
-    let store = read_state(global, config)?;
-    let samples = store.at_once(|| samples(&store, config))?;
+fn doubts<'c>(store: &Store, config: &'c Config) -> anyhow::Result<Vec<(&'c Target, String)>> {
+    let samples = store.at_once(|| samples(store, config))?;
     let mut doubts = Vec::new();
     for (index, (target, sample)) in config.targets.iter().zip(samples).enumerate() {
         doubts.extend(policy::doubts(&target.policy, &sample).into_iter().map(|doubt| (target, doubt)));

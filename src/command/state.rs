@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 
 use super::given;
 use crate::cli::Global;
-use crate::config::{Config, StateSetting};
+use crate::config::{Config, StateSetting, open_to_all};
 use crate::report::Console;
 use crate::store::Store;
 
@@ -18,7 +18,7 @@ use crate::store::Store;
 pub(super) fn read_state(global: &Global, config: &Config) -> anyhow::Result<Store> {
     Ok(match place(global, config)? {
         Place::File(path) => Store::read(&path)?,
-        Place::Nothing => Store::nothing()?,
+        Place::Nothing => Store::nothing(&config.path)?,
     })
 }
 
@@ -29,7 +29,7 @@ pub(super) fn read_state(global: &Global, config: &Config) -> anyhow::Result<Sto
 pub(super) fn rehearsed_state(global: &Global, config: &Config) -> anyhow::Result<Store> {
     Ok(match place(global, config)? {
         Place::File(path) => Store::copy_of(&path)?,
-        Place::Nothing => Store::nothing()?,
+        Place::Nothing => Store::nothing(&config.path)?,
     })
 }
 
@@ -41,7 +41,7 @@ pub(super) fn rehearsed_state(global: &Global, config: &Config) -> anyhow::Resul
 pub(super) fn open_state(global: &Global, config: &Config, console: &Console) -> anyhow::Result<Store> {
     match place(global, config)? {
         Place::File(path) => open(&path, console),
-        Place::Nothing => Ok(Store::nothing()?),
+        Place::Nothing => Ok(Store::nothing(&config.path)?),
     }
 }
 
@@ -59,6 +59,26 @@ pub(super) fn kept_state(
         Place::File(path) => open(&path, console),
         Place::Nothing => bail!("state = \"none\" keeps nothing between runs: {lost}"),
     }
+}
+
+/// Warns of a state that every user of the machine can change.
+///
+/// # Errors
+/// There is no place for the state.
+pub(super) fn warn_of_open_state(global: &Global, config: &Config, console: &Console) -> anyhow::Result<()> {
+    if let Place::File(path) = place(global, config)?
+        && let Some(danger) = open_to_all(&path)
+    {
+        console.warning(&danger.to_string());
+    }
+    Ok(())
+}
+
+/// Whether this user can take the locks that are there; what is wrong is said.
+pub(super) fn can_lock(store: &Store, console: &Console) -> bool {
+    let faults = store.lock_faults();
+    faults.iter().for_each(|fault| console.warning(&fault.to_string()));
+    faults.is_empty()
 }
 
 fn open(path: &Path, console: &Console) -> anyhow::Result<Store> {
