@@ -49,7 +49,8 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
             console.data(&escape_control(&format!("{what:<width$}  from {origin}")));
         }
     }
-    let exit = if arguments.online { online(global, &config, &store, secrets, &console)? } else { Exit::Done };
+    let exit =
+        if arguments.online { online(global, &config, &store, secrets, &console)? } else { Exit::Done };
     Ok(if can_lock { exit } else { Exit::Failed })
 }
 

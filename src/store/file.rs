@@ -32,8 +32,7 @@ pub(super) struct Found {
 /// It is no state file, it has a second name, or a journal lies there that belongs to another.
 pub(super) fn find(path: &Path) -> Result<Option<Found>, StoreError> {
     let at = |error| StoreError::File { path: path.to_owned(), error };
-    let unusable =
-        |message: String| Err(StoreError::Unusable { place: path.display().to_string(), message });
+    let unusable = |message: String| Err(StoreError::Unusable { place: path.display().to_string(), message });
     let real = match fs::canonicalize(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if fs::symlink_metadata(path).is_ok() {

@@ -2,8 +2,8 @@
 //! with that file first, so that a copy that was put over the state is not destroyed.
 //!
 //! A rollback journal holds the pages of a transaction as they were before it (<https://www.sqlite.org/fileformat2.html#the_rollback_journal>).
-//! Every commit changes the header in page 1, so page 1 is in every journal that can be played. The file has either
-//! that same header still, or the one of the commit after it.
+//! Every commit changes the header in page 1, so page 1 is in every journal of a commit. The file has either that same
+//! header still, or the one of the commit after it.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -49,6 +49,10 @@ impl Header {
         number(&self.0[at..])
     }
 
+    fn pages(&self) -> u32 {
+        self.number(28)
+    }
+
     /// How many commits there were.
     fn change_counter(&self) -> u32 {
         self.number(24)
@@ -90,9 +94,7 @@ pub(super) fn is_foreign(state: &File, journal: &Path, owner: Owner) -> io::Resu
         }
         let header = Header::read(state)?;
         if Journal::read(journal, owner)?.as_ref() == Some(&found) && !is_being_written(state)? {
-            let belongs =
-                found.page_1.zip(header).is_some_and(|(before, header)| header.continues(&before));
-            return Ok(!belongs);
+            return Ok(!header.is_some_and(|header| found.belongs_to(&header)));
         }
     }
     Ok(false)
@@ -113,11 +115,19 @@ fn is_being_written(state: &File) -> io::Result<bool> {
 struct Journal {
     /// Its header, with a random number of its own.
     start: [u8; 28],
-    /// The header of the state file before the transaction. None: page 1 was not written, as by no commit of tagship.
+    /// The header of the state file before the transaction. None: the transaction did not come to page 1 before its
+    /// pages filled the memory, as none of tagship does.
     page_1: Option<Header>,
 }
 
 impl Journal {
+    fn belongs_to(&self, state: &Header) -> bool {
+        match &self.page_1 {
+            Some(before) => state.continues(before),
+            None => state.pages() == number(&self.start[16..]),
+        }
+    }
+
     /// None: there is none that SQLite would play.
     fn read(path: &Path, owner: Owner) -> io::Result<Option<Journal>> {
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
@@ -146,33 +156,45 @@ impl Journal {
     }
 }
 
-/// The journal is a sequence of parts: a header, filled up to a sector, and so many pages, each between its number and
-/// a checksum.
+/// The journal is a sequence of parts: a header, filled up to a sector, and pages, each between its number and a
+/// checksum. The last part may lack its beginning, the magic number and how many pages there are: SQLite writes these
+/// once the part is on the disk, and only then changes those pages of the file.
 fn find_page_1(journal: &File, start: &[u8; 28]) -> io::Result<Option<Header>> {
     let (sector, page) = (u64::from(number(&start[20..])), u64::from(number(&start[24..])));
-    if !sector.is_power_of_two() || !page.is_power_of_two() || sector < 32 || page < 512 {
+    if !(512..=65_536).contains(&page) || !(32..=65_536).contains(&sector) {
         return Ok(None);
     }
+    let mut data = vec![0; usize::try_from(page + 8).expect("small")];
     let mut at = 0;
     loop {
-        let mut part = [0; 12];
+        let mut part = [0; 16];
         journal.read_exact_at(&mut part, at)?;
-        if !part.starts_with(&MAGIC) {
-            return Ok(None);
-        }
+        let is_complete = part.starts_with(&MAGIC);
+        let records = if is_complete { number(&part[8..]) } else { u32::MAX };
         at += sector;
-        for _ in 0..number(&part[8..]) {
-            let mut record = [0; 104];
+        for _ in 0..records {
+            let mut record = [0; 4];
             journal.read_exact_at(&mut record, at)?;
             if number(&record) == 1 {
-                let mut header = [0; 100];
-                header.copy_from_slice(&record[4..]);
-                return Ok(Some(Header(header)));
+                journal.read_exact_at(&mut data, at)?;
+                let (page, sum) = data[4..].split_at(data.len() - 8);
+                let is_whole = number(sum) == checksum(number(&part[12..]), page);
+                return Ok(is_whole.then(|| Header(page[..100].try_into().expect("a page is longer"))));
             }
             at += page + 8;
         }
+        if !is_complete {
+            return Ok(None);
+        }
         at = at.next_multiple_of(sector);
     }
+}
+
+/// As `pager_cksum` of SQLite's `pager.c`.
+fn checksum(start: u32, page: &[u8]) -> u32 {
+    let sampled = page.iter().rev().skip(199).step_by(200);
+    // The first byte is not among them.
+    sampled.take((page.len() - 1) / 200).fold(start, |sum, byte| sum.wrapping_add(u32::from(*byte)))
 }
 
 /// Big-endian, as all numbers of SQLite's files.

@@ -96,11 +96,14 @@ impl Locks {
 
     /// What is wrong with the locks that are there, for a user who has yet to take them.
     pub(super) fn faults(&self) -> Vec<StoreError> {
-        if std::fs::symlink_metadata(self.folder()).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        if std::fs::symlink_metadata(self.folder())
+            .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        {
             return Vec::new();
         }
         let listed = self.open_folder().and_then(|folder| {
-            let entries = std::fs::read_dir(self.folder()).map_err(|error| self.fault(self.folder(), &error))?;
+            let entries =
+                std::fs::read_dir(self.folder()).map_err(|error| self.fault(self.folder(), &error))?;
             Ok((folder, entries))
         });
         match listed {
@@ -119,7 +122,10 @@ impl Locks {
             let metadata = opened.metadata().map_err(|error| self.fault(folder, &error))?;
             self.refuse_of_others(folder, &metadata)?;
             if metadata.mode() & 0o002 != 0 {
-                let message = format!("others can write into this folder of locks\n    chmod go-w {}", folder.display());
+                let message = format!(
+                    "others can write into this folder of locks\n    chmod go-w {}",
+                    folder.display()
+                );
                 return Err(unusable(folder, message));
             }
             if folder == self.folder() {
@@ -146,7 +152,10 @@ impl Locks {
                     match missing {
                         Missing::Make => self.owner.give_back(&file, &metadata),
                         Missing::Fault if !self.owner.shares(&metadata) => {
-                            return Err(unusable(path, format!("the owner of the state cannot use it{}", self.cure(path))));
+                            return Err(unusable(
+                                path,
+                                format!("the owner of the state cannot use it{}", self.cure(path)),
+                            ));
                         }
                         Missing::Fault => {}
                     }
@@ -184,7 +193,8 @@ impl Locks {
         if is(FileType::is_dir) && error.kind() == io::ErrorKind::IsADirectory {
             return unusable(path, NO_FILE.to_owned());
         }
-        let cure = if error.kind() == io::ErrorKind::PermissionDenied { self.cure(path) } else { String::new() };
+        let cure =
+            if error.kind() == io::ErrorKind::PermissionDenied { self.cure(path) } else { String::new() };
         unusable(path, format!("{error}{cure}"))
     }
 

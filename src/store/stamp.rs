@@ -27,7 +27,9 @@ impl Stamp {
     }
 
     pub(super) fn read(connection: &Connection) -> rusqlite::Result<Stamp> {
-        connection.pragma_query_value(None, "user_version", |row| row.get::<_, i32>(0).map(i32::cast_unsigned)).map(Stamp::of)
+        connection
+            .pragma_query_value(None, "user_version", |row| row.get::<_, i32>(0).map(i32::cast_unsigned))
+            .map(Stamp::of)
     }
 
     /// Stamps the commit of the transaction that is open.
@@ -77,6 +79,9 @@ mod tests {
         assert!(second.follows(first) && !first.follows(second), "{first:?} {second:?}");
         let largest = Stamp { version: 127, commit: 4095, before: 4095 };
         assert_eq!(Stamp::of(largest.user_version()), largest);
-        assert!(i32::try_from(largest.user_version()).is_ok(), "an older tagship takes it for a newer version");
+        assert!(
+            i32::try_from(largest.user_version()).is_ok(),
+            "an older tagship takes it for a newer version"
+        );
     }
 }

@@ -125,7 +125,9 @@ impl Shop {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let binary = folder.path().join("tagship");
-        fs::copy(env!("CARGO_BIN_EXE_tagship"), &binary).unwrap();
+        // By a process of its own: one that another test starts meanwhile would hold the copy open for writing.
+        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_tagship")).arg(&binary).status();
+        assert!(copied.unwrap().success());
         let mut command = Command::new(binary);
         self.furnish(&mut command);
         command.uid(user).gid(user);
