@@ -45,7 +45,9 @@ use crate::cli::{Color, Global};
 use crate::config::{self, Config};
 use crate::report::Detail;
 use selection::{select, select_filtered, select_one};
-use state::{kept_state, open_state, read_state, rehearsed_state, warn_if_not_polled};
+use state::{
+    can_lock, kept_state, open_state, read_state, rehearsed_state, warn_if_not_polled, warn_of_open_state,
+};
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -30,6 +30,7 @@ use std::time::Duration;
 use url::{Host, Url};
 
 pub(crate) use address::host;
+pub(crate) use danger::open_to_all;
 pub(crate) use load::{load, parse};
 pub(crate) use manual::{manual, tidy};
 pub(crate) use read::{nearest, parse_duration, suggest};
@@ -58,7 +59,7 @@ pub(crate) struct Config {
     pub(crate) programs: BTreeSet<PathBuf>,
     /// What is legal and probably wrong.
     pub(crate) warnings: Vec<Fault>,
-    /// Files that root runs and others can write: said at every poll.
+    /// Files that root runs and others can write or replace: said at every poll.
     pub(crate) dangers: Vec<Fault>,
 }
 

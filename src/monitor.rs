@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::file;
 use crate::plan::{OpenDeployments, PollState, Status};
+use crate::store::give_to_owner_of;
 use crate::target::TargetId;
 
 /// How a run ended.
@@ -73,6 +74,7 @@ pub(crate) fn write_metrics<'a>(
     temporary.write_all(text.as_bytes()).map_err(fault)?;
     // What the umask took away, the collector needs.
     temporary.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(fault)?;
+    give_to_owner_of(folder, temporary.as_file());
     temporary.persist(path).map_err(|error| fault(error.error))?;
     Ok(())
 }

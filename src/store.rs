@@ -10,10 +10,13 @@
 mod feed;
 mod file;
 mod history;
+mod journal;
 mod lock;
 mod migration;
 mod notification;
+mod owner;
 mod row;
+mod stamp;
 mod write;
 
 use std::collections::HashMap;
@@ -27,7 +30,10 @@ pub(crate) use feed::{Feed, FeedKey};
 pub(crate) use history::{Origin, Past, PastAttempt, Ran, Search};
 pub(crate) use lock::Lock;
 pub(crate) use notification::Told;
+pub(crate) use owner::give_to_owner_of;
 pub(crate) use write::{Attempt, AttemptEnd, Write};
+
+use stamp::Stamp;
 
 use crate::plan::sighting::Sightings;
 use crate::plan::{Notification, OpenDeployments, PollState, StageRun};
@@ -97,7 +103,7 @@ fn advice(error: &rusqlite::Error) -> &'static str {
         }
         Some(Code::ReadOnly) => "; the state file and its folder must be writable",
         Some(Code::NotADatabase | Code::DatabaseCorrupt) => {
-            "; this is no state file of tagship, or a damaged one: restore a copy, or move it away and tell tagship what each stage runs (tagship mark)"
+            "; this is no state file of tagship, or a damaged one: move it away together with its -journal, then restore a copy, or begin with a first poll and record what each stage runs (tagship mark)"
         }
         Some(Code::DatabaseBusy | Code::DatabaseLocked) => {
             "; another process holds it for longer than 10 s: see who with `fuser`"
@@ -114,44 +120,51 @@ impl Store {
     /// It is corrupt, newer than this program, read-only, or not to be created.
     pub(crate) fn open(path: &Path) -> Result<(Store, bool), StoreError> {
         let place = path.display().to_string();
-        let created = if path.exists() { false } else { file::create(path)? };
-        let connection = file::open(path)?;
-        let locks = lock::Locks::beside(path);
+        let (found, created) = match file::find(path)? {
+            Some(found) => (found, false),
+            None => {
+                let created = file::create(path)?;
+                let found = file::find(path)?.ok_or_else(|| StoreError::File {
+                    path: path.to_owned(),
+                    error: std::io::ErrorKind::NotFound.into(),
+                })?;
+                (found, created)
+            }
+        };
+        let connection = file::open(&found.path, path)?;
+        let locks = lock::Locks::beside(&found.path, found.owner);
         let store = Store { connection: Mutex::new(connection), place, locks, is_kept: true };
         migration::run(&mut store.connection(), &store.place)?;
         Ok((store, created))
     }
 
-    /// A state that is gone when the run is over: `state = "none"`.
+    /// A state that is gone when the run is over: `state = "none"`. The locks go by the configuration's name.
     ///
     /// # Errors
-    /// No temporary folder for the locks.
-    pub(crate) fn nothing() -> Result<Store, StoreError> {
-        let connection = Connection::open_in_memory().map_err(|error| sqlite("none", error))?;
-        let store = Store {
-            connection: Mutex::new(connection),
+    /// No memory for it.
+    pub(crate) fn nothing(config: &Path) -> Result<Store, StoreError> {
+        Ok(Store {
+            connection: Mutex::new(in_memory()?),
             place: "none".to_owned(),
-            locks: lock::Locks::temporary()?,
+            locks: lock::Locks::of_configuration(config),
             is_kept: false,
-        };
-        migration::run(&mut store.connection(), &store.place)?;
-        Ok(store)
+        })
     }
 
     /// The state file, for reading only. Of one that an older tagship wrote, a copy.
     ///
     /// # Errors
-    /// The file is corrupt, or newer than this program.
+    /// The file is corrupt, newer than this program, or its journal is that of another.
     pub(crate) fn read(path: &Path) -> Result<Store, StoreError> {
-        if !path.exists() {
+        let Some(found) = file::find(path)? else {
             return Store::copy_of(path);
-        }
+        };
         let place = path.display().to_string();
-        let connection = file::open_for_reading(path)?;
+        let connection = file::open_for_reading(&found.path, path)?;
         if !migration::is_current(&connection, &place)? {
             return Store::copy_of(path);
         }
-        let locks = lock::Locks::beside(path);
+        let locks = lock::Locks::beside(&found.path, found.owner);
         Ok(Store { connection: Mutex::new(connection), place, locks, is_kept: true })
     }
 
@@ -160,12 +173,22 @@ impl Store {
     /// # Errors
     /// The file is corrupt, or newer than this program.
     pub(crate) fn copy_of(path: &Path) -> Result<Store, StoreError> {
-        let store = Store::nothing()?;
-        if path.exists() {
-            file::copy(path, &mut store.connection())?;
-            migration::run(&mut store.connection(), &path.display().to_string())?;
-        }
-        Ok(Store { place: path.display().to_string(), is_kept: true, ..store })
+        let place = path.display().to_string();
+        let mut connection = in_memory()?;
+        let locks = match file::find(path)? {
+            Some(found) => {
+                file::copy(&found.path, path, &mut connection)?;
+                migration::run(&mut connection, &place)?;
+                lock::Locks::beside(&found.path, found.owner)
+            }
+            None => lock::Locks::beside(path, owner::Owner::this()),
+        };
+        Ok(Store { connection: Mutex::new(connection), place, locks, is_kept: true })
+    }
+
+    /// What keeps this user from taking the locks that are there.
+    pub(crate) fn lock_faults(&self) -> Vec<StoreError> {
+        self.locks.faults()
     }
 
     /// Everything that `work` reads is as it was at one moment. Until it is done nobody can write: it is to
@@ -429,7 +452,12 @@ impl Store {
         let mut connection = self.connection();
         self.within(|| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let changes = transaction.total_changes();
             let result = work(&Write::new(&transaction))?;
+            // A commit that changes nothing costs no disk access.
+            if transaction.total_changes() != changes {
+                Stamp::renew(&transaction)?;
+            }
             transaction.commit()?;
             Ok(result)
         })
@@ -455,6 +483,13 @@ impl Store {
     fn within<T>(&self, work: impl FnOnce() -> rusqlite::Result<T>) -> Result<T, StoreError> {
         work().map_err(|error| sqlite(&self.place, error))
     }
+}
+
+/// A state with no targets that no file holds.
+fn in_memory() -> Result<Connection, StoreError> {
+    let mut connection = Connection::open_in_memory().map_err(|error| sqlite("none", error))?;
+    migration::make(&mut connection).map_err(|error| sqlite("none", error))?;
+    Ok(connection)
 }
 
 fn sqlite(place: &str, error: rusqlite::Error) -> StoreError {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{Exit, load, read_state};
+use super::{Exit, can_lock, load, read_state, warn_of_open_state};
 use crate::cli::{self, Global};
 use crate::config::Config;
 use crate::deploy::{ProgramFault, Stop, program_fault};
@@ -36,6 +36,8 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
     let (elsewhere, broken): (Vec<_>, Vec<_>) =
         program_faults(&config, arguments.online).into_iter().partition(|(_, fault)| fault.is_absent);
     let store = read_state(global, &config, &console)?;
+    warn_of_open_state(&store, &console);
+    let can_lock = can_lock(&store, &console);
     let mut doubts = doubts(&store, &config, arguments.online)?;
     doubts.extend(elsewhere.into_iter().map(|(subject, fault)| (subject, fault.message)));
     for (subject, doubt) in by_cause(doubts) {
@@ -63,7 +65,7 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
     }
     let found =
         if arguments.online { online(global, &store, &config, secrets, &console)? } else { Exit::Done };
-    Ok(if broken.is_empty() { found } else { Exit::Failed })
+    Ok(if broken.is_empty() && can_lock { found } else { Exit::Failed })
 }
 
 /// Tries everything that a poll needs, and says how it is.

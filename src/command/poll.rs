@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use jiff::Timestamp;
 
-use super::{Exit, detail, given, load, open_state, rehearsed_state, select_filtered};
+use super::{Exit, detail, given, load, open_state, rehearsed_state, select_filtered, warn_of_open_state};
 use crate::cli::{self, Global, PollFormat};
 use crate::deploy::{self, Stop};
 use crate::monitor::{self, Ended};
@@ -55,6 +55,7 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
         Mode::Deliver => open_state(global, &config, &console)?,
     };
     config.dangers.iter().for_each(|danger| console.warning(&danger.to_string()));
+    warn_of_open_state(&store, &console);
     // Cron's mail is no place to be told again and again; `check` tells.
     if global.verbose || (!global.quiet && std::io::stderr().is_terminal()) {
         config.warnings.iter().for_each(|warning| console.warning(&warning.to_string()));

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::given;
 use crate::cli::Global;
-use crate::config::{self, Config, StateSetting};
+use crate::config::{self, Config, StateSetting, open_to_all};
 use crate::report::{Console, describe_duration};
 use crate::store::Store;
 
@@ -25,7 +25,7 @@ const INTERVALS: u32 = 3;
 pub(super) fn read_state(global: &Global, config: &Config, console: &Console) -> anyhow::Result<Store> {
     Ok(match place(global, config, console)? {
         Place::File(path) => Store::read(&path)?,
-        Place::Nothing => Store::nothing()?,
+        Place::Nothing => Store::nothing(&config.path)?,
     })
 }
 
@@ -36,7 +36,7 @@ pub(super) fn read_state(global: &Global, config: &Config, console: &Console) ->
 pub(super) fn rehearsed_state(global: &Global, config: &Config, console: &Console) -> anyhow::Result<Store> {
     Ok(match place(global, config, console)? {
         Place::File(path) => Store::copy_of(&path)?,
-        Place::Nothing => Store::nothing()?,
+        Place::Nothing => Store::nothing(&config.path)?,
     })
 }
 
@@ -48,7 +48,7 @@ pub(super) fn rehearsed_state(global: &Global, config: &Config, console: &Consol
 pub(super) fn open_state(global: &Global, config: &Config, console: &Console) -> anyhow::Result<Store> {
     match place(global, config, console)? {
         Place::File(path) => open(&path, console),
-        Place::Nothing => Ok(Store::nothing()?),
+        Place::Nothing => Ok(Store::nothing(&config.path)?),
     }
 }
 
@@ -94,6 +94,22 @@ pub(super) fn warn_if_not_polled(store: &Store, config: &Config, console: &Conso
         }
     }
     Ok(())
+}
+
+/// Warns of a state that every user of the machine can change.
+pub(super) fn warn_of_open_state(store: &Store, console: &Console) {
+    if store.is_kept()
+        && let Some(danger) = open_to_all(Path::new(store.place()))
+    {
+        console.warning(&danger.to_string());
+    }
+}
+
+/// Whether this user can take the locks that are there; what is wrong is said.
+pub(super) fn can_lock(store: &Store, console: &Console) -> bool {
+    let faults = store.lock_faults();
+    faults.iter().for_each(|fault| console.warning(&fault.to_string()));
+    faults.is_empty()
 }
 
 fn open(path: &Path, console: &Console) -> anyhow::Result<Store> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::danger::{programs, writable_by_others};
+use super::danger::{programs, run_by_root, secret_programs};
 use super::key::Section;
 use super::read::{Field, Found, Table};
 use super::stage::{Defaults, Stage};
@@ -80,8 +80,12 @@ fn validate(path: PathBuf, main: Source) -> Result<Config, Faults> {
     let sources = std::iter::once(&main).chain(&included);
     let files: Vec<PathBuf> = sources.map(|source| source.file.clone()).collect();
     let programs: BTreeSet<PathBuf> = programs(&config).collect();
-    let run_by_root: BTreeSet<&PathBuf> = files.iter().chain(&programs).collect();
-    let dangers = run_by_root.into_iter().filter_map(|file| writable_by_others(file)).collect();
+    let mut run: BTreeSet<PathBuf> = secret_programs(&config).collect();
+    run.extend(files.iter().chain(&programs).cloned());
+    // One folder is said once.
+    let dangers: BTreeMap<PathBuf, Fault> =
+        run.iter().filter_map(|file| run_by_root(file)).map(|fault| (fault.file.clone(), fault)).collect();
+    let dangers = dangers.into_values().collect();
     Ok(Config { files, programs, warnings, dangers, ..config })
 }
 

@@ -1,8 +1,9 @@
-//! The tables, as numbered steps that are appended and never edited. The number reached is SQLite's
-//! `user_version`; `application_id` tells the file from another program's.
+//! The tables, as numbered steps that are appended and never edited. The number reached stands in the file's stamp;
+//! `application_id` tells the file from another program's.
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::stamp::Stamp;
 use super::{StoreError, sqlite};
 
 /// "tags" in ASCII.
@@ -207,13 +208,19 @@ pub(super) fn run(connection: &mut Connection, place: &str) -> Result<(), StoreE
     migrate(connection).map_err(|error| sqlite(place, error))
 }
 
+/// Makes the tables of a file that is new.
+pub(super) fn make(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "foreign_keys", "ON")?;
+    migrate(connection)
+}
+
 /// Whether the tables are this program's; false: they are older.
 ///
 /// # Errors
 /// They are newer, or another program's.
 pub(super) fn is_current(connection: &Connection, place: &str) -> Result<bool, StoreError> {
     let unusable = |message: String| StoreError::Unusable { place: place.to_owned(), message };
-    let known = i64::try_from(MIGRATIONS.len()).expect("a handful of migrations");
+    let known = u32::try_from(MIGRATIONS.len()).expect("a handful of migrations");
     match inspect(connection).map_err(|error| sqlite(place, error))? {
         Version::Foreign => Err(unusable(
             "this is another program's SQLite file; choose another place for the state".to_owned(),
@@ -226,36 +233,34 @@ pub(super) fn is_current(connection: &Connection, place: &str) -> Result<bool, S
 }
 
 enum Version {
-    Ours(i64),
+    Ours(u32),
     Foreign,
 }
 
 fn inspect(connection: &Connection) -> rusqlite::Result<Version> {
     connection.pragma_update(None, "foreign_keys", "ON")?;
-    let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let version = number("user_version")?;
-    let application = number("application_id")?;
-    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    let fresh = version == 0 && application == 0 && tables == 0;
-    Ok(if fresh || application == APPLICATION_ID { Version::Ours(version) } else { Version::Foreign })
+    let version = Stamp::read(connection)?.version();
+    let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    // A damaged schema is said here, and not at the first query of a run.
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    Ok(if application == APPLICATION_ID { Version::Ours(version) } else { Version::Foreign })
 }
 
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Read again: another process may have done it while this one waited.
-    let done: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let done = usize::try_from(done).unwrap_or(0);
+    let done = usize::try_from(Stamp::read(&transaction)?.version()).expect("7 bits");
     for migration in MIGRATIONS.iter().skip(done) {
         transaction.execute_batch(migration)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX))?;
+    Stamp::raise(&transaction, u32::try_from(MIGRATIONS.len()).expect("a handful of migrations"))?;
     transaction.commit()
 }
 
 /// The tables as the program of this version made them.
 #[cfg(test)]
-pub(super) fn make(connection: &Connection, version: usize) -> rusqlite::Result<()> {
+pub(super) fn make_version(connection: &Connection, version: usize) -> rusqlite::Result<()> {
     MIGRATIONS.iter().take(version).try_for_each(|migration| connection.execute_batch(migration))?;
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     connection.pragma_update(None, "user_version", i64::try_from(version).unwrap_or(i64::MAX))

@@ -14,6 +14,10 @@ use crate::plan::{
 use crate::reference::{Digest, ListedTag, Repository, Tag};
 use crate::target::Name;
 
+fn nothing() -> Result<Store, StoreError> {
+    Store::nothing(Path::new("/tagship.toml"))
+}
+
 fn target() -> TargetId {
     TargetId { project: Name::new("shop").unwrap(), stage: Name::new("dev").unwrap() }
 }
@@ -111,7 +115,7 @@ fn full_state() -> PollState {
 
 #[test]
 fn a_state_comes_back_as_it_was_saved() {
-    let store = Store::nothing().unwrap();
+    let store = nothing().unwrap();
     for state in [full_state(), PollState::default()] {
         store.write(|write| write.save_state(&target(), &state)).unwrap();
         assert_eq!(store.states().unwrap()[&target()], state);
@@ -121,7 +125,7 @@ fn a_state_comes_back_as_it_was_saved() {
 
 #[test]
 fn the_newest_deployments_of_the_targets_that_are_wanted_come_first_and_without_output() {
-    let store = Store::nothing().unwrap();
+    let store = nothing().unwrap();
     let other = TargetId { stage: Name::new("prod").unwrap(), ..target() };
     for (id, target) in [("1", target()), ("2", other.clone()), ("3", target()), ("4", target())] {
         let recorded = Deployment { target, ..deployment(id, DeploymentState::Succeeded) };
@@ -150,7 +154,7 @@ fn the_newest_deployments_of_the_targets_that_are_wanted_come_first_and_without_
 
 #[test]
 fn the_attempt_before_is_that_of_the_latest_deployment_that_had_one() {
-    let store = Store::nothing().unwrap();
+    let store = nothing().unwrap();
     let failed = Some((ErrorCode::Command, "no"));
     let attempt = |deployment_id, number| Attempt { deployment_id, number };
     let had_failed = |attempt| store.write(|write| write.last_attempt_failed(&target(), attempt)).unwrap();
@@ -178,7 +182,7 @@ fn the_attempt_before_is_that_of_the_latest_deployment_that_had_one() {
 
 #[test]
 fn a_deployment_comes_back_as_it_was_recorded() {
-    let store = Store::nothing().unwrap();
+    let store = nothing().unwrap();
     let recorded = deployment("a", DeploymentState::Pending);
     store.write(|write| write.insert_deployment(&recorded)).unwrap();
     assert_eq!(store.open_deployments().unwrap()[&target()].pending, Some(recorded));
@@ -186,7 +190,7 @@ fn a_deployment_comes_back_as_it_was_recorded() {
 
 #[test]
 fn a_target_has_at_most_one_pending_and_one_running_deployment() {
-    let store = Store::nothing().unwrap();
+    let store = nothing().unwrap();
     store.write(|write| write.insert_deployment(&deployment("a", DeploymentState::Pending))).unwrap();
     assert!(
         store.write(|write| write.insert_deployment(&deployment("b", DeploymentState::Pending))).is_err()
@@ -201,7 +205,7 @@ fn a_target_has_at_most_one_pending_and_one_running_deployment() {
 
 #[test]
 fn what_fails_within_a_transaction_leaves_nothing_behind() {
-    let store = Store::nothing().unwrap();
+    let store = nothing().unwrap();
     let result: Result<(), _> = store.write(|write| {
         write.save_state(&target(), &full_state())?;
         Err(rusqlite::Error::InvalidQuery)
@@ -295,7 +299,7 @@ fn a_copy_does_not_write_to_the_file() {
 
 #[test]
 fn what_was_seen_first_stays() {
-    let store = Store::nothing().unwrap();
+    let store = nothing().unwrap();
     let seen = |second| ListedTag { pushed_at: Some(moment(second)), ..ListedTag::named(tag("dev-1")) };
     for second in [5, 9] {
         store.write(|write| write.add_sightings(&target(), &[seen(second)])).unwrap();
@@ -305,7 +309,7 @@ fn what_was_seen_first_stays() {
 
 #[test]
 fn targets_that_left_are_named_once_and_again_after_they_were_back() {
-    let store = Store::nothing().unwrap();
+    let store = nothing().unwrap();
     store.write(|write| write.save_state(&target(), &full_state())).unwrap();
     let id = target();
     let name_left = |is_configured: bool| {
@@ -323,7 +327,7 @@ fn targets_that_left_are_named_once_and_again_after_they_were_back() {
 /// What a stage runs, and ran before, stays as long as it does; so does what waits for somebody.
 #[test]
 fn pruning_takes_only_what_is_over_and_of_no_use() {
-    let store = Store::nothing().unwrap();
+    let store = nothing().unwrap();
     store
         .write(|write| {
             for (number, id) in [(1, "oldest"), (2, "before"), (3, "runs")] {
@@ -359,7 +363,7 @@ fn pruning_takes_only_what_is_over_and_of_no_use() {
 
 #[test]
 fn pruning_waits_for_its_time() {
-    let store = Store::nothing().unwrap();
+    let store = nothing().unwrap();
     let (kept, day) = (Duration::from_secs(180 * 24 * 3600), 24 * 3600);
     let left_at = |second| {
         store
@@ -380,7 +384,7 @@ fn pruning_waits_for_its_time() {
 
 #[test]
 fn a_long_history_is_pruned_over_several_runs() {
-    let store = Store::nothing().unwrap();
+    let store = nothing().unwrap();
     let many = "INSERT INTO deployment (id, project, stage, registry, repository, tag, decided_by, state, attempts,
              created_at, ended_at, goes_back)
          WITH RECURSIVE count (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM count WHERE number < 25000)
@@ -430,7 +434,7 @@ const HELD_6: &str =
 fn state_file_of_version_6(folder: &TempDir, rows: &[&str]) -> PathBuf {
     let path = folder.path().join("state.db");
     let connection = Connection::open(&path).unwrap();
-    migration::make(&connection, 6).unwrap();
+    migration::make_version(&connection, 6).unwrap();
     rows.iter().for_each(|row| assert_eq!(connection.execute(row, []).unwrap(), 1));
     path
 }
@@ -473,7 +477,7 @@ fn half_a_hold_of_an_older_program_is_no_release_and_half_a_high_water_is_not_no
 
 #[test]
 fn a_document_without_one_of_its_fields_or_with_an_unknown_one_is_an_error() {
-    let store = Store::nothing().unwrap();
+    let store = nothing().unwrap();
     let connection = || store.connection();
     store.write(|write| write.save_state(&target(), &full_state())).unwrap();
     let query =
@@ -498,7 +502,7 @@ fn a_document_without_one_of_its_fields_or_with_an_unknown_one_is_an_error() {
 
 #[test]
 fn a_row_that_nobody_could_have_written_is_an_error_and_no_default() {
-    let store = Store::nothing().unwrap();
+    let store = nothing().unwrap();
     store.write(|write| write.save_state(&target(), &full_state())).unwrap();
     store
         .connection()

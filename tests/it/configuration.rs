@@ -279,3 +279,35 @@ fn large_configuration_is_checked_in_time() {
     shop.config(&format!("{head}[projects.shop.stages.s]\ntags = \"v*\"\norder = \"semver\"\n{step}\n"));
     shop.run(&["check"]).code(0);
 }
+
+/// What root runs can be replaced where others can write the folder; the sticky bit keeps them from it.
+#[test]
+#[ignore = "needs root"]
+fn root_is_warned_of_folders_in_which_others_can_replace_what_it_runs() {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+
+    let text = format!("{}[secrets]\nx = {{ command = [\"./secrets/give.sh\"] }}\n", valid());
+    let shop = Shop::with(&text.replacen(
+        "[projects.shop]",
+        "[projects.shop]\nvars = { x = { command = [\"./other/give.sh\"] } }",
+        1,
+    ));
+    shop.script("secrets/give.sh", "echo value");
+    shop.script("other/give.sh", "echo value");
+    let mode = |name: &str, mode| {
+        std::fs::set_permissions(shop.path(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    shop.run(&["check"]).code(0).shows_not("root runs");
+    for name in ["", "secrets", "other"] {
+        mode(name, 0o777);
+        shop.run(&["check"]).code(0).stderr_has("others can replace that in this folder");
+        mode(name, 0o1777);
+        shop.run(&["check"]).code(0).shows_not("root runs");
+        mode(name, 0o755);
+        chown(shop.path(name), Some(61_234), None).unwrap();
+        shop.run(&["check"]).code(0).stderr_has("others can replace that in this folder");
+        chown(shop.path(name), Some(0), None).unwrap();
+    }
+    mode("secrets/give.sh", 0o777);
+    shop.run(&["check"]).code(0).stderr_has("secrets/give.sh: root runs").stderr_has("others can write it");
+}

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
@@ -124,9 +125,35 @@ impl Shop {
         Running::start(self, command, arguments)
     }
 
+    /// As [`Shop::run`], as another user: for tests that run as root.
+    pub(crate) fn run_as(&self, user: u32, arguments: &[&str]) -> Run {
+        let (config, state) = (self.path("tagship.toml"), self.path("state.db"));
+        let place = ["--config", config.to_str().unwrap(), "--state", state.to_str().unwrap()];
+        self.run_bare_as(user, &[&place[..], arguments].concat())
+    }
+
+    /// As [`Shop::run_bare`], as another user, of a copy of the binary that every user can reach.
+    pub(crate) fn run_bare_as(&self, user: u32, arguments: &[&str]) -> Run {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let binary = folder.path().join("tagship");
+        // By a process of its own: one that another test starts meanwhile would hold the copy open for writing.
+        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_tagship")).arg(&binary).status();
+        assert!(copied.unwrap().success());
+        let mut command = Command::new(binary);
+        self.furnish(&mut command);
+        command.uid(user).gid(user);
+        Running::start(self, command, arguments).end()
+    }
+
     /// Without `--config` and `--state`.
     pub(crate) fn run_bare(&self, arguments: &[&str]) -> Run {
-        Running::start(self, self.command(), arguments).end()
+        self.start_bare(arguments).end()
+    }
+
+    /// The same without waiting.
+    pub(crate) fn start_bare(&self, arguments: &[&str]) -> Running<'_> {
+        Running::start(self, self.command(), arguments)
     }
 
     /// Under another program, which gets the binary's path and arguments at its end.
@@ -167,7 +194,7 @@ impl Shop {
     /// What cron gives, and nothing of the machine that runs the tests.
     pub(crate) fn furnish(&self, command: &mut Command) {
         command.env_clear().current_dir(self.dir.path());
-        command.env("HOME", self.path("home")).env("PATH", "/usr/bin:/bin");
+        command.env("HOME", self.path("home")).env("PATH", "/usr/bin:/bin").env("TMPDIR", self.path("home"));
         // Where a coverage build writes what it ran (set only for one).
         command.envs(std::env::var_os("LLVM_PROFILE_FILE").map(|file| ("LLVM_PROFILE_FILE", file)));
         command.envs(self.env.iter().map(|(name, value)| (name, value)));

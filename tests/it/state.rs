@@ -48,6 +48,27 @@ fn an_empty_state_file_is_refused() {
     refused(|shop| shop.file("state.db", ""), "empty");
 }
 
+/// SQLite takes one byte for none.
+#[test]
+fn a_state_file_shorter_than_its_header_is_refused() {
+    for length in [1, 2, 16, 99] {
+        let text = &"SQLite format 3\0".repeat(7)[..length];
+        refused(|shop| shop.file("state.db", text), "no state file of tagship");
+        refused(|shop| shop.file("state.db", &"\0".repeat(length)), "no state file of tagship");
+    }
+}
+
+#[test]
+fn a_state_file_without_tables_is_refused() {
+    refused(
+        |shop| {
+            shop.remove("state.db");
+            Connection::open(shop.path("state.db")).unwrap().execute_batch("VACUUM").unwrap();
+        },
+        "",
+    );
+}
+
 #[test]
 fn a_state_file_of_a_newer_tagship_is_refused() {
     refused(
