@@ -203,10 +203,11 @@ fn overlapping_polls_deploy_each_tag_once() {
 
 #[test]
 fn an_empty_folder_for_the_state_is_none() {
-    let mut shop = Shop::with(&on("gitea", "https://git.example.test", PROD));
+    let mut shop = Shop::new();
     shop.env("STATE_DIRECTORY", "");
     shop.file("state.db", "somebody else's");
-    shop.run_bare(&["--config", "tagship.toml", "status"]).code(0).line("shop/prod", &["not polled yet"]);
+    shop.file("etc/tagship.toml", &on("gitea", "https://git.example.test", PROD));
+    shop.run_bare(&["--config", "etc/tagship.toml", "status"]).code(0).line("shop/prod", &["not polled yet"]);
 }
 
 #[test]
