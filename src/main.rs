@@ -71,8 +71,7 @@ fn main() -> ExitCode {
             return ExitCode::from(Exit::Unusable.status());
         }
     }
-    let Cli { global, command } =
-        Cli::try_parse().map_err(cli::advised).unwrap_or_else(|error| error.exit());
+    let Cli { global, command } = Cli::try_parse().map_err(cli::advised).unwrap_or_else(|error| error.exit());
     Console::set_color(command::color(global.color));
     let result = match command {
         Command::Poll(arguments) => command::poll(&global, &arguments, &console),

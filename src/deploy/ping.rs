@@ -18,8 +18,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// The same once tagship was told to stop, which the ping tells. It ends within a second.
 const LAST_TIMEOUT: Duration = Duration::from_millis(600);
 /// How long an answer is waited for when tagship is told to stop meanwhile.
-const PATIENCE: Patience =
-    Patience { grace: Duration::from_millis(200), linger: Duration::ZERO };
+const PATIENCE: Patience = Patience { grace: Duration::from_millis(200), linger: Duration::ZERO };
 
 /// Pings the URL with this behind its path: `/start`, or `/` and an exit status. `run` joins the two. `longest`: how
 /// long the run may take.

@@ -89,7 +89,8 @@ fn answer(probe: &Step, values: &Values<'_>, stop: &Stop) -> Result<Vec<u8>, Dep
         }
         Step::Http(step) => {
             let probe = HttpDeployer::new(step, values)?;
-            let answer = probe.ask(stop, Patience::DEFAULT)?;
+            // A question changes nothing: once tagship is told to stop, its answer is not waited for.
+            let answer = probe.ask(stop, Patience { grace: Duration::ZERO, ..Patience::DEFAULT })?;
             match failure(&answer, &step.success, probe.url()) {
                 None => Ok(answer.body),
                 Some(what) => Err(DeployError::failed(ErrorCode::Http, format!("{}: {what}", probe.shown()))),

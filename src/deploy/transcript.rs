@@ -25,10 +25,7 @@ pub(super) struct Transcript<'a> {
 }
 
 impl<'a> Transcript<'a> {
-    pub(super) fn new(
-        vault: &'a dyn Vault,
-        on_output: Option<&'a (dyn Fn(&str) + Sync)>,
-    ) -> Transcript<'a> {
+    pub(super) fn new(vault: &'a dyn Vault, on_output: Option<&'a (dyn Fn(&str) + Sync)>) -> Transcript<'a> {
         Transcript { vault, on_output, tail: Vec::new(), cut: false, line: Vec::new(), is_too_long: false }
     }
 

@@ -199,7 +199,8 @@ impl Delivery<'_> {
         let (target, of) = (&recorded.target.id, recorded.target.deploy.len());
         let gets = |phase| Message::Deploying(target.clone(), deployment.tag.clone(), phase);
         let on_step = |number| drop(self.sender.send(gets(Phase::Step { number, of })));
-        let on_output = |lines: &str| drop(self.sender.send(Message::Output(target.clone(), lines.to_owned())));
+        let on_output =
+            |lines: &str| drop(self.sender.send(Message::Output(target.clone(), lines.to_owned())));
         let watch = Watch { on_step: &on_step, on_output: self.shows_output.then_some(&on_output) };
         let mut outcome = deploy::deploy(&handover, &run.secrets, lock.file(), run.stop, watch);
         if outcome.result.is_ok() && recorded.target.running.is_some() {

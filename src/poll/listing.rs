@@ -154,8 +154,7 @@ fn sight(
     let created =
         |tag: &Tag| registry.created(&target.image.repository, tag).map_err(|error| context.failure(&error));
     let is_candidate = |listed: &ListedTag| target.policy.candidate(listed).is_some();
-    let Sighted { listing, new } =
-        sighting::sight(listing, &known, Timestamp::now(), is_candidate, created)?;
+    let Sighted { listing, new } = sighting::sight(listing, &known, Timestamp::now(), is_candidate, created)?;
     let selected = select(context, registry, target, &listing, 0, Facts::default());
     Ok(Selected { sighted: new, ..selected })
 }

@@ -143,9 +143,8 @@ fn send_due(run: &Run<'_>, until: Instant, report: &mut dyn Report) -> Result<()
             continue;
         };
         let letter = Letter { notification, step: &notifier.step, target };
-        let same = |letters: &&mut Vec<Letter<'_>>| {
-            letters[0].notification.receiver == letter.notification.receiver
-        };
+        let same =
+            |letters: &&mut Vec<Letter<'_>>| letters[0].notification.receiver == letter.notification.receiver;
         match receivers.iter_mut().find(same) {
             Some(letters) => letters.push(letter),
             None => receivers.push(vec![letter]),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::deliver::Delivery;
-use super::{Message, outbox};
 use super::record::Recorded;
+use super::{Message, outbox};
 use crate::deploy::{DeployError, Outcome};
 use crate::plan::{self, Deployed, Deployment, DeploymentState, Failed, Failure, NextAttempt, Status, Told};
 use crate::report::{DeploymentReport, TargetReport};
@@ -52,7 +52,8 @@ impl Delivery<'_> {
             Err(error) => return self.unrecorded(recorded, deployment, attempt, duration, outcome, &error),
         };
         if !outcome.output.is_empty()
-            && let Err(error) = self.context.run.store.write(|write| write.set_output(attempt, &outcome.output))
+            && let Err(error) =
+                self.context.run.store.write(|write| write.set_output(attempt, &outcome.output))
         {
             let text = format!("{}: cannot keep the output of its deployment: {error}", deployment.target);
             let _ = self.sender.send(Message::Warning(text));

@@ -93,7 +93,9 @@ fn a_tag_that_the_rule_does_not_allow_is_refused_without_force() {
          help: to deploy it to shop/dev anyway: tagship deploy shop/dev edge --force\n",
     );
     assert!(shop.contents() == before && gitea.take_requests().is_empty(), "nothing was done");
-    shop.run(&["deploy", "shop/prod", "dev-42", "--force"]).code(0).line("shop/prod", &["deployed", "dev-42"]);
+    shop.run(&["deploy", "shop/prod", "dev-42", "--force"])
+        .code(0)
+        .line("shop/prod", &["deployed", "dev-42"]);
     // What the stage ran is not asked of the rule.
     shop.run(&["deploy", "shop/prod", "v1.10.0"]).code(0);
     shop.run(&["rollback", "shop/prod"]).code(0).line("shop/prod", &["deployed", "dev-42"]);

@@ -121,7 +121,9 @@ fn a_ping_that_hangs_keeps_neither_the_run_nor_its_signal() {
     // No longer than the run itself may take.
     service.then(Reply::Hang);
     let run = shop.run(&["poll"]);
-    run.code(0).line("shop/dev", &["baseline"]).stderr_has("ping_url: /start: no complete answer within [duration]");
+    run.code(0)
+        .line("shop/dev", &["baseline"])
+        .stderr_has("ping_url: /start: no complete answer within [duration]");
 
     for _ in 0..2 {
         service.then(Reply::Hang);

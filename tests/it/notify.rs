@@ -215,7 +215,8 @@ fn a_dry_run_tells_nobody() {
 
 /// One entry of `[[notify]]` for each.
 fn config_of_all(gitea: &Gitea, receivers: &[&Endpoint], settings: &str) -> String {
-    let notify = |receiver: &&Endpoint| format!("[[notify]]\non = [\"deployed\"]\nurl = \"{}\"\n", receiver.url());
+    let notify =
+        |receiver: &&Endpoint| format!("[[notify]]\non = [\"deployed\"]\nurl = \"{}\"\n", receiver.url());
     let notify: String = receivers.iter().map(notify).collect();
     format!("[settings]\n{settings}\n{}{notify}", on_gitea(gitea, DEV))
 }

@@ -54,9 +54,9 @@ impl Scene {
     }
 
     fn told(&self) -> Vec<String> {
-        let bodies = self.receiver.requests().into_iter().map(|request| String::from_utf8(request.body).unwrap());
-        let mut told: Vec<String> =
-            bodies.map(|body| body.split(':').next().unwrap().to_owned()).collect();
+        let bodies =
+            self.receiver.requests().into_iter().map(|request| String::from_utf8(request.body).unwrap());
+        let mut told: Vec<String> = bodies.map(|body| body.split(':').next().unwrap().to_owned()).collect();
         told.sort();
         told
     }
@@ -71,7 +71,10 @@ impl Scene {
 
     /// dev failed by the state, prod was deployed.
     fn only_prod_is_served(&self, run: &Run, status: &str) {
-        run.code(1).status_is("shop/prod", "deployed").status_is("shop/dev", status).error_is("shop/dev", "state");
+        run.code(1)
+            .status_is("shop/prod", "deployed")
+            .status_is("shop/dev", status)
+            .error_is("shop/dev", "state");
         assert_eq!(run.json()["summary"]["deployed"], 1);
         assert_eq!(self.shop.status("shop/prod")["deployed_tag"], "v1.11.0");
         assert_eq!(self.last_ping(), "/planted-uuid/1");
@@ -104,11 +107,17 @@ fn a_broken_lock_fails_its_target_alone() {
         assert_eq!(scene.shop.status("shop/dev")["status"], "failed");
         scene.shop.run(&["status", "--exit-code"]).code(1);
         // Every format, for as long as it lasts; the message is sent once.
-        for (format, said) in [("human", "state: "), ("jsonl", "\"state\""), ("github", "::error title=shop/dev failed")] {
+        for (format, said) in
+            [("human", "state: "), ("jsonl", "\"state\""), ("github", "::error title=shop/dev failed")]
+        {
             scene.shop.run(&["poll", "--format", format]).code(1).stdout_has(said);
         }
         assert_eq!(scene.told().len(), 2);
-        if obstacle == "folder" { fs::remove_dir(&lock).unwrap() } else { fs::remove_file(&lock).unwrap() }
+        if obstacle == "folder" {
+            fs::remove_dir(&lock).unwrap()
+        } else {
+            fs::remove_file(&lock).unwrap()
+        }
         scene.dev_is_served();
     }
 }
@@ -131,7 +140,10 @@ fn an_outcome_that_cannot_be_recorded_is_reported_and_the_deployment_sent_again_
         if fails {
             scene.shop.file("fail", "");
         }
-        scene.refuse("UPDATE ON attempt", "(SELECT stage FROM deployment WHERE id = NEW.deployment_id) = 'dev'");
+        scene.refuse(
+            "UPDATE ON attempt",
+            "(SELECT stage FROM deployment WHERE id = NEW.deployment_id) = 'dev'",
+        );
         let run = scene.shop.run(&["poll", "--format", "json", "shop/dev"]);
         run.code(1).status_is("shop/dev", "failed").error_is("shop/dev", "state");
         let message = run.target("shop/dev")["error"]["message"].as_str().unwrap().to_owned();
@@ -153,7 +165,12 @@ fn an_output_that_cannot_be_kept_does_not_change_the_outcome() {
     let scene = scene();
     scene.shop.script("deploy.sh", "echo hello\n");
     scene.refuse("UPDATE OF output ON attempt", "NEW.output IS NOT NULL");
-    scene.shop.run(&["poll", "shop/dev"]).code(0).line("shop/dev", &["deployed", "dev-43"]).stderr_has("output");
+    scene
+        .shop
+        .run(&["poll", "shop/dev"])
+        .code(0)
+        .line("shop/dev", &["deployed", "dev-43"])
+        .stderr_has("output");
     scene.cure();
     scene.shop.run(&["poll", "shop/dev"]).code(0).silent();
 }

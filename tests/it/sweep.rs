@@ -159,7 +159,8 @@ fn a_full_disk_at_any_write_loses_nothing() {
                     }
                     // One that did nothing says so by 2; one that did something, and could not record all of it, by 1.
                     assert!(run.has_code(0) || run.has_code(1) || run.has_code(2), "{inject}: {run:?}");
-                    let is_silent = scene.shop.deliveries().is_empty() && scene.endpoint.requests().is_empty();
+                    let is_silent =
+                        scene.shop.deliveries().is_empty() && scene.endpoint.requests().is_empty();
                     assert!(!run.has_code(2) || is_silent, "{inject}: {run:?}");
                     makes_good(&scene, &inject);
                 }
