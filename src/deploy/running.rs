@@ -90,7 +90,8 @@ fn answer(probe: &Step, values: &Values<'_>, stop: &Stop) -> Result<Outside<'sta
         }
         Step::Http(step) => {
             let probe = HttpDeployer::new(step, values)?;
-            let answer = probe.ask(stop, Patience::DEFAULT)?;
+            // A question changes nothing: once tagship is told to stop, its answer is not waited for.
+            let answer = probe.ask(stop, Patience { grace: Duration::ZERO, ..Patience::DEFAULT })?;
             match failure(&answer, &step.success, probe.url(), values.vault) {
                 None => Ok(Outside::new(answer.body).cut_behind(answer.cut)),
                 Some(what) => Err(DeployError::failed(ErrorCode::Http, format!("{}: {what}", probe.shown()))),
