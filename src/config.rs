@@ -84,7 +84,7 @@ pub(crate) struct Settings {
 /// Where the state is kept, as far as the configuration says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StateSetting {
-    /// Not said: `$TAGSHIP_STATE`, `$STATE_DIRECTORY`, then the user's own place.
+    /// Not said: `$TAGSHIP_STATE`, `$STATE_DIRECTORY`, then by where the configuration is.
     Default,
     /// Absolute.
     File(PathBuf),
@@ -277,6 +277,8 @@ pub(crate) fn usual_place() -> PathBuf {
 }
 
 const OF_THE_MACHINE: &str = "/etc/tagship/config.toml";
+/// Where the configuration of a service is.
+pub(crate) const FOLDER_OF_THE_MACHINE: &str = "/etc/tagship";
 
 fn users_own() -> Option<PathBuf> {
     if rustix::process::geteuid().is_root() {

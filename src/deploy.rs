@@ -28,8 +28,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::plan::ErrorCode;
+use crate::process::Leader;
 use crate::reference::{Digest, Tag};
-use crate::secret::Secrets;
+use crate::secret::{Redactor, Secrets};
 use crate::target::Target;
 use crate::target::step::Step;
 pub(crate) use command::{ProgramFault, program_fault};
@@ -41,7 +42,7 @@ use command::CommandDeployer;
 use http::HttpDeployer;
 use placeholder::Values;
 use transcript::Transcript;
-use vault::Vault;
+use vault::{Learning, Vault};
 
 /// One attempt to bring one tag to one target: what placeholders and `TAGSHIP_*` variables say.
 #[derive(Clone, Copy, Debug)]
@@ -56,13 +57,19 @@ pub(crate) struct Handover<'a> {
     pub(crate) attempt: u32,
 }
 
-/// What can be seen of a deployment while it runs.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Seen<'a> {
-    /// The step of this number begins, from 1.
-    Step(usize),
-    /// A line that a step printed, secrets masked.
-    Line(&'a str),
+/// Who follows a deployment while it runs.
+#[derive(Clone, Copy)]
+pub(crate) struct Watch<'a> {
+    /// Gets the number of each step as it begins, from 1.
+    pub(crate) on_step: &'a (dyn Fn(usize) + Sync),
+    /// Gets the leader of each command's process group when it was started, before it is waited for.
+    pub(crate) on_start: &'a (dyn Fn(&Leader) + Sync),
+    /// Gets what the steps print as it comes: whole lines, secrets masked. None where nobody looks.
+    pub(crate) on_output: Option<&'a (dyn Fn(&str) + Sync)>,
+}
+
+impl Watch<'_> {
+    const NOBODY: Watch<'static> = Watch { on_step: &|_| {}, on_start: &|_| {}, on_output: None };
 }
 
 /// What came of an attempt.
@@ -136,14 +143,13 @@ impl Stop {
 /// Carries out the target's steps in order; the first that fails ends it.
 ///
 /// `lock` is the target's lock, taken: it becomes the standard input of the commands, so that it
-/// lives as long as they do (guarantees: Delivering, 3). `watch` gets each step as it begins, and
-/// what the steps print as it comes.
+/// lives as long as they do (guarantees: Delivering, 3).
 pub(crate) fn deploy(
     handover: &Handover<'_>,
     secrets: &Secrets,
     lock: &File,
     stop: &Stop,
-    watch: &(dyn Fn(Seen<'_>) + Sync),
+    watch: Watch<'_>,
 ) -> Outcome {
     carry_out(handover, secrets, lock, stop, Patience::DEFAULT, watch)
 }
@@ -159,11 +165,14 @@ trait Deployer {
 
 /// What the steps of one attempt share.
 struct Attempt<'a> {
-    vault: &'a dyn Vault,
+    vault: &'a Learning<'a>,
     lock: &'a File,
     stop: &'a Stop,
+    watch: Watch<'a>,
     patience: Patience,
     transcript: Transcript<'a>,
+    /// Where the step's answer has what later steps use as a credential: JSON pointers.
+    credentials: Vec<&'a str>,
     exit_status: Option<i32>,
     http_status: Option<u16>,
 }
@@ -187,19 +196,21 @@ fn carry_out(
     lock: &File,
     stop: &Stop,
     patience: Patience,
-    watch: &(dyn Fn(Seen<'_>) + Sync),
+    watch: Watch<'_>,
 ) -> Outcome {
-    let on_output = |line: &str| watch(Seen::Line(line));
+    let vault = &Learning::new(vault);
     let mut attempt = Attempt {
         vault,
         lock,
         stop,
+        watch,
         patience,
-        transcript: Transcript::new(vault, &on_output),
+        transcript: Transcript::new(vault, watch.on_output),
+        credentials: Vec::new(),
         exit_status: None,
         http_status: None,
     };
-    let result = carry_out_steps(handover, &mut attempt, watch);
+    let result = carry_out_steps(handover, &mut attempt);
     Outcome {
         result,
         exit_status: attempt.exit_status,
@@ -208,11 +219,7 @@ fn carry_out(
     }
 }
 
-fn carry_out_steps(
-    handover: &Handover<'_>,
-    attempt: &mut Attempt<'_>,
-    watch: &dyn Fn(Seen<'_>),
-) -> Result<(), DeployError> {
+fn carry_out_steps<'a>(handover: &Handover<'a>, attempt: &mut Attempt<'a>) -> Result<(), DeployError> {
     let vault = attempt.vault;
     let steps = handover.target.deploy.as_ref();
     // All before the first: a secret that is missing in the last step must not leave half a deployment.
@@ -221,7 +228,10 @@ fn carry_out_steps(
     }
     let mut answers = Vec::with_capacity(steps.len());
     for (index, step) in steps.iter().enumerate() {
-        watch(Seen::Step(index + 1));
+        (attempt.watch.on_step)(index + 1);
+        let used = steps[index + 1..].iter().flat_map(Step::credentials);
+        attempt.credentials =
+            used.filter(|used| used.step == index + 1).map(|used| used.pointer.as_str()).collect();
         let result = match attempt.stop.signal() {
             Some(signal) => Err(DeployError::not_begun(signal)),
             None => made_ready(step, &Values::of(handover, vault, Some(&answers)))
@@ -263,8 +273,8 @@ impl DeployError {
         DeployError { interrupted: true, ..DeployError::before_start(ErrorCode::Command, message) }
     }
 
-    fn masked(mut self, vault: &dyn Vault) -> DeployError {
-        self.message = vault.mask(&self.message);
+    fn masked(mut self, redactor: &dyn Redactor) -> DeployError {
+        self.message = redactor.mask(&self.message);
         self
     }
 }

@@ -13,6 +13,7 @@ mod exposure;
 mod keyring;
 mod mask;
 mod origin;
+mod outside;
 mod program;
 mod source;
 mod value;
@@ -20,6 +21,7 @@ mod value;
 use std::collections::BTreeMap;
 use std::env;
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -33,10 +35,11 @@ pub(crate) use credential::Credential;
 use credential::Credentials;
 pub(crate) use credential::variable_of;
 pub(crate) use exposure::{exposed, without_entry};
-use mask::Masks;
+pub(crate) use mask::{Cut, Masks};
 pub(crate) use origin::origins;
+pub(crate) use outside::{Masked, Outside, Redactor};
 
-/// Takes a token that was typed or piped in, without one trailing newline.
+/// Takes a token that was typed or piped in, without the white space around it.
 ///
 /// # Errors
 /// It is empty.
@@ -108,7 +111,7 @@ impl Secrets {
         }
     }
 
-    /// The value of a secret, without one trailing newline.
+    /// The value of a secret, without the white space around it.
     ///
     /// # Errors
     /// It cannot be had.
@@ -162,9 +165,9 @@ impl Secrets {
     }
 
     /// `text` with every value resolved so far replaced by `***`: raw, percent-encoded, JSON-escaped
-    /// and as Basic credentials.
+    /// and as Basic credentials. For text that was not cut; see [`Redactor::redact`].
     pub(crate) fn mask(&self, text: &str) -> String {
-        self.masks.lock().unwrap_or_else(PoisonError::into_inner).mask(text)
+        Redactor::mask(self, text)
     }
 
     /// Names of environment variables that hold secrets: a deploy command does not inherit them.
@@ -183,6 +186,12 @@ impl Secrets {
         if let Some(credential) = credential {
             masks.add_pair(&credential.pair());
         }
+    }
+}
+
+impl Redactor for Secrets {
+    fn find(&self, text: &str, cut: Cut) -> Vec<Range<usize>> {
+        self.masks.lock().unwrap_or_else(PoisonError::into_inner).find(text, cut)
     }
 }
 

@@ -31,6 +31,7 @@ pub(crate) use write::{Attempt, AttemptEnd, Write};
 
 use crate::plan::sighting::Sightings;
 use crate::plan::{Notification, OpenDeployments, PollState, StageRun};
+use crate::process::Traces;
 use crate::reference::Tag;
 use crate::registry::Limit;
 use crate::target::TargetId;
@@ -65,6 +66,19 @@ pub(crate) enum StoreError {
     File { path: PathBuf, error: std::io::Error },
 }
 
+impl StoreError {
+    /// Whether writing less of the state would fail as well: it is not about what one target's rows hold.
+    pub(crate) fn is_of_the_whole_state(&self) -> bool {
+        use rusqlite::ErrorCode as Code;
+        match self {
+            StoreError::Sqlite { error, .. } => {
+                error.sqlite_error_code().is_some_and(|code| code != Code::ConstraintViolation)
+            }
+            StoreError::Unusable { .. } | StoreError::File { .. } => true,
+        }
+    }
+}
+
 /// By SQLite's extended number a disk that cannot be written differs from one that cannot be synced.
 fn code(error: &rusqlite::Error) -> String {
     error.sqlite_error().map_or_else(String::new, |error| format!(" (SQLite error {})", error.extended_code))
@@ -78,6 +92,9 @@ fn advice(error: &rusqlite::Error) -> &'static str {
             "; a run was killed while it wrote: the next run, or anyone who may write to the file, puts it right"
         }
         Some(Code::DiskFull) => "; make room on that disk and poll again, nothing is lost",
+        Some(Code::SystemIoFailure) => {
+            "; look at that disk (its room, its health) and at the limit on file sizes (ulimit -f)"
+        }
         Some(Code::ReadOnly) => "; the state file and its folder must be writable",
         Some(Code::NotADatabase | Code::DatabaseCorrupt) => {
             "; this is no state file of tagship, or a damaged one: restore a copy, or move it away and tell tagship what each stage runs (tagship mark)"
@@ -170,7 +187,7 @@ impl Store {
     pub(crate) fn states(&self) -> Result<HashMap<TargetId, PollState>, StoreError> {
         let connection = self.connection();
         self.within(|| {
-            let mut statement = connection.prepare(&row::all_states())?;
+            let mut statement = connection.prepare(row::ALL_STATES)?;
             statement.query_map([], row::state)?.collect()
         })
     }
@@ -279,6 +296,11 @@ impl Store {
         self.within(|| row::limits(&connection))
     }
 
+    /// For messages: the file, or `none`.
+    pub(crate) fn place(&self) -> &str {
+        &self.place
+    }
+
     /// Whether it outlives the run.
     pub(crate) fn is_kept(&self) -> bool {
         self.is_kept
@@ -362,9 +384,37 @@ impl Store {
         self.within(|| row::attempt_started(&connection, deployment_id))
     }
 
-    /// The process groups that have a target's lock as their standard input, as far as the system tells.
-    pub(crate) fn lock_holders(&self, target: &TargetId) -> Vec<i32> {
-        self.locks.holders(target)
+    /// The process groups that a target's deployment left running: those with the target's lock as their standard
+    /// input, and those that are recognised as the deployment's. As far as the system tells.
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn groups_at_work(&self, target: &TargetId) -> Result<Vec<i32>, StoreError> {
+        let mut groups = self.locks.holders(target);
+        if let Some((traces, _)) = self.running_attempt(target)? {
+            let mut others = traces.find().groups;
+            others.retain(|group| !groups.contains(group));
+            groups.extend(others);
+        }
+        Ok(groups)
+    }
+
+    /// Whether processes of a deployment that was interrupted still act on the target.
+    ///
+    /// What a command leaves behind counts until the deployment must have ended: a daemon may have been the point.
+    /// The command itself counts for as long as it runs.
+    fn is_acted_on(&self, target: &TargetId) -> Result<bool, StoreError> {
+        let Some((traces, over_by)) = self.running_attempt(target)? else {
+            return Ok(false);
+        };
+        let running = traces.find();
+        let is_over = over_by.is_none_or(|over_by| over_by < Timestamp::now());
+        Ok(running.leader || (!running.groups.is_empty() && !is_over))
+    }
+
+    fn running_attempt(&self, target: &TargetId) -> Result<Option<(Traces, Option<Timestamp>)>, StoreError> {
+        let connection = self.connection();
+        self.within(|| row::running_attempt(&connection, target))
     }
 
     /// Does everything that `work` does in one transaction that was taken for writing from its start,
@@ -385,12 +435,16 @@ impl Store {
         })
     }
 
-    /// Takes the target's lock, or gives None where another process has it (or a command that it left).
+    /// Takes the target's lock, or gives None where another process has it, or a command that another left behind
+    /// still acts on the target: whatever it did with its standard input, which was the lock.
     ///
     /// # Errors
-    /// The lock's file cannot be made.
+    /// The lock's file cannot be made; the state file cannot be read.
     pub(crate) fn lock(&self, target: &TargetId) -> Result<Option<Lock>, StoreError> {
-        self.locks.take(target)
+        let Some(lock) = self.locks.take(target)? else {
+            return Ok(None);
+        };
+        Ok(if self.is_acted_on(target)? { None } else { Some(lock) })
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {

@@ -9,6 +9,7 @@
 mod certificate;
 mod no_proxy;
 mod proxy;
+mod resolver;
 
 use std::io;
 use std::path::PathBuf;
@@ -19,10 +20,12 @@ use ureq::Agent;
 use ureq::config::ConfigBuilder;
 use ureq::tls::TlsConfig;
 use ureq::typestate::AgentScope;
+use ureq::unversioned::transport::DefaultConnector;
 use url::Url;
 
 pub(crate) use certificate::{Identity, read_certificates};
 pub(crate) use proxy::{Proxy, is_loopback};
+use resolver::Resolver;
 
 /// How the hosts of one registry are reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,7 +85,7 @@ impl Transport {
                 .unversioned_rustls_crypto_provider(certificate::provider());
             config = config.tls_config(tls.build());
         }
-        Ok(config.build().new_agent())
+        Ok(Agent::with_parts(config.build(), DefaultConnector::default(), Resolver))
     }
 }
 

@@ -35,7 +35,8 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
     of_secrets.for_each(|warning| console.warning(&warning));
     let (elsewhere, broken): (Vec<_>, Vec<_>) =
         program_faults(&config, arguments.online).into_iter().partition(|(_, fault)| fault.is_absent);
-    let mut doubts = doubts(global, &config, arguments.online)?;
+    let store = read_state(global, &config, &console)?;
+    let mut doubts = doubts(&store, &config, arguments.online)?;
     doubts.extend(elsewhere.into_iter().map(|(subject, fault)| (subject, fault.message)));
     for (subject, doubt) in by_cause(doubts) {
         console.warning(&format!("{}: {subject}: {doubt}", config.path.display()));
@@ -60,22 +61,23 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
             console.data(&escape_control(&format!("{what:<width$}  from {origin}")));
         }
     }
-    let found = if arguments.online { online(global, &config, secrets, &console)? } else { Exit::Done };
+    let found =
+        if arguments.online { online(global, &store, &config, secrets, &console)? } else { Exit::Done };
     Ok(if broken.is_empty() { found } else { Exit::Failed })
 }
 
 /// Tries everything that a poll needs, and says how it is.
 fn online(
     global: &Global,
+    store: &Store,
     config: &Config,
     secrets: Arc<Secrets>,
     console: &Console,
 ) -> anyhow::Result<Exit> {
-    let store = read_state(global, config)?;
     let stop = Stop::on_signals()?;
     let run = Run {
         config,
-        store: &store,
+        store,
         secrets,
         stop: &stop,
         mode: Mode::Rehearse,
@@ -110,11 +112,10 @@ fn online(
 
 /// What is doubtful about each target, each with the target's name. `online`: its tags are judged when they are
 /// listed.
-fn doubts(global: &Global, config: &Config, online: bool) -> anyhow::Result<Vec<(String, String)>> {
-    let store = read_state(global, config)?;
+fn doubts(store: &Store, config: &Config, online: bool) -> anyhow::Result<Vec<(String, String)>> {
     let samples = match online {
         true => vec![Vec::new(); config.targets.len()],
-        false => store.at_once(|| samples(&store, config))?,
+        false => store.at_once(|| samples(store, config))?,
     };
     let mut doubts = Vec::new();
     // By what each does, the latest target that does it.

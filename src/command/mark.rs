@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Exit, by_whom, kept_state, load, select_one};
+use super::{Exit, by_whom, kept_state, load, select_one, warn_if_not_polled};
 use crate::cli::{self, Global};
 use crate::plan::{self, DecidedBy, Deployment, DeploymentState, Mark};
 use crate::reference::Tag;
@@ -23,6 +23,7 @@ pub(crate) fn mark(global: &Global, arguments: &cli::Mark, console: &Console) ->
         None => Mark::Nothing,
     };
     let store = kept_state(global, &config, console, "there is nothing to mark")?;
+    warn_if_not_polled(&store, &config, console)?;
     let said = store.write(|write| record(write, target, &mark))?;
     if !global.quiet {
         console.data(&format!("{}: {said}", target.id));

@@ -51,7 +51,7 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
     }
     let mode = if arguments.dry_run { Mode::Rehearse } else { Mode::Deliver };
     let store = match mode {
-        Mode::Rehearse => rehearsed_state(global, &config)?,
+        Mode::Rehearse => rehearsed_state(global, &config, &console)?,
         Mode::Deliver => open_state(global, &config, &console)?,
     };
     config.dangers.iter().for_each(|danger| console.warning(&danger.to_string()));
@@ -90,23 +90,30 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
     let is_told = mode == Mode::Deliver;
     let ping_url = config.settings.ping_url.as_ref().filter(|_| is_told);
     if let Some(url) = ping_url {
-        warn(&mut report, deploy::ping(url, "/start", &run.secrets, &id));
+        warn(&mut report, deploy::ping(url, "/start", &run.secrets, &id, run.max_runtime, &stop));
     }
     let summary = poll::poll(&run, &targets, report.as_mut());
     let ended = summary.as_ref().map_or(Exit::Unusable, |summary| exit(summary, arguments));
     if let Some(url) = ping_url {
         // That something is new is no failure there.
         let status = if matches!(ended, Exit::Changed | Exit::Busy) { 0 } else { ended.status() };
-        warn(&mut report, deploy::ping(url, &format!("/{status}"), &run.secrets, &id));
+        let event = format!("/{status}");
+        warn(&mut report, deploy::ping(url, &event, &run.secrets, &id, run.max_runtime, &stop));
     }
     let summary = summary?;
     if let Some(file) = config.settings.metrics_file.as_ref().filter(|_| is_told) {
-        let (states, open) = (store.states()?, store.open_deployments()?);
         let succeeded = matches!(ended, Exit::Done | Exit::Changed | Exit::Busy);
         let end = Ended { at: Timestamp::now(), duration: summary.duration, succeeded };
-        let targets = config.targets.iter().filter(|target| target.poll);
-        let targets = targets.map(|target| (&target.id, states.get(&target.id), open.get(&target.id)));
-        warn(&mut report, monitor::write_metrics(file, end, targets));
+        let known = store.states().and_then(|states| Ok((states, store.open_deployments()?)));
+        let written = known.map_err(|error| format!("metrics_file {}: {error}", file.display())).and_then(
+            |(states, open)| {
+                let targets = config.targets.iter().filter(|target| target.poll);
+                let targets =
+                    targets.map(|target| (&target.id, states.get(&target.id), open.get(&target.id)));
+                monitor::write_metrics(file, end, targets)
+            },
+        );
+        warn(&mut report, written);
     }
     Ok(ended)
 }

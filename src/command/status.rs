@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Exit, load, read_state, select};
+use super::{Exit, load, read_state, select, warn_if_not_polled};
 use crate::cli::{self, Global, StatusFormat};
 use crate::plan::{self, Deployment, DeploymentState, OpenDeployments, PollState, Status};
 use crate::reference::Tag;
@@ -25,7 +25,8 @@ pub(crate) fn status(global: &Global, arguments: &cli::Status, console: &Console
     let config = load(global)?;
     let console = console.masking(Arc::new(Secrets::new(&config)));
     let targets = select(&config, &arguments.targets)?;
-    let store = read_state(global, &config)?;
+    let store = read_state(global, &config, &console)?;
+    warn_if_not_polled(&store, &config, &console)?;
     let rows = store.at_once(|| rows(&store, &targets))?;
     let now = Timestamp::now();
     match (arguments.format, rows.as_slice()) {

@@ -180,7 +180,7 @@ impl Section {
                 "Who is told of what. What could not be told is told by later runs, and never fails one."
             }
             Section::Secret => {
-                "Where a secret comes from: exactly one of these. There is no way to write a secret into the file. One trailing newline is dropped."
+                "Where a secret comes from: exactly one of these. There is no way to write a secret into the file. White space around it is trimmed."
             }
         }
     }
@@ -265,7 +265,7 @@ const SETTINGS: &[Key] = &[
     key(
         "state",
         Kind::Text,
-        "The state file, or \"none\", which keeps nothing between runs and wants running or first_poll = \"deploy\" on every stage. Not given: $TAGSHIP_STATE, state.db in $STATE_DIRECTORY, in /var/lib/tagship (root) or in $XDG_STATE_HOME/tagship.",
+        "The state file, or \"none\", which keeps nothing between runs and wants running or first_poll = \"deploy\" on every stage. Default: $TAGSHIP_STATE, state.db in $STATE_DIRECTORY, else by where this file is: /var/lib/tagship/state.db for /etc/tagship, $XDG_STATE_HOME/tagship/state.db for the configuration folder of the user, and state.db beside the file anywhere else.",
         r#"state = "state.db""#,
     ),
     key("timeout", Kind::Duration, "For one request to a registry.", r#"timeout = "10s""#)

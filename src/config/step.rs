@@ -9,12 +9,31 @@ use super::answer::{NO_DATES, number, pointer, success, until};
 use super::key::Section;
 use super::read::{Field, Table};
 use super::tree::{Entry, Node, Value};
+use crate::target::path::{climbing, push_encoded};
 use crate::target::step::{Body, CommandStep, HttpStep, JsonTemplate, Sign, Step, Success};
 use crate::target::template::{Field as DeploymentField, Part, Scope, SecretId, Template};
 
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
 const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Whether a variable makes `.` or `..` of a segment of the URL's path.
+fn leads_elsewhere(url: &Template) -> bool {
+    let (mut text, mut vars) = (String::new(), Vec::new());
+    for part in &url.parts {
+        match part {
+            Part::Literal(literal) => text.push_str(literal),
+            Part::Var(value) => {
+                let start = text.len();
+                push_encoded(value, &mut text);
+                vars.push(start..text.len());
+            }
+            // Its value comes later.
+            Part::Field(_) | Part::Secret(_) | Part::Answer(_) => text.push('x'),
+        }
+    }
+    !climbing(&text, &vars).is_empty()
+}
 
 /// Placeholders that have no value where nothing is deployed.
 const OF_DEPLOYMENT: [DeploymentField; 7] = [
@@ -259,6 +278,13 @@ impl Reader<'_> {
         let has_fragment = |part: &Part| matches!(part, Part::Literal(text) if text.contains('#'));
         if template.parts.iter().any(has_fragment) {
             field.fault("a # and what follows it is never sent", "write %23, or leave it out");
+            return None;
+        }
+        if leads_elsewhere(&template) {
+            field.fault(
+                "a variable makes a path segment of dots, which leads to another path",
+                "write the path that is meant",
+            );
             return None;
         }
         // The rest is rendered at deployment; what is literal of it is checked now.

@@ -14,10 +14,13 @@ use serde_json::Value;
 
 use super::group::{Ending, Group};
 use super::placeholder::Values;
-use super::transcript::{KEPT, excerpt, readable};
+use super::transcript::KEPT;
+use super::vault::Vault;
 use super::{Attempt, DeployError, Deployer, Patience, Stop};
 use crate::file;
 use crate::plan::ErrorCode;
+use crate::process::Leader;
+use crate::secret::{Masked, Outside, Redactor as _};
 use crate::target::step::CommandStep;
 use crate::target::template::{Field, Part, Template};
 use crate::target::{Target, lint};
@@ -35,12 +38,12 @@ pub(super) struct CommandDeployer {
 
 impl CommandDeployer {
     pub(super) fn new(step: &CommandStep, values: &Values<'_>) -> Result<CommandDeployer, DeployError> {
-        let mut argv = step.argv.iter().map(|argument| values.plain(argument));
+        let mut argv = step.argv.iter().map(|argument| values.argument(argument));
         let program = argv.next().transpose()?.unwrap_or_default();
         let arguments = argv.collect::<Result<_, _>>()?;
         let mut env: Vec<_> = values.environment().collect();
         for (name, value) in &step.env {
-            env.push((name.clone(), values.plain(value)?));
+            env.push((name.clone(), values.argument(value)?));
         }
         let env_removed = values.vault.environment_names();
         Ok(CommandDeployer {
@@ -53,6 +56,11 @@ impl CommandDeployer {
         })
     }
 
+    /// The same with a timeout of at most this.
+    pub(super) fn within(self, longest: Duration) -> CommandDeployer {
+        CommandDeployer { timeout: self.timeout.min(longest), ..self }
+    }
+
     /// Runs it, and gives what it prints to standard output, at most [`KEPT`] bytes.
     ///
     /// # Errors
@@ -62,7 +70,8 @@ impl CommandDeployer {
         stdin: &File,
         stop: &Stop,
         patience: Patience,
-    ) -> Result<Vec<u8>, DeployError> {
+        vault: &dyn Vault,
+    ) -> Result<Outside<'static>, DeployError> {
         let failed = |what: String| DeployError::failed(ErrorCode::Command, what);
         let mut errors =
             tempfile::tempfile().map_err(|error| failed(format!("no temporary file: {error}")))?;
@@ -70,19 +79,23 @@ impl CommandDeployer {
         let group = stderr.and_then(|stderr| self.spawn(stdin, Some(stderr)));
         let group = group.map_err(|error| failed(self.explain(&error)))?;
         let mut printed = Vec::new();
+        let mut is_cut = false;
         let ending = group.wait(self.timeout, patience, stop, |bytes| {
             let room = KEPT.saturating_sub(printed.len());
+            is_cut |= bytes.len() > room;
             printed.extend_from_slice(&bytes[..bytes.len().min(room)]);
         });
         let program = &self.program;
         match ending {
             Ok(Ending::ByItself(status)) => {
                 let mut text = Vec::new();
-                let start = errors.seek(SeekFrom::End(0)).unwrap_or_default().saturating_sub(4096);
-                let read = errors.seek(SeekFrom::Start(start)).and_then(|_| errors.read_to_end(&mut text));
-                let text = read.map_or_else(|_| String::new(), |_| readable(&text));
-                self.judge(status, text.lines().last().unwrap_or_default())?;
-                Ok(printed)
+                let start = errors.seek(SeekFrom::End(0)).unwrap_or_default().saturating_sub(KEPT as u64);
+                let end = errors.seek(SeekFrom::Start(start)).map(|_| errors.take(KEPT as u64));
+                // What cannot be read is not needed for a message.
+                let _ = end.and_then(|mut end| end.read_to_end(&mut text));
+                let text = vault.redact(&Outside::new(text).cut_before(start > 0));
+                self.judge(status, &text.last_line())?;
+                Ok(Outside::new(printed).cut_behind(is_cut))
             }
             Ok(Ending::TimedOut) => {
                 Err(failed(format!("{program} was stopped after {}", shown_duration(self.timeout))))
@@ -152,7 +165,7 @@ impl CommandDeployer {
         format!("{program} cannot be run: {error}")
     }
 
-    fn judge(&self, status: ExitStatus, last_line: &str) -> Result<(), DeployError> {
+    fn judge(&self, status: ExitStatus, last_line: &Masked) -> Result<(), DeployError> {
         let program = &self.program;
         let mut message = match (status.code(), status.signal()) {
             (Some(0), _) => return Ok(()),
@@ -160,9 +173,10 @@ impl CommandDeployer {
             (None, Some(signal)) => format!("{program} was killed by {}", signal_name(signal)),
             (None, None) => format!("{program} ended in an unknown way ({status})"),
         };
-        if !last_line.is_empty() {
+        let said = last_line.excerpt(300);
+        if !said.is_empty() {
             message.push_str(": ");
-            message.push_str(&excerpt(last_line, 300));
+            message.push_str(&said);
         }
         Err(DeployError::failed(ErrorCode::Command, message))
     }
@@ -174,6 +188,9 @@ impl Deployer for CommandDeployer {
             DeployError::before_start(ErrorCode::Command, attempt.vault.mask(&self.explain(&error)))
         })?;
         let number = group.leader.id();
+        if let Some(leader) = Leader::of(number) {
+            (attempt.watch.on_start)(&leader);
+        }
         let transcript = &mut attempt.transcript;
         let ending = group.wait(self.timeout, attempt.patience, attempt.stop, |bytes| transcript.push(bytes));
         let program = &self.program;

@@ -14,7 +14,7 @@ use crate::plan::{self, PollState};
 use crate::policy::Order;
 use crate::reference::{ListedTag, Repository, Tag};
 use crate::registry::Registry;
-use crate::store::{Feed, FeedKey, StoreError};
+use crate::store::{Feed, FeedKey};
 use crate::target::{Name, Target};
 
 /// Repositories with the places of the targets that want them.
@@ -35,7 +35,7 @@ pub(super) fn ask_owner<'a>(
     registry: &dyn Registry,
     owner: &str,
     repositories: Repositories<'a>,
-) -> Result<(Vec<Listed>, ToList<'a>), StoreError> {
+) -> (Vec<Listed>, ToList<'a>) {
     let first = repositories.values().flatten().next().expect("an owner is asked for its repositories");
     let key = key(context.run.config, &context.targets[*first].registry, owner);
     let before = context.feeds.get(&key).cloned().unwrap_or_default();
@@ -43,31 +43,34 @@ pub(super) fn ask_owner<'a>(
     let generation = before.generation;
     let all = |repositories| ToList { repositories, generation, pushed: BTreeMap::new() };
     if !context.run.store.is_kept() {
-        return Ok((Vec::new(), all(repositories)));
+        return (Vec::new(), all(repositories));
     }
     // Whatever is wrong with the feed is no reason not to list; what is wrong with the server is told then.
     let Ok(Some((cursor, changes))) =
         registry.changes(owner, before.cursor.as_ref(), context.configured(&key))
     else {
-        return Ok((Vec::new(), all(repositories)));
+        return (Vec::new(), all(repositories));
     };
     let is_same = changes == Changes::Nothing && before.cursor.as_ref() == Some(&cursor);
-    let after = if is_same {
-        before.clone()
-    } else {
-        context.run.store.write(|write| write.record_feed(&key, &before, &cursor, &changes))?
+    let recorded = match is_same {
+        true => Ok(before.clone()),
+        false => context.run.store.write(|write| write.record_feed(&key, &before, &cursor, &changes)),
+    };
+    let Ok(after) = recorded else {
+        // Why the state cannot be written is told with the decisions.
+        return (Vec::new(), all(repositories));
     };
     if after.cursor.as_ref() != Some(&cursor) {
         // Another run saw something meanwhile, perhaps more than we did.
         let generation = after.generation;
-        return Ok((Vec::new(), ToList { repositories, generation, pushed: BTreeMap::new() }));
+        return (Vec::new(), ToList { repositories, generation, pushed: BTreeMap::new() });
     }
     let step = Step { context, from: &key.0, before: &before, after: &after, changes: &changes, asked_at };
     let mut listed = Vec::new();
     let mut left: Repositories<'a> = BTreeMap::new();
     for (repository, targets) in repositories {
         for index in targets {
-            match step.decide_on_memory(registry, repository, index)? {
+            match step.decide_on_memory(registry, repository, index) {
                 Some(done) => listed.push(done),
                 None => left.entry(repository).or_default().push(index),
             }
@@ -77,7 +80,7 @@ pub(super) fn ask_owner<'a>(
         Changes::Some(pushed) => pushed,
         Changes::Nothing | Changes::Everything => BTreeMap::new(),
     };
-    Ok((listed, ToList { repositories: left, generation: after.generation, pushed }))
+    (listed, ToList { repositories: left, generation: after.generation, pushed })
 }
 
 /// The feed's key: where it is read, not what the configuration calls that.
@@ -103,25 +106,19 @@ impl Step<'_> {
         registry: &dyn Registry,
         repository: &Repository,
         index: usize,
-    ) -> Result<Option<Listed>, StoreError> {
+    ) -> Option<Listed> {
         let target = self.context.targets[index];
-        let Some(state) = self.context.states.get(&target.id) else {
-            return Ok(None);
-        };
-        let Some(pushed) = self.pushed(target, state, repository) else {
-            return Ok(None);
-        };
+        let state = self.context.states.get(&target.id)?;
+        let pushed = self.pushed(target, state, repository)?;
         let open = self.context.open.get(&target.id).cloned().unwrap_or_default();
         let asked_at = self.asked_at;
         let done = |extent, found| Some(Listed { index, asked_at, extent, found });
         if pushed.is_empty()
             && let Some(decision) = plan::unchanged(target, state, &open, asked_at)
         {
-            return Ok(done(Extent::Nothing, Found::Unchanged(Box::new(decision))));
+            return done(Extent::Nothing, Found::Unchanged(Box::new(decision)));
         }
-        let Some(mut listing) = plan::remembered(target, state) else {
-            return Ok(None);
-        };
+        let mut listing = plan::remembered(target, state)?;
         let extent = match pushed {
             [] => Extent::Nothing,
             _ => Extent::Rows { generation: self.after.generation },
@@ -133,7 +130,7 @@ impl Step<'_> {
             let (pushed_at, sequence) = (Some(row.created_at), Some(row.id));
             listing.tags.push(ListedTag { pushed_at, sequence, ..ListedTag::named(tag) });
         }
-        select_remembered(self.context, registry, target, state, &listing).map(|found| done(extent, found))
+        done(extent, select_remembered(self.context, registry, target, state, &listing))
     }
 
     /// What was pushed to the repository since the target knew all of it; None where that is not known, or

@@ -68,9 +68,13 @@ pub(crate) fn deploy_by_hand(
     let listed = ListedTag { digest, ..listed };
     let recorded = record(&context, target, &listed, wish)?;
     let (sender, receiver) = mpsc::sync_channel(UNREAD);
+    let shows_output = report.shows_output();
     let delivered = thread::scope(|scope| {
-        let delivery = Delivery { context: &context, sender: &sender };
-        let deliver = move || delivery.deliver_locked(&recorded, &lock);
+        let delivery = Delivery { context: &context, sender: &sender, shows_output };
+        let deliver = move || {
+            let report = delivery.deliver_locked(&recorded, &lock);
+            report.unwrap_or_else(|error| delivery.failed_by_state(&recorded, &error))
+        };
         let working = thread::Builder::new().spawn_scoped(scope, deliver).map_err(without_threads)?;
         // The delivery's sender is ours: what it printed has come when it has ended.
         while !working.is_finished() {
@@ -83,15 +87,15 @@ pub(crate) fn deploy_by_hand(
     })?;
     receiver.try_iter().for_each(|message| show(report, &message));
     let delivered = match delivered {
-        Ok(delivered) => delivered?,
+        Ok(delivered) => delivered,
         Err(panic) => std::panic::resume_unwind(panic),
     };
     let mut summary = Summary::begin(started_at);
     summary.count(&delivered);
     summary.requests = requests.get();
-    summary.signal = run.stop.signal();
     report.event(Event::Target(&delivered));
-    outbox::send(run, report)?;
+    outbox::send(run, context.left(), report);
+    summary.signal = run.stop.signal();
     Ok(Some(summary))
 }
 
@@ -100,7 +104,8 @@ fn show(report: &mut dyn Report, message: &Message) {
         Message::Deploying(target, tag, phase) => {
             report.event(Event::Deploying { target, tag, phase: *phase });
         }
-        Message::Output(target, line) => report.event(Event::Output { target, line }),
+        Message::Output(target, lines) => report.event(Event::Output { target, lines }),
+        Message::Warning(text) => report.event(Event::Warning(text)),
         Message::Listed(_) | Message::Delivered(_) => {}
     }
 }

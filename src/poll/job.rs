@@ -163,40 +163,32 @@ fn carry_out<'a>(
     sender: &SyncSender<Message>,
 ) {
     let registry = context.registries.get(name);
-    let message = match job {
+    let listed = match job {
         Job::Prepare => {
             registry.prepare();
             return;
         }
         Job::Owner(owner, repositories) => {
-            let asked = if context.is_over() {
-                Ok((Vec::new(), ToList { repositories, generation: 0, pushed: BTreeMap::new() }))
+            let (listed, ToList { repositories, generation, mut pushed }) = if context.is_over() {
+                (Vec::new(), ToList { repositories, generation: 0, pushed: BTreeMap::new() })
             } else {
                 changes::ask_owner(context, registry, owner, repositories)
             };
-            match asked {
-                Ok((listed, ToList { repositories, generation, mut pushed })) => {
-                    let extent = Extent::Whole { generation };
-                    work.answered(repositories.into_iter().map(|(repository, targets)| {
-                        let name = repository.name().unwrap_or_default().to_lowercase();
-                        let pushed = pushed.remove(&name).unwrap_or_default();
-                        Job::Repository { repository, targets, extent, pushed }
-                    }));
-                    if listed.is_empty() {
-                        return;
-                    }
-                    Ok(listed)
-                }
-                Err(error) => {
-                    work.answered(std::iter::empty());
-                    Err(error)
-                }
+            let extent = Extent::Whole { generation };
+            work.answered(repositories.into_iter().map(|(repository, targets)| {
+                let name = repository.name().unwrap_or_default().to_lowercase();
+                let pushed = pushed.remove(&name).unwrap_or_default();
+                Job::Repository { repository, targets, extent, pushed }
+            }));
+            if listed.is_empty() {
+                return;
             }
+            listed
         }
         Job::Repository { repository, targets, extent, pushed } => {
             list(context, registry, repository, &targets, extent, &pushed)
         }
     };
-    // The coordinator is gone only when the state failed: nothing more is of use.
-    let _ = sender.send(Message::Listed(message));
+    // Once told to stop, the coordinator waits for no listing.
+    let _ = sender.send(Message::Listed(listed));
 }

@@ -80,42 +80,41 @@ pub(super) fn list(
     targets: &[usize],
     extent: Extent,
     pushed: &[FeedRow],
-) -> Result<Vec<Listed>, StoreError> {
+) -> Vec<Listed> {
     let asked_at = Timestamp::now();
     let found = |index, found: Found| Listed { index, asked_at, extent, found };
     if context.is_over() {
-        return Ok(targets.iter().map(|index| found(*index, Found::Failed(context.out_of_time()))).collect());
+        return targets.iter().map(|index| found(*index, Found::Failed(context.out_of_time()))).collect();
     }
     let (newest, others): (Vec<usize>, Vec<usize>) =
         targets.iter().partition(|index| context.targets[**index].policy.order() == Order::Newest);
     let select_each = |indices: &[usize], listing: &Result<Listing, RegistryError>| {
         let select = |index: &usize| match listing {
             Ok(listing) => {
-                let target = context.targets[*index];
-                let selected = select(context, registry, target, listing, 0, times(pushed))?;
-                Ok(found(*index, Ok(selected).into()))
+                let selected = select(context, registry, context.targets[*index], listing, 0, times(pushed));
+                found(*index, Ok(selected).into())
             }
-            Err(error) => Ok(found(*index, Found::Failed(context.failure(error)))),
+            Err(error) => found(*index, Found::Failed(context.failure(error))),
         };
-        indices.iter().map(select).collect::<Result<Vec<Listed>, StoreError>>()
+        indices.iter().map(select).collect::<Vec<Listed>>()
     };
     let mut listed = Vec::with_capacity(targets.len());
     if !registry.has_push_times() {
         let listing = registry.list_tags(repository);
-        listed.extend(select_each(&others, &listing)?);
+        listed.extend(select_each(&others, &listing));
         for index in newest {
-            listed.push(found(index, sight(context, registry, context.targets[index], &listing)?.into()));
+            listed.push(found(index, sight(context, registry, context.targets[index], &listing).into()));
         }
-        return Ok(listed);
+        return listed;
     }
     if !others.is_empty() {
-        listed.extend(select_each(&others, &registry.list_tags(repository))?);
+        listed.extend(select_each(&others, &registry.list_tags(repository)));
     }
     if !newest.is_empty() {
         let readings = newest.iter().map(|index| reading(context, *index)).collect();
-        listed.extend(select_each(&newest, &read_newest_first(registry, repository, readings))?);
+        listed.extend(select_each(&newest, &read_newest_first(registry, repository, readings)));
     }
-    Ok(listed)
+    listed
 }
 
 /// Push times that the feed has told already.
@@ -149,23 +148,15 @@ fn sight(
     registry: &dyn Registry,
     target: &Target,
     listing: &Result<Listing, RegistryError>,
-) -> Result<Result<Selected, Failure>, StoreError> {
-    let listing = match listing {
-        Ok(listing) => listing,
-        Err(error) => return Ok(Err(context.failure(error))),
-    };
-    let known = context.run.store.sightings(&target.id)?;
+) -> Result<Selected, Failure> {
+    let listing = listing.as_ref().map_err(|error| context.failure(error))?;
+    let known = context.run.store.sightings(&target.id).map_err(|error| context.state_failure(&error))?;
     let created =
         |tag: &Tag| registry.created(&target.image.repository, tag).map_err(|error| context.failure(&error));
     let is_candidate = |listed: &ListedTag| target.policy.candidate(listed).is_some();
-    let sighted = sighting::sight(listing, &known, Timestamp::now(), is_candidate, created);
-    match sighted {
-        Ok(Sighted { listing, new }) => {
-            let selected = select(context, registry, target, &listing, 0, Facts::default())?;
-            Ok(Ok(Selected { sighted: new, ..selected }))
-        }
-        Err(failure) => Ok(Err(failure)),
-    }
+    let Sighted { listing, new } = sighting::sight(listing, &known, Timestamp::now(), is_candidate, created)?;
+    let selected = select(context, registry, target, &listing, 0, Facts::default());
+    Ok(Selected { sighted: new, ..selected })
 }
 
 /// How far a target's tags are to be read: to the newest that its rule takes, with gates to
@@ -214,9 +205,8 @@ pub(super) fn select_remembered(
     target: &Target,
     state: &PollState,
     listing: &Listing,
-) -> Result<Found, StoreError> {
-    select(context, registry, target, listing, state.tags_listed, Facts::default())
-        .map(|selected| Ok(selected).into())
+) -> Found {
+    Ok(select(context, registry, target, listing, state.tags_listed, Facts::default())).into()
 }
 
 /// Selects, and asks what deciding on the state as this run found it needs to know: here, where
@@ -228,7 +218,7 @@ fn select(
     listing: &Listing,
     known: usize,
     mut facts: Facts,
-) -> Result<Selected, StoreError> {
+) -> Selected {
     let state = context.states.get(&target.id);
     let open = context.open.get(&target.id).cloned().unwrap_or_default();
     let asked = plan::asked_of_listing(state, &open);
@@ -239,12 +229,12 @@ fn select(
         match plan::decide(target, &selection, state, &open, &facts, now) {
             Ok(decision) => break decision.deploy.is_some(),
             Err(question) => {
-                let answer = question::ask(context, registry, target, &question)?;
+                let answer = question::ask(context, registry, target, &question);
                 facts.insert(question, answer);
             }
         }
     };
-    Ok(Selected { selection, facts, sighted: Vec::new(), deploys, notes: notes(target, listing) })
+    Selected { selection, facts, sighted: Vec::new(), deploys, notes: notes(target, listing) }
 }
 
 /// The newest tag that a target's policy allows, or None.

@@ -67,7 +67,7 @@ pub(crate) fn survey(
                 let answer = if offline {
                     question::remember(&context, target, &question)?
                 } else {
-                    question::ask(&context, registry, target, &question)?
+                    question::ask(&context, registry, target, &question)
                 };
                 facts.insert(question, answer);
             }

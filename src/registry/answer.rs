@@ -1,6 +1,7 @@
 //! An answer of a registry: its body bounded, what it says about later, and the errors that it becomes.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -9,7 +10,8 @@ use ureq::http::{HeaderMap, Response, StatusCode};
 use url::Url;
 
 use super::RegistryError;
-use super::request::{Header, Method, what};
+use super::request::{Method, what};
+use crate::secret::{Masked, Outside, Redactor as _, Secrets};
 
 /// A tags list may be this long, any other answer [`SMALL_BODY`].
 pub(super) const TAGS_BODY: u64 = 64 * 1024 * 1024;
@@ -30,8 +32,8 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     body: Body,
-    /// What it was asked with, without its scheme: a server that repeats it is not quoted.
-    credential: Option<String>,
+    /// A server may repeat what it was asked with.
+    secrets: Arc<Secrets>,
 }
 
 /// What a server that cannot answer now says about later.
@@ -68,23 +70,26 @@ impl Wish {
 }
 
 impl Answer {
-    pub(super) fn new(method: Method, url: &Url, sent: &[Header<'_>], response: Response<Body>) -> Answer {
+    pub(super) fn new(method: Method, url: &Url, secrets: &Arc<Secrets>, response: Response<Body>) -> Answer {
         let (parts, body) = response.into_parts();
-        let authorization = sent.iter().find(|(name, _)| *name == "authorization").map(|(_, value)| *value);
-        let credential = authorization.map(|value| value.split_once(' ').map_or(value, |(_, rest)| rest));
         Answer {
             method,
             url: url.clone(),
             status: parts.status,
             headers: parts.headers,
             body,
-            credential: credential.map(str::to_owned),
+            secrets: Arc::clone(secrets),
         }
     }
 
     /// `GET https://git.example.com/v2/…: 401 Unauthorized`
     pub(super) fn head(&self) -> String {
         format!("{}: {}", what(self.method, &self.url), self.status)
+    }
+
+    /// What keeps secrets out of text of this answer, also when its body was read.
+    pub(super) fn secrets(&self) -> Arc<Secrets> {
+        Arc::clone(&self.secrets)
     }
 
     pub(super) fn header(&self, name: &str) -> Option<&str> {
@@ -151,16 +156,13 @@ impl Answer {
 
     /// The beginning of the body, as one line without control characters.
     pub(super) fn excerpt(self) -> String {
+        const READ: usize = 16 * 1024;
         let mut bytes = Vec::new();
-        // Longer than what is shown of it and any credential together, so that none is cut in two.
+        let read = self.body.into_reader().take(READ as u64 + 1).read_to_end(&mut bytes);
         // What cannot be read is not needed for a message.
-        let _ = self.body.into_reader().take(16 * 1024).read_to_end(&mut bytes);
-        let text = String::from_utf8_lossy(&bytes);
-        let credential = self.credential.as_deref().filter(|credential| !credential.is_empty());
-        one_line(
-            &credential.map_or(text.clone().into_owned(), |credential| text.replace(credential, "***")),
-            200,
-        )
+        let is_cut = read.is_err() || bytes.len() > READ;
+        bytes.truncate(READ);
+        one_line(&self.secrets.redact(&Outside::new(bytes).cut_behind(is_cut)), 200)
     }
 
     /// The body up to a limit, as it comes.
@@ -319,8 +321,9 @@ fn body_fault(error: &io::Error) -> BodyFault {
 }
 
 /// Text from a server: one line, no control characters, not longer than so many characters.
-pub(super) fn one_line(text: &str, longest: usize) -> String {
+pub(super) fn one_line(text: &Masked, longest: usize) -> String {
     let words: Vec<&str> = text
+        .as_str()
         .split(|character: char| character.is_whitespace() || character.is_control())
         .filter(|word| !word.is_empty())
         .collect();
@@ -398,6 +401,7 @@ mod tests {
 
     #[test]
     fn text_from_servers_is_one_short_line() {
+        let one_line = |text, longest| one_line(&Secrets::default().redact(&Outside::text(text)), longest);
         assert_eq!(one_line("a\n\tb\u{1b}[2J  c\r\n", 200), "a b [2J c");
         assert_eq!(one_line("äöü", 2), "äö…");
     }

@@ -76,7 +76,7 @@ impl Dockerhub {
         let realm = Url::parse("https://auth.docker.io").expect("a valid URL");
         Dockerhub {
             oci: oci.trusting(&realm),
-            hub: Client::new(config, &hub, requests),
+            hub: Client::new(config, &hub, &secrets, requests),
             config: config.clone(),
             secrets,
             access: OnceLock::new(),

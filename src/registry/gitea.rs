@@ -78,8 +78,8 @@ impl Gitea {
         api.set_path(&format!("{}/packages/", api.path()));
         let is_elsewhere = api.origin() != url.origin();
         Gitea {
-            api_client: is_elsewhere.then(|| Client::new(config, &api, requests.clone())),
-            client: Client::new(config, url, requests),
+            api_client: is_elsewhere.then(|| Client::new(config, &api, &secrets, requests.clone())),
+            client: Client::new(config, url, &secrets, requests),
             config: config.clone(),
             secrets,
             api,

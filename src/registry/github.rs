@@ -65,7 +65,7 @@ impl Github {
         let api = api.unwrap_or_else(|| Url::parse("https://api.github.com").expect("a valid URL"));
         Github {
             oci,
-            api: Client::new(config, &api, requests),
+            api: Client::new(config, &api, &secrets, requests),
             prefix: api.path().trim_end_matches('/').to_owned(),
             config: config.clone(),
             secrets,

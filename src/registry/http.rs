@@ -2,7 +2,7 @@
 //! and a server that does not answer is left alone.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ureq::http::{Request, Response, StatusCode};
@@ -13,6 +13,7 @@ use super::answer::Answer;
 use super::request::{Header, Method, what};
 use super::{RegistryError, RequestCount};
 use crate::config::{RegistryConfig, TrustedRealm};
+use crate::secret::Secrets;
 use crate::transport::{self, Advice, Transport, Unprepared, Way};
 
 /// What is waited before a request is sent again.
@@ -47,6 +48,7 @@ pub(super) struct Client {
     timeout: Duration,
     connections: usize,
     requests: RequestCount,
+    secrets: Arc<Secrets>,
     health: Mutex<Health>,
 }
 
@@ -72,7 +74,12 @@ impl Failure {
 }
 
 impl Client {
-    pub(super) fn new(config: &RegistryConfig, origin: &Url, requests: RequestCount) -> Client {
+    pub(super) fn new(
+        config: &RegistryConfig,
+        origin: &Url,
+        secrets: &Arc<Secrets>,
+        requests: RequestCount,
+    ) -> Client {
         let mut origin = origin.clone();
         origin.set_path("");
         Client {
@@ -83,6 +90,7 @@ impl Client {
             timeout: config.timeout,
             connections: config.connections,
             requests,
+            secrets: Arc::clone(secrets),
             health: Mutex::default(),
         }
     }
@@ -192,7 +200,7 @@ impl Client {
             )))
         })?;
         self.requests.add_one();
-        self.answer(method, url, headers, &way, agent.run(request))
+        self.answer(method, url, &way, agent.run(request))
     }
 
     /// Sends a body, once. A redirect is given back as it is: what is in the body is for that address only.
@@ -204,7 +212,7 @@ impl Client {
         let (way, agent) = self.prepared(Method::Post, url).map_err(|failure| failure.error)?;
         self.requests.add_one();
         let result = agent.post(url.as_str()).header("content-type", content_type).send(body);
-        let answer = self.answer(Method::Post, url, &[], &way, result).map_err(|failure| failure.error)?;
+        let answer = self.answer(Method::Post, url, &way, result).map_err(|failure| failure.error)?;
         if answer.wish().is_some() { Err(answer.unavailable()) } else { Ok(answer) }
     }
 
@@ -226,14 +234,13 @@ impl Client {
         &self,
         method: Method,
         url: &Url,
-        headers: &[Header<'_>],
         way: &Way,
         result: Result<Response<Body>, ureq::Error>,
     ) -> Result<Answer, Failure> {
         match result {
             Ok(response) => {
                 self.note(url, None);
-                Ok(Answer::new(method, url, headers, response))
+                Ok(Answer::new(method, url, &self.secrets, response))
             }
             Err(error) => {
                 let cause = no_answer(&error, self.timeout);
@@ -337,6 +344,7 @@ mod tests {
             timeout: Duration::from_secs(1),
             connections: 1,
             requests: RequestCount::default(),
+            secrets: Arc::default(),
             health: Mutex::default(),
         }
     }

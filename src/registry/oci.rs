@@ -59,7 +59,7 @@ impl Oci {
         requests: RequestCount,
     ) -> Oci {
         Oci {
-            client: Client::new(config, url, requests),
+            client: Client::new(config, url, &secrets, requests),
             config: config.clone(),
             secrets,
             prefix: url.path().trim_end_matches('/').to_owned(),

@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn a_program_that_leaves_another_behind_is_given_up() {
         let begun = Instant::now();
-        assert!(sh("sleep 5 & echo x", Duration::from_secs(1)).is_err());
-        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        assert!(sh("sleep 60 & echo x", Duration::from_secs(1)).is_err());
+        assert!(begun.elapsed() < Duration::from_secs(50), "{:?}", begun.elapsed());
     }
 }

@@ -17,7 +17,7 @@ use crate::file;
 /// A command that takes longer waits for someone at a terminal.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Reads the value, without one trailing newline.
+/// Reads the value, without the white space around it.
 ///
 /// # Errors
 /// What is wrong with the source, and what to do; never what it holds.
@@ -88,16 +88,21 @@ mod tests {
     }
 
     #[test]
-    fn one_trailing_newline_is_dropped() {
+    fn white_space_around_a_value_is_trimmed_and_inside_it_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
-        for (content, expected) in
-            [("a", "a"), ("a\n", "a"), ("a\r\n", "a"), ("a\n\n", "a\n"), (" a ", " a ")]
-        {
+        for (content, expected) in [
+            ("a", "a"),
+            ("a\n", "a"),
+            ("a\r\n", "a"),
+            ("a\n\n", "a"),
+            (" a \t\n", "a"),
+            ("a b\nc \n", "a b\nc"),
+        ] {
             fs::write(&path, content).unwrap();
             assert_eq!(value(of_file(&path)), Ok(expected.to_owned()), "{content:?}");
         }
-        for content in ["", "\n"] {
+        for content in ["", "\n", " \t\r\n"] {
             fs::write(&path, content).unwrap();
             assert!(value(of_file(&path)).unwrap_err().ends_with("is empty"), "{content:?}");
         }

@@ -154,6 +154,49 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX deployment_succeeded ON deployment (project, stage, ended_at) WHERE state = 'succeeded';
     CREATE INDEX notification_ended ON notification (ended_at) WHERE ended_at IS NOT NULL;
     CREATE INDEX deployment_of_tag ON deployment (project, stage, tag);",
+    // 7: what is remembered of a target is one document. Half a hold or half a high water stays unreadable.
+    "CREATE TABLE target_state (
+        project TEXT NOT NULL,
+        stage TEXT NOT NULL,
+        polled_at TEXT,
+        checked_at TEXT,
+        left_at TEXT,
+        document TEXT NOT NULL,
+        PRIMARY KEY (project, stage)
+    ) STRICT;
+    INSERT INTO target_state SELECT project, stage, polled_at, checked_at, left_at, json_object(
+        'rule', rule,
+        'last_polled_tag', last_polled_tag,
+        'high_water', json(CASE WHEN coalesce(high_water_tag, high_water_pushed_at, high_water_sequence,
+            high_water_digest) IS NOT NULL THEN json_object('tag', high_water_tag, 'pushed_at', high_water_pushed_at,
+            'sequence', high_water_sequence, 'digest', high_water_digest) END),
+        'marked', marked_tag,
+        'deployed', json(CASE WHEN deployed_tag IS NOT NULL THEN json_object('tag', deployed_tag,
+            'digest', deployed_digest, 'at', deployed_at, 'by', deployed_by) END),
+        'candidates', json(coalesce(candidates, '[]')),
+        'hold', json(CASE WHEN coalesce(hold_by, hold_reason, hold_since, hold_until) IS NOT NULL
+            THEN json_object('reason', hold_reason, 'by', hold_by, 'since', hold_since, 'until', hold_until) END),
+        'reset_at', reset_at,
+        'tags_listed', tags_listed,
+        'listed', json(CASE WHEN listed_from IS NOT NULL THEN json_object('generation', listed_generation,
+            'at', listed_at, 'from', listed_from) END),
+        'failing', json(CASE WHEN failing_since IS NOT NULL THEN json_object('since', failing_since,
+            'count', failing_count, 'told_at', failing_told_at,
+            'failure', json_object('code', failing_code, 'message', failing_message)) END),
+        'status', status,
+        'reason', reason,
+        'until', reason_until,
+        'edit', json(CASE WHEN edited_at IS NOT NULL THEN json_object('at', edited_at, 'rule_before', rule_before,
+            'high_water_before', high_water_before_edit) END),
+        'told', json(CASE WHEN told_status IS NOT NULL THEN json_object('status', told_status, 'tag', told_tag) END)
+    ) FROM poll_state;
+    DROP TABLE poll_state;
+    ALTER TABLE target_state RENAME TO poll_state;",
+    // 8
+    "ALTER TABLE attempt ADD COLUMN leader_id INTEGER;
+    ALTER TABLE attempt ADD COLUMN leader_started INTEGER;
+    ALTER TABLE attempt ADD COLUMN leader_boot_id TEXT;
+    ALTER TABLE attempt ADD COLUMN over_by TEXT;",
 ];
 
 /// Brings the tables up to this program's version. Writes nothing where they are.
@@ -208,4 +251,12 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX))?;
     transaction.commit()
+}
+
+/// The tables as the program of this version made them.
+#[cfg(test)]
+pub(super) fn make(connection: &Connection, version: usize) -> rusqlite::Result<()> {
+    MIGRATIONS.iter().take(version).try_for_each(|migration| connection.execute_batch(migration))?;
+    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    connection.pragma_update(None, "user_version", i64::try_from(version).unwrap_or(i64::MAX))
 }

@@ -129,7 +129,7 @@ fn the_newest_deployments_of_the_targets_that_are_wanted_come_first_and_without_
         store
             .write(|write| {
                 write.insert_deployment(&recorded)?;
-                write.begin_attempt(attempt, moment(1))?;
+                write.begin_attempt(attempt, moment(1), moment(1))?;
                 write.set_output(attempt, "much")?;
                 write.end_deployment(id, DeploymentState::Succeeded, None, moment(2))
             })
@@ -160,7 +160,7 @@ fn the_attempt_before_is_that_of_the_latest_deployment_that_had_one() {
             write.insert_deployment(&recorded)?;
             for (number, error) in (1..).zip(ends) {
                 let end = AttemptEnd { exit_status: None, http_status: None, error: *error };
-                write.begin_attempt(attempt(id, number), moment(second))?;
+                write.begin_attempt(attempt(id, number), moment(second), moment(second))?;
                 write.end_attempt(attempt(id, number), end, moment(second))?;
             }
             write.end_deployment(id, DeploymentState::Succeeded, None, moment(second))
@@ -329,7 +329,7 @@ fn pruning_takes_only_what_is_over_and_of_no_use() {
             for (number, id) in [(1, "oldest"), (2, "before"), (3, "runs")] {
                 write.insert_deployment(&deployment(id, DeploymentState::Pending))?;
                 let attempt = Attempt { deployment_id: id, number: 1 };
-                write.begin_attempt(attempt, moment(0))?;
+                write.begin_attempt(attempt, moment(0), moment(0))?;
                 let end = AttemptEnd { exit_status: Some(0), http_status: None, error: None };
                 write.end_attempt(attempt, end, moment(number))?;
                 write.end_deployment(id, DeploymentState::Succeeded, None, moment(number))?;
@@ -399,7 +399,7 @@ fn a_long_history_is_pruned_over_several_runs() {
 }
 
 #[test]
-fn a_state_that_is_only_read_is_not_written_and_that_of_an_older_program_is_understood() {
+fn a_state_that_is_only_read_is_not_written() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("state.db");
     let (store, _) = Store::open(&path).unwrap();
@@ -408,20 +408,102 @@ fn a_state_that_is_only_read_is_not_written_and_that_of_an_older_program_is_unde
     let read = Store::read(&path).unwrap();
     assert_eq!(read.states().unwrap()[&target()], full_state());
     assert!(read.write(|write| write.save_state(&target(), &PollState::default())).is_err());
-    drop(read);
-    let older = "DROP TABLE housekeeping; DROP INDEX deployment_succeeded; DROP INDEX notification_ended; DROP INDEX deployment_of_tag;
-         PRAGMA user_version = 5;";
-    Connection::open(&path).unwrap().execute_batch(older).unwrap();
+}
+
+/// As version 6 wrote [`full_state`]: a column for each value.
+const FULL_STATE_6: &str = "INSERT INTO poll_state VALUES ('shop', 'dev', 'acme/shop dev-*', 'dev-2', 'dev-2',
+    '2026-11-23T15:13:36.123456789Z', 10043, 'sha256:' || replace(hex(zeroblob(32)), '0', 'b'), 'dev-9',
+    'dev-1', 'sha256:' || replace(hex(zeroblob(32)), '0', 'c'), '2027-01-15T08:00:01.000Z', 'mark',
+    '[{\"tag\":\"dev-3\",\"pushed_at\":\"2027-01-15T08:00:07Z\",\"sequence\":9,
+       \"first_seen\":\"2027-01-15T08:00:08Z\",\"digest\":\"sha256:' || replace(hex(zeroblob(32)), '0', 'd') || '\"}]',
+    'freeze', 'alice', '2027-01-15T08:00:09.000Z', '2027-01-15T08:00:10.000Z', '2027-01-15T08:00:11.000Z', 3,
+    '2027-01-15T08:00:02.000Z', '2027-01-15T08:00:03.000Z', '2027-01-15T08:00:04.000Z', 5,
+    '2027-01-15T08:00:06.000Z', 'unavailable', 'no answer', 'deployed', 'available', 'dev-2', NULL,
+    7, '2027-01-15T08:00:03.000Z', 'https://git.example.com', 'why', '2027-01-15T08:00:12.000Z',
+    '2027-01-15T08:00:13.000Z', 'acme/shop v*', 'v1')";
+
+/// And a target that was only held.
+const HELD_6: &str =
+    "INSERT INTO poll_state (project, stage, tags_listed, failing_count, hold_by, hold_since)
+    VALUES ('shop', 'prod', 0, 0, 'alice', '2027-01-15T08:00:09.000Z')";
+
+fn state_file_of_version_6(folder: &TempDir, rows: &[&str]) -> PathBuf {
+    let path = folder.path().join("state.db");
+    let connection = Connection::open(&path).unwrap();
+    migration::make(&connection, 6).unwrap();
+    rows.iter().for_each(|row| assert_eq!(connection.execute(row, []).unwrap(), 1));
+    path
+}
+
+#[test]
+fn a_state_of_an_older_program_is_read_without_being_written_and_nothing_of_it_is_lost() {
+    let folder = TempDir::new().unwrap();
+    let path = state_file_of_version_6(&folder, &[FULL_STATE_6, HELD_6]);
     let before = fs::read(&path).unwrap();
-    assert_eq!(Store::read(&path).unwrap().states().unwrap()[&target()], full_state());
+    let held = PollState {
+        hold: Some(Hold { reason: None, by: "alice".into(), since: moment(9), until: None }),
+        ..PollState::default()
+    };
+    let prod = TargetId { stage: Name::new("prod").unwrap(), ..target() };
+    let expected = HashMap::from([(target(), full_state()), (prod, held)]);
+    assert_eq!(Store::read(&path).unwrap().states().unwrap(), expected);
     assert_eq!(fs::read(&path).unwrap(), before);
+    let (store, created) = Store::open(&path).unwrap();
+    assert!(!created);
+    assert_eq!(store.states().unwrap(), expected);
+}
+
+#[test]
+fn half_a_hold_of_an_older_program_is_no_release_and_half_a_high_water_is_not_none() {
+    for half in [
+        "hold_by = NULL, hold_reason = NULL, hold_since = NULL",
+        "hold_since = NULL",
+        "high_water_tag = NULL",
+        "deployed_by = NULL",
+        "candidates = '[{}]'",
+    ] {
+        let folder = TempDir::new().unwrap();
+        let path = state_file_of_version_6(&folder, &[FULL_STATE_6]);
+        let connection = Connection::open(&path).unwrap();
+        connection.execute(&format!("UPDATE poll_state SET {half}"), []).unwrap();
+        drop(connection);
+        assert!(Store::open(&path).unwrap().0.states().is_err(), "{half}");
+    }
+}
+
+#[test]
+fn a_document_without_one_of_its_fields_or_with_an_unknown_one_is_an_error() {
+    let store = Store::nothing().unwrap();
+    let connection = || store.connection();
+    store.write(|write| write.save_state(&target(), &full_state())).unwrap();
+    let query =
+        "SELECT fullkey FROM poll_state, json_tree(document) WHERE key IS NOT NULL AND typeof(key) = 'text'";
+    let fields: Vec<String> = {
+        let connection = connection();
+        let mut statement = connection.prepare(query).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    };
+    assert!(fields.len() > 40, "{fields:?}");
+    let later = ["$.candidates[0].sequence"];
+    for field in fields.iter().filter(|field| !later.contains(&field.as_str())) {
+        store.write(|write| write.save_state(&target(), &full_state())).unwrap();
+        let remove = "UPDATE poll_state SET document = json_remove(document, ?1)";
+        assert_eq!(connection().execute(remove, [field]).unwrap(), 1);
+        assert!(store.states().is_err(), "{field}");
+    }
+    store.write(|write| write.save_state(&target(), &full_state())).unwrap();
+    connection().execute("UPDATE poll_state SET document = json_set(document, '$.surplus', 1)", []).unwrap();
+    assert!(store.states().is_err());
 }
 
 #[test]
 fn a_row_that_nobody_could_have_written_is_an_error_and_no_default() {
     let store = Store::nothing().unwrap();
     store.write(|write| write.save_state(&target(), &full_state())).unwrap();
-    store.connection().execute("UPDATE poll_state SET high_water_tag = 'not a tag'", []).unwrap();
+    store
+        .connection()
+        .execute("UPDATE poll_state SET document = json_set(document, '$.high_water.tag', 'not a tag')", [])
+        .unwrap();
     let error = store.states().unwrap_err().to_string();
     assert!(error.contains("not a valid tag"), "{error}");
 }

@@ -30,6 +30,16 @@ pub(crate) struct Answer {
     pub(crate) pointer: String,
 }
 
+impl Answer {
+    /// Whether the answer calls the value a credential: `/data/access_token`.
+    pub(crate) fn names_a_credential(&self) -> bool {
+        const NAMES: [&str; 8] =
+            ["token", "secret", "passw", "jwt", "session", "credential", "api_key", "apikey"];
+        let name = self.pointer.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+        NAMES.iter().any(|known| name.contains(known))
+    }
+}
+
 /// The name a secret goes by inside tagship: its name in `[secrets]`, or one that `config` made
 /// for a variable whose value is a secret source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -6,6 +6,17 @@ use std::process::Command;
 use crate::harness::{Shop, on};
 use crate::run::Run;
 
+/// The tags that a clean clone has.
+const TAGS: [&str; 3] = ["v1.0.0", "dev-1", "dev-2"];
+
+/// The index without what `push.sh` added to it, a line a manifest.
+fn pristine(index: &str) -> String {
+    let is_of_clone = |line: &&str| {
+        !line.contains("ref.name") || TAGS.iter().any(|tag| line.contains(&format!("acme/shop:{tag}\"")))
+    };
+    index.lines().filter(is_of_clone).map(|line| format!("{line}\n")).collect()
+}
+
 /// A copy of examples/ as a clean clone has it, and the README's first command on it.
 struct Clone(Shop);
 
@@ -15,7 +26,8 @@ impl Clone {
         let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
         let copied = Command::new("cp").arg("-r").arg(&examples).arg(shop.path("examples")).status().unwrap();
         assert!(copied.success());
-        // What a first try in the working copy has left behind.
+        // What a first try in the working copy has left behind: a state, and tags that were pushed.
+        shop.file("examples/images/index.json", &pristine(&shop.read("examples/images/index.json")));
         for left in ["state.db", "state.db-journal", "deployed.log"] {
             drop(std::fs::remove_file(shop.path("examples").join(left)));
         }
@@ -46,6 +58,17 @@ fn the_first_try_deploys_then_is_silent_then_deploys_what_was_pushed() {
     clone.poll().code(0).line("shop/dev", &["deployed", "dev-3"]).no_line("shop/prod").stderr("");
     clone.poll().code(0).silent();
     assert_eq!(clone.deployed(), "shop/dev dev-2\nshop/prod v1.0.0\nshop/dev dev-3\n");
+}
+
+/// Else the README's commands would break these tests.
+#[test]
+fn pushes_in_the_working_copy_are_not_copied() {
+    let clone = Clone::new();
+    let index = || clone.0.read("examples/images/index.json");
+    let before = index();
+    clone.push("dev-3");
+    clone.push("v2.0.0");
+    assert!(index() != before && pristine(&index()) == before, "{}", index());
 }
 
 #[test]

@@ -11,11 +11,11 @@ use crate::http::{Answer, Reply, Request, Server};
 use crate::transcript::recorded;
 
 /// A token that may read packages. (`planted` is what the harness looks for in all output.)
-pub(crate) const TOKEN: &str = "planted-token-of-the-registry-7c1f";
+pub(crate) const TOKEN: &str = "planted-k7Qw2xVb9LmT4nRc8ZpD";
 /// A token that exists and lacks `read:package`.
-pub(crate) const TOKEN_WITHOUT_SCOPE: &str = "planted-token-without-scope-90aa";
+pub(crate) const TOKEN_WITHOUT_SCOPE: &str = "planted-w3Hs6yGd1JfX5vKe0QtB";
 /// A token that no server knows.
-pub(crate) const WRONG_TOKEN: &str = "planted-token-that-is-wrong-0b3d";
+pub(crate) const WRONG_TOKEN: &str = "planted-z8Ua4oPi7CmN2rWl9EjS";
 
 /// The three builds of gitea-facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

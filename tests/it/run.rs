@@ -272,6 +272,11 @@ impl Run {
         &self.raw
     }
 
+    /// Both streams.
+    pub(crate) fn printed(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+
     pub(crate) fn has_code(&self, code: i32) -> bool {
         self.code == Some(code)
     }

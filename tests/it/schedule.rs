@@ -173,6 +173,7 @@ fn systemd_takes(shop: &Shop, threshold: &str) -> String {
 }
 
 #[test]
+#[ignore = "needs systemd"]
 fn systemd_takes_the_units_and_has_little_to_fear() {
     // In tenths: 3.5 of 10 where commands are run, 2 where nothing is.
     let text = systemd_takes(&shop(), "35");
@@ -191,6 +192,7 @@ fn systemd_takes_the_units_and_has_little_to_fear() {
 }
 
 #[test]
+#[ignore = "needs systemd"]
 fn systemd_takes_paths_with_blanks_quotes_and_percent() {
     let shop = Shop::new();
     shop.file("it's 50% $HOME/tagship.toml", ONE);

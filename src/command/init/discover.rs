@@ -84,6 +84,7 @@ pub(super) fn open(described: &init::Registry, place: &Place) -> anyhow::Result<
     let image = Repository::new("owner/image").context("a valid name")?;
     let proposal = Proposal { stages: vec![wanted("any", "*", None)], left: Vec::new() };
     let draft = Draft {
+        state: None,
         registry: described.clone(),
         projects: vec![Project { image, proposal, fault: None }],
         deploy: Deploy::Command(vec!["none".to_owned()]),
