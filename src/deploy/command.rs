@@ -136,12 +136,10 @@ impl CommandDeployer {
             let path = path.display();
             return match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
                 Some(rustix::io::Errno::NOENT) if located(program, &self.dir).exists() => {
-                    let windows = script_fault(&located(program, &self.dir))
-                        .filter(|wrong| wrong.contains("Windows"))
-                        .map(|wrong| format!("{program} cannot be run: {path} {wrong}"));
-                    windows.unwrap_or_else(|| format!(
-                        "{program} cannot be run: the interpreter that the first line of {path} names does not exist"
-                    ))
+                    let wrong = script_fault(&located(program, &self.dir));
+                    let wrong =
+                        wrong.unwrap_or_else(|| "names an interpreter that does not exist".to_owned());
+                    format!("{program} cannot be run: {path} {wrong}")
                 }
                 Some(rustix::io::Errno::NOENT) => {
                     format!("{program} cannot be run: {path} does not exist")

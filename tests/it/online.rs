@@ -141,6 +141,10 @@ fn script_that_the_system_will_not_run_is_a_failure() {
             shop.run(arguments).code(1).stdout_has(&line);
         }
     }
+    // A run says the same.
+    shop.file("deploy.sh", "#!/bin/sh\r\n");
+    std::fs::set_permissions(shop.path("deploy.sh"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    shop.run(&["deploy", "shop/dev"]).code(1).shows("deploy.sh has Windows line endings");
 }
 
 #[test]
