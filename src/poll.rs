@@ -34,6 +34,7 @@ use crate::report::{Event, Phase, Report, Summary, TargetReport};
 use crate::secret::Secrets;
 use crate::store::{Feed, FeedKey, Store, StoreError};
 use crate::target::{Name, Target, TargetId};
+pub(crate) use changes::key as feed_key;
 use deliver::Queue;
 pub(crate) use hand::{Choice, Wish, deploy_by_hand};
 pub(crate) use inspect::{Finding, inspect};
@@ -70,6 +71,8 @@ enum Message {
     Listed(Result<Vec<Listed>, StoreError>),
     /// A deployment gets so far.
     Deploying(TargetId, Tag, Phase),
+    /// What people should know of a registry.
+    Warning(String),
     /// Something a deployment printed.
     Output(TargetId, String),
     Delivered(Box<Result<TargetReport, StoreError>>),
@@ -307,6 +310,7 @@ impl<'a> Coordinator<'a> {
                 Ok(Message::Deploying(target, tag, phase)) => {
                     self.report.event(Event::Deploying { target: &target, tag: &tag, phase });
                 }
+                Ok(Message::Warning(warning)) => self.report.event(Event::Warning(&warning)),
                 Ok(Message::Output(target, line)) => {
                     self.report.event(Event::Output { target: &target, line: &line });
                 }

@@ -93,13 +93,21 @@ fn doubts<'c>(global: &Global, config: &'c Config) -> anyhow::Result<Vec<(&'c Ta
     let store = read_state(global, config)?;
     let samples = store.at_once(|| samples(&store, config))?;
     let mut doubts = Vec::new();
-    for (index, (target, sample)) in config.targets.iter().zip(samples).enumerate() {
+    for (index, (target, (sample, followed))) in config.targets.iter().zip(samples).enumerate() {
         doubts.extend(policy::doubts(&target.policy, &sample).into_iter().map(|doubt| (target, doubt)));
         if target.policy.order() == Order::Newest
             && !config.registries[&target.registry].may_have_push_times()
         {
             let doubt = "this registry does not tell when tags were pushed: order = \"newest\" goes by when tagship first sees them";
             doubts.push((target, doubt.to_owned()));
+        }
+        if target.digest && target.policy.may_match_several() {
+            let order = target.policy.order();
+            let followed = followed.map_or_else(String::new, |tag| format!(" ({tag} now)"));
+            let doubt = format!(
+                "digest = true follows one tag, the greatest by order = \"{order}\"{followed}, and no other that matches: give each tag that moves a stage of its own"
+            );
+            doubts.push((target, doubt));
         }
         let siblings =
             config.targets[..index].iter().rev().take_while(|other| other.id.project == target.id.project);
@@ -110,18 +118,20 @@ fn doubts<'c>(global: &Global, config: &'c Config) -> anyhow::Result<Vec<(&'c Ta
     Ok(doubts)
 }
 
-/// The tags that the state knows of each target.
-fn samples(store: &Store, config: &Config) -> Result<Vec<Vec<Tag>>, StoreError> {
+/// The tags that the state knows of each target, and the one that it was given last.
+fn samples(store: &Store, config: &Config) -> Result<Vec<(Vec<Tag>, Option<Tag>)>, StoreError> {
     let states = store.states()?;
     let sample = |target: &Target| {
         let mut sample: BTreeSet<Tag> = store.given(&target.id)?.into_keys().collect();
+        let mut followed = None;
         if let Some(state) = states.get(&target.id) {
+            followed = state.high_water.as_ref().map(|listed| listed.tag.clone());
             sample.extend(state.last_polled_tag.clone());
             sample.extend(state.high_water.as_ref().map(|listed| listed.tag.clone()));
             sample.extend(state.candidates.iter().map(|seen| seen.tag.clone()));
         }
         sample.extend(store.sightings(&target.id)?.into_keys());
-        Ok(sample.into_iter().collect())
+        Ok((sample.into_iter().collect(), followed))
     };
     config.targets.iter().map(sample).collect()
 }

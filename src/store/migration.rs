@@ -154,6 +154,11 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX deployment_succeeded ON deployment (project, stage, ended_at) WHERE state = 'succeeded';
     CREATE INDEX notification_ended ON notification (ended_at) WHERE ended_at IS NOT NULL;
     CREATE INDEX deployment_of_tag ON deployment (project, stage, tag);",
+    // 7
+    "ALTER TABLE feed ADD COLUMN owner_id INTEGER;
+    ALTER TABLE feed ADD COLUMN owner_login TEXT;
+    ALTER TABLE feed_repository ADD COLUMN tags INTEGER;
+    ALTER TABLE feed_repository ADD COLUMN tags_at TEXT;",
 ];
 
 /// Brings the tables up to this program's version. Writes nothing where they are.
