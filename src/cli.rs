@@ -381,13 +381,14 @@ pub(crate) struct Retry {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  tagship mark shop/dev dev-43\n  \
     tagship mark shop/dev dev-41 --reset    deploy what comes after dev-41, although newer ones were deployed\n  \
-    tagship mark shop/dev --none            deploy the newest at the next poll, whatever it is")]
+    tagship mark shop/dev --none            deploy the newest at the next poll, whatever it is\n  \
+    tagship mark shop/dev --owner           go on with the owner that has the image's name now")]
 pub(crate) struct Mark {
     /// The target: shop/dev
     #[arg(value_name = "TARGET", value_parser = pattern)]
     pub(crate) target: TargetPattern,
     /// The tag that the stage runs now
-    #[arg(value_name = "TAG", required_unless_present = "none")]
+    #[arg(value_name = "TAG", required_unless_present_any = ["none", "owner"])]
     pub(crate) tag: Option<String>,
     /// From here on deploy what is newer than TAG, even what was deployed before
     #[arg(long)]
@@ -395,6 +396,9 @@ pub(crate) struct Mark {
     /// Forget which tags the stage was given: the next poll deploys the newest
     #[arg(long, conflicts_with_all = ["tag", "reset"])]
     pub(crate) none: bool,
+    /// Accept the owner that the registry names now, for all images of that name, where it was another before
+    #[arg(long, conflicts_with_all = ["tag", "reset", "none"])]
+    pub(crate) owner: bool,
 }
 
 /// Put a registry's token into the keyring

@@ -34,6 +34,7 @@ use crate::report::{Event, Phase, Report, Summary, TargetReport};
 use crate::secret::Secrets;
 use crate::store::{Feed, FeedKey, Store, StoreError};
 use crate::target::{Name, Target, TargetId};
+pub(crate) use changes::key as feed_key;
 use deliver::Queue;
 pub(crate) use hand::{Choice, Wish, deploy_by_hand};
 pub(crate) use inspect::{Finding, inspect};

@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jiff::Timestamp;
 
 use crate::config::{Location, RegistryConfig, RegistryKind};
-use crate::feed::{Changes, Cursor};
+use crate::feed::{Changes, Cursor, Owner};
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
 use crate::secret::{SecretError, Secrets};
 pub(crate) use limited::{Limit, SharedLimit};
@@ -37,6 +37,12 @@ pub(crate) trait Registry: Send + Sync {
 
     /// Whether it tells when tags were pushed. Where not, order `newest` goes by when tagship first saw them.
     fn has_push_times(&self) -> bool;
+
+    /// Whether it orders tags that were pushed at one moment. Where not, order `newest` takes the one that tagship
+    /// saw first for the older.
+    fn has_sequence(&self) -> bool {
+        true
+    }
 
     /// When the tag was pushed, or None where the registry does not tell.
     fn pushed_at(&self, _repository: &Repository, _tag: &Tag) -> Result<Option<Timestamp>, RegistryError> {
@@ -57,6 +63,11 @@ pub(crate) trait Registry: Send + Sync {
         _since: Option<&Cursor>,
         _configured: usize,
     ) -> Result<Option<(Cursor, Changes)>, RegistryError> {
+        Ok(None)
+    }
+
+    /// Who has an owner's name now; None where the registry cannot tell.
+    fn owner(&self, _name: &str) -> Result<Option<Owner>, RegistryError> {
         Ok(None)
     }
 

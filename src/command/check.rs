@@ -116,13 +116,13 @@ fn online(
 /// listed.
 fn doubts(store: &Store, config: &Config, online: bool) -> anyhow::Result<Vec<(String, String)>> {
     let samples = match online {
-        true => vec![Vec::new(); config.targets.len()],
+        true => vec![(Vec::new(), None); config.targets.len()],
         false => store.at_once(|| samples(store, config))?,
     };
     let mut doubts = Vec::new();
     // By what each does, the latest target that does it.
     let mut twins: HashMap<(&Name, String, String), &Target> = HashMap::new();
-    for (target, sample) in config.targets.iter().zip(samples) {
+    for (target, (sample, followed)) in config.targets.iter().zip(samples) {
         let subject = || target.id.to_string();
         doubts.extend(policy::doubts(&target.policy, &sample).into_iter().map(|doubt| (subject(), doubt)));
         if target.policy.order() == Order::Newest
@@ -130,6 +130,14 @@ fn doubts(store: &Store, config: &Config, online: bool) -> anyhow::Result<Vec<(S
         {
             let doubt = "this registry does not tell when tags were pushed: order = \"newest\" goes by when tagship first sees them";
             doubts.push((subject(), doubt.to_owned()));
+        }
+        if target.digest && target.policy.may_match_several() {
+            let order = target.policy.order();
+            let followed = followed.map_or_else(String::new, |tag| format!(" ({tag} now)"));
+            let doubt = format!(
+                "digest = true follows one tag, the greatest by order = \"{order}\"{followed}, and no other that matches: give each tag that moves a stage of its own"
+            );
+            doubts.push((subject(), doubt));
         }
         if !target.deploy.iter().any(Step::names_its_stage) {
             let does = (&target.id.project, target.policy.rule_text(), format!("{:?}", target.deploy));
@@ -187,18 +195,20 @@ fn by_cause(found: impl IntoIterator<Item = (String, String)>) -> Vec<(String, S
     causes.into_iter().map(shown).collect()
 }
 
-/// The tags that the state knows of each target.
-fn samples(store: &Store, config: &Config) -> Result<Vec<Vec<Tag>>, StoreError> {
+/// The tags that the state knows of each target, and the one that it was given last.
+fn samples(store: &Store, config: &Config) -> Result<Vec<(Vec<Tag>, Option<Tag>)>, StoreError> {
     let states = store.states()?;
     let sample = |target: &Target| {
         let mut sample: BTreeSet<Tag> = store.given(&target.id)?.into_keys().collect();
+        let mut followed = None;
         if let Some(state) = states.get(&target.id) {
+            followed = state.high_water.as_ref().map(|listed| listed.tag.clone());
             sample.extend(state.last_polled_tag.clone());
             sample.extend(state.high_water.as_ref().map(|listed| listed.tag.clone()));
             sample.extend(state.candidates.iter().map(|seen| seen.tag.clone()));
         }
         sample.extend(store.sightings(&target.id)?.into_keys());
-        Ok(sample.into_iter().collect())
+        Ok((sample.into_iter().collect(), followed))
     };
     config.targets.iter().map(sample).collect()
 }

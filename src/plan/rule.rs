@@ -52,6 +52,15 @@ pub(super) fn was_given(facts: &Facts, reset_at: Option<Timestamp>, tag: &Tag) -
     Ok(given_at.is_some_and(|given_at| reset_at.is_none_or(|reset_at| *given_at > reset_at)))
 }
 
+/// A tag that is listed, and has no manifest.
+fn without_manifest(tag: &Tag, next: PollState) -> Decision {
+    // New Gitea answers so for a tag that was pushed back to content that it had before.
+    let reason = format!(
+        "{tag} is listed, but the registry has no manifest for it; asked again at the next poll (new Gitea loses it when a tag is pushed back to content that it had before; pushing other content brings it back)"
+    );
+    Decision::new(Status::Waiting, reason, next)
+}
+
 /// One target's poll: what does not change while its rules are gone through.
 pub(super) struct Poll<'a> {
     pub(super) target: &'a Target,
@@ -309,11 +318,7 @@ impl Poll<'_> {
     fn deploy(&self, mut next: PollState, chosen: &Candidate, reason: String) -> Deciding {
         let tag = &chosen.listed.tag;
         let Some(digest) = self.facts.digest(tag)? else {
-            // New Gitea answers so for a tag that was pushed back to what it was before.
-            let reason = format!(
-                "{tag} is listed, but the registry has no manifest for it; asked again at the next poll"
-            );
-            return Ok(Decision::new(Status::Waiting, reason, next));
+            return Ok(without_manifest(tag, next));
         };
         let given = ListedTag { digest: Some(digest.clone()), ..chosen.listed.clone() };
         next.high_water = Some(given.clone());
@@ -333,9 +338,12 @@ impl Poll<'_> {
         next.candidates.clear();
         if self.target.digest && newest.listed.tag == high_water.listed.tag {
             let digest = self.facts.digest(&newest.listed.tag)?;
-            match (digest, &mut next.high_water) {
-                (Some(digest), Some(given)) if given.digest.is_none() => given.digest = Some(digest.clone()),
-                (Some(digest), Some(given)) if given.digest.as_ref() != Some(digest) => {
+            let Some(digest) = digest else {
+                return Ok(without_manifest(&newest.listed.tag, next));
+            };
+            match &mut next.high_water {
+                Some(given) if given.digest.is_none() => given.digest = Some(digest.clone()),
+                Some(given) if given.digest.as_ref() != Some(digest) => {
                     return self.moved(next, newest, high_water, digest);
                 }
                 _ => {}
@@ -465,7 +473,13 @@ impl Poll<'_> {
         };
         let mut given = newest.listed.clone();
         if self.target.digest {
-            given.digest = self.facts.digest(&given.tag)?.cloned();
+            let Some(digest) = self.facts.digest(&given.tag)? else {
+                // Without its digest it could not be told when it moves: the next poll is the first once more.
+                next.rule = self.before.and_then(|before| before.rule.clone());
+                next.edit = self.before.and_then(|before| before.edit.clone());
+                return Ok(without_manifest(&given.tag, next));
+            };
+            given.digest = Some(digest.clone());
         }
         next.high_water = Some(given);
         let reason = format!(

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{ErrorCode, Failure};
 use crate::reference::{ListedTag, Listing, Tag};
@@ -56,6 +56,23 @@ pub(crate) fn sight(
         }
     }
     Ok(Sighted { listing: Listing { tags, ..listing.clone() }, new })
+}
+
+/// Gives every tag of a listing with push times the moment it was first seen as its sequence: a tag that came up
+/// later is newer than one of the same push time.
+pub(crate) fn in_sequence(listing: &Listing, known: &Sightings, now: Timestamp) -> Sighted {
+    // A clock that was set back must not make what is new older than what was known.
+    let next = latest(known).and_then(|latest| latest.checked_add(SignedDuration::from_millis(1)).ok());
+    let now = next.map_or(now, |next| now.max(next));
+    let mut sighted = Sighted { listing: listing.clone(), new: Vec::new() };
+    for listed in &mut sighted.listing.tags {
+        let first_seen = known.get(&listed.tag).copied().unwrap_or_else(|| {
+            sighted.new.push(ListedTag { pushed_at: Some(now), ..listed.clone() });
+            now
+        });
+        listed.sequence = Some(first_seen.as_millisecond());
+    }
+    sighted
 }
 
 fn latest(known: &Sightings) -> Option<Timestamp> {

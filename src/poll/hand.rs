@@ -9,7 +9,8 @@ use jiff::Timestamp;
 
 use super::deliver::Delivery;
 use super::record::{Recorded, previous_tag};
-use super::{Context, Message, Registries, Run, UNREAD, listing, outbox, without_threads};
+use super::{Context, Message, Registries, Run, UNREAD, changes, listing, outbox, without_threads};
+use crate::feed::Cursor;
 use crate::plan::{self, Content, DecidedBy, Deployment, DeploymentState, Status};
 use crate::policy::Order;
 use crate::reference::{Digest, ListedTag, Tag};
@@ -61,6 +62,7 @@ pub(crate) fn deploy_by_hand(
     let registries = Registries::open(run, &targets, &requests)?;
     let context = Context::new(run, &targets, &registries)?;
     let registry = context.registry(target);
+    refuse_other_owner(&context, registry, target)?;
     let Some(lock) = take_lock(run, target, wish.wait)? else {
         return Ok(None);
     };
@@ -118,6 +120,22 @@ fn take_lock(run: &Run<'_>, target: &Target, wait: bool) -> anyhow::Result<Optio
         }
         // flock has no way to wait that a signal can end.
         thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// Whoever deploys manually means the owner that they know, too.
+fn refuse_other_owner(context: &Context<'_>, registry: &dyn Registry, target: &Target) -> anyhow::Result<()> {
+    let name = target.image.repository.owner();
+    let key = changes::key(context.run.config, &target.registry, name);
+    let Some(feed) = context.feeds.get(&key).filter(|feed| feed.owner.is_some()) else {
+        return Ok(());
+    };
+    // Where it cannot be asked, what the last poll saw has to do.
+    let asked = registry.owner(name).ok().flatten();
+    let now = asked.as_ref().or_else(|| feed.cursor.as_ref().and_then(Cursor::owner));
+    match feed.other_owner(now) {
+        Some((before, now)) => bail!(changes::other_owner(name, before, now, &target.id)),
+        None => Ok(()),
     }
 }
 

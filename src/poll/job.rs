@@ -6,10 +6,9 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
 
-use super::changes::{self, Repositories, ToList};
-use super::listing::{Extent, list};
+use super::changes::{self, Asked, Repositories, ToList};
+use super::listing::{Extent, Known, list};
 use super::{Context, Message};
-use crate::feed::FeedRow;
 use crate::policy::Order;
 use crate::reference::Repository;
 use crate::target::{Name, Target};
@@ -23,7 +22,7 @@ enum Job<'a> {
         repository: &'a Repository,
         targets: Vec<usize>,
         extent: Extent,
-        pushed: Vec<FeedRow>,
+        known: Known,
     },
 }
 
@@ -169,24 +168,29 @@ fn carry_out<'a>(
             return;
         }
         Job::Owner(owner, repositories) => {
-            let (listed, ToList { repositories, generation, mut pushed }) = if context.is_over() {
-                (Vec::new(), ToList { repositories, generation: 0, pushed: BTreeMap::new() })
+            let asked = if context.is_over() {
+                Asked { to_list: ToList { repositories, ..ToList::default() }, ..Asked::default() }
             } else {
                 changes::ask_owner(context, registry, owner, repositories)
             };
+            let Asked { listed, to_list, warning } = asked;
+            let ToList { repositories, generation, mut pushed, known, known_until, counts } = to_list;
             let extent = Extent::Whole { generation };
             work.answered(repositories.into_iter().map(|(repository, targets)| {
-                let name = repository.name().unwrap_or_default().to_lowercase();
-                let pushed = pushed.remove(&name).unwrap_or_default();
-                Job::Repository { repository, targets, extent, pushed }
+                let pushed = pushed.remove(&changes::name(repository)).unwrap_or_default();
+                let until = known_until.filter(|_| known.contains(repository));
+                Job::Repository { repository, targets, extent, known: Known { pushed, until, counts } }
             }));
+            if let Some(warning) = warning {
+                let _ = sender.send(Message::Warning(warning));
+            }
             if listed.is_empty() {
                 return;
             }
             listed
         }
-        Job::Repository { repository, targets, extent, pushed } => {
-            list(context, registry, repository, &targets, extent, &pushed)
+        Job::Repository { repository, targets, extent, known } => {
+            list(context, registry, repository, &targets, extent, &known)
         }
     };
     // Once told to stop, the coordinator waits for no listing.

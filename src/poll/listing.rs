@@ -1,11 +1,11 @@
 //! Listing a repository, once however many stages, and what each of them selects.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use jiff::Timestamp;
 
-use super::{Context, question};
-use crate::feed::FeedRow;
+use super::{Context, changes, question};
+use crate::feed::{Count, FeedRow};
 use crate::plan::sighting::{self, Sighted};
 use crate::plan::{self, Answer, Decision, Facts, Failure, PollState, Question};
 use crate::policy::{Order, Reading, Selection};
@@ -21,7 +21,19 @@ pub(super) struct Listed {
     /// The moment before the registry was asked.
     pub(super) asked_at: Timestamp,
     pub(super) extent: Extent,
+    /// How many tags the repository has, where all of them were listed.
+    pub(super) tags: Option<Count>,
     pub(super) found: Found,
+}
+
+/// What is known of a repository that is to be listed.
+pub(super) struct Known {
+    /// What was pushed to it, as far as the feed says it.
+    pub(super) pushed: Vec<FeedRow>,
+    /// Every target of it knows what was pushed up to this moment of the server's.
+    pub(super) until: Option<Timestamp>,
+    /// Whether its tags are to be counted although nothing else needs their list.
+    pub(super) counts: bool,
 }
 
 /// How much of a repository was seen.
@@ -41,6 +53,8 @@ pub(super) enum Found {
     Unchanged(Box<Decision>),
     Selected(Box<Selected>),
     Failed(Failure),
+    /// Another owner has the repository's name: what is recorded is not deployed either.
+    OtherOwner(Failure),
 }
 
 /// A selection, and what was asked beyond it to decide.
@@ -79,10 +93,10 @@ pub(super) fn list(
     repository: &Repository,
     targets: &[usize],
     extent: Extent,
-    pushed: &[FeedRow],
+    known: &Known,
 ) -> Vec<Listed> {
     let asked_at = Timestamp::now();
-    let found = |index, found: Found| Listed { index, asked_at, extent, found };
+    let found = |index, found: Found| Listed { index, asked_at, extent, tags: None, found };
     if context.is_over() {
         return targets.iter().map(|index| found(*index, Found::Failed(context.out_of_time()))).collect();
     }
@@ -91,7 +105,8 @@ pub(super) fn list(
     let select_each = |indices: &[usize], listing: &Result<Listing, RegistryError>| {
         let select = |index: &usize| match listing {
             Ok(listing) => {
-                let selected = select(context, registry, context.targets[*index], listing, 0, times(pushed));
+                let selected =
+                    select(context, registry, context.targets[*index], listing, 0, times(&known.pushed));
                 found(*index, Ok(selected).into())
             }
             Err(error) => found(*index, Found::Failed(context.failure(error))),
@@ -107,12 +122,26 @@ pub(super) fn list(
         }
         return listed;
     }
-    if !others.is_empty() {
-        listed.extend(select_each(&others, &registry.list_tags(repository)));
+    let mut tags = None;
+    if !others.is_empty() || known.counts {
+        let listing = registry.list_tags(repository);
+        tags = listing.as_ref().ok().map(changes::count);
+        listed.extend(select_each(&others, &listing));
     }
     if !newest.is_empty() {
         let readings = newest.iter().map(|index| reading(context, *index)).collect();
-        listed.extend(select_each(&newest, &read_newest_first(registry, repository, readings)));
+        let known = known.until.and_then(|until| Remembered::of(context, &newest, until));
+        let listing = read_newest_first(registry, repository, readings, known);
+        if registry.has_sequence() {
+            listed.extend(select_each(&newest, &listing));
+        } else {
+            for index in newest {
+                listed.push(found(index, sight(context, registry, context.targets[index], &listing).into()));
+            }
+        }
+    }
+    if let Some(first) = listed.first_mut() {
+        first.tags = tags;
     }
     listed
 }
@@ -151,6 +180,11 @@ fn sight(
 ) -> Result<Selected, Failure> {
     let listing = listing.as_ref().map_err(|error| context.failure(error))?;
     let known = context.run.store.sightings(&target.id).map_err(|error| context.state_failure(&error))?;
+    if registry.has_push_times() {
+        let Sighted { listing, new } = sighting::in_sequence(listing, &known, Timestamp::now());
+        let selected = select(context, registry, target, &listing, 0, Facts::default());
+        return Ok(Selected { sighted: new, ..selected });
+    }
     let created =
         |tag: &Tag| registry.created(&target.image.repository, tag).map_err(|error| context.failure(&error));
     let is_candidate = |listed: &ListedTag| target.policy.candidate(listed).is_some();
@@ -171,18 +205,58 @@ fn reading<'a>(context: &'a Context<'_>, index: usize) -> Reading<'a> {
     Reading::new(&target.policy, back_to, timeless.into_iter().chain(marked).collect())
 }
 
+/// What the targets of a repository remember of it.
+struct Remembered {
+    /// Every tag that was pushed at this moment or earlier and that can matter to any of them is among these.
+    until: Timestamp,
+    tags: BTreeMap<Tag, ListedTag>,
+}
+
+impl Remembered {
+    /// None where one of the targets does not remember enough to decide on.
+    fn of(context: &Context<'_>, targets: &[usize], until: Timestamp) -> Option<Remembered> {
+        let mut tags = BTreeMap::new();
+        for index in targets {
+            let target = context.targets[*index];
+            let listing = plan::remembered(target, context.states.get(&target.id)?)?;
+            tags.extend(listing.tags.into_iter().map(|listed| (listed.tag.clone(), listed)));
+        }
+        Some(Remembered { until, tags })
+    }
+
+    /// Whether all of the tags are still there.
+    fn is_there(&self, registry: &dyn Registry, repository: &Repository) -> Result<bool, RegistryError> {
+        let listing = registry.list_tags(repository)?;
+        let names: HashSet<&Tag> = listing.tags.iter().map(|listed| &listed.tag).collect();
+        Ok(self.tags.keys().all(|tag| names.contains(tag)))
+    }
+}
+
 /// Reads tags from the newest push down until none that follows can matter to any of the targets,
 /// and what is left of the page at hand: a tag whose time is too early for its place may be there.
+/// Where what follows is remembered, and still there, it is not read.
 fn read_newest_first(
     registry: &dyn Registry,
     repository: &Repository,
     mut readings: Vec<Reading<'_>>,
+    mut remembered: Option<Remembered>,
 ) -> Result<Listing, RegistryError> {
     let mut listing = Listing::default();
     let mut tags = registry.newest_first(repository);
     let mut wanting = true;
     let mut beyond = 0;
     while wanting || (tags.size_hint().0 > 0 && beyond < PAGE) {
+        // At the end of a page: what follows costs a request.
+        if wanting
+            && tags.size_hint().0 == 0
+            && let Some(last) = listing.tags.last().and_then(|last: &ListedTag| last.pushed_at)
+            && let Some(known) = remembered.take_if(|known| last <= known.until)
+            && known.is_there(registry, repository)?
+        {
+            let read: HashSet<Tag> = listing.tags.iter().map(|listed| listed.tag.clone()).collect();
+            listing.tags.extend(known.tags.into_values().filter(|listed| !read.contains(&listed.tag)));
+            break;
+        }
         let Some(listed) = tags.next() else {
             break;
         };
@@ -246,7 +320,7 @@ pub(super) fn newest(
     let image = &target.image.repository;
     let listing = match target.policy.order() {
         Order::Newest if registry.has_push_times() => {
-            read_newest_first(registry, image, vec![Reading::new(&target.policy, None, HashSet::new())])
+            read_newest_first(registry, image, vec![Reading::new(&target.policy, None, HashSet::new())], None)
         }
         _ => registry.list_tags(image),
     };
@@ -254,19 +328,25 @@ pub(super) fn newest(
         Ok(listing) => listing,
         Err(error) => return Ok(Err(error)),
     };
-    if !registry.has_push_times() {
-        add_sightings(context, target, &mut listing)?;
-    }
+    add_sightings(context, registry, target, &mut listing)?;
     Ok(Ok(target.policy.select(&listing, &[]).newest().map(|candidate| candidate.listed.clone())))
 }
 
-/// Gives tags of a registry without push times the moment that they were first seen, where they were.
+/// Where a registry does not tell (all of) it, gives tags the moment that they were first seen.
 pub(super) fn add_sightings(
     context: &Context<'_>,
+    registry: &dyn Registry,
     target: &Target,
     listing: &mut Listing,
 ) -> Result<(), StoreError> {
+    if registry.has_push_times() && registry.has_sequence() {
+        return Ok(());
+    }
     let seen = context.run.store.sightings(&target.id)?;
+    if registry.has_push_times() {
+        *listing = sighting::in_sequence(listing, &seen, Timestamp::now()).listing;
+        return Ok(());
+    }
     for listed in &mut listing.tags {
         listed.pushed_at = seen.get(&listed.tag).copied();
     }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::listing::{Extent, Found, Listed, Selected};
 use super::question::ask;
-use super::{Context, outbox};
+use super::{Context, changes, outbox};
 use crate::plan::{
     self, DecidedBy, Decision, Deployment, DeploymentState, LastListed, OpenDeployments, PollState, Question,
     Status,
@@ -111,6 +111,11 @@ fn record_one<'a>(
     now: Timestamp,
 ) -> rusqlite::Result<Step<'a>> {
     let target = context.targets[listed.index];
+    if let Some(count) = listed.tags {
+        let image = &target.image.repository;
+        let key = changes::key(context.run.config, &target.registry, image.owner());
+        write.note_count(&key, &changes::name(image), count)?;
+    }
     if let Found::Unchanged(decision) = &listed.found {
         return unchanged(write, target, listed, decision, now);
     }
@@ -122,7 +127,9 @@ fn record_one<'a>(
             let Selected { selection, facts, .. } = selected.as_ref();
             plan::decide(target, selection, before.as_ref(), &open, facts, now)
         }
-        Found::Failed(failure) => Ok(plan::decide_failed(before.as_ref(), failure.clone(), now)),
+        Found::Failed(failure) | Found::OtherOwner(failure) => {
+            Ok(plan::decide_failed(before.as_ref(), failure.clone(), now))
+        }
     };
     let mut decision = match decided {
         Ok(decision) => decision,
@@ -153,7 +160,8 @@ fn record_one<'a>(
         write.add_sightings(&target.id, &selected.sighted)?;
     }
     let pending_is_due = open.is_due(now) && (open.running.is_some() || decision.pending_becomes.is_none());
-    let is_to_deliver = deployment.is_some() || pending_is_due;
+    let is_refused = matches!(listed.found, Found::OtherOwner(_));
+    let is_to_deliver = !is_refused && (deployment.is_some() || pending_is_due);
     let mut notes = match &listed.found {
         Found::Selected(selected) if news => selected.notes.clone(),
         _ => Vec::new(),

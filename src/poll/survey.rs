@@ -83,21 +83,23 @@ fn listed(
     let image = &target.image.repository;
     if target.policy.order() == Order::Newest && registry.has_push_times() {
         let tags: Result<Vec<ListedTag>, _> = registry.newest_first(image).collect();
-        return Ok(match tags {
+        let mut listing = match tags {
             Ok(tags) => match registry.list_tags(image) {
                 // Push times have no place for names that are no tags.
-                Ok(Listing { dropped, .. }) => Ok(Listing { tags, dropped, ..Listing::default() }),
-                Err(error) => Err(context.failure(&error)),
+                Ok(Listing { dropped, .. }) => Listing { tags, dropped, ..Listing::default() },
+                Err(error) => return Ok(Err(context.failure(&error))),
             },
-            Err(error) => Err(context.failure(&error)),
-        });
+            Err(error) => return Ok(Err(context.failure(&error))),
+        };
+        listing::add_sightings(context, registry, target, &mut listing)?;
+        return Ok(Ok(listing));
     }
     let mut listing = match registry.list_tags(image) {
         Ok(listing) => listing,
         Err(error) => return Ok(Err(context.failure(&error))),
     };
     if !registry.has_push_times() {
-        listing::add_sightings(context, target, &mut listing)?;
+        listing::add_sightings(context, registry, target, &mut listing)?;
     }
     Ok(Ok(listing))
 }
@@ -105,8 +107,9 @@ fn listed(
 /// The tags that the state knows of.
 fn remembered(context: &Context<'_>, target: &Target, state: &PollState) -> Result<Listing, StoreError> {
     let named = |tag: &Tag| (tag.clone(), ListedTag::named(tag.clone()));
+    let is_by_sight = !context.registry(target).has_push_times();
     let seen_at = |(tag, at): (Tag, Timestamp)| {
-        (tag.clone(), ListedTag { pushed_at: Some(at), ..ListedTag::named(tag) })
+        (tag.clone(), ListedTag { pushed_at: Some(at).filter(|_| is_by_sight), ..ListedTag::named(tag) })
     };
     let mut tags: BTreeMap<Tag, ListedTag> = BTreeMap::new();
     tags.extend(context.run.store.given(&target.id)?.keys().map(named));

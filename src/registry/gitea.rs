@@ -21,7 +21,7 @@ use super::request::{Header, Method};
 use super::tags_list::{Page, error_code};
 use super::{About, Registry, RegistryError, RequestCount, SignIn};
 use crate::config::{CredentialSetting, RegistryConfig, SecretSource};
-use crate::feed::{self, Changes, Cursor};
+use crate::feed::{self, Changes, Cursor, Owner};
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
 use crate::secret::{Credential, Secrets};
 use package::{PackagePages, Row};
@@ -312,6 +312,14 @@ impl Registry for Gitea {
             return Ok(None);
         }
         feed::changes(since, configured, |number, limit| self.feed_page(owner, number, limit)).map(Some)
+    }
+
+    fn owner(&self, name: &str) -> Result<Option<Owner>, RegistryError> {
+        // The package API always wants a token.
+        if self.credential()?.is_none() {
+            return Ok(None);
+        }
+        self.feed_page(name, 1, 1).map(|page| page.owner)
     }
 
     fn images(&self, owner: &str) -> Result<Option<Vec<Repository>>, RegistryError> {

@@ -163,6 +163,11 @@ impl Registry for OciLayout {
         true
     }
 
+    /// Times are those that tools write, often in whole seconds, and the index is in no order.
+    fn has_sequence(&self) -> bool {
+        false
+    }
+
     fn list_tags(&self, repository: &Repository) -> Result<Listing, RegistryError> {
         let mut listing = Listing::default();
         let mut places: HashMap<Tag, usize> = HashMap::new();

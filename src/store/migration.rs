@@ -198,6 +198,11 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE attempt ADD COLUMN leader_started INTEGER;
     ALTER TABLE attempt ADD COLUMN leader_boot_id TEXT;
     ALTER TABLE attempt ADD COLUMN over_by TEXT;",
+    // 9
+    "ALTER TABLE feed ADD COLUMN owner_id INTEGER;
+    ALTER TABLE feed ADD COLUMN owner_login TEXT;
+    ALTER TABLE feed_repository ADD COLUMN tags INTEGER;
+    ALTER TABLE feed_repository ADD COLUMN tags_at TEXT;",
 ];
 
 /// Brings the tables up to this program's version. Writes nothing where they are.

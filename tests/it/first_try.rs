@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::harness::{Shop, on};
+use crate::registry::digest_of;
 use crate::run::Run;
 
 /// The tags that a clean clone has.
@@ -96,5 +97,34 @@ fn a_folder_that_is_no_layout_makes_its_targets_unknown() {
         shop.file("images/index.json", content);
         let run = shop.run(&["poll", "--format", "json"]);
         run.code(1).status_is("shop/dev", "unknown").error_is("shop/dev", code);
+    }
+}
+
+/// Times are whole seconds, and tools write the index in an order of their own.
+#[test]
+fn a_tag_of_the_same_second_as_the_one_before_is_deployed() {
+    let shop = Shop::new();
+    let stage = "[projects.shop.stages.dev]\ntags = \"*\"\norder = \"newest\"\ndeploy = { command = [\"./deploy.sh\"] }\n";
+    shop.config(
+        &on("oci-layout", "", stage)
+            .replace("url = \"\"", "path = \"images\"")
+            .replace("token = { file = \"secret/token\" }\n", ""),
+    );
+    let write = |tags: &[&str]| {
+        let entry = |tag: &&str| {
+            serde_json::json!({"digest": digest_of(tag), "annotations": {
+                "org.opencontainers.image.ref.name": tag,
+                "org.opencontainers.image.created": "2026-11-20T10:00:00Z"}})
+        };
+        let manifests: Vec<_> = tags.iter().map(entry).collect();
+        shop.file("images/oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}");
+        shop.file("images/index.json", &serde_json::json!({"manifests": manifests}).to_string());
+    };
+    write(&["b", "d"]);
+    shop.run(&["poll"]).code(0).line("shop/dev", &["baseline", "d"]);
+    for (tags, expected) in [(&["c", "b", "d"][..], "c"), (&["d", "c", "b", "a"], "a")] {
+        write(tags);
+        shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", expected]);
+        shop.run(&["poll"]).code(0).silent();
     }
 }

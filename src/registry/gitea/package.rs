@@ -13,7 +13,7 @@ use super::super::newest_first::Pages;
 use super::super::request::Method;
 use super::super::{Registry as _, RegistryError};
 use super::{Gitea, NO_RIGHT, WRONG_TOKEN};
-use crate::feed::{FeedPage, FeedRow};
+use crate::feed::{FeedPage, FeedRow, Owner};
 use crate::reference::{ListedTag, Repository, Tag};
 
 /// Rows of a page; servers cut it to their own cap (50 unless configured).
@@ -29,6 +29,7 @@ pub(super) struct Row {
     pub(super) name: String,
     pub(super) version: String,
     pub(super) created_at: Timestamp,
+    owner: Option<Owner>,
 }
 
 impl Gitea {
@@ -80,10 +81,11 @@ impl Gitea {
         let bytes = answer.bytes(SMALL_BODY)?;
         let rows: Vec<Row> =
             serde_json::from_slice(&bytes).map_err(|_| strange("this is no list of packages"))?;
-        let row = |Row { id, name, version, created_at }| FeedRow { id, name, version, created_at };
+        let owner = rows.first().and_then(|row| row.owner.clone());
+        let row = |Row { id, name, version, created_at, .. }| FeedRow { id, name, version, created_at };
         #[allow(clippy::disallowed_methods, reason = "the server's clock is compared with ours")]
         let our_time = Timestamp::now();
-        Ok(FeedPage { rows: rows.into_iter().map(row).collect(), total, server_time, our_time })
+        Ok(FeedPage { rows: rows.into_iter().map(row).collect(), owner, total, server_time, our_time })
     }
 
     /// A page of the versions of one image, newest push first, with the total that the server names.
