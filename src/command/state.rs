@@ -1,9 +1,10 @@
 //! Where the state is, and how a command opens it.
 
 use std::env;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use jiff::{SignedDuration, Timestamp};
 
 use super::given;
@@ -136,12 +137,14 @@ fn place(global: &Global, config: &Config, console: &Console) -> anyhow::Result<
     if let Some(warning) = warning {
         console.warning(&warning);
     }
-    if let Place::File(path) = &place {
-        // A folder that is closed to this user must not look like a state that was never polled.
-        path.try_exists().with_context(|| {
-            let path = path.display();
-            format!("the state file {path} cannot be read; run tagship as the user that polls, or name another state with --state")
-        })?;
+    // A folder that is closed to this user must not look like a state that was never polled.
+    if let Place::File(path) = &place
+        && path.try_exists().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    {
+        bail!(
+            "the state file {} cannot be read; run tagship as the user that polls, or name another state with --state",
+            path.display()
+        );
     }
     Ok(place)
 }
