@@ -127,7 +127,7 @@ fn an_image_that_a_real_registry_does_not_have_is_not_found() {
 }
 
 /// `htpasswd -nbB robot TOKEN`
-const HTPASSWD: &str = "robot:$2b$05$abcdefghijklmnopqrstuu6aW3kDuqyofIcQoI.aVaEK6pK6sB2fi\n";
+const HTPASSWD: &str = "robot:$2b$05$abcdefghijklmnopqrstuuwBCp5wwVakJa5vtj8eEXXtV6u82Vhey\n";
 
 /// A configuration that asks as robot.
 fn as_robot(registry: &DockerRegistry) -> String {

@@ -27,12 +27,13 @@ impl Leaks {
         let mut windows = HashSet::new();
         for value in values {
             // The host of a secret URL is no secret.
-            let secret = if value.contains("://") { &value[value.find(MARK).unwrap_or(0)..] } else { value };
-            let forms = in_base64(secret).into_iter().chain([secret.to_owned()]);
-            for form in forms {
-                windows.extend(
-                    form.as_bytes().windows(LENGTH).filter_map(|part| <[u8; LENGTH]>::try_from(part).ok()),
-                );
+            let is_url = value.contains("://");
+            let parts = value.split(|c| is_url && "@/\\?&=:".contains(c));
+            for secret in parts.filter(|part| !is_url || part.contains(MARK)) {
+                for form in in_base64(secret).into_iter().chain([secret.to_owned()]) {
+                    let parts = form.as_bytes().windows(LENGTH);
+                    windows.extend(parts.filter_map(|part| <[u8; LENGTH]>::try_from(part).ok()));
+                }
             }
         }
         let open: HashSet<&[u8]> = open.as_bytes().windows(LENGTH).collect();
@@ -90,6 +91,10 @@ fn a_leak_is_found_in_every_form_and_in_part() {
     }
     assert!(leaks.find(format!("x{}", &TOKEN[TOKEN.len() - 7..]).as_bytes()).is_none());
     assert!(leaks.find(b"Authorization: Basic ***, plant, token").is_none());
-    assert!(Leaks::of(["http://127.0.0.1:80/planted-Vb9"], "").find(b"http://127.0.0.1:80/").is_none());
+    assert!(
+        Leaks::of(["http://a:planted-q2Lf@127.0.0.1:80/planted-Vb9"], "")
+            .find(b"http://127.0.0.1:80/")
+            .is_none()
+    );
     assert!(Leaks::of(["plainted-portainer"], "[portainer]").find(b"portainer").is_none());
 }
