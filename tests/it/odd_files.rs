@@ -38,6 +38,8 @@ fn fifo_as_configuration_or_include_is_refused() {
             .code(2)
             .stderr_has(&format!("[dir]/tagship.toml: the file cannot be read: {FIFO}"));
     }
+    // The shop reads it when it is dropped.
+    shop.remove("tagship.toml");
     let shop = Shop::with(&format!("include = [\"*.d/*.toml\"]\n{}", quiet()));
     fs::create_dir(shop.path("projects.d")).unwrap();
     fifo(&shop.path("projects.d/more.toml"));
@@ -162,6 +164,7 @@ fn device_is_neither_read_nor_replaced() {
     shop.remove("tagship.toml");
     symlink("zero", shop.path("tagship.toml")).unwrap();
     shop.run(&["check"]).code(2).stderr_has("the file cannot be read: it is a device; name a regular file");
+    shop.remove("tagship.toml");
 }
 
 #[test]
