@@ -410,6 +410,8 @@ fn a_state_that_is_only_read_is_not_written_and_that_of_an_older_program_is_unde
     assert!(read.write(|write| write.save_state(&target(), &PollState::default())).is_err());
     drop(read);
     let older = "DROP TABLE housekeeping; DROP INDEX deployment_succeeded; DROP INDEX notification_ended; DROP INDEX deployment_of_tag;
+         ALTER TABLE feed DROP COLUMN owner_id; ALTER TABLE feed DROP COLUMN owner_login;
+         ALTER TABLE feed_repository DROP COLUMN tags; ALTER TABLE feed_repository DROP COLUMN tags_at;
          PRAGMA user_version = 5;";
     Connection::open(&path).unwrap().execute_batch(older).unwrap();
     let before = fs::read(&path).unwrap();
