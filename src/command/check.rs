@@ -1,21 +1,21 @@
 //! `tagship check`: the configuration, without asking anyone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::{Exit, load, read_state};
 use crate::cli::{self, Global};
 use crate::config::Config;
 use crate::deploy::Stop;
-use crate::plan::Audience;
+use crate::plan::{Audience, PollState};
 use crate::policy::{self, Order};
 use crate::poll::{self, Finding, Mode, Run};
 use crate::reference::Tag;
 use crate::report::{Console, Progress, Report, Silence, count, escape_control};
 use crate::secret::{Secrets, exposed, origins, without_entry};
 use crate::store::{Store, StoreError};
-use crate::target::Target;
 use crate::target::step::Step;
+use crate::target::{Target, TargetId};
 
 /// Validates the configuration, warns of what is legal and probably wrong, and says what it has.
 ///
@@ -91,9 +91,13 @@ fn online(
 
 fn doubts<'c>(global: &Global, config: &'c Config) -> anyhow::Result<Vec<(&'c Target, String)>> {
     let store = read_state(global, config)?;
-    let samples = store.at_once(|| samples(&store, config))?;
+    let (states, samples) = store.at_once(|| {
+        let states = store.states()?;
+        let samples = samples(&store, config, &states)?;
+        Ok((states, samples))
+    })?;
     let mut doubts = Vec::new();
-    for (index, (target, (sample, followed))) in config.targets.iter().zip(samples).enumerate() {
+    for (index, (target, sample)) in config.targets.iter().zip(samples).enumerate() {
         doubts.extend(policy::doubts(&target.policy, &sample).into_iter().map(|doubt| (target, doubt)));
         if target.policy.order() == Order::Newest
             && !config.registries[&target.registry].may_have_push_times()
@@ -103,7 +107,8 @@ fn doubts<'c>(global: &Global, config: &'c Config) -> anyhow::Result<Vec<(&'c Ta
         }
         if target.digest && target.policy.may_match_several() {
             let order = target.policy.order();
-            let followed = followed.map_or_else(String::new, |tag| format!(" ({tag} now)"));
+            let followed = states.get(&target.id).and_then(|state| state.high_water.as_ref());
+            let followed = followed.map_or_else(String::new, |listed| format!(" ({} now)", listed.tag));
             let doubt = format!(
                 "digest = true follows one tag, the greatest by order = \"{order}\"{followed}, and no other that matches: give each tag that moves a stage of its own"
             );
@@ -118,20 +123,21 @@ fn doubts<'c>(global: &Global, config: &'c Config) -> anyhow::Result<Vec<(&'c Ta
     Ok(doubts)
 }
 
-/// The tags that the state knows of each target, and the one that it was given last.
-fn samples(store: &Store, config: &Config) -> Result<Vec<(Vec<Tag>, Option<Tag>)>, StoreError> {
-    let states = store.states()?;
+/// The tags that the state knows of each target.
+fn samples(
+    store: &Store,
+    config: &Config,
+    states: &HashMap<TargetId, PollState>,
+) -> Result<Vec<Vec<Tag>>, StoreError> {
     let sample = |target: &Target| {
         let mut sample: BTreeSet<Tag> = store.given(&target.id)?.into_keys().collect();
-        let mut followed = None;
         if let Some(state) = states.get(&target.id) {
-            followed = state.high_water.as_ref().map(|listed| listed.tag.clone());
             sample.extend(state.last_polled_tag.clone());
             sample.extend(state.high_water.as_ref().map(|listed| listed.tag.clone()));
             sample.extend(state.candidates.iter().map(|seen| seen.tag.clone()));
         }
         sample.extend(store.sightings(&target.id)?.into_keys());
-        Ok((sample.into_iter().collect(), followed))
+        Ok(sample.into_iter().collect())
     };
     config.targets.iter().map(sample).collect()
 }
