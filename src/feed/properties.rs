@@ -72,13 +72,13 @@ proptest! {
                 Happening::Delete(index) if !is_counted(&server, counted, index) => {
                     poorer.extend(server.delete(index).filter(|row| !new.contains(row)).map(|row| row.0));
                 }
-                Happening::PushAgain(_) | Happening::Delete(_) => {}
-                Happening::TakenOver => {
+                Happening::TakenOver if counted.is_none() => {
                     let known = server.rows.iter().filter(|row| !new.contains(&(row.1, row.2)));
                     poorer.extend(known.map(|row| row.1));
                     server.taken_over(3);
                     new = server.rows.iter().map(|row| (row.1, row.2)).collect();
                 }
+                Happening::PushAgain(_) | Happening::Delete(_) | Happening::TakenOver => {}
                 Happening::Time(seconds) => server.now += seconds,
                 Happening::Poll { pushed } => {
                     let owner = memory.cursor.as_ref().and_then(|cursor| cursor.owner().cloned());
