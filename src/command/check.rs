@@ -8,7 +8,7 @@ use crate::cli::{self, Global};
 use crate::config::Config;
 use crate::deploy::{ProgramFault, Stop, program_fault};
 use crate::monitor;
-use crate::plan::Audience;
+use crate::plan::{Audience, PollState};
 use crate::policy::{self, Order};
 use crate::poll::{self, Finding, Mode, Run};
 use crate::reference::Tag;
@@ -17,7 +17,7 @@ use crate::secret::{Secrets, absent, exposed, origins, without_entry};
 use crate::store::{Store, StoreError};
 use crate::target::lint::lints;
 use crate::target::step::Step;
-use crate::target::{Name, Target};
+use crate::target::{Name, Target, TargetId};
 
 /// Validates the configuration, warns of what is legal and probably wrong, and says what it has.
 ///
@@ -115,14 +115,18 @@ fn online(
 /// What is doubtful about each target, each with the target's name. `online`: its tags are judged when they are
 /// listed.
 fn doubts(store: &Store, config: &Config, online: bool) -> anyhow::Result<Vec<(String, String)>> {
-    let samples = match online {
-        true => vec![(Vec::new(), None); config.targets.len()],
-        false => store.at_once(|| samples(store, config))?,
-    };
+    let (states, samples) = store.at_once(|| {
+        let states = store.states()?;
+        let samples = match online {
+            true => vec![Vec::new(); config.targets.len()],
+            false => samples(store, config, &states)?,
+        };
+        Ok((states, samples))
+    })?;
     let mut doubts = Vec::new();
     // By what each does, the latest target that does it.
     let mut twins: HashMap<(&Name, String, String), &Target> = HashMap::new();
-    for (target, (sample, followed)) in config.targets.iter().zip(samples) {
+    for (target, sample) in config.targets.iter().zip(samples) {
         let subject = || target.id.to_string();
         doubts.extend(policy::doubts(&target.policy, &sample).into_iter().map(|doubt| (subject(), doubt)));
         if target.policy.order() == Order::Newest
@@ -133,7 +137,8 @@ fn doubts(store: &Store, config: &Config, online: bool) -> anyhow::Result<Vec<(S
         }
         if target.digest && target.policy.may_match_several() {
             let order = target.policy.order();
-            let followed = followed.map_or_else(String::new, |tag| format!(" ({tag} now)"));
+            let followed = states.get(&target.id).and_then(|state| state.high_water.as_ref());
+            let followed = followed.map_or_else(String::new, |listed| format!(" ({} now)", listed.tag));
             let doubt = format!(
                 "digest = true follows one tag, the greatest by order = \"{order}\"{followed}, and no other that matches: give each tag that moves a stage of its own"
             );
@@ -195,20 +200,21 @@ fn by_cause(found: impl IntoIterator<Item = (String, String)>) -> Vec<(String, S
     causes.into_iter().map(shown).collect()
 }
 
-/// The tags that the state knows of each target, and the one that it was given last.
-fn samples(store: &Store, config: &Config) -> Result<Vec<(Vec<Tag>, Option<Tag>)>, StoreError> {
-    let states = store.states()?;
+/// The tags that the state knows of each target.
+fn samples(
+    store: &Store,
+    config: &Config,
+    states: &HashMap<TargetId, PollState>,
+) -> Result<Vec<Vec<Tag>>, StoreError> {
     let sample = |target: &Target| {
         let mut sample: BTreeSet<Tag> = store.given(&target.id)?.into_keys().collect();
-        let mut followed = None;
         if let Some(state) = states.get(&target.id) {
-            followed = state.high_water.as_ref().map(|listed| listed.tag.clone());
             sample.extend(state.last_polled_tag.clone());
             sample.extend(state.high_water.as_ref().map(|listed| listed.tag.clone()));
             sample.extend(state.candidates.iter().map(|seen| seen.tag.clone()));
         }
         sample.extend(store.sightings(&target.id)?.into_keys());
-        Ok((sample.into_iter().collect(), followed))
+        Ok(sample.into_iter().collect())
     };
     config.targets.iter().map(sample).collect()
 }
