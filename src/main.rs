@@ -18,7 +18,8 @@
 //! registry/     one file a kind of server, and what they share: requests, answers, lists
 //! secret/       where a credential comes from; masking
 //! config/       the file as written -> validated targets, or every fault at once
-//! transport     TLS, proxies
+//! transport     TLS, proxies, connections that end with the run
+//! stop          when a run ends: signals, a deadline
 //! ---- pure: no HTTP, SQLite, clock, environment, printing ----
 //! plan/         decide(): selection + state + now -> Decision; gates, retry, marks, what is told
 //! feed          which repositories of an owner can have something new
@@ -49,6 +50,7 @@ mod registry;
 mod report;
 mod schedule;
 mod secret;
+mod stop;
 mod store;
 mod target;
 mod transport;

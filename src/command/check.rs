@@ -13,6 +13,7 @@ use crate::poll::{self, Finding, Mode, Run};
 use crate::reference::Tag;
 use crate::report::{Console, Progress, Report, Silence, count, escape_control};
 use crate::secret::{Secrets, exposed, origins, without_entry};
+use crate::stop::Cutoff;
 use crate::store::{Store, StoreError};
 use crate::target::Target;
 use crate::target::step::Step;
@@ -23,7 +24,9 @@ use crate::target::step::Step;
 /// Every fault of the configuration, or a state file that cannot be read.
 pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) -> anyhow::Result<Exit> {
     let config = load(global)?;
-    let secrets = Arc::new(Secrets::new(&config));
+    // Without --online nothing takes long, and a signal ends it as it ends any program.
+    let stop = if arguments.online { Stop::on_signals()? } else { Stop::default() };
+    let secrets = Arc::new(Secrets::new(&config).until(Cutoff::at_signal(&stop)));
     let console = console.masking(Arc::clone(&secrets));
     config.dangers.iter().chain(&config.warnings).for_each(|warning| console.warning(&warning.to_string()));
     let of_secrets = exposed(&config).into_iter().chain(without_entry(&config));
@@ -46,7 +49,7 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
             console.data(&escape_control(&format!("{what:<width$}  from {origin}")));
         }
     }
-    if arguments.online { online(global, &config, secrets, &console) } else { Ok(Exit::Done) }
+    if arguments.online { online(global, &config, secrets, &stop, &console) } else { Ok(Exit::Done) }
 }
 
 /// Tries everything that a poll needs, and says how it is.
@@ -54,15 +57,15 @@ fn online(
     global: &Global,
     config: &Config,
     secrets: Arc<Secrets>,
+    stop: &Stop,
     console: &Console,
 ) -> anyhow::Result<Exit> {
     let store = read_state(global, config)?;
-    let stop = Stop::on_signals()?;
     let run = Run {
         config,
         store: &store,
         secrets,
-        stop: &stop,
+        stop,
         mode: Mode::Rehearse,
         audience: Audience::Person,
         max_runtime: config.settings.max_runtime,
@@ -72,6 +75,10 @@ fn online(
     let mut report: Box<dyn Report> =
         if global.quiet { Box::new(Silence) } else { Box::new(Progress::alone()) };
     let findings = poll::inspect(&run, &targets, report.as_mut())?;
+    if let Some(signal) = stop.signal() {
+        // What it cut short was not found to be wrong.
+        return Ok(Exit::Signal(signal));
+    }
     let width = findings.iter().map(|finding| finding.subject.len()).max().unwrap_or(0);
     let mut failed = false;
     for Finding { subject, result } in findings {

@@ -13,6 +13,7 @@ use crate::poll::{Choice, Mode, Run, Wish, deploy_by_hand};
 use crate::reference::Tag;
 use crate::report::{Console, Detail, Human, Progress, Report};
 use crate::secret::Secrets;
+use crate::stop::Cutoff;
 
 /// Deploys the newest tag, or one that was named, whatever holds and gates say.
 ///
@@ -22,7 +23,7 @@ pub(crate) fn deploy(global: &Global, arguments: &cli::Deploy, console: &Console
     let stop = Stop::on_signals()?;
     let config = load(global)?;
     let target = select_one(&config, &arguments.target)?;
-    let secrets = Arc::new(Secrets::new(&config));
+    let secrets = Arc::new(Secrets::new(&config).until(Cutoff::at_signal(&stop)));
     let console = console.masking(Arc::clone(&secrets));
     let store = open_state(global, &config, &console)?;
     let choice = match &arguments.tag {

@@ -1,10 +1,13 @@
 //! What is to be asked of each registry, and the threads that do it, `connections` at a time.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
+
+use jiff::Timestamp;
 
 use super::changes::{self, Repositories, ToList};
 use super::listing::{Extent, list};
@@ -151,8 +154,32 @@ fn jobs<'a>(context: &Context<'_>, owners: BTreeMap<&'a str, Repositories<'a>>) 
         target.policy.order() != Order::Newest && (context.run.refresh || !is_known)
     };
     let prepares = owners.values().flat_map(BTreeMap::values).flatten().any(is_sure);
+    let owners = in_turn(context, owners.into_iter().collect(), |(_, repositories), is| {
+        repositories.values().flatten().any(is)
+    });
     let owners = owners.into_iter().map(|(owner, repositories)| Job::Owner(owner, repositories));
     prepares.then_some(Job::Prepare).into_iter().chain(owners).collect()
+}
+
+/// The order to ask in: as it is, or where the run before could not check all of them, from another one in each
+/// run. Else what ends a run early (a server that counts as down, `max_runtime`) would always leave out the same.
+fn in_turn<T>(
+    context: &Context<'_>,
+    mut items: Vec<T>,
+    any: impl Fn(&T, &dyn Fn(&usize) -> bool) -> bool,
+) -> Vec<T> {
+    let is_failing = |index: &usize| {
+        let state = context.states.get(&context.targets[*index].id);
+        state.is_some_and(|state| state.failing.is_some())
+    };
+    if items.len() > 1 && items.iter().any(|item| any(item, &is_failing)) {
+        // Hashed: runs come at even distances, and their seconds alone could make few of the turns.
+        let mut hasher = DefaultHasher::new();
+        Timestamp::now().as_nanosecond().hash(&mut hasher);
+        let turn = hasher.finish() % u64::try_from(items.len()).expect("it fits");
+        items.rotate_left(usize::try_from(turn).expect("less than the length"));
+    }
+    items
 }
 
 fn carry_out<'a>(
@@ -177,6 +204,10 @@ fn carry_out<'a>(
             match asked {
                 Ok((listed, ToList { repositories, generation, mut pushed })) => {
                     let extent = Extent::Whole { generation };
+                    let repositories =
+                        in_turn(context, repositories.into_iter().collect(), |(_, targets), is| {
+                            targets.iter().any(is)
+                        });
                     work.answered(repositories.into_iter().map(|(repository, targets)| {
                         let name = repository.name().unwrap_or_default().to_lowercase();
                         let pushed = pushed.remove(&name).unwrap_or_default();
@@ -194,7 +225,12 @@ fn carry_out<'a>(
             }
         }
         Job::Repository { repository, targets, extent, pushed } => {
-            list(context, registry, repository, &targets, extent, &pushed)
+            let listed = list(context, registry, repository, &targets, extent, &pushed);
+            if context.run.stop.signal().is_some() {
+                // What the signal cut short is no failed check.
+                return;
+            }
+            listed
         }
     };
     // The coordinator is gone only when the state failed: nothing more is of use.
