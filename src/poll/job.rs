@@ -13,6 +13,7 @@ use super::changes::{self, Repositories, ToList};
 use super::listing::{Extent, list};
 use super::{Context, Message};
 use crate::feed::FeedRow;
+use crate::plan::ErrorCode;
 use crate::policy::Order;
 use crate::reference::Repository;
 use crate::target::{Name, Target};
@@ -162,7 +163,8 @@ fn jobs<'a>(context: &Context<'_>, owners: BTreeMap<&'a str, Repositories<'a>>) 
 }
 
 /// The order to ask in: as it is, or where the run before could not check all of them, from another one in each
-/// run. Else what ends a run early (a server that counts as down, `max_runtime`) would always leave out the same.
+/// run. Else what ends a run early (a server that counts as down, a limit, `max_runtime`) would always leave out the
+/// same ones.
 fn in_turn<T>(
     context: &Context<'_>,
     mut items: Vec<T>,
@@ -170,7 +172,9 @@ fn in_turn<T>(
 ) -> Vec<T> {
     let is_failing = |index: &usize| {
         let state = context.states.get(&context.targets[*index].id);
-        state.is_some_and(|state| state.failing.is_some())
+        state
+            .and_then(|state| state.failing.as_ref())
+            .is_some_and(|failing| is_of_the_run(failing.failure.code))
     };
     if items.len() > 1 && items.iter().any(|item| any(item, &is_failing)) {
         // Hashed: runs come at even distances, and their seconds alone could make few of the turns.
@@ -180,6 +184,11 @@ fn in_turn<T>(
         items.rotate_left(usize::try_from(turn).expect("less than the length"));
     }
     items
+}
+
+/// Whether others may have been left out for it, too.
+fn is_of_the_run(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::Unavailable | ErrorCode::RateLimited | ErrorCode::OutOfTime)
 }
 
 fn carry_out<'a>(

@@ -357,7 +357,8 @@ fn large_lists_are_held_a_few_at_a_time_and_all_are_read() {
     }
     poll.end().code(0);
     assert_eq!(shop.status("i21/prod")["latest_tag"], "v1.249999.0");
-    assert!(peak < 250 * 1024, "{} MiB", peak / 1024);
+    // Held all at once, they take over 420.
+    assert!(peak < 340 * 1024, "{} MiB", peak / 1024);
 }
 
 /// Longer than any answer may be, and short on the wire.
