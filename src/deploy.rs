@@ -21,9 +21,7 @@ mod transcript;
 mod vault;
 
 use std::fs::File;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -37,6 +35,8 @@ pub(crate) use command::{ProgramFault, program_fault};
 pub(crate) use notify::{News, notify};
 pub(crate) use ping::ping;
 pub(crate) use running::{running, verify};
+
+pub(crate) use crate::stop::Stop;
 
 use command::CommandDeployer;
 use http::HttpDeployer;
@@ -100,44 +100,6 @@ pub(crate) struct DeployError {
     /// tagship was told to stop meanwhile: what the target has now is not known, and the attempt
     /// stays to be resumed.
     pub(crate) interrupted: bool,
-}
-
-/// Whether tagship was told to stop, and by which signal.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Stop(Arc<AtomicUsize>);
-
-impl Stop {
-    /// Listens for INT and TERM from now on.
-    ///
-    /// # Errors
-    /// The handlers cannot be installed.
-    pub(crate) fn on_signals() -> std::io::Result<Stop> {
-        let stop = Stop::default();
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            let number = usize::try_from(signal).expect("signal numbers are small and positive");
-            signal_hook::flag::register_usize(signal, Arc::clone(&stop.0), number)?;
-        }
-        Ok(stop)
-    }
-
-    /// Waits so long, or until a signal comes. Says whether none came.
-    fn pause(&self, duration: Duration) -> bool {
-        const TICK: Duration = Duration::from_millis(50);
-        let end = Instant::now() + duration;
-        while self.signal().is_none() {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return true;
-            }
-            std::thread::sleep(left.min(TICK));
-        }
-        false
-    }
-
-    /// The signal's number, once one came.
-    pub(crate) fn signal(&self) -> Option<u8> {
-        u8::try_from(self.0.load(Ordering::Relaxed)).ok().filter(|signal| *signal != 0)
-    }
 }
 
 /// Carries out the target's steps in order; the first that fails ends it.

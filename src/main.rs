@@ -20,6 +20,7 @@
 //! config/       the file as written -> validated targets, or every fault at once
 //! transport     TLS, proxies, names     file  paths that a person gave: read, replaced
 //! process       which processes of a deployment still run
+//! stop          when a run ends: signals, a deadline
 //! ---- pure: no HTTP, SQLite, clock, environment, printing ----
 //! plan/         decide(): selection + state + now -> Decision; gates, retry, marks, what is told
 //! feed          which repositories of an owner can have something new
@@ -52,6 +53,7 @@ mod registry;
 mod report;
 mod schedule;
 mod secret;
+mod stop;
 mod store;
 mod target;
 mod transport;

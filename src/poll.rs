@@ -29,9 +29,10 @@ use crate::config::Config;
 use crate::deploy::Stop;
 use crate::plan::{Audience, ErrorCode, Failure, OpenDeployments, PollState};
 use crate::reference::Tag;
-use crate::registry::{Limit, Registry, RegistryError, RequestCount, SharedLimit};
+use crate::registry::{Limit, Registry, RegistryError, SharedLimit, Traffic};
 use crate::report::{Event, Phase, Report, Summary, TargetReport};
 use crate::secret::Secrets;
+use crate::stop::Cutoff;
 use crate::store::{Feed, FeedKey, Store, StoreError};
 use crate::target::{Name, Target, TargetId};
 pub(crate) use changes::key as feed_key;
@@ -96,8 +97,8 @@ const SIGNAL_PATIENCE: Duration = Duration::from_millis(100);
 pub(crate) fn poll(run: &Run<'_>, targets: &[&Target], report: &mut dyn Report) -> anyhow::Result<Summary> {
     let started = Instant::now();
     let mut summary = Summary::begin(Timestamp::now());
-    let requests = RequestCount::default();
-    let registries = Registries::open(run, targets, &requests)?;
+    let traffic = Traffic::until(Cutoff::after(run.stop, run.max_runtime));
+    let registries = Registries::open(run, targets, &traffic)?;
     let context = Context::new(run, targets, &registries)?;
     let queue = Queue::default();
     let result = std::thread::scope(|scope| {
@@ -116,7 +117,7 @@ pub(crate) fn poll(run: &Run<'_>, targets: &[&Target], report: &mut dyn Report) 
         result
     });
     summary.duration = started.elapsed();
-    summary.requests = requests.get();
+    summary.requests = traffic.requests();
     summary.signal = run.stop.signal();
     report.event(Event::Finished(&summary));
     result?;
@@ -203,6 +204,7 @@ impl<'a> Context<'a> {
             RegistryError::Unavailable(_) => ErrorCode::Unavailable,
             RegistryError::Protocol(_) => ErrorCode::Protocol,
             RegistryError::Secret(_) => ErrorCode::Secret,
+            RegistryError::OutOfTime(_) => ErrorCode::OutOfTime,
         };
         Failure { code, message: self.run.secrets.mask(&error.to_string()) }
     }
@@ -239,7 +241,7 @@ struct Registries {
 }
 
 impl Registries {
-    fn open(run: &Run<'_>, targets: &[&Target], requests: &RequestCount) -> Result<Registries, StoreError> {
+    fn open(run: &Run<'_>, targets: &[&Target], traffic: &Traffic) -> Result<Registries, StoreError> {
         let known = run.store.limits()?;
         let mut registries = Registries { opened: BTreeMap::new(), limits: BTreeMap::new() };
         for target in targets {
@@ -252,7 +254,7 @@ impl Registries {
             // Two names for one address share it.
             let new = || (before, Arc::new(Mutex::new(before)));
             let limit = Arc::clone(&registries.limits.entry(address).or_insert_with(new).1);
-            let opened = crate::registry::open(config, Arc::clone(&run.secrets), requests.clone(), limit);
+            let opened = crate::registry::open(config, Arc::clone(&run.secrets), traffic.clone(), limit);
             registries.opened.insert(target.registry.clone(), opened);
         }
         Ok(registries)

@@ -1,7 +1,9 @@
 //! Repository, tag, digest and image reference: the words of the OCI distribution specification,
 //! each valid by construction.
 
+use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -180,6 +182,32 @@ pub(crate) struct Listing {
     pub(crate) dropped: Dropped,
     /// What the server calls the repository now, where it sent on to another name.
     pub(crate) renamed: Option<String>,
+    /// What is held as long as the listing lives, where it is large.
+    pub(crate) held: Held,
+}
+
+/// Something that is kept beside a value and dropped with it. All are equal.
+#[derive(Clone, Default)]
+pub(crate) struct Held(Option<Arc<dyn Any + Send + Sync>>);
+
+impl Held {
+    pub(crate) fn new(held: Arc<dyn Any + Send + Sync>) -> Held {
+        Held(Some(held))
+    }
+}
+
+impl PartialEq for Held {
+    fn eq(&self, _: &Held) -> bool {
+        true
+    }
+}
+
+impl Eq for Held {}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Held" } else { "None" })
+    }
 }
 
 /// Names of a list that are no valid tags: never passed on, counted and named for people.

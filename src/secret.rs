@@ -28,6 +28,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::config::{Config, CredentialSetting, RegistryConfig, SecretSource};
 use crate::reference::Repository;
+use crate::stop::Cutoff;
 use crate::target::Name;
 use crate::target::template::SecretId;
 pub(crate) use absent::absent;
@@ -76,6 +77,8 @@ pub(crate) struct Secrets {
     registries: BTreeMap<Name, Credentials>,
     masks: Mutex<Masks>,
     environment_names: Vec<String>,
+    /// Programs that give a secret are not waited for beyond it.
+    cutoff: Cutoff,
 }
 
 type Resolved<T> = Result<T, SecretError>;
@@ -108,7 +111,13 @@ impl Secrets {
             registries: config.registries.keys().map(|name| (name.clone(), Credentials::default())).collect(),
             masks: Mutex::default(),
             environment_names: variables.chain(searched).collect(),
+            cutoff: Cutoff::default(),
         }
+    }
+
+    /// The same, in a run that ends then.
+    pub(crate) fn until(self, cutoff: Cutoff) -> Secrets {
+        Secrets { cutoff, ..self }
     }
 
     /// The value of a secret, without the white space around it.
@@ -120,7 +129,7 @@ impl Secrets {
             return Err(SecretError(format!("there is no secret {id}")));
         };
         let resolve = || {
-            let value = source::resolve(&lazy.source)
+            let value = source::resolve(&lazy.source, &self.cutoff)
                 .map_err(|error| SecretError(format!("the secret {id}: {error}")))?;
             self.learn(&value, None);
             Ok(value)
@@ -156,7 +165,7 @@ impl Secrets {
         let Some(credentials) = self.registries.get(&registry.name) else {
             return Ok(None);
         };
-        credentials.get(registry, repository, |found| self.learn(&found.token, Some(found)))
+        credentials.get(registry, repository, &self.cutoff, |found| self.learn(&found.token, Some(found)))
     }
 
     /// Keeps out of all text what a server gave for a credential.

@@ -14,6 +14,7 @@ use crate::poll::{self, Finding, Mode, Run};
 use crate::reference::Tag;
 use crate::report::{Console, Progress, Report, Silence, count, escape_control};
 use crate::secret::{Secrets, absent, exposed, origins, without_entry};
+use crate::stop::Cutoff;
 use crate::store::{Store, StoreError};
 use crate::target::lint::lints;
 use crate::target::step::Step;
@@ -28,7 +29,9 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
     if let Some(path) = &config.settings.metrics_file {
         monitor::check_metrics_file(path).map_err(anyhow::Error::msg)?;
     }
-    let secrets = Arc::new(Secrets::new(&config));
+    // Without --online nothing takes long, and a signal ends it as it ends any program.
+    let stop = if arguments.online { Stop::on_signals()? } else { Stop::default() };
+    let secrets = Arc::new(Secrets::new(&config).until(Cutoff::at_signal(&stop)));
     let console = console.masking(Arc::clone(&secrets));
     config.dangers.iter().chain(&config.warnings).for_each(|warning| console.warning(&warning.to_string()));
     let of_secrets = exposed(&config).into_iter().chain(without_entry(&config)).chain(absent(&config));
@@ -63,9 +66,14 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
             console.data(&escape_control(&format!("{what:<width$}  from {origin}")));
         }
     }
-    let found =
-        if arguments.online { online(global, &store, &config, secrets, &console)? } else { Exit::Done };
-    Ok(if broken.is_empty() && can_lock { found } else { Exit::Failed })
+    let found = match arguments.online {
+        true => online(global, &store, &config, secrets, &stop, &console)?,
+        false => Exit::Done,
+    };
+    Ok(match found {
+        Exit::Done if !broken.is_empty() || !can_lock => Exit::Failed,
+        found => found,
+    })
 }
 
 /// Tries everything that a poll needs, and says how it is.
@@ -74,14 +82,14 @@ fn online(
     store: &Store,
     config: &Config,
     secrets: Arc<Secrets>,
+    stop: &Stop,
     console: &Console,
 ) -> anyhow::Result<Exit> {
-    let stop = Stop::on_signals()?;
     let run = Run {
         config,
         store,
         secrets,
-        stop: &stop,
+        stop,
         mode: Mode::Rehearse,
         audience: Audience::Person,
         max_runtime: config.settings.max_runtime,
@@ -91,6 +99,10 @@ fn online(
     let mut report: Box<dyn Report> =
         if global.quiet { Box::new(Silence) } else { Box::new(Progress::alone()) };
     let findings = poll::inspect(&run, &targets, report.as_mut())?;
+    if let Some(signal) = stop.signal() {
+        // What it cut short was not found to be wrong.
+        return Ok(Exit::Signal(signal));
+    }
     let width = findings.iter().map(|finding| finding.subject.len()).max().unwrap_or(0);
     let mut failed = false;
     for Finding { subject, result, doubts } in findings {

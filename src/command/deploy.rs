@@ -15,6 +15,7 @@ use crate::poll::{Choice, Mode, Run, Wish, deploy_by_hand};
 use crate::reference::{ListedTag, Tag};
 use crate::report::{Console, Detail, Human, Progress, Report};
 use crate::secret::Secrets;
+use crate::stop::Cutoff;
 use crate::target::Target;
 
 /// Deploys again what the stage ran before.
@@ -46,7 +47,7 @@ pub(crate) fn deploy(global: &Global, arguments: &cli::Deploy, console: &Console
     let config = load(global)?;
     let stop = Stop::on_signals()?;
     let target = select_one(&config, &arguments.target)?;
-    let secrets = Arc::new(Secrets::new(&config));
+    let secrets = Arc::new(Secrets::new(&config).until(Cutoff::at_signal(&stop)));
     let console = console.masking(Arc::clone(&secrets));
     let choice = match &arguments.tag {
         Some(tag) => Choice::Tag(Tag::new(tag)?),

@@ -15,6 +15,7 @@ use crate::plan::{self, Audience};
 use crate::poll::{self, Mode, Run};
 use crate::report::{Console, Event, GitHub, GitHubFiles, Human, Json, JsonLines, Progress, Report, Summary};
 use crate::secret::Secrets;
+use crate::stop::Cutoff;
 use crate::store::Store;
 use crate::target::filter::TargetFilter;
 use crate::target::shard::{Shard, ShardSetting};
@@ -32,7 +33,8 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
     }
     // Until here a signal ends the process by itself: nothing was begun.
     let stop = Stop::on_signals()?;
-    let secrets = Arc::new(Secrets::new(&config));
+    let max_runtime = arguments.max_runtime.unwrap_or(config.settings.max_runtime);
+    let secrets = Arc::new(Secrets::new(&config).until(Cutoff::after(&stop, max_runtime)));
     let console = console.masking(Arc::clone(&secrets));
     let filter = TargetFilter {
         patterns: arguments.targets.clone(),
@@ -78,7 +80,7 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
         stop: &stop,
         mode,
         audience: audience(global, arguments.format),
-        max_runtime: arguments.max_runtime.unwrap_or(config.settings.max_runtime),
+        max_runtime,
         refresh: arguments.refresh,
     };
     let mut report = report(global, arguments.format, console, &targets);

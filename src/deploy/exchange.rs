@@ -11,6 +11,7 @@ use url::Url;
 
 use super::{Patience, Stop};
 use crate::secret::{Masked, Outside, Redactor};
+use crate::stop::Cutoff;
 use crate::transport::{self, Advice, Transport, Unprepared, Way};
 
 /// More than this of an answer is not read.
@@ -137,7 +138,9 @@ fn agent(url: &Url, timeout: Duration) -> Result<(Agent, Way), NoAnswer> {
         .timeout_connect(Some(timeout.min(CONNECT)))
         .user_agent(concat!("tagship/", env!("CARGO_PKG_VERSION")));
     let transport = Transport::default();
-    let prepared = transport.way(url, false).and_then(|way| Ok((transport.agent(&way, config)?, way)));
+    let prepared = transport
+        .way(url, false)
+        .and_then(|way| Ok((transport.agent(&way, config, &Cutoff::default())?, way)));
     prepared.map_err(|error| match error {
         Unprepared::Environment(error) | Unprepared::Secret(error) => NoAnswer::Failed(error),
     })

@@ -14,8 +14,9 @@ use crate::feed::Cursor;
 use crate::plan::{self, Content, DecidedBy, Deployment, DeploymentState, Status};
 use crate::policy::Order;
 use crate::reference::{Digest, ListedTag, Tag};
-use crate::registry::{Registry, RequestCount};
+use crate::registry::{Registry, Traffic};
 use crate::report::{Event, Report, Summary, TargetReport};
+use crate::stop::Cutoff;
 use crate::store::Lock;
 use crate::target::Target;
 
@@ -57,9 +58,10 @@ pub(crate) fn deploy_by_hand(
     report: &mut dyn Report,
 ) -> anyhow::Result<Option<Summary>> {
     let started_at = Timestamp::now();
-    let requests = RequestCount::default();
+    // Someone waits for it, and for another deployment to end, however long that takes.
+    let traffic = Traffic::until(Cutoff::at_signal(run.stop));
     let targets = [target];
-    let registries = Registries::open(run, &targets, &requests)?;
+    let registries = Registries::open(run, &targets, &traffic)?;
     let context = Context::new(run, &targets, &registries)?;
     let registry = context.registry(target);
     refuse_other_owner(&context, registry, target)?;
@@ -94,7 +96,7 @@ pub(crate) fn deploy_by_hand(
     };
     let mut summary = Summary::begin(started_at);
     summary.count(&delivered);
-    summary.requests = requests.get();
+    summary.requests = traffic.requests();
     report.event(Event::Target(&delivered));
     outbox::send(run, context.left(), report);
     summary.signal = run.stop.signal();

@@ -12,8 +12,9 @@ use crate::config::Location;
 use crate::deploy;
 use crate::policy;
 use crate::reference::Tag;
-use crate::registry::{About, RegistryError, RequestCount, SignIn};
+use crate::registry::{About, RegistryError, SignIn, Traffic};
 use crate::report::{Event, Report};
+use crate::stop::Cutoff;
 use crate::store::StoreError;
 use crate::target::step::Step;
 use crate::target::template::Part;
@@ -44,7 +45,7 @@ pub(crate) fn inspect(
     targets: &[&Target],
     report: &mut dyn Report,
 ) -> anyhow::Result<Vec<Finding>> {
-    let registries = Registries::open(run, targets, &RequestCount::default())?;
+    let registries = Registries::open(run, targets, &Traffic::until(Cutoff::at_signal(run.stop)))?;
     let context = Context::new(run, targets, &registries)?;
     let names: BTreeSet<&Name> = targets.iter().map(|target| &target.registry).collect();
     let mut asked = |found| report.event(Event::Asked { targets: found, of: targets.len() });

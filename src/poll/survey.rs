@@ -8,7 +8,8 @@ use super::{Context, Registries, Run, listing, question};
 use crate::plan::{self, Explained, Facts, Failure, PollState, Undecided};
 use crate::policy::Order;
 use crate::reference::{Dropped, ListedTag, Listing, Tag};
-use crate::registry::{Registry, RequestCount};
+use crate::registry::{Registry, Traffic};
+use crate::stop::Cutoff;
 use crate::store::StoreError;
 use crate::target::Target;
 
@@ -34,7 +35,8 @@ pub(crate) fn survey(
     offline: bool,
 ) -> Result<Result<Survey, Failure>, StoreError> {
     let targets = [target];
-    let registries = Registries::open(run, &targets, &RequestCount::default())?;
+    let registries =
+        Registries::open(run, &targets, &Traffic::until(Cutoff::after(run.stop, run.max_runtime)))?;
     let context = Context::new(run, &targets, &registries)?;
     let registry = context.registry(target);
     let state = context.states.get(&target.id).cloned().unwrap_or_default();

@@ -19,7 +19,7 @@ use super::image::{self, Blob, Blobs};
 use super::newest_first::Walk;
 use super::request::{Header, Method};
 use super::tags_list::{Page, error_code};
-use super::{About, Registry, RegistryError, RequestCount, SignIn};
+use super::{About, Registry, RegistryError, SignIn, Traffic};
 use crate::config::{CredentialSetting, RegistryConfig, SecretSource};
 use crate::feed::{self, Changes, Cursor, Owner};
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
@@ -64,12 +64,7 @@ struct Token {
 }
 
 impl Gitea {
-    pub(super) fn new(
-        config: &RegistryConfig,
-        url: &Url,
-        secrets: Arc<Secrets>,
-        requests: RequestCount,
-    ) -> Gitea {
+    pub(super) fn new(config: &RegistryConfig, url: &Url, secrets: Arc<Secrets>, requests: Traffic) -> Gitea {
         let mut api = config.api_url.clone().unwrap_or_else(|| {
             let mut api = url.clone();
             api.set_path(&format!("{}/api/v1", url.path().trim_end_matches('/')));
@@ -261,18 +256,19 @@ impl Registry for Gitea {
 
     /// All of them in one answer: asked without `n`; `Link` names a next page even where there is none.
     fn list_tags(&self, repository: &Repository) -> Result<Listing, RegistryError> {
+        let claim = self.client.claim();
         let ask = || self.ask(Method::Get, &format!("/v2/{repository}/tags/list"));
         whole(ask, |answer| {
             if answer.status != StatusCode::OK {
                 return Err(self.refusal(answer).into());
             }
             let head = answer.head();
-            let page = Page::read(answer, repository)?;
+            let page = Page::read(answer, repository, &claim)?;
             if page.is_null {
                 let error = format!("{head}: \"tags\" is null, which says nothing");
                 return Err(RegistryError::Protocol(error).into());
             }
-            Ok(page.into_listing())
+            Ok(page.into_listing(claim.clone()))
         })
     }
 

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 
 use super::RegistryError;
-use super::answer::{Answer, TAGS_BODY, Unread, one_line};
+use super::answer::{Answer, Unread, one_line};
+use super::large::Claim;
 use crate::reference::{Dropped, ListedTag, Listing, Repository, Tag};
 use crate::secret::{Outside, Redactor as _};
 
@@ -43,11 +44,11 @@ struct Names {
 }
 
 impl Page {
-    /// Reads a page of this repository.
+    /// Reads a page of this repository. A large one needs a place of the claim.
     ///
     /// # Errors
     /// It is not a tags list, or another repository's, or not complete.
-    pub(super) fn read(answer: Answer, repository: &Repository) -> Result<Page, Unread> {
+    pub(super) fn read(answer: Answer, repository: &Repository, claim: &Claim) -> Result<Page, Unread> {
         let head = answer.head();
         let secrets = answer.secrets();
         let shown = |text: &str| one_line(&secrets.redact(&Outside::text(text)), 100);
@@ -60,7 +61,7 @@ impl Page {
             ))
             .into());
         }
-        let mut reader = answer.reader(TAGS_BODY);
+        let mut reader = answer.list_reader(claim);
         let parsed: Result<Body, serde_json::Error> = serde_json::from_reader(BufReader::new(&mut reader));
         let body = match parsed {
             Ok(body) => body,
@@ -86,9 +87,9 @@ impl Page {
         })
     }
 
-    pub(super) fn into_listing(mut self) -> Listing {
+    pub(super) fn into_listing(mut self, claim: Claim) -> Listing {
         drop_repeats(&mut self.tags);
-        Listing { tags: self.tags, dropped: self.dropped, renamed: self.renamed }
+        Listing { tags: self.tags, dropped: self.dropped, renamed: self.renamed, held: claim.held() }
     }
 }
 

@@ -13,15 +13,16 @@ use super::value::{LONGEST, accept};
 use super::{keyring, program};
 use crate::config::SecretSource;
 use crate::file;
+use crate::stop::Cutoff;
 
 /// A command that takes longer waits for someone at a terminal.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Reads the value, without the white space around it.
+/// Reads the value, without the white space around it. Programs are waited for until the cutoff.
 ///
 /// # Errors
 /// What is wrong with the source, and what to do; never what it holds.
-pub(super) fn resolve(source: &SecretSource) -> Result<SecretString, String> {
+pub(super) fn resolve(source: &SecretSource, cutoff: &Cutoff) -> Result<SecretString, String> {
     match source {
         SecretSource::Env(name) => match env::var(name) {
             Ok(value) => accept(&Zeroizing::new(value), &format!("the environment variable {name}")),
@@ -31,14 +32,14 @@ pub(super) fn resolve(source: &SecretSource) -> Result<SecretString, String> {
             Err(env::VarError::NotUnicode(_)) => Err(format!("the environment variable {name} is not UTF-8")),
         },
         SecretSource::File(path) => of_file(path),
-        SecretSource::Command { argv, dir } => command(argv, dir),
+        SecretSource::Command { argv, dir } => command(argv, dir, cutoff),
         SecretSource::Credential(name) => match env::var_os("CREDENTIALS_DIRECTORY") {
             Some(folder) => of_file(&Path::new(&folder).join(name)),
             None => Err(format!(
                 "there is no systemd credential {name}: CREDENTIALS_DIRECTORY is not set; is LoadCredential={name}:… in the unit?"
             )),
         },
-        SecretSource::Keyring(name) => keyring::read(name).map(|entry| entry.token),
+        SecretSource::Keyring(name) => keyring::read(name, cutoff).map(|entry| entry.token),
         SecretSource::DockerConfig(_) => {
             Err("a docker configuration has the tokens of registries only".to_owned())
         }
@@ -59,14 +60,14 @@ fn of_file(path: &Path) -> Result<SecretString, String> {
     }
 }
 
-fn command(argv: &[String], dir: &Path) -> Result<SecretString, String> {
+fn command(argv: &[String], dir: &Path, cutoff: &Cutoff) -> Result<SecretString, String> {
     let Some((program, arguments)) = argv.split_first() else {
         return Err("no program is named".to_owned());
     };
     let located = if program.contains('/') { dir.join(program) } else { program.into() };
     let mut command = Command::new(located);
     command.args(arguments).current_dir(dir);
-    let output = program::run(command, program, "", COMMAND_TIMEOUT)?;
+    let output = program::run(command, program, "", COMMAND_TIMEOUT, cutoff)?;
     if !output.status.success() {
         let complaint = output.complaint;
         let complaint = if complaint.is_empty() { complaint } else { format!(": {complaint}") };
@@ -111,11 +112,17 @@ mod tests {
     #[test]
     fn a_command_gives_what_it_prints() {
         let dir = env::temp_dir();
-        let run = |script: &str| value(command(&["sh".into(), "-c".into(), script.into()], &dir));
+        let run = |script: &str| {
+            value(command(&["sh".into(), "-c".into(), script.into()], &dir, &Cutoff::default()))
+        };
         assert_eq!(run("echo token"), Ok("token".to_owned()));
         let failed = run("echo planted; echo why >&2; exit 3").unwrap_err();
         assert!(failed.contains("why") && failed.contains('3') && !failed.contains("planted"), "{failed}");
-        assert!(value(command(&["./not-there".into()], &dir)).unwrap_err().contains("cannot be run"));
+        assert!(
+            value(command(&["./not-there".into()], &dir, &Cutoff::default()))
+                .unwrap_err()
+                .contains("cannot be run")
+        );
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod credentials;
 mod cron_mail;
 mod disaster;
 mod docker_registry;
+mod ending;
 mod endpoint;
 mod examples;
 mod failed_deployment;

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use ureq::http::StatusCode;
 
-use super::super::answer::{Answer, SMALL_BODY, whole};
+use super::super::answer::{Answer, ROWS_BODY, whole};
 use super::super::newest_first::Pages;
 use super::super::request::Method;
 use super::super::{Registry as _, RegistryError};
@@ -78,7 +78,7 @@ impl Gitea {
         let total = answer.header("x-total-count").and_then(|total| total.parse().ok());
         let total = total.ok_or_else(|| strange(NO_TOTAL))?;
         let server_time = answer.date().ok_or_else(|| strange("it has no Date"))?;
-        let bytes = answer.bytes(SMALL_BODY)?;
+        let bytes = answer.bytes(ROWS_BODY)?;
         let rows: Vec<Row> =
             serde_json::from_slice(&bytes).map_err(|_| strange("this is no list of packages"))?;
         let owner = rows.first().and_then(|row| row.owner.clone());
@@ -98,7 +98,7 @@ impl Gitea {
                 }
                 let head = answer.head();
                 let total = answer.header("x-total-count").and_then(|total| total.parse().ok());
-                let rows = serde_json::from_slice(&answer.bytes(SMALL_BODY)?)
+                let rows = serde_json::from_slice(&answer.bytes(ROWS_BODY)?)
                     .map_err(|_| RegistryError::Protocol(format!("{head}: this is no list of packages")))?;
                 let total = total.ok_or_else(|| RegistryError::Protocol(format!("{head}: {NO_TOTAL}")))?;
                 Ok((rows, total))

@@ -10,13 +10,16 @@ use ureq::http::Response;
 use url::Url;
 
 use super::*;
+use crate::registry::large::Large;
 use crate::registry::request::Method;
+use crate::stop::Cutoff;
 
 fn read(bytes: Vec<u8>) -> Option<Page> {
     let repository = Repository::new("acme/shop").unwrap();
     let url = Url::parse("https://r.example.com/v2/acme/shop/tags/list").unwrap();
     let response = Response::new(HttpBody::builder().data(bytes));
-    Page::read(Answer::new(Method::Get, &url, &Arc::default(), response), &repository).ok()
+    let claim = Claim::new(&Large::default(), &Cutoff::default());
+    Page::read(Answer::new(Method::Get, &url, &Arc::default(), response), &repository, &claim).ok()
 }
 
 fn name() -> impl Strategy<Value = String> {
