@@ -100,7 +100,7 @@ impl Transport {
                 .chain(ConnectProxyConnector::default())
                 .chain(EndingConnector(cutoff.clone()))
                 .chain(RustlsConnector::default());
-        Ok(Agent::with_parts(config.build(), connector, Resolver))
+        Ok(Agent::with_parts(config.build(), connector, Resolver(cutoff.clone())))
     }
 }
 

@@ -61,7 +61,7 @@ pub(super) struct Client {
 /// Whether the origin answers at all.
 #[derive(Default)]
 struct Health {
-    /// Whose connections failed since the last answer. What fails for one path only is that path's.
+    /// Paths whose last try failed since the last answer. What fails for one path only is that path's.
     failed_paths: BTreeSet<String>,
     last_failure: String,
     under_way: usize,
@@ -76,13 +76,15 @@ impl Health {
 /// A request without an answer.
 struct Failure {
     error: RegistryError,
+    /// Of the connection, where that is what failed.
+    cause: Option<String>,
     is_worth_another_try: bool,
 }
 
 impl Failure {
     /// Trying again cannot help.
     fn last(error: RegistryError) -> Failure {
-        Failure { error, is_worth_another_try: false }
+        Failure { error, cause: None, is_worth_another_try: false }
     }
 }
 
@@ -194,7 +196,7 @@ impl Client {
                 },
                 Err(failure) => match pauses.next().filter(|_| failure.is_worth_another_try) {
                     Some(pause) => pause,
-                    None => return Err(failure.error),
+                    None => return Err(self.give_up(url, failure)),
                 },
             };
             // At the cutoff, the next look at the health says so.
@@ -227,7 +229,8 @@ impl Client {
         let (way, agent) = self.prepared(Method::Post, url).map_err(|failure| failure.error)?;
         self.begin(url);
         let result = agent.post(url.as_str()).header("content-type", content_type).send(body);
-        let answer = self.answer(Method::Post, url, &way, result).map_err(|failure| failure.error)?;
+        let answer =
+            self.answer(Method::Post, url, &way, result).map_err(|failure| self.give_up(url, failure))?;
         if answer.wish().is_some() { Err(answer.unavailable()) } else { Ok(answer) }
     }
 
@@ -263,13 +266,11 @@ impl Client {
             }
             Err(error) => {
                 let cause = no_answer(&error, self.timeout);
-                self.end(url, |health| {
-                    health.failed_paths.insert(url.path().to_owned());
-                    cause.clone_into(&mut health.last_failure);
-                });
+                self.end(url, |_| {});
                 let message = format!("{}{}: {cause}", what(method, url), way.by_proxy());
                 Err(Failure {
                     error: RegistryError::Unavailable(message),
+                    cause: Some(cause),
                     is_worth_another_try: transport::is_worth_another_try(&error),
                 })
             }
@@ -316,6 +317,17 @@ impl Client {
             note(&mut health);
             self.ended.notify_all();
         }
+    }
+
+    /// The path is not tried again. It counts only now: quick failures of a few paths must not outrun the first requests
+    /// for the others.
+    fn give_up(&self, url: &Url, failure: Failure) -> RegistryError {
+        if let Some(cause) = failure.cause.filter(|_| self.is_same_origin(url)) {
+            let mut health = self.health();
+            health.failed_paths.insert(url.path().to_owned());
+            health.last_failure = cause;
+        }
+        failure.error
     }
 
     /// The error of a request that is not sent, because of what came of those before it. An answer that is under

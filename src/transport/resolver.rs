@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
+use std::time::Instant;
 
 use ureq::Error;
 use ureq::config::Config;
@@ -11,10 +12,13 @@ use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver
 use ureq::unversioned::transport::NextTimeout;
 use ureq::unversioned::transport::time::Duration;
 
-/// As ureq's own, but for two things: a machine without room for a thread is an error and no panic, and an address
-/// needs no thread at all.
+use super::CutShort;
+use crate::stop::{Cutoff, TICK};
+
+/// As ureq's own, but for three things: a machine without room for a thread is an error and no panic, an address needs
+/// no thread at all, and the wait for a name ends with the run.
 #[derive(Debug)]
-pub(super) struct Resolver;
+pub(super) struct Resolver(pub(super) Cutoff);
 
 impl Resolves for Resolver {
     fn resolve(
@@ -36,10 +40,20 @@ impl Resolves for Resolver {
             let _ = sender.send(DefaultResolver::default().resolve(&of, &config, at_once));
         });
         looking.map_err(|error| Error::Io(without_thread(&error)))?;
-        match resolved.recv_timeout(*timeout.after) {
-            Ok(result) => result,
-            Err(RecvTimeoutError::Timeout) => Err(Error::Timeout(timeout.reason)),
-            Err(RecvTimeoutError::Disconnected) => Err(Error::HostNotFound),
+        let begun = Instant::now();
+        loop {
+            let left = timeout.after.saturating_sub(begun.elapsed());
+            match resolved.recv_timeout(left.min(TICK)) {
+                Ok(result) => return result,
+                Err(RecvTimeoutError::Disconnected) => return Err(Error::HostNotFound),
+                Err(RecvTimeoutError::Timeout) if self.0.is_reached() => {
+                    return Err(Error::Io(io::Error::other(CutShort)));
+                }
+                Err(RecvTimeoutError::Timeout) if left.is_zero() => {
+                    return Err(Error::Timeout(timeout.reason));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
         }
     }
 }
@@ -77,7 +91,7 @@ mod tests {
     fn a_name_is_resolved_within_its_time_or_not_at_all() {
         let resolve = |uri: &'static str, after| {
             let timeout = NextTimeout { after, reason: ureq::Timeout::Resolve, ..NextTimeout::default() };
-            Resolver.resolve(&Uri::from_static(uri), &Config::default(), timeout)
+            Resolver(Cutoff::default()).resolve(&Uri::from_static(uri), &Config::default(), timeout)
         };
         let addresses = resolve("http://localhost:4711/", Duration::from_secs(60)).unwrap();
         assert!(addresses.iter().all(|address| address.port() == 4711 && address.ip().is_loopback()));

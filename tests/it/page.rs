@@ -80,7 +80,8 @@ fn the_page_of_one_target_tells_of_no_other() {
 fn before_the_first_poll_the_page_says_how_to_begin() {
     let gitea = gitea(Build::GiteaNew);
     let shop = Shop::with(&on_gitea(&gitea, DEV));
-    let page = page(&shop);
+    let run = shop.run(&["status", "--format", "html"]);
+    let page = run.code(0).stderr_has("no poll has used the state").stdout.clone();
     assert!(page.contains("not polled yet"), "{page}");
     assert!(page.contains("<code>tagship poll</code>"), "{page}");
     assert!(!shop.exists("state.db"));
