@@ -425,3 +425,69 @@ fn a_row_that_nobody_could_have_written_is_an_error_and_no_default() {
     let error = store.states().unwrap_err().to_string();
     assert!(error.contains("not a valid tag"), "{error}");
 }
+
+/// State files as tagship of schema 6 wrote them: `.dump`, `application_id` and `user_version`.
+const EARLIER: [(&str, &str); 7] = [
+    ("fresh", include_str!("../../tests/fixtures/state/fresh.sql")),
+    ("pending", include_str!("../../tests/fixtures/state/pending.sql")),
+    ("running", include_str!("../../tests/fixtures/state/running.sql")),
+    ("dead", include_str!("../../tests/fixtures/state/dead.sql")),
+    ("held", include_str!("../../tests/fixtures/state/held.sql")),
+    ("marked", include_str!("../../tests/fixtures/state/marked.sql")),
+    ("sighted", include_str!("../../tests/fixtures/state/sighted.sql")),
+];
+
+/// Every value of these columns, in the order of their rows.
+fn values(connection: &Connection, columns: &[(String, Vec<String>)]) -> Vec<(String, String)> {
+    let mut values = Vec::new();
+    for (table, names) in columns {
+        let quoted: Vec<String> = names.iter().map(|name| format!("quote({name})")).collect();
+        let query = format!("SELECT {} FROM {table} ORDER BY 1", quoted.join(" || ',' || "));
+        let mut statement = connection.prepare(&query).unwrap();
+        let rows = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        values.extend(rows.map(|row| (table.clone(), row.unwrap())));
+    }
+    values
+}
+
+fn columns(connection: &Connection) -> Vec<(String, Vec<String>)> {
+    let text = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
+    let mut tables =
+        connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").unwrap();
+    let tables: Vec<String> = tables.query_map([], text).unwrap().collect::<Result<_, _>>().unwrap();
+    let of = |table: String| {
+        let mut names = connection.prepare("SELECT name FROM pragma_table_info(?1)").unwrap();
+        let names = names.query_map([&table], text).unwrap().collect::<Result<_, _>>().unwrap();
+        (table, names)
+    };
+    tables.into_iter().map(of).collect()
+}
+
+#[test]
+fn a_state_file_of_an_earlier_version_is_loaded_and_saved_with_nothing_lost() {
+    for (name, sql) in EARLIER {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("state.db");
+        let earlier = Connection::open(&path).unwrap();
+        earlier.execute_batch(sql).unwrap();
+        let columns = columns(&earlier);
+        let before = values(&earlier, &columns);
+        drop(earlier);
+        let (store, _) = Store::open(&path).unwrap();
+        let states = store.states().unwrap();
+        assert!(!states.is_empty(), "{name}");
+        for (id, state) in &states {
+            store.write(|write| write.save_state(id, state)).unwrap();
+            assert!(state.rule.is_some(), "{name}: {id}");
+            store.runs(id).unwrap();
+            store.sightings(id).unwrap();
+        }
+        store.history(states.keys(), &Search::default()).unwrap();
+        let open = store.open_deployments().unwrap();
+        let has = |is: fn(&OpenDeployments) -> bool| open.values().any(is);
+        assert_eq!(has(|open| open.pending.is_some()), name == "pending", "{name}");
+        assert_eq!(has(|open| open.running.is_some()), name == "running", "{name}");
+        assert_eq!(has(|open| open.dead.is_some()), name == "dead", "{name}");
+        assert_eq!(values(&store.connection(), &columns), before, "{name}");
+    }
+}
