@@ -30,7 +30,7 @@ pub(crate) use notification::Told;
 pub(crate) use write::{Attempt, AttemptEnd, Write};
 
 use crate::plan::sighting::Sightings;
-use crate::plan::{Notification, OpenDeployments, PollState, StageRun};
+use crate::plan::{Notification, OpenDeployments, PollState, StageRun, Unfinished};
 use crate::reference::Tag;
 use crate::registry::Limit;
 use crate::target::TargetId;
@@ -199,6 +199,15 @@ impl Store {
     pub(crate) fn runs(&self, target: &TargetId) -> Result<Vec<StageRun>, StoreError> {
         let connection = self.connection();
         self.within(|| row::runs(&connection, target))
+    }
+
+    /// The newest deployment of a target that was started, where it did not succeed.
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn unfinished(&self, target: &TargetId) -> Result<Option<Unfinished>, StoreError> {
+        let connection = self.connection();
+        self.within(|| row::unfinished(&connection, target))
     }
 
     /// The names that a target's registry had, and when each was first seen: kept for order `newest`

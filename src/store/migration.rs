@@ -154,6 +154,11 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX deployment_succeeded ON deployment (project, stage, ended_at) WHERE state = 'succeeded';
     CREATE INDEX notification_ended ON notification (ended_at) WHERE ended_at IS NOT NULL;
     CREATE INDEX deployment_of_tag ON deployment (project, stage, tag);",
+    // 7
+    "ALTER TABLE sighting ADD COLUMN digest TEXT;
+    ALTER TABLE sighting ADD COLUMN created TEXT;
+    ALTER TABLE poll_state ADD COLUMN baseline_tag TEXT;
+    ALTER TABLE poll_state ADD COLUMN baseline_at TEXT;",
 ];
 
 /// Brings the tables up to this program's version. Writes nothing where they are.

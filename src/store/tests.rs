@@ -7,9 +7,10 @@ use rusqlite::OptionalExtension as _;
 use tempfile::TempDir;
 
 use super::*;
+use crate::plan::sighting::{Built, Sighting};
 use crate::plan::{
-    DecidedBy, Deployed, Deployment, DeploymentState, Edit, ErrorCode, Failing, Failure, Hold, LastListed,
-    NextAttempt, Status, Told,
+    Baseline, DecidedBy, Deployed, Deployment, DeploymentState, Edit, ErrorCode, Failing, Failure, Hold,
+    LastListed, NextAttempt, Status, Told,
 };
 use crate::reference::{Digest, ListedTag, Repository, Tag};
 use crate::target::Name;
@@ -80,6 +81,7 @@ fn full_state() -> PollState {
             pushed_at: Some(moment(7)),
             first_seen: moment(8),
             digest: Some(digest('d')),
+            asked_digest: Some(digest('e')),
         }],
         hold: Some(Hold {
             reason: Some("freeze".into()),
@@ -106,6 +108,7 @@ fn full_state() -> PollState {
             high_water_before: Some(tag("v1")),
         }),
         told: Some(Told { status: Status::Available, tag: Some(tag("dev-2")) }),
+        baseline: Some(Baseline { tag: tag("dev-0"), at: moment(14) }),
     }
 }
 
@@ -296,11 +299,14 @@ fn a_copy_does_not_write_to_the_file() {
 #[test]
 fn what_was_seen_first_stays() {
     let store = Store::nothing().unwrap();
-    let seen = |second| ListedTag { pushed_at: Some(moment(second)), ..ListedTag::named(tag("dev-1")) };
-    for second in [5, 9] {
-        store.write(|write| write.add_sightings(&target(), &[seen(second)])).unwrap();
+    let built = Built { digest: digest('a'), created: Some(moment(1)) };
+    let later = Built { digest: digest('b'), created: Some(moment(2)) };
+    for (second, image) in [(5, None), (9, Some(built.clone())), (9, Some(later))] {
+        let seen = (tag("dev-1"), Sighting { first_seen: moment(second), image });
+        store.write(|write| write.add_sightings(&target(), &[seen])).unwrap();
     }
-    assert_eq!(store.sightings(&target()).unwrap()[&tag("dev-1")], moment(5));
+    let expected = Sighting { first_seen: moment(5), image: Some(built) };
+    assert_eq!(store.sightings(&target()).unwrap()[&tag("dev-1")], expected);
 }
 
 #[test]
@@ -409,12 +415,12 @@ fn a_state_that_is_only_read_is_not_written_and_that_of_an_older_program_is_unde
     assert_eq!(read.states().unwrap()[&target()], full_state());
     assert!(read.write(|write| write.save_state(&target(), &PollState::default())).is_err());
     drop(read);
-    let older = "DROP TABLE housekeeping; DROP INDEX deployment_succeeded; DROP INDEX notification_ended; DROP INDEX deployment_of_tag;
-         PRAGMA user_version = 5;";
-    Connection::open(&path).unwrap().execute_batch(older).unwrap();
-    let before = fs::read(&path).unwrap();
-    assert_eq!(Store::read(&path).unwrap().states().unwrap()[&target()], full_state());
-    assert_eq!(fs::read(&path).unwrap(), before);
+    let older = folder.path().join("older.db");
+    Connection::open(&older).unwrap().execute_batch(EARLIER[0].1).unwrap();
+    let before = fs::read(&older).unwrap();
+    let high_water = Store::read(&older).unwrap().states().unwrap()[&target()].high_water.clone();
+    assert_eq!(high_water.map(|listed| listed.tag), Some(tag("dev-42")));
+    assert_eq!(fs::read(&older).unwrap(), before);
 }
 
 #[test]

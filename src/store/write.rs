@@ -7,10 +7,11 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::row;
+use crate::plan::sighting::Sighting;
 use crate::plan::{
     DecidedBy, Deployment, DeploymentState, ErrorCode, NextAttempt, OpenDeployments, PollState,
 };
-use crate::reference::{Digest, ListedTag};
+use crate::reference::{Digest, Tag};
 use crate::registry::Limit;
 use crate::target::TargetId;
 
@@ -94,6 +95,8 @@ impl<'a> Write<'a> {
             state.edit.as_ref().map(|edit| text(edit.at)),
             state.edit.as_ref().map(|edit| edit.rule_before.as_str()),
             state.edit.as_ref().and_then(|edit| edit.high_water_before.as_ref()).map(|tag| tag.as_str()),
+            state.baseline.as_ref().map(|baseline| baseline.tag.as_str()),
+            state.baseline.as_ref().map(|baseline| text(baseline.at)),
         ])?;
         Ok(())
     }
@@ -116,18 +119,20 @@ impl<'a> Write<'a> {
         Ok(())
     }
 
-    /// Remembers when names were first seen. What another run saw first stays.
-    pub(crate) fn add_sightings(&self, id: &TargetId, sighted: &[ListedTag]) -> rusqlite::Result<()> {
-        let query =
-            "INSERT OR IGNORE INTO sighting (project, stage, tag, first_seen) VALUES (?1, ?2, ?3, ?4)";
+    /// Remembers when names were first seen, and what they pointed at. What another run saw first stays.
+    pub(crate) fn add_sightings(&self, id: &TargetId, sighted: &[(Tag, Sighting)]) -> rusqlite::Result<()> {
+        let query = "INSERT INTO sighting (project, stage, tag, first_seen, digest, created)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE
+             SET digest = coalesce(digest, excluded.digest), created = coalesce(created, excluded.created)";
         let mut statement = self.0.prepare_cached(query)?;
-        for listed in sighted {
-            let first_seen = listed.pushed_at.map(|moment| moment.to_string());
+        for (tag, Sighting { first_seen, image }) in sighted {
             statement.execute(params![
                 id.project.as_str(),
                 id.stage.as_str(),
-                listed.tag.as_str(),
-                first_seen
+                tag.as_str(),
+                first_seen.to_string(),
+                image.as_ref().map(|image| image.digest.as_str()),
+                image.as_ref().and_then(|image| image.created).map(text),
             ])?;
         }
         Ok(())
