@@ -2,6 +2,7 @@
 
 mod moment;
 mod setup;
+mod words;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,10 +10,11 @@ use std::time::Duration;
 use crate::target::filter::TargetPattern;
 use crate::target::shard::ShardSetting;
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 pub(crate) use moment::Moment;
 
 pub(crate) use setup::{Init, Kind, Schedule, Scheduler, StageWish, image, owner, stage};
+pub(crate) use words::advised;
 
 /// Ships new container image tags to the stages that wait for them.
 ///
@@ -54,7 +56,7 @@ pub(crate) struct Global {
     /// The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]
     #[arg(long, global = true, value_name = "FILE", env = "TAGSHIP_CONFIG", hide_env_values = true)]
     pub(crate) config: Option<PathBuf>,
-    /// The state file, whatever the configuration says
+    /// The state file [default: `state` of the configuration, $TAGSHIP_STATE, or by where the configuration is]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) state: Option<PathBuf>,
     /// Say also what did not change, and show what deployments print
@@ -82,6 +84,7 @@ pub(crate) enum Command {
     Status(Status),
     Tags(Tags),
     Deploy(Deploy),
+    Rollback(Rollback),
     Mark(Mark),
     History(History),
     Retry(Retry),
@@ -239,7 +242,7 @@ pub(crate) struct Tags {
 /// Deploy now, by hand: the newest tag, or one that is named
 ///
 /// Holds, windows and gates are for polls: they do not stop it. Going back to an older tag holds the target, so that
-/// the next poll does not undo it.
+/// the next poll does not undo it. A TAG that the stage's rule does not allow needs --force.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  tagship deploy shop/dev               the newest\n  \
     tagship deploy shop/prod v1.4.0\n  \
@@ -251,7 +254,7 @@ pub(crate) struct Deploy {
     /// The tag [default: the newest that the stage's rule allows]
     #[arg(value_name = "TAG")]
     pub(crate) tag: Option<String>,
-    /// What the stage ran before what it runs now
+    /// What the stage ran before what it runs now: the same as tagship rollback
     #[arg(long, conflicts_with = "tag")]
     pub(crate) previous: bool,
     /// Do not hold the target when going back
@@ -260,9 +263,28 @@ pub(crate) struct Deploy {
     /// Wait where another run is deploying to the target, instead of ending with 75
     #[arg(long)]
     pub(crate) wait: bool,
-    /// Deploy TAG although the registry cannot be asked whether it exists
+    /// Deploy TAG even if the stage's rule does not allow it, or the registry cannot tell whether it exists
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+/// Deploy again what a stage ran before
+///
+/// The same as `tagship deploy TARGET --previous`: the image is the one that ran, by its digest, and the target is held
+/// so that the next poll does not undo it.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  tagship rollback shop/prod\n  \
+    tagship release shop/prod     deploy newer tags again")]
+pub(crate) struct Rollback {
+    /// The target: shop/dev
+    #[arg(value_name = "TARGET", value_parser = pattern)]
+    pub(crate) target: TargetPattern,
+    /// Do not hold the target
+    #[arg(long)]
+    pub(crate) no_hold: bool,
+    /// Wait while another run deploys to the target, instead of exiting with 75
+    #[arg(long)]
+    pub(crate) wait: bool,
 }
 
 /// Stop automatic deployments to targets
@@ -359,13 +381,14 @@ pub(crate) struct Retry {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  tagship mark shop/dev dev-43\n  \
     tagship mark shop/dev dev-41 --reset    deploy what comes after dev-41, although newer ones were deployed\n  \
-    tagship mark shop/dev --none            deploy the newest at the next poll, whatever it is")]
+    tagship mark shop/dev --none            deploy the newest at the next poll, whatever it is\n  \
+    tagship mark shop/dev --owner           go on with the owner that has the image's name now")]
 pub(crate) struct Mark {
     /// The target: shop/dev
     #[arg(value_name = "TARGET", value_parser = pattern)]
     pub(crate) target: TargetPattern,
     /// The tag that the stage runs now
-    #[arg(value_name = "TAG", required_unless_present = "none")]
+    #[arg(value_name = "TAG", required_unless_present_any = ["none", "owner"])]
     pub(crate) tag: Option<String>,
     /// From here on deploy what is newer than TAG, even what was deployed before
     #[arg(long)]
@@ -373,6 +396,9 @@ pub(crate) struct Mark {
     /// Forget which tags the stage was given: the next poll deploys the newest
     #[arg(long, conflicts_with_all = ["tag", "reset"])]
     pub(crate) none: bool,
+    /// Accept the owner that the registry names now, for all images of that name, where it was another before
+    #[arg(long, conflicts_with_all = ["tag", "reset", "none"])]
+    pub(crate) owner: bool,
 }
 
 /// Put a registry's token into the keyring
@@ -460,6 +486,11 @@ pub(crate) enum SchemaOf {
     Tags,
     /// What history prints with --format json
     History,
+}
+
+/// Whether tagship itself has a command of this name.
+fn is_command(name: &str) -> bool {
+    Cli::command().find_subcommand(name).is_some()
 }
 
 // clap wants a parser that can fail.

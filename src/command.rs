@@ -24,7 +24,7 @@ mod tags;
 
 pub(crate) use check::check;
 pub(crate) use completion::complete;
-pub(crate) use deploy::deploy;
+pub(crate) use deploy::{deploy, rollback};
 pub(crate) use generate::generate;
 pub(crate) use history::history;
 pub(crate) use hold::{hold, release};
@@ -39,12 +39,15 @@ pub(crate) use tags::tags;
 
 use std::env;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::cli::{Color, Global};
 use crate::config::{self, Config};
 use crate::report::Detail;
 use selection::{select, select_filtered, select_one};
-use state::{kept_state, open_state, read_state, rehearsed_state};
+use state::{
+    can_lock, kept_state, open_state, read_state, rehearsed_state, warn_if_not_polled, warn_of_open_state,
+};
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +78,28 @@ impl Exit {
             Exit::Signal(signal) => 128 + signal,
         }
     }
+}
+
+/// A write beyond the limit on file sizes (`ulimit -f`) fails from now on, in place of ending the process. The commands
+/// that tagship starts have the signal as the system sets it: a handler does not outlive `exec`.
+pub(crate) fn survive_file_size_limit() {
+    // Where it cannot be installed, such a write ends the process as before.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+}
+
+/// A run that has no memory for its first threads and answers would be aborted in the middle of something.
+///
+/// # Errors
+/// The process may not have that much.
+pub(crate) fn require_memory() -> anyhow::Result<()> {
+    const MEBIBYTES: usize = 64;
+    // Reserved and given back: no page of it is used.
+    Vec::<u8>::new().try_reserve_exact(MEBIBYTES * 1024 * 1024).map_err(|_| {
+        anyhow::anyhow!(
+            "less than {MEBIBYTES} MiB of memory can be reserved, and tagship may need that much; \
+             raise the limit on memory (ulimit -v)"
+        )
+    })
 }
 
 /// What `--color` means to the streams.

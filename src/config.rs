@@ -30,6 +30,7 @@ use std::time::Duration;
 use url::{Host, Url};
 
 pub(crate) use address::host;
+pub(crate) use danger::open_to_all;
 pub(crate) use load::{load, parse};
 pub(crate) use manual::{manual, tidy};
 pub(crate) use read::{nearest, parse_duration, suggest};
@@ -58,7 +59,7 @@ pub(crate) struct Config {
     pub(crate) programs: BTreeSet<PathBuf>,
     /// What is legal and probably wrong.
     pub(crate) warnings: Vec<Fault>,
-    /// Files that root runs and others can write: said at every poll.
+    /// Files that root runs and others can write or replace: said at every poll.
     pub(crate) dangers: Vec<Fault>,
 }
 
@@ -84,7 +85,7 @@ pub(crate) struct Settings {
 /// Where the state is kept, as far as the configuration says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StateSetting {
-    /// Not said: `$TAGSHIP_STATE`, `$STATE_DIRECTORY`, then the user's own place.
+    /// Not said: `$TAGSHIP_STATE`, `$STATE_DIRECTORY`, then by where the configuration is.
     Default,
     /// Absolute.
     File(PathBuf),
@@ -234,8 +235,18 @@ impl fmt::Display for Fault {
 
 /// Every fault of a configuration, in the order of the files' lines. Never empty.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+#[error("{}", shown(.0))]
 pub(crate) struct Faults(pub(crate) Vec<Fault>);
+
+/// The first faults, and how many more there are.
+fn shown(faults: &[Fault]) -> String {
+    const MOST: usize = 100;
+    let mut lines: Vec<String> = faults.iter().take(MOST).map(ToString::to_string).collect();
+    if faults.len() > MOST {
+        lines.push(format!("{} more faults are not shown", faults.len() - MOST));
+    }
+    lines.join("\n")
+}
 
 /// Looks for the configuration file: `explicit`, `$TAGSHIP_CONFIG`, `$CONFIGURATION_DIRECTORY`, the
 /// user's own (not for root), `/etc/tagship`.
@@ -267,6 +278,8 @@ pub(crate) fn usual_place() -> PathBuf {
 }
 
 const OF_THE_MACHINE: &str = "/etc/tagship/config.toml";
+/// Where the configuration of a service is.
+pub(crate) const FOLDER_OF_THE_MACHINE: &str = "/etc/tagship";
 
 fn users_own() -> Option<PathBuf> {
     if rustix::process::geteuid().is_root() {

@@ -21,27 +21,28 @@ mod transcript;
 mod vault;
 
 use std::fs::File;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::plan::ErrorCode;
+use crate::process::Leader;
 use crate::reference::{Digest, Tag};
-use crate::secret::Secrets;
+use crate::secret::{Redactor, Secrets};
 use crate::target::Target;
 use crate::target::step::Step;
-pub(crate) use command::program_fault;
+pub(crate) use command::{ProgramFault, program_fault};
 pub(crate) use notify::{News, notify};
 pub(crate) use ping::ping;
 pub(crate) use running::{running, verify};
+
+pub(crate) use crate::stop::Stop;
 
 use command::CommandDeployer;
 use http::HttpDeployer;
 use placeholder::Values;
 use transcript::Transcript;
-use vault::Vault;
+use vault::{Learning, Vault};
 
 /// One attempt to bring one tag to one target: what placeholders and `TAGSHIP_*` variables say.
 #[derive(Clone, Copy, Debug)]
@@ -56,13 +57,19 @@ pub(crate) struct Handover<'a> {
     pub(crate) attempt: u32,
 }
 
-/// What can be seen of a deployment while it runs.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Seen<'a> {
-    /// The step of this number begins, from 1.
-    Step(usize),
-    /// A line that a step printed, secrets masked.
-    Line(&'a str),
+/// Who follows a deployment while it runs.
+#[derive(Clone, Copy)]
+pub(crate) struct Watch<'a> {
+    /// Gets the number of each step as it begins, from 1.
+    pub(crate) on_step: &'a (dyn Fn(usize) + Sync),
+    /// Gets the leader of each command's process group when it was started, before it is waited for.
+    pub(crate) on_start: &'a (dyn Fn(&Leader) + Sync),
+    /// Gets what the steps print as it comes: whole lines, secrets masked. None where nobody looks.
+    pub(crate) on_output: Option<&'a (dyn Fn(&str) + Sync)>,
+}
+
+impl Watch<'_> {
+    const NOBODY: Watch<'static> = Watch { on_step: &|_| {}, on_start: &|_| {}, on_output: None };
 }
 
 /// What came of an attempt.
@@ -95,55 +102,16 @@ pub(crate) struct DeployError {
     pub(crate) interrupted: bool,
 }
 
-/// Whether tagship was told to stop, and by which signal.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Stop(Arc<AtomicUsize>);
-
-impl Stop {
-    /// Listens for INT and TERM from now on.
-    ///
-    /// # Errors
-    /// The handlers cannot be installed.
-    pub(crate) fn on_signals() -> std::io::Result<Stop> {
-        let stop = Stop::default();
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            let number = usize::try_from(signal).expect("signal numbers are small and positive");
-            signal_hook::flag::register_usize(signal, Arc::clone(&stop.0), number)?;
-        }
-        Ok(stop)
-    }
-
-    /// Waits so long, or until a signal comes. Says whether none came.
-    fn pause(&self, duration: Duration) -> bool {
-        const TICK: Duration = Duration::from_millis(50);
-        let end = Instant::now() + duration;
-        while self.signal().is_none() {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return true;
-            }
-            std::thread::sleep(left.min(TICK));
-        }
-        false
-    }
-
-    /// The signal's number, once one came.
-    pub(crate) fn signal(&self) -> Option<u8> {
-        u8::try_from(self.0.load(Ordering::Relaxed)).ok().filter(|signal| *signal != 0)
-    }
-}
-
 /// Carries out the target's steps in order; the first that fails ends it.
 ///
 /// `lock` is the target's lock, taken: it becomes the standard input of the commands, so that it
-/// lives as long as they do (guarantees: Delivering, 3). `watch` gets each step as it begins, and
-/// what the steps print as it comes.
+/// lives as long as they do (guarantees: Delivering, 3).
 pub(crate) fn deploy(
     handover: &Handover<'_>,
     secrets: &Secrets,
     lock: &File,
     stop: &Stop,
-    watch: &(dyn Fn(Seen<'_>) + Sync),
+    watch: Watch<'_>,
 ) -> Outcome {
     carry_out(handover, secrets, lock, stop, Patience::DEFAULT, watch)
 }
@@ -159,11 +127,14 @@ trait Deployer {
 
 /// What the steps of one attempt share.
 struct Attempt<'a> {
-    vault: &'a dyn Vault,
+    vault: &'a Learning<'a>,
     lock: &'a File,
     stop: &'a Stop,
+    watch: Watch<'a>,
     patience: Patience,
     transcript: Transcript<'a>,
+    /// Where the step's answer has what later steps use as a credential: JSON pointers.
+    credentials: Vec<&'a str>,
     exit_status: Option<i32>,
     http_status: Option<u16>,
 }
@@ -187,19 +158,21 @@ fn carry_out(
     lock: &File,
     stop: &Stop,
     patience: Patience,
-    watch: &(dyn Fn(Seen<'_>) + Sync),
+    watch: Watch<'_>,
 ) -> Outcome {
-    let on_output = |line: &str| watch(Seen::Line(line));
+    let vault = &Learning::new(vault);
     let mut attempt = Attempt {
         vault,
         lock,
         stop,
+        watch,
         patience,
-        transcript: Transcript::new(vault, &on_output),
+        transcript: Transcript::new(vault, watch.on_output),
+        credentials: Vec::new(),
         exit_status: None,
         http_status: None,
     };
-    let result = carry_out_steps(handover, &mut attempt, watch);
+    let result = carry_out_steps(handover, &mut attempt);
     Outcome {
         result,
         exit_status: attempt.exit_status,
@@ -208,11 +181,7 @@ fn carry_out(
     }
 }
 
-fn carry_out_steps(
-    handover: &Handover<'_>,
-    attempt: &mut Attempt<'_>,
-    watch: &dyn Fn(Seen<'_>),
-) -> Result<(), DeployError> {
+fn carry_out_steps<'a>(handover: &Handover<'a>, attempt: &mut Attempt<'a>) -> Result<(), DeployError> {
     let vault = attempt.vault;
     let steps = handover.target.deploy.as_ref();
     // All before the first: a secret that is missing in the last step must not leave half a deployment.
@@ -221,7 +190,10 @@ fn carry_out_steps(
     }
     let mut answers = Vec::with_capacity(steps.len());
     for (index, step) in steps.iter().enumerate() {
-        watch(Seen::Step(index + 1));
+        (attempt.watch.on_step)(index + 1);
+        let used = steps[index + 1..].iter().flat_map(Step::credentials);
+        attempt.credentials =
+            used.filter(|used| used.step == index + 1).map(|used| used.pointer.as_str()).collect();
         let result = match attempt.stop.signal() {
             Some(signal) => Err(DeployError::not_begun(signal)),
             None => made_ready(step, &Values::of(handover, vault, Some(&answers)))
@@ -263,8 +235,8 @@ impl DeployError {
         DeployError { interrupted: true, ..DeployError::before_start(ErrorCode::Command, message) }
     }
 
-    fn masked(mut self, vault: &dyn Vault) -> DeployError {
-        self.message = vault.mask(&self.message);
+    fn masked(mut self, redactor: &dyn Redactor) -> DeployError {
+        self.message = redactor.mask(&self.message);
         self
     }
 }

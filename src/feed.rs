@@ -2,7 +2,7 @@
 //! server's list of package versions (guarantees: Asking Gitea and Forgejo only for what changed).
 //! Pure: pages come from a closure, moments with them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -19,10 +19,20 @@ pub(crate) struct FeedRow {
     pub(crate) created_at: Timestamp,
 }
 
+/// Who an owner is: the id stays when the owner is renamed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Owner {
+    pub(crate) id: i64,
+    /// The current name.
+    pub(crate) login: String,
+}
+
 /// One answer of the server.
 #[derive(Clone, Debug)]
 pub(crate) struct FeedPage {
     pub(crate) rows: Vec<FeedRow>,
+    /// Of the rows; None where there are none.
+    pub(crate) owner: Option<Owner>,
     /// How many versions the owner has.
     pub(crate) total: u64,
     /// The server's clock, and ours.
@@ -36,10 +46,13 @@ pub(crate) struct Cursor {
     total: u64,
     /// The newest row; None where the owner has none.
     top: Option<Seen>,
-    /// The rows no older than the top less [`WINDOW`]; None: not all of them were read.
+    /// The rows beside which others can still come. None: not all of them were read.
     window: Option<Vec<Seen>>,
     server_time: Timestamp,
     our_time: Timestamp,
+    /// None where no row named one yet.
+    #[serde(default)]
+    owner: Option<Owner>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -52,22 +65,39 @@ struct Seen {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Changes {
     Nothing,
-    /// The new rows, by image (lower case). No other image has one.
-    Some(BTreeMap<String, Vec<FeedRow>>),
+    /// Only the images that have new rows, if their tags explain the rows that vanished.
+    Some(Pushed),
     /// Any image may have.
     Everything,
 }
 
-/// Rows that come later can carry an earlier time by less than this: a slow transaction, nodes apart.
-const WINDOW: SignedDuration = SignedDuration::from_secs(60);
+/// New rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pushed {
+    /// By image (lower case); untagged children are left out.
+    pub(crate) rows: BTreeMap<String, Vec<FeedRow>>,
+    /// How many rows vanished: a tag that is pushed again replaces its row on old Gitea and Forgejo, a
+    /// deletion replaces nothing.
+    pub(crate) vanished: u64,
+}
+
+/// How many tags an image had at a moment of our clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Count {
+    pub(crate) tags: u64,
+    pub(crate) at: Timestamp,
+}
+
+/// A row can become visible this long after its time: a slow transaction, nodes with different clocks.
+const LATE: SignedDuration = SignedDuration::from_secs(60);
 
 /// The server's clock against ours: more of a step than this makes times worthless.
 const CLOCK_STEP: SignedDuration = SignedDuration::from_secs(30);
 
-/// So many configured repositories are listed with no more requests than a few pages cost.
-const FEW: usize = 10;
+/// Times of the server are whole seconds, rounded down.
+const ROUNDED: SignedDuration = SignedDuration::from_secs(2);
 
-/// Rows of the first page of a walk, and of those after it.
+/// Rows of the first page of a walk, unless more are expected, and of every other page.
 const FIRST_ROWS: usize = 10;
 const ROWS: usize = 50;
 
@@ -84,60 +114,92 @@ pub(crate) fn changes<E>(
     mut page: impl FnMut(usize, usize) -> Result<FeedPage, E>,
 ) -> Result<(Cursor, Changes), E> {
     let Some(since) = since else {
-        let walk = walk(None, configured, &mut page)?;
-        return Ok((walk.cursor(), Changes::Everything));
+        let first = page(1, FIRST_ROWS)?;
+        let walk = walk(first, FIRST_ROWS, None, configured, &mut page)?;
+        return Ok((walk.cursor(None), Changes::Everything));
     };
-    let probe = page(1, 1)?;
-    let is_trusted = since.is_trusted(&probe);
-    if is_trusted && since.is_settled() && since.is_equal(&probe) {
-        return Ok((since.clone(), Changes::Nothing));
-    }
-    let walk = walk(since.top.filter(|_| is_trusted), configured, &mut page)?;
-    let changes = if is_trusted { since.compare(&walk, configured) } else { Changes::Everything };
-    Ok((walk.cursor(), changes))
+    let mut limit = FIRST_ROWS;
+    let first = if since.is_settled() {
+        let probe = page(1, 1)?;
+        if since.is_trusted(&probe) && since.is_equal(&probe) {
+            let owner = probe.owner.or_else(|| since.owner.clone());
+            return Ok((Cursor { owner, ..since.clone() }, Changes::Nothing));
+        }
+        page(1, limit)?
+    } else {
+        if since.window.as_ref().is_some_and(|window| window.len() >= limit) {
+            limit = ROWS;
+        }
+        page(1, limit)?
+    };
+    let is_trusted = since.is_trusted(&first);
+    let known_until = Some(since.known_until()).filter(|_| is_trusted);
+    let walk = walk(first, limit, known_until, configured, &mut page)?;
+    let changes = if is_trusted { since.compare(&walk) } else { Changes::Everything };
+    Ok((walk.cursor(Some(since)), changes))
 }
 
 impl Cursor {
-    /// Whether its times can be compared with the server's of now.
+    /// The owner that the rows named last.
+    pub(crate) fn owner(&self) -> Option<&Owner> {
+        self.owner.as_ref()
+    }
+
+    /// Rows of this time or earlier were there when it was read.
+    pub(crate) fn known_until(&self) -> Timestamp {
+        known_until(self.server_time, self.top.map(|top| top.created_at))
+    }
+
+    /// Whether its times can be compared with the server's of now, and its rows are of the same owner.
     fn is_trusted(&self, now: &FeedPage) -> bool {
+        let FeedPage { server_time, our_time, ref owner, .. } = *now;
         let top = self.top.map_or(Timestamp::MIN, |top| top.created_at);
         let is_behind = self.server_time < top;
+        let went_back = self.server_time.duration_since(server_time) > CLOCK_STEP || server_time < top;
         let then = self.server_time.duration_since(self.our_time);
-        let offset = now.server_time.duration_since(now.our_time);
-        let step = offset.saturating_sub(then);
-        self.window.is_some() && !is_behind && now.server_time >= top && step.abs() <= CLOCK_STEP
+        let step = server_time.duration_since(our_time).saturating_sub(then);
+        let is_complete = self.window.is_some() || self.is_settled();
+        let is_same_owner =
+            self.owner.as_ref().zip(owner.as_ref()).is_none_or(|(then, now)| then.id == now.id);
+        is_complete && !is_behind && !went_back && step.abs() <= CLOCK_STEP && is_same_owner
     }
 
     /// Whether the second of its top, and every slow transaction of it, was over when it was read.
     fn is_settled(&self) -> bool {
-        self.top.is_none_or(|top| self.server_time.duration_since(top.created_at) >= WINDOW)
+        self.top.is_none_or(|top| top.created_at <= self.known_until())
     }
 
     fn is_equal(&self, probe: &FeedPage) -> bool {
         self.total == probe.total && self.top == probe.rows.first().map(Seen::of)
     }
 
-    fn compare(&self, walk: &Walk, configured: usize) -> Changes {
+    fn compare(&self, walk: &Walk) -> Changes {
         let window: HashSet<Seen> = self.window.iter().flatten().copied().collect();
-        let oldest = self.top.map(|top| oldest_of_window(top.created_at));
-        let is_recent = |row: &&FeedRow| oldest.is_none_or(|oldest| row.created_at >= oldest);
-        let unknown: Vec<&FeedRow> =
-            walk.rows.iter().filter(is_recent).filter(|row| !window.contains(&Seen::of(row))).collect();
-        let grown = walk.total.saturating_sub(self.total);
-        // Rows vanished: where that costs next to nothing, it is worth a look which.
-        let is_cheap = walk.total < self.total && configured <= FEW;
-        if walk.is_cut || is_cheap || usize::try_from(grown).map_or(true, |grown| grown > unknown.len()) {
+        let is_unknown =
+            |row: &&FeedRow| row.created_at > self.known_until() && !window.contains(&Seen::of(row));
+        let unknown: Vec<&FeedRow> = walk.rows.iter().filter(is_unknown).collect();
+        // Fewer rows than those of before and the new ones: some vanished. More: some are not among those read.
+        let expected = self.total.saturating_add(unknown.len() as u64);
+        let Some(vanished) = expected.checked_sub(walk.total).filter(|_| !walk.is_cut) else {
             return Changes::Everything;
+        };
+        let mut rows: BTreeMap<String, Vec<FeedRow>> = BTreeMap::new();
+        // Untagged children of an index, named by their digest, are nothing to deploy.
+        for row in unknown.iter().copied().filter(|row| !row.version.contains(':')) {
+            rows.entry(row.name.to_lowercase()).or_default().push(row.clone());
         }
-        if unknown.is_empty() {
+        if unknown.is_empty() && vanished == 0 {
             return Changes::Nothing;
         }
-        let mut by_image: BTreeMap<String, Vec<FeedRow>> = BTreeMap::new();
-        // Untagged children of an index, named by their digest, are nothing to deploy.
-        for row in unknown.into_iter().filter(|row| !row.version.contains(':')) {
-            by_image.entry(row.name.to_lowercase()).or_default().push(row.clone());
-        }
-        Changes::Some(by_image)
+        Changes::Some(Pushed { rows, vanished })
+    }
+
+    /// How many of the rows certainly came after the count. A row that came between this cursor and the count is
+    /// new to the one and counted by the other.
+    fn not_counted(&self, count: Count, rows: &[FeedRow]) -> u64 {
+        let ahead = self.server_time.duration_since(self.our_time);
+        let counted_at = count.at.saturating_add(ahead.saturating_add(ROUNDED)).unwrap_or(Timestamp::MAX);
+        rows.iter().filter(|row| row.created_at > counted_at).count() as u64
     }
 }
 
@@ -147,13 +209,73 @@ impl Seen {
     }
 }
 
-fn oldest_of_window(top: Timestamp) -> Timestamp {
-    top.saturating_sub(WINDOW).unwrap_or(Timestamp::MIN)
+/// What the tags of the images with new rows say of the rows that vanished.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Explained {
+    /// An image without a new row lost one, or can have: everything may have changed.
+    pub(crate) is_elsewhere: bool,
+    /// By image, as far as they were counted.
+    pub(crate) counts: HashMap<String, Count>,
+    /// Only for want of a count of before.
+    pub(crate) lacks_counts: bool,
+}
+
+/// Explains the rows that vanished. `counts`: of the images, as of `since` or later. `list` counts the tags of an
+/// image now; None where it cannot.
+pub(crate) fn explain(
+    since: &Cursor,
+    pushed: &Pushed,
+    counts: &HashMap<String, Count>,
+    configured: usize,
+    mut list: impl FnMut(&str) -> Option<Count>,
+) -> Explained {
+    let mut explained = Explained::default();
+    let images = || pushed.rows.iter().map(|(name, rows)| (name, rows, counts.get(name).copied()));
+    if pushed.vanished == 0 {
+        for (name, rows, before) in images() {
+            let after =
+                |before: Count| Count { tags: before.tags + since.not_counted(before, rows), ..before };
+            explained.counts.extend(before.map(|before| (name.clone(), after(before))));
+        }
+        return explained;
+    }
+    explained.is_elsewhere = true;
+    if pushed.rows.len() >= configured {
+        // To list everything costs no more.
+        return explained;
+    }
+    // A tag that was pushed again and one that was deleted look alike: their image has fewer tags than new rows
+    // would give it, and is listed.
+    let mut vanished: i64 = 0;
+    for (name, rows, before) in images() {
+        let Some(after) = list(name) else {
+            return explained;
+        };
+        explained.counts.insert(name.clone(), after);
+        match before {
+            Some(before) => {
+                let expected = before.tags + since.not_counted(before, rows);
+                vanished += i64::try_from(expected).unwrap_or(0).saturating_sub_unsigned(after.tags);
+            }
+            None => explained.lacks_counts = true,
+        }
+    }
+    explained.is_elsewhere = vanished < i64::try_from(pushed.vanished).unwrap_or(i64::MAX);
+    explained.lacks_counts &= explained.is_elsewhere;
+    explained
+}
+
+/// Of this time and earlier there is no row that is not visible at this moment. Never later than the newest row, so
+/// that rows that are later by more are looked at, too.
+fn known_until(server_time: Timestamp, top: Option<Timestamp>) -> Timestamp {
+    let settled = server_time.saturating_sub(LATE).unwrap_or(Timestamp::MIN);
+    top.map_or(Timestamp::MIN, |top| top.min(settled))
 }
 
 /// The newest rows, each once.
 struct Walk {
     rows: Vec<FeedRow>,
+    owner: Option<Owner>,
     total: u64,
     server_time: Timestamp,
     our_time: Timestamp,
@@ -162,56 +284,58 @@ struct Walk {
 }
 
 impl Walk {
-    fn cursor(&self) -> Cursor {
-        let top = self.rows.first().map(Seen::of);
-        let oldest = top.map(|top| oldest_of_window(top.created_at));
-        let is_recent = |row: &&FeedRow| oldest.is_some_and(|oldest| row.created_at >= oldest);
-        let window = self.rows.iter().filter(is_recent).map(Seen::of).collect();
+    fn cursor(&self, since: Option<&Cursor>) -> Cursor {
+        let until = known_until(self.server_time, self.rows.first().map(|row| row.created_at));
+        let is_recent = |row: &&FeedRow| row.created_at > until;
+        let window: Vec<Seen> = self.rows.iter().filter(is_recent).map(Seen::of).collect();
+        let owner = self.owner.clone().or_else(|| since.and_then(|since| since.owner.clone()));
         Cursor {
             total: self.total,
-            top,
-            window: Some(window).filter(|_| !self.is_cut),
+            top: self.rows.first().map(Seen::of),
+            // Where the oldest of a part is recent, so may be those that follow.
+            window: (!self.is_cut || window.len() < self.rows.len()).then_some(window),
             server_time: self.server_time,
             our_time: self.our_time,
+            owner,
         }
     }
 }
 
-/// Reads rows from the newest down to those older than the window of the old top and of the new one.
-/// Begun again once where the total changes meanwhile.
+/// Reads rows from the newest down to the first that was there at the look before (`known_until`), or that is
+/// needed for none after this one. `first`: page 1, of `limit` rows. Begun again once where the total changes
+/// meanwhile.
 fn walk<E>(
-    old_top: Option<Seen>,
+    first: FeedPage,
+    limit: usize,
+    known_until: Option<Timestamp>,
     configured: usize,
     page: &mut impl FnMut(usize, usize) -> Result<FeedPage, E>,
 ) -> Result<Walk, E> {
-    let first = page(1, FIRST_ROWS)?;
-    let (mut walk, is_steady) = walk_on(first, old_top, configured, page)?;
-    if !is_steady {
-        let first = page(1, ROWS)?;
-        let (again, is_steady) = walk_on(first, old_top, configured, page)?;
-        walk = Walk { is_cut: again.is_cut || !is_steady, ..again };
+    let (walk, is_steady) = walk_on(first, limit, known_until, configured, page)?;
+    if is_steady {
+        return Ok(walk);
     }
-    Ok(walk)
+    let (again, is_steady) = walk_on(page(1, ROWS)?, ROWS, known_until, configured, page)?;
+    Ok(Walk { is_cut: again.is_cut || !is_steady, ..again })
 }
 
 /// Gives also whether the total stayed the same under it.
 fn walk_on<E>(
     first: FeedPage,
-    old_top: Option<Seen>,
+    limit: usize,
+    until: Option<Timestamp>,
     configured: usize,
     page: &mut impl FnMut(usize, usize) -> Result<FeedPage, E>,
 ) -> Result<(Walk, bool), E> {
-    let FeedPage { rows, total, server_time, our_time } = first;
-    let mut walk = Walk { rows, total, server_time, our_time, is_cut: false };
-    let tops = [old_top.map(|top| top.created_at), walk.rows.first().map(|row| row.created_at)];
-    let oldest = tops.into_iter().flatten().min().map(oldest_of_window);
-    let is_behind = |rows: &[FeedRow]| {
-        oldest.is_some_and(|oldest| rows.last().is_some_and(|row| row.created_at < oldest))
-    };
+    let FeedPage { rows, owner, total, server_time, our_time } = first;
+    let mut walk = Walk { rows, owner, total, server_time, our_time, is_cut: false };
+    let of_now = known_until(server_time, walk.rows.first().map(|row| row.created_at));
+    let until = until.map_or(of_now, |until| until.min(of_now));
     let mut seen: HashSet<i64> = walk.rows.iter().map(|row| row.id).collect();
-    for number in 1.. {
+    let next = if limit == ROWS { 2 } else { 1 };
+    for number in next.. {
         let is_whole = u64::try_from(walk.rows.len()).is_ok_and(|read| read >= walk.total);
-        if is_whole || is_behind(&walk.rows) {
+        if is_whole || walk.rows.last().is_some_and(|row| row.created_at <= until) {
             break;
         }
         if number > configured {

@@ -11,6 +11,8 @@ pub(crate) struct Draft {
     pub(crate) registry: Registry,
     pub(crate) projects: Vec<Project>,
     pub(crate) deploy: Deploy,
+    /// The state file, relative to the configuration's folder or absolute. None: not said.
+    pub(crate) state: Option<String>,
 }
 
 /// Its one registry.
@@ -81,8 +83,12 @@ pub(crate) fn configuration(draft: &Draft) -> String {
          # The first poll of a stage remembers the newest tag and deploys what comes after it;\n\
          # first_poll = \"deploy\" in a stage ships that one, too.\n\n\
          [settings]\n\
-         interval = \"5m\" # how often a stage is due; tagship schedule goes by the smallest\n\n"
+         interval = \"5m\" # how often a stage is due; tagship schedule goes by the smallest\n"
     );
+    if let Some(state) = &draft.state {
+        let _ = writeln!(text, "state = {} # what was polled and deployed: keep it", quoted(state));
+    }
+    text.push('\n');
     text.push_str(&registry(&draft.registry));
     let names = project_names(draft.projects.iter().map(|project| &project.image));
     for (project, name) in draft.projects.iter().zip(&names) {

@@ -18,7 +18,9 @@
 //! registry/     one file a kind of server, and what they share: requests, answers, lists
 //! secret/       where a credential comes from; masking
 //! config/       the file as written -> validated targets, or every fault at once
-//! transport     TLS, proxies
+//! transport     TLS, proxies, names     file  paths that a person gave: read, replaced
+//! process       which processes of a deployment still run
+//! stop          when a run ends: signals, a deadline
 //! ---- pure: no HTTP, SQLite, clock, environment, printing ----
 //! plan/         decide(): selection + state + now -> Decision; gates, retry, marks, what is told
 //! feed          which repositories of an owner can have something new
@@ -39,16 +41,19 @@ mod command;
 mod config;
 mod deploy;
 mod feed;
+mod file;
 mod init;
 mod monitor;
 mod plan;
 mod policy;
 mod poll;
+mod process;
 mod reference;
 mod registry;
 mod report;
 mod schedule;
 mod secret;
+mod stop;
 mod store;
 mod target;
 mod transport;
@@ -62,6 +67,7 @@ use command::Exit;
 use report::Console;
 
 fn main() -> ExitCode {
+    command::survive_file_size_limit();
     let console = Console::new();
     match command::complete() {
         Ok(false) => {}
@@ -71,14 +77,15 @@ fn main() -> ExitCode {
             return ExitCode::from(Exit::Unusable.status());
         }
     }
-    let Cli { global, command } = Cli::parse();
+    let Cli { global, command } = Cli::try_parse().map_err(cli::advised).unwrap_or_else(|error| error.exit());
     Console::set_color(command::color(global.color));
-    let result = match command {
+    let result = command::require_memory().and_then(|()| match command {
         Command::Poll(arguments) => command::poll(&global, &arguments, &console),
         Command::Status(arguments) => command::status(&global, &arguments, &console),
         Command::Check(arguments) => command::check(&global, &arguments, &console),
         Command::Tags(arguments) => command::tags(&global, &arguments, &console),
         Command::Deploy(arguments) => command::deploy(&global, &arguments, &console),
+        Command::Rollback(arguments) => command::rollback(&global, &arguments, &console),
         Command::Mark(arguments) => command::mark(&global, &arguments, &console),
         Command::History(arguments) => command::history(&global, &arguments, &console),
         Command::Retry(arguments) => command::retry(&global, &arguments, &console),
@@ -89,7 +96,7 @@ fn main() -> ExitCode {
         Command::Init(arguments) => command::init(&global, &arguments, &console),
         Command::Schedule(arguments) => command::schedule(&global, &arguments, &console),
         Command::Generate(arguments) => command::generate(&arguments, &console),
-    };
+    });
     let mut exit = result.unwrap_or_else(|error| {
         console.error(&format!("{error:#}"));
         Exit::Unusable

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::file;
 use crate::plan::{OpenDeployments, PollState, Status};
+use crate::store::give_to_owner_of;
 use crate::target::TargetId;
 
 /// How a run ended.
@@ -25,29 +27,43 @@ pub(crate) struct Ended {
 
 const LAST_SUCCESS: &str = "tagship_last_success_timestamp_seconds";
 
+/// Of an earlier file, which is a few KiB.
+const LONGEST: u64 = 1024 * 1024;
+
 /// The name of an unfinished file begins and ends so.
 const PREFIX: &str = ".tagship-";
 const SUFFIX: &str = ".tmp";
 
 const A_MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
+/// Whether the metrics can be written there.
+///
+/// # Errors
+/// Something other than a regular file is there, and what.
+pub(crate) fn check_metrics_file(path: &Path) -> Result<(), String> {
+    file::check_replaceable(path).map_err(|error| format!("metrics_file {}: {error}", path.display()))
+}
+
 /// Writes the metrics: under another name first, which no collector reads, and then in one step.
 ///
 /// # Errors
 /// The file cannot be written, and why.
 pub(crate) fn write_metrics<'a>(
-    file: &Path,
+    path: &Path,
     ended: Ended,
     targets: impl Iterator<Item = (&'a TargetId, Option<&'a PollState>, Option<&'a OpenDeployments>)>,
 ) -> Result<(), String> {
-    let fault = |error: std::io::Error| format!("metrics_file {}: {error}", file.display());
+    check_metrics_file(path)?;
+    let fault = |error: std::io::Error| format!("metrics_file {}: {error}", path.display());
     // A run that failed leaves the last success where it was.
     let last_success = match ended.succeeded {
         true => Some(ended.at.as_second()),
-        false => std::fs::read_to_string(file).ok().and_then(|text| known(&text, LAST_SUCCESS)),
+        false => file::read(path, LONGEST)
+            .ok()
+            .and_then(|text| known(&String::from_utf8_lossy(&text), LAST_SUCCESS)),
     };
     let text = metrics(ended, last_success, targets);
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     remove_left(folder, ended.at);
     let mut temporary = tempfile::Builder::new()
         .prefix(PREFIX)
@@ -58,7 +74,8 @@ pub(crate) fn write_metrics<'a>(
     temporary.write_all(text.as_bytes()).map_err(fault)?;
     // What the umask took away, the collector needs.
     temporary.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(fault)?;
-    temporary.persist(file).map_err(|error| fault(error.error))?;
+    give_to_owner_of(folder, temporary.as_file());
+    temporary.persist(path).map_err(|error| fault(error.error))?;
     Ok(())
 }
 
@@ -68,7 +85,10 @@ fn remove_left(folder: &Path, now: Timestamp) {
         let name = entry.file_name();
         let is_ours = name.to_str().is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX));
         let modified = || Timestamp::try_from(entry.metadata().ok()?.modified().ok()?).ok();
-        if is_ours && modified().is_some_and(|at| now.duration_since(at) > A_MINUTE) {
+        if is_ours
+            && entry.file_type().is_ok_and(|kind| kind.is_file())
+            && modified().is_some_and(|at| now.duration_since(at) > A_MINUTE)
+        {
             // Another run may remove it first.
             let _ = std::fs::remove_file(entry.path());
         }

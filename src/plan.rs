@@ -182,16 +182,29 @@ fn decide_listed(
     let open = if outdone.is_some() { &running } else { open };
     next.last_polled_tag = newest.map(|candidate| candidate.listed.tag.clone());
     let poll = Poll { target, selection, open, facts, before: state, now };
-    let mut decision = match known_rule {
+    let mut decision = match &known_rule {
         None => poll.first(next),
-        Some(rule) if next.rule.as_ref() != Some(&rule) => poll.rule_changed(next),
+        Some(rule) if next.rule.as_ref() != Some(rule) => poll.rule_changed(next),
         Some(_) => poll.again(next),
     }?;
+    if target.digest && decision.state.rule != known_rule {
+        decision.warning = decision.warning.or_else(|| not_followed(target, selection, &decision.state));
+    }
     if let Some(marked) = outdone {
         let reason = format!("{} was marked", marked.listed.tag);
         decision.pending_becomes = Some((DeploymentState::Superseded, reason));
     }
     Ok(decision)
+}
+
+/// What to say where a target that goes by digests has more than one tag that could move.
+fn not_followed(target: &Target, selection: &Selection, state: &PollState) -> Option<String> {
+    let followed = &state.high_water.as_ref()?.tag;
+    let other = selection.candidates.iter().find(|candidate| candidate.listed.tag != *followed)?;
+    Some(format!(
+        "{}: digest = true follows one tag, {followed}; {} matches too, and is not followed: give each tag that moves a stage of its own",
+        target.id, other.listed.tag
+    ))
 }
 
 /// What is to be said where another poll has recorded newer tags since the registry was asked: the

@@ -130,6 +130,11 @@ impl Policy {
         Ok(Policy { order: rule.order, filter, range, prerelease: rule.prerelease })
     }
 
+    /// Whether more than one tag can pass the filter.
+    pub(crate) fn may_match_several(&self) -> bool {
+        self.filter.may_match_several()
+    }
+
     pub(crate) fn order(&self) -> Order {
         self.order
     }

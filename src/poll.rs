@@ -29,11 +29,13 @@ use crate::config::Config;
 use crate::deploy::Stop;
 use crate::plan::{Audience, ErrorCode, Failure, OpenDeployments, PollState};
 use crate::reference::Tag;
-use crate::registry::{Limit, Registry, RegistryError, RequestCount, SharedLimit};
+use crate::registry::{Limit, Registry, RegistryError, SharedLimit, Traffic};
 use crate::report::{Event, Phase, Report, Summary, TargetReport};
 use crate::secret::Secrets;
+use crate::stop::Cutoff;
 use crate::store::{Feed, FeedKey, Store, StoreError};
 use crate::target::{Name, Target, TargetId};
+pub(crate) use changes::key as feed_key;
 use deliver::Queue;
 pub(crate) use hand::{Choice, Wish, deploy_by_hand};
 pub(crate) use inspect::{Finding, inspect};
@@ -67,12 +69,14 @@ pub(crate) enum Mode {
 /// What reaches the coordinating thread.
 enum Message {
     /// Every target of one repository.
-    Listed(Result<Vec<Listed>, StoreError>),
+    Listed(Vec<Listed>),
     /// A deployment gets so far.
     Deploying(TargetId, Tag, Phase),
-    /// Something a deployment printed.
+    /// Whole lines that a deployment printed.
     Output(TargetId, String),
-    Delivered(Box<Result<TargetReport, StoreError>>),
+    /// Something that is no target's status.
+    Warning(String),
+    Delivered(Box<TargetReport>),
 }
 
 /// How long decisions wait for others, to be recorded with them in one transaction.
@@ -86,24 +90,26 @@ const SIGNAL_PATIENCE: Duration = Duration::from_millis(100);
 
 /// Polls the targets and delivers what is new.
 ///
+/// What fails for one target is that target's report.
+///
 /// # Errors
-/// The state cannot be written; what was recorded before stays so, and nothing that could not be
-/// recorded was begun. Or no thread can be started, and nothing was.
+/// Nothing of the run can be recorded, or no thread can be started; nothing was done.
 pub(crate) fn poll(run: &Run<'_>, targets: &[&Target], report: &mut dyn Report) -> anyhow::Result<Summary> {
     let started = Instant::now();
     let mut summary = Summary::begin(Timestamp::now());
-    let requests = RequestCount::default();
-    let registries = Registries::open(run, targets, &requests)?;
+    let traffic = Traffic::until(Cutoff::after(run.stop, run.max_runtime));
+    let registries = Registries::open(run, targets, &traffic)?;
     let context = Context::new(run, targets, &registries)?;
     let queue = Queue::default();
     let result = std::thread::scope(|scope| {
         let (sender, receiver) = mpsc::sync_channel(UNREAD);
+        let shows_output = report.shows_output();
         let is_started = job::start(scope, &context, &sender)
-            .and_then(|()| deliver::start(scope, &context, &queue, &sender));
+            .and_then(|()| deliver::start(scope, &context, &queue, &sender, shows_output));
         drop(sender);
         let mut coordinator = Coordinator::new(&context, &queue, &mut *report, &mut summary);
         let result = match is_started {
-            Ok(()) => coordinator.work(&receiver).map_err(anyhow::Error::new),
+            Ok(()) => coordinator.work(&receiver),
             Err(error) => Err(without_threads(error)),
         };
         // Whatever happened, the threads end when they are done with what they have begun.
@@ -111,13 +117,16 @@ pub(crate) fn poll(run: &Run<'_>, targets: &[&Target], report: &mut dyn Report) 
         result
     });
     summary.duration = started.elapsed();
-    summary.requests = requests.get();
+    summary.requests = traffic.requests();
     summary.signal = run.stop.signal();
     report.event(Event::Finished(&summary));
     result?;
-    registries.keep_limits(run.store)?;
+    if let Err(error) = registries.keep_limits(run.store) {
+        report.event(Event::Warning(&format!("cannot record when a registry may be asked again: {error}")));
+    }
     if run.mode == Mode::Deliver {
-        outbox::send(run, report)?;
+        outbox::send(run, context.left(), report);
+        summary.signal = run.stop.signal();
     }
     Ok(summary)
 }
@@ -173,6 +182,11 @@ impl<'a> Context<'a> {
         self.run.stop.signal().is_some() || Instant::now() >= self.deadline
     }
 
+    /// What is left of `max_runtime`.
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
     fn configured(&self, key: &FeedKey) -> usize {
         self.repositories.get(key).copied().unwrap_or(1)
     }
@@ -190,8 +204,14 @@ impl<'a> Context<'a> {
             RegistryError::Unavailable(_) => ErrorCode::Unavailable,
             RegistryError::Protocol(_) => ErrorCode::Protocol,
             RegistryError::Secret(_) => ErrorCode::Secret,
+            RegistryError::OutOfTime(_) => ErrorCode::OutOfTime,
         };
         Failure { code, message: self.run.secrets.mask(&error.to_string()) }
+    }
+
+    /// What is wrong with the state for one target.
+    fn state_failure(&self, error: &StoreError) -> Failure {
+        Failure { code: ErrorCode::State, message: self.run.secrets.mask(&error.to_string()) }
     }
 
     fn out_of_time(&self) -> Failure {
@@ -221,7 +241,7 @@ struct Registries {
 }
 
 impl Registries {
-    fn open(run: &Run<'_>, targets: &[&Target], requests: &RequestCount) -> Result<Registries, StoreError> {
+    fn open(run: &Run<'_>, targets: &[&Target], traffic: &Traffic) -> Result<Registries, StoreError> {
         let known = run.store.limits()?;
         let mut registries = Registries { opened: BTreeMap::new(), limits: BTreeMap::new() };
         for target in targets {
@@ -234,7 +254,7 @@ impl Registries {
             // Two names for one address share it.
             let new = || (before, Arc::new(Mutex::new(before)));
             let limit = Arc::clone(&registries.limits.entry(address).or_insert_with(new).1);
-            let opened = crate::registry::open(config, Arc::clone(&run.secrets), requests.clone(), limit);
+            let opened = crate::registry::open(config, Arc::clone(&run.secrets), traffic.clone(), limit);
             registries.opened.insert(target.registry.clone(), opened);
         }
         Ok(registries)
@@ -272,6 +292,10 @@ struct Coordinator<'a> {
     held_back: HashMap<Name, Vec<Recorded<'a>>>,
     /// Deployments that were handed over and are not back.
     under_way: usize,
+    /// Whether any decision could be recorded.
+    has_recorded: bool,
+    /// Targets whose decision could not. Reported at the end: where none could, the run did nothing.
+    unrecorded: Vec<TargetReport>,
 }
 
 impl<'a> Coordinator<'a> {
@@ -296,32 +320,42 @@ impl<'a> Coordinator<'a> {
             undecided,
             held_back: HashMap::new(),
             under_way: 0,
+            has_recorded: false,
+            unrecorded: Vec::new(),
         }
     }
 
-    fn work(&mut self, receiver: &mpsc::Receiver<Message>) -> Result<(), StoreError> {
+    fn work(&mut self, receiver: &mpsc::Receiver<Message>) -> anyhow::Result<()> {
         self.report.event(Event::Asked { targets: 0, of: self.unlisted });
         while self.is_waiting() {
             match receiver.recv_timeout(self.patience()) {
-                Ok(Message::Listed(listed)) => self.gather(listed?),
+                Ok(Message::Listed(listed)) => self.gather(listed),
                 Ok(Message::Deploying(target, tag, phase)) => {
                     self.report.event(Event::Deploying { target: &target, tag: &tag, phase });
                 }
-                Ok(Message::Output(target, line)) => {
-                    self.report.event(Event::Output { target: &target, line: &line });
+                Ok(Message::Output(target, lines)) => {
+                    self.report.event(Event::Output { target: &target, lines: &lines });
                 }
-                Ok(Message::Delivered(result)) => {
+                Ok(Message::Warning(text)) => self.report.event(Event::Warning(&text)),
+                Ok(Message::Delivered(report)) => {
                     self.under_way -= 1;
-                    self.tell((*result)?);
+                    self.tell(*report);
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => self.report.event(Event::Idle),
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
             }
             if self.is_time_to_record() {
-                self.record()?;
+                self.record();
             }
         }
-        Ok(())
+        let unrecorded = std::mem::take(&mut self.unrecorded);
+        match unrecorded.first() {
+            Some(first) if !self.has_recorded => Err(anyhow::Error::msg(first.reason.clone())),
+            _ => {
+                unrecorded.into_iter().for_each(|report| self.tell(report));
+                Ok(())
+            }
+        }
     }
 
     /// Once told to stop, only for what is recorded and under way: what was not asked is no failed check.
@@ -355,25 +389,38 @@ impl<'a> Coordinator<'a> {
                 || self.gathered.iter().any(Listed::wants_deployment))
     }
 
-    fn record(&mut self) -> Result<(), StoreError> {
+    fn record(&mut self) {
         self.gathering_since = None;
         let gathered = std::mem::take(&mut self.gathered);
         let last = self.unlisted == 0;
-        for recorded in record::record(self.context, gathered, last)? {
-            recorded.notes.iter().for_each(|note| self.report.event(Event::Warning(note)));
-            let project = recorded.target.id.project.clone();
-            if recorded.is_to_deliver {
-                self.held_back.entry(project.clone()).or_default().push(recorded);
-            } else {
-                self.tell(recorded.report);
-            }
+        for recorded in record::record(self.context, gathered, last) {
+            let project = match recorded {
+                Ok(recorded) => self.recorded(recorded),
+                Err(report) => {
+                    let project = report.target.project.clone();
+                    self.unrecorded.push(*report);
+                    project
+                }
+            };
             let left = self.undecided.get_mut(&project).expect("counted from the same targets");
             *left -= 1;
             if *left == 0 {
                 self.hand_over(&project);
             }
         }
-        Ok(())
+    }
+
+    /// Gives back the project.
+    fn recorded(&mut self, recorded: Recorded<'a>) -> Name {
+        self.has_recorded = true;
+        recorded.notes.iter().for_each(|note| self.report.event(Event::Warning(note)));
+        let project = recorded.target.id.project.clone();
+        if recorded.is_to_deliver {
+            self.held_back.entry(project.clone()).or_default().push(recorded);
+        } else {
+            self.tell(recorded.report);
+        }
+        project
     }
 
     /// Stages of one project go one after another, in the order written.

@@ -1,9 +1,12 @@
 //! Repository, tag, digest and image reference: the words of the OCI distribution specification,
 //! each valid by construction.
 
+use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// An image's name on a registry, without host and tag: `acme/shop`, `acme/team/api`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -148,15 +151,19 @@ impl fmt::Display for ImageRef {
     }
 }
 
-/// A tag as a registry lists it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A tag as a registry lists it. In JSON every field must be present: a missing one is no null.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct ListedTag {
     pub(crate) tag: Tag,
     /// When it was pushed, where the registry knows.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) pushed_at: Option<Timestamp>,
     /// The registry's own sequence (Gitea: the version's id): decides between equal push times.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) sequence: Option<i64>,
     /// What it points at, where the listing says so.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) digest: Option<Digest>,
 }
 
@@ -175,25 +182,54 @@ pub(crate) struct Listing {
     pub(crate) dropped: Dropped,
     /// What the server calls the repository now, where it sent on to another name.
     pub(crate) renamed: Option<String>,
+    /// What is held as long as the listing lives, where it is large.
+    pub(crate) held: Held,
+}
+
+/// Something that is kept beside a value and dropped with it. All are equal.
+#[derive(Clone, Default)]
+pub(crate) struct Held(Option<Arc<dyn Any + Send + Sync>>);
+
+impl Held {
+    pub(crate) fn new(held: Arc<dyn Any + Send + Sync>) -> Held {
+        Held(Some(held))
+    }
+}
+
+impl PartialEq for Held {
+    fn eq(&self, _: &Held) -> bool {
+        true
+    }
+}
+
+impl Eq for Held {}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Held" } else { "None" })
+    }
 }
 
 /// Names of a list that are no valid tags: never passed on, counted and named for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Dropped {
     pub(crate) count: usize,
-    /// The first of them, shortened.
+    /// The first of them. Of a long one its length: a server may repeat a secret, and half of one would not be
+    /// recognised.
     pub(crate) names: Vec<String>,
 }
 
 impl Dropped {
     /// A list may be nothing but such names, and each of them long.
     const NAMED: usize = 20;
-    const LENGTH: usize = 150;
+    const LONGEST: usize = 150;
 
     pub(crate) fn add(&mut self, name: &str) {
         self.count += 1;
         if self.names.len() < Dropped::NAMED {
-            self.names.push(name.chars().take(Dropped::LENGTH).collect());
+            let length = name.chars().count();
+            let is_long = length > Dropped::LONGEST;
+            self.names.push(if is_long { format!("({length} characters)") } else { name.to_owned() });
         }
     }
 
@@ -227,16 +263,30 @@ pub(crate) struct InvalidReference {
     rule: &'static str,
 }
 
-macro_rules! display_as_str {
+/// Printed and serialized as its text, and valid by construction when read back.
+macro_rules! is_its_text {
     ($($name:ident),*) => {$(
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.pad(self.as_str())
             }
         }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<$name, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                $name::new(&text).map_err(serde::de::Error::custom)
+            }
+        }
     )*};
 }
-display_as_str!(Repository, Tag, Digest);
+is_its_text!(Repository, Tag, Digest);
 
 #[cfg(test)]
 mod properties;

@@ -9,6 +9,7 @@ mod github;
 mod gitlab;
 mod http;
 mod image;
+mod large;
 mod limited;
 mod newest_first;
 mod oci;
@@ -22,9 +23,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jiff::Timestamp;
 
 use crate::config::{Location, RegistryConfig, RegistryKind};
-use crate::feed::{Changes, Cursor};
+use crate::feed::{Changes, Cursor, Owner};
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
 use crate::secret::{SecretError, Secrets};
+use crate::stop::Cutoff;
+use large::Large;
 pub(crate) use limited::{Limit, SharedLimit};
 
 /// A server or folder that holds images.
@@ -37,6 +40,12 @@ pub(crate) trait Registry: Send + Sync {
 
     /// Whether it tells when tags were pushed. Where not, order `newest` goes by when tagship first saw them.
     fn has_push_times(&self) -> bool;
+
+    /// Whether it orders tags that were pushed at one moment. Where not, order `newest` takes the one that tagship
+    /// saw first for the older.
+    fn has_sequence(&self) -> bool {
+        true
+    }
 
     /// When the tag was pushed, or None where the registry does not tell.
     fn pushed_at(&self, _repository: &Repository, _tag: &Tag) -> Result<Option<Timestamp>, RegistryError> {
@@ -63,6 +72,11 @@ pub(crate) trait Registry: Send + Sync {
         _since: Option<&Cursor>,
         _configured: usize,
     ) -> Result<Option<(Cursor, Changes)>, RegistryError> {
+        Ok(None)
+    }
+
+    /// Who has an owner's name now; None where the registry cannot tell.
+    fn owner(&self, _name: &str) -> Result<Option<Owner>, RegistryError> {
         Ok(None)
     }
 
@@ -128,6 +142,9 @@ pub(crate) enum RegistryError {
     Protocol(String),
     #[error("{0}")]
     Secret(String),
+    /// The run reached its `max_runtime`, or was told to stop.
+    #[error("{0}")]
+    OutOfTime(String),
 }
 
 impl From<SecretError> for RegistryError {
@@ -136,26 +153,36 @@ impl From<SecretError> for RegistryError {
     }
 }
 
-/// How many requests went out, over all registries of a run.
+/// What the requests to all registries of a run share.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct RequestCount(Arc<AtomicU64>);
+pub(crate) struct Traffic {
+    requests: Arc<AtomicU64>,
+    /// No request is sent after it, and those under way end with it.
+    cutoff: Cutoff,
+    large: Large,
+}
 
-impl RequestCount {
-    pub(crate) fn add_one(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+impl Traffic {
+    pub(crate) fn until(cutoff: Cutoff) -> Traffic {
+        Traffic { cutoff, ..Traffic::default() }
     }
 
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+    fn add_one(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many requests went out.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
     }
 }
 
 /// The factory: opens the registry that an entry of `[registries]` describes. Asks nobody yet. `limit`: what
-/// is known of when it may be asked; it is kept up.
+/// is known of when it may be asked; it is kept up. `traffic`: what all registries of a run share.
 pub(crate) fn open(
     config: &RegistryConfig,
     secrets: Arc<Secrets>,
-    requests: RequestCount,
+    requests: Traffic,
     limit: SharedLimit,
 ) -> Box<dyn Registry> {
     let registry: Box<dyn Registry> = match (config.kind, &config.location) {
@@ -202,7 +229,7 @@ mod fixture {
         let secrets = Arc::new(Secrets::new(&config));
         let registry = config.registries.into_values().next().unwrap();
         let Location::Url(url) = &registry.location else { panic!("a server") };
-        let oci = oci::Oci::new(&registry, url, Arc::clone(&secrets), RequestCount::default());
+        let oci = oci::Oci::new(&registry, url, Arc::clone(&secrets), Traffic::default());
         (registry, oci, secrets)
     }
 

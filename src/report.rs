@@ -99,8 +99,8 @@ pub(crate) enum Event<'a> {
     Asked { targets: usize, of: usize },
     /// A deployment gets so far.
     Deploying { target: &'a TargetId, tag: &'a Tag, phase: Phase },
-    /// A line that a deployment printed, as it comes.
-    Output { target: &'a TargetId, line: &'a str },
+    /// Whole lines that a deployment printed, as they come.
+    Output { target: &'a TargetId, lines: &'a str },
     /// A target is done.
     Target(&'a TargetReport),
     /// Something that is no target's status.
@@ -123,6 +123,11 @@ pub(crate) enum Phase {
 /// A format of `poll`'s output.
 pub(crate) trait Report {
     fn event(&mut self, event: Event<'_>);
+
+    /// Whether it shows what deployments print as it comes. Else nobody collects it for [`Event::Output`].
+    fn shows_output(&self) -> bool {
+        false
+    }
 }
 
 /// How much is said.

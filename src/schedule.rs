@@ -45,16 +45,18 @@ pub(crate) struct Job {
     pub(crate) metrics_file: Option<String>,
 }
 
+/// Where a service has its state.
+const STATE_FOLDER: &str = "/var/lib/tagship";
+
 /// Where the state is kept.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// Nothing is kept between runs.
     Nothing,
-    /// Where the user or the service has its state.
-    Default,
     /// In this file, because the configuration says so.
     Configured(String),
-    /// In this file, because the command line or the environment says so: the job must say it, too.
+    /// In this file, because the command line, the environment or the place of the configuration says so: the job must
+    /// say it, too.
     Given(String),
 }
 
@@ -86,6 +88,18 @@ impl Job {
     /// The folder of the main configuration file.
     fn folder(&self) -> &str {
         folder_of(&self.config)
+    }
+
+    /// Whether the state is in the folder that systemd makes for the service.
+    fn has_state_of_the_service(&self) -> bool {
+        self.state_file().is_some_and(|file| folder_of(file) == STATE_FOLDER)
+    }
+
+    fn state_file(&self) -> Option<&str> {
+        match &self.state {
+            State::Nothing => None,
+            State::Configured(path) | State::Given(path) => Some(path),
+        }
     }
 
     fn keeps_state(&self) -> bool {
@@ -198,7 +212,7 @@ mod fixture {
         Job {
             program: "/usr/local/bin/tagship".to_owned(),
             config: "/etc/tagship/config.toml".to_owned(),
-            state: State::Default,
+            state: State::Given("/var/lib/tagship/state.db".to_owned()),
             interval: Duration::from_secs(300),
             longest: Duration::from_secs(960),
             secrets: Vec::new(),

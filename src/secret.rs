@@ -6,12 +6,14 @@
     reason = "secrets come from the environment, files and commands"
 )]
 
+mod absent;
 mod credential;
 mod docker;
 mod exposure;
 mod keyring;
 mod mask;
 mod origin;
+mod outside;
 mod program;
 mod source;
 mod value;
@@ -19,22 +21,26 @@ mod value;
 use std::collections::BTreeMap;
 use std::env;
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::config::{Config, CredentialSetting, RegistryConfig, SecretSource};
 use crate::reference::Repository;
+use crate::stop::Cutoff;
 use crate::target::Name;
 use crate::target::template::SecretId;
+pub(crate) use absent::absent;
 pub(crate) use credential::Credential;
 use credential::Credentials;
 pub(crate) use credential::variable_of;
 pub(crate) use exposure::{exposed, without_entry};
-use mask::Masks;
+pub(crate) use mask::{Cut, Masks};
 pub(crate) use origin::origins;
+pub(crate) use outside::{Masked, Outside, Redactor};
 
-/// Takes a token that was typed or piped in, without one trailing newline.
+/// Takes a token that was typed or piped in, without the white space around it.
 ///
 /// # Errors
 /// It is empty.
@@ -71,6 +77,8 @@ pub(crate) struct Secrets {
     registries: BTreeMap<Name, Credentials>,
     masks: Mutex<Masks>,
     environment_names: Vec<String>,
+    /// Programs that give a secret are not waited for beyond it.
+    cutoff: Cutoff,
 }
 
 type Resolved<T> = Result<T, SecretError>;
@@ -103,10 +111,16 @@ impl Secrets {
             registries: config.registries.keys().map(|name| (name.clone(), Credentials::default())).collect(),
             masks: Mutex::default(),
             environment_names: variables.chain(searched).collect(),
+            cutoff: Cutoff::default(),
         }
     }
 
-    /// The value of a secret, without one trailing newline.
+    /// The same, in a run that ends then.
+    pub(crate) fn until(self, cutoff: Cutoff) -> Secrets {
+        Secrets { cutoff, ..self }
+    }
+
+    /// The value of a secret, without the white space around it.
     ///
     /// # Errors
     /// It cannot be had.
@@ -115,7 +129,7 @@ impl Secrets {
             return Err(SecretError(format!("there is no secret {id}")));
         };
         let resolve = || {
-            let value = source::resolve(&lazy.source)
+            let value = source::resolve(&lazy.source, &self.cutoff)
                 .map_err(|error| SecretError(format!("the secret {id}: {error}")))?;
             self.learn(&value, None);
             Ok(value)
@@ -151,7 +165,7 @@ impl Secrets {
         let Some(credentials) = self.registries.get(&registry.name) else {
             return Ok(None);
         };
-        credentials.get(registry, repository, |found| self.learn(&found.token, Some(found)))
+        credentials.get(registry, repository, &self.cutoff, |found| self.learn(&found.token, Some(found)))
     }
 
     /// Keeps out of all text what a server gave for a credential.
@@ -160,9 +174,9 @@ impl Secrets {
     }
 
     /// `text` with every value resolved so far replaced by `***`: raw, percent-encoded, JSON-escaped
-    /// and as Basic credentials.
+    /// and as Basic credentials. For text that was not cut; see [`Redactor::redact`].
     pub(crate) fn mask(&self, text: &str) -> String {
-        self.masks.lock().unwrap_or_else(PoisonError::into_inner).mask(text)
+        Redactor::mask(self, text)
     }
 
     /// Names of environment variables that hold secrets: a deploy command does not inherit them.
@@ -181,6 +195,12 @@ impl Secrets {
         if let Some(credential) = credential {
             masks.add_pair(&credential.pair());
         }
+    }
+}
+
+impl Redactor for Secrets {
+    fn find(&self, text: &str, cut: Cut) -> Vec<Range<usize>> {
+        self.masks.lock().unwrap_or_else(PoisonError::into_inner).find(text, cut)
     }
 }
 

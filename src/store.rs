@@ -10,10 +10,13 @@
 mod feed;
 mod file;
 mod history;
+mod journal;
 mod lock;
 mod migration;
 mod notification;
+mod owner;
 mod row;
+mod stamp;
 mod write;
 
 use std::collections::HashMap;
@@ -27,10 +30,14 @@ pub(crate) use feed::{Feed, FeedKey};
 pub(crate) use history::{Origin, Past, PastAttempt, Ran, Search};
 pub(crate) use lock::Lock;
 pub(crate) use notification::Told;
+pub(crate) use owner::give_to_owner_of;
 pub(crate) use write::{Attempt, AttemptEnd, Write};
+
+use stamp::Stamp;
 
 use crate::plan::sighting::Sightings;
 use crate::plan::{Notification, OpenDeployments, PollState, StageRun, Unfinished};
+use crate::process::Traces;
 use crate::reference::Tag;
 use crate::registry::Limit;
 use crate::target::TargetId;
@@ -65,6 +72,19 @@ pub(crate) enum StoreError {
     File { path: PathBuf, error: std::io::Error },
 }
 
+impl StoreError {
+    /// Whether writing less of the state would fail as well: it is not about what one target's rows hold.
+    pub(crate) fn is_of_the_whole_state(&self) -> bool {
+        use rusqlite::ErrorCode as Code;
+        match self {
+            StoreError::Sqlite { error, .. } => {
+                error.sqlite_error_code().is_some_and(|code| code != Code::ConstraintViolation)
+            }
+            StoreError::Unusable { .. } | StoreError::File { .. } => true,
+        }
+    }
+}
+
 /// By SQLite's extended number a disk that cannot be written differs from one that cannot be synced.
 fn code(error: &rusqlite::Error) -> String {
     error.sqlite_error().map_or_else(String::new, |error| format!(" (SQLite error {})", error.extended_code))
@@ -78,9 +98,12 @@ fn advice(error: &rusqlite::Error) -> &'static str {
             "; a run was killed while it wrote: the next run, or anyone who may write to the file, puts it right"
         }
         Some(Code::DiskFull) => "; make room on that disk and poll again, nothing is lost",
+        Some(Code::SystemIoFailure) => {
+            "; look at that disk (its room, its health) and at the limit on file sizes (ulimit -f)"
+        }
         Some(Code::ReadOnly) => "; the state file and its folder must be writable",
         Some(Code::NotADatabase | Code::DatabaseCorrupt) => {
-            "; this is no state file of tagship, or a damaged one: restore a copy, or move it away and tell tagship what each stage runs (tagship mark)"
+            "; this is no state file of tagship, or a damaged one: move it away together with its -journal, then restore a copy, or begin with a first poll and record what each stage runs (tagship mark)"
         }
         Some(Code::DatabaseBusy | Code::DatabaseLocked) => {
             "; another process holds it for longer than 10 s: see who with `fuser`"
@@ -97,44 +120,51 @@ impl Store {
     /// It is corrupt, newer than this program, read-only, or not to be created.
     pub(crate) fn open(path: &Path) -> Result<(Store, bool), StoreError> {
         let place = path.display().to_string();
-        let created = if path.exists() { false } else { file::create(path)? };
-        let connection = file::open(path)?;
-        let locks = lock::Locks::beside(path);
+        let (found, created) = match file::find(path)? {
+            Some(found) => (found, false),
+            None => {
+                let created = file::create(path)?;
+                let found = file::find(path)?.ok_or_else(|| StoreError::File {
+                    path: path.to_owned(),
+                    error: std::io::ErrorKind::NotFound.into(),
+                })?;
+                (found, created)
+            }
+        };
+        let connection = file::open(&found.path, path)?;
+        let locks = lock::Locks::beside(&found.path, found.owner);
         let store = Store { connection: Mutex::new(connection), place, locks, is_kept: true };
         migration::run(&mut store.connection(), &store.place)?;
         Ok((store, created))
     }
 
-    /// A state that is gone when the run is over: `state = "none"`.
+    /// A state that is gone when the run is over: `state = "none"`. The locks go by the configuration's name.
     ///
     /// # Errors
-    /// No temporary folder for the locks.
-    pub(crate) fn nothing() -> Result<Store, StoreError> {
-        let connection = Connection::open_in_memory().map_err(|error| sqlite("none", error))?;
-        let store = Store {
-            connection: Mutex::new(connection),
+    /// No memory for it.
+    pub(crate) fn nothing(config: &Path) -> Result<Store, StoreError> {
+        Ok(Store {
+            connection: Mutex::new(in_memory()?),
             place: "none".to_owned(),
-            locks: lock::Locks::temporary()?,
+            locks: lock::Locks::of_configuration(config),
             is_kept: false,
-        };
-        migration::run(&mut store.connection(), &store.place)?;
-        Ok(store)
+        })
     }
 
     /// The state file, for reading only. Of one that an older tagship wrote, a copy.
     ///
     /// # Errors
-    /// The file is corrupt, or newer than this program.
+    /// The file is corrupt, newer than this program, or its journal is that of another.
     pub(crate) fn read(path: &Path) -> Result<Store, StoreError> {
-        if !path.exists() {
+        let Some(found) = file::find(path)? else {
             return Store::copy_of(path);
-        }
+        };
         let place = path.display().to_string();
-        let connection = file::open_for_reading(path)?;
+        let connection = file::open_for_reading(&found.path, path)?;
         if !migration::is_current(&connection, &place)? {
             return Store::copy_of(path);
         }
-        let locks = lock::Locks::beside(path);
+        let locks = lock::Locks::beside(&found.path, found.owner);
         Ok(Store { connection: Mutex::new(connection), place, locks, is_kept: true })
     }
 
@@ -143,12 +173,22 @@ impl Store {
     /// # Errors
     /// The file is corrupt, or newer than this program.
     pub(crate) fn copy_of(path: &Path) -> Result<Store, StoreError> {
-        let store = Store::nothing()?;
-        if path.exists() {
-            file::copy(path, &mut store.connection())?;
-            migration::run(&mut store.connection(), &path.display().to_string())?;
-        }
-        Ok(Store { place: path.display().to_string(), is_kept: true, ..store })
+        let place = path.display().to_string();
+        let mut connection = in_memory()?;
+        let locks = match file::find(path)? {
+            Some(found) => {
+                file::copy(&found.path, path, &mut connection)?;
+                migration::run(&mut connection, &place)?;
+                lock::Locks::beside(&found.path, found.owner)
+            }
+            None => lock::Locks::beside(path, owner::Owner::this()),
+        };
+        Ok(Store { connection: Mutex::new(connection), place, locks, is_kept: true })
+    }
+
+    /// What keeps this user from taking the locks that are there.
+    pub(crate) fn lock_faults(&self) -> Vec<StoreError> {
+        self.locks.faults()
     }
 
     /// Everything that `work` reads is as it was at one moment. Until it is done nobody can write: it is to
@@ -170,7 +210,7 @@ impl Store {
     pub(crate) fn states(&self) -> Result<HashMap<TargetId, PollState>, StoreError> {
         let connection = self.connection();
         self.within(|| {
-            let mut statement = connection.prepare(&row::all_states())?;
+            let mut statement = connection.prepare(row::ALL_STATES)?;
             statement.query_map([], row::state)?.collect()
         })
     }
@@ -288,6 +328,11 @@ impl Store {
         self.within(|| row::limits(&connection))
     }
 
+    /// For messages: the file, or `none`.
+    pub(crate) fn place(&self) -> &str {
+        &self.place
+    }
+
     /// Whether it outlives the run.
     pub(crate) fn is_kept(&self) -> bool {
         self.is_kept
@@ -371,9 +416,37 @@ impl Store {
         self.within(|| row::attempt_started(&connection, deployment_id))
     }
 
-    /// The process groups that have a target's lock as their standard input, as far as the system tells.
-    pub(crate) fn lock_holders(&self, target: &TargetId) -> Vec<i32> {
-        self.locks.holders(target)
+    /// The process groups that a target's deployment left running: those with the target's lock as their standard
+    /// input, and those that are recognised as the deployment's. As far as the system tells.
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn groups_at_work(&self, target: &TargetId) -> Result<Vec<i32>, StoreError> {
+        let mut groups = self.locks.holders(target);
+        if let Some((traces, _)) = self.running_attempt(target)? {
+            let mut others = traces.find().groups;
+            others.retain(|group| !groups.contains(group));
+            groups.extend(others);
+        }
+        Ok(groups)
+    }
+
+    /// Whether processes of a deployment that was interrupted still act on the target.
+    ///
+    /// What a command leaves behind counts until the deployment must have ended: a daemon may have been the point.
+    /// The command itself counts for as long as it runs.
+    fn is_acted_on(&self, target: &TargetId) -> Result<bool, StoreError> {
+        let Some((traces, over_by)) = self.running_attempt(target)? else {
+            return Ok(false);
+        };
+        let running = traces.find();
+        let is_over = over_by.is_none_or(|over_by| over_by < Timestamp::now());
+        Ok(running.leader || (!running.groups.is_empty() && !is_over))
+    }
+
+    fn running_attempt(&self, target: &TargetId) -> Result<Option<(Traces, Option<Timestamp>)>, StoreError> {
+        let connection = self.connection();
+        self.within(|| row::running_attempt(&connection, target))
     }
 
     /// Does everything that `work` does in one transaction that was taken for writing from its start,
@@ -388,18 +461,27 @@ impl Store {
         let mut connection = self.connection();
         self.within(|| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let changes = transaction.total_changes();
             let result = work(&Write::new(&transaction))?;
+            // A commit that changes nothing costs no disk access.
+            if transaction.total_changes() != changes {
+                Stamp::renew(&transaction)?;
+            }
             transaction.commit()?;
             Ok(result)
         })
     }
 
-    /// Takes the target's lock, or gives None where another process has it (or a command that it left).
+    /// Takes the target's lock, or gives None where another process has it, or a command that another left behind
+    /// still acts on the target: whatever it did with its standard input, which was the lock.
     ///
     /// # Errors
-    /// The lock's file cannot be made.
+    /// The lock's file cannot be made; the state file cannot be read.
     pub(crate) fn lock(&self, target: &TargetId) -> Result<Option<Lock>, StoreError> {
-        self.locks.take(target)
+        let Some(lock) = self.locks.take(target)? else {
+            return Ok(None);
+        };
+        Ok(if self.is_acted_on(target)? { None } else { Some(lock) })
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
@@ -410,6 +492,13 @@ impl Store {
     fn within<T>(&self, work: impl FnOnce() -> rusqlite::Result<T>) -> Result<T, StoreError> {
         work().map_err(|error| sqlite(&self.place, error))
     }
+}
+
+/// A state with no targets that no file holds.
+fn in_memory() -> Result<Connection, StoreError> {
+    let mut connection = Connection::open_in_memory().map_err(|error| sqlite("none", error))?;
+    migration::make(&mut connection).map_err(|error| sqlite("none", error))?;
+    Ok(connection)
 }
 
 fn sqlite(place: &str, error: rusqlite::Error) -> StoreError {

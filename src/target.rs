@@ -3,7 +3,9 @@
 
 pub(crate) mod filter;
 pub(crate) mod gate;
+pub(crate) mod lint;
 pub(crate) mod notifier;
+pub(crate) mod path;
 pub(crate) mod retry;
 pub(crate) mod running;
 pub(crate) mod shard;

@@ -7,8 +7,10 @@
 )]
 
 mod certificate;
+mod connector;
 mod no_proxy;
 mod proxy;
+mod resolver;
 
 use std::io;
 use std::path::PathBuf;
@@ -19,10 +21,16 @@ use ureq::Agent;
 use ureq::config::ConfigBuilder;
 use ureq::tls::TlsConfig;
 use ureq::typestate::AgentScope;
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, RustlsConnector, SocksConnector};
 use url::Url;
 
 pub(crate) use certificate::{Identity, read_certificates};
+pub(crate) use connector::CutShort;
 pub(crate) use proxy::{Proxy, is_loopback};
+use resolver::Resolver;
+
+use crate::stop::Cutoff;
+use connector::EndingConnector;
 
 /// How the hosts of one registry are reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,11 +75,16 @@ impl Transport {
         Ok(Way { proxy, is_tls, shows_identity: is_tls && is_own && self.identity.is_some() })
     }
 
-    /// Makes an agent that goes this way, with the limits that are set already.
+    /// Makes an agent that goes this way, with the limits that are set already. Its waits end at the cutoff.
     ///
     /// # Errors
     /// There are no root certificates, or the client's key is of no use.
-    pub(crate) fn agent(&self, way: &Way, config: ConfigBuilder<AgentScope>) -> Result<Agent, Unprepared> {
+    pub(crate) fn agent(
+        &self,
+        way: &Way,
+        config: ConfigBuilder<AgentScope>,
+        cutoff: &Cutoff,
+    ) -> Result<Agent, Unprepared> {
         // What ureq itself reads of the environment is never asked.
         let mut config = config.proxy(way.proxy.as_ref().map(Proxy::of_ureq));
         if way.is_tls {
@@ -82,7 +95,12 @@ impl Transport {
                 .unversioned_rustls_crypto_provider(certificate::provider());
             config = config.tls_config(tls.build());
         }
-        Ok(config.build().new_agent())
+        let connector =
+            ().chain(SocksConnector::default())
+                .chain(ConnectProxyConnector::default())
+                .chain(EndingConnector(cutoff.clone()))
+                .chain(RustlsConnector::default());
+        Ok(Agent::with_parts(config.build(), connector, Resolver))
     }
 }
 

@@ -1,21 +1,24 @@
 //! `tagship check`: the configuration, without asking anyone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{Exit, load, read_state};
+use super::{Exit, can_lock, load, read_state, warn_of_open_state};
 use crate::cli::{self, Global};
 use crate::config::Config;
-use crate::deploy::Stop;
-use crate::plan::Audience;
+use crate::deploy::{ProgramFault, Stop, program_fault};
+use crate::monitor;
+use crate::plan::{Audience, PollState};
 use crate::policy::{self, Order};
 use crate::poll::{self, Finding, Mode, Run};
 use crate::reference::Tag;
 use crate::report::{Console, Progress, Report, Silence, count, escape_control};
-use crate::secret::{Secrets, exposed, origins, without_entry};
+use crate::secret::{Secrets, absent, exposed, origins, without_entry};
+use crate::stop::Cutoff;
 use crate::store::{Store, StoreError};
-use crate::target::Target;
+use crate::target::lint::lints;
 use crate::target::step::Step;
+use crate::target::{Name, Target, TargetId};
 
 /// Validates the configuration, warns of what is legal and probably wrong, and says what it has.
 ///
@@ -23,21 +26,38 @@ use crate::target::step::Step;
 /// Every fault of the configuration, or a state file that cannot be read.
 pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) -> anyhow::Result<Exit> {
     let config = load(global)?;
-    let secrets = Arc::new(Secrets::new(&config));
+    if let Some(path) = &config.settings.metrics_file {
+        monitor::check_metrics_file(path).map_err(anyhow::Error::msg)?;
+    }
+    // Without --online nothing takes long, and a signal ends it as it ends any program.
+    let stop = if arguments.online { Stop::on_signals()? } else { Stop::default() };
+    let secrets = Arc::new(Secrets::new(&config).until(Cutoff::at_signal(&stop)));
     let console = console.masking(Arc::clone(&secrets));
     config.dangers.iter().chain(&config.warnings).for_each(|warning| console.warning(&warning.to_string()));
-    let of_secrets = exposed(&config).into_iter().chain(without_entry(&config));
+    let of_secrets = exposed(&config).into_iter().chain(without_entry(&config)).chain(absent(&config));
     of_secrets.for_each(|warning| console.warning(&warning));
-    for (target, doubt) in doubts(global, &config)? {
-        console.warning(&format!("{}: {}: {doubt}", config.path.display(), target.id));
+    let (elsewhere, broken): (Vec<_>, Vec<_>) =
+        program_faults(&config, arguments.online).into_iter().partition(|(_, fault)| fault.is_absent);
+    let store = read_state(global, &config, &console)?;
+    warn_of_open_state(&store, &console);
+    let can_lock = can_lock(&store, &console);
+    let mut doubts = doubts(&store, &config, arguments.online)?;
+    doubts.extend(elsewhere.into_iter().map(|(subject, fault)| (subject, fault.message)));
+    for (subject, doubt) in by_cause(doubts) {
+        console.warning(&format!("{}: {subject}: {doubt}", config.path.display()));
     }
+    let broken = by_cause(broken.into_iter().map(|(subject, fault)| (subject, fault.message)));
     if !global.quiet {
         let polled = config.targets.iter().filter(|target| target.poll).count();
         console.data(&format!(
-            "{}: {}, {polled} of them polled; no faults",
+            "{}: {}, {polled} of them polled{}",
             config.path.display(),
             count(config.targets.len(), "target"),
+            if broken.is_empty() { "; no faults" } else { "" }
         ));
+    }
+    for (subject, fault) in &broken {
+        console.data(&format!("{subject}  failed  {}", escape_control(fault)));
     }
     if global.verbose {
         let origins = origins(&config);
@@ -46,23 +66,30 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
             console.data(&escape_control(&format!("{what:<width$}  from {origin}")));
         }
     }
-    if arguments.online { online(global, &config, secrets, &console) } else { Ok(Exit::Done) }
+    let found = match arguments.online {
+        true => online(global, &store, &config, secrets, &stop, &console)?,
+        false => Exit::Done,
+    };
+    Ok(match found {
+        Exit::Done if !broken.is_empty() || !can_lock => Exit::Failed,
+        found => found,
+    })
 }
 
 /// Tries everything that a poll needs, and says how it is.
 fn online(
     global: &Global,
+    store: &Store,
     config: &Config,
     secrets: Arc<Secrets>,
+    stop: &Stop,
     console: &Console,
 ) -> anyhow::Result<Exit> {
-    let store = read_state(global, config)?;
-    let stop = Stop::on_signals()?;
     let run = Run {
         config,
-        store: &store,
+        store,
         secrets,
-        stop: &stop,
+        stop,
         mode: Mode::Rehearse,
         audience: Audience::Person,
         max_runtime: config.settings.max_runtime,
@@ -72,10 +99,18 @@ fn online(
     let mut report: Box<dyn Report> =
         if global.quiet { Box::new(Silence) } else { Box::new(Progress::alone()) };
     let findings = poll::inspect(&run, &targets, report.as_mut())?;
+    if let Some(signal) = stop.signal() {
+        // What it cut short was not found to be wrong.
+        return Ok(Exit::Signal(signal));
+    }
     let width = findings.iter().map(|finding| finding.subject.len()).max().unwrap_or(0);
     let mut failed = false;
-    for Finding { subject, result } in findings {
+    for Finding { subject, result, doubts } in findings {
         match result {
+            Ok(said) if !doubts.is_empty() => {
+                let said = format!("{said}: {}", doubts.join("; "));
+                console.data(&format!("{subject:<width$}  doubt   {}", escape_control(&said)));
+            }
             Ok(said) if !global.quiet => {
                 console.data(&format!("{subject:<width$}  ok      {}", escape_control(&said)));
             }
@@ -89,30 +124,100 @@ fn online(
     Ok(if failed { Exit::Failed } else { Exit::Done })
 }
 
-fn doubts<'c>(global: &Global, config: &'c Config) -> anyhow::Result<Vec<(&'c Target, String)>> {
-    let store = read_state(global, config)?;
-    let samples = store.at_once(|| samples(&store, config))?;
+/// What is doubtful about each target, each with the target's name. `online`: its tags are judged when they are
+/// listed.
+fn doubts(store: &Store, config: &Config, online: bool) -> anyhow::Result<Vec<(String, String)>> {
+    let (states, samples) = store.at_once(|| {
+        let states = store.states()?;
+        let samples = match online {
+            true => vec![Vec::new(); config.targets.len()],
+            false => samples(store, config, &states)?,
+        };
+        Ok((states, samples))
+    })?;
     let mut doubts = Vec::new();
-    for (index, (target, sample)) in config.targets.iter().zip(samples).enumerate() {
-        doubts.extend(policy::doubts(&target.policy, &sample).into_iter().map(|doubt| (target, doubt)));
+    // By what each does, the latest target that does it.
+    let mut twins: HashMap<(&Name, String, String), &Target> = HashMap::new();
+    for (target, sample) in config.targets.iter().zip(samples) {
+        let subject = || target.id.to_string();
+        doubts.extend(policy::doubts(&target.policy, &sample).into_iter().map(|doubt| (subject(), doubt)));
         if target.policy.order() == Order::Newest
             && !config.registries[&target.registry].may_have_push_times()
         {
             let doubt = "this registry does not tell when tags were pushed: order = \"newest\" goes by when tagship first sees them";
-            doubts.push((target, doubt.to_owned()));
+            doubts.push((subject(), doubt.to_owned()));
         }
-        let siblings =
-            config.targets[..index].iter().rev().take_while(|other| other.id.project == target.id.project);
-        if let Some(twin) = siblings.into_iter().find(|other| is_twin(other, target)) {
-            doubts.push((target, format!("it has the same rule and the same deploy steps as {} (fine where they go by TAGSHIP_STAGE)", twin.id)));
+        if target.digest && target.policy.may_match_several() {
+            let order = target.policy.order();
+            let followed = states.get(&target.id).and_then(|state| state.high_water.as_ref());
+            let followed = followed.map_or_else(String::new, |listed| format!(" ({} now)", listed.tag));
+            let doubt = format!(
+                "digest = true follows one tag, the greatest by order = \"{order}\"{followed}, and no other that matches: give each tag that moves a stage of its own"
+            );
+            doubts.push((subject(), doubt));
         }
+        if !target.deploy.iter().any(Step::names_its_stage) {
+            let does = (&target.id.project, target.policy.rule_text(), format!("{:?}", target.deploy));
+            if let Some(twin) = twins.insert(does, target) {
+                doubts.push((subject(), format!("it has the same rule and the same deploy steps as {} (fine where they go by TAGSHIP_STAGE)", twin.id)));
+            }
+        }
+    }
+    for (subject, _, step) in steps(config) {
+        doubts.extend(lints(step).into_iter().map(|lint| (subject.clone(), lint)));
     }
     Ok(doubts)
 }
 
+/// Every step, with whose it is: a target's, or that of a notification.
+fn steps(config: &Config) -> Vec<(String, Option<&Target>, &Step)> {
+    let mut steps = Vec::new();
+    for target in &config.targets {
+        let probe = target.running.iter().map(|running| &running.probe);
+        let all = target.deploy.iter().chain(probe);
+        steps.extend(all.map(|step| (target.id.to_string(), Some(target), step)));
+    }
+    for (index, notifier) in config.notifiers.iter().enumerate() {
+        steps.push((format!("notify[{index}]"), None, &notifier.step));
+    }
+    steps
+}
+
+/// Why programs cannot be run. `online`: those of targets are tried with the targets.
+fn program_faults(config: &Config, online: bool) -> Vec<(String, ProgramFault)> {
+    let fault = |(subject, target, step): (String, Option<&Target>, &Step)| match step {
+        Step::Command(step) if target.is_none() || !online => Some((subject, program_fault(step, target)?)),
+        _ => None,
+    };
+    steps(config).into_iter().filter_map(fault).collect()
+}
+
+/// Each text once, with whom it is about: `shop/dev`, or `shop/dev and 7 more`.
+fn by_cause(found: impl IntoIterator<Item = (String, String)>) -> Vec<(String, String)> {
+    let mut causes: Vec<(String, usize, String)> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for (subject, text) in found {
+        match places.get(&text) {
+            Some(place) => causes[*place].1 += 1,
+            None => {
+                places.insert(text.clone(), causes.len());
+                causes.push((subject, 0, text));
+            }
+        }
+    }
+    let shown = |(subject, more, text)| match more {
+        0 => (subject, text),
+        more => (format!("{subject} and {more} more"), text),
+    };
+    causes.into_iter().map(shown).collect()
+}
+
 /// The tags that the state knows of each target.
-fn samples(store: &Store, config: &Config) -> Result<Vec<Vec<Tag>>, StoreError> {
-    let states = store.states()?;
+fn samples(
+    store: &Store,
+    config: &Config,
+    states: &HashMap<TargetId, PollState>,
+) -> Result<Vec<Vec<Tag>>, StoreError> {
     let sample = |target: &Target| {
         let mut sample: BTreeSet<Tag> = store.given(&target.id)?.into_keys().collect();
         if let Some(state) = states.get(&target.id) {
@@ -124,12 +229,4 @@ fn samples(store: &Store, config: &Config) -> Result<Vec<Vec<Tag>>, StoreError> 
         Ok(sample.into_iter().collect())
     };
     config.targets.iter().map(sample).collect()
-}
-
-/// Two stages of a project that do the same, but for what their names say.
-fn is_twin(one: &Target, other: &Target) -> bool {
-    let same_steps = || format!("{:?}", one.deploy) == format!("{:?}", other.deploy);
-    one.policy.rule_text() == other.policy.rule_text()
-        && same_steps()
-        && !one.deploy.iter().any(Step::names_its_stage)
 }

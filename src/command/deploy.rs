@@ -3,33 +3,62 @@
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 
-use super::{Exit, by_whom, load, open_state, select_one};
+use super::{Exit, by_whom, load, open_state, select_one, warn_if_not_polled};
 use crate::cli::{self, Global};
+use crate::config::Config;
 use crate::deploy::Stop;
 use crate::plan::Audience;
+use crate::policy::Verdict;
 use crate::poll::{Choice, Mode, Run, Wish, deploy_by_hand};
-use crate::reference::Tag;
+use crate::reference::{ListedTag, Tag};
 use crate::report::{Console, Detail, Human, Progress, Report};
 use crate::secret::Secrets;
+use crate::stop::Cutoff;
+use crate::target::Target;
+
+/// Deploys again what the stage ran before.
+///
+/// # Errors
+/// As [`deploy`].
+pub(crate) fn rollback(
+    global: &Global,
+    arguments: &cli::Rollback,
+    console: &Console,
+) -> anyhow::Result<Exit> {
+    let cli::Rollback { target, no_hold, wait } = arguments;
+    let arguments = cli::Deploy {
+        target: target.clone(),
+        tag: None,
+        previous: true,
+        no_hold: *no_hold,
+        wait: *wait,
+        force: false,
+    };
+    deploy(global, &arguments, console)
+}
 
 /// Deploys the newest tag, or one that was named, whatever holds and gates say.
 ///
 /// # Errors
 /// Configuration, arguments or state file, or there is no such tag; nothing was sent.
 pub(crate) fn deploy(global: &Global, arguments: &cli::Deploy, console: &Console) -> anyhow::Result<Exit> {
-    let stop = Stop::on_signals()?;
     let config = load(global)?;
+    let stop = Stop::on_signals()?;
     let target = select_one(&config, &arguments.target)?;
-    let secrets = Arc::new(Secrets::new(&config));
+    let secrets = Arc::new(Secrets::new(&config).until(Cutoff::at_signal(&stop)));
     let console = console.masking(Arc::clone(&secrets));
-    let store = open_state(global, &config, &console)?;
     let choice = match &arguments.tag {
         Some(tag) => Choice::Tag(Tag::new(tag)?),
         None if arguments.previous => Choice::Previous,
         None => Choice::Newest,
     };
+    if let (Choice::Tag(tag), false) = (&choice, arguments.force) {
+        check_rule(&config, target, tag)?;
+    }
+    let store = open_state(global, &config, &console)?;
+    warn_if_not_polled(&store, &config, &console)?;
     let wish = Wish {
         choice,
         force: arguments.force,
@@ -63,6 +92,9 @@ pub(crate) fn deploy(global: &Global, arguments: &cli::Deploy, console: &Console
     // A registry may repeat in an error what it was sent, and whoever prints this one knows no secrets.
     let ended = ended.map_err(|error| anyhow!(run.secrets.mask(&format!("{error:#}"))))?;
     let Some(summary) = ended else {
+        if let Some(signal) = stop.signal() {
+            return Ok(Exit::Signal(signal));
+        }
         console.error(&format!("another run is deploying to {}; --wait waits for it", target.id));
         return Ok(Exit::Busy);
     };
@@ -71,4 +103,27 @@ pub(crate) fn deploy(global: &Global, arguments: &cli::Deploy, console: &Console
         None if summary.failed > 0 || summary.unknown > 0 => Exit::Failed,
         None => Exit::Done,
     })
+}
+
+/// Whether the target's rule allows the tag.
+///
+/// # Errors
+/// It does not; which stages of the project allow it.
+fn check_rule(config: &Config, target: &Target, tag: &Tag) -> anyhow::Result<()> {
+    let listed = ListedTag::named(tag.clone());
+    let verdict = target.policy.judge(&listed);
+    if matches!(verdict, Verdict::Candidate(_)) {
+        return Ok(());
+    }
+    let is_of_project = |other: &&Target| other.id.project == target.id.project;
+    let others = config.targets.iter().filter(is_of_project);
+    let allowing = others.filter(|other| other.policy.candidate(&listed).is_some());
+    let commands: String = allowing
+        .map(|other| format!("\n  help: {0} allows it: tagship deploy {0} {tag}", other.id))
+        .collect();
+    bail!(
+        "the rule of {0} does not allow {tag}: {verdict}{commands}\n  \
+         help: to deploy it to {0} anyway: tagship deploy {0} {tag} --force",
+        target.id
+    )
 }

@@ -10,6 +10,7 @@ use roff::{Roff, roman};
 use super::Exit;
 use crate::cli::{Artifact, Cli, Generate, SchemaOf};
 use crate::config;
+use crate::file;
 use crate::report::{self, Console, Document};
 
 /// The date of the manual pages: of the release, so that they come out the same every day.
@@ -106,6 +107,6 @@ fn completions(dir: &Path) -> anyhow::Result<()> {
 fn write(dir: &Path, name: &str, content: &[u8]) -> anyhow::Result<()> {
     let path = dir.join(name);
     fs::create_dir_all(dir)
-        .and_then(|()| fs::write(&path, content))
+        .and_then(|()| file::write(&path, content))
         .with_context(|| format!("could not write {}", path.display()))
 }

@@ -25,7 +25,7 @@ pub(crate) fn history(global: &Global, arguments: &cli::History, console: &Conso
     let config = load(global)?;
     let console = console.masking(Arc::new(Secrets::new(&config)));
     let targets = select(&config, &arguments.targets)?;
-    let store = read_state(global, &config)?;
+    let store = read_state(global, &config, &console)?;
     if let Some(at) = arguments.at {
         return ran(&console, &store, &targets, at, arguments.format);
     }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Exit, by_whom, kept_state, load, select};
+use super::{Exit, by_whom, kept_state, load, select, warn_if_not_polled};
 use crate::cli::{self, Global};
 use crate::plan::Hold;
 use crate::report::{Console, escape_control};
@@ -50,6 +50,7 @@ fn change(
     let config = load(global)?;
     let targets = select(&config, patterns)?;
     let store = kept_state(global, &config, console, "a hold would be forgotten")?;
+    warn_if_not_polled(&store, &config, console)?;
     let said = store.write(|write| {
         let mut said = Vec::new();
         for target in &targets {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use anyhow::bail;
 
 use super::Exit;
+use super::state::usual_place;
 use crate::cli::{self, Global, StageWish};
 use crate::config::{self, Config};
 use crate::init::{self, Deploy, Draft, Project};
@@ -17,7 +18,7 @@ use crate::policy::{Proposal, wanted};
 use crate::reference::Repository;
 use crate::report::{Console, count};
 use crate::schedule::shell;
-use file::{Place, place, write, write_schema};
+use file::{Place, beside, place, write, write_schema};
 use question::Questions;
 use registry::registry;
 
@@ -28,7 +29,7 @@ use registry::registry;
 pub(crate) fn init(global: &Global, arguments: &cli::Init, console: &Console) -> anyhow::Result<Exit> {
     let place = place(global, arguments)?;
     let mut questions = Questions::new(console);
-    let registry = registry(arguments, &place, &mut questions)?;
+    let registry = registry(arguments, &place, &mut questions, console)?;
     let images = match (&arguments.from, arguments.image.as_slice()) {
         (None, []) => {
             questions.ask("--image IMAGE", "Image, without host and tag (acme/shop)", None, images)?
@@ -66,7 +67,12 @@ pub(crate) fn init(global: &Global, arguments: &cli::Init, console: &Console) ->
         };
         images.into_iter().map(|image| Project { image, proposal: proposal(), fault: None }).collect()
     };
-    let draft = Draft { registry: registry.registry, projects, deploy };
+    let state = match &place {
+        Place::File(path) => Some(beside(&place, &usual_place(global, path)?)?),
+        // Where the text will be is not known.
+        Place::Stdout => None,
+    };
+    let draft = Draft { registry: registry.registry, projects, deploy, state };
     let text = init::configuration(&draft);
     let config = validated(&place, text.clone())?;
     config.warnings.iter().for_each(|warning| console.warning(&warning.to_string()));

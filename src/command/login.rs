@@ -12,7 +12,7 @@ use super::{Exit, load};
 use crate::cli::{self, Global};
 use crate::config::{self, Config, CredentialSetting, Location, RegistryConfig, SecretSource};
 use crate::reference::Repository;
-use crate::registry::{self, RequestCount, SharedLimit, SignIn};
+use crate::registry::{self, SharedLimit, SignIn, Traffic};
 use crate::report::Console;
 use crate::secret::{self, Credential, Secrets};
 use crate::target::Name;
@@ -44,7 +44,7 @@ pub(crate) fn login(global: &Global, arguments: &cli::Login, console: &Console) 
         .map(|target| &target.image.repository)
         .collect();
     repositories.dedup();
-    let said = match registry::open(registry, secrets, RequestCount::default(), SharedLimit::default())
+    let said = match registry::open(registry, secrets, Traffic::default(), SharedLimit::default())
         .sign_in(&repositories)
     {
         Ok(SignIn::Accepted(None)) => "the registry takes it".to_owned(),

@@ -1,12 +1,15 @@
 //! `tagship mark`: something else deployed a tag.
 
+use anyhow::bail;
 use jiff::Timestamp;
 
-use super::{Exit, by_whom, kept_state, load, select_one};
+use super::{Exit, by_whom, kept_state, load, select_one, warn_if_not_polled};
 use crate::cli::{self, Global};
+use crate::config::Config;
 use crate::plan::{self, DecidedBy, Deployment, DeploymentState, Mark};
+use crate::poll;
 use crate::reference::Tag;
-use crate::report::Console;
+use crate::report::{Console, escape_control};
 use crate::store::Write;
 use crate::target::Target;
 
@@ -17,15 +20,41 @@ use crate::target::Target;
 pub(crate) fn mark(global: &Global, arguments: &cli::Mark, console: &Console) -> anyhow::Result<Exit> {
     let config = load(global)?;
     let target = select_one(&config, &arguments.target)?;
+    if arguments.owner {
+        return accept_owner(global, &config, target, console);
+    }
     let mark = match &arguments.tag {
         Some(tag) if arguments.reset => Mark::Reset(Tag::new(tag)?),
         Some(tag) => Mark::Deployed(Tag::new(tag)?),
         None => Mark::Nothing,
     };
     let store = kept_state(global, &config, console, "there is nothing to mark")?;
+    warn_if_not_polled(&store, &config, console)?;
     let said = store.write(|write| record(write, target, &mark))?;
     if !global.quiet {
         console.data(&format!("{}: {said}", target.id));
+    }
+    Ok(Exit::Done)
+}
+
+/// Accepts the owner that the registry named at the last poll.
+fn accept_owner(
+    global: &Global,
+    config: &Config,
+    target: &Target,
+    console: &Console,
+) -> anyhow::Result<Exit> {
+    let name = target.image.repository.owner();
+    let store = kept_state(global, config, console, "no owner is remembered")?;
+    let key = poll::feed_key(config, &target.registry, name);
+    let Some(owner) = store.write(|write| write.accept_owner(&key))? else {
+        bail!("no poll has seen who the owner {name} is: there is nothing to accept");
+    };
+    if !global.quiet {
+        console.data(&escape_control(&format!(
+            "{}: `{}` (id {}) is accepted as the owner {name}, for all its images; what is newer than the tags of before will be deployed",
+            target.id, owner.login, owner.id
+        )));
     }
     Ok(Exit::Done)
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use jiff::Timestamp;
 
-use super::{Exit, detail, given, load, open_state, rehearsed_state, select_filtered};
+use super::{Exit, detail, given, load, open_state, rehearsed_state, select_filtered, warn_of_open_state};
 use crate::cli::{self, Global, PollFormat};
 use crate::deploy::{self, Stop};
 use crate::monitor::{self, Ended};
@@ -15,6 +15,7 @@ use crate::plan::{self, Audience};
 use crate::poll::{self, Mode, Run};
 use crate::report::{Console, Event, GitHub, GitHubFiles, Human, Json, JsonLines, Progress, Report, Summary};
 use crate::secret::Secrets;
+use crate::stop::Cutoff;
 use crate::store::Store;
 use crate::target::filter::TargetFilter;
 use crate::target::shard::{Shard, ShardSetting};
@@ -25,10 +26,15 @@ use crate::target::{Target, TargetId};
 /// # Errors
 /// Configuration, arguments or state file; nothing that could not be recorded was begun.
 pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) -> anyhow::Result<Exit> {
-    let stop = Stop::on_signals()?;
     // The process ends with the run: ten thousand targets need not be freed one by one.
     let config = ManuallyDrop::new(load(global)?);
-    let secrets = Arc::new(Secrets::new(&config));
+    if let Some(path) = &config.settings.metrics_file {
+        monitor::check_metrics_file(path).map_err(anyhow::Error::msg)?;
+    }
+    // Until here a signal ends the process by itself: nothing was begun.
+    let stop = Stop::on_signals()?;
+    let max_runtime = arguments.max_runtime.unwrap_or(config.settings.max_runtime);
+    let secrets = Arc::new(Secrets::new(&config).until(Cutoff::after(&stop, max_runtime)));
     let console = console.masking(Arc::clone(&secrets));
     let filter = TargetFilter {
         patterns: arguments.targets.clone(),
@@ -47,10 +53,11 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
     }
     let mode = if arguments.dry_run { Mode::Rehearse } else { Mode::Deliver };
     let store = match mode {
-        Mode::Rehearse => rehearsed_state(global, &config)?,
+        Mode::Rehearse => rehearsed_state(global, &config, &console)?,
         Mode::Deliver => open_state(global, &config, &console)?,
     };
     config.dangers.iter().for_each(|danger| console.warning(&danger.to_string()));
+    warn_of_open_state(&store, &console);
     // Cron's mail is no place to be told again and again; `check` tells.
     if global.verbose || (!global.quiet && std::io::stderr().is_terminal()) {
         config.warnings.iter().for_each(|warning| console.warning(&warning.to_string()));
@@ -73,7 +80,7 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
         stop: &stop,
         mode,
         audience: audience(global, arguments.format),
-        max_runtime: arguments.max_runtime.unwrap_or(config.settings.max_runtime),
+        max_runtime,
         refresh: arguments.refresh,
     };
     let mut report = report(global, arguments.format, console, &targets);
@@ -86,23 +93,30 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
     let is_told = mode == Mode::Deliver;
     let ping_url = config.settings.ping_url.as_ref().filter(|_| is_told);
     if let Some(url) = ping_url {
-        warn(&mut report, deploy::ping(url, "/start", &run.secrets, &id));
+        warn(&mut report, deploy::ping(url, "/start", &run.secrets, &id, run.max_runtime, &stop));
     }
     let summary = poll::poll(&run, &targets, report.as_mut());
     let ended = summary.as_ref().map_or(Exit::Unusable, |summary| exit(summary, arguments));
     if let Some(url) = ping_url {
         // That something is new is no failure there.
         let status = if matches!(ended, Exit::Changed | Exit::Busy) { 0 } else { ended.status() };
-        warn(&mut report, deploy::ping(url, &format!("/{status}"), &run.secrets, &id));
+        let event = format!("/{status}");
+        warn(&mut report, deploy::ping(url, &event, &run.secrets, &id, run.max_runtime, &stop));
     }
     let summary = summary?;
     if let Some(file) = config.settings.metrics_file.as_ref().filter(|_| is_told) {
-        let (states, open) = (store.states()?, store.open_deployments()?);
         let succeeded = matches!(ended, Exit::Done | Exit::Changed | Exit::Busy);
         let end = Ended { at: Timestamp::now(), duration: summary.duration, succeeded };
-        let targets = config.targets.iter().filter(|target| target.poll);
-        let targets = targets.map(|target| (&target.id, states.get(&target.id), open.get(&target.id)));
-        warn(&mut report, monitor::write_metrics(file, end, targets));
+        let known = store.states().and_then(|states| Ok((states, store.open_deployments()?)));
+        let written = known.map_err(|error| format!("metrics_file {}: {error}", file.display())).and_then(
+            |(states, open)| {
+                let targets = config.targets.iter().filter(|target| target.poll);
+                let targets =
+                    targets.map(|target| (&target.id, states.get(&target.id), open.get(&target.id)));
+                monitor::write_metrics(file, end, targets)
+            },
+        );
+        warn(&mut report, written);
     }
     Ok(ended)
 }

@@ -35,19 +35,29 @@ pub(crate) fn retry(global: &Global, arguments: &cli::Retry, console: &Console) 
         }
     }
     chosen.extend(named);
-    let mut busy = false;
-    let mut found = false;
+    let (mut busy, mut found, mut changed) = (false, false, false);
+    let mut failed = false;
     for target in chosen {
         let open = open.remove(&target.id).unwrap_or_default();
         let Some(deployment) = open.undelivered().or(open.running.as_ref()) else {
             continue;
         };
         found = true;
-        let said = if change(&store, target, deployment, arguments.drop)? {
-            described(deployment, arguments.drop)
-        } else {
-            busy = true;
-            "is being deployed to right now".to_owned()
+        let said = match change(&store, target, deployment, arguments.drop) {
+            Ok(true) => {
+                changed = true;
+                described(deployment, arguments.drop)
+            }
+            Ok(false) => {
+                busy = true;
+                "is being deployed to right now".to_owned()
+            }
+            // The others go on.
+            Err(error) => {
+                failed = true;
+                console.error(&format!("{}: {error}", target.id));
+                continue;
+            }
         };
         if !global.quiet {
             console.data(&format!("{}: {said}", target.id));
@@ -56,7 +66,12 @@ pub(crate) fn retry(global: &Global, arguments: &cli::Retry, console: &Console) 
     if !found && !global.quiet {
         console.message("nothing waits to be tried again, and nothing was given up");
     }
-    Ok(if busy { Exit::Busy } else { Exit::Done })
+    Ok(match (failed, busy) {
+        (true, _) if changed => Exit::Failed,
+        (true, _) => Exit::Unusable,
+        (false, true) => Exit::Busy,
+        (false, false) => Exit::Done,
+    })
 }
 
 /// False: another run, or a command that one left behind, is at it.

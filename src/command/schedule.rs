@@ -3,7 +3,7 @@
 mod job;
 
 use std::fs::{self, OpenOptions};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -11,6 +11,7 @@ use anyhow::{Context as _, bail};
 use super::{Exit, load, user_name};
 use crate::cli::{self, Global, Scheduler};
 use crate::config::Config;
+use crate::file;
 use crate::report::Console;
 use crate::schedule::{self, Account, Cluster, File};
 use job::{job, text};
@@ -89,17 +90,23 @@ fn files(config: &Config) -> anyhow::Result<Vec<File>> {
                 folder.display()
             )
         })?;
-        let content =
-            fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        let content = content(path).with_context(|| format!("{} cannot be read", path.display()))?;
         files.push(File { path: text(&below)?, text: content, is_program: false });
     }
     // A program that is no text, or is not here, is the image's matter.
     for path in &config.programs {
-        if let (Some(below), Ok(content)) = (below(path), fs::read_to_string(path)) {
+        if let (Some(below), Ok(content)) = (below(path), content(path)) {
             files.push(File { path: text(&below)?, text: content, is_program: true });
         }
     }
     Ok(files)
+}
+
+/// A file's text, which may still be more than a ConfigMap holds.
+fn content(path: &Path) -> io::Result<String> {
+    const LONGEST: u64 = 32 * 1024 * 1024;
+    String::from_utf8(file::read(path, LONGEST)?)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }
 
 /// The folder that is the root of the repository with this file; without one, the file's own.
@@ -112,7 +119,7 @@ fn root(config: &Path) -> anyhow::Result<String> {
 /// Writes units where there are none of their names.
 fn write(dir: &Path, units: &[(&str, String)], console: &Console) -> anyhow::Result<()> {
     let paths: Vec<PathBuf> = units.iter().map(|(name, _)| dir.join(name)).collect();
-    if let Some(path) = paths.iter().find(|path| path.exists()) {
+    if let Some(path) = paths.iter().find(|path| path.symlink_metadata().is_ok()) {
         bail!(
             "{} is there already, and nothing was written; move it away, or leave out --dir to see the text",
             path.display()

@@ -1,24 +1,32 @@
 //! Where the state is, and how a command opens it.
 
 use std::env;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
+use jiff::{SignedDuration, Timestamp};
 
 use super::given;
 use crate::cli::Global;
-use crate::config::{Config, StateSetting};
-use crate::report::Console;
+use crate::config::{self, Config, StateSetting, open_to_all};
+use crate::report::{Console, describe_duration};
 use crate::store::Store;
+
+/// The state of a configuration in `/etc/tagship`: what systemd makes for `StateDirectory=tagship`.
+const OF_THE_MACHINE: &str = "/var/lib/tagship/state.db";
+
+/// After so many intervals without a poll, the state is probably not the one that polls use.
+const INTERVALS: u32 = 3;
 
 /// What the state knows, for a command that only reads it: nothing is created, nothing is written.
 ///
 /// # Errors
 /// There is no place for the state, or it cannot be read.
-pub(super) fn read_state(global: &Global, config: &Config) -> anyhow::Result<Store> {
-    Ok(match place(global, config)? {
+pub(super) fn read_state(global: &Global, config: &Config, console: &Console) -> anyhow::Result<Store> {
+    Ok(match place(global, config, console)? {
         Place::File(path) => Store::read(&path)?,
-        Place::Nothing => Store::nothing()?,
+        Place::Nothing => Store::nothing(&config.path)?,
     })
 }
 
@@ -26,10 +34,10 @@ pub(super) fn read_state(global: &Global, config: &Config) -> anyhow::Result<Sto
 ///
 /// # Errors
 /// As [`read_state`].
-pub(super) fn rehearsed_state(global: &Global, config: &Config) -> anyhow::Result<Store> {
-    Ok(match place(global, config)? {
+pub(super) fn rehearsed_state(global: &Global, config: &Config, console: &Console) -> anyhow::Result<Store> {
+    Ok(match place(global, config, console)? {
         Place::File(path) => Store::copy_of(&path)?,
-        Place::Nothing => Store::nothing()?,
+        Place::Nothing => Store::nothing(&config.path)?,
     })
 }
 
@@ -39,9 +47,9 @@ pub(super) fn rehearsed_state(global: &Global, config: &Config) -> anyhow::Resul
 /// # Errors
 /// There is no place for the state, or it cannot be written.
 pub(super) fn open_state(global: &Global, config: &Config, console: &Console) -> anyhow::Result<Store> {
-    match place(global, config)? {
+    match place(global, config, console)? {
         Place::File(path) => open(&path, console),
-        Place::Nothing => Ok(Store::nothing()?),
+        Place::Nothing => Ok(Store::nothing(&config.path)?),
     }
 }
 
@@ -55,10 +63,54 @@ pub(super) fn kept_state(
     console: &Console,
     lost: &str,
 ) -> anyhow::Result<Store> {
-    match place(global, config)? {
+    match place(global, config, console)? {
         Place::File(path) => open(&path, console),
         Place::Nothing => bail!("state = \"none\" keeps nothing between runs: {lost}"),
     }
+}
+
+/// Says so where the state was never polled, or not for three intervals: polls may use another state file.
+///
+/// # Errors
+/// The state cannot be read.
+pub(super) fn warn_if_not_polled(store: &Store, config: &Config, console: &Console) -> anyhow::Result<()> {
+    if !store.is_kept() {
+        return Ok(());
+    }
+    let states = store.states()?;
+    let polled: Vec<_> = config.targets.iter().filter(|target| target.poll).collect();
+    let checks =
+        polled.iter().filter_map(|target| Some((states.get(&target.id)?.checked_at?, target.interval)));
+    let (now, file) = (Timestamp::now(), store.place());
+    let advice = "check that your timer or cron job uses the same state file (see: tagship schedule)";
+    match checks.max_by_key(|(checked_at, _)| *checked_at) {
+        _ if polled.is_empty() => {}
+        None => console.warning(&format!("no poll has used the state {file} yet; {advice}")),
+        Some((checked_at, interval)) => {
+            let age = now.duration_since(checked_at);
+            if age > SignedDuration::try_from(interval * INTERVALS).unwrap_or(SignedDuration::MAX) {
+                let age = describe_duration(age.unsigned_abs());
+                console.warning(&format!("the last poll that used the state {file} was {age} ago; {advice}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Warns of a state that every user of the machine can change.
+pub(super) fn warn_of_open_state(store: &Store, console: &Console) {
+    if store.is_kept()
+        && let Some(danger) = open_to_all(Path::new(store.place()))
+    {
+        console.warning(&danger.to_string());
+    }
+}
+
+/// Whether this user can take the locks that are there; what is wrong is said.
+pub(super) fn can_lock(store: &Store, console: &Console) -> bool {
+    let faults = store.lock_faults();
+    faults.iter().for_each(|fault| console.warning(&fault.to_string()));
+    faults.is_empty()
 }
 
 fn open(path: &Path, console: &Console) -> anyhow::Result<Store> {
@@ -70,34 +122,195 @@ fn open(path: &Path, console: &Console) -> anyhow::Result<Store> {
 }
 
 /// Where the state is kept.
-enum Place {
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Place {
     File(PathBuf),
     Nothing,
 }
 
-/// `--state`, the configuration, `$TAGSHIP_STATE`, `$STATE_DIRECTORY`, `/var/lib/tagship` for root,
-/// `$XDG_STATE_HOME/tagship`: the first that is given.
-fn place(global: &Global, config: &Config) -> anyhow::Result<Place> {
-    if let Some(path) = &global.state {
-        return Ok(Place::File(path.clone()));
+/// Where the state is kept. Warns where it is still where an earlier version kept it.
+///
+/// # Errors
+/// There is no place for it, or nothing tells whether it is there.
+fn place(global: &Global, config: &Config, console: &Console) -> anyhow::Result<Place> {
+    let (place, warning) = place_of(global, config)?;
+    if let Some(warning) = warning {
+        console.warning(&warning);
     }
-    match &config.settings.state {
-        StateSetting::File(path) => return Ok(Place::File(path.clone())),
-        StateSetting::Nothing => return Ok(Place::Nothing),
-        StateSetting::Default => {}
+    // A folder that is closed to this user must not look like a state that was never polled.
+    if let Place::File(path) = &place
+        && path.try_exists().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    {
+        bail!(
+            "the state file {} cannot be read; run tagship as the user that polls, or name another state with --state",
+            path.display()
+        );
     }
-    if let Some(path) = given("TAGSHIP_STATE") {
-        return Ok(Place::File(path));
-    }
-    let folder = if let Some(folders) = given("STATE_DIRECTORY") {
-        // systemd joins several with colons.
-        env::split_paths(&folders).next().context("STATE_DIRECTORY is empty")?
-    } else if rustix::process::geteuid().is_root() {
-        PathBuf::from("/var/lib/tagship")
-    } else {
-        let home = given("XDG_STATE_HOME").or_else(|| Some(given("HOME")?.join(".local/state")));
-        home.context("there is no place for the state: set [settings] state, --state or HOME")?
-            .join("tagship")
+    Ok(place)
+}
+
+/// The same, with the warning.
+///
+/// # Errors
+/// There is no place for it.
+pub(super) fn place_of(global: &Global, config: &Config) -> anyhow::Result<(Place, Option<String>)> {
+    let path = match (&global.state, &config.settings.state) {
+        (Some(path), _) | (None, StateSetting::File(path)) => path.clone(),
+        (None, StateSetting::Nothing) => return Ok((Place::Nothing, None)),
+        (None, StateSetting::Default) => {
+            let surroundings = Surroundings::of_the_process();
+            let usual = surroundings.usual(&config.path)?;
+            // What cannot be looked at is there.
+            let (path, warning) = surroundings.existing(usual, |path| path.try_exists().unwrap_or(true));
+            return Ok((Place::File(path), warning));
+        }
     };
-    Ok(Place::File(folder.join("state.db")))
+    Ok((Place::File(path), None))
+}
+
+/// Where the state of a configuration at this absolute path will be, if the file does not say so.
+///
+/// # Errors
+/// There is no place for it.
+pub(super) fn usual_place(global: &Global, config: &Path) -> anyhow::Result<PathBuf> {
+    match &global.state {
+        Some(path) => Ok(std::path::absolute(path)?),
+        None => Surroundings::of_the_process().usual(config),
+    }
+}
+
+/// What the environment says of the state.
+#[derive(Debug, Default)]
+struct Surroundings {
+    /// `$TAGSHIP_STATE`.
+    named: Option<PathBuf>,
+    /// `$STATE_DIRECTORY`: systemd joins several with colons.
+    of_the_unit: Option<PathBuf>,
+    /// The user's configuration folder and state folder.
+    users_own: Option<(PathBuf, PathBuf)>,
+    is_root: bool,
+}
+
+impl Surroundings {
+    fn of_the_process() -> Surroundings {
+        let home = given("HOME");
+        let below = |variable: &str, folder: &str| {
+            let own = given(variable).or_else(|| Some(home.as_ref()?.join(folder)))?;
+            Some(own.join("tagship"))
+        };
+        Surroundings {
+            named: given("TAGSHIP_STATE"),
+            of_the_unit: given("STATE_DIRECTORY").and_then(|folders| env::split_paths(&folders).next()),
+            users_own: below("XDG_CONFIG_HOME", ".config").zip(below("XDG_STATE_HOME", ".local/state")),
+            is_root: rustix::process::geteuid().is_root(),
+        }
+    }
+
+    /// The state of the configuration at this absolute path.
+    fn usual(&self, config: &Path) -> anyhow::Result<PathBuf> {
+        if let Some(named) = &self.named {
+            return Ok(std::path::absolute(named)?);
+        }
+        if let Some(folder) = &self.of_the_unit {
+            return Ok(folder.join(FILE));
+        }
+        if config.starts_with(config::FOLDER_OF_THE_MACHINE) {
+            return Ok(OF_THE_MACHINE.into());
+        }
+        Ok(match &self.users_own {
+            Some((configuration, state)) if config.starts_with(configuration) => state.join(FILE),
+            _ => config.with_file_name(FILE),
+        })
+    }
+
+    /// The usual place, or where only that is there, the place that an earlier version would have used.
+    fn existing(&self, usual: PathBuf, is_there: impl Fn(&Path) -> bool) -> (PathBuf, Option<String>) {
+        let of_the_user = || Some(self.users_own.as_ref()?.1.join(FILE));
+        let earlier = if self.is_root { Some(OF_THE_MACHINE.into()) } else { of_the_user() };
+        let is_said = self.named.is_some() || self.of_the_unit.is_some();
+        match earlier
+            .filter(|earlier| !is_said && *earlier != usual && !is_there(&usual) && is_there(earlier))
+        {
+            None => (usual, None),
+            Some(earlier) => {
+                let (old, new) = (earlier.display(), usual.display());
+                let warning = format!(
+                    "the state is {old}, where an earlier version of tagship put it; a new one would be {new}. \
+                     Write it into the configuration: [settings] state = \"{old}\""
+                );
+                (earlier, Some(warning))
+            }
+        }
+    }
+}
+
+const FILE: &str = "state.db";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_ann() -> Surroundings {
+        let own = ("/home/ann/.config/tagship".into(), "/home/ann/.local/state/tagship".into());
+        Surroundings { users_own: Some(own), ..Surroundings::default() }
+    }
+
+    #[test]
+    fn the_state_is_where_the_configuration_says_by_its_own_place() {
+        for (config, expected) in [
+            ("/etc/tagship/config.toml", "/var/lib/tagship/state.db"),
+            ("/etc/tagship/shop.toml", "/var/lib/tagship/state.db"),
+            ("/etc/tagship2/config.toml", "/etc/tagship2/state.db"),
+            ("/home/ann/.config/tagship/config.toml", "/home/ann/.local/state/tagship/state.db"),
+            ("/home/ann/shop/tagship.toml", "/home/ann/shop/state.db"),
+            ("/home/bob/.config/tagship/config.toml", "/home/bob/.config/tagship/state.db"),
+        ] {
+            // Who asks does not matter: root and the user of the service see the same state.
+            for is_root in [false, true] {
+                let surroundings = Surroundings { is_root, ..of_ann() };
+                assert_eq!(surroundings.usual(Path::new(config)).unwrap(), Path::new(expected), "{config}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_variable_goes_before_the_place_of_the_configuration() {
+        let config = Path::new("/etc/tagship/config.toml");
+        let of_the_unit = Surroundings { of_the_unit: Some("/var/lib/shop".into()), ..of_ann() };
+        assert_eq!(of_the_unit.usual(config).unwrap(), Path::new("/var/lib/shop/state.db"));
+        let named = Surroundings { named: Some("/srv/named.db".into()), ..of_the_unit };
+        assert_eq!(named.usual(config).unwrap(), Path::new("/srv/named.db"));
+        let there = |path: &Path| path == Path::new("/home/ann/.local/state/tagship/state.db");
+        assert_eq!(
+            named.existing("/srv/named.db".into(), there).1,
+            None,
+            "nothing of earlier versions is used"
+        );
+    }
+
+    #[test]
+    fn the_state_of_an_earlier_version_is_used_where_it_is_the_only_one() {
+        let (usual, of_user) = ("/home/ann/shop/state.db", "/home/ann/.local/state/tagship/state.db");
+        for (is_root, there, expected) in [
+            (false, &[][..], usual),
+            (false, &[usual], usual),
+            (false, &[of_user], of_user),
+            (false, &[usual, of_user], usual),
+            (false, &[OF_THE_MACHINE], usual),
+            (true, &[OF_THE_MACHINE], OF_THE_MACHINE),
+            (true, &[of_user], usual),
+        ] {
+            let surroundings = Surroundings { is_root, ..of_ann() };
+            let is_there = |path: &Path| there.iter().any(|there| Path::new(there) == path);
+            let (path, warning) = surroundings.existing(usual.into(), is_there);
+            assert_eq!(
+                (path.to_str().unwrap(), warning.is_some()),
+                (expected, expected != usual),
+                "{there:?}"
+            );
+            if let Some(warning) = warning {
+                assert!(warning.contains(expected) && warning.contains(usual), "{warning}");
+            }
+        }
+    }
 }

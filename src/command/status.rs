@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Exit, load, read_state, select};
+use super::{Exit, can_lock, load, read_state, select, warn_if_not_polled};
 use crate::cli::{self, Global, StatusFormat};
 use crate::plan::{self, Decision, Deployment, DeploymentState, OpenDeployments, PollState, Status};
 use crate::poll;
@@ -26,7 +26,8 @@ pub(crate) fn status(global: &Global, arguments: &cli::Status, console: &Console
     let config = load(global)?;
     let console = console.masking(Arc::new(Secrets::new(&config)));
     let targets = select(&config, &arguments.targets)?;
-    let store = read_state(global, &config)?;
+    let store = read_state(global, &config, &console)?;
+    warn_if_not_polled(&store, &config, &console)?;
     let rows = store.at_once(|| rows(&store, &targets))?;
     let now = Timestamp::now();
     match (arguments.format, rows.as_slice()) {
@@ -35,8 +36,8 @@ pub(crate) fn status(global: &Global, arguments: &cli::Status, console: &Console
         (StatusFormat::Json, rows) => status_as_json(&console, rows),
         (StatusFormat::Html, rows) => page(&console, &store, rows, now)?,
     }
-    let failed = rows.iter().any(StatusRow::has_failed);
-    Ok(if arguments.exit_code && failed { Exit::Failed } else { Exit::Done })
+    let has_failed = || !can_lock(&store, &console) | rows.iter().any(StatusRow::has_failed);
+    Ok(if arguments.exit_code && has_failed() { Exit::Failed } else { Exit::Done })
 }
 
 fn page(console: &Console, store: &Store, rows: &[StatusRow], now: Timestamp) -> Result<(), StoreError> {

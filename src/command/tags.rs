@@ -23,7 +23,7 @@ pub(crate) fn tags(global: &Global, arguments: &cli::Tags, console: &Console) ->
     let tag = arguments.tag.as_deref().map(tag).transpose()?;
     let secrets = Arc::new(Secrets::new(&config));
     let console = console.masking(Arc::clone(&secrets));
-    let store = read_state(global, &config)?;
+    let store = read_state(global, &config, &console)?;
     let run = Run {
         config: &config,
         store: &store,

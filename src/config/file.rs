@@ -1,20 +1,24 @@
 //! The files of a configuration, as they are on disk.
 
 use std::collections::HashSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Fault;
 use super::read::Table;
 use super::tree::Source;
+use crate::file;
+
+/// Of one file: room for a hundred thousand targets.
+const LONGEST: u64 = 32 * 1024 * 1024;
 
 /// A file's text.
 ///
 /// # Errors
-/// It cannot be read, or is not UTF-8.
+/// It cannot be read, is not regular, too long or not UTF-8.
 pub(super) fn read(path: &Path) -> Result<Source, Fault> {
     let fault = |message: String| Fault { file: path.to_owned(), line: 0, message, help: None };
-    let bytes = fs::read(path).map_err(|error| fault(format!("the file cannot be read: {error}")))?;
+    let bytes =
+        file::read(path, LONGEST).map_err(|error| fault(format!("the file cannot be read: {error}")))?;
     let text = String::from_utf8(bytes).map_err(|_| fault("the file is not UTF-8".to_owned()))?;
     // What some editors put in front.
     let text = text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned);

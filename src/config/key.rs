@@ -180,7 +180,7 @@ impl Section {
                 "Who is told of what. What could not be told is told by later runs, and never fails one."
             }
             Section::Secret => {
-                "Where a secret comes from: exactly one of these. There is no way to write a secret into the file. One trailing newline is dropped."
+                "Where a secret comes from: exactly one of these. There is no way to write a secret into the file. White space around it is trimmed."
             }
         }
     }
@@ -265,7 +265,7 @@ const SETTINGS: &[Key] = &[
     key(
         "state",
         Kind::Text,
-        "The state file, or \"none\", which keeps nothing between runs and wants running or first_poll = \"deploy\" on every stage. Not given: $TAGSHIP_STATE, state.db in $STATE_DIRECTORY, in /var/lib/tagship (root) or in $XDG_STATE_HOME/tagship.",
+        "The state file, or \"none\", which keeps nothing between runs and wants running or first_poll = \"deploy\" on every stage. Default: $TAGSHIP_STATE, state.db in $STATE_DIRECTORY, else by where this file is: /var/lib/tagship/state.db for /etc/tagship, $XDG_STATE_HOME/tagship/state.db for the configuration folder of the user, and state.db beside the file anywhere else.",
         r#"state = "state.db""#,
     ),
     key("timeout", Kind::Duration, "For one request to a registry.", r#"timeout = "10s""#)
@@ -315,7 +315,7 @@ const REGISTRY: &[Key] = &[
     key("client_cert", Kind::Text, "The client's certificate in PEM form, for a server that wants one, with those between it and its authority. Shown to the registry's own hosts only.", r#"client_cert = "client.pem""#),
     key("client_key", Kind::Text, "The private key of client_cert in PEM form, without a passphrase. Read when it is needed.", r#"client_key = "client.key""#),
     key("proxy", Kind::Text, "The proxy to reach it by, in place of http_proxy, https_proxy, all_proxy and no_proxy in the environment; http, https, socks4, socks4a, socks5 or socks5h. Requests go through it by CONNECT. Loopback is never asked through a proxy.", r#"proxy = "http://proxy.example.com:3128""#),
-    key("trusted_realms", Kind::TextList, "Hosts beside the registry's own that may be sent its credentials for a token; with a port, at that port only. Over https, unless url is http.", r#"trusted_realms = ["auth.example.com"]"#),
+    key("trusted_realms", Kind::TextList, "Hosts beside the registry's own that may be asked for its tokens, with its credentials where there are any; with a port, at that port only. Over https, unless url is http.", r#"trusted_realms = ["auth.example.com"]"#),
     key("api_url", Kind::Text, "Where the kind's own API is, if not at its usual place: of gitea (https://git.example.com/api/v1), github (https://github.example.com/api/v3) and dockerhub; of gitlab GitLab itself, which hands out its registry's tokens. It is sent the token, too.", r#"api_url = "https://git.example.com/api/v1""#),
     key("insecure_http", Kind::Bool, "An http url to a host other than loopback needs this set: tokens go over the wire in the clear.", "insecure_http = true").default("false"),
 ];

@@ -1,13 +1,13 @@
 //! From files to a configuration: what is read, in which order, and what must fit together.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::danger::{programs, writable_by_others};
+use super::danger::{programs, run_by_root, secret_programs};
 use super::key::Section;
-use super::read::{Field, Found, Table, suggest};
+use super::read::{Field, Found, Table};
 use super::stage::{Defaults, Stage};
 use super::step::Reader;
 use super::tree::{Node, Source};
@@ -80,8 +80,12 @@ fn validate(path: PathBuf, main: Source) -> Result<Config, Faults> {
     let sources = std::iter::once(&main).chain(&included);
     let files: Vec<PathBuf> = sources.map(|source| source.file.clone()).collect();
     let programs: BTreeSet<PathBuf> = programs(&config).collect();
-    let run_by_root: BTreeSet<&PathBuf> = files.iter().chain(&programs).collect();
-    let dangers = run_by_root.into_iter().filter_map(|file| writable_by_others(file)).collect();
+    let mut run: BTreeSet<PathBuf> = secret_programs(&config).collect();
+    run.extend(files.iter().chain(&programs).cloned());
+    // One folder is said once.
+    let dangers: BTreeMap<PathBuf, Fault> =
+        run.iter().filter_map(|file| run_by_root(file)).map(|fault| (fault.file.clone(), fault)).collect();
+    let dangers = dangers.into_values().collect();
     Ok(Config { files, programs, warnings, dangers, ..config })
 }
 
@@ -98,6 +102,32 @@ fn refuse_main_only(table: &Table<'_>) {
             table.fault_at(table.at_name(name), format!("{name} may stand in the main file only"), "");
         }
     }
+}
+
+/// The stages that wait for themselves, `next` being which each one waits for. Each is visited once.
+fn in_circles<'s>(next: &HashMap<&'s str, &'s str>) -> HashSet<&'s str> {
+    let mut circles = HashSet::new();
+    // By which walk a stage was visited first.
+    let mut visited: HashMap<&str, usize> = HashMap::new();
+    for (walk, start) in next.keys().enumerate() {
+        let mut stage = *start;
+        while !visited.contains_key(stage) {
+            visited.insert(stage, walk);
+            match next.get(stage) {
+                Some(following) => stage = following,
+                None => break,
+            }
+        }
+        // The walk came back to a stage of its own: from there on it is a circle.
+        if visited.get(stage) == Some(&walk) {
+            while let Some(following) = next.get(stage)
+                && circles.insert(stage)
+            {
+                stage = following;
+            }
+        }
+    }
+    circles
 }
 
 struct Loader<'a> {
@@ -283,14 +313,14 @@ impl<'a> Loader<'a> {
                 continue;
             };
             let first = targets.len();
-            for (text, field) in stages.fields() {
+            for (text, at, field) in stages.placed_fields() {
                 let Some(stage) = field.table(Section::Stage) else {
                     continue;
                 };
                 let stage_name = match Name::new(text) {
                     Ok(name) => name,
                     Err(error) => {
-                        stages.fault_at(stages.at_name(text), format!("{}: {error}", stages.path), "");
+                        stages.fault_at(at, format!("{}: {error}", stages.path), "");
                         continue;
                     }
                 };
@@ -349,17 +379,17 @@ impl<'a> Loader<'a> {
         let Some(field) = table.get("registry") else {
             table.fault(
                 format!("{} has no registry", table.path),
-                suggest("", registries.keys().map(Name::as_str)),
+                self.found.suggest("", registries.keys().map(Name::as_str)),
             );
             return None;
         };
         let text = field.some_text()?;
-        match registries.iter().find(|(name, _)| name.as_str() == text) {
-            Some((_, registry)) => registry.as_ref(),
+        match Name::new(text).ok().and_then(|name| registries.get(&name)) {
+            Some(registry) => registry.as_ref(),
             None => {
                 field.fault(
                     format!("there is no registry {text:?}"),
-                    suggest(text, registries.keys().map(Name::as_str)),
+                    self.found.suggest(text, registries.keys().map(Name::as_str)),
                 );
                 None
             }
@@ -403,29 +433,29 @@ impl<'a> Loader<'a> {
 
     /// `after` names a stage of the project, and no two wait for each other.
     fn check_after(&self, stages: &Table<'_>, targets: &[Target]) {
-        let names: Vec<&str> = stages.fields().map(|(name, _)| name).collect();
-        let next = |target: &Target| target.gates.after.as_ref().map(|after| after.stage.clone());
+        let places: HashMap<&str, usize> = stages.placed_fields().map(|(name, at, _)| (name, at)).collect();
+        let next: HashMap<&str, &str> = targets
+            .iter()
+            .filter_map(|target| {
+                Some((target.id.stage.as_str(), target.gates.after.as_ref()?.stage.as_str()))
+            })
+            .collect();
+        let circles = in_circles(&next);
         for target in targets {
-            let Some(wanted) = next(target) else {
+            let stage = target.id.stage.as_str();
+            let Some(wanted) = next.get(stage) else {
                 continue;
             };
-            let at = stages.at_name(target.id.stage.as_str());
-            let path = format!("{}.{}.after", stages.path, target.id.stage);
-            if !names.contains(&wanted.as_str()) {
+            let at = places.get(stage).copied().unwrap_or(stages.at);
+            let path = format!("{}.{stage}.after", stages.path);
+            if !places.contains_key(wanted) {
                 stages.fault_at(
                     at,
-                    format!("{path}: there is no stage {:?}", wanted.as_str()),
-                    suggest(wanted.as_str(), names.iter().copied()),
+                    format!("{path}: there is no stage {wanted:?}"),
+                    self.found.suggest(wanted, stages.names()),
                 );
-                continue;
-            }
-            let mut stage = Some(wanted);
-            for _ in 0..=targets.len() {
-                if stage.as_ref() == Some(&target.id.stage) {
-                    stages.fault_at(at, format!("{path}: the stages wait for each other"), "");
-                    break;
-                }
-                stage = stage.and_then(|stage| next(targets.iter().find(|other| other.id.stage == stage)?));
+            } else if circles.contains(stage) {
+                stages.fault_at(at, format!("{path}: the stages wait for each other"), "");
             }
         }
     }
@@ -468,8 +498,9 @@ impl<'a> Loader<'a> {
         if !self.found.faults.borrow().is_empty() {
             return;
         }
+        let used: BTreeSet<&Name> = targets.iter().map(|target| &target.registry).collect();
         for (name, field) in self.named("registries") {
-            if registries.contains_key(&name) && !targets.iter().any(|target| target.registry == name) {
+            if registries.contains_key(&name) && !used.contains(&name) {
                 field.warning("no project uses this registry", "");
             }
         }

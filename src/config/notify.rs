@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::key::Section;
-use super::read::{Field, suggest};
+use super::read::Field;
 use super::step::Reader;
 use crate::target::Target;
 use crate::target::filter::TargetPattern;
@@ -45,7 +45,7 @@ fn events(field: &Field<'_>) -> Option<Vec<Event>> {
         let known = Event::ALL.iter().map(|event| event.as_str());
         let event = Event::ALL.into_iter().find(|event| event.as_str() == text);
         if event.is_none() {
-            item.fault(format!("{text:?} is no event"), suggest(text, known));
+            item.fault(format!("{text:?} is no event"), item.found.suggest(text, known));
         }
         event
     };

@@ -20,6 +20,20 @@ pub(super) struct Found {
     pub(super) warnings: RefCell<Vec<Fault>>,
 }
 
+/// After so many faults none is told what may have been meant: finding that takes the longest.
+const SUGGESTED: usize = 100;
+
+impl Found {
+    /// As [`suggest`], while there are few faults.
+    pub(super) fn suggest<'k>(&self, name: &str, known: impl Iterator<Item = &'k str>) -> String {
+        if self.is_suggesting() { suggest(name, known) } else { String::new() }
+    }
+
+    pub(super) fn is_suggesting(&self) -> bool {
+        self.faults.borrow().len() < SUGGESTED
+    }
+}
+
 /// Where a value stands, as messages name it: `projects.shop.stages.dev`. Written out only for those: of ten
 /// thousand targets without a fault nobody reads it.
 #[derive(Clone)]
@@ -132,16 +146,20 @@ impl<'t> Table<'t> {
 
     /// Keys that are not known, or written twice.
     fn check_keys(&self, keys: &[Key]) {
-        for (index, entry) in self.entries.iter().enumerate() {
+        // A bit for each key: no section has more of them.
+        let mut written: u64 = 0;
+        for entry in self.entries {
             let name: &str = &entry.name;
             let path = || self.field(entry).path.to_string();
-            if !keys.iter().any(|key| key.name == name) {
-                let known = keys.iter().map(|key| key.name);
-                self.fault_at(entry.at, format!("unknown key {:?}", path()), suggest(name, known));
-            }
-            if self.entries[..index].iter().any(|earlier| earlier.name == entry.name) {
+            let Some(key) = keys.iter().position(|key| key.name == name) else {
+                let help = self.found.suggest(name, keys.iter().map(|key| key.name));
+                self.fault_at(entry.at, format!("unknown key {:?}", path()), help);
+                continue;
+            };
+            if written & (1 << key) != 0 {
                 self.fault_at(entry.at, format!("{} is written twice", path()), "");
             }
+            written |= 1 << key;
         }
     }
 }
@@ -282,7 +300,7 @@ impl<'t> Field<'t> {
         if word.is_none() {
             self.fault(
                 format!("{text:?} is none of {}", words.join(", ")),
-                suggest(text, words.iter().copied()),
+                self.found.suggest(text, words.iter().copied()),
             );
         }
         word.copied()
@@ -315,11 +333,15 @@ pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
 
 /// What may have been meant, or what there is.
 pub(crate) fn suggest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> String {
+    const MOST: usize = 40;
     let mut known: Vec<&str> = known.collect();
     known.sort_unstable();
     match nearest(name, &known).first() {
         Some(nearest) => format!("did you mean {nearest}?"),
         None if known.is_empty() => String::new(),
+        None if known.len() > MOST => {
+            format!("there is {}, and {} more", known[..MOST].join(", "), known.len() - MOST)
+        }
         None => format!("there is {}", known.join(", ")),
     }
 }
@@ -327,6 +349,11 @@ pub(crate) fn suggest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> S
 /// The known names that may have been meant, about equally near, at most three.
 pub(crate) fn nearest<'k>(name: &str, known: &[&'k str]) -> Vec<&'k str> {
     const MOST: usize = 3;
+    /// Comparing takes as long as both lengths multiplied.
+    const LONGEST: usize = 200;
+    if name.len() > LONGEST {
+        return Vec::new();
+    }
     let distance = |known: &&'k str| {
         let distance = strsim::damerau_levenshtein(name, known);
         let is_near = distance <= known.len().max(name.len()).div_ceil(3).max(1)

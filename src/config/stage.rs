@@ -10,7 +10,7 @@ use jiff::civil::{Time, Weekday};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 use super::key::{DAYS, ORDERS, Section};
-use super::read::{Field, Table, suggest};
+use super::read::{Field, Table};
 use super::step::Reader;
 use super::{RegistryConfig, RegistryKind};
 use crate::policy::{Bump, Order, Policy, Rule};
@@ -425,6 +425,9 @@ fn zone(field: &Field<'_>) -> Option<TimeZone> {
     }
     let names: Vec<String> =
         TimeZoneDatabase::bundled().available().map(|name| name.as_str().to_owned()).collect();
-    field.fault(format!("{name:?} is no time zone"), suggest(name, names.iter().map(String::as_str)));
+    field.fault(
+        format!("{name:?} is no time zone"),
+        field.found.suggest(name, names.iter().map(String::as_str)),
+    );
     None
 }

@@ -1,19 +1,39 @@
 //! Deployment steps: a command or a request.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
 use super::address;
 use super::answer::{NO_DATES, number, pointer, success, until};
 use super::key::Section;
-use super::read::{Field, Table, suggest};
+use super::read::{Field, Table};
 use super::tree::{Entry, Node, Value};
+use crate::target::path::{climbing, push_encoded};
 use crate::target::step::{Body, CommandStep, HttpStep, JsonTemplate, Sign, Step, Success};
 use crate::target::template::{Field as DeploymentField, Part, Scope, SecretId, Template};
 
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
 const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Whether a variable makes `.` or `..` of a segment of the URL's path.
+fn leads_elsewhere(url: &Template) -> bool {
+    let (mut text, mut vars) = (String::new(), Vec::new());
+    for part in &url.parts {
+        match part {
+            Part::Literal(literal) => text.push_str(literal),
+            Part::Var(value) => {
+                let start = text.len();
+                push_encoded(value, &mut text);
+                vars.push(start..text.len());
+            }
+            // Its value comes later.
+            Part::Field(_) | Part::Secret(_) | Part::Answer(_) => text.push('x'),
+        }
+    }
+    !climbing(&text, &vars).is_empty()
+}
 
 /// Placeholders that have no value where nothing is deployed.
 const OF_DEPLOYMENT: [DeploymentField; 7] = [
@@ -229,7 +249,8 @@ impl Reader<'_> {
                 return Some(SecretId(name.to_owned()));
             }
             let known = self.scope.secrets.iter().copied();
-            item.fault(format!("there is no {name:?} in [secrets]"), suggest(name, known));
+            let help = item.found.suggest(name, known);
+            item.fault(format!("there is no {name:?} in [secrets]"), help);
             None
         };
         let secrets: Vec<Option<SecretId>> = items.iter().map(read).collect();
@@ -259,6 +280,13 @@ impl Reader<'_> {
             field.fault("a # and what follows it is never sent", "write %23, or leave it out");
             return None;
         }
+        if leads_elsewhere(&template) {
+            field.fault(
+                "a variable makes a path segment of dots, which leads to another path",
+                "write the path that is meant",
+            );
+            return None;
+        }
         // The rest is rendered at deployment; what is literal of it is checked now.
         if let Err(wrong) = address::parse(head) {
             field.fault(wrong, "");
@@ -270,8 +298,9 @@ impl Reader<'_> {
     fn headers(&self, field: &Field<'_>) -> Option<Vec<(String, Template)>> {
         let pairs = self.pairs(field)?;
         let table = field.any_table()?;
-        for (index, ((name, template), (_, value))) in pairs.iter().zip(table.fields()).enumerate() {
-            if pairs[..index].iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
+        let mut written = HashSet::new();
+        for ((name, template), (_, value)) in pairs.iter().zip(table.fields()) {
+            if !written.insert(name.to_ascii_lowercase()) {
                 value.fault("this header is there already, in another spelling", "write it once");
                 return None;
             }
@@ -355,8 +384,9 @@ impl Reader<'_> {
         match Template::parse(text, self.scope) {
             Ok(template) => Some(template),
             Err(unknown) => {
-                let known = unknown.known.iter().map(String::as_str);
-                field.fault(format!("{{{}}} is no placeholder", unknown.word), suggest(&unknown.word, known));
+                let known = if field.found.is_suggesting() { self.scope.known() } else { Vec::new() };
+                let help = field.found.suggest(&unknown.word, known.iter().map(String::as_str));
+                field.fault(format!("{{{}}} is no placeholder", unknown.word), help);
                 None
             }
         }

@@ -42,9 +42,9 @@ pub(super) fn read_vars(
     let Some(table) = field.and_then(Field::any_table) else {
         return vars;
     };
-    for (name, value) in table.fields() {
+    for (name, at, value) in table.placed_fields() {
         if let Err(error) = Name::new(name) {
-            table.fault_at(table.at_name(name), format!("{}: {error}", table.path), "");
+            table.fault_at(at, format!("{}: {error}", table.path), "");
             continue;
         }
         let var = if value.is_text() {

@@ -9,7 +9,7 @@ use ureq::http::{HeaderMap, StatusCode, header};
 use url::Url;
 
 use super::exchange::Answer;
-use super::transcript::{excerpt, readable};
+use crate::secret::{Outside, Redactor};
 use crate::target::step::{Success, Until};
 
 /// A longer `Retry-After` is taken as this.
@@ -18,8 +18,12 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 const EXCERPT: usize = 200;
 
 /// Why the answer is no success, to stand behind `POST https://host/path: `; None for success.
-/// Not masked.
-pub(super) fn failure(answer: &Answer, success: &Success, url: &Url) -> Option<String> {
+pub(super) fn failure(
+    answer: &Answer,
+    success: &Success,
+    url: &Url,
+    redactor: &dyn Redactor,
+) -> Option<String> {
     let status = shown_status(answer.status);
     let expected = if success.status.is_empty() {
         answer.status.is_success()
@@ -31,15 +35,15 @@ pub(super) fn failure(answer: &Answer, success: &Success, url: &Url) -> Option<S
             Some(origin) => {
                 format!("{status}: redirects to {origin}; write that URL instead if you trust it")
             }
-            None => with_excerpt(status, answer),
+            None => with_excerpt(status, answer, redactor),
         });
     }
-    let fault = pointer_fault(answer, success).or_else(|| {
+    let fault = pointer_fault(answer, success, redactor).or_else(|| {
         let pattern = success.matches.as_ref()?;
         let found = pattern.is_match(&String::from_utf8_lossy(&answer.body));
         (!found).then(|| format!("nothing in the answer matches {pattern}"))
     })?;
-    Some(with_excerpt(format!("{status}, but {fault}"), answer))
+    Some(with_excerpt(format!("{status}, but {fault}"), answer, redactor))
 }
 
 /// `500 Internal Server Error`
@@ -73,7 +77,6 @@ pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Awaited {
     Is,
-    /// Not masked.
     NotYet(String),
     /// An answer that time does not change.
     Never,
@@ -81,7 +84,7 @@ pub(super) enum Awaited {
 
 /// What an endpoint says of the work that it queued. One that is not there yet, or busy, or down for a
 /// moment, says nothing.
-pub(super) fn awaited(answer: &Answer, until: &Until) -> Awaited {
+pub(super) fn awaited(answer: &Answer, until: &Until, redactor: &dyn Redactor) -> Awaited {
     let status = answer.status;
     let passes = status.is_server_error() || matches!(status.as_u16(), 404 | 408 | 429);
     if passes {
@@ -96,7 +99,7 @@ pub(super) fn awaited(answer: &Answer, until: &Until) -> Awaited {
     };
     match body.pointer(pointer) {
         Some(found) if until.values.iter().any(|wanted| equal(found, wanted)) => Awaited::Is,
-        Some(found) => Awaited::NotYet(format!("{pointer} is {}", excerpt(&found.to_string(), EXCERPT))),
+        Some(found) => Awaited::NotYet(format!("{pointer} is {}", shown(found, redactor))),
         None => Awaited::NotYet(format!("{pointer} is not there")),
     }
 }
@@ -115,7 +118,7 @@ fn redirect(answer: &Answer, url: &Url) -> Option<String> {
     })
 }
 
-fn pointer_fault(answer: &Answer, success: &Success) -> Option<String> {
+fn pointer_fault(answer: &Answer, success: &Success, redactor: &dyn Redactor) -> Option<String> {
     let pointer = success.pointer.as_ref()?;
     if answer.cut {
         return Some(format!("it is too long to look for {pointer} in it (more than 1 MiB)"));
@@ -126,9 +129,7 @@ fn pointer_fault(answer: &Answer, success: &Success) -> Option<String> {
     match (body.pointer(pointer), &success.equals) {
         (None, _) => Some(format!("{pointer} is not there")),
         (Some(found), Some(wanted)) if equal(found, wanted) => None,
-        (Some(found), Some(wanted)) => {
-            Some(format!("{pointer} is {}, not {wanted}", excerpt(&found.to_string(), EXCERPT)))
-        }
+        (Some(found), Some(wanted)) => Some(format!("{pointer} is {}, not {wanted}", shown(found, redactor))),
         (Some(Value::Null), None) => Some(format!("{pointer} is null")),
         (Some(_), None) => None,
     }
@@ -141,8 +142,12 @@ fn equal(found: &Value, wanted: &Value) -> bool {
     found == wanted || (is_fraction && is_same)
 }
 
-fn with_excerpt(message: String, answer: &Answer) -> String {
-    let body = excerpt(&readable(&answer.body[..answer.body.len().min(8 * EXCERPT)]), EXCERPT);
+fn shown(found: &Value, redactor: &dyn Redactor) -> String {
+    redactor.redact(&Outside::text(&found.to_string())).excerpt(EXCERPT)
+}
+
+fn with_excerpt(message: String, answer: &Answer, redactor: &dyn Redactor) -> String {
+    let body = answer.shown(redactor).excerpt(EXCERPT);
     if body.is_empty() { message } else { format!("{message}: {body}") }
 }
 

@@ -14,11 +14,16 @@ use serde_json::Value;
 
 use super::group::{Ending, Group};
 use super::placeholder::Values;
-use super::transcript::{KEPT, excerpt, readable};
+use super::transcript::KEPT;
+use super::vault::Vault;
 use super::{Attempt, DeployError, Deployer, Patience, Stop};
+use crate::file;
 use crate::plan::ErrorCode;
+use crate::process::Leader;
+use crate::secret::{Masked, Outside, Redactor as _};
 use crate::target::step::CommandStep;
-use crate::target::template::Part;
+use crate::target::template::{Field, Part, Template};
+use crate::target::{Target, lint};
 
 /// A command step with its placeholders rendered.
 pub(super) struct CommandDeployer {
@@ -33,12 +38,12 @@ pub(super) struct CommandDeployer {
 
 impl CommandDeployer {
     pub(super) fn new(step: &CommandStep, values: &Values<'_>) -> Result<CommandDeployer, DeployError> {
-        let mut argv = step.argv.iter().map(|argument| values.plain(argument));
+        let mut argv = step.argv.iter().map(|argument| values.argument(argument));
         let program = argv.next().transpose()?.unwrap_or_default();
         let arguments = argv.collect::<Result<_, _>>()?;
         let mut env: Vec<_> = values.environment().collect();
         for (name, value) in &step.env {
-            env.push((name.clone(), values.plain(value)?));
+            env.push((name.clone(), values.argument(value)?));
         }
         let env_removed = values.vault.environment_names();
         Ok(CommandDeployer {
@@ -51,6 +56,11 @@ impl CommandDeployer {
         })
     }
 
+    /// The same with a timeout of at most this.
+    pub(super) fn within(self, longest: Duration) -> CommandDeployer {
+        CommandDeployer { timeout: self.timeout.min(longest), ..self }
+    }
+
     /// Runs it, and gives what it prints to standard output, at most [`KEPT`] bytes.
     ///
     /// # Errors
@@ -60,7 +70,8 @@ impl CommandDeployer {
         stdin: &File,
         stop: &Stop,
         patience: Patience,
-    ) -> Result<Vec<u8>, DeployError> {
+        vault: &dyn Vault,
+    ) -> Result<Outside<'static>, DeployError> {
         let failed = |what: String| DeployError::failed(ErrorCode::Command, what);
         let mut errors =
             tempfile::tempfile().map_err(|error| failed(format!("no temporary file: {error}")))?;
@@ -68,19 +79,23 @@ impl CommandDeployer {
         let group = stderr.and_then(|stderr| self.spawn(stdin, Some(stderr)));
         let group = group.map_err(|error| failed(self.explain(&error)))?;
         let mut printed = Vec::new();
+        let mut is_cut = false;
         let ending = group.wait(self.timeout, patience, stop, |bytes| {
             let room = KEPT.saturating_sub(printed.len());
+            is_cut |= bytes.len() > room;
             printed.extend_from_slice(&bytes[..bytes.len().min(room)]);
         });
         let program = &self.program;
         match ending {
             Ok(Ending::ByItself(status)) => {
                 let mut text = Vec::new();
-                let start = errors.seek(SeekFrom::End(0)).unwrap_or_default().saturating_sub(4096);
-                let read = errors.seek(SeekFrom::Start(start)).and_then(|_| errors.read_to_end(&mut text));
-                let text = read.map_or_else(|_| String::new(), |_| readable(&text));
-                self.judge(status, text.lines().last().unwrap_or_default())?;
-                Ok(printed)
+                let start = errors.seek(SeekFrom::End(0)).unwrap_or_default().saturating_sub(KEPT as u64);
+                let end = errors.seek(SeekFrom::Start(start)).map(|_| errors.take(KEPT as u64));
+                // What cannot be read is not needed for a message.
+                let _ = end.and_then(|mut end| end.read_to_end(&mut text));
+                let text = vault.redact(&Outside::new(text).cut_before(start > 0));
+                self.judge(status, &text.last_line())?;
+                Ok(Outside::new(printed).cut_behind(is_cut))
             }
             Ok(Ending::TimedOut) => {
                 Err(failed(format!("{program} was stopped after {}", shown_duration(self.timeout))))
@@ -121,9 +136,10 @@ impl CommandDeployer {
             let path = path.display();
             return match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
                 Some(rustix::io::Errno::NOENT) if located(program, &self.dir).exists() => {
-                    format!(
-                        "{program} cannot be run: the interpreter that the first line of {path} names does not exist"
-                    )
+                    let wrong = script_fault(&located(program, &self.dir));
+                    let wrong =
+                        wrong.unwrap_or_else(|| "names an interpreter that does not exist".to_owned());
+                    format!("{program} cannot be run: {path} {wrong}")
                 }
                 Some(rustix::io::Errno::NOENT) => {
                     format!("{program} cannot be run: {path} does not exist")
@@ -149,7 +165,7 @@ impl CommandDeployer {
         format!("{program} cannot be run: {error}")
     }
 
-    fn judge(&self, status: ExitStatus, last_line: &str) -> Result<(), DeployError> {
+    fn judge(&self, status: ExitStatus, last_line: &Masked) -> Result<(), DeployError> {
         let program = &self.program;
         let mut message = match (status.code(), status.signal()) {
             (Some(0), _) => return Ok(()),
@@ -157,9 +173,10 @@ impl CommandDeployer {
             (None, Some(signal)) => format!("{program} was killed by {}", signal_name(signal)),
             (None, None) => format!("{program} ended in an unknown way ({status})"),
         };
-        if !last_line.is_empty() {
+        let said = last_line.excerpt(300);
+        if !said.is_empty() {
             message.push_str(": ");
-            message.push_str(&excerpt(last_line, 300));
+            message.push_str(&said);
         }
         Err(DeployError::failed(ErrorCode::Command, message))
     }
@@ -171,6 +188,9 @@ impl Deployer for CommandDeployer {
             DeployError::before_start(ErrorCode::Command, attempt.vault.mask(&self.explain(&error)))
         })?;
         let number = group.leader.id();
+        if let Some(leader) = Leader::of(number) {
+            (attempt.watch.on_start)(&leader);
+        }
         let transcript = &mut attempt.transcript;
         let ending = group.wait(self.timeout, attempt.patience, attempt.stop, |bytes| transcript.push(bytes));
         let program = &self.program;
@@ -200,27 +220,113 @@ impl Deployer for CommandDeployer {
     }
 }
 
-/// Why the step's program cannot be run, as far as that can be told without running it.
-pub(crate) fn program_fault(step: &CommandStep) -> Option<String> {
-    let [Part::Literal(program)] = step.argv.first()?.parts.as_slice() else {
-        return None;
+/// Why a step's program cannot be run.
+#[derive(Debug)]
+pub(crate) struct ProgramFault {
+    pub(crate) message: String,
+    /// It is not here: where the deployments run, it may be.
+    pub(crate) is_absent: bool,
+}
+
+/// Why the step's program cannot be run, as far as that can be told without running it. `target`: what it deploys.
+pub(crate) fn program_fault(step: &CommandStep, target: Option<&Target>) -> Option<ProgramFault> {
+    let fault = |message: String, is_absent| Some(ProgramFault { message, is_absent });
+    let first = step.argv.first()?;
+    let Some(program) = program_of(first, target) else {
+        // What is not known before a deployment is hardly part of a path that has blanks, too.
+        return not_one_word(step).and_then(|message| fault(message, false));
     };
     let is_executable = |path: &Path| {
         path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
     };
     if program.contains('/') {
-        let path = located(program, &step.dir);
-        return (!is_executable(&path)).then(|| match path.exists() {
-            true => format!("{program} cannot be run: {} is not executable (chmod +x?)", path.display()),
-            false => format!("{program} cannot be run: {} does not exist", path.display()),
-        });
+        let path = located(&program, &step.dir);
+        let shown = path.display();
+        return match path.metadata() {
+            Err(_) => match not_one_word(step) {
+                Some(message) => fault(message, false),
+                None => fault(format!("{program} cannot be run: {shown} does not exist"), true),
+            },
+            Ok(_) if !is_executable(&path) => {
+                fault(format!("{program} cannot be run: {shown} is not executable (chmod +x?)"), false)
+            }
+            Ok(_) => script_fault(&path)
+                .and_then(|wrong| fault(format!("{program} cannot be run: {shown} {wrong}"), false)),
+        };
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let is_found = std::env::split_paths(&path).any(|folder| is_executable(&folder.join(program)));
-    (!is_found).then(|| {
-        let path = path.display();
-        format!("{program} cannot be run: it is in no folder of PATH ({path}); cron's may differ, so write the whole path")
-    })
+    if let Some(found) =
+        std::env::split_paths(&path).map(|folder| folder.join(&program)).find(|path| is_executable(path))
+    {
+        let shown = found.display();
+        return script_fault(&found)
+            .and_then(|wrong| fault(format!("{program} cannot be run: {shown} {wrong}"), false));
+    }
+    if let Some(message) = not_one_word(step) {
+        return fault(message, false);
+    }
+    let path = path.display();
+    let cure = match step.dir.join(&program).is_file() {
+        true => format!("it lies in {}, so write ./{program}", step.dir.display()),
+        false => "cron's may differ, so write the whole path".to_owned(),
+    };
+    fault(format!("{program} cannot be run: it is in no folder of PATH ({path}); {cure}"), true)
+}
+
+/// The program's name as far as it is known without a tag.
+fn program_of(program: &Template, target: Option<&Target>) -> Option<String> {
+    let text = |part: &Part| {
+        Some(match (part, target) {
+            (Part::Literal(text) | Part::Var(text), _) => text.clone(),
+            (Part::Field(Field::Project), Some(target)) => target.id.project.to_string(),
+            (Part::Field(Field::Stage), Some(target)) => target.id.stage.to_string(),
+            (Part::Field(Field::Target), Some(target)) => target.id.to_string(),
+            (Part::Field(Field::Registry), Some(target)) => target.registry.to_string(),
+            (Part::Field(Field::Repository), Some(target)) => target.image.repository.to_string(),
+            _ => return None,
+        })
+    };
+    program.parts.iter().map(text).collect()
+}
+
+/// `["./deploy.sh {tag}"]`: a whole command line where a program is named.
+fn not_one_word(step: &CommandStep) -> Option<String> {
+    let program = lint::written(step.argv.first()?);
+    if !program.contains(char::is_whitespace) {
+        return None;
+    }
+    let rest = step.argv[1..].iter().map(lint::written);
+    let words = shlex::split(&program).filter(|words| !words.iter().any(|word| lint::is_operator(word)));
+    let cure = match words {
+        Some(words) if !program.contains(['$', '`']) => {
+            lint::list(&words.into_iter().chain(rest).collect::<Vec<_>>())
+        }
+        _ => {
+            let shell = ["sh", "-c", program.as_str()].into_iter().map(str::to_owned);
+            lint::list(&shell.chain(rest).collect::<Vec<_>>())
+        }
+    };
+    Some(format!("{program:?} is not a program: commands run without a shell; write command = {cure}"))
+}
+
+/// What is wrong with the first line of a script; None for what is no text.
+fn script_fault(path: &Path) -> Option<String> {
+    const LONGEST_LINE: u64 = 256;
+    let head = file::head(path, LONGEST_LINE).ok()?;
+    let Some(line) = head.strip_prefix(b"#!") else {
+        let is_text = !head.contains(&0) && !head.starts_with(b"\x7fELF");
+        return is_text.then(|| "has no #! line; add #!/bin/sh as its first line".to_owned());
+    };
+    let line = String::from_utf8_lossy(line.split(|byte| *byte == b'\n').next().unwrap_or_default());
+    if line.ends_with('\r') {
+        return Some(format!(
+            "has Windows line endings, so that its interpreter is not found; run: sed -i 's/\\r$//' {}",
+            path.display()
+        ));
+    }
+    let interpreter = line.split_whitespace().next().unwrap_or_default();
+    let is_missing = interpreter.starts_with('/') && !Path::new(interpreter).exists();
+    is_missing.then(|| format!("names in its first line {interpreter}, which does not exist"))
 }
 
 /// A program written with a slash is looked for in `dir`; the others in PATH, by the system.

@@ -10,6 +10,8 @@ use ureq::{Agent, Timeout};
 use url::Url;
 
 use super::{Patience, Stop};
+use crate::secret::{Masked, Outside, Redactor};
+use crate::stop::Cutoff;
 use crate::transport::{self, Advice, Transport, Unprepared, Way};
 
 /// More than this of an answer is not read.
@@ -29,10 +31,22 @@ const CERTIFICATES: Advice = Advice {
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    /// At most [`LONGEST_BODY`].
+    /// At most [`LONGEST_BODY`]. To be understood; [`Answer::shown`] is what may be shown.
     pub(super) body: Vec<u8>,
     /// Whether there was more.
     pub(super) cut: bool,
+    /// It has a credential for a later step that cannot be found in it.
+    pub(super) withheld: bool,
+}
+
+impl Answer {
+    /// The body as text without secrets.
+    pub(super) fn shown(&self, redactor: &(impl Redactor + ?Sized)) -> Masked {
+        if self.withheld {
+            return Masked::instead("(more than 1 MiB, not shown: a later step takes a credential from it)");
+        }
+        redactor.redact(&Outside::new(&self.body[..]).cut_behind(self.cut))
+    }
 }
 
 /// Why there is no answer.
@@ -92,7 +106,7 @@ fn send(agent: &Agent, request: Request<Option<Vec<u8>>>, by_proxy: &str) -> Res
     reader.read_to_end(&mut body).map_err(|error| no_answer(&ureq::Error::from(error), by_proxy))?;
     let cut = body.len() > LONGEST_BODY;
     body.truncate(LONGEST_BODY);
-    Ok(Answer { status: response.status(), headers: response.headers().clone(), body, cut })
+    Ok(Answer { status: response.status(), headers: response.headers().clone(), body, cut, withheld: false })
 }
 
 fn no_answer(error: &ureq::Error, by_proxy: &str) -> NoAnswer {
@@ -124,7 +138,9 @@ fn agent(url: &Url, timeout: Duration) -> Result<(Agent, Way), NoAnswer> {
         .timeout_connect(Some(timeout.min(CONNECT)))
         .user_agent(concat!("tagship/", env!("CARGO_PKG_VERSION")));
     let transport = Transport::default();
-    let prepared = transport.way(url, false).and_then(|way| Ok((transport.agent(&way, config)?, way)));
+    let prepared = transport
+        .way(url, false)
+        .and_then(|way| Ok((transport.agent(&way, config, &Cutoff::default())?, way)));
     prepared.map_err(|error| match error {
         Unprepared::Environment(error) | Unprepared::Secret(error) => NoAnswer::Failed(error),
     })

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -9,10 +10,10 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::vault::Vault;
-use super::{Handover, Outcome, Patience, Seen, Stop, carry_out};
+use super::{Handover, Outcome, Patience, Stop, Watch, carry_out};
 use crate::policy::{Policy, Rule};
 use crate::reference::{ImageRef, Repository, Tag};
-use crate::secret::SecretError;
+use crate::secret::{Cut, Masks, Redactor, SecretError};
 use crate::target::retry::Retry;
 use crate::target::step::Step;
 use crate::target::template::{Scope, SecretId, Template, Var};
@@ -24,6 +25,7 @@ pub(super) const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 /// Secrets by name, masked wherever they stand.
 pub(super) struct KnownSecrets {
     values: BTreeMap<String, String>,
+    masks: Masks,
     pub(super) environment: Vec<String>,
 }
 
@@ -33,8 +35,16 @@ impl KnownSecrets {
     }
 
     pub(super) fn new(values: &[(&str, &str)]) -> KnownSecrets {
+        let mut masks = Masks::default();
+        values.iter().for_each(|(_, value)| masks.add(value));
         let values = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        KnownSecrets { values, environment: Vec::new() }
+        KnownSecrets { values, masks, environment: Vec::new() }
+    }
+}
+
+impl Redactor for KnownSecrets {
+    fn find(&self, text: &str, cut: Cut) -> Vec<Range<usize>> {
+        self.masks.find(text, cut)
     }
 }
 
@@ -42,10 +52,6 @@ impl Vault for KnownSecrets {
     fn get(&self, id: &SecretId) -> Result<SecretString, SecretError> {
         let value = self.values.get(&id.0).cloned();
         value.map(SecretString::from).ok_or_else(|| SecretError(format!("{id} is not there")))
-    }
-
-    fn mask(&self, text: &str) -> String {
-        self.values.values().fold(text.to_owned(), |text, value| text.replace(value, "***"))
     }
 
     fn environment_names(&self) -> Vec<String> {
@@ -112,12 +118,9 @@ impl Rig {
         let (tag, previous) = (Tag::new("v2").unwrap(), Tag::new("v1").unwrap());
         let handover = Handover { previous_tag: Some(&previous), ..handover(&target, &tag) };
         let lines = Mutex::new(Vec::new());
-        let watch = |seen: Seen<'_>| {
-            if let Seen::Line(line) = seen {
-                lines.lock().unwrap().push(line.to_owned());
-            }
-        };
-        let outcome = carry_out(&handover, &self.vault, &self.lock, &self.stop, self.patience, &watch);
+        let on_output = |text: &str| lines.lock().unwrap().extend(text.lines().map(str::to_owned));
+        let watch = Watch { on_output: Some(&on_output), ..Watch::NOBODY };
+        let outcome = carry_out(&handover, &self.vault, &self.lock, &self.stop, self.patience, watch);
         (outcome, lines.into_inner().unwrap())
     }
 }

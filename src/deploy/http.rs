@@ -11,11 +11,12 @@ use url::Url;
 use super::answer::{self, Awaited, failure, retry_after, shown_status};
 use super::command::{shown_duration, signal_name};
 use super::exchange::{Answer, NoAnswer, TICK, exchange};
-use super::placeholder::Values;
+use super::placeholder::{self, Values};
 use super::signing;
-use super::transcript::{KEPT, last, readable};
+use super::transcript::KEPT;
 use super::{Attempt, DeployError, Deployer, Patience, Stop};
 use crate::plan::ErrorCode;
+use crate::secret::Redactor as _;
 use crate::target::step::{Body, HttpStep, Success, Until};
 use crate::target::template::SecretId;
 
@@ -28,6 +29,8 @@ pub(super) struct HttpDeployer<'a> {
     shown: String,
     timeout: Duration,
     until: Option<&'a Until>,
+    /// No longer is sent again and again for `until`.
+    longest: Duration,
     success: &'a Success,
 }
 
@@ -68,7 +71,12 @@ impl<'a> HttpDeployer<'a> {
         // A key that is none is found before anything is sent.
         signer.sign(&mut request.clone(), Timestamp::now()).map_err(&fault)?;
         let (timeout, until, success) = (step.timeout, step.until.as_ref(), &step.success);
-        Ok(HttpDeployer { url, request, signer, shown, timeout, until, success })
+        Ok(HttpDeployer { url, request, signer, shown, timeout, until, longest: Duration::MAX, success })
+    }
+
+    /// The same with a timeout of at most this, and of one answer that is waited for.
+    pub(super) fn within(self, longest: Duration) -> HttpDeployer<'a> {
+        HttpDeployer { timeout: self.timeout.min(longest), longest, ..self }
     }
 
     /// Asks, and leaves the judgement of the answer to the caller.
@@ -88,11 +96,18 @@ impl<'a> HttpDeployer<'a> {
         &self.shown
     }
 
-    /// Sends it once.
+    /// Sends it once. What later steps use of the answer as a credential is not shown from then on.
     fn exchange(&self, timeout: Duration, attempt: &Attempt<'_>) -> Result<Answer, NoAnswer> {
         let mut request = self.request.clone();
         self.signer.sign(&mut request, Timestamp::now()).map_err(NoAnswer::NotSendable)?;
-        exchange(&self.url, request, timeout, attempt.patience, attempt.stop)
+        let mut answer = exchange(&self.url, request, timeout, attempt.patience, attempt.stop)?;
+        if !attempt.credentials.is_empty() {
+            let body = serde_json::from_slice::<Value>(&answer.body).ok();
+            let values = attempt.credentials.iter().filter_map(|pointer| body.as_ref()?.pointer(pointer));
+            values.filter_map(placeholder::scalar).for_each(|value| attempt.vault.learn(&value));
+            answer.withheld = answer.cut;
+        }
+        Ok(answer)
     }
 
     fn once(&self, attempt: &mut Attempt<'_>) -> Result<Answer, DeployError> {
@@ -102,13 +117,14 @@ impl<'a> HttpDeployer<'a> {
     /// Sends it until the answer says what is waited for. What may pass is taken for "not yet".
     fn repeatedly(&self, until: &Until, attempt: &mut Attempt<'_>) -> Result<Answer, DeployError> {
         let began = Instant::now();
+        let within = until.within.min(self.longest);
         let mut said = String::new();
         loop {
-            let left = until.within.saturating_sub(began.elapsed()).max(TICK);
+            let left = within.saturating_sub(began.elapsed()).max(TICK);
             let not_yet = match self.exchange(self.timeout.min(left), attempt) {
                 Ok(answer) => {
                     attempt.http_status = Some(answer.status.as_u16());
-                    match answer::awaited(&answer, until) {
+                    match answer::awaited(&answer, until, attempt.vault) {
                         Awaited::Is | Awaited::Never => return Ok(answer),
                         Awaited::NotYet(what) => what,
                     }
@@ -124,12 +140,12 @@ impl<'a> HttpDeployer<'a> {
                 attempt.transcript.push(line.as_bytes());
                 said = not_yet;
             }
-            if !attempt.stop.pause(until.every) {
+            if !attempt.stop.pause(until.every.min(within)) {
                 let signal = attempt.stop.signal().unwrap_or_default();
                 return Err(unanswered(NoAnswer::Interrupted(signal), self.timeout));
             }
-            if began.elapsed() >= until.within {
-                let message = format!("not over within {}: {said}", shown_duration(until.within));
+            if began.elapsed() >= within {
+                let message = format!("not over within {}: {said}", shown_duration(within));
                 return Err(DeployError::failed(ErrorCode::Timeout, message));
             }
         }
@@ -138,12 +154,11 @@ impl<'a> HttpDeployer<'a> {
     fn take(&self, answer: &Answer, attempt: &mut Attempt<'_>) -> Result<Option<Value>, DeployError> {
         attempt.http_status = Some(answer.status.as_u16());
         let head = format!("{}: {}\n", self.shown, shown_status(answer.status));
-        // Masked before it is cut: half a secret would not be recognised.
-        let body = attempt.vault.mask(&readable(&answer.body));
+        let body = answer.shown(attempt.vault);
         attempt.transcript.push(head.as_bytes());
-        attempt.transcript.push(last(&body, KEPT.saturating_sub(head.len() + 1)).as_bytes());
+        attempt.transcript.push(body.last(KEPT.saturating_sub(head.len() + 1)).as_bytes());
         attempt.transcript.end_step();
-        match failure(answer, self.success, &self.url) {
+        match failure(answer, self.success, &self.url, attempt.vault) {
             None => Ok(serde_json::from_slice(&answer.body).ok().filter(|_| !answer.cut)),
             Some(what) => Err(DeployError {
                 retry_after: retry_after(&answer.headers, Timestamp::now()),

@@ -1,12 +1,13 @@
 //! Telling people: one step, with what happened in its placeholders.
 
 use std::fs::File;
+use std::time::Duration;
 
 use super::command::CommandDeployer;
-use super::placeholder::{Subject, Values};
+use super::placeholder::{Subject, Unfit, Values};
 use super::transcript::Transcript;
-use super::vault::Vault;
-use super::{Attempt, DeployError, Deployer as _, HttpDeployer, Patience, Stop};
+use super::vault::Learning;
+use super::{Attempt, DeployError, Deployer as _, HttpDeployer, Patience, Stop, Watch};
 use crate::plan::ErrorCode;
 use crate::reference::{Digest, Tag};
 use crate::secret::Secrets;
@@ -28,7 +29,10 @@ pub(crate) struct News<'a> {
     pub(crate) error: Option<&'a str>,
 }
 
-/// Tells the news by the step.
+/// When tagship is told to stop, it ends within a second, and a ping follows: what was not received stays in the outbox.
+const PATIENCE: Patience = Patience { grace: Duration::from_millis(200), linger: Duration::from_millis(200) };
+
+/// Tells the news by the step, `within` this time, whatever the step's own timeout is.
 ///
 /// # Errors
 /// It was not received.
@@ -38,9 +42,10 @@ pub(crate) fn notify(
     news: &News<'_>,
     secrets: &Secrets,
     stop: &Stop,
+    within: Duration,
 ) -> Result<(), DeployError> {
     let News { id, status, tag, digest, previous_tag, deployment_id, error } = *news;
-    let vault: &dyn Vault = secrets;
+    let vault = &Learning::new(secrets);
     let subject = Subject {
         tag,
         digest,
@@ -51,21 +56,23 @@ pub(crate) fn notify(
         error,
         attempt: None,
     };
-    let values = Values { target, subject, vault, answers: None };
+    let values = Values { target, subject, vault, answers: None, unfit: Unfit::Replaced };
     let nothing = File::open("/dev/null")
         .map_err(|error| DeployError::before_start(ErrorCode::Command, format!("/dev/null: {error}")))?;
     let mut attempt = Attempt {
+        watch: Watch::NOBODY,
         vault,
         lock: &nothing,
         stop,
-        patience: Patience::DEFAULT,
-        transcript: Transcript::new(vault, &|_| {}),
+        patience: PATIENCE,
+        transcript: Transcript::new(vault, None),
+        credentials: Vec::new(),
         exit_status: None,
         http_status: None,
     };
     match step {
-        Step::Command(step) => CommandDeployer::new(step, &values)?.deploy(&mut attempt)?,
-        Step::Http(step) => HttpDeployer::new(step, &values)?.deploy(&mut attempt)?,
+        Step::Command(step) => CommandDeployer::new(step, &values)?.within(within).deploy(&mut attempt)?,
+        Step::Http(step) => HttpDeployer::new(step, &values)?.within(within).deploy(&mut attempt)?,
     };
     Ok(())
 }

@@ -7,19 +7,32 @@ use ureq::http::Request;
 use url::Url;
 use uuid::Uuid;
 
+use super::command::shown_duration;
 use super::exchange::{NoAnswer, exchange};
 use super::{Patience, Stop};
 use crate::secret::Secrets;
 use crate::target::template::{Part, Template};
 
-/// So long a ping may take.
+/// How long a ping may take at most.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// The same once tagship was told to stop, which the ping tells. It ends within a second.
+const LAST_TIMEOUT: Duration = Duration::from_millis(600);
+/// How long an answer is waited for when tagship is told to stop meanwhile.
+const PATIENCE: Patience = Patience { grace: Duration::from_millis(200), linger: Duration::ZERO };
 
-/// Pings the URL with this behind its path: `/start`, or `/` and an exit status. `run` joins the two.
+/// Pings the URL with this behind its path: `/start`, or `/` and an exit status. `run` joins the two. `longest`: how
+/// long the run may take.
 ///
 /// # Errors
 /// It was not received. The URL is not shown: whoever has it can ping.
-pub(crate) fn ping(url: &Template, event: &str, secrets: &Secrets, run: &Uuid) -> Result<(), String> {
+pub(crate) fn ping(
+    url: &Template,
+    event: &str,
+    secrets: &Secrets,
+    run: &Uuid,
+    longest: Duration,
+    stop: &Stop,
+) -> Result<(), String> {
     let fault = |what: &str| secrets.mask(&format!("ping_url: {what}"));
     let mut text = String::new();
     for part in &url.parts {
@@ -37,11 +50,17 @@ pub(crate) fn ping(url: &Template, event: &str, secrets: &Secrets, run: &Uuid) -
     url.set_path(&format!("{}{event}", url.path().trim_end_matches('/')));
     url.query_pairs_mut().append_pair("rid", &run.to_string());
     let request = Request::get(url.as_str()).body(None).map_err(|_| fault("it cannot be sent"))?;
-    // Also sent where tagship was told to stop: that is what is to be told.
-    match exchange(&url, request, TIMEOUT, Patience::DEFAULT, &Stop::default()) {
+    let timeout = TIMEOUT.min(longest);
+    let answer = match stop.signal() {
+        None => exchange(&url, request, timeout, PATIENCE, stop),
+        Some(_) => exchange(&url, request, timeout.min(LAST_TIMEOUT), PATIENCE, &Stop::default()),
+    };
+    match answer {
         Ok(answer) if answer.status.is_success() => Ok(()),
         Ok(answer) => Err(fault(&format!("{event} was answered by {}", answer.status))),
-        Err(NoAnswer::TimedOut(what)) => Err(fault(&format!("{event}: {what} within 10s"))),
+        Err(NoAnswer::TimedOut(what)) => {
+            Err(fault(&format!("{event}: {what} within {}", shown_duration(timeout))))
+        }
         Err(NoAnswer::Failed(what) | NoAnswer::NotSendable(what)) => Err(fault(&format!("{event}: {what}"))),
         Err(NoAnswer::Interrupted(_)) => Ok(()),
     }

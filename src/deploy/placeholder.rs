@@ -1,6 +1,7 @@
 //! Rendering of templates, by the place where each stands.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
@@ -11,6 +12,7 @@ use super::{DeployError, Handover};
 use crate::plan::ErrorCode;
 use crate::reference::{Digest, Tag};
 use crate::target::Target;
+use crate::target::path::{climbing, push_encoded};
 use crate::target::step::JsonTemplate;
 use crate::target::template::{Answer, Field, Part, SecretId, Template};
 
@@ -22,6 +24,16 @@ pub(super) struct Values<'a> {
     /// Of the steps so far, as JSON where they were; None: nothing was sent yet, and what is taken from
     /// them is empty.
     pub(super) answers: Option<&'a [Option<Value>]>,
+    pub(super) unfit: Unfit,
+}
+
+/// What becomes of a value from outside that does not fit where it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unfit {
+    /// It is an error: a deployment must not do something else.
+    Refused,
+    /// It is made fit: an alarm must arrive.
+    Replaced,
 }
 
 /// What is handed over, or told of; each as far as there is one.
@@ -55,7 +67,7 @@ impl<'a> Values<'a> {
             id: Some(deployment_id),
             ..Subject::default()
         };
-        Values { target, subject, vault, answers }
+        Values { target, subject, vault, answers, unfit: Unfit::Refused }
     }
 }
 
@@ -82,14 +94,46 @@ impl Values<'_> {
         })
     }
 
-    /// As it is: for arguments, environment variables and bodies of text.
+    /// As it is: for bodies of text.
     pub(super) fn plain(&self, template: &Template) -> Result<String, DeployError> {
         self.render(template, |value, text| text.push_str(value))
     }
 
+    /// For arguments and environment variables, which end at a zero byte.
+    pub(super) fn argument(&self, template: &Template) -> Result<String, DeployError> {
+        self.render(template, |value, text| match self.unfit {
+            Unfit::Refused => text.push_str(value),
+            Unfit::Replaced => text.push_str(&value.replace('\0', " ")),
+        })
+    }
+
     /// Values percent-encoded; literals and secrets verbatim.
+    ///
+    /// # Errors
+    /// A value leads to another path than the template's.
     pub(super) fn url(&self, template: &Template) -> Result<String, DeployError> {
-        let url = self.render(template, percent_encode)?;
+        let values = RefCell::new(Vec::new());
+        let mut url = self.render(template, |value, url| {
+            let start = url.len();
+            push_encoded(value, url);
+            values.borrow_mut().push(start..url.len());
+        })?;
+        // Before the first step its answer is not there yet.
+        let is_complete =
+            self.answers.is_some() || !template.parts.iter().any(|part| matches!(part, Part::Answer(_)));
+        for segment in climbing(&url, &values.into_inner()).into_iter().rev().filter(|_| is_complete) {
+            if self.unfit == Unfit::Refused {
+                return Err(DeployError::before_start(
+                    ErrorCode::Http,
+                    format!(
+                        "{}: cannot be sent: a value makes a path segment of dots, which leads to another path",
+                        self.shown_url(template)
+                    ),
+                ));
+            }
+            let undotted = url[segment.clone()].replace('.', "_").replace("%2e", "_").replace("%2E", "_");
+            url.replace_range(segment, &undotted);
+        }
         // The URL parser would drop tabs and line breaks without a word, and with them part of a secret.
         if url.chars().any(char::is_control) {
             return Err(DeployError::before_start(
@@ -107,10 +151,10 @@ impl Values<'_> {
         for part in &template.parts {
             match part {
                 Part::Literal(literal) => url.push_str(literal),
-                Part::Field(field) => percent_encode(&self.field(*field).unwrap_or_default(), &mut url),
-                Part::Var(value) => percent_encode(value, &mut url),
+                Part::Field(field) => push_encoded(&self.field(*field).unwrap_or_default(), &mut url),
+                Part::Var(value) => push_encoded(value, &mut url),
                 Part::Secret(_) => url.push_str(MASK),
-                Part::Answer(answer) => percent_encode(&self.answer(answer).unwrap_or_default(), &mut url),
+                Part::Answer(answer) => push_encoded(&self.answer(answer).unwrap_or_default(), &mut url),
             }
         }
         let url = url.split('#').next().unwrap_or_default();
@@ -128,7 +172,10 @@ impl Values<'_> {
     /// # Errors
     /// A value with control characters; names the header, not the value.
     pub(super) fn header(&self, name: &str, template: &Template) -> Result<String, DeployError> {
-        let value = self.plain(template)?;
+        let value = self.render(template, |value, text| match self.unfit {
+            Unfit::Refused => text.push_str(value),
+            Unfit::Replaced => text.push_str(&without_control(value)),
+        })?;
         if value.chars().any(char::is_control) {
             return Err(DeployError::before_start(
                 ErrorCode::Http,
@@ -233,17 +280,28 @@ impl Values<'_> {
         };
         let answer =
             answers.get(step - 1).and_then(Option::as_ref).ok_or_else(|| fault("is no JSON with"))?;
-        match answer.pointer(pointer) {
-            Some(Value::String(text)) => Ok(text.clone()),
-            Some(scalar @ (Value::Number(_) | Value::Bool(_))) => Ok(scalar.to_string()),
-            Some(_) => Err(fault("has no single value at")),
-            None => Err(fault("has nothing at")),
-        }
+        let found = answer.pointer(pointer).ok_or_else(|| fault("has nothing at"))?;
+        scalar(found).ok_or_else(|| fault("has no single value at"))
     }
 }
 
+/// What a value of an answer is as text; None: it is no text, number or truth.
+pub(super) fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+        _ => None,
+    }
+}
+
+/// Without what colours text on a terminal; other control characters are blanks.
+fn without_control(value: &str) -> String {
+    let text = anstream::adapter::strip_str(value).to_string();
+    text.replace(char::is_control, " ")
+}
+
 /// What stands for a secret in messages.
-const MASK: &str = "***";
+pub(super) const MASK: &str = "***";
 
 /// `https://me:password@host/path` as `https://***@host/path`
 fn without_user(url: &str) -> String {
@@ -262,20 +320,6 @@ fn without_values(query: &str) -> String {
         None => MASK.to_owned(),
     });
     pairs.collect::<Vec<_>>().join("&")
-}
-
-/// Everything but RFC 3986's unreserved characters.
-fn percent_encode(value: &str, text: &mut String) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            text.push('%');
-            text.push(char::from(HEX[usize::from(byte >> 4)]));
-            text.push(char::from(HEX[usize::from(byte & 15)]));
-        }
-    }
 }
 
 #[cfg(test)]
@@ -347,9 +391,6 @@ mod tests {
             assert_eq!(values.url(&template("{secret.url}")).unwrap(), "https://x.example/a?b");
             assert!(values.url(&template("https://h/{secret.lines}")).is_err());
         });
-        let mut all = String::new();
-        percent_encode("-._~aZ09 %/?#+&=:@!$'()*,;é\0", &mut all);
-        assert_eq!(all, "-._~aZ09%20%25%2F%3F%23%2B%26%3D%3A%40%21%24%27%28%29%2A%2C%3B%C3%A9%00");
     }
 
     #[test]
@@ -397,6 +438,51 @@ mod tests {
             assert!(error.message.contains("X-Key") && !error.message.contains('\n'), "{error}");
             assert!(!error.started);
         });
+    }
+
+    #[test]
+    fn a_value_that_leads_to_another_path_is_refused() {
+        let target = target(Vec::new());
+        let tag = Tag::new("v2").unwrap();
+        let answers = [Some(json!({"up": "..", "dot": ".", "name": "a..b", "deep": "a/../b"}))];
+        let (handover, vault) = (handover(&target, &tag), KnownSecrets::none());
+        let values = Values::of(&handover, &vault, Some(&answers));
+        assert_eq!(values.url(&template("https://h/a/{step.1./name}")).unwrap(), "https://h/a/a..b");
+        for (url, shown) in [
+            ("https://h/a/{step.1./up}/b", "https://h/a/../b"),
+            ("https://h/a/.{step.1./dot}?b", "https://h/a/..?b"),
+            ("https://h/a/{step.1./deep}", "https://h/a/a%2F..%2Fb"),
+        ] {
+            let error = values.url(&template(url)).unwrap_err();
+            let says = "cannot be sent: a value makes a path segment of dots, which leads to another path";
+            assert_eq!((error.message, error.started), (format!("{shown}: {says}"), false));
+        }
+        let before_the_first = Values { answers: None, ..values };
+        assert!(before_the_first.url(&template("https://h/.{step.1./name}")).is_ok());
+    }
+
+    /// An alarm arrives, whatever it is about.
+    #[test]
+    fn in_a_notification_values_are_made_fit_for_where_they_go() {
+        let (target, vault) = (target(Vec::new()), KnownSecrets::new(&[("lines", "a\nb")]));
+        let error = Some("\x1b[31mno\n space\0\x1b[0m/../x");
+        let subject = Subject { error, status: Some(".."), ..Subject::default() };
+        let values =
+            Values { target: &target, subject, vault: &vault, answers: None, unfit: Unfit::Replaced };
+        let parts =
+            |field| Template { parts: vec![Part::Literal("https://h/a/".to_owned()), Part::Field(field)] };
+        assert_eq!(values.header("Title", &parts(Field::Error)).unwrap(), "https://h/a/no  space/../x");
+        assert_eq!(
+            values.argument(&parts(Field::Error)).unwrap(),
+            "https://h/a/\x1b[31mno\n space \x1b[0m/../x"
+        );
+        assert_eq!(values.url(&parts(Field::Status)).unwrap(), "https://h/a/__");
+        assert_eq!(
+            values.url(&parts(Field::Error)).unwrap(),
+            "https://h/a/%1B%5B31mno%0A%20space%00%1B%5B0m%2F__%2Fx"
+        );
+        // What is wrong with a secret is no news, and is said.
+        assert!(values.header("Title", &template("{secret.lines}")).is_err());
     }
 
     #[test]

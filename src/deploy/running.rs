@@ -8,12 +8,11 @@ use serde_json::Value;
 use super::answer::failure;
 use super::command::{CommandDeployer, shown_duration};
 use super::http::HttpDeployer;
-use super::placeholder::{Subject, Values};
-use super::transcript::{excerpt, readable};
+use super::placeholder::{MASK, Subject, Unfit, Values};
 use super::vault::Vault;
 use super::{DeployError, Handover, Patience, Stop};
 use crate::plan::{ErrorCode, Failure, Reported};
-use crate::secret::Secrets;
+use crate::secret::{Outside, Secrets};
 use crate::target::Target;
 use crate::target::running::Running;
 use crate::target::step::Step;
@@ -36,11 +35,13 @@ pub(crate) fn running(
     stop: &Stop,
 ) -> Result<Reported, Failure> {
     let vault: &dyn Vault = secrets;
-    let values = Values { target, subject: Subject::default(), vault, answers: None };
-    let answered = answer(&running.probe, &values, stop).map_err(|error| error.message).and_then(|bytes| {
-        let text = find(&bytes, running.pointer.as_deref())?;
-        let shown = || format!("it answers {:?}, which is no tag, image or digest", excerpt(&text, EXCERPT));
-        Reported::parse(&text).ok_or_else(shown)
+    let values = Values { target, subject: Subject::default(), vault, answers: None, unfit: Unfit::Refused };
+    let answered = answer(&running.probe, &values, stop).map_err(|error| error.message).and_then(|answer| {
+        let found = find(&answer, running.pointer.as_deref(), vault)?;
+        let shown = vault.redact(&found).excerpt(EXCERPT);
+        // A stage that repeats a secret does not run it.
+        let reported = Reported::parse(&found.readable()).filter(|_| shown != MASK);
+        reported.ok_or_else(|| format!("it answers {shown:?}, which is no tag, image or digest"))
     });
     answered.map_err(|what| Failure {
         code: ErrorCode::Running,
@@ -78,20 +79,21 @@ pub(crate) fn verify(handover: &Handover<'_>, secrets: &Secrets, stop: &Stop) ->
     }
 }
 
-fn answer(probe: &Step, values: &Values<'_>, stop: &Stop) -> Result<Vec<u8>, DeployError> {
+fn answer(probe: &Step, values: &Values<'_>, stop: &Stop) -> Result<Outside<'static>, DeployError> {
     match probe {
         Step::Command(step) => {
             // Not the lock: a probe changes nothing, and must not hold anything up.
             let nothing = File::open("/dev/null").map_err(|error| {
                 DeployError::before_start(ErrorCode::Running, format!("/dev/null: {error}"))
             })?;
-            CommandDeployer::new(step, values)?.print(&nothing, stop, Patience::DEFAULT)
+            CommandDeployer::new(step, values)?.print(&nothing, stop, Patience::DEFAULT, values.vault)
         }
         Step::Http(step) => {
             let probe = HttpDeployer::new(step, values)?;
-            let answer = probe.ask(stop, Patience::DEFAULT)?;
-            match failure(&answer, &step.success, probe.url()) {
-                None => Ok(answer.body),
+            // A question changes nothing: once tagship is told to stop, its answer is not waited for.
+            let answer = probe.ask(stop, Patience { grace: Duration::ZERO, ..Patience::DEFAULT })?;
+            match failure(&answer, &step.success, probe.url(), values.vault) {
+                None => Ok(Outside::new(answer.body).cut_behind(answer.cut)),
                 Some(what) => Err(DeployError::failed(ErrorCode::Http, format!("{}: {what}", probe.shown()))),
             }
         }
@@ -99,16 +101,19 @@ fn answer(probe: &Step, values: &Values<'_>, stop: &Stop) -> Result<Vec<u8>, Dep
 }
 
 /// What the pointer points to, or the whole answer.
-fn find(answer: &[u8], pointer: Option<&str>) -> Result<String, String> {
-    let text = readable(answer);
+fn find(
+    answer: &Outside<'static>,
+    pointer: Option<&str>,
+    vault: &dyn Vault,
+) -> Result<Outside<'static>, String> {
     let Some(pointer) = pointer else {
-        return Ok(text);
+        return Ok(answer.clone());
     };
-    let shown = || excerpt(text.trim(), EXCERPT);
-    let json: Value = serde_json::from_slice(answer).map_err(|_| format!("no JSON: {}", shown()))?;
+    let shown = || vault.redact(answer).excerpt(EXCERPT);
+    let json: Value = serde_json::from_slice(answer.bytes()).map_err(|_| format!("no JSON: {}", shown()))?;
     match json.pointer(pointer) {
-        Some(Value::String(text)) => Ok(text.clone()),
-        Some(Value::Number(number)) => Ok(number.to_string()),
+        Some(Value::String(text)) => Ok(Outside::new(text.clone().into_bytes())),
+        Some(Value::Number(number)) => Ok(Outside::new(number.to_string().into_bytes())),
         _ => Err(format!("there is no text at {pointer}: {}", shown())),
     }
 }

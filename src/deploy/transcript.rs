@@ -1,12 +1,11 @@
 //! What the steps print and answer: passed on line by line as it comes, and its end kept.
 
-use std::fmt::Write;
-
 use super::vault::Vault;
+use crate::secret::{Masked, Outside};
 
 /// How much of the output is kept.
 pub(super) const KEPT: usize = 64 * 1024;
-/// Kept in front of that until the end: a secret cut in two by the limit would not be recognised.
+/// Kept in front of that until the end: what is left of a secret that the limit cut in two.
 const MARGIN: usize = 8 * 1024;
 /// A longer line is not passed on: a secret cut in two would not be recognised.
 const LONGEST_LINE: usize = 16 * 1024;
@@ -14,7 +13,8 @@ const LONGEST_LINE: usize = 16 * 1024;
 /// Takes bytes, gives masked text. Its memory is bounded, whatever comes.
 pub(super) struct Transcript<'a> {
     vault: &'a dyn Vault,
-    on_line: &'a (dyn Fn(&str) + Sync),
+    /// Gets whole lines; None where nobody looks while it goes on.
+    on_output: Option<&'a (dyn Fn(&str) + Sync)>,
     tail: Vec<u8>,
     /// Whether something before `tail` was dropped.
     cut: bool,
@@ -24,19 +24,13 @@ pub(super) struct Transcript<'a> {
 }
 
 impl<'a> Transcript<'a> {
-    pub(super) fn new(vault: &'a dyn Vault, on_line: &'a (dyn Fn(&str) + Sync)) -> Transcript<'a> {
-        Transcript { vault, on_line, tail: Vec::new(), cut: false, line: Vec::new(), is_too_long: false }
+    pub(super) fn new(vault: &'a dyn Vault, on_output: Option<&'a (dyn Fn(&str) + Sync)>) -> Transcript<'a> {
+        Transcript { vault, on_output, tail: Vec::new(), cut: false, line: Vec::new(), is_too_long: false }
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            self.is_too_long |= self.line.len() + piece.len() > LONGEST_LINE;
-            if !self.is_too_long {
-                self.line.extend_from_slice(piece);
-            }
-            if piece.ends_with(b"\n") {
-                self.pass_line_on();
-            }
+        if let Some(on_output) = self.on_output {
+            self.pass_on(bytes, on_output);
         }
         self.tail.extend_from_slice(bytes);
         if self.tail.len() > 2 * (KEPT + MARGIN) {
@@ -53,72 +47,46 @@ impl<'a> Transcript<'a> {
     }
 
     /// The last line that is not blank; empty where there is none.
-    pub(super) fn last_line(&self) -> String {
-        let end = &self.tail[self.tail.len().saturating_sub(LONGEST_LINE)..];
-        let text = self.vault.mask(&readable(end));
-        text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default().to_owned()
+    pub(super) fn last_line(&self) -> Masked {
+        self.masked_tail().last_line()
     }
 
     /// The last [`KEPT`] bytes as text, secrets masked.
     pub(super) fn finish(self) -> String {
-        let text = self.vault.mask(&readable(&self.tail));
+        let text = self.masked_tail();
         let surplus = if self.cut { MARGIN } else { 0 };
-        last(&text, KEPT.min(text.len().saturating_sub(surplus))).to_owned()
+        text.last(KEPT.min(text.as_str().len().saturating_sub(surplus))).to_owned()
     }
 
-    fn pass_line_on(&mut self) {
-        if std::mem::take(&mut self.is_too_long) {
-            (self.on_line)("(a line of more than 16 KiB)");
-            self.line.clear();
-            return;
-        }
-        let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        (self.on_line)(&self.vault.mask(&readable(line)));
-        self.line.clear();
+    fn masked_tail(&self) -> Masked {
+        self.vault.redact(&Outside::new(&self.tail[..]).cut_before(self.cut))
     }
-}
 
-/// As text; bytes that are not UTF-8 as `\xNN`.
-pub(super) fn readable(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            let _ = write!(text, "\\x{byte:02x}");
-        }
-    }
-    text
-}
-
-/// The end of a text: whole characters of at most so many bytes.
-pub(super) fn last(text: &str, longest: usize) -> &str {
-    let mut start = text.len().saturating_sub(longest);
-    while !text.is_char_boundary(start) {
-        start += 1;
-    }
-    &text[start..]
-}
-
-/// The beginning of a text as one line, for messages.
-pub(super) fn excerpt(text: &str, longest: usize) -> String {
-    let mut line = String::new();
-    for word in text.split_whitespace() {
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-        if line.len() > longest {
-            let mut end = longest;
-            while !line.is_char_boundary(end) {
-                end -= 1;
+    /// Passes on the lines that end in these bytes, all at once: what is done for each line adds up in a flood.
+    fn pass_on(&mut self, bytes: &[u8], on_output: &dyn Fn(&str)) {
+        let mut lines = Vec::new();
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.is_too_long |= self.line.len() + piece.len() > LONGEST_LINE;
+            let Some(end) = piece.strip_suffix(b"\n") else {
+                if !self.is_too_long {
+                    self.line.extend_from_slice(piece);
+                }
+                continue;
+            };
+            if std::mem::take(&mut self.is_too_long) {
+                lines.extend_from_slice(b"(a line of more than 16 KiB)");
+            } else {
+                lines.append(&mut self.line);
+                lines.extend_from_slice(end);
+                lines.truncate(lines.strip_suffix(b"\r").unwrap_or(&lines).len());
             }
-            line.truncate(end);
-            line.push('…');
-            break;
+            self.line.clear();
+            lines.push(b'\n');
+        }
+        if !lines.is_empty() {
+            on_output(self.vault.redact(&Outside::new(&lines[..])).as_str());
         }
     }
-    line
 }
 
 #[cfg(test)]
@@ -131,8 +99,11 @@ mod tests {
     /// The lines passed on, and what is kept.
     fn transcribe(vault: &KnownSecrets, chunks: &[&[u8]]) -> (Vec<String>, String) {
         let lines = Mutex::new(Vec::new());
-        let on_line = |line: &str| lines.lock().unwrap().push(line.to_owned());
-        let mut transcript = Transcript::new(vault, &on_line);
+        let on_output = |text: &str| {
+            let text = text.strip_suffix('\n').expect("whole lines");
+            lines.lock().unwrap().extend(text.split('\n').map(str::to_owned));
+        };
+        let mut transcript = Transcript::new(vault, Some(&on_output));
         for chunk in chunks {
             transcript.push(chunk);
         }
@@ -146,6 +117,18 @@ mod tests {
         let (lines, text) = transcribe(&KnownSecrets::none(), &[b"a", b"b\nc\r\n\nd"]);
         assert_eq!(lines, ["ab", "c", "", "d"]);
         assert_eq!(text, "ab\nc\r\n\nd\n");
+    }
+
+    #[test]
+    fn lines_that_come_together_are_passed_on_together() {
+        let vault = KnownSecrets::new(&[("key", "first")]);
+        let calls = Mutex::new(Vec::new());
+        let on_output = |text: &str| calls.lock().unwrap().push(text.to_owned());
+        let mut transcript = Transcript::new(&vault, Some(&on_output));
+        transcript.push(&b"\n".repeat(8 * 1024));
+        transcript.push(b"a first b\r\n\r\nc");
+        transcript.push(b"d\n");
+        assert_eq!(*calls.lock().unwrap(), ["\n".repeat(8 * 1024).as_str(), "a *** b\n\n", "cd\n"]);
     }
 
     #[test]
@@ -182,22 +165,5 @@ mod tests {
             let (_, text) = transcribe(&vault, &chunks.collect::<Vec<_>>());
             assert!(!text.contains("789"), "{text}");
         }
-    }
-
-    #[test]
-    fn bytes_that_are_not_text_stay_readable() {
-        assert_eq!(readable(b"gr\xfc\xdfe \xe2\x82\xac"), "gr\\xfc\\xdfe €");
-    }
-
-    #[test]
-    fn characters_are_not_cut() {
-        assert_eq!([last("aäö", 5), last("aäö", 3), last("aäö", 1), last("aäö", 9)], ["aäö", "ö", "", "aäö"]);
-    }
-
-    #[test]
-    fn an_excerpt_is_one_line() {
-        assert_eq!(excerpt("  a\n\n b\t", 10), "a b");
-        assert_eq!(excerpt("äöü äöü", 5), "äö…");
-        assert_eq!(excerpt("abc abc", 5), "abc a…");
     }
 }

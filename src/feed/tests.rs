@@ -1,4 +1,4 @@
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 
 use super::*;
@@ -10,11 +10,17 @@ pub(super) struct Server {
     pub(super) rows: Vec<(i64, u8, u32, i64)>,
     pub(super) last_id: i64,
     pub(super) now: i64,
+    /// Who has the name.
+    pub(super) owner: i64,
+    pub(super) login: String,
     /// What our clock is ahead.
     ahead: i64,
     /// Inside one second the lower id comes first, as on old Gitea and Forgejo.
     is_old: bool,
+    pub(super) configured: usize,
     requests: RefCell<Vec<(usize, usize)>>,
+    /// Images whose tags were counted.
+    pub(super) counted: Cell<usize>,
 }
 
 const BEGIN: i64 = 1_800_000_000;
@@ -25,7 +31,18 @@ fn at(second: i64) -> Timestamp {
 
 impl Server {
     pub(super) fn new(is_old: bool) -> Server {
-        Server { rows: Vec::new(), last_id: 0, now: BEGIN, ahead: 0, is_old, requests: RefCell::default() }
+        Server {
+            rows: Vec::new(),
+            last_id: 0,
+            now: BEGIN,
+            owner: 7,
+            login: "acme".to_owned(),
+            ahead: 0,
+            is_old,
+            configured: 5,
+            requests: RefCell::default(),
+            counted: Cell::default(),
+        }
     }
 
     /// A tag that was never there, its time so much earlier than the clock.
@@ -43,25 +60,35 @@ impl Server {
         }
     }
 
-    pub(super) fn delete(&mut self, index: usize) {
-        if !self.rows.is_empty() {
-            self.rows.remove(index % self.rows.len());
-        }
+    /// Gives the image and the version.
+    pub(super) fn delete(&mut self, index: usize) -> Option<(u8, u32)> {
+        let index = index.checked_rem(self.rows.len())?;
+        let (_, image, version, _) = self.rows.remove(index);
+        Some((image, version))
+    }
+
+    /// The name goes to another owner, who has these many tags of one image.
+    pub(super) fn taken_over(&mut self, tags: u8) {
+        self.owner += 1;
+        self.rows.clear();
+        (0..tags).for_each(|_| self.push(0, 0));
     }
 
     fn page(&self, number: usize, limit: usize) -> FeedPage {
         self.requests.borrow_mut().push((number, limit));
-        let mut rows = self.rows.clone();
+        let mut rows: Vec<&(i64, u8, u32, i64)> = self.rows.iter().collect();
         rows.sort_by_key(|(id, _, _, second)| (-second, if self.is_old { *id } else { -*id }));
         let row = |(id, image, version, second): &(i64, u8, u32, i64)| FeedRow {
             id: *id,
-            name: format!("image-{image}"),
+            name: name(*image),
             version: format!("v{version}"),
             created_at: at(*second),
         };
+        let rows: Vec<FeedRow> = rows.into_iter().skip((number - 1) * limit).take(limit).map(row).collect();
         FeedPage {
-            rows: rows.iter().skip((number - 1) * limit).take(limit).map(row).collect(),
-            total: rows.len() as u64,
+            owner: rows.first().map(|_| Owner { id: self.owner, login: self.login.clone() }),
+            rows,
+            total: self.rows.len() as u64,
             server_time: at(self.now),
             our_time: at(self.now + self.ahead),
         }
@@ -69,12 +96,67 @@ impl Server {
 
     pub(super) fn changes(&self, since: Option<&Cursor>) -> (Cursor, Changes) {
         self.requests.borrow_mut().clear();
-        let result: Result<_, Infallible> = changes(since, 5, |number, limit| Ok(self.page(number, limit)));
+        let result: Result<_, Infallible> =
+            changes(since, self.configured, |number, limit| Ok(self.page(number, limit)));
         result.unwrap()
     }
 
-    fn asked(&self) -> Vec<(usize, usize)> {
+    pub(super) fn count(&self, image: &str) -> Count {
+        self.counted.set(self.counted.get() + 1);
+        let tags = self.rows.iter().filter(|row| name(row.1) == image).count() as u64;
+        Count { tags, at: at(self.now + self.ahead) }
+    }
+
+    pub(super) fn asked(&self) -> Vec<(usize, usize)> {
         self.requests.borrow().clone()
+    }
+}
+
+pub(super) fn name(image: u8) -> String {
+    format!("image-{image}")
+}
+
+/// What is remembered of a server, as the state does it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Memory {
+    pub(super) cursor: Option<Cursor>,
+    counts: HashMap<String, Count>,
+}
+
+impl Memory {
+    /// Looks, explains what vanished, and remembers. `then`: what happens before anything is listed.
+    pub(super) fn poll(&mut self, server: &mut Server, then: impl FnOnce(&mut Server)) -> Changes {
+        server.counted.set(0);
+        let (cursor, mut changes) = server.changes(self.cursor.as_ref());
+        then(server);
+        let explained = match (&changes, &self.cursor) {
+            (Changes::Some(pushed), Some(since)) => {
+                let list = |image: &str| Some(server.count(image));
+                explain(since, pushed, &self.counts, server.configured, list)
+            }
+            _ => Explained::default(),
+        };
+        if explained.is_elsewhere {
+            changes = Changes::Everything;
+        }
+        self.cursor = Some(cursor);
+        let images: Vec<String> = match &changes {
+            Changes::Nothing => Vec::new(),
+            Changes::Some(pushed) => {
+                self.counts.extend(explained.counts);
+                pushed.rows.keys().cloned().collect()
+            }
+            Changes::Everything => {
+                self.counts = explained.counts;
+                (0..6).map(name).collect()
+            }
+        };
+        self.counts.extend(images.into_iter().map(|image| (image.clone(), server.count(&image))));
+        changes
+    }
+
+    fn look(&mut self, server: &mut Server) -> Changes {
+        self.poll(server, |_| {})
     }
 }
 
@@ -87,24 +169,38 @@ fn quiet(is_old: bool, images: u8) -> (Server, Cursor) {
     }
     let (cursor, changes) = server.changes(None);
     assert_eq!(changes, Changes::Everything);
+    assert_eq!(server.asked(), [(1, 10)]);
     (server, cursor)
+}
+
+/// The same, with every image counted.
+fn remembered(is_old: bool, images: u8) -> (Server, Memory) {
+    let (mut server, _) = quiet(is_old, images);
+    server.configured = 20;
+    let mut memory = Memory::default();
+    assert_eq!(memory.look(&mut server), Changes::Everything);
+    server.now += 100;
+    (server, memory)
 }
 
 fn images(changes: &Changes) -> Vec<&str> {
     match changes {
-        Changes::Some(by_image) => by_image.keys().map(String::as_str).collect(),
+        Changes::Some(pushed) => pushed.rows.keys().map(String::as_str).collect(),
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn the_window_has_every_row_of_its_oldest_second() {
+fn only_rows_that_others_can_still_come_beside_are_kept() {
     let mut server = Server::new(false);
     (0..15).for_each(|image| server.push(image, 0));
-    server.now += WINDOW.as_secs();
+    server.now += LATE.as_secs() - 1;
     server.push(0, 0);
     let (cursor, _) = server.changes(None);
-    assert_eq!(cursor.window.map(|window| window.len()), Some(16));
+    assert_eq!(cursor.window.as_ref().map(Vec::len), Some(16));
+    server.now += 1;
+    let (cursor, _) = server.changes(Some(&cursor));
+    assert_eq!(cursor.window.map(|window| window.len()), Some(1));
 }
 
 #[test]
@@ -141,7 +237,7 @@ fn one_new_tag_costs_one_page_more_and_names_its_image() {
         server.now += 100;
         let (next, changes) = server.changes(Some(&next));
         assert_eq!(changes, Changes::Nothing);
-        assert_eq!(server.asked(), [(1, 1), (1, 10)]);
+        assert_eq!(server.asked(), [(1, 10)]);
         assert_eq!(server.changes(Some(&next)).1, Changes::Nothing);
         assert_eq!(server.asked(), [(1, 1)]);
     }
@@ -172,7 +268,7 @@ fn a_row_with_an_earlier_time_is_seen_though_another_was_deleted() {
 }
 
 #[test]
-fn a_row_below_the_window_makes_everything_suspect() {
+fn a_row_below_what_is_read_makes_everything_suspect() {
     let (mut server, cursor) = quiet(false, 5);
     server.push(1, 5000);
     assert_eq!(server.changes(Some(&cursor)).1, Changes::Everything);
@@ -185,13 +281,17 @@ fn a_clock_that_was_set_makes_everything_suspect() {
     assert_eq!(stepped.changes(Some(&cursor)).1, Changes::Everything);
     let steady = Server { now: server.now + 31, ahead: 20, ..server.clone() };
     assert_eq!(steady.changes(Some(&cursor)).1, Changes::Nothing);
-    // Set back to before its own newest row, ours with it.
-    let back = Server { now: server.now - 5000, ahead: 0, ..server };
-    assert_eq!(back.changes(Some(&cursor)).1, Changes::Everything);
+    // Set back, ours with it: to before its own newest row, or to before the look.
+    for back in [5000, 31] {
+        let back = Server { now: server.now - back, ahead: 0, ..server.clone() };
+        assert_eq!(back.changes(Some(&cursor)).1, Changes::Everything);
+    }
+    let jitter = Server { now: server.now - 20, ahead: 0, ..server };
+    assert_eq!(jitter.changes(Some(&cursor)).1, Changes::Nothing);
 }
 
 #[test]
-fn more_pages_than_repositories_are_not_read_and_everything_is_suspect_next_time_too() {
+fn a_burst_of_more_pages_than_repositories_is_forgotten_when_it_is_a_minute_old() {
     let (mut server, cursor) = quiet(false, 5);
     for _ in 0..400 {
         server.push(1, 0);
@@ -199,8 +299,28 @@ fn more_pages_than_repositories_are_not_read_and_everything_is_suspect_next_time
     let (next, changes) = server.changes(Some(&cursor));
     assert_eq!(changes, Changes::Everything);
     assert_eq!(server.asked().len(), 2 + 5);
-    server.now += 100;
-    assert_eq!(server.changes(Some(&next)).1, Changes::Everything);
+    server.now += 60;
+    let (next, changes) = server.changes(Some(&next));
+    assert_eq!((changes, server.asked().len()), (Changes::Everything, 1));
+    assert_eq!(server.changes(Some(&next)).1, Changes::Nothing);
+    assert_eq!(server.asked(), [(1, 1)]);
+}
+
+/// Of 1,000 rows, 20 pages: read once while they can still change, and never again.
+#[test]
+fn a_burst_of_1000_rows_costs_its_pages_twice_at_most() {
+    let (mut server, cursor) = quiet(false, 30);
+    server.configured = 100;
+    (0..1000).for_each(|number: u32| server.push(u8::try_from(number % 100).unwrap(), 0));
+    let (cursor, changes) = server.changes(Some(&cursor));
+    assert_eq!(images(&changes).len(), 100);
+    server.now += 60;
+    let (cursor, changes) = server.changes(Some(&cursor));
+    assert_eq!((changes, server.asked().len()), (Changes::Nothing, 21));
+    server.push(3, 0);
+    let (_, changes) = server.changes(Some(&cursor));
+    assert_eq!(images(&changes), ["image-3"]);
+    assert_eq!(server.asked(), [(1, 1), (1, 10)]);
 }
 
 #[test]
@@ -234,16 +354,87 @@ fn an_owner_without_packages_gets_its_first() {
 }
 
 #[test]
-fn what_vanished_is_looked_for_only_where_that_costs_next_to_nothing() {
-    let (mut server, cursor) = quiet(false, 20);
+fn a_deletion_makes_everything_suspect_alone_and_beside_a_push() {
+    for is_old in [false, true] {
+        let (mut server, memory) = remembered(is_old, 20);
+        server.delete(0);
+        assert_eq!(memory.clone().look(&mut server), Changes::Everything);
+        server.push(7, 0);
+        assert_eq!(memory.clone().look(&mut server), Changes::Everything);
+        assert_eq!(server.counted.get(), 1 + 6, "the pushed image was counted first");
+    }
+}
+
+#[test]
+fn a_tag_that_is_pushed_again_is_no_deletion() {
+    let (mut server, mut memory) = remembered(true, 6);
+    for image in [2, 4, 4] {
+        server.now += 300;
+        let index = server.rows.iter().position(|row| row.1 == image).unwrap();
+        server.push_again(index);
+        let changes = memory.look(&mut server);
+        assert_eq!(images(&changes), [name(image)]);
+    }
+    server.push_again(0);
     server.delete(0);
-    let seen = |configured| {
-        let result: Result<_, Infallible> =
-            changes(Some(&cursor), configured, |number, limit| Ok(server.page(number, limit)));
-        result.unwrap().1
-    };
-    assert_eq!(seen(FEW), Changes::Everything);
-    assert_eq!(seen(FEW + 1), Changes::Nothing);
+    assert_eq!(memory.look(&mut server), Changes::Everything);
+}
+
+/// What was never counted explains nothing, and is counted from then on.
+#[test]
+fn a_tag_that_is_pushed_again_in_an_unknown_image_is_suspect_once() {
+    let (mut server, mut memory) = remembered(true, 6);
+    server.push(9, 0);
+    memory.look(&mut server);
+    memory.counts.remove("image-9");
+    for expected in [true, false] {
+        server.now += 300;
+        server.push_again(server.rows.len() - 1);
+        let changes = memory.look(&mut server);
+        assert_eq!(changes == Changes::Everything, expected, "{changes:?}");
+    }
+}
+
+#[test]
+fn as_many_images_as_are_configured_are_not_counted() {
+    let (mut server, mut memory) = remembered(true, 3);
+    server.configured = 1;
+    server.push_again(0);
+    assert_eq!(memory.look(&mut server), Changes::Everything);
+    assert_eq!(server.counted.get(), 6, "as it lists everything, and no more");
+}
+
+/// The push between the look and the list is new to the next look, and was counted.
+#[test]
+fn a_push_while_an_image_is_counted_does_not_hide_a_deletion() {
+    let (mut server, mut memory) = remembered(true, 6);
+    server.push_again(2);
+    memory.poll(&mut server, |server| server.push(2, 0));
+    server.now += 300;
+    let other = server.rows.iter().position(|row| row.1 == 4).unwrap();
+    server.delete(other);
+    assert_eq!(memory.look(&mut server), Changes::Everything);
+}
+
+#[test]
+fn another_owner_of_the_name_makes_everything_suspect_and_another_name_nothing() {
+    let (mut server, cursor) = quiet(false, 5);
+    server.login = "acme-corp".to_owned();
+    let (renamed, changes) = server.changes(Some(&cursor));
+    assert_eq!(changes, Changes::Nothing);
+    assert_eq!(renamed.owner().map(|owner| owner.login.as_str()), Some("acme-corp"));
+    server.owner = 8;
+    let (taken, changes) = server.changes(Some(&cursor));
+    assert_eq!((changes, taken.owner().map(|owner| owner.id)), (Changes::Everything, Some(8)));
+}
+
+#[test]
+fn a_cursor_of_before_owners_were_kept_learns_its_owner() {
+    let (server, cursor) = quiet(false, 5);
+    let mut text = serde_json::to_value(&cursor).unwrap();
+    text.as_object_mut().unwrap().remove("owner");
+    let old: Cursor = serde_json::from_value(text).unwrap();
+    assert_eq!(server.changes(Some(&old)), (cursor, Changes::Nothing));
 }
 
 #[test]
@@ -252,7 +443,7 @@ fn a_total_that_changes_under_the_second_walk_too_makes_everything_suspect() {
     (0..60).for_each(|image| server.push(image, 0));
     server.now += 100;
     let (cursor, _) = server.changes(None);
-    server.push(1, 0);
+    (0..60).for_each(|_| server.push(1, 0));
     let server = RefCell::new(server);
     let mut asked = 0;
     let (_, changes) = changes(Some(&cursor), 5, |number, limit| {

@@ -20,7 +20,8 @@ fn project(image: &str, tags: &[&str]) -> Project {
 }
 
 fn draft(registry: Registry, projects: Vec<Project>) -> Draft {
-    Draft { registry, projects, deploy: Deploy::Command(vec!["./deploy.sh".to_owned(), "{tag}".to_owned()]) }
+    let deploy = Deploy::Command(vec!["./deploy.sh".to_owned(), "{tag}".to_owned()]);
+    Draft { registry, projects, deploy, state: Some("state.db".to_owned()) }
 }
 
 fn targets(text: &str) -> Vec<String> {

@@ -362,8 +362,8 @@ fn the_words_stay_what_they_are() {
     );
     assert_eq!(
         words(ErrorCode::ALL.map(ErrorCode::as_str).to_vec()),
-        "unauthorized denied not_found rate_limited unavailable protocol out_of_time secret running command \
-         http timeout verify"
+        "unauthorized denied not_found rate_limited unavailable protocol out_of_time secret running state \
+         command http timeout verify"
     );
     assert_eq!(
         words(Event::ALL.map(Event::as_str).to_vec()),

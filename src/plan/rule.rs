@@ -121,6 +121,15 @@ pub(crate) fn newest<'s>(
     })
 }
 
+/// A tag that is listed, and has no manifest.
+fn without_manifest(tag: &Tag, next: PollState) -> Decision {
+    // New Gitea answers so for a tag that was pushed back to content that it had before.
+    let reason = format!(
+        "{tag} is listed, but the registry has no manifest for it; asked again at the next poll (new Gitea loses it when a tag is pushed back to content that it had before; pushing other content brings it back)"
+    );
+    Decision::new(Status::Waiting, reason, next)
+}
+
 /// One target's poll: what does not change while its rules are gone through.
 pub(super) struct Poll<'a> {
     pub(super) target: &'a Target,
@@ -444,11 +453,7 @@ impl Poll<'_> {
         let tag = &chosen.listed.tag;
         let digest = self.digest(tag)?;
         if digest.is_none() && self.facts.digest(tag).is_ok() {
-            // New Gitea answers so for a tag that was pushed back to what it was before.
-            let reason = format!(
-                "{tag} is listed, but the registry has no manifest for it; asked again at the next poll"
-            );
-            return Ok(Decision::new(Status::Waiting, reason, next));
+            return Ok(without_manifest(tag, next));
         }
         let given = ListedTag { digest, ..chosen.listed.clone() };
         next.high_water = Some(given.clone());
@@ -467,7 +472,11 @@ impl Poll<'_> {
     fn nothing_newer(&self, mut next: PollState, newest: &Candidate, high_water: &Candidate) -> Deciding {
         next.candidates.clear();
         if self.target.digest && newest.listed.tag == high_water.listed.tag {
-            let digest = self.digest(&newest.listed.tag)?;
+            let tag = &newest.listed.tag;
+            let digest = self.digest(tag)?;
+            if digest.is_none() && self.facts.digest(tag).is_ok() {
+                return Ok(without_manifest(tag, next).concerning(tag));
+            }
             match (digest, &mut next.high_water) {
                 (Some(digest), Some(given)) if given.digest.is_none() => given.digest = Some(digest),
                 (Some(digest), Some(given)) if given.digest.as_ref() != Some(&digest) => {
@@ -612,6 +621,12 @@ impl Poll<'_> {
         let mut given = newest.listed.clone();
         if self.target.digest {
             given.digest = self.digest(&given.tag)?;
+            if given.digest.is_none() && self.facts.digest(&given.tag).is_ok() {
+                // Without its digest it could not be told when it moves: the next poll is the first once more.
+                next.rule = self.before.and_then(|before| before.rule.clone());
+                next.edit = self.before.and_then(|before| before.edit.clone());
+                return Ok(without_manifest(&given.tag, next).concerning(&given.tag));
+            }
         }
         next.high_water = Some(given);
         let reason = format!(

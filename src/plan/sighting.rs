@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::state::PollState;
 use crate::reference::{Digest, ListedTag, Listing, Tag};
@@ -105,6 +105,24 @@ pub(crate) fn place(listing: &Listing, known: &Sightings, asked: &Asked, now: Ti
         placed.images.extend(image.map(|image| (tag.clone(), image.digest.clone())));
         let sequence = image.and_then(Built::sequence);
         placed.listing.tags.push(ListedTag { pushed_at: Some(first_seen), sequence, ..listed.clone() });
+    }
+    placed
+}
+
+/// Gives every tag of a listing with push times the moment it was first seen as its sequence: a tag that came up
+/// later is newer than one of the same push time.
+pub(crate) fn in_sequence(listing: &Listing, known: &Sightings, now: Timestamp) -> Placed {
+    // A clock that was set back must not make what is new older than what was known.
+    let latest = known.values().map(|seen| seen.first_seen).max();
+    let next = latest.and_then(|latest| latest.checked_add(SignedDuration::from_millis(1)).ok());
+    let now = next.map_or(now, |next| now.max(next));
+    let mut placed = Placed { listing: listing.clone(), images: Vec::new(), new: Vec::new() };
+    for listed in &mut placed.listing.tags {
+        let first_seen = known.get(&listed.tag).map_or(now, |seen| seen.first_seen);
+        if !known.contains_key(&listed.tag) {
+            placed.new.push((listed.tag.clone(), Sighting { first_seen, image: None }));
+        }
+        listed.sequence = Some(first_seen.as_millisecond());
     }
     placed
 }

@@ -1,58 +1,83 @@
 //! What is remembered of a target between polls.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::status::{Failure, Status};
 use crate::reference::{Digest, ListedTag, Repository, Tag};
 use crate::target::{Name, Target, TargetId};
 
 /// A target's row. The default is a target that was never polled.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// The store keeps it as one JSON document. Every field of the first document is required, also one that may be
+/// null, and an unknown one is an error: a missing high water must never read as "nothing was given". A field that
+/// comes later has a default and raises the version of the tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct PollState {
     /// The rule it was decided by; None until a first poll (or `mark`) succeeded.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) rule: Option<String>,
     /// The newest matching tag at the last successful poll.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) last_polled_tag: Option<Tag>,
     /// The newest tag ever baselined, marked or given to the stage, as it was listed then.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) high_water: Option<ListedTag>,
     /// A tag that was marked, or deployed by hand, by its name, whose place in the order the next listing will tell.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) marked: Option<Tag>,
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) deployed: Option<Deployed>,
     /// The candidates newer than high-water, newest first, at most 50.
     pub(crate) candidates: Vec<Sighted>,
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) hold: Option<Hold>,
     /// When high-water was last set by `mark --reset`: what was given before may be given again.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) reset_at: Option<Timestamp>,
     /// How many tags the last successful listing had.
     pub(crate) tags_listed: usize,
     /// The last listing that was seen whole, or from the feed without a gap.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) listed: Option<LastListed>,
-    /// The last successful poll.
+    /// The last successful poll. In a column of its own, as the next one: an idle poll changes no document.
+    #[serde(skip)]
     pub(crate) polled_at: Option<Timestamp>,
     /// The last poll, successful or not.
+    #[serde(skip)]
     pub(crate) checked_at: Option<Timestamp>,
     /// Polls that failed since the last successful one.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) failing: Option<Failing>,
     /// What the last successful poll (or its deployment) came to.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) status: Option<Status>,
     /// Why, and when that can end, where that can be known.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) reason: Option<String>,
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) until: Option<Timestamp>,
     /// The last time that another rule was found than the one decided by before.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) edit: Option<Edit>,
     /// What people were last told, so that they are told what changes.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) told: Option<Told>,
+    /// A later field.
+    #[serde(default)]
     pub(crate) baseline: Option<Baseline>,
 }
 
 /// The rule was edited.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Edit {
     /// Of the poll that found it.
     pub(crate) at: Timestamp,
     pub(crate) rule_before: String,
     /// What the stage had been given by it.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) high_water_before: Option<Tag>,
 }
 
@@ -66,9 +91,11 @@ impl PollState {
 }
 
 /// How far a target knows its repository.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct LastListed {
     /// Of the feed, read before the listing.
+    #[serde(deserialize_with = "generation")]
     pub(crate) generation: i64,
     /// The last time that the whole list was read.
     pub(crate) at: Timestamp,
@@ -77,9 +104,11 @@ pub(crate) struct LastListed {
 }
 
 /// What a stage runs, as far as tagship knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Deployed {
     pub(crate) tag: Tag,
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) digest: Option<Digest>,
     pub(crate) at: Timestamp,
     pub(crate) by: DecidedBy,
@@ -87,38 +116,43 @@ pub(crate) struct Deployed {
 
 /// A candidate that waits, as it was first seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Sighted {
-    #[serde(with = "as_text")]
     pub(crate) tag: Tag,
     /// When the registry says it was pushed.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) pushed_at: Option<Timestamp>,
     /// The registry's own.
     #[serde(default)]
     pub(crate) sequence: Option<i64>,
     pub(crate) first_seen: Timestamp,
     /// With `digest = true`: the digest that waits.
-    #[serde(with = "as_optional_text")]
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) digest: Option<Digest>,
     /// What the tag pointed at when that was last asked.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "as_optional_text")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) asked_digest: Option<Digest>,
 }
 
 /// Where a first poll began: what it found, which is not what the stage ran.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Baseline {
     pub(crate) tag: Tag,
     pub(crate) at: Timestamp,
 }
 
 /// Automatic deployments are stopped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Hold {
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) reason: Option<String>,
     /// The login name of who did it.
     pub(crate) by: String,
     pub(crate) since: Timestamp,
     /// None: until `tagship release`.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) until: Option<Timestamp>,
 }
 
@@ -167,7 +201,8 @@ pub(crate) struct Unfinished {
 }
 
 /// Who gave a tag to a stage, or said that it has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum DecidedBy {
     Poll,
     /// `tagship deploy`
@@ -178,19 +213,23 @@ pub(crate) enum DecidedBy {
 }
 
 /// An outage of one target's checks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Failing {
     pub(crate) since: Timestamp,
     pub(crate) count: u32,
     /// When people were last told of it.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) told_at: Option<Timestamp>,
     pub(crate) failure: Failure,
 }
 
 /// What people were told of a target.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Told {
     pub(crate) status: Status,
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) tag: Option<Tag>,
 }
 
@@ -301,42 +340,9 @@ impl OpenDeployments {
     }
 }
 
-/// Tags as the text that they are, in JSON.
-mod as_text {
-    use serde::de::Error as _;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use crate::reference::Tag;
-
-    pub(super) fn serialize<S: Serializer>(tag: &Tag, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(tag.as_str())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tag, D::Error> {
-        Tag::new(&String::deserialize(deserializer)?).map_err(D::Error::custom)
-    }
-}
-
-/// Digests as the text that they are, in JSON.
-mod as_optional_text {
-    use serde::de::Error as _;
-    use serde::{Deserialize, Deserializer, Serialize as _, Serializer};
-
-    use crate::reference::Digest;
-
-    pub(super) fn serialize<S: Serializer>(
-        digest: &Option<Digest>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        digest.as_ref().map(Digest::as_str).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Digest>, D::Error> {
-        let text = Option::<String>::deserialize(deserializer)?;
-        text.map(|text| Digest::new(&text)).transpose().map_err(D::Error::custom)
-    }
+/// A generation that no number of polls can reach is an error.
+fn generation<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    u32::deserialize(deserializer).map(i64::from)
 }
 
 /// A word of the state file that this program does not know.

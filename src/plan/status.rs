@@ -1,7 +1,10 @@
 //! What can be said of a target, and what can have gone wrong with it.
 
+use serde::{Deserialize, Serialize};
+
 /// What a poll says of a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Status {
     Deployed,
     /// The stage had it already.
@@ -82,7 +85,8 @@ impl Status {
 }
 
 /// What went wrong, as `error.code` of the JSON output has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum ErrorCode {
     Unauthorized,
     Denied,
@@ -94,6 +98,8 @@ pub(crate) enum ErrorCode {
     Secret,
     /// The stage does not say what it runs.
     Running,
+    /// The target's lock or its rows in the state cannot be used.
+    State,
     Command,
     Http,
     Timeout,
@@ -102,7 +108,7 @@ pub(crate) enum ErrorCode {
 }
 
 impl ErrorCode {
-    pub(crate) const ALL: [ErrorCode; 13] = [
+    pub(crate) const ALL: [ErrorCode; 14] = [
         ErrorCode::Unauthorized,
         ErrorCode::Denied,
         ErrorCode::NotFound,
@@ -112,6 +118,7 @@ impl ErrorCode {
         ErrorCode::OutOfTime,
         ErrorCode::Secret,
         ErrorCode::Running,
+        ErrorCode::State,
         ErrorCode::Command,
         ErrorCode::Http,
         ErrorCode::Timeout,
@@ -129,6 +136,7 @@ impl ErrorCode {
             ErrorCode::OutOfTime => "out_of_time",
             ErrorCode::Secret => "secret",
             ErrorCode::Running => "running",
+            ErrorCode::State => "state",
             ErrorCode::Command => "command",
             ErrorCode::Http => "http",
             ErrorCode::Timeout => "timeout",
@@ -138,7 +146,8 @@ impl ErrorCode {
 }
 
 /// An error of a check or a deployment, ready to be told: secrets masked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Failure {
     pub(crate) code: ErrorCode,
     /// What, where, what to do.

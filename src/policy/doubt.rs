@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use wildmatch::WildMatch;
+
 use super::proposal::is_hash;
 use super::{Order, Policy, SortKey, Verdict, numeric, semver};
 use crate::reference::{ListedTag, Tag};
@@ -16,8 +18,21 @@ pub(crate) fn doubts(policy: &Policy, sample: &[Tag]) -> Vec<String> {
         .collect();
     doubts.extend(open_bound(policy));
     let keys: Vec<_> = sample.iter().filter_map(|tag| policy.filter.sort_text(tag.as_str()).ok()).collect();
-    if keys.is_empty() && !sample.is_empty() {
+    if sample.is_empty() {
+        doubts.extend(policy.filter.globs().find_map(|glob| {
+            let meant = not_a_regex(glob).filter(|_| glob.contains("-.*") || glob.contains("_.*"))?;
+            Some(format!("tags \"{glob}\" is a glob, not a regex: did you mean \"{meant}\"?"))
+        }));
+    } else if keys.is_empty() {
         doubts.push(format!("none of {} tags passes the filter, such as {}", sample.len(), sample[0]));
+        doubts.extend(policy.filter.globs().find_map(|glob| {
+            let meant = not_a_regex(glob)?;
+            let pattern = WildMatch::new(&meant);
+            let matched = sample.iter().filter(|tag| pattern.matches(tag.as_str())).count();
+            (matched > 0).then(|| {
+                format!("tags \"{glob}\" is a glob, not a regex: \"{meant}\" matches {matched} of them")
+            })
+        }));
     }
     match policy.order {
         Order::Newest => {}
@@ -40,6 +55,12 @@ pub(crate) fn doubts(policy: &Policy, sample: &[Tag]) -> Vec<String> {
         })),
     }
     doubts
+}
+
+/// The glob that was meant by one written as a regex.
+fn not_a_regex(glob: &str) -> Option<String> {
+    let meant = glob.replace(".*", "*");
+    (meant != glob).then_some(meant)
 }
 
 /// A `<3` whose `3.0.0-rc.1` will be taken.
@@ -151,6 +172,23 @@ mod tests {
     fn found(rule: Rule, sample: &str) -> Vec<String> {
         let sample: Vec<_> = sample.split_whitespace().map(|text| Tag::new(text).unwrap()).collect();
         doubts(&Policy::new(&rule).unwrap(), &sample)
+    }
+
+    #[test]
+    fn a_glob_that_is_written_as_a_regex_is_told() {
+        let regex = |sample: &str| found(rule(Order::Newest, "dev-.*", ""), sample);
+        assert_eq!(regex(""), [r#"tags "dev-.*" is a glob, not a regex: did you mean "dev-*"?"#]);
+        assert_eq!(
+            regex("dev-1 dev-2 v1.0.0"),
+            [
+                "none of 3 tags passes the filter, such as dev-1",
+                r#"tags "dev-.*" is a glob, not a regex: "dev-*" matches 2 of them"#
+            ]
+        );
+        assert_eq!(regex("dev-.1"), [""; 0]);
+        for glob in ["v1.*", "*.*.*", "2024.*"] {
+            assert_eq!(found(rule(Order::Newest, glob, ""), ""), [""; 0], "{glob}");
+        }
     }
 
     #[test]

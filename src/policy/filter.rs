@@ -89,6 +89,16 @@ impl Filter {
         self.regex.as_ref().is_some_and(|regex| regex.captures)
     }
 
+    /// The globs of `tags`, repeated `*` aside.
+    pub(super) fn globs(&self) -> impl Iterator<Item = &str> {
+        self.tags.iter().map(|glob| glob.text.as_str())
+    }
+
+    /// Whether more than one tag can pass.
+    pub(super) fn may_match_several(&self) -> bool {
+        self.tags.len() > 1 || self.tags.iter().any(|glob| glob.text.contains(['*', '?']))
+    }
+
     /// The globs of `tags` of which an `exclude` leaves nothing, each with that `exclude`.
     pub(super) fn covered(&self) -> impl Iterator<Item = (&str, &str)> {
         self.tags.iter().filter_map(|glob| {

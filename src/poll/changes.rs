@@ -1,6 +1,6 @@
 //! What has to be asked of an owner's repositories: the feed says where something new can be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
@@ -9,24 +9,40 @@ use jiff::{SignedDuration, Timestamp};
 use super::Context;
 use super::listing::{Extent, Found, Listed, select_remembered};
 use crate::config::Config;
-use crate::feed::{Changes, FeedRow};
-use crate::plan::{self, PollState};
+use crate::feed::{self, Changes, Count, Cursor, Explained, FeedRow, Owner};
+use crate::plan::{self, ErrorCode, Failure, LastListed, PollState};
 use crate::policy::Order;
-use crate::reference::{ListedTag, Repository, Tag};
+use crate::reference::{ListedTag, Listing, Repository, Tag};
 use crate::registry::Registry;
-use crate::store::{Feed, FeedKey, StoreError};
-use crate::target::{Name, Target};
+use crate::store::{Feed, FeedKey, Write};
+use crate::target::{Name, Target, TargetId};
 
 /// Repositories with the places of the targets that want them.
 pub(super) type Repositories<'a> = BTreeMap<&'a Repository, Vec<usize>>;
 
 /// What is to be listed after an owner's feed was asked.
+#[derive(Default)]
 pub(super) struct ToList<'a> {
     pub(super) repositories: Repositories<'a>,
     /// Read before the listing.
     pub(super) generation: i64,
     /// What was pushed to the owner's repositories, by image in lower case, as far as the feed says it.
     pub(super) pushed: BTreeMap<String, Vec<FeedRow>>,
+    /// Repositories of which every target knows what was pushed up to this moment of the server's.
+    pub(super) known: HashSet<&'a Repository>,
+    pub(super) known_until: Option<Timestamp>,
+    /// Whether the tags are to be counted although nothing else needs their list.
+    pub(super) counts: bool,
+}
+
+/// What an owner's feed comes to.
+#[derive(Default)]
+pub(super) struct Asked<'a> {
+    /// The targets that need no listing.
+    pub(super) listed: Vec<Listed>,
+    pub(super) to_list: ToList<'a>,
+    /// What people should know of the owner.
+    pub(super) warning: Option<String>,
 }
 
 /// Asks an owner's feed. Gives the targets that need no listing, and what has to be listed.
@@ -35,53 +51,124 @@ pub(super) fn ask_owner<'a>(
     registry: &dyn Registry,
     owner: &str,
     repositories: Repositories<'a>,
-) -> Result<(Vec<Listed>, ToList<'a>), StoreError> {
+) -> Asked<'a> {
     let first = repositories.values().flatten().next().expect("an owner is asked for its repositories");
-    let key = key(context.run.config, &context.targets[*first].registry, owner);
+    let registry_name = &context.targets[*first].registry;
+    let key = key(context.run.config, registry_name, owner);
     let before = context.feeds.get(&key).cloned().unwrap_or_default();
     let asked_at = Timestamp::now();
-    let generation = before.generation;
-    let all = |repositories| ToList { repositories, generation, pushed: BTreeMap::new() };
+    let all = |repositories, generation| Asked {
+        to_list: ToList { repositories, generation, ..ToList::default() },
+        ..Asked::default()
+    };
     if !context.run.store.is_kept() {
-        return Ok((Vec::new(), all(repositories)));
+        return all(repositories, before.generation);
     }
+    let configured = context.configured(&key);
+    let looked = registry.changes(owner, before.cursor.as_ref(), configured);
+    let seen = match &looked {
+        Ok(Some((cursor, _))) => Some(cursor),
+        _ => before.cursor.as_ref(),
+    };
+    let other = before.other_owner(seen.and_then(Cursor::owner));
     // Whatever is wrong with the feed is no reason not to list; what is wrong with the server is told then.
-    let Ok(Some((cursor, changes))) =
-        registry.changes(owner, before.cursor.as_ref(), context.configured(&key))
-    else {
-        return Ok((Vec::new(), all(repositories)));
+    let Ok(Some((cursor, changes))) = &looked else {
+        return match other {
+            Some(other) => refused(context, owner, other, repositories, asked_at),
+            None => all(repositories, before.generation),
+        };
     };
-    let is_same = changes == Changes::Nothing && before.cursor.as_ref() == Some(&cursor);
-    let after = if is_same {
-        before.clone()
-    } else {
-        context.run.store.write(|write| write.record_feed(&key, &before, &cursor, &changes))?
+    let explained = match (changes, &before.cursor) {
+        (Changes::Some(pushed), Some(since)) => {
+            feed::explain(since, pushed, &before.counts, configured, |name| {
+                let repository = Repository::new(&format!("{owner}/{name}")).ok()?;
+                registry.list_tags(&repository).ok().as_ref().map(count)
+            })
+        }
+        _ => Explained::default(),
     };
-    if after.cursor.as_ref() != Some(&cursor) {
-        // Another run saw something meanwhile, perhaps more than we did.
-        let generation = after.generation;
-        return Ok((Vec::new(), ToList { repositories, generation, pushed: BTreeMap::new() }));
+    let changes = if explained.is_elsewhere { &Changes::Everything } else { changes };
+    let is_same = *changes == Changes::Nothing && before.cursor.as_ref() == Some(cursor);
+    let record = |write: &Write<'_>| write.record_feed(&key, &before, cursor, changes, &explained.counts);
+    let recorded = if is_same { Ok(before.clone()) } else { context.run.store.write(record) };
+    if let Some(other) = other {
+        return refused(context, owner, other, repositories, asked_at);
     }
-    let step = Step { context, from: &key.0, before: &before, after: &after, changes: &changes, asked_at };
-    let mut listed = Vec::new();
-    let mut left: Repositories<'a> = BTreeMap::new();
+    let Ok(after) = recorded else {
+        // Why the state cannot be written is told with the decisions.
+        return all(repositories, before.generation);
+    };
+    let warning = renamed(owner, before.owner.as_ref(), cursor.owner())
+        .map(|warning| format!("registry {registry_name}: {warning}"));
+    if after.cursor.as_ref() != Some(cursor) {
+        // Another run saw something meanwhile, perhaps more than we did.
+        return Asked { warning, ..all(repositories, after.generation) };
+    }
+    let step = Step { context, from: &key.0, before: &before, after: &after, changes, asked_at };
+    let mut asked = Asked { warning, ..Asked::default() };
+    let to_list = &mut asked.to_list;
+    to_list.generation = after.generation;
+    // Every new row was seen: whatever else changed is gone.
+    let since = before.cursor.as_ref().filter(|_| explained.is_elsewhere);
+    to_list.known_until = since.map(Cursor::known_until);
+    to_list.counts = explained.lacks_counts;
     for (repository, targets) in repositories {
+        if targets.iter().all(|index| step.was_current(context.targets[*index], repository)) {
+            to_list.known.insert(repository);
+        }
         for index in targets {
-            match step.decide_on_memory(registry, repository, index)? {
-                Some(done) => listed.push(done),
-                None => left.entry(repository).or_default().push(index),
+            match step.decide_on_memory(registry, repository, index) {
+                Some(done) => asked.listed.push(done),
+                None => to_list.repositories.entry(repository).or_default().push(index),
             }
         }
     }
-    let pushed = match changes {
-        Changes::Some(pushed) => pushed,
-        Changes::Nothing | Changes::Everything => BTreeMap::new(),
+    if let Changes::Some(pushed) = changes {
+        to_list.pushed.clone_from(&pushed.rows);
+    }
+    asked
+}
+
+/// Another owner has the name: nothing is taken from it until a person says so.
+fn refused<'a>(
+    context: &Context<'_>,
+    name: &str,
+    (before, now): (&Owner, &Owner),
+    repositories: Repositories<'a>,
+    asked_at: Timestamp,
+) -> Asked<'a> {
+    let refused = |index: usize| {
+        let message = other_owner(name, before, now, &context.targets[index].id);
+        let failure = Failure { code: ErrorCode::Protocol, message };
+        Listed { index, asked_at, extent: Extent::Nothing, tags: None, found: Found::OtherOwner(failure) }
     };
-    Ok((listed, ToList { repositories: left, generation: after.generation, pushed }))
+    let listed = repositories.into_values().flatten().map(refused).collect();
+    Asked { listed, ..Asked::default() }
+}
+
+/// What to say where another owner has the name.
+pub(super) fn other_owner(name: &str, before: &Owner, now: &Owner, target: &TargetId) -> String {
+    format!(
+        "owner `{name}` is another owner than before: `{}` (id {}), before `{}` (id {}); the images can be a stranger's, and none is deployed; if this is right: tagship mark {target} --owner",
+        now.login, now.id, before.login, before.id
+    )
+}
+
+/// What to say where the owner has another name than the configured one, and had not before.
+fn renamed(name: &str, before: Option<&Owner>, now: Option<&Owner>) -> Option<String> {
+    let now = &now?.login;
+    let before = before.map_or(name, |before| &before.login);
+    let is_new = !now.eq_ignore_ascii_case(name) && !now.eq_ignore_ascii_case(before);
+    is_new.then(|| format!("the owner {name} is called {now} now; write {now}/… as image"))
+}
+
+/// How many tags were just listed.
+pub(super) fn count(listing: &Listing) -> Count {
+    Count { tags: (listing.tags.len() + listing.dropped.count) as u64, at: Timestamp::now() }
 }
 
 /// The feed's key: where it is read, not what the configuration calls that.
-pub(super) fn key(config: &Config, registry: &Name, owner: &str) -> FeedKey {
+pub(crate) fn key(config: &Config, registry: &Name, owner: &str) -> FeedKey {
     (config.registries[registry].location.to_string(), owner.to_lowercase())
 }
 
@@ -103,25 +190,19 @@ impl Step<'_> {
         registry: &dyn Registry,
         repository: &Repository,
         index: usize,
-    ) -> Result<Option<Listed>, StoreError> {
+    ) -> Option<Listed> {
         let target = self.context.targets[index];
-        let Some(state) = self.context.states.get(&target.id) else {
-            return Ok(None);
-        };
-        let Some(pushed) = self.pushed(target, state, repository) else {
-            return Ok(None);
-        };
+        let state = self.context.states.get(&target.id)?;
+        let pushed = self.pushed(target, state, repository)?;
         let open = self.context.open.get(&target.id).cloned().unwrap_or_default();
         let asked_at = self.asked_at;
-        let done = |extent, found| Some(Listed { index, asked_at, extent, found });
+        let done = |extent, found| Some(Listed { index, asked_at, extent, tags: None, found });
         if pushed.is_empty()
             && let Some(decision) = plan::unchanged(target, state, &open, asked_at)
         {
-            return Ok(done(Extent::Nothing, Found::Unchanged(Box::new(decision))));
+            return done(Extent::Nothing, Found::Unchanged(Box::new(decision)));
         }
-        let Some(mut listing) = plan::remembered(target, state) else {
-            return Ok(None);
-        };
+        let mut listing = plan::remembered(target, state)?;
         let extent = match pushed {
             [] => Extent::Nothing,
             _ => Extent::Rows { generation: self.after.generation },
@@ -133,21 +214,16 @@ impl Step<'_> {
             let (pushed_at, sequence) = (Some(row.created_at), Some(row.id));
             listing.tags.push(ListedTag { pushed_at, sequence, ..ListedTag::named(tag) });
         }
-        select_remembered(self.context, registry, target, state, &listing).map(|found| done(extent, found))
+        done(extent, select_remembered(self.context, registry, target, state, &listing))
     }
 
     /// What was pushed to the repository since the target knew all of it; None where that is not known, or
     /// where the rows are less than a listing would bring. (Order `newest` goes by the rows in any case.)
     fn pushed(&self, target: &Target, state: &PollState, repository: &Repository) -> Option<&[FeedRow]> {
-        let run = self.context.run;
-        let name = repository.name().unwrap_or_default().to_lowercase();
-        let listed = state.listed.as_ref().filter(|listed| listed.from == self.from)?;
-        let is_known = !run.refresh
-            && state.failing.is_none()
-            && state.rule.as_deref() == Some(plan::rule_of(target).as_str())
-            && !is_due_for_resync(listed.at, repository, run.config.settings.resync, self.asked_at);
+        let name = name(repository);
+        let listed = self.known(target, state, repository)?;
         // Ahead of the feed it cannot be, unless the state lost the feed: then it tells nothing.
-        if !is_known || listed.generation > self.after.generation {
+        if listed.generation > self.after.generation {
             return None;
         }
         if self.after.wanted(&name) <= listed.generation {
@@ -156,14 +232,48 @@ impl Step<'_> {
         let was_current = self.before.wanted(&name) <= listed.generation;
         let only_this_changed = self.after.all_generation <= listed.generation;
         match self.changes {
-            Changes::Some(changed)
-                if was_current && only_this_changed && target.policy.order() == Order::Newest =>
+            // Rows that vanished can be the image's own.
+            Changes::Some(pushed)
+                if was_current
+                    && only_this_changed
+                    && pushed.vanished == 0
+                    && target.policy.order() == Order::Newest =>
             {
-                changed.get(&name).map(Vec::as_slice)
+                pushed.rows.get(&name).map(Vec::as_slice)
             }
             _ => None,
         }
     }
+
+    /// How far the target knows its repository, if it is to go by that.
+    fn known<'s>(
+        &self,
+        target: &Target,
+        state: &'s PollState,
+        repository: &Repository,
+    ) -> Option<&'s LastListed> {
+        let run = self.context.run;
+        let listed = state.listed.as_ref().filter(|listed| listed.from == self.from)?;
+        let is_known = !run.refresh
+            && state.failing.is_none()
+            && state.rule.as_deref() == Some(plan::rule_of(target).as_str())
+            && !is_due_for_resync(listed.at, repository, run.config.settings.resync, self.asked_at);
+        is_known.then_some(listed)
+    }
+
+    /// Whether the target knew all of its repository at the look before.
+    fn was_current(&self, target: &Target, repository: &Repository) -> bool {
+        let state = self.context.states.get(&target.id);
+        let known = state.and_then(|state| self.known(target, state, repository));
+        known.is_some_and(|listed| {
+            (self.before.wanted(&name(repository))..=self.before.generation).contains(&listed.generation)
+        })
+    }
+}
+
+/// As the feed calls the repository.
+pub(super) fn name(repository: &Repository) -> String {
+    repository.name().unwrap_or_default().to_lowercase()
 }
 
 /// From a half of the time to all of it, by the repository, so that what was listed together is not

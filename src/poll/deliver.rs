@@ -11,9 +11,11 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::record::Recorded;
-use super::{Context, Message, Mode};
-use crate::deploy::{self, Handover, Seen};
+use super::stage::longest;
+use super::{Context, Message, Mode, outbox};
+use crate::deploy::{self, Handover, Watch};
 use crate::plan::{Deployment, Status};
+use crate::process::Leader;
 use crate::report::{Phase, TargetReport};
 use crate::store::{Attempt, Lock, StoreError, Write};
 
@@ -71,15 +73,18 @@ pub(super) fn start<'scope, 'env: 'scope>(
     context: &'env Context<'env>,
     queue: &'env Queue<'env>,
     sender: &SyncSender<Message>,
+    shows_output: bool,
 ) -> io::Result<()> {
     for number in 0..context.run.config.settings.parallel_deploys.min(context.targets.len()) {
         let sender = sender.clone();
         let started = thread::Builder::new().spawn_scoped(scope, move || {
             while let Some(stages) = queue.next() {
+                let delivery = Delivery { context, sender: &sender, shows_output };
                 for recorded in stages {
-                    let delivered = Delivery { context, sender: &sender }.deliver(recorded);
-                    // The coordinator is gone only when the state failed; outcomes are recorded all the same.
-                    let _ = sender.send(Message::Delivered(Box::new(delivered)));
+                    let report = delivery.deliver(&recorded);
+                    let report = report.unwrap_or_else(|error| delivery.failed_by_state(&recorded, &error));
+                    // The coordinator waits for every deployment that it handed over.
+                    let _ = sender.send(Message::Delivered(Box::new(report)));
                 }
             }
         });
@@ -96,23 +101,54 @@ pub(super) fn start<'scope, 'env: 'scope>(
 pub(super) struct Delivery<'a> {
     pub(super) context: &'a Context<'a>,
     pub(super) sender: &'a SyncSender<Message>,
+    /// Whether what it prints is to be sent as it comes.
+    pub(super) shows_output: bool,
 }
 
 impl Delivery<'_> {
-    fn deliver(&self, recorded: Recorded<'_>) -> Result<TargetReport, StoreError> {
+    fn deliver(&self, recorded: &Recorded<'_>) -> Result<TargetReport, StoreError> {
         if self.context.run.mode == Mode::Rehearse {
-            return Ok(rehearsed(recorded.report));
+            return Ok(rehearsed(recorded.report.clone()));
         }
         if self.context.is_over() {
-            let mut report = recorded.report;
+            let mut report = recorded.report.clone();
             report.status = Status::Pending;
             report.news = true;
             "recorded; the run ended before its turn".clone_into(&mut report.reason);
             return Ok(report);
         }
         match self.context.run.store.lock(&recorded.target.id)? {
-            Some(lock) => self.deliver_locked(&recorded, &lock),
-            None => self.busy(&recorded),
+            Some(lock) => self.deliver_locked(recorded, &lock),
+            None => self.busy(recorded),
+        }
+    }
+
+    /// The target's lock or rows cannot be used, and nothing was sent: its deployment waits for the next poll. Others
+    /// go on.
+    pub(super) fn failed_by_state(&self, recorded: &Recorded<'_>, error: &StoreError) -> TargetReport {
+        let (run, id) = (self.context.run, &recorded.target.id);
+        let failure = self.context.state_failure(error);
+        let now = Timestamp::now();
+        // Where only its lock is broken, this is remembered and notified as any failure; else the report is all.
+        let _ = run.store.write(|write| {
+            if let Some(mut state) = write.state(id)? {
+                state.came_to(Status::Failed, Some(failure.message.clone()), None);
+                write.save_state(id, &state)?;
+            }
+            let open = write.open_deployments(id)?;
+            let Some(deployment) = open.pending.or(open.running) else {
+                return Ok(());
+            };
+            outbox::note_attempt(write, run.config, &deployment, Status::Failed, Some(&failure), false, now)
+        });
+        TargetReport {
+            status: Status::Failed,
+            reason: failure.message.clone(),
+            until: None,
+            deployment: None,
+            failure: Some(failure),
+            news: true,
+            ..recorded.report.clone()
         }
     }
 
@@ -149,7 +185,9 @@ impl Delivery<'_> {
         let run = self.context.run;
         let number = deployment.attempts.saturating_add(1);
         let attempt = Attempt { deployment_id: &deployment.id, number };
-        let begun = self.while_current(deployment, |write| write.begin_attempt(attempt, Timestamp::now()))?;
+        let now = Timestamp::now();
+        let over_by = now.checked_add(longest(recorded.target)).unwrap_or(Timestamp::MAX);
+        let begun = self.while_current(deployment, |write| write.begin_attempt(attempt, now, over_by))?;
         if begun.is_none() {
             return Ok(self.elsewhere(recorded));
         }
@@ -164,19 +202,23 @@ impl Delivery<'_> {
         };
         let (target, of) = (&recorded.target.id, recorded.target.deploy.len());
         let gets = |phase| Message::Deploying(target.clone(), deployment.tag.clone(), phase);
-        let watch = |seen: Seen<'_>| {
-            let _ = self.sender.send(match seen {
-                Seen::Step(number) => gets(Phase::Step { number, of }),
-                Seen::Line(line) => Message::Output(target.clone(), line.to_owned()),
-            });
+        let on_step = |number| drop(self.sender.send(gets(Phase::Step { number, of })));
+        let on_output =
+            |lines: &str| drop(self.sender.send(Message::Output(target.clone(), lines.to_owned())));
+        // Where this cannot be recorded, its environment tells that it runs.
+        let on_start = |leader: &Leader| drop(run.store.write(|write| write.save_leader(attempt, leader)));
+        let watch = Watch {
+            on_start: &on_start,
+            on_step: &on_step,
+            on_output: self.shows_output.then_some(&on_output),
         };
-        let mut outcome = deploy::deploy(&handover, &run.secrets, lock.file(), run.stop, &watch);
+        let mut outcome = deploy::deploy(&handover, &run.secrets, lock.file(), run.stop, watch);
         if outcome.result.is_ok() && recorded.target.running.is_some() {
             let _ = self.sender.send(gets(Phase::Verifying));
             outcome.result = deploy::verify(&handover, &run.secrets, run.stop);
         }
         let duration = started.elapsed();
-        self.conclude(recorded, deployment, attempt, duration, outcome)
+        Ok(self.conclude(recorded, deployment, attempt, duration, outcome))
     }
 }
 

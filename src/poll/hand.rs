@@ -10,13 +10,15 @@ use jiff::Timestamp;
 use super::deliver::Delivery;
 use super::listing::Newest;
 use super::record::{Recorded, previous_tag};
-use super::{Context, Message, Registries, Run, UNREAD, listing, outbox, without_threads};
+use super::{Context, Message, Registries, Run, UNREAD, changes, listing, outbox, without_threads};
+use crate::feed::Cursor;
 use crate::plan::sighting::Sighting;
 use crate::plan::{self, Content, DecidedBy, Deployment, DeploymentState, Status};
 use crate::policy::Order;
 use crate::reference::{ListedTag, Tag};
-use crate::registry::{Registry, RequestCount};
+use crate::registry::{Registry, Traffic};
 use crate::report::{Event, Report, Summary, TargetReport};
+use crate::stop::Cutoff;
 use crate::store::{Lock, StoreError};
 use crate::target::Target;
 
@@ -58,20 +60,26 @@ pub(crate) fn deploy_by_hand(
     report: &mut dyn Report,
 ) -> anyhow::Result<Option<Summary>> {
     let started_at = Timestamp::now();
-    let requests = RequestCount::default();
+    // Someone waits for it, and for another deployment to end, however long that takes.
+    let traffic = Traffic::until(Cutoff::at_signal(run.stop));
     let targets = [target];
-    let registries = Registries::open(run, &targets, &requests)?;
+    let registries = Registries::open(run, &targets, &traffic)?;
     let context = Context::new(run, &targets, &registries)?;
     let registry = context.registry(target);
+    refuse_other_owner(&context, registry, target)?;
     let Some(lock) = take_lock(run, target, wish.wait)? else {
         return Ok(None);
     };
     let chosen = choose(&context, registry, target, wish)?;
     let recorded = record(&context, target, &chosen, wish)?;
     let (sender, receiver) = mpsc::sync_channel(UNREAD);
+    let shows_output = report.shows_output();
     let delivered = thread::scope(|scope| {
-        let delivery = Delivery { context: &context, sender: &sender };
-        let deliver = move || delivery.deliver_locked(&recorded, &lock);
+        let delivery = Delivery { context: &context, sender: &sender, shows_output };
+        let deliver = move || {
+            let report = delivery.deliver_locked(&recorded, &lock);
+            report.unwrap_or_else(|error| delivery.failed_by_state(&recorded, &error))
+        };
         let working = thread::Builder::new().spawn_scoped(scope, deliver).map_err(without_threads)?;
         // The delivery's sender is ours: what it printed has come when it has ended.
         while !working.is_finished() {
@@ -84,15 +92,15 @@ pub(crate) fn deploy_by_hand(
     })?;
     receiver.try_iter().for_each(|message| show(report, &message));
     let delivered = match delivered {
-        Ok(delivered) => delivered?,
+        Ok(delivered) => delivered,
         Err(panic) => std::panic::resume_unwind(panic),
     };
     let mut summary = Summary::begin(started_at);
     summary.count(&delivered);
-    summary.requests = requests.get();
-    summary.signal = run.stop.signal();
+    summary.requests = traffic.requests();
     report.event(Event::Target(&delivered));
-    outbox::send(run, report)?;
+    outbox::send(run, context.left(), report);
+    summary.signal = run.stop.signal();
     Ok(Some(summary))
 }
 
@@ -101,7 +109,8 @@ fn show(report: &mut dyn Report, message: &Message) {
         Message::Deploying(target, tag, phase) => {
             report.event(Event::Deploying { target, tag, phase: *phase });
         }
-        Message::Output(target, line) => report.event(Event::Output { target, line }),
+        Message::Output(target, lines) => report.event(Event::Output { target, lines }),
+        Message::Warning(text) => report.event(Event::Warning(text)),
         Message::Listed(_) | Message::Delivered(_) => {}
     }
 }
@@ -114,6 +123,22 @@ fn take_lock(run: &Run<'_>, target: &Target, wait: bool) -> anyhow::Result<Optio
         }
         // flock has no way to wait that a signal can end.
         thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// Whoever deploys manually means the owner that they know, too.
+fn refuse_other_owner(context: &Context<'_>, registry: &dyn Registry, target: &Target) -> anyhow::Result<()> {
+    let name = target.image.repository.owner();
+    let key = changes::key(context.run.config, &target.registry, name);
+    let Some(feed) = context.feeds.get(&key).filter(|feed| feed.owner.is_some()) else {
+        return Ok(());
+    };
+    // Where it cannot be asked, what the last poll saw has to do.
+    let asked = registry.owner(name).ok().flatten();
+    let now = asked.as_ref().or_else(|| feed.cursor.as_ref().and_then(Cursor::owner));
+    match feed.other_owner(now) {
+        Some((before, now)) => bail!(changes::other_owner(name, before, now, &target.id)),
+        None => Ok(()),
     }
 }
 

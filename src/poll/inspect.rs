@@ -10,8 +10,11 @@ use jiff::SignedDuration;
 use super::{Context, Registries, Run, SIGNAL_PATIENCE, listing, without_threads};
 use crate::config::Location;
 use crate::deploy;
-use crate::registry::{About, RequestCount, SignIn};
+use crate::policy;
+use crate::reference::Tag;
+use crate::registry::{About, RegistryError, SignIn, Traffic};
 use crate::report::{Event, Report};
+use crate::stop::Cutoff;
 use crate::store::StoreError;
 use crate::target::step::Step;
 use crate::target::template::Part;
@@ -23,6 +26,8 @@ pub(crate) struct Finding {
     /// A registry's name, or `shop/dev`.
     pub(crate) subject: String,
     pub(crate) result: Result<String, String>,
+    /// What is probably not meant, though it works, with what to write instead.
+    pub(crate) doubts: Vec<String>,
 }
 
 /// More of a difference between two clocks is worth a word.
@@ -40,7 +45,7 @@ pub(crate) fn inspect(
     targets: &[&Target],
     report: &mut dyn Report,
 ) -> anyhow::Result<Vec<Finding>> {
-    let registries = Registries::open(run, targets, &RequestCount::default())?;
+    let registries = Registries::open(run, targets, &Traffic::until(Cutoff::at_signal(run.stop)))?;
     let context = Context::new(run, targets, &registries)?;
     let names: BTreeSet<&Name> = targets.iter().map(|target| &target.registry).collect();
     let mut asked = |found| report.event(Event::Asked { targets: found, of: targets.len() });
@@ -48,11 +53,11 @@ pub(crate) fn inspect(
     let mut findings = side_by_side(
         &names,
         |_| asked(0),
-        |name| Ok(Finding { subject: name.to_string(), result: registry(&context, name) }),
+        |name| {
+            Ok(Finding { subject: name.to_string(), result: registry(&context, name), doubts: Vec::new() })
+        },
     )?;
-    findings.extend(side_by_side(targets, asked, |target| {
-        Ok(Finding { subject: target.id.to_string(), result: of_target(&context, target)? })
-    })?);
+    findings.extend(side_by_side(targets, asked, |target| of_target(&context, target))?);
     Ok(findings)
 }
 
@@ -126,6 +131,8 @@ fn registry(context: &Context<'_>, name: &Name) -> Result<String, String> {
             });
         }
         Some(Ok(None)) | None if matches!(config.location, Location::Url(_)) => {
+            // A registry that requires a sign-in fails here, not only at each target.
+            opened.sign_in(&repositories).map_err(|error| mask(error.to_string()))?;
             said.push("asked with nobody's rights".to_owned());
         }
         Some(Ok(None)) | None => {}
@@ -140,18 +147,19 @@ fn registry(context: &Context<'_>, name: &Name) -> Result<String, String> {
     Ok(said.join(", "))
 }
 
-fn of_target(context: &Context<'_>, target: &Target) -> Result<Result<String, String>, StoreError> {
+fn of_target(context: &Context<'_>, target: &Target) -> Result<Finding, StoreError> {
+    let found = |result, doubts| Ok(Finding { subject: target.id.to_string(), result, doubts });
     let faults: Vec<String> = target
         .deploy
         .iter()
         .chain(target.running.iter().map(|running| &running.probe))
-        .flat_map(|step| step_faults(context, step))
+        .flat_map(|step| step_faults(context, target, step))
         .collect();
     if let Some(fault) = faults.into_iter().next() {
-        return Ok(Err(context.run.secrets.mask(&fault)));
+        return found(Err(context.run.secrets.mask(&fault)), Vec::new());
     }
     let registry = context.registry(target);
-    let failed = |error: &crate::registry::RegistryError| Ok(Err(context.failure(error).message));
+    let failed = |error: &RegistryError| found(Err(context.failure(error).message), Vec::new());
     let listing = match registry.list_tags(&target.image.repository) {
         Ok(listing) => listing,
         Err(error) => return failed(&error),
@@ -159,7 +167,7 @@ fn of_target(context: &Context<'_>, target: &Target) -> Result<Result<String, St
     let selection = target.policy.select(&listing, &[]);
     let newest = match listing::newest(context, registry, target)? {
         Ok(newest) => newest,
-        Err(failure) => return Ok(Err(failure.message)),
+        Err(failure) => return found(Err(failure.message), Vec::new()),
     };
     let picks = match newest.tag {
         Ok(Some(newest)) => format!("it would pick {}", newest.tag),
@@ -167,14 +175,19 @@ fn of_target(context: &Context<'_>, target: &Target) -> Result<Result<String, St
         Err(tie) => format!("it would wait: {tie}"),
     };
     let (listed, matched) = (selection.listed, selection.matched);
-    Ok(Ok(format!("{}: {matched} of {listed} tags match, {picks}", target.image)))
+    let tags: Vec<Tag> = listing.tags.into_iter().map(|listed| listed.tag).collect();
+    // What the rule shows by itself is said without asking anyone.
+    let of_rule = policy::doubts(&target.policy, &[]);
+    let mut doubts = policy::doubts(&target.policy, &tags);
+    doubts.retain(|doubt| !of_rule.contains(doubt));
+    found(Ok(format!("{}: {matched} of {listed} tags match, {picks}", target.image)), doubts)
 }
 
 /// What a step would fail for before it begins.
-fn step_faults(context: &Context<'_>, step: &Step) -> Vec<String> {
+fn step_faults(context: &Context<'_>, target: &Target, step: &Step) -> Vec<String> {
     let mut faults = Vec::new();
     if let Step::Command(command) = step {
-        faults.extend(deploy::program_fault(command));
+        faults.extend(deploy::program_fault(command, Some(target)).map(|fault| fault.message));
     }
     for part in step.parts() {
         if let Part::Secret(id) = part

@@ -1,15 +1,18 @@
 //! What is to be asked of each registry, and the threads that do it, `connections` at a time.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
 
-use super::changes::{self, Repositories, ToList};
-use super::listing::{Extent, list};
+use jiff::Timestamp;
+
+use super::changes::{self, Asked, Repositories, ToList};
+use super::listing::{Extent, Known, list};
 use super::{Context, Message};
-use crate::feed::FeedRow;
+use crate::plan::ErrorCode;
 use crate::policy::Order;
 use crate::reference::Repository;
 use crate::target::{Name, Target};
@@ -23,7 +26,7 @@ enum Job<'a> {
         repository: &'a Repository,
         targets: Vec<usize>,
         extent: Extent,
-        pushed: Vec<FeedRow>,
+        known: Known,
     },
 }
 
@@ -151,8 +154,40 @@ fn jobs<'a>(context: &Context<'_>, owners: BTreeMap<&'a str, Repositories<'a>>) 
         target.policy.order() != Order::Newest && (context.run.refresh || !is_known)
     };
     let prepares = owners.values().flat_map(BTreeMap::values).flatten().any(is_sure);
+    let owners = in_turn(context, owners.into_iter().collect(), |(_, repositories), is| {
+        repositories.values().flatten().any(is)
+    });
     let owners = owners.into_iter().map(|(owner, repositories)| Job::Owner(owner, repositories));
     prepares.then_some(Job::Prepare).into_iter().chain(owners).collect()
+}
+
+/// The order to ask in: as it is, or where the run before could not check all of them, from another one in each
+/// run. Else what ends a run early (a server that counts as down, a limit, `max_runtime`) would always leave out the
+/// same ones.
+fn in_turn<T>(
+    context: &Context<'_>,
+    mut items: Vec<T>,
+    any: impl Fn(&T, &dyn Fn(&usize) -> bool) -> bool,
+) -> Vec<T> {
+    let is_failing = |index: &usize| {
+        let state = context.states.get(&context.targets[*index].id);
+        state
+            .and_then(|state| state.failing.as_ref())
+            .is_some_and(|failing| is_of_the_run(failing.failure.code))
+    };
+    if items.len() > 1 && items.iter().any(|item| any(item, &is_failing)) {
+        // Hashed: runs come at even distances, and their seconds alone could make few of the turns.
+        let mut hasher = DefaultHasher::new();
+        Timestamp::now().as_nanosecond().hash(&mut hasher);
+        let turn = hasher.finish() % u64::try_from(items.len()).expect("it fits");
+        items.rotate_left(usize::try_from(turn).expect("less than the length"));
+    }
+    items
+}
+
+/// Whether others may have been left out for it, too.
+fn is_of_the_run(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::Unavailable | ErrorCode::RateLimited | ErrorCode::OutOfTime)
 }
 
 fn carry_out<'a>(
@@ -163,40 +198,45 @@ fn carry_out<'a>(
     sender: &SyncSender<Message>,
 ) {
     let registry = context.registries.get(name);
-    let message = match job {
+    let listed = match job {
         Job::Prepare => {
             registry.prepare();
             return;
         }
         Job::Owner(owner, repositories) => {
             let asked = if context.is_over() {
-                Ok((Vec::new(), ToList { repositories, generation: 0, pushed: BTreeMap::new() }))
+                Asked { to_list: ToList { repositories, ..ToList::default() }, ..Asked::default() }
             } else {
                 changes::ask_owner(context, registry, owner, repositories)
             };
-            match asked {
-                Ok((listed, ToList { repositories, generation, mut pushed })) => {
-                    let extent = Extent::Whole { generation };
-                    work.answered(repositories.into_iter().map(|(repository, targets)| {
-                        let name = repository.name().unwrap_or_default().to_lowercase();
-                        let pushed = pushed.remove(&name).unwrap_or_default();
-                        Job::Repository { repository, targets, extent, pushed }
-                    }));
-                    if listed.is_empty() {
-                        return;
-                    }
-                    Ok(listed)
-                }
-                Err(error) => {
-                    work.answered(std::iter::empty());
-                    Err(error)
-                }
+            let Asked { listed, to_list, warning } = asked;
+            let ToList { repositories, generation, mut pushed, known, known_until, counts } = to_list;
+            let extent = Extent::Whole { generation };
+            let repositories = in_turn(context, repositories.into_iter().collect(), |(_, targets), is| {
+                targets.iter().any(is)
+            });
+            work.answered(repositories.into_iter().map(|(repository, targets)| {
+                let pushed = pushed.remove(&changes::name(repository)).unwrap_or_default();
+                let until = known_until.filter(|_| known.contains(repository));
+                Job::Repository { repository, targets, extent, known: Known { pushed, until, counts } }
+            }));
+            if let Some(warning) = warning {
+                let _ = sender.send(Message::Warning(warning));
             }
+            if listed.is_empty() {
+                return;
+            }
+            listed
         }
-        Job::Repository { repository, targets, extent, pushed } => {
-            list(context, registry, repository, &targets, extent, &pushed)
+        Job::Repository { repository, targets, extent, known } => {
+            let listed = list(context, registry, repository, &targets, extent, &known);
+            if context.run.stop.signal().is_some() {
+                // What the signal cut short is no failed check.
+                return;
+            }
+            listed
         }
     };
-    // The coordinator is gone only when the state failed: nothing more is of use.
-    let _ = sender.send(Message::Listed(message));
+    // Once told to stop, the coordinator waits for no listing.
+    let _ = sender.send(Message::Listed(listed));
 }

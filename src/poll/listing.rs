@@ -1,13 +1,13 @@
 //! Listing a repository, once however many stages, and what each of them selects.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use jiff::Timestamp;
 
-use super::{Context, question};
-use crate::feed::FeedRow;
+use super::{Context, changes, question};
+use crate::feed::{Count, FeedRow};
 use crate::plan::sighting::{self, Asked, Built, Placed, Sighting};
 use crate::plan::{self, Answer, Decision, Facts, Failure, PollState, Question, Undecided};
 use crate::policy::{Order, Reading, Selection};
@@ -23,7 +23,19 @@ pub(super) struct Listed {
     /// The moment before the registry was asked.
     pub(super) asked_at: Timestamp,
     pub(super) extent: Extent,
+    /// How many tags the repository has, where all of them were listed.
+    pub(super) tags: Option<Count>,
     pub(super) found: Found,
+}
+
+/// What is known of a repository that is to be listed.
+pub(super) struct Known {
+    /// What was pushed to it, as far as the feed says it.
+    pub(super) pushed: Vec<FeedRow>,
+    /// Every target of it knows what was pushed up to this moment of the server's.
+    pub(super) until: Option<Timestamp>,
+    /// Whether its tags are to be counted although nothing else needs their list.
+    pub(super) counts: bool,
 }
 
 /// How much of a repository was seen.
@@ -43,6 +55,8 @@ pub(super) enum Found {
     Unchanged(Box<Decision>),
     Selected(Box<Selected>),
     Failed(Failure),
+    /// Another owner has the repository's name: what is recorded is not deployed either.
+    OtherOwner(Failure),
 }
 
 /// A selection, and what was asked beyond it to decide.
@@ -81,43 +95,57 @@ pub(super) fn list(
     repository: &Repository,
     targets: &[usize],
     extent: Extent,
-    pushed: &[FeedRow],
-) -> Result<Vec<Listed>, StoreError> {
+    known: &Known,
+) -> Vec<Listed> {
     let asked_at = Timestamp::now();
-    let found = |index, found: Found| Listed { index, asked_at, extent, found };
+    let found = |index, found: Found| Listed { index, asked_at, extent, tags: None, found };
     if context.is_over() {
-        return Ok(targets.iter().map(|index| found(*index, Found::Failed(context.out_of_time()))).collect());
+        return targets.iter().map(|index| found(*index, Found::Failed(context.out_of_time()))).collect();
     }
     let (newest, others): (Vec<usize>, Vec<usize>) =
         targets.iter().partition(|index| context.targets[**index].policy.order() == Order::Newest);
     let select_each = |indices: &[usize], listing: &Result<Listing, RegistryError>| {
         let select = |index: &usize| match listing {
             Ok(listing) => {
-                let target = context.targets[*index];
-                let selected = select(context, registry, target, listing, 0, times(pushed))?;
-                Ok(found(*index, Ok(selected).into()))
+                let selected =
+                    select(context, registry, context.targets[*index], listing, 0, times(&known.pushed));
+                found(*index, Ok(selected).into())
             }
-            Err(error) => Ok(found(*index, Found::Failed(context.failure(error)))),
+            Err(error) => found(*index, Found::Failed(context.failure(error))),
         };
-        indices.iter().map(select).collect::<Result<Vec<Listed>, StoreError>>()
+        indices.iter().map(select).collect::<Vec<Listed>>()
     };
     let mut listed = Vec::with_capacity(targets.len());
     if !registry.has_push_times() {
         let listing = registry.list_tags(repository);
-        listed.extend(select_each(&others, &listing)?);
+        listed.extend(select_each(&others, &listing));
         for index in newest {
-            listed.push(found(index, sight(context, registry, context.targets[index], &listing)?.into()));
+            listed.push(found(index, sight(context, registry, context.targets[index], &listing).into()));
         }
-        return Ok(listed);
+        return listed;
     }
-    if !others.is_empty() {
-        listed.extend(select_each(&others, &registry.list_tags(repository))?);
+    let mut tags = None;
+    if !others.is_empty() || known.counts {
+        let listing = registry.list_tags(repository);
+        tags = listing.as_ref().ok().map(changes::count);
+        listed.extend(select_each(&others, &listing));
     }
     if !newest.is_empty() {
         let readings = newest.iter().map(|index| reading(context, *index)).collect();
-        listed.extend(select_each(&newest, &read_newest_first(registry, repository, readings))?);
+        let known = known.until.and_then(|until| Remembered::of(context, &newest, until));
+        let listing = read_newest_first(registry, repository, readings, known);
+        if registry.has_sequence() {
+            listed.extend(select_each(&newest, &listing));
+        } else {
+            for index in newest {
+                listed.push(found(index, sight(context, registry, context.targets[index], &listing).into()));
+            }
+        }
     }
-    Ok(listed)
+    if let Some(first) = listed.first_mut() {
+        first.tags = tags;
+    }
+    listed
 }
 
 /// Push times that the feed has told already.
@@ -151,22 +179,16 @@ fn sight(
     registry: &dyn Registry,
     target: &Target,
     listing: &Result<Listing, RegistryError>,
-) -> Result<Result<Selected, Failure>, StoreError> {
-    let listing = match listing {
-        Ok(listing) => listing,
-        Err(error) => return Ok(Err(context.failure(error))),
-    };
-    Ok(match place(context, registry, target, listing)? {
-        Ok((Placed { listing, new, .. }, facts)) => {
-            let selected = select(context, registry, target, &listing, 0, facts)?;
-            Ok(Selected { sighted: new, ..selected })
-        }
-        Err(failure) => Err(failure),
-    })
+) -> Result<Selected, Failure> {
+    let listing = listing.as_ref().map_err(|error| context.failure(error))?;
+    let placed = place(context, registry, target, listing);
+    let (Placed { listing, new, .. }, facts) = placed.map_err(|error| context.state_failure(&error))??;
+    let selected = select(context, registry, target, &listing, 0, facts);
+    Ok(Selected { sighted: new, ..selected })
 }
 
-/// Gives every tag of a registry without push times its place: by when it was first seen, and where several were seen
-/// first in one listing, by their images, which are asked for once.
+/// Gives every tag its place where a registry does not tell all of it: by when it was first seen. Where there are no
+/// push times and several were seen first in one listing, by their images, which are asked for once.
 pub(super) fn place(
     context: &Context<'_>,
     registry: &dyn Registry,
@@ -174,6 +196,9 @@ pub(super) fn place(
     listing: &Listing,
 ) -> Result<Result<(Placed, Facts), Failure>, StoreError> {
     let (known, now) = (context.run.store.sightings(&target.id)?, Timestamp::now());
+    if registry.has_push_times() {
+        return Ok(Ok((sighting::in_sequence(listing, &known, now), Facts::default())));
+    }
     let unplaced = sighting::unplaced(target, listing, &known, context.states.get(&target.id), now);
     let asked = match ask_images(context, registry, target, &unplaced) {
         Ok(asked) => asked,
@@ -245,18 +270,58 @@ fn reading<'a>(context: &'a Context<'_>, index: usize) -> Reading<'a> {
     Reading::new(&target.policy, back_to, timeless.into_iter().chain(marked).collect())
 }
 
+/// What the targets of a repository remember of it.
+struct Remembered {
+    /// Every tag that was pushed at this moment or earlier and that can matter to any of them is among these.
+    until: Timestamp,
+    tags: BTreeMap<Tag, ListedTag>,
+}
+
+impl Remembered {
+    /// None where one of the targets does not remember enough to decide on.
+    fn of(context: &Context<'_>, targets: &[usize], until: Timestamp) -> Option<Remembered> {
+        let mut tags = BTreeMap::new();
+        for index in targets {
+            let target = context.targets[*index];
+            let listing = plan::remembered(target, context.states.get(&target.id)?)?;
+            tags.extend(listing.tags.into_iter().map(|listed| (listed.tag.clone(), listed)));
+        }
+        Some(Remembered { until, tags })
+    }
+
+    /// Whether all of the tags are still there.
+    fn is_there(&self, registry: &dyn Registry, repository: &Repository) -> Result<bool, RegistryError> {
+        let listing = registry.list_tags(repository)?;
+        let names: HashSet<&Tag> = listing.tags.iter().map(|listed| &listed.tag).collect();
+        Ok(self.tags.keys().all(|tag| names.contains(tag)))
+    }
+}
+
 /// Reads tags from the newest push down until none that follows can matter to any of the targets,
 /// and what is left of the page at hand: a tag whose time is too early for its place may be there.
+/// Where what follows is remembered, and still there, it is not read.
 fn read_newest_first(
     registry: &dyn Registry,
     repository: &Repository,
     mut readings: Vec<Reading<'_>>,
+    mut remembered: Option<Remembered>,
 ) -> Result<Listing, RegistryError> {
     let mut listing = Listing::default();
     let mut tags = registry.newest_first(repository);
     let mut wanting = true;
     let mut beyond = 0;
     while wanting || (tags.size_hint().0 > 0 && beyond < PAGE) {
+        // At the end of a page: what follows costs a request.
+        if wanting
+            && tags.size_hint().0 == 0
+            && let Some(last) = listing.tags.last().and_then(|last: &ListedTag| last.pushed_at)
+            && let Some(known) = remembered.take_if(|known| last <= known.until)
+            && known.is_there(registry, repository)?
+        {
+            let read: HashSet<Tag> = listing.tags.iter().map(|listed| listed.tag.clone()).collect();
+            listing.tags.extend(known.tags.into_values().filter(|listed| !read.contains(&listed.tag)));
+            break;
+        }
         let Some(listed) = tags.next() else {
             break;
         };
@@ -279,9 +344,8 @@ pub(super) fn select_remembered(
     target: &Target,
     state: &PollState,
     listing: &Listing,
-) -> Result<Found, StoreError> {
-    select(context, registry, target, listing, state.tags_listed, Facts::default())
-        .map(|selected| Ok(selected).into())
+) -> Found {
+    Ok(select(context, registry, target, listing, state.tags_listed, Facts::default())).into()
 }
 
 /// Selects, and asks what deciding on the state as this run found it needs to know: here, where
@@ -293,7 +357,7 @@ fn select(
     listing: &Listing,
     known: usize,
     mut facts: Facts,
-) -> Result<Selected, StoreError> {
+) -> Selected {
     let state = context.states.get(&target.id);
     let open = context.open.get(&target.id).cloned().unwrap_or_default();
     let asked = plan::asked_of_listing(state, &open);
@@ -304,12 +368,12 @@ fn select(
         match plan::decide(target, &selection, state, &open, &facts, now) {
             Ok(decision) => break decision.deploy.is_some(),
             Err(question) => {
-                let answer = question::ask(context, registry, target, &question)?;
+                let answer = question::ask(context, registry, target, &question);
                 facts.insert(question, answer);
             }
         }
     };
-    Ok(Selected { selection, facts, sighted: Vec::new(), deploys, notes: notes(target, listing) })
+    Selected { selection, facts, sighted: Vec::new(), deploys, notes: notes(target, listing) }
 }
 
 /// What is newest of a target's repository.
@@ -329,7 +393,7 @@ pub(super) fn newest(
     let image = &target.image.repository;
     let listing = match target.policy.order() {
         Order::Newest if registry.has_push_times() => {
-            read_newest_first(registry, image, vec![Reading::new(&target.policy, None, HashSet::new())])
+            read_newest_first(registry, image, vec![Reading::new(&target.policy, None, HashSet::new())], None)
         }
         _ => registry.list_tags(image),
     };
@@ -353,7 +417,7 @@ pub(super) fn newest(
                 return Ok(Ok(Newest { tag, sighted }));
             }
             Err(Undecided::Asks(question)) => {
-                let answer = question::ask(context, registry, target, &question)?;
+                let answer = question::ask(context, registry, target, &question);
                 facts.insert(question, answer);
             }
             Err(Undecided::Failed(failure)) => return Ok(Err(failure)),
@@ -364,5 +428,5 @@ pub(super) fn newest(
 
 /// Whether a target's tags go by when they were first seen.
 pub(super) fn is_sighted(registry: &dyn Registry, target: &Target) -> bool {
-    target.policy.order() == Order::Newest && !registry.has_push_times()
+    target.policy.order() == Order::Newest && !(registry.has_push_times() && registry.has_sequence())
 }

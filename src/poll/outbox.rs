@@ -1,17 +1,23 @@
 //! Telling people: what happened is written down with what made it happen, and sent when the run has
 //! done its work, now or in a later run. A receiver that is down fails no run.
 
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
 use jiff::Timestamp;
 
 use super::Run;
 use crate::config::Config;
-use crate::deploy::{self, News};
-use crate::plan::{self, Decision, Deployment, Failed, Failure, Notification, PollState, Status};
+use crate::deploy::{self, DeployError, News};
+use crate::plan::{self, Decision, Deployment, ErrorCode, Failed, Failure, Notification, PollState, Status};
 use crate::report::{Event as Said, Report};
 use crate::store::{StoreError, Told, Write};
-use crate::target::TargetId;
 use crate::target::notifier::Event;
 use crate::target::retry::Retry;
+use crate::target::step::Step;
+use crate::target::{Target, TargetId};
 
 /// Writes down what a poll that deploys nothing found: a tag for somebody to deploy, an outage and its end.
 pub(super) fn note_decision(
@@ -100,11 +106,22 @@ fn new_id() -> String {
     uuid::Uuid::now_v7().to_string()
 }
 
-/// Sends what is in the outbox and due.
-///
-/// # Errors
-/// The state cannot be read or written.
-pub(super) fn send(run: &Run<'_>, report: &mut dyn Report) -> Result<(), StoreError> {
+/// How long sending may take: what is left of `max_runtime`, but no less and no more than this.
+const SHORTEST: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(30);
+/// How many receivers are told side by side.
+const MOST: usize = 16;
+
+/// Sends what is in the outbox and due, to every receiver side by side and to each in the order in which it happened.
+/// What there is no time for stays there for a later run. What goes wrong is a warning.
+pub(super) fn send(run: &Run<'_>, left: Duration, report: &mut dyn Report) {
+    let until = Instant::now() + left.clamp(SHORTEST, LONGEST);
+    if let Err(error) = send_due(run, until, report) {
+        report.event(Said::Warning(&format!("notifications wait for the next run: {error}")));
+    }
+}
+
+fn send_due(run: &Run<'_>, until: Instant, report: &mut dyn Report) -> Result<(), StoreError> {
     if run.store.untold()?.is_empty() {
         return Ok(());
     }
@@ -112,37 +129,105 @@ pub(super) fn send(run: &Run<'_>, report: &mut dyn Report) -> Result<(), StoreEr
     let Some(_lock) = run.store.lock_outbox()? else {
         return Ok(());
     };
+    let now = Timestamp::now();
+    let mut receivers: Vec<Vec<Letter<'_>>> = Vec::new();
     for notification in run.store.untold()? {
-        if run.stop.signal().is_some() {
-            break;
-        }
-        let now = Timestamp::now();
         if notification.next_attempt.is_some_and(|next| !next.is_over(now)) {
             continue;
         }
-        send_one(run, &notification, report)?;
+        let notifier = run.config.notifiers.iter().find(|known| known.receiver == notification.receiver);
+        let target = run.config.targets.iter().find(|target| target.id == notification.target);
+        let (Some(notifier), Some(target)) = (notifier, target) else {
+            // Nobody is to be told of it any more.
+            run.store.write(|write| write.end_notification(&notification.id, now))?;
+            continue;
+        };
+        let letter = Letter { notification, step: &notifier.step, target };
+        let same =
+            |letters: &&mut Vec<Letter<'_>>| letters[0].notification.receiver == letter.notification.receiver;
+        match receivers.iter_mut().find(same) {
+            Some(letters) => letters.push(letter),
+            None => receivers.push(vec![letter]),
+        }
     }
+    let number = receivers.len().min(MOST);
+    let queue = Mutex::new(VecDeque::from(receivers));
+    let work = |sender: mpsc::Sender<_>| {
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        while let Some(letters) = next() {
+            tell(run, letters, until, &sender);
+        }
+    };
+    thread::scope(|scope| {
+        let (sender, answers) = mpsc::channel();
+        for number in 0..number {
+            let (work, theirs) = (&work, sender.clone());
+            if thread::Builder::new().spawn_scoped(scope, move || work(theirs)).is_err() {
+                if number == 0 {
+                    work(sender.clone());
+                }
+                break;
+            }
+        }
+        drop(sender);
+        for (notification, result) in answers {
+            if let Err(error) = note_told(run, &notification, result, report) {
+                let what = described_as(&notification);
+                let text = format!("{what}: cannot record whether it was sent, so it is sent again: {error}");
+                report.event(Said::Warning(&text));
+            }
+        }
+    });
     Ok(())
 }
 
-fn send_one(run: &Run<'_>, notification: &Notification, report: &mut dyn Report) -> Result<(), StoreError> {
+/// A notification, and how it is sent.
+struct Letter<'a> {
+    notification: Notification,
+    step: &'a Step,
+    target: &'a Target,
+}
+
+/// Tells one receiver, one after another, until it does not answer in time.
+fn tell(
+    run: &Run<'_>,
+    letters: Vec<Letter<'_>>,
+    until: Instant,
+    sender: &mpsc::Sender<(Notification, Result<(), DeployError>)>,
+) {
+    for Letter { notification, step, target } in letters {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() || run.stop.signal().is_some() {
+            return;
+        }
+        let news = News {
+            id: &notification.id,
+            status: notification.event.as_str(),
+            tag: notification.tag.as_ref(),
+            digest: notification.digest.as_ref(),
+            previous_tag: notification.previous_tag.as_ref(),
+            deployment_id: notification.deployment_id.as_deref(),
+            error: notification.error.as_deref(),
+        };
+        let result = deploy::notify(target, step, &news, &run.secrets, run.stop, left);
+        let is_hanging = result.as_ref().is_err_and(|error| error.code == ErrorCode::Timeout);
+        // Whoever receives it waits for all of them.
+        let _ = sender.send((notification, result));
+        if is_hanging {
+            return;
+        }
+    }
+}
+
+/// Writes down whether it was received.
+fn note_told(
+    run: &Run<'_>,
+    notification: &Notification,
+    result: Result<(), DeployError>,
+    report: &mut dyn Report,
+) -> Result<(), StoreError> {
     let id = &notification.id;
-    let notifier = run.config.notifiers.iter().find(|notifier| notifier.receiver == notification.receiver);
-    let target = run.config.targets.iter().find(|target| target.id == notification.target);
-    let (Some(notifier), Some(target)) = (notifier, target) else {
-        // Nobody is to be told of it any more.
-        return run.store.write(|write| write.end_notification(id, Timestamp::now()));
-    };
-    let news = News {
-        id,
-        status: notification.event.as_str(),
-        tag: notification.tag.as_ref(),
-        digest: notification.digest.as_ref(),
-        previous_tag: notification.previous_tag.as_ref(),
-        deployment_id: notification.deployment_id.as_deref(),
-        error: notification.error.as_deref(),
-    };
-    let Err(error) = deploy::notify(target, &notifier.step, &news, &run.secrets, run.stop) else {
+    let Err(error) = result else {
         return run.store.write(|write| write.end_notification(id, Timestamp::now()));
     };
     if error.interrupted {
@@ -152,7 +237,7 @@ fn send_one(run: &Run<'_>, notification: &Notification, report: &mut dyn Report)
     let failed = Failed { started: true, is_final: false, retry_after: error.retry_after };
     let attempts = notification.attempts.saturating_add(1);
     let next = plan::next_attempt(&Retry::default(), id, attempts, failed, now);
-    let what = format!("{} {}", notification.target, notification.event.as_str());
+    let what = described_as(notification);
     match next {
         Some(_) if attempts > 1 => {}
         Some(_) => report
@@ -165,4 +250,8 @@ fn send_one(run: &Run<'_>, notification: &Notification, report: &mut dyn Report)
         Some(next) => write.postpone_notification(id, next),
         None => write.end_notification(id, now),
     })
+}
+
+fn described_as(notification: &Notification) -> String {
+    format!("{} {}", notification.target, notification.event.as_str())
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::deliver::Delivery;
-use super::outbox;
 use super::record::Recorded;
+use super::{Message, outbox};
 use crate::deploy::{DeployError, Outcome};
 use crate::plan::{self, Deployed, Deployment, DeploymentState, Failed, Failure, NextAttempt, Status, Told};
 use crate::report::{DeploymentReport, TargetReport};
@@ -33,7 +33,7 @@ impl Delivery<'_> {
         attempt: Attempt<'_>,
         duration: Duration,
         outcome: Outcome,
-    ) -> Result<TargetReport, StoreError> {
+    ) -> TargetReport {
         let now = Timestamp::now();
         let next = self.context.run.store.write(|write| {
             let next = next(write, recorded, deployment, attempt.number, outcome.result.as_ref().err(), now)?;
@@ -46,11 +46,45 @@ impl Delivery<'_> {
                 outbox::note_attempt(write, config, deployment, status, failure.as_ref(), had_failed, now)?;
             }
             Ok(next)
-        })?;
-        if !outcome.output.is_empty() {
-            self.context.run.store.write(|write| write.set_output(attempt, &outcome.output))?;
+        });
+        let next = match next {
+            Ok(next) => next,
+            Err(error) => return self.unrecorded(recorded, deployment, attempt, duration, outcome, &error),
+        };
+        if !outcome.output.is_empty()
+            && let Err(error) =
+                self.context.run.store.write(|write| write.set_output(attempt, &outcome.output))
+        {
+            let text = format!("{}: cannot keep the output of its deployment: {error}", deployment.target);
+            let _ = self.sender.send(Message::Warning(text));
         }
-        Ok(report(recorded, deployment, attempt.number, duration, outcome, next))
+        report(recorded, deployment, attempt.number, duration, outcome, next)
+    }
+
+    /// The row stays `running` without a lock: the next poll takes the deployment for interrupted.
+    fn unrecorded(
+        &self,
+        recorded: &Recorded<'_>,
+        deployment: &Deployment,
+        attempt: Attempt<'_>,
+        duration: Duration,
+        outcome: Outcome,
+        error: &StoreError,
+    ) -> TargetReport {
+        let ended = match &outcome.result {
+            Ok(()) => format!("{} was deployed", deployment.tag),
+            Err(error) => error.message.clone(),
+        };
+        let Failure { code, message } = self.context.state_failure(error);
+        let message = format!(
+            "{ended}; this cannot be recorded, so the next poll tries it again under the same ID: {message}"
+        );
+        let next = if outcome.result.is_ok() { Next::Done } else { Next::Resumed };
+        let mut report = report(recorded, deployment, attempt.number, duration, outcome, next);
+        if let Some(deployment) = &mut report.deployment {
+            deployment.state = DeploymentState::Running;
+        }
+        TargetReport { status: Status::Failed, failure: Some(Failure { code, message }), ..report }
     }
 }
 

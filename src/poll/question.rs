@@ -32,7 +32,7 @@ pub(super) fn ask(
     registry: &dyn Registry,
     target: &Target,
     question: &Question,
-) -> Result<Answer, StoreError> {
+) -> Answer {
     let image = &target.image.repository;
     let answer = match question {
         Question::Digest(tag) => registry.digest(image, tag).map(Answer::Digest),
@@ -42,14 +42,15 @@ pub(super) fn ask(
             registry.digest(other, tag).map(|digest| Answer::Presence(digest.is_some()))
         }
         Question::Given | Question::Runs(_) | Question::Image(_) => {
-            Ok(remember(context.run.store, target, question)?)
+            let remembered = remember(context.run.store, target, question);
+            return remembered.unwrap_or_else(|error| Answer::Failed(context.state_failure(&error)));
         }
         Question::Running => {
             let run = context.run;
             let running = target.running.as_ref().expect("decide asks only where it can be asked");
             let reported = crate::deploy::running(target, running, &run.secrets, run.stop);
-            Ok(reported.map_or_else(Answer::Failed, Answer::Running))
+            return reported.map_or_else(Answer::Failed, Answer::Running);
         }
     };
-    Ok(answer.unwrap_or_else(|error| Answer::Failed(context.failure(&error))))
+    answer.unwrap_or_else(|error| Answer::Failed(context.failure(&error)))
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::listing::{Extent, Found, Listed, Selected};
 use super::question::ask;
-use super::{Context, outbox};
+use super::{Context, changes, outbox};
 use crate::plan::{
     self, DecidedBy, Decision, Deployment, DeploymentState, LastListed, OpenDeployments, PollState, Question,
     Status,
@@ -29,63 +29,95 @@ pub(super) struct Recorded<'a> {
     pub(super) notes: Vec<String>,
 }
 
-/// Decides and records, all in one transaction. `last`: no more will follow in this run.
+/// Decides and records, all in one transaction; where one target's rows are what cannot be written, each in one of
+/// its own. `last`: no more will follow in this run. An error is the report of a target whose decision could not be
+/// recorded.
 pub(super) fn record<'a>(
     context: &'a Context<'a>,
     mut gathered: Vec<Listed>,
     last: bool,
-) -> Result<Vec<Recorded<'a>>, StoreError> {
-    let mut recorded = Vec::with_capacity(gathered.len());
+) -> Vec<Result<Recorded<'a>, Box<TargetReport>>> {
+    let mut results = Vec::with_capacity(gathered.len());
     while !gathered.is_empty() {
-        let now = Timestamp::now();
-        let (done, undecided) = context.run.store.write(|write| {
-            let mut done = Vec::with_capacity(gathered.len());
-            let mut undecided = Vec::new();
-            for listed in gathered {
-                match record_one(context, write, listed, now)? {
-                    Step::Done(recorded) => done.push(*recorded),
-                    Step::Asks(listed, question) => undecided.push((listed, question)),
-                }
+        let steps = match record_together(context, &gathered, last) {
+            Ok(steps) => steps.into_iter().map(Ok).collect(),
+            Err(error) if gathered.len() == 1 || error.is_of_the_whole_state() => {
+                gathered.iter().map(|listed| Err(unrecorded(context, listed, &error))).collect()
             }
-            if last {
-                write.prune_sometimes(context.run.config.settings.history, now)?;
+            Err(_) => gathered.iter().map(|listed| record_alone(context, listed)).collect::<Vec<_>>(),
+        };
+        let mut undecided = Vec::new();
+        for (listed, step) in gathered.into_iter().zip(steps) {
+            match step {
+                Ok(Step::Done(recorded)) => results.push(Ok(*recorded)),
+                Ok(Step::Asks(question)) => undecided.push(ask_more(context, listed, question)),
+                Err(report) => results.push(Err(report)),
             }
-            Ok((done, undecided))
-        })?;
-        recorded.extend(done);
-        gathered = undecided
-            .into_iter()
-            .map(|(listed, question)| ask_more(context, *listed, question))
-            .collect::<Result<_, _>>()?;
+        }
+        gathered = undecided;
     }
-    Ok(recorded)
+    results
+}
+
+fn record_together<'a>(
+    context: &'a Context<'a>,
+    gathered: &[Listed],
+    last: bool,
+) -> Result<Vec<Step<'a>>, StoreError> {
+    let now = Timestamp::now();
+    context.run.store.write(|write| {
+        let steps = gathered.iter().map(|listed| record_one(context, write, listed, now));
+        let steps = steps.collect::<rusqlite::Result<_>>()?;
+        if last {
+            write.prune_sometimes(context.run.config.settings.history, now)?;
+        }
+        Ok(steps)
+    })
+}
+
+fn record_alone<'a>(context: &'a Context<'a>, listed: &Listed) -> Result<Step<'a>, Box<TargetReport>> {
+    let now = Timestamp::now();
+    let step = context.run.store.write(|write| record_one(context, write, listed, now));
+    step.map_err(|error| unrecorded(context, listed, &error))
+}
+
+fn unrecorded(context: &Context<'_>, listed: &Listed, error: &StoreError) -> Box<TargetReport> {
+    let target = context.targets[listed.index];
+    let before = context.states.get(&target.id);
+    let decision = plan::decide_failed(before, context.state_failure(error), Timestamp::now());
+    Box::new(report_of(target, &decision, before, None, true))
 }
 
 enum Step<'a> {
     Done(Box<Recorded<'a>>),
     /// Another run changed the state since this one began, and deciding on it needs to know more.
-    Asks(Box<Listed>, Question),
+    Asks(Question),
 }
 
 /// Asks outside of the transaction.
-fn ask_more(context: &Context<'_>, mut listed: Listed, question: Question) -> Result<Listed, StoreError> {
+fn ask_more(context: &Context<'_>, mut listed: Listed, question: Question) -> Listed {
     let target = context.targets[listed.index];
     if let Found::Selected(selected) = &mut listed.found {
-        let answer = ask(context, context.registry(target), target, &question)?;
+        let answer = ask(context, context.registry(target), target, &question);
         selected.facts.insert(question, answer);
     }
-    Ok(listed)
+    listed
 }
 
 fn record_one<'a>(
     context: &'a Context<'a>,
     write: &Write<'_>,
-    listed: Listed,
+    listed: &Listed,
     now: Timestamp,
 ) -> rusqlite::Result<Step<'a>> {
     let target = context.targets[listed.index];
+    if let Some(count) = listed.tags {
+        let image = &target.image.repository;
+        let key = changes::key(context.run.config, &target.registry, image.owner());
+        write.note_count(&key, &changes::name(image), count)?;
+    }
     if let Found::Unchanged(decision) = &listed.found {
-        return unchanged(write, target, &listed, decision, now);
+        return unchanged(write, target, listed, decision, now);
     }
     let before = write.state(&target.id)?;
     let open = write.open_deployments(&target.id)?;
@@ -95,11 +127,13 @@ fn record_one<'a>(
             let Selected { selection, facts, .. } = selected.as_ref();
             plan::decide(target, selection, before.as_ref(), &open, facts, now)
         }
-        Found::Failed(failure) => Ok(plan::decide_failed(before.as_ref(), failure.clone(), now)),
+        Found::Failed(failure) | Found::OtherOwner(failure) => {
+            Ok(plan::decide_failed(before.as_ref(), failure.clone(), now))
+        }
     };
     let mut decision = match decided {
         Ok(decision) => decision,
-        Err(question) => return Ok(Step::Asks(Box::new(listed), question)),
+        Err(question) => return Ok(Step::Asks(question)),
     };
     if is_overtaken(&decision, before.as_ref(), listed.asked_at, now) {
         decision = plan::overtaken(before.unwrap_or_default());
@@ -114,7 +148,7 @@ fn record_one<'a>(
         })));
     }
     if decision.failure.is_none() {
-        note_listed(context, &mut decision.state, target, &listed);
+        note_listed(context, &mut decision.state, target, listed);
     }
     let news = plan::tell(&mut decision, before.as_ref(), context.run.audience, now);
     let deployment = apply(write, target, &decision, before.as_ref(), &open, now)?;
@@ -126,9 +160,10 @@ fn record_one<'a>(
         write.add_sightings(&target.id, &selected.sighted)?;
     }
     let pending_is_due = open.is_due(now) && (open.running.is_some() || decision.pending_becomes.is_none());
-    let is_to_deliver = deployment.is_some() || pending_is_due;
-    let mut notes = match listed.found {
-        Found::Selected(selected) if news => selected.notes,
+    let is_refused = matches!(listed.found, Found::OtherOwner(_));
+    let is_to_deliver = !is_refused && (deployment.is_some() || pending_is_due);
+    let mut notes = match &listed.found {
+        Found::Selected(selected) if news => selected.notes.clone(),
         _ => Vec::new(),
     };
     notes.extend(decision.warning.clone());

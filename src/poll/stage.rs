@@ -164,7 +164,7 @@ impl Delivery<'_> {
             return Ok(report);
         }
         let held = crate::report::describe_duration(held.unsigned_abs());
-        let groups = store.lock_holders(&recorded.target.id);
+        let groups = store.groups_at_work(&recorded.target.id)?;
         let message = match groups.first() {
             Some(group) => format!(
                 "the deployment of {} has been under way for {held}, longer than its steps may take; process group {group} still runs: look at it, and end it with: kill -- -{group}",
@@ -192,7 +192,7 @@ impl Delivery<'_> {
 }
 
 /// How long a deployment to the target can take where everything ends as it must.
-fn longest(target: &Target) -> Duration {
+pub(super) fn longest(target: &Target) -> Duration {
     let steps: Duration = target.deploy.iter().map(|step| step.longest() + GRACE).sum();
     let verify = target.running.as_ref().map_or(Duration::ZERO, |running| running.verify_timeout);
     steps + verify + SLACK

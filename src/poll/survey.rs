@@ -9,7 +9,8 @@ use crate::plan::sighting::Placed;
 use crate::plan::{self, Decided, Decision, Facts, Failure, OpenDeployments, PollState, TagVerdict};
 use crate::policy::Order;
 use crate::reference::{Dropped, ListedTag, Listing, Tag};
-use crate::registry::{Registry, RequestCount};
+use crate::registry::{Registry, Traffic};
+use crate::stop::Cutoff;
 use crate::store::{Store, StoreError};
 use crate::target::Target;
 
@@ -35,13 +36,14 @@ pub(crate) fn survey(
     offline: bool,
 ) -> Result<Result<Survey, Failure>, StoreError> {
     let targets = [target];
-    let registries = Registries::open(run, &targets, &RequestCount::default())?;
+    let registries =
+        Registries::open(run, &targets, &Traffic::until(Cutoff::after(run.stop, run.max_runtime)))?;
     let context = Context::new(run, &targets, &registries)?;
     let registry = context.registry(target);
     let state = context.states.get(&target.id);
     let open = context.open.get(&target.id).cloned().unwrap_or_default();
     let (listing, mut facts) = if offline {
-        (remembered(run.store, target, state)?, Facts::default())
+        (remembered(run.store, target, state, !registry.has_push_times())?, Facts::default())
     } else {
         match listed(&context, registry, target)? {
             Ok(listed) => listed,
@@ -57,7 +59,7 @@ pub(crate) fn survey(
                 let answer = if offline {
                     question::remember(run.store, target, &question)?
                 } else {
-                    question::ask(&context, registry, target, &question)?
+                    question::ask(&context, registry, target, &question)
                 };
                 facts.insert(question, answer);
             }
@@ -113,32 +115,37 @@ fn listed(
     target: &Target,
 ) -> Result<Result<(Listing, Facts), Failure>, StoreError> {
     let image = &target.image.repository;
-    let listing = match registry.list_tags(image) {
+    let mut listing = match registry.list_tags(image) {
         Ok(listing) => listing,
         Err(error) => return Ok(Err(context.failure(&error))),
     };
+    if target.policy.order() == Order::Newest && registry.has_push_times() {
+        // Push times have no place for names that are no tags.
+        match registry.newest_first(image).collect::<Result<Vec<ListedTag>, _>>() {
+            Ok(tags) => listing.tags = tags,
+            Err(error) => return Ok(Err(context.failure(&error))),
+        }
+    }
     if listing::is_sighted(registry, target) {
         let placed = listing::place(context, registry, target, &listing)?;
         return Ok(placed.map(|(Placed { listing, .. }, facts)| (listing, facts)));
     }
-    if target.policy.order() != Order::Newest {
-        return Ok(Ok((listing, Facts::default())));
-    }
-    // Push times have no place for names that are no tags.
-    let tags: Result<Vec<ListedTag>, _> = registry.newest_first(image).collect();
-    Ok(match tags {
-        Ok(tags) => Ok((Listing { tags, ..listing }, Facts::default())),
-        Err(error) => Err(context.failure(&error)),
-    })
+    Ok(Ok((listing, Facts::default())))
 }
 
-/// The tags that the state knows of.
-fn remembered(store: &Store, target: &Target, state: Option<&PollState>) -> Result<Listing, StoreError> {
+/// The tags that the state knows of. `is_by_sight`: their place is when they were first seen.
+fn remembered(
+    store: &Store,
+    target: &Target,
+    state: Option<&PollState>,
+    is_by_sight: bool,
+) -> Result<Listing, StoreError> {
     let named = |tag: &Tag| (tag.clone(), ListedTag::named(tag.clone()));
     let mut tags: BTreeMap<Tag, ListedTag> = BTreeMap::new();
     tags.extend(store.given(&target.id)?.keys().map(named));
     for (tag, sighting) in store.sightings(&target.id)? {
-        let (pushed_at, sequence) = (Some(sighting.first_seen), sighting.sequence());
+        let pushed_at = Some(sighting.first_seen).filter(|_| is_by_sight);
+        let sequence = sighting.sequence();
         tags.insert(tag.clone(), ListedTag { pushed_at, sequence, ..ListedTag::named(tag) });
     }
     if let Some(state) = state {

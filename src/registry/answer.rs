@@ -1,6 +1,7 @@
 //! An answer of a registry: its body bounded, what it says about later, and the errors that it becomes.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -9,11 +10,16 @@ use ureq::http::{HeaderMap, Response, StatusCode};
 use url::Url;
 
 use super::RegistryError;
-use super::request::{Header, Method, what};
+use super::large::{Claim, LARGE_BODY};
+use super::request::{Method, what};
+use crate::secret::{Masked, Outside, Redactor as _, Secrets};
+use crate::transport::CutShort;
 
 /// A tags list may be this long, any other answer [`SMALL_BODY`].
 pub(super) const TAGS_BODY: u64 = 64 * 1024 * 1024;
 pub(super) const SMALL_BODY: u64 = 1024 * 1024;
+/// A page of rows of an API may be this long: Gitea repeats the whole repository and owner in each of 50 rows.
+pub(super) const ROWS_BODY: u64 = 16 * 1024 * 1024;
 
 /// A `Retry-After` up to this is waited for; a longer one is for later runs.
 const SHORT_RETRY: Duration = Duration::from_secs(2);
@@ -30,8 +36,8 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     body: Body,
-    /// What it was asked with, without its scheme: a server that repeats it is not quoted.
-    credential: Option<String>,
+    /// A server may repeat what it was asked with.
+    secrets: Arc<Secrets>,
 }
 
 /// What a server that cannot answer now says about later.
@@ -68,23 +74,26 @@ impl Wish {
 }
 
 impl Answer {
-    pub(super) fn new(method: Method, url: &Url, sent: &[Header<'_>], response: Response<Body>) -> Answer {
+    pub(super) fn new(method: Method, url: &Url, secrets: &Arc<Secrets>, response: Response<Body>) -> Answer {
         let (parts, body) = response.into_parts();
-        let authorization = sent.iter().find(|(name, _)| *name == "authorization").map(|(_, value)| *value);
-        let credential = authorization.map(|value| value.split_once(' ').map_or(value, |(_, rest)| rest));
         Answer {
             method,
             url: url.clone(),
             status: parts.status,
             headers: parts.headers,
             body,
-            credential: credential.map(str::to_owned),
+            secrets: Arc::clone(secrets),
         }
     }
 
     /// `GET https://git.example.com/v2/…: 401 Unauthorized`
     pub(super) fn head(&self) -> String {
         format!("{}: {}", what(self.method, &self.url), self.status)
+    }
+
+    /// What keeps secrets out of text of this answer, also when its body was read.
+    pub(super) fn secrets(&self) -> Arc<Secrets> {
+        Arc::clone(&self.secrets)
     }
 
     pub(super) fn header(&self, name: &str) -> Option<&str> {
@@ -151,22 +160,24 @@ impl Answer {
 
     /// The beginning of the body, as one line without control characters.
     pub(super) fn excerpt(self) -> String {
+        const READ: usize = 16 * 1024;
         let mut bytes = Vec::new();
-        // Longer than what is shown of it and any credential together, so that none is cut in two.
+        let read = self.body.into_reader().take(READ as u64 + 1).read_to_end(&mut bytes);
         // What cannot be read is not needed for a message.
-        let _ = self.body.into_reader().take(16 * 1024).read_to_end(&mut bytes);
-        let text = String::from_utf8_lossy(&bytes);
-        let credential = self.credential.as_deref().filter(|credential| !credential.is_empty());
-        one_line(
-            &credential.map_or(text.clone().into_owned(), |credential| text.replace(credential, "***")),
-            200,
-        )
+        let is_cut = read.is_err() || bytes.len() > READ;
+        bytes.truncate(READ);
+        one_line(&self.secrets.redact(&Outside::new(bytes).cut_behind(is_cut)), 200)
     }
 
     /// The body up to a limit, as it comes.
     pub(super) fn reader(self, limit: u64) -> Bounded<impl Read> {
         let head = self.head();
-        Bounded { inner: self.body.into_reader(), left: limit, limit, head, fault: None }
+        Bounded { inner: self.body.into_reader(), left: limit, limit, head, claim: None, fault: None }
+    }
+
+    /// The body of a tags list, as it comes. A large one needs a place.
+    pub(super) fn list_reader(self, claim: &Claim) -> Bounded<impl Read> {
+        Bounded { claim: Some(claim.clone()), ..self.reader(TAGS_BODY) }
     }
 
     /// The whole body.
@@ -216,6 +227,8 @@ pub(super) struct Bounded<R> {
     left: u64,
     limit: u64,
     head: String,
+    /// Where the body may be a large list.
+    claim: Option<Claim>,
     /// Why reading failed, kept beside what a parser makes of it.
     fault: Option<BodyFault>,
 }
@@ -227,6 +240,10 @@ impl<R: Read> Read for Bounded<R> {
             let too_long =
                 || io::Error::other(format!("the answer is longer than {} MiB", self.limit / 1024 / 1024));
             self.left = self.left.checked_sub(read as u64).ok_or_else(too_long)?;
+            let is_large = self.limit - self.left > LARGE_BODY;
+            if is_large && self.claim.as_ref().is_some_and(|claim| !claim.try_hold()) {
+                return Err(io::Error::other(Crowded));
+            }
             Ok(read)
         });
         if let Err(error) = &result {
@@ -241,11 +258,19 @@ impl<R> Bounded<R> {
     pub(super) fn failed(self, error: &dyn std::fmt::Display) -> Unread {
         match self.fault {
             Some(BodyFault::Lost(cause)) => {
-                Unread { error: RegistryError::Unavailable(format!("{}: {cause}", self.head)), is_lost: true }
+                let error = RegistryError::Unavailable(format!("{}: {cause}", self.head));
+                Unread { error, again: Some(Again::Lost) }
             }
             Some(BodyFault::Slow(cause)) => {
                 RegistryError::Unavailable(format!("{}: {cause}", self.head)).into()
             }
+            Some(BodyFault::CutShort(cause)) => {
+                RegistryError::OutOfTime(format!("{}: {cause}", self.head)).into()
+            }
+            Some(BodyFault::Crowded) => Unread {
+                error: RegistryError::Unavailable(format!("{}: {Crowded}", self.head)),
+                again: self.claim.map(Again::WithPlace),
+            },
             Some(BodyFault::Wrong(cause)) => {
                 RegistryError::Protocol(format!("{}: {cause}", self.head)).into()
             }
@@ -257,13 +282,26 @@ impl<R> Bounded<R> {
 /// An answer that could not be read.
 pub(super) struct Unread {
     error: RegistryError,
-    /// The connection was lost under its body.
-    is_lost: bool,
+    /// How asking again can help.
+    again: Option<Again>,
 }
+
+/// When to ask again for an answer that could not be read.
+enum Again {
+    /// At once: the connection was lost under its body.
+    Lost,
+    /// With a place: it is a large list, and others are held.
+    WithPlace(Claim),
+}
+
+/// A large list came where as many are held as may be.
+#[derive(Debug, thiserror::Error)]
+#[error("other large lists are being read")]
+struct Crowded;
 
 impl From<RegistryError> for Unread {
     fn from(error: RegistryError) -> Unread {
-        Unread { error, is_lost: false }
+        Unread { error, again: None }
     }
 }
 
@@ -273,7 +311,8 @@ impl From<Unread> for RegistryError {
     }
 }
 
-/// Asks and reads; asks again, at most twice, where the connection is lost under the body.
+/// Asks and reads; asks again, at most twice, where the connection is lost under the body, and once it has a place
+/// where the body is a large list.
 ///
 /// # Errors
 /// As those of the two.
@@ -284,7 +323,8 @@ pub(super) fn whole<T>(
     let mut more = 2;
     loop {
         match read(ask()?) {
-            Err(unread) if unread.is_lost && more > 0 => more -= 1,
+            Err(Unread { again: Some(Again::Lost), .. }) if more > 0 => more -= 1,
+            Err(Unread { again: Some(Again::WithPlace(claim)), .. }) => claim.hold()?,
             read => return Ok(read?),
         }
     }
@@ -295,6 +335,9 @@ pub(super) fn whole<T>(
 enum BodyFault {
     Lost(String),
     Slow(String),
+    /// The run is over.
+    CutShort(String),
+    Crowded,
     /// Too long, or not what its head says.
     Wrong(String),
 }
@@ -302,6 +345,12 @@ enum BodyFault {
 fn body_fault(error: &io::Error) -> BodyFault {
     const EARLY: &str = "the answer ended early: the connection was closed";
     const SLOW: &str = "the answer did not end in time";
+    if let Some(cut) = error.get_ref().and_then(|inner| inner.downcast_ref::<CutShort>()) {
+        return BodyFault::CutShort(cut.to_string());
+    }
+    if error.get_ref().is_some_and(|inner| inner.is::<Crowded>()) {
+        return BodyFault::Crowded;
+    }
     if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>()) {
         return match error {
             ureq::Error::Timeout(_) => BodyFault::Slow(SLOW.to_owned()),
@@ -319,8 +368,9 @@ fn body_fault(error: &io::Error) -> BodyFault {
 }
 
 /// Text from a server: one line, no control characters, not longer than so many characters.
-pub(super) fn one_line(text: &str, longest: usize) -> String {
+pub(super) fn one_line(text: &Masked, longest: usize) -> String {
     let words: Vec<&str> = text
+        .as_str()
         .split(|character: char| character.is_whitespace() || character.is_control())
         .filter(|word| !word.is_empty())
         .collect();
@@ -398,6 +448,7 @@ mod tests {
 
     #[test]
     fn text_from_servers_is_one_short_line() {
+        let one_line = |text, longest| one_line(&Secrets::default().redact(&Outside::text(text)), longest);
         assert_eq!(one_line("a\n\tb\u{1b}[2J  c\r\n", 200), "a b [2J c");
         assert_eq!(one_line("äöü", 2), "äö…");
     }

@@ -9,13 +9,13 @@ use serde::Deserialize;
 use ureq::http::StatusCode;
 use url::Url;
 
-use super::answer::{Answer, SMALL_BODY};
+use super::answer::{Answer, ROWS_BODY, SMALL_BODY};
 use super::http::Client;
 use super::image;
 use super::newest_first::{Numbered, TimedPage, Walk};
 use super::oci::Oci;
 use super::request::Method;
-use super::{Registry, RegistryError, RequestCount, SignIn};
+use super::{Registry, RegistryError, SignIn, Traffic};
 use crate::config::RegistryConfig;
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
 use crate::secret::Secrets;
@@ -69,14 +69,14 @@ impl Dockerhub {
         config: &RegistryConfig,
         oci: Oci,
         secrets: Arc<Secrets>,
-        requests: RequestCount,
+        requests: Traffic,
     ) -> Dockerhub {
         let hub = config.api_url.clone();
         let hub = hub.unwrap_or_else(|| Url::parse("https://hub.docker.com").expect("a valid URL"));
         let realm = Url::parse("https://auth.docker.io").expect("a valid URL");
         Dockerhub {
             oci: oci.trusting(&realm),
-            hub: Client::new(config, &hub, requests),
+            hub: Client::new(config, &hub, &secrets, requests),
             config: config.clone(),
             secrets,
             access: OnceLock::new(),
@@ -139,7 +139,7 @@ impl Dockerhub {
         };
         let head = answer.head();
         // With every platform of every tag, a page is larger than other small answers.
-        let rows: Rows = serde_json::from_slice(&answer.bytes(4 * SMALL_BODY)?)
+        let rows: Rows = serde_json::from_slice(&answer.bytes(ROWS_BODY)?)
             .map_err(|_| RegistryError::Protocol(format!("{head}: this is no list of tags")))?;
         let tag = |row: Row| {
             let tag = Tag::new(&row.name).ok()?;
@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn docker_hub_has_its_tokens_from_auth_docker_io() {
         let (config, oci, secrets) = usual("dockerhub");
-        let hub = Dockerhub::new(&config, oci, secrets, RequestCount::default());
+        let hub = Dockerhub::new(&config, oci, secrets, Traffic::default());
         assert!(trusts(&hub.oci, "https://auth.docker.io/token"));
         assert!(!trusts(&hub.oci, "http://auth.docker.io/token"));
         assert!(!trusts(&hub.oci, "https://hub.docker.com/token"));

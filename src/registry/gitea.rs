@@ -19,9 +19,9 @@ use super::image::{self, Blob, Blobs};
 use super::newest_first::Walk;
 use super::request::{Header, Method};
 use super::tags_list::{Page, error_code};
-use super::{About, Registry, RegistryError, RequestCount, SignIn};
+use super::{About, Registry, RegistryError, SignIn, Traffic};
 use crate::config::{CredentialSetting, RegistryConfig, SecretSource};
-use crate::feed::{self, Changes, Cursor};
+use crate::feed::{self, Changes, Cursor, Owner};
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
 use crate::secret::{Credential, Secrets};
 use package::{PackagePages, Row};
@@ -64,12 +64,7 @@ struct Token {
 }
 
 impl Gitea {
-    pub(super) fn new(
-        config: &RegistryConfig,
-        url: &Url,
-        secrets: Arc<Secrets>,
-        requests: RequestCount,
-    ) -> Gitea {
+    pub(super) fn new(config: &RegistryConfig, url: &Url, secrets: Arc<Secrets>, requests: Traffic) -> Gitea {
         let mut api = config.api_url.clone().unwrap_or_else(|| {
             let mut api = url.clone();
             api.set_path(&format!("{}/api/v1", url.path().trim_end_matches('/')));
@@ -78,8 +73,8 @@ impl Gitea {
         api.set_path(&format!("{}/packages/", api.path()));
         let is_elsewhere = api.origin() != url.origin();
         Gitea {
-            api_client: is_elsewhere.then(|| Client::new(config, &api, requests.clone())),
-            client: Client::new(config, url, requests),
+            api_client: is_elsewhere.then(|| Client::new(config, &api, &secrets, requests.clone())),
+            client: Client::new(config, url, &secrets, requests),
             config: config.clone(),
             secrets,
             api,
@@ -261,18 +256,19 @@ impl Registry for Gitea {
 
     /// All of them in one answer: asked without `n`; `Link` names a next page even where there is none.
     fn list_tags(&self, repository: &Repository) -> Result<Listing, RegistryError> {
+        let claim = self.client.claim();
         let ask = || self.ask(Method::Get, &format!("/v2/{repository}/tags/list"));
         whole(ask, |answer| {
             if answer.status != StatusCode::OK {
                 return Err(self.refusal(answer).into());
             }
             let head = answer.head();
-            let page = Page::read(answer, repository)?;
+            let page = Page::read(answer, repository, &claim)?;
             if page.is_null {
                 let error = format!("{head}: \"tags\" is null, which says nothing");
                 return Err(RegistryError::Protocol(error).into());
             }
-            Ok(page.into_listing())
+            Ok(page.into_listing(claim.clone()))
         })
     }
 
@@ -312,6 +308,14 @@ impl Registry for Gitea {
             return Ok(None);
         }
         feed::changes(since, configured, |number, limit| self.feed_page(owner, number, limit)).map(Some)
+    }
+
+    fn owner(&self, name: &str) -> Result<Option<Owner>, RegistryError> {
+        // The package API always wants a token.
+        if self.credential()?.is_none() {
+            return Ok(None);
+        }
+        self.feed_page(name, 1, 1).map(|page| page.owner)
     }
 
     fn images(&self, owner: &str) -> Result<Option<Vec<Repository>>, RegistryError> {

@@ -12,12 +12,12 @@ use serde::Deserialize;
 use ureq::http::StatusCode;
 use url::Url;
 
-use super::answer::{Answer, SMALL_BODY};
+use super::answer::{Answer, ROWS_BODY};
 use super::http::Client;
 use super::newest_first::{Numbered, TimedPage, Walk};
 use super::oci::Oci;
 use super::request::Method;
-use super::{Registry, RegistryError, RequestCount, SignIn};
+use super::{Registry, RegistryError, SignIn, Traffic};
 use crate::config::RegistryConfig;
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
 use crate::secret::Secrets;
@@ -55,17 +55,12 @@ struct Container {
 }
 
 impl Github {
-    pub(super) fn new(
-        config: &RegistryConfig,
-        oci: Oci,
-        secrets: Arc<Secrets>,
-        requests: RequestCount,
-    ) -> Github {
+    pub(super) fn new(config: &RegistryConfig, oci: Oci, secrets: Arc<Secrets>, requests: Traffic) -> Github {
         let api = config.api_url.clone();
         let api = api.unwrap_or_else(|| Url::parse("https://api.github.com").expect("a valid URL"));
         Github {
             oci,
-            api: Client::new(config, &api, requests),
+            api: Client::new(config, &api, &secrets, requests),
             prefix: api.path().trim_end_matches('/').to_owned(),
             config: config.clone(),
             secrets,
@@ -142,7 +137,7 @@ impl Github {
 
 fn rows(answer: Answer) -> Result<TimedPage, RegistryError> {
     let head = answer.head();
-    let bytes = answer.bytes(4 * SMALL_BODY)?;
+    let bytes = answer.bytes(ROWS_BODY)?;
     let rows: Vec<Row> = serde_json::from_slice(&bytes)
         .map_err(|_| RegistryError::Protocol(format!("{head}: this is no list of package versions")))?;
     let is_last = rows.len() < ROWS;

@@ -1,8 +1,8 @@
 //! Requests to a registry: by its proxy and its certificates, few tries, redirects within the origin,
 //! and a server that does not answer is left alone.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ureq::http::{Request, Response, StatusCode};
@@ -10,26 +10,31 @@ use ureq::{Agent, Body, Timeout};
 use url::Url;
 
 use super::answer::Answer;
+use super::large::Claim;
 use super::request::{Header, Method, what};
-use super::{RegistryError, RequestCount};
+use super::{RegistryError, Traffic};
 use crate::config::{RegistryConfig, TrustedRealm};
-use crate::transport::{self, Advice, Transport, Unprepared, Way};
+use crate::secret::Secrets;
+use crate::stop::TICK;
+use crate::transport::{self, Advice, CutShort, Transport, Unprepared, Way};
 
 /// What is waited before a request is sent again.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
 const MOST_REDIRECTS: usize = 5;
-/// So many connections that fail in a row, and a registry is left alone for the run.
-const FAILURES_ALLOWED: u32 = 3;
+/// Requests for this many different paths fail in a row, and a registry is left alone for the run.
+const FAILURES_ALLOWED: usize = 3;
 
 /// Every media type of a manifest or an index: with fewer of them servers answer with another digest.
 pub(super) const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
 
 /// Registries whose tokens come from another host: the registry's, the realm's.
-const KNOWN_REALMS: [(&str, &str); 3] = [
+const KNOWN_REALMS: [(&str, &str); 5] = [
     ("registry-1.docker.io", "auth.docker.io"),
     ("index.docker.io", "auth.docker.io"),
     ("registry.gitlab.com", "gitlab.com"),
+    ("docker.elastic.co", "docker-auth.elastic.co"),
+    ("lscr.io", "ghcr.io"),
 ];
 
 const CERTIFICATES: Advice = Advice {
@@ -46,16 +51,26 @@ pub(super) struct Client {
     agents: Mutex<HashMap<Way, Agent>>,
     timeout: Duration,
     connections: usize,
-    requests: RequestCount,
+    traffic: Traffic,
+    secrets: Arc<Secrets>,
     health: Mutex<Health>,
+    /// A request under way has ended.
+    ended: Condvar,
 }
 
 /// Whether the origin answers at all.
 #[derive(Default)]
 struct Health {
-    /// Connections in a row, and why the last of them failed.
-    failures: u32,
+    /// Whose connections failed since the last answer. What fails for one path only is that path's.
+    failed_paths: BTreeSet<String>,
     last_failure: String,
+    under_way: usize,
+}
+
+impl Health {
+    fn is_bad(&self) -> bool {
+        self.failed_paths.len() >= FAILURES_ALLOWED
+    }
 }
 
 /// A request without an answer.
@@ -72,7 +87,12 @@ impl Failure {
 }
 
 impl Client {
-    pub(super) fn new(config: &RegistryConfig, origin: &Url, requests: RequestCount) -> Client {
+    pub(super) fn new(
+        config: &RegistryConfig,
+        origin: &Url,
+        secrets: &Arc<Secrets>,
+        traffic: Traffic,
+    ) -> Client {
         let mut origin = origin.clone();
         origin.set_path("");
         Client {
@@ -82,8 +102,10 @@ impl Client {
             agents: Mutex::default(),
             timeout: config.timeout,
             connections: config.connections,
-            requests,
+            traffic,
+            secrets: Arc::clone(secrets),
             health: Mutex::default(),
+            ended: Condvar::new(),
         }
     }
 
@@ -175,7 +197,8 @@ impl Client {
                     None => return Err(failure.error),
                 },
             };
-            std::thread::sleep(pause);
+            // At the cutoff, the next look at the health says so.
+            self.traffic.cutoff.pause(pause);
         }
     }
 
@@ -191,8 +214,8 @@ impl Client {
                 what(method, url)
             )))
         })?;
-        self.requests.add_one();
-        self.answer(method, url, headers, &way, agent.run(request))
+        self.begin(url);
+        self.answer(method, url, &way, agent.run(request))
     }
 
     /// Sends a body, once. A redirect is given back as it is: what is in the body is for that address only.
@@ -202,9 +225,9 @@ impl Client {
     pub(super) fn post(&self, url: &Url, content_type: &str, body: &str) -> Result<Answer, RegistryError> {
         self.check_health(Method::Post, url)?;
         let (way, agent) = self.prepared(Method::Post, url).map_err(|failure| failure.error)?;
-        self.requests.add_one();
+        self.begin(url);
         let result = agent.post(url.as_str()).header("content-type", content_type).send(body);
-        let answer = self.answer(Method::Post, url, &[], &way, result).map_err(|failure| failure.error)?;
+        let answer = self.answer(Method::Post, url, &way, result).map_err(|failure| failure.error)?;
         if answer.wish().is_some() { Err(answer.unavailable()) } else { Ok(answer) }
     }
 
@@ -226,18 +249,24 @@ impl Client {
         &self,
         method: Method,
         url: &Url,
-        headers: &[Header<'_>],
         way: &Way,
         result: Result<Response<Body>, ureq::Error>,
     ) -> Result<Answer, Failure> {
         match result {
             Ok(response) => {
-                self.note(url, None);
-                Ok(Answer::new(method, url, headers, response))
+                self.end(url, |health| health.failed_paths.clear());
+                Ok(Answer::new(method, url, &self.secrets, response))
+            }
+            Err(error) if is_cut_short(&error) => {
+                self.end(url, |_| {});
+                Err(Failure::last(out_of_time(method, url, "no answer before the end of the run")))
             }
             Err(error) => {
                 let cause = no_answer(&error, self.timeout);
-                self.note(url, Some(&cause));
+                self.end(url, |health| {
+                    health.failed_paths.insert(url.path().to_owned());
+                    cause.clone_into(&mut health.last_failure);
+                });
                 let message = format!("{}{}: {cause}", what(method, url), way.by_proxy());
                 Err(Failure {
                     error: RegistryError::Unavailable(message),
@@ -262,7 +291,7 @@ impl Client {
             .max_idle_connections(self.connections)
             .max_idle_connections_per_host(self.connections)
             .user_agent(concat!("tagship/", env!("CARGO_PKG_VERSION")));
-        let agent = self.transport.agent(way, config)?;
+        let agent = self.transport.agent(way, config, &self.traffic.cutoff)?;
         agents.insert(way.clone(), agent.clone());
         Ok(agent)
     }
@@ -271,36 +300,59 @@ impl Client {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Storage elsewhere says nothing about the registry.
-    fn note(&self, url: &Url, failure: Option<&str>) {
-        if !self.is_same_origin(url) {
-            return;
-        }
-        let mut health = self.health();
-        match failure {
-            None => health.failures = 0,
-            Some(cause) => {
-                health.failures += 1;
-                cause.clone_into(&mut health.last_failure);
-            }
+    /// A request is sent.
+    fn begin(&self, url: &Url) {
+        self.traffic.add_one();
+        if self.is_same_origin(url) {
+            self.health().under_way += 1;
         }
     }
 
-    /// The error of a request that is not sent, because of what came of those before it.
-    fn check_health(&self, method: Method, url: &Url) -> Result<(), RegistryError> {
-        if !self.is_same_origin(url) {
-            return Ok(());
+    /// Its answer came, or none. Storage elsewhere says nothing about the registry.
+    fn end(&self, url: &Url, note: impl FnOnce(&mut Health)) {
+        if self.is_same_origin(url) {
+            let mut health = self.health();
+            health.under_way -= 1;
+            note(&mut health);
+            self.ended.notify_all();
         }
-        let health = self.health();
-        if health.failures < FAILURES_ALLOWED {
-            return Ok(());
+    }
+
+    /// The error of a request that is not sent, because of what came of those before it. An answer that is under
+    /// way while others fail, failures being quicker, is waited for: it decides.
+    fn check_health(&self, method: Method, url: &Url) -> Result<(), RegistryError> {
+        let mut health = self.health();
+        loop {
+            if self.traffic.cutoff.is_reached() {
+                return Err(out_of_time(method, url, "not asked"));
+            }
+            if !self.is_same_origin(url) || !health.is_bad() {
+                return Ok(());
+            }
+            if health.under_way == 0 {
+                break;
+            }
+            health = self.ended.wait_timeout(health, TICK).unwrap_or_else(PoisonError::into_inner).0;
         }
         Err(RegistryError::Unavailable(format!(
-            "{}: not asked: {FAILURES_ALLOWED} connections in a row failed, so this registry is left alone for the rest of this run (the last: {})",
+            "{}: not asked: requests for {FAILURES_ALLOWED} different paths failed in a row, so this registry is left alone for the rest of this run (the last: {})",
             what(method, url),
             health.last_failure
         )))
     }
+
+    /// What a listing needs where it is large.
+    pub(super) fn claim(&self) -> Claim {
+        Claim::new(&self.traffic.large, &self.traffic.cutoff)
+    }
+}
+
+fn out_of_time(method: Method, url: &Url, how_far: &str) -> RegistryError {
+    RegistryError::OutOfTime(format!("{}: {how_far}: {CutShort}", what(method, url)))
+}
+
+fn is_cut_short(error: &ureq::Error) -> bool {
+    matches!(error, ureq::Error::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<CutShort>()))
 }
 
 fn connect_timeout(timeout: Duration) -> Duration {
@@ -336,8 +388,10 @@ mod tests {
             agents: Mutex::default(),
             timeout: Duration::from_secs(1),
             connections: 1,
-            requests: RequestCount::default(),
+            traffic: Traffic::default(),
+            secrets: Arc::default(),
             health: Mutex::default(),
+            ended: Condvar::new(),
         }
     }
 

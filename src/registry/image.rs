@@ -1,7 +1,8 @@
 //! What a manifest and an image's configuration say: digest, platforms, when it was built.
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use super::RegistryError;
 use super::answer::{Answer, SMALL_BODY, Unread};
@@ -38,8 +39,15 @@ struct Manifest {
 
 #[derive(Deserialize)]
 struct Descriptor {
-    digest: String,
+    /// It becomes a part of a path, and so is nothing but a digest.
+    #[serde(deserialize_with = "digest")]
+    digest: Digest,
     platform: Option<Platform>,
+}
+
+fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Digest::new(&text).map_err(|_| D::Error::custom("no digest"))
 }
 
 /// Of a descriptor, or of an image's configuration.
@@ -120,7 +128,7 @@ pub(super) fn created(
     wanted: &[String],
 ) -> Result<Option<Timestamp>, RegistryError> {
     let mut found = manifest(blobs, repository, tag.as_str())?;
-    let image = found.as_ref().and_then(|index| index.image(wanted)).map(|image| image.digest.clone());
+    let image = found.as_ref().and_then(|index| index.image(wanted)).map(|image| image.digest.to_string());
     if let Some(image) = image {
         found = manifest(blobs, repository, &image)?;
     }
@@ -212,30 +220,44 @@ mod tests {
             (
                 "manifests/multi",
                 r#"{"manifests": [
-                    {"digest": "sha256:a", "platform": {"os": "linux", "architecture": "amd64"}},
-                    {"digest": "sha256:b", "platform": {"os": "linux", "architecture": "arm64", "variant": "v8"}},
-                    {"digest": "sha256:c", "platform": {"os": "unknown", "architecture": "unknown"}}]}"#,
+                    {"digest": "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "platform": {"os": "linux", "architecture": "amd64"}},
+                    {"digest": "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", "platform": {"os": "linux", "architecture": "arm64", "variant": "v8"}},
+                    {"digest": "sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc", "platform": {"os": "unknown", "architecture": "unknown"}}]}"#,
             ),
-            ("manifests/sha256:a", r#"{"config": {"digest": "sha256:d"}, "layers": []}"#),
-            ("manifests/single", r#"{"config": {"digest": "sha256:d"}, "layers": []}"#),
             (
-                "blobs/sha256:d",
+                "manifests/sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                r#"{"config": {"digest": "sha256:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"}, "layers": []}"#,
+            ),
+            (
+                "manifests/single",
+                r#"{"config": {"digest": "sha256:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"}, "layers": []}"#,
+            ),
+            (
+                "blobs/sha256:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd",
                 r#"{"os": "linux", "architecture": "amd64", "created": "2026-11-20T10:00:00.5Z", "config": {}}"#,
             ),
             ("manifests/html", "<html>"),
             (
                 "manifests/attested",
                 r#"{"manifests": [
-                    {"digest": "sha256:c", "platform": {"os": "unknown", "architecture": "unknown"}},
-                    {"digest": "sha256:b"}]}"#,
+                    {"digest": "sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc", "platform": {"os": "unknown", "architecture": "unknown"}},
+                    {"digest": "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"}]}"#,
             ),
-            ("manifests/sha256:b", r#"{"config": {"digest": "sha256:e"}, "layers": []}"#),
             (
-                "blobs/sha256:e",
+                "manifests/sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
+                r#"{"config": {"digest": "sha256:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"}, "layers": []}"#,
+            ),
+            (
+                "blobs/sha256:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee",
                 r#"{"os": "linux", "architecture": "arm64", "created": "2026-11-20T10:00:07Z"}"#,
             ),
-            ("manifests/odd", r#"{"config": {"digest": "sha256:f"}, "layers": []}"#),
-            ("blobs/sha256:f", "no JSON"),
+            (
+                "manifests/odd",
+                r#"{"config": {"digest": "sha256:ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"}, "layers": []}"#,
+            ),
+            ("blobs/sha256:ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff", "no JSON"),
+            ("manifests/elsewhere", r#"{"config": {"digest": "../../other/blobs/sha256:x"}, "layers": []}"#),
+            ("manifests/children", r#"{"manifests": [{"digest": "../../other/manifests/v1"}]}"#),
         ]))
     }
 
@@ -257,6 +279,15 @@ mod tests {
         let wrong = platforms(&shelf(), &repository, &tag).unwrap_err();
         assert!(matches!(wrong, RegistryError::Protocol(_)));
         assert_eq!(wrong.to_string(), "on the shelf: this is not a manifest");
+    }
+
+    #[test]
+    fn what_is_no_digest_becomes_no_path() {
+        for name in ["elsewhere", "children"] {
+            let (repository, tag) = of(name);
+            let wrong = created(&shelf(), &repository, &tag, &[]).unwrap_err();
+            assert_eq!(wrong.to_string(), "on the shelf: this is not a manifest", "{name}");
+        }
     }
 
     #[test]

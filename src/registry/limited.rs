@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{About, Registry, RegistryError, SignIn};
-use crate::feed::{Changes, Cursor};
+use crate::feed::{Changes, Cursor, Owner};
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
 
 /// When a registry may be asked again, and when it said so.
@@ -90,6 +90,10 @@ impl Registry for Limited {
         self.inner.has_push_times()
     }
 
+    fn has_sequence(&self) -> bool {
+        self.inner.has_sequence()
+    }
+
     fn pushed_at(&self, repository: &Repository, tag: &Tag) -> Result<Option<Timestamp>, RegistryError> {
         self.ask(|registry| registry.pushed_at(repository, tag))
     }
@@ -114,6 +118,10 @@ impl Registry for Limited {
         configured: usize,
     ) -> Result<Option<(Cursor, Changes)>, RegistryError> {
         self.ask(|registry| registry.changes(owner, since, configured))
+    }
+
+    fn owner(&self, name: &str) -> Result<Option<Owner>, RegistryError> {
+        self.ask(|registry| registry.owner(name))
     }
 
     fn images(&self, owner: &str) -> Result<Option<Vec<Repository>>, RegistryError> {

@@ -18,9 +18,10 @@ use url::{Origin, Url};
 use super::answer::{Answer, SMALL_BODY, Unread, whole};
 use super::http::{Client, MANIFEST_TYPES};
 use super::image::{self, Blob, Blobs};
+use super::large::{Claim, LARGE_LIST};
 use super::request::Method;
 use super::tags_list::{MOST_TAGS, Page, TOO_MANY, drop_repeats, error_code};
-use super::{Registry, RegistryError, RequestCount, SignIn};
+use super::{Registry, RegistryError, SignIn, Traffic};
 use crate::config::RegistryConfig;
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
 use crate::secret::{Credential, Secrets};
@@ -52,14 +53,9 @@ struct Token {
 }
 
 impl Oci {
-    pub(super) fn new(
-        config: &RegistryConfig,
-        url: &Url,
-        secrets: Arc<Secrets>,
-        requests: RequestCount,
-    ) -> Oci {
+    pub(super) fn new(config: &RegistryConfig, url: &Url, secrets: Arc<Secrets>, requests: Traffic) -> Oci {
         Oci {
-            client: Client::new(config, url, requests),
+            client: Client::new(config, url, &secrets, requests),
             config: config.clone(),
             secrets,
             prefix: url.path().trim_end_matches('/').to_owned(),
@@ -137,7 +133,7 @@ impl Oci {
             let Challenge::Bearer { realm, service } = challenge else {
                 continue;
             };
-            match self.realm(&head, realm, credential.is_some()) {
+            match self.realm(&head, realm) {
                 Ok(realm) => {
                     return self.exchange(realm, service.as_deref(), credential.as_ref(), repository);
                 }
@@ -155,14 +151,15 @@ impl Oci {
         }
     }
 
-    /// Where to ask for a token, if credentials may go there.
-    fn realm(&self, head: &str, realm: &str, has_credential: bool) -> Result<Url, RegistryError> {
+    /// Where to ask for a token, if credentials may go there. The same rules hold without a credential: a server
+    /// must not have us ask any address, nor have that address's answer.
+    fn realm(&self, head: &str, realm: &str) -> Result<Url, RegistryError> {
         let url = Url::parse(realm).ok().filter(|url| matches!(url.scheme(), "http" | "https")).ok_or_else(
             || RegistryError::Protocol(format!("{head}: it sends to no valid address for a token")),
         )?;
-        if has_credential && !self.trusts(&url) {
+        if !self.trusts(&url) {
             return Err(RegistryError::Denied(format!(
-                "{head}: it sends to {} for a token, and credentials are only sent to the registry's own host by the same scheme; if that host may have them, name it in trusted_realms (Gitea and Forgejo send to ROOT_URL of their app.ini: it should be the address that url has)",
+                "{head}: it sends to {} for a token, and tokens are only asked for at the registry's own host by the same scheme; if that host gives the registry's tokens, name it in trusted_realms (Gitea and Forgejo send to ROOT_URL of their app.ini: it should be the address that url has)",
                 url.origin().ascii_serialization()
             )));
         }
@@ -269,7 +266,7 @@ impl Oci {
         size: usize,
     ) -> Result<Option<Url>, RegistryError> {
         if let Some(link) = &answer.link {
-            let Ok(next) = answer.url.join(link) else {
+            let Ok(mut next) = answer.url.join(link) else {
                 return Err(RegistryError::Protocol(format!("{}: its Link is no address", answer.head)));
             };
             if !self.client.is_same_origin(&next) {
@@ -279,6 +276,9 @@ impl Oci {
                     next.origin().ascii_serialization()
                 )));
             }
+            // Only which page it is goes by the server's word: the path is the one that was asked.
+            next.set_path(answer.url.path());
+            next.set_fragment(None);
             return Ok(Some(next));
         }
         // More than was asked for: the server knows no pages, and this is everything.
@@ -304,7 +304,7 @@ struct NextPage {
     link: Option<String>,
 }
 
-fn read_page(answer: Answer, repository: &Repository) -> Result<(NextPage, Page), Unread> {
+fn read_page(answer: Answer, repository: &Repository, claim: &Claim) -> Result<(NextPage, Page), Unread> {
     if answer.status != StatusCode::OK {
         return Err(Oci::refusal(answer).into());
     }
@@ -312,7 +312,7 @@ fn read_page(answer: Answer, repository: &Repository) -> Result<(NextPage, Page)
     let link = header::next_link(&answer.headers)
         .map_err(|what| RegistryError::Protocol(format!("{head}: {what}")))?;
     let next = NextPage { head, url: answer.url.clone(), link };
-    Ok((next, Page::read(answer, repository)?))
+    Ok((next, Page::read(answer, repository, claim)?))
 }
 
 impl Registry for Oci {
@@ -326,6 +326,7 @@ impl Registry for Oci {
 
     fn list_tags(&self, repository: &Repository) -> Result<Listing, RegistryError> {
         let mut listing = Listing::default();
+        let claim = self.client.claim();
         let mut asked = HashSet::new();
         let mut empty = 0;
         // The first tag of each page: addresses that change can still give the same pages.
@@ -336,7 +337,7 @@ impl Registry for Oci {
             size.set(accepted);
             Ok(answer)
         };
-        let (mut next, mut page) = whole(first, |answer| read_page(answer, repository))?;
+        let (mut next, mut page) = whole(first, |answer| read_page(answer, repository, &claim))?;
         loop {
             let following = self.next_page(repository, &next, &page, size.get())?;
             // ECR has pages of untagged images only; any other page brings the listing on.
@@ -347,9 +348,12 @@ impl Registry for Oci {
             if listing.tags.len() + listing.dropped.count > MOST_TAGS {
                 return Err(RegistryError::Protocol(format!("{}: {TOO_MANY}", next.head)));
             }
+            if listing.tags.len() > LARGE_LIST {
+                claim.hold()?;
+            }
             let Some(following) = following else {
                 drop_repeats(&mut listing.tags);
-                return Ok(listing);
+                return Ok(Listing { held: claim.held(), ..listing });
             };
             if repeats || empty > EMPTY_PAGES || !asked.insert(following.clone()) {
                 return Err(RegistryError::Protocol(format!(
@@ -358,7 +362,7 @@ impl Registry for Oci {
                 )));
             }
             let ask = || self.ask(Method::Get, repository, &following);
-            (next, page) = whole(ask, |answer| read_page(answer, repository))?;
+            (next, page) = whole(ask, |answer| read_page(answer, repository, &claim))?;
         }
     }
 

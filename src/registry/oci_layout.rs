@@ -4,8 +4,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fs;
-use std::io::{self, Read as _};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -14,6 +13,7 @@ use serde::Deserialize;
 use super::answer::{SMALL_BODY, TAGS_BODY};
 use super::image::{self, Blob, Blobs};
 use super::{Registry, RegistryError, SignIn};
+use crate::file;
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -138,16 +138,14 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path, limit: u64, missing: &str) 
 
 /// A whole file; None: there is none.
 fn bytes(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, RegistryError> {
-    let mut bytes = Vec::new();
-    let read = fs::File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes));
-    match read {
-        Ok(_) if bytes.len() as u64 > limit => Err(RegistryError::Protocol(format!(
+    match file::read(path, limit) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == ErrorKind::FileTooLarge => Err(RegistryError::Protocol(format!(
             "{}: the file is longer than {} MiB",
             path.display(),
             limit / 1024 / 1024
         ))),
-        Ok(_) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(unreadable(path, &error)),
     }
 }
@@ -163,6 +161,11 @@ impl Registry for OciLayout {
 
     fn has_push_times(&self) -> bool {
         true
+    }
+
+    /// Times are those that tools write, often in whole seconds, and the index is in no order.
+    fn has_sequence(&self) -> bool {
+        false
     }
 
     fn list_tags(&self, repository: &Repository) -> Result<Listing, RegistryError> {

@@ -8,8 +8,10 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 
 use super::RegistryError;
-use super::answer::{Answer, TAGS_BODY, Unread, one_line};
+use super::answer::{Answer, Unread, one_line};
+use super::large::Claim;
 use crate::reference::{Dropped, ListedTag, Listing, Repository, Tag};
+use crate::secret::{Outside, Redactor as _};
 
 /// No repository has more; pages without an end must not fill the memory.
 pub(super) const MOST_TAGS: usize = 1_000_000;
@@ -42,12 +44,14 @@ struct Names {
 }
 
 impl Page {
-    /// Reads a page of this repository.
+    /// Reads a page of this repository. A large one needs a place of the claim.
     ///
     /// # Errors
     /// It is not a tags list, or another repository's, or not complete.
-    pub(super) fn read(answer: Answer, repository: &Repository) -> Result<Page, Unread> {
+    pub(super) fn read(answer: Answer, repository: &Repository, claim: &Claim) -> Result<Page, Unread> {
         let head = answer.head();
+        let secrets = answer.secrets();
+        let shown = |text: &str| one_line(&secrets.redact(&Outside::text(text)), 100);
         // A renamed owner's images are found under the new name.
         let is_renamed = !answer.url.path().contains(&format!("/{repository}/"));
         let is_html = answer.header("content-type").is_some_and(|kind| kind.starts_with("text/html"));
@@ -57,22 +61,21 @@ impl Page {
             ))
             .into());
         }
-        let mut reader = answer.reader(TAGS_BODY);
+        let mut reader = answer.list_reader(claim);
         let parsed: Result<Body, serde_json::Error> = serde_json::from_reader(BufReader::new(&mut reader));
         let body = match parsed {
             Ok(body) => body,
             Err(error) => {
-                return Err(
-                    reader.failed(&format!("this is no tags list: {}", one_line(&error.to_string(), 100)))
-                );
+                let error = shown(&error.to_string());
+                return Err(reader.failed(&format!("this is no tags list: {error}")));
             }
         };
         let other = body.name.filter(|name| !name.eq_ignore_ascii_case(repository.as_str()));
-        let renamed = other.as_ref().filter(|_| is_renamed).map(|name| one_line(name, 100));
+        let renamed = other.as_ref().filter(|_| is_renamed).map(|name| shown(name));
         if let Some(name) = other.filter(|_| !is_renamed) {
             return Err(RegistryError::Protocol(format!(
                 "{head}: this is the tags list of {:?}",
-                one_line(&name, 100)
+                shown(&name)
             ))
             .into());
         }
@@ -84,9 +87,9 @@ impl Page {
         })
     }
 
-    pub(super) fn into_listing(mut self) -> Listing {
+    pub(super) fn into_listing(mut self, claim: Claim) -> Listing {
         drop_repeats(&mut self.tags);
-        Listing { tags: self.tags, dropped: self.dropped, renamed: self.renamed }
+        Listing { tags: self.tags, dropped: self.dropped, renamed: self.renamed, held: claim.held() }
     }
 }
 

@@ -4,16 +4,14 @@
 //! A runner takes commands from what is printed, so nothing from outside may begin one: text in
 //! annotations is escaped as the workflow commands' documentation says, and what deployments printed
 //! stands between `::stop-commands::` and a token that was not known when it was printed.
-#![allow(clippy::disallowed_methods, reason = "the runner's files are a place to print to")]
 
-use std::fs::OpenOptions;
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::console::on_one_line;
 use super::human::{describe, summary_line};
 use super::json::TargetJson;
 use super::{Console, Detail, Event, Report, Summary, TargetReport, escape_control};
+use crate::file;
 use crate::plan::Status;
 
 /// `poll --format github`
@@ -110,14 +108,10 @@ impl GitHub {
     }
 
     fn write(&self, path: &Path, variable: &str, text: &str) {
-        if let Err(error) = append(path, text) {
+        if let Err(error) = file::append(path, text.as_bytes()) {
             self.warning(&format!("${variable} cannot be written: {}: {error}", path.display()));
         }
     }
-}
-
-fn append(path: &Path, text: &str) -> io::Result<()> {
-    OpenOptions::new().append(true).create(true).open(path)?.write_all(text.as_bytes())
 }
 
 fn level(status: Status) -> &'static str {

@@ -39,8 +39,8 @@ impl Report for Human {
         match event {
             Event::Target(report) if self.detail.wants(report) => self.target(report),
             Event::Warning(text) if self.detail.wants_warnings() => self.console.warning(text),
-            Event::Output { target, line } if self.live_output => {
-                self.console.message(&format!("{target} | {}", escape_control(line)));
+            Event::Output { target, lines } if self.live_output => {
+                self.console.message(&behind(&format!("{target} | "), &escape_control(lines)));
             }
             Event::Finished(summary) if self.summary && self.detail.wants_warnings() => {
                 self.console.message(&summary_line(summary));
@@ -48,6 +48,24 @@ impl Report for Human {
             _ => {}
         }
     }
+
+    fn shows_output(&self) -> bool {
+        self.live_output
+    }
+}
+
+/// Each of the lines behind this text, the last without its line break.
+fn behind(head: &str, lines: &str) -> String {
+    let lines = lines.strip_suffix('\n').unwrap_or(lines);
+    let mut text = String::with_capacity(2 * (head.len() + lines.len()));
+    for (number, line) in lines.split('\n').enumerate() {
+        if number > 0 {
+            text.push('\n');
+        }
+        text.push_str(head);
+        text.push_str(line);
+    }
+    text
 }
 
 impl Human {
@@ -130,6 +148,8 @@ pub(super) fn describe(report: &TargetReport) -> String {
             format!("{} in {}", change(), describe_duration(took))
         }
         Status::WouldDeploy => change(),
+        // No attempt was begun.
+        Status::Failed if report.deployment.is_none() => format!("{}: {}", change(), error_of(report)),
         Status::Failed => {
             let again = report.until.map_or_else(String::new, |at| format!(", again at {}", over_by(at)));
             format!("{} (attempt {}{again}): {}", change(), attempt(report), error_of(report))

@@ -70,6 +70,10 @@ impl Report for Progress {
         }
         self.show();
     }
+
+    fn shows_output(&self) -> bool {
+        self.report.shows_output()
+    }
 }
 
 impl Progress {

@@ -62,7 +62,7 @@ mod tests {
         let mut lines = text.lines().rev();
         let entry = lines.next().unwrap();
         assert!(
-            entry.ends_with(r" /usr/local/bin/tagship --config '/etc/tag ship/50\%/config.toml' poll --due"),
+            entry.ends_with(r" /usr/local/bin/tagship --config '/etc/tag ship/50\%/config.toml' --state /var/lib/tagship/state.db poll --due"),
             "{entry}"
         );
         assert_eq!(lines.next().unwrap(), "PATH=/usr/local/bin:/usr/bin:/bin");

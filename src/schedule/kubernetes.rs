@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use super::quote::{shell_line, yaml, yaml_block};
 use super::rhythm::Rhythm;
-use super::{Job, folder_of, is_within, name_of, plain};
+use super::{Job, STATE_FOLDER, folder_of, is_within, name_of, plain};
 use volume::{volume_claim, volumes};
 
 /// What the cluster is told beside the job.
@@ -35,7 +35,6 @@ pub(crate) struct File {
 
 /// All objects go by this name, or it and the shard's number.
 const NAME: &str = "tagship";
-const STATE_FOLDER: &str = "/var/lib/tagship";
 const CREDENTIALS_FOLDER: &str = "/run/credentials/tagship";
 /// Whose files nobody else's are; the numbers mean nothing.
 const USER: u32 = 10_001;

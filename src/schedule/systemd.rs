@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::quote::unit;
 use super::rhythm::{Rhythm, divisor};
-use super::{Job, State, folder_of, is_within};
+use super::{Job, folder_of, is_within};
 
 /// Whom the service runs as.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ fn service(job: &Job, account: &Account) -> String {
     text.push_str(&secrets(job));
     let written = written(job);
     text.push_str(&user(job, account, &written));
-    text.push_str(&folders(job, account, &written));
+    text.push_str(&folders(job, &written));
     text.push_str(&sandbox(job, account));
     text
 }
@@ -129,23 +129,17 @@ fn runs_programs(job: &Job) -> bool {
 
 /// Folders outside the unit's own that a run writes to.
 fn written(job: &Job) -> Vec<&str> {
-    let state = match &job.state {
-        State::Configured(path) | State::Given(path) => Some(path),
-        State::Nothing | State::Default => None,
-    };
+    let state = job.state_file().filter(|_| !job.has_state_of_the_service());
     let mut written: Vec<&str> =
-        state.into_iter().chain(&job.metrics_file).map(|path| folder_of(path)).collect();
+        state.into_iter().chain(job.metrics_file.as_deref()).map(folder_of).collect();
     written.dedup();
     written
 }
 
-fn folders(job: &Job, account: &Account, written: &[&str]) -> String {
+fn folders(job: &Job, written: &[&str]) -> String {
     let mut text = String::new();
-    if job.state == State::Default {
+    if job.has_state_of_the_service() {
         text.push_str("StateDirectory=tagship\nStateDirectoryMode=0700\n");
-        if let Account::Named(_) = account {
-            text.push_str("# By hand, on the same state: tagship --state /var/lib/tagship/state.db status\n");
-        }
     }
     if job.folder() == "/etc/tagship" {
         text.push_str("ConfigurationDirectory=tagship\n");
@@ -240,6 +234,7 @@ fn timer(job: &Job) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::State;
     use super::super::fixture::{job, secret};
     use super::*;
     use crate::config::SecretSource;

@@ -14,6 +14,7 @@ use super::docker::{DockerConfig, HUB, Place};
 use super::{SecretError, keyring, source};
 use crate::config::{CredentialSetting, Location, RegistryConfig, RegistryKind, SecretSource, host};
 use crate::reference::Repository;
+use crate::stop::Cutoff;
 use crate::target::Name;
 
 /// What a registry is asked with.
@@ -68,6 +69,7 @@ impl Credentials {
         &self,
         registry: &RegistryConfig,
         repository: Option<&Repository>,
+        cutoff: &Cutoff,
         learn: impl FnOnce(&Credential),
     ) -> Resolved {
         let mut docker = None;
@@ -83,8 +85,8 @@ impl Credentials {
         };
         lazy.get_or_init(|| {
             let found = match docker {
-                Some(docker) => docker.credential(&place),
-                None => find(registry),
+                Some(docker) => docker.credential(&place, cutoff),
+                None => find(registry, cutoff),
             };
             let found = found.map_err(|error| of(registry, error))?;
             found.as_ref().map(learn);
@@ -102,7 +104,7 @@ fn of(registry: &RegistryConfig, error: String) -> SecretError {
     SecretError(format!("the token of the registry {}: {error}", registry.name))
 }
 
-fn find(registry: &RegistryConfig) -> Result<Option<Credential>, String> {
+fn find(registry: &RegistryConfig, cutoff: &Cutoff) -> Result<Option<Credential>, String> {
     let credential =
         |token: SecretString| Credential { username: registry.username.clone(), token, is_identity: false };
     let of_entry = |entry: keyring::Entry| Credential {
@@ -112,14 +114,16 @@ fn find(registry: &RegistryConfig) -> Result<Option<Credential>, String> {
     };
     match &registry.credential {
         CredentialSetting::Anonymous => Ok(None),
-        CredentialSetting::Source(SecretSource::Keyring(name)) => keyring::read(name).map(of_entry).map(Some),
-        CredentialSetting::Source(source) => source::resolve(source).map(credential).map(Some),
+        CredentialSetting::Source(SecretSource::Keyring(name)) => {
+            keyring::read(name, cutoff).map(of_entry).map(Some)
+        }
+        CredentialSetting::Source(source) => source::resolve(source, cutoff).map(credential).map(Some),
         CredentialSetting::Search => {
             let variable = variable_of(&registry.name);
             if env::var_os(&variable).is_some() {
-                return source::resolve(&SecretSource::Env(variable)).map(credential).map(Some);
+                return source::resolve(&SecretSource::Env(variable), cutoff).map(credential).map(Some);
             }
-            Ok(keyring::search(registry.name.as_str()).map(of_entry))
+            Ok(keyring::search(registry.name.as_str(), cutoff).map(of_entry))
         }
     }
 }

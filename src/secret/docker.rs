@@ -2,8 +2,6 @@
 //! The formats: docker/cli `cli/config/configfile`, docker/docker-credential-helpers, containers-auth.json(5).
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -15,6 +13,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use super::{Credential, program};
+use crate::file;
+use crate::stop::Cutoff;
 
 /// What Docker Hub is called in these files.
 const HUB_KEY: &str = "https://index.docker.io/v1/";
@@ -78,10 +78,8 @@ impl DockerConfig {
     /// What is wrong with it, never what it holds.
     pub(super) fn read(path: &Path) -> Result<DockerConfig, String> {
         let shown = path.display();
-        let unreadable = |error: std::io::Error| format!("{shown} cannot be read: {error}");
-        let opened = fs::File::open(path).map_err(unreadable)?;
-        let mut bytes = Zeroizing::new(Vec::with_capacity(16 * 1024));
-        opened.take(LONGEST).read_to_end(&mut bytes).map_err(unreadable)?;
+        let bytes = file::read(path, LONGEST).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+        let bytes = Zeroizing::new(bytes);
         // serde_json's own text repeats values.
         let file = serde_json::from_slice(&bytes).map_err(|error| {
             format!(
@@ -125,11 +123,11 @@ impl DockerConfig {
     ///
     /// # Errors
     /// The entry is no user name and password, or the helper fails.
-    pub(super) fn credential(&self, place: &Place) -> Result<Option<Credential>, String> {
+    pub(super) fn credential(&self, place: &Place, cutoff: &Cutoff) -> Result<Option<Credential>, String> {
         match place {
             Place::Nowhere => Ok(None),
             Place::Entry(key) => self.of_entry(key).map(Some),
-            Place::Helper { name, server, entry } => match ask(name, server)? {
+            Place::Helper { name, server, entry } => match ask(name, server, cutoff)? {
                 Some(credential) => Ok(Some(credential)),
                 None => entry.as_ref().map(|key| self.of_entry(key)).transpose(),
             },
@@ -176,14 +174,14 @@ fn some(value: Option<&SecretString>) -> Option<&SecretString> {
 }
 
 /// Asks a helper (`docker-credential-NAME get`). None: it has no credential of this server.
-fn ask(name: &str, server: &str) -> Result<Option<Credential>, String> {
+fn ask(name: &str, server: &str, cutoff: &Cutoff) -> Result<Option<Credential>, String> {
     let program = format!("docker-credential-{name}");
     if name.contains('/') {
         return Err(format!("{program:?} is no name of a credential helper"));
     }
     let mut command = Command::new(&program);
     command.arg("get");
-    let output = program::run(command, &program, server, HELPER_TIMEOUT)?;
+    let output = program::run(command, &program, server, HELPER_TIMEOUT, cutoff)?;
     if !output.status.success() {
         // Helpers say what is wrong on standard output.
         let said = if output.stdout.contains("\"Secret\"") { "" } else { output.stdout.trim() };
@@ -226,6 +224,8 @@ mod properties;
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn config(text: &str) -> DockerConfig {
@@ -293,7 +293,7 @@ mod tests {
         ] {
             let config = config(&format!(r#"{{"auths": {{"r.example.com": {entry}}}}}"#));
             let place = config.place("r.example.com", None);
-            let found = config.credential(&place).map(pair);
+            let found = config.credential(&place, &Cutoff::default()).map(pair);
             let expected =
                 expected.map(|(username, token)| Some((username.to_owned(), token.to_owned()))).ok_or(
                     "config.json: the entry r.example.com of auths is no user name and password".to_owned(),
@@ -313,7 +313,7 @@ mod tests {
 
     #[test]
     fn a_helper_has_a_plain_name() {
-        let error = ask("../../bin/x", "r.example.com").err();
+        let error = ask("../../bin/x", "r.example.com", &Cutoff::default()).err();
         assert_eq!(
             error.as_deref(),
             Some("\"docker-credential-../../bin/x\" is no name of a credential helper")

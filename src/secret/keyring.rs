@@ -5,6 +5,8 @@ use secrecy::SecretString;
 
 #[cfg(feature = "keyring")]
 use super::value::accept;
+#[cfg(feature = "keyring")]
+use crate::stop::Cutoff;
 
 /// What `tagship login` keeps.
 pub(super) struct Entry {
@@ -20,10 +22,12 @@ mod service {
     use std::path::Path;
     use std::sync::mpsc::{RecvTimeoutError, channel};
     use std::thread;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use keyring::v1::{Entry, Error};
     use secrecy::zeroize::Zeroizing;
+
+    use crate::stop::{Cutoff, TICK};
 
     /// Reading: under cron nobody is there to unlock it, and a machine that is busy takes seconds to answer.
     pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -40,8 +44,8 @@ mod service {
 
     type Found = (Zeroizing<String>, Option<String>);
 
-    pub(super) fn read(name: &str) -> Result<Found, Failure> {
-        ask(name, PATIENCE, |entry| {
+    pub(super) fn read(name: &str, cutoff: &Cutoff) -> Result<Found, Failure> {
+        ask(name, PATIENCE, cutoff, |entry| {
             let value = Zeroizing::new(entry.get_password()?);
             Ok((value, entry.inner.get_attributes()?.remove(LOGIN).filter(|login| !login.is_empty())))
         })
@@ -49,14 +53,14 @@ mod service {
 
     pub(super) fn write(name: &str, username: Option<&str>, token: &str) -> Result<(), Failure> {
         let (token, username) = (Zeroizing::new(token.to_owned()), username.unwrap_or_default().to_owned());
-        ask(name, PATIENCE_WITH_PEOPLE, move |entry| {
+        ask(name, PATIENCE_WITH_PEOPLE, &Cutoff::default(), move |entry| {
             entry.set_password(&token)?;
             entry.inner.update_attributes(&HashMap::from([(LOGIN, username.as_str())]))
         })
     }
 
     pub(super) fn delete(name: &str) -> Result<(), Failure> {
-        ask(name, PATIENCE_WITH_PEOPLE, |entry| entry.delete_credential())
+        ask(name, PATIENCE_WITH_PEOPLE, &Cutoff::default(), |entry| entry.delete_credential())
     }
 
     /// Whether there is anything to be asked, as far as the environment says.
@@ -68,6 +72,7 @@ mod service {
     fn ask<T: Send + 'static>(
         name: &str,
         patience: Duration,
+        cutoff: &Cutoff,
         question: impl FnOnce(&Entry) -> keyring::v1::Result<T> + Send + 'static,
     ) -> Result<T, Failure> {
         let (sender, receiver) = channel();
@@ -81,12 +86,21 @@ mod service {
             }));
         });
         asked.map_err(|error| Failure::Unusable(format!("no thread can be started: {error}")))?;
-        receiver.recv_timeout(patience).unwrap_or_else(|error| {
-            Err(Failure::Unusable(match error {
-                RecvTimeoutError::Timeout => format!("no answer within {patience:?}; is it locked?"),
-                RecvTimeoutError::Disconnected => "the question was not answered".to_owned(),
-            }))
-        })
+        let begun = Instant::now();
+        let why = loop {
+            match receiver.recv_timeout(TICK.min(patience)) {
+                Ok(answer) => return answer,
+                Err(RecvTimeoutError::Disconnected) => break "the question was not answered".to_owned(),
+                Err(RecvTimeoutError::Timeout) if begun.elapsed() >= patience => {
+                    break format!("no answer within {patience:?}; is it locked?");
+                }
+                Err(RecvTimeoutError::Timeout) if cutoff.is_signalled() => {
+                    break "no answer before tagship was told to stop".to_owned();
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        };
+        Err(Failure::Unusable(why))
     }
 }
 
@@ -109,15 +123,15 @@ impl service::Failure {
 /// # Errors
 /// There is none, or no keyring; the text says what to use instead.
 #[cfg(feature = "keyring")]
-pub(super) fn read(name: &str) -> Result<Entry, String> {
-    let (value, username) = service::read(name).map_err(|failure| failure.text(name))?;
+pub(super) fn read(name: &str, cutoff: &Cutoff) -> Result<Entry, String> {
+    let (value, username) = service::read(name, cutoff).map_err(|failure| failure.text(name))?;
     Ok(Entry { username, token: accept(&value, &format!("the keyring's entry {name}"))? })
 }
 
 /// An entry that may be there. Looked for, not asked for: that there is no keyring is no fault.
 #[cfg(feature = "keyring")]
-pub(super) fn search(name: &str) -> Option<Entry> {
-    if service::has_bus() { read(name).ok() } else { None }
+pub(super) fn search(name: &str, cutoff: &Cutoff) -> Option<Entry> {
+    if service::has_bus() { read(name, cutoff).ok() } else { None }
 }
 
 /// Puts an entry there, or changes it.
@@ -145,15 +159,16 @@ pub(super) fn delete(name: &str) -> Result<bool, String> {
 #[cfg(not(feature = "keyring"))]
 mod without {
     use super::Entry;
+    use crate::stop::Cutoff;
 
     const WITHOUT: &str =
         "the keyring cannot be asked: this tagship was built without the feature keyring; use a file";
 
-    pub(in crate::secret) fn read(_name: &str) -> Result<Entry, String> {
+    pub(in crate::secret) fn read(_name: &str, _cutoff: &Cutoff) -> Result<Entry, String> {
         Err(WITHOUT.to_owned())
     }
 
-    pub(in crate::secret) fn search(_name: &str) -> Option<Entry> {
+    pub(in crate::secret) fn search(_name: &str, _cutoff: &Cutoff) -> Option<Entry> {
         None
     }
 

@@ -1,43 +1,60 @@
 //! Keeping values out of text: raw and in the forms that they take on their way.
 
+use std::ops::Range;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use secrecy::{ExposeSecret as _, SecretString};
+use url::{Position, Url};
 
 const MASK: &str = "***";
 
 /// A shorter value would shred text that has nothing to do with it, and is no secret worth the name.
 const SHORTEST: usize = 4;
 
+/// A value that a server gave may be a number or a word: a shorter one is taken for that, not for a credential.
+const SHORTEST_LEARNED: usize = 8;
+
+/// Where a text from outside was cut before it came here: the rest of a value may be missing there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cut {
+    pub(super) before: bool,
+    pub(super) behind: bool,
+}
+
 /// The texts that are not to be seen, longest first.
 #[derive(Default)]
-pub(super) struct Masks(Vec<SecretString>);
+pub(crate) struct Masks(Vec<SecretString>);
 
 impl Masks {
-    /// Adds a value: as it is, line by line, percent-encoded and as JSON is written by those who answer.
-    pub(super) fn add(&mut self, value: &str) {
-        let encoded: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
-        let mut forms = vec![
-            value.to_owned(),
-            json_escaped(value, |_| false),
-            // Go writes what HTML would read, PHP slashes and, as Python, what is beyond ASCII.
-            json_escaped(value, |character| "<>&\u{2028}\u{2029}".contains(character)),
-            json_escaped(value, |character| !character.is_ascii()),
-            json_escaped(value, |character| !character.is_ascii()).replace('/', "\\/"),
-            percent_encoded(value, false),
-            percent_encoded(value, true),
-            encoded,
-        ];
+    /// Adds a value: as it is, line by line, and as it comes back from those it is sent to: percent-encoded, escaped in
+    /// JSON, as a part of a URL, and if it is a URL, its parts.
+    pub(crate) fn add(&mut self, value: &str) {
+        let mut forms = written(value);
         forms.extend(value.lines().map(str::to_owned));
+        if value.len() >= SHORTEST_LEARNED {
+            forms.extend(in_base64(value));
+        }
+        forms.extend(in_url(value));
+        for part in of_url(value) {
+            forms.extend(written(&part));
+        }
         self.extend(forms);
+    }
+
+    /// Adds a value of an answer that is used as a credential, unless it is too short for one.
+    pub(crate) fn add_learned(&mut self, value: &str) {
+        if value.len() >= SHORTEST_LEARNED {
+            self.add(value);
+        }
     }
 
     /// Adds what a user name and a token, `user:token`, are in a Basic header.
     pub(super) fn add_pair(&mut self, pair: &str) {
-        self.extend(vec![STANDARD.encode(pair), STANDARD_NO_PAD.encode(pair)]);
+        self.extend(basic(pair));
     }
 
-    fn extend(&mut self, forms: Vec<String>) {
+    fn extend(&mut self, forms: impl IntoIterator<Item = String>) {
         for form in forms {
             let is_known = self.0.iter().any(|known| known.expose_secret() == form);
             if form.len() >= SHORTEST && !is_known {
@@ -47,15 +64,119 @@ impl Masks {
         self.0.sort_by_key(|form| std::cmp::Reverse(form.expose_secret().len()));
     }
 
-    pub(super) fn mask(&self, text: &str) -> String {
-        let mut masked = text.to_owned();
-        for form in &self.0 {
-            if masked.contains(form.expose_secret()) {
-                masked = masked.replace(form.expose_secret(), MASK);
+    /// Where values stand in a text, and where a cut may have left a part of one. Ranges may overlap.
+    pub(crate) fn find(&self, text: &str, cut: Cut) -> Vec<Range<usize>> {
+        let mut found = Vec::new();
+        for form in self.0.iter().map(SecretString::expose_secret) {
+            let first = form.chars().next().map_or(1, char::len_utf8);
+            let mut from = 0;
+            while let Some(at) = text[from..].find(form) {
+                let start = from + at;
+                found.push(start..start + form.len());
+                from = start + first;
+            }
+            let mut inner = (1..form.len()).filter(|at| form.is_char_boundary(*at));
+            if cut.before
+                && let Some(at) = inner.clone().find(|at| text.starts_with(&form[*at..]))
+            {
+                found.push(0..form.len() - at);
+            }
+            if cut.behind
+                && let Some(at) = inner.rfind(|at| text.ends_with(&form[..*at]))
+            {
+                found.push(text.len() - at..text.len());
             }
         }
-        masked
+        found
     }
+}
+
+/// The text with `***` in place of each range; those that overlap are one.
+pub(super) fn covered(text: &str, mut ranges: Vec<Range<usize>>) -> String {
+    ranges.sort_by_key(|range| range.start);
+    let mut covered = String::with_capacity(text.len());
+    let mut shown = 0;
+    let mut ranges = ranges.into_iter().peekable();
+    while let Some(mut range) = ranges.next() {
+        while let Some(next) = ranges.next_if(|next| next.start < range.end) {
+            range.end = range.end.max(next.end);
+        }
+        covered.push_str(&text[shown..range.start]);
+        covered.push_str(MASK);
+        shown = range.end;
+    }
+    covered.push_str(&text[shown..]);
+    covered
+}
+
+/// A text as those write it who repeat it.
+fn written(value: &str) -> Vec<String> {
+    vec![
+        value.to_owned(),
+        json_escaped(value, |_| false),
+        // Go writes what HTML would read, PHP slashes and, as Python, what is beyond ASCII.
+        json_escaped(value, |character| "<>&\u{2028}\u{2029}".contains(character)),
+        json_escaped(value, |character| !character.is_ascii()),
+        json_escaped(value, |character| !character.is_ascii()).replace('/', "\\/"),
+        percent_encoded(value, false),
+        percent_encoded(value, true),
+        url::form_urlencoded::byte_serialize(value.as_bytes()).collect(),
+    ]
+}
+
+/// What is the same of its Base64 whatever stands before and behind it: the user name of Basic credentials.
+fn in_base64(value: &str) -> [String; 3] {
+    [0, 1, 2].map(|shift| {
+        let encoded = STANDARD_NO_PAD.encode([&b"  "[..shift], value.as_bytes()].concat());
+        // The first and last characters also hold bits of their neighbours.
+        let start = [0, 2, 3][shift];
+        encoded[start..encoded.len() - 1].to_owned()
+    })
+}
+
+fn basic(pair: &str) -> [String; 2] {
+    [STANDARD.encode(pair), STANDARD_NO_PAD.encode(pair)]
+}
+
+/// What the URL parser makes of a value in a path and in a query: it writes some characters in another way.
+fn in_url(value: &str) -> Vec<String> {
+    let parsed = |before: &str| {
+        let url = Url::parse(&format!("http://h{before}{value}")).ok()?;
+        url[Position::BeforePath..Position::AfterQuery].strip_prefix(before).map(str::to_owned)
+    };
+    ["/", "/?"].into_iter().filter_map(parsed).collect()
+}
+
+/// What a secret URL sends: the URL as it is sent, its path and query, its user and password and the Basic credentials
+/// that they are, and the values of its query. None of any other text.
+fn of_url(value: &str) -> Vec<String> {
+    let Some(url) = Url::parse(value.trim()).ok().filter(Url::has_host) else {
+        return Vec::new();
+    };
+    let mut parts = vec![url.as_str().to_owned(), url[..Position::AfterQuery].to_owned()];
+    let mut add_long = |part: &str| {
+        if part.len() >= SHORTEST_LEARNED {
+            parts.push(part.to_owned());
+        }
+    };
+    add_long(&url[Position::BeforePath..Position::AfterQuery]);
+    add_long(url.path());
+    url.query_pairs().for_each(|(_, value)| add_long(&value));
+    add_long(&decoded(url.username()));
+    let (username, password) = (url.username(), url.password().unwrap_or_default());
+    if !username.is_empty() || !password.is_empty() {
+        for pair in [format!("{username}:{password}"), format!("{}:{}", decoded(username), decoded(password))]
+        {
+            parts.extend(basic(&pair));
+            parts.push(pair);
+        }
+        parts.extend([password.to_owned(), decoded(password)]);
+    }
+    parts
+}
+
+fn decoded(text: &str) -> String {
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 /// As it stands in a JSON string, these characters as `\u0026`.
@@ -93,6 +214,10 @@ fn percent_encoded(value: &str, lower: bool) -> String {
 mod tests {
     use super::*;
 
+    fn mask(masks: &Masks, text: &str) -> String {
+        covered(text, masks.find(text, Cut::default()))
+    }
+
     #[test]
     fn a_value_is_masked_in_every_form() {
         let mut masks = Masks::default();
@@ -106,7 +231,7 @@ mod tests {
             "pa+ss%2F%22w%C3%B6rd",
             &STANDARD.encode("ci:token-1234"),
         ] {
-            assert_eq!(masks.mask(&format!("<{text}>")), "<***>", "{text}");
+            assert_eq!(mask(&masks, &format!("<{text}>")), "<***>", "{text}");
         }
     }
 
@@ -120,7 +245,7 @@ mod tests {
             r#"a<b>&/\"w\u00f6rd \ud83d\udd11\""#,
             r#"a<b>&\/\"w\u00f6rd \ud83d\udd11\""#,
         ] {
-            assert_eq!(masks.mask(&format!("<{text}>")), "<***>", "{text}");
+            assert_eq!(mask(&masks, &format!("<{text}>")), "<***>", "{text}");
         }
     }
 
@@ -130,13 +255,78 @@ mod tests {
         masks.add("secret");
         masks.add("secret-and-more");
         masks.add("a");
-        assert_eq!(masks.mask("a secret-and-more, a secret"), "a ***, a ***");
+        assert_eq!(mask(&masks, "a secret-and-more, a secret"), "a ***, a ***");
     }
 
     #[test]
     fn each_line_of_a_value_is_masked() {
         let mut masks = Masks::default();
         masks.add("first-line\nsecond-line");
-        assert_eq!(masks.mask("x second-line"), "x ***");
+        assert_eq!(mask(&masks, "x second-line"), "x ***");
+    }
+
+    #[test]
+    fn overlapping_values_leave_nothing_of_each_other() {
+        let mut masks = Masks::default();
+        masks.add("k7Qw2xVb");
+        masks.add("2xVb9LmT");
+        masks.add("abcabc");
+        assert_eq!(mask(&masks, "<k7Qw2xVb9LmT> abcabcabc"), "<***> ***");
+    }
+
+    #[test]
+    fn a_part_of_a_value_at_a_cut_is_masked_and_elsewhere_it_is_text() {
+        let mut masks = Masks::default();
+        masks.add("k7Qw2xVb9LmT");
+        let found = |text: &str, before, behind| covered(text, masks.find(text, Cut { before, behind }));
+        assert_eq!(found("a k7Qw", false, true), "a ***");
+        assert_eq!(found("a k", false, true), "a ***");
+        assert_eq!(found("a k7Qw", true, false), "a k7Qw");
+        assert_eq!(found("9LmT b", true, false), "*** b");
+        assert_eq!(found("T k7Qw2xVb9LmT k", true, true), "*** *** ***");
+        assert_eq!(found("Qw2x", true, true), "Qw2x", "a value is longer than what is between two cuts");
+    }
+
+    /// The URL parser writes some characters in another way, and a URL has parts.
+    #[test]
+    fn a_secret_url_is_masked_as_it_is_sent_and_in_its_parts() {
+        let mut masks = Masks::default();
+        masks.add(r"https://robot:k7%20Qw2x@h.example.com\hooks\Vb9LmT?key=4nRc8ZpD#x");
+        for text in [
+            "https://robot:k7%20Qw2x@h.example.com/hooks/Vb9LmT?key=4nRc8ZpD",
+            "/hooks/Vb9LmT?key=4nRc8ZpD",
+            "/hooks/Vb9LmT",
+            "4nRc8ZpD",
+            "k7%20Qw2x",
+            "k7 Qw2x",
+            "robot:k7 Qw2x",
+            &STANDARD.encode("robot:k7 Qw2x"),
+            &STANDARD.encode("robot:k7%20Qw2x"),
+        ] {
+            assert_eq!(mask(&masks, &format!("<{text}>")), "<***>", "{text}");
+        }
+        assert_eq!(mask(&masks, "robot h.example.com key"), "robot h.example.com key");
+        let mut masks = Masks::default();
+        masks.add(r#"k7\Qw "2xü"#);
+        for text in ["k7/Qw%20%222x%C3%BC", "k7\\Qw%20%222x%C3%BC"] {
+            assert_eq!(mask(&masks, &format!("<{text}>")), "<***>", "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_masked_in_basic_credentials_of_any_user() {
+        let mut masks = Masks::default();
+        masks.add("k7Qw2xVb9LmT");
+        for user in ["", "a", "ci", "bot"] {
+            let shown = mask(&masks, &STANDARD.encode(format!("{user}:k7Qw2xVb9LmT!")));
+            assert!(shown.contains("***") && shown.len() <= user.len() + 10, "{user}: {shown}");
+        }
+    }
+
+    #[test]
+    fn a_short_value_of_an_answer_is_no_credential() {
+        let mut masks = Masks::default();
+        ["1", "true", "1234567", "k7Qw2xVb"].into_iter().for_each(|value| masks.add_learned(value));
+        assert_eq!(mask(&masks, "1 true 1234567 k7Qw2xVb"), "1 true 1234567 ***");
     }
 }

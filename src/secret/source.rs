@@ -1,8 +1,7 @@
 //! Reading a secret from where it is.
 
 use std::env;
-use std::fs;
-use std::io::Read as _;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -13,15 +12,17 @@ use secrecy::zeroize::Zeroizing;
 use super::value::{LONGEST, accept};
 use super::{keyring, program};
 use crate::config::SecretSource;
+use crate::file;
+use crate::stop::Cutoff;
 
 /// A command that takes longer waits for someone at a terminal.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Reads the value, without one trailing newline.
+/// Reads the value, without the white space around it. Programs are waited for until the cutoff.
 ///
 /// # Errors
 /// What is wrong with the source, and what to do; never what it holds.
-pub(super) fn resolve(source: &SecretSource) -> Result<SecretString, String> {
+pub(super) fn resolve(source: &SecretSource, cutoff: &Cutoff) -> Result<SecretString, String> {
     match source {
         SecretSource::Env(name) => match env::var(name) {
             Ok(value) => accept(&Zeroizing::new(value), &format!("the environment variable {name}")),
@@ -30,43 +31,43 @@ pub(super) fn resolve(source: &SecretSource) -> Result<SecretString, String> {
             )),
             Err(env::VarError::NotUnicode(_)) => Err(format!("the environment variable {name} is not UTF-8")),
         },
-        SecretSource::File(path) => file(path),
-        SecretSource::Command { argv, dir } => command(argv, dir),
+        SecretSource::File(path) => of_file(path),
+        SecretSource::Command { argv, dir } => command(argv, dir, cutoff),
         SecretSource::Credential(name) => match env::var_os("CREDENTIALS_DIRECTORY") {
-            Some(folder) => file(&Path::new(&folder).join(name)),
+            Some(folder) => of_file(&Path::new(&folder).join(name)),
             None => Err(format!(
                 "there is no systemd credential {name}: CREDENTIALS_DIRECTORY is not set; is LoadCredential={name}:… in the unit?"
             )),
         },
-        SecretSource::Keyring(name) => keyring::read(name).map(|entry| entry.token),
+        SecretSource::Keyring(name) => keyring::read(name, cutoff).map(|entry| entry.token),
         SecretSource::DockerConfig(_) => {
             Err("a docker configuration has the tokens of registries only".to_owned())
         }
     }
 }
 
-fn file(path: &Path) -> Result<SecretString, String> {
+fn of_file(path: &Path) -> Result<SecretString, String> {
     let shown = path.display();
-    let opened = fs::File::open(path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
-    // Made large enough at once: a buffer that grows leaves copies behind.
-    let mut value = Zeroizing::new(String::with_capacity(4096));
-    let read = opened.take(LONGEST + 1).read_to_string(&mut value);
-    match read {
-        Ok(length) if length as u64 > LONGEST => Err(format!("{shown} is too long for a secret")),
-        Ok(_) => accept(&value, &shown.to_string()),
-        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Err(format!("{shown} is not UTF-8")),
+    match file::read(path, LONGEST).map(Zeroizing::new) {
+        Ok(bytes) => {
+            let value = std::str::from_utf8(&bytes).map_err(|_| format!("{shown} is not UTF-8"))?;
+            accept(value, &shown.to_string())
+        }
+        Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+            Err(format!("{shown} is too long for a secret"))
+        }
         Err(error) => Err(format!("{shown} cannot be read: {error}")),
     }
 }
 
-fn command(argv: &[String], dir: &Path) -> Result<SecretString, String> {
+fn command(argv: &[String], dir: &Path, cutoff: &Cutoff) -> Result<SecretString, String> {
     let Some((program, arguments)) = argv.split_first() else {
         return Err("no program is named".to_owned());
     };
     let located = if program.contains('/') { dir.join(program) } else { program.into() };
     let mut command = Command::new(located);
     command.args(arguments).current_dir(dir);
-    let output = program::run(command, program, "", COMMAND_TIMEOUT)?;
+    let output = program::run(command, program, "", COMMAND_TIMEOUT, cutoff)?;
     if !output.status.success() {
         let complaint = output.complaint;
         let complaint = if complaint.is_empty() { complaint } else { format!(": {complaint}") };
@@ -77,6 +78,8 @@ fn command(argv: &[String], dir: &Path) -> Result<SecretString, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use secrecy::ExposeSecret as _;
 
     use super::*;
@@ -86,35 +89,46 @@ mod tests {
     }
 
     #[test]
-    fn one_trailing_newline_is_dropped() {
+    fn white_space_around_a_value_is_trimmed_and_inside_it_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
-        for (content, expected) in
-            [("a", "a"), ("a\n", "a"), ("a\r\n", "a"), ("a\n\n", "a\n"), (" a ", " a ")]
-        {
+        for (content, expected) in [
+            ("a", "a"),
+            ("a\n", "a"),
+            ("a\r\n", "a"),
+            ("a\n\n", "a"),
+            (" a \t\n", "a"),
+            ("a b\nc \n", "a b\nc"),
+        ] {
             fs::write(&path, content).unwrap();
-            assert_eq!(value(file(&path)), Ok(expected.to_owned()), "{content:?}");
+            assert_eq!(value(of_file(&path)), Ok(expected.to_owned()), "{content:?}");
         }
-        for content in ["", "\n"] {
+        for content in ["", "\n", " \t\r\n"] {
             fs::write(&path, content).unwrap();
-            assert!(value(file(&path)).unwrap_err().ends_with("is empty"), "{content:?}");
+            assert!(value(of_file(&path)).unwrap_err().ends_with("is empty"), "{content:?}");
         }
     }
 
     #[test]
     fn a_command_gives_what_it_prints() {
         let dir = env::temp_dir();
-        let run = |script: &str| value(command(&["sh".into(), "-c".into(), script.into()], &dir));
+        let run = |script: &str| {
+            value(command(&["sh".into(), "-c".into(), script.into()], &dir, &Cutoff::default()))
+        };
         assert_eq!(run("echo token"), Ok("token".to_owned()));
         let failed = run("echo planted; echo why >&2; exit 3").unwrap_err();
         assert!(failed.contains("why") && failed.contains('3') && !failed.contains("planted"), "{failed}");
-        assert!(value(command(&["./not-there".into()], &dir)).unwrap_err().contains("cannot be run"));
+        assert!(
+            value(command(&["./not-there".into()], &dir, &Cutoff::default()))
+                .unwrap_err()
+                .contains("cannot be run")
+        );
     }
 
     #[test]
     fn a_missing_file_is_named() {
         assert!(
-            value(file(Path::new("/nonexistent/token")))
+            value(of_file(Path::new("/nonexistent/token")))
                 .unwrap_err()
                 .starts_with("/nonexistent/token cannot be read")
         );

@@ -2,17 +2,108 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::backup::Backup;
 use rusqlite::{Connection, OpenFlags, ffi};
+use rustix::fs::OFlags;
 
+use super::journal::{self, Header};
+use super::owner::Owner;
 use super::{StoreError, migration, sqlite};
 
 /// How long another process may hold the state (its transactions take milliseconds).
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A state file that is there, and whose journal, if there is one, is its own.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Without links: its journal and its locks lie beside it.
+    pub(super) path: PathBuf,
+    pub(super) owner: Owner,
+}
+
+/// Looks at a state file before SQLite does, which would take some files for a new state, and would play any journal
+/// into any file. None: there is no file.
+///
+/// # Errors
+/// It is no state file, it has a second name, or a journal lies there that belongs to another.
+pub(super) fn find(path: &Path) -> Result<Option<Found>, StoreError> {
+    let at = |error| StoreError::File { path: path.to_owned(), error };
+    let unusable = |message: String| Err(StoreError::Unusable { place: path.display().to_string(), message });
+    let real = match fs::canonicalize(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if fs::symlink_metadata(path).is_ok() {
+                return unusable("this symbolic link leads to no file; is a volume not mounted?".to_owned());
+            }
+            let journal = journal::beside(path, JOURNAL);
+            return match fs::symlink_metadata(&journal) {
+                Ok(_) => unusable(format!(
+                    "the state file is gone, and its journal {} is still there\n    put the state file back beside it; or move the journal away, and restore a copy or begin with a first poll",
+                    journal.display()
+                )),
+                Err(_) => Ok(None),
+            };
+        }
+        real => real.map_err(at)?,
+    };
+    let metadata = fs::metadata(&real).map_err(at)?;
+    if !metadata.is_file() {
+        return unusable("this is no regular file; choose another place for the state".to_owned());
+    }
+    if metadata.nlink() > 1 {
+        return unusable(format!(
+            "the state file has another name, too (a hard link), and would have other locks there\n    find it: find / -xdev -samefile {0}\n    remove that name, or make it a symbolic link to {0}",
+            real.display()
+        ));
+    }
+    let owner = Owner::of(&metadata);
+    let file = fs::File::open(&real).map_err(at)?;
+    match Header::read(&file).map_err(at)? {
+        None if metadata.len() == 0 => {
+            return unusable(format!("the state file is empty{}", aside(&real)));
+        }
+        None => {
+            return unusable(format!("this is no state file of tagship, or a damaged one{}", aside(&real)));
+        }
+        Some(header) if header.has_write_ahead_log() => {
+            return unusable(format!(
+                "the state file has a write-ahead log, and tagship uses none\n    sqlite3 {} \"PRAGMA journal_mode = DELETE\"",
+                real.display()
+            ));
+        }
+        Some(_) => {}
+    }
+    let log = journal::beside(&real, "-wal");
+    if fs::symlink_metadata(&log).is_ok() {
+        return unusable(format!(
+            "beside it lies the write-ahead log {}, which belongs to another file; move it away",
+            log.display()
+        ));
+    }
+    let journal = journal::beside(&real, JOURNAL);
+    let is_foreign = journal::is_foreign(&file, &journal, owner);
+    if is_foreign.map_err(|error| StoreError::File { path: journal.clone(), error })? {
+        return unusable(format!(
+            "the journal {} does not belong to this state file: a run was killed while it wrote, and then another file was put here\n    move both away, and copy the state file here again",
+            journal.display()
+        ));
+    }
+    Ok(Some(Found { path: real, owner }))
+}
+
+/// What SQLite calls the journal of a file.
+const JOURNAL: &str = "-journal";
+
+/// What to do with a file that is of no use: a journal that stayed would be played into the next one.
+pub(super) fn aside(state: &Path) -> String {
+    format!(
+        "\n    move it away, and {}{JOURNAL}, if it is there; then restore a copy, or begin with a first poll and record what each stage runs (tagship mark)",
+        state.display()
+    )
+}
 
 /// Makes a new state file. It gets its name only when it is complete, so that a crash in between
 /// leaves no empty file that would look like a state without targets.
@@ -20,13 +111,15 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// False: another process made it meanwhile.
 pub(super) fn create(path: &Path) -> Result<bool, StoreError> {
     let folder = folder_of(path);
-    make_private(&folder)?;
+    make_folders(&folder)?;
     let at = |error| StoreError::File { path: path.to_owned(), error };
+    let owner = Owner::of(&fs::metadata(&folder).map_err(at)?);
     let unfinished = tempfile::Builder::new().prefix(".tagship-").tempfile_in(&folder).map_err(at)?;
     let place = path.display().to_string();
     let mut connection = Connection::open(unfinished.path()).map_err(|error| sqlite(&place, error))?;
-    migration::run(&mut connection, &place)?;
+    migration::make(&mut connection).map_err(|error| sqlite(&place, error))?;
     drop(connection);
+    owner.give(unfinished.as_file());
     let made = match unfinished.persist_noclobber(path) {
         Ok(_) => true,
         Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => false,
@@ -36,10 +129,9 @@ pub(super) fn create(path: &Path) -> Result<bool, StoreError> {
     Ok(made)
 }
 
-/// Opens an existing state file for reading and writing.
-pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
-    let place = path.display().to_string();
-    refuse_empty(path)?;
+/// Opens an existing state file for reading and writing. `shown`: what messages call it.
+pub(super) fn open(path: &Path, shown: &Path) -> Result<Connection, StoreError> {
+    let place = shown.display().to_string();
     let open = || {
         let connection = Connection::open_with_flags(
             path,
@@ -65,14 +157,13 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
 
 /// Opens an existing state file for reading only. What a killed run left half written is undone first, as
 /// the next run would do it.
-pub(super) fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
-    refuse_empty(path)?;
+pub(super) fn open_for_reading(path: &Path, shown: &Path) -> Result<Connection, StoreError> {
     let opened = match open_with(path, OpenFlags::SQLITE_OPEN_READ_ONLY) {
         Err(error) if is_half_written(&error) => open_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
             .and_then(|_| open_with(path, OpenFlags::SQLITE_OPEN_READ_ONLY)),
         opened => opened,
     };
-    opened.map_err(|error| sqlite(&path.display().to_string(), error))
+    opened.map_err(|error| sqlite(&shown.display().to_string(), error))
 }
 
 /// Opens the file, and reads it for the first time: that is where SQLite undoes what is half written.
@@ -89,33 +180,45 @@ pub(super) fn is_half_written(error: &rusqlite::Error) -> bool {
 }
 
 /// Copies a state file into the connection, without writing to it.
-pub(super) fn copy(path: &Path, into: &mut Connection) -> Result<(), StoreError> {
-    let from = open_for_reading(path)?;
+pub(super) fn copy(path: &Path, shown: &Path, into: &mut Connection) -> Result<(), StoreError> {
+    let from = open_for_reading(path, shown)?;
     let mut copy = || Backup::new(&from, into)?.run_to_completion(i32::MAX, Duration::ZERO, None);
-    copy().map_err(|error| sqlite(&path.display().to_string(), error))
+    copy().map_err(|error| sqlite(&shown.display().to_string(), error))
 }
 
-/// SQLite takes a file of no length for a new database: a disk that was full must not look like a first poll.
-fn refuse_empty(path: &Path) -> Result<(), StoreError> {
-    let length = fs::metadata(path).map_err(|error| StoreError::File { path: path.to_owned(), error })?.len();
-    if length > 0 {
-        return Ok(());
-    }
-    Err(StoreError::Unusable {
-        place: path.display().to_string(),
-        message: "the state file is empty; restore a copy, or remove it to begin with a first poll"
-            .to_owned(),
-    })
-}
-
-/// Makes a folder and those above it where they are missing, the folder itself with mode 0700.
-pub(super) fn make_private(folder: &Path) -> Result<(), StoreError> {
-    let at = |error| StoreError::File { path: folder.to_owned(), error };
+/// Makes a folder and those above it where they are missing, each for its owner only: that of the folder above.
+pub(super) fn make_folders(folder: &Path) -> Result<(), StoreError> {
     if folder.is_dir() {
         return Ok(());
     }
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(at)?;
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(at)
+    let at = |error| StoreError::File { path: folder.to_owned(), error };
+    let above = folder_of(folder);
+    if above == folder {
+        return Err(at(io::ErrorKind::NotFound.into()));
+    }
+    make_folders(&above)?;
+    let owner = Owner::of(&fs::metadata(above).map_err(at)?);
+    make_folder(folder, owner).map_err(at)
+}
+
+/// Makes one folder with mode 0700. It may be there meanwhile.
+pub(super) fn make_folder(folder: &Path, owner: Owner) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    let made = open_folder(folder)?;
+    // What the umask took away, too.
+    made.set_permissions(fs::Permissions::from_mode(0o700))?;
+    owner.give(&made);
+    Ok(())
+}
+
+/// Opens a folder that is no link.
+pub(super) fn open_folder(folder: &Path) -> io::Result<fs::File> {
+    let flags = (OFlags::DIRECTORY | OFlags::NOFOLLOW).bits().cast_signed();
+    fs::OpenOptions::new().read(true).custom_flags(flags).open(folder)
 }
 
 fn folder_of(path: &Path) -> PathBuf {

@@ -1,19 +1,25 @@
 //! A target's lock: an empty file, locked while a deployment of the target runs, and never unlinked
 //! (a name that can vanish could be locked twice).
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{File, FileType, Metadata, TryLockError};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{StoreError, file};
+use rustix::fs::{Mode, OFlags, openat};
+use sha2::{Digest as _, Sha256};
+
+use super::owner::Owner;
+use super::{StoreError, file, journal};
 use crate::target::TargetId;
 
 /// The folder of the locks.
 #[derive(Debug)]
-pub(super) enum Locks {
-    Beside(PathBuf),
-    /// Removed with the run that made it.
-    Temporary(tempfile::TempDir),
+pub(super) struct Locks {
+    folder: PathBuf,
+    /// Made before it, where it is not there.
+    above: Option<PathBuf>,
+    owner: Owner,
 }
 
 /// A lock that is held. The lock's file is what commands get as their standard input, so that an
@@ -23,22 +29,22 @@ pub(super) enum Locks {
 pub(crate) struct Lock(File);
 
 impl Locks {
-    pub(super) fn beside(state: &Path) -> Locks {
-        let mut folder = state.as_os_str().to_owned();
-        folder.push(".locks");
-        Locks::Beside(folder.into())
+    /// `state`: without links, so that a state has one folder of locks.
+    pub(super) fn beside(state: &Path, owner: Owner) -> Locks {
+        Locks { folder: journal::beside(state, ".locks"), above: None, owner }
     }
 
-    pub(super) fn temporary() -> Result<Locks, StoreError> {
-        let made = tempfile::Builder::new().prefix("tagship-").tempdir();
-        made.map(Locks::Temporary).map_err(|error| StoreError::File { path: std::env::temp_dir(), error })
+    /// Where no state is kept: in a folder of this user, by the configuration's name without links.
+    pub(super) fn of_configuration(config: &Path) -> Locks {
+        let config = std::fs::canonicalize(config).unwrap_or_else(|_| config.to_owned());
+        let owner = Owner::this();
+        let above = std::env::temp_dir().join(format!("tagship-{}", owner.user()));
+        let hash = hex::encode(Sha256::digest(config.as_os_str().as_encoded_bytes()));
+        Locks { folder: above.join(&hash[..32]), above: Some(above), owner }
     }
 
     fn folder(&self) -> &Path {
-        match self {
-            Locks::Beside(folder) => folder.as_path(),
-            Locks::Temporary(folder) => folder.path(),
-        }
+        &self.folder
     }
 
     fn path(&self, target: &TargetId) -> PathBuf {
@@ -66,25 +72,149 @@ impl Locks {
     }
 
     pub(super) fn take(&self, target: &TargetId) -> Result<Option<Lock>, StoreError> {
-        self.take_file(self.path(target))
+        self.take_file(&self.path(target))
     }
 
     /// No target's file is called so.
     pub(super) fn take_outbox(&self) -> Result<Option<Lock>, StoreError> {
-        self.take_file(self.folder().join("@notify"))
+        self.take_file(&self.folder().join("@notify"))
     }
 
-    fn take_file(&self, path: PathBuf) -> Result<Option<Lock>, StoreError> {
-        file::make_private(self.folder())?;
-        let at = |error| StoreError::File { path: path.clone(), error };
-        let file =
-            OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path).map_err(at)?;
+    fn take_file(&self, path: &Path) -> Result<Option<Lock>, StoreError> {
+        for folder in self.above.iter().chain([&self.folder]) {
+            if std::fs::symlink_metadata(folder).is_err() {
+                file::make_folder(folder, self.owner).map_err(|error| self.fault(folder, &error))?;
+            }
+        }
+        let file = self.open(&self.open_folder()?, path, Missing::Make)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Lock(file))),
             Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(at(error)),
+            Err(TryLockError::Error(error)) => Err(self.fault(path, &error)),
         }
     }
+
+    /// What is wrong with the locks that are there, for a user who has yet to take them.
+    pub(super) fn faults(&self) -> Vec<StoreError> {
+        if std::fs::symlink_metadata(self.folder())
+            .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        {
+            return Vec::new();
+        }
+        let listed = self.open_folder().and_then(|folder| {
+            let entries =
+                std::fs::read_dir(self.folder()).map_err(|error| self.fault(self.folder(), &error))?;
+            Ok((folder, entries))
+        });
+        match listed {
+            Ok((folder, entries)) => entries
+                .flatten()
+                .filter_map(|entry| self.open(&folder, &entry.path(), Missing::Fault).err())
+                .collect(),
+            Err(error) => vec![error],
+        }
+    }
+
+    /// Opens the folder, where nobody else can have put something into it.
+    fn open_folder(&self) -> Result<File, StoreError> {
+        for folder in self.above.iter().chain([&self.folder]) {
+            let opened = file::open_folder(folder).map_err(|error| self.fault(folder, &error))?;
+            let metadata = opened.metadata().map_err(|error| self.fault(folder, &error))?;
+            self.refuse_of_others(folder, &metadata)?;
+            if metadata.mode() & 0o002 != 0 {
+                let message = format!(
+                    "others can write into this folder of locks\n    chmod go-w {}",
+                    folder.display()
+                );
+                return Err(unusable(folder, message));
+            }
+            if folder == self.folder() {
+                return Ok(opened);
+            }
+        }
+        unreachable!("the folder is the last of them")
+    }
+
+    /// Opens a lock's file in the folder, and follows no link.
+    fn open(&self, folder: &File, path: &Path, missing: Missing) -> Result<File, StoreError> {
+        let name = path.file_name().unwrap_or_default();
+        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fault = |error: rustix::io::Errno| self.fault(path, &error.into());
+        loop {
+            match openat(folder, name, flags, Mode::empty()) {
+                Ok(file) => {
+                    let file = File::from(file);
+                    let metadata = file.metadata().map_err(|error| self.fault(path, &error))?;
+                    if !metadata.is_file() {
+                        return Err(unusable(path, NO_FILE.to_owned()));
+                    }
+                    self.refuse_of_others(path, &metadata)?;
+                    match missing {
+                        Missing::Make => self.owner.give_back(&file, &metadata),
+                        Missing::Fault if !self.owner.shares(&metadata) => {
+                            return Err(unusable(
+                                path,
+                                format!("the owner of the state cannot use it{}", self.cure(path)),
+                            ));
+                        }
+                        Missing::Fault => {}
+                    }
+                    return Ok(file);
+                }
+                Err(rustix::io::Errno::NOENT) if missing == Missing::Make => {}
+                Err(error) => return Err(fault(error)),
+            }
+            match openat(folder, name, flags | OFlags::CREATE | OFlags::EXCL, Mode::RUSR | Mode::WUSR) {
+                Ok(file) => {
+                    let file = File::from(file);
+                    self.owner.give(&file);
+                    return Ok(file);
+                }
+                // Another run has made it since.
+                Err(rustix::io::Errno::EXIST) => {}
+                Err(error) => return Err(fault(error)),
+            }
+        }
+    }
+
+    fn refuse_of_others(&self, path: &Path, metadata: &Metadata) -> Result<(), StoreError> {
+        if self.owner.trusts(metadata) {
+            return Ok(());
+        }
+        Err(unusable(path, "it belongs to another user than the state; move it away".to_owned()))
+    }
+
+    fn fault(&self, path: &Path, error: &io::Error) -> StoreError {
+        let found = std::fs::symlink_metadata(path);
+        let is = |of: fn(&FileType) -> bool| found.as_ref().is_ok_and(|found| of(&found.file_type()));
+        if is(FileType::is_symlink) {
+            return unusable(path, "this is a symbolic link, and locks follow none; remove it".to_owned());
+        }
+        if is(FileType::is_dir) && error.kind() == io::ErrorKind::IsADirectory {
+            return unusable(path, NO_FILE.to_owned());
+        }
+        let cure =
+            if error.kind() == io::ErrorKind::PermissionDenied { self.cure(path) } else { String::new() };
+        unusable(path, format!("{error}{cure}"))
+    }
+
+    /// An earlier version left files of root in the folders of others.
+    fn cure(&self, path: &Path) -> String {
+        format!("\n    as root: chown -R {}:{} {}", self.owner.user(), self.owner.group(), path.display())
+    }
+}
+
+const NO_FILE: &str = "this is no regular file, and no lock; remove it";
+
+/// What to do where a lock has no file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    Make,
+    Fault,
+}
+
+fn unusable(path: &Path, message: String) -> StoreError {
+    StoreError::Unusable { place: path.display().to_string(), message }
 }
 
 impl Lock {

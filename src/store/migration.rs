@@ -1,8 +1,9 @@
-//! The tables, as numbered steps that are appended and never edited. The number reached is SQLite's
-//! `user_version`; `application_id` tells the file from another program's.
+//! The tables, as numbered steps that are appended and never edited. The number reached stands in the file's stamp;
+//! `application_id` tells the file from another program's.
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::stamp::Stamp;
 use super::{StoreError, sqlite};
 
 /// "tags" in ASCII.
@@ -154,11 +155,57 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX deployment_succeeded ON deployment (project, stage, ended_at) WHERE state = 'succeeded';
     CREATE INDEX notification_ended ON notification (ended_at) WHERE ended_at IS NOT NULL;
     CREATE INDEX deployment_of_tag ON deployment (project, stage, tag);",
-    // 7
+    // 7: what is remembered of a target is one document. Half a hold or half a high water stays unreadable.
+    "CREATE TABLE target_state (
+        project TEXT NOT NULL,
+        stage TEXT NOT NULL,
+        polled_at TEXT,
+        checked_at TEXT,
+        left_at TEXT,
+        document TEXT NOT NULL,
+        PRIMARY KEY (project, stage)
+    ) STRICT;
+    INSERT INTO target_state SELECT project, stage, polled_at, checked_at, left_at, json_object(
+        'rule', rule,
+        'last_polled_tag', last_polled_tag,
+        'high_water', json(CASE WHEN coalesce(high_water_tag, high_water_pushed_at, high_water_sequence,
+            high_water_digest) IS NOT NULL THEN json_object('tag', high_water_tag, 'pushed_at', high_water_pushed_at,
+            'sequence', high_water_sequence, 'digest', high_water_digest) END),
+        'marked', marked_tag,
+        'deployed', json(CASE WHEN deployed_tag IS NOT NULL THEN json_object('tag', deployed_tag,
+            'digest', deployed_digest, 'at', deployed_at, 'by', deployed_by) END),
+        'candidates', json(coalesce(candidates, '[]')),
+        'hold', json(CASE WHEN coalesce(hold_by, hold_reason, hold_since, hold_until) IS NOT NULL
+            THEN json_object('reason', hold_reason, 'by', hold_by, 'since', hold_since, 'until', hold_until) END),
+        'reset_at', reset_at,
+        'tags_listed', tags_listed,
+        'listed', json(CASE WHEN listed_from IS NOT NULL THEN json_object('generation', listed_generation,
+            'at', listed_at, 'from', listed_from) END),
+        'failing', json(CASE WHEN failing_since IS NOT NULL THEN json_object('since', failing_since,
+            'count', failing_count, 'told_at', failing_told_at,
+            'failure', json_object('code', failing_code, 'message', failing_message)) END),
+        'status', status,
+        'reason', reason,
+        'until', reason_until,
+        'edit', json(CASE WHEN edited_at IS NOT NULL THEN json_object('at', edited_at, 'rule_before', rule_before,
+            'high_water_before', high_water_before_edit) END),
+        'told', json(CASE WHEN told_status IS NOT NULL THEN json_object('status', told_status, 'tag', told_tag) END)
+    ) FROM poll_state;
+    DROP TABLE poll_state;
+    ALTER TABLE target_state RENAME TO poll_state;",
+    // 8
+    "ALTER TABLE attempt ADD COLUMN leader_id INTEGER;
+    ALTER TABLE attempt ADD COLUMN leader_started INTEGER;
+    ALTER TABLE attempt ADD COLUMN leader_boot_id TEXT;
+    ALTER TABLE attempt ADD COLUMN over_by TEXT;",
+    // 9
+    "ALTER TABLE feed ADD COLUMN owner_id INTEGER;
+    ALTER TABLE feed ADD COLUMN owner_login TEXT;
+    ALTER TABLE feed_repository ADD COLUMN tags INTEGER;
+    ALTER TABLE feed_repository ADD COLUMN tags_at TEXT;",
+    // 10
     "ALTER TABLE sighting ADD COLUMN digest TEXT;
-    ALTER TABLE sighting ADD COLUMN created TEXT;
-    ALTER TABLE poll_state ADD COLUMN baseline_tag TEXT;
-    ALTER TABLE poll_state ADD COLUMN baseline_at TEXT;",
+    ALTER TABLE sighting ADD COLUMN created TEXT;",
 ];
 
 /// Brings the tables up to this program's version. Writes nothing where they are.
@@ -169,13 +216,19 @@ pub(super) fn run(connection: &mut Connection, place: &str) -> Result<(), StoreE
     migrate(connection).map_err(|error| sqlite(place, error))
 }
 
+/// Makes the tables of a file that is new.
+pub(super) fn make(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "foreign_keys", "ON")?;
+    migrate(connection)
+}
+
 /// Whether the tables are this program's; false: they are older.
 ///
 /// # Errors
 /// They are newer, or another program's.
 pub(super) fn is_current(connection: &Connection, place: &str) -> Result<bool, StoreError> {
     let unusable = |message: String| StoreError::Unusable { place: place.to_owned(), message };
-    let known = i64::try_from(MIGRATIONS.len()).expect("a handful of migrations");
+    let known = u32::try_from(MIGRATIONS.len()).expect("a handful of migrations");
     match inspect(connection).map_err(|error| sqlite(place, error))? {
         Version::Foreign => Err(unusable(
             "this is another program's SQLite file; choose another place for the state".to_owned(),
@@ -188,29 +241,35 @@ pub(super) fn is_current(connection: &Connection, place: &str) -> Result<bool, S
 }
 
 enum Version {
-    Ours(i64),
+    Ours(u32),
     Foreign,
 }
 
 fn inspect(connection: &Connection) -> rusqlite::Result<Version> {
     connection.pragma_update(None, "foreign_keys", "ON")?;
-    let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let version = number("user_version")?;
-    let application = number("application_id")?;
-    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    let fresh = version == 0 && application == 0 && tables == 0;
-    Ok(if fresh || application == APPLICATION_ID { Version::Ours(version) } else { Version::Foreign })
+    let version = Stamp::read(connection)?.version();
+    let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    // A damaged schema is said here, and not at the first query of a run.
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    Ok(if application == APPLICATION_ID { Version::Ours(version) } else { Version::Foreign })
 }
 
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Read again: another process may have done it while this one waited.
-    let done: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let done = usize::try_from(done).unwrap_or(0);
+    let done = usize::try_from(Stamp::read(&transaction)?.version()).expect("7 bits");
     for migration in MIGRATIONS.iter().skip(done) {
         transaction.execute_batch(migration)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX))?;
+    Stamp::raise(&transaction, u32::try_from(MIGRATIONS.len()).expect("a handful of migrations"))?;
     transaction.commit()
+}
+
+/// The tables as the program of this version made them.
+#[cfg(test)]
+pub(super) fn make_version(connection: &Connection, version: usize) -> rusqlite::Result<()> {
+    MIGRATIONS.iter().take(version).try_for_each(|migration| connection.execute_batch(migration))?;
+    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    connection.pragma_update(None, "user_version", i64::try_from(version).unwrap_or(i64::MAX))
 }

@@ -5,44 +5,25 @@ use std::error::Error;
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use rusqlite::types::{FromSql, Type, ValueRef};
+use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row};
-use serde::Deserialize;
 
 use super::Checks;
 use crate::plan::sighting::{Built, Sighting, Sightings};
-use crate::plan::{
-    Baseline, Begin, Deployed, Deployment, Edit, Failing, Failure, Hold, LastListed, NextAttempt, PollState,
-    StageRun, Told, Unfinished,
-};
-use crate::reference::{Digest, ListedTag, Repository, Tag};
+use crate::plan::{Begin, Deployment, NextAttempt, PollState, StageRun, Unfinished};
+use crate::process::{Leader, Traces};
+use crate::reference::{Digest, Repository, Tag};
 use crate::registry::Limit;
 use crate::target::{Name, TargetId};
-
-const STATE_COLUMNS: &str = "project, stage, rule, last_polled_tag, high_water_tag, high_water_pushed_at, \
-    high_water_sequence, high_water_digest, marked_tag, deployed_tag, deployed_digest, deployed_at, deployed_by, candidates, \
-    hold_by, hold_reason, hold_since, hold_until, reset_at, tags_listed, \
-    polled_at, checked_at, failing_since, failing_count, failing_told_at, failing_code, failing_message, \
-    status, told_status, told_tag, listed_from, listed_generation, listed_at, \
-    reason, reason_until, edited_at, rule_before, high_water_before_edit, baseline_tag, baseline_at";
 
 const DEPLOYMENT_COLUMNS: &str = "id, project, stage, registry, repository, tag, digest, previous_tag, decided_by, \
     state, attempts, attempts_forgiven, next_attempt_at, failed_at, created_at, goes_back, high_water_before, \
     decided_by_whom";
 
-pub(super) fn all_states() -> String {
-    format!("SELECT {STATE_COLUMNS} FROM poll_state")
-}
+pub(super) const ALL_STATES: &str = "SELECT project, stage, polled_at, checked_at, document FROM poll_state";
 
-pub(super) fn one_state() -> String {
-    format!("SELECT {STATE_COLUMNS} FROM poll_state WHERE project = ?1 AND stage = ?2")
-}
-
-pub(super) fn save_state() -> String {
-    let places: Vec<String> =
-        (1..=STATE_COLUMNS.split(", ").count()).map(|number| format!("?{number}")).collect();
-    format!("INSERT OR REPLACE INTO poll_state ({STATE_COLUMNS}) VALUES ({})", places.join(", "))
-}
+pub(super) const ONE_STATE: &str = "SELECT project, stage, polled_at, checked_at, document FROM poll_state
+     WHERE project = ?1 AND stage = ?2";
 
 pub(super) fn open_deployments() -> String {
     each_open("")
@@ -93,6 +74,28 @@ pub(super) fn attempt_started(
     let query = "SELECT started_at FROM attempt WHERE deployment_id = ?1 ORDER BY number DESC LIMIT 1";
     let started = |row: &Row<'_>| parsed(row, "started_at", Timestamp::from_str);
     connection.query_row(query, [deployment_id], started).optional()
+}
+
+/// How the attempt that is under way is recognised, and when its steps have ended, if that is recorded. None: no
+/// deployment of the target is under way.
+pub(super) fn running_attempt(
+    connection: &Connection,
+    target: &TargetId,
+) -> rusqlite::Result<Option<(Traces, Option<Timestamp>)>> {
+    let query = "SELECT id, number, leader_id, leader_started, leader_boot_id, over_by
+         FROM deployment JOIN attempt ON deployment_id = id AND number = attempts
+         WHERE project = ?1 AND stage = ?2 AND state = 'running'";
+    let found = |row: &Row<'_>| {
+        let parts = (row.get("leader_id")?, row.get("leader_started")?, row.get("leader_boot_id")?);
+        let leader = match parts {
+            (Some(id), Some(started), Some(boot_id)) => Some(Leader { id, started, boot_id }),
+            _ => None,
+        };
+        let traces = Traces { leader, deployment_id: row.get("id")?, attempt: row.get("number")? };
+        Ok((traces, optional(row, "over_by", Timestamp::from_str)?))
+    };
+    let mut statement = connection.prepare_cached(query)?;
+    statement.query_row([target.project.as_str(), target.stage.as_str()], found).optional()
 }
 
 /// What a stage ran, in the order in which it did.
@@ -194,160 +197,14 @@ pub(super) fn target_id(row: &Row<'_>) -> rusqlite::Result<TargetId> {
     Ok(TargetId { project: parsed(row, "project", Name::new)?, stage: parsed(row, "stage", Name::new)? })
 }
 
-/// A row of [`all_states`] or [`one_state`].
+/// A row of [`ALL_STATES`] or [`ONE_STATE`].
 pub(super) fn state(row: &Row<'_>) -> rusqlite::Result<(TargetId, PollState)> {
-    let mut columns = Columns { row, next: 0 };
-    let id = TargetId { project: columns.parsed(Name::new)?, stage: columns.parsed(Name::new)? };
-    let state = PollState {
-        rule: columns.get()?,
-        last_polled_tag: columns.optional(Tag::new)?,
-        high_water: high_water(&mut columns)?,
-        marked: columns.optional(Tag::new)?,
-        deployed: deployed(&mut columns)?,
-        candidates: columns.optional(|text| serde_json::from_str(text))?.unwrap_or_default(),
-        hold: hold(&mut columns)?,
-        reset_at: columns.optional(Timestamp::from_str)?,
-        tags_listed: columns.get::<u32>()? as usize,
-        polled_at: columns.optional(Timestamp::from_str)?,
-        checked_at: columns.optional(Timestamp::from_str)?,
-        failing: failing(&mut columns)?,
-        status: columns.optional(FromStr::from_str)?,
-        told: told(&mut columns)?,
-        listed: listed(&mut columns)?,
-        reason: columns.get()?,
-        until: columns.optional(Timestamp::from_str)?,
-        edit: edit(&mut columns)?,
-        baseline: baseline(&mut columns)?,
-    };
-    Ok((id, state))
-}
-
-/// The columns of a row, taken in the order in which [`STATE_COLUMNS`] names them: to look each of them up by
-/// its name is most of what reading a row costs.
-struct Columns<'r, 's> {
-    row: &'r Row<'s>,
-    next: usize,
-}
-
-impl Columns<'_, '_> {
-    /// Passes over columns that say more of something that is not there.
-    fn skip<T>(&mut self, columns: usize) -> Option<T> {
-        self.next += columns;
-        None
-    }
-
-    /// None, where these columns have nothing either: half a hold is no release.
-    fn nothing<T>(&mut self, columns: usize) -> rusqlite::Result<Option<T>> {
-        for _ in 0..columns {
-            let place = self.place();
-            if self.row.get_ref(place)? != ValueRef::Null {
-                return Err(unreadable(place, "what it belongs to is missing".into()));
-            }
-        }
-        Ok(None)
-    }
-
-    fn place(&mut self) -> usize {
-        self.next += 1;
-        self.next - 1
-    }
-
-    fn get<T: FromSql>(&mut self) -> rusqlite::Result<T> {
-        let place = self.place();
-        self.row.get(place)
-    }
-
-    fn parsed<T, E: Into<Box<dyn Error + Send + Sync>>>(
-        &mut self,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> rusqlite::Result<T> {
-        let place = self.place();
-        parsed_at(self.row, place, parse)
-    }
-
-    fn optional<T, E: Into<Box<dyn Error + Send + Sync>>>(
-        &mut self,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> rusqlite::Result<Option<T>> {
-        let place = self.place();
-        optional_at(self.row, place, parse)
-    }
-}
-
-fn listed(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Option<LastListed>> {
-    let Some(from) = columns.get()? else {
-        return Ok(columns.skip(2));
-    };
-    // One that no number of polls can have come to is an error.
-    let (generation, at) = (columns.get::<u32>()?.into(), columns.parsed(Timestamp::from_str)?);
-    Ok(Some(LastListed { generation, at, from }))
-}
-
-fn high_water(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Option<ListedTag>> {
-    let Some(tag) = columns.optional(Tag::new)? else {
-        return columns.nothing(3);
-    };
-    Ok(Some(ListedTag {
-        tag,
-        pushed_at: columns.optional(Timestamp::from_str)?,
-        sequence: columns.get()?,
-        digest: columns.optional(Digest::new)?,
-    }))
-}
-
-fn deployed(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Option<Deployed>> {
-    let Some(tag) = columns.optional(Tag::new)? else {
-        return Ok(columns.skip(3));
-    };
-    Ok(Some(Deployed {
-        tag,
-        digest: columns.optional(Digest::new)?,
-        at: columns.parsed(Timestamp::from_str)?,
-        by: columns.parsed(FromStr::from_str)?,
-    }))
-}
-
-fn hold(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Option<Hold>> {
-    let Some(by) = columns.get()? else {
-        return columns.nothing(3);
-    };
-    Ok(Some(Hold {
-        by,
-        reason: columns.get()?,
-        since: columns.parsed(Timestamp::from_str)?,
-        until: columns.optional(Timestamp::from_str)?,
-    }))
-}
-
-fn failing(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Option<Failing>> {
-    let Some(since) = columns.optional(Timestamp::from_str)? else {
-        return Ok(columns.skip(4));
-    };
-    let (count, told_at) = (columns.get()?, columns.optional(Timestamp::from_str)?);
-    let failure = Failure { code: columns.parsed(FromStr::from_str)?, message: columns.get()? };
-    Ok(Some(Failing { since, count, told_at, failure }))
-}
-
-fn edit(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Option<Edit>> {
-    let Some(at) = columns.optional(Timestamp::from_str)? else {
-        return Ok(columns.skip(2));
-    };
-    let (rule_before, high_water_before) = (columns.get()?, columns.optional(Tag::new)?);
-    Ok(Some(Edit { at, rule_before, high_water_before }))
-}
-
-fn baseline(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Option<Baseline>> {
-    let Some(tag) = columns.optional(Tag::new)? else {
-        return Ok(columns.skip(1));
-    };
-    Ok(Some(Baseline { tag, at: columns.parsed(Timestamp::from_str)? }))
-}
-
-fn told(columns: &mut Columns<'_, '_>) -> rusqlite::Result<Option<Told>> {
-    let Some(status) = columns.optional(FromStr::from_str)? else {
-        return Ok(columns.skip(1));
-    };
-    Ok(Some(Told { status, tag: columns.optional(Tag::new)? }))
+    // By place: to look columns up by their names is most of what reading a row costs.
+    let id = TargetId { project: parsed_at(row, 0, Name::new)?, stage: parsed_at(row, 1, Name::new)? };
+    let document: PollState = parsed_at(row, 4, |text| serde_json::from_str(text))?;
+    let polled_at = optional_at(row, 2, Timestamp::from_str)?;
+    let checked_at = optional_at(row, 3, Timestamp::from_str)?;
+    Ok((id, PollState { polled_at, checked_at, ..document }))
 }
 
 pub(super) fn deployment(row: &Row<'_>) -> rusqlite::Result<Deployment> {
@@ -367,7 +224,7 @@ pub(super) fn deployment(row: &Row<'_>) -> rusqlite::Result<Deployment> {
         next_attempt: next_attempt(row)?,
         created_at: parsed(row, "created_at", Timestamp::from_str)?,
         goes_back: row.get("goes_back")?,
-        high_water_before: optional(row, "high_water_before", listed_from_json)?,
+        high_water_before: optional(row, "high_water_before", |text| serde_json::from_str(text))?,
     })
 }
 
@@ -376,30 +233,6 @@ pub(super) fn next_attempt(row: &Row<'_>) -> rusqlite::Result<Option<NextAttempt
         return Ok(None);
     };
     Ok(Some(NextAttempt { at, failed_at: parsed(row, "failed_at", Timestamp::from_str)? }))
-}
-
-/// A listed tag in one column: `{"tag": …, "pushed_at": …, "sequence": …, "digest": …}`.
-pub(super) fn listed_to_json(listed: &ListedTag) -> String {
-    serde_json::json!({
-        "tag": listed.tag.as_str(),
-        "pushed_at": listed.pushed_at.map(|moment| moment.to_string()),
-        "sequence": listed.sequence,
-        "digest": listed.digest.as_ref().map(Digest::as_str),
-    })
-    .to_string()
-}
-
-fn listed_from_json(text: &str) -> Result<ListedTag, Box<dyn Error + Send + Sync>> {
-    #[derive(Deserialize)]
-    struct Listed {
-        tag: String,
-        pushed_at: Option<Timestamp>,
-        sequence: Option<i64>,
-        digest: Option<String>,
-    }
-    let Listed { tag, pushed_at, sequence, digest } = serde_json::from_str(text)?;
-    let digest = digest.map(|digest| Digest::new(&digest)).transpose()?;
-    Ok(ListedTag { tag: Tag::new(&tag)?, pushed_at, sequence, digest })
 }
 
 pub(super) fn parsed<T, E: Into<Box<dyn Error + Send + Sync>>>(

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
+use serde::Serialize;
 
 use super::row;
 use crate::plan::sighting::Sighting;
 use crate::plan::{
     DecidedBy, Deployment, DeploymentState, ErrorCode, NextAttempt, OpenDeployments, PollState,
 };
+use crate::process::Leader;
 use crate::reference::{Digest, Tag};
 use crate::registry::Limit;
 use crate::target::TargetId;
@@ -44,59 +46,21 @@ impl<'a> Write<'a> {
     }
 
     pub(crate) fn state(&self, id: &TargetId) -> rusqlite::Result<Option<PollState>> {
-        let mut statement = self.0.prepare_cached(&row::one_state())?;
+        let mut statement = self.0.prepare_cached(row::ONE_STATE)?;
         let found = statement.query_row(params![id.project.as_str(), id.stage.as_str()], row::state);
         Ok(found.optional()?.map(|(_, state)| state))
     }
 
     pub(crate) fn save_state(&self, id: &TargetId, state: &PollState) -> rusqlite::Result<()> {
-        let high_water = state.high_water.as_ref();
-        let deployed = state.deployed.as_ref();
-        let failing = state.failing.as_ref();
-        let told = state.told.as_ref();
-        let as_json = || serde_json::to_string(&state.candidates).expect("text and moments are always JSON");
-        let candidates = (!state.candidates.is_empty()).then(as_json);
-        self.0.prepare_cached(&row::save_state())?.execute(params![
+        let query = "INSERT INTO poll_state (project, stage, polled_at, checked_at, document)
+             VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT DO UPDATE SET polled_at = ?3, checked_at = ?4, document = ?5, left_at = NULL";
+        self.0.prepare_cached(query)?.execute(params![
             id.project.as_str(),
             id.stage.as_str(),
-            state.rule,
-            state.last_polled_tag.as_ref().map(|tag| tag.as_str()),
-            high_water.map(|listed| listed.tag.as_str()),
-            high_water.and_then(|listed| listed.pushed_at).map(|moment| moment.to_string()),
-            high_water.and_then(|listed| listed.sequence),
-            high_water.and_then(|listed| listed.digest.as_ref()).map(Digest::as_str),
-            state.marked.as_ref().map(|tag| tag.as_str()),
-            deployed.map(|deployed| deployed.tag.as_str()),
-            deployed.and_then(|deployed| deployed.digest.as_ref()).map(Digest::as_str),
-            deployed.map(|deployed| text(deployed.at)),
-            deployed.map(|deployed| deployed.by.as_str()),
-            candidates,
-            state.hold.as_ref().map(|hold| hold.by.as_str()),
-            state.hold.as_ref().and_then(|hold| hold.reason.as_deref()),
-            state.hold.as_ref().map(|hold| text(hold.since)),
-            state.hold.as_ref().and_then(|hold| hold.until).map(text),
-            state.reset_at.map(text),
-            u32::try_from(state.tags_listed).unwrap_or(u32::MAX),
             state.polled_at.map(text),
             state.checked_at.map(text),
-            failing.map(|failing| text(failing.since)),
-            failing.map_or(0, |failing| failing.count),
-            failing.and_then(|failing| failing.told_at).map(text),
-            failing.map(|failing| failing.failure.code.as_str()),
-            failing.map(|failing| failing.failure.message.as_str()),
-            state.status.map(crate::plan::Status::as_str),
-            told.map(|told| told.status.as_str()),
-            told.and_then(|told| told.tag.as_ref()).map(|tag| tag.as_str()),
-            state.listed.as_ref().map(|listed| listed.from.as_str()),
-            state.listed.as_ref().map(|listed| listed.generation),
-            state.listed.as_ref().map(|listed| text(listed.at)),
-            state.reason,
-            state.until.map(|moment| moment.to_string()),
-            state.edit.as_ref().map(|edit| text(edit.at)),
-            state.edit.as_ref().map(|edit| edit.rule_before.as_str()),
-            state.edit.as_ref().and_then(|edit| edit.high_water_before.as_ref()).map(|tag| tag.as_str()),
-            state.baseline.as_ref().map(|baseline| baseline.tag.as_str()),
-            state.baseline.as_ref().map(|baseline| text(baseline.at)),
+            as_json(state),
         ])?;
         Ok(())
     }
@@ -187,7 +151,7 @@ impl<'a> Write<'a> {
             deployment.next_attempt.map(|next| text(next.failed_at)),
             text(deployment.created_at),
             deployment.goes_back,
-            deployment.high_water_before.as_ref().map(row::listed_to_json),
+            deployment.high_water_before.as_ref().map(as_json),
             deployment.by_whom,
         ])?;
         Ok(())
@@ -223,12 +187,34 @@ impl<'a> Write<'a> {
         Ok(())
     }
 
-    /// Makes the deployment running and counts the attempt, before anything acts.
-    pub(crate) fn begin_attempt(&self, attempt: Attempt<'_>, now: Timestamp) -> rusqlite::Result<()> {
+    /// Makes the deployment running and counts the attempt, before anything acts. `over_by`: when its steps have
+    /// ended, or were ended.
+    pub(crate) fn begin_attempt(
+        &self,
+        attempt: Attempt<'_>,
+        now: Timestamp,
+        over_by: Timestamp,
+    ) -> rusqlite::Result<()> {
         let query = "UPDATE deployment SET state = 'running', attempts = ?2 WHERE id = ?1";
         self.0.prepare_cached(query)?.execute(params![attempt.deployment_id, attempt.number])?;
-        let query = "INSERT OR REPLACE INTO attempt (deployment_id, number, started_at) VALUES (?1, ?2, ?3)";
-        self.0.prepare_cached(query)?.execute(params![attempt.deployment_id, attempt.number, text(now)])?;
+        let query = "INSERT OR REPLACE INTO attempt (deployment_id, number, started_at, over_by)
+             VALUES (?1, ?2, ?3, ?4)";
+        let values = params![attempt.deployment_id, attempt.number, text(now), text(over_by)];
+        self.0.prepare_cached(query)?.execute(values)?;
+        Ok(())
+    }
+
+    /// Records the process of a command that the attempt has started, in place of the one before.
+    pub(crate) fn save_leader(&self, attempt: Attempt<'_>, leader: &Leader) -> rusqlite::Result<()> {
+        let query = "UPDATE attempt SET leader_id = ?3, leader_started = ?4, leader_boot_id = ?5
+             WHERE deployment_id = ?1 AND number = ?2";
+        self.0.prepare_cached(query)?.execute(params![
+            attempt.deployment_id,
+            attempt.number,
+            leader.id,
+            leader.started,
+            leader.boot_id,
+        ])?;
         Ok(())
     }
 
@@ -340,4 +326,9 @@ const A_DAY: Duration = Duration::from_secs(24 * 3600);
 /// A moment as the state has it: UTC, with milliseconds, sortable as text.
 pub(super) fn text(moment: Timestamp) -> String {
     format!("{moment:.3}")
+}
+
+/// What is kept as one value of a row.
+fn as_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("structs of text, numbers and moments are always JSON")
 }

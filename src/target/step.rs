@@ -121,6 +121,25 @@ impl Step {
         })
     }
 
+    /// Those of them that are credentials, by what they are used for: what stands in a header or a variable of a command,
+    /// or beside a secret; and by what the answer calls them.
+    pub(crate) fn credentials(&self) -> impl Iterator<Item = &Answer> {
+        let hidden = match self {
+            Step::Command(step) => &step.env,
+            Step::Http(step) => &step.headers,
+        };
+        let is_hidden = |template: &Template| {
+            template.has_secret() || hidden.iter().any(|(_, value)| std::ptr::eq(value, template))
+        };
+        self.templates().into_iter().flat_map(move |template| {
+            let is_hidden = is_hidden(template);
+            template.parts.iter().filter_map(move |part| match part {
+                Part::Answer(answer) if is_hidden || answer.names_a_credential() => Some(answer),
+                _ => None,
+            })
+        })
+    }
+
     /// Of all its templates.
     pub(crate) fn parts(&self) -> impl Iterator<Item = &Part> {
         self.templates().into_iter().flat_map(|template| &template.parts)
@@ -134,7 +153,7 @@ impl Step {
         }
     }
 
-    fn templates(&self) -> Vec<&Template> {
+    pub(super) fn templates(&self) -> Vec<&Template> {
         match self {
             Step::Command(step) => step.argv.iter().chain(step.env.iter().map(|(_, value)| value)).collect(),
             Step::Http(step) => {

@@ -30,6 +30,16 @@ pub(crate) struct Answer {
     pub(crate) pointer: String,
 }
 
+impl Answer {
+    /// Whether the answer calls the value a credential: `/data/access_token`.
+    pub(crate) fn names_a_credential(&self) -> bool {
+        const NAMES: [&str; 8] =
+            ["token", "secret", "passw", "jwt", "session", "credential", "api_key", "apikey"];
+        let name = self.pointer.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+        NAMES.iter().any(|known| name.contains(known))
+    }
+}
+
 /// The name a secret goes by inside tagship: its name in `[secrets]`, or one that `config` made
 /// for a variable whose value is a secret source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -119,8 +129,6 @@ pub(crate) enum Var<'a> {
 pub(crate) struct UnknownPlaceholder {
     /// What stands between the braces.
     pub(crate) word: String,
-    /// What could stand there.
-    pub(crate) known: Vec<String>,
 }
 
 impl Template {
@@ -131,25 +139,30 @@ impl Template {
     pub(crate) fn parse(text: &str, scope: &Scope<'_>) -> Result<Template, UnknownPlaceholder> {
         let mut parts = Vec::new();
         let mut literal = String::new();
-        let mut rest = text;
-        while let Some(start) = rest.find('{') {
-            let (before, braced) = rest.split_at(start);
-            literal.push_str(before);
-            match braced[1..].split_once('}').filter(|(word, _)| is_placeholder(word)) {
-                Some((word, after)) => {
+        let position = |from: usize, brace| text[from..].find(brace).map(|found| from + found);
+        let mut from = 0;
+        // The next closing brace, looked for only once it is passed: there may be any number of opening ones.
+        let mut end = position(0, '}');
+        while let Some(start) = position(from, '{') {
+            literal.push_str(&text[from..start]);
+            if end.is_some_and(|end| end < start) {
+                end = position(start, '}');
+            }
+            match end.filter(|end| is_placeholder(&text[start + 1..*end])) {
+                Some(end) => {
                     if !literal.is_empty() {
                         parts.push(Part::Literal(std::mem::take(&mut literal)));
                     }
-                    parts.push(scope.resolve(word)?);
-                    rest = after;
+                    parts.push(scope.resolve(&text[start + 1..end])?);
+                    from = end + 1;
                 }
                 None => {
                     literal.push('{');
-                    rest = &braced[1..];
+                    from = start + 1;
                 }
             }
         }
-        literal.push_str(rest);
+        literal.push_str(&text[from..]);
         if !literal.is_empty() {
             parts.push(Part::Literal(literal));
         }
@@ -179,10 +192,15 @@ impl Scope<'_> {
         } else if let Some(field) = Field::ALL.iter().chain(self.fields).find(|field| field.word() == word) {
             return Ok(Part::Field(*field));
         }
+        Err(UnknownPlaceholder { word: word.to_owned() })
+    }
+
+    /// What could stand between braces.
+    pub(crate) fn known(&self) -> Vec<String> {
         let known = Field::ALL.iter().chain(self.fields).map(|field| field.word().to_owned());
         let vars = self.vars.keys().map(|name| format!("var.{name}"));
         let secrets = self.secrets.iter().map(|name| format!("secret.{name}"));
-        Err(UnknownPlaceholder { word: word.to_owned(), known: known.chain(vars).chain(secrets).collect() })
+        known.chain(vars).chain(secrets).collect()
     }
 }
 
@@ -198,14 +216,16 @@ fn is_placeholder(word: &str) -> bool {
     if answer(word).is_some() {
         return true;
     }
-    let (head, name) = word.split_once('.').map_or((word, None), |(head, name)| (head, Some(name)));
-    let mut bytes = head.bytes();
-    bytes.next().is_some_and(|byte| byte.is_ascii_lowercase())
-        && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
-        && name.is_none_or(|name| {
-            !name.is_empty()
-                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
-        })
+    let is_of_head = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    let head = word.bytes().take_while(|byte| is_of_head(*byte)).count();
+    word.starts_with(|first: char| first.is_ascii_lowercase())
+        && match word[head..].strip_prefix('.') {
+            None => head == word.len(),
+            Some(name) => {
+                !name.is_empty()
+                    && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+            }
+        }
 }
 
 impl fmt::Display for SecretId {

@@ -1,6 +1,6 @@
 //! Certificates: whom a server is believed from, and what tagship shows of itself.
 
-use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -10,6 +10,11 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts};
+
+use crate::file;
+
+/// The roots of a system take 0.5 MiB.
+const LONGEST: u64 = 16 * 1024 * 1024;
 
 /// A certificate to show where a server asks for one. Its key is read when it is needed, as secrets are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,9 +29,9 @@ pub(crate) struct Identity {
 ///
 /// # Errors
 /// It cannot be read, has no certificate, or one that is broken.
-pub(crate) fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let shown = file.display();
-    let pem = fs::read(file).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+pub(crate) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let shown = path.display();
+    let pem = file::read(path, LONGEST).map_err(|error| format!("{shown} cannot be read: {error}"))?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let certificates = certificates.map_err(|_| format!("{shown} is not in PEM form"))?;
     if certificates.is_empty() {
@@ -48,7 +53,7 @@ impl Identity {
     /// What is wrong with the file; never what it holds.
     pub(super) fn read(&self) -> Result<ClientCert, String> {
         let shown = self.key_file.display();
-        let pem = fs::read(&self.key_file)
+        let pem = file::read(&self.key_file, LONGEST)
             .map_err(|error| format!("client_key: {shown} cannot be read: {error}"))?;
         let broken = |_| format!("client_key: {shown} has no private key in PEM form (without a passphrase)");
         let key = PrivateKeyDer::from_pem_slice(&pem).map_err(broken)?;
@@ -70,6 +75,14 @@ impl Identity {
 pub(super) fn roots(more: &[CertificateDer<'static>]) -> Result<RootCerts, String> {
     static SYSTEM: OnceLock<(Vec<CertificateDer<'static>>, Option<String>)> = OnceLock::new();
     let (system, error) = SYSTEM.get_or_init(|| {
+        // rustls-native-certs would wait for a FIFO.
+        let variable = "SSL_CERT_FILE";
+        let refused = std::env::var_os(variable)
+            .and_then(|path| file::head(Path::new(&path), 0).err())
+            .filter(|error| error.kind() == ErrorKind::InvalidInput);
+        if let Some(error) = refused {
+            return (Vec::new(), Some(format!("{variable}: {error}")));
+        }
         let loaded = rustls_native_certs::load_native_certs();
         (loaded.certs, loaded.errors.first().map(ToString::to_string))
     });

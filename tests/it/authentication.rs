@@ -166,7 +166,7 @@ fn credentials_go_to_another_host_for_a_token_where_it_is_trusted_only() {
     let shop = Shop::with(&config);
     let refused = format!(
         "GET http://127.0.0.1:[port]/v2/acme/shop/tags/list?n=1000: 401 Unauthorized: it sends to http://localhost:{} for a token, \
-         and credentials are only sent to the registry's own host by the same scheme; if that host may have them, name it in trusted_realms \
+         and tokens are only asked for at the registry's own host by the same scheme; if that host gives the registry's tokens, name it in trusted_realms \
          (Gitea and Forgejo send to ROOT_URL of their app.ini: it should be the address that url has)",
         elsewhere.port()
     );
@@ -197,13 +197,20 @@ fn where_a_realm_is_not_trusted_basic_does_if_the_server_takes_it() {
 }
 
 #[test]
-fn nobody_asks_a_realm_elsewhere_for_public_images() {
+fn a_realm_elsewhere_is_asked_for_public_images_where_it_is_trusted_only() {
     let elsewhere = Script::start([(ASK, Answer::json(200, r#"{"token":"planted-1"}"#).into())]);
     let realm = bearer(elsewhere.port()).replace("127.0.0.1", "localhost");
-    let server = Script::start([(LIST, challenged(&[realm])), (LIST, tags())]);
+    let refusal = || challenged(std::slice::from_ref(&realm));
+    let server = Script::start([(LIST, refusal()), (LIST, refusal()), (LIST, tags())]);
     let config =
         on("oci", &server.url(), PROD).replace("token = { file = \"secret/token\" }", "anonymous = true");
-    Shop::with(&config).run(&["poll"]).code(0);
+    let shop = Shop::with(&config);
+    let refused = message(&shop, "shop/prod", "denied");
+    assert!(refused.contains("name it in trusted_realms"), "{refused}");
+    assert!(elsewhere.requests().is_empty(), "nobody's address is asked because a server says so");
+
+    shop.config(&config.replace("anonymous = true", "anonymous = true\ntrusted_realms = [\"localhost\"]"));
+    shop.run(&["poll"]).code(0);
     assert_eq!(schemes(&elsewhere.requests()), ["nobody"]);
 }
 

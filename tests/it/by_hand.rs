@@ -103,6 +103,50 @@ fn a_tag_that_does_not_exist_is_not_deployed() {
 }
 
 #[test]
+fn a_tag_that_the_rule_does_not_allow_is_refused_without_force() {
+    let gitea = gitea(Build::GiteaNew);
+    let test = DEV.replace("stages.dev", "stages.test");
+    let shop = Shop::with(&on_gitea(&gitea, &format!("{DEV}{PROD}{test}")));
+    let before = shop.contents();
+    gitea.take_requests();
+    shop.run(&["deploy", "shop/prod", "dev-42"]).code(2).stdout("").stderr(
+        "error: the rule of shop/prod does not allow dev-42: matches no glob of tags\n  \
+         help: shop/dev allows it: tagship deploy shop/dev dev-42\n  \
+         help: shop/test allows it: tagship deploy shop/test dev-42\n  \
+         help: to deploy it to shop/prod anyway: tagship deploy shop/prod dev-42 --force\n",
+    );
+    shop.run(&["deploy", "shop/dev", "edge"]).code(2).stdout("").stderr(
+        "error: the rule of shop/dev does not allow edge: matches no glob of tags\n  \
+         help: to deploy it to shop/dev anyway: tagship deploy shop/dev edge --force\n",
+    );
+    assert!(shop.contents() == before && gitea.take_requests().is_empty(), "nothing was done");
+    shop.run(&["deploy", "shop/prod", "dev-42", "--force"])
+        .code(0)
+        .line("shop/prod", &["deployed", "dev-42"]);
+    // What the stage ran is not asked of the rule.
+    shop.run(&["deploy", "shop/prod", "v1.10.0"]).code(0);
+    shop.run(&["rollback", "shop/prod"]).code(0).line("shop/prod", &["deployed", "dev-42"]);
+}
+
+#[test]
+fn rollback_is_deploy_previous() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = upgraded(&gitea);
+    let digest = gitea.digest("acme/shop", "v1.11.0");
+    shop.run(&["rollback", "shop/prod"]).code(0).line("shop/prod", &["deployed", "v1.11.0"]);
+    assert_eq!(shop.command_env("TAGSHIP_DIGEST").as_deref(), Some(digest.as_str()));
+    assert_eq!(shop.status("shop/prod")["hold"]["reason"], "v1.11.0 was deployed by hand");
+    shop.run(&["release", "shop/prod"]).code(0);
+    shop.run(&["rollback", "shop/prod"]).code(2).stderr_has("tagship deploy shop/prod v1.10.0");
+    shop.run(&["deploy", "shop/prod", "v2.0.0"]).code(0);
+    shop.run(&["rollback", "shop/prod", "--no-hold"]).code(0).line("shop/prod", &["deployed", "v1.11.0"]);
+    assert!(shop.status("shop/prod")["hold"].is_null());
+    shop.run(&["deploy", "shop/prod", "v2.0.0"]).code(0);
+    shop.run(&["rollback", "shop"]).code(0);
+    shop.run(&["rollback"]).code(2);
+}
+
+#[test]
 fn a_registry_that_is_down_stops_a_deployment_by_hand_unless_it_is_forced() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, PROD);

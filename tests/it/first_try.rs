@@ -4,7 +4,19 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::harness::{Shop, on};
+use crate::registry::digest_of;
 use crate::run::Run;
+
+/// The tags that a clean clone has.
+const TAGS: [&str; 3] = ["v1.0.0", "dev-1", "dev-2"];
+
+/// The index without what `push.sh` added to it, a line a manifest.
+fn pristine(index: &str) -> String {
+    let is_of_clone = |line: &&str| {
+        !line.contains("ref.name") || TAGS.iter().any(|tag| line.contains(&format!("acme/shop:{tag}\"")))
+    };
+    index.lines().filter(is_of_clone).map(|line| format!("{line}\n")).collect()
+}
 
 /// A copy of examples/ as a clean clone has it, and the README's first command on it.
 struct Clone(Shop);
@@ -15,7 +27,8 @@ impl Clone {
         let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
         let copied = Command::new("cp").arg("-r").arg(&examples).arg(shop.path("examples")).status().unwrap();
         assert!(copied.success());
-        // What a first try in the working copy has left behind.
+        // What a first try in the working copy has left behind: a state, and tags that were pushed.
+        shop.file("examples/images/index.json", &pristine(&shop.read("examples/images/index.json")));
         for left in ["state.db", "state.db-journal", "deployed.log"] {
             drop(std::fs::remove_file(shop.path("examples").join(left)));
         }
@@ -48,6 +61,17 @@ fn the_first_try_deploys_then_is_silent_then_deploys_what_was_pushed() {
     assert_eq!(clone.deployed(), "shop/dev dev-2\nshop/prod v1.0.0\nshop/dev dev-3\n");
 }
 
+/// Else the README's commands would break these tests.
+#[test]
+fn pushes_in_the_working_copy_are_not_copied() {
+    let clone = Clone::new();
+    let index = || clone.0.read("examples/images/index.json");
+    let before = index();
+    clone.push("dev-3");
+    clone.push("v2.0.0");
+    assert!(index() != before && pristine(&index()) == before, "{}", index());
+}
+
 #[test]
 fn a_push_of_what_no_stage_waits_for_deploys_nothing() {
     let clone = Clone::new();
@@ -73,5 +97,34 @@ fn a_folder_that_is_no_layout_makes_its_targets_unknown() {
         shop.file("images/index.json", content);
         let run = shop.run(&["poll", "--format", "json"]);
         run.code(1).status_is("shop/dev", "unknown").error_is("shop/dev", code);
+    }
+}
+
+/// Times are whole seconds, and tools write the index in an order of their own.
+#[test]
+fn a_tag_of_the_same_second_as_the_one_before_is_deployed() {
+    let shop = Shop::new();
+    let stage = "[projects.shop.stages.dev]\ntags = \"*\"\norder = \"newest\"\ndeploy = { command = [\"./deploy.sh\"] }\n";
+    shop.config(
+        &on("oci-layout", "", stage)
+            .replace("url = \"\"", "path = \"images\"")
+            .replace("token = { file = \"secret/token\" }\n", ""),
+    );
+    let write = |tags: &[&str]| {
+        let entry = |tag: &&str| {
+            serde_json::json!({"digest": digest_of(tag), "annotations": {
+                "org.opencontainers.image.ref.name": tag,
+                "org.opencontainers.image.created": "2026-11-20T10:00:00Z"}})
+        };
+        let manifests: Vec<_> = tags.iter().map(entry).collect();
+        shop.file("images/oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}");
+        shop.file("images/index.json", &serde_json::json!({"manifests": manifests}).to_string());
+    };
+    write(&["b", "d"]);
+    shop.run(&["poll"]).code(0).line("shop/dev", &["baseline", "d"]);
+    for (tags, expected) in [(&["c", "b", "d"][..], "c"), (&["d", "c", "b", "a"], "a")] {
+        write(tags);
+        shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", expected]);
+        shop.run(&["poll"]).code(0).silent();
     }
 }

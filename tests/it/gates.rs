@@ -6,11 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
 
 use crate::first_poll::gitea;
-use crate::harness::{DEV, PROD, Shop, on};
+use crate::harness::{DEV, PROD, Shop, on, on_gitea};
 use crate::http::Answer;
 use crate::new_tag::baselined;
 use crate::oci::{Door, Oci};
-use crate::registry::{Build, digest_of};
+use crate::registry::{Build, Gitea, digest_of};
 
 fn ago(minutes: i64) -> String {
     format!("{:.0}", Timestamp::now() - SignedDuration::from_mins(minutes))
@@ -99,7 +99,7 @@ fn outside_of_its_window_nothing_is_deployed_and_the_next_one_is_named() {
     run.code(0).status_is("shop/prod", "waiting");
     let target = run.target("shop/prod");
     assert!(target["until"].as_str().unwrap().contains(&format!("T{from:02}:00:00")), "{target}");
-    shop.config(&crate::harness::on_gitea(&gitea, PROD));
+    shop.config(&on_gitea(&gitea, PROD));
     shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v1.11.0"]);
 }
 
@@ -221,4 +221,48 @@ fn a_tag_pushed_while_the_servers_clock_was_back_is_told_and_not_silently_missed
     shop.run(&["poll"]).code(0).line("shop/dev", &["older", "dev-43", "tagship deploy shop/dev dev-43"]);
     shop.run(&["poll"]).code(0).silent();
     assert_eq!(shop.delivered(), [""; 0]);
+}
+
+/// New Gitea has no manifest for a tag that was pushed A, B, A: that is no tag that did not change.
+#[test]
+fn a_moving_tag_without_a_manifest_is_never_up_to_date() {
+    let gitea = Gitea::start(Build::GiteaNew);
+    gitea.push("acme/shop", "a", "2026-11-20T10:00:00Z");
+    gitea.push("acme/shop", "b", "2026-11-20T10:00:00Z");
+    gitea.retag("acme/shop", "edge", "a", "2026-11-20T10:01:00Z");
+    let stage = "[projects.shop.stages.dev]\ntags = \"edge\"\norder = \"newest\"\ndigest = true\n\
+                 deploy = { command = [\"./deploy.sh\"] }\n";
+    let shop = Shop::with(&on_gitea(&gitea, stage));
+    shop.run(&["poll"]).code(0).line("shop/dev", &["baseline", "edge"]);
+    gitea.retag("acme/shop", "edge", "b", "2026-11-20T10:02:00Z");
+    gitea.retag("acme/shop", "edge", "a", "2026-11-20T10:03:00Z");
+    for _ in 0..2 {
+        shop.run(&["poll", "--format", "json"]).code(0).status_is("shop/dev", "waiting");
+    }
+    // The first poll of another shop finds it so: what it is when it comes back is the baseline.
+    let other = Shop::with(&on_gitea(&gitea, stage));
+    other.run(&["poll", "--format", "json"]).code(0).status_is("shop/dev", "waiting");
+    gitea.push("acme/shop", "edge", "2026-11-20T10:04:00Z");
+    shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "edge"]);
+    other.run(&["poll"]).code(0).line("shop/dev", &["baseline", "edge"]);
+}
+
+#[test]
+fn a_stage_that_goes_by_digests_says_which_tag_it_follows() {
+    let gitea = Gitea::start(Build::GiteaNew);
+    gitea.push("acme/shop", "edge-a", "2026-11-20T10:00:00Z");
+    gitea.push("acme/shop", "edge-b", "2026-11-20T10:01:00Z");
+    let stage = "[projects.shop.stages.dev]\ntags = \"edge-*\"\norder = \"newest\"\ndigest = true\n\
+                 deploy = { command = [\"./deploy.sh\"] }\n";
+    let shop = Shop::with(&on_gitea(&gitea, stage));
+    shop.run(&["check"])
+        .code(0)
+        .stderr_has("digest = true follows one tag, the greatest by order = \"newest\",");
+    let warning = "shop/dev: digest = true follows one tag, edge-b; edge-a matches too, and is not followed";
+    shop.run(&["poll"]).code(0).stderr_has(warning);
+    shop.run(&["poll"]).code(0).silent();
+    shop.run(&["check"]).code(0).stderr_has("order = \"newest\" (edge-b now),");
+    shop.config(&on_gitea(&gitea, &stage.replace("edge-*", "edge-b")));
+    shop.run(&["check"]).code(0).stderr("");
+    shop.run(&["poll"]).code(0).stderr("");
 }

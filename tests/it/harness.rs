@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
@@ -13,7 +14,7 @@ use regex::Regex;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::leak::{MARK, leaks};
+use crate::leak::{Leaks, MARK};
 use crate::registry::{Gitea, TOKEN};
 use crate::run::{Run, Running};
 
@@ -28,6 +29,8 @@ pub(crate) struct Shop {
     env: Vec<(String, String)>,
     /// Everything printed so far.
     printed: RefCell<Vec<String>>,
+    /// The secrets that nothing may show.
+    planted: RefCell<Vec<String>>,
 }
 
 impl Shop {
@@ -38,6 +41,7 @@ impl Shop {
             dir: tempfile::Builder::new().prefix("tagship-test-").tempdir().unwrap(),
             env: Vec::new(),
             printed: RefCell::default(),
+            planted: RefCell::default(),
         };
         fs::create_dir(shop.path("home")).unwrap();
         shop.secret("token", TOKEN);
@@ -75,14 +79,23 @@ impl Shop {
 
     /// `secret/NAME`. The value must say that it is planted.
     pub(crate) fn secret(&self, name: &str, value: &str) {
-        assert!(value.contains(MARK), "{value}: the scan looks for {MARK:?}");
+        self.plant(value);
         self.file(&format!("secret/{name}"), &format!("{value}\n"));
         fs::set_permissions(self.path(&format!("secret/{name}")), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// Another secret that nothing may show: one that a server gives, say. The value must say that it is planted.
+    pub(crate) fn plant(&self, value: &str) {
+        assert!(value.contains(MARK), "{value}: the scan looks for {MARK:?}");
+        self.planted.borrow_mut().push(value.to_owned());
     }
 
     /// Sets a variable for all following runs.
     pub(crate) fn env(&mut self, name: &str, value: &str) {
         self.env.retain(|(known, _)| known != name);
+        if value.contains(MARK) {
+            self.plant(value);
+        }
         self.env.push((name.to_owned(), value.to_owned()));
     }
 
@@ -112,9 +125,35 @@ impl Shop {
         Running::start(self, command, arguments)
     }
 
+    /// As [`Shop::run`], as another user: for tests that run as root.
+    pub(crate) fn run_as(&self, user: u32, arguments: &[&str]) -> Run {
+        let (config, state) = (self.path("tagship.toml"), self.path("state.db"));
+        let place = ["--config", config.to_str().unwrap(), "--state", state.to_str().unwrap()];
+        self.run_bare_as(user, &[&place[..], arguments].concat())
+    }
+
+    /// As [`Shop::run_bare`], as another user, of a copy of the binary that every user can reach.
+    pub(crate) fn run_bare_as(&self, user: u32, arguments: &[&str]) -> Run {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let binary = folder.path().join("tagship");
+        // By a process of its own: one that another test starts meanwhile would hold the copy open for writing.
+        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_tagship")).arg(&binary).status();
+        assert!(copied.unwrap().success());
+        let mut command = Command::new(binary);
+        self.furnish(&mut command);
+        command.uid(user).gid(user);
+        Running::start(self, command, arguments).end()
+    }
+
     /// Without `--config` and `--state`.
     pub(crate) fn run_bare(&self, arguments: &[&str]) -> Run {
-        Running::start(self, self.command(), arguments).end()
+        self.start_bare(arguments).end()
+    }
+
+    /// The same without waiting.
+    pub(crate) fn start_bare(&self, arguments: &[&str]) -> Running<'_> {
+        Running::start(self, self.command(), arguments)
     }
 
     /// Under another program, which gets the binary's path and arguments at its end.
@@ -127,6 +166,14 @@ impl Shop {
         let mut command = self.command_under(program);
         command.stdin(Stdio::piped());
         Running::start_reading(self, command, arguments)
+    }
+
+    /// Another program, with the same environment and folder.
+    pub(crate) fn run_program(&self, program: &[&str], arguments: &[&str]) -> Run {
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]);
+        self.furnish(&mut command);
+        Running::start(self, command, arguments).end()
     }
 
     fn command_under(&self, program: &[&str]) -> Command {
@@ -147,7 +194,7 @@ impl Shop {
     /// What cron gives, and nothing of the machine that runs the tests.
     pub(crate) fn furnish(&self, command: &mut Command) {
         command.env_clear().current_dir(self.dir.path());
-        command.env("HOME", self.path("home")).env("PATH", "/usr/bin:/bin");
+        command.env("HOME", self.path("home")).env("PATH", "/usr/bin:/bin").env("TMPDIR", self.path("home"));
         // Where a coverage build writes what it ran (set only for one).
         command.envs(std::env::var_os("LLVM_PROFILE_FILE").map(|file| ("LLVM_PROFILE_FILE", file)));
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
@@ -218,8 +265,12 @@ impl Shop {
     }
 
     fn check_for_secrets(&self) {
+        let config = fs::read_to_string(self.path("tagship.toml")).unwrap_or_default();
+        let planted = self.planted.borrow();
+        let leaks = Leaks::of(planted.iter().map(String::as_str), &config);
         for text in self.printed.borrow().iter() {
-            assert!(!leaks(text.as_bytes()), "a secret was printed:\n{text}");
+            let leak = leaks.find(text.as_bytes());
+            assert!(leak.is_none(), "a part of a secret was printed, {leak:?}:\n{text}");
         }
         let mut files = Vec::new();
         walk(self.dir.path(), &mut files);
@@ -227,8 +278,8 @@ impl Shop {
             if file.starts_with(self.path("secret")) {
                 continue;
             }
-            let bytes = fs::read(&file).unwrap();
-            assert!(!leaks(&bytes), "a secret stands in {}", file.display());
+            let leak = leaks.find(&fs::read(&file).unwrap());
+            assert!(leak.is_none(), "a part of a secret stands in {}: {leak:?}", file.display());
         }
     }
 }

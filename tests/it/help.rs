@@ -19,7 +19,7 @@ fn says(arguments: &[&str], said: &str) {
 #[test]
 fn a_mistyped_target_gets_the_nearest() {
     let status = "See them all with: tagship status";
-    for command in ["poll", "status", "tags", "deploy", "hold", "release", "history", "retry"] {
+    for command in ["poll", "status", "tags", "deploy", "rollback", "hold", "release", "history", "retry"] {
         let said = format!("the configuration has no target \"shop/dve\"; did you mean shop/dev? {status}");
         says(&[command, "shop/dve"], &said);
     }
@@ -81,6 +81,37 @@ fn a_mistyped_command_option_or_word_gets_the_nearest() {
         shop().run(arguments).code(2).stdout("").stderr_has(tip).stderr_has("--help");
     }
     shop().run(&["poll", "--max-runtime", "5"]).code(2).stdout("").stderr_has("5m, 1h 30m or 7d");
+}
+
+#[test]
+fn the_usual_words_of_other_tools_name_the_command() {
+    for (word, command) in [
+        ("logs", "tagship history"),
+        ("list", "tagship status"),
+        ("ps", "tagship status"),
+        ("ls", "tagship status"),
+        ("pause", "tagship hold TARGET"),
+        ("stop", "tagship hold TARGET"),
+        ("resume", "tagship release TARGET"),
+        ("unhold", "tagship release TARGET"),
+        ("start", "tagship release TARGET"),
+        ("run", "tagship poll"),
+        ("sync", "tagship poll"),
+        ("update", "tagship poll"),
+        ("validate", "tagship check"),
+        ("lint", "tagship check"),
+        ("test", "tagship check"),
+        ("approve", "tagship deploy TARGET [TAG]"),
+        ("undo", "tagship rollback TARGET"),
+    ] {
+        let run = shop().run(&[word, "shop/prod"]);
+        run.code(2).stdout("").stderr_has(&format!("unrecognized subcommand '{word}'"));
+        run.stderr_has(&format!("  tip: use '{command}'\n")).shows_not("similar");
+    }
+    // These look like commands that change something.
+    for word in ["told", "polling", "logen", "marker"] {
+        shop().run(&[word]).code(2).stdout("").shows_not("tip:").stderr_has("--help");
+    }
 }
 
 #[test]

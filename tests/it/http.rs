@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 /// A request as it came.
 #[derive(Clone, Debug)]
@@ -157,20 +159,11 @@ impl From<Answer> for Reply {
     }
 }
 
-/// The gzip form of a text; made by `gzip`, since the tests have no compressor of their own.
+/// The gzip form of a text.
 pub(crate) fn gzip(text: &str) -> Vec<u8> {
-    let mut child = std::process::Command::new("gzip")
-        .args(["-c", "-n"])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .expect("gzip is installed");
-    let mut stdin = child.stdin.take().unwrap();
-    thread::scope(|scope| {
-        // What comes out of a long text does not fit into the pipe.
-        scope.spawn(move || stdin.write_all(text.as_bytes()).unwrap());
-        child.wait_with_output().unwrap().stdout
-    })
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
 }
 
 /// A listening server; it ends, with every connection, when dropped.

@@ -47,6 +47,7 @@ fn registry(door: Door) -> Oci {
 }
 
 #[test]
+#[ignore = "needs gnome-keyring and dbus"]
 fn a_token_of_the_keyring_is_used_until_logout() {
     let registry = registry(Door::Basic);
     let shop = searching(&on("oci", &registry.url(), PROD));
@@ -66,6 +67,7 @@ fn a_token_of_the_keyring_is_used_until_logout() {
 }
 
 #[test]
+#[ignore = "needs gnome-keyring and dbus"]
 fn an_entry_that_is_named_brings_its_user_name() {
     let registry = registry(Door::Basic);
     let config =
@@ -80,6 +82,7 @@ fn an_entry_that_is_named_brings_its_user_name() {
 }
 
 #[test]
+#[ignore = "needs gnome-keyring and dbus"]
 fn a_second_login_replaces_the_first() {
     let registry = registry(Door::Basic);
     let shop = searching(&on("oci", &registry.url(), PROD));
@@ -91,6 +94,7 @@ fn a_second_login_replaces_the_first() {
 }
 
 #[test]
+#[ignore = "needs gnome-keyring and dbus"]
 fn an_entry_that_is_named_and_missing_says_how_to_make_it() {
     let registry = registry(Door::Basic);
     let config =
@@ -104,6 +108,7 @@ fn an_entry_that_is_named_and_missing_says_how_to_make_it() {
 }
 
 #[test]
+#[ignore = "needs gnome-keyring and dbus"]
 fn a_token_that_will_not_be_used_is_warned_of() {
     let registry = registry(Door::Basic);
     let mut shop = searching(&on("oci", &registry.url(), PROD));
@@ -114,6 +119,7 @@ fn a_token_that_will_not_be_used_is_warned_of() {
 }
 
 #[test]
+#[ignore = "needs gnome-keyring and dbus"]
 fn the_token_is_asked_for_without_showing_it() {
     let registry = registry(Door::Bearer);
     let shop = searching(&on("oci", &registry.url(), PROD));
@@ -151,6 +157,7 @@ fn the_token_is_asked_for_without_showing_it() {
 }
 
 #[test]
+#[ignore = "needs gnome-keyring and dbus"]
 fn gitea_says_whose_the_token_is_or_what_it_may() {
     let refused = |scopes: &str| {
         let message =

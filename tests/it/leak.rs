@@ -1,5 +1,6 @@
-//! No planted secret may stand in anything that tagship printed or wrote.
+//! No planted secret, and no part of one, may stand in anything that tagship printed or wrote.
 
+use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use base64::Engine as _;
@@ -7,33 +8,93 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::registry::TOKEN;
 
-/// In every secret that a test plants.
+/// In every secret that a test plants, also in those that a server of the test makes up.
 pub(crate) const MARK: &str = "planted";
 
-/// Whether a planted secret is in there: as it is, percent-encoded or JSON-escaped (its mark survives
-/// both), or anywhere inside Basic credentials.
-pub(crate) fn leaks(bytes: &[u8]) -> bool {
-    static FORMS: LazyLock<Vec<String>> = LazyLock::new(|| {
-        let mut forms = vec![MARK.to_owned()];
-        for shift in 0..3 {
-            let text = format!("{}{MARK}", "x".repeat(shift));
-            let encoded = STANDARD.encode(text);
-            let encoded = encoded.trim_end_matches('=');
-            // The first and last characters also hold bits of their neighbours.
-            let skipped = [0, 2, 3][shift];
-            forms.push(encoded[skipped..encoded.len() - 1].to_owned());
+/// So many characters of a secret in a row are a leak.
+const LENGTH: usize = 8;
+
+/// What to look for.
+pub(crate) struct Leaks {
+    windows: HashSet<[u8; LENGTH]>,
+    /// By the first two bytes: most of what is searched cannot be the beginning of any.
+    begins: Vec<bool>,
+}
+
+impl Leaks {
+    /// Parts of these values. What stands in `open` too, which tagship is given openly, tells nothing.
+    pub(crate) fn of<'a>(values: impl IntoIterator<Item = &'a str>, open: &str) -> Leaks {
+        let mut windows = HashSet::new();
+        for value in values {
+            // The host of a secret URL is no secret.
+            let is_url = value.contains("://");
+            let parts = value.split(|c| is_url && "@/\\?&=:".contains(c));
+            for secret in parts.filter(|part| !is_url || part.contains(MARK)) {
+                for form in in_base64(secret).into_iter().chain([secret.to_owned()]) {
+                    let parts = form.as_bytes().windows(LENGTH);
+                    windows.extend(parts.filter_map(|part| <[u8; LENGTH]>::try_from(part).ok()));
+                }
+            }
         }
-        forms
-    });
-    FORMS.iter().any(|form| bytes.windows(form.len()).any(|window| window == form.as_bytes()))
+        let open: HashSet<&[u8]> = open.as_bytes().windows(LENGTH).collect();
+        windows.retain(|window| !open.contains(&window[..]));
+        let mut begins = vec![false; 1 << 16];
+        windows.iter().for_each(|window| begins[begin(window)] = true);
+        Leaks { windows, begins }
+    }
+
+    /// What of them stands in there: as it is, or anywhere inside Basic credentials; or the mark of any secret,
+    /// which survives being percent-encoded and escaped.
+    pub(crate) fn find(&self, bytes: &[u8]) -> Option<String> {
+        static MARKS: LazyLock<Vec<String>> =
+            LazyLock::new(|| in_base64(MARK).into_iter().chain([MARK.to_owned()]).collect());
+        let shown = |found: &[u8]| Some(String::from_utf8_lossy(found).into_owned());
+        let mut marks = MARKS.iter().map(String::as_bytes);
+        if let Some(mark) = marks.find(|mark| bytes.windows(mark.len()).any(|part| part == *mark)) {
+            return shown(mark);
+        }
+        let mut parts = bytes.windows(LENGTH);
+        parts.find(|part| self.begins[begin(part)] && self.windows.contains(*part)).and_then(shown)
+    }
+}
+
+fn begin(window: &[u8]) -> usize {
+    usize::from(window[0]) << 8 | usize::from(window[1])
+}
+
+/// What is the same of a text's Base64, whatever stands before and behind it.
+fn in_base64(text: &str) -> [String; 3] {
+    [0, 1, 2].map(|shift| {
+        let encoded = STANDARD.encode(format!("{}{text}", "x".repeat(shift)));
+        let encoded = encoded.trim_end_matches('=');
+        // The first and last characters also hold bits of their neighbours.
+        let skipped = [0, 2, 3][shift];
+        encoded[skipped..encoded.len() - 1].to_owned()
+    })
 }
 
 #[test]
-fn a_leak_is_found_in_every_form() {
+fn a_leak_is_found_in_every_form_and_in_part() {
+    let leaks = Leaks::of([TOKEN], "");
     for user in ["", "c", "ci", "bot"] {
         let basic = STANDARD.encode(format!("{user}:{TOKEN}"));
-        assert!(leaks(format!("Authorization: Basic {basic}").as_bytes()), "{user}: {basic}");
+        for text in [&basic[..], &basic[basic.len() - 12..]] {
+            assert!(
+                leaks.find(format!("Authorization: Basic {text}").as_bytes()).is_some(),
+                "{user}: {text}"
+            );
+        }
     }
-    assert!(leaks(format!("x{TOKEN}").as_bytes()));
-    assert!(!leaks(b"Authorization: Basic ***, plant, token"));
+    assert!(leaks.find(format!("x{TOKEN}").as_bytes()).is_some());
+    for start in 0..=TOKEN.len() - LENGTH {
+        assert!(leaks.find(format!("x{}", &TOKEN[start..start + LENGTH]).as_bytes()).is_some(), "{start}");
+    }
+    assert!(leaks.find(format!("x{}", &TOKEN[TOKEN.len() - 7..]).as_bytes()).is_none());
+    assert!(leaks.find(b"Authorization: Basic ***, plant, token").is_none());
+    assert!(
+        Leaks::of(["http://a:planted-q2Lf@127.0.0.1:80/planted-Vb9"], "")
+            .find(b"http://127.0.0.1:80/")
+            .is_none()
+    );
+    assert!(Leaks::of(["plainted-portainer"], "[portainer]").find(b"portainer").is_none());
 }

@@ -13,6 +13,7 @@ fn limited(gitea: &Gitea, retry_after: &'static str) {
 }
 
 #[test]
+#[ignore = "needs faketime"]
 fn a_limit_is_respected_by_later_runs_until_it_is_over() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, &format!("{DEV}{PROD}"));
@@ -35,6 +36,7 @@ fn a_limit_is_respected_by_later_runs_until_it_is_over() {
 }
 
 #[test]
+#[ignore = "needs faketime"]
 fn a_limit_that_is_short_is_waited_for_and_one_of_years_is_cut() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, PROD);

@@ -7,7 +7,7 @@ use crate::http::{Answer, Reply, Request, Server};
 use crate::registry::{TOKEN, digest_of};
 
 /// An identity token of the user of [`TOKEN`].
-pub(crate) const IDENTITY: &str = "planted-identity-token-55e0";
+pub(crate) const IDENTITY: &str = "planted-n6Bv1xRk8DqZ3hTy5WgM";
 
 /// How a plain registry wants to be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

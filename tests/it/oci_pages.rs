@@ -47,6 +47,13 @@ fn every_servers_pages_are_read_to_the_end() {
             vec![(FIRST, next(one(), "?last=v1.0.0")), ("GET /v2/acme/shop/tags/list?last=v1.0.0", two())],
         ),
         (
+            "a Link to another path, which nobody is sent to with a credential",
+            vec![
+                (FIRST, next(one(), "/v2/other/private/tags/list?last=v1.0.0#x")),
+                ("GET /v2/acme/shop/tags/list?last=v1.0.0", two()),
+            ],
+        ),
+        (
             "distribution with a smaller limit refuses the size",
             vec![(FIRST, refused(400, "PAGINATION_NUMBER_INVALID")), (small, two())],
         ),

@@ -9,6 +9,7 @@ use crate::new_tag::baselined;
 use crate::registry::Build;
 
 #[test]
+#[ignore = "needs minutes"]
 fn of_200_pairs_of_polls_each_deploys_what_is_new_once() {
     let gitea = gitea(Build::GiteaNew);
     let endpoint = Endpoint::start();

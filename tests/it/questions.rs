@@ -253,6 +253,7 @@ fn why_does_it_not_go_back_after_a_deletion() {
 }
 
 #[test]
+#[ignore = "needs faketime"]
 fn what_ran_on_a_date() {
     let gitea = gitea(Build::GiteaNew);
     let shop = Shop::with(&on_gitea(&gitea, &format!("{DEV}{PROD}")));

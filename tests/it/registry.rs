@@ -11,11 +11,11 @@ use crate::http::{Answer, Reply, Request, Server};
 use crate::transcript::recorded;
 
 /// A token that may read packages. (`planted` is what the harness looks for in all output.)
-pub(crate) const TOKEN: &str = "planted-token-of-the-registry-7c1f";
+pub(crate) const TOKEN: &str = "planted-k7Qw2xVb9LmT4nRc8ZpD";
 /// A token that exists and lacks `read:package`.
-pub(crate) const TOKEN_WITHOUT_SCOPE: &str = "planted-token-without-scope-90aa";
+pub(crate) const TOKEN_WITHOUT_SCOPE: &str = "planted-w3Hs6yGd1JfX5vKe0QtB";
 /// A token that no server knows.
-pub(crate) const WRONG_TOKEN: &str = "planted-token-that-is-wrong-0b3d";
+pub(crate) const WRONG_TOKEN: &str = "planted-z8Ua4oPi7CmN2rWl9EjS";
 
 /// The three builds of gitea-facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,12 @@ struct State {
     owners: BTreeSet<String>,
     private_owners: BTreeSet<String>,
     images: BTreeSet<(String, String)>,
+    /// Who has each name: 2 unless it is here.
+    owner_ids: BTreeMap<String, u64>,
+    /// The new name of each owner that has one.
+    renamed: BTreeMap<String, String>,
+    /// Of the server's clock.
+    ahead: jiff::SignedDuration,
     last_id: u64,
     pushes: u64,
     jwts: BTreeMap<String, Access>,
@@ -93,6 +99,9 @@ impl Gitea {
             owners: BTreeSet::from(["acme".to_owned()]),
             private_owners: BTreeSet::new(),
             images: BTreeSet::new(),
+            owner_ids: BTreeMap::new(),
+            renamed: BTreeMap::new(),
+            ahead: jiff::SignedDuration::ZERO,
             last_id: 100,
             pushes: 0,
             jwts: BTreeMap::new(),
@@ -149,6 +158,38 @@ impl Gitea {
             (row.owner.as_str(), row.image.as_str(), row.version.as_str()) != (owner, name, tag)
         });
         assert_eq!(before - 1, state.rows.len(), "{image}:{tag} was there");
+    }
+
+    /// Sets the server's clock forward.
+    pub(crate) fn forward(&self, seconds: i64) {
+        self.state.lock().unwrap().ahead = jiff::SignedDuration::from_secs(seconds);
+    }
+
+    /// Gives the owner another name; the server sends on from the old one.
+    pub(crate) fn rename_owner(&self, owner: &str, name: &str) {
+        let mut state = self.state.lock().unwrap();
+        state
+            .rows
+            .iter_mut()
+            .filter(|row| row.owner == owner)
+            .for_each(|row| name.clone_into(&mut row.owner));
+        let images = std::mem::take(&mut state.images);
+        let new_name = |image: (String, String)| match image {
+            (had, image) if had == owner => (name.to_owned(), image),
+            image => image,
+        };
+        state.images = images.into_iter().map(new_name).collect();
+        state.owners.remove(owner);
+        state.owners.insert(name.to_owned());
+        state.renamed.insert(owner.to_owned(), name.to_owned());
+    }
+
+    /// Somebody takes the name of an owner that has another one now.
+    pub(crate) fn take_name(&self, owner: &str, id: u64) {
+        let mut state = self.state.lock().unwrap();
+        state.renamed.remove(owner);
+        state.owners.insert(owner.to_owned());
+        state.owner_ids.insert(owner.to_owned(), id);
     }
 
     /// The digest that a tag has now.
@@ -226,5 +267,9 @@ pub(crate) fn digest_of(text: &str) -> String {
 
 /// `Mon, 23 Nov 2026 13:54:00 GMT`, now.
 pub(crate) fn http_date() -> String {
-    Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    http_date_of(Timestamp::now())
+}
+
+fn http_date_of(moment: Timestamp) -> String {
+    moment.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }

@@ -118,7 +118,7 @@ pub(crate) struct Run {
     pub(crate) code: Option<i32>,
     signal: Option<i32>,
     pub(crate) stdout: String,
-    stderr: String,
+    pub(crate) stderr: String,
     /// Standard output with what varies.
     pub(crate) raw: String,
 }
@@ -270,6 +270,11 @@ impl Run {
     /// Standard output as it was printed.
     pub(crate) fn raw(&self) -> &str {
         &self.raw
+    }
+
+    /// Both streams.
+    pub(crate) fn printed(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
     }
 
     pub(crate) fn has_code(&self, code: i32) -> bool {

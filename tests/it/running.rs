@@ -1,6 +1,10 @@
 //! The stage itself says what it runs: before a deployment, after it, after an interruption, and at the
 //! first poll.
 
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
 use crate::endpoint::Endpoint;
 use crate::first_poll::gitea;
 use crate::harness::{Shop, await_until, on_gitea};
@@ -288,4 +292,21 @@ fn a_mutable_tag_is_adopted_by_its_digest_only() {
     shop.run(&["poll", "--format", "json"]).code(1).error_is("shop/dev", "verify");
     shop.file("runs", &gitea.digest("acme/shop", "dev-42"));
     shop.run(&["poll", "--format", "json"]).code(0).status_is("shop/dev", "adopted");
+}
+
+/// A question changes nothing: its answer is not waited for.
+#[test]
+fn a_signal_ends_a_run_while_the_stage_is_asked() {
+    let gitea = gitea(Build::GiteaNew);
+    let endpoint = Endpoint::start();
+    let url = format!("running = {{ url = \"{}\", timeout = \"50s\" }}", endpoint.url());
+    let shop =
+        Shop::with(&on_gitea(&gitea, &DEV.replace("running = { command = [\"./running.sh\"] }", &url)));
+    endpoint.then(Reply::Hang);
+    let poll = shop.start(&["poll"]);
+    endpoint.await_request();
+    let told_to_stop = Instant::now();
+    poll.signal(Signal::TERM);
+    poll.end().code(143);
+    assert!(told_to_stop.elapsed() < Duration::from_secs(9), "{:?}", told_to_stop.elapsed());
 }

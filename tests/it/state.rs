@@ -48,6 +48,27 @@ fn an_empty_state_file_is_refused() {
     refused(|shop| shop.file("state.db", ""), "empty");
 }
 
+/// SQLite takes one byte for none.
+#[test]
+fn a_state_file_shorter_than_its_header_is_refused() {
+    for length in [1, 2, 16, 99] {
+        let text = &"SQLite format 3\0".repeat(7)[..length];
+        refused(|shop| shop.file("state.db", text), "no state file of tagship");
+        refused(|shop| shop.file("state.db", &"\0".repeat(length)), "no state file of tagship");
+    }
+}
+
+#[test]
+fn a_state_file_without_tables_is_refused() {
+    refused(
+        |shop| {
+            shop.remove("state.db");
+            Connection::open(shop.path("state.db")).unwrap().execute_batch("VACUUM").unwrap();
+        },
+        "",
+    );
+}
+
 #[test]
 fn a_state_file_of_a_newer_tagship_is_refused() {
     refused(
@@ -182,10 +203,11 @@ fn overlapping_polls_deploy_each_tag_once() {
 
 #[test]
 fn an_empty_folder_for_the_state_is_none() {
-    let mut shop = Shop::with(&on("gitea", "https://git.example.test", PROD));
+    let mut shop = Shop::new();
     shop.env("STATE_DIRECTORY", "");
     shop.file("state.db", "somebody else's");
-    shop.run_bare(&["--config", "tagship.toml", "status"]).code(0).line("shop/prod", &["not polled yet"]);
+    shop.file("etc/tagship.toml", &on("gitea", "https://git.example.test", PROD));
+    shop.run_bare(&["--config", "etc/tagship.toml", "status"]).code(0).line("shop/prod", &["not polled yet"]);
 }
 
 #[test]

@@ -69,6 +69,7 @@ fn makes_good(Scene { shop, endpoint, .. }: &Scene, point: &str) {
 const TRIES: usize = 8;
 
 #[test]
+#[ignore = "needs minutes"]
 fn a_kill_at_any_boundary_loses_nothing() {
     let undisturbed = scene();
     let (run, points) = trace(&undisturbed.shop, &["poll"], None);
@@ -137,6 +138,7 @@ fn kill_during(point: &str, reply: Option<Reply>) {
 
 /// The disk is full from the n-th write to a file of any thread on.
 #[test]
+#[ignore = "needs strace, and minutes"]
 fn a_full_disk_at_any_write_loses_nothing() {
     let undisturbed = scene();
     let (run, points) = trace(&undisturbed.shop, &["poll"], None);
@@ -157,7 +159,11 @@ fn a_full_disk_at_any_write_loses_nothing() {
                         run.code(2).stderr_has("make room");
                         assert!(scene.shop.deliveries().is_empty() && scene.endpoint.requests().is_empty());
                     }
-                    assert!(run.has_code(2) || run.has_code(0), "{inject}: {run:?}");
+                    // One that did nothing says so by 2; one that did something, and could not record all of it, by 1.
+                    assert!(run.has_code(0) || run.has_code(1) || run.has_code(2), "{inject}: {run:?}");
+                    let is_silent =
+                        scene.shop.deliveries().is_empty() && scene.endpoint.requests().is_empty();
+                    assert!(!run.has_code(2) || is_silent, "{inject}: {run:?}");
                     makes_good(&scene, &inject);
                 }
             });

@@ -11,7 +11,7 @@ use crate::cli;
 use crate::init::{self, Deploy, Draft, Project};
 use crate::policy::{Proposal, propose, wanted};
 use crate::reference::Repository;
-use crate::registry::{self, Registry, RequestCount, SharedLimit};
+use crate::registry::{self, Registry, SharedLimit, Traffic};
 use crate::report::{Console, escape_control};
 use crate::secret::Secrets;
 
@@ -84,6 +84,7 @@ pub(super) fn open(described: &init::Registry, place: &Place) -> anyhow::Result<
     let image = Repository::new("owner/image").context("a valid name")?;
     let proposal = Proposal { stages: vec![wanted("any", "*", None)], left: Vec::new() };
     let draft = Draft {
+        state: None,
         registry: described.clone(),
         projects: vec![Project { image, proposal, fault: None }],
         deploy: Deploy::Command(vec!["none".to_owned()]),
@@ -91,7 +92,6 @@ pub(super) fn open(described: &init::Registry, place: &Place) -> anyhow::Result<
     let config = validated(place, init::configuration(&draft))?;
     let secrets = Arc::new(Secrets::new(&config));
     let registry = config.registries.values().next().context("the draft has a registry")?;
-    let registry =
-        registry::open(registry, Arc::clone(&secrets), RequestCount::default(), SharedLimit::default());
+    let registry = registry::open(registry, Arc::clone(&secrets), Traffic::default(), SharedLimit::default());
     Ok(Opened { registry, secrets })
 }

@@ -1,8 +1,9 @@
 //! Questions on the terminal, for what the command line leaves out.
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use anyhow::{Context as _, bail};
+use secrecy::zeroize::Zeroizing;
 
 use crate::report::Console;
 
@@ -30,6 +31,31 @@ impl<'c> Questions<'c> {
         default: Option<&str>,
         read: impl Fn(&str) -> Result<T, String>,
     ) -> anyhow::Result<Option<T>> {
+        self.ask_by(seen, option, question, default, read)
+    }
+
+    /// The same, and what is typed is not shown: it may be a secret.
+    ///
+    /// # Errors
+    /// The terminal is closed.
+    pub(super) fn ask_unseen<T>(
+        &mut self,
+        option: &'static str,
+        question: &str,
+        default: Option<&str>,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> anyhow::Result<Option<T>> {
+        self.ask_by(unseen, option, question, default, read)
+    }
+
+    fn ask_by<T>(
+        &mut self,
+        line: fn() -> io::Result<Option<Zeroizing<String>>>,
+        option: &'static str,
+        question: &str,
+        default: Option<&str>,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> anyhow::Result<Option<T>> {
         if !self.asks {
             self.missing.push(option);
             return Ok(None);
@@ -37,11 +63,9 @@ impl<'c> Questions<'c> {
         loop {
             let shown = default.filter(|text| !text.is_empty()).map(|text| format!(" [{text}]"));
             self.console.question(&format!("{question}{}:", shown.unwrap_or_default()));
-            let mut line = String::new();
-            let read_bytes = io::stdin().read_line(&mut line).context("the terminal cannot be read")?;
-            if read_bytes == 0 {
+            let Some(line) = line().context("the terminal cannot be read")? else {
                 bail!("no answer; nothing was written");
-            }
+            };
             let answer = match (line.trim(), default) {
                 ("", Some(default)) => default,
                 (answer, _) => answer,
@@ -65,5 +89,20 @@ impl<'c> Questions<'c> {
             "standard input is no terminal to ask on, so it takes these options, too: {}",
             self.missing.join(", ")
         )
+    }
+}
+
+/// A line; None: there is no more.
+fn seen() -> io::Result<Option<Zeroizing<String>>> {
+    let mut line = Zeroizing::new(String::new());
+    Ok((io::stdin().read_line(&mut line)? > 0).then_some(line))
+}
+
+fn unseen() -> io::Result<Option<Zeroizing<String>>> {
+    let line = rpassword::read_password();
+    let _ = writeln!(io::stderr());
+    match line {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        line => Ok(Some(Zeroizing::new(line?))),
     }
 }

@@ -8,6 +8,7 @@ use super::file::{Place, beside};
 use super::question::Questions;
 use crate::cli::{self, Kind};
 use crate::init::{Registry, Token};
+use crate::report::Console;
 
 /// A registry as the configuration will have it, and what `--from` says besides.
 pub(super) struct Chosen {
@@ -24,6 +25,7 @@ pub(super) fn registry(
     arguments: &cli::Init,
     place: &Place,
     questions: &mut Questions<'_>,
+    console: &Console,
 ) -> anyhow::Result<Option<Chosen>> {
     let given = arguments.from.as_ref().or(arguments.registry.as_ref());
     let is_asked = given.is_none() && !arguments.kind.is_some_and(has_usual_place);
@@ -51,7 +53,7 @@ pub(super) fn registry(
     };
     let token = match token(arguments, place)? {
         Some(token) => token,
-        None if is_asked && kind != Kind::OciLayout => ask_token(place, questions)?,
+        None if is_asked && kind != Kind::OciLayout => ask_token(place, questions, console)?,
         None => Token::Search,
     };
     let registry = Registry {
@@ -74,30 +76,64 @@ fn ask_address(questions: &mut Questions<'_>) -> anyhow::Result<Option<String>> 
 
 /// What the options say of the token.
 fn token(arguments: &cli::Init, place: &Place) -> anyhow::Result<Option<Token>> {
+    const TOKEN_GIVEN: &str = "that looks like the token itself, and is not repeated here";
     Ok(if let Some(path) = &arguments.token_file {
+        if !path.exists() && path.to_str().is_some_and(looks_like_a_token) {
+            bail!("--token-file takes the name of a file; {TOKEN_GIVEN}\n  help: {HOW}");
+        }
         Some(Token::File(beside(place, path)?))
     } else if let Some(name) = &arguments.token_env {
+        if name.contains(char::is_lowercase) && looks_like_a_token(name) {
+            bail!("--token-env takes the name of a variable; {TOKEN_GIVEN}\n  help: {HOW}");
+        }
         Some(Token::Env(name.clone()))
     } else if let Some(name) = &arguments.token_credential {
+        if looks_like_a_token(name) {
+            bail!("--token-credential takes the name of a systemd credential; {TOKEN_GIVEN}\n  help: {HOW}");
+        }
         Some(Token::Credential(name.clone()))
     } else {
         arguments.anonymous.then_some(Token::Anonymous)
     })
 }
 
-fn ask_token(place: &Place, questions: &mut Questions<'_>) -> anyhow::Result<Token> {
-    let read = |answer: &str| match answer {
-        "$" => Err("a variable such as $GIT_TOKEN".to_owned()),
-        answer => Ok(answer.to_owned()),
+/// How to hand a token over without writing it where it can be read.
+const HOW: &str = "put the token into a file: (umask 077; cat > git-token), paste it, press Enter and Ctrl-D; then give the \
+                   name of that file";
+
+fn ask_token(place: &Place, questions: &mut Questions<'_>, console: &Console) -> anyhow::Result<Token> {
+    let read = |answer: &str| match answer.strip_prefix('$') {
+        _ if answer.is_empty() => Ok(Token::Search),
+        Some(name) if is_variable(name) => Ok(Token::Env(name.to_owned())),
+        Some(_) => Err("a variable such as $GIT_TOKEN".to_owned()),
+        None if Path::new(answer).is_file() => {
+            beside(place, Path::new(answer)).map(Token::File).map_err(|error| format!("{error:#}"))
+        }
+        None => Err(format!("no such file (the answer is not repeated: it may be a token)\n  help: {HOW}")),
     };
-    let question = "Its token: a file, a $VARIABLE, or nothing for public images";
-    Ok(match questions.ask("--token-file FILE", question, Some(""), read)?.as_deref() {
-        None | Some("") => Token::Search,
-        Some(answer) => match answer.strip_prefix('$') {
-            Some(variable) => Token::Env(variable.to_owned()),
-            None => Token::File(beside(place, Path::new(answer))?),
-        },
-    })
+    let question =
+        "Its token: a file, a $VARIABLE, or nothing for public images (what you type is not shown)";
+    let token = questions.ask_unseen("--token-file FILE", question, Some(""), read)?.unwrap_or(Token::Search);
+    match &token {
+        Token::File(path) => console.message(&format!("token: the file {path}")),
+        Token::Env(name) => console.message(&format!("token: the variable {name}")),
+        _ => {}
+    }
+    Ok(token)
+}
+
+fn is_variable(name: &str) -> bool {
+    let is_word = |character: char| character.is_ascii_alphanumeric() || character == '_';
+    !name.is_empty() && name.chars().all(is_word)
+}
+
+/// Letters and digits in a row that is longer than most names: the tokens of all forges are.
+fn looks_like_a_token(text: &str) -> bool {
+    let has = |is: fn(&u8) -> bool| text.as_bytes().iter().any(is);
+    text.len() >= 20
+        && has(u8::is_ascii_digit)
+        && has(u8::is_ascii_alphabetic)
+        && !has(|byte| *byte == b'/' || byte.is_ascii_whitespace())
 }
 
 /// By the host, or because it is a folder.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use crate::cli::Global;
-use crate::command::given;
+use crate::command::state::{Place, place_of};
 use crate::config::{Config, CredentialSetting, SecretSource, StateSetting};
 use crate::schedule::{self, Job, SecretUse, State};
 use crate::secret::variable_of;
@@ -34,13 +34,12 @@ pub(super) fn job(global: &Global, config: &Config) -> anyhow::Result<Job> {
         bail!("no stage is polled, so there is nothing to start: every one says poll = false");
     };
     let program = env::current_exe().context("the path of tagship itself cannot be had")?;
-    let state = match (&global.state, &config.settings.state, &given("TAGSHIP_STATE")) {
-        (Some(path), _, _) | (None, StateSetting::Default, Some(path)) => {
-            State::Given(place(&std::path::absolute(path)?)?)
+    let state = match place_of(global, config)?.0 {
+        Place::Nothing => State::Nothing,
+        Place::File(path) if global.state.is_none() && config.settings.state != StateSetting::Default => {
+            State::Configured(place(&path)?)
         }
-        (None, StateSetting::File(path), _) => State::Configured(place(path)?),
-        (None, StateSetting::Nothing, _) => State::Nothing,
-        (None, StateSetting::Default, None) => State::Default,
+        Place::File(path) => State::Given(place(&std::path::absolute(path)?)?),
     };
     let certificates: BTreeSet<&PathBuf> =
         config.registries.values().flat_map(|registry| &registry.transport.files).collect();

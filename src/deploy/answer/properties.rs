@@ -8,6 +8,7 @@ use ureq::http::HeaderValue;
 
 use super::*;
 use crate::plan::Reported;
+use crate::secret::Secrets;
 
 fn scalar() -> impl Strategy<Value = Value> {
     prop_oneof![
@@ -43,6 +44,7 @@ fn answer() -> impl Strategy<Value = Answer> {
             headers: location.map(|location| (header::LOCATION, location)).into_iter().collect(),
             body,
             cut,
+            withheld: false,
         }
     })
 }
@@ -71,7 +73,7 @@ proptest! {
             matches: matches.map(|pattern| Regex::new(pattern).unwrap()),
         };
         let url = Url::parse("https://deploy.example.com/x").unwrap();
-        if failure(&answer, &success, &url).is_none() {
+        if failure(&answer, &success, &url, &Secrets::default()).is_none() {
             let is_any = success.status.is_empty() && answer.status.is_success();
             prop_assert!(is_any || success.status.contains(&answer.status.as_u16()));
             if let Some(pointer) = &success.pointer {
@@ -97,7 +99,7 @@ proptest! {
             every: Duration::ZERO,
             within: Duration::ZERO,
         };
-        if awaited(&answer, &until) == Awaited::Is {
+        if awaited(&answer, &until, &Secrets::default()) == Awaited::Is {
             prop_assert!(answer.status.is_success() && serde_json::from_slice::<Value>(&answer.body).is_ok());
         }
     }
@@ -128,9 +130,9 @@ proptest! {
 
     #[test]
     fn any_bytes_can_be_shown(bytes in vec(any::<u8>(), 0..60), longest in 0..40usize) {
-        let text = readable(&bytes);
-        let shown = excerpt(&text, longest);
+        let text = Secrets::default().redact(&Outside::new(bytes));
+        let shown = text.excerpt(longest);
         prop_assert!(shown.len() <= longest + '…'.len_utf8() && !shown.contains('\n'));
-        prop_assert!(text.ends_with(crate::deploy::transcript::last(&text, longest)));
+        prop_assert!(text.as_str().ends_with(text.last(longest)));
     }
 }

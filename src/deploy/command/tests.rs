@@ -265,7 +265,7 @@ fn a_stop_ends_the_command_and_leaves_the_attempt_open() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             wait_until(|| folder.path().join("begun").exists());
-            rig.stop.0.store(15, std::sync::atomic::Ordering::Relaxed);
+            rig.stop.tell(15);
         });
         let (outcome, lines) = rig.deploy(vec![Step::Command(step), Step::Command(script("echo never"))]);
         assert_eq!(lines.last().unwrap(), "told");
@@ -278,7 +278,7 @@ fn a_stop_ends_the_command_and_leaves_the_attempt_open() {
 #[test]
 fn after_a_stop_nothing_is_started() {
     let rig = Rig::new();
-    rig.stop.0.store(2, std::sync::atomic::Ordering::Relaxed);
+    rig.stop.tell(2);
     let (outcome, lines) = rig.deploy(vec![Step::Command(script("echo never"))]);
     assert!(lines.is_empty());
     let error = error(&outcome);

@@ -1,6 +1,5 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::channel;
 use std::time::Instant;
 
@@ -436,7 +435,7 @@ fn at_a_stop_the_answer_is_waited_for_and_then_given_up() {
             scope.spawn(move || {
                 let (mut stream, _) = server.listener.accept().unwrap();
                 receive(&mut stream);
-                stop.0.store(15, Ordering::Relaxed);
+                stop.tell(15);
                 if answers {
                     stream.write_all(&response("200 OK", "", "")).unwrap();
                 } else {

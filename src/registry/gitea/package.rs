@@ -8,12 +8,12 @@ use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use ureq::http::StatusCode;
 
-use super::super::answer::{Answer, SMALL_BODY, whole};
+use super::super::answer::{Answer, ROWS_BODY, whole};
 use super::super::newest_first::Pages;
 use super::super::request::Method;
 use super::super::{Registry as _, RegistryError};
 use super::{Gitea, NO_RIGHT, WRONG_TOKEN};
-use crate::feed::{FeedPage, FeedRow};
+use crate::feed::{FeedPage, FeedRow, Owner};
 use crate::reference::{ListedTag, Repository, Tag};
 
 /// Rows of a page; servers cut it to their own cap (50 unless configured).
@@ -29,6 +29,7 @@ pub(super) struct Row {
     pub(super) name: String,
     pub(super) version: String,
     pub(super) created_at: Timestamp,
+    owner: Option<Owner>,
 }
 
 impl Gitea {
@@ -77,13 +78,14 @@ impl Gitea {
         let total = answer.header("x-total-count").and_then(|total| total.parse().ok());
         let total = total.ok_or_else(|| strange(NO_TOTAL))?;
         let server_time = answer.date().ok_or_else(|| strange("it has no Date"))?;
-        let bytes = answer.bytes(SMALL_BODY)?;
+        let bytes = answer.bytes(ROWS_BODY)?;
         let rows: Vec<Row> =
             serde_json::from_slice(&bytes).map_err(|_| strange("this is no list of packages"))?;
-        let row = |Row { id, name, version, created_at }| FeedRow { id, name, version, created_at };
+        let owner = rows.first().and_then(|row| row.owner.clone());
+        let row = |Row { id, name, version, created_at, .. }| FeedRow { id, name, version, created_at };
         #[allow(clippy::disallowed_methods, reason = "the server's clock is compared with ours")]
         let our_time = Timestamp::now();
-        Ok(FeedPage { rows: rows.into_iter().map(row).collect(), total, server_time, our_time })
+        Ok(FeedPage { rows: rows.into_iter().map(row).collect(), owner, total, server_time, our_time })
     }
 
     /// A page of the versions of one image, newest push first, with the total that the server names.
@@ -96,7 +98,7 @@ impl Gitea {
                 }
                 let head = answer.head();
                 let total = answer.header("x-total-count").and_then(|total| total.parse().ok());
-                let rows = serde_json::from_slice(&answer.bytes(SMALL_BODY)?)
+                let rows = serde_json::from_slice(&answer.bytes(ROWS_BODY)?)
                     .map_err(|_| RegistryError::Protocol(format!("{head}: this is no list of packages")))?;
                 let total = total.ok_or_else(|| RegistryError::Protocol(format!("{head}: {NO_TOTAL}")))?;
                 Ok((rows, total))

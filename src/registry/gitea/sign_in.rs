@@ -26,6 +26,8 @@ impl Gitea {
     /// server exchanges tokens without the scope, too.
     pub(super) fn try_token(&self, repository: Option<&Repository>) -> Result<SignIn, RegistryError> {
         let Some(credential) = self.credential()? else {
+            // Where everyone has to sign in, nobody is given a token.
+            self.exchanged()?;
             return Ok(SignIn::NotAsked);
         };
         let url = self.client.at("/v2/token?service=container_registry&scope=*");

@@ -1,5 +1,7 @@
 //! What layouts on disk give, and what is said of those that are wrong.
 
+use std::fs;
+
 use super::*;
 
 /// A layout with these entries: the annotations of each.

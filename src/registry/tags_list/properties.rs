@@ -1,5 +1,7 @@
 //! Whatever a server sends for a tags list: all of its tags, or an error; never a part of them.
 
+use std::sync::Arc;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -8,13 +10,16 @@ use ureq::http::Response;
 use url::Url;
 
 use super::*;
+use crate::registry::large::Large;
 use crate::registry::request::Method;
+use crate::stop::Cutoff;
 
 fn read(bytes: Vec<u8>) -> Option<Page> {
     let repository = Repository::new("acme/shop").unwrap();
     let url = Url::parse("https://r.example.com/v2/acme/shop/tags/list").unwrap();
     let response = Response::new(HttpBody::builder().data(bytes));
-    Page::read(Answer::new(Method::Get, &url, &[], response), &repository).ok()
+    let claim = Claim::new(&Large::default(), &Cutoff::default());
+    Page::read(Answer::new(Method::Get, &url, &Arc::default(), response), &repository, &claim).ok()
 }
 
 fn name() -> impl Strategy<Value = String> {

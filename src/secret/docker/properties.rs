@@ -1,6 +1,8 @@
 //! Whatever stands in a docker configuration: a credential of the server asked about, none, or a fault
 //! that repeats nothing.
 
+use std::fs;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -40,7 +42,7 @@ proptest! {
         let file = serde_json::json!({"auths": {&key: {name: auth}}}).to_string();
         let config = DockerConfig { path: "config.json".into(), file: serde_json::from_str(&file).unwrap() };
         let place = config.place("r.example.com", Some("acme/shop"));
-        match config.credential(&place) {
+        match config.credential(&place, &Cutoff::default()) {
             Ok(Some(credential)) => {
                 prop_assert!(key.to_ascii_lowercase().contains("r.example.com"), "{}", key);
                 prop_assert!(!credential.token.expose_secret().is_empty());

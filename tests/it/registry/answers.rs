@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Access, Build, Row, State, TOKEN, TOKEN_WITHOUT_SCOPE, http_date};
+use super::{Access, Build, Row, State, TOKEN, TOKEN_WITHOUT_SCOPE, http_date_of};
 use crate::http::{Answer, Reply, Request};
 use crate::transcript::recorded;
 
@@ -51,6 +51,10 @@ impl State {
         if let Some(reply) = self.interception.as_ref().and_then(|intercept| intercept(request)) {
             return reply;
         }
+        if let Some(elsewhere) = self.renamed(request) {
+            let answer = Answer::new(307, "text/html; charset=utf-8", "").with("Location", elsewhere);
+            return answer.with("Date", http_date_of(Timestamp::now() + self.ahead)).into();
+        }
         let Some(mut answer) = self.answer(request) else {
             self.unscripted.push(request.line());
             return Answer::new(599, "text/plain", "nobody scripted this request").into();
@@ -63,7 +67,18 @@ impl State {
         if let Ok(text) = std::str::from_utf8(&answer.body) {
             answer.body = substitute(text, &here).into_bytes();
         }
-        answer.with("Date", http_date()).into()
+        answer.with("Date", http_date_of(Timestamp::now() + self.ahead)).into()
+    }
+
+    /// Where the server sends on to: the same path under the owner's new name.
+    fn renamed(&self, request: &Request) -> Option<String> {
+        let found = |(owner, name): (&String, &String)| {
+            ["/v2/", "/api/v1/packages/"].iter().find_map(|root| {
+                let rest = request.target.strip_prefix(&format!("{root}{owner}"))?;
+                rest.starts_with(['/', '?']).then(|| format!("{root}{name}{rest}"))
+            })
+        };
+        self.renamed.iter().find_map(found)
     }
 
     pub(super) fn recorded(&self, name: &str) -> Answer {
@@ -305,6 +320,7 @@ impl State {
         object["version"] = row.version.as_str().into();
         object["html_url"] = url.into();
         object["created_at"] = in_zone(row.created, self.zone).into();
+        object["owner"]["id"] = self.owner_ids.get(&row.owner).copied().unwrap_or(2).into();
         object["owner"]["login"] = row.owner.as_str().into();
         object["owner"]["username"] = row.owner.as_str().into();
         object

@@ -1,0 +1,167 @@
+//! Which processes of a deployment still run, whatever they did with their standard input: by `/proc`. Where there
+//! is none, nothing is known here, and only the target's lock tells.
+#![allow(clippy::disallowed_methods, reason = "it reads /proc")]
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+
+/// A command's process, which leads its own process group. Numbers are used again: the start time tells one
+/// process from another, and the boot ID one start of the machine from another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Leader {
+    /// Of the process and of its group.
+    pub(crate) id: i32,
+    /// In clock ticks since the machine started.
+    pub(crate) started: i64,
+    pub(crate) boot_id: String,
+}
+
+/// What an attempt of a deployment is recognised by.
+#[derive(Clone, Debug)]
+pub(crate) struct Traces {
+    /// Of the command that was started last. None: killed before it was recorded, or no command was started.
+    pub(crate) leader: Option<Leader>,
+    /// In the environment of its processes.
+    pub(crate) deployment_id: String,
+    pub(crate) attempt: u32,
+}
+
+/// The processes of an attempt.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Running {
+    /// Whether the recorded leader runs.
+    pub(crate) leader: bool,
+    /// Process groups with a process of the attempt, the leader's first.
+    pub(crate) groups: Vec<i32>,
+}
+
+impl Leader {
+    /// Of a child that was not waited for yet.
+    pub(crate) fn of(id: u32) -> Option<Leader> {
+        let id = i32::try_from(id).ok()?;
+        Some(Leader { id, started: Process::read(id)?.started, boot_id: boot_id()? })
+    }
+}
+
+impl Traces {
+    /// Looks for the processes of the attempt. A stopped process counts, a zombie does not.
+    pub(crate) fn find(&self) -> Running {
+        let leader = self.leader.as_ref().filter(|leader| Some(&leader.boot_id) == boot_id().as_ref());
+        let now_leading = leader.and_then(|leader| Process::read(leader.id));
+        // A group keeps its number from being used again, also when its leader is gone.
+        let group =
+            leader.filter(|leader| now_leading.as_ref().is_none_or(|now| now.started == leader.started));
+        let own = i32::try_from(std::process::id()).ok();
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let ids = processes.filter_map(|process| process.file_name().to_str()?.parse::<i32>().ok());
+        let mut groups: Vec<i32> = ids
+            .filter(|id| Some(*id) != own)
+            .filter_map(|id| {
+                let process = Process::read(id).filter(Process::runs)?;
+                let is_member = group.is_some_and(|leader| leader.id == process.group);
+                (is_member || self.are_in_environment(id)).then_some(process.group)
+            })
+            .collect();
+        groups.sort_unstable_by_key(|id| (group.is_none_or(|leader| leader.id != *id), *id));
+        groups.dedup();
+        Running { leader: group.is_some() && now_leading.is_some_and(|now| now.runs()), groups }
+    }
+
+    /// False for another user's process, whose environment cannot be read.
+    fn are_in_environment(&self, id: i32) -> bool {
+        let Ok(environment) = fs::read(of_process(id, "environ")) else {
+            return false;
+        };
+        let deployment = format!("TAGSHIP_DEPLOYMENT_ID={}", self.deployment_id);
+        let attempt = format!("TAGSHIP_ATTEMPT={}", self.attempt);
+        let has = |wanted: &str| environment.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes());
+        has(&deployment) && has(&attempt)
+    }
+}
+
+/// What `/proc/PID/stat` says.
+#[derive(Debug, PartialEq, Eq)]
+struct Process {
+    state: u8,
+    group: i32,
+    threads: i64,
+    started: i64,
+}
+
+impl Process {
+    fn read(id: i32) -> Option<Process> {
+        Process::parse(&fs::read(of_process(id, "stat")).ok()?)
+    }
+
+    /// The second field is the program's name in parentheses, which can hold blanks and parentheses itself.
+    fn parse(stat: &[u8]) -> Option<Process> {
+        let end = stat.iter().rposition(|byte| *byte == b')')?;
+        let rest = OsStr::from_bytes(&stat[end + 1..]).to_str()?;
+        // The third field of the file is the first here.
+        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        Some(Process {
+            state: *fields.first()?.as_bytes().first()?,
+            group: fields.get(2)?.parse().ok()?,
+            threads: fields.get(17)?.parse().ok()?,
+            started: fields.get(19)?.parse().ok()?,
+        })
+    }
+
+    /// The main thread of a program that has others can be a zombie before they end.
+    fn runs(&self) -> bool {
+        !matches!(self.state, b'Z' | b'X' | b'x') || self.threads > 1
+    }
+}
+
+fn of_process(id: i32, file: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/{id}/{file}"))
+}
+
+fn boot_id() -> Option<String> {
+    Some(fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_hold_anything() {
+        let stat = b"4711 (a) Z (\xff) S 1 4700 4600 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 3 0 987654 10 11\n";
+        let expected = Process { state: b'S', group: 4700, threads: 3, started: 987_654 };
+        assert_eq!(Process::parse(stat), Some(expected));
+        for broken in [&b""[..], b"4711 (sh", b"4711 (sh) S 1", b"4711 (sh) S 1 x y z"] {
+            assert_eq!(Process::parse(broken), None);
+        }
+    }
+
+    #[test]
+    fn zombies_do_not_run_and_stopped_processes_do() {
+        for (state, threads, expected) in
+            [(b'R', 1, true), (b'S', 1, true), (b'D', 1, true), (b'T', 1, true), (b't', 1, true)]
+                .into_iter()
+                .chain([(b'Z', 1, false), (b'Z', 3, true), (b'X', 0, false)])
+        {
+            let process = Process { state, group: 1, threads, started: 1 };
+            assert_eq!(process.runs(), expected, "{}", char::from(state));
+        }
+    }
+
+    /// This test's own process is the leader of a group, or the record says so.
+    #[test]
+    fn a_number_that_another_process_has_now_is_not_the_leader() {
+        let own = std::process::id();
+        let leader = Leader::of(own).unwrap();
+        let find = |leader: Leader| {
+            let traces =
+                Traces { leader: Some(leader), deployment_id: "0190-never-used".to_owned(), attempt: 1 };
+            traces.find().leader
+        };
+        assert!(find(leader.clone()));
+        assert!(!find(Leader { started: leader.started + 1, ..leader.clone() }));
+        assert!(!find(Leader { boot_id: "another".to_owned(), ..leader.clone() }));
+        assert!(!find(Leader { id: i32::MAX, ..leader }));
+    }
+}

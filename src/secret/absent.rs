@@ -1,0 +1,42 @@
+//! Files of secrets that cannot be read, as far as that shows without reading them.
+
+use std::io::ErrorKind;
+use std::path::{Component, Path, PathBuf};
+
+use crate::config::{Config, CredentialSetting, SecretSource};
+use crate::file;
+
+/// A warning for each secret whose file is not there, or is no file.
+pub(crate) fn absent(config: &Config) -> Vec<String> {
+    let of_registries = config.registries.values().filter_map(|registry| match &registry.credential {
+        CredentialSetting::Source(source) => {
+            Some((format!("the token of the registry {}", registry.name), source))
+        }
+        CredentialSetting::Search | CredentialSetting::Anonymous => None,
+    });
+    let named = config.secrets.iter().map(|(id, source)| (format!("the secret {id}"), source));
+    let warning = |(whose, source): (String, &SecretSource)| {
+        let SecretSource::File(path) = source else {
+            return None;
+        };
+        let error = file::head(path, 0).err()?;
+        let shown = path.display();
+        Some(match (below_home(path), error.kind()) {
+            (Some(rest), ErrorKind::NotFound) => {
+                let home = std::env::var_os("HOME").map_or_else(|| "/home/NAME".into(), PathBuf::from);
+                let whole = home.join(rest);
+                format!("{whose}: {shown} does not exist: ~ is not expanded\n    write {}", whole.display())
+            }
+            (_, ErrorKind::NotFound) => format!("{whose}: {shown} does not exist"),
+            _ => format!("{whose}: {shown} cannot be read: {error}"),
+        })
+    };
+    of_registries.chain(named).filter_map(warning).collect()
+}
+
+/// What follows `~` in a path that has it as a folder.
+fn below_home(path: &Path) -> Option<PathBuf> {
+    let mut parts = path.components();
+    parts.find(|part| *part == Component::Normal("~".as_ref()))?;
+    Some(parts.as_path().to_owned())
+}

@@ -1,0 +1,104 @@
+//! When a run ends: at a signal, or at its deadline.
+#![allow(clippy::disallowed_methods, reason = "a deadline is measured by the clock")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often whoever waits looks whether the run is over.
+pub(crate) const TICK: Duration = Duration::from_millis(50);
+
+/// Whether tagship was told to stop, and by which signal.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stop(Arc<AtomicUsize>);
+
+impl Stop {
+    /// Listens for INT and TERM from now on.
+    ///
+    /// # Errors
+    /// The handlers cannot be installed.
+    pub(crate) fn on_signals() -> std::io::Result<Stop> {
+        let stop = Stop::default();
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            let number = usize::try_from(signal).expect("signal numbers are small and positive");
+            signal_hook::flag::register_usize(signal, Arc::clone(&stop.0), number)?;
+        }
+        Ok(stop)
+    }
+
+    /// Waits so long, or until a signal comes. Says whether none came.
+    pub(crate) fn pause(&self, duration: Duration) -> bool {
+        Cutoff::at_signal(self).pause(duration)
+    }
+
+    /// As if this signal came.
+    #[cfg(test)]
+    pub(crate) fn tell(&self, signal: usize) {
+        self.0.store(signal, Ordering::Relaxed);
+    }
+
+    /// The signal's number, once one came.
+    pub(crate) fn signal(&self) -> Option<u8> {
+        u8::try_from(self.0.load(Ordering::Relaxed)).ok().filter(|signal| *signal != 0)
+    }
+}
+
+/// The end of what may be asked: a signal, or a deadline where there is one. The default never comes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cutoff {
+    stop: Stop,
+    deadline: Option<Instant>,
+}
+
+impl Cutoff {
+    pub(crate) fn at_signal(stop: &Stop) -> Cutoff {
+        Cutoff { stop: stop.clone(), deadline: None }
+    }
+
+    /// At a signal, or this long from now.
+    pub(crate) fn after(stop: &Stop, duration: Duration) -> Cutoff {
+        Cutoff { stop: stop.clone(), deadline: Instant::now().checked_add(duration) }
+    }
+
+    pub(crate) fn is_reached(&self) -> bool {
+        self.is_signalled() || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    pub(crate) fn is_signalled(&self) -> bool {
+        self.stop.signal().is_some()
+    }
+
+    /// How long until the deadline; None where there is none.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Waits this long, or until the cutoff. Returns false at the cutoff.
+    pub(crate) fn pause(&self, duration: Duration) -> bool {
+        let begun = Instant::now();
+        while !self.is_reached() {
+            let left = duration.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                return true;
+            }
+            std::thread::sleep(left.min(TICK));
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_ends_at_the_cutoff() {
+        let begun = Instant::now();
+        assert!(!Cutoff::after(&Stop::default(), Duration::from_millis(20)).pause(Duration::from_secs(600)));
+        let told = Stop::default();
+        told.tell(15);
+        assert!(!Cutoff::at_signal(&told).pause(Duration::from_secs(600)));
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        assert!(Cutoff::default().pause(Duration::from_millis(1)));
+    }
+}

@@ -1,0 +1,203 @@
+//! The journal that a killed run left: SQLite plays it into whatever file has the state's name. Here it is compared
+//! with that file first, so that a copy that was put over the state is not destroyed.
+//!
+//! A rollback journal holds the pages of a transaction as they were before it (<https://www.sqlite.org/fileformat2.html#the_rollback_journal>).
+//! Every commit changes the header in page 1, so page 1 is in every journal of a commit. The file has either that same
+//! header still, or the one of the commit after it.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
+
+use super::owner::Owner;
+use super::stamp::Stamp;
+
+/// At the beginning of a journal that can be played; SQLite writes it last.
+const MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+
+/// SQLite locks this byte of a file while it writes to it (RESERVED_BYTE of its `os_unix.c`).
+const RESERVED_BYTE: u64 = 0x4000_0001;
+
+/// How often the two files are read again where another process changes them in between.
+const TRIES: usize = 100;
+
+/// The first 100 bytes of a SQLite file (<https://www.sqlite.org/fileformat2.html#the_database_header>).
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Header([u8; 100]);
+
+impl Header {
+    /// None: this is no SQLite file.
+    pub(super) fn read(file: &File) -> io::Result<Option<Header>> {
+        let mut bytes = [0; 100];
+        match file.read_exact_at(&mut bytes, 0) {
+            Ok(()) => Ok(bytes.starts_with(b"SQLite format 3\0").then_some(Header(bytes))),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn has_write_ahead_log(&self) -> bool {
+        self.0[18] == 2 || self.0[19] == 2
+    }
+
+    fn number(&self, at: usize) -> u32 {
+        number(&self.0[at..])
+    }
+
+    fn pages(&self) -> u32 {
+        self.number(28)
+    }
+
+    /// How many commits there were.
+    fn change_counter(&self) -> u32 {
+        self.number(24)
+    }
+
+    fn stamp(&self) -> Stamp {
+        Stamp::of(self.number(60))
+    }
+
+    /// Whether this is the header `before`, or the one that the next commit writes. A commit of another program
+    /// leaves the stamp as it is.
+    fn continues(&self, before: &Header) -> bool {
+        let (stamp, earlier) = (self.stamp(), before.stamp());
+        self == before
+            || (self.change_counter() == before.change_counter().wrapping_add(1)
+                && (stamp.follows(earlier) || stamp == earlier))
+    }
+}
+
+/// Where SQLite has the journal of a file.
+pub(super) fn beside(state: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(state);
+    name.push(suffix);
+    name.into()
+}
+
+/// Whether there is a journal that SQLite would play into the state file, and that belongs to another.
+///
+/// # Errors
+/// One of them cannot be read, or a third user put the journal there.
+pub(super) fn is_foreign(state: &File, journal: &Path, owner: Owner) -> io::Result<bool> {
+    for _ in 0..TRIES {
+        let Some(found) = Journal::read(journal, owner)? else {
+            return Ok(false);
+        };
+        // A process that writes removes its journal at its end, or leaves one that it owns.
+        if is_being_written(state)? {
+            return Ok(false);
+        }
+        let header = Header::read(state)?;
+        if Journal::read(journal, owner)?.as_ref() == Some(&found) && !is_being_written(state)? {
+            return Ok(!header.is_some_and(|header| found.belongs_to(&header)));
+        }
+    }
+    Ok(false)
+}
+
+fn is_being_written(state: &File) -> io::Result<bool> {
+    let lock = Flock {
+        start: RESERVED_BYTE,
+        length: 1,
+        pid: None,
+        typ: FlockType::WriteLock,
+        offset_type: FlockOffsetType::Set,
+    };
+    Ok(fcntl_getlk(state, &lock)?.is_some())
+}
+
+#[derive(PartialEq, Eq)]
+struct Journal {
+    /// Its header, with a random number of its own.
+    start: [u8; 28],
+    /// The header of the state file before the transaction. None: the transaction did not come to page 1 before its
+    /// pages filled the memory, as none of tagship does.
+    page_1: Option<Header>,
+}
+
+impl Journal {
+    fn belongs_to(&self, state: &Header) -> bool {
+        match &self.page_1 {
+            Some(before) => state.continues(before),
+            None => state.pages() == number(&self.start[16..]),
+        }
+    }
+
+    /// None: there is none that SQLite would play.
+    fn read(path: &Path, owner: Owner) -> io::Result<Option<Journal>> {
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+        let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let metadata = file.metadata()?;
+        if !metadata.is_file() || !owner.trusts(&metadata) {
+            return Err(io::Error::other("it is no file of this state: another user made it; move it away"));
+        }
+        let mut start = [0; 28];
+        match file.read_exact_at(&mut start, 0) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            read => read?,
+        }
+        if !start.starts_with(&MAGIC) {
+            return Ok(None);
+        }
+        let page_1 = match find_page_1(&file, &start) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
+            found => found?,
+        };
+        Ok(Some(Journal { start, page_1 }))
+    }
+}
+
+/// The journal is a sequence of parts: a header, filled up to a sector, and pages, each between its number and a
+/// checksum. The last part may lack its beginning, the magic number and how many pages there are: SQLite writes these
+/// once the part is on the disk, and only then changes those pages of the file.
+fn find_page_1(journal: &File, start: &[u8; 28]) -> io::Result<Option<Header>> {
+    let (sector, page) = (u64::from(number(&start[20..])), u64::from(number(&start[24..])));
+    if !(512..=65_536).contains(&page) || !(32..=65_536).contains(&sector) {
+        return Ok(None);
+    }
+    let mut data = vec![0; usize::try_from(page + 8).expect("small")];
+    let mut at = 0;
+    loop {
+        let mut part = [0; 16];
+        journal.read_exact_at(&mut part, at)?;
+        let is_complete = part.starts_with(&MAGIC);
+        let records = if is_complete { number(&part[8..]) } else { u32::MAX };
+        at += sector;
+        for _ in 0..records {
+            let mut record = [0; 4];
+            journal.read_exact_at(&mut record, at)?;
+            if number(&record) == 1 {
+                journal.read_exact_at(&mut data, at)?;
+                let (page, sum) = data[4..].split_at(data.len() - 8);
+                let is_whole = number(sum) == checksum(number(&part[12..]), page);
+                return Ok(is_whole.then(|| Header(page[..100].try_into().expect("a page is longer"))));
+            }
+            at += page + 8;
+        }
+        if !is_complete {
+            return Ok(None);
+        }
+        at = at.next_multiple_of(sector);
+    }
+}
+
+/// As `pager_cksum` of SQLite's `pager.c`.
+fn checksum(start: u32, page: &[u8]) -> u32 {
+    let sampled = page.iter().rev().skip(199).step_by(200);
+    // The first byte is not among them.
+    sampled.take((page.len() - 1) / 200).fold(start, |sum, byte| sum.wrapping_add(u32::from(*byte)))
+}
+
+/// Big-endian, as all numbers of SQLite's files.
+fn number(bytes: &[u8]) -> u32 {
+    u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+}

@@ -1,0 +1,201 @@
+//! What is probably not meant by a step, though it is valid: for `check`, never for a poll.
+
+use super::step::{CommandStep, Step};
+use super::template::{Field, Part, Template};
+
+/// What only a shell gives a meaning to.
+const OPERATORS: [&str; 8] = ["&&", "||", "|", ";", "&", ">", ">>", "<"];
+
+/// Programs that hand their arguments to a shell, here or elsewhere.
+const SHELLS: [&str; 9] = ["sh", "bash", "dash", "ash", "zsh", "ksh", "fish", "busybox", "ssh"];
+
+/// One line for each doubtful thing, with what to write instead.
+pub(crate) fn lints(step: &Step) -> Vec<String> {
+    let mut lints = Vec::new();
+    match step {
+        Step::Command(step) if !has_shell(step) => {
+            lints.extend(operator(step));
+            lints.extend(step.argv.iter().find_map(variable));
+        }
+        Step::Command(_) => {}
+        Step::Http(step) => {
+            lints.extend(variable(&step.url));
+            lints.extend(step.headers.iter().find_map(|(_, value)| variable(value)));
+        }
+    }
+    lints.extend(step.templates().into_iter().find_map(braces));
+    lints
+}
+
+/// A template as the configuration writes it, but for variables, which have their values.
+pub(crate) fn written(template: &Template) -> String {
+    let written = |part: &Part| match part {
+        Part::Literal(text) | Part::Var(text) => text.clone(),
+        Part::Field(field) => format!("{{{}}}", field.word()),
+        Part::Secret(id) => format!("{{secret.{id}}}"),
+        Part::Answer(answer) => format!("{{step.{}.{}}}", answer.step, answer.pointer),
+    };
+    template.parts.iter().map(written).collect()
+}
+
+/// A list of words as the configuration writes it: `["sh", "-c", "…"]`.
+pub(crate) fn list<T: AsRef<str>>(words: &[T]) -> String {
+    let words: Vec<String> = words.iter().map(|word| format!("{:?}", word.as_ref())).collect();
+    format!("[{}]", words.join(", "))
+}
+
+/// Whether a word means something to a shell only. (`>=1.2` is a version.)
+pub(crate) fn is_operator(word: &str) -> bool {
+    OPERATORS.contains(&word)
+        || (word.starts_with('>') && !word.starts_with(">="))
+        || word.starts_with("2>")
+        || word.starts_with("&>")
+}
+
+fn has_shell(step: &CommandStep) -> bool {
+    step.argv.iter().any(|argument| match argument.parts.as_slice() {
+        [Part::Literal(text)] => SHELLS.contains(&text.rsplit('/').next().unwrap_or(text)),
+        _ => false,
+    })
+}
+
+/// `["docker", "compose", "pull", "&&", …]`
+fn operator(step: &CommandStep) -> Option<String> {
+    let words: Vec<String> = step.argv.iter().map(written).collect();
+    // `find -exec … ;` wants it.
+    let is_find = words.iter().any(|word| word == "-exec" || word == "-execdir");
+    let operator =
+        words.iter().skip(1).find(|word| is_operator(word) && !(is_find && word.as_str() == ";"))?;
+    let quoted = |word: &String| match word.contains([' ', '\'', '"']) {
+        true => shlex::try_quote(word).map_or_else(|_| word.clone(), Into::into),
+        false => word.clone(),
+    };
+    let line: Vec<String> = words.iter().map(quoted).collect();
+    Some(format!(
+        "{operator:?} is passed to {} as an argument: commands run without a shell; write command = {}{}",
+        words[0],
+        list(&["sh", "-c", &line.join(" ")]),
+        if matches!(operator.as_str(), "&&" | ";") { ", or two steps" } else { "" }
+    ))
+}
+
+/// `$TAG`, `${TAGSHIP_TAG}`, `$(date)`
+fn variable(template: &Template) -> Option<String> {
+    let literals = template.parts.iter().filter_map(|part| match part {
+        Part::Literal(text) => Some(text.as_str()),
+        _ => None,
+    });
+    let (name, shown) =
+        literals.flat_map(|text| text.match_indices('$').map(|(at, _)| &text[at..])).find_map(|text| {
+            let (open, rest) = match text[1..].strip_prefix('{') {
+                Some(rest) => (true, rest),
+                None => (false, &text[1..]),
+            };
+            let name: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+            if !name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+                || (open && !rest[name.len()..].starts_with('}'))
+            {
+                return None;
+            }
+            let shown = if open { format!("${{{name}}}") } else { format!("${name}") };
+            Some((name, shown))
+        })?;
+    let word = name.strip_prefix("TAGSHIP_").unwrap_or(&name).to_ascii_lowercase();
+    let cure = match is_field(&word) {
+        true => format!("did you mean {{{word}}}?"),
+        false => "use a placeholder such as {tag} or {var.NAME}".to_owned(),
+    };
+    Some(format!("{shown} is passed as written: commands run without a shell; {cure}"))
+}
+
+/// `{{tag}}`, `{{ tag }}`, `{Tag}`
+fn braces(template: &Template) -> Option<String> {
+    for (index, part) in template.parts.iter().enumerate() {
+        let Part::Literal(text) = part else { continue };
+        if let [Part::Field(field), Part::Literal(after), ..] = &template.parts[index + 1..]
+            && text.ends_with('{')
+            && after.starts_with('}')
+        {
+            let word = field.word();
+            return Some(format!("{{{{{word}}}}} leaves braces around the value; write {{{word}}}"));
+        }
+        // From the last opening brace before each closing one.
+        for (end, _) in text.match_indices('}') {
+            let Some(start) = text[..end].rfind('{') else { continue };
+            let inner = &text[start + 1..end];
+            let is_double = text[..start].ends_with('{') && text[end..].starts_with("}}");
+            let word = if is_double { inner.trim() } else { inner };
+            let lower = word.to_ascii_lowercase();
+            if is_field(&lower) {
+                let shown = if is_double { format!("{{{{{inner}}}}}") } else { format!("{{{inner}}}") };
+                return Some(format!("{shown} is passed as written; did you mean {{{lower}}}?"));
+            }
+        }
+    }
+    None
+}
+
+fn is_field(word: &str) -> bool {
+    Field::ALL.iter().any(|field| field.word() == word)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use super::super::template::Scope;
+    use super::*;
+
+    fn of_command(argv: &[&str]) -> Vec<String> {
+        let template = |text: &&str| Template::parse(text, &Scope::default()).unwrap();
+        lints(&Step::Command(CommandStep {
+            argv: argv.iter().map(template).collect(),
+            env: Vec::new(),
+            dir: PathBuf::new(),
+            timeout: Duration::ZERO,
+        }))
+    }
+
+    #[test]
+    fn what_only_a_shell_understands_is_told_with_what_to_write() {
+        for (argv, lint) in [
+            (
+                &["docker", "compose", "pull", "&&", "docker", "run", "a b:{tag}"][..],
+                r#""&&" is passed to docker as an argument: commands run without a shell; write command = ["sh", "-c", "docker compose pull && docker run 'a b:{tag}'"], or two steps"#,
+            ),
+            (
+                &["./deploy.sh", "{tag}", "2>&1"],
+                r#""2>&1" is passed to ./deploy.sh as an argument: commands run without a shell; write command = ["sh", "-c", "./deploy.sh {tag} 2>&1"]"#,
+            ),
+            (&["x", "$TAG"], "$TAG is passed as written: commands run without a shell; did you mean {tag}?"),
+            (
+                &["x", "a:${TAGSHIP_TAG}"],
+                "${TAGSHIP_TAG} is passed as written: commands run without a shell; did you mean {tag}?",
+            ),
+            (
+                &["x", "$HOME/y"],
+                "$HOME is passed as written: commands run without a shell; use a placeholder such as {tag} or {var.NAME}",
+            ),
+            (&["x", "{{tag}}"], "{{tag}} leaves braces around the value; write {tag}"),
+            (&["x", "{{ tag }}"], "{{ tag }} is passed as written; did you mean {tag}?"),
+            (&["x", "a {Image}"], "{Image} is passed as written; did you mean {image}?"),
+            (&["sh", "-c", "x {TAG}"], "{TAG} is passed as written; did you mean {tag}?"),
+        ] {
+            assert_eq!(of_command(argv), [lint], "{argv:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_meant_as_it_is_written_is_not_doubted() {
+        for argv in [
+            &["docker", "inspect", "--format", "{{.Config.Image}}"][..],
+            &["sh", "-c", "a && b > $TAGSHIP_TAG | c"],
+            &["ssh", "host", "cd /srv", "&&", "./deploy.sh", "$HOME"],
+            &["find", ".", "-exec", "rm", "{}", ";"],
+            &["pip", "install", ">=1.2", "a|b", "100$", "$1", "{ tag }", "{\"tag\": \"{tag}\"}"],
+        ] {
+            assert_eq!(of_command(argv), [""; 0], "{argv:?}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Connections whose every wait ends when the run does.
+//!
+//! ureq's own wait in the system for as long as a request's timeout, and no signal ends that.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport,
+};
+
+use crate::stop::{Cutoff, TICK};
+
+/// The run is over: the error of a wait that was ended for it.
+#[derive(Debug, thiserror::Error)]
+#[error("the run reached its max_runtime, or was told to stop")]
+pub(crate) struct CutShort;
+
+/// Opens TCP connections, where no other connector did (SOCKS, or CONNECT by way of this one).
+#[derive(Debug)]
+pub(super) struct EndingConnector(pub(super) Cutoff);
+
+impl<In: Transport> Connector<In> for EndingConnector {
+    type Out = Either<In, EndingTransport>;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        chained: Option<In>,
+    ) -> Result<Option<Self::Out>, ureq::Error> {
+        if chained.is_some() {
+            return Ok(chained.map(Either::A));
+        }
+        let config = details.config;
+        let stream = self.first_connected(&details.addrs, details.timeout)?;
+        stream.set_nodelay(config.no_delay())?;
+        let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
+        Ok(Some(Either::B(EndingTransport { stream, buffers, cutoff: self.0.clone() })))
+    }
+}
+
+impl EndingConnector {
+    /// Tries one address after another, each with a half of the time that is left but the last.
+    fn first_connected(
+        &self,
+        addresses: &[SocketAddr],
+        timeout: NextTimeout,
+    ) -> Result<TcpStream, ureq::Error> {
+        let begun = Instant::now();
+        let mut fault = ureq::Error::ConnectionFailed;
+        for (index, address) in addresses.iter().enumerate() {
+            let left = timeout.after.saturating_sub(begun.elapsed());
+            let share = if index + 1 == addresses.len() { left } else { left / 2 };
+            match self.connected(*address, NextTimeout { after: share.into(), ..timeout }) {
+                Ok(stream) => return Ok(stream),
+                Err(error) if self.0.is_reached() => return Err(error),
+                Err(error) => fault = error,
+            }
+        }
+        Err(fault)
+    }
+
+    fn connected(&self, address: SocketAddr, timeout: NextTimeout) -> Result<TcpStream, ureq::Error> {
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(family, SocketType::STREAM, flags, None).map_err(io::Error::from)?;
+        match connect(&socket, &address) {
+            Err(Errno::INPROGRESS | Errno::INTR) => {
+                wait(&socket, PollFlags::OUT, timeout, &self.0)?;
+                sockopt::socket_error(&socket).and_then(|result| result).map_err(io::Error::from)?;
+            }
+            result => result.map_err(io::Error::from)?,
+        }
+        Ok(TcpStream::from(socket))
+    }
+}
+
+/// A connection; its socket never blocks.
+#[derive(Debug)]
+pub(super) struct EndingTransport {
+    stream: TcpStream,
+    buffers: LazyBuffers,
+    cutoff: Cutoff,
+}
+
+impl EndingTransport {
+    /// Does it once the socket is ready for it.
+    fn when_ready<T>(
+        &mut self,
+        flags: PollFlags,
+        timeout: NextTimeout,
+        mut work: impl FnMut(&mut TcpStream, &mut LazyBuffers) -> io::Result<T>,
+    ) -> Result<T, ureq::Error> {
+        loop {
+            match work(&mut self.stream, &mut self.buffers) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    wait(&self.stream, flags, timeout, &self.cutoff)?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return Ok(result?),
+            }
+        }
+    }
+}
+
+impl Transport for EndingTransport {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        let timeout = timeout.for_write();
+        let mut sent = 0;
+        while sent < amount {
+            sent += self.when_ready(PollFlags::OUT, timeout, |stream, buffers| {
+                match stream.write(&buffers.output()[sent..amount])? {
+                    0 => Err(io::ErrorKind::WriteZero.into()),
+                    written => Ok(written),
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        if self.cutoff.is_reached() {
+            return Err(io::Error::other(CutShort).into());
+        }
+        let read = |stream: &mut TcpStream, buffers: &mut LazyBuffers| {
+            let read = stream.read(buffers.input_append_buf())?;
+            buffers.input_appended(read);
+            Ok(read)
+        };
+        Ok(self.when_ready(PollFlags::IN, timeout.for_read(), read)? > 0)
+    }
+
+    /// Nothing can be there to read between two requests, not even the end.
+    fn is_open(&mut self) -> bool {
+        matches!(self.stream.peek(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+/// Waits until the socket is ready, the time is over, or the run is.
+fn wait(
+    socket: &impl AsFd,
+    flags: PollFlags,
+    timeout: NextTimeout,
+    cutoff: &Cutoff,
+) -> Result<(), ureq::Error> {
+    let begun = Instant::now();
+    loop {
+        if cutoff.is_reached() {
+            return Err(io::Error::other(CutShort).into());
+        }
+        let left = timeout.after.saturating_sub(begun.elapsed());
+        if left.is_zero() {
+            return Err(ureq::Error::Timeout(timeout.reason));
+        }
+        let slice = Timespec::try_from(left.min(TICK).min(cutoff.left().unwrap_or(TICK)).max(LEAST));
+        let slice = slice.map_err(|_| ureq::Error::Timeout(timeout.reason))?;
+        match poll(&mut [PollFd::new(socket, flags)], Some(&slice)) {
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(io::Error::from(error).into()),
+        }
+    }
+}
+
+/// Shorter waits would only turn round.
+const LEAST: Duration = Duration::from_millis(1);

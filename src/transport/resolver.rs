@@ -1,0 +1,88 @@
+//! Names into addresses, within a time.
+
+use std::io;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread;
+
+use ureq::Error;
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver as Resolves};
+use ureq::unversioned::transport::NextTimeout;
+use ureq::unversioned::transport::time::Duration;
+
+/// As ureq's own, but for two things: a machine without room for a thread is an error and no panic, and an address
+/// needs no thread at all.
+#[derive(Debug)]
+pub(super) struct Resolver;
+
+impl Resolves for Resolver {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, Error> {
+        // Without a timeout it looks up in this thread.
+        let at_once = NextTimeout { after: Duration::NotHappening, ..timeout };
+        let is_address = uri.host().is_some_and(is_address);
+        if is_address || timeout.after.is_not_happening() {
+            return DefaultResolver::default().resolve(uri, config, at_once);
+        }
+        let (sender, resolved) = sync_channel(1);
+        let (of, config) = (uri.clone(), config.clone());
+        // Not joined: the system's resolver cannot be told to stop.
+        let looking = thread::Builder::new().spawn(move || {
+            let _ = sender.send(DefaultResolver::default().resolve(&of, &config, at_once));
+        });
+        looking.map_err(|error| Error::Io(without_thread(&error)))?;
+        match resolved.recv_timeout(*timeout.after) {
+            Ok(result) => result,
+            Err(RecvTimeoutError::Timeout) => Err(Error::Timeout(timeout.reason)),
+            Err(RecvTimeoutError::Disconnected) => Err(Error::HostNotFound),
+        }
+    }
+}
+
+/// `127.0.0.1`, `::1` or `[::1]`.
+fn is_address(host: &str) -> bool {
+    host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok()
+}
+
+fn without_thread(error: &io::Error) -> io::Error {
+    let advice = "no thread can be started to resolve the host name; look at the limits of this user's processes and \
+                  memory (ulimit -u, ulimit -v, TasksMax)";
+    io::Error::new(error.kind(), format!("{advice}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_told_from_names() {
+        for (host, expected) in [
+            ("127.0.0.1", true),
+            ("[::1]", true),
+            ("::1", true),
+            ("localhost", false),
+            ("1.example.com", false),
+            ("", false),
+        ] {
+            assert_eq!(is_address(host), expected, "{host}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_resolved_within_its_time_or_not_at_all() {
+        let resolve = |uri: &'static str, after| {
+            let timeout = NextTimeout { after, reason: ureq::Timeout::Resolve, ..NextTimeout::default() };
+            Resolver.resolve(&Uri::from_static(uri), &Config::default(), timeout)
+        };
+        let addresses = resolve("http://localhost:4711/", Duration::from_secs(60)).unwrap();
+        assert!(addresses.iter().all(|address| address.port() == 4711 && address.ip().is_loopback()));
+        assert_eq!(resolve("http://127.0.0.1/", Duration::from_secs(0)).unwrap()[0].port(), 80);
+        let late = resolve("http://localhost/", Duration::from_secs(0)).unwrap_err();
+        assert!(matches!(late, Error::Timeout(ureq::Timeout::Resolve)), "{late}");
+    }
+}

@@ -1,0 +1,182 @@
+//! What is no regular file, where one is read or replaced: nothing waits for ever, nothing takes all memory, and
+//! nothing is put in the place of a device or a link.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::fs::{FileTypeExt as _, symlink};
+use std::path::Path;
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+use crate::first_poll::gitea;
+use crate::harness::{DEV, PROD, Shop, on, on_gitea};
+use crate::registry::Build;
+
+const FIFO: &str =
+    "it is a named pipe (FIFO); name a regular file, or hand a pipe in as /dev/stdin or /dev/fd/N";
+
+/// A configuration that asks nobody.
+fn quiet() -> String {
+    on("gitea", "https://git.example.test", DEV)
+        .replace("token = { file = \"secret/token\" }", "anonymous = true")
+}
+
+fn fifo(path: &Path) {
+    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+}
+
+fn is_fifo(path: &Path) -> bool {
+    fs::symlink_metadata(path).unwrap().file_type().is_fifo()
+}
+
+#[test]
+fn fifo_as_configuration_or_include_is_refused() {
+    let shop = Shop::new();
+    fifo(&shop.path("tagship.toml"));
+    for command in ["check", "poll", "status"] {
+        shop.run(&[command])
+            .code(2)
+            .stderr_has(&format!("[dir]/tagship.toml: the file cannot be read: {FIFO}"));
+    }
+    // The shop reads it when it is dropped.
+    shop.remove("tagship.toml");
+    let shop = Shop::with(&format!("include = [\"*.d/*.toml\"]\n{}", quiet()));
+    fs::create_dir(shop.path("projects.d")).unwrap();
+    fifo(&shop.path("projects.d/more.toml"));
+    let fault = format!("[dir]/projects.d/more.toml: the file cannot be read: {FIFO}");
+    shop.run(&["check"]).code(2).stderr_has(&fault);
+}
+
+#[test]
+fn configuration_that_is_too_long_is_refused() {
+    let shop = Shop::new();
+    // Sparse: it takes no room.
+    File::create(shop.path("tagship.toml")).unwrap().set_len(1 << 40).unwrap();
+    shop.run(&["check"]).code(2).stderr_has("the file cannot be read: it is longer than 32 MiB");
+    // Nobody looks for secrets in it.
+    shop.remove("tagship.toml");
+}
+
+#[test]
+fn configuration_can_come_through_a_pipe_that_is_handed_in() {
+    let shop = Shop::new();
+    let check = ["sh", "-c", "exec \"$0\" --config /dev/stdin --state \"$4\" check"];
+    let mut run = shop.start_under(&check, &[]);
+    run.stdin().write_all(quiet().as_bytes()).unwrap();
+    run.end().code(0).stdout_has("/dev/stdin: 1 target");
+    let endless = ["sh", "-c", "yes | \"$0\" --config /dev/stdin --state \"$4\" check"];
+    shop.run_under(&endless, &[]).code(2).stderr_has("it is longer than 32 MiB");
+}
+
+#[test]
+fn fifo_in_place_of_a_certificate_or_a_secret_is_refused() {
+    let shop = Shop::new();
+    fifo(&shop.path("pipe"));
+    for keys in ["ca_file = \"pipe\"", "client_cert = \"pipe\"\nclient_key = \"pipe\""] {
+        shop.config(&quiet().replace("anonymous = true", keys));
+        shop.run(&["poll"]).code(2).stderr_has(&format!("[dir]/pipe cannot be read: {FIFO}"));
+    }
+    let gitea = gitea(Build::GiteaNew);
+    for source in ["{ file = \"pipe\" }", "{ docker_config = \"pipe\" }"] {
+        shop.config(&on_gitea(&gitea, PROD).replace("{ file = \"secret/token\" }", source));
+        shop.run(&["check"]).code(0).stderr_has(&format!("[dir]/pipe cannot be read: {FIFO}"));
+        shop.run(&["poll", "--format", "json"]).code(1).error_is("shop/prod", "secret");
+    }
+}
+
+#[test]
+fn fifo_in_a_layout_makes_its_target_unknown() {
+    let shop = Shop::new();
+    shop.config(
+        &on("oci-layout", "", DEV)
+            .replace("url = \"\"\ntoken = { file = \"secret/token\" }", "path = \"images\""),
+    );
+    shop.file("images/oci-layout", "{\"imageLayoutVersion\": \"1.0.0\"}");
+    fifo(&shop.path("images/index.json"));
+    let run = shop.run(&["poll"]);
+    run.code(1).line("shop/dev", &["unknown", &format!("[dir]/images/index.json cannot be read: {FIFO}")]);
+}
+
+#[test]
+fn fifo_for_a_runner_is_said_and_not_waited_for() {
+    let gitea = gitea(Build::GiteaNew);
+    let mut shop = Shop::with(&on_gitea(&gitea, DEV));
+    for variable in ["GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"] {
+        let path = shop.path(variable);
+        fifo(&path);
+        shop.env(variable, path.to_str().unwrap());
+    }
+    let run = shop.run(&["poll", "--format", "github"]);
+    run.code(0)
+        .stdout_has("$GITHUB_OUTPUT cannot be written: [dir]/GITHUB_OUTPUT: it is a named pipe (FIFO)");
+    run.stdout_has("$GITHUB_STEP_SUMMARY cannot be written: ");
+    // What was handed in is written to: the streams of the process.
+    shop.env("GITHUB_OUTPUT", "/dev/stderr");
+    shop.run(&["poll", "--format", "github"]).code(0).stderr_has("changed=false\n");
+}
+
+#[test]
+fn metrics_replace_nothing_but_a_regular_file() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = Shop::with(&format!("[settings]\nmetrics_file = \"tagship.prom\"\n{}", on_gitea(&gitea, DEV)));
+    let path = shop.path("tagship.prom");
+    let refused = |what: &str| {
+        for command in ["check", "poll"] {
+            shop.run(&[command]).code(2).stdout("").stderr_has(&format!(
+                "metrics_file [dir]/tagship.prom: it is {what}; tagship replaces regular files only"
+            ));
+        }
+    };
+    fifo(&path);
+    refused("a named pipe (FIFO)");
+    assert!(is_fifo(&path));
+    fs::rename(&path, shop.path("pipe")).unwrap();
+    symlink("other", &path).unwrap();
+    refused("a symbolic link");
+    shop.file("other", "");
+    refused("a symbolic link");
+    assert_eq!(fs::read_link(&path).unwrap(), Path::new("other"));
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    refused("a folder");
+    fs::remove_dir(&path).unwrap();
+    shop.run(&["poll"]).code(0);
+    assert!(shop.read("tagship.prom").contains("tagship_last_run_timestamp_seconds"));
+    assert!(is_fifo(&shop.path("pipe")));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn device_is_neither_read_nor_replaced() {
+    use rustix::fs::makedev;
+    let shop = Shop::with(&format!("[settings]\nmetrics_file = \"null\"\n{}", quiet()));
+    let device = |name: &str, minor| {
+        mknodat(CWD, shop.path(name), FileType::CharacterDevice, Mode::RUSR | Mode::WUSR, makedev(1, minor))
+            .unwrap();
+    };
+    device("null", 3);
+    device("zero", 5);
+    for command in ["check", "poll"] {
+        let fault = "metrics_file [dir]/null: it is a device; tagship replaces regular files only";
+        shop.run(&[command]).code(2).stderr_has(fault);
+    }
+    assert!(fs::symlink_metadata(shop.path("null")).unwrap().file_type().is_char_device());
+    shop.remove("tagship.toml");
+    symlink("zero", shop.path("tagship.toml")).unwrap();
+    shop.run(&["check"]).code(2).stderr_has("the file cannot be read: it is a device; name a regular file");
+    shop.remove("tagship.toml");
+}
+
+#[test]
+fn generated_files_replace_nothing_but_regular_ones() {
+    let shop = Shop::new();
+    for page in ["man/tagship.1", "completions/tagship.bash"] {
+        let folder = page.split('/').next().unwrap();
+        fs::create_dir(shop.path(folder)).unwrap();
+        fifo(&shop.path(page));
+        let run = shop.run_bare(&["generate", folder, "--dir", folder]);
+        run.code(2)
+            .stderr_has(&format!("could not write {page}: it is a named pipe (FIFO); tagship replaces"));
+        assert!(is_fifo(&shop.path(page)));
+    }
+}

@@ -1,0 +1,131 @@
+//! tagship is killed and its command goes on, whatever it did with its standard input, which was the target's lock:
+//! nothing is started beside it.
+
+use rusqlite::Connection;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::first_poll::gitea;
+use crate::harness::{DEV, Shop, await_until};
+use crate::new_tag::baselined;
+use crate::registry::{Build, Gitea};
+
+/// What `deploy.sh` does, and what it leaves of itself. `./work` stays until `stay` is removed.
+const FORMS: [(&str, &str); 11] = [
+    ("keeps its input", "./work"),
+    ("reopens its input", "exec <deploy.sh\n./work"),
+    ("closes its input", "exec <&-\n./work"),
+    ("closes everything", "exec <&- >&- 2>&-\n./work"),
+    ("becomes another program", "exec ./work <deploy.sh"),
+    ("ignores hangups", "nohup ./work <deploy.sh >work.log 2>&1"),
+    ("has a session of its own", "setsid -w ./work <deploy.sh"),
+    ("has no environment", "exec env -i PATH=/usr/bin:/bin ./work <deploy.sh"),
+    ("has no environment, below a shell", "env -i PATH=/usr/bin:/bin ./work <deploy.sh"),
+    // Until `leader` is removed, the command waits for what it has put in the background.
+    ("is a daemon", "(setsid ./work <deploy.sh >work.log 2>&1 &)\nwhile [ -e leader ]; do sleep 0.02; done"),
+    (
+        "is a child without environment whose leader is gone",
+        "env -i PATH=/usr/bin:/bin ./work <deploy.sh >work.log 2>&1 &\nwhile [ -e leader ]; do sleep 0.02; done",
+    ),
+];
+
+/// tagship was killed while its deployment of dev-43 was at work.
+fn orphaned(form: &str) -> (Gitea, Shop) {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, DEV);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    shop.file("stay", "");
+    shop.file("leader", "");
+    shop.script("deploy.sh", &format!("echo $$ > leader-id\n{form}\n"));
+    shop.script("work", "echo x >> works\nwhile [ -e stay ]; do sleep 0.02; done\necho x >> worked\n");
+    let poll = shop.start(&["poll"]);
+    await_until("the command runs, and is recorded", || {
+        let recorded = "SELECT count(*) FROM attempt WHERE leader_id IS NOT NULL";
+        let count: i64 = state(&shop).query_row(recorded, [], |row| row.get(0)).unwrap();
+        shop.exists("works") && count == 1
+    });
+    assert!(poll.kill().was_killed());
+    shop.remove("leader");
+    (gitea, shop)
+}
+
+fn state(shop: &Shop) -> Connection {
+    Connection::open(shop.path("state.db")).unwrap()
+}
+
+#[track_caller]
+fn is_left_alone(shop: &Shop, form: &str) {
+    let run = shop.run(&["poll", "--format", "json"]);
+    assert!(run.has_code(0) && run.target("shop/dev")["status"] == "deploying", "{form}: {}", run.raw());
+    assert!(shop.run(&["deploy", "shop/dev", "dev-42"]).has_code(75), "{form}");
+    assert!(shop.run(&["retry", "shop/dev", "--drop"]).has_code(75), "{form}");
+    assert_eq!(shop.read("works"), "x\n", "{form}: no second one beside it");
+}
+
+#[track_caller]
+fn is_resumed(shop: &Shop, form: &str) {
+    await_until(form, || {
+        let run = shop.run(&["poll", "--format", "json"]);
+        run.has_code(0) && run.target("shop/dev")["status"] == "deployed"
+    });
+    await_until(form, || shop.read("works") == "x\nx\n");
+    assert_eq!(shop.status("shop/dev")["deployed_tag"], "dev-43", "{form}");
+}
+
+#[test]
+fn whatever_a_command_does_with_its_input_no_second_one_starts_beside_it() {
+    for (form, script) in FORMS {
+        let (_gitea, shop) = orphaned(script);
+        is_left_alone(&shop, form);
+        shop.remove("stay");
+        is_resumed(&shop, form);
+    }
+}
+
+#[test]
+fn a_command_that_was_started_and_not_recorded_is_found_by_its_environment() {
+    let (_gitea, shop) = orphaned("exec ./work <deploy.sh");
+    state(&shop).execute("UPDATE attempt SET leader_id = NULL", []).unwrap();
+    is_left_alone(&shop, "not recorded");
+    shop.remove("stay");
+    is_resumed(&shop, "not recorded");
+}
+
+#[test]
+fn what_a_command_leaves_behind_is_a_daemon_once_its_time_is_over() {
+    let (_gitea, shop) =
+        orphaned("(setsid ./work <deploy.sh >work.log 2>&1 &)\nwhile [ -e leader ]; do sleep 0.02; done");
+    is_left_alone(&shop, "daemon");
+    state(&shop).execute("UPDATE attempt SET over_by = '2026-01-01T00:00:00Z'", []).unwrap();
+    is_resumed(&shop, "daemon");
+    shop.remove("stay");
+}
+
+#[test]
+fn a_command_that_outlives_its_time_is_named() {
+    let (_gitea, shop) = orphaned("exec ./work <deploy.sh");
+    let past = "UPDATE attempt SET over_by = '2026-01-01T00:00:00Z', started_at = '2026-01-01T00:00:00Z'";
+    state(&shop).execute(past, []).unwrap();
+    let leader = shop.read("leader-id");
+    let end =
+        format!("process group {0} still runs: look at it, and end it with: kill -- -{0}", leader.trim());
+    shop.run(&["poll"]).code(1).line("shop/dev", &["failed"]).stdout_has(&end);
+    assert_eq!(shop.read("works"), "x\n");
+    shop.remove("stay");
+    is_resumed(&shop, "late");
+}
+
+/// Its environment cannot be read by the user that polls, and a stopped process is not at its end.
+#[test]
+#[ignore = "needs root"]
+fn a_command_that_became_another_user_or_was_stopped_still_runs() {
+    let form =
+        "echo x >> works\nexec setpriv --reuid=65534 --regid=65534 --clear-groups sleep 600 <deploy.sh";
+    let (_gitea, shop) = orphaned(form);
+    is_left_alone(&shop, "another user");
+    let leader = Pid::from_raw(shop.read("leader-id").trim().parse().unwrap()).unwrap();
+    kill_process(leader, Signal::STOP).unwrap();
+    is_left_alone(&shop, "stopped");
+    kill_process(leader, Signal::KILL).unwrap();
+    shop.script("deploy.sh", "echo x >> works\n");
+    is_resumed(&shop, "another user");
+}
