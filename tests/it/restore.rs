@@ -211,7 +211,7 @@ fn a_state_that_another_process_writes_is_waited_for() {
     let gitea = gitea(Build::GiteaNew);
     let shop = with_backup(&gitea);
     let writer = Connection::open(shop.path("state.db")).unwrap();
-    writer.execute_batch("BEGIN IMMEDIATE; UPDATE poll_state SET hold_reason = NULL;").unwrap();
+    writer.execute_batch("BEGIN IMMEDIATE; UPDATE poll_state SET left_at = NULL;").unwrap();
     let status = shop.start(&["status"]);
     status.end().code(0);
     let mark = shop.start(&["mark", "shop/dev", "dev-43"]);
