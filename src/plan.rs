@@ -1,12 +1,12 @@
 //! decide(): selection + stored state + facts + now -> Decision. Pure.
 
-mod explain;
 mod fact;
 mod gate;
 mod hand;
 mod mark;
 mod notification;
 mod retry;
+mod rollback;
 mod rule;
 mod running;
 pub(crate) mod sighting;
@@ -14,31 +14,34 @@ mod state;
 mod status;
 mod telling;
 mod unchanged;
+mod verdict;
 
-pub(crate) use explain::{Explained, Taken, explain, explain_unlisted};
 pub(crate) use fact::{Answer, Facts, Question, Undecided};
 pub(crate) use hand::{Content, by_hand};
 pub(crate) use mark::{Mark, mark};
 pub(crate) use notification::Notification;
 pub(crate) use retry::{Failed, next_attempt};
+pub(crate) use rollback::previous;
 pub(crate) use running::{Reported, Standing, standing};
 #[cfg(test)]
 pub(crate) use state::Sighted;
 pub(crate) use state::{
-    DecidedBy, Deployed, Deployment, DeploymentState, Edit, Failing, Hold, LastListed, NextAttempt,
-    OpenDeployments, PollState, StageRun, Told,
+    Baseline, Begin, DecidedBy, Deployed, Deployment, DeploymentState, Edit, Failing, Hold, LastListed,
+    NextAttempt, OpenDeployments, PollState, StageRun, Told, Unfinished,
 };
 pub(crate) use status::{ErrorCode, Failure, Status};
 pub(crate) use telling::{Audience, tell};
 pub(crate) use unchanged::{remembered, unchanged};
+pub(crate) use verdict::{Decided, TagVerdict, VerdictKind, unlisted};
 
 use jiff::Timestamp;
 
 use crate::policy::{Candidate, Selection};
 use crate::reference::{ListedTag, Tag};
 use crate::target::Target;
-pub(crate) use rule::stopped;
+use gate::{Blocked, Waits};
 use rule::{Poll, emptied, is_timeless};
+pub(crate) use rule::{newest, stopped};
 
 /// What is to be done about a target, and what is to be remembered of this poll.
 #[derive(Debug)]
@@ -61,6 +64,12 @@ pub(crate) struct Decision {
     /// What becomes of the pending deployment of before, which must not run any more, and why.
     pub(crate) pending_becomes: Option<(DeploymentState, String)>,
     pub(crate) failure: Option<Failure>,
+    /// The tag that the status and the reason are about, where it is one.
+    pub(crate) concerns: Option<Tag>,
+    /// What is newer than this was taken for new: high-water, as it was decided on.
+    pub(crate) above: Option<ListedTag>,
+    /// What is newer and is not to be deployed, and why.
+    pub(crate) blocked: Vec<(Tag, Waits)>,
 }
 
 impl Decision {
@@ -71,13 +80,26 @@ impl Decision {
             reason,
             until: None,
             latest_tag: state.last_polled_tag.clone(),
+            above: state.high_water.clone(),
             state,
             deploy: None,
             goes_back: false,
             warning: None,
             pending_becomes: None,
             failure: None,
+            concerns: None,
+            blocked: Vec::new(),
         }
+    }
+
+    /// It is about this tag.
+    fn concerning(self, tag: &Tag) -> Decision {
+        Decision { concerns: Some(tag.clone()), latest_tag: Some(tag.clone()), ..self }
+    }
+
+    /// Whether it depends on nothing that nobody was asked.
+    pub(crate) fn is_checked(&self) -> bool {
+        self.blocked.iter().all(|(_, waits)| waits.by != Blocked::NotChecked)
     }
 
     /// The pending deployment of before has lost its point.
@@ -105,7 +127,17 @@ pub(crate) fn decide(
         Ok(decision) => Ok(decision),
         Err(Undecided::Asks(question)) => Err(question),
         Err(Undecided::Failed(failure)) => Ok(decide_failed(state, failure, now)),
+        Err(Undecided::NotChecked) => Ok(not_checked(selection, state)),
     }
+}
+
+/// Nobody was asked what the decision depends on.
+fn not_checked(selection: &Selection, state: Option<&PollState>) -> Decision {
+    let reason = "not checked: a poll asks the registry or the stage first".to_owned();
+    let waits = Waits { reason: reason.clone(), until: None, by: Blocked::NotChecked };
+    let state = state.cloned().unwrap_or_default();
+    let newest = selection.newest().map(|newest| (newest.listed.tag.clone(), waits));
+    Decision { blocked: newest.into_iter().collect(), ..Decision::new(Status::Waiting, reason, state) }
 }
 
 fn decide_listed(

@@ -41,7 +41,7 @@ pub(crate) use hand::{Choice, Wish, deploy_by_hand};
 pub(crate) use inspect::{Finding, inspect};
 use listing::Listed;
 use record::Recorded;
-pub(crate) use survey::{Survey, survey};
+pub(crate) use survey::{Survey, recall, survey};
 
 /// What a run works with.
 pub(crate) struct Run<'a> {

@@ -52,8 +52,14 @@ pub(crate) trait Registry: Send + Sync {
         Ok(None)
     }
 
-    /// When the tag's image was built, as its configuration says; None where it does not.
-    fn created(&self, repository: &Repository, tag: &Tag) -> Result<Option<Timestamp>, RegistryError>;
+    /// When the tag's image was built, as its configuration says; None where it does not. Of an index the image for
+    /// the first of `platforms` tells, else the first one.
+    fn created(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        platforms: &[String],
+    ) -> Result<Option<Timestamp>, RegistryError>;
 
     /// Which platforms the tag's image has: of its index, or of its only image. Empty: no such tag.
     fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Vec<String>, RegistryError>;

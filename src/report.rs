@@ -28,7 +28,7 @@ pub(crate) use html::{MOST_RECENT, MOST_TOLD, StatusPage, status_as_html};
 pub(crate) use human::Human;
 pub(crate) use json::{Json, JsonLines};
 pub(crate) use progress::{Progress, Silence};
-pub(crate) use ran::{ran_as_json, ran_as_table};
+pub(crate) use ran::{TargetRan, ran_as_json, ran_as_table};
 pub(crate) use schema::{Document, schema};
 pub(crate) use status::{PendingRow, StatusRow, status_as_json, status_as_table, status_in_full};
 pub(crate) use tags::{TagsPage, tag_in_full, tags_as_json, tags_as_table};

@@ -36,7 +36,7 @@ pub(crate) use write::{Attempt, AttemptEnd, Write};
 use stamp::Stamp;
 
 use crate::plan::sighting::Sightings;
-use crate::plan::{Notification, OpenDeployments, PollState, StageRun};
+use crate::plan::{Notification, OpenDeployments, PollState, StageRun, Unfinished};
 use crate::process::Traces;
 use crate::reference::Tag;
 use crate::registry::Limit;
@@ -239,6 +239,15 @@ impl Store {
     pub(crate) fn runs(&self, target: &TargetId) -> Result<Vec<StageRun>, StoreError> {
         let connection = self.connection();
         self.within(|| row::runs(&connection, target))
+    }
+
+    /// The newest deployment of a target that was started, where it did not succeed.
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn unfinished(&self, target: &TargetId) -> Result<Option<Unfinished>, StoreError> {
+        let connection = self.connection();
+        self.within(|| row::unfinished(&connection, target))
     }
 
     /// The names that a target's registry had, and when each was first seen: kept for order `newest`

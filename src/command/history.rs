@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use super::{Exit, load, read_state, select};
 use crate::cli::{self, Format, Global};
 use crate::reference::Tag;
-use crate::report::{Console, Outputs, history_as_json, history_as_text, ran_as_json, ran_as_table};
+use crate::report::{
+    Console, Outputs, TargetRan, history_as_json, history_as_text, ran_as_json, ran_as_table,
+};
 use crate::secret::Secrets;
 use crate::store::{Search, Store};
 use crate::target::Target;
@@ -69,9 +71,11 @@ fn ran(
 ) -> anyhow::Result<Exit> {
     let now = Timestamp::now();
     let (begin, last) = (at.begin(now), at.last(now));
+    let mut states = store.states()?;
     let mut runs = Vec::new();
     for target in targets {
-        runs.push((&target.id, store.ran(&target.id, begin, last)?));
+        let baseline = states.remove(&target.id).and_then(|state| state.baseline);
+        runs.push(TargetRan { target: &target.id, baseline, ran: store.ran(&target.id, begin, last)? });
     }
     match format {
         Format::Human => ran_as_table(console, &runs),

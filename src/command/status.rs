@@ -7,7 +7,8 @@ use jiff::Timestamp;
 
 use super::{Exit, can_lock, load, read_state, select, warn_if_not_polled};
 use crate::cli::{self, Global, StatusFormat};
-use crate::plan::{self, Deployment, DeploymentState, OpenDeployments, PollState, Status};
+use crate::plan::{self, Decision, Deployment, DeploymentState, OpenDeployments, PollState, Status};
+use crate::poll;
 use crate::reference::Tag;
 use crate::report::{
     Console, MOST_RECENT, MOST_TOLD, PendingRow, StatusPage, StatusRow, status_as_html, status_as_json,
@@ -56,10 +57,16 @@ fn rows(store: &Store, targets: &[&Target]) -> Result<Vec<StatusRow>, StoreError
     let now = Timestamp::now();
     let row = |target: &&Target| {
         let state = states.remove(&target.id).unwrap_or_default();
-        let OpenDeployments { pending, running, dead } = open.remove(&target.id).unwrap_or_default();
+        let open = open.remove(&target.id).unwrap_or_default();
+        let recalled = if may_have_changed(&state, &open) {
+            poll::recall(store, target, &state, &open, now)?
+        } else {
+            None
+        };
+        let OpenDeployments { pending, running, dead } = open;
         let pending =
             running.or(pending).or(dead).map(|deployment| pending_row(store, deployment)).transpose()?;
-        status_row(store, target, state, pending, now)
+        status_row(store, target, state, recalled, pending, now)
     };
     targets.iter().map(row).collect()
 }
@@ -84,10 +91,36 @@ fn status_of(last: Option<Status>, is_failing: bool, pending: Option<&PendingRow
     if is_failing { Some(Status::Unknown) } else { last }
 }
 
+/// Whether the clock, or a command, may have changed what the last poll said.
+fn may_have_changed(state: &PollState, open: &OpenDeployments) -> bool {
+    let is_open = open.running.is_some() || open.pending.is_some();
+    state.status.is_some_and(|status| match status {
+        Status::Waiting | Status::Held | Status::Available | Status::Pending | Status::Retrying => true,
+        Status::Deploying => !is_open,
+        Status::Dead | Status::Behind => open.dead.is_none(),
+        Status::Deployed
+        | Status::Adopted
+        | Status::WouldDeploy
+        | Status::Baseline
+        | Status::UpToDate
+        | Status::Older
+        | Status::NoMatch
+        | Status::Failed
+        | Status::Unknown => false,
+    })
+}
+
+/// As a dry run says it: what a poll would record is not there yet.
+fn said(decision: Decision) -> (Status, String, Option<Timestamp>) {
+    let Decision { status, reason, until, deploy, .. } = decision;
+    if deploy.is_some() { (Status::WouldDeploy, reason, until) } else { (status, reason, until) }
+}
+
 fn status_row(
     store: &Store,
     target: &Target,
     state: PollState,
+    recalled: Option<Decision>,
     pending: Option<PendingRow>,
     now: Timestamp,
 ) -> Result<StatusRow, StoreError> {
@@ -97,11 +130,17 @@ fn status_row(
     let failed_polls = state.failing.as_ref().map_or(0, |failing| failing.count);
     let failure = state.failing.map(|failing| failing.failure);
     let deployed = state.deployed;
+    let concerns = recalled.as_ref().and_then(|decision| decision.concerns.clone());
+    let (status, reason, until) = match recalled.map(said) {
+        Some((status, reason, until)) => (Some(status), Some(reason), until),
+        None => (state.status, state.reason, state.until),
+    };
     Ok(StatusRow {
         target: target.id.clone(),
-        status: status_of(state.status, failure.is_some(), pending.as_ref()),
-        reason: state.reason,
-        until: state.until,
+        status: status_of(status, failure.is_some(), pending.as_ref()),
+        reason,
+        until,
+        concerns,
         latest_tag: state.last_polled_tag,
         deployed_at: deployed.as_ref().map(|deployed| deployed.at),
         deployed_by: deployed.as_ref().map(|deployed| deployed.by),

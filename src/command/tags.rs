@@ -1,4 +1,4 @@
-//! `tagship tags`: every tag, and why it was taken or not.
+//! `tagship tags`: every tag, and what the next poll does with it.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::reference::Tag;
 use crate::report::{Console, TagsPage, tag_in_full, tags_as_json, tags_as_table};
 use crate::secret::Secrets;
 
-/// Explains every tag of a target.
+/// Shows the verdict of every tag of a target.
 ///
 /// # Errors
 /// Configuration, arguments or state file.
@@ -44,10 +44,10 @@ pub(crate) fn tags(global: &Global, arguments: &cli::Tags, console: &Console) ->
     let Survey { high_water, deployed, polled_at, mut tags, dropped } = survey;
     let mut origin = None;
     if let Some(tag) = &tag {
-        tags.retain(|explained| explained.listed.tag == *tag);
+        tags.retain(|verdict| verdict.listed.tag == *tag);
         if tags.is_empty() {
             let given_at = store.given(&target.id)?.get(tag).copied();
-            tags.push(plan::explain_unlisted(target, tag, given_at));
+            tags.push(plan::unlisted(target, tag, given_at));
         }
         origin = store.origin(&target.id, tag)?;
     }

@@ -104,7 +104,14 @@ fn a_target_is_unchanged_only_where_nothing_waits() {
     let waiting = OpenDeployments { pending: Some(pending(tag("v1.0.0"), None)), ..none.clone() };
     assert!(unchanged(&stage.target, &quiet, &waiting, now()).is_none());
     let first_seen = now();
-    let seen = Sighted { tag: tag("v2.0.0"), pushed_at: None, sequence: None, first_seen, digest: None };
+    let seen = Sighted {
+        tag: tag("v2.0.0"),
+        pushed_at: None,
+        sequence: None,
+        first_seen,
+        digest: None,
+        asked_digest: None,
+    };
     let gated = PollState { candidates: vec![seen], ..quiet.clone() };
     assert!(unchanged(&stage.target, &gated, &none, now()).is_none());
     stage.target.digest = true;
@@ -206,20 +213,10 @@ fn of_many_newer_tags_only_the_newest_are_asked_about() {
     stage.target.gates.platforms = vec!["linux/amd64".to_owned()];
     let names: Vec<String> = (0..60).map(|minor| format!("v1.{minor}.0")).collect();
     let listed = versions(&names.iter().map(String::as_str).collect::<Vec<_>>());
-    let mut facts = Facts::default();
-    let state = stage.state.clone().unwrap();
-    let explained = loop {
-        match explain(&stage.target, &listed, &state, &stage.open, &facts, now()) {
-            Ok(explained) => break explained,
-            Err(Undecided::Asks(question @ Question::Platforms(_))) => {
-                facts.insert(question, Answer::Platforms(Vec::new()));
-            }
-            Err(unexplained) => panic!("{unexplained:?}"),
-        }
-    };
-    let waiting = explained.iter().filter(|one| one.taken == Taken::Waiting).count();
+    let verdicts = stage.verdicts(&listed);
+    let waiting = verdicts.iter().filter(|verdict| verdict.kind == VerdictKind::Waiting).count();
     assert!((1..60).contains(&waiting), "{waiting}");
-    assert!(explained[waiting..].iter().all(|one| one.taken == Taken::PassedBy));
+    assert!(verdicts[waiting..].iter().all(|verdict| verdict.kind == VerdictKind::PassedBy));
 }
 
 #[test]
@@ -372,49 +369,44 @@ fn the_words_stay_what_they_are() {
         words(Event::ALL.map(Event::as_str).to_vec()),
         "failed dead recovered deployed available unknown"
     );
-    assert_eq!(
-        words(Taken::ALL.map(Taken::as_str).to_vec()),
-        "deployed given next available held waiting passed_by passed_over not_matched excluded not_parsed \
-         out_of_range prerelease"
-    );
-    assert_eq!(Taken::NotListed.as_str(), "not_listed");
 }
 
 #[test]
-fn whoever_asks_about_a_stage_sees_first_what_it_was_given_and_what_is_newer() {
-    let interesting = Taken::ALL.into_iter().filter(|taken| taken.is_interesting());
-    assert_eq!(
-        interesting.map(Taken::as_str).collect::<Vec<_>>().join(" "),
-        "deployed given next available held waiting passed_by"
-    );
-}
-
-#[test]
-fn each_candidate_is_explained_by_where_it_stands() {
+fn each_candidate_has_the_verdict_of_where_it_stands() {
     let listed = versions(&["v1.0.0", "v2.0.0", "v3.0.0", "v4.0.0", "v5.0.0"]);
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0", "v2.0.0", "v3.0.0"]));
     stage.mark(&Mark::Deployed(tag("v2.0.0")));
-    let explained = |stage: &tests::Stage| -> Vec<(Taken, String)> {
-        let (state, facts) = (stage.state.clone().unwrap(), Facts::default());
-        let explained = explain(&stage.target, &listed, &state, &stage.open, &facts, now()).unwrap();
-        explained.into_iter().map(|one| (one.taken, one.reason)).collect()
+    let verdicts = |stage: &tests::Stage| -> Vec<(VerdictKind, String)> {
+        stage.verdicts(&listed).into_iter().map(|verdict| (verdict.kind, verdict.reason)).collect()
     };
-    let taken: Vec<Taken> = explained(&stage).into_iter().map(|(taken, _)| taken).collect();
-    assert_eq!(taken, [Taken::Next, Taken::PassedBy, Taken::Given, Taken::Deployed, Taken::PassedOver]);
+    let kinds: Vec<VerdictKind> = verdicts(&stage).into_iter().map(|(kind, _)| kind).collect();
+    assert_eq!(
+        kinds,
+        [
+            VerdictKind::Next,
+            VerdictKind::PassedBy,
+            VerdictKind::Given,
+            VerdictKind::Deployed,
+            VerdictKind::PassedOver
+        ]
+    );
 
-    let failed = pending(tag("v4.0.0"), None);
+    let failed = pending(tag("v3.0.0"), None);
+    let listed_before = versions(&["v1.0.0", "v2.0.0", "v3.0.0"]);
+    let recorded = |stage: &tests::Stage| stage.verdicts(&listed_before).remove(0).reason;
     stage.open.pending = Some(Deployment { attempts: 0, ..failed.clone() });
-    assert!(explained(&stage)[1].1.contains("is recorded"));
+    assert!(recorded(&stage).contains("is recorded"));
     stage.open.pending = Some(failed.clone());
-    assert!(explained(&stage)[1].1.contains("failed (attempt 1)"));
+    assert!(recorded(&stage).contains("failed (attempt 1)"));
     stage.open = OpenDeployments { running: Some(failed), ..OpenDeployments::default() };
-    assert!(explained(&stage)[1].1.contains("is not over"));
+    assert!(recorded(&stage).contains("is not over"));
+    stage.open = OpenDeployments::default();
 
     stage.target.auto_deploy = false;
-    assert_eq!(explained(&stage)[0].0, Taken::Available);
+    assert_eq!(verdicts(&stage)[0].0, VerdictKind::Available);
     stage.target.auto_deploy = true;
     let hold = Hold { reason: None, by: "alice".to_owned(), since: now(), until: None };
     stage.state.as_mut().unwrap().hold = Some(hold);
-    assert_eq!(explained(&stage)[0].0, Taken::Held);
+    assert_eq!(verdicts(&stage)[0].0, VerdictKind::Held);
 }

@@ -26,6 +26,9 @@ pub(crate) enum Question {
     Given,
     /// What the stage itself says that it runs.
     Running,
+    /// What the tag pointed at when it was first seen together with others, where that was asked: it tells one
+    /// image under two names from two images.
+    Image(Tag),
 }
 
 /// What came back.
@@ -41,6 +44,9 @@ pub(crate) enum Answer {
     Runs(Vec<StageRun>),
     Given(HashMap<Tag, Timestamp>),
     Running(Reported),
+    Image(Option<Digest>),
+    /// Nobody was asked.
+    NotChecked,
     /// It could not be asked: the check failed.
     Failed(Failure),
 }
@@ -56,6 +62,8 @@ pub(crate) enum Undecided {
     Asks(Question),
     /// What was asked could not be answered.
     Failed(Failure),
+    /// This depends on what nobody was asked.
+    NotChecked,
 }
 
 macro_rules! answered {
@@ -63,6 +71,7 @@ macro_rules! answered {
         let question = $question;
         match $facts.0.get(&question) {
             Some($answer) => Ok($value),
+            Some(Answer::NotChecked) => Err(Undecided::NotChecked),
             Some(Answer::Failed(failure)) => Err(Undecided::Failed(failure.clone())),
             // An answer to another question is none.
             Some(_) | None => Err(Undecided::Asks(question)),
@@ -95,6 +104,10 @@ impl Facts {
 
     pub(super) fn given(&self) -> Result<&HashMap<Tag, Timestamp>, Undecided> {
         answered!(self, Question::Given, Answer::Given(tags) => tags)
+    }
+
+    pub(super) fn image(&self, tag: &Tag) -> Result<Option<&Digest>, Undecided> {
+        answered!(self, Question::Image(tag.clone()), Answer::Image(digest) => digest.as_ref())
     }
 
     pub(super) fn running(&self) -> Result<&Reported, Undecided> {

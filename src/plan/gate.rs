@@ -7,16 +7,38 @@ use jiff::Timestamp;
 use super::fact::{Facts, Undecided};
 use super::state::{PollState, StageRun};
 use crate::policy::{Bump, Candidate};
-use crate::reference::Tag;
+use crate::reference::{Repository, Tag};
 use crate::target::Target;
 use crate::target::gate::After;
 
 /// Why a candidate is not deployed yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Waits {
+pub(crate) struct Waits {
     pub(super) reason: String,
     /// When that can change, where it can be known.
     pub(super) until: Option<Timestamp>,
+    pub(super) by: Blocked,
+}
+
+/// What blocks a candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blocked {
+    /// A gate that can pass by itself.
+    ForNow,
+    /// `max_bump`: until it is deployed manually, or high-water comes nearer.
+    Distance,
+    /// Another image, and nothing tells which of the two is newer.
+    Tie,
+    /// The same image goes under another name.
+    SameImage,
+    /// A gate of which nobody was asked.
+    NotChecked,
+}
+
+impl Waits {
+    fn for_now(reason: String, until: Option<Timestamp>) -> Waits {
+        Waits { reason, until, by: Blocked::ForNow }
+    }
 }
 
 /// What a candidate is judged on.
@@ -41,24 +63,26 @@ impl Gatekeeper<'_> {
             return Ok(Some(waits));
         }
         if let Some(age) = gates.min_age
-            && let Some(waits) = self.min_age(candidate, age)?
+            && let Some(waits) = checked("min_age", tag, self.min_age(candidate, age))?
         {
             return Ok(Some(waits));
         }
         if let Some(after) = &gates.after
-            && let Some(waits) = self.after(tag, after)?
+            && let Some(waits) = checked("after", tag, self.after(tag, after))?
         {
             return Ok(Some(waits));
         }
         for repository in &gates.with {
-            if !self.facts.is_present(repository, tag)? {
-                return Ok(Some(Waits {
-                    reason: format!("with: {repository} has no {tag} yet"),
-                    until: None,
-                }));
+            if let Some(waits) = checked("with", tag, self.with(repository, tag))? {
+                return Ok(Some(waits));
             }
         }
-        if gates.platforms.is_empty() { Ok(None) } else { self.platforms(tag) }
+        if gates.platforms.is_empty() { Ok(None) } else { checked("platforms", tag, self.platforms(tag)) }
+    }
+
+    fn with(&self, repository: &Repository, tag: &Tag) -> Result<Option<Waits>, Undecided> {
+        let missing = !self.facts.is_present(repository, tag)?;
+        Ok(missing.then(|| Waits::for_now(format!("with: {repository} has no {tag} yet"), None)))
     }
 
     fn bump(&self, candidate: &Candidate, allowed: Bump) -> Option<Waits> {
@@ -70,6 +94,7 @@ impl Gatekeeper<'_> {
                 candidate.listed.tag, high_water.listed.tag, self.target.id, candidate.listed.tag
             ),
             until: None,
+            by: Blocked::Distance,
         })
     }
 
@@ -92,11 +117,15 @@ impl Gatekeeper<'_> {
             return Ok(None);
         };
         Ok((self.now < until)
-            .then(|| Waits { reason: format!("min_age: {tag} {what} at {since:.0}"), until: Some(until) }))
+            .then(|| Waits::for_now(format!("min_age: {tag} {what} at {since:.0}"), Some(until))))
     }
 
     fn after(&self, tag: &Tag, after: &After) -> Result<Option<Waits>, Undecided> {
-        let digest = self.facts.digest(tag)?;
+        let known = self.state.candidates.iter().find(|seen| seen.tag == *tag);
+        let digest = match (self.facts.digest(tag), known.and_then(|seen| seen.asked_digest.as_ref())) {
+            (Err(Undecided::NotChecked), Some(digest)) => Some(digest),
+            (answer, _) => answer?,
+        };
         let is_same = |run: &StageRun| match (&run.digest, digest) {
             (Some(run), Some(wanted)) => run == wanted,
             // What was marked without a digest is known by its tag.
@@ -112,26 +141,21 @@ impl Gatekeeper<'_> {
             match run.until {
                 _ if run.left_by_going_back => {
                     let reason = format!("after: {stage} went back from {}", run.tag);
-                    best = best.or(Some(Waits { reason, until: None }));
+                    best = best.or(Some(Waits::for_now(reason, None)));
                 }
                 Some(left) if left >= until => return Ok(None),
                 Some(_) => {
                     let reason = format!("after: {stage} left {} too soon", run.tag);
-                    best = best.or(Some(Waits { reason, until: None }));
+                    best = best.or(Some(Waits::for_now(reason, None)));
                 }
                 None if self.now >= until => return Ok(None),
                 None => {
                     let reason = format!("after: {stage} runs it since {:.0}", run.from);
-                    best = Some(Waits { reason, until: Some(until) });
+                    best = Some(Waits::for_now(reason, Some(until)));
                 }
             }
         }
-        Ok(Some(
-            best.unwrap_or_else(|| Waits {
-                reason: format!("after: {stage} has not run it yet"),
-                until: None,
-            }),
-        ))
+        Ok(Some(best.unwrap_or_else(|| Waits::for_now(format!("after: {stage} has not run it yet"), None))))
     }
 
     fn platforms(&self, tag: &Tag) -> Result<Option<Waits>, Undecided> {
@@ -150,9 +174,23 @@ impl Gatekeeper<'_> {
             .filter(|wanted| !is_there(wanted))
             .map(String::as_str)
             .collect();
-        Ok((!missing.is_empty()).then(|| Waits {
-            reason: format!("platforms: {tag} has no {} yet", missing.join(", ")),
+        Ok((!missing.is_empty())
+            .then(|| Waits::for_now(format!("platforms: {tag} has no {} yet", missing.join(", ")), None)))
+    }
+}
+
+/// What a gate says, or that nobody was asked what it needs to know.
+fn checked(
+    gate: &str,
+    tag: &Tag,
+    said: Result<Option<Waits>, Undecided>,
+) -> Result<Option<Waits>, Undecided> {
+    match said {
+        Err(Undecided::NotChecked) => Ok(Some(Waits {
+            reason: format!("{gate}: not checked for {tag}"),
             until: None,
-        }))
+            by: Blocked::NotChecked,
+        })),
+        said => said,
     }
 }

@@ -54,7 +54,7 @@ fn run(name: &str, of: Option<char>, from: i64, until: Option<i64>) -> StageRun 
         digest: of.map(digest),
         from: at(from),
         until: until.map(at),
-        previous_tag: None,
+        begin: Begin { goes_back: false, high_water_before: None },
         left_by_going_back: false,
     }
 }
@@ -101,6 +101,7 @@ fn a_tag_too_young_waits_by_its_push_or_by_when_it_was_first_seen() {
             tag: tag("v1.1.0"),
             pushed_at: None,
             first_seen: at(second),
+            asked_digest: None,
             digest: None,
         }],
         ..PollState::default()

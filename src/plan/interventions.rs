@@ -323,12 +323,10 @@ fn what_waits_to_be_given_again_after_a_reset_is_explained_as_such() {
     stage.deploys(&listed);
     let given = [(tag("dev-2"), Timestamp::from_second(now().as_second() - 1).unwrap())];
     stage.mark(&Mark::Reset(tag("dev-1")));
-    let mut state = stage.state.clone().unwrap();
-    state.high_water = Some(listed.tags[0].clone());
-    let mut facts = Facts::default();
-    facts.insert(Question::Given, Answer::Given(given.into_iter().collect()));
-    let explained = explain(&stage.target, &listed, &state, &stage.open, &facts, now()).unwrap();
-    assert_eq!((explained[0].listed.tag.as_str(), explained[0].taken), ("dev-2", Taken::Next));
+    stage.state.as_mut().unwrap().high_water = Some(listed.tags[0].clone());
+    stage.given = given.into_iter().collect();
+    let verdict = stage.verdicts(&listed).remove(0);
+    assert_eq!((verdict.listed.tag.as_str(), verdict.kind), ("dev-2", VerdictKind::Next));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::sighting::{Built, Sightings};
 use super::tests::{tag, target};
 use super::*;
 use crate::policy::{Candidate, Order, Policy};
@@ -76,6 +77,7 @@ struct World {
     open: OpenDeployments,
     given: HashMap<Tag, Timestamp>,
     now: Timestamp,
+    tells: bool,
 }
 
 fn name(number: u8) -> Tag {
@@ -106,17 +108,22 @@ impl World {
             open: OpenDeployments::default(),
             given: HashMap::new(),
             now: Timestamp::from_second(1_800_000_000).unwrap(),
+            tells: false,
         }
     }
 
     fn decide(&self, listing: &Listing) -> Decision {
+        self.decide_with_facts(listing).0
+    }
+
+    fn decide_with_facts(&self, listing: &Listing) -> (Decision, Facts) {
         let state = self.state.as_ref();
         let asked = asked_of_listing(state, &self.open);
         let selection = self.target.policy.select(listing, &asked);
         let mut facts = Facts::default();
         loop {
             match decide(&self.target, &selection, state, &self.open, &facts, self.now) {
-                Ok(decision) => return decision,
+                Ok(decision) => return (decision, facts),
                 Err(question) => {
                     let answer = self.answer(&question);
                     facts.insert(question, answer);
@@ -133,6 +140,7 @@ impl World {
             }
             Question::PushedAt(tag) => Answer::Moment(listed(tag).and_then(|listed| listed.pushed_at)),
             Question::Given => Answer::Given(self.given.clone()),
+            Question::Image(_) => Answer::Image(None),
             Question::Platforms(_) | Question::Presence(..) | Question::Runs(_) | Question::Running => {
                 unreachable!("not gated by it")
             }
@@ -229,6 +237,32 @@ impl World {
         Ok(())
     }
 
+    /// The tags that a poll at this moment starts a deployment of, its decision being `decision`.
+    fn started_by(&self, decision: &Decision) -> Vec<Tag> {
+        let new = decision.deploy.as_ref().map(|listed| listed.tag.clone());
+        let waiting = self.open.pending.as_ref().filter(|pending| {
+            let is_held =
+                pending.by != DecidedBy::Hand && stopped(&self.target, &decision.state, self.now).is_some();
+            new.is_none() && decision.pending_becomes.is_none() && pending.is_due(self.now) && !is_held
+        });
+        new.into_iter().chain(waiting.map(|pending| pending.tag.clone())).collect()
+    }
+
+    /// What `tags` says that the next poll does, that is what it does.
+    fn tell_truly(&self) -> Result<(), TestCaseError> {
+        let listing = self.listing();
+        let (decision, facts) = self.decide_with_facts(&listing);
+        let (target, open, now) = (&self.target, &self.open, self.now);
+        let verdicts = Decided { target, decision: &decision, open, facts: &facts, now }.verdicts(&listing);
+        prop_assert_eq!(verdicts.len(), listing.tags.len());
+        let next = verdicts.into_iter().filter(|verdict| verdict.kind == VerdictKind::Next);
+        let told: Vec<Tag> = next.map(|verdict| verdict.listed.tag).collect();
+        let mut started = self.started_by(&decision);
+        started.retain(|tag| listing.tags.iter().any(|listed| listed.tag == *tag));
+        prop_assert_eq!(told, started);
+        Ok(())
+    }
+
     fn happen(&mut self, event: &Event) -> Result<(), TestCaseError> {
         self.now = Timestamp::from_millisecond(self.now.as_millisecond() + 1).unwrap();
         match event {
@@ -243,7 +277,12 @@ impl World {
                 });
             }
             Event::Delete { number } => self.registry.retain(|listed| listed.tag != name(*number)),
-            Event::Poll => self.poll()?,
+            Event::Poll => {
+                if self.tells {
+                    self.tell_truly()?;
+                }
+                self.poll()?;
+            }
             Event::PollFails => {
                 let failure = Failure { code: ErrorCode::Unavailable, message: String::new() };
                 let decision = decide_failed(self.state.as_ref(), failure, self.now);
@@ -309,7 +348,121 @@ impl World {
     }
 }
 
+/// A registry without push times: names, and the number of the image that each points at.
+struct Timeless {
+    target: Target,
+    registry: Vec<(Tag, usize)>,
+    sightings: Sightings,
+    state: Option<PollState>,
+    given: HashMap<Tag, Timestamp>,
+    now: Timestamp,
+}
+
+/// When its images were built: some say nothing, some the same.
+const BUILT: [Option<i64>; 6] = [None, Some(0), Some(0), Some(1), Some(2), None];
+
+impl Timeless {
+    fn new() -> Timeless {
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let (target, registry) = (target("*", Order::Newest), vec![(tag("first"), 0)]);
+        let (sightings, given) = (Sightings::new(), HashMap::new());
+        Timeless { target, registry, sightings, state: None, given, now }
+    }
+
+    fn built(image: usize) -> Built {
+        let created = BUILT[image].map(|second| Timestamp::from_second(second).unwrap());
+        Built { digest: digest(i64::try_from(image).unwrap()), created }
+    }
+
+    fn push(&mut self, name: &str, image: usize) {
+        if !self.registry.iter().any(|(known, _)| known.as_str() == name) {
+            self.registry.push((tag(name), image));
+        }
+    }
+
+    fn poll(&mut self) -> Decision {
+        self.now = Timestamp::from_second(self.now.as_second() + 60).unwrap();
+        let tags = self.registry.iter().map(|(tag, _)| ListedTag::named(tag.clone())).collect();
+        let listing = Listing { tags, ..Listing::default() };
+        let unplaced =
+            sighting::unplaced(&self.target, &listing, &self.sightings, self.state.as_ref(), self.now);
+        let image = |tag: &Tag| self.registry.iter().find(|(known, _)| known == tag).unwrap().1;
+        let asked =
+            unplaced.into_iter().map(|tag| (tag.clone(), Some(Timeless::built(image(&tag))))).collect();
+        let placed = sighting::place(&listing, &self.sightings, &asked, self.now);
+        self.sightings.extend(placed.new);
+        let open = OpenDeployments::default();
+        let asked = asked_of_listing(self.state.as_ref(), &open);
+        let selection = self.target.policy.select(&placed.listing, &asked);
+        let mut facts = Facts::default();
+        let decision = loop {
+            match decide(&self.target, &selection, self.state.as_ref(), &open, &facts, self.now) {
+                Ok(decision) => break decision,
+                Err(question) => {
+                    let answer = match &question {
+                        Question::Given => Answer::Given(self.given.clone()),
+                        Question::Digest(tag) => Answer::Digest(Some(Timeless::built(image(tag)).digest)),
+                        Question::Image(tag) => {
+                            let known = self.sightings.get(tag).and_then(|seen| seen.image.as_ref());
+                            Answer::Image(known.map(|image| image.digest.clone()))
+                        }
+                        other => unreachable!("{other:?} is not asked without gates"),
+                    };
+                    facts.insert(question, answer);
+                }
+            }
+        };
+        self.given.extend(decision.deploy.iter().map(|listed| (listed.tag.clone(), self.now)));
+        self.state = Some(decision.state.clone());
+        decision
+    }
+
+    fn listed(&self, tag: &Tag) -> ListedTag {
+        let seen = &self.sightings[tag];
+        let (pushed_at, sequence) = (Some(seen.first_seen), seen.sequence());
+        ListedTag { pushed_at, sequence, ..ListedTag::named(tag.clone()) }
+    }
+
+    fn deploy(&mut self, tag: &Tag) {
+        let listed = self.listed(tag);
+        let given =
+            by_hand(&self.target, self.state.as_ref(), &listed, Content::Current, Some("alice"), self.now);
+        self.given.insert(tag.clone(), self.now);
+        self.state = Some(given.state);
+    }
+}
+
 proptest! {
+    #[test]
+    fn without_push_times_nothing_goes_back_and_a_tie_is_no_dead_end(
+        batches in prop::collection::vec(prop::collection::vec((0..30_u8, 0..BUILT.len()), 0..4), 1..8),
+    ) {
+        let mut world = Timeless::new();
+        prop_assert_eq!(world.poll().status, Status::Baseline);
+        for batch in batches {
+            for (number, image) in batch {
+                world.push(&format!("t{number}"), image);
+            }
+            let before = world.state.as_ref().and_then(|state| state.high_water.clone()).unwrap();
+            let decision = world.poll();
+            if let Some(deployed) = &decision.deploy {
+                let (before, after) = (world.listed(&before.tag), world.listed(&deployed.tag));
+                prop_assert!((after.pushed_at, after.sequence) > (before.pushed_at, before.sequence));
+            }
+            let again = world.poll();
+            prop_assert!(again.deploy.is_none());
+            if again.status == Status::Waiting {
+                let tied = again.concerns.unwrap();
+                world.deploy(&tied);
+                prop_assert!(world.state.as_ref().unwrap().hold.is_none(), "it does not go back");
+                let settled = world.poll();
+                prop_assert_eq!((settled.status, settled.deploy), (Status::UpToDate, None));
+            }
+        }
+        world.push("next", 0);
+        prop_assert_eq!(world.poll().deploy.map(|listed| listed.tag), Some(tag("next")));
+    }
+
     #[test]
     fn nothing_older_is_ever_deployed_by_itself(
         events in events(),
@@ -319,6 +472,20 @@ proptest! {
         gated in any::<bool>(),
     ) {
         let mut world = World::new(order, with_digest, allow_downgrade, gated);
+        for event in &events {
+            world.happen(event)?;
+        }
+    }
+
+    #[test]
+    fn what_tags_says_the_next_poll_does_is_what_the_next_poll_does(
+        events in events(),
+        order in prop::sample::select(vec![Order::Newest, Order::Semver, Order::Alphabetical]),
+        with_digest in any::<bool>(),
+        gated in any::<bool>(),
+    ) {
+        let mut world = World::new(order, with_digest, false, gated);
+        world.tells = true;
         for event in &events {
             world.happen(event)?;
         }

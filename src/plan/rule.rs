@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 
 use super::fact::{Facts, Undecided};
-use super::gate::{Gatekeeper, Waits};
+use super::gate::{Blocked, Gatekeeper, Waits};
 use super::running::Reported;
-use super::state::{DecidedBy, Deployed, Deployment, OpenDeployments, PollState, Sighted};
+use super::state::{Baseline, DecidedBy, Deployed, Deployment, OpenDeployments, PollState, Sighted};
 use super::status::{ErrorCode, Failure, Status};
 use super::{Decision, decide_failed};
 use crate::policy::{Candidate, Order, Selection};
@@ -41,6 +41,16 @@ pub(crate) fn stopped(
     }
 }
 
+/// What keeps a deployment that is recorded from being started at this moment, and until when.
+pub(crate) fn withheld(
+    target: &Target,
+    state: &PollState,
+    deployment: &Deployment,
+    now: Timestamp,
+) -> Option<(Status, String, Option<Timestamp>)> {
+    if deployment.by == DecidedBy::Hand { None } else { stopped(target, state, now) }
+}
+
 /// Whether a tag has no place in its target's order for want of its push time.
 pub(super) fn is_timeless(listed: &ListedTag, target: &Target) -> bool {
     target.policy.order() == Order::Newest && listed.pushed_at.is_none()
@@ -50,6 +60,65 @@ pub(super) fn is_timeless(listed: &ListedTag, target: &Target) -> bool {
 pub(super) fn was_given(facts: &Facts, reset_at: Option<Timestamp>, tag: &Tag) -> Result<bool, Undecided> {
     let given_at = facts.given()?.get(tag);
     Ok(given_at.is_some_and(|given_at| reset_at.is_none_or(|reset_at| *given_at > reset_at)))
+}
+
+/// Whether a candidate cannot go before others of its place in the order: of two images nothing tells which is
+/// newer, and one image goes under the name that is greatest by bytes.
+fn rivals(
+    target: &Target,
+    facts: &Facts,
+    candidates: &[&Candidate],
+    place: usize,
+) -> Result<Option<Waits>, Undecided> {
+    let candidate = candidates[place];
+    // An image that does not say when it was built has no place among those that appeared with it.
+    let is_rival = |other: &&Candidate| {
+        let (one, other) = (&candidate.listed, &other.listed);
+        one.pushed_at == other.pushed_at
+            && (one.sequence == other.sequence || one.sequence.is_none() || other.sequence.is_none())
+    };
+    let count = candidates.iter().filter(|other| is_rival(other)).count();
+    if count < 2 || target.policy.order() != Order::Newest {
+        return Ok(None);
+    }
+    let Some(image) = facts.image(&candidate.listed.tag)? else {
+        return Ok(None);
+    };
+    let tag = &candidate.listed.tag;
+    for (other_place, other) in candidates.iter().enumerate().filter(|(_, other)| is_rival(other)) {
+        let other_tag = &other.listed.tag;
+        match facts.image(other_tag)? {
+            Some(digest) if digest != image => {
+                let reason = format!(
+                    "{other_tag} and {tag} appeared together, and nothing tells which is newer; to settle it: tagship deploy {} {tag}",
+                    target.id
+                );
+                return Ok(Some(Waits { reason, until: None, by: Blocked::Tie }));
+            }
+            Some(_) if other_place < place => {
+                let reason = format!("the same image as {other_tag}");
+                return Ok(Some(Waits { reason, until: None, by: Blocked::SameImage }));
+            }
+            _ => {}
+        }
+    }
+    Ok(None)
+}
+
+/// The newest candidate of a selection, whatever the gates say. The error names what nothing tells apart.
+pub(crate) fn newest<'s>(
+    target: &Target,
+    selection: &'s Selection,
+    facts: &Facts,
+) -> Result<Result<Option<&'s Candidate>, String>, Undecided> {
+    let candidates: Vec<&Candidate> = selection.candidates.iter().collect();
+    Ok(match candidates.first() {
+        None => Ok(None),
+        Some(newest) => match rivals(target, facts, &candidates, 0)? {
+            Some(waits) => Err(waits.reason),
+            None => Ok(Some(newest)),
+        },
+    })
 }
 
 /// A tag that is listed, and has no manifest.
@@ -76,6 +145,9 @@ const DIGESTS_ASKED: usize = 20;
 
 type Deciding = Result<Decision, Undecided>;
 
+/// The first candidate that nothing blocks, and what blocks those before it.
+type Choice<'c> = (Option<&'c Candidate>, Vec<(Tag, Waits)>);
+
 impl Poll<'_> {
     /// Rule 2.
     pub(super) fn first(&self, next: PollState) -> Deciding {
@@ -84,7 +156,7 @@ impl Poll<'_> {
         }
         match self.target.first_poll {
             FirstPoll::Deploy => self.newer(next),
-            FirstPoll::Baseline => self.baseline(next, "first poll"),
+            FirstPoll::Baseline => self.begin(next, "first poll"),
         }
     }
 
@@ -93,7 +165,7 @@ impl Poll<'_> {
         let reported = self.facts.running()?;
         let Some(tag) = self.tag_of(reported)? else {
             let why = format!("first poll; the stage runs {}, which no tag of the rule is", reported.name());
-            return self.baseline(next, &why);
+            return self.begin(next, &why);
         };
         next.deployed = Some(Deployed {
             tag: tag.clone(),
@@ -105,7 +177,7 @@ impl Poll<'_> {
         listed.digest = reported.digest.clone().or(listed.digest);
         if is_timeless(&listed, self.target) || self.target.policy.candidate(&listed).is_none() {
             let why = format!("first poll; the stage runs {tag}, which the rule cannot compare");
-            return self.baseline(next, &why);
+            return self.begin(next, &why);
         }
         next.high_water = Some(listed);
         self.again(next)
@@ -187,7 +259,7 @@ impl Poll<'_> {
                 "{} came to the registry after {}, but with an earlier push time (did its clock step back?); to ship it: tagship deploy {} {}",
                 late.tag, high_water.listed.tag, self.target.id, late.tag
             );
-            Ok(Decision::new(Status::Older, reason, next))
+            Ok(Decision { concerns: Some(late.tag.clone()), ..Decision::new(Status::Older, reason, next) })
         } else {
             self.nothing_newer(next, newest, &high_water)
         }
@@ -204,7 +276,9 @@ impl Poll<'_> {
                 && high_water.is_newer_than(candidate)
         };
         for late in self.selection.candidates.iter().filter(is_late) {
-            if !self.was_given(&late.listed.tag)? {
+            // Where the registry has no push times, the sequence is when the image was built.
+            let is_by_registry = self.facts.image(&late.listed.tag)?.is_none();
+            if is_by_registry && !self.was_given(&late.listed.tag)? {
                 return Ok(Some(&late.listed));
             }
         }
@@ -226,16 +300,19 @@ impl Poll<'_> {
         let Some(high_water) = high_water else {
             return Ok(candidates.collect());
         };
-        let is_newer = |candidate: &&Candidate| {
-            candidate.listed.tag != high_water.listed.tag && candidate.is_newer_than(high_water)
-        };
+        let given = &high_water.listed;
+        let is_newer =
+            |candidate: &&Candidate| candidate.listed.tag != given.tag && candidate.is_newer_than(high_water);
         let newer = candidates.filter(is_newer);
         if self.target.policy.order() != Order::Newest {
             return Ok(newer.collect());
         }
         let mut never_given = Vec::new();
         for candidate in newer {
-            if !self.was_given(&candidate.listed.tag)? {
+            // What was given of several that nothing tells apart makes the others older.
+            let appeared_with_it = given.sequence.is_none() && candidate.listed.pushed_at == given.pushed_at;
+            let is_older = appeared_with_it && self.facts.image(&given.tag)?.is_some();
+            if !is_older && !self.was_given(&candidate.listed.tag)? {
                 never_given.push(candidate);
             }
         }
@@ -260,41 +337,83 @@ impl Poll<'_> {
         high_water: Option<&Candidate>,
     ) -> Deciding {
         next.candidates = candidates.iter().map(|candidate| self.sight(candidate, None)).collect();
-        let gatekeeper =
-            Gatekeeper { target: self.target, facts: self.facts, state: &next, high_water, now: self.now };
-        let mut chosen = None;
-        let mut waits = None;
-        for candidate in candidates {
-            match gatekeeper.stops(candidate)? {
-                None => {
-                    chosen = Some(*candidate);
-                    break;
-                }
-                Some(reason) => waits = waits.or(Some(reason)),
+        let (chosen, blocked) = self.choose(&next, candidates, high_water)?;
+        let decision = match chosen {
+            None => self.waiting_for(next, &blocked),
+            Some(chosen) => {
+                let tag = &chosen.listed.tag;
+                let decision = match self.stopped(&next, tag) {
+                    Some((status, waits)) => self.waiting(next, status, waits),
+                    None => {
+                        self.deploy(next, chosen, format!("{tag} is newer than what the stage was given"))?
+                    }
+                };
+                decision.concerning(tag)
             }
-        }
-        let Some(chosen) = chosen else {
-            let waits = waits.unwrap_or_else(|| Waits { reason: String::new(), until: None });
-            return Ok(self.waiting(next, Status::Waiting, waits));
         };
-        match self.stopped(&next, &chosen.listed.tag) {
-            Some((status, waits)) => Ok(self.waiting(next, status, waits)),
-            None => self.deploy(
-                next,
-                chosen,
-                format!("{} is newer than what the stage was given", chosen.listed.tag),
-            ),
+        Ok(Decision { above: high_water.map(|high_water| high_water.listed.clone()), blocked, ..decision })
+    }
+
+    /// The first candidate that nothing blocks, and what blocks those before it.
+    fn choose<'c>(
+        &self,
+        next: &PollState,
+        candidates: &[&'c Candidate],
+        high_water: Option<&Candidate>,
+    ) -> Result<Choice<'c>, Undecided> {
+        let gatekeeper =
+            Gatekeeper { target: self.target, facts: self.facts, state: next, high_water, now: self.now };
+        let mut blocked: Vec<(Tag, Waits)> = Vec::new();
+        let mut unchecked: Option<Tag> = None;
+        for (place, candidate) in candidates.iter().enumerate() {
+            let tag = &candidate.listed.tag;
+            let waits = match rivals(self.target, self.facts, candidates, place)? {
+                Some(waits) => Some(waits),
+                None => gatekeeper.stops(candidate)?,
+            };
+            let waits = match (waits, &unchecked) {
+                (None, Some(newer)) => Some(Waits {
+                    reason: format!("not checked: whether {newer}, which is newer, passes its gates"),
+                    until: None,
+                    by: Blocked::NotChecked,
+                }),
+                (waits, _) => waits,
+            };
+            let Some(waits) = waits else {
+                return Ok((Some(candidate), blocked));
+            };
+            if waits.by == Blocked::NotChecked {
+                unchecked.get_or_insert_with(|| tag.clone());
+            }
+            blocked.push((tag.clone(), waits));
         }
+        Ok((None, blocked))
+    }
+
+    /// Nothing can be deployed now. What can come by itself is told, and beside it the newest that cannot.
+    fn waiting_for(&self, next: PollState, blocked: &[(Tag, Waits)]) -> Decision {
+        let comes = |(_, waits): &&(Tag, Waits)| matches!(waits.by, Blocked::ForNow | Blocked::NotChecked);
+        let first = blocked.first();
+        let Some((tag, waits)) = blocked.iter().find(comes).or(first) else {
+            return Decision::new(Status::Waiting, String::new(), next);
+        };
+        let beside = first.filter(|(newest, _)| newest != tag && blocked.iter().find(comes) != first);
+        let reason = beside.map_or_else(
+            || waits.reason.clone(),
+            |(_, beside)| format!("{}; beside it, {}", waits.reason, beside.reason),
+        );
+        let waits = Waits { reason, ..waits.clone() };
+        self.waiting(next, Status::Waiting, waits).concerning(tag)
     }
 
     /// What keeps every tag from being deployed now: no automatic deployments, a hold, the hour.
     fn stopped(&self, state: &PollState, tag: &Tag) -> Option<(Status, Waits)> {
         if !self.target.auto_deploy {
             let reason = format!("auto_deploy is off; to ship it: tagship deploy {} {tag}", self.target.id);
-            return Some((Status::Available, Waits { reason, until: None }));
+            return Some((Status::Available, Waits { reason, until: None, by: Blocked::ForNow }));
         }
         let (status, reason, until) = stopped(self.target, state, self.now)?;
-        Some((status, Waits { reason, until }))
+        Some((status, Waits { reason, until, by: Blocked::ForNow }))
     }
 
     /// A candidate as it is remembered: seen for the first time now, or before.
@@ -311,16 +430,32 @@ impl Poll<'_> {
             sequence: listed.sequence.or_else(|| before.and_then(|before| before.sequence)),
             first_seen: before.map_or(self.now, |before| before.first_seen.min(self.now)),
             digest: digest.cloned(),
+            asked_digest: self
+                .facts
+                .digest(&listed.tag)
+                .ok()
+                .flatten()
+                .cloned()
+                .or_else(|| before?.asked_digest.clone()),
+        }
+    }
+
+    /// What the tag points at now; None: there is no manifest, or nobody is asked.
+    fn digest(&self, tag: &Tag) -> Result<Option<Digest>, Undecided> {
+        match self.facts.digest(tag) {
+            Err(Undecided::NotChecked) => Ok(None),
+            answer => Ok(answer?.cloned()),
         }
     }
 
     /// Gives a tag to the stage.
     fn deploy(&self, mut next: PollState, chosen: &Candidate, reason: String) -> Deciding {
         let tag = &chosen.listed.tag;
-        let Some(digest) = self.facts.digest(tag)? else {
+        let digest = self.digest(tag)?;
+        if digest.is_none() && self.facts.digest(tag).is_ok() {
             return Ok(without_manifest(tag, next));
-        };
-        let given = ListedTag { digest: Some(digest.clone()), ..chosen.listed.clone() };
+        }
+        let given = ListedTag { digest, ..chosen.listed.clone() };
         next.high_water = Some(given.clone());
         // What passed it by still waits for its own gate.
         next.candidates.retain(|seen| {
@@ -337,14 +472,15 @@ impl Poll<'_> {
     fn nothing_newer(&self, mut next: PollState, newest: &Candidate, high_water: &Candidate) -> Deciding {
         next.candidates.clear();
         if self.target.digest && newest.listed.tag == high_water.listed.tag {
-            let digest = self.facts.digest(&newest.listed.tag)?;
-            let Some(digest) = digest else {
-                return Ok(without_manifest(&newest.listed.tag, next));
-            };
-            match &mut next.high_water {
-                Some(given) if given.digest.is_none() => given.digest = Some(digest.clone()),
-                Some(given) if given.digest.as_ref() != Some(digest) => {
-                    return self.moved(next, newest, high_water, digest);
+            let tag = &newest.listed.tag;
+            let digest = self.digest(tag)?;
+            if digest.is_none() && self.facts.digest(tag).is_ok() {
+                return Ok(without_manifest(tag, next).concerning(tag));
+            }
+            match (digest, &mut next.high_water) {
+                (Some(digest), Some(given)) if given.digest.is_none() => given.digest = Some(digest),
+                (Some(digest), Some(given)) if given.digest.as_ref() != Some(&digest) => {
+                    return self.moved(next, newest, high_water, &digest);
                 }
                 _ => {}
             }
@@ -386,12 +522,14 @@ impl Poll<'_> {
             now: self.now,
         };
         if let Some(waits) = gatekeeper.stops(newest)? {
-            return Ok(self.waiting(next, Status::Waiting, waits));
+            let blocked = vec![(tag.clone(), waits.clone())];
+            return Ok(Decision { blocked, ..self.waiting(next, Status::Waiting, waits).concerning(tag) });
         }
-        match self.stopped(&next, tag) {
-            Some((status, waits)) => Ok(self.waiting(next, status, waits)),
-            None => self.deploy(next, newest, format!("{tag} was pushed again: {digest}")),
-        }
+        let decision = match self.stopped(&next, tag) {
+            Some((status, waits)) => self.waiting(next, status, waits),
+            None => self.deploy(next, newest, format!("{tag} was pushed again: {digest}"))?,
+        };
+        Ok(decision.concerning(tag))
     }
 
     /// Rule 5.
@@ -446,23 +584,32 @@ impl Poll<'_> {
             let before = pending.high_water_before.clone();
             let dropped = format!("{gone} was deleted from the registry before it was deployed");
             next.high_water = before;
-            let mut decision = self.again(next)?;
+            let open = OpenDeployments { running: self.open.running.clone(), ..OpenDeployments::default() };
+            let mut decision = Poll { open: &open, ..*self }.again(next)?;
             decision.drop_pending(dropped);
             return Ok(decision);
         }
         if is_gone && self.target.allow_downgrade {
-            if let Some((status, waits)) = self.stopped(&next, &newest.listed.tag) {
-                return Ok(self.waiting(next, status, waits));
+            let tag = &newest.listed.tag;
+            if let Some((status, waits)) = self.stopped(&next, tag) {
+                return Ok(self.waiting(next, status, waits).concerning(tag));
             }
             let why = format!("{gone} was deleted, and allow_downgrade is on");
-            return Ok(Decision { goes_back: true, ..self.deploy(next, newest, why)? });
+            return Ok(Decision { goes_back: true, ..self.deploy(next, newest, why)?.concerning(tag) });
         }
         let what = if is_gone { "is gone from the registry" } else { "comes after it in this order" };
         let reason = format!(
             "the newest tag is {}, and {gone}, which the stage was given, {what}; to start from here: tagship mark {} {} --reset",
             newest.listed.tag, self.target.id, newest.listed.tag
         );
-        Ok(Decision::new(Status::Older, reason, next))
+        Ok(Decision::new(Status::Older, reason, next).concerning(&newest.listed.tag))
+    }
+
+    /// The first poll of all, where nothing is said of what the stage runs.
+    fn begin(&self, mut next: PollState, why: &str) -> Deciding {
+        let newest = self.selection.newest();
+        next.baseline = newest.map(|newest| Baseline { tag: newest.listed.tag.clone(), at: self.now });
+        self.baseline(next, why)
     }
 
     fn baseline(&self, mut next: PollState, why: &str) -> Deciding {
@@ -473,20 +620,20 @@ impl Poll<'_> {
         };
         let mut given = newest.listed.clone();
         if self.target.digest {
-            let Some(digest) = self.facts.digest(&given.tag)? else {
+            given.digest = self.digest(&given.tag)?;
+            if given.digest.is_none() && self.facts.digest(&given.tag).is_ok() {
                 // Without its digest it could not be told when it moves: the next poll is the first once more.
                 next.rule = self.before.and_then(|before| before.rule.clone());
                 next.edit = self.before.and_then(|before| before.edit.clone());
-                return Ok(without_manifest(&given.tag, next));
-            };
-            given.digest = Some(digest.clone());
+                return Ok(without_manifest(&given.tag, next).concerning(&given.tag));
+            }
         }
         next.high_water = Some(given);
         let reason = format!(
             "{why}: what comes after it is deployed; to ship this one too: tagship deploy {}",
             self.target.id
         );
-        Ok(Decision::new(Status::Baseline, reason, next))
+        Ok(Decision::new(Status::Baseline, reason, next).concerning(&newest.listed.tag))
     }
 
     fn nothing_matches(&self) -> String {

@@ -64,6 +64,9 @@ pub(crate) struct PollState {
     /// What people were last told, so that they are told what changes.
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) told: Option<Told>,
+    /// A later field.
+    #[serde(default)]
+    pub(crate) baseline: Option<Baseline>,
 }
 
 /// The rule was edited.
@@ -126,6 +129,17 @@ pub(crate) struct Sighted {
     /// With `digest = true`: the digest that waits.
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) digest: Option<Digest>,
+    /// What the tag pointed at when that was last asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) asked_digest: Option<Digest>,
+}
+
+/// Where a first poll began: what it found, which is not what the stage ran.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Baseline {
+    pub(crate) tag: Tag,
+    pub(crate) at: Timestamp,
 }
 
 /// Automatic deployments are stopped.
@@ -165,10 +179,25 @@ pub(crate) struct StageRun {
     pub(crate) from: Timestamp,
     /// None: it still runs.
     pub(crate) until: Option<Timestamp>,
-    /// What it ran before, as far as that was known.
-    pub(crate) previous_tag: Option<Tag>,
+    pub(crate) begin: Begin,
     /// What came next was an older tag.
     pub(crate) left_by_going_back: bool,
+}
+
+/// How a deployment stands to what its stage was given before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Begin {
+    /// It brings an older tag than high-water.
+    pub(crate) goes_back: bool,
+    pub(crate) high_water_before: Option<Tag>,
+}
+
+/// A deployment that was started, and has not succeeded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unfinished {
+    pub(crate) tag: Tag,
+    pub(crate) digest: Option<Digest>,
+    pub(crate) begin: Begin,
 }
 
 /// Who gave a tag to a stage, or said that it has it.

@@ -79,14 +79,34 @@ impl Stage {
     }
 
     pub(super) fn poll(&mut self, listing: &Listing) -> Decision {
+        let (decision, _) = self.decide(listing);
+        self.state = Some(decision.state.clone());
+        self.given.extend(decision.deploy.as_ref().map(|listed| (listed.tag.clone(), self.now)));
+        decision
+    }
+
+    /// What `tags` says.
+    pub(super) fn verdicts(&self, listing: &Listing) -> Vec<TagVerdict> {
+        let (decision, facts) = self.decide(listing);
+        let (target, open, now) = (&self.target, &self.open, self.now);
+        Decided { target, decision: &decision, open, facts: &facts, now }.verdicts(listing)
+    }
+
+    fn decide(&self, listing: &Listing) -> (Decision, Facts) {
         let asked = asked_of_listing(self.state.as_ref(), &self.open);
         let selection = self.target.policy.select(listing, &asked);
         let mut facts = Facts::default();
-        let decision = loop {
+        loop {
             match decide(&self.target, &selection, self.state.as_ref(), &self.open, &facts, self.now) {
-                Ok(decision) => break decision,
+                Ok(decision) => return (decision, facts),
                 Err(Question::Given) => {
                     facts.insert(Question::Given, Answer::Given(self.given.clone()));
+                }
+                Err(question @ Question::Image(_)) => {
+                    facts.insert(question, Answer::Image(None));
+                }
+                Err(question @ Question::Platforms(_)) => {
+                    facts.insert(question, Answer::Platforms(Vec::new()));
                 }
                 Err(question) => {
                     assert!(matches!(question, Question::Digest(_)), "{question:?} has no answer here");
@@ -94,10 +114,7 @@ impl Stage {
                     facts.insert(question, Answer::Digest(Some(digest).filter(|_| self.has_manifests)));
                 }
             }
-        };
-        self.state = Some(decision.state.clone());
-        self.given.extend(decision.deploy.as_ref().map(|listed| (listed.tag.clone(), self.now)));
-        decision
+        }
     }
 
     /// The tag that is deployed by a poll, if any.

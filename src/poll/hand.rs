@@ -4,20 +4,22 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use jiff::Timestamp;
 
 use super::deliver::Delivery;
+use super::listing::Newest;
 use super::record::{Recorded, previous_tag};
 use super::{Context, Message, Registries, Run, UNREAD, changes, listing, outbox, without_threads};
 use crate::feed::Cursor;
+use crate::plan::sighting::Sighting;
 use crate::plan::{self, Content, DecidedBy, Deployment, DeploymentState, Status};
 use crate::policy::Order;
-use crate::reference::{Digest, ListedTag, Tag};
+use crate::reference::{ListedTag, Tag};
 use crate::registry::{Registry, Traffic};
 use crate::report::{Event, Report, Summary, TargetReport};
 use crate::stop::Cutoff;
-use crate::store::Lock;
+use crate::store::{Lock, StoreError};
 use crate::target::Target;
 
 /// Which tag someone wants on a stage.
@@ -68,9 +70,8 @@ pub(crate) fn deploy_by_hand(
     let Some(lock) = take_lock(run, target, wish.wait)? else {
         return Ok(None);
     };
-    let (listed, digest) = choose(&context, registry, target, wish)?;
-    let listed = ListedTag { digest, ..listed };
-    let recorded = record(&context, target, &listed, wish)?;
+    let chosen = choose(&context, registry, target, wish)?;
+    let recorded = record(&context, target, &chosen, wish)?;
     let (sender, receiver) = mpsc::sync_channel(UNREAD);
     let shows_output = report.shows_output();
     let delivered = thread::scope(|scope| {
@@ -141,64 +142,97 @@ fn refuse_other_owner(context: &Context<'_>, registry: &dyn Registry, target: &T
     }
 }
 
+/// What is to be deployed, and what is to be remembered of the tags that were listed to know.
+struct Chosen {
+    listed: ListedTag,
+    sighted: Vec<(Tag, Sighting)>,
+}
+
 fn choose(
     context: &Context<'_>,
     registry: &dyn Registry,
     target: &Target,
     wish: &Wish,
-) -> anyhow::Result<(ListedTag, Option<Digest>)> {
+) -> anyhow::Result<Chosen> {
     let image = &target.image.repository;
-    let listed = match &wish.choice {
-        Choice::Newest => listing::newest(context, registry, target)?
-            .with_context(|| format!("the tags of {} cannot be listed", target.image))?
-            .with_context(|| format!("no tag of {} is allowed by the rule of {}", target.image, target.id))?,
-        Choice::Previous => match previous(context, target)? {
-            (listed, Some(digest)) => return Ok((listed, Some(digest))),
-            (listed, None) => listed,
-        },
-        Choice::Tag(tag) => {
-            let pushed_at = match target.policy.order() {
-                Order::Newest => registry.pushed_at(image, tag).unwrap_or(None),
-                _ => None,
-            };
-            ListedTag { pushed_at, ..ListedTag::named(tag.clone()) }
+    let Chosen { listed, sighted } = match &wish.choice {
+        Choice::Newest => {
+            let Newest { tag, sighted } = listing::newest(context, registry, target)?.map_err(|failure| {
+                anyhow!("{}: the newest tag of {} is not known: {}", target.id, target.image, failure.message)
+            })?;
+            let listed = tag.map_err(|tie| anyhow!("{}: {tie}", target.id))?.with_context(|| {
+                format!("no tag of {} is allowed by the rule of {}", target.image, target.id)
+            })?;
+            Chosen { listed, sighted }
         }
+        Choice::Previous => match previous(context, target)? {
+            previous @ ListedTag { digest: Some(_), .. } => {
+                return Ok(Chosen { listed: previous, sighted: Vec::new() });
+            }
+            previous => Chosen { listed: previous, sighted: Vec::new() },
+        },
+        Choice::Tag(tag) => named(context, registry, target, tag)?,
     };
     match registry.digest(image, &listed.tag) {
-        Ok(Some(digest)) => Ok((listed, Some(digest))),
+        Ok(Some(digest)) => Ok(Chosen { listed: ListedTag { digest: Some(digest), ..listed }, sighted }),
         Ok(None) => bail!(
             "{} has no tag {}; see what it has with: tagship status {}",
             target.image,
             listed.tag,
             target.id
         ),
-        Err(_) if wish.force => Ok((listed, None)),
+        Err(_) if wish.force => Ok(Chosen { listed, sighted }),
         Err(error) => {
             Err(error).context("whether the tag exists cannot be asked (--force deploys it all the same)")
         }
     }
 }
 
-fn previous(context: &Context<'_>, target: &Target) -> anyhow::Result<(ListedTag, Option<Digest>)> {
-    let runs = context.run.store.runs(&target.id)?;
-    let Some(current) = runs.last() else {
-        bail!("nothing is known of what {} ran: name the tag", target.id);
-    };
-    let is_other = |tag: &Tag, digest: &Option<Digest>| *tag != current.tag || *digest != current.digest;
-    if let Some(previous) = runs.iter().rev().find(|run| is_other(&run.tag, &run.digest)) {
-        return Ok((ListedTag::named(previous.tag.clone()), previous.digest.clone()));
+/// A tag with its place in the order, as far as that can be had.
+fn named(
+    context: &Context<'_>,
+    registry: &dyn Registry,
+    target: &Target,
+    tag: &Tag,
+) -> Result<Chosen, StoreError> {
+    let image = &target.image.repository;
+    let named = || ListedTag::named(tag.clone());
+    if listing::is_sighted(registry, target)
+        && let Ok(listing) = registry.list_tags(image)
+        && let Ok((placed, _)) = listing::place(context, registry, target, &listing)?
+    {
+        let listed = placed.listing.tags.into_iter().find(|listed| listed.tag == *tag);
+        return Ok(Chosen { listed: listed.unwrap_or_else(named), sighted: placed.new });
     }
-    // What a first poll found has no digest of its own.
-    let previous = current.previous_tag.as_ref().filter(|previous| **previous != current.tag);
-    let previous =
-        previous.with_context(|| format!("{} ran nothing but {}: name the tag", target.id, current.tag))?;
-    Ok((ListedTag::named(previous.clone()), None))
+    let pushed_at = match target.policy.order() {
+        Order::Newest => registry.pushed_at(image, tag).unwrap_or(None),
+        _ => None,
+    };
+    Ok(Chosen { listed: ListedTag { pushed_at, ..named() }, sighted: Vec::new() })
+}
+
+/// What a rollback hands over, with the digest it had then.
+fn previous(context: &Context<'_>, target: &Target) -> anyhow::Result<ListedTag> {
+    let store = context.run.store;
+    let (runs, unfinished) = (store.runs(&target.id)?, store.unfinished(&target.id)?);
+    if let Some(previous) = plan::previous(&runs, unfinished.as_ref()) {
+        return Ok(ListedTag { digest: previous.digest.clone(), ..ListedTag::named(previous.tag.clone()) });
+    }
+    let before = runs.last().map_or_else(String::new, |current| format!(" before {}", current.tag));
+    let baseline = context.states.get(&target.id).and_then(|state| state.baseline.as_ref());
+    let (found, tag) = baseline.map_or((String::new(), "TAG"), |baseline| {
+        (format!(" (its first poll found {}, and did not deploy it)", baseline.tag), baseline.tag.as_str())
+    });
+    bail!(
+        "no deployment to {0}{before} is known that it could go back to{found}; name the tag: tagship deploy {0} {tag}",
+        target.id
+    );
 }
 
 fn record<'a>(
     context: &Context<'_>,
     target: &'a Target,
-    listed: &ListedTag,
+    Chosen { listed, sighted }: &Chosen,
     wish: &Wish,
 ) -> anyhow::Result<Recorded<'a>> {
     let now = Timestamp::now();
@@ -225,6 +259,7 @@ fn record<'a>(
             ..Deployment::new(id, target, listed.tag.clone(), listed.digest.clone(), by, now)
         };
         write.insert_deployment(&deployment)?;
+        write.add_sightings(&target.id, sighted)?;
         write.save_state(&target.id, &by_hand.state)?;
         Ok((deployment, by_hand.state.deployed.map(|deployed| deployed.tag)))
     })?;

@@ -167,10 +167,13 @@ fn of_target(context: &Context<'_>, target: &Target) -> Result<Finding, StoreErr
     let selection = target.policy.select(&listing, &[]);
     let newest = match listing::newest(context, registry, target)? {
         Ok(newest) => newest,
-        Err(error) => return failed(&error),
+        Err(failure) => return found(Err(failure.message), Vec::new()),
     };
-    let picks = newest
-        .map_or_else(|| "it would pick none".to_owned(), |newest| format!("it would pick {}", newest.tag));
+    let picks = match newest.tag {
+        Ok(Some(newest)) => format!("it would pick {}", newest.tag),
+        Ok(None) => "it would pick none".to_owned(),
+        Err(tie) => format!("it would wait: {tie}"),
+    };
     let (listed, matched) = (selection.listed, selection.matched);
     let tags: Vec<Tag> = listing.tags.into_iter().map(|listed| listed.tag).collect();
     // What the rule shows by itself is said without asking anyone.

@@ -1,13 +1,15 @@
 //! Listing a repository, once however many stages, and what each of them selects.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use jiff::Timestamp;
 
 use super::{Context, changes, question};
 use crate::feed::{Count, FeedRow};
-use crate::plan::sighting::{self, Sighted};
-use crate::plan::{self, Answer, Decision, Facts, Failure, PollState, Question};
+use crate::plan::sighting::{self, Asked, Built, Placed, Sighting};
+use crate::plan::{self, Answer, Decision, Facts, Failure, PollState, Question, Undecided};
 use crate::policy::{Order, Reading, Selection};
 use crate::reference::{ListedTag, Listing, Repository, Tag};
 use crate::registry::{Registry, RegistryError};
@@ -62,7 +64,7 @@ pub(super) struct Selected {
     pub(super) selection: Selection,
     pub(super) facts: Facts,
     /// Tags that were never seen before, where the registry has no push times.
-    pub(super) sighted: Vec<ListedTag>,
+    pub(super) sighted: Vec<(Tag, Sighting)>,
     /// Whether it means a deployment, on the state as this run found it.
     pub(super) deploys: bool,
     /// What people should know of the listing.
@@ -179,18 +181,81 @@ fn sight(
     listing: &Result<Listing, RegistryError>,
 ) -> Result<Selected, Failure> {
     let listing = listing.as_ref().map_err(|error| context.failure(error))?;
-    let known = context.run.store.sightings(&target.id).map_err(|error| context.state_failure(&error))?;
-    if registry.has_push_times() {
-        let Sighted { listing, new } = sighting::in_sequence(listing, &known, Timestamp::now());
-        let selected = select(context, registry, target, &listing, 0, Facts::default());
-        return Ok(Selected { sighted: new, ..selected });
-    }
-    let created =
-        |tag: &Tag| registry.created(&target.image.repository, tag).map_err(|error| context.failure(&error));
-    let is_candidate = |listed: &ListedTag| target.policy.candidate(listed).is_some();
-    let Sighted { listing, new } = sighting::sight(listing, &known, Timestamp::now(), is_candidate, created)?;
-    let selected = select(context, registry, target, &listing, 0, Facts::default());
+    let placed = place(context, registry, target, listing);
+    let (Placed { listing, new, .. }, facts) = placed.map_err(|error| context.state_failure(&error))??;
+    let selected = select(context, registry, target, &listing, 0, facts);
     Ok(Selected { sighted: new, ..selected })
+}
+
+/// Gives every tag its place where a registry does not tell all of it: by when it was first seen. Where there are no
+/// push times and several were seen first in one listing, by their images, which are asked for once.
+pub(super) fn place(
+    context: &Context<'_>,
+    registry: &dyn Registry,
+    target: &Target,
+    listing: &Listing,
+) -> Result<Result<(Placed, Facts), Failure>, StoreError> {
+    let (known, now) = (context.run.store.sightings(&target.id)?, Timestamp::now());
+    if registry.has_push_times() {
+        return Ok(Ok((sighting::in_sequence(listing, &known, now), Facts::default())));
+    }
+    let unplaced = sighting::unplaced(target, listing, &known, context.states.get(&target.id), now);
+    let asked = match ask_images(context, registry, target, &unplaced) {
+        Ok(asked) => asked,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    let placed = sighting::place(listing, &known, &asked, now);
+    let mut facts = Facts::default();
+    // Of the others the state says that nothing is known.
+    for (tag, digest) in &placed.images {
+        facts.insert(Question::Image(tag.clone()), Answer::Image(Some(digest.clone())));
+    }
+    Ok(Ok((placed, facts)))
+}
+
+/// Asks side by side what tags point at, and when that was built.
+fn ask_images(
+    context: &Context<'_>,
+    registry: &dyn Registry,
+    target: &Target,
+    tags: &[Tag],
+) -> Result<Asked, Failure> {
+    let next = AtomicUsize::new(0);
+    let ask = |tag: &Tag| -> Result<Option<Built>, Failure> {
+        if context.is_over() {
+            return Err(context.out_of_time());
+        }
+        let (image, platforms) = (&target.image.repository, &target.gates.platforms);
+        let built = || {
+            let Some(digest) = registry.digest(image, tag)? else {
+                return Ok(None);
+            };
+            Ok(Some(Built { digest, created: registry.created(image, tag, platforms)? }))
+        };
+        built().map_err(|error| context.failure(&error))
+    };
+    let work = || -> Result<Vec<(Tag, Option<Built>)>, Failure> {
+        let mut asked = Vec::new();
+        while let Some(tag) = tags.get(next.fetch_add(1, Ordering::Relaxed)) {
+            asked.push((tag.clone(), ask(tag)?));
+        }
+        Ok(asked)
+    };
+    let helpers =
+        context.run.config.registries[&target.registry].connections.min(tags.len()).saturating_sub(1);
+    thread::scope(|scope| {
+        // This one goes on alone where no other can be started.
+        let start = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
+        let helpers: Vec<_> = (0..helpers).map_while(start).collect();
+        let mut asked: Asked = work()?.into_iter().collect();
+        for helper in helpers {
+            match helper.join() {
+                Ok(found) => asked.extend(found?),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        Ok(asked)
+    })
 }
 
 /// How far a target's tags are to be read: to the newest that its rule takes, with gates to
@@ -311,12 +376,20 @@ fn select(
     Selected { selection, facts, sighted: Vec::new(), deploys, notes: notes(target, listing) }
 }
 
-/// The newest tag that a target's policy allows, or None.
+/// What is newest of a target's repository.
+pub(super) struct Newest {
+    /// None: the policy allows none. The error says of which tags nothing tells which is newer.
+    pub(super) tag: Result<Option<ListedTag>, String>,
+    /// What is to be remembered of the tags that were listed.
+    pub(super) sighted: Vec<(Tag, Sighting)>,
+}
+
+/// The newest tag that a target's policy allows, whatever its gates say.
 pub(super) fn newest(
     context: &Context<'_>,
     registry: &dyn Registry,
     target: &Target,
-) -> Result<Result<Option<ListedTag>, RegistryError>, StoreError> {
+) -> Result<Result<Newest, Failure>, StoreError> {
     let image = &target.image.repository;
     let listing = match target.policy.order() {
         Order::Newest if registry.has_push_times() => {
@@ -324,31 +397,36 @@ pub(super) fn newest(
         }
         _ => registry.list_tags(image),
     };
-    let mut listing = match listing {
+    let listing = match listing {
         Ok(listing) => listing,
-        Err(error) => return Ok(Err(error)),
+        Err(error) => return Ok(Err(context.failure(&error))),
     };
-    add_sightings(context, registry, target, &mut listing)?;
-    Ok(Ok(target.policy.select(&listing, &[]).newest().map(|candidate| candidate.listed.clone())))
+    let (listing, sighted, mut facts) = if is_sighted(registry, target) {
+        match place(context, registry, target, &listing)? {
+            Ok((placed, facts)) => (placed.listing, placed.new, facts),
+            Err(failure) => return Ok(Err(failure)),
+        }
+    } else {
+        (listing, Vec::new(), Facts::default())
+    };
+    let selection = target.policy.select(&listing, &[]);
+    loop {
+        match plan::newest(target, &selection, &facts) {
+            Ok(newest) => {
+                let tag = newest.map(|newest| newest.map(|newest| newest.listed.clone()));
+                return Ok(Ok(Newest { tag, sighted }));
+            }
+            Err(Undecided::Asks(question)) => {
+                let answer = question::ask(context, registry, target, &question);
+                facts.insert(question, answer);
+            }
+            Err(Undecided::Failed(failure)) => return Ok(Err(failure)),
+            Err(Undecided::NotChecked) => unreachable!("whoever asks is answered"),
+        }
+    }
 }
 
-/// Where a registry does not tell (all of) it, gives tags the moment that they were first seen.
-pub(super) fn add_sightings(
-    context: &Context<'_>,
-    registry: &dyn Registry,
-    target: &Target,
-    listing: &mut Listing,
-) -> Result<(), StoreError> {
-    if registry.has_push_times() && registry.has_sequence() {
-        return Ok(());
-    }
-    let seen = context.run.store.sightings(&target.id)?;
-    if registry.has_push_times() {
-        *listing = sighting::in_sequence(listing, &seen, Timestamp::now()).listing;
-        return Ok(());
-    }
-    for listed in &mut listing.tags {
-        listed.pushed_at = seen.get(&listed.tag).copied();
-    }
-    Ok(())
+/// Whether a target's tags go by when they were first seen.
+pub(super) fn is_sighted(registry: &dyn Registry, target: &Target) -> bool {
+    target.policy.order() == Order::Newest && !(registry.has_push_times() && registry.has_sequence())
 }

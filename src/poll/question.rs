@@ -1,29 +1,27 @@
 //! What a decision needs to know beyond the tags: asked of the registry, the stage or the state.
 
 use super::Context;
-use crate::plan::{Answer, ErrorCode, Failure, Question};
+use crate::plan::{Answer, Question};
 use crate::registry::Registry;
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 use crate::target::{Target, TargetId};
 
-/// What the state answers, where nobody is to be asked: what it does not know stays open.
-pub(super) fn remember(
-    context: &Context<'_>,
-    target: &Target,
-    question: &Question,
-) -> Result<Answer, StoreError> {
+/// What the state answers, where nobody is to be asked.
+pub(super) fn remember(store: &Store, target: &Target, question: &Question) -> Result<Answer, StoreError> {
     Ok(match question {
-        Question::Given => Answer::Given(context.run.store.given(&target.id)?),
+        Question::Given => Answer::Given(store.given(&target.id)?),
         Question::Runs(stage) => {
             let id = TargetId { project: target.id.project.clone(), stage: stage.clone() };
-            Answer::Runs(context.run.store.runs(&id)?)
+            Answer::Runs(store.runs(&id)?)
         }
-        Question::Digest(_) => Answer::Digest(None),
+        Question::Image(tag) => {
+            let sighting = store.sightings(&target.id)?.remove(tag);
+            Answer::Image(sighting.and_then(|sighting| Some(sighting.image?.digest)))
+        }
+        // Asked before, it is remembered with the candidate.
         Question::PushedAt(_) => Answer::Moment(None),
-        Question::Platforms(_) => Answer::Platforms(target.gates.platforms.clone()),
-        Question::Presence(..) => Answer::Presence(true),
-        Question::Running => {
-            Answer::Failed(Failure { code: ErrorCode::Running, message: "not asked".to_owned() })
+        Question::Digest(_) | Question::Platforms(_) | Question::Presence(..) | Question::Running => {
+            Answer::NotChecked
         }
     })
 }
@@ -43,8 +41,8 @@ pub(super) fn ask(
         Question::Presence(other, tag) => {
             registry.digest(other, tag).map(|digest| Answer::Presence(digest.is_some()))
         }
-        Question::Given | Question::Runs(_) => {
-            let remembered = remember(context, target, question);
+        Question::Given | Question::Runs(_) | Question::Image(_) => {
+            let remembered = remember(context.run.store, target, question);
             return remembered.unwrap_or_else(|error| Answer::Failed(context.state_failure(&error)));
         }
         Question::Running => {

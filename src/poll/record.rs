@@ -273,11 +273,9 @@ fn ran_before(decision: &Decision, before: Option<&PollState>) -> Option<Tag> {
     previous_tag(before).or_else(said)
 }
 
-/// What the stage runs: the deployed tag, or where none is known the one it was given.
+/// What the stage runs, where that is known: what a first poll found is not.
 pub(super) fn previous_tag(state: Option<&PollState>) -> Option<Tag> {
-    let state = state?;
-    let deployed = state.deployed.as_ref().map(|deployed| &deployed.tag);
-    deployed.or(state.high_water.as_ref().map(|listed| &listed.tag)).cloned()
+    Some(state?.deployed.as_ref()?.tag.clone())
 }
 
 fn report_of(

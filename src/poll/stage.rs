@@ -8,6 +8,7 @@ use super::deliver::Delivery;
 use super::outbox;
 use super::record::Recorded;
 use crate::deploy;
+use crate::plan::sighting::Sighting;
 use crate::plan::{
     self, DecidedBy, Deployed, Deployment, DeploymentState, ErrorCode, Failure, Reported, Standing, Status,
     Told,
@@ -59,7 +60,9 @@ impl Delivery<'_> {
         listed.pushed_at = if registry.has_push_times() {
             registry.pushed_at(&target.image.repository, tag).unwrap_or(None)
         } else {
-            self.context.run.store.sightings(&target.id)?.get(tag).copied()
+            let sighting = self.context.run.store.sightings(&target.id)?.remove(tag);
+            listed.sequence = sighting.as_ref().and_then(Sighting::sequence);
+            sighting.map(|sighting| sighting.first_seen)
         };
         Ok(listed)
     }

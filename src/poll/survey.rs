@@ -1,31 +1,32 @@
-//! Every tag of one target, explained: what `tags` shows. Writes nothing, deploys nothing.
+//! Every tag of one target with its verdict: what `tags` shows. Writes nothing, deploys nothing.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
 use super::{Context, Registries, Run, listing, question};
-use crate::plan::{self, Explained, Facts, Failure, PollState, Undecided};
+use crate::plan::sighting::Placed;
+use crate::plan::{self, Decided, Decision, Facts, Failure, OpenDeployments, PollState, TagVerdict};
 use crate::policy::Order;
 use crate::reference::{Dropped, ListedTag, Listing, Tag};
 use crate::registry::{Registry, Traffic};
 use crate::stop::Cutoff;
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 use crate::target::Target;
 
-/// What a target's repository has, and what became of it.
+/// What a target's repository has, and what becomes of it.
 #[derive(Debug)]
 pub(crate) struct Survey {
     pub(crate) high_water: Option<Tag>,
     pub(crate) deployed: Option<Tag>,
     /// The last successful poll.
     pub(crate) polled_at: Option<Timestamp>,
-    pub(crate) tags: Vec<Explained>,
+    pub(crate) tags: Vec<TagVerdict>,
     pub(crate) dropped: Dropped,
 }
 
-/// Lists the target's repository and explains every tag. `offline`: only what the state knows, and
-/// nobody is asked.
+/// Lists the target's repository, and decides as the next poll will. `offline`: by what the state knows, and nobody is
+/// asked.
 ///
 /// # Errors
 /// The state cannot be read; inside, the registry cannot be asked.
@@ -39,38 +40,69 @@ pub(crate) fn survey(
         Registries::open(run, &targets, &Traffic::until(Cutoff::after(run.stop, run.max_runtime)))?;
     let context = Context::new(run, &targets, &registries)?;
     let registry = context.registry(target);
-    let state = context.states.get(&target.id).cloned().unwrap_or_default();
+    let state = context.states.get(&target.id);
     let open = context.open.get(&target.id).cloned().unwrap_or_default();
-    let listing = if offline {
-        remembered(&context, target, &state)?
+    let (listing, mut facts) = if offline {
+        (remembered(run.store, target, state, !registry.has_push_times())?, Facts::default())
     } else {
         match listed(&context, registry, target)? {
-            Ok(listing) => listing,
+            Ok(listed) => listed,
             Err(failure) => return Ok(Err(failure)),
         }
     };
-    let mut facts = Facts::default();
     let now = Timestamp::now();
-    loop {
-        match plan::explain(target, &listing, &state, &open, &facts, now) {
-            Ok(tags) => {
-                let high_water = state.high_water.map(|listed| listed.tag);
-                let deployed = state.deployed.map(|deployed| deployed.tag);
-                return Ok(Ok(Survey {
-                    high_water,
-                    deployed,
-                    polled_at: state.polled_at,
-                    tags,
-                    dropped: listing.dropped,
-                }));
-            }
-            Err(Undecided::Failed(failure)) => return Ok(Err(failure)),
-            Err(Undecided::Asks(question)) => {
+    let selection = target.policy.select(&listing, &plan::asked_of_listing(state, &open));
+    let decision = loop {
+        match plan::decide(target, &selection, state, &open, &facts, now) {
+            Ok(decision) => break decision,
+            Err(question) => {
                 let answer = if offline {
-                    question::remember(&context, target, &question)?
+                    question::remember(run.store, target, &question)?
                 } else {
                     question::ask(&context, registry, target, &question)
                 };
+                facts.insert(question, answer);
+            }
+        }
+    };
+    if let Some(failure) = decision.failure {
+        return Ok(Err(failure));
+    }
+    let decided = Decided { target, decision: &decision, open: &open, facts: &facts, now };
+    let tags = decided.verdicts(&listing);
+    let state = state.cloned().unwrap_or_default();
+    Ok(Ok(Survey {
+        high_water: state.high_water.map(|listed| listed.tag),
+        deployed: state.deployed.map(|deployed| deployed.tag),
+        polled_at: state.polled_at,
+        tags,
+        dropped: listing.dropped,
+    }))
+}
+
+/// What a poll would decide at this moment, by what the state knows; None where that is not enough.
+///
+/// # Errors
+/// The state cannot be read.
+pub(crate) fn recall(
+    store: &Store,
+    target: &Target,
+    state: &PollState,
+    open: &OpenDeployments,
+    now: Timestamp,
+) -> Result<Option<Decision>, StoreError> {
+    let is_known = state.rule.as_deref() == Some(plan::rule_of(target).as_str()) && state.failing.is_none();
+    let Some(listing) = plan::remembered(target, state).filter(|_| is_known) else {
+        return Ok(None);
+    };
+    let mut selection = target.policy.select(&listing, &plan::asked_of_listing(Some(state), open));
+    selection.listed = selection.listed.max(state.tags_listed);
+    let mut facts = Facts::default();
+    loop {
+        match plan::decide(target, &selection, Some(state), open, &facts, now) {
+            Ok(decision) => return Ok(Some(decision).filter(Decision::is_checked)),
+            Err(question) => {
+                let answer = question::remember(store, target, &question)?;
                 facts.insert(question, answer);
             }
         }
@@ -81,46 +113,49 @@ fn listed(
     context: &Context<'_>,
     registry: &dyn Registry,
     target: &Target,
-) -> Result<Result<Listing, Failure>, StoreError> {
+) -> Result<Result<(Listing, Facts), Failure>, StoreError> {
     let image = &target.image.repository;
-    if target.policy.order() == Order::Newest && registry.has_push_times() {
-        let tags: Result<Vec<ListedTag>, _> = registry.newest_first(image).collect();
-        let mut listing = match tags {
-            Ok(tags) => match registry.list_tags(image) {
-                // Push times have no place for names that are no tags.
-                Ok(Listing { dropped, .. }) => Listing { tags, dropped, ..Listing::default() },
-                Err(error) => return Ok(Err(context.failure(&error))),
-            },
-            Err(error) => return Ok(Err(context.failure(&error))),
-        };
-        listing::add_sightings(context, registry, target, &mut listing)?;
-        return Ok(Ok(listing));
-    }
     let mut listing = match registry.list_tags(image) {
         Ok(listing) => listing,
         Err(error) => return Ok(Err(context.failure(&error))),
     };
-    if !registry.has_push_times() {
-        listing::add_sightings(context, registry, target, &mut listing)?;
+    if target.policy.order() == Order::Newest && registry.has_push_times() {
+        // Push times have no place for names that are no tags.
+        match registry.newest_first(image).collect::<Result<Vec<ListedTag>, _>>() {
+            Ok(tags) => listing.tags = tags,
+            Err(error) => return Ok(Err(context.failure(&error))),
+        }
     }
-    Ok(Ok(listing))
+    if listing::is_sighted(registry, target) {
+        let placed = listing::place(context, registry, target, &listing)?;
+        return Ok(placed.map(|(Placed { listing, .. }, facts)| (listing, facts)));
+    }
+    Ok(Ok((listing, Facts::default())))
 }
 
-/// The tags that the state knows of.
-fn remembered(context: &Context<'_>, target: &Target, state: &PollState) -> Result<Listing, StoreError> {
+/// The tags that the state knows of. `is_by_sight`: their place is when they were first seen.
+fn remembered(
+    store: &Store,
+    target: &Target,
+    state: Option<&PollState>,
+    is_by_sight: bool,
+) -> Result<Listing, StoreError> {
     let named = |tag: &Tag| (tag.clone(), ListedTag::named(tag.clone()));
-    let is_by_sight = !context.registry(target).has_push_times();
-    let seen_at = |(tag, at): (Tag, Timestamp)| {
-        (tag.clone(), ListedTag { pushed_at: Some(at).filter(|_| is_by_sight), ..ListedTag::named(tag) })
-    };
     let mut tags: BTreeMap<Tag, ListedTag> = BTreeMap::new();
-    tags.extend(context.run.store.given(&target.id)?.keys().map(named));
-    tags.extend(context.run.store.sightings(&target.id)?.into_iter().map(seen_at));
-    tags.extend(state.last_polled_tag.iter().map(named));
-    tags.extend(state.deployed.iter().map(|deployed| named(&deployed.tag)));
-    tags.extend(state.candidates.iter().map(|seen| {
-        (seen.tag.clone(), ListedTag { pushed_at: seen.pushed_at, ..ListedTag::named(seen.tag.clone()) })
-    }));
-    tags.extend(state.high_water.iter().map(|listed| (listed.tag.clone(), listed.clone())));
+    tags.extend(store.given(&target.id)?.keys().map(named));
+    for (tag, sighting) in store.sightings(&target.id)? {
+        let pushed_at = Some(sighting.first_seen).filter(|_| is_by_sight);
+        let sequence = sighting.sequence();
+        tags.insert(tag.clone(), ListedTag { pushed_at, sequence, ..ListedTag::named(tag) });
+    }
+    if let Some(state) = state {
+        tags.extend(state.last_polled_tag.iter().map(named));
+        tags.extend(state.deployed.iter().map(|deployed| named(&deployed.tag)));
+        tags.extend(state.candidates.iter().map(|seen| {
+            let (pushed_at, sequence) = (seen.pushed_at, seen.sequence);
+            (seen.tag.clone(), ListedTag { pushed_at, sequence, ..ListedTag::named(seen.tag.clone()) })
+        }));
+        tags.extend(state.high_water.iter().map(|listed| (listed.tag.clone(), listed.clone())));
+    }
     Ok(Listing { tags: tags.into_values().collect(), ..Listing::default() })
 }

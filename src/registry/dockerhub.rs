@@ -231,7 +231,12 @@ impl Registry for Dockerhub {
     }
 
     /// It would take a pull to know.
-    fn created(&self, _repository: &Repository, _tag: &Tag) -> Result<Option<Timestamp>, RegistryError> {
+    fn created(
+        &self,
+        _repository: &Repository,
+        _tag: &Tag,
+        _platforms: &[String],
+    ) -> Result<Option<Timestamp>, RegistryError> {
         Ok(None)
     }
 

@@ -356,8 +356,13 @@ impl Registry for Gitea {
         let _ = self.exchanged();
     }
 
-    fn created(&self, repository: &Repository, tag: &Tag) -> Result<Option<Timestamp>, RegistryError> {
-        image::created(self, repository, tag)
+    fn created(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        platforms: &[String],
+    ) -> Result<Option<Timestamp>, RegistryError> {
+        image::created(self, repository, tag, platforms)
     }
 
     fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Vec<String>, RegistryError> {

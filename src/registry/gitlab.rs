@@ -41,8 +41,13 @@ impl Registry for Gitlab {
         false
     }
 
-    fn created(&self, repository: &Repository, tag: &Tag) -> Result<Option<Timestamp>, RegistryError> {
-        self.oci.created(repository, tag)
+    fn created(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        platforms: &[String],
+    ) -> Result<Option<Timestamp>, RegistryError> {
+        self.oci.created(repository, tag, platforms)
     }
 
     fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Vec<String>, RegistryError> {

@@ -65,6 +65,26 @@ struct Configuration {
     platform: Platform,
 }
 
+impl Manifest {
+    /// Attestations are unknown/unknown.
+    fn image(&self, wanted: &[String]) -> Option<&Descriptor> {
+        let is_wanted = |descriptor: &&Descriptor| {
+            let name = descriptor.platform.as_ref().and_then(Platform::name);
+            name.is_some_and(|name| {
+                wanted.first().is_some_and(|wanted| {
+                    name.strip_prefix(wanted.as_str())
+                        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+                })
+            })
+        };
+        let is_image = |descriptor: &&Descriptor| {
+            descriptor.platform.as_ref().is_none_or(|platform| platform.name().is_some())
+        };
+        let mut manifests = self.manifests.iter();
+        manifests.clone().find(is_wanted).or_else(|| manifests.find(is_image))
+    }
+}
+
 impl Platform {
     fn name(&self) -> Option<String> {
         platform_name(self.os.clone()?, self.architecture.clone()?, self.variant.clone())
@@ -100,21 +120,26 @@ pub(super) fn platforms(
         .collect())
 }
 
-/// When a tag's image (the first of an index) was built.
+/// When a tag's image was built: of an index the first of `wanted`, else the first that is an image to run.
 pub(super) fn created(
     blobs: &impl Blobs,
     repository: &Repository,
     tag: &Tag,
+    wanted: &[String],
 ) -> Result<Option<Timestamp>, RegistryError> {
     let mut found = manifest(blobs, repository, tag.as_str())?;
-    let first =
-        found.as_ref().and_then(|manifest| manifest.manifests.first()).map(|first| first.digest.to_string());
-    if let Some(first) = first {
-        found = manifest(blobs, repository, &first)?;
+    let image = found.as_ref().and_then(|index| index.image(wanted)).map(|image| image.digest.to_string());
+    if let Some(image) = image {
+        found = manifest(blobs, repository, &image)?;
     }
-    match found {
-        Some(manifest) => Ok(configuration(blobs, repository, &manifest)?.and_then(|found| found.created)),
-        None => Ok(None),
+    let Some(manifest) = found else {
+        return Ok(None);
+    };
+    match configuration(blobs, repository, &manifest) {
+        Ok(found) => Ok(found.and_then(|found| found.created)),
+        // What is no image's configuration does not say it: an answer, and not an outage.
+        Err(RegistryError::Protocol(_)) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -212,6 +237,25 @@ mod tests {
                 r#"{"os": "linux", "architecture": "amd64", "created": "2026-11-20T10:00:00.5Z", "config": {}}"#,
             ),
             ("manifests/html", "<html>"),
+            (
+                "manifests/attested",
+                r#"{"manifests": [
+                    {"digest": "sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc", "platform": {"os": "unknown", "architecture": "unknown"}},
+                    {"digest": "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"}]}"#,
+            ),
+            (
+                "manifests/sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
+                r#"{"config": {"digest": "sha256:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"}, "layers": []}"#,
+            ),
+            (
+                "blobs/sha256:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee",
+                r#"{"os": "linux", "architecture": "arm64", "created": "2026-11-20T10:00:07Z"}"#,
+            ),
+            (
+                "manifests/odd",
+                r#"{"config": {"digest": "sha256:ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"}, "layers": []}"#,
+            ),
+            ("blobs/sha256:ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff", "no JSON"),
             ("manifests/elsewhere", r#"{"config": {"digest": "../../other/blobs/sha256:x"}, "layers": []}"#),
             ("manifests/children", r#"{"manifests": [{"digest": "../../other/manifests/v1"}]}"#),
         ]))
@@ -241,17 +285,25 @@ mod tests {
     fn what_is_no_digest_becomes_no_path() {
         for name in ["elsewhere", "children"] {
             let (repository, tag) = of(name);
-            let wrong = created(&shelf(), &repository, &tag).unwrap_err();
+            let wrong = created(&shelf(), &repository, &tag, &[]).unwrap_err();
             assert_eq!(wrong.to_string(), "on the shelf: this is not a manifest", "{name}");
         }
     }
 
     #[test]
-    fn an_image_says_when_it_was_built_an_index_by_its_first_image() {
-        for tag in ["multi", "single"] {
-            let (repository, tag) = of(tag);
-            let built = created(&shelf(), &repository, &tag).unwrap();
-            assert_eq!(built, Some("2026-11-20T10:00:00.5Z".parse().unwrap()), "{tag}");
+    fn an_image_says_when_it_was_built_an_index_by_the_platform_wanted_else_by_its_first_image() {
+        let arm = [String::from("linux/arm64")];
+        for (tag, wanted, expected) in [
+            ("multi", &[][..], Some("2026-11-20T10:00:00.5Z")),
+            ("single", &[], Some("2026-11-20T10:00:00.5Z")),
+            ("multi", &arm, Some("2026-11-20T10:00:07Z")),
+            ("attested", &[], Some("2026-11-20T10:00:07Z")),
+            ("attested", &["linux/s390x".to_owned()], Some("2026-11-20T10:00:07Z")),
+            ("odd", &[], None),
+        ] {
+            let (repository, name) = of(tag);
+            let built = created(&shelf(), &repository, &name, wanted).unwrap();
+            assert_eq!(built, expected.map(|moment| moment.parse().unwrap()), "{tag} {wanted:?}");
         }
     }
 }

@@ -98,8 +98,13 @@ impl Registry for Limited {
         self.ask(|registry| registry.pushed_at(repository, tag))
     }
 
-    fn created(&self, repository: &Repository, tag: &Tag) -> Result<Option<Timestamp>, RegistryError> {
-        self.ask(|registry| registry.created(repository, tag))
+    fn created(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        platforms: &[String],
+    ) -> Result<Option<Timestamp>, RegistryError> {
+        self.ask(|registry| registry.created(repository, tag, platforms))
     }
 
     fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Vec<String>, RegistryError> {

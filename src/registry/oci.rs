@@ -375,8 +375,13 @@ impl Registry for Oci {
         }
     }
 
-    fn created(&self, repository: &Repository, tag: &Tag) -> Result<Option<Timestamp>, RegistryError> {
-        image::created(&OfRepository { oci: self, repository }, repository, tag)
+    fn created(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        platforms: &[String],
+    ) -> Result<Option<Timestamp>, RegistryError> {
+        image::created(&OfRepository { oci: self, repository }, repository, tag, platforms)
     }
 
     fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Vec<String>, RegistryError> {

@@ -202,8 +202,13 @@ impl Registry for OciLayout {
         Ok(self.entry(repository, tag)?.and_then(|entry| entry.pushed_at))
     }
 
-    fn created(&self, repository: &Repository, tag: &Tag) -> Result<Option<Timestamp>, RegistryError> {
-        image::created(&InLayout { layout: self, repository }, repository, tag)
+    fn created(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+        platforms: &[String],
+    ) -> Result<Option<Timestamp>, RegistryError> {
+        image::created(&InLayout { layout: self, repository }, repository, tag, platforms)
     }
 
     fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Vec<String>, RegistryError> {

@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 
 use super::Console;
-use crate::plan::{DecidedBy, DeploymentState, ErrorCode, Failure, Status, Taken};
+use crate::plan::{DecidedBy, DeploymentState, ErrorCode, Failure, Status};
 
 /// The version of the documents; it grows when a reader of the old one would go wrong.
 pub(super) const VERSION: u32 = 1;
@@ -88,10 +88,6 @@ pub(super) fn decided_by(_: &mut SchemaGenerator) -> Schema {
 
 pub(super) fn optional_decided_by(_: &mut SchemaGenerator) -> Schema {
     optional_word(DecidedBy::ALL.map(DecidedBy::as_str))
-}
-
-pub(super) fn verdict(_: &mut SchemaGenerator) -> Schema {
-    word(Taken::ALL.map(Taken::as_str))
 }
 
 fn word<const N: usize>(words: [&'static str; N]) -> Schema {

@@ -8,7 +8,7 @@ use super::field::{Moment, VERSION, print};
 use super::table::{Table, cell};
 use super::wording::describe_by;
 use super::{Console, field};
-use crate::plan::DecidedBy;
+use crate::plan::Baseline;
 use crate::store::{Origin, Ran};
 use crate::target::TargetId;
 
@@ -31,6 +31,24 @@ struct TargetRanJson {
     stage: String,
     /// In order; empty: nothing is known of then.
     ran: Vec<TagRanJson>,
+    /// The first poll, where it is remembered: what it found is not known to have run.
+    first_poll: Option<FirstPollJson>,
+}
+
+/// A first poll.
+#[derive(JsonSchema, Serialize)]
+#[schemars(deny_unknown_fields, rename = "FirstPoll")]
+struct FirstPollJson {
+    at: Moment,
+    /// The newest tag that there was.
+    found_tag: String,
+}
+
+/// What a target ran at some time, and where its first poll began.
+pub(crate) struct TargetRan<'a> {
+    pub(crate) target: &'a TargetId,
+    pub(crate) baseline: Option<Baseline>,
+    pub(crate) ran: Vec<Ran>,
 }
 
 /// A tag, and when it was there.
@@ -39,53 +57,52 @@ struct TargetRanJson {
 struct TagRanJson {
     tag: String,
     digest: Option<String>,
-    /// None: from before the history begins.
-    from: Option<Moment>,
+    from: Moment,
     /// None: until now.
     until: Option<Moment>,
     /// Who decided it.
-    #[schemars(schema_with = "field::optional_decided_by")]
-    by: Option<&'static str>,
+    #[schemars(schema_with = "field::decided_by")]
+    by: &'static str,
     /// A login name, where it was by hand.
     by_whom: Option<String>,
-    deployment_id: Option<String>,
+    deployment_id: String,
 }
 
 /// `history --at DATE --format json`
-pub(crate) fn ran_as_json(
-    console: &Console,
-    runs: &[(&TargetId, Vec<Ran>)],
-    from: Timestamp,
-    until: Timestamp,
-) {
-    let targets = runs.iter().map(|(target, runs)| TargetRanJson {
+pub(crate) fn ran_as_json(console: &Console, runs: &[TargetRan<'_>], from: Timestamp, until: Timestamp) {
+    let targets = runs.iter().map(|TargetRan { target, baseline, ran }| TargetRanJson {
         project: target.project.to_string(),
         stage: target.stage.to_string(),
-        ran: runs.iter().map(TagRanJson::from).collect(),
+        ran: ran.iter().map(TagRanJson::from).collect(),
+        first_poll: baseline
+            .as_ref()
+            .map(|baseline| FirstPollJson { at: baseline.at.into(), found_tag: baseline.tag.to_string() }),
     });
     let (from, until) = (from.into(), until.into());
     print(console, &RanJson { version: VERSION, from, until, targets: targets.collect() });
 }
 
 /// `history --at DATE --format human`
-pub(crate) fn ran_as_table(console: &Console, runs: &[(&TargetId, Vec<Ran>)]) {
+pub(crate) fn ran_as_table(console: &Console, runs: &[TargetRan<'_>]) {
     let mut table = Table::with_head(&["TARGET", "TAG", "FROM", "UNTIL", "BY"]);
-    for (target, runs) in runs {
-        if runs.is_empty() {
+    for TargetRan { target, baseline, ran } in runs {
+        if ran.is_empty() {
             let dash = || cell("-");
-            table.push(vec![cell(target.to_string()), cell("not known"), dash(), dash(), dash()]);
+            let what = baseline.as_ref().map_or_else(
+                || "not known".to_owned(),
+                |Baseline { tag, at }| format!("not known; first poll on {at:.0}, which found {tag}"),
+            );
+            table.push(vec![cell(target.to_string()), cell(what), dash(), dash(), dash()]);
         }
-        for run in runs {
-            let moment = |moment: Option<Timestamp>, none: &str| {
-                cell(moment.map_or_else(|| none.to_owned(), |moment| format!("{moment:.0}")))
-            };
+        for run in ran {
+            let moment = |moment: Timestamp| format!("{moment:.0}");
             let by = |origin: &Origin| describe_by(origin.by, origin.by_whom.as_deref());
             table.push(vec![
                 cell(target.to_string()),
                 cell(run.tag.to_string()),
-                moment(run.from, "before"),
-                moment(run.until, "now"),
-                cell(run.origin.as_ref().map_or_else(|| "-".to_owned(), by)),
+                cell(moment(run.from)),
+                cell(run.until.map_or_else(|| "now".to_owned(), moment)),
+                cell(by(&run.origin)),
             ]);
         }
     }
@@ -94,15 +111,15 @@ pub(crate) fn ran_as_table(console: &Console, runs: &[(&TargetId, Vec<Ran>)]) {
 
 impl From<&Ran> for TagRanJson {
     fn from(run: &Ran) -> Self {
-        let origin = run.origin.as_ref();
+        let origin = &run.origin;
         TagRanJson {
             tag: run.tag.to_string(),
             digest: run.digest.as_ref().map(ToString::to_string),
-            from: run.from.map(Moment::from),
+            from: run.from.into(),
             until: run.until.map(Moment::from),
-            by: origin.map(|origin| origin.by).map(DecidedBy::as_str),
-            by_whom: origin.and_then(|origin| origin.by_whom.clone()),
-            deployment_id: origin.map(|origin| origin.id.clone()),
+            by: origin.by.as_str(),
+            by_whom: origin.by_whom.clone(),
+            deployment_id: origin.id.clone(),
         }
     }
 }

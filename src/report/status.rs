@@ -27,6 +27,8 @@ pub(crate) struct StatusRow {
     /// Why the last successful poll said so, and when that can end.
     pub(crate) reason: Option<String>,
     pub(crate) until: Option<Timestamp>,
+    /// The candidate that the reason is about, where that is known.
+    pub(crate) concerns: Option<Tag>,
     pub(crate) latest_tag: Option<Tag>,
     pub(crate) deployed_tag: Option<Tag>,
     pub(crate) deployed_digest: Option<Digest>,
@@ -162,7 +164,7 @@ fn notes(row: &StatusRow, now: Timestamp) -> Vec<String> {
 
 /// Why the last poll left the target as it is, where someone may wonder.
 fn why(row: &StatusRow, now: Timestamp) -> Option<String> {
-    let newest = row.waiting.first();
+    let newest = row.concerns.as_ref().or(row.waiting.first());
     match row.status? {
         // The hold has a line of its own.
         Status::Held if row.hold.is_some() => None,

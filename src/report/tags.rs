@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::field::{Moment, VERSION, print};
 use super::table::{Table, cell, styled};
 use super::wording::{describe_by, or_dash};
-use super::{Console, escape_control, field};
-use crate::plan::{Explained, Taken};
+use super::{Console, escape_control};
+use crate::plan::{TagVerdict, VerdictKind};
 use crate::policy::Order;
 use crate::reference::{Dropped, Tag};
 use crate::store::Origin;
@@ -28,7 +28,7 @@ pub(crate) struct TagsPage<'a> {
     pub(crate) high_water: Option<&'a Tag>,
     pub(crate) deployed: Option<&'a Tag>,
     pub(crate) polled_at: Option<Timestamp>,
-    pub(crate) tags: &'a [Explained],
+    pub(crate) tags: &'a [TagVerdict],
     pub(crate) dropped: &'a Dropped,
 }
 
@@ -72,8 +72,7 @@ struct TagJson<'a> {
     key: Option<&'a str>,
     pushed_at: Option<Moment>,
     /// What became of it.
-    #[schemars(schema_with = "field::verdict")]
-    verdict: &'static str,
+    verdict: VerdictKind,
     /// Why, for people.
     reason: &'a str,
     /// When the reason can end, where that can be known.
@@ -100,15 +99,15 @@ pub(crate) fn tags_as_json(console: &Console, page: &TagsPage<'_>) {
     );
 }
 
-impl<'a> From<&'a Explained> for TagJson<'a> {
-    fn from(explained: &'a Explained) -> Self {
+impl<'a> From<&'a TagVerdict> for TagJson<'a> {
+    fn from(verdict: &'a TagVerdict) -> Self {
         TagJson {
-            tag: explained.listed.tag.as_str(),
-            key: explained.key.as_deref(),
-            pushed_at: explained.listed.pushed_at.map(Moment::from),
-            verdict: explained.taken.as_str(),
-            reason: &explained.reason,
-            until: explained.until.map(Moment::from),
+            tag: verdict.listed.tag.as_str(),
+            key: verdict.key.as_deref(),
+            pushed_at: verdict.listed.pushed_at.map(Moment::from),
+            verdict: verdict.kind,
+            reason: &verdict.reason,
+            until: verdict.until.map(Moment::from),
         }
     }
 }
@@ -121,19 +120,19 @@ pub(crate) fn tags_as_table(console: &Console, page: &TagsPage<'_>, all: bool) {
     let shown = if all { page.tags.iter().collect() } else { screenful(page.tags) };
     // By time the key says it already, and not every registry tells.
     let has_times =
-        page.order != Order::Newest && shown.iter().any(|explained| explained.listed.pushed_at.is_some());
+        page.order != Order::Newest && shown.iter().any(|verdict| verdict.listed.pushed_at.is_some());
     let columns = ["TAG", "KEY", "PUSHED", "VERDICT", "REASON"];
     let columns: Vec<&str> = columns.into_iter().filter(|name| has_times || *name != "PUSHED").collect();
     let mut table = Table::with_head(&columns);
-    for explained in &shown {
-        let style = style_of(explained.taken);
+    for verdict in &shown {
+        let style = style_of(verdict.kind);
         let text = |text: String| styled(text, style);
-        let mut row = vec![text(explained.listed.tag.to_string()), text(key(explained))];
+        let mut row = vec![text(verdict.listed.tag.to_string()), text(key(verdict))];
         if has_times {
-            row.push(text(pushed(explained).unwrap_or_else(|| "-".to_owned())));
+            row.push(text(pushed(verdict).unwrap_or_else(|| "-".to_owned())));
         }
-        row.push(text(explained.taken.as_str().to_owned()));
-        row.push(text(reason(explained)));
+        row.push(text(verdict.kind.as_str().to_owned()));
+        row.push(text(reason(verdict)));
         table.push(row);
     }
     table.print(console);
@@ -149,14 +148,14 @@ pub(crate) fn tags_as_table(console: &Console, page: &TagsPage<'_>, all: bool) {
 pub(crate) fn tag_in_full(
     console: &Console,
     page: &TagsPage<'_>,
-    explained: &Explained,
+    verdict: &TagVerdict,
     origin: Option<&Origin>,
 ) {
     let mut table = Table::default();
-    let taken = styled(explained.taken.as_str(), style_of(explained.taken));
-    table.push(vec![cell(format!("{} {}", page.target, explained.listed.tag)), taken]);
-    let mut facts = vec![("why", reason(explained)), ("key", key(explained))];
-    facts.extend(pushed(explained).map(|pushed_at| ("pushed", pushed_at)));
+    let taken = styled(verdict.kind.as_str(), style_of(verdict.kind));
+    table.push(vec![cell(format!("{} {}", page.target, verdict.listed.tag)), taken]);
+    let mut facts = vec![("why", reason(verdict)), ("key", key(verdict))];
+    facts.extend(pushed(verdict).map(|pushed_at| ("pushed", pushed_at)));
     facts.extend(origin.map(|origin| {
         let by = describe_by(origin.by, origin.by_whom.as_deref());
         ("deployment", format!("{}, {by}, {}", origin.state.as_str(), origin.id))
@@ -179,33 +178,43 @@ fn head(page: &TagsPage<'_>) -> String {
     format!("{} takes from {}: {}{gates}", page.target, page.image, page.rule)
 }
 
-fn key(explained: &Explained) -> String {
-    explained.key.as_deref().map_or_else(|| "-".to_owned(), escape_control)
+fn key(verdict: &TagVerdict) -> String {
+    verdict.key.as_deref().map_or_else(|| "-".to_owned(), escape_control)
 }
 
-fn pushed(explained: &Explained) -> Option<String> {
-    explained.listed.pushed_at.map(|pushed_at| format!("{pushed_at:.0}"))
+fn pushed(verdict: &TagVerdict) -> Option<String> {
+    verdict.listed.pushed_at.map(|pushed_at| format!("{pushed_at:.0}"))
 }
 
-fn reason(explained: &Explained) -> String {
-    let until = explained.until.map_or_else(String::new, |until| format!("; until {until:.0}"));
-    format!("{}{until}", escape_control(&explained.reason))
+fn reason(verdict: &TagVerdict) -> String {
+    let until = verdict.until.map_or_else(String::new, |until| format!("; until {until:.0}"));
+    format!("{}{until}", escape_control(&verdict.reason))
 }
 
 /// What concerns the stage now, then of the others as many as fit, in their order.
-fn screenful(tags: &[Explained]) -> Vec<&Explained> {
-    let interesting = tags.iter().filter(|explained| explained.taken.is_interesting()).take(SCREEN);
-    let mut shown: Vec<&Explained> = interesting.collect();
-    let others = tags.iter().filter(|explained| !explained.taken.is_interesting());
+fn screenful(tags: &[TagVerdict]) -> Vec<&TagVerdict> {
+    let interesting = tags.iter().filter(|verdict| verdict.kind.is_interesting()).take(SCREEN);
+    let mut shown: Vec<&TagVerdict> = interesting.collect();
+    let others = tags.iter().filter(|verdict| !verdict.kind.is_interesting());
     shown.extend(others.take(SCREEN - shown.len()));
     shown
 }
 
-fn style_of(taken: Taken) -> Style {
+fn style_of(taken: VerdictKind) -> Style {
     match taken {
-        Taken::Deployed | Taken::Given => AnsiColor::Green.on_default(),
-        Taken::Next | Taken::Available => AnsiColor::Cyan.on_default().bold(),
-        Taken::Held | Taken::Waiting | Taken::PassedBy => AnsiColor::Yellow.on_default(),
-        _ => Style::new().dimmed(),
+        VerdictKind::Deployed | VerdictKind::Given => AnsiColor::Green.on_default(),
+        VerdictKind::Next | VerdictKind::Baseline | VerdictKind::Available => {
+            AnsiColor::Cyan.on_default().bold()
+        }
+        VerdictKind::Held | VerdictKind::Waiting | VerdictKind::NotChecked | VerdictKind::PassedBy => {
+            AnsiColor::Yellow.on_default()
+        }
+        VerdictKind::PassedOver
+        | VerdictKind::NotMatched
+        | VerdictKind::Excluded
+        | VerdictKind::NotParsed
+        | VerdictKind::OutOfRange
+        | VerdictKind::Prerelease
+        | VerdictKind::NotListed => Style::new().dimmed(),
     }
 }

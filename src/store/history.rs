@@ -175,12 +175,11 @@ fn read_attempts(connection: &Connection, query: &str, deployments: &mut [Past])
 pub(crate) struct Ran {
     pub(crate) tag: Tag,
     pub(crate) digest: Option<Digest>,
-    /// None: since before its first deployment that is remembered, which found it there.
-    pub(crate) from: Option<Timestamp>,
+    pub(crate) from: Timestamp,
     /// None: until now.
     pub(crate) until: Option<Timestamp>,
-    /// The deployment that brought it, where that is remembered.
-    pub(crate) origin: Option<Origin>,
+    /// The deployment that brought it.
+    pub(crate) origin: Origin,
 }
 
 /// What a target ran at any time from `begin` to `end`, both included, in order.
@@ -190,7 +189,7 @@ pub(super) fn ran(
     begin: Timestamp,
     end: Timestamp,
 ) -> rusqlite::Result<Vec<Ran>> {
-    let query = "SELECT id, tag, digest, previous_tag, decided_by, decided_by_whom, state, ended_at,
+    let query = "SELECT id, tag, digest, decided_by, decided_by_whom, state, ended_at,
              lead(ended_at) OVER (ORDER BY ended_at, id) AS left_at
          FROM deployment WHERE project = ?1 AND stage = ?2 AND state = 'succeeded' ORDER BY ended_at, id";
     let mut statement = connection.prepare_cached(query)?;
@@ -198,21 +197,15 @@ pub(super) fn ran(
     let mut ran = Vec::new();
     while let Some(row) = rows.next()? {
         let from = parsed(row, "ended_at", Timestamp::from_str)?;
-        let run = |tag| Ran { tag, digest: None, from: None, until: None, origin: None };
-        if ran.is_empty()
-            && let Some(tag) = optional(row, "previous_tag", Tag::new)?
-        {
-            ran.push(Ran { until: Some(from), ..run(tag) });
-        }
         ran.push(Ran {
             digest: optional(row, "digest", Digest::new)?,
-            from: Some(from),
+            from,
             until: optional(row, "left_at", Timestamp::from_str)?,
-            origin: Some(origin_of(row)?),
-            ..run(parsed(row, "tag", Tag::new)?)
+            origin: origin_of(row)?,
+            tag: parsed(row, "tag", Tag::new)?,
         });
     }
-    ran.retain(|run| run.from.is_none_or(|from| from <= end) && run.until.is_none_or(|until| until > begin));
+    ran.retain(|run| run.from <= end && run.until.is_none_or(|until| until > begin));
     Ok(ran)
 }
 

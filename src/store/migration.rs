@@ -203,6 +203,9 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE feed ADD COLUMN owner_login TEXT;
     ALTER TABLE feed_repository ADD COLUMN tags INTEGER;
     ALTER TABLE feed_repository ADD COLUMN tags_at TEXT;",
+    // 10
+    "ALTER TABLE sighting ADD COLUMN digest TEXT;
+    ALTER TABLE sighting ADD COLUMN created TEXT;",
 ];
 
 /// Brings the tables up to this program's version. Writes nothing where they are.

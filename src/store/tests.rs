@@ -7,9 +7,10 @@ use rusqlite::OptionalExtension as _;
 use tempfile::TempDir;
 
 use super::*;
+use crate::plan::sighting::{Built, Sighting};
 use crate::plan::{
-    DecidedBy, Deployed, Deployment, DeploymentState, Edit, ErrorCode, Failing, Failure, Hold, LastListed,
-    NextAttempt, Status, Told,
+    Baseline, DecidedBy, Deployed, Deployment, DeploymentState, Edit, ErrorCode, Failing, Failure, Hold,
+    LastListed, NextAttempt, Status, Told,
 };
 use crate::reference::{Digest, ListedTag, Repository, Tag};
 use crate::target::Name;
@@ -84,6 +85,7 @@ fn full_state() -> PollState {
             pushed_at: Some(moment(7)),
             first_seen: moment(8),
             digest: Some(digest('d')),
+            asked_digest: None,
         }],
         hold: Some(Hold {
             reason: Some("freeze".into()),
@@ -110,13 +112,17 @@ fn full_state() -> PollState {
             high_water_before: Some(tag("v1")),
         }),
         told: Some(Told { status: Status::Available, tag: Some(tag("dev-2")) }),
+        baseline: None,
     }
 }
 
 #[test]
 fn a_state_comes_back_as_it_was_saved() {
     let store = nothing().unwrap();
-    for state in [full_state(), PollState::default()] {
+    let mut later = full_state();
+    later.baseline = Some(Baseline { tag: tag("dev-0"), at: moment(14) });
+    later.candidates[0].asked_digest = Some(digest('e'));
+    for state in [later, full_state(), PollState::default()] {
         store.write(|write| write.save_state(&target(), &state)).unwrap();
         assert_eq!(store.states().unwrap()[&target()], state);
         assert_eq!(store.write(|write| write.state(&target())).unwrap(), Some(state));
@@ -300,11 +306,14 @@ fn a_copy_does_not_write_to_the_file() {
 #[test]
 fn what_was_seen_first_stays() {
     let store = nothing().unwrap();
-    let seen = |second| ListedTag { pushed_at: Some(moment(second)), ..ListedTag::named(tag("dev-1")) };
-    for second in [5, 9] {
-        store.write(|write| write.add_sightings(&target(), &[seen(second)])).unwrap();
+    let built = Built { digest: digest('a'), created: Some(moment(1)) };
+    let later = Built { digest: digest('b'), created: Some(moment(2)) };
+    for (second, image) in [(5, None), (9, Some(built.clone())), (9, Some(later))] {
+        let seen = (tag("dev-1"), Sighting { first_seen: moment(second), image });
+        store.write(|write| write.add_sightings(&target(), &[seen])).unwrap();
     }
-    assert_eq!(store.sightings(&target()).unwrap()[&tag("dev-1")], moment(5));
+    let expected = Sighting { first_seen: moment(5), image: Some(built) };
+    assert_eq!(store.sightings(&target()).unwrap()[&tag("dev-1")], expected);
 }
 
 #[test]
@@ -488,7 +497,7 @@ fn a_document_without_one_of_its_fields_or_with_an_unknown_one_is_an_error() {
         statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
     };
     assert!(fields.len() > 40, "{fields:?}");
-    let later = ["$.candidates[0].sequence"];
+    let later = ["$.candidates[0].sequence", "$.baseline"];
     for field in fields.iter().filter(|field| !later.contains(&field.as_str())) {
         store.write(|write| write.save_state(&target(), &full_state())).unwrap();
         let remove = "UPDATE poll_state SET document = json_remove(document, ?1)";
@@ -510,4 +519,73 @@ fn a_row_that_nobody_could_have_written_is_an_error_and_no_default() {
         .unwrap();
     let error = store.states().unwrap_err().to_string();
     assert!(error.contains("not a valid tag"), "{error}");
+}
+
+/// State files as tagship of schema 6 wrote them: `.dump`, `application_id` and `user_version`.
+const EARLIER: [(&str, &str); 7] = [
+    ("fresh", include_str!("../../tests/fixtures/state/fresh.sql")),
+    ("pending", include_str!("../../tests/fixtures/state/pending.sql")),
+    ("running", include_str!("../../tests/fixtures/state/running.sql")),
+    ("dead", include_str!("../../tests/fixtures/state/dead.sql")),
+    ("held", include_str!("../../tests/fixtures/state/held.sql")),
+    ("marked", include_str!("../../tests/fixtures/state/marked.sql")),
+    ("sighted", include_str!("../../tests/fixtures/state/sighted.sql")),
+];
+
+/// Every value of these columns, in the order of their rows.
+fn values(connection: &Connection, columns: &[(String, Vec<String>)]) -> Vec<(String, String)> {
+    let mut values = Vec::new();
+    for (table, names) in columns {
+        let quoted: Vec<String> = names.iter().map(|name| format!("quote({name})")).collect();
+        let query = format!("SELECT {} FROM {table} ORDER BY 1", quoted.join(" || ',' || "));
+        let mut statement = connection.prepare(&query).unwrap();
+        let rows = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        values.extend(rows.map(|row| (table.clone(), row.unwrap())));
+    }
+    values
+}
+
+fn columns(connection: &Connection) -> Vec<(String, Vec<String>)> {
+    let text = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
+    let mut tables =
+        connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").unwrap();
+    let tables: Vec<String> = tables.query_map([], text).unwrap().collect::<Result<_, _>>().unwrap();
+    let of = |table: String| {
+        let mut names = connection.prepare("SELECT name FROM pragma_table_info(?1)").unwrap();
+        let names = names.query_map([&table], text).unwrap().collect::<Result<_, _>>().unwrap();
+        (table, names)
+    };
+    tables.into_iter().map(of).collect()
+}
+
+#[test]
+fn a_state_file_of_an_earlier_version_is_loaded_and_saved_with_nothing_lost() {
+    for (name, sql) in EARLIER {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("state.db");
+        let earlier = Connection::open(&path).unwrap();
+        earlier.execute_batch(sql).unwrap();
+        // What is remembered of a target has become a document: another test compares that value by value.
+        let columns: Vec<_> =
+            columns(&earlier).into_iter().filter(|(table, _)| table != "poll_state").collect();
+        let before = values(&earlier, &columns);
+        drop(earlier);
+        let (store, _) = Store::open(&path).unwrap();
+        let states = store.states().unwrap();
+        assert!(!states.is_empty(), "{name}");
+        for (id, state) in &states {
+            store.write(|write| write.save_state(id, state)).unwrap();
+            assert!(state.rule.is_some(), "{name}: {id}");
+            store.runs(id).unwrap();
+            store.sightings(id).unwrap();
+        }
+        store.history(states.keys(), &Search::default()).unwrap();
+        let open = store.open_deployments().unwrap();
+        let has = |is: fn(&OpenDeployments) -> bool| open.values().any(is);
+        assert_eq!(has(|open| open.pending.is_some()), name == "pending", "{name}");
+        assert_eq!(has(|open| open.running.is_some()), name == "running", "{name}");
+        assert_eq!(has(|open| open.dead.is_some()), name == "dead", "{name}");
+        assert_eq!(store.states().unwrap(), states, "{name}");
+        assert_eq!(values(&store.connection(), &columns), before, "{name}");
+    }
 }

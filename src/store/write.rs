@@ -8,11 +8,12 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use serde::Serialize;
 
 use super::row;
+use crate::plan::sighting::Sighting;
 use crate::plan::{
     DecidedBy, Deployment, DeploymentState, ErrorCode, NextAttempt, OpenDeployments, PollState,
 };
 use crate::process::Leader;
-use crate::reference::{Digest, ListedTag};
+use crate::reference::{Digest, Tag};
 use crate::registry::Limit;
 use crate::target::TargetId;
 
@@ -82,18 +83,20 @@ impl<'a> Write<'a> {
         Ok(())
     }
 
-    /// Remembers when names were first seen. What another run saw first stays.
-    pub(crate) fn add_sightings(&self, id: &TargetId, sighted: &[ListedTag]) -> rusqlite::Result<()> {
-        let query =
-            "INSERT OR IGNORE INTO sighting (project, stage, tag, first_seen) VALUES (?1, ?2, ?3, ?4)";
+    /// Remembers when names were first seen, and what they pointed at. What another run saw first stays.
+    pub(crate) fn add_sightings(&self, id: &TargetId, sighted: &[(Tag, Sighting)]) -> rusqlite::Result<()> {
+        let query = "INSERT INTO sighting (project, stage, tag, first_seen, digest, created)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE
+             SET digest = coalesce(digest, excluded.digest), created = coalesce(created, excluded.created)";
         let mut statement = self.0.prepare_cached(query)?;
-        for listed in sighted {
-            let first_seen = listed.pushed_at.map(|moment| moment.to_string());
+        for (tag, Sighting { first_seen, image }) in sighted {
             statement.execute(params![
                 id.project.as_str(),
                 id.stage.as_str(),
-                listed.tag.as_str(),
-                first_seen
+                tag.as_str(),
+                first_seen.to_string(),
+                image.as_ref().map(|image| image.digest.as_str()),
+                image.as_ref().and_then(|image| image.created).map(text),
             ])?;
         }
         Ok(())

@@ -58,12 +58,39 @@ fn the_newest_is_deployed_by_hand_whatever_holds_and_gates_say() {
 }
 
 #[test]
-fn what_a_first_poll_found_can_be_gone_back_to() {
+fn a_rollback_goes_to_no_tag_that_only_a_first_poll_found() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, PROD);
     gitea.push("acme/shop", "v2.0.0", "2026-11-20T11:00:00Z");
     shop.run(&["poll"]).code(0);
-    shop.run(&["deploy", "shop/prod", "--previous"]).code(0).line("shop/prod", &["deployed", "v1.10.0"]);
+    shop.run(&["deploy", "shop/prod", "--previous"])
+        .code(2)
+        .stderr_has("its first poll found v1.10.0, and did not deploy it")
+        .stderr_has("tagship deploy shop/prod v1.10.0");
+    assert_eq!(shop.delivered(), ["shop/prod v2.0.0"]);
+}
+
+#[test]
+fn a_rollback_does_not_count_the_mark_of_what_runs() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = upgraded(&gitea);
+    shop.run(&["mark", "shop/prod", "v2.0.0"]).code(0);
+    shop.run(&["deploy", "shop/prod", "--previous"]).code(0).line("shop/prod", &["deployed", "v1.11.0"]);
+    shop.run(&["deploy", "shop/prod", "--previous"]).code(2).stderr_has("before v1.11.0");
+}
+
+#[test]
+fn after_a_failed_deployment_a_rollback_goes_to_what_succeeded_last() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, PROD);
+    gitea.push("acme/shop", "v1.11.0", "2026-11-20T11:00:00Z");
+    shop.run(&["poll"]).code(0);
+    gitea.push("acme/shop", "v1.12.0", "2026-11-20T12:00:00Z");
+    shop.file("fail", "");
+    shop.run(&["poll"]).code(1);
+    shop.remove("fail");
+    shop.run(&["deploy", "shop/prod", "--previous"]).code(0).line("shop/prod", &["deployed", "v1.11.0"]);
+    assert_eq!(shop.delivered().last().unwrap(), "shop/prod v1.11.0");
 }
 
 #[test]
@@ -110,8 +137,11 @@ fn rollback_is_deploy_previous() {
     assert_eq!(shop.command_env("TAGSHIP_DIGEST").as_deref(), Some(digest.as_str()));
     assert_eq!(shop.status("shop/prod")["hold"]["reason"], "v1.11.0 was deployed by hand");
     shop.run(&["release", "shop/prod"]).code(0);
-    shop.run(&["rollback", "shop/prod", "--no-hold"]).code(0).line("shop/prod", &["deployed", "v2.0.0"]);
+    shop.run(&["rollback", "shop/prod"]).code(2).stderr_has("tagship deploy shop/prod v1.10.0");
+    shop.run(&["deploy", "shop/prod", "v2.0.0"]).code(0);
+    shop.run(&["rollback", "shop/prod", "--no-hold"]).code(0).line("shop/prod", &["deployed", "v1.11.0"]);
     assert!(shop.status("shop/prod")["hold"].is_null());
+    shop.run(&["deploy", "shop/prod", "v2.0.0"]).code(0);
     shop.run(&["rollback", "shop"]).code(0);
     shop.run(&["rollback"]).code(2);
 }

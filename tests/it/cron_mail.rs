@@ -32,7 +32,7 @@ fn a_deployment_is_one_line() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, &format!("{DEV}{PROD}"));
     gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
-    let line = "shop/dev   deployed      dev-42 -> dev-43 in [duration]\n";
+    let line = "shop/dev   deployed      dev-43 in [duration]\n";
     assert_eq!(mail(&shop, 5).as_deref(), Some(line));
     assert_eq!(mail(&shop, 10), None);
 }
@@ -44,7 +44,7 @@ fn a_failure_is_a_line_and_the_end_of_the_output() {
     let shop = baselined(&gitea, &format!("{DEV}{PROD}"));
     gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
     shop.script("deploy.sh", "for line in $(seq 1 30); do echo line $line; done; exit 7\n");
-    let mut expected = "shop/dev   failed        dev-42 -> dev-43 (attempt 1, again at [time]): \
+    let mut expected = "shop/dev   failed        dev-43 (attempt 1, again at [time]): \
                         command: ./deploy.sh exited with status 7: line 30\n"
         .to_owned();
     for line in 11..=30 {

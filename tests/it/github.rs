@@ -72,7 +72,7 @@ fn commands(log: &str) -> Vec<String> {
 fn a_deployment_is_a_notice_an_output_and_a_row() {
     let (gitea, shop) = workflow();
     let run = shop.run(&["poll", "--format", "github"]);
-    run.code(0).stderr("").stdout("::notice title=shop/dev deployed::dev-42 -> dev-43 in [duration]\n");
+    run.code(0).stderr("").stdout("::notice title=shop/dev deployed::dev-43 in [duration]\n");
     let outputs = outputs(&shop);
     let names: Vec<&str> = outputs.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["changed", "deployed", "failed", "unknown", "targets"]);
@@ -87,7 +87,7 @@ fn a_deployment_is_a_notice_an_output_and_a_row() {
         shop.redact(&shop.read("summary.md")),
         "**tagship:** 2 targets, 1 deployed, 4 requests in [duration]\n\n\
          | Target | Status | |\n|---|---|---|\n\
-         | `shop/dev` | `deployed` | `dev-42 -> dev-43 in [duration]` |\n\n"
+         | `shop/dev` | `deployed` | `dev-43 in [duration]` |\n\n"
     );
 }
 
@@ -106,7 +106,7 @@ fn a_dry_run_says_what_would_be_and_verbose_also_what_is() {
     let (_gitea, shop) = workflow();
     let run = shop.run(&["poll", "--dry-run", "-v", "--exit-code", "--format", "github"]);
     run.code(3)
-        .stdout_has("::notice title=shop/dev would_deploy::dev-42 -> dev-43\n")
+        .stdout_has("::notice title=shop/dev would_deploy::dev-43\n")
         .stdout_has("shop/prod up_to_date: v1.10.0 is the newest\n");
     assert_eq!(commands(&run.stdout), ["notice"]);
     assert_eq!(

@@ -22,6 +22,7 @@ mod failed_deployment;
 mod failing_registry;
 mod feed;
 mod first_poll;
+mod first_seen;
 mod first_try;
 mod formats;
 mod gates;

@@ -30,6 +30,8 @@ struct State {
     /// The largest page it gives.
     page: usize,
     tags: BTreeMap<String, BTreeSet<String>>,
+    /// By `repository:tag`, where it was said: the digest, and when it was built.
+    images: BTreeMap<String, (String, Option<String>)>,
     requests: Vec<Request>,
     unscripted: Vec<String>,
 }
@@ -40,6 +42,7 @@ impl Oci {
             door,
             page,
             tags: BTreeMap::new(),
+            images: BTreeMap::new(),
             requests: Vec::new(),
             unscripted: Vec::new(),
         }));
@@ -55,6 +58,23 @@ impl Oci {
     pub(crate) fn push(&self, repository: &str, tag: &str) {
         let mut state = self.state.lock().unwrap();
         state.tags.entry(repository.to_owned()).or_default().insert(tag.to_owned());
+    }
+
+    /// Pushes a tag of an image by its name; `created`: when it says that it was built.
+    pub(crate) fn push_image(&self, repository: &str, tag: &str, image: &str, created: Option<&str>) {
+        let built = (digest_of(image), created.map(str::to_owned));
+        self.state.lock().unwrap().images.insert(format!("{repository}:{tag}"), built);
+        self.push(repository, tag);
+    }
+
+    /// A tag that is listed before its manifest is there.
+    pub(crate) fn push_name(&self, repository: &str, tag: &str) {
+        self.push_image(repository, tag, "", None);
+        self.state.lock().unwrap().images.get_mut(&format!("{repository}:{tag}")).unwrap().0.clear();
+    }
+
+    pub(crate) fn delete(&self, repository: &str, tag: &str) {
+        self.state.lock().unwrap().tags.get_mut(repository).unwrap().remove(tag);
     }
 
     /// Every request so far.
@@ -113,6 +133,12 @@ impl State {
         if rest.is_empty() {
             return Some(self.refusal(request, "").unwrap_or_else(|| Answer::json(200, "{}")));
         }
+        if let Some((_, digest)) = rest.split_once("/blobs/") {
+            let created = self.images.values().find(|(image, _)| image == digest)?.1.clone();
+            let configuration =
+                serde_json::json!({"os": "linux", "architecture": "amd64", "created": created});
+            return Some(Answer::json(200, configuration.to_string()));
+        }
         let (repository, last) = match rest.strip_suffix("/tags/list") {
             Some(repository) => (repository, None),
             None => rest.split_once("/manifests/").map(|(repository, tag)| (repository, Some(tag)))?,
@@ -121,6 +147,17 @@ impl State {
             return Some(refusal);
         }
         let Some(tags) = self.tags.get(repository) else { return Some(error(404, "NAME_UNKNOWN")) };
+        let image = last.and_then(|tag| self.images.get(&format!("{repository}:{tag}")));
+        if let Some((digest, _)) = image {
+            if digest.is_empty() {
+                return Some(error(404, "MANIFEST_UNKNOWN"));
+            }
+            // The image's configuration is found by the digest of its manifest.
+            let manifest = serde_json::json!({"config": {"digest": digest}}).to_string();
+            let body = if request.method == "GET" { manifest } else { String::new() };
+            let manifest = Answer::new(200, "application/vnd.oci.image.manifest.v1+json", body);
+            return Some(manifest.with("Docker-Content-Digest", digest.clone()));
+        }
         match (request.method.as_str(), last) {
             ("HEAD", Some(tag)) if tags.contains(tag) => Some(
                 Answer::new(200, "application/vnd.oci.image.manifest.v1+json", "")

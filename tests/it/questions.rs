@@ -104,7 +104,7 @@ fn what_failed_last_and_with_which_output() {
     let gitea = gitea(Build::GiteaNew);
     let shop = refused(&gitea, DEV);
     shop.run(&["history", "--failed", "--limit", "1"]).code(0).stdout(
-        "[time]  shop/dev  dev-42 -> dev-43  pending  by a poll\n\
+        "[time]  shop/dev  dev-43  pending  by a poll\n\
          \x20   [id]\n\
          \x20   attempt 1 at [time]: failed after [duration]: command: ./deploy.sh exited with status 7: the stage refused dev-43\n\
          \x20       | the stage refused dev-43\n",
@@ -164,7 +164,7 @@ fn who_or_what_deployed_this_tag() {
     let user = user();
     shop.run(&["history", "shop/prod", "--tag", "v1.11.0"])
         .code(0)
-        .says("[time] shop/prod v1.10.0 -> v1.11.0 succeeded by a poll");
+        .says("[time] shop/prod v1.11.0 succeeded by a poll");
     shop.run(&["history", "shop/prod", "--tag", "v2.0.0"])
         .code(0)
         .says(&format!("[time] shop/prod v1.11.0 -> v2.0.0 succeeded by hand ({user})"));
@@ -272,7 +272,10 @@ fn what_ran_on_a_date() {
         let runs = json["targets"][0]["ran"].as_array().unwrap().clone();
         runs.iter().map(|run| run["tag"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(ran("2026-11-17"), ["v1.10.0"], "what the first poll found");
+    assert_eq!(ran("2026-11-17"), [""; 0], "what the first poll found is not known to have run");
+    shop.run(&["history", "*/prod", "--at", "2026-05-17"])
+        .code(0)
+        .says("shop/prod not known; first poll on [time], which found v1.10.0 - - -");
     assert_eq!(ran("2026-11-19"), ["v1.11.0"]);
     assert_eq!(ran("2026-11-20"), ["v1.11.0", "v1.12.0"], "both of them on that day");
     assert_eq!(ran("2026-11-20T11:59"), ["v1.11.0"]);
@@ -280,16 +283,13 @@ fn what_ran_on_a_date() {
     shop.run(&["history", "--at", "2026-11-19"])
         .code(0)
         .says("TARGET TAG FROM UNTIL BY")
-        .says("shop/dev not known - - -")
+        .says("shop/dev not known; first poll on [time], which found dev-42 - - -")
         .says("shop/prod v1.11.0 [time] [time] by a poll");
     shop.run(&["history", "--since", "2026-11-19", "--until", "2026-11-20"])
         .code(0)
         .says("[time] shop/prod v1.11.0 -> v1.12.0 succeeded by a poll")
         .shows_not("v1.10.0");
-    shop.run(&["history", "--until", "2026-11-18"])
-        .code(0)
-        .stdout_has("v1.10.0 -> v1.11.0")
-        .shows_not("v1.12.0");
+    shop.run(&["history", "--until", "2026-11-18"]).code(0).stdout_has("v1.11.0").shows_not("v1.12.0");
     shop.run(&["history", "--at", "yesterday"]).code(2).stderr_has("is no date such as 2026-11-20");
 }
 

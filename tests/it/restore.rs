@@ -235,6 +235,6 @@ fn a_backup_by_sqlite_is_restored_by_sqlite_even_after_a_kill() {
     shop.run(&["poll"]).code(0);
     kill_in_commit(&shop, true);
     copy("backup.db", "state.db");
-    shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-42 -> dev-43"]);
+    shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
     assert_eq!(integrity(&shop.path("state.db")), "ok");
 }

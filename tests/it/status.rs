@@ -80,3 +80,23 @@ fn a_failed_check_stays_visible_until_one_succeeds() {
     shop.run(&["poll"]).code(0);
     assert_eq!(shop.status("shop/prod")["error"], Value::Null);
 }
+
+#[test]
+fn status_says_what_holds_now_and_not_what_held_at_the_last_poll() {
+    let gitea = gitea(Build::GiteaNew);
+    let stages = format!("{DEV}{PROD}after = {{ stage = \"dev\", for = \"1h\" }}\n");
+    let shop = baselined(&gitea, &stages);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    gitea.retag("acme/shop", "v1.11.0", "dev-43", "2026-11-20T11:00:01Z");
+    let run = shop.run(&["poll"]);
+    run.code(0).line("shop/prod", &["waiting", "dev has not run it yet"]).line("shop/dev", &["deployed"]);
+    let prod = shop.status("shop/prod");
+    let reason = prod["reason"].as_str().unwrap();
+    assert!(reason.starts_with("after: dev runs it since") && prod["until"].is_string(), "{prod}");
+
+    shop.run(&["hold", "shop/dev"]).code(0);
+    gitea.push("acme/shop", "dev-44", "2026-11-20T12:00:00Z");
+    shop.run(&["poll"]).code(0).line("shop/dev", &["held", "dev-44"]);
+    shop.run(&["release", "shop/dev"]).code(0);
+    assert_eq!(shop.status("shop/dev")["status"], "would_deploy");
+}

@@ -131,3 +131,71 @@ fn check_warns_of_what_is_legal_and_probably_wrong() {
     shop.run(&["check"]).code(0).stderr_has("same rule and the same deploy steps");
     assert!(!shop.exists("state.db"));
 }
+
+#[test]
+fn tags_says_what_the_next_poll_does() {
+    let gitea = gitea(Build::GiteaNew);
+    let tag = |shop: &Shop, name: &str, arguments: &[&str]| {
+        let run = shop.run(&[&["tags", "shop/dev", name, "--format", "json"], arguments].concat());
+        verdict(run.code(0), name)
+    };
+    let shop = Shop::with(&on_gitea(&gitea, DEV));
+    let (said, why) = tag(&shop, "dev-42", &[]);
+    assert_eq!(said, "baseline", "{why}");
+    assert_eq!(tag(&shop, "dev-41", &[]).0, "passed_over");
+    shop.run(&["poll"]).code(0).line("shop/dev", &["baseline", "dev-42"]);
+    assert_eq!(tag(&shop, "dev-99", &[]).0, "not_listed");
+
+    let patient = DEV.replace("backoff = \"1ms\", max_backoff = \"1ms\"", "attempts = 2, backoff = \"1h\"");
+    shop.config(&on_gitea(&gitea, &patient));
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    assert_eq!(tag(&shop, "dev-43", &[]).0, "next");
+    shop.run(&["hold", "shop/dev"]).code(0);
+    assert_eq!(tag(&shop, "dev-43", &[]).0, "held");
+    shop.run(&["release", "shop/dev"]).code(0);
+    shop.file("fail", "");
+    shop.run(&["poll"]).code(1);
+    let (said, why) = tag(&shop, "dev-43", &[]);
+    assert!(said == "waiting" && why.contains("failed (attempt 1 of 2)"), "{said} {why}");
+    shop.run(&["poll", "--format", "json"]).code(0).status_is("shop/dev", "retrying");
+    shop.run(&["retry"]).code(0);
+    shop.run(&["status", "shop/dev"]).code(0).shows_not("in 1h");
+    shop.run(&["hold", "shop/dev"]).code(0);
+    assert_eq!(tag(&shop, "dev-43", &[]).0, "held");
+    shop.run(&["release", "shop/dev"]).code(0);
+    shop.config(&on_gitea(&gitea, &patient.replace("attempts = 2", "attempts = 1")));
+    shop.run(&["poll"]).code(1).line("shop/dev", &["dead"]);
+    let (said, why) = tag(&shop, "dev-43", &[]);
+    assert!(said == "given" && why.contains("tagship retry shop/dev"), "{said} {why}");
+    shop.config(&on_gitea(&gitea, &DEV.replace("dev-*", "dev-4?")));
+    assert_eq!(tag(&shop, "dev-43", &[]).0, "given", "the edited rule takes it");
+    shop.config(&on_gitea(
+        &gitea,
+        &DEV.replace("tags = \"dev-*\"", "tags = \"dev-*\"\nexclude = \"dev-43\""),
+    ));
+    assert_eq!(tag(&shop, "dev-42", &[]).0, "baseline", "the edited rule does not");
+}
+
+#[test]
+fn what_nobody_was_asked_is_not_checked() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, &format!("{PROD}with = [\"acme/worker\"]\n"));
+    gitea.push("acme/shop", "v1.11.0", "2026-11-20T11:00:00Z");
+    shop.run(&["poll"]).code(0).line("shop/prod", &["waiting", "with: acme/worker has no v1.11.0 yet"]);
+    let run = shop.run(&["tags", "shop/prod", "--offline", "--format", "json"]);
+    let (said, why) = verdict(run.code(0), "v1.11.0");
+    assert!(said == "not_checked" && why.contains("with: not checked"), "{said} {why}");
+}
+
+#[test]
+fn the_candidate_that_can_come_is_told_and_the_blocked_one_beside_it() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, &format!("{PROD}max_bump = \"minor\"\nmin_age = \"1h\"\n"));
+    gitea.push("acme/shop", "v2.0.0", "2026-11-20T11:00:00Z");
+    gitea.push("acme/shop", "v1.11.0", "2126-11-20T11:00:00Z");
+    shop.run(&["poll"]).code(0).line(
+        "shop/prod",
+        &["waiting", "v1.11.0", "min_age: v1.11.0", "max_bump: v2.0.0 is a major version"],
+    );
+    shop.run(&["status"]).code(0).stdout_has("v1.11.0 waits: min_age");
+}

@@ -32,6 +32,7 @@ pub(super) fn row(target: &str) -> StatusRow {
         status: None,
         reason: None,
         until: None,
+        concerns: None,
         latest_tag: None,
         deployed_tag: None,
         deployed_digest: None,
