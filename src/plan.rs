@@ -26,8 +26,8 @@ pub(crate) use running::{Reported, Standing, standing};
 #[cfg(test)]
 pub(crate) use state::Sighted;
 pub(crate) use state::{
-    Baseline, Begin, DecidedBy, Deployed, Deployment, DeploymentState, Edit, Failing, Hold, LastListed,
-    NextAttempt, OpenDeployments, PollState, StageRun, Told, Unfinished,
+    Baseline, DecidedBy, Deployed, Deployment, DeploymentState, Edit, Failing, Hold, LastListed, NextAttempt,
+    OpenDeployments, PollState, StageRun, Told, Unfinished,
 };
 pub(crate) use status::{ErrorCode, Failure, Status};
 pub(crate) use telling::{Audience, tell};

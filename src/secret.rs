@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, Once, OnceLock, PoisonError};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -70,12 +70,15 @@ pub(crate) fn variable_that_is_set(registry: &Name) -> Option<String> {
     Some(variable_of(registry)).filter(|variable| env::var_os(variable).is_some())
 }
 
-/// Every secret of a configuration, none of them read before it is asked for.
-#[derive(Default)]
+/// Every secret of a configuration. None is read before it is needed, or some text is masked.
 pub(crate) struct Secrets {
     named: BTreeMap<SecretId, Lazy>,
     registries: BTreeMap<Name, Credentials>,
     masks: Mutex<Masks>,
+    /// Sources of registries' tokens: masked also in a run that does not ask that registry.
+    tokens: Vec<SecretSource>,
+    /// Whether what can be read at once was read, for its mask.
+    learned: Once,
     environment_names: Vec<String>,
     /// Programs that give a secret are not waited for beyond it.
     cutoff: Cutoff,
@@ -101,16 +104,20 @@ impl Secrets {
             CredentialSetting::Source(source) => Some(source),
             CredentialSetting::Search | CredentialSetting::Anonymous => None,
         });
-        let variables = config.secrets.values().chain(of_registries).filter_map(|source| match source {
+        let tokens: Vec<SecretSource> = of_registries.cloned().collect();
+        let variables = config.secrets.values().chain(&tokens).filter_map(|source| match source {
             SecretSource::Env(name) => Some(name.clone()),
             _ => None,
         });
         let searched = config.registries.keys().map(variable_of);
+        let environment_names = variables.chain(searched).collect();
         Secrets {
             named: config.secrets.iter().map(|(id, source)| (id.clone(), lazy(source))).collect(),
             registries: config.registries.keys().map(|name| (name.clone(), Credentials::default())).collect(),
             masks: Mutex::default(),
-            environment_names: variables.chain(searched).collect(),
+            tokens,
+            learned: Once::new(),
+            environment_names,
             cutoff: Cutoff::default(),
         }
     }
@@ -189,6 +196,25 @@ impl Secrets {
         self.environment_names.iter().cloned().chain(env::vars_os().filter_map(has_secret)).collect()
     }
 
+    /// Reads every secret that is read at once and starts nothing. A command or an endpoint can print one that this run
+    /// has not needed yet, so this comes before the first text is masked. An idle run masks nothing and reads none.
+    fn learn_at_once(&self) {
+        let is_quick = |source: &SecretSource| {
+            matches!(source, SecretSource::Env(_) | SecretSource::File(_) | SecretSource::Credential(_))
+        };
+        self.learned.call_once(|| {
+            for (id, _) in self.named.iter().filter(|(_, lazy)| is_quick(&lazy.source)) {
+                // Why it cannot be had is said where it is needed.
+                let _ = self.get(id);
+            }
+            for source in self.tokens.iter().filter(|source| is_quick(source)) {
+                if let Ok(token) = source::resolve(source, &self.cutoff) {
+                    self.learn(&token, None);
+                }
+            }
+        });
+    }
+
     fn learn(&self, value: &SecretString, credential: Option<&Credential>) {
         let mut masks = self.masks.lock().unwrap_or_else(PoisonError::into_inner);
         masks.add(value.expose_secret());
@@ -198,8 +224,23 @@ impl Secrets {
     }
 }
 
+impl Default for Secrets {
+    fn default() -> Secrets {
+        Secrets {
+            named: BTreeMap::new(),
+            registries: BTreeMap::new(),
+            masks: Mutex::default(),
+            tokens: Vec::new(),
+            learned: Once::new(),
+            environment_names: Vec::new(),
+            cutoff: Cutoff::default(),
+        }
+    }
+}
+
 impl Redactor for Secrets {
     fn find(&self, text: &str, cut: Cut) -> Vec<Range<usize>> {
+        self.learn_at_once();
         self.masks.lock().unwrap_or_else(PoisonError::into_inner).find(text, cut)
     }
 }

@@ -355,7 +355,7 @@ fn a_deployment_that_is_due_or_was_interrupted_makes_its_target_due() {
 #[test]
 fn the_words_stay_what_they_are() {
     let words = |words: Vec<&'static str>| words.join(" ");
-    assert_eq!(words(DecidedBy::ALL.map(DecidedBy::as_str).to_vec()), "poll hand mark running");
+    assert_eq!(words(DecidedBy::ALL.map(DecidedBy::as_str).to_vec()), "poll hand mark running rollback");
     assert_eq!(
         words(DeploymentState::ALL.map(DeploymentState::as_str).to_vec()),
         "pending running succeeded dead superseded dropped"

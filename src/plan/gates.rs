@@ -54,7 +54,7 @@ fn run(name: &str, of: Option<char>, from: i64, until: Option<i64>) -> StageRun 
         digest: of.map(digest),
         from: at(from),
         until: until.map(at),
-        begin: Begin { goes_back: false, high_water_before: None },
+        by: DecidedBy::Poll,
         left_by_going_back: false,
     }
 }

@@ -242,7 +242,7 @@ impl World {
         let new = decision.deploy.as_ref().map(|listed| listed.tag.clone());
         let waiting = self.open.pending.as_ref().filter(|pending| {
             let is_held =
-                pending.by != DecidedBy::Hand && stopped(&self.target, &decision.state, self.now).is_some();
+                !pending.by.is_manual() && stopped(&self.target, &decision.state, self.now).is_some();
             new.is_none() && decision.pending_becomes.is_none() && pending.is_due(self.now) && !is_held
         });
         new.into_iter().chain(waiting.map(|pending| pending.tag.clone())).collect()

@@ -1,6 +1,6 @@
 //! What a rollback hands over (guarantees: Delivering, 8).
 
-use super::state::{Begin, StageRun, Unfinished};
+use super::state::{DecidedBy, StageRun, Unfinished};
 use crate::reference::{Digest, Tag};
 
 /// What the stage ran last before what it runs now, and was not rolled back from. `runs`: in the order in which they
@@ -12,7 +12,7 @@ pub(crate) fn previous<'r>(runs: &'r [StageRun], unfinished: Option<&Unfinished>
         Some(_) => runs.len(),
         None => runs.iter().position(|run| is_same(run, &current.tag, current.digest.as_ref()))?,
     };
-    runs[..bound].iter().rev().find(|run| !was_left_by_going_back(runs, unfinished, run))
+    runs[..bound].iter().rev().find(|run| !was_rolled_back_from(runs, unfinished, run))
 }
 
 /// What was marked has no digest: then the tag tells.
@@ -20,24 +20,15 @@ fn is_same(run: &StageRun, tag: &Tag, digest: Option<&Digest>) -> bool {
     run.tag == *tag && (run.digest.is_none() || digest.is_none() || run.digest.as_ref() == digest)
 }
 
-/// Whether the stage went back from it the last time that it ran.
-fn was_left_by_going_back(runs: &[StageRun], unfinished: Option<&Unfinished>, run: &StageRun) -> bool {
+/// Whether what came after it, the last time that the stage ran it, was a rollback.
+fn was_rolled_back_from(runs: &[StageRun], unfinished: Option<&Unfinished>, run: &StageRun) -> bool {
     let is_run = |other: &StageRun| is_same(other, &run.tag, run.digest.as_ref());
-    let Some(last) = runs.iter().rposition(is_run) else {
-        return false;
+    let next = match runs.iter().rposition(is_run) {
+        None => return false,
+        Some(last) => runs.get(last + 1).map(|next| next.by),
     };
-    let ran_before = |tag: &Tag, digest: Option<&Digest>| {
-        runs.iter().take_while(|other| !is_run(other)).any(|other| is_same(other, tag, digest))
-    };
-    let (tag, digest, begin) = match (runs.get(last + 1), unfinished) {
-        (Some(next), _) => (&next.tag, next.digest.as_ref(), &next.begin),
-        (None, Some(next)) if !is_same(run, &next.tag, next.digest.as_ref()) => {
-            (&next.tag, next.digest.as_ref(), &next.begin)
-        }
-        (None, _) => return false,
-    };
-    let Begin { goes_back, high_water_before } = begin;
-    *goes_back && (high_water_before.as_ref() == Some(&run.tag) || ran_before(tag, digest))
+    let attempted = unfinished.filter(|next| !is_same(run, &next.tag, next.digest.as_ref()));
+    next.or(attempted.map(|next| next.by)) == Some(DecidedBy::Rollback)
 }
 
 #[cfg(test)]
@@ -47,11 +38,10 @@ mod tests {
     use super::*;
     use crate::plan::tests::tag;
 
-    /// What a stage was given in turn, by version: the moments are those of the places.
+    /// What a stage ran in turn, by version: the moments are those of the places.
     #[derive(Default)]
     struct Past {
         runs: Vec<StageRun>,
-        high_water: Option<u32>,
     }
 
     fn name(version: u32) -> Tag {
@@ -63,26 +53,24 @@ mod tests {
     }
 
     impl Past {
-        fn begin(&mut self, version: u32) -> Begin {
-            let before = self.high_water;
-            self.high_water = before.max(Some(version));
-            Begin { goes_back: before > Some(version), high_water_before: before.map(name) }
-        }
-
-        fn run(&mut self, version: u32, digest: Option<Digest>) {
-            let begin = self.begin(version);
+        fn run(&mut self, version: u32, digest: Option<Digest>, by: DecidedBy) {
             let from = Timestamp::from_second(i64::try_from(self.runs.len()).unwrap()).unwrap();
             let (tag, until, left_by_going_back) = (name(version), None, false);
-            self.runs.push(StageRun { tag, digest, from, until, begin, left_by_going_back });
+            self.runs.push(StageRun { tag, digest, from, until, by, left_by_going_back });
         }
 
         fn deploy(mut self, version: u32) -> Past {
-            self.run(version, Some(digest(version)));
+            self.run(version, Some(digest(version)), DecidedBy::Poll);
+            self
+        }
+
+        fn rollback(mut self, version: u32) -> Past {
+            self.run(version, Some(digest(version)), DecidedBy::Rollback);
             self
         }
 
         fn mark(mut self, version: u32) -> Past {
-            self.run(version, None);
+            self.run(version, None, DecidedBy::Mark);
             self
         }
 
@@ -90,9 +78,8 @@ mod tests {
             previous(&self.runs, None).map(|run| run.tag.as_str())
         }
 
-        fn previous_after_failed(&mut self, version: u32) -> Option<&str> {
-            let begin = self.begin(version);
-            let unfinished = Unfinished { tag: name(version), digest: Some(digest(version)), begin };
+        fn previous_after_failed(&self, version: u32, by: DecidedBy) -> Option<&str> {
+            let unfinished = Unfinished { tag: name(version), digest: Some(digest(version)), by };
             previous(&self.runs, Some(&unfinished)).map(|run| run.tag.as_str())
         }
     }
@@ -103,7 +90,7 @@ mod tests {
         assert_eq!(past.previous(), Some("v2"));
         let past = past.mark(3);
         assert_eq!(past.previous(), Some("v2"), "a mark of what runs changes nothing");
-        let past = past.deploy(2);
+        let past = past.rollback(2);
         assert_eq!(past.previous(), None, "v3 was rolled back from");
         let past = past.deploy(4);
         assert_eq!(past.previous(), Some("v2"), "not v3");
@@ -111,36 +98,39 @@ mod tests {
 
     #[test]
     fn a_second_rollback_goes_further_back() {
-        let past = Past::default().deploy(1).deploy(2).deploy(3).deploy(2);
+        let past = Past::default().deploy(1).deploy(2).deploy(3).rollback(2);
         assert_eq!(past.previous(), Some("v1"));
-        assert_eq!(past.deploy(1).previous(), None);
+        assert_eq!(past.rollback(1).previous(), None);
     }
 
     #[test]
-    fn what_was_never_run_before_and_is_older_was_going_back_too() {
+    fn what_was_left_for_an_older_tag_by_hand_was_not_rolled_back_from() {
         let past = Past::default().deploy(1).deploy(3).deploy(2);
-        assert_eq!(past.previous(), Some("v1"), "v3 was left for something older");
-        let past = past.deploy(1).deploy(2);
-        assert_eq!(past.previous(), Some("v1"));
+        assert_eq!(past.previous(), Some("v3"));
+        assert_eq!(past.rollback(3).previous(), Some("v1"));
     }
 
     #[test]
     fn after_a_failed_deployment_it_is_the_last_that_succeeded() {
-        assert_eq!(Past::default().deploy(1).previous_after_failed(2), Some("v1"));
-        assert_eq!(Past::default().previous_after_failed(2), None);
-        let mut past = Past::default().deploy(1).deploy(2).deploy(3);
-        assert_eq!(past.previous_after_failed(2), Some("v2"), "the rollback from v3 itself failed");
+        assert_eq!(Past::default().deploy(1).previous_after_failed(2, DecidedBy::Poll), Some("v1"));
+        assert_eq!(Past::default().previous_after_failed(2, DecidedBy::Poll), None);
+        let past = Past::default().deploy(1).deploy(2).deploy(3);
+        assert_eq!(
+            past.previous_after_failed(2, DecidedBy::Rollback),
+            Some("v2"),
+            "the rollback itself failed"
+        );
     }
 
     #[test]
     fn a_tag_that_moved_goes_back_digest_by_digest() {
         let mut past = Past::default().deploy(1);
         for moved in [11, 12] {
-            past.run(1, Some(digest(moved)));
+            past.run(1, Some(digest(moved)), DecidedBy::Poll);
         }
         let found = |past: &Past| previous(&past.runs, None).and_then(|run| run.digest.clone());
         assert_eq!(found(&past), Some(digest(11)));
-        past.run(1, Some(digest(11)));
+        past.run(1, Some(digest(11)), DecidedBy::Rollback);
         assert_eq!(found(&past), Some(digest(1)));
     }
 }

@@ -48,7 +48,7 @@ pub(crate) fn withheld(
     deployment: &Deployment,
     now: Timestamp,
 ) -> Option<(Status, String, Option<Timestamp>)> {
-    if deployment.by == DecidedBy::Hand { None } else { stopped(target, state, now) }
+    if deployment.by.is_manual() { None } else { stopped(target, state, now) }
 }
 
 /// Whether a tag has no place in its target's order for want of its push time.

@@ -179,17 +179,9 @@ pub(crate) struct StageRun {
     pub(crate) from: Timestamp,
     /// None: it still runs.
     pub(crate) until: Option<Timestamp>,
-    pub(crate) begin: Begin,
+    pub(crate) by: DecidedBy,
     /// What came next was an older tag.
     pub(crate) left_by_going_back: bool,
-}
-
-/// How a deployment stands to what its stage was given before.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Begin {
-    /// It brings an older tag than high-water.
-    pub(crate) goes_back: bool,
-    pub(crate) high_water_before: Option<Tag>,
 }
 
 /// A deployment that was started, and has not succeeded.
@@ -197,7 +189,7 @@ pub(crate) struct Begin {
 pub(crate) struct Unfinished {
     pub(crate) tag: Tag,
     pub(crate) digest: Option<Digest>,
-    pub(crate) begin: Begin,
+    pub(crate) by: DecidedBy,
 }
 
 /// Who gave a tag to a stage, or said that it has it.
@@ -210,6 +202,8 @@ pub(crate) enum DecidedBy {
     Mark,
     /// The stage itself, asked by `running`.
     Running,
+    /// `tagship rollback`
+    Rollback,
 }
 
 /// An outage of one target's checks.
@@ -354,8 +348,13 @@ pub(crate) struct InvalidWord {
 }
 
 impl DecidedBy {
-    pub(crate) const ALL: [DecidedBy; 4] =
-        [DecidedBy::Poll, DecidedBy::Hand, DecidedBy::Mark, DecidedBy::Running];
+    /// A person wanted it now: hold, window and gates are not asked.
+    pub(crate) fn is_manual(self) -> bool {
+        matches!(self, DecidedBy::Hand | DecidedBy::Rollback)
+    }
+
+    pub(crate) const ALL: [DecidedBy; 5] =
+        [DecidedBy::Poll, DecidedBy::Hand, DecidedBy::Mark, DecidedBy::Running, DecidedBy::Rollback];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -363,6 +362,7 @@ impl DecidedBy {
             DecidedBy::Hand => "hand",
             DecidedBy::Mark => "mark",
             DecidedBy::Running => "running",
+            DecidedBy::Rollback => "rollback",
         }
     }
 }

@@ -176,7 +176,7 @@ fn choose(
     match registry.digest(image, &listed.tag) {
         Ok(Some(digest)) => Ok(Chosen { listed: ListedTag { digest: Some(digest), ..listed }, sighted }),
         Ok(None) => bail!(
-            "{} has no tag {}; see what it has with: tagship status {}",
+            "{} has no tag {}; see which tags it has with: tagship tags {}",
             target.image,
             listed.tag,
             target.id
@@ -220,6 +220,7 @@ fn previous(context: &Context<'_>, target: &Target) -> anyhow::Result<ListedTag>
     }
     let before = runs.last().map_or_else(String::new, |current| format!(" before {}", current.tag));
     let baseline = context.states.get(&target.id).and_then(|state| state.baseline.as_ref());
+    let baseline = baseline.filter(|baseline| runs.last().is_none_or(|current| current.tag != baseline.tag));
     let (found, tag) = baseline.map_or((String::new(), "TAG"), |baseline| {
         (format!(" (its first poll found {}, and did not deploy it)", baseline.tag), baseline.tag.as_str())
     });
@@ -250,7 +251,8 @@ fn record<'a>(
             let reason = format!("{} was deployed by hand", listed.tag);
             write.end_deployment(&replaced.id, DeploymentState::Superseded, Some(&reason), now)?;
         }
-        let (id, by) = (uuid::Uuid::now_v7().to_string(), DecidedBy::Hand);
+        let id = uuid::Uuid::now_v7().to_string();
+        let by = if wish.choice == Choice::Previous { DecidedBy::Rollback } else { DecidedBy::Hand };
         let deployment = Deployment {
             previous_tag: previous_tag(before.as_ref()),
             by_whom: Some(wish.by.clone()),

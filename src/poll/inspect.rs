@@ -7,7 +7,7 @@ use std::thread;
 
 use jiff::SignedDuration;
 
-use super::{Context, Registries, Run, SIGNAL_PATIENCE, listing, without_threads};
+use super::{Context, Registries, Run, SIGNAL_PATIENCE, changes, listing, without_threads};
 use crate::config::Location;
 use crate::deploy;
 use crate::policy;
@@ -16,6 +16,7 @@ use crate::registry::{About, RegistryError, SignIn, Traffic};
 use crate::report::{Event, Report};
 use crate::stop::Cutoff;
 use crate::store::StoreError;
+use crate::target::lint::lints;
 use crate::target::step::Step;
 use crate::target::template::Part;
 use crate::target::{Name, Target};
@@ -115,7 +116,22 @@ fn registry(context: &Context<'_>, name: &Name) -> Result<String, String> {
         .map(|target| &target.image.repository)
         .collect();
     let credential = context.run.secrets.credential(config).map_err(|error| mask(error.to_string()))?;
-    let feed = repositories.first().map(|repository| opened.changes(repository.owner(), None, 1));
+    let mut feed = None;
+    let mut owners = BTreeSet::new();
+    for target in context.targets.iter().filter(|target| target.registry == *name) {
+        let owner = target.image.repository.owner();
+        if !owners.insert(owner) || matches!(feed, Some(Err(_) | Ok(None))) {
+            continue;
+        }
+        let changes = opened.changes(owner, None, 1);
+        let key = changes::key(context.run.config, name, owner);
+        if let (Ok(Some((cursor, _))), Some(known)) = (&changes, context.feeds.get(&key))
+            && let Some((before, now)) = known.other_owner(cursor.owner())
+        {
+            return Err(mask(changes::other_owner(owner, before, now, &target.id)));
+        }
+        feed = Some(changes);
+    }
     match feed {
         Some(Ok(Some(_))) => said.push("the token reads packages".to_owned()),
         Some(Err(error)) => {
@@ -180,6 +196,8 @@ fn of_target(context: &Context<'_>, target: &Target) -> Result<Finding, StoreErr
     let of_rule = policy::doubts(&target.policy, &[]);
     let mut doubts = policy::doubts(&target.policy, &tags);
     doubts.retain(|doubt| !of_rule.contains(doubt));
+    let probe = target.running.iter().map(|running| &running.probe);
+    doubts.extend(target.deploy.iter().chain(probe).flat_map(lints));
     found(Ok(format!("{}: {matched} of {listed} tags match, {picks}", target.image)), doubts)
 }
 

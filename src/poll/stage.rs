@@ -42,7 +42,7 @@ impl Delivery<'_> {
         let deployed = self.listed(target, &deployment.tag)?;
         match plan::standing(target, &reported, deployment, newer.as_ref(), &deployed) {
             Standing::Same => self.keep_same(recorded, deployment, &reported).map(Some),
-            Standing::Newer if deployment.by != DecidedBy::Hand => {
+            Standing::Newer if !deployment.by.is_manual() => {
                 let newer = newer.expect("what is newer has a tag");
                 self.keep_newer(recorded, deployment, &newer, &reported).map(Some)
             }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{Context, Registries, Run, listing, question};
 use crate::plan::sighting::Placed;
-use crate::plan::{self, Decided, Decision, Facts, Failure, OpenDeployments, PollState, TagVerdict};
+use crate::plan::{self, Decided, Decision, Facts, Failure, OpenDeployments, PollState, Status, TagVerdict};
 use crate::policy::Order;
 use crate::reference::{Dropped, ListedTag, Listing, Tag};
 use crate::registry::{Registry, Traffic};
@@ -100,7 +100,12 @@ pub(crate) fn recall(
     let mut facts = Facts::default();
     loop {
         match plan::decide(target, &selection, Some(state), open, &facts, now) {
-            Ok(decision) => return Ok(Some(decision).filter(Decision::is_checked)),
+            Ok(decision) => {
+                // What a moving tag points at is the registry's to say: the state alone does not show that nothing waits.
+                let is_known =
+                    decision.is_checked() && !(target.digest && decision.status == Status::UpToDate);
+                return Ok(is_known.then_some(decision));
+            }
             Err(question) => {
                 let answer = question::remember(store, target, &question)?;
                 facts.insert(question, answer);

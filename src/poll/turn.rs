@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::deliver::Delivery;
 use super::outbox;
 use super::record::Recorded;
-use crate::plan::{self, DecidedBy, Deployment, DeploymentState, ErrorCode, Failure, NextAttempt, Status};
+use crate::plan::{self, Deployment, DeploymentState, ErrorCode, Failure, NextAttempt, Status};
 use crate::reference::Digest;
 use crate::report::TargetReport;
 use crate::store::StoreError;
@@ -48,7 +48,7 @@ impl Delivery<'_> {
             }
         };
         // What someone wants by hand is sent, unless it may have been already.
-        let is_asked = deployment.by != DecidedBy::Hand || is_interrupted;
+        let is_asked = !deployment.by.is_manual() || is_interrupted;
         if is_asked && let Some(report) = self.adopt(recorded, &deployment)? {
             return Ok(over(report));
         }
@@ -94,7 +94,7 @@ impl Delivery<'_> {
         deployment: &Deployment,
         now: Timestamp,
     ) -> Result<Option<TargetReport>, StoreError> {
-        if deployment.by == DecidedBy::Hand {
+        if deployment.by.is_manual() {
             return Ok(None);
         }
         let state = self.context.run.store.write(|write| write.state(&deployment.target))?;
@@ -114,7 +114,7 @@ impl Delivery<'_> {
         deployment: Deployment,
         now: Timestamp,
     ) -> Result<Turn, StoreError> {
-        if deployment.by == DecidedBy::Hand && self.ran_before(&deployment)? {
+        if deployment.by.is_manual() && self.ran_before(&deployment)? {
             // Whatever the tag points at by now.
             return Ok(Turn::Continue(Box::new(deployment)));
         }

@@ -31,6 +31,7 @@ pub(super) fn describe_by(by: DecidedBy, by_whom: Option<&str>) -> String {
         DecidedBy::Hand => "by hand",
         DecidedBy::Mark => "marked",
         DecidedBy::Running => "found on the stage",
+        DecidedBy::Rollback => "by a rollback",
     };
     by_whom.map_or_else(|| what.to_owned(), |name| format!("{what} ({})", escape_control(name)))
 }

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::Checks;
 use crate::plan::sighting::{Built, Sighting, Sightings};
-use crate::plan::{Begin, Deployment, NextAttempt, PollState, StageRun, Unfinished};
+use crate::plan::{Deployment, NextAttempt, PollState, StageRun, Unfinished};
 use crate::process::{Leader, Traces};
 use crate::reference::{Digest, Repository, Tag};
 use crate::registry::Limit;
@@ -100,39 +100,37 @@ pub(super) fn running_attempt(
 
 /// What a stage ran, in the order in which it did.
 pub(super) fn runs(connection: &Connection, target: &TargetId) -> rusqlite::Result<Vec<StageRun>> {
-    let query = "SELECT tag, digest, ended_at, goes_back, high_water_before ->> '$.tag' AS high_water_before
+    let query = "SELECT tag, digest, ended_at, goes_back, decided_by
          FROM deployment WHERE project = ?1 AND stage = ?2 AND state = 'succeeded' ORDER BY ended_at, id";
     let mut statement = connection.prepare_cached(query)?;
     let mut runs: Vec<StageRun> = Vec::new();
     let mut rows = statement.query([target.project.as_str(), target.stage.as_str()])?;
     while let Some(row) = rows.next()? {
         let from = parsed(row, "ended_at", Timestamp::from_str)?;
-        let begin = begin(row)?;
+        let by = parsed(row, "decided_by", FromStr::from_str)?;
         if let Some(last) = runs.last_mut() {
             last.until = Some(from);
-            last.left_by_going_back = begin.goes_back;
+            last.left_by_going_back = row.get("goes_back")?;
         }
         let (tag, digest) = (parsed(row, "tag", Tag::new)?, optional(row, "digest", Digest::new)?);
-        runs.push(StageRun { tag, digest, from, until: None, begin, left_by_going_back: false });
+        runs.push(StageRun { tag, digest, from, until: None, by, left_by_going_back: false });
     }
     Ok(runs)
 }
 
-fn begin(row: &Row<'_>) -> rusqlite::Result<Begin> {
-    let high_water_before = optional(row, "high_water_before", Tag::new)?;
-    Ok(Begin { goes_back: row.get("goes_back")?, high_water_before })
-}
-
 /// The newest deployment that was started, where it did not succeed.
 pub(super) fn unfinished(connection: &Connection, target: &TargetId) -> rusqlite::Result<Option<Unfinished>> {
-    let query =
-        "SELECT tag, digest, state, goes_back, high_water_before ->> '$.tag' AS high_water_before FROM deployment
+    let query = "SELECT tag, digest, state, decided_by FROM deployment
          WHERE project = ?1 AND stage = ?2 AND (attempts > 0 OR state = 'succeeded')
          ORDER BY created_at DESC, id DESC LIMIT 1";
     let newest = |row: &Row<'_>| {
         let is_over: bool = row.get_ref("state")?.as_str().is_ok_and(|state| state == "succeeded");
         let (tag, digest) = (parsed(row, "tag", Tag::new)?, optional(row, "digest", Digest::new)?);
-        Ok((!is_over).then_some(Unfinished { tag, digest, begin: begin(row)? }))
+        Ok((!is_over).then_some(Unfinished {
+            tag,
+            digest,
+            by: parsed(row, "decided_by", FromStr::from_str)?,
+        }))
     };
     let parameters = [target.project.as_str(), target.stage.as_str()];
     Ok(connection.prepare_cached(query)?.query_row(parameters, newest).optional()?.flatten())

@@ -129,6 +129,19 @@ fn a_tag_that_the_rule_does_not_allow_is_refused_without_force() {
 }
 
 #[test]
+fn a_rollback_undoes_a_deployment_that_was_forced_or_older() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, PROD);
+    gitea.push("acme/shop", "v1.11.0", "2026-11-20T11:00:00Z");
+    shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v1.11.0"]);
+    shop.run(&["deploy", "shop/prod", "dev-42", "--force"]).code(0);
+    shop.run(&["rollback", "shop/prod"]).code(0).line("shop/prod", &["deployed", "v1.11.0"]);
+    shop.run(&["deploy", "shop/prod", "v1.10.0"]).code(0);
+    shop.run(&["rollback", "shop/prod"]).code(0).line("shop/prod", &["deployed", "v1.11.0"]);
+    shop.run(&["history", "shop/prod", "--limit", "1"]).code(0).stdout_has("by a rollback");
+}
+
+#[test]
 fn rollback_is_deploy_previous() {
     let gitea = gitea(Build::GiteaNew);
     let shop = upgraded(&gitea);

@@ -331,6 +331,7 @@ fn a_stranger_who_takes_a_renamed_owners_name_is_refused_until_accepted() {
                 assert!(error.ends_with(&format!("tagship mark {target} --owner")), "{error}");
             }
             shop.run(&["deploy", target]).code(2).stderr_has("another owner");
+            shop.run(&["check", "--online"]).code(1).stdout_has("`acme` (id 77), before `acme` (id 2)");
             // Without the feed nobody says who it is: what was seen last counts.
             gitea.intercept_all("?type=container", gitea.recorded("more/31-tags-list-server-error"));
             shop.run(&["poll", "--refresh", "--format", "json"]).code(1).error_is(target, "protocol");

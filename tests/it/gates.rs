@@ -238,6 +238,7 @@ fn a_moving_tag_without_a_manifest_is_never_up_to_date() {
     gitea.retag("acme/shop", "edge", "a", "2026-11-20T10:03:00Z");
     for _ in 0..2 {
         shop.run(&["poll", "--format", "json"]).code(0).status_is("shop/dev", "waiting");
+        assert_eq!(shop.status("shop/dev")["status"], "waiting");
     }
     // The first poll of another shop finds it so: what it is when it comes back is the baseline.
     let other = Shop::with(&on_gitea(&gitea, stage));

@@ -367,3 +367,24 @@ fn a_token_that_is_pasted_into_init_is_refused_and_not_shown() {
         assert!(!shop.exists("other.toml"));
     }
 }
+
+/// The drop of the shop looks for it in everything that was printed and kept.
+#[test]
+fn a_secret_that_the_run_has_not_needed_yet_is_not_shown_either() {
+    let gitea = gitea(Build::GiteaNew);
+    let mut shop = Shop::new();
+    shop.secret("key", KEY);
+    shop.env("KEY_OF_ALARMS", "planted-8sLq2WvNz4RkYt6M");
+    shop.plant("planted-8sLq2WvNz4RkYt6M");
+    let tell = "on = [\"dead\"]\nurl = \"http://127.0.0.1:1/\"\n\
+                headers = { X-A = \"{secret.key}\", X-B = \"{secret.variable}\" }";
+    let secrets = "[secrets]\nkey = { file = \"secret/key\" }\nvariable = { env = \"KEY_OF_ALARMS\" }\n";
+    let running = "running = { command = [\"sh\", \"-c\", \"echo runs $(cat secret/key)\"] }\nverify_timeout = \"1s\"\n";
+    shop.config(&format!("{}{running}{secrets}[[notify]]\n{tell}\n", on_gitea(&gitea, DEV)));
+    shop.script("deploy.sh", "cat secret/key; tr '\\0' '\\n' < /proc/$PPID/environ; exit 1");
+    shop.run(&["poll"]);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    shop.run(&["poll", "-v"]).code(1);
+    shop.run(&["deploy", "shop/dev"]).code(1).shows_not(KEY).stdout_has("***");
+    look(&shop);
+}
