@@ -86,12 +86,8 @@ fn change(
     let Some(_lock) = store.lock(&target.id)? else {
         return Ok(false);
     };
-    let event = if is_dropped {
-        TargetEvent::Abandoned(&deployment.id)
-    } else {
-        TargetEvent::Retried(&deployment.id)
-    };
-    store.write(|write| write.commit(target, notifiers, event, Timestamp::now()))?;
+    let event = if is_dropped { TargetEvent::Abandoned } else { TargetEvent::Retried };
+    store.write(|write| write.commit(target, notifiers, event(&deployment.id), Timestamp::now()))?;
     Ok(true)
 }
 

@@ -4,6 +4,8 @@
 mod manual;
 mod mark;
 
+use std::mem;
+
 use jiff::Timestamp;
 
 use super::retry::{Failed, next_attempt};
@@ -51,16 +53,11 @@ pub(crate) enum TargetEvent<'a> {
     ManifestMissing(&'a Deployment),
     /// The tag was deleted.
     TagGone(&'a Deployment),
-    /// The stage runs the deployment's tag.
+    /// The stage runs the deployment's tag, or a `newer` one.
     Adopted {
         deployment: &'a Deployment,
         reported: &'a Reported,
-    },
-    /// The stage runs a newer tag than the deployment's.
-    AdoptedNewer {
-        deployment: &'a Deployment,
-        newer: &'a ListedTag,
-        digest: Option<Digest>,
+        newer: Option<&'a ListedTag>,
         id: String,
     },
     /// Its lock or its rows cannot be used; nothing was started.
@@ -83,7 +80,7 @@ pub(crate) enum TargetEvent<'a> {
 }
 
 /// What an event changes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Change {
     pub(crate) state: PollState,
     /// Deployments as they are from now on, in the order in which they are to be saved: the one that the event is
@@ -103,6 +100,14 @@ pub(crate) struct DeploymentRow {
     pub(crate) reason: Option<String>,
 }
 
+/// To what and when an event happens.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    target: &'a Target,
+    open: &'a OpenDeployments,
+    now: Timestamp,
+}
+
 /// Applies an event to a target. None: the event is about a deployment that is not the one to be carried out any more.
 pub(crate) fn transition(
     target: &Target,
@@ -116,17 +121,16 @@ pub(crate) fn transition(
         | TargetEvent::DigestMoved { deployment, .. }
         | TargetEvent::ManifestMissing(deployment)
         | TargetEvent::TagGone(deployment)
-        | TargetEvent::Adopted { deployment, .. }
-        | TargetEvent::AdoptedNewer { deployment, .. } => is_current(before, open, deployment),
+        | TargetEvent::Adopted { deployment, .. } => is_current(before, open, deployment),
         _ => true,
     };
-    let state = before.cloned().unwrap_or_default();
-    let mut change = Change { state, rows: Vec::new(), notify: None, failure: None, said: String::new() };
     if !is_meant {
         return None;
     }
+    let mut change = Change { state: before.cloned().unwrap_or_default(), ..Change::default() };
+    let place = Place { target, open, now };
     match event {
-        TargetEvent::Decided { decision, id } => change.decided(target, before, open, decision, id, now),
+        TargetEvent::Decided { decision, id } => change.decided(place, decision, id),
         TargetEvent::Succeeded(deployment) => {
             change.end(deployment, DeploymentState::Succeeded, None);
             change.runs(deployment, deployment.digest.clone(), deployment.by, now);
@@ -134,7 +138,7 @@ pub(crate) fn transition(
             change.notify = Some(deployment.clone());
         }
         TargetEvent::Failed { deployment, failure, failed } => {
-            change.failed(target, open, deployment, failure, failed, now);
+            change.failed(place, deployment, failure, failed);
         }
         TargetEvent::InterruptedAndSuperseded { deployment, newer } => {
             let reason = format!("interrupted; {newer} is newer");
@@ -168,13 +172,7 @@ pub(crate) fn transition(
                 ..deployment.clone()
             });
         }
-        TargetEvent::ManifestMissing(deployment) => {
-            change.add(Deployment {
-                state: DeploymentState::Pending,
-                next_attempt: None,
-                ..deployment.clone()
-            });
-        }
+        TargetEvent::ManifestMissing(deployment) => change.again(deployment, deployment.attempts_forgiven),
         TargetEvent::TagGone(deployment) => {
             let reason =
                 format!("{} was deleted before it was deployed; its deployment is dropped", deployment.tag);
@@ -182,22 +180,19 @@ pub(crate) fn transition(
             change.state.high_water = high_water_without(deployment, change.state.high_water.take());
             change.came_to(Status::Older, &deployment.tag, Some(reason));
         }
-        TargetEvent::Adopted { deployment, reported } => {
-            let reason = format!("the stage runs {} already", reported.name());
+        TargetEvent::Adopted { deployment, reported, newer: None, .. } => {
             let digest = deployment.digest.clone().or(reported.digest.clone());
-            change.end(deployment, DeploymentState::Succeeded, Some(reason.clone()));
-            change.adopted(deployment, digest, reason, now);
+            change.adopted(deployment, digest, format!("the stage runs {} already", reported.name()), now);
         }
-        TargetEvent::AdoptedNewer { deployment, newer, digest, id } => {
+        TargetEvent::Adopted { deployment, reported, newer: Some(newer), id } => {
             let reason = format!("the stage runs {} already", newer.tag);
             change.end(deployment, DeploymentState::Superseded, Some(reason.clone()));
-            let (tag, by) = (newer.tag.clone(), DecidedBy::Running);
+            let (tag, digest) = (newer.tag.clone(), reported.digest.clone());
             let runs = Deployment {
                 previous_tag: deployment.previous_tag.clone(),
                 high_water_before: deployment.high_water_before.clone(),
-                ..Deployment::new(id, target, tag, digest.clone(), by, now)
+                ..Deployment::new(id, target, tag, digest.clone(), DecidedBy::Running, now)
             };
-            change.end(&runs, DeploymentState::Succeeded, Some(reason.clone()));
             change.state.high_water = Some(ListedTag { digest: digest.clone(), ..newer.clone() });
             change.adopted(&runs, digest, reason, now);
         }
@@ -206,10 +201,8 @@ pub(crate) fn transition(
             change.notify = open.pending.as_ref().or(open.running.as_ref()).cloned();
             change.failure = Some(failure);
         }
-        TargetEvent::Marked { mark, by_whom, id } => change.marked(target, open, mark, by_whom, id, now),
-        TargetEvent::DeployedManually { manual, id } => {
-            change.deployed_manually(target, open, manual, id, now);
-        }
+        TargetEvent::Marked { mark, by_whom, id } => change.marked(place, mark, by_whom, id),
+        TargetEvent::DeployedManually { manual, id } => change.deployed_manually(place, manual, id),
         TargetEvent::Held(hold) => {
             let ends = match hold.until {
                 Some(until) => format!("{until:.0}"),
@@ -227,12 +220,7 @@ pub(crate) fn transition(
         }
         TargetEvent::Retried(id) => {
             let deployment = open.all().find(|deployment| deployment.id == id)?;
-            change.add(Deployment {
-                state: DeploymentState::Pending,
-                next_attempt: None,
-                attempts_forgiven: deployment.attempts,
-                ..deployment.clone()
-            });
+            change.again(deployment, deployment.attempts);
         }
         TargetEvent::Abandoned(id) => {
             let deployment = open.all().find(|deployment| deployment.id == id)?;
@@ -270,6 +258,12 @@ impl Change {
         self.rows.push(DeploymentRow { deployment, reason: None });
     }
 
+    /// It is due at once.
+    fn again(&mut self, deployment: &Deployment, attempts_forgiven: u32) {
+        let state = DeploymentState::Pending;
+        self.add(Deployment { state, next_attempt: None, attempts_forgiven, ..deployment.clone() });
+    }
+
     fn end(&mut self, deployment: &Deployment, state: DeploymentState, reason: Option<String>) {
         self.rows.push(DeploymentRow { deployment: Deployment { state, ..deployment.clone() }, reason });
     }
@@ -285,20 +279,14 @@ impl Change {
     }
 
     fn adopted(&mut self, runs: &Deployment, digest: Option<Digest>, reason: String, now: Timestamp) {
+        self.end(runs, DeploymentState::Succeeded, Some(reason.clone()));
         self.runs(runs, digest, DecidedBy::Running, now);
         self.came_to(Status::Adopted, &runs.tag, Some(reason));
         self.notify = Some(runs.clone());
     }
 
-    fn failed(
-        &mut self,
-        target: &Target,
-        open: &OpenDeployments,
-        deployment: &Deployment,
-        failure: Failure,
-        failed: Failed,
-        now: Timestamp,
-    ) {
+    fn failed(&mut self, place: Place<'_>, deployment: &Deployment, failure: Failure, failed: Failed) {
+        let Place { target, open, now } = place;
         // Where nothing was started, the attempt is not counted.
         let attempts = deployment.attempts.saturating_sub(u32::from(!failed.started));
         let mut ended = Deployment { attempts, next_attempt: None, ..deployment.clone() };
@@ -329,16 +317,8 @@ impl Change {
     }
 
     /// Carries a decision out in the deployments' table.
-    fn decided(
-        &mut self,
-        target: &Target,
-        before: Option<&PollState>,
-        open: &OpenDeployments,
-        decision: &Decision,
-        id: String,
-        now: Timestamp,
-    ) {
-        self.state = decision.state.clone();
+    fn decided(&mut self, Place { target, open, now }: Place<'_>, decision: &Decision, id: String) {
+        let before = mem::replace(&mut self.state, decision.state.clone());
         if let (Some(pending), Some((state, reason))) = (open.undelivered(), &decision.pending_becomes) {
             self.end(pending, *state, Some(reason.clone()));
         }
@@ -349,13 +329,13 @@ impl Change {
             let reason = format!("{} is newer", listed.tag);
             self.end(pending, DeploymentState::Superseded, Some(reason));
         }
-        let high_water = before.and_then(|before| before.high_water.clone());
+        let previous_tag = decision.ran_before(Some(&before));
         let high_water_before = match open.undelivered() {
-            Some(undelivered) => high_water_without(undelivered, high_water),
-            None => high_water,
+            Some(undelivered) => high_water_without(undelivered, before.high_water),
+            None => before.high_water,
         };
         self.add(Deployment {
-            previous_tag: decision.ran_before(before),
+            previous_tag,
             goes_back: decision.goes_back,
             high_water_before,
             ..Deployment::new(id, target, listed.tag.clone(), listed.digest.clone(), DecidedBy::Poll, now)

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::deliver::Delivery;
 use super::record::Recorded;
-use super::turn::over;
+use super::turn::ended;
 use crate::deploy;
 use crate::plan::sighting::Sighting;
 use crate::plan::{
@@ -39,16 +39,13 @@ impl Delivery<'_> {
         };
         let newer = reported.tag.as_ref().map(|tag| self.listed(target, tag)).transpose()?;
         let deployed = self.listed(target, &deployment.tag)?;
-        let event = match plan::standing(target, &reported, deployment, newer.as_ref(), &deployed) {
-            Standing::Same => TargetEvent::Adopted { deployment, reported: &reported },
-            Standing::Newer if deployment.by != DecidedBy::Hand => TargetEvent::AdoptedNewer {
-                deployment,
-                newer: newer.as_ref().expect("what is newer has a tag"),
-                digest: reported.digest.clone(),
-                id: uuid::Uuid::now_v7().to_string(),
-            },
+        let newer = match plan::standing(target, &reported, deployment, newer.as_ref(), &deployed) {
+            Standing::Same => None,
+            Standing::Newer if deployment.by != DecidedBy::Hand => newer.as_ref(),
             Standing::Newer | Standing::Other => return Ok(None),
         };
+        let id = uuid::Uuid::now_v7().to_string();
+        let event = TargetEvent::Adopted { deployment, reported: &reported, newer, id };
         let change = self.commit(target, event)?;
         Ok(Some(
             change.map_or_else(|| self.elsewhere(recorded), |change| adopted(recorded, deployment, &change)),
@@ -139,6 +136,6 @@ fn adopted(recorded: &Recorded<'_>, deployment: &Deployment, change: &Change) ->
             duration: Duration::ZERO,
             output: String::new(),
         }),
-        ..over(recorded, change)
+        ..ended(recorded, change)
     }
 }

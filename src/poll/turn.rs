@@ -29,29 +29,29 @@ impl Delivery<'_> {
         })?;
         let is_interrupted = open.pending.is_none();
         let Some(deployment) = open.pending.or(open.running) else {
-            return Ok(told(self.elsewhere(recorded)));
+            return Ok(over(self.elsewhere(recorded)));
         };
         if let Some(next) = deployment.next_attempt.filter(|_| !is_interrupted && !deployment.is_due(now)) {
-            return Ok(told(tried_elsewhere(recorded, next)));
+            return Ok(over(tried_elsewhere(recorded, next)));
         }
         let deployment = if recorded.fresh_deployment.as_deref() == Some(&deployment.id) {
             deployment
         } else {
             if let Some(report) = self.stopped(recorded, &deployment, now)? {
-                return Ok(told(report));
+                return Ok(over(report));
             }
             match self.ask_again(recorded, deployment)? {
                 Turn::Continue(deployment) => *deployment,
-                over @ Turn::Break(_) => return Ok(over),
+                ended @ Turn::Break(_) => return Ok(ended),
             }
         };
         // What someone wants by hand is sent, unless it may have been already.
         let is_asked = deployment.by != DecidedBy::Hand || is_interrupted;
         if is_asked && let Some(report) = self.adopt(recorded, &deployment)? {
-            return Ok(told(report));
+            return Ok(over(report));
         }
         if is_interrupted && deployment.is_used_up(&recorded.target.retry) {
-            return self.end(recorded, TargetEvent::LastAttemptInterrupted(&deployment)).map(told);
+            return self.end(recorded, TargetEvent::LastAttemptInterrupted(&deployment)).map(over);
         }
         Ok(Turn::Continue(Box::new(deployment)))
     }
@@ -59,7 +59,7 @@ impl Delivery<'_> {
     /// Ends the deployment without an attempt, and reports it.
     fn end(&self, recorded: &Recorded<'_>, event: TargetEvent<'_>) -> Result<TargetReport, StoreError> {
         let change = self.commit(recorded.target, event)?;
-        Ok(change.map_or_else(|| self.elsewhere(recorded), |change| over(recorded, &change)))
+        Ok(change.map_or_else(|| self.elsewhere(recorded), |change| ended(recorded, &change)))
     }
 
     /// A hold, or the hour, stops what a poll decided, also after it was recorded.
@@ -100,13 +100,13 @@ impl Delivery<'_> {
                 let event = TargetEvent::DigestMoved { deployment: &deployment, digest, id };
                 let renewed = self.commit(recorded.target, event)?.and_then(|mut change| change.rows.pop());
                 Ok(renewed.map_or_else(
-                    || told(self.elsewhere(recorded)),
+                    || over(self.elsewhere(recorded)),
                     |renewed| Turn::Continue(Box::new(renewed.deployment)),
                 ))
             }
             Ok(None) => self.without_manifest(recorded, &deployment),
             // The outage is told with its listing, as often as outages are told.
-            Err(_) if recorded.report.status == Status::Unknown => Ok(told(recorded.report.clone())),
+            Err(_) if recorded.report.status == Status::Unknown => Ok(over(recorded.report.clone())),
             Err(error) => {
                 let failure = self.context.failure(&error);
                 let report = TargetReport {
@@ -116,7 +116,7 @@ impl Delivery<'_> {
                     news: true,
                     ..recorded.report.clone()
                 };
-                Ok(told(report))
+                Ok(over(report))
             }
         }
     }
@@ -145,7 +145,7 @@ impl Delivery<'_> {
             }
             Ok(_) => report = self.end(recorded, TargetEvent::TagGone(deployment))?,
         }
-        Ok(told(report))
+        Ok(over(report))
     }
 
     /// Another run finished it, or took it over, or another tag was marked, between our decision and our turn.
@@ -162,12 +162,12 @@ impl Delivery<'_> {
     }
 }
 
-fn told(report: TargetReport) -> Turn {
+fn over(report: TargetReport) -> Turn {
     Turn::Break(Box::new(report))
 }
 
 /// What an event came to that is not an attempt's.
-pub(super) fn over(recorded: &Recorded<'_>, change: &Change) -> TargetReport {
+pub(super) fn ended(recorded: &Recorded<'_>, change: &Change) -> TargetReport {
     let before = recorded.report.clone();
     TargetReport {
         status: change.state.status.unwrap_or(before.status),

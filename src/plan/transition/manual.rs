@@ -1,12 +1,9 @@
 //! What a manual deployment makes of a target.
 
-use jiff::Timestamp;
-
-use super::Change;
-use crate::plan::state::{DecidedBy, Deployment, DeploymentState, Hold, OpenDeployments};
+use super::{Change, Place};
+use crate::plan::state::{DecidedBy, Deployment, DeploymentState, Hold};
 use crate::plan::{is_timeless, rule_of};
 use crate::reference::ListedTag;
-use crate::target::Target;
 
 /// A deployment by a person.
 #[derive(Debug)]
@@ -32,14 +29,9 @@ pub(crate) enum Content {
 impl Change {
     /// High-water follows where the tag is newer. Going back, or to a tag that the policy cannot compare, holds the
     /// target, so that the next poll does not undo it.
-    pub(super) fn deployed_manually(
-        &mut self,
-        target: &Target,
-        open: &OpenDeployments,
-        &Manual { listed, content, by_whom, holds }: &Manual<'_>,
-        id: String,
-        now: Timestamp,
-    ) {
+    pub(super) fn deployed_manually(&mut self, place: Place<'_>, manual: &Manual<'_>, id: String) {
+        let Place { target, open, now } = place;
+        let &Manual { listed, content, by_whom, holds } = manual;
         let next = &mut self.state;
         let (previous_tag, high_water_before) = (next.deployed_tag(), next.high_water.clone());
         let policy = &target.policy;

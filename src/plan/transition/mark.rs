@@ -1,13 +1,10 @@
 //! What `mark` makes of a target.
 
-use jiff::Timestamp;
-
-use super::Change;
-use crate::plan::state::{DecidedBy, Deployment, DeploymentState, OpenDeployments};
+use super::{Change, Place};
+use crate::plan::state::{DecidedBy, Deployment, DeploymentState};
 use crate::plan::{Status, rule_of};
 use crate::policy::Order;
 use crate::reference::{ListedTag, Tag};
-use crate::target::Target;
 
 /// What someone says of a stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,15 +18,8 @@ pub(crate) enum Mark {
 }
 
 impl Change {
-    pub(super) fn marked(
-        &mut self,
-        target: &Target,
-        open: &OpenDeployments,
-        mark: &Mark,
-        by_whom: String,
-        id: String,
-        now: Timestamp,
-    ) {
+    pub(super) fn marked(&mut self, place: Place<'_>, mark: &Mark, by_whom: String, id: String) {
+        let Place { target, open, now } = place;
         let next = &mut self.state;
         let (previous_tag, high_water_before) = (next.deployed_tag(), next.high_water.clone());
         let (tag, reset) = match mark {

@@ -50,7 +50,7 @@ fn every_ending_keeps_status_last_reported_tag_high_water_and_deployed_tag() {
     let last = &Deployment { attempts: 12, ..deployment.clone() };
     let failed = |deployment, failed| TargetEvent::Failed { deployment, failure: failure(), failed };
     let reported = &Reported::parse("v1.1.0").unwrap();
-    let newer = &listed("v1.2.0");
+    let newer = Some(&listed("v1.2.0"));
     let id = || "2".to_owned();
     let (status, error) = (Status::Failed, Some("exit status 1"));
     let runs = Some("the stage runs v1.1.0 already");
@@ -92,7 +92,7 @@ fn every_ending_keeps_status_last_reported_tag_high_water_and_deployed_tag() {
         ),
         (TargetEvent::TagGone(deployment), Dropped, gone, Status::Older, "v1.0.0", "v1.0.0", false),
         (
-            TargetEvent::Adopted { deployment, reported },
+            TargetEvent::Adopted { deployment, reported, newer: None, id: id() },
             Succeeded,
             runs,
             Status::Adopted,
@@ -101,7 +101,7 @@ fn every_ending_keeps_status_last_reported_tag_high_water_and_deployed_tag() {
             true,
         ),
         (
-            TargetEvent::AdoptedNewer { deployment, newer, digest: None, id: id() },
+            TargetEvent::Adopted { deployment, reported, newer, id: id() },
             Superseded,
             runs_newer,
             Status::Adopted,
@@ -301,14 +301,14 @@ proptest! {
                 (Step::Succeed, Some(deployment)) => TargetEvent::Succeeded(deployment),
                 (Step::Adopt(number), Some(deployment)) => {
                     newer = listed(&name(number));
+                    reported = Reported::parse(deployment.tag.as_str()).unwrap();
                     let is_newer = stage.target.policy.candidate(&newer).unwrap()
                         .is_newer_than(&stage.target.policy.candidate(&ListedTag::named(deployment.tag.clone())).unwrap());
                     let goes_up = stage.high_water().is_none_or(|high_water| high_water.as_str() <= newer.tag.as_str());
                     if is_newer && goes_up {
-                        TargetEvent::AdoptedNewer { deployment, newer: &newer, digest: None, id }
+                        TargetEvent::Adopted { deployment, reported: &reported, newer: Some(&newer), id }
                     } else {
-                        reported = Reported::parse(deployment.tag.as_str()).unwrap();
-                        TargetEvent::Adopted { deployment, reported: &reported }
+                        TargetEvent::Adopted { deployment, reported: &reported, newer: None, id }
                     }
                 }
                 (Step::MoveDigest(number), Some(deployment)) => {
