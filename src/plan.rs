@@ -2,8 +2,6 @@
 
 mod fact;
 mod gate;
-mod hand;
-mod mark;
 mod notification;
 mod retry;
 mod rollback;
@@ -13,24 +11,26 @@ pub(crate) mod sighting;
 mod state;
 mod status;
 mod telling;
+mod transition;
 mod unchanged;
 mod verdict;
 
 pub(crate) use fact::{Answer, Facts, Question, Undecided};
-pub(crate) use hand::{Content, by_hand};
-pub(crate) use mark::{Mark, mark};
 pub(crate) use notification::Notification;
 pub(crate) use retry::{Failed, next_attempt};
 pub(crate) use rollback::previous;
 pub(crate) use running::{Reported, Standing, standing};
-#[cfg(test)]
-pub(crate) use state::Sighted;
 pub(crate) use state::{
-    Baseline, DecidedBy, Deployed, Deployment, DeploymentState, Edit, Failing, Hold, LastListed, NextAttempt,
-    OpenDeployments, PollState, StageRun, Told, Unfinished,
+    Baseline, DecidedBy, Deployment, DeploymentState, Edit, Failing, Hold, LastListed, NextAttempt,
+    OpenDeployments, PollState, StageRun, Unfinished,
 };
+#[cfg(test)]
+pub(crate) use state::{Deployed, Sighted, Told};
 pub(crate) use status::{ErrorCode, Failure, Status};
 pub(crate) use telling::{Audience, tell};
+pub(crate) use transition::{
+    Change, Content, DeploymentRow, Manual, Mark, TargetEvent, is_current, transition,
+};
 pub(crate) use unchanged::{remembered, unchanged};
 pub(crate) use verdict::{Decided, TagVerdict, VerdictKind, unlisted};
 
@@ -211,16 +211,6 @@ fn not_followed(target: &Target, selection: &Selection, state: &PollState) -> Op
 /// state stays as it is.
 pub(crate) fn overtaken(state: PollState) -> Decision {
     Decision::new(Status::UpToDate, "another poll has seen newer tags meanwhile".to_owned(), state)
-}
-
-/// What high-water is without a deployment that is superseded, be it pending or given up: it was never
-/// deployed, so going back means back to before it.
-pub(crate) fn high_water_without(
-    superseded: &Deployment,
-    high_water: Option<ListedTag>,
-) -> Option<ListedTag> {
-    let raised_it = high_water.as_ref().is_some_and(|listed| listed.tag == superseded.tag);
-    if raised_it { superseded.high_water_before.clone() } else { high_water }
 }
 
 /// The tags of which deciding will want to know whether they are listed, and how.

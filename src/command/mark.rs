@@ -6,11 +6,10 @@ use jiff::Timestamp;
 use super::{Exit, by_whom, kept_state, load, select_one, warn_if_not_polled};
 use crate::cli::{self, Global};
 use crate::config::Config;
-use crate::plan::{self, DecidedBy, Deployment, DeploymentState, Mark};
+use crate::plan::{Mark, TargetEvent};
 use crate::poll;
 use crate::reference::Tag;
 use crate::report::{Console, escape_control};
-use crate::store::Write;
 use crate::target::Target;
 
 /// Records what the stage runs, or moves high-water.
@@ -30,9 +29,11 @@ pub(crate) fn mark(global: &Global, arguments: &cli::Mark, console: &Console) ->
     };
     let store = kept_state(global, &config, console, "there is nothing to mark")?;
     warn_if_not_polled(&store, &config, console)?;
-    let said = store.write(|write| record(write, target, &mark))?;
-    if !global.quiet {
-        console.data(&format!("{}: {said}", target.id));
+    let id = uuid::Uuid::now_v7().to_string();
+    let event = TargetEvent::Marked { mark: &mark, by_whom: by_whom(), id };
+    let change = store.write(|write| write.commit(target, &config.notifiers, event, Timestamp::now()))?;
+    if let (Some(change), false) = (change, global.quiet) {
+        console.data(&format!("{}: {}", target.id, change.said));
     }
     Ok(Exit::Done)
 }
@@ -57,33 +58,4 @@ fn accept_owner(
         )));
     }
     Ok(Exit::Done)
-}
-
-fn record(write: &Write<'_>, target: &Target, mark: &Mark) -> rusqlite::Result<String> {
-    let (now, by_whom) = (Timestamp::now(), by_whom());
-    let before = write.state(&target.id)?;
-    let open = write.open_deployments(&target.id)?;
-    let marked = plan::mark(target, before.as_ref(), &open, mark, now);
-    if let (Some(pending), Some(state)) = (open.undelivered(), marked.pending_becomes) {
-        let reason = format!("{} was marked by {by_whom}", mark.tag().unwrap_or(&pending.tag));
-        write.end_deployment(&pending.id, state, Some(&reason), now)?;
-    }
-    if let (Some(tag), true) = (mark.tag(), marked.pending_becomes != Some(DeploymentState::Succeeded)) {
-        // It joins what the stage ran, for `after`, `--previous` and the history.
-        let high_water = marked.state.high_water.as_ref().map(|listed| &listed.tag);
-        let (id, by) = (uuid::Uuid::now_v7().to_string(), DecidedBy::Mark);
-        let deployment = Deployment {
-            previous_tag: before.as_ref().and_then(|before| Some(before.deployed.as_ref()?.tag.clone())),
-            by_whom: Some(by_whom),
-            state: DeploymentState::Succeeded,
-            goes_back: high_water.is_some_and(|high_water| high_water != tag)
-                && marked.state.marked.is_none(),
-            high_water_before: before.and_then(|before| before.high_water),
-            ..Deployment::new(id, target, tag.clone(), None, by, now)
-        };
-        write.insert_deployment(&deployment)?;
-        write.end_deployment(&deployment.id, DeploymentState::Succeeded, None, now)?;
-    }
-    write.save_state(&target.id, &marked.state)?;
-    Ok(marked.said)
 }

@@ -5,11 +5,12 @@ use jiff::Timestamp;
 
 use super::{Exit, kept_state, load, select};
 use crate::cli::{self, Global};
-use crate::plan::{Deployment, DeploymentState};
+use crate::plan::{Deployment, TargetEvent};
 use crate::report::Console;
 use crate::store::{Store, StoreError};
 use crate::target::Target;
 use crate::target::filter::TargetPattern;
+use crate::target::notifier::Notifier;
 
 /// Makes deployments that failed due at the next poll, with all their attempts, or drops them.
 ///
@@ -43,7 +44,7 @@ pub(crate) fn retry(global: &Global, arguments: &cli::Retry, console: &Console) 
             continue;
         };
         found = true;
-        let said = match change(&store, target, deployment, arguments.drop) {
+        let said = match change(&store, &config.notifiers, target, deployment, arguments.drop) {
             Ok(true) => {
                 changed = true;
                 described(deployment, arguments.drop)
@@ -77,6 +78,7 @@ pub(crate) fn retry(global: &Global, arguments: &cli::Retry, console: &Console) 
 /// False: another run, or a command that one left behind, is at it.
 fn change(
     store: &Store,
+    notifiers: &[Notifier],
     target: &Target,
     deployment: &Deployment,
     is_dropped: bool,
@@ -84,27 +86,8 @@ fn change(
     let Some(_lock) = store.lock(&target.id)? else {
         return Ok(false);
     };
-    store.write(|write| {
-        // As it is now that nobody else acts on it.
-        let open = write.open_deployments(&target.id)?;
-        let is_still_open = [&open.pending, &open.dead, &open.running]
-            .into_iter()
-            .flatten()
-            .any(|other| other.id == deployment.id);
-        if !is_still_open {
-            return Ok(());
-        }
-        if is_dropped {
-            write.end_deployment(
-                &deployment.id,
-                DeploymentState::Dropped,
-                Some("tagship retry --drop"),
-                Timestamp::now(),
-            )
-        } else {
-            write.forgive(&deployment.id)
-        }
-    })?;
+    let event = if is_dropped { TargetEvent::Abandoned } else { TargetEvent::Retried };
+    store.write(|write| write.commit(target, notifiers, event(&deployment.id), Timestamp::now()))?;
     Ok(true)
 }
 

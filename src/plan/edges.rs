@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::tests::{listing, newest, now, pending, semver, tag, versions};
+use super::tests::{by_hand, listing, newest, now, pending, semver, tag, versions};
 use super::*;
 use crate::reference::Digest;
 use crate::target::notifier::Event;
@@ -322,15 +322,6 @@ fn a_target_that_is_unchanged_was_polled_all_the_same() {
         assert_eq!((decision.status, decision.reason.as_str()), (status, "why"));
         assert_eq!((decision.state.polled_at, decision.state.checked_at), (Some(later), Some(later)));
     }
-}
-
-#[test]
-fn a_superseded_deployment_gives_high_water_back_only_where_it_raised_it() {
-    let [one, two, three] = ["v1.0.0", "v2.0.0", "v3.0.0"].map(|name| ListedTag::named(tag(name)));
-    let superseded = pending(tag("v2.0.0"), Some(one.clone()));
-    assert_eq!(high_water_without(&superseded, Some(two)), Some(one));
-    assert_eq!(high_water_without(&superseded, Some(three.clone())), Some(three));
-    assert_eq!(high_water_without(&superseded, None), None);
 }
 
 #[test]

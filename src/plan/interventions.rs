@@ -1,6 +1,6 @@
 //! What people do to a stage (mark, deploy by hand, edit its rule, delete tags), and what no poll may make of it.
 
-use super::tests::{Stage, listing, newest, now, semver, tag, versions};
+use super::tests::{Stage, by_hand, listing, newest, now, semver, tag, versions};
 use super::*;
 use crate::policy::{Order, Policy, Rule};
 use crate::reference::{Listing, Repository};
@@ -105,13 +105,6 @@ fn a_mark_that_waits_for_its_place_is_forgotten_by_a_reset_of_a_tag_that_has_one
         stage.mark(&Mark::Deployed(tag("dev-3")));
         assert_eq!(stage.mark(&said).state.marked, waiting, "{said:?}");
     }
-}
-
-#[test]
-fn a_mark_names_the_tag_that_the_stage_runs() {
-    assert_eq!(Mark::Deployed(tag("v1")).tag(), Some(&tag("v1")));
-    assert_eq!(Mark::Reset(tag("v1")).tag(), Some(&tag("v1")));
-    assert_eq!(Mark::Nothing.tag(), None);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::sighting::{Built, Sightings};
-use super::tests::{tag, target};
+use super::tests::{by_hand, save, tag, target};
 use super::*;
 use crate::policy::{Candidate, Order, Policy};
 use crate::reference::{Digest, Listing};
@@ -148,32 +148,28 @@ impl World {
     }
 
     /// As the store records a decision.
-    fn record(&mut self, decision: Decision) {
-        if decision.pending_becomes.is_some() {
-            self.open.pending = None;
+    fn record(&mut self, decision: &Decision) {
+        self.commit(TargetEvent::Decided { decision, id: self.now.to_string() });
+    }
+
+    fn commit(&mut self, event: TargetEvent<'_>) {
+        let before = self.open.clone();
+        let Some(change) = transition(&self.target, self.state.as_ref(), &self.open, event, self.now) else {
+            return;
+        };
+        save(&mut self.open, &change.rows);
+        for DeploymentRow { deployment, .. } in &change.rows {
+            if before.all().all(|known| known.id != deployment.id) {
+                self.give(&deployment.tag, deployment.high_water_before.as_ref());
+            }
         }
-        if let Some(listed) = &decision.deploy {
-            let before = self.state.as_ref().and_then(|state| state.high_water.clone());
-            let before = match self.open.pending.take() {
-                Some(pending) => high_water_without(&pending, before),
-                None => before,
-            };
-            self.give(&listed.tag, before.as_ref());
-            self.open.pending = Some(self.deployment(listed, DecidedBy::Poll, before));
-        }
-        self.state = Some(decision.state);
+        self.state = Some(change.state);
     }
 
     /// As the table of deployments remembers it.
     fn give(&mut self, tag: &Tag, high_water_before: Option<&ListedTag>) {
         self.given.insert(tag.clone(), self.now);
         self.given.extend(high_water_before.map(|listed| (listed.tag.clone(), self.now)));
-    }
-
-    fn deployment(&self, listed: &ListedTag, by: DecidedBy, before: Option<ListedTag>) -> Deployment {
-        let (tag, digest) = (listed.tag.clone(), listed.digest.clone());
-        let deployment = Deployment::new(self.now.to_string(), &self.target, tag, digest, by, self.now);
-        Deployment { high_water_before: before, ..deployment }
     }
 
     fn listing(&self) -> Listing {
@@ -227,7 +223,7 @@ impl World {
             );
         }
         let deployed = decision.deploy.is_some();
-        self.record(decision);
+        self.record(&decision);
         let state = self.state.clone();
         let again = self.decide(&listing);
         prop_assert!(again.deploy.is_none(), "decided twice, deployed once: {:?}", again.deploy);
@@ -287,12 +283,12 @@ impl World {
                 let failure = Failure { code: ErrorCode::Unavailable, message: String::new() };
                 let decision = decide_failed(self.state.as_ref(), failure, self.now);
                 prop_assert!(decision.deploy.is_none());
-                self.record(decision);
+                self.record(&decision);
             }
             Event::ListIsEmpty => {
                 let decision = self.decide(&Listing::default());
                 prop_assert!(decision.deploy.is_none());
-                self.record(decision);
+                self.record(&decision);
             }
             Event::Mark { number, reset } => {
                 let said = if *reset { Mark::Reset(name(*number)) } else { Mark::Deployed(name(*number)) };
@@ -301,30 +297,20 @@ impl World {
             Event::MarkNone => self.mark(&Mark::Nothing),
             Event::ByHand { number, hold } => {
                 let listed = ListedTag { digest: Some(digest(0)), ..ListedTag::named(name(*number)) };
-                let by = hold.then_some("alice");
-                let before = self.state.as_ref().and_then(|state| state.high_water.clone());
-                self.state = Some(
-                    by_hand(&self.target, self.state.as_ref(), &listed, Content::Current, by, self.now).state,
-                );
-                self.give(&listed.tag, before.as_ref());
-                self.open.pending = Some(self.deployment(&listed, DecidedBy::Hand, before));
+                let manual =
+                    Manual { listed: &listed, content: Content::Current, by_whom: "alice", holds: *hold };
+                self.commit(TargetEvent::DeployedManually { manual: &manual, id: self.now.to_string() });
             }
             Event::Hold { for_seconds } => {
                 let until = for_seconds
                     .map(|seconds| Timestamp::from_second(self.now.as_second() + seconds).unwrap());
                 let hold = Hold { reason: None, by: "alice".to_owned(), since: self.now, until };
-                self.state.get_or_insert_default().hold = Some(hold);
+                self.commit(TargetEvent::Held(hold));
             }
-            Event::Release => {
-                if let Some(state) = &mut self.state {
-                    state.hold = None;
-                }
-            }
+            Event::Release => self.commit(TargetEvent::Released),
             Event::Delivery { succeeds } => {
-                if *succeeds && let Some(pending) = self.open.pending.take() {
-                    let deployed =
-                        Deployed { tag: pending.tag, digest: pending.digest, at: self.now, by: pending.by };
-                    self.state.get_or_insert_default().deployed = Some(deployed);
+                if *succeeds && let Some(pending) = self.open.pending.clone() {
+                    self.commit(TargetEvent::Succeeded(&pending));
                 }
             }
             Event::EditRule => std::mem::swap(&mut self.target.policy, &mut self.rules[0]),
@@ -335,16 +321,9 @@ impl World {
         Ok(())
     }
 
-    fn mark(&mut self, said: &Mark) {
-        let marked = mark(&self.target, self.state.as_ref(), &self.open, said, self.now);
-        if marked.pending_becomes.is_some() {
-            self.open.pending = None;
-        }
-        if let Some(tag) = said.tag() {
-            let before = self.state.as_ref().and_then(|state| state.high_water.clone());
-            self.give(tag, before.as_ref());
-        }
-        self.state = Some(marked.state);
+    fn mark(&mut self, mark: &Mark) {
+        let id = self.now.to_string();
+        self.commit(TargetEvent::Marked { mark, by_whom: "alice".to_owned(), id });
     }
 }
 
@@ -505,12 +484,12 @@ proptest! {
         for _ in 0..100 {
             let decision = world.decide(&world.listing());
             prop_assert!(decision.deploy.is_none());
-            world.record(decision);
+            world.record(&decision);
         }
         world.registry.push(ListedTag { sequence: Some(99), ..ListedTag::named(tag("v2.0.0")) });
         let decision = world.decide(&world.listing());
         prop_assert_eq!(decision.status, Status::Held);
-        world.record(decision);
+        world.record(&decision);
         world.happen(&Event::Release)?;
         let decision = world.decide(&world.listing());
         prop_assert_eq!(decision.deploy.map(|listed| listed.tag), Some(tag("v2.0.0")));

@@ -17,6 +17,8 @@ pub(crate) struct Failed {
     pub(crate) is_final: bool,
     /// The endpoint wants to be left alone for so long.
     pub(crate) retry_after: Option<Duration>,
+    /// tagship was told to stop: the next poll starts it again, whatever the attempts.
+    pub(crate) interrupted: bool,
 }
 
 /// When what failed is to be tried again, or None: it is given up. `attempts`: how many count, this one
@@ -89,7 +91,7 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    const STARTED: Failed = Failed { started: true, is_final: false, retry_after: None };
+    const STARTED: Failed = Failed { started: true, is_final: false, retry_after: None, interrupted: false };
 
     fn failed(attempts: u32) -> Deployment {
         Deployment { attempts, ..pending(tag("v1"), None) }
@@ -133,7 +135,7 @@ mod tests {
     #[test]
     fn what_cannot_help_is_given_up_at_once_and_what_was_not_started_never() {
         assert_eq!(wait(&failed(1), Failed { is_final: true, ..STARTED }), None);
-        let not_started = Failed { started: false, is_final: true, retry_after: None };
+        let not_started = Failed { started: false, is_final: true, ..STARTED };
         assert!(wait(&failed(12), not_started).is_some());
         let forgiven = Deployment { attempts_forgiven: 12, ..failed(13) };
         assert!(wait(&forgiven, STARTED).unwrap() < Duration::from_secs(70));

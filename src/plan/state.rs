@@ -82,6 +82,11 @@ pub(crate) struct Edit {
 }
 
 impl PollState {
+    /// What the stage runs, where that is known.
+    pub(crate) fn deployed_tag(&self) -> Option<Tag> {
+        self.deployed.as_ref().map(|deployed| deployed.tag.clone())
+    }
+
     /// Notes what became of a poll, or of its deployment.
     pub(crate) fn came_to(&mut self, status: Status, reason: Option<String>, until: Option<Timestamp>) {
         self.status = Some(status);
@@ -323,6 +328,10 @@ impl OpenDeployments {
     /// One that waits for its attempt, or was given up.
     pub(crate) fn undelivered(&self) -> Option<&Deployment> {
         self.pending.as_ref().or(self.dead.as_ref())
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Deployment> {
+        [&self.pending, &self.running, &self.dead].into_iter().flatten()
     }
 
     pub(crate) fn insert(&mut self, deployment: Deployment) {

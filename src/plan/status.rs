@@ -153,3 +153,10 @@ pub(crate) struct Failure {
     /// What, where, what to do.
     pub(crate) message: String,
 }
+
+impl Failure {
+    /// `timeout: …`
+    pub(crate) fn described(&self) -> String {
+        format!("{}: {}", self.code.as_str(), self.message)
+    }
+}

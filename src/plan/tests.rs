@@ -55,6 +55,51 @@ pub(super) fn versions(tags: &[&str]) -> Listing {
     Listing { tags: tags.iter().map(|name| ListedTag::named(tag(name))).collect(), ..Listing::default() }
 }
 
+pub(super) struct Marked {
+    pub(super) state: PollState,
+    pub(super) pending_becomes: Option<DeploymentState>,
+    pub(super) said: String,
+}
+
+pub(super) struct ByHand {
+    pub(super) state: PollState,
+    pub(super) goes_back: bool,
+}
+
+/// A manual deployment. `by`: None: it does not hold the target.
+pub(super) fn by_hand(
+    target: &Target,
+    state: Option<&PollState>,
+    listed: &ListedTag,
+    content: Content,
+    by: Option<&str>,
+    now: Timestamp,
+) -> ByHand {
+    let manual = Manual { listed, content, by_whom: by.unwrap_or("bob"), holds: by.is_some() };
+    let event = TargetEvent::DeployedManually { manual: &manual, id: "2".to_owned() };
+    let change = transition(target, state, &OpenDeployments::default(), event, now).unwrap();
+    ByHand { goes_back: change.deployment().unwrap().goes_back, state: change.state }
+}
+
+/// As the store saves them.
+pub(super) fn save(open: &mut OpenDeployments, rows: &[DeploymentRow]) {
+    for DeploymentRow { deployment, .. } in rows {
+        let is_new = open.all().all(|known| known.id != deployment.id);
+        if is_new && deployment.by != DecidedBy::Mark {
+            open.dead = None;
+        }
+        for known in [&mut open.pending, &mut open.running, &mut open.dead] {
+            known.take_if(|known| known.id == deployment.id);
+        }
+        if matches!(
+            deployment.state,
+            DeploymentState::Pending | DeploymentState::Running | DeploymentState::Dead
+        ) {
+            open.insert(deployment.clone());
+        }
+    }
+}
+
 /// Polls against a memory that lasts.
 pub(super) struct Stage {
     pub(super) target: Target,
@@ -126,10 +171,14 @@ impl Stage {
         Some(self.state.as_ref()?.high_water.as_ref()?.tag.clone())
     }
 
-    pub(super) fn mark(&mut self, said: &Mark) -> mark::Marked {
-        let marked = mark(&self.target, self.state.as_ref(), &self.open, said, self.now);
-        self.state = Some(marked.state.clone());
-        marked
+    /// The state after the mark, what becomes of the undelivered deployment, and what is said.
+    pub(super) fn mark(&mut self, said: &Mark) -> Marked {
+        let event = TargetEvent::Marked { mark: said, by_whom: "alice".to_owned(), id: "mark".to_owned() };
+        let change = transition(&self.target, self.state.as_ref(), &self.open, event, self.now).unwrap();
+        self.state = Some(change.state.clone());
+        let undelivered = self.open.undelivered().map(|undelivered| &undelivered.id);
+        let ended = change.deployment().filter(|ended| Some(&ended.id) == undelivered);
+        Marked { pending_becomes: ended.map(|ended| ended.state), state: change.state, said: change.said }
     }
 
     pub(super) fn pending(&mut self, name: &str, high_water_before: Option<ListedTag>) {

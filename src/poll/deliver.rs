@@ -12,12 +12,13 @@ use jiff::Timestamp;
 
 use super::record::Recorded;
 use super::stage::longest;
-use super::{Context, Message, Mode, outbox};
+use super::{Context, Message, Mode};
 use crate::deploy::{self, Handover, Watch};
-use crate::plan::{Deployment, Status};
+use crate::plan::{Change, Deployment, DeploymentState, Status, TargetEvent};
 use crate::process::Leader;
 use crate::report::{Phase, TargetReport};
-use crate::store::{Attempt, Lock, StoreError, Write};
+use crate::store::{Attempt, Lock, StoreError};
+use crate::target::Target;
 
 /// Projects whose stages have something to deliver.
 #[derive(Default)]
@@ -126,21 +127,9 @@ impl Delivery<'_> {
     /// The target's lock or rows cannot be used, and nothing was sent: its deployment waits for the next poll. Others
     /// go on.
     pub(super) fn failed_by_state(&self, recorded: &Recorded<'_>, error: &StoreError) -> TargetReport {
-        let (run, id) = (self.context.run, &recorded.target.id);
         let failure = self.context.state_failure(error);
-        let now = Timestamp::now();
         // Where only its lock is broken, this is remembered and notified as any failure; else the report is all.
-        let _ = run.store.write(|write| {
-            if let Some(mut state) = write.state(id)? {
-                state.came_to(Status::Failed, Some(failure.message.clone()), None);
-                write.save_state(id, &state)?;
-            }
-            let open = write.open_deployments(id)?;
-            let Some(deployment) = open.pending.or(open.running) else {
-                return Ok(());
-            };
-            outbox::note_attempt(write, run.config, &deployment, Status::Failed, Some(&failure), false, now)
-        });
+        let _ = self.commit(recorded.target, TargetEvent::StateFailed(failure.clone()));
         TargetReport {
             status: Status::Failed,
             reason: failure.message.clone(),
@@ -164,16 +153,15 @@ impl Delivery<'_> {
         }
     }
 
-    /// Writes in one transaction, where the deployment is still the one to be carried out; else: None.
-    pub(super) fn while_current<T>(
+    /// Applies an event to a target, in one transaction. None: the event is about a deployment that is not the one to
+    /// be carried out any more.
+    pub(super) fn commit(
         &self,
-        deployment: &Deployment,
-        work: impl FnOnce(&Write<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Option<T>, StoreError> {
-        self.context
-            .run
-            .store
-            .write(|write| if write.is_current(deployment)? { work(write).map(Some) } else { Ok(None) })
+        target: &Target,
+        event: TargetEvent<'_>,
+    ) -> Result<Option<Change>, StoreError> {
+        let run = self.context.run;
+        run.store.write(|write| write.commit(target, &run.config.notifiers, event, Timestamp::now()))
     }
 
     fn act(
@@ -187,10 +175,18 @@ impl Delivery<'_> {
         let attempt = Attempt { deployment_id: &deployment.id, number };
         let now = Timestamp::now();
         let over_by = now.checked_add(longest(recorded.target)).unwrap_or(Timestamp::MAX);
-        let begun = self.while_current(deployment, |write| write.begin_attempt(attempt, now, over_by))?;
-        if begun.is_none() {
+        let begun = run.store.write(|write| {
+            let begins = write.is_current(deployment)?;
+            if begins {
+                write.begin_attempt(attempt, now, over_by)?;
+            }
+            Ok(begins)
+        })?;
+        if !begun {
             return Ok(self.elsewhere(recorded));
         }
+        let deployment =
+            &Deployment { state: DeploymentState::Running, attempts: number, ..deployment.clone() };
         let started = Instant::now();
         let handover = Handover {
             target: recorded.target,
@@ -218,7 +214,7 @@ impl Delivery<'_> {
             outcome.result = deploy::verify(&handover, &run.secrets, run.stop);
         }
         let duration = started.elapsed();
-        Ok(self.conclude(recorded, deployment, attempt, duration, outcome))
+        Ok(self.conclude(recorded, deployment, duration, outcome))
     }
 }
 

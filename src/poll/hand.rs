@@ -9,11 +9,11 @@ use jiff::Timestamp;
 
 use super::deliver::Delivery;
 use super::listing::Newest;
-use super::record::{Recorded, previous_tag};
+use super::record::Recorded;
 use super::{Context, Message, Registries, Run, UNREAD, changes, listing, outbox, without_threads};
 use crate::feed::Cursor;
 use crate::plan::sighting::Sighting;
-use crate::plan::{self, Content, DecidedBy, Deployment, DeploymentState, Status};
+use crate::plan::{self, Content, Manual, Status, TargetEvent};
 use crate::policy::Order;
 use crate::reference::{ListedTag, Tag};
 use crate::registry::{Registry, Traffic};
@@ -236,35 +236,18 @@ fn record<'a>(
     Chosen { listed, sighted }: &Chosen,
     wish: &Wish,
 ) -> anyhow::Result<Recorded<'a>> {
-    let now = Timestamp::now();
-    let (deployment, deployed_tag) = context.run.store.write(|write| {
-        let before = write.state(&target.id)?;
-        let open = write.open_deployments(&target.id)?;
-        let content = match wish.choice {
-            Choice::Previous => Content::RanBefore,
-            Choice::Newest | Choice::Tag(_) => Content::Current,
-        };
-        let by = wish.holds.then_some(wish.by.as_str());
-        let by_hand = plan::by_hand(target, before.as_ref(), listed, content, by, now);
-        // The lock is ours: what is running was interrupted.
-        for replaced in [&open.pending, &open.running, &open.dead].into_iter().flatten() {
-            let reason = format!("{} was deployed by hand", listed.tag);
-            write.end_deployment(&replaced.id, DeploymentState::Superseded, Some(&reason), now)?;
-        }
-        let id = uuid::Uuid::now_v7().to_string();
-        let by = if wish.choice == Choice::Previous { DecidedBy::Rollback } else { DecidedBy::Hand };
-        let deployment = Deployment {
-            previous_tag: previous_tag(before.as_ref()),
-            by_whom: Some(wish.by.clone()),
-            goes_back: by_hand.goes_back,
-            high_water_before: before.and_then(|before| before.high_water),
-            ..Deployment::new(id, target, listed.tag.clone(), listed.digest.clone(), by, now)
-        };
-        write.insert_deployment(&deployment)?;
+    let content = match wish.choice {
+        Choice::Previous => Content::RanBefore,
+        Choice::Newest | Choice::Tag(_) => Content::Current,
+    };
+    let manual = Manual { listed, content, by_whom: &wish.by, holds: wish.holds };
+    let event = TargetEvent::DeployedManually { manual: &manual, id: uuid::Uuid::now_v7().to_string() };
+    let change = context.run.store.write(|write| {
         write.add_sightings(&target.id, sighted)?;
-        write.save_state(&target.id, &by_hand.state)?;
-        Ok((deployment, by_hand.state.deployed.map(|deployed| deployed.tag)))
+        write.commit(target, &[], event, Timestamp::now())
     })?;
+    let mut change = change.expect("a manual deployment is about no other");
+    let deployment = change.rows.pop().expect("a manual deployment adds one").deployment;
     Ok(Recorded {
         index: 0,
         target,
@@ -275,7 +258,7 @@ fn record<'a>(
             until: None,
             latest_tag: Some(listed.tag.clone()),
             previous_tag: deployment.previous_tag.clone(),
-            deployed_tag,
+            deployed_tag: change.state.deployed_tag(),
             digest: listed.digest.clone(),
             deployment: None,
             failure: None,

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::Run;
 use crate::config::Config;
 use crate::deploy::{self, DeployError, News};
-use crate::plan::{self, Decision, Deployment, ErrorCode, Failed, Failure, Notification, PollState, Status};
+use crate::plan::{self, Decision, ErrorCode, Failed, Notification, PollState, Status};
 use crate::report::{Event as Said, Report};
 use crate::store::{StoreError, Told, Write};
 use crate::target::notifier::Event;
@@ -42,7 +42,7 @@ pub(super) fn note_decision(
                     && lasted(failing.since)
                     && !is_told(Event::Unknown, Told { since: Some(failing.since), ..Told::default() })? =>
             {
-                let error = Some(described(&failing.failure));
+                let error = Some(failing.failure.described());
                 write.insert_notification(&Notification { error, ..new(Event::Unknown) })?;
             }
             (None, Some(failing)) if notifier.wants(Event::Recovered, target) && lasted(failing.since) => {
@@ -58,48 +58,6 @@ pub(super) fn note_decision(
         }
     }
     Ok(())
-}
-
-/// Writes down what an attempt came to. `had_failed`: the attempt before it did, of whatever deployment.
-pub(super) fn note_attempt(
-    write: &Write<'_>,
-    config: &Config,
-    deployment: &Deployment,
-    status: Status,
-    failure: Option<&Failure>,
-    had_failed: bool,
-    now: Timestamp,
-) -> rusqlite::Result<()> {
-    let events: &[Event] = match status {
-        Status::Failed => &[Event::Failed],
-        Status::Dead => &[Event::Dead],
-        Status::Deployed | Status::Adopted if had_failed => &[Event::Recovered, Event::Deployed],
-        Status::Deployed | Status::Adopted => &[Event::Deployed],
-        _ => &[],
-    };
-    for notifier in &config.notifiers {
-        for event in events.iter().filter(|event| notifier.wants(**event, &deployment.target)) {
-            let of = Told { deployment_id: Some(&deployment.id), ..Told::default() };
-            // A deployment that fails again and again is told once; that it is given up, each time.
-            if *event == Event::Failed && write.is_told(&notifier.receiver, &deployment.target, *event, of)? {
-                continue;
-            }
-            let new = Notification::new(new_id(), &notifier.receiver, &deployment.target, *event, now);
-            write.insert_notification(&Notification {
-                tag: Some(deployment.tag.clone()),
-                digest: deployment.digest.clone(),
-                previous_tag: deployment.previous_tag.clone(),
-                deployment_id: Some(deployment.id.clone()),
-                error: failure.map(described),
-                ..new
-            })?;
-        }
-    }
-    Ok(())
-}
-
-fn described(failure: &Failure) -> String {
-    format!("{}: {}", failure.code.as_str(), failure.message)
 }
 
 fn new_id() -> String {
@@ -234,7 +192,7 @@ fn note_told(
         return Ok(());
     }
     let now = Timestamp::now();
-    let failed = Failed { started: true, is_final: false, retry_after: error.retry_after };
+    let failed = Failed { started: true, retry_after: error.retry_after, ..Failed::default() };
     let attempts = notification.attempts.saturating_add(1);
     let next = plan::next_attempt(&Retry::default(), id, attempts, failed, now);
     let what = described_as(notification);

@@ -5,11 +5,7 @@ use jiff::Timestamp;
 use super::listing::{Extent, Found, Listed, Selected};
 use super::question::ask;
 use super::{Context, changes, outbox};
-use crate::plan::{
-    self, DecidedBy, Decision, Deployment, DeploymentState, LastListed, OpenDeployments, PollState, Question,
-    Status,
-};
-use crate::reference::Tag;
+use crate::plan::{self, Decision, Deployment, LastListed, PollState, Question, Status, TargetEvent};
 use crate::report::{DeploymentReport, TargetReport};
 use crate::store::{StoreError, Write};
 use crate::target::Target;
@@ -151,8 +147,11 @@ fn record_one<'a>(
         note_listed(context, &mut decision.state, target, listed);
     }
     let news = plan::tell(&mut decision, before.as_ref(), context.run.audience, now);
-    let deployment = apply(write, target, &decision, before.as_ref(), &open, now)?;
-    write.save_state(&target.id, &decision.state)?;
+    let event = TargetEvent::Decided { decision: &decision, id: uuid::Uuid::now_v7().to_string() };
+    let change = plan::transition(target, before.as_ref(), &open, event, now);
+    let mut change = change.expect("a decision is about no other deployment");
+    write.save(&target.id, &change, now)?;
+    let deployment = change.rows.pop().filter(|_| decision.deploy.is_some()).map(|row| row.deployment);
     outbox::note_decision(write, context.run.config, &target.id, &decision, before.as_ref(), now)?;
     if decision.failure.is_none()
         && let Found::Selected(selected) = &listed.found
@@ -233,51 +232,6 @@ fn is_overtaken(
     is_meanwhile && (decision.status == Status::Older || is_again)
 }
 
-/// Carries the decision out in the deployments' table.
-fn apply(
-    write: &Write<'_>,
-    target: &Target,
-    decision: &Decision,
-    before: Option<&PollState>,
-    open: &OpenDeployments,
-    now: Timestamp,
-) -> rusqlite::Result<Option<Deployment>> {
-    if let (Some(pending), Some((state, reason))) = (open.undelivered(), &decision.pending_becomes) {
-        write.end_deployment(&pending.id, *state, Some(reason), now)?;
-    }
-    let Some(listed) = &decision.deploy else {
-        return Ok(None);
-    };
-    let high_water_before = before.and_then(|before| before.high_water.clone());
-    let (id, by) = (uuid::Uuid::now_v7().to_string(), DecidedBy::Poll);
-    let mut deployment = Deployment {
-        previous_tag: ran_before(decision, before),
-        goes_back: decision.goes_back,
-        high_water_before,
-        ..Deployment::new(id, target, listed.tag.clone(), listed.digest.clone(), by, now)
-    };
-    if let (Some(pending), None) = (&open.pending, &decision.pending_becomes) {
-        let reason = format!("{} is newer", listed.tag);
-        write.end_deployment(&pending.id, DeploymentState::Superseded, Some(&reason), now)?;
-    }
-    if let Some(undelivered) = open.undelivered() {
-        deployment.high_water_before = plan::high_water_without(undelivered, deployment.high_water_before);
-    }
-    write.insert_deployment(&deployment)?;
-    Ok(Some(deployment))
-}
-
-/// At a first poll the stage itself may have said it.
-fn ran_before(decision: &Decision, before: Option<&PollState>) -> Option<Tag> {
-    let said = || decision.state.deployed.as_ref().map(|deployed| deployed.tag.clone());
-    previous_tag(before).or_else(said)
-}
-
-/// What the stage runs, where that is known: what a first poll found is not.
-pub(super) fn previous_tag(state: Option<&PollState>) -> Option<Tag> {
-    Some(state?.deployed.as_ref()?.tag.clone())
-}
-
 fn report_of(
     target: &Target,
     decision: &Decision,
@@ -292,7 +246,7 @@ fn report_of(
         reason: decision.reason.clone(),
         until: decision.until,
         latest_tag: decision.latest_tag.clone(),
-        previous_tag: ran_before(decision, before),
+        previous_tag: decision.ran_before(before),
         deployed_tag: decision.state.deployed.as_ref().map(|deployed| deployed.tag.clone()),
         digest: deployment.filter(|_| is_open).and_then(|deployment| deployment.digest.clone()),
         deployment: deployment.filter(|_| is_open).map(|deployment| DeploymentReport {
@@ -311,7 +265,7 @@ fn report_of(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reference::ListedTag;
+    use crate::reference::{ListedTag, Tag};
 
     #[test]
     fn what_another_poll_saw_meanwhile_is_not_taken_back() {

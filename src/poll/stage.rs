@@ -5,18 +5,17 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::deliver::Delivery;
-use super::outbox;
 use super::record::Recorded;
+use super::turn::ended;
 use crate::deploy;
 use crate::plan::sighting::Sighting;
 use crate::plan::{
-    self, DecidedBy, Deployed, Deployment, DeploymentState, ErrorCode, Failure, Reported, Standing, Status,
-    Told,
+    self, Change, Deployment, DeploymentState, ErrorCode, Failure, Standing, Status, TargetEvent,
 };
 use crate::policy::Order;
 use crate::reference::{ListedTag, Tag};
 use crate::report::{DeploymentReport, TargetReport};
-use crate::store::{Attempt, StoreError, Write};
+use crate::store::StoreError;
 use crate::target::Target;
 
 /// From TERM to KILL, for each step; and what the requests before and after the steps may take.
@@ -40,14 +39,17 @@ impl Delivery<'_> {
         };
         let newer = reported.tag.as_ref().map(|tag| self.listed(target, tag)).transpose()?;
         let deployed = self.listed(target, &deployment.tag)?;
-        match plan::standing(target, &reported, deployment, newer.as_ref(), &deployed) {
-            Standing::Same => self.keep_same(recorded, deployment, &reported).map(Some),
-            Standing::Newer if !deployment.by.is_manual() => {
-                let newer = newer.expect("what is newer has a tag");
-                self.keep_newer(recorded, deployment, &newer, &reported).map(Some)
-            }
-            Standing::Newer | Standing::Other => Ok(None),
-        }
+        let newer = match plan::standing(target, &reported, deployment, newer.as_ref(), &deployed) {
+            Standing::Same => None,
+            Standing::Newer if !deployment.by.is_manual() => newer.as_ref(),
+            Standing::Newer | Standing::Other => return Ok(None),
+        };
+        let id = uuid::Uuid::now_v7().to_string();
+        let event = TargetEvent::Adopted { deployment, reported: &reported, newer, id };
+        let change = self.commit(target, event)?;
+        Ok(Some(
+            change.map_or_else(|| self.elsewhere(recorded), |change| adopted(recorded, deployment, &change)),
+        ))
     }
 
     /// A tag with its push time, where the order needs it and it can be had.
@@ -65,84 +67,6 @@ impl Delivery<'_> {
             sighting.map(|sighting| sighting.first_seen)
         };
         Ok(listed)
-    }
-
-    fn keep_same(
-        &self,
-        recorded: &Recorded<'_>,
-        deployment: &Deployment,
-        reported: &Reported,
-    ) -> Result<TargetReport, StoreError> {
-        let now = Timestamp::now();
-        let reason = format!("the stage runs {} already", reported.name());
-        let digest = deployment.digest.clone().or(reported.digest.clone());
-        let kept = self.while_current(deployment, |write| {
-            write.end_deployment(&deployment.id, DeploymentState::Succeeded, Some(&reason), now)?;
-            if let Some(mut state) = write.state(&deployment.target)? {
-                let tag = deployment.tag.clone();
-                state.came_to(Status::Adopted, Some(reason.clone()), None);
-                state.told = Some(Told { status: Status::Adopted, tag: Some(tag.clone()) });
-                state.deployed = Some(Deployed { tag, digest, at: now, by: DecidedBy::Running });
-                write.save_state(&deployment.target, &state)?;
-            }
-            self.note_adopted(write, deployment, now)
-        })?;
-        if kept.is_none() {
-            return Ok(self.elsewhere(recorded));
-        }
-        Ok(adopted(recorded, deployment, &deployment.tag, reason))
-    }
-
-    /// The deployment has lost its point; what the stage runs is what it was given.
-    fn keep_newer(
-        &self,
-        recorded: &Recorded<'_>,
-        deployment: &Deployment,
-        newer: &ListedTag,
-        reported: &Reported,
-    ) -> Result<TargetReport, StoreError> {
-        let now = Timestamp::now();
-        let target = recorded.target;
-        let reason = format!("the stage runs {} already", newer.tag);
-        let id = uuid::Uuid::now_v7().to_string();
-        let by = DecidedBy::Running;
-        let other = Deployment::new(id, target, newer.tag.clone(), reported.digest.clone(), by, now);
-        let other = Deployment {
-            state: DeploymentState::Succeeded,
-            previous_tag: deployment.previous_tag.clone(),
-            high_water_before: deployment.high_water_before.clone(),
-            ..other
-        };
-        let kept = self.while_current(deployment, |write| {
-            write.end_deployment(&deployment.id, DeploymentState::Superseded, Some(&reason), now)?;
-            write.insert_deployment(&other)?;
-            write.end_deployment(&other.id, DeploymentState::Succeeded, Some(&reason), now)?;
-            if let Some(mut state) = write.state(&deployment.target)? {
-                let (tag, digest) = (newer.tag.clone(), reported.digest.clone());
-                state.came_to(Status::Adopted, Some(reason.clone()), None);
-                state.told = Some(Told { status: Status::Adopted, tag: Some(tag.clone()) });
-                state.high_water = Some(ListedTag { digest: digest.clone(), ..newer.clone() });
-                state.deployed = Some(Deployed { tag, digest, at: now, by });
-                write.save_state(&deployment.target, &state)?;
-            }
-            self.note_adopted(write, &other, now)
-        })?;
-        if kept.is_none() {
-            return Ok(self.elsewhere(recorded));
-        }
-        Ok(adopted(recorded, deployment, &newer.tag, reason))
-    }
-
-    fn note_adopted(
-        &self,
-        write: &Write<'_>,
-        deployment: &Deployment,
-        now: Timestamp,
-    ) -> rusqlite::Result<()> {
-        let attempt = Attempt { deployment_id: &deployment.id, number: u32::MAX };
-        let had_failed = write.last_attempt_failed(&deployment.target, attempt)?;
-        let (config, status) = (self.context.run.config, Status::Adopted);
-        outbox::note_attempt(write, config, deployment, status, None, had_failed, now)
     }
 
     /// The target's lock is taken: by another run, or by a command that one left behind.
@@ -198,28 +122,20 @@ pub(super) fn longest(target: &Target) -> Duration {
     steps + verify + SLACK
 }
 
-fn adopted(recorded: &Recorded<'_>, deployment: &Deployment, tag: &Tag, reason: String) -> TargetReport {
+fn adopted(recorded: &Recorded<'_>, deployment: &Deployment, change: &Change) -> TargetReport {
+    let runs = change.state.deployed_tag();
     TargetReport {
-        status: Status::Adopted,
-        reason,
-        until: None,
-        latest_tag: Some(tag.clone()),
+        latest_tag: runs.clone(),
         previous_tag: deployment.previous_tag.clone(),
-        deployed_tag: Some(tag.clone()),
+        deployed_tag: runs,
         digest: deployment.digest.clone(),
-        deployment: Some(DeploymentReport {
-            id: deployment.id.clone(),
-            state: if *tag == deployment.tag {
-                DeploymentState::Succeeded
-            } else {
-                DeploymentState::Superseded
-            },
-            attempt: deployment.attempts,
+        deployment: change.deployment().map(|ended| DeploymentReport {
+            id: ended.id.clone(),
+            state: ended.state,
+            attempt: ended.attempts,
             duration: Duration::ZERO,
             output: String::new(),
         }),
-        failure: None,
-        news: true,
-        ..recorded.report.clone()
+        ..ended(recorded, change)
     }
 }

@@ -5,10 +5,8 @@ use std::ops::ControlFlow;
 use jiff::Timestamp;
 
 use super::deliver::Delivery;
-use super::outbox;
 use super::record::Recorded;
-use crate::plan::{self, Deployment, DeploymentState, ErrorCode, Failure, NextAttempt, Status};
-use crate::reference::Digest;
+use crate::plan::{self, Change, Deployment, NextAttempt, Status, TargetEvent};
 use crate::report::TargetReport;
 use crate::store::StoreError;
 
@@ -23,9 +21,9 @@ impl Delivery<'_> {
         let open = self.context.run.store.write(|write| {
             let open = write.open_deployments(id)?;
             // With the lock in our hands, a running row was interrupted.
-            if let (Some(interrupted), Some(pending)) = (&open.running, &open.pending) {
-                let reason = format!("interrupted; {} is newer", pending.tag);
-                write.end_deployment(&interrupted.id, DeploymentState::Superseded, Some(&reason), now)?;
+            if let (Some(deployment), Some(pending)) = (&open.running, &open.pending) {
+                let event = TargetEvent::InterruptedAndSuperseded { deployment, newer: &pending.tag };
+                write.commit(recorded.target, &[], event, now)?;
             }
             Ok(open)
         })?;
@@ -42,9 +40,9 @@ impl Delivery<'_> {
             if let Some(report) = self.stopped(recorded, &deployment, now)? {
                 return Ok(over(report));
             }
-            match self.ask_again(recorded, deployment, now)? {
+            match self.ask_again(recorded, deployment)? {
                 Turn::Continue(deployment) => *deployment,
-                told @ Turn::Break(_) => return Ok(told),
+                ended @ Turn::Break(_) => return Ok(ended),
             }
         };
         // What someone wants by hand is sent, unless it may have been already.
@@ -53,38 +51,15 @@ impl Delivery<'_> {
             return Ok(over(report));
         }
         if is_interrupted && deployment.is_used_up(&recorded.target.retry) {
-            return self.give_up_interrupted(recorded, &deployment, now).map(over);
+            return self.end(recorded, TargetEvent::LastAttemptInterrupted(&deployment)).map(over);
         }
         Ok(Turn::Continue(Box::new(deployment)))
     }
 
-    /// Something ends tagship at every attempt: that is no way to go on for ever.
-    fn give_up_interrupted(
-        &self,
-        recorded: &Recorded<'_>,
-        deployment: &Deployment,
-        now: Timestamp,
-    ) -> Result<TargetReport, StoreError> {
-        let failure = Failure {
-            code: ErrorCode::Command,
-            message: "interrupted in its last attempt; what ended tagship? (a time limit, too little memory)"
-                .to_owned(),
-        };
-        let given_up = self.while_current(deployment, |write| {
-            write.end_deployment(&deployment.id, DeploymentState::Dead, Some(&failure.message), now)?;
-            let (config, status) = (self.context.run.config, Status::Dead);
-            outbox::note_attempt(write, config, deployment, status, Some(&failure), true, now)
-        })?;
-        if given_up.is_none() {
-            return Ok(self.elsewhere(recorded));
-        }
-        Ok(TargetReport {
-            status: Status::Dead,
-            reason: failure.message.clone(),
-            failure: Some(failure),
-            news: true,
-            ..recorded.report.clone()
-        })
+    /// Ends the deployment without an attempt, and reports it.
+    fn end(&self, recorded: &Recorded<'_>, event: TargetEvent<'_>) -> Result<TargetReport, StoreError> {
+        let change = self.commit(recorded.target, event)?;
+        Ok(change.map_or_else(|| self.elsewhere(recorded), |change| ended(recorded, &change)))
     }
 
     /// A hold, or the hour, stops what a poll decided, also after it was recorded.
@@ -108,12 +83,7 @@ impl Delivery<'_> {
     }
 
     /// The digest may have moved since the deployment was recorded.
-    fn ask_again(
-        &self,
-        recorded: &Recorded<'_>,
-        deployment: Deployment,
-        now: Timestamp,
-    ) -> Result<Turn, StoreError> {
+    fn ask_again(&self, recorded: &Recorded<'_>, deployment: Deployment) -> Result<Turn, StoreError> {
         if deployment.by.is_manual() && self.ran_before(&deployment)? {
             // Whatever the tag points at by now.
             return Ok(Turn::Continue(Box::new(deployment)));
@@ -125,13 +95,16 @@ impl Delivery<'_> {
                 Ok(Turn::Continue(Box::new(deployment)))
             }
             Ok(Some(digest)) => {
-                let renewed = self.with_other_digest(deployment, digest, now)?;
+                // Another digest is another deployment: under the old id a receiver could take it for done.
+                let id = uuid::Uuid::now_v7().to_string();
+                let event = TargetEvent::DigestMoved { deployment: &deployment, digest, id };
+                let renewed = self.commit(recorded.target, event)?.and_then(|mut change| change.rows.pop());
                 Ok(renewed.map_or_else(
                     || over(self.elsewhere(recorded)),
-                    |renewed| Turn::Continue(Box::new(renewed)),
+                    |renewed| Turn::Continue(Box::new(renewed.deployment)),
                 ))
             }
-            Ok(None) => self.without_manifest(recorded, deployment, now),
+            Ok(None) => self.without_manifest(recorded, &deployment),
             // The outage is told with its listing, as often as outages are told.
             Err(_) if recorded.report.status == Status::Unknown => Ok(over(recorded.report.clone())),
             Err(error) => {
@@ -155,49 +128,9 @@ impl Delivery<'_> {
         Ok(digest.is_some() && runs.iter().any(|run| run.tag == *tag && run.digest == *digest))
     }
 
-    /// Another digest is another deployment: under the old id a receiver could take it for done. None:
-    /// another run took it over while we asked.
-    fn with_other_digest(
-        &self,
-        deployment: Deployment,
-        digest: Digest,
-        now: Timestamp,
-    ) -> Result<Option<Deployment>, StoreError> {
-        let renewed = Deployment {
-            id: uuid::Uuid::now_v7().to_string(),
-            digest: Some(digest.clone()),
-            state: DeploymentState::Pending,
-            attempts: 0,
-            attempts_forgiven: 0,
-            next_attempt: None,
-            created_at: now,
-            ..deployment.clone()
-        };
-        self.while_current(&deployment, |write| {
-            let reason = format!("{} was pushed again: {digest}", deployment.tag);
-            write.end_deployment(&deployment.id, DeploymentState::Superseded, Some(&reason), now)?;
-            write.insert_deployment(&renewed)?;
-            // Else the next poll would take it for another push.
-            if let Some(mut state) = write.state(&deployment.target)?
-                && let Some(given) = state.high_water.as_mut().filter(|given| given.tag == deployment.tag)
-            {
-                given.digest = Some(digest.clone());
-                write.save_state(&deployment.target, &state)?;
-            }
-            Ok(renewed)
-        })
-    }
-
-    fn without_manifest(
-        &self,
-        recorded: &Recorded<'_>,
-        deployment: Deployment,
-        now: Timestamp,
-    ) -> Result<Turn, StoreError> {
-        let mut report = recorded.report.clone();
-        report.news = true;
-        let listing = self.context.registry(recorded.target).list_tags(&deployment.repository);
-        match listing {
+    fn without_manifest(&self, recorded: &Recorded<'_>, deployment: &Deployment) -> Result<Turn, StoreError> {
+        let mut report = TargetReport { news: true, ..recorded.report.clone() };
+        match self.context.registry(recorded.target).list_tags(&deployment.repository) {
             Err(error) => {
                 let failure = self.context.failure(&error);
                 report.status = Status::Unknown;
@@ -208,31 +141,9 @@ impl Delivery<'_> {
                 report.status = Status::Waiting;
                 report.reason =
                     format!("{} is listed, but the registry has no manifest for it", deployment.tag);
-                self.while_current(&deployment, |write| write.set_pending(&deployment.id, None))?;
+                self.commit(recorded.target, TargetEvent::ManifestMissing(deployment))?;
             }
-            Ok(_) => {
-                report.status = Status::Older;
-                report.reason = format!(
-                    "{} was deleted before it was deployed; its deployment is dropped",
-                    deployment.tag
-                );
-                let dropped = self.while_current(&deployment, |write| {
-                    write.end_deployment(
-                        &deployment.id,
-                        DeploymentState::Dropped,
-                        Some(&report.reason),
-                        now,
-                    )?;
-                    if let Some(mut state) = write.state(&deployment.target)? {
-                        state.high_water.clone_from(&deployment.high_water_before);
-                        write.save_state(&deployment.target, &state)?;
-                    }
-                    Ok(())
-                })?;
-                if dropped.is_none() {
-                    return Ok(over(self.elsewhere(recorded)));
-                }
-            }
+            Ok(_) => report = self.end(recorded, TargetEvent::TagGone(deployment))?,
         }
         Ok(over(report))
     }
@@ -253,6 +164,19 @@ impl Delivery<'_> {
 
 fn over(report: TargetReport) -> Turn {
     Turn::Break(Box::new(report))
+}
+
+/// What an event came to that is not an attempt's.
+pub(super) fn ended(recorded: &Recorded<'_>, change: &Change) -> TargetReport {
+    let before = recorded.report.clone();
+    TargetReport {
+        status: change.state.status.unwrap_or(before.status),
+        reason: change.state.reason.clone().unwrap_or_default(),
+        until: change.state.until,
+        failure: change.failure.clone(),
+        news: true,
+        ..before
+    }
 }
 
 /// Another run tried it between our decision and our turn, and it failed.

@@ -6,11 +6,11 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
 
 use super::row::{next_attempt, optional, parsed, target_id};
-use super::write::{Write, text};
-use crate::plan::{NextAttempt, Notification};
+use super::write::{Attempt, Write, text};
+use crate::plan::{Change, Deployment, Failure, NextAttempt, Notification, Status};
 use crate::reference::{Digest, Tag};
 use crate::target::TargetId;
-use crate::target::notifier::Event;
+use crate::target::notifier::{Event, Notifier};
 
 const COLUMNS: &str = "id, receiver, project, stage, event, tag, digest, previous_tag, deployment_id, error, \
     created_at, attempts, next_attempt_at, failed_at";
@@ -40,6 +40,54 @@ fn notification(row: &Row<'_>) -> rusqlite::Result<Notification> {
 }
 
 impl Write<'_> {
+    /// Writes down for each receiver what a deployment came to.
+    pub(super) fn enqueue(
+        &self,
+        notifiers: &[Notifier],
+        change: &Change,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let (Some(deployment), Some(status)) = (&change.notify, change.state.status) else {
+            return Ok(());
+        };
+        let target = &deployment.target;
+        let events: &[Event] = match status {
+            Status::Failed => &[Event::Failed],
+            Status::Dead => &[Event::Dead],
+            Status::Deployed | Status::Adopted if self.had_failed(deployment, status)? => {
+                &[Event::Recovered, Event::Deployed]
+            }
+            Status::Deployed | Status::Adopted => &[Event::Deployed],
+            _ => &[],
+        };
+        for notifier in notifiers {
+            for event in events.iter().filter(|event| notifier.wants(**event, target)) {
+                let of = Told { deployment_id: Some(&deployment.id), ..Told::default() };
+                // A deployment that fails again and again is told once; that it is given up, each time.
+                if *event == Event::Failed && self.is_told(&notifier.receiver, target, *event, of)? {
+                    continue;
+                }
+                let id = uuid::Uuid::now_v7().to_string();
+                self.insert_notification(&Notification {
+                    tag: Some(deployment.tag.clone()),
+                    digest: deployment.digest.clone(),
+                    previous_tag: deployment.previous_tag.clone(),
+                    deployment_id: Some(deployment.id.clone()),
+                    error: change.failure.as_ref().map(Failure::described),
+                    ..Notification::new(id, &notifier.receiver, target, *event, now)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the attempt before failed, of whatever deployment. What was adopted had no attempt.
+    fn had_failed(&self, deployment: &Deployment, status: Status) -> rusqlite::Result<bool> {
+        let number = if status == Status::Deployed { deployment.attempts } else { u32::MAX };
+        let attempt = Attempt { deployment_id: &deployment.id, number };
+        self.last_attempt_failed(&deployment.target, attempt)
+    }
+
     pub(crate) fn insert_notification(&self, notification: &Notification) -> rusqlite::Result<()> {
         let query = format!(
             "INSERT INTO notification ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0, NULL, NULL)"

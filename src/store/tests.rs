@@ -9,8 +9,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::plan::sighting::{Built, Sighting};
 use crate::plan::{
-    Baseline, DecidedBy, Deployed, Deployment, DeploymentState, Edit, ErrorCode, Failing, Failure, Hold,
-    LastListed, NextAttempt, Status, Told,
+    Baseline, DecidedBy, Deployed, Deployment, DeploymentRow, DeploymentState, Edit, ErrorCode, Failing,
+    Failure, Hold, LastListed, NextAttempt, Status, Told,
 };
 use crate::reference::{Digest, ListedTag, Repository, Tag};
 use crate::target::Name;
@@ -59,6 +59,17 @@ fn deployment(id: &str, state: DeploymentState) -> Deployment {
             digest: None,
         }),
     }
+}
+
+fn end_deployment(
+    write: &Write<'_>,
+    id: &str,
+    state: DeploymentState,
+    reason: Option<&str>,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let row = DeploymentRow { deployment: deployment(id, state), reason: reason.map(str::to_owned) };
+    write.update_deployment(&row, now).map(|is_there| assert!(is_there))
 }
 
 fn full_state() -> PollState {
@@ -141,7 +152,7 @@ fn the_newest_deployments_of_the_targets_that_are_wanted_come_first_and_without_
                 write.insert_deployment(&recorded)?;
                 write.begin_attempt(attempt, moment(1), moment(1))?;
                 write.set_output(attempt, "much")?;
-                write.end_deployment(id, DeploymentState::Succeeded, None, moment(2))
+                end_deployment(write, id, DeploymentState::Succeeded, None, moment(2))
             })
             .unwrap();
     }
@@ -173,7 +184,7 @@ fn the_attempt_before_is_that_of_the_latest_deployment_that_had_one() {
                 write.begin_attempt(attempt(id, number), moment(second), moment(second))?;
                 write.end_attempt(attempt(id, number), end, moment(second))?;
             }
-            write.end_deployment(id, DeploymentState::Succeeded, None, moment(second))
+            end_deployment(write, id, DeploymentState::Succeeded, None, moment(second))
         });
         over.unwrap();
     };
@@ -345,10 +356,10 @@ fn pruning_takes_only_what_is_over_and_of_no_use() {
                 write.begin_attempt(attempt, moment(0), moment(0))?;
                 let end = AttemptEnd { exit_status: Some(0), http_status: None, error: None };
                 write.end_attempt(attempt, end, moment(number))?;
-                write.end_deployment(id, DeploymentState::Succeeded, None, moment(number))?;
+                end_deployment(write, id, DeploymentState::Succeeded, None, moment(number))?;
             }
             write.insert_deployment(&deployment("dead", DeploymentState::Pending))?;
-            write.end_deployment("dead", DeploymentState::Dead, Some("no"), moment(4))?;
+            end_deployment(write, "dead", DeploymentState::Dead, Some("no"), moment(4))?;
             write.prune(moment(100))
         })
         .unwrap();
@@ -378,7 +389,7 @@ fn pruning_waits_for_its_time() {
         store
             .write(|write| {
                 write.insert_deployment(&deployment("over", DeploymentState::Pending))?;
-                write.end_deployment("over", DeploymentState::Dropped, None, moment(second - 200 * day))?;
+                end_deployment(write, "over", DeploymentState::Dropped, None, moment(second - 200 * day))?;
                 write.prune_sometimes(kept, moment(second))
             })
             .unwrap();

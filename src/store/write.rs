@@ -10,12 +10,14 @@ use serde::Serialize;
 use super::row;
 use crate::plan::sighting::Sighting;
 use crate::plan::{
-    DecidedBy, Deployment, DeploymentState, ErrorCode, NextAttempt, OpenDeployments, PollState,
+    self, Change, DecidedBy, Deployment, DeploymentRow, DeploymentState, ErrorCode, OpenDeployments,
+    PollState, TargetEvent,
 };
 use crate::process::Leader;
 use crate::reference::{Digest, Tag};
 use crate::registry::Limit;
-use crate::target::TargetId;
+use crate::target::notifier::Notifier;
+use crate::target::{Target, TargetId};
 
 /// A transaction under way. Nothing of it is visible, or kept, until it is over.
 pub(crate) struct Write<'a>(&'a Transaction<'a>);
@@ -51,7 +53,7 @@ impl<'a> Write<'a> {
         Ok(found.optional()?.map(|(_, state)| state))
     }
 
-    pub(crate) fn save_state(&self, id: &TargetId, state: &PollState) -> rusqlite::Result<()> {
+    pub(super) fn save_state(&self, id: &TargetId, state: &PollState) -> rusqlite::Result<()> {
         let query = "INSERT INTO poll_state (project, stage, polled_at, checked_at, document)
              VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT DO UPDATE SET polled_at = ?3, checked_at = ?4, document = ?5, left_at = NULL";
@@ -113,18 +115,64 @@ impl<'a> Write<'a> {
         Ok(open)
     }
 
-    /// Whether the deployment is still the one to be carried out: while something is asked, another run can
-    /// record a newer one, and people can mark this one, or another that may be newer.
+    /// See [`plan::is_current`].
     pub(crate) fn is_current(&self, deployment: &Deployment) -> rusqlite::Result<bool> {
-        let open = self.open_deployments(&deployment.target)?;
-        let is_next = open.pending.or(open.running).is_some_and(|current| current.id == deployment.id);
-        let marked = self.state(&deployment.target)?.and_then(|state| state.marked);
-        Ok(is_next && marked.is_none_or(|marked| marked == deployment.tag))
+        let (id, state) = (&deployment.target, self.state(&deployment.target)?);
+        Ok(plan::is_current(state.as_ref(), &self.open_deployments(id)?, deployment))
+    }
+
+    /// Applies an event to a target and saves what it changes. None: the event is about a deployment that is not the
+    /// one to be carried out any more.
+    pub(crate) fn commit(
+        &self,
+        target: &Target,
+        notifiers: &[Notifier],
+        event: TargetEvent<'_>,
+        now: Timestamp,
+    ) -> rusqlite::Result<Option<Change>> {
+        let (before, open) = (self.state(&target.id)?, self.open_deployments(&target.id)?);
+        let change = plan::transition(target, before.as_ref(), &open, event, now);
+        if let Some(change) = &change {
+            self.save(&target.id, change, now)?;
+            self.enqueue(notifiers, change, now)?;
+        }
+        Ok(change)
+    }
+
+    /// Saves the state and the deployments of a change.
+    pub(crate) fn save(&self, id: &TargetId, change: &Change, now: Timestamp) -> rusqlite::Result<()> {
+        for row in &change.rows {
+            if !self.update_deployment(row, now)? {
+                self.insert_deployment(&row.deployment)?;
+                self.update_deployment(row, now)?;
+            }
+        }
+        self.save_state(id, &change.state)
+    }
+
+    /// False: it is not there yet.
+    pub(super) fn update_deployment(&self, row: &DeploymentRow, now: Timestamp) -> rusqlite::Result<bool> {
+        let query =
+            "UPDATE deployment SET state = ?2, attempts = ?3, attempts_forgiven = ?4, next_attempt_at = ?5,
+             failed_at = ?6, reason = ?7, ended_at = ?8 WHERE id = ?1";
+        let DeploymentRow { deployment, reason } = row;
+        let is_open = matches!(deployment.state, DeploymentState::Pending | DeploymentState::Running);
+        let changed = self.0.prepare_cached(query)?.execute(params![
+            deployment.id,
+            deployment.state.as_str(),
+            deployment.attempts,
+            deployment.attempts_forgiven,
+            deployment.next_attempt.map(|next| text(next.at)),
+            deployment.next_attempt.map(|next| text(next.failed_at)),
+            reason,
+            (!is_open).then(|| text(now)),
+        ])?;
+        Ok(changed > 0)
     }
 
     /// Records a deployment. One of the target that was given up has found its successor; what becomes of it
     /// by a mark is the mark's to say.
-    pub(crate) fn insert_deployment(&self, deployment: &Deployment) -> rusqlite::Result<()> {
+    pub(super) fn insert_deployment(&self, deployment: &Deployment) -> rusqlite::Result<()> {
         if deployment.by != DecidedBy::Mark {
             let query = "UPDATE deployment SET state = 'superseded', reason = reason || '; then came ' || ?3
                  WHERE state = 'dead' AND project = ?1 AND stage = ?2";
@@ -154,36 +202,6 @@ impl<'a> Write<'a> {
             deployment.high_water_before.as_ref().map(as_json),
             deployment.by_whom,
         ])?;
-        Ok(())
-    }
-
-    /// Ends a deployment without (another) attempt, or after its last one.
-    pub(crate) fn end_deployment(
-        &self,
-        id: &str,
-        state: DeploymentState,
-        reason: Option<&str>,
-        now: Timestamp,
-    ) -> rusqlite::Result<()> {
-        let query = "UPDATE deployment SET state = ?2, reason = ?3, ended_at = ?4 WHERE id = ?1";
-        self.0.prepare_cached(query)?.execute(params![id, state.as_str(), reason, text(now)])?;
-        Ok(())
-    }
-
-    /// The deployment is to be tried again; None: at once.
-    pub(crate) fn set_pending(&self, id: &str, next: Option<NextAttempt>) -> rusqlite::Result<()> {
-        let query =
-            "UPDATE deployment SET state = 'pending', next_attempt_at = ?2, failed_at = ?3 WHERE id = ?1";
-        let (at, failed_at) = (next.map(|next| text(next.at)), next.map(|next| text(next.failed_at)));
-        self.0.prepare_cached(query)?.execute(params![id, at, failed_at])?;
-        Ok(())
-    }
-
-    /// The deployment is to be tried again at once, as often as a new one.
-    pub(crate) fn forgive(&self, id: &str) -> rusqlite::Result<()> {
-        let query = "UPDATE deployment SET state = 'pending', next_attempt_at = NULL, failed_at = NULL,
-             attempts_forgiven = attempts, ended_at = NULL, reason = NULL WHERE id = ?1";
-        self.0.prepare_cached(query)?.execute(params![id])?;
         Ok(())
     }
 
@@ -239,7 +257,7 @@ impl<'a> Write<'a> {
     }
 
     /// Whether the attempt before this one, of whatever deployment of the target, failed.
-    pub(crate) fn last_attempt_failed(
+    pub(super) fn last_attempt_failed(
         &self,
         target: &TargetId,
         attempt: Attempt<'_>,
@@ -254,15 +272,6 @@ impl<'a> Write<'a> {
             .prepare_cached(query)?
             .query_row(params![project, stage, attempt.deployment_id, attempt.number], |row| row.get(0));
         Ok(found.optional()?.unwrap_or(false))
-    }
-
-    /// Nothing was started: the attempt is not counted.
-    pub(crate) fn withdraw_attempt(&self, attempt: Attempt<'_>) -> rusqlite::Result<()> {
-        let query = "UPDATE deployment SET attempts = ?2 WHERE id = ?1";
-        self.0
-            .prepare_cached(query)?
-            .execute(params![attempt.deployment_id, attempt.number.saturating_sub(1)])?;
-        Ok(())
     }
 
     /// Written after the outcome, in a transaction of its own: a full disk must not lose an outcome.

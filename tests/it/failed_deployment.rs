@@ -111,6 +111,9 @@ fn a_tag_without_a_manifest_at_its_next_try_waits_while_it_is_listed_and_is_drop
         assert_eq!(shop.deliveries().len(), 1, "{said}");
         let history = shop.run(&["history", "--format", "json"]).code(0).json();
         assert_eq!(history["deployments"][0]["state"], state, "{said}");
+        if state == "dropped" {
+            shop.run(&["status", "--format", "json"]).code(0).status_is("shop/prod", "older");
+        }
         // Whatever it was, when it is there again it is deployed, once.
         gitea.recover();
         shop.run(&["poll", "--refresh"]).code(0).line("shop/prod", &["deployed", "v1.11.0"]);

@@ -1,0 +1,355 @@
+//! What becomes of a target when something happens to it: its state, its deployments, whom to notify. The only
+//! place that ends a deployment. Pure.
+
+mod manual;
+mod mark;
+
+use std::mem;
+
+use jiff::Timestamp;
+
+use super::retry::{Failed, next_attempt};
+use super::running::Reported;
+use super::state::{
+    DecidedBy, Deployed, Deployment, DeploymentState, Hold, OpenDeployments, PollState, Told,
+};
+use super::{Decision, ErrorCode, Failure, Status};
+use crate::reference::{Digest, ListedTag, Tag};
+use crate::target::Target;
+
+pub(crate) use manual::{Content, Manual};
+pub(crate) use mark::Mark;
+
+/// Something that happened to a target. `id`: of the deployment that it adds.
+#[derive(Debug)]
+pub(crate) enum TargetEvent<'a> {
+    /// A poll decided.
+    Decided {
+        decision: &'a Decision,
+        id: String,
+    },
+    /// Every step of the attempt succeeded.
+    Succeeded(&'a Deployment),
+    /// The attempt failed, or was interrupted.
+    Failed {
+        deployment: &'a Deployment,
+        failure: Failure,
+        failed: Failed,
+    },
+    /// The attempt was interrupted, and a newer deployment is pending.
+    InterruptedAndSuperseded {
+        deployment: &'a Deployment,
+        newer: &'a Tag,
+    },
+    /// The last attempt was interrupted.
+    LastAttemptInterrupted(&'a Deployment),
+    /// The tag points at another image.
+    DigestMoved {
+        deployment: &'a Deployment,
+        digest: Digest,
+        id: String,
+    },
+    /// The tag is listed, and the registry has no manifest for it.
+    ManifestMissing(&'a Deployment),
+    /// The tag was deleted.
+    TagGone(&'a Deployment),
+    /// The stage runs the deployment's tag, or a `newer` one.
+    Adopted {
+        deployment: &'a Deployment,
+        reported: &'a Reported,
+        newer: Option<&'a ListedTag>,
+        id: String,
+    },
+    /// Its lock or its rows cannot be used; nothing was started.
+    StateFailed(Failure),
+    Marked {
+        mark: &'a Mark,
+        by_whom: String,
+        id: String,
+    },
+    DeployedManually {
+        manual: &'a Manual<'a>,
+        id: String,
+    },
+    Held(Hold),
+    Released,
+    /// The deployment with this ID is due, with all its attempts.
+    Retried(&'a str),
+    /// A person gave the deployment up.
+    Abandoned(&'a str),
+}
+
+/// What an event changes.
+#[derive(Debug, Default)]
+pub(crate) struct Change {
+    pub(crate) state: PollState,
+    /// Deployments as they are from now on, in the order in which they are to be saved: the one that the event is
+    /// about, then what replaces it.
+    pub(crate) rows: Vec<DeploymentRow>,
+    /// Receivers are notified of its end.
+    pub(crate) notify: Option<Deployment>,
+    pub(crate) failure: Option<Failure>,
+    /// One line for the person whose command it was.
+    pub(crate) said: String,
+}
+
+/// A deployment, and why it is over.
+#[derive(Debug)]
+pub(crate) struct DeploymentRow {
+    pub(crate) deployment: Deployment,
+    pub(crate) reason: Option<String>,
+}
+
+/// To what and when an event happens.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    target: &'a Target,
+    open: &'a OpenDeployments,
+    now: Timestamp,
+}
+
+/// Applies an event to a target. None: the event is about a deployment that is not the one to be carried out any more.
+pub(crate) fn transition(
+    target: &Target,
+    before: Option<&PollState>,
+    open: &OpenDeployments,
+    event: TargetEvent<'_>,
+    now: Timestamp,
+) -> Option<Change> {
+    let is_meant = match &event {
+        TargetEvent::LastAttemptInterrupted(deployment)
+        | TargetEvent::DigestMoved { deployment, .. }
+        | TargetEvent::ManifestMissing(deployment)
+        | TargetEvent::TagGone(deployment)
+        | TargetEvent::Adopted { deployment, .. } => is_current(before, open, deployment),
+        _ => true,
+    };
+    if !is_meant {
+        return None;
+    }
+    let mut change = Change { state: before.cloned().unwrap_or_default(), ..Change::default() };
+    let place = Place { target, open, now };
+    match event {
+        TargetEvent::Decided { decision, id } => change.decided(place, decision, id),
+        TargetEvent::Succeeded(deployment) => {
+            change.end(deployment, DeploymentState::Succeeded, None);
+            change.runs(deployment, deployment.digest.clone(), deployment.by, now);
+            change.came_to(Status::Deployed, &deployment.tag, None);
+            change.notify = Some(deployment.clone());
+        }
+        TargetEvent::Failed { deployment, failure, failed } => {
+            change.failed(place, deployment, failure, failed);
+        }
+        TargetEvent::InterruptedAndSuperseded { deployment, newer } => {
+            let reason = format!("interrupted; {newer} is newer");
+            change.end(deployment, DeploymentState::Superseded, Some(reason));
+        }
+        TargetEvent::LastAttemptInterrupted(deployment) => {
+            let message =
+                "interrupted in its last attempt; what ended tagship? (a time limit, too little memory)";
+            let failure = Failure { code: ErrorCode::Command, message: message.to_owned() };
+            change.end(deployment, DeploymentState::Dead, Some(failure.message.clone()));
+            change.came_to(Status::Dead, &deployment.tag, Some(failure.message.clone()));
+            change.notify = Some(deployment.clone());
+            change.failure = Some(failure);
+        }
+        TargetEvent::DigestMoved { deployment, digest, id } => {
+            let reason = format!("{} was pushed again: {digest}", deployment.tag);
+            change.end(deployment, DeploymentState::Superseded, Some(reason));
+            // Else the next poll would take it for another push.
+            if let Some(given) = change.state.high_water.as_mut().filter(|given| given.tag == deployment.tag)
+            {
+                given.digest = Some(digest.clone());
+            }
+            change.add(Deployment {
+                id,
+                digest: Some(digest),
+                state: DeploymentState::Pending,
+                attempts: 0,
+                attempts_forgiven: 0,
+                next_attempt: None,
+                created_at: now,
+                ..deployment.clone()
+            });
+        }
+        TargetEvent::ManifestMissing(deployment) => change.again(deployment, deployment.attempts_forgiven),
+        TargetEvent::TagGone(deployment) => {
+            let reason =
+                format!("{} was deleted before it was deployed; its deployment is dropped", deployment.tag);
+            change.end(deployment, DeploymentState::Dropped, Some(reason.clone()));
+            change.state.high_water = high_water_without(deployment, change.state.high_water.take());
+            change.came_to(Status::Older, &deployment.tag, Some(reason));
+        }
+        TargetEvent::Adopted { deployment, reported, newer: None, .. } => {
+            let digest = deployment.digest.clone().or(reported.digest.clone());
+            change.adopted(deployment, digest, format!("the stage runs {} already", reported.name()), now);
+        }
+        TargetEvent::Adopted { deployment, reported, newer: Some(newer), id } => {
+            let reason = format!("the stage runs {} already", newer.tag);
+            change.end(deployment, DeploymentState::Superseded, Some(reason.clone()));
+            let (tag, digest) = (newer.tag.clone(), reported.digest.clone());
+            let runs = Deployment {
+                previous_tag: deployment.previous_tag.clone(),
+                high_water_before: deployment.high_water_before.clone(),
+                ..Deployment::new(id, target, tag, digest.clone(), DecidedBy::Running, now)
+            };
+            change.state.high_water = Some(ListedTag { digest: digest.clone(), ..newer.clone() });
+            change.adopted(&runs, digest, reason, now);
+        }
+        TargetEvent::StateFailed(failure) => {
+            change.state.came_to(Status::Failed, Some(failure.message.clone()), None);
+            change.notify = open.pending.as_ref().or(open.running.as_ref()).cloned();
+            change.failure = Some(failure);
+        }
+        TargetEvent::Marked { mark, by_whom, id } => change.marked(place, mark, by_whom, id),
+        TargetEvent::DeployedManually { manual, id } => change.deployed_manually(place, manual, id),
+        TargetEvent::Held(hold) => {
+            let ends = match hold.until {
+                Some(until) => format!("{until:.0}"),
+                None => format!("tagship release {}", target.id),
+            };
+            let held = if change.state.hold.is_some() { "held anew" } else { "held" };
+            change.said = format!("{held} until {ends}");
+            change.state.hold = Some(hold);
+        }
+        TargetEvent::Released => {
+            change.said = match change.state.hold.take() {
+                Some(hold) if hold.holds(now) => format!("released; it was {}", hold.describe()),
+                _ => "was not held".to_owned(),
+            };
+        }
+        TargetEvent::Retried(id) => {
+            let deployment = open.all().find(|deployment| deployment.id == id)?;
+            change.again(deployment, deployment.attempts);
+        }
+        TargetEvent::Abandoned(id) => {
+            let deployment = open.all().find(|deployment| deployment.id == id)?;
+            change.end(deployment, DeploymentState::Dropped, Some("tagship retry --drop".to_owned()));
+        }
+    }
+    Some(change)
+}
+
+/// Whether the deployment is still the one to be carried out: while something is asked, another run can
+/// record a newer one, and people can mark this one, or another that may be newer.
+pub(crate) fn is_current(state: Option<&PollState>, open: &OpenDeployments, deployment: &Deployment) -> bool {
+    let next = open.pending.as_ref().or(open.running.as_ref());
+    let marked = state.and_then(|state| state.marked.as_ref());
+    next.is_some_and(|next| next.id == deployment.id) && marked.is_none_or(|marked| *marked == deployment.tag)
+}
+
+/// What high-water is without a deployment that is superseded, be it pending or given up: it was never
+/// deployed, so going back means back to before it.
+pub(super) fn high_water_without(
+    superseded: &Deployment,
+    high_water: Option<ListedTag>,
+) -> Option<ListedTag> {
+    let raised_it = high_water.as_ref().is_some_and(|listed| listed.tag == superseded.tag);
+    if raised_it { superseded.high_water_before.clone() } else { high_water }
+}
+
+impl Change {
+    /// The deployment that the event is about.
+    pub(crate) fn deployment(&self) -> Option<&Deployment> {
+        self.rows.first().map(|row| &row.deployment)
+    }
+
+    fn add(&mut self, deployment: Deployment) {
+        self.rows.push(DeploymentRow { deployment, reason: None });
+    }
+
+    /// It is due at once.
+    fn again(&mut self, deployment: &Deployment, attempts_forgiven: u32) {
+        let state = DeploymentState::Pending;
+        self.add(Deployment { state, next_attempt: None, attempts_forgiven, ..deployment.clone() });
+    }
+
+    fn end(&mut self, deployment: &Deployment, state: DeploymentState, reason: Option<String>) {
+        self.rows.push(DeploymentRow { deployment: Deployment { state, ..deployment.clone() }, reason });
+    }
+
+    /// What the event came to, which is reported.
+    fn came_to(&mut self, status: Status, tag: &Tag, reason: Option<String>) {
+        self.state.came_to(status, reason, None);
+        self.state.told = Some(Told { status, tag: Some(tag.clone()) });
+    }
+
+    fn runs(&mut self, deployment: &Deployment, digest: Option<Digest>, by: DecidedBy, now: Timestamp) {
+        self.state.deployed = Some(Deployed { tag: deployment.tag.clone(), digest, at: now, by });
+    }
+
+    fn adopted(&mut self, runs: &Deployment, digest: Option<Digest>, reason: String, now: Timestamp) {
+        self.end(runs, DeploymentState::Succeeded, Some(reason.clone()));
+        self.runs(runs, digest, DecidedBy::Running, now);
+        self.came_to(Status::Adopted, &runs.tag, Some(reason));
+        self.notify = Some(runs.clone());
+    }
+
+    fn failed(&mut self, place: Place<'_>, deployment: &Deployment, failure: Failure, failed: Failed) {
+        let Place { target, open, now } = place;
+        // Where nothing was started, the attempt is not counted.
+        let attempts = deployment.attempts.saturating_sub(u32::from(!failed.started));
+        let mut ended = Deployment { attempts, next_attempt: None, ..deployment.clone() };
+        let mut reason = None;
+        let status = if open.pending.is_some() {
+            ended.state = DeploymentState::Superseded;
+            reason = Some("failed; a newer one came".to_owned());
+            Status::Failed
+        } else if failed.interrupted {
+            ended.state = DeploymentState::Pending;
+            Status::Pending
+        } else if let Some(next) =
+            next_attempt(&target.retry, &ended.id, ended.attempts_counted(), failed, now)
+        {
+            ended.state = DeploymentState::Pending;
+            ended.next_attempt = Some(next);
+            Status::Failed
+        } else {
+            ended.state = DeploymentState::Dead;
+            reason = Some(failure.message.clone());
+            Status::Dead
+        };
+        self.came_to(status, &ended.tag, Some(failure.message.clone()));
+        self.state.until = ended.next_attempt.map(|next| next.at);
+        self.notify = (ended.state != DeploymentState::Superseded).then(|| ended.clone());
+        self.failure = Some(failure);
+        self.rows.push(DeploymentRow { deployment: ended, reason });
+    }
+
+    /// Carries a decision out in the deployments' table.
+    fn decided(&mut self, Place { target, open, now }: Place<'_>, decision: &Decision, id: String) {
+        let before = mem::replace(&mut self.state, decision.state.clone());
+        if let (Some(pending), Some((state, reason))) = (open.undelivered(), &decision.pending_becomes) {
+            self.end(pending, *state, Some(reason.clone()));
+        }
+        let Some(listed) = &decision.deploy else {
+            return;
+        };
+        if let (Some(pending), None) = (&open.pending, &decision.pending_becomes) {
+            let reason = format!("{} is newer", listed.tag);
+            self.end(pending, DeploymentState::Superseded, Some(reason));
+        }
+        let previous_tag = decision.ran_before(Some(&before));
+        let high_water_before = match open.undelivered() {
+            Some(undelivered) => high_water_without(undelivered, before.high_water),
+            None => before.high_water,
+        };
+        self.add(Deployment {
+            previous_tag,
+            goes_back: decision.goes_back,
+            high_water_before,
+            ..Deployment::new(id, target, listed.tag.clone(), listed.digest.clone(), DecidedBy::Poll, now)
+        });
+    }
+}
+
+impl Decision {
+    /// What the stage runs, where that is known: what a first poll found is not. At a first poll the stage itself may
+    /// have said it.
+    pub(crate) fn ran_before(&self, before: Option<&PollState>) -> Option<Tag> {
+        before.and_then(PollState::deployed_tag).or_else(|| self.state.deployed_tag())
+    }
+}
+
+#[cfg(test)]
+mod tests;
