@@ -33,6 +33,7 @@ pub(crate) use notification::Told;
 pub(crate) use owner::give_to_owner_of;
 pub(crate) use write::{Attempt, AttemptEnd, Write};
 
+use owner::StandIn;
 use stamp::Stamp;
 
 use crate::plan::sighting::Sightings;
@@ -134,7 +135,11 @@ impl Store {
         let connection = file::open(&found.path, path)?;
         let locks = lock::Locks::beside(&found.path, found.owner);
         let store = Store { connection: Mutex::new(connection), place, locks, is_kept: true };
-        migration::run(&mut store.connection(), &store.place)?;
+        {
+            let mut connection = store.connection();
+            let _owner = store.stand_in(&connection);
+            migration::run(&mut connection, &store.place)?;
+        }
         Ok((store, created))
     }
 
@@ -459,6 +464,7 @@ impl Store {
         work: impl FnOnce(&Write<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
         let mut connection = self.connection();
+        let _owner = self.stand_in(&connection);
         self.within(|| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let changes = transaction.total_changes();
@@ -482,6 +488,12 @@ impl Store {
             return Ok(None);
         };
         Ok(if self.is_acted_on(target)? { None } else { Some(lock) })
+    }
+
+    /// SQLite makes the journal of what is written meanwhile as the owner of the state.
+    fn stand_in(&self, connection: &Connection) -> Option<StandIn> {
+        let state = connection.path().filter(|path| !path.is_empty())?;
+        self.locks.owner().stand_in(&journal::beside(Path::new(state), file::JOURNAL))
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {

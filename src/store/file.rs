@@ -95,7 +95,7 @@ pub(super) fn find(path: &Path) -> Result<Option<Found>, StoreError> {
 }
 
 /// What SQLite calls the journal of a file.
-const JOURNAL: &str = "-journal";
+pub(super) const JOURNAL: &str = "-journal";
 
 /// What to do with a file that is of no use: a journal that stayed would be played into the next one.
 pub(super) fn aside(state: &Path) -> String {
@@ -203,6 +203,7 @@ pub(super) fn make_folders(folder: &Path) -> Result<(), StoreError> {
 
 /// Makes one folder with mode 0700. It may be there meanwhile.
 pub(super) fn make_folder(folder: &Path, owner: Owner) -> io::Result<()> {
+    let _owner = owner.stand_in(folder);
     match DirBuilder::new().mode(0o700).create(folder) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => return Ok(()),

@@ -43,6 +43,11 @@ impl Locks {
         Locks { folder: above.join(&hash[..32]), above: Some(above), owner }
     }
 
+    /// Of the state.
+    pub(super) fn owner(&self) -> Owner {
+        self.owner
+    }
+
     fn folder(&self) -> &Path {
         &self.folder
     }
@@ -164,6 +169,7 @@ impl Locks {
                 Err(rustix::io::Errno::NOENT) if missing == Missing::Make => {}
                 Err(error) => return Err(fault(error)),
             }
+            let _owner = self.owner.stand_in(path);
             match openat(folder, name, flags | OFlags::CREATE | OFlags::EXCL, Mode::RUSR | Mode::WUSR) {
                 Ok(file) => {
                     let file = File::from(file);

@@ -5,7 +5,10 @@ use std::fs::{self, File, Metadata};
 use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::Path;
 
-use rustix::process::{getegid, geteuid};
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::io::Errno;
+use rustix::process::{Gid, Uid, getegid, geteuid};
+use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
 
 /// Gives a file that this process has made to the owner of its folder, where this process is root.
 pub(crate) fn give_to_owner_of(folder: &Path, made: &File) {
@@ -39,6 +42,24 @@ impl Owner {
         self.group
     }
 
+    /// Lets this thread make the file at this path as the owner, where this process is root and the owner may make it
+    /// or write it. If root made it first and gave it away then, a kill in between would leave a file that the owner
+    /// cannot use.
+    pub(super) fn stand_in(self, path: &Path) -> Option<StandIn> {
+        if !geteuid().is_root() || self.user == 0 {
+            return None;
+        }
+        let stand_in = StandIn { group: getegid() };
+        set_thread_res_gid(None, Gid::from_raw(self.group), None).ok()?;
+        set_thread_res_uid(None, Uid::from_raw(self.user), None).ok()?;
+        let may = |path: &Path, access| accessat(CWD, path, access, AtFlags::EACCESS);
+        may(path.parent()?, Access::WRITE_OK | Access::EXEC_OK).ok()?;
+        match may(path, Access::READ_OK | Access::WRITE_OK) {
+            Ok(()) | Err(Errno::NOENT) => Some(stand_in),
+            Err(_) => None,
+        }
+    }
+
     /// Gives a file or folder that this process has just made to the owner, where this process is root.
     pub(super) fn give(self, made: &File) {
         if geteuid().is_root() && self.user != 0 {
@@ -64,5 +85,21 @@ impl Owner {
     /// Whether a file was made by this user, by root, or by the owner.
     pub(super) fn trusts(self, metadata: &Metadata) -> bool {
         [0, geteuid().as_raw(), self.user].contains(&metadata.uid())
+    }
+}
+
+/// While it lives, this thread of root acts as the owner.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct StandIn {
+    /// Of this process.
+    group: Gid,
+}
+
+impl Drop for StandIn {
+    fn drop(&mut self) {
+        // Only the effective user changed, so root may always return.
+        set_thread_res_uid(None, Uid::ROOT, None).expect("the real user is root");
+        set_thread_res_gid(None, self.group, None).expect("the real user is root");
     }
 }

@@ -2,7 +2,8 @@
 
 use std::cell::RefCell;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,6 +18,9 @@ use tempfile::TempDir;
 use crate::leak::{Leaks, MARK};
 use crate::registry::{Gitea, TOKEN};
 use crate::run::{Run, Running};
+
+/// A service user; nobody of this number needs to exist.
+pub(crate) const SERVICE: u32 = 61_234;
 
 /// Longer than any run of a test takes on a busy machine; only a hang gets there.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -127,23 +131,28 @@ impl Shop {
 
     /// As [`Shop::run`], as another user: for tests that run as root.
     pub(crate) fn run_as(&self, user: u32, arguments: &[&str]) -> Run {
-        let (config, state) = (self.path("tagship.toml"), self.path("state.db"));
-        let place = ["--config", config.to_str().unwrap(), "--state", state.to_str().unwrap()];
-        self.run_bare_as(user, &[&place[..], arguments].concat())
+        self.start_as(user, arguments).end()
     }
 
-    /// As [`Shop::run_bare`], as another user, of a copy of the binary that every user can reach.
+    /// As [`Shop::start`], as another user: for tests that run as root.
+    pub(crate) fn start_as(&self, user: u32, arguments: &[&str]) -> Running<'_> {
+        let (config, state) = (self.path("tagship.toml"), self.path("state.db"));
+        let place = ["--config", config.to_str().unwrap(), "--state", state.to_str().unwrap()];
+        self.start_bare_as(user, &[&place[..], arguments].concat())
+    }
+
+    /// As [`Shop::run_bare`], as another user.
     pub(crate) fn run_bare_as(&self, user: u32, arguments: &[&str]) -> Run {
-        let folder = tempfile::tempdir().unwrap();
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let binary = folder.path().join("tagship");
-        // By a process of its own: one that another test starts meanwhile would hold the copy open for writing.
-        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_tagship")).arg(&binary).status();
-        assert!(copied.unwrap().success());
-        let mut command = Command::new(binary);
+        self.start_bare_as(user, arguments).end()
+    }
+
+    fn start_bare_as(&self, user: u32, arguments: &[&str]) -> Running<'_> {
+        // By its descriptor: the user may not reach the folder that it lies in.
+        let binary = fs::File::open(env!("CARGO_BIN_EXE_tagship")).unwrap();
+        let mut command = Command::new(format!("/proc/self/fd/{}", binary.as_raw_fd()));
         self.furnish(&mut command);
-        command.uid(user).gid(user);
-        Running::start(self, command, arguments).end()
+        command.arg0("tagship").uid(user).gid(user);
+        Running::start(self, command, arguments)
     }
 
     /// Without `--config` and `--state`.
@@ -359,6 +368,16 @@ order = "semver"
 deploy = { command = ["./deploy.sh"] }
 retry = { backoff = "1ms", max_backoff = "1ms" }
 "#;
+
+/// Gives a file, or a folder and everything in it, to a user: for tests that run as root.
+pub(crate) fn give(path: &Path, user: u32) {
+    chown(path, Some(user), Some(user)).unwrap();
+    if path.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            give(&entry.unwrap().path(), user);
+        }
+    }
+}
 
 fn walk(dir: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap() {

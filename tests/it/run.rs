@@ -116,7 +116,7 @@ fn collect(mut pipe: impl Read + Send + 'static) -> Receiver<String> {
 pub(crate) struct Run {
     shown: String,
     pub(crate) code: Option<i32>,
-    signal: Option<i32>,
+    pub(crate) signal: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
     /// Standard output with what varies.

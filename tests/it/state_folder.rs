@@ -2,16 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
-use std::path::Path;
 
 use crate::endpoint::Endpoint;
 use crate::first_poll::gitea;
-use crate::harness::{DEV, PROD, Shop, await_until, on_gitea};
+use crate::harness::{DEV, PROD, SERVICE, Shop, await_until, give, on_gitea};
 use crate::new_tag::baselined;
 use crate::registry::{Build, Gitea};
 
-/// A service user; nobody of this number needs to exist.
-const SERVICE: u32 = 61_234;
 /// Somebody else.
 const OTHER: u32 = 61_235;
 
@@ -25,15 +22,6 @@ fn of_a_service_user(gitea: &Gitea, receiver: &Endpoint) -> Shop {
     give(&shop.path(""), SERVICE);
     shop.run_as(SERVICE, &["poll"]).code(0).stdout_has("baseline");
     shop
-}
-
-fn give(path: &Path, user: u32) {
-    chown(path, Some(user), Some(user)).unwrap();
-    if path.is_dir() {
-        for entry in fs::read_dir(path).unwrap() {
-            give(&entry.unwrap().path(), user);
-        }
-    }
 }
 
 /// Of the state, its journal and its locks.

@@ -1,6 +1,7 @@
 //! tagship is killed at every boundary of a run with two deployments, and the next poll makes good: each is
 //! delivered, under one id, never two commands at once, and nobody has to mend the state. The boundaries are those
-//! that a trace of the undisturbed run comes to: what its threads write, sync, lock, remove, create, spawn, send and wait for.
+//! that a trace of the undisturbed run comes to: what its threads write, sync, lock, remove, create, give away, spawn,
+//! send and wait for.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -8,17 +9,33 @@ use std::thread;
 
 use crate::endpoint::Endpoint;
 use crate::first_poll::gitea;
-use crate::harness::{Shop, await_until, on_gitea};
+use crate::harness::{SERVICE, Shop, await_until, give, on_gitea};
 use crate::http::Reply;
 use crate::registry::{Build, Gitea};
+use crate::run::Run;
 use crate::tracer::{Point, trace};
 
 /// A command for dev, a request for prod; both have something new.
 struct Scene {
     // Dropped before the servers, so that a run that still lives ends first.
     shop: Shop,
-    _gitea: Gitea,
+    gitea: Gitea,
     endpoint: Endpoint,
+    /// Whose the state is, where root runs on it.
+    user: Option<u32>,
+}
+
+impl Scene {
+    fn run(&self, arguments: &[&str]) -> Run {
+        match self.user {
+            Some(user) => self.shop.run_as(user, arguments),
+            None => self.shop.run(arguments),
+        }
+    }
+
+    fn runs(&self, target: &str, tag: &str) -> bool {
+        self.run(&["status", "--format", "json"]).code(0).target(target)["deployed_tag"] == tag
+    }
 }
 
 /// Two at the same time would find the file locked; a script that dies lets go of it.
@@ -43,16 +60,43 @@ fn scene() -> Scene {
     shop.run(&["poll"]).code(0);
     gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
     gitea.push("acme/shop", "v1.11.0", "2026-11-20T11:00:00Z");
-    Scene { shop, _gitea: gitea, endpoint }
+    Scene { shop, gitea, endpoint, user: None }
+}
+
+/// The state is a service user's and has no locks; the lists of one image of three reset the connection.
+fn scene_of_a_service_user() -> Scene {
+    let mut scene = scene();
+    let image = "[projects.NAME]\nregistry = \"git\"\nimage = \"acme/NAME\"\n\
+                 stages.dev = { tags = \"*\", order = \"semver\", deploy = { command = [\"false\"] } }\n";
+    let images = ["api", "web"].map(|name| {
+        scene.gitea.push(&format!("acme/{name}"), "1.0.0", "2026-11-20T11:00:00Z");
+        image.replace("NAME", name)
+    });
+    let config = scene.shop.read("tagship.toml");
+    let metrics = "[settings]\nmetrics_file = \"metrics.prom\"\n";
+    scene.shop.config(&format!("{metrics}{config}{}", images.concat()));
+    for name in ["deliveries", "alone"] {
+        scene.shop.file(name, "");
+    }
+    give(&scene.shop.path(""), SERVICE);
+    scene.gitea.intercept(|request| request.path().contains("/api/tags/list").then_some(Reply::Reset));
+    scene.user = Some(SERVICE);
+    scene
 }
 
 /// Polls until both are delivered, and looks at what reached the stages.
-fn makes_good(Scene { shop, endpoint, .. }: &Scene, point: &str) {
+fn makes_good(scene: &Scene, point: &str) {
+    let Scene { shop, gitea, endpoint, user } = scene;
     await_until(&format!("both are deployed after {point}"), || {
-        shop.run(&["poll"]);
-        shop.status("shop/dev")["deployed_tag"] == "dev-43"
-            && shop.status("shop/prod")["deployed_tag"] == "v1.11.0"
+        scene.run(&["poll"]);
+        scene.runs("shop/dev", "dev-43") && scene.runs("shop/prod", "v1.11.0")
     });
+    if user.is_some() {
+        let run = scene.run(&["poll", "--format", "json"]);
+        run.code(1).error_is("api/dev", "unavailable").status_is("web/dev", "up_to_date");
+        gitea.recover();
+        scene.run(&["poll"]).code(0).line("api/dev", &["baseline"]);
+    }
     let deliveries = shop.deliveries();
     let ids: BTreeSet<&str> = deliveries.iter().map(|delivery| delivery.id.as_str()).collect();
     assert_eq!(ids.len(), 1, "{point}: {deliveries:?}");
@@ -61,7 +105,7 @@ fn makes_good(Scene { shop, endpoint, .. }: &Scene, point: &str) {
         requests.iter().map(|request| request.header("idempotency-key").unwrap()).collect();
     assert_eq!(ids.len(), 1, "{point}: {requests:?}");
     assert!(!shop.exists("overlaps"), "{point}: two at once");
-    shop.run(&["poll"]).code(0).silent();
+    scene.run(&["poll"]).code(0).silent();
     assert_eq!(shop.deliveries().len(), deliveries.len(), "{point}: delivered again");
 }
 
@@ -71,25 +115,10 @@ const TRIES: usize = 8;
 #[test]
 #[ignore = "needs minutes"]
 fn a_kill_at_any_boundary_loses_nothing() {
-    let undisturbed = scene();
-    let (run, points) = trace(&undisturbed.shop, &["poll"], None);
+    let (run, points) = trace(&scene().shop, &["poll"], None);
     run.code(0);
     let all = points.len();
-    let (killed, missed): (Mutex<BTreeSet<Point>>, Mutex<BTreeSet<Point>>) = Default::default();
-    let open = Mutex::new(points.into_iter());
-    thread::scope(|scope| {
-        for _ in 0..3 {
-            scope.spawn(|| {
-                while let Some(point) = next(&open) {
-                    let was_killed = (0..TRIES).any(|_| kill_at(&point));
-                    let list = if was_killed { &killed } else { &missed };
-                    list.lock().unwrap().insert(point);
-                }
-            });
-        }
-    });
-    let (killed, missed) = (killed.into_inner().unwrap(), missed.into_inner().unwrap());
-    let mut killed: Vec<String> = killed.iter().map(Point::to_string).collect();
+    let mut killed = kill_at_each(points, scene);
     for (point, reply) in [("while the command lives", None), ("while the request waits", Some(Reply::Hang))]
     {
         kill_during(point, reply);
@@ -97,8 +126,40 @@ fn a_kill_at_any_boundary_loses_nothing() {
     }
     println!("{}", killed.join("\n"));
     println!("{} kills at {} points; everything was delivered, each under one id", killed.len(), all + 2);
-    assert!(missed.is_empty(), "no run came to {missed:#?}");
     assert!(killed.len() >= 40, "only {} kills", killed.len());
+}
+
+/// Root is killed wherever it makes, gives away, locks or removes a file of the service user.
+#[test]
+#[ignore = "needs root, and minutes"]
+fn a_kill_of_root_leaves_the_state_to_its_user() {
+    let (run, mut points) = trace(&scene_of_a_service_user().shop, &["poll"], None);
+    run.code(1).line("shop/dev", &["deployed"]).line("api/dev", &["unknown", "unavailable"]);
+    let kinds = ["create", "mkdir", "rename", "unlink", "fchmod", "fchown", "flock"];
+    points.retain(|point| kinds.iter().any(|kind| point.call.starts_with(kind)));
+    let killed = kill_at_each(points, scene_of_a_service_user);
+    println!("{}\n{} kills of root; the service user polled on", killed.join("\n"), killed.len());
+    assert!(killed.iter().filter(|point| point.contains("fchown")).count() >= 3, "{killed:#?}");
+}
+
+/// The points, all of which some run came to.
+fn kill_at_each(points: BTreeSet<Point>, scene: fn() -> Scene) -> Vec<String> {
+    let (killed, missed): (Mutex<BTreeSet<Point>>, Mutex<BTreeSet<Point>>) = Default::default();
+    let open = Mutex::new(points.into_iter());
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while let Some(point) = next(&open) {
+                    let was_killed = (0..TRIES).any(|_| kill_at(&point, &scene()));
+                    let list = if was_killed { &killed } else { &missed };
+                    list.lock().unwrap().insert(point);
+                }
+            });
+        }
+    });
+    let (killed, missed) = (killed.into_inner().unwrap(), missed.into_inner().unwrap());
+    assert!(missed.is_empty(), "no run came to {missed:#?}");
+    killed.iter().map(Point::to_string).collect()
 }
 
 fn next(points: &Mutex<impl Iterator<Item = Point>>) -> Option<Point> {
@@ -106,11 +167,11 @@ fn next(points: &Mutex<impl Iterator<Item = Point>>) -> Option<Point> {
 }
 
 /// Whether the run came to the point and was killed there. Either way everything is delivered in the end.
-fn kill_at(point: &Point) -> bool {
-    let scene = scene();
+fn kill_at(point: &Point, scene: &Scene) -> bool {
     let (run, _) = trace(&scene.shop, &["poll"], Some(point));
-    assert!(run.was_killed() || run.has_code(0), "{point}: {run:?}");
-    makes_good(&scene, &point.to_string());
+    let code = i32::from(scene.user.is_some());
+    assert!(run.was_killed() || run.has_code(code), "{point}: {run:?}");
+    makes_good(scene, &point.to_string());
     run.was_killed()
 }
 

@@ -164,6 +164,7 @@ impl Tracer<'_> {
             libc::SYS_fdatasync => on_file("fdatasync"),
             libc::SYS_ftruncate => on_file("ftruncate"),
             libc::SYS_fchmod => on_file("fchmod"),
+            libc::SYS_fchown => on_file("fchown"),
             libc::SYS_flock => on_file("flock"),
             libc::SYS_connect => Some("connect".to_owned()),
             libc::SYS_sendto => Some(format!("sendto {}", self.message(arguments[1], arguments[2]))),
@@ -202,9 +203,13 @@ impl Tracer<'_> {
 
     /// Without what differs from run to run.
     fn name(&self, path: &str) -> String {
-        match path.split_once(":[") {
-            Some((kind, _)) => kind.to_owned(),
-            None => self.shop.redact(path),
+        if let Some((kind, _)) = path.split_once(":[") {
+            return kind.to_owned();
+        }
+        let name = self.shop.redact(path);
+        match name.split_once("/.tagship-") {
+            Some((folder, _)) => format!("{folder}/.tagship-[random]"),
+            None => name,
         }
     }
 
