@@ -32,7 +32,7 @@ impl Obstacle {
             Obstacle::Link => symlink("nowhere/at-all", path).unwrap(),
             Obstacle::Unreadable => {
                 fs::write(path, "").unwrap();
-                fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+                fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
                 if rustix::process::geteuid().is_root() {
                     give(path, 0);
                 }
