@@ -104,7 +104,7 @@ impl World {
         }
     }
 
-    pub(super) fn any_stage(&mut self) -> &'static Stage {
+    fn any_stage(&mut self) -> &'static Stage {
         &STAGES[self.rng.usize(..STAGES.len())]
     }
 
