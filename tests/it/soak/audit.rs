@@ -55,7 +55,11 @@ impl Audit {
         let Some(state) = state::open(shop) else { return };
         self.outbox.look(&state, &endpoint.told());
         let rows = state::rows(&state, self.over);
-        self.by_hand.extend(rows.iter().filter(|row| row.by == "hand").map(|row| row.id.clone()));
+        self.by_hand.extend(
+            rows.iter()
+                .filter(|row| ["hand", "rollback"].contains(&row.by.as_str()))
+                .map(|row| row.id.clone()),
+        );
         for one in &all[self.seen..] {
             let stage = Stage::of(&one.target);
             let seen = self.stages.entry(stage.target).or_default();

@@ -195,7 +195,7 @@ impl World {
     /// The deployments that someone wanted by hand.
     fn by_hand(&self, stage: &Stage) -> Option<Vec<Row>> {
         let mut rows = state::rows(&state::open(&self.shop)?, 0);
-        rows.retain(|row| row.by == "hand" && row.target == stage.target);
+        rows.retain(|row| ["hand", "rollback"].contains(&row.by.as_str()) && row.target == stage.target);
         Some(rows)
     }
 
