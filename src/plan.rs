@@ -15,7 +15,7 @@ mod transition;
 mod unchanged;
 mod verdict;
 
-pub(crate) use fact::{Answer, Facts, Question, Undecided};
+pub(crate) use fact::{Fact, Facts, Unknown};
 pub(crate) use notification::Notification;
 pub(crate) use retry::{Failed, next_attempt};
 pub(crate) use rollback::previous;
@@ -44,7 +44,7 @@ use rule::{Poll, emptied, is_timeless};
 pub(crate) use rule::{newest, stopped};
 
 /// What is to be done about a target, and what is to be remembered of this poll.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Decision {
     pub(crate) status: Status,
     /// One line for people: why this status.
@@ -110,24 +110,20 @@ impl Decision {
 
 /// Decides what is to be done about a target whose listing succeeded.
 ///
-/// `state` is the target's row, None before its first poll. `facts`: what was asked so far. Calling it
-/// again with the state it returned gives the same decision without the deployment.
-///
-/// # Errors
-/// What is to be asked before this can be decided.
+/// `state` is the target's row, None before its first poll. Calling it again with the state it returned gives the same
+/// decision without the deployment.
 pub(crate) fn decide(
     target: &Target,
     selection: &Selection,
     state: Option<&PollState>,
     open: &OpenDeployments,
-    facts: &Facts,
+    facts: &dyn Facts,
     now: Timestamp,
-) -> Result<Decision, Question> {
+) -> Decision {
     match decide_listed(target, selection, state, open, facts, now) {
-        Ok(decision) => Ok(decision),
-        Err(Undecided::Asks(question)) => Err(question),
-        Err(Undecided::Failed(failure)) => Ok(decide_failed(state, failure, now)),
-        Err(Undecided::NotChecked) => Ok(not_checked(selection, state)),
+        Ok(decision) => decision,
+        Err(Unknown::Failed(failure)) => decide_failed(state, failure, now),
+        Err(Unknown::NotChecked) => not_checked(selection, state),
     }
 }
 
@@ -145,9 +141,9 @@ fn decide_listed(
     selection: &Selection,
     state: Option<&PollState>,
     open: &OpenDeployments,
-    facts: &Facts,
+    facts: &dyn Facts,
     now: Timestamp,
-) -> Result<Decision, Undecided> {
+) -> Fact<Decision> {
     if let Some(state) = state
         && selection.listed == 0
         && state.tags_listed > 0

@@ -6,13 +6,13 @@
 
 mod changes;
 mod deliver;
+mod facts;
 mod hand;
 mod inspect;
 mod job;
 mod listing;
 mod outbox;
 mod outcome;
-mod question;
 mod record;
 mod stage;
 mod survey;

@@ -59,7 +59,7 @@ fn rows(store: &Store, targets: &[&Target]) -> Result<Vec<StatusRow>, StoreError
         let state = states.remove(&target.id).unwrap_or_default();
         let open = open.remove(&target.id).unwrap_or_default();
         let recalled = if may_have_changed(&state, &open) {
-            poll::recall(store, target, &state, &open, now)?
+            poll::recall(store, target, &state, &open, now)
         } else {
             None
         };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::tests::{listing, newest, now, semver, tag, versions};
+use super::tests::{Table, listing, newest, now, semver, tag, versions};
 use super::*;
 use crate::reference::Digest;
 use crate::target::running::Running;
@@ -18,29 +18,28 @@ fn running() -> Running {
 fn a_first_poll_begins_at_what_the_stage_runs_with_its_own_place_in_the_order() {
     let mut stage = newest();
     stage.target.running = Some(running());
-    let mut facts = Facts::default();
-    facts.insert(Question::Running, Answer::Running(Reported::parse("dev-1").unwrap()));
-    facts.insert(Question::Given, Answer::Given(stage.given.clone()));
+    let facts = Table {
+        running: Some(Reported::parse("dev-1").unwrap()),
+        digests: [(tag("dev-2"), None)].into(),
+        ..Table::default()
+    };
     let listed = listing(&[("dev-1", 100), ("dev-2", 200)]);
     let selection = stage.target.policy.select(&listed, &[]);
-    let asks = decide(&stage.target, &selection, None, &stage.open, &facts, now()).unwrap_err();
-    assert_eq!(asks, Question::Digest(tag("dev-2")), "it is newer");
-    facts.insert(asks, Answer::Digest(None));
-    let decision = decide(&stage.target, &selection, None, &stage.open, &facts, now()).unwrap();
+    let decision = decide(&stage.target, &selection, None, &stage.open, &facts, now());
+    assert_eq!(facts.asked.borrow()[0], "digest of dev-2", "it is newer");
     assert_eq!(decision.state.high_water, Some(listed.tags[0].clone()));
 }
 
 #[test]
 fn when_an_unlisted_tag_that_the_stage_runs_was_pushed_is_asked_only_where_that_is_its_place() {
     let by_name = (semver(), "v1.0.0", versions(&["v0.9.0"]), None);
-    let by_time = (newest(), "dev-1", listing(&[("dev-0", 50)]), Some(Question::PushedAt(tag("dev-1"))));
+    let by_time = (newest(), "dev-1", listing(&[("dev-0", 50)]), Some("push time of dev-1".to_owned()));
     for (mut stage, runs, listed, asks) in [by_name, by_time] {
         stage.target.running = Some(running());
-        let mut facts = Facts::default();
-        facts.insert(Question::Running, Answer::Running(Reported::parse(runs).unwrap()));
+        let facts = Table { running: Some(Reported::parse(runs).unwrap()), ..Table::default() };
         let selection = stage.target.policy.select(&listed, &[]);
-        let decision = decide(&stage.target, &selection, None, &stage.open, &facts, now());
-        assert_eq!(decision.err(), asks);
+        decide(&stage.target, &selection, None, &stage.open, &facts, now());
+        assert_eq!(facts.asked.into_inner(), Vec::from_iter(asks));
     }
 }
 
@@ -53,12 +52,11 @@ fn a_stage_that_tells_the_digest_alone_runs_the_tag_that_has_it() {
     for (runs, deployed, deploys) in
         [('a', Some("v1.0.0"), Some("v2.0.0")), ('b', Some("v2.0.0"), None), ('c', None, None)]
     {
-        let mut facts = Facts::default();
-        facts.insert(Question::Running, Answer::Running(Reported::parse(digest(runs).as_str()).unwrap()));
-        for (name, digit) in [("v1.0.0", 'a'), ("v2.0.0", 'b')] {
-            facts.insert(Question::Digest(tag(name)), Answer::Digest(Some(digest(digit))));
-        }
-        let decision = decide(&stage.target, &selection, None, &stage.open, &facts, now()).unwrap();
+        let digests =
+            [("v1.0.0", 'a'), ("v2.0.0", 'b')].map(|(name, digit)| (tag(name), Some(digest(digit))));
+        let running = Some(Reported::parse(digest(runs).as_str()).unwrap());
+        let facts = Table { running, digests: digests.into(), ..Table::default() };
+        let decision = decide(&stage.target, &selection, None, &stage.open, &facts, now());
         assert_eq!(decision.state.deployed.map(|deployed| deployed.tag), deployed.map(tag));
         assert_eq!(decision.deploy.map(|listed| listed.tag), deploys.map(tag));
     }
@@ -71,11 +69,10 @@ fn where_the_rule_cannot_compare_what_the_stage_runs_the_first_poll_is_a_baselin
         [(semver(), "hotfix", versions(&["v1.0.0"])), (newest(), "dev-9", pushed)]
     {
         stage.target.running = Some(running());
-        let mut facts = Facts::default();
-        facts.insert(Question::Running, Answer::Running(Reported::parse(runs).unwrap()));
-        facts.insert(Question::PushedAt(tag(runs)), Answer::Moment(None));
+        let running = Some(Reported::parse(runs).unwrap());
+        let facts = Table { running, push_times: [(tag(runs), None)].into(), ..Table::default() };
         let selection = stage.target.policy.select(&listed, &[]);
-        let decision = decide(&stage.target, &selection, None, &stage.open, &facts, now()).unwrap();
+        let decision = decide(&stage.target, &selection, None, &stage.open, &facts, now());
         let why = format!("first poll; the stage runs {runs}, which the rule cannot compare: ");
         assert!(decision.status == Status::Baseline && decision.reason.starts_with(&why), "{decision:?}");
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::fact::{Facts, Undecided};
-use super::state::{PollState, StageRun};
+use super::fact::{Fact, Facts, Unknown};
+use super::state::{Sighted, StageRun};
 use crate::policy::{Bump, Candidate};
 use crate::reference::{Repository, Tag};
 use crate::target::Target;
@@ -44,31 +44,30 @@ impl Waits {
 /// What a candidate is judged on.
 pub(super) struct Gatekeeper<'a> {
     pub(super) target: &'a Target,
-    pub(super) facts: &'a Facts,
-    /// With the candidates as they were first seen.
-    pub(super) state: &'a PollState,
+    pub(super) facts: &'a dyn Facts,
     pub(super) high_water: Option<&'a Candidate>,
     pub(super) now: Timestamp,
 }
 
 impl Gatekeeper<'_> {
-    /// None: it passes every gate. Those that cost no request are asked first.
+    /// None: it passes every gate. Those that cost no request are asked first. `seen`: the candidate as it was first
+    /// seen; what is asked of it is remembered there.
     ///
     /// # Errors
-    /// What is to be asked first.
-    pub(super) fn stops(&self, candidate: &Candidate) -> Result<Option<Waits>, Undecided> {
+    /// What has to be known could not be asked.
+    pub(super) fn stops(&self, candidate: &Candidate, seen: &mut Sighted) -> Fact<Option<Waits>> {
         let gates = &self.target.gates;
         let tag = &candidate.listed.tag;
         if let Some(waits) = gates.max_bump.and_then(|allowed| self.bump(candidate, allowed)) {
             return Ok(Some(waits));
         }
         if let Some(age) = gates.min_age
-            && let Some(waits) = checked("min_age", tag, self.min_age(candidate, age))?
+            && let Some(waits) = checked("min_age", tag, self.min_age(candidate, age, seen))?
         {
             return Ok(Some(waits));
         }
         if let Some(after) = &gates.after
-            && let Some(waits) = checked("after", tag, self.after(tag, after))?
+            && let Some(waits) = checked("after", tag, self.after(tag, after, seen))?
         {
             return Ok(Some(waits));
         }
@@ -80,7 +79,7 @@ impl Gatekeeper<'_> {
         if gates.platforms.is_empty() { Ok(None) } else { checked("platforms", tag, self.platforms(tag)) }
     }
 
-    fn with(&self, repository: &Repository, tag: &Tag) -> Result<Option<Waits>, Undecided> {
+    fn with(&self, repository: &Repository, tag: &Tag) -> Fact<Option<Waits>> {
         let missing = !self.facts.is_present(repository, tag)?;
         Ok(missing.then(|| Waits::for_now(format!("with: {repository} has no {tag} yet"), None)))
     }
@@ -98,20 +97,19 @@ impl Gatekeeper<'_> {
         })
     }
 
-    fn min_age(&self, candidate: &Candidate, age: Duration) -> Result<Option<Waits>, Undecided> {
+    fn min_age(&self, candidate: &Candidate, age: Duration, seen: &mut Sighted) -> Fact<Option<Waits>> {
         let tag = &candidate.listed.tag;
-        let seen = self.state.candidates.iter().find(|seen| seen.tag == *tag);
         let is_high_water = self.high_water.is_some_and(|high_water| high_water.listed.tag == *tag);
         let pushed_at = if is_high_water {
             // The same tag with another digest: when that was pushed, no registry tells.
             None
         } else {
-            match candidate.listed.pushed_at.or(seen.and_then(|seen| seen.pushed_at)) {
-                Some(pushed_at) => Some(pushed_at),
-                None => self.facts.pushed_at(tag)?,
+            if seen.pushed_at.is_none() {
+                seen.pushed_at = self.facts.pushed_at(tag)?;
             }
+            seen.pushed_at
         };
-        let since = pushed_at.or(seen.map(|seen| seen.first_seen)).unwrap_or(self.now);
+        let since = pushed_at.unwrap_or(seen.first_seen);
         let what = if pushed_at.is_some() { "was pushed" } else { "was first seen" };
         let Ok(until) = since.checked_add(age) else {
             return Ok(None);
@@ -120,13 +118,15 @@ impl Gatekeeper<'_> {
             .then(|| Waits::for_now(format!("min_age: {tag} {what} at {since:.0}"), Some(until))))
     }
 
-    fn after(&self, tag: &Tag, after: &After) -> Result<Option<Waits>, Undecided> {
-        let known = self.state.candidates.iter().find(|seen| seen.tag == *tag);
-        let digest = match (self.facts.digest(tag), known.and_then(|seen| seen.asked_digest.as_ref())) {
-            (Err(Undecided::NotChecked), Some(digest)) => Some(digest),
+    fn after(&self, tag: &Tag, after: &After, seen: &mut Sighted) -> Fact<Option<Waits>> {
+        let digest = match (self.facts.digest(tag), &seen.asked_digest) {
+            (Err(Unknown::NotChecked), Some(digest)) => Some(digest.clone()),
             (answer, _) => answer?,
         };
-        let is_same = |run: &StageRun| match (&run.digest, digest) {
+        if digest.is_some() {
+            seen.asked_digest.clone_from(&digest);
+        }
+        let is_same = |run: &StageRun| match (&run.digest, &digest) {
             (Some(run), Some(wanted)) => run == wanted,
             // What was marked without a digest is known by its tag.
             _ => run.tag == *tag,
@@ -158,7 +158,7 @@ impl Gatekeeper<'_> {
         Ok(Some(best.unwrap_or_else(|| Waits::for_now(format!("after: {stage} has not run it yet"), None))))
     }
 
-    fn platforms(&self, tag: &Tag) -> Result<Option<Waits>, Undecided> {
+    fn platforms(&self, tag: &Tag) -> Fact<Option<Waits>> {
         let has = self.facts.platforms(tag)?;
         let is_there = |wanted: &&String| {
             // `linux/arm64` is content with any variant.
@@ -180,13 +180,9 @@ impl Gatekeeper<'_> {
 }
 
 /// What a gate says, or that nobody was asked what it needs to know.
-fn checked(
-    gate: &str,
-    tag: &Tag,
-    said: Result<Option<Waits>, Undecided>,
-) -> Result<Option<Waits>, Undecided> {
+fn checked(gate: &str, tag: &Tag, said: Fact<Option<Waits>>) -> Fact<Option<Waits>> {
     match said {
-        Err(Undecided::NotChecked) => Ok(Some(Waits {
+        Err(Unknown::NotChecked) => Ok(Some(Waits {
             reason: format!("{gate}: not checked for {tag}"),
             until: None,
             by: Blocked::NotChecked,

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::gate::{Gatekeeper, Waits};
-use super::tests::{tag, target};
+use super::gate::{Blocked, Gatekeeper, Waits};
+use super::tests::{Table, tag, target};
 use super::*;
 use crate::policy::{Bump, Candidate, Order};
 use crate::reference::{Digest, Repository};
@@ -23,29 +23,34 @@ fn candidate(target: &Target, name: &str, pushed_at: Option<Timestamp>) -> Candi
 }
 
 /// Judges v1.1.0, at the moment 0, for a stage that was given v1.0.0.
-fn judge(gates: Gates, facts: &[(Question, Answer)], state: &PollState) -> Result<Option<Waits>, Undecided> {
+fn judge(gates: Gates, facts: &Table, first_seen: i64) -> Fact<Option<Waits>> {
     let mut target = target("v*", Order::Semver);
     target.gates = gates;
-    let mut known = Facts::default();
-    for (question, answer) in facts {
-        known.insert(question.clone(), answer.clone());
-    }
     let high_water = candidate(&target, "v1.0.0", None);
-    let keeper =
-        Gatekeeper { target: &target, facts: &known, state, high_water: Some(&high_water), now: at(0) };
-    keeper.stops(&candidate(&target, "v1.1.0", None))
+    let keeper = Gatekeeper { target: &target, facts, high_water: Some(&high_water), now: at(0) };
+    let mut seen = Sighted {
+        sequence: None,
+        tag: tag("v1.1.0"),
+        pushed_at: None,
+        first_seen: at(first_seen),
+        asked_digest: None,
+        digest: None,
+    };
+    keeper.stops(&candidate(&target, "v1.1.0", None), &mut seen)
 }
 
 fn after(runs: Vec<StageRun>) -> Option<Waits> {
+    let stage = Name::new("dev").unwrap();
     let gates = Gates {
-        after: Some(After { stage: Name::new("dev").unwrap(), lasting: Duration::from_secs(100) }),
+        after: Some(After { stage: stage.clone(), lasting: Duration::from_secs(100) }),
         ..Gates::default()
     };
-    let facts = [
-        (Question::Digest(tag("v1.1.0")), Answer::Digest(Some(digest('a')))),
-        (Question::Runs(Name::new("dev").unwrap()), Answer::Runs(runs)),
-    ];
-    judge(gates, &facts, &PollState::default()).unwrap()
+    let facts = Table {
+        digests: [(tag("v1.1.0"), Some(digest('a')))].into(),
+        runs: [(stage, runs)].into(),
+        ..Table::default()
+    };
+    judge(gates, &facts, 0).unwrap()
 }
 
 fn run(name: &str, of: Option<char>, from: i64, until: Option<i64>) -> StageRun {
@@ -89,34 +94,24 @@ fn what_was_marked_without_a_digest_is_known_by_its_tag() {
 #[test]
 fn a_tag_too_young_waits_by_its_push_or_by_when_it_was_first_seen() {
     let gates = || Gates { min_age: Some(Duration::from_secs(100)), ..Gates::default() };
-    let pushed = |second| [(Question::PushedAt(tag("v1.1.0")), Answer::Moment(Some(at(second))))];
-    let until = |waits: Result<Option<Waits>, Undecided>| waits.unwrap().map(|waits| waits.until);
-    assert_eq!(until(judge(gates(), &pushed(-99), &PollState::default())), Some(Some(at(1))));
-    assert_eq!(until(judge(gates(), &pushed(-100), &PollState::default())), None);
-
-    let no_times = [(Question::PushedAt(tag("v1.1.0")), Answer::Moment(None))];
-    let seen = |second| PollState {
-        candidates: vec![Sighted {
-            sequence: None,
-            tag: tag("v1.1.0"),
-            pushed_at: None,
-            first_seen: at(second),
-            asked_digest: None,
-            digest: None,
-        }],
-        ..PollState::default()
-    };
-    assert_eq!(until(judge(gates(), &no_times, &seen(-30))), Some(Some(at(70))));
-    assert_eq!(until(judge(gates(), &no_times, &seen(-100))), None);
-    assert!(judge(gates(), &[], &seen(-100)).is_err(), "the push time is asked for first");
+    let pushed = |at| Table { push_times: [(tag("v1.1.0"), at)].into(), ..Table::default() };
+    let until = |facts: &Table, seen| judge(gates(), facts, seen).unwrap().map(|waits| waits.until);
+    assert_eq!(until(&pushed(Some(at(-99))), 0), Some(Some(at(1))));
+    assert_eq!(until(&pushed(Some(at(-100))), 0), None);
+    assert_eq!(until(&pushed(None), -30), Some(Some(at(70))));
+    assert_eq!(until(&pushed(None), -100), None);
+    let nothing_known = Table::default();
+    assert_eq!(judge(gates(), &nothing_known, -100).unwrap().unwrap().by, Blocked::NotChecked);
+    assert_eq!(*nothing_known.asked.borrow(), ["push time of v1.1.0"], "it is asked for first");
 }
 
 #[test]
 fn an_image_without_a_platform_waits() {
     let platforms = |has: &[&str]| {
         let gates = Gates { platforms: vec!["linux/amd64".into(), "linux/arm64".into()], ..Gates::default() };
-        let has = Answer::Platforms(has.iter().map(ToString::to_string).collect());
-        judge(gates, &[(Question::Platforms(tag("v1.1.0")), has)], &PollState::default()).unwrap()
+        let has = Ok(has.iter().map(ToString::to_string).collect());
+        let facts = Table { platforms: [(tag("v1.1.0"), has)].into(), ..Table::default() };
+        judge(gates, &facts, 0).unwrap()
     };
     assert!(platforms(&["linux/amd64"]).unwrap().reason.contains("no linux/arm64"));
     assert_eq!(platforms(&["linux/amd64", "linux/arm64/v8"]), None, "content with any variant");
@@ -128,8 +123,8 @@ fn a_tag_without_its_sibling_waits() {
     let other = Repository::new("acme/worker").unwrap();
     let with = |present| {
         let gates = Gates { with: vec![other.clone()], ..Gates::default() };
-        let facts = [(Question::Presence(other.clone(), tag("v1.1.0")), Answer::Presence(present))];
-        judge(gates, &facts, &PollState::default()).unwrap()
+        let facts = Table { present: [((other.clone(), tag("v1.1.0")), present)].into(), ..Table::default() };
+        judge(gates, &facts, 0).unwrap()
     };
     assert!(with(false).unwrap().reason.contains("acme/worker"));
     assert_eq!(with(true), None);
@@ -137,9 +132,8 @@ fn a_tag_without_its_sibling_waits() {
 
 #[test]
 fn a_version_too_far_from_what_was_given_does_not_pass() {
-    let bump = |allowed| {
-        judge(Gates { max_bump: Some(allowed), ..Gates::default() }, &[], &PollState::default()).unwrap()
-    };
+    let bump =
+        |allowed| judge(Gates { max_bump: Some(allowed), ..Gates::default() }, &Table::default(), 0).unwrap();
     assert!(bump(Bump::Patch).unwrap().reason.contains("minor version away from v1.0.0"));
     assert_eq!(bump(Bump::Minor), None);
 }
@@ -148,6 +142,7 @@ fn a_version_too_far_from_what_was_given_does_not_pass() {
 fn what_cannot_be_asked_is_a_failed_check_and_no_open_gate() {
     let gates = Gates { platforms: vec!["linux/amd64".into()], ..Gates::default() };
     let failure = Failure { code: ErrorCode::Unavailable, message: "down".into() };
-    let facts = [(Question::Platforms(tag("v1.1.0")), Answer::Failed(failure.clone()))];
-    assert_eq!(judge(gates, &facts, &PollState::default()), Err(Undecided::Failed(failure)));
+    let failed = Unknown::Failed(failure);
+    let facts = Table { platforms: [(tag("v1.1.0"), Err(failed.clone()))].into(), ..Table::default() };
+    assert_eq!(judge(gates, &facts, 0), Err(failed));
 }

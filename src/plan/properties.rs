@@ -89,6 +89,24 @@ fn digest(sequence: i64) -> Digest {
     Digest::new(&format!("sha256:{sequence:064x}")).unwrap()
 }
 
+impl Facts for World {
+    fn digest(&self, tag: &Tag) -> Fact<Option<Digest>> {
+        Ok(self.in_registry(tag).map(|listed| digest(listed.sequence.unwrap())))
+    }
+
+    fn pushed_at(&self, tag: &Tag) -> Fact<Option<Timestamp>> {
+        Ok(self.in_registry(tag).and_then(|listed| listed.pushed_at))
+    }
+
+    fn given_at(&self, tag: &Tag) -> Fact<Option<Timestamp>> {
+        Ok(self.given.get(tag).copied())
+    }
+
+    fn image(&self, _tag: &Tag) -> Fact<Option<Digest>> {
+        Ok(None)
+    }
+}
+
 impl World {
     fn new(order: Order, with_digest: bool, allow_downgrade: bool, gated: bool) -> World {
         let mut target = target("v*", order);
@@ -113,38 +131,13 @@ impl World {
     }
 
     fn decide(&self, listing: &Listing) -> Decision {
-        self.decide_with_facts(listing).0
-    }
-
-    fn decide_with_facts(&self, listing: &Listing) -> (Decision, Facts) {
         let state = self.state.as_ref();
-        let asked = asked_of_listing(state, &self.open);
-        let selection = self.target.policy.select(listing, &asked);
-        let mut facts = Facts::default();
-        loop {
-            match decide(&self.target, &selection, state, &self.open, &facts, self.now) {
-                Ok(decision) => return (decision, facts),
-                Err(question) => {
-                    let answer = self.answer(&question);
-                    facts.insert(question, answer);
-                }
-            }
-        }
+        let selection = self.target.policy.select(listing, &asked_of_listing(state, &self.open));
+        decide(&self.target, &selection, state, &self.open, self, self.now)
     }
 
-    fn answer(&self, question: &Question) -> Answer {
-        let listed = |tag: &Tag| self.registry.iter().find(|listed| listed.tag == *tag);
-        match question {
-            Question::Digest(tag) => {
-                Answer::Digest(listed(tag).map(|listed| digest(listed.sequence.unwrap())))
-            }
-            Question::PushedAt(tag) => Answer::Moment(listed(tag).and_then(|listed| listed.pushed_at)),
-            Question::Given => Answer::Given(self.given.clone()),
-            Question::Image(_) => Answer::Image(None),
-            Question::Platforms(_) | Question::Presence(..) | Question::Runs(_) | Question::Running => {
-                unreachable!("not gated by it")
-            }
-        }
+    fn in_registry(&self, tag: &Tag) -> Option<&ListedTag> {
+        self.registry.iter().find(|listed| listed.tag == *tag)
     }
 
     /// As the store records a decision.
@@ -247,9 +240,9 @@ impl World {
     /// What `tags` says that the next poll does, that is what it does.
     fn tell_truly(&self) -> Result<(), TestCaseError> {
         let listing = self.listing();
-        let (decision, facts) = self.decide_with_facts(&listing);
+        let decision = self.decide(&listing);
         let (target, open, now) = (&self.target, &self.open, self.now);
-        let verdicts = Decided { target, decision: &decision, open, facts: &facts, now }.verdicts(&listing);
+        let verdicts = Decided { target, decision: &decision, open, facts: self, now }.verdicts(&listing);
         prop_assert_eq!(verdicts.len(), listing.tags.len());
         let next = verdicts.into_iter().filter(|verdict| verdict.kind == VerdictKind::Next);
         let told: Vec<Tag> = next.map(|verdict| verdict.listed.tag).collect();
@@ -340,6 +333,21 @@ struct Timeless {
 /// When its images were built: some say nothing, some the same.
 const BUILT: [Option<i64>; 6] = [None, Some(0), Some(0), Some(1), Some(2), None];
 
+impl Facts for Timeless {
+    fn digest(&self, tag: &Tag) -> Fact<Option<Digest>> {
+        Ok(self.in_registry(tag).map(|built| built.digest))
+    }
+
+    fn given_at(&self, tag: &Tag) -> Fact<Option<Timestamp>> {
+        Ok(self.given.get(tag).copied())
+    }
+
+    fn image(&self, tag: &Tag) -> Fact<Option<Digest>> {
+        let known = self.sightings.get(tag).and_then(|seen| seen.image.as_ref());
+        Ok(known.map(|image| image.digest.clone()))
+    }
+}
+
 impl Timeless {
     fn new() -> Timeless {
         let now = Timestamp::from_second(1_800_000_000).unwrap();
@@ -351,6 +359,11 @@ impl Timeless {
     fn built(image: usize) -> Built {
         let created = BUILT[image].map(|second| Timestamp::from_second(second).unwrap());
         Built { digest: digest(i64::try_from(image).unwrap()), created }
+    }
+
+    fn in_registry(&self, tag: &Tag) -> Option<Built> {
+        let (_, image) = self.registry.iter().find(|(known, _)| known == tag)?;
+        Some(Timeless::built(*image))
     }
 
     fn push(&mut self, name: &str, image: usize) {
@@ -365,32 +378,13 @@ impl Timeless {
         let listing = Listing { tags, ..Listing::default() };
         let unplaced =
             sighting::unplaced(&self.target, &listing, &self.sightings, self.state.as_ref(), self.now);
-        let image = |tag: &Tag| self.registry.iter().find(|(known, _)| known == tag).unwrap().1;
-        let asked =
-            unplaced.into_iter().map(|tag| (tag.clone(), Some(Timeless::built(image(&tag))))).collect();
+        let asked = unplaced.into_iter().map(|tag| (tag.clone(), self.in_registry(&tag))).collect();
         let placed = sighting::place(&listing, &self.sightings, &asked, self.now);
         self.sightings.extend(placed.new);
         let open = OpenDeployments::default();
         let asked = asked_of_listing(self.state.as_ref(), &open);
         let selection = self.target.policy.select(&placed.listing, &asked);
-        let mut facts = Facts::default();
-        let decision = loop {
-            match decide(&self.target, &selection, self.state.as_ref(), &open, &facts, self.now) {
-                Ok(decision) => break decision,
-                Err(question) => {
-                    let answer = match &question {
-                        Question::Given => Answer::Given(self.given.clone()),
-                        Question::Digest(tag) => Answer::Digest(Some(Timeless::built(image(tag)).digest)),
-                        Question::Image(tag) => {
-                            let known = self.sightings.get(tag).and_then(|seen| seen.image.as_ref());
-                            Answer::Image(known.map(|image| image.digest.clone()))
-                        }
-                        other => unreachable!("{other:?} is not asked without gates"),
-                    };
-                    facts.insert(question, answer);
-                }
-            }
-        };
+        let decision = decide(&self.target, &selection, self.state.as_ref(), &open, self, self.now);
         self.given.extend(decision.deploy.iter().map(|listed| (listed.tag.clone(), self.now)));
         self.state = Some(decision.state.clone());
         decision

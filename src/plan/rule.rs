@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::fact::{Facts, Undecided};
+use super::fact::{Fact, Facts, Unknown};
 use super::gate::{Blocked, Gatekeeper, Waits};
 use super::running::Reported;
 use super::state::{Baseline, DecidedBy, Deployed, Deployment, OpenDeployments, PollState, Sighted};
@@ -57,19 +57,19 @@ pub(super) fn is_timeless(listed: &ListedTag, target: &Target) -> bool {
 }
 
 /// Whether the stage was given the tag before, since the last `mark --reset`.
-pub(super) fn was_given(facts: &Facts, reset_at: Option<Timestamp>, tag: &Tag) -> Result<bool, Undecided> {
-    let given_at = facts.given()?.get(tag);
-    Ok(given_at.is_some_and(|given_at| reset_at.is_none_or(|reset_at| *given_at > reset_at)))
+pub(super) fn was_given(facts: &dyn Facts, reset_at: Option<Timestamp>, tag: &Tag) -> Fact<bool> {
+    let given_at = facts.given_at(tag)?;
+    Ok(given_at.is_some_and(|given_at| reset_at.is_none_or(|reset_at| given_at > reset_at)))
 }
 
 /// Whether a candidate cannot go before others of its place in the order: of two images nothing tells which is
 /// newer, and one image goes under the name that is greatest by bytes.
 fn rivals(
     target: &Target,
-    facts: &Facts,
+    facts: &dyn Facts,
     candidates: &[&Candidate],
     place: usize,
-) -> Result<Option<Waits>, Undecided> {
+) -> Fact<Option<Waits>> {
     let candidate = candidates[place];
     // An image that does not say when it was built has no place among those that appeared with it.
     let is_rival = |other: &&Candidate| {
@@ -109,16 +109,18 @@ fn rivals(
 pub(crate) fn newest<'s>(
     target: &Target,
     selection: &'s Selection,
-    facts: &Facts,
-) -> Result<Result<Option<&'s Candidate>, String>, Undecided> {
+    facts: &dyn Facts,
+) -> Result<Result<Option<&'s Candidate>, String>, Failure> {
     let candidates: Vec<&Candidate> = selection.candidates.iter().collect();
-    Ok(match candidates.first() {
-        None => Ok(None),
-        Some(newest) => match rivals(target, facts, &candidates, 0)? {
-            Some(waits) => Err(waits.reason),
-            None => Ok(Some(newest)),
-        },
-    })
+    let Some(newest) = candidates.first() else {
+        return Ok(Ok(None));
+    };
+    match rivals(target, facts, &candidates, 0) {
+        Ok(Some(waits)) => Ok(Err(waits.reason)),
+        // Where nobody says which images they are, they are told apart by their names.
+        Ok(None) | Err(Unknown::NotChecked) => Ok(Ok(Some(newest))),
+        Err(Unknown::Failed(failure)) => Err(failure),
+    }
 }
 
 /// A tag that is listed, and has no manifest.
@@ -135,7 +137,7 @@ pub(super) struct Poll<'a> {
     pub(super) target: &'a Target,
     pub(super) selection: &'a Selection,
     pub(super) open: &'a OpenDeployments,
-    pub(super) facts: &'a Facts,
+    pub(super) facts: &'a dyn Facts,
     pub(super) before: Option<&'a PollState>,
     pub(super) now: Timestamp,
 }
@@ -143,7 +145,7 @@ pub(super) struct Poll<'a> {
 /// How many candidates are asked for their digest, to find the one that a stage runs.
 const DIGESTS_ASKED: usize = 20;
 
-type Deciding = Result<Decision, Undecided>;
+type Deciding = Fact<Decision>;
 
 /// The first candidate that nothing blocks, and what blocks those before it.
 type Choice<'c> = (Option<&'c Candidate>, Vec<(Tag, Waits)>);
@@ -163,7 +165,7 @@ impl Poll<'_> {
     /// Rule 2, where the stage says what it runs: that becomes high-water and deployed.
     fn first_by_running(&self, mut next: PollState) -> Deciding {
         let reported = self.facts.running()?;
-        let Some(tag) = self.tag_of(reported)? else {
+        let Some(tag) = self.tag_of(&reported)? else {
             let why = format!("first poll; the stage runs {}, which no tag of the rule is", reported.name());
             return self.begin(next, &why);
         };
@@ -184,12 +186,12 @@ impl Poll<'_> {
     }
 
     /// The tag that a stage runs. Where it names a digest only, the newest candidates are asked for theirs.
-    fn tag_of(&self, reported: &Reported) -> Result<Option<Tag>, Undecided> {
+    fn tag_of(&self, reported: &Reported) -> Fact<Option<Tag>> {
         if reported.tag.is_some() {
             return Ok(reported.tag.clone());
         }
         for candidate in self.selection.candidates.iter().take(DIGESTS_ASKED) {
-            if self.facts.digest(&candidate.listed.tag)? == reported.digest.as_ref() {
+            if self.facts.digest(&candidate.listed.tag)? == reported.digest {
                 return Ok(Some(candidate.listed.tag.clone()));
             }
         }
@@ -197,7 +199,7 @@ impl Poll<'_> {
     }
 
     /// A tag as the registry lists it, as far as that is known or can be asked.
-    fn listed(&self, tag: &Tag) -> Result<ListedTag, Undecided> {
+    fn listed(&self, tag: &Tag) -> Fact<ListedTag> {
         let known = self.selection.candidates.iter().find(|candidate| candidate.listed.tag == *tag);
         if let Some(candidate) = known {
             return Ok(candidate.listed.clone());
@@ -266,7 +268,7 @@ impl Poll<'_> {
     }
 
     /// Rule 6: by the registry's sequence newer than high-water, by its time older, and not given yet.
-    fn pushed_with_an_earlier_time(&self, high_water: &Candidate) -> Result<Option<&ListedTag>, Undecided> {
+    fn pushed_with_an_earlier_time(&self, high_water: &Candidate) -> Fact<Option<&ListedTag>> {
         let is_by_time = self.target.policy.order() == Order::Newest;
         let Some(sequence) = high_water.listed.sequence.filter(|_| is_by_time) else {
             return Ok(None);
@@ -285,7 +287,7 @@ impl Poll<'_> {
         Ok(None)
     }
 
-    fn was_given(&self, tag: &Tag) -> Result<bool, Undecided> {
+    fn was_given(&self, tag: &Tag) -> Fact<bool> {
         was_given(self.facts, self.before.and_then(|before| before.reset_at), tag)
     }
 
@@ -295,7 +297,7 @@ impl Poll<'_> {
 
     /// The candidates newer than `high_water`, newest first. A tag that the stage was given before is
     /// never new, even pushed again with a later time.
-    fn new_after(&self, high_water: Option<&Candidate>) -> Result<Vec<&Candidate>, Undecided> {
+    fn new_after(&self, high_water: Option<&Candidate>) -> Fact<Vec<&Candidate>> {
         let candidates = self.selection.candidates.iter();
         let Some(high_water) = high_water else {
             return Ok(candidates.collect());
@@ -337,7 +339,7 @@ impl Poll<'_> {
         high_water: Option<&Candidate>,
     ) -> Deciding {
         next.candidates = candidates.iter().map(|candidate| self.sight(candidate, None)).collect();
-        let (chosen, blocked) = self.choose(&next, candidates, high_water)?;
+        let (chosen, blocked) = self.choose(&mut next.candidates, candidates, high_water)?;
         let decision = match chosen {
             None => self.waiting_for(next, &blocked),
             Some(chosen) => {
@@ -354,22 +356,22 @@ impl Poll<'_> {
         Ok(Decision { above: high_water.map(|high_water| high_water.listed.clone()), blocked, ..decision })
     }
 
-    /// The first candidate that nothing blocks, and what blocks those before it.
+    /// The first candidate that nothing blocks, and what blocks those before it. `seen`: the candidates as they were
+    /// first seen.
     fn choose<'c>(
         &self,
-        next: &PollState,
+        seen: &mut [Sighted],
         candidates: &[&'c Candidate],
         high_water: Option<&Candidate>,
-    ) -> Result<Choice<'c>, Undecided> {
-        let gatekeeper =
-            Gatekeeper { target: self.target, facts: self.facts, state: next, high_water, now: self.now };
+    ) -> Fact<Choice<'c>> {
+        let gatekeeper = Gatekeeper { target: self.target, facts: self.facts, high_water, now: self.now };
         let mut blocked: Vec<(Tag, Waits)> = Vec::new();
         let mut unchecked: Option<Tag> = None;
-        for (place, candidate) in candidates.iter().enumerate() {
+        for (place, (candidate, seen)) in candidates.iter().zip(seen).enumerate() {
             let tag = &candidate.listed.tag;
             let waits = match rivals(self.target, self.facts, candidates, place)? {
                 Some(waits) => Some(waits),
-                None => gatekeeper.stops(candidate)?,
+                None => gatekeeper.stops(candidate, seen)?,
             };
             let waits = match (waits, &unchecked) {
                 (None, Some(newer)) => Some(Waits {
@@ -422,29 +424,21 @@ impl Poll<'_> {
         let before = self.before.and_then(|before| {
             before.candidates.iter().find(|seen| seen.tag == listed.tag && seen.digest.as_ref() == digest)
         });
-        // Asked once for a gate, a push time is remembered.
-        let asked = || self.facts.pushed_at(&listed.tag).ok().flatten();
         Sighted {
             tag: listed.tag.clone(),
-            pushed_at: listed.pushed_at.or_else(|| before.and_then(|before| before.pushed_at)).or_else(asked),
+            pushed_at: listed.pushed_at.or_else(|| before.and_then(|before| before.pushed_at)),
             sequence: listed.sequence.or_else(|| before.and_then(|before| before.sequence)),
             first_seen: before.map_or(self.now, |before| before.first_seen.min(self.now)),
             digest: digest.cloned(),
-            asked_digest: self
-                .facts
-                .digest(&listed.tag)
-                .ok()
-                .flatten()
-                .cloned()
-                .or_else(|| before?.asked_digest.clone()),
+            asked_digest: before.and_then(|before| before.asked_digest.clone()),
         }
     }
 
     /// What the tag points at now; None: there is no manifest, or nobody is asked.
-    fn digest(&self, tag: &Tag) -> Result<Option<Digest>, Undecided> {
+    fn digest(&self, tag: &Tag) -> Fact<Option<Digest>> {
         match self.facts.digest(tag) {
-            Err(Undecided::NotChecked) => Ok(None),
-            answer => Ok(answer?.cloned()),
+            Err(Unknown::NotChecked) => Ok(None),
+            answer => answer,
         }
     }
 
@@ -513,15 +507,16 @@ impl Poll<'_> {
         digest: &Digest,
     ) -> Deciding {
         let tag = &newest.listed.tag;
-        next.candidates = vec![self.sight(newest, Some(digest))];
+        let mut seen = self.sight(newest, Some(digest));
         let gatekeeper = Gatekeeper {
             target: self.target,
             facts: self.facts,
-            state: &next,
             high_water: Some(high_water),
             now: self.now,
         };
-        if let Some(waits) = gatekeeper.stops(newest)? {
+        let waits = gatekeeper.stops(newest, &mut seen)?;
+        next.candidates = vec![seen];
+        if let Some(waits) = waits {
             let blocked = vec![(tag.clone(), waits.clone())];
             return Ok(Decision { blocked, ..self.waiting(next, Status::Waiting, waits).concerning(tag) });
         }

@@ -41,6 +41,10 @@ pub(crate) struct PollState {
     /// The last listing that was seen whole, or from the feed without a gap.
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) listed: Option<LastListed>,
+    /// Raised by every change of the target's rows but for the two moments that follow: a decision is recorded on the
+    /// version that it was taken on.
+    #[serde(skip)]
+    pub(crate) version: i64,
     /// The last successful poll. In a column of its own, as the next one: an idle poll changes no document.
     #[serde(skip)]
     pub(crate) polled_at: Option<Timestamp>,

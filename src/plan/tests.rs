@@ -1,3 +1,4 @@
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -100,6 +101,79 @@ pub(super) fn save(open: &mut OpenDeployments, rows: &[DeploymentRow]) {
     }
 }
 
+/// Answers of a table: what it has not, nobody is asked.
+#[derive(Default)]
+pub(super) struct Table {
+    pub(super) digests: HashMap<Tag, Option<Digest>>,
+    pub(super) push_times: HashMap<Tag, Option<Timestamp>>,
+    pub(super) platforms: HashMap<Tag, Fact<Vec<String>>>,
+    pub(super) present: HashMap<(Repository, Tag), bool>,
+    pub(super) runs: HashMap<Name, Vec<StageRun>>,
+    pub(super) running: Option<Reported>,
+    /// What was asked for, in this order.
+    pub(super) asked: RefCell<Vec<String>>,
+}
+
+impl Table {
+    fn said<T: Clone>(&self, what: &str, tag: &Tag, known: Option<&T>) -> Fact<T> {
+        self.asked.borrow_mut().push(format!("{what} of {tag}"));
+        known.cloned().ok_or(Unknown::NotChecked)
+    }
+}
+
+impl Facts for Table {
+    fn digest(&self, tag: &Tag) -> Fact<Option<Digest>> {
+        self.said("digest", tag, self.digests.get(tag))
+    }
+
+    fn pushed_at(&self, tag: &Tag) -> Fact<Option<Timestamp>> {
+        self.said("push time", tag, self.push_times.get(tag))
+    }
+
+    fn platforms(&self, tag: &Tag) -> Fact<Vec<String>> {
+        self.said("platforms", tag, self.platforms.get(tag))?
+    }
+
+    fn is_present(&self, repository: &Repository, tag: &Tag) -> Fact<bool> {
+        self.said("presence", tag, self.present.get(&(repository.clone(), tag.clone())))
+    }
+
+    fn image(&self, _tag: &Tag) -> Fact<Option<Digest>> {
+        Ok(None)
+    }
+
+    fn given_at(&self, _tag: &Tag) -> Fact<Option<Timestamp>> {
+        Ok(None)
+    }
+
+    fn runs(&self, stage: &Name) -> Fact<Vec<StageRun>> {
+        self.runs.get(stage).cloned().ok_or(Unknown::NotChecked)
+    }
+
+    fn running(&self) -> Fact<Reported> {
+        self.running.clone().ok_or(Unknown::NotChecked)
+    }
+}
+
+impl Facts for Stage {
+    fn digest(&self, _tag: &Tag) -> Fact<Option<Digest>> {
+        let digest = Digest::new(&format!("sha256:{}", "0".repeat(64))).unwrap();
+        Ok(Some(digest).filter(|_| self.has_manifests))
+    }
+
+    fn platforms(&self, _tag: &Tag) -> Fact<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    fn image(&self, _tag: &Tag) -> Fact<Option<Digest>> {
+        Ok(None)
+    }
+
+    fn given_at(&self, tag: &Tag) -> Fact<Option<Timestamp>> {
+        Ok(self.given.get(tag).copied())
+    }
+}
+
 /// Polls against a memory that lasts.
 pub(super) struct Stage {
     pub(super) target: Target,
@@ -124,7 +198,7 @@ impl Stage {
     }
 
     pub(super) fn poll(&mut self, listing: &Listing) -> Decision {
-        let (decision, _) = self.decide(listing);
+        let decision = self.decide(listing);
         self.state = Some(decision.state.clone());
         self.given.extend(decision.deploy.as_ref().map(|listed| (listed.tag.clone(), self.now)));
         decision
@@ -132,34 +206,15 @@ impl Stage {
 
     /// What `tags` says.
     pub(super) fn verdicts(&self, listing: &Listing) -> Vec<TagVerdict> {
-        let (decision, facts) = self.decide(listing);
+        let decision = self.decide(listing);
         let (target, open, now) = (&self.target, &self.open, self.now);
-        Decided { target, decision: &decision, open, facts: &facts, now }.verdicts(listing)
+        Decided { target, decision: &decision, open, facts: self, now }.verdicts(listing)
     }
 
-    fn decide(&self, listing: &Listing) -> (Decision, Facts) {
+    fn decide(&self, listing: &Listing) -> Decision {
         let asked = asked_of_listing(self.state.as_ref(), &self.open);
         let selection = self.target.policy.select(listing, &asked);
-        let mut facts = Facts::default();
-        loop {
-            match decide(&self.target, &selection, self.state.as_ref(), &self.open, &facts, self.now) {
-                Ok(decision) => return (decision, facts),
-                Err(Question::Given) => {
-                    facts.insert(Question::Given, Answer::Given(self.given.clone()));
-                }
-                Err(question @ Question::Image(_)) => {
-                    facts.insert(question, Answer::Image(None));
-                }
-                Err(question @ Question::Platforms(_)) => {
-                    facts.insert(question, Answer::Platforms(Vec::new()));
-                }
-                Err(question) => {
-                    assert!(matches!(question, Question::Digest(_)), "{question:?} has no answer here");
-                    let digest = Digest::new(&format!("sha256:{}", "0".repeat(64))).unwrap();
-                    facts.insert(question, Answer::Digest(Some(digest).filter(|_| self.has_manifests)));
-                }
-            }
-        }
+        decide(&self.target, &selection, self.state.as_ref(), &self.open, self, self.now)
     }
 
     /// The tag that is deployed by a poll, if any.

@@ -115,7 +115,7 @@ pub(crate) struct Decided<'a> {
     /// Of the state that was decided on.
     pub(crate) open: &'a OpenDeployments,
     /// With what was asked to decide.
-    pub(crate) facts: &'a Facts,
+    pub(crate) facts: &'a dyn Facts,
     pub(crate) now: Timestamp,
 }
 

@@ -117,7 +117,7 @@ pub(super) fn ask_owner<'a>(
             to_list.known.insert(repository);
         }
         for index in targets {
-            match step.decide_on_memory(registry, repository, index) {
+            match step.decide_on_memory(repository, index) {
                 Some(done) => asked.listed.push(done),
                 None => to_list.repositories.entry(repository).or_default().push(index),
             }
@@ -185,12 +185,7 @@ struct Step<'a> {
 
 impl Step<'_> {
     /// None: the target's repository has to be listed.
-    fn decide_on_memory(
-        &self,
-        registry: &dyn Registry,
-        repository: &Repository,
-        index: usize,
-    ) -> Option<Listed> {
+    fn decide_on_memory(&self, repository: &Repository, index: usize) -> Option<Listed> {
         let target = self.context.targets[index];
         let state = self.context.states.get(&target.id)?;
         let pushed = self.pushed(target, state, repository)?;
@@ -214,7 +209,7 @@ impl Step<'_> {
             let (pushed_at, sequence) = (Some(row.created_at), Some(row.id));
             listing.tags.push(ListedTag { pushed_at, sequence, ..ListedTag::named(tag) });
         }
-        done(extent, select_remembered(self.context, registry, target, state, &listing))
+        done(extent, select_remembered(self.context, target, state, &listing))
     }
 
     /// What was pushed to the repository since the target knew all of it; None where that is not known, or

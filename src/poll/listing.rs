@@ -6,10 +6,11 @@ use std::thread;
 
 use jiff::Timestamp;
 
-use super::{Context, changes, question};
+use super::facts::{Answers, FromEveryone};
+use super::{Context, changes};
 use crate::feed::{Count, FeedRow};
 use crate::plan::sighting::{self, Asked, Built, Placed, Sighting};
-use crate::plan::{self, Answer, Decision, Facts, Failure, PollState, Question, Undecided};
+use crate::plan::{self, Decision, Failure, PollState};
 use crate::policy::{Order, Reading, Selection};
 use crate::reference::{ListedTag, Listing, Repository, Tag};
 use crate::registry::{Registry, RegistryError};
@@ -59,14 +60,16 @@ pub(super) enum Found {
     OtherOwner(Failure),
 }
 
-/// A selection, and what was asked beyond it to decide.
+/// A selection, and what was decided on it.
 pub(super) struct Selected {
     pub(super) selection: Selection,
-    pub(super) facts: Facts,
+    /// What was asked to decide.
+    pub(super) answers: Answers,
+    pub(super) decision: Decision,
+    /// The version of the target's state that it was decided on; None: the target had no state.
+    pub(super) version: Option<i64>,
     /// Tags that were never seen before, where the registry has no push times.
     pub(super) sighted: Vec<(Tag, Sighting)>,
-    /// Whether it means a deployment, on the state as this run found it.
-    pub(super) deploys: bool,
     /// What people should know of the listing.
     pub(super) notes: Vec<String>,
 }
@@ -84,7 +87,7 @@ impl Listed {
 
     /// Whether its decision should not wait for those of others.
     pub(super) fn wants_deployment(&self) -> bool {
-        matches!(&self.found, Found::Selected(selected) if selected.deploys)
+        matches!(&self.found, Found::Selected(selected) if selected.decision.deploy.is_some())
     }
 }
 
@@ -107,8 +110,7 @@ pub(super) fn list(
     let select_each = |indices: &[usize], listing: &Result<Listing, RegistryError>| {
         let select = |index: &usize| match listing {
             Ok(listing) => {
-                let selected =
-                    select(context, registry, context.targets[*index], listing, 0, times(&known.pushed));
+                let selected = select(context, context.targets[*index], listing, 0, times(&known.pushed));
                 found(*index, Ok(selected).into())
             }
             Err(error) => found(*index, Found::Failed(context.failure(error))),
@@ -149,14 +151,14 @@ pub(super) fn list(
 }
 
 /// Push times that the feed has told already.
-fn times(pushed: &[FeedRow]) -> Facts {
-    let mut facts = Facts::default();
+fn times(pushed: &[FeedRow]) -> Answers {
+    let answers = Answers::default();
     for row in pushed {
         if let Ok(tag) = Tag::new(&row.version) {
-            facts.insert(Question::PushedAt(tag), Answer::Moment(Some(row.created_at)));
+            answers.know_push_time(tag, row.created_at);
         }
     }
-    facts
+    answers
 }
 
 fn notes(target: &Target, listing: &Listing) -> Vec<String> {
@@ -182,8 +184,8 @@ fn sight(
 ) -> Result<Selected, Failure> {
     let listing = listing.as_ref().map_err(|error| context.failure(error))?;
     let placed = place(context, registry, target, listing);
-    let (Placed { listing, new, .. }, facts) = placed.map_err(|error| context.state_failure(&error))??;
-    let selected = select(context, registry, target, &listing, 0, facts);
+    let (Placed { listing, new, .. }, answers) = placed.map_err(|error| context.state_failure(&error))??;
+    let selected = select(context, target, &listing, 0, answers);
     Ok(Selected { sighted: new, ..selected })
 }
 
@@ -194,10 +196,10 @@ pub(super) fn place(
     registry: &dyn Registry,
     target: &Target,
     listing: &Listing,
-) -> Result<Result<(Placed, Facts), Failure>, StoreError> {
+) -> Result<Result<(Placed, Answers), Failure>, StoreError> {
     let (known, now) = (context.run.store.sightings(&target.id)?, Timestamp::now());
     if registry.has_push_times() {
-        return Ok(Ok((sighting::in_sequence(listing, &known, now), Facts::default())));
+        return Ok(Ok((sighting::in_sequence(listing, &known, now), Answers::default())));
     }
     let unplaced = sighting::unplaced(target, listing, &known, context.states.get(&target.id), now);
     let asked = match ask_images(context, registry, target, &unplaced) {
@@ -205,12 +207,12 @@ pub(super) fn place(
         Err(failure) => return Ok(Err(failure)),
     };
     let placed = sighting::place(listing, &known, &asked, now);
-    let mut facts = Facts::default();
+    let answers = Answers::default();
     // Of the others the state says that nothing is known.
     for (tag, digest) in &placed.images {
-        facts.insert(Question::Image(tag.clone()), Answer::Image(Some(digest.clone())));
+        answers.know_image(tag.clone(), digest.clone());
     }
-    Ok(Ok((placed, facts)))
+    Ok(Ok((placed, answers)))
 }
 
 /// Asks side by side what tags point at, and when that was built.
@@ -340,40 +342,31 @@ const PAGE: usize = 50;
 /// Selects from what is remembered.
 pub(super) fn select_remembered(
     context: &Context<'_>,
-    registry: &dyn Registry,
     target: &Target,
     state: &PollState,
     listing: &Listing,
 ) -> Found {
-    Ok(select(context, registry, target, listing, state.tags_listed, Facts::default())).into()
+    Ok(select(context, target, listing, state.tags_listed, Answers::default())).into()
 }
 
-/// Selects, and asks what deciding on the state as this run found it needs to know: here, where
-/// requests run side by side. `known`: how many tags there are at least, where the listing is a part.
+/// Selects, and decides on the state as this run found it: here, where requests run side by side. `known`: how many
+/// tags there are at least, where the listing is a part.
 fn select(
     context: &Context<'_>,
-    registry: &dyn Registry,
     target: &Target,
     listing: &Listing,
     known: usize,
-    mut facts: Facts,
+    answers: Answers,
 ) -> Selected {
     let state = context.states.get(&target.id);
     let open = context.open.get(&target.id).cloned().unwrap_or_default();
     let asked = plan::asked_of_listing(state, &open);
     let mut selection = target.policy.select(listing, &asked);
     selection.listed = selection.listed.max(known);
-    let now = Timestamp::now();
-    let deploys = loop {
-        match plan::decide(target, &selection, state, &open, &facts, now) {
-            Ok(decision) => break decision.deploy.is_some(),
-            Err(question) => {
-                let answer = question::ask(context, registry, target, &question);
-                facts.insert(question, answer);
-            }
-        }
-    };
-    Selected { selection, facts, sighted: Vec::new(), deploys, notes: notes(target, listing) }
+    let facts = FromEveryone { context, target, answers: &answers };
+    let decision = plan::decide(target, &selection, state, &open, &facts, Timestamp::now());
+    let version = state.map(|state| state.version);
+    Selected { selection, answers, decision, version, sighted: Vec::new(), notes: notes(target, listing) }
 }
 
 /// What is newest of a target's repository.
@@ -401,29 +394,23 @@ pub(super) fn newest(
         Ok(listing) => listing,
         Err(error) => return Ok(Err(context.failure(&error))),
     };
-    let (listing, sighted, mut facts) = if is_sighted(registry, target) {
+    let (listing, sighted, answers) = if is_sighted(registry, target) {
         match place(context, registry, target, &listing)? {
-            Ok((placed, facts)) => (placed.listing, placed.new, facts),
+            Ok((placed, answers)) => (placed.listing, placed.new, answers),
             Err(failure) => return Ok(Err(failure)),
         }
     } else {
-        (listing, Vec::new(), Facts::default())
+        (listing, Vec::new(), Answers::default())
     };
     let selection = target.policy.select(&listing, &[]);
-    loop {
-        match plan::newest(target, &selection, &facts) {
-            Ok(newest) => {
-                let tag = newest.map(|newest| newest.map(|newest| newest.listed.clone()));
-                return Ok(Ok(Newest { tag, sighted }));
-            }
-            Err(Undecided::Asks(question)) => {
-                let answer = question::ask(context, registry, target, &question);
-                facts.insert(question, answer);
-            }
-            Err(Undecided::Failed(failure)) => return Ok(Err(failure)),
-            Err(Undecided::NotChecked) => unreachable!("whoever asks is answered"),
+    let facts = FromEveryone { context, target, answers: &answers };
+    Ok(match plan::newest(target, &selection, &facts) {
+        Ok(newest) => {
+            let tag = newest.map(|newest| newest.map(|newest| newest.listed.clone()));
+            Ok(Newest { tag, sighted })
         }
-    }
+        Err(failure) => Err(failure),
+    })
 }
 
 /// Whether a target's tags go by when they were first seen.

@@ -1,11 +1,14 @@
-//! Decisions, taken on the state as it is inside the transaction that records them.
+//! Recording decisions: each on the state that it was taken on, or it is taken again.
 
 use jiff::Timestamp;
 
-use super::listing::{Extent, Found, Listed, Selected};
-use super::question::ask;
+use super::facts::FromEveryone;
+use super::listing::{Extent, Found, Listed};
 use super::{Context, changes, outbox};
-use crate::plan::{self, Decision, Deployment, LastListed, PollState, Question, Status, TargetEvent};
+use crate::plan::{
+    self, Decision, Deployment, ErrorCode, Failure, LastListed, OpenDeployments, PollState, Status,
+    TargetEvent,
+};
 use crate::report::{DeploymentReport, TargetReport};
 use crate::store::{StoreError, Write};
 use crate::target::Target;
@@ -25,8 +28,11 @@ pub(super) struct Recorded<'a> {
     pub(super) notes: Vec<String>,
 }
 
-/// Decides and records, all in one transaction; where one target's rows are what cannot be written, each in one of
-/// its own. `last`: no more will follow in this run. An error is the report of a target whose decision could not be
+/// How often a decision is taken again because another run changed the target's state meanwhile.
+const DECIDED_AGAIN: u32 = 10;
+
+/// Records decisions, all in one transaction; where one target's rows are what cannot be written, each in one of its
+/// own. `last`: no more will follow in this run. An error is the report of a target whose decision could not be
 /// recorded.
 pub(super) fn record<'a>(
     context: &'a Context<'a>,
@@ -34,6 +40,7 @@ pub(super) fn record<'a>(
     last: bool,
 ) -> Vec<Result<Recorded<'a>, Box<TargetReport>>> {
     let mut results = Vec::with_capacity(gathered.len());
+    let mut times_again = 0;
     while !gathered.is_empty() {
         let steps = match record_together(context, &gathered, last) {
             Ok(steps) => steps.into_iter().map(Ok).collect(),
@@ -42,15 +49,19 @@ pub(super) fn record<'a>(
             }
             Err(_) => gathered.iter().map(|listed| record_alone(context, listed)).collect::<Vec<_>>(),
         };
-        let mut undecided = Vec::new();
+        let mut moved = Vec::new();
         for (listed, step) in gathered.into_iter().zip(steps) {
             match step {
                 Ok(Step::Done(recorded)) => results.push(Ok(*recorded)),
-                Ok(Step::Asks(question)) => undecided.push(ask_more(context, listed, question)),
+                Ok(Step::Moved(..)) if times_again == DECIDED_AGAIN => {
+                    results.push(Err(never_still(context, &listed)));
+                }
+                Ok(Step::Moved(state, open)) => moved.push(decide_again(context, listed, *state, &open)),
                 Err(report) => results.push(Err(report)),
             }
         }
-        gathered = undecided;
+        gathered = moved;
+        times_again += 1;
     }
     results
 }
@@ -78,24 +89,49 @@ fn record_alone<'a>(context: &'a Context<'a>, listed: &Listed) -> Result<Step<'a
 }
 
 fn unrecorded(context: &Context<'_>, listed: &Listed, error: &StoreError) -> Box<TargetReport> {
+    failed(context, listed, context.state_failure(error))
+}
+
+fn never_still(context: &Context<'_>, listed: &Listed) -> Box<TargetReport> {
+    let message =
+        "other runs change what is recorded of it all the time; the next poll tries again".to_owned();
+    failed(context, listed, Failure { code: ErrorCode::State, message })
+}
+
+fn failed(context: &Context<'_>, listed: &Listed, failure: Failure) -> Box<TargetReport> {
     let target = context.targets[listed.index];
     let before = context.states.get(&target.id);
-    let decision = plan::decide_failed(before, context.state_failure(error), Timestamp::now());
+    let decision = plan::decide_failed(before, failure, Timestamp::now());
     Box::new(report_of(target, &decision, before, None, true))
 }
 
 enum Step<'a> {
     Done(Box<Recorded<'a>>),
-    /// Another run changed the state since this one began, and deciding on it needs to know more.
-    Asks(Question),
+    /// Another run changed the state since it was decided on: to what it is.
+    Moved(Box<Option<PollState>>, Box<OpenDeployments>),
 }
 
-/// Asks outside of the transaction.
-fn ask_more(context: &Context<'_>, mut listed: Listed, question: Question) -> Listed {
+/// Outside of the transaction, for the registry may have to be asked.
+fn decide_again(
+    context: &Context<'_>,
+    mut listed: Listed,
+    state: Option<PollState>,
+    open: &OpenDeployments,
+) -> Listed {
     let target = context.targets[listed.index];
     if let Found::Selected(selected) = &mut listed.found {
-        let answer = ask(context, context.registry(target), target, &question);
-        selected.facts.insert(question, answer);
+        let now = Timestamp::now();
+        let facts = FromEveryone { context, target, answers: &selected.answers };
+        let decision = plan::decide(target, &selected.selection, state.as_ref(), open, &facts, now);
+        match state {
+            Some(state) if is_overtaken(&decision, &state, listed.asked_at, now) => {
+                listed.found = Found::Unchanged(Box::new(plan::overtaken(state)));
+            }
+            state => {
+                selected.version = state.map(|state| state.version);
+                selected.decision = decision;
+            }
+        }
     }
     listed
 }
@@ -112,37 +148,26 @@ fn record_one<'a>(
         let key = changes::key(context.run.config, &target.registry, image.owner());
         write.note_count(&key, &changes::name(image), count)?;
     }
-    if let Found::Unchanged(decision) = &listed.found {
-        return unchanged(write, target, listed, decision, now);
-    }
-    let before = write.state(&target.id)?;
-    let open = write.open_deployments(&target.id)?;
-    let decided = match &listed.found {
-        Found::Unchanged(_) => unreachable!("returned above"),
+    let stored = || Ok::<_, rusqlite::Error>((write.state(&target.id)?, write.open_deployments(&target.id)?));
+    let (before, open, mut decision) = match &listed.found {
+        Found::Unchanged(decision) => {
+            // Nothing is to be written but that the target was polled.
+            write.touch(&target.id, now)?;
+            return Ok(nothing_new(target, listed, decision));
+        }
         Found::Selected(selected) => {
-            let Selected { selection, facts, .. } = selected.as_ref();
-            plan::decide(target, selection, before.as_ref(), &open, facts, now)
+            let (before, open) = stored()?;
+            if selected.version != before.as_ref().map(|before| before.version) {
+                return Ok(Step::Moved(Box::new(before), Box::new(open)));
+            }
+            (before, open, selected.decision.clone())
         }
         Found::Failed(failure) | Found::OtherOwner(failure) => {
-            Ok(plan::decide_failed(before.as_ref(), failure.clone(), now))
+            let (before, open) = stored()?;
+            let decision = plan::decide_failed(before.as_ref(), failure.clone(), now);
+            (before, open, decision)
         }
     };
-    let mut decision = match decided {
-        Ok(decision) => decision,
-        Err(question) => return Ok(Step::Asks(question)),
-    };
-    if is_overtaken(&decision, before.as_ref(), listed.asked_at, now) {
-        decision = plan::overtaken(before.unwrap_or_default());
-        let report = report_of(target, &decision, Some(&decision.state), None, false);
-        return Ok(Step::Done(Box::new(Recorded {
-            index: listed.index,
-            target,
-            report,
-            is_to_deliver: false,
-            fresh_deployment: None,
-            notes: Vec::new(),
-        })));
-    }
     if decision.failure.is_none() {
         note_listed(context, &mut decision.state, target, listed);
     }
@@ -182,23 +207,16 @@ fn record_one<'a>(
     })))
 }
 
-/// Nothing is to be written but that the target was polled.
-fn unchanged<'a>(
-    write: &Write<'_>,
-    target: &'a Target,
-    listed: &Listed,
-    decision: &Decision,
-    now: Timestamp,
-) -> rusqlite::Result<Step<'a>> {
-    write.touch(&target.id, now)?;
-    Ok(Step::Done(Box::new(Recorded {
+/// The target stands as it did.
+fn nothing_new<'a>(target: &'a Target, listed: &Listed, decision: &Decision) -> Step<'a> {
+    Step::Done(Box::new(Recorded {
         index: listed.index,
         target,
         report: report_of(target, decision, Some(&decision.state), None, false),
         is_to_deliver: false,
         fresh_deployment: None,
         notes: Vec::new(),
-    })))
+    }))
 }
 
 /// How far the target knows its repository now.
@@ -215,15 +233,7 @@ fn note_listed(context: &Context<'_>, state: &mut PollState, target: &Target, li
 
 /// Whether another poll recorded what it saw after this one asked: then what looks like a step back is an
 /// old listing, and what looks like another push of the same tag may be the push before.
-fn is_overtaken(
-    decision: &Decision,
-    before: Option<&PollState>,
-    asked_at: Timestamp,
-    now: Timestamp,
-) -> bool {
-    let Some(before) = before else {
-        return false;
-    };
+fn is_overtaken(decision: &Decision, before: &PollState, asked_at: Timestamp, now: Timestamp) -> bool {
     // Later than now: a clock was wrong.
     let is_meanwhile = before.polled_at.is_some_and(|polled_at| asked_at < polled_at && polled_at <= now);
     let is_again = decision.deploy.as_ref().is_some_and(|listed| {
@@ -289,9 +299,8 @@ mod tests {
             (Status::UpToDate, None, 15, false),
         ] {
             let decision = decided(status, deploy);
-            let overtaken = is_overtaken(&decision, Some(&polled(polled_at)), asked_at, now);
+            let overtaken = is_overtaken(&decision, &polled(polled_at), asked_at, now);
             assert_eq!(overtaken, expected, "{decision:?} {polled_at}");
         }
-        assert!(!is_overtaken(&decided(Status::Older, None), None, asked_at, now));
     }
 }

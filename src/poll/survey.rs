@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Context, Registries, Run, listing, question};
+use super::facts::{Answers, FromEveryone, FromState};
+use super::{Context, Registries, Run, listing};
 use crate::plan::sighting::Placed;
 use crate::plan::{self, Decided, Decision, Facts, Failure, OpenDeployments, PollState, Status, TagVerdict};
 use crate::policy::Order;
@@ -42,8 +43,8 @@ pub(crate) fn survey(
     let registry = context.registry(target);
     let state = context.states.get(&target.id);
     let open = context.open.get(&target.id).cloned().unwrap_or_default();
-    let (listing, mut facts) = if offline {
-        (remembered(run.store, target, state, !registry.has_push_times())?, Facts::default())
+    let (listing, answers) = if offline {
+        (remembered(run.store, target, state, !registry.has_push_times())?, Answers::default())
     } else {
         match listed(&context, registry, target)? {
             Ok(listed) => listed,
@@ -52,23 +53,16 @@ pub(crate) fn survey(
     };
     let now = Timestamp::now();
     let selection = target.policy.select(&listing, &plan::asked_of_listing(state, &open));
-    let decision = loop {
-        match plan::decide(target, &selection, state, &open, &facts, now) {
-            Ok(decision) => break decision,
-            Err(question) => {
-                let answer = if offline {
-                    question::remember(run.store, target, &question)?
-                } else {
-                    question::ask(&context, registry, target, &question)
-                };
-                facts.insert(question, answer);
-            }
-        }
+    let facts: &dyn Facts = if offline {
+        &FromState { store: run.store, target, answers: &answers }
+    } else {
+        &FromEveryone { context: &context, target, answers: &answers }
     };
+    let decision = plan::decide(target, &selection, state, &open, facts, now);
     if let Some(failure) = decision.failure {
         return Ok(Err(failure));
     }
-    let decided = Decided { target, decision: &decision, open: &open, facts: &facts, now };
+    let decided = Decided { target, decision: &decision, open: &open, facts, now };
     let tags = decided.verdicts(&listing);
     let state = state.cloned().unwrap_or_default();
     Ok(Ok(Survey {
@@ -81,44 +75,31 @@ pub(crate) fn survey(
 }
 
 /// What a poll would decide at this moment, by what the state knows; None where that is not enough.
-///
-/// # Errors
-/// The state cannot be read.
 pub(crate) fn recall(
     store: &Store,
     target: &Target,
     state: &PollState,
     open: &OpenDeployments,
     now: Timestamp,
-) -> Result<Option<Decision>, StoreError> {
+) -> Option<Decision> {
     let is_known = state.rule.as_deref() == Some(plan::rule_of(target).as_str()) && state.failing.is_none();
-    let Some(listing) = plan::remembered(target, state).filter(|_| is_known) else {
-        return Ok(None);
-    };
+    let listing = plan::remembered(target, state).filter(|_| is_known)?;
     let mut selection = target.policy.select(&listing, &plan::asked_of_listing(Some(state), open));
     selection.listed = selection.listed.max(state.tags_listed);
-    let mut facts = Facts::default();
-    loop {
-        match plan::decide(target, &selection, Some(state), open, &facts, now) {
-            Ok(decision) => {
-                // What a moving tag points at is the registry's to say: the state alone does not show that nothing waits.
-                let is_known =
-                    decision.is_checked() && !(target.digest && decision.status == Status::UpToDate);
-                return Ok(is_known.then_some(decision));
-            }
-            Err(question) => {
-                let answer = question::remember(store, target, &question)?;
-                facts.insert(question, answer);
-            }
-        }
-    }
+    let facts = FromState { store, target, answers: &Answers::default() };
+    let decision = plan::decide(target, &selection, Some(state), open, &facts, now);
+    // What a moving tag points at is the registry's to say: the state alone does not show that nothing waits.
+    let is_known = decision.is_checked()
+        && decision.failure.is_none()
+        && !(target.digest && decision.status == Status::UpToDate);
+    is_known.then_some(decision)
 }
 
 fn listed(
     context: &Context<'_>,
     registry: &dyn Registry,
     target: &Target,
-) -> Result<Result<(Listing, Facts), Failure>, StoreError> {
+) -> Result<Result<(Listing, Answers), Failure>, StoreError> {
     let image = &target.image.repository;
     let mut listing = match registry.list_tags(image) {
         Ok(listing) => listing,
@@ -133,9 +114,9 @@ fn listed(
     }
     if listing::is_sighted(registry, target) {
         let placed = listing::place(context, registry, target, &listing)?;
-        return Ok(placed.map(|(Placed { listing, .. }, facts)| (listing, facts)));
+        return Ok(placed.map(|(Placed { listing, .. }, answers)| (listing, answers)));
     }
-    Ok(Ok((listing, Facts::default())))
+    Ok(Ok((listing, Answers::default())))
 }
 
 /// The tags that the state knows of. `is_by_sight`: their place is when they were first seen.

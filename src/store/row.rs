@@ -20,9 +20,11 @@ const DEPLOYMENT_COLUMNS: &str = "id, project, stage, registry, repository, tag,
     state, attempts, attempts_forgiven, next_attempt_at, failed_at, created_at, goes_back, high_water_before, \
     decided_by_whom";
 
-pub(super) const ALL_STATES: &str = "SELECT project, stage, polled_at, checked_at, document FROM poll_state";
+pub(super) const ALL_STATES: &str =
+    "SELECT project, stage, polled_at, checked_at, document, version FROM poll_state";
 
-pub(super) const ONE_STATE: &str = "SELECT project, stage, polled_at, checked_at, document FROM poll_state
+pub(super) const ONE_STATE: &str =
+    "SELECT project, stage, polled_at, checked_at, document, version FROM poll_state
      WHERE project = ?1 AND stage = ?2";
 
 pub(super) fn open_deployments() -> String {
@@ -202,7 +204,7 @@ pub(super) fn state(row: &Row<'_>) -> rusqlite::Result<(TargetId, PollState)> {
     let document: PollState = parsed_at(row, 4, |text| serde_json::from_str(text))?;
     let polled_at = optional_at(row, 2, Timestamp::from_str)?;
     let checked_at = optional_at(row, 3, Timestamp::from_str)?;
-    Ok((id, PollState { polled_at, checked_at, ..document }))
+    Ok((id, PollState { version: row.get(5)?, polled_at, checked_at, ..document }))
 }
 
 pub(super) fn deployment(row: &Row<'_>) -> rusqlite::Result<Deployment> {

@@ -74,6 +74,7 @@ fn end_deployment(
 
 fn full_state() -> PollState {
     PollState {
+        version: 0,
         rule: Some("acme/shop dev-*".into()),
         last_polled_tag: Some(tag("dev-2")),
         high_water: Some(ListedTag {
@@ -133,8 +134,9 @@ fn a_state_comes_back_as_it_was_saved() {
     let mut later = full_state();
     later.baseline = Some(Baseline { tag: tag("dev-0"), at: moment(14) });
     later.candidates[0].asked_digest = Some(digest('e'));
-    for state in [later, full_state(), PollState::default()] {
+    for (version, state) in (0..).zip([later, full_state(), PollState::default()]) {
         store.write(|write| write.save_state(&target(), &state)).unwrap();
+        let state = PollState { version, ..state };
         assert_eq!(store.states().unwrap()[&target()], state);
         assert_eq!(store.write(|write| write.state(&target())).unwrap(), Some(state));
     }
@@ -569,6 +571,23 @@ fn columns(connection: &Connection) -> Vec<(String, Vec<String>)> {
     tables.into_iter().map(of).collect()
 }
 
+/// A decision that was taken on an earlier version is taken again.
+#[test]
+fn what_changes_a_target_raises_its_version_and_a_poll_that_finds_nothing_does_not() {
+    let store = nothing().unwrap();
+    let version = || store.states().unwrap()[&target()].version;
+    store.write(|write| write.save_state(&target(), &full_state())).unwrap();
+    assert_eq!(version(), 0);
+    store.write(|write| write.touch(&target(), moment(20))).unwrap();
+    assert_eq!(version(), 0);
+    store.write(|write| write.insert_deployment(&deployment("a", DeploymentState::Pending))).unwrap();
+    let attempt = Attempt { deployment_id: "a", number: 1 };
+    store.write(|write| write.begin_attempt(attempt, moment(21), moment(22))).unwrap();
+    assert_eq!(version(), 1, "its deployment runs");
+    store.write(|write| write.save_state(&target(), &full_state())).unwrap();
+    assert_eq!(version(), 2);
+}
+
 #[test]
 fn a_state_file_of_an_earlier_version_is_loaded_and_saved_with_nothing_lost() {
     for (name, sql) in EARLIER {
@@ -582,10 +601,11 @@ fn a_state_file_of_an_earlier_version_is_loaded_and_saved_with_nothing_lost() {
         let before = values(&earlier, &columns);
         drop(earlier);
         let (store, _) = Store::open(&path).unwrap();
-        let states = store.states().unwrap();
+        let mut states = store.states().unwrap();
         assert!(!states.is_empty(), "{name}");
-        for (id, state) in &states {
+        for (id, state) in &mut states {
             store.write(|write| write.save_state(id, state)).unwrap();
+            state.version += 1;
             assert!(state.rule.is_some(), "{name}: {id}");
             store.runs(id).unwrap();
             store.sightings(id).unwrap();

@@ -56,7 +56,8 @@ impl<'a> Write<'a> {
     pub(super) fn save_state(&self, id: &TargetId, state: &PollState) -> rusqlite::Result<()> {
         let query = "INSERT INTO poll_state (project, stage, polled_at, checked_at, document)
              VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT DO UPDATE SET polled_at = ?3, checked_at = ?4, document = ?5, left_at = NULL";
+             ON CONFLICT DO UPDATE SET polled_at = ?3, checked_at = ?4, document = ?5, left_at = NULL,
+             version = version + 1";
         self.0.prepare_cached(query)?.execute(params![
             id.project.as_str(),
             id.stage.as_str(),
@@ -215,6 +216,9 @@ impl<'a> Write<'a> {
     ) -> rusqlite::Result<()> {
         let query = "UPDATE deployment SET state = 'running', attempts = ?2 WHERE id = ?1";
         self.0.prepare_cached(query)?.execute(params![attempt.deployment_id, attempt.number])?;
+        let query = "UPDATE poll_state SET version = version + 1
+             WHERE (project, stage) = (SELECT project, stage FROM deployment WHERE id = ?1)";
+        self.0.prepare_cached(query)?.execute(params![attempt.deployment_id])?;
         let query = "INSERT OR REPLACE INTO attempt (deployment_id, number, started_at, over_by)
              VALUES (?1, ?2, ?3, ?4)";
         let values = params![attempt.deployment_id, attempt.number, text(now), text(over_by)];

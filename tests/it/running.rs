@@ -53,6 +53,25 @@ fn with(gitea: &Gitea, stage: &str, runs: &str) -> Shop {
     shop
 }
 
+/// Deciding takes as long as the stage needs to answer; what people say meanwhile counts.
+#[test]
+fn a_decision_is_taken_again_on_the_state_as_it_has_become() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = with(&gitea, DEV, "dev-41\n");
+    shop.script(
+        "running.sh",
+        "echo asked >> questions\nwhile [ ! -e answer ]; do sleep 0.02; done\ncat runs\n",
+    );
+    let poll = shop.start(&["poll"]);
+    await_until("the stage is asked", || shop.exists("questions"));
+    shop.run(&["mark", "shop/dev", "dev-42"]).code(0);
+    shop.file("answer", "");
+    poll.end().code(0);
+    assert_eq!(shop.delivered(), Vec::<String>::new(), "dev-42 was marked: the stage has it");
+    assert_eq!(shop.status("shop/dev")["deployed_tag"], "dev-42");
+    assert_eq!(shop.read("questions"), "asked\n", "what was answered is not asked again");
+}
+
 #[test]
 fn a_first_poll_deploys_exactly_when_the_stage_runs_something_older() {
     let gitea = gitea(Build::GiteaNew);
