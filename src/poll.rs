@@ -144,6 +144,8 @@ struct Context<'a> {
     registries: &'a Registries,
     /// As they were when the run began. Decisions are taken on the state as it is when they are recorded.
     states: HashMap<TargetId, PollState>,
+    /// How many targets each round has.
+    rounds: HashMap<i64, usize>,
     open: HashMap<TargetId, OpenDeployments>,
     feeds: HashMap<FeedKey, Feed>,
     /// How many repositories of each owner are configured.
@@ -162,6 +164,7 @@ impl<'a> Context<'a> {
             targets,
             registries,
             states: HashMap::new(),
+            rounds: HashMap::new(),
             open: HashMap::new(),
             feeds: HashMap::new(),
             repositories: HashMap::new(),
@@ -170,6 +173,9 @@ impl<'a> Context<'a> {
         // With nothing due, nothing of ten thousand rows matters.
         if !targets.is_empty() {
             context.states = run.store.states()?;
+            for round in context.states.values().filter_map(|state| state.round) {
+                *context.rounds.entry(round).or_insert(0) += 1;
+            }
             context.open = run.store.open_deployments()?;
             context.feeds = run.store.feeds()?;
             context.repositories = configured_repositories(run.config);

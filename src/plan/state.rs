@@ -45,6 +45,10 @@ pub(crate) struct PollState {
     /// version that it was taken on.
     #[serde(skip)]
     pub(crate) version: i64,
+    /// Targets that one poll after the other finds unchanged together have one row for the two moments that follow;
+    /// None: the target's own.
+    #[serde(skip)]
+    pub(crate) round: Option<i64>,
     /// The last successful poll. In a column of its own, as the next one: an idle poll changes no document.
     #[serde(skip)]
     pub(crate) polled_at: Option<Timestamp>,

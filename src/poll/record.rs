@@ -1,5 +1,7 @@
 //! Recording decisions: each on the state that it was taken on, or it is taken again.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::facts::FromEveryone;
@@ -11,7 +13,7 @@ use crate::plan::{
 };
 use crate::report::{DeploymentReport, TargetReport};
 use crate::store::{StoreError, Write};
-use crate::target::Target;
+use crate::target::{Name, Target, TargetId};
 
 /// A target whose decision is in the state.
 pub(super) struct Recorded<'a> {
@@ -75,6 +77,7 @@ fn record_together<'a>(
     context.run.store.write(|write| {
         let steps = gathered.iter().map(|listed| record_one(context, write, listed, now));
         let steps = steps.collect::<rusqlite::Result<_>>()?;
+        touch(context, write, gathered, now)?;
         if last {
             write.prune_sometimes(context.run.config.settings.history, now)?;
         }
@@ -84,8 +87,45 @@ fn record_together<'a>(
 
 fn record_alone<'a>(context: &'a Context<'a>, listed: &Listed) -> Result<Step<'a>, Box<TargetReport>> {
     let now = Timestamp::now();
-    let step = context.run.store.write(|write| record_one(context, write, listed, now));
+    let step = context.run.store.write(|write| {
+        touch(context, write, std::slice::from_ref(listed), now)?;
+        record_one(context, write, listed, now)
+    });
     step.map_err(|error| unrecorded(context, listed, &error))
+}
+
+/// More rounds of an owner than these become one.
+const ROUNDS: usize = 4;
+
+/// Notes that the targets were polled of which there is nothing else to write: those of an owner that were found so
+/// before together by one row, and not one each.
+fn touch(
+    context: &Context<'_>,
+    write: &Write<'_>,
+    gathered: &[Listed],
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    type Rounds<'a> = BTreeMap<Option<i64>, Vec<&'a TargetId>>;
+    let mut owners: BTreeMap<(&Name, &str), Rounds<'_>> = BTreeMap::new();
+    for listed in gathered.iter().filter(|listed| listed.is_unchanged()) {
+        let target = context.targets[listed.index];
+        let round = context.states.get(&target.id).and_then(|state| state.round);
+        let rounds = owners.entry((&target.registry, target.image.repository.owner())).or_default();
+        rounds.entry(round).or_default().push(&target.id);
+    }
+    for rounds in owners.into_values() {
+        let is_whole = |round: &i64, targets: usize| context.rounds.get(round) == Some(&targets);
+        let whole =
+            rounds.iter().filter_map(|(round, targets)| round.filter(|round| is_whole(round, targets.len())));
+        let mut whole: Vec<i64> = whole.collect();
+        if whole.len() > ROUNDS {
+            whole.clear();
+        }
+        let is_other = |round: &Option<i64>| round.is_none_or(|round| !whole.contains(&round));
+        let others = rounds.iter().filter(|(round, _)| is_other(round)).flat_map(|(_, targets)| targets);
+        write.touch(&whole, &others.copied().collect::<Vec<_>>(), now)?;
+    }
+    Ok(())
 }
 
 fn unrecorded(context: &Context<'_>, listed: &Listed, error: &StoreError) -> Box<TargetReport> {
@@ -150,11 +190,7 @@ fn record_one<'a>(
     }
     let stored = || Ok::<_, rusqlite::Error>((write.state(&target.id)?, write.open_deployments(&target.id)?));
     let (before, open, mut decision) = match &listed.found {
-        Found::Unchanged(decision) => {
-            // Nothing is to be written but that the target was polled.
-            write.touch(&target.id, now)?;
-            return Ok(nothing_new(target, listed, decision));
-        }
+        Found::Unchanged(decision) => return Ok(nothing_new(target, listed, decision)),
         Found::Selected(selected) => {
             let (before, open) = stored()?;
             if selected.version != before.as_ref().map(|before| before.version) {

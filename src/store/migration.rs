@@ -207,7 +207,9 @@ const MIGRATIONS: &[&str] = &[
     "ALTER TABLE sighting ADD COLUMN digest TEXT;
     ALTER TABLE sighting ADD COLUMN created TEXT;",
     // 11
-    "ALTER TABLE poll_state ADD COLUMN version INTEGER NOT NULL DEFAULT 0;",
+    "ALTER TABLE poll_state ADD COLUMN version INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE poll_state ADD COLUMN round INTEGER;
+    CREATE TABLE round (id INTEGER PRIMARY KEY, polled_at TEXT NOT NULL) STRICT;",
 ];
 
 /// Brings the tables up to this program's version. Writes nothing where they are.

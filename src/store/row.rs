@@ -20,12 +20,13 @@ const DEPLOYMENT_COLUMNS: &str = "id, project, stage, registry, repository, tag,
     state, attempts, attempts_forgiven, next_attempt_at, failed_at, created_at, goes_back, high_water_before, \
     decided_by_whom";
 
-pub(super) const ALL_STATES: &str =
-    "SELECT project, stage, polled_at, checked_at, document, version FROM poll_state";
+pub(super) const ALL_STATES: &str = "SELECT project, stage, coalesce(round.polled_at, poll_state.polled_at),
+     coalesce(round.polled_at, checked_at), document, version, round.id
+     FROM poll_state LEFT JOIN round ON round.id = round";
 
-pub(super) const ONE_STATE: &str =
-    "SELECT project, stage, polled_at, checked_at, document, version FROM poll_state
-     WHERE project = ?1 AND stage = ?2";
+pub(super) const ONE_STATE: &str = "SELECT project, stage, coalesce(round.polled_at, poll_state.polled_at),
+     coalesce(round.polled_at, checked_at), document, version, round.id
+     FROM poll_state LEFT JOIN round ON round.id = round WHERE project = ?1 AND stage = ?2";
 
 pub(super) fn open_deployments() -> String {
     each_open("")
@@ -179,13 +180,23 @@ pub(super) fn checks<'t>(
     let named = |id: &'t TargetId| ((id.project.as_str(), id.stage.as_str()), id);
     let configured: HashMap<(&str, &str), &TargetId> = targets.map(named).collect();
     let mut checks = Checks { checked_at: HashMap::with_capacity(configured.len()), left: Vec::new() };
-    let query = "SELECT project, stage, checked_at, left_at IS NOT NULL FROM poll_state";
+    let mut statement = connection.prepare("SELECT id, polled_at FROM round")?;
+    let rounds = statement.query_map([], |row| {
+        Ok((row.get::<_, i64>("id")?, parsed(row, "polled_at", Timestamp::from_str)?))
+    })?;
+    let rounds: HashMap<i64, Timestamp> = rounds.collect::<rusqlite::Result<_>>()?;
+    let query = "SELECT project, stage, checked_at, left_at IS NOT NULL, round FROM poll_state";
     let mut statement = connection.prepare(query)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let (project, stage) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?);
         if let Some(id) = configured.get(&(project, stage)) {
-            checks.checked_at.extend(optional_at(row, 2, Timestamp::from_str)?.map(|at| (*id, at)));
+            let of_round = row.get::<_, Option<i64>>(4)?.and_then(|round| rounds.get(&round).copied());
+            let checked_at = match of_round {
+                None => optional_at(row, 2, Timestamp::from_str)?,
+                known => known,
+            };
+            checks.checked_at.extend(checked_at.map(|at| (*id, at)));
         } else if !row.get::<_, bool>(3)? {
             checks.left.push(target_id(row)?);
         }
@@ -204,7 +215,7 @@ pub(super) fn state(row: &Row<'_>) -> rusqlite::Result<(TargetId, PollState)> {
     let document: PollState = parsed_at(row, 4, |text| serde_json::from_str(text))?;
     let polled_at = optional_at(row, 2, Timestamp::from_str)?;
     let checked_at = optional_at(row, 3, Timestamp::from_str)?;
-    Ok((id, PollState { version: row.get(5)?, polled_at, checked_at, ..document }))
+    Ok((id, PollState { version: row.get(5)?, round: row.get(6)?, polled_at, checked_at, ..document }))
 }
 
 pub(super) fn deployment(row: &Row<'_>) -> rusqlite::Result<Deployment> {

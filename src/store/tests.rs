@@ -75,6 +75,7 @@ fn end_deployment(
 fn full_state() -> PollState {
     PollState {
         version: 0,
+        round: None,
         rule: Some("acme/shop dev-*".into()),
         last_polled_tag: Some(tag("dev-2")),
         high_water: Some(ListedTag {
@@ -578,7 +579,7 @@ fn what_changes_a_target_raises_its_version_and_a_poll_that_finds_nothing_does_n
     let version = || store.states().unwrap()[&target()].version;
     store.write(|write| write.save_state(&target(), &full_state())).unwrap();
     assert_eq!(version(), 0);
-    store.write(|write| write.touch(&target(), moment(20))).unwrap();
+    store.write(|write| write.touch(&[], &[&target()], moment(20))).unwrap();
     assert_eq!(version(), 0);
     store.write(|write| write.insert_deployment(&deployment("a", DeploymentState::Pending))).unwrap();
     let attempt = Attempt { deployment_id: "a", number: 1 };

@@ -57,7 +57,7 @@ impl<'a> Write<'a> {
         let query = "INSERT INTO poll_state (project, stage, polled_at, checked_at, document)
              VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT DO UPDATE SET polled_at = ?3, checked_at = ?4, document = ?5, left_at = NULL,
-             version = version + 1";
+             version = version + 1, round = NULL";
         self.0.prepare_cached(query)?.execute(params![
             id.project.as_str(),
             id.stage.as_str(),
@@ -68,10 +68,29 @@ impl<'a> Write<'a> {
         Ok(())
     }
 
-    /// Notes that a target was polled, and nothing else has changed.
-    pub(crate) fn touch(&self, id: &TargetId, now: Timestamp) -> rusqlite::Result<()> {
-        let query = "UPDATE poll_state SET polled_at = ?3, checked_at = ?3 WHERE project = ?1 AND stage = ?2";
-        self.0.prepare_cached(query)?.execute(params![id.project.as_str(), id.stage.as_str(), text(now)])?;
+    /// Notes that targets were polled, and nothing else has changed. `rounds`: the ones that have no other target in
+    /// them; `others`: targets of no such round, which become one.
+    pub(crate) fn touch(&self, rounds: &[i64], others: &[&TargetId], now: Timestamp) -> rusqlite::Result<()> {
+        let now = text(now);
+        for round in rounds {
+            let query = "UPDATE round SET polled_at = ?2 WHERE id = ?1";
+            self.0.prepare_cached(query)?.execute(params![round, now])?;
+        }
+        if others.is_empty() {
+            return Ok(());
+        }
+        // Here, where rows are written anyway.
+        self.0.execute(
+            "DELETE FROM round WHERE id NOT IN (SELECT round FROM poll_state WHERE round > 0)",
+            [],
+        )?;
+        self.0.execute("INSERT INTO round (polled_at) VALUES (?1)", [&now])?;
+        let round = self.0.last_insert_rowid();
+        let query = "UPDATE poll_state SET round = ?3 WHERE project = ?1 AND stage = ?2";
+        let mut statement = self.0.prepare_cached(query)?;
+        for id in others {
+            statement.execute(params![id.project.as_str(), id.stage.as_str(), round])?;
+        }
         Ok(())
     }
 

@@ -386,12 +386,51 @@ fn what_waits_for_its_gate_goes_through_without_another_listing() {
 
 #[test]
 #[ignore = "needs strace"]
-fn where_nothing_is_new_next_to_nothing_is_written() {
-    let (_gitea, shop) = many(Build::GiteaNew, 100);
+fn where_nothing_is_new_what_is_written_grows_with_owners_and_not_with_images() {
+    let (_gitea, shop) = many(Build::GiteaNew, 400);
+    // The second says that the baseline is up to date; the third finds them unchanged together, and notes that.
+    for _ in 0..2 {
+        shop.run(&["poll"]).code(0).silent();
+    }
     let trace = shop.path("trace");
-    let calls = "trace=fsync,fdatasync";
+    let calls = "trace=fsync,fdatasync,pwrite64";
     shop.run_under(&["strace", "-f", "-qq", "-o", trace.to_str().unwrap(), "-e", calls], &["poll"]).code(0);
-    let syncs = shop.read("trace").lines().filter(|line| line.contains("sync(")).count();
+    let calls = |call: &str| shop.read("trace").lines().filter(|line| line.contains(call)).count();
     // One transaction of a rollback journal: the journal, its header, the file, the folder.
-    assert!(syncs <= 4, "{syncs}: {}", shop.read("trace"));
+    assert!(calls("sync(") <= 4, "{}", shop.read("trace"));
+    // A page into the journal is three writes. 400 rows would be some hundred pages.
+    let writes = calls("pwrite64(");
+    assert!(writes <= 2 * OWNERS, "{writes}");
+}
+
+/// What is noted once for many targets is each target's own.
+#[test]
+fn a_target_was_checked_when_it_was_checked_whoever_was_checked_beside_it() {
+    let (gitea, shop) = many(Build::GiteaNew, 40);
+    let checked_at =
+        |shop: &Shop, target: &str| shop.status(target)["checked_at"].as_str().unwrap().to_owned();
+    let (first, sibling, other) = ("p0/prod", "p10/prod", "p1/prod");
+    for _ in 0..2 {
+        let before = checked_at(&shop, first);
+        shop.run(&["poll"]).code(0).silent();
+        assert!(checked_at(&shop, first) > before);
+    }
+    let before = [first, sibling, other].map(|target| checked_at(&shop, target));
+    assert_eq!(before[0], before[1], "both of owner-0, and unchanged");
+    shop.run(&["poll", first]).code(0).silent();
+    assert!(checked_at(&shop, first) > before[0]);
+    assert_eq!(checked_at(&shop, sibling), before[1]);
+    assert_eq!(checked_at(&shop, other), before[2]);
+    // In a round of its own now, with the others, alone once more, deployed to, and with the others again.
+    for arguments in [&["poll"][..], &["poll", sibling], &["poll"], &["poll"]] {
+        gitea.push(&name(0), "v1.0.1", "2026-11-20T10:00:00Z");
+        let before = [first, sibling, other].map(|target| checked_at(&shop, target));
+        shop.run(arguments).code(0);
+        for (target, before) in [first, sibling, other].iter().zip(before) {
+            let is_polled = arguments.len() == 1 || arguments[1] == *target;
+            assert_eq!(checked_at(&shop, target) > before, is_polled, "{arguments:?} {target}");
+        }
+    }
+    let due = shop.run(&["poll", "--due", "--format", "json"]);
+    assert_eq!(due.code(0).json()["summary"]["targets"], 0, "{}", due.raw());
 }
