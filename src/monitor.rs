@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use strum::VariantArray as _;
 
 use crate::file;
 use crate::plan::{OpenDeployments, PollState, Status};
@@ -105,7 +106,8 @@ fn metrics<'a>(
     last_success: Option<i64>,
     targets: impl Iterator<Item = (&'a TargetId, Option<&'a PollState>, Option<&'a OpenDeployments>)>,
 ) -> String {
-    let mut statuses: BTreeMap<&str, usize> = Status::ALL.iter().map(|status| (status.as_str(), 0)).collect();
+    let mut statuses: BTreeMap<&str, usize> =
+        Status::VARIANTS.iter().map(|status| (status.as_str(), 0)).collect();
     let mut pending = Vec::new();
     for (id, state, open) in targets {
         let is_dead = open.is_some_and(|open| open.dead.is_some());

@@ -1,6 +1,10 @@
 //! Every key of the configuration, once: the reader knows keys from here, and the manual page and the
 //! JSON Schema are made from it.
 
+use strum::VariantNames as _;
+
+use crate::target::notifier::Event;
+
 /// A kind of table in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Section {
@@ -226,7 +230,6 @@ pub(crate) const KINDS: &[&str] = &["gitea", "forgejo", "oci", "oci-layout", "gi
 pub(crate) const ORDERS: &[&str] = &["newest", "semver", "numeric", "alphabetical"];
 
 pub(crate) const DAYS: &[&str] = &["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
-pub(crate) const EVENTS: &[&str] = &["failed", "dead", "recovered", "deployed", "available", "unknown"];
 
 const TOP: &[Key] = &[
     key(
@@ -556,7 +559,7 @@ const SIGN: &[Key] = &[
 const NOTIFY: &[Key] = &[
     key(
         "on",
-        Kind::WordList(EVENTS),
+        Kind::WordList(Event::VARIANTS),
         "Of what: failed (for the first time; it is tried again), dead (given up), recovered, deployed, available, unknown (the registry could not be asked for as long as after says).",
         r#"on = ["failed", "dead", "recovered"]"#,
     )

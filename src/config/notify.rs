@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use strum::VariantNames as _;
+
 use super::key::Section;
 use super::read::Field;
 use super::step::Reader;
@@ -42,8 +44,8 @@ fn events(field: &Field<'_>) -> Option<Vec<Event>> {
     }
     let read = |item: &Field<'_>| {
         let text = item.text()?;
-        let known = Event::ALL.iter().map(|event| event.as_str());
-        let event = Event::ALL.into_iter().find(|event| event.as_str() == text);
+        let known = Event::VARIANTS.iter().copied();
+        let event = text.parse().ok();
         if event.is_none() {
             item.fault(format!("{text:?} is no event"), item.found.suggest(text, known));
         }

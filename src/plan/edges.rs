@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use strum::VariantArray;
+
 use super::tests::{by_hand, listing, newest, now, pending, semver, tag, versions};
 use super::*;
 use crate::reference::Digest;
@@ -133,7 +135,7 @@ fn a_hold_says_whose_it_is_and_why() {
 #[test]
 fn every_status_is_a_failure_a_change_or_neither() {
     let names = |is: fn(Status) -> bool| -> Vec<&str> {
-        Status::ALL.into_iter().filter(|status| is(*status)).map(Status::as_str).collect()
+        Status::VARIANTS.iter().filter(|status| is(**status)).map(|status| status.as_str()).collect()
     };
     let mut failures = names(Status::is_failure);
     failures.sort_unstable();
@@ -345,19 +347,18 @@ fn a_deployment_that_is_due_or_was_interrupted_makes_its_target_due() {
 /// They stand in outputs, in the state, and in configurations.
 #[test]
 fn the_words_stay_what_they_are() {
-    let words = |words: Vec<&'static str>| words.join(" ");
-    assert_eq!(words(DecidedBy::ALL.map(DecidedBy::as_str).to_vec()), "poll hand mark running rollback");
+    fn words<T: VariantArray + Into<&'static str> + Copy>() -> String {
+        T::VARIANTS.iter().map(|word| (*word).into()).collect::<Vec<&str>>().join(" ")
+    }
+    assert_eq!(words::<DecidedBy>(), "poll hand mark running rollback");
+    assert_eq!(words::<DeploymentState>(), "pending running succeeded dead superseded dropped");
     assert_eq!(
-        words(DeploymentState::ALL.map(DeploymentState::as_str).to_vec()),
-        "pending running succeeded dead superseded dropped"
-    );
-    assert_eq!(
-        words(ErrorCode::ALL.map(ErrorCode::as_str).to_vec()),
+        words::<ErrorCode>(),
         "unauthorized denied not_found rate_limited unavailable protocol out_of_time secret running state \
          command http timeout verify"
     );
     assert_eq!(
-        words(Event::ALL.map(Event::as_str).to_vec()),
+        <Event as strum::VariantNames>::VARIANTS.join(" "),
         "failed dead recovered deployed available unknown"
     );
 }

@@ -1,7 +1,9 @@
 //! What is remembered of a target between polls.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use super::status::{Failure, Status};
 use crate::reference::{Digest, ListedTag, Repository, Tag};
@@ -206,8 +208,22 @@ pub(crate) struct Unfinished {
 }
 
 /// Who gave a tag to a stage, or said that it has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+#[strum(serialize_all = "snake_case")]
 pub(crate) enum DecidedBy {
     Poll,
     /// `tagship deploy`
@@ -309,7 +325,12 @@ impl Deployment {
 }
 
 /// Where a deployment stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema, EnumString, IntoStaticStr, VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+#[strum(serialize_all = "snake_case")]
 pub(crate) enum DeploymentState {
     /// Recorded, to be started (again).
     Pending,
@@ -356,75 +377,21 @@ fn generation<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Erro
     u32::deserialize(deserializer).map(i64::from)
 }
 
-/// A word of the state file that this program does not know.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{word:?} is no {what}")]
-pub(crate) struct InvalidWord {
-    pub(crate) what: &'static str,
-    pub(crate) word: String,
-}
-
 impl DecidedBy {
     /// A person wanted it now: hold, window and gates are not asked.
     pub(crate) fn is_manual(self) -> bool {
         matches!(self, DecidedBy::Hand | DecidedBy::Rollback)
     }
 
-    pub(crate) const ALL: [DecidedBy; 5] =
-        [DecidedBy::Poll, DecidedBy::Hand, DecidedBy::Mark, DecidedBy::Running, DecidedBy::Rollback];
-
     pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            DecidedBy::Poll => "poll",
-            DecidedBy::Hand => "hand",
-            DecidedBy::Mark => "mark",
-            DecidedBy::Running => "running",
-            DecidedBy::Rollback => "rollback",
-        }
+        self.into()
     }
 }
 
 impl DeploymentState {
-    pub(crate) const ALL: [DeploymentState; 6] = [
-        DeploymentState::Pending,
-        DeploymentState::Running,
-        DeploymentState::Succeeded,
-        DeploymentState::Dead,
-        DeploymentState::Superseded,
-        DeploymentState::Dropped,
-    ];
-
     pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            DeploymentState::Pending => "pending",
-            DeploymentState::Running => "running",
-            DeploymentState::Succeeded => "succeeded",
-            DeploymentState::Dead => "dead",
-            DeploymentState::Superseded => "superseded",
-            DeploymentState::Dropped => "dropped",
-        }
+        self.into()
     }
-}
-
-macro_rules! from_its_word {
-    ($($name:ty, $what:literal, $all:expr);*) => {$(
-        impl std::str::FromStr for $name {
-            type Err = InvalidWord;
-
-            fn from_str(word: &str) -> Result<Self, InvalidWord> {
-                $all.into_iter()
-                    .find(|value| value.as_str() == word)
-                    .ok_or_else(|| InvalidWord { what: $what, word: word.to_owned() })
-            }
-        }
-    )*};
-}
-from_its_word! {
-    DecidedBy, "origin of a deployment", DecidedBy::ALL;
-    DeploymentState, "state of a deployment", DeploymentState::ALL;
-    Status, "status", Status::ALL;
-    super::status::ErrorCode, "error code", super::status::ErrorCode::ALL;
-    crate::target::notifier::Event, "event", crate::target::notifier::Event::ALL
 }
 
 #[cfg(test)]

@@ -1,10 +1,27 @@
 //! What can be said of a target, and what can have gone wrong with it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 /// What a poll says of a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+#[strum(serialize_all = "snake_case")]
 pub(crate) enum Status {
     Deployed,
     /// The stage had it already.
@@ -30,47 +47,9 @@ pub(crate) enum Status {
 }
 
 impl Status {
-    pub(crate) const ALL: [Status; 17] = [
-        Status::Deployed,
-        Status::Adopted,
-        Status::WouldDeploy,
-        Status::Available,
-        Status::Baseline,
-        Status::UpToDate,
-        Status::Waiting,
-        Status::Held,
-        Status::Older,
-        Status::Behind,
-        Status::NoMatch,
-        Status::Deploying,
-        Status::Pending,
-        Status::Retrying,
-        Status::Failed,
-        Status::Dead,
-        Status::Unknown,
-    ];
-
     /// As outputs and the state spell it: `up_to_date`.
     pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Status::Deployed => "deployed",
-            Status::Adopted => "adopted",
-            Status::WouldDeploy => "would_deploy",
-            Status::Available => "available",
-            Status::Baseline => "baseline",
-            Status::UpToDate => "up_to_date",
-            Status::Waiting => "waiting",
-            Status::Held => "held",
-            Status::Older => "older",
-            Status::Behind => "behind",
-            Status::NoMatch => "no_match",
-            Status::Deploying => "deploying",
-            Status::Pending => "pending",
-            Status::Retrying => "retrying",
-            Status::Failed => "failed",
-            Status::Dead => "dead",
-            Status::Unknown => "unknown",
-        }
+        self.into()
     }
 
     /// Something new was found or deployed: exit 3 with `--exit-code`.
@@ -85,8 +64,22 @@ impl Status {
 }
 
 /// What went wrong, as `error.code` of the JSON output has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+#[strum(serialize_all = "snake_case")]
 pub(crate) enum ErrorCode {
     Unauthorized,
     Denied,
@@ -108,49 +101,18 @@ pub(crate) enum ErrorCode {
 }
 
 impl ErrorCode {
-    pub(crate) const ALL: [ErrorCode; 14] = [
-        ErrorCode::Unauthorized,
-        ErrorCode::Denied,
-        ErrorCode::NotFound,
-        ErrorCode::RateLimited,
-        ErrorCode::Unavailable,
-        ErrorCode::Protocol,
-        ErrorCode::OutOfTime,
-        ErrorCode::Secret,
-        ErrorCode::Running,
-        ErrorCode::State,
-        ErrorCode::Command,
-        ErrorCode::Http,
-        ErrorCode::Timeout,
-        ErrorCode::Verify,
-    ];
-
     pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            ErrorCode::Unauthorized => "unauthorized",
-            ErrorCode::Denied => "denied",
-            ErrorCode::NotFound => "not_found",
-            ErrorCode::RateLimited => "rate_limited",
-            ErrorCode::Unavailable => "unavailable",
-            ErrorCode::Protocol => "protocol",
-            ErrorCode::OutOfTime => "out_of_time",
-            ErrorCode::Secret => "secret",
-            ErrorCode::Running => "running",
-            ErrorCode::State => "state",
-            ErrorCode::Command => "command",
-            ErrorCode::Http => "http",
-            ErrorCode::Timeout => "timeout",
-            ErrorCode::Verify => "verify",
-        }
+        self.into()
     }
 }
 
 /// An error of a check or a deployment, ready to be told: secrets masked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Error")]
 pub(crate) struct Failure {
     pub(crate) code: ErrorCode,
-    /// What, where, what to do.
+    /// What, where, and what to do, for people.
     pub(crate) message: String,
 }
 

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
+use strum::IntoStaticStr;
 
 use super::fact::Facts;
 use super::rule::withheld;
@@ -28,8 +29,10 @@ pub(crate) struct TagVerdict {
 }
 
 /// What becomes of a tag, as outputs spell it: `passed_over`.
-#[derive(Clone, Copy, Debug, JsonSchema, PartialEq, Eq)]
-#[schemars(inline, rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema, IntoStaticStr)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+#[strum(serialize_all = "snake_case")]
 pub(crate) enum VerdictKind {
     /// What the stage runs.
     Deployed,
@@ -59,24 +62,7 @@ pub(crate) enum VerdictKind {
 
 impl VerdictKind {
     pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            VerdictKind::Deployed => "deployed",
-            VerdictKind::Given => "given",
-            VerdictKind::Next => "next",
-            VerdictKind::Baseline => "baseline",
-            VerdictKind::Available => "available",
-            VerdictKind::Held => "held",
-            VerdictKind::Waiting => "waiting",
-            VerdictKind::NotChecked => "not_checked",
-            VerdictKind::PassedBy => "passed_by",
-            VerdictKind::PassedOver => "passed_over",
-            VerdictKind::NotMatched => "not_matched",
-            VerdictKind::Excluded => "excluded",
-            VerdictKind::NotParsed => "not_parsed",
-            VerdictKind::OutOfRange => "out_of_range",
-            VerdictKind::Prerelease => "prerelease",
-            VerdictKind::NotListed => "not_listed",
-        }
+        self.into()
     }
 
     /// Whether someone who asks about the stage wants to see it first.
@@ -99,12 +85,6 @@ impl VerdictKind {
             | VerdictKind::Prerelease
             | VerdictKind::NotListed => false,
         }
-    }
-}
-
-impl Serialize for VerdictKind {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
     }
 }
 

@@ -8,10 +8,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::console::paint;
-use super::field::{ErrorJson, Moment, VERSION, milliseconds, print};
+use super::field::{Moment, VERSION, milliseconds, print};
 use super::wording::{describe_by, describe_duration, shortened};
-use super::{Console, escape_control, field};
-use crate::plan::DeploymentState;
+use super::{Console, escape_control};
+use crate::plan::{DecidedBy, DeploymentState, Failure};
 use crate::store::{Past, PastAttempt};
 use crate::target::TargetId;
 
@@ -48,12 +48,10 @@ struct PastJson {
     previous_tag: Option<String>,
     digest: Option<String>,
     /// Who decided it.
-    #[schemars(schema_with = "field::decided_by")]
-    by: &'static str,
+    by: DecidedBy,
     /// A login name, where it was by hand.
     by_whom: Option<String>,
-    #[schemars(schema_with = "field::deployment_state")]
-    state: &'static str,
+    state: DeploymentState,
     /// Why it ended as it did, where that needs a word.
     reason: Option<String>,
     created_at: Moment,
@@ -73,7 +71,7 @@ struct AttemptJson {
     exit_status: Option<i32>,
     /// Of the last answer.
     http_status: Option<u16>,
-    error: Option<ErrorJson>,
+    error: Option<Failure>,
     /// The last 64 KiB of what it printed and was answered.
     output: Option<String>,
 }
@@ -235,9 +233,9 @@ impl From<&Past> for PastJson {
             tag: past.tag.to_string(),
             previous_tag: past.previous_tag.as_ref().map(ToString::to_string),
             digest: past.digest.as_ref().map(ToString::to_string),
-            by: past.by.as_str(),
+            by: past.by,
             by_whom: past.by_whom.clone(),
-            state: past.state.as_str(),
+            state: past.state,
             reason: past.reason.clone(),
             created_at: past.created_at.into(),
             ended_at: past.ended_at.map(Moment::from),
@@ -254,7 +252,7 @@ impl From<&PastAttempt> for AttemptJson {
             ended_at: attempt.ended_at.map(Moment::from),
             exit_status: attempt.exit_status,
             http_status: attempt.http_status,
-            error: attempt.failure.as_ref().map(ErrorJson::from),
+            error: attempt.failure.clone(),
             output: attempt.output.clone(),
         }
     }

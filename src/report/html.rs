@@ -15,6 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
+use strum::VariantArray as _;
 
 use super::wording::count;
 use super::{Console, StatusRow};
@@ -111,7 +112,8 @@ fn head(words: &Words<'_>, rows: &[StatusRow]) -> Markup {
 
 /// How many targets have each status: what failed first, then what waits.
 fn counts(rows: &[StatusRow]) -> Vec<(Option<Status>, usize)> {
-    let mut statuses: Vec<Option<Status>> = Status::ALL.into_iter().map(Some).chain([None]).collect();
+    let mut statuses: Vec<Option<Status>> =
+        Status::VARIANTS.iter().copied().map(Some).chain([None]).collect();
     statuses.sort_by_key(|status| tone_of(*status));
     let number = |status| rows.iter().filter(|row| row.status == status).count();
     let numbers = statuses.into_iter().map(|status| (status, number(status)));

@@ -3,8 +3,9 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::field::{ErrorJson, Moment, VERSION, milliseconds, print};
-use super::{Console, Event, Report, Summary, TargetReport, field};
+use super::field::{Moment, VERSION, milliseconds, print};
+use super::{Console, Event, Report, Summary, TargetReport};
+use crate::plan::{DeploymentState, Failure, Status};
 
 /// `poll --format json`
 pub(crate) struct Json {
@@ -58,8 +59,7 @@ struct SummaryJson {
 pub(super) struct TargetJson {
     project: String,
     stage: String,
-    #[schemars(schema_with = "field::status")]
-    status: &'static str,
+    status: Status,
     /// Why, for people.
     reason: String,
     /// The newest tag that the policy allows.
@@ -73,7 +73,7 @@ pub(super) struct TargetJson {
     until: Option<Moment>,
     /// The deployment that the run had to do with.
     deployment: Option<DeploymentJson>,
-    error: Option<ErrorJson>,
+    error: Option<Failure>,
 }
 
 /// One tag and digest going to one target.
@@ -82,8 +82,7 @@ pub(super) struct TargetJson {
 struct DeploymentJson {
     /// A UUID, the same through every attempt.
     id: String,
-    #[schemars(schema_with = "field::deployment_state")]
-    state: &'static str,
+    state: DeploymentState,
     /// From 1; 0 where none was started.
     attempt: u32,
     /// Of this attempt.
@@ -149,7 +148,7 @@ impl From<&TargetReport> for TargetJson {
         TargetJson {
             project: report.target.project.to_string(),
             stage: report.target.stage.to_string(),
-            status: report.status.as_str(),
+            status: report.status,
             reason: report.reason.clone(),
             latest_tag: report.latest_tag.as_ref().map(ToString::to_string),
             previous_tag: report.previous_tag.as_ref().map(ToString::to_string),
@@ -158,11 +157,11 @@ impl From<&TargetReport> for TargetJson {
             until: report.until.map(Moment::from),
             deployment: report.deployment.as_ref().map(|deployment| DeploymentJson {
                 id: deployment.id.clone(),
-                state: deployment.state.as_str(),
+                state: deployment.state,
                 attempt: deployment.attempt,
                 duration_ms: milliseconds(deployment.duration),
             }),
-            error: report.failure.as_ref().map(ErrorJson::from),
+            error: report.failure.clone(),
         }
     }
 }

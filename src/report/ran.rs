@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::Console;
 use super::field::{Moment, VERSION, print};
 use super::table::{Table, cell};
 use super::wording::describe_by;
-use super::{Console, field};
-use crate::plan::Baseline;
+use crate::plan::{Baseline, DecidedBy};
 use crate::store::{Origin, Ran};
 use crate::target::TargetId;
 
@@ -61,8 +61,7 @@ struct TagRanJson {
     /// None: until now.
     until: Option<Moment>,
     /// Who decided it.
-    #[schemars(schema_with = "field::decided_by")]
-    by: &'static str,
+    by: DecidedBy,
     /// A login name, where it was by hand.
     by_whom: Option<String>,
     deployment_id: String,
@@ -117,7 +116,7 @@ impl From<&Ran> for TagRanJson {
             digest: run.digest.as_ref().map(ToString::to_string),
             from: run.from.into(),
             until: run.until.map(Moment::from),
-            by: origin.by.as_str(),
+            by: origin.by,
             by_whom: origin.by_whom.clone(),
             deployment_id: origin.id.clone(),
         }

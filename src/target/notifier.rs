@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use strum::{EnumString, IntoStaticStr, VariantNames};
+
 use super::TargetId;
 use super::filter::TargetPattern;
 use super::step::Step;
@@ -20,7 +22,8 @@ pub(crate) struct Notifier {
 }
 
 /// What can be told of a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub(crate) enum Event {
     /// A deployment failed for the first time; it is tried again.
     Failed,
@@ -37,19 +40,9 @@ pub(crate) enum Event {
 }
 
 impl Event {
-    pub(crate) const ALL: [Event; 6] =
-        [Event::Failed, Event::Dead, Event::Recovered, Event::Deployed, Event::Available, Event::Unknown];
-
     /// As `on` spells it.
     pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Event::Failed => "failed",
-            Event::Dead => "dead",
-            Event::Recovered => "recovered",
-            Event::Deployed => "deployed",
-            Event::Available => "available",
-            Event::Unknown => "unknown",
-        }
+        self.into()
     }
 }
 

@@ -6,7 +6,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::parse_duration;
-use crate::target::notifier::Event;
 
 /// A folder with the certificate and key that keys of a registry name.
 struct Folder(tempfile::TempDir);
@@ -199,11 +198,6 @@ fn what_is_required_is_required_by_both() {
             assert!(folder.load(&text).is_err(), "{section:?} {}\n{text}", key.name);
         }
     }
-}
-
-#[test]
-fn the_events_of_notify_are_the_events() {
-    assert_eq!(super::super::key::EVENTS, Event::ALL.map(Event::as_str));
 }
 
 fn amount() -> impl Strategy<Value = String> {

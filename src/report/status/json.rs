@@ -5,10 +5,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::StatusRow;
-use crate::plan::{DecidedBy, Status};
+use crate::plan::{DecidedBy, DeploymentState, Failure, Status};
 use crate::reference::Tag;
-use crate::report::field::{ErrorJson, Moment, VERSION, print};
-use crate::report::{Console, field};
+use crate::report::Console;
+use crate::report::field::{Moment, VERSION, print};
 
 /// What the state knows of each target.
 #[derive(JsonSchema, Serialize)]
@@ -26,8 +26,7 @@ struct RowJson {
     project: String,
     stage: String,
     /// What the last poll said; none before the first.
-    #[schemars(schema_with = "field::optional_status")]
-    status: Option<&'static str>,
+    status: Option<Status>,
     /// Why, for people.
     reason: Option<String>,
     /// When the reason can end, where that can be known.
@@ -40,8 +39,7 @@ struct RowJson {
     digest: Option<String>,
     deployed_at: Option<Moment>,
     /// Who decided it.
-    #[schemars(schema_with = "field::optional_decided_by")]
-    deployed_by: Option<&'static str>,
+    deployed_by: Option<DecidedBy>,
     /// A login name, where it was by hand.
     deployed_by_whom: Option<String>,
     /// Of the deployment that brought the deployed tag.
@@ -68,7 +66,7 @@ struct RowJson {
     gates: Vec<String>,
     rule_edit: Option<EditJson>,
     /// Of the last poll, where it failed.
-    error: Option<ErrorJson>,
+    error: Option<Failure>,
 }
 
 /// Automatic deployments are stopped.
@@ -90,8 +88,7 @@ struct PendingJson {
     /// A UUID, the same through every attempt.
     id: String,
     tag: String,
-    #[schemars(schema_with = "field::deployment_state")]
-    state: &'static str,
+    state: DeploymentState,
     /// How many were started.
     attempts: u32,
     /// Not before then.
@@ -120,14 +117,14 @@ impl From<&StatusRow> for RowJson {
         RowJson {
             project: row.target.project.to_string(),
             stage: row.target.stage.to_string(),
-            status: row.status.map(Status::as_str),
+            status: row.status,
             reason: row.reason.clone(),
             until: moment(row.until),
             latest_tag: name(&row.latest_tag),
             deployed_tag: name(&row.deployed_tag),
             digest: row.deployed_digest.as_ref().map(ToString::to_string),
             deployed_at: moment(row.deployed_at),
-            deployed_by: row.deployed_by.map(DecidedBy::as_str),
+            deployed_by: row.deployed_by,
             deployed_by_whom: row.deployed_origin.as_ref().and_then(|origin| origin.by_whom.clone()),
             deployment_id: row.deployed_origin.as_ref().map(|origin| origin.id.clone()),
             high_water_tag: name(&row.high_water),
@@ -138,7 +135,7 @@ impl From<&StatusRow> for RowJson {
             deployment: row.pending.as_ref().map(|pending| PendingJson {
                 id: pending.id.clone(),
                 tag: pending.tag.to_string(),
-                state: pending.state.as_str(),
+                state: pending.state,
                 attempts: pending.attempts,
                 next_attempt_at: moment(pending.next_attempt_at),
                 last_error: pending.last_error.clone(),
@@ -158,7 +155,7 @@ impl From<&StatusRow> for RowJson {
                 rule_before: edit.rule_before.clone(),
                 high_water_tag_before: name(&edit.high_water_before),
             }),
-            error: row.failure.as_ref().map(ErrorJson::from),
+            error: row.failure.clone(),
         }
     }
 }
