@@ -48,7 +48,7 @@ pub(super) fn ask(
         Question::Running => {
             let run = context.run;
             let running = target.running.as_ref().expect("decide asks only where it can be asked");
-            let reported = crate::deploy::running(target, running, &run.secrets, run.stop);
+            let reported = crate::deploy::running(target, running, &run.secrets, &context.cutoff);
             return reported.map_or_else(Answer::Failed, Answer::Running);
         }
     };
