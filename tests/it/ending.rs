@@ -286,7 +286,7 @@ fn a_credential_helper_ends_with_its_children() {
 fn with_slow_step(gitea: &Gitea, receiver: &Endpoint) -> Shop {
     let stage = DEV.replace("[\"./deploy.sh\"]", "[\"./deploy.sh\"], env = { KEY = \"{secret.slow}\" }");
     let notify = format!(
-        "[secrets]\nslow = {{ command = [\"./slow.sh\"] }}\n[[notify]]\nurl = \"{}\"\non = [\"failed\", \"dead\", \"unknown\"]\n",
+        "[secrets]\nslow = {{ command = [\"./slow.sh\"] }}\n[[notify]]\nurl = \"{}\"\non = [\"failed\", \"dead\", \"unknown\", \"recovered\"]\n",
         receiver.url()
     );
     let shop = Shop::with(&format!("{}{notify}", on_gitea(gitea, &stage)));
@@ -297,13 +297,16 @@ fn with_slow_step(gitea: &Gitea, receiver: &Endpoint) -> Shop {
     shop
 }
 
-/// An attempt was cut short: it waits for the next poll, which it does not have to fear, and nobody hears of it.
+/// An attempt was cut short: its deployment waits for the next poll, and nobody hears of it.
 fn is_pending(shop: &Shop, run: &Run, receiver: &Endpoint) {
     run.status_is("shop/dev", "pending");
+    assert!(run.target("shop/dev")["error"].is_null());
     let waits = &shop.status("shop/dev")["deployment"];
     assert_eq!((&waits["state"], &waits["attempts"]), (&"pending".into(), &1.into()), "{waits}");
     assert_eq!(run.target("shop/dev")["deployment"]["attempt"], 1);
     assert!(waits["next_attempt_at"].is_null(), "{waits}");
+    let tags = shop.run(&["tags", "shop/dev", "dev-43", "--offline"]);
+    tags.code(0).stdout_has("its deployment is recorded, and the next poll starts it");
     assert!(receiver.requests().is_empty());
 }
 
@@ -340,6 +343,8 @@ fn a_deployment_whose_command_is_cut_short_waits_as_well() {
     shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
     let deliveries = shop.deliveries();
     assert_eq!(deliveries[0].id, deliveries[1].id);
+    assert!(receiver.requests().is_empty(), "nothing has failed that could recover");
+    shop.run(&["history"]).code(0).stdout_has("    attempt 1 at [time]: interrupted\n");
 }
 
 /// The digest of a deployment that is tried again is read once more.
