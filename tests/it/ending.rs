@@ -282,11 +282,11 @@ fn a_credential_helper_ends_with_its_children() {
     await_until("the helper's child has ended", || !has_child(&shop));
 }
 
-/// dev with a step that needs the secret of `slow.sh`, and a receiver of everything.
-fn with_slow_step(gitea: &Gitea, receiver: &Endpoint) -> Shop {
+/// dev with a step that needs a secret of this source, and a receiver of every failure. dev-43 is new.
+fn with_slow_step(gitea: &Gitea, receiver: &Endpoint, source: &str) -> Shop {
     let stage = DEV.replace("[\"./deploy.sh\"]", "[\"./deploy.sh\"], env = { KEY = \"{secret.slow}\" }");
     let notify = format!(
-        "[secrets]\nslow = {{ command = [\"./slow.sh\"] }}\n[[notify]]\nurl = \"{}\"\non = [\"failed\", \"dead\", \"unknown\", \"recovered\"]\n",
+        "[secrets]\nslow = {source}\n[[notify]]\nurl = \"{}\"\non = [\"failed\", \"dead\", \"unknown\", \"recovered\"]\n",
         receiver.url()
     );
     let shop = Shop::with(&format!("{}{notify}", on_gitea(gitea, &stage)));
@@ -296,6 +296,8 @@ fn with_slow_step(gitea: &Gitea, receiver: &Endpoint) -> Shop {
     shop.file("slow", "");
     shop
 }
+
+const SLOW_COMMAND: &str = "{ command = [\"./slow.sh\"] }";
 
 /// An attempt was cut short: its deployment waits for the next poll, and nobody hears of it.
 fn is_pending(shop: &Shop, run: &Run, receiver: &Endpoint) {
@@ -315,7 +317,7 @@ fn a_deployment_whose_secret_is_cut_short_waits_for_the_next_poll() {
     for limit in ["600s", "1s"] {
         let gitea = crate::first_poll::gitea(Build::GiteaNew);
         let receiver = Endpoint::start();
-        let shop = with_slow_step(&gitea, &receiver);
+        let shop = with_slow_step(&gitea, &receiver, SLOW_COMMAND);
         let arguments = ["poll", "--format", "json", "--max-runtime", limit];
         let run = match limit {
             "1s" => shop.run(&arguments),
@@ -333,7 +335,7 @@ fn a_deployment_whose_secret_is_cut_short_waits_for_the_next_poll() {
 fn a_deployment_whose_command_is_cut_short_waits_as_well() {
     let gitea = crate::first_poll::gitea(Build::GiteaNew);
     let receiver = Endpoint::start();
-    let shop = with_slow_step(&gitea, &receiver);
+    let shop = with_slow_step(&gitea, &receiver, SLOW_COMMAND);
     shop.remove("slow");
     shop.file("stay", "");
     let poll = ["poll", "--format", "json"];
@@ -345,6 +347,24 @@ fn a_deployment_whose_command_is_cut_short_waits_as_well() {
     assert_eq!(deliveries[0].id, deliveries[1].id);
     assert!(receiver.requests().is_empty(), "nothing has failed that could recover");
     shop.run(&["history"]).code(0).stdout_has("    attempt 1 at [time]: interrupted\n");
+}
+
+/// The bus takes a connection, and says nothing.
+#[cfg(feature = "keyring")]
+#[test]
+fn a_deployment_whose_keyring_is_cut_short_waits_as_well() {
+    let gitea = crate::first_poll::gitea(Build::GiteaNew);
+    let receiver = Endpoint::start();
+    let mut shop = with_slow_step(&gitea, &receiver, "{ keyring = \"slow\" }");
+    let bus = std::os::unix::net::UnixListener::bind(shop.path("bus")).unwrap();
+    bus.set_nonblocking(true).unwrap();
+    shop.env("DBUS_SESSION_BUS_ADDRESS", &format!("unix:path={}", shop.path("bus").display()));
+    let mut connection = None;
+    let run = told_to_end(&shop, &["poll", "--format", "json"], Signal::TERM, 143, || {
+        connection = connection.take().or_else(|| bus.accept().ok());
+        connection.is_some()
+    });
+    is_pending(&shop, &run, &receiver);
 }
 
 /// The digest of a deployment that is tried again is read once more.
