@@ -5,7 +5,6 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -62,19 +61,13 @@ impl<'a> Running<'a> {
     }
 
     /// Waits for the end.
-    pub(crate) fn end(self) -> Run {
-        self.end_within(PATIENCE)
-    }
-
-    /// Waits this long for the end.
-    #[track_caller]
-    pub(crate) fn end_within(mut self, patience: Duration) -> Run {
+    pub(crate) fn end(mut self) -> Run {
         // Both pipes end with the process: commands that it leaves behind have pipes of their own.
-        let stdout = self.stdout.recv_timeout(patience);
-        let stderr = self.stderr.recv_timeout(patience);
+        let stdout = self.stdout.recv_timeout(PATIENCE);
+        let stderr = self.stderr.recv_timeout(PATIENCE);
         let (Ok(stdout), Ok(stderr)) = (stdout, stderr) else {
             drop(self.child.kill());
-            panic!("{} did not end within {patience:?}", self.shown);
+            panic!("{} did not end within {PATIENCE:?}", self.shown);
         };
         let status = self.child.wait().unwrap();
         self.run(status, stdout, stderr)
