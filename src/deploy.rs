@@ -10,7 +10,6 @@ mod command;
 mod exchange;
 #[cfg(test)]
 mod fixture;
-mod group;
 mod http;
 mod notify;
 mod ping;
@@ -27,6 +26,7 @@ use serde_json::Value;
 
 use crate::plan::ErrorCode;
 use crate::process::Leader;
+use crate::process::group::Patience;
 use crate::reference::{Digest, Tag};
 use crate::secret::{Redactor, Secrets};
 use crate::target::Target;
@@ -84,6 +84,13 @@ pub(crate) struct Outcome {
     pub(crate) output: String,
 }
 
+impl Outcome {
+    /// Whether the attempt stays to be resumed.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.result.as_ref().is_err_and(|error| error.interrupted)
+    }
+}
+
 /// Why a step failed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
@@ -97,8 +104,7 @@ pub(crate) struct DeployError {
     pub(crate) final_answer: bool,
     /// False: nothing was started or sent (a program that is not there); no attempt is used up.
     pub(crate) started: bool,
-    /// tagship was told to stop meanwhile: what the target has now is not known, and the attempt
-    /// stays to be resumed.
+    /// The run was over meanwhile: what the target has now is not known, and the attempt stays to be resumed.
     pub(crate) interrupted: bool,
 }
 
@@ -113,7 +119,7 @@ pub(crate) fn deploy(
     stop: &Stop,
     watch: Watch<'_>,
 ) -> Outcome {
-    carry_out(handover, secrets, lock, stop, Patience::DEFAULT, watch)
+    carry_out(handover, secrets, lock, stop, PATIENCE, watch)
 }
 
 /// Carries out one step of a deployment, made ready: placeholders rendered, secrets resolved.
@@ -139,18 +145,9 @@ struct Attempt<'a> {
     http_status: Option<u16>,
 }
 
-/// How long to wait for what ought to end.
-#[derive(Clone, Copy, Debug)]
-struct Patience {
-    /// From TERM to KILL, and for an answer after tagship was told to stop.
-    grace: Duration,
-    /// For the end of the output after a command has ended.
-    linger: Duration,
-}
-
-impl Patience {
-    const DEFAULT: Patience = Patience { grace: Duration::from_secs(10), linger: Duration::from_millis(500) };
-}
+/// Of a deployment. `grace` is also how long an answer is waited for after tagship was told to stop.
+const PATIENCE: Patience =
+    Patience { grace: Duration::from_secs(10), linger: Some(Duration::from_millis(500)) };
 
 fn carry_out(
     handover: &Handover<'_>,

@@ -19,7 +19,7 @@
 //! secret/       where a credential comes from; masking
 //! config/       the file as written -> validated targets, or every fault at once
 //! transport     TLS, proxies, names     file  paths that a person gave: read, replaced
-//! process       which processes of a deployment still run
+//! process       commands as process groups; which processes of a deployment still run
 //! stop          when a run ends: signals, a deadline
 //! ---- pure: no HTTP, SQLite, clock, environment, printing ----
 //! plan/         decide(): selection + state + now -> Decision; gates, retry, marks, what is told

@@ -97,9 +97,10 @@ const SIGNAL_PATIENCE: Duration = Duration::from_millis(100);
 pub(crate) fn poll(run: &Run<'_>, targets: &[&Target], report: &mut dyn Report) -> anyhow::Result<Summary> {
     let started = Instant::now();
     let mut summary = Summary::begin(Timestamp::now());
-    let traffic = Traffic::until(Cutoff::after(run.stop, run.max_runtime));
+    let cutoff = Cutoff::after(run.stop, run.max_runtime);
+    let traffic = Traffic::until(cutoff.clone());
     let registries = Registries::open(run, targets, &traffic)?;
-    let context = Context::new(run, targets, &registries)?;
+    let context = Context::new(run, targets, &registries, cutoff)?;
     let queue = Queue::default();
     let result = std::thread::scope(|scope| {
         let (sender, receiver) = mpsc::sync_channel(UNREAD);
@@ -150,7 +151,8 @@ struct Context<'a> {
     feeds: HashMap<FeedKey, Feed>,
     /// How many repositories of each owner are configured.
     repositories: HashMap<FeedKey, usize>,
-    deadline: Instant,
+    /// Nobody is asked, and nothing is started, after it.
+    cutoff: Cutoff,
 }
 
 impl<'a> Context<'a> {
@@ -158,6 +160,7 @@ impl<'a> Context<'a> {
         run: &'a Run<'a>,
         targets: &'a [&'a Target],
         registries: &'a Registries,
+        cutoff: Cutoff,
     ) -> Result<Context<'a>, StoreError> {
         let mut context = Context {
             run,
@@ -168,7 +171,7 @@ impl<'a> Context<'a> {
             open: HashMap::new(),
             feeds: HashMap::new(),
             repositories: HashMap::new(),
-            deadline: Instant::now() + run.max_runtime,
+            cutoff,
         };
         // With nothing due, nothing of ten thousand rows matters.
         if !targets.is_empty() {
@@ -183,14 +186,9 @@ impl<'a> Context<'a> {
         Ok(context)
     }
 
-    /// Whether nothing more may be started, and why.
-    fn is_over(&self) -> bool {
-        self.run.stop.signal().is_some() || Instant::now() >= self.deadline
-    }
-
     /// What is left of `max_runtime`.
     fn left(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
+        self.cutoff.left().unwrap_or(Duration::MAX)
     }
 
     fn configured(&self, key: &FeedKey) -> usize {
@@ -354,6 +352,10 @@ impl<'a> Coordinator<'a> {
                 self.record();
             }
         }
+        // At a signal some stages of a project are decided and others are not: nothing of it is handed over.
+        let mut waiting: Vec<Recorded<'a>> = self.held_back.drain().flat_map(|(_, stages)| stages).collect();
+        waiting.sort_by_key(|recorded| recorded.index);
+        waiting.iter().for_each(|recorded| self.tell(deliver::not_started(self.context.run.mode, recorded)));
         let unrecorded = std::mem::take(&mut self.unrecorded);
         match unrecorded.first() {
             Some(first) if !self.has_recorded => Err(anyhow::Error::msg(first.reason.clone())),

@@ -1,6 +1,8 @@
 //! Which processes of a deployment still run, whatever they did with their standard input: by `/proc`. Where there
-//! is none, nothing is known here, and only the target's lock tells.
-#![allow(clippy::disallowed_methods, reason = "it reads /proc")]
+//! is none, nothing is known here, and only the target's lock tells. `group` starts and ends commands.
+#![allow(clippy::disallowed_methods, reason = "it reads /proc, and measures how long a command takes")]
+
+pub(crate) mod group;
 
 use std::ffi::OsStr;
 use std::fs;

@@ -149,7 +149,8 @@ pub(crate) enum RegistryError {
 
 impl From<SecretError> for RegistryError {
     fn from(error: SecretError) -> Self {
-        RegistryError::Secret(error.to_string())
+        let make = if error.interrupted { RegistryError::OutOfTime } else { RegistryError::Secret };
+        make(error.to_string())
     }
 }
 

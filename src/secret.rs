@@ -45,16 +45,17 @@ pub(crate) use outside::{Masked, Outside, Redactor};
 /// # Errors
 /// It is empty.
 pub(crate) fn entered(text: &str) -> Result<SecretString, SecretError> {
-    value::accept(text, "the token").map_err(SecretError)
+    Ok(value::accept(text, "the token")?)
 }
 
-/// Puts a credential where the search for a registry without `token` finds it: the keyring's entry of its name.
+/// Puts a credential where the search for a registry without `token` finds it: the keyring's entry of its name. Someone
+/// may have to type the keyring's password; that is waited for until the cutoff.
 ///
 /// # Errors
 /// The keyring cannot be asked; the text says what to use instead.
-pub(crate) fn keep(registry: &Name, credential: &Credential) -> Result<(), SecretError> {
+pub(crate) fn keep(registry: &Name, credential: &Credential, cutoff: &Cutoff) -> Result<(), SecretError> {
     let username = credential.username.as_deref();
-    keyring::write(registry.as_str(), username, credential.token.expose_secret()).map_err(SecretError)
+    keyring::write(registry.as_str(), username, credential.token.expose_secret(), cutoff)
 }
 
 /// Takes it away again; false: there was none.
@@ -62,7 +63,7 @@ pub(crate) fn keep(registry: &Name, credential: &Credential) -> Result<(), Secre
 /// # Errors
 /// The keyring cannot be asked.
 pub(crate) fn forget(registry: &Name) -> Result<bool, SecretError> {
-    keyring::delete(registry.as_str()).map_err(SecretError)
+    keyring::delete(registry.as_str())
 }
 
 /// The environment variable that goes before the keyring, where it is set.
@@ -80,7 +81,7 @@ pub(crate) struct Secrets {
     /// Whether what can be read at once was read, for its mask.
     learned: Once,
     environment_names: Vec<String>,
-    /// Programs that give a secret are not waited for beyond it.
+    /// Programs that give a secret of `[secrets]` are not waited for beyond it.
     cutoff: Cutoff,
 }
 
@@ -92,9 +93,26 @@ struct Lazy {
 }
 
 /// A secret that cannot be had: which one, from where, and what to do. Never its value.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct SecretError(pub(crate) String);
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct SecretError {
+    message: String,
+    /// The run ended first: nothing is known to be wrong with the secret.
+    pub(crate) interrupted: bool,
+}
+
+impl SecretError {
+    /// The same, naming whose it is.
+    fn of(self, what: &str) -> SecretError {
+        SecretError { message: format!("{what}: {}", self.message), ..self }
+    }
+}
+
+impl From<String> for SecretError {
+    fn from(message: String) -> Self {
+        SecretError { message, interrupted: false }
+    }
+}
 
 impl Secrets {
     /// Takes the sources of `[secrets]` and of the registries; resolves nothing yet.
@@ -133,11 +151,11 @@ impl Secrets {
     /// It cannot be had.
     pub(crate) fn get(&self, id: &SecretId) -> Result<SecretString, SecretError> {
         let Some(lazy) = self.named.get(id) else {
-            return Err(SecretError(format!("there is no secret {id}")));
+            return Err(format!("there is no secret {id}").into());
         };
         let resolve = || {
             let value = source::resolve(&lazy.source, &self.cutoff)
-                .map_err(|error| SecretError(format!("the secret {id}: {error}")))?;
+                .map_err(|error| error.of(&format!("the secret {id}")))?;
             self.learn(&value, None);
             Ok(value)
         };
@@ -152,12 +170,16 @@ impl Secrets {
         secrets
     }
 
-    /// What to ask the registry with, or None for nobody's rights.
+    /// What to ask the registry with, or None for nobody's rights. Waited for until the cutoff.
     ///
     /// # Errors
     /// The source that the configuration names does not have it.
-    pub(crate) fn credential(&self, registry: &RegistryConfig) -> Result<Option<Credential>, SecretError> {
-        self.credential_for(registry, None)
+    pub(crate) fn credential(
+        &self,
+        registry: &RegistryConfig,
+        cutoff: &Cutoff,
+    ) -> Result<Option<Credential>, SecretError> {
+        self.credential_for(registry, None, cutoff)
     }
 
     /// What to ask about one repository: a docker configuration can have entries of their own for some.
@@ -168,11 +190,12 @@ impl Secrets {
         &self,
         registry: &RegistryConfig,
         repository: Option<&Repository>,
+        cutoff: &Cutoff,
     ) -> Result<Option<Credential>, SecretError> {
         let Some(credentials) = self.registries.get(&registry.name) else {
             return Ok(None);
         };
-        credentials.get(registry, repository, &self.cutoff, |found| self.learn(&found.token, Some(found)))
+        credentials.get(registry, repository, cutoff, |found| self.learn(&found.token, Some(found)))
     }
 
     /// Keeps out of all text what a server gave for a credential.

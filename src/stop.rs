@@ -43,6 +43,11 @@ impl Stop {
     }
 }
 
+/// Why something was not waited for: its cutoff was reached.
+#[derive(Debug, thiserror::Error)]
+#[error("the run reached its max_runtime, or was told to stop")]
+pub(crate) struct CutShort;
+
 /// The end of what may be asked: a signal, or a deadline where there is one. The default never comes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cutoff {
@@ -65,7 +70,12 @@ impl Cutoff {
     }
 
     pub(crate) fn is_signalled(&self) -> bool {
-        self.stop.signal().is_some()
+        self.signal().is_some()
+    }
+
+    /// The signal's number, once one came.
+    pub(crate) fn signal(&self) -> Option<u8> {
+        self.stop.signal()
     }
 
     /// How long until the deadline; None where there is none.

@@ -25,7 +25,6 @@ use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, Rustls
 use url::Url;
 
 pub(crate) use certificate::{Identity, read_certificates};
-pub(crate) use connector::CutShort;
 pub(crate) use proxy::{Proxy, is_loopback};
 use resolver::Resolver;
 

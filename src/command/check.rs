@@ -31,7 +31,7 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
     }
     // Without --online nothing takes long, and a signal ends it as it ends any program.
     let stop = if arguments.online { Stop::on_signals()? } else { Stop::default() };
-    let secrets = Arc::new(Secrets::new(&config).until(Cutoff::at_signal(&stop)));
+    let secrets = Arc::new(Secrets::new(&config).until(Cutoff::after(&stop, config.settings.max_runtime)));
     let console = console.masking(Arc::clone(&secrets));
     config.dangers.iter().chain(&config.warnings).for_each(|warning| console.warning(&warning.to_string()));
     let of_secrets = exposed(&config).into_iter().chain(without_entry(&config)).chain(absent(&config));

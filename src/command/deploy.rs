@@ -89,12 +89,13 @@ pub(crate) fn deploy(global: &Global, arguments: &cli::Deploy, console: &Console
         report = Box::new(Progress::below(report));
     }
     let ended = deploy_by_hand(&run, target, &wish, report.as_mut());
+    if let (Some(signal), Err(_) | Ok(None)) = (stop.signal(), &ended) {
+        // Nothing was recorded, and what the signal cut short is no error.
+        return Ok(Exit::Signal(signal));
+    }
     // A registry may repeat in an error what it was sent, and whoever prints this one knows no secrets.
     let ended = ended.map_err(|error| anyhow!(run.secrets.mask(&format!("{error:#}"))))?;
     let Some(summary) = ended else {
-        if let Some(signal) = stop.signal() {
-            return Ok(Exit::Signal(signal));
-        }
         console.error(&format!("another run is deploying to {}; --wait waits for it", target.id));
         return Ok(Exit::Busy);
     };

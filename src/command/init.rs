@@ -18,6 +18,7 @@ use crate::policy::{Proposal, wanted};
 use crate::reference::Repository;
 use crate::report::{Console, count};
 use crate::schedule::shell;
+use crate::stop::Stop;
 use file::{Place, beside, place, write, write_schema};
 use question::Questions;
 use registry::registry;
@@ -50,12 +51,17 @@ pub(crate) fn init(global: &Global, arguments: &cli::Init, console: &Console) ->
     };
 
     let projects = if arguments.from.is_some() {
-        let opened = discover::open(&registry.registry, &place)?;
+        // Until here a signal ends the process by itself.
+        let stop = Stop::on_signals()?;
+        let opened = discover::open(&registry.registry, &place, &stop)?;
         // A server may repeat in an error what it was sent.
         let console = console.masking(Arc::clone(&opened.secrets));
         match discover::projects(&registry, &opened, arguments, images, &console) {
             Ok(projects) => projects,
             Err(error) => {
+                if let Some(signal) = stop.signal() {
+                    return Ok(Exit::Signal(signal));
+                }
                 console.error(&format!("{error:#}; nothing was written"));
                 return Ok(Exit::Failed);
             }

@@ -15,6 +15,7 @@ use crate::reference::Repository;
 use crate::registry::{self, SharedLimit, SignIn, Traffic};
 use crate::report::Console;
 use crate::secret::{self, Credential, Secrets};
+use crate::stop::{Cutoff, Stop};
 use crate::target::Name;
 
 /// No token is longer.
@@ -33,7 +34,10 @@ pub(crate) fn login(global: &Global, arguments: &cli::Login, console: &Console) 
     let username = username(registry, arguments.username.as_deref())?;
     let token = if arguments.stdin { from_stdin()? } else { from_terminal(&registry.name, url)? };
     let credential = Credential { username, token, is_identity: false };
-    let secrets = Arc::new(Secrets::with(&config, registry, credential.clone()));
+    // Until here a signal ends the process by itself.
+    let stop = Stop::on_signals()?;
+    let cutoff = Cutoff::after(&stop, config.settings.max_runtime);
+    let secrets = Arc::new(Secrets::with(&config, registry, credential.clone()).until(cutoff.clone()));
     let console = console.masking(Arc::clone(&secrets));
     let name = &registry.name;
 
@@ -44,20 +48,25 @@ pub(crate) fn login(global: &Global, arguments: &cli::Login, console: &Console) 
         .map(|target| &target.image.repository)
         .collect();
     repositories.dedup();
-    let said = match registry::open(registry, secrets, Traffic::default(), SharedLimit::default())
-        .sign_in(&repositories)
-    {
+    let opened = registry::open(registry, secrets, Traffic::until(cutoff), SharedLimit::default());
+    let said = match opened.sign_in(&repositories) {
         Ok(SignIn::Accepted(None)) => "the registry takes it".to_owned(),
         Ok(SignIn::Accepted(Some(said))) => format!("the registry takes it: {said}"),
         Ok(SignIn::NotAsked) => {
             "the registry lets everyone in, so whether it is right is not known".to_owned()
         }
         Err(error) => {
+            if let Some(signal) = stop.signal() {
+                return Ok(Exit::Signal(signal));
+            }
             console.error(&format!("{name}: {error}; nothing was kept"));
             return Ok(Exit::Failed);
         }
     };
-    if let Err(error) = secret::keep(name, &credential) {
+    if let Err(error) = secret::keep(name, &credential, &Cutoff::at_signal(&stop)) {
+        if let Some(signal) = stop.signal() {
+            return Ok(Exit::Signal(signal));
+        }
         console.error(&format!("{name}: {said}, but {error}"));
         return Ok(Exit::Failed);
     }

@@ -96,14 +96,21 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
         warn(&mut report, deploy::ping(url, "/start", &run.secrets, &id, run.max_runtime, &stop));
     }
     let summary = poll::poll(&run, &targets, report.as_mut());
-    let ended = summary.as_ref().map_or(Exit::Unusable, |summary| exit(summary, arguments));
+    let unusable = stop.signal().map_or(Exit::Unusable, Exit::Signal);
+    let ended = summary.as_ref().map_or(unusable, |summary| exit(summary, arguments));
     if let Some(url) = ping_url {
         // That something is new is no failure there.
         let status = if matches!(ended, Exit::Changed | Exit::Busy) { 0 } else { ended.status() };
         let event = format!("/{status}");
         warn(&mut report, deploy::ping(url, &event, &run.secrets, &id, run.max_runtime, &stop));
     }
-    let summary = summary?;
+    let summary = match summary {
+        Err(error) if matches!(ended, Exit::Signal(_)) => {
+            report.event(Event::Warning(&format!("{error:#}")));
+            return Ok(ended);
+        }
+        summary => summary?,
+    };
     if let Some(file) = config.settings.metrics_file.as_ref().filter(|_| is_told) {
         let succeeded = matches!(ended, Exit::Done | Exit::Changed | Exit::Busy);
         let end = Ended { at: Timestamp::now(), duration: summary.duration, succeeded };

@@ -12,6 +12,7 @@ use crate::poll::{Mode, Run, Survey, survey};
 use crate::reference::Tag;
 use crate::report::{Console, TagsPage, tag_in_full, tags_as_json, tags_as_table};
 use crate::secret::Secrets;
+use crate::stop::Cutoff;
 
 /// Shows the verdict of every tag of a target.
 ///
@@ -21,20 +22,27 @@ pub(crate) fn tags(global: &Global, arguments: &cli::Tags, console: &Console) ->
     let config = load(global)?;
     let target = select_one(&config, &arguments.target)?;
     let tag = arguments.tag.as_deref().map(tag).transpose()?;
-    let secrets = Arc::new(Secrets::new(&config));
+    // With --offline nothing takes long, and a signal ends it as it ends any program.
+    let stop = if arguments.offline { Stop::default() } else { Stop::on_signals()? };
+    let secrets = Secrets::new(&config).until(Cutoff::after(&stop, config.settings.max_runtime));
+    let secrets = Arc::new(secrets);
     let console = console.masking(Arc::clone(&secrets));
     let store = read_state(global, &config, &console)?;
     let run = Run {
         config: &config,
         store: &store,
         secrets,
-        stop: &Stop::default(),
+        stop: &stop,
         mode: Mode::Rehearse,
         audience: Audience::Machine,
         max_runtime: config.settings.max_runtime,
         refresh: false,
     };
-    let survey = match survey(&run, target, arguments.offline)? {
+    let survey = survey(&run, target, arguments.offline)?;
+    if let Some(signal) = stop.signal() {
+        return Ok(Exit::Signal(signal));
+    }
+    let survey = match survey {
         Ok(survey) => survey,
         Err(failure) => {
             console.error(&format!("{}: {}: {}", target.id, failure.code.as_str(), failure.message));

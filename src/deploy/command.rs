@@ -2,28 +2,33 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use jiff::SignedDuration;
 use serde_json::Value;
 
-use super::group::{Ending, Group};
 use super::placeholder::Values;
 use super::transcript::KEPT;
 use super::vault::Vault;
-use super::{Attempt, DeployError, Deployer, Patience, Stop};
+use super::{Attempt, DeployError, Deployer};
 use crate::file;
 use crate::plan::ErrorCode;
 use crate::process::Leader;
+use crate::process::group::{Ending, Errors, Group, Patience, Stream};
 use crate::secret::{Masked, Outside, Redactor as _};
+use crate::stop::{CutShort, Cutoff};
 use crate::target::step::CommandStep;
 use crate::target::template::{Field, Part, Template};
 use crate::target::{Target, lint};
+
+/// A question changes nothing, so that a command that answers one need not tidy up.
+const OF_QUESTIONS: Patience =
+    Patience { grace: Duration::from_millis(500), linger: Some(Duration::from_millis(500)) };
 
 /// A command step with its placeholders rendered.
 pub(super) struct CommandDeployer {
@@ -61,68 +66,65 @@ impl CommandDeployer {
         CommandDeployer { timeout: self.timeout.min(longest), ..self }
     }
 
-    /// Runs it, and gives what it prints to standard output, at most [`KEPT`] bytes.
+    /// Runs it until the cutoff, and gives what it prints to standard output, at most [`KEPT`] bytes.
     ///
     /// # Errors
     /// It fails, or cannot be run; with the last line of its standard error.
     pub(super) fn print(
         &self,
         stdin: &File,
-        stop: &Stop,
-        patience: Patience,
+        cutoff: &Cutoff,
         vault: &dyn Vault,
     ) -> Result<Outside<'static>, DeployError> {
         let failed = |what: String| DeployError::failed(ErrorCode::Command, what);
-        let mut errors =
-            tempfile::tempfile().map_err(|error| failed(format!("no temporary file: {error}")))?;
-        let stderr = errors.try_clone().map(Stdio::from);
-        let group = stderr.and_then(|stderr| self.spawn(stdin, Some(stderr)));
-        let group = group.map_err(|error| failed(self.explain(&error)))?;
-        let mut printed = Vec::new();
-        let mut is_cut = false;
-        let ending = group.wait(self.timeout, patience, stop, |bytes| {
-            let room = KEPT.saturating_sub(printed.len());
-            is_cut |= bytes.len() > room;
-            printed.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        });
+        let group = self.start(stdin, Errors::Apart).map_err(|error| failed(self.explain(&error)))?;
+        let (mut printed, mut is_cut) = (Vec::new(), false);
+        let (mut errors, mut has_lost_errors) = (Vec::new(), false);
+        let ending = group.wait(
+            self.timeout,
+            OF_QUESTIONS,
+            || cutoff.is_reached(),
+            |stream, bytes| match stream {
+                Stream::Output => {
+                    let room = KEPT.saturating_sub(printed.len());
+                    is_cut |= bytes.len() > room;
+                    printed.extend_from_slice(&bytes[..bytes.len().min(room)]);
+                }
+                Stream::Errors => {
+                    errors.extend(bytes);
+                    if errors.len() > 2 * KEPT {
+                        errors.drain(..errors.len() - KEPT);
+                        has_lost_errors = true;
+                    }
+                }
+            },
+        );
         let program = &self.program;
         match ending {
             Ok(Ending::ByItself(status)) => {
-                let mut text = Vec::new();
-                let start = errors.seek(SeekFrom::End(0)).unwrap_or_default().saturating_sub(KEPT as u64);
-                let end = errors.seek(SeekFrom::Start(start)).map(|_| errors.take(KEPT as u64));
-                // What cannot be read is not needed for a message.
-                let _ = end.and_then(|mut end| end.read_to_end(&mut text));
-                let text = vault.redact(&Outside::new(text).cut_before(start > 0));
-                self.judge(status, &text.last_line())?;
+                let errors = vault.redact(&Outside::new(errors).cut_before(has_lost_errors));
+                self.judge(status, &errors.last_line())?;
                 Ok(Outside::new(printed).cut_behind(is_cut))
             }
             Ok(Ending::TimedOut) => {
                 Err(failed(format!("{program} was stopped after {}", shown_duration(self.timeout))))
             }
-            Ok(Ending::Interrupted(_)) => Err(failed(format!("{program} was stopped, as tagship was"))),
+            Ok(Ending::Interrupted) => {
+                Err(DeployError { interrupted: true, ..failed(format!("{program} was stopped: {CutShort}")) })
+            }
             Err(error) => Err(failed(format!("{program}: {error}"))),
         }
     }
 
-    /// `stderr`: where standard error goes, if not with the output.
-    fn spawn(&self, stdin: &File, stderr: Option<Stdio>) -> io::Result<Group> {
-        let (output, writer) = io::pipe()?;
+    fn start(&self, stdin: &File, errors: Errors) -> io::Result<Group> {
         let mut command = Command::new(located(&self.program, &self.dir));
-        command.args(&self.arguments).current_dir(&self.dir).process_group(0);
+        command.args(&self.arguments).current_dir(&self.dir);
         for name in &self.env_removed {
             command.env_remove(name);
         }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdin(stdin.try_clone()?);
-        match stderr {
-            Some(stderr) => command.stdout(writer).stderr(stderr),
-            None => command.stdout(writer.try_clone()?).stderr(writer),
-        };
-        let leader = command.spawn()?;
-        // `command` holds the pipe's write end and the lock; both must end with the child's.
-        drop(command);
-        Ok(Group { leader, output })
+        Group::start(command, errors)
     }
 
     /// Which path cannot be run, and what to check.
@@ -184,15 +186,21 @@ impl CommandDeployer {
 
 impl Deployer for CommandDeployer {
     fn deploy(&self, attempt: &mut Attempt<'_>) -> Result<Option<Value>, DeployError> {
-        let group = self.spawn(attempt.lock, None).map_err(|error| {
+        let group = self.start(attempt.lock, Errors::WithOutput).map_err(|error| {
             DeployError::before_start(ErrorCode::Command, attempt.vault.mask(&self.explain(&error)))
         })?;
-        let number = group.leader.id();
+        let number = group.id();
         if let Some(leader) = Leader::of(number) {
             (attempt.watch.on_start)(&leader);
         }
         let transcript = &mut attempt.transcript;
-        let ending = group.wait(self.timeout, attempt.patience, attempt.stop, |bytes| transcript.push(bytes));
+        let stop = attempt.stop;
+        let ending = group.wait(
+            self.timeout,
+            attempt.patience,
+            || stop.signal().is_some(),
+            |_, bytes| transcript.push(&bytes),
+        );
         let program = &self.program;
         let result = match ending {
             Ok(Ending::ByItself(status)) => {
@@ -203,13 +211,11 @@ impl Deployer for CommandDeployer {
                 ErrorCode::Timeout,
                 format!("{program} was stopped after {}", shown_duration(self.timeout)),
             )),
-            Ok(Ending::Interrupted(signal)) => Err(DeployError {
-                interrupted: true,
-                ..DeployError::failed(
-                    ErrorCode::Command,
-                    format!("{program} was stopped: tagship was told to by {}", signal_name(signal.into())),
-                )
-            }),
+            Ok(Ending::Interrupted) => {
+                let signal = signal_name(stop.signal().unwrap_or_default().into());
+                let message = format!("{program} was stopped: tagship was told to by {signal}");
+                Err(DeployError { interrupted: true, ..DeployError::failed(ErrorCode::Command, message) })
+            }
             Err(error) => Err(DeployError::failed(
                 ErrorCode::Command,
                 format!("the exit status of {program} (process {number}) cannot be had: {error}"),

@@ -9,17 +9,14 @@ use ureq::http::{HeaderMap, Request, StatusCode};
 use ureq::{Agent, Timeout};
 use url::Url;
 
-use super::{Patience, Stop};
 use crate::secret::{Masked, Outside, Redactor};
-use crate::stop::Cutoff;
+use crate::stop::{Cutoff, TICK};
 use crate::transport::{self, Advice, Transport, Unprepared, Way};
 
 /// More than this of an answer is not read.
 pub(super) const LONGEST_BODY: usize = 1024 * 1024;
 /// A server that does not take a connection for so long is down, however long the work may take then.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How often to look whether tagship was told to stop.
-pub(super) const TICK: Duration = Duration::from_millis(50);
 
 const CERTIFICATES: Advice = Advice {
     untrusted: "add that authority's certificate to those of the system, or set SSL_CERT_FILE",
@@ -56,19 +53,20 @@ pub(super) enum NoAnswer {
     NotSendable(String),
     TimedOut(&'static str),
     Failed(String),
-    Interrupted(u8),
+    /// Its cutoff was reached: by this signal, or the run's deadline.
+    Interrupted(Option<u8>),
 }
 
 /// Sends the request and reads its answer. Redirects are answers.
 ///
-/// When tagship is told to stop, the answer is still waited for during the grace period, since the
-/// request may have been carried out already.
+/// At the cutoff, the answer is still waited for during the grace period, since the request may have been carried out
+/// already.
 pub(super) fn exchange(
     url: &Url,
     request: Request<Option<Vec<u8>>>,
     timeout: Duration,
-    patience: Patience,
-    stop: &Stop,
+    grace: Duration,
+    cutoff: &Cutoff,
 ) -> Result<Answer, NoAnswer> {
     let (agent, way) = agent(url, timeout)?;
     let (sender, answers) = channel();
@@ -77,7 +75,7 @@ pub(super) fn exchange(
         let _ = sender.send(send(&agent, request, &way.by_proxy()));
     });
     sending.map_err(|error| NoAnswer::NotSendable(format!("no thread can be started: {error}")))?;
-    let mut stopped: Option<(u8, Instant)> = None;
+    let mut reached_at: Option<Instant> = None;
     loop {
         match answers.recv_timeout(TICK) {
             Ok(answer) => return answer,
@@ -86,9 +84,8 @@ pub(super) fn exchange(
             }
             Err(RecvTimeoutError::Timeout) => {}
         }
-        stopped = stopped.or_else(|| stop.signal().map(|signal| (signal, Instant::now())));
-        if let Some((signal, _)) = stopped.filter(|(_, at)| at.elapsed() >= patience.grace) {
-            return Err(NoAnswer::Interrupted(signal));
+        if cutoff.is_reached() && reached_at.get_or_insert_with(Instant::now).elapsed() >= grace {
+            return Err(NoAnswer::Interrupted(cutoff.signal()));
         }
     }
 }

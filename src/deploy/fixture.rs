@@ -51,7 +51,7 @@ impl Redactor for KnownSecrets {
 impl Vault for KnownSecrets {
     fn get(&self, id: &SecretId) -> Result<SecretString, SecretError> {
         let value = self.values.get(&id.0).cloned();
-        value.map(SecretString::from).ok_or_else(|| SecretError(format!("{id} is not there")))
+        value.map(SecretString::from).ok_or_else(|| SecretError::from(format!("{id} is not there")))
     }
 
     fn environment_names(&self) -> Vec<String> {
@@ -108,7 +108,10 @@ impl Rig {
             vault: KnownSecrets::none(),
             lock: tempfile::tempfile().unwrap(),
             stop: Stop::default(),
-            patience: Patience { grace: Duration::from_millis(300), linger: Duration::from_millis(300) },
+            patience: Patience {
+                grace: Duration::from_millis(300),
+                linger: Some(Duration::from_millis(300)),
+            },
         }
     }
 

@@ -10,13 +10,14 @@ use url::Url;
 
 use super::answer::{self, Awaited, failure, retry_after, shown_status};
 use super::command::{shown_duration, signal_name};
-use super::exchange::{Answer, NoAnswer, TICK, exchange};
+use super::exchange::{Answer, NoAnswer, exchange};
 use super::placeholder::{self, Values};
 use super::signing;
 use super::transcript::KEPT;
-use super::{Attempt, DeployError, Deployer, Patience, Stop};
+use super::{Attempt, DeployError, Deployer};
 use crate::plan::ErrorCode;
 use crate::secret::Redactor as _;
+use crate::stop::{CutShort, Cutoff, TICK};
 use crate::target::step::{Body, HttpStep, Success, Until};
 use crate::target::template::SecretId;
 
@@ -79,9 +80,11 @@ impl<'a> HttpDeployer<'a> {
         HttpDeployer { timeout: self.timeout.min(longest), longest, ..self }
     }
 
-    /// Asks, and leaves the judgement of the answer to the caller.
-    pub(super) fn ask(&self, stop: &Stop, patience: Patience) -> Result<Answer, DeployError> {
-        let answer = exchange(&self.url, self.request.clone(), self.timeout, patience, stop);
+    /// Asks until the cutoff, and leaves the judgement of the answer to the caller.
+    pub(super) fn ask(&self, cutoff: &Cutoff) -> Result<Answer, DeployError> {
+        // A question changes nothing: nobody has to know what came of it.
+        let grace = Duration::ZERO;
+        let answer = exchange(&self.url, self.request.clone(), self.timeout, grace, cutoff);
         answer.map_err(|error| {
             let error = unanswered(error, self.timeout);
             DeployError { message: format!("{}: {}", self.shown, error.message), ..error }
@@ -100,7 +103,8 @@ impl<'a> HttpDeployer<'a> {
     fn exchange(&self, timeout: Duration, attempt: &Attempt<'_>) -> Result<Answer, NoAnswer> {
         let mut request = self.request.clone();
         self.signer.sign(&mut request, Timestamp::now()).map_err(NoAnswer::NotSendable)?;
-        let mut answer = exchange(&self.url, request, timeout, attempt.patience, attempt.stop)?;
+        let mut answer =
+            exchange(&self.url, request, timeout, attempt.patience.grace, &Cutoff::at_signal(attempt.stop))?;
         if !attempt.credentials.is_empty() {
             let body = serde_json::from_slice::<Value>(&answer.body).ok();
             let values = attempt.credentials.iter().filter_map(|pointer| body.as_ref()?.pointer(pointer));
@@ -141,8 +145,7 @@ impl<'a> HttpDeployer<'a> {
                 said = not_yet;
             }
             if !attempt.stop.pause(until.every.min(within)) {
-                let signal = attempt.stop.signal().unwrap_or_default();
-                return Err(unanswered(NoAnswer::Interrupted(signal), self.timeout));
+                return Err(unanswered(NoAnswer::Interrupted(attempt.stop.signal()), self.timeout));
             }
             if began.elapsed() >= within {
                 let message = format!("not over within {}: {said}", shown_duration(within));
@@ -192,8 +195,12 @@ fn unanswered(error: NoAnswer, timeout: Duration) -> DeployError {
         }
         NoAnswer::Failed(what) => DeployError::failed(ErrorCode::Http, what),
         NoAnswer::Interrupted(signal) => {
-            let signal = signal_name(signal.into());
-            let message = format!("no answer yet when tagship was told to stop by {signal}");
+            let message = match signal {
+                Some(signal) => {
+                    format!("no answer yet when tagship was told to stop by {}", signal_name(signal.into()))
+                }
+                None => format!("no answer yet: {CutShort}"),
+            };
             DeployError { interrupted: true, ..DeployError::failed(ErrorCode::Http, message) }
         }
     }

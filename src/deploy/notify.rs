@@ -30,7 +30,8 @@ pub(crate) struct News<'a> {
 }
 
 /// When tagship is told to stop, it ends within a second, and a ping follows: what was not received stays in the outbox.
-const PATIENCE: Patience = Patience { grace: Duration::from_millis(200), linger: Duration::from_millis(200) };
+const PATIENCE: Patience =
+    Patience { grace: Duration::from_millis(200), linger: Some(Duration::from_millis(200)) };
 
 /// Tells the news by the step, `within` this time, whatever the step's own timeout is.
 ///

@@ -7,10 +7,11 @@ use ureq::http::Request;
 use url::Url;
 use uuid::Uuid;
 
+use super::Stop;
 use super::command::shown_duration;
 use super::exchange::{NoAnswer, exchange};
-use super::{Patience, Stop};
 use crate::secret::Secrets;
+use crate::stop::Cutoff;
 use crate::target::template::{Part, Template};
 
 /// How long a ping may take at most.
@@ -18,7 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// The same once tagship was told to stop, which the ping tells. It ends within a second.
 const LAST_TIMEOUT: Duration = Duration::from_millis(600);
 /// How long an answer is waited for when tagship is told to stop meanwhile.
-const PATIENCE: Patience = Patience { grace: Duration::from_millis(200), linger: Duration::ZERO };
+const GRACE: Duration = Duration::from_millis(200);
 
 /// Pings the URL with this behind its path: `/start`, or `/` and an exit status. `run` joins the two. `longest`: how
 /// long the run may take.
@@ -52,8 +53,8 @@ pub(crate) fn ping(
     let request = Request::get(url.as_str()).body(None).map_err(|_| fault("it cannot be sent"))?;
     let timeout = TIMEOUT.min(longest);
     let answer = match stop.signal() {
-        None => exchange(&url, request, timeout, PATIENCE, stop),
-        Some(_) => exchange(&url, request, timeout.min(LAST_TIMEOUT), PATIENCE, &Stop::default()),
+        None => exchange(&url, request, timeout, GRACE, &Cutoff::at_signal(stop)),
+        Some(_) => exchange(&url, request, timeout.min(LAST_TIMEOUT), GRACE, &Cutoff::default()),
     };
     match answer {
         Ok(answer) if answer.status.is_success() => Ok(()),

@@ -261,8 +261,9 @@ impl Values<'_> {
     /// # Errors
     /// It cannot be had; nothing was started.
     pub(super) fn secret(&self, id: &SecretId) -> Result<SecretString, DeployError> {
-        self.vault.get(id).map_err(|error| {
-            DeployError::before_start(ErrorCode::Secret, self.vault.mask(&error.to_string()))
+        self.vault.get(id).map_err(|error| DeployError {
+            interrupted: error.interrupted,
+            ..DeployError::before_start(ErrorCode::Secret, self.vault.mask(&error.to_string()))
         })
     }
 

@@ -10,9 +10,10 @@ use super::command::{CommandDeployer, shown_duration};
 use super::http::HttpDeployer;
 use super::placeholder::{MASK, Subject, Unfit, Values};
 use super::vault::Vault;
-use super::{DeployError, Handover, Patience, Stop};
+use super::{DeployError, Handover, Stop};
 use crate::plan::{ErrorCode, Failure, Reported};
 use crate::secret::{Outside, Secrets};
+use crate::stop::Cutoff;
 use crate::target::Target;
 use crate::target::running::Running;
 use crate::target::step::Step;
@@ -24,29 +25,34 @@ const EXCERPT: usize = 200;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Asks the stage what it runs.
+/// Asks the stage what it runs, until the cutoff.
 ///
 /// # Errors
-/// It does not answer, or what it answers is no tag, image or digest. Secrets are masked.
+/// It does not answer, or what it answers is no tag, image or digest; `out_of_time` where the cutoff was reached.
+/// Secrets are masked.
 pub(crate) fn running(
     target: &Target,
     running: &Running,
     secrets: &Secrets,
-    stop: &Stop,
+    cutoff: &Cutoff,
 ) -> Result<Reported, Failure> {
     let vault: &dyn Vault = secrets;
     let values = Values { target, subject: Subject::default(), vault, answers: None, unfit: Unfit::Refused };
-    let answered = answer(&running.probe, &values, stop).map_err(|error| error.message).and_then(|answer| {
-        let found = find(&answer, running.pointer.as_deref(), vault)?;
+    let failure = |code, what: &str| Failure {
+        code,
+        message: vault.mask(&format!("the stage does not say what it runs: {what}")),
+    };
+    let answer = answer(&running.probe, &values, cutoff).map_err(|error| {
+        let code = if error.interrupted { ErrorCode::OutOfTime } else { ErrorCode::Running };
+        failure(code, &error.message)
+    })?;
+    let reported = find(&answer, running.pointer.as_deref(), vault).and_then(|found| {
         let shown = vault.redact(&found).excerpt(EXCERPT);
         // A stage that repeats a secret does not run it.
         let reported = Reported::parse(&found.readable()).filter(|_| shown != MASK);
         reported.ok_or_else(|| format!("it answers {shown:?}, which is no tag, image or digest"))
     });
-    answered.map_err(|what| Failure {
-        code: ErrorCode::Running,
-        message: vault.mask(&format!("the stage does not say what it runs: {what}")),
-    })
+    reported.map_err(|what| failure(ErrorCode::Running, &what))
 }
 
 /// After the last step: asks until the stage runs what was deployed. What it ran before means "not yet".
@@ -58,10 +64,10 @@ pub(crate) fn verify(handover: &Handover<'_>, secrets: &Secrets, stop: &Stop) ->
     let Some(probe) = &target.running else {
         return Ok(());
     };
-    let began = Instant::now();
+    let (began, cutoff) = (Instant::now(), Cutoff::at_signal(stop));
     let mut pause = SHORTEST_PAUSE;
     loop {
-        let said = match running(target, probe, secrets, stop) {
+        let said = match running(target, probe, secrets, &cutoff) {
             Ok(reported) if reported.is(tag, digest, target.digest) => return Ok(()),
             Ok(reported) => format!("it runs {}", reported.name()),
             Err(failure) => failure.message,
@@ -71,7 +77,7 @@ pub(crate) fn verify(handover: &Handover<'_>, secrets: &Secrets, stop: &Stop) ->
             let message = format!("the stage was given {tag} and does not run it after {timeout}: {said}");
             return Err(DeployError::failed(ErrorCode::Verify, secrets.mask(&message)));
         }
-        if !stop.pause(pause) {
+        if !cutoff.pause(pause) {
             let message = format!("tagship was told to stop before the stage ran {tag}");
             return Err(DeployError { interrupted: true, ..DeployError::failed(ErrorCode::Verify, message) });
         }
@@ -79,19 +85,18 @@ pub(crate) fn verify(handover: &Handover<'_>, secrets: &Secrets, stop: &Stop) ->
     }
 }
 
-fn answer(probe: &Step, values: &Values<'_>, stop: &Stop) -> Result<Outside<'static>, DeployError> {
+fn answer(probe: &Step, values: &Values<'_>, cutoff: &Cutoff) -> Result<Outside<'static>, DeployError> {
     match probe {
         Step::Command(step) => {
             // Not the lock: a probe changes nothing, and must not hold anything up.
             let nothing = File::open("/dev/null").map_err(|error| {
                 DeployError::before_start(ErrorCode::Running, format!("/dev/null: {error}"))
             })?;
-            CommandDeployer::new(step, values)?.print(&nothing, stop, Patience::DEFAULT, values.vault)
+            CommandDeployer::new(step, values)?.print(&nothing, cutoff, values.vault)
         }
         Step::Http(step) => {
             let probe = HttpDeployer::new(step, values)?;
-            // A question changes nothing: once tagship is told to stop, its answer is not waited for.
-            let answer = probe.ask(stop, Patience { grace: Duration::ZERO, ..Patience::DEFAULT })?;
+            let answer = probe.ask(cutoff)?;
             match failure(&answer, &step.success, probe.url(), values.vault) {
                 None => Ok(Outside::new(answer.body).cut_behind(answer.cut)),
                 Some(what) => Err(DeployError::failed(ErrorCode::Http, format!("{}: {what}", probe.shown()))),

@@ -287,23 +287,31 @@ impl Change {
 
     fn failed(&mut self, place: Place<'_>, deployment: &Deployment, failure: Failure, failed: Failed) {
         let Place { target, open, now } = place;
-        // Where nothing was started, the attempt is not counted.
-        let attempts = deployment.attempts.saturating_sub(u32::from(!failed.started));
-        let mut ended = Deployment { attempts, next_attempt: None, ..deployment.clone() };
+        let mut ended = Deployment { next_attempt: None, ..deployment.clone() };
+        // An attempt that was interrupted, or that started nothing, is not counted.
+        match failed {
+            Failed { interrupted: true, .. } => ended.attempts_forgiven += 1,
+            Failed { started: false, .. } => ended.attempts = ended.attempts.saturating_sub(1),
+            _ => {}
+        }
+        let (status, what) = match failed.interrupted {
+            true => (Status::Pending, "interrupted"),
+            false => (Status::Failed, "failed"),
+        };
         let mut reason = None;
         let status = if open.pending.is_some() {
             ended.state = DeploymentState::Superseded;
-            reason = Some("failed; a newer one came".to_owned());
-            Status::Failed
+            reason = Some(format!("{what}; a newer one came"));
+            status
         } else if failed.interrupted {
             ended.state = DeploymentState::Pending;
-            Status::Pending
+            status
         } else if let Some(next) =
             next_attempt(&target.retry, &ended.id, ended.attempts_counted(), failed, now)
         {
             ended.state = DeploymentState::Pending;
             ended.next_attempt = Some(next);
-            Status::Failed
+            status
         } else {
             ended.state = DeploymentState::Dead;
             reason = Some(failure.message.clone());

@@ -166,7 +166,7 @@ impl Decided<'_> {
             let kind = if status == Status::Held { VerdictKind::Held } else { VerdictKind::Waiting };
             return Some((kind, reason, until));
         }
-        let reason = match (&self.open.running, recorded.attempts) {
+        let reason = match (&self.open.running, recorded.attempts_counted()) {
             (Some(_), _) => "its deployment was started, and is not over".to_owned(),
             (None, 0) => "its deployment is recorded, and the next poll starts it".to_owned(),
             (None, attempts) => format!(

@@ -17,6 +17,7 @@ use crate::deploy::{self, Handover, Watch};
 use crate::plan::{Change, Deployment, DeploymentState, Status, TargetEvent};
 use crate::process::Leader;
 use crate::report::{Phase, TargetReport};
+use crate::stop::Cutoff;
 use crate::store::{Attempt, Lock, StoreError};
 use crate::target::Target;
 
@@ -80,7 +81,8 @@ pub(super) fn start<'scope, 'env: 'scope>(
         let sender = sender.clone();
         let started = thread::Builder::new().spawn_scoped(scope, move || {
             while let Some(stages) = queue.next() {
-                let delivery = Delivery { context, sender: &sender, shows_output };
+                let cutoff = context.cutoff.clone();
+                let delivery = Delivery { context, cutoff, sender: &sender, shows_output };
                 for recorded in stages {
                     let report = delivery.deliver(&recorded);
                     let report = report.unwrap_or_else(|error| delivery.failed_by_state(&recorded, &error));
@@ -101,6 +103,8 @@ pub(super) fn start<'scope, 'env: 'scope>(
 
 pub(super) struct Delivery<'a> {
     pub(super) context: &'a Context<'a>,
+    /// No attempt begins after it.
+    pub(super) cutoff: Cutoff,
     pub(super) sender: &'a SyncSender<Message>,
     /// Whether what it prints is to be sent as it comes.
     pub(super) shows_output: bool,
@@ -108,15 +112,9 @@ pub(super) struct Delivery<'a> {
 
 impl Delivery<'_> {
     fn deliver(&self, recorded: &Recorded<'_>) -> Result<TargetReport, StoreError> {
-        if self.context.run.mode == Mode::Rehearse {
-            return Ok(rehearsed(recorded.report.clone()));
-        }
-        if self.context.is_over() {
-            let mut report = recorded.report.clone();
-            report.status = Status::Pending;
-            report.news = true;
-            "recorded; the run ended before its turn".clone_into(&mut report.reason);
-            return Ok(report);
+        let mode = self.context.run.mode;
+        if mode == Mode::Rehearse || self.cutoff.is_reached() {
+            return Ok(not_started(mode, recorded));
         }
         match self.context.run.store.lock(&recorded.target.id)? {
             Some(lock) => self.deliver_locked(recorded, &lock),
@@ -171,6 +169,9 @@ impl Delivery<'_> {
         lock: &Lock,
     ) -> Result<TargetReport, StoreError> {
         let run = self.context.run;
+        if self.cutoff.is_reached() {
+            return Ok(not_started(run.mode, recorded));
+        }
         let number = deployment.attempts.saturating_add(1);
         let attempt = Attempt { deployment_id: &deployment.id, number };
         let now = Timestamp::now();
@@ -218,8 +219,15 @@ impl Delivery<'_> {
     }
 }
 
-fn rehearsed(mut report: TargetReport) -> TargetReport {
-    report.status = Status::WouldDeploy;
-    report.news = true;
+/// What is decided and not begun. Recorded, it waits for the next poll.
+pub(super) fn not_started(mode: Mode, recorded: &Recorded<'_>) -> TargetReport {
+    let mut report = TargetReport { news: true, ..recorded.report.clone() };
+    match mode {
+        Mode::Rehearse => report.status = Status::WouldDeploy,
+        Mode::Deliver => {
+            report.status = Status::Pending;
+            "recorded; the run ended before its turn".clone_into(&mut report.reason);
+        }
+    }
     report
 }

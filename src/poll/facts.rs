@@ -158,7 +158,8 @@ impl Facts for FromEveryone<'_> {
             let Some(running) = &target.running else {
                 return Err(Unknown::NotChecked);
             };
-            crate::deploy::running(target, running, &run.secrets, run.stop).map_err(Unknown::Failed)
+            crate::deploy::running(target, running, &run.secrets, &self.context.cutoff)
+                .map_err(Unknown::Failed)
         };
         self.answers.running.get_or_init(ask).clone()
     }

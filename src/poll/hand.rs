@@ -49,7 +49,8 @@ pub(crate) struct Wish {
 /// How often a target that another run deploys to is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// Deploys to the target by hand, and reports it. None: another run is deploying to it.
+/// Deploys to the target by hand, and reports it. None: another run is deploying to it, or a signal came before anything
+/// was recorded.
 ///
 /// # Errors
 /// There is no such tag, the registry cannot be asked, or the state cannot be used; nothing was sent.
@@ -60,22 +61,28 @@ pub(crate) fn deploy_by_hand(
     report: &mut dyn Report,
 ) -> anyhow::Result<Option<Summary>> {
     let started_at = Timestamp::now();
-    // Someone waits for it, and for another deployment to end, however long that takes.
-    let traffic = Traffic::until(Cutoff::at_signal(run.stop));
-    let targets = [target];
-    let registries = Registries::open(run, &targets, &traffic)?;
-    let context = Context::new(run, &targets, &registries)?;
-    let registry = context.registry(target);
-    refuse_other_owner(&context, registry, target)?;
+    // Someone waits for another deployment to end, however long that takes: `max_runtime` begins afterwards.
     let Some(lock) = take_lock(run, target, wish.wait)? else {
         return Ok(None);
     };
+    let cutoff = Cutoff::after(run.stop, run.max_runtime);
+    let traffic = Traffic::until(cutoff.clone());
+    let targets = [target];
+    let registries = Registries::open(run, &targets, &traffic)?;
+    let context = Context::new(run, &targets, &registries, cutoff)?;
+    let registry = context.registry(target);
+    refuse_other_owner(&context, registry, target)?;
     let chosen = choose(&context, registry, target, wish)?;
+    if run.stop.signal().is_some() {
+        return Ok(None);
+    }
     let recorded = record(&context, target, &chosen, wish)?;
     let (sender, receiver) = mpsc::sync_channel(UNREAD);
     let shows_output = report.shows_output();
     let delivered = thread::scope(|scope| {
-        let delivery = Delivery { context: &context, sender: &sender, shows_output };
+        // What is recorded is begun, whatever is left of `max_runtime`.
+        let cutoff = Cutoff::at_signal(run.stop);
+        let delivery = Delivery { context: &context, cutoff, sender: &sender, shows_output };
         let deliver = move || {
             let report = delivery.deliver_locked(&recorded, &lock);
             report.unwrap_or_else(|error| delivery.failed_by_state(&recorded, &error))

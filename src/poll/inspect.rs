@@ -46,8 +46,9 @@ pub(crate) fn inspect(
     targets: &[&Target],
     report: &mut dyn Report,
 ) -> anyhow::Result<Vec<Finding>> {
-    let registries = Registries::open(run, targets, &Traffic::until(Cutoff::at_signal(run.stop)))?;
-    let context = Context::new(run, targets, &registries)?;
+    let cutoff = Cutoff::after(run.stop, run.max_runtime);
+    let registries = Registries::open(run, targets, &Traffic::until(cutoff.clone()))?;
+    let context = Context::new(run, targets, &registries, cutoff)?;
     let names: BTreeSet<&Name> = targets.iter().map(|target| &target.registry).collect();
     let mut asked = |found| report.event(Event::Asked { targets: found, of: targets.len() });
     let names: Vec<&Name> = names.into_iter().collect();
@@ -115,7 +116,8 @@ fn registry(context: &Context<'_>, name: &Name) -> Result<String, String> {
         .filter(|target| target.registry == *name)
         .map(|target| &target.image.repository)
         .collect();
-    let credential = context.run.secrets.credential(config).map_err(|error| mask(error.to_string()))?;
+    let credential =
+        context.run.secrets.credential(config, &context.cutoff).map_err(|error| mask(error.to_string()))?;
     let mut feed = None;
     let mut owners = BTreeSet::new();
     for target in context.targets.iter().filter(|target| target.registry == *name) {
@@ -165,6 +167,9 @@ fn registry(context: &Context<'_>, name: &Name) -> Result<String, String> {
 
 fn of_target(context: &Context<'_>, target: &Target) -> Result<Finding, StoreError> {
     let found = |result, doubts| Ok(Finding { subject: target.id.to_string(), result, doubts });
+    if context.cutoff.is_reached() {
+        return found(Err(context.out_of_time().message), Vec::new());
+    }
     let faults: Vec<String> = target
         .deploy
         .iter()

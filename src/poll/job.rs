@@ -204,7 +204,7 @@ fn carry_out<'a>(
             return;
         }
         Job::Owner(owner, repositories) => {
-            let asked = if context.is_over() {
+            let asked = if context.cutoff.is_reached() {
                 Asked { to_list: ToList { repositories, ..ToList::default() }, ..Asked::default() }
             } else {
                 changes::ask_owner(context, registry, owner, repositories)
@@ -223,20 +223,15 @@ fn carry_out<'a>(
             if let Some(warning) = warning {
                 let _ = sender.send(Message::Warning(warning));
             }
-            if listed.is_empty() {
-                return;
-            }
             listed
         }
         Job::Repository { repository, targets, extent, known } => {
-            let listed = list(context, registry, repository, &targets, extent, &known);
-            if context.run.stop.signal().is_some() {
-                // What the signal cut short is no failed check.
-                return;
-            }
-            listed
+            list(context, registry, repository, &targets, extent, &known)
         }
     };
-    // Once told to stop, the coordinator waits for no listing.
-    let _ = sender.send(Message::Listed(listed));
+    // What a signal cut short is no failed check.
+    if !listed.is_empty() && !context.cutoff.is_signalled() {
+        // Once told to stop, the coordinator waits for no listing.
+        let _ = sender.send(Message::Listed(listed));
+    }
 }

@@ -102,7 +102,7 @@ pub(super) fn list(
 ) -> Vec<Listed> {
     let asked_at = Timestamp::now();
     let found = |index, found: Found| Listed { index, asked_at, extent, tags: None, found };
-    if context.is_over() {
+    if context.cutoff.is_reached() {
         return targets.iter().map(|index| found(*index, Found::Failed(context.out_of_time()))).collect();
     }
     let (newest, others): (Vec<usize>, Vec<usize>) =
@@ -224,7 +224,7 @@ fn ask_images(
 ) -> Result<Asked, Failure> {
     let next = AtomicUsize::new(0);
     let ask = |tag: &Tag| -> Result<Option<Built>, Failure> {
-        if context.is_over() {
+        if context.cutoff.is_reached() {
             return Err(context.out_of_time());
         }
         let (image, platforms) = (&target.image.repository, &target.gates.platforms);

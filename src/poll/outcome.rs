@@ -29,8 +29,12 @@ impl Delivery<'_> {
             http_status: outcome.http_status,
             error: error.map(|error| (error.code, error.message.as_str())),
         };
+        let interrupted = outcome.is_interrupted();
         let change = run.store.write(|write| {
-            write.end_attempt(attempt, end, now)?;
+            // One without an end was interrupted.
+            if !interrupted {
+                write.end_attempt(attempt, end, now)?;
+            }
             write.commit(recorded.target, &run.config.notifiers, ended(deployment, &outcome), now)
         });
         let change = match change {
@@ -91,10 +95,17 @@ fn report(
     change: Option<&Change>,
 ) -> TargetReport {
     let deployed = outcome.result.is_ok().then(|| deployment.tag.clone());
+    let interrupted = outcome.is_interrupted();
+    let failure = outcome.result.err().map(|error| Failure { code: error.code, message: error.message });
+    // An attempt that was interrupted is no failed one.
+    let (reason, failure) = match failure {
+        Some(failure) if interrupted => (failure.message, None),
+        failure => (recorded.report.reason.clone(), failure),
+    };
     TargetReport {
         target: deployment.target.clone(),
         status: change.and_then(|change| change.state.status).unwrap_or(Status::Failed),
-        reason: recorded.report.reason.clone(),
+        reason,
         until: change.and_then(|change| change.state.until),
         latest_tag: Some(deployment.tag.clone()),
         previous_tag: deployment.previous_tag.clone(),
@@ -107,7 +118,7 @@ fn report(
             duration,
             output: outcome.output,
         }),
-        failure: outcome.result.err().map(|error| Failure { code: error.code, message: error.message }),
+        failure,
         failed_since: None,
         news: true,
     }

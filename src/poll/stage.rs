@@ -34,7 +34,7 @@ impl Delivery<'_> {
         let Some(running) = &target.running else {
             return Ok(None);
         };
-        let Ok(reported) = deploy::running(target, running, &run.secrets, run.stop) else {
+        let Ok(reported) = deploy::running(target, running, &run.secrets, &self.cutoff) else {
             return Ok(None);
         };
         let newer = reported.tag.as_ref().map(|tag| self.listed(target, tag)).transpose()?;

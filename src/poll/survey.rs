@@ -37,9 +37,9 @@ pub(crate) fn survey(
     offline: bool,
 ) -> Result<Result<Survey, Failure>, StoreError> {
     let targets = [target];
-    let registries =
-        Registries::open(run, &targets, &Traffic::until(Cutoff::after(run.stop, run.max_runtime)))?;
-    let context = Context::new(run, &targets, &registries)?;
+    let cutoff = Cutoff::after(run.stop, run.max_runtime);
+    let registries = Registries::open(run, &targets, &Traffic::until(cutoff.clone()))?;
+    let context = Context::new(run, &targets, &registries, cutoff)?;
     let registry = context.registry(target);
     let state = context.states.get(&target.id);
     let open = context.open.get(&target.id).cloned().unwrap_or_default();

@@ -4,9 +4,10 @@ use std::ops::ControlFlow;
 
 use jiff::Timestamp;
 
-use super::deliver::Delivery;
+use super::deliver::{Delivery, not_started};
 use super::record::Recorded;
 use crate::plan::{self, Change, Deployment, NextAttempt, Status, TargetEvent};
+use crate::registry::RegistryError;
 use crate::report::TargetReport;
 use crate::store::StoreError;
 
@@ -105,6 +106,7 @@ impl Delivery<'_> {
                 ))
             }
             Ok(None) => self.without_manifest(recorded, &deployment),
+            Err(RegistryError::OutOfTime(_)) => Ok(over(not_started(self.context.run.mode, recorded))),
             // The outage is told with its listing, as often as outages are told.
             Err(_) if recorded.report.status == Status::Unknown => Ok(over(recorded.report.clone())),
             Err(error) => {
@@ -131,6 +133,7 @@ impl Delivery<'_> {
     fn without_manifest(&self, recorded: &Recorded<'_>, deployment: &Deployment) -> Result<Turn, StoreError> {
         let mut report = TargetReport { news: true, ..recorded.report.clone() };
         match self.context.registry(recorded.target).list_tags(&deployment.repository) {
+            Err(RegistryError::OutOfTime(_)) => report = not_started(self.context.run.mode, recorded),
             Err(error) => {
                 let failure = self.context.failure(&error);
                 report.status = Status::Unknown;

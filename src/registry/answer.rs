@@ -13,7 +13,7 @@ use super::RegistryError;
 use super::large::{Claim, LARGE_BODY};
 use super::request::{Method, what};
 use crate::secret::{Masked, Outside, Redactor as _, Secrets};
-use crate::transport::CutShort;
+use crate::stop::CutShort;
 
 /// A tags list may be this long, any other answer [`SMALL_BODY`].
 pub(super) const TAGS_BODY: u64 = 64 * 1024 * 1024;

@@ -104,7 +104,8 @@ impl Dockerhub {
 
     /// A token of Hub's API, which takes no password itself. Without a user name there is none to be had.
     fn exchange(&self) -> Result<Option<String>, RegistryError> {
-        let credential = self.secrets.credential(&self.config)?.filter(|found| !found.is_identity);
+        let credential =
+            self.secrets.credential(&self.config, self.hub.cutoff())?.filter(|found| !found.is_identity);
         let Some((username, secret)) = credential.and_then(|found| Some((found.username?, found.token)))
         else {
             return Ok(None);

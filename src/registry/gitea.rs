@@ -85,7 +85,7 @@ impl Gitea {
     }
 
     fn credential(&self) -> Result<Option<Credential>, RegistryError> {
-        Ok(self.secrets.credential(&self.config)?)
+        Ok(self.secrets.credential(&self.config, self.client.cutoff())?)
     }
 
     /// Asks the registry API. A JWT that has expired is exchanged once more; where the credential itself

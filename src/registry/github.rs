@@ -70,7 +70,8 @@ impl Github {
 
     /// None: there is no token to ask with.
     fn ask(&self, path: &str) -> Result<Option<Answer>, RegistryError> {
-        let Some(credential) = self.secrets.credential(&self.config)?.filter(|found| !found.is_identity)
+        let Some(credential) =
+            self.secrets.credential(&self.config, self.api.cutoff())?.filter(|found| !found.is_identity)
         else {
             return Ok(None);
         };

@@ -15,8 +15,8 @@ use super::request::{Header, Method, what};
 use super::{RegistryError, Traffic};
 use crate::config::{RegistryConfig, TrustedRealm};
 use crate::secret::Secrets;
-use crate::stop::TICK;
-use crate::transport::{self, Advice, CutShort, Transport, Unprepared, Way};
+use crate::stop::{CutShort, Cutoff, TICK};
+use crate::transport::{self, Advice, Transport, Unprepared, Way};
 
 /// What is waited before a request is sent again.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
@@ -351,6 +351,11 @@ impl Client {
             what(method, url),
             health.last_failure
         )))
+    }
+
+    /// When its requests end. A credential is not waited for any longer.
+    pub(super) fn cutoff(&self) -> &Cutoff {
+        &self.traffic.cutoff
     }
 
     /// What a listing needs where it is large.

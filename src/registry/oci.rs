@@ -126,7 +126,7 @@ impl Oci {
         repository: Option<&Repository>,
     ) -> Result<String, RegistryError> {
         let challenges = header::challenges(&answer.headers);
-        let credential = self.secrets.credential_for(&self.config, repository)?;
+        let credential = self.secrets.credential_for(&self.config, repository, self.client.cutoff())?;
         let head = answer.head();
         let mut refused = None;
         for challenge in &challenges {

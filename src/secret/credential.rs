@@ -75,7 +75,7 @@ impl Credentials {
         let mut docker = None;
         let mut place = Place::Nowhere;
         if let CredentialSetting::Source(SecretSource::DockerConfig(path)) = &registry.credential {
-            let config = self.docker(path).map_err(|error| of(registry, error))?;
+            let config = self.docker(path).map_err(|error| of(registry, error.into()))?;
             place = config.place(&docker_host(registry), repository.map(Repository::as_str));
             docker = Some(config);
         }
@@ -100,11 +100,11 @@ impl Credentials {
     }
 }
 
-fn of(registry: &RegistryConfig, error: String) -> SecretError {
-    SecretError(format!("the token of the registry {}: {error}", registry.name))
+fn of(registry: &RegistryConfig, error: SecretError) -> SecretError {
+    error.of(&format!("the token of the registry {}", registry.name))
 }
 
-fn find(registry: &RegistryConfig, cutoff: &Cutoff) -> Result<Option<Credential>, String> {
+fn find(registry: &RegistryConfig, cutoff: &Cutoff) -> Result<Option<Credential>, SecretError> {
     let credential =
         |token: SecretString| Credential { username: registry.username.clone(), token, is_identity: false };
     let of_entry = |entry: keyring::Entry| Credential {
@@ -123,7 +123,7 @@ fn find(registry: &RegistryConfig, cutoff: &Cutoff) -> Result<Option<Credential>
             if env::var_os(&variable).is_some() {
                 return source::resolve(&SecretSource::Env(variable), cutoff).map(credential).map(Some);
             }
-            Ok(keyring::search(registry.name.as_str(), cutoff).map(of_entry))
+            Ok(keyring::search(registry.name.as_str(), cutoff)?.map(of_entry))
         }
     }
 }

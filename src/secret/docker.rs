@@ -12,7 +12,7 @@ use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
-use super::{Credential, program};
+use super::{Credential, SecretError, program};
 use crate::file;
 use crate::stop::Cutoff;
 
@@ -123,13 +123,17 @@ impl DockerConfig {
     ///
     /// # Errors
     /// The entry is no user name and password, or the helper fails.
-    pub(super) fn credential(&self, place: &Place, cutoff: &Cutoff) -> Result<Option<Credential>, String> {
+    pub(super) fn credential(
+        &self,
+        place: &Place,
+        cutoff: &Cutoff,
+    ) -> Result<Option<Credential>, SecretError> {
         match place {
             Place::Nowhere => Ok(None),
-            Place::Entry(key) => self.of_entry(key).map(Some),
+            Place::Entry(key) => Ok(Some(self.of_entry(key)?)),
             Place::Helper { name, server, entry } => match ask(name, server, cutoff)? {
                 Some(credential) => Ok(Some(credential)),
-                None => entry.as_ref().map(|key| self.of_entry(key)).transpose(),
+                None => Ok(entry.as_ref().map(|key| self.of_entry(key)).transpose()?),
             },
         }
     }
@@ -174,10 +178,10 @@ fn some(value: Option<&SecretString>) -> Option<&SecretString> {
 }
 
 /// Asks a helper (`docker-credential-NAME get`). None: it has no credential of this server.
-fn ask(name: &str, server: &str, cutoff: &Cutoff) -> Result<Option<Credential>, String> {
+fn ask(name: &str, server: &str, cutoff: &Cutoff) -> Result<Option<Credential>, SecretError> {
     let program = format!("docker-credential-{name}");
     if name.contains('/') {
-        return Err(format!("{program:?} is no name of a credential helper"));
+        return Err(format!("{program:?} is no name of a credential helper").into());
     }
     let mut command = Command::new(&program);
     command.arg("get");
@@ -190,7 +194,7 @@ fn ask(name: &str, server: &str, cutoff: &Cutoff) -> Result<Option<Credential>, 
         }
         let said = said.lines().next().filter(|line| !line.is_empty()).unwrap_or(&output.complaint);
         let said = if said.is_empty() { String::new() } else { format!(": {said}") };
-        return Err(format!("{program} get, asked for {server}, ended with {}{said}", output.status));
+        return Err(format!("{program} get, asked for {server}, ended with {}{said}", output.status).into());
     }
     let answer: Answer = serde_json::from_str(&output.stdout)
         .map_err(|_| format!("{program} get, asked for {server}, gave no user name and secret"))?;
@@ -293,7 +297,8 @@ mod tests {
         ] {
             let config = config(&format!(r#"{{"auths": {{"r.example.com": {entry}}}}}"#));
             let place = config.place("r.example.com", None);
-            let found = config.credential(&place, &Cutoff::default()).map(pair);
+            let found =
+                config.credential(&place, &Cutoff::default()).map(pair).map_err(|error| error.to_string());
             let expected =
                 expected.map(|(username, token)| Some((username.to_owned(), token.to_owned()))).ok_or(
                     "config.json: the entry r.example.com of auths is no user name and password".to_owned(),
@@ -313,7 +318,8 @@ mod tests {
 
     #[test]
     fn a_helper_has_a_plain_name() {
-        let error = ask("../../bin/x", "r.example.com", &Cutoff::default()).err();
+        let error =
+            ask("../../bin/x", "r.example.com", &Cutoff::default()).err().map(|error| error.to_string());
         assert_eq!(
             error.as_deref(),
             Some("\"docker-credential-../../bin/x\" is no name of a credential helper")

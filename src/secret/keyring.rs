@@ -3,6 +3,7 @@
 
 use secrecy::SecretString;
 
+use super::SecretError;
 #[cfg(feature = "keyring")]
 use super::value::accept;
 #[cfg(feature = "keyring")]
@@ -40,6 +41,8 @@ mod service {
         NoEntry,
         /// It cannot be asked, or does not answer.
         Unusable(String),
+        /// tagship was told to stop.
+        CutShort,
     }
 
     type Found = (Zeroizing<String>, Option<String>);
@@ -51,9 +54,14 @@ mod service {
         })
     }
 
-    pub(super) fn write(name: &str, username: Option<&str>, token: &str) -> Result<(), Failure> {
+    pub(super) fn write(
+        name: &str,
+        username: Option<&str>,
+        token: &str,
+        cutoff: &Cutoff,
+    ) -> Result<(), Failure> {
         let (token, username) = (Zeroizing::new(token.to_owned()), username.unwrap_or_default().to_owned());
-        ask(name, PATIENCE_WITH_PEOPLE, &Cutoff::default(), move |entry| {
+        ask(name, PATIENCE_WITH_PEOPLE, cutoff, move |entry| {
             entry.set_password(&token)?;
             entry.inner.update_attributes(&HashMap::from([(LOGIN, username.as_str())]))
         })
@@ -94,9 +102,7 @@ mod service {
                 Err(RecvTimeoutError::Timeout) if begun.elapsed() >= patience => {
                     break format!("no answer within {patience:?}; is it locked?");
                 }
-                Err(RecvTimeoutError::Timeout) if cutoff.is_signalled() => {
-                    break "no answer before tagship was told to stop".to_owned();
-                }
+                Err(RecvTimeoutError::Timeout) if cutoff.is_signalled() => return Err(Failure::CutShort),
                 Err(RecvTimeoutError::Timeout) => {}
             }
         };
@@ -106,15 +112,20 @@ mod service {
 
 #[cfg(feature = "keyring")]
 impl service::Failure {
-    fn text(self, name: &str) -> String {
-        match self {
+    fn of(self, name: &str) -> SecretError {
+        let message = match self {
+            service::Failure::CutShort => {
+                let message = format!("the keyring was not waited for: {}", crate::stop::CutShort);
+                return SecretError { message, interrupted: true };
+            }
             service::Failure::NoEntry => format!(
                 "the keyring has no entry {name} of tagship; tagship login makes one for a registry, and secret-tool store --label tagship service tagship username {name} for anything else"
             ),
             service::Failure::Unusable(cause) => format!(
                 "the keyring cannot be asked ({cause}); under cron there is no session bus: use a file, or a systemd credential"
             ),
-        }
+        };
+        message.into()
     }
 }
 
@@ -123,15 +134,24 @@ impl service::Failure {
 /// # Errors
 /// There is none, or no keyring; the text says what to use instead.
 #[cfg(feature = "keyring")]
-pub(super) fn read(name: &str, cutoff: &Cutoff) -> Result<Entry, String> {
-    let (value, username) = service::read(name, cutoff).map_err(|failure| failure.text(name))?;
+pub(super) fn read(name: &str, cutoff: &Cutoff) -> Result<Entry, SecretError> {
+    let (value, username) = service::read(name, cutoff).map_err(|failure| failure.of(name))?;
     Ok(Entry { username, token: accept(&value, &format!("the keyring's entry {name}"))? })
 }
 
 /// An entry that may be there. Looked for, not asked for: that there is no keyring is no fault.
+///
+/// # Errors
+/// tagship was told to stop.
 #[cfg(feature = "keyring")]
-pub(super) fn search(name: &str, cutoff: &Cutoff) -> Option<Entry> {
-    if service::has_bus() { read(name, cutoff).ok() } else { None }
+pub(super) fn search(name: &str, cutoff: &Cutoff) -> Result<Option<Entry>, SecretError> {
+    if !service::has_bus() {
+        return Ok(None);
+    }
+    match read(name, cutoff) {
+        Err(error) if error.interrupted => Err(error),
+        found => Ok(found.ok()),
+    }
 }
 
 /// Puts an entry there, or changes it.
@@ -139,8 +159,13 @@ pub(super) fn search(name: &str, cutoff: &Cutoff) -> Option<Entry> {
 /// # Errors
 /// The keyring cannot be asked.
 #[cfg(feature = "keyring")]
-pub(super) fn write(name: &str, username: Option<&str>, token: &str) -> Result<(), String> {
-    service::write(name, username, token).map_err(|failure| failure.text(name))
+pub(super) fn write(
+    name: &str,
+    username: Option<&str>,
+    token: &str,
+    cutoff: &Cutoff,
+) -> Result<(), SecretError> {
+    service::write(name, username, token, cutoff).map_err(|failure| failure.of(name))
 }
 
 /// Takes an entry away; false: there was none.
@@ -148,36 +173,41 @@ pub(super) fn write(name: &str, username: Option<&str>, token: &str) -> Result<(
 /// # Errors
 /// The keyring cannot be asked.
 #[cfg(feature = "keyring")]
-pub(super) fn delete(name: &str) -> Result<bool, String> {
+pub(super) fn delete(name: &str) -> Result<bool, SecretError> {
     match service::delete(name) {
         Ok(()) => Ok(true),
         Err(service::Failure::NoEntry) => Ok(false),
-        Err(failure) => Err(failure.text(name)),
+        Err(failure) => Err(failure.of(name)),
     }
 }
 
 #[cfg(not(feature = "keyring"))]
 mod without {
-    use super::Entry;
+    use super::{Entry, SecretError};
     use crate::stop::Cutoff;
 
     const WITHOUT: &str =
         "the keyring cannot be asked: this tagship was built without the feature keyring; use a file";
 
-    pub(in crate::secret) fn read(_name: &str, _cutoff: &Cutoff) -> Result<Entry, String> {
-        Err(WITHOUT.to_owned())
+    pub(in crate::secret) fn read(_name: &str, _cutoff: &Cutoff) -> Result<Entry, SecretError> {
+        Err(WITHOUT.to_owned().into())
     }
 
-    pub(in crate::secret) fn search(_name: &str, _cutoff: &Cutoff) -> Option<Entry> {
-        None
+    pub(in crate::secret) fn search(_name: &str, _cutoff: &Cutoff) -> Result<Option<Entry>, SecretError> {
+        Ok(None)
     }
 
-    pub(in crate::secret) fn write(_name: &str, _username: Option<&str>, _token: &str) -> Result<(), String> {
-        Err(WITHOUT.to_owned())
+    pub(in crate::secret) fn write(
+        _name: &str,
+        _username: Option<&str>,
+        _token: &str,
+        _cutoff: &Cutoff,
+    ) -> Result<(), SecretError> {
+        Err(WITHOUT.to_owned().into())
     }
 
-    pub(in crate::secret) fn delete(_name: &str) -> Result<bool, String> {
-        Err(WITHOUT.to_owned())
+    pub(in crate::secret) fn delete(_name: &str) -> Result<bool, SecretError> {
+        Err(WITHOUT.to_owned().into())
     }
 }
 

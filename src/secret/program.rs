@@ -1,17 +1,18 @@
 //! Programs that give a secret on their standard output.
 
-use std::io::{Read, Write as _};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
+use std::io::{self, Write as _};
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use secrecy::zeroize::Zeroizing;
 
+use super::SecretError;
 use super::value::LONGEST;
-use crate::stop::{Cutoff, TICK};
+use crate::process::group::{Ending, Errors, Group, Patience, Stream};
+use crate::stop::{CutShort, Cutoff};
 
 /// What a program said until it ended.
+#[derive(Debug)]
 pub(super) struct Output {
     pub(super) status: ExitStatus,
     pub(super) stdout: Zeroizing<String>,
@@ -19,130 +20,98 @@ pub(super) struct Output {
     pub(super) complaint: String,
 }
 
-/// Runs a program to its end, with this on its standard input. `name`: as it is called in errors.
+/// After a signal a program has this long: what tagship tells at its end can need a secret.
+const AFTER_SIGNAL: Duration = Duration::from_millis(500);
+/// Whatever is left of the run: what was started before its end can need a secret.
+const LEAST: Duration = Duration::from_secs(5);
+/// All that it prints is the secret, so it is waited for to the end.
+const PATIENCE: Patience = Patience { grace: Duration::from_millis(200), linger: None };
+
+/// Runs a program to its end, with this short text on its standard input. `name`: as it is called in errors.
 ///
 /// # Errors
-/// It cannot be run, or it (or what it started) does not end in time: it is killed then. What it prints is no text, or
-/// too long for a secret.
+/// It cannot be run, or it (or what it started) does not end in time: both are ended then. What it prints is no text,
+/// or too long for a secret.
 pub(super) fn run(
     mut command: Command,
     name: &str,
     input: &str,
     timeout: Duration,
     cutoff: &Cutoff,
-) -> Result<Output, String> {
-    let mut patience = Patience::new(timeout, cutoff);
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| format!("{name} cannot be run: {error}"))?;
-    let pipes = (collect(child.stdout.take()), collect(child.stderr.take()));
-    let (Ok(stdout), Ok(stderr)) = pipes else {
-        let _ = child.kill();
-        let _ = child.wait();
-        return Err(format!("{name} cannot be listened to: no thread can be started"));
+) -> Result<Output, SecretError> {
+    let group = piped(input).and_then(|stdin| {
+        command.stdin(stdin);
+        Group::start(command, Errors::Apart)
+    });
+    let group = group.map_err(|error| format!("{name} cannot be run: {error}"))?;
+    let begun = Instant::now();
+    let mut signalled_at = None;
+    let is_over = || match cutoff.is_signalled() {
+        true => signalled_at.get_or_insert_with(Instant::now).elapsed() >= AFTER_SIGNAL,
+        false => cutoff.is_reached() && begun.elapsed() >= LEAST,
     };
-    if let Some(mut stdin) = child.stdin.take() {
-        // A program that reads nothing is none the worse; so little fits into the pipe at once.
-        let _ = stdin.write_all(input.as_bytes());
-    }
-    let Some(status) = wait(&mut child, &mut patience).map_err(|error| format!("{name}: {error}"))? else {
-        let _ = child.kill();
-        let _ = child.wait();
-        return Err(patience.fault(name));
-    };
-    // Something that it left behind may hold the pipes open.
-    let mut rest = |pipe: &Receiver<Text>| loop {
-        match pipe.recv_timeout(TICK) {
-            Ok(text) => return Ok(text),
-            Err(_) if patience.is_over() => return Err(patience.fault(name)),
-            Err(_) => {}
+    let (mut stdout, mut stderr) = (Kept::new(), Kept::new());
+    let ending = group.wait(timeout, PATIENCE, is_over, |stream, bytes| match stream {
+        Stream::Output => stdout.push(bytes),
+        Stream::Errors => stderr.push(bytes),
+    });
+    let status = match ending.map_err(|error| format!("{name}: {error}"))? {
+        Ending::ByItself(status) => status,
+        Ending::TimedOut => {
+            let message = format!("{name} did not end within {timeout:?}; does it ask for something?");
+            return Err(message.into());
+        }
+        Ending::Interrupted => {
+            let message = format!("{name} was killed: {CutShort}");
+            return Err(SecretError { message, interrupted: true });
         }
     };
-    let (stdout, stderr): (Text, Text) = (rest(&stdout)?, rest(&stderr)?);
-    let complaint = stderr.ok().and_then(|text| text.lines().next().map(str::to_owned)).unwrap_or_default();
-    let stdout = match stdout {
-        Err(wrong) if status.success() => return Err(format!("what {name} prints {wrong}")),
+    let complaint = String::from_utf8_lossy(&stderr.bytes).lines().next().unwrap_or_default().to_owned();
+    let stdout = match stdout.text() {
+        Err(wrong) if status.success() => return Err(format!("what {name} prints {wrong}").into()),
         stdout => stdout.unwrap_or_default(),
     };
     Ok(Output { status, stdout, complaint })
 }
 
-/// After a signal a program has this long: what tagship tells at its end can need a secret.
-const GRACE: Duration = Duration::from_millis(500);
-/// Whatever is left of the run: what was started before its end can need a secret.
-const LEAST: Duration = Duration::from_secs(5);
-
-/// How long a program is waited for.
-struct Patience<'a> {
-    begun: Instant,
-    timeout: Duration,
-    cutoff: &'a Cutoff,
-    signalled_at: Option<Instant>,
+/// The read end of a pipe that has this text, which must fit into it.
+fn piped(input: &str) -> io::Result<io::PipeReader> {
+    let (reader, mut writer) = io::pipe()?;
+    writer.write_all(input.as_bytes())?;
+    Ok(reader)
 }
 
-impl<'a> Patience<'a> {
-    fn new(timeout: Duration, cutoff: &'a Cutoff) -> Patience<'a> {
-        Patience { begun: Instant::now(), timeout, cutoff, signalled_at: None }
+/// What a program has printed, as far as a secret is long.
+struct Kept {
+    bytes: Zeroizing<Vec<u8>>,
+    is_cut: bool,
+}
+
+impl Kept {
+    fn new() -> Kept {
+        // Made large enough at once: a buffer that grows leaves copies behind.
+        Kept { bytes: Zeroizing::new(Vec::with_capacity(LONGEST)), is_cut: false }
     }
 
-    fn is_late(&self) -> bool {
-        self.begun.elapsed() >= self.timeout
+    fn push(&mut self, bytes: Vec<u8>) {
+        let bytes = Zeroizing::new(bytes);
+        let room = LONGEST - self.bytes.len();
+        self.is_cut |= bytes.len() > room;
+        self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
-    fn is_over(&mut self) -> bool {
-        if self.cutoff.is_signalled() {
-            self.signalled_at.get_or_insert_with(Instant::now);
+    /// # Errors
+    /// Why it is no secret.
+    fn text(mut self) -> Result<Zeroizing<String>, &'static str> {
+        if self.is_cut {
+            return Err("is too long for a secret");
         }
-        self.is_late()
-            || self.signalled_at.is_some_and(|at| at.elapsed() >= GRACE)
-            || (self.cutoff.is_reached() && !self.cutoff.is_signalled() && self.begun.elapsed() >= LEAST)
-    }
-
-    fn fault(&self, name: &str) -> String {
-        if self.is_late() {
-            return format!("{name} did not end within {:?}; does it ask for something?", self.timeout);
-        }
-        format!("{name} was killed: the run reached its max_runtime, or was told to stop")
-    }
-}
-
-/// What came through a pipe, or why it is no use.
-type Text = Result<Zeroizing<String>, &'static str>;
-
-/// # Errors
-/// No thread can be started for it.
-fn collect(pipe: Option<impl Read + Send + 'static>) -> std::io::Result<Receiver<Text>> {
-    let (sender, receiver) = channel();
-    thread::Builder::new().spawn(move || {
-        // Nobody listens any more where it came too late.
-        let _ = sender.send(pipe.map_or(Ok(Zeroizing::default()), read));
-    })?;
-    Ok(receiver)
-}
-
-/// Reads to the end: a program whose output nobody takes would not end.
-fn read(mut pipe: impl Read) -> Text {
-    // Made large enough at once: a buffer that grows leaves copies behind.
-    let mut text = Zeroizing::new(String::with_capacity(4096));
-    let read = pipe.by_ref().take(LONGEST).read_to_string(&mut text);
-    let rest = std::io::copy(&mut pipe, &mut std::io::sink());
-    match (read, rest) {
-        (_, Ok(1..)) => Err("is too long for a secret"),
-        (Err(_), _) => Err("is not UTF-8"),
-        _ => Ok(text),
-    }
-}
-
-/// None: it is still running.
-fn wait(child: &mut Child, patience: &mut Patience<'_>) -> std::io::Result<Option<ExitStatus>> {
-    loop {
-        match child.try_wait()? {
-            Some(status) => return Ok(Some(status)),
-            None if patience.is_over() => return Ok(None),
-            None => thread::sleep(Duration::from_millis(5)),
+        match String::from_utf8(std::mem::take(&mut *self.bytes)) {
+            Ok(text) => Ok(Zeroizing::new(text)),
+            Err(error) => {
+                drop(Zeroizing::new(error.into_bytes()));
+                Err("is not UTF-8")
+            }
         }
     }
 }
@@ -156,6 +125,7 @@ mod tests {
         command.args(["-c", script]);
         run(command, "it", "from outside", timeout, &Cutoff::default())
             .map(|output| output.stdout.to_string())
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -178,6 +148,35 @@ mod tests {
     fn a_program_that_does_not_end_is_given_up() {
         let late = Err("it did not end within 50ms; does it ask for something?".to_owned());
         assert_eq!(sh("exec sleep 600", Duration::from_millis(50)), late);
+    }
+
+    #[test]
+    fn a_program_that_is_given_up_ends_with_its_children() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' TERM; sleep 600 & echo $! > child; wait"]).current_dir(folder.path());
+        let stop = crate::stop::Stop::default();
+        let child = || std::fs::read_to_string(folder.path().join("child")).unwrap_or_default();
+        let error = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !child().ends_with('\n') {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                stop.tell(15);
+            });
+            run(command, "it", "", Duration::from_secs(60), &Cutoff::at_signal(&stop)).unwrap_err()
+        });
+        assert!(error.interrupted);
+        let child = child();
+        let is_alive = || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.trim()));
+            stat.is_ok_and(|stat| !stat.rsplit(')').next().unwrap().trim_start().starts_with('Z'))
+        };
+        let begun = Instant::now();
+        while is_alive() {
+            assert!(begun.elapsed() < Duration::from_secs(60));
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     #[test]

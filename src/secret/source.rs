@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 
 use super::value::{LONGEST, accept};
-use super::{keyring, program};
+use super::{SecretError, keyring, program};
 use crate::config::SecretSource;
 use crate::file;
 use crate::stop::Cutoff;
@@ -22,8 +22,8 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// What is wrong with the source, and what to do; never what it holds.
-pub(super) fn resolve(source: &SecretSource, cutoff: &Cutoff) -> Result<SecretString, String> {
-    match source {
+pub(super) fn resolve(source: &SecretSource, cutoff: &Cutoff) -> Result<SecretString, SecretError> {
+    let value = match source {
         SecretSource::Env(name) => match env::var(name) {
             Ok(value) => accept(&Zeroizing::new(value), &format!("the environment variable {name}")),
             Err(env::VarError::NotPresent) => Err(format!(
@@ -32,23 +32,24 @@ pub(super) fn resolve(source: &SecretSource, cutoff: &Cutoff) -> Result<SecretSt
             Err(env::VarError::NotUnicode(_)) => Err(format!("the environment variable {name} is not UTF-8")),
         },
         SecretSource::File(path) => of_file(path),
-        SecretSource::Command { argv, dir } => command(argv, dir, cutoff),
+        SecretSource::Command { argv, dir } => return command(argv, dir, cutoff),
         SecretSource::Credential(name) => match env::var_os("CREDENTIALS_DIRECTORY") {
             Some(folder) => of_file(&Path::new(&folder).join(name)),
             None => Err(format!(
                 "there is no systemd credential {name}: CREDENTIALS_DIRECTORY is not set; is LoadCredential={name}:… in the unit?"
             )),
         },
-        SecretSource::Keyring(name) => keyring::read(name, cutoff).map(|entry| entry.token),
+        SecretSource::Keyring(name) => return keyring::read(name, cutoff).map(|entry| entry.token),
         SecretSource::DockerConfig(_) => {
             Err("a docker configuration has the tokens of registries only".to_owned())
         }
-    }
+    };
+    Ok(value?)
 }
 
 fn of_file(path: &Path) -> Result<SecretString, String> {
     let shown = path.display();
-    match file::read(path, LONGEST).map(Zeroizing::new) {
+    match file::read(path, LONGEST as u64).map(Zeroizing::new) {
         Ok(bytes) => {
             let value = std::str::from_utf8(&bytes).map_err(|_| format!("{shown} is not UTF-8"))?;
             accept(value, &shown.to_string())
@@ -60,9 +61,9 @@ fn of_file(path: &Path) -> Result<SecretString, String> {
     }
 }
 
-fn command(argv: &[String], dir: &Path, cutoff: &Cutoff) -> Result<SecretString, String> {
+fn command(argv: &[String], dir: &Path, cutoff: &Cutoff) -> Result<SecretString, SecretError> {
     let Some((program, arguments)) = argv.split_first() else {
-        return Err("no program is named".to_owned());
+        return Err("no program is named".to_owned().into());
     };
     let located = if program.contains('/') { dir.join(program) } else { program.into() };
     let mut command = Command::new(located);
@@ -71,9 +72,9 @@ fn command(argv: &[String], dir: &Path, cutoff: &Cutoff) -> Result<SecretString,
     if !output.status.success() {
         let complaint = output.complaint;
         let complaint = if complaint.is_empty() { complaint } else { format!(": {complaint}") };
-        return Err(format!("{program} ended with {}{complaint}", output.status));
+        return Err(format!("{program} ended with {}{complaint}", output.status).into());
     }
-    accept(&output.stdout, &format!("what {program} prints"))
+    Ok(accept(&output.stdout, &format!("what {program} prints"))?)
 }
 
 #[cfg(test)]
@@ -84,8 +85,8 @@ mod tests {
 
     use super::*;
 
-    fn value(result: Result<SecretString, String>) -> Result<String, String> {
-        result.map(|value| value.expose_secret().to_owned())
+    fn value<E: ToString>(result: Result<SecretString, E>) -> Result<String, String> {
+        result.map(|value| value.expose_secret().to_owned()).map_err(|error| error.to_string())
     }
 
     #[test]

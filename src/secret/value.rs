@@ -3,7 +3,7 @@
 use secrecy::SecretString;
 
 /// More than any secret.
-pub(super) const LONGEST: u64 = 64 * 1024;
+pub(super) const LONGEST: usize = 64 * 1024;
 
 /// A value as it was read, without the white space around it, which editors and `echo` leave and people do not see.
 /// `place`: as errors call where it was.

@@ -14,12 +14,7 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport,
 };
 
-use crate::stop::{Cutoff, TICK};
-
-/// The run is over: the error of a wait that was ended for it.
-#[derive(Debug, thiserror::Error)]
-#[error("the run reached its max_runtime, or was told to stop")]
-pub(crate) struct CutShort;
+use crate::stop::{CutShort, Cutoff, TICK};
 
 /// Opens TCP connections, where no other connector did (SOCKS, or CONNECT by way of this one).
 #[derive(Debug)]

@@ -12,8 +12,7 @@ use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver
 use ureq::unversioned::transport::NextTimeout;
 use ureq::unversioned::transport::time::Duration;
 
-use super::CutShort;
-use crate::stop::{Cutoff, TICK};
+use crate::stop::{CutShort, Cutoff, TICK};
 
 /// As ureq's own, but for three things: a machine without room for a thread is an error and no panic, an address needs
 /// no thread at all, and the wait for a name ends with the run.

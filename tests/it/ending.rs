@@ -1,14 +1,19 @@
 //! A run ends: at its `max_runtime`, and at a signal, whatever the servers and programs that it asks do.
 
+use std::fs;
+use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
 use rustix::process::Signal;
 
+use crate::endpoint::Endpoint;
 use crate::harness::{DEV, PROD, Shop, await_until, on, on_gitea};
 use crate::http::{Answer, Reply, Request, Server};
 use crate::new_tag::baselined;
-use crate::registry::{Build, TOKEN};
+use crate::registry::{Build, Gitea, TOKEN};
+use crate::run::{Run, Running};
 
 /// More than a run may take that was told to end, on a machine that is busy; much less than what it waits for.
 const SOON: Duration = Duration::from_secs(15);
@@ -105,32 +110,95 @@ fn pages_without_end_end_with_max_runtime() {
     }
 }
 
-/// Told to end once `is_waiting`: how long it takes.
-fn told_to_end(shop: &Shop, arguments: &[&str], signal: Signal, code: i32, is_waiting: impl Fn() -> bool) {
-    let running = shop.start(arguments);
+#[test]
+fn pages_without_end_end_every_command_with_max_runtime() {
+    for (arguments, code) in
+        [(&["check", "--online"][..], 1), (&["tags", "shop/prod"], 1), (&["deploy", "shop/prod"], 2)]
+    {
+        let server = endless(by_link);
+        let config = registry("oci", &server.url(), PROD);
+        let shop = Shop::with(&format!("[settings]\nmax_runtime = \"1s\"\n{config}"));
+        shop.run(arguments).code(code).shows("the run reached its max_runtime");
+    }
+}
+
+/// Told to end once `is_waiting`: how it ended.
+fn told_to_end(
+    shop: &Shop,
+    arguments: &[&str],
+    signal: Signal,
+    code: i32,
+    is_waiting: impl FnMut() -> bool,
+) -> Run {
+    ends_when_told(shop.start(arguments), signal, code, is_waiting)
+}
+
+fn ends_when_told(running: Running<'_>, signal: Signal, code: i32, is_waiting: impl FnMut() -> bool) -> Run {
     await_until("it waits", is_waiting);
     let told = Instant::now();
     running.signal(signal);
-    running.end().code(code);
-    assert!(told.elapsed() < SOON, "{arguments:?}: {:?}", told.elapsed());
+    let run = running.end();
+    run.code(code);
+    assert!(told.elapsed() < SOON, "{run:?}: {:?}", told.elapsed());
+    run
 }
 
 #[test]
 fn a_signal_ends_the_wait_for_a_registry() {
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
-        for arguments in [&["poll"][..], &["check", "--online"], &["deploy", "shop/dev", "dev-42"]] {
+        for arguments in [
+            &["poll"][..],
+            &["check", "--online"],
+            &["tags", "shop/dev"],
+            &["deploy", "shop/dev", "dev-42"],
+            &["deploy", "shop/dev", "dev-42", "--force"],
+        ] {
             let gitea = crate::first_poll::gitea(Build::GiteaNew);
             let shop = baselined(&gitea, DEV);
             shop.config(&format!("[settings]\ntimeout = \"120s\"\n{}", on_gitea(&gitea, DEV)));
             gitea.intercept(|_| Some(Reply::Hang));
-            let code = if arguments[0] == "deploy" { 2 } else { code };
             told_to_end(&shop, arguments, signal, code, || gitea.count("/") > 0);
             gitea.recover();
-            // It is no failed check.
+            // It is no failed check, and nothing is deployed for it later.
             assert!(shop.status("shop/dev")["failing_since"].is_null(), "{arguments:?}");
-            shop.run(&["poll"]).code(0);
+            shop.run(&["poll"]).code(0).silent();
+            assert!(shop.deliveries().is_empty(), "{arguments:?}");
         }
     }
+}
+
+#[test]
+fn a_signal_ends_init_and_nothing_is_written() {
+    let gitea = crate::first_poll::gitea(Build::GiteaNew);
+    let shop = Shop::new();
+    let from = format!("{}/acme", gitea.url());
+    // The list of the images is there, those of their tags are not.
+    gitea.intercept(|request| request.path().ends_with("/tags/list").then_some(Reply::Hang));
+    let arguments = [
+        "init",
+        "--from",
+        &from,
+        "--token-file",
+        "secret/token",
+        "--deploy-command",
+        "x",
+        "--output",
+        "new.toml",
+    ];
+    let run =
+        ends_when_told(shop.start_bare(&arguments), Signal::TERM, 143, || gitea.count("/tags/list") > 0);
+    run.stdout("");
+    assert!(!shop.exists("new.toml"));
+}
+
+#[test]
+fn a_signal_ends_login() {
+    let server = Server::start(|_| Reply::Hang);
+    let config = registry("oci", &server.url(), PROD).replace("anonymous = true\n", "");
+    let shop = Shop::with(&format!("[settings]\ntimeout = \"120s\"\n{config}"));
+    let mut running = shop.start_under(&["env"], &["login", "git", "--stdin"]);
+    running.stdin().write_all(TOKEN.as_bytes()).unwrap();
+    ends_when_told(running, Signal::TERM, 143, || server.connections() > 0).stdout("");
 }
 
 #[test]
@@ -164,4 +232,223 @@ fn a_request_is_no_longer_waited_for_than_max_runtime() {
     let run = shop.run(&["poll", "--max-runtime", "1s", "--format", "json"]);
     run.code(1).error_is("shop/prod", "out_of_time");
     assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+}
+
+/// A secret command that hangs while there is `slow`, and leaves the number of its child.
+const SLOW: &str =
+    "if [ -e slow ]; then sleep 600 & echo $! > child; touch asked; wait; fi\necho key-of-the-step\n";
+
+/// Whether the process that the script wrote down still runs.
+fn has_child(shop: &Shop) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", shop.read("child").trim()));
+    stat.is_ok_and(|stat| !stat.rsplit(')').next().unwrap().trim_start().starts_with('Z'))
+}
+
+fn with_secret_command(gitea: &Gitea) -> Shop {
+    let config = on_gitea(gitea, DEV).replace("{ file = \"secret/token\" }", "{ command = [\"./slow.sh\"] }");
+    let shop = Shop::with(&config);
+    shop.script("slow.sh", SLOW);
+    shop.file("slow", "");
+    shop
+}
+
+#[test]
+fn a_secret_command_ends_with_its_children() {
+    for arguments in
+        [&["poll"][..], &["check", "--online"], &["tags", "shop/dev"], &["deploy", "shop/dev", "dev-42"]]
+    {
+        let gitea = crate::first_poll::gitea(Build::GiteaNew);
+        let shop = with_secret_command(&gitea);
+        told_to_end(&shop, arguments, Signal::TERM, 143, || shop.exists("asked"));
+        await_until("the command's child has ended", || !has_child(&shop));
+    }
+}
+
+#[test]
+fn a_credential_helper_ends_with_its_children() {
+    let gitea = crate::first_poll::gitea(Build::GiteaNew);
+    let config =
+        on_gitea(&gitea, DEV).replace("{ file = \"secret/token\" }", "{ docker_config = \"docker.json\" }");
+    let mut shop = Shop::with(&config);
+    shop.file("docker.json", r#"{"credsStore": "slow"}"#);
+    shop.script("docker-credential-slow", SLOW);
+    shop.env("PATH", &format!("{}:/usr/bin:/bin", shop.path("").display()));
+    shop.file("slow", "");
+    told_to_end(&shop, &["poll"], Signal::TERM, 143, || shop.exists("asked"));
+    await_until("the helper's child has ended", || !has_child(&shop));
+}
+
+/// dev with a step that needs a secret of this source, and a receiver of every failure. dev-43 is new.
+fn with_slow_step(gitea: &Gitea, receiver: &Endpoint, source: &str) -> Shop {
+    let stage = DEV.replace("[\"./deploy.sh\"]", "[\"./deploy.sh\"], env = { KEY = \"{secret.slow}\" }");
+    let notify = format!(
+        "[secrets]\nslow = {source}\n[[notify]]\nurl = \"{}\"\non = [\"failed\", \"dead\", \"unknown\", \"recovered\"]\n",
+        receiver.url()
+    );
+    let shop = Shop::with(&format!("{}{notify}", on_gitea(gitea, &stage)));
+    shop.script("slow.sh", SLOW);
+    shop.run(&["poll"]).code(0);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    shop.file("slow", "");
+    shop
+}
+
+const SLOW_COMMAND: &str = "{ command = [\"./slow.sh\"] }";
+
+/// An attempt was cut short: its deployment waits for the next poll, and nobody hears of it.
+fn is_pending(shop: &Shop, run: &Run, receiver: &Endpoint) {
+    run.status_is("shop/dev", "pending");
+    assert!(run.target("shop/dev")["error"].is_null());
+    let waits = &shop.status("shop/dev")["deployment"];
+    assert_eq!((&waits["state"], &waits["attempts"]), (&"pending".into(), &1.into()), "{waits}");
+    assert_eq!(run.target("shop/dev")["deployment"]["attempt"], 1);
+    assert!(waits["next_attempt_at"].is_null(), "{waits}");
+    let tags = shop.run(&["tags", "shop/dev", "dev-43", "--offline"]);
+    tags.code(0).stdout_has("its deployment is recorded, and the next poll starts it");
+    assert!(receiver.requests().is_empty());
+}
+
+#[test]
+fn a_deployment_whose_secret_is_cut_short_waits_for_the_next_poll() {
+    for limit in ["600s", "1s"] {
+        let gitea = crate::first_poll::gitea(Build::GiteaNew);
+        let receiver = Endpoint::start();
+        let shop = with_slow_step(&gitea, &receiver, SLOW_COMMAND);
+        let arguments = ["poll", "--format", "json", "--max-runtime", limit];
+        let run = match limit {
+            "1s" => shop.run(&arguments),
+            _ => told_to_end(&shop, &arguments, Signal::TERM, 143, || shop.exists("asked")),
+        };
+        run.code(if limit == "1s" { 0 } else { 143 });
+        is_pending(&shop, &run, &receiver);
+        shop.remove("slow");
+        shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
+        assert!(receiver.requests().is_empty());
+    }
+}
+
+#[test]
+fn a_deployment_whose_command_is_cut_short_waits_as_well() {
+    let gitea = crate::first_poll::gitea(Build::GiteaNew);
+    let receiver = Endpoint::start();
+    let shop = with_slow_step(&gitea, &receiver, SLOW_COMMAND);
+    shop.remove("slow");
+    shop.file("stay", "");
+    let poll = ["poll", "--format", "json"];
+    let run = told_to_end(&shop, &poll, Signal::TERM, 143, || shop.exists("deliveries"));
+    is_pending(&shop, &run, &receiver);
+    shop.remove("stay");
+    shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
+    let deliveries = shop.deliveries();
+    assert_eq!(deliveries[0].id, deliveries[1].id);
+    assert!(receiver.requests().is_empty(), "nothing has failed that could recover");
+    shop.run(&["history"]).code(0).stdout_has("    attempt 1 at [time]: interrupted\n");
+}
+
+/// The bus takes a connection, and says nothing.
+#[cfg(feature = "keyring")]
+#[test]
+fn a_deployment_whose_keyring_is_cut_short_waits_as_well() {
+    let gitea = crate::first_poll::gitea(Build::GiteaNew);
+    let receiver = Endpoint::start();
+    let mut shop = with_slow_step(&gitea, &receiver, "{ keyring = \"slow\" }");
+    let bus = std::os::unix::net::UnixListener::bind(shop.path("bus")).unwrap();
+    bus.set_nonblocking(true).unwrap();
+    shop.env("DBUS_SESSION_BUS_ADDRESS", &format!("unix:path={}", shop.path("bus").display()));
+    let mut connection = None;
+    let run = told_to_end(&shop, &["poll", "--format", "json"], Signal::TERM, 143, || {
+        connection = connection.take().or_else(|| bus.accept().ok());
+        connection.is_some()
+    });
+    is_pending(&shop, &run, &receiver);
+}
+
+/// The digest of a deployment that is tried again is read once more.
+#[test]
+fn a_deployment_whose_recheck_is_cut_short_waits_as_well() {
+    for limit in ["600s", "1s"] {
+        let gitea = crate::first_poll::gitea(Build::GiteaNew);
+        let shop = baselined(&gitea, DEV);
+        shop.config(&format!("[settings]\ntimeout = \"120s\"\n{}", on_gitea(&gitea, DEV)));
+        gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+        shop.file("fail", "");
+        shop.run(&["poll"]).code(1);
+        shop.remove("fail");
+        gitea.take_requests();
+        gitea.intercept_all("/manifests/", Reply::Hang);
+        let arguments = ["poll", "--format", "json", "--max-runtime", limit];
+        let run = match limit {
+            "1s" => shop.run(&arguments),
+            _ => told_to_end(&shop, &arguments, Signal::TERM, 143, || gitea.count("/manifests/") > 0),
+        };
+        run.code(if limit == "1s" { 0 } else { 143 }).status_is("shop/dev", "pending");
+        gitea.recover();
+        shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
+    }
+}
+
+/// dev with a stage that is asked what it runs by a request that may take two minutes.
+fn with_probe(gitea: &Gitea, stage: &Server) -> String {
+    let running = format!("running = {{ url = \"{}\", timeout = \"120s\" }}\n", stage.url());
+    on_gitea(gitea, &format!("{DEV}{running}"))
+}
+
+#[test]
+fn a_stage_that_does_not_say_what_it_runs_ends_with_max_runtime() {
+    let gitea = crate::first_poll::gitea(Build::GiteaNew);
+    let stage = Server::start(|_| Reply::Hang);
+    // Before a first poll decides.
+    let shop = Shop::with(&with_probe(&gitea, &stage));
+    let poll = ["poll", "--format", "json", "--max-runtime", "1s"];
+    shop.run(&poll).code(1).error_is("shop/dev", "out_of_time");
+    let tags = shop.start(&["tags", "shop/dev"]);
+    let asked = stage.connections();
+    ends_when_told(tags, Signal::TERM, 143, || stage.connections() > asked);
+    // Before a deployment is sent.
+    for signal in [false, true] {
+        let shop = baselined(&gitea, DEV);
+        shop.config(&with_probe(&gitea, &stage));
+        let tag = if signal { "dev-52" } else { "dev-51" };
+        gitea.push("acme/shop", tag, "2026-11-20T11:00:00Z");
+        let asked = stage.connections();
+        let run = match signal {
+            true => told_to_end(&shop, &["poll", "--format", "json"], Signal::TERM, 143, || {
+                stage.connections() > asked
+            }),
+            false => shop.run(&poll),
+        };
+        run.code(if signal { 143 } else { 0 }).status_is("shop/dev", "pending");
+        assert!(shop.deliveries().is_empty());
+        assert_eq!(shop.status("shop/dev")["deployment"]["attempts"], 0);
+        shop.config(&on_gitea(&gitea, DEV));
+        shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", tag]);
+    }
+}
+
+/// The deployment of dev is decided by the rows that the feed brought; that of prod needs the list.
+#[test]
+fn deployments_that_wait_for_their_project_are_told_at_a_signal() {
+    for format in ["human", "json"] {
+        let gitea = crate::first_poll::gitea(Build::GiteaNew);
+        let stages = format!("{DEV}{PROD}");
+        let shop = baselined(&gitea, &stages);
+        shop.config(&format!("[settings]\ntimeout = \"120s\"\n{}", on_gitea(&gitea, &stages)));
+        gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+        gitea.intercept_all("/tags/list", Reply::Hang);
+        let is_recorded = || {
+            let state = Connection::open(shop.path("state.db")).unwrap();
+            let pending = "SELECT count(*) FROM deployment WHERE state = 'pending'";
+            state.query_row(pending, [], |row| row.get(0)) == Ok(1)
+        };
+        let run = told_to_end(&shop, &["poll", "--format", format], Signal::TERM, 143, is_recorded);
+        if format == "json" {
+            run.status_is("shop/dev", "pending");
+            assert_eq!(run.json()["summary"]["targets"], 1);
+        } else {
+            run.stdout("shop/dev   pending       dev-43: recorded; the run ended before its turn\n");
+        }
+        assert!(shop.deliveries().is_empty());
+        gitea.recover();
+        shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
+    }
 }

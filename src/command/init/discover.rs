@@ -11,9 +11,10 @@ use crate::cli;
 use crate::init::{self, Deploy, Draft, Project};
 use crate::policy::{Proposal, propose, wanted};
 use crate::reference::Repository;
-use crate::registry::{self, Registry, SharedLimit, Traffic};
+use crate::registry::{self, Registry, RegistryError, SharedLimit, Traffic};
 use crate::report::{Console, escape_control};
 use crate::secret::Secrets;
+use crate::stop::{Cutoff, Stop};
 
 /// A registry that can be asked before there is a configuration.
 pub(super) struct Opened {
@@ -42,6 +43,7 @@ pub(super) fn projects(
                 let proposal = propose(listing.tags.iter().map(|listed| &listed.tag));
                 Project { image, proposal, fault: None }
             }
+            Err(error @ RegistryError::OutOfTime(_)) => return Err(error.into()),
             Err(error) => {
                 // It becomes a comment of the file, too.
                 let fault = escape_control(&opened.secrets.mask(&error.to_string()));
@@ -76,11 +78,11 @@ fn images_of(chosen: &Chosen, registry: &dyn Registry) -> anyhow::Result<Vec<Rep
     Ok(images)
 }
 
-/// Opens the registry as the configuration will describe it.
+/// Opens the registry as the configuration will describe it. It is asked no longer than a run may take.
 ///
 /// # Errors
 /// It would be no valid configuration.
-pub(super) fn open(described: &init::Registry, place: &Place) -> anyhow::Result<Opened> {
+pub(super) fn open(described: &init::Registry, place: &Place, stop: &Stop) -> anyhow::Result<Opened> {
     let image = Repository::new("owner/image").context("a valid name")?;
     let proposal = Proposal { stages: vec![wanted("any", "*", None)], left: Vec::new() };
     let draft = Draft {
@@ -90,8 +92,10 @@ pub(super) fn open(described: &init::Registry, place: &Place) -> anyhow::Result<
         deploy: Deploy::Command(vec!["none".to_owned()]),
     };
     let config = validated(place, init::configuration(&draft))?;
-    let secrets = Arc::new(Secrets::new(&config));
+    let cutoff = Cutoff::after(stop, config.settings.max_runtime);
+    let secrets = Arc::new(Secrets::new(&config).until(cutoff.clone()));
     let registry = config.registries.values().next().context("the draft has a registry")?;
-    let registry = registry::open(registry, Arc::clone(&secrets), Traffic::default(), SharedLimit::default());
+    let registry =
+        registry::open(registry, Arc::clone(&secrets), Traffic::until(cutoff), SharedLimit::default());
     Ok(Opened { registry, secrets })
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::super::fixture::{ID, KnownSecrets, Rig, template};
 use super::super::transcript::KEPT;
-use super::super::{Outcome, Patience};
+use super::super::{Outcome, PATIENCE};
 use super::*;
 use crate::target::step::Step;
 
@@ -294,5 +294,5 @@ fn durations_are_shown_as_they_are_written() {
     ] {
         assert_eq!(shown_duration(duration), shown);
     }
-    assert!(Patience::DEFAULT.grace == Duration::from_secs(10));
+    assert!(PATIENCE.grace == Duration::from_secs(10));
 }

@@ -139,6 +139,19 @@ fn an_attempt_that_started_nothing_is_not_counted_and_its_next_one_is_told() {
 }
 
 #[test]
+fn an_interrupted_attempt_keeps_its_number_and_is_not_counted() {
+    let (target, state, open) = running();
+    let deployment = open.running.as_ref().unwrap();
+    for started in [true, false] {
+        let failed = Failed { started, interrupted: true, ..Failed::default() };
+        let event = TargetEvent::Failed { deployment, failure: failure(), failed };
+        let change = transition(&target, Some(&state), &open, event, now()).unwrap();
+        let ended = change.deployment().unwrap();
+        assert_eq!((ended.attempts, ended.attempts_counted()), (1, 0));
+    }
+}
+
+#[test]
 fn a_failure_beside_a_newer_pending_deployment_is_superseded_without_a_notification() {
     let (target, state, mut open) = running();
     let newer = Deployment { id: "2".to_owned(), ..pending(tag("v1.2.0"), None) };
@@ -148,9 +161,12 @@ fn a_failure_beside_a_newer_pending_deployment_is_superseded_without_a_notificat
         let failed = Failed { started: true, interrupted, ..Failed::default() };
         let event = TargetEvent::Failed { deployment, failure: failure(), failed };
         let change = transition(&target, Some(&state), &open, event, now()).unwrap();
-        let reason = Some("failed; a newer one came");
-        assert_eq!(rows(&change), [("v1.1.0", DeploymentState::Superseded, reason)]);
-        assert_eq!((change.state.status, change.notify), (Some(Status::Failed), None));
+        let (status, reason) = match interrupted {
+            true => (Status::Pending, "interrupted; a newer one came"),
+            false => (Status::Failed, "failed; a newer one came"),
+        };
+        assert_eq!(rows(&change), [("v1.1.0", DeploymentState::Superseded, Some(reason))]);
+        assert_eq!((change.state.status, change.notify), (Some(status), None));
     }
 }
 

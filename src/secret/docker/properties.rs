@@ -48,7 +48,7 @@ proptest! {
                 prop_assert!(!credential.token.expose_secret().is_empty());
             }
             Ok(None) => prop_assert_eq!(place, Place::Nowhere),
-            Err(fault) => prop_assert!(!fault.contains(PLANTED), "{}", fault),
+            Err(fault) => prop_assert!(!fault.to_string().contains(PLANTED), "{}", fault),
         }
     }
 
@@ -65,7 +65,7 @@ proptest! {
         fs::write(&path, bytes).unwrap();
         match DockerConfig::read(&path) {
             Ok(config) => drop(config.place("r.example.com", None)),
-            Err(fault) => prop_assert!(!fault.contains(PLANTED), "{}", fault),
+            Err(fault) => prop_assert!(!fault.to_string().contains(PLANTED), "{}", fault),
         }
     }
 
