@@ -1,6 +1,6 @@
 //! Programs that give a secret on their standard output.
 
-use std::io::{Read, Write as _};
+use std::io::{self, Read, Write as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -19,7 +19,8 @@ pub(super) struct Output {
     pub(super) complaint: String,
 }
 
-/// Runs a program to its end, with this on its standard input. `name`: as it is called in errors.
+/// Runs a program to its end, with this on its standard input. `name`: as it is called in errors. `refusal`: why it
+/// cannot be started.
 ///
 /// # Errors
 /// It cannot be run, or it (or what it started) does not end in time: it is killed then. What it prints is no text, or
@@ -30,6 +31,7 @@ pub(super) fn run(
     input: &str,
     timeout: Duration,
     cutoff: &Cutoff,
+    refusal: impl Fn(&io::Error) -> String,
 ) -> Result<Output, String> {
     let mut patience = Patience::new(timeout, cutoff);
     let mut child = command
@@ -37,7 +39,7 @@ pub(super) fn run(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|error| format!("{name} cannot be run: {error}"))?;
+        .map_err(|error| format!("{name} cannot be run: {}", refusal(&error)))?;
     let pipes = (collect(child.stdout.take()), collect(child.stderr.take()));
     let (Ok(stdout), Ok(stderr)) = pipes else {
         let _ = child.kill();
@@ -114,7 +116,7 @@ type Text = Result<Zeroizing<String>, &'static str>;
 
 /// # Errors
 /// No thread can be started for it.
-fn collect(pipe: Option<impl Read + Send + 'static>) -> std::io::Result<Receiver<Text>> {
+fn collect(pipe: Option<impl Read + Send + 'static>) -> io::Result<Receiver<Text>> {
     let (sender, receiver) = channel();
     thread::Builder::new().spawn(move || {
         // Nobody listens any more where it came too late.
@@ -128,7 +130,7 @@ fn read(mut pipe: impl Read) -> Text {
     // Made large enough at once: a buffer that grows leaves copies behind.
     let mut text = Zeroizing::new(String::with_capacity(4096));
     let read = pipe.by_ref().take(LONGEST).read_to_string(&mut text);
-    let rest = std::io::copy(&mut pipe, &mut std::io::sink());
+    let rest = io::copy(&mut pipe, &mut io::sink());
     match (read, rest) {
         (_, Ok(1..)) => Err("is too long for a secret"),
         (Err(_), _) => Err("is not UTF-8"),
@@ -137,7 +139,7 @@ fn read(mut pipe: impl Read) -> Text {
 }
 
 /// None: it is still running.
-fn wait(child: &mut Child, patience: &mut Patience<'_>) -> std::io::Result<Option<ExitStatus>> {
+fn wait(child: &mut Child, patience: &mut Patience<'_>) -> io::Result<Option<ExitStatus>> {
     loop {
         match child.try_wait()? {
             Some(status) => return Ok(Some(status)),
@@ -154,7 +156,7 @@ mod tests {
     fn sh(script: &str, timeout: Duration) -> Result<String, String> {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        run(command, "it", "from outside", timeout, &Cutoff::default())
+        run(command, "it", "from outside", timeout, &Cutoff::default(), ToString::to_string)
             .map(|output| output.stdout.to_string())
     }
 

@@ -32,7 +32,7 @@ pub(crate) struct Identity {
 pub(crate) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let shown = path.display();
     let pem = file::read(path, LONGEST).map_err(|error| format!("{shown} cannot be read: {error}"))?;
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(file::unmarked(&pem)).collect();
     let certificates = certificates.map_err(|_| format!("{shown} is not in PEM form"))?;
     if certificates.is_empty() {
         return Err(format!("{shown} has no certificate in PEM form"));

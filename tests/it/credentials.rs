@@ -284,11 +284,18 @@ fn a_token_with_a_byte_order_mark_or_in_utf_16_is_told_with_the_cure() {
     for (bytes, fault) in [
         (
             [&b"\xef\xbb\xbf"[..], TOKEN.as_bytes()].concat(),
-            "begins with a byte order mark; remove it: sed -i '1s/^\\xEF\\xBB\\xBF//' [dir]/secret/token".to_owned(),
+            "begins with a byte order mark; remove it: sed -i 's/^\\xEF\\xBB\\xBF//' [dir]/secret/token"
+                .to_owned(),
         ),
         ([b"\xff\xfe", &utf_16[..]].concat(), format!("is UTF-16; {cure}")),
         ([b"\xfe\xff", &utf_16_be[..]].concat(), format!("is UTF-16; {cure}")),
-        (utf_16, format!("is UTF-16; {cure}LE").replace("UTF-16 -t UTF-8 [dir]/secret/token > NEWLE", "UTF-16LE -t UTF-8 [dir]/secret/token > NEW")),
+        (
+            utf_16,
+            format!("is UTF-16; {cure}LE").replace(
+                "UTF-16 -t UTF-8 [dir]/secret/token > NEWLE",
+                "UTF-16LE -t UTF-8 [dir]/secret/token > NEW",
+            ),
+        ),
     ] {
         fs::write(shop.path("secret/token"), bytes).unwrap();
         let run = shop.run(&["check"]);
@@ -302,6 +309,9 @@ fn a_token_with_a_byte_order_mark_or_in_utf_16_is_told_with_the_cure() {
         failure(&shop),
         "the token of the registry git: the environment variable TOKEN begins with a byte order mark; remove it"
     );
-    let docker = docker(&registry, &format!("\u{feff}{{\"auths\": {{\"HERE\": {{\"auth\": \"{}\"}}}}}}", auth("robot")));
+    let docker = docker(
+        &registry,
+        &format!("\u{feff}{{\"auths\": {{\"HERE\": {{\"auth\": \"{}\"}}}}}}", auth("robot")),
+    );
     docker.run(&["poll"]).code(0).line("shop/prod", &["baseline", "v1.0.0"]);
 }

@@ -380,7 +380,9 @@ fn a_deployment_that_waits_is_not_tried_again_with_a_strangers_image() {
 fn an_owner_that_nobody_saw_cannot_be_accepted() {
     let gitea = gitea(Build::GiteaNew);
     let shop = Shop::with(&crate::harness::on_gitea(&gitea, DEV));
-    shop.run(&["mark", "shop/dev", "--owner"]).code(2).stderr_has("there is nothing to accept");
+    shop.run(&["mark", "shop/dev", "--owner"]).code(2).stderr_has(
+        "error: no poll has seen who owns acme, so there is nothing to accept; run: tagship poll\n",
+    );
 }
 
 #[test]

@@ -62,7 +62,10 @@ fn people_read_a_line_a_deployment_and_one_an_attempt() {
     let shop = baselined(&gitea, DEV);
     shop.run(&["history"]).code(0).stdout("").stderr("no deployment is recorded yet\n");
     shop.run(&["history", "-q"]).code(0).silent();
-    shop.run(&["history", "--tag", "dev-1"]).code(0).stdout("").stderr_has("all of them: tagship history\n");
+    shop.run(&["history", "--tag", "dev-1"])
+        .code(0)
+        .stdout("")
+        .stderr_has("see all of them with: tagship history\n");
     gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
     shop.file("fail", "");
     shop.run(&["poll"]).code(1);

@@ -185,15 +185,16 @@ fn generated_files_replace_nothing_but_regular_ones() {
 #[test]
 fn metrics_replace_no_file_that_tagship_uses() {
     let gitea = gitea(Build::GiteaNew);
-    let stage = DEV.replace(
-        "[\"./deploy.sh\"]",
-        "[\"sh\", \"./inner.sh\"] }\nrunning = { command = [\"./deploy.sh\"]",
-    );
+    let stage = DEV
+        .replace("[\"./deploy.sh\"]", "[\"sh\", \"./inner.sh\"] }\nrunning = { command = [\"./deploy.sh\"]");
     let more = "[secrets]\nhook = { file = \"secret/hook\" }\ngiven = { command = [\"./give.sh\"] }\n\
                 [registries.docker]\nkind = \"oci\"\nurl = \"https://registry.example.test\"\n\
                 token = { docker_config = \"docker.json\" }\nca_file = \"ca.pem\"\n\
                 [registries.folder]\nkind = \"oci-layout\"\npath = \"images\"\n";
-    let text = format!("include = [\"more.toml\"]\n[settings]\nmetrics_file = \"HERE\"\n{}", on_gitea(&gitea, &stage));
+    let text = format!(
+        "include = [\"more.toml\"]\n[settings]\nmetrics_file = \"HERE\"\n{}",
+        on_gitea(&gitea, &stage)
+    );
     let shop = Shop::with(&text.replace("HERE", "tagship.prom"));
     shop.file("more.toml", more);
     for name in ["inner.sh", "give.sh"] {
@@ -201,7 +202,10 @@ fn metrics_replace_no_file_that_tagship_uses() {
     }
     shop.secret("hook", "planted-hook");
     shop.file("docker.json", "{}");
-    shop.file("ca.pem", &rcgen::generate_simple_self_signed(["ca.example.test".to_owned()]).unwrap().cert.pem());
+    shop.file(
+        "ca.pem",
+        &rcgen::generate_simple_self_signed(["ca.example.test".to_owned()]).unwrap().cert.pem(),
+    );
     shop.file("images/index.json", "{\"manifests\": []}");
     shop.file("images/oci-layout", "{\"imageLayoutVersion\": \"1.0.0\"}");
     symlink(".", shop.path("link")).unwrap();
@@ -258,6 +262,7 @@ fn generated_files_replace_no_file_with_a_second_name() {
     fs::create_dir(shop.path("man")).unwrap();
     fs::hard_link(shop.path("tagship.toml"), shop.path("man/tagship.1")).unwrap();
     let run = shop.run_bare(&["generate", "man", "--dir", "man"]);
-    run.code(2).stderr_has("could not write man/tagship.1: it has another name, too (a hard link); remove it\n");
+    run.code(2)
+        .stderr_has("could not write man/tagship.1: it has another name, too (a hard link); remove it\n");
     assert_eq!(shop.read("tagship.toml"), quiet());
 }

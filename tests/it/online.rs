@@ -135,7 +135,7 @@ fn script_that_the_system_will_not_run_is_a_failure() {
         ("#!/no/such/shell -e\n", "names in its first line /no/such/shell, which does not exist"),
         (
             "\u{feff}#!/bin/sh\necho\n",
-            "begins with a byte order mark, so that its #! line is not seen; remove it: sed -i '1s/^\\xEF\\xBB\\xBF//' [dir]/deploy.sh",
+            "begins with a byte order mark, so that its #! line is not seen; remove it: sed -i 's/^\\xEF\\xBB\\xBF//' [dir]/deploy.sh",
         ),
     ] {
         shop.file("deploy.sh", text);
@@ -225,13 +225,17 @@ fn what_is_no_file_in_the_place_of_a_program_is_called_what_it_is() {
     refused("a named pipe (FIFO)");
     std::fs::remove_file(shop.path("deploy.sh")).unwrap();
     // As a secret's program.
-    let shop = Shop::with(&on_gitea(&gitea, DEV).replace("{ file = \"secret/token\" }", "{ command = [\"./give\"] }"));
+    let shop = Shop::with(
+        &on_gitea(&gitea, DEV).replace("{ file = \"secret/token\" }", "{ command = [\"./give\"] }"),
+    );
     std::fs::create_dir(shop.path("give")).unwrap();
     shop.run(&["poll"]).code(1).shows("./give cannot be run: [dir]/give is a folder, and no program");
     std::fs::remove_dir(shop.path("give")).unwrap();
     shop.script("give", "");
     shop.file("give", "\u{feff}#!/bin/sh\n");
-    shop.run(&["poll"]).code(1).shows("./give cannot be run: [dir]/give begins with a byte order mark");
+    shop.run(&["poll", "--format", "json"])
+        .code(1)
+        .shows("./give cannot be run: [dir]/give begins with a byte order mark");
 }
 
 /// The program is there; what it is to run is not.
@@ -255,11 +259,19 @@ fn what_an_interpreter_is_to_run_is_looked_for_offline() {
     let path = "it is in no folder of PATH (/usr/bin:/bin); cron's may differ, so write the whole path";
     for (command, doubt) in [
         (r#"["sh", "./nosuch.sh"]"#, "sh cannot run ./nosuch.sh: [dir]/nosuch.sh does not exist".to_owned()),
-        (r#"["/bin/bash", "-eu", "nosuch.sh", "{tag}"]"#, "/bin/bash cannot run nosuch.sh: [dir]/nosuch.sh does not exist".to_owned()),
-        (r#"["sh", "-o", "errexit", "./nosuch.sh"]"#, "sh cannot run ./nosuch.sh: [dir]/nosuch.sh does not exist".to_owned()),
-        (r#"["sh", "folder"]"#, "sh cannot run folder: [dir]/folder is a folder, and no program".to_owned()),
+        (
+            r#"["/bin/bash", "-eu", "nosuch.sh", "{tag}"]"#,
+            "/bin/bash cannot run nosuch.sh: [dir]/nosuch.sh does not exist".to_owned(),
+        ),
+        (
+            r#"["sh", "-o", "errexit", "./nosuch.sh"]"#,
+            "sh cannot run ./nosuch.sh: [dir]/nosuch.sh does not exist".to_owned(),
+        ),
         (r#"["bash", "-c", "nosuch {tag}"]"#, format!("bash cannot run nosuch: {path}")),
-        (r#"["sh", "-ec", "./nosuch.sh && true"]"#, "sh cannot run ./nosuch.sh: [dir]/nosuch.sh does not exist".to_owned()),
+        (
+            r#"["sh", "-ec", "./nosuch.sh && true"]"#,
+            "sh cannot run ./nosuch.sh: [dir]/nosuch.sh does not exist".to_owned(),
+        ),
         (r#"["./env.sh"]"#, format!("./env.sh cannot run nosuch: {path}")),
         (r#"["./split.sh"]"#, format!("./split.sh cannot run nosuch: {path}")),
         (r#"["env", "A=1", "nosuch"]"#, format!("env cannot run nosuch: {path}")),
@@ -267,6 +279,8 @@ fn what_an_interpreter_is_to_run_is_looked_for_offline() {
         let run = checked(command);
         run.code(0).stderr(&format!("warning: [dir]/tagship.toml: shop/dev: {doubt}\n"));
     }
+    let fault = "shop/dev  failed  sh cannot run folder: [dir]/folder is a folder, and no program\n";
+    checked(r#"["sh", "folder"]"#).code(1).stdout_has(fault);
     for command in [
         r#"["sh", "./plain.sh", "nosuch"]"#,
         r#"["sh", "plain.sh"]"#,

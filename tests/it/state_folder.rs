@@ -267,7 +267,8 @@ fn a_folder_above_the_state_in_which_others_can_replace_it_is_warned_of() {
     run("poll").code(0);
     let mode = |mode| fs::set_permissions(shop.path("open"), fs::Permissions::from_mode(mode)).unwrap();
     mode(0o777);
-    let warning = "warning: [dir]/open: others can replace the state file in this folder\n    chmod go-w [dir]/open\n";
+    let warning =
+        "warning: [dir]/open: others can replace the state file in this folder\n    chmod go-w [dir]/open\n";
     for command in ["poll", "check"] {
         run(command).code(0).stderr(warning);
     }
@@ -357,7 +358,9 @@ fn a_configuration_with_two_names_is_refused_where_no_state_is_kept() {
         let config = shop.path(name);
         for command in [&["poll"][..], &["poll", "--dry-run"], &["check"], &["deploy", "shop/dev"]] {
             let run = shop.run_bare(&[&["--config", config.to_str().unwrap()], command].concat());
-            run.code(2).stdout("").stderr_has(&format!("[dir]/{name}: the configuration has another name, too (a hard link)"));
+            run.code(2)
+                .stdout("")
+                .stderr_has(&format!("[dir]/{name}: the configuration has another name, too (a hard link)"));
             run.stderr_has(&format!("find / -xdev -samefile [dir]/{name}\n"));
         }
     }

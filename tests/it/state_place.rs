@@ -153,7 +153,9 @@ fn a_configuration_of_a_user_has_one_state_whoever_asks() {
             .line("shop/dev", &["held"]);
         shop.run_program(&program, &["release", "shop/dev"]).code(0).stderr("");
     }
-    for beside in ["home/.config/tagship/state.db", "link/.config/tagship/state.db", "dotfiles/state.db", "state.db"] {
+    for beside in
+        ["home/.config/tagship/state.db", "link/.config/tagship/state.db", "dotfiles/state.db", "state.db"]
+    {
         assert!(!shop.exists(beside), "{beside}");
     }
 }
