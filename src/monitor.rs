@@ -27,6 +27,9 @@ pub(crate) struct Ended {
 
 const LAST_SUCCESS: &str = "tagship_last_success_timestamp_seconds";
 
+/// Of every file of metrics.
+const BEGINNING: &[u8] = b"# HELP tagship_";
+
 /// Of an earlier file, which is a few KiB.
 const LONGEST: u64 = 1024 * 1024;
 
@@ -39,15 +42,19 @@ const A_MINUTE: SignedDuration = SignedDuration::from_mins(1);
 /// Whether the metrics can be written there. `used`: the files that a run reads or keeps, with what they are.
 ///
 /// # Errors
-/// One of them is there, or something other than a regular file, and what.
+/// One of them is there, or something other than metrics, and what.
 pub(crate) fn check_metrics_file(path: &Path, used: &[(&str, PathBuf)]) -> Result<(), String> {
     let shown = path.display();
     file::check_replaceable(path).map_err(|error| format!("metrics_file {shown}: {error}"))?;
-    match used.iter().find(|(_, used)| file::leads_to(path, used)) {
-        Some((what, _)) => {
-            Err(format!("metrics_file {shown}: it is {what}; write the metrics to a file of their own"))
-        }
-        None => Ok(()),
+    if let Some((what, _)) = used.iter().find(|(_, used)| file::leads_to(path, used)) {
+        return Err(format!("metrics_file {shown}: it is {what}; write the metrics to a file of their own"));
+    }
+    match file::head(path, BEGINNING.len() as u64) {
+        Ok(head) if !head.is_empty() && head != BEGINNING => Err(format!(
+            "metrics_file {shown}: it holds something else than metrics of tagship; move it away, or name another file"
+        )),
+        // One that cannot be read can still be replaced.
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 
@@ -184,6 +191,7 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
+        assert!(text.as_bytes().starts_with(BEGINNING));
         assert_eq!(known(&text, LAST_SUCCESS), Some(7));
         assert!(!text.contains("tagship_deployments_pending{"));
     }

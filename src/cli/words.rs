@@ -68,7 +68,8 @@ pub(crate) fn advised(mut error: clap::Error) -> clap::Error {
     } else if let Some(ContextValue::Strings(mut similar)) = similar {
         similar.retain(|name| {
             // `generate` and its like have commands of their own, which only print.
-            !super::is_command(name) || HARMLESS.contains(&name.as_str())
+            let is_nested = !super::is_command(name) && name != "help";
+            is_nested || HARMLESS.contains(&name.as_str())
         });
         if similar.is_empty() {
             // Where there are no other tips, clap leaves a line for them.

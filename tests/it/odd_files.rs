@@ -185,8 +185,8 @@ fn generated_files_replace_nothing_but_regular_ones() {
 #[test]
 fn metrics_replace_no_file_that_tagship_uses() {
     let gitea = gitea(Build::GiteaNew);
-    let stage = DEV
-        .replace("[\"./deploy.sh\"]", "[\"sh\", \"./inner.sh\"] }\nrunning = { command = [\"./deploy.sh\"]");
+    let steps = "[{ command = [\"sh\", \"./inner.sh\"] }, { command = [\"./deploy.sh\"] }]";
+    let stage = DEV.replace("{ command = [\"./deploy.sh\"] }", steps);
     let more = "[secrets]\nhook = { file = \"secret/hook\" }\ngiven = { command = [\"./give.sh\"] }\n\
                 [registries.docker]\nkind = \"oci\"\nurl = \"https://registry.example.test\"\n\
                 token = { docker_config = \"docker.json\" }\nca_file = \"ca.pem\"\n\
@@ -252,6 +252,27 @@ fn metrics_replace_no_file_that_tagship_uses() {
         refused(name, what);
     }
     shop.remove("hook.prom");
+}
+
+/// A program that PATH has, say, or the notes of a person.
+#[test]
+fn metrics_replace_nothing_but_metrics() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = Shop::with(&format!("[settings]\nmetrics_file = \"tagship.prom\"\n{}", on_gitea(&gitea, DEV)));
+    shop.file("tagship.prom", "of somebody else\n");
+    for command in [&["check"][..], &["poll"]] {
+        shop.run(command).code(2).stdout("").stderr(
+            "error: metrics_file [dir]/tagship.prom: it holds something else than metrics of tagship; \
+             move it away, or name another file\n",
+        );
+    }
+    assert_eq!(shop.read("tagship.prom"), "of somebody else\n");
+    // A full disk can leave an empty one.
+    shop.file("tagship.prom", "");
+    for _ in 0..2 {
+        shop.run(&["poll"]).code(0);
+        assert!(shop.read("tagship.prom").contains("tagship_last_run_timestamp_seconds"));
+    }
 }
 
 /// The other name would have the new content, too.
