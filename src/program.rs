@@ -30,15 +30,12 @@ pub(crate) fn fault(argv: &[Template], dir: &Path, target: Option<&Target>) -> O
         return not_one_word(argv).map(|message| ProgramFault { message, is_absent: false });
     };
     match find(&program, dir) {
-        Err(fault) if fault.is_absent => {
-            if let Some(message) = not_one_word(argv) {
-                return Some(ProgramFault { message, is_absent: false });
+        Err(fault) => match not_one_word(argv).filter(|_| fault.is_absent) {
+            Some(message) => Some(ProgramFault { message, is_absent: false }),
+            None => {
+                Some(ProgramFault { message: format!("{program} cannot be run: {}", fault.message), ..fault })
             }
-            Some(ProgramFault { message: format!("{program} cannot be run: {}", fault.message), ..fault })
-        }
-        Err(fault) => {
-            Some(ProgramFault { message: format!("{program} cannot be run: {}", fault.message), ..fault })
-        }
+        },
         Ok(path) => {
             if let Some(wrong) = script_fault(&path) {
                 let message = format!("{program} cannot be run: {} {wrong}", path.display());

@@ -314,4 +314,9 @@ fn a_token_with_a_byte_order_mark_or_in_utf_16_is_told_with_the_cure() {
         &format!("\u{feff}{{\"auths\": {{\"HERE\": {{\"auth\": \"{}\"}}}}}}", auth("robot")),
     );
     docker.run(&["poll"]).code(0).line("shop/prod", &["baseline", "v1.0.0"]);
+    let certificate = rcgen::generate_simple_self_signed(["ca.example.test".to_owned()]).unwrap().cert.pem();
+    docker.file("ca.pem", &format!("\u{feff}{certificate}"));
+    let with_authority = "ca_file = \"ca.pem\"\n\n[projects.shop]";
+    docker.config(&docker.read("tagship.toml").replace("[projects.shop]", with_authority));
+    docker.run(&["poll"]).code(0);
 }
