@@ -46,7 +46,8 @@ use crate::config::{self, Config};
 use crate::report::Detail;
 use selection::{select, select_filtered, select_one};
 use state::{
-    can_lock, kept_state, open_state, read_state, rehearsed_state, warn_if_not_polled, warn_of_open_state,
+    can_lock, kept_state, open_state, read_state, rehearsed_state, used_files, warn_if_not_polled,
+    warn_of_open_state,
 };
 
 /// How a command ended.

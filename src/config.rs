@@ -20,6 +20,7 @@ mod stage;
 mod step;
 mod transport;
 mod tree;
+mod used;
 mod variable;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -31,7 +31,6 @@ use crate::reference::{Digest, Tag};
 use crate::secret::{Redactor, Secrets};
 use crate::target::Target;
 use crate::target::step::Step;
-pub(crate) use command::{ProgramFault, program_fault};
 pub(crate) use notify::{News, notify};
 pub(crate) use ping::ping;
 pub(crate) use running::{running, verify};

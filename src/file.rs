@@ -6,7 +6,7 @@
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -74,9 +74,13 @@ pub(crate) fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Makes a file, or writes a regular one anew.
 ///
 /// # Errors
-/// As for [`check_replaceable`], or it cannot be written.
+/// As for [`check_replaceable`], or it has a second name, or cannot be written.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     check_replaceable(path)?;
+    // It is written in place, and so would be whatever has the other name.
+    if fs::symlink_metadata(path).is_ok_and(|found| found.nlink() > 1) {
+        return Err(refused("it has another name, too (a hard link); remove it"));
+    }
     let flags = without_waiting() | OFlags::NOFOLLOW.bits().cast_signed();
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).custom_flags(flags);
@@ -96,6 +100,82 @@ pub(crate) fn check_replaceable(path: &Path) -> io::Result<()> {
     match irregular(file_type(&found)) {
         None => Ok(()),
         Some(what) => Err(refused(&format!("it is {what}; tagship replaces regular files only"))),
+    }
+}
+
+/// What is at the path that is no regular file; links are followed. None: a regular file, or nothing.
+pub(crate) fn irregular_at(path: &Path) -> Option<&'static str> {
+    irregular(file_type(&fs::metadata(path).ok()?))
+}
+
+/// The same without following a link.
+pub(crate) fn irregular_name_at(path: &Path) -> Option<&'static str> {
+    irregular(file_type(&fs::symlink_metadata(path).ok()?))
+}
+
+/// Text as editors of other systems write it, by its first bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OddText {
+    /// UTF-8 behind a byte order mark.
+    Marked,
+    /// As iconv calls it.
+    Utf16(&'static str),
+}
+
+const MARK: &[u8] = "\u{feff}".as_bytes();
+
+impl OddText {
+    /// `head`: four bytes are enough.
+    pub(crate) fn of(head: &[u8]) -> Option<OddText> {
+        match head {
+            head if head.starts_with(MARK) => Some(OddText::Marked),
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some(OddText::Utf16("UTF-16")),
+            [1..=255, 0, 1..=255, 0, ..] => Some(OddText::Utf16("UTF-16LE")),
+            [0, 1..=255, 0, 1..=255, ..] => Some(OddText::Utf16("UTF-16BE")),
+            _ => None,
+        }
+    }
+
+    /// What is wrong with the file, after its name, and how to put it right.
+    pub(crate) fn describe(self, path: &Path) -> String {
+        let what = match self {
+            OddText::Marked => "begins with a byte order mark",
+            OddText::Utf16(_) => "is UTF-16",
+        };
+        format!("{what}; {}", self.cure(path))
+    }
+
+    pub(crate) fn cure(self, path: &Path) -> String {
+        let shown = path.display();
+        match self {
+            OddText::Marked => format!(r"remove it: sed -i 's/^\xEF\xBB\xBF//' {shown}"),
+            OddText::Utf16(name) => format!("convert it: iconv -f {name} -t UTF-8 {shown} > NEW"),
+        }
+    }
+}
+
+/// The text without a byte order mark in front.
+pub(crate) fn unmarked(text: &[u8]) -> &[u8] {
+    text.strip_prefix(MARK).unwrap_or(text)
+}
+
+/// Whether a path leads to a file, or into a folder: by their names without links, or by device and inode. Neither
+/// need be there.
+pub(crate) fn leads_to(path: &Path, known: &Path) -> bool {
+    let inode = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    resolved(path).starts_with(resolved(known))
+        || inode(path).is_some_and(|found| inode(known) == Some(found))
+}
+
+/// The path without links; where there is no file, its folder without links.
+pub(crate) fn resolved(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    if let Ok(real) = fs::canonicalize(&path) {
+        return real;
+    }
+    match (path.parent(), path.file_name()) {
+        (Some(folder), Some(name)) => resolved(folder).join(name),
+        _ => path,
     }
 }
 

@@ -19,7 +19,7 @@
 //! secret/       where a credential comes from; masking
 //! config/       the file as written -> validated targets, or every fault at once
 //! transport     TLS, proxies, names     file  paths that a person gave: read, replaced
-//! process       commands as process groups; which processes of a deployment still run
+//! process       commands as process groups; which processes of a deployment still run    program  whether one can be run
 //! stop          when a run ends: signals, a deadline
 //! ---- pure: no HTTP, SQLite, clock, environment, printing ----
 //! plan/         decide(): selection + state + now -> Decision; gates, retry, marks, what is told
@@ -48,6 +48,7 @@ mod plan;
 mod policy;
 mod poll;
 mod process;
+mod program;
 mod reference;
 mod registry;
 mod report;

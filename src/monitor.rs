@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -28,6 +28,9 @@ pub(crate) struct Ended {
 
 const LAST_SUCCESS: &str = "tagship_last_success_timestamp_seconds";
 
+/// Of every file of metrics.
+const BEGINNING: &[u8] = b"# HELP tagship_";
+
 /// Of an earlier file, which is a few KiB.
 const LONGEST: u64 = 1024 * 1024;
 
@@ -37,24 +40,37 @@ const SUFFIX: &str = ".tmp";
 
 const A_MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
-/// Whether the metrics can be written there.
+/// Whether the metrics can be written there. `used`: the files that a run reads or keeps, with what they are.
 ///
 /// # Errors
-/// Something other than a regular file is there, and what.
-pub(crate) fn check_metrics_file(path: &Path) -> Result<(), String> {
-    file::check_replaceable(path).map_err(|error| format!("metrics_file {}: {error}", path.display()))
+/// One of them is there, or something other than metrics, and what.
+pub(crate) fn check_metrics_file(path: &Path, used: &[(&str, PathBuf)]) -> Result<(), String> {
+    let shown = path.display();
+    file::check_replaceable(path).map_err(|error| format!("metrics_file {shown}: {error}"))?;
+    if let Some((what, _)) = used.iter().find(|(_, used)| file::leads_to(path, used)) {
+        return Err(format!("metrics_file {shown}: it is {what}; write the metrics to a file of their own"));
+    }
+    match file::head(path, BEGINNING.len() as u64) {
+        Ok(head) if !head.is_empty() && head != BEGINNING => Err(format!(
+            "metrics_file {shown}: it holds something else than metrics of tagship; move it away, or name another file"
+        )),
+        // One that cannot be read can still be replaced.
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
-/// Writes the metrics: under another name first, which no collector reads, and then in one step.
+/// Writes the metrics: under another name first, which no collector reads, and then in one step. `used`: as for
+/// [`check_metrics_file`].
 ///
 /// # Errors
 /// The file cannot be written, and why.
 pub(crate) fn write_metrics<'a>(
     path: &Path,
+    used: &[(&str, PathBuf)],
     ended: Ended,
     targets: impl Iterator<Item = (&'a TargetId, Option<&'a PollState>, Option<&'a OpenDeployments>)>,
 ) -> Result<(), String> {
-    check_metrics_file(path)?;
+    check_metrics_file(path, used)?;
     let fault = |error: std::io::Error| format!("metrics_file {}: {error}", path.display());
     // A run that failed leaves the last success where it was.
     let last_success = match ended.succeeded {
@@ -177,6 +193,7 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
+        assert!(text.as_bytes().starts_with(BEGINNING));
         assert_eq!(known(&text, LAST_SUCCESS), Some(7));
         assert!(!text.contains("tagship_deployments_pending{"));
     }

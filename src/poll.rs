@@ -35,7 +35,7 @@ use crate::secret::Secrets;
 use crate::stop::Cutoff;
 use crate::store::{Feed, FeedKey, Store, StoreError};
 use crate::target::{Name, Target, TargetId};
-pub(crate) use changes::key as feed_key;
+pub(crate) use changes::{key as feed_key, recall_other_owner};
 use deliver::Queue;
 pub(crate) use hand::{Choice, Wish, deploy_by_hand};
 pub(crate) use inspect::{Finding, inspect};

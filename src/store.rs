@@ -146,12 +146,12 @@ impl Store {
     /// A state that is gone when the run is over: `state = "none"`. The locks go by the configuration's name.
     ///
     /// # Errors
-    /// No memory for it.
+    /// No memory for it, or the configuration has a second name.
     pub(crate) fn nothing(config: &Path) -> Result<Store, StoreError> {
         Ok(Store {
             connection: Mutex::new(in_memory()?),
             place: "none".to_owned(),
-            locks: lock::Locks::of_configuration(config),
+            locks: lock::Locks::of_configuration(config)?,
             is_kept: false,
         })
     }
@@ -189,6 +189,17 @@ impl Store {
             None => lock::Locks::beside(path, owner::Owner::this()),
         };
         Ok(Store { connection: Mutex::new(connection), place, locks, is_kept: true })
+    }
+
+    /// The files of a state and the folder of its locks, with what messages call each, whether they are there or not.
+    pub(crate) fn files(path: &Path) -> [(&'static str, PathBuf); 4] {
+        let state = crate::file::resolved(path);
+        [
+            ("the journal of the state file", journal::beside(&state, file::JOURNAL)),
+            ("the journal of the state file", journal::beside(&state, "-wal")),
+            ("a lock of the state file", lock::Locks::folder_beside(&state)),
+            ("the state file", state),
+        ]
     }
 
     /// What keeps this user from taking the locks that are there.

@@ -3,6 +3,7 @@
 
 pub(crate) mod filter;
 pub(crate) mod gate;
+pub(crate) mod inner;
 pub(crate) mod lint;
 pub(crate) mod notifier;
 pub(crate) mod path;
@@ -42,13 +43,28 @@ pub(crate) struct Target {
     pub(crate) gates: gate::Gates,
     /// How often the target is due, for `poll --due`.
     pub(crate) interval: Duration,
-    /// `[projects.P] vars` and the stage's own that are plain text, for the documented JSON body.
-    /// (Templates hold the values they use.)
-    pub(crate) vars: BTreeMap<String, String>,
+    /// For the documented JSON body. (Templates hold the values they use.)
+    pub(crate) vars: Vars,
     /// At least one, in order.
     pub(crate) deploy: Arc<[Step]>,
     pub(crate) retry: retry::Retry,
     pub(crate) running: Option<running::Running>,
+}
+
+/// Variables: of a project, one map for all its stages, and a stage's own. None: the value is a secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Vars {
+    pub(crate) shared: Arc<BTreeMap<String, Option<String>>>,
+    /// They add to and override the shared ones.
+    pub(crate) own: BTreeMap<String, Option<String>>,
+}
+
+impl Vars {
+    /// Names and values of those that are plain text.
+    pub(crate) fn plain(&self) -> impl Iterator<Item = (&str, &str)> {
+        let shared = self.shared.iter().filter(|(name, _)| !self.own.contains_key(*name));
+        shared.chain(&self.own).filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?)))
+    }
 }
 
 /// What the very first poll does with the newest tag it finds.

@@ -46,8 +46,9 @@ const OF_OTHER_TOOLS: [(&[&str], &str); 15] = [
     (&["auth", "signin", "token"], "tagship login REGISTRY"),
 ];
 
-/// Commands that change nothing: only these are suggested because they look like what was typed.
-const HARMLESS: [&str; 6] = ["status", "tags", "history", "check", "schedule", "help"];
+/// Commands that change nothing: only these are suggested because they look like what was typed. (`generate` does
+/// nothing without a command of its own.)
+const HARMLESS: [&str; 6] = ["status", "tags", "history", "check", "schedule", "generate"];
 
 /// The same error; where it is about a command, with a suggestion that does no harm when it is followed without
 /// a thought.
@@ -67,28 +68,17 @@ pub(crate) fn advised(mut error: clap::Error) -> clap::Error {
     } else if let Some(ContextValue::Strings(mut similar)) = similar {
         similar.retain(|name| {
             // `generate` and its like have commands of their own, which only print.
-            let is_command = super::is_command(name);
-            !is_command || HARMLESS.contains(&name.as_str()) || is_a_slip(&typed, name)
+            let is_nested = !super::is_command(name) && name != "help";
+            is_nested || HARMLESS.contains(&name.as_str())
         });
-        if !similar.is_empty() {
+        if similar.is_empty() {
+            // Where there are no other tips, clap leaves a line for them.
+            error.remove(ContextKind::Suggested);
+        } else {
             error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(similar));
         }
     }
     error
-}
-
-/// Whether the word is the name with one letter missing, one too many, or two in the wrong order. Another letter makes
-/// another word: `told` is not `hold`.
-fn is_a_slip(typed: &str, name: &str) -> bool {
-    let (typed, name) = (typed.as_bytes(), name.as_bytes());
-    let same = typed.iter().zip(name).take_while(|(a, b)| a == b).count();
-    let (typed, name) = (&typed[same..], &name[same..]);
-    match (typed, name) {
-        ([_, typed @ ..], _) if typed == name => true,
-        (_, [_, name @ ..]) if typed == name => true,
-        ([a, b, typed @ ..], [c, d, name @ ..]) => (a, b) == (d, c) && typed == name,
-        _ => false,
-    }
 }
 
 #[cfg(test)]
@@ -121,16 +111,21 @@ mod tests {
     #[test]
     fn no_command_that_changes_something_is_guessed() {
         for (typed, expected) in [
-            ("relase", Some("release")),
-            ("delpoy", Some("deploy")),
-            ("rolback", Some("rollback")),
-            ("holdd", Some("hold")),
+            ("relase", None),
+            ("delpoy", None),
+            ("rolback", None),
+            ("holdd", None),
+            ("marke", None),
+            ("pol", None),
+            ("inti", None),
             ("stats", Some("status")),
+            ("hist", Some("history")),
             ("chek", Some("check")),
+            ("generat", Some("generate")),
             ("told", None),
             ("mask", None),
-            ("loggout", Some("logout")),
-            ("loging", Some("login")),
+            ("loggout", None),
+            ("loging", None),
             ("logen", None),
             ("rollup", None),
             ("polling", None),

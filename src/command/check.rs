@@ -3,14 +3,15 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{Exit, can_lock, load, read_state, warn_of_open_state};
+use super::{Exit, can_lock, load, read_state, used_files, warn_of_open_state};
 use crate::cli::{self, Global};
 use crate::config::Config;
-use crate::deploy::{ProgramFault, Stop, program_fault};
+use crate::deploy::Stop;
 use crate::monitor;
 use crate::plan::{Audience, PollState};
 use crate::policy::{self, Order};
 use crate::poll::{self, Finding, Mode, Run};
+use crate::program::{self, ProgramFault};
 use crate::reference::Tag;
 use crate::report::{Console, Progress, Report, Silence, count, escape_control};
 use crate::secret::{Secrets, absent, exposed, origins, without_entry};
@@ -27,7 +28,7 @@ use crate::target::{Name, Target, TargetId};
 pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) -> anyhow::Result<Exit> {
     let config = load(global)?;
     if let Some(path) = &config.settings.metrics_file {
-        monitor::check_metrics_file(path).map_err(anyhow::Error::msg)?;
+        monitor::check_metrics_file(path, &used_files(global, &config)?).map_err(anyhow::Error::msg)?;
     }
     // Without --online nothing takes long, and a signal ends it as it ends any program.
     let stop = if arguments.online { Stop::on_signals()? } else { Stop::default() };
@@ -53,7 +54,8 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
             "{}: {}, {polled} of them polled{}",
             config.path.display(),
             count(config.targets.len(), "target"),
-            if broken.is_empty() { "; no faults" } else { "" }
+            // With --online the rows below tell.
+            if broken.is_empty() && can_lock && !arguments.online { "; no faults" } else { "" }
         ));
     }
     for (subject, fault) in &broken {
@@ -187,7 +189,9 @@ fn steps(config: &Config) -> Vec<(String, Option<&Target>, &Step)> {
 /// Why programs cannot be run. `online`: those of targets are tried with the targets.
 fn program_faults(config: &Config, online: bool) -> Vec<(String, ProgramFault)> {
     let fault = |(subject, target, step): (String, Option<&Target>, &Step)| match step {
-        Step::Command(step) if target.is_none() || !online => Some((subject, program_fault(step, target)?)),
+        Step::Command(step) if target.is_none() || !online => {
+            Some((subject, program::fault(&step.argv, &step.dir, target)?))
+        }
         _ => None,
     };
     steps(config).into_iter().filter_map(fault).collect()

@@ -40,8 +40,12 @@ pub(crate) fn history(global: &Global, arguments: &cli::History, console: &Conso
     }
     let is_narrowed = search.tag.is_some() || search.id.is_some() || search.failed;
     let is_narrowed = is_narrowed || search.since.is_some() || search.until.is_some();
-    if deployments.is_empty() && is_narrowed && !global.quiet {
-        console.message("no deployment that is remembered is like that; all of them: tagship history");
+    if deployments.is_empty() && !global.quiet {
+        console.message(if is_narrowed {
+            "no recorded deployment matches; see all of them with: tagship history"
+        } else {
+            "no deployment is recorded yet"
+        });
     }
     Ok(Exit::Done)
 }

@@ -49,11 +49,11 @@ fn accept_owner(
     let store = kept_state(global, config, console, "no owner is remembered")?;
     let key = poll::feed_key(config, &target.registry, name);
     let Some(owner) = store.write(|write| write.accept_owner(&key))? else {
-        bail!("no poll has seen who the owner {name} is: there is nothing to accept");
+        bail!("no poll has seen who owns {name}, so there is nothing to accept; run: tagship poll");
     };
     if !global.quiet {
         console.data(&escape_control(&format!(
-            "{}: `{}` (id {}) is accepted as the owner {name}, for all its images; what is newer than the tags of before will be deployed",
+            "{}: accepted `{}` (id {}) as the owner of the images of {name}; the next poll deploys what is newer than before",
             target.id, owner.login, owner.id
         )));
     }

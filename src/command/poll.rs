@@ -7,7 +7,9 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use jiff::Timestamp;
 
-use super::{Exit, detail, given, load, open_state, rehearsed_state, select_filtered, warn_of_open_state};
+use super::{
+    Exit, detail, given, load, open_state, rehearsed_state, select_filtered, used_files, warn_of_open_state,
+};
 use crate::cli::{self, Global, PollFormat};
 use crate::deploy::{self, Stop};
 use crate::monitor::{self, Ended};
@@ -28,8 +30,10 @@ use crate::target::{Target, TargetId};
 pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) -> anyhow::Result<Exit> {
     // The process ends with the run: ten thousand targets need not be freed one by one.
     let config = ManuallyDrop::new(load(global)?);
+    let mut used = Vec::new();
     if let Some(path) = &config.settings.metrics_file {
-        monitor::check_metrics_file(path).map_err(anyhow::Error::msg)?;
+        used = used_files(global, &config)?;
+        monitor::check_metrics_file(path, &used).map_err(anyhow::Error::msg)?;
     }
     // Until here a signal ends the process by itself: nothing was begun.
     let stop = Stop::on_signals()?;
@@ -120,7 +124,7 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
                 let targets = config.targets.iter().filter(|target| target.poll);
                 let targets =
                     targets.map(|target| (&target.id, states.get(&target.id), open.get(&target.id)));
-                monitor::write_metrics(file, end, targets)
+                monitor::write_metrics(file, &used, end, targets)
             },
         );
         warn(&mut report, written);

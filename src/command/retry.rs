@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use super::{Exit, kept_state, load, select};
 use crate::cli::{self, Global};
 use crate::plan::{Deployment, TargetEvent};
+use crate::poll;
 use crate::report::Console;
 use crate::store::{Store, StoreError};
 use crate::target::Target;
@@ -44,6 +45,14 @@ pub(crate) fn retry(global: &Global, arguments: &cli::Retry, console: &Console) 
             continue;
         };
         found = true;
+        if !arguments.drop
+            && let Some(message) = poll::recall_other_owner(&config, &store, target)?
+        {
+            // No poll would try it.
+            failed = true;
+            console.error(&format!("{}: {message}", target.id));
+            continue;
+        }
         let said = match change(&store, &config.notifiers, target, deployment, arguments.drop) {
             Ok(true) => {
                 changed = true;

@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::given;
 use crate::cli::Global;
 use crate::config::{self, Config, StateSetting, open_to_all};
+use crate::file;
 use crate::report::{Console, describe_duration};
 use crate::store::Store;
 
@@ -67,6 +68,18 @@ pub(super) fn kept_state(
         Place::File(path) => open(&path, console),
         Place::Nothing => bail!("state = \"none\" keeps nothing between runs: {lost}"),
     }
+}
+
+/// Every file that a run reads or keeps, with what messages call it.
+///
+/// # Errors
+/// There is no place for the state.
+pub(super) fn used_files(global: &Global, config: &Config) -> anyhow::Result<Vec<(&'static str, PathBuf)>> {
+    let mut used = config.used_files();
+    if let (Place::File(state), _) = place_of(global, config)? {
+        used.extend(Store::files(&state));
+    }
+    Ok(used)
 }
 
 /// Says so where the state was never polled, or not for three intervals: polls may use another state file.
@@ -161,7 +174,8 @@ pub(super) fn place_of(global: &Global, config: &Config) -> anyhow::Result<(Plac
             let surroundings = Surroundings::of_the_process();
             let usual = surroundings.usual(&config.path)?;
             // What cannot be looked at is there.
-            let (path, warning) = surroundings.existing(usual, |path| path.try_exists().unwrap_or(true));
+            let is_there = |path: &Path| path.try_exists().unwrap_or(true);
+            let (path, warning) = surroundings.existing(usual, &config.path, is_there);
             return Ok((Place::File(path), warning));
         }
     };
@@ -214,22 +228,31 @@ impl Surroundings {
         if let Some(folder) = &self.of_the_unit {
             return Ok(folder.join(FILE));
         }
-        if config.starts_with(config::FOLDER_OF_THE_MACHINE) {
+        if is_of(config, Path::new(config::FOLDER_OF_THE_MACHINE)) {
             return Ok(OF_THE_MACHINE.into());
         }
         Ok(match &self.users_own {
-            Some((configuration, state)) if config.starts_with(configuration) => state.join(FILE),
-            _ => config.with_file_name(FILE),
+            Some((configuration, state)) if is_of(config, configuration) => state.join(FILE),
+            _ => match home_of(config) {
+                // As its user would find it, whoever asks.
+                Some(home) => home.join(".local/state/tagship").join(FILE),
+                None => config.with_file_name(FILE),
+            },
         })
     }
 
     /// The usual place, or where only that is there, the place that an earlier version would have used.
-    fn existing(&self, usual: PathBuf, is_there: impl Fn(&Path) -> bool) -> (PathBuf, Option<String>) {
+    fn existing(
+        &self,
+        usual: PathBuf,
+        config: &Path,
+        is_there: impl Fn(&Path) -> bool,
+    ) -> (PathBuf, Option<String>) {
         let of_the_user = || Some(self.users_own.as_ref()?.1.join(FILE));
-        let earlier = if self.is_root { Some(OF_THE_MACHINE.into()) } else { of_the_user() };
+        let default = if self.is_root { Some(OF_THE_MACHINE.into()) } else { of_the_user() };
         let is_said = self.named.is_some() || self.of_the_unit.is_some();
-        match earlier
-            .filter(|earlier| !is_said && *earlier != usual && !is_there(&usual) && is_there(earlier))
+        let mut earlier = [Some(config.with_file_name(FILE)), default].into_iter().flatten();
+        match earlier.find(|earlier| !is_said && *earlier != usual && !is_there(&usual) && is_there(earlier))
         {
             None => (usual, None),
             Some(earlier) => {
@@ -245,6 +268,23 @@ impl Surroundings {
 }
 
 const FILE: &str = "state.db";
+
+/// Whether a configuration lies in a folder, or is the one of that folder by another name.
+fn is_of(config: &Path, folder: &Path) -> bool {
+    let real = file::resolved(config);
+    config.starts_with(folder)
+        || real.starts_with(file::resolved(folder))
+        || real == file::resolved(&folder.join("config.toml"))
+}
+
+/// The home of the user in whose configuration folder it lies, by its own path or by that without links.
+fn home_of(config: &Path) -> Option<PathBuf> {
+    let home = |path: &Path| {
+        let folder = path.ancestors().skip(1).find(|folder| folder.ends_with(".config/tagship"))?;
+        Some(folder.parent()?.parent()?.to_owned())
+    };
+    home(config).or_else(|| home(&file::resolved(config)))
+}
 
 #[cfg(test)]
 mod tests {
@@ -263,7 +303,9 @@ mod tests {
             ("/etc/tagship2/config.toml", "/etc/tagship2/state.db"),
             ("/home/ann/.config/tagship/config.toml", "/home/ann/.local/state/tagship/state.db"),
             ("/home/ann/shop/tagship.toml", "/home/ann/shop/state.db"),
-            ("/home/bob/.config/tagship/config.toml", "/home/bob/.config/tagship/state.db"),
+            ("/home/bob/.config/tagship/config.toml", "/home/bob/.local/state/tagship/state.db"),
+            ("/home/bob/.config/tagship/teams/shop.toml", "/home/bob/.local/state/tagship/state.db"),
+            ("/home/bob/config/tagship/config.toml", "/home/bob/config/tagship/state.db"),
         ] {
             // Who asks does not matter: root and the user of the service see the same state.
             for is_root in [false, true] {
@@ -282,7 +324,7 @@ mod tests {
         assert_eq!(named.usual(config).unwrap(), Path::new("/srv/named.db"));
         let there = |path: &Path| path == Path::new("/home/ann/.local/state/tagship/state.db");
         assert_eq!(
-            named.existing("/srv/named.db".into(), there).1,
+            named.existing("/srv/named.db".into(), config, there).1,
             None,
             "nothing of earlier versions is used"
         );
@@ -291,6 +333,7 @@ mod tests {
     #[test]
     fn the_state_of_an_earlier_version_is_used_where_it_is_the_only_one() {
         let (usual, of_user) = ("/home/ann/shop/state.db", "/home/ann/.local/state/tagship/state.db");
+        let config = Path::new("/home/ann/shop/tagship.toml");
         for (is_root, there, expected) in [
             (false, &[][..], usual),
             (false, &[usual], usual),
@@ -302,7 +345,7 @@ mod tests {
         ] {
             let surroundings = Surroundings { is_root, ..of_ann() };
             let is_there = |path: &Path| there.iter().any(|there| Path::new(there) == path);
-            let (path, warning) = surroundings.existing(usual.into(), is_there);
+            let (path, warning) = surroundings.existing(usual.into(), config, is_there);
             assert_eq!(
                 (path.to_str().unwrap(), warning.is_some()),
                 (expected, expected != usual),
@@ -312,5 +355,11 @@ mod tests {
                 assert!(warning.contains(expected) && warning.contains(usual), "{warning}");
             }
         }
+        // Before a configuration of another user was told from any other.
+        let (config, beside) =
+            (Path::new("/home/bob/.config/tagship/config.toml"), "/home/bob/.config/tagship/state.db");
+        let usual = of_ann().usual(config).unwrap();
+        let (path, warning) = of_ann().existing(usual, config, |path| path == Path::new(beside));
+        assert_eq!((path.to_str().unwrap(), warning.is_some()), (beside, true));
     }
 }

@@ -3,24 +3,27 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::danger::{programs, run_by_root, secret_programs};
+use super::danger::run_by_root;
 use super::key::Section;
 use super::read::{Field, Found, Table};
 use super::stage::{Defaults, Stage};
 use super::step::Reader;
 use super::tree::{Node, Source};
-use super::variable::read_vars;
+use super::used::{programs, secret_programs};
+use super::variable::{in_scope, read_vars, texts};
 use super::{
     Config, Fault, Faults, Location, RegistryConfig, RegistryKind, SecretSource, Settings, StateSetting,
 };
 use super::{address, file, notify, registry, source};
 use crate::policy::Order;
 use crate::reference::{ImageRef, Repository};
+use crate::target::filter::TargetNames;
 use crate::target::notifier::Notifier;
 use crate::target::template::{Field as DeploymentField, Part, Scope, SecretId};
-use crate::target::{FirstPoll, Name, Target, TargetId};
+use crate::target::{FirstPoll, Name, Target, TargetId, Vars};
 
 /// Reads and validates the file and everything that it includes.
 ///
@@ -196,7 +199,7 @@ impl<'a> Loader<'a> {
         });
         let metrics_file = get("metrics_file")
             .map_or(Some(None), |field| field.some_text().map(|path| Some(folder.join(path))));
-        let scope = Scope { fields: &[], vars: BTreeMap::new(), secrets: self.named_secrets() };
+        let scope = Scope { secrets: self.named_secrets(), ..Scope::default() };
         let ping_url = get("ping_url").map_or(Some(None), |field| {
             let url = Reader { scope: &scope, folder }.url(&field)?;
             let is_fixed = |part: &Part| matches!(part, Part::Literal(_) | Part::Secret(_));
@@ -303,6 +306,8 @@ impl<'a> Loader<'a> {
             let registry = self.registry_of(&table, registries);
             let image = self.image_of(&table, registry);
             let vars = read_vars(table.get("vars").as_ref(), || name.to_string(), secrets);
+            // There may be thousands of them, and of stages.
+            let (shared_vars, shared_texts) = (Rc::new(in_scope(&vars)), Arc::new(texts(&vars)));
             let Some(stages) =
                 table.get("stages").and_then(|field| field.any_table()).filter(|stages| !stages.is_empty())
             else {
@@ -324,19 +329,15 @@ impl<'a> Loader<'a> {
                         continue;
                     }
                 };
-                let mut vars = vars.clone();
-                vars.extend(read_vars(
-                    stage.get("vars").as_ref(),
-                    || format!("{name}/{stage_name}"),
-                    secrets,
-                ));
+                let whose = || format!("{name}/{stage_name}");
+                let own = read_vars(stage.get("vars").as_ref(), whose, secrets);
                 let scope = Scope {
                     fields: &[],
-                    vars: vars.iter().map(|(name, value)| (name.as_str(), value.in_scope())).collect(),
+                    vars: in_scope(&own),
+                    shared_vars: Rc::clone(&shared_vars),
                     secrets: Rc::clone(&named_secrets),
                 };
-                let text_vars =
-                    vars.iter().filter_map(|(name, value)| Some((name.clone(), value.text()?))).collect();
+                let vars = Vars { shared: Arc::clone(&shared_texts), own: texts(&own) };
                 let id = TargetId { project: name.clone(), stage: stage_name };
                 let stage = Stage {
                     table: stage,
@@ -346,7 +347,7 @@ impl<'a> Loader<'a> {
                     interval,
                 };
                 let image_or_placeholder = image.as_ref().unwrap_or(&placeholder).clone();
-                let target = stage.read(id, image_or_placeholder, text_vars);
+                let target = stage.read(id, image_or_placeholder, vars);
                 targets.extend(target.filter(|_| registry.is_some() && image.is_some()));
             }
             self.check_after(&stages, &targets[first..]);
@@ -360,10 +361,11 @@ impl<'a> Loader<'a> {
         };
         let scope = Scope {
             fields: &DeploymentField::OF_NOTIFICATION,
-            vars: BTreeMap::new(),
             secrets: self.named_secrets(),
+            ..Scope::default()
         };
-        items.iter().filter_map(|item| notify::read(item, &scope, targets)).collect()
+        let names = TargetNames::new(targets.iter().map(|target| &target.id));
+        items.iter().filter_map(|item| notify::read(item, &scope, &names)).collect()
     }
 
     fn named_secrets(&self) -> Rc<BTreeSet<&'a str>> {

@@ -8,13 +8,12 @@ use strum::VariantNames as _;
 use super::key::Section;
 use super::read::Field;
 use super::step::Reader;
-use crate::target::Target;
-use crate::target::filter::TargetPattern;
+use crate::target::filter::{TargetNames, TargetPattern};
 use crate::target::notifier::{Event, Notifier};
 use crate::target::template::Scope;
 
 /// Reads one entry.
-pub(super) fn read(field: &Field<'_>, scope: &Scope<'_>, targets: &[Target]) -> Option<Notifier> {
+pub(super) fn read(field: &Field<'_>, scope: &Scope<'_>, targets: &TargetNames<'_>) -> Option<Notifier> {
     let table = field.table(Section::Notify)?;
     let on = match table.get("on") {
         Some(on) => events(&on),
@@ -55,10 +54,10 @@ fn events(field: &Field<'_>) -> Option<Vec<Event>> {
     events.into_iter().collect()
 }
 
-fn patterns(field: &Field<'_>, targets: &[Target]) -> Option<Vec<TargetPattern>> {
+fn patterns(field: &Field<'_>, targets: &TargetNames<'_>) -> Option<Vec<TargetPattern>> {
     let read = |item: &Field<'_>| {
         let pattern = TargetPattern::new(item.some_text()?);
-        if !targets.is_empty() && !targets.iter().any(|target| pattern.matches(&target.id)) {
+        if !targets.is_empty() && !targets.has(&pattern) {
             item.warning("no target is called so", "write shop/dev, shop (all its stages) or a glob");
         }
         Some(pattern)

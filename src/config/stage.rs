@@ -1,7 +1,6 @@
 //! `[projects.NAME.stages.NAME]`, with what `[settings.stage]` gives.
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +19,7 @@ use crate::target::retry::Retry;
 use crate::target::running::Running;
 use crate::target::step::Step;
 use crate::target::template::Scope;
-use crate::target::{FirstPoll, Name, Target, TargetId};
+use crate::target::{FirstPoll, Name, Target, TargetId, Vars};
 
 /// What a stage is read with.
 pub(super) struct Stage<'a> {
@@ -48,12 +47,7 @@ impl<'a> Defaults<'a> {
 
 impl<'a> Stage<'a> {
     /// The target, or None where something is wrong with it.
-    pub(super) fn read(
-        &self,
-        id: TargetId,
-        image: ImageRef,
-        vars: BTreeMap<String, String>,
-    ) -> Option<Target> {
+    pub(super) fn read(&self, id: TargetId, image: ImageRef, vars: Vars) -> Option<Target> {
         let policy = self.policy();
         let poll = self.boolean("poll", true);
         let auto_deploy = self.boolean("auto_deploy", true);
@@ -203,7 +197,8 @@ impl<'a> Stage<'a> {
 
     fn deploy(&self) -> Option<Arc<[Step]>> {
         // Variables are a stage's own.
-        let is_shared = self.scope.vars.is_empty() && self.table.names().all(|name| name != "deploy");
+        let has_vars = !self.scope.vars.is_empty() || !self.scope.shared_vars.is_empty();
+        let is_shared = !has_vars && self.table.names().all(|name| name != "deploy");
         match self.defaults.deploy.get().filter(|_| is_shared) {
             Some(steps) => Some(Arc::clone(steps)),
             None => {

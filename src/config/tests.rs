@@ -241,7 +241,7 @@ fn a_stages_variables_override_the_projects() {
     );
     let config = load_text(&text).unwrap();
     let target = &config.targets[0];
-    assert_eq!(target.vars, BTreeMap::from([("app".to_owned(), "b".to_owned())]), "no secrets here");
+    assert_eq!(target.vars.plain().collect::<Vec<_>>(), [("app", "b")], "no secrets here");
     let Step::Http(step) = &target.deploy[0] else { panic!("a request") };
     assert_eq!(step.url.parts[1], Part::Var("b".into()));
     let Part::Secret(id) = &step.headers[0].1.parts[0] else { panic!("a secret") };

@@ -16,19 +16,30 @@ pub(super) enum OwnedVar {
 }
 
 impl OwnedVar {
-    pub(super) fn in_scope(&self) -> Var<'_> {
+    fn in_scope(&self) -> Var<'_> {
         match self {
             OwnedVar::Text(text) => Var::Text(text),
             OwnedVar::Secret(id) => Var::Secret(id.clone()),
         }
     }
 
-    pub(super) fn text(&self) -> Option<String> {
+    /// None: it is a secret.
+    fn text(&self) -> Option<String> {
         match self {
             OwnedVar::Text(text) => Some(text.clone()),
             OwnedVar::Secret(_) => None,
         }
     }
+}
+
+/// As placeholders find them.
+pub(super) fn in_scope(vars: &BTreeMap<String, OwnedVar>) -> BTreeMap<&str, Var<'_>> {
+    vars.iter().map(|(name, value)| (name.as_str(), value.in_scope())).collect()
+}
+
+/// What a target keeps of them.
+pub(super) fn texts(vars: &BTreeMap<String, OwnedVar>) -> BTreeMap<String, Option<String>> {
+    vars.iter().map(|(name, value)| (name.clone(), value.text())).collect()
 }
 
 /// Reads variables. One whose value is a secret source joins the secrets, by a name that no entry of

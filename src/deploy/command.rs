@@ -3,9 +3,8 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
@@ -16,15 +15,13 @@ use super::placeholder::Values;
 use super::transcript::KEPT;
 use super::vault::Vault;
 use super::{Attempt, DeployError, Deployer};
-use crate::file;
 use crate::plan::ErrorCode;
 use crate::process::Leader;
 use crate::process::group::{Ending, Errors, Group, Patience, Stream};
+use crate::program::{located, refusal};
 use crate::secret::{Masked, Outside, Redactor as _};
 use crate::stop::{CutShort, Cutoff};
 use crate::target::step::CommandStep;
-use crate::target::template::{Field, Part, Template};
-use crate::target::{Target, lint};
 
 /// A question changes nothing, so that a command that answers one need not tidy up.
 const OF_QUESTIONS: Patience =
@@ -134,26 +131,7 @@ impl CommandDeployer {
             return format!("{program} cannot be run in {}: no such folder", self.dir.display());
         }
         if program.contains('/') {
-            let path = located(program, &self.dir);
-            let path = path.display();
-            return match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
-                Some(rustix::io::Errno::NOENT) if located(program, &self.dir).exists() => {
-                    let wrong = script_fault(&located(program, &self.dir));
-                    let wrong =
-                        wrong.unwrap_or_else(|| "names an interpreter that does not exist".to_owned());
-                    format!("{program} cannot be run: {path} {wrong}")
-                }
-                Some(rustix::io::Errno::NOENT) => {
-                    format!("{program} cannot be run: {path} does not exist")
-                }
-                Some(rustix::io::Errno::ACCESS) => {
-                    format!("{program} cannot be run: {path} is not executable by this user (chmod +x?)")
-                }
-                Some(rustix::io::Errno::NOEXEC) => {
-                    format!("{program} cannot be run: {path} has no #! line, or is for another machine")
-                }
-                _ => format!("{program} cannot be run: {path}: {error}"),
-            };
+            return format!("{program} cannot be run: {}", refusal(&located(program, &self.dir), error));
         }
         if error.kind() == io::ErrorKind::NotFound {
             let given = self.env.iter().rfind(|(name, _)| name == "PATH").map(|(_, value)| value.into());
@@ -223,124 +201,6 @@ impl Deployer for CommandDeployer {
         };
         transcript.end_step();
         result.map(|()| None).map_err(|error| error.masked(attempt.vault))
-    }
-}
-
-/// Why a step's program cannot be run.
-#[derive(Debug)]
-pub(crate) struct ProgramFault {
-    pub(crate) message: String,
-    /// It is not here: where the deployments run, it may be.
-    pub(crate) is_absent: bool,
-}
-
-/// Why the step's program cannot be run, as far as that can be told without running it. `target`: what it deploys.
-pub(crate) fn program_fault(step: &CommandStep, target: Option<&Target>) -> Option<ProgramFault> {
-    let fault = |message: String, is_absent| Some(ProgramFault { message, is_absent });
-    let first = step.argv.first()?;
-    let Some(program) = program_of(first, target) else {
-        // What is not known before a deployment is hardly part of a path that has blanks, too.
-        return not_one_word(step).and_then(|message| fault(message, false));
-    };
-    let is_executable = |path: &Path| {
-        path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-    };
-    if program.contains('/') {
-        let path = located(&program, &step.dir);
-        let shown = path.display();
-        return match path.metadata() {
-            Err(_) => match not_one_word(step) {
-                Some(message) => fault(message, false),
-                None => fault(format!("{program} cannot be run: {shown} does not exist"), true),
-            },
-            Ok(_) if !is_executable(&path) => {
-                fault(format!("{program} cannot be run: {shown} is not executable (chmod +x?)"), false)
-            }
-            Ok(_) => script_fault(&path)
-                .and_then(|wrong| fault(format!("{program} cannot be run: {shown} {wrong}"), false)),
-        };
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    if let Some(found) =
-        std::env::split_paths(&path).map(|folder| folder.join(&program)).find(|path| is_executable(path))
-    {
-        let shown = found.display();
-        return script_fault(&found)
-            .and_then(|wrong| fault(format!("{program} cannot be run: {shown} {wrong}"), false));
-    }
-    if let Some(message) = not_one_word(step) {
-        return fault(message, false);
-    }
-    let path = path.display();
-    let cure = match step.dir.join(&program).is_file() {
-        true => format!("it lies in {}, so write ./{program}", step.dir.display()),
-        false => "cron's may differ, so write the whole path".to_owned(),
-    };
-    fault(format!("{program} cannot be run: it is in no folder of PATH ({path}); {cure}"), true)
-}
-
-/// The program's name as far as it is known without a tag.
-fn program_of(program: &Template, target: Option<&Target>) -> Option<String> {
-    let text = |part: &Part| {
-        Some(match (part, target) {
-            (Part::Literal(text) | Part::Var(text), _) => text.clone(),
-            (Part::Field(Field::Project), Some(target)) => target.id.project.to_string(),
-            (Part::Field(Field::Stage), Some(target)) => target.id.stage.to_string(),
-            (Part::Field(Field::Target), Some(target)) => target.id.to_string(),
-            (Part::Field(Field::Registry), Some(target)) => target.registry.to_string(),
-            (Part::Field(Field::Repository), Some(target)) => target.image.repository.to_string(),
-            _ => return None,
-        })
-    };
-    program.parts.iter().map(text).collect()
-}
-
-/// `["./deploy.sh {tag}"]`: a whole command line where a program is named.
-fn not_one_word(step: &CommandStep) -> Option<String> {
-    let program = lint::written(step.argv.first()?);
-    if !program.contains(char::is_whitespace) {
-        return None;
-    }
-    let rest = step.argv[1..].iter().map(lint::written);
-    let words = shlex::split(&program).filter(|words| !words.iter().any(|word| lint::is_operator(word)));
-    let cure = match words {
-        Some(words) if !program.contains(['$', '`']) => {
-            lint::list(&words.into_iter().chain(rest).collect::<Vec<_>>())
-        }
-        _ => {
-            let shell = ["sh", "-c", program.as_str()].into_iter().map(str::to_owned);
-            lint::list(&shell.chain(rest).collect::<Vec<_>>())
-        }
-    };
-    Some(format!("{program:?} is not a program: commands run without a shell; write command = {cure}"))
-}
-
-/// What is wrong with the first line of a script; None for what is no text.
-fn script_fault(path: &Path) -> Option<String> {
-    const LONGEST_LINE: u64 = 256;
-    let head = file::head(path, LONGEST_LINE).ok()?;
-    let Some(line) = head.strip_prefix(b"#!") else {
-        let is_text = !head.contains(&0) && !head.starts_with(b"\x7fELF");
-        return is_text.then(|| "has no #! line; add #!/bin/sh as its first line".to_owned());
-    };
-    let line = String::from_utf8_lossy(line.split(|byte| *byte == b'\n').next().unwrap_or_default());
-    if line.ends_with('\r') {
-        return Some(format!(
-            "has Windows line endings, so that its interpreter is not found; run: sed -i 's/\\r$//' {}",
-            path.display()
-        ));
-    }
-    let interpreter = line.split_whitespace().next().unwrap_or_default();
-    let is_missing = interpreter.starts_with('/') && !Path::new(interpreter).exists();
-    is_missing.then(|| format!("names in its first line {interpreter}, which does not exist"))
-}
-
-/// A program written with a slash is looked for in `dir`; the others in PATH, by the system.
-fn located(program: &str, dir: &Path) -> PathBuf {
-    if program.contains('/') {
-        dir.join(program.strip_prefix("./").unwrap_or(program))
-    } else {
-        PathBuf::from(program)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::secret::{Cut, Masks, Redactor, SecretError};
 use crate::target::retry::Retry;
 use crate::target::step::Step;
 use crate::target::template::{Scope, SecretId, Template, Var};
-use crate::target::{FirstPoll, Name, Target, TargetId};
+use crate::target::{FirstPoll, Name, Target, TargetId, Vars};
 
 pub(super) const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 pub(super) const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
@@ -76,7 +76,7 @@ pub(super) fn target(deploy: Vec<Step>) -> Target {
         digest: false,
         gates: crate::target::gate::Gates::default(),
         interval: Duration::from_secs(300),
-        vars: BTreeMap::from([("app".to_owned(), "a b".to_owned())]),
+        vars: Vars { own: BTreeMap::from([("app".to_owned(), Some("a b".to_owned()))]), ..Vars::default() },
         deploy: deploy.into(),
         retry: Retry::default(),
         running: None,

@@ -226,8 +226,7 @@ impl Values<'_> {
             (field.word().to_owned(), value)
         });
         let mut object: Map<String, Value> = fields.collect();
-        let vars = self.target.vars.iter();
-        let vars = vars.map(|(name, value)| (name.clone(), Value::from(value.as_str())));
+        let vars = self.target.vars.plain().map(|(name, value)| (name.to_owned(), Value::from(value)));
         object.insert("vars".to_owned(), Value::Object(vars.collect()));
         Value::Object(object)
     }

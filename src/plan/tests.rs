@@ -1,5 +1,5 @@
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::*;
@@ -7,7 +7,7 @@ use crate::policy::{Order, Policy, Rule};
 use crate::reference::{Digest, ImageRef, Listing, Repository};
 use crate::target::gate::Gates;
 use crate::target::retry::Retry;
-use crate::target::{FirstPoll, Name, TargetId};
+use crate::target::{FirstPoll, Name, TargetId, Vars};
 
 pub(super) fn tag(text: &str) -> Tag {
     Tag::new(text).unwrap()
@@ -34,7 +34,7 @@ pub(super) fn target(tags: &str, order: Order) -> Target {
         digest: false,
         gates: Gates::default(),
         interval: Duration::from_secs(300),
-        vars: BTreeMap::new(),
+        vars: Vars::default(),
         deploy: Vec::new().into(),
         retry: Retry::default(),
         running: None,

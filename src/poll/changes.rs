@@ -1,6 +1,6 @@
 //! What has to be asked of an owner's repositories: the feed says where something new can be.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::plan::{self, ErrorCode, Failure, LastListed, PollState};
 use crate::policy::Order;
 use crate::reference::{ListedTag, Listing, Repository, Tag};
 use crate::registry::Registry;
-use crate::store::{Feed, FeedKey, Write};
+use crate::store::{Feed, FeedKey, Store, StoreError, Write};
 use crate::target::{Name, Target, TargetId};
 
 /// Repositories with the places of the targets that want them.
@@ -146,10 +146,37 @@ fn refused<'a>(
     Asked { listed, ..Asked::default() }
 }
 
+/// Whether another owner has the name of a target's owner: what to say. `registry`: asked who that is now; where it
+/// cannot tell, or is not to be asked, what the last poll saw has to do.
+pub(super) fn find_other_owner(
+    config: &Config,
+    feeds: &HashMap<FeedKey, Feed>,
+    registry: Option<&dyn Registry>,
+    target: &Target,
+) -> Option<String> {
+    let name = target.image.repository.owner();
+    let feed = feeds.get(&key(config, &target.registry, name)).filter(|feed| feed.owner.is_some())?;
+    let asked = registry.and_then(|registry| registry.owner(name).ok().flatten());
+    let now = asked.as_ref().or_else(|| feed.cursor.as_ref().and_then(Cursor::owner));
+    feed.other_owner(now).map(|(before, now)| other_owner(name, before, now, &target.id))
+}
+
+/// The same by what the state knows.
+///
+/// # Errors
+/// The state cannot be read.
+pub(crate) fn recall_other_owner(
+    config: &Config,
+    store: &Store,
+    target: &Target,
+) -> Result<Option<String>, StoreError> {
+    Ok(find_other_owner(config, &store.feeds()?, None, target))
+}
+
 /// What to say where another owner has the name.
 pub(super) fn other_owner(name: &str, before: &Owner, now: &Owner, target: &TargetId) -> String {
     format!(
-        "owner `{name}` is another owner than before: `{}` (id {}), before `{}` (id {}); the images can be a stranger's, and none is deployed; if this is right: tagship mark {target} --owner",
+        "`{name}` now belongs to `{}` (id {}); it belonged to `{}` (id {}). Its images may be a stranger's, so tagship deploys none of them; to accept the new owner: tagship mark {target} --owner",
         now.login, now.id, before.login, before.id
     )
 }

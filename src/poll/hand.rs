@@ -11,7 +11,6 @@ use super::deliver::Delivery;
 use super::listing::Newest;
 use super::record::Recorded;
 use super::{Context, Message, Registries, Run, UNREAD, changes, listing, outbox, without_threads};
-use crate::feed::Cursor;
 use crate::plan::sighting::Sighting;
 use crate::plan::{self, Content, Manual, Status, TargetEvent};
 use crate::policy::Order;
@@ -135,16 +134,8 @@ fn take_lock(run: &Run<'_>, target: &Target, wait: bool) -> anyhow::Result<Optio
 
 /// Whoever deploys manually means the owner that they know, too.
 fn refuse_other_owner(context: &Context<'_>, registry: &dyn Registry, target: &Target) -> anyhow::Result<()> {
-    let name = target.image.repository.owner();
-    let key = changes::key(context.run.config, &target.registry, name);
-    let Some(feed) = context.feeds.get(&key).filter(|feed| feed.owner.is_some()) else {
-        return Ok(());
-    };
-    // Where it cannot be asked, what the last poll saw has to do.
-    let asked = registry.owner(name).ok().flatten();
-    let now = asked.as_ref().or_else(|| feed.cursor.as_ref().and_then(Cursor::owner));
-    match feed.other_owner(now) {
-        Some((before, now)) => bail!(changes::other_owner(name, before, now, &target.id)),
+    match changes::find_other_owner(context.run.config, &context.feeds, Some(registry), target) {
+        Some(message) => bail!(message),
         None => Ok(()),
     }
 }

@@ -9,8 +9,8 @@ use jiff::SignedDuration;
 
 use super::{Context, Registries, Run, SIGNAL_PATIENCE, changes, listing, without_threads};
 use crate::config::Location;
-use crate::deploy;
 use crate::policy;
+use crate::program;
 use crate::reference::Tag;
 use crate::registry::{About, RegistryError, SignIn, Traffic};
 use crate::report::{Event, Report};
@@ -210,7 +210,7 @@ fn of_target(context: &Context<'_>, target: &Target) -> Result<Finding, StoreErr
 fn step_faults(context: &Context<'_>, target: &Target, step: &Step) -> Vec<String> {
     let mut faults = Vec::new();
     if let Step::Command(command) = step {
-        faults.extend(deploy::program_fault(command, Some(target)).map(|fault| fault.message));
+        faults.extend(program::fault(&command.argv, &command.dir, Some(target)).map(|fault| fault.message));
     }
     for part in step.parts() {
         if let Part::Secret(id) = part

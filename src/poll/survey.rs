@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::facts::{Answers, FromEveryone, FromState};
-use super::{Context, Registries, Run, listing};
+use super::{Context, Registries, Run, changes, listing};
 use crate::plan::sighting::Placed;
-use crate::plan::{self, Decided, Decision, Facts, Failure, OpenDeployments, PollState, Status, TagVerdict};
+use crate::plan::{
+    self, Decided, Decision, ErrorCode, Facts, Failure, OpenDeployments, PollState, Status, TagVerdict,
+};
 use crate::policy::Order;
 use crate::reference::{Dropped, ListedTag, Listing, Tag};
 use crate::registry::{Registry, Traffic};
@@ -30,7 +32,7 @@ pub(crate) struct Survey {
 /// asked.
 ///
 /// # Errors
-/// The state cannot be read; inside, the registry cannot be asked.
+/// The state cannot be read; inside, the registry cannot be asked, or another owner has the image's name.
 pub(crate) fn survey(
     run: &Run<'_>,
     target: &Target,
@@ -41,6 +43,10 @@ pub(crate) fn survey(
     let registries = Registries::open(run, &targets, &Traffic::until(cutoff.clone()))?;
     let context = Context::new(run, &targets, &registries, cutoff)?;
     let registry = context.registry(target);
+    let asked = (!offline).then_some(registry);
+    if let Some(message) = changes::find_other_owner(run.config, &context.feeds, asked, target) {
+        return Ok(Err(Failure { code: ErrorCode::Protocol, message }));
+    }
     let state = context.states.get(&target.id);
     let open = context.open.get(&target.id).cloned().unwrap_or_default();
     let (listing, answers) = if offline {

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::console::paint;
 use super::field::{Moment, VERSION, milliseconds, print};
-use super::wording::{describe_by, describe_duration, shortened};
+use super::wording::{describe_by, describe_duration, describe_outcome, shortened};
 use super::{Console, escape_control};
 use crate::plan::{DecidedBy, DeploymentState, Failure};
 use crate::store::{Past, PastAttempt};
@@ -112,7 +112,7 @@ pub(crate) fn history_as_text(console: &Console, deployments: &[Past], outputs: 
             "{:.0}  {}  {change}  {}  {}{}",
             past.created_at,
             past.target,
-            paint(style_of(past.state), past.state.as_str()),
+            paint(style_of(past.state), describe_outcome(past)),
             describe_by(past.by, past.by_whom.as_deref()),
             past.reason.as_ref().map_or_else(String::new, |reason| format!(": {}", escape_control(reason))),
         ));

@@ -5,8 +5,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::escape_control;
-use crate::plan::DecidedBy;
+use crate::plan::{DecidedBy, DeploymentState};
 use crate::reference::Tag;
+use crate::store::Past;
 
 /// The longest line of output that people are shown, in characters.
 const LINE: usize = 300;
@@ -34,6 +35,15 @@ pub(super) fn describe_by(by: DecidedBy, by_whom: Option<&str>) -> String {
         DecidedBy::Rollback => "by a rollback",
     };
     by_whom.map_or_else(|| what.to_owned(), |name| format!("{what} ({})", escape_control(name)))
+}
+
+/// What became of a deployment. One that waits after an attempt that failed is not one that is yet to begin.
+pub(super) fn describe_outcome(past: &Past) -> &'static str {
+    let has_failed = past.attempts.last().is_some_and(|attempt| attempt.failure.is_some());
+    match past.state {
+        DeploymentState::Pending if has_failed => "failed, to be retried",
+        state => state.as_str(),
+    }
 }
 
 /// `3.2s`, `12ms`, `1m 5s`

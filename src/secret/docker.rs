@@ -81,7 +81,7 @@ impl DockerConfig {
         let bytes = file::read(path, LONGEST).map_err(|error| format!("{shown} cannot be read: {error}"))?;
         let bytes = Zeroizing::new(bytes);
         // serde_json's own text repeats values.
-        let file = serde_json::from_slice(&bytes).map_err(|error| {
+        let file = serde_json::from_slice(file::unmarked(&bytes)).map_err(|error| {
             format!(
                 "{shown} is no docker configuration: see line {}, column {}",
                 error.line(),
@@ -185,7 +185,7 @@ fn ask(name: &str, server: &str, cutoff: &Cutoff) -> Result<Option<Credential>, 
     }
     let mut command = Command::new(&program);
     command.arg("get");
-    let output = program::run(command, &program, server, HELPER_TIMEOUT, cutoff)?;
+    let output = program::run(command, &program, server, HELPER_TIMEOUT, cutoff, ToString::to_string)?;
     if !output.status.success() {
         // Helpers say what is wrong on standard output.
         let said = if output.stdout.contains("\"Secret\"") { "" } else { output.stdout.trim() };

@@ -27,7 +27,8 @@ const LEAST: Duration = Duration::from_secs(5);
 /// All that it prints is the secret, so it is waited for to the end.
 const PATIENCE: Patience = Patience { grace: Duration::from_millis(200), linger: None };
 
-/// Runs a program to its end, with this short text on its standard input. `name`: as it is called in errors.
+/// Runs a program to its end, with this short text on its standard input. `name`: as it is called in errors. `refusal`:
+/// why it cannot be started.
 ///
 /// # Errors
 /// It cannot be run, or it (or what it started) does not end in time: both are ended then. What it prints is no text,
@@ -38,12 +39,13 @@ pub(super) fn run(
     input: &str,
     timeout: Duration,
     cutoff: &Cutoff,
+    refusal: impl Fn(&io::Error) -> String,
 ) -> Result<Output, SecretError> {
     let group = piped(input).and_then(|stdin| {
         command.stdin(stdin);
         Group::start(command, Errors::Apart)
     });
-    let group = group.map_err(|error| format!("{name} cannot be run: {error}"))?;
+    let group = group.map_err(|error| format!("{name} cannot be run: {}", refusal(&error)))?;
     let begun = Instant::now();
     let mut signalled_at = None;
     let is_over = || match cutoff.is_signalled() {
@@ -123,7 +125,7 @@ mod tests {
     fn sh(script: &str, timeout: Duration) -> Result<String, String> {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        run(command, "it", "from outside", timeout, &Cutoff::default())
+        run(command, "it", "from outside", timeout, &Cutoff::default(), ToString::to_string)
             .map(|output| output.stdout.to_string())
             .map_err(|error| error.to_string())
     }
@@ -164,7 +166,8 @@ mod tests {
                 }
                 stop.tell(15);
             });
-            run(command, "it", "", Duration::from_secs(60), &Cutoff::at_signal(&stop)).unwrap_err()
+            run(command, "it", "", Duration::from_secs(60), &Cutoff::at_signal(&stop), ToString::to_string)
+                .unwrap_err()
         });
         assert!(error.interrupted);
         let child = child();

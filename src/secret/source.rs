@@ -1,7 +1,7 @@
 //! Reading a secret from where it is.
 
 use std::env;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -12,7 +12,8 @@ use secrecy::zeroize::Zeroizing;
 use super::value::{LONGEST, accept};
 use super::{SecretError, keyring, program};
 use crate::config::SecretSource;
-use crate::file;
+use crate::file::{self, OddText};
+use crate::program::{located, refusal};
 use crate::stop::Cutoff;
 
 /// A command that takes longer waits for someone at a terminal.
@@ -51,6 +52,9 @@ fn of_file(path: &Path) -> Result<SecretString, String> {
     let shown = path.display();
     match file::read(path, LONGEST as u64).map(Zeroizing::new) {
         Ok(bytes) => {
+            if let Some(odd) = OddText::of(&bytes) {
+                return Err(format!("{shown} {}", odd.describe(path)));
+            }
             let value = std::str::from_utf8(&bytes).map_err(|_| format!("{shown} is not UTF-8"))?;
             accept(value, &shown.to_string())
         }
@@ -65,10 +69,14 @@ fn command(argv: &[String], dir: &Path, cutoff: &Cutoff) -> Result<SecretString,
     let Some((program, arguments)) = argv.split_first() else {
         return Err("no program is named".to_owned().into());
     };
-    let located = if program.contains('/') { dir.join(program) } else { program.into() };
-    let mut command = Command::new(located);
+    let path = located(program, dir);
+    let mut command = Command::new(&path);
     command.args(arguments).current_dir(dir);
-    let output = program::run(command, program, "", COMMAND_TIMEOUT, cutoff)?;
+    let refusal = |error: &io::Error| match program.contains('/') {
+        true => refusal(&path, error),
+        false => error.to_string(),
+    };
+    let output = program::run(command, program, "", COMMAND_TIMEOUT, cutoff, refusal)?;
     if !output.status.success() {
         let complaint = output.complaint;
         let complaint = if complaint.is_empty() { complaint } else { format!(": {complaint}") };

@@ -9,8 +9,11 @@ pub(super) const LONGEST: usize = 64 * 1024;
 /// `place`: as errors call where it was.
 ///
 /// # Errors
-/// There is nothing in it.
+/// There is nothing in it, or a byte order mark in front.
 pub(super) fn accept(value: &str, place: &str) -> Result<SecretString, String> {
+    if value.starts_with('\u{feff}') {
+        return Err(format!("{place} begins with a byte order mark; remove it"));
+    }
     let value = value.trim();
     if value.is_empty() {
         return Err(format!("{place} is empty"));

@@ -54,10 +54,7 @@ pub(super) fn find(path: &Path) -> Result<Option<Found>, StoreError> {
         return unusable("this is no regular file; choose another place for the state".to_owned());
     }
     if metadata.nlink() > 1 {
-        return unusable(format!(
-            "the state file has another name, too (a hard link), and would have other locks there\n    find it: find / -xdev -samefile {0}\n    remove that name, or make it a symbolic link to {0}",
-            real.display()
-        ));
+        return unusable(has_second_name("state file", &real));
     }
     let owner = Owner::of(&metadata);
     let file = fs::File::open(&real).map_err(at)?;
@@ -92,6 +89,14 @@ pub(super) fn find(path: &Path) -> Result<Option<Found>, StoreError> {
         ));
     }
     Ok(Some(Found { path: real, owner }))
+}
+
+/// What to say and do where a file that locks go by has a second name.
+pub(super) fn has_second_name(what: &str, path: &Path) -> String {
+    format!(
+        "the {what} has another name, too (a hard link), and would have other locks there\n    find it: find / -xdev -samefile {0}\n    remove that name, or make it a symbolic link to {0}",
+        path.display()
+    )
 }
 
 /// What SQLite calls the journal of a file.

@@ -16,6 +16,7 @@ use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
 use super::owner::Owner;
 use super::stamp::Stamp;
+use crate::file::irregular_name_at;
 
 /// At the beginning of a journal that can be played; SQLite writes it last.
 const MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
@@ -100,6 +101,11 @@ pub(super) fn is_foreign(state: &File, journal: &Path, owner: Owner) -> io::Resu
     Ok(false)
 }
 
+fn irregular(path: &Path) -> Option<io::Error> {
+    let what = irregular_name_at(path)?;
+    Some(io::Error::other(format!("it is {what}, and no journal of the state file; move it away")))
+}
+
 fn is_being_written(state: &File) -> io::Result<bool> {
     let lock = Flock {
         start: RESERVED_BYTE,
@@ -134,11 +140,17 @@ impl Journal {
         let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
+            // A link cannot be opened so, nor a socket.
+            Err(error) => return Err(irregular(path).unwrap_or(error)),
         };
         let metadata = file.metadata()?;
-        if !metadata.is_file() || !owner.trusts(&metadata) {
-            return Err(io::Error::other("it is no file of this state: another user made it; move it away"));
+        if !metadata.is_file() {
+            return Err(
+                irregular(path).unwrap_or_else(|| io::Error::other("it is no regular file; move it away"))
+            );
+        }
+        if !owner.trusts(&metadata) {
+            return Err(io::Error::other("it belongs to another user than the state file; move it away"));
         }
         let mut start = [0; 28];
         match file.read_exact_at(&mut start, 0) {

@@ -31,16 +31,27 @@ pub(crate) struct Lock(File);
 impl Locks {
     /// `state`: without links, so that a state has one folder of locks.
     pub(super) fn beside(state: &Path, owner: Owner) -> Locks {
-        Locks { folder: journal::beside(state, ".locks"), above: None, owner }
+        Locks { folder: Locks::folder_beside(state), above: None, owner }
     }
 
-    /// Where no state is kept: in a folder of this user, by the configuration's name without links.
-    pub(super) fn of_configuration(config: &Path) -> Locks {
+    pub(super) fn folder_beside(state: &Path) -> PathBuf {
+        journal::beside(state, ".locks")
+    }
+
+    /// Where no state is kept: in a folder of this user, by the configuration's name without links. (Its inode would do
+    /// no better: an editor that saves a file makes another, and a run of before would still be under way.)
+    ///
+    /// # Errors
+    /// It has a second name, and would have other locks there.
+    pub(super) fn of_configuration(config: &Path) -> Result<Locks, StoreError> {
+        if std::fs::metadata(config).is_ok_and(|found| found.is_file() && found.nlink() > 1) {
+            return Err(unusable(config, file::has_second_name("configuration", config)));
+        }
         let config = std::fs::canonicalize(config).unwrap_or_else(|_| config.to_owned());
         let owner = Owner::this();
         let above = std::env::temp_dir().join(format!("tagship-{}", owner.user()));
         let hash = hex::encode(Sha256::digest(config.as_os_str().as_encoded_bytes()));
-        Locks { folder: above.join(&hash[..32]), above: Some(above), owner }
+        Ok(Locks { folder: above.join(&hash[..32]), above: Some(above), owner })
     }
 
     /// Of the state.

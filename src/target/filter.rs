@@ -1,5 +1,8 @@
 //! Which targets a command is about: `shop/dev`, `shop` (all its stages), or a glob.
 
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+
 use wildmatch::WildMatch;
 
 use super::TargetId;
@@ -29,9 +32,60 @@ impl TargetPattern {
 
     /// Without a slash it is about the project; with one about both. `*` and `?` match within each.
     pub(crate) fn matches(&self, target: &TargetId) -> bool {
-        let (project, stage) = self.text.split_once('/').unwrap_or((&self.text, "*"));
-        WildMatch::new(project).matches(target.project.as_str())
-            && WildMatch::new(stage).matches(target.stage.as_str())
+        let (project, stage) = self.parts();
+        fits(project, target.project.as_str()) && fits(stage, target.stage.as_str())
+    }
+
+    fn parts(&self) -> (&str, &str) {
+        self.text.split_once('/').unwrap_or((&self.text, "*"))
+    }
+}
+
+fn fits(pattern: &str, name: &str) -> bool {
+    if is_glob(pattern) { WildMatch::new(pattern).matches(name) } else { pattern == name }
+}
+
+fn is_glob(pattern: &str) -> bool {
+    pattern.contains(['*', '?'])
+}
+
+/// The targets by their names: whether a pattern matches any is looked up, for there may be thousands of both.
+#[derive(Debug)]
+pub(crate) struct TargetNames<'t> {
+    projects: HashMap<&'t str, HashSet<&'t str>>,
+    /// Patterns that were looked up, as many repeat one glob.
+    known: RefCell<HashMap<String, bool>>,
+}
+
+impl<'t> TargetNames<'t> {
+    pub(crate) fn new(targets: impl Iterator<Item = &'t TargetId>) -> TargetNames<'t> {
+        let mut projects: HashMap<&str, HashSet<&str>> = HashMap::new();
+        for target in targets {
+            projects.entry(target.project.as_str()).or_default().insert(target.stage.as_str());
+        }
+        TargetNames { projects, known: RefCell::default() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.projects.is_empty()
+    }
+
+    /// Whether the pattern matches a target.
+    pub(crate) fn has(&self, pattern: &TargetPattern) -> bool {
+        if let Some(known) = self.known.borrow().get(pattern.as_str()) {
+            return *known;
+        }
+        let (project, stage) = pattern.parts();
+        let has_stage = |stages: &HashSet<&str>| match is_glob(stage) {
+            true => stages.iter().any(|name| fits(stage, name)),
+            false => stages.contains(stage),
+        };
+        let found = match is_glob(project) {
+            true => self.projects.iter().any(|(name, stages)| fits(project, name) && has_stage(stages)),
+            false => self.projects.get(project).is_some_and(has_stage),
+        };
+        self.known.borrow_mut().insert(pattern.as_str().to_owned(), found);
+        found
     }
 }
 
@@ -68,6 +122,12 @@ mod tests {
             ("dev", "shop/dev", false),
         ] {
             assert_eq!(matches(pattern, target), expected, "{pattern} {target}");
+            let (project, stage) = target.split_once('/').unwrap();
+            let id = TargetId { project: Name::new(project).unwrap(), stage: Name::new(stage).unwrap() };
+            let names = TargetNames::new([&id].into_iter());
+            for _ in 0..2 {
+                assert_eq!(names.has(&TargetPattern::new(pattern)), expected, "{pattern} {target}");
+            }
             assert_eq!(TargetPattern::new(pattern).as_str(), pattern);
         }
     }

@@ -17,7 +17,7 @@ pub(crate) fn lints(step: &Step) -> Vec<String> {
             lints.extend(operator(step));
             lints.extend(step.argv.iter().find_map(variable));
         }
-        Step::Command(_) => {}
+        Step::Command(step) => lints.extend(step.argv.iter().find_map(|argument| spliced(step, argument))),
         Step::Http(step) => {
             lints.extend(variable(&step.url));
             lints.extend(step.headers.iter().find_map(|(_, value)| variable(value)));
@@ -57,6 +57,26 @@ fn has_shell(step: &CommandStep) -> bool {
         [Part::Literal(text)] => SHELLS.contains(&text.rsplit('/').next().unwrap_or(text)),
         _ => false,
     })
+}
+
+/// `["sh", "-c", "mail {error}"]`: text of a server or a command becomes a part of a line that a shell runs.
+fn spliced(step: &CommandStep, argument: &Template) -> Option<String> {
+    let is_outside = |part: &&Part| matches!(part, Part::Answer(_) | Part::Field(Field::Error));
+    let part = argument.parts.iter().find(is_outside)?;
+    // On its own it is an argument, but for ssh, which makes one line of them all.
+    let is_ssh = step.argv.iter().any(|argument| written(argument).rsplit('/').next() == Some("ssh"));
+    if argument.parts.len() == 1 && !is_ssh {
+        return None;
+    }
+    let shown = written(&Template { parts: vec![part.clone()] });
+    let cure = match is_ssh {
+        true => "leave it out".to_owned(),
+        false => {
+            let words = list(&["sh", "-c", "… \"$1\"", "sh", shown.as_str()]);
+            format!("pass it as an argument of its own: command = {words}")
+        }
+    };
+    Some(format!("{shown} comes from outside, and a shell runs what is in it; {cure}"))
 }
 
 /// `["docker", "compose", "pull", "&&", …]`
@@ -148,7 +168,8 @@ mod tests {
     use super::*;
 
     fn of_command(argv: &[&str]) -> Vec<String> {
-        let template = |text: &&str| Template::parse(text, &Scope::default()).unwrap();
+        let scope = Scope { fields: &Field::OF_NOTIFICATION, ..Scope::default() };
+        let template = |text: &&str| Template::parse(text, &scope).unwrap();
         lints(&Step::Command(CommandStep {
             argv: argv.iter().map(template).collect(),
             env: Vec::new(),
@@ -181,6 +202,14 @@ mod tests {
             (&["x", "{{ tag }}"], "{{ tag }} is passed as written; did you mean {tag}?"),
             (&["x", "a {Image}"], "{Image} is passed as written; did you mean {image}?"),
             (&["sh", "-c", "x {TAG}"], "{TAG} is passed as written; did you mean {tag}?"),
+            (
+                &["bash", "-c", "mail {tag} {error}"],
+                r#"{error} comes from outside, and a shell runs what is in it; pass it as an argument of its own: command = ["sh", "-c", "… \"$1\"", "sh", "{error}"]"#,
+            ),
+            (
+                &["ssh", "host", "./x", "{step.1./id}"],
+                "{step.1./id} comes from outside, and a shell runs what is in it; leave it out",
+            ),
         ] {
             assert_eq!(of_command(argv), [lint], "{argv:?}");
         }
@@ -191,7 +220,9 @@ mod tests {
         for argv in [
             &["docker", "inspect", "--format", "{{.Config.Image}}"][..],
             &["sh", "-c", "a && b > $TAGSHIP_TAG | c"],
-            &["ssh", "host", "cd /srv", "&&", "./deploy.sh", "$HOME"],
+            &["ssh", "host", "cd /srv", "&&", "./deploy.sh", "$HOME", "{tag}"],
+            &["sh", "-c", "mail \"$1\" {tag} {image}", "sh", "{error}"],
+            &["mail", "-s", "failed: {error}"],
             &["find", ".", "-exec", "rm", "{}", ";"],
             &["pip", "install", ">=1.2", "a|b", "100$", "$1", "{ tag }", "{\"tag\": \"{tag}\"}"],
         ] {

@@ -30,6 +30,7 @@ proptest! {
         let scope = Scope {
             fields: &[],
             vars: BTreeMap::from([("app", Var::Text("abc"))]),
+            shared_vars: BTreeMap::new().into(),
             secrets: BTreeSet::from(["hook"]).into(),
         };
         match Template::parse(&text, &scope) {

@@ -113,6 +113,8 @@ pub(crate) struct Scope<'a> {
     /// Beside those that stand everywhere.
     pub(crate) fields: &'a [Field],
     pub(crate) vars: BTreeMap<&'a str, Var<'a>>,
+    /// Those that `vars` adds to and overrides; one map for all stages of a project.
+    pub(crate) shared_vars: Rc<BTreeMap<&'a str, Var<'a>>>,
     /// One set for all: there may be a secret for each of thousands of stages.
     pub(crate) secrets: Rc<BTreeSet<&'a str>>,
 }
@@ -169,6 +171,11 @@ impl Template {
         Ok(Template { parts })
     }
 
+    /// Text without placeholders.
+    pub(crate) fn literal(text: &str) -> Template {
+        Template { parts: vec![Part::Literal(text.to_owned())] }
+    }
+
     /// Whether a secret is among the parts.
     pub(crate) fn has_secret(&self) -> bool {
         self.parts.iter().any(|part| matches!(part, Part::Secret(_)))
@@ -178,7 +185,7 @@ impl Template {
 impl Scope<'_> {
     fn resolve(&self, word: &str) -> Result<Part, UnknownPlaceholder> {
         if let Some(name) = word.strip_prefix("var.") {
-            match self.vars.get(name) {
+            match self.vars.get(name).or_else(|| self.shared_vars.get(name)) {
                 Some(Var::Text(value)) => return Ok(Part::Var((*value).to_owned())),
                 Some(Var::Secret(id)) => return Ok(Part::Secret(id.clone())),
                 None => {}
@@ -198,7 +205,8 @@ impl Scope<'_> {
     /// What could stand between braces.
     pub(crate) fn known(&self) -> Vec<String> {
         let known = Field::ALL.iter().chain(self.fields).map(|field| field.word().to_owned());
-        let vars = self.vars.keys().map(|name| format!("var.{name}"));
+        let shared = self.shared_vars.keys().filter(|name| !self.vars.contains_key(*name));
+        let vars = self.vars.keys().chain(shared).map(|name| format!("var.{name}"));
         let secrets = self.secrets.iter().map(|name| format!("secret.{name}"));
         known.chain(vars).chain(secrets).collect()
     }
@@ -246,6 +254,7 @@ mod tests {
                 ("key", Var::Secret(SecretId("shop.key".into()))),
             ]),
             secrets: Rc::new(BTreeSet::from(["hook"])),
+            ..Scope::default()
         }
     }
 

@@ -32,7 +32,7 @@ pub(crate) struct Identity {
 pub(crate) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let shown = path.display();
     let pem = file::read(path, LONGEST).map_err(|error| format!("{shown} cannot be read: {error}"))?;
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(file::unmarked(&pem)).collect();
     let certificates = certificates.map_err(|_| format!("{shown} is not in PEM form"))?;
     if certificates.is_empty() {
         return Err(format!("{shown} has no certificate in PEM form"));
@@ -55,12 +55,13 @@ impl Identity {
         let shown = self.key_file.display();
         let pem = file::read(&self.key_file, LONGEST)
             .map_err(|error| format!("client_key: {shown} cannot be read: {error}"))?;
+        let pem = file::unmarked(&pem);
         let broken = |_| format!("client_key: {shown} has no private key in PEM form (without a passphrase)");
-        let key = PrivateKeyDer::from_pem_slice(&pem).map_err(broken)?;
+        let key = PrivateKeyDer::from_pem_slice(pem).map_err(broken)?;
         // ureq panics where they do not fit.
         CertifiedKey::from_der(self.chain.clone(), key, &provider())
             .map_err(|_| format!("client_key: {shown} is not the key of client_cert"))?;
-        let key = PrivateKey::from_pem(&pem).map_err(|_| {
+        let key = PrivateKey::from_pem(pem).map_err(|_| {
             format!("client_key: {shown} has no private key in PEM form (without a passphrase)")
         })?;
         let chain: Vec<Certificate<'static>> = self.chain.iter().map(for_ureq).collect();

@@ -271,6 +271,18 @@ fn large_configuration_is_checked_in_time() {
     shop.config(&format!("[secrets]\n{secrets}{head}{unknown}"));
     shop.run(&["check"]).code(2).stderr_has("{nothing} is no placeholder").stderr_has("2900 more faults");
 
+    // What every stage shares, and what every notification names.
+    let vars = named("vN = \"value-N\"\n");
+    let stages: String = (0..3000).map(|index| stage(index, "")).collect();
+    // Of the processor, which other tests do not take.
+    let within = ["sh", "-c", "ulimit -t 6; exec \"$0\" \"$@\""];
+    shop.config(&format!("{head}[projects.shop.vars]\n{vars}{stages}"));
+    shop.run_under(&within, &["check"]).code(0).stdout_has("3000 targets");
+    let notify = "[[notify]]\non = [\"dead\"]\ntargets = [\"shop/sN\", \"*/s299N\"]\n\
+                  command = [\"true\", \"{target}\"]\n";
+    shop.config(&format!("{head}{stages}{}", named(notify)));
+    shop.run_under(&within, &["check"]).code(0).stdout_has("3000 targets");
+
     let headers = (0..20_000).map(|index| format!("X-{index} = \"a\", ")).collect::<String>();
     let braces = "{".repeat(300_000);
     let step = format!(

@@ -272,3 +272,51 @@ fn what_a_server_repeats_of_a_credential_is_masked() {
         assert!(message.contains(&format!("(you sent {scheme} ***)")), "{message}");
     }
 }
+
+/// As editors of other systems write text: said by `check`, and by the run in the same words.
+#[test]
+fn a_token_with_a_byte_order_mark_or_in_utf_16_is_told_with_the_cure() {
+    let registry = registry(Door::Basic);
+    let shop = shop(&registry, "{ file = \"secret/token\" }");
+    let utf_16: Vec<u8> = TOKEN.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let utf_16_be: Vec<u8> = TOKEN.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let cure = "convert it: iconv -f UTF-16 -t UTF-8 [dir]/secret/token > NEW";
+    for (bytes, fault) in [
+        (
+            [&b"\xef\xbb\xbf"[..], TOKEN.as_bytes()].concat(),
+            "begins with a byte order mark; remove it: sed -i 's/^\\xEF\\xBB\\xBF//' [dir]/secret/token"
+                .to_owned(),
+        ),
+        ([b"\xff\xfe", &utf_16[..]].concat(), format!("is UTF-16; {cure}")),
+        ([b"\xfe\xff", &utf_16_be[..]].concat(), format!("is UTF-16; {cure}")),
+        (
+            utf_16,
+            format!("is UTF-16; {cure}LE").replace(
+                "UTF-16 -t UTF-8 [dir]/secret/token > NEWLE",
+                "UTF-16LE -t UTF-8 [dir]/secret/token > NEW",
+            ),
+        ),
+    ] {
+        fs::write(shop.path("secret/token"), bytes).unwrap();
+        let run = shop.run(&["check"]);
+        run.code(0).stderr(&format!("warning: the token of the registry git: [dir]/secret/token {fault}\n"));
+        assert_eq!(failure(&shop), format!("the token of the registry git: [dir]/secret/token {fault}"));
+    }
+    // Any source can have one.
+    let mut shop = self::shop(&registry, "{ env = \"TOKEN\" }");
+    shop.env("TOKEN", &format!("\u{feff}{TOKEN}"));
+    assert_eq!(
+        failure(&shop),
+        "the token of the registry git: the environment variable TOKEN begins with a byte order mark; remove it"
+    );
+    let docker = docker(
+        &registry,
+        &format!("\u{feff}{{\"auths\": {{\"HERE\": {{\"auth\": \"{}\"}}}}}}", auth("robot")),
+    );
+    docker.run(&["poll"]).code(0).line("shop/prod", &["baseline", "v1.0.0"]);
+    let certificate = rcgen::generate_simple_self_signed(["ca.example.test".to_owned()]).unwrap().cert.pem();
+    docker.file("ca.pem", &format!("\u{feff}{certificate}"));
+    let with_authority = "ca_file = \"ca.pem\"\n\n[projects.shop]";
+    docker.config(&docker.read("tagship.toml").replace("[projects.shop]", with_authority));
+    docker.run(&["poll"]).code(0);
+}

@@ -327,18 +327,28 @@ fn a_stranger_who_takes_a_renamed_owners_name_is_refused_until_accepted() {
                 let run = shop.run(&["poll", "--format", "json"]);
                 run.code(1).status_is(target, "unknown").error_is(target, "protocol");
                 let error = run.target(target)["error"]["message"].as_str().unwrap().to_owned();
-                assert!(error.contains("`acme` (id 77), before `acme` (id 2)"), "{error}");
-                assert!(error.ends_with(&format!("tagship mark {target} --owner")), "{error}");
+                let expected = format!(
+                    "`acme` now belongs to `acme` (id 77); it belonged to `acme` (id 2). Its images may be a \
+                     stranger's, so tagship deploys none of them; to accept the new owner: tagship mark {target} --owner"
+                );
+                assert_eq!(error, expected);
             }
-            shop.run(&["deploy", target]).code(2).stderr_has("another owner");
-            shop.run(&["check", "--online"]).code(1).stdout_has("`acme` (id 77), before `acme` (id 2)");
+            shop.run(&["deploy", target]).code(2).stderr_has("`acme` now belongs to");
+            shop.run(&["check", "--online"]).code(1).stdout_has("`acme` now belongs to `acme` (id 77)");
+            shop.run(&["tags", target]).code(1).stdout("").stderr_has("protocol: `acme` now belongs to");
+            shop.run(&["tags", target, "--offline"]).code(1).stdout("").stderr_has("`acme` now belongs to");
             // Without the feed nobody says who it is: what was seen last counts.
             gitea.intercept_all("?type=container", gitea.recorded("more/31-tags-list-server-error"));
             shop.run(&["poll", "--refresh", "--format", "json"]).code(1).error_is(target, "protocol");
             gitea.recover();
             assert_eq!(shop.delivered(), [""; 0]);
 
-            shop.run(&["mark", target, "--owner"]).code(0).stdout_has("(id 77) is accepted");
+            shop.run(&["mark", target, "--owner"]).code(0).stdout(&format!(
+                "{target}: accepted `acme` (id 77) as the owner of the images of acme; the next poll deploys what is \
+                 newer than before\n"
+            ));
+            shop.run(&["mark", target, "--owner"]).code(0).stdout_has("accepted `acme` (id 77)");
+            shop.run(&["tags", target]).code(0).stdout_has(tag);
             shop.run(&["poll"]).code(0).line(target, &["deployed", tag]);
         }
     }
@@ -358,13 +368,21 @@ fn a_deployment_that_waits_is_not_tried_again_with_a_strangers_image() {
     gitea.push("acme/shop", "dev-43", "2026-11-20T12:00:00Z");
     shop.run(&["poll", "--format", "json"]).code(1).error_is("shop/dev", "protocol");
     assert_eq!(shop.deliveries().len(), 1, "the attempt that failed");
+    // Nor is it said to be due.
+    for arguments in [&["retry", "shop/dev"][..], &["retry"]] {
+        let run = shop.run(arguments);
+        run.code(2).stdout("").stderr_has("error: shop/dev: `acme` now belongs to `acme` (id 77)");
+    }
+    shop.run(&["retry", "shop/dev", "--drop"]).code(0).stdout_has("the deployment of dev-43 is dropped");
 }
 
 #[test]
 fn an_owner_that_nobody_saw_cannot_be_accepted() {
     let gitea = gitea(Build::GiteaNew);
     let shop = Shop::with(&crate::harness::on_gitea(&gitea, DEV));
-    shop.run(&["mark", "shop/dev", "--owner"]).code(2).stderr_has("there is nothing to accept");
+    shop.run(&["mark", "shop/dev", "--owner"]).code(2).stderr_has(
+        "error: no poll has seen who owns acme, so there is nothing to accept; run: tagship poll\n",
+    );
 }
 
 #[test]

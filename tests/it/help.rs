@@ -73,7 +73,7 @@ fn a_mistyped_registry_gets_the_nearest_or_all() {
 #[test]
 fn a_mistyped_command_option_or_word_gets_the_nearest() {
     for (arguments, tip) in [
-        (&["relase"][..], "'release'"),
+        (&["statsu"][..], "'status'"),
         (&["poll", "--dryrun"], "a similar argument exists: '--dry-run'"),
         (&["poll", "--format", "jsn"], "a similar value exists: 'json'"),
         (&["generate", "completion"], "a similar subcommand exists: 'completions'"),
@@ -109,8 +109,11 @@ fn the_usual_words_of_other_tools_name_the_command() {
         run.stderr_has(&format!("  tip: use '{command}'\n")).shows_not("similar");
     }
     // These look like commands that change something.
-    for word in ["told", "polling", "logen", "marker"] {
-        shop().run(&[word]).code(2).stdout("").shows_not("tip:").stderr_has("--help");
+    for word in ["told", "polling", "logen", "marker", "marke", "relase", "delpoy", "pol", "retyr", "logot"] {
+        shop().run(&[word]).code(2).stdout("").stderr(&format!(
+            "error: unrecognized subcommand '{word}'\n\nUsage: tagship [OPTIONS] <COMMAND>\n\n\
+             For more information, try '--help'.\n"
+        ));
     }
 }
 

@@ -180,3 +180,110 @@ fn generated_files_replace_nothing_but_regular_ones() {
         assert!(is_fifo(&shop.path(page)));
     }
 }
+
+/// Every file that a run reads or keeps, by its own name and by others.
+#[test]
+fn metrics_replace_no_file_that_tagship_uses() {
+    let gitea = gitea(Build::GiteaNew);
+    let steps = "[{ command = [\"sh\", \"./inner.sh\"] }, { command = [\"./deploy.sh\"] }]";
+    let stage = DEV.replace("{ command = [\"./deploy.sh\"] }", steps);
+    let more = "[secrets]\nhook = { file = \"secret/hook\" }\ngiven = { command = [\"./give.sh\"] }\n\
+                [registries.docker]\nkind = \"oci\"\nurl = \"https://registry.example.test\"\n\
+                token = { docker_config = \"docker.json\" }\nca_file = \"ca.pem\"\n\
+                [registries.folder]\nkind = \"oci-layout\"\npath = \"images\"\n";
+    let text = format!(
+        "include = [\"more.toml\"]\n[settings]\nmetrics_file = \"HERE\"\n{}",
+        on_gitea(&gitea, &stage)
+    );
+    let shop = Shop::with(&text.replace("HERE", "tagship.prom"));
+    shop.file("more.toml", more);
+    for name in ["inner.sh", "give.sh"] {
+        shop.script(name, "");
+    }
+    shop.secret("hook", "planted-hook");
+    shop.file("docker.json", "{}");
+    shop.file(
+        "ca.pem",
+        &rcgen::generate_simple_self_signed(["ca.example.test".to_owned()]).unwrap().cert.pem(),
+    );
+    shop.file("images/index.json", "{\"manifests\": []}");
+    shop.file("images/oci-layout", "{\"imageLayoutVersion\": \"1.0.0\"}");
+    symlink(".", shop.path("link")).unwrap();
+    fs::hard_link(shop.path("secret/hook"), shop.path("hook.prom")).unwrap();
+
+    let refused = |name: &str, what: &str| {
+        shop.config(&text.replace("HERE", name));
+        let content = || fs::read(shop.path(name)).ok();
+        let before = content();
+        for command in [&["check"][..], &["poll"], &["poll", "--dry-run"]] {
+            shop.run(command).code(2).stdout("").stderr(&format!(
+                "error: metrics_file [dir]/{name}: it is {what}; write the metrics to a file of their own\n"
+            ));
+        }
+        assert!(content() == before, "{name}");
+    };
+    // The state is not made yet.
+    for name in ["state.db", "link/state.db"] {
+        refused(name, "the state file");
+    }
+    assert!(!shop.exists("state.db"), "nothing was done");
+    shop.config(&text.replace("HERE", "tagship.prom"));
+    shop.run(&["poll"]).code(0);
+    for (name, what) in [
+        ("state.db", "the state file"),
+        ("link/state.db", "the state file"),
+        ("state.db-journal", "the journal of the state file"),
+        ("state.db-wal", "the journal of the state file"),
+        ("state.db.locks/shop@dev", "a lock of the state file"),
+        ("tagship.toml", "a file of the configuration"),
+        ("link/link/tagship.toml", "a file of the configuration"),
+        ("more.toml", "a file of the configuration"),
+        ("secret/token", "the file of a secret"),
+        ("secret/hook", "the file of a secret"),
+        ("hook.prom", "the file of a secret"),
+        ("docker.json", "the file of a secret"),
+        ("ca.pem", "a certificate of a registry, or its key"),
+        ("deploy.sh", "a program that tagship runs"),
+        ("inner.sh", "a program that tagship runs"),
+        ("give.sh", "a program that tagship runs"),
+        ("images/index.json", "a file of an image layout"),
+        ("images/oci-layout", "a file of an image layout"),
+    ] {
+        refused(name, what);
+    }
+    shop.remove("hook.prom");
+}
+
+/// A program that PATH has, say, or the notes of a person.
+#[test]
+fn metrics_replace_nothing_but_metrics() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = Shop::with(&format!("[settings]\nmetrics_file = \"tagship.prom\"\n{}", on_gitea(&gitea, DEV)));
+    shop.file("tagship.prom", "of somebody else\n");
+    for command in [&["check"][..], &["poll"]] {
+        shop.run(command).code(2).stdout("").stderr(
+            "error: metrics_file [dir]/tagship.prom: it holds something else than metrics of tagship; \
+             move it away, or name another file\n",
+        );
+    }
+    assert_eq!(shop.read("tagship.prom"), "of somebody else\n");
+    // A full disk can leave an empty one.
+    shop.file("tagship.prom", "");
+    for _ in 0..2 {
+        shop.run(&["poll"]).code(0);
+        assert!(shop.read("tagship.prom").contains("tagship_last_run_timestamp_seconds"));
+    }
+}
+
+/// The other name would have the new content, too.
+#[test]
+fn generated_files_replace_no_file_with_a_second_name() {
+    let shop = Shop::new();
+    shop.file("tagship.toml", &quiet());
+    fs::create_dir(shop.path("man")).unwrap();
+    fs::hard_link(shop.path("tagship.toml"), shop.path("man/tagship.1")).unwrap();
+    let run = shop.run_bare(&["generate", "man", "--dir", "man"]);
+    run.code(2)
+        .stderr_has("could not write man/tagship.1: it has another name, too (a hard link); remove it\n");
+    assert_eq!(shop.read("tagship.toml"), quiet());
+}

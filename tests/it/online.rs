@@ -133,6 +133,10 @@ fn script_that_the_system_will_not_run_is_a_failure() {
         ("echo\n", "has no #! line; add #!/bin/sh as its first line"),
         ("", "has no #! line; add #!/bin/sh as its first line"),
         ("#!/no/such/shell -e\n", "names in its first line /no/such/shell, which does not exist"),
+        (
+            "\u{feff}#!/bin/sh\necho\n",
+            "begins with a byte order mark, so that its #! line is not seen; remove it: sed -i 's/^\\xEF\\xBB\\xBF//' [dir]/deploy.sh",
+        ),
     ] {
         shop.file("deploy.sh", text);
         std::fs::set_permissions(shop.path("deploy.sh"), std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -202,4 +206,112 @@ fn registry_that_wants_a_sign_in_is_a_failure_without_a_credential() {
             .stdout_has("git        failed  GET http://127.0.0.1:[port]/v2/token?")
             .stdout_has("it cannot be read without a token; make one with the scope read:package");
     }
+}
+
+#[test]
+fn what_is_no_file_in_the_place_of_a_program_is_called_what_it_is() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = Shop::with(&on_gitea(&gitea, DEV));
+    shop.remove("deploy.sh");
+    let refused = |what: &str| {
+        let fault = format!("./deploy.sh cannot be run: [dir]/deploy.sh is {what}, and no program");
+        shop.run(&["check"]).code(1).stdout_has(&format!("shop/dev  failed  {fault}\n"));
+        shop.run(&["deploy", "shop/dev"]).code(1).shows(&fault);
+    };
+    std::fs::create_dir(shop.path("deploy.sh")).unwrap();
+    refused("a folder");
+    std::fs::remove_dir(shop.path("deploy.sh")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(shop.path("deploy.sh")).status().unwrap().success());
+    refused("a named pipe (FIFO)");
+    std::fs::remove_file(shop.path("deploy.sh")).unwrap();
+    // As a secret's program.
+    let shop = Shop::with(
+        &on_gitea(&gitea, DEV).replace("{ file = \"secret/token\" }", "{ command = [\"./give\"] }"),
+    );
+    std::fs::create_dir(shop.path("give")).unwrap();
+    shop.run(&["poll"]).code(1).shows("./give cannot be run: [dir]/give is a folder, and no program");
+    std::fs::remove_dir(shop.path("give")).unwrap();
+    shop.script("give", "");
+    shop.file("give", "\u{feff}#!/bin/sh\n");
+    shop.run(&["poll", "--format", "json"])
+        .code(1)
+        .shows("./give cannot be run: [dir]/give begins with a byte order mark");
+}
+
+/// The program is there; what it is to run is not.
+#[test]
+fn what_an_interpreter_is_to_run_is_looked_for_offline() {
+    let text = on_gitea(&gitea(Build::GiteaNew), DEV);
+    let checked = |command: &str| {
+        let shop = Shop::with(&text.replace("[\"./deploy.sh\"]", command));
+        shop.script("env.sh", "");
+        shop.file("env.sh", "#!/usr/bin/env nosuch\n");
+        shop.file("split.sh", "#!/usr/bin/env -S nosuch -x\n");
+        shop.file("good.sh", "#!/usr/bin/env sh\n");
+        shop.file("plain.sh", "true\n");
+        for name in ["split.sh", "good.sh"] {
+            use std::os::unix::fs::PermissionsExt as _;
+            std::fs::set_permissions(shop.path(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        std::fs::create_dir(shop.path("folder")).unwrap();
+        shop.run(&["check"])
+    };
+    let path = "it is in no folder of PATH (/usr/bin:/bin); cron's may differ, so write the whole path";
+    for (command, doubt) in [
+        (r#"["sh", "./nosuch.sh"]"#, "sh cannot run ./nosuch.sh: [dir]/nosuch.sh does not exist".to_owned()),
+        (
+            r#"["/bin/bash", "-eu", "nosuch.sh", "{tag}"]"#,
+            "/bin/bash cannot run nosuch.sh: [dir]/nosuch.sh does not exist".to_owned(),
+        ),
+        (
+            r#"["sh", "-o", "errexit", "./nosuch.sh"]"#,
+            "sh cannot run ./nosuch.sh: [dir]/nosuch.sh does not exist".to_owned(),
+        ),
+        (r#"["bash", "-c", "nosuch {tag}"]"#, format!("bash cannot run nosuch: {path}")),
+        (
+            r#"["sh", "-ec", "./nosuch.sh && true"]"#,
+            "sh cannot run ./nosuch.sh: [dir]/nosuch.sh does not exist".to_owned(),
+        ),
+        (r#"["./env.sh"]"#, format!("./env.sh cannot run nosuch: {path}")),
+        (r#"["./split.sh"]"#, format!("./split.sh cannot run nosuch: {path}")),
+        (r#"["env", "A=1", "nosuch"]"#, format!("env cannot run nosuch: {path}")),
+    ] {
+        let run = checked(command);
+        run.code(0).stderr(&format!("warning: [dir]/tagship.toml: shop/dev: {doubt}\n"));
+    }
+    let fault = "shop/dev  failed  sh cannot run folder: [dir]/folder is a folder, and no program\n";
+    checked(r#"["sh", "folder"]"#).code(1).stdout_has(fault);
+    for command in [
+        r#"["sh", "./plain.sh", "nosuch"]"#,
+        r#"["sh", "plain.sh"]"#,
+        r#"["./good.sh"]"#,
+        r#"["sh", "-c", "cd /srv && ./nosuch.sh"]"#,
+        r#"["sh", "-c", "if true; then nosuch; fi"]"#,
+        r#"["sh", "-c", "A=1 nosuch"]"#,
+        r#"["sh", "-c", "f() { true; }; f {tag}"]"#,
+        r#"["sh", "-c", "$X {tag}"]"#,
+        r#"["sh", "-c", "true {tag}"]"#,
+        r#"["sh", "-s"]"#,
+        r#"["sh", "./{tag}.sh"]"#,
+        r#"["env"]"#,
+        r#"["env", "-i", "sh", "-c", "true"]"#,
+    ] {
+        checked(command).code(0).stderr("");
+    }
+}
+
+/// What the rows say is not contradicted above them.
+#[test]
+fn online_faults_are_not_preceded_by_no_faults() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = shop(&gitea);
+    shop.run(&["check", "--online"])
+        .code(0)
+        .stdout_has("[dir]/tagship.toml: 2 targets, 2 of them polled\n")
+        .shows_not("no faults");
+    shop.run(&["check"]).code(0).stdout("[dir]/tagship.toml: 2 targets, 2 of them polled; no faults\n");
+    // Locks that cannot be used are a fault, too.
+    shop.run(&["poll"]).code(0);
+    shop.file("state.db.locks", "");
+    shop.run(&["check"]).code(1).stdout("[dir]/tagship.toml: 2 targets, 2 of them polled\n");
 }

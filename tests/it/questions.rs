@@ -104,7 +104,7 @@ fn what_failed_last_and_with_which_output() {
     let gitea = gitea(Build::GiteaNew);
     let shop = refused(&gitea, DEV);
     shop.run(&["history", "--failed", "--limit", "1"]).code(0).stdout(
-        "[time]  shop/dev  dev-43  pending  by a poll\n\
+        "[time]  shop/dev  dev-43  failed, to be retried  by a poll\n\
          \x20   [id]\n\
          \x20   attempt 1 at [time]: failed after [duration]: command: ./deploy.sh exited with status 7: the stage refused dev-43\n\
          \x20       | the stage refused dev-43\n",
@@ -135,7 +135,7 @@ fn all_that_a_deployment_printed_is_shown_of_one_that_is_named() {
     shop.run(&["history", "--id", "nope"])
         .code(0)
         .stdout("")
-        .stderr("no deployment that is remembered is like that; all of them: tagship history\n");
+        .stderr("no recorded deployment matches; see all of them with: tagship history\n");
 }
 
 #[test]

@@ -254,6 +254,29 @@ fn a_state_that_everybody_can_write_or_replace_is_warned_of() {
     mode("", 0o700);
 }
 
+/// Who can replace a folder can replace what is in it, however far above the state it is.
+#[test]
+fn a_folder_above_the_state_in_which_others_can_replace_it_is_warned_of() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = Shop::with(&on_gitea(&gitea, DEV));
+    let (config, state) = (shop.path("tagship.toml"), shop.path("open/state/of/state.db"));
+    let run = |command| {
+        let place = ["--config", config.to_str().unwrap(), "--state", state.to_str().unwrap(), command];
+        shop.run_bare(&place)
+    };
+    run("poll").code(0);
+    let mode = |mode| fs::set_permissions(shop.path("open"), fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o777);
+    let warning =
+        "warning: [dir]/open: others can replace the state file in this folder\n    chmod go-w [dir]/open\n";
+    for command in ["poll", "check"] {
+        run(command).code(0).stderr(warning);
+    }
+    mode(0o1777);
+    run("poll").code(0).silent();
+    mode(0o700);
+}
+
 #[test]
 fn a_state_by_a_link_has_the_locks_of_the_state() {
     let gitea = gitea(Build::GiteaNew);
@@ -324,6 +347,29 @@ fn two_runs_that_keep_nothing_do_not_overlap() {
     assert_eq!(fs::metadata(folder).unwrap().mode() & 0o777, 0o700);
 }
 
+/// The locks go by the configuration's name.
+#[test]
+fn a_configuration_with_two_names_is_refused_where_no_state_is_kept() {
+    let gitea = gitea(Build::GiteaNew);
+    let stage = format!("{DEV}first_poll = \"deploy\"\n");
+    let shop = Shop::with(&format!("[settings]\nstate = \"none\"\n{}", on_gitea(&gitea, &stage)));
+    fs::hard_link(shop.path("tagship.toml"), shop.path("other.toml")).unwrap();
+    for name in ["tagship.toml", "other.toml"] {
+        let config = shop.path(name);
+        for command in [&["poll"][..], &["poll", "--dry-run"], &["check"], &["deploy", "shop/dev"]] {
+            let run = shop.run_bare(&[&["--config", config.to_str().unwrap()], command].concat());
+            run.code(2)
+                .stdout("")
+                .stderr_has(&format!("[dir]/{name}: the configuration has another name, too (a hard link)"));
+            run.stderr_has(&format!("find / -xdev -samefile [dir]/{name}\n"));
+        }
+    }
+    assert_eq!(shop.delivered(), [""; 0]);
+    shop.remove("other.toml");
+    let config = shop.path("tagship.toml");
+    shop.run_bare(&["--config", config.to_str().unwrap(), "poll"]).code(0).line("shop/dev", &["deployed"]);
+}
+
 #[test]
 fn a_planted_folder_for_the_locks_of_no_state_is_refused() {
     let gitea = gitea(Build::GiteaNew);
@@ -340,4 +386,30 @@ fn a_planted_folder_for_the_locks_of_no_state_is_refused() {
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
     assert!(!shop.run_bare(&arguments).shows("others can write").has_code(0));
     assert_eq!(shop.delivered(), [""; 0]);
+}
+
+#[test]
+fn what_is_no_file_in_the_place_of_the_journal_is_called_what_it_is() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, DEV);
+    let journal = shop.path("state.db-journal");
+    let refused = |what: &str| {
+        for command in [&["poll"][..], &["status"], &["check"]] {
+            shop.run(command).code(2).stdout("").stderr(&format!(
+                "error: [dir]/state.db-journal: it is {what}, and no journal of the state file; move it away\n"
+            ));
+        }
+    };
+    assert!(std::process::Command::new("mkfifo").arg(&journal).status().unwrap().success());
+    refused("a named pipe (FIFO)");
+    fs::remove_file(&journal).unwrap();
+    symlink("elsewhere", &journal).unwrap();
+    refused("a symbolic link");
+    shop.file("elsewhere", "");
+    refused("a symbolic link");
+    fs::remove_file(&journal).unwrap();
+    fs::create_dir(&journal).unwrap();
+    refused("a folder");
+    fs::remove_dir(&journal).unwrap();
+    shop.run(&["poll"]).code(0).silent();
 }

@@ -110,3 +110,70 @@ fn a_state_that_is_closed_to_this_user_is_not_a_state_that_was_never_polled() {
     let run = shop.run_program(&user, &["--config", "tagship.toml", "--state", "closed/state.db", "status"]);
     run.code(2).stderr_has("closed/state.db cannot be read; run tagship as the user that polls");
 }
+
+/// Whoever asks, by whatever path and with whatever home: the state that the user's polls use.
+#[test]
+fn a_configuration_of_a_user_has_one_state_whoever_asks() {
+    no_state_of_this_machine();
+    let gitea = gitea(Build::GiteaNew);
+    let shop = Shop::new();
+    let text = on_gitea(&gitea, DEV).replace("secret/", "../../../secret/");
+    shop.file("home/.config/tagship/config.toml", &text);
+    let state = "[dir]/home/.local/state/tagship/state.db";
+    let config = shop.path("home/.config/tagship/config.toml");
+    let config = config.to_str().unwrap();
+    let poll = shop.run_bare(&["--config", config, "poll"]);
+    poll.code(0).stderr(&format!("created the state file {state}\n"));
+
+    std::fs::create_dir(shop.path("root")).unwrap();
+    let link = |to: &str, from: &str| std::os::unix::fs::symlink(shop.path(to), shop.path(from)).unwrap();
+    link("home", "link");
+    link("home/.config/tagship", "dotfiles");
+    link("home/.config/tagship/config.toml", "file.toml");
+    let path = |name: &str| shop.path(name).display().to_string();
+    let [root, home] = [path("root"), path("home")].map(|home| format!("HOME={home}"));
+    let by_link = format!("HOME={}", path("link"));
+    for (environment, config) in [
+        (&[root.as_str()][..], "home/.config/tagship/config.toml"),
+        (&["-u", "HOME"], "home/.config/tagship/config.toml"),
+        (&[&by_link], "home/.config/tagship/config.toml"),
+        (&[&home], "link/.config/tagship/config.toml"),
+        (&[&home], "dotfiles/config.toml"),
+        (&[&home], "file.toml"),
+        (&[&root], "link/.config/tagship/config.toml"),
+        (&[&root], "dotfiles/config.toml"),
+        (&["-u", "HOME"], "file.toml"),
+    ] {
+        let config = path(config);
+        let hold = [&["env"][..], environment].concat();
+        let program = [&hold[..], &[env!("CARGO_BIN_EXE_tagship"), "--config", &config]].concat();
+        shop.run_program(&program, &["hold", "shop/dev"]).code(0).stderr("");
+        shop.run_bare(&["--config", &path("home/.config/tagship/config.toml"), "status"])
+            .code(0)
+            .line("shop/dev", &["held"]);
+        shop.run_program(&program, &["release", "shop/dev"]).code(0).stderr("");
+    }
+    for beside in
+        ["home/.config/tagship/state.db", "link/.config/tagship/state.db", "dotfiles/state.db", "state.db"]
+    {
+        assert!(!shop.exists(beside), "{beside}");
+    }
+}
+
+/// What an earlier version made beside the configuration is not left for a new state.
+#[test]
+fn a_state_that_lies_beside_a_users_configuration_is_used_where_it_is_the_only_one() {
+    no_state_of_this_machine();
+    let gitea = gitea(Build::GiteaNew);
+    let shop = Shop::new();
+    let text = on_gitea(&gitea, DEV).replace("secret/", "../../../secret/");
+    shop.file("home/.config/tagship/config.toml", &text);
+    let path = |name: &str| shop.path(name).display().to_string();
+    let (config, beside) = (path("home/.config/tagship/config.toml"), path("home/.config/tagship/state.db"));
+    shop.run_bare(&["--config", &config, "--state", &beside, "poll"]).code(0);
+    let run = shop.run_bare(&["--config", &config, "status"]);
+    run.code(0).line("shop/dev", &["dev-42"]).stderr_has(&format!(
+        "warning: the state is {}, where an earlier version of tagship put it",
+        shop.redact(&beside)
+    ));
+}

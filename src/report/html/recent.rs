@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use super::timeline::{Lane, Mark, Timeline};
 use super::word::{Tone, Words, dot};
 use crate::plan::DeploymentState;
-use crate::report::wording::{count, describe_by, describe_duration, to_the_minute};
+use crate::report::wording::{count, describe_by, describe_duration, describe_outcome, to_the_minute};
 use crate::store::Past;
 
 pub(super) fn section(words: &Words<'_>, recent: &[Past]) -> Markup {
@@ -82,7 +82,7 @@ fn drawn(mark: &Mark<'_>) -> Markup {
     html! {
         g class=(tone.class()) {
             title {
-                (past.target) " " (past.tag) " " (past.state.as_str()) ", " (to_the_minute(past.ended_at.unwrap_or(past.created_at)))
+                (past.target) " " (past.tag) " " (describe_outcome(past)) ", " (to_the_minute(past.ended_at.unwrap_or(past.created_at)))
             }
             line.took x1=(from) x2=(to) y1="11" y2="11" {}
             @match tone {
@@ -125,7 +125,7 @@ fn table(words: &Words<'_>, recent: &[Past]) -> Markup {
                         td { code.tag { (past.tag) } }
                         td { @if let Some(previous) = &past.previous_tag { code.tag { (previous) } } }
                         td {
-                            span class={ "status " (tone_of(past).class()) } { (dot(tone_of(past))) (past.state.as_str()) }
+                            span class={ "status " (tone_of(past).class()) } { (dot(tone_of(past))) (describe_outcome(past)) }
                             @if let Some(reason) = &past.reason { ": " (words.text(reason)) }
                         }
                         @let by_whom = past.by_whom.as_ref().map(|name| words.text(name));

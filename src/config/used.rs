@@ -1,0 +1,82 @@
+//! The files that a configuration names, and those that it runs.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use super::{Config, CredentialSetting, Location, SecretSource};
+use crate::program::located;
+use crate::target::inner::{Inner, inner};
+use crate::target::step::Step;
+use crate::target::template::{Part, Template};
+
+/// The programs that deployments run, and the scripts that those are to run, where they are written with a path.
+pub(super) fn programs(config: &Config) -> impl Iterator<Item = PathBuf> {
+    let programs = |step: &Step| match step {
+        Step::Command(step) => of_command(&step.argv, &step.dir),
+        Step::Http(_) => Vec::new(),
+    };
+    let steps = config
+        .targets
+        .iter()
+        .flat_map(|target| target.deploy.iter().chain(target.running.iter().map(|running| &running.probe)));
+    steps.chain(config.notifiers.iter().map(|notifier| &notifier.step)).flat_map(programs)
+}
+
+/// The same of the programs that give secrets.
+pub(super) fn secret_programs(config: &Config) -> impl Iterator<Item = PathBuf> {
+    sources(config).flat_map(|source| match source {
+        SecretSource::Command { argv, dir } => {
+            let argv: Vec<Template> = argv.iter().map(|word| Template::literal(word)).collect();
+            of_command(&argv, dir)
+        }
+        _ => Vec::new(),
+    })
+}
+
+fn of_command(argv: &[Template], dir: &Path) -> Vec<PathBuf> {
+    let known = |template: &Template| match template.parts.as_slice() {
+        [Part::Literal(text)] => Some(text.clone()),
+        _ => None,
+    };
+    let program = argv.first().and_then(known).filter(|program| program.contains('/'));
+    let script = inner(argv, &known).and_then(|inner| match inner {
+        Inner::Script(script) => Some(script),
+        Inner::Program(program) => Some(program).filter(|program| program.contains('/')),
+    });
+    program.into_iter().chain(script).map(|path| dir.join(located(&path, dir))).collect()
+}
+
+fn sources(config: &Config) -> impl Iterator<Item = &SecretSource> {
+    let of_registries = config.registries.values().filter_map(|registry| match &registry.credential {
+        CredentialSetting::Source(source) => Some(source),
+        CredentialSetting::Search | CredentialSetting::Anonymous => None,
+    });
+    config.secrets.values().chain(of_registries)
+}
+
+impl Config {
+    /// Every file that a run reads or runs, with what messages call it. None of them is there for tagship to replace.
+    pub(crate) fn used_files(&self) -> Vec<(&'static str, PathBuf)> {
+        let named = |what, paths: Vec<PathBuf>| paths.into_iter().map(move |path| (what, path));
+        let secrets = sources(self).filter_map(|source| match source {
+            SecretSource::File(path) | SecretSource::DockerConfig(path) => Some(path.clone()),
+            SecretSource::Credential(name) => {
+                Some(PathBuf::from(env::var_os("CREDENTIALS_DIRECTORY")?).join(name))
+            }
+            _ => None,
+        });
+        let registries = self.registries.values();
+        let certificates = registries.clone().flat_map(|registry| registry.transport.files.clone());
+        let layouts = registries.filter_map(|registry| match &registry.location {
+            Location::Folder(folder) => Some(["index.json", "oci-layout"].map(|name| folder.join(name))),
+            Location::Url(_) => None,
+        });
+        let programs = self.programs.iter().cloned().chain(secret_programs(self));
+        named("a file of the configuration", self.files.clone())
+            .chain(named("the file of a secret", secrets.collect()))
+            .chain(named("a certificate of a registry, or its key", certificates.collect()))
+            .chain(named("a program that tagship runs", programs.collect()))
+            .chain(named("a file of an image layout", layouts.flatten().collect()))
+            .collect()
+    }
+}
