@@ -362,6 +362,7 @@ const STAGE: &[Key] = &[
     key("window", Kind::List(Section::Window), "When deployments may begin.", r#"window = [{ days = ["Mon", "Tue"], from = "09:00", to = "16:00", timezone = "Europe/Berlin" }]"#),
     key("running", Kind::Table(Section::Running), "How to ask the stage itself what it runs: before a deployment (one that it has already is not sent), after it (until the stage runs it), after an interruption, and at the first poll.", r#"running = { url = "https://shop.example.com/version", pointer = "/image/tag" }"#),
     key("verify_timeout", Kind::Duration, "How long running may take to answer the new tag.", r#"verify_timeout = "5m""#).default(r#""5m""#),
+    key("on_failure", Kind::Word(&["keep", "previous"]), "After a deployment is given up: keep the stage as it is, or deploy again the last tag and digest that succeeded.", r#"on_failure = "previous""#).default(r#""keep""#),
     key("retry", Kind::Table(Section::Retry), "How a deployment that failed is tried again.", r#"retry = { attempts = 12, backoff = "1m", max_backoff = "2h" }"#),
     key("vars", Kind::VarTable, "Variables of this stage; they add to and override the project's.", r#"vars = { app = "def" }"#),
     key("deploy", Kind::Steps, "How a tag gets to the stage: one step, or several in order.", r#"deploy = { command = ["./deploy.sh", "{tag}"] }"#).required(),

@@ -19,7 +19,7 @@ use crate::target::retry::Retry;
 use crate::target::running::Running;
 use crate::target::step::Step;
 use crate::target::template::Scope;
-use crate::target::{FirstPoll, Name, Target, TargetId, Vars};
+use crate::target::{FirstPoll, Name, OnFailure, Target, TargetId, Vars};
 
 /// What a stage is read with.
 pub(super) struct Stage<'a> {
@@ -59,6 +59,12 @@ impl<'a> Stage<'a> {
                 _ => FirstPoll::Baseline,
             })
         });
+        let on_failure = self.get("on_failure").map_or(Some(OnFailure::Keep), |field| {
+            Some(match field.word(&["keep", "previous"])? {
+                "previous" => OnFailure::Previous,
+                _ => OnFailure::Keep,
+            })
+        });
         let interval = self.get("interval").map_or(Some(self.interval), |field| field.duration());
         let gates = self.gates(policy.as_deref().map(Policy::order));
         let deploy = self.deploy();
@@ -71,6 +77,7 @@ impl<'a> Stage<'a> {
             poll: poll?,
             auto_deploy: auto_deploy?,
             first_poll: first_poll?,
+            on_failure: on_failure?,
             allow_downgrade: allow_downgrade?,
             digest: digest?,
             gates: gates?,

@@ -139,7 +139,7 @@ fn every_status_is_a_failure_a_change_or_neither() {
     };
     let mut failures = names(Status::is_failure);
     failures.sort_unstable();
-    assert_eq!(failures, ["dead", "failed", "unknown"]);
+    assert_eq!(failures, ["dead", "failed", "rolled_back", "unknown"]);
     let mut changes = names(Status::is_change);
     changes.sort_unstable();
     assert_eq!(changes, ["adopted", "available", "deployed", "would_deploy"]);
@@ -359,7 +359,7 @@ fn the_words_stay_what_they_are() {
     );
     assert_eq!(
         <Event as strum::VariantNames>::VARIANTS.join(" "),
-        "failed dead recovered deployed available unknown"
+        "failed dead rolled_back recovered deployed available unknown"
     );
 }
 

@@ -31,14 +31,19 @@ pub(crate) fn stopped(
     state: &PollState,
     now: Timestamp,
 ) -> Option<(Status, String, Option<Timestamp>)> {
-    if let Some(hold) = state.hold.as_ref().filter(|hold| hold.holds(now)) {
-        let reason = format!("{}; to go on: tagship release {}", hold.describe(), target.id);
-        return Some((Status::Held, reason, hold.until));
+    if let Some(held) = held(target, state, now) {
+        return Some(held);
     }
     match opening(&target.gates.windows, now) {
         Opening::Open => None,
         Opening::Closed { until } => Some((Status::Waiting, "outside of its window".to_owned(), until)),
     }
+}
+
+fn held(target: &Target, state: &PollState, now: Timestamp) -> Option<(Status, String, Option<Timestamp>)> {
+    let hold = state.hold.as_ref().filter(|hold| hold.holds(now))?;
+    let reason = format!("{}; to go on: tagship release {}", hold.describe(), target.id);
+    Some((Status::Held, reason, hold.until))
 }
 
 /// What keeps a deployment that is recorded from being started at this moment, and until when.
@@ -48,6 +53,9 @@ pub(crate) fn withheld(
     deployment: &Deployment,
     now: Timestamp,
 ) -> Option<(Status, String, Option<Timestamp>)> {
+    if deployment.is_automatic_rollback() {
+        return held(target, state, now);
+    }
     if deployment.by.is_manual() { None } else { stopped(target, state, now) }
 }
 
@@ -223,7 +231,9 @@ impl Poll<'_> {
             if pending.repository != self.target.image.repository {
                 // The same name would be another image there.
                 decision.drop_pending(format!("{} was of {}", pending.tag, pending.repository));
-            } else if policy.candidate(&ListedTag::named(pending.tag.clone())).is_none() {
+            } else if !pending.is_automatic_rollback()
+                && policy.candidate(&ListedTag::named(pending.tag.clone())).is_none()
+            {
                 decision.drop_pending(format!("the edited rule does not take {}", pending.tag));
             }
         }

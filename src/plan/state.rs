@@ -231,7 +231,7 @@ pub(crate) enum DecidedBy {
     Mark,
     /// The stage itself, asked by `running`.
     Running,
-    /// `tagship rollback`
+    /// `tagship rollback`, or `on_failure = "previous"`.
     Rollback,
 }
 
@@ -294,6 +294,11 @@ pub(crate) struct NextAttempt {
 }
 
 impl Deployment {
+    /// Whether a deployment that was given up brought it, and no person did.
+    pub(crate) fn is_automatic_rollback(&self) -> bool {
+        self.by == DecidedBy::Rollback && self.by_whom.is_none()
+    }
+
     /// One that is decided at this moment, and was not started.
     pub(crate) fn new(
         id: String,

@@ -43,6 +43,8 @@ pub(crate) enum Status {
     Retrying,
     Failed,
     Dead,
+    /// Given up, and what the stage ran before is deployed again.
+    RolledBack,
     Unknown,
 }
 
@@ -59,7 +61,7 @@ impl Status {
 
     /// A check or a deployment failed in this run: exit 1.
     pub(crate) fn is_failure(self) -> bool {
-        matches!(self, Status::Failed | Status::Dead | Status::Unknown)
+        matches!(self, Status::Failed | Status::Dead | Status::RolledBack | Status::Unknown)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::policy::{Order, Policy, Rule};
 use crate::reference::{Digest, ImageRef, Listing, Repository};
 use crate::target::gate::Gates;
 use crate::target::retry::Retry;
-use crate::target::{FirstPoll, Name, TargetId, Vars};
+use crate::target::{FirstPoll, Name, OnFailure, TargetId, Vars};
 
 pub(super) fn tag(text: &str) -> Tag {
     Tag::new(text).unwrap()
@@ -30,6 +30,7 @@ pub(super) fn target(tags: &str, order: Order) -> Target {
         poll: true,
         auto_deploy: true,
         first_poll: FirstPoll::Baseline,
+        on_failure: OnFailure::Keep,
         allow_downgrade: false,
         digest: false,
         gates: Gates::default(),

@@ -6,10 +6,11 @@ use jiff::Timestamp;
 
 use super::deliver::{Delivery, not_started};
 use super::record::Recorded;
-use crate::plan::{self, Change, Deployment, NextAttempt, Status, TargetEvent};
+use crate::plan::{self, BackTo, Change, Deployment, NextAttempt, Status, TargetEvent};
 use crate::registry::RegistryError;
 use crate::report::TargetReport;
 use crate::store::StoreError;
+use crate::target::Target;
 
 /// The deployment that is to be carried out, or what to say where there is nothing to be done.
 pub(super) type Turn = ControlFlow<Box<TargetReport>, Box<Deployment>>;
@@ -52,7 +53,10 @@ impl Delivery<'_> {
             return Ok(over(report));
         }
         if is_interrupted && deployment.is_used_up(&recorded.target.retry) {
-            return self.end(recorded, TargetEvent::LastAttemptInterrupted(&deployment)).map(over);
+            let back_to = self.back_to(recorded.target, &deployment)?;
+            let event = TargetEvent::LastAttemptInterrupted { deployment: &deployment, back_to };
+            let ended = self.end(recorded, event)?;
+            return Ok(over(TargetReport { latest_tag: Some(deployment.tag.clone()), ..ended }));
         }
         Ok(Turn::Continue(Box::new(deployment)))
     }
@@ -70,11 +74,8 @@ impl Delivery<'_> {
         deployment: &Deployment,
         now: Timestamp,
     ) -> Result<Option<TargetReport>, StoreError> {
-        if deployment.by.is_manual() {
-            return Ok(None);
-        }
         let state = self.context.run.store.write(|write| write.state(&deployment.target))?;
-        let stopped = state.and_then(|state| plan::stopped(recorded.target, &state, now));
+        let stopped = state.and_then(|state| plan::withheld(recorded.target, &state, deployment, now));
         Ok(stopped.map(|(status, reason, until)| TargetReport {
             status,
             reason: format!("{}: {reason}", deployment.tag),
@@ -121,6 +122,19 @@ impl Delivery<'_> {
                 Ok(over(report))
             }
         }
+    }
+
+    /// What the deployment is followed by, should it be given up.
+    pub(super) fn back_to(
+        &self,
+        target: &Target,
+        deployment: &Deployment,
+    ) -> Result<Option<BackTo>, StoreError> {
+        if !plan::is_followed(target, deployment) {
+            return Ok(None);
+        }
+        let runs = self.context.run.store.runs(&target.id)?;
+        Ok(plan::back_to(deployment, &runs, uuid::Uuid::now_v7().to_string()))
     }
 
     /// Whether the deployment brings back what its target ran, by tag and digest.

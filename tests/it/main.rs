@@ -63,6 +63,7 @@ mod registry;
 mod requests;
 mod restore;
 mod retry;
+mod rolled_back;
 mod run;
 mod running;
 mod schedule;
