@@ -55,6 +55,9 @@ impl Obstacle {
 impl World {
     /// The lock of one target, or of the outbox, cannot be used.
     pub(super) fn break_a_lock(&mut self) {
+        if !self.shop.exists("state.db.locks") {
+            return;
+        }
         let is_root = rustix::process::geteuid().is_root();
         let obstacle = [Obstacle::Folder, Obstacle::Link, Obstacle::Unreadable, Obstacle::OfAStranger]
             [self.rng.usize(..if is_root { 4 } else { 3 })];
@@ -108,10 +111,11 @@ impl World {
         };
         let healthy: Vec<&Stage> = STAGES.iter().filter(|stage| !is_broken(stage)).collect();
         let stage = healthy[self.rng.usize(..healthy.len())];
-        let tag = self.push_newest(stage);
         if let Some(broken) = STAGES.iter().find(|stage| is_broken(stage)) {
             self.push_newest(broken);
         }
+        // The last: both may be of one image.
+        let tag = self.push_newest(stage);
         let before = given(self, &is_broken).len();
         let digest = self.gitea.digest(stage.image, &tag);
         let arguments = [&["poll", "--format", "json"], arguments].concat();

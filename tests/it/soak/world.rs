@@ -34,7 +34,6 @@ fn config(gitea: &Gitea, endpoint: &Endpoint, connections: u32) -> String {
     format!(
         r#"
 [settings]
-connections = {connections}
 metrics_file = "metrics.prom"
 timeout = "500ms"
 [settings.stage]
@@ -47,6 +46,7 @@ json = {{ status = "{{status}}", id = "{{deployment_id}}" }}
 [registries.git]
 kind = "gitea"
 url = "{url}"
+connections = {connections}
 token = {{ file = "secret/token" }}
 [projects.shop]
 registry = "git"
@@ -172,9 +172,9 @@ impl World {
             self.happen();
         }
         match self.rng.u32(..20) {
-            0 => self.break_a_lock(),
-            1 => self.break_an_image(),
-            2 => self.end_while_it_asks(),
+            0 | 1 => self.break_a_lock(),
+            2 | 3 => self.break_an_image(),
+            4 => self.end_while_it_asks(),
             _ => self.poll_at_once(&[]),
         }
         self.note_given();
