@@ -62,7 +62,7 @@ fn is_component(text: &str) -> bool {
 
 /// A tag: `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Tag(Box<str>);
+pub(crate) struct Tag(Arc<str>);
 
 impl Tag {
     /// # Errors

@@ -11,7 +11,7 @@ use crate::feed::{Count, FeedRow};
 use crate::plan::sighting::{self, Asked, Built, Placed, Sighting};
 use crate::plan::{self, Answer, Decision, Facts, Failure, PollState, Question, Undecided};
 use crate::policy::{Order, Reading, Selection};
-use crate::reference::{ListedTag, Listing, Repository, Tag};
+use crate::reference::{Held, ListedTag, Listing, Repository, Tag};
 use crate::registry::{Registry, RegistryError};
 use crate::store::StoreError;
 use crate::target::Target;
@@ -65,6 +65,8 @@ pub(super) struct Selected {
     pub(super) facts: Facts,
     /// Tags that were never seen before, where the registry has no push times.
     pub(super) sighted: Vec<(Tag, Sighting)>,
+    /// The place of a large list: these take as much memory, until they are recorded.
+    pub(super) _held: Held,
     /// Whether it means a deployment, on the state as this run found it.
     pub(super) deploys: bool,
     /// What people should know of the listing.
@@ -184,7 +186,7 @@ fn sight(
     let placed = place(context, registry, target, listing);
     let (Placed { listing, new, .. }, facts) = placed.map_err(|error| context.state_failure(&error))??;
     let selected = select(context, registry, target, &listing, 0, facts);
-    Ok(Selected { sighted: new, ..selected })
+    Ok(Selected { sighted: new, _held: listing.held, ..selected })
 }
 
 /// Gives every tag its place where a registry does not tell all of it: by when it was first seen. Where there are no
@@ -373,7 +375,14 @@ fn select(
             }
         }
     };
-    Selected { selection, facts, sighted: Vec::new(), deploys, notes: notes(target, listing) }
+    Selected {
+        selection,
+        facts,
+        sighted: Vec::new(),
+        _held: Held::default(),
+        deploys,
+        notes: notes(target, listing),
+    }
 }
 
 /// What is newest of a target's repository.

@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::io::BufReader;
+use std::io::{BufReader, Read as _};
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 
 use super::RegistryError;
-use super::answer::{Answer, Unread, one_line};
-use super::large::Claim;
+use super::answer::{Answer, TAGS_BODY, Unread, one_line};
+use super::large::{Claim, LARGE_BODY};
 use crate::reference::{Dropped, ListedTag, Listing, Repository, Tag};
 use crate::secret::{Outside, Redactor as _};
 
@@ -61,8 +61,19 @@ impl Page {
             ))
             .into());
         }
-        let mut reader = answer.list_reader(claim);
-        let parsed: Result<Body, serde_json::Error> = serde_json::from_reader(BufReader::new(&mut reader));
+        let mut reader = answer.reader(TAGS_BODY);
+        let mut begin = Vec::new();
+        if let Err(error) = reader.by_ref().take(LARGE_BODY).read_to_end(&mut begin) {
+            return Err(reader.failed(&error));
+        }
+        if begin.len() as u64 == LARGE_BODY && !claim.try_hold() {
+            return Err(Unread::crowded(&head, claim));
+        }
+        let (reader, parsed) = claim.run(move || {
+            let parsed =
+                serde_json::from_reader::<_, Body>(BufReader::new(begin.as_slice().chain(&mut reader)));
+            (reader, parsed)
+        });
         let body = match parsed {
             Ok(body) => body,
             Err(error) => {
