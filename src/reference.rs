@@ -174,6 +174,11 @@ impl ListedTag {
     }
 }
 
+/// Whether the tags are in the order of their names, as most servers list them, none of them twice.
+pub(crate) fn is_ascending(tags: &[ListedTag]) -> bool {
+    tags.is_sorted_by(|a, b| a.tag < b.tag)
+}
+
 /// Every tag of a repository, in no particular order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Listing {
