@@ -62,7 +62,7 @@ fn is_component(text: &str) -> bool {
 
 /// A tag: `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Tag(Box<str>);
+pub(crate) struct Tag(Arc<str>);
 
 impl Tag {
     /// # Errors
@@ -172,6 +172,11 @@ impl ListedTag {
     pub(crate) fn named(tag: Tag) -> ListedTag {
         ListedTag { tag, pushed_at: None, sequence: None, digest: None }
     }
+}
+
+/// Whether the tags are in the order of their names, as most servers list them, none of them twice.
+pub(crate) fn is_ascending(tags: &[ListedTag]) -> bool {
+    tags.is_sorted_by(|a, b| a.tag < b.tag)
 }
 
 /// Every tag of a repository, in no particular order.

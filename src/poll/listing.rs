@@ -12,7 +12,7 @@ use crate::feed::{Count, FeedRow};
 use crate::plan::sighting::{self, Asked, Built, Placed, Sighting};
 use crate::plan::{self, Decision, Failure, PollState};
 use crate::policy::{Order, Reading, Selection};
-use crate::reference::{ListedTag, Listing, Repository, Tag};
+use crate::reference::{Held, ListedTag, Listing, Repository, Tag};
 use crate::registry::{Registry, RegistryError};
 use crate::store::StoreError;
 use crate::target::Target;
@@ -70,6 +70,8 @@ pub(super) struct Selected {
     pub(super) version: Option<i64>,
     /// Tags that were never seen before, where the registry has no push times.
     pub(super) sighted: Vec<(Tag, Sighting)>,
+    /// The place of a large list: these take as much memory, until they are recorded.
+    pub(super) _held: Held,
     /// What people should know of the listing.
     pub(super) notes: Vec<String>,
 }
@@ -186,7 +188,7 @@ fn sight(
     let placed = place(context, registry, target, listing);
     let (Placed { listing, new, .. }, answers) = placed.map_err(|error| context.state_failure(&error))??;
     let selected = select(context, target, &listing, 0, answers);
-    Ok(Selected { sighted: new, ..selected })
+    Ok(Selected { sighted: new, _held: listing.held, ..selected })
 }
 
 /// Gives every tag its place where a registry does not tell all of it: by when it was first seen. Where there are no
@@ -366,7 +368,15 @@ fn select(
     let facts = FromEveryone { context, target, answers: &answers };
     let decision = plan::decide(target, &selection, state, &open, &facts, Timestamp::now());
     let version = state.map(|state| state.version);
-    Selected { selection, answers, decision, version, sighted: Vec::new(), notes: notes(target, listing) }
+    Selected {
+        selection,
+        answers,
+        decision,
+        version,
+        sighted: Vec::new(),
+        _held: Held::default(),
+        notes: notes(target, listing),
+    }
 }
 
 /// What is newest of a target's repository.

@@ -10,7 +10,7 @@ use ureq::http::{HeaderMap, Response, StatusCode};
 use url::Url;
 
 use super::RegistryError;
-use super::large::{Claim, LARGE_BODY};
+use super::large::Claim;
 use super::request::{Method, what};
 use crate::secret::{Masked, Outside, Redactor as _, Secrets};
 use crate::stop::CutShort;
@@ -172,12 +172,7 @@ impl Answer {
     /// The body up to a limit, as it comes.
     pub(super) fn reader(self, limit: u64) -> Bounded<impl Read> {
         let head = self.head();
-        Bounded { inner: self.body.into_reader(), left: limit, limit, head, claim: None, fault: None }
-    }
-
-    /// The body of a tags list, as it comes. A large one needs a place.
-    pub(super) fn list_reader(self, claim: &Claim) -> Bounded<impl Read> {
-        Bounded { claim: Some(claim.clone()), ..self.reader(TAGS_BODY) }
+        Bounded { inner: self.body.into_reader(), left: limit, limit, head, fault: None }
     }
 
     /// The whole body.
@@ -227,8 +222,6 @@ pub(super) struct Bounded<R> {
     left: u64,
     limit: u64,
     head: String,
-    /// Where the body may be a large list.
-    claim: Option<Claim>,
     /// Why reading failed, kept beside what a parser makes of it.
     fault: Option<BodyFault>,
 }
@@ -240,10 +233,6 @@ impl<R: Read> Read for Bounded<R> {
             let too_long =
                 || io::Error::other(format!("the answer is longer than {} MiB", self.limit / 1024 / 1024));
             self.left = self.left.checked_sub(read as u64).ok_or_else(too_long)?;
-            let is_large = self.limit - self.left > LARGE_BODY;
-            if is_large && self.claim.as_ref().is_some_and(|claim| !claim.try_hold()) {
-                return Err(io::Error::other(Crowded));
-            }
             Ok(read)
         });
         if let Err(error) = &result {
@@ -267,10 +256,6 @@ impl<R> Bounded<R> {
             Some(BodyFault::CutShort(cause)) => {
                 RegistryError::OutOfTime(format!("{}: {cause}", self.head)).into()
             }
-            Some(BodyFault::Crowded) => Unread {
-                error: RegistryError::Unavailable(format!("{}: {Crowded}", self.head)),
-                again: self.claim.map(Again::WithPlace),
-            },
             Some(BodyFault::Wrong(cause)) => {
                 RegistryError::Protocol(format!("{}: {cause}", self.head)).into()
             }
@@ -294,10 +279,13 @@ enum Again {
     WithPlace(Claim),
 }
 
-/// A large list came where as many are held as may be.
-#[derive(Debug, thiserror::Error)]
-#[error("other large lists are being read")]
-struct Crowded;
+impl Unread {
+    /// A large list came where as many are held as may be.
+    pub(super) fn crowded(head: &str, claim: &Claim) -> Unread {
+        let error = RegistryError::Unavailable(format!("{head}: other large lists are being read"));
+        Unread { error, again: Some(Again::WithPlace(claim.clone())) }
+    }
+}
 
 impl From<RegistryError> for Unread {
     fn from(error: RegistryError) -> Unread {
@@ -337,7 +325,6 @@ enum BodyFault {
     Slow(String),
     /// The run is over.
     CutShort(String),
-    Crowded,
     /// Too long, or not what its head says.
     Wrong(String),
 }
@@ -347,9 +334,6 @@ fn body_fault(error: &io::Error) -> BodyFault {
     const SLOW: &str = "the answer did not end in time";
     if let Some(cut) = error.get_ref().and_then(|inner| inner.downcast_ref::<CutShort>()) {
         return BodyFault::CutShort(cut.to_string());
-    }
-    if error.get_ref().is_some_and(|inner| inner.is::<Crowded>()) {
-        return BodyFault::Crowded;
     }
     if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>()) {
         return match error {

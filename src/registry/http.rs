@@ -63,6 +63,9 @@ pub(super) struct Client {
 struct Health {
     /// Paths whose last try failed since the last answer. What fails for one path only is that path's.
     failed_paths: BTreeSet<String>,
+    /// What was answered last. It is asked again before the server counts as down: several broken paths may come one
+    /// after another.
+    answered: Option<Url>,
     last_failure: String,
     under_way: usize,
 }
@@ -257,7 +260,10 @@ impl Client {
     ) -> Result<Answer, Failure> {
         match result {
             Ok(response) => {
-                self.end(url, |health| health.failed_paths.clear());
+                self.end(url, |health| {
+                    health.failed_paths.clear();
+                    health.answered = Some(url.clone());
+                });
                 Ok(Answer::new(method, url, &self.secrets, response))
             }
             Err(error) if is_cut_short(&error) => {
@@ -325,13 +331,14 @@ impl Client {
         if let Some(cause) = failure.cause.filter(|_| self.is_same_origin(url)) {
             let mut health = self.health();
             health.failed_paths.insert(url.path().to_owned());
+            health.answered.take_if(|answered| answered.path() == url.path());
             health.last_failure = cause;
         }
         failure.error
     }
 
     /// The error of a request that is not sent, because of what came of those before it. An answer that is under
-    /// way while others fail, failures being quicker, is waited for: it decides.
+    /// way while others fail, failures being quicker, is waited for: it decides. So does a path that was answered before.
     fn check_health(&self, method: Method, url: &Url) -> Result<(), RegistryError> {
         let mut health = self.health();
         loop {
@@ -342,7 +349,17 @@ impl Client {
                 return Ok(());
             }
             if health.under_way == 0 {
-                break;
+                let Some(answered) = health.answered.take() else {
+                    break;
+                };
+                // The others wait for it.
+                health.under_way += 1;
+                drop(health);
+                // Whatever it answers shows that the server is there.
+                let _ = self.send_once(Method::Head, &answered, &[]);
+                self.end(&answered, |_| {});
+                health = self.health();
+                continue;
             }
             health = self.ended.wait_timeout(health, TICK).unwrap_or_else(PoisonError::into_inner).0;
         }

@@ -20,7 +20,7 @@ use super::http::{Client, MANIFEST_TYPES};
 use super::image::{self, Blob, Blobs};
 use super::large::{Claim, LARGE_LIST};
 use super::request::Method;
-use super::tags_list::{MOST_TAGS, Page, TOO_MANY, drop_repeats, error_code};
+use super::tags_list::{MOST_TAGS, Page, TOO_MANY, error_code, without_repeats};
 use super::{Registry, RegistryError, SignIn, Traffic};
 use crate::config::RegistryConfig;
 use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
@@ -352,8 +352,8 @@ impl Registry for Oci {
                 claim.hold()?;
             }
             let Some(following) = following else {
-                drop_repeats(&mut listing.tags);
-                return Ok(Listing { held: claim.held(), ..listing });
+                let tags = without_repeats(listing.tags, &claim);
+                return Ok(Listing { tags, held: claim.held(), ..listing });
             };
             if repeats || empty > EMPTY_PAGES || !asked.insert(following.clone()) {
                 return Err(RegistryError::Protocol(format!(

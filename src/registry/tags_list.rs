@@ -2,15 +2,15 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::io::BufReader;
+use std::io::{BufReader, Read as _};
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 
 use super::RegistryError;
-use super::answer::{Answer, Unread, one_line};
-use super::large::Claim;
-use crate::reference::{Dropped, ListedTag, Listing, Repository, Tag};
+use super::answer::{Answer, TAGS_BODY, Unread, one_line};
+use super::large::{Claim, LARGE_BODY, LARGE_LIST};
+use crate::reference::{Dropped, ListedTag, Listing, Repository, Tag, is_ascending};
 use crate::secret::{Outside, Redactor as _};
 
 /// No repository has more; pages without an end must not fill the memory.
@@ -61,8 +61,19 @@ impl Page {
             ))
             .into());
         }
-        let mut reader = answer.list_reader(claim);
-        let parsed: Result<Body, serde_json::Error> = serde_json::from_reader(BufReader::new(&mut reader));
+        let mut reader = answer.reader(TAGS_BODY);
+        let mut begin = Vec::new();
+        if let Err(error) = reader.by_ref().take(LARGE_BODY).read_to_end(&mut begin) {
+            return Err(reader.failed(&error));
+        }
+        if begin.len() as u64 == LARGE_BODY && !claim.try_hold() {
+            return Err(Unread::crowded(&head, claim));
+        }
+        let (reader, parsed) = claim.run(move || {
+            let parsed =
+                serde_json::from_reader::<_, Body>(BufReader::new(begin.as_slice().chain(&mut reader)));
+            (reader, parsed)
+        });
         let body = match parsed {
             Ok(body) => body,
             Err(error) => {
@@ -87,14 +98,27 @@ impl Page {
         })
     }
 
-    pub(super) fn into_listing(mut self, claim: Claim) -> Listing {
-        drop_repeats(&mut self.tags);
-        Listing { tags: self.tags, dropped: self.dropped, renamed: self.renamed, held: claim.held() }
+    pub(super) fn into_listing(self, claim: Claim) -> Listing {
+        let tags = without_repeats(self.tags, &claim);
+        Listing { tags, dropped: self.dropped, renamed: self.renamed, held: claim.held() }
     }
 }
 
-/// Keeps the first of tags that are there more than once, without a copy of them all.
-pub(super) fn drop_repeats(tags: &mut Vec<ListedTag>) {
+/// Keeps the first of tags that are there more than once. A large list is sorted for it, which takes no memory.
+pub(super) fn without_repeats(mut tags: Vec<ListedTag>, claim: &Claim) -> Vec<ListedTag> {
+    claim.run(move || {
+        if tags.len() > LARGE_LIST {
+            tags.sort_unstable_by(|a, b| a.tag.cmp(&b.tag));
+            tags.dedup_by(|a, b| a.tag == b.tag);
+        } else if !is_ascending(&tags) {
+            drop_repeats(&mut tags);
+        }
+        tags
+    })
+}
+
+/// Without a copy of them all.
+fn drop_repeats(tags: &mut Vec<ListedTag>) {
     let mut seen = HashSet::with_capacity(tags.len());
     let is_new: Vec<bool> = tags.iter().map(|listed| seen.insert(&listed.tag)).collect();
     let mut is_new = is_new.into_iter();
