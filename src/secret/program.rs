@@ -1,6 +1,6 @@
 //! Programs that give a secret on their standard output.
 
-use std::io::{Read, Write as _};
+use std::io::{ErrorKind, Read, Write as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -19,6 +19,27 @@ pub(super) struct Output {
     pub(super) complaint: String,
 }
 
+/// Why a program gave nothing.
+pub(super) enum Fault {
+    /// There is no such program.
+    Missing(String),
+    Failed(String),
+}
+
+impl From<String> for Fault {
+    fn from(text: String) -> Fault {
+        Fault::Failed(text)
+    }
+}
+
+impl From<Fault> for String {
+    fn from(fault: Fault) -> String {
+        match fault {
+            Fault::Missing(text) | Fault::Failed(text) => text,
+        }
+    }
+}
+
 /// Runs a program to its end, with this on its standard input. `name`: as it is called in errors.
 ///
 /// # Errors
@@ -30,19 +51,20 @@ pub(super) fn run(
     input: &str,
     timeout: Duration,
     cutoff: &Cutoff,
-) -> Result<Output, String> {
+) -> Result<Output, Fault> {
     let mut patience = Patience::new(timeout, cutoff);
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| format!("{name} cannot be run: {error}"))?;
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(
+            |error| {
+                let text = format!("{name} cannot be run: {error}");
+                if error.kind() == ErrorKind::NotFound { Fault::Missing(text) } else { Fault::Failed(text) }
+            },
+        )?;
     let pipes = (collect(child.stdout.take()), collect(child.stderr.take()));
     let (Ok(stdout), Ok(stderr)) = pipes else {
         let _ = child.kill();
         let _ = child.wait();
-        return Err(format!("{name} cannot be listened to: no thread can be started"));
+        return Err(format!("{name} cannot be listened to: no thread can be started").into());
     };
     if let Some(mut stdin) = child.stdin.take() {
         // A program that reads nothing is none the worse; so little fits into the pipe at once.
@@ -51,7 +73,7 @@ pub(super) fn run(
     let Some(status) = wait(&mut child, &mut patience).map_err(|error| format!("{name}: {error}"))? else {
         let _ = child.kill();
         let _ = child.wait();
-        return Err(patience.fault(name));
+        return Err(patience.fault(name).into());
     };
     // Something that it left behind may hold the pipes open.
     let mut rest = |pipe: &Receiver<Text>| loop {
@@ -64,7 +86,7 @@ pub(super) fn run(
     let (stdout, stderr): (Text, Text) = (rest(&stdout)?, rest(&stderr)?);
     let complaint = stderr.ok().and_then(|text| text.lines().next().map(str::to_owned)).unwrap_or_default();
     let stdout = match stdout {
-        Err(wrong) if status.success() => return Err(format!("what {name} prints {wrong}")),
+        Err(wrong) if status.success() => return Err(format!("what {name} prints {wrong}").into()),
         stdout => stdout.unwrap_or_default(),
     };
     Ok(Output { status, stdout, complaint })
@@ -156,6 +178,7 @@ mod tests {
         command.args(["-c", script]);
         run(command, "it", "from outside", timeout, &Cutoff::default())
             .map(|output| output.stdout.to_string())
+            .map_err(String::from)
     }
 
     #[test]
