@@ -15,7 +15,7 @@ use url::Url;
 
 use super::answer::{Answer, SMALL_BODY, whole};
 use super::http::{Client, MANIFEST_TYPES};
-use super::image::{self, Blob, Blobs};
+use super::image::{self, Blob, Blobs, Heads};
 use super::newest_first::Walk;
 use super::request::{Header, Method};
 use super::tags_list::{Page, error_code};
@@ -42,6 +42,7 @@ pub(super) struct Gitea {
     credential_sent: AtomicUsize,
     /// This server is too old to list the packages of one image.
     lists_owners_only: AtomicBool,
+    heads: Heads,
 }
 
 /// How the registry API is asked. (The package API wants the token itself.)
@@ -81,6 +82,7 @@ impl Gitea {
             access: Mutex::new(Access::Unknown),
             credential_sent: AtomicUsize::new(0),
             lists_owners_only: AtomicBool::new(false),
+            heads: Heads::default(),
         }
     }
 
@@ -273,12 +275,8 @@ impl Registry for Gitea {
     }
 
     fn digest(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>, RegistryError> {
-        let answer = self.ask(Method::Head, &format!("/v2/{repository}/manifests/{tag}"))?;
-        match answer.status {
-            StatusCode::OK => image::digest_of(&answer).map(Some),
-            StatusCode::NOT_FOUND => Ok(None),
-            _ => Err(self.refusal(answer)),
-        }
+        let path = format!("/v2/{repository}/manifests/{tag}");
+        self.heads.digest(repository, |method| self.ask(method, &path), |answer| self.refusal(answer))
     }
 
     fn pushed_at(&self, repository: &Repository, tag: &Tag) -> Result<Option<Timestamp>, RegistryError> {

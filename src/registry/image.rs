@@ -1,11 +1,16 @@
 //! What a manifest and an image's configuration say: digest, platforms, when it was built.
 
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use jiff::Timestamp;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+use sha2::{Digest as _, Sha256};
+use ureq::http::StatusCode;
 
 use super::RegistryError;
-use super::answer::{Answer, SMALL_BODY, Unread};
+use super::answer::{Answer, SMALL_BODY, Unread, whole};
 use super::http::Client;
 use super::request::{Header, Method};
 use crate::reference::{Digest, Repository, Tag};
@@ -177,8 +182,83 @@ fn parsed<T: serde::de::DeserializeOwned>(
 
 /// `Docker-Content-Digest` of an answer about a manifest.
 pub(super) fn digest_of(answer: &Answer) -> Result<Digest, RegistryError> {
-    let header = answer.header("docker-content-digest").unwrap_or_default();
-    Digest::new(header).map_err(|_| RegistryError::Protocol(format!("{}: it names no digest", answer.head())))
+    named_digest(answer)
+        .ok_or_else(|| RegistryError::Protocol(format!("{}: it names no digest", answer.head())))
+}
+
+fn named_digest(answer: &Answer) -> Option<Digest> {
+    Digest::new(answer.header("docker-content-digest")?).ok()
+}
+
+/// Asks for digests by HEAD. Proxies and gateways strip its header, or refuse it where they answer a GET: what it
+/// leaves open, the GET decides.
+#[derive(Default)]
+pub(super) struct Heads {
+    /// Repositories of which it is known that a 404 to HEAD means a 404 to GET.
+    honest: Mutex<HashSet<Repository>>,
+}
+
+impl Heads {
+    /// The digest of a manifest; None: there is none.
+    ///
+    /// # Errors
+    /// As those of asking; `refusal` makes one of any other answer.
+    pub(super) fn digest(
+        &self,
+        repository: &Repository,
+        ask: impl Fn(Method) -> Result<Answer, RegistryError>,
+        refusal: impl Fn(Answer) -> RegistryError,
+    ) -> Result<Option<Digest>, RegistryError> {
+        let head = ask(Method::Head)?;
+        let is_missing = head.status == StatusCode::NOT_FOUND;
+        match head.status {
+            StatusCode::OK => {
+                self.honest().insert(repository.clone());
+                if let Some(digest) = named_digest(&head) {
+                    return Ok(Some(digest));
+                }
+            }
+            StatusCode::NOT_FOUND if self.honest().contains(repository) => return Ok(None),
+            StatusCode::NOT_FOUND
+            | StatusCode::FORBIDDEN
+            | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::NOT_IMPLEMENTED => {}
+            _ => return Err(refusal(head)),
+        }
+        let get = || ask(Method::Get);
+        let digest = whole(get, |answer| match answer.status {
+            StatusCode::OK => read_digest(answer).map(Some),
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(refusal(answer).into()),
+        })?;
+        if is_missing && digest.is_none() {
+            self.honest().insert(repository.clone());
+        }
+        Ok(digest)
+    }
+
+    fn honest(&self) -> MutexGuard<'_, HashSet<Repository>> {
+        self.honest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The digest that an answer with a manifest names, or the one that its bytes have.
+fn read_digest(answer: Answer) -> Result<Digest, Unread> {
+    let named = named_digest(&answer);
+    let Blob { place, bytes } = Blob::read(answer)?;
+    let wrong = |what| RegistryError::Protocol(format!("{place}: {what}"));
+    // A login page has a digest, too.
+    let is_manifest = serde_json::from_slice::<serde_json::Value>(&bytes).is_ok_and(|value| {
+        ["config", "layers", "manifests", "fsLayers"].iter().any(|key| value.get(key).is_some())
+    });
+    if !is_manifest {
+        return Err(wrong("this is not a manifest").into());
+    }
+    let of_bytes = || Digest::new(&format!("sha256:{}", hex::encode(Sha256::digest(&bytes))));
+    match named {
+        Some(named) => Ok(named),
+        None => Ok(of_bytes().map_err(|_| wrong("it has no digest"))?),
+    }
 }
 
 /// Follows redirects of a blob: on the registry's own origin as it was asked for, and to storage

@@ -1,0 +1,1 @@
+//! The same answers, read by skopeo and by tagship.
