@@ -85,6 +85,18 @@ impl Facts {
         self.0.insert(question, answer);
     }
 
+    /// Takes over what a registry answered about a target's repository: it holds for the repository's other targets.
+    pub(crate) fn share(&mut self, facts: &Facts) {
+        let of_registry = |question: &Question| match question {
+            Question::Digest(_) | Question::PushedAt(_) | Question::Platforms(_) | Question::Presence(..) => {
+                true
+            }
+            Question::Runs(_) | Question::Given | Question::Running | Question::Image(_) => false,
+        };
+        let shared = facts.0.iter().filter(|(question, _)| of_registry(question));
+        self.0.extend(shared.map(|(question, answer)| (question.clone(), answer.clone())));
+    }
+
     /// The tag's digest, or None where it has no manifest.
     pub(super) fn digest(&self, tag: &Tag) -> Result<Option<&Digest>, Undecided> {
         answered!(self, Question::Digest(tag.clone()), Answer::Digest(digest) => digest.as_ref())

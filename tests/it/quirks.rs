@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
@@ -584,4 +585,31 @@ fn a_page_of_giteas_packages_may_be_larger_than_a_mebibyte() {
         .run(&["poll"])
         .code(0)
         .line("shop/dev", &["baseline", "dev-59"]);
+}
+
+#[test]
+fn a_new_tag_that_two_stages_take_is_asked_about_once() {
+    for kind in ALL {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (notes, is_new) = (Arc::clone(&asked), Arc::new(AtomicBool::new(false)));
+        let pushed = Arc::clone(&is_new);
+        let server = Server::start(move |request| {
+            if request.path().contains("/manifests/") {
+                notes.lock().unwrap().push(request.line());
+            }
+            let is_new = pushed.load(Ordering::SeqCst);
+            match request.path() {
+                LIST if !is_new => names(&["v1.0.0"]).into(),
+                _ => plainly(request).into(),
+            }
+        });
+        let late = PROD.replace("stages.prod", "stages.late");
+        let shop = configured(kind, &server.url(), Robot, &format!("{PROD}{late}"));
+        shop.run(&["poll"]).code(0);
+        noted(&asked);
+        is_new.store(true, Ordering::SeqCst);
+        let run = shop.run(&["poll"]);
+        run.code(0).line("shop/prod", &["deployed", "v2.0.0"]).line("shop/late", &["deployed", "v2.0.0"]);
+        assert_eq!(noted(&asked), ["HEAD /v2/acme/shop/manifests/v2.0.0"], "{kind}");
+    }
 }
