@@ -111,15 +111,35 @@ impl Gitea {
     ) -> Result<Answer, RegistryError> {
         let send =
             |authorization: &str| send(&[("authorization", authorization), ("accept", MANIFEST_TYPES)]);
+        let credential = self.credential()?;
         let used = self.authorization()?;
-        let answer = send(&used)?;
+        let mut answer = send(&used)?;
         let is_jwt = used.starts_with("Bearer ");
         if answer.status != StatusCode::UNAUTHORIZED || (is_jwt && is_about_rights(&answer)) {
             return Ok(answer);
         }
         self.forget(&used);
-        let renewed = self.exchanged()?;
-        if renewed == used { Ok(answer) } else { send(&renewed) }
+        let exchanged = self.exchanged()?;
+        if exchanged != used {
+            answer = send(&exchanged)?;
+        }
+        if answer.status != StatusCode::UNAUTHORIZED || is_about_rights(&answer) {
+            return Ok(answer);
+        }
+        match self.renewed(credential.as_ref())? {
+            Some(renewed) => send(&renewed.basic()),
+            None => Ok(answer),
+        }
+    }
+
+    /// What takes the place of a credential that the server does not take any more.
+    fn renewed(&self, used: Option<&Credential>) -> Result<Option<Credential>, RegistryError> {
+        let Some(used) = used else { return Ok(None) };
+        let renewed = self.secrets.renewed(&self.config, None, used)?;
+        if renewed.is_some() {
+            *self.access() = Access::Unknown;
+        }
+        Ok(renewed)
     }
 
     /// The header for the registry API. The first few requests go with the credential itself, for a
