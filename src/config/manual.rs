@@ -94,8 +94,8 @@ token = { command = ["gcloud", "auth", "print-access-token"] }
 kind = "oci"
 url = "https://acme.azurecr.io"
 username = "00000000-0000-0000-0000-000000000000"
-token = { command = ["az", "acr", "login", "--name", "acme", "--expose-token",
-    "--query", "accessToken", "--output", "tsv"] }"#;
+token = { command = ["az", "acr", "login", "--name", "acme",
+    "--expose-token", "--query", "accessToken", "--output", "tsv"] }"#;
 
 const CLOUD_HELPERS: &[&str] = &[
     "Where docker's own configuration names a credential helper for the registry (ecr-login, gcloud, acr-env and others), token = { docker_config = \"~/.docker/config.json\" } asks that helper; then there is no username.",
@@ -350,6 +350,22 @@ mod tests {
             assert!(page.contains(&format!("\\fB{{{}}}\\fR", field.word())));
             assert!(page.contains(&format!("\\fBTAGSHIP_{}\\fR", field.word().to_ascii_uppercase())));
         }
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "a configuration is read from a file")]
+    fn the_registries_of_clouds_can_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tagship.toml");
+        let stage = r#"{ tags = "v*", order = "semver", deploy = { command = ["./deploy.sh"] } }"#;
+        let project = |name| {
+            format!(
+                "[projects.{name}]\nregistry = \"{name}\"\nimage = \"acme/shop\"\nstages.prod = {stage}\n"
+            )
+        };
+        let projects = ["ecr", "google", "azure"].map(project).concat();
+        std::fs::write(&path, format!("{CLOUD_REGISTRIES}\n{projects}")).unwrap();
+        assert_eq!(crate::config::load(&path).map(|config| config.registries.len()).ok(), Some(3));
     }
 
     #[test]

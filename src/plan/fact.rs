@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use super::{Failure, Reported, StageRun};
-use crate::reference::{Digest, Repository, Tag};
+use crate::reference::{Digest, Platforms, Repository, Tag};
 use crate::target::Name;
 
 /// Something to be asked of the target's registry, or of the state.
@@ -38,7 +38,7 @@ pub(crate) enum Answer {
     Digest(Option<Digest>),
     /// None: the registry does not tell.
     Moment(Option<Timestamp>),
-    Platforms(Vec<String>),
+    Platforms(Platforms),
     Presence(bool),
     /// In the order in which they began.
     Runs(Vec<StageRun>),
@@ -106,7 +106,7 @@ impl Facts {
         answered!(self, Question::PushedAt(tag.clone()), Answer::Moment(moment) => *moment)
     }
 
-    pub(super) fn platforms(&self, tag: &Tag) -> Result<&[String], Undecided> {
+    pub(super) fn platforms(&self, tag: &Tag) -> Result<&Platforms, Undecided> {
         answered!(self, Question::Platforms(tag.clone()), Answer::Platforms(platforms) => platforms)
     }
 

@@ -6,7 +6,7 @@ use super::gate::{Gatekeeper, Waits};
 use super::tests::{tag, target};
 use super::*;
 use crate::policy::{Bump, Candidate, Order};
-use crate::reference::{Digest, Repository};
+use crate::reference::{Digest, Platforms, Repository};
 use crate::target::Name;
 use crate::target::gate::{After, Gates};
 
@@ -115,7 +115,8 @@ fn a_tag_too_young_waits_by_its_push_or_by_when_it_was_first_seen() {
 fn an_image_without_a_platform_waits() {
     let platforms = |has: &[&str]| {
         let gates = Gates { platforms: vec!["linux/amd64".into(), "linux/arm64".into()], ..Gates::default() };
-        let has = Answer::Platforms(has.iter().map(ToString::to_string).collect());
+        let images = has.iter().map(|name| ((*name).to_owned(), None)).collect();
+        let has = Answer::Platforms(Platforms { of: None, images });
         judge(gates, &[(Question::Platforms(tag("v1.1.0")), has)], &PollState::default()).unwrap()
     };
     assert!(platforms(&["linux/amd64"]).unwrap().reason.contains("no linux/arm64"));

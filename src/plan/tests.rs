@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::policy::{Order, Policy, Rule};
-use crate::reference::{Digest, ImageRef, Listing, Repository};
+use crate::reference::{Digest, ImageRef, Listing, Platforms, Repository};
 use crate::target::gate::Gates;
 use crate::target::retry::Retry;
 use crate::target::{FirstPoll, Name, TargetId};
@@ -109,6 +109,8 @@ pub(super) struct Stage {
     pub(super) now: Timestamp,
     /// Whether the registry has a manifest for what it lists.
     pub(super) has_manifests: bool,
+    /// Of every tag.
+    pub(super) platforms: Platforms,
 }
 
 impl Stage {
@@ -120,6 +122,7 @@ impl Stage {
             given: HashMap::new(),
             now: now(),
             has_manifests: true,
+            platforms: Platforms::default(),
         }
     }
 
@@ -151,11 +154,12 @@ impl Stage {
                     facts.insert(question, Answer::Image(None));
                 }
                 Err(question @ Question::Platforms(_)) => {
-                    facts.insert(question, Answer::Platforms(Vec::new()));
+                    facts.insert(question, Answer::Platforms(self.platforms.clone()));
                 }
                 Err(question) => {
                     assert!(matches!(question, Question::Digest(_)), "{question:?} has no answer here");
                     let digest = Digest::new(&format!("sha256:{}", "0".repeat(64))).unwrap();
+                    let digest = self.platforms.of.clone().unwrap_or(digest);
                     facts.insert(question, Answer::Digest(Some(digest).filter(|_| self.has_manifests)));
                 }
             }

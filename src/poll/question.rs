@@ -1,7 +1,7 @@
 //! What a decision needs to know beyond the tags: asked of the registry, the stage or the state.
 
 use super::Context;
-use crate::plan::{Answer, Question};
+use crate::plan::{Answer, Question, StageRun};
 use crate::registry::Registry;
 use crate::store::{Store, StoreError};
 use crate::target::{Target, TargetId};
@@ -12,7 +12,16 @@ pub(super) fn remember(store: &Store, target: &Target, question: &Question) -> R
         Question::Given => Answer::Given(store.given(&target.id)?),
         Question::Runs(stage) => {
             let id = TargetId { project: target.id.project.clone(), stage: stage.clone() };
-            Answer::Runs(store.runs(&id)?)
+            let mut runs = store.runs(&id)?;
+            // A digest that means the same for the stage's platforms is one that it ran, too.
+            if let Some(given) = store.state(&id)?.and_then(|state| state.given_platforms)
+                && given.now.of.as_ref() != Some(&given.digest)
+            {
+                let is_given = |run: &&StageRun| run.digest.as_ref() == Some(&given.digest);
+                let same: Vec<StageRun> = runs.iter().filter(is_given).cloned().collect();
+                runs.extend(same.into_iter().map(|run| StageRun { digest: given.now.of.clone(), ..run }));
+            }
+            Answer::Runs(runs)
         }
         Question::Image(tag) => {
             let sighting = store.sightings(&target.id)?.remove(tag);

@@ -22,7 +22,7 @@ use super::tags_list::{Page, error_code};
 use super::{About, Registry, RegistryError, SignIn, Traffic};
 use crate::config::{CredentialSetting, RegistryConfig, SecretSource};
 use crate::feed::{self, Changes, Cursor, Owner};
-use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
+use crate::reference::{Digest, ListedTag, Listing, Platforms, Repository, Tag};
 use crate::secret::{Credential, Secrets};
 use package::{PackagePages, Row};
 
@@ -82,7 +82,7 @@ impl Gitea {
             access: Mutex::new(Access::Unknown),
             credential_sent: AtomicUsize::new(0),
             lists_owners_only: AtomicBool::new(false),
-            heads: Heads::default(),
+            heads: Heads::honest(),
         }
     }
 
@@ -383,7 +383,7 @@ impl Registry for Gitea {
         image::created(self, repository, tag, platforms)
     }
 
-    fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Vec<String>, RegistryError> {
+    fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Platforms, RegistryError> {
         image::platforms(self, repository, tag)
     }
 

@@ -23,7 +23,7 @@ use super::request::Method;
 use super::tags_list::{MOST_TAGS, Page, TOO_MANY, drop_repeats, error_code};
 use super::{Registry, RegistryError, SignIn, Traffic};
 use crate::config::RegistryConfig;
-use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
+use crate::reference::{Digest, ListedTag, Listing, Platforms, Repository, Tag};
 use crate::secret::{Credential, Secrets};
 
 /// Tags asked for at a time; the second where a server refuses the first.
@@ -559,7 +559,7 @@ impl Registry for Oci {
         image::created(&OfRepository { oci: self, repository }, repository, tag, platforms)
     }
 
-    fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Vec<String>, RegistryError> {
+    fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Platforms, RegistryError> {
         image::platforms(&OfRepository { oci: self, repository }, repository, tag)
     }
 

@@ -206,6 +206,8 @@ const MIGRATIONS: &[&str] = &[
     // 10
     "ALTER TABLE sighting ADD COLUMN digest TEXT;
     ALTER TABLE sighting ADD COLUMN created TEXT;",
+    // 11: the document of poll_state may have given_platforms.
+    "",
 ];
 
 /// Brings the tables up to this program's version. Writes nothing where they are.

@@ -206,7 +206,7 @@ const QUIRKS: &[Quirk] = &[
     read!("gateways: HEAD is forbidden", PULLERS, Robot, |request| {
         manifests(request, |method| (method == "HEAD").then(|| Answer::new(403, "", "")))
     }),
-    read!("CentOS' registry: HEAD finds nothing", PULLERS, Robot, |request| {
+    read!("CentOS' registry: HEAD finds nothing", &["oci", "github", "gitlab"], Robot, |request| {
         manifests(request, |method| (method == "HEAD").then(nowhere))
     }),
     read!("mirrors: HEAD is not allowed", PULLERS, Robot, |request| {
