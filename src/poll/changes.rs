@@ -10,7 +10,7 @@ use super::Context;
 use super::listing::{Extent, Found, Listed, select_remembered};
 use crate::config::Config;
 use crate::feed::{self, Changes, Count, Cursor, Explained, FeedRow, Owner};
-use crate::plan::{self, ErrorCode, Failure, LastListed, PollState};
+use crate::plan::{self, ErrorCode, Facts, Failure, LastListed, PollState};
 use crate::policy::Order;
 use crate::reference::{ListedTag, Listing, Repository, Tag};
 use crate::registry::Registry;
@@ -116,8 +116,9 @@ pub(super) fn ask_owner<'a>(
         if targets.iter().all(|index| step.was_current(context.targets[*index], repository)) {
             to_list.known.insert(repository);
         }
+        let mut shared = Facts::default();
         for index in targets {
-            match step.decide_on_memory(registry, repository, index) {
+            match step.decide_on_memory(registry, repository, index, &mut shared) {
                 Some(done) => asked.listed.push(done),
                 None => to_list.repositories.entry(repository).or_default().push(index),
             }
@@ -184,12 +185,13 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// None: the target's repository has to be listed.
+    /// None: the target's repository has to be listed. `shared`: what is known of the repository from other targets.
     fn decide_on_memory(
         &self,
         registry: &dyn Registry,
         repository: &Repository,
         index: usize,
+        shared: &mut Facts,
     ) -> Option<Listed> {
         let target = self.context.targets[index];
         let state = self.context.states.get(&target.id)?;
@@ -214,7 +216,9 @@ impl Step<'_> {
             let (pushed_at, sequence) = (Some(row.created_at), Some(row.id));
             listing.tags.push(ListedTag { pushed_at, sequence, ..ListedTag::named(tag) });
         }
-        done(extent, select_remembered(self.context, registry, target, state, &listing))
+        let selected = select_remembered(self.context, registry, target, state, &listing, shared.clone());
+        shared.share(&selected.facts);
+        done(extent, Ok(selected).into())
     }
 
     /// What was pushed to the repository since the target knew all of it; None where that is not known, or

@@ -344,8 +344,9 @@ pub(super) fn select_remembered(
     target: &Target,
     state: &PollState,
     listing: &Listing,
-) -> Found {
-    Ok(select(context, registry, target, listing, state.tags_listed, Facts::default())).into()
+    facts: Facts,
+) -> Selected {
+    select(context, registry, target, listing, state.tags_listed, facts)
 }
 
 /// Selects, and asks what deciding on the state as this run found it needs to know: here, where
