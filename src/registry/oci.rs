@@ -103,7 +103,7 @@ impl Oci {
     }
 
     /// Asks about a repository, and authenticates where the server wants that. Where no credential is configured,
-    /// a redirect to another server is followed; what is asked there is asked with nobody's rights.
+    /// a redirect to another server is followed, with anonymous access there.
     fn ask(&self, method: Method, repository: &Repository, url: &Url) -> Result<Answer, RegistryError> {
         let may_leave = self.secrets.credential_for(&self.config, Some(repository))?.is_none();
         let mut url = url.clone();
@@ -137,7 +137,7 @@ impl Oci {
     }
 
     /// What to ask with at first, and whether it was made just now. A credential that is configured is used from the
-    /// first request on: a server may show nobody a part of the tags only, or no image at all.
+    /// first request on: anonymous access may show a part of the tags only, or no image at all.
     fn first_access(
         &self,
         slot: &Slot,
@@ -308,7 +308,7 @@ impl Oci {
         let url = Url::parse(realm).ok().filter(|url| matches!(url.scheme(), "http" | "https")).ok_or_else(
             || RegistryError::Protocol(format!("{head}: it sends to no valid address for a token")),
         )?;
-        // Where a redirect led to another server, that server's own host gives its tokens, to nobody in particular.
+        // Where a redirect led to another server, that server's own host gives its tokens, for anonymous access.
         let is_others = !self.client.is_same_origin(asked)
             && (url.scheme(), url.host()) == (asked.scheme(), asked.host());
         if !is_others && !self.trusts(&url) {
@@ -422,7 +422,7 @@ impl Oci {
             // scheme or path; and credentials go nowhere else.
             let Some(query) = link.query().filter(|query| !query.is_empty()) else {
                 return Err(RegistryError::Protocol(format!(
-                    "{}: its Link does not say by a query which page is next, and credentials are sent to no other address",
+                    "{}: its Link has no query, and the next page is requested from this registry only",
                     answer.head
                 )));
             };

@@ -30,7 +30,7 @@ const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 /// What the token server gives.
 const BEARER: &str = "planted-bearer-h3Wq9vLx2NcT";
 
-/// With whose rights a row is asked.
+/// Whether a row is asked with a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum As {
     Anyone,
@@ -111,7 +111,7 @@ fn manifests(request: &Request, answer: impl Fn(&str) -> Option<Answer>) -> Opti
     request.path().contains("/manifests/").then(|| answer(&request.method)).flatten()
 }
 
-/// `/v2/` challenges; the repository shows nobody this.
+/// `/v2/` challenges; this is what the repository shows an anonymous request.
 fn mixed(request: &Request, challenge: &str, to_anyone: Answer) -> Option<Answer> {
     match request.path() {
         "/v2/" => challenged(request, challenge),
@@ -161,13 +161,13 @@ const QUIRKS: &[Quirk] = &[
     }),
 
     // Credentials are used from the first request on.
-    read!("Harbor: nobody is told that a project is there", OCI, Robot, |request| {
+    read!("Harbor: anonymous access finds no project", OCI, Robot, |request| {
         mixed(request, BEARER_CHALLENGE, nowhere())
     }),
-    read!("Nexus: nobody may read a repository", OCI, Robot, |request| {
+    read!("Nexus: anonymous access is forbidden", OCI, Robot, |request| {
         mixed(request, "Basic realm=\"Sonatype Nexus\"", Answer::json(403, "{}"))
     }),
-    read!("zot with mixed access: nobody is shown the public part", OCI, Robot, |request| {
+    read!("zot with mixed access: anonymous access shows a part", OCI, Robot, |request| {
         mixed(request, "Basic realm=\"zot\"", names(&["v1.0.0"]))
     }),
     read!("the repository asks by another scheme than /v2/", OCI, Robot, |request| match request.path() {
@@ -240,7 +240,7 @@ const QUIRKS: &[Quirk] = &[
     }),
     refused!("a Link that names the page in its path", OCI, Robot, |request| {
         linked(request, "<http://elsewhere.example.test/pages/2>; rel=\"next\"")
-    }, "protocol", "200 OK: its Link does not say by a query which page is next, and credentials are sent to no other address"),
+    }, "protocol", "200 OK: its Link has no query, and the next page is requested from this registry only"),
     refused!("a Link that is none", OCI, Robot, |request| linked(request, "next"),
         "protocol", "200 OK: its Link cannot be read"),
 
@@ -413,7 +413,7 @@ fn a_credential_costs_one_request_a_run_and_is_used_from_the_first_on() {
 
 /// registry.k8s.io, lscr.io, mirrors.
 #[test]
-fn a_redirect_to_another_host_is_followed_with_nobodys_rights_only() {
+fn a_redirect_to_another_host_is_followed_by_anonymous_requests_only() {
     for challenge in [None, Some(BEARER_CHALLENGE)] {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let notes = Arc::clone(&asked);
