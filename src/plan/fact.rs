@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Failure, Reported, StageRun};
-use crate::reference::{Digest, Repository, Tag};
+use crate::reference::{Digest, Platforms, Repository, Tag};
 use crate::target::Name;
 
 /// An answer, or why there is none.
@@ -31,7 +31,7 @@ pub(crate) trait Facts {
     }
 
     /// Which platforms the tag's image has.
-    fn platforms(&self, _tag: &Tag) -> Fact<Vec<String>> {
+    fn platforms(&self, _tag: &Tag) -> Fact<Platforms> {
         Err(Unknown::NotChecked)
     }
 

@@ -160,12 +160,7 @@ impl Gatekeeper<'_> {
 
     fn platforms(&self, tag: &Tag) -> Fact<Option<Waits>> {
         let has = self.facts.platforms(tag)?;
-        let is_there = |wanted: &&String| {
-            // `linux/arm64` is content with any variant.
-            has.iter().any(|has| {
-                has == *wanted || has.strip_prefix(wanted.as_str()).is_some_and(|rest| rest.starts_with('/'))
-            })
-        };
+        let is_there = |wanted: &&String| has.taken_by(wanted).next().is_some();
         let missing: Vec<&str> = self
             .target
             .gates

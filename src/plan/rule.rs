@@ -1,11 +1,15 @@
 //! The rules of deciding, numbered as in the guarantees; each function names the one it carries out.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::fact::{Fact, Facts, Unknown};
 use super::gate::{Blocked, Gatekeeper, Waits};
 use super::running::Reported;
-use super::state::{Baseline, DecidedBy, Deployed, Deployment, OpenDeployments, PollState, Sighted};
+use super::state::{
+    Baseline, DecidedBy, Deployed, Deployment, GivenPlatforms, OpenDeployments, PollState, Sighted,
+};
 use super::status::{ErrorCode, Failure, Status};
 use super::{Decision, decide_failed};
 use crate::policy::{Candidate, Order, Selection};
@@ -460,6 +464,7 @@ impl Poll<'_> {
             return Ok(without_manifest(tag, next));
         }
         let given = ListedTag { digest, ..chosen.listed.clone() };
+        next.given_platforms = self.given_platforms(&given)?;
         next.high_water = Some(given.clone());
         // What passed it by still waits for its own gate.
         next.candidates.retain(|seen| {
@@ -484,9 +489,21 @@ impl Poll<'_> {
             match (digest, &mut next.high_water) {
                 (Some(digest), Some(given)) if given.digest.is_none() => given.digest = Some(digest),
                 (Some(digest), Some(given)) if given.digest.as_ref() != Some(&digest) => {
-                    return self.moved(next, newest, high_water, &digest);
+                    let Some(same) =
+                        self.same_platforms(next.given_platforms.as_ref(), tag, given, &digest)?
+                    else {
+                        return self.moved(next, newest, high_water, &digest);
+                    };
+                    given.digest = Some(digest);
+                    next.given_platforms = Some(same);
                 }
                 _ => {}
+            }
+            if let Some(given) = &next.high_water
+                && next.given_platforms.as_ref().and_then(|known| known.now.of.as_ref())
+                    != given.digest.as_ref()
+            {
+                next.given_platforms = self.given_platforms(given)?;
             }
         }
         if !self.target.digest
@@ -495,6 +512,48 @@ impl Poll<'_> {
             return Ok(Decision { warning: Some(warning), ..self.same(next, newest) });
         }
         Ok(self.same(next, newest))
+    }
+
+    /// What a tag that is given means for the platforms, where a later digest is to be compared by these.
+    fn given_platforms(&self, given: &ListedTag) -> Fact<Option<GivenPlatforms>> {
+        let is_compared = self.target.digest && !self.target.gates.platforms.is_empty();
+        let Some(digest) = given.digest.as_ref().filter(|_| is_compared) else {
+            return Ok(None);
+        };
+        match self.facts.platforms(&given.tag) {
+            Ok(now) => {
+                let found = GivenPlatforms { digest: digest.clone(), now };
+                Ok(Some(found).filter(|found| found.now.of.as_ref() == Some(digest)))
+            }
+            // Any other digest is another deployment then.
+            Err(Unknown::Failed(_) | Unknown::NotChecked) => Ok(None),
+        }
+    }
+
+    /// What the tag points at now, where that is the same for the platforms of the stage.
+    fn same_platforms(
+        &self,
+        known: Option<&GivenPlatforms>,
+        tag: &Tag,
+        given: &ListedTag,
+        digest: &Digest,
+    ) -> Fact<Option<GivenPlatforms>> {
+        let Some(known) = known.filter(|known| known.now.of == given.digest && known.now.of.is_some()) else {
+            return Ok(None);
+        };
+        let now = match self.facts.platforms(tag) {
+            Err(Unknown::NotChecked) => return Ok(None),
+            now => now?,
+        };
+        let is_same = |wanted: &String| {
+            let [before, after]: [BTreeSet<_>; 2] =
+                [&known.now, &now].map(|platforms| platforms.taken_by(wanted).collect());
+            !before.is_empty() && before == after
+        };
+        let platforms = &self.target.gates.platforms;
+        let is_same =
+            now.of.as_ref() == Some(digest) && !platforms.is_empty() && platforms.iter().all(is_same);
+        Ok(is_same.then(|| GivenPlatforms { digest: known.digest.clone(), now }))
     }
 
     /// Rule 7: a tag that was supposed not to move, where the listing shows its digest. Said once.
@@ -633,6 +692,7 @@ impl Poll<'_> {
                 return Ok(without_manifest(&given.tag, next).concerning(&given.tag));
             }
         }
+        next.given_platforms = self.given_platforms(&given)?;
         next.high_water = Some(given);
         let reason = format!(
             "{why}: what comes after it is deployed; to ship this one too: tagship deploy {}",

@@ -116,7 +116,9 @@ impl Answer {
     /// What a 429 or 5xx wants of who asks again.
     pub(super) fn wish(&self) -> Option<Wish> {
         let is_limit = self.status == StatusCode::TOO_MANY_REQUESTS;
-        if !is_limit && !self.status.is_server_error() {
+        // 501: it does not know the method, and will not know it later.
+        let has_failed = self.status.is_server_error() && self.status != StatusCode::NOT_IMPLEMENTED;
+        if !is_limit && !has_failed {
             return None;
         }
         Some(Wish { is_limit, wait: self.retry_after() })
@@ -243,6 +245,11 @@ impl<R: Read> Read for Bounded<R> {
 }
 
 impl<R> Bounded<R> {
+    /// Whether everything that was read was read without a fault.
+    pub(super) fn is_sound(&self) -> bool {
+        self.fault.is_none()
+    }
+
     /// The error of a body that could not be read to its end, or that is not what it should be.
     pub(super) fn failed(self, error: &dyn std::fmt::Display) -> Unread {
         match self.fault {

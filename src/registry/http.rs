@@ -20,7 +20,7 @@ use crate::transport::{self, Advice, Transport, Unprepared, Way};
 
 /// What is waited before a request is sent again.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
-const MOST_REDIRECTS: usize = 5;
+pub(super) const MOST_REDIRECTS: usize = 5;
 /// Requests for this many different paths fail in a row, and a registry is left alone for the run.
 const FAILURES_ALLOWED: usize = 3;
 
@@ -161,22 +161,46 @@ impl Client {
         let mut url = url.clone();
         for _ in 0..=MOST_REDIRECTS {
             let answer = self.send_to(method, &url, headers)?;
-            if !answer.status.is_redirection() || answer.status == StatusCode::NOT_MODIFIED {
-                return Ok(answer);
+            match self.redirect(&answer, false)? {
+                None => return Ok(answer),
+                Some(next) => url = next,
             }
-            let Some(next) = answer.location() else {
-                return Err(RegistryError::Protocol(format!("{}: it says not where to", answer.head())));
-            };
-            if !self.is_same_origin(&next) {
-                return Err(RegistryError::Protocol(format!(
-                    "{}: it redirects to {}, and credentials are not sent there; if that is the registry's address, write it as url",
-                    answer.head(),
-                    next.origin().ascii_serialization()
-                )));
-            }
-            url = next;
         }
-        Err(RegistryError::Protocol(format!("{}: it redirects again and again", what(method, &url))))
+        Err(too_many_redirects(method, &url))
+    }
+
+    /// Where an answer sends on to; None: nowhere. `may_leave`: also to another origin, which must be given no
+    /// credential then.
+    ///
+    /// # Errors
+    /// It does not say where to, or to where it must not be followed.
+    pub(super) fn redirect(&self, answer: &Answer, may_leave: bool) -> Result<Option<Url>, RegistryError> {
+        if !answer.status.is_redirection() || answer.status == StatusCode::NOT_MODIFIED {
+            return Ok(None);
+        }
+        let Some(next) = answer.location() else {
+            return Err(RegistryError::Protocol(format!(
+                "{}: redirect without a Location header",
+                answer.head()
+            )));
+        };
+        let elsewhere = next.origin().ascii_serialization();
+        if next.origin() == answer.url.origin() {
+            return Ok(Some(next));
+        }
+        if !may_leave {
+            return Err(RegistryError::Protocol(format!(
+                "{}: it redirects to {elsewhere}, and credentials are not sent there; if that is the registry's address, write it as url",
+                answer.head()
+            )));
+        }
+        if next.scheme() != "https" && answer.url.scheme() == "https" {
+            return Err(RegistryError::Protocol(format!(
+                "{}: it redirects to {elsewhere}, which is not encrypted",
+                answer.head()
+            )));
+        }
+        Ok(Some(next))
     }
 
     /// As [`Client::send`], but gives a redirect back as it is.
@@ -379,6 +403,10 @@ impl Client {
     pub(super) fn claim(&self) -> Claim {
         Claim::new(&self.traffic.large, &self.traffic.cutoff)
     }
+}
+
+pub(super) fn too_many_redirects(method: Method, url: &Url) -> RegistryError {
+    RegistryError::Protocol(format!("{}: it redirects again and again", what(method, url)))
 }
 
 fn out_of_time(method: Method, url: &Url, how_far: &str) -> RegistryError {

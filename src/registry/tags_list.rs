@@ -32,7 +32,9 @@ pub(super) struct Page {
 
 #[derive(Deserialize)]
 struct Body {
-    name: Option<String>,
+    /// Informative: behind mirrors and caches it is another than was asked for.
+    #[serde(default)]
+    name: serde_json::Value,
     #[serde(deserialize_with = "names")]
     tags: Option<Names>,
 }
@@ -47,7 +49,7 @@ impl Page {
     /// Reads a page of this repository. A large one needs a place of the claim.
     ///
     /// # Errors
-    /// It is not a tags list, or another repository's, or not complete.
+    /// It is not a tags list, or not complete.
     pub(super) fn read(answer: Answer, repository: &Repository, claim: &Claim) -> Result<Page, Unread> {
         let head = answer.head();
         let secrets = answer.secrets();
@@ -55,12 +57,6 @@ impl Page {
         // A renamed owner's images are found under the new name.
         let is_renamed = !answer.url.path().contains(&format!("/{repository}/"));
         let is_html = answer.header("content-type").is_some_and(|kind| kind.starts_with("text/html"));
-        if is_html {
-            return Err(RegistryError::Protocol(format!(
-                "{head}: this is a web page (a login page?) and no tags list; is url the address of the registry?"
-            ))
-            .into());
-        }
         let mut reader = answer.reader(TAGS_BODY);
         let mut begin = Vec::new();
         if let Err(error) = reader.by_ref().take(LARGE_BODY).read_to_end(&mut begin) {
@@ -76,20 +72,19 @@ impl Page {
         });
         let body = match parsed {
             Ok(body) => body,
+            Err(_) if is_html && reader.is_sound() => {
+                return Err(RegistryError::Protocol(format!(
+                    "{head}: this is a web page (a login page?) and no tags list; is url the address of the registry?"
+                ))
+                .into());
+            }
             Err(error) => {
                 let error = shown(&error.to_string());
                 return Err(reader.failed(&format!("this is no tags list: {error}")));
             }
         };
-        let other = body.name.filter(|name| !name.eq_ignore_ascii_case(repository.as_str()));
-        let renamed = other.as_ref().filter(|_| is_renamed).map(|name| shown(name));
-        if let Some(name) = other.filter(|_| !is_renamed) {
-            return Err(RegistryError::Protocol(format!(
-                "{head}: this is the tags list of {:?}",
-                shown(&name)
-            ))
-            .into());
-        }
+        let other = body.name.as_str().filter(|name| !name.eq_ignore_ascii_case(repository.as_str()));
+        let renamed = other.filter(|_| is_renamed).map(shown);
         Ok(match body.tags {
             None => Page { tags: Vec::new(), dropped: Dropped::default(), names: 0, is_null: true, renamed },
             Some(Names { tags, dropped, count }) => {

@@ -59,6 +59,7 @@ mod process_limits;
 mod progress;
 mod proxy;
 mod questions;
+mod quirks;
 mod registry;
 mod requests;
 mod restore;
