@@ -64,6 +64,15 @@ pub(crate) struct Config {
     pub(crate) dangers: Vec<Fault>,
 }
 
+/// Who is told of runs.
+#[derive(Debug)]
+pub(crate) enum PingUrl {
+    /// By the convention of healthchecks.io: `/start`, or `/` and an exit status, behind the path.
+    Convention(Template),
+    /// Each as written.
+    AsWritten { start: Option<Template>, success: Option<Template>, failure: Option<Template> },
+}
+
 /// `[settings]`.
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -76,7 +85,7 @@ pub(crate) struct Settings {
     /// Where metrics are written; absolute.
     pub(crate) metrics_file: Option<PathBuf>,
     /// What is told of each run: literals and secrets only.
-    pub(crate) ping_url: Option<Template>,
+    pub(crate) ping_url: Option<PingUrl>,
     /// Every repository is listed in full at least this often.
     pub(crate) resync: Duration,
     /// Finished deployments are kept this long.

@@ -34,7 +34,7 @@ use crate::target::Target;
 use crate::target::step::Step;
 pub(crate) use gate::{Content, ask_gates};
 pub(crate) use notify::{News, notify};
-pub(crate) use ping::ping;
+pub(crate) use ping::{Ping, ping};
 pub(crate) use running::{running, verify};
 
 pub(crate) use crate::stop::Stop;

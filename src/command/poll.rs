@@ -11,7 +11,7 @@ use super::{
     Exit, detail, given, load, open_state, rehearsed_state, select_filtered, used_files, warn_of_open_state,
 };
 use crate::cli::{self, Global, PollFormat};
-use crate::deploy::{self, Stop};
+use crate::deploy::{self, Ping, Stop};
 use crate::monitor::{self, Ended};
 use crate::plan::{self, Audience};
 use crate::poll::{self, Mode, Run};
@@ -96,18 +96,18 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
     let id = uuid::Uuid::now_v7();
     let is_told = mode == Mode::Deliver;
     let ping_url = config.settings.ping_url.as_ref().filter(|_| is_told);
-    if let Some(url) = ping_url {
-        warn(&mut report, deploy::ping(url, "/start", &run.secrets, &id, run.max_runtime, &stop));
-    }
+    let ping = |report: &mut Box<dyn Report>, moment: Ping| {
+        if let Some(url) = ping_url {
+            warn(report, deploy::ping(url, moment, &run.secrets, &id, run.max_runtime, &stop));
+        }
+    };
+    ping(&mut report, Ping::Start);
     let summary = poll::poll(&run, &targets, report.as_mut());
     let unusable = stop.signal().map_or(Exit::Unusable, Exit::Signal);
     let ended = summary.as_ref().map_or(unusable, |summary| exit(summary, arguments));
-    if let Some(url) = ping_url {
-        // That something is new is no failure there.
-        let status = if matches!(ended, Exit::Changed | Exit::Busy) { 0 } else { ended.status() };
-        let event = format!("/{status}");
-        warn(&mut report, deploy::ping(url, &event, &run.secrets, &id, run.max_runtime, &stop));
-    }
+    // That something is new is no failure there.
+    let status = if matches!(ended, Exit::Changed | Exit::Busy) { 0 } else { ended.status() };
+    ping(&mut report, Ping::End(status));
     let summary = match summary {
         Err(error) if matches!(ended, Exit::Signal(_)) => {
             report.event(Event::Warning(&format!("{error:#}")));

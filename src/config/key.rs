@@ -10,6 +10,7 @@ use crate::target::notifier::Event;
 pub(crate) enum Section {
     Top,
     Settings,
+    Ping,
     Registry,
     Project,
     Stage,
@@ -45,6 +46,8 @@ pub(crate) enum Kind {
     TextList,
     /// A list of text with placeholders.
     TemplateList,
+    /// Text with placeholders, or a table of such.
+    TemplateOr(Section),
     /// A table of text with placeholders.
     TemplateTable,
     /// A table of text, or of secret sources.
@@ -113,9 +116,10 @@ impl Key {
 
 impl Section {
     /// In the order of the manual page.
-    pub(crate) const ALL: [Section; 16] = [
+    pub(crate) const ALL: [Section; 17] = [
         Section::Top,
         Section::Settings,
+        Section::Ping,
         Section::Registry,
         Section::Secret,
         Section::Project,
@@ -137,6 +141,7 @@ impl Section {
         match self {
             Section::Top => "the file",
             Section::Settings => "[settings]",
+            Section::Ping => "ping_url",
             Section::Registry => "[registries.NAME]",
             Section::Project => "[projects.NAME]",
             Section::Stage => "[projects.NAME.stages.NAME]",
@@ -160,6 +165,7 @@ impl Section {
                 "What stands at the top of the file. An included file may have registries, secrets and projects only."
             }
             Section::Settings => "How tagship works as a whole.",
+            Section::Ping => "URLs that are requested as written, by GET.",
             Section::Registry => "A server (or a folder) that holds images.",
             Section::Project => "A repository, and the stages that it is deployed to.",
             Section::Stage => {
@@ -218,6 +224,7 @@ impl Section {
             Section::CommandStep => COMMAND_STEP,
             Section::HttpStep => HTTP_STEP,
             Section::Until => UNTIL,
+            Section::Ping => PING,
             Section::Success => SUCCESS,
             Section::Sign => SIGN,
             Section::Notify => NOTIFY,
@@ -299,8 +306,8 @@ const SETTINGS: &[Key] = &[
     ),
     key(
         "ping_url",
-        Kind::Template,
-        "A healthchecks.io style URL that is told of each run: /start, and at its end its exit status (0 where nothing failed). Only {secret.NAME} can stand in it.",
+        Kind::TemplateOr(Section::Ping),
+        "A healthchecks.io style URL that is told of each run: /start, and at its end its exit status (0 where nothing failed). Or a table of URLs for the start and either end, requested as written (Uptime Kuma). Only {secret.NAME} can stand in them.",
         r#"ping_url = "https://hc.example.com/{secret.hc}""#,
     ),
     key("stage", Kind::Table(Section::Stage), "Defaults for every stage.", "[settings.stage]"),
@@ -502,6 +509,27 @@ const HTTP_STEP: &[Key] = &[
         Kind::Table(Section::Until),
         "The request is repeated until its answer says that work which the endpoint queued is over; success then judges that answer.",
         r#"until = { pointer = "/status", values = ["finished", "failed"] }"#,
+    ),
+];
+
+const PING: &[Key] = &[
+    key(
+        "start",
+        Kind::Template,
+        "When a run begins.",
+        r#"start = "https://hc.example.com/{secret.hc}/start""#,
+    ),
+    key(
+        "success",
+        Kind::Template,
+        "When a run ends and nothing failed in it.",
+        r#"success = "https://kuma.example.com/api/push/{secret.hc}?status=up""#,
+    ),
+    key(
+        "failure",
+        Kind::Template,
+        "When a run ends in which something failed, or that was told to stop.",
+        r#"failure = "https://kuma.example.com/api/push/{secret.hc}?status=down""#,
     ),
 ];
 

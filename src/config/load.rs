@@ -15,7 +15,8 @@ use super::tree::{Node, Source};
 use super::used::{programs, secret_programs};
 use super::variable::{in_scope, read_vars, texts};
 use super::{
-    Config, Fault, Faults, Location, RegistryConfig, RegistryKind, SecretSource, Settings, StateSetting,
+    Config, Fault, Faults, Location, PingUrl, RegistryConfig, RegistryKind, SecretSource, Settings,
+    StateSetting,
 };
 use super::{address, file, notify, registry, source};
 use crate::policy::Order;
@@ -200,14 +201,27 @@ impl<'a> Loader<'a> {
         let metrics_file = get("metrics_file")
             .map_or(Some(None), |field| field.some_text().map(|path| Some(folder.join(path))));
         let scope = Scope { secrets: self.named_secrets(), ..Scope::default() };
-        let ping_url = get("ping_url").map_or(Some(None), |field| {
-            let url = Reader { scope: &scope, folder }.url(&field)?;
+        let ping = |field: &Field<'_>| {
+            let url = Reader { scope: &scope, folder }.url(field)?;
             let is_fixed = |part: &Part| matches!(part, Part::Literal(_) | Part::Secret(_));
             if url.parts.iter().all(is_fixed) {
-                return Some(Some(url));
+                return Some(url);
             }
             field.fault("a run is of no project and no tag", "only {secret.NAME} can stand in it");
             None
+        };
+        let ping_url = get("ping_url").map_or(Some(None), |field| {
+            if field.is_text() {
+                return Some(Some(PingUrl::Convention(ping(&field)?)));
+            }
+            let table = field.table(Section::Ping)?;
+            let url = |name: &str| table.get(name).map_or(Some(None), |field| ping(&field).map(Some));
+            let (start, success, failure) = (url("start"), url("success"), url("failure"));
+            if table.names().next().is_none() {
+                field.fault("nobody would be told", "write start, success or failure");
+                return None;
+            }
+            Some(Some(PingUrl::AsWritten { start: start?, success: success?, failure: failure? }))
         });
         let settings = Settings {
             metrics_file: metrics_file?,

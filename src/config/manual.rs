@@ -209,6 +209,7 @@ fn words(kind: Kind) -> String {
     match kind {
         Kind::Text => "text".to_owned(),
         Kind::Template => "text with placeholders".to_owned(),
+        Kind::TemplateOr(_) => "text with placeholders, or a table of such".to_owned(),
         Kind::Pointer => "JSON pointer".to_owned(),
         Kind::Clock => "time of day".to_owned(),
         Kind::TextOrList => "text or a list of text".to_owned(),

@@ -93,7 +93,7 @@ fn rules(section: Section) -> Vec<(&'static str, Value)> {
     };
     let mut rules = match section {
         Section::Secret => vec![("minProperties", 1.into()), ("maxProperties", 1.into())],
-        Section::Sign => vec![("minProperties", 1.into())],
+        Section::Sign | Section::Ping => vec![("minProperties", 1.into())],
         Section::Running => vec![one_of_two()],
         Section::Notify => vec![one_of_two(), one_body()],
         Section::HttpStep => vec![one_body()],
@@ -159,6 +159,7 @@ fn values(kind: Kind) -> Value {
     match kind {
         Kind::Text => text(),
         Kind::Template => json!({ "type": "string" }),
+        Kind::TemplateOr(section) => json!({ "oneOf": [{ "type": "string" }, reference(section)] }),
         Kind::Pointer => json!({ "type": "string", "pattern": POINTER }),
         Kind::Clock => json!({ "type": "string", "pattern": CLOCK }),
         Kind::TextOrList => json!({ "oneOf": [text(), texts()] }),

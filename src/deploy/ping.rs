@@ -10,9 +10,10 @@ use uuid::Uuid;
 use super::Stop;
 use super::command::shown_duration;
 use super::exchange::{NoAnswer, exchange};
+use crate::config::PingUrl;
 use crate::secret::Secrets;
 use crate::stop::Cutoff;
-use crate::target::template::{Part, Template};
+use crate::target::template::Part;
 
 /// How long a ping may take at most.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -21,22 +22,43 @@ const LAST_TIMEOUT: Duration = Duration::from_millis(600);
 /// How long an answer is waited for when tagship is told to stop meanwhile.
 const GRACE: Duration = Duration::from_millis(200);
 
-/// Pings the URL with this behind its path: `/start`, or `/` and an exit status. `run` joins the two. `longest`: how
-/// long the run may take.
+/// What a ping is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ping {
+    Start,
+    /// With the exit status.
+    End(u8),
+}
+
+/// Pings where this moment of a run is told. By the convention, `run` joins the two moments. `longest`: how long the run
+/// may take.
 ///
 /// # Errors
 /// It was not received. The URL is not shown: whoever has it can ping.
 pub(crate) fn ping(
-    url: &Template,
-    event: &str,
+    url: &PingUrl,
+    moment: Ping,
     secrets: &Secrets,
     run: &Uuid,
     longest: Duration,
     stop: &Stop,
 ) -> Result<(), String> {
+    let event = match moment {
+        Ping::Start => "/start".to_owned(),
+        Ping::End(status) => format!("/{status}"),
+    };
+    let template = match (url, moment) {
+        (PingUrl::Convention(url), _) => Some(url),
+        (PingUrl::AsWritten { start, .. }, Ping::Start) => start.as_ref(),
+        (PingUrl::AsWritten { success, .. }, Ping::End(0)) => success.as_ref(),
+        (PingUrl::AsWritten { failure, .. }, Ping::End(_)) => failure.as_ref(),
+    };
+    let Some(template) = template else {
+        return Ok(());
+    };
     let fault = |what: &str| secrets.mask(&format!("ping_url: {what}"));
     let mut text = String::new();
-    for part in &url.parts {
+    for part in &template.parts {
         match part {
             Part::Literal(literal) => text.push_str(literal),
             Part::Secret(id) => {
@@ -47,14 +69,16 @@ pub(crate) fn ping(
             Part::Field(_) | Part::Var(_) | Part::Answer(_) => {}
         }
     }
-    let mut url = Url::parse(text.trim()).map_err(|error| fault(&error.to_string()))?;
-    url.set_path(&format!("{}{event}", url.path().trim_end_matches('/')));
-    url.query_pairs_mut().append_pair("rid", &run.to_string());
-    let request = Request::get(url.as_str()).body(None).map_err(|_| fault("it cannot be sent"))?;
+    let mut address = Url::parse(text.trim()).map_err(|error| fault(&error.to_string()))?;
+    if let PingUrl::Convention(_) = url {
+        address.set_path(&format!("{}{event}", address.path().trim_end_matches('/')));
+        address.query_pairs_mut().append_pair("rid", &run.to_string());
+    }
+    let request = Request::get(address.as_str()).body(None).map_err(|_| fault("it cannot be sent"))?;
     let timeout = TIMEOUT.min(longest);
     let answer = match stop.signal() {
-        None => exchange(&url, request, timeout, GRACE, &Cutoff::at_signal(stop)),
-        Some(_) => exchange(&url, request, timeout.min(LAST_TIMEOUT), GRACE, &Cutoff::default()),
+        None => exchange(&address, request, timeout, GRACE, &Cutoff::at_signal(stop)),
+        Some(_) => exchange(&address, request, timeout.min(LAST_TIMEOUT), GRACE, &Cutoff::default()),
     };
     match answer {
         Ok(answer) if answer.status.is_success() => Ok(()),

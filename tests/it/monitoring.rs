@@ -103,6 +103,37 @@ fn a_run_is_pinged_at_its_start_and_by_its_end() {
 }
 
 #[test]
+fn each_moment_of_a_run_is_told_to_a_url_of_its_own_as_it_is_written() {
+    let gitea = gitea(Build::GiteaNew);
+    let service = Endpoint::start();
+    let of = |moment: &str| format!("{moment} = \"{}/{{secret.hc}}?status={moment}&msg=\"", service.url());
+    for moments in [&["start", "success", "failure"][..], &["failure"]] {
+        let urls: Vec<String> = moments.iter().map(|moment| of(moment)).collect();
+        let ping =
+            format!("ping_url = {{ {} }}\n[secrets]\nhc = {{ file = \"secret/hc\" }}", urls.join(", "));
+        let shop = shop(&gitea, &ping);
+        shop.secret("hc", "planted-uuid");
+        let before = service.requests().len();
+        shop.run(&["poll"]).code(0);
+        shop.file("fail", "");
+        gitea.push("acme/shop", &format!("dev-5{before}"), &format!("2026-11-20T1{}:00:00Z", before + 1));
+        shop.run(&["poll"]).code(1);
+        let told: Vec<String> =
+            service.requests()[before..].iter().map(|request| request.target.clone()).collect();
+        let told: Vec<&str> = told.iter().map(String::as_str).collect();
+        let at = |moment: &str| format!("/planted-uuid?status={moment}&msg=");
+        let expected: Vec<String> = ["start", "success", "start", "failure"]
+            .iter()
+            .filter(|moment| moments.contains(moment))
+            .map(|moment| at(moment))
+            .collect();
+        assert_eq!(told, expected);
+    }
+    let shop = shop(&gitea, "ping_url = {}");
+    shop.run(&["check"]).code(2);
+}
+
+#[test]
 fn a_ping_that_fails_is_said_without_its_url_and_changes_nothing() {
     let gitea = gitea(Build::GiteaNew);
     let service = Endpoint::start();
