@@ -512,6 +512,22 @@ mod tests {
     }
 
     #[test]
+    fn the_url_of_a_notification_is_the_page_else_the_image() {
+        let (target, vault, tag) = (target(Vec::new()), KnownSecrets::none(), Tag::new("v2").unwrap());
+        let url = Template { parts: vec![Part::Field(Field::Url)] };
+        for (tag, page, expected) in [
+            (Some(&tag), Some("https://git.example.com/x"), "https://git.example.com/x"),
+            (Some(&tag), None, "git.example.com/acme/shop:v2"),
+            (None, None, "git.example.com/acme/shop"),
+        ] {
+            let subject = Subject { tag, page, ..Subject::default() };
+            let values =
+                Values { target: &target, subject, vault: &vault, answers: None, unfit: Unfit::Replaced };
+            assert_eq!(values.plain(&url).unwrap(), expected);
+        }
+    }
+
+    #[test]
     fn the_standard_body_has_every_placeholder_but_secrets() {
         with_values(|values| {
             let expected = json!({

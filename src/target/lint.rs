@@ -23,18 +23,37 @@ pub(crate) fn lints(step: &Step) -> Vec<String> {
         Step::Http(step) => {
             lints.extend(variable(&step.url));
             lints.extend(step.headers.iter().find_map(|(_, value)| variable(value)));
-            lints.extend(json_as_text(&step.body));
         }
     }
+    lints.extend(json_as_text(step));
     lints.extend(step.templates().into_iter().find_map(braces));
     lints
 }
 
-/// `body = '{"text": "{error}"}'`: a quote or a line feed in the value breaks the JSON.
-fn json_as_text(body: &Body) -> Option<String> {
-    let Body::Text(template) = body else { return None };
-    let is_value = |part: &&Part| !matches!(part, Part::Literal(_));
-    let value = template.parts.iter().find(is_value)?;
+/// `body = '{"text": "{error}"}'`, also as an argument (`["curl", "-d", …]`): a quote or a line feed in the value
+/// breaks the JSON.
+fn json_as_text(step: &Step) -> Option<String> {
+    match step {
+        Step::Command(step) => step.argv.iter().find_map(|argument| {
+            let (cure, value) = as_json(argument)?;
+            let value = value?;
+            Some(format!("an argument is JSON, and a quote or a line feed in {value} would break it; write url = \"…\", json = {cure}"))
+        }),
+        Step::Http(step) => {
+            let Body::Text(body) = &step.body else { return None };
+            Some(match as_json(body)? {
+                (cure, Some(value)) => format!("body is JSON, and a quote or a line feed in {value} would break it; write json = {cure}"),
+                (cure, None) => format!("body is JSON as text; write json = {cure}"),
+            })
+        }
+    }
+}
+
+/// The table to write for a template that is JSON and has placeholders, and the first one that can have any text.
+fn as_json(template: &Template) -> Option<(String, Option<String>)> {
+    if template.parts.iter().all(|part| matches!(part, Part::Literal(_))) {
+        return None;
+    }
     // A digit is valid inside and outside of quotes.
     let stand_in = |part: &Part| match part {
         Part::Literal(text) => text.clone(),
@@ -44,9 +63,15 @@ fn json_as_text(body: &Body) -> Option<String> {
         serde_json::from_str(text).ok().filter(|json: &Value| json.is_object() || json.is_array())
     };
     is_json(&template.parts.iter().map(stand_in).collect::<String>())?;
-    let cure = is_json(&written(template)).and_then(|json| toml(&json)).unwrap_or_else(|| "{ … }".to_owned());
-    let value = written(&Template { parts: vec![value.clone()] });
-    Some(format!("body is JSON, and a quote or a line feed in {value} would break it; write json = {cure}"))
+    let table =
+        is_json(&written(template)).and_then(|json| toml(&json)).unwrap_or_else(|| "{ … }".to_owned());
+    let is_any_text = |part: &&Part| match part {
+        Part::Literal(_) => false,
+        Part::Field(field) => matches!(field, Field::Error | Field::Lines),
+        Part::Var(_) | Part::Secret(_) | Part::Answer(_) => true,
+    };
+    let value = template.parts.iter().find(is_any_text);
+    Some((table, value.map(|part| written(&Template { parts: vec![part.clone()] }))))
 }
 
 /// A JSON value as TOML on one line. None: TOML has no null.
@@ -252,6 +277,10 @@ mod tests {
                 r#"{error} comes from outside, and a shell runs what is in it; pass it as an argument of its own: command = ["sh", "-c", "… \"$1\"", "sh", "{error}"]"#,
             ),
             (
+                &["curl", "-d", r#"{"text": "{error}"}"#, "https://example.com"],
+                r#"an argument is JSON, and a quote or a line feed in {error} would break it; write url = "…", json = { text = "{error}" }"#,
+            ),
+            (
                 &["ssh", "host", "./x", "{step.1./id}"],
                 "{step.1./id} comes from outside, and a shell runs what is in it; leave it out",
             ),
@@ -280,16 +309,17 @@ mod tests {
         for (text, lint) in [
             (
                 r#" {"text": "{target}: {error}", "a b": [1, {"on": true}]}"#,
-                r#"body is JSON, and a quote or a line feed in {target} would break it; write json = { "a b" = [1, { on = true }], text = "{target}: {error}" }"#,
+                r#"body is JSON, and a quote or a line feed in {error} would break it; write json = { "a b" = [1, { on = true }], text = "{target}: {error}" }"#,
             ),
             (
                 r#"{"attempt": {attempt}, "text": "{error}"}"#,
-                "body is JSON, and a quote or a line feed in {attempt} would break it; write json = { … }",
+                "body is JSON, and a quote or a line feed in {error} would break it; write json = { … }",
             ),
             (
                 r#"["{lines}", null]"#,
                 "body is JSON, and a quote or a line feed in {lines} would break it; write json = { … }",
             ),
+            (r#"{"tag": "{tag}"}"#, r#"body is JSON as text; write json = { tag = "{tag}" }"#),
         ] {
             assert_eq!(of_body(text), [lint], "{text}");
         }
@@ -308,6 +338,7 @@ mod tests {
             &["ssh", "host", "cd /srv", "&&", "./deploy.sh", "$HOME", "{tag}"],
             &["sh", "-c", "mail \"$1\" {tag} {image}", "sh", "{error}"],
             &["mail", "-s", "failed: {error}"],
+            &["kubectl", "patch", "deployment/shop", "-p", r#"{"image": "{image}"}"#],
             &["find", ".", "-exec", "rm", "{}", ";"],
             &["pip", "install", ">=1.2", "a|b", "100$", "$1", "{ tag }", "{\"tag\": \"{tag}\"}"],
         ] {
