@@ -31,7 +31,7 @@ use crate::reference::{Digest, Tag};
 use crate::secret::{Redactor, Secrets};
 use crate::target::Target;
 use crate::target::step::Step;
-pub(crate) use notify::{Happening, News, What, notify};
+pub(crate) use notify::{Content, EventReport, Message, notify};
 pub(crate) use ping::ping;
 pub(crate) use running::{running, verify};
 

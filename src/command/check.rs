@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{Exit, can_lock, load, read_state, used_files, warn_of_open_state};
 use crate::cli::{self, Global};
 use crate::config::Config;
-use crate::deploy::{self, Happening, News, Stop, What};
+use crate::deploy::{self, Content, EventReport, Message, Stop};
 use crate::monitor;
 use crate::plan::{Audience, PollState};
 use crate::policy::{self, Order};
@@ -112,9 +112,9 @@ fn test_notifiers(
             continue;
         };
         let page = config.registries[&target.registry].page(&target.image.repository, Some(&test));
-        let what = match notifier.batch {
-            true => What::Batch { count: 1, lines: &format!("{} {TEST}", target.id) },
-            false => What::One(Happening {
+        let content = match notifier.batch {
+            true => Content::Batch { count: 1, lines: &format!("{} test: {TEST}", target.id) },
+            false => Content::One(EventReport {
                 status: "test",
                 tag: Some(&test),
                 digest: None,
@@ -125,8 +125,8 @@ fn test_notifiers(
             }),
         };
         let id = uuid::Uuid::now_v7().to_string();
-        let news = News { id: &id, time: Timestamp::now(), what };
-        let result = deploy::notify(target, &notifier.step, &news, secrets, stop, notifier.step.longest());
+        let message = Message { id: &id, time: Timestamp::now(), content };
+        let result = deploy::notify(target, &notifier.step, &message, secrets, stop, notifier.step.longest());
         if let Some(signal) = stop.signal() {
             return Exit::Signal(signal);
         }

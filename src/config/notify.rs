@@ -71,7 +71,7 @@ fn events(field: &Field<'_>) -> Option<Vec<Event>> {
         let known = Event::VARIANTS.iter().copied();
         let event = text.parse().ok();
         if event.is_none() {
-            item.fault(format!("{text:?} is no event"), item.found.suggest(text, known));
+            item.fault(format!("unknown event {text:?}"), item.found.suggest(text, known));
         }
         event
     };
@@ -83,7 +83,7 @@ fn patterns(field: &Field<'_>, targets: &TargetNames<'_>) -> Option<Vec<TargetPa
     let read = |item: &Field<'_>| {
         let pattern = TargetPattern::new(item.some_text()?);
         if !targets.is_empty() && !targets.has(&pattern) {
-            item.warning("no target is called so", "write shop/dev, shop (all its stages) or a glob");
+            item.warning("matches no target", "write shop/dev, shop (all its stages) or a glob");
         }
         Some(pattern)
     };

@@ -16,19 +16,19 @@ use crate::secret::Secrets;
 use crate::target::Target;
 use crate::target::step::Step;
 
-/// What a notification reports: an event of a target, or a batch of events.
+/// A notification: an event of a target, or a batch of events.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct News<'a> {
+pub(crate) struct Message<'a> {
     /// The same for every attempt to send it.
     pub(crate) id: &'a str,
     /// When it happened; of a batch, when the last event happened.
     pub(crate) time: Timestamp,
-    pub(crate) what: What<'a>,
+    pub(crate) content: Content<'a>,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum What<'a> {
-    One(Happening<'a>),
+pub(crate) enum Content<'a> {
+    One(EventReport<'a>),
     /// The number of events, and a line for each.
     Batch {
         count: usize,
@@ -38,7 +38,7 @@ pub(crate) enum What<'a> {
 
 /// An event of a target.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Happening<'a> {
+pub(crate) struct EventReport<'a> {
     /// An event of `on`: `failed`.
     pub(crate) status: &'a str,
     pub(crate) tag: Option<&'a Tag>,
@@ -55,7 +55,7 @@ pub(crate) struct Happening<'a> {
 const PATIENCE: Patience =
     Patience { grace: Duration::from_millis(200), linger: Some(Duration::from_millis(200)) };
 
-/// Sends the news by the step, within this time, even if the step's own timeout is longer. `target`: of a batch, any
+/// Sends the message by the step, within this time, even if the step's own timeout is longer. `target`: of a batch, any
 /// of its targets.
 ///
 /// # Errors
@@ -63,18 +63,18 @@ const PATIENCE: Patience =
 pub(crate) fn notify(
     target: &Target,
     step: &Step,
-    news: &News<'_>,
+    message: &Message<'_>,
     secrets: &Secrets,
     stop: &Stop,
     within: Duration,
 ) -> Result<(), DeployError> {
     let vault = &Learning::new(secrets);
-    let of_both = Subject { id: Some(news.id), time: Some(news.time), ..Subject::default() };
-    let subject = match news.what {
-        What::One(Happening { status, tag, digest, previous_tag, deployment_id, error, page }) => {
+    let of_both = Subject { id: Some(message.id), time: Some(message.time), ..Subject::default() };
+    let subject = match message.content {
+        Content::One(EventReport { status, tag, digest, previous_tag, deployment_id, error, page }) => {
             Subject { tag, digest, previous_tag, deployment_id, status: Some(status), error, page, ..of_both }
         }
-        What::Batch { count, lines } => Subject { batch: Some(Batch { count, lines }), ..of_both },
+        Content::Batch { count, lines } => Subject { batch: Some(Batch { count, lines }), ..of_both },
     };
     let values = Values { target, subject, vault, answers: None, unfit: Unfit::Replaced };
     let nothing = File::open("/dev/null")

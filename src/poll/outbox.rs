@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::Run;
 use crate::config::Config;
-use crate::deploy::{self, DeployError, Happening, News, What};
+use crate::deploy::{self, Content, DeployError, EventReport, Message};
 use crate::plan::{self, Decision, ErrorCode, Failed, Notification, PollState, Status};
 use crate::report::{Event as Said, Report};
 use crate::store::{Notified, StoreError, Write};
@@ -94,7 +94,7 @@ fn send_due(run: &Run<'_>, until: Instant, report: &mut dyn Report) -> Result<()
         return Ok(());
     };
     let now = Timestamp::now();
-    let mut receivers: Vec<(&Notifier, Vec<Message<'_>>)> = Vec::new();
+    let mut receivers: Vec<(&Notifier, Vec<Letter<'_>>)> = Vec::new();
     for notification in run.store.unsent()? {
         if notification.next_attempt.is_some_and(|next| !next.is_over(now)) {
             continue;
@@ -111,18 +111,18 @@ fn send_due(run: &Run<'_>, until: Instant, report: &mut dyn Report) -> Result<()
             receivers.push((notifier, Vec::new()));
             receivers.len() - 1
         });
-        let messages = &mut receivers[place].1;
-        match messages.last_mut() {
+        let letters = &mut receivers[place].1;
+        match letters.last_mut() {
             Some(message) if notifier.batch => message.notifications.push(notification),
-            _ => messages.push(Message { notifications: vec![notification], target }),
+            _ => letters.push(Letter { notifications: vec![notification], target }),
         }
     }
     let number = receivers.len().min(MOST);
     let queue = Mutex::new(VecDeque::from(receivers));
     let work = |sender: mpsc::Sender<_>| {
         let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        while let Some((notifier, messages)) = next() {
-            send_to(run, notifier, messages, until, &sender);
+        while let Some((notifier, letters)) = next() {
+            send_to(run, notifier, letters, until, &sender);
         }
     };
     thread::scope(|scope| {
@@ -151,7 +151,7 @@ fn send_due(run: &Run<'_>, until: Instant, report: &mut dyn Report) -> Result<()
 }
 
 /// One message to a receiver: one notification, or all of a batch, the oldest first.
-struct Message<'a> {
+struct Letter<'a> {
     notifications: Vec<Notification>,
     /// That of the first notification.
     target: &'a Target,
@@ -161,11 +161,11 @@ struct Message<'a> {
 fn send_to(
     run: &Run<'_>,
     notifier: &Notifier,
-    messages: Vec<Message<'_>>,
+    letters: Vec<Letter<'_>>,
     until: Instant,
     sender: &mpsc::Sender<(Vec<Notification>, Result<(), DeployError>)>,
 ) {
-    for Message { notifications, target } in messages {
+    for Letter { notifications, target } in letters {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() || run.stop.signal().is_some() {
             return;
@@ -174,9 +174,9 @@ fn send_to(
         let lines = lines(&notifications);
         let registry = &run.config.registries[&target.registry];
         let page = registry.page(&target.image.repository, last.tag.as_ref());
-        let what = match notifier.batch {
-            true => What::Batch { count: notifications.len(), lines: &lines },
-            false => What::One(Happening {
+        let content = match notifier.batch {
+            true => Content::Batch { count: notifications.len(), lines: &lines },
+            false => Content::One(EventReport {
                 status: last.event.as_str(),
                 tag: last.tag.as_ref(),
                 digest: last.digest.as_ref(),
@@ -187,8 +187,8 @@ fn send_to(
             }),
         };
         // A batch that another notification joined is another message.
-        let news = News { id: &last.id, time: last.created_at, what };
-        let result = deploy::notify(target, &notifier.step, &news, &run.secrets, run.stop, left);
+        let message = Message { id: &last.id, time: last.created_at, content };
+        let result = deploy::notify(target, &notifier.step, &message, &run.secrets, run.stop, left);
         let is_hanging = result.as_ref().is_err_and(|error| error.code == ErrorCode::Timeout);
         // The receiving end waits for all senders.
         let _ = sender.send((notifications, result));

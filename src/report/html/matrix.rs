@@ -9,7 +9,7 @@ use crate::plan::Status;
 use crate::report::StatusRow;
 use crate::target::Name;
 
-/// With more names of stages than this most cells would be empty: then each target gets a line.
+/// With more names of stages than this, most cells would be empty: each target has a line of its own.
 const MOST_COLUMNS: usize = 12;
 
 struct Project<'a> {

@@ -272,8 +272,8 @@ fn the_first_line_is_a_verdict() {
         (vec![polled("shop/dev")], "The target runs its newest"),
         (vec![polled("shop/dev"), polled("shop/prod")], "All 2 run their newest"),
         (vec![polled("shop/dev"), baseline], "All 2 are up to date"),
-        (vec![polled("shop/dev"), waiting], "Nothing needs you; 1 of 2 are up to date"),
-        (vec![polled("shop/dev"), hold_of_nothing], "Nothing needs you; 1 of 2 are up to date"),
+        (vec![polled("shop/dev"), waiting], "Nothing needs you; 1 of 2 up to date"),
+        (vec![polled("shop/dev"), hold_of_nothing], "Nothing needs you; 1 of 2 up to date"),
         (vec![polled("shop/dev"), available], "1 of 2 needs you"),
         (vec![dead("a/b"), failed("c/d"), down, held("e/f"), polled("g/h")], "4 of 5 need you"),
     ] {

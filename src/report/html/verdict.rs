@@ -66,7 +66,7 @@ fn calm(rows: &[StatusRow]) -> (String, Tone) {
     let good = rows.iter().filter(is_good).count();
     let runs_newest = |row: &StatusRow| row.deployed_tag.is_some() && row.deployed_tag == row.latest_tag;
     let text = match (all, rows.iter().all(runs_newest)) {
-        _ if good < all => format!("Nothing needs you; {good} of {all} are up to date"),
+        _ if good < all => format!("Nothing needs you; {good} of {all} up to date"),
         (1, true) => "The target runs its newest".to_owned(),
         (_, true) => format!("All {all} run their newest"),
         (1, false) => "The target is up to date".to_owned(),
