@@ -41,7 +41,7 @@ use crate::reference::{ListedTag, Tag};
 use crate::target::Target;
 use gate::{Blocked, Waits};
 use rule::{Poll, emptied, is_timeless};
-pub(crate) use rule::{newest, withheld};
+pub(crate) use rule::{Recheck, newest, recheck, withheld};
 
 /// What is to be done about a target, and what is to be remembered of this poll.
 #[derive(Clone, Debug)]

@@ -68,6 +68,14 @@ impl Vars {
     }
 }
 
+impl Target {
+    /// Every step of it: of its deployments, of its gates, and the one that asks what it runs.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = &Step> {
+        let probe = self.running.iter().map(|running| &running.probe);
+        self.deploy.iter().chain(&self.gates.steps).chain(probe)
+    }
+}
+
 /// What the very first poll does with the newest tag it finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FirstPoll {

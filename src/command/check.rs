@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{Exit, can_lock, load, read_state, used_files, warn_of_open_state};
 use crate::cli::{self, Global};
 use crate::config::Config;
-use crate::deploy::{self, Content, EventReport, Message, Stop};
+use crate::deploy::{self, EventReport, Message, Reported, Stop};
 use crate::monitor;
 use crate::plan::{Audience, PollState};
 use crate::policy::{self, Order};
@@ -112,9 +112,9 @@ fn test_notifiers(
             continue;
         };
         let page = config.registries[&target.registry].page(&target.image.repository, Some(&test));
-        let content = match notifier.batch {
-            true => Content::Batch { count: 1, lines: &format!("{} test: {TEST}", target.id) },
-            false => Content::One(EventReport {
+        let reported = match notifier.batch {
+            true => Reported::Batch { count: 1, lines: &format!("{} test: {TEST}", target.id) },
+            false => Reported::One(EventReport {
                 status: "test",
                 tag: Some(&test),
                 digest: None,
@@ -125,7 +125,7 @@ fn test_notifiers(
             }),
         };
         let id = uuid::Uuid::now_v7().to_string();
-        let message = Message { id: &id, time: Timestamp::now(), content };
+        let message = Message { id: &id, time: Timestamp::now(), reported };
         let result = deploy::notify(target, &notifier.step, &message, secrets, stop, notifier.step.longest());
         if let Some(signal) = stop.signal() {
             return Exit::Signal(signal);
@@ -240,9 +240,7 @@ fn doubts(store: &Store, config: &Config, online: bool) -> anyhow::Result<Vec<(S
 fn steps(config: &Config) -> Vec<(String, Option<&Target>, &Step)> {
     let mut steps = Vec::new();
     for target in &config.targets {
-        let probe = target.running.iter().map(|running| &running.probe);
-        let all = target.deploy.iter().chain(probe);
-        steps.extend(all.map(|step| (target.id.to_string(), Some(target), step)));
+        steps.extend(target.steps().map(|step| (target.id.to_string(), Some(target), step)));
     }
     for (index, notifier) in config.notifiers.iter().enumerate() {
         steps.push((format!("notify[{index}]"), None, &notifier.step));

@@ -282,6 +282,10 @@ impl<'a> Stage<'a> {
             }
             Some(bump)
         });
+        let steps = self.get("gate").map_or(Some(Vec::new()), |field| {
+            let folder = field.source.file.parent().unwrap_or(Path::new("/"));
+            Reader { scope: self.scope, folder }.gates(&field)
+        });
         let windows = self.get("window").map_or(Some(Vec::new()), |field| windows(&field));
         Some(Gates {
             min_age: min_age?,
@@ -289,6 +293,7 @@ impl<'a> Stage<'a> {
             with: with?,
             platforms: platforms?,
             max_bump: max_bump?,
+            steps: steps?,
             windows: windows?,
         })
     }

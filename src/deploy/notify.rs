@@ -23,11 +23,11 @@ pub(crate) struct Message<'a> {
     pub(crate) id: &'a str,
     /// When it happened; of a batch, when the last event happened.
     pub(crate) time: Timestamp,
-    pub(crate) content: Content<'a>,
+    pub(crate) reported: Reported<'a>,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Content<'a> {
+pub(crate) enum Reported<'a> {
     One(EventReport<'a>),
     /// The number of events, and a line for each.
     Batch {
@@ -70,11 +70,11 @@ pub(crate) fn notify(
 ) -> Result<(), DeployError> {
     let vault = &Learning::new(secrets);
     let of_both = Subject { id: Some(message.id), time: Some(message.time), ..Subject::default() };
-    let subject = match message.content {
-        Content::One(EventReport { status, tag, digest, previous_tag, deployment_id, error, page }) => {
+    let subject = match message.reported {
+        Reported::One(EventReport { status, tag, digest, previous_tag, deployment_id, error, page }) => {
             Subject { tag, digest, previous_tag, deployment_id, status: Some(status), error, page, ..of_both }
         }
-        Content::Batch { count, lines } => Subject { batch: Some(Batch { count, lines }), ..of_both },
+        Reported::Batch { count, lines } => Subject { batch: Some(Batch { count, lines }), ..of_both },
     };
     let values = Values { target, subject, vault, answers: None, unfit: Unfit::Replaced };
     let nothing = File::open("/dev/null")

@@ -354,7 +354,7 @@ fn the_words_stay_what_they_are() {
     assert_eq!(words::<DeploymentState>(), "pending running succeeded dead superseded dropped");
     assert_eq!(
         words::<ErrorCode>(),
-        "unauthorized denied not_found rate_limited unavailable protocol out_of_time secret running state \
+        "unauthorized denied not_found rate_limited unavailable protocol out_of_time secret running gate state \
          command http timeout verify"
     );
     assert_eq!(

@@ -56,6 +56,11 @@ pub(crate) trait Facts {
         Err(Unknown::NotChecked)
     }
 
+    /// Whether the stage's own gates let this content of the tag pass; else why not.
+    fn gate(&self, _tag: &Tag, _digest: &Digest) -> Fact<Result<(), String>> {
+        Err(Unknown::NotChecked)
+    }
+
     /// What the stage itself says that it runs.
     fn running(&self) -> Fact<Reported> {
         Err(Unknown::NotChecked)

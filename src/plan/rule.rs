@@ -63,6 +63,45 @@ pub(crate) fn withheld(
     if deployment.by.is_manual() { None } else { stopped(target, state, now) }
 }
 
+/// What the gates say of a deployment whose tag points at another image than when it was recorded.
+#[derive(Debug)]
+pub(crate) enum Recheck {
+    Passes,
+    Waits { reason: String, until: Option<Timestamp> },
+    Unknown(Failure),
+}
+
+/// Asks every gate again, for what the tag points at now.
+pub(crate) fn recheck(
+    target: &Target,
+    state: Option<&PollState>,
+    deployment: &Deployment,
+    facts: &dyn Facts,
+    now: Timestamp,
+) -> Recheck {
+    let known = state.and_then(|state| state.high_water.as_ref());
+    let listed = known.filter(|listed| listed.tag == deployment.tag).cloned();
+    let listed = listed.unwrap_or_else(|| ListedTag::named(deployment.tag.clone()));
+    let Some(candidate) = target.policy.candidate(&listed) else {
+        return Recheck::Passes;
+    };
+    let high_water = deployment.high_water_before.as_ref().and_then(|listed| target.policy.candidate(listed));
+    let gatekeeper = Gatekeeper { target, facts, high_water: high_water.as_ref(), now };
+    let mut seen = Sighted {
+        tag: deployment.tag.clone(),
+        pushed_at: None,
+        sequence: None,
+        first_seen: deployment.created_at,
+        digest: None,
+        asked_digest: None,
+    };
+    match gatekeeper.stops(&candidate, &mut seen) {
+        Ok(None) | Err(Unknown::NotChecked) => Recheck::Passes,
+        Ok(Some(Waits { reason, until, .. })) => Recheck::Waits { reason, until },
+        Err(Unknown::Failed(failure)) => Recheck::Unknown(failure),
+    }
+}
+
 /// Whether a tag has no place in its target's order for want of its push time.
 pub(super) fn is_timeless(listed: &ListedTag, target: &Target) -> bool {
     target.policy.order() == Order::Newest && listed.pushed_at.is_none()

@@ -93,6 +93,8 @@ pub(crate) enum ErrorCode {
     Secret,
     /// The stage does not say what it runs.
     Running,
+    /// A command or a request of `gate` gave no answer.
+    Gate,
     /// The target's lock or its rows in the state cannot be used.
     State,
     Command,

@@ -7,8 +7,9 @@ use std::hash::Hash;
 use jiff::Timestamp;
 
 use super::Context;
+use crate::deploy::Content;
 use crate::plan::sighting::Sightings;
-use crate::plan::{ErrorCode, Fact, Facts, Failure, Reported, StageRun, Unknown};
+use crate::plan::{ErrorCode, Fact, Facts, Failure, PollState, Reported, StageRun, Unknown};
 use crate::reference::{Digest, Platforms, Repository, Tag};
 use crate::registry::{Registry, RegistryError};
 use crate::store::{Store, StoreError};
@@ -23,6 +24,7 @@ pub(super) struct Answers {
     presence: Asked<(Repository, Tag), bool>,
     images: Asked<Tag, Option<Digest>>,
     runs: Asked<Name, Vec<StageRun>>,
+    gates: Asked<(Tag, Digest), Result<(), String>>,
     running: OnceCell<Fact<Reported>>,
     given: OnceCell<Fact<HashMap<Tag, Timestamp>>>,
     sightings: OnceCell<Fact<Sightings>>,
@@ -175,6 +177,16 @@ impl Facts for FromEveryone<'_> {
 
     fn runs(&self, stage: &Name) -> Fact<Vec<StageRun>> {
         self.state().runs(stage)
+    }
+
+    fn gate(&self, tag: &Tag, digest: &Digest) -> Fact<Result<(), String>> {
+        self.answers.gates.get(&(tag.clone(), digest.clone()), || {
+            let (context, target) = (self.context, self.target);
+            let state = context.states.get(&target.id);
+            let content = Content { tag, digest, previous_tag: state.and_then(PollState::deployed_tag) };
+            crate::deploy::ask_gates(target, &content, &context.run.secrets, &context.cutoff)
+                .map_err(Unknown::Failed)
+        })
     }
 
     fn running(&self) -> Fact<Reported> {

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::Run;
 use crate::config::Config;
-use crate::deploy::{self, Content, DeployError, EventReport, Message};
+use crate::deploy::{self, DeployError, EventReport, Message, Reported};
 use crate::plan::{self, Decision, ErrorCode, Failed, Notification, PollState, Status};
 use crate::report::{Event as Said, Report};
 use crate::store::{Notified, StoreError, Write};
@@ -174,9 +174,9 @@ fn send_to(
         let lines = lines(&notifications);
         let registry = &run.config.registries[&target.registry];
         let page = registry.page(&target.image.repository, last.tag.as_ref());
-        let content = match notifier.batch {
-            true => Content::Batch { count: notifications.len(), lines: &lines },
-            false => Content::One(EventReport {
+        let reported = match notifier.batch {
+            true => Reported::Batch { count: notifications.len(), lines: &lines },
+            false => Reported::One(EventReport {
                 status: last.event.as_str(),
                 tag: last.tag.as_ref(),
                 digest: last.digest.as_ref(),
@@ -187,7 +187,7 @@ fn send_to(
             }),
         };
         // A batch that another notification joined is another message.
-        let message = Message { id: &last.id, time: last.created_at, content };
+        let message = Message { id: &last.id, time: last.created_at, reported };
         let result = deploy::notify(target, &notifier.step, &message, &run.secrets, run.stop, left);
         let is_hanging = result.as_ref().is_err_and(|error| error.code == ErrorCode::Timeout);
         // The receiving end waits for all senders.

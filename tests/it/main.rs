@@ -55,6 +55,7 @@ mod one_target;
 mod online;
 mod orphans;
 mod overlap;
+mod own_gates;
 mod page;
 mod process_limits;
 mod progress;

@@ -92,7 +92,10 @@ fn outage_card(words: &Words<'_>, Outage { failure, rows }: &Outage<'_>) -> Mark
             @if more.is_empty() {
                 h3 { (first.target) " " (badge(Some(Status::Unknown))) }
             } @else {
-                h3 { "Registry " (first.registry) ": " (rows.len()) " targets " (badge(Some(Status::Unknown))) }
+                h3 {
+                    @if is_of_the_registry(failure.code) { "Registry " (first.registry) ": " }
+                    (rows.len()) " targets " (badge(Some(Status::Unknown)))
+                }
             }
             dl {
                 @if let Some(since) = since { (pair("Since", &words.moment(since))) }
