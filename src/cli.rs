@@ -205,11 +205,15 @@ pub(crate) enum Format {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  tagship --config tagship.toml check\n  \
     tagship check --online    does everything answer, and what would each stage pick?\n  \
+    tagship check --notify    does a test message arrive everywhere?\n  \
     tagship check -v          where does each credential and secret come from?")]
 pub(crate) struct Check {
     /// Also try the registries, the repositories and the commands; exit with 1 where one fails
     #[arg(long)]
     pub(crate) online: bool,
+    /// Also send a test message to each [[notify]]; exit with 1 where one fails
+    #[arg(long)]
+    pub(crate) notify: bool,
 }
 
 /// Show every tag of a target, and why it was taken or not

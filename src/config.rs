@@ -37,7 +37,9 @@ pub(crate) use manual::{manual, tidy};
 pub(crate) use read::{nearest, parse_duration, suggest};
 pub(crate) use schema::schema;
 
+use crate::reference::{Repository, Tag};
 use crate::target::notifier::Notifier;
+use crate::target::path::push_encoded;
 use crate::target::template::{SecretId, Template};
 use crate::target::{Name, Target};
 use crate::transport::Transport;
@@ -139,6 +141,36 @@ impl RegistryConfig {
             RegistryKind::Gitea | RegistryKind::OciLayout | RegistryKind::Dockerhub => true,
             RegistryKind::Github => self.credential != CredentialSetting::Anonymous,
             RegistryKind::Oci | RegistryKind::Gitlab => false,
+        }
+    }
+
+    /// The tag's web page; without a tag, the image's.
+    pub(crate) fn page(&self, repository: &Repository, tag: Option<&Tag>) -> Option<String> {
+        let pages = self.tag_pages(repository)?;
+        Some(tag.map_or_else(|| pages.trim_end_matches('/').to_owned(), |tag| format!("{pages}{tag}")))
+    }
+
+    /// The web pages of the repository's tags: this and the tag. None: the registry has none, or they are not known.
+    pub(crate) fn tag_pages(&self, repository: &Repository) -> Option<String> {
+        let Location::Url(url) = &self.location else { return None };
+        match self.kind {
+            RegistryKind::Gitea => {
+                let mut page = format!("{}/", url.as_str().trim_end_matches('/'));
+                push_encoded(repository.owner(), &mut page);
+                page.push_str("/-/packages/container/");
+                push_encoded(repository.name()?, &mut page);
+                page.push('/');
+                Some(page)
+            }
+            RegistryKind::Dockerhub if url.host_str().is_some_and(|host| host.ends_with("docker.io")) => {
+                let path = repository.as_str();
+                let path = path
+                    .strip_prefix("library/")
+                    .map_or_else(|| format!("r/{path}"), |name| format!("_/{name}"));
+                Some(format!("https://hub.docker.com/{path}/tags?name="))
+            }
+            // The page of an image on GitHub or GitLab is that of a repository that its name does not tell.
+            _ => None,
         }
     }
 

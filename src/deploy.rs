@@ -33,7 +33,7 @@ use crate::secret::{Redactor, Secrets};
 use crate::target::Target;
 use crate::target::step::Step;
 pub(crate) use gate::{Content, ask_gates};
-pub(crate) use notify::{News, notify};
+pub(crate) use notify::{EventReport, Message, Reported, notify};
 pub(crate) use ping::{Ping, ping};
 pub(crate) use running::{running, verify};
 

@@ -29,7 +29,7 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 pub(crate) use feed::{Feed, FeedKey};
 pub(crate) use history::{Origin, Past, PastAttempt, Ran, Search};
 pub(crate) use lock::Lock;
-pub(crate) use notification::Told;
+pub(crate) use notification::Notified;
 pub(crate) use owner::give_to_owner_of;
 pub(crate) use write::{Attempt, AttemptEnd, Write};
 
@@ -423,9 +423,9 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::states`].
-    pub(crate) fn untold(&self) -> Result<Vec<Notification>, StoreError> {
+    pub(crate) fn unsent(&self) -> Result<Vec<Notification>, StoreError> {
         let connection = self.connection();
-        self.within(|| notification::untold(&connection))
+        self.within(|| notification::unsent(&connection))
     }
 
     /// As [`Store::lock`], for who sends what people were not told yet.

@@ -1,12 +1,14 @@
-//! `tagship check`: the configuration, without asking anyone.
+//! `tagship check`: the configuration, offline unless with `--online` or `--notify`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::{Exit, can_lock, load, read_state, used_files, warn_of_open_state};
 use crate::cli::{self, Global};
 use crate::config::Config;
-use crate::deploy::Stop;
+use crate::deploy::{self, EventReport, Message, Reported, Stop};
 use crate::monitor;
 use crate::plan::{Audience, PollState};
 use crate::policy::{self, Order};
@@ -21,6 +23,9 @@ use crate::target::lint::lints;
 use crate::target::step::Step;
 use crate::target::{Name, Target, TargetId};
 
+/// The error of a test message.
+const TEST: &str = "this is a test message of tagship check --notify";
+
 /// Validates the configuration, warns of what is legal and probably wrong, and says what it has.
 ///
 /// # Errors
@@ -30,8 +35,8 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
     if let Some(path) = &config.settings.metrics_file {
         monitor::check_metrics_file(path, &used_files(global, &config)?).map_err(anyhow::Error::msg)?;
     }
-    // Without --online nothing takes long, and a signal ends it as it ends any program.
-    let stop = if arguments.online { Stop::on_signals()? } else { Stop::default() };
+    // Without --online and --notify nothing takes long, and a signal ends it as it ends any program.
+    let stop = if arguments.online || arguments.notify { Stop::on_signals()? } else { Stop::default() };
     let secrets = Arc::new(Secrets::new(&config).until(Cutoff::after(&stop, config.settings.max_runtime)));
     let console = console.masking(Arc::clone(&secrets));
     config.dangers.iter().chain(&config.warnings).for_each(|warning| console.warning(&warning.to_string()));
@@ -69,13 +74,72 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
         }
     }
     let found = match arguments.online {
-        true => online(global, &store, &config, secrets, &stop, &console)?,
+        true => online(global, &store, &config, Arc::clone(&secrets), &stop, &console)?,
         false => Exit::Done,
     };
-    Ok(match found {
-        Exit::Done if !broken.is_empty() || !can_lock => Exit::Failed,
-        found => found,
+    let sent = match found {
+        Exit::Done | Exit::Failed if arguments.notify => {
+            test_notifiers(global, &config, &secrets, &stop, &console)
+        }
+        _ => Exit::Done,
+    };
+    Ok(match (found, sent) {
+        (Exit::Done, Exit::Done) if !broken.is_empty() || !can_lock => Exit::Failed,
+        (Exit::Signal(_), _) | (_, Exit::Done) => found,
+        _ => sent,
     })
+}
+
+/// Sends a test message to each `[[notify]]`.
+fn test_notifiers(
+    global: &Global,
+    config: &Config,
+    secrets: &Secrets,
+    stop: &Stop,
+    console: &Console,
+) -> Exit {
+    if config.notifiers.is_empty() {
+        console.warning(&format!("{}: nothing to test: there is no [[notify]]", config.path.display()));
+    }
+    let test = Tag::new("test").expect("a valid tag");
+    let mut failed = false;
+    for (index, notifier) in config.notifiers.iter().enumerate() {
+        let subject = format!("notify[{index}]");
+        let is_reported = |target: &&Target| notifier.reports(&target.id);
+        let Some(target) = config.targets.iter().find(is_reported) else {
+            console
+                .warning(&format!("{}: {subject}: not tested: it reports no target", config.path.display()));
+            continue;
+        };
+        let page = config.registries[&target.registry].page(&target.image.repository, Some(&test));
+        let reported = match notifier.batch {
+            true => Reported::Batch { count: 1, lines: &format!("{} test: {TEST}", target.id) },
+            false => Reported::One(EventReport {
+                status: "test",
+                tag: Some(&test),
+                digest: None,
+                previous_tag: None,
+                deployment_id: None,
+                error: Some(TEST),
+                page: page.as_deref(),
+            }),
+        };
+        let id = uuid::Uuid::now_v7().to_string();
+        let message = Message { id: &id, time: Timestamp::now(), reported };
+        let result = deploy::notify(target, &notifier.step, &message, secrets, stop, notifier.step.longest());
+        if let Some(signal) = stop.signal() {
+            return Exit::Signal(signal);
+        }
+        match result {
+            Ok(()) if global.quiet => {}
+            Ok(()) => console.data(&format!("{subject}  ok      sent a test message")),
+            Err(error) => {
+                failed = true;
+                console.data(&format!("{subject}  failed  {}", escape_control(&error.to_string())));
+            }
+        }
+    }
+    if failed { Exit::Failed } else { Exit::Done }
 }
 
 /// Tries everything that a poll needs, and says how it is.

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::{Exit, can_lock, load, read_state, select, warn_if_not_polled};
 use crate::cli::{self, Global, StatusFormat};
+use crate::config::Config;
 use crate::plan::{self, Decision, Deployment, DeploymentState, OpenDeployments, PollState, Status};
 use crate::poll;
 use crate::reference::Tag;
@@ -28,7 +29,7 @@ pub(crate) fn status(global: &Global, arguments: &cli::Status, console: &Console
     let targets = select(&config, &arguments.targets)?;
     let store = read_state(global, &config, &console)?;
     warn_if_not_polled(&store, &config, &console)?;
-    let rows = store.at_once(|| rows(&store, &targets))?;
+    let rows = store.at_once(|| rows(&store, &config, &targets))?;
     let now = Timestamp::now();
     match (arguments.format, rows.as_slice()) {
         (StatusFormat::Human, [row]) if !arguments.targets.is_empty() => status_in_full(&console, row, now),
@@ -51,7 +52,7 @@ fn page(console: &Console, store: &Store, rows: &[StatusRow], now: Timestamp) ->
     Ok(())
 }
 
-fn rows(store: &Store, targets: &[&Target]) -> Result<Vec<StatusRow>, StoreError> {
+fn rows(store: &Store, config: &Config, targets: &[&Target]) -> Result<Vec<StatusRow>, StoreError> {
     let mut states = store.states()?;
     let mut open = store.open_deployments()?;
     let now = Timestamp::now();
@@ -66,7 +67,9 @@ fn rows(store: &Store, targets: &[&Target]) -> Result<Vec<StatusRow>, StoreError
         let OpenDeployments { pending, running, dead } = open;
         let pending =
             running.or(pending).or(dead).map(|deployment| pending_row(store, deployment)).transpose()?;
-        status_row(store, target, state, recalled, pending, now)
+        let row = status_row(store, target, state, recalled, pending, now)?;
+        let tag_pages = config.registries[&target.registry].tag_pages(&target.image.repository);
+        Ok(StatusRow { tag_pages, ..row })
     };
     targets.iter().map(row).collect()
 }
@@ -138,6 +141,8 @@ fn status_row(
     };
     Ok(StatusRow {
         target: target.id.clone(),
+        registry: target.registry.clone(),
+        tag_pages: None,
         status: status_of(status, failure.is_some(), pending.as_ref()),
         reason,
         until,

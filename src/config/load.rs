@@ -23,7 +23,7 @@ use crate::policy::Order;
 use crate::reference::{ImageRef, Repository};
 use crate::target::filter::TargetNames;
 use crate::target::notifier::Notifier;
-use crate::target::template::{Field as DeploymentField, Part, Scope, SecretId};
+use crate::target::template::{Part, Scope, SecretId};
 use crate::target::{FirstPoll, Name, Target, TargetId, Vars};
 
 /// Reads and validates the file and everything that it includes.
@@ -373,13 +373,20 @@ impl<'a> Loader<'a> {
         let Some(items) = self.main.get("notify").and_then(|field| field.list()) else {
             return Vec::new();
         };
-        let scope = Scope {
-            fields: &DeploymentField::OF_NOTIFICATION,
-            secrets: self.named_secrets(),
-            ..Scope::default()
-        };
+        let secrets = self.named_secrets();
         let names = TargetNames::new(targets.iter().map(|target| &target.id));
-        items.iter().filter_map(|item| notify::read(item, &scope, &names)).collect()
+        let mut notifiers: Vec<Notifier> =
+            items.iter().filter_map(|item| notify::read(item, &secrets, &names)).collect();
+        // Two chats of one API have the same url and differ in the body. The first keeps its name in the state.
+        let mut written: HashMap<String, usize> = HashMap::new();
+        for notifier in &mut notifiers {
+            let number = written.entry(notifier.receiver.clone()).or_default();
+            *number += 1;
+            if *number > 1 {
+                notifier.receiver = format!("{} #{number}", notifier.receiver);
+            }
+        }
+        notifiers
     }
 
     fn named_secrets(&self) -> Rc<BTreeSet<&'a str>> {

@@ -241,7 +241,8 @@ fn quoted(words: &[&str]) -> Vec<String> {
 fn placeholders(page: &mut Roff) {
     page.control("SH", ["PLACEHOLDERS"]);
     paragraphs(page, PLACEHOLDERS);
-    for field in Field::ALL {
+    let of_batch = Field::OF_BATCH.into_iter().filter(|field| *field != Field::Time);
+    for field in Field::ALL.into_iter().chain(Field::OF_NOTIFICATION).chain(of_batch) {
         entry(page, [bold(format!("{{{}}}", field.word()))], about(field));
     }
     let var = [bold("{var."), italic("NAME"), bold("}")];
@@ -265,7 +266,17 @@ fn about(field: Field) -> &'static str {
         Field::DeploymentId => "The deployment's id, the same through every attempt.",
         Field::Attempt => "Which attempt this is, from 1.",
         Field::Status => "In a notification: the event.",
-        Field::Error => "In a notification: what went wrong.",
+        Field::Error => "In a notification: why it failed.",
+        Field::Time => {
+            "In a notification: when it happened (RFC 3339, UTC). In a batch: when the last event happened."
+        }
+        Field::Url => {
+            "In a notification: the tag's web page on Gitea, Forgejo or Docker Hub, else the same as {image}."
+        }
+        Field::Count => "In a batch: the number of events.",
+        Field::Lines => {
+            "In a batch: a line for each event, such as shop/dev failed: dev-43 command: … At most 1,800 characters; the last line says how many more there are."
+        }
     }
 }
 

@@ -1,6 +1,8 @@
-//! `[[notify]]`: who is told of what.
+//! `[[notify]]`: which events are sent to whom.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use strum::VariantNames as _;
@@ -10,16 +12,20 @@ use super::read::Field;
 use super::step::Reader;
 use crate::target::filter::{TargetNames, TargetPattern};
 use crate::target::notifier::{Event, Notifier};
-use crate::target::template::Scope;
+use crate::target::template::{Field as DeploymentField, Part, Scope};
 
-/// Reads one entry.
-pub(super) fn read(field: &Field<'_>, scope: &Scope<'_>, targets: &TargetNames<'_>) -> Option<Notifier> {
+/// Reads one entry. `secrets`: the names of `[secrets]`.
+pub(super) fn read(
+    field: &Field<'_>,
+    secrets: &Rc<BTreeSet<&str>>,
+    targets: &TargetNames<'_>,
+) -> Option<Notifier> {
     let table = field.table(Section::Notify)?;
     let on = match table.get("on") {
         Some(on) => events(&on),
         None => {
             table.fault(
-                format!("{} does not say of what is told", table.path),
+                format!("{} requires `on`", table.path),
                 "write on = [\"failed\", \"dead\", \"recovered\"]",
             );
             None
@@ -27,18 +33,37 @@ pub(super) fn read(field: &Field<'_>, scope: &Scope<'_>, targets: &TargetNames<'
     };
     let patterns = table.get("targets").map_or(Some(None), |field| patterns(&field, targets).map(Some));
     let after = table.get("after").map_or(Some(Duration::from_secs(3600)), |field| field.duration());
+    let batch = table.get("batch").map_or(Some(false), |field| field.boolean())?;
+    let fields: &[DeploymentField] =
+        if batch { &DeploymentField::OF_BATCH } else { &DeploymentField::OF_NOTIFICATION };
+    let scope = &Scope { fields, secrets: Rc::clone(secrets), ..Scope::default() };
     let folder = field.source.file.parent().unwrap_or(Path::new("/"));
     let step = Reader { scope, folder }.notification(field, &table);
+    if batch {
+        let is_of_one =
+            |part: &&Part| matches!(part, Part::Field(one) if !DeploymentField::OF_BATCH.contains(one));
+        if let Some(Part::Field(one)) = step.as_ref()?.parts().find(is_of_one) {
+            let word = one.word();
+            field.fault(
+                format!("{{{word}}} belongs to one event, and a batch has several"),
+                "use {count}, {lines} and {time}, or remove batch = true",
+            );
+            return None;
+        }
+    }
     // What is written, not what it stands for: secrets change, and must not stand in the state.
     let written = |name: &str| table.get(name).map(|field| field.written());
     let receiver = written("url").or_else(|| written("command"))?;
-    Some(Notifier { receiver, on: on?, targets: patterns?, after: after?, step: step? })
+    Some(Notifier { receiver, on: on?, targets: patterns?, after: after?, batch, step: step? })
 }
 
 fn events(field: &Field<'_>) -> Option<Vec<Event>> {
     let items = field.list()?;
     if items.is_empty() {
-        field.fault("nothing would be told", "write on = [\"failed\", \"dead\", \"recovered\"]");
+        field.fault(
+            "`on` is empty: nothing would be sent",
+            "write on = [\"failed\", \"dead\", \"recovered\"]",
+        );
         return None;
     }
     let read = |item: &Field<'_>| {
@@ -46,7 +71,7 @@ fn events(field: &Field<'_>) -> Option<Vec<Event>> {
         let known = Event::VARIANTS.iter().copied();
         let event = text.parse().ok();
         if event.is_none() {
-            item.fault(format!("{text:?} is no event"), item.found.suggest(text, known));
+            item.fault(format!("unknown event {text:?}"), item.found.suggest(text, known));
         }
         event
     };
@@ -58,7 +83,7 @@ fn patterns(field: &Field<'_>, targets: &TargetNames<'_>) -> Option<Vec<TargetPa
     let read = |item: &Field<'_>| {
         let pattern = TargetPattern::new(item.some_text()?);
         if !targets.is_empty() && !targets.has(&pattern) {
-            item.warning("no target is called so", "write shop/dev, shop (all its stages) or a glob");
+            item.warning("matches no target", "write shop/dev, shop (all its stages) or a glob");
         }
         Some(pattern)
     };

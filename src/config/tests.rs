@@ -295,6 +295,39 @@ fn plain_http_is_fine_on_loopback_and_where_it_is_asked_for() {
 }
 
 #[test]
+fn a_tag_has_a_page_where_its_address_is_known() {
+    let tag = Tag::new("v1.2").unwrap();
+    for (registry, image, page) in [
+        (
+            "kind = \"gitea\"\nurl = \"https://git.example.com/sub/\"",
+            "acme/shop",
+            Some("https://git.example.com/sub/acme/-/packages/container/shop/v1.2"),
+        ),
+        (
+            "kind = \"forgejo\"\nurl = \"https://git.example.com\"",
+            "acme/team/api",
+            Some("https://git.example.com/acme/-/packages/container/team%2Fapi/v1.2"),
+        ),
+        ("kind = \"dockerhub\"", "acme/shop", Some("https://hub.docker.com/r/acme/shop/tags?name=v1.2")),
+        ("kind = \"dockerhub\"", "library/nginx", Some("https://hub.docker.com/_/nginx/tags?name=v1.2")),
+        ("kind = \"dockerhub\"\nurl = \"https://mirror.example.com\"", "acme/shop", None),
+        ("kind = \"github\"", "acme/shop", None),
+        ("kind = \"oci\"\nurl = \"https://registry.example.com\"", "acme/shop", None),
+        ("kind = \"oci-layout\"\npath = \"images\"", "acme/shop", None),
+    ] {
+        let text = format!("[registries.git]\n{registry}\n{PROJECT}{STAGE}{DEPLOY}");
+        let config = load_text(&text).unwrap();
+        let repository = Repository::new(image).unwrap();
+        let found = config.registries.values().next().unwrap().page(&repository, Some(&tag));
+        assert_eq!(found.as_deref(), page, "{registry} {image}");
+    }
+    let config = load_text(&format!("{REGISTRY}{PROJECT}{STAGE}{DEPLOY}")).unwrap();
+    let repository = Repository::new("acme/shop").unwrap();
+    let page = config.registries.values().next().unwrap().page(&repository, None);
+    assert_eq!(page.unwrap(), "https://git.example.com/acme/-/packages/container/shop");
+}
+
+#[test]
 fn a_sub_path_and_a_port_are_kept() {
     let text = format!(
         "[registries.git]\nkind = \"gitea\"\nurl = \"https://git.example.com:8443/forge/\"\n{PROJECT}{STAGE}{DEPLOY}"

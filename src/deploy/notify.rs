@@ -1,10 +1,12 @@
-//! Telling people: one step, with what happened in its placeholders.
+//! Sending a notification: one step, with what happened in its placeholders.
 
 use std::fs::File;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::command::CommandDeployer;
-use super::placeholder::{Subject, Unfit, Values};
+use super::placeholder::{Batch, Subject, Unfit, Values};
 use super::transcript::Transcript;
 use super::vault::Learning;
 use super::{Attempt, DeployError, Deployer as _, HttpDeployer, Patience, Stop, Watch};
@@ -14,11 +16,29 @@ use crate::secret::Secrets;
 use crate::target::Target;
 use crate::target::step::Step;
 
-/// Something that happened to a target.
+/// A notification: an event of a target, or a batch of events.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct News<'a> {
-    /// The same however often it is sent.
+pub(crate) struct Message<'a> {
+    /// The same for every attempt to send it.
     pub(crate) id: &'a str,
+    /// When it happened; of a batch, when the last event happened.
+    pub(crate) time: Timestamp,
+    pub(crate) reported: Reported<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Reported<'a> {
+    One(EventReport<'a>),
+    /// The number of events, and a line for each.
+    Batch {
+        count: usize,
+        lines: &'a str,
+    },
+}
+
+/// An event of a target.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EventReport<'a> {
     /// An event of `on`: `failed`.
     pub(crate) status: &'a str,
     pub(crate) tag: Option<&'a Tag>,
@@ -27,35 +47,34 @@ pub(crate) struct News<'a> {
     pub(crate) deployment_id: Option<&'a str>,
     /// Secrets masked.
     pub(crate) error: Option<&'a str>,
+    /// The tag's web page, or without a tag the image's.
+    pub(crate) page: Option<&'a str>,
 }
 
-/// When tagship is told to stop, it ends within a second, and a ping follows: what was not received stays in the outbox.
+/// At a signal, sending ends within a second, because a ping follows: what was not sent stays in the outbox.
 const PATIENCE: Patience =
     Patience { grace: Duration::from_millis(200), linger: Some(Duration::from_millis(200)) };
 
-/// Tells the news by the step, `within` this time, whatever the step's own timeout is.
+/// Sends the message by the step, within this time, even if the step's own timeout is longer. `target`: of a batch, any
+/// of its targets.
 ///
 /// # Errors
-/// It was not received.
+/// The receiver did not accept it.
 pub(crate) fn notify(
     target: &Target,
     step: &Step,
-    news: &News<'_>,
+    message: &Message<'_>,
     secrets: &Secrets,
     stop: &Stop,
     within: Duration,
 ) -> Result<(), DeployError> {
-    let News { id, status, tag, digest, previous_tag, deployment_id, error } = *news;
     let vault = &Learning::new(secrets);
-    let subject = Subject {
-        tag,
-        digest,
-        previous_tag,
-        deployment_id,
-        id: Some(id),
-        status: Some(status),
-        error,
-        attempt: None,
+    let of_both = Subject { id: Some(message.id), time: Some(message.time), ..Subject::default() };
+    let subject = match message.reported {
+        Reported::One(EventReport { status, tag, digest, previous_tag, deployment_id, error, page }) => {
+            Subject { tag, digest, previous_tag, deployment_id, status: Some(status), error, page, ..of_both }
+        }
+        Reported::Batch { count, lines } => Subject { batch: Some(Batch { count, lines }), ..of_both },
     };
     let values = Values { target, subject, vault, answers: None, unfit: Unfit::Replaced };
     let nothing = File::open("/dev/null")

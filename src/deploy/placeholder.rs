@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 
+use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use url::form_urlencoded;
@@ -46,9 +47,20 @@ pub(super) struct Subject<'a> {
     pub(super) attempt: Option<u32>,
     /// By which a receiver knows what it was sent before.
     pub(super) id: Option<&'a str>,
-    /// In a notification: what happened, and why.
+    /// In a notification: what happened, why, and when.
     pub(super) status: Option<&'a str>,
     pub(super) error: Option<&'a str>,
+    pub(super) time: Option<Timestamp>,
+    /// The tag's web page, or without a tag the image's.
+    pub(super) page: Option<&'a str>,
+    /// A notification of several events: a line for each.
+    pub(super) batch: Option<Batch<'a>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Batch<'a> {
+    pub(super) count: usize,
+    pub(super) lines: &'a str,
 }
 
 impl<'a> Values<'a> {
@@ -75,7 +87,7 @@ impl Values<'_> {
     /// The value of a placeholder, or None where there is none (no digest, no previous tag).
     pub(super) fn field(&self, field: Field) -> Option<Cow<'_, str>> {
         let target = self.target;
-        let Subject { tag, digest, previous_tag, deployment_id, attempt, status, error, .. } = self.subject;
+        let Subject { tag, digest, previous_tag, deployment_id, attempt, batch, .. } = self.subject;
         Some(match field {
             Field::Project => target.id.project.as_str().into(),
             Field::Stage => target.id.stage.as_str().into(),
@@ -89,8 +101,15 @@ impl Values<'_> {
             Field::PreviousTag => previous_tag?.as_str().into(),
             Field::DeploymentId => deployment_id?.into(),
             Field::Attempt => attempt?.to_string().into(),
-            Field::Status => status?.into(),
-            Field::Error => error?.into(),
+            Field::Status => self.subject.status?.into(),
+            Field::Error => self.subject.error?.into(),
+            Field::Time => format!("{:.0}", self.subject.time?).into(),
+            Field::Url => match self.subject.page {
+                Some(page) => page.into(),
+                None => tag.map_or_else(|| target.image.to_string(), |tag| target.image.with_tag(tag)).into(),
+            },
+            Field::Count => batch?.count.to_string().into(),
+            Field::Lines => batch?.lines.into(),
         })
     }
 
@@ -215,25 +234,32 @@ impl Values<'_> {
 
     /// The documented body: every placeholder but secrets by its word, null where there is no value.
     pub(super) fn standard_json(&self) -> Value {
-        let of_notification: &[Field] =
-            if self.subject.status.is_some() { &Field::OF_NOTIFICATION } else { &[] };
-        let fields = Field::ALL.iter().chain(of_notification).map(|field| {
+        let (of_target, of_notification): (&[Field], &[Field]) = match self.subject {
+            Subject { batch: Some(_), .. } => (&[], &Field::OF_BATCH),
+            Subject { status: Some(_), .. } => (&Field::ALL, &Field::OF_NOTIFICATION),
+            _ => (&Field::ALL, &[]),
+        };
+        let fields = of_target.iter().chain(of_notification).map(|field| {
             let field = *field;
             let value = match field {
                 Field::Attempt => Value::from(self.subject.attempt),
+                Field::Count => Value::from(self.subject.batch.map(|batch| batch.count)),
                 _ => self.field(field).map_or(Value::Null, |text| Value::from(text.into_owned())),
             };
             (field.word().to_owned(), value)
         });
         let mut object: Map<String, Value> = fields.collect();
+        if self.subject.batch.is_some() {
+            return Value::Object(object);
+        }
         let vars = self.target.vars.plain().map(|(name, value)| (name.to_owned(), Value::from(value)));
         object.insert("vars".to_owned(), Value::Object(vars.collect()));
         Value::Object(object)
     }
 
-    /// `TAGSHIP_PROJECT` and the others, empty where there is no value.
+    /// `TAGSHIP_PROJECT` and the others, empty where there is no value. None for a batch: it has several targets.
     pub(super) fn environment(&self) -> impl Iterator<Item = (String, String)> + '_ {
-        Field::ALL.into_iter().map(|field| {
+        Field::ALL.into_iter().filter(|_| self.subject.batch.is_none()).map(|field| {
             let name = format!("TAGSHIP_{}", field.word().to_ascii_uppercase());
             (name, self.field(field).unwrap_or_default().into_owned())
         })
@@ -483,6 +509,22 @@ mod tests {
         );
         // What is wrong with a secret is no news, and is said.
         assert!(values.header("Title", &template("{secret.lines}")).is_err());
+    }
+
+    #[test]
+    fn the_url_of_a_notification_is_the_page_else_the_image() {
+        let (target, vault, tag) = (target(Vec::new()), KnownSecrets::none(), Tag::new("v2").unwrap());
+        let url = Template { parts: vec![Part::Field(Field::Url)] };
+        for (tag, page, expected) in [
+            (Some(&tag), Some("https://git.example.com/x"), "https://git.example.com/x"),
+            (Some(&tag), None, "git.example.com/acme/shop:v2"),
+            (None, None, "git.example.com/acme/shop"),
+        ] {
+            let subject = Subject { tag, page, ..Subject::default() };
+            let values =
+                Values { target: &target, subject, vault: &vault, answers: None, unfit: Unfit::Replaced };
+            assert_eq!(values.plain(&url).unwrap(), expected);
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Telling people: what happened is written down with what made it happen, and sent when the run has
-//! done its work, now or in a later run. A receiver that is down fails no run.
+//! Notifications: recorded in the transaction of the event, and sent at the end of this run or of a later one.
+//! A receiver that is down fails no run.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -10,17 +10,16 @@ use jiff::Timestamp;
 
 use super::Run;
 use crate::config::Config;
-use crate::deploy::{self, DeployError, News};
+use crate::deploy::{self, DeployError, EventReport, Message, Reported};
 use crate::plan::{self, Decision, ErrorCode, Failed, Notification, PollState, Status};
 use crate::report::{Event as Said, Report};
-use crate::store::{StoreError, Told, Write};
-use crate::target::notifier::Event;
+use crate::store::{Notified, StoreError, Write};
+use crate::target::notifier::{Event, Notifier};
 use crate::target::retry::Retry;
-use crate::target::step::Step;
 use crate::target::{Target, TargetId};
 
-/// Writes down what a poll that deploys nothing found: a tag for somebody to deploy, an outage and its end.
-pub(super) fn note_decision(
+/// Enqueues what a poll that deploys nothing found: a tag that waits for a manual deployment, an outage and its end.
+pub(super) fn enqueue_decision(
     write: &Write<'_>,
     config: &Config,
     target: &TargetId,
@@ -35,12 +34,15 @@ pub(super) fn note_decision(
             tag: decision.latest_tag.clone(),
             ..Notification::new(new_id(), &notifier.receiver, target, event, now)
         };
-        let is_told = |event, of: Told<'_>| write.is_told(&notifier.receiver, target, event, of);
+        let is_enqueued = |event, of: Notified<'_>| write.is_enqueued(&notifier.receiver, target, event, of);
         match (&decision.state.failing, was_failing) {
             (Some(failing), _)
                 if notifier.wants(Event::Unknown, target)
                     && lasted(failing.since)
-                    && !is_told(Event::Unknown, Told { since: Some(failing.since), ..Told::default() })? =>
+                    && !is_enqueued(
+                        Event::Unknown,
+                        Notified { since: Some(failing.since), ..Notified::default() },
+                    )? =>
             {
                 let error = Some(failing.failure.described());
                 write.insert_notification(&Notification { error, ..new(Event::Unknown) })?;
@@ -51,8 +53,8 @@ pub(super) fn note_decision(
             _ => {}
         }
         if decision.status == Status::Available && notifier.wants(Event::Available, target) {
-            let of = Told { tag: decision.latest_tag.as_ref(), ..Told::default() };
-            if !is_told(Event::Available, of)? {
+            let of = Notified { tag: decision.latest_tag.as_ref(), ..Notified::default() };
+            if !is_enqueued(Event::Available, of)? {
                 write.insert_notification(&new(Event::Available))?;
             }
         }
@@ -64,23 +66,27 @@ fn new_id() -> String {
     uuid::Uuid::now_v7().to_string()
 }
 
-/// How long sending may take: what is left of `max_runtime`, but no less and no more than this.
+/// How long sending may take: the rest of `max_runtime`, within these bounds.
 const SHORTEST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(30);
-/// How many receivers are told side by side.
+/// How many receivers are sent to at the same time.
 const MOST: usize = 16;
+/// The most characters of a line of a batch, and of all its lines: with some text around them, a message of Discord
+/// (2,000) has room for them.
+const LONGEST_LINE: usize = 300;
+const LONGEST_LINES: usize = 1_800;
 
-/// Sends what is in the outbox and due, to every receiver side by side and to each in the order in which it happened.
-/// What there is no time for stays there for a later run. What goes wrong is a warning.
+/// Sends the notifications that are due: to all receivers at the same time, and to each in the order of the events.
+/// Those that there is no time for stay in the outbox. Failures are warnings.
 pub(super) fn send(run: &Run<'_>, left: Duration, report: &mut dyn Report) {
     let until = Instant::now() + left.clamp(SHORTEST, LONGEST);
     if let Err(error) = send_due(run, until, report) {
-        report.event(Said::Warning(&format!("notifications wait for the next run: {error}")));
+        report.event(Said::Warning(&format!("notifications will be sent by the next run: {error}")));
     }
 }
 
 fn send_due(run: &Run<'_>, until: Instant, report: &mut dyn Report) -> Result<(), StoreError> {
-    if run.store.untold()?.is_empty() {
+    if run.store.unsent()?.is_empty() {
         return Ok(());
     }
     // Another run that sends already does so for us.
@@ -88,36 +94,39 @@ fn send_due(run: &Run<'_>, until: Instant, report: &mut dyn Report) -> Result<()
         return Ok(());
     };
     let now = Timestamp::now();
-    let mut receivers: Vec<Vec<Letter<'_>>> = Vec::new();
-    for notification in run.store.untold()? {
+    let mut receivers: Vec<(&Notifier, Vec<Letter<'_>>)> = Vec::new();
+    for notification in run.store.unsent()? {
         if notification.next_attempt.is_some_and(|next| !next.is_over(now)) {
             continue;
         }
         let notifier = run.config.notifiers.iter().find(|known| known.receiver == notification.receiver);
         let target = run.config.targets.iter().find(|target| target.id == notification.target);
         let (Some(notifier), Some(target)) = (notifier, target) else {
-            // Nobody is to be told of it any more.
+            // The receiver or the target left the configuration.
             run.store.write(|write| write.end_notification(&notification.id, now))?;
             continue;
         };
-        let letter = Letter { notification, step: &notifier.step, target };
-        let same =
-            |letters: &&mut Vec<Letter<'_>>| letters[0].notification.receiver == letter.notification.receiver;
-        match receivers.iter_mut().find(same) {
-            Some(letters) => letters.push(letter),
-            None => receivers.push(vec![letter]),
+        let place = receivers.iter().position(|(known, _)| known.receiver == notifier.receiver);
+        let place = place.unwrap_or_else(|| {
+            receivers.push((notifier, Vec::new()));
+            receivers.len() - 1
+        });
+        let letters = &mut receivers[place].1;
+        match letters.last_mut() {
+            Some(message) if notifier.batch => message.notifications.push(notification),
+            _ => letters.push(Letter { notifications: vec![notification], target }),
         }
     }
     let number = receivers.len().min(MOST);
     let queue = Mutex::new(VecDeque::from(receivers));
     let work = |sender: mpsc::Sender<_>| {
         let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        while let Some(letters) = next() {
-            tell(run, letters, until, &sender);
+        while let Some((notifier, letters)) = next() {
+            send_to(run, notifier, letters, until, &sender);
         }
     };
     thread::scope(|scope| {
-        let (sender, answers) = mpsc::channel();
+        let (sender, results) = mpsc::channel();
         for number in 0..number {
             let (work, theirs) = (&work, sender.clone());
             if thread::Builder::new().spawn_scoped(scope, move || work(theirs)).is_err() {
@@ -128,10 +137,12 @@ fn send_due(run: &Run<'_>, until: Instant, report: &mut dyn Report) -> Result<()
             }
         }
         drop(sender);
-        for (notification, result) in answers {
-            if let Err(error) = note_told(run, &notification, result, report) {
-                let what = described_as(&notification);
-                let text = format!("{what}: cannot record whether it was sent, so it is sent again: {error}");
+        for (notifications, result) in results {
+            if let Err(error) = record_result(run, &notifications, result, report) {
+                let what = described_as(&notifications);
+                let text = format!(
+                    "cannot record whether the {what} notification was sent, so it will be sent again: {error}"
+                );
                 report.event(Said::Warning(&text));
             }
         }
@@ -139,77 +150,127 @@ fn send_due(run: &Run<'_>, until: Instant, report: &mut dyn Report) -> Result<()
     Ok(())
 }
 
-/// A notification, and how it is sent.
+/// One message to a receiver: one notification, or all of a batch, the oldest first.
 struct Letter<'a> {
-    notification: Notification,
-    step: &'a Step,
+    notifications: Vec<Notification>,
+    /// That of the first notification.
     target: &'a Target,
 }
 
-/// Tells one receiver, one after another, until it does not answer in time.
-fn tell(
+/// Sends the messages of one receiver in order, until it does not answer in time.
+fn send_to(
     run: &Run<'_>,
+    notifier: &Notifier,
     letters: Vec<Letter<'_>>,
     until: Instant,
-    sender: &mpsc::Sender<(Notification, Result<(), DeployError>)>,
+    sender: &mpsc::Sender<(Vec<Notification>, Result<(), DeployError>)>,
 ) {
-    for Letter { notification, step, target } in letters {
+    for Letter { notifications, target } in letters {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() || run.stop.signal().is_some() {
             return;
         }
-        let news = News {
-            id: &notification.id,
-            status: notification.event.as_str(),
-            tag: notification.tag.as_ref(),
-            digest: notification.digest.as_ref(),
-            previous_tag: notification.previous_tag.as_ref(),
-            deployment_id: notification.deployment_id.as_deref(),
-            error: notification.error.as_deref(),
+        let [.., last] = notifications.as_slice() else { continue };
+        let lines = lines(&notifications);
+        let registry = &run.config.registries[&target.registry];
+        let page = registry.page(&target.image.repository, last.tag.as_ref());
+        let reported = match notifier.batch {
+            true => Reported::Batch { count: notifications.len(), lines: &lines },
+            false => Reported::One(EventReport {
+                status: last.event.as_str(),
+                tag: last.tag.as_ref(),
+                digest: last.digest.as_ref(),
+                previous_tag: last.previous_tag.as_ref(),
+                deployment_id: last.deployment_id.as_deref(),
+                error: last.error.as_deref(),
+                page: page.as_deref(),
+            }),
         };
-        let result = deploy::notify(target, step, &news, &run.secrets, run.stop, left);
+        // A batch that another notification joined is another message.
+        let message = Message { id: &last.id, time: last.created_at, reported };
+        let result = deploy::notify(target, &notifier.step, &message, &run.secrets, run.stop, left);
         let is_hanging = result.as_ref().is_err_and(|error| error.code == ErrorCode::Timeout);
-        // Whoever receives it waits for all of them.
-        let _ = sender.send((notification, result));
+        // The receiving end waits for all senders.
+        let _ = sender.send((notifications, result));
         if is_hanging {
             return;
         }
     }
 }
 
-/// Writes down whether it was received.
-fn note_told(
+/// A line for each notification: `shop/dev failed: dev-43 command: ./deploy.sh exited with status 7`.
+fn lines(notifications: &[Notification]) -> String {
+    let mut lines = String::new();
+    let mut length = 0;
+    for (index, Notification { target, event, tag, error, .. }) in notifications.iter().enumerate() {
+        let tag = tag.as_ref().map(|tag| format!(" {tag}")).unwrap_or_default();
+        let error = error.as_ref().map(|error| format!(" {error}")).unwrap_or_default();
+        let line = format!("{target} {}:{tag}{error}", event.as_str()).replace(char::is_control, " ");
+        let line = if line.chars().count() > LONGEST_LINE {
+            format!("{}…", line.chars().take(LONGEST_LINE - 1).collect::<String>())
+        } else {
+            line
+        };
+        length += line.chars().count() + 1;
+        if length > LONGEST_LINES {
+            lines.push_str(&format!("\nand {} more", notifications.len() - index));
+            break;
+        }
+        if index > 0 {
+            lines.push('\n');
+        }
+        lines.push_str(&line);
+    }
+    lines
+}
+
+/// Records whether the message was accepted, for all that it was made of.
+fn record_result(
     run: &Run<'_>,
-    notification: &Notification,
+    notifications: &[Notification],
     result: Result<(), DeployError>,
     report: &mut dyn Report,
 ) -> Result<(), StoreError> {
-    let id = &notification.id;
+    let now = Timestamp::now();
+    let end_all = |write: &Write<'_>| {
+        notifications.iter().try_for_each(|notification| write.end_notification(&notification.id, now))
+    };
     let Err(error) = result else {
-        return run.store.write(|write| write.end_notification(id, Timestamp::now()));
+        return run.store.write(end_all);
     };
     if error.interrupted {
         return Ok(());
     }
-    let now = Timestamp::now();
+    let Some(first) = notifications.first() else { return Ok(()) };
     let failed = Failed { started: true, retry_after: error.retry_after, ..Failed::default() };
-    let attempts = notification.attempts.saturating_add(1);
-    let next = plan::next_attempt(&Retry::default(), id, attempts, failed, now);
-    let what = described_as(notification);
+    let attempts = first.attempts.saturating_add(1);
+    // One moment for all of a batch: they go together the next time, too.
+    let next = plan::next_attempt(&Retry::default(), &first.id, attempts, failed, now);
+    let what = described_as(notifications);
     match next {
         Some(_) if attempts > 1 => {}
         Some(_) => report
-            .event(Said::Warning(&format!("{what} could not be told, and is told again later: {error}"))),
+            .event(Said::Warning(&format!("could not send the {what} notification; will retry: {error}"))),
         None => report.event(Said::Warning(&format!(
-            "{what} could not be told {attempts} times, and is given up: {error}"
+            "gave up on the {what} notification after {attempts} attempts: {error}"
         ))),
     }
-    run.store.write(|write| match next {
-        Some(next) => write.postpone_notification(id, next),
-        None => write.end_notification(id, now),
-    })
+    match next {
+        Some(next) => run.store.write(|write| {
+            notifications
+                .iter()
+                .try_for_each(|notification| write.postpone_notification(&notification.id, next))
+        }),
+        None => run.store.write(end_all),
+    }
 }
 
-fn described_as(notification: &Notification) -> String {
-    format!("{} {}", notification.target, notification.event.as_str())
+/// `shop/dev failed`, or `shop/dev failed (and 7 more)`
+fn described_as(notifications: &[Notification]) -> String {
+    let Some(first) = notifications.first() else { return String::new() };
+    let what = format!("{} {}", first.target, first.event.as_str());
+    match notifications.len() {
+        1 => what,
+        number => format!("{what} (and {} more)", number - 1),
+    }
 }

@@ -217,7 +217,7 @@ fn record_one<'a>(
     let mut change = change.expect("a decision is about no other deployment");
     write.save(&target.id, &change, now)?;
     let deployment = change.rows.pop().filter(|_| decision.deploy.is_some()).map(|row| row.deployment);
-    outbox::note_decision(write, context.run.config, &target.id, &decision, before.as_ref(), now)?;
+    outbox::enqueue_decision(write, context.run.config, &target.id, &decision, before.as_ref(), now)?;
     if decision.failure.is_none()
         && let Found::Selected(selected) = &listed.found
     {

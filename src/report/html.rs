@@ -1,10 +1,11 @@
 //! `status --format html`: one page that needs nothing but itself, for a screen on the wall, a phone,
-//! paper and a screen reader. It runs no script and fetches nothing, and its policy forbids both.
+//! paper and a screen reader. It runs no script and fetches nothing but itself, and its policy forbids both.
 
 mod failure;
 mod matrix;
 mod recent;
 mod timeline;
+mod verdict;
 mod waiting;
 mod word;
 
@@ -17,17 +18,21 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 use strum::VariantArray as _;
 
-use super::wording::count;
+use super::wording::over_by;
 use super::{Console, StatusRow};
 use crate::plan::Status;
 use crate::store::Past;
+use verdict::Verdict;
 use word::{Words, dot, spelled, tone_of};
 
 /// How many deployments the page shows at most.
 pub(crate) const MOST_RECENT: usize = 100;
 
-/// How many failures, waiting tags and holds are told at length; the matrix has them all.
+/// The most failures, waiting tags and holds that have a card; the matrix has them all.
 pub(crate) const MOST_TOLD: usize = 50;
+
+/// Seconds after which a browser loads the page again. (The policy allows it: nothing else is fetched.)
+const REFRESH: &str = "60";
 
 const STYLE: &str = include_str!("html/style.css");
 
@@ -49,6 +54,7 @@ pub(crate) fn status_as_html(console: &Console, page: &StatusPage<'_>) {
 
 fn document(console: &Console, page: &StatusPage<'_>) -> Markup {
     let words = Words { console, now: page.now };
+    let verdict = Verdict::of(page.rows, page.now);
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -58,17 +64,18 @@ fn document(console: &Console, page: &StatusPage<'_>) -> Markup {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 meta name="referrer" content="no-referrer";
-                title { (title(page.rows)) }
+                meta http-equiv="refresh" content=(REFRESH);
+                title { (verdict.text) " - tagship" }
                 style { (PreEscaped(STYLE)) }
             }
             body {
-                header { (head(&words, page.rows)) }
+                header { (head(&words, page.rows, &verdict)) }
                 main {
                     (failure::section(&words, page))
-                    (waiting::gates(&words, page.rows))
                     (waiting::holds(&words, page.rows))
+                    (waiting::gates(&words, page.rows))
                     (matrix::section(&words, page.rows))
-                    (recent::section(&words, page.recent))
+                    (recent::section(&words, page))
                 }
                 footer {
                     p { "Made by tagship " (env!("CARGO_PKG_VERSION")) " at " (words.instant(page.now)) "." }
@@ -84,19 +91,19 @@ fn policy() -> String {
     format!("default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'")
 }
 
-fn title(rows: &[StatusRow]) -> String {
-    match rows.iter().filter(|row| row.has_failed()).count() {
-        0 => "tagship status".to_owned(),
-        failing => format!("{failing} failing - tagship status"),
-    }
-}
-
-fn head(words: &Words<'_>, rows: &[StatusRow]) -> Markup {
+fn head(words: &Words<'_>, rows: &[StatusRow], verdict: &Verdict) -> Markup {
     html! {
-        h1 { "tagship status" }
+        h1 class=(verdict.tone.class()) { (dot(verdict.tone)) (verdict.text) }
         p.made {
-            (count(rows.len(), "target")) " as of " (words.instant(words.now))
-            "; ages are counted from then."
+            "Written " (words.instant(words.now))
+            @if let Some(polled) = verdict.polled { "; last poll " (words.age(polled)) }
+            @match verdict.due {
+                Some(due) if due > words.now => {
+                    "; next poll by " b { (over_by(due)) } ". If that has passed, the timer has stopped, or this page is not written any more."
+                }
+                Some(due) => { "; the next poll was due by " b { (over_by(due)) } "." }
+                None => { "." }
+            }
         }
         @if rows.iter().any(|row| row.status.is_some()) {
             ul.counts {
@@ -105,16 +112,19 @@ fn head(words: &Words<'_>, rows: &[StatusRow]) -> Markup {
                 }
             }
         } @else if !rows.is_empty() {
-            p.note { "Nothing was polled yet. The first poll finds what there is: " code { "tagship poll" } }
+            p.note { "The first poll finds the tags. Run: " code { "tagship poll" } }
         }
     }
 }
 
-/// How many targets have each status: what failed first, then what waits.
+/// How many targets have each status, in the order of the sections: failures first, then what waits.
 fn counts(rows: &[StatusRow]) -> Vec<(Option<Status>, usize)> {
     let mut statuses: Vec<Option<Status>> =
         Status::VARIANTS.iter().copied().map(Some).chain([None]).collect();
-    statuses.sort_by_key(|status| tone_of(*status));
+    let of_failures =
+        [Status::Dead, Status::RolledBack, Status::Failed, Status::Retrying, Status::Unknown, Status::Held];
+    let place = |status: &Option<Status>| of_failures.iter().position(|known| Some(*known) == *status);
+    statuses.sort_by_key(|status| (tone_of(*status), place(status).unwrap_or(of_failures.len())));
     let number = |status| rows.iter().filter(|row| row.status == status).count();
     let numbers = statuses.into_iter().map(|status| (status, number(status)));
     numbers.filter(|(_, number)| *number > 0).collect()

@@ -14,7 +14,7 @@ use super::{Console, escape_control};
 use crate::plan::{DecidedBy, DeploymentState, Edit, Failure, Hold, Status};
 use crate::reference::{Digest, Tag};
 use crate::store::Origin;
-use crate::target::TargetId;
+use crate::target::{Name, TargetId};
 pub(super) use json::StatusJson;
 pub(crate) use json::status_as_json;
 
@@ -22,6 +22,10 @@ pub(crate) use json::status_as_json;
 #[derive(Clone, Debug)]
 pub(crate) struct StatusRow {
     pub(crate) target: TargetId,
+    /// The registry's name in the configuration.
+    pub(crate) registry: Name,
+    /// The web pages of its tags: this and the tag.
+    pub(crate) tag_pages: Option<String>,
     /// What the last poll said; None before the first.
     pub(crate) status: Option<Status>,
     /// Why the last successful poll said so, and when that can end.
@@ -70,6 +74,12 @@ impl StatusRow {
     /// Its last check or its last deployment failed; one that waits to be tried again has not succeeded yet.
     pub(crate) fn has_failed(&self) -> bool {
         self.failed_deployment().is_some() || self.status.is_some_and(Status::is_failure)
+    }
+
+    /// Whether it goes on only when a person acts: it failed, a hold stops a tag, or a tag waits for a manual deployment.
+    pub(crate) fn needs_someone(&self) -> bool {
+        let is_held_back = self.hold.is_some() && !self.waiting.is_empty();
+        self.has_failed() || is_held_back || self.status == Some(Status::Available)
     }
 
     /// The deployment that failed and is not over, or was given up, and why.

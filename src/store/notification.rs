@@ -1,4 +1,4 @@
-//! The outbox: what people are to be told, kept until they were.
+//! The outbox: notifications, kept until they are sent.
 
 use std::str::FromStr;
 
@@ -15,8 +15,8 @@ use crate::target::notifier::{Event, Notifier};
 const COLUMNS: &str = "id, receiver, project, stage, event, tag, digest, previous_tag, deployment_id, error, \
     created_at, attempts, next_attempt_at, failed_at";
 
-/// What was not told yet, the oldest first.
-pub(super) fn untold(connection: &Connection) -> rusqlite::Result<Vec<Notification>> {
+/// Notifications that were not sent yet, the oldest first.
+pub(super) fn unsent(connection: &Connection) -> rusqlite::Result<Vec<Notification>> {
     let query = format!("SELECT {COLUMNS} FROM notification WHERE ended_at IS NULL ORDER BY created_at, id");
     let mut statement = connection.prepare_cached(&query)?;
     statement.query_map([], notification)?.collect()
@@ -40,7 +40,7 @@ fn notification(row: &Row<'_>) -> rusqlite::Result<Notification> {
 }
 
 impl Write<'_> {
-    /// Writes down for each receiver what a deployment came to.
+    /// Enqueues the outcome of a deployment for each receiver.
     pub(super) fn enqueue(
         &self,
         notifiers: &[Notifier],
@@ -63,9 +63,9 @@ impl Write<'_> {
         };
         for notifier in notifiers {
             for event in events.iter().filter(|event| notifier.wants(**event, target)) {
-                let of = Told { deployment_id: Some(&deployment.id), ..Told::default() };
-                // A deployment that fails again and again is told once; that it is given up, each time.
-                if *event == Event::Failed && self.is_told(&notifier.receiver, target, *event, of)? {
+                let of = Notified { deployment_id: Some(&deployment.id), ..Notified::default() };
+                // A deployment that keeps failing is reported once; each time tagship gives up on it, again.
+                if *event == Event::Failed && self.is_enqueued(&notifier.receiver, target, *event, of)? {
                     continue;
                 }
                 let id = uuid::Uuid::now_v7().to_string();
@@ -109,14 +109,14 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Whether the receiver is told of this event already: for this deployment, this tag, or since this
+    /// Whether this event was enqueued for the receiver before: for this deployment, this tag, or since this
     /// moment, as far as each is given.
-    pub(crate) fn is_told(
+    pub(crate) fn is_enqueued(
         &self,
         receiver: &str,
         target: &TargetId,
         event: Event,
-        of: Told<'_>,
+        of: Notified<'_>,
     ) -> rusqlite::Result<bool> {
         let query = "SELECT EXISTS (SELECT 1 FROM notification
              WHERE project = ?1 AND stage = ?2 AND event = ?3 AND receiver = ?4
@@ -135,14 +135,14 @@ impl Write<'_> {
         )
     }
 
-    /// It was told, or there is nobody to tell any more, or it was given up.
+    /// It was sent, tagship gave up on it, or its receiver or target left the configuration.
     pub(crate) fn end_notification(&self, id: &str, now: Timestamp) -> rusqlite::Result<()> {
         let query = "UPDATE notification SET ended_at = ?2 WHERE id = ?1";
         self.transaction().prepare_cached(query)?.execute(params![id, text(now)])?;
         Ok(())
     }
 
-    /// It was not received, and is told again.
+    /// The receiver did not accept it; it will be sent again.
     pub(crate) fn postpone_notification(&self, id: &str, next: NextAttempt) -> rusqlite::Result<()> {
         let query = "UPDATE notification SET attempts = attempts + 1, next_attempt_at = ?2, failed_at = ?3
              WHERE id = ?1";
@@ -155,9 +155,9 @@ impl Write<'_> {
     }
 }
 
-/// What a notification was of; nothing given: any.
+/// What a notification was about; nothing given: anything.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Told<'a> {
+pub(crate) struct Notified<'a> {
     pub(crate) deployment_id: Option<&'a str>,
     pub(crate) tag: Option<&'a Tag>,
     pub(crate) since: Option<Timestamp>,

@@ -1,6 +1,8 @@
 //! What is probably not meant by a step, though it is valid: for `check`, never for a poll.
 
-use super::step::{CommandStep, Step};
+use serde_json::Value;
+
+use super::step::{Body, CommandStep, Step};
 use super::template::{Field, Part, Template};
 
 /// What only a shell gives a meaning to.
@@ -23,8 +25,74 @@ pub(crate) fn lints(step: &Step) -> Vec<String> {
             lints.extend(step.headers.iter().find_map(|(_, value)| variable(value)));
         }
     }
+    lints.extend(json_as_text(step));
     lints.extend(step.templates().into_iter().find_map(braces));
     lints
+}
+
+/// `body = '{"text": "{error}"}'`, also as an argument (`["curl", "-d", …]`): a quote or a line feed in the value
+/// breaks the JSON.
+fn json_as_text(step: &Step) -> Option<String> {
+    match step {
+        Step::Command(step) => step.argv.iter().find_map(|argument| {
+            let (cure, value) = as_json(argument)?;
+            let value = value?;
+            Some(format!("an argument is JSON, and a quote or a line feed in {value} would break it; write url = \"…\", json = {cure}"))
+        }),
+        Step::Http(step) => {
+            let Body::Text(body) = &step.body else { return None };
+            Some(match as_json(body)? {
+                (cure, Some(value)) => format!("body is JSON, and a quote or a line feed in {value} would break it; write json = {cure}"),
+                (cure, None) => format!("body is JSON as text; write json = {cure}"),
+            })
+        }
+    }
+}
+
+/// The table to write for a template that is JSON and has placeholders, and the first one that can have any text.
+fn as_json(template: &Template) -> Option<(String, Option<String>)> {
+    if template.parts.iter().all(|part| matches!(part, Part::Literal(_))) {
+        return None;
+    }
+    // A digit is valid inside and outside of quotes.
+    let stand_in = |part: &Part| match part {
+        Part::Literal(text) => text.clone(),
+        _ => "0".to_owned(),
+    };
+    let is_json = |text: &str| {
+        serde_json::from_str(text).ok().filter(|json: &Value| json.is_object() || json.is_array())
+    };
+    is_json(&template.parts.iter().map(stand_in).collect::<String>())?;
+    let table =
+        is_json(&written(template)).and_then(|json| toml(&json)).unwrap_or_else(|| "{ … }".to_owned());
+    let is_any_text = |part: &&Part| match part {
+        Part::Literal(_) => false,
+        Part::Field(field) => matches!(field, Field::Error | Field::Lines),
+        Part::Var(_) | Part::Secret(_) | Part::Answer(_) => true,
+    };
+    let value = template.parts.iter().find(is_any_text);
+    Some((table, value.map(|part| written(&Template { parts: vec![part.clone()] }))))
+}
+
+/// A JSON value as TOML on one line. None: TOML has no null.
+fn toml(json: &Value) -> Option<String> {
+    let is_bare = |name: &str| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+    };
+    Some(match json {
+        Value::Null => return None,
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => json.to_string(),
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(toml).collect::<Option<Vec<_>>>()?.join(", "))
+        }
+        Value::Object(members) => {
+            let member = |(name, value): (&String, &Value)| {
+                let name = if is_bare(name) { name.clone() } else { Value::from(name.as_str()).to_string() };
+                Some(format!("{name} = {}", toml(value)?))
+            };
+            format!("{{ {} }}", members.iter().map(member).collect::<Option<Vec<_>>>()?.join(", "))
+        }
+    })
 }
 
 /// A template as the configuration writes it, but for variables, which have their values.
@@ -61,7 +129,8 @@ fn has_shell(step: &CommandStep) -> bool {
 
 /// `["sh", "-c", "mail {error}"]`: text of a server or a command becomes a part of a line that a shell runs.
 fn spliced(step: &CommandStep, argument: &Template) -> Option<String> {
-    let is_outside = |part: &&Part| matches!(part, Part::Answer(_) | Part::Field(Field::Error));
+    let is_outside =
+        |part: &&Part| matches!(part, Part::Answer(_) | Part::Field(Field::Error | Field::Lines));
     let part = argument.parts.iter().find(is_outside)?;
     // On its own it is an argument, but for ssh, which makes one line of them all.
     let is_ssh = step.argv.iter().any(|argument| written(argument).rsplit('/').next() == Some("ssh"));
@@ -164,6 +233,7 @@ mod tests {
     use std::path::PathBuf;
     use std::time::Duration;
 
+    use super::super::step::{HttpStep, Sign, Success};
     use super::super::template::Scope;
     use super::*;
 
@@ -207,11 +277,56 @@ mod tests {
                 r#"{error} comes from outside, and a shell runs what is in it; pass it as an argument of its own: command = ["sh", "-c", "… \"$1\"", "sh", "{error}"]"#,
             ),
             (
+                &["curl", "-d", r#"{"text": "{error}"}"#, "https://example.com"],
+                r#"an argument is JSON, and a quote or a line feed in {error} would break it; write url = "…", json = { text = "{error}" }"#,
+            ),
+            (
                 &["ssh", "host", "./x", "{step.1./id}"],
                 "{step.1./id} comes from outside, and a shell runs what is in it; leave it out",
             ),
         ] {
             assert_eq!(of_command(argv), [lint], "{argv:?}");
+        }
+    }
+
+    fn of_body(text: &str) -> Vec<String> {
+        let fields = [Field::OF_NOTIFICATION.as_slice(), &Field::OF_BATCH].concat();
+        let scope = Scope { fields: &fields, ..Scope::default() };
+        lints(&Step::from(HttpStep {
+            method: "POST".to_owned(),
+            url: Template::literal("https://example.com/"),
+            headers: Vec::new(),
+            body: Body::Text(Template::parse(text, &scope).unwrap()),
+            timeout: Duration::ZERO,
+            sign: Sign::default(),
+            until: None,
+            success: Success::default(),
+        }))
+    }
+
+    #[test]
+    fn json_as_text_is_told_with_the_table_to_write() {
+        for (text, lint) in [
+            (
+                r#" {"text": "{target}: {error}", "a b": [1, {"on": true}]}"#,
+                r#"body is JSON, and a quote or a line feed in {error} would break it; write json = { "a b" = [1, { on = true }], text = "{target}: {error}" }"#,
+            ),
+            (
+                r#"{"attempt": {attempt}, "text": "{error}"}"#,
+                "body is JSON, and a quote or a line feed in {error} would break it; write json = { … }",
+            ),
+            (
+                r#"["{lines}", null]"#,
+                "body is JSON, and a quote or a line feed in {lines} would break it; write json = { … }",
+            ),
+            (r#"{"tag": "{tag}"}"#, r#"body is JSON as text; write json = { tag = "{tag}" }"#),
+        ] {
+            assert_eq!(of_body(text), [lint], "{text}");
+        }
+        for text in
+            ["{target} {status}: {tag} {error}", r#"{"text": "deployed"}"#, "[{target}] {error}", "{attempt}"]
+        {
+            assert_eq!(of_body(text), [""; 0], "{text}");
         }
     }
 
@@ -223,6 +338,7 @@ mod tests {
             &["ssh", "host", "cd /srv", "&&", "./deploy.sh", "$HOME", "{tag}"],
             &["sh", "-c", "mail \"$1\" {tag} {image}", "sh", "{error}"],
             &["mail", "-s", "failed: {error}"],
+            &["kubectl", "patch", "deployment/shop", "-p", r#"{"image": "{image}"}"#],
             &["find", ".", "-exec", "rm", "{}", ";"],
             &["pip", "install", ">=1.2", "a|b", "100$", "$1", "{ tag }", "{\"tag\": \"{tag}\"}"],
         ] {

@@ -1,4 +1,4 @@
-//! Who is told of what.
+//! Which events are sent to whom.
 
 use std::time::Duration;
 
@@ -11,33 +11,35 @@ use super::step::Step;
 /// One entry of `[[notify]]`.
 #[derive(Debug)]
 pub(crate) struct Notifier {
-    /// By which the state knows it again: where it sends to, as the file writes it.
+    /// Identifies it in the state: its url or command as the file writes it, numbered where several have the same.
     pub(crate) receiver: String,
     pub(crate) on: Vec<Event>,
     /// None: every target.
     pub(crate) targets: Option<Vec<TargetPattern>>,
-    /// Checks that fail are told when they have failed for so long.
+    /// An outage is reported when it has lasted this long.
     pub(crate) after: Duration,
+    /// Whether a run sends all its events in one message.
+    pub(crate) batch: bool,
     pub(crate) step: Step,
 }
 
-/// What can be told of a target.
+/// What can happen to a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumString, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum Event {
-    /// A deployment failed for the first time; it is tried again.
+    /// A deployment failed for the first time; it will be retried.
     Failed,
     /// A deployment was given up.
     Dead,
-    /// A deployment was given up, and the stage runs what it ran before.
+    /// A deployment was given up, and the stage runs the tag before it again.
     RolledBack,
-    /// What failed is well again.
+    /// A deployment succeeded, or the registry answered, after failures.
     Recovered,
     /// A deployment succeeded, or the stage had the tag already.
     Deployed,
-    /// There is a tag that somebody is to deploy.
+    /// A new tag waits for a manual deployment.
     Available,
-    /// The registry could not be asked for some time.
+    /// Polls have failed for some time.
     Unknown,
 }
 
@@ -50,8 +52,13 @@ impl Event {
 
 impl Notifier {
     pub(crate) fn wants(&self, event: Event, target: &TargetId) -> bool {
-        let is_meant = |patterns: &Vec<TargetPattern>| patterns.iter().any(|pattern| pattern.matches(target));
-        self.on.contains(&event) && self.targets.as_ref().is_none_or(is_meant)
+        self.on.contains(&event) && self.reports(target)
+    }
+
+    /// Whether it reports events of this target.
+    pub(crate) fn reports(&self, target: &TargetId) -> bool {
+        let matches = |patterns: &Vec<TargetPattern>| patterns.iter().any(|pattern| pattern.matches(target));
+        self.targets.as_ref().is_none_or(matches)
     }
 }
 
@@ -70,6 +77,7 @@ mod tests {
             on: vec![Event::Dead],
             targets: Some(vec![TargetPattern::new("*/prod")]),
             after: Duration::ZERO,
+            batch: false,
             step: Step::Command(step),
         };
         let id = |stage| TargetId { project: Name::new("shop").unwrap(), stage: Name::new(stage).unwrap() };

@@ -60,15 +60,26 @@ pub(crate) enum Field {
     PreviousTag,
     DeploymentId,
     Attempt,
-    /// What a notification tells: an event of `on`.
+    /// In a notification: an event of `on`.
     Status,
-    /// And why, where something failed.
+    /// In a notification: why it failed.
     Error,
+    /// In a notification: when it happened (RFC 3339).
+    Time,
+    /// In a notification: the tag's page on the forge, else the image reference.
+    Url,
+    /// In a batch: the number of events.
+    Count,
+    /// In a batch: a line for each event.
+    Lines,
 }
 
 impl Field {
-    /// Only in notifications.
-    pub(crate) const OF_NOTIFICATION: [Field; 2] = [Field::Status, Field::Error];
+    /// Only in notifications of one event.
+    pub(crate) const OF_NOTIFICATION: [Field; 4] = [Field::Status, Field::Error, Field::Time, Field::Url];
+
+    /// The only ones in a batch: it has the events of several targets.
+    pub(crate) const OF_BATCH: [Field; 3] = [Field::Count, Field::Lines, Field::Time];
 
     /// In the order in which they are documented.
     pub(crate) const ALL: [Field; 12] = [
@@ -103,6 +114,10 @@ impl Field {
             Field::Attempt => "attempt",
             Field::Status => "status",
             Field::Error => "error",
+            Field::Time => "time",
+            Field::Url => "url",
+            Field::Count => "count",
+            Field::Lines => "lines",
         }
     }
 }

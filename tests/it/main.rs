@@ -46,6 +46,7 @@ mod monitoring;
 mod new_tag;
 mod newcomer;
 mod notify;
+mod notify_examples;
 mod oci;
 mod oci_pages;
 mod odd_files;

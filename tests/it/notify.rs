@@ -152,7 +152,7 @@ fn a_receiver_that_is_down_is_told_later_and_fails_no_run() {
     receiver.then(Answer::new(503, "text/plain", "down"));
     let run = shop.run(&["poll"]);
     run.code(0).line("shop/dev", &["deployed", "dev-43"]);
-    run.shows("shop/dev deployed could not be told, and is told again later");
+    run.shows("could not send the shop/dev deployed notification; will retry");
     // Not before its time, and without another word.
     shop.run(&["poll"]).code(0).silent();
     assert_eq!(receiver.requests().len(), 1);
@@ -280,4 +280,157 @@ fn a_signal_ends_a_run_whose_receivers_hang_and_a_later_run_tells_them() {
     assert!(told_to_stop.elapsed() < Duration::from_secs(9), "{:?}", told_to_stop.elapsed());
     shop.run(&["poll"]).code(0).silent();
     assert!(receivers.iter().all(|receiver| receiver.requests().len() == 2));
+}
+
+/// What stands in the message, for a stage that waits for a manual deployment.
+#[test]
+fn a_notification_has_its_time_and_the_page_of_its_tag() {
+    let gitea = gitea(Build::GiteaNew);
+    let receiver = Endpoint::start();
+    let stage = DEV.replace("order", "auto_deploy = false\norder");
+    let notify = format!(
+        "[[notify]]\non = [\"available\"]\nurl = \"{}/tell\"\nbody = \"{{time}} {{url}}\"\n",
+        receiver.url()
+    );
+    let shop = Shop::with(&format!("{}{notify}", on_gitea(&gitea, &stage)));
+    shop.run(&["poll"]).code(0);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    shop.run(&["poll"]).code(0);
+    let body = String::from_utf8(receiver.requests()[0].body.clone()).unwrap();
+    let (time, page) = body.split_once(' ').unwrap();
+    assert!(time.ends_with('Z') && time.parse::<jiff::Timestamp>().is_ok(), "{time}");
+    assert_eq!(page, format!("{}/acme/-/packages/container/shop/dev-43", gitea.url()));
+}
+
+#[test]
+fn a_batch_is_one_message_a_run_and_is_sent_again_as_it_was() {
+    let gitea = gitea(Build::GiteaNew);
+    let receiver = Endpoint::start();
+    let stages = format!("{DEV}{}", DEV.replace("stages.dev", "stages.test"));
+    let notify = format!(
+        "[[notify]]\non = [\"failed\", \"dead\"]\nbatch = true\nurl = \"{}/tell\"\nbody = \"{{count}}\\n{{lines}}\"\n",
+        receiver.url()
+    );
+    let shop = Shop::with(&format!("{}{notify}", on_gitea(&gitea, &stages)));
+    shop.run(&["poll"]).code(0);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    shop.file("fail", "");
+    receiver.then(Answer::new(503, "text/plain", "down"));
+    let run = shop.run(&["poll"]);
+    run.code(1).shows("could not send the shop/dev failed (and 1 more) notification; will retry");
+    let state = rusqlite::Connection::open(shop.path("state.db")).unwrap();
+    let moments = "SELECT count(DISTINCT next_attempt_at) FROM notification";
+    assert_eq!(state.query_row(moments, [], |row| row.get::<_, u32>(0)).unwrap(), 1);
+    state.execute("UPDATE notification SET next_attempt_at = NULL, failed_at = NULL", []).unwrap();
+    drop(state);
+    shop.remove("fail");
+    shop.run(&["poll"]).code(0);
+    let requests = receiver.requests();
+    assert_eq!(requests.len(), 2);
+    assert_eq!(requests[0].body, requests[1].body);
+    assert_eq!(requests[0].header("idempotency-key"), requests[1].header("idempotency-key"));
+    let error = "dev-43 command: ./deploy.sh exited with status 7: the stage refused dev-43";
+    let body = String::from_utf8(requests[0].body.clone()).unwrap();
+    assert_eq!(body, format!("2\nshop/dev failed: {error}\nshop/test failed: {error}"));
+}
+
+#[test]
+fn a_batch_without_a_body_has_its_lines_and_a_long_one_says_how_many_more() {
+    let gitea = gitea(Build::GiteaNew);
+    let receiver = Endpoint::start();
+    let stages: String =
+        (0..40).map(|number| DEV.replace("stages.dev", &format!("stages.s{number:02}"))).collect();
+    let notify =
+        format!("[[notify]]\non = [\"deployed\"]\nbatch = true\nurl = \"{}/tell\"\n", receiver.url());
+    let tag = format!("dev-{}", "9".repeat(100));
+    let shop = Shop::with(&format!("{}{notify}", on_gitea(&gitea, &stages)));
+    shop.run(&["poll"]).code(0);
+    gitea.push("acme/shop", &tag, "2026-11-20T11:00:00Z");
+    shop.run(&["poll"]).code(0);
+    let [request] = receiver.requests().try_into().unwrap();
+    let body = request.json();
+    let members: Vec<&str> = body.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(members, ["count", "lines", "time"]);
+    assert_eq!(body["count"], 40);
+    let lines: Vec<&str> = body["lines"].as_str().unwrap().lines().collect();
+    assert_eq!(lines[0], format!("shop/s00 deployed: {tag}"));
+    assert_eq!(*lines.last().unwrap(), format!("and {} more", 40 - (lines.len() - 1)));
+    assert!(body["lines"].as_str().unwrap().chars().count() <= 1_820);
+}
+
+#[test]
+fn a_batch_knows_no_single_event_and_an_event_no_batch() {
+    let gitea = gitea(Build::GiteaNew);
+    for (notify, fault) in [
+        ("batch = true\nbody = \"{count} {tag}\"", "{tag} belongs to one event, and a batch has several"),
+        ("batch = true\nbody = \"{error}\"", "{error}"),
+        ("body = \"{lines}\"", "{lines}"),
+    ] {
+        let notify = format!("[[notify]]\non = [\"failed\"]\nurl = \"http://127.0.0.1:9/\"\n{notify}\n");
+        let shop = Shop::with(&format!("{}{notify}", on_gitea(&gitea, DEV)));
+        shop.run(&["check"]).code(2).stderr_has(fault);
+    }
+}
+
+/// Two chats behind the same url: the second received nothing, and the first everything.
+#[test]
+fn receivers_of_the_same_url_are_two_receivers() {
+    let gitea = gitea(Build::GiteaNew);
+    let receiver = Endpoint::start();
+    let chat = |number: u32| {
+        format!(
+            "[[notify]]\non = [\"deployed\"]\nurl = \"{}/tell\"\njson = {{ chat = \"{number}\" }}\n",
+            receiver.url()
+        )
+    };
+    let shop = Shop::with(&format!("{}{}{}", on_gitea(&gitea, DEV), chat(1), chat(2)));
+    shop.run(&["poll"]).code(0);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    shop.run(&["poll"]).code(0);
+    let mut chats: Vec<String> =
+        receiver.requests().iter().map(|request| request.json()["chat"].to_string()).collect();
+    chats.sort();
+    assert_eq!(chats, ["\"1\"", "\"2\""]);
+}
+
+#[test]
+fn check_tests_each_receiver_and_tells_which_fails() {
+    let gitea = gitea(Build::GiteaNew);
+    let receiver = Endpoint::start();
+    let url = receiver.url();
+    let notify = format!(
+        "[[notify]]\non = [\"dead\"]\nurl = \"{url}/a\"\nbody = \"{{target}} {{status}}: {{tag}} {{error}}\"\n\
+         [[notify]]\non = [\"dead\"]\nurl = \"{url}/b\"\n"
+    );
+    let shop = Shop::with(&format!("{}{notify}", on_gitea(&gitea, DEV)));
+    shop.run(&["check"]).code(0).stderr("");
+    assert!(receiver.requests().is_empty());
+    let run = shop.run(&["check", "--notify"]);
+    run.code(0)
+        .stdout_has("notify[0]  ok      sent a test message\nnotify[1]  ok      sent a test message\n");
+    let body = receiver.requests()[0].body.clone();
+    assert_eq!(
+        String::from_utf8(body).unwrap(),
+        "shop/dev test: test this is a test message of tagship check --notify"
+    );
+    receiver.then(Answer::new(204, "", ""));
+    receiver.then(Answer::new(404, "text/plain", "no such topic"));
+    let run = shop.run(&["check", "--notify"]);
+    run.code(1)
+        .stdout_has("notify[0]  ok")
+        .stdout_has("notify[1]  failed  POST http://127.0.0.1:[port]/b: 404 Not Found: no such topic");
+    assert!(!shop.exists("state.db"), "a test is not an event");
+
+    shop.config(&on_gitea(&gitea, DEV));
+    shop.run(&["check", "--notify"]).code(0).stderr_has("nothing to test: there is no [[notify]]");
+}
+
+#[test]
+fn json_as_a_text_is_a_lint() {
+    let gitea = gitea(Build::GiteaNew);
+    let notify =
+        "[[notify]]\non = [\"dead\"]\nurl = \"http://127.0.0.1:9/\"\nbody = '{\"text\": \"{error}\"}'\n";
+    let shop = Shop::with(&format!("{}{notify}", on_gitea(&gitea, DEV)));
+    let lint = r#"notify[0]: body is JSON, and a quote or a line feed in {error} would break it; write json = { text = "{error}" }"#;
+    shop.run(&["check"]).code(0).stderr_has(lint);
 }

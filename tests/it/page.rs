@@ -43,13 +43,17 @@ fn the_page_tells_what_the_state_knows_and_asks_nobody() {
     let page = page(&shop);
     assert!(shop.contents() == before);
     assert_eq!(gitea.take_requests(), [""; 0]);
+    let masked = "http://127.0.0.1:[port]";
     for expected in [
         "<html lang=\"en\">",
-        "<title>1 failing - tagship status</title>",
+        "<title>1 of 2 needs you - tagship</title>",
         "./deploy.sh exited with status 7: the stage refused dev-43",
         "<pre>the stage refused dev-43\n</pre>",
         "tagship retry shop/dev &amp;&amp; tagship poll shop/dev",
-        "<h3>shop/prod <code class=\"tag\">v1.11.0</code></h3>",
+        &format!(
+            "<h3>shop/prod <a href=\"{}/acme/-/packages/container/shop/v1.11.0\" rel=\"noreferrer\"><code class=\"tag\">v1.11.0</code></a></h3>",
+            masked
+        ),
         "min_age: v1.11.0 was pushed at [time]</dd></div><div><dt>Until</dt><dd><time datetime=\"[time]\">",
         "<th scope=\"col\">dev</th><th scope=\"col\">prod</th>",
         "<th scope=\"row\">shop</th>",
@@ -101,13 +105,20 @@ fn text_from_outside_is_never_markup() {
     }
     // Of all elements and attributes, none runs or fetches anything.
     for (what, pattern) in [
-        ("elements", r"<(script|link|base|form|iframe|object|embed|image|use|a|video|audio|input)\b"),
-        ("attributes", r#"<[^>]*\s(src|href|srcset|action|data|poster|style|on\w+)="#),
+        ("elements", r"<(script|link|base|form|iframe|object|embed|image|use|video|audio|input)\b"),
+        ("attributes", r#"<[^>]*\s(src|srcset|action|data|poster|style|on\w+)="#),
         ("styles", r"url\(|@import"),
     ] {
         let found = Regex::new(pattern).unwrap().find(&page).map(|found| found.as_str().to_owned());
         assert_eq!(found, None, "{what}");
     }
+    // A link leads to the forge, and only if someone follows it.
+    let pages = format!("{}/acme/-/packages/container/shop/", "http://127.0.0.1:[port]");
+    let links = Regex::new(r#"<(\w+)[^>]*\shref="([^"]*)""#).unwrap();
+    let mut links =
+        links.captures_iter(&page).map(|link| (link[1].to_owned(), link[2].to_owned())).peekable();
+    assert!(links.peek().is_some());
+    assert!(links.all(|(element, to)| element == "a" && to.starts_with(&pages)), "{page}");
     let policy = Regex::new("Content-Security-Policy\" content=\"([^\"]*)\"").unwrap();
     let policy = &policy.captures(&page).unwrap()[1];
     assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
@@ -140,7 +151,7 @@ fn a_browser_shows_the_page_styled_and_without_sideways_scrolling_on_any_screen(
         measured.captures(&dom).unwrap_or_else(|| panic!("nothing was measured: {dom}"))[1].to_owned();
     assert_eq!(
         measured,
-        "320:320:styled 360:360:styled 800:800:styled 1400:1400:styled 1 failing - tagship status"
+        "320:320:styled 360:360:styled 800:800:styled 1400:1400:styled 2 of 2 need you - tagship"
     );
 }
 

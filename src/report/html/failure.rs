@@ -1,67 +1,138 @@
-//! What fails: since when, why, and what to type.
+//! Failures: since when, why, and what to type. Deployments first, those that tagship gave up on before the others.
+
+use std::collections::HashMap;
 
 use maud::{Markup, html};
 
-use super::word::{Words, badge};
+use super::word::{Words, badge, tag_of};
 use super::{MOST_TOLD, StatusPage};
-use crate::plan::{DeploymentState, ErrorCode, Failure};
+use crate::plan::{DeploymentState, ErrorCode, Failure, Status};
 use crate::report::wording::{count, last_lines, shortened};
 use crate::report::{PendingRow, StatusRow};
-use crate::target::TargetId;
+use crate::target::Name;
+
+/// The most targets that an outage names.
+const MOST_NAMES: usize = 12;
 
 pub(super) fn section(words: &Words<'_>, page: &StatusPage<'_>) -> Markup {
-    let failing: Vec<&StatusRow> = page.rows.iter().filter(|row| row.has_failed()).collect();
-    if failing.is_empty() {
+    let failing = page.rows.iter().filter(|row| row.has_failed()).count();
+    if failing == 0 {
         return html! {};
     }
+    let mut deployments: Vec<&StatusRow> = page.rows.iter().filter(|row| has_own_card(row)).collect();
+    deployments.sort_by_key(|row| row.status != Some(Status::Dead));
+    let outages = outages(page.rows);
+    let cards = deployments.len() + outages.len();
     html! {
         section aria-labelledby="failing" {
-            h2 id="failing" { "Failing " span.count { (failing.len()) } }
+            h2 id="failing" { "Failing " span.count { (failing) } }
             div.failures {
-              @for row in failing.iter().take(MOST_TOLD) {
-                article {
-                    h3 { (row.target) " " (badge(row.status)) }
-                    @if let Some(failure) = &row.failure { (check(words, row, failure)) }
-                    @if let Some((pending, error)) = row.failed_deployment() {
-                        @let output = page.outputs.get(&pending.id);
-                        (deployment(words, &row.target, pending, error, output.map(String::as_str)))
-                    }
+                @for row in deployments.iter().take(MOST_TOLD) { (card(words, page, row)) }
+                @for outage in outages.iter().take(MOST_TOLD.saturating_sub(deployments.len())) {
+                    (outage_card(words, outage))
                 }
-              }
             }
-            @if failing.len() > MOST_TOLD {
-                p.note { "and " (failing.len() - MOST_TOLD) " more, in the table of all targets" }
+            @if cards > MOST_TOLD {
+                p.note { "and " (cards - MOST_TOLD) " more, in the table of all targets" }
             }
         }
     }
 }
 
-fn check(words: &Words<'_>, row: &StatusRow, failure: &Failure) -> Markup {
+/// Everything that failed but polls, which share a card with those of the same cause.
+fn has_own_card(row: &StatusRow) -> bool {
+    row.failed_deployment().is_some() || (row.has_failed() && row.failure.is_none())
+}
+
+fn card(words: &Words<'_>, page: &StatusPage<'_>, row: &StatusRow) -> Markup {
     html! {
-        p { "Its tags could not be checked." }
-        dl {
-            @if let Some(since) = row.failing_since { (pair("Since", &words.moment(since))) }
-            (pair("Cause", &cause(words, Some(failure.code), &failure.message)))
-            @let last = row.polled_at.map_or_else(|| html! { "never" }, |polled| words.moment(polled));
-            (pair("Reached", &last))
-            (pair(purpose(failure.code), &command(&cure(failure.code, &row.target))))
+        article {
+            h3 { (row.target) " " (badge(row.status)) }
+            @if let Some((pending, error)) = row.failed_deployment() {
+                @let output = page.outputs.get(&pending.id);
+                (deployment(words, row, pending, error, output.map(String::as_str)))
+            } @else {
+                dl {
+                    @if let Some(reason) = &row.reason { (pair("Why", &html! { (words.text(reason)) })) }
+                    (pair("Read more", &command(&format!("tagship history {}", row.target))))
+                }
+            }
         }
+    }
+}
+
+/// Targets of one registry whose polls fail for one cause.
+struct Outage<'a> {
+    failure: &'a Failure,
+    rows: Vec<&'a StatusRow>,
+}
+
+/// In the order of the configuration.
+fn outages(rows: &[StatusRow]) -> Vec<Outage<'_>> {
+    let mut outages: Vec<Outage<'_>> = Vec::new();
+    let mut places: HashMap<(&Name, &str, Option<&str>), usize> = HashMap::new();
+    for (row, failure) in rows.iter().filter_map(|row| Some((row, row.failure.as_ref()?))) {
+        // Messages name the request, which differs for each image.
+        let message = (!is_of_the_registry(failure.code)).then_some(failure.message.as_str());
+        let place = *places.entry((&row.registry, failure.code.as_str(), message)).or_insert_with(|| {
+            outages.push(Outage { failure, rows: Vec::new() });
+            outages.len() - 1
+        });
+        outages[place].rows.push(row);
+    }
+    outages
+}
+
+fn outage_card(words: &Words<'_>, Outage { failure, rows }: &Outage<'_>) -> Markup {
+    let [first, more @ ..] = rows.as_slice() else { return html! {} };
+    let since = rows.iter().filter_map(|row| row.failing_since).min();
+    let reached = rows.iter().filter_map(|row| row.polled_at).max();
+    html! {
+        article {
+            @if more.is_empty() {
+                h3 { (first.target) " " (badge(Some(Status::Unknown))) }
+            } @else {
+                h3 {
+                    @if is_of_the_registry(failure.code) { "Registry " (first.registry) ": " }
+                    (rows.len()) " targets " (badge(Some(Status::Unknown)))
+                }
+            }
+            dl {
+                @if let Some(since) = since { (pair("Since", &words.moment(since))) }
+                (pair("Cause", &cause(words, Some(failure.code), &failure.message)))
+                @let last = reached.map_or_else(|| html! { "never" }, |polled| words.moment(polled));
+                (pair("Reached", &last))
+                (pair(purpose(failure.code), &command(&cure(failure.code, rows))))
+                @if !more.is_empty() { (pair("Targets", &names(rows))) }
+            }
+        }
+    }
+}
+
+fn names(rows: &[&StatusRow]) -> Markup {
+    html! {
+        @for (index, row) in rows.iter().take(MOST_NAMES).enumerate() {
+            @if index > 0 { ", " }
+            span.name { (row.target) }
+        }
+        @if rows.len() > MOST_NAMES { " and " (rows.len() - MOST_NAMES) " more" }
     }
 }
 
 fn deployment(
     words: &Words<'_>,
-    target: &TargetId,
+    row: &StatusRow,
     pending: &PendingRow,
     error: &str,
     output: Option<&str>,
 ) -> Markup {
+    let target = &row.target;
     let is_dead = pending.state == DeploymentState::Dead;
     let attempts = count(pending.attempts as usize, "attempt");
     html! {
         p {
-            code.tag { (pending.tag) }
-            @if is_dead { " was given up after " (attempts) "." } @else { " could not be deployed yet: " (attempts) "." }
+            @if is_dead { "Gave up on " (tag_of(row, &pending.tag)) " after " (attempts) "." }
+            @else { (tag_of(row, &pending.tag)) " failed after " (attempts) "; tagship will retry." }
         }
         dl {
             (pair("Since", &words.moment(pending.since)))
@@ -74,7 +145,7 @@ fn deployment(
         }
         @if let Some(output) = output.filter(|output| !output.trim().is_empty()) {
             details {
-                summary { "The end of what it printed" }
+                summary { "Last output" }
                 pre { @for line in last_lines(output) { (shortened(&words.text(line))) "\n" } }
             }
         }
@@ -87,16 +158,32 @@ fn cause(words: &Words<'_>, code: Option<ErrorCode>, message: &str) -> Markup {
     }
 }
 
-/// What to type about a check that failed.
-fn cure(code: ErrorCode, target: &TargetId) -> String {
-    if is_about_access(code) { "tagship check --online".to_owned() } else { format!("tagship poll {target}") }
+/// The command that helps when polls fail.
+fn cure(code: ErrorCode, rows: &[&StatusRow]) -> String {
+    match rows {
+        _ if is_about_access(code) => "tagship check --online".to_owned(),
+        [row] => format!("tagship poll {}", row.target),
+        _ => "tagship poll".to_owned(),
+    }
+}
+
+/// Whether the server or the credential fails, and not one image.
+fn is_of_the_registry(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::Unauthorized
+            | ErrorCode::RateLimited
+            | ErrorCode::Unavailable
+            | ErrorCode::OutOfTime
+            | ErrorCode::Secret
+    )
 }
 
 fn purpose(code: ErrorCode) -> &'static str {
     if is_about_access(code) { "Find out" } else { "Try again" }
 }
 
-/// Asking once more gives the same answer until someone changes something.
+/// Whether a retry gives the same answer until someone changes something.
 fn is_about_access(code: ErrorCode) -> bool {
     matches!(
         code,

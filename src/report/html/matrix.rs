@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use maud::{Markup, html};
 
-use super::word::{Words, badge, tone_of};
+use super::word::{Words, badge, tag_of, tone_of};
 use crate::plan::Status;
 use crate::report::StatusRow;
 use crate::target::Name;
 
-/// With more names of stages than this most cells would be empty: then each target gets a line.
+/// With more names of stages than this, most cells would be empty: each target has a line of its own.
 const MOST_COLUMNS: usize = 12;
 
 struct Project<'a> {
@@ -24,7 +24,7 @@ pub(super) fn section(words: &Words<'_>, rows: &[StatusRow]) -> Markup {
         section aria-labelledby="targets" {
             h2 id="targets" { "All targets" }
             @if rows.is_empty() {
-                p.note { "There are none." }
+                p.note { "No targets." }
             } @else {
                 div.scroll role="region" aria-labelledby="targets" tabindex="0" {
                     @if stages.len() > MOST_COLUMNS { (list(words, rows)) } @else { (table(words, &projects, &stages)) }
@@ -113,11 +113,11 @@ fn cell(words: &Words<'_>, row: &StatusRow) -> Markup {
     html! {
         td class=(tone_of(row.status).class()) {
             @if let Some(tag) = &row.deployed_tag {
-                code.tag { (tag) }
+                (tag_of(row, tag))
                 @if let Some(at) = row.deployed_at { " " (words.age(at)) }
             } @else if let Some(tag) = newest {
-                // What a first poll found: nobody told what the stage runs.
-                code.tag.guess { (tag) }
+                // A first poll found it; what the stage runs is not known.
+                span.guess { (tag_of(row, tag)) }
                 @if let Some(at) = row.polled_at { " " span.seen { "seen " (words.age(at)) } }
             }
             div {
@@ -125,7 +125,7 @@ fn cell(words: &Words<'_>, row: &StatusRow) -> Markup {
                 @if row.hold.is_some() && row.status != Some(Status::Held) { " " span.held { "held" } }
             }
             @if let (Some(newest), Some(_)) = (newest, &row.deployed_tag) {
-                div.newest { "newest " code.tag { (newest) } }
+                div.newest { "newest " (tag_of(row, newest)) }
             }
         }
     }

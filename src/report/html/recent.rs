@@ -1,30 +1,44 @@
-//! What was deployed lately: a picture, and the same as a table.
+//! Recent deployments: a picture, and the same as a table.
+
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 use maud::{Markup, html};
 
+use super::StatusPage;
 use super::timeline::{Lane, Mark, Timeline};
-use super::word::{Tone, Words, dot};
+use super::word::{Tone, Words, dot, linked};
 use crate::plan::DeploymentState;
+use crate::report::StatusRow;
 use crate::report::wording::{count, describe_by, describe_duration, describe_outcome, to_the_minute};
 use crate::store::Past;
+use crate::target::TargetId;
 
-pub(super) fn section(words: &Words<'_>, recent: &[Past]) -> Markup {
+pub(super) fn section(words: &Words<'_>, page: &StatusPage<'_>) -> Markup {
+    let recent = page.recent;
+    let pages = |row| -> Option<(&TargetId, &str)> {
+        let row: &StatusRow = row;
+        Some((&row.target, row.tag_pages.as_deref()?))
+    };
+    let pages = &page.rows.iter().filter_map(pages).collect();
     html! {
         section aria-labelledby="recent" {
             h2 id="recent" { "Recent deployments" }
             @if recent.is_empty() {
-                p.note { "There are none yet." }
+                p.note { "No deployments yet." }
             } @else {
                 @if let Some(timeline) = Timeline::of(recent, words.now) { (picture(&timeline)) }
                 details {
-                    summary { "The last " (count(recent.len(), "deployment")) " as a table" }
-                    div.scroll role="region" aria-label="Recent deployments as a table" tabindex="0" { (table(words, recent)) }
+                    summary { (count(recent.len(), "recent deployment")) " as a table" }
+                    div.scroll role="region" aria-label="Recent deployments as a table" tabindex="0" { (table(words, recent, pages)) }
                 }
             }
         }
     }
 }
+
+/// On a phone, names of lines from here on would run into "now".
+const LATE: f64 = 80.0;
 
 /// Each lane stretches with the page: places are in percent, sizes in pixels.
 fn picture(timeline: &Timeline<'_>) -> Markup {
@@ -39,7 +53,7 @@ fn picture(timeline: &Timeline<'_>) -> Markup {
                     svg width="100%" height="18" aria-hidden="true" {
                         @for tick in &timeline.ticks {
                             @if let Some(label) = &tick.label {
-                                text x=(percent(tick.at)) y="12" text-anchor="middle" { (label) }
+                                text.late[tick.at > LATE] x=(percent(tick.at)) y="12" text-anchor="middle" { (label) }
                             }
                         }
                         text x="100%" y="12" text-anchor="end" { "now" }
@@ -50,9 +64,9 @@ fn picture(timeline: &Timeline<'_>) -> Markup {
             figcaption {
                 span { (dot(Tone::Good)) "succeeded" }
                 span { (dot(Tone::Bad)) "failed, given up" }
-                span { (dot(Tone::Wait)) "not over" }
+                span { (dot(Tone::Wait)) "in progress" }
                 span { (dot(Tone::Quiet)) "superseded or dropped" }
-                @if timeline.left_out > 0 { span { "not drawn: " (timeline.left_out) " older ones, or of other targets" } }
+                @if timeline.left_out > 0 { span { "not shown: " (timeline.left_out) " older ones, or of other targets" } }
             }
         }
     }
@@ -107,7 +121,8 @@ fn percent(place: f64) -> String {
     format!("{place:.2}%")
 }
 
-fn table(words: &Words<'_>, recent: &[Past]) -> Markup {
+fn table(words: &Words<'_>, recent: &[Past], pages: &HashMap<&TargetId, &str>) -> Markup {
+    let page = |past: &Past| pages.get(&past.target).copied();
     html! {
         table.recent {
             thead {
@@ -122,8 +137,8 @@ fn table(words: &Words<'_>, recent: &[Past]) -> Markup {
                     tr {
                         td { (words.instant(past.created_at)) }
                         th scope="row" { (past.target) }
-                        td { code.tag { (past.tag) } }
-                        td { @if let Some(previous) = &past.previous_tag { code.tag { (previous) } } }
+                        td { (linked(page(past), &past.tag)) }
+                        td { @if let Some(previous) = &past.previous_tag { (linked(page(past), previous)) } }
                         td {
                             span class={ "status " (tone_of(past).class()) } { (dot(tone_of(past))) (describe_outcome(past)) }
                             @if let Some(reason) = &past.reason { ": " (words.text(reason)) }

@@ -29,6 +29,8 @@ fn id(target: &str) -> TargetId {
 pub(super) fn row(target: &str) -> StatusRow {
     StatusRow {
         target: id(target),
+        registry: Name::new("git").unwrap(),
+        tag_pages: None,
         status: None,
         reason: None,
         until: None,
@@ -193,7 +195,7 @@ fn what_fails_comes_first_with_since_when_and_what_to_type() {
     assert!(failing < page.find("<h2 id=\"waiting\">").unwrap());
     for expected in [
         "tagship retry shop/dev &amp;&amp; tagship poll shop/dev",
-        "was given up after 12 attempts.",
+        "Gave up on <code class=\"tag\">v2</code> after 12 attempts.",
         "<time datetime=\"2026-11-25T15:19:00Z\">2026-11-25 15:19 UTC</time>, 1m ago",
         "<time datetime=\"2026-11-25T16:20:00Z\">2026-11-25 16:20 UTC</time>, in 1h",
         "tagship check --online",
@@ -201,6 +203,181 @@ fn what_fails_comes_first_with_since_when_and_what_to_type() {
     ] {
         assert!(page.contains(expected), "{expected} in {page}");
     }
+}
+
+fn dead(target: &str) -> StatusRow {
+    let pending = PendingRow {
+        id: target.to_owned(),
+        tag: tag("v2"),
+        state: DeploymentState::Dead,
+        attempts: 12,
+        since: moment(-60),
+        next_attempt_at: None,
+        last_error: Some("command: exited with status 7".to_owned()),
+    };
+    StatusRow { status: Some(Status::Dead), pending: Some(pending), ..polled(target) }
+}
+
+fn failed(target: &str) -> StatusRow {
+    let StatusRow { pending, .. } = dead(target);
+    let pending = pending.map(|pending| PendingRow {
+        state: DeploymentState::Pending,
+        attempts: 1,
+        next_attempt_at: Some(moment(60)),
+        ..pending
+    });
+    StatusRow { status: Some(Status::Failed), pending, ..polled(target) }
+}
+
+fn unknown(target: &str, code: ErrorCode, message: &str) -> StatusRow {
+    let failure = Some(Failure { code, message: message.to_owned() });
+    StatusRow { status: Some(Status::Unknown), failure, failing_since: Some(moment(-600)), ..polled(target) }
+}
+
+fn held(target: &str) -> StatusRow {
+    let hold = Hold { reason: None, by: "alice".to_owned(), since: moment(-60), until: None };
+    let waiting = vec![tag("v2")];
+    StatusRow { status: Some(Status::Held), hold: Some(hold), waiting, ..polled(target) }
+}
+
+/// Up to date, and polled two minutes ago.
+fn polled(target: &str) -> StatusRow {
+    StatusRow {
+        checked_at: Some(moment(-120)),
+        polled_at: Some(moment(-120)),
+        due_at: Some(moment(180)),
+        ..up_to_date(target, "v1")
+    }
+}
+
+/// The first line of the page, and the text below it.
+fn first_lines(rows: &[StatusRow]) -> (String, String) {
+    let page = page_of(&Console::new(), rows);
+    let header = page.split_once("<header>").unwrap().1.split_once("</header>").unwrap().0;
+    let text = |html: &str| regex::Regex::new("<[^>]*>").unwrap().replace_all(html, "").into_owned();
+    let (heading, rest) = header.split_once("</h1>").unwrap();
+    (text(heading), text(rest.split_once("</p>").unwrap().0))
+}
+
+#[test]
+fn the_first_line_is_a_verdict() {
+    let baseline = StatusRow { deployed_tag: None, ..polled("shop/live") };
+    let waiting = StatusRow { status: Some(Status::Waiting), ..polled("shop/live") };
+    let available = StatusRow { status: Some(Status::Available), ..polled("shop/live") };
+    let hold_of_nothing = StatusRow { waiting: Vec::new(), ..held("shop/live") };
+    let down = unknown("shop/live", ErrorCode::Unavailable, "down");
+    for (rows, verdict) in [
+        (vec![], "No targets"),
+        (vec![row("shop/dev")], "Not polled yet"),
+        (vec![polled("shop/dev")], "The target runs its newest"),
+        (vec![polled("shop/dev"), polled("shop/prod")], "All 2 run their newest"),
+        (vec![polled("shop/dev"), baseline], "All 2 are up to date"),
+        (vec![polled("shop/dev"), waiting], "Nothing needs you; 1 of 2 up to date"),
+        (vec![polled("shop/dev"), hold_of_nothing], "Nothing needs you; 1 of 2 up to date"),
+        (vec![polled("shop/dev"), available], "1 of 2 needs you"),
+        (vec![dead("a/b"), failed("c/d"), down, held("e/f"), polled("g/h")], "4 of 5 need you"),
+    ] {
+        assert_eq!(first_lines(&rows).0, verdict);
+        let title = format!("<title>{verdict} - tagship</title>");
+        assert!(page_of(&Console::new(), &rows).contains(&title));
+    }
+}
+
+#[test]
+fn a_timer_that_stopped_is_the_verdict() {
+    let (verdict, below) = first_lines(&[polled("shop/dev")]);
+    assert_eq!(verdict, "The target runs its newest");
+    assert_eq!(
+        below,
+        "Written 2026-11-25 15:20 UTC; last poll 2m ago; next poll by 2026-11-25 15:23 UTC. If that has passed, the timer has stopped, or this page is not written any more."
+    );
+    let old = |target: &str| StatusRow { checked_at: Some(moment(-3 * 3600)), ..polled(target) };
+    let (verdict, below) = first_lines(&[old("shop/dev")]);
+    assert_eq!(verdict, "No poll for 3h");
+    assert_eq!(
+        below,
+        "Written 2026-11-25 15:20 UTC; last poll 3h ago; the next poll was due by 2026-11-25 12:25 UTC."
+    );
+    let failed = StatusRow { checked_at: Some(moment(-3 * 3600)), ..failed("shop/prod") };
+    assert_eq!(first_lines(&[old("shop/dev"), failed]).0, "No poll for 3h; 1 of 2 needs you");
+    // One that is never polled says nothing about the timer.
+    let never = StatusRow { is_polled: false, ..old("shop/dev") };
+    assert_eq!(first_lines(&[never, polled("shop/prod")]).0, "All 2 run their newest");
+    assert!(page_of(&Console::new(), &[]).contains("<meta http-equiv=\"refresh\" content=\"60\">"));
+}
+
+#[test]
+fn an_outage_is_one_card_for_each_registry_and_cause_behind_what_deployments_need() {
+    let down =
+        |target: &str| unknown(target, ErrorCode::Unavailable, &format!("GET /v2/{target}: no answer"));
+    let elsewhere = StatusRow { registry: Name::new("hub").unwrap(), ..down("api/dev") };
+    let rows = [
+        held("shop/prod"),
+        down("shop/dev"),
+        elsewhere,
+        unknown("blog/dev", ErrorCode::NotFound, "no such image: acme/blog"),
+        failed("shop/test"),
+        down("cart/dev"),
+        unknown("news/dev", ErrorCode::NotFound, "no such image: acme/news"),
+        dead("shop/live"),
+    ];
+    let page = page_of(&Console::new(), &rows);
+    let tags = regex::Regex::new("<[^>]*>").unwrap();
+    let cards: Vec<String> = page
+        .split("<h3>")
+        .skip(1)
+        .map(|card| tags.replace_all(card.split_once("</h3>").unwrap().0, "").into_owned())
+        .collect();
+    assert_eq!(
+        cards,
+        [
+            "shop/live dead",
+            "shop/test failed",
+            "Registry git: 2 targets unknown",
+            "api/dev unknown",
+            "blog/dev unknown",
+            "news/dev unknown",
+            "shop/prod v2",
+        ]
+    );
+    assert!(page.contains("Failing <span class=\"count\">7</span>"), "{page}");
+    let counts = page.split_once("<ul class=\"counts\">").unwrap().1.split_once("</ul>").unwrap().0;
+    assert_eq!(
+        tags.replace_all(counts, " ").split_whitespace().collect::<Vec<_>>().join(" "),
+        "1 dead 1 failed 5 unknown 1 held"
+    );
+    let outage = page.split_once("Registry git").unwrap().1.split_once("</article>").unwrap().0;
+    for expected in
+        ["GET /v2/shop/dev: no answer", "shop/dev</span>, <span class=\"name\">cart/dev", "tagship poll<"]
+    {
+        assert!(outage.contains(expected), "{expected} in {outage}");
+    }
+    let many: Vec<StatusRow> = (0..50).map(|number| down(&format!("p{number}/dev"))).collect();
+    let page = page_of(&Console::new(), &many);
+    assert_eq!(page.matches("<article>").count(), 1);
+    assert!(page.contains("p11/dev</span> and 38 more"), "{page}");
+}
+
+#[test]
+fn a_tag_links_to_its_page_on_the_forge() {
+    let pages = || Some("https://git.example.com/acme/-/packages/container/shop/".to_owned());
+    let rows = [
+        StatusRow { tag_pages: pages(), ..dead("shop/dev") },
+        StatusRow { tag_pages: pages(), ..held("shop/prod") },
+    ];
+    let recent = [past("shop/dev", -60, Some(-50)), past("gone/dev", -60, Some(-50))];
+    let outputs = HashMap::new();
+    let page = StatusPage { rows: &rows, outputs: &outputs, recent: &recent, now: moment(0) };
+    let page = document(&Console::new(), &page).into_string();
+    let link = |tag: &str| {
+        format!(
+            "<a href=\"https://git.example.com/acme/-/packages/container/shop/{tag}\" rel=\"noreferrer\"><code class=\"tag\">{tag}</code></a>"
+        )
+    };
+    // The failure and the hold; the cells and the recent deployment.
+    assert_eq!(page.matches(&link("v2")).count(), 2, "{page}");
+    assert_eq!(page.matches(&link("v1")).count(), 3, "{page}");
+    assert_eq!(page.matches("<a ").count(), 5);
 }
 
 /// The ratio of WCAG 2 between two colours of the style.

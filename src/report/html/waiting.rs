@@ -1,18 +1,20 @@
-//! What waits for a gate, and what someone holds back.
+//! Tags that wait for a gate or for a person, and targets on hold.
 
 use maud::{Markup, html};
 
 use super::MOST_TOLD;
 use super::failure::{command, pair};
-use super::word::Words;
+use super::word::{Words, tag_of};
 use crate::plan::Status;
 use crate::report::StatusRow;
 
-/// Tags that wait: for what, and until when.
+/// Tags that wait: why, and until when.
 pub(super) fn gates(words: &Words<'_>, rows: &[StatusRow]) -> Markup {
     let waits = |status| matches!(status, Status::Waiting | Status::Available);
-    let waiting: Vec<&StatusRow> =
+    let mut waiting: Vec<&StatusRow> =
         rows.iter().filter(|row| row.hold.is_none() && row.status.is_some_and(waits)).collect();
+    // Those that wait for a person stand first.
+    waiting.sort_by_key(|row| row.status != Some(Status::Available));
     if waiting.is_empty() {
         return html! {};
     }
@@ -22,10 +24,13 @@ pub(super) fn gates(words: &Words<'_>, rows: &[StatusRow]) -> Markup {
             ul.cards {
                 @for row in waiting.iter().take(MOST_TOLD) {
                     li {
-                        h3 { (row.target) @if let Some(tag) = row.waiting.first() { " " code.tag { (tag) } } }
+                        h3 { (row.target) @if let Some(tag) = row.waiting.first() { " " (tag_of(row, tag)) } }
                         dl {
                             @if let Some(reason) = &row.reason { (pair("Why", &html! { (words.text(reason)) })) }
                             @if let Some(until) = row.until { (pair("Until", &words.moment(until))) }
+                            @if row.status == Some(Status::Available) {
+                                (pair("Deploy", &command(&format!("tagship deploy {}", row.target))))
+                            }
                         }
                     }
                 }
@@ -49,7 +54,7 @@ pub(super) fn holds(words: &Words<'_>, rows: &[StatusRow]) -> Markup {
                     li {
                         h3 {
                             (row.target)
-                            @if let Some(tag) = row.waiting.first() { " " code.tag { (tag) } }
+                            @if let Some(tag) = row.waiting.first() { " " (tag_of(row, tag)) }
                         }
                         dl {
                             (pair("By", &html! { (words.text(&hold.by)) ", " (words.age(hold.since)) }))
@@ -57,7 +62,7 @@ pub(super) fn holds(words: &Words<'_>, rows: &[StatusRow]) -> Markup {
                                 (pair("Why", &html! { (words.text(reason)) }))
                             }
                             @let until = hold.until.map(|until| words.moment(until));
-                            (pair("Until", &until.unwrap_or_else(|| html! { "someone releases it" })))
+                            (pair("Until", &until.unwrap_or_else(|| html! { "released" })))
                             (pair("Release", &command(&format!("tagship release {}", row.target))))
                         }
                     }

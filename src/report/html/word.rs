@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use crate::plan::Status;
+use crate::reference::Tag;
 use crate::report::wording::{describe_distance, to_the_minute};
-use crate::report::{Console, escape_control};
+use crate::report::{Console, StatusRow, escape_control};
 
 /// Writes what comes from outside, and times as seen from the moment of the page.
 pub(super) struct Words<'a> {
@@ -13,7 +14,7 @@ pub(super) struct Words<'a> {
     pub(super) now: Timestamp,
 }
 
-/// How a status is to be taken; what matters most comes first.
+/// How urgent a status is; the most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Tone {
     Bad,
@@ -43,6 +44,20 @@ impl Words<'_> {
     /// `5d ago`, with the moment itself for who points at it, and on paper.
     pub(super) fn age(&self, then: Timestamp) -> Markup {
         html! { time.age datetime=(format!("{then:.0}")) title=(to_the_minute(then)) { (describe_distance(then, self.now)) } }
+    }
+}
+
+/// A tag, with a link to its page on the forge where that is known.
+pub(super) fn tag_of(row: &StatusRow, tag: &Tag) -> Markup {
+    linked(row.tag_pages.as_deref(), tag)
+}
+
+pub(super) fn linked(pages: Option<&str>, tag: &Tag) -> Markup {
+    html! {
+        @match pages {
+            Some(pages) => a href={ (pages) (tag) } rel="noreferrer" { code.tag { (tag) } },
+            None => code.tag { (tag) },
+        }
     }
 }
 
