@@ -162,7 +162,10 @@ impl Client {
                 return Ok(answer);
             }
             let Some(next) = answer.location() else {
-                return Err(RegistryError::Protocol(format!("{}: it says not where to", answer.head())));
+                return Err(RegistryError::Protocol(format!(
+                    "{}: redirect without a Location header",
+                    answer.head()
+                )));
             };
             if !self.is_same_origin(&next) {
                 return Err(RegistryError::Protocol(format!(
