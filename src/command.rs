@@ -112,6 +112,21 @@ pub(crate) fn color(choice: Color) -> anstream::ColorChoice {
     }
 }
 
+/// ` --config FILE --state FILE`, as far as they were typed, with quotes where a shell needs them.
+pub(crate) fn typed_options(global: &Global) -> String {
+    // clap fills it in from the variable, which the next command finds too.
+    let config = global.config.as_deref().filter(|path| given("TAGSHIP_CONFIG").as_deref() != Some(path));
+    let mut options = String::new();
+    for (name, path) in [("--config", config), ("--state", global.state.as_deref())] {
+        let Some(path) = path else { continue };
+        let path = path.to_string_lossy();
+        // Only a NUL cannot be quoted, and no argument has one.
+        let quoted = shlex::try_quote(&path).unwrap_or(std::borrow::Cow::Borrowed(&path));
+        options.push_str(&format!(" {name} {quoted}"));
+    }
+    options
+}
+
 /// What `-q` and `-v` ask for.
 fn detail(global: &Global) -> Detail {
     match (global.quiet, global.verbose) {

@@ -75,6 +75,25 @@ pub(crate) enum PingUrl {
     AsWritten { start: Option<Template>, success: Option<Template>, failure: Option<Template> },
 }
 
+impl Config {
+    /// Whether the targets can be polled without a state.
+    ///
+    /// # Errors
+    /// One of them needs a state.
+    pub(crate) fn check_without_state(&self) -> anyhow::Result<()> {
+        for target in &self.targets {
+            let has_times = self.registries[&target.registry].may_have_push_times();
+            if let Some(what) = load::needs_state(target, has_times) {
+                anyhow::bail!(
+                    "state none keeps nothing between runs, and {}: {what}; name a file",
+                    target.id
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
 /// `[settings]`.
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -307,10 +326,11 @@ pub(crate) fn find(explicit: Option<&Path>) -> anyhow::Result<PathBuf> {
         return Ok(path.clone());
     }
     let places: Vec<String> = places.iter().map(|path| path.display().to_string()).collect();
-    anyhow::bail!(
-        "there is no configuration at {}; name one with --config FILE, or write one with: tagship init",
-        places.join(" or ")
-    )
+    let help = match ["tagship.toml", "config.toml"].iter().find(|name| Path::new(name).is_file()) {
+        Some(here) => format!("this folder has {here}; to use it: --config {here}"),
+        None => "name one with --config FILE, or write one: tagship init".to_owned(),
+    };
+    anyhow::bail!("no configuration at {}; {help}", places.join(" or "))
 }
 
 /// Where a configuration is looked for that its user does not name: the user's own place, `/etc/tagship` for root

@@ -1,39 +1,54 @@
-//! tagship ships new container image tags to the stages that wait for them.
+//! tagship deploys new container image tags to the stages that wait for them.
 //!
 //! `main` parses the arguments, calls the command, prints a fatal error, and exits.
 //!
-//! # The house
+//! # Words
+//!
+//! - *target*: a project and a stage, `shop/dev`; its *rule* says which tags it allows, and their order.
+//! - *snapshot*: the tags that a registry listed for a repository at one moment.
+//! - *candidate*: a tag that the rule allows; *high-water*: the newest tag that the target ever received.
+//! - *verdict*: what a decision says of one tag, with the reason.
+//! - *gate*: a condition before a candidate is deployed; a *hold* stops all automatic deployments of a target.
+//! - *baseline*: what a first poll found; it is not a deployment.
+//! - *deployment*: one tag and digest for one target, under one ID; *planned*, then *attempted* until it succeeds or
+//!   tagship *gives up* (`dead`).
+//! - *trigger*: what started a deployment: poll, manual, mark, probe, rollback; *probe*: the `running` key.
+//! - *recheck*: the last look before acting, under the target's lock.
+//! - *outbox*: notifications that are recorded with the change they report, and sent later.
+//!
+//! # Modules
 //!
 //! Data goes one way, and nothing imports upward:
 //!
 //! ```text
 //! main          parse arguments, call the command, exit
 //! cli           clap definitions only; man/ is rendered from them
-//! command/      one file a subcommand
+//! command/      one file per subcommand
 //! poll/         a run: targets -> listings -> decisions -> deployments -> events
 //! report/       events and summary as human text, json, jsonl, github; status, history, tags; the page
 //! monitor       metrics_file            schedule/  what starts a run    init  the first configuration
 //! store/        SQLite: states, deployments, attempts, feeds, notifications; migrations; locks
 //! deploy/       steps: commands, requests, probes, notifications; placeholders, signing
-//! registry/     one file a kind of server, and what they share: requests, answers, lists
+//! registry/     one file per kind of server, and what they share: requests, answers, lists
 //! secret/       where a credential comes from; masking
-//! config/       the file as written -> validated targets, or every fault at once
+//! config/       the file as written -> validated targets, or every error at once
 //! transport     TLS, proxies, names     file  paths that a person gave: read, replaced
-//! process       commands as process groups; which processes of a deployment still run    program  whether one can be run
+//! process       commands as process groups; which processes of a deployment still run    program  whether one can run
 //! stop          when a run ends: signals, a deadline
 //! ---- pure: no HTTP, SQLite, clock, environment, printing ----
-//! plan/         decide(): selection + state + now -> Decision; gates, retry, marks, what is told
+//! plan/         decide(): selection + state + now -> Decision; gates, retry, marks, what is reported
 //! feed          which repositories of an owner can have something new
 //! policy/       filter, order, select
 //! target/       a project/stage, its gates, steps and templates
 //! reference     Repository, Tag, Digest, ImageRef, Listing
 //! ```
 //!
-//! A poll, once: `config::load` gives targets. `poll::job` asks `feed` what can be new and `registry` for those
-//! lists. `policy` selects, and `poll::record` has `plan::decide` decide within the transaction that records it.
-//! `poll::turn` takes the target's lock and `deploy` acts; `poll::outcome` records how that ended, `report` says it.
+//! A poll, step by step: `config::load` returns targets. `poll::job` asks `feed` which repositories can have a new tag,
+//! and `registry` lists those. `policy` selects, and `poll::record` lets `plan::decide` decide in the transaction that
+//! records the decision. `poll::turn` takes the target's lock and `deploy` acts; `poll::outcome` records the outcome,
+//! and `report` prints it.
 //!
-//! clippy holds the borders (`clippy.toml`, `[lints]` in `Cargo.toml`): a module that touches the clock, files,
+//! Clippy enforces the borders (`clippy.toml`, `[lints]` in `Cargo.toml`): a module that uses the clock, files,
 //! processes or the network says so at its top, with the reason.
 
 mod cli;
@@ -61,8 +76,6 @@ mod transport;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use cli::{Cli, Command};
 use command::Exit;
 use report::Console;
@@ -78,8 +91,9 @@ fn main() -> ExitCode {
             return ExitCode::from(Exit::Unusable.status());
         }
     }
-    let Cli { global, command } = Cli::try_parse().map_err(cli::advised).unwrap_or_else(|error| error.exit());
+    let Cli { global, command } = cli::parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
     Console::set_color(command::color(global.color));
+    let console = console.with_options(&command::typed_options(&global));
     let result = command::require_memory().and_then(|()| match command {
         Command::Poll(arguments) => command::poll(&global, &arguments, &console),
         Command::Status(arguments) => command::status(&global, &arguments, &console),

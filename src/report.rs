@@ -4,6 +4,7 @@
 mod console;
 mod field;
 mod github;
+mod hint;
 mod history;
 mod html;
 mod human;
@@ -25,7 +26,7 @@ pub(crate) use console::{Console, escape_control};
 pub(crate) use github::{GitHub, GitHubFiles};
 pub(crate) use history::{Outputs, history_as_json, history_as_text};
 pub(crate) use html::{MOST_RECENT, MOST_TOLD, StatusPage, status_as_html};
-pub(crate) use human::Human;
+pub(crate) use human::{Human, Shown};
 pub(crate) use json::{Json, JsonLines};
 pub(crate) use progress::{Progress, Silence};
 pub(crate) use ran::{TargetRan, ran_as_json, ran_as_table};

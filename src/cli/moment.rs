@@ -1,4 +1,4 @@
-//! A moment as people write it on the command line.
+//! A point in time as written on the command line.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ pub(crate) enum Moment {
     /// All of a day, in UTC.
     Day(Date),
     At(Timestamp),
-    /// So long before now.
+    /// This long before now.
     Ago(Duration),
 }
 
@@ -20,7 +20,7 @@ impl Moment {
     /// Reads `2026-11-20`, `2026-11-20T14:30` (UTC), `2026-11-20T14:30+01:00` or `7d`.
     ///
     /// # Errors
-    /// It is none of them.
+    /// The text is none of these.
     pub(super) fn parse(text: &str) -> Result<Moment, String> {
         let is_day = text.len() == "2026-11-20".len();
         let day = || text.parse().ok().filter(|_| is_day).map(Moment::Day);
@@ -32,7 +32,7 @@ impl Moment {
         let ago = || crate::config::parse_duration(text).map(Moment::Ago);
         ago().or_else(day).or_else(at).or_else(civil).ok_or_else(|| {
             format!(
-                "{text:?} is no date such as 2026-11-20 or 2026-11-20T14:30, nor a time ago such as 36h or 7d"
+                "expected a date such as 2026-11-20 or 2026-11-20T14:30, or a time ago such as 36h or 7d, found {text:?}"
             )
         })
     }
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_date_is_told_so() {
+    fn other_text_is_an_error() {
         for text in ["", "yesterday", "2026-13-01", "20.11.2026", "7"] {
             assert!(Moment::parse(text).unwrap_err().contains("such as 2026-11-20"), "{text}");
         }

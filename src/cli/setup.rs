@@ -1,4 +1,4 @@
-//! `init` and `schedule`: what a new installation begins with.
+//! `init` and `schedule`: the commands of a new installation.
 
 use std::path::PathBuf;
 
@@ -8,10 +8,10 @@ use crate::policy::Order;
 use crate::reference::Repository;
 use crate::target::Name;
 
-/// Write a configuration to begin with
+/// Write a first configuration
 ///
-/// From these options; what they leave out is asked for on a terminal. With --from the registry is asked what it has,
-/// and each image gets stages that fit its tags. An existing file is never overwritten.
+/// Takes the values from these options; on a terminal it prompts for the others. With --from it lists the images of an
+/// owner and proposes stages that fit their tags. It never overwrites a file.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  tagship init\n  \
     tagship init --registry https://git.example.com --image acme/shop \\\n      \
@@ -19,58 +19,58 @@ use crate::target::Name;
     tagship init --from https://git.example.com/acme --token-env GIT_TOKEN \\\n      \
     --deploy-command './deploy.sh {image}'")]
 pub(crate) struct Init {
-    /// The registry: its address, or the folder of an image layout
+    /// The registry: its address, or the folder of an OCI image layout
     #[arg(long, value_name = "URL", conflicts_with = "from")]
     pub(crate) registry: Option<String>,
-    /// A registry that is asked for images and tags; without --owner and --image its path ends with the owner
+    /// List images and tags of this registry; the path ends with the owner, unless --owner or --image names it
     #[arg(long, value_name = "URL", conflicts_with_all = ["stage", "order"])]
     pub(crate) from: Option<String>,
-    /// With --from: whose images
+    /// With --from: the owner of the images
     #[arg(long, value_name = "OWNER", requires = "from", conflicts_with = "image", value_parser = owner)]
     pub(crate) owner: Option<String>,
-    /// What the registry is [default: by its host, else gitea]
+    /// The kind of registry [default: by its host, else gitea]
     #[arg(long, value_enum)]
     pub(crate) kind: Option<Kind>,
-    /// An image on it, without host and tag: acme/shop. Can be given several times
+    /// An image, without host and tag: acme/shop; can be repeated
     #[arg(long, value_name = "IMAGE", value_parser = image)]
     pub(crate) image: Vec<Repository>,
-    /// A stage and which tags it takes: dev='dev-*'. Can be given several times
+    /// A stage and the glob of its tags: dev='dev-*'; can be repeated
     #[arg(long, value_name = "NAME=GLOB", value_parser = stage)]
     pub(crate) stage: Vec<StageWish>,
-    /// How a stage's tags are ordered: dev=numeric, or numeric for all [default: guessed from the glob]
+    /// The order of a stage's tags: dev=numeric, or numeric for all stages [default: guessed from the glob]
     #[arg(long, value_name = "[NAME=]ORDER", value_parser = order)]
     pub(crate) order: Vec<OrderWish>,
-    /// What deploys: a program and its arguments, without a shell; ./ is the configuration's folder
+    /// The deploy command: a program and its arguments, run without a shell; ./ is the configuration's folder
     #[arg(long, value_name = "COMMAND", conflicts_with = "deploy_url")]
     pub(crate) deploy_command: Option<String>,
-    /// What deploys: an address that gets a POST
+    /// The deploy URL: receives a POST request
     #[arg(long, value_name = "URL")]
     pub(crate) deploy_url: Option<String>,
-    /// The registry's token is in this file
+    /// Read the registry's token from this file
     #[arg(long, value_name = "FILE", group = "token")]
     pub(crate) token_file: Option<PathBuf>,
-    /// The registry's token is in this variable
+    /// Read the registry's token from this environment variable
     #[arg(long, value_name = "NAME", group = "token")]
     pub(crate) token_env: Option<String>,
-    /// The registry's token is this credential of systemd
+    /// Read the registry's token from this systemd credential
     #[arg(long, value_name = "NAME", group = "token")]
     pub(crate) token_credential: Option<String>,
-    /// The registry is asked without a token
+    /// Use the registry without a token
     #[arg(long, group = "token")]
     pub(crate) anonymous: bool,
-    /// The user name beside the token, where the registry wants one
+    /// The user name, if the registry needs one beside the token
     #[arg(long, value_name = "NAME")]
     pub(crate) username: Option<String>,
-    /// The registry's address may be http://: tokens go over the wire in the clear
+    /// Allow http:// for the registry: tokens are sent unencrypted
     #[arg(long)]
     pub(crate) insecure_http: bool,
-    /// The file to write, or - for standard output [default: --config, ~/.config/tagship/config.toml, or as root
+    /// The file to write, or - for standard output [default: --config, else ~/.config/tagship/config.toml, for root
     /// /etc/tagship/config.toml]
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 }
 
-/// What a registry is, as the configuration spells it.
+/// The kind of a registry, as the configuration spells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
     /// Gitea, or Forgejo
@@ -115,10 +115,10 @@ pub(crate) struct OrderWish {
     pub(crate) order: Order,
 }
 
-/// Print what starts a run again and again
+/// Print a crontab line, systemd units, Kubernetes manifests or a workflow that start the runs
 ///
-/// For this configuration: how often its targets are due, where its secrets come from, what its deployments run.
-/// It is printed on standard output, to be read before it is put to use.
+/// Made for this configuration: its intervals, its secret sources and its deploy commands. Read the output before you
+/// install it.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  tagship schedule cron                              a line for crontab -e\n  \
@@ -133,38 +133,38 @@ pub(crate) struct Schedule {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Scheduler {
-    /// A line for a crontab
+    /// A crontab line
     #[command(after_help = "Example:\n  tagship schedule cron")]
     Cron,
-    /// A service and a timer
+    /// A systemd service and its timer
     #[command(after_help = "Examples:\n  tagship schedule systemd\n  \
         tagship schedule systemd --dir /etc/systemd/system && systemctl enable --now tagship.timer")]
     Systemd {
-        /// Write the two units into this folder, where there are none of their names
+        /// Write both units to this folder; existing files are not overwritten
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
-    /// A CronJob with its configuration and a volume for its state
+    /// A CronJob, its configuration, and a volume for its state
     #[command(
         after_help = "Examples:\n  tagship schedule kubernetes --image ghcr.io/acme/tagship:1 > tagship.yaml\n  \
         tagship schedule kubernetes --image ghcr.io/acme/tagship:1 --shards 4"
     )]
     Kubernetes {
-        /// The container image that has tagship, and what deployments run
+        /// The container image with tagship and the deploy commands
         #[arg(long, value_name = "IMAGE")]
         image: String,
-        /// The namespace of all objects [default: kubectl's]
+        /// The namespace of all objects [default: that of kubectl]
         #[arg(long, value_name = "NAMESPACE", value_parser = namespace)]
         namespace: Option<String>,
-        /// So many CronJobs share the targets, each with a volume of its own
+        /// Split the targets among N CronJobs, each with its own volume
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
         shards: Option<u32>,
     },
-    /// A workflow of Gitea or Forgejo Actions
+    /// A workflow for Gitea or Forgejo Actions
     #[command(after_help = "Examples:\n  tagship schedule gitea-actions > .gitea/workflows/tagship.yaml\n  \
-        tagship schedule gitea-actions --steps    for a job that there is already")]
+        tagship schedule gitea-actions --steps    for an existing job")]
     GiteaActions {
-        /// Only the steps, for a job of your own
+        /// Print only the steps, for your own job
         #[arg(long)]
         steps: bool,
     },
@@ -176,7 +176,7 @@ fn namespace(text: &str) -> Result<String, String> {
     let is_label = (1..=63).contains(&text.len()) && text.bytes().all(is_of_label);
     if !is_label || text.starts_with('-') || text.ends_with('-') {
         return Err(
-            "a namespace has lower-case letters, digits and hyphens, at most 63, no hyphen at its ends"
+            "a namespace has at most 63 lower-case letters, digits and hyphens, and starts and ends without a hyphen"
                 .to_owned(),
         );
     }
@@ -194,13 +194,13 @@ pub(crate) fn owner(text: &str) -> Result<String, String> {
     let owner = text.to_ascii_lowercase();
     match Repository::new(&owner) {
         Ok(name) if name.name().is_none() => Ok(owner),
-        _ => Err("an owner is a user or an organisation, without slashes".to_owned()),
+        _ => Err("expected a user or an organisation, without slashes".to_owned()),
     }
 }
 
 /// A stage and its glob.
 pub(crate) fn stage(text: &str) -> Result<StageWish, String> {
-    let (name, glob) = text.split_once('=').ok_or("write NAME=GLOB, such as dev='dev-*'")?;
+    let (name, glob) = text.split_once('=').ok_or("expected NAME=GLOB, such as dev='dev-*'")?;
     let name = Name::new(name).map_err(|error| error.to_string())?;
     Ok(StageWish { name, glob: glob.to_owned() })
 }
@@ -212,6 +212,6 @@ fn order(text: &str) -> Result<OrderWish, String> {
     };
     let orders = [Order::Newest, Order::Semver, Order::Numeric, Order::Alphabetical];
     let order = orders.into_iter().find(|order| order.to_string() == word);
-    let order = order.ok_or("the orders are newest, semver, numeric and alphabetical")?;
+    let order = order.ok_or("expected newest, semver, numeric or alphabetical")?;
     Ok(OrderWish { stage, order })
 }

@@ -1,10 +1,15 @@
-//! What is suggested for a command that does not exist.
+//! Tips for commands and options that do not exist.
+
+use std::ffi::OsString;
 
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory as _, Parser as _};
 
-/// Words that other tools have, and the command to use instead.
-const OF_OTHER_TOOLS: [(&[&str], &str); 15] = [
+use super::Cli;
+
+/// Commands of other tools, and the command to use instead.
+const OF_OTHER_TOOLS: [(&[&str], &str); 16] = [
     (&["undo", "revert", "downgrade", "back", "previous"], "tagship rollback TARGET"),
     (&["logs", "log", "output", "events", "journal", "audit"], "tagship history"),
     (
@@ -44,15 +49,72 @@ const OF_OTHER_TOOLS: [(&[&str], &str); 15] = [
     (&["setup", "new", "create", "configure", "bootstrap"], "tagship init"),
     (&["cron", "systemd", "timer", "install", "daemon", "service"], "tagship schedule systemd"),
     (&["auth", "signin", "token"], "tagship login REGISTRY"),
+    (&["version"], "tagship --version"),
 ];
 
-/// Commands that change nothing: only these are suggested because they look like what was typed. (`generate` does
-/// nothing without a command of its own.)
+/// Options of other tools, and the option to use instead, if the command has it. A value follows where it ends with `=`.
+const OPTIONS_OF_OTHER_TOOLS: [(&[&str], &str); 8] = [
+    (&["-c", "-f", "--file", "--conf", "--config-file"], "--config="),
+    (&["--db", "--state-file"], "--state="),
+    (&["--json"], "--format json"),
+    (&["--jsonl", "--ndjson"], "--format jsonl"),
+    (&["--html"], "--format html"),
+    (&["-o", "--output"], "--format="),
+    (&["-n", "--dry", "--what-if", "--noop"], "--dry-run"),
+    (&["--silent"], "--quiet"),
+];
+
+/// Commands that change nothing: only these are suggested for a similar word. (`generate` does nothing without a
+/// command of its own.)
 const HARMLESS: [&str; 6] = ["status", "tags", "history", "check", "schedule", "generate"];
 
-/// The same error; where it is about a command, with a suggestion that does no harm when it is followed without
-/// a thought.
-pub(crate) fn advised(mut error: clap::Error) -> clap::Error {
+/// Parses the arguments, of which the first is the program.
+///
+/// # Errors
+/// They are wrong, or they ask for help. A tip never names a command that changes something by accident.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    Cli::try_parse_from(&arguments).map_err(|error| match error.kind() {
+        ErrorKind::UnknownArgument => with_option(error, &arguments),
+        _ => with_command(error),
+    })
+}
+
+/// The error with the option that another tool calls as it was typed, if the command has it.
+fn with_option(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
+    let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidArg) else {
+        return error;
+    };
+    let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
+    let value = words.iter().skip_while(|word| *word != typed).nth(1).filter(|word| !word.starts_with('-'));
+    let is_configuration = typed.ends_with(".toml") || typed.ends_with(".json");
+    let option = OPTIONS_OF_OTHER_TOOLS.iter().find(|(names, _)| names.contains(&typed.as_str()));
+    let advice = match option {
+        _ if is_configuration => format!("--config {typed}"),
+        Some((_, option)) if option.ends_with('=') => {
+            let Some(value) = value else { return error };
+            format!("{} {value}", option.trim_end_matches('='))
+        }
+        Some((_, option)) => (*option).to_owned(),
+        None => return error,
+    };
+    // Only what the command takes.
+    let command = words.iter().skip(1).find(|word| super::is_command(word));
+    let with_advice = ["tagship"].into_iter().chain(command.copied()).chain(advice.split(' '));
+    let verdict = Cli::command().try_get_matches_from(with_advice).map_err(|error| error.kind());
+    if matches!(verdict, Err(ErrorKind::UnknownArgument | ErrorKind::InvalidValue)) {
+        return error;
+    }
+    error.remove(ContextKind::SuggestedArg);
+    error.insert(
+        ContextKind::Suggested,
+        ContextValue::StyledStrs(vec![StyledStr::from(format!("use '{advice}'"))]),
+    );
+    error
+}
+
+/// The error about an unknown command with the command to use instead.
+fn with_command(mut error: clap::Error) -> clap::Error {
     let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand) else {
         return error;
     };
@@ -85,13 +147,30 @@ pub(crate) fn advised(mut error: clap::Error) -> clap::Error {
 mod tests {
     use std::collections::HashSet;
 
-    use clap::{CommandFactory as _, Parser as _};
-
-    use super::super::Cli;
     use super::*;
 
-    fn suggested(word: &str) -> String {
-        advised(Cli::try_parse_from(["tagship", word]).unwrap_err()).to_string()
+    fn suggested(line: &str) -> String {
+        parse(["tagship"].into_iter().chain(line.split(' ')).map(OsString::from)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_option_is_suggested_where_the_command_has_it() {
+        for (line, expected) in [
+            ("poll --json", Some("--format json")),
+            ("status --html", Some("--format html")),
+            ("poll --html", None),
+            ("deploy shop/dev --json", None),
+            ("-c my.toml poll", Some("--config my.toml")),
+            ("poll -c my.toml", Some("--config my.toml")),
+            ("check my.toml", Some("--config my.toml")),
+            ("status -o json", Some("--format json")),
+            ("poll -n", Some("--dry-run")),
+            ("deploy shop/dev -n", None),
+        ] {
+            let text = suggested(line);
+            let tip = text.lines().find_map(|line| line.split_once("tip: use '"));
+            assert_eq!(tip.map(|(_, tip)| tip.trim_end_matches('\'')), expected, "{line}: {text}");
+        }
     }
 
     #[test]
@@ -99,7 +178,7 @@ mod tests {
         let mut seen = HashSet::new();
         for (words, command) in OF_OTHER_TOOLS {
             let name = command.split(' ').nth(1).unwrap();
-            assert!(Cli::command().find_subcommand(name).is_some(), "{command}");
+            assert!(name.starts_with('-') || Cli::command().find_subcommand(name).is_some(), "{command}");
             for word in words {
                 assert!(seen.insert(word) && Cli::command().find_subcommand(word).is_none(), "{word}");
                 let text = suggested(word);

@@ -1,9 +1,10 @@
-//! `tagship deploy`: now, by hand.
+//! `tagship deploy` and `tagship rollback`: manual deployments.
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use anyhow::{anyhow, bail};
+use jiff::Timestamp;
 
 use super::{Exit, by_whom, load, open_state, select_one, warn_if_not_polled};
 use crate::cli::{self, Global};
@@ -13,7 +14,7 @@ use crate::plan::Audience;
 use crate::policy::Verdict;
 use crate::poll::{Choice, Mode, Run, Wish, deploy_by_hand};
 use crate::reference::{ListedTag, Tag};
-use crate::report::{Console, Detail, Human, Progress, Report};
+use crate::report::{Console, Detail, Human, Progress, Report, Shown};
 use crate::secret::Secrets;
 use crate::stop::Cutoff;
 use crate::target::Target;
@@ -39,10 +40,10 @@ pub(crate) fn rollback(
     deploy(global, &arguments, console)
 }
 
-/// Deploys the newest tag, or one that was named, whatever holds and gates say.
+/// Deploys the newest tag, or the tag that is named, whatever holds and gates say.
 ///
 /// # Errors
-/// Configuration, arguments or state file, or there is no such tag; nothing was sent.
+/// Configuration, arguments or state file, or the tag does not exist; nothing was sent.
 pub(crate) fn deploy(global: &Global, arguments: &cli::Deploy, console: &Console) -> anyhow::Result<Exit> {
     let config = load(global)?;
     let stop = Stop::on_signals()?;
@@ -77,14 +78,12 @@ pub(crate) fn deploy(global: &Global, arguments: &cli::Deploy, console: &Console
         refresh: false,
     };
     let is_seen = std::io::stderr().is_terminal();
-    let mut report: Box<dyn Report> = Box::new(Human {
-        console: console.clone(),
+    let shown = Shown {
         detail: if global.quiet { Detail::Failures } else { Detail::Everything },
         live_output: global.verbose || is_seen,
-        summary: false,
-        width: target.id.to_string().len(),
-        columns: Console::columns(),
-    });
+        always_sums_up: false,
+    };
+    let mut report: Box<dyn Report> = Box::new(Human::new(console.clone(), shown, std::iter::once(target)));
     if is_seen && !global.quiet {
         report = Box::new(Progress::below(report));
     }
@@ -96,9 +95,13 @@ pub(crate) fn deploy(global: &Global, arguments: &cli::Deploy, console: &Console
     // A registry may repeat in an error what it was sent, and whoever prints this one knows no secrets.
     let ended = ended.map_err(|error| anyhow!(run.secrets.mask(&format!("{error:#}"))))?;
     let Some(summary) = ended else {
-        console.error(&format!("another run is deploying to {}; --wait waits for it", target.id));
+        console.error(&format!("another run is deploying to {}; to wait for it: --wait", target.id));
         return Ok(Exit::Busy);
     };
+    let is_held = store.states()?.get(&target.id).and_then(|state| state.hold.clone());
+    if !global.quiet && is_held.is_some_and(|hold| hold.holds(Timestamp::now())) {
+        console.message(&format!("{0} is held: newer tags wait until: tagship release {0}", target.id));
+    }
     Ok(match summary.signal {
         Some(signal) => Exit::Signal(signal),
         None if summary.failed > 0 || summary.unknown > 0 => Exit::Failed,
@@ -116,6 +119,14 @@ fn check_rule(config: &Config, target: &Target, tag: &Tag) -> anyhow::Result<()>
     if matches!(verdict, Verdict::Candidate(_)) {
         return Ok(());
     }
+    let other_spelling = tag.as_str().strip_prefix('v').map_or_else(|| format!("v{tag}"), str::to_owned);
+    let meant = Tag::new(&other_spelling).ok().map(ListedTag::named);
+    if meant.is_some_and(|meant| target.policy.candidate(&meant).is_some()) {
+        bail!(
+            "the rule of {0} does not allow {tag}; did you mean {other_spelling}? To list the tags: tagship tags {0}",
+            target.id
+        );
+    }
     let is_of_project = |other: &&Target| other.id.project == target.id.project;
     let others = config.targets.iter().filter(is_of_project);
     let allowing = others.filter(|other| other.policy.candidate(&listed).is_some());
@@ -124,7 +135,7 @@ fn check_rule(config: &Config, target: &Target, tag: &Tag) -> anyhow::Result<()>
         .collect();
     bail!(
         "the rule of {0} does not allow {tag}: {verdict}{commands}\n  \
-         help: to deploy it to {0} anyway: tagship deploy {0} {tag} --force",
+         help: to deploy it anyway: tagship deploy {0} {tag} --force",
         target.id
     )
 }

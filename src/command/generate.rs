@@ -1,4 +1,4 @@
-//! `tagship generate`: manual pages, completions, and schemas of the configuration and of what is printed.
+//! `tagship generate`: manual pages, completions, and schemas of the configuration and of the JSON output.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use clap::{Command, CommandFactory as _};
 use roff::{Roff, roman};
 
 use super::Exit;
-use crate::cli::{Artifact, Cli, Generate, SchemaOf};
+use crate::cli::{Artifact, Cli, Generate, SchemaOf, Shell};
 use crate::config;
 use crate::file;
 use crate::report::{self, Console, Document};
@@ -16,14 +16,20 @@ use crate::report::{self, Console, Document};
 /// The date of the manual pages: of the release, so that they come out the same every day.
 const DATE: &str = "2026-11-23";
 
-/// Writes what was asked for.
+/// Prints the documents, or writes them to a folder.
 ///
 /// # Errors
 /// A file cannot be written.
 pub(crate) fn generate(arguments: &Generate, console: &Console) -> anyhow::Result<Exit> {
     match &arguments.what {
-        Artifact::Man { dir } => man(dir)?,
-        Artifact::Completions { dir } => completions(dir)?,
+        Artifact::Man { dir } => deliver(&man()?, dir.as_deref(), console)?,
+        Artifact::Completions { shell, dir } => {
+            let mut scripts = completions();
+            scripts.retain(|(of, ..)| shell.is_none_or(|shell| shell == *of));
+            let files: Vec<_> =
+                scripts.iter().map(|(_, name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+            deliver(&files, dir.as_deref(), console)?;
+        }
         Artifact::Schema { of } => {
             let schema = match of {
                 SchemaOf::Config => config::schema(),
@@ -39,26 +45,35 @@ pub(crate) fn generate(arguments: &Generate, console: &Console) -> anyhow::Resul
     Ok(Exit::Done)
 }
 
+/// Writes the files to a folder, or prints them one after another.
+fn deliver(files: &[(String, String)], dir: Option<&Path>, console: &Console) -> anyhow::Result<()> {
+    for (name, text) in files {
+        match dir {
+            Some(dir) => write(dir, name, text.as_bytes())?,
+            None => console.data(text.trim_end()),
+        }
+    }
+    Ok(())
+}
+
 /// `tagship.1`, a page for each command, and `tagship.toml.5`.
-fn man(dir: &Path) -> anyhow::Result<()> {
+fn man() -> anyhow::Result<Vec<(String, String)>> {
     let mut root = Cli::command();
     root.build();
     let commands = || root.get_subcommands().filter(|command| command.get_name() != "help");
-    let pages: Vec<String> = commands().map(|command| format!("tagship-{}", command.get_name())).collect();
-    write_page(dir, "tagship", &page(&root, "tagship", &pages)?)?;
+    let names: Vec<String> = commands().map(|command| format!("tagship-{}", command.get_name())).collect();
+    let mut pages = vec![("tagship.1".to_owned(), page(&root, "tagship", &names)?)];
     let others = ["tagship".to_owned()];
-    for (command, name) in commands().zip(&pages) {
-        write_page(dir, name, &page(command, name, &others)?)?;
+    for (command, name) in commands().zip(&names) {
+        pages.push((format!("{name}.1"), page(command, name, &others)?));
         for nested in command.get_subcommands().filter(|nested| nested.get_name() != "help") {
             let nested_name = format!("{name}-{}", nested.get_name());
-            write_page(dir, &nested_name, &page(nested, &nested_name, std::slice::from_ref(name))?)?;
+            let page = page(nested, &nested_name, std::slice::from_ref(name))?;
+            pages.push((format!("{nested_name}.1"), page));
         }
     }
-    write(dir, "tagship.toml.5", config::manual().as_bytes())
-}
-
-fn write_page(dir: &Path, name: &str, page: &str) -> anyhow::Result<()> {
-    write(dir, &format!("{name}.1"), page.as_bytes())
+    pages.push(("tagship.toml.5".to_owned(), config::manual()));
+    Ok(pages)
 }
 
 fn page(command: &Command, name: &str, see_also: &[String]) -> anyhow::Result<String> {
@@ -97,11 +112,13 @@ fn page(command: &Command, name: &str, see_also: &[String]) -> anyhow::Result<St
     Ok(config::tidy(&String::from_utf8(page)?.replace(".br\n\n.br\n", ".sp\n")))
 }
 
-/// Short scripts that ask tagship for the rest, so that they fit every version.
-fn completions(dir: &Path) -> anyhow::Result<()> {
-    write(dir, "tagship.bash", include_bytes!("../../completions/tagship.bash"))?;
-    write(dir, "_tagship", include_bytes!("../../completions/_tagship"))?;
-    write(dir, "tagship.fish", include_bytes!("../../completions/tagship.fish"))
+/// Short scripts that ask tagship for the words, so they fit every version.
+fn completions() -> Vec<(Shell, &'static str, &'static str)> {
+    vec![
+        (Shell::Bash, "tagship.bash", include_str!("../../completions/tagship.bash")),
+        (Shell::Zsh, "_tagship", include_str!("../../completions/_tagship")),
+        (Shell::Fish, "tagship.fish", include_str!("../../completions/tagship.fish")),
+    ]
 }
 
 fn write(dir: &Path, name: &str, content: &[u8]) -> anyhow::Result<()> {

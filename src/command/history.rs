@@ -42,9 +42,9 @@ pub(crate) fn history(global: &Global, arguments: &cli::History, console: &Conso
     let is_narrowed = is_narrowed || search.since.is_some() || search.until.is_some();
     if deployments.is_empty() && !global.quiet {
         console.message(if is_narrowed {
-            "no recorded deployment matches; see all of them with: tagship history"
+            "no deployment matches; to list all deployments: tagship history"
         } else {
-            "no deployment is recorded yet"
+            "no deployment yet"
         });
     }
     Ok(Exit::Done)

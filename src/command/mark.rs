@@ -27,13 +27,13 @@ pub(crate) fn mark(global: &Global, arguments: &cli::Mark, console: &Console) ->
         Some(tag) => Mark::Deployed(Tag::new(tag)?),
         None => Mark::Nothing,
     };
-    let store = kept_state(global, &config, console, "there is nothing to mark")?;
+    let store = kept_state(global, &config, console, "a mark would be forgotten")?;
     warn_if_not_polled(&store, &config, console)?;
     let id = uuid::Uuid::now_v7().to_string();
     let event = TargetEvent::Marked { mark: &mark, by_whom: by_whom(), id };
     let change = store.write(|write| write.commit(target, &config.notifiers, event, Timestamp::now()))?;
     if let (Some(change), false) = (change, global.quiet) {
-        console.data(&format!("{}: {}", target.id, change.said));
+        console.line(&format!("{}: {}", target.id, change.said));
     }
     Ok(Exit::Done)
 }
@@ -46,14 +46,14 @@ fn accept_owner(
     console: &Console,
 ) -> anyhow::Result<Exit> {
     let name = target.image.repository.owner();
-    let store = kept_state(global, config, console, "no owner is remembered")?;
+    let store = kept_state(global, config, console, "an owner would be forgotten")?;
     let key = poll::feed_key(config, &target.registry, name);
     let Some(owner) = store.write(|write| write.accept_owner(&key))? else {
-        bail!("no poll has seen who owns {name}, so there is nothing to accept; run: tagship poll");
+        bail!("no poll has recorded an owner of {name} yet; run: tagship poll");
     };
     if !global.quiet {
-        console.data(&escape_control(&format!(
-            "{}: accepted `{}` (id {}) as the owner of the images of {name}; the next poll deploys what is newer than before",
+        console.line(&escape_control(&format!(
+            "{}: accepted `{}` (id {}) as the owner of the images of {name}; polls deploy newer tags again",
             target.id, owner.login, owner.id
         )));
     }

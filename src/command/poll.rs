@@ -15,7 +15,9 @@ use crate::deploy::{self, Ping, Stop};
 use crate::monitor::{self, Ended};
 use crate::plan::{self, Audience};
 use crate::poll::{self, Mode, Run};
-use crate::report::{Console, Event, GitHub, GitHubFiles, Human, Json, JsonLines, Progress, Report, Summary};
+use crate::report::{
+    Console, Event, GitHub, GitHubFiles, Human, Json, JsonLines, Progress, Report, Shown, Summary,
+};
 use crate::secret::Secrets;
 use crate::stop::Cutoff;
 use crate::store::Store;
@@ -50,7 +52,7 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
     if targets.is_empty() && !global.quiet {
         let names: Vec<String> = selected.iter().take(3).map(|target| target.id.to_string()).collect();
         let more = if selected.len() > names.len() { ", …" } else { "" };
-        console.message(&format!("nothing is polled: poll = false is written at {}{more}", names.join(", ")));
+        console.message(&format!("nothing to poll: poll = false is set for {}{more}", names.join(", ")));
     }
     if let Some(shard) = arguments.shard.map(shard).transpose()? {
         targets.retain(|target| shard.takes(&target.image));
@@ -139,11 +141,13 @@ fn shard(setting: ShardSetting) -> anyhow::Result<Shard> {
         ShardSetting::This(shard) => Ok(shard),
         ShardSetting::OfJob { count } => {
             let index = std::env::var(INDEX).with_context(|| {
-                format!("--shard {count} wants ${INDEX}, which Kubernetes sets for an indexed job; or write --shard I/{count}")
+                format!("--shard {count} requires ${INDEX}, which Kubernetes sets for an indexed job; or write --shard I/{count}")
             })?;
             let shard =
                 index.parse().ok().filter(|index| *index < count).and_then(|index| Shard::new(index, count));
-            shard.with_context(|| format!("${INDEX} is {index:?}, and there are {count} shards, from 0"))
+            shard.with_context(|| {
+                format!("${INDEX} is {index:?}: expected a number from 0 to {}", count.saturating_sub(1))
+            })
         }
     }
 }
@@ -153,7 +157,7 @@ fn name_left_targets(store: &Store, left: &[TargetId], console: &Console) -> any
     store.note_left(left, Timestamp::now())?;
     for id in left {
         console.warning(&format!(
-            "{id} is in the state and no longer in the configuration: it is not polled any more"
+            "{id} is no longer in the configuration and is not polled any more; its history is kept"
         ));
     }
     Ok(())
@@ -178,14 +182,12 @@ fn report(global: &Global, format: PollFormat, console: Console, targets: &[&Tar
         PollFormat::Jsonl => Box::new(JsonLines::new(console)),
         PollFormat::Github => Box::new(GitHub::new(console, detail(global), github_files())),
         PollFormat::Human => {
-            let human = Box::new(Human {
-                console,
+            let shown = Shown {
                 detail: detail(global),
                 live_output: global.verbose,
-                summary: std::io::stderr().is_terminal(),
-                width: targets.iter().map(|target| target.id.to_string().len()).max().unwrap_or(0),
-                columns: Console::columns(),
-            });
+                always_sums_up: std::io::stderr().is_terminal(),
+            };
+            let human = Box::new(Human::new(console, shown, targets.iter().copied()));
             if global.quiet || !std::io::stderr().is_terminal() {
                 return human;
             }

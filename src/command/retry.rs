@@ -1,4 +1,4 @@
-//! `tagship retry`: deployments that failed are due again, or forgotten.
+//! `tagship retry`: failed deployments are retried, or removed.
 
 use anyhow::bail;
 use jiff::Timestamp;
@@ -23,7 +23,7 @@ pub(crate) fn retry(global: &Global, arguments: &cli::Retry, console: &Console) 
         arguments.deployments.iter().partition(|text| uuid::Uuid::try_parse(text).is_ok());
     let patterns: Vec<TargetPattern> = patterns.into_iter().map(|text| TargetPattern::new(text)).collect();
     let named = if patterns.is_empty() && !ids.is_empty() { Vec::new() } else { select(&config, &patterns)? };
-    let store = kept_state(global, &config, console, "there is nothing to try again")?;
+    let store = kept_state(global, &config, console, "no deployment is kept to retry")?;
     let mut open = store.open_deployments()?;
     let mut chosen: Vec<&Target> = Vec::new();
     for id in ids {
@@ -33,7 +33,7 @@ pub(crate) fn retry(global: &Global, arguments: &cli::Retry, console: &Console) 
         });
         match known {
             Some(target) => chosen.push(target),
-            None => bail!("no deployment {id} waits or was given up; see: tagship history"),
+            None => bail!("no failed deployment has the ID {id}; to list deployments: tagship history"),
         }
     }
     chosen.extend(named);
@@ -60,7 +60,7 @@ pub(crate) fn retry(global: &Global, arguments: &cli::Retry, console: &Console) 
             }
             Ok(false) => {
                 busy = true;
-                "is being deployed to right now".to_owned()
+                "another run is deploying to it; nothing was changed".to_owned()
             }
             // The others go on.
             Err(error) => {
@@ -70,11 +70,11 @@ pub(crate) fn retry(global: &Global, arguments: &cli::Retry, console: &Console) 
             }
         };
         if !global.quiet {
-            console.data(&format!("{}: {said}", target.id));
+            console.line(&format!("{}: {said}", target.id));
         }
     }
     if !found && !global.quiet {
-        console.message("nothing waits to be tried again, and nothing was given up");
+        console.message("no failed deployments");
     }
     Ok(match (failed, busy) {
         (true, _) if changed => Exit::Failed,
@@ -103,10 +103,8 @@ fn change(
 fn described(deployment: &Deployment, is_dropped: bool) -> String {
     let tag = &deployment.tag;
     if is_dropped {
-        format!(
-            "the deployment of {tag} is dropped; only something newer, or tagship deploy, is deployed now"
-        )
+        format!("the deployment of {tag} was removed; only newer tags are deployed")
     } else {
-        format!("the deployment of {tag} is due again at the next poll")
+        format!("the deployment of {tag} will be retried at the next poll")
     }
 }

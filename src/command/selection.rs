@@ -49,7 +49,7 @@ pub(super) fn select_filtered<'a>(
         let near: Vec<String> = near.take(3).collect();
         let near =
             if near.is_empty() { String::new() } else { format!("; the nearest is {}", near.join(", ")) };
-        bail!("no target is all of that{near}; see them all with: tagship status");
+        bail!("no target matches all of these filters{near}; to list all targets: tagship status");
     }
     Ok(selected)
 }
@@ -63,21 +63,25 @@ pub(super) fn select_one<'a>(config: &'a Config, pattern: &TargetPattern) -> any
         [target] => Ok(target),
         several => {
             let names: Vec<String> = several.iter().map(|target| target.id.to_string()).collect();
-            bail!("{} is {} targets, name one of them: {}", pattern.as_str(), several.len(), names.join(", "))
+            bail!(
+                "{} matches {} targets; name one of them: {}",
+                pattern.as_str(),
+                several.len(),
+                names.join(", ")
+            )
         }
     }
 }
 
-/// What is said of a name that the configuration does not have.
+/// The error for a name that the configuration does not have.
 fn no_such(what: &str, name: &str, known: impl Iterator<Item = String>) -> String {
     let known: BTreeSet<String> = known.collect();
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
     let nearest = config::nearest(name, &known);
-    if nearest.is_empty() {
-        return format!("the configuration has no {what} {name:?}; see what it has with: tagship status");
-    }
-    let nearest = nearest.join(" or ");
-    format!(
-        "the configuration has no {what} {name:?}; did you mean {nearest}? See them all with: tagship status"
-    )
+    let help = match nearest.as_slice() {
+        _ if name.ends_with(".toml") => format!("a configuration is named with --config {name}"),
+        [] => "to list all targets: tagship status".to_owned(),
+        nearest => format!("did you mean {}? To list all targets: tagship status", nearest.join(" or ")),
+    };
+    format!("the configuration has no {what} {name:?}; {help}")
 }

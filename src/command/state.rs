@@ -2,12 +2,15 @@
 
 use std::env;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use jiff::{SignedDuration, Timestamp};
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
 
-use super::given;
+use super::{by_whom, given};
 use crate::cli::Global;
 use crate::config::{self, Config, StateSetting, open_to_all};
 use crate::file;
@@ -17,7 +20,7 @@ use crate::store::Store;
 /// The state of a configuration in `/etc/tagship`: what systemd makes for `StateDirectory=tagship`.
 const OF_THE_MACHINE: &str = "/var/lib/tagship/state.db";
 
-/// After so many intervals without a poll, the state is probably not the one that polls use.
+/// After this many intervals without a poll, polls probably use another state.
 const INTERVALS: u32 = 3;
 
 /// What the state knows, for a command that only reads it: nothing is created, nothing is written.
@@ -54,7 +57,7 @@ pub(super) fn open_state(global: &Global, config: &Config, console: &Console) ->
     }
 }
 
-/// The state for a command that does nothing but change it. `lost`: what it would do in vain where nothing is kept.
+/// The state for a command that only changes the state. `lost`: why that is useless if no state is kept.
 ///
 /// # Errors
 /// As [`open_state`], and where nothing is kept between runs.
@@ -95,15 +98,15 @@ pub(super) fn warn_if_not_polled(store: &Store, config: &Config, console: &Conso
     let checks =
         polled.iter().filter_map(|target| Some((states.get(&target.id)?.checked_at?, target.interval)));
     let (now, file) = (Timestamp::now(), store.place());
-    let advice = "check that your timer or cron job uses the same state file (see: tagship schedule)";
+    let advice = "check that your timer or cron job uses this state file (see: tagship schedule)";
     match checks.max_by_key(|(checked_at, _)| *checked_at) {
         _ if polled.is_empty() => {}
-        None => console.warning(&format!("no poll has used the state {file} yet; {advice}")),
+        None => console.warning(&format!("the state file {file} was never polled; {advice}")),
         Some((checked_at, interval)) => {
             let age = now.duration_since(checked_at);
             if age > SignedDuration::try_from(interval * INTERVALS).unwrap_or(SignedDuration::MAX) {
                 let age = describe_duration(age.unsigned_abs());
-                console.warning(&format!("the last poll that used the state {file} was {age} ago; {advice}"));
+                console.warning(&format!("the state file {file} was last polled {age} ago; {advice}"));
             }
         }
     }
@@ -150,16 +153,43 @@ fn place(global: &Global, config: &Config, console: &Console) -> anyhow::Result<
     if let Some(warning) = warning {
         console.warning(&warning);
     }
-    // A folder that is closed to this user must not look like a state that was never polled.
-    if let Place::File(path) = &place
-        && path.try_exists().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
-    {
+    match &place {
+        Place::File(path) => check_place(path, global, config)?,
+        Place::Nothing => config.check_without_state()?,
+    }
+    Ok(place)
+}
+
+/// Whether this user can reach the state file.
+///
+/// # Errors
+/// The file or its folder is closed to this user (it must not look like a state that was never polled), or the folder
+/// that the user named does not exist.
+fn check_place(path: &Path, global: &Global, config: &Config) -> anyhow::Result<()> {
+    let help = "run tagship as the user that polls, or name another state with --state";
+    if path.try_exists().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
+        bail!("cannot read the state file {}: permission denied; {help}", path.display());
+    }
+    if access(path, Access::READ_OK) == Err(Errno::ACCESS) {
+        let owner =
+            path.metadata().map_or_else(|_| "another user".to_owned(), |file| name_of_user(file.uid()));
+        bail!("the state file {} belongs to {owner}, and you are {}; {help}", path.display(), by_whom());
+    }
+    let is_named = global.state.is_some()
+        || (config.settings.state == StateSetting::Default && given("TAGSHIP_STATE").is_some());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| is_named && !folder.exists()) {
         bail!(
-            "the state file {} cannot be read; run tagship as the user that polls, or name another state with --state",
+            "the folder {} of the state file {} does not exist; create it, or name another state with --state",
+            folder.display(),
             path.display()
         );
     }
-    Ok(place)
+    Ok(())
+}
+
+fn name_of_user(id: u32) -> String {
+    if id == 0 { "root".to_owned() } else { format!("uid {id}") }
 }
 
 /// The same, with the warning.
@@ -168,10 +198,14 @@ fn place(global: &Global, config: &Config, console: &Console) -> anyhow::Result<
 /// There is no place for it.
 pub(super) fn place_of(global: &Global, config: &Config) -> anyhow::Result<(Place, Option<String>)> {
     let path = match (&global.state, &config.settings.state) {
+        (Some(path), _) if path == Path::new(NONE) => return Ok((Place::Nothing, None)),
         (Some(path), _) | (None, StateSetting::File(path)) => path.clone(),
         (None, StateSetting::Nothing) => return Ok((Place::Nothing, None)),
         (None, StateSetting::Default) => {
             let surroundings = Surroundings::of_the_process();
+            if surroundings.named.as_deref() == Some(Path::new(NONE)) {
+                return Ok((Place::Nothing, None));
+            }
             let usual = surroundings.usual(&config.path)?;
             // What cannot be looked at is there.
             let is_there = |path: &Path| path.try_exists().unwrap_or(true);
@@ -268,6 +302,9 @@ impl Surroundings {
 }
 
 const FILE: &str = "state.db";
+
+/// In place of a file: keep no state.
+const NONE: &str = "none";
 
 /// Whether a configuration lies in a folder, or is the one of that folder by another name.
 fn is_of(config: &Path, folder: &Path) -> bool {

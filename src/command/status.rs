@@ -1,4 +1,4 @@
-//! `tagship status`: what the state knows, without asking anyone.
+//! `tagship status`: what the state says of each target.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -86,12 +86,23 @@ fn pending_row(store: &Store, deployment: Deployment) -> Result<PendingRow, Stor
     })
 }
 
-/// What was given up stands above what the last poll said, until someone sees to it.
-fn status_of(last: Option<Status>, is_failing: bool, pending: Option<&PendingRow>) -> Option<Status> {
+/// A deployment that tagship gave up, a failed check and a hold go before what the last poll said.
+fn status_of(
+    last: Option<Status>,
+    is_failing: bool,
+    pending: Option<&PendingRow>,
+    is_held: bool,
+) -> Option<Status> {
     if pending.is_some_and(|pending| pending.state == DeploymentState::Dead) {
         return Some(Status::Dead);
     }
-    if is_failing { Some(Status::Unknown) } else { last }
+    match last {
+        _ if is_failing => Some(Status::Unknown),
+        Some(Status::Deployed | Status::Adopted | Status::UpToDate | Status::Behind) if is_held => {
+            Some(Status::Held)
+        }
+        last => last,
+    }
 }
 
 /// Whether the clock, or a command, may have changed what the last poll said.
@@ -134,6 +145,7 @@ fn status_row(
     let failed_polls = state.failing.as_ref().map_or(0, |failing| failing.count);
     let failure = state.failing.map(|failing| failing.failure);
     let deployed = state.deployed;
+    let hold = state.hold.filter(|hold| hold.holds(now));
     let concerns = recalled.as_ref().and_then(|decision| decision.concerns.clone());
     let (status, reason, until) = match recalled.map(said) {
         Some((status, reason, until)) => (Some(status), Some(reason), until),
@@ -143,7 +155,7 @@ fn status_row(
         target: target.id.clone(),
         registry: target.registry.clone(),
         tag_pages: None,
-        status: status_of(status, failure.is_some(), pending.as_ref()),
+        status: status_of(status, failure.is_some(), pending.as_ref(), hold.is_some()),
         reason,
         until,
         concerns,
@@ -161,7 +173,7 @@ fn status_row(
         failure,
         failed_polls,
         failing_since,
-        hold: state.hold.filter(|hold| hold.holds(now)),
+        hold,
         waiting: state.candidates.into_iter().map(|seen| seen.tag).collect(),
         edit: state.edit,
         image: target.image.to_string(),

@@ -80,6 +80,6 @@ pub(crate) fn tags(global: &Global, arguments: &cli::Tags, console: &Console) ->
 }
 
 fn tag(text: &str) -> anyhow::Result<Tag> {
-    let fault = |error| anyhow!("{error}; such a name in a registry's list is dropped, and never deployed");
+    let fault = |error| anyhow!("{error}; tagship ignores such a name in a registry's list");
     Tag::new(text).map_err(fault)
 }

@@ -498,15 +498,7 @@ impl<'a> Loader<'a> {
         for target in targets {
             let has_times =
                 registries[&target.registry].as_ref().is_none_or(RegistryConfig::may_have_push_times);
-            let what = if target.first_poll != FirstPoll::Deploy && target.running.is_none() {
-                "every stage needs running or first_poll = \"deploy\""
-            } else if target.gates.after.is_some() {
-                "after needs to know what a stage ran"
-            } else if target.gates.min_age.is_some() && !has_times {
-                "min_age needs to know when a tag was first seen, for the registry does not tell when it was pushed"
-            } else if target.policy.order() == Order::Newest && !has_times {
-                "order = \"newest\" needs to know when a tag was first seen, for the registry does not tell when it was pushed"
-            } else {
+            let Some(what) = needs_state(target, has_times) else {
                 continue;
             };
             table.fault_at(
@@ -527,5 +519,24 @@ impl<'a> Loader<'a> {
                 field.warning("no project uses this registry", "");
             }
         }
+    }
+}
+
+/// Why a target cannot be polled without a state, if so. `has_times`: its registry reports push times.
+pub(super) fn needs_state(target: &Target, has_times: bool) -> Option<&'static str> {
+    if target.first_poll != FirstPoll::Deploy && target.running.is_none() {
+        Some("every stage needs running or first_poll = \"deploy\"")
+    } else if target.gates.after.is_some() {
+        Some("after needs to know what a stage ran")
+    } else if target.gates.min_age.is_some() && !has_times {
+        Some(
+            "min_age needs to know when a tag was first seen, for the registry does not tell when it was pushed",
+        )
+    } else if target.policy.order() == Order::Newest && !has_times {
+        Some(
+            "order = \"newest\" needs to know when a tag was first seen, for the registry does not tell when it was pushed",
+        )
+    } else {
+        None
     }
 }

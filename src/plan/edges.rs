@@ -50,7 +50,7 @@ fn why_nothing_matches_is_told() {
     for (tags, why) in [
         (vec![], "the image has no tags yet"),
         (vec!["latest", "edge"], "none of 2 tags matches"),
-        (vec!["latest", "vx"], "1 of 2 tags match, and 1 of them are nothing that the order can compare"),
+        (vec!["latest", "vx"], "1 of 2 tags match, and the order cannot compare 1 of them"),
     ] {
         let decision = semver().poll(&versions(&tags));
         assert_eq!((decision.status, decision.reason.as_str()), (Status::NoMatch, why));
@@ -73,10 +73,10 @@ fn a_mark_says_what_comes_next() {
         stage.poll(&versions(&["v1.0.0", "v2.0.0"]));
         stage.mark(&Mark::Deployed(tag(name))).said
     };
-    assert!(said("v3.0.0").ends_with("what is newer will be deployed"));
-    assert!(said("v2.0.0").ends_with("what is newer will be deployed"));
-    assert!(said("v1.0.0").contains("stays undeployed"));
-    assert!(said("latest").contains("the rule does not take it"));
+    assert!(said("v3.0.0").ends_with("newer tags will be deployed"));
+    assert!(said("v2.0.0").ends_with("newer tags will be deployed"));
+    assert!(said("v1.0.0").contains("are not deployed again"));
+    assert!(said("latest").contains("the rule does not match it"));
 }
 
 #[test]
@@ -388,11 +388,11 @@ fn each_candidate_has_the_verdict_of_where_it_stands() {
     let listed_before = versions(&["v1.0.0", "v2.0.0", "v3.0.0"]);
     let recorded = |stage: &tests::Stage| stage.verdicts(&listed_before).remove(0).reason;
     stage.open.pending = Some(Deployment { attempts: 0, ..failed.clone() });
-    assert!(recorded(&stage).contains("is recorded"));
+    assert!(recorded(&stage).contains("is planned"));
     stage.open.pending = Some(failed.clone());
     assert!(recorded(&stage).contains("failed (attempt 1)"));
     stage.open = OpenDeployments { running: Some(failed), ..OpenDeployments::default() };
-    assert!(recorded(&stage).contains("is not over"));
+    assert!(recorded(&stage).contains("is running"));
     stage.open = OpenDeployments::default();
 
     stage.target.auto_deploy = false;

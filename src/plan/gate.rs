@@ -104,7 +104,7 @@ impl Gatekeeper<'_> {
         let distance = self.target.policy.distance(high_water, candidate)?;
         (distance > allowed).then(|| Waits {
             reason: format!(
-                "max_bump: {} is a {distance} version away from {}; to ship it: tagship deploy {} {}",
+                "max_bump: {} is a {distance} version away from {}; to deploy it: tagship deploy {} {}",
                 candidate.listed.tag, high_water.listed.tag, self.target.id, candidate.listed.tag
             ),
             until: None,

@@ -40,13 +40,13 @@ pub(crate) fn stopped(
     }
     match opening(&target.gates.windows, now) {
         Opening::Open => None,
-        Opening::Closed { until } => Some((Status::Waiting, "outside of its window".to_owned(), until)),
+        Opening::Closed { until } => Some((Status::Waiting, "outside its window".to_owned(), until)),
     }
 }
 
 fn held(target: &Target, state: &PollState, now: Timestamp) -> Option<(Status, String, Option<Timestamp>)> {
     let hold = state.hold.as_ref().filter(|hold| hold.holds(now))?;
-    let reason = format!("{}; to go on: tagship release {}", hold.describe(), target.id);
+    let reason = format!("{}; to resume: tagship release {}", hold.describe(), target.id);
     Some((Status::Held, reason, hold.until))
 }
 
@@ -141,7 +141,7 @@ fn rivals(
         match facts.image(other_tag)? {
             Some(digest) if digest != image => {
                 let reason = format!(
-                    "{other_tag} and {tag} appeared together, and nothing tells which is newer; to settle it: tagship deploy {} {tag}",
+                    "{other_tag} and {tag} appeared since the last poll, and nothing tells which is newer; to settle it: tagship deploy {} {tag}",
                     target.id
                 );
                 return Ok(Some(Waits { reason, until: None, by: Blocked::Tie }));
@@ -178,7 +178,7 @@ pub(crate) fn newest<'s>(
 fn without_manifest(tag: &Tag, next: PollState) -> Decision {
     // New Gitea answers so for a tag that was pushed back to content that it had before.
     let reason = format!(
-        "{tag} is listed, but the registry has no manifest for it; asked again at the next poll (new Gitea loses it when a tag is pushed back to content that it had before; pushing other content brings it back)"
+        "{tag} is listed, but the registry has no manifest for it; will check again at the next poll (new Gitea loses it when a tag is pushed back to content that it had before; pushing other content brings it back)"
     );
     Decision::new(Status::Waiting, reason, next)
 }
@@ -217,7 +217,7 @@ impl Poll<'_> {
     fn first_by_running(&self, mut next: PollState) -> Deciding {
         let reported = self.facts.running()?;
         let Some(tag) = self.tag_of(&reported)? else {
-            let why = format!("first poll; the stage runs {}, which no tag of the rule is", reported.name());
+            let why = format!("first poll; the stage runs {}, which matches no tag", reported.name());
             return self.begin(next, &why);
         };
         next.deployed = Some(Deployed {
@@ -277,7 +277,7 @@ impl Poll<'_> {
             } else if !pending.is_automatic_rollback()
                 && policy.candidate(&ListedTag::named(pending.tag.clone())).is_none()
             {
-                decision.drop_pending(format!("the edited rule does not take {}", pending.tag));
+                decision.drop_pending(format!("the edited rule does not match {}", pending.tag));
             }
         }
         Ok(decision)
@@ -293,7 +293,7 @@ impl Poll<'_> {
                 None => self.newer(next),
                 // Given back from before an edit: what is older than it cannot be told.
                 Some(given_back) => {
-                    let why = format!("the edited rule does not take {}", given_back.tag);
+                    let why = format!("the edited rule does not match {}", given_back.tag);
                     self.baseline(next, &why)
                 }
             };
@@ -311,7 +311,7 @@ impl Poll<'_> {
             self.older(next, newest, &high_water)
         } else if let Some(late) = self.pushed_with_an_earlier_time(&high_water)? {
             let reason = format!(
-                "{} came to the registry after {}, but with an earlier push time (did its clock step back?); to ship it: tagship deploy {} {}",
+                "{} came to the registry after {}, but with an earlier push time (did its clock step back?); to deploy it: tagship deploy {} {}",
                 late.tag, high_water.listed.tag, self.target.id, late.tag
             );
             Ok(Decision { concerns: Some(late.tag.clone()), ..Decision::new(Status::Older, reason, next) })
@@ -464,7 +464,7 @@ impl Poll<'_> {
     /// What keeps every tag from being deployed now: no automatic deployments, a hold, the hour.
     fn stopped(&self, state: &PollState, tag: &Tag) -> Option<(Status, Waits)> {
         if !self.target.auto_deploy {
-            let reason = format!("auto_deploy is off; to ship it: tagship deploy {} {tag}", self.target.id);
+            let reason = format!("auto_deploy is off; to deploy it: tagship deploy {} {tag}", self.target.id);
             return Some((Status::Available, Waits { reason, until: None, by: Blocked::ForNow }));
         }
         let (status, reason, until) = stopped(self.target, state, self.now)?;
@@ -640,7 +640,7 @@ impl Poll<'_> {
         let deployed = next.deployed.as_ref().map(|deployed| deployed.tag.clone());
         let high_water = next.high_water.as_ref().map(|high_water| high_water.tag.clone());
         if self.open.running.is_some() {
-            return Decision::new(Status::Deploying, "a deployment of it is under way".to_owned(), next);
+            return Decision::new(Status::Deploying, "its deployment is running".to_owned(), next);
         }
         if let Some(pending) = &self.open.pending {
             let reason = format!("the deployment of {} is to be tried again", pending.tag);
@@ -656,7 +656,7 @@ impl Poll<'_> {
         }
         if let Some(dead) = &self.open.dead {
             let reason = format!(
-                "the deployment of {} was given up; to try it again: tagship retry {}",
+                "the deployment of {} failed, and tagship gave up; to retry: tagship retry {}",
                 dead.tag, self.target.id
             );
             return Decision::new(Status::Behind, reason, next);
@@ -734,7 +734,7 @@ impl Poll<'_> {
         next.given_platforms = self.given_platforms(&given)?;
         next.high_water = Some(given);
         let reason = format!(
-            "{why}: what comes after it is deployed; to ship this one too: tagship deploy {}",
+            "{why}: only newer tags are deployed; to deploy this tag: tagship deploy {}",
             self.target.id
         );
         Ok(Decision::new(Status::Baseline, reason, next).concerning(&newest.listed.tag))
@@ -745,9 +745,9 @@ impl Poll<'_> {
         match (listed, matched) {
             (0, _) => "the image has no tags yet".to_owned(),
             (listed, 0) => format!("none of {listed} tags matches"),
-            _ => format!(
-                "{matched} of {listed} tags match, and {not_parsed} of them are nothing that the order can compare"
-            ),
+            _ => {
+                format!("{matched} of {listed} tags match, and the order cannot compare {not_parsed} of them")
+            }
         }
     }
 

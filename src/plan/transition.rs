@@ -213,7 +213,7 @@ pub(crate) fn transition(
                 Some(until) => format!("{until:.0}"),
                 None => format!("tagship release {}", target.id),
             };
-            let held = if change.state.hold.is_some() { "held anew" } else { "held" };
+            let held = if change.state.hold.is_some() { "held again" } else { "held" };
             change.said = format!("{held} until {ends}");
             change.state.hold = Some(hold);
         }

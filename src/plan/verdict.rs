@@ -167,10 +167,10 @@ impl Decided<'_> {
             return Some((kind, reason, until));
         }
         let reason = match (&self.open.running, recorded.attempts_counted()) {
-            (Some(_), _) => "its deployment was started, and is not over".to_owned(),
-            (None, 0) => "its deployment is recorded, and the next poll starts it".to_owned(),
+            (Some(_), _) => "its deployment is running".to_owned(),
+            (None, 0) => "its deployment is planned; the next poll starts it".to_owned(),
             (None, attempts) => format!(
-                "its deployment failed (attempt {attempts}), and the next poll tries again; why: tagship status {}",
+                "its deployment failed (attempt {attempts}), and the next poll retries it; why: tagship status {}",
                 target.id
             ),
         };
@@ -211,12 +211,12 @@ impl Decided<'_> {
 
     fn deployed(&self, tag: &Tag) -> Option<Said> {
         let deployed = self.decision.state.deployed.as_ref().filter(|deployed| deployed.tag == *tag)?;
-        Some((VerdictKind::Deployed, format!("what the stage runs since {:.0}", deployed.at), None))
+        Some((VerdictKind::Deployed, format!("the stage has run it since {:.0}", deployed.at), None))
     }
 
     fn by_its_place(&self, candidate: &Candidate, above: Option<&Candidate>) -> Said {
         let tag = &candidate.listed.tag;
-        let passed_by = || (VerdictKind::PassedBy, "a newer one goes first".to_owned(), None);
+        let passed_by = || (VerdictKind::PassedBy, "a newer tag is deployed first".to_owned(), None);
         let Some(above) = above else {
             return passed_by();
         };
@@ -225,7 +225,12 @@ impl Decided<'_> {
             let dead = self.open.dead.as_ref().filter(|dead| dead.tag == *tag);
             let reason = dead.map_or_else(
                 || "the newest that was given to the stage (or found by its first poll)".to_owned(),
-                |_| format!("its deployment was given up; to try it again: tagship retry {}", self.target.id),
+                |_| {
+                    format!(
+                        "its deployment failed, and tagship gave up; to retry: tagship retry {}",
+                        self.target.id
+                    )
+                },
             );
             return (VerdictKind::Given, reason, None);
         }
@@ -253,13 +258,13 @@ pub(crate) fn unlisted(target: &Target, tag: &Tag, given_at: Option<Timestamp>) 
     let listed = ListedTag::named(tag.clone());
     let reason = match (given_at, target.policy.judge(&listed)) {
         (Some(at), _) => {
-            format!("given to the stage at {at:.0}, and not in the list any more: was it deleted?")
+            format!("given to the stage at {at:.0}, and no longer listed: was it deleted?")
         }
         (None, Verdict::Candidate(_)) => {
-            format!("not in the list of {}; the rule would take it", target.image)
+            format!("not in the list of {}; the rule would allow it", target.image)
         }
         (None, verdict) => {
-            format!("not in the list of {}; nor would the rule take it: {verdict}", target.image)
+            format!("not in the list of {}; the rule would not allow it either: {verdict}", target.image)
         }
     };
     TagVerdict { listed, key: None, kind: VerdictKind::NotListed, reason, until: None }

@@ -269,7 +269,7 @@ pub(super) fn not_started(mode: Mode, recorded: &Recorded<'_>) -> TargetReport {
         Mode::Rehearse => report.status = Status::WouldDeploy,
         Mode::Deliver => {
             report.status = Status::Pending;
-            "recorded; the run ended before its turn".clone_into(&mut report.reason);
+            "planned; the run ended before it could start".clone_into(&mut report.reason);
         }
     }
     report

@@ -11,6 +11,7 @@ use super::deliver::Delivery;
 use super::listing::Newest;
 use super::record::Recorded;
 use super::{Context, Message, Registries, Run, UNREAD, changes, listing, outbox, without_threads};
+use crate::config;
 use crate::plan::sighting::Sighting;
 use crate::plan::{self, Content, Manual, Status, TargetEvent};
 use crate::policy::Order;
@@ -105,6 +106,7 @@ pub(crate) fn deploy_by_hand(
     summary.count(&delivered);
     summary.requests = traffic.requests();
     report.event(Event::Target(&delivered));
+    report.event(Event::Finished(&summary));
     outbox::send(run, context.left(), report);
     summary.signal = run.stop.signal();
     Ok(Some(summary))
@@ -174,16 +176,24 @@ fn choose(
     match registry.digest(image, &listed.tag) {
         Ok(Some(digest)) => Ok(Chosen { listed: ListedTag { digest: Some(digest), ..listed }, sighted }),
         Ok(None) => bail!(
-            "{} has no tag {}; see which tags it has with: tagship tags {}",
+            "{} has no tag {}; {} list its tags: tagship tags {}",
             target.image,
             listed.tag,
+            similar(registry, target, &listed.tag)
+                .map_or_else(|| "to".to_owned(), |question| question + " To"),
             target.id
         ),
         Err(_) if wish.force => Ok(Chosen { listed, sighted }),
-        Err(error) => {
-            Err(error).context("whether the tag exists cannot be asked (--force deploys it all the same)")
-        }
+        Err(error) => Err(error).context("cannot check that the tag exists (--force deploys it anyway)"),
     }
+}
+
+/// The tags that may have been meant, as a question.
+fn similar(registry: &dyn Registry, target: &Target, tag: &Tag) -> Option<String> {
+    let listing = registry.list_tags(&target.image.repository).ok()?;
+    let known: Vec<&str> = listing.tags.iter().map(|listed| listed.tag.as_str()).collect();
+    let near = config::nearest(tag.as_str(), &known);
+    (!near.is_empty()).then(|| format!("did you mean {}?", near.join(" or ")))
 }
 
 /// A tag with its place in the order, as far as that can be had.
@@ -223,7 +233,7 @@ fn previous(context: &Context<'_>, target: &Target) -> anyhow::Result<ListedTag>
         (format!(" (its first poll found {}, and did not deploy it)", baseline.tag), baseline.tag.as_str())
     });
     bail!(
-        "no deployment to {0}{before} is known that it could go back to{found}; name the tag: tagship deploy {0} {tag}",
+        "no earlier deployment to {0}{before} is recorded{found}; name the tag: tagship deploy {0} {tag}",
         target.id
     );
 }
@@ -252,7 +262,7 @@ fn record<'a>(
         report: TargetReport {
             target: target.id.clone(),
             status: Status::Pending,
-            reason: "deployed by hand".to_owned(),
+            reason: "deployed manually".to_owned(),
             until: None,
             latest_tag: Some(listed.tag.clone()),
             previous_tag: deployment.previous_tag.clone(),

@@ -137,8 +137,7 @@ fn unrecorded(context: &Context<'_>, listed: &Listed, error: &StoreError) -> Box
 }
 
 fn never_still(context: &Context<'_>, listed: &Listed) -> Box<TargetReport> {
-    let message =
-        "other runs change what is recorded of it all the time; the next poll tries again".to_owned();
+    let message = "other runs keep changing this target's state; the next poll tries again".to_owned();
     failed(context, listed, Failure { code: ErrorCode::State, message })
 }
 

@@ -73,7 +73,8 @@ impl Delivery<'_> {
     pub(super) fn busy(&self, recorded: &Recorded<'_>) -> Result<TargetReport, StoreError> {
         let mut report = recorded.report.clone();
         report.status = Status::Deploying;
-        "another run, or a command that it left behind, is deploying to it".clone_into(&mut report.reason);
+        "another run, or a command that it left behind, is deploying to this target"
+            .clone_into(&mut report.reason);
         let store = self.context.run.store;
         let open = store.open_deployments()?.remove(&recorded.target.id).unwrap_or_default();
         let Some(running) = open.running else {

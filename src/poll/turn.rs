@@ -188,7 +188,7 @@ impl Delivery<'_> {
         }
         TargetReport {
             status: Status::UpToDate,
-            reason: "another run took it over, or another tag was marked, meanwhile".to_owned(),
+            reason: "superseded by another run or by `tagship mark`".to_owned(),
             deployment: None,
             ..recorded.report.clone()
         }
@@ -226,7 +226,7 @@ pub(super) fn ended(recorded: &Recorded<'_>, change: &Change) -> TargetReport {
 fn tried_elsewhere(recorded: &Recorded<'_>, next: NextAttempt) -> TargetReport {
     TargetReport {
         status: Status::Retrying,
-        reason: "another run tried it meanwhile, and it failed".to_owned(),
+        reason: "another run tried it, and it failed".to_owned(),
         until: Some(next.at),
         ..recorded.report.clone()
     }

@@ -538,7 +538,7 @@ impl Registry for Oci {
             }
             if repeats || empty > EMPTY_PAGES || !asked.insert(following.clone()) {
                 return Err(RegistryError::Protocol(format!(
-                    "{}: its pages go round in a circle",
+                    "{}: the registry returned the same page twice",
                     next.head
                 )));
             }

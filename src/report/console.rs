@@ -2,14 +2,20 @@
 //! panic when nobody reads them.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where tagship prints")]
 
-use std::io::{self, ErrorKind, Write as _};
-use std::sync::{Arc, OnceLock};
+use std::borrow::Cow;
+use std::io::{self, ErrorKind, IsTerminal, Write as _};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use anstream::ColorChoice;
 use anstyle::{AnsiColor, Style};
+use jiff::tz::TimeZone;
 use terminal_size::Width;
 
+use super::hint;
 use crate::secret::Secrets;
+
+/// Where the reader of a terminal is.
+static ZONE: LazyLock<TimeZone> = LazyLock::new(TimeZone::system);
 
 /// Where a report is written to.
 #[derive(Clone)]
@@ -17,6 +23,8 @@ pub(crate) struct Console {
     secrets: Option<Arc<Secrets>>,
     /// Why data was lost, shared by all of the process.
     lost: Arc<OnceLock<io::Error>>,
+    /// ` --config FILE --state FILE` as far as they were typed: commands in messages repeat them.
+    options: Arc<str>,
 }
 
 impl Console {
@@ -33,15 +41,38 @@ impl Console {
 
     /// Before there is a configuration, and with it secrets.
     pub(crate) fn new() -> Console {
-        Console { secrets: None, lost: Arc::default() }
+        Console { secrets: None, lost: Arc::default(), options: Arc::default() }
+    }
+
+    /// The same console. Commands in what it tells people have these options.
+    pub(crate) fn with_options(self, options: &str) -> Console {
+        Console { options: options.into(), ..self }
     }
 
     /// The same console, which shows no value of these secrets.
     pub(crate) fn masking(&self, secrets: Arc<Secrets>) -> Console {
-        Console { secrets: Some(secrets), lost: Arc::clone(&self.lost) }
+        Console { secrets: Some(secrets), ..self.clone() }
     }
 
-    /// Data: a line on standard output.
+    /// A line for people on standard output: its commands can be typed here; on a terminal its times are local.
+    pub(crate) fn line(&self, text: &str) {
+        self.data(&self.for_people(text));
+    }
+
+    /// Text as [`Console::line`] prints it.
+    pub(super) fn for_people<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.adapted(text, &io::stdout())
+    }
+
+    fn adapted<'a>(&self, text: &'a str, stream: &impl IsTerminal) -> Cow<'a, str> {
+        let text = hint::with_options(text, &self.options);
+        if !stream.is_terminal() {
+            return text;
+        }
+        Cow::Owned(hint::in_zone(&text, &ZONE).into_owned())
+    }
+
+    /// Data: a line on standard output, as it is.
     pub(crate) fn data(&self, line: &str) {
         let mut stdout = anstream::stdout().lock();
         match writeln!(stdout, "{}", self.mask(line)) {
@@ -56,10 +87,15 @@ impl Console {
         self.lost.get()
     }
 
-    /// A message: a line on standard error.
-    pub(crate) fn message(&self, line: &str) {
+    /// A message: a line for people on standard error.
+    pub(crate) fn message(&self, text: &str) {
+        self.foreign(&self.adapted(text, &io::stderr()));
+    }
+
+    /// Lines of another program on standard error, as they are.
+    pub(super) fn foreign(&self, lines: &str) {
         let mut stderr = anstream::stderr().lock();
-        let _ = writeln!(stderr, "{}", self.mask(line));
+        let _ = writeln!(stderr, "{}", self.mask(lines));
     }
 
     /// A question on standard error, which the answer follows on the same line.

@@ -108,7 +108,7 @@ pub(crate) fn history_as_text(console: &Console, deployments: &[Past], outputs: 
             Some(previous) => format!("{previous} -> {}", past.tag),
             None => past.tag.to_string(),
         };
-        console.data(&format!(
+        console.line(&format!(
             "{:.0}  {}  {change}  {}  {}{}",
             past.created_at,
             past.target,
@@ -116,9 +116,9 @@ pub(crate) fn history_as_text(console: &Console, deployments: &[Past], outputs: 
             describe_by(past.by, past.by_whom.as_deref()),
             past.reason.as_ref().map_or_else(String::new, |reason| format!(": {}", escape_control(reason))),
         ));
-        console.data(&format!("    {}", past.id));
+        console.line(&format!("    {}", past.id));
         for attempt in &past.attempts {
-            console.data(&format!(
+            console.line(&format!(
                 "    attempt {} at {:.0}: {}",
                 attempt.number,
                 attempt.started_at,
@@ -130,7 +130,7 @@ pub(crate) fn history_as_text(console: &Console, deployments: &[Past], outputs: 
                 Outputs::Whole => 0,
             };
             if hidden > 0 {
-                console.data(&format!("        … {hidden} lines before: tagship history --id {}", past.id));
+                console.line(&format!("        … {hidden} earlier lines: tagship history --id {}", past.id));
             }
             for line in &lines[hidden..] {
                 console.data(&format!("        | {}", shortened(&escape_control(line))));
@@ -139,7 +139,7 @@ pub(crate) fn history_as_text(console: &Console, deployments: &[Past], outputs: 
     }
     for (target, durations) in durations(deployments) {
         if let Some(text) = durations.describe() {
-            console.data(&format!("{target}: {text}"));
+            console.line(&format!("{target}: {text}"));
         }
     }
 }

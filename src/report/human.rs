@@ -1,5 +1,6 @@
-//! A line a target, for people and for cron's mail; on a terminal, long ones are broken between words.
+//! One line per target, for people and for cron's mail; on a terminal, long lines are broken between words.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
@@ -8,8 +9,9 @@ use unicode_width::UnicodeWidthStr as _;
 use super::console::{on_one_line, paint};
 use super::wording::{count, describe_duration, last_lines, or_dash, over_by, shortened, to_the_minute};
 use super::wrap::wrap;
-use super::{Console, Detail, Event, Report, Summary, TargetReport, escape_control};
-use crate::plan::Status;
+use super::{Console, Detail, Event, Report, Summary, TargetReport, escape_control, hint};
+use crate::plan::{ErrorCode, Status};
+use crate::target::{Name, Target, TargetId};
 
 /// A target whose name is longer stands out of its column; on a terminal a third of it.
 const WIDEST_TARGET: usize = 40;
@@ -20,31 +22,41 @@ const STATUS: usize = 12;
 /// With less room beside the columns, text goes below them.
 const NARROWEST: usize = 40;
 
-/// `poll --format human`.
+/// `poll --format human`. Prints when the run is over: in the order of the configuration, failures last.
 pub(crate) struct Human {
-    pub(crate) console: Console,
-    pub(crate) detail: Detail,
-    /// What deployments print is shown as it comes.
-    pub(crate) live_output: bool,
-    /// Someone looks at standard error: say how it went.
-    pub(crate) summary: bool,
+    console: Console,
+    detail: Detail,
+    live_output: bool,
+    always_sums_up: bool,
+    /// The selected targets and their registries, in the order of the configuration.
+    targets: Vec<(TargetId, Name)>,
     /// As wide as the longest target, so that the columns align.
-    pub(crate) width: usize,
+    width: usize,
     /// Of the terminal; None where there is none: a line a target.
-    pub(crate) columns: Option<usize>,
+    columns: Option<usize>,
+    /// What is to be printed.
+    reports: Vec<TargetReport>,
+}
+
+/// What [`Human`] shows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shown {
+    pub(crate) detail: Detail,
+    /// Print what deployments print, as it comes.
+    pub(crate) live_output: bool,
+    /// Print the summary even if a single line, or nothing, was printed: someone looks at standard error.
+    pub(crate) always_sums_up: bool,
 }
 
 impl Report for Human {
     fn event(&mut self, event: Event<'_>) {
         match event {
-            Event::Target(report) if self.detail.wants(report) => self.target(report),
+            Event::Target(report) if self.detail.wants(report) => self.reports.push(report.clone()),
             Event::Warning(text) if self.detail.wants_warnings() => self.console.warning(text),
             Event::Output { target, lines } if self.live_output => {
-                self.console.message(&behind(&format!("{target} | "), &escape_control(lines)));
+                self.console.foreign(&behind(&format!("{target} | "), &escape_control(lines)));
             }
-            Event::Finished(summary) if self.summary && self.detail.wants_warnings() => {
-                self.console.message(&summary_line(summary));
-            }
+            Event::Finished(summary) => self.finish(summary),
             _ => {}
         }
     }
@@ -69,24 +81,95 @@ fn behind(head: &str, lines: &str) -> String {
 }
 
 impl Human {
-    fn target(&self, report: &TargetReport) {
-        let target = report.target.to_string();
-        let word = report.status.as_str();
-        let status = paint(style_of(report.status), word) + &" ".repeat(STATUS.saturating_sub(word.len()));
-        let width = self.width.min(self.columns.map_or(WIDEST_TARGET, |columns| columns / 3));
-        let head = width.max(target.len()) + 2 + STATUS + 2;
-        let mut lines = self.broken(&describe(report), head, width + 2 + STATUS + 2).into_iter();
-        let first = lines.next().unwrap_or_default();
-        self.console.data(format!("{target:<width$}  {status}  {first}").trim_end());
-        lines.for_each(|line| self.console.data(&line));
-        if report.status.is_failure()
-            && let Some(deployment) = &report.deployment
-            && !self.live_output
-        {
-            for line in last_lines(&deployment.output) {
-                self.console.data(&format!("    | {}", shortened(&escape_control(line))));
+    pub(crate) fn new<'a>(
+        console: Console,
+        Shown { detail, live_output, always_sums_up }: Shown,
+        targets: impl Iterator<Item = &'a Target>,
+    ) -> Human {
+        let targets: Vec<_> = targets.map(|target| (target.id.clone(), target.registry.clone())).collect();
+        let width = targets.iter().map(|(target, _)| target.to_string().len()).max().unwrap_or(0);
+        let columns = Console::columns();
+        let reports = Vec::new();
+        Human { console, detail, live_output, always_sums_up, targets, width, columns, reports }
+    }
+
+    fn finish(&mut self, summary: &Summary) {
+        let lines = self.lines();
+        let hints: Vec<&String> = lines.iter().filter_map(|line| line.hint.as_ref()).collect();
+        let mut repeated: Vec<&String> = Vec::new();
+        for line in &lines {
+            let is_repeated = |hint: &&String| hints.iter().filter(|other| *other == hint).count() > 1;
+            match line.hint.as_ref() {
+                Some(hint) if is_repeated(&hint) => {
+                    self.print(line, &line.text);
+                    if !repeated.contains(&hint) {
+                        repeated.push(hint);
+                    }
+                }
+                Some(hint) => {
+                    self.print(line, &format!("{}; {}", line.text, hint.replace("TARGET", &line.name)))
+                }
+                None => self.print(line, &line.text),
             }
         }
+        if !self.detail.wants_warnings() {
+            return;
+        }
+        repeated.iter().for_each(|hint| self.console.message(&format!("hint: {hint}")));
+        if self.always_sums_up || lines.len() > 1 {
+            self.console.message(&summary_line(summary));
+        }
+    }
+
+    /// The lines to print, in their order.
+    fn lines(&mut self) -> Vec<Line> {
+        let mut reports = std::mem::take(&mut self.reports);
+        if reports.is_empty() {
+            return Vec::new();
+        }
+        let places: HashMap<&TargetId, (usize, &Name)> = self
+            .targets
+            .iter()
+            .enumerate()
+            .map(|(place, (target, registry))| (target, (place, registry)))
+            .collect();
+        reports.sort_by_key(|report| {
+            let place = places.get(&report.target).map_or(usize::MAX, |(place, _)| *place);
+            (report.status.is_failure(), place)
+        });
+        let mut lines: Vec<Line> = Vec::new();
+        // Where the line of each outage is, and its targets.
+        let mut outages: Vec<(Outage<'_>, usize, Vec<&TargetReport>)> = Vec::new();
+        for report in &reports {
+            let registry = places.get(&report.target).map(|(_, registry)| *registry);
+            if let Some(outage) = registry.and_then(|registry| Outage::of(report, registry)) {
+                match outages.iter_mut().find(|(known, ..)| *known == outage) {
+                    Some((_, _, targets)) => {
+                        targets.push(report);
+                        continue;
+                    }
+                    None => outages.push((outage, lines.len(), vec![report])),
+                }
+            }
+            lines.push(Line::of(report, self.live_output));
+        }
+        for (outage, line, reports) in outages.iter().filter(|(_, _, reports)| reports.len() > 1) {
+            lines[*line] = outage.line(reports);
+        }
+        lines
+    }
+
+    fn print(&self, line: &Line, text: &str) {
+        let word = line.status.as_str();
+        let status = paint(style_of(line.status), word) + &" ".repeat(STATUS.saturating_sub(word.len()));
+        let width = self.width.min(self.columns.map_or(WIDEST_TARGET, |columns| columns / 3));
+        let head = width.max(line.name.len()) + 2 + STATUS + 2;
+        let text = self.console.for_people(text);
+        let mut lines = self.broken(&text, head, width + 2 + STATUS + 2).into_iter();
+        let first = lines.next().unwrap_or_default();
+        self.console.data(format!("{:<width$}  {status}  {first}", line.name).trim_end());
+        lines.for_each(|line| self.console.data(&line));
+        line.output.iter().for_each(|line| self.console.data(&format!("    | {line}")));
     }
 
     /// The text after a head of so many columns, its further lines indented.
@@ -102,6 +185,99 @@ impl Human {
         lines.iter_mut().skip(1).for_each(|line| line.insert_str(0, &" ".repeat(indent)));
         lines
     }
+}
+
+/// What is printed of a target, or of a registry for several.
+struct Line {
+    name: String,
+    status: Status,
+    text: String,
+    /// What to do, with TARGET for the target's name.
+    hint: Option<String>,
+    /// The end of what its deployment printed, escaped.
+    output: Vec<String>,
+}
+
+impl Line {
+    fn of(report: &TargetReport, is_shown_already: bool) -> Line {
+        let (text, hint) = fact_and_hint(report);
+        let deployment =
+            report.deployment.as_ref().filter(|_| report.status.is_failure() && !is_shown_already);
+        let output = deployment.iter().flat_map(|deployment| last_lines(&deployment.output));
+        Line {
+            name: report.target.to_string(),
+            status: report.status,
+            text,
+            hint,
+            output: output.map(|line| shortened(&escape_control(line))).collect(),
+        }
+    }
+}
+
+/// Why a registry could not be checked: one line for all of its targets that fail for the same cause.
+#[derive(PartialEq, Eq)]
+struct Outage<'a> {
+    registry: &'a Name,
+    code: ErrorCode,
+    /// `503 Service Unavailable`
+    cause: &'a str,
+}
+
+impl<'a> Outage<'a> {
+    /// How many targets are named.
+    const NAMED: usize = 3;
+
+    fn of(report: &'a TargetReport, registry: &'a Name) -> Option<Outage<'a>> {
+        let failure = report.failure.as_ref().filter(|_| report.status == Status::Unknown)?;
+        let cause = match failure.code {
+            ErrorCode::Unavailable
+            | ErrorCode::Unauthorized
+            | ErrorCode::RateLimited
+            | ErrorCode::OutOfTime => cause(&failure.message),
+            // The same secret that cannot be read.
+            ErrorCode::Secret => &failure.message,
+            // These are about one image or one stage.
+            _ => return None,
+        };
+        Some(Outage { registry, code: failure.code, cause })
+    }
+
+    /// The error is that of the first target whose request was sent.
+    fn line(&self, reports: &[&TargetReport]) -> Line {
+        let names: Vec<String> =
+            reports.iter().take(Self::NAMED).map(|report| report.target.to_string()).collect();
+        let more = if reports.len() > names.len() { ", …" } else { "" };
+        let is_sent = |report: &&&TargetReport| !error_of(report).contains(NOT_SENT);
+        let first = reports.iter().find(is_sent).unwrap_or(&reports[0]);
+        let since = TargetReport {
+            failed_since: reports.iter().filter_map(|report| report.failed_since).min(),
+            ..(*first).clone()
+        };
+        let text = describe(&since);
+        Line {
+            name: self.registry.to_string(),
+            status: Status::Unknown,
+            text: format!("{} ({}{more}): {text}", count(reports.len(), "target"), names.join(", ")),
+            hint: None,
+            output: Vec::new(),
+        }
+    }
+}
+
+/// In the error of a request that is not sent because others failed, before their cause.
+const NOT_SENT: &str = ": not asked: ";
+
+/// The cause in an error: `GET https://git.example.com/v2/: 503 Service Unavailable: …` gives `503 Service Unavailable`,
+/// and so does the error of a request that was not sent because of it.
+fn cause(message: &str) -> &str {
+    let after_request = |message: &'_ str| {
+        let url = message.split(' ').nth(1).filter(|word| word.contains("://") && word.ends_with(':'))?;
+        message.find(url).map(|at| at + url.len() + 1)
+    };
+    let last = message.rsplit_once("(the last: ").map(|(_, last)| last.trim_end_matches(')'));
+    let cause =
+        last.unwrap_or_else(|| after_request(message).and_then(|at| message.get(at..)).unwrap_or(message));
+    cause.split(": ").next().unwrap_or(cause)
 }
 
 pub(super) fn summary_line(summary: &Summary) -> String {
@@ -137,38 +313,43 @@ pub(super) fn style_of(status: Status) -> Style {
     }
 }
 
-/// What stands behind the status: which tag, and why.
+/// What stands behind the status: which tag, why, and what to do.
 pub(super) fn describe(report: &TargetReport) -> String {
+    let (fact, hint) = fact_and_hint(report);
+    match hint {
+        Some(hint) => format!("{fact}; {}", hint.replace("TARGET", &report.target.to_string())),
+        None => fact,
+    }
+}
+
+/// The same in two: a hint is the same for every target, whose name is TARGET in it.
+fn fact_and_hint(report: &TargetReport) -> (String, Option<String>) {
     let latest = or_dash(report.latest_tag.as_ref());
     let change = || match report.previous_tag.as_ref().filter(|previous| previous.as_str() != latest) {
         Some(previous) => format!("{previous} -> {latest}"),
         None => latest.to_owned(),
     };
-    match report.status {
+    let fact = match report.status {
         Status::Deployed => {
             let took = report.deployment.as_ref().map_or(Duration::ZERO, |deployment| deployment.duration);
             format!("{} in {}", change(), describe_duration(took))
         }
         Status::WouldDeploy => change(),
-        // No attempt was begun.
+        // No attempt was started.
         Status::Failed if report.deployment.is_none() => format!("{}: {}", change(), error_of(report)),
         Status::Failed => {
-            let again = report.until.map_or_else(String::new, |at| format!(", again at {}", over_by(at)));
-            format!("{} (attempt {}{again}): {}", change(), attempt(report), error_of(report))
+            let next = report.until.map_or_else(String::new, |at| format!(", retry at {}", over_by(at)));
+            format!("{} (attempt {}{next}): {}", change(), attempt(report), error_of(report))
         }
-        Status::Dead => format!(
-            "{} (attempt {}, given up; to try it again: tagship retry {}): {}",
-            change(),
-            attempt(report),
-            report.target,
-            error_of(report)
-        ),
-        Status::RolledBack => format!(
-            "{} (to try the failed deployment again: tagship retry {}): {}",
-            change(),
-            report.target,
-            on_one_line(&report.reason)
-        ),
+        Status::Dead => {
+            let fact =
+                format!("{} (gave up after attempt {}): {}", change(), attempt(report), error_of(report));
+            return (fact, Some("to retry: tagship retry TARGET".to_owned()));
+        }
+        Status::RolledBack => {
+            let fact = format!("{}: {}", change(), on_one_line(&report.reason));
+            return (fact, Some("to retry the failed deployment: tagship retry TARGET".to_owned()));
+        }
         Status::Unknown => {
             let since = report
                 .failed_since
@@ -177,14 +358,16 @@ pub(super) fn describe(report: &TargetReport) -> String {
         }
         Status::NoMatch => on_one_line(&report.reason),
         _ => {
+            let (reason, hint) = hint::split(&report.reason, &report.target);
             let until = report.until.map_or_else(String::new, |until| format!(" (until {})", over_by(until)));
-            let again = report.failed_since.map_or_else(String::new, |since| {
-                format!("; checked again for the first time since {}", to_the_minute(since))
+            let recovered = report.failed_since.map_or_else(String::new, |since| {
+                format!("; recovered; had failed since {}", to_the_minute(since))
             });
-            let tag = if report.reason.starts_with(latest) { String::new() } else { format!("{latest}: ") };
-            format!("{tag}{}{until}{again}", on_one_line(&report.reason))
+            let tag = if reason.starts_with(latest) { String::new() } else { format!("{latest}: ") };
+            return (format!("{tag}{}{until}{recovered}", on_one_line(reason)), hint);
         }
-    }
+    };
+    (fact, None)
 }
 
 fn error_of(report: &TargetReport) -> String {
@@ -195,4 +378,28 @@ fn error_of(report: &TargetReport) -> String {
 
 fn attempt(report: &TargetReport) -> u32 {
     report.deployment.as_ref().map_or(0, |deployment| deployment.attempt)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_is_that_of_the_request_which_failed() {
+        for (message, expected) in [
+            (
+                "GET https://g/v2/a/tags/list: 503 Service Unavailable: the server failed",
+                "503 Service Unavailable",
+            ),
+            (
+                "GET https://g/v2/b/tags/list: not asked: requests for 3 different paths failed in a row, so this \
+                 registry is left alone for the rest of this run (the last: 503 Service Unavailable)",
+                "503 Service Unavailable",
+            ),
+            ("GET https://g/v2/: connection refused", "connection refused"),
+            ("the token file is missing", "the token file is missing"),
+        ] {
+            assert_eq!(cause(message), expected);
+        }
+    }
 }

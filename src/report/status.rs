@@ -1,4 +1,4 @@
-//! What `status` shows: a row a target, as a table or as JSON, and all that is known of a single one.
+//! What `status` shows: a row per target, as a table or as JSON, and everything about a single target.
 
 mod json;
 
@@ -18,7 +18,7 @@ use crate::target::{Name, TargetId};
 pub(super) use json::StatusJson;
 pub(crate) use json::status_as_json;
 
-/// What is known of a target without asking anyone.
+/// What the state and the configuration say of a target.
 #[derive(Clone, Debug)]
 pub(crate) struct StatusRow {
     pub(crate) target: TargetId,
@@ -71,7 +71,7 @@ pub(crate) struct StatusRow {
 }
 
 impl StatusRow {
-    /// Its last check or its last deployment failed; one that waits to be tried again has not succeeded yet.
+    /// Its last check or its last deployment failed, or a failed deployment waits for its retry.
     pub(crate) fn has_failed(&self) -> bool {
         self.failed_deployment().is_some() || self.status.is_some_and(Status::is_failure)
     }
@@ -82,7 +82,7 @@ impl StatusRow {
         self.has_failed() || is_held_back || self.status == Some(Status::Available)
     }
 
-    /// The deployment that failed and is not over, or was given up, and why.
+    /// The failed deployment that waits for its retry or that tagship gave up, and its error.
     pub(crate) fn failed_deployment(&self) -> Option<(&PendingRow, &str)> {
         let pending = self.pending.as_ref()?;
         Some((pending, pending.last_error.as_deref()?))
@@ -102,7 +102,7 @@ pub(crate) struct PendingRow {
     pub(crate) last_error: Option<String>,
 }
 
-/// `status --format human`: the table, and below it what someone should know of a target.
+/// `status --format human`: the table, and below it why targets do not run their newest tag.
 pub(crate) fn status_as_table(console: &Console, rows: &[StatusRow], now: Timestamp) {
     let mut table = Table::with_head(&["TARGET", "STATUS", "NEWEST", "DEPLOYED", "PENDING", "CHECKED"]);
     for row in rows {
@@ -133,7 +133,7 @@ pub(crate) fn status_as_table(console: &Console, rows: &[StatusRow], now: Timest
     }
 }
 
-/// `status TARGET`, where it is one: everything that is remembered of it.
+/// `status TARGET` for a single target: everything that is known of it.
 pub(crate) fn status_in_full(console: &Console, row: &StatusRow, now: Timestamp) {
     let mut table = Table::default();
     table.push(vec![cell(row.target.to_string()), status_cell(row.status)]);
@@ -147,7 +147,7 @@ fn status_cell(status: Option<Status>) -> Cell {
     status.map_or_else(|| cell("not polled yet"), |status| styled(status.as_str(), style_of(status)))
 }
 
-/// What the table has no room for, a line each.
+/// What does not fit into the table, one line each.
 fn notes(row: &StatusRow, now: Timestamp) -> Vec<String> {
     let mut notes = Vec::new();
     let target = &row.target;
@@ -161,7 +161,7 @@ fn notes(row: &StatusRow, now: Timestamp) -> Vec<String> {
     }
     notes.extend(row.hold.as_ref().map(|hold| {
         let waits = row.waiting.first().map_or_else(String::new, |newest| format!("{newest} waits; "));
-        format!("{waits}{}; to go on: tagship release {target}", describe_hold(hold, now))
+        format!("{waits}{}; to resume: tagship release {target}", describe_hold(hold, now))
     }));
     notes.extend(why(row, now));
     if let Some(pending) = &row.pending
@@ -172,7 +172,7 @@ fn notes(row: &StatusRow, now: Timestamp) -> Vec<String> {
     notes
 }
 
-/// Why the last poll left the target as it is, where someone may wonder.
+/// Why the target does not run its newest tag.
 fn why(row: &StatusRow, now: Timestamp) -> Option<String> {
     let newest = row.concerns.as_ref().or(row.waiting.first());
     match row.status? {
@@ -186,7 +186,7 @@ fn why(row: &StatusRow, now: Timestamp) -> Option<String> {
             (_, reason) => reason,
         },
         _ if row.hold.is_some() => None,
-        _ => newest.map(|newest| format!("{newest} waits; why: tagship tags {} {newest}", row.target)),
+        _ => newest.map(|newest| format!("{newest} waits; to see why: tagship tags {} {newest}", row.target)),
     }
 }
 
@@ -207,23 +207,22 @@ fn describe_hold(hold: &Hold, now: Timestamp) -> String {
 
 fn describe_failed(pending: &PendingRow, target: &TargetId, error: &str, now: Timestamp) -> String {
     let PendingRow { tag, attempts, .. } = pending;
-    let next = what_comes_next(pending, target, now);
-    format!("{tag} failed (attempt {attempts}{next}): {}", escape_control(error))
-}
-
-fn what_comes_next(pending: &PendingRow, target: &TargetId, now: Timestamp) -> String {
+    let error = escape_control(error);
     if pending.state == DeploymentState::Dead {
-        return format!(", given up; to try it again: tagship retry {target}");
+        return format!(
+            "{tag} failed (gave up after attempt {attempts}): {error}; to retry: tagship retry {target}"
+        );
     }
-    match pending.next_attempt_at {
+    let next = match pending.next_attempt_at {
         Some(next) if next > now => {
-            format!(", again in {}", describe_duration(next.duration_since(now).unsigned_abs()))
+            format!("in {}", describe_duration(next.duration_since(now).unsigned_abs()))
         }
-        _ => ", again at the next poll".to_owned(),
-    }
+        _ => "at the next poll".to_owned(),
+    };
+    format!("{tag} failed (attempt {attempts}, retry {next}): {error}")
 }
 
-/// Everything that is remembered of a target, by name.
+/// Everything that is known of a target, by name.
 fn facts(row: &StatusRow, now: Timestamp) -> Vec<(&'static str, String)> {
     let mut facts = vec![("image", row.image.clone()), ("rule", row.rule.clone())];
     if !row.gates.is_empty() {
@@ -232,23 +231,27 @@ fn facts(row: &StatusRow, now: Timestamp) -> Vec<(&'static str, String)> {
     facts.push(("newest", or_dash(row.latest_tag.as_ref()).to_owned()));
     facts.push(("deployed", deployed(row, now)));
     facts.extend(row.high_water.as_ref().map(|tag| ("high-water", high_water(row, tag))));
-    facts.extend(reason(row, now).map(|reason| ("why", reason)));
+    // A failed deployment and a hold have lines of their own.
+    if row.failed_deployment().is_none() && row.hold.is_none() {
+        facts.extend(reason(row, now).map(|reason| ("why", reason)));
+    }
     if !row.waiting.is_empty() {
         let tags: Vec<&str> = row.waiting.iter().map(Tag::as_str).collect();
-        facts.push(("waiting", format!("{}; each: tagship tags {}", tags.join(", "), row.target)));
+        facts.push(("waiting", format!("{}; to see why: tagship tags {}", tags.join(", "), row.target)));
     }
-    facts.extend(row.hold.as_ref().map(|hold| ("hold", describe_hold(hold, now))));
+    facts.extend(row.hold.as_ref().map(|hold| {
+        ("hold", format!("{}; to resume: tagship release {}", describe_hold(hold, now), row.target))
+    }));
     if let Some(pending) = &row.pending {
-        let PendingRow { id, tag, state, .. } = pending;
+        let PendingRow { id, tag, state, attempts, .. } = pending;
         facts.push(("deployment", format!("{tag}, {}, {id}", state.as_str())));
         facts.extend(
             pending
                 .last_error
                 .as_ref()
-                .map(|error| ("failed", describe_failed(pending, &row.target, error, now))),
+                .map(|error| ("failed", format!("attempt {attempts}: {}", escape_control(error)))),
         );
-        let next = pending.next_attempt_at.filter(|_| pending.state == DeploymentState::Pending);
-        facts.extend(next.map(|next| ("next try", describe_moment(next, now))));
+        facts.extend(next_attempt(pending, &row.target, now).map(|next| ("next try", next)));
     }
     let moment = |moment: Option<Timestamp>| {
         moment.map_or_else(|| "never".to_owned(), |moment| describe_moment(moment, now))
@@ -259,16 +262,28 @@ fn facts(row: &StatusRow, now: Timestamp) -> Vec<(&'static str, String)> {
         let (code, message) = (failure.code.as_str(), escape_control(&failure.message));
         let since = describe_moment(since, now);
         facts.push(("down", format!("since {since}, {polls}: {code}: {message}")));
-        facts.push(("last asked", moment(row.checked_at)));
+        facts.push(("last checked", moment(row.checked_at)));
     }
     facts.push(("due", due(row, now)));
     facts.extend(row.edit.as_ref().map(|edit| ("rule edited", describe_edit(edit, now))));
     facts
 }
 
+/// When a deployment that does not run is tried next.
+fn next_attempt(pending: &PendingRow, target: &TargetId, now: Timestamp) -> Option<String> {
+    match pending.state {
+        DeploymentState::Dead => Some(format!("none, tagship gave up; to retry: tagship retry {target}")),
+        DeploymentState::Pending => Some(match pending.next_attempt_at.filter(|next| *next > now) {
+            Some(next) => describe_moment(next, now),
+            None => "at the next poll".to_owned(),
+        }),
+        _ => None,
+    }
+}
+
 fn deployed(row: &StatusRow, now: Timestamp) -> String {
     let (Some(tag), Some(at), Some(by)) = (&row.deployed_tag, row.deployed_at, row.deployed_by) else {
-        return format!("not known; where you know it: tagship mark {} TAG", row.target);
+        return format!("unknown; to record it: tagship mark {} TAG", row.target);
     };
     let origin = row.deployed_origin.as_ref();
     let by = describe_by(by, origin.and_then(|origin| origin.by_whom.as_deref()));
@@ -279,16 +294,16 @@ fn deployed(row: &StatusRow, now: Timestamp) -> String {
 /// The newest that the stage was given, and how it came to be.
 fn high_water(row: &StatusRow, tag: &Tag) -> String {
     if row.deployed_tag.as_ref() == Some(tag) {
-        return format!("{tag}; only what is newer is deployed");
+        return format!("{tag}; polls deploy newer tags only");
     }
     let how = match &row.high_water_origin {
         Some(origin) => {
             let by = describe_by(origin.by, origin.by_whom.as_deref());
             format!("{by}, {}", origin.state.as_str())
         }
-        None => "found by the first poll, or when the rule was edited".to_owned(),
+        None => "baseline: found by the first poll, or when the rule was edited".to_owned(),
     };
-    format!("{tag} ({how}); only what is newer is deployed")
+    format!("{tag} ({how}); polls deploy newer tags only")
 }
 
 fn due(row: &StatusRow, now: Timestamp) -> String {
@@ -304,6 +319,10 @@ fn due(row: &StatusRow, now: Timestamp) -> String {
 
 fn describe_edit(edit: &Edit, now: Timestamp) -> String {
     let given = edit.high_water_before.as_ref();
-    let given = given.map_or_else(|| "nothing".to_owned(), ToString::to_string);
-    format!("{}; before, by {}, it was given {given}", describe_moment(edit.at, now), edit.rule_before)
+    let given = given.map_or_else(|| "none".to_owned(), ToString::to_string);
+    format!(
+        "{}; the rule before: {}, its newest tag: {given}",
+        describe_moment(edit.at, now),
+        edit.rule_before
+    )
 }

@@ -46,7 +46,10 @@ impl Table {
         self.rows.is_empty()
     }
 
-    pub(super) fn print(self, console: &Console) {
+    pub(super) fn print(mut self, console: &Console) {
+        for cell in self.rows.iter_mut().flatten() {
+            cell.text = console.for_people(&cell.text).into_owned();
+        }
         for line in self.lines(Console::columns()) {
             console.data(&line);
         }

@@ -137,10 +137,10 @@ pub(crate) fn tags_as_table(console: &Console, page: &TagsPage<'_>, all: bool) {
     }
     table.print(console);
     if shown.len() < page.tags.len() {
-        console.data(&format!("… and {} more: --all", page.tags.len() - shown.len()));
+        console.line(&format!("… and {} more: --all", page.tags.len() - shown.len()));
     }
     if page.dropped.count > 0 {
-        console.data(&escape_control(&page.dropped.to_string()));
+        console.line(&escape_control(&page.dropped.to_string()));
     }
 }
 

@@ -1,4 +1,4 @@
-//! How people are told numbers, times, who did something, and what was printed.
+//! How messages write numbers, times, triggers and output.
 
 use std::time::Duration;
 
@@ -25,23 +25,23 @@ pub(super) fn or_dash(tag: Option<&Tag>) -> &str {
     tag.map_or("-", Tag::as_str)
 }
 
-/// Who or what decided on a deployment: `by a poll`, `by hand (alice)`.
+/// The trigger of a deployment, and who: `by poll`, `manually (alice)`.
 pub(super) fn describe_by(by: DecidedBy, by_whom: Option<&str>) -> String {
     let what = match by {
-        DecidedBy::Poll => "by a poll",
-        DecidedBy::Hand => "by hand",
-        DecidedBy::Mark => "marked",
-        DecidedBy::Running => "found on the stage",
-        DecidedBy::Rollback => "by a rollback",
+        DecidedBy::Poll => "by poll",
+        DecidedBy::Hand => "manually",
+        DecidedBy::Mark => "by mark",
+        DecidedBy::Running => "by probe",
+        DecidedBy::Rollback => "by rollback",
     };
     by_whom.map_or_else(|| what.to_owned(), |name| format!("{what} ({})", escape_control(name)))
 }
 
-/// What became of a deployment. One that waits after an attempt that failed is not one that is yet to begin.
+/// The state of a deployment. A pending one may have failed before.
 pub(super) fn describe_outcome(past: &Past) -> &'static str {
     let has_failed = past.attempts.last().is_some_and(|attempt| attempt.failure.is_some());
     match past.state {
-        DeploymentState::Pending if has_failed => "failed, to be retried",
+        DeploymentState::Pending if has_failed => "failed, will be retried",
         state => state.as_str(),
     }
 }
@@ -100,7 +100,7 @@ pub(super) fn over_by(moment: Timestamp) -> String {
     to_the_minute(moment.saturating_add(rest).unwrap_or(moment))
 }
 
-/// A line that no mail program can show is not worth its bytes.
+/// Cuts a line that is too long for a mail.
 pub(super) fn shortened(line: &str) -> String {
     match line.char_indices().nth(LINE) {
         Some((end, _)) => format!("{}…", &line[..end]),

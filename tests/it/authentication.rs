@@ -112,7 +112,7 @@ fn what_a_server_repeats_of_a_token_is_masked_where_someone_deploys_by_hand() {
     shop.run(&["deploy", "shop/prod", "v1.0.0"])
         .code(2)
         .stdout("")
-        .stderr_has("error: whether the tag exists cannot be asked (--force deploys it all the same): ")
+        .stderr_has("error: cannot check that the tag exists (--force deploys it anyway): ")
         .stderr_has("not with ***");
 }
 

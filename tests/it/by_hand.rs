@@ -31,7 +31,7 @@ fn a_rollback_stays_until_it_is_released_and_then_newer_tags_ship() {
     assert!(run.target("shop/prod")["reason"].as_str().unwrap().contains("tagship release shop/prod"));
     assert_eq!(shop.delivered().len(), 3);
 
-    shop.run(&["release", "shop/prod"]).code(0).stdout_has("v1.11.0 was deployed by hand");
+    shop.run(&["release", "shop/prod"]).code(0).stdout_has("v1.11.0 was deployed manually");
     shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v2.0.1"]);
 }
 
@@ -113,11 +113,11 @@ fn a_tag_that_the_rule_does_not_allow_is_refused_without_force() {
         "error: the rule of shop/prod does not allow dev-42: matches no glob of tags\n  \
          help: shop/dev allows it: tagship deploy shop/dev dev-42\n  \
          help: shop/test allows it: tagship deploy shop/test dev-42\n  \
-         help: to deploy it to shop/prod anyway: tagship deploy shop/prod dev-42 --force\n",
+         help: to deploy it anyway: tagship deploy shop/prod dev-42 --force\n",
     );
     shop.run(&["deploy", "shop/dev", "edge"]).code(2).stdout("").stderr(
         "error: the rule of shop/dev does not allow edge: matches no glob of tags\n  \
-         help: to deploy it to shop/dev anyway: tagship deploy shop/dev edge --force\n",
+         help: to deploy it anyway: tagship deploy shop/dev edge --force\n",
     );
     assert!(shop.contents() == before && gitea.take_requests().is_empty(), "nothing was done");
     shop.run(&["deploy", "shop/prod", "dev-42", "--force"])
@@ -138,7 +138,7 @@ fn a_rollback_undoes_a_deployment_that_was_forced_or_older() {
     shop.run(&["rollback", "shop/prod"]).code(0).line("shop/prod", &["deployed", "v1.11.0"]);
     shop.run(&["deploy", "shop/prod", "v1.10.0"]).code(0);
     shop.run(&["rollback", "shop/prod"]).code(0).line("shop/prod", &["deployed", "v1.11.0"]);
-    shop.run(&["history", "shop/prod", "--limit", "1"]).code(0).stdout_has("by a rollback");
+    shop.run(&["history", "shop/prod", "--limit", "1"]).code(0).stdout_has("by rollback");
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn rollback_is_deploy_previous() {
     let digest = gitea.digest("acme/shop", "v1.11.0");
     shop.run(&["rollback", "shop/prod"]).code(0).line("shop/prod", &["deployed", "v1.11.0"]);
     assert_eq!(shop.command_env("TAGSHIP_DIGEST").as_deref(), Some(digest.as_str()));
-    assert_eq!(shop.status("shop/prod")["hold"]["reason"], "v1.11.0 was deployed by hand");
+    assert_eq!(shop.status("shop/prod")["hold"]["reason"], "v1.11.0 was deployed manually");
     shop.run(&["release", "shop/prod"]).code(0);
     shop.run(&["rollback", "shop/prod"]).code(2).stderr_has("tagship deploy shop/prod v1.10.0");
     shop.run(&["deploy", "shop/prod", "v2.0.0"]).code(0);

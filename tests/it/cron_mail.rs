@@ -44,7 +44,7 @@ fn a_failure_is_a_line_and_the_end_of_the_output() {
     let shop = baselined(&gitea, &format!("{DEV}{PROD}"));
     gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
     shop.script("deploy.sh", "for line in $(seq 1 30); do echo line $line; done; exit 7\n");
-    let mut expected = "shop/dev   failed        dev-43 (attempt 1, again at [time]): \
+    let mut expected = "shop/dev   failed        dev-43 (attempt 1, retry at [time]): \
                         command: ./deploy.sh exited with status 7: line 30\n"
         .to_owned();
     for line in 11..=30 {
@@ -69,8 +69,7 @@ fn a_registry_that_is_down_for_a_day_is_a_handful_of_mails() {
     expected.extend([HOUR, 6 * HOUR, DAY].map(|minutes| (minutes, format!("{outage} (since [time])\n"))));
     assert_eq!(mails, expected);
     gitea.recover();
-    let back =
-        "shop/prod  up_to_date    v1.10.0 is the newest; checked again for the first time since [time]\n";
+    let back = "shop/prod  up_to_date    v1.10.0 is the newest; recovered; had failed since [time]\n";
     assert_eq!(mail(&shop, DAY + 10).as_deref(), Some(back));
     assert_eq!(mail(&shop, DAY + 15), None);
 }

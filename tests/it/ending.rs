@@ -304,7 +304,7 @@ fn is_pending(shop: &Shop, run: &Run, receiver: &Endpoint) {
     assert_eq!(run.target("shop/dev")["deployment"]["attempt"], 1);
     assert!(waits["next_attempt_at"].is_null(), "{waits}");
     let tags = shop.run(&["tags", "shop/dev", "dev-43", "--offline"]);
-    tags.code(0).stdout_has("its deployment is recorded, and the next poll starts it");
+    tags.code(0).stdout_has("its deployment is planned; the next poll starts it");
     assert!(receiver.requests().is_empty());
 }
 
@@ -445,7 +445,7 @@ fn deployments_that_wait_for_their_project_are_told_at_a_signal() {
             run.status_is("shop/dev", "pending");
             assert_eq!(run.json()["summary"]["targets"], 1);
         } else {
-            run.stdout("shop/dev   pending       dev-43: recorded; the run ended before its turn\n");
+            run.stdout("shop/dev   pending       dev-43: planned; the run ended before it could start\n");
         }
         assert!(shop.deliveries().is_empty());
         gitea.recover();

@@ -287,7 +287,7 @@ fn a_tag_that_moves_while_its_deployment_waits_is_deployed_under_another_id() {
     assert_eq!(shop.command_env("TAGSHIP_DIGEST"), Some(gitea.digest("acme/shop", "dev-43")));
     shop.run(&["history", "--id", &deliveries[0].id])
         .code(0)
-        .stdout_has("superseded  by a poll: dev-43 was pushed again");
+        .stdout_has("superseded  by poll: dev-43 was pushed again");
 }
 
 /// dev-43 gave way to dev-44, which was deleted before it came. With one attempt, both were given up.

@@ -344,8 +344,7 @@ fn a_stranger_who_takes_a_renamed_owners_name_is_refused_until_accepted() {
             assert_eq!(shop.delivered(), [""; 0]);
 
             shop.run(&["mark", target, "--owner"]).code(0).stdout(&format!(
-                "{target}: accepted `acme` (id 77) as the owner of the images of acme; the next poll deploys what is \
-                 newer than before\n"
+                "{target}: accepted `acme` (id 77) as the owner of the images of acme; polls deploy newer tags again\n"
             ));
             shop.run(&["mark", target, "--owner"]).code(0).stdout_has("accepted `acme` (id 77)");
             shop.run(&["tags", target]).code(0).stdout_has(tag);
@@ -373,16 +372,16 @@ fn a_deployment_that_waits_is_not_tried_again_with_a_strangers_image() {
         let run = shop.run(arguments);
         run.code(2).stdout("").stderr_has("error: shop/dev: `acme` now belongs to `acme` (id 77)");
     }
-    shop.run(&["retry", "shop/dev", "--drop"]).code(0).stdout_has("the deployment of dev-43 is dropped");
+    shop.run(&["retry", "shop/dev", "--drop"]).code(0).stdout_has("the deployment of dev-43 was removed");
 }
 
 #[test]
 fn an_owner_that_nobody_saw_cannot_be_accepted() {
     let gitea = gitea(Build::GiteaNew);
     let shop = Shop::with(&crate::harness::on_gitea(&gitea, DEV));
-    shop.run(&["mark", "shop/dev", "--owner"]).code(2).stderr_has(
-        "error: no poll has seen who owns acme, so there is nothing to accept; run: tagship poll\n",
-    );
+    shop.run(&["mark", "shop/dev", "--owner"])
+        .code(2)
+        .stderr_has("error: no poll has recorded an owner of acme yet; run: tagship poll\n");
 }
 
 #[test]

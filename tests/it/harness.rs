@@ -265,6 +265,12 @@ impl Shop {
             ]
         });
         let text = text.replace(self.dir.path().to_str().unwrap(), "[dir]");
+        // Commands in messages repeat the options that every run has here; a schedule names the program's path.
+        static TYPED: LazyLock<Regex> = LazyLock::new(|| {
+            Regex::new(r"(^|[^/\w])tagship --config \[dir\]/tagship\.toml --state \[dir\]/state\.db ")
+                .unwrap()
+        });
+        let text = TYPED.replace_all(&text, "${1}tagship ").into_owned();
         PARTS.iter().fold(text, |text, (part, name)| part.replace_all(&text, *name).into_owned())
     }
 

@@ -18,7 +18,7 @@ fn says(arguments: &[&str], said: &str) {
 
 #[test]
 fn a_mistyped_target_gets_the_nearest() {
-    let status = "See them all with: tagship status";
+    let status = "To list all targets: tagship status";
     for command in ["poll", "status", "tags", "deploy", "rollback", "hold", "release", "history", "retry"] {
         let said = format!("the configuration has no target \"shop/dve\"; did you mean shop/dev? {status}");
         says(&[command, "shop/dve"], &said);
@@ -30,13 +30,13 @@ fn a_mistyped_target_gets_the_nearest() {
     says(&["poll", "shp"], &format!("the configuration has no target \"shp\"; did you mean shop? {status}"));
     says(
         &["poll", "warehouse"],
-        "the configuration has no target \"warehouse\"; see what it has with: tagship status",
+        "the configuration has no target \"warehouse\"; to list all targets: tagship status",
     );
 }
 
 #[test]
 fn a_mistyped_project_or_stage_gets_the_nearest() {
-    let status = "See them all with: tagship status";
+    let status = "To list all targets: tagship status";
     says(
         &["poll", "--project", "shopp"],
         &format!("the configuration has no project \"shopp\"; did you mean shop? {status}"),
@@ -51,17 +51,17 @@ fn a_mistyped_project_or_stage_gets_the_nearest() {
 fn a_filter_whose_parts_do_not_meet_gets_what_is_near_it() {
     says(
         &["poll", "--project", "blog", "--stage", "dev"],
-        "no target is all of that; the nearest is blog/prod; see them all with: tagship status",
+        "no target matches all of these filters; the nearest is blog/prod; to list all targets: tagship status",
     );
     says(
         &["poll", "shop/dev", "--project", "blog"],
-        "no target is all of that; see them all with: tagship status",
+        "no target matches all of these filters; to list all targets: tagship status",
     );
 }
 
 #[test]
 fn a_name_of_several_targets_gets_each_of_them() {
-    says(&["tags", "shop"], "shop is 2 targets, name one of them: shop/dev, shop/prod");
+    says(&["tags", "shop"], "shop matches 2 targets; name one of them: shop/dev, shop/prod");
 }
 
 #[test]
@@ -142,10 +142,8 @@ fn without_a_configuration_it_is_said_where_it_was_looked_for_and_how_to_make_on
     let mut shop = Shop::new();
     shop.env("CONFIGURATION_DIRECTORY", "units");
     let run = shop.run_bare(&["poll"]);
-    run.code(2).stdout("").stderr_has("there is no configuration at units/config.toml or ");
-    run.stderr_has(
-        "/etc/tagship/config.toml; name one with --config FILE, or write one with: tagship init\n",
-    );
+    run.code(2).stdout("").stderr_has("no configuration at units/config.toml or ");
+    run.stderr_has("/etc/tagship/config.toml; name one with --config FILE, or write one: tagship init\n");
     shop.run(&["poll"]).code(2).stdout("").stderr(
         "error: [dir]/tagship.toml: the file cannot be read: No such file or directory (os error 2)\n    \
          name another with --config FILE, or write one with: tagship init\n",

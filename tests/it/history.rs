@@ -60,23 +60,23 @@ fn a_deployment_is_shown_with_its_attempts() {
 fn people_read_a_line_a_deployment_and_one_an_attempt() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, DEV);
-    shop.run(&["history"]).code(0).stdout("").stderr("no deployment is recorded yet\n");
+    shop.run(&["history"]).code(0).stdout("").stderr("no deployment yet\n");
     shop.run(&["history", "-q"]).code(0).silent();
     shop.run(&["history", "--tag", "dev-1"])
         .code(0)
         .stdout("")
-        .stderr_has("see all of them with: tagship history\n");
+        .stderr_has("to list all deployments: tagship history\n");
     gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
     shop.file("fail", "");
     shop.run(&["poll"]).code(1);
     shop.run(&["history", "shop/dev"])
         .code(0)
-        .stdout_has("[time]  shop/dev  dev-43  failed, to be retried  by a poll\n");
-    shop.run(&["status", "--format", "html"]).code(0).stdout_has("failed, to be retried</span>");
+        .stdout_has("[time]  shop/dev  dev-43  failed, will be retried  by poll\n");
+    shop.run(&["status", "--format", "html"]).code(0).stdout_has("failed, will be retried</span>");
     shop.remove("fail");
     shop.run(&["poll"]).code(0);
     shop.run(&["history", "shop/dev"]).code(0).stdout(
-        "[time]  shop/dev  dev-43  succeeded  by a poll\n\
+        "[time]  shop/dev  dev-43  succeeded  by poll\n\
          \x20   [id]\n\
          \x20   attempt 1 at [time]: failed after [duration]: command: ./deploy.sh exited with status 7: the stage refused dev-43\n\
          \x20       | the stage refused dev-43\n\
@@ -108,7 +108,7 @@ fn a_filter_that_matches_nothing_is_a_usage_error_and_nothing_is_created() {
     let gitea = gitea(Build::GiteaNew);
     let shop = Shop::with(&crate::harness::on_gitea(&gitea, DEV));
     shop.run(&["history", "shop/live"]).code(2);
-    shop.run(&["history"]).code(0).stdout("").stderr("no deployment is recorded yet\n");
+    shop.run(&["history"]).code(0).stdout("").stderr("no deployment yet\n");
     assert!(!shop.exists("state.db"));
 }
 

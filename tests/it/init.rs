@@ -164,8 +164,8 @@ fn what_would_be_no_configuration_is_not_written() {
     );
     for (option, value, said) in [
         ("--image", "Acme/Shop", "is not a valid image"),
-        ("--stage", "dev", "write NAME=GLOB"),
-        ("--order", "dev=biggest", "the orders are"),
+        ("--stage", "dev", "expected NAME=GLOB"),
+        ("--order", "dev=biggest", "expected newest, semver"),
     ] {
         init(&shop, &[option, value]).code(2).stderr_has(said);
     }
@@ -420,7 +420,7 @@ fn on_a_terminal_it_asks_for_what_is_left_out_and_asks_again() {
         "a variable such as $GIT_TOKEN",
         "\"Acme/Shop\" is not a valid image",
         "an image such as acme/shop",
-        "write NAME=GLOB",
+        "expected NAME=GLOB",
         "the stage dev is named twice",
         "write the command without quotes",
     ] {

@@ -8,6 +8,7 @@
 
 mod authentication;
 mod by_hand;
+mod commands_typed;
 mod completion;
 mod configuration;
 mod configuration_schema;

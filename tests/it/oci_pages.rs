@@ -153,7 +153,7 @@ fn a_server_without_pages_is_asked_once() {
 
 #[test]
 fn pages_that_do_not_end_are_an_error() {
-    let circle = "200 OK: its pages go round in a circle";
+    let circle = "200 OK: the registry returned the same page twice";
     let own = "/v2/acme/shop/tags/list?n=1000&last=v1.0.0";
     let server = Script::start([
         (FIRST, next(tags(&["v1.0.0"]), own)),

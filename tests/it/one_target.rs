@@ -220,7 +220,7 @@ fn a_limit_that_cannot_be_kept_is_a_warning() {
         is_feed.then(|| Answer::new(429, "text/plain", "slowly").with("Retry-After", "3600").into())
     });
     let run = scene.shop.run(&["poll"]);
-    run.code(1).line("shop/dev", &["unknown"]).stderr_has("refused");
+    run.code(1).line("git", &["unknown", "2 targets (shop/dev, shop/prod)"]).stderr_has("refused");
     assert_eq!(scene.last_ping(), "/planted-uuid/1");
 }
 
@@ -256,6 +256,6 @@ fn one_of_several_retries_that_fails_stops_no_other() {
     fs::remove_file(&lock).unwrap();
     fs::create_dir(&lock).unwrap();
     let run = scene.shop.run(&["retry"]);
-    run.code(1).stdout_has("shop/prod: the deployment of v1.11.0 is due again").stderr_has("shop/dev: ");
+    run.code(1).stdout_has("shop/prod: the deployment of v1.11.0 will be retried").stderr_has("shop/dev: ");
     scene.shop.run(&["retry", "shop/dev"]).code(2).stdout("");
 }

@@ -114,7 +114,7 @@ fn long_errors_are_broken_between_words_on_a_terminal_only() {
     );
     let screen = on_terminal(&shop, 72, &["poll"]);
     let lines = &screen.lines;
-    assert!(lines[0].starts_with("shop/dev  failed        dev-43 (attempt 1, again at"), "{lines:?}");
+    assert!(lines[0].starts_with("shop/dev  failed        dev-43 (attempt 1, retry at"), "{lines:?}");
     let indent = " ".repeat(24);
     let further: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix(&indent)).collect();
     // As wide as the terminal, where a wide character takes two columns.

@@ -52,7 +52,7 @@ fn what_does_each_stage_run_and_what_is_newest() {
 fn why_was_this_tag_not_deployed() {
     let gitea = gitea(Build::GiteaNew);
     let shop = team(&gitea);
-    let why = "why max_bump: v2.0.0 is a major version away from v1.11.0; to ship it: tagship deploy shop/prod v2.0.0";
+    let why = "why max_bump: v2.0.0 is a major version away from v1.11.0; to deploy it: tagship deploy shop/prod v2.0.0";
     shop.run(&["tags", "shop/prod", "v2.0.0"]).code(0).says("shop/prod v2.0.0 waiting").says(why);
     shop.run(&["tags", "shop/prod", "v1.9.0"])
         .code(0)
@@ -64,13 +64,13 @@ fn why_was_this_tag_not_deployed() {
     shop.run(&["tags", "shop/prod", "v7.0.0"])
         .code(0)
         .says("shop/prod v7.0.0 not_listed")
-        .says("why not in the list of 127.0.0.1:[port]/acme/shop; the rule would take it");
+        .says("why not in the list of 127.0.0.1:[port]/acme/shop; the rule would allow it");
     let run = shop.run(&["tags", "shop/prod", "v2.0.0", "--format", "json"]);
     let json = run.code(0).json();
     assert_eq!((&json["tags"][0]["tag"], &json["tags"][1]), (&"v2.0.0".into(), &serde_json::Value::Null));
     shop.run(&["tags", "shop/prod", "no tag"])
         .code(2)
-        .stderr_has("such a name in a registry's list is dropped, and never deployed");
+        .stderr_has("tagship ignores such a name in a registry's list");
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn what_failed_last_and_with_which_output() {
     let gitea = gitea(Build::GiteaNew);
     let shop = refused(&gitea, DEV);
     shop.run(&["history", "--failed", "--limit", "1"]).code(0).stdout(
-        "[time]  shop/dev  dev-43  failed, to be retried  by a poll\n\
+        "[time]  shop/dev  dev-43  failed, will be retried  by poll\n\
          \x20   [id]\n\
          \x20   attempt 1 at [time]: failed after [duration]: command: ./deploy.sh exited with status 7: the stage refused dev-43\n\
          \x20       | the stage refused dev-43\n",
@@ -125,17 +125,17 @@ fn all_that_a_deployment_printed_is_shown_of_one_that_is_named() {
     gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
     shop.run(&["poll"]).code(0);
     let id = shop.read("id");
-    shop.run(&["history"]).code(0).says("… 15 lines before: tagship history --id [id]").shows_not("| 15\n");
+    shop.run(&["history"]).code(0).says("… 15 earlier lines: tagship history --id [id]").shows_not("| 15\n");
     shop.run(&["history", "--id", &id.trim()[..13]])
         .code(0)
         .says("| 1")
         .says("| 20")
-        .shows_not("lines before");
+        .shows_not("earlier lines");
     shop.run(&["history", "-v"]).code(0).says("| 1");
     shop.run(&["history", "--id", "nope"])
         .code(0)
         .stdout("")
-        .stderr("no recorded deployment matches; see all of them with: tagship history\n");
+        .stderr("no deployment matches; to list all deployments: tagship history\n");
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn when_is_the_next_try() {
         .says("deployment dev-43, pending, [id]")
         .says("next try [time] (in [duration])");
     shop.run(&["status"]).code(0).says(
-        "shop/dev: dev-43 failed (attempt 1, again in [duration]): ./deploy.sh exited with status 7: the stage refused dev-43",
+        "shop/dev: dev-43 failed (attempt 1, retry in [duration]): ./deploy.sh exited with status 7: the stage refused dev-43",
     );
     shop.run(&["poll", "--format", "json"]).code(0).status_is("shop/dev", "retrying");
     shop.run(&["status", "--exit-code"]).code(1).line("shop/dev", &["retrying", "dev-43"]);
@@ -164,16 +164,16 @@ fn who_or_what_deployed_this_tag() {
     let user = user();
     shop.run(&["history", "shop/prod", "--tag", "v1.11.0"])
         .code(0)
-        .says("[time] shop/prod v1.11.0 succeeded by a poll");
+        .says("[time] shop/prod v1.11.0 succeeded by poll");
     shop.run(&["history", "shop/prod", "--tag", "v2.0.0"])
         .code(0)
-        .says(&format!("[time] shop/prod v1.11.0 -> v2.0.0 succeeded by hand ({user})"));
+        .says(&format!("[time] shop/prod v1.11.0 -> v2.0.0 succeeded manually ({user})"));
     shop.run(&["history", "--tag", "dev-42"])
         .code(0)
-        .says(&format!("[time] shop/dev dev-43 -> dev-42 succeeded marked ({user})"));
+        .says(&format!("[time] shop/dev dev-43 -> dev-42 succeeded by mark ({user})"));
     shop.run(&["status", "shop/prod"])
         .code(0)
-        .says(&format!("deployed v2.0.0, by hand ({user}), [time] ([duration] ago), [id]"));
+        .says(&format!("deployed v2.0.0, manually ({user}), [time] ([duration] ago), [id]"));
     let prod = shop.status("shop/prod");
     assert_eq!((&prod["deployed_by"], &prod["deployed_by_whom"]), (&"hand".into(), &user.into()));
 }
@@ -184,10 +184,12 @@ fn who_holds_it_until_when() {
     let shop = team(&gitea);
     shop.run(&["hold", "shop/prod", "--reason", "freeze", "--for", "12h"]).code(0);
     let held = format!("held by {}: freeze, since [time] ([duration] ago) until [time] (in 11h)", user());
-    shop.run(&["status", "shop/prod"]).code(0).says(&format!("hold {held}"));
+    shop.run(&["status", "shop/prod"])
+        .code(0)
+        .says(&format!("hold {held}; to resume: tagship release shop/prod"));
     shop.run(&["status"])
         .code(0)
-        .says(&format!("shop/prod: v2.0.0 waits; {held}; to go on: tagship release shop/prod"));
+        .says(&format!("shop/prod: v2.0.0 waits; {held}; to resume: tagship release shop/prod"));
 }
 
 #[test]
@@ -211,7 +213,7 @@ fn which_rule_picks_and_with_which_key() {
         .code(0)
         .says("shop/prod takes from 127.0.0.1:[port]/acme/shop: tags=\"v*\" order=semver; max_bump minor")
         .says("TAG KEY VERDICT REASON")
-        .says("v1.11.0 1.11.0 deployed what the stage runs since [time]")
+        .says("v1.11.0 1.11.0 deployed the stage has run it since [time]")
         .says("v1.10.0 1.10.0 passed_over older than v1.11.0, which the stage was given")
         .says("dev-43 - not_matched matches no glob of tags");
 }
@@ -245,7 +247,7 @@ fn why_does_it_not_go_back_after_a_deletion() {
     shop.run(&["status", "shop/prod"]).code(0).says("shop/prod older").says(&format!("why {why}"));
     shop.run(&["tags", "shop/prod", "v1.11.0"])
         .code(0)
-        .says("why given to the stage at [time], and not in the list any more: was it deleted?");
+        .says("why given to the stage at [time], and no longer listed: was it deleted?");
     // Also after polls that find nothing changed.
     shop.run(&["poll"]).code(0).silent();
     shop.run(&["status", "shop/prod"]).code(0).says(&format!("why {why}"));
@@ -284,13 +286,13 @@ fn what_ran_on_a_date() {
         .code(0)
         .says("TARGET TAG FROM UNTIL BY")
         .says("shop/dev not known; first poll on [time], which found dev-42 - - -")
-        .says("shop/prod v1.11.0 [time] [time] by a poll");
+        .says("shop/prod v1.11.0 [time] [time] by poll");
     shop.run(&["history", "--since", "2026-11-19", "--until", "2026-11-20"])
         .code(0)
-        .says("[time] shop/prod v1.11.0 -> v1.12.0 succeeded by a poll")
+        .says("[time] shop/prod v1.11.0 -> v1.12.0 succeeded by poll")
         .shows_not("v1.10.0");
     shop.run(&["history", "--until", "2026-11-18"]).code(0).stdout_has("v1.11.0").shows_not("v1.12.0");
-    shop.run(&["history", "--at", "yesterday"]).code(2).stderr_has("is no date such as 2026-11-20");
+    shop.run(&["history", "--at", "yesterday"]).code(2).stderr_has("expected a date such as 2026-11-20");
 }
 
 #[test]
@@ -373,7 +375,7 @@ fn what_waits_for_which_gate_until_when() {
         .code(0)
         .says("gates min_age 30m")
         .says("why min_age: v1.11.0 was pushed at [time]; until [time] (in 24m)")
-        .says("waiting v1.11.0; each: tagship tags shop/prod");
+        .says("waiting v1.11.0; to see why: tagship tags shop/prod");
     let row = shop.status("shop/prod");
     assert!(row["until"].is_string() && row["reason"].as_str().unwrap().starts_with("min_age"), "{row}");
 }
@@ -389,8 +391,8 @@ fn what_changed_when_the_rule_was_edited() {
         shop.run(&["status", "shop/prod"])
             .code(0)
             .says("rule tags=\"v*\" order=semver range=\"<1.10\"")
-            .says("high-water v1.9.0 (found by the first poll, or when the rule was edited); only what is newer is deployed")
-            .says("rule edited [time] ([duration] ago); before, by acme/shop tags=\"v*\" order=semver, it was given v1.10.0");
+            .says("high-water v1.9.0 (baseline: found by the first poll, or when the rule was edited); polls deploy newer tags only")
+            .says("rule edited [time] ([duration] ago); the rule before: acme/shop tags=\"v*\" order=semver, its newest tag: v1.10.0");
         shop.run(&["poll"]).code(0).silent();
     }
     let edit = shop.status("shop/prod")["rule_edit"].clone();

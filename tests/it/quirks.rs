@@ -366,7 +366,7 @@ fn a_server_that_knows_n_and_not_last_is_no_server_without_pages() {
     });
     let shop = configured("oci", &server.url(), Anyone, PROD);
     let message = is_refused(&shop, "protocol");
-    assert!(message.ends_with("its pages go round in a circle"), "{message}");
+    assert!(message.ends_with("the registry returned the same page twice"), "{message}");
 }
 
 /// Requests of a run, by who asked: nobody, or a scheme.

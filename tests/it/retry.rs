@@ -46,7 +46,7 @@ fn while_it_waits_cron_gets_no_mail_and_status_shows_it() {
     assert_eq!(row["deployment"]["state"], "pending");
     assert_eq!(row["deployment"]["attempts"], 1);
     assert!(row["deployment"]["next_attempt_at"].is_string());
-    shop.run(&["status"]).code(0).shows("dev-43 failed (attempt 1, again in ");
+    shop.run(&["status"]).code(0).shows("dev-43 failed (attempt 1, retry in ");
 }
 
 #[test]
@@ -90,11 +90,14 @@ fn after_its_last_attempt_it_is_dead_until_somebody_sees_to_it() {
     shop.run(&["poll"]).code(0).line("shop/dev", &["behind", "tagship retry shop/dev"]);
     shop.run(&["poll"]).code(0).silent();
     assert_eq!(shop.deliveries().len(), 2, "it is not tried any more");
-    shop.run(&["status", "--exit-code"]).code(1).shows("given up; to try it again: tagship retry shop/dev");
+    shop.run(&["status", "--exit-code"])
+        .code(1)
+        .shows("gave up after attempt")
+        .shows("; to retry: tagship retry shop/dev");
     assert_eq!(shop.status("shop/dev")["status"], "dead");
 
     shop.remove("fail");
-    shop.run(&["retry"]).code(0).shows("shop/dev: the deployment of dev-43 is due again at the next poll");
+    shop.run(&["retry"]).code(0).shows("shop/dev: the deployment of dev-43 will be retried at the next poll");
     shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
     shop.run(&["status", "--exit-code"]).code(0);
     let deliveries = shop.deliveries();
@@ -129,7 +132,7 @@ fn a_dropped_deployment_is_forgotten_and_newer_ones_go_on() {
     let gitea = gitea(Build::GiteaNew);
     let shop = failed_once(&gitea, "backoff = \"1ms\", max_backoff = \"1ms\"");
     shop.remove("fail");
-    shop.run(&["retry", "shop/dev", "--drop"]).code(0).shows("dev-43 is dropped");
+    shop.run(&["retry", "shop/dev", "--drop"]).code(0).shows("dev-43 was removed");
     shop.run(&["poll"]).code(0);
     assert_eq!(shop.deliveries().len(), 1);
     gitea.push("acme/shop", "dev-44", "2026-11-20T12:00:00Z");
@@ -146,15 +149,17 @@ fn a_newer_tag_takes_the_place_of_a_dead_one() {
     gitea.push("acme/shop", "dev-44", "2026-11-20T12:00:00Z");
     shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-44"]);
     shop.run(&["status", "--exit-code"]).code(0);
-    shop.run(&["retry"]).code(0).shows("nothing waits to be tried again");
+    shop.run(&["retry"]).code(0).shows("no failed deployments");
 }
 
 #[test]
 fn retry_of_what_is_not_there_is_said() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, DEV);
-    shop.run(&["retry"]).code(0).shows("nothing waits to be tried again, and nothing was given up");
-    shop.run(&["retry", "01890a5d-ac96-774b-bcce-b302099a8057"]).code(2).shows("see: tagship history");
+    shop.run(&["retry"]).code(0).shows("no failed deployments");
+    shop.run(&["retry", "01890a5d-ac96-774b-bcce-b302099a8057"])
+        .code(2)
+        .shows("to list deployments: tagship history");
     shop.run(&["retry", "shpo"]).code(2).shows("shpo");
 }
 
@@ -168,7 +173,7 @@ fn retry_leaves_alone_what_is_being_deployed_to() {
     for more in [&[][..], &["--drop"]] {
         shop.run(&[&["retry", "shop/dev"], more].concat())
             .code(75)
-            .stdout("shop/dev: is being deployed to right now\n")
+            .stdout("shop/dev: another run is deploying to it; nothing was changed\n")
             .stderr("");
     }
     shop.remove("fail");

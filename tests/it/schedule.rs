@@ -505,7 +505,9 @@ fn what_kubernetes_would_not_take_is_refused() {
         )
     };
     for namespace in ["My-Ns", "a b", "a-", "", &"a".repeat(64)] {
-        kubernetes(&["--namespace", namespace]).code(2).stderr_has("a namespace has lower-case letters");
+        kubernetes(&["--namespace", namespace])
+            .code(2)
+            .stderr_has("a namespace has at most 63 lower-case letters");
     }
     shop.config(&format!("{ONE}# {}\n", "x".repeat(200 * 1024)));
     kubernetes(&["--namespace", "ops-1"]).code(0).stdout_has("kubectl apply --server-side -f FILE\n");

@@ -83,7 +83,7 @@ fn a_stage_with_poll_off_is_left_alone() {
     shop.run(&["poll", "shop/dev"])
         .code(0)
         .stdout("")
-        .stderr("nothing is polled: poll = false is written at shop/dev\n");
+        .stderr("nothing to poll: poll = false is set for shop/dev\n");
     shop.run(&["poll", "shop/dev", "-q"]).code(0).silent();
     assert_eq!(shop.delivered(), [""; 0]);
 }

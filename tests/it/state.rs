@@ -218,8 +218,8 @@ fn where_nothing_is_kept_nothing_can_be_held_marked_or_tried_again() {
     for (arguments, lost) in [
         (&["hold", "shop/prod"][..], "a hold would be forgotten"),
         (&["release", "shop/prod"], "a hold would be forgotten"),
-        (&["mark", "shop/prod", "v1.0.0"], "there is nothing to mark"),
-        (&["retry", "shop/prod"], "there is nothing to try again"),
+        (&["mark", "shop/prod", "v1.0.0"], "a mark would be forgotten"),
+        (&["retry", "shop/prod"], "no deployment is kept to retry"),
     ] {
         shop.run_bare(&[&["--config", "tagship.toml"], arguments].concat())
             .code(2)

@@ -264,6 +264,7 @@ fn a_folder_above_the_state_in_which_others_can_replace_it_is_warned_of() {
         let place = ["--config", config.to_str().unwrap(), "--state", state.to_str().unwrap(), command];
         shop.run_bare(&place)
     };
+    fs::create_dir_all(state.parent().unwrap()).unwrap();
     run("poll").code(0);
     let mode = |mode| fs::set_permissions(shop.path("open"), fs::Permissions::from_mode(mode)).unwrap();
     mode(0o777);

@@ -4,7 +4,7 @@ use crate::first_poll::gitea;
 use crate::harness::{DEV, Shop, on_gitea};
 use crate::registry::Build;
 
-const ADVICE: &str = "check that your timer or cron job uses the same state file (see: tagship schedule)";
+const ADVICE: &str = "check that your timer or cron job uses this state file (see: tagship schedule)";
 
 /// For root, the state of an earlier version would be the machine's own, which is no test's to use.
 fn no_state_of_this_machine() {
@@ -79,7 +79,7 @@ fn a_state_that_no_poll_has_used_is_named_by_whoever_relies_on_it() {
     let gitea = gitea(Build::GiteaNew);
     let shop = Shop::with(&on_gitea(&gitea, DEV));
     let state = "[dir]/state.db";
-    let warning = format!("warning: no poll has used the state {state} yet; {ADVICE}\n");
+    let warning = format!("warning: the state file {state} was never polled; {ADVICE}\n");
     for arguments in [
         &["status"][..],
         &["hold", "shop/dev"],
@@ -92,7 +92,7 @@ fn a_state_that_no_poll_has_used_is_named_by_whoever_relies_on_it() {
     shop.run(&["status"]).code(0).stderr("");
     shop.run_under(&["faketime", "-f", "+14m"], &["status"]).code(0).stderr("");
     let late = shop.run_under(&["faketime", "-f", "+3h"], &["status"]);
-    late.code(0).stderr_has(&format!("warning: the last poll that used the state {state} was 3h"));
+    late.code(0).stderr_has(&format!("warning: the state file {state} was last polled 3h"));
     late.stderr_has(ADVICE);
 }
 
@@ -108,7 +108,7 @@ fn a_state_that_is_closed_to_this_user_is_not_a_state_that_was_never_polled() {
     std::fs::copy(env!("CARGO_BIN_EXE_tagship"), shop.path("program")).unwrap();
     let user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "./program"];
     let run = shop.run_program(&user, &["--config", "tagship.toml", "--state", "closed/state.db", "status"]);
-    run.code(2).stderr_has("closed/state.db cannot be read; run tagship as the user that polls");
+    run.code(2).stderr_has("closed/state.db: permission denied; run tagship as the user that polls");
 }
 
 /// Whoever asks, by whatever path and with whatever home: the state that the user's polls use.

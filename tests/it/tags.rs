@@ -41,7 +41,7 @@ fn each_tag_has_the_one_reason_for_what_became_of_it() {
     let run = shop.run(&["tags", "shop/prod", "--format", "json"]);
     run.code(0);
     for (tag, expected, why) in [
-        ("v1.11.0", "deployed", "runs since"),
+        ("v1.11.0", "deployed", "has run it since"),
         ("v1.12.0", "next", "the next poll deploys it"),
         ("v2.0.0", "waiting", "max_bump"),
         ("v3.0.0", "out_of_range", "outside the range"),

@@ -67,7 +67,7 @@ impl Change {
         }
 
         let goes_back = !is_newer && !is_same;
-        let reason = format!("{} was deployed by hand", listed.tag);
+        let reason = format!("{} was deployed manually", listed.tag);
         if goes_back && holds {
             next.hold =
                 Some(Hold { reason: Some(reason.clone()), by: by_whom.to_owned(), since: now, until: None });

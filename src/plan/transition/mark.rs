@@ -28,8 +28,7 @@ impl Change {
                 next.high_water = None;
                 next.marked = None;
                 next.tags_listed = 0;
-                self.said =
-                    "nothing is remembered as given to it; the next poll deploys the newest".to_owned();
+                self.said = "no tag is recorded as deployed; the next poll deploys the newest tag".to_owned();
                 return;
             }
             Mark::Deployed(tag) => (tag, false),
@@ -74,12 +73,12 @@ impl Change {
         };
         self.said = match (marked.is_some(), reset || is_newer || known || is_placed_later) {
             (false, _) => format!(
-                "{tag} is recorded as deployed; the rule does not take it, so what it gives next is as before"
+                "{tag} is recorded as deployed; the rule does not match it, so polls continue as before"
             ),
-            (true, true) => format!("{tag} is recorded as deployed; what is newer will be deployed"),
+            (true, true) => format!("{tag} is recorded as deployed; newer tags will be deployed"),
             (true, false) => {
                 format!(
-                    "{tag} is recorded as deployed; what is newer than it and was given before stays undeployed (--reset changes that)"
+                    "{tag} is recorded as deployed; newer tags that were deployed before are not deployed again (--reset changes that)"
                 )
             }
         };

@@ -69,7 +69,7 @@ impl Audit {
         self.over = rows.iter().take_while(|row| row.is_over()).last().map_or(self.over, |row| row.number);
         for row in rows {
             let stage = Stage::of(&row.target);
-            if row.state == "superseded" && row.reason.ends_with(" was deployed by hand") {
+            if row.state == "superseded" && row.reason.ends_with(" was deployed manually") {
                 self.replaced.insert((row.target, row.tag));
             } else if row.state == "superseded" {
                 self.outrun.insert((row.target, row.tag));
