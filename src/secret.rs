@@ -58,6 +58,11 @@ pub(crate) fn keep(registry: &Name, credential: &Credential, cutoff: &Cutoff) ->
     keyring::write(registry.as_str(), username, credential.token.expose_secret(), cutoff)
 }
 
+/// Whether this session can have a keyring.
+pub(crate) fn may_have_keyring() -> bool {
+    keyring::has_bus()
+}
+
 /// Takes it away again; false: there was none.
 ///
 /// # Errors

@@ -185,6 +185,11 @@ fn namespace(text: &str) -> Result<String, String> {
 
 /// An image without host and tag.
 pub(crate) fn image(text: &str) -> Result<Repository, String> {
+    if let Some((host, path)) =
+        text.split_once('/').filter(|(host, path)| host.contains('.') && path.contains('/'))
+    {
+        return Err(format!("{host} looks like a host; expected the image without it: {path}"));
+    }
     Repository::new(text).map_err(|error| error.to_string())
 }
 

@@ -35,7 +35,10 @@ pub(crate) fn init(global: &Global, arguments: &cli::Init, console: &Console) ->
         (None, []) => {
             questions.ask("--image IMAGE", "Image, without host and tag (acme/shop)", None, images)?
         }
-        (_, images) => Some(images.to_vec()),
+        (_, images) => {
+            let of_the_address = registry.as_ref().and_then(|chosen| chosen.image.clone());
+            Some(images.iter().cloned().chain(of_the_address).collect())
+        }
     };
     let stages = match (&arguments.from, arguments.stage.as_slice()) {
         (None, []) => {

@@ -21,7 +21,7 @@ use crate::target::Name;
 /// No token is longer.
 const LONGEST: u64 = 64 * 1024;
 
-/// Reads a token, tries it against the registry, and puts it into the keyring.
+/// Reads a token, tries it against the registry, and stores it in the keyring.
 ///
 /// # Errors
 /// Configuration or arguments, or no token can be read.
@@ -29,10 +29,22 @@ pub(crate) fn login(global: &Global, arguments: &cli::Login, console: &Console) 
     let config = load(global)?;
     let registry = find(&config, &arguments.registry)?;
     let Location::Url(url) = &registry.location else {
-        bail!("the registry {} is a folder, which needs no token", registry.name);
+        bail!("the registry {} is a folder and needs no token", registry.name);
     };
     let username = username(registry, arguments.username.as_deref())?;
-    let token = if arguments.stdin { from_stdin()? } else { from_terminal(&registry.name, url)? };
+    let token = if arguments.stdin {
+        from_stdin()?
+    } else {
+        if !secret::may_have_keyring() {
+            // Before anyone types the token in vain.
+            bail!(
+                "no keyring on this machine: the environment names no session bus\n  \
+                 help: keep the token in a file that only you can read: token = {{ file = \"{}-token\" }}",
+                registry.name
+            );
+        }
+        from_terminal(&registry.name, url)?
+    };
     let credential = Credential { username, token, is_identity: false };
     // Until here a signal ends the process by itself.
     let stop = Stop::on_signals()?;
@@ -50,16 +62,14 @@ pub(crate) fn login(global: &Global, arguments: &cli::Login, console: &Console) 
     repositories.dedup();
     let opened = registry::open(registry, secrets, Traffic::until(cutoff), SharedLimit::default());
     let said = match opened.sign_in(&repositories) {
-        Ok(SignIn::Accepted(None)) => "the registry takes it".to_owned(),
-        Ok(SignIn::Accepted(Some(said))) => format!("the registry takes it: {said}"),
-        Ok(SignIn::NotAsked) => {
-            "the registry lets everyone in, so whether it is right is not known".to_owned()
-        }
+        Ok(SignIn::Accepted(None)) => "the registry accepts the token".to_owned(),
+        Ok(SignIn::Accepted(Some(said))) => format!("the registry accepts the token: {said}"),
+        Ok(SignIn::NotAsked) => "the registry needs no token, so the token was not tested".to_owned(),
         Err(error) => {
             if let Some(signal) = stop.signal() {
                 return Ok(Exit::Signal(signal));
             }
-            console.error(&format!("{name}: {error}; nothing was kept"));
+            console.error(&format!("{name}: {error}; the token was not stored"));
             return Ok(Exit::Failed);
         }
     };
@@ -70,26 +80,26 @@ pub(crate) fn login(global: &Global, arguments: &cli::Login, console: &Console) 
         console.error(&format!("{name}: {said}, but {error}"));
         return Ok(Exit::Failed);
     }
-    console.message(&crate::report::escape_control(&format!("{name}: {said}; it is in the keyring")));
+    console.message(&crate::report::escape_control(&format!("{name}: {said}; stored in the keyring")));
     if let Some(other) = what_goes_before(registry) {
-        console.warning(&format!("{name}: the keyring's token is not used, for {other}"));
+        console.warning(&format!("{name}: the stored token is not used, because {other}"));
     }
     Ok(Exit::Done)
 }
 
-/// Takes a registry's token out of the keyring.
+/// Removes a registry's token from the keyring.
 ///
 /// # Errors
 /// Configuration or arguments.
 pub(crate) fn logout(global: &Global, arguments: &cli::Logout, console: &Console) -> anyhow::Result<Exit> {
     let config = load(global)?;
-    // A token can outlive its registry's place in the configuration.
+    // The registry may have left the configuration.
     let name = Name::new(&arguments.registry).map_err(|error| anyhow::anyhow!("REGISTRY: {error}"))?;
     match secret::forget(&name) {
-        Ok(true) => console.message(&format!("{name}: its token is no longer in the keyring")),
+        Ok(true) => console.message(&format!("{name}: removed the token from the keyring")),
         Ok(false) => {
             find(&config, name.as_str())?;
-            console.message(&format!("{name}: the keyring has no token of it"));
+            console.message(&format!("{name}: the keyring has no token for it"));
         }
         Err(error) => {
             console.error(&format!("{name}: {error}"));
@@ -110,10 +120,10 @@ fn find<'c>(config: &'c Config, name: &str) -> anyhow::Result<&'c RegistryConfig
 fn username(registry: &RegistryConfig, given: Option<&str>) -> anyhow::Result<Option<String>> {
     match (given, &registry.username) {
         (Some(given), Some(written)) if given != written => {
-            bail!("the configuration says username = {written:?}; leave out --username, or change it there")
+            bail!("the configuration has username = {written:?}; omit --username, or change it there")
         }
         (Some(given), _) if given.is_empty() || given.contains(':') => {
-            bail!("a user name is not empty and has no colon")
+            bail!("expected a user name without a colon")
         }
         (given, written) => Ok(given.map(str::to_owned).or_else(|| written.clone())),
     }
@@ -121,13 +131,13 @@ fn username(registry: &RegistryConfig, given: Option<&str>) -> anyhow::Result<Op
 
 fn from_stdin() -> anyhow::Result<SecretString> {
     let mut text = Zeroizing::new(String::with_capacity(4096));
-    std::io::stdin().take(LONGEST).read_to_string(&mut text).context("standard input cannot be read")?;
+    std::io::stdin().take(LONGEST).read_to_string(&mut text).context("cannot read standard input")?;
     Ok(secret::entered(&text)?)
 }
 
 fn from_terminal(name: &Name, url: &Url) -> anyhow::Result<SecretString> {
     let typed = rpassword::prompt_password(format!("Token for {name} ({url}): "))
-        .context("there is no terminal to ask on; give the token on standard input, with --stdin")?;
+        .context("no terminal to prompt on; pass the token on standard input with --stdin")?;
     Ok(secret::entered(&Zeroizing::new(typed))?)
 }
 

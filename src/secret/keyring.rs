@@ -71,8 +71,8 @@ mod service {
         ask(name, PATIENCE_WITH_PEOPLE, &Cutoff::default(), |entry| entry.delete_credential())
     }
 
-    /// Whether there is anything to be asked, as far as the environment says.
-    pub(super) fn has_bus() -> bool {
+    /// Whether the environment names a session bus, on which a keyring can be.
+    pub(in crate::secret) fn has_bus() -> bool {
         env::var_os("DBUS_SESSION_BUS_ADDRESS").is_some()
             || env::var_os("XDG_RUNTIME_DIR").is_some_and(|folder| Path::new(&folder).join("bus").exists())
     }
@@ -122,12 +122,15 @@ impl service::Failure {
                 "the keyring has no entry {name} of tagship; tagship login makes one for a registry, and secret-tool store --label tagship service tagship username {name} for anything else"
             ),
             service::Failure::Unusable(cause) => format!(
-                "the keyring cannot be asked ({cause}); under cron there is no session bus: use a file, or a systemd credential"
+                "the keyring is not available ({cause}); cron has no session bus: keep the token in a file or a systemd credential"
             ),
         };
         message.into()
     }
 }
+
+#[cfg(feature = "keyring")]
+pub(super) use service::has_bus;
 
 /// An entry that is named in the configuration.
 ///
@@ -145,7 +148,7 @@ pub(super) fn read(name: &str, cutoff: &Cutoff) -> Result<Entry, SecretError> {
 /// tagship was told to stop.
 #[cfg(feature = "keyring")]
 pub(super) fn search(name: &str, cutoff: &Cutoff) -> Result<Option<Entry>, SecretError> {
-    if !service::has_bus() {
+    if !has_bus() {
         return Ok(None);
     }
     match read(name, cutoff) {
@@ -187,7 +190,11 @@ mod without {
     use crate::stop::Cutoff;
 
     const WITHOUT: &str =
-        "the keyring cannot be asked: this tagship was built without the feature keyring; use a file";
+        "the keyring is not available: this tagship was built without the feature keyring; use a file";
+
+    pub(in crate::secret) fn has_bus() -> bool {
+        false
+    }
 
     pub(in crate::secret) fn read(_name: &str, _cutoff: &Cutoff) -> Result<Entry, SecretError> {
         Err(WITHOUT.to_owned().into())
@@ -212,4 +219,4 @@ mod without {
 }
 
 #[cfg(not(feature = "keyring"))]
-pub(super) use without::{delete, read, search, write};
+pub(super) use without::{delete, has_bus, read, search, write};

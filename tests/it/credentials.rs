@@ -232,9 +232,12 @@ fn under_cron_the_keyring_is_explained() {
     let nowhere = format!("unix:path={}", shop.path("no-bus").display());
     shop.env("DBUS_SESSION_BUS_ADDRESS", &nowhere);
     let message = failure(&shop);
-    assert!(message.starts_with("the token of the registry git: the keyring cannot be asked ("), "{message}");
     assert!(
-        message.ends_with("; under cron there is no session bus: use a file, or a systemd credential"),
+        message.starts_with("the token of the registry git: the keyring is not available ("),
+        "{message}"
+    );
+    assert!(
+        message.ends_with("; cron has no session bus: keep the token in a file or a systemd credential"),
         "{message}"
     );
 }
@@ -249,7 +252,7 @@ fn a_bus_that_nobody_answers_costs_two_seconds() {
     shop.env("DBUS_SESSION_BUS_ADDRESS", &bus);
     assert_eq!(
         failure(&shop),
-        "the token of the registry git: the keyring cannot be asked (no answer within [duration]; is it locked?); under cron there is no session bus: use a file, or a systemd credential"
+        "the token of the registry git: the keyring is not available (no answer within [duration]; is it locked?); cron has no session bus: keep the token in a file or a systemd credential"
     );
 }
 

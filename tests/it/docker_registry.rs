@@ -253,9 +253,9 @@ fn login_tries_a_token_on_a_real_registry_of_either_kind() {
                 shop.run_under(&["sh", "-c", &stdin, "sh"], &["login", name, "--stdin"])
             };
             login("token").code(1).stderr_has(&format!(
-                "error: {name}: the registry takes it, but the keyring cannot be asked"
+                "error: {name}: the registry accepts the token, but the keyring is not available"
             ));
-            login("wrong").code(1).stderr_has("401 Unauthorized").stderr_has("; nothing was kept\n");
+            login("wrong").code(1).stderr_has("401 Unauthorized").stderr_has("; the token was not stored\n");
         }
     }
 }

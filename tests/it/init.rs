@@ -273,6 +273,39 @@ fn from_a_forge_every_image_of_an_owner_gets_the_stages_that_fit_its_tags() {
 }
 
 #[test]
+fn an_address_from_a_browser_or_the_api_is_split_into_registry_owner_and_image() {
+    let gitea = gitea(Build::GiteaNew);
+    let url = gitea.url();
+    let more = ["--token-file", "secret/token", "--deploy-command", "./deploy.sh {tag}"];
+    for (path, options, projects) in [
+        ("acme/shop", &[][..], 1),
+        ("acme/-/packages/container/shop/dev-1", &[], 1),
+        ("v2/acme/shop/tags/list", &[], 1),
+        ("acme/-/packages", &[], 5),
+        ("v2/acme", &[], 5),
+        ("acme", &["--image", "acme/shop"], 1),
+    ] {
+        let shop = Shop::new();
+        let from = format!("{url}/{path}");
+        let place = ["--output", "tagship.toml"];
+        shop.run_bare(&[&["init", "--from", &from], options, &more[..], &place].concat()).code(0);
+        let text = shop.read("tagship.toml");
+        assert!(text.contains(&format!("url = \"{url}\"\n")), "{path}: {text}");
+        assert!(text.contains("image = \"acme/shop\"\n"), "{path}: {text}");
+        assert_eq!(
+            text.matches("\n[projects.").count() - text.matches(".stages.").count(),
+            projects,
+            "{path}: {text}"
+        );
+    }
+    let image = format!("{}/acme/shop", url.trim_start_matches("http://"));
+    Shop::new().run_bare(&["init", "--registry", &url, "--image", &image]).code(2).stderr_has(
+        "error: invalid value '127.0.0.1:[port]/acme/shop' for '--image <IMAGE>': 127.0.0.1:[port] looks like a host; \
+         expected the image without it: acme/shop\n",
+    );
+}
+
+#[test]
 fn a_forge_that_does_not_answer_leaves_no_file() {
     let gitea = gitea(Build::GiteaNew);
     let shop = Shop::new();

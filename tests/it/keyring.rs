@@ -56,13 +56,13 @@ fn a_token_of_the_keyring_is_used_until_logout() {
     login(&shop, TOKEN, &["--username", "robot"])
         .code(0)
         .stdout("")
-        .stderr("git: the registry takes it; it is in the keyring\n");
+        .stderr("git: the registry accepts the token; stored in the keyring\n");
     in_session(&shop, &["poll"]).code(0).line("shop/prod", &["baseline", "v1.0.0"]);
     let used = registry.requests().iter().rev().find_map(|request| request.basic());
     assert_eq!(used, Some(("robot".to_owned(), TOKEN.to_owned())));
 
-    in_session(&shop, &["logout", "git"]).code(0).stderr("git: its token is no longer in the keyring\n");
-    in_session(&shop, &["logout", "git"]).code(0).stderr("git: the keyring has no token of it\n");
+    in_session(&shop, &["logout", "git"]).code(0).stderr("git: removed the token from the keyring\n");
+    in_session(&shop, &["logout", "git"]).code(0).stderr("git: the keyring has no token for it\n");
     in_session(&shop, &["poll", "--format", "json"]).code(1).error_is("shop/prod", "unauthorized");
 }
 
@@ -75,7 +75,7 @@ fn an_entry_that_is_named_brings_its_user_name() {
     let shop = searching(&config);
     login(&shop, TOKEN, &["--username", "robot"])
         .code(0)
-        .stderr("git: the registry takes it; it is in the keyring\n");
+        .stderr("git: the registry accepts the token; stored in the keyring\n");
     in_session(&shop, &["poll"]).code(0).line("shop/prod", &["baseline", "v1.0.0"]);
     let used = registry.requests().iter().rev().find_map(|request| request.basic());
     assert_eq!(used, Some(("robot".to_owned(), TOKEN.to_owned())));
@@ -114,7 +114,7 @@ fn a_token_that_will_not_be_used_is_warned_of() {
     let mut shop = searching(&on("oci", &registry.url(), PROD));
     shop.env("TAGSHIP_TOKEN_GIT", "planted-token-of-the-environment");
     login(&shop, TOKEN, &[]).code(0).stderr(
-        "git: the registry takes it; it is in the keyring\nwarning: git: the keyring's token is not used, for TAGSHIP_TOKEN_GIT is set\n",
+        "git: the registry accepts the token; stored in the keyring\nwarning: git: the stored token is not used, because TAGSHIP_TOKEN_GIT is set\n",
     );
 }
 
@@ -151,7 +151,7 @@ fn the_token_is_asked_for_without_showing_it() {
     shop.note_printed(&shown);
     assert_eq!(
         shop.redact(&shown).replace('\r', ""),
-        "Token for git (http://127.0.0.1:[port]/): \ngit: the registry takes it; it is in the keyring\n"
+        "Token for git (http://127.0.0.1:[port]/): \ngit: the registry accepts the token; stored in the keyring\n"
     );
     assert!(output.status.success());
 }
@@ -168,13 +168,19 @@ fn gitea_says_whose_the_token_is_or_what_it_may() {
         )
     };
     for (answer, expected) in [
-        (Answer::json(200, r#"{"id": 7, "login": "robot"}"#), "the registry takes it: it is robot's; "),
-        (refused(", token scope=read:package"), "the registry takes it: its scopes are read:package; "),
-        (refused(""), "the registry takes it; "),
+        (
+            Answer::json(200, r#"{"id": 7, "login": "robot"}"#),
+            "the registry accepts the token: it is robot's; ",
+        ),
+        (
+            refused(", token scope=read:package"),
+            "the registry accepts the token: its scopes are read:package; ",
+        ),
+        (refused(""), "the registry accepts the token; "),
     ] {
         let gitea = Gitea::start(Build::GiteaNew);
         let shop = searching(&on_gitea(&gitea, PROD));
         gitea.intercept_all("/api/v1/user", answer);
-        login(&shop, TOKEN, &[]).code(0).stderr(&format!("git: {expected}it is in the keyring\n"));
+        login(&shop, TOKEN, &[]).code(0).stderr(&format!("git: {expected}stored in the keyring\n"));
     }
 }

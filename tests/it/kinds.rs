@@ -298,7 +298,7 @@ fn login_says_where_a_token_of_github_may_not_read_push_times() {
     let run = shop.run_under(&["sh", "-c", "exec \"$@\" < secret/token", "sh"], &["login", "git", "--stdin"]);
     // Without a session there is no keyring to put it into.
     run.code(1).stderr_has(
-        "git: the registry takes it: it may read images, and not when they were pushed (scope read:packages), but the keyring",
+        "git: the registry accepts the token: it may read images, and not when they were pushed (scope read:packages), but the keyring",
     );
 }
 

@@ -27,7 +27,7 @@ fn a_wrong_token_is_not_kept() {
         let shop = searching(&on("oci", &registry.url(), PROD));
         shop.secret("wrong", WRONG_TOKEN);
         let run = with_stdin(&shop, "wrong", &["login", "git", "--stdin"]);
-        run.code(1).stdout("").stderr_has("; nothing was kept\n").stderr_has("401 Unauthorized");
+        run.code(1).stdout("").stderr_has("; the token was not stored\n").stderr_has("401 Unauthorized");
     }
 }
 
@@ -37,7 +37,7 @@ fn without_a_keyring_a_right_token_is_not_kept_either() {
     let shop = searching(&on("oci", &registry.url(), PROD));
     let run = with_stdin(&shop, "token", &["login", "git", "--stdin"]);
     run.code(1).stderr_has(
-        "error: git: the registry lets everyone in, so whether it is right is not known, but the keyring cannot be asked",
+        "error: git: the registry needs no token, so the token was not tested, but the keyring is not available",
     );
 }
 
@@ -48,7 +48,7 @@ fn a_token_without_the_scope_is_refused_by_every_gitea() {
         let shop = searching(&on_gitea(&gitea, PROD));
         shop.secret("weak", TOKEN_WITHOUT_SCOPE);
         let run = with_stdin(&shop, "weak", &["login", "git", "--stdin"]);
-        run.code(1).stderr_has("read:package").stderr_has("; nothing was kept\n");
+        run.code(1).stderr_has("read:package").stderr_has("; the token was not stored\n");
     }
 }
 
@@ -60,7 +60,7 @@ fn without_a_keyring_logout_says_so_whatever_the_registry() {
         shop.run(&["logout", registry])
             .code(1)
             .stdout("")
-            .stderr_has(&format!("error: {registry}: the keyring cannot be asked"));
+            .stderr_has(&format!("error: {registry}: the keyring is not available"));
     }
     shop.run(&["logout", "no name"]).code(2).stderr_has("error: REGISTRY: ");
 }
@@ -75,25 +75,30 @@ fn what_cannot_be_logged_in_to_is_a_usage_error() {
     shop.run(&["login", "git", "--stdin"]).code(2).stderr("error: the token is empty\n");
     shop.run(&["login", "git", "--stdin", "--username", "a:b"])
         .code(2)
-        .stderr("error: a user name is not empty and has no colon\n");
+        .stderr("error: expected a user name without a colon\n");
     shop.file("secret/not-text", "");
     std::fs::write(shop.path("secret/not-text"), [0xff, b'\n']).unwrap();
     with_stdin(&shop, "not-text", &["login", "git", "--stdin"])
         .code(2)
-        .stderr_has("error: standard input cannot be read: ");
+        .stderr_has("error: cannot read standard input: ");
     shop.config(&on_gitea(&gitea, PROD).replace("token =", "username = \"robot\"\ntoken ="));
-    shop.run(&["login", "git", "--stdin", "--username", "ann"]).code(2).stderr(
-        "error: the configuration says username = \"robot\"; leave out --username, or change it there\n",
-    );
+    shop.run(&["login", "git", "--stdin", "--username", "ann"])
+        .code(2)
+        .stderr("error: the configuration has username = \"robot\"; omit --username, or change it there\n");
     let images = "\n[registries.images]\nkind = \"oci-layout\"\npath = \"images\"\n";
     shop.config(&(on_gitea(&gitea, PROD) + images));
     shop.run(&["login", "images"])
         .code(2)
-        .stderr("error: the registry images is a folder, which needs no token\n");
+        .stderr("error: the registry images is a folder and needs no token\n");
     shop.config(&on_gitea(&gitea, PROD));
     shop.env("LC_ALL", "C");
-    shop.run_under(&["setsid", "--wait"], &["login", "git"]).code(2).stderr_has(
-        "error: there is no terminal to ask on; give the token on standard input, with --stdin: ",
+    shop.run(&["login", "git"]).code(2).stdout("").stderr(
+        "error: no keyring on this machine: the environment names no session bus\n  \
+         help: keep the token in a file that only you can read: token = { file = \"git-token\" }\n",
     );
+    shop.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=bus");
+    shop.run_under(&["setsid", "--wait"], &["login", "git"])
+        .code(2)
+        .stderr_has("error: no terminal to prompt on; pass the token on standard input with --stdin: ");
     assert_eq!(gitea.take_requests(), [""; 0]);
 }

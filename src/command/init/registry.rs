@@ -1,5 +1,6 @@
 //! The registry that the configuration will have: from options, questions and what its address tells.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::bail;
@@ -8,13 +9,16 @@ use super::file::{Place, beside};
 use super::question::Questions;
 use crate::cli::{self, Kind};
 use crate::init::{Registry, Token};
+use crate::reference::Repository;
 use crate::report::Console;
 
 /// A registry as the configuration will have it, and what `--from` says besides.
 pub(super) struct Chosen {
     pub(super) registry: Registry,
-    /// Whose images, where the address ends with it or an option says it.
+    /// The owner of the images, from the address or an option.
     pub(super) owner: Option<String>,
+    /// The image that the address names.
+    pub(super) image: Option<Repository>,
 }
 
 /// None: nobody can be asked for its address.
@@ -37,19 +41,27 @@ pub(super) fn registry(
         given => given.cloned(),
     };
     let kind = arguments.kind.unwrap_or_else(|| kind_of(address.as_deref().unwrap_or_default()));
-    // A Gitea's address may have a path of its own; its last part is the owner only where nobody names one.
-    let names_nothing = arguments.owner.is_none() && arguments.image.is_empty();
-    let (address, owner) = match address {
-        Some(address) if kind != Kind::OciLayout && arguments.from.is_some() && names_nothing => {
-            let (address, owner) = split_owner(&address)?;
-            (Some(address), Some(owner))
-        }
-        address => (address, arguments.owner.clone()),
+    let named = arguments.owner.as_deref().or_else(|| arguments.image.first().map(Repository::owner));
+    let parts = match &address {
+        Some(address) if kind != Kind::OciLayout => Some(split(address, named)?),
+        _ => None,
     };
-    let address = match (kind, address) {
-        (Kind::OciLayout, Some(folder)) => Some(beside(place, Path::new(&folder))?),
-        (_, Some(address)) if !address.contains("://") => Some(format!("https://{address}")),
-        (_, address) => address,
+    let (mut owner, mut image) = (arguments.owner.clone(), None);
+    let address = match (parts, address) {
+        (Some(parts), _) => {
+            if arguments.from.is_some() && named.is_none() {
+                if parts.owner.is_none() {
+                    bail!(
+                        "whose images? Name the owner with --owner OWNER (or {0}/OWNER), or images with --image",
+                        parts.root
+                    );
+                }
+                (owner, image) = (parts.owner, parts.image);
+            }
+            Some(parts.root)
+        }
+        (None, Some(folder)) => Some(beside(place, Path::new(&folder))?),
+        (None, None) => None,
     };
     let token = match token(arguments, place)? {
         Some(token) => token,
@@ -63,7 +75,7 @@ pub(super) fn registry(
         username: arguments.username.clone(),
         insecure_http: arguments.insecure_http,
     };
-    Ok(Some(Chosen { registry, owner }))
+    Ok(Some(Chosen { registry, owner, image }))
 }
 
 fn ask_address(questions: &mut Questions<'_>) -> anyhow::Result<Option<String>> {
@@ -166,17 +178,104 @@ fn is_usual(kind: Kind, address: &str) -> bool {
     has_usual_place(kind) && kind_of(address) == kind
 }
 
-/// `https://git.example.com/acme`: the address, and the owner it ends with.
-fn split_owner(address: &str) -> anyhow::Result<(String, String)> {
+/// An address as people copy it, in parts.
+#[derive(Debug, PartialEq, Eq)]
+struct Parts {
+    /// The registry's own address.
+    root: String,
+    owner: Option<String>,
+    image: Option<Repository>,
+}
+
+/// Splits the address of a registry, an owner, an image, a page of Gitea's packages, or of the registry's API.
+/// `named`: an owner that an option names; the address may end with it.
+///
+/// # Errors
+/// The owner in it is not valid.
+fn split(address: &str, named: Option<&str>) -> anyhow::Result<Parts> {
     let trimmed = address.trim_end_matches('/');
-    let (scheme, rest) = trimmed.split_once("://").unwrap_or(("https", trimmed));
-    match rest.rsplit_once('/') {
-        Some((host, owner)) => {
-            let owner = cli::owner(owner).map_err(|wrong| anyhow::anyhow!("{address}: {wrong}"))?;
-            Ok((format!("{scheme}://{host}"), owner))
+    let (scheme, rest) = match trimmed.split_once("://") {
+        Some(parts) => parts,
+        None if is_loopback(host(trimmed)) => ("http", trimmed),
+        None => ("https", trimmed),
+    };
+    let mut segments = rest.split('/');
+    let authority = segments.next().unwrap_or_default();
+    let path: Vec<&str> = segments.filter(|segment| !segment.is_empty()).collect();
+    let page = path.iter().position(|segment| *segment == "-").filter(|at| *at > 0);
+    let (root, names): (&[&str], Vec<&str>) = match (page, path.as_slice()) {
+        // OWNER/-/packages/container/IMAGE/TAG
+        (Some(at), path) => {
+            let image = path.get(at + 1..at + 4).filter(|page| page[..2] == ["packages", "container"]);
+            let image = image.map(|page| page[2]);
+            (&path[..at - 1], [path[at - 1]].into_iter().chain(image).collect())
         }
-        None => bail!(
-            "whose images? Name the owner with --owner OWNER (or {trimmed}/OWNER), or images with --image"
-        ),
+        // The registry's API.
+        (None, ["v2", names @ ..]) => {
+            let end = names.iter().position(|name| ["tags", "manifests", "blobs"].contains(name));
+            (&[], names[..end.unwrap_or(names.len())].to_vec())
+        }
+        // A registry may have a path of its own.
+        (None, path) if named.is_some() => {
+            let at = path.iter().rposition(|segment| named == Some(&segment.to_ascii_lowercase()));
+            (&path[..at.unwrap_or(path.len())], Vec::new())
+        }
+        (None, [root @ .., owner]) if root.len() != 1 => (root, vec![*owner]),
+        (None, path) => (&[], path.to_vec()),
+    };
+    let root = [authority].into_iter().chain(root.iter().copied()).collect::<Vec<_>>().join("/");
+    let owner = names.first().map(|owner| cli::owner(owner)).transpose();
+    let owner = owner.map_err(|wrong| anyhow::anyhow!("{address}: {wrong}"))?;
+    let image = match names.as_slice() {
+        [] | [_] => None,
+        names => Repository::new(&names.join("/").replace("%2F", "/").to_ascii_lowercase()).ok(),
+    };
+    Ok(Parts { root: format!("{scheme}://{root}"), owner, image })
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_split_into_root_owner_and_image() {
+        for (address, named, root, owner, image) in [
+            ("https://git.example.com", None, "https://git.example.com", None, None),
+            ("git.example.com/acme/", None, "https://git.example.com", Some("acme"), None),
+            ("127.0.0.1:4100", None, "http://127.0.0.1:4100", None, None),
+            ("https://g.example/acme/shop", None, "https://g.example", Some("acme"), Some("acme/shop")),
+            ("https://g.example/forge/git/acme", None, "https://g.example/forge/git", Some("acme"), None),
+            ("https://g.example/acme/-/packages", None, "https://g.example", Some("acme"), None),
+            ("https://g.example/git/acme/-/packages", None, "https://g.example/git", Some("acme"), None),
+            (
+                "https://g.example/Acme/-/packages/container/team%2Fshop/dev-1",
+                None,
+                "https://g.example",
+                Some("acme"),
+                Some("acme/team/shop"),
+            ),
+            ("https://g.example/v2/acme", None, "https://g.example", Some("acme"), None),
+            (
+                "https://g.example/v2/acme/shop/tags/list",
+                None,
+                "https://g.example",
+                Some("acme"),
+                Some("acme/shop"),
+            ),
+            ("https://g.example/acme", Some("acme"), "https://g.example", None, None),
+            ("https://g.example/git/acme/shop", Some("acme"), "https://g.example/git", None, None),
+            ("https://g.example/git", Some("acme"), "https://g.example/git", None, None),
+        ] {
+            let expected = Parts {
+                root: root.to_owned(),
+                owner: owner.map(str::to_owned),
+                image: image.map(|image| Repository::new(image).unwrap()),
+            };
+            assert_eq!(split(address, named).unwrap(), expected, "{address}");
+        }
     }
 }
