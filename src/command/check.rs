@@ -34,7 +34,7 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
     let stop = if arguments.online { Stop::on_signals()? } else { Stop::default() };
     let secrets = Arc::new(Secrets::new(&config).until(Cutoff::after(&stop, config.settings.max_runtime)));
     let console = console.masking(Arc::clone(&secrets));
-    config.dangers.iter().chain(&config.warnings).for_each(|warning| console.warning(&warning.to_string()));
+    config.dangers.iter().chain(&config.warnings).for_each(|warning| console.fault_warning(warning));
     let of_secrets = exposed(&config).into_iter().chain(without_entry(&config)).chain(absent(&config));
     of_secrets.for_each(|warning| console.warning(&warning));
     let (elsewhere, broken): (Vec<_>, Vec<_>) =

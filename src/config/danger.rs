@@ -13,7 +13,7 @@ pub(super) fn run_by_root(file: &Path) -> Option<Fault> {
     }
     let fault = |path: &Path, message: String| {
         let help = Some(format!("chown root {0}; chmod go-w {0}", path.display()));
-        Some(Fault { file: path.to_owned(), line: 0, message, help })
+        Some(Fault::of_file(path, message, help))
     };
     let metadata = fs::metadata(file).ok()?;
     if metadata.uid() != 0 {
@@ -38,7 +38,7 @@ pub(crate) fn open_to_all(state: &Path) -> Option<Fault> {
     let real = fs::canonicalize(state).ok()?;
     let fault = |path: &Path, message: &str, cure: &str| {
         let help = Some(format!("{cure} {}", path.display()));
-        Some(Fault { file: path.to_owned(), line: 0, message: message.to_owned(), help })
+        Some(Fault::of_file(path, message.to_owned(), help))
     };
     if fs::metadata(&real).is_ok_and(|found| found.mode() & OTHERS != 0) {
         return fault(&real, "others can write the state file, and so decide what is deployed", "chmod go-w");

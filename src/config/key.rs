@@ -203,6 +203,48 @@ impl Section {
         }
     }
 
+    /// Keys of other tools: each with the key of this table that does the same, if there is one, and the help.
+    pub(crate) fn instead(self) -> &'static [(&'static str, Option<&'static str>, &'static str)] {
+        const VERIFY: &str =
+            "TLS is always verified; for a certificate authority of your own write ca_file = \"ca.pem\"";
+        const TIMER: &str = "a timer starts tagship: tagship schedule systemd";
+        const COMMAND: &str = "write deploy = { command = [\"./deploy.sh\", \"{tag}\"] }";
+        const REQUEST: &str = "write deploy = { url = \"https://…\" }";
+        const TAGS: &str = "write tags = \"v*\" (a glob), or regex = '…' beside tags = \"*\"";
+        const ORDER: &str =
+            "write order = \"newest\" (by push time), \"semver\", \"numeric\" or \"alphabetical\"";
+        const TOKEN: &str = "write token = { file = \"path\" } or token = { env = \"NAME\" }";
+        match self {
+            Section::Settings => &[("cron", None, TIMER), ("schedule", None, TIMER)],
+            Section::Registry => &[
+                ("skip_tls_verify", None, VERIFY),
+                ("tls_verify", None, VERIFY),
+                ("insecure", None, VERIFY),
+                ("insecure_skip_verify", None, VERIFY),
+                ("verify", None, VERIFY),
+                ("password", Some("token"), TOKEN),
+                ("user", Some("username"), "write username = \"…\""),
+                ("host", Some("url"), "write url = \"https://…\""),
+                ("type", Some("kind"), "write kind = \"gitea\""),
+            ],
+            Section::Project => &[
+                ("repository", Some("image"), "write image = \"owner/name\""),
+                ("repo", Some("image"), "write image = \"owner/name\""),
+            ],
+            Section::Stage => &[
+                ("command", Some("deploy"), COMMAND),
+                ("script", Some("deploy"), COMMAND),
+                ("url", Some("deploy"), REQUEST),
+                ("webhook", Some("deploy"), REQUEST),
+                ("pattern", Some("tags"), TAGS),
+                ("filter", Some("tags"), TAGS),
+                ("sort", Some("order"), ORDER),
+                ("schedule", None, "write window = [{ from = \"09:00\", to = \"16:00\" }]"),
+            ],
+            _ => &[],
+        }
+    }
+
     /// The keys of such a table.
     pub(crate) fn keys(self) -> &'static [Key] {
         match self {
@@ -229,7 +271,50 @@ impl Section {
 pub(crate) const KINDS: &[&str] = &["gitea", "forgejo", "oci", "oci-layout", "github", "dockerhub", "gitlab"];
 pub(crate) const ORDERS: &[&str] = &["newest", "semver", "numeric", "alphabetical"];
 
-pub(crate) const DAYS: &[&str] = &["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+/// Words of other tools, and what to write instead.
+pub(crate) const OTHER_KINDS: &[(&str, &str)] = &[
+    ("docker", "\"oci\" (for docker.io: \"dockerhub\")"),
+    ("harbor", "\"oci\""),
+    ("quay", "\"oci\""),
+    ("quay.io", "\"oci\""),
+    ("zot", "\"oci\""),
+    ("registry", "\"oci\""),
+    ("distribution", "\"oci\""),
+    ("docker-registry", "\"oci\""),
+    ("nexus", "\"oci\""),
+    ("artifactory", "\"oci\""),
+    ("ecr", "\"oci\""),
+    ("acr", "\"oci\""),
+    ("gar", "\"oci\""),
+    ("gcr", "\"oci\""),
+    ("ghcr", "\"github\""),
+    ("ghcr.io", "\"github\""),
+    ("docker.io", "\"dockerhub\""),
+    ("docker-hub", "\"dockerhub\""),
+    ("hub", "\"dockerhub\""),
+    ("codeberg", "\"forgejo\""),
+    ("folder", "\"oci-layout\""),
+    ("directory", "\"oci-layout\""),
+];
+/// The same for orders.
+pub(crate) const OTHER_ORDERS: &[(&str, &str)] = &[
+    ("latest", "\"newest\" (by push time)"),
+    ("date", "\"newest\" (by push time)"),
+    ("time", "\"newest\" (by push time)"),
+    ("created", "\"newest\" (by push time)"),
+    ("pushed", "\"newest\" (by push time)"),
+    ("recent", "\"newest\" (by push time)"),
+    ("version", "\"semver\""),
+    ("versions", "\"semver\""),
+    ("semantic", "\"semver\""),
+    ("number", "\"numeric\""),
+    ("numerical", "\"numeric\""),
+    ("name", "\"alphabetical\""),
+    ("lexical", "\"alphabetical\""),
+    ("lexicographic", "\"alphabetical\""),
+];
+
+pub(crate) const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
 const TOP: &[Key] = &[
     key(
@@ -375,7 +460,7 @@ const AFTER: &[Key] = &[
 const WINDOW: &[Key] = &[
     key(
         "days",
-        Kind::WordList(DAYS),
+        Kind::WordList(&DAYS),
         "The days on which it opens. Not given: every day.",
         r#"days = ["Mon", "Tue"]"#,
     ),

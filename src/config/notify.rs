@@ -1,4 +1,4 @@
-//! `[[notify]]`: who is told of what.
+//! `[[notify]]`: which events are sent where.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,16 +12,15 @@ use crate::target::filter::{TargetNames, TargetPattern};
 use crate::target::notifier::{Event, Notifier};
 use crate::target::template::Scope;
 
+const EVENTS: &str = "write on = [\"failed\", \"dead\", \"recovered\"]";
+
 /// Reads one entry.
 pub(super) fn read(field: &Field<'_>, scope: &Scope<'_>, targets: &TargetNames<'_>) -> Option<Notifier> {
     let table = field.table(Section::Notify)?;
     let on = match table.get("on") {
         Some(on) => events(&on),
         None => {
-            table.fault(
-                format!("{} does not say of what is told", table.path),
-                "write on = [\"failed\", \"dead\", \"recovered\"]",
-            );
+            table.requires("on", EVENTS);
             None
         }
     };
@@ -29,7 +28,7 @@ pub(super) fn read(field: &Field<'_>, scope: &Scope<'_>, targets: &TargetNames<'
     let after = table.get("after").map_or(Some(Duration::from_secs(3600)), |field| field.duration());
     let folder = field.source.file.parent().unwrap_or(Path::new("/"));
     let step = Reader { scope, folder }.notification(field, &table);
-    // What is written, not what it stands for: secrets change, and must not stand in the state.
+    // As written, with the names of secrets: their values change, and the state must not contain them.
     let written = |name: &str| table.get(name).map(|field| field.written());
     let receiver = written("url").or_else(|| written("command"))?;
     Some(Notifier { receiver, on: on?, targets: patterns?, after: after?, step: step? })
@@ -38,7 +37,7 @@ pub(super) fn read(field: &Field<'_>, scope: &Scope<'_>, targets: &TargetNames<'
 fn events(field: &Field<'_>) -> Option<Vec<Event>> {
     let items = field.list()?;
     if items.is_empty() {
-        field.fault("nothing would be told", "write on = [\"failed\", \"dead\", \"recovered\"]");
+        field.fault("expected at least one event", EVENTS);
         return None;
     }
     let read = |item: &Field<'_>| {
@@ -46,7 +45,7 @@ fn events(field: &Field<'_>) -> Option<Vec<Event>> {
         let known = Event::VARIANTS.iter().copied();
         let event = text.parse().ok();
         if event.is_none() {
-            item.fault(format!("{text:?} is no event"), item.found.suggest(text, known));
+            item.fault(format!("unknown event {text:?}"), item.found.suggest(text, known));
         }
         event
     };
@@ -58,7 +57,7 @@ fn patterns(field: &Field<'_>, targets: &TargetNames<'_>) -> Option<Vec<TargetPa
     let read = |item: &Field<'_>| {
         let pattern = TargetPattern::new(item.some_text()?);
         if !targets.is_empty() && !targets.has(&pattern) {
-            item.warning("no target is called so", "write shop/dev, shop (all its stages) or a glob");
+            item.warning("no target matches", "write \"shop/dev\", \"shop\" (all its stages) or a glob");
         }
         Some(pattern)
     };

@@ -188,10 +188,6 @@ fn values(kind: Kind) -> Value {
             stages
         }
         Kind::Named(section) => named(section),
-        // No window at all would never open.
-        Kind::List(Section::Window) => {
-            json!({ "type": "array", "items": reference(Section::Window), "minItems": 1 })
-        }
         Kind::List(section) => json!({ "type": "array", "items": reference(section) }),
         Kind::Steps => {
             let step = json!({ "$ref": "#/$defs/Step" });
