@@ -1,4 +1,4 @@
-//! `tagship check`: the configuration, without asking anyone.
+//! `tagship check`: the configuration; with `--online` also everything that a poll needs.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -21,16 +21,16 @@ use crate::target::lint::lints;
 use crate::target::step::Step;
 use crate::target::{Name, Target, TargetId};
 
-/// Validates the configuration, warns of what is legal and probably wrong, and says what it has.
+/// Validates the configuration, warns of probable mistakes, and prints its targets.
 ///
 /// # Errors
-/// Every fault of the configuration, or a state file that cannot be read.
+/// All errors of the configuration, or a state file that cannot be read.
 pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) -> anyhow::Result<Exit> {
     let config = load(global)?;
     if let Some(path) = &config.settings.metrics_file {
         monitor::check_metrics_file(path, &used_files(global, &config)?).map_err(anyhow::Error::msg)?;
     }
-    // Without --online nothing takes long, and a signal ends it as it ends any program.
+    // Without --online the check is short, and a signal ends it like any program.
     let stop = if arguments.online { Stop::on_signals()? } else { Stop::default() };
     let secrets = Arc::new(Secrets::new(&config).until(Cutoff::after(&stop, config.settings.max_runtime)));
     let console = console.masking(Arc::clone(&secrets));
@@ -54,7 +54,7 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
             "{}: {}, {polled} of them polled{}",
             config.path.display(),
             count(config.targets.len(), "target"),
-            // With --online the rows below tell.
+            // With --online the rows below say so.
             if broken.is_empty() && can_lock && !arguments.online { "; no faults" } else { "" }
         ));
     }
@@ -78,7 +78,7 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
     })
 }
 
-/// Tries everything that a poll needs, and says how it is.
+/// Tries everything that a poll needs, and prints a row for each part.
 fn online(
     global: &Global,
     store: &Store,
@@ -102,7 +102,7 @@ fn online(
         if global.quiet { Box::new(Silence) } else { Box::new(Progress::alone()) };
     let findings = poll::inspect(&run, &targets, report.as_mut())?;
     if let Some(signal) = stop.signal() {
-        // What it cut short was not found to be wrong.
+        // An interrupted part is not a failure.
         return Ok(Exit::Signal(signal));
     }
     let width = findings.iter().map(|finding| finding.subject.len()).max().unwrap_or(0);
@@ -126,8 +126,7 @@ fn online(
     Ok(if failed { Exit::Failed } else { Exit::Done })
 }
 
-/// What is doubtful about each target, each with the target's name. `online`: its tags are judged when they are
-/// listed.
+/// The lints of each target, with its name. `online`: the lints of its tags are in its row.
 fn doubts(store: &Store, config: &Config, online: bool) -> anyhow::Result<Vec<(String, String)>> {
     let (states, samples) = store.at_once(|| {
         let states = store.states()?;
@@ -138,7 +137,7 @@ fn doubts(store: &Store, config: &Config, online: bool) -> anyhow::Result<Vec<(S
         Ok((states, samples))
     })?;
     let mut doubts = Vec::new();
-    // By what each does, the latest target that does it.
+    // The latest target with the same rule and steps.
     let mut twins: HashMap<(&Name, String, String), &Target> = HashMap::new();
     for (target, sample) in config.targets.iter().zip(samples) {
         let subject = || target.id.to_string();
@@ -146,7 +145,7 @@ fn doubts(store: &Store, config: &Config, online: bool) -> anyhow::Result<Vec<(S
         if target.policy.order() == Order::Newest
             && !config.registries[&target.registry].may_have_push_times()
         {
-            let doubt = "this registry does not tell when tags were pushed: order = \"newest\" goes by when tagship first sees them";
+            let doubt = "this registry has no push times: order = \"newest\" uses the time at which tagship first sees a tag";
             doubts.push((subject(), doubt.to_owned()));
         }
         if target.digest && target.policy.may_match_several() {
@@ -154,25 +153,28 @@ fn doubts(store: &Store, config: &Config, online: bool) -> anyhow::Result<Vec<(S
             let followed = states.get(&target.id).and_then(|state| state.high_water.as_ref());
             let followed = followed.map_or_else(String::new, |listed| format!(" ({} now)", listed.tag));
             let doubt = format!(
-                "digest = true follows one tag, the greatest by order = \"{order}\"{followed}, and no other that matches: give each tag that moves a stage of its own"
+                "digest = true follows one tag only, the greatest by order = \"{order}\"{followed}: write a stage for each mutable tag"
             );
             doubts.push((subject(), doubt));
         }
         if !target.deploy.iter().any(Step::names_its_stage) {
             let does = (&target.id.project, target.policy.rule_text(), format!("{:?}", target.deploy));
             if let Some(twin) = twins.insert(does, target) {
-                doubts.push((subject(), format!("it has the same rule and the same deploy steps as {} (fine where they go by TAGSHIP_STAGE)", twin.id)));
+                doubts.push((
+                    subject(),
+                    format!("same rule and deploy steps as {} (fine if they use TAGSHIP_STAGE)", twin.id),
+                ));
             }
         }
     }
-    // With --online those of targets are in their rows.
+    // With --online the lints of targets are in their rows.
     for (subject, _, step) in steps(config).into_iter().filter(|(_, target, _)| !online || target.is_none()) {
         doubts.extend(lints(step).into_iter().map(|lint| (subject.clone(), lint)));
     }
     Ok(doubts)
 }
 
-/// Every step, with whose it is: a target's, or that of a notification.
+/// Every step, with its target or notification.
 fn steps(config: &Config) -> Vec<(String, Option<&Target>, &Step)> {
     let mut steps = Vec::new();
     for target in &config.targets {
@@ -186,7 +188,7 @@ fn steps(config: &Config) -> Vec<(String, Option<&Target>, &Step)> {
     steps
 }
 
-/// Why programs cannot be run. `online`: those of targets are tried with the targets.
+/// Programs that cannot be run. `online`: those of targets are in their rows.
 fn program_faults(config: &Config, online: bool) -> Vec<(String, ProgramFault)> {
     let fault = |(subject, target, step): (String, Option<&Target>, &Step)| match step {
         Step::Command(step) if target.is_none() || !online => {
@@ -197,7 +199,7 @@ fn program_faults(config: &Config, online: bool) -> Vec<(String, ProgramFault)> 
     steps(config).into_iter().filter_map(fault).collect()
 }
 
-/// Each text once, with whom it is about: `shop/dev`, or `shop/dev and 7 more`.
+/// Each text once, with its subjects: `shop/dev`, or `shop/dev and 7 more`.
 fn by_cause(found: impl IntoIterator<Item = (String, String)>) -> Vec<(String, String)> {
     let mut causes: Vec<(String, usize, String)> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
@@ -217,7 +219,7 @@ fn by_cause(found: impl IntoIterator<Item = (String, String)>) -> Vec<(String, S
     causes.into_iter().map(shown).collect()
 }
 
-/// The tags that the state knows of each target.
+/// The tags of each target in the state.
 fn samples(
     store: &Store,
     config: &Config,

@@ -8,7 +8,7 @@ use super::read::Field;
 /// An http or https URL with a host.
 ///
 /// # Errors
-/// Says what is wrong, without the text itself: it may have a password.
+/// The reason, without the text itself: it may have a password.
 pub(super) fn parse(text: &str) -> Result<Url, &'static str> {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     let Some(rest) = rest else {
@@ -43,7 +43,7 @@ pub(super) fn help(field: &Field<'_>, example: &str) -> String {
     field.write(format!("{:?}", if is_shown { url } else { format!("https://{example}") }))
 }
 
-/// Host and port, as a container engine wants it in front of a repository.
+/// Host and port, as container engines write them before a repository.
 pub(crate) fn host(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))

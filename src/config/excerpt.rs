@@ -56,7 +56,7 @@ pub(super) fn lines(text: &str) -> Vec<Line> {
         let trimmed = line.trim_start();
         if trimmed.starts_with('[') {
             let header = trimmed.split(']').next().unwrap_or_default();
-            // A bracket in a text can be taken for one that is open: then a header only adds to what is sensitive.
+            // A bracket within a text can look like an open one: then a header only adds sensitive lines.
             in_table = is_sensitive_path(header.trim_matches(['[', ' '])) || (is_open && in_table);
         }
         if !is_open {
@@ -122,7 +122,7 @@ fn token(line: &str, start: usize) -> Range<usize> {
             rest.find(is_end).filter(|end| *end > 0)
         }
     };
-    // What goes on over several lines is underlined to the end of this one.
+    // A value over several lines is underlined to the end of the first.
     let whole = rest.trim_end().len().max(first.len_utf8());
     start..start + end.unwrap_or(whole)
 }

@@ -1,10 +1,12 @@
-//! From files to a configuration: what is read, in which order, and what must fit together.
+//! From files to a configuration: reads them in order, and checks what depends on several tables.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+
+use url::Url;
 
 use super::danger::run_by_root;
 use super::key::Section;
@@ -162,7 +164,7 @@ impl<'a> Loader<'a> {
         let defaults = Defaults::new(defaults);
         let targets = self.projects(&registries, &mut secrets, &defaults, interval);
         let notifiers = self.notifiers(&targets);
-        self.warn_of_unused(&registries, &targets);
+        self.warn_of_registries(&registries, &targets);
         let (settings, _) = settings?;
         self.check_nothing_kept(&settings, settings_table.as_ref(), &targets, &registries);
         let registries =
@@ -389,7 +391,7 @@ impl<'a> Loader<'a> {
         let text = field.some_text()?;
         match Name::new(text).ok().and_then(|name| registries.get(&name)) {
             Some(registry) => registry.as_ref(),
-            // That there is none is an error of its own.
+            // Without any registry there is another error already.
             None if registries.is_empty() => None,
             None => {
                 field.fault(format!("unknown registry {text:?}"), self.found.suggest(text, known()));
@@ -504,7 +506,8 @@ impl<'a> Loader<'a> {
         }
     }
 
-    fn warn_of_unused(&self, registries: &BTreeMap<Name, Option<RegistryConfig>>, targets: &[Target]) {
+    /// Registries that no project uses, or whose URL has the owner of an image in it.
+    fn warn_of_registries(&self, registries: &BTreeMap<Name, Option<RegistryConfig>>, targets: &[Target]) {
         if !self.found.faults.borrow().is_empty() {
             return;
         }
@@ -512,6 +515,18 @@ impl<'a> Loader<'a> {
         for (name, field) in self.named("registries") {
             if registries.contains_key(&name) && !used.contains(&name) {
                 field.warning("no project uses this registry", "remove it");
+            }
+            let of_registry = targets.iter().filter(|target| target.registry == name);
+            if let Some(Some(RegistryConfig { location: Location::Url(url), .. })) = registries.get(&name)
+                && let Some(target) = of_registry.clone().find(|target| is_of_owner(url, &target.image))
+                && let Some(url_field) = field.any_table().and_then(|table| table.get("url"))
+            {
+                let mut root = url.clone();
+                root.set_path("");
+                let root = root.as_str().trim_end_matches('/');
+                let image = target.image.repository.as_str();
+                let message = format!("the path is also in image = {image:?}");
+                url_field.warning(message, url_field.write(format!("{root:?}")));
             }
         }
     }
@@ -529,6 +544,13 @@ fn image_help(field: &Field<'_>, text: &str) -> String {
         Ok(_) => field.write(format!("{path:?}")),
         Err(_) => "write it without host and tag, such as \"acme/shop\"".to_owned(),
     }
+}
+
+/// Whether the path of a registry's URL is the beginning of an image: `/acme` of `acme/shop`.
+fn is_of_owner(url: &Url, image: &ImageRef) -> bool {
+    let path = url.path().trim_matches('/');
+    let rest = image.repository.as_str().strip_prefix(path);
+    !path.is_empty() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// `git.example.com/acme/shop`: a host is probably not part of the repository's name.

@@ -473,7 +473,7 @@ fn without_fraction(text: &str) -> Option<String> {
         0.0 => format!("{rest}{smaller}"),
         whole => format!("{whole}{unit} {rest}{smaller}"),
     };
-    // What would be rounded is not what was meant.
+    // Not if it had to be rounded.
     let is_exact =
         parse_duration(&meant).is_some_and(|meant| (meant.as_secs_f64() - number * seconds).abs() < 1e-6);
     is_exact.then_some(meant)

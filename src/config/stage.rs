@@ -31,7 +31,7 @@ pub(super) struct Stage<'a> {
     pub(super) interval: Duration,
 }
 
-/// `[settings.stage]`, and what was read from it: stages without keys of their own share it.
+/// `[settings.stage]` and the values read from it, which stages without keys of their own share.
 #[derive(Default)]
 pub(super) struct Defaults<'a> {
     table: Option<Table<'a>>,

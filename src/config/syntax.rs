@@ -34,7 +34,7 @@ pub(super) fn faults(source: &Source, errors: &[Error]) -> Vec<Fault> {
     let mut faults = Vec::new();
     for error in errors {
         let mut at = error.span().map_or(0, |span| span.start);
-        // Behind the last line feed there is nothing to show.
+        // The end of the file has no line to show.
         if at == source.text.len() {
             at = source.text.trim_end().len();
         }
@@ -55,7 +55,7 @@ pub(super) fn faults(source: &Source, errors: &[Error]) -> Vec<Fault> {
             }
             None => {
                 if error.message().starts_with(ESCAPE) {
-                    // The text as a whole is what is written differently.
+                    // The whole text needs other quotes.
                     at = source.text[start..at].rfind('"').map_or(at, |quote| start + quote);
                 }
                 described(error.message(), line)

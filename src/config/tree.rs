@@ -121,7 +121,7 @@ impl Source {
             allow_extended_string_escapes: false,
         };
         let parsed = parse_to_ast(&self.text, &CollectOptions::default(), &strict).map_err(|error| {
-            // No line of it is shown: nothing tells in which table the error is.
+            // Without its line: the error may be in a table of secrets.
             self.fault(error.range().start, format!("invalid JSON: {}", error.kind()), None, true)
         })?;
         match parsed.value {

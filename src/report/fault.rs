@@ -7,7 +7,7 @@ use annotate_snippets::{AnnotationKind, Element, Level, Origin, Renderer, Snippe
 use super::console::{Console, escape_control};
 use crate::config::{Excerpt, Fault, Faults, Place};
 
-/// More errors than this help nobody.
+/// More errors than this do not help.
 const MOST: usize = 100;
 
 impl Console {

@@ -128,7 +128,7 @@ fn check_warns_of_what_is_legal_and_probably_wrong() {
     let shop = Shop::with(&text);
     shop.run(&["check"]).code(0).stderr_has("exclude \"v*\" leaves nothing");
     let shop = Shop::with(&on_gitea(&gitea, &format!("{PROD}{twin}")));
-    shop.run(&["check"]).code(0).stderr_has("same rule and the same deploy steps");
+    shop.run(&["check"]).code(0).stderr_has("same rule and deploy steps");
     assert!(!shop.exists("state.db"));
 }
 
