@@ -10,6 +10,7 @@ mod command;
 mod exchange;
 #[cfg(test)]
 mod fixture;
+mod gate;
 mod http;
 mod notify;
 mod ping;
@@ -31,6 +32,7 @@ use crate::reference::{Digest, Tag};
 use crate::secret::{Redactor, Secrets};
 use crate::target::Target;
 use crate::target::step::Step;
+pub(crate) use gate::{Content, ask_gates};
 pub(crate) use notify::{News, notify};
 pub(crate) use ping::ping;
 pub(crate) use running::{running, verify};

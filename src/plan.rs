@@ -18,7 +18,7 @@ mod verdict;
 pub(crate) use fact::{Fact, Facts, Unknown};
 pub(crate) use notification::Notification;
 pub(crate) use retry::{Failed, next_attempt};
-pub(crate) use rollback::previous;
+pub(crate) use rollback::{BackTo, back_to, is_followed, previous};
 pub(crate) use running::{Reported, Standing, standing};
 pub(crate) use state::{
     Baseline, DecidedBy, Deployment, DeploymentState, Edit, Failing, Hold, LastListed, NextAttempt,
@@ -41,7 +41,7 @@ use crate::reference::{ListedTag, Tag};
 use crate::target::Target;
 use gate::{Blocked, Waits};
 use rule::{Poll, emptied, is_timeless};
-pub(crate) use rule::{newest, stopped};
+pub(crate) use rule::{Recheck, newest, recheck, withheld};
 
 /// What is to be done about a target, and what is to be remembered of this poll.
 #[derive(Clone, Debug)]

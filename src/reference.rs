@@ -62,7 +62,7 @@ fn is_component(text: &str) -> bool {
 
 /// A tag: `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Tag(Box<str>);
+pub(crate) struct Tag(Arc<str>);
 
 impl Tag {
     /// # Errors
@@ -171,6 +171,37 @@ impl ListedTag {
     /// A tag of which the registry tells nothing but the name.
     pub(crate) fn named(tag: Tag) -> ListedTag {
         ListedTag { tag, pushed_at: None, sequence: None, digest: None }
+    }
+}
+
+/// Whether the tags are in the order of their names, as most servers list them, none of them twice.
+pub(crate) fn is_ascending(tags: &[ListedTag]) -> bool {
+    tags.is_sorted_by(|a, b| a.tag < b.tag)
+}
+
+/// The platforms of a tag's image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Platforms {
+    /// What the tag pointed at when they were read; None where that is not known.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub(crate) of: Option<Digest>,
+    /// Each by its name, such as `linux/arm64/v8`, with the digest of its own manifest; None where the tag has only this
+    /// one.
+    pub(crate) images: Vec<(String, Option<Digest>)>,
+}
+
+impl Platforms {
+    /// Those that this platform takes: `linux/arm64` is content with any variant.
+    pub(crate) fn taken_by<'a>(
+        &'a self,
+        wanted: &'a str,
+    ) -> impl Iterator<Item = (&'a str, Option<&'a Digest>)> {
+        let is_taken = move |name: &str| {
+            name.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let images = self.images.iter().filter(move |(name, _)| is_taken(name));
+        images.map(|(name, digest)| (name.as_str(), digest.as_ref().or(self.of.as_ref())))
     }
 }
 

@@ -24,7 +24,7 @@ use jiff::Timestamp;
 
 use crate::config::{Location, RegistryConfig, RegistryKind};
 use crate::feed::{Changes, Cursor, Owner};
-use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
+use crate::reference::{Digest, ListedTag, Listing, Platforms, Repository, Tag};
 use crate::secret::{SecretError, Secrets};
 use crate::stop::Cutoff;
 use large::Large;
@@ -62,7 +62,7 @@ pub(crate) trait Registry: Send + Sync {
     ) -> Result<Option<Timestamp>, RegistryError>;
 
     /// Which platforms the tag's image has: of its index, or of its only image. Empty: no such tag.
-    fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Vec<String>, RegistryError>;
+    fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Platforms, RegistryError>;
 
     /// Which repositories of an owner can have a new tag since the cursor, and the cursor of now; None
     /// where the registry cannot tell. `configured`: how many of the owner's repositories are.

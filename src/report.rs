@@ -179,7 +179,7 @@ impl Summary {
         self.busy |= report.status == Status::Deploying;
         match report.status {
             Status::Deployed | Status::Adopted => self.deployed += 1,
-            Status::Failed | Status::Dead => self.failed += 1,
+            Status::Failed | Status::Dead | Status::RolledBack => self.failed += 1,
             Status::Unknown => self.unknown += 1,
             _ => {}
         }

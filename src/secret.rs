@@ -198,6 +198,24 @@ impl Secrets {
         credentials.get(registry, repository, cutoff, |found| self.learn(&found.token, Some(found)))
     }
 
+    /// What to ask with after a server did not take this credential (any more); None: there is no other. A program that
+    /// gives it is asked once more a run.
+    ///
+    /// # Errors
+    /// The program does not have it.
+    pub(crate) fn renewed(
+        &self,
+        registry: &RegistryConfig,
+        repository: Option<&Repository>,
+        used: &Credential,
+        cutoff: &Cutoff,
+    ) -> Result<Option<Credential>, SecretError> {
+        let Some(credentials) = self.registries.get(&registry.name) else {
+            return Ok(None);
+        };
+        credentials.renew(registry, repository, used, cutoff, |found| self.learn(&found.token, Some(found)))
+    }
+
     /// Keeps out of all text what a server gave for a credential.
     pub(crate) fn hide(&self, token: &str) {
         self.masks.lock().unwrap_or_else(PoisonError::into_inner).add(token);

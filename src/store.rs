@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 
 pub(crate) use feed::{Feed, FeedKey};
 pub(crate) use history::{Origin, Past, PastAttempt, Ran, Search};
@@ -228,6 +228,19 @@ impl Store {
         self.within(|| {
             let mut statement = connection.prepare(row::ALL_STATES)?;
             statement.query_map([], row::state)?.collect()
+        })
+    }
+
+    /// What is remembered of one target.
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn state(&self, target: &TargetId) -> Result<Option<PollState>, StoreError> {
+        let connection = self.connection();
+        self.within(|| {
+            let mut statement = connection.prepare_cached(row::ONE_STATE)?;
+            let found = statement.query_row([target.project.as_str(), target.stage.as_str()], row::state);
+            Ok(found.optional()?.map(|(_, state)| state))
         })
     }
 

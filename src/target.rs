@@ -36,6 +36,7 @@ pub(crate) struct Target {
     /// False: a new tag is reported as available and not deployed.
     pub(crate) auto_deploy: bool,
     pub(crate) first_poll: FirstPoll,
+    pub(crate) on_failure: OnFailure,
     /// Whether an older tag is deployed when the high-water tag is gone.
     pub(crate) allow_downgrade: bool,
     /// Whether a tag is mutable: deployed again when its digest changes.
@@ -67,12 +68,29 @@ impl Vars {
     }
 }
 
+impl Target {
+    /// Every step of it: of its deployments, of its gates, and the one that asks what it runs.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = &Step> {
+        let probe = self.running.iter().map(|running| &running.probe);
+        self.deploy.iter().chain(&self.gates.steps).chain(probe)
+    }
+}
+
 /// What the very first poll does with the newest tag it finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FirstPoll {
     /// Remember it; deploy only what comes after it.
     Baseline,
     Deploy,
+}
+
+/// What follows a deployment that is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnFailure {
+    /// The stage stays as the deployment left it.
+    Keep,
+    /// What succeeded last is deployed again.
+    Previous,
 }
 
 /// A target's name: `shop/dev`.

@@ -11,17 +11,18 @@ mod connector;
 mod no_proxy;
 mod proxy;
 mod resolver;
+mod tls;
 
 use std::io;
 use std::path::PathBuf;
 
 use rustls::pki_types::CertificateDer;
 use rustls::{AlertDescription, CertificateError};
+use tls::TlsConnector;
 use ureq::Agent;
 use ureq::config::ConfigBuilder;
-use ureq::tls::TlsConfig;
 use ureq::typestate::AgentScope;
-use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, RustlsConnector, SocksConnector};
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, SocksConnector};
 use url::Url;
 
 pub(crate) use certificate::{Identity, read_certificates};
@@ -85,21 +86,19 @@ impl Transport {
         cutoff: &Cutoff,
     ) -> Result<Agent, Unprepared> {
         // What ureq itself reads of the environment is never asked.
-        let mut config = config.proxy(way.proxy.as_ref().map(Proxy::of_ureq));
-        if way.is_tls {
-            let identity = self.identity.as_ref().filter(|_| way.shows_identity);
-            let tls = TlsConfig::builder()
-                .root_certs(certificate::roots(&self.authorities).map_err(Unprepared::Environment)?)
-                .client_cert(identity.map(Identity::read).transpose().map_err(Unprepared::Secret)?)
-                .unversioned_rustls_crypto_provider(certificate::provider());
-            config = config.tls_config(tls.build());
-        }
+        let config = config.proxy(way.proxy.as_ref().map(Proxy::of_ureq)).build();
+        let identity = self.identity.as_ref().filter(|_| way.shows_identity);
+        let tls = if way.is_tls {
+            TlsConnector::new(&self.authorities, identity)?
+        } else {
+            TlsConnector::without()
+        };
         let connector =
             ().chain(SocksConnector::default())
                 .chain(ConnectProxyConnector::default())
                 .chain(EndingConnector(cutoff.clone()))
-                .chain(RustlsConnector::default());
-        Ok(Agent::with_parts(config.build(), connector, Resolver(cutoff.clone())))
+                .chain(tls);
+        Ok(Agent::with_parts(config, connector, Resolver(cutoff.clone())))
     }
 }
 

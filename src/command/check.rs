@@ -178,9 +178,7 @@ fn doubts(store: &Store, config: &Config, online: bool) -> anyhow::Result<Vec<(S
 fn steps(config: &Config) -> Vec<(String, Option<&Target>, &Step)> {
     let mut steps = Vec::new();
     for target in &config.targets {
-        let probe = target.running.iter().map(|running| &running.probe);
-        let all = target.deploy.iter().chain(probe);
-        steps.extend(all.map(|step| (target.id.to_string(), Some(target), step)));
+        steps.extend(target.steps().map(|step| (target.id.to_string(), Some(target), step)));
     }
     for (index, notifier) in config.notifiers.iter().enumerate() {
         steps.push((format!("notify[{index}]"), None, &notifier.step));

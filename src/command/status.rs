@@ -106,6 +106,7 @@ fn may_have_changed(state: &PollState, open: &OpenDeployments) -> bool {
         | Status::Older
         | Status::NoMatch
         | Status::Failed
+        | Status::RolledBack
         | Status::Unknown => false,
     })
 }

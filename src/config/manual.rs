@@ -74,6 +74,34 @@ const ORDERS: &[(&str, &str)] = &[
     ("alphabetical", "By bytes. Every tag can be compared."),
 ];
 
+const CLOUDS: &[&str] = &[
+    "The registries of Amazon, Google and Azure have kind oci. Their tokens expire after hours or minutes, so a command provides them:",
+];
+
+const CLOUD_REGISTRIES: &str = r#"[registries.ecr]
+kind = "oci"
+url = "https://123456789012.dkr.ecr.eu-central-1.amazonaws.com"
+username = "AWS"
+token = { command = ["aws", "ecr", "get-login-password"] }
+
+[registries.google]
+kind = "oci"
+url = "https://europe-west3-docker.pkg.dev"
+username = "oauth2accesstoken"
+token = { command = ["gcloud", "auth", "print-access-token"] }
+
+[registries.azure]
+kind = "oci"
+url = "https://acme.azurecr.io"
+username = "00000000-0000-0000-0000-000000000000"
+token = { command = ["az", "acr", "login", "--name", "acme",
+    "--expose-token", "--query", "accessToken", "--output", "tsv"] }"#;
+
+const CLOUD_HELPERS: &[&str] = &[
+    "If docker's own configuration names a credential helper for the registry (ecr-login, gcloud, acr-env and others), token = { docker_config = \"~/.docker/config.json\" } uses that helper, without username.",
+    "The command or the helper runs once a run. If its token expires during the run, it runs once more, and the rejected request is repeated.",
+];
+
 const EXAMPLE: &str = r#"[registries.git]
 kind = "gitea"
 url = "https://git.example.com"
@@ -131,6 +159,10 @@ pub(crate) fn manual() -> String {
     for (variable, about) in PROXY_VARIABLES {
         entry(&mut page, [bold(*variable)], about);
     }
+    page.control("SH", ["REGISTRIES OF CLOUDS"]);
+    paragraphs(&mut page, CLOUDS);
+    verbatim(&mut page, CLOUD_REGISTRIES);
+    paragraphs(&mut page, CLOUD_HELPERS);
     page.control("SH", ["SORT KEY AND ORDERS"]);
     paragraphs(&mut page, SORT_KEY);
     for (order, about) in ORDERS {
@@ -318,6 +350,22 @@ mod tests {
             assert!(page.contains(&format!("\\fB{{{}}}\\fR", field.word())));
             assert!(page.contains(&format!("\\fBTAGSHIP_{}\\fR", field.word().to_ascii_uppercase())));
         }
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "a configuration is read from a file")]
+    fn the_registries_of_clouds_can_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tagship.toml");
+        let stage = r#"{ tags = "v*", order = "semver", deploy = { command = ["./deploy.sh"] } }"#;
+        let project = |name| {
+            format!(
+                "[projects.{name}]\nregistry = \"{name}\"\nimage = \"acme/shop\"\nstages.prod = {stage}\n"
+            )
+        };
+        let projects = ["ecr", "google", "azure"].map(project).concat();
+        std::fs::write(&path, format!("{CLOUD_REGISTRIES}\n{projects}")).unwrap();
+        assert_eq!(crate::config::load(&path).map(|config| config.registries.len()).ok(), Some(3));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::target::retry::Retry;
 use crate::target::running::Running;
 use crate::target::step::Step;
 use crate::target::template::Scope;
-use crate::target::{FirstPoll, Name, Target, TargetId, Vars};
+use crate::target::{FirstPoll, Name, OnFailure, Target, TargetId, Vars};
 
 /// A stage's table with what reading it needs.
 pub(super) struct Stage<'a> {
@@ -60,6 +60,12 @@ impl<'a> Stage<'a> {
                 _ => FirstPoll::Baseline,
             })
         });
+        let on_failure = self.get("on_failure").map_or(Some(OnFailure::Keep), |field| {
+            Some(match field.word("word", &["keep", "previous"], &[])? {
+                "previous" => OnFailure::Previous,
+                _ => OnFailure::Keep,
+            })
+        });
         let interval = self.get("interval").map_or(Some(self.interval), |field| field.duration());
         let gates = self.gates(policy.as_deref().map(Policy::order));
         let deploy = self.deploy();
@@ -72,6 +78,7 @@ impl<'a> Stage<'a> {
             poll: poll?,
             auto_deploy: auto_deploy?,
             first_poll: first_poll?,
+            on_failure: on_failure?,
             allow_downgrade: allow_downgrade?,
             digest: digest?,
             gates: gates?,
@@ -281,6 +288,10 @@ impl<'a> Stage<'a> {
             }
             Some(bump)
         });
+        let steps = self.get("gate").map_or(Some(Vec::new()), |field| {
+            let folder = field.source.file.parent().unwrap_or(Path::new("/"));
+            Reader { scope: self.scope, folder }.gates(&field)
+        });
         let windows = self.get("window").map_or(Some(Vec::new()), |field| windows(&field));
         Some(Gates {
             min_age: min_age?,
@@ -288,6 +299,7 @@ impl<'a> Stage<'a> {
             with: with?,
             platforms: platforms?,
             max_bump: max_bump?,
+            steps: steps?,
             windows: windows?,
         })
     }

@@ -135,6 +135,35 @@ impl Reader<'_> {
         Some((probe, pointer?))
     }
 
+    /// `gate`: the steps that must succeed before a tag is deployed.
+    pub(super) fn gates(&self, field: &Field<'_>) -> Option<Vec<Step>> {
+        let steps = self.steps(field)?;
+        let is_of_attempt = |part: &Part| match part {
+            Part::Field(field) => matches!(field, DeploymentField::DeploymentId | DeploymentField::Attempt),
+            Part::Answer(_) => true,
+            Part::Literal(_) | Part::Var(_) | Part::Secret(_) => false,
+        };
+        if steps.iter().flat_map(Step::parts).any(is_of_attempt) {
+            field.fault(
+                "a gate runs before there is a deployment",
+                "use {tag}, {digest}, {image_digest}, {previous_tag} or {var.NAME}",
+            );
+            return None;
+        }
+        let waits_or_signs_an_id = |step: &Step| match step {
+            Step::Http(step) => step.until.is_some() || !step.sign.standard_webhooks.is_empty(),
+            Step::Command(_) => false,
+        };
+        if steps.iter().any(waits_or_signs_an_id) {
+            field.fault(
+                "a gate cannot have `until` or `standard_webhooks`, which need a deployment",
+                "remove them; the next poll asks the gate again",
+            );
+            return None;
+        }
+        Some(steps)
+    }
+
     /// How a notification is sent.
     pub(super) fn notification(&self, field: &Field<'_>, table: &Table<'_>) -> Option<Step> {
         let step = match (table.get("command"), table.get("url")) {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Config, CredentialSetting, Location, SecretSource};
 use crate::program::located;
+use crate::target::Target;
 use crate::target::inner::{Inner, inner};
 use crate::target::step::Step;
 use crate::target::template::{Part, Template};
@@ -15,10 +16,7 @@ pub(super) fn programs(config: &Config) -> impl Iterator<Item = PathBuf> {
         Step::Command(step) => of_command(&step.argv, &step.dir),
         Step::Http(_) => Vec::new(),
     };
-    let steps = config
-        .targets
-        .iter()
-        .flat_map(|target| target.deploy.iter().chain(target.running.iter().map(|running| &running.probe)));
+    let steps = config.targets.iter().flat_map(Target::steps);
     steps.chain(config.notifiers.iter().map(|notifier| &notifier.step)).flat_map(programs)
 }
 

@@ -38,6 +38,13 @@ pub(super) struct CommandDeployer {
     timeout: Duration,
 }
 
+/// What a command that was asked says by its exit status.
+pub(super) enum Said {
+    Yes,
+    /// With its last line, or its exit status.
+    No(String),
+}
+
 impl CommandDeployer {
     pub(super) fn new(step: &CommandStep, values: &Values<'_>) -> Result<CommandDeployer, DeployError> {
         let mut argv = step.argv.iter().map(|argument| values.argument(argument));
@@ -102,6 +109,50 @@ impl CommandDeployer {
                 let errors = vault.redact(&Outside::new(errors).cut_before(has_lost_errors));
                 self.judge(status, &errors.last_line())?;
                 Ok(Outside::new(printed).cut_behind(is_cut))
+            }
+            Ok(Ending::TimedOut) => {
+                Err(failed(format!("{program} was stopped after {}", shown_duration(self.timeout))))
+            }
+            Ok(Ending::Interrupted) => {
+                Err(DeployError { interrupted: true, ..failed(format!("{program} was stopped: {CutShort}")) })
+            }
+            Err(error) => Err(failed(format!("{program}: {error}"))),
+        }
+    }
+
+    /// Runs it until the cutoff, for what its exit status says.
+    ///
+    /// # Errors
+    /// It cannot be run, is killed, or does not end in time.
+    pub(super) fn ask(&self, stdin: &File, cutoff: &Cutoff, vault: &dyn Vault) -> Result<Said, DeployError> {
+        let failed = |what: String| DeployError::failed(ErrorCode::Command, what);
+        let group = self.start(stdin, Errors::WithOutput).map_err(|error| failed(self.explain(&error)))?;
+        let (mut printed, mut has_lost) = (Vec::new(), false);
+        let ending = group.wait(
+            self.timeout,
+            OF_QUESTIONS,
+            || cutoff.is_reached(),
+            |_, bytes| {
+                printed.extend(bytes);
+                if printed.len() > 2 * KEPT {
+                    printed.drain(..printed.len() - KEPT);
+                    has_lost = true;
+                }
+            },
+        );
+        let program = &self.program;
+        match ending {
+            Ok(Ending::ByItself(status)) => {
+                let printed = vault.redact(&Outside::new(printed).cut_before(has_lost));
+                let said = printed.last_line();
+                match (status.code(), self.judge(status, &said)) {
+                    (_, Ok(())) => Ok(Said::Yes),
+                    (None, Err(error)) => Err(error),
+                    (Some(_), Err(error)) => {
+                        let why = said.excerpt(300);
+                        Ok(Said::No(if why.is_empty() { error.message } else { why }))
+                    }
+                }
             }
             Ok(Ending::TimedOut) => {
                 Err(failed(format!("{program} was stopped after {}", shown_duration(self.timeout))))

@@ -17,7 +17,7 @@ use crate::secret::{Cut, Masks, Redactor, SecretError};
 use crate::target::retry::Retry;
 use crate::target::step::Step;
 use crate::target::template::{Scope, SecretId, Template, Var};
-use crate::target::{FirstPoll, Name, Target, TargetId, Vars};
+use crate::target::{FirstPoll, Name, OnFailure, Target, TargetId, Vars};
 
 pub(super) const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 pub(super) const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
@@ -72,6 +72,7 @@ pub(super) fn target(deploy: Vec<Step>) -> Target {
         poll: true,
         auto_deploy: true,
         first_poll: FirstPoll::Baseline,
+        on_failure: OnFailure::Keep,
         allow_downgrade: false,
         digest: false,
         gates: crate::target::gate::Gates::default(),

@@ -6,7 +6,7 @@ use strum::VariantArray;
 
 use super::tests::{by_hand, listing, newest, now, pending, semver, tag, versions};
 use super::*;
-use crate::reference::Digest;
+use crate::reference::{Digest, Platforms};
 use crate::target::notifier::Event;
 
 fn at(second: i64) -> Timestamp {
@@ -139,7 +139,7 @@ fn every_status_is_a_failure_a_change_or_neither() {
     };
     let mut failures = names(Status::is_failure);
     failures.sort_unstable();
-    assert_eq!(failures, ["dead", "failed", "unknown"]);
+    assert_eq!(failures, ["dead", "failed", "rolled_back", "unknown"]);
     let mut changes = names(Status::is_change);
     changes.sort_unstable();
     assert_eq!(changes, ["adopted", "available", "deployed", "would_deploy"]);
@@ -354,12 +354,12 @@ fn the_words_stay_what_they_are() {
     assert_eq!(words::<DeploymentState>(), "pending running succeeded dead superseded dropped");
     assert_eq!(
         words::<ErrorCode>(),
-        "unauthorized denied not_found rate_limited unavailable protocol out_of_time secret running state \
+        "unauthorized denied not_found rate_limited unavailable protocol out_of_time secret running gate state \
          command http timeout verify"
     );
     assert_eq!(
         <Event as strum::VariantNames>::VARIANTS.join(" "),
-        "failed dead recovered deployed available unknown"
+        "failed dead rolled_back recovered deployed available unknown"
     );
 }
 
@@ -401,4 +401,55 @@ fn each_candidate_has_the_verdict_of_where_it_stands() {
     let hold = Hold { reason: None, by: "alice".to_owned(), since: now(), until: None };
     stage.state.as_mut().unwrap().hold = Some(hold);
     assert_eq!(verdicts(&stage)[0].0, VerdictKind::Held);
+}
+
+/// What an index has for amd64 and arm64.
+fn index(digits: [char; 3]) -> Platforms {
+    let [of, amd64, arm64] =
+        digits.map(|digit| Digest::new(&format!("sha256:{}", digit.to_string().repeat(64))).ok());
+    let images = vec![("linux/amd64".to_owned(), amd64), ("linux/arm64/v8".to_owned(), arm64)];
+    Platforms { of, images }
+}
+
+#[test]
+fn of_a_mutable_tag_only_the_platforms_named_count() {
+    let mut stage = semver();
+    stage.target.digest = true;
+    stage.target.gates.platforms = vec!["linux/amd64".to_owned()];
+    let listed = versions(&["v1.0.0"]);
+    let mut poll = |platforms: Platforms| {
+        stage.platforms = platforms;
+        let decision = stage.poll(&listed);
+        let digest = decision.state.high_water.as_ref().unwrap().digest.clone();
+        assert_eq!(digest, stage.platforms.of, "the digest of now is remembered");
+        (decision.status, decision.deploy.is_some())
+    };
+    assert_eq!(poll(index(['1', 'a', 'c'])), (Status::Baseline, false));
+    assert_eq!(poll(index(['2', 'a', 'd'])), (Status::UpToDate, false), "arm64 alone");
+    assert_eq!(poll(index(['2', 'a', 'd'])), (Status::UpToDate, false));
+    assert_eq!(poll(index(['3', 'b', 'd'])), (Status::Pending, true), "amd64");
+    assert_eq!(poll(index(['4', 'b', 'e'])), (Status::UpToDate, false), "arm64 alone once more");
+    // One image in place of the index: whether it is the same nobody can tell.
+    let single = Platforms { images: vec![("linux/amd64".to_owned(), None)], ..index(['5', 'b', 'e']) };
+    assert_eq!(poll(single), (Status::Pending, true));
+    assert_eq!(poll(index(['6', 'b', 'e'])), (Status::Pending, true));
+}
+
+#[test]
+fn platforms_that_were_read_of_another_digest_are_not_compared() {
+    let mut stage = semver();
+    stage.target.digest = true;
+    stage.target.gates.platforms = vec!["linux/amd64".to_owned()];
+    let listed = versions(&["v1.0.0"]);
+    stage.platforms = index(['1', 'a', 'c']);
+    stage.poll(&listed);
+    // As an earlier version left it.
+    let state = stage.state.as_mut().unwrap();
+    state.given_platforms = None;
+    stage.platforms = index(['2', 'a', 'd']);
+    assert_eq!(stage.poll(&listed).status, Status::Pending);
+    // The tag moved between the two questions.
+    stage.state.as_mut().unwrap().given_platforms.as_mut().unwrap().now.of = index(['9', 'a', 'c']).of;
+    stage.platforms = index(['3', 'a', 'd']);
+    assert_eq!(stage.poll(&listed).status, Status::Pending);
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Failure, Reported, StageRun};
-use crate::reference::{Digest, Repository, Tag};
+use crate::reference::{Digest, Platforms, Repository, Tag};
 use crate::target::Name;
 
 /// An answer, or why there is none.
@@ -31,7 +31,7 @@ pub(crate) trait Facts {
     }
 
     /// Which platforms the tag's image has.
-    fn platforms(&self, _tag: &Tag) -> Fact<Vec<String>> {
+    fn platforms(&self, _tag: &Tag) -> Fact<Platforms> {
         Err(Unknown::NotChecked)
     }
 
@@ -53,6 +53,11 @@ pub(crate) trait Facts {
 
     /// What another stage of the project ran, in the order in which that began.
     fn runs(&self, _stage: &Name) -> Fact<Vec<StageRun>> {
+        Err(Unknown::NotChecked)
+    }
+
+    /// Whether the stage's own gates let this content of the tag pass; else why not.
+    fn gate(&self, _tag: &Tag, _digest: &Digest) -> Fact<Result<(), String>> {
         Err(Unknown::NotChecked)
     }
 

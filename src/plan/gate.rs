@@ -76,7 +76,22 @@ impl Gatekeeper<'_> {
                 return Ok(Some(waits));
             }
         }
-        if gates.platforms.is_empty() { Ok(None) } else { checked("platforms", tag, self.platforms(tag)) }
+        if !gates.platforms.is_empty()
+            && let Some(waits) = checked("platforms", tag, self.platforms(tag))?
+        {
+            return Ok(Some(waits));
+        }
+        if gates.steps.is_empty() { Ok(None) } else { checked("gate", tag, self.own_gates(tag)) }
+    }
+
+    /// Last of all: they may take long.
+    fn own_gates(&self, tag: &Tag) -> Fact<Option<Waits>> {
+        let Some(digest) = self.facts.digest(tag)? else {
+            let reason = format!("gate: the registry has no manifest for {tag}");
+            return Ok(Some(Waits::for_now(reason, None)));
+        };
+        let refusal = self.facts.gate(tag, &digest)?.err();
+        Ok(refusal.map(|why| Waits::for_now(format!("gate: {tag}: {why}"), None)))
     }
 
     fn with(&self, repository: &Repository, tag: &Tag) -> Fact<Option<Waits>> {
@@ -160,12 +175,7 @@ impl Gatekeeper<'_> {
 
     fn platforms(&self, tag: &Tag) -> Fact<Option<Waits>> {
         let has = self.facts.platforms(tag)?;
-        let is_there = |wanted: &&String| {
-            // `linux/arm64` is content with any variant.
-            has.iter().any(|has| {
-                has == *wanted || has.strip_prefix(wanted.as_str()).is_some_and(|rest| rest.starts_with('/'))
-            })
-        };
+        let is_there = |wanted: &&String| has.taken_by(wanted).next().is_some();
         let missing: Vec<&str> = self
             .target
             .gates

@@ -6,7 +6,7 @@ use super::gate::{Blocked, Gatekeeper, Waits};
 use super::tests::{Table, tag, target};
 use super::*;
 use crate::policy::{Bump, Candidate, Order};
-use crate::reference::{Digest, Repository};
+use crate::reference::{Digest, Platforms, Repository};
 use crate::target::Name;
 use crate::target::gate::{After, Gates};
 
@@ -109,7 +109,8 @@ fn a_tag_too_young_waits_by_its_push_or_by_when_it_was_first_seen() {
 fn an_image_without_a_platform_waits() {
     let platforms = |has: &[&str]| {
         let gates = Gates { platforms: vec!["linux/amd64".into(), "linux/arm64".into()], ..Gates::default() };
-        let has = Ok(has.iter().map(ToString::to_string).collect());
+        let images = has.iter().map(|name| ((*name).to_owned(), None)).collect();
+        let has = Ok(Platforms { of: None, images });
         let facts = Table { platforms: [(tag("v1.1.0"), has)].into(), ..Table::default() };
         judge(gates, &facts, 0).unwrap()
     };

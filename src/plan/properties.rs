@@ -230,8 +230,7 @@ impl World {
     fn started_by(&self, decision: &Decision) -> Vec<Tag> {
         let new = decision.deploy.as_ref().map(|listed| listed.tag.clone());
         let waiting = self.open.pending.as_ref().filter(|pending| {
-            let is_held =
-                !pending.by.is_manual() && stopped(&self.target, &decision.state, self.now).is_some();
+            let is_held = withheld(&self.target, &decision.state, pending, self.now).is_some();
             new.is_none() && decision.pending_becomes.is_none() && pending.is_due(self.now) && !is_held
         });
         new.into_iter().chain(waiting.map(|pending| pending.tag.clone())).collect()

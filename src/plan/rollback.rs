@@ -1,7 +1,8 @@
 //! What a rollback hands over (guarantees: Delivering, 8).
 
-use super::state::{DecidedBy, StageRun, Unfinished};
+use super::state::{DecidedBy, Deployment, StageRun, Unfinished};
 use crate::reference::{Digest, Tag};
+use crate::target::{OnFailure, Target};
 
 /// What the stage ran last before what it runs now, and was not rolled back from. `runs`: in the order in which they
 /// began. `unfinished`: the newest deployment that was started, where it did not succeed; then it is the last one
@@ -13,6 +14,33 @@ pub(crate) fn previous<'r>(runs: &'r [StageRun], unfinished: Option<&Unfinished>
         None => runs.iter().position(|run| is_same(run, &current.tag, current.digest.as_ref()))?,
     };
     runs[..bound].iter().rev().find(|run| !was_rolled_back_from(runs, unfinished, run))
+}
+
+/// What a deployment that is given up is followed by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BackTo {
+    /// Of the deployment that brings it.
+    pub(crate) id: String,
+    pub(crate) tag: Tag,
+    pub(crate) digest: Option<Digest>,
+}
+
+/// Whether a rollback follows when the deployment is given up. One rollback, and no chain of them.
+pub(crate) fn is_followed(target: &Target, deployment: &Deployment) -> bool {
+    target.on_failure == OnFailure::Previous && matches!(deployment.by, DecidedBy::Poll | DecidedBy::Hand)
+}
+
+/// What a deployment that fails now goes back to, should it be given up: what succeeded last, if that is another image.
+/// `runs`: in the order in which they began.
+pub(crate) fn back_to(failed: &Deployment, runs: &[StageRun], id: String) -> Option<BackTo> {
+    let Deployment { tag, digest, by, .. } = failed;
+    let unfinished = Unfinished { tag: tag.clone(), digest: digest.clone(), by: *by };
+    let run = previous(runs, Some(&unfinished))?;
+    (!is_same(run, tag, digest.as_ref())).then(|| BackTo {
+        id,
+        tag: run.tag.clone(),
+        digest: run.digest.clone(),
+    })
 }
 
 /// What was marked has no digest: then the tag tells.

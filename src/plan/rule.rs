@@ -1,11 +1,15 @@
 //! The rules of deciding, numbered as in the guarantees; each function names the one it carries out.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::fact::{Fact, Facts, Unknown};
 use super::gate::{Blocked, Gatekeeper, Waits};
 use super::running::Reported;
-use super::state::{Baseline, DecidedBy, Deployed, Deployment, OpenDeployments, PollState, Sighted};
+use super::state::{
+    Baseline, DecidedBy, Deployed, Deployment, GivenPlatforms, OpenDeployments, PollState, Sighted,
+};
 use super::status::{ErrorCode, Failure, Status};
 use super::{Decision, decide_failed};
 use crate::policy::{Candidate, Order, Selection};
@@ -31,14 +35,19 @@ pub(crate) fn stopped(
     state: &PollState,
     now: Timestamp,
 ) -> Option<(Status, String, Option<Timestamp>)> {
-    if let Some(hold) = state.hold.as_ref().filter(|hold| hold.holds(now)) {
-        let reason = format!("{}; to go on: tagship release {}", hold.describe(), target.id);
-        return Some((Status::Held, reason, hold.until));
+    if let Some(held) = held(target, state, now) {
+        return Some(held);
     }
     match opening(&target.gates.windows, now) {
         Opening::Open => None,
         Opening::Closed { until } => Some((Status::Waiting, "outside of its window".to_owned(), until)),
     }
+}
+
+fn held(target: &Target, state: &PollState, now: Timestamp) -> Option<(Status, String, Option<Timestamp>)> {
+    let hold = state.hold.as_ref().filter(|hold| hold.holds(now))?;
+    let reason = format!("{}; to go on: tagship release {}", hold.describe(), target.id);
+    Some((Status::Held, reason, hold.until))
 }
 
 /// What keeps a deployment that is recorded from being started at this moment, and until when.
@@ -48,7 +57,49 @@ pub(crate) fn withheld(
     deployment: &Deployment,
     now: Timestamp,
 ) -> Option<(Status, String, Option<Timestamp>)> {
+    if deployment.is_automatic_rollback() {
+        return held(target, state, now);
+    }
     if deployment.by.is_manual() { None } else { stopped(target, state, now) }
+}
+
+/// What the gates say of a deployment whose tag points at another image than when it was recorded.
+#[derive(Debug)]
+pub(crate) enum Recheck {
+    Passes,
+    Waits { reason: String, until: Option<Timestamp> },
+    Unknown(Failure),
+}
+
+/// Asks every gate again, for what the tag points at now.
+pub(crate) fn recheck(
+    target: &Target,
+    state: Option<&PollState>,
+    deployment: &Deployment,
+    facts: &dyn Facts,
+    now: Timestamp,
+) -> Recheck {
+    let known = state.and_then(|state| state.high_water.as_ref());
+    let listed = known.filter(|listed| listed.tag == deployment.tag).cloned();
+    let listed = listed.unwrap_or_else(|| ListedTag::named(deployment.tag.clone()));
+    let Some(candidate) = target.policy.candidate(&listed) else {
+        return Recheck::Passes;
+    };
+    let high_water = deployment.high_water_before.as_ref().and_then(|listed| target.policy.candidate(listed));
+    let gatekeeper = Gatekeeper { target, facts, high_water: high_water.as_ref(), now };
+    let mut seen = Sighted {
+        tag: deployment.tag.clone(),
+        pushed_at: None,
+        sequence: None,
+        first_seen: deployment.created_at,
+        digest: None,
+        asked_digest: None,
+    };
+    match gatekeeper.stops(&candidate, &mut seen) {
+        Ok(None) | Err(Unknown::NotChecked) => Recheck::Passes,
+        Ok(Some(Waits { reason, until, .. })) => Recheck::Waits { reason, until },
+        Err(Unknown::Failed(failure)) => Recheck::Unknown(failure),
+    }
 }
 
 /// Whether a tag has no place in its target's order for want of its push time.
@@ -223,7 +274,9 @@ impl Poll<'_> {
             if pending.repository != self.target.image.repository {
                 // The same name would be another image there.
                 decision.drop_pending(format!("{} was of {}", pending.tag, pending.repository));
-            } else if policy.candidate(&ListedTag::named(pending.tag.clone())).is_none() {
+            } else if !pending.is_automatic_rollback()
+                && policy.candidate(&ListedTag::named(pending.tag.clone())).is_none()
+            {
                 decision.drop_pending(format!("the edited rule does not take {}", pending.tag));
             }
         }
@@ -450,6 +503,7 @@ impl Poll<'_> {
             return Ok(without_manifest(tag, next));
         }
         let given = ListedTag { digest, ..chosen.listed.clone() };
+        next.given_platforms = self.given_platforms(&given)?;
         next.high_water = Some(given.clone());
         // What passed it by still waits for its own gate.
         next.candidates.retain(|seen| {
@@ -474,9 +528,21 @@ impl Poll<'_> {
             match (digest, &mut next.high_water) {
                 (Some(digest), Some(given)) if given.digest.is_none() => given.digest = Some(digest),
                 (Some(digest), Some(given)) if given.digest.as_ref() != Some(&digest) => {
-                    return self.moved(next, newest, high_water, &digest);
+                    let Some(same) =
+                        self.same_platforms(next.given_platforms.as_ref(), tag, given, &digest)?
+                    else {
+                        return self.moved(next, newest, high_water, &digest);
+                    };
+                    given.digest = Some(digest);
+                    next.given_platforms = Some(same);
                 }
                 _ => {}
+            }
+            if let Some(given) = &next.high_water
+                && next.given_platforms.as_ref().and_then(|known| known.now.of.as_ref())
+                    != given.digest.as_ref()
+            {
+                next.given_platforms = self.given_platforms(given)?;
             }
         }
         if !self.target.digest
@@ -485,6 +551,48 @@ impl Poll<'_> {
             return Ok(Decision { warning: Some(warning), ..self.same(next, newest) });
         }
         Ok(self.same(next, newest))
+    }
+
+    /// What a tag that is given means for the platforms, where a later digest is to be compared by these.
+    fn given_platforms(&self, given: &ListedTag) -> Fact<Option<GivenPlatforms>> {
+        let is_compared = self.target.digest && !self.target.gates.platforms.is_empty();
+        let Some(digest) = given.digest.as_ref().filter(|_| is_compared) else {
+            return Ok(None);
+        };
+        match self.facts.platforms(&given.tag) {
+            Ok(now) => {
+                let found = GivenPlatforms { digest: digest.clone(), now };
+                Ok(Some(found).filter(|found| found.now.of.as_ref() == Some(digest)))
+            }
+            // Any other digest is another deployment then.
+            Err(Unknown::Failed(_) | Unknown::NotChecked) => Ok(None),
+        }
+    }
+
+    /// What the tag points at now, where that is the same for the platforms of the stage.
+    fn same_platforms(
+        &self,
+        known: Option<&GivenPlatforms>,
+        tag: &Tag,
+        given: &ListedTag,
+        digest: &Digest,
+    ) -> Fact<Option<GivenPlatforms>> {
+        let Some(known) = known.filter(|known| known.now.of == given.digest && known.now.of.is_some()) else {
+            return Ok(None);
+        };
+        let now = match self.facts.platforms(tag) {
+            Err(Unknown::NotChecked) => return Ok(None),
+            now => now?,
+        };
+        let is_same = |wanted: &String| {
+            let [before, after]: [BTreeSet<_>; 2] =
+                [&known.now, &now].map(|platforms| platforms.taken_by(wanted).collect());
+            !before.is_empty() && before == after
+        };
+        let platforms = &self.target.gates.platforms;
+        let is_same =
+            now.of.as_ref() == Some(digest) && !platforms.is_empty() && platforms.iter().all(is_same);
+        Ok(is_same.then(|| GivenPlatforms { digest: known.digest.clone(), now }))
     }
 
     /// Rule 7: a tag that was supposed not to move, where the listing shows its digest. Said once.
@@ -623,6 +731,7 @@ impl Poll<'_> {
                 return Ok(without_manifest(&given.tag, next).concerning(&given.tag));
             }
         }
+        next.given_platforms = self.given_platforms(&given)?;
         next.high_water = Some(given);
         let reason = format!(
             "{why}: what comes after it is deployed; to ship this one too: tagship deploy {}",

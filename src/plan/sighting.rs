@@ -85,11 +85,15 @@ pub(crate) fn unplaced(
 pub(crate) fn place(listing: &Listing, known: &Sightings, asked: &Asked, now: Timestamp) -> Placed {
     let begin = begin(known, now);
     let mut placed = Placed {
-        listing: Listing { tags: Vec::new(), ..listing.clone() },
+        listing: Listing {
+            tags: Vec::with_capacity(listing.tags.len()),
+            dropped: listing.dropped.clone(),
+            renamed: listing.renamed.clone(),
+            held: listing.held.clone(),
+        },
         images: Vec::new(),
         new: Vec::new(),
     };
-    placed.listing.tags.reserve(listing.tags.len());
     for listed in &listing.tags {
         let tag = &listed.tag;
         let (seen, answer) = (known.get(tag), asked.get(tag));

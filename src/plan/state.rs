@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use super::status::{Failure, Status};
-use crate::reference::{Digest, ListedTag, Repository, Tag};
+use crate::reference::{Digest, ListedTag, Platforms, Repository, Tag};
 use crate::target::{Name, Target, TargetId};
 
 /// A target's row. The default is a target that was never polled.
@@ -77,6 +77,19 @@ pub(crate) struct PollState {
     /// A later field.
     #[serde(default)]
     pub(crate) baseline: Option<Baseline>,
+    /// With `digest = true` and `platforms`: what the digest of high-water means for the platforms. A later field.
+    #[serde(default)]
+    pub(crate) given_platforms: Option<GivenPlatforms>,
+}
+
+/// What a digest means for the platforms of a stage: others may change without it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GivenPlatforms {
+    /// What the stage was given.
+    pub(crate) digest: Digest,
+    /// What the tag points at now, the same for the stage's platforms.
+    pub(crate) now: Platforms,
 }
 
 /// The rule was edited.
@@ -231,7 +244,7 @@ pub(crate) enum DecidedBy {
     Mark,
     /// The stage itself, asked by `running`.
     Running,
-    /// `tagship rollback`
+    /// `tagship rollback`, or `on_failure = "previous"`.
     Rollback,
 }
 
@@ -294,6 +307,11 @@ pub(crate) struct NextAttempt {
 }
 
 impl Deployment {
+    /// Whether a deployment that was given up brought it, and no person did.
+    pub(crate) fn is_automatic_rollback(&self) -> bool {
+        self.by == DecidedBy::Rollback && self.by_whom.is_none()
+    }
+
     /// One that is decided at this moment, and was not started.
     pub(crate) fn new(
         id: String,

@@ -43,6 +43,8 @@ pub(crate) enum Status {
     Retrying,
     Failed,
     Dead,
+    /// Given up, and what the stage ran before is deployed again.
+    RolledBack,
     Unknown,
 }
 
@@ -59,7 +61,7 @@ impl Status {
 
     /// A check or a deployment failed in this run: exit 1.
     pub(crate) fn is_failure(self) -> bool {
-        matches!(self, Status::Failed | Status::Dead | Status::Unknown)
+        matches!(self, Status::Failed | Status::Dead | Status::RolledBack | Status::Unknown)
     }
 }
 
@@ -91,6 +93,8 @@ pub(crate) enum ErrorCode {
     Secret,
     /// The stage does not say what it runs.
     Running,
+    /// A command or a request of `gate` gave no answer.
+    Gate,
     /// The target's lock or its rows in the state cannot be used.
     State,
     Command,

@@ -24,7 +24,8 @@ fn is_news(
         | Status::WouldDeploy
         | Status::Baseline
         | Status::Failed
-        | Status::Dead => true,
+        | Status::Dead
+        | Status::RolledBack => true,
         Status::UpToDate | Status::Retrying => false,
         Status::Available
         | Status::Waiting

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::policy::{Order, Policy, Rule};
-use crate::reference::{Digest, ImageRef, Listing, Repository};
+use crate::reference::{Digest, ImageRef, Listing, Platforms, Repository};
 use crate::target::gate::Gates;
 use crate::target::retry::Retry;
-use crate::target::{FirstPoll, Name, TargetId, Vars};
+use crate::target::{FirstPoll, Name, OnFailure, TargetId, Vars};
 
 pub(super) fn tag(text: &str) -> Tag {
     Tag::new(text).unwrap()
@@ -30,6 +30,7 @@ pub(super) fn target(tags: &str, order: Order) -> Target {
         poll: true,
         auto_deploy: true,
         first_poll: FirstPoll::Baseline,
+        on_failure: OnFailure::Keep,
         allow_downgrade: false,
         digest: false,
         gates: Gates::default(),
@@ -106,7 +107,7 @@ pub(super) fn save(open: &mut OpenDeployments, rows: &[DeploymentRow]) {
 pub(super) struct Table {
     pub(super) digests: HashMap<Tag, Option<Digest>>,
     pub(super) push_times: HashMap<Tag, Option<Timestamp>>,
-    pub(super) platforms: HashMap<Tag, Fact<Vec<String>>>,
+    pub(super) platforms: HashMap<Tag, Fact<Platforms>>,
     pub(super) present: HashMap<(Repository, Tag), bool>,
     pub(super) runs: HashMap<Name, Vec<StageRun>>,
     pub(super) running: Option<Reported>,
@@ -130,7 +131,7 @@ impl Facts for Table {
         self.said("push time", tag, self.push_times.get(tag))
     }
 
-    fn platforms(&self, tag: &Tag) -> Fact<Vec<String>> {
+    fn platforms(&self, tag: &Tag) -> Fact<Platforms> {
         self.said("platforms", tag, self.platforms.get(tag))?
     }
 
@@ -158,11 +159,12 @@ impl Facts for Table {
 impl Facts for Stage {
     fn digest(&self, _tag: &Tag) -> Fact<Option<Digest>> {
         let digest = Digest::new(&format!("sha256:{}", "0".repeat(64))).unwrap();
+        let digest = self.platforms.of.clone().unwrap_or(digest);
         Ok(Some(digest).filter(|_| self.has_manifests))
     }
 
-    fn platforms(&self, _tag: &Tag) -> Fact<Vec<String>> {
-        Ok(Vec::new())
+    fn platforms(&self, _tag: &Tag) -> Fact<Platforms> {
+        Ok(self.platforms.clone())
     }
 
     fn image(&self, _tag: &Tag) -> Fact<Option<Digest>> {
@@ -183,6 +185,8 @@ pub(super) struct Stage {
     pub(super) now: Timestamp,
     /// Whether the registry has a manifest for what it lists.
     pub(super) has_manifests: bool,
+    /// Of every tag.
+    pub(super) platforms: Platforms,
 }
 
 impl Stage {
@@ -194,6 +198,7 @@ impl Stage {
             given: HashMap::new(),
             now: now(),
             has_manifests: true,
+            platforms: Platforms::default(),
         }
     }
 

@@ -9,6 +9,7 @@ use std::mem;
 use jiff::Timestamp;
 
 use super::retry::{Failed, next_attempt};
+use super::rollback::BackTo;
 use super::running::Reported;
 use super::state::{
     DecidedBy, Deployed, Deployment, DeploymentState, Hold, OpenDeployments, PollState, Told,
@@ -35,6 +36,8 @@ pub(crate) enum TargetEvent<'a> {
         deployment: &'a Deployment,
         failure: Failure,
         failed: Failed,
+        /// Where it is given up; None: nothing is known, or it is not to go back.
+        back_to: Option<BackTo>,
     },
     /// The attempt was interrupted, and a newer deployment is pending.
     InterruptedAndSuperseded {
@@ -42,7 +45,10 @@ pub(crate) enum TargetEvent<'a> {
         newer: &'a Tag,
     },
     /// The last attempt was interrupted.
-    LastAttemptInterrupted(&'a Deployment),
+    LastAttemptInterrupted {
+        deployment: &'a Deployment,
+        back_to: Option<BackTo>,
+    },
     /// The tag points at another image.
     DigestMoved {
         deployment: &'a Deployment,
@@ -117,7 +123,7 @@ pub(crate) fn transition(
     now: Timestamp,
 ) -> Option<Change> {
     let is_meant = match &event {
-        TargetEvent::LastAttemptInterrupted(deployment)
+        TargetEvent::LastAttemptInterrupted { deployment, .. }
         | TargetEvent::DigestMoved { deployment, .. }
         | TargetEvent::ManifestMissing(deployment)
         | TargetEvent::TagGone(deployment)
@@ -134,24 +140,23 @@ pub(crate) fn transition(
         TargetEvent::Succeeded(deployment) => {
             change.end(deployment, DeploymentState::Succeeded, None);
             change.runs(deployment, deployment.digest.clone(), deployment.by, now);
-            change.came_to(Status::Deployed, &deployment.tag, None);
+            let status =
+                if deployment.is_automatic_rollback() { Status::RolledBack } else { Status::Deployed };
+            change.came_to(status, &deployment.tag, None);
             change.notify = Some(deployment.clone());
         }
-        TargetEvent::Failed { deployment, failure, failed } => {
-            change.failed(place, deployment, failure, failed);
+        TargetEvent::Failed { deployment, failure, failed, back_to } => {
+            change.failed(place, deployment, failure, failed, back_to);
         }
         TargetEvent::InterruptedAndSuperseded { deployment, newer } => {
             let reason = format!("interrupted; {newer} is newer");
             change.end(deployment, DeploymentState::Superseded, Some(reason));
         }
-        TargetEvent::LastAttemptInterrupted(deployment) => {
+        TargetEvent::LastAttemptInterrupted { deployment, back_to } => {
             let message =
                 "interrupted in its last attempt; what ended tagship? (a time limit, too little memory)";
             let failure = Failure { code: ErrorCode::Command, message: message.to_owned() };
-            change.end(deployment, DeploymentState::Dead, Some(failure.message.clone()));
-            change.came_to(Status::Dead, &deployment.tag, Some(failure.message.clone()));
-            change.notify = Some(deployment.clone());
-            change.failure = Some(failure);
+            change.give_up(place, deployment.clone(), failure, back_to);
         }
         TargetEvent::DigestMoved { deployment, digest, id } => {
             let reason = format!("{} was pushed again: {digest}", deployment.tag);
@@ -220,6 +225,10 @@ pub(crate) fn transition(
         }
         TargetEvent::Retried(id) => {
             let deployment = open.all().find(|deployment| deployment.id == id)?;
+            if let Some(rollback) = open.pending.as_ref().filter(|pending| pending.id != id) {
+                let reason = format!("{} is to be tried again", deployment.tag);
+                change.end(rollback, DeploymentState::Superseded, Some(reason));
+            }
             change.again(deployment, deployment.attempts);
         }
         TargetEvent::Abandoned(id) => {
@@ -285,7 +294,14 @@ impl Change {
         self.notify = Some(runs.clone());
     }
 
-    fn failed(&mut self, place: Place<'_>, deployment: &Deployment, failure: Failure, failed: Failed) {
+    fn failed(
+        &mut self,
+        place: Place<'_>,
+        deployment: &Deployment,
+        failure: Failure,
+        failed: Failed,
+        back_to: Option<BackTo>,
+    ) {
         let Place { target, open, now } = place;
         let mut ended = Deployment { next_attempt: None, ..deployment.clone() };
         // An attempt that was interrupted, or that started nothing, is not counted.
@@ -313,15 +329,44 @@ impl Change {
             ended.next_attempt = Some(next);
             status
         } else {
-            ended.state = DeploymentState::Dead;
-            reason = Some(failure.message.clone());
-            Status::Dead
+            return self.give_up(place, ended, failure, back_to);
         };
         self.came_to(status, &ended.tag, Some(failure.message.clone()));
         self.state.until = ended.next_attempt.map(|next| next.at);
         self.notify = (ended.state != DeploymentState::Superseded).then(|| ended.clone());
         self.failure = Some(failure);
         self.rows.push(DeploymentRow { deployment: ended, reason });
+    }
+
+    /// The deployment is not tried again by itself. One and the same change records what it is followed by.
+    fn give_up(
+        &mut self,
+        Place { target, open, now }: Place<'_>,
+        mut deployment: Deployment,
+        failure: Failure,
+        back_to: Option<BackTo>,
+    ) {
+        let mut reason = failure.message.clone();
+        if deployment.is_automatic_rollback() {
+            // The deployment that it followed stays the one that was given up.
+            deployment.state = DeploymentState::Superseded;
+            reason = format!("the rollback failed: {reason}");
+        } else {
+            deployment.state = DeploymentState::Dead;
+        }
+        self.came_to(Status::Dead, &deployment.tag, Some(reason.clone()));
+        self.notify = Some(deployment.clone());
+        self.failure = Some(failure);
+        let failed_tag = deployment.tag.clone();
+        let is_followed = deployment.state == DeploymentState::Dead && open.pending.is_none();
+        self.rows.push(DeploymentRow { deployment, reason: Some(reason) });
+        if let Some(BackTo { id, tag, digest }) = back_to.filter(|_| is_followed) {
+            self.add(Deployment {
+                previous_tag: Some(failed_tag),
+                goes_back: true,
+                ..Deployment::new(id, target, tag, digest, DecidedBy::Rollback, now)
+            });
+        }
     }
 
     /// Carries a decision out in the deployments' table.

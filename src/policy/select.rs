@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 
 use super::{Candidate, Order, Policy, SortKey, Verdict};
-use crate::reference::{Digest, ListedTag, Listing, Tag};
+use crate::reference::{Digest, ListedTag, Listing, Tag, is_ascending};
 
 /// How many candidates a [`Selection`] keeps.
 pub(crate) const CANDIDATES_KEPT: usize = 50;
@@ -68,11 +68,13 @@ impl Policy {
     /// Of a tag that is listed twice with different push times the later one counts.
     pub(crate) fn select(&self, listing: &Listing, asked: &[Tag]) -> Selection {
         let mut selection = Selection::default();
-        let mut seen = HashSet::with_capacity(listing.tags.len());
+        // A large list takes no memory more.
+        let is_ascending = is_ascending(&listing.tags);
+        let mut seen = HashSet::with_capacity(if is_ascending { 0 } else { listing.tags.len() });
         let mut leaders = Leaders::default();
         for listed in &listing.tags {
             let verdict = self.judge(listed);
-            if seen.insert(&listed.tag) {
+            if is_ascending || seen.insert(&listed.tag) {
                 selection.count(&verdict);
             }
             if let Verdict::Candidate(key) = verdict {

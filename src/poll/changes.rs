@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Context;
+use super::facts::Answers;
 use super::listing::{Extent, Found, Listed, select_remembered};
 use crate::config::Config;
 use crate::feed::{self, Changes, Count, Cursor, Explained, FeedRow, Owner};
@@ -116,8 +117,9 @@ pub(super) fn ask_owner<'a>(
         if targets.iter().all(|index| step.was_current(context.targets[*index], repository)) {
             to_list.known.insert(repository);
         }
+        let shared = Answers::default();
         for index in targets {
-            match step.decide_on_memory(repository, index) {
+            match step.decide_on_memory(repository, index, &shared) {
                 Some(done) => asked.listed.push(done),
                 None => to_list.repositories.entry(repository).or_default().push(index),
             }
@@ -211,8 +213,8 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// None: the target's repository has to be listed.
-    fn decide_on_memory(&self, repository: &Repository, index: usize) -> Option<Listed> {
+    /// None: the target's repository has to be listed. `shared`: what is known of the repository from other targets.
+    fn decide_on_memory(&self, repository: &Repository, index: usize, shared: &Answers) -> Option<Listed> {
         let target = self.context.targets[index];
         let state = self.context.states.get(&target.id)?;
         let pushed = self.pushed(target, state, repository)?;
@@ -236,7 +238,11 @@ impl Step<'_> {
             let (pushed_at, sequence) = (Some(row.created_at), Some(row.id));
             listing.tags.push(ListedTag { pushed_at, sequence, ..ListedTag::named(tag) });
         }
-        done(extent, select_remembered(self.context, target, state, &listing))
+        let answers = Answers::default();
+        answers.share(shared);
+        let selected = select_remembered(self.context, target, state, &listing, answers);
+        shared.share(&selected.answers);
+        done(extent, Ok(selected).into())
     }
 
     /// What was pushed to the repository since the target knew all of it; None where that is not known, or

@@ -14,12 +14,12 @@ use super::record::Recorded;
 use super::stage::longest;
 use super::{Context, Message, Mode};
 use crate::deploy::{self, Handover, Watch};
-use crate::plan::{Change, Deployment, DeploymentState, Status, TargetEvent};
+use crate::plan::{self, Change, Deployment, DeploymentState, Failure, Status, TargetEvent};
 use crate::process::Leader;
 use crate::report::{Phase, TargetReport};
 use crate::stop::Cutoff;
 use crate::store::{Attempt, Lock, StoreError};
-use crate::target::Target;
+use crate::target::{OnFailure, Target};
 
 /// Projects whose stages have something to deliver.
 #[derive(Default)]
@@ -145,10 +145,53 @@ impl Delivery<'_> {
         recorded: &Recorded<'_>,
         lock: &Lock,
     ) -> Result<TargetReport, StoreError> {
-        match self.turn(recorded)? {
-            ControlFlow::Continue(deployment) => self.act(recorded, &deployment, lock),
-            ControlFlow::Break(report) => Ok(*report),
+        let report = match self.turn(recorded)? {
+            ControlFlow::Continue(deployment) => {
+                let report = self.act(recorded, &deployment, lock)?;
+                if !plan::is_followed(recorded.target, &deployment) {
+                    return Ok(report);
+                }
+                report
+            }
+            ControlFlow::Break(report) => *report,
+        };
+        let is_given_up = report.status == Status::Dead && recorded.target.on_failure == OnFailure::Previous;
+        if is_given_up { self.roll_back(recorded, report, lock) } else { Ok(report) }
+    }
+
+    /// A deployment was given up: what was recorded to follow it is carried out.
+    fn roll_back(
+        &self,
+        recorded: &Recorded<'_>,
+        given_up: TargetReport,
+        lock: &Lock,
+    ) -> Result<TargetReport, StoreError> {
+        let failed = given_up.latest_tag.as_ref().map_or_else(String::new, ToString::to_string);
+        let why = given_up.failure.as_ref().map_or_else(String::new, |failure| failure.message.clone());
+        let not_back = |what: String| {
+            let failure = given_up
+                .failure
+                .clone()
+                .map(|failure| Failure { message: format!("{}; {what}", failure.message), ..failure });
+            TargetReport { failure, ..given_up.clone() }
+        };
+        let deployment = match self.turn(recorded)? {
+            ControlFlow::Continue(next) if next.is_automatic_rollback() => next,
+            ControlFlow::Break(report) if report.status == Status::Held => {
+                return Ok(not_back(format!("not rolled back: {}", report.reason)));
+            }
+            _ => return Ok(not_back("no other image is known to roll back to".to_owned())),
+        };
+        let report = self.act(recorded, &deployment, lock)?;
+        if report.status != Status::RolledBack {
+            let why = report.failure.map_or(report.reason, |failure| failure.message);
+            return Ok(not_back(format!("the rollback to {} failed: {why}", deployment.tag)));
         }
+        Ok(TargetReport {
+            reason: format!("{failed} was given up: {why}"),
+            failure: given_up.failure,
+            ..report
+        })
     }
 
     /// Applies an event to a target, in one transaction. None: the event is about a deployment that is not the one to

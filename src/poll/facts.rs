@@ -7,9 +7,10 @@ use std::hash::Hash;
 use jiff::Timestamp;
 
 use super::Context;
+use crate::deploy::Content;
 use crate::plan::sighting::Sightings;
-use crate::plan::{ErrorCode, Fact, Facts, Failure, Reported, StageRun, Unknown};
-use crate::reference::{Digest, Repository, Tag};
+use crate::plan::{ErrorCode, Fact, Facts, Failure, PollState, Reported, StageRun, Unknown};
+use crate::reference::{Digest, Platforms, Repository, Tag};
 use crate::registry::{Registry, RegistryError};
 use crate::store::{Store, StoreError};
 use crate::target::{Name, Target, TargetId};
@@ -19,10 +20,11 @@ use crate::target::{Name, Target, TargetId};
 pub(super) struct Answers {
     digests: Asked<Tag, Option<Digest>>,
     push_times: Asked<Tag, Option<Timestamp>>,
-    platforms: Asked<Tag, Vec<String>>,
+    platforms: Asked<Tag, Platforms>,
     presence: Asked<(Repository, Tag), bool>,
     images: Asked<Tag, Option<Digest>>,
     runs: Asked<Name, Vec<StageRun>>,
+    gates: Asked<(Tag, Digest), Result<(), String>>,
     running: OnceCell<Fact<Reported>>,
     given: OnceCell<Fact<HashMap<Tag, Timestamp>>>,
     sightings: OnceCell<Fact<Sightings>>,
@@ -40,6 +42,16 @@ impl Answers {
     }
 }
 
+impl Answers {
+    /// Takes over what a registry answered about a target's repository: it holds for the repository's other targets.
+    pub(super) fn share(&self, others: &Answers) {
+        self.digests.share(&others.digests);
+        self.push_times.share(&others.push_times);
+        self.platforms.share(&others.platforms);
+        self.presence.share(&others.presence);
+    }
+}
+
 struct Asked<K, V>(RefCell<HashMap<K, Fact<V>>>);
 
 impl<K, V> Default for Asked<K, V> {
@@ -49,6 +61,11 @@ impl<K, V> Default for Asked<K, V> {
 }
 
 impl<K: Clone + Eq + Hash, V: Clone> Asked<K, V> {
+    fn share(&self, others: &Asked<K, V>) {
+        let others = others.0.borrow();
+        self.0.borrow_mut().extend(others.iter().map(|(key, answer)| (key.clone(), answer.clone())));
+    }
+
     fn get(&self, key: &K, ask: impl FnOnce() -> Fact<V>) -> Fact<V> {
         if let Some(known) = self.0.borrow().get(key) {
             return known.clone();
@@ -89,7 +106,17 @@ impl Facts for FromState<'_> {
     fn runs(&self, stage: &Name) -> Fact<Vec<StageRun>> {
         self.answers.runs.get(stage, || {
             let id = TargetId { project: self.target.id.project.clone(), stage: stage.clone() };
-            self.store.runs(&id).map_err(|error| unreadable(&error))
+            let mut runs = self.store.runs(&id).map_err(|error| unreadable(&error))?;
+            let state = self.store.state(&id).map_err(|error| unreadable(&error))?;
+            // A digest that means the same for the stage's platforms is one that it ran, too.
+            if let Some(given) = state.and_then(|state| state.given_platforms)
+                && given.now.of.as_ref() != Some(&given.digest)
+            {
+                let is_given = |run: &&StageRun| run.digest.as_ref() == Some(&given.digest);
+                let same: Vec<StageRun> = runs.iter().filter(is_given).cloned().collect();
+                runs.extend(same.into_iter().map(|run| StageRun { digest: given.now.of.clone(), ..run }));
+            }
+            Ok(runs)
         })
     }
 }
@@ -129,7 +156,7 @@ impl Facts for FromEveryone<'_> {
         self.answers.push_times.get(tag, || self.registry(|registry, image| registry.pushed_at(image, tag)))
     }
 
-    fn platforms(&self, tag: &Tag) -> Fact<Vec<String>> {
+    fn platforms(&self, tag: &Tag) -> Fact<Platforms> {
         self.answers.platforms.get(tag, || self.registry(|registry, image| registry.platforms(image, tag)))
     }
 
@@ -150,6 +177,16 @@ impl Facts for FromEveryone<'_> {
 
     fn runs(&self, stage: &Name) -> Fact<Vec<StageRun>> {
         self.state().runs(stage)
+    }
+
+    fn gate(&self, tag: &Tag, digest: &Digest) -> Fact<Result<(), String>> {
+        self.answers.gates.get(&(tag.clone(), digest.clone()), || {
+            let (context, target) = (self.context, self.target);
+            let state = context.states.get(&target.id);
+            let content = Content { tag, digest, previous_tag: state.and_then(PollState::deployed_tag) };
+            crate::deploy::ask_gates(target, &content, &context.run.secrets, &context.cutoff)
+                .map_err(Unknown::Failed)
+        })
     }
 
     fn running(&self) -> Fact<Reported> {

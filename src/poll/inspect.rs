@@ -170,12 +170,7 @@ fn of_target(context: &Context<'_>, target: &Target) -> Result<Finding, StoreErr
     if context.cutoff.is_reached() {
         return found(Err(context.out_of_time().message), Vec::new());
     }
-    let faults: Vec<String> = target
-        .deploy
-        .iter()
-        .chain(target.running.iter().map(|running| &running.probe))
-        .flat_map(|step| step_faults(context, target, step))
-        .collect();
+    let faults: Vec<String> = target.steps().flat_map(|step| step_faults(context, target, step)).collect();
     if let Some(fault) = faults.into_iter().next() {
         return found(Err(context.run.secrets.mask(&fault)), Vec::new());
     }
@@ -201,8 +196,7 @@ fn of_target(context: &Context<'_>, target: &Target) -> Result<Finding, StoreErr
     let of_rule = policy::doubts(&target.policy, &[]);
     let mut doubts = policy::doubts(&target.policy, &tags);
     doubts.retain(|doubt| !of_rule.contains(doubt));
-    let probe = target.running.iter().map(|running| &running.probe);
-    doubts.extend(target.deploy.iter().chain(probe).flat_map(lints));
+    doubts.extend(target.steps().flat_map(lints));
     found(Ok(format!("{}: {matched} of {listed} tags match, {picks}", target.image)), doubts)
 }
 

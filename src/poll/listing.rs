@@ -12,7 +12,7 @@ use crate::feed::{Count, FeedRow};
 use crate::plan::sighting::{self, Asked, Built, Placed, Sighting};
 use crate::plan::{self, Decision, Failure, PollState};
 use crate::policy::{Order, Reading, Selection};
-use crate::reference::{ListedTag, Listing, Repository, Tag};
+use crate::reference::{Held, ListedTag, Listing, Repository, Tag};
 use crate::registry::{Registry, RegistryError};
 use crate::store::StoreError;
 use crate::target::Target;
@@ -70,6 +70,8 @@ pub(super) struct Selected {
     pub(super) version: Option<i64>,
     /// Tags that were never seen before, where the registry has no push times.
     pub(super) sighted: Vec<(Tag, Sighting)>,
+    /// The place of a large list: these take as much memory, until they are recorded.
+    pub(super) _held: Held,
     /// What people should know of the listing.
     pub(super) notes: Vec<String>,
 }
@@ -107,42 +109,45 @@ pub(super) fn list(
     }
     let (newest, others): (Vec<usize>, Vec<usize>) =
         targets.iter().partition(|index| context.targets[**index].policy.order() == Order::Newest);
-    let select_each = |indices: &[usize], listing: &Result<Listing, RegistryError>| {
-        let select = |index: &usize| match listing {
-            Ok(listing) => {
-                let selected = select(context, context.targets[*index], listing, 0, times(&known.pushed));
-                found(*index, Ok(selected).into())
+    // What one stage makes known of the repository, the next ones need not ask.
+    let shared = times(&known.pushed);
+    let select_each = |indices: &[usize], listing: &Result<Listing, RegistryError>, is_sighted: bool| {
+        let select = |index: &usize| {
+            let target = context.targets[*index];
+            let selected = match listing {
+                Err(error) => Err(context.failure(error)),
+                Ok(listing) if is_sighted => sight(context, registry, target, listing, &shared),
+                Ok(listing) => {
+                    let answers = Answers::default();
+                    answers.share(&shared);
+                    Ok(select(context, target, listing, 0, answers))
+                }
+            };
+            if let Ok(selected) = &selected {
+                shared.share(&selected.answers);
             }
-            Err(error) => found(*index, Found::Failed(context.failure(error))),
+            found(*index, selected.into())
         };
         indices.iter().map(select).collect::<Vec<Listed>>()
     };
     let mut listed = Vec::with_capacity(targets.len());
     if !registry.has_push_times() {
         let listing = registry.list_tags(repository);
-        listed.extend(select_each(&others, &listing));
-        for index in newest {
-            listed.push(found(index, sight(context, registry, context.targets[index], &listing).into()));
-        }
+        listed.extend(select_each(&others, &listing, false));
+        listed.extend(select_each(&newest, &listing, true));
         return listed;
     }
     let mut tags = None;
     if !others.is_empty() || known.counts {
         let listing = registry.list_tags(repository);
         tags = listing.as_ref().ok().map(changes::count);
-        listed.extend(select_each(&others, &listing));
+        listed.extend(select_each(&others, &listing, false));
     }
     if !newest.is_empty() {
         let readings = newest.iter().map(|index| reading(context, *index)).collect();
         let known = known.until.and_then(|until| Remembered::of(context, &newest, until));
         let listing = read_newest_first(registry, repository, readings, known);
-        if registry.has_sequence() {
-            listed.extend(select_each(&newest, &listing));
-        } else {
-            for index in newest {
-                listed.push(found(index, sight(context, registry, context.targets[index], &listing).into()));
-            }
-        }
+        listed.extend(select_each(&newest, &listing, !registry.has_sequence()));
     }
     if let Some(first) = listed.first_mut() {
         first.tags = tags;
@@ -180,13 +185,14 @@ fn sight(
     context: &Context<'_>,
     registry: &dyn Registry,
     target: &Target,
-    listing: &Result<Listing, RegistryError>,
+    listing: &Listing,
+    shared: &Answers,
 ) -> Result<Selected, Failure> {
-    let listing = listing.as_ref().map_err(|error| context.failure(error))?;
     let placed = place(context, registry, target, listing);
     let (Placed { listing, new, .. }, answers) = placed.map_err(|error| context.state_failure(&error))??;
+    answers.share(shared);
     let selected = select(context, target, &listing, 0, answers);
-    Ok(Selected { sighted: new, ..selected })
+    Ok(Selected { sighted: new, _held: listing.held, ..selected })
 }
 
 /// Gives every tag its place where a registry does not tell all of it: by when it was first seen. Where there are no
@@ -345,8 +351,9 @@ pub(super) fn select_remembered(
     target: &Target,
     state: &PollState,
     listing: &Listing,
-) -> Found {
-    Ok(select(context, target, listing, state.tags_listed, Answers::default())).into()
+    answers: Answers,
+) -> Selected {
+    select(context, target, listing, state.tags_listed, answers)
 }
 
 /// Selects, and decides on the state as this run found it: here, where requests run side by side. `known`: how many
@@ -366,7 +373,15 @@ fn select(
     let facts = FromEveryone { context, target, answers: &answers };
     let decision = plan::decide(target, &selection, state, &open, &facts, Timestamp::now());
     let version = state.map(|state| state.version);
-    Selected { selection, answers, decision, version, sighted: Vec::new(), notes: notes(target, listing) }
+    Selected {
+        selection,
+        answers,
+        decision,
+        version,
+        sighted: Vec::new(),
+        _held: Held::default(),
+        notes: notes(target, listing),
+    }
 }
 
 /// What is newest of a target's repository.

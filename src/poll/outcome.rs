@@ -8,7 +8,7 @@ use super::Message;
 use super::deliver::Delivery;
 use super::record::Recorded;
 use crate::deploy::Outcome;
-use crate::plan::{Change, Deployment, Failed, Failure, Status, TargetEvent};
+use crate::plan::{BackTo, Change, Deployment, Failed, Failure, Status, TargetEvent};
 use crate::report::{DeploymentReport, TargetReport};
 use crate::store::{Attempt, AttemptEnd, StoreError};
 
@@ -30,12 +30,16 @@ impl Delivery<'_> {
             error: error.map(|error| (error.code, error.message.as_str())),
         };
         let interrupted = outcome.is_interrupted();
+        let back_to = match self.back_to(recorded.target, deployment) {
+            Ok(back_to) => back_to,
+            Err(error) => return self.unrecorded(recorded, deployment, duration, outcome, &error),
+        };
         let change = run.store.write(|write| {
             // One without an end was interrupted.
             if !interrupted {
                 write.end_attempt(attempt, end, now)?;
             }
-            write.commit(recorded.target, &run.config.notifiers, ended(deployment, &outcome), now)
+            write.commit(recorded.target, &run.config.notifiers, ended(deployment, &outcome, back_to), now)
         });
         let change = match change {
             Ok(change) => change,
@@ -72,7 +76,7 @@ impl Delivery<'_> {
     }
 }
 
-fn ended<'a>(deployment: &'a Deployment, outcome: &Outcome) -> TargetEvent<'a> {
+fn ended<'a>(deployment: &'a Deployment, outcome: &Outcome, back_to: Option<BackTo>) -> TargetEvent<'a> {
     let Err(error) = &outcome.result else {
         return TargetEvent::Succeeded(deployment);
     };
@@ -83,7 +87,7 @@ fn ended<'a>(deployment: &'a Deployment, outcome: &Outcome) -> TargetEvent<'a> {
         retry_after: error.retry_after,
         interrupted: error.interrupted,
     };
-    TargetEvent::Failed { deployment, failure, failed }
+    TargetEvent::Failed { deployment, failure, failed, back_to }
 }
 
 /// `change`: None where it cannot be recorded.
@@ -95,12 +99,16 @@ fn report(
     change: Option<&Change>,
 ) -> TargetReport {
     let deployed = outcome.result.is_ok().then(|| deployment.tag.clone());
+    let reason = match &deployment.previous_tag {
+        Some(failed) if deployment.is_automatic_rollback() => format!("{failed} was given up"),
+        _ => recorded.report.reason.clone(),
+    };
     let interrupted = outcome.is_interrupted();
     let failure = outcome.result.err().map(|error| Failure { code: error.code, message: error.message });
     // An attempt that was interrupted is no failed one.
     let (reason, failure) = match failure {
         Some(failure) if interrupted => (failure.message, None),
-        failure => (recorded.report.reason.clone(), failure),
+        failure => (reason, failure),
     };
     TargetReport {
         target: deployment.target.clone(),

@@ -5,11 +5,13 @@ use std::ops::ControlFlow;
 use jiff::Timestamp;
 
 use super::deliver::{Delivery, not_started};
+use super::facts::{Answers, FromEveryone};
 use super::record::Recorded;
-use crate::plan::{self, Change, Deployment, NextAttempt, Status, TargetEvent};
+use crate::plan::{self, BackTo, Change, Deployment, Failure, NextAttempt, Recheck, Status, TargetEvent};
 use crate::registry::RegistryError;
 use crate::report::TargetReport;
 use crate::store::StoreError;
+use crate::target::Target;
 
 /// The deployment that is to be carried out, or what to say where there is nothing to be done.
 pub(super) type Turn = ControlFlow<Box<TargetReport>, Box<Deployment>>;
@@ -52,7 +54,10 @@ impl Delivery<'_> {
             return Ok(over(report));
         }
         if is_interrupted && deployment.is_used_up(&recorded.target.retry) {
-            return self.end(recorded, TargetEvent::LastAttemptInterrupted(&deployment)).map(over);
+            let back_to = self.back_to(recorded.target, &deployment)?;
+            let event = TargetEvent::LastAttemptInterrupted { deployment: &deployment, back_to };
+            let ended = self.end(recorded, event)?;
+            return Ok(over(TargetReport { latest_tag: Some(deployment.tag.clone()), ..ended }));
         }
         Ok(Turn::Continue(Box::new(deployment)))
     }
@@ -70,11 +75,8 @@ impl Delivery<'_> {
         deployment: &Deployment,
         now: Timestamp,
     ) -> Result<Option<TargetReport>, StoreError> {
-        if deployment.by.is_manual() {
-            return Ok(None);
-        }
         let state = self.context.run.store.write(|write| write.state(&deployment.target))?;
-        let stopped = state.and_then(|state| plan::stopped(recorded.target, &state, now));
+        let stopped = state.and_then(|state| plan::withheld(recorded.target, &state, deployment, now));
         Ok(stopped.map(|(status, reason, until)| TargetReport {
             status,
             reason: format!("{}: {reason}", deployment.tag),
@@ -96,6 +98,9 @@ impl Delivery<'_> {
                 Ok(Turn::Continue(Box::new(deployment)))
             }
             Ok(Some(digest)) => {
+                if let Some(report) = self.gates_stop(recorded, &deployment)? {
+                    return Ok(over(report));
+                }
                 // Another digest is another deployment: under the old id a receiver could take it for done.
                 let id = uuid::Uuid::now_v7().to_string();
                 let event = TargetEvent::DigestMoved { deployment: &deployment, digest, id };
@@ -109,18 +114,43 @@ impl Delivery<'_> {
             Err(RegistryError::OutOfTime(_)) => Ok(over(not_started(self.context.run.mode, recorded))),
             // The outage is told with its listing, as often as outages are told.
             Err(_) if recorded.report.status == Status::Unknown => Ok(over(recorded.report.clone())),
-            Err(error) => {
-                let failure = self.context.failure(&error);
-                let report = TargetReport {
-                    status: Status::Unknown,
-                    reason: failure.message.clone(),
-                    failure: Some(failure),
-                    news: true,
-                    ..recorded.report.clone()
-                };
-                Ok(over(report))
-            }
+            Err(error) => Ok(over(unknown(recorded, self.context.failure(&error)))),
         }
+    }
+
+    /// What was asked of the gates was about another image.
+    fn gates_stop(
+        &self,
+        recorded: &Recorded<'_>,
+        deployment: &Deployment,
+    ) -> Result<Option<TargetReport>, StoreError> {
+        if deployment.by.is_manual() {
+            return Ok(None);
+        }
+        let (context, target) = (self.context, recorded.target);
+        let state = context.run.store.state(&target.id)?;
+        let facts = FromEveryone { context, target, answers: &Answers::default() };
+        Ok(match plan::recheck(target, state.as_ref(), deployment, &facts, Timestamp::now()) {
+            Recheck::Passes => None,
+            Recheck::Waits { reason, until } => {
+                let status = Status::Waiting;
+                Some(TargetReport { status, reason, until, news: true, ..recorded.report.clone() })
+            }
+            Recheck::Unknown(failure) => Some(unknown(recorded, failure)),
+        })
+    }
+
+    /// What the deployment is followed by, should it be given up.
+    pub(super) fn back_to(
+        &self,
+        target: &Target,
+        deployment: &Deployment,
+    ) -> Result<Option<BackTo>, StoreError> {
+        if !plan::is_followed(target, deployment) {
+            return Ok(None);
+        }
+        let runs = self.context.run.store.runs(&target.id)?;
+        Ok(plan::back_to(deployment, &runs, uuid::Uuid::now_v7().to_string()))
     }
 
     /// Whether the deployment brings back what its target ran, by tag and digest.
@@ -162,6 +192,16 @@ impl Delivery<'_> {
             deployment: None,
             ..recorded.report.clone()
         }
+    }
+}
+
+fn unknown(recorded: &Recorded<'_>, failure: Failure) -> TargetReport {
+    TargetReport {
+        status: Status::Unknown,
+        reason: failure.message.clone(),
+        failure: Some(failure),
+        news: true,
+        ..recorded.report.clone()
     }
 }
 

@@ -10,7 +10,7 @@ use ureq::http::{HeaderMap, Response, StatusCode};
 use url::Url;
 
 use super::RegistryError;
-use super::large::{Claim, LARGE_BODY};
+use super::large::Claim;
 use super::request::{Method, what};
 use crate::secret::{Masked, Outside, Redactor as _, Secrets};
 use crate::stop::CutShort;
@@ -116,7 +116,9 @@ impl Answer {
     /// What a 429 or 5xx wants of who asks again.
     pub(super) fn wish(&self) -> Option<Wish> {
         let is_limit = self.status == StatusCode::TOO_MANY_REQUESTS;
-        if !is_limit && !self.status.is_server_error() {
+        // 501: it does not know the method, and will not know it later.
+        let has_failed = self.status.is_server_error() && self.status != StatusCode::NOT_IMPLEMENTED;
+        if !is_limit && !has_failed {
             return None;
         }
         Some(Wish { is_limit, wait: self.retry_after() })
@@ -172,12 +174,7 @@ impl Answer {
     /// The body up to a limit, as it comes.
     pub(super) fn reader(self, limit: u64) -> Bounded<impl Read> {
         let head = self.head();
-        Bounded { inner: self.body.into_reader(), left: limit, limit, head, claim: None, fault: None }
-    }
-
-    /// The body of a tags list, as it comes. A large one needs a place.
-    pub(super) fn list_reader(self, claim: &Claim) -> Bounded<impl Read> {
-        Bounded { claim: Some(claim.clone()), ..self.reader(TAGS_BODY) }
+        Bounded { inner: self.body.into_reader(), left: limit, limit, head, fault: None }
     }
 
     /// The whole body.
@@ -227,8 +224,6 @@ pub(super) struct Bounded<R> {
     left: u64,
     limit: u64,
     head: String,
-    /// Where the body may be a large list.
-    claim: Option<Claim>,
     /// Why reading failed, kept beside what a parser makes of it.
     fault: Option<BodyFault>,
 }
@@ -240,10 +235,6 @@ impl<R: Read> Read for Bounded<R> {
             let too_long =
                 || io::Error::other(format!("the answer is longer than {} MiB", self.limit / 1024 / 1024));
             self.left = self.left.checked_sub(read as u64).ok_or_else(too_long)?;
-            let is_large = self.limit - self.left > LARGE_BODY;
-            if is_large && self.claim.as_ref().is_some_and(|claim| !claim.try_hold()) {
-                return Err(io::Error::other(Crowded));
-            }
             Ok(read)
         });
         if let Err(error) = &result {
@@ -254,6 +245,11 @@ impl<R: Read> Read for Bounded<R> {
 }
 
 impl<R> Bounded<R> {
+    /// Whether everything that was read was read without a fault.
+    pub(super) fn is_sound(&self) -> bool {
+        self.fault.is_none()
+    }
+
     /// The error of a body that could not be read to its end, or that is not what it should be.
     pub(super) fn failed(self, error: &dyn std::fmt::Display) -> Unread {
         match self.fault {
@@ -267,10 +263,6 @@ impl<R> Bounded<R> {
             Some(BodyFault::CutShort(cause)) => {
                 RegistryError::OutOfTime(format!("{}: {cause}", self.head)).into()
             }
-            Some(BodyFault::Crowded) => Unread {
-                error: RegistryError::Unavailable(format!("{}: {Crowded}", self.head)),
-                again: self.claim.map(Again::WithPlace),
-            },
             Some(BodyFault::Wrong(cause)) => {
                 RegistryError::Protocol(format!("{}: {cause}", self.head)).into()
             }
@@ -294,10 +286,13 @@ enum Again {
     WithPlace(Claim),
 }
 
-/// A large list came where as many are held as may be.
-#[derive(Debug, thiserror::Error)]
-#[error("other large lists are being read")]
-struct Crowded;
+impl Unread {
+    /// A large list came where as many are held as may be.
+    pub(super) fn crowded(head: &str, claim: &Claim) -> Unread {
+        let error = RegistryError::Unavailable(format!("{head}: other large lists are being read"));
+        Unread { error, again: Some(Again::WithPlace(claim.clone())) }
+    }
+}
 
 impl From<RegistryError> for Unread {
     fn from(error: RegistryError) -> Unread {
@@ -337,7 +332,6 @@ enum BodyFault {
     Slow(String),
     /// The run is over.
     CutShort(String),
-    Crowded,
     /// Too long, or not what its head says.
     Wrong(String),
 }
@@ -347,9 +341,6 @@ fn body_fault(error: &io::Error) -> BodyFault {
     const SLOW: &str = "the answer did not end in time";
     if let Some(cut) = error.get_ref().and_then(|inner| inner.downcast_ref::<CutShort>()) {
         return BodyFault::CutShort(cut.to_string());
-    }
-    if error.get_ref().is_some_and(|inner| inner.is::<Crowded>()) {
-        return BodyFault::Crowded;
     }
     if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>()) {
         return match error {

@@ -17,7 +17,7 @@ use super::oci::Oci;
 use super::request::Method;
 use super::{Registry, RegistryError, SignIn, Traffic};
 use crate::config::RegistryConfig;
-use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
+use crate::reference::{Digest, ListedTag, Listing, Platforms, Repository, Tag};
 use crate::secret::Secrets;
 
 /// The most that the API gives in a page.
@@ -41,6 +41,7 @@ pub(super) struct Dockerhub {
 struct Row {
     name: String,
     last_updated: Option<Timestamp>,
+    digest: Option<String>,
     #[serde(default)]
     images: Vec<Image>,
 }
@@ -50,6 +51,7 @@ struct Image {
     os: Option<String>,
     architecture: Option<String>,
     variant: Option<String>,
+    digest: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -241,10 +243,16 @@ impl Registry for Dockerhub {
         Ok(None)
     }
 
-    fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Vec<String>, RegistryError> {
-        let images = self.row(&full(repository), tag)?.map(|row| row.images).unwrap_or_default();
-        let name = |image: Image| image::platform_name(image.os?, image.architecture?, image.variant);
-        Ok(images.into_iter().filter_map(name).collect())
+    fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Platforms, RegistryError> {
+        let Some(row) = self.row(&full(repository), tag)? else {
+            return Ok(Platforms::default());
+        };
+        let digest = |text: Option<String>| Digest::new(&text?).ok();
+        let image = |image: Image| {
+            let name = image::platform_name(image.os?, image.architecture?, image.variant)?;
+            Some((name, digest(image.digest)))
+        };
+        Ok(Platforms { of: digest(row.digest), images: row.images.into_iter().filter_map(image).collect() })
     }
 
     fn newest_first<'a>(

@@ -15,14 +15,14 @@ use url::Url;
 
 use super::answer::{Answer, SMALL_BODY, whole};
 use super::http::{Client, MANIFEST_TYPES};
-use super::image::{self, Blob, Blobs};
+use super::image::{self, Blob, Blobs, Heads};
 use super::newest_first::Walk;
 use super::request::{Header, Method};
 use super::tags_list::{Page, error_code};
 use super::{About, Registry, RegistryError, SignIn, Traffic};
 use crate::config::{CredentialSetting, RegistryConfig, SecretSource};
 use crate::feed::{self, Changes, Cursor, Owner};
-use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
+use crate::reference::{Digest, ListedTag, Listing, Platforms, Repository, Tag};
 use crate::secret::{Credential, Secrets};
 use package::{PackagePages, Row};
 
@@ -42,6 +42,7 @@ pub(super) struct Gitea {
     credential_sent: AtomicUsize,
     /// This server is too old to list the packages of one image.
     lists_owners_only: AtomicBool,
+    heads: Heads,
 }
 
 /// How the registry API is asked. (The package API wants the token itself.)
@@ -81,6 +82,7 @@ impl Gitea {
             access: Mutex::new(Access::Unknown),
             credential_sent: AtomicUsize::new(0),
             lists_owners_only: AtomicBool::new(false),
+            heads: Heads::honest(),
         }
     }
 
@@ -109,15 +111,35 @@ impl Gitea {
     ) -> Result<Answer, RegistryError> {
         let send =
             |authorization: &str| send(&[("authorization", authorization), ("accept", MANIFEST_TYPES)]);
+        let credential = self.credential()?;
         let used = self.authorization()?;
-        let answer = send(&used)?;
+        let mut answer = send(&used)?;
         let is_jwt = used.starts_with("Bearer ");
         if answer.status != StatusCode::UNAUTHORIZED || (is_jwt && is_about_rights(&answer)) {
             return Ok(answer);
         }
         self.forget(&used);
-        let renewed = self.exchanged()?;
-        if renewed == used { Ok(answer) } else { send(&renewed) }
+        let exchanged = self.exchanged()?;
+        if exchanged != used {
+            answer = send(&exchanged)?;
+        }
+        if answer.status != StatusCode::UNAUTHORIZED || is_about_rights(&answer) {
+            return Ok(answer);
+        }
+        match self.renewed(credential.as_ref())? {
+            Some(renewed) => send(&renewed.basic()),
+            None => Ok(answer),
+        }
+    }
+
+    /// What takes the place of a credential that the server does not take any more.
+    fn renewed(&self, used: Option<&Credential>) -> Result<Option<Credential>, RegistryError> {
+        let Some(used) = used else { return Ok(None) };
+        let renewed = self.secrets.renewed(&self.config, None, used, self.client.cutoff())?;
+        if renewed.is_some() {
+            *self.access() = Access::Unknown;
+        }
+        Ok(renewed)
     }
 
     /// The header for the registry API. The first few requests go with the credential itself, for a
@@ -273,12 +295,8 @@ impl Registry for Gitea {
     }
 
     fn digest(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>, RegistryError> {
-        let answer = self.ask(Method::Head, &format!("/v2/{repository}/manifests/{tag}"))?;
-        match answer.status {
-            StatusCode::OK => image::digest_of(&answer).map(Some),
-            StatusCode::NOT_FOUND => Ok(None),
-            _ => Err(self.refusal(answer)),
-        }
+        let path = format!("/v2/{repository}/manifests/{tag}");
+        self.heads.digest(repository, |method| self.ask(method, &path), |answer| self.refusal(answer))
     }
 
     fn pushed_at(&self, repository: &Repository, tag: &Tag) -> Result<Option<Timestamp>, RegistryError> {
@@ -365,7 +383,7 @@ impl Registry for Gitea {
         image::created(self, repository, tag, platforms)
     }
 
-    fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Vec<String>, RegistryError> {
+    fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Platforms, RegistryError> {
         image::platforms(self, repository, tag)
     }
 

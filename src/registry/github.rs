@@ -19,7 +19,7 @@ use super::oci::Oci;
 use super::request::Method;
 use super::{Registry, RegistryError, SignIn, Traffic};
 use crate::config::RegistryConfig;
-use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
+use crate::reference::{Digest, ListedTag, Listing, Platforms, Repository, Tag};
 use crate::secret::Secrets;
 
 /// The most that the API gives in a page.
@@ -218,7 +218,7 @@ impl Registry for Github {
         self.oci.created(repository, tag, platforms)
     }
 
-    fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Vec<String>, RegistryError> {
+    fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Platforms, RegistryError> {
         self.oci.platforms(repository, tag)
     }
 

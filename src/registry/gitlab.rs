@@ -10,7 +10,7 @@ use url::Url;
 use super::oci::Oci;
 use super::{Registry, RegistryError, SignIn};
 use crate::config::RegistryConfig;
-use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
+use crate::reference::{Digest, ListedTag, Listing, Platforms, Repository, Tag};
 
 pub(super) struct Gitlab {
     oci: Oci,
@@ -50,7 +50,7 @@ impl Registry for Gitlab {
         self.oci.created(repository, tag, platforms)
     }
 
-    fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Vec<String>, RegistryError> {
+    fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Platforms, RegistryError> {
         self.oci.platforms(repository, tag)
     }
 

@@ -20,7 +20,7 @@ use crate::transport::{self, Advice, Transport, Unprepared, Way};
 
 /// What is waited before a request is sent again.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
-const MOST_REDIRECTS: usize = 5;
+pub(super) const MOST_REDIRECTS: usize = 5;
 /// Requests for this many different paths fail in a row, and a registry is left alone for the run.
 const FAILURES_ALLOWED: usize = 3;
 
@@ -63,6 +63,9 @@ pub(super) struct Client {
 struct Health {
     /// Paths whose last try failed since the last answer. What fails for one path only is that path's.
     failed_paths: BTreeSet<String>,
+    /// What was answered last. It is asked again before the server counts as down: several broken paths may come one
+    /// after another.
+    answered: Option<Url>,
     last_failure: String,
     under_way: usize,
 }
@@ -158,22 +161,46 @@ impl Client {
         let mut url = url.clone();
         for _ in 0..=MOST_REDIRECTS {
             let answer = self.send_to(method, &url, headers)?;
-            if !answer.status.is_redirection() || answer.status == StatusCode::NOT_MODIFIED {
-                return Ok(answer);
+            match self.redirect(&answer, false)? {
+                None => return Ok(answer),
+                Some(next) => url = next,
             }
-            let Some(next) = answer.location() else {
-                return Err(RegistryError::Protocol(format!("{}: it says not where to", answer.head())));
-            };
-            if !self.is_same_origin(&next) {
-                return Err(RegistryError::Protocol(format!(
-                    "{}: it redirects to {}, and credentials are not sent there; if that is the registry's address, write it as url",
-                    answer.head(),
-                    next.origin().ascii_serialization()
-                )));
-            }
-            url = next;
         }
-        Err(RegistryError::Protocol(format!("{}: it redirects again and again", what(method, &url))))
+        Err(too_many_redirects(method, &url))
+    }
+
+    /// Where an answer sends on to; None: nowhere. `may_leave`: also to another origin, which must be given no
+    /// credential then.
+    ///
+    /// # Errors
+    /// It does not say where to, or to where it must not be followed.
+    pub(super) fn redirect(&self, answer: &Answer, may_leave: bool) -> Result<Option<Url>, RegistryError> {
+        if !answer.status.is_redirection() || answer.status == StatusCode::NOT_MODIFIED {
+            return Ok(None);
+        }
+        let Some(next) = answer.location() else {
+            return Err(RegistryError::Protocol(format!(
+                "{}: redirect without a Location header",
+                answer.head()
+            )));
+        };
+        let elsewhere = next.origin().ascii_serialization();
+        if next.origin() == answer.url.origin() {
+            return Ok(Some(next));
+        }
+        if !may_leave {
+            return Err(RegistryError::Protocol(format!(
+                "{}: it redirects to {elsewhere}, and credentials are not sent there; if that is the registry's address, write it as url",
+                answer.head()
+            )));
+        }
+        if next.scheme() != "https" && answer.url.scheme() == "https" {
+            return Err(RegistryError::Protocol(format!(
+                "{}: it redirects to {elsewhere}, which is not encrypted",
+                answer.head()
+            )));
+        }
+        Ok(Some(next))
     }
 
     /// As [`Client::send`], but gives a redirect back as it is.
@@ -257,7 +284,10 @@ impl Client {
     ) -> Result<Answer, Failure> {
         match result {
             Ok(response) => {
-                self.end(url, |health| health.failed_paths.clear());
+                self.end(url, |health| {
+                    health.failed_paths.clear();
+                    health.answered = Some(url.clone());
+                });
                 Ok(Answer::new(method, url, &self.secrets, response))
             }
             Err(error) if is_cut_short(&error) => {
@@ -325,13 +355,14 @@ impl Client {
         if let Some(cause) = failure.cause.filter(|_| self.is_same_origin(url)) {
             let mut health = self.health();
             health.failed_paths.insert(url.path().to_owned());
+            health.answered.take_if(|answered| answered.path() == url.path());
             health.last_failure = cause;
         }
         failure.error
     }
 
     /// The error of a request that is not sent, because of what came of those before it. An answer that is under
-    /// way while others fail, failures being quicker, is waited for: it decides.
+    /// way while others fail, failures being quicker, is waited for: it decides. So does a path that was answered before.
     fn check_health(&self, method: Method, url: &Url) -> Result<(), RegistryError> {
         let mut health = self.health();
         loop {
@@ -342,7 +373,17 @@ impl Client {
                 return Ok(());
             }
             if health.under_way == 0 {
-                break;
+                let Some(answered) = health.answered.take() else {
+                    break;
+                };
+                // The others wait for it.
+                health.under_way += 1;
+                drop(health);
+                // Whatever it answers shows that the server is there.
+                let _ = self.send_once(Method::Head, &answered, &[]);
+                self.end(&answered, |_| {});
+                health = self.health();
+                continue;
             }
             health = self.ended.wait_timeout(health, TICK).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -362,6 +403,10 @@ impl Client {
     pub(super) fn claim(&self) -> Claim {
         Claim::new(&self.traffic.large, &self.traffic.cutoff)
     }
+}
+
+pub(super) fn too_many_redirects(method: Method, url: &Url) -> RegistryError {
+    RegistryError::Protocol(format!("{}: it redirects again and again", what(method, url)))
 }
 
 fn out_of_time(method: Method, url: &Url, how_far: &str) -> RegistryError {

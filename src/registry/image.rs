@@ -1,14 +1,19 @@
 //! What a manifest and an image's configuration say: digest, platforms, when it was built.
 
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use jiff::Timestamp;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+use sha2::{Digest as _, Sha256};
+use ureq::http::StatusCode;
 
 use super::RegistryError;
-use super::answer::{Answer, SMALL_BODY, Unread};
+use super::answer::{Answer, SMALL_BODY, Unread, whole};
 use super::http::Client;
 use super::request::{Header, Method};
-use crate::reference::{Digest, Repository, Tag};
+use crate::reference::{Digest, Platforms, Repository, Tag};
 
 /// Something that gives manifests and blobs by their path: `/v2/acme/shop/manifests/v1`.
 pub(super) trait Blobs {
@@ -26,6 +31,11 @@ pub(super) struct Blob {
 impl Blob {
     pub(super) fn read(answer: Answer) -> Result<Blob, Unread> {
         Ok(Blob { place: answer.head(), bytes: answer.bytes(SMALL_BODY)? })
+    }
+
+    fn parsed<T: serde::de::DeserializeOwned>(&self, what: &str) -> Result<T, RegistryError> {
+        serde_json::from_slice(&self.bytes)
+            .map_err(|_| RegistryError::Protocol(format!("{}: this is not {what}", self.place)))
     }
 }
 
@@ -105,19 +115,20 @@ pub(super) fn platforms(
     blobs: &impl Blobs,
     repository: &Repository,
     tag: &Tag,
-) -> Result<Vec<String>, RegistryError> {
-    let Some(manifest) = manifest(blobs, repository, tag.as_str())? else {
-        return Ok(Vec::new());
+) -> Result<Platforms, RegistryError> {
+    let Some(blob) = blobs.get(&manifest_path(repository, tag.as_str()))? else {
+        return Ok(Platforms::default());
     };
-    if manifest.config.is_none() {
-        let platforms =
-            manifest.manifests.iter().filter_map(|descriptor| descriptor.platform.as_ref()?.name());
-        return Ok(platforms.collect());
-    }
-    Ok(configuration(blobs, repository, &manifest)?
-        .and_then(|found| found.platform.name())
-        .into_iter()
-        .collect())
+    let of = digest_of_bytes(&blob.bytes);
+    let manifest: Manifest = blob.parsed(MANIFEST)?;
+    let images = if manifest.config.is_none() {
+        let image = |found: Descriptor| Some((found.platform?.name()?, Some(found.digest)));
+        manifest.manifests.into_iter().filter_map(image).collect()
+    } else {
+        let only = configuration(blobs, repository, &manifest)?;
+        only.and_then(|found| found.platform.name()).map(|name| (name, None)).into_iter().collect()
+    };
+    Ok(Platforms { of, images })
 }
 
 /// When a tag's image was built: of an index the first of `wanted`, else the first that is an image to run.
@@ -148,7 +159,13 @@ fn manifest(
     repository: &Repository,
     reference: &str,
 ) -> Result<Option<Manifest>, RegistryError> {
-    parsed(blobs, &format!("/v2/{repository}/manifests/{reference}"), "a manifest")
+    parsed(blobs, &manifest_path(repository, reference), MANIFEST)
+}
+
+const MANIFEST: &str = "a manifest";
+
+fn manifest_path(repository: &Repository, reference: &str) -> String {
+    format!("/v2/{repository}/manifests/{reference}")
 }
 
 fn configuration(
@@ -167,18 +184,97 @@ fn parsed<T: serde::de::DeserializeOwned>(
     path: &str,
     what: &str,
 ) -> Result<Option<T>, RegistryError> {
-    let Some(Blob { place, bytes }) = blobs.get(path)? else {
-        return Ok(None);
-    };
-    serde_json::from_slice(&bytes)
-        .map(Some)
-        .map_err(|_| RegistryError::Protocol(format!("{place}: this is not {what}")))
+    blobs.get(path)?.map(|blob| blob.parsed(what)).transpose()
 }
 
 /// `Docker-Content-Digest` of an answer about a manifest.
 pub(super) fn digest_of(answer: &Answer) -> Result<Digest, RegistryError> {
-    let header = answer.header("docker-content-digest").unwrap_or_default();
-    Digest::new(header).map_err(|_| RegistryError::Protocol(format!("{}: it names no digest", answer.head())))
+    named_digest(answer)
+        .ok_or_else(|| RegistryError::Protocol(format!("{}: it names no digest", answer.head())))
+}
+
+fn named_digest(answer: &Answer) -> Option<Digest> {
+    Digest::new(answer.header("docker-content-digest")?).ok()
+}
+
+/// Asks for digests by HEAD. Proxies and gateways strip its header, or refuse it where they answer a GET: what it
+/// leaves open, the GET decides.
+#[derive(Default)]
+pub(super) struct Heads {
+    /// A 404 to HEAD means a 404 to GET in every repository.
+    are_honest: bool,
+    /// Repositories of which it is known that a 404 to HEAD means a 404 to GET.
+    honest: Mutex<HashSet<Repository>>,
+}
+
+impl Heads {
+    /// Those of a server whose HEAD finds what its GET finds.
+    pub(super) fn honest() -> Heads {
+        Heads { are_honest: true, ..Heads::default() }
+    }
+
+    /// The digest of a manifest; None: there is none.
+    ///
+    /// # Errors
+    /// As those of asking; `refusal` makes one of any other answer.
+    pub(super) fn digest(
+        &self,
+        repository: &Repository,
+        ask: impl Fn(Method) -> Result<Answer, RegistryError>,
+        refusal: impl Fn(Answer) -> RegistryError,
+    ) -> Result<Option<Digest>, RegistryError> {
+        let head = ask(Method::Head)?;
+        let is_missing = head.status == StatusCode::NOT_FOUND;
+        match head.status {
+            StatusCode::OK => {
+                self.known().insert(repository.clone());
+                if let Some(digest) = named_digest(&head) {
+                    return Ok(Some(digest));
+                }
+            }
+            StatusCode::NOT_FOUND if self.are_honest || self.known().contains(repository) => {
+                return Ok(None);
+            }
+            StatusCode::NOT_FOUND
+            | StatusCode::FORBIDDEN
+            | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::NOT_IMPLEMENTED => {}
+            _ => return Err(refusal(head)),
+        }
+        let get = || ask(Method::Get);
+        let digest = whole(get, |answer| match answer.status {
+            StatusCode::OK => read_digest(answer).map(Some),
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(refusal(answer).into()),
+        })?;
+        if is_missing && digest.is_none() {
+            self.known().insert(repository.clone());
+        }
+        Ok(digest)
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashSet<Repository>> {
+        self.honest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The digest that an answer with a manifest names, or the one that its bytes have.
+fn read_digest(answer: Answer) -> Result<Digest, Unread> {
+    let named = named_digest(&answer);
+    let Blob { place, bytes } = Blob::read(answer)?;
+    let wrong = |what| RegistryError::Protocol(format!("{place}: {what}"));
+    // A login page has a digest, too.
+    let is_manifest = serde_json::from_slice::<serde_json::Value>(&bytes).is_ok_and(|value| {
+        ["config", "layers", "manifests", "fsLayers"].iter().any(|key| value.get(key).is_some())
+    });
+    if !is_manifest {
+        return Err(wrong("this is not a manifest").into());
+    }
+    Ok(named.or_else(|| digest_of_bytes(&bytes)).ok_or_else(|| wrong("it has no digest"))?)
+}
+
+fn digest_of_bytes(bytes: &[u8]) -> Option<Digest> {
+    Digest::new(&format!("sha256:{}", hex::encode(Sha256::digest(bytes)))).ok()
 }
 
 /// Follows redirects of a blob: on the registry's own origin as it was asked for, and to storage
@@ -273,7 +369,12 @@ mod tests {
             ("gone", vec![]),
         ] {
             let (repository, tag) = of(tag);
-            assert_eq!(platforms(&shelf(), &repository, &tag).unwrap(), expected, "{tag}");
+            let found = platforms(&shelf(), &repository, &tag).unwrap();
+            let names: Vec<&str> = found.images.iter().map(|(name, _)| name.as_str()).collect();
+            assert_eq!(names, expected, "{tag}");
+            // Of its index, or, where it has only one, the tag's own.
+            let has_own = found.images.iter().all(|(_, digest)| digest.is_some());
+            assert_eq!(has_own, tag.as_str() != "single", "{tag}");
         }
         let (repository, tag) = of("html");
         let wrong = platforms(&shelf(), &repository, &tag).unwrap_err();

@@ -1,6 +1,9 @@
-//! Lists that fill the memory are held a few at a time, however many connections a run has.
+//! Lists that fill the memory are held a few at a time, however many connections a run has, and read by as few threads:
+//! an allocator with an arena for each thread keeps what a thread has freed for that thread.
 
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::thread;
 
 use super::RegistryError;
 use crate::reference::Held;
@@ -19,25 +22,35 @@ pub(super) struct Large(Arc<Places>);
 
 #[derive(Debug)]
 struct Places {
-    free: Mutex<usize>,
+    free: Mutex<Vec<Reader>>,
     changed: Condvar,
 }
 
 /// A place; free again when what was read is dropped.
 #[derive(Debug)]
-pub(super) struct Place(Large);
+pub(super) struct Place {
+    large: Large,
+    /// Given back with the place.
+    reader: Option<Reader>,
+}
+
+/// A thread that reads large lists, started with the first. It ends with the run.
+#[derive(Debug, Default)]
+struct Reader(Option<Sender<Job>>);
+
+type Job = Box<dyn FnOnce() + Send>;
 
 impl Default for Large {
     fn default() -> Large {
-        Large(Arc::new(Places { free: Mutex::new(MOST), changed: Condvar::new() }))
+        let free = std::iter::repeat_with(Reader::default).take(MOST).collect();
+        Large(Arc::new(Places { free: Mutex::new(free), changed: Condvar::new() }))
     }
 }
 
 impl Large {
     pub(super) fn try_take(&self) -> Option<Place> {
         let mut free = self.0.free.lock().unwrap_or_else(PoisonError::into_inner);
-        *free = free.checked_sub(1)?;
-        Some(Place(self.clone()))
+        Some(self.place(free.pop()?))
     }
 
     /// Waits for one. Whoever holds one waits for none, so that this ends. None: the run is over.
@@ -47,12 +60,39 @@ impl Large {
             if cutoff.is_reached() {
                 return None;
             }
-            if let Some(left) = free.checked_sub(1) {
-                *free = left;
-                return Some(Place(self.clone()));
+            if let Some(reader) = free.pop() {
+                return Some(self.place(reader));
             }
             free = self.0.changed.wait_timeout(free, TICK).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    fn place(&self, mut reader: Reader) -> Place {
+        reader.start();
+        Place { large: self.clone(), reader: Some(reader) }
+    }
+}
+
+impl Reader {
+    fn start(&mut self) {
+        if self.0.is_none() {
+            let (sender, jobs) = mpsc::channel::<Job>();
+            let work = move || jobs.into_iter().for_each(|job| job());
+            // Where no thread can be started, whoever has the job does it.
+            self.0 = thread::Builder::new().spawn(work).is_ok().then_some(sender);
+        }
+    }
+
+    fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
+        let Some(jobs) = &self.0 else {
+            return job();
+        };
+        let (sender, done) = mpsc::channel();
+        let job: Job = Box::new(move || drop(sender.send(job())));
+        if let Err(mpsc::SendError(job)) = jobs.send(job) {
+            job();
+        }
+        done.recv().expect("the reader does not panic")
     }
 }
 
@@ -98,6 +138,14 @@ impl Claim {
         }
     }
 
+    /// Does a job that takes memory for tags: with a place, by its thread.
+    pub(super) fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
+        match self.0.place.get().and_then(|place| place.reader.as_ref()) {
+            Some(reader) => reader.run(job),
+            None => job(),
+        }
+    }
+
     /// What keeps the place for as long as the listing lives.
     pub(super) fn held(self) -> Held {
         Held::new(self.0)
@@ -106,8 +154,9 @@ impl Claim {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        *self.0.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.0.0.changed.notify_one();
+        let mut free = self.large.0.free.lock().unwrap_or_else(PoisonError::into_inner);
+        free.extend(self.reader.take());
+        self.large.0.changed.notify_one();
     }
 }
 
@@ -120,7 +169,7 @@ mod tests {
         let large = Large::default();
         let taken: Vec<Place> = std::iter::from_fn(|| large.try_take()).collect();
         assert_eq!(taken.len(), MOST);
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             let waiting = scope.spawn(|| large.take(&Cutoff::default()).is_some());
             drop(taken);
             assert!(waiting.join().unwrap());

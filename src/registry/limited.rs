@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{About, Registry, RegistryError, SignIn};
 use crate::feed::{Changes, Cursor, Owner};
-use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
+use crate::reference::{Digest, ListedTag, Listing, Platforms, Repository, Tag};
 
 /// When a registry may be asked again, and when it said so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +107,7 @@ impl Registry for Limited {
         self.ask(|registry| registry.created(repository, tag, platforms))
     }
 
-    fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Vec<String>, RegistryError> {
+    fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Platforms, RegistryError> {
         self.ask(|registry| registry.platforms(repository, tag))
     }
 

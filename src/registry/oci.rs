@@ -1,12 +1,12 @@
 //! Any registry of the OCI distribution specification: pages by `n`, `last` and `Link`; whatever
-//! authentication the server asks for.
+//! authentication the server asks for. What skopeo reads is read here, with the same tags and digests.
 
 mod header;
 mod sign_in;
 
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use header::Challenge;
 use jiff::Timestamp;
@@ -16,14 +16,14 @@ use ureq::http::StatusCode;
 use url::{Origin, Url};
 
 use super::answer::{Answer, SMALL_BODY, Unread, whole};
-use super::http::{Client, MANIFEST_TYPES};
-use super::image::{self, Blob, Blobs};
+use super::http::{Client, MANIFEST_TYPES, MOST_REDIRECTS, too_many_redirects};
+use super::image::{self, Blob, Blobs, Heads};
 use super::large::{Claim, LARGE_LIST};
 use super::request::Method;
-use super::tags_list::{MOST_TAGS, Page, TOO_MANY, drop_repeats, error_code};
+use super::tags_list::{MOST_TAGS, Page, TOO_MANY, error_code, without_repeats};
 use super::{Registry, RegistryError, SignIn, Traffic};
 use crate::config::RegistryConfig;
-use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
+use crate::reference::{Digest, ListedTag, Listing, Platforms, Repository, Tag};
 use crate::secret::{Credential, Secrets};
 
 /// Tags asked for at a time; the second where a server refuses the first.
@@ -42,8 +42,33 @@ pub(super) struct Oci {
     prefix: String,
     /// Where credentials may go for a token, beside the registry's own host.
     realms: Vec<Origin>,
-    /// What each repository is asked with; one exchange a repository and run.
-    access: Mutex<HashMap<String, Arc<Mutex<Option<String>>>>>,
+    /// What `/v2/` says to someone without credentials; asked once a run, and only where there are some to be used.
+    door: OnceLock<Result<Door, RegistryError>>,
+    /// What each repository is asked with at each server; one exchange a repository and run.
+    access: Mutex<HashMap<(String, Origin), Slot>>,
+    heads: Heads,
+}
+
+/// Whom a registry lets in.
+enum Door {
+    Open,
+    Asks {
+        head: String,
+        challenges: Vec<Challenge>,
+    },
+    /// It has no `/v2/`, or does not show it.
+    Unknown(RegistryError),
+}
+
+/// What a repository is asked with at one server. Held during an exchange: other threads wait for its token.
+type Slot = Arc<Mutex<Option<Arc<Access>>>>;
+
+struct Access {
+    /// The header `Authorization`.
+    header: String,
+    /// What the header was made of.
+    credential: Option<Credential>,
+    challenges: Vec<Challenge>,
 }
 
 #[derive(Deserialize)]
@@ -60,7 +85,9 @@ impl Oci {
             secrets,
             prefix: url.path().trim_end_matches('/').to_owned(),
             realms: Vec::new(),
+            door: OnceLock::new(),
             access: Mutex::new(HashMap::new()),
+            heads: Heads::default(),
         }
     }
 
@@ -75,74 +102,201 @@ impl Oci {
         self.client.may_have_credentials(realm) || self.realms.contains(&realm.origin())
     }
 
-    /// Asks about a repository, and authenticates where the server wants that.
+    /// Asks about a repository, and authenticates where the server wants that. Where no credential is configured,
+    /// a redirect to another server is followed, with anonymous access there.
     fn ask(&self, method: Method, repository: &Repository, url: &Url) -> Result<Answer, RegistryError> {
-        let slot = self.slot(repository);
-        let used = slot.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let answer = self.send(method, url, used.as_deref())?;
-        if answer.status != StatusCode::UNAUTHORIZED {
-            return Ok(answer);
-        }
-        let authorization = {
-            // Held during the exchange: other threads wait for its token.
-            let mut known = slot.lock().unwrap_or_else(PoisonError::into_inner);
-            if *known == used {
-                *known = Some(self.authorization(&answer, Some(repository))?);
+        let may_leave =
+            self.secrets.credential_for(&self.config, Some(repository), self.client.cutoff())?.is_none();
+        let mut url = url.clone();
+        for _ in 0..=MOST_REDIRECTS {
+            let answer = self.ask_at(method, repository, &url)?;
+            match self.client.redirect(&answer, may_leave)? {
+                None => return Ok(answer),
+                Some(next) => url = next,
             }
-            known.clone()
-        };
-        if authorization == used {
-            return Ok(answer);
         }
-        self.send(method, url, authorization.as_deref())
+        Err(too_many_redirects(method, &url))
+    }
+
+    /// The same at this server alone. An answer that refuses is answered with what its challenge asks for, and once
+    /// more with a credential that has been renewed.
+    fn ask_at(&self, method: Method, repository: &Repository, url: &Url) -> Result<Answer, RegistryError> {
+        let slot = self.slot(repository, url);
+        let (mut used, mut is_fresh) = self.first_access(&slot, repository, url)?;
+        let mut answer = self.send(method, url, used.as_deref())?;
+        for _ in 0..2 {
+            if !is_refused(&answer) {
+                break;
+            }
+            let Some(next) = self.next_access(&slot, repository, used.as_ref(), is_fresh, &answer)? else {
+                break;
+            };
+            answer = self.send(method, url, Some(&next))?;
+            (used, is_fresh) = (Some(next), true);
+        }
+        Ok(answer)
+    }
+
+    /// What to ask with at first, and whether it was made just now. A credential that is configured is used from the
+    /// first request on: anonymous access may show a part of the tags only, or no image at all.
+    fn first_access(
+        &self,
+        slot: &Slot,
+        repository: &Repository,
+        url: &Url,
+    ) -> Result<(Option<Arc<Access>>, bool), RegistryError> {
+        let mut known = lock(slot);
+        if known.is_some() || self.credential_at(url, Some(repository))?.is_none() {
+            return Ok((known.clone(), false));
+        }
+        if let Door::Asks { head, challenges } = self.door()?
+            && !challenges.is_empty()
+        {
+            *known = Some(Arc::new(self.authorization(head, challenges, url, Some(repository))?));
+        }
+        Ok((known.clone(), true))
+    }
+
+    /// What to ask with after this answer; None: there is nothing else. `is_fresh`: what was used was made for this
+    /// request, and is no better when it is made once more.
+    fn next_access(
+        &self,
+        slot: &Slot,
+        repository: &Repository,
+        used: Option<&Arc<Access>>,
+        is_fresh: bool,
+        answer: &Answer,
+    ) -> Result<Option<Arc<Access>>, RegistryError> {
+        let mut known = lock(slot);
+        let is_used = match (&*known, used) {
+            (Some(known), Some(used)) => Arc::ptr_eq(known, used),
+            (known, used) => known.is_none() && used.is_none(),
+        };
+        if !is_used {
+            return Ok(known.clone());
+        }
+        let challenges = header::challenges(&answer.headers);
+        let is_answered = is_fresh && used.is_some_and(|used| used.challenges == challenges);
+        let mut next = None;
+        if answer.status == StatusCode::UNAUTHORIZED && !is_answered {
+            let access = self.authorization(&answer.head(), &challenges, &answer.url, Some(repository))?;
+            next = Some(access).filter(|access| used.is_none_or(|used| used.header != access.header));
+        }
+        if next.is_none()
+            && let Some((used, credential)) = used.and_then(|used| Some((used, used.credential.as_ref()?)))
+            && let Some(renewed) =
+                self.secrets.renewed(&self.config, Some(repository), credential, self.client.cutoff())?
+        {
+            let (head, url) = (answer.head(), &answer.url);
+            next = Some(self.answered(&head, &used.challenges, Some(renewed), url, Some(repository))?);
+        }
+        let next = next.map(Arc::new);
+        if next.is_some() {
+            known.clone_from(&next);
+        }
+        Ok(next)
+    }
+
+    /// The credential for what is asked there: none at any server but the registry's own.
+    fn credential_at(
+        &self,
+        url: &Url,
+        repository: Option<&Repository>,
+    ) -> Result<Option<Credential>, RegistryError> {
+        if !self.client.is_same_origin(url) {
+            return Ok(None);
+        }
+        Ok(self.secrets.credential_for(&self.config, repository, self.client.cutoff())?)
+    }
+
+    fn door(&self) -> Result<&Door, RegistryError> {
+        let ask = || {
+            let answer = self.client.send(Method::Get, &self.base(), &[])?;
+            Ok(match answer.status {
+                StatusCode::OK => Door::Open,
+                StatusCode::UNAUTHORIZED => {
+                    Door::Asks { head: answer.head(), challenges: header::challenges(&answer.headers) }
+                }
+                _ => Door::Unknown(Oci::refusal(answer)),
+            })
+        };
+        self.door.get_or_init(ask).as_ref().map_err(RegistryError::clone)
+    }
+
+    fn base(&self) -> Url {
+        self.client.at(&format!("{}/v2/", self.prefix))
     }
 
     /// What the registry says of a tag's manifest, without fetching it.
     pub(super) fn head(&self, repository: &Repository, tag: &Tag) -> Result<Answer, RegistryError> {
-        let url = self.client.at(&format!("{}/v2/{repository}/manifests/{tag}", self.prefix));
-        self.ask(Method::Head, repository, &url)
+        self.ask(Method::Head, repository, &self.manifest(repository, tag))
     }
 
-    fn slot(&self, repository: &Repository) -> Arc<Mutex<Option<String>>> {
+    fn manifest(&self, repository: &Repository, tag: &Tag) -> Url {
+        self.client.at(&format!("{}/v2/{repository}/manifests/{tag}", self.prefix))
+    }
+
+    fn slot(&self, repository: &Repository, url: &Url) -> Slot {
         let mut access = self.access.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(access.entry(repository.as_str().to_owned()).or_default())
+        Arc::clone(access.entry((repository.as_str().to_owned(), url.origin())).or_default())
     }
 
     /// Blobs may be in storage elsewhere, which gets no credentials.
-    fn send(&self, method: Method, url: &Url, authorization: Option<&str>) -> Result<Answer, RegistryError> {
+    fn send(&self, method: Method, url: &Url, access: Option<&Access>) -> Result<Answer, RegistryError> {
         let mut headers = vec![("accept", MANIFEST_TYPES)];
-        headers.extend(authorization.map(|authorization| ("authorization", authorization)));
+        headers.extend(access.map(|access| ("authorization", access.header.as_str())));
+        let answer = self.client.send_to(method, url, &headers)?;
         if url.path().contains("/blobs/") {
-            let answer = self.client.send_to(method, url, &headers)?;
-            return image::follow(&self.client, answer, &headers);
+            image::follow(&self.client, answer, &headers)
+        } else {
+            Ok(answer)
         }
-        self.client.send(method, url, &headers)
     }
 
-    /// The header that the server's challenge asks for.
+    /// What the challenges of a server ask for, with a renewed credential where the one at hand has expired.
     fn authorization(
         &self,
-        answer: &Answer,
+        head: &str,
+        challenges: &[Challenge],
+        url: &Url,
         repository: Option<&Repository>,
-    ) -> Result<String, RegistryError> {
-        let challenges = header::challenges(&answer.headers);
-        let credential = self.secrets.credential_for(&self.config, repository, self.client.cutoff())?;
-        let head = answer.head();
+    ) -> Result<Access, RegistryError> {
+        let credential = self.credential_at(url, repository)?;
+        let answered = self.answered(head, challenges, credential.clone(), url, repository);
+        if let (Err(RegistryError::Unauthorized(_)), Some(credential)) = (&answered, credential)
+            && let Some(renewed) =
+                self.secrets.renewed(&self.config, repository, &credential, self.client.cutoff())?
+        {
+            return self.answered(head, challenges, Some(renewed), url, repository);
+        }
+        answered
+    }
+
+    fn answered(
+        &self,
+        head: &str,
+        challenges: &[Challenge],
+        credential: Option<Credential>,
+        url: &Url,
+        repository: Option<&Repository>,
+    ) -> Result<Access, RegistryError> {
+        let access = |header, credential| Access { header, credential, challenges: challenges.to_vec() };
         let mut refused = None;
-        for challenge in &challenges {
+        for challenge in challenges {
             let Challenge::Bearer { realm, service } = challenge else {
                 continue;
             };
-            match self.realm(&head, realm) {
+            match self.realm(head, realm, url) {
                 Ok(realm) => {
-                    return self.exchange(realm, service.as_deref(), credential.as_ref(), repository);
+                    let header = self.exchange(realm, service.as_deref(), credential.as_ref(), repository)?;
+                    return Ok(access(header, credential));
                 }
                 Err(error) => refused = refused.or(Some(error)),
             }
         }
         let basic = credential.as_ref().filter(|credential| !credential.is_identity).map(Credential::basic);
         match (challenges.contains(&Challenge::Basic), basic, refused) {
-            (true, Some(basic), _) => Ok(basic),
+            (true, Some(basic), _) => Ok(access(basic, credential)),
             (_, _, Some(refused)) => Err(refused),
             (true, None, None) => Err(RegistryError::Unauthorized(format!("{head}: {NO_PASSWORD}"))),
             (false, _, None) => Err(RegistryError::Unauthorized(format!(
@@ -153,11 +307,14 @@ impl Oci {
 
     /// Where to ask for a token, if credentials may go there. The same rules hold without a credential: a server
     /// must not have us ask any address, nor have that address's answer.
-    fn realm(&self, head: &str, realm: &str) -> Result<Url, RegistryError> {
+    fn realm(&self, head: &str, realm: &str, asked: &Url) -> Result<Url, RegistryError> {
         let url = Url::parse(realm).ok().filter(|url| matches!(url.scheme(), "http" | "https")).ok_or_else(
             || RegistryError::Protocol(format!("{head}: it sends to no valid address for a token")),
         )?;
-        if !self.trusts(&url) {
+        // Where a redirect led to another server, that server's own host gives its tokens, for anonymous access.
+        let is_others = !self.client.is_same_origin(asked)
+            && (url.scheme(), url.host()) == (asked.scheme(), asked.host());
+        if !is_others && !self.trusts(&url) {
             return Err(RegistryError::Denied(format!(
                 "{head}: it sends to {} for a token, and tokens are only asked for at the registry's own host by the same scheme; if that host gives the registry's tokens, name it in trusted_realms (Gitea and Forgejo send to ROOT_URL of their app.ini: it should be the address that url has)",
                 url.origin().ascii_serialization()
@@ -191,7 +348,7 @@ impl Oci {
                 let basic = credential.map(Credential::basic);
                 let headers: Vec<(&str, &str)> =
                     basic.iter().map(|basic| ("authorization", basic.as_str())).collect();
-                self.client.send_to(Method::Get, &url, &headers)?
+                self.client.send(Method::Get, &url, &headers)?
             }
         };
         match answer.status {
@@ -258,27 +415,21 @@ impl Oci {
     }
 
     /// Where the next page is: as `Link` says, or where a full page came without one, after its last tag.
-    fn next_page(
-        &self,
-        repository: &Repository,
-        answer: &NextPage,
-        page: &Page,
-        size: usize,
-    ) -> Result<Option<Url>, RegistryError> {
+    fn next_page(answer: &NextPage, page: &Page, size: usize) -> Result<Option<Url>, RegistryError> {
+        let mut next = answer.url.clone();
         if let Some(link) = &answer.link {
-            let Ok(mut next) = answer.url.join(link) else {
+            let Ok(link) = answer.url.join(link) else {
                 return Err(RegistryError::Protocol(format!("{}: its Link is no address", answer.head)));
             };
-            if !self.client.is_same_origin(&next) {
+            // Only which page it is goes by the server's word. Behind a proxy it often does not know its own host,
+            // scheme or path; and credentials go nowhere else.
+            let Some(query) = link.query().filter(|query| !query.is_empty()) else {
                 return Err(RegistryError::Protocol(format!(
-                    "{}: its next page is at {}, and credentials are not sent there",
-                    answer.head,
-                    next.origin().ascii_serialization()
+                    "{}: its Link has no query, and the next page is requested from this registry only",
+                    answer.head
                 )));
-            }
-            // Only which page it is goes by the server's word: the path is the one that was asked.
-            next.set_path(answer.url.path());
-            next.set_fragment(None);
+            };
+            next.set_query(Some(query));
             return Ok(Some(next));
         }
         // More than was asked for: the server knows no pages, and this is everything.
@@ -291,9 +442,24 @@ impl Oci {
                 answer.head
             )));
         };
-        Ok(Some(
-            self.client.at(&format!("{}/v2/{repository}/tags/list?n={size}&last={}", self.prefix, last.tag)),
-        ))
+        next.set_query(Some(&format!("n={size}&last={}", last.tag)));
+        Ok(Some(next))
+    }
+
+    /// The whole list of a server that knows neither `n` nor `last`, where it has just as many tags as were asked for:
+    /// asked for fewer it still gives them all. None: it knows pages.
+    fn without_pages(
+        &self,
+        repository: &Repository,
+        answer: &NextPage,
+        size: usize,
+        claim: &Claim,
+    ) -> Result<Option<Page>, RegistryError> {
+        let mut url = answer.url.clone();
+        url.set_query(Some(&format!("n={}", size - 1)));
+        let ask = || self.ask(Method::Get, repository, &url);
+        let (next, page) = whole(ask, |answer| read_page(answer, repository, claim))?;
+        Ok(Some(page).filter(|page| next.link.is_none() && page.names >= size))
     }
 }
 
@@ -313,6 +479,14 @@ fn read_page(answer: Answer, repository: &Repository, claim: &Claim) -> Result<(
         .map_err(|what| RegistryError::Protocol(format!("{head}: {what}")))?;
     let next = NextPage { head, url: answer.url.clone(), link };
     Ok((next, Page::read(answer, repository, claim)?))
+}
+
+fn lock(slot: &Slot) -> MutexGuard<'_, Option<Arc<Access>>> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn is_refused(answer: &Answer) -> bool {
+    matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
 }
 
 impl Registry for Oci {
@@ -339,7 +513,7 @@ impl Registry for Oci {
         };
         let (mut next, mut page) = whole(first, |answer| read_page(answer, repository, &claim))?;
         loop {
-            let following = self.next_page(repository, &next, &page, size.get())?;
+            let following = Oci::next_page(&next, &page, size.get())?;
             // ECR has pages of untagged images only; any other page brings the listing on.
             empty = if page.names == 0 { empty + 1 } else { 0 };
             let repeats = page.tags.first().is_some_and(|first| !firsts.insert(first.tag.clone()));
@@ -352,9 +526,16 @@ impl Registry for Oci {
                 claim.hold()?;
             }
             let Some(following) = following else {
-                drop_repeats(&mut listing.tags);
-                return Ok(Listing { held: claim.held(), ..listing });
+                let tags = without_repeats(listing.tags, &claim);
+                return Ok(Listing { tags, held: claim.held(), ..listing });
             };
+            if repeats
+                && next.link.is_none()
+                && let Some(all) = self.without_pages(repository, &next, size.get(), &claim)?
+            {
+                let tags = without_repeats(all.tags, &claim);
+                return Ok(Listing { tags, dropped: all.dropped, held: claim.held(), ..listing });
+            }
             if repeats || empty > EMPTY_PAGES || !asked.insert(following.clone()) {
                 return Err(RegistryError::Protocol(format!(
                     "{}: its pages go round in a circle",
@@ -367,12 +548,8 @@ impl Registry for Oci {
     }
 
     fn digest(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>, RegistryError> {
-        let answer = self.head(repository, tag)?;
-        match answer.status {
-            StatusCode::OK => image::digest_of(&answer).map(Some),
-            StatusCode::NOT_FOUND => Ok(None),
-            _ => Err(Oci::refusal(answer)),
-        }
+        let url = self.manifest(repository, tag);
+        self.heads.digest(repository, |method| self.ask(method, repository, &url), Oci::refusal)
     }
 
     fn created(
@@ -384,7 +561,7 @@ impl Registry for Oci {
         image::created(&OfRepository { oci: self, repository }, repository, tag, platforms)
     }
 
-    fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Vec<String>, RegistryError> {
+    fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Platforms, RegistryError> {
         image::platforms(&OfRepository { oci: self, repository }, repository, tag)
     }
 

@@ -14,7 +14,7 @@ use super::answer::{SMALL_BODY, TAGS_BODY};
 use super::image::{self, Blob, Blobs};
 use super::{Registry, RegistryError, SignIn};
 use crate::file;
-use crate::reference::{Digest, ListedTag, Listing, Repository, Tag};
+use crate::reference::{Digest, ListedTag, Listing, Platforms, Repository, Tag};
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// How docker and containerd call what they save: with the repository, where their `ref.name` is the tag alone.
@@ -211,7 +211,7 @@ impl Registry for OciLayout {
         image::created(&InLayout { layout: self, repository }, repository, tag, platforms)
     }
 
-    fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Vec<String>, RegistryError> {
+    fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Platforms, RegistryError> {
         image::platforms(&InLayout { layout: self, repository }, repository, tag)
     }
 

@@ -2,15 +2,15 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::io::BufReader;
+use std::io::{BufReader, Read as _};
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 
 use super::RegistryError;
-use super::answer::{Answer, Unread, one_line};
-use super::large::Claim;
-use crate::reference::{Dropped, ListedTag, Listing, Repository, Tag};
+use super::answer::{Answer, TAGS_BODY, Unread, one_line};
+use super::large::{Claim, LARGE_BODY, LARGE_LIST};
+use crate::reference::{Dropped, ListedTag, Listing, Repository, Tag, is_ascending};
 use crate::secret::{Outside, Redactor as _};
 
 /// No repository has more; pages without an end must not fill the memory.
@@ -32,7 +32,9 @@ pub(super) struct Page {
 
 #[derive(Deserialize)]
 struct Body {
-    name: Option<String>,
+    /// Informative: behind mirrors and caches it is another than was asked for.
+    #[serde(default)]
+    name: serde_json::Value,
     #[serde(deserialize_with = "names")]
     tags: Option<Names>,
 }
@@ -47,7 +49,7 @@ impl Page {
     /// Reads a page of this repository. A large one needs a place of the claim.
     ///
     /// # Errors
-    /// It is not a tags list, or another repository's, or not complete.
+    /// It is not a tags list, or not complete.
     pub(super) fn read(answer: Answer, repository: &Repository, claim: &Claim) -> Result<Page, Unread> {
         let head = answer.head();
         let secrets = answer.secrets();
@@ -55,30 +57,34 @@ impl Page {
         // A renamed owner's images are found under the new name.
         let is_renamed = !answer.url.path().contains(&format!("/{repository}/"));
         let is_html = answer.header("content-type").is_some_and(|kind| kind.starts_with("text/html"));
-        if is_html {
-            return Err(RegistryError::Protocol(format!(
-                "{head}: this is a web page (a login page?) and no tags list; is url the address of the registry?"
-            ))
-            .into());
+        let mut reader = answer.reader(TAGS_BODY);
+        let mut begin = Vec::new();
+        if let Err(error) = reader.by_ref().take(LARGE_BODY).read_to_end(&mut begin) {
+            return Err(reader.failed(&error));
         }
-        let mut reader = answer.list_reader(claim);
-        let parsed: Result<Body, serde_json::Error> = serde_json::from_reader(BufReader::new(&mut reader));
+        if begin.len() as u64 == LARGE_BODY && !claim.try_hold() {
+            return Err(Unread::crowded(&head, claim));
+        }
+        let (reader, parsed) = claim.run(move || {
+            let parsed =
+                serde_json::from_reader::<_, Body>(BufReader::new(begin.as_slice().chain(&mut reader)));
+            (reader, parsed)
+        });
         let body = match parsed {
             Ok(body) => body,
+            Err(_) if is_html && reader.is_sound() => {
+                return Err(RegistryError::Protocol(format!(
+                    "{head}: this is a web page (a login page?) and no tags list; is url the address of the registry?"
+                ))
+                .into());
+            }
             Err(error) => {
                 let error = shown(&error.to_string());
                 return Err(reader.failed(&format!("this is no tags list: {error}")));
             }
         };
-        let other = body.name.filter(|name| !name.eq_ignore_ascii_case(repository.as_str()));
-        let renamed = other.as_ref().filter(|_| is_renamed).map(|name| shown(name));
-        if let Some(name) = other.filter(|_| !is_renamed) {
-            return Err(RegistryError::Protocol(format!(
-                "{head}: this is the tags list of {:?}",
-                shown(&name)
-            ))
-            .into());
-        }
+        let other = body.name.as_str().filter(|name| !name.eq_ignore_ascii_case(repository.as_str()));
+        let renamed = other.filter(|_| is_renamed).map(shown);
         Ok(match body.tags {
             None => Page { tags: Vec::new(), dropped: Dropped::default(), names: 0, is_null: true, renamed },
             Some(Names { tags, dropped, count }) => {
@@ -87,14 +93,27 @@ impl Page {
         })
     }
 
-    pub(super) fn into_listing(mut self, claim: Claim) -> Listing {
-        drop_repeats(&mut self.tags);
-        Listing { tags: self.tags, dropped: self.dropped, renamed: self.renamed, held: claim.held() }
+    pub(super) fn into_listing(self, claim: Claim) -> Listing {
+        let tags = without_repeats(self.tags, &claim);
+        Listing { tags, dropped: self.dropped, renamed: self.renamed, held: claim.held() }
     }
 }
 
-/// Keeps the first of tags that are there more than once, without a copy of them all.
-pub(super) fn drop_repeats(tags: &mut Vec<ListedTag>) {
+/// Keeps the first of tags that are there more than once. A large list is sorted for it, which takes no memory.
+pub(super) fn without_repeats(mut tags: Vec<ListedTag>, claim: &Claim) -> Vec<ListedTag> {
+    claim.run(move || {
+        if tags.len() > LARGE_LIST {
+            tags.sort_unstable_by(|a, b| a.tag.cmp(&b.tag));
+            tags.dedup_by(|a, b| a.tag == b.tag);
+        } else if !is_ascending(&tags) {
+            drop_repeats(&mut tags);
+        }
+        tags
+    })
+}
+
+/// Without a copy of them all.
+fn drop_repeats(tags: &mut Vec<ListedTag>) {
     let mut seen = HashSet::with_capacity(tags.len());
     let is_new: Vec<bool> = tags.iter().map(|listed| seen.insert(&listed.tag)).collect();
     let mut is_new = is_new.into_iter();

@@ -116,7 +116,7 @@ impl GitHub {
 
 fn level(status: Status) -> &'static str {
     match status {
-        Status::Failed | Status::Dead | Status::Unknown => "error",
+        Status::Failed | Status::Dead | Status::RolledBack | Status::Unknown => "error",
         Status::Older | Status::Behind | Status::NoMatch | Status::Deploying | Status::Pending => "warning",
         _ => "notice",
     }

@@ -131,7 +131,9 @@ pub(super) fn style_of(status: Status) -> Style {
         | Status::Deploying
         | Status::Pending
         | Status::Retrying => AnsiColor::Yellow.on_default(),
-        Status::Failed | Status::Dead | Status::Unknown => AnsiColor::Red.on_default().bold(),
+        Status::Failed | Status::Dead | Status::RolledBack | Status::Unknown => {
+            AnsiColor::Red.on_default().bold()
+        }
     }
 }
 
@@ -160,6 +162,12 @@ pub(super) fn describe(report: &TargetReport) -> String {
             attempt(report),
             report.target,
             error_of(report)
+        ),
+        Status::RolledBack => format!(
+            "{} (to try the failed deployment again: tagship retry {}): {}",
+            change(),
+            report.target,
+            on_one_line(&report.reason)
         ),
         Status::Unknown => {
             let since = report

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -54,14 +54,23 @@ type Lazy = Arc<OnceLock<Resolved>>;
 pub(super) struct Credentials {
     docker: OnceLock<Result<DockerConfig, String>>,
     /// Every other source has its one credential nowhere in a docker configuration.
-    found: Mutex<BTreeMap<Place, Lazy>>,
+    found: Mutex<BTreeMap<Place, Found>>,
+}
+
+/// A credential, once it was looked for.
+#[derive(Default)]
+struct Found {
+    lazy: Lazy,
+    /// It is not asked for again in this run.
+    is_last: bool,
 }
 
 impl Credentials {
     /// One that is known already.
     pub(super) fn known(credential: Credential) -> Credentials {
         let lazy = Lazy::new(OnceLock::from(Ok(Some(credential))));
-        Credentials { docker: OnceLock::new(), found: Mutex::new(BTreeMap::from([(Place::Nowhere, lazy)])) }
+        let found = BTreeMap::from([(Place::Nowhere, Found { lazy, is_last: true })]);
+        Credentials { docker: OnceLock::new(), found: Mutex::new(found) }
     }
 
     /// Finds it at the first call; `learn` is told of it then.
@@ -72,17 +81,8 @@ impl Credentials {
         cutoff: &Cutoff,
         learn: impl FnOnce(&Credential),
     ) -> Resolved {
-        let mut docker = None;
-        let mut place = Place::Nowhere;
-        if let CredentialSetting::Source(SecretSource::DockerConfig(path)) = &registry.credential {
-            let config = self.docker(path).map_err(|error| of(registry, error.into()))?;
-            place = config.place(&docker_host(registry), repository.map(Repository::as_str));
-            docker = Some(config);
-        }
-        let lazy = {
-            let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(found.entry(place.clone()).or_default())
-        };
+        let (docker, place) = self.place(registry, repository)?;
+        let lazy = Arc::clone(&self.found().entry(place.clone()).or_default().lazy);
         lazy.get_or_init(|| {
             let found = match docker {
                 Some(docker) => docker.credential(&place, cutoff),
@@ -93,6 +93,57 @@ impl Credentials {
             Ok(found)
         })
         .clone()
+    }
+
+    /// The credential that takes the place of one that a server does not take any more: what a program gives can expire
+    /// in the middle of a run. Asked once a run; None: there is no other.
+    pub(super) fn renew(
+        &self,
+        registry: &RegistryConfig,
+        repository: Option<&Repository>,
+        used: &Credential,
+        cutoff: &Cutoff,
+        learn: impl FnOnce(&Credential),
+    ) -> Resolved {
+        let (_, place) = self.place(registry, repository)?;
+        let is_command =
+            matches!(registry.credential, CredentialSetting::Source(SecretSource::Command { .. }));
+        if !is_command && !matches!(place, Place::Helper { .. }) {
+            return Ok(None);
+        }
+        let is_used = |found: &Credential| found.token.expose_secret() == used.token.expose_secret();
+        {
+            let mut found = self.found();
+            let current = found.entry(place).or_default();
+            // Another thread may have renewed it already.
+            if let Some(Ok(Some(known))) = current.lazy.get()
+                && is_used(known)
+            {
+                if current.is_last {
+                    return Ok(None);
+                }
+                *current = Found { lazy: Lazy::default(), is_last: true };
+            }
+        }
+        let renewed = self.get(registry, repository, cutoff, learn)?;
+        Ok(renewed.filter(|renewed| !is_used(renewed)))
+    }
+
+    /// Where the credential is, and the docker configuration that says so.
+    fn place(
+        &self,
+        registry: &RegistryConfig,
+        repository: Option<&Repository>,
+    ) -> Result<(Option<&DockerConfig>, Place), SecretError> {
+        let CredentialSetting::Source(SecretSource::DockerConfig(path)) = &registry.credential else {
+            return Ok((None, Place::Nowhere));
+        };
+        let config = self.docker(path).map_err(|error| of(registry, error.into()))?;
+        Ok((Some(config), config.place(&docker_host(registry), repository.map(Repository::as_str))))
+    }
+
+    fn found(&self) -> MutexGuard<'_, BTreeMap<Place, Found>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn docker(&self, path: &Path) -> Result<&DockerConfig, String> {

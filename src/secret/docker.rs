@@ -12,7 +12,8 @@ use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
-use super::{Credential, SecretError, program};
+use super::program::{self, Fault};
+use super::{Credential, SecretError};
 use crate::file;
 use crate::stop::Cutoff;
 
@@ -36,7 +37,8 @@ pub(super) struct DockerConfig {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct File {
-    auths: Option<BTreeMap<String, Entry>>,
+    /// An entry may be null.
+    auths: Option<BTreeMap<String, Option<Entry>>>,
     cred_helpers: Option<BTreeMap<String, String>>,
     creds_store: Option<String>,
 }
@@ -109,10 +111,10 @@ impl DockerConfig {
     /// The key with the longest path that is the server's or the repository's.
     fn entry(&self, host: &str, repository: Option<&str>) -> Option<String> {
         let wanted = repository.map(|repository| format!("{repository}/")).unwrap_or_default();
-        let fits = |(key, entry): &(&String, &Entry)| {
+        let fits = |(key, entry): &(&String, &Option<Entry>)| {
             let path = path_of(key);
             same(&host_of(key), host)
-                && entry.has_any()
+                && entry.as_ref().is_some_and(Entry::has_any)
                 && (path.is_empty() || wanted.starts_with(&format!("{path}/")))
         };
         let entries = self.file.auths.iter().flatten().filter(fits);
@@ -131,9 +133,12 @@ impl DockerConfig {
         match place {
             Place::Nowhere => Ok(None),
             Place::Entry(key) => Ok(Some(self.of_entry(key)?)),
-            Place::Helper { name, server, entry } => match ask(name, server, cutoff)? {
-                Some(credential) => Ok(Some(credential)),
-                None => Ok(entry.as_ref().map(|key| self.of_entry(key)).transpose()?),
+            Place::Helper { name, server, entry } => match (ask(name, server, cutoff), entry) {
+                (Ok(Some(credential)), _) => Ok(Some(credential)),
+                // A file from a machine that has the helper.
+                (Err(Fault::Missing(_)), Some(key)) => Ok(Some(self.of_entry(key)?)),
+                (Err(fault), _) => Err(fault.into()),
+                (Ok(None), entry) => Ok(entry.as_ref().map(|key| self.of_entry(key)).transpose()?),
             },
         }
     }
@@ -141,7 +146,7 @@ impl DockerConfig {
     fn of_entry(&self, key: &str) -> Result<Credential, String> {
         let fault =
             || format!("{}: the entry {key} of auths is no user name and password", self.path.display());
-        let entry = self.file.auths.as_ref().and_then(|auths| auths.get(key)).ok_or_else(fault)?;
+        let entry = self.file.auths.as_ref().and_then(|auths| auths.get(key)?.as_ref()).ok_or_else(fault)?;
         if let Some(token) = some(entry.identitytoken.as_ref()) {
             return Ok(Credential { username: None, token: token.clone(), is_identity: true });
         }
@@ -150,7 +155,10 @@ impl DockerConfig {
             let token = password.ok_or_else(fault)?.clone();
             return Ok(Credential { username, token, is_identity: false });
         };
-        let decoded = Zeroizing::new(STANDARD.decode(auth.expose_secret().trim()).map_err(|_| fault())?);
+        // `base64` wraps its lines.
+        let mut auth = Zeroizing::new(auth.expose_secret().to_owned());
+        auth.retain(|character| !character.is_ascii_whitespace());
+        let decoded = Zeroizing::new(STANDARD.decode(auth.as_bytes()).map_err(|_| fault())?);
         let text = std::str::from_utf8(&decoded).map_err(|_| fault())?;
         let (username, password) = text.split_once(':').ok_or_else(fault)?;
         let password = password.trim_end_matches('\0');
@@ -178,7 +186,7 @@ fn some(value: Option<&SecretString>) -> Option<&SecretString> {
 }
 
 /// Asks a helper (`docker-credential-NAME get`). None: it has no credential of this server.
-fn ask(name: &str, server: &str, cutoff: &Cutoff) -> Result<Option<Credential>, SecretError> {
+fn ask(name: &str, server: &str, cutoff: &Cutoff) -> Result<Option<Credential>, Fault> {
     let program = format!("docker-credential-{name}");
     if name.contains('/') {
         return Err(format!("{program:?} is no name of a credential helper").into());
@@ -246,7 +254,7 @@ mod tests {
             r#"{"auths": {
                 "https://index.docker.io/v1/": {"auth": "YQ=="},
                 "quay.io": {"auth": "YQ=="}, "quay.io/acme": {"auth": "YQ=="}, "quay.io/acme/shop": {"auth": "YQ=="},
-                "quay.io/other": {},
+                "quay.io/other": {}, "quay.io/acme/null": null,
                 "https://git.example.com:3000/v2/": {"auth": "YQ=="}, "Old.example.com/v2": {"auth": "YQ=="}}}"#,
         );
         for (host, repository, expected) in [
@@ -254,6 +262,7 @@ mod tests {
             ("quay.io", Some("acme/shop"), Some("quay.io/acme/shop")),
             ("quay.io", Some("acme/shop/web"), Some("quay.io/acme/shop")),
             ("quay.io", Some("acme/shopping"), Some("quay.io/acme")),
+            ("quay.io", Some("acme/null"), Some("quay.io/acme")),
             ("quay.io", Some("other/shop"), Some("quay.io")),
             ("docker.io", Some("library/nginx"), Some(HUB_KEY)),
             ("git.example.com:3000", Some("acme/shop"), Some("https://git.example.com:3000/v2/")),
@@ -287,6 +296,8 @@ mod tests {
             // ci:pa:ss, and the same as old versions padded it.
             (r#"{"auth": "Y2k6cGE6c3M="}"#, Some(("ci", "pa:ss"))),
             (r#"{"auth": "Y2k6cGE6c3MAAA=="}"#, Some(("ci", "pa:ss"))),
+            // As base64 wraps it.
+            (r#"{"auth": "Y2k6\ncGE6\r\nc3M=\n"}"#, Some(("ci", "pa:ss"))),
             (r#"{"username": "ci", "password": "pa:ss"}"#, Some(("ci", "pa:ss"))),
             (
                 r#"{"auth": "Y2k6cGE6c3M=", "identitytoken": "planted-identity"}"#,
@@ -318,8 +329,8 @@ mod tests {
 
     #[test]
     fn a_helper_has_a_plain_name() {
-        let error =
-            ask("../../bin/x", "r.example.com", &Cutoff::default()).err().map(|error| error.to_string());
+        let error = ask("../../bin/x", "r.example.com", &Cutoff::default()).err();
+        let error = error.map(|fault| SecretError::from(fault).to_string());
         assert_eq!(
             error.as_deref(),
             Some("\"docker-credential-../../bin/x\" is no name of a credential helper")

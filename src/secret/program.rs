@@ -27,6 +27,35 @@ const LEAST: Duration = Duration::from_secs(5);
 /// All that it prints is the secret, so it is waited for to the end.
 const PATIENCE: Patience = Patience { grace: Duration::from_millis(200), linger: None };
 
+/// Why a program gave nothing.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// There is no such program.
+    Missing(String),
+    Failed(SecretError),
+}
+
+impl From<SecretError> for Fault {
+    fn from(error: SecretError) -> Fault {
+        Fault::Failed(error)
+    }
+}
+
+impl From<String> for Fault {
+    fn from(text: String) -> Fault {
+        Fault::Failed(text.into())
+    }
+}
+
+impl From<Fault> for SecretError {
+    fn from(fault: Fault) -> SecretError {
+        match fault {
+            Fault::Missing(text) => text.into(),
+            Fault::Failed(error) => error,
+        }
+    }
+}
+
 /// Runs a program to its end, with this short text on its standard input. `name`: as it is called in errors. `refusal`:
 /// why it cannot be started.
 ///
@@ -40,12 +69,15 @@ pub(super) fn run(
     timeout: Duration,
     cutoff: &Cutoff,
     refusal: impl Fn(&io::Error) -> String,
-) -> Result<Output, SecretError> {
+) -> Result<Output, Fault> {
     let group = piped(input).and_then(|stdin| {
         command.stdin(stdin);
         Group::start(command, Errors::Apart)
     });
-    let group = group.map_err(|error| format!("{name} cannot be run: {}", refusal(&error)))?;
+    let group = group.map_err(|error| {
+        let text = format!("{name} cannot be run: {}", refusal(&error));
+        if error.kind() == io::ErrorKind::NotFound { Fault::Missing(text) } else { text.into() }
+    })?;
     let begun = Instant::now();
     let mut signalled_at = None;
     let is_over = || match cutoff.is_signalled() {
@@ -65,7 +97,7 @@ pub(super) fn run(
         }
         Ending::Interrupted => {
             let message = format!("{name} was killed: {CutShort}");
-            return Err(SecretError { message, interrupted: true });
+            return Err(SecretError { message, interrupted: true }.into());
         }
     };
     let complaint = String::from_utf8_lossy(&stderr.bytes).lines().next().unwrap_or_default().to_owned();
@@ -127,7 +159,7 @@ mod tests {
         command.args(["-c", script]);
         run(command, "it", "from outside", timeout, &Cutoff::default(), ToString::to_string)
             .map(|output| output.stdout.to_string())
-            .map_err(|error| error.to_string())
+            .map_err(|fault| SecretError::from(fault).to_string())
     }
 
     #[test]
@@ -167,6 +199,7 @@ mod tests {
                 stop.tell(15);
             });
             run(command, "it", "", Duration::from_secs(60), &Cutoff::at_signal(&stop), ToString::to_string)
+                .map_err(SecretError::from)
                 .unwrap_err()
         });
         assert!(error.interrupted);

@@ -210,6 +210,8 @@ const MIGRATIONS: &[&str] = &[
     "ALTER TABLE poll_state ADD COLUMN version INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE poll_state ADD COLUMN round INTEGER;
     CREATE TABLE round (id INTEGER PRIMARY KEY, polled_at TEXT NOT NULL) STRICT;",
+    // 12: the document of poll_state may have given_platforms.
+    "",
 ];
 
 /// Brings the tables up to this program's version. Writes nothing where they are.

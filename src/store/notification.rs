@@ -54,6 +54,7 @@ impl Write<'_> {
         let events: &[Event] = match status {
             Status::Failed => &[Event::Failed],
             Status::Dead => &[Event::Dead],
+            Status::RolledBack => &[Event::RolledBack],
             Status::Deployed | Status::Adopted if self.had_failed(deployment, status)? => {
                 &[Event::Recovered, Event::Deployed]
             }

@@ -193,7 +193,7 @@ impl<'a> Write<'a> {
     /// Records a deployment. One of the target that was given up has found its successor; what becomes of it
     /// by a mark is the mark's to say.
     pub(super) fn insert_deployment(&self, deployment: &Deployment) -> rusqlite::Result<()> {
-        if deployment.by != DecidedBy::Mark {
+        if deployment.by != DecidedBy::Mark && !deployment.is_automatic_rollback() {
             let query = "UPDATE deployment SET state = 'superseded', reason = reason || '; then came ' || ?3
                  WHERE state = 'dead' AND project = ?1 AND stage = ?2";
             self.0.prepare_cached(query)?.execute(params![

@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Name;
+use super::step::Step;
 use crate::policy::Bump;
 use crate::reference::Repository;
 
@@ -23,6 +24,8 @@ pub(crate) struct Gates {
     pub(crate) platforms: Vec<String>,
     /// How far from high-water; None: any.
     pub(crate) max_bump: Option<Bump>,
+    /// Commands and requests of the user's own, which must all agree.
+    pub(crate) steps: Vec<Step>,
     /// When deployments may begin; empty: at any time.
     pub(crate) windows: Vec<Window>,
 }
@@ -35,6 +38,7 @@ impl Gates {
             || !self.with.is_empty()
             || !self.platforms.is_empty()
             || self.max_bump.is_some()
+            || !self.steps.is_empty()
     }
 
     /// Each gate as the configuration writes it, without quotes: `min_age 30m`.
@@ -47,6 +51,7 @@ impl Gates {
             Duration::ZERO => format!("after {}", after.stage),
             lasting => format!("after {} for {}", after.stage, length(lasting)),
         }));
+        said.extend(self.steps.iter().map(|step| format!("gate {}", step.shown())));
         said.extend(self.with.iter().map(|repository| format!("with {repository}")));
         said.extend(self.platforms.iter().map(|platform| format!("platform {platform}")));
         said.extend(self.windows.iter().map(|window| format!("window {window}")));

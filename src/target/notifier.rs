@@ -29,6 +29,8 @@ pub(crate) enum Event {
     Failed,
     /// A deployment was given up.
     Dead,
+    /// A deployment was given up, and the stage runs what it ran before.
+    RolledBack,
     /// What failed is well again.
     Recovered,
     /// A deployment succeeded, or the stage had the tag already.

@@ -145,6 +145,23 @@ impl Step {
         self.templates().into_iter().flat_map(|template| &template.parts)
     }
 
+    /// The program, or the address without its query, as the configuration writes it, without secrets.
+    pub(crate) fn shown(&self) -> String {
+        let template = match self {
+            Step::Command(step) => step.argv.first(),
+            Step::Http(step) => Some(&step.url),
+        };
+        let part = |part: &Part| match part {
+            Part::Literal(text) | Part::Var(text) => text.clone(),
+            Part::Field(_) | Part::Secret(_) | Part::Answer(_) => "…".to_owned(),
+        };
+        let shown: String = template.iter().flat_map(|template| &template.parts).map(part).collect();
+        match self {
+            Step::Command(_) => shown,
+            Step::Http(_) => shown.split('?').next().unwrap_or_default().to_owned(),
+        }
+    }
+
     /// The longest that it can take, without the grace of a program that does not end.
     pub(crate) fn longest(&self) -> Duration {
         match self {

@@ -8,8 +8,6 @@ use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
-use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts};
 
 use crate::file;
 
@@ -47,25 +45,24 @@ pub(crate) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'stati
 }
 
 impl Identity {
-    /// Reads the key, and makes sure that it is the certificate's.
+    /// Reads the key, to go with the certificates.
     ///
     /// # Errors
     /// What is wrong with the file; never what it holds.
-    pub(super) fn read(&self) -> Result<ClientCert, String> {
+    pub(super) fn read(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
         let shown = self.key_file.display();
         let pem = file::read(&self.key_file, LONGEST)
             .map_err(|error| format!("client_key: {shown} cannot be read: {error}"))?;
         let pem = file::unmarked(&pem);
-        let broken = |_| format!("client_key: {shown} has no private key in PEM form (without a passphrase)");
-        let key = PrivateKeyDer::from_pem_slice(pem).map_err(broken)?;
-        // ureq panics where they do not fit.
-        CertifiedKey::from_der(self.chain.clone(), key, &provider())
-            .map_err(|_| format!("client_key: {shown} is not the key of client_cert"))?;
-        let key = PrivateKey::from_pem(pem).map_err(|_| {
+        let key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| {
             format!("client_key: {shown} has no private key in PEM form (without a passphrase)")
         })?;
-        let chain: Vec<Certificate<'static>> = self.chain.iter().map(for_ureq).collect();
-        Ok(ClientCert::new_with_certs(&chain, key))
+        Ok((self.chain.clone(), key))
+    }
+
+    /// What is wrong where the key is another certificate's.
+    pub(super) fn mismatch(&self) -> String {
+        format!("client_key: {} is not the key of client_cert", self.key_file.display())
     }
 }
 
@@ -73,7 +70,7 @@ impl Identity {
 ///
 /// # Errors
 /// There are none at all.
-pub(super) fn roots(more: &[CertificateDer<'static>]) -> Result<RootCerts, String> {
+pub(super) fn roots(more: &[CertificateDer<'static>]) -> Result<Vec<CertificateDer<'static>>, String> {
     static SYSTEM: OnceLock<(Vec<CertificateDer<'static>>, Option<String>)> = OnceLock::new();
     let (system, error) = SYSTEM.get_or_init(|| {
         // rustls-native-certs would wait for a FIFO.
@@ -93,14 +90,10 @@ pub(super) fn roots(more: &[CertificateDer<'static>]) -> Result<RootCerts, Strin
             "no root certificates were found{cause}; install ca-certificates, or set SSL_CERT_FILE"
         ));
     }
-    Ok(RootCerts::from(system.iter().chain(more).map(for_ureq)))
+    Ok(system.iter().chain(more).cloned().collect())
 }
 
 /// ring, for everything that is encrypted.
 pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
-}
-
-fn for_ureq(certificate: &CertificateDer<'static>) -> Certificate<'static> {
-    Certificate::from_der(certificate).to_owned()
 }

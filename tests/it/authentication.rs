@@ -9,6 +9,7 @@ use crate::oci::Script;
 use crate::registry::{Build, Gitea, TOKEN, TOKEN_WITHOUT_SCOPE, WRONG_TOKEN};
 use crate::transcript::recorded;
 
+const DOOR: &str = "GET /v2/";
 const LIST: &str = "GET /v2/acme/shop/tags/list?n=1000";
 const NEXT: &str = "GET /v2/acme/shop/tags/list?n=1&last=v0.9.0";
 const ASK: &str = "GET /token?service=images&scope=repository%3Aacme%2Fshop%3Apull";
@@ -58,7 +59,7 @@ fn a_challenge_is_found_in_any_company() {
     ] {
         let realm = Script::start([(ASK, Answer::json(200, r#"{"token":"planted-1"}"#).into())]);
         let refusal = challenged(&arrange(bearer(realm.port()), basic.clone()));
-        let server = Script::start([(LIST, refusal), (LIST, tags())]);
+        let server = Script::start([(DOOR, refusal), (LIST, tags())]);
         let shop = Shop::with(&on("oci", &server.url(), PROD));
         shop.run(&["poll"]).code(0).line("shop/prod", &["baseline", "v1.0.0"]);
         assert_eq!(schemes(&server.requests()), ["nobody", "Bearer"]);
@@ -80,7 +81,7 @@ fn a_token_comes_under_either_name_and_with_or_without_an_expiry() {
         r#"{"token":null,"access_token":"planted-1"}"#,
     ] {
         let realm = Script::start([(ASK, Answer::json(200, body).into())]);
-        let server = Script::start([(LIST, challenged(&[bearer(realm.port())])), (LIST, tags())]);
+        let server = Script::start([(DOOR, challenged(&[bearer(realm.port())])), (LIST, tags())]);
         Shop::with(&on("oci", &server.url(), PROD)).run(&["poll"]).code(0);
         assert_eq!(server.requests()[1].bearer(), Some("planted-1"), "{body}");
     }
@@ -95,7 +96,7 @@ fn an_answer_without_a_token_is_said_so() {
         (403, "", "denied", "403 Forbidden: this user may not read the image"),
     ] {
         let realm = Script::start([(ASK, Answer::json(status, body).into())]);
-        let server = Script::start([(LIST, challenged(&[bearer(realm.port())]))]);
+        let server = Script::start([(DOOR, challenged(&[bearer(realm.port())]))]);
         let shop = Shop::with(&on("oci", &server.url(), PROD));
         let asked = ASK.replace("GET ", "GET http://127.0.0.1:[port]");
         assert_eq!(message(&shop, "shop/prod", code), format!("{asked}: {what}"));
@@ -106,8 +107,7 @@ fn an_answer_without_a_token_is_said_so() {
 fn what_a_server_repeats_of_a_token_is_masked_where_someone_deploys_by_hand() {
     let said = format!(r#"{{"errors": [{{"code": "DENIED", "message": "not with {TOKEN}"}}]}}"#);
     let realm = Script::start([(ASK, Answer::json(403, said).into())]);
-    let manifest = "HEAD /v2/acme/shop/manifests/v1.0.0";
-    let server = Script::start([(manifest, challenged(&[bearer(realm.port())]))]);
+    let server = Script::start([(DOOR, challenged(&[bearer(realm.port())]))]);
     let shop = Shop::with(&on("oci", &server.url(), PROD));
     shop.run(&["deploy", "shop/prod", "v1.0.0"])
         .code(2)
@@ -124,7 +124,7 @@ fn a_token_that_expired_is_exchanged_once_more() {
     let refusal = || challenged(&[bearer(realm.port())]);
     let first = Answer::json(200, r#"{"name":"acme/shop","tags":["v0.9.0"]}"#)
         .with("Link", format!("<{}>; rel=\"next\"", NEXT.replace("GET ", "")));
-    let server = Script::start([(LIST, refusal()), (LIST, first.into()), (NEXT, refusal()), (NEXT, tags())]);
+    let server = Script::start([(DOOR, refusal()), (LIST, first.into()), (NEXT, refusal()), (NEXT, tags())]);
     let shop = Shop::with(&on("oci", &server.url(), PROD));
     shop.run(&["poll"]).code(0).line("shop/prod", &["baseline", "v1.0.0"]);
     let tokens: Vec<Option<String>> =
@@ -137,7 +137,7 @@ fn a_token_that_expired_is_exchanged_once_more() {
 fn a_token_that_is_refused_again_at_once_is_not_exchanged_for_ever() {
     let realm = Script::start([(ASK, Answer::json(200, r#"{"token":"planted-1"}"#).into())]);
     let refusal = || challenged(&[bearer(realm.port())]);
-    let server = Script::start([(LIST, refusal()), (LIST, refusal())]);
+    let server = Script::start([(DOOR, refusal()), (LIST, refusal())]);
     let shop = Shop::with(&on("oci", &server.url(), PROD));
     assert_eq!(
         message(&shop, "shop/prod", "unauthorized"),
@@ -155,17 +155,17 @@ fn credentials_go_to_another_host_for_a_token_where_it_is_trusted_only() {
     let realm = bearer(elsewhere.port()).replace("127.0.0.1", "localhost");
     let refusal = || challenged(std::slice::from_ref(&realm));
     let server = Script::start([
-        (LIST, refusal()),
-        (LIST, refusal()),
-        (LIST, refusal()),
+        (DOOR, refusal()),
+        (DOOR, refusal()),
+        (DOOR, refusal()),
         (LIST, tags()),
-        (LIST, refusal()),
+        (DOOR, refusal()),
         (LIST, tags()),
     ]);
     let config = on("oci", &server.url(), PROD);
     let shop = Shop::with(&config);
     let refused = format!(
-        "GET http://127.0.0.1:[port]/v2/acme/shop/tags/list?n=1000: 401 Unauthorized: it sends to http://localhost:{} for a token, \
+        "GET http://127.0.0.1:[port]/v2/: 401 Unauthorized: it sends to http://localhost:{} for a token, \
          and tokens are only asked for at the registry's own host by the same scheme; if that host gives the registry's tokens, name it in trusted_realms \
          (Gitea and Forgejo send to ROOT_URL of their app.ini: it should be the address that url has)",
         elsewhere.port()
@@ -190,7 +190,7 @@ fn where_a_realm_is_not_trusted_basic_does_if_the_server_takes_it() {
     let elsewhere = Script::start([]);
     let realm = bearer(elsewhere.port()).replace("127.0.0.1", "localhost");
     let refusal = challenged(&[realm, "Basic realm=\"images\"".to_owned()]);
-    let server = Script::start([(LIST, refusal), (LIST, tags())]);
+    let server = Script::start([(DOOR, refusal), (LIST, tags())]);
     Shop::with(&on("oci", &server.url(), PROD)).run(&["poll"]).code(0);
     assert_eq!(schemes(&server.requests()), ["nobody", "Basic"]);
     assert!(elsewhere.requests().is_empty());

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -319,4 +320,130 @@ fn a_token_with_a_byte_order_mark_or_in_utf_16_is_told_with_the_cure() {
     let with_authority = "ca_file = \"ca.pem\"\n\n[projects.shop]";
     docker.config(&docker.read("tagship.toml").replace("[projects.shop]", with_authority));
     docker.run(&["poll"]).code(0);
+}
+
+/// How a registry of a cloud asks, and how it refuses a token that has expired.
+#[derive(Clone, Copy)]
+struct Cloud {
+    kind: &'static str,
+    challenge: &'static str,
+    refusal: u16,
+    by_helper: bool,
+}
+
+const CLOUDS: [Cloud; 6] = [
+    Cloud {
+        kind: "oci",
+        challenge: "Basic realm=\"https://ecr.example.com/\",service=\"ecr.amazonaws.com\"",
+        refusal: 403,
+        by_helper: false,
+    },
+    Cloud {
+        kind: "oci",
+        challenge: "Basic realm=\"https://ecr.example.com/\",service=\"ecr.amazonaws.com\"",
+        refusal: 401,
+        by_helper: true,
+    },
+    Cloud {
+        kind: "oci",
+        challenge: "Bearer realm=\"http://HERE/v2/token\",service=\"docker.pkg.dev\"",
+        refusal: 401,
+        by_helper: false,
+    },
+    Cloud {
+        kind: "oci",
+        challenge: "Bearer realm=\"http://HERE/oauth2/token\",service=\"acme.azurecr.io\"",
+        refusal: 401,
+        by_helper: true,
+    },
+    Cloud {
+        kind: "gitlab",
+        challenge: "Bearer realm=\"http://HERE/jwt/auth\",service=\"x\"",
+        refusal: 401,
+        by_helper: false,
+    },
+    Cloud { kind: "gitea", challenge: "Basic realm=\"gitea\"", refusal: 401, by_helper: false },
+];
+
+/// Takes `planted-cloud-1` until it listed an image with it, and then `planted-cloud-2` only, or nothing any more.
+fn cloud(cloud: Cloud, ends: bool) -> Server {
+    let served = AtomicUsize::new(0);
+    Server::start(move |request| {
+        let here = request.header("host").unwrap();
+        let is_over = served.load(Ordering::SeqCst) > 0;
+        let taken = if is_over { "planted-cloud-2" } else { "planted-cloud-1" };
+        let sent = request.bearer().map(|token| token.replace("planted-bearer", "planted-cloud"));
+        let sent = sent.or_else(|| request.basic_password());
+        let is_right = sent.as_deref() == Some(taken) && !(is_over && ends);
+        if request.path().starts_with("/api/") {
+            return Answer::json(404, "{}").into();
+        }
+        if !is_right {
+            let is_expired = sent.is_some() && request.path().contains("/acme/");
+            let status = if is_expired { cloud.refusal } else { 401 };
+            let said = r#"{"errors":[{"code":"DENIED","message":"Your authorization token has expired."}]}"#;
+            return Answer::json(status, said)
+                .with("Www-Authenticate", cloud.challenge.replace("HERE", here))
+                .into();
+        }
+        match request.path() {
+            "/v2/token" | "/oauth2/token" | "/jwt/auth" => {
+                Answer::json(200, format!(r#"{{"token":"{}"}}"#, taken.replace("cloud", "bearer"))).into()
+            }
+            "/v2/" => Answer::json(200, "{}").into(),
+            _ => {
+                served.fetch_add(1, Ordering::SeqCst);
+                Answer::json(200, r#"{"name":"x","tags":["v1.0.0"]}"#).into()
+            }
+        }
+    })
+}
+
+/// Three images, one after another, and a program that gives another token each time.
+fn in_the_cloud(cloud: Cloud, server: &Server) -> Shop {
+    let source = if cloud.by_helper {
+        "token = { docker_config = \"config.json\" }"
+    } else {
+        "username = \"AWS\"\ntoken = { command = [\"./next.sh\"] }"
+    };
+    let mut config = on(cloud.kind, &server.url(), PROD)
+        .replace("token = { file = \"secret/token\" }", &format!("connections = 1\n{source}"));
+    for name in ["a", "b"] {
+        config += &format!("[projects.{name}]\nregistry = \"git\"\nimage = \"acme/{name}\"\n");
+        config += &PROD.replace("projects.shop", &format!("projects.{name}"));
+    }
+    let mut shop = Shop::with(&config);
+    for number in 1..=3 {
+        shop.secret(&format!("cloud-{number}"), &format!("planted-cloud-{number}"));
+    }
+    let next =
+        "cd \"$(dirname \"$0\")\"\necho asked >> asked\ntoken=$(cat secret/cloud-$(grep -c . asked))\n";
+    shop.script("next.sh", &format!("{next}echo \"$token\"\n"));
+    let answer = r#"{"Username":"AWS","Secret":"%s"}"#;
+    shop.script("docker-credential-cloud", &format!("{next}printf '{answer}' \"$token\"\n"));
+    shop.file("config.json", r#"{"credsStore": "cloud"}"#);
+    let path = format!("{}:/usr/bin:/bin", shop.path("").display());
+    shop.env("PATH", &path);
+    shop
+}
+
+#[test]
+fn a_token_that_expires_in_the_middle_of_a_run_is_asked_for_once_more() {
+    for kind in CLOUDS {
+        let server = cloud(kind, false);
+        let shop = in_the_cloud(kind, &server);
+        let run = shop.run(&["poll", "--format", "json"]);
+        run.code(0);
+        for target in ["shop/prod", "a/prod", "b/prod"] {
+            run.status_is(target, "baseline");
+        }
+        assert_eq!(shop.read("asked").lines().count(), 2, "{}: {}", kind.kind, kind.challenge);
+
+        // Where the next one is not taken either, that is all.
+        let server = cloud(kind, true);
+        let shop = in_the_cloud(kind, &server);
+        let run = shop.run(&["poll", "--format", "json"]);
+        assert_eq!(run.code(1).json()["summary"]["unknown"], 2);
+        assert_eq!(shop.read("asked").lines().count(), 2, "{}: {}", kind.kind, kind.challenge);
+    }
 }

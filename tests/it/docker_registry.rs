@@ -259,3 +259,30 @@ fn login_tries_a_token_on_a_real_registry_of_either_kind() {
         }
     }
 }
+
+/// Up to 2.8 it knows neither `n` nor `last`: every page is the whole list, also where that is as long as a page.
+#[test]
+#[ignore = "needs docker-registry and skopeo"]
+fn the_list_of_a_real_registry_without_pages_is_whole_whatever_its_length() {
+    let shop = Shop::new();
+    let registry = DockerRegistry::start(&shop);
+    registry.push("acme/shop:v1.0.0", "v1.0.0");
+    let tags =
+        shop.path("registry-data/docker/registry/v2/repositories/acme/shop/_manifests/tags/v1.0.0/current");
+    let link = std::fs::read(tags.join("link")).unwrap();
+    let folder = tags.parent().unwrap().parent().unwrap();
+    for number in 1..1001 {
+        let current = folder.join(format!("v1.0.{number}/current"));
+        std::fs::create_dir_all(&current).unwrap();
+        std::fs::write(current.join("link"), &link).unwrap();
+        if ![98, 99, 998, 999, 1000].contains(&number) {
+            continue;
+        }
+        let url = format!("http://{}", registry.address);
+        let config = on("oci", &url, PROD).replace("token = { file = \"secret/token\" }", "anonymous = true");
+        let shop = Shop::with(&config);
+        shop.run(&["poll"]).code(0).line("shop/prod", &["baseline", &format!("v1.0.{number}")]);
+        let json = shop.run(&["tags", "shop/prod", "--format", "json"]).code(0).json();
+        assert_eq!(json["tags"].as_array().unwrap().len(), number + 1);
+    }
+}

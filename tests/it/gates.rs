@@ -1,13 +1,15 @@
 //! Gates: a newer tag is deployed when what must hold first does.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
+use sha2::{Digest as _, Sha256};
 
 use crate::first_poll::gitea;
-use crate::harness::{DEV, PROD, Shop, on, on_gitea};
-use crate::http::Answer;
+use crate::harness::{DEV, PROD, Shop, await_until, on, on_gitea};
+use crate::http::{Answer, Server};
 use crate::new_tag::baselined;
 use crate::oci::{Door, Oci};
 use crate::registry::{Build, Gitea, digest_of};
@@ -57,7 +59,7 @@ fn a_stage_waits_for_the_same_image_to_have_run_on_another() {
     gitea.retag("acme/shop", "dev-43", "v1.11.0", "2026-11-20T12:00:00Z");
     let run = shop.run(&["poll", "--format", "json"]);
     run.code(0).status_is("shop/dev", "deployed").status_is("shop/prod", "waiting");
-    crate::harness::await_until("dev ran it for long enough", || {
+    await_until("dev ran it for long enough", || {
         shop.run(&["poll", "--format", "json"]).target("shop/prod")["status"] == "deployed"
     });
     assert_eq!(shop.delivered(), ["shop/dev dev-43", "shop/prod v1.11.0"]);
@@ -266,4 +268,75 @@ fn a_stage_that_goes_by_digests_says_which_tag_it_follows() {
     shop.config(&on_gitea(&gitea, &stage.replace("edge-*", "edge-b")));
     shop.run(&["check"]).code(0).stderr("");
     shop.run(&["poll"]).code(0).stderr("");
+}
+
+/// An index of two platforms under the tag `edge`, whose content moves.
+fn moving_index() -> (Arc<Mutex<[u8; 2]>>, Server) {
+    let content = Arc::new(Mutex::new([1, 1]));
+    let shown = Arc::clone(&content);
+    let server = Server::start(move |request| {
+        let [amd64, arm64] = *shown.lock().unwrap();
+        let manifest = |architecture: &str, content: u8| {
+            serde_json::json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "size": 2,
+                "digest": digest_of(&format!("{architecture} {content}")),
+                "platform": {"os": "linux", "architecture": architecture}})
+        };
+        let index = serde_json::json!({"schemaVersion": 2, "manifests": [manifest("amd64", amd64), manifest("arm64", arm64)]});
+        let index = index.to_string();
+        let digest = format!("sha256:{}", hex::encode(Sha256::digest(&index)));
+        let kind = "application/vnd.oci.image.index.v1+json";
+        match request.path() {
+            "/v2/acme/shop/manifests/edge" => {
+                Answer::new(200, kind, index).with("Docker-Content-Digest", digest).into()
+            }
+            "/v2/acme/shop/tags/list" => Answer::json(200, r#"{"name":"acme/shop","tags":["edge"]}"#).into(),
+            "/v2/token" => Answer::json(200, r#"{"token":"planted-jwt"}"#).into(),
+            "/v2/" => Answer::json(200, "{}").into(),
+            _ => Answer::json(404, "{}").into(),
+        }
+    });
+    (content, server)
+}
+
+const EDGE: &str = "[projects.shop.stages.dev]\ntags = \"edge\"\norder = \"alphabetical\"\ndigest = true\n\
+                    platforms = [\"linux/amd64\"]\ndeploy = { command = [\"./deploy.sh\"] }\n";
+
+#[test]
+fn another_platform_alone_is_no_new_deployment() {
+    for kind in ["oci", "gitlab", "gitea"] {
+        let (content, server) = moving_index();
+        let shop = Shop::with(&on(kind, &server.url(), EDGE));
+        shop.run(&["poll"]).code(0).line("shop/dev", &["baseline", "edge"]);
+        for arm64 in 2..4 {
+            content.lock().unwrap()[1] = arm64;
+            let run = shop.run(&["poll", "--format", "json"]);
+            run.code(0).status_is("shop/dev", "up_to_date");
+        }
+        content.lock().unwrap()[0] = 2;
+        shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "edge"]);
+        content.lock().unwrap()[1] = 4;
+        shop.run(&["poll", "--format", "json"]).code(0).status_is("shop/dev", "up_to_date");
+        assert_eq!(shop.delivered(), ["shop/dev edge"], "{kind}");
+    }
+}
+
+/// The digest that the next stage finds is another than the one that this stage was given.
+#[test]
+fn after_takes_a_digest_that_is_the_same_for_the_platforms_of_the_stage() {
+    let (content, server) = moving_index();
+    let prod = EDGE.replace("stages.dev", "stages.prod");
+    let stages = format!("{EDGE}{prod}after = {{ stage = \"dev\", for = \"1s\" }}\n");
+    let shop = Shop::with(&on("oci", &server.url(), &stages));
+    shop.run(&["poll"]).code(0);
+    *content.lock().unwrap() = [2, 1];
+    shop.run(&["poll", "--format", "json"])
+        .code(0)
+        .status_is("shop/dev", "deployed")
+        .status_is("shop/prod", "waiting");
+    *content.lock().unwrap() = [2, 2];
+    await_until("prod is given what dev runs", || {
+        let run = shop.run(&["poll", "--format", "json"]);
+        run.code(0).target("shop/prod")["status"] == "deployed"
+    });
+    assert_eq!(shop.delivered(), ["shop/dev edge", "shop/prod edge"]);
 }

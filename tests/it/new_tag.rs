@@ -210,8 +210,25 @@ fn two_stages_of_one_image_cost_one_listing() {
         gitea.push("acme/shop", "v1.11.0", "2026-11-20T11:00:00Z");
         shop.run(&["poll"]).code(0);
         assert_eq!(gitea.count("tags/list"), 1, "{build:?}");
-        assert_eq!(gitea.count("/v2/token"), 1, "{build:?}: one exchange a run");
+        assert_eq!(gitea.count("/manifests/"), 1, "{build:?}: one HEAD for both");
+        assert_eq!(gitea.count("/v2/token"), 0, "{build:?}: so few requests go with the credential itself");
         assert_eq!(shop.delivered(), ["shop/prod v1.11.0", "shop/live v1.11.0"], "{build:?}");
+    }
+}
+
+/// The feed brings the tag, and nothing is listed.
+#[test]
+fn a_tag_of_the_feed_that_two_stages_take_is_asked_about_once() {
+    for build in Build::ALL {
+        let gitea = gitea(build);
+        let shop =
+            Shop::with(&on_gitea(&gitea, &format!("{DEV}{}", DEV.replace("stages.dev", "stages.live"))));
+        shop.run(&["poll"]).code(0);
+        gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+        gitea.take_requests();
+        shop.run(&["poll"]).code(0);
+        assert_eq!(shop.delivered(), ["shop/dev dev-43", "shop/live dev-43"], "{build:?}");
+        assert_eq!(gitea.count("/manifests/"), 1, "{build:?}: one HEAD for both");
     }
 }
 

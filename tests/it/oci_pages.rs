@@ -93,7 +93,7 @@ fn every_servers_pages_are_read_to_the_end() {
 }
 
 #[test]
-fn an_absolute_link_is_followed_on_the_same_origin_only() {
+fn an_absolute_link_is_followed_on_the_own_origin_only() {
     let server = Server::start(|request| {
         let host = request.header("host").unwrap().to_owned();
         match request.query("last") {
@@ -103,14 +103,12 @@ fn an_absolute_link_is_followed_on_the_same_origin_only() {
     });
     anonymous(&server.url(), PROD).run(&["poll"]).code(0).line("shop/prod", &["baseline", "v2.0.0"]);
 
+    // Behind a proxy a server often does not know its own address: the page is asked for at the one that is known.
     let elsewhere = Script::start([]);
     let link = format!("{}/v2/acme/shop/tags/list?last=v1.0.0", elsewhere.url());
-    let server = Script::start([(FIRST, next(tags(&["v1.0.0"]), &link))]);
-    let shop = anonymous(&server.url(), PROD);
-    assert_eq!(
-        failure(&shop),
-        "GET http://127.0.0.1:[port]/v2/acme/shop/tags/list?n=1000: 200 OK: its next page is at http://127.0.0.1:[port], and credentials are not sent there"
-    );
+    let second = "GET /v2/acme/shop/tags/list?last=v1.0.0";
+    let server = Script::start([(FIRST, next(tags(&["v1.0.0"]), &link)), (second, tags(&["v2.0.0"]).into())]);
+    anonymous(&server.url(), PROD).run(&["poll"]).code(0).line("shop/prod", &["baseline", "v2.0.0"]);
     assert!(elsewhere.requests().is_empty());
 }
 
@@ -194,6 +192,7 @@ fn pages_that_do_not_end_are_an_error() {
     let server = Script::start([
         (FIRST, listing(&full).into()),
         ("GET /v2/acme/shop/tags/list?n=1000&last=v9.9.9", listing(&full).into()),
+        ("GET /v2/acme/shop/tags/list?n=999", listing(&full[..999]).into()),
     ]);
     let message = failure(&anonymous(&server.url(), PROD));
     assert_eq!(

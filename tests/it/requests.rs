@@ -235,6 +235,27 @@ fn after_three_connections_that_failed_a_registry_is_left_alone() {
 }
 
 #[test]
+fn a_registry_that_goes_down_during_a_run_costs_few_requests() {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&requests);
+    let server = Server::start(move |request| {
+        let name = request.path().split('/').nth(3).unwrap().to_owned();
+        match count.fetch_add(1, Ordering::SeqCst) {
+            0..4 => Answer::json(200, format!("{{\"name\":\"acme/{name}\",\"tags\":[\"v1.0.0\"]}}")).into(),
+            _ => Reply::Reset,
+        }
+    });
+    let names: Vec<String> = (10..50).map(|number| format!("i{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let shop = Shop::with(&alone(&server.url(), &format!("{PROD}{}", projects(&names))));
+    let run = shop.run(&["poll", "--format", "json"]);
+    run.code(1);
+    assert_eq!((statuses(&run, "baseline"), statuses(&run, "unknown")), (4, 37));
+    // Three paths, each tried three times, and once more one that was answered before.
+    assert_eq!(requests.load(Ordering::SeqCst), 4 + 3 * 3 + 1);
+}
+
+#[test]
 fn an_answer_between_failures_begins_the_count_anew() {
     // Each image's list is lost twice and then comes: six failures, never three in a row.
     let requests = AtomicUsize::new(0);
@@ -281,6 +302,10 @@ fn what_fails_for_some_paths_is_no_matter_of_the_others() {
         // Quicker than any answer, and so many that none came between.
         (&names[..], &["i10", "i11", "i12", "i13"][..], 16),
         (&names[..6], &["i10"][..], 1),
+        // In a row, and it has answered before.
+        (&names[..8], &["i11", "i12", "i13", "i14"][..], 1),
+        (&names[..12], &["i11", "i12", "i13", "i15", "i16", "i17", "i18"][..], 1),
+        (&names[..8], &["i12", "i13", "i14"][..], 2),
     ] {
         let (shop, _server) = served(names, broken, connections);
         let run = shop.run(&["poll", "--format", "json"]);
@@ -364,6 +389,32 @@ fn large_lists_are_held_a_few_at_a_time_and_all_are_read() {
     assert_eq!(shop.status("i21/prod")["latest_tag"], "v1.249999.0");
     // Held all at once, they take over 420.
     assert!(peak < 340 * 1024, "{} MiB", peak / 1024);
+}
+
+#[test]
+#[ignore = "needs a minute"]
+fn what_is_to_be_remembered_of_large_lists_is_held_a_few_at_a_time() {
+    let names: Vec<String> = (10..25).map(|number| format!("i{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let tags: Vec<String> = (0..140_000).map(|number| format!("v{number}-{}", "x".repeat(110))).collect();
+    let tags = serde_json::to_string(&tags).unwrap();
+    let server = Server::start(move |request| {
+        let name = request.path().split('/').nth(3).unwrap().to_owned();
+        Answer::json(200, format!("{{\"name\":\"acme/{name}\",\"tags\":{tags}}}")).into()
+    });
+    let stages = format!("{PROD}{}", projects(&names)).replace("\"semver\"", "\"newest\"");
+    let config = on("oci", &server.url(), &stages)
+        .replace("token = { file = \"secret/token\" }", "anonymous = true\nconnections = 16");
+    let shop = Shop::with(&with_timeout("300s", &config));
+    let poll = shop.start(&["poll"]);
+    let mut peak = 0;
+    while let Some(now) = peak_memory(poll.id()) {
+        peak = now;
+        thread::sleep(Duration::from_millis(5));
+    }
+    poll.end().code(0);
+    // Held all at once, it takes over 500.
+    assert!(peak < 400 * 1024, "{} MiB", peak / 1024);
 }
 
 /// Longer than any answer may be, and short on the wire.

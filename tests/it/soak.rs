@@ -1,5 +1,5 @@
 //! Endurance: polls beside each other while everything goes wrong that can, SIGKILL and clocks included,
-//! against a model that knows on its own what must be true.
+//! against a model that knows on its own what must be true. As root: of a service user's state, on which root runs too.
 //!
 //! A short one runs with all tests, the same each time. The whole one, ten minutes at most, never is:
 //! `TAGSHIP_SOAK=5000 cargo test --test it soak -- --ignored --nocapture`. What happens goes by a seed, which is
@@ -14,14 +14,15 @@ mod outbox;
 mod receiver;
 mod remains;
 mod state;
+mod trouble;
 mod world;
 
 use std::time::{Duration, Instant};
 
 use world::World;
 
-/// Longer than this no soak goes on, however many polls it wants.
-const LONGEST: Duration = Duration::from_secs(540);
+/// Longer than this no soak goes on, however many polls were asked for.
+const LONGEST: Duration = Duration::from_secs(3600);
 
 #[test]
 #[ignore = "needs faketime, and minutes"]

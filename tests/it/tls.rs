@@ -51,6 +51,14 @@ impl Authority {
     }
 }
 
+/// A certificate as `openssl req -x509` makes it: signed by itself, for a server, and for an authority.
+pub(crate) fn own_certificate(name: &str) -> Issued {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    Issued { certificate: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
+}
+
 /// A listening server; it takes no more connections when dropped.
 pub(crate) struct TlsServer {
     port: u16,

@@ -81,7 +81,7 @@ pub(super) fn text(path: &Path) -> anyhow::Result<String> {
 /// From the start of a run to the end of what it started last, in whole minutes.
 fn longest(config: &Config, polled: &[&Target]) -> Duration {
     let of_target = |target: &&Target| {
-        let steps: Duration = target.deploy.iter().map(Step::longest).sum();
+        let steps: Duration = target.deploy.iter().chain(&target.gates.steps).map(Step::longest).sum();
         let probes =
             target.running.as_ref().map(|running| running.verify_timeout + running.probe.longest() * 2);
         steps + probes.unwrap_or_default()
@@ -123,10 +123,7 @@ fn secrets(config: &Config) -> anyhow::Result<Vec<SecretUse>> {
 
 /// Every program that the configuration runs, but for those that print secrets; and where.
 fn commands(config: &Config) -> anyhow::Result<(Vec<String>, Vec<String>)> {
-    let of_targets = config
-        .targets
-        .iter()
-        .flat_map(|target| target.deploy.iter().chain(target.running.iter().map(|running| &running.probe)));
+    let of_targets = config.targets.iter().flat_map(Target::steps);
     let mut commands: Vec<String> = Vec::new();
     let mut folders: BTreeSet<String> = BTreeSet::new();
     let own = place(config.path.parent().unwrap_or(Path::new("/")))?;

@@ -48,7 +48,8 @@ fn every_ending_keeps_status_last_reported_tag_high_water_and_deployed_tag() {
     let (target, state, open) = running();
     let deployment = open.running.as_ref().unwrap();
     let last = &Deployment { attempts: 12, ..deployment.clone() };
-    let failed = |deployment, failed| TargetEvent::Failed { deployment, failure: failure(), failed };
+    let failed =
+        |deployment, failed| TargetEvent::Failed { deployment, failure: failure(), failed, back_to: None };
     let reported = &Reported::parse("v1.1.0").unwrap();
     let newer = Some(&listed("v1.2.0"));
     let id = || "2".to_owned();
@@ -82,7 +83,7 @@ fn every_ending_keeps_status_last_reported_tag_high_water_and_deployed_tag() {
             true,
         ),
         (
-            TargetEvent::LastAttemptInterrupted(last),
+            TargetEvent::LastAttemptInterrupted { deployment: last, back_to: None },
             Dead,
             interrupted,
             Status::Dead,
@@ -129,7 +130,7 @@ fn an_attempt_that_started_nothing_is_not_counted_and_its_next_one_is_told() {
     let deployment = open.running.as_ref().unwrap();
     for (started, attempts) in [(true, 1), (false, 0)] {
         let failed = Failed { started, ..Failed::default() };
-        let event = TargetEvent::Failed { deployment, failure: failure(), failed };
+        let event = TargetEvent::Failed { deployment, failure: failure(), failed, back_to: None };
         let change = transition(&target, Some(&state), &open, event, now()).unwrap();
         let ended = change.deployment().unwrap();
         assert_eq!(ended.attempts, attempts);
@@ -144,7 +145,7 @@ fn an_interrupted_attempt_keeps_its_number_and_is_not_counted() {
     let deployment = open.running.as_ref().unwrap();
     for started in [true, false] {
         let failed = Failed { started, interrupted: true, ..Failed::default() };
-        let event = TargetEvent::Failed { deployment, failure: failure(), failed };
+        let event = TargetEvent::Failed { deployment, failure: failure(), failed, back_to: None };
         let change = transition(&target, Some(&state), &open, event, now()).unwrap();
         let ended = change.deployment().unwrap();
         assert_eq!((ended.attempts, ended.attempts_counted()), (1, 0));
@@ -159,7 +160,7 @@ fn a_failure_beside_a_newer_pending_deployment_is_superseded_without_a_notificat
     let deployment = open.running.as_ref().unwrap();
     for interrupted in [false, true] {
         let failed = Failed { started: true, interrupted, ..Failed::default() };
-        let event = TargetEvent::Failed { deployment, failure: failure(), failed };
+        let event = TargetEvent::Failed { deployment, failure: failure(), failed, back_to: None };
         let change = transition(&target, Some(&state), &open, event, now()).unwrap();
         let (status, reason) = match interrupted {
             true => (Status::Pending, "interrupted; a newer one came"),
@@ -312,7 +313,7 @@ proptest! {
                     let failed = Failed { started, is_final, interrupted, retry_after: None };
                     stage.open.pending = None;
                     stage.open.running = Some(deployment.clone());
-                    TargetEvent::Failed { deployment, failure: failure(), failed }
+                    TargetEvent::Failed { deployment, failure: failure(), failed, back_to: None }
                 }
                 (Step::Succeed, Some(deployment)) => TargetEvent::Succeeded(deployment),
                 (Step::Adopt(number), Some(deployment)) => {
@@ -331,7 +332,7 @@ proptest! {
                     TargetEvent::DigestMoved { deployment, digest: digest(number), id }
                 }
                 (Step::Delete, Some(deployment)) => TargetEvent::TagGone(deployment),
-                (Step::Interrupt, Some(deployment)) => TargetEvent::LastAttemptInterrupted(deployment),
+                (Step::Interrupt, Some(deployment)) => TargetEvent::LastAttemptInterrupted { deployment, back_to: None },
                 (Step::Mark(number), _) => {
                     mark = Mark::Deployed(tag(&name(number)));
                     TargetEvent::Marked { mark: &mark, by_whom: "alice".to_owned(), id }

@@ -15,6 +15,7 @@ use super::super::{Registry as _, RegistryError};
 use super::{Gitea, NO_RIGHT, WRONG_TOKEN};
 use crate::feed::{FeedPage, FeedRow, Owner};
 use crate::reference::{ListedTag, Repository, Tag};
+use crate::secret::Credential;
 
 /// Rows of a page; servers cut it to their own cap (50 unless configured).
 pub(super) const ROWS: usize = 50;
@@ -43,12 +44,21 @@ impl Gitea {
                 "GET {url}: not asked: push times need a token with the scope read:package (order = \"newest\" and min_age go by them)"
             )));
         };
-        let authorization = match &credential.username {
-            Some(_) => credential.basic(),
-            None => format!("token {}", credential.token.expose_secret()),
-        };
         let client = self.api_client.as_ref().unwrap_or(&self.client);
-        client.send(Method::Get, &url, &[("authorization", &authorization)])
+        let send = |credential: &Credential| {
+            let authorization = match &credential.username {
+                Some(_) => credential.basic(),
+                None => format!("token {}", credential.token.expose_secret()),
+            };
+            client.send(Method::Get, &url, &[("authorization", &authorization)])
+        };
+        let answer = send(&credential)?;
+        if answer.status == StatusCode::UNAUTHORIZED
+            && let Some(renewed) = self.renewed(Some(&credential))?
+        {
+            return send(&renewed);
+        }
+        Ok(answer)
     }
 
     /// What an answer of the package API that is none of the good ones means.

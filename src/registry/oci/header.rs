@@ -1,21 +1,22 @@
 //! What headers of an answer say: where the next page is, and how to authenticate.
 
-use http_auth::{ChallengeParser, ChallengeRef};
 use ureq::http::HeaderMap;
 
 /// What a 401 asks for.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Challenge {
     Bearer { realm: String, service: Option<String> },
     Basic,
 }
 
-/// The `rel="next"` among all `Link` headers (RFC 8288).
+/// The `rel="next"` among all `Link` headers (RFC 8288); where none says its relation so, the first without any: what
+/// else would the header of a list mean?
 ///
 /// # Errors
 /// One of them cannot be read: what it does not say must not look like the end of a list.
 pub(super) fn next_link(headers: &HeaderMap) -> Result<Option<String>, &'static str> {
     const UNREADABLE: &str = "its Link cannot be read";
+    let mut unrelated = None;
     for value in headers.get_all("link") {
         let mut rest = value.to_str().map_err(|_| UNREADABLE)?.trim_start_matches([' ', '\t', ',']);
         while !rest.is_empty() {
@@ -23,13 +24,15 @@ pub(super) fn next_link(headers: &HeaderMap) -> Result<Option<String>, &'static 
             let link = rest.strip_prefix('<').and_then(|link| link.split_once('>'));
             let (target, parameters) = link.ok_or(UNREADABLE)?;
             let (parameters, others) = parameters.split_at(end_of_link(parameters));
-            if is_next(parameters) {
-                return Ok(Some(target.to_owned()));
+            match is_next(parameters) {
+                Some(true) => return Ok(Some(target.to_owned())),
+                Some(false) => {}
+                None => unrelated = unrelated.or_else(|| Some(target.to_owned())),
             }
             rest = others.trim_start_matches([' ', '\t', ',']);
         }
     }
-    Ok(None)
+    Ok(unrelated)
 }
 
 /// Where the comma is that ends a link; the length where none does.
@@ -42,39 +45,91 @@ fn end_of_link(parameters: &str) -> usize {
     parameters.find(ends).unwrap_or(parameters.len())
 }
 
-/// `rel` may name several relations, with blanks between them.
-fn is_next(parameters: &str) -> bool {
-    parameters.split(';').any(|parameter| {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        let mut relations = value.trim().trim_matches('"').split_whitespace();
-        name.trim().eq_ignore_ascii_case("rel")
-            && relations.any(|relation| relation.eq_ignore_ascii_case("next"))
-    })
+/// `rel` may name several relations, with blanks between them. None: there is no `rel`.
+fn is_next(parameters: &str) -> Option<bool> {
+    let mut parameters = parameters.split(';').filter_map(|parameter| parameter.split_once('='));
+    let (_, value) = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("rel"))?;
+    let mut relations = value.trim().trim_matches('"').split_whitespace();
+    Some(relations.any(|relation| relation.eq_ignore_ascii_case("next")))
 }
 
 /// Every challenge that can be answered, over all headers and all of one header.
 pub(super) fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
-    let values = headers.get_all("www-authenticate").into_iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(challenges_of).collect()
+    let values = headers.get_all("www-authenticate").into_iter();
+    // A realm need not be ASCII, and Basic needs none.
+    values.flat_map(|value| challenges_of(&String::from_utf8_lossy(value.as_bytes()))).collect()
 }
 
+/// Read as far as it makes sense: many servers write what RFC 9110 does not allow, such as values without quotes, and
+/// parameters without commas.
 fn challenges_of(header: &str) -> Vec<Challenge> {
-    // What came before a fault is of use: some servers write what no specification allows.
-    let parsed = ChallengeParser::new(header).map_while(Result::ok);
-    let challenge = |challenge: ChallengeRef<'_>| {
-        let parameter = |wanted: &str| {
-            let found = challenge.params.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
-            found.map(|(_, value)| value.to_unescaped())
+    let mut challenges: Vec<(&str, Vec<(&str, String)>)> = Vec::new();
+    let mut rest = header;
+    loop {
+        rest = rest.trim_start_matches([' ', '\t', ',', ';', '"']);
+        if rest.is_empty() {
+            break;
+        }
+        let end = rest.find([' ', '\t', ',', ';', '=', '"']).unwrap_or(rest.len());
+        let (word, behind) = rest.split_at(end);
+        rest = match behind.trim_start_matches([' ', '\t']).strip_prefix('=') {
+            // A word alone is a scheme.
+            None => {
+                challenges.push((word, Vec::new()));
+                behind
+            }
+            Some(value) => {
+                let (value, behind) = value_of(value.trim_start_matches([' ', '\t']));
+                if let Some((_, parameters)) = challenges.last_mut() {
+                    parameters.push((word, value));
+                }
+                behind
+            }
         };
-        if challenge.scheme.eq_ignore_ascii_case("basic") {
-            return Some(Challenge::Basic);
-        }
-        if challenge.scheme.eq_ignore_ascii_case("bearer") {
-            return Some(Challenge::Bearer { realm: parameter("realm")?, service: parameter("service") });
-        }
-        None
+    }
+    challenges.into_iter().filter_map(|(scheme, parameters)| challenge(scheme, parameters)).collect()
+}
+
+fn challenge(scheme: &str, mut parameters: Vec<(&str, String)>) -> Option<Challenge> {
+    let mut parameter = |wanted: &str| {
+        let found = parameters.iter_mut().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+        found.map(|(_, value)| std::mem::take(value))
     };
-    parsed.filter_map(challenge).collect()
+    if scheme.eq_ignore_ascii_case("basic") {
+        return Some(Challenge::Basic);
+    }
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(Challenge::Bearer { realm: parameter("realm")?, service: parameter("service") });
+    }
+    None
+}
+
+/// The value of a parameter, and what stands behind it.
+fn value_of(text: &str) -> (String, &str) {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find(',').unwrap_or(text.len());
+        let end = text[..end].match_indices([' ', '\t']).map(|(at, _)| at).find(|at| begins(&text[*at..end]));
+        let end = end.or_else(|| text.find(',')).unwrap_or(text.len());
+        let (value, behind) = text.split_at(end);
+        return (value.trim_end_matches([' ', '\t', ';']).to_owned(), behind);
+    };
+    let mut value = String::new();
+    let mut characters = quoted.char_indices();
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '"' => return (value, &quoted[at + 1..]),
+            '\\' => value.extend(characters.next().map(|(_, escaped)| escaped)),
+            other => value.push(other),
+        }
+    }
+    (value, "")
+}
+
+/// Whether a parameter begins behind the blanks.
+fn begins(text: &str) -> bool {
+    let text = text.trim_start_matches([' ', '\t']);
+    let end = text.find(|character: char| !character.is_ascii_alphanumeric() && character != '_');
+    end.is_some_and(|end| end > 0 && text[end..].starts_with('='))
 }
 
 #[cfg(test)]
@@ -104,6 +159,9 @@ mod tests {
             ("</x>; title=\"a, b\"; rel=\"next\"", Some("/x")),
             ("</x>; rel=\"start next\"", Some("/x")),
             ("</x>; rel=\"nextish\"", None),
+            ("</x>", Some("/x")),
+            ("</x>; title=\"more\", </y>; rel=next", Some("/y")),
+            ("</x>; title=\"more\", </y>; rel=prev", Some("/x")),
             ("", None),
         ] {
             assert_eq!(link(header.as_bytes()), Ok(expected.map(str::to_owned)), "{header}");
@@ -131,6 +189,24 @@ mod tests {
             ),
             ("Negotiate", vec![]),
             ("Bearer", vec![]),
+            ("Basic realm=/", vec![Challenge::Basic]),
+            ("Basic", vec![Challenge::Basic]),
+            ("Basic realm=Sonatype Nexus Repository Manager", vec![Challenge::Basic]),
+            ("Basic realm=\"Überall\"; charset=\"UTF-8\"", vec![Challenge::Basic]),
+            (
+                "Basic realm=My Images, Bearer realm=https://a/token,service=s",
+                vec![Challenge::Basic, bearer()],
+            ),
+            ("Bearer realm=https://a/token,service=s,scope=repository:a:pull,push", vec![bearer()]),
+            ("Bearer realm=\"https://a/token\" service=\"s\"", vec![bearer()]),
+            ("Bearer realm=https://a/token service=s", vec![bearer()]),
+            ("Bearer realm=https://a/token; service=s", vec![bearer()]),
+            ("Bearer realm = \"https://a/token\" , service = s", vec![bearer()]),
+            ("Bearer realm=\"https:\\/\\/a/token\", service=\"s", vec![bearer()]),
+            (
+                "Bearer realm=https://a/token?x=1,error=\"invalid_token\"",
+                vec![Challenge::Bearer { realm: "https://a/token?x=1".into(), service: None }],
+            ),
         ] {
             assert_eq!(challenges_of(header), expected, "{header}");
         }

@@ -62,7 +62,9 @@ impl Tone {
 /// None: not polled yet.
 pub(super) fn tone_of(status: Option<Status>) -> Tone {
     match status {
-        Some(Status::Failed | Status::Dead | Status::Unknown | Status::Retrying) => Tone::Bad,
+        Some(Status::Failed | Status::Dead | Status::RolledBack | Status::Unknown | Status::Retrying) => {
+            Tone::Bad
+        }
         Some(
             Status::Waiting
             | Status::Held

@@ -6,6 +6,54 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use crate::http::{Answer, Reply, Request};
+use crate::registry::http_date;
+
+/// What is wrong at the registry until it is mended.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Outage {
+    /// Connections that ask for this image are reset.
+    Reset(&'static str),
+    /// The pages of this image with push times have no end.
+    Endless(&'static str),
+    /// Every answer is held.
+    Held,
+}
+
+impl Outage {
+    fn reply(self, request: &Request) -> Option<Reply> {
+        match self {
+            Outage::Reset(image) => is_about(image, request).then_some(Reply::Reset),
+            Outage::Endless(image) if is_about(image, request) && request.path().starts_with("/api/") => {
+                Some(endless_page(image, request).into())
+            }
+            Outage::Endless(_) => None,
+            Outage::Held => Some(Reply::Hang),
+        }
+    }
+}
+
+fn is_about(image: &str, request: &Request) -> bool {
+    let (owner, name) = image.split_once('/').unwrap();
+    let is_named = request.query("q").is_some_and(|asked| asked == name);
+    request.path().starts_with(&format!("/v2/{image}/"))
+        || request.path() == format!("/api/v1/packages/{owner}/container/{name}")
+        || (request.path() == format!("/api/v1/packages/{owner}") && is_named)
+}
+
+/// Of tags that no stage takes.
+fn endless_page(image: &str, request: &Request) -> Answer {
+    let page: i64 = request.query("page").map_or(1, |page| page.parse().unwrap());
+    let name = image.split_once('/').unwrap().1;
+    let row = |row: i64| {
+        let id = 900_000_000 - page * 50 - row;
+        let time = jiff::Timestamp::from_second(id).unwrap();
+        serde_json::json!({"id": id, "name": name, "version": format!("t{id}"), "created_at": time})
+    };
+    let rows: Vec<_> = (0..50).map(row).collect();
+    Answer::json(200, serde_json::to_string(&rows).unwrap())
+        .with("X-Total-Count", "900000000")
+        .with("Date", http_date())
+}
 
 /// How much goes wrong at the moment; shared with the servers' threads.
 #[derive(Clone)]
@@ -16,15 +64,34 @@ struct State {
     /// Of a thousand answers.
     faulty: u32,
     faults: u64,
+    outage: Option<Outage>,
+    /// How many answers the outage has changed since it began.
+    hits: u64,
 }
 
 impl Weather {
     pub(super) fn new(rng: Rng) -> Weather {
-        Weather(Arc::new(Mutex::new(State { rng, faulty: 0, faults: 0 })))
+        Weather(Arc::new(Mutex::new(State { rng, faulty: 0, faults: 0, outage: None, hits: 0 })))
     }
 
     pub(super) fn set(&self, faulty: u32) {
         self.0.lock().unwrap().faulty = faulty;
+    }
+
+    pub(super) fn begin(&self, outage: Outage) {
+        let mut state = self.0.lock().unwrap();
+        (state.outage, state.hits) = (Some(outage), 0);
+    }
+
+    /// How many answers the outage changed that is over now.
+    pub(super) fn mend(&self) -> u64 {
+        let mut state = self.0.lock().unwrap();
+        state.outage = None;
+        state.hits
+    }
+
+    pub(super) fn hits(&self) -> u64 {
+        self.0.lock().unwrap().hits
     }
 
     /// How many answers were faulty so far.
@@ -44,6 +111,13 @@ impl Weather {
 
     /// An answer in the registry's place.
     pub(super) fn at_registry(&self, request: &Request) -> Option<Reply> {
+        {
+            let mut state = self.0.lock().unwrap();
+            if let Some(reply) = state.outage.and_then(|outage| outage.reply(request)) {
+                state.hits += 1;
+                return Some(reply);
+            }
+        }
         let which = self.strikes()?;
         let half = if request.target.contains("/tags/list") {
             r#"{"name":"acme/shop","tags":["dev-99999","v99999.0.0","b99999"#

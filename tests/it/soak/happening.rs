@@ -104,7 +104,7 @@ impl World {
         }
     }
 
-    fn any_stage(&mut self) -> &'static Stage {
+    pub(super) fn any_stage(&mut self) -> &'static Stage {
         &STAGES[self.rng.usize(..STAGES.len())]
     }
 

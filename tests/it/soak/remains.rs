@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 
 use super::model::STAGES;
 use super::state::{self, count};
 use crate::harness::Shop;
 
-/// How many deployments and attempts are recorded, and the size of the state.
-pub(super) fn nothing_is_left_behind(shop: &Shop) -> (usize, usize, u64) {
+/// How many deployments and attempts are recorded, and the size of the state. `service`: whose everything is.
+pub(super) fn nothing_is_left_behind(shop: &Shop, service: Option<u32>) -> (usize, usize, u64) {
     let own = [
         "tagship.toml",
         "deploy.sh",
@@ -37,6 +38,12 @@ pub(super) fn nothing_is_left_behind(shop: &Shop) -> (usize, usize, u64) {
     assert_eq!((names("tmp"), names("home")), (Vec::new(), Vec::new()));
     let locks = names("state.db.locks");
     assert!(locks.len() <= STAGES.len() + 1, "{locks:?}");
+    if let Some(user) = service {
+        let files = locks.iter().map(|lock| format!("state.db.locks/{lock}"));
+        for file in files.chain(["state.db", "state.db.locks", "metrics.prom"].map(str::to_owned)) {
+            assert_eq!(fs::metadata(shop.path(&file)).unwrap().uid(), user, "{file}");
+        }
+    }
     let descriptors: BTreeSet<String> = shop.read("descriptors").lines().map(str::to_owned).collect();
     assert_eq!(descriptors.len(), 1, "files that commands have open: {descriptors:?}");
     let state = state::open(shop).expect("nothing was killed since");

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use fastrand::Rng;
+use rustix::process::Signal;
 
 use super::audit::Audit;
 use super::fault::Weather;
@@ -17,11 +18,17 @@ use super::model::{Model, STAGES, Stage};
 use super::receiver::{COUNT, Endpoint, Log, RUNNING, Received, SCRIPT};
 use super::remains::nothing_is_left_behind;
 use super::{outbox, state};
-use crate::harness::{Shop, await_until};
+use crate::harness::{SERVICE, Shop, await_until, give};
 use crate::registry::{Build, Gitea};
-use crate::run::Run;
+use crate::run::{Run, Running};
 
-fn config(gitea: &Gitea, endpoint: &Endpoint) -> String {
+/// Those that tell a run to end, and its exit code then.
+pub(super) const SIGNALS: [(Signal, i32); 2] = [(Signal::TERM, 143), (Signal::INT, 130)];
+
+/// More than a run takes to end that was told to, on a machine that is busy.
+pub(super) const SOON: Duration = Duration::from_secs(15);
+
+fn config(gitea: &Gitea, endpoint: &Endpoint, connections: u32) -> String {
     let command = "deploy = { command = [\"./deploy.sh\"] }";
     let request = format!("deploy = {{ url = \"{}\", timeout = \"400ms\" }}", endpoint.url());
     format!(
@@ -39,6 +46,7 @@ json = {{ status = "{{status}}", id = "{{deployment_id}}" }}
 [registries.git]
 kind = "gitea"
 url = "{url}"
+connections = {connections}
 token = {{ file = "secret/token" }}
 [projects.shop]
 registry = "git"
@@ -72,12 +80,14 @@ pub(super) struct World {
     /// How much of it the model knows.
     given: usize,
     pub(super) figures: Figures,
-    weather: Weather,
+    pub(super) weather: Weather,
     pub(super) kills: Arc<AtomicU64>,
     pub(super) rng: Rng,
     pub(super) numbers: u64,
     /// Held targets, with what they had received then.
     pub(super) held: BTreeMap<&'static str, usize>,
+    /// Whose the state is, where another than this user.
+    service: Option<u32>,
 }
 
 impl World {
@@ -88,7 +98,7 @@ impl World {
         let weather = Weather::new(rng.fork());
         let kills: Arc<AtomicU64> = Arc::default();
         let endpoint = Endpoint::start(weather.clone(), Arc::clone(&kills));
-        let mut shop = Shop::with(&config(&gitea, &endpoint));
+        let mut shop = Shop::with(&config(&gitea, &endpoint, [1, 2, 16][rng.usize(..3)]));
         shop.script("deploy.sh", &format!("{COUNT}{SCRIPT}"));
         // The first count is of a command that tagship has nothing to do with.
         shop.script("count.sh", COUNT);
@@ -106,6 +116,20 @@ impl World {
             ("other/web", ["b1", "b2", "b3", "x", "y"]),
         ] {
             names.iter().for_each(|name| model.push(&gitea, image, name));
+        }
+        let service = rustix::process::geteuid().is_root().then_some(SERVICE);
+        if let Some(user) = service {
+            for stage in ["shop.dev", "api.edge", "web.qa", "web.few"] {
+                shop.file(&format!("alone.{stage}"), "");
+                let runs = format!("runs.{stage}");
+                if !shop.exists(&runs) {
+                    shop.file(&runs, "");
+                }
+            }
+            for log in ["received", "said"] {
+                shop.file(log, "");
+            }
+            give(&shop.path(""), user);
         }
         shop.run(&["poll"]).code(0);
         for stage in &STAGES {
@@ -132,6 +156,7 @@ impl World {
             rng,
             numbers: 10,
             held,
+            service,
         }
     }
 
@@ -146,9 +171,19 @@ impl World {
         for _ in 0..self.rng.u32(..4) {
             self.happen();
         }
-        self.poll_at_once();
+        match self.rng.u32(..20) {
+            0 | 1 => self.break_a_lock(),
+            2 | 3 => self.break_an_image(),
+            4 => self.end_while_it_asks(),
+            _ => self.poll_at_once(&[]),
+        }
         self.note_given();
         self.look();
+    }
+
+    /// As the user whose state it is.
+    pub(super) fn start_of_service(&self, arguments: &[&str]) -> Running<'_> {
+        start(&self.shop, self.service, arguments)
     }
 
     pub(super) fn look(&mut self) {
@@ -163,10 +198,11 @@ impl World {
         self.log.read(&self.shop, &self.endpoint)
     }
 
-    fn poll_at_once(&mut self) {
+    /// `more`: arguments of each.
+    pub(super) fn poll_at_once(&mut self, more: &[&str]) {
         let count = [1, 1, 2, 2, 3, 4][self.rng.usize(..6)];
         let mut running = Vec::new();
-        let mut killed = Vec::new();
+        let mut cut_off = Vec::new();
         for _ in 0..count {
             let arguments: &[&str] = match self.rng.u32(..10) {
                 0 => &["poll", "--refresh"],
@@ -175,28 +211,44 @@ impl World {
                 3 => &["poll", "--format", "json"],
                 _ => &["poll"],
             };
+            let arguments = &[arguments, more].concat();
             if self.rng.u32(..10) == 0 {
                 let clock = ["+1d", "-1d", "+1h", "-1h", "+45s", "-45s", "-2s"][self.rng.usize(..7)];
                 running.push(self.shop.start_under(&["faketime", "-f", clock], arguments));
                 self.figures.clocks += 1;
-            } else if self.rng.u32(..4) == 0 {
-                killed.push(self.shop.start(arguments));
+                continue;
+            }
+            let user = self.service.filter(|_| self.rng.u32(..3) > 0);
+            self.figures.of_service += u64::from(user.is_some());
+            let poll = start(&self.shop, user, arguments);
+            if self.rng.u32(..4) == 0 {
+                cut_off.push(poll);
             } else {
-                running.push(self.shop.start(arguments));
+                running.push(poll);
             }
         }
         self.figures.polls += count;
         self.figures.beside += if count > 1 { count } else { 0 };
-        for poll in killed {
+        for poll in cut_off {
             std::thread::sleep(Duration::from_millis(self.rng.u64(..70)));
             self.kills.fetch_add(1, Ordering::SeqCst);
-            let run = poll.kill();
-            self.figures.kills += u64::from(run.was_killed());
-            ended_well(&run);
+            if self.rng.u32(..3) == 0 {
+                let (signal, code) = SIGNALS[self.rng.usize(..2)];
+                let told = Instant::now();
+                poll.signal(signal);
+                let run = poll.end();
+                assert!(told.elapsed() < SOON, "{:?}: {run:?}", told.elapsed());
+                self.figures.told_to_end += u64::from(run.has_code(code));
+                assert!(run.has_code(code) || ended_well(&run));
+            } else {
+                let run = poll.kill();
+                self.figures.kills += u64::from(run.was_killed());
+                assert!(run.was_killed() || ended_well(&run));
+            }
             self.kills.fetch_add(1, Ordering::SeqCst);
         }
         for poll in running {
-            ended_well(&poll.end());
+            assert!(ended_well(&poll.end()));
         }
     }
 
@@ -222,15 +274,7 @@ impl World {
 
     /// Nothing goes wrong any more: whatever is owed is delivered, and nothing else.
     pub(super) fn calm_down(&mut self) {
-        self.weather.set(0);
-        for name in ["fail", "slow", "late"] {
-            if self.shop.exists(name) {
-                self.shop.remove(name);
-            }
-        }
-        self.tell_the_truth();
-        self.await_quiet();
-        self.release();
+        self.clear_up();
         self.settle();
         self.tell_what_waits();
         self.look();
@@ -249,6 +293,18 @@ impl World {
         self.weather.set(40);
     }
 
+    pub(super) fn clear_up(&mut self) {
+        self.weather.set(0);
+        for name in ["fail", "slow", "late"] {
+            if self.shop.exists(name) {
+                self.shop.remove(name);
+            }
+        }
+        self.tell_the_truth();
+        self.await_quiet();
+        self.release();
+    }
+
     /// What could not be told waits for a minute up to two hours.
     fn tell_what_waits(&self) {
         await_until("everything is told", || {
@@ -263,7 +319,7 @@ impl World {
         await_until("everything is delivered, and stays so", || {
             self.shop.run(&["retry"]).code(0);
             let before = self.received().len();
-            let run = self.shop.run(&["poll", "--format", "json"]);
+            let run = self.start_of_service(&["poll", "--format", "json"]).end();
             let targets = if run.has_code(0) { run.json()["targets"].clone() } else { return false };
             let rest = ["up_to_date", "behind", "older", "no_match"];
             let mut statuses = targets.as_array().unwrap().iter().map(|target| &target["status"]);
@@ -316,13 +372,24 @@ impl World {
         self.outlive_unfinished_files();
         self.figures.faults = self.weather.faults();
         self.figures.received = self.received().iter().filter(|one| one.is_done).count();
-        let rows = nothing_is_left_behind(&self.shop);
+        let rows = nothing_is_left_behind(&self.shop, self.service);
         (self.figures.deployments, self.figures.attempts, self.figures.size) = rows;
     }
 }
 
-/// Killed, or with what it says of the weather: never a state that cannot be used, never a panic.
-fn ended_well(run: &Run) {
-    assert!(run.was_killed() || run.has_code(0) || run.has_code(1), "{run:?}");
+fn start<'a>(shop: &'a Shop, user: Option<u32>, arguments: &[&str]) -> Running<'a> {
+    match user {
+        Some(user) => shop.start_as(user, arguments),
+        None => shop.start(arguments),
+    }
+}
+
+/// With what it says of the weather: never a state that cannot be used, never a panic. (A signal may come before
+/// tagship can hear it.)
+pub(super) fn ended_well(run: &Run) -> bool {
+    let is_early =
+        run.signal.is_some_and(|signal| [Signal::TERM, Signal::INT].map(Signal::as_raw).contains(&signal));
+    assert!(is_early || run.has_code(0) || run.has_code(1), "{run:?}");
     assert!(!format!("{run:?}").contains("panicked"), "{run:?}");
+    true
 }

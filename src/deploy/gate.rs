@@ -1,0 +1,75 @@
+//! Asking a stage's own gates whether a tag may be deployed.
+
+use std::fs::File;
+
+use super::DeployError;
+use super::answer::failure;
+use super::command::{CommandDeployer, Said};
+use super::http::HttpDeployer;
+use super::placeholder::{Subject, Unfit, Values};
+use super::vault::Vault;
+use crate::plan::{ErrorCode, Failure};
+use crate::reference::{Digest, Tag};
+use crate::secret::Secrets;
+use crate::stop::Cutoff;
+use crate::target::Target;
+use crate::target::step::Step;
+
+/// What is to be deployed, if the gates agree.
+#[derive(Clone, Debug)]
+pub(crate) struct Content<'a> {
+    pub(crate) tag: &'a Tag,
+    pub(crate) digest: &'a Digest,
+    pub(crate) previous_tag: Option<Tag>,
+}
+
+/// Asks each gate in turn until one refuses: then why, secrets masked.
+///
+/// # Errors
+/// A gate cannot be asked, or gives no answer in time (`gate`), or the cutoff was reached (`out_of_time`).
+pub(crate) fn ask_gates(
+    target: &Target,
+    content: &Content<'_>,
+    secrets: &Secrets,
+    cutoff: &Cutoff,
+) -> Result<Result<(), String>, Failure> {
+    let vault: &dyn Vault = secrets;
+    let subject = Subject {
+        tag: Some(content.tag),
+        digest: Some(content.digest),
+        previous_tag: content.previous_tag.as_ref(),
+        ..Subject::default()
+    };
+    let values = Values { target, subject, vault, answers: None, unfit: Unfit::Refused };
+    for step in &target.gates.steps {
+        let asked = ask(step, &values, cutoff).map_err(|error| Failure {
+            code: if error.interrupted { ErrorCode::OutOfTime } else { ErrorCode::Gate },
+            message: vault.mask(&format!("gate of {}: {}", content.tag, error.message)),
+        })?;
+        if let Err(why) = asked {
+            return Ok(Err(vault.mask(&why)));
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// The error inside: it refuses, and why.
+fn ask(step: &Step, values: &Values<'_>, cutoff: &Cutoff) -> Result<Result<(), String>, DeployError> {
+    match step {
+        Step::Command(step) => {
+            // Not the lock: a gate changes nothing, and must not hold anything up.
+            let nothing = File::open("/dev/null")
+                .map_err(|error| DeployError::before_start(ErrorCode::Gate, format!("/dev/null: {error}")))?;
+            Ok(match CommandDeployer::new(step, values)?.ask(&nothing, cutoff, values.vault)? {
+                Said::Yes => Ok(()),
+                Said::No(why) => Err(why),
+            })
+        }
+        Step::Http(step) => {
+            let gate = HttpDeployer::new(step, values)?;
+            let answer = gate.ask(cutoff)?;
+            let refusal = failure(&answer, &step.success, gate.url(), values.vault);
+            Ok(refusal.map_or(Ok(()), |why| Err(format!("{}: {why}", gate.shown()))))
+        }
+    }
+}

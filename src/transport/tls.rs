@@ -1,0 +1,193 @@
+//! TLS over a connection. ureq's own believes no certificate that is an authority's and a server's at once, which is
+//! what `openssl req -x509` makes by default and curl takes as `--cacert`.
+
+use std::io::{Read as _, Write as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    StreamOwned,
+};
+use ureq::unversioned::transport::time::Instant;
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport, TransportAdapter,
+};
+
+use super::Unprepared;
+use super::certificate::{self, Identity};
+
+/// Encrypts what goes to https:// addresses.
+#[derive(Debug)]
+pub(super) struct TlsConnector(Option<Arc<ClientConfig>>);
+
+impl TlsConnector {
+    /// Where nothing is encrypted.
+    pub(super) fn without() -> TlsConnector {
+        TlsConnector(None)
+    }
+
+    /// Believes the system's roots and these authorities, and shows the certificate of the client.
+    ///
+    /// # Errors
+    /// There are no roots at all, or the client's key is of no use.
+    pub(super) fn new(
+        authorities: &[CertificateDer<'static>],
+        identity: Option<&Identity>,
+    ) -> Result<TlsConnector, Unprepared> {
+        let provider = certificate::provider();
+        let environment = |error: rustls::Error| Unprepared::Environment(format!("TLS: {error}"));
+        let verifier = Verifier::new(authorities)?;
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(environment)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier));
+        let config = match identity {
+            None => builder.with_no_client_auth(),
+            Some(identity) => {
+                let (chain, key) = identity.read().map_err(Unprepared::Secret)?;
+                builder
+                    .with_client_auth_cert(chain, key)
+                    .map_err(|_| Unprepared::Secret(identity.mismatch()))?
+            }
+        };
+        Ok(TlsConnector(Some(Arc::new(config))))
+    }
+}
+
+impl<In: Transport> Connector<In> for TlsConnector {
+    type Out = Either<In, TlsTransport>;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        chained: Option<In>,
+    ) -> Result<Option<Self::Out>, ureq::Error> {
+        let Some(transport) = chained else { return Ok(None) };
+        let Some(config) = self.0.as_ref().filter(|_| details.needs_tls() && !transport.is_tls()) else {
+            return Ok(Some(Either::A(transport)));
+        };
+        let host = details.uri.host().unwrap_or_default();
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| ureq::Error::Tls("the name of the host is none that a certificate can have"))?;
+        let mut conn = ClientConnection::new(Arc::clone(config), name)?;
+        let mut sock = TransportAdapter::new(transport.boxed(), Arc::clone(&details.current_time));
+        // Connecting has taken a part of the time.
+        let elapsed = if let Instant::Exact(begun) = details.now { begun.elapsed() } else { Duration::ZERO };
+        let after = details.timeout.after.saturating_sub(elapsed).into();
+        sock.set_timeout(NextTimeout { after, ..details.timeout });
+        conn.complete_io(&mut sock)?;
+        let config = details.config;
+        let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
+        Ok(Some(Either::B(TlsTransport { buffers, stream: StreamOwned { conn, sock } })))
+    }
+}
+
+/// A connection that is encrypted.
+pub(super) struct TlsTransport {
+    buffers: LazyBuffers,
+    stream: StreamOwned<ClientConnection, TransportAdapter>,
+}
+
+impl std::fmt::Debug for TlsTransport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TlsTransport")
+    }
+}
+
+impl Transport for TlsTransport {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        self.stream.get_mut().set_timeout(timeout);
+        Ok(self.stream.write_all(&self.buffers.output()[..amount])?)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        self.stream.get_mut().set_timeout(timeout);
+        let amount = self.stream.read(self.buffers.input_append_buf())?;
+        self.buffers.input_appended(amount);
+        Ok(amount > 0)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.stream.get_mut().get_mut().is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        true
+    }
+}
+
+/// Believes what the roots signed, and a root itself where a server shows that very certificate.
+#[derive(Debug)]
+struct Verifier {
+    inner: Arc<WebPkiServerVerifier>,
+    roots: Vec<CertificateDer<'static>>,
+}
+
+impl Verifier {
+    fn new(authorities: &[CertificateDer<'static>]) -> Result<Verifier, Unprepared> {
+        let roots = certificate::roots(authorities).map_err(Unprepared::Environment)?;
+        let mut store = RootCertStore::empty();
+        store.add_parsable_certificates(roots.iter().cloned());
+        let inner =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(store), certificate::provider()).build();
+        let inner = inner.map_err(|error| Unprepared::Environment(format!("TLS: {error}")))?;
+        Ok(Verifier { inner, roots })
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verified =
+            self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match verified {
+            // Said after its validity was checked, and before anything else was.
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(fault)))
+                if fault.to_string() == "CaUsedAsEndEntity" && self.roots.contains(end_entity) =>
+            {
+                rustls::client::verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}

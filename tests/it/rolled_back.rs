@@ -1,0 +1,188 @@
+//! `on_failure = "previous"`: a deployment that is given up is followed by a rollback.
+
+use rustix::process::Signal;
+
+use crate::endpoint::Endpoint;
+use crate::first_poll::gitea;
+use crate::harness::{PROD, Shop, await_until, on_gitea};
+use crate::new_tag::baselined;
+use crate::registry::{Build, Gitea};
+
+/// `deploy.sh` fails for the tags in the file `bad`.
+const DEPLOY: &str = r#"
+echo "$TAGSHIP_TARGET $TAGSHIP_TAG $TAGSHIP_DEPLOYMENT_ID $TAGSHIP_ATTEMPT" >> deliveries
+echo "$TAGSHIP_TAG $TAGSHIP_DIGEST $TAGSHIP_PREVIOUS_TAG" >> contents
+while [ -e "stay-$TAGSHIP_TAG" ]; do sleep 0.02; done
+if grep -qx "$TAGSHIP_TAG" bad; then echo "no $TAGSHIP_TAG here"; exit 1; fi
+"#;
+
+fn prod(more: &str) -> String {
+    format!("{}on_failure = \"previous\"\n{more}", PROD.replace("retry = {", "retry = { attempts = 1,"))
+}
+
+/// The stage runs v3.1.0, which a poll deployed; v3.2.0 is bad, and pushed.
+fn about_to_fail(gitea: &Gitea, stage: &str) -> Shop {
+    let shop = baselined(gitea, stage);
+    shop.script("deploy.sh", DEPLOY);
+    shop.file("bad", "v3.2.0\n");
+    gitea.push("acme/shop", "v3.1.0", "2026-11-20T11:00:00Z");
+    shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v3.1.0"]);
+    gitea.push("acme/shop", "v3.2.0", "2026-11-20T12:00:00Z");
+    shop
+}
+
+#[test]
+fn a_deployment_that_is_given_up_is_followed_by_a_rollback_in_the_same_run() {
+    for build in Build::ALL {
+        let gitea = gitea(build);
+        let shop = about_to_fail(&gitea, &prod(""));
+        let run = shop.run(&["poll", "--format", "json"]);
+        run.code(1).status_is("shop/prod", "rolled_back").error_is("shop/prod", "command");
+        let target = run.target("shop/prod");
+        assert_eq!((&target["deployed_tag"], &target["previous_tag"]), (&"v3.1.0".into(), &"v3.2.0".into()));
+        assert_eq!(target["latest_tag"], "v3.1.0");
+        assert!(target["reason"].as_str().unwrap().starts_with("v3.2.0 was given up: "), "{target}");
+        assert_eq!(run.json()["summary"]["failed"], 1);
+        assert_eq!(shop.delivered(), ["shop/prod v3.1.0", "shop/prod v3.2.0", "shop/prod v3.1.0"]);
+        let ids: Vec<String> = shop.deliveries().into_iter().map(|delivery| delivery.id).collect();
+        assert!(ids[0] != ids[2] && ids[1] != ids[2], "{ids:?}");
+        let contents = shop.read("contents");
+        let contents: Vec<&str> = contents.lines().collect();
+        let digest_of = |line: &str| line.split(' ').nth(1).unwrap().to_owned();
+        assert_eq!(digest_of(contents[0]), digest_of(contents[2]), "by its digest");
+
+        // The failed tag is not tried again, stays given up, and what is newer ships.
+        let again = shop.run(&["poll", "--format", "json"]);
+        again.code(0).status_is("shop/prod", "behind");
+        assert_eq!(shop.deliveries().len(), 3);
+        assert_eq!(shop.status("shop/prod")["status"], "dead");
+        shop.run(&["status", "--exit-code"]).code(1);
+        shop.run(&["history"]).code(0).stdout_has("rollback");
+        gitea.push("acme/shop", "v3.3.0", "2026-11-20T13:00:00Z");
+        shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v3.1.0", "->", "v3.3.0"]);
+    }
+}
+
+#[test]
+fn a_person_reads_what_was_given_up_and_what_runs() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = about_to_fail(&gitea, &prod(""));
+    let run = shop.run(&["poll"]);
+    run.code(1).line("shop/prod", &["rolled_back", "v3.2.0", "->", "v3.1.0"]);
+    run.stdout_has("v3.2.0 was given up: ").stdout_has("no v3.2.0 here");
+}
+
+#[test]
+fn a_manual_deployment_is_rolled_back_too_and_a_rollback_by_hand_is_not() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = about_to_fail(&gitea, &prod(""));
+    shop.run(&["deploy", "shop/prod", "v3.2.0"]).code(1).line("shop/prod", &["rolled_back"]);
+    gitea.push("acme/shop", "v3.3.0", "2026-11-20T13:00:00Z");
+    shop.run(&["poll"]).code(0);
+    shop.file("bad", "v3.1.0\n");
+    shop.run(&["deploy", "shop/prod", "--previous"]).code(1).line("shop/prod", &["dead", "v3.1.0"]);
+    assert_eq!(shop.deliveries().len(), 5);
+}
+
+#[test]
+fn where_nothing_else_succeeded_it_is_dead_and_that_is_said() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, &prod(""));
+    shop.script("deploy.sh", DEPLOY);
+    shop.file("bad", "v3.2.0\n");
+    gitea.push("acme/shop", "v3.2.0", "2026-11-20T12:00:00Z");
+    // What the first poll found was never deployed.
+    let run = shop.run(&["poll"]);
+    run.code(1).line("shop/prod", &["dead", "v3.2.0"]).stdout_has("no other image is known to roll back to");
+    assert_eq!(shop.deliveries().len(), 1);
+}
+
+#[test]
+fn a_rollback_that_fails_is_tried_again_and_given_up_without_another() {
+    let gitea = gitea(Build::GiteaNew);
+    let stage = prod("").replace("attempts = 1", "attempts = 2");
+    let shop = about_to_fail(&gitea, &stage);
+    shop.file("bad", "v3.1.0\nv3.2.0\n");
+    shop.run(&["poll"]).code(1).line("shop/prod", &["failed", "v3.2.0"]);
+    let run = shop.run(&["poll"]);
+    run.code(1).line("shop/prod", &["dead", "v3.2.0"]).stdout_has("the rollback to v3.1.0 failed: ");
+    shop.run(&["poll"]).code(1).line("shop/prod", &["dead", "v3.1.0"]);
+    assert_eq!(
+        shop.delivered()[1..],
+        ["shop/prod v3.2.0"; 2].into_iter().chain(["shop/prod v3.1.0"; 2]).collect::<Vec<_>>()
+    );
+    shop.run(&["poll"]).code(0);
+    assert_eq!(shop.deliveries().len(), 5, "one rollback, and no chain");
+    // What is retried is the deployment that was given up.
+    shop.file("bad", "");
+    shop.run(&["retry", "shop/prod"]).code(0);
+    shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v3.2.0"]);
+}
+
+#[test]
+fn a_rollback_goes_on_after_its_attempt_failed() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = about_to_fail(&gitea, &prod("").replace("attempts = 1", "attempts = 2"));
+    shop.file("bad", "v3.1.0\nv3.2.0\n");
+    shop.run(&["poll"]).code(1);
+    shop.run(&["poll"]).code(1).line("shop/prod", &["dead"]);
+    shop.file("bad", "v3.2.0\n");
+    let run = shop.run(&["poll"]);
+    run.code(1)
+        .line("shop/prod", &["rolled_back", "v3.2.0", "->", "v3.1.0"])
+        .stdout_has("v3.2.0 was given up");
+    shop.run(&["poll"]).code(0);
+}
+
+#[test]
+fn a_hold_stops_a_rollback_and_a_window_does_not() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = about_to_fail(&gitea, &prod(""));
+    shop.file("stay-v3.2.0", "");
+    let poll = shop.start(&["poll"]);
+    await_until("it is deployed", || shop.deliveries().len() == 2);
+    shop.run(&["hold", "shop/prod"]).code(0);
+    shop.remove("stay-v3.2.0");
+    let run = poll.end();
+    run.code(1).line("shop/prod", &["dead", "v3.2.0"]).stdout_has("not rolled back: v3.1.0: held by");
+    assert_eq!(shop.deliveries().len(), 2);
+    shop.run(&["release", "shop/prod"]).code(0);
+    shop.run(&["poll"]).code(1).line("shop/prod", &["rolled_back", "v3.2.0", "->", "v3.1.0"]);
+}
+
+#[test]
+fn the_outcome_and_its_rollback_are_recorded_together() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = about_to_fail(&gitea, &prod("").replace("attempts = 1", "attempts = 2"));
+    shop.run(&["poll"]).code(1).line("shop/prod", &["failed", "v3.2.0"]);
+    shop.file("stay-v3.1.0", "");
+    let poll = shop.start(&["poll"]);
+    await_until("it is rolled back", || shop.deliveries().len() == 4);
+    poll.signal(Signal::KILL);
+    poll.end();
+    shop.remove("stay-v3.1.0");
+    await_until("the command has ended", || shop.run(&["poll"]).has_code(1));
+    assert_eq!(shop.status("shop/prod")["deployed_tag"], "v3.1.0");
+    let (second, third) = (shop.deliveries().remove(3), shop.deliveries().remove(4));
+    assert_eq!(second.id, third.id, "the same rollback");
+}
+
+#[test]
+fn receivers_are_told_of_the_failure_and_of_the_rollback() {
+    let gitea = gitea(Build::GiteaNew);
+    let receiver = Endpoint::start();
+    let notify = format!(
+        "[[notify]]\nurl = \"{}/tell\"\non = [\"dead\", \"rolled_back\"]\n\
+         json = {{ said = \"{{status}} {{previous_tag}} {{tag}}\" }}\n",
+        receiver.url()
+    );
+    let shop = about_to_fail(&gitea, &prod(""));
+    shop.config(&format!("{}{notify}", on_gitea(&gitea, &prod(""))));
+    shop.run(&["poll"]).code(1);
+    let said: Vec<String> = receiver
+        .requests()
+        .iter()
+        .map(|request| request.json()["said"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(said, ["dead v3.1.0 v3.2.0", "rolled_back v3.2.0 v3.1.0"]);
+}
