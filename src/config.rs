@@ -1,4 +1,4 @@
-//! The configuration: the file as written, made into validated targets, or every fault at once.
+//! The configuration: from the file as written to validated targets, or all errors together.
 #![allow(
     clippy::disallowed_methods,
     reason = "a configuration is found through the environment and read from files"
@@ -7,6 +7,7 @@
 mod address;
 mod answer;
 mod danger;
+mod excerpt;
 mod file;
 mod key;
 mod load;
@@ -18,6 +19,7 @@ mod schema;
 mod source;
 mod stage;
 mod step;
+mod syntax;
 mod transport;
 mod tree;
 mod used;
@@ -25,6 +27,7 @@ mod variable;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -58,11 +61,11 @@ pub(crate) struct Config {
     pub(crate) notifiers: Vec<Notifier>,
     /// The main file and what it includes; absolute.
     pub(crate) files: Vec<PathBuf>,
-    /// What it runs, where that is written with a path; absolute.
+    /// The programs that it runs, if written with a path; absolute.
     pub(crate) programs: BTreeSet<PathBuf>,
-    /// What is legal and probably wrong.
+    /// Valid, but probably wrong.
     pub(crate) warnings: Vec<Fault>,
-    /// Files that root runs and others can write or replace: said at every poll.
+    /// Files that root runs and others can write or replace: a warning at every poll.
     pub(crate) dangers: Vec<Fault>,
 }
 
@@ -83,9 +86,9 @@ impl Config {
     pub(crate) fn check_without_state(&self) -> anyhow::Result<()> {
         for target in &self.targets {
             let has_times = self.registries[&target.registry].may_have_push_times();
-            if let Some(what) = load::needs_state(target, has_times) {
+            if let Some((what, help)) = load::needs_state(target, has_times) {
                 anyhow::bail!(
-                    "state none keeps nothing between runs, and {}: {what}; name a file",
+                    "state none keeps nothing between runs, and {} needs a state for {what}; name a file{help}",
                     target.id
                 );
             }
@@ -113,14 +116,14 @@ pub(crate) struct Settings {
     pub(crate) history: Duration,
 }
 
-/// Where the state is kept, as far as the configuration says.
+/// `state` in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StateSetting {
-    /// Not said: `$TAGSHIP_STATE`, `$STATE_DIRECTORY`, then by where the configuration is.
+    /// Not given: `$TAGSHIP_STATE`, `$STATE_DIRECTORY`, then by where the configuration is.
     Default,
     /// Absolute.
     File(PathBuf),
-    /// `"none"`: nothing is kept between runs.
+    /// `"none"`: no state between runs.
     Nothing,
 }
 
@@ -131,7 +134,7 @@ pub(crate) struct RegistryConfig {
     pub(crate) kind: RegistryKind,
     pub(crate) location: Location,
     pub(crate) credential: CredentialSetting,
-    /// The user name beside the token, where the registry wants one.
+    /// The user name beside the token, if the registry requires one.
     pub(crate) username: Option<String>,
     /// Requests in flight, at least 1.
     pub(crate) connections: usize,
@@ -140,11 +143,11 @@ pub(crate) struct RegistryConfig {
     pub(crate) transport: Transport,
     /// Beside the registry's own host.
     pub(crate) trusted_realms: Vec<TrustedRealm>,
-    /// Where the kind's own API is, if not at its usual place; without a slash at its end.
+    /// The address of the kind's own API, if it is not the usual one; without a slash at its end.
     pub(crate) api_url: Option<Url>,
 }
 
-/// A host that may be sent a registry's credentials for a token.
+/// A host that may receive a registry's credentials in exchange for a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TrustedRealm {
     pub(crate) host: Host<String>,
@@ -153,8 +156,7 @@ pub(crate) struct TrustedRealm {
 }
 
 impl RegistryConfig {
-    /// Whether it can tell when tags were pushed, as far as the configuration says; where it needs a
-    /// token for that, the token's rights decide.
+    /// Whether the registry may have push times. If they need a token, its rights decide.
     pub(crate) fn may_have_push_times(&self) -> bool {
         match self.kind {
             RegistryKind::Gitea | RegistryKind::OciLayout | RegistryKind::Dockerhub => true,
@@ -193,7 +195,7 @@ impl RegistryConfig {
         }
     }
 
-    /// Stands in for a registry that is not there, while the faults of its projects are looked for.
+    /// Stands in for a registry with an error, so that its projects are still checked.
     fn unknown() -> RegistryConfig {
         RegistryConfig {
             name: Name::new("unknown").expect("a valid name"),
@@ -210,7 +212,7 @@ impl RegistryConfig {
     }
 }
 
-/// What kind of server (or folder) a registry is.
+/// The kind of a server (or folder).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RegistryKind {
     /// Gitea and Forgejo.
@@ -220,7 +222,7 @@ pub(crate) enum RegistryKind {
     /// The GitHub Container Registry, ghcr.io.
     Github,
     Dockerhub,
-    /// registry.gitlab.com, or the registry of a GitLab of one's own.
+    /// registry.gitlab.com, or the registry of another GitLab.
     Gitlab,
 }
 
@@ -241,16 +243,16 @@ impl fmt::Display for Location {
     }
 }
 
-/// Whose rights a registry is asked with.
+/// The credential for a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum CredentialSetting {
     Source(SecretSource),
-    /// Not said: `$TAGSHIP_TOKEN_<NAME>`, else the keyring, else nobody's.
+    /// Not given: `$TAGSHIP_TOKEN_<NAME>`, else the keyring, else anonymous access.
     Search,
     Anonymous,
 }
 
-/// Where a secret comes from. The secret itself never stands in the file.
+/// The source of a secret, which is never in the file itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SecretSource {
     Env(String),
@@ -269,51 +271,67 @@ pub(crate) enum SecretSource {
     DockerConfig(PathBuf),
 }
 
-/// Something wrong with a configuration file, and what to write instead.
+/// An error or a warning about a configuration file, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) file: PathBuf,
-    /// From 1; 0 where it is about the file as a whole.
-    pub(crate) line: usize,
+    /// None: it is about the file as a whole.
+    pub(crate) place: Option<Place>,
     pub(crate) message: String,
     pub(crate) help: Option<String>,
 }
 
+/// A place in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// From 1.
+    pub(crate) line: usize,
+    /// From 1, in characters.
+    pub(crate) column: usize,
+    /// None: the line may hold a secret.
+    pub(crate) excerpt: Option<Box<Excerpt>>,
+}
+
+/// A line of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Excerpt {
+    pub(crate) line: String,
+    /// The bytes of the line that the fault is about.
+    pub(crate) span: Range<usize>,
+}
+
+impl Fault {
+    /// About the file as a whole.
+    pub(crate) fn of_file(file: &Path, message: String, help: Option<String>) -> Fault {
+        Fault { file: file.to_owned(), place: None, message, help }
+    }
+}
+
 impl fmt::Display for Fault {
-    /// `tagship.toml:12: unknown key "tag"` and, indented on a line of its own, the help.
+    /// `tagship.toml:12:1: unknown key `tag`` and, indented on a line of its own, the help.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.file.display())?;
-        if self.line > 0 {
-            write!(f, ":{}", self.line)?;
+        if let Some(place) = &self.place {
+            write!(f, ":{}:{}", place.line, place.column)?;
         }
         write!(f, ": {}", self.message)?;
         if let Some(help) = &self.help {
-            write!(f, "\n    {help}")?;
+            write!(f, "\n  help: {help}")?;
         }
         Ok(())
     }
 }
 
-/// Every fault of a configuration, in the order of the files' lines. Never empty.
+/// Every error of a configuration, by file and line. Never empty.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", shown(.0))]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub(crate) struct Faults(pub(crate) Vec<Fault>);
 
-/// The first faults, and how many more there are.
-fn shown(faults: &[Fault]) -> String {
-    const MOST: usize = 100;
-    let mut lines: Vec<String> = faults.iter().take(MOST).map(ToString::to_string).collect();
-    if faults.len() > MOST {
-        lines.push(format!("{} more faults are not shown", faults.len() - MOST));
-    }
-    lines.join("\n")
-}
-
-/// Looks for the configuration file: `explicit`, `$TAGSHIP_CONFIG`, `$CONFIGURATION_DIRECTORY`, the
+/// Finds the configuration file: `explicit`, `$TAGSHIP_CONFIG`, `$CONFIGURATION_DIRECTORY`, the
 /// user's own (not for root), `/etc/tagship`.
 ///
 /// # Errors
-/// There is none; the text says where it was looked for.
+/// There is none. Names the places.
 pub(crate) fn find(explicit: Option<&Path>) -> anyhow::Result<PathBuf> {
     if let Some(path) = explicit.map(Path::to_owned).or_else(|| given("TAGSHIP_CONFIG")) {
         return Ok(path);
@@ -328,19 +346,19 @@ pub(crate) fn find(explicit: Option<&Path>) -> anyhow::Result<PathBuf> {
     let places: Vec<String> = places.iter().map(|path| path.display().to_string()).collect();
     let help = match ["tagship.toml", "config.toml"].iter().find(|name| Path::new(name).is_file()) {
         Some(here) => format!("this folder has {here}; to use it: --config {here}"),
-        None => "name one with --config FILE, or write one: tagship init".to_owned(),
+        None => "name one with --config FILE, or create one with: tagship init".to_owned(),
     };
     anyhow::bail!("no configuration at {}; {help}", places.join(" or "))
 }
 
-/// Where a configuration is looked for that its user does not name: the user's own place, `/etc/tagship` for root
-/// and for a user without a home.
+/// The place of a configuration that the user does not name: the user's own, or `/etc/tagship` for root and for a user
+/// without a home.
 pub(crate) fn usual_place() -> PathBuf {
     users_own().unwrap_or_else(|| PathBuf::from(OF_THE_MACHINE))
 }
 
 const OF_THE_MACHINE: &str = "/etc/tagship/config.toml";
-/// Where the configuration of a service is.
+/// The folder of a service's configuration.
 pub(crate) const FOLDER_OF_THE_MACHINE: &str = "/etc/tagship";
 
 fn users_own() -> Option<PathBuf> {

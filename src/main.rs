@@ -113,7 +113,7 @@ fn main() -> ExitCode {
         Command::Generate(arguments) => command::generate(&arguments, &console),
     });
     let mut exit = result.unwrap_or_else(|error| {
-        console.error(&format!("{error:#}"));
+        console.fatal(&error);
         Exit::Unusable
     });
     if let (Exit::Done | Exit::Changed, Some(error)) = (exit, console.lost()) {

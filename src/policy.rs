@@ -66,6 +66,8 @@ pub(crate) struct InvalidRule {
     pub(crate) key: &'static str,
     /// One line, without the key's name.
     pub(crate) message: String,
+    /// What to write instead; empty where that is not known.
+    pub(crate) help: String,
 }
 
 /// A tag that the policy may take, with its place in the order.
@@ -117,7 +119,8 @@ impl Policy {
                 Ok(parsed) => range = parsed,
                 Err(error) => faults.push(InvalidRule {
                     key: "range",
-                    message: format!("{error}; comparators are joined by commas, as in \">=1.2, <3\""),
+                    message: format!("invalid range {text:?}: {error}"),
+                    help: range::help(text),
                 }),
             }
         }
@@ -194,7 +197,8 @@ impl Policy {
 }
 
 fn only_semver(key: &'static str, order: Order) -> InvalidRule {
-    InvalidRule { key, message: format!("goes with order = \"semver\" only, not with \"{order}\"") }
+    let message = format!("requires order = \"semver\", found \"{order}\"");
+    InvalidRule { key, message, help: String::new() }
 }
 
 impl Candidate {

@@ -147,17 +147,8 @@ fn not_one_word(argv: &[Template]) -> Option<String> {
     if !program.contains(char::is_whitespace) {
         return None;
     }
-    let rest = argv[1..].iter().map(lint::written);
-    let words = shlex::split(&program).filter(|words| !words.iter().any(|word| lint::is_operator(word)));
-    let cure = match words {
-        Some(words) if !program.contains(['$', '`']) => {
-            lint::list(&words.into_iter().chain(rest).collect::<Vec<_>>())
-        }
-        _ => {
-            let shell = ["sh", "-c", program.as_str()].into_iter().map(str::to_owned);
-            lint::list(&shell.chain(rest).collect::<Vec<_>>())
-        }
-    };
+    let words = lint::words(&program).into_iter().chain(argv[1..].iter().map(lint::written));
+    let cure = lint::list(&words.collect::<Vec<_>>());
     Some(format!("{program:?} is not a program: commands run without a shell; write command = {cure}"))
 }
 

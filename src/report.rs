@@ -2,6 +2,7 @@
 //! place that prints.
 
 mod console;
+mod fault;
 mod field;
 mod github;
 mod hint;

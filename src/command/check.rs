@@ -29,7 +29,7 @@ const TEST: &str = "this is a test message of tagship check --notify";
 /// Validates the configuration, warns of what is legal and probably wrong, and says what it has.
 ///
 /// # Errors
-/// Every fault of the configuration, or a state file that cannot be read.
+/// All errors of the configuration, or a state file that cannot be read.
 pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) -> anyhow::Result<Exit> {
     let config = load(global)?;
     if let Some(path) = &config.settings.metrics_file {
@@ -39,7 +39,7 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
     let stop = if arguments.online || arguments.notify { Stop::on_signals()? } else { Stop::default() };
     let secrets = Arc::new(Secrets::new(&config).until(Cutoff::after(&stop, config.settings.max_runtime)));
     let console = console.masking(Arc::clone(&secrets));
-    config.dangers.iter().chain(&config.warnings).for_each(|warning| console.warning(&warning.to_string()));
+    config.dangers.iter().chain(&config.warnings).for_each(|warning| console.fault_warning(warning));
     let of_secrets = exposed(&config).into_iter().chain(without_entry(&config)).chain(absent(&config));
     of_secrets.for_each(|warning| console.warning(&warning));
     let (elsewhere, broken): (Vec<_>, Vec<_>) =
@@ -59,7 +59,7 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
             "{}: {}, {polled} of them polled{}",
             config.path.display(),
             count(config.targets.len(), "target"),
-            // With --online the rows below tell.
+            // With --online the rows below say so.
             if broken.is_empty() && can_lock && !arguments.online { "; no faults" } else { "" }
         ));
     }
@@ -142,7 +142,7 @@ fn test_notifiers(
     if failed { Exit::Failed } else { Exit::Done }
 }
 
-/// Tries everything that a poll needs, and says how it is.
+/// Tries everything that a poll needs, and prints a row for each part.
 fn online(
     global: &Global,
     store: &Store,
@@ -166,7 +166,7 @@ fn online(
         if global.quiet { Box::new(Silence) } else { Box::new(Progress::alone()) };
     let findings = poll::inspect(&run, &targets, report.as_mut())?;
     if let Some(signal) = stop.signal() {
-        // What it cut short was not found to be wrong.
+        // An interrupted part is not a failure.
         return Ok(Exit::Signal(signal));
     }
     let width = findings.iter().map(|finding| finding.subject.len()).max().unwrap_or(0);
@@ -190,8 +190,7 @@ fn online(
     Ok(if failed { Exit::Failed } else { Exit::Done })
 }
 
-/// What is doubtful about each target, each with the target's name. `online`: its tags are judged when they are
-/// listed.
+/// The lints of each target, with its name. `online`: the lints of its tags are in its row.
 fn doubts(store: &Store, config: &Config, online: bool) -> anyhow::Result<Vec<(String, String)>> {
     let (states, samples) = store.at_once(|| {
         let states = store.states()?;
@@ -202,7 +201,7 @@ fn doubts(store: &Store, config: &Config, online: bool) -> anyhow::Result<Vec<(S
         Ok((states, samples))
     })?;
     let mut doubts = Vec::new();
-    // By what each does, the latest target that does it.
+    // The latest target with the same rule and steps.
     let mut twins: HashMap<(&Name, String, String), &Target> = HashMap::new();
     for (target, sample) in config.targets.iter().zip(samples) {
         let subject = || target.id.to_string();
@@ -210,7 +209,7 @@ fn doubts(store: &Store, config: &Config, online: bool) -> anyhow::Result<Vec<(S
         if target.policy.order() == Order::Newest
             && !config.registries[&target.registry].may_have_push_times()
         {
-            let doubt = "this registry does not tell when tags were pushed: order = \"newest\" goes by when tagship first sees them";
+            let doubt = "this registry has no push times: order = \"newest\" uses the time at which tagship first sees a tag";
             doubts.push((subject(), doubt.to_owned()));
         }
         if target.digest && target.policy.may_match_several() {
@@ -218,25 +217,28 @@ fn doubts(store: &Store, config: &Config, online: bool) -> anyhow::Result<Vec<(S
             let followed = states.get(&target.id).and_then(|state| state.high_water.as_ref());
             let followed = followed.map_or_else(String::new, |listed| format!(" ({} now)", listed.tag));
             let doubt = format!(
-                "digest = true follows one tag, the greatest by order = \"{order}\"{followed}, and no other that matches: give each tag that moves a stage of its own"
+                "digest = true follows one tag only, the greatest by order = \"{order}\"{followed}: write a stage for each mutable tag"
             );
             doubts.push((subject(), doubt));
         }
         if !target.deploy.iter().any(Step::names_its_stage) {
             let does = (&target.id.project, target.policy.rule_text(), format!("{:?}", target.deploy));
             if let Some(twin) = twins.insert(does, target) {
-                doubts.push((subject(), format!("it has the same rule and the same deploy steps as {} (fine where they go by TAGSHIP_STAGE)", twin.id)));
+                doubts.push((
+                    subject(),
+                    format!("same rule and deploy steps as {} (fine if they use TAGSHIP_STAGE)", twin.id),
+                ));
             }
         }
     }
-    // With --online those of targets are in their rows.
+    // With --online the lints of targets are in their rows.
     for (subject, _, step) in steps(config).into_iter().filter(|(_, target, _)| !online || target.is_none()) {
         doubts.extend(lints(step).into_iter().map(|lint| (subject.clone(), lint)));
     }
     Ok(doubts)
 }
 
-/// Every step, with whose it is: a target's, or that of a notification.
+/// Every step, with its target or notification.
 fn steps(config: &Config) -> Vec<(String, Option<&Target>, &Step)> {
     let mut steps = Vec::new();
     for target in &config.targets {
@@ -248,7 +250,7 @@ fn steps(config: &Config) -> Vec<(String, Option<&Target>, &Step)> {
     steps
 }
 
-/// Why programs cannot be run. `online`: those of targets are tried with the targets.
+/// Programs that cannot be run. `online`: those of targets are in their rows.
 fn program_faults(config: &Config, online: bool) -> Vec<(String, ProgramFault)> {
     let fault = |(subject, target, step): (String, Option<&Target>, &Step)| match step {
         Step::Command(step) if target.is_none() || !online => {
@@ -259,7 +261,7 @@ fn program_faults(config: &Config, online: bool) -> Vec<(String, ProgramFault)> 
     steps(config).into_iter().filter_map(fault).collect()
 }
 
-/// Each text once, with whom it is about: `shop/dev`, or `shop/dev and 7 more`.
+/// Each text once, with its subjects: `shop/dev`, or `shop/dev and 7 more`.
 fn by_cause(found: impl IntoIterator<Item = (String, String)>) -> Vec<(String, String)> {
     let mut causes: Vec<(String, usize, String)> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
@@ -279,7 +281,7 @@ fn by_cause(found: impl IntoIterator<Item = (String, String)>) -> Vec<(String, S
     causes.into_iter().map(shown).collect()
 }
 
-/// The tags that the state knows of each target.
+/// The tags of each target in the state.
 fn samples(
     store: &Store,
     config: &Config,

@@ -84,7 +84,7 @@ pub(crate) fn init(global: &Global, arguments: &cli::Init, console: &Console) ->
     let draft = Draft { registry: registry.registry, projects, deploy, state };
     let text = init::configuration(&draft);
     let config = validated(&place, text.clone())?;
-    config.warnings.iter().for_each(|warning| console.warning(&warning.to_string()));
+    config.warnings.iter().for_each(|warning| console.fault_warning(warning));
     match &place {
         Place::Stdout => console.data(text.trim_end()),
         Place::File(path) => {

@@ -62,11 +62,11 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
         Mode::Rehearse => rehearsed_state(global, &config, &console)?,
         Mode::Deliver => open_state(global, &config, &console)?,
     };
-    config.dangers.iter().for_each(|danger| console.warning(&danger.to_string()));
+    config.dangers.iter().for_each(|danger| console.fault_warning(danger));
     warn_of_open_state(&store, &console);
     // Cron's mail is no place to be told again and again; `check` tells.
     if global.verbose || (!global.quiet && std::io::stderr().is_terminal()) {
-        config.warnings.iter().for_each(|warning| console.warning(&warning.to_string()));
+        config.warnings.iter().for_each(|warning| console.fault_warning(warning));
     }
     let checks = store.checks(config.targets.iter().map(|target| &target.id))?;
     if mode == Mode::Deliver {

@@ -1,4 +1,4 @@
-//! What the answer of an endpoint must say: `success`, `until`, and the pointers and values in them.
+//! How an answer of an endpoint is judged: `success`, `until`, and the pointers and values in them.
 
 use std::time::Duration;
 
@@ -11,15 +11,15 @@ use crate::target::step::{Success, Until};
 
 /// `until`
 pub(super) fn until(field: &Field<'_>) -> Option<Until> {
-    const EXAMPLE: &str = "write { pointer = \"/status\", values = [\"finished\", \"failed\"] }";
+    const EXAMPLE: &str = "{ pointer = \"/status\", values = [\"finished\", \"failed\"] }";
     let table = field.table(Section::Until)?;
     let (Some(at), Some(values)) = (table.get("pointer"), table.get("values")) else {
-        field.fault("it needs a pointer and its values", EXAMPLE);
+        field.fault("requires `pointer` and `values`", field.write(EXAMPLE));
         return None;
     };
     let values = values.list()?;
     if values.is_empty() {
-        field.fault("there is no value, so that it would never be over", EXAMPLE);
+        field.fault("without a value it would never end", field.write(EXAMPLE));
         return None;
     }
     let values: Vec<Option<serde_json::Value>> = values.iter().map(literal).collect();
@@ -42,7 +42,7 @@ pub(super) fn pointer(field: &Field<'_>) -> Option<String> {
     if pointer.is_empty() || pointer.starts_with('/') {
         return Some(pointer.to_owned());
     }
-    field.fault("a JSON pointer begins with a slash", format!("write \"/{}\"", pointer.replace('.', "/")));
+    field.fault("a JSON pointer begins with `/`", field.write(format!("\"/{}\"", pointer.replace('.', "/"))));
     None
 }
 
@@ -52,7 +52,7 @@ pub(super) fn success(field: &Field<'_>) -> Option<Success> {
     let status = table.get("status").map_or(Some(Vec::new()), |field| {
         let items = field.list()?;
         if items.is_empty() {
-            field.fault("no status would be success", "leave it out for any 2xx");
+            field.fault("without a status no answer is success", "remove `status` for any 2xx");
             return None;
         }
         let statuses: Vec<Option<u16>> =
@@ -64,14 +64,14 @@ pub(super) fn success(field: &Field<'_>) -> Option<Success> {
     let matches = table.get("matches").map_or(Some(None), |field| match Regex::new(field.some_text()?) {
         Ok(regex) => Some(Some(regex)),
         Err(_) => {
-            field.fault("this is no regular expression", "");
+            field.fault("not a valid regular expression", "");
             None
         }
     });
     Some(Success { status: status?, pointer: pointer?, equals: equals?, matches: matches? })
 }
 
-/// A value that stands for itself in JSON.
+/// A literal JSON value.
 fn literal(field: &Field<'_>) -> Option<serde_json::Value> {
     let value = json_value(field.node);
     if let Err(what) = value {
@@ -81,7 +81,7 @@ fn literal(field: &Field<'_>) -> Option<serde_json::Value> {
 }
 
 /// # Errors
-/// What is in it that JSON has not.
+/// Names what JSON cannot express.
 fn json_value(node: &Node<'_>) -> Result<serde_json::Value, &'static str> {
     use serde_json::Value as Json;
     Ok(match &node.value {

@@ -1,4 +1,4 @@
-//! What others can write, and root runs or the state is.
+//! Files that other users can write although root runs them or they are the state.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
@@ -6,49 +6,53 @@ use std::path::{Path, PathBuf};
 
 use super::Fault;
 
-/// Where root runs a file that others can write, or put another in its place, they are root.
+/// A warning for a file that root runs and others can write or replace: they can become root.
 pub(super) fn run_by_root(file: &Path) -> Option<Fault> {
     if !rustix::process::geteuid().is_root() {
         return None;
     }
     let fault = |path: &Path, message: String| {
         let help = Some(format!("chown root {0}; chmod go-w {0}", path.display()));
-        Some(Fault { file: path.to_owned(), line: 0, message, help })
+        Some(Fault::of_file(path, message, help))
     };
     let metadata = fs::metadata(file).ok()?;
     if metadata.uid() != 0 {
-        let message = "root runs this file or what it says, and it belongs to another user".to_owned();
+        let message = "root runs this file or its content, and it belongs to another user".to_owned();
         return fault(file, message);
     }
     if metadata.mode() & (GROUP | OTHERS) != 0 {
-        let message = "root runs this file or what it says, and others can write it".to_owned();
+        let message = "root runs this file or its content, and others can write it".to_owned();
         return fault(file, message);
     }
     let folder = folder_above(file, |found| {
-        // The group of root can be trusted as root can.
+        // The group of root is trusted like root.
         let others = if found.gid() == 0 { OTHERS } else { GROUP | OTHERS };
         found.uid() != 0 || can_replace(found, others)
     })?;
     let shown = file.display();
-    fault(&folder, format!("root runs {shown} or what it says, and others can replace that in this folder"))
+    fault(&folder, format!("root runs {shown} or its content, and others can replace that in this folder"))
 }
 
-/// Where every user of the machine can write the state, they decide what is deployed.
+/// A warning for a state that every user can write: they can choose the tags that are deployed.
 pub(crate) fn open_to_all(state: &Path) -> Option<Fault> {
     let real = fs::canonicalize(state).ok()?;
     let fault = |path: &Path, message: &str, cure: &str| {
         let help = Some(format!("{cure} {}", path.display()));
-        Some(Fault { file: path.to_owned(), line: 0, message: message.to_owned(), help })
+        Some(Fault::of_file(path, message.to_owned(), help))
     };
     if fs::metadata(&real).is_ok_and(|found| found.mode() & OTHERS != 0) {
-        return fault(&real, "others can write the state file, and so decide what is deployed", "chmod go-w");
+        return fault(
+            &real,
+            "others can write the state file, and with it choose the tags that are deployed",
+            "chmod go-w",
+        );
     }
     let folder = folder_above(state, |found| can_replace(found, OTHERS))?;
     fault(&folder, "others can replace the state file in this folder", "chmod go-w")
 }
 
-/// The nearest folder of this kind above a file, by its own path or by that without links: whoever can replace a folder
-/// can replace everything below it.
+/// The nearest such folder above a file, by its own path or the path without links: who can replace a folder can replace
+/// everything below it.
 fn folder_above(file: &Path, is_such: impl Fn(&Metadata) -> bool) -> Option<PathBuf> {
     let real = fs::canonicalize(file).ok()?;
     let given = std::path::absolute(file).ok()?;
@@ -58,10 +62,10 @@ fn folder_above(file: &Path, is_such: impl Fn(&Metadata) -> bool) -> Option<Path
 
 const GROUP: u32 = 0o020;
 const OTHERS: u32 = 0o002;
-/// In a folder with this bit, nobody can replace a file of another user.
+/// In a folder with this bit, users cannot replace each other's files.
 const STICKY: u32 = 0o1000;
 
-/// Whether these can put another file in the place of one in the folder.
+/// Whether `others` can replace a file in the folder.
 fn can_replace(folder: &Metadata, others: u32) -> bool {
     folder.mode() & others != 0 && folder.mode() & STICKY == 0
 }

@@ -14,18 +14,17 @@ const LONGEST: u64 = 32 * 1024 * 1024;
 /// A file's text.
 ///
 /// # Errors
-/// It cannot be read, is not regular, too long or not UTF-8.
+/// The file cannot be read, is not a regular file, is too long or is not UTF-8.
 pub(super) fn read(path: &Path) -> Result<Source, Fault> {
-    let fault = |message: String| Fault { file: path.to_owned(), line: 0, message, help: None };
-    let bytes =
-        file::read(path, LONGEST).map_err(|error| fault(format!("the file cannot be read: {error}")))?;
-    let text = String::from_utf8(bytes).map_err(|_| fault("the file is not UTF-8".to_owned()))?;
-    // What some editors put in front.
+    let fault = |message: String| Fault::of_file(path, message, None);
+    let bytes = file::read(path, LONGEST).map_err(|error| fault(format!("cannot read the file: {error}")))?;
+    let text = String::from_utf8(bytes).map_err(|_| fault("the file is not valid UTF-8".to_owned()))?;
+    // Some editors begin a file with a byte order mark.
     let text = text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned);
     Ok(Source::new(path.to_owned(), text))
 }
 
-/// What `include` names, each file once, those of one glob in the order of their names.
+/// The files that `include` names, each once; those of one glob sorted by name.
 pub(super) fn included(main: &Table<'_>) -> Result<Vec<Source>, Vec<Fault>> {
     let Some(items) = main.get("include").and_then(|field| field.list()) else {
         return Ok(Vec::new());
@@ -45,16 +44,16 @@ pub(super) fn included(main: &Table<'_>) -> Result<Vec<Source>, Vec<Fault>> {
         // An absolute one stays as it is.
         let pattern = Path::new(&literal).join(text);
         let Ok(matches) = glob::glob(&pattern.display().to_string()) else {
-            item.fault(format!("{text:?} is no glob"), "use * and ?");
+            item.fault(format!("invalid glob {text:?}"), "use * and ?");
             continue;
         };
         for found in matches {
             match found {
                 Ok(path) => paths.push(path),
-                // Its files are not there to be missed: their projects would silently not be polled.
+                // Without its files their projects would silently not be polled.
                 Err(error) => item.fault(
-                    format!("the folder {} cannot be read: {}", error.path().display(), error.error()),
-                    "let the user that tagship runs as read it",
+                    format!("cannot read the folder {}: {}", error.path().display(), error.error()),
+                    "let the user that runs tagship read it",
                 ),
             }
         }

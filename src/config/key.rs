@@ -1,5 +1,4 @@
-//! Every key of the configuration, once: the reader knows keys from here, and the manual page and the
-//! JSON Schema are made from it.
+//! Every key of the configuration, once: for the reader, the manual page and the JSON Schema.
 
 use strum::VariantNames as _;
 
@@ -26,11 +25,11 @@ pub(crate) enum Section {
     Success,
     Sign,
     Notify,
-    /// Where a secret comes from.
+    /// The source of a secret.
     Secret,
 }
 
-/// What may stand behind a key.
+/// The type of a key's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Text that is not empty.
@@ -41,7 +40,7 @@ pub(crate) enum Kind {
     Pointer,
     /// `09:00`, up to `24:00`
     Clock,
-    /// One text, or a list of them.
+    /// One text, or a list.
     TextOrList,
     TextList,
     /// A list of text with placeholders.
@@ -50,7 +49,7 @@ pub(crate) enum Kind {
     TemplateOr(Section),
     /// A table of text with placeholders.
     TemplateTable,
-    /// A table of text, or of secret sources.
+    /// A table of text or secret sources.
     VarTable,
     Bool,
     Integer {
@@ -67,7 +66,7 @@ pub(crate) enum Kind {
     Word(&'static [&'static str]),
     /// A list of these words.
     WordList(&'static [&'static str]),
-    /// Where a secret comes from.
+    /// A secret source.
     Secret,
     /// A table of named secret sources.
     SecretTable,
@@ -81,7 +80,7 @@ pub(crate) enum Kind {
     Named(Section),
     /// A list of tables of this kind.
     List(Section),
-    /// One step, or a list of them.
+    /// One step, or a list.
     Steps,
 }
 
@@ -90,7 +89,7 @@ pub(crate) enum Kind {
 pub(crate) struct Key {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
-    /// As written in a file; None: there is none.
+    /// As written in a file.
     pub(crate) default: Option<&'static str>,
     pub(crate) required: bool,
     pub(crate) about: &'static str,
@@ -136,7 +135,7 @@ impl Section {
         Section::Notify,
     ];
 
-    /// The head of such a table in a file.
+    /// The header of the table in a file.
     pub(crate) fn head(self) -> &'static str {
         match self {
             Section::Top => "the file",
@@ -162,40 +161,40 @@ impl Section {
     pub(crate) fn about(self) -> &'static str {
         match self {
             Section::Top => {
-                "What stands at the top of the file. An included file may have registries, secrets and projects only."
+                "The top level of the file. An included file may have registries, secrets and projects only."
             }
-            Section::Settings => "How tagship works as a whole.",
-            Section::Ping => "URLs that are requested as written, by GET.",
+            Section::Settings => "Settings for all of tagship.",
+            Section::Ping => "URLs that a run requests as written, by GET.",
             Section::Registry => "A server (or a folder) that holds images.",
-            Section::Project => "A repository, and the stages that it is deployed to.",
+            Section::Project => "A repository and the stages it is deployed to.",
             Section::Stage => {
-                "A stage of a project: which tags it takes, and how they get there. [settings.stage] has the same keys but vars, and gives their defaults; a key of the stage replaces its default whole."
+                "A stage of a project: which tags it deploys, and how. [settings.stage] has the same keys except vars and sets their defaults; a key of the stage replaces the whole default. min_age = \"0s\" and window = [] remove a default gate."
             }
-            Section::After => "Another stage of the project that must have run the same image first.",
-            Section::Window => "Hours of the week in which deployments may begin.",
-            Section::Retry => "How a deployment that failed is tried again.",
+            Section::After => "Another stage of the project that must run the same image first.",
+            Section::Window => "Hours of the week in which deployments may start.",
+            Section::Retry => "How a failed deployment is retried.",
             Section::Running => {
-                "How to ask the stage itself what it runs: by a url or a command. A tag, an image with its tag or digest, or a digest alone is understood."
+                "How to ask the stage what it runs: by a url or a command. The answer is a tag, an image with its tag or digest, or a digest."
             }
             Section::CommandStep => "A program, run without a shell. Exit status 0 is success.",
             Section::HttpStep => {
                 "A request to a deploy endpoint. Redirects are never followed; Idempotency-Key is always sent."
             }
             Section::Until => {
-                "When work that an endpoint queued is over. A lost connection and the statuses 404, 408, 429 and 5xx mean \"not yet\"; another status but 2xx ends it."
+                "When work that an endpoint queued has ended. A lost connection and the statuses 404, 408, 429 and 5xx mean \"not yet\"; any other status except 2xx is a failure."
             }
-            Section::Success => "When an answer means that the step succeeded. All that is given must hold.",
+            Section::Success => "When an answer means success. All conditions must hold.",
             Section::Sign => "How a request is signed.",
             Section::Notify => {
-                "Who is told of what. What could not be told is told by later runs, and never fails one."
+                "Which events are sent where. A notification that fails is sent again by later runs, and never fails a run."
             }
             Section::Secret => {
-                "Where a secret comes from: exactly one of these. There is no way to write a secret into the file. White space around it is trimmed."
+                "The source of a secret: exactly one of these. A secret cannot be written in the file. White space around its value is trimmed."
             }
         }
     }
 
-    /// Keys that mean something beside another one only: that one first.
+    /// Keys that require another one: that one first.
     pub(crate) fn companions(self) -> &'static [(&'static str, &'static [&'static str])] {
         match self {
             Section::Running => &[("url", &["headers"]), ("command", &["env", "dir"])],
@@ -209,7 +208,49 @@ impl Section {
         }
     }
 
-    /// The keys of such a table.
+    /// Keys of other tools: each with the key of this table that does the same, if there is one, and the help.
+    pub(crate) fn instead(self) -> &'static [(&'static str, Option<&'static str>, &'static str)] {
+        const VERIFY: &str =
+            "TLS is always verified; for a certificate authority of your own write ca_file = \"ca.pem\"";
+        const TIMER: &str = "a timer starts tagship: tagship schedule systemd";
+        const COMMAND: &str = "write deploy = { command = [\"./deploy.sh\", \"{tag}\"] }";
+        const REQUEST: &str = "write deploy = { url = \"https://…\" }";
+        const TAGS: &str = "write tags = \"v*\" (a glob), or regex = '…' beside tags = \"*\"";
+        const ORDER: &str =
+            "write order = \"newest\" (by push time), \"semver\", \"numeric\" or \"alphabetical\"";
+        const TOKEN: &str = "write token = { file = \"path\" } or token = { env = \"NAME\" }";
+        match self {
+            Section::Settings => &[("cron", None, TIMER), ("schedule", None, TIMER)],
+            Section::Registry => &[
+                ("skip_tls_verify", None, VERIFY),
+                ("tls_verify", None, VERIFY),
+                ("insecure", None, VERIFY),
+                ("insecure_skip_verify", None, VERIFY),
+                ("verify", None, VERIFY),
+                ("password", Some("token"), TOKEN),
+                ("user", Some("username"), "write username = \"…\""),
+                ("host", Some("url"), "write url = \"https://…\""),
+                ("type", Some("kind"), "write kind = \"gitea\""),
+            ],
+            Section::Project => &[
+                ("repository", Some("image"), "write image = \"owner/name\""),
+                ("repo", Some("image"), "write image = \"owner/name\""),
+            ],
+            Section::Stage => &[
+                ("command", Some("deploy"), COMMAND),
+                ("script", Some("deploy"), COMMAND),
+                ("url", Some("deploy"), REQUEST),
+                ("webhook", Some("deploy"), REQUEST),
+                ("pattern", Some("tags"), TAGS),
+                ("filter", Some("tags"), TAGS),
+                ("sort", Some("order"), ORDER),
+                ("schedule", None, "write window = [{ from = \"09:00\", to = \"16:00\" }]"),
+            ],
+            _ => &[],
+        }
+    }
+
+    /// The keys of the table.
     pub(crate) fn keys(self) -> &'static [Key] {
         match self {
             Section::Top => TOP,
@@ -236,102 +277,150 @@ impl Section {
 pub(crate) const KINDS: &[&str] = &["gitea", "forgejo", "oci", "oci-layout", "github", "dockerhub", "gitlab"];
 pub(crate) const ORDERS: &[&str] = &["newest", "semver", "numeric", "alphabetical"];
 
-pub(crate) const DAYS: &[&str] = &["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+/// Words of other tools, and what to write instead.
+pub(crate) const OTHER_KINDS: &[(&str, &str)] = &[
+    ("docker", "\"oci\" (for docker.io: \"dockerhub\")"),
+    ("harbor", "\"oci\""),
+    ("quay", "\"oci\""),
+    ("quay.io", "\"oci\""),
+    ("zot", "\"oci\""),
+    ("registry", "\"oci\""),
+    ("distribution", "\"oci\""),
+    ("docker-registry", "\"oci\""),
+    ("nexus", "\"oci\""),
+    ("artifactory", "\"oci\""),
+    ("ecr", "\"oci\""),
+    ("acr", "\"oci\""),
+    ("gar", "\"oci\""),
+    ("gcr", "\"oci\""),
+    ("ghcr", "\"github\""),
+    ("ghcr.io", "\"github\""),
+    ("docker.io", "\"dockerhub\""),
+    ("docker-hub", "\"dockerhub\""),
+    ("hub", "\"dockerhub\""),
+    ("codeberg", "\"forgejo\""),
+    ("folder", "\"oci-layout\""),
+    ("directory", "\"oci-layout\""),
+];
+/// The same for orders.
+pub(crate) const OTHER_ORDERS: &[(&str, &str)] = &[
+    ("latest", "\"newest\" (by push time)"),
+    ("date", "\"newest\" (by push time)"),
+    ("time", "\"newest\" (by push time)"),
+    ("created", "\"newest\" (by push time)"),
+    ("pushed", "\"newest\" (by push time)"),
+    ("recent", "\"newest\" (by push time)"),
+    ("version", "\"semver\""),
+    ("versions", "\"semver\""),
+    ("semantic", "\"semver\""),
+    ("number", "\"numeric\""),
+    ("numerical", "\"numeric\""),
+    ("name", "\"alphabetical\""),
+    ("lexical", "\"alphabetical\""),
+    ("lexicographic", "\"alphabetical\""),
+];
+
+pub(crate) const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
 const TOP: &[Key] = &[
     key(
         "include",
         Kind::TextList,
-        "More files, each by its path or by a glob, from this file's folder.",
+        "More files, by path or glob, relative to the folder of this file.",
         r#"include = ["projects.d/*.toml"]"#,
     ),
-    key("settings", Kind::Table(Section::Settings), "How tagship works as a whole.", "[settings]"),
+    key("settings", Kind::Table(Section::Settings), "Settings for all of tagship.", "[settings]"),
     key(
         "registries",
         Kind::Named(Section::Registry),
-        "The registries, by a name of yours.",
+        "The registries, each with a name of your choice.",
         "[registries.git]",
     )
     .required(),
     key(
         "secrets",
         Kind::SecretTable,
-        "Secrets for {secret.NAME} in url, headers, json, body and env, by a name of yours.",
+        "Secrets for {secret.NAME} in url, headers, json, body and env, each with a name of your choice.",
         r#"hook = { file = "hook-token" }"#,
     ),
-    key("projects", Kind::Named(Section::Project), "The projects, by a name of yours.", "[projects.shop]")
-        .required(),
-    key("notify", Kind::List(Section::Notify), "Who is told of what.", "[[notify]]"),
+    key(
+        "projects",
+        Kind::Named(Section::Project),
+        "The projects, each with a name of your choice.",
+        "[projects.shop]",
+    )
+    .required(),
+    key("notify", Kind::List(Section::Notify), "Which events are sent where.", "[[notify]]"),
 ];
 
 const SETTINGS: &[Key] = &[
     key(
         "interval",
         Kind::Duration,
-        "How often a target is due, for poll --due and schedule.",
+        "How often a target is polled, for poll --due and schedule.",
         r#"interval = "5m""#,
     )
     .default(r#""5m""#),
     key(
         "state",
         Kind::Text,
-        "The state file, or \"none\", which keeps nothing between runs and wants running or first_poll = \"deploy\" on every stage. Default: $TAGSHIP_STATE, state.db in $STATE_DIRECTORY, else by where this file is: /var/lib/tagship/state.db for /etc/tagship, $XDG_STATE_HOME/tagship/state.db for the configuration folder of the user, and state.db beside the file anywhere else.",
+        "The state file, or \"none\" to keep nothing between runs, which requires running or first_poll = \"deploy\" on every stage. Default: $TAGSHIP_STATE, then state.db in $STATE_DIRECTORY, then by the place of this file: /var/lib/tagship/state.db for /etc/tagship, $XDG_STATE_HOME/tagship/state.db for the user's configuration folder, else state.db beside the file.",
         r#"state = "state.db""#,
     ),
-    key("timeout", Kind::Duration, "For one request to a registry.", r#"timeout = "10s""#)
+    key("timeout", Kind::Duration, "Timeout of one request to a registry.", r#"timeout = "10s""#)
         .default(r#""10s""#),
-    key("max_runtime", Kind::Duration, "A run starts nothing more after this.", r#"max_runtime = "10m""#)
+    key("max_runtime", Kind::Duration, "A run starts nothing new after this time.", r#"max_runtime = "10m""#)
         .default(r#""10m""#),
     key(
         "parallel_deploys",
         Kind::Integer { least: 1, most: 64 },
-        "Deployments at the same time. Stages of one project go one after another, in the order written.",
+        "Deployments at the same time. Stages of one project are deployed one after another, in the order written.",
         "parallel_deploys = 4",
     )
     .default("4"),
     key(
         "resync",
         Kind::Duration,
-        "List every image in full at least this often, whatever the change feed says.",
+        "List every repository in full at least this often, even if the registry reports no pushes.",
         r#"resync = "12h""#,
     )
     .default(r#""12h""#),
-    key("history", Kind::Duration, "Finished deployments are kept this long.", r#"history = "180d""#)
+    key("history", Kind::Duration, "How long finished deployments are kept.", r#"history = "180d""#)
         .default(r#""180d""#),
     key(
         "metrics_file",
         Kind::Text,
-        "Where metrics are written for node_exporter's textfile collector, after each run.",
+        "A file with metrics for node_exporter's textfile collector, written after each run.",
         r#"metrics_file = "/var/lib/node_exporter/tagship.prom""#,
     ),
     key(
         "ping_url",
         Kind::TemplateOr(Section::Ping),
-        "A healthchecks.io style URL that is told of each run: /start, and at its end its exit status (0 where nothing failed). Or a table of URLs for the start and either end, requested as written (Uptime Kuma). Only {secret.NAME} can stand in them.",
+        "A URL in the style of healthchecks.io: each run requests it with /start, and at its end with its exit status (0 if nothing failed). Or a table of URLs for the start and either end, requested as written (Uptime Kuma). {secret.NAME} is the only placeholder.",
         r#"ping_url = "https://hc.example.com/{secret.hc}""#,
     ),
     key("stage", Kind::Table(Section::Stage), "Defaults for every stage.", "[settings.stage]"),
 ];
 
 const REGISTRY: &[Key] = &[
-    key("kind", Kind::Word(KINDS), "What kind of registry it is: gitea (forgejo is the same), github (ghcr.io), dockerhub, gitlab, oci for any other server of the OCI distribution specification, oci-layout for an image layout on disk.", r#"kind = "gitea""#).required(),
-    key("url", Kind::Text, "Where the server is. Required for gitea and oci; github, dockerhub and gitlab are at their usual places without it.", r#"url = "https://git.example.com""#),
+    key("kind", Kind::Word(KINDS), "The kind of registry: gitea (forgejo is the same), github (ghcr.io), dockerhub, gitlab, oci for any other server of the OCI distribution specification (Harbor, Quay, Zot, docker registry), oci-layout for an image layout on disk.", r#"kind = "gitea""#).required(),
+    key("url", Kind::Text, "The address of the server. Required for gitea and oci; github, dockerhub and gitlab have their public address as default.", r#"url = "https://git.example.com""#),
     key("path", Kind::Text, "The folder of an oci-layout.", r#"path = "./images""#),
-    key("token", Kind::Secret, "The token or password. Not given: $TAGSHIP_TOKEN_<NAME>, else the keyring's entry, else nobody's rights.", r#"token = { env = "GITEA_TOKEN" }"#),
-    key("username", Kind::Text, "The user name beside the token, where the registry wants one.", r#"username = "ci""#),
-    key("anonymous", Kind::Bool, "Ask with nobody's rights, and look for no token.", "anonymous = true").default("false"),
-    key("connections", Kind::Integer { least: 1, most: 256 }, "Requests in flight to this registry.", "connections = 16").default("16"),
-    key("ca_file", Kind::Text, "Certificates of authorities in PEM form, added to the system's roots.", r#"ca_file = "ca.pem""#),
-    key("client_cert", Kind::Text, "The client's certificate in PEM form, for a server that wants one, with those between it and its authority. Shown to the registry's own hosts only.", r#"client_cert = "client.pem""#),
-    key("client_key", Kind::Text, "The private key of client_cert in PEM form, without a passphrase. Read when it is needed.", r#"client_key = "client.key""#),
-    key("proxy", Kind::Text, "The proxy to reach it by, in place of http_proxy, https_proxy, all_proxy and no_proxy in the environment; http, https, socks4, socks4a, socks5 or socks5h. Requests go through it by CONNECT. Loopback is never asked through a proxy.", r#"proxy = "http://proxy.example.com:3128""#),
-    key("trusted_realms", Kind::TextList, "Hosts beside the registry's own that may be asked for its tokens, with its credentials where there are any; with a port, at that port only. Over https, unless url is http.", r#"trusted_realms = ["auth.example.com"]"#),
-    key("api_url", Kind::Text, "Where the kind's own API is, if not at its usual place: of gitea (https://git.example.com/api/v1), github (https://github.example.com/api/v3) and dockerhub; of gitlab GitLab itself, which hands out its registry's tokens. It is sent the token, too.", r#"api_url = "https://git.example.com/api/v1""#),
-    key("insecure_http", Kind::Bool, "An http url to a host other than loopback needs this set: tokens go over the wire in the clear.", "insecure_http = true").default("false"),
+    key("token", Kind::Secret, "The token or password. Default: $TAGSHIP_TOKEN_<NAME>, else the entry in the keyring, else anonymous access.", r#"token = { env = "GITEA_TOKEN" }"#),
+    key("username", Kind::Text, "The user name beside the token, if the registry requires one.", r#"username = "ci""#),
+    key("anonymous", Kind::Bool, "Anonymous access: no token is looked for.", "anonymous = true").default("false"),
+    key("connections", Kind::Integer { least: 1, most: 256 }, "Concurrent requests to this registry.", "connections = 16").default("16"),
+    key("ca_file", Kind::Text, "Certificate authorities in PEM format, in addition to the system's.", r#"ca_file = "ca.pem""#),
+    key("client_cert", Kind::Text, "The client certificate in PEM format with its intermediate certificates, if the server requires one. Sent to the registry's own hosts only.", r#"client_cert = "client.pem""#),
+    key("client_key", Kind::Text, "The private key of client_cert in PEM format, without a passphrase. Read at each run.", r#"client_key = "client.key""#),
+    key("proxy", Kind::Text, "The proxy for this registry, instead of http_proxy, https_proxy, all_proxy and no_proxy from the environment: http, https, socks4, socks4a, socks5 or socks5h. It must allow CONNECT. Loopback never uses a proxy.", r#"proxy = "http://proxy.example.com:3128""#),
+    key("trusted_realms", Kind::TextList, "Other hosts that may issue tokens for this registry and so receive its credentials; with a port, that port only. Over https, unless url is http.", r#"trusted_realms = ["auth.example.com"]"#),
+    key("api_url", Kind::Text, "The address of the API, if it is not the usual one, for gitea (https://git.example.com/api/v1), github (https://github.example.com/api/v3) and dockerhub; for gitlab the address of GitLab itself, which issues tokens for its registry. It receives the token.", r#"api_url = "https://git.example.com/api/v1""#),
+    key("insecure_http", Kind::Bool, "Allow an http url to a host other than loopback: tokens are then sent unencrypted.", "insecure_http = true").default("false"),
 ];
 
 const PROJECT: &[Key] = &[
-    key("registry", Kind::Text, "The registry's name.", r#"registry = "git""#).required(),
+    key("registry", Kind::Text, "The name of the registry.", r#"registry = "git""#).required(),
     key("image", Kind::Text, "The repository, without host and tag.", r#"image = "acme/shop""#).required(),
     key(
         "vars",
@@ -342,50 +431,51 @@ const PROJECT: &[Key] = &[
     key(
         "stages",
         Kind::Named(Section::Stage),
-        "The stages, by a name of yours.",
+        "The stages, each with a name of your choice.",
         "[projects.shop.stages.dev]",
     )
     .required(),
 ];
 
 const STAGE: &[Key] = &[
-    key("tags", Kind::TextOrList, "Which tags may be taken: a glob, or several. * and ? stand for any characters and for one; the whole tag must match. \"*\" is every tag.", r#"tags = "dev-*""#).required(),
-    key("exclude", Kind::TextOrList, "Globs of tags that are not taken all the same.", r#"exclude = ["*-debug"]"#),
+    key("tags", Kind::TextOrList, "The tags to deploy: a glob, or several. * matches any characters and ? matches one; the whole tag must match. \"*\" matches every tag.", r#"tags = "dev-*""#).required(),
+    key("exclude", Kind::TextOrList, "Tags matching these globs are skipped, even if tags matches them.", r#"exclude = ["*-debug"]"#),
     key("regex", Kind::Text, "A regular expression that the whole tag must match, too. Its one capture, if it has one, is the sort key.", r"regex = '^dev-(\d+)$'"),
-    key("order", Kind::Word(ORDERS), "Which of two tags is newer; see ORDERS.", r#"order = "newest""#).required(),
-    key("range", Kind::Text, "With semver: which versions are taken. Comparators are joined by commas; a bare 1.2 is ^1.2.", r#"range = ">=1.2, <3""#),
-    key("prerelease", Kind::Bool, "With semver: whether prereleases are taken. In a range one counts by its precedence.", "prerelease = true").default("false"),
-    key("poll", Kind::Bool, "False: poll leaves this stage alone.", "poll = false").default("true"),
-    key("auto_deploy", Kind::Bool, "False: a new tag is reported as available, and not deployed.", "auto_deploy = false").default("true"),
-    key("first_poll", Kind::Word(&["baseline", "deploy"]), "What the very first poll does with the newest tag it finds: remember it, or deploy it.", r#"first_poll = "deploy""#).default(r#""baseline""#),
-    key("allow_downgrade", Kind::Bool, "Whether an older tag is deployed when the one that was given to the stage is gone from the registry.", "allow_downgrade = true").default("false"),
-    key("digest", Kind::Bool, "True: the tag is mutable; it is deployed again when its digest changes. With platforms, only the digests of these count.", "digest = true").default("false"),
-    key("interval", Kind::Duration, "How often this stage is due, if not as in [settings].", r#"interval = "15m""#),
-    key("max_bump", Kind::Word(&["major", "minor", "patch"]), "With semver: how far from what the stage was given a version may be. Others are seen and not taken.", r#"max_bump = "minor""#).default(r#""major""#),
-    key("min_age", Kind::Duration, "So long since the push; where the registry has no push times, since tagship first saw the tag.", r#"min_age = "30m""#),
-    key("after", Kind::Table(Section::After), "Another stage must have run the same image first.", r#"after = { stage = "dev", for = "24h" }"#),
+    key("order", Kind::Word(ORDERS), "How to find the newer of two tags; see ORDERS.", r#"order = "newest""#).required(),
+    key("range", Kind::Text, "With semver: the versions to deploy. Commas separate comparators; a bare 1.2 is ^1.2.", r#"range = ">=1.2, <3""#),
+    key("prerelease", Kind::Bool, "With semver: whether prereleases are deployed. In a range, precedence decides.", "prerelease = true").default("false"),
+    key("poll", Kind::Bool, "False: poll skips this stage.", "poll = false").default("true"),
+    key("auto_deploy", Kind::Bool, "False: a new tag is reported as available and not deployed.", "auto_deploy = false").default("true"),
+    key("first_poll", Kind::Word(&["baseline", "deploy"]), "What the first poll does with the newest tag: remember it, or deploy it.", r#"first_poll = "deploy""#).default(r#""baseline""#),
+    key("allow_downgrade", Kind::Bool, "Whether an older tag is deployed after the stage's own tag was deleted from the registry.", "allow_downgrade = true").default("false"),
+    key("digest", Kind::Bool, "True: the tag is mutable, and is deployed again when its digest changes. With platforms, only the digests of these count.", "digest = true").default("false"),
+    key("interval", Kind::Duration, "How often this stage is polled. Default: interval of [settings].", r#"interval = "15m""#),
+    key("max_bump", Kind::Word(&["major", "minor", "patch"]), "With semver: the largest step from the stage's newest tag that poll deploys. Larger ones wait for a manual deployment.", r#"max_bump = "minor""#).default(r#""major""#),
+    key("min_age", Kind::Duration, "Minimum time since the push, or since tagship first saw the tag if the registry has no push times. \"0s\": none.", r#"min_age = "30m""#),
+    key("after", Kind::Table(Section::After), "Another stage must run the same image first.", r#"after = { stage = "dev", for = "24h" }"#),
     key("with", Kind::TextList, "Repositories of the same registry that must have the same tag.", r#"with = ["acme/shop-worker"]"#),
     key("platforms", Kind::TextList, "Wait until the image has these platforms.", r#"platforms = ["linux/amd64"]"#),
-    key("gate", Kind::Steps, "Commands or requests that must all agree, for this tag and digest, before it is deployed. Asked at every poll, after all other gates, the newest tag first; they must change nothing. A command that exits with another status than 0, or an answer that is no success: the tag waits, with the last line as the reason, and the next older one is asked. The keys of deploy, without {deployment_id}, {attempt}, {step.…} and until.", r#"gate = { command = ["cosign", "verify", "--key", "cosign.pub", "{image_digest}"], timeout = "2m" }"#),
-    key("window", Kind::List(Section::Window), "When deployments may begin.", r#"window = [{ days = ["Mon", "Tue"], from = "09:00", to = "16:00", timezone = "Europe/Berlin" }]"#),
-    key("running", Kind::Table(Section::Running), "How to ask the stage itself what it runs: before a deployment (one that it has already is not sent), after it (until the stage runs it), after an interruption, and at the first poll.", r#"running = { url = "https://shop.example.com/version", pointer = "/image/tag" }"#),
-    key("verify_timeout", Kind::Duration, "How long running may take to answer the new tag.", r#"verify_timeout = "5m""#).default(r#""5m""#),
-    key("on_failure", Kind::Word(&["keep", "previous"]), "After a deployment is given up: keep the stage as it is, or deploy again the last tag and digest that succeeded.", r#"on_failure = "previous""#).default(r#""keep""#),
-    key("retry", Kind::Table(Section::Retry), "How a deployment that failed is tried again.", r#"retry = { attempts = 12, backoff = "1m", max_backoff = "2h" }"#),
-    key("vars", Kind::VarTable, "Variables of this stage; they add to and override the project's.", r#"vars = { app = "def" }"#),
-    key("deploy", Kind::Steps, "How a tag gets to the stage: one step, or several in order.", r#"deploy = { command = ["./deploy.sh", "{tag}"] }"#).required(),
+    key("gate", Kind::Steps, "Commands or requests that must all succeed for this tag and digest before it is deployed. They run at every poll, also in a dry run, after all other gates and for the newest tag first, so they must not change anything. If a command exits with a status other than 0, or an answer is not success, the tag waits, with the last line of output as the reason, and the next older tag is tried. The keys of deploy, without {deployment_id}, {attempt}, {step.…} and until.", r#"gate = { command = ["cosign", "verify", "--key", "cosign.pub", "{image_digest}"], timeout = "2m" }"#),
+    key("window", Kind::List(Section::Window), "When deployments may start. []: at any time.", r#"window = [{ days = ["Mon", "Tue"], from = "09:00", to = "16:00", timezone = "Europe/Berlin" }]"#),
+    key("running", Kind::Table(Section::Running), "How to ask the stage what it runs: before a deployment (to skip one that is already there), after it (until the stage runs the new tag), after an interruption, and at the first poll.", r#"running = { url = "https://shop.example.com/version", pointer = "/image/tag" }"#),
+    key("verify_timeout", Kind::Duration, "How long to wait for running to report the new tag.", r#"verify_timeout = "5m""#).default(r#""5m""#),
+    key("on_failure", Kind::Word(&["keep", "previous"]), "After tagship gave up a deployment: keep the stage as it is, or deploy the last tag and digest that succeeded.", r#"on_failure = "previous""#).default(r#""keep""#),
+    key("retry", Kind::Table(Section::Retry), "How a failed deployment is retried.", r#"retry = { attempts = 12, backoff = "1m", max_backoff = "2h" }"#),
+    key("vars", Kind::VarTable, "Variables of this stage; they extend and override those of the project.", r#"vars = { app = "def" }"#),
+    key("deploy", Kind::Steps, "How to deploy a tag: one step, or several in order.", r#"deploy = { command = ["./deploy.sh", "{tag}"] }"#).required(),
 ];
 
 const AFTER: &[Key] = &[
     key("stage", Kind::Text, "The other stage of the project.", r#"stage = "dev""#).required(),
-    key("for", Kind::Duration, "How long it must have run the image.", r#"for = "24h""#).required(),
+    key("for", Kind::Duration, "How long it must have run the image. \"0s\": any time.", r#"for = "24h""#)
+        .required(),
 ];
 
 const WINDOW: &[Key] = &[
     key(
         "days",
-        Kind::WordList(DAYS),
-        "The days on which it opens. Not given: every day.",
+        Kind::WordList(&DAYS),
+        "The days on which it opens. Default: every day.",
         r#"days = ["Mon", "Tue"]"#,
     ),
     key("from", Kind::Clock, "When it opens.", r#"from = "09:00""#).required(),
@@ -401,36 +491,31 @@ const WINDOW: &[Key] = &[
 ];
 
 const RETRY: &[Key] = &[
-    key(
-        "attempts",
-        Kind::Integer { least: 1, most: 1000 },
-        "How many attempts are started.",
-        "attempts = 12",
-    )
-    .default("12"),
+    key("attempts", Kind::Integer { least: 1, most: 1000 }, "The number of attempts.", "attempts = 12")
+        .default("12"),
     key(
         "backoff",
         Kind::Duration,
-        "How long after the first attempt; doubled after each.",
+        "The delay after the first attempt; doubled after each one.",
         r#"backoff = "1m""#,
     )
     .default(r#""1m""#),
-    key("max_backoff", Kind::Duration, "The longest time between two attempts.", r#"max_backoff = "2h""#)
+    key("max_backoff", Kind::Duration, "The longest delay between two attempts.", r#"max_backoff = "2h""#)
         .default(r#""2h""#),
 ];
 
 const RUNNING: &[Key] = &[
-    key("url", Kind::Template, "Asked by GET.", r#"url = "https://shop.example.com/version""#),
+    key("url", Kind::Template, "The URL to request with GET.", r#"url = "https://shop.example.com/version""#),
     key(
         "command",
         Kind::TemplateList,
-        "Run without a shell; what it prints is the answer.",
+        "A program to run without a shell; its output is the answer.",
         r#"command = ["./running.sh"]"#,
     ),
     key(
         "pointer",
         Kind::Pointer,
-        "Where it stands in a JSON answer (RFC 6901). Not given: it is the whole answer.",
+        "Where the tag is in a JSON answer (RFC 6901). Default: the whole answer.",
         r#"pointer = "/image/tag""#,
     ),
     key("headers", Kind::TemplateTable, "Headers of the request.", "headers = {}"),
@@ -440,31 +525,31 @@ const RUNNING: &[Key] = &[
         "Variables of the command, as in a step.",
         r#"env = { TOKEN = "{secret.hook}" }"#,
     ),
-    key("dir", Kind::Text, "Where the command runs, as in a step.", r#"dir = "/srv/shop""#),
-    key("timeout", Kind::Duration, "For the whole answer.", r#"timeout = "10s""#).default(r#""10s""#),
+    key("dir", Kind::Text, "The folder to run in, as in a step.", r#"dir = "/srv/shop""#),
+    key("timeout", Kind::Duration, "Timeout for the whole answer.", r#"timeout = "10s""#).default(r#""10s""#),
 ];
 
 const COMMAND_STEP: &[Key] = &[
     key(
         "command",
         Kind::TemplateList,
-        "The program and its arguments; no shell, and no secrets, which would show in ps (use env).",
+        "The program and its arguments, run without a shell. No secrets, which would be visible in ps: use env.",
         r#"command = ["./deploy.sh", "{tag}"]"#,
     )
     .required(),
     key(
         "env",
         Kind::TemplateTable,
-        "Variables beside the inherited environment and TAGSHIP_*.",
+        "Variables in addition to the inherited environment and TAGSHIP_*.",
         r#"env = { TOKEN = "{secret.hook}" }"#,
     ),
     key(
         "dir",
         Kind::Text,
-        "Where it runs, and where a program written ./x is looked for. Not given: the folder of the file.",
+        "The folder to run in, also for a program written as ./x. Default: the folder of the file.",
         r#"dir = "/srv/shop""#,
     ),
-    key("timeout", Kind::Duration, "From its start to TERM; KILL follows 10 s later.", r#"timeout = "5m""#)
+    key("timeout", Kind::Duration, "Time until SIGTERM; SIGKILL follows 10 s later.", r#"timeout = "5m""#)
         .default(r#""5m""#),
 ];
 
@@ -473,7 +558,7 @@ const HTTP_STEP: &[Key] = &[
     key(
         "url",
         Kind::Template,
-        "The endpoint. No placeholder in scheme or host, unless one secret is the whole url.",
+        "The endpoint. Scheme and host have no placeholders, unless one secret is the whole url.",
         r#"url = "https://deploy.example.com/hooks/{project}""#,
     )
     .required(),
@@ -486,7 +571,7 @@ const HTTP_STEP: &[Key] = &[
     key(
         "json",
         Kind::Json,
-        "A JSON body, written as a table; its strings may have placeholders. Without json, form and body, the body is a JSON object with every placeholder but secrets.",
+        "A JSON body, written as a table; its strings may have placeholders. Without json, form and body, the body is a JSON object with every placeholder except secrets.",
         r#"json = { docker_registry_image_tag = "{tag}" }"#,
     ),
     key(
@@ -495,19 +580,20 @@ const HTTP_STEP: &[Key] = &[
         "A form as the body.",
         r#"form = { token = "{secret.hook}", ref = "main" }"#,
     ),
-    key("body", Kind::Template, "Text as the body.", r#"body = "{target} gets {tag}""#),
-    key("timeout", Kind::Duration, "For the whole exchange.", r#"timeout = "30s""#).default(r#""30s""#),
+    key("body", Kind::Template, "Text as the body.", r#"body = "{target}: {tag}""#),
+    key("timeout", Kind::Duration, "Timeout for request and answer.", r#"timeout = "30s""#)
+        .default(r#""30s""#),
     key(
         "success",
         Kind::Table(Section::Success),
-        "When the answer means success. Not given: any status 2xx.",
+        "When the answer means success. Default: any status 2xx.",
         "success = { status = [200] }",
     ),
     key("sign", Kind::Table(Section::Sign), "How the request is signed.", r#"sign = { github = "hook" }"#),
     key(
         "until",
         Kind::Table(Section::Until),
-        "The request is repeated until its answer says that work which the endpoint queued is over; success then judges that answer.",
+        "Repeat the request until its answer says that the queued work has ended; success then applies to that answer.",
         r#"until = { pointer = "/status", values = ["finished", "failed"] }"#,
     ),
 ];
@@ -534,17 +620,23 @@ const PING: &[Key] = &[
 ];
 
 const UNTIL: &[Key] = &[
-    key("pointer", Kind::Pointer, "Where the answer, JSON, says it (RFC 6901).", r#"pointer = "/status""#)
-        .required(),
+    key(
+        "pointer",
+        Kind::Pointer,
+        "Where the state is in the JSON answer (RFC 6901).",
+        r#"pointer = "/status""#,
+    )
+    .required(),
     key(
         "values",
         Kind::JsonList,
-        "What it says when it is over, well or badly.",
+        "The values that mean the end, successful or not.",
         r#"values = ["finished", "failed"]"#,
     )
     .required(),
-    key("every", Kind::Duration, "From an answer to the next request.", r#"every = "2s""#).default(r#""2s""#),
-    key("within", Kind::Duration, "When it is not over by then, the step has failed.", r#"within = "5m""#)
+    key("every", Kind::Duration, "Delay between an answer and the next request.", r#"every = "2s""#)
+        .default(r#""2s""#),
+    key("within", Kind::Duration, "The step fails if it has not ended by then.", r#"within = "5m""#)
         .default(r#""5m""#),
 ];
 
@@ -552,21 +644,21 @@ const SUCCESS: &[Key] = &[
     key(
         "status",
         Kind::IntegerList { least: 100, most: 599 },
-        "Statuses that are success.",
+        "Statuses that mean success.",
         "status = [200, 204]",
     )
     .default("[any 2xx]"),
     key(
         "pointer",
         Kind::Pointer,
-        "What must exist in a JSON answer (RFC 6901).",
+        "A value that the JSON answer must have (RFC 6901).",
         r#"pointer = "/deployments/0/deployment_uuid""#,
     ),
-    key("equals", Kind::Json, "What pointer must give.", "equals = 100"),
+    key("equals", Kind::Json, "The value at pointer.", "equals = 100"),
     key(
         "matches",
         Kind::Text,
-        "A regular expression that must be found in the answer.",
+        "A regular expression that the answer must contain.",
         r#"matches = "triggered""#,
     ),
 ];
@@ -575,13 +667,13 @@ const SIGN: &[Key] = &[
     key(
         "github",
         Kind::TextOrList,
-        "X-Hub-Signature-256 with this secret of [secrets]; with several, their signatures are joined by commas.",
+        "X-Hub-Signature-256 with this secret of [secrets]; commas separate the signatures of several.",
         r#"github = "hook""#,
     ),
     key(
         "standard_webhooks",
         Kind::TextOrList,
-        "The headers of Standard Webhooks with this secret of [secrets] (whsec_ and base64), or with several while one takes another's place. webhook-id is the deployment's id.",
+        "The headers of Standard Webhooks with this secret of [secrets] (whsec_ and base64), or with several during a rotation. webhook-id is the id of the deployment.",
         r#"standard_webhooks = "hook""#,
     ),
 ];
@@ -605,21 +697,21 @@ const NOTIFY: &[Key] = &[
     key("body", Kind::Template, "Text as the body.", r#"body = "{target} {status}: {tag} {error}""#),
     key("success", Kind::Table(Section::Success), "When the answer means that the receiver accepted it.", "success = { status = [200] }"),
     key("sign", Kind::Table(Section::Sign), "How the request is signed.", r#"sign = { github = "hook" }"#),
-    key("command", Kind::TemplateList, "A program instead of a request.", r#"command = ["./tell.sh", "{target}", "{status}", "{tag}"]"#),
+    key("command", Kind::TemplateList, "A program to run instead of a request.", r#"command = ["./tell.sh", "{target}", "{status}", "{tag}"]"#),
     key("env", Kind::TemplateTable, "Variables of the command.", r#"env = { ERROR = "{error}" }"#),
-    key("dir", Kind::Text, "Where the command runs.", r#"dir = "/srv/shop""#),
-    key("timeout", Kind::Duration, "For the request or the command.", r#"timeout = "10s""#).default(r#""10s""#),
+    key("dir", Kind::Text, "The folder to run in.", r#"dir = "/srv/shop""#),
+    key("timeout", Kind::Duration, "Timeout of the request or the command.", r#"timeout = "10s""#).default(r#""10s""#),
 ];
 
 const SECRET: &[Key] = &[
     key(
         "env",
         Kind::Text,
-        "An environment variable. Deploy commands do not inherit it.",
+        "An environment variable, which deploy commands do not inherit.",
         r#"{ env = "GITEA_TOKEN" }"#,
     ),
     key("file", Kind::Text, "A file.", r#"{ file = "git-token" }"#),
-    key("command", Kind::TextList, "What a program prints.", r#"{ command = ["pass", "show", "git"] }"#),
+    key("command", Kind::TextList, "The output of a program.", r#"{ command = ["pass", "show", "git"] }"#),
     key(
         "credential",
         Kind::Text,
@@ -629,13 +721,13 @@ const SECRET: &[Key] = &[
     key(
         "keyring",
         Kind::Text,
-        "An entry of the Secret Service; not under cron, which has no session bus.",
+        "An entry of the Secret Service; not available under cron, which has no session bus.",
         r#"{ keyring = "git" }"#,
     ),
     key(
         "docker_config",
         Kind::Text,
-        "The registry's entry in a docker or podman configuration, or what the credential helper that it names answers. Only as token of a registry.",
+        "The entry of the registry in a docker or podman configuration, or in its credential helper. Only for the token of a registry.",
         r#"{ docker_config = "~/.docker/config.json" }"#,
     ),
 ];

@@ -1,10 +1,12 @@
-//! From files to a configuration: what is read, in which order, and what must fit together.
+//! From files to a configuration: reads them in order, and checks what depends on several tables.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+
+use url::Url;
 
 use super::danger::run_by_root;
 use super::key::Section;
@@ -29,12 +31,12 @@ use crate::target::{FirstPoll, Name, Target, TargetId, Vars};
 /// Reads and validates the file and everything that it includes.
 ///
 /// # Errors
-/// Every fault at once.
+/// All of them together.
 pub(crate) fn load(path: &Path) -> Result<Config, Faults> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let main = file::read(&path).map_err(|fault| {
         let help = (!path.exists())
-            .then(|| "name another with --config FILE, or write one with: tagship init".to_owned());
+            .then(|| "name another file with --config FILE, or create one with: tagship init".to_owned());
         Faults(vec![Fault { help, ..fault }])
     })?;
     validate(path, main)
@@ -43,7 +45,7 @@ pub(crate) fn load(path: &Path) -> Result<Config, Faults> {
 /// Validates the text of a main file that is yet to be written at `path`, which is absolute.
 ///
 /// # Errors
-/// Every fault at once.
+/// All of them together.
 pub(crate) fn parse(path: &Path, text: String) -> Result<Config, Faults> {
     validate(path.to_owned(), Source::new(path.to_owned(), text))
 }
@@ -80,22 +82,23 @@ fn validate(path: PathBuf, main: Source) -> Result<Config, Faults> {
         return Err(in_order(faults));
     }
     let Faults(warnings) = in_order(warnings);
-    let config = config.expect("what is missing has a fault");
+    let config = config.expect("without an error there is a configuration");
     let sources = std::iter::once(&main).chain(&included);
     let files: Vec<PathBuf> = sources.map(|source| source.file.clone()).collect();
     let programs: BTreeSet<PathBuf> = programs(&config).collect();
     let mut run: BTreeSet<PathBuf> = secret_programs(&config).collect();
     run.extend(files.iter().chain(&programs).cloned());
-    // One folder is said once.
+    // One warning a folder.
     let dangers: BTreeMap<PathBuf, Fault> =
         run.iter().filter_map(|file| run_by_root(file)).map(|fault| (fault.file.clone(), fault)).collect();
     let dangers = dangers.into_values().collect();
     Ok(Config { files, programs, warnings, dangers, ..config })
 }
 
-/// By file and line, each once: a default that is wrong is found at every stage that it serves.
+/// By file and line, each once: an error in a default is found at every stage that uses the default.
 fn in_order(mut faults: Vec<Fault>) -> Faults {
-    faults.sort_by(|a, b| (&a.file, a.line, &a.message).cmp(&(&b.file, b.line, &b.message)));
+    let place = |fault: &Fault| fault.place.as_ref().map(|place| (place.line, place.column));
+    faults.sort_by(|a, b| (&a.file, place(a), &a.message).cmp(&(&b.file, place(b), &b.message)));
     faults.dedup();
     Faults(faults)
 }
@@ -103,15 +106,16 @@ fn in_order(mut faults: Vec<Fault>) -> Faults {
 fn refuse_main_only(table: &Table<'_>) {
     for name in ["include", "settings", "notify"] {
         if table.get(name).is_some() {
-            table.fault_at(table.at_name(name), format!("{name} may stand in the main file only"), "");
+            let message = format!("`{name}` belongs in the main file, and this file is included");
+            table.fault_at(table.at_name(name), message, "");
         }
     }
 }
 
-/// The stages that wait for themselves, `next` being which each one waits for. Each is visited once.
+/// The stages that wait for themselves through others; `next`: the stage that each one waits for. Visits each once.
 fn in_circles<'s>(next: &HashMap<&'s str, &'s str>) -> HashSet<&'s str> {
     let mut circles = HashSet::new();
-    // By which walk a stage was visited first.
+    // The walk that visited a stage first.
     let mut visited: HashMap<&str, usize> = HashMap::new();
     for (walk, start) in next.keys().enumerate() {
         let mut stage = *start;
@@ -122,7 +126,7 @@ fn in_circles<'s>(next: &HashMap<&'s str, &'s str>) -> HashSet<&'s str> {
                 None => break,
             }
         }
-        // The walk came back to a stage of its own: from there on it is a circle.
+        // The walk returned to one of its own stages: a circle begins there.
         if visited.get(stage) == Some(&walk) {
             while let Some(following) = next.get(stage)
                 && circles.insert(stage)
@@ -156,12 +160,12 @@ impl<'a> Loader<'a> {
         if let Some(defaults) = &defaults
             && let Some(vars) = defaults.get("vars")
         {
-            vars.fault("variables belong to a project or a stage", "");
+            vars.fault("`vars` belong to a project or a stage", "");
         }
         let defaults = Defaults::new(defaults);
         let targets = self.projects(&registries, &mut secrets, &defaults, interval);
         let notifiers = self.notifiers(&targets);
-        self.warn_of_unused(&registries, &targets);
+        self.warn_of_registries(&registries, &targets);
         let (settings, _) = settings?;
         self.check_nothing_kept(&settings, settings_table.as_ref(), &targets, &registries);
         let registries =
@@ -180,7 +184,7 @@ impl<'a> Loader<'a> {
         })
     }
 
-    /// The settings, and how often a stage is due where it does not say.
+    /// The settings, and the interval of stages that have none.
     fn settings(&self, table: Option<&Table<'a>>) -> Option<(Settings, Duration)> {
         let get = |name: &str| table.and_then(|table| table.get(name));
         let duration = |name: &str, default: u64| {
@@ -207,7 +211,7 @@ impl<'a> Loader<'a> {
             if url.parts.iter().all(is_fixed) {
                 return Some(url);
             }
-            field.fault("a run is of no project and no tag", "only {secret.NAME} can stand in it");
+            field.fault("a run has no project and no tag", "use {secret.NAME} only");
             None
         };
         let ping_url = get("ping_url").map_or(Some(None), |field| {
@@ -218,7 +222,7 @@ impl<'a> Loader<'a> {
             let url = |name: &str| table.get(name).map_or(Some(None), |field| ping(&field).map(Some));
             let (start, success, failure) = (url("start"), url("success"), url("failure"));
             if table.names().next().is_none() {
-                field.fault("nobody would be told", "write start, success or failure");
+                field.fault("expected at least one URL", "write start, success or failure");
                 return None;
             }
             Some(Some(PingUrl::AsWritten { start: start?, success: success?, failure: failure? }))
@@ -236,7 +240,7 @@ impl<'a> Loader<'a> {
         Some((settings, interval?))
     }
 
-    /// The entries of a table of named things, over all files; a name that is no name or written twice is a fault.
+    /// The entries of a table of named tables, over all files. An invalid name, or one that is written twice, is an error.
     fn named(&self, section: &str) -> Vec<(Name, Field<'a>)> {
         let mut entries: Vec<(Name, Field<'a>)> = Vec::new();
         let mut places: HashMap<&str, (&Source, usize)> = HashMap::new();
@@ -248,7 +252,7 @@ impl<'a> Loader<'a> {
                 let name = match Name::new(text) {
                     Ok(name) => name,
                     Err(error) => {
-                        all.fault_at(at, format!("{section}: {error}"), "");
+                        all.fault_at(at, error.to_string(), "");
                         continue;
                     }
                 };
@@ -256,8 +260,8 @@ impl<'a> Loader<'a> {
                     let earlier = format!("{}:{}", source.file.display(), source.line(earlier));
                     all.fault_at(
                         at,
-                        format!("{section}.{text} is there already, at {earlier}"),
-                        "choose another name for one of them",
+                        format!("`{text}` is already defined at {earlier}"),
+                        "rename one of them",
                     );
                     continue;
                 }
@@ -272,7 +276,7 @@ impl<'a> Loader<'a> {
         if entries.is_empty() {
             self.main.fault_at(
                 0,
-                "there are no registries",
+                "requires at least one registry",
                 "write [registries.git] with kind = \"gitea\" and url = \"https://…\"",
             );
         }
@@ -303,12 +307,12 @@ impl<'a> Loader<'a> {
         if entries.is_empty() {
             self.main.fault_at(
                 0,
-                "there are no projects",
+                "requires at least one project",
                 "write [projects.shop] with registry, image and stages",
             );
         }
         let named_secrets = self.named_secrets();
-        // Without its registry or image a stage is read all the same, for its own faults.
+        // Without its registry or image a stage is still read, for its own errors.
         let unknown = RegistryConfig::unknown();
         let placeholder =
             ImageRef { host: String::new(), repository: Repository::new("unknown").expect("a valid name") };
@@ -325,10 +329,7 @@ impl<'a> Loader<'a> {
             let Some(stages) =
                 table.get("stages").and_then(|field| field.any_table()).filter(|stages| !stages.is_empty())
             else {
-                table.fault(
-                    format!("{} has no stages", table.path),
-                    format!("write [{}.stages.dev]", table.path),
-                );
+                table.requires("stages", format!("write [{}.stages.dev]", table.path));
                 continue;
             };
             let first = targets.len();
@@ -339,7 +340,7 @@ impl<'a> Loader<'a> {
                 let stage_name = match Name::new(text) {
                     Ok(name) => name,
                     Err(error) => {
-                        stages.fault_at(at, format!("{}: {error}", stages.path), "");
+                        stages.fault_at(at, error.to_string(), "");
                         continue;
                     }
                 };
@@ -399,21 +400,22 @@ impl<'a> Loader<'a> {
         table: &Table<'_>,
         registries: &'r BTreeMap<Name, Option<RegistryConfig>>,
     ) -> Option<&'r RegistryConfig> {
+        let known = || registries.keys().map(Name::as_str);
         let Some(field) = table.get("registry") else {
-            table.fault(
-                format!("{} has no registry", table.path),
-                self.found.suggest("", registries.keys().map(Name::as_str)),
-            );
+            let help = match registries.len() {
+                1 => known().map(|name| format!("write registry = {name:?}")).collect(),
+                _ => self.found.suggest("", known()),
+            };
+            table.requires("registry", help);
             return None;
         };
         let text = field.some_text()?;
         match Name::new(text).ok().and_then(|name| registries.get(&name)) {
             Some(registry) => registry.as_ref(),
+            // Without any registry there is another error already.
+            None if registries.is_empty() => None,
             None => {
-                field.fault(
-                    format!("there is no registry {text:?}"),
-                    self.found.suggest(text, registries.keys().map(Name::as_str)),
-                );
+                field.fault(format!("unknown registry {text:?}"), self.found.suggest(text, known()));
                 None
             }
         }
@@ -421,23 +423,26 @@ impl<'a> Loader<'a> {
 
     fn image_of(&self, table: &Table<'_>, registry: Option<&RegistryConfig>) -> Option<ImageRef> {
         let Some(field) = table.get("image") else {
-            table.fault(format!("{} has no image", table.path), "write image = \"owner/name\"");
+            table.requires("image", "write image = \"owner/name\"");
             return None;
         };
-        let repository = match Repository::new(field.some_text()?) {
+        let text = field.some_text()?;
+        let repository = match Repository::new(text) {
             Ok(repository) => repository,
             Err(error) => {
-                field.fault(error.to_string(), "write it without host and tag, such as \"acme/shop\"");
+                field.fault(error.to_string(), image_help(&field, text));
                 return None;
             }
         };
+        if is_behind_host(text, registry) {
+            let (host, rest) = text.split_once('/').unwrap_or_default();
+            field.warning(format!("{host:?} looks like a host"), field.write(format!("{rest:?}")));
+        }
         let registry = registry?;
         let has_owners = matches!(registry.kind, RegistryKind::Gitea | RegistryKind::Github);
         if has_owners && repository.name().is_none() {
-            field.fault(
-                format!("{:?} has no owner", repository.as_str()),
-                "on Gitea, Forgejo and GitHub write \"owner/name\"",
-            );
+            let owner = format!("\"OWNER/{}\"", repository.as_str());
+            field.fault(format!("{:?} has no owner", repository.as_str()), field.write(owner));
             return None;
         }
         let host = match &registry.location {
@@ -454,9 +459,9 @@ impl<'a> Loader<'a> {
         Some(ImageRef { host, repository })
     }
 
-    /// `after` names a stage of the project, and no two wait for each other.
+    /// `after` names a stage of the project, and no two stages wait for each other.
     fn check_after(&self, stages: &Table<'_>, targets: &[Target]) {
-        let places: HashMap<&str, usize> = stages.placed_fields().map(|(name, at, _)| (name, at)).collect();
+        let known: HashSet<&str> = stages.names().collect();
         let next: HashMap<&str, &str> = targets
             .iter()
             .filter_map(|target| {
@@ -469,21 +474,26 @@ impl<'a> Loader<'a> {
             let Some(wanted) = next.get(stage) else {
                 continue;
             };
-            let at = places.get(stage).copied().unwrap_or(stages.at);
-            let path = format!("{}.{stage}.after", stages.path);
-            if !places.contains_key(wanted) {
-                stages.fault_at(
-                    at,
-                    format!("{path}: there is no stage {wanted:?}"),
-                    self.found.suggest(wanted, stages.names()),
-                );
+            let (message, help) = if !known.contains(wanted) {
+                let others = stages.names().filter(|name| *name != stage);
+                (format!("unknown stage {wanted:?}"), self.found.suggest(wanted, others))
+            } else if *wanted == stage {
+                ("a stage cannot wait for itself".to_owned(), String::new())
             } else if circles.contains(stage) {
-                stages.fault_at(at, format!("{path}: the stages wait for each other"), "");
+                let help = "remove `after` from one of these stages".to_owned();
+                (format!("{stage} and {wanted} wait for each other"), help)
+            } else {
+                continue;
+            };
+            // The stage's own, else it comes from [settings.stage].
+            if let Some(field) = stages.get(stage) {
+                let own = field.any_table().and_then(|table| table.get("after"));
+                own.unwrap_or(field).fault(message, help);
             }
         }
     }
 
-    /// `state = "none"` cannot remember what a baseline, a gate or an order by first sight needs.
+    /// `state = "none"` cannot remember what a baseline, a gate or an order by first seen needs.
     fn check_nothing_kept(
         &self,
         settings: &Settings,
@@ -494,49 +504,91 @@ impl<'a> Loader<'a> {
         let (StateSetting::Nothing, Some(table)) = (&settings.state, table) else {
             return;
         };
-        let at = table.at_name("state");
+        let Some(field) = table.get("state") else {
+            return;
+        };
         for target in targets {
             let has_times =
                 registries[&target.registry].as_ref().is_none_or(RegistryConfig::may_have_push_times);
-            let Some(what) = needs_state(target, has_times) else {
+            let Some((what, help)) = needs_state(target, has_times) else {
                 continue;
             };
-            table.fault_at(
-                at,
-                format!("state = \"none\" keeps nothing between runs, and {}: {what}", target.id),
-                "name a file",
-            );
+            let message =
+                format!("`none` keeps nothing between runs, and {} needs a state for {what}", target.id);
+            field.fault(message, format!("write state = \"state.db\"{help}"));
         }
     }
 
-    fn warn_of_unused(&self, registries: &BTreeMap<Name, Option<RegistryConfig>>, targets: &[Target]) {
+    /// Registries that no project uses, or whose URL has the owner of an image in it.
+    fn warn_of_registries(&self, registries: &BTreeMap<Name, Option<RegistryConfig>>, targets: &[Target]) {
         if !self.found.faults.borrow().is_empty() {
             return;
         }
         let used: BTreeSet<&Name> = targets.iter().map(|target| &target.registry).collect();
         for (name, field) in self.named("registries") {
             if registries.contains_key(&name) && !used.contains(&name) {
-                field.warning("no project uses this registry", "");
+                field.warning("no project uses this registry", "remove it");
+            }
+            let of_registry = targets.iter().filter(|target| target.registry == name);
+            if let Some(Some(RegistryConfig { location: Location::Url(url), .. })) = registries.get(&name)
+                && let Some(target) = of_registry.clone().find(|target| is_of_owner(url, &target.image))
+                && let Some(url_field) = field.any_table().and_then(|table| table.get("url"))
+            {
+                let mut root = url.clone();
+                root.set_path("");
+                let root = root.as_str().trim_end_matches('/');
+                let image = target.image.repository.as_str();
+                let message = format!("the path is also in image = {image:?}");
+                url_field.warning(message, url_field.write(format!("{root:?}")));
             }
         }
     }
 }
 
-/// Why a target cannot be polled without a state, if so. `has_times`: its registry reports push times.
-pub(super) fn needs_state(target: &Target, has_times: bool) -> Option<&'static str> {
+/// What a target needs a state for, and how to do without; None: nothing. `has_times`: its registry reports push times.
+pub(super) fn needs_state(target: &Target, has_times: bool) -> Option<(&'static str, &'static str)> {
     if target.first_poll != FirstPoll::Deploy && target.running.is_none() {
-        Some("every stage needs running or first_poll = \"deploy\"")
+        Some(("a baseline", "; or add `running` or first_poll = \"deploy\" to the stage"))
     } else if target.gates.after.is_some() {
-        Some("after needs to know what a stage ran")
+        Some(("`after`", ""))
     } else if target.gates.min_age.is_some() && !has_times {
-        Some(
-            "min_age needs to know when a tag was first seen, for the registry does not tell when it was pushed",
-        )
+        Some(("`min_age` (this registry has no push times)", ""))
     } else if target.policy.order() == Order::Newest && !has_times {
-        Some(
-            "order = \"newest\" needs to know when a tag was first seen, for the registry does not tell when it was pushed",
-        )
+        Some(("order = \"newest\" (this registry has no push times)", ""))
     } else {
         None
     }
+}
+
+/// The image as it is to be written, where that is known: `acme/shop` for `git.example.com:3000/acme/Shop:v1`.
+fn image_help(field: &Field<'_>, text: &str) -> String {
+    let path = text.rsplit_once("://").map_or(text, |(_, rest)| rest);
+    let path = match path.split_once('/') {
+        Some((host, rest)) if host.contains(['.', ':']) => rest,
+        _ => path,
+    };
+    let path = path.split(['@', ':']).next().unwrap_or_default().trim_matches('/').to_ascii_lowercase();
+    match Repository::new(&path) {
+        Ok(_) => field.write(format!("{path:?}")),
+        Err(_) => "write it without host and tag, such as \"acme/shop\"".to_owned(),
+    }
+}
+
+/// Whether the path of a registry's URL is the beginning of an image: `/acme` of `acme/shop`.
+fn is_of_owner(url: &Url, image: &ImageRef) -> bool {
+    let path = url.path().trim_matches('/');
+    let rest = image.repository.as_str().strip_prefix(path);
+    !path.is_empty() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// `git.example.com/acme/shop`: a host is probably not part of the repository's name.
+fn is_behind_host(image: &str, registry: Option<&RegistryConfig>) -> bool {
+    let Some((first, rest)) = image.split_once('/') else {
+        return false;
+    };
+    let is_host_of = |registry: &RegistryConfig| match &registry.location {
+        Location::Url(url) => address::host(url) == first,
+        Location::Folder(_) => false,
+    };
+    rest.contains('/') && (first.contains('.') || registry.is_some_and(is_host_of))
 }

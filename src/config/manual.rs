@@ -5,77 +5,77 @@ use roff::{Inline, Roff, bold, italic, roman};
 use super::key::{Key, Kind, Section};
 use crate::target::template::Field;
 
-/// The date of the page: of the release, so that it comes out the same every day.
+/// The date of the release, so that the page does not change from day to day.
 const DATE: &str = "2026-11-23";
 
 const DESCRIPTION: &[&str] = &[
     "The configuration of tagship(1) is TOML. A file whose name ends in .json holds the same model as JSON.",
-    "Relative paths are relative to the file in which they stand. An unknown key is an error. Every fault is reported at once, each with its file and line and what to write instead; tagship-check(1) does nothing but this.",
-    "A duration is text: numbers, each with its unit, such as 90s, 5m, 1h 30m or 7d. A name of yours begins with a letter, a digit or _, and goes on with these, dots and hyphens, up to 64 characters.",
+    "Relative paths are relative to the file that contains them. An unknown key is an error. All errors are reported together, each with its file, line and column and what to write instead; tagship-check(1) does only this.",
+    "A duration is text: numbers, each with its unit, such as 90s, 5m, 1h 30m or 7d. A name has up to 64 letters, digits, underscores, dots and hyphens, and does not begin with a dot or a hyphen.",
 ];
 
 const FILES: &[(&str, &str)] = &[
     (
         "--config FILE",
-        "The option of every command. No other place is looked at, even if there is no such file.",
+        "The option of every command. No other place is tried, even if the file does not exist.",
     ),
-    ("$TAGSHIP_CONFIG", "The environment variable, if it is set; likewise."),
-    ("$CONFIGURATION_DIRECTORY/config.toml", "The folder that systemd gives to a unit."),
-    ("$XDG_CONFIG_HOME/tagship/config.toml", "The user's own, usually below ~/.config; not for root."),
-    ("/etc/tagship/config.toml", "The machine's."),
+    ("$TAGSHIP_CONFIG", "The environment variable. Again, no other place is tried."),
+    ("$CONFIGURATION_DIRECTORY/config.toml", "The folder that systemd sets for a unit."),
+    ("$XDG_CONFIG_HOME/tagship/config.toml", "The user's own file, usually in ~/.config; not for root."),
+    ("/etc/tagship/config.toml", "The file of the machine."),
 ];
 
 const PLACEHOLDERS: &[&str] = &[
-    "{step.1./deployment_uuid} is what the answer of the first step has at this JSON pointer (RFC 6901): text, a number, true or false. Steps count from 1; a later step may use it, and where the answer has nothing there the deployment has failed.",
-    "Only words in lower case between braces are placeholders, and one that is not known is an error. Every other brace is literal, so that {{.Config.Image}} and JSON stay as they are. Where there is no value, the text is empty.",
-    "In a URL values are percent-encoded and secrets stand verbatim; scheme and host have no placeholders, unless one secret is the whole URL. In json they are parts of string values and cannot change its structure. The value of a header may have no control characters. The arguments of a command take no secrets, which would show in ps: use env.",
+    "{step.1./deployment_uuid} is the value at this JSON pointer (RFC 6901) in the answer of the first step: text, a number, true or false. Steps count from 1. Later steps may use it; if the answer has no such value, the deployment fails.",
+    "Only a lower-case word between braces is a placeholder, and an unknown one is an error. All other braces are literal, so that {{.Config.Image}} and JSON remain as written. A placeholder without a value is empty.",
+    "In a URL values are percent-encoded, and secrets are not; scheme and host have no placeholders, unless one secret is the whole URL. In json they are parts of string values and cannot change its structure. The value of a header cannot have control characters. The arguments of a command cannot have secrets, which would be visible in ps: use env.",
 ];
 
 const ENVIRONMENT: &[&str] = &[
-    "A command inherits the environment of tagship without the variables that secrets come from. It also gets these, empty where there is no value, and then those of its env:",
+    "A command inherits the environment of tagship without the variables that are sources of secrets. It also receives these, empty if they have no value, and those of its env:",
 ];
 
 const PROXIES: &[&str] = &[
-    "Registries that name no proxy and deploy endpoints are reached as these variables say, which are read as curl(1) reads them. Loopback is never asked through a proxy. A proxy is asked by CONNECT for http, too; some allow that for port 443 only.",
+    "Deploy endpoints, and registries without proxy, use these variables as curl(1) does. Loopback never uses a proxy. Requests use CONNECT, also for http; some proxies allow it for port 443 only.",
 ];
 
 const PROXY_VARIABLES: &[(&str, &str)] = &[
-    ("http_proxy", "For http. In small letters only."),
-    ("https_proxy, HTTPS_PROXY", "For https. What is in small letters comes first."),
-    ("all_proxy, ALL_PROXY", "For both, where there is none of the others."),
+    ("http_proxy", "For http. Lower case only."),
+    ("https_proxy, HTTPS_PROXY", "For https. The lower-case name takes precedence."),
+    ("all_proxy, ALL_PROXY", "For both, if the others are not set."),
     (
         "no_proxy, NO_PROXY",
-        "What is reached without a proxy: words with commas or blanks between them. A name stands for itself and its subdomains, with or without a dot or *. before it; also addresses, networks such as 10.0.0.0/8 and fd00::/8, names and addresses with a port such as example.com:8443, and * for everything.",
+        "Hosts without a proxy, separated by commas or blanks. A name means itself and its subdomains, with or without a dot or *. before it; also addresses, networks such as 10.0.0.0/8 and fd00::/8, names and addresses with a port such as example.com:8443, and * for all hosts.",
     ),
     (
         "SSL_CERT_FILE, SSL_CERT_DIR",
-        "Certificates of authorities in place of the system's. A registry's ca_file adds to them.",
+        "Certificate authorities instead of the system's. A registry's ca_file adds to them.",
     ),
 ];
 
 const SORT_KEY: &[&str] = &[
-    "What the orders semver, numeric and alphabetical compare is the sort key of a tag. If regex has a capture, it is the capture. Otherwise it is the tag without the literal text at the start and at the end of the glob that matched it. The text at the start is taken off up to its first digit: v1.* leaves 1.2.3 of v1.2.3, and release-* leaves 1.4.0 of release-1.4.0. The text at the end is taken off from its first letter, or from a - or _ before a letter: *-alpine leaves 1.4.0 of 1.4.0-alpine.",
-    "An order does not depend on the order in which the registry lists the tags. Between tags with equal keys, such as 1.0.0 and v1.0.0, the choice goes by bytes; but a tag is newer than another only when its key is greater, so that a tie never deploys.",
+    "The orders semver, numeric and alphabetical compare the sort key of a tag. If regex has a capture, the sort key is the capture. Otherwise it is the tag without the literal prefix and suffix of the glob that matched it. The prefix is removed up to its first digit: v1.* leaves 1.2.3 of v1.2.3, and release-* leaves 1.4.0 of release-1.4.0. The suffix is removed from its first letter, or from a - or _ before a letter: *-alpine leaves 1.4.0 of 1.4.0-alpine.",
+    "The result does not depend on the order in which the registry lists the tags. Tags with equal keys, such as 1.0.0 and v1.0.0, are chosen by bytes. A tag is newer than another only if its key is greater: a tie never deploys.",
 ];
 
 const ORDERS: &[(&str, &str)] = &[
     (
         "newest",
-        "By the time of the push, then by the registry's own sequence. Where a registry has no times, the first poll remembers what there is, and later tags count by when tagship first saw them.",
+        "By push time, then by the registry's own sequence. If a registry has no push times, the first poll remembers all tags, and later tags count by the time at which tagship first saw them.",
     ),
     (
         "semver",
-        "By the precedence of Semantic Versioning: MAJOR.MINOR.PATCH with an optional prerelease and an optional v before it. Nothing is made to fit: 1.2, 2025.08.05 and 17-alpine are no versions, are not candidates, and are said to be none.",
+        "By the precedence of Semantic Versioning: MAJOR.MINOR.PATCH with an optional prerelease and an optional v before it. Other tags, such as 1.2, 2025.08.05 and 17-alpine, are not versions and are skipped; tagship-tags(1) names them.",
     ),
     (
         "numeric",
-        "By whole numbers of any length, separated by dots, hyphens or _: 10, 2024.10.1, 20240131-1530. Of two that begin alike the longer is greater. A tag that is not made so is not a candidate, and is said to be none.",
+        "By whole numbers of any length, separated by dots, hyphens or _: 10, 2024.10.1, 20240131-1530. If one begins with the other, the longer is greater. Other tags are skipped; tagship-tags(1) names them.",
     ),
-    ("alphabetical", "By bytes. Every tag has its place."),
+    ("alphabetical", "By bytes. Every tag can be compared."),
 ];
 
 const CLOUDS: &[&str] = &[
-    "The registries of Amazon, Google and Azure are of kind oci. Their tokens expire after hours or minutes, so a command gives them:",
+    "The registries of Amazon, Google and Azure have kind oci. Their tokens expire after hours or minutes, so a command provides them:",
 ];
 
 const CLOUD_REGISTRIES: &str = r#"[registries.ecr]
@@ -98,8 +98,8 @@ token = { command = ["az", "acr", "login", "--name", "acme",
     "--expose-token", "--query", "accessToken", "--output", "tsv"] }"#;
 
 const CLOUD_HELPERS: &[&str] = &[
-    "Where docker's own configuration names a credential helper for the registry (ecr-login, gcloud, acr-env and others), token = { docker_config = \"~/.docker/config.json\" } asks that helper; then there is no username.",
-    "The command, or the helper, is run once a run. If its token expires in the middle of the run, it is run once more, and what was refused is asked again.",
+    "If docker's own configuration names a credential helper for the registry (ecr-login, gcloud, acr-env and others), token = { docker_config = \"~/.docker/config.json\" } uses that helper, without username.",
+    "The command or the helper runs once a run. If its token expires during the run, it runs once more, and the rejected request is repeated.",
 ];
 
 const EXAMPLE: &str = r#"[registries.git]
@@ -140,7 +140,7 @@ pub(crate) fn manual() -> String {
     page.control("SH", ["DESCRIPTION"]);
     paragraphs(&mut page, DESCRIPTION);
     page.control("SH", ["FILES"]);
-    page.text([roman("The first of these that is given, or that is there, is read:")]);
+    page.text([roman("The first of these that is set or exists:")]);
     for (path, about) in FILES {
         entry(&mut page, [bold(*path)], about);
     }
@@ -175,7 +175,7 @@ pub(crate) fn manual() -> String {
     tidy(&page.render())
 }
 
-/// The keys of a section that work already, unless there are none.
+/// The keys of a section.
 fn keys(page: &mut Roff, section: Section) {
     let head = section.head();
     let head = if head.starts_with('[') { head.to_owned() } else { head.to_uppercase() };
@@ -198,13 +198,13 @@ fn notes(section: Section, key: &Key) -> String {
     }
     if let Some(default) = key.default {
         notes.push_str(", default ");
-        // `[any 2xx]` is no value.
+        // `[any 2xx]` is not a value.
         notes.push_str(default.trim_start_matches('[').trim_end_matches(']'));
     }
     notes
 }
 
-/// The kind of a value in words.
+/// The type of a value in words.
 fn words(kind: Kind) -> String {
     match kind {
         Kind::Text => "text".to_owned(),
@@ -246,25 +246,25 @@ fn placeholders(page: &mut Roff) {
         entry(page, [bold(format!("{{{}}}", field.word()))], about(field));
     }
     let var = [bold("{var."), italic("NAME"), bold("}")];
-    entry(page, var, "A variable from vars of the stage, else of the project.");
+    entry(page, var, "A variable of the stage, else of the project.");
     let secret = [bold("{secret."), italic("NAME"), bold("}")];
     entry(page, secret, "A secret from [secrets].");
 }
 
 fn about(field: Field) -> &'static str {
     match field {
-        Field::Project => "The project's name.",
-        Field::Stage => "The stage's name.",
+        Field::Project => "The name of the project.",
+        Field::Stage => "The name of the stage.",
         Field::Target => "Both: project/stage.",
-        Field::Registry => "The registry's name in the configuration.",
+        Field::Registry => "The name of the registry in the configuration.",
         Field::Repository => "The repository, without host and tag.",
-        Field::Image => "The image by its tag: host/repository:tag.",
-        Field::Tag => "The tag that is deployed.",
-        Field::Digest => "The digest that the tag points at.",
-        Field::ImageDigest => "The image by its digest: host/repository@digest.",
+        Field::Image => "The image with its tag: host/repository:tag.",
+        Field::Tag => "The tag to deploy.",
+        Field::Digest => "The digest of the tag.",
+        Field::ImageDigest => "The image with its digest: host/repository@digest.",
         Field::PreviousTag => "The tag that was deployed before.",
-        Field::DeploymentId => "The deployment's id, the same through every attempt.",
-        Field::Attempt => "Which attempt this is, from 1.",
+        Field::DeploymentId => "The id of the deployment, the same in every attempt.",
+        Field::Attempt => "The number of the attempt, from 1.",
         Field::Status => "In a notification: the event.",
         Field::Error => "In a notification: why it failed.",
         Field::Time => {
@@ -289,12 +289,12 @@ fn paragraphs(page: &mut Roff, texts: &[&str]) {
     }
 }
 
-/// A term and what it is.
+/// A term and its description.
 fn entry(page: &mut Roff, term: impl Into<Vec<Inline>>, about: &str) {
     page.control("TP", []).text(term).text([roman(about)]);
 }
 
-/// Lines of a file as they stand.
+/// Lines of a file, unchanged.
 fn verbatim(page: &mut Roff, text: &str) {
     page.control("EX", []);
     for line in text.lines() {
@@ -303,8 +303,8 @@ fn verbatim(page: &mut Roff, text: &str) {
     page.control("EE", []);
 }
 
-/// What mandoc's lint would complain of in a page: blanks at the end of lines, and lines of text over
-/// 80 bytes. Those of examples are wrapped with a backslash, which roff joins again.
+/// Fixes what mandoc's lint reports: blanks at the end of lines, and lines of text over 80 bytes. Lines of examples are
+/// wrapped with a backslash, so that roff joins them again.
 pub(crate) fn tidy(page: &str) -> String {
     let mut tidied = String::with_capacity(page.len());
     let mut is_verbatim = false;

@@ -14,6 +14,8 @@ use crate::target::filter::{TargetNames, TargetPattern};
 use crate::target::notifier::{Event, Notifier};
 use crate::target::template::{Field as DeploymentField, Part, Scope};
 
+const EVENTS: &str = "write on = [\"failed\", \"dead\", \"recovered\"]";
+
 /// Reads one entry. `secrets`: the names of `[secrets]`.
 pub(super) fn read(
     field: &Field<'_>,
@@ -24,10 +26,7 @@ pub(super) fn read(
     let on = match table.get("on") {
         Some(on) => events(&on),
         None => {
-            table.fault(
-                format!("{} requires `on`", table.path),
-                "write on = [\"failed\", \"dead\", \"recovered\"]",
-            );
+            table.requires("on", EVENTS);
             None
         }
     };
@@ -51,7 +50,7 @@ pub(super) fn read(
             return None;
         }
     }
-    // What is written, not what it stands for: secrets change, and must not stand in the state.
+    // As written, with the names of secrets: their values change, and the state must not contain them.
     let written = |name: &str| table.get(name).map(|field| field.written());
     let receiver = written("url").or_else(|| written("command"))?;
     Some(Notifier { receiver, on: on?, targets: patterns?, after: after?, batch, step: step? })
@@ -60,10 +59,7 @@ pub(super) fn read(
 fn events(field: &Field<'_>) -> Option<Vec<Event>> {
     let items = field.list()?;
     if items.is_empty() {
-        field.fault(
-            "`on` is empty: nothing would be sent",
-            "write on = [\"failed\", \"dead\", \"recovered\"]",
-        );
+        field.fault("expected at least one event", EVENTS);
         return None;
     }
     let read = |item: &Field<'_>| {
@@ -83,7 +79,7 @@ fn patterns(field: &Field<'_>, targets: &TargetNames<'_>) -> Option<Vec<TargetPa
     let read = |item: &Field<'_>| {
         let pattern = TargetPattern::new(item.some_text()?);
         if !targets.is_empty() && !targets.has(&pattern) {
-            item.warning("matches no target", "write shop/dev, shop (all its stages) or a glob");
+            item.warning("no target matches", "write \"shop/dev\", \"shop\" (all its stages) or a glob");
         }
         Some(pattern)
     };

@@ -8,7 +8,7 @@ use super::read::parse_duration;
 use super::tests::load_files;
 use super::*;
 
-/// A file with most of what there is, to be spoilt.
+/// A file with most of the keys, to be spoilt.
 const TOML: &str = r#"
 [settings]
 interval = "5m"
@@ -75,7 +75,7 @@ fn scrap() -> impl Strategy<Value = String> {
     prop_oneof![3 => select(words).prop_map(str::to_owned), 1 => "\\PC{0,6}"]
 }
 
-/// Pieces of the text taken out, said twice or replaced.
+/// The text with pieces removed, repeated or replaced.
 fn spoilt(text: &'static str) -> impl Strategy<Value = String> {
     vec((any::<Index>(), 0..12usize, scrap(), any::<bool>()), 1..4).prop_map(move |changes| {
         changes.into_iter().fold(text.to_owned(), |text, (at, length, scrap, is_kept)| {

@@ -1,6 +1,5 @@
-//! Reading a table key by key. Whatever is wrong is noted with its place, and reading goes on, so
-//! that every fault is reported at once. No value is ever repeated in a message unless it cannot be
-//! a secret.
+//! Reading a table key by key. Each error is recorded with its place and reading continues, so that
+//! all errors are reported together. A message repeats a value only if it cannot be a secret.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -10,21 +9,23 @@ use std::time::Duration;
 use jiff::{Span, SpanRelativeTo};
 
 use super::Fault;
-use super::key::{Key, Section};
+use super::excerpt::{is_sensitive_path, may_hold_secret};
+use super::key::Section;
 use super::tree::{Entry, Node, Source, Value};
+use crate::target::lint::words;
 
-/// Faults and warnings as they are found.
+/// Errors and warnings in the order found.
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) faults: RefCell<Vec<Fault>>,
     pub(super) warnings: RefCell<Vec<Fault>>,
 }
 
-/// After so many faults none is told what may have been meant: finding that takes the longest.
+/// After this many errors none has a suggestion: searching for one takes the longest.
 const SUGGESTED: usize = 100;
 
 impl Found {
-    /// As [`suggest`], while there are few faults.
+    /// As [`suggest`], while there are few errors.
     pub(super) fn suggest<'k>(&self, name: &str, known: impl Iterator<Item = &'k str>) -> String {
         if self.is_suggesting() { suggest(name, known) } else { String::new() }
     }
@@ -34,8 +35,8 @@ impl Found {
     }
 }
 
-/// Where a value stands, as messages name it: `projects.shop.stages.dev`. Written out only for those: of ten
-/// thousand targets without a fault nobody reads it.
+/// The path of a value, as messages name it: `projects.shop.stages.dev`. It becomes text only when there is a
+/// message: ten thousand valid targets need none.
 #[derive(Clone)]
 pub(super) struct Path<'t> {
     within: Option<Rc<Path<'t>>>,
@@ -64,17 +65,22 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// A table whose keys are known to be right.
+/// A table whose keys were checked.
 #[derive(Clone)]
 pub(super) struct Table<'t> {
     entries: &'t [Entry<'t>],
+    /// None: its keys are the user's names.
+    section: Option<Section>,
+    /// Keys that were reported as misspelt, by the key that was meant: they are read as that key, so that one mistake
+    /// is one error.
+    misspelt: Option<Rc<[(&'static str, &'t Entry<'t>)]>>,
     pub(super) path: Rc<Path<'t>>,
     pub(super) at: usize,
     pub(super) source: &'t Source,
     pub(super) found: &'t Found,
 }
 
-/// A value, with what is needed to find fault with it.
+/// A value, with what an error about it needs.
 #[derive(Clone)]
 pub(super) struct Field<'t> {
     pub(super) path: Path<'t>,
@@ -91,8 +97,13 @@ impl<'t> Table<'t> {
     }
 
     pub(super) fn get(&self, name: &str) -> Option<Field<'t>> {
-        let entry = self.entries.iter().find(|entry| entry.name == name)?;
+        let entry = self.entries.iter().find(|entry| entry.name == name).or_else(|| self.misspelt(name))?;
         Some(self.field(entry))
+    }
+
+    fn misspelt(&self, name: &str) -> Option<&'t Entry<'t>> {
+        let misspelt = self.misspelt.as_ref()?;
+        misspelt.iter().find(|(meant, _)| *meant == name).map(|(_, entry)| *entry)
     }
 
     /// Every entry, in the order written.
@@ -100,7 +111,7 @@ impl<'t> Table<'t> {
         self.entries.iter().map(|entry| (&*entry.name, self.field(entry)))
     }
 
-    /// The name of every entry, in the order written.
+    /// The names of all entries, in the order written.
     pub(super) fn names(&self) -> impl Iterator<Item = &'t str> + use<'t> {
         self.entries.iter().map(|entry| &*entry.name)
     }
@@ -110,7 +121,7 @@ impl<'t> Table<'t> {
         self.entries.iter().map(|entry| (&*entry.name, entry.at, self.field(entry)))
     }
 
-    /// Where a name stands.
+    /// The byte at which a name begins.
     pub(super) fn at_name(&self, name: &str) -> usize {
         self.entries.iter().find(|entry| entry.name == name).map_or(self.at, |entry| entry.at)
     }
@@ -124,60 +135,103 @@ impl<'t> Table<'t> {
         Field { path, node: &entry.node, source: self.source, found: self.found }
     }
 
-    /// Something is wrong with the table as a whole.
-    pub(super) fn fault(&self, message: impl Into<String>, help: impl Into<String>) {
+    /// An error about the table as a whole.
+    pub(super) fn fault(&self, message: impl AsRef<str>, help: impl Into<String>) {
         self.fault_at(self.at, message, help);
     }
 
-    pub(super) fn fault_at(&self, at: usize, message: impl Into<String>, help: impl Into<String>) {
-        let fault = self.source.fault(at, message.into(), some(help.into()));
+    /// `at`: a byte of the file.
+    pub(super) fn fault_at(&self, at: usize, message: impl AsRef<str>, help: impl Into<String>) {
+        let path = self.path.to_string();
+        let message = match path.as_str() {
+            "" => message.as_ref().to_owned(),
+            path => format!("{path}: {}", message.as_ref()),
+        };
+        let fault = self.source.fault(at, message, some(help.into()), is_sensitive_path(&path));
         self.found.faults.borrow_mut().push(fault);
     }
 
-    /// Keys that mean nothing without another one.
+    /// A required key is missing, unless another key was reported that stands in its place.
+    pub(super) fn requires(&self, key: &str, help: impl Into<String>) {
+        if !self.has_instead_of(key) {
+            self.fault(format!("requires `{key}`"), help);
+        }
+    }
+
+    pub(super) fn has_instead_of(&self, key: &str) -> bool {
+        let instead = self.section.map_or(&[][..], Section::instead);
+        let is_it =
+            |name: &str| instead.iter().any(|(wrong, meant, _)| *wrong == name && *meant == Some(key));
+        self.names().any(is_it)
+    }
+
+    /// Keys that require another one.
     fn check_companions(&self, companions: &[(&str, &[&str])]) {
         for (other, keys) in companions.iter().filter(|(other, _)| self.get(other).is_none()) {
             for field in keys.iter().filter_map(|key| self.get(key)) {
-                field
-                    .fault(format!("it goes with {other}, and there is none"), "write both, or leave it out");
+                field.fault(format!("requires `{other}`"), "write both, or remove this key");
             }
         }
     }
 
-    /// Keys that are not known, or written twice.
-    fn check_keys(&self, keys: &[Key]) {
+    /// Keys that are unknown, or written twice.
+    fn check_keys(&mut self, section: Section) {
+        let keys = section.keys();
         // A bit for each key: no section has more of them.
         let mut written: u64 = 0;
+        let mut misspelt = Vec::new();
         for entry in self.entries {
             let name: &str = &entry.name;
-            let path = || self.field(entry).path.to_string();
             let Some(key) = keys.iter().position(|key| key.name == name) else {
-                let help = self.found.suggest(name, keys.iter().map(|key| key.name));
-                self.fault_at(entry.at, format!("unknown key {:?}", path()), help);
+                let (meant, help) = self.meant(name, section);
+                self.fault_at(entry.at, format!("unknown key `{name}`"), help);
+                let is_free = |key: &&str| self.entries.iter().all(|other| other.name != *key);
+                misspelt.extend(meant.filter(is_free).map(|meant| (meant, entry)));
                 continue;
             };
             if written & (1 << key) != 0 {
-                self.fault_at(entry.at, format!("{} is written twice", path()), "");
+                self.fault_at(entry.at, format!("`{name}` is written twice"), "remove one of them");
             }
             written |= 1 << key;
         }
+        if !misspelt.is_empty() {
+            self.misspelt = Some(misspelt.into());
+        }
+    }
+
+    /// The key that was probably meant, and the help that says so.
+    fn meant(&self, name: &str, section: Section) -> (Option<&'static str>, String) {
+        if !self.found.is_suggesting() {
+            return (None, String::new());
+        }
+        if let Some((_, _, help)) = section.instead().iter().find(|(wrong, ..)| *wrong == name) {
+            // It is not read as the key that was meant: the value has another form.
+            return (None, (*help).to_owned());
+        }
+        let known: Vec<&'static str> = section.keys().iter().map(|key| key.name).collect();
+        (nearest(name, &known).first().copied(), suggest(name, known.into_iter()))
     }
 }
 
 impl<'t> Field<'t> {
     pub(super) fn fault(&self, message: impl AsRef<str>, help: impl Into<String>) {
-        let message = format!("{}: {}", self.path, message.as_ref());
-        let fault = self.source.fault(self.node.at, message, some(help.into()));
+        let fault = self.judgement(message.as_ref(), help.into());
         self.found.faults.borrow_mut().push(fault);
     }
 
     pub(super) fn warning(&self, message: impl AsRef<str>, help: impl Into<String>) {
-        let message = format!("{}: {}", self.path, message.as_ref());
-        let fault = self.source.fault(self.node.at, message, some(help.into()));
-        self.found.warnings.borrow_mut().push(fault);
+        let warning = self.judgement(message.as_ref(), help.into());
+        self.found.warnings.borrow_mut().push(warning);
     }
 
-    fn wrong_type(&self, wanted: &str) {
+    fn judgement(&self, message: &str, help: String) -> Fault {
+        let path = self.path.to_string();
+        let is_sensitive = is_sensitive_path(&path);
+        self.source.fault(self.node.at, format!("{path}: {message}"), some(help), is_sensitive)
+    }
+
+    /// The value has another type than this: `a list`.
+    pub(super) fn expected(&self, expected: &str, help: impl Into<String>) {
         let found = match self.node.value {
             Value::Text(_) => "text",
             Value::Integer(_) | Value::Float(_) => "a number",
@@ -187,25 +241,45 @@ impl<'t> Field<'t> {
             Value::List(_) => "a list",
             Value::Table(_) => "a table",
         };
-        self.fault(format!("this is {found}, and {wanted} is wanted"), "");
+        self.fault(format!("expected {expected}, found {found}"), help);
+    }
+
+    /// `write order = "newest"`: the line with this value in place of the one that is there.
+    pub(super) fn write(&self, value: impl fmt::Display) -> String {
+        match self.path.step {
+            Step::Name(name) => format!("write {name} = {value}"),
+            Step::Root | Step::Index(_) => format!("write {value}"),
+        }
+    }
+
+    /// The text, if a message may repeat it.
+    pub(super) fn shown(&self) -> Option<&'t str> {
+        match &self.node.value {
+            Value::Text(text) if !is_sensitive_path(&self.path.to_string()) && !may_hold_secret(text) => {
+                Some(text)
+            }
+            _ => None,
+        }
     }
 
     /// A table with these keys, which may also be written inline.
     pub(super) fn table(&self, section: Section) -> Option<Table<'t>> {
-        let table = self.any_table()?;
-        table.check_keys(section.keys());
+        let mut table = Table { section: Some(section), ..self.any_table()? };
+        table.check_keys(section);
         table.check_companions(section.companions());
         Some(table)
     }
 
-    /// A table whose keys are names of the user's.
+    /// A table whose keys are the user's names.
     pub(super) fn any_table(&self) -> Option<Table<'t>> {
         let Value::Table(entries) = &self.node.value else {
-            self.wrong_type("a table");
+            self.expected("a table", "");
             return None;
         };
         Some(Table {
             entries,
+            section: None,
+            misspelt: None,
             path: Rc::new(self.path.clone()),
             at: self.node.at,
             source: self.source,
@@ -225,7 +299,7 @@ impl<'t> Field<'t> {
         matches!(self.node.value, Value::List(_))
     }
 
-    /// What stands in the file, as one text.
+    /// The value as one text.
     pub(super) fn written(&self) -> String {
         match &self.node.value {
             Value::Text(text) => text.to_string(),
@@ -240,11 +314,35 @@ impl<'t> Field<'t> {
         }
     }
 
+    /// The words of a command that is written as a text, or as a list of texts, where tables belong. `Some(None)`: they
+    /// may hold a secret, so no message repeats them.
+    pub(super) fn command_line(&self) -> Option<Option<Vec<String>>> {
+        let texts: Vec<&str> = match &self.node.value {
+            Value::Text(text) => vec![text],
+            Value::List(items) => items
+                .iter()
+                .map(|item| match &item.value {
+                    Value::Text(text) => Some(text.as_ref()),
+                    _ => None,
+                })
+                .collect::<Option<Vec<&str>>>()
+                .filter(|texts| !texts.is_empty())?,
+            _ => return None,
+        };
+        if is_sensitive_path(&self.path.to_string()) || texts.iter().any(|text| may_hold_secret(text)) {
+            return Some(None);
+        }
+        Some(Some(match texts.as_slice() {
+            [line] => words(line),
+            words => words.iter().map(|word| (*word).to_owned()).collect(),
+        }))
+    }
+
     pub(super) fn text(&self) -> Option<&'t str> {
         if let Value::Text(text) = &self.node.value {
             return Some(text);
         }
-        self.wrong_type("text");
+        self.expected("text", "");
         None
     }
 
@@ -252,7 +350,7 @@ impl<'t> Field<'t> {
     pub(super) fn some_text(&self) -> Option<&'t str> {
         let text = self.text()?;
         if text.is_empty() {
-            self.fault("this is empty", "");
+            self.fault("expected text, found an empty text", "");
             return None;
         }
         Some(text)
@@ -262,25 +360,25 @@ impl<'t> Field<'t> {
         if let Value::Bool(value) = self.node.value {
             return Some(value);
         }
-        self.wrong_type("true or false");
+        self.expected("true or false", "");
         None
     }
 
     pub(super) fn integer(&self, least: i64, most: i64) -> Option<i64> {
         let Value::Integer(value) = self.node.value else {
-            self.wrong_type("a whole number");
+            self.expected("a whole number", "");
             return None;
         };
         if (least..=most).contains(&value) {
             return Some(value);
         }
-        self.fault(format!("{value} is not between {least} and {most}"), "");
+        self.fault(format!("expected a number from {least} to {most}, found {value}"), "");
         None
     }
 
     pub(super) fn list(&self) -> Option<Vec<Field<'t>>> {
         let Value::List(values) = &self.node.value else {
-            self.wrong_type("a list");
+            self.expected("a list", "");
             return None;
         };
         let list = Rc::new(self.path.clone());
@@ -293,45 +391,110 @@ impl<'t> Field<'t> {
         Some(values.iter().enumerate().map(item).collect())
     }
 
-    /// One of a few words.
-    pub(super) fn word(&self, words: &[&'static str]) -> Option<&'static str> {
-        let text = self.text()?;
+    /// One of these words. `what` they are: `order`; `instead`: other words for them, and what to write.
+    pub(super) fn word(
+        &self,
+        what: &str,
+        words: &[&'static str],
+        instead: &[(&str, &str)],
+    ) -> Option<&'static str> {
+        let Value::Text(text) = &self.node.value else {
+            self.expected("text", self.found.suggest("", words.iter().copied()));
+            return None;
+        };
         let word = words.iter().find(|word| **word == text);
         if word.is_none() {
-            self.fault(
-                format!("{text:?} is none of {}", words.join(", ")),
-                self.found.suggest(text, words.iter().copied()),
-            );
+            let lower = text.to_ascii_lowercase();
+            let help = match instead.iter().find(|(other, _)| *other == lower) {
+                Some((_, help)) => self.write(help),
+                None => self.found.suggest(text, words.iter().copied()),
+            };
+            self.fault(format!("unknown {what} {text:?}"), help);
         }
         word.copied()
     }
 
     /// `90s`, `5m`, `1h 30m`, `7d`; from a millisecond to ten years.
     pub(super) fn duration(&self) -> Option<Duration> {
-        let text = self.text()?;
-        let duration = parse_duration(text);
-        if duration.is_none() {
-            self.fault(
-                format!("{text:?} is no duration"),
-                "write a number and a unit, such as 90s, 5m, 1h 30m or 7d",
-            );
+        self.duration_from(Duration::from_millis(1))
+    }
+
+    /// The same, or `0s`.
+    pub(super) fn duration_or_zero(&self) -> Option<Duration> {
+        self.duration_from(Duration::ZERO)
+    }
+
+    fn duration_from(&self, least: Duration) -> Option<Duration> {
+        const EXAMPLES: &str = "write a number and a unit, such as \"90s\", \"5m\", \"1h 30m\" or \"7d\"";
+        if let Value::Integer(_) | Value::Float(_) = self.node.value {
+            let help = match self.node.value {
+                Value::Integer(minutes) if minutes > 0 => self.write(format!("\"{minutes}m\"")),
+                _ => EXAMPLES.to_owned(),
+            };
+            self.expected("a duration", help);
+            return None;
         }
-        duration
+        let text = self.text()?;
+        let duration = duration_up_to_ten_years(text);
+        match duration {
+            Some(duration) if duration >= least => return Some(duration),
+            Some(_) => self.fault(format!("expected at least 1ms, found {text:?}"), ""),
+            None => {
+                let meant = without_fraction(text);
+                let help =
+                    meant.map_or_else(|| EXAMPLES.to_owned(), |meant| self.write(format!("{meant:?}")));
+                self.fault(format!("expected a duration, found {text:?}"), help);
+            }
+        }
+        None
     }
 }
 
-/// jiff also reads `PT5M`, `00:05:00` and `-5m`, which people do not expect to stand here.
+/// `1h 30m` for `1.5h`; `5m` for `5`, the unit of most durations here.
+fn without_fraction(text: &str) -> Option<String> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = (text[..end].parse::<f64>().ok()?, text[end..].trim());
+    let (unit, seconds) = match unit {
+        "" => return (number.fract() == 0.0).then(|| format!("{number}m")),
+        "s" => ("s", 1.0),
+        "m" | "min" => ("m", 60.0),
+        "h" => ("h", 3600.0),
+        "d" => ("d", 86_400.0),
+        _ => return None,
+    };
+    let (smaller, per_unit) = match unit {
+        "d" => ("h", 24.0),
+        "h" => ("m", 60.0),
+        "m" => ("s", 60.0),
+        _ => ("ms", 1000.0),
+    };
+    let rest = (number.fract() * per_unit).round();
+    let meant = match number.trunc() {
+        0.0 => format!("{rest}{smaller}"),
+        whole => format!("{whole}{unit} {rest}{smaller}"),
+    };
+    // Not if it had to be rounded.
+    let is_exact =
+        parse_duration(&meant).is_some_and(|meant| (meant.as_secs_f64() - number * seconds).abs() < 1e-6);
+    is_exact.then_some(meant)
+}
+
+/// From a millisecond to ten years. None: no duration, or another length.
 pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
+    duration_up_to_ten_years(text).filter(|duration| *duration >= Duration::from_millis(1))
+}
+
+/// jiff also reads `PT5M`, `00:05:00` and `-5m`, which people do not expect in a configuration.
+fn duration_up_to_ten_years(text: &str) -> Option<Duration> {
     const LONGEST: Duration = Duration::from_secs(3650 * 24 * 3600);
     let is_plain =
         text.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase() || byte == b' ');
     let span: Span = text.parse().ok().filter(|_| is_plain && !text.is_empty())?;
     let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
-    let duration = Duration::try_from(duration).ok()?;
-    (Duration::from_millis(1)..=LONGEST).contains(&duration).then_some(duration)
+    Duration::try_from(duration).ok().filter(|duration| *duration <= LONGEST)
 }
 
-/// What may have been meant, or what there is.
+/// The known name that was probably meant, else all known names.
 pub(crate) fn suggest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> String {
     const MOST: usize = 40;
     let mut known: Vec<&str> = known.collect();
@@ -340,13 +503,13 @@ pub(crate) fn suggest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> S
         Some(nearest) => format!("did you mean {nearest}?"),
         None if known.is_empty() => String::new(),
         None if known.len() > MOST => {
-            format!("there is {}, and {} more", known[..MOST].join(", "), known.len() - MOST)
+            format!("known: {} and {} more", known[..MOST].join(", "), known.len() - MOST)
         }
-        None => format!("there is {}", known.join(", ")),
+        None => format!("known: {}", known.join(", ")),
     }
 }
 
-/// The known names that may have been meant, about equally near, at most three.
+/// The known names nearest to this one, at most three.
 pub(crate) fn nearest<'k>(name: &str, known: &[&'k str]) -> Vec<&'k str> {
     const MOST: usize = 3;
     /// Comparing takes as long as both lengths multiplied.
@@ -414,7 +577,7 @@ mod tests {
         let known = ["interval", "image", "tags"];
         assert_eq!(suggest("intervall", known.into_iter()), "did you mean interval?");
         assert_eq!(suggest("tag", known.into_iter()), "did you mean tags?");
-        assert_eq!(suggest("zzzzzzzzz", known.into_iter()), "there is image, interval, tags");
+        assert_eq!(suggest("zzzzzzzzz", known.into_iter()), "known: image, interval, tags");
     }
 
     #[test]

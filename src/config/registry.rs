@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::key::{KINDS, Section};
+use super::key::{KINDS, OTHER_KINDS, Section};
 use super::read::{Field, Table};
 use super::{CredentialSetting, Location, RegistryConfig, RegistryKind, SecretSource, source, transport};
 use crate::target::Name;
@@ -21,7 +21,7 @@ pub(super) fn read(name: Name, field: &Field<'_>, timeout: Duration) -> Option<R
     let username = table.get("username").map_or(Some(None), |field| {
         let text = field.some_text()?;
         if text.contains(':') {
-            field.fault("a user name has no colon", "");
+            field.fault("a user name cannot have a colon", "");
             return None;
         }
         Some(Some(text.to_owned()))
@@ -30,7 +30,7 @@ pub(super) fn read(name: Name, field: &Field<'_>, timeout: Duration) -> Option<R
         .get("connections")
         .map_or(Some(CONNECTIONS), |field| usize::try_from(field.integer(1, 256)?).ok());
     let insecure_http = table.get("insecure_http").map_or(Some(false), |field| field.boolean());
-    // Where it is not true or false, that alone is the fault.
+    // If it is neither true nor false, that is the only error.
     let insecure_http = insecure_http.unwrap_or(true);
     let kind = kind?;
     let location = match kind {
@@ -45,19 +45,19 @@ pub(super) fn read(name: Name, field: &Field<'_>, timeout: Duration) -> Option<R
     let trusted_realms = if is_folder { Some(Vec::new()) } else { transport::trusted_realms(&table) };
     let api_url = if is_folder { Some(None) } else { transport::api_url(&table, insecure_http) };
     if let Some(field) = table.get("api_url").filter(|_| kind == RegistryKind::Oci) {
-        field.fault("a registry of kind \"oci\" has no API but the registry's own", "leave it out");
+        field.fault("a registry of kind \"oci\" has no other API", "remove it");
         return None;
     }
     if let (Some(CredentialSetting::Source(SecretSource::DockerConfig(_))), Some(field)) =
         (&credential, table.get("username"))
     {
-        field.fault("a docker configuration has the user name, too", "leave it out");
+        field.fault("the docker configuration has the user name", "remove it");
     }
     if let (RegistryKind::Dockerhub, Some(CredentialSetting::Source(source)), Some(None), Some(field)) =
         (kind, &credential, &username, table.get("token"))
         && !matches!(source, SecretSource::DockerConfig(_) | SecretSource::Keyring(_))
     {
-        field.warning("Docker Hub takes no token without its user name", "write username = \"…\" beside it");
+        field.warning("Docker Hub requires a user name beside the token", "add username = \"…\"");
     }
     Some(RegistryConfig {
         name,
@@ -75,38 +75,61 @@ pub(super) fn read(name: Name, field: &Field<'_>, timeout: Duration) -> Option<R
 
 fn kind(table: &Table<'_>) -> Option<RegistryKind> {
     let Some(field) = table.get("kind") else {
-        table.fault(
-            format!("{} has no kind", table.path),
-            "write kind = \"gitea\" (for Forgejo, too), \"github\", \"dockerhub\", \"gitlab\", \"oci\" or \"oci-layout\"",
+        table.requires(
+            "kind",
+            "write kind = \"gitea\" (also for Forgejo), \"github\", \"dockerhub\", \"gitlab\", \"oci\" or \"oci-layout\"",
         );
         return None;
     };
-    Some(match field.word(KINDS)? {
+    Some(match field.word("kind", KINDS, OTHER_KINDS)? {
         "gitea" | "forgejo" => RegistryKind::Gitea,
         "oci" => RegistryKind::Oci,
         "oci-layout" => RegistryKind::OciLayout,
         "github" => RegistryKind::Github,
         "dockerhub" => RegistryKind::Dockerhub,
         "gitlab" => RegistryKind::Gitlab,
-        word => unreachable!("KINDS has {word}, and no kind is called so"),
+        word => unreachable!("no kind has the word {word} of KINDS"),
     })
 }
 
 fn url(table: &Table<'_>, kind: RegistryKind, insecure_http: bool) -> Option<Location> {
     if let Some(path) = table.get("path") {
-        path.fault("a path goes with kind = \"oci-layout\"", "write url for a server");
+        path.fault("requires kind = \"oci-layout\"", "write `url` for a server");
     }
     let Some(field) = table.get("url") else {
         let usual = usual_url(kind);
         if usual.is_none() {
-            table.fault(format!("{} has no url", table.path), "write url = \"https://…\"");
+            table.requires("url", "write url = \"https://…\"");
         }
         return usual.map(Location::Url);
     };
-    transport::server(&field, insecure_http).map(Location::Url)
+    let url = transport::server(&field, insecure_http)?;
+    if let Some(root) = root(&url) {
+        field.warning("this is not the address of the server itself", field.write(format!("{root:?}")));
+    }
+    Some(Location::Url(url))
 }
 
-/// Where a kind's one public server is.
+/// The server's own address, for that of its API or of one of its pages.
+fn root(url: &Url) -> Option<String> {
+    let path = url.path();
+    let end = ["/v2", "/api/v1", "/-/packages"].iter().find_map(|known| {
+        let at = path.find(known)?;
+        let rest = &path[at + known.len()..];
+        (rest.is_empty() || rest.starts_with('/')).then_some((at, *known))
+    });
+    let (at, known) = end?;
+    let mut kept = &path[..at];
+    if known == "/-/packages" {
+        // OWNER/-/packages
+        kept = kept.rsplit_once('/').map_or("", |(before, _)| before);
+    }
+    let mut root = url.clone();
+    root.set_path(kept);
+    Some(root.as_str().trim_end_matches('/').to_owned())
+}
+
+/// The address of a kind's one public server.
 fn usual_url(kind: RegistryKind) -> Option<Url> {
     let url = match kind {
         RegistryKind::Github => "https://ghcr.io",
@@ -119,10 +142,10 @@ fn usual_url(kind: RegistryKind) -> Option<Url> {
 
 fn folder(table: &Table<'_>) -> Option<Location> {
     if let Some(url) = table.get("url") {
-        url.fault("an image layout has no url", "write path = \"./images\"");
+        url.fault("an image layout is a folder", "write path = \"./images\"");
     }
     let Some(field) = table.get("path") else {
-        table.fault(format!("{} has no path", table.path), "write path = \"./images\"");
+        table.requires("path", "write path = \"./images\"");
         return None;
     };
     let folder = table.source.file.parent().unwrap_or(Path::new("/"));
@@ -134,10 +157,7 @@ fn credential(table: &Table<'_>) -> Option<CredentialSetting> {
     let anonymous = table.get("anonymous").map_or(Some(false), |field| field.boolean())?;
     match (table.get("token"), anonymous) {
         (Some(token), true) => {
-            token.fault(
-                "anonymous = true asks with nobody's rights, and there is a token",
-                "leave one of them out",
-            );
+            token.fault("anonymous = true uses no token", "remove one of them");
             None
         }
         (Some(token), false) => source::read_token(&token, folder).map(CredentialSetting::Source),

@@ -4,13 +4,13 @@ use serde_json::{Map, Value, json};
 
 use super::key::{Key, Kind, Section};
 
-/// What people may call a registry, a project or a stage.
+/// Names of registries, projects and stages.
 const NAME: &str = "^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$";
 /// `09:00`
 const CLOCK: &str = "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$";
 /// RFC 6901
 const POINTER: &str = "^(/.*)?$";
-/// The units of durations as they are spelled, the largest first.
+/// The spellings of the units of durations, the largest unit first.
 const UNITS: [&str; 8] = [
     "w|wks?|weeks?",
     "d|days?",
@@ -35,10 +35,8 @@ pub(crate) fn schema() -> Value {
         "Step".to_owned(),
         json!({ "oneOf": [reference(Section::CommandStep), reference(Section::HttpStep)] }),
     );
-    let description = format!(
-        "{} Nothing is required here, because an included file need not have it.",
-        Section::Top.about()
-    );
+    let description =
+        format!("{} No key is required here: an included file may leave out any.", Section::Top.about());
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "tagship configuration",
@@ -72,7 +70,7 @@ fn definition(section: Section) -> Value {
         Section::Stage => {
             let required = required(section).join(", ");
             schema["description"] =
-                format!("{} Required, here or there: {required}.", section.about()).into();
+                format!("{} Required here or in [settings.stage]: {required}.", section.about()).into();
         }
         _ => {
             let required = required(section);
@@ -127,7 +125,7 @@ fn required(section: Section) -> Vec<&'static str> {
 /// `[settings.stage]`
 fn stage_defaults() -> Value {
     json!({
-        "description": "Defaults for every stage. A key of the stage replaces its default whole.",
+        "description": "Defaults for every stage. A key of the stage replaces the whole default.",
         "type": "object",
         "properties": properties(Section::Stage.keys().iter().filter(|key| key.name != "vars")),
         "additionalProperties": false,
@@ -140,19 +138,19 @@ fn properties(keys: impl Iterator<Item = &'static Key>) -> Map<String, Value> {
 
 fn property(key: &Key) -> Value {
     let mut schema = match key.kind {
-        // The stage among the settings.
+        // [settings.stage]
         Kind::Table(Section::Stage) => json!({ "$ref": "#/$defs/StageDefaults" }),
         kind => values(kind),
     };
     schema["description"] = key.about.into();
-    // A default that is no value, such as "any 2xx", is for people.
+    // A default in words, such as "any 2xx", is not a value.
     if let Some(default) = key.default.and_then(|text| serde_json::from_str::<Value>(text).ok()) {
         schema["default"] = default;
     }
     schema
 }
 
-/// What a value of this kind may be.
+/// The schema for values of this kind.
 fn values(kind: Kind) -> Value {
     let text = || json!({ "type": "string", "minLength": 1 });
     let texts = || json!({ "type": "array", "items": text() });
@@ -189,10 +187,6 @@ fn values(kind: Kind) -> Value {
             stages
         }
         Kind::Named(section) => named(section),
-        // No window at all would never open.
-        Kind::List(Section::Window) => {
-            json!({ "type": "array", "items": reference(Section::Window), "minItems": 1 })
-        }
         Kind::List(section) => json!({ "type": "array", "items": reference(section) }),
         Kind::Steps => {
             let step = json!({ "$ref": "#/$defs/Step" });
@@ -201,13 +195,13 @@ fn values(kind: Kind) -> Value {
     }
 }
 
-/// At least one number with its unit, the largest unit first. How long it may be is not said.
+/// At least one number with its unit, the largest unit first. The pattern has no upper limit.
 fn duration() -> String {
     let parts: Vec<String> = UNITS.iter().map(|unit| format!("([0-9]+ *({unit}) *)?")).collect();
     format!("^(?=[0-9]){}$", parts.concat())
 }
 
-/// A table of tables, each by a name.
+/// A table of named tables.
 fn named(section: Section) -> Value {
     json!({
         "type": "object",

@@ -1,4 +1,4 @@
-//! Secret sources: where a secret comes from, never the secret.
+//! Secret sources: where a secret comes from, never its value.
 
 use std::path::{Path, PathBuf};
 
@@ -6,16 +6,15 @@ use super::SecretSource;
 use super::key::Section;
 use super::read::Field;
 
-const HOW: &str =
-    "write where it comes from: { env = \"NAME\" }, { file = \"path\" } or { command = [\"program\"] }";
+const HOW: &str = "write its source: { env = \"NAME\" }, { file = \"path\" } or { command = [\"program\"] }";
 
 /// Reads a secret source. Relative paths are relative to `folder`.
 pub(super) fn read(field: &Field<'_>, folder: &Path) -> Option<SecretSource> {
     let source = read_token(field, folder)?;
     if matches!(source, SecretSource::DockerConfig(_)) {
         field.fault(
-            "a docker configuration has the tokens of registries only",
-            "use it as token of a registry, or write { file = \"path\" } or { env = \"NAME\" }",
+            "`docker_config` works for the token of a registry only",
+            "write { file = \"path\" } or { env = \"NAME\" }",
         );
         return None;
     }
@@ -25,21 +24,21 @@ pub(super) fn read(field: &Field<'_>, folder: &Path) -> Option<SecretSource> {
 /// Reads the secret source of a registry's token, which may be a docker configuration.
 pub(super) fn read_token(field: &Field<'_>, folder: &Path) -> Option<SecretSource> {
     if field.is_text() {
-        // Never repeated: it may well be a token.
-        field.fault("a secret must not stand in the file", HOW);
+        // Never repeated: it may be a token.
+        field.fault("a secret cannot be written in the file", HOW);
         return None;
     }
     let table = field.table(Section::Secret)?;
     let given: Vec<(&str, Field<'_>)> = table.fields().collect();
     let [(key, value)] = given.as_slice() else {
-        field.fault("a secret comes from exactly one place", HOW);
+        field.fault("expected exactly one source", HOW);
         return None;
     };
     match *key {
         "env" => {
             let name = value.some_text()?;
             if name.contains(['=', '\0']) {
-                value.fault("this cannot be the name of an environment variable", "");
+                value.fault("not a valid name of an environment variable", "");
                 return None;
             }
             Some(SecretSource::Env(name.to_owned()))
@@ -49,7 +48,7 @@ pub(super) fn read_token(field: &Field<'_>, folder: &Path) -> Option<SecretSourc
             let argv: Vec<String> =
                 value.list()?.iter().filter_map(Field::some_text).map(str::to_owned).collect();
             if argv.is_empty() {
-                value.fault("no program is named", "");
+                value.fault("expected a program", "write command = [\"program\", \"argument\"]");
                 return None;
             }
             Some(SecretSource::Command { argv, dir: folder.to_owned() })
@@ -57,19 +56,19 @@ pub(super) fn read_token(field: &Field<'_>, folder: &Path) -> Option<SecretSourc
         "credential" => {
             let name = value.some_text()?;
             if name.contains(['/', ':']) || name == ".." {
-                value.fault("a systemd credential has a name without slashes and colons", "");
+                value.fault("the name of a systemd credential has no slash and no colon", "");
                 return None;
             }
             Some(SecretSource::Credential(name.to_owned()))
         }
         "keyring" => Some(SecretSource::Keyring(value.some_text()?.to_owned())),
         "docker_config" => Some(SecretSource::DockerConfig(folder.join(at_home(value.some_text()?)))),
-        // Refused when the table was read.
+        // Reported when the table was read.
         _ => None,
     }
 }
 
-/// `~/` is the home folder: that is where docker keeps its configuration.
+/// Expands `~/` to the home folder, where docker keeps its configuration.
 fn at_home(path: &str) -> PathBuf {
     let home = || std::env::var_os("HOME").filter(|home| !home.is_empty());
     match path.strip_prefix("~/").zip(home()) {

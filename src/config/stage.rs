@@ -8,20 +8,21 @@ use std::time::Duration;
 use jiff::civil::{Time, Weekday};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
-use super::key::{DAYS, ORDERS, Section};
-use super::read::{Field, Table};
+use super::key::{DAYS, ORDERS, OTHER_ORDERS, Section};
+use super::read::{Field, Table, nearest};
 use super::step::Reader;
 use super::{RegistryConfig, RegistryKind};
-use crate::policy::{Bump, Order, Policy, Rule};
+use crate::policy::{Bump, InvalidRule, Order, Policy, Rule};
 use crate::reference::{ImageRef, Repository};
 use crate::target::gate::{After, Gates, Window};
+use crate::target::lint::list;
 use crate::target::retry::Retry;
 use crate::target::running::Running;
 use crate::target::step::Step;
 use crate::target::template::Scope;
 use crate::target::{FirstPoll, Name, OnFailure, Target, TargetId, Vars};
 
-/// What a stage is read with.
+/// A stage's table with what reading it needs.
 pub(super) struct Stage<'a> {
     pub(super) table: Table<'a>,
     pub(super) defaults: &'a Defaults<'a>,
@@ -30,11 +31,11 @@ pub(super) struct Stage<'a> {
     pub(super) interval: Duration,
 }
 
-/// `[settings.stage]`, and what was made of it: the stages that leave it at that share it.
+/// `[settings.stage]` and the values read from it, which stages without keys of their own share.
 #[derive(Default)]
 pub(super) struct Defaults<'a> {
     table: Option<Table<'a>>,
-    /// What a glob may be depends on the kind of registry.
+    /// The kind of registry decides which globs are valid.
     policies: RefCell<Vec<(RegistryKind, Arc<Policy>)>>,
     deploy: OnceCell<Arc<[Step]>>,
 }
@@ -46,7 +47,7 @@ impl<'a> Defaults<'a> {
 }
 
 impl<'a> Stage<'a> {
-    /// The target, or None where something is wrong with it.
+    /// None: it has an error.
     pub(super) fn read(&self, id: TargetId, image: ImageRef, vars: Vars) -> Option<Target> {
         let policy = self.policy();
         let poll = self.boolean("poll", true);
@@ -54,13 +55,13 @@ impl<'a> Stage<'a> {
         let allow_downgrade = self.boolean("allow_downgrade", false);
         let digest = self.boolean("digest", false);
         let first_poll = self.get("first_poll").map_or(Some(FirstPoll::Baseline), |field| {
-            Some(match field.word(&["baseline", "deploy"])? {
+            Some(match field.word("word", &["baseline", "deploy"], &[])? {
                 "deploy" => FirstPoll::Deploy,
                 _ => FirstPoll::Baseline,
             })
         });
         let on_failure = self.get("on_failure").map_or(Some(OnFailure::Keep), |field| {
-            Some(match field.word(&["keep", "previous"])? {
+            Some(match field.word("word", &["keep", "previous"], &[])? {
                 "previous" => OnFailure::Previous,
                 _ => OnFailure::Keep,
             })
@@ -94,6 +95,13 @@ impl<'a> Stage<'a> {
         self.table.get(name).or_else(|| self.defaults.table.as_ref()?.get(name))
     }
 
+    /// A required key is missing here and in the defaults.
+    fn requires(&self, key: &str, help: &str) {
+        if !self.defaults.table.as_ref().is_some_and(|table| table.has_instead_of(key)) {
+            self.table.requires(key, help);
+        }
+    }
+
     fn boolean(&self, name: &str, default: bool) -> Option<bool> {
         self.get(name).map_or(Some(default), |field| field.boolean())
     }
@@ -124,7 +132,7 @@ impl<'a> Stage<'a> {
         let prerelease = self.boolean("prerelease", false);
         let (tags, exclude) = (tags?, exclude?);
         let Some(order) = order else {
-            // Without an order the rest of the rule can still be wrong.
+            // Without an order the rest of the rule is still checked.
             let rule = Rule { tags, exclude, regex: regex.flatten(), ..Rule::default() };
             self.check(&rule);
             return None;
@@ -137,10 +145,10 @@ impl<'a> Stage<'a> {
             Ok(policy) => return Some(policy),
             Err(wrong) => wrong,
         };
-        for wrong in wrong {
-            match self.get(wrong.key) {
-                Some(field) => field.fault(wrong.message, ""),
-                None => self.table.fault(format!("{}.{}: {}", self.table.path, wrong.key, wrong.message), ""),
+        for InvalidRule { key, message, help } in wrong {
+            match self.get(key) {
+                Some(field) => field.fault(message, help),
+                None => self.table.fault(format!("{key}: {message}"), help),
             }
         }
         None
@@ -149,15 +157,12 @@ impl<'a> Stage<'a> {
     fn tags(&self) -> Option<Vec<String>> {
         const EVERY: &str = "write tags = \"*\" for every tag";
         let Some(field) = self.get("tags") else {
-            self.table.fault(
-                format!("{} has no tags", self.table.path),
-                "write which tags it takes, such as tags = \"v*\", or tags = \"*\" for every tag",
-            );
+            self.requires("tags", "write a glob such as tags = \"v*\", or tags = \"*\" for every tag");
             return None;
         };
         let globs = self.globs(&field)?;
         if globs.is_empty() || globs.iter().any(String::is_empty) {
-            field.fault("this takes no tag", EVERY);
+            field.fault("an empty glob matches no tag", EVERY);
             return None;
         }
         Some(globs)
@@ -172,10 +177,8 @@ impl<'a> Stage<'a> {
                 let upper = glob.chars().any(|character| character.is_ascii_uppercase());
                 if upper && self.registry.kind == RegistryKind::Gitea {
                     item.fault(
-                        format!(
-                            "{glob:?} can never match: Gitea and Forgejo lower-case tags when they are pushed"
-                        ),
-                        format!("write {:?}", glob.to_ascii_lowercase()),
+                        format!("{glob:?} matches no tag: Gitea and Forgejo store tags in lower case"),
+                        item.write(format!("{:?}", glob.to_ascii_lowercase())),
                     );
                     return None;
                 }
@@ -187,23 +190,23 @@ impl<'a> Stage<'a> {
 
     fn order(&self) -> Option<Order> {
         let Some(field) = self.get("order") else {
-            self.table.fault(
-                format!("{} has no order", self.table.path),
-                "write which tag is the newer one: order = \"newest\" (by push time), \"semver\", \"numeric\" or \"alphabetical\"",
+            self.requires(
+                "order",
+                "write order = \"newest\" (by push time), \"semver\", \"numeric\" or \"alphabetical\"",
             );
             return None;
         };
-        Some(match field.word(ORDERS)? {
+        Some(match field.word("order", ORDERS, OTHER_ORDERS)? {
             "semver" => Order::Semver,
             "numeric" => Order::Numeric,
             "alphabetical" => Order::Alphabetical,
             "newest" => Order::Newest,
-            word => unreachable!("ORDERS has {word}, and no order is called so"),
+            word => unreachable!("no order has the word {word} of ORDERS"),
         })
     }
 
     fn deploy(&self) -> Option<Arc<[Step]>> {
-        // Variables are a stage's own.
+        // Each stage has its own variables.
         let has_vars = !self.scope.vars.is_empty() || !self.scope.shared_vars.is_empty();
         let is_shared = !has_vars && self.table.names().all(|name| name != "deploy");
         match self.defaults.deploy.get().filter(|_| is_shared) {
@@ -211,7 +214,7 @@ impl<'a> Stage<'a> {
             None => {
                 let steps: Arc<[Step]> = self.read_deploy()?.into();
                 if is_shared {
-                    // It is not set yet.
+                    // Nothing set it before.
                     let _ = self.defaults.deploy.set(Arc::clone(&steps));
                 }
                 Some(steps)
@@ -221,8 +224,8 @@ impl<'a> Stage<'a> {
 
     fn read_deploy(&self) -> Option<Vec<Step>> {
         let Some(field) = self.get("deploy") else {
-            self.table.fault(
-                format!("{} does not say how to deploy", self.table.path),
+            self.requires(
+                "deploy",
                 "write deploy = { command = [\"./deploy.sh\", \"{tag}\"] } or deploy = { url = \"https://…\" }",
             );
             return None;
@@ -248,7 +251,7 @@ impl<'a> Stage<'a> {
             retry.max_backoff = retry.max_backoff.max(retry.backoff);
         }
         if retry.max_backoff < retry.backoff {
-            field.fault("max_backoff is shorter than backoff", "write both, the longer one as max_backoff");
+            field.fault("`max_backoff` is shorter than `backoff`", "");
             return None;
         }
         Some(retry)
@@ -266,18 +269,21 @@ impl<'a> Stage<'a> {
     }
 
     fn gates(&self, order: Option<Order>) -> Option<Gates> {
-        let min_age = self.get("min_age").map_or(Some(None), |field| field.duration().map(Some));
+        // Zero lifts the gate that [settings.stage] gives.
+        let min_age = self.get("min_age").map_or(Some(None), |field| {
+            field.duration_or_zero().map(|age| Some(age).filter(|age| !age.is_zero()))
+        });
         let after = self.get("after").map_or(Some(None), |field| after(&field).map(Some));
         let with = self.get("with").map_or(Some(Vec::new()), |field| repositories(&field));
         let platforms = self.get("platforms").map_or(Some(Vec::new()), |field| platforms(&field));
         let max_bump = self.get("max_bump").map_or(Some(None), |field| {
-            let bump = match field.word(&["major", "minor", "patch"])? {
+            let bump = match field.word("bump", &["major", "minor", "patch"], &[])? {
                 "major" => None,
                 "minor" => Some(Bump::Minor),
                 _ => Some(Bump::Patch),
             };
             if order.is_some_and(|order| order != Order::Semver) {
-                field.fault("max_bump goes with order = \"semver\" only", "");
+                field.fault("requires order = \"semver\"", "");
                 return None;
             }
             Some(bump)
@@ -300,9 +306,15 @@ impl<'a> Stage<'a> {
 }
 
 fn after(field: &Field<'_>) -> Option<After> {
+    if let Some(stage) = field.is_text().then(|| field.shown()) {
+        let stage = stage.filter(|text| Name::new(text).is_ok()).unwrap_or("dev");
+        field.expected("a table", field.write(format!("{{ stage = {stage:?}, for = \"24h\" }}")));
+        return None;
+    }
     let table = field.table(Section::After)?;
-    let missing =
-        |name: &str| field.fault(format!("{name} is missing"), "write { stage = \"dev\", for = \"24h\" }");
+    let missing = |name: &str| {
+        table.requires(name, field.write("{ stage = \"dev\", for = \"24h\" }"));
+    };
     let stage = match table.get("stage") {
         Some(stage) => stage
             .some_text()
@@ -313,7 +325,7 @@ fn after(field: &Field<'_>) -> Option<After> {
         }
     };
     let lasting = match table.get("for") {
-        Some(lasting) => lasting.duration(),
+        Some(lasting) => lasting.duration_or_zero(),
         None => {
             missing("for");
             None
@@ -345,7 +357,12 @@ fn platforms(field: &Field<'_>) -> Option<Vec<String>> {
         if (2..=3).contains(&parts.len()) && parts.iter().all(is_word) {
             return Some(text.to_owned());
         }
-        item.fault(format!("{text:?} is no platform"), "write it as \"linux/amd64\" or \"linux/arm64/v8\"");
+        let linux = ["amd64", "arm64", "386", "arm/v7", "ppc64le", "s390x", "riscv64"].contains(&text);
+        let help = match linux {
+            true => item.write(format!("\"linux/{text}\"")),
+            false => "write it as \"linux/amd64\" or \"linux/arm64/v8\"".to_owned(),
+        };
+        item.fault(format!("expected a platform, found {text:?}"), help);
         None
     };
     let platforms: Vec<Option<String>> = field.list()?.iter().map(read).collect();
@@ -353,12 +370,8 @@ fn platforms(field: &Field<'_>) -> Option<Vec<String>> {
 }
 
 fn windows(field: &Field<'_>) -> Option<Vec<Window>> {
+    // An empty list lifts the windows that [settings.stage] gives.
     let windows: Vec<Option<Window>> = field.list()?.iter().map(window).collect();
-    if windows.is_empty() {
-        field
-            .fault("there is no window, so that nothing could ever be deployed", "leave it out for any time");
-        return None;
-    }
     windows.into_iter().collect()
 }
 
@@ -374,9 +387,14 @@ fn window(field: &Field<'_>) -> Option<Window> {
     ];
     let table = field.table(Section::Window)?;
     let days = table.get("days").map_or(Some(EVERY_DAY.to_vec()), |field| {
+        if field.is_text() {
+            let days = field.text().and_then(days_of).unwrap_or_else(|| vec![DAYS[0], DAYS[1]]);
+            field.expected("a list of days", field.write(list(&days)));
+            return None;
+        }
         let days: Vec<Option<Weekday>> = field.list()?.iter().map(weekday).collect();
         if days.is_empty() {
-            field.fault("there is no day, so that it never opens", "leave it out for every day");
+            field.fault("without a day the window never opens", "remove `days` for every day");
             return None;
         }
         days.into_iter().collect()
@@ -391,24 +409,43 @@ fn window(field: &Field<'_>) -> Option<Window> {
 }
 
 fn weekday(field: &Field<'_>) -> Option<Weekday> {
-    Some(match field.word(DAYS)? {
-        "Mon" => Weekday::Monday,
-        "Tue" => Weekday::Tuesday,
-        "Wed" => Weekday::Wednesday,
-        "Thu" => Weekday::Thursday,
-        "Fri" => Weekday::Friday,
-        "Sat" => Weekday::Saturday,
-        _ => Weekday::Sunday,
-    })
+    let text = field.text()?;
+    let Some(day) = DAYS.iter().position(|day| *day == text) else {
+        let help = match days_of(text) {
+            Some(days) => days.iter().map(|day| format!("{day:?}")).collect::<Vec<_>>().join(", "),
+            None => DAYS.map(|day| format!("{day:?}")).join(", "),
+        };
+        field.fault(format!("unknown day {text:?}"), format!("write {help}"));
+        return None;
+    };
+    Weekday::from_monday_zero_offset(i8::try_from(day).ok()?).ok()
+}
+
+/// The days that a text names in another way: `monday`, `Mon-Fri`, `mon,tue`, `weekdays`.
+fn days_of(text: &str) -> Option<Vec<&'static str>> {
+    const NAMES: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
+    let lower = text.to_ascii_lowercase();
+    match lower.as_str() {
+        "weekdays" | "workdays" => return Some(DAYS[..5].to_vec()),
+        "weekend" => return Some(DAYS[5..].to_vec()),
+        "daily" | "*" => return Some(DAYS.to_vec()),
+        _ => {}
+    }
+    let day = |word: &str| NAMES.iter().position(|name| word.len() >= 2 && name.starts_with(word));
+    let mut days = Vec::new();
+    for part in lower.split([',', ' ']).filter(|part| !part.is_empty()) {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (day(first)?, day(last)?);
+        let span = (last + 7 - first) % 7;
+        days.extend((first..=first + span).map(|day| DAYS[day % 7]));
+    }
+    Some(days).filter(|days| !days.is_empty())
 }
 
 /// `09:00`
 fn clock(table: &Table<'_>, name: &str, window: &Field<'_>) -> Option<Time> {
     let Some(field) = table.get(name) else {
-        window.fault(
-            format!("{name} is missing"),
-            "write { days = [\"Mon\"], from = \"09:00\", to = \"16:00\" }",
-        );
+        table.requires(name, window.write("{ days = [\"Mon\"], from = \"09:00\", to = \"16:00\" }"));
         return None;
     };
     let text = field.text()?;
@@ -419,22 +456,58 @@ fn clock(table: &Table<'_>, name: &str, window: &Field<'_>) -> Option<Time> {
         Time::new(hour, minute, 0, 0).ok()
     });
     if time.is_none() {
-        field.fault(format!("{text:?} is no time of day"), "write it as \"09:00\"");
+        let help = field.write(format!("{:?}", time_meant(text).unwrap_or("09:00".to_owned())));
+        field.fault(format!("expected a time of day, found {text:?}"), help);
     }
     time
 }
 
-/// A system without zones, or with a part of them, must not hide those that are built in.
+/// `09:00` for `9:00`, `9` and `9am`.
+fn time_meant(text: &str) -> Option<String> {
+    let lower = text.trim().to_ascii_lowercase();
+    let (digits, is_pm) = match (lower.strip_suffix("am"), lower.strip_suffix("pm")) {
+        (Some(digits), _) => (digits.trim(), Some(false)),
+        (_, Some(digits)) => (digits.trim(), Some(true)),
+        _ => (lower.as_str(), None),
+    };
+    let (hour, minute) = digits.split_once([':', '.']).unwrap_or((digits, "0"));
+    let (hour, minute): (i8, i8) = (hour.parse().ok()?, minute.parse().ok()?);
+    let hour = match is_pm {
+        Some(is_pm) => (1..=12).contains(&hour).then_some(hour % 12 + if is_pm { 12 } else { 0 })?,
+        None => hour,
+    };
+    Time::new(hour, minute, 0, 0).is_ok().then(|| format!("{hour:02}:{minute:02}"))
+}
+
+/// By the system's database, else by the one that is built in: a system may have no zones, or only some.
 fn zone(field: &Field<'_>) -> Option<TimeZone> {
     let name = field.some_text()?;
     if let Ok(zone) = TimeZone::get(name).or_else(|_| TimeZoneDatabase::bundled().get(name)) {
         return Some(zone);
     }
+    let meant = zone_meant(name);
+    let help = match meant.as_slice() {
+        [] => "write a name of the IANA database, such as \"Europe/Berlin\" or \"UTC\"".to_owned(),
+        [one] => field.write(format!("{one:?}")),
+        several => format!("write one of {}", list(several)),
+    };
+    field.fault(format!("unknown time zone {name:?}"), help);
+    None
+}
+
+/// The zones that a name probably means, at most three: `Europe/Berlin` for `Berlin`.
+fn zone_meant(name: &str) -> Vec<String> {
     let names: Vec<String> =
         TimeZoneDatabase::bundled().available().map(|name| name.as_str().to_owned()).collect();
-    field.fault(
-        format!("{name:?} is no time zone"),
-        field.found.suggest(name, names.iter().map(String::as_str)),
-    );
-    None
+    let wanted = name.replace(' ', "_").to_ascii_lowercase();
+    let is_city = |zone: &&String| {
+        let zone = zone.to_ascii_lowercase();
+        zone == wanted || zone.rsplit('/').next() == wanted.rsplit('/').next()
+    };
+    let cities: Vec<String> = names.iter().filter(is_city).take(3).cloned().collect();
+    if !cities.is_empty() {
+        return cities;
+    }
+    let known: Vec<&str> = names.iter().map(String::as_str).collect();
+    nearest(name, &known).into_iter().map(str::to_owned).collect()
 }

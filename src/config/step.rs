@@ -7,17 +7,20 @@ use std::time::Duration;
 use super::address;
 use super::answer::{NO_DATES, number, pointer, success, until};
 use super::key::Section;
-use super::read::{Field, Table};
+use super::read::{Field, Table, nearest};
 use super::tree::{Entry, Node, Value};
+use crate::target::lint::list;
 use crate::target::path::{climbing, push_encoded};
 use crate::target::step::{Body, CommandStep, HttpStep, JsonTemplate, Sign, Step, Success};
-use crate::target::template::{Field as DeploymentField, Part, Scope, SecretId, Template};
+use crate::target::template::{
+    Field as DeploymentField, Part, Scope, SecretId, Template, UnknownPlaceholder,
+};
 
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
 const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Whether a variable makes `.` or `..` of a segment of the URL's path.
+/// Whether a variable turns a segment of the URL's path into `.` or `..`.
 fn leads_elsewhere(url: &Template) -> bool {
     let (mut text, mut vars) = (String::new(), Vec::new());
     for part in &url.parts {
@@ -28,14 +31,14 @@ fn leads_elsewhere(url: &Template) -> bool {
                 push_encoded(value, &mut text);
                 vars.push(start..text.len());
             }
-            // Its value comes later.
+            // Its value is not known yet.
             Part::Field(_) | Part::Secret(_) | Part::Answer(_) => text.push('x'),
         }
     }
     !climbing(&text, &vars).is_empty()
 }
 
-/// Placeholders that have no value where nothing is deployed.
+/// Placeholders that have a value during a deployment only.
 const OF_DEPLOYMENT: [DeploymentField; 7] = [
     DeploymentField::Image,
     DeploymentField::Tag,
@@ -46,7 +49,7 @@ const OF_DEPLOYMENT: [DeploymentField; 7] = [
     DeploymentField::Attempt,
 ];
 
-/// What a step's templates and paths are read with.
+/// Reads steps: the placeholders they may use, and the folder of their file.
 pub(super) struct Reader<'a> {
     pub(super) scope: &'a Scope<'a>,
     /// The folder of the file that the step is written in.
@@ -54,11 +57,15 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// One step, or a list of them.
+    /// One step, or a list.
     pub(super) fn steps(&self, field: &Field<'_>) -> Option<Vec<Step>> {
+        if let Some(command) = field.command_line() {
+            field.expected("a table, or a list of tables", step_help(field, &command));
+            return None;
+        }
         let items = if field.is_list() { field.list()? } else { vec![field.clone()] };
         if items.is_empty() {
-            field.fault("there is no step", "write a command or a url");
+            field.fault("expected at least one step", STEP);
             return None;
         }
         let steps: Vec<Option<Step>> = items.iter().map(|item| self.step(item)).collect();
@@ -73,12 +80,20 @@ impl Reader<'_> {
     pub(super) fn step(&self, field: &Field<'_>) -> Option<Step> {
         match (field.has_key("command"), field.has_key("url")) {
             (true, true) => {
-                field.fault("a step has a command or a url, and this has both", "write two steps");
+                field.fault("a step has either `command` or `url`, found both", "write two steps");
                 None
             }
             (false, false) => {
-                field.any_table()?;
-                field.fault("a step has a command or a url, and this has neither", "");
+                let table = field.any_table()?;
+                let names: Vec<&str> = table.names().collect();
+                // A misspelt one is reported as such.
+                if !nearest("command", &names).is_empty() {
+                    return self.command(&field.table(Section::CommandStep)?).map(Step::Command);
+                }
+                if !nearest("url", &names).is_empty() {
+                    return self.http(&field.table(Section::HttpStep)?).map(Step::from);
+                }
+                field.fault("requires `command` or `url`", STEP);
                 None
             }
             (true, false) => self.command(&field.table(Section::CommandStep)?).map(Step::Command),
@@ -86,7 +101,7 @@ impl Reader<'_> {
         }
     }
 
-    /// How a stage says what it runs, and where in the answer.
+    /// `running`: the probe, and the pointer into its answer.
     pub(super) fn probe(&self, field: &Field<'_>) -> Option<(Step, Option<String>)> {
         let table = field.table(Section::Running)?;
         let pointer = table.get("pointer").map_or(Some(None), |field| pointer(&field).map(Some));
@@ -101,7 +116,7 @@ impl Reader<'_> {
                 ..self.http(&table)?
             }),
             _ => {
-                field.fault("it has a command or a url", "write one of them");
+                field.fault("requires either `command` or `url`", "write one of them");
                 return None;
             }
         };
@@ -112,15 +127,15 @@ impl Reader<'_> {
         };
         if probe.parts().any(|part| is_of_deployment(&part)) {
             field.fault(
-                "what a stage runs is asked before there is a deployment",
-                "use {project}, {stage}, {var.…}",
+                "placeholders of a deployment have no value here",
+                "use {project}, {stage}, {target}, {var.NAME} or {secret.NAME}",
             );
             return None;
         }
         Some((probe, pointer?))
     }
 
-    /// What must agree before a tag is deployed.
+    /// `gate`: the steps that must succeed before a tag is deployed.
     pub(super) fn gates(&self, field: &Field<'_>) -> Option<Vec<Step>> {
         let steps = self.steps(field)?;
         let is_of_attempt = |part: &Part| match part {
@@ -130,8 +145,8 @@ impl Reader<'_> {
         };
         if steps.iter().flat_map(Step::parts).any(is_of_attempt) {
             field.fault(
-                "a gate is asked before there is a deployment",
-                "use {tag}, {digest}, {image_digest}, {previous_tag}, {var.…}",
+                "a gate runs before there is a deployment",
+                "use {tag}, {digest}, {image_digest}, {previous_tag} or {var.NAME}",
             );
             return None;
         }
@@ -141,8 +156,8 @@ impl Reader<'_> {
         };
         if steps.iter().any(waits_or_signs_an_id) {
             field.fault(
-                "a gate is asked once a poll, and has no ID: until and standard_webhooks are of deployments",
-                "what is not decided yet is asked again by the next poll",
+                "a gate cannot have `until` or `standard_webhooks`, which need a deployment",
+                "remove them; the next poll asks the gate again",
             );
             return None;
         }
@@ -161,12 +176,12 @@ impl Reader<'_> {
                 ..self.http(table)?
             }),
             _ => {
-                field.fault("it has a command or a url", "write one of them");
+                field.fault("requires either `command` or `url`", "write one of them");
                 return None;
             }
         };
         if step.answers().next().is_some() {
-            field.fault("a notification has no steps before it", "");
+            field.fault("{step.…} belongs in a deploy step: a notification has no earlier steps", "");
             return None;
         }
         Some(step)
@@ -184,11 +199,10 @@ impl Reader<'_> {
     }
 
     fn argv(&self, field: &Field<'_>) -> Option<Vec<Template>> {
-        if field.is_text() {
-            field.fault(
-                "this is text, and a list is wanted",
-                "no shell is used: write [\"program\", \"argument\"], or [\"sh\", \"-c\", \"…\"]",
-            );
+        if let Some(command) = field.command_line().filter(|_| field.is_text()) {
+            let help =
+                command.map_or(field.write("[\"program\", \"argument\"]"), |argv| field.write(list(&argv)));
+            field.expected("a list", help);
             return None;
         }
         let items = field.list()?;
@@ -198,8 +212,8 @@ impl Reader<'_> {
                 let template = self.template(item)?;
                 if template.has_secret() {
                     item.fault(
-                        "a secret must not stand in a command: it would show in ps",
-                        "hand it over in env = { NAME = \"{secret.…}\" }",
+                        "a secret in a command is visible in `ps`",
+                        "pass it in env = { NAME = \"{secret.NAME}\" }",
                     );
                     return None;
                 }
@@ -208,7 +222,7 @@ impl Reader<'_> {
             .collect();
         let templates: Vec<Template> = templates.into_iter().collect::<Option<_>>()?;
         if templates.first().is_none_or(|program| program.parts.is_empty()) {
-            field.fault("no program is named", "");
+            field.fault("expected a program", "write command = [\"./deploy.sh\", \"{tag}\"]");
             return None;
         }
         Some(templates)
@@ -218,11 +232,11 @@ impl Reader<'_> {
         let pairs = self.pairs(field)?;
         for (name, _) in &pairs {
             if name.is_empty() || name.contains(['=', '\0']) {
-                field.fault(format!("{name:?} cannot be the name of an environment variable"), "");
+                field.fault(format!("{name:?} is not a valid name of an environment variable"), "");
                 return None;
             }
             if name.starts_with("TAGSHIP_") {
-                field.fault(format!("{name}: tagship sets these variables itself"), "choose another name");
+                field.fault(format!("tagship sets {name} itself"), "choose another name");
                 return None;
             }
         }
@@ -243,7 +257,7 @@ impl Reader<'_> {
         if matches!(method.as_str(), "GET" | "HEAD")
             && let Some(given) = ["json", "form", "body"].iter().find_map(|name| table.get(name))
         {
-            given.fault(format!("a {method} has no body"), "write another method, or leave the body out");
+            given.fault(format!("a {method} request has no body"), "use another method, or remove the body");
             return None;
         }
         let has_secret =
@@ -258,8 +272,10 @@ impl Reader<'_> {
         let secrets = |name: &str| table.get(name).map_or(Some(Vec::new()), |field| self.secrets(&field));
         let sign = Sign { github: secrets("github")?, standard_webhooks: secrets("standard_webhooks")? };
         if sign.github.is_empty() && sign.standard_webhooks.is_empty() {
-            field
-                .fault("it does not say how to sign", "write { github = \"NAME\" } with a name of [secrets]");
+            field.fault(
+                "requires `github` or `standard_webhooks`",
+                "write { github = \"NAME\" } with a name of [secrets]",
+            );
             return None;
         }
         Some(sign)
@@ -269,7 +285,7 @@ impl Reader<'_> {
     fn secrets(&self, field: &Field<'_>) -> Option<Vec<SecretId>> {
         let items = if field.is_list() { field.list()? } else { vec![field.clone()] };
         if items.is_empty() {
-            field.fault("there is no secret", "write a name of [secrets]");
+            field.fault("expected at least one secret", "write a name of [secrets]");
             return None;
         }
         let read = |item: &Field<'_>| {
@@ -279,7 +295,7 @@ impl Reader<'_> {
             }
             let known = self.scope.secrets.iter().copied();
             let help = item.found.suggest(name, known);
-            item.fault(format!("there is no {name:?} in [secrets]"), help);
+            item.fault(format!("[secrets] has no {name:?}"), help);
             None
         };
         let secrets: Vec<Option<SecretId>> = items.iter().map(read).collect();
@@ -299,26 +315,26 @@ impl Reader<'_> {
         let host_is_literal = template.parts.len() == 1 || after_scheme.contains(['/', '?']);
         if !host_is_literal {
             field.fault(
-                "scheme and host must be written out",
-                "a placeholder can stand behind the host; or let one secret be the whole url",
+                "scheme and host cannot have placeholders",
+                "use placeholders behind the host, or one secret as the whole url",
             );
             return None;
         }
         let has_fragment = |part: &Part| matches!(part, Part::Literal(text) if text.contains('#'));
         if template.parts.iter().any(has_fragment) {
-            field.fault("a # and what follows it is never sent", "write %23, or leave it out");
+            field.fault("`#` and the text after it are never sent", "write %23, or remove it");
             return None;
         }
         if leads_elsewhere(&template) {
             field.fault(
-                "a variable makes a path segment of dots, which leads to another path",
-                "write the path that is meant",
+                "a variable turns a path segment into dots, which leads to another path",
+                "write the path itself",
             );
             return None;
         }
-        // The rest is rendered at deployment; what is literal of it is checked now.
+        // The rest is known at deployment; the literal part is checked now.
         if let Err(wrong) = address::parse(head) {
-            field.fault(wrong, "");
+            field.fault(wrong, address::help(field, "deploy.example.com"));
             return None;
         }
         Some(template)
@@ -330,7 +346,7 @@ impl Reader<'_> {
         let mut written = HashSet::new();
         for ((name, template), (_, value)) in pairs.iter().zip(table.fields()) {
             if !written.insert(name.to_ascii_lowercase()) {
-                value.fault("this header is there already, in another spelling", "write it once");
+                value.fault("this header is already defined in another spelling", "write it once");
                 return None;
             }
             if name.is_empty()
@@ -338,12 +354,12 @@ impl Reader<'_> {
                     .bytes()
                     .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
             {
-                value.fault("this cannot be the name of a header", "");
+                value.fault("not a valid header name", "");
                 return None;
             }
             let has_control = |part: &Part| matches!(part, Part::Literal(text) | Part::Var(text) if text.chars().any(char::is_control));
             if template.parts.iter().any(has_control) {
-                value.fault("a header's value has no control characters", "");
+                value.fault("a header value cannot have control characters", "");
                 return None;
             }
             let is_credential = ["authorization", "x-api-key", "private-token", "x-auth-token"];
@@ -351,8 +367,8 @@ impl Reader<'_> {
                 && template.parts.iter().all(|part| matches!(part, Part::Literal(_)))
             {
                 value.warning(
-                    "this looks like a secret that stands in the file",
-                    "put it into [secrets] and write {secret.NAME}",
+                    "this looks like a secret in the file",
+                    "move it to [secrets] and write {secret.NAME}",
                 );
             }
         }
@@ -370,7 +386,10 @@ impl Reader<'_> {
                 (None, None) => self.template(&table.get("body")?).map(Body::Text),
             },
             [first, second, ..] => {
-                second.fault(format!("a request has one body, and there is {}, too", first.path), "");
+                second.fault(
+                    format!("a request has one body, and {} is another", first.path),
+                    "remove one of them",
+                );
                 None
             }
         }
@@ -412,26 +431,82 @@ impl Reader<'_> {
     fn parse(&self, text: &str, field: &Field<'_>) -> Option<Template> {
         match Template::parse(text, self.scope) {
             Ok(template) => Some(template),
-            Err(unknown) => {
-                let known = if field.found.is_suggesting() { self.scope.known() } else { Vec::new() };
-                let help = field.found.suggest(&unknown.word, known.iter().map(String::as_str));
-                field.fault(format!("{{{}}} is no placeholder", unknown.word), help);
+            Err(UnknownPlaceholder { word }) => {
+                field.fault(self.unknown(&word), self.placeholder_help(&word, field));
                 None
+            }
+        }
+    }
+
+    fn unknown(&self, word: &str) -> String {
+        match word.strip_prefix("secret.") {
+            Some(name) => format!("[secrets] has no {name:?}"),
+            None => format!("unknown placeholder {{{word}}}"),
+        }
+    }
+
+    fn placeholder_help(&self, word: &str, field: &Field<'_>) -> String {
+        if !field.found.is_suggesting() {
+            return String::new();
+        }
+        let known = self.scope.known();
+        let other = OTHER_PLACEHOLDERS.iter().find(|(other, _)| *other == word).map(|(_, known)| *known);
+        if let Some(meant) = other.filter(|meant| known.iter().any(|known| known == meant)) {
+            return format!("did you mean {{{meant}}}?");
+        }
+        match word.strip_prefix("secret.") {
+            Some(name) if self.scope.secrets.is_empty() => {
+                format!("add it to [secrets]: {name} = {{ env = \"NAME\" }}")
+            }
+            of_secrets => {
+                let known = known.iter().filter(|known| of_secrets.is_none() || known.starts_with("secret."));
+                let known: Vec<String> = known.map(|known| format!("{{{known}}}")).collect();
+                field.found.suggest(&format!("{{{word}}}"), known.iter().map(String::as_str))
             }
         }
     }
 }
 
-/// What a step takes from an answer, an earlier request must have given. Says whether that is so.
+/// Words of other tools, and the placeholders that have their values.
+const OTHER_PLACEHOLDERS: [(&str, &str); 13] = [
+    ("message", "error"),
+    ("msg", "error"),
+    ("reason", "error"),
+    ("text", "error"),
+    ("event", "status"),
+    ("state", "status"),
+    ("version", "tag"),
+    ("sha", "digest"),
+    ("name", "target"),
+    ("repo", "repository"),
+    ("env", "stage"),
+    ("environment", "stage"),
+    ("old_tag", "previous_tag"),
+];
+
+const STEP: &str = "write { command = [\"./deploy.sh\", \"{tag}\"] } or { url = \"https://…\" }";
+
+/// The step that a text or a list of texts probably stands for. `command`: None where it may hold a secret.
+fn step_help(field: &Field<'_>, command: &Option<Vec<String>>) -> String {
+    match command.as_deref() {
+        Some([url]) if url.starts_with("https://") || url.starts_with("http://") => {
+            field.write(format!("{{ url = {url:?} }}"))
+        }
+        Some(argv) => field.write(format!("{{ command = {} }}", list(argv))),
+        None => STEP.to_owned(),
+    }
+}
+
+/// Whether an earlier request gives each value that the step takes from an answer.
 fn refuse_unanswered(field: &Field<'_>, index: usize, steps: &[Step]) -> bool {
     for answer in steps[index].answers() {
         let number = answer.step;
         let what = match steps.get(number - 1) {
-            _ if number > index => "no step that comes before this one",
+            _ if number > index => "does not come before this one",
             Some(Step::Http(_)) => continue,
-            _ => "a command, which has no answer",
+            _ => "is a command, and has no answer",
         };
-        field.fault(format!("{{step.{number}.{}}}: step {number} is {what}", answer.pointer), "");
+        field.fault(format!("{{step.{number}.{}}}: step {number} {what}", answer.pointer), "");
         return false;
     }
     true
@@ -447,11 +522,11 @@ fn method(field: &Field<'_>) -> Option<String> {
     if ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"].contains(&method.as_str()) {
         return Some(method);
     }
-    field.fault("this is no method", "write GET, POST, PUT, PATCH or DELETE");
+    field.fault("unknown method", "write GET, POST, PUT, PATCH or DELETE");
     None
 }
 
-/// Secrets do not go over the wire in the clear; anything else that does is said.
+/// A secret over plain HTTP is an error, anything else a warning.
 fn check_plain_http(field: &Field<'_>, url: &Template, has_secret: bool) -> Option<()> {
     let Some(Part::Literal(head)) = url.parts.first() else {
         return Some(());
@@ -462,9 +537,9 @@ fn check_plain_http(field: &Field<'_>, url: &Template, has_secret: bool) -> Opti
         return Some(());
     }
     if has_secret {
-        field.fault("a secret would go over the wire in the clear", "write https://");
+        field.fault("a secret would be sent unencrypted", "write https://");
         return None;
     }
-    field.warning("this goes over the wire in the clear", "write https:// where the endpoint can");
+    field.warning("this request is sent unencrypted", "write https:// if the endpoint supports it");
     Some(())
 }

@@ -120,7 +120,7 @@ fn stages_share_what_they_leave_at_the_default_and_nothing_else() {
         "{text}{REGISTRY}[projects.other]\nregistry = \"git\"\nimage = \"acme/other\"\n\
         [projects.other.stages.dev]\ndeploy = {{ command = [\"c\"] }}\n"
     );
-    assert!(the_fault(&both).contains("\"V*\" can never match"));
+    assert!(the_fault(&both).contains("\"V*\" matches no tag"));
     // One without variables comes first: its steps are not those of who has some.
     let first = text.replace("\"{var.app}\"", "\"x\"").replace("a = { vars = { app = \"1\" } }", "a = {}");
     let targets = load_text(&first).unwrap().targets;
@@ -155,7 +155,7 @@ fn json_holds_the_same_model_with_the_same_places() {
     assert_eq!(step.url.parts[1], Part::Field(Field::Tag));
     assert!(matches!(step.body, Body::Json(_)));
     let (_folder, wrong) = load_files(&[("tagship.json", &json.replace("\"newest\"", "\"newst\""))]);
-    assert!(wrong.unwrap_err()[0].starts_with("tagship.json:4: projects.shop.stages.dev.order"));
+    assert!(wrong.unwrap_err()[0].starts_with("tagship.json:4:42: projects.shop.stages.dev.order"));
     for lenient in ["{ // comment\n}", "{\"a\": 1,}", "{a: 1}", "{'a': 1}", "[]", ""] {
         let (_folder, wrong) = load_files(&[("tagship.json", lenient)]);
         assert!(wrong.is_err(), "{lenient}");
@@ -192,7 +192,7 @@ fn one_name_over_two_files_is_a_fault_that_names_both() {
     ]);
     let faults = loaded.unwrap_err();
     assert_eq!(faults.len(), 1, "{faults:?}");
-    assert!(faults[0].starts_with("more.toml:1: projects.shop is there already, at "), "{faults:?}");
+    assert!(faults[0].starts_with("more.toml:1:11: projects: `shop` is already defined at "), "{faults:?}");
     assert!(faults[0].contains("tagship.toml:5"), "{faults:?}");
 }
 
@@ -202,10 +202,10 @@ fn an_included_file_has_no_settings_and_must_exist() {
         ("tagship.toml", &format!("include = [\"more.toml\"]\n{}", with_stage(""))),
         ("more.toml", "[settings]\n"),
     ]);
-    assert!(loaded.unwrap_err()[0].contains("settings may stand in the main file only"));
+    assert!(loaded.unwrap_err()[0].contains("`settings` belongs in the main file"));
     let (_folder, loaded) =
         load_files(&[("tagship.toml", &format!("include = [\"gone.toml\"]\n{}", with_stage("")))]);
-    assert!(loaded.unwrap_err()[0].contains("gone.toml: the file cannot be read"));
+    assert!(loaded.unwrap_err()[0].contains("gone.toml: cannot read the file"));
     let (_folder, loaded) =
         load_files(&[("tagship.toml", &format!("include = [\"none.d/*.toml\"]\n{}", with_stage("")))]);
     assert!(loaded.is_ok(), "a glob may match nothing");
@@ -220,6 +220,35 @@ fn a_stages_own_key_replaces_the_default_whole() {
     let targets = load_text(&text).unwrap().targets;
     assert_eq!((targets[0].auto_deploy, targets[1].auto_deploy), (false, true));
     assert!(!targets[0].policy.rule_text().contains("a-*") && targets[1].policy.rule_text().contains("a-*"));
+}
+
+#[test]
+fn stage_lifts_the_gates_of_the_defaults() {
+    let text = format!(
+        "[settings.stage]\nmin_age = \"30m\"\nwindow = [{{ from = \"09:00\", to = \"16:00\" }}]\n{}\
+         min_age = \"0s\"\nwindow = []\n[projects.shop.stages.prod]\ntags = \"v*\"\norder = \"semver\"\n{DEPLOY}",
+        with_stage("")
+    );
+    let targets = load_text(&text).unwrap().targets;
+    let gates = |target: &Target| (target.gates.min_age, target.gates.windows.len());
+    assert_eq!(gates(&targets[0]), (None, 0));
+    assert_eq!(gates(&targets[1]), (Some(Duration::from_secs(1800)), 1));
+}
+
+#[test]
+fn error_has_its_column_and_line_unless_that_may_hold_a_secret() {
+    let place = |text: &str| {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("tagship.toml");
+        fs::write(&path, text).unwrap();
+        let Faults(faults) = load(&path).unwrap_err();
+        let place = faults[0].place.clone().unwrap();
+        (place.line, place.column, place.excerpt.map(|excerpt| excerpt.line[excerpt.span].to_owned()))
+    };
+    assert_eq!(place(&with_stage("poll = 1\n")), (11, 8, Some("1".to_owned())));
+    assert_eq!(place(&with_stage("vars = { é = \"x\" }\n")).2, None);
+    let inline = with_stage("retry = { attempts = 1, backoff = \"é\", max_backof = \"1h\" }\n");
+    assert_eq!(place(&inline), (11, 35, Some("\"é\"".to_owned())));
 }
 
 #[test]

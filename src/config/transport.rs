@@ -1,4 +1,4 @@
-//! The keys of a registry about the way to it: certificates, proxy, and who else may have its credentials.
+//! The keys of a registry for its connection: certificates, proxy, and other hosts that may receive its credentials.
 
 use std::path::Path;
 
@@ -10,13 +10,13 @@ use super::address;
 use super::read::{Field, Table};
 use crate::transport::{Identity, Proxy, Transport, read_certificates};
 
-/// Keys that mean something for servers only.
+/// Keys for servers only.
 const OF_SERVERS: [&str; 6] = ["ca_file", "client_cert", "client_key", "proxy", "trusted_realms", "api_url"];
 
-/// Finds fault with what a folder has no use for.
+/// Reports keys that a folder cannot use.
 pub(super) fn refuse_for_folders(table: &Table<'_>) {
     for field in OF_SERVERS.iter().filter_map(|name| table.get(name)) {
-        field.fault("this is about a server, and an image layout is a folder", "leave it out");
+        field.fault("this key is for servers, and an image layout is a folder", "remove it");
     }
 }
 
@@ -51,19 +51,17 @@ pub(super) fn server(field: &Field<'_>, insecure_http: bool) -> Option<Url> {
     let mut url = match address::parse(field.some_text()?) {
         Ok(url) => url,
         Err(wrong) => {
-            field.fault(wrong, "write the address of the server, such as https://git.example.com");
+            field.fault(wrong, address::help(field, "git.example.com"));
             return None;
         }
     };
     if url.query().is_some() || url.fragment().is_some() {
-        field.fault("the address of a server has no ? and no #", "");
+        field.fault("the address of a server cannot have `?` or `#`", "");
         return None;
     }
     if url.scheme() == "http" && !crate::transport::is_loopback(&url) && !insecure_http {
-        field.fault(
-            "tokens would go over the wire in the clear",
-            "write https://, or insecure_http = true if that is right",
-        );
+        let https = address::help(field, "git.example.com");
+        field.fault("tokens would be sent unencrypted", format!("{https}, or add insecure_http = true"));
         return None;
     }
     let path = url.path().trim_end_matches('/').to_owned();
@@ -75,7 +73,7 @@ fn certificates(table: &Table<'_>, field: &Field<'_>) -> Option<Vec<CertificateD
     match read_certificates(&folder(table).join(field.some_text()?)) {
         Ok(found) => Some(found),
         Err(wrong) => {
-            field.fault(wrong, "name a file with -----BEGIN CERTIFICATE-----");
+            field.fault(wrong, "name a PEM file (-----BEGIN CERTIFICATE-----)");
             None
         }
     }
@@ -89,7 +87,7 @@ fn identity(table: &Table<'_>) -> Option<Option<Identity>> {
             let chain = certificates(table, &certificate)?;
             Some(Some(Identity { chain, key_file: folder(table).join(key?) }))
         }
-        // The fault is found where the table is read.
+        // Reported when the table was read.
         (Some(_), None) | (None, Some(_)) => None,
     }
 }
@@ -99,8 +97,8 @@ fn proxy(field: &Field<'_>) -> Option<Proxy> {
     match Proxy::new(text) {
         Ok(proxy) if proxy.has_login() => {
             field.fault(
-                "it has a user name or password, and no secret stands in the file",
-                "name such a proxy in the environment, as https_proxy",
+                "a proxy in the file cannot have a user name or password",
+                "set https_proxy in the environment instead",
             );
             None
         }
@@ -116,11 +114,11 @@ fn realm(field: &Field<'_>) -> Option<TrustedRealm> {
     let text = field.some_text()?;
     let wrong = || {
         field.fault(
-            "this is no host",
-            "write it without https:// and path, such as auth.example.com or auth.example.com:8443",
+            "expected a host",
+            "write it without https:// and path: \"auth.example.com\" or \"auth.example.com:8443\"",
         );
     };
-    // With a scheme of no meaning, no port is taken for a default and left out.
+    // With an unknown scheme no port counts as the default and is dropped.
     let parsed = Url::parse(&format!("realm://{text}"))
         .ok()
         .filter(|url| url.path().is_empty() && url.query().is_none() && url.fragment().is_none())

@@ -9,14 +9,16 @@ use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::Fault;
+use super::excerpt::{self, Line};
+use super::syntax;
+use super::{Fault, Place};
 
 /// A file that was read.
 pub(super) struct Source {
     pub(super) file: PathBuf,
     pub(super) text: String,
-    /// Where each line begins; asked for faults only.
-    lines: OnceCell<Vec<usize>>,
+    /// Looked up for errors and warnings only.
+    lines: OnceCell<Vec<Line>>,
 }
 
 /// A value and the byte it begins at.
@@ -55,13 +57,24 @@ impl Source {
 
     /// The line, from 1, that a byte stands on.
     pub(super) fn line(&self, at: usize) -> usize {
-        let lines =
-            || std::iter::once(0).chain(self.text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        self.lines.get_or_init(lines).partition_point(|start| *start <= at).max(1)
+        let lines = self.lines.get_or_init(|| excerpt::lines(&self.text));
+        lines.partition_point(|line| line.start <= at).max(1)
     }
 
-    pub(super) fn fault(&self, at: usize, message: String, help: Option<String>) -> Fault {
-        Fault { file: self.file.clone(), line: self.line(at), message, help }
+    /// `is_sensitive`: the value may be a secret, so the line is not shown.
+    pub(super) fn fault(
+        &self,
+        at: usize,
+        message: String,
+        help: Option<String>,
+        is_sensitive: bool,
+    ) -> Fault {
+        let number = self.line(at);
+        let line = &self.lines.get_or_init(|| excerpt::lines(&self.text))[number - 1];
+        let before = self.text.get(line.start..at.min(self.text.len())).unwrap_or_default();
+        let excerpt = if is_sensitive { None } else { excerpt::excerpt(&self.text, line, at).map(Box::new) };
+        let place = Place { line: number, column: before.chars().count() + 1, excerpt };
+        Fault { file: self.file.clone(), place: Some(place), message, help }
     }
 
     /// The file as a tree; its root is a table.
@@ -91,12 +104,7 @@ impl Source {
             let at = table.span().start;
             return Ok(Node { value: from_table(table.into_inner()), at });
         }
-        let fault = |error: toml::de::Error| {
-            let at = error.span().map_or(0, |span| span.start);
-            // The parser's own words can repeat the text, which may be a secret.
-            self.fault(at, format!("this is not TOML: {}", without_text(error.message())), None)
-        };
-        Err(errors.into_iter().map(fault).collect())
+        Err(syntax::faults(self, &errors))
     }
 
     fn parse_json(&self) -> Result<Node<'_>, Fault> {
@@ -113,19 +121,14 @@ impl Source {
             allow_extended_string_escapes: false,
         };
         let parsed = parse_to_ast(&self.text, &CollectOptions::default(), &strict).map_err(|error| {
-            let at = error.range().start;
-            self.fault(at, format!("this is not JSON: {}", error.kind()), None)
+            // Without its line: the error may be in a table of secrets.
+            self.fault(error.range().start, format!("invalid JSON: {}", error.kind()), None, true)
         })?;
         match parsed.value {
             Some(value @ ast::Value::Object(_)) => Ok(from_json(value)),
-            _ => Err(self.fault(0, "the file is not a JSON object".to_owned(), None)),
+            _ => Err(self.fault(0, "expected a JSON object".to_owned(), None, true)),
         }
     }
-}
-
-/// A parser's message without what it quotes.
-fn without_text(message: &str) -> String {
-    message.split('`').step_by(2).collect::<Vec<_>>().join("…")
 }
 
 /// In the order written, which the parser keeps: stages are deployed in it.

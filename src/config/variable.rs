@@ -23,7 +23,7 @@ impl OwnedVar {
         }
     }
 
-    /// None: it is a secret.
+    /// None: a secret.
     fn text(&self) -> Option<String> {
         match self {
             OwnedVar::Text(text) => Some(text.clone()),
@@ -32,18 +32,17 @@ impl OwnedVar {
     }
 }
 
-/// As placeholders find them.
+/// The variables as placeholders use them.
 pub(super) fn in_scope(vars: &BTreeMap<String, OwnedVar>) -> BTreeMap<&str, Var<'_>> {
     vars.iter().map(|(name, value)| (name.as_str(), value.in_scope())).collect()
 }
 
-/// What a target keeps of them.
+/// The values that a target keeps; None: a secret.
 pub(super) fn texts(vars: &BTreeMap<String, OwnedVar>) -> BTreeMap<String, Option<String>> {
     vars.iter().map(|(name, value)| (name.clone(), value.text())).collect()
 }
 
-/// Reads variables. One whose value is a secret source joins the secrets, by a name that no entry of
-/// `[secrets]` can have.
+/// Reads variables. A value that is a secret source becomes a secret, with a name that `[secrets]` cannot have.
 pub(super) fn read_vars(
     field: Option<&Field<'_>>,
     whose: impl Fn() -> String,
@@ -55,7 +54,7 @@ pub(super) fn read_vars(
     };
     for (name, at, value) in table.placed_fields() {
         if let Err(error) = Name::new(name) {
-            table.fault_at(at, format!("{}: {error}", table.path), "");
+            table.fault_at(at, error.to_string(), "");
             continue;
         }
         let var = if value.is_text() {

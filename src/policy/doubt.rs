@@ -1,4 +1,4 @@
-//! What is probably not meant by a rule, though it is valid: for `check`, never for a poll.
+//! Lints of rules: valid, but probably a mistake. For `check`, never for a poll.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +8,13 @@ use super::proposal::is_hash;
 use super::{Order, Policy, SortKey, Verdict, numeric, semver};
 use crate::reference::{ListedTag, Tag};
 
-/// What is doubtful about a policy, given some tags of its repository (none: what the rule itself shows).
-/// One line each, with what to write instead.
+/// One line for each probable mistake in a policy, with what to write instead. `sample`: some tags of its repository; if
+/// empty, only the rule itself is checked.
 pub(crate) fn doubts(policy: &Policy, sample: &[Tag]) -> Vec<String> {
     let mut doubts: Vec<_> = policy
         .filter
         .covered()
-        .map(|(glob, by)| format!("exclude \"{by}\" leaves nothing of tags \"{glob}\""))
+        .map(|(glob, by)| format!("exclude \"{by}\" skips every tag that tags \"{glob}\" matches"))
         .collect();
     doubts.extend(open_bound(policy));
     let keys: Vec<_> = sample.iter().filter_map(|tag| policy.filter.sort_text(tag.as_str()).ok()).collect();
@@ -24,7 +24,7 @@ pub(crate) fn doubts(policy: &Policy, sample: &[Tag]) -> Vec<String> {
             Some(format!("tags \"{glob}\" is a glob, not a regex: did you mean \"{meant}\"?"))
         }));
     } else if keys.is_empty() {
-        doubts.push(format!("none of {} tags passes the filter, such as {}", sample.len(), sample[0]));
+        doubts.push(format!("none of {} tags matches, for example {}", sample.len(), sample[0]));
         doubts.extend(policy.filter.globs().find_map(|glob| {
             let meant = not_a_regex(glob)?;
             let pattern = WildMatch::new(&meant);
@@ -41,8 +41,7 @@ pub(crate) fn doubts(policy: &Policy, sample: &[Tag]) -> Vec<String> {
             doubts.extend(prereleases_only(policy, &keys));
             doubts.extend(numbers_in_disorder(policy, sample).map(|(lower, higher)| {
                 format!(
-                    "semver puts {higher} below {lower}: it compares numbers only where they stand between \
-                     dots (rc.10)"
+                    "semver sorts {higher} below {lower}: it compares a number only between dots, as in rc.10"
                 )
             }));
         }
@@ -50,28 +49,28 @@ pub(crate) fn doubts(policy: &Policy, sample: &[Tag]) -> Vec<String> {
         Order::Alphabetical => doubts.extend(hashes(&keys).or_else(|| {
             let (lower, higher) = numbers_in_disorder(policy, sample)?;
             Some(format!(
-                "alphabetical puts {higher} below {lower}: numbers are for order = \"numeric\" or \"semver\""
+                "alphabetical sorts {higher} below {lower}: for numbers write order = \"numeric\" or \"semver\""
             ))
         })),
     }
     doubts
 }
 
-/// The glob that was meant by one written as a regex.
+/// The glob that a regex in its place means.
 fn not_a_regex(glob: &str) -> Option<String> {
     let meant = glob.replace(".*", "*");
     (meant != glob).then_some(meant)
 }
 
-/// A `<3` whose `3.0.0-rc.1` will be taken.
+/// `<3` includes `3.0.0-rc.1`.
 fn open_bound(policy: &Policy) -> Option<String> {
     let release = policy.range.release_below_which().filter(|_| policy.prerelease)?;
     Some(format!(
-        "the range takes the prereleases of {release}, which come before it: <{release}-0 keeps them out"
+        "the range includes prereleases of {release}, which sort before it: write <{release}-0 to exclude them"
     ))
 }
 
-/// Most of what passes the filter is nothing that the order can compare.
+/// The order cannot compare most of the matching tags.
 fn not_parsed(policy: &Policy, keys: &[&str]) -> Option<String> {
     let other = if policy.order == Order::Semver { Order::Numeric } else { Order::Semver };
     let failing: Vec<_> = keys.iter().copied().filter(|key| !parses(policy.order, key)).collect();
@@ -80,14 +79,14 @@ fn not_parsed(policy: &Policy, keys: &[&str]) -> Option<String> {
     }
     let what = if policy.filter.captures() { "capture" } else { "sort key" };
     let instead = if failing.iter().filter(|key| parses(other, key)).count() * 2 > failing.len() {
-        format!("order = \"{other}\" can")
+        format!("write order = \"{other}\"")
     } else if policy.filter.captures() {
-        "the capture should take in just the number".to_owned()
+        "capture the number only".to_owned()
     } else {
-        "a regex with a capture can name the part that counts".to_owned()
+        "write a regex that captures the part to compare".to_owned()
     };
     Some(format!(
-        "{} cannot compare the {what} of {} of {} tags that pass the filter, \"{}\" for one; {instead}",
+        "{} cannot compare the {what} of {} of {} matching tags, for example \"{}\": {instead}",
         policy.order,
         failing.len(),
         keys.len(),
@@ -103,15 +102,15 @@ fn parses(order: Order, key: &str) -> bool {
     }
 }
 
-/// `1.2.3-alpine` is a prerelease to semver, so without a glob that takes the suffix off it is never taken.
+/// For semver `1.2.3-alpine` is a prerelease, and is skipped unless a glob removes the suffix.
 fn prereleases_only(policy: &Policy, keys: &[&str]) -> Option<String> {
     let versions: Vec<_> = keys.iter().filter_map(|key| semver::Version::parse(key)).collect();
     let first = versions.first()?;
     let none_taken = !policy.prerelease && versions.iter().all(semver::Version::is_prerelease);
     none_taken.then(|| {
         format!(
-            "every version that passes the filter is a prerelease, {first} for one: take a suffix off by a \
-             glob (*-alpine), or set prerelease = true"
+            "every matching version is a prerelease, for example {first}: write a glob such as \"*-alpine\" to \
+             remove a suffix, or prerelease = true"
         )
     })
 }
@@ -119,16 +118,16 @@ fn prereleases_only(policy: &Policy, keys: &[&str]) -> Option<String> {
 /// Commit hashes have no order.
 fn hashes(keys: &[&str]) -> Option<String> {
     let ends_in_hash = |key: &str| is_hash(key.rsplit(['-', '_', '.']).next().unwrap_or_default());
-    // Behind a date or a number a hash does no harm: the keys differ before it.
+    // After a date or a number a hash is harmless: the keys differ before it.
     let is_ranked =
         |key: &str| key.starts_with(|c: char| c.is_ascii_digit()) && key.contains(['-', '_', '.']);
     let hashes: Vec<_> = keys.iter().filter(|key| ends_in_hash(key) && !is_ranked(key)).collect();
     (hashes.len() * 2 > keys.len()).then(|| {
-        format!("{} looks like a commit hash, and these have no order: order = \"newest\" has one", hashes[0])
+        format!("{} looks like a commit hash, and hashes have no order: write order = \"newest\"", hashes[0])
     })
 }
 
-/// Two candidates that differ in nothing but numbers, and that the policy orders against these.
+/// Two candidates that differ in numbers only, and that the policy sorts against them.
 fn numbers_in_disorder(policy: &Policy, sample: &[Tag]) -> Option<(String, String)> {
     let mut alike: BTreeMap<String, Vec<(numeric::Sequence, SortKey)>> = BTreeMap::new();
     for tag in sample {
@@ -175,13 +174,13 @@ mod tests {
     }
 
     #[test]
-    fn a_glob_that_is_written_as_a_regex_is_told() {
+    fn glob_written_as_a_regex_has_a_lint() {
         let regex = |sample: &str| found(rule(Order::Newest, "dev-.*", ""), sample);
         assert_eq!(regex(""), [r#"tags "dev-.*" is a glob, not a regex: did you mean "dev-*"?"#]);
         assert_eq!(
             regex("dev-1 dev-2 v1.0.0"),
             [
-                "none of 3 tags passes the filter, such as dev-1",
+                "none of 3 tags matches, for example dev-1",
                 r#"tags "dev-.*" is a glob, not a regex: "dev-*" matches 2 of them"#
             ]
         );
@@ -192,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_doubtful_rule_is_told() {
+    fn probable_mistake_has_a_lint() {
         let captured = |order, regex: &str| Rule { regex: Some(regex.to_owned()), ..rule(order, "*", "") };
         let prerelease = |range: Option<&str>| Rule {
             prerelease: true,
@@ -200,13 +199,13 @@ mod tests {
             ..rule(Order::Semver, "*", "")
         };
         for (rule, sample, doubt) in [
-            (rule(Order::Alphabetical, "*", ""), "9 10", "alphabetical puts 10 below 9: "),
+            (rule(Order::Alphabetical, "*", ""), "9 10", "alphabetical sorts 10 below 9: "),
             (
                 rule(Order::Alphabetical, "*", ""),
                 "v1.9.0 v1.10.0",
-                "alphabetical puts v1.10.0 below v1.9.0: ",
+                "alphabetical sorts v1.10.0 below v1.9.0: ",
             ),
-            (rule(Order::Alphabetical, "dev-*", ""), "dev-99 dev-100", "alphabetical puts 100 below 99: "),
+            (rule(Order::Alphabetical, "dev-*", ""), "dev-99 dev-100", "alphabetical sorts 100 below 99: "),
             (
                 rule(Order::Alphabetical, "*", ""),
                 "0123abc 89abcde latest",
@@ -220,56 +219,56 @@ mod tests {
             (
                 rule(Order::Semver, "*", ""),
                 "17.2 17.3 17.3.1",
-                "semver cannot compare the sort key of 2 of 3 tags that pass the filter, \"17.2\" for one; \
-                 order = \"numeric\" can",
+                "semver cannot compare the sort key of 2 of 3 matching tags, for example \"17.2\": \
+                 write order = \"numeric\"",
             ),
             (
                 rule(Order::Semver, "*", ""),
                 "main edge",
-                "semver cannot compare the sort key of 2 of 2 tags that pass the filter, \"main\" for one; \
-                 a regex",
+                "semver cannot compare the sort key of 2 of 2 matching tags, for example \"main\": \
+                 write a regex",
             ),
             (
                 rule(Order::Semver, "*", ""),
                 "17.2 main",
-                "semver cannot compare the sort key of 2 of 2 tags that pass the filter, \"17.2\" for one; \
-                 a regex",
+                "semver cannot compare the sort key of 2 of 2 matching tags, for example \"17.2\": \
+                 write a regex",
             ),
             (
                 rule(Order::Numeric, "*", ""),
                 "v1.2.3 v1.2.4",
-                "numeric cannot compare the sort key of 2 of 2 tags that pass the filter, \"v1.2.3\" for one; \
-                 order = \"semver\" can",
+                "numeric cannot compare the sort key of 2 of 2 matching tags, for example \"v1.2.3\": \
+                 write order = \"semver\"",
             ),
             (
                 captured(Order::Numeric, "(dev-[0-9]+)"),
                 "dev-1 dev-2",
-                "numeric cannot compare the capture of 2 of 2 tags that pass the filter, \"dev-1\" for one; \
-                 the capture should",
+                "numeric cannot compare the capture of 2 of 2 matching tags, for example \"dev-1\": \
+                 capture the number only",
             ),
             (
                 captured(Order::Semver, "dev-([0-9]+)"),
                 "dev-1 dev-2",
-                "semver cannot compare the capture of 2 of 2 tags that pass the filter, \"1\" for one; \
-                 order = \"numeric\" can",
+                "semver cannot compare the capture of 2 of 2 matching tags, for example \"1\": \
+                 write order = \"numeric\"",
             ),
-            (prerelease(None), "1.0.0-rc9 1.0.0-rc10", "semver puts 1.0.0-rc10 below 1.0.0-rc9: "),
+            (prerelease(None), "1.0.0-rc9 1.0.0-rc10", "semver sorts 1.0.0-rc10 below 1.0.0-rc9: "),
             (
                 prerelease(Some(">=1, <3")),
                 "",
-                "the range takes the prereleases of 3.0.0, which come before it: <3.0.0-0 keeps",
+                "the range includes prereleases of 3.0.0, which sort before it: write <3.0.0-0",
             ),
             (
                 rule(Order::Semver, "*", ""),
                 "1.2.3-alpine 1.2.4-alpine",
-                "every version that passes the filter is a prerelease, 1.2.3-alpine for one",
+                "every matching version is a prerelease, for example 1.2.3-alpine",
             ),
-            (rule(Order::Newest, "v1.* dev-*", "v*"), "", "exclude \"v*\" leaves nothing of tags \"v1.*\""),
             (
-                rule(Order::Newest, "prod-*", ""),
-                "dev-1 dev-2",
-                "none of 2 tags passes the filter, such as dev-1",
+                rule(Order::Newest, "v1.* dev-*", "v*"),
+                "",
+                "exclude \"v*\" skips every tag that tags \"v1.*\" matches",
             ),
+            (rule(Order::Newest, "prod-*", ""), "dev-1 dev-2", "none of 2 tags matches, for example dev-1"),
         ] {
             let found = found(rule, sample);
             assert!(found.len() == 1 && found[0].starts_with(doubt), "{sample}: {found:?}, not {doubt:?}");
@@ -278,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sound_rule_is_not_doubted() {
+    fn sound_rule_has_no_lint() {
         let prerelease =
             Rule { prerelease: true, range: Some("<3.0.0-0".to_owned()), ..rule(Order::Semver, "*", "") };
         for (rule, sample) in [

@@ -50,7 +50,12 @@ impl Filter {
             for text in texts {
                 match Glob::new(text) {
                     Ok(glob) => globs.push(glob),
-                    Err(message) => faults.push(InvalidRule { key, message }),
+                    Err((message, help)) => {
+                        // Alone it is the whole value of its key.
+                        let value = help.strip_prefix("write ").filter(|_| texts.len() == 1);
+                        let help = value.map_or(help.clone(), |value| format!("write {key} = {value}"));
+                        faults.push(InvalidRule { key, message, help });
+                    }
                 }
             }
             globs.sort_by(|a, b| a.rank().cmp(&b.rank()));
@@ -61,7 +66,7 @@ impl Filter {
         let regex = regex.and_then(|text| match Anchored::new(text) {
             Ok(regex) => Some(regex),
             Err(message) => {
-                faults.push(InvalidRule { key: "regex", message });
+                faults.push(InvalidRule { key: "regex", message, help: String::new() });
                 None
             }
         });
@@ -109,18 +114,18 @@ impl Filter {
 }
 
 impl Glob {
-    fn new(text: &str) -> Result<Glob, String> {
+    /// # Errors
+    /// What is wrong, and what to write instead.
+    fn new(text: &str) -> Result<Glob, (String, String)> {
         if text.is_empty() {
-            return Err("an empty glob matches no tag; \"*\" is every tag".to_owned());
+            return Err(("an empty glob matches no tag".to_owned(), "\"*\" matches every tag".to_owned()));
         }
-        let possible = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '*' | '?');
-        if let Some(odd) = text.chars().find(|c| !possible(c)) {
-            return Err(format!(
-                "{text:?} matches no tag: a tag has no {odd:?}; a glob knows * and ? only, for more there is regex"
-            ));
+        if let Some(odd) = text.chars().find(|c| !is_possible(*c)) {
+            return Err((format!("{text:?} matches no tag: a tag cannot have {odd:?}"), meant(text)));
         }
         if text.starts_with(['.', '-']) {
-            return Err(format!("{text:?} matches no tag: none begins with . or -"));
+            let message = format!("{text:?} matches no tag: a tag cannot begin with . or -");
+            return Err((message, String::new()));
         }
         let pattern = WildMatch::new(text);
         let text = pattern.pattern();
@@ -145,6 +150,60 @@ impl Glob {
     fn covers(&self, other: &Glob) -> bool {
         let any = other.text.replace('?', "\0");
         [String::new(), "\0".repeat(128)].iter().all(|run| self.pattern.matches(&any.replace('*', run)))
+    }
+}
+
+/// Whether a glob can have it: what a tag can have, and the wildcards.
+fn is_possible(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '_' | '.' | '-' | '*' | '?')
+}
+
+/// What to write for a glob with more than `*` and `?` in it.
+fn meant(text: &str) -> String {
+    const ONLY: &str = "a glob has * and ? only; use regex for more";
+    // `^v.*$` and the like: an expression that a glob cannot replace.
+    let is_regex = text.contains(['^', '$', '\\', '+', '(']) || (text.contains('[') && !text.contains('{'));
+    if is_regex {
+        let wildcard = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+        let start = text.trim_start_matches('^');
+        let prefix = &start[..start.find(|c| !wildcard(c)).unwrap_or(start.len())];
+        // A glob with a class is no expression yet: * there is .* here.
+        let is_glob = !text.contains(['^', '$', '\\', '+', '(']) && !text.contains(".*");
+        let regex = if is_glob {
+            text.replace('.', "\\.").replace('*', ".*").replace('?', ".")
+        } else {
+            text.to_owned()
+        };
+        return match text.contains('\'') {
+            true => ONLY.to_owned(),
+            false => format!("{ONLY}: write tags = \"{prefix}*\" and regex = '{regex}'"),
+        };
+    }
+    let alternatives = match (text.split_once('{'), text.contains('|')) {
+        (Some((before, rest)), _) => rest.split_once('}').map(|(inner, after)| {
+            inner.split(',').map(|word| format!("{before}{}{after}", word.trim())).collect::<Vec<_>>()
+        }),
+        (None, true) => Some(text.split('|').map(|word| word.trim().to_owned()).collect()),
+        // `shop:v*`: a tag is what follows the colon.
+        (None, false) => Some(
+            text.rsplit(':')
+                .next()
+                .unwrap_or(text)
+                .split([',', ' '])
+                .filter(|word| !word.is_empty())
+                .map(str::to_owned)
+                .collect(),
+        ),
+    };
+    match alternatives
+        .filter(|globs| globs.iter().all(|glob| !glob.is_empty() && glob.chars().all(is_possible)))
+    {
+        Some(globs) if globs.len() > 1 => {
+            let globs: Vec<String> = globs.iter().map(|glob| format!("{glob:?}")).collect();
+            format!("write [{}]", globs.join(", "))
+        }
+        Some(globs) if globs.len() == 1 => format!("write {:?}", globs[0]),
+        _ => ONLY.to_owned(),
     }
 }
 

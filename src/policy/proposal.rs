@@ -1,8 +1,8 @@
-//! Rules for an image that nobody made rules for yet, from the tags that it has.
+//! Rules for an image that has none yet, from its tags.
 //!
-//! A tag is read as a head (`dev-`, `v`, `release-v`: words, and the letters before the first digit) and what
-//! follows it. The tags of one head are versions, numbers (or dates), or something that has no order of its own,
-//! and become one stage; names without anything that follows (`latest`) move, and are left out.
+//! A tag has a head (`dev-`, `v`, `release-v`: words, and the letters before the first digit) and a rest. The tags of one
+//! head are versions, numbers (or dates), or have no order of their own, and become one stage. Tags without a rest
+//! (`latest`) move, and are skipped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,33 +12,33 @@ use super::numeric::Sequence;
 use super::semver::Version;
 use crate::reference::Tag;
 
-/// What can be made of an image's tags.
+/// The stages proposed for an image.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Proposal {
-    /// One for each kind of tag, those with the plainest order last: what is usually production.
+    /// One for each kind of tag. Those with versions come last: usually production.
     pub(crate) stages: Vec<ProposedStage>,
-    /// What no stage takes, and why.
+    /// Tags of no stage, and why.
     pub(crate) left: Vec<Left>,
 }
 
-/// A stage with the rule that fits its tags.
+/// A stage with a rule for its tags.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ProposedStage {
-    /// A name for it; each once. A valid name of a stage.
+    /// A valid and unique name.
     pub(crate) name: String,
     pub(crate) tags: String,
     pub(crate) exclude: Vec<String>,
     pub(crate) regex: Option<&'static str>,
     pub(crate) order: Order,
     pub(crate) prerelease: bool,
-    /// How many tags there are of it, and some of them.
+    /// The number of its tags, and some of them.
     pub(crate) count: usize,
     pub(crate) examples: Vec<Tag>,
-    /// Why this order; empty where somebody chose it.
+    /// Why this order; empty if the user chose it.
     pub(crate) reason: &'static str,
 }
 
-/// Tags that no stage takes.
+/// Tags of no stage.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Left {
     pub(crate) reason: Reason,
@@ -46,37 +46,37 @@ pub(crate) struct Left {
     pub(crate) examples: Vec<Tag>,
 }
 
-/// Why tags are left out.
+/// Why tags are skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Reason {
     /// `latest`, `v1` beside `v1.2.3`.
     Moving,
-    /// Of images for something else than the version says: `1.2.3-alpine`.
+    /// Variants of a version: `1.2.3-alpine`.
     Variant,
     /// `pr-12`
     PullRequest,
     /// `sha256-….sig`
     Signature,
-    /// Too few of their kind beside the others of their head.
+    /// Not comparable with the other tags of their head.
     Odd,
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Reason::Moving => "they move from image to image (digest = true deploys again when one did)",
-            Reason::Variant => "variants of versions (a glob such as \"*-alpine\" takes one kind)",
-            Reason::PullRequest => "of pull requests",
+            Reason::Moving => "moving tags (digest = true deploys them again when they change)",
+            Reason::Variant => "variants of versions (a glob such as \"*-alpine\" matches one kind)",
+            Reason::PullRequest => "tags of pull requests",
             Reason::Signature => "signatures and attestations, not images",
-            Reason::Odd => "they do not compare with the others",
+            Reason::Odd => "not comparable with the others",
         })
     }
 }
 
-/// So many tags are shown of a kind.
+/// The number of tags shown of a kind.
 const EXAMPLES: usize = 3;
 
-/// Words for images that are on their way to a version.
+/// Words in prereleases of a version.
 const PRERELEASES: [&str; 14] = [
     "alpha",
     "beta",
@@ -94,7 +94,7 @@ const PRERELEASES: [&str; 14] = [
     "milestone",
 ];
 
-/// What the tag of a head goes on with.
+/// The rest of a tag, after its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     /// `1.2.3`, `1.2.3-rc.1`
@@ -112,7 +112,7 @@ enum Kind {
     Other,
 }
 
-/// Makes a stage of each kind of tag.
+/// Proposes a stage for each kind of tag.
 pub(crate) fn propose<'t>(tags: impl IntoIterator<Item = &'t Tag>) -> Proposal {
     let mut left: BTreeMap<Reason, BTreeSet<&Tag>> = BTreeMap::new();
     let mut heads: BTreeMap<&str, Vec<(&Tag, Kind)>> = BTreeMap::new();
@@ -140,7 +140,7 @@ pub(crate) fn propose<'t>(tags: impl IntoIterator<Item = &'t Tag>) -> Proposal {
         let (mut stage, others) = stage(head, &tags);
         let longer = names.iter().filter(|other| **other != head && other.starts_with(head));
         if takes_any(&stage) {
-            // What begins with the same letters and is another stage's, or moves.
+            // Tags with the same first letters that belong to another stage, or move.
             let names = moving.iter().filter(|tag| tag.as_str().starts_with(head)).map(|tag| tag.to_string());
             stage.exclude.extend(longer.map(|other| format!("{other}*")).chain(names));
         } else if head.is_empty() && stage.order == Order::Semver {
@@ -169,17 +169,17 @@ pub(crate) fn propose<'t>(tags: impl IntoIterator<Item = &'t Tag>) -> Proposal {
     Proposal { stages, left: left.collect() }
 }
 
-/// A stage as somebody wants it; `order`: as wanted, else what such a glob is mostly used with.
+/// A stage that the user asked for. Without `order`: the usual one for such a glob.
 pub(crate) fn wanted(name: &str, glob: &str, order: Option<Order>) -> ProposedStage {
     let prefix = &glob[..glob.find(['*', '?']).unwrap_or(glob.len())];
     let head = head(prefix);
     let of_versions = self::name(head, Order::Semver) == "prod" && !head.is_empty();
     let (guess, reason) = if of_versions || glob.matches('.').count() >= 2 {
-        (Order::Semver, "a guess: versions; what is none is not taken")
+        (Order::Semver, "a guess: versions; other tags are skipped")
     } else if prefix.starts_with("20") {
-        (Order::Numeric, "a guess: dates; what is no number is not taken")
+        (Order::Numeric, "a guess: dates; other tags are skipped")
     } else {
-        (Order::Newest, "a guess: by the time of the push; numeric goes by the 42 in dev-42")
+        (Order::Newest, "a guess: by push time; numeric compares the 42 in dev-42")
     };
     ProposedStage {
         name: name.to_owned(),
@@ -194,7 +194,7 @@ pub(crate) fn wanted(name: &str, glob: &str, order: Option<Order>) -> ProposedSt
     }
 }
 
-/// Whether the order takes every tag that the glob takes.
+/// Whether the order can compare every tag that the glob matches.
 fn takes_any(stage: &ProposedStage) -> bool {
     matches!(stage.order, Order::Newest | Order::Alphabetical) && stage.regex.is_none()
 }
@@ -213,7 +213,7 @@ fn head(tag: &str) -> &str {
         if letters < word.len() {
             return &tag[..end];
         }
-        // A word of letters alone, and the separator behind it; the tag's end with the last.
+        // A word of letters and the separator after it; at the end of the tag, no separator.
         if end == tag.len() {
             return tag;
         }
@@ -221,7 +221,7 @@ fn head(tag: &str) -> &str {
     }
 }
 
-/// `3f2a9c1` and longer, as git shortens its names; a number is none.
+/// `3f2a9c1` and longer, as git shortens hashes; not a number.
 pub(super) fn is_hash(word: &str) -> bool {
     let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     (7..=64).contains(&word.len())
@@ -256,7 +256,7 @@ fn kind(rest: &str) -> Kind {
     if is_hash(rest) { Kind::Hash } else { Kind::Other }
 }
 
-/// The stage of one head, and those of its tags that it does not take.
+/// The stage of one head, and the tags that it skips.
 fn stage<'t>(head: &str, tags: &[(&'t Tag, Kind)]) -> (ProposedStage, Vec<(&'t Tag, Reason)>) {
     let is_version = |kind: Kind| matches!(kind, Kind::Version { .. });
     let is_number = |kind: Kind| matches!(kind, Kind::Number { .. });
@@ -271,31 +271,31 @@ fn stage<'t>(head: &str, tags: &[(&'t Tag, Kind)]) -> (ProposedStage, Vec<(&'t T
         prerelease: false,
         count: 0,
         examples: Vec::new(),
-        reason: "these tags have no order of their own, so the last push is the newest",
+        reason: "these tags have no order of their own; the last push is the newest",
     };
     let mut takes: Box<dyn Fn(Kind) -> bool> = Box::new(|_| true);
     if versions > 0 {
         stage.order = Order::Semver;
-        stage.reason = "versions; a tag that is no version is not taken";
+        stage.reason = "versions; other tags are skipped";
         stage.prerelease = !tags.iter().any(|(_, kind)| *kind == Kind::Version { is_prerelease: false });
         if stage.prerelease {
-            stage.reason = "versions, and only prereleases up to now";
+            stage.reason = "versions, only prereleases so far";
         }
         takes = Box::new(is_version);
     } else if all(&is_number) {
         let is_date = tags.iter().all(|(_, kind)| matches!(kind, Kind::Number { is_date: true }));
         stage.order = Order::Numeric;
-        stage.reason = if is_date { "dates, compared as numbers" } else { "numbers that grow" };
+        stage.reason = if is_date { "dates, compared as numbers" } else { "growing numbers" };
     } else if head.is_empty() && all(&|kind| kind == Kind::Hash) {
         stage.regex = Some("^[0-9a-f]{7,64}$");
-        stage.reason = "commits have no order, so the last push is the newest";
+        stage.reason = "commits have no order; the last push is the newest";
     }
     stage.name = name(head, stage.order);
     let taken: Vec<&Tag> = tags.iter().filter(|(_, kind)| takes(*kind)).map(|(tag, _)| *tag).collect();
     stage.count = taken.len();
     stage.examples = taken.iter().rev().take(EXAMPLES).map(|tag| (*tag).clone()).collect();
     let why = |kind: Kind| match kind {
-        // `v1` and `v1.2` follow the versions beside them.
+        // `v1` and `v1.2` move with the versions beside them.
         Kind::Number { is_date: false } => Reason::Moving,
         Kind::Variant => Reason::Variant,
         _ => Reason::Odd,
@@ -305,7 +305,7 @@ fn stage<'t>(head: &str, tags: &[(&'t Tag, Kind)]) -> (ProposedStage, Vec<(&'t T
     (stage, others)
 }
 
-/// What a stage that takes such tags may be called.
+/// A name for a stage with such tags.
 fn name(head: &str, order: Order) -> String {
     let words = head.trim_matches(|c: char| !c.is_ascii_alphanumeric());
     let words =
@@ -386,7 +386,7 @@ mod tests {
                     "Signature: sha256-00aa.sig",
                 ],
             ),
-            // One that takes every tag leaves the others theirs.
+            // A stage that matches every tag excludes those of the others.
             (
                 &["dev-42-fix", "dev-api-3", "dev-latest"],
                 &[
@@ -412,13 +412,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_says_why() {
+    fn skipped_tags_have_a_reason() {
         for (tags, why) in [
-            (["v1.0.0", "latest"], "they move from image to image"),
+            (["v1.0.0", "latest"], "moving tags"),
             (["v1.0.0", "v1.0.0-alpine"], "variants of versions"),
-            (["v1.0.0", "pr-7"], "of pull requests"),
+            (["v1.0.0", "pr-7"], "tags of pull requests"),
             (["v1.0.0", "sha256-00aa.sig"], "signatures and attestations"),
-            (["v1.0.0", "v7up"], "they do not compare with the others"),
+            (["v1.0.0", "v7up"], "not comparable with the others"),
         ] {
             let left = of(&tags).left;
             assert!(left.len() == 1 && left[0].reason.to_string().starts_with(why), "{left:?}");

@@ -47,6 +47,31 @@ impl Range {
     }
 }
 
+/// What to write for a range that cannot be read: `>=1, <2` for `>=1 <2`.
+pub(super) fn help(text: &str) -> String {
+    const COMMAS: &str = "separate comparators by commas, as in range = \">=1.2, <3\"";
+    if text.contains("||") {
+        return "`||` is not supported: use one range, or a stage for each".to_owned();
+    }
+    let mut comparators: Vec<String> = Vec::new();
+    for word in text.split([' ', ',']).filter(|word| !word.is_empty()) {
+        // `>= 1` and `v1`
+        let word = match word.find(|c: char| c.is_ascii_alphanumeric()) {
+            Some(start) => format!("{}{}", &word[..start], word[start..].trim_start_matches(['v', 'V'])),
+            None => word.to_owned(),
+        };
+        match comparators.last_mut().filter(|last| !last.contains(|c: char| c.is_ascii_digit())) {
+            Some(operator) => operator.push_str(&word),
+            None => comparators.push(word),
+        }
+    }
+    let meant = comparators.join(", ");
+    match Range::parse(&meant) {
+        Ok(_) => format!("write range = {meant:?}"),
+        Err(_) => COMMAS.to_owned(),
+    }
+}
+
 /// The release that the comparator names, what it leaves out being 0.
 fn first(comparator: &Comparator) -> ::semver::Version {
     ::semver::Version {

@@ -1,32 +1,32 @@
-//! What is probably not meant by a step, though it is valid: for `check`, never for a poll.
+//! Lints of steps: valid, but probably a mistake. For `check`, never for a poll.
 
 use serde_json::Value;
 
 use super::step::{Body, CommandStep, Step};
 use super::template::{Field, Part, Template};
 
-/// What only a shell gives a meaning to.
+/// Words with a meaning in a shell only.
 const OPERATORS: [&str; 8] = ["&&", "||", "|", ";", "&", ">", ">>", "<"];
 
-/// Programs that hand their arguments to a shell, here or elsewhere.
+/// Programs that pass their arguments to a shell, here or on another machine.
 const SHELLS: [&str; 9] = ["sh", "bash", "dash", "ash", "zsh", "ksh", "fish", "busybox", "ssh"];
 
-/// One line for each doubtful thing, with what to write instead.
+/// One line for each probable mistake, with what to write instead.
 pub(crate) fn lints(step: &Step) -> Vec<String> {
     let mut lints = Vec::new();
     match step {
         Step::Command(step) if !has_shell(step) => {
             lints.extend(operator(step));
-            lints.extend(step.argv.iter().find_map(variable));
+            lints.extend(step.argv.iter().filter_map(variable));
         }
         Step::Command(step) => lints.extend(step.argv.iter().find_map(|argument| spliced(step, argument))),
         Step::Http(step) => {
             lints.extend(variable(&step.url));
-            lints.extend(step.headers.iter().find_map(|(_, value)| variable(value)));
+            lints.extend(step.headers.iter().filter_map(|(_, value)| variable(value)));
         }
     }
     lints.extend(json_as_text(step));
-    lints.extend(step.templates().into_iter().find_map(braces));
+    lints.extend(step.templates().into_iter().filter_map(braces));
     lints
 }
 
@@ -95,7 +95,7 @@ fn toml(json: &Value) -> Option<String> {
     })
 }
 
-/// A template as the configuration writes it, but for variables, which have their values.
+/// A template as written in the configuration, with the values of variables.
 pub(crate) fn written(template: &Template) -> String {
     let written = |part: &Part| match part {
         Part::Literal(text) | Part::Var(text) => text.clone(),
@@ -106,13 +106,22 @@ pub(crate) fn written(template: &Template) -> String {
     template.parts.iter().map(written).collect()
 }
 
-/// A list of words as the configuration writes it: `["sh", "-c", "…"]`.
+/// A list of words as written in the configuration: `["sh", "-c", "…"]`.
 pub(crate) fn list<T: AsRef<str>>(words: &[T]) -> String {
     let words: Vec<String> = words.iter().map(|word| format!("{:?}", word.as_ref())).collect();
     format!("[{}]", words.join(", "))
 }
 
-/// Whether a word means something to a shell only. (`>=1.2` is a version.)
+/// A command line as program and arguments; with `sh -c` if it needs a shell.
+pub(crate) fn words(line: &str) -> Vec<String> {
+    let words = shlex::split(line).filter(|words| !words.iter().any(|word| is_operator(word)));
+    match words {
+        Some(words) if !words.is_empty() && !line.contains(['$', '`']) => words,
+        _ => ["sh", "-c", line].map(str::to_owned).to_vec(),
+    }
+}
+
+/// Whether a word has a meaning in a shell only. (`>=1.2` is a version.)
 pub(crate) fn is_operator(word: &str) -> bool {
     OPERATORS.contains(&word)
         || (word.starts_with('>') && !word.starts_with(">="))
@@ -127,31 +136,31 @@ fn has_shell(step: &CommandStep) -> bool {
     })
 }
 
-/// `["sh", "-c", "mail {error}"]`: text of a server or a command becomes a part of a line that a shell runs.
+/// `["sh", "-c", "mail {error}"]`: a shell runs a line with text from a server or a command in it.
 fn spliced(step: &CommandStep, argument: &Template) -> Option<String> {
     let is_outside =
         |part: &&Part| matches!(part, Part::Answer(_) | Part::Field(Field::Error | Field::Lines));
     let part = argument.parts.iter().find(is_outside)?;
-    // On its own it is an argument, but for ssh, which makes one line of them all.
+    // Alone it is an argument, except for ssh, which joins all arguments to one line.
     let is_ssh = step.argv.iter().any(|argument| written(argument).rsplit('/').next() == Some("ssh"));
     if argument.parts.len() == 1 && !is_ssh {
         return None;
     }
     let shown = written(&Template { parts: vec![part.clone()] });
     let cure = match is_ssh {
-        true => "leave it out".to_owned(),
+        true => "remove it".to_owned(),
         false => {
             let words = list(&["sh", "-c", "… \"$1\"", "sh", shown.as_str()]);
-            format!("pass it as an argument of its own: command = {words}")
+            format!("write command = {words}")
         }
     };
-    Some(format!("{shown} comes from outside, and a shell runs what is in it; {cure}"))
+    Some(format!("{shown} is text from outside, and a shell would run it; {cure}"))
 }
 
 /// `["docker", "compose", "pull", "&&", …]`
 fn operator(step: &CommandStep) -> Option<String> {
     let words: Vec<String> = step.argv.iter().map(written).collect();
-    // `find -exec … ;` wants it.
+    // `find -exec … ;` needs it.
     let is_find = words.iter().any(|word| word == "-exec" || word == "-execdir");
     let operator =
         words.iter().skip(1).find(|word| is_operator(word) && !(is_find && word.as_str() == ";"))?;
@@ -208,7 +217,7 @@ fn braces(template: &Template) -> Option<String> {
             let word = field.word();
             return Some(format!("{{{{{word}}}}} leaves braces around the value; write {{{word}}}"));
         }
-        // From the last opening brace before each closing one.
+        // For each closing brace the last opening one before it.
         for (end, _) in text.match_indices('}') {
             let Some(start) = text[..end].rfind('{') else { continue };
             let inner = &text[start + 1..end];
@@ -249,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_a_shell_understands_is_told_with_what_to_write() {
+    fn words_for_a_shell_have_a_lint_with_what_to_write() {
         for (argv, lint) in [
             (
                 &["docker", "compose", "pull", "&&", "docker", "run", "a b:{tag}"][..],
@@ -274,7 +283,7 @@ mod tests {
             (&["sh", "-c", "x {TAG}"], "{TAG} is passed as written; did you mean {tag}?"),
             (
                 &["bash", "-c", "mail {tag} {error}"],
-                r#"{error} comes from outside, and a shell runs what is in it; pass it as an argument of its own: command = ["sh", "-c", "… \"$1\"", "sh", "{error}"]"#,
+                r#"{error} is text from outside, and a shell would run it; write command = ["sh", "-c", "… \"$1\"", "sh", "{error}"]"#,
             ),
             (
                 &["curl", "-d", r#"{"text": "{error}"}"#, "https://example.com"],
@@ -282,7 +291,7 @@ mod tests {
             ),
             (
                 &["ssh", "host", "./x", "{step.1./id}"],
-                "{step.1./id} comes from outside, and a shell runs what is in it; leave it out",
+                "{step.1./id} is text from outside, and a shell would run it; remove it",
             ),
         ] {
             assert_eq!(of_command(argv), [lint], "{argv:?}");
@@ -331,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_meant_as_it_is_written_is_not_doubted() {
+    fn words_meant_as_written_have_no_lint() {
         for argv in [
             &["docker", "inspect", "--format", "{{.Config.Image}}"][..],
             &["sh", "-c", "a && b > $TAGSHIP_TAG | c"],

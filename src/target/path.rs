@@ -1,4 +1,4 @@
-//! Values in the path of a URL: each stays within the segment that the template gives it.
+//! Values in the path of a URL: each remains one segment of the template.
 
 use std::ops::Range;
 
@@ -7,14 +7,14 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 /// Everything but RFC 3986's unreserved characters.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Writes a value so that it is one part of a URL, whatever is in it.
+/// Appends a value as one part of a URL, whatever it contains.
 pub(crate) fn push_encoded(value: &str, url: &mut String) {
     url.extend(utf8_percent_encode(value, RESERVED));
 }
 
-/// The path segments in which a value makes `.` or `..`, which URL parsers take out, with the segment before, in any
-/// spelling; and those in which a value has `..` between slashes, which some servers take out. `values`: where values
-/// were written into the URL.
+/// The path segments that a value turns into `.` or `..`, in any spelling: URL parsers remove these with the segment
+/// before. Also those in which a value has `..` between slashes, which some servers remove. `values`: the ranges of the
+/// values in the URL.
 pub(crate) fn climbing(url: &str, values: &[Range<usize>]) -> Vec<Range<usize>> {
     let Some(host) = url.find("://").map(|at| at + 3) else {
         return Vec::new();
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_one_part_of_a_url() {
+    fn value_is_one_part_of_a_url() {
         let mut url = String::new();
         push_encoded("-._~aZ09 %/?#+&=:@!$'()*,;é\0", &mut url);
         assert_eq!(url, "-._~aZ09%20%25%2F%3F%23%2B%26%3D%3A%40%21%24%27%28%29%2A%2C%3B%C3%A9%00");
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_leads_to_another_path_is_found() {
+    fn value_that_leads_to_another_path_is_found() {
         for template in [
             "https://h/apps/<..>/restart",
             "https://h/apps/<..>",
@@ -95,9 +95,9 @@ mod tests {
         }
     }
 
-    /// What the parser makes of it keeps as many segments as the template has.
+    /// After parsing, the URL has as many segments as the template.
     #[test]
-    fn what_is_not_found_keeps_its_place() {
+    fn other_values_keep_their_place() {
         let values = ["", ".", "..", "...", "e", "%2e", "a/..", "é", "\\", "?", "#", "%", " "];
         for one in values {
             for other in values {

@@ -1,5 +1,5 @@
-//! Text with placeholders, as `command`, `env`, `url`, `headers`, `json`, `form` and `body` have it.
-//! Only `{lower_case}` words are placeholders; every other brace is literal.
+//! Text with placeholders: `command`, `env`, `url`, `headers`, `json`, `form` and `body`.
+//! Only `{lower_case}` words are placeholders; all other braces are literal.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -31,7 +31,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Whether the answer calls the value a credential: `/data/access_token`.
+    /// Whether the answer names the value as a credential: `/data/access_token`.
     pub(crate) fn names_a_credential(&self) -> bool {
         const NAMES: [&str; 8] =
             ["token", "secret", "passw", "jwt", "session", "credential", "api_key", "apikey"];
@@ -40,12 +40,12 @@ impl Answer {
     }
 }
 
-/// The name a secret goes by inside tagship: its name in `[secrets]`, or one that `config` made
-/// for a variable whose value is a secret source.
+/// The name of a secret inside tagship: its name in `[secrets]`, or a name that `config` gave to
+/// a variable with a secret source as value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SecretId(pub(crate) String);
 
-/// What a deployment is about, by the names of design: `{tag}`, `{previous_tag}`, ….
+/// The values of a deployment: `{tag}`, `{previous_tag}`, ….
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Field {
     Project,
@@ -81,7 +81,7 @@ impl Field {
     /// The only ones in a batch: it has the events of several targets.
     pub(crate) const OF_BATCH: [Field; 3] = [Field::Count, Field::Lines, Field::Time];
 
-    /// In the order in which they are documented.
+    /// In the order of the documentation.
     pub(crate) const ALL: [Field; 12] = [
         Field::Project,
         Field::Stage,
@@ -122,15 +122,15 @@ impl Field {
     }
 }
 
-/// What `{var.NAME}` and `{secret.NAME}` may name where a template stands.
+/// The placeholders that a template may use.
 #[derive(Debug, Default)]
 pub(crate) struct Scope<'a> {
-    /// Beside those that stand everywhere.
+    /// In addition to those that every template may use.
     pub(crate) fields: &'a [Field],
     pub(crate) vars: BTreeMap<&'a str, Var<'a>>,
-    /// Those that `vars` adds to and overrides; one map for all stages of a project.
+    /// The variables that `vars` extends and overrides; one map for all stages of a project.
     pub(crate) shared_vars: Rc<BTreeMap<&'a str, Var<'a>>>,
-    /// One set for all: there may be a secret for each of thousands of stages.
+    /// One set for all templates: thousands of stages may each have a secret.
     pub(crate) secrets: Rc<BTreeSet<&'a str>>,
 }
 
@@ -141,10 +141,10 @@ pub(crate) enum Var<'a> {
     Secret(SecretId),
 }
 
-/// A placeholder that stands for nothing.
+/// An unknown placeholder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UnknownPlaceholder {
-    /// What stands between the braces.
+    /// The text between the braces.
     pub(crate) word: String,
 }
 
@@ -158,7 +158,7 @@ impl Template {
         let mut literal = String::new();
         let position = |from: usize, brace| text[from..].find(brace).map(|found| from + found);
         let mut from = 0;
-        // The next closing brace, looked for only once it is passed: there may be any number of opening ones.
+        // The next closing brace, searched again only after it is passed: there may be any number of opening ones.
         let mut end = position(0, '}');
         while let Some(start) = position(from, '{') {
             literal.push_str(&text[from..start]);
@@ -217,7 +217,7 @@ impl Scope<'_> {
         Err(UnknownPlaceholder { word: word.to_owned() })
     }
 
-    /// What could stand between braces.
+    /// All placeholders of the scope.
     pub(crate) fn known(&self) -> Vec<String> {
         let known = Field::ALL.iter().chain(self.fields).map(|field| field.word().to_owned());
         let shared = self.shared_vars.keys().filter(|name| !self.vars.contains_key(*name));

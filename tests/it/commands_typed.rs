@@ -82,7 +82,7 @@ fn state_none_keeps_no_state() {
     let shop = Shop::with(&on_gitea(&gitea, DEV));
     let run = |shop: &Shop| shop.run_bare(&["--config", "tagship.toml", "--state", "none", "poll"]);
     run(&shop).code(2).stdout("").stderr(
-        "error: state none keeps nothing between runs, and shop/dev: every stage needs running or first_poll = \"deploy\"; name a file\n",
+        "error: state none keeps nothing between runs, and shop/dev needs a state for a baseline; name a file; or add `running` or first_poll = \"deploy\" to the stage\n",
     );
     shop.config(&on_gitea(&gitea, &format!("{DEV}first_poll = \"deploy\"\n")));
     for _ in 0..2 {

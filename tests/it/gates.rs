@@ -260,11 +260,11 @@ fn a_stage_that_goes_by_digests_says_which_tag_it_follows() {
     let shop = Shop::with(&on_gitea(&gitea, stage));
     shop.run(&["check"])
         .code(0)
-        .stderr_has("digest = true follows one tag, the greatest by order = \"newest\",");
+        .stderr_has("digest = true follows one tag only, the greatest by order = \"newest\":");
     let warning = "shop/dev: digest = true follows one tag, edge-b; edge-a matches too, and is not followed";
     shop.run(&["poll"]).code(0).stderr_has(warning);
     shop.run(&["poll"]).code(0).silent();
-    shop.run(&["check"]).code(0).stderr_has("order = \"newest\" (edge-b now),");
+    shop.run(&["check"]).code(0).stderr_has("order = \"newest\" (edge-b now):");
     shop.config(&on_gitea(&gitea, &stage.replace("edge-*", "edge-b")));
     shop.run(&["check"]).code(0).stderr("");
     shop.run(&["poll"]).code(0).stderr("");

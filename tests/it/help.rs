@@ -67,7 +67,7 @@ fn a_name_of_several_targets_gets_each_of_them() {
 #[test]
 fn a_mistyped_registry_gets_the_nearest_or_all() {
     says(&["login", "gti"], "the configuration has no registry \"gti\"; did you mean git?");
-    says(&["login", "warehouse"], "the configuration has no registry \"warehouse\"; there is git");
+    says(&["login", "warehouse"], "the configuration has no registry \"warehouse\"; known: git");
 }
 
 #[test]
@@ -124,9 +124,9 @@ fn a_mistyped_key_or_named_secret_gets_the_nearest() {
     for (stage, tip) in [
         (DEV.replace("tags =", "tag ="), "did you mean tags?"),
         (DEV.replace("newest", "newst"), "did you mean newest?"),
-        (step("{ url = \"https://x.example/\", body = \"{secret.hok}\" }"), "did you mean secret.hook?"),
+        (step("{ url = \"https://x.example/\", body = \"{secret.hok}\" }"), "did you mean {secret.hook}?"),
         (step("{ url = \"https://x.example/\", sign = { github = \"hok\" } }"), "did you mean hook?"),
-        (step("{ command = [\"x\", \"{stgae}\"] }"), "did you mean stage?"),
+        (step("{ command = [\"x\", \"{stgae}\"] }"), "did you mean {stage}?"),
         (format!("{DEV}after = {{ stage = \"prd\", for = \"1h\" }}\n{PROD}"), "did you mean prod?"),
     ] {
         let shop = Shop::with(&format!("{}{hook}", on("gitea", "https://git.example.test", &stage)));
@@ -142,10 +142,12 @@ fn without_a_configuration_it_is_said_where_it_was_looked_for_and_how_to_make_on
     let mut shop = Shop::new();
     shop.env("CONFIGURATION_DIRECTORY", "units");
     let run = shop.run_bare(&["poll"]);
-    run.code(2).stdout("").stderr_has("no configuration at units/config.toml or ");
-    run.stderr_has("/etc/tagship/config.toml; name one with --config FILE, or write one: tagship init\n");
+    run.code(2).stdout("").stderr_has("error: no configuration at units/config.toml or ");
+    run.stderr_has(
+        "/etc/tagship/config.toml; name one with --config FILE, or create one with: tagship init\n",
+    );
     shop.run(&["poll"]).code(2).stdout("").stderr(
-        "error: [dir]/tagship.toml: the file cannot be read: No such file or directory (os error 2)\n    \
-         name another with --config FILE, or write one with: tagship init\n",
+        "error: [dir]/tagship.toml: cannot read the file: No such file or directory (os error 2)\n  \
+         help: name another file with --config FILE, or create one with: tagship init\n",
     );
 }

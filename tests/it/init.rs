@@ -142,8 +142,8 @@ fn what_would_be_no_configuration_is_not_written() {
     let shop = Shop::new();
     for (option, value, said) in [
         ("--stage", "two=a b", "\"a b\" matches no tag"),
-        ("--registry", "http://git.example.com", "tokens would go over the wire in the clear"),
-        ("--deploy-command", "./deploy.sh {tga}", "{tga} is no placeholder"),
+        ("--registry", "http://git.example.com", "tokens would be sent unencrypted"),
+        ("--deploy-command", "./deploy.sh {tga}", "unknown placeholder {tga}"),
         ("--image", "shop", "\"shop\" has no owner"),
     ] {
         let mut options = OPTIONS.to_vec();
@@ -250,7 +250,7 @@ fn from_a_forge_every_image_of_an_owner_gets_the_stages_that_fit_its_tags() {
         for part in [
             "[projects.shop.stages.dev]\n# 60 tags now, such as dev-9, dev-8, dev-7.\ntags = \"dev-*\"\norder = \"numeric\"",
             "[projects.shop.stages.prod]\n# 2 tags now, such as v1.1.0, v1.0.0.\ntags = \"v*\"\norder = \"semver\"",
-            "# Left out: latest: they move from image to image",
+            "# Left out: latest: moving tags",
             "[projects.team-api]\nregistry = \"git\"\nimage = \"acme/team-api\"\n",
             "[projects.team-api-2]\nregistry = \"git\"\nimage = \"acme/team/api\"\n",
             "[projects.\"odd.name_x\".stages.prod]\n",
@@ -335,13 +335,13 @@ fn from_a_registry_that_cannot_be_described_is_a_usage_error_before_it_is_asked(
     };
     from("http://git.example.test/acme").code(2).stdout("").stderr(
         "error: this would be no valid configuration, and nothing was written:\n  \
-           registries.git.url: tokens would go over the wire in the clear\n    \
-             write https://, or insecure_http = true if that is right\n",
+           registries.git.url: tokens would be sent unencrypted\n    \
+             write url = \"https://git.example.test\", or add insecure_http = true\n",
     );
     // What stands there may be a password, and is not repeated.
     from("https://robot:planted-password@git.example.test/acme")
         .code(2)
-        .stderr_has("it has a user name or password; write them as username and token");
+        .stderr_has("a URL cannot have a user name or password; use username and token");
     assert!(!shop.exists("new.toml"));
 }
 

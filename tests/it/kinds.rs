@@ -188,7 +188,9 @@ fn docker_hub_is_called_docker_io() {
 
 #[test]
 fn a_token_of_docker_hub_without_its_user_name_is_warned_of() {
-    let warning = "warning: [dir]/tagship.toml:6: registries.git.token: Docker Hub takes no token without its user name\n    write username = \"…\" beside it\n";
+    let warning = "warning: registries.git.token: Docker Hub requires a user name beside the token\n\
+                   --> [dir]/tagship.toml:6:9\n \
+                   = help: add username = \"…\"\n";
     for (lines, expected) in [
         ("token = { env = \"HUB\" }", warning),
         ("token = { env = \"HUB\" }\nusername = \"robot\"", ""),

@@ -43,6 +43,7 @@ mod leak;
 mod limits;
 mod login;
 mod mark;
+mod mistakes;
 mod monitoring;
 mod new_tag;
 mod newcomer;

@@ -178,7 +178,7 @@ fn rule_is_doubted_on_the_list_just_read() {
     let gitea = gitea(Build::GiteaNew);
     let shop = Shop::with(&on_gitea(&gitea, &DEV.replace("dev-*", "dev-.*")));
     let run = shop.run(&["check", "--online"]);
-    run.code(0).stdout_has("shop/dev  doubt   127.0.0.1:[port]/acme/shop: 0 of 5 tags match, it would pick none: none of 5 tags passes the filter");
+    run.code(0).stdout_has("shop/dev  doubt   127.0.0.1:[port]/acme/shop: 0 of 5 tags match, it would pick none: none of 5 tags matches");
     run.stdout_has("tags \"dev-.*\" is a glob, not a regex: \"dev-*\" matches 3 of them\n");
 
     for number in 95..=105 {
@@ -189,7 +189,7 @@ fn rule_is_doubted_on_the_list_just_read() {
     shop.run(&["check", "--online"])
         .code(0)
         .stdout_has("shop/prod  doubt   ")
-        .stdout_has("alphabetical puts 100 below 99: numbers are for order = \"numeric\" or \"semver\"\n");
+        .stdout_has("alphabetical sorts 100 below 99: for numbers write order = \"numeric\" or \"semver\"\n");
 }
 
 #[test]

@@ -268,8 +268,7 @@ fn a_folder_above_the_state_in_which_others_can_replace_it_is_warned_of() {
     run("poll").code(0);
     let mode = |mode| fs::set_permissions(shop.path("open"), fs::Permissions::from_mode(mode)).unwrap();
     mode(0o777);
-    let warning =
-        "warning: [dir]/open: others can replace the state file in this folder\n    chmod go-w [dir]/open\n";
+    let warning = "warning: [dir]/open: others can replace the state file in this folder\n  help: chmod go-w [dir]/open\n";
     for command in ["poll", "check"] {
         run(command).code(0).stderr(warning);
     }

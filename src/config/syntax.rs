@@ -1,0 +1,147 @@
+//! What is wrong with a file that is not valid TOML: one error a mistake, in the words of TOML.
+
+use std::collections::BTreeSet;
+
+use toml::de::Error;
+
+use super::Fault;
+use super::excerpt::may_hold_secret;
+use super::tree::Source;
+
+/// The errors of a parser that found at least one.
+pub(super) fn faults(source: &Source, errors: &[Error]) -> Vec<Fault> {
+    let colons: Vec<(usize, &str)> = lines(&source.text).filter(|(_, line)| colon(line).is_some()).collect();
+    let is_yaml = !colons.is_empty() && !lines(&source.text).any(|(_, line)| is_toml(line));
+    if source.text.trim_start().starts_with('{') {
+        let message = "this looks like JSON, and tagship reads this file as TOML".to_owned();
+        return vec![source.fault(
+            0,
+            message,
+            Some("give the file a name that ends in .json".to_owned()),
+            false,
+        )];
+    }
+    if let (true, Some((at, _))) = (is_yaml, colons.first()) {
+        let help =
+            "write `[registries.git]` for a table and `kind = \"gitea\"` for a key; see: man tagship.toml";
+        let message = "this looks like YAML, and tagship reads TOML".to_owned();
+        return vec![source.fault(*at, message, Some(help.to_owned()), false)];
+    }
+    let colon_lines: BTreeSet<usize> = colons.iter().map(|(at, _)| source.line(*at)).collect();
+    let texts: Vec<&str> = source.text.lines().collect();
+    let mut is_colon_reported = false;
+    let mut reported = BTreeSet::new();
+    let mut faults = Vec::new();
+    for error in errors {
+        let mut at = error.span().map_or(0, |span| span.start);
+        // The end of the file has no line to show.
+        if at == source.text.len() {
+            at = source.text.trim_end().len();
+        }
+        let number = source.line(at);
+        // What follows an error on its line is most often of the same mistake.
+        if !reported.insert(number) {
+            continue;
+        }
+        let line = texts.get(number - 1).copied().unwrap_or_default();
+        let start = source.text[..at].rfind('\n').map_or(0, |end| end + 1);
+        let (message, help) = match colon(line).filter(|_| colon_lines.contains(&number)) {
+            Some(_) if std::mem::replace(&mut is_colon_reported, true) => continue,
+            Some((key, value)) => {
+                at = start + line.find(':').unwrap_or(0);
+                let message =
+                    format!("expected `=` after the key, found `:`{}", elsewhere(&colon_lines, number));
+                (message, corrected(key, value, line))
+            }
+            None => {
+                if error.message().starts_with(ESCAPE) {
+                    // The whole text needs other quotes.
+                    at = source.text[start..at].rfind('"').map_or(at, |quote| start + quote);
+                }
+                described(error.message(), line)
+            }
+        };
+        faults.push(source.fault(at, message, help, false));
+    }
+    faults
+}
+
+/// How the parser calls a backslash that escapes nothing.
+const ESCAPE: &str = "missing escaped value";
+
+/// The message and the help for one error of the parser.
+fn described(message: &str, line: &str) -> (String, Option<String>) {
+    let assignment = line.split_once('=').map(|(key, value)| (key.trim(), value.trim()));
+    if message.starts_with(ESCAPE) {
+        let value = assignment.and_then(|(key, value)| {
+            let inner = value.strip_prefix('"')?.split_once('"')?.0;
+            (!inner.contains('\'') && !may_hold_secret(line)).then(|| format!("write {key} = '{inner}'"))
+        });
+        let help = value.unwrap_or_else(|| "write the text in single quotes".to_owned());
+        return ("`\\` starts an escape sequence in double quotes".to_owned(), Some(help));
+    }
+    match assignment {
+        Some((key, "")) => return (format!("expected a value after `{key} =`"), None),
+        Some((key, value)) if is_bare_text(value) => {
+            return ("expected a value, found text without quotes".to_owned(), corrected(key, value, line));
+        }
+        _ => {}
+    }
+    if message == "duplicate key" {
+        return ("this key or table is defined twice".to_owned(), None);
+    }
+    (format!("invalid TOML: {message}"), None)
+}
+
+/// `newest` where `"newest"` belongs; the parser takes it for the beginning of `nan`.
+fn is_bare_text(value: &str) -> bool {
+    let word = value.split(" #").next().unwrap_or_default().trim();
+    word.starts_with(|c: char| c.is_ascii_alphabetic()) && !["true", "false", "inf", "nan"].contains(&word)
+}
+
+/// `write order = "newest"`, unless the value may be a secret.
+fn corrected(key: &str, value: &str, line: &str) -> Option<String> {
+    let value = value.split(" #").next().unwrap_or_default().trim();
+    let is_literal = value.starts_with(['"', '\'', '[', '{'])
+        || value.parse::<f64>().is_ok()
+        || ["true", "false"].contains(&value);
+    let value = if is_literal { value.to_owned() } else { format!("\"{value}\"") };
+    (value.len() > 2 && !may_hold_secret(line)).then(|| format!("write {key} = {value}"))
+}
+
+/// ` (also on lines 4, 7)`
+fn elsewhere(lines: &BTreeSet<usize>, except: usize) -> String {
+    const MOST: usize = 5;
+    let others: Vec<String> =
+        lines.iter().filter(|line| **line != except).take(MOST).map(ToString::to_string).collect();
+    match (others.len(), lines.len() - 1) {
+        (0, _) => String::new(),
+        (1, 1) => format!(" (also on line {})", others[0]),
+        (shown, all) if shown == all => format!(" (also on lines {})", others.join(", ")),
+        (_, all) => format!(" (also on {all} other lines)"),
+    }
+}
+
+/// Every line with where it begins.
+fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut start = 0;
+    text.split_inclusive('\n').map(move |line| {
+        let at = start + (line.len() - line.trim_start().len());
+        start += line.len();
+        (at, line.trim())
+    })
+}
+
+/// `key: value` as YAML has it; the value may be empty.
+fn colon(line: &str) -> Option<(&str, &str)> {
+    let line = line.trim().trim_start_matches("- ");
+    let (key, value) = line.split_once(':')?;
+    let is_key =
+        !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-\"'".contains(&byte));
+    (is_key && (value.is_empty() || value.starts_with(' '))).then(|| (key, value.trim()))
+}
+
+/// A table or a key as TOML has it.
+fn is_toml(line: &str) -> bool {
+    line.starts_with('[') || line.split_once('=').is_some_and(|(key, _)| !key.contains([':', '#', '"']))
+}
