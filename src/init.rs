@@ -184,7 +184,7 @@ fn stage(stage: &ProposedStage, project: &str) -> String {
         let globs: Vec<String> = stage.exclude.iter().map(|glob| quoted(glob)).collect();
         let _ = writeln!(text, "exclude = [{}]", globs.join(", "));
     }
-    if let Some(regex) = stage.regex {
+    if let Some(regex) = &stage.regex {
         let _ = writeln!(text, "regex = '{regex}'");
     }
     let note = if stage.reason.is_empty() { String::new() } else { format!(" # {}", stage.reason) };

@@ -1,6 +1,7 @@
 //! Which tags a stage may take, and which of them is newest. Pure.
 
 mod alphabetical;
+mod capture;
 mod doubt;
 mod filter;
 mod newest;
@@ -9,6 +10,7 @@ mod proposal;
 mod range;
 mod select;
 mod semver;
+mod suggestion;
 
 #[cfg(test)]
 mod choices;
@@ -19,7 +21,8 @@ use std::fmt;
 
 use crate::reference::ListedTag;
 
-use filter::Filter;
+use capture::Capture;
+use filter::{Filter, SortText};
 use range::Range;
 
 pub(crate) use doubt::doubts;
@@ -79,7 +82,11 @@ pub(crate) struct Candidate {
 
 /// A candidate's place in its policy's order. Keys of one policy compare totally, and print what is compared.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct SortKey(Key);
+pub(crate) struct SortKey {
+    first: Key,
+    /// The captures of the regex behind its first, in their order.
+    further: Box<[Capture]>,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
@@ -94,6 +101,8 @@ enum Key {
 pub(crate) enum Verdict {
     Candidate(SortKey),
     NotMatched,
+    /// The signature, attestation or SBOM of an image, stored as a tag.
+    Artifact,
     /// Matched by this glob of `exclude`.
     Excluded(String),
     RegexMismatch,
@@ -108,7 +117,7 @@ impl Policy {
     ///
     /// # Errors
     /// A glob that matches no tag whatever, a regex or range that cannot be read, `range` or `prerelease`
-    /// with another order than semver, or a regex with more than one capture. Never an empty list.
+    /// with another order than semver. Never an empty list.
     pub(crate) fn new(rule: &Rule) -> Result<Policy, Vec<InvalidRule>> {
         let mut faults = Vec::new();
         let filter = Filter::new(&rule.tags, &rule.exclude, rule.regex.as_deref(), &mut faults);
@@ -158,7 +167,7 @@ impl Policy {
     }
 
     pub(crate) fn judge(&self, listed: &ListedTag) -> Verdict {
-        let text = match self.filter.sort_text(listed.tag.as_str()) {
+        let SortText { first: text, further } = match self.filter.sort_text(listed.tag.as_str()) {
             Ok(text) => text,
             Err(verdict) => return verdict,
         };
@@ -173,7 +182,12 @@ impl Policy {
             Order::Alphabetical => Some(Key::Alphabetical(alphabetical::Text::new(text))),
         };
         match key {
-            Some(key) => Verdict::Candidate(SortKey(key)),
+            // Push times are not in the tag, so no part of it adds to them.
+            Some(first @ Key::Newest(_)) => Verdict::Candidate(SortKey { first, further: Box::default() }),
+            Some(first) => {
+                let further = further.into_iter().map(Capture::of).collect();
+                Verdict::Candidate(SortKey { first, further })
+            }
             None => Verdict::NotParsed(text.to_owned()),
         }
     }
@@ -189,7 +203,7 @@ impl Policy {
     /// How far apart two versions are, whichever is the newer; None with another order than semver.
     /// Equal versions and versions that differ in their prerelease are a [`Bump::Patch`] apart.
     pub(crate) fn distance(&self, from: &Candidate, to: &Candidate) -> Option<Bump> {
-        match (&from.key.0, &to.key.0) {
+        match (&from.key.first, &to.key.first) {
             (Key::Semver(from), Key::Semver(to)) => Some(from.distance(to)),
             _ => None,
         }
@@ -221,12 +235,13 @@ impl fmt::Display for Order {
 
 impl fmt::Display for SortKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Key::Newest(push) => push.fmt(f),
-            Key::Semver(version) => version.fmt(f),
-            Key::Numeric(sequence) => sequence.fmt(f),
-            Key::Alphabetical(text) => text.fmt(f),
+        match &self.first {
+            Key::Newest(push) => push.fmt(f)?,
+            Key::Semver(version) => version.fmt(f)?,
+            Key::Numeric(sequence) => sequence.fmt(f)?,
+            Key::Alphabetical(text) => text.fmt(f)?,
         }
+        self.further.iter().try_for_each(|capture| write!(f, " {capture}"))
     }
 }
 
@@ -235,6 +250,9 @@ impl fmt::Display for Verdict {
         match self {
             Verdict::Candidate(key) => write!(f, "key {key}"),
             Verdict::NotMatched => write!(f, "matches no glob of tags"),
+            Verdict::Artifact => {
+                write!(f, "the signature, attestation or SBOM of an image (tags = \"sha256-*\" takes it)")
+            }
             Verdict::Excluded(glob) => write!(f, "excluded by {glob}"),
             Verdict::RegexMismatch => write!(f, "does not match the regex"),
             Verdict::NotParsed(key) if key.is_empty() => write!(f, "nothing is left to order it by"),

@@ -440,7 +440,7 @@ const PROJECT: &[Key] = &[
 const STAGE: &[Key] = &[
     key("tags", Kind::TextOrList, "The tags to deploy: a glob, or several. * matches any characters and ? matches one; the whole tag must match. \"*\" matches every tag.", r#"tags = "dev-*""#).required(),
     key("exclude", Kind::TextOrList, "Tags matching these globs are skipped, even if tags matches them.", r#"exclude = ["*-debug"]"#),
-    key("regex", Kind::Text, "A regular expression that the whole tag must match, too. Its one capture, if it has one, is the sort key.", r"regex = '^dev-(\d+)$'"),
+    key("regex", Kind::Text, "A regular expression that the whole tag must match as well. Its captures, if any, are the sort key: the first is compared by order, each further one as a number, or by bytes if it is not a number.", r"regex = '^dev-(\d+)$'"),
     key("order", Kind::Word(ORDERS), "How to find the newer of two tags; see ORDERS.", r#"order = "newest""#).required(),
     key("range", Kind::Text, "With semver: the versions to deploy. Commas separate comparators; a bare 1.2 is ^1.2.", r#"range = ">=1.2, <3""#),
     key("prerelease", Kind::Bool, "With semver: whether prereleases are deployed. In a range, precedence decides.", "prerelease = true").default("false"),

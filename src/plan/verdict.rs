@@ -272,7 +272,9 @@ pub(crate) fn unlisted(target: &Target, tag: &Tag, given_at: Option<Timestamp>) 
 
 fn refused(listed: &ListedTag, verdict: &Verdict) -> TagVerdict {
     let kind = match verdict {
-        Verdict::Candidate(_) | Verdict::NotMatched | Verdict::RegexMismatch => VerdictKind::NotMatched,
+        Verdict::Candidate(_) | Verdict::NotMatched | Verdict::Artifact | Verdict::RegexMismatch => {
+            VerdictKind::NotMatched
+        }
         Verdict::Excluded(_) => VerdictKind::Excluded,
         Verdict::NotParsed(_) => VerdictKind::NotParsed,
         Verdict::OutOfRange => VerdictKind::OutOfRange,

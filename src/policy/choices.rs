@@ -212,6 +212,41 @@ fn newest_choices() {
 }
 
 #[test]
+fn several_captures_compare_one_after_another() {
+    let revisions = || semver("*").regex(r"^v(\d+\.\d+\.\d+)-ls(\d+)$");
+    let optional = || semver("*").regex(r"(\d+\.\d+\.\d+)(?:-r(\d+))?");
+    let rc = || semver("*").prerelease().regex(r"(\d+\.\d+\.\d+(?:-[a-z]+)?)(\d+)?");
+    let three = || numeric("*").regex(r"(\d+)-([a-z0-9]+)-(\d+)");
+    check(vec![
+        (revisions(), "v8.9.0-ls99 v8.9.0-ls101 v8.8.0-ls200", Some("v8.9.0-ls101")),
+        (revisions(), "v8.9.0-ls99 v8.10.0-ls1 v8.9.0", Some("v8.10.0-ls1")),
+        (revisions(), "v8.9.0-ls007 v8.9.0-ls7", Some("v8.9.0-ls7")),
+        (optional(), "1.2.3 1.2.3-r9 1.2.3-r10", Some("1.2.3-r10")),
+        (optional(), "1.2.3-r10 1.2.4", Some("1.2.4")),
+        (rc(), "1.0.0-rc9 1.0.0-rc10 1.0.0-beta11", Some("1.0.0-rc10")),
+        (rc(), "1.0.0-rc10 1.0.0", Some("1.0.0")),
+        (three(), "1-9-1 1-10-0 1-a-0", Some("1-a-0")),
+        (three(), "1-9-1 1-10-0 0-a-9", Some("1-10-0")),
+        // A total order: numbers come before text that begins with a digit.
+        (three(), "1-9-0 1-10-0 1-1a-0", Some("1-1a-0")),
+        (three(), "1-10-9 1-10-10", Some("1-10-10")),
+        (alphabetical("*").regex("([a-z]+)([0-9]+)"), "b9 b10 a99", Some("b10")),
+        // No part of a tag adds to when it was pushed.
+        (newest("*").regex("([a-z]+)([0-9]+)"), "b9@1 b10@1 a1@2", Some("a1")),
+    ]);
+}
+
+#[test]
+fn helm_writes_build_metadata_behind_an_underscore() {
+    check(vec![
+        (semver("*"), "1.2.3_build 1.2.4_1 1.2.4-rc.1_9", Some("1.2.4_1")),
+        (semver("*"), "1.2.3_9 1.2.3_10", Some("1.2.3_9")),
+        (semver("*"), "1.2.3_a_b 1.2.2", Some("1.2.2")),
+        (semver("*").range("<1.3"), "1.2.3_build 1.3.0_build", Some("1.2.3_build")),
+    ]);
+}
+
+#[test]
 fn a_tie_is_chosen_but_never_newer() {
     for (rule, tie) in [
         (semver("*"), "1.0.0 v1.0.0"),
@@ -260,7 +295,7 @@ fn what_makes_no_rule_names_its_key() {
         (semver("*").range("latest"), "range"),
         (newest("*").range("latest"), "range"),
         (newest("*").regex("("), "regex"),
-        (newest("*").regex("(a)(b)"), "regex"),
+        (newest("*").regex("(a)(b"), "regex"),
         (newest("a/b *").exclude("[a]").regex("("), "tags exclude regex"),
     ] {
         let faults = Policy::new(&rule).unwrap_err();

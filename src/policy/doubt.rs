@@ -4,20 +4,26 @@ use std::collections::BTreeMap;
 
 use wildmatch::WildMatch;
 
+use super::filter::SortText;
 use super::proposal::is_hash;
-use super::{Order, Policy, SortKey, Verdict, numeric, semver};
+use super::suggestion::{Suggestion, shape};
+use super::{Candidate, Order, Policy, numeric, semver};
 use crate::reference::{ListedTag, Tag};
 
 /// One line for each probable mistake in a policy, with what to write instead. `sample`: some tags of its repository; if
 /// empty, only the rule itself is checked.
-pub(crate) fn doubts(policy: &Policy, sample: &[Tag]) -> Vec<String> {
+pub(crate) fn doubts<'t>(policy: &Policy, sample: &'t [Tag]) -> Vec<String> {
     let mut doubts: Vec<_> = policy
         .filter
         .covered()
         .map(|(glob, by)| format!("exclude \"{by}\" skips every tag that tags \"{glob}\" matches"))
         .collect();
     doubts.extend(open_bound(policy));
-    let keys: Vec<_> = sample.iter().filter_map(|tag| policy.filter.sort_text(tag.as_str()).ok()).collect();
+    let key = |tag: &'t Tag| {
+        let SortText { first, .. } = policy.filter.sort_text(tag.as_str()).ok()?;
+        Some((tag.as_str(), first))
+    };
+    let keys: Vec<Keyed<'_>> = sample.iter().filter_map(key).collect();
     if sample.is_empty() {
         doubts.extend(policy.filter.globs().find_map(|glob| {
             let meant = not_a_regex(glob).filter(|_| glob.contains("-.*") || glob.contains("_.*"))?;
@@ -39,22 +45,30 @@ pub(crate) fn doubts(policy: &Policy, sample: &[Tag]) -> Vec<String> {
         Order::Semver => {
             doubts.extend(not_parsed(policy, &keys));
             doubts.extend(prereleases_only(policy, &keys));
-            doubts.extend(numbers_in_disorder(policy, sample).map(|(lower, higher)| {
-                format!(
-                    "semver sorts {higher} below {lower}: it compares a number only between dots, as in rc.10"
-                )
+            doubts.extend(one_version(policy, sample));
+            doubts.extend(numbers_in_disorder(policy, sample).map(|Disorder { lower, higher, instead }| {
+                let instead = instead.map_or_else(
+                    || "it compares a number only between dots, as in rc.10".to_owned(),
+                    |instead| format!("write {}", instead.for_rule(policy)),
+                );
+                format!("semver sorts {higher} below {lower}: {instead}")
             }));
         }
         Order::Numeric => doubts.extend(not_parsed(policy, &keys)),
         Order::Alphabetical => doubts.extend(hashes(&keys).or_else(|| {
-            let (lower, higher) = numbers_in_disorder(policy, sample)?;
-            Some(format!(
-                "alphabetical sorts {higher} below {lower}: for numbers write order = \"numeric\" or \"semver\""
-            ))
+            let Disorder { lower, higher, instead } = numbers_in_disorder(policy, sample)?;
+            let instead = instead.map_or_else(
+                || "for numbers write order = \"numeric\" or \"semver\"".to_owned(),
+                |instead| format!("write {}", instead.for_rule(policy)),
+            );
+            Some(format!("alphabetical sorts {higher} below {lower}: {instead}"))
         })),
     }
     doubts
 }
+
+/// A tag that passes the filter, and its sort key.
+type Keyed<'t> = (&'t str, &'t str);
 
 /// The glob that a regex in its place means.
 fn not_a_regex(glob: &str) -> Option<String> {
@@ -71,15 +85,17 @@ fn open_bound(policy: &Policy) -> Option<String> {
 }
 
 /// The order cannot compare most of the matching tags.
-fn not_parsed(policy: &Policy, keys: &[&str]) -> Option<String> {
+fn not_parsed(policy: &Policy, keys: &[Keyed<'_>]) -> Option<String> {
     let other = if policy.order == Order::Semver { Order::Numeric } else { Order::Semver };
-    let failing: Vec<_> = keys.iter().copied().filter(|key| !parses(policy.order, key)).collect();
+    let failing: Vec<_> = keys.iter().copied().filter(|(_, key)| !parses(policy.order, key)).collect();
     if failing.len() * 2 <= keys.len() {
         return None;
     }
     let what = if policy.filter.captures() { "capture" } else { "sort key" };
-    let instead = if failing.iter().filter(|key| parses(other, key)).count() * 2 > failing.len() {
+    let instead = if failing.iter().filter(|(_, key)| parses(other, key)).count() * 2 > failing.len() {
         format!("write order = \"{other}\"")
+    } else if let Some(suggestion) = Suggestion::of_most(tags_of(&failing), &tags_of(&failing)) {
+        format!("write {}", suggestion.for_rule(policy))
     } else if policy.filter.captures() {
         "capture the number only".to_owned()
     } else {
@@ -90,7 +106,7 @@ fn not_parsed(policy: &Policy, keys: &[&str]) -> Option<String> {
         policy.order,
         failing.len(),
         keys.len(),
-        failing[0],
+        failing[0].1,
     ))
 }
 
@@ -103,59 +119,89 @@ fn parses(order: Order, key: &str) -> bool {
 }
 
 /// For semver `1.2.3-alpine` is a prerelease, and is skipped unless a glob removes the suffix.
-fn prereleases_only(policy: &Policy, keys: &[&str]) -> Option<String> {
-    let versions: Vec<_> = keys.iter().filter_map(|key| semver::Version::parse(key)).collect();
-    let first = versions.first()?;
-    let none_taken = !policy.prerelease && versions.iter().all(semver::Version::is_prerelease);
+fn prereleases_only(policy: &Policy, keys: &[Keyed<'_>]) -> Option<String> {
+    let versions: Vec<_> =
+        keys.iter().filter_map(|keyed| Some((*keyed, semver::Version::parse(keyed.1)?))).collect();
+    let (_, first) = versions.first()?;
+    let none_taken = !policy.prerelease && versions.iter().all(|(_, version)| version.is_prerelease());
     none_taken.then(|| {
-        format!(
-            "every matching version is a prerelease, for example {first}: write a glob such as \"*-alpine\" to \
-             remove a suffix, or prerelease = true"
-        )
+        let tags: Vec<&str> = versions.iter().map(|((tag, _), _)| *tag).collect();
+        let instead = match Suggestion::of_most(tags.iter().copied(), &tags)
+            .filter(|suggestion| !suggestion.prerelease)
+        {
+            Some(suggestion) => format!("write {}", suggestion.for_rule(policy)),
+            None => "write a glob such as \"*-alpine\" to remove a suffix, or prerelease = true".to_owned(),
+        };
+        format!("every matching version is a prerelease, for example {first}: {instead}")
     })
 }
 
+/// Two tags that are one version, because one of them says more behind a `_`.
+fn one_version(policy: &Policy, sample: &[Tag]) -> Option<String> {
+    let mut candidates: Vec<Candidate> = candidates(policy, sample).collect();
+    candidates.sort_by(|a, b| (&a.key, &a.listed.tag).cmp(&(&b.key, &b.listed.tag)));
+    let pair = candidates.windows(2).find(|pair| {
+        let one = |candidate: &Candidate| candidate.listed.tag.as_str().contains('_');
+        pair[0].key == pair[1].key && one(&pair[0]) != one(&pair[1])
+    })?;
+    Some(format!(
+        "semver takes {} and {} for one version, because Helm writes build metadata behind a _: \
+         exclude = [\"*_*\"] keeps such tags out",
+        pair[0].listed.tag, pair[1].listed.tag
+    ))
+}
+
+fn tags_of<'t>(keys: &[Keyed<'t>]) -> Vec<&'t str> {
+    keys.iter().map(|(tag, _)| *tag).collect()
+}
+
+fn candidates(policy: &Policy, sample: &[Tag]) -> impl Iterator<Item = Candidate> {
+    sample.iter().filter_map(|tag| policy.candidate(&ListedTag::named(tag.clone())))
+}
+
 /// Commit hashes have no order.
-fn hashes(keys: &[&str]) -> Option<String> {
+fn hashes(keys: &[Keyed<'_>]) -> Option<String> {
     let ends_in_hash = |key: &str| is_hash(key.rsplit(['-', '_', '.']).next().unwrap_or_default());
     // After a date or a number a hash is harmless: the keys differ before it.
     let is_ranked =
         |key: &str| key.starts_with(|c: char| c.is_ascii_digit()) && key.contains(['-', '_', '.']);
-    let hashes: Vec<_> = keys.iter().filter(|key| ends_in_hash(key) && !is_ranked(key)).collect();
+    let hashes: Vec<_> =
+        keys.iter().map(|(_, key)| *key).filter(|key| ends_in_hash(key) && !is_ranked(key)).collect();
     (hashes.len() * 2 > keys.len()).then(|| {
         format!("{} looks like a commit hash, and hashes have no order: write order = \"newest\"", hashes[0])
     })
 }
 
 /// Two candidates that differ in numbers only, and that the policy sorts against them.
-fn numbers_in_disorder(policy: &Policy, sample: &[Tag]) -> Option<(String, String)> {
-    let mut alike: BTreeMap<String, Vec<(numeric::Sequence, SortKey)>> = BTreeMap::new();
-    for tag in sample {
-        let Verdict::Candidate(key) = policy.judge(&ListedTag::named(tag.clone())) else { continue };
-        let text = key.to_string();
+struct Disorder {
+    /// The sort keys, by their numbers.
+    lower: String,
+    higher: String,
+    /// What puts them in order.
+    instead: Option<Suggestion>,
+}
+
+fn numbers_in_disorder(policy: &Policy, sample: &[Tag]) -> Option<Disorder> {
+    let mut alike: BTreeMap<String, Vec<(numeric::Sequence, Candidate)>> = BTreeMap::new();
+    for candidate in candidates(policy, sample) {
+        let text = candidate.key.to_string();
         let numbers: Vec<_> =
             text.split(|c: char| !c.is_ascii_digit()).filter(|part| !part.is_empty()).collect();
         if let Some(numbers) = numeric::Sequence::parse(&numbers.join(".")) {
-            alike.entry(words(&text)).or_default().push((numbers, key));
+            alike.entry(shape(&text)).or_default().push((numbers, candidate));
         }
     }
     alike.into_values().find_map(|mut keys| {
-        keys.sort();
-        let pair = keys.windows(2).find(|pair| pair[0].1 > pair[1].1)?;
-        Some((pair[0].1.to_string(), pair[1].1.to_string()))
+        keys.sort_by(|(a, one), (b, other)| (a, &one.key).cmp(&(b, &other.key)));
+        let pair = keys.windows(2).find(|pair| pair[0].1.key > pair[1].1.key)?;
+        let (lower, higher) = (&pair[0].1, &pair[1].1);
+        let (lower_tag, higher_tag) = (lower.listed.tag.as_str(), higher.listed.tag.as_str());
+        let higher_shape = shape(higher_tag);
+        let all: Vec<&str> = sample.iter().map(Tag::as_str).collect();
+        let alike: Vec<&str> = all.iter().copied().filter(|tag| shape(tag) == higher_shape).collect();
+        let instead = Suggestion::of(&alike, &all).filter(|found| found.puts_in_order(lower_tag, higher_tag));
+        Some(Disorder { lower: lower.key.to_string(), higher: higher.key.to_string(), instead })
     })
-}
-
-/// The text with every number in it replaced by one `0`.
-fn words(text: &str) -> String {
-    let mut words = String::with_capacity(text.len());
-    for c in text.chars() {
-        let digit = c.is_ascii_digit();
-        if !(digit && words.ends_with('0')) {
-            words.push(if digit { '0' } else { c });
-        }
-    }
-    words
 }
 
 #[cfg(test)]
@@ -252,7 +298,41 @@ mod tests {
                 "semver cannot compare the capture of 2 of 2 matching tags, for example \"1\": \
                  write order = \"numeric\"",
             ),
-            (prerelease(None), "1.0.0-rc9 1.0.0-rc10", "semver sorts 1.0.0-rc10 below 1.0.0-rc9: "),
+            (
+                prerelease(None),
+                "1.0.0-rc9 1.0.0-rc10 1.0.0",
+                r"semver sorts 1.0.0-rc10 below 1.0.0-rc9: write regex = '^(\d+\.\d+\.\d+(?:-[a-z]+)?)(\d+)?$'",
+            ),
+            (
+                rule(Order::Alphabetical, "*", ""),
+                "v8.9.0-ls99 v8.9.0-ls101",
+                r#"alphabetical sorts v8.9.0-ls101 below v8.9.0-ls99: write order = "semver" and regex = '^v(\d+\.\d+\.\d+)-ls(\d+)$'"#,
+            ),
+            (
+                prerelease(None),
+                "1.30.1-k3s2 1.30.1-k3s10",
+                r"semver sorts 1.30.1-k3s10 below 1.30.1-k3s2: write regex = '^(\d+\.\d+\.\d+)-k3s(\d+)$'",
+            ),
+            (
+                rule(Order::Semver, "v*", ""),
+                "v1.2.3-hotfix2 v1.2.3-hotfix10",
+                r"every matching version is a prerelease, for example 1.2.3-hotfix2: write regex = '^v(\d+\.\d+\.\d+)-hotfix(\d+)$'",
+            ),
+            (
+                rule(Order::Numeric, "*", ""),
+                "10.11-r9 10.11-r10",
+                r#"numeric cannot compare the sort key of 2 of 2 matching tags, for example "10.11-r9": write regex = '^(\d+\.\d+)-r(\d+)$'"#,
+            ),
+            (
+                rule(Order::Alphabetical, "*", ""),
+                "1.0-rc9 1.0-rc10",
+                r#"alphabetical sorts 1.0-rc10 below 1.0-rc9: write order = "numeric" and regex = '^(\d+\.\d+)-rc(\d+)$'"#,
+            ),
+            (
+                rule(Order::Semver, "*", ""),
+                "1.2.3 1.2.3_alpine",
+                "semver takes 1.2.3 and 1.2.3_alpine for one version, ",
+            ),
             (
                 prerelease(Some(">=1, <3")),
                 "",
@@ -280,6 +360,7 @@ mod tests {
     fn sound_rule_has_no_lint() {
         let prerelease =
             Rule { prerelease: true, range: Some("<3.0.0-0".to_owned()), ..rule(Order::Semver, "*", "") };
+        let captured = |order, regex: &str| Rule { regex: Some(regex.to_owned()), ..rule(order, "*", "") };
         for (rule, sample) in [
             (rule(Order::Newest, "*", ""), ""),
             (rule(Order::Newest, "*", "*-debug"), "9 10 0123abc 89abcde"),
@@ -287,6 +368,9 @@ mod tests {
             (rule(Order::Semver, "*-alpine", ""), "1.9.0-alpine 1.10.0-alpine"),
             (rule(Order::Semver, "*", ""), "1.9.0 v1.9.0"),
             (prerelease, "1.0.0 1.0.0-rc.9 1.0.0-rc.10"),
+            (captured(Order::Semver, r"v(\d+\.\d+\.\d+)-ls(\d+)"), "v8.9.0-ls99 v8.9.0-ls101 v8.10.0-ls1"),
+            (captured(Order::Semver, r"(\d+\.\d+\.\d+)(?:-r(\d+))?"), "1.2.3 1.2.3-r9 1.2.3-r10"),
+            (rule(Order::Semver, "*", ""), "1.2.3_build.9 1.2.3_build.10"),
             (rule(Order::Numeric, "*", ""), "9 10 17.2 latest"),
             (rule(Order::Alphabetical, "*", ""), "2024-01-31 2024-12-01"),
             (rule(Order::Alphabetical, "*", ""), "09 10"),

@@ -33,8 +33,17 @@ struct Glob {
 struct Anchored {
     text: String,
     regex: Regex,
-    /// Whether the user's regex has a capture.
-    captures: bool,
+    /// How many captures the user's regex has.
+    captures: usize,
+}
+
+/// What of a tag is compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SortText<'t> {
+    /// What the regex captured first, else the tag without the literal prefix and suffix of the glob that matched it.
+    pub(super) first: &'t str,
+    /// What the further captures took; empty where one took no part.
+    pub(super) further: Vec<&'t str>,
 }
 
 impl Filter {
@@ -73,25 +82,28 @@ impl Filter {
         Filter { tags, exclude, regex }
     }
 
-    /// The sort key of a tag that passes: what the regex captured, else the tag without the literal prefix
-    /// and suffix of the glob that matched it.
+    /// The sort key of a tag that passes.
     ///
     /// # Errors
     /// Why the tag does not pass.
-    pub(super) fn sort_text<'t>(&self, tag: &'t str) -> Result<&'t str, Verdict> {
+    pub(super) fn sort_text<'t>(&self, tag: &'t str) -> Result<SortText<'t>, Verdict> {
         let glob = self.tags.iter().find(|glob| glob.pattern.matches(tag)).ok_or(Verdict::NotMatched)?;
+        if is_artifact(tag) && !self.tags.iter().any(|glob| glob.text.starts_with(ARTIFACT)) {
+            return Err(Verdict::Artifact);
+        }
         if let Some(glob) = self.exclude.iter().find(|glob| glob.pattern.matches(tag)) {
             return Err(Verdict::Excluded(glob.text.clone()));
         }
-        let captured = match &self.regex {
-            Some(regex) => regex.capture(tag).ok_or(Verdict::RegexMismatch)?,
-            None => None,
+        let (captured, further) = match &self.regex {
+            Some(regex) => regex.captured(tag).ok_or(Verdict::RegexMismatch)?,
+            None => (None, Vec::new()),
         };
-        Ok(captured.or_else(|| tag.get(glob.before..tag.len() - glob.after)).unwrap_or(tag))
+        let first = captured.or_else(|| tag.get(glob.before..tag.len() - glob.after)).unwrap_or(tag);
+        Ok(SortText { first, further })
     }
 
     pub(super) fn captures(&self) -> bool {
-        self.regex.as_ref().is_some_and(|regex| regex.captures)
+        self.regex.as_ref().is_some_and(|regex| regex.captures > 0)
     }
 
     /// The globs of `tags`, repeated `*` aside.
@@ -207,6 +219,18 @@ fn meant(text: &str) -> String {
     }
 }
 
+/// What tags begin with under which tools store signatures, attestations and SBOMs beside an image.
+const ARTIFACT: &str = "sha256-";
+
+/// `sha256-` and 64 hexadecimal digits, with or without `.sig`, `.att`, `.sbom`: cosign's and the distribution
+/// specification's names for what belongs to the image of that digest.
+pub(super) fn is_artifact(tag: &str) -> bool {
+    let Some((hex, kind)) = tag.strip_prefix(ARTIFACT).and_then(|rest| rest.split_at_checked(64)) else {
+        return false;
+    };
+    hex.bytes().all(|byte| byte.is_ascii_hexdigit()) && matches!(kind, "" | ".sig" | ".att" | ".sbom")
+}
+
 /// How much of a literal prefix is not sort key: all before its first digit (`v1.` keeps the `1.`).
 fn prefix_taken_off(prefix: &str) -> usize {
     prefix.find(|c: char| c.is_ascii_digit()).unwrap_or(prefix.len())
@@ -227,25 +251,24 @@ impl Anchored {
         // On its own first: `a)|(b` must not become valid by what is put around it.
         let alone = build(text).map_err(|error| one_line(&error))?;
         let captures = alone.captures_len() - 1;
-        if captures > 1 {
-            return Err(format!("has {captures} captures, may have one: (?:...) groups without capturing"));
-        }
         // The fastest engine of those we compile in (one-pass) takes only expressions with a capture.
         let open = if captures == 0 { "(" } else { "(?:" };
         let regex = build(&format!(r"\A{open}{text})\z"))
             // With `(?x)` it may end in a comment, which swallows the closing parenthesis.
             .or_else(|_| build(&format!("\\A{open}{text}\n)\\z")))
             .map_err(|error| one_line(&error))?;
-        Ok(Anchored { text: text.to_owned(), regex, captures: captures > 0 })
+        Ok(Anchored { text: text.to_owned(), regex, captures })
     }
 
-    /// None where the tag does not match; Some(None) where the capture took no part.
-    fn capture<'t>(&self, tag: &'t str) -> Option<Option<&'t str>> {
-        if !self.captures {
-            return self.regex.is_match(tag.as_bytes()).then_some(None);
+    /// What the first capture took, where it took part, and what the further ones took. None where the tag does not
+    /// match.
+    fn captured<'t>(&self, tag: &'t str) -> Option<(Option<&'t str>, Vec<&'t str>)> {
+        if self.captures == 0 {
+            return self.regex.is_match(tag.as_bytes()).then(|| (None, Vec::new()));
         }
         let captures = self.regex.captures(tag.as_bytes())?;
-        Some(captures.get(1).and_then(|capture| tag.get(capture.range())))
+        let taken = |number| captures.get(number).and_then(|capture| tag.get(capture.range()));
+        Some((taken(1), (2..=self.captures).map(|number| taken(number).unwrap_or_default()).collect()))
     }
 }
 
@@ -291,6 +314,10 @@ mod tests {
         if faults.is_empty() { Ok(filter) } else { Err(faults.remove(0)) }
     }
 
+    fn first<'t>(filter: &Filter, tag: &'t str) -> Result<&'t str, Verdict> {
+        filter.sort_text(tag).map(|text| text.first)
+    }
+
     #[test]
     fn the_sort_key_is_the_tag_without_what_the_glob_spells_out() {
         for (globs, tag, key) in [
@@ -320,7 +347,7 @@ mod tests {
             ("stable", "stable", "stable"),
             ("v1.2.3-alpine", "v1.2.3-alpine", "v1.2.3-alpine"),
         ] {
-            assert_eq!(filter(&[globs], &[], None).unwrap().sort_text(tag), Ok(key), "{globs} on {tag}");
+            assert_eq!(first(&filter(&[globs], &[], None).unwrap(), tag), Ok(key), "{globs} on {tag}");
         }
     }
 
@@ -334,7 +361,7 @@ mod tests {
             (["v*", "*a"], "v1a", "1a"),
         ] {
             for globs in [globs, [globs[1], globs[0]]] {
-                assert_eq!(filter(&globs, &[], None).unwrap().sort_text(tag), Ok(key), "{globs:?} on {tag}");
+                assert_eq!(first(&filter(&globs, &[], None).unwrap(), tag), Ok(key), "{globs:?} on {tag}");
             }
         }
     }
@@ -394,7 +421,7 @@ mod tests {
             (r"(\d+)?x", "x", Some("x")),
             (r"(\d*)x", "x", Some("")),
         ] {
-            let found = filter(&["*"], &[], Some(regex)).unwrap().sort_text(tag).ok();
+            let found = first(&filter(&["*"], &[], Some(regex)).unwrap(), tag).ok();
             assert_eq!(found, key, "{regex} on {tag}");
         }
     }
@@ -402,18 +429,53 @@ mod tests {
     #[test]
     fn a_capture_that_took_no_part_leaves_the_key_to_the_glob() {
         let filter = filter(&["build-*"], &[], Some(r"build-.*?(?:-r(\d+))?")).unwrap();
-        assert_eq!(filter.sort_text("build-7-r12"), Ok("12"));
-        assert_eq!(filter.sort_text("build-7"), Ok("7"));
+        assert_eq!(first(&filter, "build-7-r12"), Ok("12"));
+        assert_eq!(first(&filter, "build-7"), Ok("7"));
+    }
+
+    #[test]
+    fn further_captures_follow_the_first() {
+        for (regex, tag, key, rest) in [
+            (r"^v(\d+\.\d+\.\d+)-ls(\d+)$", "v8.9.0-ls101", "8.9.0", &["101"][..]),
+            (r"v(\d+)(?:-r(\d+))?", "v8", "8", &[""]),
+            (r"(?:v(\d+)|x(\d+))", "x8", "x8", &["8"]),
+            (r"(\d+)-(\d+)-([a-z]+)", "1-2-b", "1", &["2", "b"]),
+        ] {
+            let filter = filter(&["*"], &[], Some(regex)).unwrap();
+            let expected = SortText { first: key, further: rest.to_vec() };
+            assert_eq!(filter.sort_text(tag), Ok(expected), "{regex} on {tag}");
+        }
+    }
+
+    #[test]
+    fn signatures_are_taken_by_a_glob_that_begins_like_them_only() {
+        let hex = "0a".repeat(32);
+        let plain = format!("sha256-{hex}");
+        let artifacts = ["", ".sig", ".att", ".sbom"].map(|kind| format!("{plain}{kind}"));
+        for tag in &artifacts {
+            for globs in [&["*"][..], &["sha*"], &["*.sig", "*"], &["?ha256-*", "*"]] {
+                assert_eq!(
+                    first(&filter(globs, &[], None).unwrap(), tag),
+                    Err(Verdict::Artifact),
+                    "{globs:?} on {tag}"
+                );
+            }
+            for globs in [&["sha256-*"][..], &["*", "sha256-*"], &[tag.as_str()]] {
+                assert!(filter(globs, &[], None).unwrap().sort_text(tag).is_ok(), "{globs:?} on {tag}");
+            }
+        }
+        let images =
+            [format!("{plain}.tar"), format!("{plain}0"), format!("sha256-{}", &hex[1..]), "sha256-".into()];
+        for tag in &images {
+            assert_eq!(first(&filter(&["*"], &[], None).unwrap(), tag), Ok(tag.as_str()));
+        }
     }
 
     #[test]
     fn a_regex_that_cannot_be_used_is_refused_in_one_line() {
-        for (regex, message) in [
-            ("(", "unclosed group"),
-            ("a)|(b", "unopened group"),
-            (r"(\d+)-(\d+)", "has 2 captures, may have one: (?:...) groups without capturing"),
-            ("(?x) a)|(b # x", "unopened group"),
-        ] {
+        for (regex, message) in
+            [("(", "unclosed group"), ("a)|(b", "unopened group"), ("(?x) a)|(b # x", "unopened group")]
+        {
             let error = filter(&["*"], &[], Some(regex)).unwrap_err();
             assert_eq!((error.key, error.message.as_str()), ("regex", message), "{regex}");
         }
@@ -431,7 +493,7 @@ mod tests {
             ("v1-debug", Err(Verdict::Excluded("*-debug".to_owned()))),
             ("v1-alpine", Err(Verdict::RegexMismatch)),
         ] {
-            assert_eq!(filter.sort_text(tag), expected, "{tag}");
+            assert_eq!(first(&filter, tag), expected, "{tag}");
         }
     }
 

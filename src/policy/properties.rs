@@ -22,7 +22,12 @@ fn tag() -> impl Strategy<Value = String> {
             select(vec!["", "-rc.1", "-rc.10", "-rc9", "-x"])
         )
             .prop_map(|(prefix, a, b, c, suffix)| format!("{prefix}{a}.{b}.{c}{suffix}")),
-        (number(), select(vec![".", "-", "_"]), number(), select(vec!["", "-x", ".sig"]))
+        (
+            number(),
+            select(vec![".", "-", "_"]),
+            number(),
+            select(vec!["", "-x", ".sig", "-ls9", "-ls10", "-ls1a"])
+        )
             .prop_map(|(a, separator, b, suffix)| format!("{a}{separator}{b}{suffix}")),
         (select(vec!["", "v", "dev-"]), number()).prop_map(|(prefix, a)| format!("{prefix}{a}")),
         "[a-cA-C0-2_][a-c0-2._-]{0,4}",
@@ -47,7 +52,16 @@ fn rows() -> impl Strategy<Value = Vec<ListedTag>> {
 fn policy() -> impl Strategy<Value = Policy> {
     let globs = select(vec![vec!["*"], vec!["v*", "*-x"], vec!["*", "v*", "dev-*"], vec!["1*", "?.*"]]);
     let order = select(vec![Order::Newest, Order::Semver, Order::Numeric, Order::Alphabetical]);
-    let regex = select(vec![None, None, Some("(?:dev-|v)?([0-9.]+).*"), Some("[^x]*"), Some("(a)?.*")]);
+    let regex = select(vec![
+        None,
+        None,
+        Some("(?:dev-|v)?([0-9.]+).*"),
+        Some("[^x]*"),
+        Some("(a)?.*"),
+        Some("(?:dev-|v)?([0-9.]+)(?:-([a-z0-9.]+))?"),
+        Some("(.)(.?)(.*)"),
+        Some("([^.]*)[.]?([0-9]*)(.*)"),
+    ]);
     let range = select(vec![None, None, Some(">=1, <10"), Some("~1.1")]);
     (globs, select(vec![vec![], vec!["*.sig"]]), order, regex, range, any::<bool>()).prop_map(
         |(tags, exclude, order, regex, range, prerelease)| {

@@ -7,10 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::Order;
 use super::numeric::Sequence;
 use super::semver::Version;
-use crate::reference::Tag;
+use super::suggestion::{Suggestion, is_prerelease};
+use super::{Order, Policy, Rule};
+use crate::reference::{ListedTag, Tag};
 
 /// The stages proposed for an image.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub(crate) struct ProposedStage {
     pub(crate) name: String,
     pub(crate) tags: String,
     pub(crate) exclude: Vec<String>,
-    pub(crate) regex: Option<&'static str>,
+    pub(crate) regex: Option<String>,
     pub(crate) order: Order,
     pub(crate) prerelease: bool,
     /// The number of its tags, and some of them.
@@ -76,23 +77,9 @@ impl fmt::Display for Reason {
 /// The number of tags shown of a kind.
 const EXAMPLES: usize = 3;
 
-/// Words in prereleases of a version.
-const PRERELEASES: [&str; 14] = [
-    "alpha",
-    "beta",
-    "rc",
-    "pre",
-    "preview",
-    "dev",
-    "snapshot",
-    "nightly",
-    "canary",
-    "next",
-    "m",
-    "a",
-    "b",
-    "milestone",
-];
+/// Words for builds of one version, each with a number behind it: `-ls99`, `-k3s2`.
+const REVISIONS: [&str; 12] =
+    ["ls", "r", "rev", "p", "patch", "hotfix", "fix", "build", "post", "k3s", "rke2r", "u"];
 
 /// The rest of a tag, after its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,6 +90,8 @@ enum Kind {
     },
     /// `1.2.3-alpine`
     Variant,
+    /// `8.9.0-ls99`
+    Revision,
     /// `42`, `20240131-1530`, `2024.10.1`
     Number {
         is_date: bool,
@@ -240,10 +229,15 @@ fn kind(rest: &str) -> Kind {
             return Kind::Number { is_date };
         }
     }
-    if let Some(version) = Version::parse(rest) {
+    if is_revision(rest) {
+        return Kind::Revision;
+    }
+    // Behind a _ stands build metadata, or else what the image is for: `1.2.3_7`, `1.2.3_alpine`.
+    let is_for = rest.split_once('_').is_some_and(|(_, what)| !what.contains(|c: char| c.is_ascii_digit()));
+    if let Some(version) = Version::parse(rest).filter(|_| !is_for) {
         let first = version.as_semver().pre.split(['.', '-']).next().unwrap_or_default().to_ascii_lowercase();
         let word = first.trim_end_matches(|c: char| c.is_ascii_digit());
-        return if word.is_empty() || PRERELEASES.contains(&word) {
+        return if word.is_empty() || is_prerelease(word) {
             Kind::Version { is_prerelease: version.is_prerelease() }
         } else {
             Kind::Variant
@@ -254,6 +248,31 @@ fn kind(rest: &str) -> Kind {
         return Kind::Variant;
     }
     if is_hash(rest) { Kind::Hash } else { Kind::Other }
+}
+
+/// `8.9.0-ls99`, `10.11-r9`
+fn is_revision(rest: &str) -> bool {
+    rest.split_once('-').is_some_and(|(numbers, build)| {
+        let word = build.trim_end_matches(|c: char| c.is_ascii_digit());
+        numbers.contains('.')
+            && Sequence::parse(numbers).is_some()
+            && word.len() < build.len()
+            && REVISIONS.contains(&word)
+    })
+}
+
+/// The tags that the rule of a suggestion takes.
+fn taken_by<'t>(suggestion: &Suggestion, tags: &[(&'t Tag, Kind)]) -> BTreeSet<&'t Tag> {
+    let rule = Rule {
+        tags: vec!["*".to_owned()],
+        regex: Some(suggestion.regex.clone()),
+        order: suggestion.order,
+        prerelease: suggestion.prerelease,
+        ..Rule::default()
+    };
+    let Ok(policy) = Policy::new(&rule) else { return BTreeSet::new() };
+    let is_taken = |tag: &&Tag| policy.candidate(&ListedTag::named((*tag).clone())).is_some();
+    tags.iter().map(|(tag, _)| *tag).filter(is_taken).collect()
 }
 
 /// The stage of one head, and the tags that it skips.
@@ -287,21 +306,46 @@ fn stage<'t>(head: &str, tags: &[(&'t Tag, Kind)]) -> (ProposedStage, Vec<(&'t T
         stage.order = Order::Numeric;
         stage.reason = if is_date { "dates, compared as numbers" } else { "growing numbers" };
     } else if head.is_empty() && all(&|kind| kind == Kind::Hash) {
-        stage.regex = Some("^[0-9a-f]{7,64}$");
+        stage.regex = Some("^[0-9a-f]{7,64}$".to_owned());
         stage.reason = "commits have no order; the last push is the newest";
     }
+    let mut taken: BTreeSet<&Tag> =
+        tags.iter().filter(|(_, kind)| takes(*kind)).map(|(tag, _)| *tag).collect();
+    let is_revision = |kind: Kind| kind == Kind::Revision;
+    let has_revisions = tags.iter().any(|(_, kind)| is_revision(*kind));
+    if has_revisions || stage.prerelease {
+        let is_numbered = |kind: Kind| if has_revisions { is_revision(kind) } else { is_version(kind) };
+        let numbered = tags.iter().filter(|(_, kind)| is_numbered(*kind)).map(|(tag, _)| tag.as_str());
+        let others: Vec<&str> = tags.iter().map(|(tag, _)| tag.as_str()).collect();
+        let suggestion = Suggestion::of_most(numbered, &others);
+        if let Some(suggestion) = suggestion.filter(|found| has_revisions || found.prerelease) {
+            let by_regex = taken_by(&suggestion, tags);
+            // A regex that leaves out what the stage takes without it would be for other tags.
+            if !by_regex.is_empty() && (by_regex.is_superset(&taken) || (has_revisions && versions == 0)) {
+                stage.order = suggestion.order;
+                stage.prerelease = suggestion.prerelease;
+                stage.reason = "the regex compares the number behind the letters as a number";
+                stage.regex = Some(suggestion.regex);
+                taken = by_regex;
+            }
+        }
+    }
+    if versions > 0
+        && tags.iter().any(|(tag, kind)| *kind == Kind::Variant && tag.as_str()[head.len()..].contains('_'))
+    {
+        stage.exclude.push(format!("{head}*_*"));
+    }
     stage.name = name(head, stage.order);
-    let taken: Vec<&Tag> = tags.iter().filter(|(_, kind)| takes(*kind)).map(|(tag, _)| *tag).collect();
     stage.count = taken.len();
     stage.examples = taken.iter().rev().take(EXAMPLES).map(|tag| (*tag).clone()).collect();
     let why = |kind: Kind| match kind {
         // `v1` and `v1.2` move with the versions beside them.
         Kind::Number { is_date: false } => Reason::Moving,
-        Kind::Variant => Reason::Variant,
+        Kind::Variant | Kind::Revision => Reason::Variant,
         _ => Reason::Odd,
     };
     let others =
-        tags.iter().filter(|(_, kind)| !takes(*kind)).map(|(tag, kind)| (*tag, why(*kind))).collect();
+        tags.iter().filter(|(tag, _)| !taken.contains(tag)).map(|(tag, kind)| (*tag, why(*kind))).collect();
     (stage, others)
 }
 
@@ -340,6 +384,9 @@ mod tests {
             if stage.prerelease {
                 line += " with prereleases";
             }
+            if let Some(regex) = stage.regex.as_ref().filter(|regex| regex.contains('(')) {
+                line += &format!(" by {regex}");
+            }
             line
         };
         let left = |left: &Left| {
@@ -360,6 +407,21 @@ mod tests {
             (&["1.0.0", "1.1.0-rc.1"], &["prod: * semver"]),
             (&["v1.0.0-rc.1", "v1.0.0-rc.2"], &["prod: v* semver with prereleases"]),
             (&["v1.2.3", "v1.2", "v1"], &["prod: v* semver", "Moving: v1.2 v1"]),
+            (
+                &["v1.0.0-rc9", "v1.0.0-rc10"],
+                &[r"prod: v* semver with prereleases by ^v(\d+\.\d+\.\d+(?:-[a-z]+)?)(\d+)?$"],
+            ),
+            (&["v1.0.0-rc9", "v1.0.0"], &["prod: v* semver"]),
+            (&["v8.9.0-ls99", "v8.9.0-ls101"], &[r"prod: v* semver by ^v(\d+\.\d+\.\d+)-ls(\d+)$"]),
+            (
+                &["1.2.3", "1.2.3-r9", "1.2.3-r10", "1.2.3-alpine"],
+                &[r"prod: * semver by ^(\d+\.\d+\.\d+)(?:-r(\d+))?$", "Variant: 1.2.3-alpine"],
+            ),
+            (&["v1.30.1-k3s2", "v1.30.1-k3s10"], &[r"prod: v* semver by ^v(\d+\.\d+\.\d+)-k3s(\d+)$"]),
+            (&["1.2.3-hotfix2", "1.2.3-hotfix10"], &[r"prod: * semver by ^(\d+\.\d+\.\d+)-hotfix(\d+)$"]),
+            (&["10.11-r9", "10.11-r10"], &[r"main: * numeric by ^(\d+\.\d+)-r(\d+)$"]),
+            (&["1.2.3_7", "1.2.3_build.8"], &["prod: * semver"]),
+            (&["1.2.3", "1.2.3_alpine"], &["prod: * semver but *_*", "Variant: 1.2.3_alpine"]),
             (
                 &["1.2.3", "1.2.3-alpine", "1.2-alpine"],
                 &["prod: * semver", "Variant: 1.2.3-alpine 1.2-alpine"],
@@ -461,7 +523,7 @@ mod tests {
                 let rule = Rule {
                     tags: vec![stage.tags.clone()],
                     exclude: stage.exclude.clone(),
-                    regex: stage.regex.map(str::to_owned),
+                    regex: stage.regex.clone(),
                     order: stage.order,
                     prerelease: stage.prerelease,
                     ..Rule::default()

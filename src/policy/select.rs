@@ -48,7 +48,7 @@ impl Selection {
     fn count(&mut self, verdict: &Verdict) {
         self.listed += 1;
         match verdict {
-            Verdict::NotMatched | Verdict::RegexMismatch => return,
+            Verdict::NotMatched | Verdict::Artifact | Verdict::RegexMismatch => return,
             Verdict::Excluded(_) => {
                 self.excluded += 1;
                 return;

@@ -27,9 +27,15 @@ impl fmt::Display for Bump {
 impl Version {
     /// `1.2.3`, `v1.2.3-rc.1`, `V1.2.3+build`. Nothing is coerced: None for `1.2`, `2025.08.05` (a leading
     /// zero) and `17-alpine`, and for a number past 2^64 - 1, which the numeric order can compare.
+    ///
+    /// A tag has no `+`: Helm writes the build metadata of a chart behind a `_`.
     pub(super) fn parse(text: &str) -> Option<Version> {
         let bare = text.strip_prefix(['v', 'V']).unwrap_or(text);
-        let mut version = ::semver::Version::parse(bare).ok()?;
+        let mut version = match bare.split_once('_') {
+            Some((version, build)) => ::semver::Version::parse(&format!("{version}+{build}")),
+            None => ::semver::Version::parse(bare),
+        }
+        .ok()?;
         version.build = ::semver::BuildMetadata::EMPTY;
         Some(Version(version))
     }
@@ -98,9 +104,15 @@ mod tests {
 
     #[test]
     fn a_leading_v_and_build_metadata_do_not_count() {
-        for (left, right) in
-            [("1.2.3", "v1.2.3"), ("V1.2.3", "v1.2.3"), ("1.2.3+a", "1.2.3+b"), ("1.2.3-a+1", "1.2.3-a")]
-        {
+        for (left, right) in [
+            ("1.2.3", "v1.2.3"),
+            ("V1.2.3", "v1.2.3"),
+            ("1.2.3+a", "1.2.3+b"),
+            ("1.2.3-a+1", "1.2.3-a"),
+            ("1.2.3_build", "1.2.3"),
+            ("v1.2.3-rc.1_build.7", "1.2.3-rc.1"),
+            ("1.2.3_9", "1.2.3_10"),
+        ] {
             assert_eq!(version(left), version(right), "{left} = {right}");
             assert!(version(left) <= version(right) && version(left) >= version(right), "{left} = {right}");
         }
@@ -124,6 +136,10 @@ mod tests {
             "1.2.3-",
             "1.2.3-01",
             "1.2.3-a..b",
+            "1.2.3_",
+            "1.2.3_a_b",
+            "1.2.3+a_b",
+            "1.2_a",
             "1.2.x",
             "1.2.*",
             " 1.2.3",

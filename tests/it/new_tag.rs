@@ -19,6 +19,26 @@ pub(crate) fn baselined(gitea: &Gitea, stages: &str) -> Shop {
 }
 
 #[test]
+fn builds_of_a_version_are_compared_by_further_captures_and_signatures_are_no_tags() {
+    let gitea = gitea(Build::GiteaNew);
+    let stages = "[projects.shop.stages.prod]\ntags = \"*\"\norder = \"semver\"\nregex = '^r(\\d+\\.\\d+\\.\\d+)-ls(\\d+)$'\n\
+        deploy = { command = [\"./deploy.sh\"] }\n[projects.shop.stages.any]\ntags = \"*\"\norder = \"newest\"\n\
+        deploy = { command = [\"./deploy.sh\"] }\n";
+    gitea.push("acme/shop", "r8.9.0-ls99", "2026-11-20T10:30:00Z");
+    let shop = baselined(&gitea, stages);
+    gitea.push("acme/shop", "r8.9.0-ls101", "2026-11-20T11:00:00Z");
+    let signature = format!("sha256-{}.sig", "a".repeat(64));
+    gitea.push("acme/shop", &signature, "2026-11-20T11:00:30Z");
+    shop.run(&["poll"]).code(0);
+    let mut delivered = shop.delivered();
+    delivered.sort();
+    assert_eq!(delivered, ["shop/any r8.9.0-ls101", "shop/prod r8.9.0-ls101"]);
+    gitea.push("acme/shop", "r8.9.0-ls100", "2026-11-20T12:00:00Z");
+    shop.run(&["poll"]).code(0);
+    assert_eq!(shop.delivered().len(), 3, "prod has a newer one");
+}
+
+#[test]
 fn a_new_tag_is_given_to_the_command_once() {
     for build in Build::ALL {
         let gitea = gitea(build);

@@ -1,0 +1,55 @@
+//! The captures of a regex behind its first: each is compared as a number or by bytes.
+
+use std::fmt;
+
+use super::numeric::Sequence;
+
+/// What a further capture took of a tag. Two numbers compare as numbers, two texts by bytes.
+///
+/// For a total order, all text that begins with a digit or behind it by bytes is greater than every number: by bytes
+/// alone, `9`, `10` and `1a` would each be lower than the next.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Capture {
+    /// Nothing, or text that begins with `-` or `.`, which sort before digits.
+    BeforeNumbers(Box<str>),
+    Number(Sequence),
+    BehindNumbers(Box<str>),
+}
+
+impl Capture {
+    /// A capture that took no part is empty.
+    pub(super) fn of(text: &str) -> Capture {
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        match Sequence::parse(text) {
+            Some(number) if is_number => Capture::Number(number),
+            _ if text.bytes().next().is_none_or(|first| first < b'0') => Capture::BeforeNumbers(text.into()),
+            _ => Capture::BehindNumbers(text.into()),
+        }
+    }
+}
+
+impl fmt::Display for Capture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Capture::Number(number) => number.fmt(f),
+            Capture::BeforeNumbers(text) if text.is_empty() => f.write_str("\"\""),
+            Capture::BeforeNumbers(text) | Capture::BehindNumbers(text) => f.write_str(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn captures_rise_from_nothing_by_numbers_to_text() {
+        let rising =
+            ["", "-9", ".1", "0", "9", "10", "101", "18446744073709551616", "10a", "1a", "9a", "a", "b"];
+        for pair in rising.windows(2) {
+            assert!(Capture::of(pair[0]) < Capture::of(pair[1]), "{:?} < {:?}", pair[0], pair[1]);
+        }
+        assert_eq!(Capture::of("007"), Capture::of("7"));
+        assert_eq!(Capture::of("1.2").to_string(), "1.2", "not a number");
+    }
+}
