@@ -94,9 +94,14 @@ fn a_state_that_root_makes_in_a_users_folder_belongs_to_that_user() {
     let gitea = gitea(Build::GiteaNew);
     let shop = Shop::with(&on_gitea(&gitea, DEV));
     shop.file("deliveries", "");
+    // The configuration of the user, whose state has no folder yet.
+    let (config, state) =
+        (shop.path("home/.config/tagship/config.toml"), shop.path("home/.local/state/tagship/state.db"));
+    let token = shop.path("secret/token");
+    let text = shop.read("tagship.toml").replace("secret/token", token.to_str().unwrap());
+    shop.file("home/.config/tagship/config.toml", &text);
     give(&shop.path(""), SERVICE);
-    let (config, state) = (shop.path("tagship.toml"), shop.path("home/.local/state/tagship/state.db"));
-    let arguments = ["--config", config.to_str().unwrap(), "--state", state.to_str().unwrap(), "poll"];
+    let arguments = ["--config", config.to_str().unwrap(), "poll"];
     shop.run_bare(&arguments).code(0).stdout_has("baseline");
     for path in state.ancestors().take(4) {
         assert_eq!(fs::metadata(path).unwrap().uid(), SERVICE, "{}", path.display());
