@@ -9,7 +9,7 @@ use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 
 use super::RegistryError;
 use super::answer::{Answer, TAGS_BODY, Unread, one_line};
-use super::large::{Claim, LARGE_BODY, LARGE_LIST};
+use super::large::{Claim, LARGE_BODY};
 use crate::reference::{Dropped, ListedTag, Listing, Repository, Tag, is_ascending};
 use crate::secret::{Outside, Redactor as _};
 
@@ -99,10 +99,13 @@ impl Page {
     }
 }
 
-/// Keeps the first of tags that are there more than once. A large list is sorted for it, which takes no memory.
+/// A longer list is sorted to find repeats: slower than a set of its tags, but it needs no memory.
+const SORTED: usize = 250_000;
+
+/// Keeps the first of tags that are there more than once.
 pub(super) fn without_repeats(mut tags: Vec<ListedTag>, claim: &Claim) -> Vec<ListedTag> {
     claim.run(move || {
-        if tags.len() > LARGE_LIST {
+        if tags.len() > SORTED {
             tags.sort_unstable_by(|a, b| a.tag.cmp(&b.tag));
             tags.dedup_by(|a, b| a.tag == b.tag);
         } else if !is_ascending(&tags) {
