@@ -223,7 +223,7 @@ pub(crate) struct Check {
     /// Also try each registry, repository and command; exit with 1 if one fails
     #[arg(long)]
     pub(crate) online: bool,
-    /// Also send a test message to each [[notify]]; exit with 1 where one fails
+    /// Also send a test message to each `[[notify]]`; exit with 1 if one fails
     #[arg(long)]
     pub(crate) notify: bool,
 }

@@ -81,6 +81,8 @@ fn page(command: &Command, name: &str, see_also: &[String]) -> anyhow::Result<St
     let leaked: &'static str = name.to_owned().leak();
     let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let command = command.clone().name(leaked).display_name(leaked).disable_help_subcommand(true);
+    // A page is the long help; what -h hides would have no text in it.
+    let command = command.mut_args(|argument| argument.hide_short_help(false));
     let man = clap_mangen::Man::new(command.clone())
         .title(name.to_uppercase())
         .date(DATE)
