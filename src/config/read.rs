@@ -97,13 +97,13 @@ impl<'t> Table<'t> {
     }
 
     pub(super) fn get(&self, name: &str) -> Option<Field<'t>> {
-        let entry = self.entries.iter().find(|entry| entry.name == name).or_else(|| self.misspelt(name))?;
-        Some(self.field(entry))
-    }
-
-    fn misspelt(&self, name: &str) -> Option<&'t Entry<'t>> {
-        let misspelt = self.misspelt.as_ref()?;
-        misspelt.iter().find(|(meant, _)| *meant == name).map(|(_, entry)| *entry)
+        if let Some(entry) = self.entries.iter().find(|entry| entry.name == name) {
+            return Some(self.field(entry));
+        }
+        // Help names the key that was meant.
+        let (meant, entry) = self.misspelt.as_ref()?.iter().find(|(meant, _)| *meant == name)?;
+        let path = Path { within: Some(Rc::clone(&self.path)), step: Step::Name(meant) };
+        Some(Field { path, ..self.field(entry) })
     }
 
     /// Every entry, in the order written.

@@ -100,7 +100,7 @@ impl Page {
 }
 
 /// A longer list is sorted to find repeats: slower than a set of its tags, but it needs no memory.
-const SORTED: usize = 250_000;
+const SORTED: usize = 125_000;
 
 /// Keeps the first of tags that are there more than once.
 pub(super) fn without_repeats(mut tags: Vec<ListedTag>, claim: &Claim) -> Vec<ListedTag> {
