@@ -44,10 +44,10 @@ use std::sync::Arc;
 use crate::cli::{Color, Global};
 use crate::config::{self, Config};
 use crate::report::Detail;
-use selection::{select, select_filtered, select_one};
+use selection::{select, select_among, select_filtered, select_one};
 use state::{
-    can_lock, kept_state, open_state, read_state, rehearsed_state, used_files, warn_if_not_polled,
-    warn_of_open_state,
+    can_lock, kept_state, known_images, open_state, read_state, rehearsed_state, used_files,
+    warn_if_not_polled, warn_of_open_state,
 };
 
 /// How a command ended.
@@ -136,11 +136,21 @@ fn detail(global: &Global) -> Detail {
     }
 }
 
-/// The configuration that the command line means.
+/// The configuration that the command line means, with the images that the state knows.
 ///
 /// # Errors
 /// There is none, or every fault of it at once.
 fn load(global: &Global) -> anyhow::Result<Config> {
+    let mut config = load_written(global)?;
+    config.take_in(&known_images(global.state.as_deref(), &config));
+    Ok(config)
+}
+
+/// The same as it is written.
+///
+/// # Errors
+/// As [`load`].
+fn load_written(global: &Global) -> anyhow::Result<Config> {
     let path = config::find(global.config.as_deref())?;
     Ok(config::load(&path)?)
 }

@@ -9,6 +9,7 @@ mod answer;
 mod danger;
 mod excerpt;
 mod file;
+mod images;
 mod key;
 mod load;
 mod manual;
@@ -40,11 +41,12 @@ pub(crate) use manual::{manual, tidy};
 pub(crate) use read::{nearest, parse_duration, suggest};
 pub(crate) use schema::schema;
 
+use crate::images::{self as discovery, Discovered, Expansion, KnownImage, Table};
 use crate::reference::{Repository, Tag};
 use crate::target::notifier::Notifier;
 use crate::target::path::push_encoded;
 use crate::target::template::{SecretId, Template};
-use crate::target::{Name, Target};
+use crate::target::{Name, Target, TargetId};
 use crate::transport::Transport;
 
 /// A valid configuration.
@@ -56,8 +58,14 @@ pub(crate) struct Config {
     pub(crate) registries: BTreeMap<Name, RegistryConfig>,
     /// Of `[secrets]` and of variables whose value is a secret source.
     pub(crate) secrets: BTreeMap<SecretId, SecretSource>,
-    /// In the order written.
+    /// In the order written, with those of the images that are known of tables with `images`.
     pub(crate) targets: Vec<Target>,
+    /// The tables with `images`, in the order written.
+    pub(crate) tables: Vec<Table>,
+    /// The projects that are images of a table.
+    pub(crate) discovered: BTreeMap<Name, Discovered>,
+    /// What is wrong with images of a table, by its name.
+    pub(crate) image_faults: BTreeMap<Name, Vec<String>>,
     pub(crate) notifiers: Vec<Notifier>,
     /// The main file and what it includes; absolute.
     pub(crate) files: Vec<PathBuf>,
@@ -70,7 +78,7 @@ pub(crate) struct Config {
 }
 
 /// Who is told of runs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum PingUrl {
     /// By the convention of healthchecks.io: `/start`, or `/` and an exit status, behind the path.
     Convention(Template),
@@ -79,12 +87,59 @@ pub(crate) enum PingUrl {
 }
 
 impl Config {
+    /// Makes targets of the images that are known, in place of those that were known before. The only place where
+    /// images of tables become targets.
+    pub(crate) fn take_in(&mut self, known: &[KnownImage]) {
+        if self.tables.is_empty() {
+            return;
+        }
+        let mut written = std::mem::take(&mut self.targets);
+        written.retain(|target| !self.discovered.contains_key(&target.id.project));
+        let address = |name: &Name| self.registries[name].location.to_string();
+        let Expansion { targets, projects, faults } =
+            discovery::expand(&self.tables, written, address, known);
+        (self.targets, self.discovered, self.image_faults) = (targets, projects, faults);
+    }
+
+    /// The targets, and the stages of each table that has no image yet.
+    pub(crate) fn all_targets(&self) -> impl Iterator<Item = &Target> {
+        let has_images = |table: &Table| self.discovered.values().any(|found| table.has(found));
+        let of_tables = self.tables.iter().filter(move |table| !has_images(table));
+        self.targets.iter().chain(of_tables.flat_map(|table| &table.stages))
+    }
+
+    /// The targets of a table's images that are known.
+    pub(crate) fn targets_of(&self, table: &Table) -> impl Iterator<Item = &Target> {
+        self.targets.iter().filter(|target| {
+            self.discovered.get(&target.id.project).is_some_and(|project| table.has(project))
+        })
+    }
+
+    /// The names that images had as projects before they were gone for good.
+    pub(crate) fn retired(&self, known: &[KnownImage]) -> BTreeMap<Name, Repository> {
+        let is_of = |table: &Table, image: &KnownImage| {
+            table.address == image.registry && table.takes(&image.repository)
+        };
+        let retired = known.iter().filter(|image| image.retired_at.is_some());
+        let retired = retired.filter(|image| self.tables.iter().any(|table| is_of(table, image)));
+        let named = |image: &KnownImage| {
+            Some((Name::new(&discovery::project_name(&image.repository)).ok()?, image.repository.clone()))
+        };
+        retired.filter_map(named).collect()
+    }
+
+    /// The target of this name, or the stage of a table.
+    pub(crate) fn target(&self, id: &TargetId) -> Option<&Target> {
+        let of_tables = self.tables.iter().flat_map(|table| &table.stages);
+        self.targets.iter().chain(of_tables).find(|target| target.id == *id)
+    }
+
     /// Whether the targets can be polled without a state.
     ///
     /// # Errors
     /// One of them needs a state.
     pub(crate) fn check_without_state(&self) -> anyhow::Result<()> {
-        for target in &self.targets {
+        for target in self.all_targets() {
             let has_times = self.registries[&target.registry].may_have_push_times();
             if let Some((what, help)) = load::needs_state(target, has_times) {
                 anyhow::bail!(
@@ -162,6 +217,19 @@ impl RegistryConfig {
             RegistryKind::Gitea | RegistryKind::OciLayout | RegistryKind::Dockerhub => true,
             RegistryKind::Github => self.credential != CredentialSetting::Anonymous,
             RegistryKind::Oci | RegistryKind::Gitlab => false,
+        }
+    }
+
+    /// Host and port, as people and container engines call them; empty for a folder.
+    fn host(&self) -> String {
+        match &self.location {
+            Location::Url(url)
+                if self.kind == RegistryKind::Dockerhub && url.host_str() == Some("registry-1.docker.io") =>
+            {
+                "docker.io".to_owned()
+            }
+            Location::Url(url) => host(url),
+            Location::Folder(_) => String::new(),
         }
     }
 

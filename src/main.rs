@@ -57,6 +57,7 @@ mod config;
 mod deploy;
 mod feed;
 mod file;
+mod images;
 mod init;
 mod monitor;
 mod plan;

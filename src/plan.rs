@@ -254,6 +254,20 @@ pub(crate) fn decide_failed(state: Option<&PollState>, failure: Failure, now: Ti
     Decision { failure: Some(failure.clone()), ..Decision::new(Status::Unknown, failure.message, next) }
 }
 
+/// What is to be said of a table with `images` whose list is known.
+pub(crate) fn decide_table(
+    state: Option<&PollState>,
+    status: Status,
+    reason: String,
+    now: Timestamp,
+) -> Decision {
+    let mut next = state.cloned().unwrap_or_default();
+    next.polled_at = Some(now);
+    next.checked_at = Some(now);
+    next.failing = None;
+    Decision::new(status, reason, next)
+}
+
 /// Whether a target is to be polled by `--due`: checked longer ago than 90 % of its interval (cron is
 /// never exact), or with a deployment that waits to be tried again.
 pub(crate) fn is_due(

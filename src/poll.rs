@@ -8,6 +8,7 @@ mod changes;
 mod deliver;
 mod facts;
 mod hand;
+mod images;
 mod inspect;
 mod job;
 mod listing;
@@ -38,6 +39,7 @@ use crate::target::{Name, Target, TargetId};
 pub(crate) use changes::{key as feed_key, recall_other_owner};
 use deliver::Queue;
 pub(crate) use hand::{Choice, Wish, deploy_by_hand};
+pub(crate) use images::{Said, Wanted};
 pub(crate) use inspect::{Finding, inspect};
 use listing::Listed;
 use record::Recorded;
@@ -88,48 +90,118 @@ const UNREAD: usize = 256;
 /// How soon a signal is noticed while nothing else happens.
 const SIGNAL_PATIENCE: Duration = Duration::from_millis(100);
 
-/// Polls the targets and delivers what is new.
-///
-/// What fails for one target is that target's report.
-///
-/// # Errors
-/// Nothing of the run can be recorded, or no thread can be started; nothing was done.
-pub(crate) fn poll(run: &Run<'_>, targets: &[&Target], report: &mut dyn Report) -> anyhow::Result<Summary> {
-    let started = Instant::now();
-    let mut summary = Summary::begin(Timestamp::now());
-    let cutoff = Cutoff::after(run.stop, run.max_runtime);
-    let traffic = Traffic::until(cutoff.clone());
-    let registries = Registries::open(run, targets, &traffic)?;
-    let context = Context::new(run, targets, &registries, cutoff)?;
-    let queue = Queue::default();
-    let result = std::thread::scope(|scope| {
-        let (sender, receiver) = mpsc::sync_channel(UNREAD);
-        let shows_output = report.shows_output();
-        let is_started = job::start(scope, &context, &sender)
-            .and_then(|()| deliver::start(scope, &context, &queue, &sender, shows_output));
-        drop(sender);
-        let mut coordinator = Coordinator::new(&context, &queue, &mut *report, &mut summary);
-        let result = match is_started {
-            Ok(()) => coordinator.work(&receiver),
-            Err(error) => Err(without_threads(error)),
-        };
-        // Whatever happened, the threads end when they are done with what they have begun.
-        queue.close();
-        result
-    });
-    summary.duration = started.elapsed();
-    summary.requests = traffic.requests();
-    summary.signal = run.stop.signal();
-    report.event(Event::Finished(&summary));
-    result?;
-    if let Err(error) = registries.keep_limits(run.store) {
-        report.event(Event::Warning(&format!("cannot record when a registry may be asked again: {error}")));
+/// A poll: rounds of targets, and lists of images between them.
+pub(crate) struct Session<'s> {
+    started: Instant,
+    summary: Summary,
+    cutoff: Cutoff,
+    traffic: Traffic,
+    registries: Registries,
+    /// How often the images of each owner were listed.
+    listed: HashMap<FeedKey, u32>,
+    /// The owners whose feeds were asked.
+    fed: HashSet<FeedKey>,
+    stop: &'s Stop,
+}
+
+impl<'s> Session<'s> {
+    /// Begins a run, which asks nobody yet.
+    pub(crate) fn begin(stop: &'s Stop, max_runtime: Duration) -> Session<'s> {
+        let cutoff = Cutoff::after(stop, max_runtime);
+        Session {
+            started: Instant::now(),
+            summary: Summary::begin(Timestamp::now()),
+            traffic: Traffic::until(cutoff.clone()),
+            cutoff,
+            registries: Registries::default(),
+            listed: HashMap::new(),
+            fed: HashSet::new(),
+            stop,
+        }
     }
-    if run.mode == Mode::Deliver {
-        outbox::send(run, context.left(), report);
-        summary.signal = run.stop.signal();
+
+    /// From now on the run has all of its time: nobody waited for what was asked before.
+    pub(crate) fn restart(&mut self, max_runtime: Duration) {
+        self.started = Instant::now();
+        self.cutoff = Cutoff::after(self.stop, max_runtime);
+        self.traffic = self.traffic.clone().with_cutoff(self.cutoff.clone());
+        self.registries.opened.clear();
     }
-    Ok(summary)
+
+    /// Polls the targets and delivers what is new. `said`: what there is to say of tables with `images`.
+    ///
+    /// What fails for one target is that target's report.
+    ///
+    /// # Errors
+    /// Nothing can be recorded, or no thread can be started; nothing was done.
+    pub(crate) fn round(
+        &mut self,
+        run: &Run<'_>,
+        targets: &[&Target],
+        said: Vec<(&Target, Said)>,
+        report: &mut dyn Report,
+    ) -> anyhow::Result<()> {
+        self.registries.open(run, targets.iter().map(|target| &target.registry), &self.traffic)?;
+        images::introduce(run, targets, report);
+        let (stages, said): (Vec<&Target>, Vec<Said>) = said.into_iter().unzip();
+        let asked = targets.len();
+        let targets: Vec<&Target> = targets.iter().copied().chain(stages).collect();
+        report.event(Event::Selected(&targets));
+        let context = Context::new(run, &targets, &self.registries, self.cutoff.clone())?;
+        let context = Context { asked, fed: self.fed.clone(), ..context };
+        let key = |target: &&Target| feed_key(run.config, &target.registry, target.image.repository.owner());
+        self.fed.extend(targets[..asked].iter().map(key));
+        let queue = Queue::default();
+        std::thread::scope(|scope| {
+            let (sender, receiver) = mpsc::sync_channel(UNREAD);
+            let shows_output = report.shows_output();
+            let is_started = job::start(scope, &context, &sender)
+                .and_then(|()| deliver::start(scope, &context, &queue, &sender, shows_output));
+            drop(sender);
+            let mut coordinator = Coordinator::new(&context, &queue, &mut *report, &mut self.summary);
+            let result = match is_started {
+                Ok(()) => {
+                    coordinator.gather(images::of_tables(asked, said));
+                    coordinator.work(&receiver)
+                }
+                Err(error) => Err(without_threads(error)),
+            };
+            // Whatever happened, the threads end when they are done with what they have begun.
+            queue.close();
+            result
+        })
+    }
+
+    /// Whether nothing more is to be begun.
+    pub(crate) fn is_over(&self) -> bool {
+        self.cutoff.is_reached()
+    }
+
+    /// Reports the end of the run, and sends notifications. `result`: of its rounds.
+    ///
+    /// # Errors
+    /// That of the rounds.
+    pub(crate) fn end(
+        mut self,
+        run: &Run<'_>,
+        result: anyhow::Result<()>,
+        report: &mut dyn Report,
+    ) -> anyhow::Result<Summary> {
+        self.summary.duration = self.started.elapsed();
+        self.summary.requests = self.traffic.requests();
+        self.summary.signal = self.stop.signal();
+        report.event(Event::Finished(&self.summary));
+        result?;
+        if let Err(error) = self.registries.keep_limits(run.store) {
+            report
+                .event(Event::Warning(&format!("cannot record when a registry may be asked again: {error}")));
+        }
+        if run.mode == Mode::Deliver {
+            outbox::send(run, self.cutoff.left().unwrap_or(Duration::MAX), report);
+            self.summary.signal = self.stop.signal();
+        }
+        Ok(self.summary)
+    }
 }
 
 fn without_threads(error: io::Error) -> anyhow::Error {
@@ -142,6 +214,8 @@ fn without_threads(error: io::Error) -> anyhow::Error {
 struct Context<'a> {
     run: &'a Run<'a>,
     targets: &'a [&'a Target],
+    /// So many of them are asked for; those that follow are stages of tables with `images`.
+    asked: usize,
     registries: &'a Registries,
     /// As they were when the run began. Decisions are taken on the state as it is when they are recorded.
     states: HashMap<TargetId, PollState>,
@@ -151,6 +225,10 @@ struct Context<'a> {
     feeds: HashMap<FeedKey, Feed>,
     /// How many repositories of each owner are configured.
     repositories: HashMap<FeedKey, usize>,
+    /// The owners whose feeds this run has asked already.
+    fed: HashSet<FeedKey>,
+    /// The owners of tables with `images`.
+    table_owners: HashSet<FeedKey>,
     /// Nobody is asked, and nothing is started, after it.
     cutoff: Cutoff,
 }
@@ -165,12 +243,15 @@ impl<'a> Context<'a> {
         let mut context = Context {
             run,
             targets,
+            asked: targets.len(),
             registries,
             states: HashMap::new(),
             rounds: HashMap::new(),
             open: HashMap::new(),
             feeds: HashMap::new(),
             repositories: HashMap::new(),
+            fed: HashSet::new(),
+            table_owners: images::owners(run.config).into_iter().map(|(_, key)| key).collect(),
             cutoff,
         };
         // With nothing due, nothing of ten thousand rows matters.
@@ -200,17 +281,7 @@ impl<'a> Context<'a> {
     }
 
     fn failure(&self, error: &RegistryError) -> Failure {
-        let code = match error {
-            RegistryError::Unauthorized(_) => ErrorCode::Unauthorized,
-            RegistryError::Denied(_) => ErrorCode::Denied,
-            RegistryError::NotFound(_) => ErrorCode::NotFound,
-            RegistryError::RateLimited { .. } => ErrorCode::RateLimited,
-            RegistryError::Unavailable(_) => ErrorCode::Unavailable,
-            RegistryError::Protocol(_) => ErrorCode::Protocol,
-            RegistryError::Secret(_) => ErrorCode::Secret,
-            RegistryError::OutOfTime(_) => ErrorCode::OutOfTime,
-        };
-        Failure { code, message: self.run.secrets.mask(&error.to_string()) }
+        failure(self.run, error)
     }
 
     /// What is wrong with the state for one target.
@@ -219,11 +290,30 @@ impl<'a> Context<'a> {
     }
 
     fn out_of_time(&self) -> Failure {
-        let limit = crate::report::describe_duration(self.run.max_runtime);
-        Failure {
-            code: ErrorCode::OutOfTime,
-            message: format!("not asked: the run was over its max_runtime of {limit}, or told to stop"),
-        }
+        out_of_time(self.run)
+    }
+}
+
+/// A registry's error, ready to be told.
+fn failure(run: &Run<'_>, error: &RegistryError) -> Failure {
+    let code = match error {
+        RegistryError::Unauthorized(_) => ErrorCode::Unauthorized,
+        RegistryError::Denied(_) => ErrorCode::Denied,
+        RegistryError::NotFound(_) => ErrorCode::NotFound,
+        RegistryError::RateLimited { .. } => ErrorCode::RateLimited,
+        RegistryError::Unavailable(_) => ErrorCode::Unavailable,
+        RegistryError::Protocol(_) => ErrorCode::Protocol,
+        RegistryError::Secret(_) => ErrorCode::Secret,
+        RegistryError::OutOfTime(_) => ErrorCode::OutOfTime,
+    };
+    Failure { code, message: run.secrets.mask(&error.to_string()) }
+}
+
+fn out_of_time(run: &Run<'_>) -> Failure {
+    let limit = crate::report::describe_duration(run.max_runtime);
+    Failure {
+        code: ErrorCode::OutOfTime,
+        message: format!("not asked: the run was over its max_runtime of {limit}, or told to stop"),
     }
 }
 
@@ -237,7 +327,8 @@ fn configured_repositories(config: &Config) -> HashMap<FeedKey, usize> {
     repositories.into_iter().map(|(key, repositories)| (key, repositories.len())).collect()
 }
 
-/// The registries of the selected targets, with what is known of when they may be asked.
+/// The registries of a run, with what is known of when they may be asked.
+#[derive(Default)]
 struct Registries {
     opened: BTreeMap<Name, Box<dyn Registry>>,
     /// By the registry's address: what the state has, and what is known now.
@@ -245,23 +336,39 @@ struct Registries {
 }
 
 impl Registries {
-    fn open(run: &Run<'_>, targets: &[&Target], traffic: &Traffic) -> Result<Registries, StoreError> {
-        let known = run.store.limits()?;
-        let mut registries = Registries { opened: BTreeMap::new(), limits: BTreeMap::new() };
-        for target in targets {
-            if registries.opened.contains_key(&target.registry) {
+    /// Those of the targets.
+    fn of(run: &Run<'_>, targets: &[&Target], traffic: &Traffic) -> Result<Registries, StoreError> {
+        let mut registries = Registries::default();
+        registries.open(run, targets.iter().map(|target| &target.registry), traffic)?;
+        Ok(registries)
+    }
+
+    /// Opens those that are not open yet.
+    fn open<'n>(
+        &mut self,
+        run: &Run<'_>,
+        names: impl Iterator<Item = &'n Name>,
+        traffic: &Traffic,
+    ) -> Result<(), StoreError> {
+        let mut known = None;
+        for name in names {
+            if self.opened.contains_key(name) {
                 continue;
             }
-            let config = &run.config.registries[&target.registry];
+            let known = match &known {
+                Some(known) => known,
+                None => known.insert(run.store.limits()?),
+            };
+            let config = &run.config.registries[name];
             let address = config.location.to_string();
             let before = known.get(&address).copied();
             // Two names for one address share it.
             let new = || (before, Arc::new(Mutex::new(before)));
-            let limit = Arc::clone(&registries.limits.entry(address).or_insert_with(new).1);
+            let limit = Arc::clone(&self.limits.entry(address).or_insert_with(new).1);
             let opened = crate::registry::open(config, Arc::clone(&run.secrets), traffic.clone(), limit);
-            registries.opened.insert(target.registry.clone(), opened);
+            self.opened.insert(name.clone(), opened);
         }
-        Ok(registries)
+        Ok(())
     }
 
     fn get(&self, name: &Name) -> &dyn Registry {
@@ -313,6 +420,8 @@ impl<'a> Coordinator<'a> {
         for target in context.targets {
             *undecided.entry(target.id.project.clone()).or_insert(0) += 1;
         }
+        // What could not be recorded is an error of the run only where the run did nothing.
+        let has_recorded = summary.targets > 0;
         Coordinator {
             context,
             queue,
@@ -324,7 +433,7 @@ impl<'a> Coordinator<'a> {
             undecided,
             held_back: HashMap::new(),
             under_way: 0,
-            has_recorded: false,
+            has_recorded,
             unrecorded: Vec::new(),
         }
     }

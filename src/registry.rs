@@ -11,6 +11,7 @@ mod http;
 mod image;
 mod large;
 mod limited;
+mod names;
 mod newest_first;
 mod oci;
 mod oci_layout;
@@ -80,11 +81,8 @@ pub(crate) trait Registry: Send + Sync {
         Ok(None)
     }
 
-    /// Every image of an owner, in order; None where the registry cannot tell. Names that are no valid images are
-    /// left out.
-    fn images(&self, _owner: &str) -> Result<Option<Vec<Repository>>, RegistryError> {
-        Ok(None)
-    }
+    /// Every image of an owner. Names that are no valid images are left out. Complete, or an error.
+    fn images(&self, owner: &str) -> Result<Vec<Repository>, RegistryError>;
 
     /// What it is. Kinds that do not say are only asked for tags.
     fn about(&self) -> Result<About, RegistryError> {
@@ -168,6 +166,11 @@ impl Traffic {
         Traffic { cutoff, ..Traffic::default() }
     }
 
+    /// The same with another end.
+    pub(crate) fn with_cutoff(self, cutoff: Cutoff) -> Traffic {
+        Traffic { cutoff, ..self }
+    }
+
     fn add_one(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
@@ -200,7 +203,8 @@ pub(crate) fn open(
             Box::new(dockerhub::Dockerhub::new(config, oci, secrets, requests))
         }
         (RegistryKind::Gitlab, Location::Url(url)) => {
-            Box::new(gitlab::Gitlab::new(config, oci::Oci::new(config, url, secrets, requests)))
+            let oci = oci::Oci::new(config, url, Arc::clone(&secrets), requests.clone());
+            Box::new(gitlab::Gitlab::new(config, oci, secrets, requests))
         }
         (RegistryKind::OciLayout, Location::Folder(folder)) => Box::new(oci_layout::OciLayout::new(folder)),
         (kind, location) => {

@@ -37,8 +37,8 @@ pub(crate) use tags::{TagsPage, tag_in_full, tags_as_json, tags_as_table};
 pub(crate) use wording::{count, describe_duration};
 
 use crate::plan::{DeploymentState, Failure, Status};
-use crate::reference::{Digest, Tag};
-use crate::target::TargetId;
+use crate::reference::{Digest, ImageRef, Tag};
+use crate::target::{Name, Target, TargetId};
 
 /// What came of one target in this run.
 #[derive(Clone, Debug)]
@@ -97,12 +97,16 @@ pub(crate) struct Summary {
 /// What happens in a run, for those who follow it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Event<'a> {
+    /// These targets are polled, in the order of the configuration. More may follow.
+    Selected(&'a [&'a Target]),
     /// The registries have been asked about so many of the targets.
     Asked { targets: usize, of: usize },
     /// A deployment gets so far.
     Deploying { target: &'a TargetId, tag: &'a Tag, phase: Phase },
     /// Whole lines that a deployment printed, as they come.
     Output { target: &'a TargetId, lines: &'a str },
+    /// An image is a new project.
+    Discovered { project: &'a Name, image: &'a ImageRef },
     /// A target is done.
     Target(&'a TargetReport),
     /// Something that is no target's status.

@@ -10,6 +10,7 @@
 mod feed;
 mod file;
 mod history;
+mod image;
 mod journal;
 mod lock;
 mod migration;
@@ -36,6 +37,7 @@ pub(crate) use write::{Attempt, AttemptEnd, Write};
 use owner::StandIn;
 use stamp::Stamp;
 
+use crate::images::KnownImage;
 use crate::plan::sighting::Sightings;
 use crate::plan::{Notification, OpenDeployments, PollState, StageRun, Unfinished};
 use crate::process::Traces;
@@ -346,6 +348,24 @@ impl Store {
     pub(crate) fn feeds(&self) -> Result<HashMap<FeedKey, Feed>, StoreError> {
         let connection = self.connection();
         self.within(|| feed::feeds(&connection))
+    }
+
+    /// The images that registries were seen to have.
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn images(&self) -> Result<Vec<KnownImage>, StoreError> {
+        let connection = self.connection();
+        self.within(|| image::images(&connection))
+    }
+
+    /// When the images of each owner were last listed; without an entry, they are to be listed.
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn image_lists(&self) -> Result<HashMap<FeedKey, Timestamp>, StoreError> {
+        let connection = self.connection();
+        self.within(|| image::image_lists(&connection))
     }
 
     /// Until when registries are not to be asked, by their address.

@@ -23,7 +23,7 @@ use crate::reference::ImageRef;
 use step::Step;
 
 /// One project/stage with its whole rule.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) id: TargetId,
     /// The registry's name in the configuration.

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Exit, can_lock, load, read_state, used_files, warn_of_open_state};
+use super::{Exit, can_lock, load, read_state, rehearsed_state, used_files, warn_of_open_state};
 use crate::cli::{self, Global};
 use crate::config::Config;
 use crate::deploy::{self, EventReport, Message, Reported, Stop};
+use crate::images::Table;
 use crate::monitor;
 use crate::plan::{Audience, PollState};
 use crate::policy::{self, Order};
-use crate::poll::{self, Finding, Mode, Run};
+use crate::poll::{self, Finding, Mode, Run, Session, Wanted, feed_key};
 use crate::program::{self, ProgramFault};
 use crate::reference::Tag;
 use crate::report::{Console, Progress, Report, Silence, count, escape_control};
@@ -31,7 +32,7 @@ const TEST: &str = "this is a test message of tagship check --notify";
 /// # Errors
 /// All errors of the configuration, or a state file that cannot be read.
 pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) -> anyhow::Result<Exit> {
-    let config = load(global)?;
+    let mut config = load(global)?;
     if let Some(path) = &config.settings.metrics_file {
         monitor::check_metrics_file(path, &used_files(global, &config)?).map_err(anyhow::Error::msg)?;
     }
@@ -47,6 +48,10 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
     let store = read_state(global, &config, &console)?;
     warn_of_open_state(&store, &console);
     let can_lock = can_lock(&store, &console);
+    let of_tables = match arguments.online && !config.tables.is_empty() {
+        true => tables(global, &mut config, &secrets, &stop, &console)?,
+        false => Vec::new(),
+    };
     let mut doubts = doubts(&store, &config, arguments.online)?;
     doubts.extend(elsewhere.into_iter().map(|(subject, fault)| (subject, fault.message)));
     for (subject, doubt) in by_cause(doubts) {
@@ -55,8 +60,12 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
     let broken = by_cause(broken.into_iter().map(|(subject, fault)| (subject, fault.message)));
     if !global.quiet {
         let polled = config.targets.iter().filter(|target| target.poll).count();
+        let tables = match config.tables.len() {
+            0 => String::new(),
+            tables => format!(", {} with images", count(tables, "table")),
+        };
         console.data(&format!(
-            "{}: {}, {polled} of them polled{}",
+            "{}: {}, {polled} of them polled{tables}{}",
             config.path.display(),
             count(config.targets.len(), "target"),
             // With --online the rows below say so.
@@ -74,7 +83,7 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
         }
     }
     let found = match arguments.online {
-        true => online(global, &store, &config, Arc::clone(&secrets), &stop, &console)?,
+        true => online(global, &store, &config, of_tables, &secrets, &stop, &console)?,
         false => Exit::Done,
     };
     let sent = match found {
@@ -106,7 +115,7 @@ fn test_notifiers(
     for (index, notifier) in config.notifiers.iter().enumerate() {
         let subject = format!("notify[{index}]");
         let is_reported = |target: &&Target| notifier.reports(&target.id);
-        let Some(target) = config.targets.iter().find(is_reported) else {
+        let Some(target) = config.all_targets().find(is_reported) else {
             console
                 .warning(&format!("{}: {subject}: not tested: it reports no target", config.path.display()));
             continue;
@@ -142,29 +151,67 @@ fn test_notifiers(
     if failed { Exit::Failed } else { Exit::Done }
 }
 
-/// Tries everything that a poll needs, and prints a row for each part.
-fn online(
+/// Lists the images of each table, which are targets from then on, and keeps nothing.
+fn tables(
     global: &Global,
-    store: &Store,
-    config: &Config,
-    secrets: Arc<Secrets>,
+    config: &mut Config,
+    secrets: &Arc<Secrets>,
     stop: &Stop,
     console: &Console,
-) -> anyhow::Result<Exit> {
-    let run = Run {
+) -> anyhow::Result<Vec<Finding>> {
+    let store = rehearsed_state(global, config, console)?;
+    let mut failures = HashMap::new();
+    let mut session = Session::begin(stop, config.settings.max_runtime);
+    let all: Vec<&Table> = config.tables.iter().collect();
+    session.list_images(&run(config, &store, secrets, stop), &all, Wanted::Unread, &mut failures);
+    config.take_in(&store.images()?);
+    let finding = |table: &Table| {
+        let failure = table
+            .owners()
+            .into_iter()
+            .find_map(|owner| failures.get(&feed_key(config, &table.registry, owner)));
+        let images: BTreeSet<_> = config.targets_of(table).map(|target| &target.image.repository).collect();
+        let result = match (failure, config.image_faults.get(&table.name)) {
+            (Some(failure), _) => Err(failure.message.clone()),
+            (None, Some(faults)) => Err(faults.join("; ")),
+            (None, None) if images.is_empty() => Err(format!("no image matches {}", table.globs())),
+            (None, None) => Ok(format!("{} of {}", count(images.len(), "image"), table.globs())),
+        };
+        Finding { subject: format!("projects.{}", table.name), result, doubts: Vec::new() }
+    };
+    Ok(config.tables.iter().map(finding).collect())
+}
+
+fn run<'a>(config: &'a Config, store: &'a Store, secrets: &Arc<Secrets>, stop: &'a Stop) -> Run<'a> {
+    Run {
         config,
         store,
-        secrets,
+        secrets: Arc::clone(secrets),
         stop,
         mode: Mode::Rehearse,
         audience: Audience::Person,
         max_runtime: config.settings.max_runtime,
         refresh: false,
-    };
+    }
+}
+
+/// Tries everything that a poll needs, and prints a row for each part. `of_tables`: what was found of tables with
+/// `images`.
+fn online(
+    global: &Global,
+    store: &Store,
+    config: &Config,
+    of_tables: Vec<Finding>,
+    secrets: &Arc<Secrets>,
+    stop: &Stop,
+    console: &Console,
+) -> anyhow::Result<Exit> {
+    let run = run(config, store, secrets, stop);
     let targets: Vec<&Target> = config.targets.iter().collect();
     let mut report: Box<dyn Report> =
         if global.quiet { Box::new(Silence) } else { Box::new(Progress::alone()) };
-    let findings = poll::inspect(&run, &targets, report.as_mut())?;
+    let mut findings = of_tables;
+    findings.extend(poll::inspect(&run, &targets, report.as_mut())?);
     if let Some(signal) = stop.signal() {
         // An interrupted part is not a failure.
         return Ok(Exit::Signal(signal));
@@ -195,7 +242,7 @@ fn doubts(store: &Store, config: &Config, online: bool) -> anyhow::Result<Vec<(S
     let (states, samples) = store.at_once(|| {
         let states = store.states()?;
         let samples = match online {
-            true => vec![Vec::new(); config.targets.len()],
+            true => vec![Vec::new(); config.all_targets().count()],
             false => samples(store, config, &states)?,
         };
         Ok((states, samples))
@@ -203,7 +250,7 @@ fn doubts(store: &Store, config: &Config, online: bool) -> anyhow::Result<Vec<(S
     let mut doubts = Vec::new();
     // The latest target with the same rule and steps.
     let mut twins: HashMap<(&Name, String, String), &Target> = HashMap::new();
-    for (target, sample) in config.targets.iter().zip(samples) {
+    for (target, sample) in config.all_targets().zip(samples) {
         let subject = || target.id.to_string();
         doubts.extend(policy::doubts(&target.policy, &sample).into_iter().map(|doubt| (subject(), doubt)));
         if target.policy.order() == Order::Newest
@@ -241,7 +288,7 @@ fn doubts(store: &Store, config: &Config, online: bool) -> anyhow::Result<Vec<(S
 /// Every step, with its target or notification.
 fn steps(config: &Config) -> Vec<(String, Option<&Target>, &Step)> {
     let mut steps = Vec::new();
-    for target in &config.targets {
+    for target in config.all_targets() {
         steps.extend(target.steps().map(|step| (target.id.to_string(), Some(target), step)));
     }
     for (index, notifier) in config.notifiers.iter().enumerate() {
@@ -297,5 +344,5 @@ fn samples(
         sample.extend(store.sightings(&target.id)?.into_keys());
         Ok(sample.into_iter().collect())
     };
-    config.targets.iter().map(sample).collect()
+    config.all_targets().map(sample).collect()
 }

@@ -10,6 +10,7 @@ use clap::{Arg, ArgAction, CommandFactory as _};
 use clap_complete::engine::{self, ArgValueCandidates, CompletionCandidate};
 use clap_complete::env::{Bash, CompleteEnv, EnvCompleter, Fish, Shells, Zsh};
 
+use super::known_images;
 use crate::cli::Cli;
 use crate::config::{self, Config};
 
@@ -54,7 +55,11 @@ fn offering_values(argument: Arg) -> Arg {
 }
 
 fn from_config(candidates: impl Fn(&Config) -> Vec<CompletionCandidate>) -> Vec<CompletionCandidate> {
-    let load = || config::load(&config::find(config_on_the_line().as_deref()).ok()?).ok();
+    let load = || {
+        let mut config = config::load(&config::find(on_the_line("--config").as_deref()).ok()?).ok()?;
+        config.take_in(&known_images(on_the_line("--state").as_deref(), &config));
+        Some(config)
+    };
     load().map(|config| candidates(&config)).unwrap_or_default()
 }
 
@@ -99,12 +104,12 @@ fn candidate(value: &impl ToString, about: &str) -> CompletionCandidate {
     CompletionCandidate::new(value.to_string()).help(Some(about.to_owned().into()))
 }
 
-/// The value of `--config` among the words that the shell hands over: as they are typed, with their quotes.
-fn config_on_the_line() -> Option<PathBuf> {
+/// The value of an option among the words that the shell hands over: as they are typed, with their quotes.
+fn on_the_line(option: &str) -> Option<PathBuf> {
     let words: Vec<OsString> = env::args_os().skip_while(|word| word != "--").skip(1).collect();
     let (words, _) = joined(words, 0);
     let mut words = words.iter().filter_map(|word| word.to_str());
-    let value = words.find_map(|word| word.strip_prefix("--config").map(|rest| rest.strip_prefix('=')))?;
+    let value = words.find_map(|word| word.strip_prefix(option).map(|rest| rest.strip_prefix('=')))?;
     let typed = value.or_else(|| words.next())?;
     let word = match shlex::split(typed).as_deref() {
         Some([word]) => word.clone(),

@@ -14,7 +14,7 @@ use crate::plan::Audience;
 use crate::policy::Verdict;
 use crate::poll::{Choice, Mode, Run, Wish, deploy_by_hand};
 use crate::reference::{ListedTag, Tag};
-use crate::report::{Console, Detail, Human, Progress, Report, Shown};
+use crate::report::{Console, Detail, Event, Human, Progress, Report, Shown};
 use crate::secret::Secrets;
 use crate::stop::Cutoff;
 use crate::target::Target;
@@ -83,7 +83,8 @@ pub(crate) fn deploy(global: &Global, arguments: &cli::Deploy, console: &Console
         live_output: global.verbose || is_seen,
         always_sums_up: false,
     };
-    let mut report: Box<dyn Report> = Box::new(Human::new(console.clone(), shown, std::iter::once(target)));
+    let mut report: Box<dyn Report> = Box::new(Human::new(console.clone(), shown));
+    report.event(Event::Selected(&[target]));
     if is_seen && !global.quiet {
         report = Box::new(Progress::below(report));
     }

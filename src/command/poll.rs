@@ -1,26 +1,31 @@
 //! `tagship poll`: the main job.
 
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::IsTerminal as _;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
 
 use super::{
-    Exit, detail, given, load, open_state, rehearsed_state, select_filtered, used_files, warn_of_open_state,
+    Exit, detail, given, load_written, open_state, rehearsed_state, select_filtered, used_files,
+    warn_of_open_state,
 };
 use crate::cli::{self, Global, PollFormat};
+use crate::config::Config;
 use crate::deploy::{self, Ping, Stop};
+use crate::images::Table;
 use crate::monitor::{self, Ended};
-use crate::plan::{self, Audience};
-use crate::poll::{self, Mode, Run};
+use crate::plan::{self, Audience, ErrorCode, Failure};
+use crate::poll::{Mode, Run, Said, Session, Wanted, feed_key};
 use crate::report::{
-    Console, Event, GitHub, GitHubFiles, Human, Json, JsonLines, Progress, Report, Shown, Summary,
+    Console, Event, GitHub, GitHubFiles, Human, Json, JsonLines, Progress, Report, Shown, Summary, count,
 };
 use crate::secret::Secrets;
 use crate::stop::Cutoff;
-use crate::store::Store;
+use crate::store::{Checks, FeedKey, Store, StoreError};
 use crate::target::filter::TargetFilter;
 use crate::target::shard::{Shard, ShardSetting};
 use crate::target::{Target, TargetId};
@@ -31,7 +36,7 @@ use crate::target::{Target, TargetId};
 /// Configuration, arguments or state file; nothing that could not be recorded was begun.
 pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) -> anyhow::Result<Exit> {
     // The process ends with the run: ten thousand targets need not be freed one by one.
-    let config = ManuallyDrop::new(load(global)?);
+    let mut config = ManuallyDrop::new(load_written(global)?);
     let mut used = Vec::new();
     if let Some(path) = &config.settings.metrics_file {
         used = used_files(global, &config)?;
@@ -47,16 +52,11 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
         projects: arguments.project.clone(),
         stages: arguments.stage.clone(),
     };
-    let selected = select_filtered(&config, &filter)?;
-    let mut targets: Vec<&Target> = selected.iter().copied().filter(|target| target.poll).collect();
-    if targets.is_empty() && !global.quiet {
-        let names: Vec<String> = selected.iter().take(3).map(|target| target.id.to_string()).collect();
-        let more = if selected.len() > names.len() { ", …" } else { "" };
-        console.message(&format!("nothing to poll: poll = false is set for {}{more}", names.join(", ")));
+    // A wrong name is said before a state is created.
+    if config.tables.is_empty() {
+        select_filtered(&config, &filter)?;
     }
-    if let Some(shard) = arguments.shard.map(shard).transpose()? {
-        targets.retain(|target| shard.takes(&target.image));
-    }
+    let shard = arguments.shard.map(shard).transpose()?;
     let mode = if arguments.dry_run { Mode::Rehearse } else { Mode::Deliver };
     let store = match mode {
         Mode::Rehearse => rehearsed_state(global, &config, &console)?,
@@ -68,28 +68,26 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
     if global.verbose || (!global.quiet && std::io::stderr().is_terminal()) {
         config.warnings.iter().for_each(|warning| console.fault_warning(warning));
     }
-    let checks = store.checks(config.targets.iter().map(|target| &target.id))?;
-    if mode == Mode::Deliver {
-        name_left_targets(&store, &checks.left, &console)?;
-    }
-    if arguments.due {
-        let (open, now) = (store.open_deployments()?, Timestamp::now());
-        targets.retain(|target| {
-            let checked_at = checks.checked_at.get(&target.id).copied();
-            plan::is_due(target, checked_at, open.get(&target.id), now)
-        });
-    }
-    let run = Run {
-        config: &config,
+    let poll = Poll {
+        global,
+        arguments,
+        console: &console,
         store: &store,
-        secrets,
+        secrets: Arc::clone(&secrets),
         stop: &stop,
         mode,
-        audience: audience(global, arguments.format),
         max_runtime,
-        refresh: arguments.refresh,
+        filter,
+        shard,
     };
-    let mut report = report(global, arguments.format, console, &targets);
+    let mut session = Session::begin(&stop, max_runtime);
+    let mut failures = Failures::new();
+    if !config.tables.is_empty() {
+        config.take_in(&store.images()?);
+        poll.discover_what_is_named(&mut config, &mut session, &mut failures)?;
+    }
+    let targets = poll.targets(&config, &HashSet::new())?;
+    let mut report = report(global, arguments.format, console.clone());
     let warn = |report: &mut Box<dyn Report>, result: Result<(), String>| {
         if let Err(fault) = result {
             report.event(Event::Warning(&fault));
@@ -97,14 +95,17 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
     };
     let id = uuid::Uuid::now_v7();
     let is_told = mode == Mode::Deliver;
-    let ping_url = config.settings.ping_url.as_ref().filter(|_| is_told);
+    let ping_url = config.settings.ping_url.clone().filter(|_| is_told);
     let ping = |report: &mut Box<dyn Report>, moment: Ping| {
-        if let Some(url) = ping_url {
-            warn(report, deploy::ping(url, moment, &run.secrets, &id, run.max_runtime, &stop));
+        if let Some(url) = &ping_url {
+            warn(report, deploy::ping(url, moment, &secrets, &id, max_runtime, &stop));
         }
     };
     ping(&mut report, Ping::Start);
-    let summary = poll::poll(&run, &targets, report.as_mut());
+    session.restart(max_runtime);
+    let targets: Vec<TargetId> = targets.into_iter().map(|target| target.id.clone()).collect();
+    let result = poll.rounds(&mut config, targets, &mut session, &mut failures, report.as_mut());
+    let summary = session.end(&poll.run(&config), result, report.as_mut());
     let unusable = stop.signal().map_or(Exit::Unusable, Exit::Signal);
     let ended = summary.as_ref().map_or(unusable, |summary| exit(summary, arguments));
     // That something is new is no failure there.
@@ -134,6 +135,230 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
     Ok(ended)
 }
 
+/// Why the images of owners could not be listed in this run.
+type Failures = HashMap<FeedKey, Failure>;
+
+/// A poll, as it was asked for.
+struct Poll<'a> {
+    global: &'a Global,
+    arguments: &'a cli::Poll,
+    console: &'a Console,
+    store: &'a Store,
+    secrets: Arc<Secrets>,
+    stop: &'a Stop,
+    mode: Mode,
+    max_runtime: Duration,
+    filter: TargetFilter,
+    shard: Option<Shard>,
+}
+
+impl<'a> Poll<'a> {
+    fn run<'r>(&'r self, config: &'r Config) -> Run<'r> {
+        Run {
+            config,
+            store: self.store,
+            secrets: Arc::clone(&self.secrets),
+            stop: self.stop,
+            mode: self.mode,
+            audience: audience(self.global, self.arguments.format),
+            max_runtime: self.max_runtime,
+            refresh: self.arguments.refresh,
+        }
+    }
+
+    /// Where a name is not known, it may be that of an image which is not known yet.
+    fn discover_what_is_named(
+        &self,
+        config: &mut Config,
+        session: &mut Session<'_>,
+        failures: &mut Failures,
+    ) -> anyhow::Result<()> {
+        if select_filtered(config, &self.filter).is_ok() {
+            return Ok(());
+        }
+        let tables: Vec<&Table> = config.tables.iter().collect();
+        session.list_images(&self.run(config), &tables, Wanted::Unread, failures);
+        config.take_in(&self.store.images()?);
+        Ok(())
+    }
+
+    /// The selected targets that are due and were not polled yet.
+    fn targets<'c>(&self, config: &'c Config, polled: &HashSet<TargetId>) -> anyhow::Result<Vec<&'c Target>> {
+        let selected = match select_filtered(config, &self.filter) {
+            Ok(selected) => selected,
+            // What is wrong with the tables is said at the end.
+            Err(_) if !config.tables.is_empty() && self.filter.is_empty() => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let mut targets: Vec<&Target> =
+            selected.iter().copied().filter(|target| target.poll && !polled.contains(&target.id)).collect();
+        if targets.is_empty() && !self.global.quiet && config.tables.is_empty() {
+            let names: Vec<String> = selected.iter().take(3).map(|target| target.id.to_string()).collect();
+            let more = if selected.len() > names.len() { ", …" } else { "" };
+            self.console
+                .message(&format!("nothing to poll: poll = false is set for {}{more}", names.join(", ")));
+        }
+        if let Some(shard) = self.shard {
+            targets.retain(|target| shard.takes(&target.image));
+        }
+        let checks = self.checks(config)?;
+        // Those of a table may be discovered in this run.
+        if config.tables.is_empty() {
+            self.name_left_targets(config, &checks.left)?;
+        }
+        if self.arguments.due {
+            let (open, now) = (self.store.open_deployments()?, Timestamp::now());
+            targets.retain(|target| {
+                let checked_at = checks.checked_at.get(&target.id).copied();
+                plan::is_due(target, checked_at, open.get(&target.id), now)
+            });
+        }
+        Ok(targets)
+    }
+
+    /// Polls the targets, then lists images where that is due, until there is no new target.
+    fn rounds(
+        &self,
+        config: &mut Config,
+        first: Vec<TargetId>,
+        session: &mut Session<'_>,
+        failures: &mut Failures,
+        report: &mut dyn Report,
+    ) -> anyhow::Result<()> {
+        let mut polled: HashSet<TargetId> = HashSet::new();
+        let mut next = first;
+        let mut is_first = true;
+        loop {
+            if is_first || !next.is_empty() {
+                let next: HashSet<&TargetId> = next.iter().collect();
+                let targets: Vec<&Target> =
+                    config.targets.iter().filter(|target| next.contains(&target.id)).collect();
+                session.round(&self.run(config), &targets, Vec::new(), report)?;
+            }
+            is_first = false;
+            polled.extend(next);
+            if config.tables.is_empty() || session.is_over() {
+                break;
+            }
+            let tables = self.tables(config);
+            let has_listed = session.list_images(&self.run(config), &tables, Wanted::Due, failures);
+            config.take_in(&self.store.images()?);
+            next = self.targets(config, &polled)?.into_iter().map(|target| target.id.clone()).collect();
+            if !has_listed && next.is_empty() {
+                break;
+            }
+        }
+        if self.stop.signal().is_some() {
+            return Ok(());
+        }
+        self.name_left_of_tables(config)?;
+        let said = self.said(config, failures)?;
+        if said.is_empty() { Ok(()) } else { session.round(&self.run(config), &[], said, report) }
+    }
+}
+
+impl Poll<'_> {
+    /// When targets were last checked, and whose rows are of none.
+    fn checks<'c>(&self, config: &'c Config) -> Result<Checks<'c>, StoreError> {
+        let of_tables = config.tables.iter().flat_map(|table| &table.stages);
+        self.store.checks(config.targets.iter().chain(of_tables).map(|target| &target.id))
+    }
+
+    /// Names the targets that left, where every image is known.
+    fn name_left_of_tables(&self, config: &Config) -> anyhow::Result<()> {
+        let lists = self.store.image_lists()?;
+        let is_listed = |table: &Table| owners(config, table).all(|key| lists.contains_key(&key));
+        if !config.tables.is_empty() && config.tables.iter().all(is_listed) {
+            self.name_left_targets(config, &self.checks(config)?.left)?;
+        }
+        Ok(())
+    }
+
+    /// Targets that left the configuration, or whose image is gone for good, are named once.
+    fn name_left_targets(&self, config: &Config, left: &[TargetId]) -> anyhow::Result<()> {
+        if left.is_empty() || self.mode != Mode::Deliver {
+            return Ok(());
+        }
+        self.store.note_left(left, Timestamp::now())?;
+        let retired = config.retired(&self.store.images()?);
+        for id in left {
+            self.console.warning(&match retired.get(&id.project) {
+                Some(image) => format!(
+                    "{id}: the image {image} is gone from its registry, so it is not polled any more; its history and its hold are kept"
+                ),
+                None => format!(
+                    "{id} is no longer in the configuration and is not polled any more; its history is kept"
+                ),
+            });
+        }
+        Ok(())
+    }
+
+    /// The tables with `images` that the filter may be about.
+    fn tables<'c>(&self, config: &'c Config) -> Vec<&'c Table> {
+        let is_named = |table: &&Table| {
+            let mut stages = table.stages.iter().filter(|stage| stage.poll);
+            stages.any(|stage| self.filter.may_match_another(&stage.id.stage))
+                || config.targets_of(table).any(|target| self.filter.matches(&target.id))
+        };
+        config.tables.iter().filter(is_named).collect()
+    }
+
+    /// What there is to say of the tables with `images`: nothing where every image is a project, unless something else
+    /// was said before.
+    fn said<'c>(
+        &self,
+        config: &'c Config,
+        failures: &Failures,
+    ) -> Result<Vec<(&'c Target, Said)>, StoreError> {
+        let mut said = Vec::new();
+        if config.tables.is_empty() {
+            return Ok(said);
+        }
+        let lists = self.store.image_lists()?;
+        for table in self.tables(config) {
+            let keys: Vec<FeedKey> = owners(config, table).collect();
+            let images =
+                config.targets_of(table).map(|target| &target.image.repository).collect::<BTreeSet<_>>();
+            let of_table = if let Some(failure) = keys.iter().find_map(|key| failures.get(key)) {
+                Said::Failed(failure.clone())
+            } else if let Some(faults) = config.image_faults.get(&table.name) {
+                Said::Failed(Failure { code: ErrorCode::Protocol, message: several(faults) })
+            } else if !keys.iter().all(|key| lists.contains_key(key)) {
+                continue;
+            } else if images.is_empty() {
+                Said::Empty(format!("no image matches {}", table.globs()))
+            } else {
+                Said::Complete(format!("{} of {}", count(images.len(), "image"), table.globs()))
+            };
+            let is_selected = |stage: &&Target| stage.poll && self.filter.names_stage(&stage.id.stage);
+            for stage in table.stages.iter().filter(is_selected) {
+                let state = self.store.state(&stage.id)?;
+                let had_fault = state.is_some_and(|state| state.is_of_a_faulty_table());
+                if had_fault || !matches!(of_table, Said::Complete(_)) {
+                    said.push((stage, of_table.clone()));
+                }
+            }
+        }
+        Ok(said)
+    }
+}
+
+/// The owners of a table's images.
+fn owners<'c>(config: &'c Config, table: &'c Table) -> impl Iterator<Item = FeedKey> + use<'c> {
+    table.owners().into_iter().map(|owner| feed_key(config, &table.registry, owner))
+}
+
+/// The first of several faults, and how many more there are.
+fn several(faults: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let shown = faults[..faults.len().min(SHOWN)].join("; ");
+    match faults.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown}; and {more} more"),
+    }
+}
+
 /// Which shard is meant.
 fn shard(setting: ShardSetting) -> anyhow::Result<Shard> {
     const INDEX: &str = "JOB_COMPLETION_INDEX";
@@ -152,17 +377,6 @@ fn shard(setting: ShardSetting) -> anyhow::Result<Shard> {
     }
 }
 
-/// Targets that left the configuration are named once.
-fn name_left_targets(store: &Store, left: &[TargetId], console: &Console) -> anyhow::Result<()> {
-    store.note_left(left, Timestamp::now())?;
-    for id in left {
-        console.warning(&format!(
-            "{id} is no longer in the configuration and is not polled any more; its history is kept"
-        ));
-    }
-    Ok(())
-}
-
 fn audience(global: &Global, format: PollFormat) -> Audience {
     match format {
         PollFormat::Json | PollFormat::Jsonl => Audience::Machine,
@@ -176,7 +390,7 @@ fn audience(global: &Global, format: PollFormat) -> Audience {
     }
 }
 
-fn report(global: &Global, format: PollFormat, console: Console, targets: &[&Target]) -> Box<dyn Report> {
+fn report(global: &Global, format: PollFormat, console: Console) -> Box<dyn Report> {
     match format {
         PollFormat::Json => Box::new(Json::new(console)),
         PollFormat::Jsonl => Box::new(JsonLines::new(console)),
@@ -187,7 +401,7 @@ fn report(global: &Global, format: PollFormat, console: Console, targets: &[&Tar
                 live_output: global.verbose,
                 always_sums_up: std::io::stderr().is_terminal(),
             };
-            let human = Box::new(Human::new(console, shown, targets.iter().copied()));
+            let human = Box::new(Human::new(console, shown));
             if global.quiet || !std::io::stderr().is_terminal() {
                 return human;
             }

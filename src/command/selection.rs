@@ -16,6 +16,19 @@ pub(super) fn select<'a>(config: &'a Config, patterns: &[TargetPattern]) -> anyh
     select_filtered(config, &TargetFilter { patterns: patterns.to_vec(), ..TargetFilter::default() })
 }
 
+/// The same among these targets, which may be stages of tables with `images`.
+///
+/// # Errors
+/// A pattern names nothing.
+pub(super) fn select_among<'a>(
+    config: &Config,
+    targets: &[&'a Target],
+    patterns: &[TargetPattern],
+) -> anyhow::Result<Vec<&'a Target>> {
+    let filter = TargetFilter { patterns: patterns.to_vec(), ..TargetFilter::default() };
+    filtered(config, targets.iter().copied(), &filter)
+}
+
 /// The targets that a filter names, in the order written.
 ///
 /// # Errors
@@ -24,21 +37,42 @@ pub(super) fn select_filtered<'a>(
     config: &'a Config,
     filter: &TargetFilter,
 ) -> anyhow::Result<Vec<&'a Target>> {
-    let targets = || config.targets.iter();
+    filtered(config, config.targets.iter(), filter)
+}
+
+fn filtered<'a>(
+    config: &Config,
+    targets: impl Iterator<Item = &'a Target> + Clone,
+    filter: &TargetFilter,
+) -> anyhow::Result<Vec<&'a Target>> {
+    let targets = || targets.clone();
+    let no_such = |what, name: &str, known| {
+        let tables: Vec<String> =
+            config.tables.iter().map(|table| format!("projects.{}", table.name)).collect();
+        let more = match tables.as_slice() {
+            [] => String::new(),
+            tables => format!("; images of {} become targets once a poll has found them", tables.join(", ")),
+        };
+        no_such(what, name, known) + &more
+    };
     for pattern in &filter.patterns {
         if !targets().any(|target| pattern.matches(&target.id)) {
             let known = targets().flat_map(|target| [target.id.to_string(), target.id.project.to_string()]);
-            bail!(no_such("target", pattern.as_str(), known));
+            bail!(no_such("target", pattern.as_str(), known.collect()));
         }
     }
     for project in &filter.projects {
         if !targets().any(|target| target.id.project.as_str() == project) {
-            bail!(no_such("project", project, targets().map(|target| target.id.project.to_string())));
+            bail!(no_such(
+                "project",
+                project,
+                targets().map(|target| target.id.project.to_string()).collect()
+            ));
         }
     }
     for stage in &filter.stages {
         if !targets().any(|target| target.id.stage.as_str() == stage) {
-            bail!(no_such("stage", stage, targets().map(|target| target.id.stage.to_string())));
+            bail!(no_such("stage", stage, targets().map(|target| target.id.stage.to_string()).collect()));
         }
     }
     let selected: Vec<&Target> = targets().filter(|target| filter.matches(&target.id)).collect();
@@ -74,8 +108,7 @@ pub(super) fn select_one<'a>(config: &'a Config, pattern: &TargetPattern) -> any
 }
 
 /// The error for a name that the configuration does not have.
-fn no_such(what: &str, name: &str, known: impl Iterator<Item = String>) -> String {
-    let known: BTreeSet<String> = known.collect();
+fn no_such(what: &str, name: &str, known: BTreeSet<String>) -> String {
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
     let nearest = config::nearest(name, &known);
     let help = match nearest.as_slice() {

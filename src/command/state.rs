@@ -14,6 +14,7 @@ use super::{by_whom, given};
 use crate::cli::Global;
 use crate::config::{self, Config, StateSetting, open_to_all};
 use crate::file;
+use crate::images::KnownImage;
 use crate::report::{Console, describe_duration};
 use crate::store::Store;
 
@@ -73,13 +74,24 @@ pub(super) fn kept_state(
     }
 }
 
+/// The images that the state knows. None where it cannot be read: a command that needs it says why.
+pub(super) fn known_images(state: Option<&Path>, config: &Config) -> Vec<KnownImage> {
+    if config.tables.is_empty() {
+        return Vec::new();
+    }
+    match place_of(state, config) {
+        Ok((Place::File(path), _)) => Store::read(&path).and_then(|store| store.images()).unwrap_or_default(),
+        Ok((Place::Nothing, _)) | Err(_) => Vec::new(),
+    }
+}
+
 /// Every file that a run reads or keeps, with what messages call it.
 ///
 /// # Errors
 /// There is no place for the state.
 pub(super) fn used_files(global: &Global, config: &Config) -> anyhow::Result<Vec<(&'static str, PathBuf)>> {
     let mut used = config.used_files();
-    if let (Place::File(state), _) = place_of(global, config)? {
+    if let (Place::File(state), _) = place_of(global.state.as_deref(), config)? {
         used.extend(Store::files(&state));
     }
     Ok(used)
@@ -149,7 +161,7 @@ pub(super) enum Place {
 /// # Errors
 /// There is no place for it, or nothing tells whether it is there.
 fn place(global: &Global, config: &Config, console: &Console) -> anyhow::Result<Place> {
-    let (place, warning) = place_of(global, config)?;
+    let (place, warning) = place_of(global.state.as_deref(), config)?;
     if let Some(warning) = warning {
         console.warning(&warning);
     }
@@ -192,14 +204,15 @@ fn name_of_user(id: u32) -> String {
     if id == 0 { "root".to_owned() } else { format!("uid {id}") }
 }
 
-/// The same, with the warning.
+/// The same, with the warning. `given`: the state that the command line names.
 ///
 /// # Errors
 /// There is no place for it.
-pub(super) fn place_of(global: &Global, config: &Config) -> anyhow::Result<(Place, Option<String>)> {
-    let path = match (&global.state, &config.settings.state) {
+pub(super) fn place_of(given: Option<&Path>, config: &Config) -> anyhow::Result<(Place, Option<String>)> {
+    let path = match (given, &config.settings.state) {
         (Some(path), _) if path == Path::new(NONE) => return Ok((Place::Nothing, None)),
-        (Some(path), _) | (None, StateSetting::File(path)) => path.clone(),
+        (Some(path), _) => path.to_owned(),
+        (None, StateSetting::File(path)) => path.clone(),
         (None, StateSetting::Nothing) => return Ok((Place::Nothing, None)),
         (None, StateSetting::Default) => {
             let surroundings = Surroundings::of_the_process();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Exit, can_lock, load, read_state, select, warn_if_not_polled};
+use super::{Exit, can_lock, load, read_state, select_among, warn_if_not_polled};
 use crate::cli::{self, Global, StatusFormat};
 use crate::config::Config;
 use crate::plan::{self, Decision, Deployment, DeploymentState, OpenDeployments, PollState, Status};
@@ -26,8 +26,8 @@ use crate::target::{Target, TargetId};
 pub(crate) fn status(global: &Global, arguments: &cli::Status, console: &Console) -> anyhow::Result<Exit> {
     let config = load(global)?;
     let console = console.masking(Arc::new(Secrets::new(&config)));
-    let targets = select(&config, &arguments.targets)?;
     let store = read_state(global, &config, &console)?;
+    let targets = select_among(&config, &with_tables(&store, &config)?, &arguments.targets)?;
     warn_if_not_polled(&store, &config, &console)?;
     let rows = store.at_once(|| rows(&store, &config, &targets))?;
     let now = Timestamp::now();
@@ -39,6 +39,18 @@ pub(crate) fn status(global: &Global, arguments: &cli::Status, console: &Console
     }
     let has_failed = || !can_lock(&store, &console) | rows.iter().any(StatusRow::has_failed);
     Ok(if arguments.exit_code && has_failed() { Exit::Failed } else { Exit::Done })
+}
+
+/// The targets, and the stages of tables with `images` that have no image, or of which the last poll said something.
+fn with_tables<'c>(store: &Store, config: &'c Config) -> Result<Vec<&'c Target>, StoreError> {
+    let mut targets: Vec<&Target> = config.all_targets().collect();
+    for stage in config.tables.iter().flat_map(|table| &table.stages) {
+        let is_listed = targets.iter().any(|target| target.id == stage.id);
+        if !is_listed && store.state(&stage.id)?.is_some_and(|state| state.is_of_a_faulty_table()) {
+            targets.push(stage);
+        }
+    }
+    Ok(targets)
 }
 
 fn page(console: &Console, store: &Store, rows: &[StatusRow], now: Timestamp) -> Result<(), StoreError> {

@@ -166,7 +166,9 @@ impl Section {
             Section::Settings => "Settings for all of tagship.",
             Section::Ping => "URLs that a run requests as written, by GET.",
             Section::Registry => "A server (or a folder) that holds images.",
-            Section::Project => "A repository and the stages it is deployed to.",
+            Section::Project => {
+                "A repository, or every repository of an owner, and the stages it is deployed to."
+            }
             Section::Stage => {
                 "A stage of a project: which tags it deploys, and how. [settings.stage] has the same keys except vars and sets their defaults; a key of the stage replaces the whole default. min_age = \"0s\" and window = [] remove a default gate."
             }
@@ -204,6 +206,7 @@ impl Section {
             ],
             Section::Success => &[("pointer", &["equals"])],
             Section::Registry => &[("client_cert", &["client_key"]), ("client_key", &["client_cert"])],
+            Section::Project => &[("images", &["exclude_images"])],
             _ => &[],
         }
     }
@@ -421,7 +424,24 @@ const REGISTRY: &[Key] = &[
 
 const PROJECT: &[Key] = &[
     key("registry", Kind::Text, "The name of the registry.", r#"registry = "git""#).required(),
-    key("image", Kind::Text, "The repository, without host and tag.", r#"image = "acme/shop""#).required(),
+    key(
+        "image",
+        Kind::Text,
+        "The repository, without host and tag. Required, unless images is given.",
+        r#"image = "acme/shop""#,
+    ),
+    key(
+        "images",
+        Kind::TextOrList,
+        "In place of image: a glob or a list of globs of an owner's images, such as \"acme/*\"; * also matches a slash, and the owner is written out. Every image that matches is a project of its own with the stages of this table. Its name is the path behind the owner with - for each slash: the project of acme/team/api is team-api. A project with the same image in the file takes precedence. A poll asks the registry which images there are, at first and as often as resync says; on Gitea and Forgejo it learns of new images at every poll. A new image is reported once and begins with first_poll. An image that is missing in the registry's list for a day and has no tags list any more is reported once, and no longer polled; its history and its hold are kept.",
+        r#"images = "acme/*""#,
+    ),
+    key(
+        "exclude_images",
+        Kind::TextOrList,
+        "Images that match one of these globs are skipped, even if images matches them.",
+        r#"exclude_images = ["acme/*-test"]"#,
+    ),
     key(
         "vars",
         Kind::VarTable,
@@ -682,7 +702,7 @@ const NOTIFY: &[Key] = &[
     key(
         "on",
         Kind::WordList(Event::VARIANTS),
-        "Events to send: failed (for the first time; it will be retried), dead (gave up), rolled_back, recovered, deployed, available (waits for a manual deployment), unknown (polls have failed for as long as after says).",
+        "Events to send: failed (for the first time; it will be retried), dead (gave up), rolled_back, recovered, deployed, available (waits for a manual deployment), unknown (polls have failed for as long as after says), discovered (a new image of images).",
         r#"on = ["failed", "dead", "recovered"]"#,
     )
     .required(),

@@ -21,6 +21,7 @@ use super::{
     StateSetting,
 };
 use super::{address, file, notify, registry, source};
+use crate::images;
 use crate::policy::Order;
 use crate::reference::{ImageRef, Repository};
 use crate::target::filter::TargetNames;
@@ -163,11 +164,12 @@ impl<'a> Loader<'a> {
             vars.fault("`vars` belong to a project or a stage", "");
         }
         let defaults = Defaults::new(defaults);
-        let targets = self.projects(&registries, &mut secrets, &defaults, interval);
-        let notifiers = self.notifiers(&targets);
-        self.warn_of_registries(&registries, &targets);
+        let (targets, tables) = self.projects(&registries, &mut secrets, &defaults, interval);
+        let notifiers = self.notifiers(&targets, &tables);
+        let all = || targets.iter().chain(tables.iter().flat_map(|table| &table.stages));
+        self.warn_of_registries(&registries, all());
         let (settings, _) = settings?;
-        self.check_nothing_kept(&settings, settings_table.as_ref(), &targets, &registries);
+        self.check_nothing_kept(&settings, settings_table.as_ref(), all(), &registries);
         let registries =
             registries.into_iter().filter_map(|(name, registry)| Some((name, registry?))).collect();
         Some(Config {
@@ -176,6 +178,9 @@ impl<'a> Loader<'a> {
             registries,
             secrets,
             targets,
+            tables,
+            discovered: BTreeMap::new(),
+            image_faults: BTreeMap::new(),
             notifiers,
             files: Vec::new(),
             programs: BTreeSet::new(),
@@ -302,7 +307,7 @@ impl<'a> Loader<'a> {
         secrets: &mut BTreeMap<SecretId, SecretSource>,
         defaults: &Defaults<'a>,
         interval: Duration,
-    ) -> Vec<Target> {
+    ) -> (Vec<Target>, Vec<images::Table>) {
         let entries = self.named("projects");
         if entries.is_empty() {
             self.main.fault_at(
@@ -316,13 +321,17 @@ impl<'a> Loader<'a> {
         let unknown = RegistryConfig::unknown();
         let placeholder =
             ImageRef { host: String::new(), repository: Repository::new("unknown").expect("a valid name") };
-        let mut targets = Vec::new();
+        let (mut targets, mut tables): (Vec<Target>, Vec<images::Table>) = (Vec::new(), Vec::new());
         for (name, field) in entries {
             let Some(table) = field.table(Section::Project) else {
                 continue;
             };
             let registry = self.registry_of(&table, registries);
-            let image = self.image_of(&table, registry);
+            let images = super::images::read(&table, registry);
+            let image = match &images {
+                Some(images) => images.as_ref().and_then(|images| images.stand_in(registry?)),
+                None => self.image_of(&table, registry),
+            };
             let vars = read_vars(table.get("vars").as_ref(), || name.to_string(), secrets);
             // There may be thousands of them, and of stages.
             let (shared_vars, shared_texts) = (Rc::new(in_scope(&vars)), Arc::new(texts(&vars)));
@@ -332,7 +341,7 @@ impl<'a> Loader<'a> {
                 table.requires("stages", format!("write [{}.stages.dev]", table.path));
                 continue;
             };
-            let first = targets.len();
+            let mut of_project = Vec::new();
             for (text, at, field) in stages.placed_fields() {
                 let Some(stage) = field.table(Section::Stage) else {
                     continue;
@@ -363,19 +372,26 @@ impl<'a> Loader<'a> {
                 };
                 let image_or_placeholder = image.as_ref().unwrap_or(&placeholder).clone();
                 let target = stage.read(id, image_or_placeholder, vars);
-                targets.extend(target.filter(|_| registry.is_some() && image.is_some()));
+                of_project.extend(target.filter(|_| registry.is_some() && image.is_some()));
             }
-            self.check_after(&stages, &targets[first..]);
+            self.check_after(&stages, &of_project);
+            match (images, registry) {
+                (Some(Some(images)), Some(registry)) => {
+                    tables.push(images.into_table(name, registry, of_project, targets.len()));
+                }
+                _ => targets.extend(of_project),
+            }
         }
-        targets
+        (targets, tables)
     }
 
-    fn notifiers(&self, targets: &[Target]) -> Vec<Notifier> {
+    fn notifiers(&self, targets: &[Target], tables: &[images::Table]) -> Vec<Notifier> {
         let Some(items) = self.main.get("notify").and_then(|field| field.list()) else {
             return Vec::new();
         };
         let secrets = self.named_secrets();
-        let names = TargetNames::new(targets.iter().map(|target| &target.id));
+        let open = tables.iter().flat_map(|table| &table.stages).map(|stage| stage.id.stage.as_str());
+        let names = TargetNames::new(targets.iter().map(|target| &target.id)).with_open_stages(open);
         let mut notifiers: Vec<Notifier> =
             items.iter().filter_map(|item| notify::read(item, &secrets, &names)).collect();
         // Two chats of one API have the same url and differ in the body. The first keeps its name in the state.
@@ -423,7 +439,10 @@ impl<'a> Loader<'a> {
 
     fn image_of(&self, table: &Table<'_>, registry: Option<&RegistryConfig>) -> Option<ImageRef> {
         let Some(field) = table.get("image") else {
-            table.requires("image", "write image = \"owner/name\"");
+            table.requires(
+                "image",
+                "write image = \"owner/name\", or images = \"owner/*\" for all images of an owner",
+            );
             return None;
         };
         let text = field.some_text()?;
@@ -445,18 +464,7 @@ impl<'a> Loader<'a> {
             field.fault(format!("{:?} has no owner", repository.as_str()), field.write(owner));
             return None;
         }
-        let host = match &registry.location {
-            // As people and container engines call it.
-            Location::Url(url)
-                if registry.kind == RegistryKind::Dockerhub
-                    && url.host_str() == Some("registry-1.docker.io") =>
-            {
-                "docker.io".to_owned()
-            }
-            Location::Url(url) => address::host(url),
-            Location::Folder(_) => String::new(),
-        };
-        Some(ImageRef { host, repository })
+        Some(ImageRef { host: registry.host(), repository })
     }
 
     /// `after` names a stage of the project, and no two stages wait for each other.
@@ -494,11 +502,11 @@ impl<'a> Loader<'a> {
     }
 
     /// `state = "none"` cannot remember what a baseline, a gate or an order by first seen needs.
-    fn check_nothing_kept(
+    fn check_nothing_kept<'t>(
         &self,
         settings: &Settings,
         table: Option<&Table<'_>>,
-        targets: &[Target],
+        targets: impl Iterator<Item = &'t Target>,
         registries: &BTreeMap<Name, Option<RegistryConfig>>,
     ) {
         let (StateSetting::Nothing, Some(table)) = (&settings.state, table) else {
@@ -520,18 +528,22 @@ impl<'a> Loader<'a> {
     }
 
     /// Registries that no project uses, or whose URL has the owner of an image in it.
-    fn warn_of_registries(&self, registries: &BTreeMap<Name, Option<RegistryConfig>>, targets: &[Target]) {
+    fn warn_of_registries<'t>(
+        &self,
+        registries: &BTreeMap<Name, Option<RegistryConfig>>,
+        targets: impl Iterator<Item = &'t Target> + Clone,
+    ) {
         if !self.found.faults.borrow().is_empty() {
             return;
         }
-        let used: BTreeSet<&Name> = targets.iter().map(|target| &target.registry).collect();
+        let used: BTreeSet<&Name> = targets.clone().map(|target| &target.registry).collect();
         for (name, field) in self.named("registries") {
             if registries.contains_key(&name) && !used.contains(&name) {
                 field.warning("no project uses this registry", "remove it");
             }
-            let of_registry = targets.iter().filter(|target| target.registry == name);
+            let mut of_registry = targets.clone().filter(|target| target.registry == name);
             if let Some(Some(RegistryConfig { location: Location::Url(url), .. })) = registries.get(&name)
-                && let Some(target) = of_registry.clone().find(|target| is_of_owner(url, &target.image))
+                && let Some(target) = of_registry.find(|target| is_of_owner(url, &target.image))
                 && let Some(url_field) = field.any_table().and_then(|table| table.get("url"))
             {
                 let mut root = url.clone();
@@ -582,7 +594,7 @@ fn is_of_owner(url: &Url, image: &ImageRef) -> bool {
 }
 
 /// `git.example.com/acme/shop`: a host is probably not part of the repository's name.
-fn is_behind_host(image: &str, registry: Option<&RegistryConfig>) -> bool {
+pub(super) fn is_behind_host(image: &str, registry: Option<&RegistryConfig>) -> bool {
     let Some((first, rest)) = image.split_once('/') else {
         return false;
     };

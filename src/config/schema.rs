@@ -95,6 +95,9 @@ fn rules(section: Section) -> Vec<(&'static str, Value)> {
         Section::Running => vec![one_of_two()],
         Section::Notify => vec![one_of_two(), one_body()],
         Section::HttpStep => vec![one_body()],
+        Section::Project => {
+            vec![("oneOf", json!([{ "required": ["image"] }, { "required": ["images"] }]))]
+        }
         Section::Registry => {
             let is =
                 |kinds: &[&str]| json!({ "properties": { "kind": { "enum": kinds } }, "required": ["kind"] });

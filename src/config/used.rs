@@ -16,7 +16,7 @@ pub(super) fn programs(config: &Config) -> impl Iterator<Item = PathBuf> {
         Step::Command(step) => of_command(&step.argv, &step.dir),
         Step::Http(_) => Vec::new(),
     };
-    let steps = config.targets.iter().flat_map(Target::steps);
+    let steps = config.all_targets().flat_map(Target::steps);
     steps.chain(config.notifiers.iter().map(|notifier| &notifier.step)).flat_map(programs)
 }
 

@@ -359,7 +359,7 @@ fn the_words_stay_what_they_are() {
     );
     assert_eq!(
         <Event as strum::VariantNames>::VARIANTS.join(" "),
-        "failed dead rolled_back recovered deployed available unknown"
+        "failed dead rolled_back recovered deployed available unknown discovered"
     );
 }
 

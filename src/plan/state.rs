@@ -110,6 +110,11 @@ impl PollState {
         self.deployed.as_ref().map(|deployed| deployed.tag.clone())
     }
 
+    /// Whether the row of a table with `images` has something that people should know.
+    pub(crate) fn is_of_a_faulty_table(&self) -> bool {
+        self.failing.is_some() || self.status == Some(Status::NoMatch)
+    }
+
     /// Notes what became of a poll, or of its deployment.
     pub(crate) fn came_to(&mut self, status: Status, reason: Option<String>, until: Option<Timestamp>) {
         self.status = Some(status);

@@ -1,6 +1,7 @@
 //! What has to be asked of an owner's repositories: the feed says where something new can be.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::policy::Order;
 use crate::reference::{ListedTag, Listing, Repository, Tag};
 use crate::registry::Registry;
 use crate::store::{Feed, FeedKey, Store, StoreError, Write};
-use crate::target::{Name, Target, TargetId};
+use crate::target::{Name, Target};
 
 /// Repositories with the places of the targets that want them.
 pub(super) type Repositories<'a> = BTreeMap<&'a Repository, Vec<usize>>;
@@ -65,6 +66,14 @@ pub(super) fn ask_owner<'a>(
     if !context.run.store.is_kept() {
         return all(repositories, before.generation);
     }
+    if context.fed.contains(&key) {
+        // Its feed was asked before: what is listed now has all that it told.
+        let other = before.other_owner(before.cursor.as_ref().and_then(Cursor::owner));
+        return match other {
+            Some(other) => refused(context, owner, other, repositories, asked_at),
+            None => all(repositories, before.generation),
+        };
+    }
     let configured = context.configured(&key);
     let looked = registry.changes(owner, before.cursor.as_ref(), configured);
     let seen = match &looked {
@@ -72,8 +81,13 @@ pub(super) fn ask_owner<'a>(
         _ => before.cursor.as_ref(),
     };
     let other = before.other_owner(seen.and_then(Cursor::owner));
+    let lists_images = context.table_owners.contains(&key) && other.is_none();
     // Whatever is wrong with the feed is no reason not to list; what is wrong with the server is told then.
     let Ok(Some((cursor, changes))) = &looked else {
+        if lists_images && looked.is_err() {
+            // Why the state cannot be written is told with the decisions.
+            let _ = context.run.store.write(|write| write.want_images(&key));
+        }
         return match other {
             Some(other) => refused(context, owner, other, repositories, asked_at),
             None => all(repositories, before.generation),
@@ -82,15 +96,28 @@ pub(super) fn ask_owner<'a>(
     let explained = match (changes, &before.cursor) {
         (Changes::Some(pushed), Some(since)) => {
             feed::explain(since, pushed, &before.counts, configured, |name| {
-                let repository = Repository::new(&format!("{owner}/{name}")).ok()?;
-                registry.list_tags(&repository).ok().as_ref().map(count)
+                registry.list_tags(&named(owner, name)?).ok().as_ref().map(count)
             })
         }
         _ => Explained::default(),
     };
+    // In the transaction that moves the cursor: what it tells of images is told once.
+    let note_images = |write: &Write<'_>| match changes {
+        _ if !lists_images => Ok(()),
+        Changes::Nothing => Ok(()),
+        Changes::Some(pushed) => {
+            let repositories: Vec<Repository> =
+                pushed.rows.keys().filter_map(|name| named(owner, name)).collect();
+            write.note_images(&key.0, &repositories)
+        }
+        Changes::Everything => write.want_images(&key),
+    };
     let changes = if explained.is_elsewhere { &Changes::Everything } else { changes };
     let is_same = *changes == Changes::Nothing && before.cursor.as_ref() == Some(cursor);
-    let record = |write: &Write<'_>| write.record_feed(&key, &before, cursor, changes, &explained.counts);
+    let record = |write: &Write<'_>| {
+        note_images(write)?;
+        write.record_feed(&key, &before, cursor, changes, &explained.counts)
+    };
     let recorded = if is_same { Ok(before.clone()) } else { context.run.store.write(record) };
     if let Some(other) = other {
         return refused(context, owner, other, repositories, asked_at);
@@ -176,7 +203,7 @@ pub(crate) fn recall_other_owner(
 }
 
 /// What to say where another owner has the name.
-pub(super) fn other_owner(name: &str, before: &Owner, now: &Owner, target: &TargetId) -> String {
+pub(super) fn other_owner(name: &str, before: &Owner, now: &Owner, target: &impl fmt::Display) -> String {
     format!(
         "`{name}` now belongs to `{}` (id {}); it belonged to `{}` (id {}). Its images may be a stranger's, so tagship deploys none of them; to accept the new owner: tagship mark {target} --owner",
         now.login, now.id, before.login, before.id
@@ -285,7 +312,7 @@ impl Step<'_> {
         let is_known = !run.refresh
             && state.failing.is_none()
             && state.rule.as_deref() == Some(plan::rule_of(target).as_str())
-            && !is_due_for_resync(listed.at, repository, run.config.settings.resync, self.asked_at);
+            && !is_due_for_resync(listed.at, repository.as_str(), run.config.settings.resync, self.asked_at);
         is_known.then_some(listed)
     }
 
@@ -299,16 +326,21 @@ impl Step<'_> {
     }
 }
 
+/// The repository that the feed calls so.
+fn named(owner: &str, name: &str) -> Option<Repository> {
+    Repository::new(&format!("{owner}/{name}")).ok()
+}
+
 /// As the feed calls the repository.
 pub(super) fn name(repository: &Repository) -> String {
     repository.name().unwrap_or_default().to_lowercase()
 }
 
-/// From a half of the time to all of it, by the repository, so that what was listed together is not
-/// listed together for ever. A listing in the future: a clock was wrong.
-fn is_due_for_resync(at: Timestamp, repository: &Repository, resync: Duration, now: Timestamp) -> bool {
+/// From a half of the time to all of it, by the name of the repository or owner, so that what was listed together is
+/// not listed together for ever. A listing in the future: a clock was wrong.
+pub(super) fn is_due_for_resync(at: Timestamp, name: &str, resync: Duration, now: Timestamp) -> bool {
     let mut hasher = DefaultHasher::new();
-    repository.as_str().hash(&mut hasher);
+    name.hash(&mut hasher);
     let [high, low, ..] = hasher.finish().to_be_bytes();
     let part = 0.5 + 0.5 * f64::from(u16::from_be_bytes([high, low])) / f64::from(u16::MAX);
     let elapsed = now.duration_since(at);
@@ -324,8 +356,7 @@ mod tests {
         let at = |minutes: i64| Timestamp::from_second(1_800_000_000 + minutes * 60).unwrap();
         let resync = Duration::from_secs(12 * 3600);
         let due = |name: usize, minutes| {
-            let repository = Repository::new(&format!("acme/shop-{name}")).unwrap();
-            is_due_for_resync(at(0), &repository, resync, at(minutes))
+            is_due_for_resync(at(0), &format!("acme/shop-{name}"), resync, at(minutes))
         };
         assert!((0..100).all(|name| !due(name, 6 * 60 - 1) && due(name, 12 * 60)));
         let by_nine = (0..100).filter(|name| due(*name, 9 * 60)).count();

@@ -68,7 +68,7 @@ pub(crate) fn deploy_by_hand(
     let cutoff = Cutoff::after(run.stop, run.max_runtime);
     let traffic = Traffic::until(cutoff.clone());
     let targets = [target];
-    let registries = Registries::open(run, &targets, &traffic)?;
+    let registries = Registries::of(run, &targets, &traffic)?;
     let context = Context::new(run, &targets, &registries, cutoff)?;
     let registry = context.registry(target);
     refuse_other_owner(&context, registry, target)?;

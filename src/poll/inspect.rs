@@ -47,7 +47,7 @@ pub(crate) fn inspect(
     report: &mut dyn Report,
 ) -> anyhow::Result<Vec<Finding>> {
     let cutoff = Cutoff::after(run.stop, run.max_runtime);
-    let registries = Registries::open(run, targets, &Traffic::until(cutoff.clone()))?;
+    let registries = Registries::of(run, targets, &Traffic::until(cutoff.clone()))?;
     let context = Context::new(run, targets, &registries, cutoff)?;
     let names: BTreeSet<&Name> = targets.iter().map(|target| &target.registry).collect();
     let mut asked = |found| report.event(Event::Asked { targets: found, of: targets.len() });

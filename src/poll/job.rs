@@ -99,7 +99,7 @@ pub(super) fn start<'scope, 'env: 'scope>(
     context: &'env Context<'env>,
     sender: &SyncSender<Message>,
 ) -> io::Result<()> {
-    owners(context.targets).into_iter().try_for_each(|(name, owners)| {
+    owners(&context.targets[..context.asked]).into_iter().try_for_each(|(name, owners)| {
         start_threads(scope, context, name, &Arc::new(Work::new(jobs(context, owners))), sender)
     })
 }

@@ -10,7 +10,7 @@ use super::facts::{Answers, FromEveryone};
 use super::{Context, changes};
 use crate::feed::{Count, FeedRow};
 use crate::plan::sighting::{self, Asked, Built, Placed, Sighting};
-use crate::plan::{self, Decision, Failure, PollState};
+use crate::plan::{self, Decision, Failure, PollState, Status};
 use crate::policy::{Order, Reading, Selection};
 use crate::reference::{Held, ListedTag, Listing, Repository, Tag};
 use crate::registry::{Registry, RegistryError};
@@ -56,6 +56,11 @@ pub(super) enum Found {
     Unchanged(Box<Decision>),
     Selected(Box<Selected>),
     Failed(Failure),
+    /// Of a table with `images`: it has no tags of its own.
+    Table {
+        status: Status,
+        reason: String,
+    },
     /// Another owner has the repository's name: what is recorded is not deployed either.
     OtherOwner(Failure),
 }

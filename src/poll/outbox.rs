@@ -100,7 +100,7 @@ fn send_due(run: &Run<'_>, until: Instant, report: &mut dyn Report) -> Result<()
             continue;
         }
         let notifier = run.config.notifiers.iter().find(|known| known.receiver == notification.receiver);
-        let target = run.config.targets.iter().find(|target| target.id == notification.target);
+        let target = run.config.target(&notification.target);
         let (Some(notifier), Some(target)) = (notifier, target) else {
             // The receiver or the target left the configuration.
             run.store.write(|write| write.end_notification(&notification.id, now))?;

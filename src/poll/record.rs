@@ -206,6 +206,11 @@ fn record_one<'a>(
             let decision = plan::decide_failed(before.as_ref(), failure.clone(), now);
             (before, open, decision)
         }
+        Found::Table { status, reason } => {
+            let (before, open) = stored()?;
+            let decision = plan::decide_table(before.as_ref(), *status, reason.clone(), now);
+            (before, open, decision)
+        }
     };
     if decision.failure.is_none() {
         note_listed(context, &mut decision.state, target, listed);

@@ -40,7 +40,7 @@ pub(crate) fn survey(
 ) -> Result<Result<Survey, Failure>, StoreError> {
     let targets = [target];
     let cutoff = Cutoff::after(run.stop, run.max_runtime);
-    let registries = Registries::open(run, &targets, &Traffic::until(cutoff.clone()))?;
+    let registries = Registries::of(run, &targets, &Traffic::until(cutoff.clone()))?;
     let context = Context::new(run, &targets, &registries, cutoff)?;
     let registry = context.registry(target);
     let asked = (!offline).then_some(registry);

@@ -12,6 +12,7 @@ use url::Url;
 use super::answer::{Answer, ROWS_BODY, SMALL_BODY};
 use super::http::Client;
 use super::image;
+use super::names::{self, NamesPage};
 use super::newest_first::{Numbered, TimedPage, Walk};
 use super::oci::Oci;
 use super::request::Method;
@@ -61,6 +62,18 @@ struct Rows {
     results: Vec<Row>,
 }
 
+/// Repositories of a namespace.
+#[derive(Deserialize)]
+struct Names {
+    next: Option<String>,
+    results: Vec<Named>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
 #[derive(Deserialize)]
 struct Token {
     access_token: String,
@@ -88,8 +101,13 @@ impl Dockerhub {
 
     /// Asks Hub's API about a repository's tags: all of a page, or one. None: not found.
     fn ask(&self, repository: &Repository, rest: &str) -> Result<Option<Answer>, RegistryError> {
+        self.ask_hub(&format!("{repository}/tags{rest}"))
+    }
+
+    /// Asks Hub's API below `/v2/repositories/`. None: not found.
+    fn ask_hub(&self, path: &str) -> Result<Option<Answer>, RegistryError> {
         let access = self.access.get_or_init(|| self.exchange()).clone()?;
-        let url = self.hub.at(&format!("/v2/repositories/{repository}/tags{rest}"));
+        let url = self.hub.at(&format!("/v2/repositories/{path}"));
         let headers: Vec<(&str, &str)> =
             access.iter().map(|access| ("authorization", access.as_str())).collect();
         let answer = self.hub.send(Method::Get, &url, &headers)?;
@@ -132,6 +150,25 @@ impl Dockerhub {
             .map_err(|_| RegistryError::Protocol(format!("{head}: there is no token in it")))?;
         self.secrets.hide(&token.access_token);
         Ok(Some(format!("Bearer {}", token.access_token)))
+    }
+
+    fn images_of(&self, owner: &str) -> Result<Vec<Repository>, RegistryError> {
+        let what = format!("the repositories of {owner}");
+        names::images_of(owner, &what, |number| {
+            let Some(answer) = self.ask_hub(&format!("{owner}/?page_size={ROWS}&page={number}"))? else {
+                return Err(RegistryError::NotFound(format!(
+                    "Docker Hub has no namespace {owner}; is its name right?"
+                )));
+            };
+            let head = answer.head();
+            let page: Names = serde_json::from_slice(&answer.bytes(ROWS_BODY)?)
+                .map_err(|_| RegistryError::Protocol(format!("{head}: this is no list of repositories")))?;
+            let name = |named: Named| format!("{owner}/{}", named.name);
+            Ok(NamesPage {
+                names: page.results.into_iter().map(name).collect(),
+                is_last: page.next.is_none(),
+            })
+        })
     }
 
     fn page(&self, repository: &Repository, number: usize) -> Result<TimedPage, RegistryError> {
@@ -212,6 +249,10 @@ impl Registry for Dockerhub {
 
     fn list_tags(&self, repository: &Repository) -> Result<Listing, RegistryError> {
         self.oci.list_tags(&full(repository))
+    }
+
+    fn images(&self, owner: &str) -> Result<Vec<Repository>, RegistryError> {
+        self.images_of(owner)
     }
 
     fn digest(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>, RegistryError> {

@@ -336,8 +336,8 @@ impl Registry for Gitea {
         self.feed_page(name, 1, 1).map(|page| page.owner)
     }
 
-    fn images(&self, owner: &str) -> Result<Option<Vec<Repository>>, RegistryError> {
-        self.images_of(owner).map(Some)
+    fn images(&self, owner: &str) -> Result<Vec<Repository>, RegistryError> {
+        self.images_of(owner)
     }
 
     fn about(&self) -> Result<About, RegistryError> {

@@ -14,6 +14,7 @@ use url::Url;
 
 use super::answer::{Answer, ROWS_BODY};
 use super::http::Client;
+use super::names::{self, NamesPage};
 use super::newest_first::{Numbered, TimedPage, Walk};
 use super::oci::Oci;
 use super::request::Method;
@@ -115,14 +116,7 @@ impl Github {
             match answer.status {
                 StatusCode::OK => return rows(answer),
                 StatusCode::NOT_FOUND => refused = Some(answer),
-                StatusCode::UNAUTHORIZED => {
-                    return Err(answer.refused("the token is wrong or has expired").unauthorized());
-                }
-                StatusCode::FORBIDDEN => {
-                    let advice = "the token may not read this package: it needs the scope read:packages, and where the organisation has single sign-on, to be authorised for it";
-                    return Err(answer.refused(advice).denied());
-                }
-                _ => return Err(answer.refused("this is no answer of GitHub; is api_url right?").protocol()),
+                _ => return Err(refusal(answer)),
             }
         }
         Err(match refused {
@@ -133,6 +127,61 @@ impl Github {
                 "the push times of {repository} were not asked for: they need a token with the scope read:packages"
             )),
         })
+    }
+}
+
+/// A package.
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+}
+
+impl Github {
+    fn images_of(&self, owner: &str) -> Result<Vec<Repository>, RegistryError> {
+        names::images_of(owner, &format!("the packages of {owner}"), |number| self.packages(owner, number))
+    }
+
+    fn packages(&self, owner: &str, number: usize) -> Result<NamesPage, RegistryError> {
+        let mut refused = None;
+        for kind in ["orgs", "users"] {
+            let path =
+                format!("/{kind}/{owner}/packages?package_type=container&per_page={ROWS}&page={number}");
+            let Some(answer) = self.ask(&path)? else {
+                break;
+            };
+            match answer.status {
+                StatusCode::OK => {
+                    let (head, is_last) = (answer.head(), !names::has_next(&answer));
+                    let packages: Vec<Package> =
+                        serde_json::from_slice(&answer.bytes(ROWS_BODY)?).map_err(|_| {
+                            RegistryError::Protocol(format!("{head}: this is no list of packages"))
+                        })?;
+                    let name = |package: Package| format!("{owner}/{}", package.name);
+                    return Ok(NamesPage { names: packages.into_iter().map(name).collect(), is_last });
+                }
+                StatusCode::NOT_FOUND => refused = Some(answer),
+                _ => return Err(refusal(answer)),
+            }
+        }
+        Err(match refused {
+            Some(answer) => answer
+                .refused("there is no such owner, or the token may not see its packages; is the name right?")
+                .not_found(),
+            None => RegistryError::Unauthorized(format!(
+                "the packages of {owner} were not asked for: GitHub lists them for a token with the scope read:packages only"
+            )),
+        })
+    }
+}
+
+fn refusal(answer: Answer) -> RegistryError {
+    match answer.status {
+        StatusCode::UNAUTHORIZED => answer.refused("the token is wrong or has expired").unauthorized(),
+        StatusCode::FORBIDDEN => {
+            let advice = "the token may not read this package: it needs the scope read:packages, and where the organisation has single sign-on, to be authorised for it";
+            answer.refused(advice).denied()
+        }
+        _ => answer.refused("this is no answer of GitHub; is api_url right?").protocol(),
     }
 }
 
@@ -185,6 +234,10 @@ impl Registry for Github {
 
     fn list_tags(&self, repository: &Repository) -> Result<Listing, RegistryError> {
         self.oci.list_tags(repository)
+    }
+
+    fn images(&self, owner: &str) -> Result<Vec<Repository>, RegistryError> {
+        self.images_of(owner)
     }
 
     fn digest(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>, RegistryError> {

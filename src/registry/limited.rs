@@ -124,7 +124,7 @@ impl Registry for Limited {
         self.ask(|registry| registry.owner(name))
     }
 
-    fn images(&self, owner: &str) -> Result<Option<Vec<Repository>>, RegistryError> {
+    fn images(&self, owner: &str) -> Result<Vec<Repository>, RegistryError> {
         self.ask(|registry| registry.images(owner))
     }
 

@@ -1,6 +1,7 @@
 //! Any registry of the OCI distribution specification: pages by `n`, `last` and `Link`; whatever
 //! authentication the server asks for. What skopeo reads is read here, with the same tags and digests.
 
+mod catalog;
 mod header;
 mod sign_in;
 
@@ -44,9 +45,43 @@ pub(super) struct Oci {
     realms: Vec<Origin>,
     /// What `/v2/` says to someone without credentials; asked once a run, and only where there are some to be used.
     door: OnceLock<Result<Door, RegistryError>>,
-    /// What each repository is asked with at each server; one exchange a repository and run.
+    /// What each scope is asked with at each server; one exchange a scope and run.
     access: Mutex<HashMap<(String, Origin), Slot>>,
     heads: Heads,
+}
+
+/// What is asked about.
+#[derive(Clone, Copy)]
+enum Subject<'a> {
+    Repository(&'a Repository),
+    /// Which repositories there are.
+    Catalog,
+    /// Nothing but whether the credential is accepted.
+    Base,
+}
+
+impl<'a> Subject<'a> {
+    fn repository(self) -> Option<&'a Repository> {
+        match self {
+            Subject::Repository(repository) => Some(repository),
+            Subject::Catalog | Subject::Base => None,
+        }
+    }
+
+    /// What a token is asked for.
+    fn scope(self) -> Option<String> {
+        match self {
+            Subject::Repository(repository) => Some(format!("repository:{repository}:pull")),
+            Subject::Catalog => Some("registry:catalog:*".to_owned()),
+            Subject::Base => None,
+        }
+    }
+}
+
+impl<'a> From<&'a Repository> for Subject<'a> {
+    fn from(repository: &'a Repository) -> Subject<'a> {
+        Subject::Repository(repository)
+    }
 }
 
 /// Whom a registry lets in.
@@ -104,12 +139,18 @@ impl Oci {
 
     /// Asks about a repository, and authenticates where the server wants that. Where no credential is configured,
     /// a redirect to another server is followed, with anonymous access there.
-    fn ask(&self, method: Method, repository: &Repository, url: &Url) -> Result<Answer, RegistryError> {
+    fn ask<'a>(
+        &self,
+        method: Method,
+        subject: impl Into<Subject<'a>>,
+        url: &Url,
+    ) -> Result<Answer, RegistryError> {
+        let subject = subject.into();
         let may_leave =
-            self.secrets.credential_for(&self.config, Some(repository), self.client.cutoff())?.is_none();
+            self.secrets.credential_for(&self.config, subject.repository(), self.client.cutoff())?.is_none();
         let mut url = url.clone();
         for _ in 0..=MOST_REDIRECTS {
-            let answer = self.ask_at(method, repository, &url)?;
+            let answer = self.ask_at(method, subject, &url)?;
             match self.client.redirect(&answer, may_leave)? {
                 None => return Ok(answer),
                 Some(next) => url = next,
@@ -120,15 +161,15 @@ impl Oci {
 
     /// The same at this server alone. An answer that refuses is answered with what its challenge asks for, and once
     /// more with a credential that has been renewed.
-    fn ask_at(&self, method: Method, repository: &Repository, url: &Url) -> Result<Answer, RegistryError> {
-        let slot = self.slot(repository, url);
-        let (mut used, mut is_fresh) = self.first_access(&slot, repository, url)?;
+    fn ask_at(&self, method: Method, subject: Subject<'_>, url: &Url) -> Result<Answer, RegistryError> {
+        let slot = self.slot(subject, url);
+        let (mut used, mut is_fresh) = self.first_access(&slot, subject, url)?;
         let mut answer = self.send(method, url, used.as_deref())?;
         for _ in 0..2 {
             if !is_refused(&answer) {
                 break;
             }
-            let Some(next) = self.next_access(&slot, repository, used.as_ref(), is_fresh, &answer)? else {
+            let Some(next) = self.next_access(&slot, subject, used.as_ref(), is_fresh, &answer)? else {
                 break;
             };
             answer = self.send(method, url, Some(&next))?;
@@ -142,17 +183,17 @@ impl Oci {
     fn first_access(
         &self,
         slot: &Slot,
-        repository: &Repository,
+        subject: Subject<'_>,
         url: &Url,
     ) -> Result<(Option<Arc<Access>>, bool), RegistryError> {
         let mut known = lock(slot);
-        if known.is_some() || self.credential_at(url, Some(repository))?.is_none() {
+        if known.is_some() || self.credential_at(url, subject)?.is_none() {
             return Ok((known.clone(), false));
         }
         if let Door::Asks { head, challenges } = self.door()?
             && !challenges.is_empty()
         {
-            *known = Some(Arc::new(self.authorization(head, challenges, url, Some(repository))?));
+            *known = Some(Arc::new(self.authorization(head, challenges, url, subject)?));
         }
         Ok((known.clone(), true))
     }
@@ -162,7 +203,7 @@ impl Oci {
     fn next_access(
         &self,
         slot: &Slot,
-        repository: &Repository,
+        subject: Subject<'_>,
         used: Option<&Arc<Access>>,
         is_fresh: bool,
         answer: &Answer,
@@ -179,16 +220,16 @@ impl Oci {
         let is_answered = is_fresh && used.is_some_and(|used| used.challenges == challenges);
         let mut next = None;
         if answer.status == StatusCode::UNAUTHORIZED && !is_answered {
-            let access = self.authorization(&answer.head(), &challenges, &answer.url, Some(repository))?;
+            let access = self.authorization(&answer.head(), &challenges, &answer.url, subject)?;
             next = Some(access).filter(|access| used.is_none_or(|used| used.header != access.header));
         }
         if next.is_none()
             && let Some((used, credential)) = used.and_then(|used| Some((used, used.credential.as_ref()?)))
             && let Some(renewed) =
-                self.secrets.renewed(&self.config, Some(repository), credential, self.client.cutoff())?
+                self.secrets.renewed(&self.config, subject.repository(), credential, self.client.cutoff())?
         {
             let (head, url) = (answer.head(), &answer.url);
-            next = Some(self.answered(&head, &used.challenges, Some(renewed), url, Some(repository))?);
+            next = Some(self.answered(&head, &used.challenges, Some(renewed), url, subject)?);
         }
         let next = next.map(Arc::new);
         if next.is_some() {
@@ -198,15 +239,11 @@ impl Oci {
     }
 
     /// The credential for what is asked there: none at any server but the registry's own.
-    fn credential_at(
-        &self,
-        url: &Url,
-        repository: Option<&Repository>,
-    ) -> Result<Option<Credential>, RegistryError> {
+    fn credential_at(&self, url: &Url, subject: Subject<'_>) -> Result<Option<Credential>, RegistryError> {
         if !self.client.is_same_origin(url) {
             return Ok(None);
         }
-        Ok(self.secrets.credential_for(&self.config, repository, self.client.cutoff())?)
+        Ok(self.secrets.credential_for(&self.config, subject.repository(), self.client.cutoff())?)
     }
 
     fn door(&self) -> Result<&Door, RegistryError> {
@@ -236,9 +273,9 @@ impl Oci {
         self.client.at(&format!("{}/v2/{repository}/manifests/{tag}", self.prefix))
     }
 
-    fn slot(&self, repository: &Repository, url: &Url) -> Slot {
+    fn slot(&self, subject: Subject<'_>, url: &Url) -> Slot {
         let mut access = self.access.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(access.entry((repository.as_str().to_owned(), url.origin())).or_default())
+        Arc::clone(access.entry((subject.scope().unwrap_or_default(), url.origin())).or_default())
     }
 
     /// Blobs may be in storage elsewhere, which gets no credentials.
@@ -259,15 +296,15 @@ impl Oci {
         head: &str,
         challenges: &[Challenge],
         url: &Url,
-        repository: Option<&Repository>,
+        subject: Subject<'_>,
     ) -> Result<Access, RegistryError> {
-        let credential = self.credential_at(url, repository)?;
-        let answered = self.answered(head, challenges, credential.clone(), url, repository);
+        let credential = self.credential_at(url, subject)?;
+        let answered = self.answered(head, challenges, credential.clone(), url, subject);
         if let (Err(RegistryError::Unauthorized(_)), Some(credential)) = (&answered, credential)
             && let Some(renewed) =
-                self.secrets.renewed(&self.config, repository, &credential, self.client.cutoff())?
+                self.secrets.renewed(&self.config, subject.repository(), &credential, self.client.cutoff())?
         {
-            return self.answered(head, challenges, Some(renewed), url, repository);
+            return self.answered(head, challenges, Some(renewed), url, subject);
         }
         answered
     }
@@ -278,7 +315,7 @@ impl Oci {
         challenges: &[Challenge],
         credential: Option<Credential>,
         url: &Url,
-        repository: Option<&Repository>,
+        subject: Subject<'_>,
     ) -> Result<Access, RegistryError> {
         let access = |header, credential| Access { header, credential, challenges: challenges.to_vec() };
         let mut refused = None;
@@ -288,7 +325,7 @@ impl Oci {
             };
             match self.realm(head, realm, url) {
                 Ok(realm) => {
-                    let header = self.exchange(realm, service.as_deref(), credential.as_ref(), repository)?;
+                    let header = self.exchange(realm, service.as_deref(), credential.as_ref(), subject)?;
                     return Ok(access(header, credential));
                 }
                 Err(error) => refused = refused.or(Some(error)),
@@ -328,9 +365,9 @@ impl Oci {
         mut url: Url,
         service: Option<&str>,
         credential: Option<&Credential>,
-        repository: Option<&Repository>,
+        subject: Subject<'_>,
     ) -> Result<String, RegistryError> {
-        let scope = repository.map(|repository| format!("repository:{repository}:pull"));
+        let scope = subject.scope();
         let question = service
             .map(|service| ("service", service))
             .into_iter()
@@ -394,13 +431,13 @@ impl Oci {
         }
     }
 
-    /// The first page, smaller where the server refuses its size.
-    fn first_page(&self, repository: &Repository) -> Result<(Answer, usize), RegistryError> {
+    /// The first page of the list at this path, smaller where the server refuses its size.
+    fn first_page(&self, subject: Subject<'_>, path: &str) -> Result<(Answer, usize), RegistryError> {
         let mut sizes = PAGE_SIZES.into_iter();
         let mut size = sizes.next().unwrap_or(100);
         loop {
-            let url = self.client.at(&format!("{}/v2/{repository}/tags/list?n={size}", self.prefix));
-            let answer = self.ask(Method::Get, repository, &url)?;
+            let url = self.client.at(&format!("{}{path}?n={size}", self.prefix));
+            let answer = self.ask(Method::Get, subject, &url)?;
             match (answer.status, sizes.next()) {
                 // ECR says 405 UNSUPPORTED, distribution 400 PAGINATION_NUMBER_INVALID.
                 (
@@ -414,8 +451,14 @@ impl Oci {
         }
     }
 
-    /// Where the next page is: as `Link` says, or where a full page came without one, after its last tag.
-    fn next_page(answer: &NextPage, page: &Page, size: usize) -> Result<Option<Url>, RegistryError> {
+    /// Where the next page is: as `Link` says, or where a full page came without one, after its last name. `names`: how
+    /// many it has.
+    fn next_page(
+        answer: &NextPage,
+        names: usize,
+        last: Option<&str>,
+        size: usize,
+    ) -> Result<Option<Url>, RegistryError> {
         let mut next = answer.url.clone();
         if let Some(link) = &answer.link {
             let Ok(link) = answer.url.join(link) else {
@@ -433,16 +476,16 @@ impl Oci {
             return Ok(Some(next));
         }
         // More than was asked for: the server knows no pages, and this is everything.
-        if page.names != size {
+        if names != size {
             return Ok(None);
         }
-        let Some(last) = page.tags.last() else {
+        let Some(last) = last else {
             return Err(RegistryError::Protocol(format!(
-                "{}: a full page without one valid tag, and no Link to what follows",
+                "{}: a full page without one valid name, and no Link to what follows",
                 answer.head
             )));
         };
-        next.set_query(Some(&format!("n={size}&last={}", last.tag)));
+        next.set_query(Some(&format!("n={size}&last={last}")));
         Ok(Some(next))
     }
 
@@ -470,14 +513,20 @@ struct NextPage {
     link: Option<String>,
 }
 
+impl NextPage {
+    fn of(answer: &Answer) -> Result<NextPage, RegistryError> {
+        let head = answer.head();
+        let link = header::next_link(&answer.headers)
+            .map_err(|what| RegistryError::Protocol(format!("{head}: {what}")))?;
+        Ok(NextPage { head, url: answer.url.clone(), link })
+    }
+}
+
 fn read_page(answer: Answer, repository: &Repository, claim: &Claim) -> Result<(NextPage, Page), Unread> {
     if answer.status != StatusCode::OK {
         return Err(Oci::refusal(answer).into());
     }
-    let head = answer.head();
-    let link = header::next_link(&answer.headers)
-        .map_err(|what| RegistryError::Protocol(format!("{head}: {what}")))?;
-    let next = NextPage { head, url: answer.url.clone(), link };
+    let next = NextPage::of(&answer)?;
     Ok((next, Page::read(answer, repository, claim)?))
 }
 
@@ -506,14 +555,16 @@ impl Registry for Oci {
         // The first tag of each page: addresses that change can still give the same pages.
         let mut firsts: HashSet<Tag> = HashSet::new();
         let size = Cell::new(0);
+        let path = format!("/v2/{repository}/tags/list");
         let first = || {
-            let (answer, accepted) = self.first_page(repository)?;
+            let (answer, accepted) = self.first_page(repository.into(), &path)?;
             size.set(accepted);
             Ok(answer)
         };
         let (mut next, mut page) = whole(first, |answer| read_page(answer, repository, &claim))?;
         loop {
-            let following = Oci::next_page(&next, &page, size.get())?;
+            let last = page.tags.last().map(|listed| listed.tag.as_str());
+            let following = Oci::next_page(&next, page.names, last, size.get())?;
             // ECR has pages of untagged images only; any other page brings the listing on.
             empty = if page.names == 0 { empty + 1 } else { 0 };
             let repeats = page.tags.first().is_some_and(|first| !firsts.insert(first.tag.clone()));
@@ -545,6 +596,10 @@ impl Registry for Oci {
             let ask = || self.ask(Method::Get, repository, &following);
             (next, page) = whole(ask, |answer| read_page(answer, repository, &claim))?;
         }
+    }
+
+    fn images(&self, owner: &str) -> Result<Vec<Repository>, RegistryError> {
+        self.images_of(owner)
     }
 
     fn digest(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>, RegistryError> {

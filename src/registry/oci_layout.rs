@@ -2,8 +2,8 @@
 //! network is.
 #![allow(clippy::disallowed_methods, reason = "the registry is a folder")]
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -78,8 +78,8 @@ impl OciLayout {
         }
     }
 
-    fn entries(&self, repository: &Repository) -> Result<Vec<Tagged>, RegistryError> {
-        let root = self.root(repository)?;
+    /// The layout's file and what stands in it.
+    fn index(root: &Path) -> Result<(PathBuf, Index), RegistryError> {
         let marker: Marker = read(&root.join("oci-layout"), SMALL_BODY, "the folder is no OCI image layout")?;
         if !marker.version.starts_with("1.") {
             return Err(RegistryError::Protocol(format!(
@@ -90,6 +90,32 @@ impl OciLayout {
         }
         let file = root.join("index.json");
         let index: Index = read(&file, TAGS_BODY, "the layout has no index.json")?;
+        Ok((file, index))
+    }
+
+    /// The images that the index names, and those with a layout of their own in the owner's folder.
+    fn images_of(&self, owner: &str) -> Result<Vec<Repository>, RegistryError> {
+        let own = format!("{owner}/");
+        let mut images = BTreeSet::new();
+        let folder = self.folder.join(owner);
+        let is_there = |path: &Path| path.try_exists().map_err(|error| unreadable(path, &error));
+        let has_folder = is_there(&folder)?;
+        if has_folder {
+            layouts_below(&folder, owner, &mut images)?;
+        }
+        if !has_folder || is_there(&self.folder.join("index.json"))? {
+            let (_, index) = OciLayout::index(&self.folder)?;
+            let names = index.manifests.iter().filter_map(Descriptor::name);
+            let paths = names.filter_map(|name| without_host(name).1.rsplit_once(':')).map(|(path, _)| path);
+            images.extend(
+                paths.filter(|path| path.starts_with(&own)).filter_map(|path| Repository::new(path).ok()),
+            );
+        }
+        Ok(images.into_iter().collect())
+    }
+
+    fn entries(&self, repository: &Repository) -> Result<Vec<Tagged>, RegistryError> {
+        let (file, index) = OciLayout::index(&self.root(repository)?)?;
         // Bare tags are of whatever repository is asked for, unless any name says which it is of.
         let is_bare = index.manifests.iter().filter_map(Descriptor::name).all(|name| !name.contains('/'));
         let tag_of = |name: &str| {
@@ -116,13 +142,43 @@ impl OciLayout {
     }
 }
 
-/// Whether a name, which may begin with a host as docker tells one, is this repository's.
-fn is_of(image: &str, repository: &Repository) -> bool {
+/// How deep an image's layout can lie.
+const DEEPEST: usize = 8;
+
+/// Adds the images that have a layout of their own in a folder, or below it.
+fn layouts_below(folder: &Path, name: &str, images: &mut BTreeSet<Repository>) -> Result<(), RegistryError> {
+    if name.split('/').count() > DEEPEST {
+        return Ok(());
+    }
+    let failed = |error: &io::Error| unreadable(folder, error);
+    for entry in std::fs::read_dir(folder).map_err(|error| failed(&error))? {
+        let path = entry.map_err(|error| failed(&error))?.path();
+        let Some(part) = path.file_name().and_then(|part| part.to_str()) else { continue };
+        let Ok(repository) = Repository::new(&format!("{name}/{part}")) else { continue };
+        if !path.is_dir() {
+            continue;
+        }
+        if path.join("index.json").try_exists().map_err(|error| failed(&error))? {
+            images.insert(repository);
+        } else {
+            layouts_below(&path, repository.as_str(), images)?;
+        }
+    }
+    Ok(())
+}
+
+/// The host that a name may begin with as docker tells one, and the rest.
+fn without_host(image: &str) -> (&str, &str) {
     let is_host = |part: &str| part == "localhost" || part.contains(['.', ':']);
-    let (host, path) = match image.split_once('/') {
+    match image.split_once('/') {
         Some((host, path)) if is_host(host) => (host, path),
         _ => ("", image),
-    };
+    }
+}
+
+/// Whether a name is this repository's.
+fn is_of(image: &str, repository: &Repository) -> bool {
+    let (host, path) = without_host(image);
     // Images of Docker's own.
     let short = path.strip_prefix("library/").filter(|_| host == "docker.io");
     [Some(path), short].contains(&Some(repository.as_str()))
@@ -192,6 +248,10 @@ impl Registry for OciLayout {
             }
         }
         Ok(listing)
+    }
+
+    fn images(&self, owner: &str) -> Result<Vec<Repository>, RegistryError> {
+        self.images_of(owner)
     }
 
     fn digest(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>, RegistryError> {

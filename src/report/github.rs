@@ -13,6 +13,8 @@ use super::json::TargetJson;
 use super::{Console, Detail, Event, Report, Summary, TargetReport, escape_control};
 use crate::file;
 use crate::plan::Status;
+use crate::reference::ImageRef;
+use crate::target::Name;
 
 /// `poll --format github`
 pub(crate) struct GitHub {
@@ -43,6 +45,9 @@ impl GitHub {
 impl Report for GitHub {
     fn event(&mut self, event: Event<'_>) {
         match event {
+            Event::Discovered { project, image } if self.detail != Detail::Failures => {
+                self.discovered(project, image);
+            }
             Event::Target(report) => self.target(report),
             Event::Warning(text) if self.detail.wants_warnings() => self.warning(text),
             Event::Finished(summary) => self.finish(summary),
@@ -70,6 +75,12 @@ impl GitHub {
         if let Some(deployment) = &report.deployment {
             self.output(&target, &deployment.output);
         }
+    }
+
+    fn discovered(&mut self, project: &Name, image: &ImageRef) {
+        let (project, image) = (project.to_string(), image.to_string());
+        self.annotate("notice", &format!("{project} discovered"), &image);
+        self.rows.push(format!("| {} | {} | {} |", code(&project), code("discovered"), code(&image)));
     }
 
     fn annotate(&self, level: &str, title: &str, text: &str) {

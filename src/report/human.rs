@@ -19,6 +19,9 @@ const WIDEST_TARGET: usize = 40;
 /// As wide as the longest status that is common: `would_deploy`.
 const STATUS: usize = 12;
 
+/// The word of a project that is new, among the statuses.
+const DISCOVERED: &str = "discovered";
+
 /// With less room beside the columns, text goes below them.
 const NARROWEST: usize = 40;
 
@@ -34,6 +37,8 @@ pub(crate) struct Human {
     width: usize,
     /// Of the terminal; None where there is none: a line a target.
     columns: Option<usize>,
+    /// The projects that are new, each with its image.
+    discovered: Vec<(Name, String)>,
     /// What is to be printed.
     reports: Vec<TargetReport>,
 }
@@ -51,6 +56,10 @@ pub(crate) struct Shown {
 impl Report for Human {
     fn event(&mut self, event: Event<'_>) {
         match event {
+            Event::Selected(targets) => self.select(targets),
+            Event::Discovered { project, image } if self.detail != Detail::Failures => {
+                self.discovered.push((project.clone(), image.to_string()));
+            }
             Event::Target(report) if self.detail.wants(report) => self.reports.push(report.clone()),
             Event::Warning(text) if self.detail.wants_warnings() => self.console.warning(text),
             Event::Output { target, lines } if self.live_output => {
@@ -81,19 +90,33 @@ fn behind(head: &str, lines: &str) -> String {
 }
 
 impl Human {
-    pub(crate) fn new<'a>(
-        console: Console,
-        Shown { detail, live_output, always_sums_up }: Shown,
-        targets: impl Iterator<Item = &'a Target>,
-    ) -> Human {
-        let targets: Vec<_> = targets.map(|target| (target.id.clone(), target.registry.clone())).collect();
-        let width = targets.iter().map(|(target, _)| target.to_string().len()).max().unwrap_or(0);
-        let columns = Console::columns();
-        let reports = Vec::new();
-        Human { console, detail, live_output, always_sums_up, targets, width, columns, reports }
+    pub(crate) fn new(console: Console, Shown { detail, live_output, always_sums_up }: Shown) -> Human {
+        Human {
+            console,
+            detail,
+            live_output,
+            always_sums_up,
+            targets: Vec::new(),
+            width: 0,
+            columns: Console::columns(),
+            discovered: Vec::new(),
+            reports: Vec::new(),
+        }
+    }
+
+    fn select(&mut self, targets: &[&Target]) {
+        let longest = targets.iter().map(|target| target.id.to_string().len()).max().unwrap_or(0);
+        self.width = self.width.max(longest);
+        self.targets.extend(targets.iter().map(|target| (target.id.clone(), target.registry.clone())));
     }
 
     fn finish(&mut self, summary: &Summary) {
+        for (project, image) in &self.discovered {
+            let word =
+                paint(AnsiColor::Cyan.on_default(), DISCOVERED) + &" ".repeat(STATUS - DISCOVERED.len());
+            let width = self.column();
+            self.console.data(&format!("{project:<width$}  {word}  {}", self.console.for_people(image)));
+        }
         let lines = self.lines();
         let hints: Vec<&String> = lines.iter().filter_map(|line| line.hint.as_ref()).collect();
         let mut repeated: Vec<&String> = Vec::new();
@@ -162,7 +185,7 @@ impl Human {
     fn print(&self, line: &Line, text: &str) {
         let word = line.status.as_str();
         let status = paint(style_of(line.status), word) + &" ".repeat(STATUS.saturating_sub(word.len()));
-        let width = self.width.min(self.columns.map_or(WIDEST_TARGET, |columns| columns / 3));
+        let width = self.column();
         let head = width.max(line.name.len()) + 2 + STATUS + 2;
         let text = self.console.for_people(text);
         let mut lines = self.broken(&text, head, width + 2 + STATUS + 2).into_iter();
@@ -170,6 +193,11 @@ impl Human {
         self.console.data(format!("{:<width$}  {status}  {first}", line.name).trim_end());
         lines.for_each(|line| self.console.data(&line));
         line.output.iter().for_each(|line| self.console.data(&format!("    | {line}")));
+    }
+
+    /// How wide the column of targets is.
+    fn column(&self) -> usize {
+        self.width.min(self.columns.map_or(WIDEST_TARGET, |columns| columns / 3))
     }
 
     /// The text after a head of so many columns, its further lines indented.

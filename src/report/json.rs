@@ -6,16 +6,20 @@ use serde::Serialize;
 use super::field::{Moment, VERSION, milliseconds, print};
 use super::{Console, Event, Report, Summary, TargetReport};
 use crate::plan::{DeploymentState, Failure, Status};
+use crate::reference::ImageRef;
+use crate::target::Name;
 
 /// `poll --format json`
 pub(crate) struct Json {
     console: Console,
+    discovered: Vec<DiscoveredJson>,
     targets: Vec<TargetJson>,
 }
 
 /// `poll --format jsonl`
 pub(crate) struct JsonLines {
     console: Console,
+    discovered: Vec<DiscoveredJson>,
 }
 
 /// A run.
@@ -39,6 +43,17 @@ pub(super) struct HeadJson {
     /// Sent to registries.
     requests: u64,
     summary: SummaryJson,
+    /// The projects that this run found: new images of `images`.
+    discovered: Vec<DiscoveredJson>,
+}
+
+/// An image that is a new project.
+#[derive(JsonSchema, Serialize)]
+#[schemars(deny_unknown_fields, rename = "Discovered")]
+struct DiscoveredJson {
+    project: String,
+    /// `host/repository`
+    image: String,
 }
 
 /// How many targets there were, and what came of them.
@@ -91,18 +106,20 @@ struct DeploymentJson {
 
 impl Json {
     pub(crate) fn new(console: Console) -> Json {
-        Json { console, targets: Vec::new() }
+        Json { console, discovered: Vec::new(), targets: Vec::new() }
     }
 }
 
 impl Report for Json {
     fn event(&mut self, event: Event<'_>) {
         match event {
+            Event::Discovered { project, image } => self.discovered.push(DiscoveredJson::of(project, image)),
             Event::Target(report) => self.targets.push(TargetJson::from(report)),
             Event::Warning(text) => self.console.warning(text),
             Event::Finished(summary) => {
                 self.targets.sort_by(|a, b| (&a.project, &a.stage).cmp(&(&b.project, &b.stage)));
-                print(&self.console, &RunJson { head: HeadJson::from(summary), targets: &self.targets });
+                let head = HeadJson::of(summary, std::mem::take(&mut self.discovered));
+                print(&self.console, &RunJson { head, targets: &self.targets });
             }
             _ => {}
         }
@@ -111,23 +128,32 @@ impl Report for Json {
 
 impl JsonLines {
     pub(crate) fn new(console: Console) -> JsonLines {
-        JsonLines { console }
+        JsonLines { console, discovered: Vec::new() }
     }
 }
 
 impl Report for JsonLines {
     fn event(&mut self, event: Event<'_>) {
         match event {
+            Event::Discovered { project, image } => self.discovered.push(DiscoveredJson::of(project, image)),
             Event::Target(report) => print(&self.console, &TargetJson::from(report)),
             Event::Warning(text) => self.console.warning(text),
-            Event::Finished(summary) => print(&self.console, &HeadJson::from(summary)),
+            Event::Finished(summary) => {
+                print(&self.console, &HeadJson::of(summary, std::mem::take(&mut self.discovered)));
+            }
             _ => {}
         }
     }
 }
 
-impl From<&Summary> for HeadJson {
-    fn from(summary: &Summary) -> Self {
+impl DiscoveredJson {
+    fn of(project: &Name, image: &ImageRef) -> DiscoveredJson {
+        DiscoveredJson { project: project.to_string(), image: image.to_string() }
+    }
+}
+
+impl HeadJson {
+    fn of(summary: &Summary, discovered: Vec<DiscoveredJson>) -> HeadJson {
         HeadJson {
             version: VERSION,
             started_at: summary.started_at.into(),
@@ -139,6 +165,7 @@ impl From<&Summary> for HeadJson {
                 failed: summary.failed,
                 unknown: summary.unknown,
             },
+            discovered,
         }
     }
 }

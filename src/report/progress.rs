@@ -60,11 +60,17 @@ impl Report for Progress {
                 self.asked(0, 0);
                 self.end(|_| true);
             }
-            Event::Output { .. } | Event::Warning(_) | Event::Idle => {}
+            Event::Selected(_)
+            | Event::Discovered { .. }
+            | Event::Output { .. }
+            | Event::Warning(_)
+            | Event::Idle => {}
         }
         let report = &mut self.report;
         match event {
-            Event::Asked { .. } | Event::Deploying { .. } | Event::Idle => report.event(event),
+            Event::Selected(_) | Event::Asked { .. } | Event::Deploying { .. } | Event::Idle => {
+                report.event(event);
+            }
             // Nothing is printed through the lines.
             _ => self.lines.suspend(|| report.event(event)),
         }

@@ -39,7 +39,7 @@ pub(crate) fn exposed(config: &Config) -> Vec<String> {
 /// it is asked with nobody's rights, which may not be what was meant.
 pub(crate) fn without_entry(config: &Config) -> Vec<String> {
     let mut warnings = BTreeSet::new();
-    for target in &config.targets {
+    for target in config.all_targets() {
         let registry = &config.registries[&target.registry];
         let CredentialSetting::Source(SecretSource::DockerConfig(path)) = &registry.credential else {
             continue;

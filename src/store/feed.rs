@@ -184,6 +184,8 @@ impl Write<'_> {
         let query = "UPDATE feed SET owner_id = ?3, owner_login = ?4, generation = generation + 1
              WHERE registry = ?1 AND owner = ?2";
         self.transaction().execute(query, params![registry, owner, seen.id, seen.login])?;
+        // None of the new owner's was taken in.
+        self.want_images(&(registry.clone(), owner.clone()))?;
         Ok(Some(seen))
     }
 }

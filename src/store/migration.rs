@@ -212,6 +212,21 @@ const MIGRATIONS: &[&str] = &[
     CREATE TABLE round (id INTEGER PRIMARY KEY, polled_at TEXT NOT NULL) STRICT;",
     // 12: the document of poll_state may have given_platforms.
     "",
+    // 13
+    "CREATE TABLE image (
+        registry TEXT NOT NULL,
+        repository TEXT NOT NULL,
+        reported_at TEXT,
+        missing_since TEXT,
+        retired_at TEXT,
+        PRIMARY KEY (registry, repository)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE image_list (
+        registry TEXT NOT NULL,
+        owner TEXT NOT NULL,
+        listed_at TEXT NOT NULL,
+        PRIMARY KEY (registry, owner)
+    ) STRICT, WITHOUT ROWID;",
 ];
 
 /// Brings the tables up to this program's version. Writes nothing where they are.

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use wildmatch::WildMatch;
 
-use super::TargetId;
+use super::{Name, TargetId};
 
 /// Targets named on the command line, narrowed to projects and stages. Nothing named: all.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +53,8 @@ fn is_glob(pattern: &str) -> bool {
 #[derive(Debug)]
 pub(crate) struct TargetNames<'t> {
     projects: HashMap<&'t str, HashSet<&'t str>>,
+    /// Stages of projects whose names are not known yet.
+    open_stages: HashSet<&'t str>,
     /// Patterns that were looked up, as many repeat one glob.
     known: RefCell<HashMap<String, bool>>,
 }
@@ -63,7 +65,12 @@ impl<'t> TargetNames<'t> {
         for target in targets {
             projects.entry(target.project.as_str()).or_default().insert(target.stage.as_str());
         }
-        TargetNames { projects, known: RefCell::default() }
+        TargetNames { projects, open_stages: HashSet::new(), known: RefCell::default() }
+    }
+
+    /// With stages of projects whose names are not known yet: any name may be one of them.
+    pub(crate) fn with_open_stages(self, stages: impl Iterator<Item = &'t str>) -> TargetNames<'t> {
+        TargetNames { open_stages: stages.collect(), ..self }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -80,16 +87,40 @@ impl<'t> TargetNames<'t> {
             true => stages.iter().any(|name| fits(stage, name)),
             false => stages.contains(stage),
         };
-        let found = match is_glob(project) {
-            true => self.projects.iter().any(|(name, stages)| fits(project, name) && has_stage(stages)),
-            false => self.projects.get(project).is_some_and(has_stage),
-        };
+        let found = has_stage(&self.open_stages)
+            || match is_glob(project) {
+                true => self.projects.iter().any(|(name, stages)| fits(project, name) && has_stage(stages)),
+                false => self.projects.get(project).is_some_and(has_stage),
+            };
         self.known.borrow_mut().insert(pattern.as_str().to_owned(), found);
         found
     }
 }
 
 impl TargetFilter {
+    /// Whether it is about all targets.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.patterns.is_empty() && self.projects.is_empty() && self.stages.is_empty()
+    }
+
+    /// Whether it can be about a stage of this name.
+    pub(crate) fn names_stage(&self, stage: &Name) -> bool {
+        let is_named = self.stages.is_empty() || self.stages.iter().any(|name| name == stage.as_str());
+        let fits = |pattern: &TargetPattern| fits(pattern.parts().1, stage.as_str());
+        is_named && (self.patterns.is_empty() || self.patterns.iter().any(fits))
+    }
+
+    /// Whether it can be about a stage of this name in a project that it does not name.
+    pub(crate) fn may_match_another(&self, stage: &Name) -> bool {
+        let fits = |pattern: &TargetPattern| {
+            let (project, pattern) = pattern.parts();
+            is_glob(project) && fits(pattern, stage.as_str())
+        };
+        self.names_stage(stage)
+            && self.projects.is_empty()
+            && (self.patterns.is_empty() || self.patterns.iter().any(fits))
+    }
+
     pub(crate) fn matches(&self, target: &TargetId) -> bool {
         let named = |names: &[String], name: &str| names.is_empty() || names.iter().any(|one| one == name);
         (self.patterns.is_empty() || self.patterns.iter().any(|pattern| pattern.matches(target)))

@@ -41,6 +41,8 @@ pub(crate) enum Event {
     Available,
     /// Polls have failed for some time.
     Unknown,
+    /// An image is a new project of a table with `images`.
+    Discovered,
 }
 
 impl Event {

@@ -319,7 +319,10 @@ fn a_forge_that_does_not_answer_leaves_no_file() {
         .code(1)
         .stderr_has("401 Unauthorized")
         .stderr_has("; nothing was written\n");
-    from("acme", "--anonymous").code(1).stderr_has("read:package").stderr_has("; nothing was written\n");
+    gitea.private_owner("acme");
+    from("acme", "--anonymous")
+        .code(1)
+        .stderr("error: acme has no images there, or none that this token may see; nothing was written\n");
     from("nobody", "--token-file=secret/token").code(1).stderr_has("; nothing was written\n");
     shop.run_bare(&["init", "--from", &url, "--deploy-command", "x", "--output", "new.toml"])
         .code(2)
@@ -400,19 +403,19 @@ fn a_schema_that_is_there_stays() {
 fn a_registry_that_lists_no_owner_says_how_to_go_on() {
     let registry = Oci::start(Door::Open, 100);
     registry.push("acme/shop", "v1.0.0");
+    registry.hide_catalog();
     let shop = Shop::new();
     let (url, from) = (registry.url(), format!("{}/acme", registry.url()));
     let more = ["--kind", "oci", "--anonymous", "--deploy-command", "x", "--output", "new.toml"];
     shop.run_bare(&[&["init", "--from", &from], &more[..]].concat()).code(1).stderr(
-        "error: a registry of kind oci does not tell what an owner has; name the images: --image acme/NAME, several times; \
-         nothing was written\n",
+        "error: cannot list the images of acme; to name them: --image acme/NAME: \
+         GET http://127.0.0.1:[port]/v2/_catalog?n=1000: 404 Not Found: this registry has no catalog; in place of images, write a project with image for each; nothing was written\n",
     );
     fs::create_dir(shop.path("images")).unwrap();
     let layout = ["init", "--from", "images", "--deploy-command", "x", "--output", "new.toml"];
     shop.run_bare(&layout)
         .code(1)
-        .stderr_has("of kind oci-layout does not tell")
-        .stderr_has("--image OWNER/NAME");
+        .stderr("error: whose images? Name the owner with --owner OWNER, or images with --image; nothing was written\n");
     // An image that is not there is said, and does not stop the others.
     let images = ["--image", "acme/shop", "--image", "acme/none"];
     shop.run_bare(&[&["init", "--from", &url], &images[..], &more[..]].concat())

@@ -15,6 +15,7 @@ mod configuration_schema;
 mod credentials;
 mod cron_mail;
 mod disaster;
+mod discovery;
 mod docker_registry;
 mod ending;
 mod endpoint;

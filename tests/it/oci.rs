@@ -32,6 +32,7 @@ struct State {
     tags: BTreeMap<String, BTreeSet<String>>,
     /// By `repository:tag`, where it was said: the digest, and when it was built.
     images: BTreeMap<String, (String, Option<String>)>,
+    hides_catalog: bool,
     requests: Vec<Request>,
     unscripted: Vec<String>,
 }
@@ -43,6 +44,7 @@ impl Oci {
             page,
             tags: BTreeMap::new(),
             images: BTreeMap::new(),
+            hides_catalog: false,
             requests: Vec::new(),
             unscripted: Vec::new(),
         }));
@@ -71,6 +73,16 @@ impl Oci {
     pub(crate) fn push_name(&self, repository: &str, tag: &str) {
         self.push_image(repository, tag, "", None);
         self.state.lock().unwrap().images.get_mut(&format!("{repository}:{tag}")).unwrap().0.clear();
+    }
+
+    /// There is no catalog.
+    pub(crate) fn hide_catalog(&self) {
+        self.state.lock().unwrap().hides_catalog = true;
+    }
+
+    /// Deletes a repository with its tags.
+    pub(crate) fn delete_repository(&self, repository: &str) {
+        self.state.lock().unwrap().tags.remove(repository).unwrap();
     }
 
     pub(crate) fn delete(&self, repository: &str, tag: &str) {
@@ -131,7 +143,14 @@ impl State {
         }
         let rest = path.strip_prefix("/v2/")?;
         if rest.is_empty() {
-            return Some(self.refusal(request, "").unwrap_or_else(|| Answer::json(200, "{}")));
+            return Some(self.refusal(request, String::new()).unwrap_or_else(|| Answer::json(200, "{}")));
+        }
+        if rest == "_catalog" {
+            let refusal = self.refusal(request, "registry:catalog:*".to_owned());
+            let hidden = || self.hides_catalog.then(|| error(404, "UNSUPPORTED"));
+            let names: BTreeSet<String> = self.tags.keys().cloned().collect();
+            let catalog = || self.page(request, &names, |shown| serde_json::json!({ "repositories": shown }));
+            return Some(refusal.or_else(hidden).unwrap_or_else(catalog));
         }
         if let Some((_, digest)) = rest.split_once("/blobs/") {
             let created = self.images.values().find(|(image, _)| image == digest)?.1.clone();
@@ -143,7 +162,7 @@ impl State {
             Some(repository) => (repository, None),
             None => rest.split_once("/manifests/").map(|(repository, tag)| (repository, Some(tag)))?,
         };
-        if let Some(refusal) = self.refusal(request, repository) {
+        if let Some(refusal) = self.refusal(request, format!("repository:{repository}:pull")) {
             return Some(refusal);
         }
         let Some(tags) = self.tags.get(repository) else { return Some(error(404, "NAME_UNKNOWN")) };
@@ -164,22 +183,19 @@ impl State {
                     .with("Docker-Content-Digest", digest_of(&format!("{repository}:{tag}"))),
             ),
             ("HEAD", Some(_)) => Some(error(404, "MANIFEST_UNKNOWN")),
-            ("GET", None) => Some(self.page(request, repository, tags)),
+            ("GET", None) => {
+                Some(self.page(request, tags, |shown| serde_json::json!({"name": repository, "tags": shown})))
+            }
             _ => None,
         }
     }
 
-    fn refusal(&self, request: &Request, repository: &str) -> Option<Answer> {
+    fn refusal(&self, request: &Request, scope: String) -> Option<Answer> {
         let challenge = match self.door {
             Door::Open => return None,
             Door::Basic if request.basic_password().as_deref() == Some(TOKEN) => return None,
             Door::Basic => "Basic realm=\"basic-realm\"".to_owned(),
             Door::Bearer => {
-                let scope = if repository.is_empty() {
-                    String::new()
-                } else {
-                    format!("repository:{repository}:pull")
-                };
                 if request.bearer() == Some(bearer(&scope).as_str()) {
                     return None;
                 }
@@ -190,18 +206,21 @@ impl State {
         Some(error(401, "UNAUTHORIZED").with("Www-Authenticate", challenge))
     }
 
-    fn page(&self, request: &Request, repository: &str, tags: &BTreeSet<String>) -> Answer {
+    fn page(
+        &self,
+        request: &Request,
+        names: &BTreeSet<String>,
+        body: impl Fn(&[&String]) -> serde_json::Value,
+    ) -> Answer {
         let asked = request.query("n").and_then(|n| n.parse().ok()).unwrap_or(self.page);
         let n = asked.min(self.page);
         let last = request.query("last").unwrap_or_default();
-        let mut rest = tags.iter().filter(|tag| **tag > last);
+        let mut rest = names.iter().filter(|name| **name > last);
         let shown: Vec<&String> = rest.by_ref().take(n).collect();
-        let mut answer =
-            Answer::json(200, serde_json::json!({"name": repository, "tags": shown}).to_string());
+        let mut answer = Answer::json(200, body(&shown).to_string());
         if rest.next().is_some() {
-            let last = shown.last().expect("a page has at least one tag");
-            answer =
-                answer.with("Link", format!("</v2/{repository}/tags/list?last={last}&n={n}>; rel=\"next\""));
+            let last = shown.last().expect("a page has at least one name");
+            answer = answer.with("Link", format!("<{}?last={last}&n={n}>; rel=\"next\"", request.path()));
         }
         answer
     }

@@ -160,6 +160,14 @@ impl Gitea {
         assert_eq!(before - 1, state.rows.len(), "{image}:{tag} was there");
     }
 
+    /// Deletes an image with all its versions.
+    pub(crate) fn delete_image(&self, image: &str) {
+        let mut state = self.state.lock().unwrap();
+        let (owner, name) = image.split_once('/').unwrap();
+        state.rows.retain(|row| (row.owner.as_str(), row.image.as_str()) != (owner, name));
+        assert!(state.images.remove(&(owner.to_owned(), name.to_owned())), "{image} was there");
+    }
+
     /// Sets the server's clock forward.
     pub(crate) fn forward(&self, seconds: i64) {
         self.state.lock().unwrap().ahead = jiff::SignedDuration::from_secs(seconds);

@@ -82,6 +82,7 @@ fn what_is_not_as_the_schema_says_is_noticed() {
     let counts = json!({ "targets": 0, "deployed": 0, "failed": 0, "unknown": 0 });
     let mut run = json!({
         "version": 1, "started_at": "2026-11-20T10:00:00Z", "duration_ms": 1, "requests": 0, "summary": counts,
+        "discovered": [],
     });
     let is_fine = |format, run: &Value| fault(&["poll", "--format", format], &run.to_string()).is_none();
     assert!(is_fine("jsonl", &run) && !is_fine("json", &run));

@@ -64,14 +64,12 @@ pub(super) fn projects(
 }
 
 fn images_of(chosen: &Chosen, registry: &dyn Registry) -> anyhow::Result<Vec<Repository>> {
-    let owner = chosen.owner.as_deref().unwrap_or("OWNER");
-    let Some(images) = registry.images(owner)? else {
-        bail!(
-            "a registry of kind {} does not tell what an owner has; name the images: --image {owner}/NAME, \
-             several times",
-            chosen.registry.kind
-        );
+    let Some(owner) = chosen.owner.as_deref() else {
+        bail!("whose images? Name the owner with --owner OWNER, or images with --image");
     };
+    let images = registry
+        .images(owner)
+        .with_context(|| format!("cannot list the images of {owner}; to name them: --image {owner}/NAME"))?;
     if images.is_empty() {
         bail!("{owner} has no images there, or none that this token may see");
     }

@@ -29,12 +29,12 @@ const MARGIN: Duration = Duration::from_secs(30);
 /// # Errors
 /// Nothing is polled, or a path cannot stand in a schedule.
 pub(super) fn job(global: &Global, config: &Config) -> anyhow::Result<Job> {
-    let polled: Vec<&Target> = config.targets.iter().filter(|target| target.poll).collect();
+    let polled: Vec<&Target> = config.all_targets().filter(|target| target.poll).collect();
     let Some(interval) = polled.iter().map(|target| target.interval).min() else {
         bail!("no stage is polled, so there is nothing to start: every one says poll = false");
     };
     let program = env::current_exe().context("the path of tagship itself cannot be had")?;
-    let state = match place_of(global, config)?.0 {
+    let state = match place_of(global.state.as_deref(), config)?.0 {
         Place::Nothing if config.settings.state != StateSetting::Nothing => {
             bail!(
                 "a schedule cannot pass on `none`; write state = \"none\" into [settings] of the configuration"
@@ -128,7 +128,7 @@ fn secrets(config: &Config) -> anyhow::Result<Vec<SecretUse>> {
 
 /// Every program that the configuration runs, but for those that print secrets; and where.
 fn commands(config: &Config) -> anyhow::Result<(Vec<String>, Vec<String>)> {
-    let of_targets = config.targets.iter().flat_map(Target::steps);
+    let of_targets = config.all_targets().flat_map(Target::steps);
     let mut commands: Vec<String> = Vec::new();
     let mut folders: BTreeSet<String> = BTreeSet::new();
     let own = place(config.path.parent().unwrap_or(Path::new("/")))?;

@@ -100,6 +100,9 @@ fn beside(section: Section, key: &str) -> Vec<String> {
         (Section::Notify, "env" | "dir") => vec!["on = [\"failed\"]", "command = [\"./tell.sh\"]"],
         (Section::Notify, "on") => vec!["url = \"https://ntfy.example.com/\""],
         (Section::Notify, _) => vec!["on = [\"failed\"]", "url = \"https://ntfy.example.com/\""],
+        (Section::Project, "images") => vec!["registry = \"git\""],
+        (Section::Project, "exclude_images") => vec!["registry = \"git\"", "images = \"acme/*\""],
+        (Section::Project, _) => vec!["registry = \"git\"", "image = \"acme/shop\""],
         (Section::Success, "equals") => vec!["pointer = \"/id\""],
         (Section::Stage, _) => {
             vec!["tags = \"v*\"", "order = \"semver\"", "deploy = { command = [\"./deploy.sh\"] }"]

@@ -296,3 +296,41 @@ fn a_syntax_fault_names_its_line() {
     assert!(faults[0].starts_with("tagship.toml:2:12: expected a value after `interval =`"), "{faults:?}");
     assert!(faults.iter().any(|fault| fault.starts_with("tagship.toml:4:")), "{faults:?}");
 }
+
+#[test]
+fn images_of_an_owner_are_globs_that_can_match_one() {
+    let table = |lines: &str| {
+        format!(
+            "{REGISTRY}[projects.acme]\nregistry = \"git\"\n{lines}\n[projects.acme.stages.dev]\ntags = \"*\"\norder = \"newest\"\n{DEPLOY}"
+        )
+    };
+    for (lines, expected) in [
+        (
+            "images = \"*\"",
+            "projects.acme.images: \"*\" does not name an owner, and a registry lists images by their owner",
+        ),
+        ("images = [\"acme/*\", \"*/shop\"]", "projects.acme.images[1]: \"*/shop\" does not name an owner"),
+        ("images = \"Acme/*\"", "help: write images = \"acme/*\""),
+        ("images = \"acme/shop:v1\"", "write it without host and tag, such as \"acme/*\""),
+        ("images = []", "expected at least one glob"),
+        ("images = \"acme/*\"\nimage = \"acme/shop\"", "projects.acme.image: `images` is given, too"),
+        ("images = \"acme/*\"\nexclude_images = \"old\"", "help: write exclude_images = \"*/old\""),
+        (
+            "image = \"acme/shop\"\nexclude_images = \"*-test\"",
+            "projects.acme.exclude_images: requires `images`",
+        ),
+        (
+            "",
+            "requires `image`\n  help: write image = \"owner/name\", or images = \"owner/*\" for all images of an owner",
+        ),
+    ] {
+        let faults = faults(&table(lines));
+        assert_eq!(faults.len(), 1, "{lines}: {faults:?}");
+        assert!(faults[0].contains(expected), "{lines}: {faults:?}");
+    }
+    let config = load_text(&table("images = \"git.example.com/acme/*\"")).unwrap();
+    assert!(config.warnings[0].message.contains("looks like a host"), "{:?}", config.warnings);
+    // Stages have their own errors, whatever is wrong with the globs.
+    let both = table("images = \"*\"").replace("order = \"newest\"", "order = \"newst\"");
+    assert_eq!(faults(&both).len(), 2);
+}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Door, Oci, is_refused, lock};
+use super::{Door, Oci, Subject, is_refused, lock};
 use crate::reference::Repository;
 use crate::registry::request::Method;
 use crate::registry::{RegistryError, SignIn};
@@ -16,10 +16,11 @@ impl Oci {
             Door::Asks { head, challenges } => (head, challenges),
         };
         let base = self.base();
-        let access = Arc::new(self.authorization(head, challenges, &base, repository)?);
+        let subject = repository.map_or(Subject::Base, Subject::Repository);
+        let access = Arc::new(self.authorization(head, challenges, &base, subject)?);
         let url = match repository {
             Some(repository) => {
-                *lock(&self.slot(repository, &base)) = Some(Arc::clone(&access));
+                *lock(&self.slot(subject, &base)) = Some(Arc::clone(&access));
                 self.client.at(&format!("{}/v2/{repository}/tags/list?n=1", self.prefix))
             }
             None => base,

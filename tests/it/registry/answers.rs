@@ -111,6 +111,9 @@ impl State {
             }
             _ => {}
         }
+        if path == "/v2/_catalog" {
+            return (request.method == "GET").then(|| self.catalog(request));
+        }
         if let Some(rest) = path.strip_prefix("/v2/") {
             if let Some(repository) = rest.strip_suffix("/tags/list") {
                 return (request.method == "GET").then(|| self.tags_list(request, repository));
@@ -204,6 +207,32 @@ impl State {
         };
         let n = n.map(|n| format!("&n={n}")).unwrap_or_default();
         answer.with("Link", format!("</v2/{repository}/tags/list?last={last}{n}>; rel=\"next\""))
+    }
+
+    /// Not recorded: as the source of all three builds has it (`routers/api/packages/container`, `GetRepositoryList`),
+    /// with the headers of a tags list.
+    fn catalog(&self, request: &Request) -> Answer {
+        let access = match self.registry_access(request) {
+            Ok(access) => access,
+            Err(refusal) => return self.recorded(refusal),
+        };
+        let is_seen = |row: &&Row| access != Access::Anonymous || !self.private_owners.contains(&row.owner);
+        let names: BTreeSet<String> =
+            self.rows.iter().filter(is_seen).map(|row| format!("{}/{}", row.owner, row.image)).collect();
+        let last = request.query("last").unwrap_or_default();
+        let n = request.query("n").and_then(|n| n.parse::<usize>().ok()).filter(|n| (1..=100).contains(n));
+        let n = n.unwrap_or(100);
+        let page: Vec<&String> = names.iter().filter(|name| **name > last).take(n).collect();
+        let mut answer = self.recorded("07-tags-list-jwt");
+        answer.headers.retain(|(name, _)| name != "Link");
+        answer.body = format!("{}\n", serde_json::json!({ "repositories": page })).into_bytes();
+        match page.last() {
+            Some(last) if page.len() == n => {
+                let last = last.replace('/', "%2F");
+                answer.with("Link", format!("</v2/_catalog?last={last}&n={n}>; rel=\"next\""))
+            }
+            _ => answer,
+        }
     }
 
     fn manifest(&self, request: &Request, repository: &str, reference: &str) -> Option<Answer> {

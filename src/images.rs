@@ -1,0 +1,187 @@
+//! Tables with `images`: which images of an owner are projects, and under which names. Pure.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use jiff::Timestamp;
+use wildmatch::WildMatch;
+
+use crate::reference::{ImageRef, Repository};
+use crate::target::{Name, Target, TargetId};
+
+/// `[projects.NAME]` with `images`: the stages of every image that its globs match.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) name: Name,
+    pub(crate) registry: Name,
+    /// The registry's address, as the state knows it.
+    pub(crate) address: String,
+    /// Host and port, as a container engine wants them.
+    pub(crate) host: String,
+    /// Each with its owner written out.
+    pub(crate) images: Vec<String>,
+    pub(crate) exclude: Vec<String>,
+    /// As written: with the table's name in place of a project's, and an owner in place of an image.
+    pub(crate) stages: Vec<Target>,
+    /// How many other targets are written before it.
+    pub(crate) place: usize,
+}
+
+impl Table {
+    /// The owners whose images it is about.
+    pub(crate) fn owners(&self) -> BTreeSet<&str> {
+        self.images.iter().filter_map(|glob| glob.split_once('/')).map(|(owner, _)| owner).collect()
+    }
+
+    /// Whether an image of its registry is one of its projects.
+    pub(crate) fn takes(&self, repository: &Repository) -> bool {
+        let matches =
+            |globs: &[String]| globs.iter().any(|glob| WildMatch::new(glob).matches(repository.as_str()));
+        matches(&self.images) && !matches(&self.exclude)
+    }
+
+    /// Whether a project is one of its images.
+    pub(crate) fn has(&self, project: &Discovered) -> bool {
+        self.address == project.registry && self.takes(&project.image.repository)
+    }
+
+    /// What messages call its images: `acme/*`.
+    pub(crate) fn globs(&self) -> String {
+        self.images.join(", ")
+    }
+}
+
+/// An image that a registry was seen to have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KnownImage {
+    /// The registry's address.
+    pub(crate) registry: String,
+    pub(crate) repository: Repository,
+    /// When it was reported as a new project; None: it was not.
+    pub(crate) reported_at: Option<Timestamp>,
+    /// When the first of the lists that lack it was read; None: it is in the last one.
+    pub(crate) missing_since: Option<Timestamp>,
+    /// When it was found to be gone for good.
+    pub(crate) retired_at: Option<Timestamp>,
+}
+
+/// A project that a table has by an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Discovered {
+    /// The registry's address.
+    pub(crate) registry: String,
+    pub(crate) image: ImageRef,
+    /// It was not reported yet.
+    pub(crate) is_new: bool,
+}
+
+/// What the tables come to.
+#[derive(Debug, Default)]
+pub(crate) struct Expansion {
+    /// All targets: those written, and those of images at the place of their table.
+    pub(crate) targets: Vec<Target>,
+    /// The projects that are images.
+    pub(crate) projects: BTreeMap<Name, Discovered>,
+    /// What is wrong with images of a table, by the table's name.
+    pub(crate) faults: BTreeMap<Name, Vec<String>>,
+}
+
+/// Makes targets of the images that are known. `written`: the targets that are projects of their own. `address`: of a
+/// registry.
+pub(crate) fn expand(
+    tables: &[Table],
+    written: Vec<Target>,
+    address: impl Fn(&Name) -> String,
+    known: &[KnownImage],
+) -> Expansion {
+    let mut expansion = Expansion::default();
+    let mut names = Names::new(tables, &written);
+    let own: HashSet<(String, &Repository)> =
+        written.iter().map(|target| (address(&target.registry), &target.image.repository)).collect();
+    // The ones that have been reported keep their names.
+    let mut known: Vec<&KnownImage> = known.iter().filter(|image| image.retired_at.is_none()).collect();
+    known.sort_by_key(|image| (image.reported_at.is_none(), &image.repository));
+    let mut of_tables: Vec<Vec<Target>> = tables.iter().map(|_| Vec::new()).collect();
+    for image in known {
+        let is_own = own.contains(&(image.registry.clone(), &image.repository));
+        let takes = |table: &&Table| table.address == image.registry && table.takes(&image.repository);
+        let mut takers = tables.iter().enumerate().filter(|(_, table)| !is_own && takes(table));
+        let Some((place, table)) = takers.next() else { continue };
+        for (_, other) in takers {
+            let fault = format!(
+                "{} is also in `images` of projects.{}; exclude it from one of them: exclude_images = [\"{}\"]",
+                image.repository, table.name, image.repository
+            );
+            expansion.faults.entry(other.name.clone()).or_default().push(fault);
+        }
+        match names.give(&image.repository) {
+            Ok(name) => {
+                let image_ref = ImageRef { host: table.host.clone(), repository: image.repository.clone() };
+                let target = |stage: &Target| Target {
+                    id: TargetId { project: name.clone(), stage: stage.id.stage.clone() },
+                    image: image_ref.clone(),
+                    ..stage.clone()
+                };
+                of_tables[place].extend(table.stages.iter().map(target));
+                let discovered = Discovered {
+                    registry: image.registry.clone(),
+                    image: image_ref,
+                    is_new: image.reported_at.is_none(),
+                };
+                expansion.projects.insert(name, discovered);
+            }
+            Err(fault) => expansion.faults.entry(table.name.clone()).or_default().push(fault),
+        }
+    }
+    let order = |targets: &mut Vec<Target>| targets.sort_by(|a, b| a.id.project.cmp(&b.id.project));
+    of_tables.iter_mut().for_each(order);
+    expansion.targets = in_places(tables, written, of_tables);
+    expansion
+}
+
+fn in_places(tables: &[Table], written: Vec<Target>, of_tables: Vec<Vec<Target>>) -> Vec<Target> {
+    let mut targets = Vec::with_capacity(written.len() + of_tables.iter().map(Vec::len).sum::<usize>());
+    let mut written = written.into_iter().enumerate().peekable();
+    for (table, of_table) in tables.iter().zip(of_tables) {
+        while let Some((_, target)) = written.next_if(|(place, _)| *place < table.place) {
+            targets.push(target);
+        }
+        targets.extend(of_table);
+    }
+    targets.extend(written.map(|(_, target)| target));
+    targets
+}
+
+/// The names of projects, and who has each.
+struct Names {
+    /// What messages call the owner of the name.
+    taken: HashMap<String, String>,
+}
+
+impl Names {
+    fn new(tables: &[Table], written: &[Target]) -> Names {
+        let of_tables = tables.iter().map(|table| &table.name);
+        let own = written.iter().map(|target| &target.id.project);
+        let taken = own.chain(of_tables).map(|name| (name.to_string(), format!("projects.{name}"))).collect();
+        Names { taken }
+    }
+
+    fn give(&mut self, repository: &Repository) -> Result<Name, String> {
+        const CURE: &str = "write it as a project of its own, or exclude it";
+        let path = project_name(repository);
+        let exclude = format!("exclude_images = [\"{repository}\"]");
+        let name = Name::new(&path)
+            .map_err(|error| format!("{repository} gives no project name: {error}; {CURE}: {exclude}"))?;
+        if let Some(taker) = self.taken.get(&path) {
+            return Err(format!(
+                "{repository} gives the project name {path:?}, which {taker} has; {CURE}: {exclude}"
+            ));
+        }
+        self.taken.insert(path, repository.to_string());
+        Ok(name)
+    }
+}
+
+/// The path behind the owner, `/` written as `-`.
+pub(crate) fn project_name(repository: &Repository) -> String {
+    repository.name().unwrap_or(repository.as_str()).replace('/', "-")
+}
