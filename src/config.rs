@@ -41,7 +41,7 @@ pub(crate) use manual::{manual, tidy};
 pub(crate) use read::{nearest, parse_duration, suggest};
 pub(crate) use schema::schema;
 
-use crate::images::{self as discovery, Discovered, Expansion, KnownImage, Table};
+use crate::images::{self as discovery, Discovered, Expansion, KnownImage, Matcher, Table};
 use crate::reference::{Repository, Tag};
 use crate::target::notifier::Notifier;
 use crate::target::path::push_encoded;
@@ -103,7 +103,7 @@ impl Config {
 
     /// The targets, and the stages of each table that has no image yet.
     pub(crate) fn all_targets(&self) -> impl Iterator<Item = &Target> {
-        let has_images = |table: &Table| self.discovered.values().any(|found| table.has(found));
+        let has_images = |table: &Table| self.discovered.values().any(|project| project.table == table.name);
         let of_tables = self.tables.iter().filter(move |table| !has_images(table));
         self.targets.iter().chain(of_tables.flat_map(|table| &table.stages))
     }
@@ -111,17 +111,15 @@ impl Config {
     /// The targets of a table's images that are known.
     pub(crate) fn targets_of(&self, table: &Table) -> impl Iterator<Item = &Target> {
         self.targets.iter().filter(|target| {
-            self.discovered.get(&target.id.project).is_some_and(|project| table.has(project))
+            self.discovered.get(&target.id.project).is_some_and(|project| project.table == table.name)
         })
     }
 
     /// The names that images had as projects before they were gone for good.
     pub(crate) fn retired(&self, known: &[KnownImage]) -> BTreeMap<Name, Repository> {
-        let is_of = |table: &Table, image: &KnownImage| {
-            table.address == image.registry && table.takes(&image.repository)
-        };
+        let matchers: Vec<Matcher<'_>> = self.tables.iter().map(Matcher::of).collect();
         let retired = known.iter().filter(|image| image.retired_at.is_some());
-        let retired = retired.filter(|image| self.tables.iter().any(|table| is_of(table, image)));
+        let retired = retired.filter(|image| matchers.iter().any(|matcher| matcher.takes(image)));
         let named = |image: &KnownImage| {
             Some((Name::new(&discovery::project_name(&image.repository)).ok()?, image.repository.clone()))
         };

@@ -32,21 +32,29 @@ impl Table {
         self.images.iter().filter_map(|glob| glob.split_once('/')).map(|(owner, _)| owner).collect()
     }
 
-    /// Whether an image of its registry is one of its projects.
-    pub(crate) fn takes(&self, repository: &Repository) -> bool {
-        let matches =
-            |globs: &[String]| globs.iter().any(|glob| WildMatch::new(glob).matches(repository.as_str()));
-        matches(&self.images) && !matches(&self.exclude)
-    }
-
-    /// Whether a project is one of its images.
-    pub(crate) fn has(&self, project: &Discovered) -> bool {
-        self.address == project.registry && self.takes(&project.image.repository)
-    }
-
     /// What messages call its images: `acme/*`.
     pub(crate) fn globs(&self) -> String {
         self.images.join(", ")
+    }
+}
+
+/// The globs of a table, ready to match many images.
+pub(crate) struct Matcher<'t> {
+    table: &'t Table,
+    images: Vec<WildMatch>,
+    exclude: Vec<WildMatch>,
+}
+
+impl<'t> Matcher<'t> {
+    pub(crate) fn of(table: &'t Table) -> Matcher<'t> {
+        let ready = |globs: &[String]| globs.iter().map(|glob| WildMatch::new(glob)).collect();
+        Matcher { table, images: ready(&table.images), exclude: ready(&table.exclude) }
+    }
+
+    /// Whether the image is to be a project of the table.
+    pub(crate) fn takes(&self, image: &KnownImage) -> bool {
+        let matches = |globs: &[WildMatch]| globs.iter().any(|glob| glob.matches(image.repository.as_str()));
+        self.table.address == image.registry && matches(&self.images) && !matches(&self.exclude)
     }
 }
 
@@ -67,6 +75,8 @@ pub(crate) struct KnownImage {
 /// A project that a table has by an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Discovered {
+    /// The name of the table.
+    pub(crate) table: Name,
     /// The registry's address.
     pub(crate) registry: String,
     pub(crate) image: ImageRef,
@@ -100,13 +110,17 @@ pub(crate) fn expand(
     // The ones that have been reported keep their names.
     let mut known: Vec<&KnownImage> = known.iter().filter(|image| image.retired_at.is_none()).collect();
     known.sort_by_key(|image| (image.reported_at.is_none(), &image.repository));
+    let matchers: Vec<Matcher<'_>> = tables.iter().map(Matcher::of).collect();
     let mut of_tables: Vec<Vec<Target>> = tables.iter().map(|_| Vec::new()).collect();
     for image in known {
         let is_own = own.contains(&(image.registry.clone(), &image.repository));
-        let takes = |table: &&Table| table.address == image.registry && table.takes(&image.repository);
-        let mut takers = tables.iter().enumerate().filter(|(_, table)| !is_own && takes(table));
-        let Some((place, table)) = takers.next() else { continue };
-        for (_, other) in takers {
+        let mut takers = matchers
+            .iter()
+            .zip(tables)
+            .enumerate()
+            .filter(|(_, (matcher, _))| !is_own && matcher.takes(image));
+        let Some((place, (_, table))) = takers.next() else { continue };
+        for (_, (_, other)) in takers {
             let fault = format!(
                 "{} is also in `images` of projects.{}; exclude it from one of them: exclude_images = [\"{}\"]",
                 image.repository, table.name, image.repository
@@ -123,6 +137,7 @@ pub(crate) fn expand(
                 };
                 of_tables[place].extend(table.stages.iter().map(target));
                 let discovered = Discovered {
+                    table: table.name.clone(),
                     registry: image.registry.clone(),
                     image: image_ref,
                     is_new: image.reported_at.is_none(),

@@ -1,9 +1,13 @@
 //! The configuration that `tagship init` writes, as text made from a [`Draft`]. Pure.
 
+mod alike;
+
 use std::fmt::Write as _;
 
+use crate::images;
 use crate::policy::{Left, Proposal, ProposedStage};
 use crate::reference::{Repository, Tag};
+use alike::Alike;
 
 /// What a new configuration is to say.
 #[derive(Debug)]
@@ -11,6 +15,8 @@ pub(crate) struct Draft {
     pub(crate) registry: Registry,
     pub(crate) projects: Vec<Project>,
     pub(crate) deploy: Deploy,
+    /// Where the projects are all images of this owner: those with alike tags can have one table.
+    pub(crate) all_of: Option<String>,
     /// The state file, relative to the configuration's folder or absolute. None: not said.
     pub(crate) state: Option<String>,
 }
@@ -90,10 +96,19 @@ pub(crate) fn configuration(draft: &Draft) -> String {
     }
     text.push('\n');
     text.push_str(&registry(&draft.registry));
-    let names = project_names(draft.projects.iter().map(|project| &project.image));
-    for (project, name) in draft.projects.iter().zip(&names) {
+    let alike = Alike::of(draft);
+    let mut names = Vec::new();
+    if let Some(alike) = &alike {
         text.push('\n');
-        text.push_str(&self::project(project, name, draft));
+        text.push_str(&table(alike, draft));
+        names = alike.names();
+    }
+    let is_other = |project: &&Project| alike.as_ref().is_none_or(|alike| !alike.has(&project.image));
+    for project in draft.projects.iter().filter(is_other) {
+        let name = project_name(&project.image, &names);
+        text.push('\n');
+        text.push_str(&self::project(project, &name, draft));
+        names.push(name);
     }
     text
 }
@@ -164,6 +179,34 @@ fn project(project: &Project, name: &str, draft: &Draft) -> String {
     text.lines().map(|line| commented(line) + "\n").collect()
 }
 
+/// One table for images whose tags look alike.
+fn table(alike: &Alike<'_>, draft: &Draft) -> String {
+    const SHOWN: usize = 3;
+    let key = key(&alike.name);
+    let shown: Vec<&str> = alike.images.iter().take(SHOWN).map(|project| project.image.as_str()).collect();
+    let more = if alike.images.len() > SHOWN { ", …" } else { "" };
+    let mut text = format!(
+        "# {} images with alike tags: {}{more}\n# A new image becomes a project, too, and begins with a first poll.\n\
+         [projects.{key}]\nregistry = {}\nimages = {}\n",
+        alike.images.len(),
+        shown.join(", "),
+        quoted(draft.registry.name()),
+        quoted(&format!("{}/*", alike.owner)),
+    );
+    if !alike.exclude.is_empty() {
+        text.push_str("exclude_images = [\n");
+        for image in &alike.exclude {
+            let _ = writeln!(text, "    {}, # no tag that it has shows a rule", quoted(image.as_str()));
+        }
+        text.push_str("]\n");
+    }
+    for stage in alike.stages() {
+        text.push_str(&self::stage(&ProposedStage { count: 0, ..stage.clone() }, &key));
+        let _ = writeln!(text, "deploy = {}", deploy(&draft.deploy));
+    }
+    text
+}
+
 fn left_text(left: &Left) -> String {
     let tags = if left.count > left.examples.len() {
         format!("{} tags such as {}", left.count, list(&left.examples))
@@ -210,16 +253,12 @@ fn list(tags: &[Tag]) -> String {
     tags.iter().map(Tag::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// A name for each project: the image's own, without its owner; each once.
-fn project_names<'i>(images: impl Iterator<Item = &'i Repository>) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for image in images {
-        let own: String = image.name().unwrap_or(image.as_str()).replace('/', "-").chars().take(60).collect();
-        let numbered = (2..).map(|number| format!("{own}-{number}"));
-        let name = std::iter::once(own.clone()).chain(numbered).find(|name| !names.contains(name));
-        names.extend(name);
-    }
-    names
+/// A name for a project: the image's own, without its owner, and none of those that are taken.
+fn project_name(image: &Repository, taken: &[String]) -> String {
+    let own: String = images::project_name(image).chars().take(60).collect();
+    let numbered = (2..).map(|number| format!("{own}-{number}"));
+    let mut names = std::iter::once(own.clone()).chain(numbered);
+    names.find(|name| !taken.contains(name)).unwrap_or(own)
 }
 
 /// A key of TOML, quoted where it is not bare.

@@ -19,6 +19,7 @@ use crate::reference::Repository;
 use crate::report::{Console, count};
 use crate::schedule::shell;
 use crate::stop::Stop;
+use discover::Proposed;
 use file::{Place, beside, place, write, write_schema};
 use question::Questions;
 use registry::registry;
@@ -53,14 +54,14 @@ pub(crate) fn init(global: &Global, arguments: &cli::Init, console: &Console) ->
         bail!("something is missing");
     };
 
-    let projects = if arguments.from.is_some() {
+    let Proposed { projects, all_of } = if arguments.from.is_some() {
         // Until here a signal ends the process by itself.
         let stop = Stop::on_signals()?;
         let opened = discover::open(&registry.registry, &place, &stop)?;
         // A server may repeat in an error what it was sent.
         let console = console.masking(Arc::clone(&opened.secrets));
         match discover::projects(&registry, &opened, arguments, images, &console) {
-            Ok(projects) => projects,
+            Ok(proposed) => proposed,
             Err(error) => {
                 if let Some(signal) = stop.signal() {
                     return Ok(Exit::Signal(signal));
@@ -74,14 +75,15 @@ pub(crate) fn init(global: &Global, arguments: &cli::Init, console: &Console) ->
             stages: stages.iter().map(|stage| wish(stage, arguments)).collect(),
             left: Vec::new(),
         };
-        images.into_iter().map(|image| Project { image, proposal: proposal(), fault: None }).collect()
+        let project = |image| Project { image, proposal: proposal(), fault: None };
+        Proposed { projects: images.into_iter().map(project).collect(), all_of: None }
     };
     let state = match &place {
         Place::File(path) => Some(beside(&place, &usual_place(global, path)?)?),
         // Where the text will be is not known.
         Place::Stdout => None,
     };
-    let draft = Draft { registry: registry.registry, projects, deploy, state };
+    let draft = Draft { registry: registry.registry, projects, deploy, all_of, state };
     let text = init::configuration(&draft);
     let config = validated(&place, text.clone())?;
     config.warnings.iter().for_each(|warning| console.fault_warning(warning));
@@ -91,7 +93,7 @@ pub(crate) fn init(global: &Global, arguments: &cli::Init, console: &Console) ->
             // The address of a deploy endpoint is often all that it takes to deploy.
             let is_private = matches!(draft.deploy, Deploy::Url(_));
             write(path, &text, is_private)?;
-            let stages = count(config.targets.len(), "stage");
+            let stages = count(config.all_targets().count(), "stage");
             console.message(&format!("wrote {} with {stages}; look it over", path.display()));
             write_schema(path, console)?;
             let named = config::find(global.config.as_deref()).ok().as_ref() == Some(path);

@@ -21,7 +21,7 @@ fn project(image: &str, tags: &[&str]) -> Project {
 
 fn draft(registry: Registry, projects: Vec<Project>) -> Draft {
     let deploy = Deploy::Command(vec!["./deploy.sh".to_owned(), "{tag}".to_owned()]);
-    Draft { registry, projects, deploy, state: Some("state.db".to_owned()) }
+    Draft { registry, projects, deploy, all_of: None, state: Some("state.db".to_owned()) }
 }
 
 fn targets(text: &str) -> Vec<String> {
@@ -121,4 +121,46 @@ fn a_wanted_stage_has_the_order_that_was_given() {
     let text = configuration(&draft(gitea(), vec![Project { image, proposal, fault: None }]));
     assert!(text.contains("tags = \"dev-*\"\norder = \"numeric\"\n"), "{text}");
     assert!(text.contains("tags = \"v*\"\norder = \"semver\" # a guess:"), "{text}");
+}
+
+#[test]
+fn images_with_alike_tags_have_one_table_and_the_others_their_own() {
+    let draft = Draft {
+        all_of: Some("acme".to_owned()),
+        ..self::draft(
+            gitea(),
+            vec![
+                project("acme/acme", &["v1.0.0", "v1.1.0"]),
+                project("acme/blog", &["v1.0.0"]),
+                project("acme/moving", &["latest"]),
+                project("acme/team/api", &["v3.0.0"]),
+                project("acme/team-api", &["v2.0.0"]),
+                project("acme/wiki", &["dev-1", "dev-2"]),
+            ],
+        )
+    };
+    let text = configuration(&draft);
+    assert!(
+        text.contains(
+            "# 3 images with alike tags: acme/acme, acme/blog, acme/team/api\n\
+             # A new image becomes a project, too, and begins with a first poll.\n\
+             [projects.all]\nregistry = \"git\"\nimages = \"acme/*\"\nexclude_images = [\n    \"acme/moving\", # no tag that it has shows a rule\n]\n"
+        ),
+        "{text}"
+    );
+    // Two images that give one name have one project of their own.
+    let own = targets(&text);
+    assert_eq!(own.len(), 2, "{own:?}");
+    assert!(own[0].starts_with("team-api-2/prod acme/team-api "), "{own:?}");
+    assert!(own[1].starts_with("wiki/dev acme/wiki "), "{own:?}");
+    // Where most images differ, each has its own.
+    let differing = Draft {
+        projects: vec![
+            project("acme/a", &["v1.0.0"]),
+            project("acme/b", &["dev-1", "dev-2"]),
+            project("acme/c", &["2026.11.20"]),
+        ],
+        ..draft
+    };
+    assert_eq!(targets(&configuration(&differing)).len(), 3);
 }

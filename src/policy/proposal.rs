@@ -23,7 +23,7 @@ pub(crate) struct Proposal {
 }
 
 /// A stage with a rule for its tags.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ProposedStage {
     /// A valid and unique name.
     pub(crate) name: String,

@@ -107,7 +107,7 @@ impl Session<'_> {
         let known_lists = run.store.image_lists()?;
         let now = Timestamp::now();
         for table in tables {
-            let is_empty = !run.config.discovered.values().any(|project| table.has(project));
+            let is_empty = run.config.targets_of(table).next().is_none();
             for (registry, key) in owners_of(run.config, table) {
                 let read = self.listed.get(&key).copied().unwrap_or(0);
                 let is_due = known_lists

@@ -293,6 +293,19 @@ fn where_the_feed_fails_new_images_are_listed() {
     shop.run(&["poll"]).code(0).line("wiki/prod", &["baseline"]);
 }
 
+/// After a step of its clock the feed tells nothing, and the lists tell all.
+#[test]
+fn where_the_feed_cannot_tell_new_images_are_listed() {
+    for build in Build::ALL {
+        let (gitea, shop) = started(build);
+        shop.run(&["poll"]).code(0);
+        gitea.forward(3600);
+        gitea.push("acme/wiki", "v1.0.0", LATER);
+        shop.run(&["poll"]).code(0).line("wiki/prod", &["baseline"]);
+        shop.run(&["poll"]).code(0).silent();
+    }
+}
+
 #[test]
 fn nothing_of_a_stranger_who_took_the_owners_name_is_discovered() {
     let (gitea, shop) = started(Build::GiteaNew);
@@ -536,16 +549,14 @@ impl Dice {
 /// unknown after the next poll that succeeds, and none that does not match is known.
 #[test]
 fn no_image_that_matches_stays_unknown_after_a_poll() {
-    for (build, seed) in
-        [(Build::GiteaNew, 1), (Build::GiteaOld, 2), (Build::Forgejo, 3), (Build::GiteaOld, 4)]
-    {
+    for (build, seed) in [(Build::GiteaNew, 1), (Build::GiteaOld, 2), (Build::Forgejo, 3)] {
         let gitea = Gitea::start(build);
         let shop = Shop::with(&table(&gitea, "\"acme/*\"", "exclude_images = [\"*-test\"]\n"));
         let mut dice = Dice(seed);
         let mut second: i64 = 1_790_000_000;
         let mut there: std::collections::BTreeMap<String, Vec<String>> = std::collections::BTreeMap::new();
         let mut known: std::collections::BTreeSet<String> = std::collections::BTreeSet::new();
-        for step in 0..40 {
+        for step in 0..30 {
             // What comes after a poll is later than what that saw; within a step, seconds are shared.
             second += 1;
             for _ in 0..dice.roll(5) {

@@ -273,6 +273,27 @@ fn from_a_forge_every_image_of_an_owner_gets_the_stages_that_fit_its_tags() {
 }
 
 #[test]
+fn from_a_forge_images_with_alike_tags_get_one_table() {
+    let gitea = Gitea::start(Build::GiteaNew);
+    for image in ["acme/blog", "acme/shop", "acme/team/api"] {
+        gitea.push(image, "v1.0.0", "2026-11-20T11:00:00Z");
+    }
+    gitea.push("acme/moving", "latest", "2026-11-20T11:00:00Z");
+    let shop = Shop::new();
+    let from = format!("{}/acme", gitea.url());
+    let options =
+        ["--token-file", "secret/token", "--deploy-command", "./deploy.sh", "--output", "tagship.toml"];
+    shop.run_bare(&[&["init", "--from", &from], &options[..]].concat())
+        .code(0)
+        .stderr_has("wrote [dir]/tagship.toml with 1 stage; look it over\n");
+    let text = checked(&shop, "tagship.toml");
+    assert!(text.contains("[projects.acme]\nregistry = \"git\"\nimages = \"acme/*\"\n"), "{text}");
+    shop.run(&["poll"]).code(0);
+    let targets = shop.run(&["status", "--format", "json"]).code(0).targets();
+    assert_eq!(targets, ["blog/prod", "shop/prod", "team-api/prod"]);
+}
+
+#[test]
 fn an_address_from_a_browser_or_the_api_is_split_into_registry_owner_and_image() {
     let gitea = gitea(Build::GiteaNew);
     let url = gitea.url();

@@ -23,6 +23,13 @@ pub(super) struct Opened {
     pub(super) secrets: Arc<Secrets>,
 }
 
+/// What a registry has.
+pub(super) struct Proposed {
+    pub(super) projects: Vec<Project>,
+    /// The owner, where these are all of its images.
+    pub(super) all_of: Option<String>,
+}
+
 /// The images that are named, or else those of the owner, with a proposal for each.
 ///
 /// # Errors
@@ -33,9 +40,12 @@ pub(super) fn projects(
     arguments: &cli::Init,
     images: Vec<Repository>,
     console: &Console,
-) -> anyhow::Result<Vec<Project>> {
+) -> anyhow::Result<Proposed> {
     let registry = opened.registry.as_ref();
-    let images = if images.is_empty() { images_of(chosen, registry)? } else { images };
+    let (images, all_of) = match images.as_slice() {
+        [] => (images_of(chosen, registry)?, chosen.owner.clone()),
+        _ => (images, None),
+    };
     let mut projects = Vec::new();
     for image in images {
         projects.push(match registry.list_tags(&image) {
@@ -60,7 +70,7 @@ pub(super) fn projects(
              tagship init --registry {address} --image IMAGE --stage NAME=GLOB"
         );
     }
-    Ok(projects)
+    Ok(Proposed { projects, all_of })
 }
 
 fn images_of(chosen: &Chosen, registry: &dyn Registry) -> anyhow::Result<Vec<Repository>> {
@@ -84,6 +94,7 @@ pub(super) fn open(described: &init::Registry, place: &Place, stop: &Stop) -> an
     let image = Repository::new("owner/image").context("a valid name")?;
     let proposal = Proposal { stages: vec![wanted("any", "*", None)], left: Vec::new() };
     let draft = Draft {
+        all_of: None,
         state: None,
         registry: described.clone(),
         projects: vec![Project { image, proposal, fault: None }],
