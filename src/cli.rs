@@ -135,7 +135,7 @@ pub(crate) struct Poll {
     /// Show what would be deployed; deploy and write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// List every repository in full, even if the registry reports no pushes
+    /// List every repository in full, even if the registry reports no pushes, and all images of each owner in `images`
     #[arg(long)]
     pub(crate) refresh: bool,
     /// Output format

@@ -86,7 +86,7 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
         config.take_in(&store.images()?);
         poll.discover_what_is_named(&mut config, &mut session, &mut failures)?;
     }
-    let targets = poll.targets(&config, &HashSet::new())?;
+    let targets = poll.targets(&config, &HashSet::new(), &failures)?;
     let mut report = report(global, arguments.format, console.clone());
     let warn = |report: &mut Box<dyn Report>, result: Result<(), String>| {
         if let Err(fault) = result {
@@ -124,7 +124,11 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
         let known = store.states().and_then(|states| Ok((states, store.open_deployments()?)));
         let written = known.map_err(|error| format!("metrics_file {}: {error}", file.display())).and_then(
             |(states, open)| {
-                let targets = config.targets.iter().filter(|target| target.poll);
+                // A table whose images cannot be listed is a target that fails.
+                let is_faulty =
+                    |stage: &&Target| states.get(&stage.id).is_some_and(|state| state.is_of_a_faulty_table());
+                let of_tables = config.tables.iter().flat_map(|table| &table.stages).filter(is_faulty);
+                let targets = config.targets.iter().chain(of_tables).filter(|target| target.poll);
                 let targets =
                     targets.map(|target| (&target.id, states.get(&target.id), open.get(&target.id)));
                 monitor::write_metrics(file, &used, end, targets)
@@ -183,11 +187,18 @@ impl<'a> Poll<'a> {
     }
 
     /// The selected targets that are due and were not polled yet.
-    fn targets<'c>(&self, config: &'c Config, polled: &HashSet<TargetId>) -> anyhow::Result<Vec<&'c Target>> {
+    fn targets<'c>(
+        &self,
+        config: &'c Config,
+        polled: &HashSet<TargetId>,
+        failures: &Failures,
+    ) -> anyhow::Result<Vec<&'c Target>> {
         let selected = match select_filtered(config, &self.filter) {
             Ok(selected) => selected,
             // What is wrong with the tables is said at the end.
-            Err(_) if !config.tables.is_empty() && self.filter.is_empty() => Vec::new(),
+            Err(_) if self.filter.is_empty() && !config.tables.is_empty() => Vec::new(),
+            // What is named may be an image that could not be listed.
+            Err(_) if !failures.is_empty() && !self.tables(config).is_empty() => Vec::new(),
             Err(error) => return Err(error),
         };
         let mut targets: Vec<&Target> =
@@ -243,7 +254,11 @@ impl<'a> Poll<'a> {
             let tables = self.tables(config);
             let has_listed = session.list_images(&self.run(config), &tables, Wanted::Due, failures);
             config.take_in(&self.store.images()?);
-            next = self.targets(config, &polled)?.into_iter().map(|target| target.id.clone()).collect();
+            next = self
+                .targets(config, &polled, failures)?
+                .into_iter()
+                .map(|target| target.id.clone())
+                .collect();
             if !has_listed && next.is_empty() {
                 break;
             }
@@ -296,10 +311,13 @@ impl Poll<'_> {
 
     /// The tables with `images` that the filter may be about.
     fn tables<'c>(&self, config: &'c Config) -> Vec<&'c Table> {
+        let names_what_is_not_known = select_filtered(config, &self.filter).is_err();
         let is_named = |table: &&Table| {
-            let mut stages = table.stages.iter().filter(|stage| stage.poll);
-            stages.any(|stage| self.filter.may_match_another(&stage.id.stage))
-                || config.targets_of(table).any(|target| self.filter.matches(&target.id))
+            let mut stages = table.stages.iter().filter(|stage| stage.poll).map(|stage| &stage.id.stage);
+            stages.any(|stage| {
+                self.filter.may_match_another(stage)
+                    || (names_what_is_not_known && self.filter.names_stage(stage))
+            }) || config.targets_of(table).any(|target| self.filter.matches(&target.id))
         };
         config.tables.iter().filter(is_named).collect()
     }

@@ -32,7 +32,13 @@ pub(crate) fn status(global: &Global, arguments: &cli::Status, console: &Console
     let rows = store.at_once(|| rows(&store, &config, &targets))?;
     let now = Timestamp::now();
     match (arguments.format, rows.as_slice()) {
-        (StatusFormat::Human, [row]) if !arguments.targets.is_empty() => status_in_full(&console, row, now),
+        // A table with `images` has no tags to tell of.
+        (StatusFormat::Human, [row])
+            if !arguments.targets.is_empty()
+                && config.targets.iter().any(|target| target.id == row.target) =>
+        {
+            status_in_full(&console, row, now);
+        }
         (StatusFormat::Human, rows) => status_as_table(&console, rows, now),
         (StatusFormat::Json, rows) => status_as_json(&console, rows),
         (StatusFormat::Html, rows) => page(&console, &store, rows, now)?,

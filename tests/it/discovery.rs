@@ -157,7 +157,8 @@ fn images_that_give_one_name_are_reported_and_the_known_one_keeps_it() {
     run.code(1).status_is("acme/prod", "unknown").error_is("acme/prod", "protocol");
     run.status_is("team-api/prod", "up_to_date");
     shop.run(&["poll"]).code(1).line("acme/prod", &["unknown", "protocol"]);
-    shop.run(&["status", "acme/prod"]).code(0).stdout_has(
+    let run = shop.run(&["status", "acme/prod"]);
+    run.code(0).shows_not("tagship mark").stdout_has(
         "acme/team-api gives the project name \"team-api\", which acme/team/api has; write it as a project of its own, \
          or exclude it: exclude_images = [\"acme/team-api\"]",
     );
@@ -183,6 +184,61 @@ fn a_table_whose_images_cannot_be_listed_is_unknown_until_they_can() {
         shop.run(arguments).code(0).line("acme/prod", &["up_to_date", "recovered"]);
         shop.run(&["poll"]).code(0).silent();
     }
+}
+
+#[test]
+fn what_is_named_may_be_an_image_that_cannot_be_listed() {
+    let (gitea, shop) = started(Build::GiteaNew);
+    gitea.intercept_all("_catalog", Answer::new(503, "text/plain", ""));
+    shop.run(&["poll", "blog/prod"]).code(1).line("acme/prod", &["unknown", "503"]);
+    shop.run(&["poll", "blog/test"]).code(2).stderr_has("no target \"blog/test\"");
+    gitea.recover();
+    shop.run(&["poll", "blog/prod"]).code(0).line("blog/prod", &["baseline"]);
+}
+
+#[test]
+fn without_a_state_the_images_are_listed_at_every_poll_and_none_is_new() {
+    let (gitea, shop) = started(Build::GiteaNew);
+    shop.config(&format!(
+        "[settings]\nstate = \"none\"\n{}first_poll = \"deploy\"\n",
+        shop.read("tagship.toml")
+    ));
+    for _ in 0..2 {
+        let run = shop.run_bare(&["--config", "tagship.toml", "poll"]);
+        run.code(0).line("blog/prod", &["deployed", "v1.0.0"]).shows_not("discovered");
+        assert!(gitea.count("_catalog") > 0);
+        gitea.take_requests();
+    }
+    let baseline = shop.read("tagship.toml").replace("first_poll = \"deploy\"", "");
+    shop.config(&baseline);
+    shop.run_bare(&["--config", "tagship.toml", "check"])
+        .code(2)
+        .stderr_has("acme/prod needs a state for a baseline");
+}
+
+#[test]
+fn the_metrics_have_a_table_that_fails() {
+    let (gitea, shop) = started(Build::GiteaNew);
+    shop.config(&format!("[settings]\nmetrics_file = \"tagship.prom\"\n{}", shop.read("tagship.toml")));
+    shop.run(&["poll"]).code(0);
+    let unknown = |count: u32| {
+        shop.read("tagship.prom").contains(&format!("tagship_targets{{status=\"unknown\"}} {count}\n"))
+    };
+    assert!(unknown(0));
+    gitea.intercept_all("_catalog", Answer::new(503, "text/plain", ""));
+    shop.run(&["poll", "--refresh"]).code(1);
+    assert!(unknown(1), "{}", shop.read("tagship.prom"));
+}
+
+#[test]
+fn known_images_complete_the_line() {
+    let (_gitea, mut shop) = started(Build::GiteaNew);
+    shop.run(&["poll"]).code(0);
+    shop.env("TAGSHIP_COMPLETE", "fish");
+    let state = shop.path("state.db").display().to_string();
+    let run =
+        shop.run_bare(&["--", "tagship", "--config", "tagship.toml", "--state", &state, "hold", "team"]);
+    run.code(0).stdout_has("team-api/prod");
 }
 
 #[test]

@@ -63,6 +63,26 @@ fn scene() -> Scene {
     Scene { shop, gitea, endpoint, user: None }
 }
 
+/// The same image is new, and one of a table; its first poll deploys.
+fn scene_of_a_new_image() -> Scene {
+    let gitea = Gitea::start(Build::GiteaNew);
+    gitea.push("acme/old", "other", "2026-11-20T10:00:00Z");
+    let endpoint = Endpoint::start();
+    let more = "first_poll = \"deploy\"\nretry = { backoff = \"1ms\", max_backoff = \"1ms\" }";
+    let stages = format!(
+        "[projects.acme.stages.dev]\ntags = \"dev-*\"\norder = \"newest\"\n{more}\ndeploy = {{ command = [\"./deploy.sh\"] }}\n\
+         [projects.acme.stages.prod]\ntags = \"v*\"\norder = \"semver\"\n{more}\ndeploy = {{ url = \"{}\" }}\n",
+        endpoint.url()
+    );
+    let config = on_gitea(&gitea, &stages).replace("[projects.shop]", "[projects.acme]");
+    let shop = Shop::with(&config.replace("image = \"acme/shop\"", "images = \"acme/*\""));
+    shop.script("deploy.sh", DEPLOY);
+    shop.run(&["poll"]).code(0);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    gitea.push("acme/shop", "v1.11.0", "2026-11-20T11:00:00Z");
+    Scene { shop, gitea, endpoint, user: None }
+}
+
 /// The state is a service user's and has no locks; the lists of one image of three reset the connection.
 fn scene_of_a_service_user() -> Scene {
     let mut scene = scene();
@@ -126,6 +146,17 @@ fn a_kill_at_any_boundary_loses_nothing() {
     }
     println!("{}", killed.join("\n"));
     println!("{} kills at {} points; everything was delivered, each under one id", killed.len(), all + 2);
+    assert!(killed.len() >= 40, "only {} kills", killed.len());
+}
+
+/// Whether it is before the image is known, before people are told, or before its targets are polled.
+#[test]
+#[ignore = "needs minutes"]
+fn a_kill_at_any_boundary_of_a_discovery_loses_no_image() {
+    let (run, points) = trace(&scene_of_a_new_image().shop, &["poll"], None);
+    run.code(0).line("shop", &["discovered"]);
+    let killed = kill_at_each(points, scene_of_a_new_image);
+    println!("{}\n{} kills; the image was found and deployed", killed.join("\n"), killed.len());
     assert!(killed.len() >= 40, "only {} kills", killed.len());
 }
 
