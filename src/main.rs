@@ -38,6 +38,7 @@
 //! ---- pure: no HTTP, SQLite, clock, environment, printing ----
 //! plan/         decide(): selection + state + now -> Decision; gates, retry, marks, what is reported
 //! feed          which repositories of an owner can have something new
+//! images        tables with `images`: which images are projects, and under which names
 //! policy/       filter, order, select
 //! target/       a project/stage, its gates, steps and templates
 //! reference     Repository, Tag, Digest, ImageRef, Listing
@@ -46,7 +47,8 @@
 //! A poll, step by step: `config::load` returns targets. `poll::job` asks `feed` which repositories can have a new tag,
 //! and `registry` lists those. `policy` selects, and `poll::record` lets `plan::decide` decide in the transaction that
 //! records the decision. `poll::turn` takes the target's lock and `deploy` acts; `poll::outcome` records the outcome,
-//! and `report` prints it.
+//! and `report` prints it. Tables with `images` take rounds: `poll::images` lists what owners have, `Config::take_in`
+//! makes targets of it, and the next round polls those that are new.
 //!
 //! Clippy enforces the borders (`clippy.toml`, `[lints]` in `Cargo.toml`): a module that uses the clock, files,
 //! processes or the network says so at its top, with the reason.

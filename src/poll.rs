@@ -177,6 +177,16 @@ impl<'s> Session<'s> {
         self.cutoff.is_reached()
     }
 
+    /// Whether anything was reported of a target.
+    pub(crate) fn has_results(&self) -> bool {
+        self.summary.targets > 0
+    }
+
+    /// A part of the run failed that is no target's.
+    pub(crate) fn fail(&mut self) {
+        self.summary.unknown += 1;
+    }
+
     /// Reports the end of the run, and sends notifications. `result`: of its rounds.
     ///
     /// # Errors

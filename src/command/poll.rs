@@ -228,7 +228,28 @@ impl<'a> Poll<'a> {
     }
 
     /// Polls the targets, then lists images where that is due, until there is no new target.
+    ///
+    /// # Errors
+    /// Nothing was done.
     fn rounds(
+        &self,
+        config: &mut Config,
+        first: Vec<TargetId>,
+        session: &mut Session<'_>,
+        failures: &mut Failures,
+        report: &mut dyn Report,
+    ) -> anyhow::Result<()> {
+        match self.try_rounds(config, first, session, failures, report) {
+            Err(error) if session.has_results() => {
+                report.event(Event::Warning(&format!("{error:#}")));
+                session.fail();
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    fn try_rounds(
         &self,
         config: &mut Config,
         first: Vec<TargetId>,

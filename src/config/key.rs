@@ -433,7 +433,7 @@ const PROJECT: &[Key] = &[
     key(
         "images",
         Kind::TextOrList,
-        "In place of image: a glob or a list of globs of an owner's images, such as \"acme/*\"; * also matches a slash, and the owner is written out. Every image that matches is a project of its own with the stages of this table. Its name is the path behind the owner with - for each slash: the project of acme/team/api is team-api. A project with the same image in the file takes precedence. A poll asks the registry which images there are, at first and as often as resync says; on Gitea and Forgejo it learns of new images at every poll. A new image is reported once and begins with first_poll. An image that is missing in the registry's list for a day and has no tags list any more is reported once, and no longer polled; its history and its hold are kept.",
+        "In place of image: a glob or a list of globs of an owner's images, such as \"acme/*\"; * also matches a slash, and the owner is written out. Every image that matches is a project of its own with the stages of this table. Its name is the path behind the owner with - for each slash: the project of acme/team/api is team-api. No image can have the name of the table. A project with the same image in the file takes precedence. A poll asks the registry which images there are, at first and as often as resync says; on Gitea and Forgejo it learns of new images at every poll. A new image is reported once and begins with first_poll. An image that is missing in the registry's list for a day and has no tags list any more is reported once, and no longer polled; its history and its hold are kept.",
         r#"images = "acme/*""#,
     ),
     key(

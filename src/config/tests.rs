@@ -43,6 +43,74 @@ fn faults(text: &str) -> Vec<String> {
     load_text(text).expect_err("a configuration with faults")
 }
 
+#[test]
+fn images_become_targets_at_the_place_of_their_table() {
+    let stages = |name: &str| {
+        format!(
+            "[projects.{name}.stages.dev]\ntags = \"*\"\norder = \"newest\"\n{DEPLOY}[projects.{name}.stages.prod]\ntags = \"v*\"\norder = \"semver\"\n{DEPLOY}"
+        )
+    };
+    let text = format!(
+        "{REGISTRY}[projects.first]\nregistry = \"git\"\nimage = \"acme/first\"\n{}\
+         [projects.all]\nregistry = \"git\"\nimages = [\"acme/*\", \"beta/web-*\"]\n{}\
+         [projects.last]\nregistry = \"git\"\nimage = \"acme/last\"\n{}",
+        stages("first"),
+        stages("all"),
+        stages("last")
+    );
+    let mut config = load_text(&text).unwrap();
+    let shown = |config: &Config| -> Vec<String> {
+        config.targets.iter().map(|target| format!("{} {}", target.id, target.image.repository)).collect()
+    };
+    let known = |names: &[&str]| -> Vec<KnownImage> {
+        let image = |name: &&str| KnownImage {
+            registry: "https://git.example.com".to_owned(),
+            repository: Repository::new(name).unwrap(),
+            reported_at: None,
+            missing_since: None,
+            retired_at: None,
+        };
+        names.iter().map(image).collect()
+    };
+    let own = ["first/dev acme/first", "first/prod acme/first", "last/dev acme/last", "last/prod acme/last"];
+    assert_eq!(shown(&config), own);
+    // Whatever the order in which they were found; the same however often.
+    for _ in 0..2 {
+        config.take_in(&known(&[
+            "beta/web-x",
+            "acme/zoo",
+            "beta/other",
+            "acme/a/b",
+            "acme/last",
+            "acme/first",
+        ]));
+        assert_eq!(
+            shown(&config),
+            [
+                &own[..2],
+                &[
+                    "a-b/dev acme/a/b",
+                    "a-b/prod acme/a/b",
+                    "web-x/dev beta/web-x",
+                    "web-x/prod beta/web-x",
+                    "zoo/dev acme/zoo",
+                    "zoo/prod acme/zoo"
+                ],
+                &own[2..]
+            ]
+            .concat()
+        );
+    }
+    assert!(config.image_faults.is_empty());
+    // A name that a project or a table has, one that is too long, and one of two that are new.
+    let long = format!("acme/{}", "x".repeat(65));
+    config.take_in(&known(&["acme/a-b", "acme/a/b", "acme/all", "beta/web-x", "acme/web-x", &long]));
+    let faults = &config.image_faults[&Name::new("all").unwrap()];
+    let about = ["acme/a/b gives", "acme/all gives", "acme/xxx", "beta/web-x gives"];
+    assert!(faults.iter().zip(about).all(|(fault, about)| fault.starts_with(about)), "{faults:#?}");
+    assert_eq!(config.targets.len(), 4 + 2 * 2);
+}
+
 /// The one fault of a configuration, without its place.
 fn the_fault(text: &str) -> String {
     let faults = faults(text);

@@ -234,6 +234,11 @@ fn kill_during(point: &str, reply: Option<Reply>) {
 #[test]
 #[ignore = "needs strace, and minutes"]
 fn a_full_disk_at_any_write_loses_nothing() {
+    fill_the_disk_at_each_write(scene);
+    fill_the_disk_at_each_write(scene_of_a_new_image);
+}
+
+fn fill_the_disk_at_each_write(scene: fn() -> Scene) {
     let undisturbed = scene();
     let (run, points) = trace(&undisturbed.shop, &["poll"], None);
     run.code(0);
