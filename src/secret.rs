@@ -58,9 +58,9 @@ pub(crate) fn keep(registry: &Name, credential: &Credential, cutoff: &Cutoff) ->
     keyring::write(registry.as_str(), username, credential.token.expose_secret(), cutoff)
 }
 
-/// Whether this session can have a keyring.
-pub(crate) fn may_have_keyring() -> bool {
-    keyring::has_bus()
+/// Why this program can have no keyring here, if that is known before it is asked.
+pub(crate) fn missing_keyring() -> Option<&'static str> {
+    keyring::missing()
 }
 
 /// Takes it away again; false: there was none.

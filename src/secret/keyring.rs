@@ -71,10 +71,11 @@ mod service {
         ask(name, PATIENCE_WITH_PEOPLE, &Cutoff::default(), |entry| entry.delete_credential())
     }
 
-    /// Whether the environment names a session bus, on which a keyring can be.
-    pub(in crate::secret) fn has_bus() -> bool {
-        env::var_os("DBUS_SESSION_BUS_ADDRESS").is_some()
-            || env::var_os("XDG_RUNTIME_DIR").is_some_and(|folder| Path::new(&folder).join("bus").exists())
+    /// Why this session can have no keyring: the environment names no session bus.
+    pub(in crate::secret) fn missing() -> Option<&'static str> {
+        let named = env::var_os("DBUS_SESSION_BUS_ADDRESS").is_some()
+            || env::var_os("XDG_RUNTIME_DIR").is_some_and(|folder| Path::new(&folder).join("bus").exists());
+        (!named).then_some("no keyring on this machine: the environment names no session bus")
     }
 
     fn ask<T: Send + 'static>(
@@ -130,7 +131,7 @@ impl service::Failure {
 }
 
 #[cfg(feature = "keyring")]
-pub(super) use service::has_bus;
+pub(super) use service::missing;
 
 /// An entry that is named in the configuration.
 ///
@@ -148,7 +149,7 @@ pub(super) fn read(name: &str, cutoff: &Cutoff) -> Result<Entry, SecretError> {
 /// tagship was told to stop.
 #[cfg(feature = "keyring")]
 pub(super) fn search(name: &str, cutoff: &Cutoff) -> Result<Option<Entry>, SecretError> {
-    if !has_bus() {
+    if missing().is_some() {
         return Ok(None);
     }
     match read(name, cutoff) {
@@ -192,8 +193,8 @@ mod without {
     const WITHOUT: &str =
         "the keyring is not available: this tagship was built without the feature keyring; use a file";
 
-    pub(in crate::secret) fn has_bus() -> bool {
-        false
+    pub(in crate::secret) fn missing() -> Option<&'static str> {
+        Some("no keyring: this tagship was built without the feature keyring")
     }
 
     pub(in crate::secret) fn read(_name: &str, _cutoff: &Cutoff) -> Result<Entry, SecretError> {
@@ -219,4 +220,4 @@ mod without {
 }
 
 #[cfg(not(feature = "keyring"))]
-pub(super) use without::{delete, has_bus, read, search, write};
+pub(super) use without::{delete, missing, read, search, write};
