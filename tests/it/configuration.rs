@@ -254,35 +254,35 @@ fn large_configuration_is_checked_in_time() {
     };
     let shop = Shop::new();
     let chain = |index| stage(index, &format!("after = {{ stage = \"s{}\", for = \"1h\" }}\n", index + 1));
-    let stages: String = (0..3000).map(chain).chain([stage(3000, "")]).collect();
+    let stages: String = (0..2000).map(chain).chain([stage(2000, "")]).collect();
     shop.config(&format!("{head}{stages}"));
-    shop.run(&["check"]).code(0).stdout_has("3001 targets");
+    shop.run(&["check"]).code(0).stdout_has("2001 targets");
 
-    let keys: String = (0..100_000).map(|index| format!("unknown_{index} = 1\n")).collect();
+    let keys: String = (0..50_000).map(|index| format!("unknown_{index} = 1\n")).collect();
     shop.config(&format!("{head}{}{keys}", stage(0, "")));
     let run = shop.run(&["check"]);
     run.code(2).stderr_has("error: projects.shop.stages.s0: unknown key `unknown_0`\n");
-    run.stderr_has("\nerror: 100000 errors in the configuration; the first 100 are shown\n")
+    run.stderr_has("\nerror: 50000 errors in the configuration; the first 100 are shown\n")
         .shows_not("unknown_100`");
 
     // Names that are not there, among many that are.
-    let named = |what: &str| (0..3000).map(|index| what.replace('N', &index.to_string())).collect::<String>();
+    let named = |what: &str| (0..2000).map(|index| what.replace('N', &index.to_string())).collect::<String>();
     let secrets = named("sN = { env = \"SN\" }\n");
-    let unknown = (0..3000).map(|index| stage(index, "").replace("{stage}", "{nothing}")).collect::<String>();
+    let unknown = (0..2000).map(|index| stage(index, "").replace("{stage}", "{nothing}")).collect::<String>();
     shop.config(&format!("[secrets]\n{secrets}{head}{unknown}"));
-    shop.run(&["check"]).code(2).stderr_has("unknown placeholder {nothing}").stderr_has("error: 3000 errors");
+    shop.run(&["check"]).code(2).stderr_has("unknown placeholder {nothing}").stderr_has("error: 2000 errors");
 
     // What every stage shares, and what every notification names.
     let vars = named("vN = \"value-N\"\n");
-    let stages: String = (0..3000).map(|index| stage(index, "")).collect();
+    let stages: String = (0..2000).map(|index| stage(index, "")).collect();
     // Of the processor, which other tests do not take.
-    let within = ["sh", "-c", "ulimit -t 6; exec \"$0\" \"$@\""];
+    let within = ["sh", "-c", "ulimit -t 4; exec \"$0\" \"$@\""];
     shop.config(&format!("{head}[projects.shop.vars]\n{vars}{stages}"));
-    shop.run_under(&within, &["check"]).code(0).stdout_has("3000 targets");
-    let notify = "[[notify]]\non = [\"dead\"]\ntargets = [\"shop/sN\", \"*/s299N\"]\n\
+    shop.run_under(&within, &["check"]).code(0).stdout_has("2000 targets");
+    let notify = "[[notify]]\non = [\"dead\"]\ntargets = [\"shop/sN\", \"*/s199N\"]\n\
                   command = [\"true\", \"{target}\"]\n";
     shop.config(&format!("{head}{stages}{}", named(notify)));
-    shop.run_under(&within, &["check"]).code(0).stdout_has("3000 targets");
+    shop.run_under(&within, &["check"]).code(0).stdout_has("2000 targets");
 
     let headers = (0..20_000).map(|index| format!("X-{index} = \"a\", ")).collect::<String>();
     let braces = "{".repeat(300_000);
