@@ -163,7 +163,7 @@ fn script_fault(path: &Path) -> Option<String> {
                     "begins with a byte order mark, so that its #! line is not seen; {}",
                     odd.cure(path)
                 ),
-                OddText::Utf16(_) => odd.describe(path),
+                OddText::Wide(_) => odd.describe(path),
             });
         }
         let is_text = !head.contains(&0) && !head.starts_with(b"\x7fELF");
