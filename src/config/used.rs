@@ -8,7 +8,7 @@ use super::{Config, CredentialSetting, Location, SecretSource};
 use crate::file;
 use crate::program::located;
 use crate::target::Target;
-use crate::target::inner::{Inner, inner};
+use crate::target::inner::{Inner, Word, inner};
 use crate::target::step::Step;
 use crate::target::template::{Part, Template};
 
@@ -38,12 +38,20 @@ fn of_command(argv: &[Template], dir: &Path) -> Vec<PathBuf> {
         [Part::Literal(text)] => Some(text.clone()),
         _ => None,
     };
-    let program = argv.first().and_then(known).filter(|program| program.contains('/'));
-    let script = inner(argv, &known).and_then(|inner| match inner {
-        Inner::Script(script) => Some(script),
-        Inner::Program(program) => Some(program).filter(|program| program.contains('/')),
-    });
-    program.into_iter().chain(script).map(|path| dir.join(located(&path, dir))).collect()
+    let mut paths = Vec::new();
+    let mut rest = Some(Word::of_command(argv, known));
+    while let Some(words) = rest {
+        paths.extend(words.first().and_then(Word::text).filter(|name| name.contains('/')).map(str::to_owned));
+        rest = match inner(&words) {
+            Some(Inner::Program(words)) => Some(words),
+            Some(Inner::Script { path, .. }) => {
+                paths.push(path);
+                None
+            }
+            None => None,
+        };
+    }
+    paths.iter().map(|path| dir.join(located(path, dir))).collect()
 }
 
 fn sources(config: &Config) -> impl Iterator<Item = &SecretSource> {

@@ -82,7 +82,7 @@ fn command(
     let mut command = Command::new(&path);
     command.args(arguments).current_dir(dir);
     let refusal = |error: &io::Error| match program.contains('/') {
-        true => refusal(&path, error),
+        true => refusal(&path, dir, error),
         false => error.to_string(),
     };
     let output = program::run(command, program, "", COMMAND_TIMEOUT, cutoff, refusal)?;
