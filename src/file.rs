@@ -6,7 +6,7 @@
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -180,6 +180,14 @@ pub(crate) fn resolved(path: &Path) -> PathBuf {
         (Some(folder), Some(name)) => resolved(folder).join(name),
         _ => path,
     }
+}
+
+/// The path in the home folder, for one with a folder `~`, which only shells expand.
+pub(crate) fn meant_by_tilde(path: &Path) -> Option<PathBuf> {
+    let mut parts = path.components();
+    parts.find(|part| *part == Component::Normal("~".as_ref()))?;
+    let home = std::env::var_os("HOME").map_or_else(|| "/home/NAME".into(), PathBuf::from);
+    Some(home.join(parts.as_path()))
 }
 
 /// Opens a file for reading without waiting for anyone.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use crate::file::{self, OddText};
-use crate::target::inner::{Inner, Word, inner};
+use crate::target::inner::{Inner, OF_SHELLS, Word, inner};
 use crate::target::template::{Field, Part, Template};
 use crate::target::{Target, lint};
 
@@ -27,10 +27,10 @@ pub(crate) fn fault(argv: &[Template], dir: &Path, target: Option<&Target>) -> O
     let known = |template: &Template| known(template, target);
     let Some(program) = known(argv.first()?) else {
         // What is not known before a deployment is hardly part of a path that has blanks, too.
-        return not_one_word(argv).map(|message| ProgramFault { message, is_absent: false });
+        return no_path(argv).map(|message| ProgramFault { message, is_absent: false });
     };
     match find(&program, dir) {
-        Err(fault) => match not_one_word(argv).filter(|_| fault.is_absent) {
+        Err(fault) => match no_path(argv).filter(|_| fault.is_absent) {
             Some(message) => Some(ProgramFault { message, is_absent: false }),
             None => {
                 Some(ProgramFault { message: format!("{program} cannot be run: {}", fault.message), ..fault })
@@ -107,7 +107,7 @@ fn find(program: &str, dir: &Path) -> Result<PathBuf, ProgramFault> {
     if program.contains('/') {
         let path = located(program, dir);
         return match path.metadata() {
-            Err(_) => fault(format!("{} does not exist", path.display()), true),
+            Err(_) => fault(absent(&path), true),
             Ok(_) if file::irregular_at(&path).is_some() => fault(no_program(&path), false),
             Ok(_) if !is_executable(&path) => {
                 fault(format!("{} is not executable (chmod +x?)", path.display()), false)
@@ -120,9 +120,12 @@ fn find(program: &str, dir: &Path) -> Result<PathBuf, ProgramFault> {
     if let Some(found) = places.find(|path| is_executable(path)) {
         return Ok(found);
     }
-    let cure = match dir.join(program).is_file() {
-        true => format!("it lies in {}, so write ./{program}", dir.display()),
-        false => "cron's may differ, so write the whole path".to_owned(),
+    let cure = if dir.join(program).is_file() {
+        format!("it lies in {}, so write ./{program}", dir.display())
+    } else if OF_SHELLS.contains(&program) {
+        format!("shells have it, so write {}", lint::list(&["sh", "-c", &format!("{program} …")]))
+    } else {
+        "cron's may differ, so write the whole path".to_owned()
     };
     fault(format!("it is in no folder of PATH ({}); {cure}", path.display()), true)
 }
@@ -139,7 +142,15 @@ fn script_of(name: &str, for_shell: bool, dir: &Path) -> Result<(), ProgramFault
             None => Ok(()),
         },
         Err(_) if !name.contains('/') && find(name, dir).is_ok() => Ok(()),
-        Err(_) => fault(format!("{} does not exist", path.display()), true),
+        Err(_) => fault(absent(&path), true),
+    }
+}
+
+fn absent(path: &Path) -> String {
+    let shown = path.display();
+    match file::meant_by_tilde(path) {
+        Some(meant) => format!("{shown} does not exist: ~ is not expanded, so write {}", meant.display()),
+        None => format!("{shown} does not exist"),
     }
 }
 
@@ -164,9 +175,18 @@ fn known(template: &Template, target: Option<&Target>) -> Option<String> {
     template.parts.iter().map(text).collect()
 }
 
-/// `["./deploy.sh {tag}"]`: a whole command line where a program is named.
-fn not_one_word(argv: &[Template]) -> Option<String> {
+/// `["./deploy.sh {tag}"]`, `["TAG={tag}", "./deploy.sh"]`: what a shell would read, where a program is named.
+fn no_path(argv: &[Template]) -> Option<String> {
     let program = lint::written(argv.first()?);
+    let is_name = |name: &str| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    if let Some((name, value)) = program.split_once('=').filter(|(name, _)| is_name(name)) {
+        let rest = lint::list(&argv[1..].iter().map(lint::written).collect::<Vec<_>>());
+        return Some(format!(
+            "{program:?} is not a program: commands run without a shell; write command = {rest}, env = {{ {name} = {value:?} }}"
+        ));
+    }
     if !program.contains(char::is_whitespace) {
         return None;
     }

@@ -83,7 +83,7 @@ const fn wrapper(
 }
 
 /// What shells do themselves. What is only in some of them is here, too.
-const OF_SHELLS: [&str; 64] = [
+pub(crate) const OF_SHELLS: [&str; 64] = [
     "!", ".", ":", "[", "[[", "alias", "bg", "bind", "break", "builtin", "case", "cd", "continue", "coproc",
     "declare", "dirs", "disown", "do", "echo", "enable", "eval", "exit", "export", "false", "fc", "fg",
     "for", "function", "getopts", "hash", "history", "if", "jobs", "kill", "let", "local", "logout",
