@@ -182,12 +182,15 @@ pub(crate) fn resolved(path: &Path) -> PathBuf {
     }
 }
 
-/// The path in the home folder, for one with a folder `~`, which only shells expand.
-pub(crate) fn meant_by_tilde(path: &Path) -> Option<PathBuf> {
+/// What a shell makes of a path with `~` or `$HOME` in it: the word, and the path in the home folder.
+pub(crate) fn expanded(path: &Path) -> Option<(&'static str, PathBuf)> {
     let mut parts = path.components();
-    parts.find(|part| *part == Component::Normal("~".as_ref()))?;
+    let is_home = |part: Component<'_>| {
+        ["~", "$HOME", "${HOME}"].into_iter().find(|word| part == Component::Normal(word.as_ref()))
+    };
+    let word = parts.find_map(is_home)?;
     let home = std::env::var_os("HOME").map_or_else(|| "/home/NAME".into(), PathBuf::from);
-    Some(home.join(parts.as_path()))
+    Some((word, home.join(parts.as_path())))
 }
 
 /// Opens a file for reading without waiting for anyone.

@@ -107,7 +107,7 @@ fn find(program: &str, dir: &Path) -> Result<PathBuf, ProgramFault> {
     if program.contains('/') {
         let path = located(program, dir);
         return match path.metadata() {
-            Err(_) => fault(absent(&path), true),
+            Err(_) => fault(absent(program, &path), true),
             Ok(_) if file::irregular_at(&path).is_some() => fault(no_program(&path), false),
             Ok(_) if !is_executable(&path) => {
                 fault(format!("{} is not executable (chmod +x?)", path.display()), false)
@@ -142,14 +142,16 @@ fn script_of(name: &str, for_shell: bool, dir: &Path) -> Result<(), ProgramFault
             None => Ok(()),
         },
         Err(_) if !name.contains('/') && find(name, dir).is_ok() => Ok(()),
-        Err(_) => fault(absent(&path), true),
+        Err(_) => fault(absent(name, &path), true),
     }
 }
 
-fn absent(path: &Path) -> String {
+fn absent(name: &str, path: &Path) -> String {
     let shown = path.display();
-    match file::meant_by_tilde(path) {
-        Some(meant) => format!("{shown} does not exist: ~ is not expanded, so write {}", meant.display()),
+    match file::expanded(Path::new(name)) {
+        Some((word, meant)) => {
+            format!("{shown} does not exist: only a shell expands {word}, so write {}", meant.display())
+        }
         None => format!("{shown} does not exist"),
     }
 }

@@ -200,11 +200,10 @@ impl<'a> Loader<'a> {
         let state = get("state").map_or(Some(StateSetting::Default), |field| {
             Some(match field.some_text()? {
                 "none" => StateSetting::Nothing,
-                path => StateSetting::File(folder.join(path)),
+                _ => StateSetting::File(field.file_path(folder)?),
             })
         });
-        let metrics_file = get("metrics_file")
-            .map_or(Some(None), |field| field.some_text().map(|path| Some(folder.join(path))));
+        let metrics_file = get("metrics_file").map_or(Some(None), |field| field.file_path(folder).map(Some));
         let scope = Scope { secrets: self.named_secrets(), ..Scope::default() };
         let ping = |field: &Field<'_>| {
             let url = Reader { scope: &scope, folder }.url(field)?;

@@ -35,13 +35,12 @@ pub(crate) fn absent(config: &Config) -> Vec<String> {
             Ok(head) => return Some(format!("{whose}: {shown} {}", OddText::of(&head)?.describe(path))),
             Err(error) => error,
         };
-        Some(match (file::meant_by_tilde(path), error.kind()) {
-            (Some(meant), ErrorKind::NotFound) => {
-                format!("{whose}: {shown} does not exist: ~ is not expanded\n    write {}", meant.display())
-            }
-            (_, ErrorKind::NotFound) => format!("{whose}: {shown} does not exist"),
-            _ => format!("{whose}: {shown} cannot be read: {error}"),
-        })
+        match error.kind() {
+            // The configuration has a warning for it.
+            ErrorKind::NotFound if file::expanded(path).is_some() => None,
+            ErrorKind::NotFound => Some(format!("{whose}: {shown} does not exist")),
+            _ => Some(format!("{whose}: {shown} cannot be read: {error}")),
+        }
     };
     of_registries.chain(named).filter_map(warning).collect()
 }
