@@ -29,23 +29,16 @@ pub(crate) fn fault(argv: &[Template], dir: &Path, target: Option<&Target>) -> O
         // What is not known before a deployment is hardly part of a path that has blanks, too.
         return no_path(argv).map(|message| ProgramFault { message, is_absent: false });
     };
-    match find(&program, dir) {
-        Err(fault) => match no_path(argv).filter(|_| fault.is_absent) {
-            Some(message) => Some(ProgramFault { message, is_absent: false }),
-            None => {
-                Some(ProgramFault { message: format!("{program} cannot be run: {}", fault.message), ..fault })
-            }
-        },
-        Ok(_) => {
-            let words = Word::of_command(argv, known);
-            let (name, fault) = broken(&words, dir, 0)?;
-            let message = match name == program {
-                true => format!("{program} cannot be run: {}", fault.message),
-                false => format!("{program} cannot run {name}: {}", fault.message),
-            };
-            Some(ProgramFault { message, ..fault })
-        }
+    let (name, fault) = broken(&Word::of_command(argv, known), dir, 0)?;
+    let is_own = name == program;
+    if let Some(message) = no_path(argv).filter(|_| is_own && fault.is_absent) {
+        return Some(ProgramFault { message, is_absent: false });
     }
+    let message = match is_own {
+        true => format!("{program} cannot be run: {}", fault.message),
+        false => format!("{program} cannot run {name}: {}", fault.message),
+    };
+    Some(ProgramFault { message, ..fault })
 }
 
 /// Which program or script cannot be run, of a program and those that it runs in turn, and why. `depth`: how many run
@@ -239,6 +232,8 @@ fn shell_fault(path: &Path) -> Option<String> {
             odd.cure(path)
         )),
         Some(odd @ OddText::Wide(_)) => Some(odd.describe(path)),
+        // A program.
+        None if head.contains(&0) => None,
         None if head.split(|byte| *byte == b'\n').next()?.ends_with(b"\r") => Some(format!(
             "has Windows line endings, which a shell takes for a part of each command; run: sed -i 's/\\r$//' {}",
             path.display()
