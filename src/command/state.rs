@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::{by_whom, given};
 use crate::cli::Global;
-use crate::config::{self, Config, StateSetting, open_to_all};
+use crate::config::{self, Config, StateSetting, UsedFiles, open_to_all};
 use crate::file;
 use crate::report::{Console, describe_duration};
 use crate::store::Store;
@@ -73,16 +73,16 @@ pub(super) fn kept_state(
     }
 }
 
-/// Every file that a run reads or keeps, with what messages call it.
+/// Every file that a run reads, runs or keeps.
 ///
 /// # Errors
 /// There is no place for the state.
-pub(super) fn used_files(global: &Global, config: &Config) -> anyhow::Result<Vec<(&'static str, PathBuf)>> {
-    let mut used = config.used_files();
-    if let (Place::File(state), _) = place_of(global, config)? {
-        used.extend(Store::files(&state));
-    }
-    Ok(used)
+pub(super) fn used_files<'c>(global: &Global, config: &'c Config) -> anyhow::Result<UsedFiles<'c>> {
+    let used = config.used_files();
+    Ok(match place_of(global, config)? {
+        (Place::File(state), _) => used.and(Store::files(&state)),
+        (Place::Nothing, _) => used,
+    })
 }
 
 /// Says so where the state was never polled, or not for three intervals: polls may use another state file.
@@ -160,12 +160,18 @@ fn place(global: &Global, config: &Config, console: &Console) -> anyhow::Result<
     Ok(place)
 }
 
-/// Whether this user can reach the state file.
+/// Whether this user can reach the state file, and the next run will.
 ///
 /// # Errors
-/// The file or its folder is closed to this user (it must not look like a state that was never polled), or the folder
+/// `include` would read it, the file or its folder is closed to this user (it must not look like a state that was never polled), or the folder
 /// that the user named does not exist.
 fn check_place(path: &Path, global: &Global, config: &Config) -> anyhow::Result<()> {
+    if config.would_include(path) {
+        bail!(
+            "the state file {}: include would read it as configuration; name another place",
+            path.display()
+        );
+    }
     let help = "run tagship as the user that polls, or name another state with --state";
     if path.try_exists().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
         bail!("cannot read the state file {}: permission denied; {help}", path.display());

@@ -239,7 +239,7 @@ impl Client {
         }
         let request = request.body(()).map_err(|_| {
             Failure::last(RegistryError::Protocol(format!(
-                "{}: the request cannot be sent: is there a line feed in the token?",
+                "{}: the request cannot be sent: a header has control characters",
                 what(method, url)
             )))
         })?;

@@ -324,3 +324,45 @@ fn root_is_warned_of_folders_in_which_others_can_replace_what_it_runs() {
     mode("secrets/give.sh", 0o777);
     shop.run(&["check"]).code(0).stderr_has("secrets/give.sh: root runs").stderr_has("others can write it");
 }
+
+/// Members of a group can write what the group can. Root's own group is trusted like root.
+#[test]
+#[ignore = "needs root"]
+fn root_is_warned_of_what_a_group_of_others_can_write() {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+
+    const GROUP: u32 = 61_234;
+    let shop = Shop::with(&valid());
+    let give = |name: &str, user, group, mode| {
+        chown(shop.path(name), Some(user), Some(group)).unwrap();
+        std::fs::set_permissions(shop.path(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let state = shop.path("state/state.db");
+    let check = || {
+        let place = ["--config", "tagship.toml", "--state", state.to_str().unwrap(), "--quiet", "check"];
+        shop.run_bare(&place)
+    };
+    std::fs::create_dir(shop.path("state")).unwrap();
+    shop.run_bare(&["--config", "tagship.toml", "--state", state.to_str().unwrap(), "hold", "shop"]).code(0);
+    check().code(0).silent();
+    for (name, usual, open, warning) in [
+        ("tagship.toml", 0o644, 0o664, "root runs this file or its content, and others can write it"),
+        ("deploy.sh", 0o755, 0o775, "root runs this file or its content, and others can write it"),
+        ("", 0o700, 0o770, "others can replace that in this folder"),
+        ("state/state.db", 0o600, 0o660, "others can write the state file"),
+        ("state", 0o700, 0o770, "others can replace the state file in this folder"),
+    ] {
+        give(name, 0, GROUP, open);
+        check().code(0).stderr_has(warning);
+        give(name, 0, GROUP, usual);
+        check().code(0).silent();
+        give(name, 0, 0, open);
+        check().code(0).silent();
+        give(name, 0, 0, usual);
+    }
+    // The group of one user alone has that user's number.
+    for name in ["state", "state/state.db"] {
+        give(name, GROUP, GROUP, 0o770);
+    }
+    check().code(0).silent();
+}

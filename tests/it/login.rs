@@ -81,6 +81,10 @@ fn what_cannot_be_logged_in_to_is_a_usage_error() {
     with_stdin(&shop, "not-text", &["login", "git", "--stdin"])
         .code(2)
         .stderr_has("error: cannot read standard input: ");
+    shop.file("secret/two-lines", "one\ntwo\n");
+    with_stdin(&shop, "two-lines", &["login", "git", "--stdin"])
+        .code(2)
+        .stderr("error: the token has a line feed in it, and a token has no control characters\n");
     shop.config(&on_gitea(&gitea, PROD).replace("token =", "username = \"robot\"\ntoken ="));
     shop.run(&["login", "git", "--stdin", "--username", "ann"])
         .code(2)
