@@ -12,6 +12,7 @@ mod commands_typed;
 mod completion;
 mod configuration;
 mod configuration_schema;
+mod connecting;
 mod credentials;
 mod cron_mail;
 mod disaster;
