@@ -42,6 +42,7 @@ mod keyring;
 mod kinds;
 mod leak;
 mod limits;
+mod locked_state;
 mod login;
 mod mark;
 mod mistakes;
