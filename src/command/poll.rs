@@ -43,7 +43,8 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
     // Until here a signal ends the process by itself: nothing was begun.
     let stop = Stop::on_signals()?;
     let max_runtime = arguments.max_runtime.unwrap_or(config.settings.max_runtime);
-    let secrets = Arc::new(Secrets::new(&config).until(Cutoff::after(&stop, max_runtime)));
+    let cutoff = Cutoff::after(&stop, max_runtime);
+    let secrets = Arc::new(Secrets::new(&config).until(cutoff.clone()));
     let console = console.masking(Arc::clone(&secrets));
     let filter = TargetFilter {
         patterns: arguments.targets.clone(),
@@ -62,8 +63,8 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
     }
     let mode = if arguments.dry_run { Mode::Rehearse } else { Mode::Deliver };
     let store = match mode {
-        Mode::Rehearse => rehearsed_state(global, &config, &console)?,
-        Mode::Deliver => open_state(global, &config, &console)?,
+        Mode::Rehearse => rehearsed_state(global, &config, &console, &cutoff)?,
+        Mode::Deliver => open_state(global, &config, &console, &cutoff)?,
     };
     config.dangers.iter().for_each(|danger| console.fault_warning(danger));
     warn_of_open_state(&store, &console);

@@ -15,6 +15,7 @@ use crate::cli::Global;
 use crate::config::{self, Config, StateSetting, UsedFiles, open_to_all};
 use crate::file;
 use crate::report::{Console, describe_duration};
+use crate::stop::Cutoff;
 use crate::store::Store;
 
 /// The state of a configuration in `/etc/tagship`: what systemd makes for `StateDirectory=tagship`.
@@ -27,9 +28,14 @@ const INTERVALS: u32 = 3;
 ///
 /// # Errors
 /// There is no place for the state, or it cannot be read.
-pub(super) fn read_state(global: &Global, config: &Config, console: &Console) -> anyhow::Result<Store> {
+pub(super) fn read_state(
+    global: &Global,
+    config: &Config,
+    console: &Console,
+    cutoff: &Cutoff,
+) -> anyhow::Result<Store> {
     Ok(match place(global, config, console)? {
-        Place::File(path) => Store::read(&path)?,
+        Place::File(path) => Store::read(&path, cutoff)?,
         Place::Nothing => Store::nothing(&config.path)?,
     })
 }
@@ -38,9 +44,14 @@ pub(super) fn read_state(global: &Global, config: &Config, console: &Console) ->
 ///
 /// # Errors
 /// As [`read_state`].
-pub(super) fn rehearsed_state(global: &Global, config: &Config, console: &Console) -> anyhow::Result<Store> {
+pub(super) fn rehearsed_state(
+    global: &Global,
+    config: &Config,
+    console: &Console,
+    cutoff: &Cutoff,
+) -> anyhow::Result<Store> {
     Ok(match place(global, config, console)? {
-        Place::File(path) => Store::copy_of(&path)?,
+        Place::File(path) => Store::copy_of(&path, cutoff)?,
         Place::Nothing => Store::nothing(&config.path)?,
     })
 }
@@ -50,9 +61,14 @@ pub(super) fn rehearsed_state(global: &Global, config: &Config, console: &Consol
 ///
 /// # Errors
 /// There is no place for the state, or it cannot be written.
-pub(super) fn open_state(global: &Global, config: &Config, console: &Console) -> anyhow::Result<Store> {
+pub(super) fn open_state(
+    global: &Global,
+    config: &Config,
+    console: &Console,
+    cutoff: &Cutoff,
+) -> anyhow::Result<Store> {
     match place(global, config, console)? {
-        Place::File(path) => open(&path, console),
+        Place::File(path) => open(&path, console, cutoff),
         Place::Nothing => Ok(Store::nothing(&config.path)?),
     }
 }
@@ -68,7 +84,8 @@ pub(super) fn kept_state(
     lost: &str,
 ) -> anyhow::Result<Store> {
     match place(global, config, console)? {
-        Place::File(path) => open(&path, console),
+        // A signal ends the process by itself.
+        Place::File(path) => open(&path, console, &Cutoff::default()),
         Place::Nothing => bail!("state = \"none\" keeps nothing between runs: {lost}"),
     }
 }
@@ -129,8 +146,8 @@ pub(super) fn can_lock(store: &Store, console: &Console) -> bool {
     faults.is_empty()
 }
 
-fn open(path: &Path, console: &Console) -> anyhow::Result<Store> {
-    let (store, created) = Store::open(path)?;
+fn open(path: &Path, console: &Console, cutoff: &Cutoff) -> anyhow::Result<Store> {
+    let (store, created) = Store::open(path, cutoff)?;
     if created {
         console.message(&format!("created the state file {}", path.display()));
     }
