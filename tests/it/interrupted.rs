@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use rustix::process::Signal;
+use rusqlite::Connection;
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::endpoint::Endpoint;
 use crate::first_poll::gitea;
-use crate::harness::{DEV, PROD, Shop, await_until};
+use crate::harness::{DEV, PROD, Shop, await_until, on_gitea};
 use crate::http::Reply;
 use crate::new_tag::baselined;
 use crate::registry::{Build, Gitea};
@@ -137,6 +138,35 @@ fn a_polite_end_stops_the_command_and_is_resumed() {
         shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
         let ids: BTreeSet<String> = shop.deliveries().into_iter().map(|delivery| delivery.id).collect();
         assert_eq!(ids.len(), 1);
+    }
+}
+
+/// As systemd stops a service: TERM for each of its processes. The command may be gone before tagship ends it.
+#[test]
+fn a_command_that_is_ended_together_with_tagship_is_resumed() {
+    let receiver = Endpoint::start();
+    let notify = format!("[[notify]]\nurl = \"{}\"\non = [\"failed\", \"dead\"]\n", receiver.url());
+    let last_attempt = DEV.replace("retry = {", "retry = { attempts = 1,");
+    for trap in ["", "trap 'exit 5' TERM\n"] {
+        let gitea = gitea(Build::GiteaNew);
+        let shop = staying(&gitea);
+        shop.config(&format!("{}{notify}", on_gitea(&gitea, &last_attempt)));
+        shop.script("deploy.sh", &format!("{trap}exec >/dev/null 2>&1\nuntil [ -e recorded ]; do :; done\necho $$ > leader\nwhile [ -e stay ]; do :; done\n"));
+        let poll = shop.start(&["poll", "--format", "json"]);
+        let leader = || shop.exists("leader").then(|| shop.read("leader").trim().parse().ok()).flatten();
+        await_until("the command is recorded, and waited for", || {
+            let recorded = "SELECT count(*) FROM attempt WHERE leader_id IS NOT NULL";
+            let state = Connection::open(shop.path("state.db")).unwrap();
+            state.query_row(recorded, [], |row| row.get(0)) == Ok(1)
+        });
+        shop.file("recorded", "");
+        await_until("the command runs", || leader().is_some());
+        poll.signal(Signal::TERM);
+        kill_process_group(Pid::from_raw(leader().unwrap()).unwrap(), Signal::TERM).unwrap();
+        poll.end().code(143).status_is("shop/dev", "pending");
+        shop.remove("stay");
+        shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
+        assert!(receiver.requests().is_empty());
     }
 }
 
