@@ -122,6 +122,53 @@ fn pages_without_end_end_every_command_with_max_runtime() {
     }
 }
 
+/// A stage that went from v1.0.0 to v2.0.0 by marks, which know no digest; the registry has neither, and lists without
+/// end what else may be meant.
+fn about_to_go_back(server: &Server) -> Shop {
+    let config = registry("oci", &server.url(), PROD);
+    let shop = Shop::with(&format!("[settings]\nmax_runtime = \"1s\"\n{config}"));
+    for tag in ["v1.0.0", "v2.0.0"] {
+        shop.run(&["mark", "shop/prod", tag]).code(0);
+    }
+    shop
+}
+
+fn endless_without_manifests() -> Server {
+    endless(|request, number| match request.path().contains("/manifests/") {
+        true => Answer::json(404, r#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#),
+        false => by_link(request, number),
+    })
+}
+
+#[test]
+fn pages_without_end_end_a_rollback_with_max_runtime_and_at_a_signal() {
+    let server = endless_without_manifests();
+    let shop = about_to_go_back(&server);
+    let begun = Instant::now();
+    shop.run(&["rollback", "shop/prod"]).code(2).stderr_has("has no tag v1.0.0");
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    let before = server.connections();
+    shop.config(&shop.read("tagship.toml").replace("\"1s\"", "\"600s\""));
+    told_to_end(&shop, &["rollback", "shop/prod"], Signal::TERM, 143, || server.connections() > before);
+    assert!(shop.deliveries().is_empty());
+}
+
+#[test]
+fn a_registry_that_hangs_ends_login_with_max_runtime() {
+    let server = Server::start(|_| Reply::Hang);
+    let config = registry("oci", &server.url(), PROD).replace("anonymous = true\n", "");
+    let shop = Shop::with(&format!("[settings]\nmax_runtime = \"1s\"\ntimeout = \"120s\"\n{config}"));
+    let mut running = shop.start_under(&["env"], &["login", "git", "--stdin"]);
+    running.stdin().write_all(TOKEN.as_bytes()).unwrap();
+    let begun = Instant::now();
+    running
+        .end()
+        .code(1)
+        .stderr_has("the run reached its max_runtime")
+        .stderr_has("the token was not stored");
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+}
+
 /// Told to end once `is_waiting`: how it ended.
 fn told_to_end(
     shop: &Shop,
@@ -188,6 +235,27 @@ fn a_signal_ends_init_and_nothing_is_written() {
     let run =
         ends_when_told(shop.start_bare(&arguments), Signal::TERM, 143, || gitea.count("/tags/list") > 0);
     run.stdout("");
+    assert!(!shop.exists("new.toml"));
+}
+
+/// The packages of the owner have no end.
+#[test]
+fn a_signal_ends_the_pages_of_init() {
+    let pages = std::sync::Arc::new(AtomicUsize::new(0));
+    let seen = std::sync::Arc::clone(&pages);
+    let server = endless(move |request, number| match request.path() {
+        "/api/v1/version" => Answer::json(200, r#"{"version":"1.24.0"}"#),
+        _ => {
+            seen.store(number, Ordering::SeqCst);
+            rows(request, number)
+        }
+    });
+    let shop = Shop::new();
+    let from = format!("{}/acme", server.url());
+    let more = ["--token-file", "secret/token", "--deploy-command", "x", "--output", "new.toml"];
+    let arguments = [&["init", "--from", &from], &more[..]].concat();
+    let is_paging = || pages.load(Ordering::SeqCst) > 3;
+    ends_when_told(shop.start_bare(&arguments), Signal::TERM, 143, is_paging).stdout("");
     assert!(!shop.exists("new.toml"));
 }
 
