@@ -115,7 +115,16 @@ impl<'a> HttpDeployer<'a> {
     }
 
     fn once(&self, attempt: &mut Attempt<'_>) -> Result<Answer, DeployError> {
-        self.exchange(self.timeout, attempt).map_err(|error| unanswered(error, self.timeout))
+        self.exchange(self.timeout, attempt).map_err(|error| {
+            let error = match (error, attempt.stop.signal()) {
+                // It may have ended together with tagship: what it did is as unknown as where the wait is cut short.
+                (NoAnswer::TimedOut(_) | NoAnswer::Failed(_), Some(signal)) => {
+                    NoAnswer::Interrupted(Some(signal))
+                }
+                (error, _) => error,
+            };
+            unanswered(error, self.timeout)
+        })
     }
 
     /// Sends it until the answer says what is waited for. What may pass is taken for "not yet".
