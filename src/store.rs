@@ -57,6 +57,18 @@ pub(crate) struct Store {
     is_kept: bool,
 }
 
+/// An attempt that was interrupted, or failed.
+#[derive(Debug)]
+pub(crate) struct LatestAttempt {
+    pub(crate) tag: Tag,
+    pub(crate) traces: Traces,
+    pub(crate) started_at: Timestamp,
+    /// False: it runs, or was interrupted.
+    pub(crate) has_failed: bool,
+    /// When its steps have ended, or were ended, if that is recorded.
+    pub(crate) over_by: Option<Timestamp>,
+}
+
 /// What is to be known of targets before any is polled.
 #[derive(Debug)]
 pub(crate) struct Checks<'t> {
@@ -453,13 +465,13 @@ impl Store {
         self.locks.take_outbox()
     }
 
-    /// When the latest attempt of a deployment was started.
+    /// The attempt of a target that was started last, if it did not succeed.
     ///
     /// # Errors
     /// As [`Store::states`].
-    pub(crate) fn attempt_started(&self, deployment_id: &str) -> Result<Option<Timestamp>, StoreError> {
+    pub(crate) fn latest_attempt(&self, target: &TargetId) -> Result<Option<LatestAttempt>, StoreError> {
         let connection = self.connection();
-        self.within(|| row::attempt_started(&connection, deployment_id))
+        self.within(|| row::latest_attempt(&connection, target))
     }
 
     /// The process groups that a target's deployment left running: those with the target's lock as their standard
@@ -469,30 +481,28 @@ impl Store {
     /// As [`Store::states`].
     pub(crate) fn groups_at_work(&self, target: &TargetId) -> Result<Vec<i32>, StoreError> {
         let mut groups = self.locks.holders(target);
-        if let Some((traces, _)) = self.running_attempt(target)? {
-            let mut others = traces.find().groups;
+        if let Some(latest) = self.latest_attempt(target)? {
+            let mut others = latest.traces.find().groups;
             others.retain(|group| !groups.contains(group));
             groups.extend(others);
         }
         Ok(groups)
     }
 
-    /// Whether processes of a deployment that was interrupted still act on the target.
+    /// Whether processes of an attempt that was interrupted or failed still act on the target.
     ///
-    /// What a command leaves behind counts until the deployment must have ended: a daemon may have been the point.
+    /// What a command leaves behind counts until the attempt must have ended: a daemon may have been the point.
     /// The command itself counts for as long as it runs.
-    fn is_acted_on(&self, target: &TargetId) -> Result<bool, StoreError> {
-        let Some((traces, over_by)) = self.running_attempt(target)? else {
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn is_acted_on(&self, target: &TargetId) -> Result<bool, StoreError> {
+        let Some(latest) = self.latest_attempt(target)? else {
             return Ok(false);
         };
-        let running = traces.find();
-        let is_over = over_by.is_none_or(|over_by| over_by < Timestamp::now());
+        let running = latest.traces.find();
+        let is_over = latest.over_by.is_none_or(|over_by| over_by < Timestamp::now());
         Ok(running.leader || (!running.groups.is_empty() && !is_over))
-    }
-
-    fn running_attempt(&self, target: &TargetId) -> Result<Option<(Traces, Option<Timestamp>)>, StoreError> {
-        let connection = self.connection();
-        self.within(|| row::running_attempt(&connection, target))
     }
 
     /// Does everything that `work` does in one transaction that was taken for writing from its start,
@@ -539,8 +549,8 @@ impl Store {
         Ok(result)
     }
 
-    /// Takes the target's lock, or gives None where another process has it, or a command that another left behind
-    /// still acts on the target: whatever it did with its standard input, which was the lock.
+    /// Takes the target's lock, or gives None where another process has it, or processes of an attempt that did not
+    /// succeed still act on the target, whatever they did with their standard input, which was the lock.
     ///
     /// # Errors
     /// The lock's file cannot be made; the state file cannot be read.

@@ -96,7 +96,10 @@ pub(crate) fn deploy(global: &Global, arguments: &cli::Deploy, console: &Console
     // A registry may repeat in an error what it was sent, and whoever prints this one knows no secrets.
     let ended = ended.map_err(|error| anyhow!(run.secrets.mask(&format!("{error:#}"))))?;
     let Some(summary) = ended else {
-        console.error(&format!("another run is deploying to {}; to wait for it: --wait", target.id));
+        console.error(&format!(
+            "another run, or a command that it left behind, is deploying to {}; to wait for it: --wait",
+            target.id
+        ));
         return Ok(Exit::Busy);
     };
     // What was deployed was, though the state cannot be read for this.

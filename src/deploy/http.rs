@@ -119,7 +119,15 @@ impl<'a> HttpDeployer<'a> {
     }
 
     fn once(&self, attempt: &mut Attempt<'_>) -> Result<Answer, DeployError> {
-        self.exchange(self.timeout, attempt.patience.grace, attempt).map_err(unanswered)
+        self.exchange(self.timeout, attempt.patience.grace, attempt).map_err(|error| {
+            unanswered(match (error, attempt.stop.signal()) {
+                // It may have ended together with tagship: what it did is as unknown as where the wait is cut short.
+                (NoAnswer::TimedOut(..) | NoAnswer::Failed(_), Some(signal)) => {
+                    NoAnswer::Interrupted(Some(signal))
+                }
+                (error, _) => error,
+            })
+        })
     }
 
     /// Sends it until the answer says what is waited for. What may pass is taken for "not yet".
