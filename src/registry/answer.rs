@@ -154,8 +154,14 @@ impl Answer {
 
     /// What the answer said, and what to do about it, as text for any error.
     pub(super) fn refused(self, advice: &str) -> Refusal {
+        self.refused_by(|_| advice.to_owned())
+    }
+
+    /// The same where the advice depends on what it said.
+    pub(super) fn refused_by(self, advice: impl FnOnce(&str) -> String) -> Refusal {
         let head = self.head();
         let said = self.excerpt();
+        let advice = advice(&said);
         let said = if said.is_empty() { said } else { format!(" ({said})") };
         Refusal(format!("{head}{said}: {advice}"))
     }

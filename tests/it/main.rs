@@ -6,6 +6,7 @@
     reason = "tests make files, processes, servers and clocks of their own, and fail by panicking"
 )]
 
+mod addresses;
 mod authentication;
 mod by_hand;
 mod commands_typed;
@@ -14,6 +15,7 @@ mod configuration;
 mod configuration_schema;
 mod credentials;
 mod cron_mail;
+mod deployable;
 mod disaster;
 mod docker_registry;
 mod ending;
