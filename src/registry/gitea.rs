@@ -385,6 +385,13 @@ impl Registry for Gitea {
             #[allow(clippy::disallowed_methods, reason = "the server's clock is compared with ours")]
             let our_time = server_time.map(|_| Timestamp::now());
             head = answer.head();
+            let may_be_another_server = matches!(
+                answer.status,
+                StatusCode::OK | StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED
+            );
+            if !may_be_another_server {
+                return Err(answer.refused("this is no Gitea or Forgejo; is url right?").protocol());
+            }
             if let Some(version) = address::version(answer) {
                 let software = Some(format!("{name} {version}")).filter(|_| !version.is_empty());
                 return Ok(About { software, server_time, our_time });

@@ -217,3 +217,24 @@ fn host_inside_the_image_is_named_in_the_error() {
     let message = error(&shop, "shop/prod", "not_found");
     assert!(message.ends_with(hint), "{message}");
 }
+
+#[test]
+fn url_of_a_port_that_speaks_https_is_told_to_write_https() {
+    for page in [
+        "Client sent an HTTP request to an HTTPS server.\n",
+        "<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head>",
+        "<p>Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />",
+    ] {
+        let server = Server::start(move |_| Answer::new(400, "text/plain", page).into());
+        for kind in ["gitea", "oci"] {
+            let shop = Shop::with(&on(kind, &server.url(), PROD));
+            let https = "): this port speaks HTTPS: write https://127.0.0.1:[port] as url";
+            let message = error(&shop, "shop/prod", "protocol");
+            assert!(message.ends_with(https), "{kind}: {message}");
+            shop.run(&["check", "--online"])
+                .code(1)
+                .stdout_has("git        failed  ")
+                .stdout_has(&format!("{https}\n"));
+        }
+    }
+}

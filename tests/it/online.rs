@@ -3,6 +3,7 @@
 use crate::first_poll::gitea;
 use crate::harness::{DEV, PROD, Shop, on, on_gitea};
 use crate::http::Answer;
+use crate::oci::{Door, Oci};
 use crate::registry::{Build, Gitea};
 
 fn shop(gitea: &Gitea) -> Shop {
@@ -208,6 +209,13 @@ fn registry_that_wants_a_sign_in_is_a_failure_without_a_credential() {
             .stdout_has("git        failed  GET http://127.0.0.1:[port]/v2/token?")
             .stdout_has("it cannot be read without a token; make one with the scope read:package");
     }
+    let oci = Oci::start(Door::Basic, 100);
+    let anonymous =
+        on("oci", &oci.url(), PROD).replace("token = { file = \"secret/token\" }", "anonymous = true");
+    Shop::with(&anonymous)
+        .run(&["check", "--online"])
+        .code(1)
+        .stdout_has("git        failed  GET http://127.0.0.1:[port]/v2/: 401 Unauthorized: ");
 }
 
 #[test]
