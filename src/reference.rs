@@ -130,6 +130,14 @@ pub(crate) struct ImageRef {
 }
 
 impl ImageRef {
+    /// `git.example.com` and `acme/shop` of the repository `git.example.com/acme/shop`: a host is probably not part of
+    /// its name.
+    pub(crate) fn behind_host(&self) -> Option<(&str, &str)> {
+        let (first, rest) = self.repository.as_str().split_once('/')?;
+        let is_host = first.contains('.') || first == self.host;
+        (is_host && rest.contains('/')).then_some((first, rest))
+    }
+
     /// `host/repository:tag`
     pub(crate) fn with_tag(&self, tag: &Tag) -> String {
         format!("{self}:{tag}")

@@ -23,7 +23,7 @@ use crate::reference::ImageRef;
 use step::Step;
 
 /// One project/stage with its whole rule.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) id: TargetId,
     /// The registry's name in the configuration.
@@ -73,6 +73,17 @@ impl Target {
     pub(crate) fn steps(&self) -> impl Iterator<Item = &Step> {
         let probe = self.running.iter().map(|running| &running.probe);
         self.deploy.iter().chain(&self.gates.steps).chain(probe)
+    }
+
+    /// The same without what only time, another stage or a person opens: a window, `min_age` (whose push time is asked
+    /// all the same), `after`, `auto_deploy`.
+    pub(crate) fn at_once(&self) -> Target {
+        let mut target = self.clone();
+        target.auto_deploy = true;
+        target.gates.windows.clear();
+        target.gates.after = None;
+        target.gates.min_age = target.gates.min_age.map(|_| Duration::ZERO);
+        target
     }
 }
 

@@ -434,10 +434,6 @@ impl<'a> Loader<'a> {
                 return None;
             }
         };
-        if is_behind_host(text, registry) {
-            let (host, rest) = text.split_once('/').unwrap_or_default();
-            field.warning(format!("{host:?} looks like a host"), field.write(format!("{rest:?}")));
-        }
         let registry = registry?;
         let has_owners = matches!(registry.kind, RegistryKind::Gitea | RegistryKind::Github);
         if has_owners && repository.name().is_none() {
@@ -456,7 +452,11 @@ impl<'a> Loader<'a> {
             Location::Url(url) => address::host(url),
             Location::Folder(_) => String::new(),
         };
-        Some(ImageRef { host, repository })
+        let image = ImageRef { host, repository };
+        if let Some((host, rest)) = image.behind_host() {
+            field.warning(format!("{host:?} looks like a host"), field.write(format!("{rest:?}")));
+        }
+        Some(image)
     }
 
     /// `after` names a stage of the project, and no two stages wait for each other.
@@ -579,16 +579,4 @@ fn is_of_owner(url: &Url, image: &ImageRef) -> bool {
     let path = url.path().trim_matches('/');
     let rest = image.repository.as_str().strip_prefix(path);
     !path.is_empty() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// `git.example.com/acme/shop`: a host is probably not part of the repository's name.
-fn is_behind_host(image: &str, registry: Option<&RegistryConfig>) -> bool {
-    let Some((first, rest)) = image.split_once('/') else {
-        return false;
-    };
-    let is_host_of = |registry: &RegistryConfig| match &registry.location {
-        Location::Url(url) => address::host(url) == first,
-        Location::Folder(_) => false,
-    };
-    rest.contains('/') && (first.contains('.') || registry.is_some_and(is_host_of))
 }

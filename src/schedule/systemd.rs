@@ -234,8 +234,6 @@ fn timer(job: &Job) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::super::State;
     use super::super::fixture::{job, secret};
     use super::*;
@@ -271,8 +269,7 @@ mod tests {
     fn packaged_service_has_the_sandbox_of_the_printed_one() {
         let mut job = job();
         job.commands = vec!["./deploy.sh".to_owned()];
-        let packaged = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/package/tagship.service");
-        let packaged = fs::read_to_string(packaged).unwrap();
+        let packaged = include_str!("../../examples/package/tagship.service");
         let sandbox = sandbox(&job, &Account::OfItsOwn);
         assert!(packaged.ends_with(&sandbox), "{packaged} does not end with:\n{sandbox}");
     }

@@ -13,7 +13,7 @@ use crate::policy::Bump;
 use crate::reference::Repository;
 
 /// The gates of a stage. The default has none.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Gates {
     /// So long since the push.
     pub(crate) min_age: Option<Duration>,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::step::Step;
 
 /// `running` of a stage, with its `verify_timeout`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Running {
     /// A command whose standard output, or a GET whose answer, says it.
     pub(crate) probe: Step,

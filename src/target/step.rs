@@ -8,7 +8,7 @@ use regex::Regex;
 use super::template::{Answer, Field, Part, SecretId, Template};
 
 /// One step of a deployment.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Step {
     Command(CommandStep),
     Http(Box<HttpStep>),
@@ -21,7 +21,7 @@ impl From<HttpStep> for Step {
 }
 
 /// A program that is run without a shell; exit status 0 is success.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CommandStep {
     /// The program and its arguments; never empty, no secrets.
     pub(crate) argv: Vec<Template>,
@@ -34,7 +34,7 @@ pub(crate) struct CommandStep {
 }
 
 /// One request to a deploy endpoint; redirects are never followed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct HttpStep {
     /// Upper case: `POST`.
     pub(crate) method: String,
@@ -50,7 +50,7 @@ pub(crate) struct HttpStep {
 }
 
 /// The secrets a request is signed with; several while one takes another's place.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Sign {
     /// For `X-Hub-Signature-256`.
     pub(crate) github: Vec<SecretId>,
@@ -59,7 +59,7 @@ pub(crate) struct Sign {
 }
 
 /// When work that an endpoint only queued is over, one way or the other.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Until {
     /// A JSON pointer (RFC 6901) into the answer.
     pub(crate) pointer: String,
@@ -72,7 +72,7 @@ pub(crate) struct Until {
 }
 
 /// What an [`HttpStep`] sends.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Body {
     /// The documented JSON object with every placeholder but secrets (none for GET and HEAD).
     Standard,
@@ -82,7 +82,7 @@ pub(crate) enum Body {
 }
 
 /// A JSON value whose strings may have placeholders.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum JsonTemplate {
     Null,
     Bool(bool),
@@ -93,7 +93,7 @@ pub(crate) enum JsonTemplate {
 }
 
 /// When an answer means that the step succeeded. All that is given must hold.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Success {
     /// Empty: any 2xx.
     pub(crate) status: Vec<u16>,

@@ -6,6 +6,7 @@
     reason = "tests make files, processes, servers and clocks of their own, and fail by panicking"
 )]
 
+mod addresses;
 mod authentication;
 mod by_hand;
 mod commands_typed;
@@ -15,6 +16,7 @@ mod configuration_schema;
 mod connecting;
 mod credentials;
 mod cron_mail;
+mod deployable;
 mod disaster;
 mod docker_registry;
 mod ending;
