@@ -37,7 +37,8 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
     }
     // Without --online and --notify nothing takes long, and a signal ends it as it ends any program.
     let stop = if arguments.online || arguments.notify { Stop::on_signals()? } else { Stop::default() };
-    let secrets = Arc::new(Secrets::new(&config).until(Cutoff::after(&stop, config.settings.max_runtime)));
+    let cutoff = Cutoff::after(&stop, config.settings.max_runtime);
+    let secrets = Arc::new(Secrets::new(&config).until(cutoff.clone()));
     let console = console.masking(Arc::clone(&secrets));
     config.dangers.iter().chain(&config.warnings).for_each(|warning| console.fault_warning(warning));
     let of_secrets = exposed(&config).into_iter().chain(without_entry(&config)).chain(absent(&config));
@@ -45,7 +46,7 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
     // Without --online the configuration may be for another machine.
     let (elsewhere, broken): (Vec<_>, Vec<_>) =
         program_faults(&config).into_iter().partition(|(_, fault)| fault.is_absent && !arguments.online);
-    let store = read_state(global, &config, &console)?;
+    let store = read_state(global, &config, &console, &cutoff)?;
     warn_of_open_state(&store, &console);
     let can_lock = can_lock(&store, &console);
     let mut doubts = doubts(&store, &config, arguments.online)?;

@@ -16,6 +16,7 @@ use crate::report::{
     status_as_table, status_in_full,
 };
 use crate::secret::Secrets;
+use crate::stop::Cutoff;
 use crate::store::{Store, StoreError};
 use crate::target::{Target, TargetId};
 
@@ -27,7 +28,7 @@ pub(crate) fn status(global: &Global, arguments: &cli::Status, console: &Console
     let config = load(global)?;
     let console = console.masking(Arc::new(Secrets::new(&config)));
     let targets = select(&config, &arguments.targets)?;
-    let store = read_state(global, &config, &console)?;
+    let store = read_state(global, &config, &console, &Cutoff::default())?;
     warn_if_not_polled(&store, &config, &console)?;
     let rows = store.at_once(|| rows(&store, &config, &targets))?;
     let now = Timestamp::now();

@@ -54,8 +54,8 @@ fn validate(path: PathBuf, main: Source) -> Result<Config, Faults> {
     let root = main.parse().map_err(in_order)?;
     let found = Found::default();
     let main_table = Table::root(&root, &main, &found);
-    let included = match file::included(&main_table) {
-        Ok(sources) => sources,
+    let file::Included { sources: included, globs } = match file::included(&main_table) {
+        Ok(included) => included,
         Err(faults) => return Err(Faults(faults)),
     };
     let mut nodes: Vec<(&Source, Node<'_>)> = Vec::new();
@@ -92,7 +92,7 @@ fn validate(path: PathBuf, main: Source) -> Result<Config, Faults> {
     let dangers: BTreeMap<PathBuf, Fault> =
         run.iter().filter_map(|file| run_by_root(file)).map(|fault| (fault.file.clone(), fault)).collect();
     let dangers = dangers.into_values().collect();
-    Ok(Config { files, programs, warnings, dangers, ..config })
+    Ok(Config { files, globs, programs, warnings, dangers, ..config })
 }
 
 /// By file and line, each once: an error in a default is found at every stage that uses the default.
@@ -178,6 +178,7 @@ impl<'a> Loader<'a> {
             targets,
             notifiers,
             files: Vec::new(),
+            globs: Vec::new(),
             programs: BTreeSet::new(),
             warnings: Vec::new(),
             dangers: Vec::new(),
@@ -199,11 +200,10 @@ impl<'a> Loader<'a> {
         let state = get("state").map_or(Some(StateSetting::Default), |field| {
             Some(match field.some_text()? {
                 "none" => StateSetting::Nothing,
-                path => StateSetting::File(folder.join(path)),
+                _ => StateSetting::File(field.file_path(folder)?),
             })
         });
-        let metrics_file = get("metrics_file")
-            .map_or(Some(None), |field| field.some_text().map(|path| Some(folder.join(path))));
+        let metrics_file = get("metrics_file").map_or(Some(None), |field| field.file_path(folder).map(Some));
         let scope = Scope { secrets: self.named_secrets(), ..Scope::default() };
         let ping = |field: &Field<'_>| {
             let url = Reader { scope: &scope, folder }.url(field)?;

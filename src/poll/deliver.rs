@@ -125,6 +125,9 @@ impl Delivery<'_> {
     /// The target's lock or rows cannot be used, and nothing was sent: its deployment waits for the next poll. Others
     /// go on.
     pub(super) fn failed_by_state(&self, recorded: &Recorded<'_>, error: &StoreError) -> TargetReport {
+        if matches!(error, StoreError::CutShort { .. }) {
+            return not_started(self.context.run.mode, recorded);
+        }
         let failure = self.context.state_failure(error);
         // Where only its lock is broken, this is remembered and notified as any failure; else the report is all.
         let _ = self.commit(recorded.target, TargetEvent::StateFailed(failure.clone()));
@@ -156,16 +159,11 @@ impl Delivery<'_> {
             ControlFlow::Break(report) => *report,
         };
         let is_given_up = report.status == Status::Dead && recorded.target.on_failure == OnFailure::Previous;
-        if is_given_up { self.roll_back(recorded, report, lock) } else { Ok(report) }
+        Ok(if is_given_up { self.roll_back(recorded, report, lock) } else { report })
     }
 
     /// A deployment was given up: what was recorded to follow it is carried out.
-    fn roll_back(
-        &self,
-        recorded: &Recorded<'_>,
-        given_up: TargetReport,
-        lock: &Lock,
-    ) -> Result<TargetReport, StoreError> {
+    fn roll_back(&self, recorded: &Recorded<'_>, given_up: TargetReport, lock: &Lock) -> TargetReport {
         let failed = given_up.latest_tag.as_ref().map_or_else(String::new, ToString::to_string);
         let why = given_up.failure.as_ref().map_or_else(String::new, |failure| failure.message.clone());
         let not_back = |what: String| {
@@ -175,23 +173,26 @@ impl Delivery<'_> {
                 .map(|failure| Failure { message: format!("{}; {what}", failure.message), ..failure });
             TargetReport { failure, ..given_up.clone() }
         };
-        let deployment = match self.turn(recorded)? {
-            ControlFlow::Continue(next) if next.is_automatic_rollback() => next,
-            ControlFlow::Break(report) if report.status == Status::Held => {
-                return Ok(not_back(format!("not rolled back: {}", report.reason)));
-            }
-            _ => return Ok(not_back("no other image is known to roll back to".to_owned())),
+        let not_yet = |error: &StoreError| {
+            not_back(format!("not rolled back yet: {}", self.context.state_failure(error).message))
         };
-        let report = self.act(recorded, &deployment, lock)?;
+        let deployment = match self.turn(recorded) {
+            Ok(ControlFlow::Continue(next)) if next.is_automatic_rollback() => next,
+            Ok(ControlFlow::Break(report)) if report.status == Status::Held => {
+                return not_back(format!("not rolled back: {}", report.reason));
+            }
+            Ok(_) => return not_back("no other image is known to roll back to".to_owned()),
+            Err(error) => return not_yet(&error),
+        };
+        let report = match self.act(recorded, &deployment, lock) {
+            Ok(report) => report,
+            Err(error) => return not_yet(&error),
+        };
         if report.status != Status::RolledBack {
             let why = report.failure.map_or(report.reason, |failure| failure.message);
-            return Ok(not_back(format!("the rollback to {} failed: {why}", deployment.tag)));
+            return not_back(format!("the rollback to {} failed: {why}", deployment.tag));
         }
-        Ok(TargetReport {
-            reason: format!("{failed} was given up: {why}"),
-            failure: given_up.failure,
-            ..report
-        })
+        TargetReport { reason: format!("{failed} was given up: {why}"), failure: given_up.failure, ..report }
     }
 
     /// Applies an event to a target, in one transaction. None: the event is about a deployment that is not the one to

@@ -234,6 +234,8 @@ fn timer(job: &Job) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::super::State;
     use super::super::fixture::{job, secret};
     use super::*;
@@ -262,6 +264,17 @@ mod tests {
         assert!(text.contains("# That user must be able to run ./deploy.sh docker\n"), "{text}");
         assert!(text.contains("#SupplementaryGroups=docker\n"), "{text}");
         assert!(!text.contains("MemoryDenyWriteExecute"), "a command may have a compiler in it: {text}");
+    }
+
+    /// The unit of the Debian package is as locked up as the one that is printed.
+    #[test]
+    fn packaged_service_has_the_sandbox_of_the_printed_one() {
+        let mut job = job();
+        job.commands = vec!["./deploy.sh".to_owned()];
+        let packaged = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/package/tagship.service");
+        let packaged = fs::read_to_string(packaged).unwrap();
+        let sandbox = sandbox(&job, &Account::OfItsOwn);
+        assert!(packaged.ends_with(&sandbox), "{packaged} does not end with:\n{sandbox}");
     }
 
     #[test]

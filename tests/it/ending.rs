@@ -133,7 +133,12 @@ fn told_to_end(
     ends_when_told(shop.start(arguments), signal, code, is_waiting)
 }
 
-fn ends_when_told(running: Running<'_>, signal: Signal, code: i32, is_waiting: impl FnMut() -> bool) -> Run {
+pub(crate) fn ends_when_told(
+    running: Running<'_>,
+    signal: Signal,
+    code: i32,
+    is_waiting: impl FnMut() -> bool,
+) -> Run {
     await_until("it waits", is_waiting);
     let told = Instant::now();
     running.signal(signal);

@@ -156,11 +156,12 @@ fn script_that_the_system_will_not_run_is_a_failure() {
 fn what_may_be_elsewhere_is_a_warning_offline() {
     let text = on_gitea(&gitea(Build::GiteaNew), &format!("{DEV}{PROD}"));
     let shop = Shop::with(&text.replace("./deploy.sh", "./gone.sh").replace("secret/token", "~/token"));
-    shop.run(&["check"]).code(0).stderr(
-        "warning: the token of the registry git: [dir]/~/token does not exist: ~ is not expanded\n    \
-         write [dir]/home/token\n\
-         warning: [dir]/tagship.toml: shop/dev and 1 more: ./gone.sh cannot be run: [dir]/gone.sh does not exist\n",
-    );
+    shop.run(&["check"])
+        .code(0)
+        .stderr_has("warning: registries.git.token.file: only a shell expands ~\n")
+        .stderr_has("help: write file = \"[dir]/home/token\"\n")
+        .stderr_has("warning: [dir]/tagship.toml: shop/dev and 1 more: ./gone.sh cannot be run: [dir]/gone.sh does not exist\n")
+        .shows_not("token does not exist");
     let shop = Shop::with(&text.replace("./deploy.sh", "deploy.sh"));
     shop.run(&["check"]).code(0).stderr_has("it lies in [dir], so write ./deploy.sh\n");
 }
@@ -246,6 +247,101 @@ fn what_is_no_file_in_the_place_of_a_program_is_called_what_it_is() {
     shop.run(&["poll", "--format", "json"])
         .code(1)
         .shows("./give cannot be run: [dir]/give begins with a byte order mark");
+}
+
+/// Whatever starts it: an interpreter, or programs that only run another one.
+#[test]
+fn script_behind_other_programs_is_judged_as_one_that_is_run_itself() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let text = on_gitea(&gitea(Build::GiteaNew), DEV);
+    let shop = Shop::new();
+    for (name, content) in [
+        ("crlf.sh", "#!/bin/sh\r\necho\r\n"),
+        ("marked.sh", "\u{feff}#!/bin/sh\necho\n"),
+        ("bare.sh", "echo\n"),
+        ("split.sh", "#!/usr/bin/env bash -e\n"),
+        ("option.sh", "#!/usr/bin/env -i sh\n"),
+        ("named.sh", "#!nosuch -e\n"),
+        ("chain.sh", "#!/usr/bin/env ./named.sh\n"),
+        ("self.sh", "#!./self.sh\n"),
+        ("good.sh", "#!/usr/bin/env -S -u A -i bash -e\n"),
+        ("beside.sh", "#!./good.sh\n"),
+    ] {
+        shop.file(name, content);
+        std::fs::set_permissions(shop.path(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let checked = |command: &str| {
+        shop.config(&text.replace("[\"./deploy.sh\"]", command));
+        shop.run(&["check"])
+    };
+    let lines = "[dir]/crlf.sh has Windows line endings, so that its interpreter is not found; run: sed -i 's/\\r$//' [dir]/crlf.sh";
+    let read = "[dir]/crlf.sh has Windows line endings, which a shell takes for a part of each command; run: sed -i 's/\\r$//' [dir]/crlf.sh";
+    for (command, fault) in [
+        (r#"["sh", "./crlf.sh"]"#, format!("sh cannot run ./crlf.sh: {read}")),
+        (r#"["bash", "-e", "crlf.sh", "{tag}"]"#, format!("bash cannot run crlf.sh: {read}")),
+        (
+            r#"["sh", "./marked.sh"]"#,
+            "sh cannot run ./marked.sh: [dir]/marked.sh begins with a byte order mark, which a shell takes for a part of its first command; remove it: sed -i 's/^\\xEF\\xBB\\xBF//' [dir]/marked.sh".to_owned(),
+        ),
+        (r#"["env", "-S", "A=1 ./crlf.sh x"]"#, format!("env cannot run ./crlf.sh: {lines}")),
+        (r#"["env", "-u", "B", "A=1", "./crlf.sh"]"#, format!("env cannot run ./crlf.sh: {lines}")),
+        (r#"["timeout", "5", "./crlf.sh"]"#, format!("timeout cannot run ./crlf.sh: {lines}")),
+        (
+            r#"["timeout", "-k", "5", "--signal=INT", "1m", "nice", "-n", "5", "./crlf.sh"]"#,
+            format!("timeout cannot run ./crlf.sh: {lines}"),
+        ),
+        (r#"["nice", "./crlf.sh", "{tag}"]"#, format!("nice cannot run ./crlf.sh: {lines}")),
+        (r#"["nice", "-10", "./crlf.sh"]"#, format!("nice cannot run ./crlf.sh: {lines}")),
+        (r#"["flock", "-n", "lock", "./crlf.sh"]"#, format!("flock cannot run ./crlf.sh: {lines}")),
+        (
+            r#"["flock", "lock", "-c", "exec ./crlf.sh"]"#,
+            format!("flock cannot run ./crlf.sh: {lines}"),
+        ),
+        (r#"["setsid", "-w", "sh", "crlf.sh"]"#, format!("setsid cannot run crlf.sh: {read}")),
+        (r#"["sh", "-c", "exec ./crlf.sh"]"#, format!("sh cannot run ./crlf.sh: {lines}")),
+        (r#"["sh", "-c", "exec nice ./crlf.sh {tag} > log"]"#, format!("sh cannot run ./crlf.sh: {lines}")),
+        (r#"["sh", "-c", "bash ./crlf.sh; x"]"#, format!("sh cannot run ./crlf.sh: {read}")),
+        (
+            r#"["./split.sh"]"#,
+            "./split.sh cannot be run: [dir]/split.sh passes \"bash -e\" to env as one argument; write in its first line #!/usr/bin/env -S bash -e".to_owned(),
+        ),
+        (
+            r#"["./option.sh"]"#,
+            "./option.sh cannot be run: [dir]/option.sh passes \"-i sh\" to env as one argument; write in its first line #!/usr/bin/env -S -i sh".to_owned(),
+        ),
+        (
+            r#"["nice", "./split.sh"]"#,
+            "nice cannot run ./split.sh: [dir]/split.sh passes \"bash -e\" to env as one argument; write in its first line #!/usr/bin/env -S bash -e".to_owned(),
+        ),
+        (
+            r#"["./named.sh"]"#,
+            "./named.sh cannot be run: [dir]/named.sh names in its first line nosuch, which does not exist; PATH is not searched for it".to_owned(),
+        ),
+        (
+            r#"["./chain.sh"]"#,
+            "./chain.sh cannot run ./named.sh: [dir]/named.sh names in its first line nosuch, which does not exist; PATH is not searched for it".to_owned(),
+        ),
+    ] {
+        checked(command).code(1).stdout_has(&format!("shop/dev  failed  {fault}\n"));
+    }
+    for command in [
+        r#"["timeout", "5", "./bare.sh"]"#,
+        r#"["timeout", "--nosuch", "./crlf.sh"]"#,
+        r#"["timeout", "./crlf.sh"]"#,
+        r#"["flock", "-u", "9"]"#,
+        r#"["nice"]"#,
+        r#"["sh", "-c", "exec > log; ./crlf.sh"]"#,
+        r#"["sh", "-c", "command -v ./crlf.sh"]"#,
+        r#"["python3", "./crlf.sh"]"#,
+        r#"["env", "-C", "/", "./crlf.sh"]"#,
+        r#"["./good.sh"]"#,
+        r#"["./beside.sh"]"#,
+        r#"["sh", "./split.sh"]"#,
+    ] {
+        checked(command).code(0).stderr("").stdout_has("no faults\n");
+    }
+    // It is not followed for ever.
+    checked(r#"["./self.sh"]"#).code(0);
 }
 
 /// The program is there; what it is to run is not.
