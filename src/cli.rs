@@ -212,15 +212,16 @@ pub(crate) enum Format {
 /// Validate the configuration
 ///
 /// Reports every error at once, each with its file, its line and what to write instead. Works offline; with --online it
-/// also contacts each registry, and tries each credential, repository, rule and deploy command. With -v it shows where
-/// each credential and secret comes from, never its value.
+/// also contacts each registry, tries each credential, repository, rule and deploy command, and asks all that the newest
+/// tag of each stage needs to be deployed: its digest, its gates, and what the stage runs. It deploys nothing. With -v it
+/// shows where each credential and secret comes from, never its value.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  tagship --config tagship.toml check\n  \
     tagship check --online    does every registry answer, and which tag would each stage select?\n  \
     tagship check --notify    does a test message arrive everywhere?\n  \
     tagship check -v          where does each credential and secret come from?")]
 pub(crate) struct Check {
-    /// Also try each registry, repository and command; exit with 1 if one fails
+    /// Also try each registry, repository, command and gate; exit with 1 if one fails
     #[arg(long)]
     pub(crate) online: bool,
     /// Also send a test message to each `[[notify]]`; exit with 1 if one fails

@@ -44,6 +44,7 @@ use std::sync::Arc;
 use crate::cli::{Color, Global};
 use crate::config::{self, Config};
 use crate::report::Detail;
+use crate::store::StoreError;
 use selection::{select, select_among, select_filtered, select_one};
 use state::{
     can_lock, kept_state, known_images, open_state, read_state, rehearsed_state, used_files,
@@ -68,6 +69,14 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
+    /// How a command ends that has done nothing.
+    pub(crate) fn by(error: &anyhow::Error) -> Exit {
+        match error.downcast_ref() {
+            Some(StoreError::CutShort { signal: Some(signal), .. }) => Exit::Signal(*signal),
+            _ => Exit::Unusable,
+        }
+    }
+
     /// The status that the process ends with.
     pub(crate) fn status(self) -> u8 {
         match self {

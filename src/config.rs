@@ -40,6 +40,7 @@ pub(crate) use load::{load, parse};
 pub(crate) use manual::{manual, tidy};
 pub(crate) use read::{nearest, parse_duration, suggest};
 pub(crate) use schema::schema;
+pub(crate) use used::UsedFiles;
 
 use crate::images::{self as discovery, Discovered, Expansion, KnownImage, Matcher, Table};
 use crate::reference::{Repository, Tag};
@@ -69,6 +70,8 @@ pub(crate) struct Config {
     pub(crate) notifiers: Vec<Notifier>,
     /// The main file and what it includes; absolute.
     pub(crate) files: Vec<PathBuf>,
+    /// The globs of `include`; absolute.
+    globs: Vec<String>,
     /// The programs that it runs, if written with a path; absolute.
     pub(crate) programs: BTreeSet<PathBuf>,
     /// Valid, but probably wrong.

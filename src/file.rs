@@ -6,7 +6,7 @@
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -118,8 +118,8 @@ pub(crate) fn irregular_name_at(path: &Path) -> Option<&'static str> {
 pub(crate) enum OddText {
     /// UTF-8 behind a byte order mark.
     Marked,
-    /// As iconv calls it.
-    Utf16(&'static str),
+    /// Two or four bytes a character; as iconv calls it.
+    Wide(&'static str),
 }
 
 const MARK: &[u8] = "\u{feff}".as_bytes();
@@ -129,9 +129,12 @@ impl OddText {
     pub(crate) fn of(head: &[u8]) -> Option<OddText> {
         match head {
             head if head.starts_with(MARK) => Some(OddText::Marked),
-            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some(OddText::Utf16("UTF-16")),
-            [1..=255, 0, 1..=255, 0, ..] => Some(OddText::Utf16("UTF-16LE")),
-            [0, 1..=255, 0, 1..=255, ..] => Some(OddText::Utf16("UTF-16BE")),
+            [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Some(OddText::Wide("UTF-32")),
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some(OddText::Wide("UTF-16")),
+            [1..=255, 0, 0, 0, ..] => Some(OddText::Wide("UTF-32LE")),
+            [0, 0, 0, 1..=255, ..] => Some(OddText::Wide("UTF-32BE")),
+            [1..=255, 0, 1..=255, 0, ..] => Some(OddText::Wide("UTF-16LE")),
+            [0, 1..=255, 0, 1..=255, ..] => Some(OddText::Wide("UTF-16BE")),
             _ => None,
         }
     }
@@ -139,8 +142,8 @@ impl OddText {
     /// What is wrong with the file, after its name, and how to put it right.
     pub(crate) fn describe(self, path: &Path) -> String {
         let what = match self {
-            OddText::Marked => "begins with a byte order mark",
-            OddText::Utf16(_) => "is UTF-16",
+            OddText::Marked => "begins with a byte order mark".to_owned(),
+            OddText::Wide(name) => format!("is {name}"),
         };
         format!("{what}; {}", self.cure(path))
     }
@@ -149,7 +152,7 @@ impl OddText {
         let shown = path.display();
         match self {
             OddText::Marked => format!(r"remove it: sed -i 's/^\xEF\xBB\xBF//' {shown}"),
-            OddText::Utf16(name) => format!("convert it: iconv -f {name} -t UTF-8 {shown} > NEW"),
+            OddText::Wide(name) => format!("convert it: iconv -f {name} -t UTF-8 {shown} > NEW"),
         }
     }
 }
@@ -177,6 +180,17 @@ pub(crate) fn resolved(path: &Path) -> PathBuf {
         (Some(folder), Some(name)) => resolved(folder).join(name),
         _ => path,
     }
+}
+
+/// What a shell makes of a path with `~` or `$HOME` in it: the word, and the path in the home folder.
+pub(crate) fn expanded(path: &Path) -> Option<(&'static str, PathBuf)> {
+    let mut parts = path.components();
+    let is_home = |part: Component<'_>| {
+        ["~", "$HOME", "${HOME}"].into_iter().find(|word| part == Component::Normal(word.as_ref()))
+    };
+    let word = parts.find_map(is_home)?;
+    let home = std::env::var_os("HOME").map_or_else(|| "/home/NAME".into(), PathBuf::from);
+    Some((word, home.join(parts.as_path())))
 }
 
 /// Opens a file for reading without waiting for anyone.

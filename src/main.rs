@@ -117,7 +117,7 @@ fn main() -> ExitCode {
     });
     let mut exit = result.unwrap_or_else(|error| {
         console.fatal(&error);
-        Exit::Unusable
+        Exit::by(&error)
     });
     if let (Exit::Done | Exit::Changed, Some(error)) = (exit, console.lost()) {
         console.error(&format!("standard output cannot be written: {error}"));

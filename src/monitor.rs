@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use strum::VariantArray as _;
 
+use crate::config::UsedFiles;
 use crate::file;
 use crate::plan::{OpenDeployments, PollState, Status};
 use crate::store::give_to_owner_of;
@@ -40,14 +41,14 @@ const SUFFIX: &str = ".tmp";
 
 const A_MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
-/// Whether the metrics can be written there. `used`: the files that a run reads or keeps, with what they are.
+/// Whether the metrics can be written there.
 ///
 /// # Errors
 /// One of them is there, or something other than metrics, and what.
-pub(crate) fn check_metrics_file(path: &Path, used: &[(&str, PathBuf)]) -> Result<(), String> {
+pub(crate) fn check_metrics_file(path: &Path, used: &UsedFiles<'_>) -> Result<(), String> {
     let shown = path.display();
     file::check_replaceable(path).map_err(|error| format!("metrics_file {shown}: {error}"))?;
-    if let Some((what, _)) = used.iter().find(|(_, used)| file::leads_to(path, used)) {
+    if let Some(what) = used.role(path) {
         return Err(format!("metrics_file {shown}: it is {what}; write the metrics to a file of their own"));
     }
     match file::head(path, BEGINNING.len() as u64) {
@@ -59,14 +60,13 @@ pub(crate) fn check_metrics_file(path: &Path, used: &[(&str, PathBuf)]) -> Resul
     }
 }
 
-/// Writes the metrics: under another name first, which no collector reads, and then in one step. `used`: as for
-/// [`check_metrics_file`].
+/// Writes the metrics: under another name first, which no collector reads, and then in one step.
 ///
 /// # Errors
 /// The file cannot be written, and why.
 pub(crate) fn write_metrics<'a>(
     path: &Path,
-    used: &[(&str, PathBuf)],
+    used: &UsedFiles<'_>,
     ended: Ended,
     targets: impl Iterator<Item = (&'a TargetId, Option<&'a PollState>, Option<&'a OpenDeployments>)>,
 ) -> Result<(), String> {

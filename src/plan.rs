@@ -127,6 +127,18 @@ pub(crate) fn decide(
     }
 }
 
+/// Decides as if the candidates had just appeared at a stage that was given nothing and that nobody holds. `target`: see
+/// [`Target::at_once`].
+pub(crate) fn decide_as_new(
+    target: &Target,
+    selection: &Selection,
+    facts: &dyn Facts,
+    now: Timestamp,
+) -> Decision {
+    let state = PollState { rule: Some(rule_of(target)), ..PollState::default() };
+    decide(target, selection, Some(&state), &OpenDeployments::default(), facts, now)
+}
+
 /// Nobody was asked what the decision depends on.
 fn not_checked(selection: &Selection, state: Option<&PollState>) -> Decision {
     let reason = "not checked: a poll asks the registry or the stage first".to_owned();

@@ -294,6 +294,15 @@ impl<'a> Context<'a> {
         failure(self.run, error)
     }
 
+    /// Why a target's image could not be listed.
+    fn listing_failure(&self, target: &Target, error: &RegistryError) -> Failure {
+        let Failure { code, mut message } = self.failure(error);
+        if let (ErrorCode::NotFound, Some((host, image))) = (code, target.image.behind_host()) {
+            message.push_str(&format!("; {host} looks like a host: write image = {image:?}"));
+        }
+        Failure { code, message }
+    }
+
     /// What is wrong with the state for one target.
     fn state_failure(&self, error: &StoreError) -> Failure {
         Failure { code: ErrorCode::State, message: self.run.secrets.mask(&error.to_string()) }

@@ -1,5 +1,6 @@
 //! Which processes of a deployment still run, whatever they did with their standard input: by `/proc`. Where there
-//! is none, nothing is known here, and only the target's lock tells. `group` starts and ends commands.
+//! is none, nothing is known here, and only the target's lock tells. `group` starts and ends commands, and finds by
+//! `/proc` which of their processes left the group.
 #![allow(clippy::disallowed_methods, reason = "it reads /proc, and measures how long a command takes")]
 
 pub(crate) mod group;
@@ -55,32 +56,40 @@ impl Traces {
         // A group keeps its number from being used again, also when its leader is gone.
         let group =
             leader.filter(|leader| now_leading.as_ref().is_none_or(|now| now.started == leader.started));
-        let own = i32::try_from(std::process::id()).ok();
-        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let ids = processes.filter_map(|process| process.file_name().to_str()?.parse::<i32>().ok());
-        let mut groups: Vec<i32> = ids
-            .filter(|id| Some(*id) != own)
-            .filter_map(|id| {
-                let process = Process::read(id).filter(Process::runs)?;
-                let is_member = group.is_some_and(|leader| leader.id == process.group);
-                (is_member || self.are_in_environment(id)).then_some(process.group)
-            })
-            .collect();
-        groups.sort_unstable_by_key(|id| (group.is_none_or(|leader| leader.id != *id), *id));
-        groups.dedup();
+        let variables = [
+            format!("TAGSHIP_DEPLOYMENT_ID={}", self.deployment_id),
+            format!("TAGSHIP_ATTEMPT={}", self.attempt),
+        ];
+        let groups = running_groups(group.map(|leader| leader.id), &variables);
         Running { leader: group.is_some() && now_leading.is_some_and(|now| now.runs()), groups }
     }
+}
 
-    /// False for another user's process, whose environment cannot be read.
-    fn are_in_environment(&self, id: i32) -> bool {
-        let Ok(environment) = fs::read(of_process(id, "environ")) else {
-            return false;
-        };
-        let deployment = format!("TAGSHIP_DEPLOYMENT_ID={}", self.deployment_id);
-        let attempt = format!("TAGSHIP_ATTEMPT={}", self.attempt);
-        let has = |wanted: &str| environment.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes());
-        has(&deployment) && has(&attempt)
-    }
+/// The process groups that have a running process and are this group, which comes first, or have a process with all
+/// these variables in its environment.
+fn running_groups(group: Option<i32>, variables: &[String]) -> Vec<i32> {
+    let own = i32::try_from(std::process::id()).ok();
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ids = processes.filter_map(|process| process.file_name().to_str()?.parse::<i32>().ok());
+    let mut groups: Vec<i32> = ids
+        .filter(|id| Some(*id) != own)
+        .filter_map(|id| {
+            let process = Process::read(id).filter(Process::runs)?;
+            (group == Some(process.group) || has_in_environment(id, variables)).then_some(process.group)
+        })
+        .collect();
+    groups.sort_unstable_by_key(|id| (group != Some(*id), *id));
+    groups.dedup();
+    groups
+}
+
+/// False for another user's process, whose environment cannot be read.
+fn has_in_environment(id: i32, variables: &[String]) -> bool {
+    let Ok(environment) = fs::read(of_process(id, "environ")) else {
+        return false;
+    };
+    let has = |wanted: &String| environment.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes());
+    variables.iter().all(has)
 }
 
 /// What `/proc/PID/stat` says.

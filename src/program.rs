@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use crate::file::{self, OddText};
-use crate::target::inner::{Inner, inner, of_first_line};
+use crate::target::inner::{Inner, OF_SHELLS, Word, inner};
 use crate::target::template::{Field, Part, Template};
 use crate::target::{Target, lint};
 
@@ -27,38 +27,51 @@ pub(crate) fn fault(argv: &[Template], dir: &Path, target: Option<&Target>) -> O
     let known = |template: &Template| known(template, target);
     let Some(program) = known(argv.first()?) else {
         // What is not known before a deployment is hardly part of a path that has blanks, too.
-        return not_one_word(argv).map(|message| ProgramFault { message, is_absent: false });
+        return no_path(argv).map(|message| ProgramFault { message, is_absent: false });
     };
-    match find(&program, dir) {
-        Err(fault) => match not_one_word(argv).filter(|_| fault.is_absent) {
-            Some(message) => Some(ProgramFault { message, is_absent: false }),
-            None => {
-                Some(ProgramFault { message: format!("{program} cannot be run: {}", fault.message), ..fault })
-            }
-        },
-        Ok(path) => {
-            if let Some(wrong) = script_fault(&path) {
-                let message = format!("{program} cannot be run: {} {wrong}", path.display());
-                return Some(ProgramFault { message, is_absent: false });
-            }
-            let of_arguments = || match inner(argv, &known)? {
-                Inner::Script(name) => Some((script_of(&name, dir).err()?, name)),
-                Inner::Program(name) => Some((find(&name, dir).err()?, name)),
-            };
-            let of_script = || {
-                let name = of_first_line(&first_line(&path)?)?;
-                Some((find(&name, dir).err()?, name))
-            };
-            let (fault, name) = of_script().or_else(of_arguments)?;
-            Some(ProgramFault { message: format!("{program} cannot run {name}: {}", fault.message), ..fault })
-        }
+    let (name, fault) = broken(&Word::of_command(argv, known), dir, 0)?;
+    let is_own = name == program;
+    if let Some(message) = no_path(argv).filter(|_| is_own && fault.is_absent) {
+        return Some(ProgramFault { message, is_absent: false });
     }
+    let message = match is_own {
+        true => format!("{program} cannot be run: {}", fault.message),
+        false => format!("{program} cannot run {name}: {}", fault.message),
+    };
+    Some(ProgramFault { message, ..fault })
 }
 
-/// Why the system did not start the program at this path: what is wrong with it, after its name.
-pub(crate) fn refusal(path: &Path, error: &io::Error) -> String {
+/// Which program or script cannot be run, of a program and those that it runs in turn, and why. `depth`: how many run
+/// this one.
+fn broken(words: &[Word], dir: &Path, depth: usize) -> Option<(String, ProgramFault)> {
+    const DEEPEST: usize = 16;
+    let name = words.first()?.text().filter(|_| depth < DEEPEST)?;
+    let fault = |fault: ProgramFault| Some((name.to_owned(), fault));
+    let path = match find(name, dir) {
+        Ok(path) => path,
+        Err(absent) => return fault(absent),
+    };
+    let first_line = first_line(&path);
+    let wrong = match &first_line {
+        // What starts another program runs a text without that line by a shell.
+        None if depth > 0 => shell_fault(&path),
+        _ => script_fault(&path, dir),
+    };
+    if let Some(wrong) = wrong {
+        let message = format!("{} {wrong}", path.display());
+        return fault(ProgramFault { message, is_absent: false });
+    }
+    let of_script = first_line.and_then(|line| broken(&line.words(&path), dir, depth + 1));
+    of_script.or_else(|| match inner(words)? {
+        Inner::Program(words) => broken(&words, dir, depth + 1),
+        Inner::Script { path, for_shell } => Some((path.clone(), script_of(&path, for_shell, dir).err()?)),
+    })
+}
+
+/// Why the system did not start the program at this path in this folder: what is wrong with it, after its name.
+pub(crate) fn refusal(path: &Path, dir: &Path, error: &io::Error) -> String {
     let shown = path.display();
-    let or = |usual: &str| format!("{shown} {}", script_fault(path).unwrap_or_else(|| usual.to_owned()));
+    let or = |usual: &str| format!("{shown} {}", script_fault(path, dir).unwrap_or_else(|| usual.to_owned()));
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         _ if file::irregular_at(path).is_some() => no_program(path),
         Some(Errno::NOENT) if path.exists() => or("names an interpreter that does not exist"),
@@ -87,7 +100,7 @@ fn find(program: &str, dir: &Path) -> Result<PathBuf, ProgramFault> {
     if program.contains('/') {
         let path = located(program, dir);
         return match path.metadata() {
-            Err(_) => fault(format!("{} does not exist", path.display()), true),
+            Err(_) => fault(absent(program, &path), true),
             Ok(_) if file::irregular_at(&path).is_some() => fault(no_program(&path), false),
             Ok(_) if !is_executable(&path) => {
                 fault(format!("{} is not executable (chmod +x?)", path.display()), false)
@@ -100,23 +113,39 @@ fn find(program: &str, dir: &Path) -> Result<PathBuf, ProgramFault> {
     if let Some(found) = places.find(|path| is_executable(path)) {
         return Ok(found);
     }
-    let cure = match dir.join(program).is_file() {
-        true => format!("it lies in {}, so write ./{program}", dir.display()),
-        false => "cron's may differ, so write the whole path".to_owned(),
+    let cure = if dir.join(program).is_file() {
+        format!("it lies in {}, so write ./{program}", dir.display())
+    } else if OF_SHELLS.contains(&program) {
+        format!("shells have it, so write {}", lint::list(&["sh", "-c", &format!("{program} …")]))
+    } else {
+        "cron's may differ, so write the whole path".to_owned()
     };
     fault(format!("it is in no folder of PATH ({}); {cure}", path.display()), true)
 }
 
 /// A file that an interpreter is to read. One without a slash it may look for in PATH, too.
-fn script_of(name: &str, dir: &Path) -> Result<(), ProgramFault> {
+fn script_of(name: &str, for_shell: bool, dir: &Path) -> Result<(), ProgramFault> {
     let path = located(name, dir);
     let path = dir.join(path);
     let fault = |message: String, is_absent| Err(ProgramFault { message, is_absent });
     match path.metadata() {
         Ok(found) if found.is_dir() && !path.join("__main__.py").exists() => fault(no_program(&path), false),
-        Ok(_) => Ok(()),
+        Ok(_) => match shell_fault(&path).filter(|_| for_shell) {
+            Some(wrong) => fault(format!("{} {wrong}", path.display()), false),
+            None => Ok(()),
+        },
         Err(_) if !name.contains('/') && find(name, dir).is_ok() => Ok(()),
-        Err(_) => fault(format!("{} does not exist", path.display()), true),
+        Err(_) => fault(absent(name, &path), true),
+    }
+}
+
+fn absent(name: &str, path: &Path) -> String {
+    let shown = path.display();
+    match file::expanded(Path::new(name)) {
+        Some((word, meant)) => {
+            format!("{shown} does not exist: only a shell expands {word}, so write {}", meant.display())
+        }
+        None => format!("{shown} does not exist"),
     }
 }
 
@@ -141,9 +170,18 @@ fn known(template: &Template, target: Option<&Target>) -> Option<String> {
     template.parts.iter().map(text).collect()
 }
 
-/// `["./deploy.sh {tag}"]`: a whole command line where a program is named.
-fn not_one_word(argv: &[Template]) -> Option<String> {
+/// `["./deploy.sh {tag}"]`, `["TAG={tag}", "./deploy.sh"]`: what a shell would read, where a program is named.
+fn no_path(argv: &[Template]) -> Option<String> {
     let program = lint::written(argv.first()?);
+    let is_name = |name: &str| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    if let Some((name, value)) = program.split_once('=').filter(|(name, _)| is_name(name)) {
+        let rest = lint::list(&argv[1..].iter().map(lint::written).collect::<Vec<_>>());
+        return Some(format!(
+            "{program:?} is not a program: commands run without a shell; write command = {rest}, env = {{ {name} = {value:?} }}"
+        ));
+    }
     if !program.contains(char::is_whitespace) {
         return None;
     }
@@ -152,39 +190,92 @@ fn not_one_word(argv: &[Template]) -> Option<String> {
     Some(format!("{program:?} is not a program: commands run without a shell; write command = {cure}"))
 }
 
-/// What is wrong with the first line of a script; None for what is no text.
-fn script_fault(path: &Path) -> Option<String> {
-    let head = head(path)?;
+/// What is wrong with the first line of a script that the system is to run in this folder; None for what is no text.
+fn script_fault(path: &Path, dir: &Path) -> Option<String> {
     let shown = path.display();
-    let Some(line) = head.strip_prefix(b"#!") else {
+    let Some(line) = first_line(path) else {
+        let head = head(path)?;
         if let Some(odd) = OddText::of(&head) {
             return Some(match odd {
                 OddText::Marked => format!(
                     "begins with a byte order mark, so that its #! line is not seen; {}",
                     odd.cure(path)
                 ),
-                OddText::Utf16(_) => odd.describe(path),
+                OddText::Wide(_) => odd.describe(path),
             });
         }
         let is_text = !head.contains(&0) && !head.starts_with(b"\x7fELF");
         return is_text.then(|| "has no #! line; add #!/bin/sh as its first line".to_owned());
     };
-    let line = String::from_utf8_lossy(line.split(|byte| *byte == b'\n').next().unwrap_or_default());
-    if line.ends_with('\r') {
+    if line.0.ends_with('\r') {
         return Some(format!(
             "has Windows line endings, so that its interpreter is not found; run: sed -i 's/\\r$//' {shown}"
         ));
     }
-    let interpreter = line.split_whitespace().next().unwrap_or_default();
-    let is_missing = interpreter.starts_with('/') && !Path::new(interpreter).exists();
-    is_missing.then(|| format!("names in its first line {interpreter}, which does not exist"))
+    let (interpreter, argument) = line.parts();
+    if !dir.join(interpreter).exists() {
+        let more = if interpreter.contains('/') { "" } else { "; PATH is not searched for it" };
+        return Some(format!("names in its first line {interpreter}, which does not exist{more}"));
+    }
+    let is_whole = argument.contains(char::is_whitespace) && !is_split_by_env(argument);
+    (is_whole && interpreter.rsplit('/').next() == Some("env")).then(|| {
+        format!("passes {argument:?} to env as one argument; write in its first line #!{interpreter} -S {argument}")
+    })
 }
 
-/// Of a script, without `#!`.
-fn first_line(path: &Path) -> Option<String> {
+/// What is wrong with a text that a shell is to read.
+fn shell_fault(path: &Path) -> Option<String> {
+    let head = head(path)?;
+    match OddText::of(&head) {
+        Some(odd @ OddText::Marked) => Some(format!(
+            "begins with a byte order mark, which a shell takes for a part of its first command; {}",
+            odd.cure(path)
+        )),
+        Some(odd @ OddText::Wide(_)) => Some(odd.describe(path)),
+        // A program.
+        None if head.contains(&0) => None,
+        None if head.split(|byte| *byte == b'\n').next()?.ends_with(b"\r") => Some(format!(
+            "has Windows line endings, which a shell takes for a part of each command; run: sed -i 's/\\r$//' {}",
+            path.display()
+        )),
+        None => None,
+    }
+}
+
+/// The first line of a script, without `#!`.
+struct FirstLine(String);
+
+impl FirstLine {
+    /// The interpreter, and the rest: one argument, whatever is in it.
+    fn parts(&self) -> (&str, &str) {
+        let line = self.0.trim();
+        let (interpreter, argument) = line.split_once([' ', '\t']).unwrap_or((line, ""));
+        (interpreter, argument.trim_start())
+    }
+
+    /// What the system runs for the script at this path.
+    fn words(&self, path: &Path) -> Vec<Word> {
+        let (interpreter, argument) = self.parts();
+        // PATH is not searched.
+        let interpreter =
+            if interpreter.contains('/') { interpreter.to_owned() } else { format!("./{interpreter}") };
+        let argument = Some(argument.to_owned()).filter(|argument| !argument.is_empty());
+        let words = [Some(interpreter), argument, Some(path.display().to_string())];
+        words.into_iter().flatten().map(Word::known).collect()
+    }
+}
+
+fn first_line(path: &Path) -> Option<FirstLine> {
     let head = head(path)?;
     let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    Some(String::from_utf8_lossy(line).into_owned())
+    Some(FirstLine(String::from_utf8_lossy(line).into_owned()))
+}
+
+/// `-S bash -e`, `-iS bash -e`: env makes words of it.
+fn is_split_by_env(argument: &str) -> bool {
+    let option = argument.split_whitespace().next().unwrap_or_default();
+    option.starts_with("--split-string")
+        || (!option.starts_with("--") && option.starts_with('-') && option.contains('S'))
 }
 
 fn head(path: &Path) -> Option<Vec<u8>> {

@@ -121,6 +121,13 @@ impl Digest {
     }
 }
 
+/// The first part of a path, where that is this host or looks like one, and the rest.
+pub(crate) fn behind_host<'p>(host: &str, path: &'p str) -> Option<(&'p str, &'p str)> {
+    let (first, rest) = path.split_once('/')?;
+    let is_host = first.contains('.') || first == host;
+    (is_host && rest.contains('/')).then_some((first, rest))
+}
+
 /// An image that can be pulled: `git.example.com/acme/shop`, to which a tag or a digest is added.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ImageRef {
@@ -130,6 +137,12 @@ pub(crate) struct ImageRef {
 }
 
 impl ImageRef {
+    /// `git.example.com` and `acme/shop` of the repository `git.example.com/acme/shop`: a host is probably not part of
+    /// its name.
+    pub(crate) fn behind_host(&self) -> Option<(&str, &str)> {
+        behind_host(&self.host, self.repository.as_str())
+    }
+
     /// `host/repository:tag`
     pub(crate) fn with_tag(&self, tag: &Tag) -> String {
         format!("{self}:{tag}")

@@ -43,9 +43,9 @@ pub(crate) use outside::{Masked, Outside, Redactor};
 /// Takes a token that was typed or piped in, without the white space around it.
 ///
 /// # Errors
-/// It is empty.
+/// It is empty, or no token.
 pub(crate) fn entered(text: &str) -> Result<SecretString, SecretError> {
-    Ok(value::accept(text, "the token")?)
+    Ok(value::token(text, "the token")?)
 }
 
 /// Puts a credential where the search for a registry without `token` finds it: the keyring's entry of its name. Someone
@@ -58,9 +58,9 @@ pub(crate) fn keep(registry: &Name, credential: &Credential, cutoff: &Cutoff) ->
     keyring::write(registry.as_str(), username, credential.token.expose_secret(), cutoff)
 }
 
-/// Whether this session can have a keyring.
-pub(crate) fn may_have_keyring() -> bool {
-    keyring::has_bus()
+/// Why this program can have no keyring here, if that is known before it is asked.
+pub(crate) fn missing_keyring() -> Option<&'static str> {
+    keyring::missing()
 }
 
 /// Takes it away again; false: there was none.
@@ -159,7 +159,7 @@ impl Secrets {
             return Err(format!("there is no secret {id}").into());
         };
         let resolve = || {
-            let value = source::resolve(&lazy.source, &self.cutoff)
+            let value = source::resolve(&lazy.source, value::secret, &self.cutoff)
                 .map_err(|error| error.of(&format!("the secret {id}")))?;
             self.learn(&value, None);
             Ok(value)
@@ -254,7 +254,8 @@ impl Secrets {
                 let _ = self.get(id);
             }
             for source in self.tokens.iter().filter(|source| is_quick(source)) {
-                if let Ok(token) = source::resolve(source, &self.cutoff) {
+                // Also one that no registry would be asked with.
+                if let Ok(token) = source::resolve(source, value::secret, &self.cutoff) {
                     self.learn(&token, None);
                 }
             }

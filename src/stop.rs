@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "a deadline is measured by the clock")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// How often whoever waits looks whether the run is over.
@@ -53,20 +53,39 @@ pub(crate) struct CutShort;
 pub(crate) struct Cutoff {
     stop: Stop,
     deadline: Option<Instant>,
+    /// Where it can be lifted: whether it was.
+    lifted: Option<Arc<AtomicBool>>,
 }
 
 impl Cutoff {
     pub(crate) fn at_signal(stop: &Stop) -> Cutoff {
-        Cutoff { stop: stop.clone(), deadline: None }
+        Cutoff { stop: stop.clone(), ..Cutoff::default() }
     }
 
     /// At a signal, or this long from now.
     pub(crate) fn after(stop: &Stop, duration: Duration) -> Cutoff {
-        Cutoff { stop: stop.clone(), deadline: Instant::now().checked_add(duration) }
+        Cutoff { stop: stop.clone(), deadline: Instant::now().checked_add(duration), lifted: None }
+    }
+
+    /// The same until someone lifts it: then this one, and its clones, are never reached.
+    pub(crate) fn until_lifted(&self) -> Cutoff {
+        Cutoff { lifted: Some(Arc::default()), ..self.clone() }
+    }
+
+    /// Does nothing to a cutoff that is not [`Cutoff::until_lifted`].
+    pub(crate) fn lift(&self) {
+        if let Some(lifted) = &self.lifted {
+            lifted.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn is_lifted(&self) -> bool {
+        self.lifted.as_ref().is_some_and(|lifted| lifted.load(Ordering::Relaxed))
     }
 
     pub(crate) fn is_reached(&self) -> bool {
-        self.is_signalled() || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+        let is_late = || self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        !self.is_lifted() && (self.is_signalled() || is_late())
     }
 
     pub(crate) fn is_signalled(&self) -> bool {
@@ -80,7 +99,8 @@ impl Cutoff {
 
     /// How long until the deadline; None where there is none.
     pub(crate) fn left(&self) -> Option<Duration> {
-        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+        let deadline = self.deadline.filter(|_| !self.is_lifted());
+        deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
     /// Waits this long, or until the cutoff. Returns false at the cutoff.
@@ -110,5 +130,20 @@ mod tests {
         assert!(!Cutoff::at_signal(&told).pause(Duration::from_secs(600)));
         assert!(begun.elapsed() < Duration::from_secs(60));
         assert!(Cutoff::default().pause(Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn a_cutoff_that_is_lifted_is_never_reached() {
+        let stop = Stop::default();
+        stop.tell(15);
+        let cutoff = Cutoff::after(&stop, Duration::ZERO);
+        let lifted = cutoff.until_lifted();
+        assert!(lifted.is_reached());
+        cutoff.lift();
+        assert!(lifted.is_reached() && cutoff.is_reached());
+        lifted.clone().lift();
+        assert!(!lifted.is_reached() && lifted.left().is_none());
+        assert!(cutoff.is_reached() && cutoff.left() == Some(Duration::ZERO));
+        assert_eq!(lifted.signal(), Some(15));
     }
 }

@@ -16,6 +16,7 @@ mod lock;
 mod migration;
 mod notification;
 mod owner;
+mod patience;
 mod row;
 mod stamp;
 mod write;
@@ -25,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 
 pub(crate) use feed::{Feed, FeedKey};
 pub(crate) use history::{Origin, Past, PastAttempt, Ran, Search};
@@ -35,6 +36,7 @@ pub(crate) use owner::give_to_owner_of;
 pub(crate) use write::{Attempt, AttemptEnd, Write};
 
 use owner::StandIn;
+use patience::Patience;
 use stamp::Stamp;
 
 use crate::images::KnownImage;
@@ -43,16 +45,30 @@ use crate::plan::{Notification, OpenDeployments, PollState, StageRun, Unfinished
 use crate::process::Traces;
 use crate::reference::Tag;
 use crate::registry::Limit;
+use crate::stop::{CutShort, Cutoff};
 use crate::target::TargetId;
 
 /// An open state file. Shared by the threads of a run.
 #[derive(Debug)]
 pub(crate) struct Store {
     connection: Mutex<Connection>,
+    patience: Patience,
     /// For messages: the file, or `none`.
     place: String,
     locks: lock::Locks,
     is_kept: bool,
+}
+
+/// An attempt that was interrupted, or failed.
+#[derive(Debug)]
+pub(crate) struct LatestAttempt {
+    pub(crate) tag: Tag,
+    pub(crate) traces: Traces,
+    pub(crate) started_at: Timestamp,
+    /// False: it runs, or was interrupted.
+    pub(crate) has_failed: bool,
+    /// When its steps have ended, or were ended, if that is recorded.
+    pub(crate) over_by: Option<Timestamp>,
 }
 
 /// What is to be known of targets before any is polled.
@@ -71,6 +87,9 @@ pub(crate) enum StoreError {
     Unusable { place: String, message: String },
     #[error("{place}: {error}{}{}", code(.error), advice(.error))]
     Sqlite { place: String, error: rusqlite::Error },
+    /// By this signal, or at the run's deadline.
+    #[error("{place}: another process holds it; {CutShort}")]
+    CutShort { place: String, signal: Option<u8> },
     #[error("{}: {error}", .path.display())]
     File { path: PathBuf, error: std::io::Error },
 }
@@ -83,7 +102,7 @@ impl StoreError {
             StoreError::Sqlite { error, .. } => {
                 error.sqlite_error_code().is_some_and(|code| code != Code::ConstraintViolation)
             }
-            StoreError::Unusable { .. } | StoreError::File { .. } => true,
+            StoreError::Unusable { .. } | StoreError::CutShort { .. } | StoreError::File { .. } => true,
         }
     }
 }
@@ -117,11 +136,12 @@ fn advice(error: &rusqlite::Error) -> &'static str {
 
 impl Store {
     /// Opens the state file, or creates it with its folder (modes 0600 and 0700).
-    /// Gives back whether it was created, which is always to be said.
+    /// Gives back whether it was created, which is always to be said. At the cutoff, it does not wait any longer for
+    /// another process that holds the file.
     ///
     /// # Errors
     /// It is corrupt, newer than this program, read-only, or not to be created.
-    pub(crate) fn open(path: &Path) -> Result<(Store, bool), StoreError> {
+    pub(crate) fn open(path: &Path, cutoff: &Cutoff) -> Result<(Store, bool), StoreError> {
         let place = path.display().to_string();
         let (found, created) = match file::find(path)? {
             Some(found) => (found, false),
@@ -134,13 +154,14 @@ impl Store {
                 (found, created)
             }
         };
-        let connection = file::open(&found.path, path)?;
+        let patience = Patience::until(cutoff);
+        let connection = patience.wait(Cutoff::is_reached, || file::open(&found.path, path))?;
         let locks = lock::Locks::beside(&found.path, found.owner);
-        let store = Store { connection: Mutex::new(connection), place, locks, is_kept: true };
+        let store = Store { connection: Mutex::new(connection), patience, place, locks, is_kept: true };
         {
             let mut connection = store.connection();
             let _owner = store.stand_in(&connection);
-            migration::run(&mut connection, &store.place)?;
+            store.patience.wait(Cutoff::is_reached, || migration::run(&mut connection, &store.place))?;
         }
         Ok((store, created))
     }
@@ -152,45 +173,53 @@ impl Store {
     pub(crate) fn nothing(config: &Path) -> Result<Store, StoreError> {
         Ok(Store {
             connection: Mutex::new(in_memory()?),
+            patience: Patience::until(&Cutoff::default()),
             place: "none".to_owned(),
             locks: lock::Locks::of_configuration(config)?,
             is_kept: false,
         })
     }
 
-    /// The state file, for reading only. Of one that an older tagship wrote, a copy.
+    /// The state file, for reading only. Of one that an older tagship wrote, a copy. `cutoff`: as [`Store::open`].
     ///
     /// # Errors
     /// The file is corrupt, newer than this program, or its journal is that of another.
-    pub(crate) fn read(path: &Path) -> Result<Store, StoreError> {
+    pub(crate) fn read(path: &Path, cutoff: &Cutoff) -> Result<Store, StoreError> {
         let Some(found) = file::find(path)? else {
-            return Store::copy_of(path);
+            return Store::copy_of(path, cutoff);
         };
         let place = path.display().to_string();
-        let connection = file::open_for_reading(&found.path, path)?;
-        if !migration::is_current(&connection, &place)? {
-            return Store::copy_of(path);
+        let patience = Patience::until(cutoff);
+        let (connection, is_current) = patience.wait(Cutoff::is_reached, || {
+            let connection = file::open_for_reading(&found.path, path)?;
+            let is_current = migration::is_current(&connection, &place)?;
+            Ok((connection, is_current))
+        })?;
+        if !is_current {
+            return Store::copy_of(path, cutoff);
         }
         let locks = lock::Locks::beside(&found.path, found.owner);
-        Ok(Store { connection: Mutex::new(connection), place, locks, is_kept: true })
+        Ok(Store { connection: Mutex::new(connection), patience, place, locks, is_kept: true })
     }
 
-    /// A copy in memory of the state file, or of none where there is no file: for what must not write to it.
+    /// A copy in memory of the state file, or of none where there is no file: for what must not write to it. `cutoff`: as
+    /// [`Store::open`].
     ///
     /// # Errors
     /// The file is corrupt, or newer than this program.
-    pub(crate) fn copy_of(path: &Path) -> Result<Store, StoreError> {
+    pub(crate) fn copy_of(path: &Path, cutoff: &Cutoff) -> Result<Store, StoreError> {
+        let patience = Patience::until(cutoff);
         let place = path.display().to_string();
         let mut connection = in_memory()?;
         let locks = match file::find(path)? {
             Some(found) => {
-                file::copy(&found.path, path, &mut connection)?;
+                patience.wait(Cutoff::is_reached, || file::copy(&found.path, path, &mut connection))?;
                 migration::run(&mut connection, &place)?;
                 lock::Locks::beside(&found.path, found.owner)
             }
             None => lock::Locks::beside(path, owner::Owner::this()),
         };
-        Ok(Store { connection: Mutex::new(connection), place, locks, is_kept: true })
+        Ok(Store { connection: Mutex::new(connection), patience, place, locks, is_kept: true })
     }
 
     /// The files of a state and the folder of its locks, with what messages call each, whether they are there or not.
@@ -306,10 +335,10 @@ impl Store {
     /// As [`Store::states`].
     pub(crate) fn checks<'t>(
         &self,
-        targets: impl Iterator<Item = &'t TargetId>,
+        targets: impl Iterator<Item = &'t TargetId> + Clone,
     ) -> Result<Checks<'t>, StoreError> {
         let connection = self.connection();
-        self.within(|| row::checks(&connection, targets))
+        self.within(|| row::checks(&connection, targets.clone()))
     }
 
     /// Notes that people were told of targets that left the configuration. Writes only where there are such.
@@ -393,12 +422,12 @@ impl Store {
     /// As [`Store::states`].
     pub(crate) fn history<'t>(
         &self,
-        targets: impl Iterator<Item = &'t TargetId>,
+        targets: impl Iterator<Item = &'t TargetId> + Clone,
         search: &Search,
     ) -> Result<Vec<Past>, StoreError> {
         self.at_once(|| {
             let connection = self.connection();
-            self.within(|| history::history(&connection, targets, search))
+            self.within(|| history::history(&connection, targets.clone(), search))
         })
     }
 
@@ -436,7 +465,7 @@ impl Store {
         most: usize,
     ) -> Result<Vec<Past>, StoreError> {
         let connection = self.connection();
-        self.within(|| history::recent(&connection, is_wanted, most))
+        self.within(|| history::recent(&connection, &is_wanted, most))
     }
 
     /// What people were not told yet, the oldest first.
@@ -456,13 +485,13 @@ impl Store {
         self.locks.take_outbox()
     }
 
-    /// When the latest attempt of a deployment was started.
+    /// The attempt of a target that was started last, if it did not succeed.
     ///
     /// # Errors
     /// As [`Store::states`].
-    pub(crate) fn attempt_started(&self, deployment_id: &str) -> Result<Option<Timestamp>, StoreError> {
+    pub(crate) fn latest_attempt(&self, target: &TargetId) -> Result<Option<LatestAttempt>, StoreError> {
         let connection = self.connection();
-        self.within(|| row::attempt_started(&connection, deployment_id))
+        self.within(|| row::latest_attempt(&connection, target))
     }
 
     /// The process groups that a target's deployment left running: those with the target's lock as their standard
@@ -472,30 +501,28 @@ impl Store {
     /// As [`Store::states`].
     pub(crate) fn groups_at_work(&self, target: &TargetId) -> Result<Vec<i32>, StoreError> {
         let mut groups = self.locks.holders(target);
-        if let Some((traces, _)) = self.running_attempt(target)? {
-            let mut others = traces.find().groups;
+        if let Some(latest) = self.latest_attempt(target)? {
+            let mut others = latest.traces.find().groups;
             others.retain(|group| !groups.contains(group));
             groups.extend(others);
         }
         Ok(groups)
     }
 
-    /// Whether processes of a deployment that was interrupted still act on the target.
+    /// Whether processes of an attempt that was interrupted or failed still act on the target.
     ///
-    /// What a command leaves behind counts until the deployment must have ended: a daemon may have been the point.
+    /// What a command leaves behind counts until the attempt must have ended: a daemon may have been the point.
     /// The command itself counts for as long as it runs.
-    fn is_acted_on(&self, target: &TargetId) -> Result<bool, StoreError> {
-        let Some((traces, over_by)) = self.running_attempt(target)? else {
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn is_acted_on(&self, target: &TargetId) -> Result<bool, StoreError> {
+        let Some(latest) = self.latest_attempt(target)? else {
             return Ok(false);
         };
-        let running = traces.find();
-        let is_over = over_by.is_none_or(|over_by| over_by < Timestamp::now());
+        let running = latest.traces.find();
+        let is_over = latest.over_by.is_none_or(|over_by| over_by < Timestamp::now());
         Ok(running.leader || (!running.groups.is_empty() && !is_over))
-    }
-
-    fn running_attempt(&self, target: &TargetId) -> Result<Option<(Traces, Option<Timestamp>)>, StoreError> {
-        let connection = self.connection();
-        self.within(|| row::running_attempt(&connection, target))
     }
 
     /// Does everything that `work` does in one transaction that was taken for writing from its start,
@@ -507,23 +534,43 @@ impl Store {
         &self,
         work: impl FnOnce(&Write<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        let mut connection = self.connection();
-        let _owner = self.stand_in(&connection);
-        self.within(|| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let changes = transaction.total_changes();
-            let result = work(&Write::new(&transaction))?;
-            // A commit that changes nothing costs no disk access.
-            if transaction.total_changes() != changes {
-                Stamp::renew(&transaction)?;
-            }
-            transaction.commit()?;
-            Ok(result)
-        })
+        self.write_until(Cutoff::is_reached, work)
     }
 
-    /// Takes the target's lock, or gives None where another process has it, or a command that another left behind
-    /// still acts on the target: whatever it did with its standard input, which was the lock.
+    /// The same for what has happened already: it waits beyond the deadline of the run.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub(crate) fn write_outcome<T>(
+        &self,
+        work: impl FnOnce(&Write<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        self.write_until(Cutoff::is_signalled, work)
+    }
+
+    fn write_until<T>(
+        &self,
+        ends: fn(&Cutoff) -> bool,
+        work: impl FnOnce(&Write<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let connection = self.connection();
+        let _owner = self.stand_in(&connection);
+        let failed = |error| sqlite(&self.place, error);
+        let begin = || Transaction::new_unchecked(&connection, TransactionBehavior::Immediate);
+        let transaction = self.patience.wait(ends, || begin().map_err(failed))?;
+        let changes = transaction.total_changes();
+        let result = work(&Write::new(&transaction)).map_err(failed)?;
+        // A commit that changes nothing costs no disk access.
+        if transaction.total_changes() != changes {
+            Stamp::renew(&transaction).map_err(failed)?;
+        }
+        // While someone reads, the transaction stays open.
+        self.patience.wait(ends, || transaction.execute_batch("COMMIT").map_err(failed))?;
+        Ok(result)
+    }
+
+    /// Takes the target's lock, or gives None where another process has it, or processes of an attempt that did not
+    /// succeed still act on the target, whatever they did with their standard input, which was the lock.
     ///
     /// # Errors
     /// The lock's file cannot be made; the state file cannot be read.
@@ -545,8 +592,9 @@ impl Store {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn within<T>(&self, work: impl FnOnce() -> rusqlite::Result<T>) -> Result<T, StoreError> {
-        work().map_err(|error| sqlite(&self.place, error))
+    /// Reads, and waits for another process that writes.
+    fn within<T>(&self, mut work: impl FnMut() -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        self.patience.wait(Cutoff::is_reached, || work().map_err(|error| sqlite(&self.place, error)))
     }
 }
 

@@ -74,6 +74,17 @@ impl Target {
         let probe = self.running.iter().map(|running| &running.probe);
         self.deploy.iter().chain(&self.gates.steps).chain(probe)
     }
+
+    /// The same without what only time, another stage or a person opens: a window, `min_age` (whose push time is asked
+    /// all the same), `after`, `auto_deploy`.
+    pub(crate) fn at_once(&self) -> Target {
+        let mut target = self.clone();
+        target.auto_deploy = true;
+        target.gates.windows.clear();
+        target.gates.after = None;
+        target.gates.min_age = target.gates.min_age.map(|_| Duration::ZERO);
+        target
+    }
 }
 
 /// What the very first poll does with the newest tag it finds.

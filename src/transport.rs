@@ -11,6 +11,7 @@ mod connector;
 mod no_proxy;
 mod proxy;
 mod resolver;
+mod socks;
 mod tls;
 
 use std::io;
@@ -22,15 +23,15 @@ use tls::TlsConnector;
 use ureq::Agent;
 use ureq::config::ConfigBuilder;
 use ureq::typestate::AgentScope;
-use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, SocksConnector};
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _};
 use url::Url;
 
 pub(crate) use certificate::{Identity, read_certificates};
 pub(crate) use proxy::{Proxy, is_loopback};
 use resolver::Resolver;
 
-use crate::stop::Cutoff;
-use connector::EndingConnector;
+use crate::stop::{CutShort, Cutoff};
+use connector::{Connected, EndingConnector};
 
 /// How the hosts of one registry are reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,7 +87,8 @@ impl Transport {
         cutoff: &Cutoff,
     ) -> Result<Agent, Unprepared> {
         // What ureq itself reads of the environment is never asked.
-        let config = config.proxy(way.proxy.as_ref().map(Proxy::of_ureq)).build();
+        let proxy = way.proxy.as_ref().map(Proxy::of_ureq);
+        let config = config.proxy(proxy.clone()).build();
         let identity = self.identity.as_ref().filter(|_| way.shows_identity);
         let tls = if way.is_tls {
             TlsConnector::new(&self.authorities, identity)?
@@ -94,10 +96,10 @@ impl Transport {
             TlsConnector::without()
         };
         let connector =
-            ().chain(SocksConnector::default())
-                .chain(ConnectProxyConnector::default())
+            ().chain(ConnectProxyConnector::default())
                 .chain(EndingConnector(cutoff.clone()))
-                .chain(tls);
+                .chain(tls)
+                .chain(Connected { cutoff: cutoff.clone(), proxy });
         Ok(Agent::with_parts(config, connector, Resolver(cutoff.clone())))
     }
 }
@@ -144,6 +146,11 @@ fn refused_by_proxy(said: &str) -> String {
         Some(status) => format!("the proxy refuses to connect ({status}); does it allow this host and port?"),
         None => "the proxy did not answer".to_owned(),
     }
+}
+
+/// Whether the cutoff of its agent ended the request.
+pub(crate) fn is_cut_short(error: &ureq::Error) -> bool {
+    matches!(error, ureq::Error::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<CutShort>()))
 }
 
 /// Whether asking again can help: the connection was lost, not refused for what it is.

@@ -11,12 +11,12 @@ use crate::config::Config;
 use crate::deploy::{self, EventReport, Message, Reported, Stop};
 use crate::images::Table;
 use crate::monitor;
-use crate::plan::{Audience, PollState};
+use crate::plan::{Audience, ErrorCode, Failure, PollState};
 use crate::policy::{self, Order};
 use crate::poll::{self, Finding, Mode, Run, Session, Wanted, feed_key};
 use crate::program::{self, ProgramFault};
 use crate::reference::Tag;
-use crate::report::{Console, Progress, Report, Silence, count, escape_control};
+use crate::report::{Console, Outage, Progress, Report, Silence, count, escape_control, is_sent};
 use crate::secret::{Secrets, absent, exposed, origins, without_entry};
 use crate::stop::Cutoff;
 use crate::store::{Store, StoreError};
@@ -38,14 +38,16 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
     }
     // Without --online and --notify nothing takes long, and a signal ends it as it ends any program.
     let stop = if arguments.online || arguments.notify { Stop::on_signals()? } else { Stop::default() };
-    let secrets = Arc::new(Secrets::new(&config).until(Cutoff::after(&stop, config.settings.max_runtime)));
+    let cutoff = Cutoff::after(&stop, config.settings.max_runtime);
+    let secrets = Arc::new(Secrets::new(&config).until(cutoff.clone()));
     let console = console.masking(Arc::clone(&secrets));
     config.dangers.iter().chain(&config.warnings).for_each(|warning| console.fault_warning(warning));
     let of_secrets = exposed(&config).into_iter().chain(without_entry(&config)).chain(absent(&config));
     of_secrets.for_each(|warning| console.warning(&warning));
+    // Without --online the configuration may be for another machine.
     let (elsewhere, broken): (Vec<_>, Vec<_>) =
-        program_faults(&config, arguments.online).into_iter().partition(|(_, fault)| fault.is_absent);
-    let store = read_state(global, &config, &console)?;
+        program_faults(&config).into_iter().partition(|(_, fault)| fault.is_absent && !arguments.online);
+    let store = read_state(global, &config, &console, &cutoff)?;
     warn_of_open_state(&store, &console);
     let can_lock = can_lock(&store, &console);
     let of_tables = match arguments.online && !config.tables.is_empty() {
@@ -159,7 +161,8 @@ fn tables(
     stop: &Stop,
     console: &Console,
 ) -> anyhow::Result<Vec<Finding>> {
-    let store = rehearsed_state(global, config, console)?;
+    let cutoff = Cutoff::after(stop, config.settings.max_runtime);
+    let store = rehearsed_state(global, config, console, &cutoff)?;
     let mut failures = HashMap::new();
     let mut session = Session::begin(stop, config.settings.max_runtime);
     let all: Vec<&Table> = config.tables.iter().collect();
@@ -172,12 +175,15 @@ fn tables(
             .find_map(|owner| failures.get(&feed_key(config, &table.registry, owner)));
         let images: BTreeSet<_> = config.targets_of(table).map(|target| &target.image.repository).collect();
         let result = match (failure, config.image_faults.get(&table.name)) {
-            (Some(failure), _) => Err(failure.message.clone()),
-            (None, Some(faults)) => Err(faults.join("; ")),
-            (None, None) if images.is_empty() => Err(format!("no image matches {}", table.globs())),
+            (Some(failure), _) => Err(failure.clone()),
+            (None, Some(faults)) => Err(Failure { code: ErrorCode::Protocol, message: faults.join("; ") }),
+            (None, None) if images.is_empty() => Err(Failure {
+                code: ErrorCode::NotFound,
+                message: format!("no image matches {}", table.globs()),
+            }),
             (None, None) => Ok(format!("{} of {}", count(images.len(), "image"), table.globs())),
         };
-        Finding { subject: format!("projects.{}", table.name), result, doubts: Vec::new() }
+        Finding::of(format!("projects.{}", table.name), &table.registry, result)
     };
     Ok(config.tables.iter().map(finding).collect())
 }
@@ -217,24 +223,67 @@ fn online(
         return Ok(Exit::Signal(signal));
     }
     let width = findings.iter().map(|finding| finding.subject.len()).max().unwrap_or(0);
-    let mut failed = false;
-    for Finding { subject, result, doubts } in findings {
-        match result {
-            Ok(said) if !doubts.is_empty() => {
-                let said = format!("{said}: {}", doubts.join("; "));
-                console.data(&format!("{subject:<width$}  doubt   {}", escape_control(&said)));
-            }
-            Ok(said) if !global.quiet => {
-                console.data(&format!("{subject:<width$}  ok      {}", escape_control(&said)));
-            }
-            Ok(_) => {}
-            Err(fault) => {
-                failed = true;
-                console.data(&format!("{subject:<width$}  failed  {}", escape_control(&fault)));
-            }
+    let failed = findings.iter().any(|finding| finding.failure.is_some());
+    for Row { subject, more, verdict, text, .. } in rows(&findings) {
+        if verdict != OK || !global.quiet {
+            let subject = if more == 0 { subject.to_owned() } else { format!("{subject} and {more} more") };
+            console.data(&format!("{subject:<width$}  {verdict:<6}  {}", escape_control(&text)));
         }
     }
     Ok(if failed { Exit::Failed } else { Exit::Done })
+}
+
+const OK: &str = "ok";
+
+/// A line of `check --online`.
+struct Row<'f> {
+    /// The first of those that it is about, and how many more there are.
+    subject: &'f str,
+    more: usize,
+    verdict: &'static str,
+    text: String,
+    cause: Option<Outage<'f>>,
+}
+
+/// A row for each finding; targets that fail for one cause have one row.
+fn rows(findings: &[Finding]) -> Vec<Row<'_>> {
+    let mut rows: Vec<Row<'_>> = Vec::new();
+    for Finding { subject, registry, said, doubts, failure } in findings {
+        let error = failure.as_ref().map(|failure| match said.as_str() {
+            "" => failure.message.clone(),
+            said => format!("{said}, but {}", failure.message),
+        });
+        let verdict = match &error {
+            Some(_) => "failed",
+            None if doubts.is_empty() => OK,
+            None => "doubt",
+        };
+        let mut text = error.unwrap_or_else(|| said.clone());
+        if let [first, others @ ..] = doubts.as_slice() {
+            // Behind a name it is what is said of it.
+            let mark = if text.contains(' ') { "; " } else { ": " };
+            text =
+                others.iter().fold(format!("{text}{mark}{first}"), |text, doubt| format!("{text}; {doubt}"));
+        }
+        let cause = failure.as_ref().filter(|_| said.is_empty());
+        let cause = cause.and_then(|failure| Outage::of(failure, registry));
+        let known = cause
+            .as_ref()
+            .and_then(|cause| rows.iter_mut().rev().find(|row| row.cause.as_ref() == Some(cause)));
+        match known {
+            Some(row) if row.subject != registry.as_str() => {
+                row.more += 1;
+                if !is_sent(&row.text) {
+                    row.text = text;
+                }
+                continue;
+            }
+            Some(_) => text = format!("the same error as the registry {registry}"),
+            None => {}
+        }
+        rows.push(Row { subject, more: 0, verdict, text, cause });
+    }
+    rows
 }
 
 /// The lints of each target, with its name. `online`: the lints of its tags are in its row.
@@ -278,8 +327,7 @@ fn doubts(store: &Store, config: &Config, online: bool) -> anyhow::Result<Vec<(S
             }
         }
     }
-    // With --online the lints of targets are in their rows.
-    for (subject, _, step) in steps(config).into_iter().filter(|(_, target, _)| !online || target.is_none()) {
+    for (subject, _, step) in steps(config) {
         doubts.extend(lints(step).into_iter().map(|lint| (subject.clone(), lint)));
     }
     Ok(doubts)
@@ -297,13 +345,11 @@ fn steps(config: &Config) -> Vec<(String, Option<&Target>, &Step)> {
     steps
 }
 
-/// Programs that cannot be run. `online`: those of targets are in their rows.
-fn program_faults(config: &Config, online: bool) -> Vec<(String, ProgramFault)> {
+/// Programs that cannot be run.
+fn program_faults(config: &Config) -> Vec<(String, ProgramFault)> {
     let fault = |(subject, target, step): (String, Option<&Target>, &Step)| match step {
-        Step::Command(step) if target.is_none() || !online => {
-            Some((subject, program::fault(&step.argv, &step.dir, target)?))
-        }
-        _ => None,
+        Step::Command(step) => Some((subject, program::fault(&step.argv, &step.dir, target)?)),
+        Step::Http(_) => None,
     };
     steps(config).into_iter().filter_map(fault).collect()
 }

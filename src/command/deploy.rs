@@ -48,7 +48,8 @@ pub(crate) fn deploy(global: &Global, arguments: &cli::Deploy, console: &Console
     let config = load(global)?;
     let stop = Stop::on_signals()?;
     let target = select_one(&config, &arguments.target)?;
-    let secrets = Arc::new(Secrets::new(&config).until(Cutoff::at_signal(&stop)));
+    let cutoff = Cutoff::at_signal(&stop);
+    let secrets = Arc::new(Secrets::new(&config).until(cutoff.clone()));
     let console = console.masking(Arc::clone(&secrets));
     let choice = match &arguments.tag {
         Some(tag) => Choice::Tag(Tag::new(tag)?),
@@ -58,7 +59,7 @@ pub(crate) fn deploy(global: &Global, arguments: &cli::Deploy, console: &Console
     if let (Choice::Tag(tag), false) = (&choice, arguments.force) {
         check_rule(&config, target, tag)?;
     }
-    let store = open_state(global, &config, &console)?;
+    let store = open_state(global, &config, &console, &cutoff)?;
     warn_if_not_polled(&store, &config, &console)?;
     let wish = Wish {
         choice,
@@ -96,11 +97,15 @@ pub(crate) fn deploy(global: &Global, arguments: &cli::Deploy, console: &Console
     // A registry may repeat in an error what it was sent, and whoever prints this one knows no secrets.
     let ended = ended.map_err(|error| anyhow!(run.secrets.mask(&format!("{error:#}"))))?;
     let Some(summary) = ended else {
-        console.error(&format!("another run is deploying to {}; to wait for it: --wait", target.id));
+        console.error(&format!(
+            "another run, or a command that it left behind, is deploying to {}; to wait for it: --wait",
+            target.id
+        ));
         return Ok(Exit::Busy);
     };
-    let is_held = store.states()?.get(&target.id).and_then(|state| state.hold.clone());
-    if !global.quiet && is_held.is_some_and(|hold| hold.holds(Timestamp::now())) {
+    // What was deployed was, though the state cannot be read for this.
+    let state = store.state(&target.id).ok().flatten();
+    if !global.quiet && state.and_then(|state| state.hold).is_some_and(|hold| hold.holds(Timestamp::now())) {
         console.message(&format!("{0} is held: newer tags wait until: tagship release {0}", target.id));
     }
     Ok(match summary.signal {

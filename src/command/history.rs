@@ -11,6 +11,7 @@ use crate::report::{
     Console, Outputs, TargetRan, history_as_json, history_as_text, ran_as_json, ran_as_table,
 };
 use crate::secret::Secrets;
+use crate::stop::Cutoff;
 use crate::store::{Search, Store};
 use crate::target::Target;
 
@@ -25,7 +26,7 @@ pub(crate) fn history(global: &Global, arguments: &cli::History, console: &Conso
     let config = load(global)?;
     let console = console.masking(Arc::new(Secrets::new(&config)));
     let targets = select(&config, &arguments.targets)?;
-    let store = read_state(global, &config, &console)?;
+    let store = read_state(global, &config, &console, &Cutoff::default())?;
     if let Some(at) = arguments.at {
         return ran(&console, &store, &targets, at, arguments.format);
     }

@@ -35,10 +35,10 @@ pub(crate) fn login(global: &Global, arguments: &cli::Login, console: &Console) 
     let token = if arguments.stdin {
         from_stdin()?
     } else {
-        if !secret::may_have_keyring() {
+        if let Some(reason) = secret::missing_keyring() {
             // Before anyone types the token in vain.
             bail!(
-                "no keyring on this machine: the environment names no session bus\n  \
+                "{reason}\n  \
                  help: keep the token in a file that only you can read: token = {{ file = \"{}-token\" }}",
                 registry.name
             );

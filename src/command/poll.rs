@@ -37,15 +37,14 @@ use crate::target::{Target, TargetId};
 pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) -> anyhow::Result<Exit> {
     // The process ends with the run: ten thousand targets need not be freed one by one.
     let mut config = ManuallyDrop::new(load_written(global)?);
-    let mut used = Vec::new();
     if let Some(path) = &config.settings.metrics_file {
-        used = used_files(global, &config)?;
-        monitor::check_metrics_file(path, &used).map_err(anyhow::Error::msg)?;
+        monitor::check_metrics_file(path, &used_files(global, &config)?).map_err(anyhow::Error::msg)?;
     }
     // Until here a signal ends the process by itself: nothing was begun.
     let stop = Stop::on_signals()?;
     let max_runtime = arguments.max_runtime.unwrap_or(config.settings.max_runtime);
-    let secrets = Arc::new(Secrets::new(&config).until(Cutoff::after(&stop, max_runtime)));
+    let cutoff = Cutoff::after(&stop, max_runtime);
+    let secrets = Arc::new(Secrets::new(&config).until(cutoff.clone()));
     let console = console.masking(Arc::clone(&secrets));
     let filter = TargetFilter {
         patterns: arguments.targets.clone(),
@@ -59,8 +58,8 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
     let shard = arguments.shard.map(shard).transpose()?;
     let mode = if arguments.dry_run { Mode::Rehearse } else { Mode::Deliver };
     let store = match mode {
-        Mode::Rehearse => rehearsed_state(global, &config, &console)?,
-        Mode::Deliver => open_state(global, &config, &console)?,
+        Mode::Rehearse => rehearsed_state(global, &config, &console, &cutoff)?,
+        Mode::Deliver => open_state(global, &config, &console, &cutoff)?,
     };
     config.dangers.iter().for_each(|danger| console.fault_warning(danger));
     warn_of_open_state(&store, &console);
@@ -119,6 +118,7 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
         summary => summary?,
     };
     if let Some(file) = config.settings.metrics_file.as_ref().filter(|_| is_told) {
+        let used = used_files(global, &config)?;
         let succeeded = matches!(ended, Exit::Done | Exit::Changed | Exit::Busy);
         let end = Ended { at: Timestamp::now(), duration: summary.duration, succeeded };
         let known = store.states().and_then(|states| Ok((states, store.open_deployments()?)));

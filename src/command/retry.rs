@@ -60,7 +60,8 @@ pub(crate) fn retry(global: &Global, arguments: &cli::Retry, console: &Console) 
             }
             Ok(false) => {
                 busy = true;
-                "another run is deploying to it; nothing was changed".to_owned()
+                "another run, or a command that it left behind, is deploying to it; nothing was changed"
+                    .to_owned()
             }
             // The others go on.
             Err(error) => {

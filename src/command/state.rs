@@ -12,10 +12,11 @@ use rustix::io::Errno;
 
 use super::{by_whom, given};
 use crate::cli::Global;
-use crate::config::{self, Config, StateSetting, open_to_all};
+use crate::config::{self, Config, StateSetting, UsedFiles, open_to_all};
 use crate::file;
 use crate::images::KnownImage;
 use crate::report::{Console, describe_duration};
+use crate::stop::Cutoff;
 use crate::store::Store;
 
 /// The state of a configuration in `/etc/tagship`: what systemd makes for `StateDirectory=tagship`.
@@ -28,9 +29,14 @@ const INTERVALS: u32 = 3;
 ///
 /// # Errors
 /// There is no place for the state, or it cannot be read.
-pub(super) fn read_state(global: &Global, config: &Config, console: &Console) -> anyhow::Result<Store> {
+pub(super) fn read_state(
+    global: &Global,
+    config: &Config,
+    console: &Console,
+    cutoff: &Cutoff,
+) -> anyhow::Result<Store> {
     Ok(match place(global, config, console)? {
-        Place::File(path) => Store::read(&path)?,
+        Place::File(path) => Store::read(&path, cutoff)?,
         Place::Nothing => Store::nothing(&config.path)?,
     })
 }
@@ -39,9 +45,14 @@ pub(super) fn read_state(global: &Global, config: &Config, console: &Console) ->
 ///
 /// # Errors
 /// As [`read_state`].
-pub(super) fn rehearsed_state(global: &Global, config: &Config, console: &Console) -> anyhow::Result<Store> {
+pub(super) fn rehearsed_state(
+    global: &Global,
+    config: &Config,
+    console: &Console,
+    cutoff: &Cutoff,
+) -> anyhow::Result<Store> {
     Ok(match place(global, config, console)? {
-        Place::File(path) => Store::copy_of(&path)?,
+        Place::File(path) => Store::copy_of(&path, cutoff)?,
         Place::Nothing => Store::nothing(&config.path)?,
     })
 }
@@ -51,9 +62,14 @@ pub(super) fn rehearsed_state(global: &Global, config: &Config, console: &Consol
 ///
 /// # Errors
 /// There is no place for the state, or it cannot be written.
-pub(super) fn open_state(global: &Global, config: &Config, console: &Console) -> anyhow::Result<Store> {
+pub(super) fn open_state(
+    global: &Global,
+    config: &Config,
+    console: &Console,
+    cutoff: &Cutoff,
+) -> anyhow::Result<Store> {
     match place(global, config, console)? {
-        Place::File(path) => open(&path, console),
+        Place::File(path) => open(&path, console, cutoff),
         Place::Nothing => Ok(Store::nothing(&config.path)?),
     }
 }
@@ -69,7 +85,8 @@ pub(super) fn kept_state(
     lost: &str,
 ) -> anyhow::Result<Store> {
     match place(global, config, console)? {
-        Place::File(path) => open(&path, console),
+        // A signal ends the process by itself.
+        Place::File(path) => open(&path, console, &Cutoff::default()),
         Place::Nothing => bail!("state = \"none\" keeps nothing between runs: {lost}"),
     }
 }
@@ -80,21 +97,23 @@ pub(super) fn known_images(state: Option<&Path>, config: &Config) -> Vec<KnownIm
         return Vec::new();
     }
     match place_of(state, config) {
-        Ok((Place::File(path), _)) => Store::read(&path).and_then(|store| store.images()).unwrap_or_default(),
+        Ok((Place::File(path), _)) => {
+            Store::read(&path, &Cutoff::default()).and_then(|store| store.images()).unwrap_or_default()
+        }
         Ok((Place::Nothing, _)) | Err(_) => Vec::new(),
     }
 }
 
-/// Every file that a run reads or keeps, with what messages call it.
+/// Every file that a run reads, runs or keeps.
 ///
 /// # Errors
 /// There is no place for the state.
-pub(super) fn used_files(global: &Global, config: &Config) -> anyhow::Result<Vec<(&'static str, PathBuf)>> {
-    let mut used = config.used_files();
-    if let (Place::File(state), _) = place_of(global.state.as_deref(), config)? {
-        used.extend(Store::files(&state));
-    }
-    Ok(used)
+pub(super) fn used_files<'c>(global: &Global, config: &'c Config) -> anyhow::Result<UsedFiles<'c>> {
+    let used = config.used_files();
+    Ok(match place_of(global.state.as_deref(), config)? {
+        (Place::File(state), _) => used.and(Store::files(&state)),
+        (Place::Nothing, _) => used,
+    })
 }
 
 /// Says so where the state was never polled, or not for three intervals: polls may use another state file.
@@ -141,8 +160,8 @@ pub(super) fn can_lock(store: &Store, console: &Console) -> bool {
     faults.is_empty()
 }
 
-fn open(path: &Path, console: &Console) -> anyhow::Result<Store> {
-    let (store, created) = Store::open(path)?;
+fn open(path: &Path, console: &Console, cutoff: &Cutoff) -> anyhow::Result<Store> {
+    let (store, created) = Store::open(path, cutoff)?;
     if created {
         console.message(&format!("created the state file {}", path.display()));
     }
@@ -172,12 +191,18 @@ fn place(global: &Global, config: &Config, console: &Console) -> anyhow::Result<
     Ok(place)
 }
 
-/// Whether this user can reach the state file.
+/// Whether this user can reach the state file, and the next run will.
 ///
 /// # Errors
-/// The file or its folder is closed to this user (it must not look like a state that was never polled), or the folder
+/// `include` would read it, the file or its folder is closed to this user (it must not look like a state that was never polled), or the folder
 /// that the user named does not exist.
 fn check_place(path: &Path, global: &Global, config: &Config) -> anyhow::Result<()> {
+    if config.would_include(path) {
+        bail!(
+            "the state file {}: include would read it as configuration; name another place",
+            path.display()
+        );
+    }
     let help = "run tagship as the user that polls, or name another state with --state";
     if path.try_exists().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
         bail!("cannot read the state file {}: permission denied; {help}", path.display());

@@ -16,6 +16,7 @@ use crate::report::{
     status_as_table, status_in_full,
 };
 use crate::secret::Secrets;
+use crate::stop::Cutoff;
 use crate::store::{Store, StoreError};
 use crate::target::{Target, TargetId};
 
@@ -26,7 +27,7 @@ use crate::target::{Target, TargetId};
 pub(crate) fn status(global: &Global, arguments: &cli::Status, console: &Console) -> anyhow::Result<Exit> {
     let config = load(global)?;
     let console = console.masking(Arc::new(Secrets::new(&config)));
-    let store = read_state(global, &config, &console)?;
+    let store = read_state(global, &config, &console, &Cutoff::default())?;
     let targets = select_among(&config, &with_tables(&store, &config)?, &arguments.targets)?;
     warn_if_not_polled(&store, &config, &console)?;
     let rows = store.at_once(|| rows(&store, &config, &targets))?;

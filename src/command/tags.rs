@@ -24,10 +24,11 @@ pub(crate) fn tags(global: &Global, arguments: &cli::Tags, console: &Console) ->
     let tag = arguments.tag.as_deref().map(tag).transpose()?;
     // With --offline nothing takes long, and a signal ends it as it ends any program.
     let stop = if arguments.offline { Stop::default() } else { Stop::on_signals()? };
-    let secrets = Secrets::new(&config).until(Cutoff::after(&stop, config.settings.max_runtime));
+    let cutoff = Cutoff::after(&stop, config.settings.max_runtime);
+    let secrets = Secrets::new(&config).until(cutoff.clone());
     let secrets = Arc::new(secrets);
     let console = console.masking(Arc::clone(&secrets));
-    let store = read_state(global, &config, &console)?;
+    let store = read_state(global, &config, &console, &cutoff)?;
     let run = Run {
         config: &config,
         store: &store,

@@ -36,7 +36,8 @@ pub(super) fn parse(text: &str) -> Result<Url, &'static str> {
 /// `write url = "https://git.example.com"` for `git.example.com`, else an example.
 pub(super) fn help(field: &Field<'_>, example: &str) -> String {
     let written = field.written();
-    let host = written.split_once("://").map_or(written.as_str(), |(_, host)| host);
+    let rest = written.split_once("://").or_else(|| written.split_once(":/"));
+    let host = rest.map_or(written.as_str(), |(_, host)| host);
     // What stands before an @ is a login.
     let url = format!("https://{}", host.rsplit('@').next().unwrap_or(host));
     let is_shown = parse(&url).is_ok() && !may_hold_secret(&url);

@@ -20,34 +20,30 @@ pub(super) fn run_by_root(file: &Path) -> Option<Fault> {
         let message = "root runs this file or its content, and it belongs to another user".to_owned();
         return fault(file, message);
     }
-    if metadata.mode() & (GROUP | OTHERS) != 0 {
+    if others_can_write(&metadata) {
         let message = "root runs this file or its content, and others can write it".to_owned();
         return fault(file, message);
     }
-    let folder = folder_above(file, |found| {
-        // The group of root is trusted like root.
-        let others = if found.gid() == 0 { OTHERS } else { GROUP | OTHERS };
-        found.uid() != 0 || can_replace(found, others)
-    })?;
+    let folder = folder_above(file, |found| found.uid() != 0 || others_can_replace(found))?;
     let shown = file.display();
     fault(&folder, format!("root runs {shown} or its content, and others can replace that in this folder"))
 }
 
-/// A warning for a state that every user can write: they can choose the tags that are deployed.
+/// A warning for a state that others can write: they can choose the tags that are deployed.
 pub(crate) fn open_to_all(state: &Path) -> Option<Fault> {
     let real = fs::canonicalize(state).ok()?;
     let fault = |path: &Path, message: &str, cure: &str| {
         let help = Some(format!("{cure} {}", path.display()));
         Some(Fault::of_file(path, message.to_owned(), help))
     };
-    if fs::metadata(&real).is_ok_and(|found| found.mode() & OTHERS != 0) {
+    if fs::metadata(&real).is_ok_and(|found| others_can_write(&found)) {
         return fault(
             &real,
             "others can write the state file, and with it choose the tags that are deployed",
             "chmod go-w",
         );
     }
-    let folder = folder_above(state, |found| can_replace(found, OTHERS))?;
+    let folder = folder_above(state, others_can_replace)?;
     fault(&folder, "others can replace the state file in this folder", "chmod go-w")
 }
 
@@ -65,7 +61,15 @@ const OTHERS: u32 = 0o002;
 /// In a folder with this bit, users cannot replace each other's files.
 const STICKY: u32 = 0o1000;
 
-/// Whether `others` can replace a file in the folder.
-fn can_replace(folder: &Metadata, others: u32) -> bool {
-    folder.mode() & others != 0 && folder.mode() & STICKY == 0
+/// Whether others can write it: every user, or where root runs tagship, a group that is neither root's nor the owner's
+/// alone (which has the owner's number). Other users than root share a folder with a group on purpose.
+fn others_can_write(found: &Metadata) -> bool {
+    let is_shared = found.gid() != 0 && found.gid() != found.uid();
+    let others = if is_shared && rustix::process::geteuid().is_root() { GROUP | OTHERS } else { OTHERS };
+    found.mode() & others != 0
+}
+
+/// Whether they can replace a file in the folder.
+fn others_can_replace(folder: &Metadata) -> bool {
+    others_can_write(folder) && folder.mode() & STICKY == 0
 }

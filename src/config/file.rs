@@ -24,11 +24,24 @@ pub(super) fn read(path: &Path) -> Result<Source, Fault> {
     Ok(Source::new(path.to_owned(), text))
 }
 
-/// The files that `include` names, each once; those of one glob sorted by name.
-pub(super) fn included(main: &Table<'_>) -> Result<Vec<Source>, Vec<Fault>> {
+/// What `include` names.
+#[derive(Default)]
+pub(super) struct Included {
+    /// Each file once; those of one glob sorted by name.
+    pub(super) sources: Vec<Source>,
+    /// Absolute.
+    pub(super) globs: Vec<String>,
+}
+
+/// Reads the files that `include` names.
+///
+/// # Errors
+/// One of them cannot be read.
+pub(super) fn included(main: &Table<'_>) -> Result<Included, Vec<Fault>> {
     let Some(items) = main.get("include").and_then(|field| field.list()) else {
-        return Ok(Vec::new());
+        return Ok(Included::default());
     };
+    let mut globs = Vec::new();
     let folder = main.source.file.parent().unwrap_or(Path::new("/"));
     let mut paths: Vec<PathBuf> = Vec::new();
     for item in items {
@@ -43,10 +56,12 @@ pub(super) fn included(main: &Table<'_>) -> Result<Vec<Source>, Vec<Fault>> {
         let literal = glob::Pattern::escape(&folder.display().to_string());
         // An absolute one stays as it is.
         let pattern = Path::new(&literal).join(text);
-        let Ok(matches) = glob::glob(&pattern.display().to_string()) else {
+        let pattern = pattern.display().to_string();
+        let Ok(matches) = glob::glob(&pattern) else {
             item.fault(format!("invalid glob {text:?}"), "use * and ?");
             continue;
         };
+        globs.push(pattern);
         for found in matches {
             match found {
                 Ok(path) => paths.push(path),
@@ -63,5 +78,19 @@ pub(super) fn included(main: &Table<'_>) -> Result<Vec<Source>, Vec<Fault>> {
     let mut faults = Vec::new();
     let sources =
         paths.iter().filter_map(|path| read(path).map_err(|fault| faults.push(fault)).ok()).collect();
-    if faults.is_empty() { Ok(sources) } else { Err(faults) }
+    if faults.is_empty() { Ok(Included { sources, globs }) } else { Err(faults) }
+}
+
+/// Whether a glob of `include` matches this file once it is made, by any name of its folder.
+pub(super) fn would_match(glob: &str, path: &Path) -> bool {
+    let (Some((folders, last)), Some(folder), Some(name)) =
+        (glob.rsplit_once('/'), path.parent(), path.file_name())
+    else {
+        return false;
+    };
+    let matches_name = glob::Pattern::new(last).is_ok_and(|last| last.matches(&name.to_string_lossy()));
+    let folder = file::resolved(folder);
+    matches_name
+        && glob::glob(folders)
+            .is_ok_and(|found| found.filter_map(Result::ok).any(|found| file::resolved(&found) == folder))
 }

@@ -1,10 +1,9 @@
 //! `images` and `exclude_images` of a project.
 
-use super::load::is_behind_host;
 use super::read::{Field, Table};
 use super::{RegistryConfig, RegistryKind};
 use crate::images;
-use crate::reference::{ImageRef, Repository};
+use crate::reference::{ImageRef, Repository, behind_host};
 use crate::target::{Name, Target};
 
 /// The globs of a table with `images`; at least one, each with its owner written out.
@@ -95,10 +94,9 @@ fn is_of_owner(item: &Field<'_>, glob: &str, registry: Option<&RegistryConfig>) 
         );
         return false;
     }
-    let is_host =
-        is_behind_host(glob, registry) && registry.is_none_or(|found| found.kind != RegistryKind::OciLayout);
-    if is_host {
-        let (host, rest) = glob.split_once('/').unwrap_or_default();
+    let is_folder = registry.is_some_and(|found| found.kind == RegistryKind::OciLayout);
+    let host = registry.map(RegistryConfig::host).unwrap_or_default();
+    if !is_folder && let Some((host, rest)) = behind_host(&host, glob) {
         item.warning(format!("{host:?} looks like a host"), item.write(format!("{rest:?}")));
     }
     true

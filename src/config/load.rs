@@ -20,7 +20,7 @@ use super::{
     Config, Fault, Faults, Location, PingUrl, RegistryConfig, RegistryKind, SecretSource, Settings,
     StateSetting,
 };
-use super::{address, file, notify, registry, source};
+use super::{file, notify, registry, source};
 use crate::images;
 use crate::policy::Order;
 use crate::reference::{ImageRef, Repository};
@@ -55,8 +55,8 @@ fn validate(path: PathBuf, main: Source) -> Result<Config, Faults> {
     let root = main.parse().map_err(in_order)?;
     let found = Found::default();
     let main_table = Table::root(&root, &main, &found);
-    let included = match file::included(&main_table) {
-        Ok(sources) => sources,
+    let file::Included { sources: included, globs } = match file::included(&main_table) {
+        Ok(included) => included,
         Err(faults) => return Err(Faults(faults)),
     };
     let mut nodes: Vec<(&Source, Node<'_>)> = Vec::new();
@@ -93,7 +93,7 @@ fn validate(path: PathBuf, main: Source) -> Result<Config, Faults> {
     let dangers: BTreeMap<PathBuf, Fault> =
         run.iter().filter_map(|file| run_by_root(file)).map(|fault| (fault.file.clone(), fault)).collect();
     let dangers = dangers.into_values().collect();
-    Ok(Config { files, programs, warnings, dangers, ..config })
+    Ok(Config { files, globs, programs, warnings, dangers, ..config })
 }
 
 /// By file and line, each once: an error in a default is found at every stage that uses the default.
@@ -183,6 +183,7 @@ impl<'a> Loader<'a> {
             image_faults: BTreeMap::new(),
             notifiers,
             files: Vec::new(),
+            globs: Vec::new(),
             programs: BTreeSet::new(),
             warnings: Vec::new(),
             dangers: Vec::new(),
@@ -204,11 +205,10 @@ impl<'a> Loader<'a> {
         let state = get("state").map_or(Some(StateSetting::Default), |field| {
             Some(match field.some_text()? {
                 "none" => StateSetting::Nothing,
-                path => StateSetting::File(folder.join(path)),
+                _ => StateSetting::File(field.file_path(folder)?),
             })
         });
-        let metrics_file = get("metrics_file")
-            .map_or(Some(None), |field| field.some_text().map(|path| Some(folder.join(path))));
+        let metrics_file = get("metrics_file").map_or(Some(None), |field| field.file_path(folder).map(Some));
         let scope = Scope { secrets: self.named_secrets(), ..Scope::default() };
         let ping = |field: &Field<'_>| {
             let url = Reader { scope: &scope, folder }.url(field)?;
@@ -453,10 +453,6 @@ impl<'a> Loader<'a> {
                 return None;
             }
         };
-        if is_behind_host(text, registry) {
-            let (host, rest) = text.split_once('/').unwrap_or_default();
-            field.warning(format!("{host:?} looks like a host"), field.write(format!("{rest:?}")));
-        }
         let registry = registry?;
         let has_owners = matches!(registry.kind, RegistryKind::Gitea | RegistryKind::Github);
         if has_owners && repository.name().is_none() {
@@ -464,7 +460,11 @@ impl<'a> Loader<'a> {
             field.fault(format!("{:?} has no owner", repository.as_str()), field.write(owner));
             return None;
         }
-        Some(ImageRef { host: registry.host(), repository })
+        let image = ImageRef { host: registry.host(), repository };
+        if let Some((host, rest)) = image.behind_host() {
+            field.warning(format!("{host:?} looks like a host"), field.write(format!("{rest:?}")));
+        }
+        Some(image)
     }
 
     /// `after` names a stage of the project, and no two stages wait for each other.
@@ -591,16 +591,4 @@ fn is_of_owner(url: &Url, image: &ImageRef) -> bool {
     let path = url.path().trim_matches('/');
     let rest = image.repository.as_str().strip_prefix(path);
     !path.is_empty() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// `git.example.com/acme/shop`: a host is probably not part of the repository's name.
-pub(super) fn is_behind_host(image: &str, registry: Option<&RegistryConfig>) -> bool {
-    let Some((first, rest)) = image.split_once('/') else {
-        return false;
-    };
-    let is_host_of = |registry: &RegistryConfig| match &registry.location {
-        Location::Url(url) => address::host(url) == first,
-        Location::Folder(_) => false,
-    };
-    rest.contains('/') && (first.contains('.') || registry.is_some_and(is_host_of))
 }

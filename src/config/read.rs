@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::path::{self, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::Fault;
 use super::excerpt::{is_sensitive_path, may_hold_secret};
 use super::key::Section;
 use super::tree::{Entry, Node, Source, Value};
+use crate::file;
 use crate::target::lint::words;
 
 /// Errors and warnings in the order found.
@@ -356,6 +358,18 @@ impl<'t> Field<'t> {
         Some(text)
     }
 
+    /// A path, relative to this folder. What only a shell would expand is warned of.
+    pub(super) fn file_path(&self, folder: &path::Path) -> Option<PathBuf> {
+        let text = self.some_text()?;
+        if let Some((word, meant)) = file::expanded(path::Path::new(text)) {
+            self.warning(
+                format!("only a shell expands {word}"),
+                self.write(format!("{:?}", meant.display().to_string())),
+            );
+        }
+        Some(folder.join(text))
+    }
+
     pub(super) fn boolean(&self) -> Option<bool> {
         if let Value::Bool(value) = self.node.value {
             return Some(value);
@@ -519,7 +533,12 @@ pub(crate) fn nearest<'k>(name: &str, known: &[&'k str]) -> Vec<&'k str> {
     }
     let distance = |known: &&'k str| {
         let distance = strsim::damerau_levenshtein(name, known);
-        let is_near = distance <= known.len().max(name.len()).div_ceil(3).max(1)
+        // Where not even the first letter is the same, chance is the likelier cause.
+        let third = match name.chars().next() == known.chars().next() {
+            true => known.len().max(name.len()).div_ceil(3),
+            false => known.len().max(name.len()) / 3,
+        };
+        let is_near = distance <= third.max(1)
             || (!name.is_empty() && (name.starts_with(known) || known.starts_with(name)));
         is_near.then_some((distance, *known))
     };

@@ -149,7 +149,7 @@ fn folder(table: &Table<'_>) -> Option<Location> {
         return None;
     };
     let folder = table.source.file.parent().unwrap_or(Path::new("/"));
-    Some(Location::Folder(folder.join(field.some_text()?)))
+    field.file_path(folder).map(Location::Folder)
 }
 
 fn credential(table: &Table<'_>) -> Option<CredentialSetting> {

@@ -37,13 +37,17 @@ pub(super) fn read_token(field: &Field<'_>, folder: &Path) -> Option<SecretSourc
     match *key {
         "env" => {
             let name = value.some_text()?;
-            if name.contains(['=', '\0']) {
-                value.fault("not a valid name of an environment variable", "");
+            if name.contains(['=', '\0', '$']) || name.trim() != name {
+                let plain = name.trim().trim_start_matches('$').trim_matches(['{', '}']);
+                // Anything else may be a secret.
+                let is_name = plain.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+                let help = if is_name { value.write(format!("{plain:?}")) } else { String::new() };
+                value.fault("not a valid name of an environment variable", help);
                 return None;
             }
             Some(SecretSource::Env(name.to_owned()))
         }
-        "file" => Some(SecretSource::File(folder.join(value.some_text()?))),
+        "file" => value.file_path(folder).map(SecretSource::File),
         "command" => {
             let argv: Vec<String> =
                 value.list()?.iter().filter_map(Field::some_text).map(str::to_owned).collect();

@@ -508,6 +508,12 @@ fn zone_meant(name: &str) -> Vec<String> {
     if !cities.is_empty() {
         return cities;
     }
+    // What resembles `CEST` or `UTC+1` by its letters has other hours.
+    let has_lower_case = name.contains(|character: char| character.is_ascii_lowercase());
+    if !name.contains('/') && (!has_lower_case || name.contains(|character: char| character.is_ascii_digit()))
+    {
+        return Vec::new();
+    }
     let known: Vec<&str> = names.iter().map(String::as_str).collect();
     nearest(name, &known).into_iter().map(str::to_owned).collect()
 }

@@ -190,9 +190,7 @@ impl Reader<'_> {
     fn command(&self, table: &Table<'_>) -> Option<CommandStep> {
         let command = table.get("command")?;
         let env = table.get("env").map_or(Some(Vec::new()), |field| self.environment(&field));
-        let dir = table
-            .get("dir")
-            .map_or(Some(self.folder.to_owned()), |field| field.some_text().map(|dir| self.folder.join(dir)));
+        let dir = table.get("dir").map_or(Some(self.folder.to_owned()), |field| field.file_path(self.folder));
         let timeout = duration(table, "timeout", COMMAND_TIMEOUT);
         let argv = self.argv(&command);
         Some(CommandStep { argv: argv?, env: env?, dir: dir?, timeout: timeout? })

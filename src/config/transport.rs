@@ -8,6 +8,7 @@ use url::{Host, Url};
 use super::TrustedRealm;
 use super::address;
 use super::read::{Field, Table};
+use crate::file;
 use crate::transport::{Identity, Proxy, Transport, read_certificates};
 
 /// Keys for servers only.
@@ -70,10 +71,14 @@ pub(super) fn server(field: &Field<'_>, insecure_http: bool) -> Option<Url> {
 }
 
 fn certificates(table: &Table<'_>, field: &Field<'_>) -> Option<Vec<CertificateDer<'static>>> {
-    match read_certificates(&folder(table).join(field.some_text()?)) {
+    match read_certificates(&field.file_path(folder(table))?) {
         Ok(found) => Some(found),
         Err(wrong) => {
-            field.fault(wrong, "name a PEM file (-----BEGIN CERTIFICATE-----)");
+            let help = match file::expanded(Path::new(&field.written())) {
+                Some((_, meant)) => field.write(format!("{:?}", meant.display().to_string())),
+                None => "name a PEM file (-----BEGIN CERTIFICATE-----)".to_owned(),
+            };
+            field.fault(wrong, help);
             None
         }
     }
@@ -83,9 +88,9 @@ fn identity(table: &Table<'_>) -> Option<Option<Identity>> {
     match (table.get("client_cert"), table.get("client_key")) {
         (None, None) => Some(None),
         (Some(certificate), Some(key)) => {
-            let key = key.some_text();
+            let key = key.file_path(folder(table));
             let chain = certificates(table, &certificate)?;
-            Some(Some(Identity { chain, key_file: folder(table).join(key?) }))
+            Some(Some(Identity { chain, key_file: key? }))
         }
         // Reported when the table was read.
         (Some(_), None) | (None, Some(_)) => None,

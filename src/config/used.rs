@@ -3,10 +3,12 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+use super::file::would_match;
 use super::{Config, CredentialSetting, Location, SecretSource};
+use crate::file;
 use crate::program::located;
 use crate::target::Target;
-use crate::target::inner::{Inner, inner};
+use crate::target::inner::{Inner, Word, inner};
 use crate::target::step::Step;
 use crate::target::template::{Part, Template};
 
@@ -36,12 +38,20 @@ fn of_command(argv: &[Template], dir: &Path) -> Vec<PathBuf> {
         [Part::Literal(text)] => Some(text.clone()),
         _ => None,
     };
-    let program = argv.first().and_then(known).filter(|program| program.contains('/'));
-    let script = inner(argv, &known).and_then(|inner| match inner {
-        Inner::Script(script) => Some(script),
-        Inner::Program(program) => Some(program).filter(|program| program.contains('/')),
-    });
-    program.into_iter().chain(script).map(|path| dir.join(located(&path, dir))).collect()
+    let mut paths = Vec::new();
+    let mut rest = Some(Word::of_command(argv, known));
+    while let Some(words) = rest {
+        paths.extend(words.first().and_then(Word::text).filter(|name| name.contains('/')).map(str::to_owned));
+        rest = match inner(&words) {
+            Some(Inner::Program(words)) => Some(words),
+            Some(Inner::Script { path, .. }) => {
+                paths.push(path);
+                None
+            }
+            None => None,
+        };
+    }
+    paths.iter().map(|path| dir.join(located(path, dir))).collect()
 }
 
 fn sources(config: &Config) -> impl Iterator<Item = &SecretSource> {
@@ -52,9 +62,35 @@ fn sources(config: &Config) -> impl Iterator<Item = &SecretSource> {
     config.secrets.values().chain(of_registries)
 }
 
+/// The files that a run reads, runs or keeps. None of them is there for tagship to replace.
+pub(crate) struct UsedFiles<'c> {
+    config: &'c Config,
+    files: Vec<(&'static str, PathBuf)>,
+}
+
+impl UsedFiles<'_> {
+    /// These, too, with what messages call them.
+    pub(crate) fn and(mut self, files: impl IntoIterator<Item = (&'static str, PathBuf)>) -> Self {
+        self.files.extend(files);
+        self
+    }
+
+    /// What the file at a path is. None: it is not used.
+    pub(crate) fn role(&self, path: &Path) -> Option<&'static str> {
+        let used = self.files.iter().find(|(_, used)| file::leads_to(path, used)).map(|(role, _)| *role);
+        let included = "a file that include would read as configuration";
+        used.or_else(|| self.config.would_include(path).then_some(included))
+    }
+}
+
 impl Config {
-    /// Every file that a run reads or runs, with what messages call it. None of them is there for tagship to replace.
-    pub(crate) fn used_files(&self) -> Vec<(&'static str, PathBuf)> {
+    /// Whether the next run would read a file that is made at this path as configuration.
+    pub(crate) fn would_include(&self, path: &Path) -> bool {
+        self.globs.iter().any(|glob| would_match(glob, path))
+    }
+
+    /// The files that a run reads or runs.
+    pub(crate) fn used_files(&self) -> UsedFiles<'_> {
         let named = |what, paths: Vec<PathBuf>| paths.into_iter().map(move |path| (what, path));
         let secrets = sources(self).filter_map(|source| match source {
             SecretSource::File(path) | SecretSource::DockerConfig(path) => Some(path.clone()),
@@ -70,11 +106,12 @@ impl Config {
             Location::Url(_) => None,
         });
         let programs = self.programs.iter().cloned().chain(secret_programs(self));
-        named("a file of the configuration", self.files.clone())
+        let files = named("a file of the configuration", self.files.clone())
             .chain(named("the file of a secret", secrets.collect()))
             .chain(named("a certificate of a registry, or its key", certificates.collect()))
             .chain(named("a program that tagship runs", programs.collect()))
             .chain(named("a file of an image layout", layouts.flatten().collect()))
-            .collect()
+            .collect();
+        UsedFiles { config: self, files }
     }
 }

@@ -182,7 +182,10 @@ impl CommandDeployer {
             return format!("{program} cannot be run in {}: no such folder", self.dir.display());
         }
         if program.contains('/') {
-            return format!("{program} cannot be run: {}", refusal(&located(program, &self.dir), error));
+            return format!(
+                "{program} cannot be run: {}",
+                refusal(&located(program, &self.dir), &self.dir, error)
+            );
         }
         if error.kind() == io::ErrorKind::NotFound {
             let given = self.env.iter().rfind(|(name, _)| name == "PATH").map(|(_, value)| value.into());

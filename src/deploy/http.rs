@@ -9,7 +9,7 @@ use ureq::http::{HeaderName, HeaderValue, Method, Request, header};
 use url::Url;
 
 use super::answer::{self, Awaited, failure, retry_after, shown_status};
-use super::command::{shown_duration, signal_name};
+use super::command::shown_duration;
 use super::exchange::{Answer, NoAnswer, exchange};
 use super::placeholder::{self, Values};
 use super::signing;
@@ -17,7 +17,7 @@ use super::transcript::KEPT;
 use super::{Attempt, DeployError, Deployer};
 use crate::plan::ErrorCode;
 use crate::secret::Redactor as _;
-use crate::stop::{CutShort, Cutoff, TICK};
+use crate::stop::{Cutoff, TICK};
 use crate::target::step::{Body, HttpStep, Success, Until};
 use crate::target::template::SecretId;
 
@@ -86,7 +86,7 @@ impl<'a> HttpDeployer<'a> {
         let grace = Duration::ZERO;
         let answer = exchange(&self.url, self.request.clone(), self.timeout, grace, cutoff);
         answer.map_err(|error| {
-            let error = unanswered(error, self.timeout);
+            let error = unanswered(error);
             DeployError { message: format!("{}: {}", self.shown, error.message), ..error }
         })
     }
@@ -100,11 +100,15 @@ impl<'a> HttpDeployer<'a> {
     }
 
     /// Sends it once. What later steps use of the answer as a credential is not shown from then on.
-    fn exchange(&self, timeout: Duration, attempt: &Attempt<'_>) -> Result<Answer, NoAnswer> {
+    fn exchange(
+        &self,
+        timeout: Duration,
+        grace: Duration,
+        attempt: &Attempt<'_>,
+    ) -> Result<Answer, NoAnswer> {
         let mut request = self.request.clone();
         self.signer.sign(&mut request, Timestamp::now()).map_err(NoAnswer::NotSendable)?;
-        let mut answer =
-            exchange(&self.url, request, timeout, attempt.patience.grace, &Cutoff::at_signal(attempt.stop))?;
+        let mut answer = exchange(&self.url, request, timeout, grace, &Cutoff::at_signal(attempt.stop))?;
         if !attempt.credentials.is_empty() {
             let body = serde_json::from_slice::<Value>(&answer.body).ok();
             let values = attempt.credentials.iter().filter_map(|pointer| body.as_ref()?.pointer(pointer));
@@ -115,17 +119,27 @@ impl<'a> HttpDeployer<'a> {
     }
 
     fn once(&self, attempt: &mut Attempt<'_>) -> Result<Answer, DeployError> {
-        self.exchange(self.timeout, attempt).map_err(|error| unanswered(error, self.timeout))
+        self.exchange(self.timeout, attempt.patience.grace, attempt).map_err(|error| {
+            unanswered(match (error, attempt.stop.signal()) {
+                // It may have ended together with tagship: what it did is as unknown as where the wait is cut short.
+                (NoAnswer::TimedOut(..) | NoAnswer::Failed(_), Some(signal)) => {
+                    NoAnswer::Interrupted(Some(signal))
+                }
+                (error, _) => error,
+            })
+        })
     }
 
     /// Sends it until the answer says what is waited for. What may pass is taken for "not yet".
     fn repeatedly(&self, until: &Until, attempt: &mut Attempt<'_>) -> Result<Answer, DeployError> {
         let began = Instant::now();
         let within = until.within.min(self.longest);
+        // It asks, and is asked again: at a signal nobody has to know what came of it.
+        let grace = Duration::ZERO;
         let mut said = String::new();
         loop {
             let left = within.saturating_sub(began.elapsed()).max(TICK);
-            let not_yet = match self.exchange(self.timeout.min(left), attempt) {
+            let not_yet = match self.exchange(self.timeout.min(left), grace, attempt) {
                 Ok(answer) => {
                     attempt.http_status = Some(answer.status.as_u16());
                     match answer::awaited(&answer, until, attempt.vault) {
@@ -133,10 +147,10 @@ impl<'a> HttpDeployer<'a> {
                         Awaited::NotYet(what) => what,
                     }
                 }
-                Err(error @ (NoAnswer::NotSendable(_) | NoAnswer::Interrupted(_))) => {
-                    return Err(unanswered(error, self.timeout));
+                Err(error @ (NoAnswer::NotSendable(_) | NoAnswer::NotSent(_) | NoAnswer::Interrupted(_))) => {
+                    return Err(unanswered(error));
                 }
-                Err(NoAnswer::TimedOut(what)) => what.to_owned(),
+                Err(NoAnswer::TimedOut(what, _)) => what.to_owned(),
                 Err(NoAnswer::Failed(what)) => what,
             };
             if said != not_yet {
@@ -145,7 +159,7 @@ impl<'a> HttpDeployer<'a> {
                 said = not_yet;
             }
             if !attempt.stop.pause(until.every.min(within)) {
-                return Err(unanswered(NoAnswer::Interrupted(attempt.stop.signal()), self.timeout));
+                return Err(unanswered(NoAnswer::Interrupted(attempt.stop.signal())));
             }
             if began.elapsed() >= within {
                 let message = format!("not over within {}: {said}", shown_duration(within));
@@ -185,22 +199,16 @@ impl Deployer for HttpDeployer<'_> {
     }
 }
 
-fn unanswered(error: NoAnswer, timeout: Duration) -> DeployError {
+fn unanswered(error: NoAnswer) -> DeployError {
+    let message = error.to_string();
     match error {
-        NoAnswer::NotSendable(what) => {
-            DeployError::before_start(ErrorCode::Http, format!("cannot be sent: {what}"))
+        NoAnswer::NotSendable(_) => DeployError::before_start(ErrorCode::Http, message),
+        NoAnswer::TimedOut(..) => DeployError::failed(ErrorCode::Timeout, message),
+        NoAnswer::Failed(_) => DeployError::failed(ErrorCode::Http, message),
+        NoAnswer::NotSent(_) => {
+            DeployError { interrupted: true, ..DeployError::before_start(ErrorCode::Http, message) }
         }
-        NoAnswer::TimedOut(what) => {
-            DeployError::failed(ErrorCode::Timeout, format!("{what} within {}", shown_duration(timeout)))
-        }
-        NoAnswer::Failed(what) => DeployError::failed(ErrorCode::Http, what),
-        NoAnswer::Interrupted(signal) => {
-            let message = match signal {
-                Some(signal) => {
-                    format!("no answer yet when tagship was told to stop by {}", signal_name(signal.into()))
-                }
-                None => format!("no answer yet: {CutShort}"),
-            };
+        NoAnswer::Interrupted(_) => {
             DeployError { interrupted: true, ..DeployError::failed(ErrorCode::Http, message) }
         }
     }

@@ -8,7 +8,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::Stop;
-use super::command::shown_duration;
+use super::command::signal_name;
 use super::exchange::{NoAnswer, exchange};
 use crate::config::PingUrl;
 use crate::secret::Secrets;
@@ -83,10 +83,11 @@ pub(crate) fn ping(
     match answer {
         Ok(answer) if answer.status.is_success() => Ok(()),
         Ok(answer) => Err(fault(&format!("{event} was answered by {}", answer.status))),
-        Err(NoAnswer::TimedOut(what)) => {
-            Err(fault(&format!("{event}: {what} within {}", shown_duration(timeout))))
+        Err(error) => {
+            // The signal is why it had no longer.
+            let why = stop.signal().filter(|_| matches!(error, NoAnswer::TimedOut(..)));
+            let why = why.map(|signal| format!(" of being told to stop by {}", signal_name(signal.into())));
+            Err(fault(&format!("{event}: {error}{}", why.unwrap_or_default())))
         }
-        Err(NoAnswer::Failed(what) | NoAnswer::NotSendable(what)) => Err(fault(&format!("{event}: {what}"))),
-        Err(NoAnswer::Interrupted(_)) => Ok(()),
     }
 }

@@ -741,13 +741,11 @@ impl Poll<'_> {
     }
 
     fn nothing_matches(&self) -> String {
-        let Selection { listed, matched, not_parsed, .. } = self.selection;
+        let Selection { listed, matched, .. } = self.selection;
         match (listed, matched) {
             (0, _) => "the image has no tags yet".to_owned(),
             (listed, 0) => format!("none of {listed} tags matches"),
-            _ => {
-                format!("{matched} of {listed} tags match, and the order cannot compare {not_parsed} of them")
-            }
+            _ => self.selection.describe(),
         }
     }
 

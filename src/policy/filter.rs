@@ -57,7 +57,7 @@ impl Filter {
         let mut globs = |key, texts: &[String]| {
             let mut globs = Vec::with_capacity(texts.len());
             for text in texts {
-                match Glob::new(text) {
+                match Glob::new(key, text) {
                     Ok(glob) => globs.push(glob),
                     Err((message, help)) => {
                         // Alone it is the whole value of its key.
@@ -128,12 +128,12 @@ impl Filter {
 impl Glob {
     /// # Errors
     /// What is wrong, and what to write instead.
-    fn new(text: &str) -> Result<Glob, (String, String)> {
+    fn new(key: &str, text: &str) -> Result<Glob, (String, String)> {
         if text.is_empty() {
             return Err(("an empty glob matches no tag".to_owned(), "\"*\" matches every tag".to_owned()));
         }
         if let Some(odd) = text.chars().find(|c| !is_possible(*c)) {
-            return Err((format!("{text:?} matches no tag: a tag cannot have {odd:?}"), meant(text)));
+            return Err((format!("{text:?} matches no tag: a tag cannot have {odd:?}"), meant(key, text)));
         }
         if text.starts_with(['.', '-']) {
             let message = format!("{text:?} matches no tag: a tag cannot begin with . or -");
@@ -171,8 +171,11 @@ fn is_possible(character: char) -> bool {
 }
 
 /// What to write for a glob with more than `*` and `?` in it.
-fn meant(text: &str) -> String {
-    const ONLY: &str = "a glob has * and ? only; use regex for more";
+fn meant(key: &str, text: &str) -> String {
+    // It says what is matched, not what is excluded.
+    let has_regex = key == "tags";
+    let only =
+        if has_regex { "a glob has * and ? only; use regex for more" } else { "a glob has * and ? only" };
     // `^v.*$` and the like: an expression that a glob cannot replace.
     let is_regex = text.contains(['^', '$', '\\', '+', '(']) || (text.contains('[') && !text.contains('{'));
     if is_regex {
@@ -187,8 +190,9 @@ fn meant(text: &str) -> String {
             text.to_owned()
         };
         return match text.contains('\'') {
-            true => ONLY.to_owned(),
-            false => format!("{ONLY}: write tags = \"{prefix}*\" and regex = '{regex}'"),
+            _ if !has_regex => format!("{only}, such as \"{prefix}*\""),
+            true => only.to_owned(),
+            false => format!("{only}: write tags = \"{prefix}*\" and regex = '{regex}'"),
         };
     }
     let alternatives = match (text.split_once('{'), text.contains('|')) {
@@ -215,7 +219,7 @@ fn meant(text: &str) -> String {
             format!("write [{}]", globs.join(", "))
         }
         Some(globs) if globs.len() == 1 => format!("write {:?}", globs[0]),
-        _ => ONLY.to_owned(),
+        _ => only.to_owned(),
     }
 }
 
@@ -515,7 +519,7 @@ mod tests {
             ("v1", "v?", false),
             ("*x", "*", false),
         ] {
-            let covers = Glob::new(cover).unwrap().covers(&Glob::new(covered).unwrap());
+            let covers = Glob::new("tags", cover).unwrap().covers(&Glob::new("tags", covered).unwrap());
             assert_eq!(covers, expected, "{cover} covers {covered}");
         }
     }

@@ -35,6 +35,26 @@ impl Selection {
         self.candidates.first()
     }
 
+    /// `4 of 7 tags match (the order cannot compare 1 of them, 2 are outside the range)`
+    pub(crate) fn describe(&self) -> String {
+        let mut left = Vec::new();
+        if self.not_parsed > 0 {
+            left.push(format!("the order cannot compare {} of them", self.not_parsed));
+        }
+        for (count, one, several) in [
+            (self.out_of_range, "is outside the range", "are outside the range"),
+            (self.prerelease, "is a prerelease", "are prereleases"),
+        ] {
+            match count {
+                0 => {}
+                1 => left.push(format!("1 {one}")),
+                _ => left.push(format!("{count} {several}")),
+            }
+        }
+        let left = if left.is_empty() { String::new() } else { format!(" ({})", left.join(", ")) };
+        format!("{} of {} tags match{left}", self.matched, self.listed)
+    }
+
     /// Whether a tag that was asked about is listed; None for any other tag.
     pub(crate) fn is_listed(&self, tag: &Tag) -> Option<bool> {
         if self.find(tag).is_some() { Some(true) } else { self.absent.contains(tag).then_some(false) }

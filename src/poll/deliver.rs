@@ -14,7 +14,7 @@ use super::record::Recorded;
 use super::stage::longest;
 use super::{Context, Message, Mode};
 use crate::deploy::{self, Handover, Watch};
-use crate::plan::{self, Change, Deployment, DeploymentState, Failure, Status, TargetEvent};
+use crate::plan::{self, Change, DecidedBy, Deployment, DeploymentState, Failure, Status, TargetEvent};
 use crate::process::Leader;
 use crate::report::{Phase, TargetReport};
 use crate::stop::Cutoff;
@@ -125,6 +125,9 @@ impl Delivery<'_> {
     /// The target's lock or rows cannot be used, and nothing was sent: its deployment waits for the next poll. Others
     /// go on.
     pub(super) fn failed_by_state(&self, recorded: &Recorded<'_>, error: &StoreError) -> TargetReport {
+        if matches!(error, StoreError::CutShort { .. }) {
+            return not_started(self.context.run.mode, recorded);
+        }
         let failure = self.context.state_failure(error);
         // Where only its lock is broken, this is remembered and notified as any failure; else the report is all.
         let _ = self.commit(recorded.target, TargetEvent::StateFailed(failure.clone()));
@@ -156,16 +159,11 @@ impl Delivery<'_> {
             ControlFlow::Break(report) => *report,
         };
         let is_given_up = report.status == Status::Dead && recorded.target.on_failure == OnFailure::Previous;
-        if is_given_up { self.roll_back(recorded, report, lock) } else { Ok(report) }
+        Ok(if is_given_up { self.roll_back(recorded, report, lock) } else { report })
     }
 
     /// A deployment was given up: what was recorded to follow it is carried out.
-    fn roll_back(
-        &self,
-        recorded: &Recorded<'_>,
-        given_up: TargetReport,
-        lock: &Lock,
-    ) -> Result<TargetReport, StoreError> {
+    fn roll_back(&self, recorded: &Recorded<'_>, given_up: TargetReport, lock: &Lock) -> TargetReport {
         let failed = given_up.latest_tag.as_ref().map_or_else(String::new, ToString::to_string);
         let why = given_up.failure.as_ref().map_or_else(String::new, |failure| failure.message.clone());
         let not_back = |what: String| {
@@ -175,23 +173,60 @@ impl Delivery<'_> {
                 .map(|failure| Failure { message: format!("{}; {what}", failure.message), ..failure });
             TargetReport { failure, ..given_up.clone() }
         };
-        let deployment = match self.turn(recorded)? {
-            ControlFlow::Continue(next) if next.is_automatic_rollback() => next,
-            ControlFlow::Break(report) if report.status == Status::Held => {
-                return Ok(not_back(format!("not rolled back: {}", report.reason)));
+        match self.rolled_back(recorded, &given_up, lock) {
+            Ok(Ok(report)) => TargetReport {
+                reason: format!("{failed} was given up: {why}"),
+                failure: given_up.failure,
+                ..report
+            },
+            Ok(Err(what)) => not_back(what),
+            Err(error) => {
+                not_back(format!("not rolled back yet: {}", self.context.state_failure(&error).message))
             }
-            _ => return Ok(not_back("no other image is known to roll back to".to_owned())),
-        };
-        let report = self.act(recorded, &deployment, lock)?;
-        if report.status != Status::RolledBack {
-            let why = report.failure.map_or(report.reason, |failure| failure.message);
-            return Ok(not_back(format!("the rollback to {} failed: {why}", deployment.tag)));
         }
-        Ok(TargetReport {
-            reason: format!("{failed} was given up: {why}"),
-            failure: given_up.failure,
-            ..report
+    }
+
+    /// Carries out the rollback that was recorded, or says why there is none, or why it did not end well.
+    fn rolled_back(
+        &self,
+        recorded: &Recorded<'_>,
+        given_up: &TargetReport,
+        lock: &Lock,
+    ) -> Result<Result<TargetReport, String>, StoreError> {
+        let store = &self.context.run.store;
+        let open = store.write(|write| write.open_deployments(&recorded.target.id))?;
+        let tag = match open.pending {
+            Some(rollback) if rollback.is_automatic_rollback() => rollback.tag,
+            Some(newer) => return Ok(Err(format!("not rolled back: {} is planned", newer.tag))),
+            None => return Ok(Err(self.why_none(recorded.target, given_up)?)),
+        };
+        let report = match self.turn(recorded)? {
+            ControlFlow::Continue(next) if !next.is_automatic_rollback() => self.elsewhere(recorded),
+            ControlFlow::Continue(_) if store.is_acted_on(&recorded.target.id)? => self.busy(recorded)?,
+            ControlFlow::Continue(rollback) => self.act(recorded, &rollback, lock)?,
+            ControlFlow::Break(report) => *report,
+        };
+        let reason = report.failure.as_ref().map_or(&report.reason, |failure| &failure.message);
+        Ok(match report.status {
+            Status::RolledBack => Ok(report),
+            Status::Failed | Status::Dead => Err(format!("the rollback to {tag} failed: {reason}")),
+            Status::Pending | Status::Deploying | Status::Unknown | Status::Waiting => {
+                Err(format!("the rollback to {tag} waits for the next poll: {reason}"))
+            }
+            _ => Err(format!("not rolled back: {reason}")),
         })
+    }
+
+    /// Why no rollback was recorded.
+    fn why_none(&self, target: &Target, given_up: &TargetReport) -> Result<String, StoreError> {
+        let runs = self.context.run.store.runs(&target.id)?;
+        let marked = runs
+            .last()
+            .filter(|run| run.by == DecidedBy::Mark && given_up.latest_tag.as_ref() == Some(&run.tag));
+        Ok(marked.map_or_else(
+            || "no other image is known to roll back to".to_owned(),
+            |run| format!("not rolled back: {} was marked as deployed", run.tag),
+        ))
     }
 
     /// Applies an event to a target, in one transaction. None: the event is about a deployment that is not the one to

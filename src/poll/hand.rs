@@ -157,9 +157,15 @@ fn choose(
     let image = &target.image.repository;
     let Chosen { listed, sighted } = match &wish.choice {
         Choice::Newest => {
-            let Newest { tag, sighted } = listing::newest(context, registry, target)?.map_err(|failure| {
-                anyhow!("{}: the newest tag of {} is not known: {}", target.id, target.image, failure.message)
-            })?;
+            let Newest { tag, sighted } =
+                listing::newest(context, registry, target, None)?.map_err(|failure| {
+                    anyhow!(
+                        "{}: the newest tag of {} is not known: {}",
+                        target.id,
+                        target.image,
+                        failure.message
+                    )
+                })?;
             let listed = tag.map_err(|tie| anyhow!("{}: {tie}", target.id))?.with_context(|| {
                 format!("no tag of {} is allowed by the rule of {}", target.image, target.id)
             })?;

@@ -120,7 +120,7 @@ pub(super) fn list(
         let select = |index: &usize| {
             let target = context.targets[*index];
             let selected = match listing {
-                Err(error) => Err(context.failure(error)),
+                Err(error) => Err(context.listing_failure(target, error)),
                 Ok(listing) if is_sighted => sight(context, registry, target, listing, &shared),
                 Ok(listing) => {
                     let answers = Answers::default();
@@ -397,22 +397,25 @@ pub(super) struct Newest {
     pub(super) sighted: Vec<(Tag, Sighting)>,
 }
 
-/// The newest tag that a target's policy allows, whatever its gates say.
+/// The newest tag that a target's policy allows, whatever its gates say. `all`: the tags, where they are listed already.
 pub(super) fn newest(
     context: &Context<'_>,
     registry: &dyn Registry,
     target: &Target,
+    all: Option<&Listing>,
 ) -> Result<Result<Newest, Failure>, StoreError> {
     let image = &target.image.repository;
-    let listing = match target.policy.order() {
-        Order::Newest if registry.has_push_times() => {
-            read_newest_first(registry, image, vec![Reading::new(&target.policy, None, HashSet::new())], None)
+    let listing = match (target.policy.order(), all) {
+        (Order::Newest, _) if registry.has_push_times() => {
+            let reading = Reading::new(&target.policy, None, HashSet::new());
+            read_newest_first(registry, image, vec![reading], None)
         }
-        _ => registry.list_tags(image),
+        (_, Some(all)) => Ok(all.clone()),
+        (_, None) => registry.list_tags(image),
     };
     let listing = match listing {
         Ok(listing) => listing,
-        Err(error) => return Ok(Err(context.failure(&error))),
+        Err(error) => return Ok(Err(context.listing_failure(target, &error))),
     };
     let (listing, sighted, answers) = if is_sighted(registry, target) {
         match place(context, registry, target, &listing)? {

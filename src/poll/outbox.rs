@@ -236,7 +236,7 @@ fn record_result(
         notifications.iter().try_for_each(|notification| write.end_notification(&notification.id, now))
     };
     let Err(error) = result else {
-        return run.store.write(end_all);
+        return run.store.write_outcome(end_all);
     };
     if error.interrupted {
         return Ok(());
@@ -256,12 +256,12 @@ fn record_result(
         ))),
     }
     match next {
-        Some(next) => run.store.write(|write| {
+        Some(next) => run.store.write_outcome(|write| {
             notifications
                 .iter()
                 .try_for_each(|notification| write.postpone_notification(&notification.id, next))
         }),
-        None => run.store.write(end_all),
+        None => run.store.write_outcome(end_all),
     }
 }
 

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::Message;
 use super::deliver::Delivery;
 use super::record::Recorded;
+use super::turn::back_to;
 use crate::deploy::Outcome;
 use crate::plan::{BackTo, Change, Deployment, Failed, Failure, Status, TargetEvent};
 use crate::report::{DeploymentReport, TargetReport};
@@ -30,11 +31,8 @@ impl Delivery<'_> {
             error: error.map(|error| (error.code, error.message.as_str())),
         };
         let interrupted = outcome.is_interrupted();
-        let back_to = match self.back_to(recorded.target, deployment) {
-            Ok(back_to) => back_to,
-            Err(error) => return self.unrecorded(recorded, deployment, duration, outcome, &error),
-        };
-        let change = run.store.write(|write| {
+        let change = run.store.write_outcome(|write| {
+            let back_to = back_to(write, recorded.target, deployment)?;
             // One without an end was interrupted.
             if !interrupted {
                 write.end_attempt(attempt, end, now)?;
@@ -46,7 +44,7 @@ impl Delivery<'_> {
             Err(error) => return self.unrecorded(recorded, deployment, duration, outcome, &error),
         };
         if !outcome.output.is_empty()
-            && let Err(error) = run.store.write(|write| write.set_output(attempt, &outcome.output))
+            && let Err(error) = run.store.write_outcome(|write| write.set_output(attempt, &outcome.output))
         {
             let text = format!("{}: cannot keep the output of its deployment: {error}", deployment.target);
             let _ = self.sender.send(Message::Warning(text));
@@ -71,8 +69,12 @@ impl Delivery<'_> {
         let message = format!(
             "{ended}; this cannot be recorded, so the next poll tries it again under the same ID: {message}"
         );
+        let is_interrupted = outcome.is_interrupted();
         let report = report(recorded, deployment, duration, outcome, None);
-        TargetReport { failure: Some(Failure { code, message }), ..report }
+        match is_interrupted {
+            true => TargetReport { status: Status::Pending, reason: message, ..report },
+            false => TargetReport { failure: Some(Failure { code, message }), ..report },
+        }
     }
 }
 

@@ -46,6 +46,8 @@ pub(super) fn record<'a>(
     while !gathered.is_empty() {
         let steps = match record_together(context, &gathered, last) {
             Ok(steps) => steps.into_iter().map(Ok).collect(),
+            // What a signal cut short is no failed check.
+            Err(StoreError::CutShort { signal: Some(_), .. }) => return results,
             Err(error) if gathered.len() == 1 || error.is_of_the_whole_state() => {
                 gathered.iter().map(|listed| Err(unrecorded(context, listed, &error))).collect()
             }
@@ -133,7 +135,9 @@ fn touch(
 }
 
 fn unrecorded(context: &Context<'_>, listed: &Listed, error: &StoreError) -> Box<TargetReport> {
-    failed(context, listed, context.state_failure(error))
+    let failure = context.state_failure(error);
+    let code = if matches!(error, StoreError::CutShort { .. }) { ErrorCode::OutOfTime } else { failure.code };
+    failed(context, listed, Failure { code, ..failure })
 }
 
 fn never_still(context: &Context<'_>, listed: &Listed) -> Box<TargetReport> {

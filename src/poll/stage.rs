@@ -76,38 +76,46 @@ impl Delivery<'_> {
         "another run, or a command that it left behind, is deploying to this target"
             .clone_into(&mut report.reason);
         let store = self.context.run.store;
+        let Some(latest) = store.latest_attempt(&recorded.target.id)? else {
+            return Ok(report);
+        };
+        let deployment_id = &latest.traces.deployment_id;
         let open = store.open_deployments()?.remove(&recorded.target.id).unwrap_or_default();
-        let Some(running) = open.running else {
-            return Ok(report);
-        };
-        let Some(since) = store.attempt_started(&running.id)? else {
-            return Ok(report);
-        };
-        let held = Timestamp::now().duration_since(since);
+        let is_under_way = open.running.is_some_and(|running| running.id == *deployment_id);
+        let groups = store.groups_at_work(&recorded.target.id)?;
+        if latest.has_failed
+            && let Some(group) = groups.first()
+        {
+            report.reason = format!(
+                "the failed deployment of {} left process group {group} behind, which still runs",
+                latest.tag
+            );
+        }
+        let held = Timestamp::now().duration_since(latest.started_at);
         let longest = longest(recorded.target);
-        if held <= SignedDuration::try_from(longest).unwrap_or(SignedDuration::MAX) {
+        let is_late = held > SignedDuration::try_from(longest).unwrap_or(SignedDuration::MAX);
+        if !is_late || !(is_under_way || latest.traces.find().leader) {
             return Ok(report);
         }
         let held = crate::report::describe_duration(held.unsigned_abs());
-        let groups = store.groups_at_work(&recorded.target.id)?;
         let message = match groups.first() {
             Some(group) => format!(
                 "the deployment of {} has been under way for {held}, longer than its steps may take; process group {group} still runs: look at it, and end it with: kill -- -{group}",
-                running.tag
+                latest.tag
             ),
             None => format!(
                 "the deployment of {} has been under way for {held}, longer than its steps may take; who holds the lock of {} is not known",
-                running.tag, recorded.target.id
+                latest.tag, recorded.target.id
             ),
         };
         report.status = Status::Failed;
         report.reason.clone_from(&message);
         report.failure = Some(Failure { code: ErrorCode::Timeout, message });
-        report.latest_tag = Some(running.tag.clone());
+        report.latest_tag = Some(latest.tag);
         report.deployment = Some(DeploymentReport {
-            id: running.id,
+            id: latest.traces.deployment_id,
             state: DeploymentState::Running,
-            attempt: running.attempts,
+            attempt: latest.traces.attempt,
             duration: Duration::ZERO,
             output: String::new(),
         });

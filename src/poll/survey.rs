@@ -109,7 +109,7 @@ fn listed(
     let image = &target.image.repository;
     let mut listing = match registry.list_tags(image) {
         Ok(listing) => listing,
-        Err(error) => return Ok(Err(context.failure(&error))),
+        Err(error) => return Ok(Err(context.listing_failure(target, &error))),
     };
     if target.policy.order() == Order::Newest && registry.has_push_times() {
         // Push times have no place for names that are no tags.

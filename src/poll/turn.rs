@@ -10,7 +10,7 @@ use super::record::Recorded;
 use crate::plan::{self, BackTo, Change, Deployment, Failure, NextAttempt, Recheck, Status, TargetEvent};
 use crate::registry::RegistryError;
 use crate::report::TargetReport;
-use crate::store::StoreError;
+use crate::store::{StoreError, Write};
 use crate::target::Target;
 
 /// The deployment that is to be carried out, or what to say where there is nothing to be done.
@@ -54,7 +54,8 @@ impl Delivery<'_> {
             return Ok(over(report));
         }
         if is_interrupted && deployment.is_used_up(&recorded.target.retry) {
-            let back_to = self.back_to(recorded.target, &deployment)?;
+            let store = self.context.run.store;
+            let back_to = store.write(|write| back_to(write, recorded.target, &deployment))?;
             let event = TargetEvent::LastAttemptInterrupted { deployment: &deployment, back_to };
             let ended = self.end(recorded, event)?;
             return Ok(over(TargetReport { latest_tag: Some(deployment.tag.clone()), ..ended }));
@@ -140,19 +141,6 @@ impl Delivery<'_> {
         })
     }
 
-    /// What the deployment is followed by, should it be given up.
-    pub(super) fn back_to(
-        &self,
-        target: &Target,
-        deployment: &Deployment,
-    ) -> Result<Option<BackTo>, StoreError> {
-        if !plan::is_followed(target, deployment) {
-            return Ok(None);
-        }
-        let runs = self.context.run.store.runs(&target.id)?;
-        Ok(plan::back_to(deployment, &runs, uuid::Uuid::now_v7().to_string()))
-    }
-
     /// Whether the deployment brings back what its target ran, by tag and digest.
     fn ran_before(&self, deployment: &Deployment) -> Result<bool, StoreError> {
         let Deployment { target, tag, digest, .. } = deployment;
@@ -193,6 +181,19 @@ impl Delivery<'_> {
             ..recorded.report.clone()
         }
     }
+}
+
+/// What the deployment is followed by, should it be given up.
+pub(super) fn back_to(
+    write: &Write<'_>,
+    target: &Target,
+    deployment: &Deployment,
+) -> rusqlite::Result<Option<BackTo>> {
+    if !plan::is_followed(target, deployment) {
+        return Ok(None);
+    }
+    let runs = write.runs(&target.id)?;
+    Ok(plan::back_to(deployment, &runs, uuid::Uuid::now_v7().to_string()))
 }
 
 fn unknown(recorded: &Recorded<'_>, failure: Failure) -> TargetReport {

@@ -9,13 +9,17 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpgrp, kill_process_group, waitid};
 
+use super::running_groups;
 use crate::stop::TICK;
+
+/// In the environment of each command: what it starts is recognised by it.
+const COMMAND_ID: &str = "TAGSHIP_COMMAND_ID";
 
 /// How long a killed command may take to be gone: one that waits for a dead disk never is.
 const LAST_WAIT: Duration = Duration::from_secs(5);
-/// For the output of what has been killed: a descendant that left the group can hold the pipe.
+/// For what has been killed: a descendant of another user can live on, and hold the pipe.
 const LINGER_AFTER_KILL: Duration = Duration::from_millis(500);
 /// Chunks read ahead of the one that is passed on: 16 of 8 KiB.
 const READ_AHEAD: usize = 16;
@@ -26,7 +30,7 @@ pub(crate) enum Ending {
     ByItself(ExitStatus),
     /// Stopped at its timeout.
     TimedOut,
-    /// Stopped because the run was over.
+    /// Stopped because the run was over; or it failed then, as a service manager ends all processes of a run at once.
     Interrupted,
 }
 
@@ -58,12 +62,19 @@ pub(crate) enum Errors {
 pub(crate) struct Group {
     leader: Child,
     pipes: Vec<(Stream, PipeReader)>,
+    processes: Processes,
+}
+
+/// A command's process group, and processes that left it: those that have its ID in their environment.
+struct Processes {
+    group: Pid,
+    variable: String,
 }
 
 enum Event {
     Output(Stream, Vec<u8>),
     OutputEnded,
-    Exited,
+    Exited { succeeded: bool },
 }
 
 /// Where a command is on its way out.
@@ -94,10 +105,12 @@ impl Group {
                 pipes.push((Stream::Errors, reader));
             }
         }
-        let leader = command.stdout(writer).process_group(0).spawn()?;
+        let id = uuid::Uuid::now_v7().to_string();
+        let leader = command.env(COMMAND_ID, &id).stdout(writer).process_group(0).spawn()?;
         // `command` holds the pipes' write ends and the standard input; all of them must end with the child's.
         drop(command);
-        Ok(Group { leader, pipes })
+        let processes = Processes { group: Pid::from_child(&leader), variable: format!("{COMMAND_ID}={id}") };
+        Ok(Group { leader, pipes, processes })
     }
 
     /// Of the process, and of its group.
@@ -108,7 +121,8 @@ impl Group {
     /// Waits until the command has ended, or ends it: at the timeout, or once the run `is_over`.
     ///
     /// What descendants print after the command ended by itself is waited for as long as `patience.linger` says, and
-    /// they are left alone: a daemon may have been the point. Where tagship ends the command, the whole group goes.
+    /// they are left alone: a daemon may have been the point. Where tagship ends the command, it ends the whole group and
+    /// everything that left it.
     ///
     /// # Errors
     /// The exit status cannot be had, or KILL does not end it; or no thread can be started, and it was killed.
@@ -119,56 +133,56 @@ impl Group {
         mut is_over: impl FnMut() -> bool,
         mut on_output: impl FnMut(Stream, Vec<u8>),
     ) -> io::Result<Ending> {
-        let id = Pid::from_child(&self.leader);
+        let processes = self.processes;
         let deadline = Instant::now().checked_add(timeout);
         let mut open_pipes = self.pipes.len();
-        let events = match watch(id, self.pipes) {
+        let events = match watch(processes.group, self.pipes) {
             Ok(events) => events,
             Err(error) => {
                 // Nobody would see it end.
-                signal_group(id, Signal::KILL);
+                processes.signal(Signal::KILL);
                 self.leader.wait()?;
                 return Err(io::Error::new(error.kind(), format!("no thread can be started: {error}")));
             }
         };
         let mut phase = Phase::Running;
-        let mut exited: Option<Instant> = None;
+        let (mut exited, mut has_failed) = (None, false);
         loop {
             let now = Instant::now();
             let output_ended = open_pipes == 0;
             let until_next = match phase {
                 Phase::Running => {
                     let lingers_until = exited.zip(patience.linger).map(|(at, linger)| at + linger);
-                    if exited.is_some() && (output_ended || lingers_until.is_some_and(|until| now >= until)) {
+                    let has_ended =
+                        exited.is_some() && (output_ended || lingers_until.is_some_and(|until| now >= until));
+                    let is_waited_for = !has_ended && lingers_until.is_none();
+                    let is_late = is_waited_for && deadline.is_some_and(|deadline| now >= deadline);
+                    let ending = match (is_waited_for || has_failed) && is_over() {
+                        true => Some(Ending::Interrupted),
+                        false => is_late.then_some(Ending::TimedOut),
+                    };
+                    if let Some(ending) = ending {
+                        processes.signal(Signal::TERM);
+                        phase = Phase::Asked(ending, now + patience.grace);
+                        continue;
+                    }
+                    if has_ended {
                         return self.leader.wait().map(Ending::ByItself);
                     }
-                    match lingers_until {
-                        Some(until) => until - now,
-                        None => {
-                            let is_late = deadline.is_some_and(|deadline| now >= deadline);
-                            let ending = match is_over() {
-                                true => Some(Ending::Interrupted),
-                                false => is_late.then_some(Ending::TimedOut),
-                            };
-                            if let Some(ending) = ending {
-                                signal_group(id, Signal::TERM);
-                                phase = Phase::Asked(ending, now + patience.grace);
-                                continue;
-                            }
-                            deadline.map_or(TICK, |deadline| deadline - now)
-                        }
-                    }
+                    lingers_until.or(deadline).map_or(TICK, |until| until - now)
                 }
                 Phase::Asked(ending, until) => {
-                    if now >= until || (exited.is_some() && output_ended) {
-                        signal_group(id, Signal::KILL);
+                    if now >= until || (exited.is_some() && output_ended && !processes.run()) {
                         phase = Phase::Killed(ending, now);
                         continue;
                     }
                     until - now
                 }
                 Phase::Killed(ending, at) => {
-                    if exited.is_some() && (output_ended || now >= at + LINGER_AFTER_KILL) {
+                    // Again and again: one may have been started meanwhile.
+                    processes.signal(Signal::KILL);
+                    let is_gone = || output_ended && !processes.run();
+                    if exited.is_some() && (now >= at + LINGER_AFTER_KILL || is_gone()) {
                         self.leader.wait()?;
                         return Ok(ending);
                     }
@@ -181,7 +195,9 @@ impl Group {
             match events.recv_timeout(until_next.min(TICK)) {
                 Ok(Event::Output(stream, bytes)) => on_output(stream, bytes),
                 Ok(Event::OutputEnded) => open_pipes -= 1,
-                Ok(Event::Exited) => exited = Some(Instant::now()),
+                Ok(Event::Exited { succeeded }) => {
+                    (exited, has_failed) = (Some(Instant::now()), !succeeded);
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 // Every thread is done, and said so before.
                 Err(RecvTimeoutError::Disconnected) => thread::sleep(until_next.min(TICK)),
@@ -200,8 +216,14 @@ fn watch(id: Pid, pipes: Vec<(Stream, PipeReader)>) -> io::Result<Receiver<Event
     thread::Builder::new().spawn(move || {
         // NOWAIT leaves a zombie, so that the id cannot become another group's while signals are sent.
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(id), options) {}
-        let _ = on_exit.send(Event::Exited);
+        let ended = loop {
+            match waitid(WaitId::Pid(id), options) {
+                Err(rustix::io::Errno::INTR) => {}
+                ended => break ended.ok().flatten(),
+            }
+        };
+        let succeeded = ended.is_some_and(|status| status.exit_status() == Some(0));
+        let _ = on_exit.send(Event::Exited { succeeded });
     })?;
     for (stream, mut pipe) in pipes {
         let sender = sender.clone();
@@ -231,7 +253,23 @@ fn read(stream: Stream, pipe: &mut PipeReader, sender: &SyncSender<Event>) {
     }
 }
 
-/// A group that is gone already is no error.
-fn signal_group(id: Pid, signal: Signal) {
-    let _ = kill_process_group(id, signal);
+impl Processes {
+    /// A group that is gone already is no error.
+    fn signal(&self, signal: Signal) {
+        let _ = kill_process_group(self.group, signal);
+        for group in self.running().into_iter().filter_map(Pid::from_raw) {
+            if group != self.group && group != getpgrp() {
+                let _ = kill_process_group(group, signal);
+            }
+        }
+    }
+
+    /// Whether one runs; a leader that has ended does not.
+    fn run(&self) -> bool {
+        !self.running().is_empty()
+    }
+
+    fn running(&self) -> Vec<i32> {
+        running_groups(Some(self.group.as_raw_nonzero().get()), std::slice::from_ref(&self.variable))
+    }
 }

@@ -154,8 +154,15 @@ impl Answer {
 
     /// What the answer said, and what to do about it, as text for any error.
     pub(super) fn refused(self, advice: &str) -> Refusal {
+        self.refused_by(|_| advice.to_owned())
+    }
+
+    /// The same where the advice depends on what it said.
+    pub(super) fn refused_by(self, advice: impl FnOnce(&str) -> String) -> Refusal {
         let head = self.head();
+        let (url, status) = (self.url.clone(), self.status);
         let said = self.excerpt();
+        let advice = to_https(&url, status, &said).unwrap_or_else(|| advice(&said));
         let said = if said.is_empty() { said } else { format!(" ({said})") };
         Refusal(format!("{head}{said}: {advice}"))
     }
@@ -189,6 +196,18 @@ impl Answer {
             Err(error) => Err(reader.failed(&error)),
         }
     }
+}
+
+/// What to do where a server says that it wants TLS at this port: Go's, nginx and Apache.
+fn to_https(url: &Url, status: StatusCode, said: &str) -> Option<String> {
+    const SAID: [&str; 3] = [
+        "HTTP request to an HTTPS server",
+        "plain HTTP request was sent to HTTPS port",
+        "speaking plain HTTP to an SSL-enabled server port",
+    ];
+    let is_said = status == StatusCode::BAD_REQUEST && SAID.iter().any(|text| said.contains(text));
+    let host = url.origin().ascii_serialization().strip_prefix("http://")?.to_owned();
+    is_said.then(|| format!("this port speaks HTTPS: write https://{host} as url"))
 }
 
 /// A message; it becomes the error that fits.

@@ -1,12 +1,13 @@
 //! Gitea and Forgejo: tags by the registry API, push times by the package API. How these servers
 //! really answer was recorded from three builds; the tests replay it.
 
+mod address;
 mod images;
 mod package;
 mod sign_in;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -33,6 +34,8 @@ pub(super) struct Gitea {
     client: Client,
     config: RegistryConfig,
     secrets: Arc<Secrets>,
+    /// Of the installation, without a slash at its end.
+    path: String,
     /// Where the package API begins: below the installation's sub-path, or where `api_url` says.
     api: Url,
     /// Where that is another server than the registry's.
@@ -43,6 +46,9 @@ pub(super) struct Gitea {
     /// This server is too old to list the packages of one image.
     lists_owners_only: AtomicBool,
     heads: Heads,
+    api_advice: OnceLock<Option<String>>,
+    registry_advice: OnceLock<Option<String>>,
+    user_fault: OnceLock<Option<&'static str>>,
 }
 
 /// How the registry API is asked. (The package API wants the token itself.)
@@ -66,9 +72,10 @@ struct Token {
 
 impl Gitea {
     pub(super) fn new(config: &RegistryConfig, url: &Url, secrets: Arc<Secrets>, requests: Traffic) -> Gitea {
+        let path = url.path().trim_end_matches('/').to_owned();
         let mut api = config.api_url.clone().unwrap_or_else(|| {
             let mut api = url.clone();
-            api.set_path(&format!("{}/api/v1", url.path().trim_end_matches('/')));
+            api.set_path(&format!("{path}/api/v1"));
             api
         });
         api.set_path(&format!("{}/packages/", api.path()));
@@ -78,11 +85,15 @@ impl Gitea {
             client: Client::new(config, url, &secrets, requests),
             config: config.clone(),
             secrets,
+            path,
             api,
             access: Mutex::new(Access::Unknown),
             credential_sent: AtomicUsize::new(0),
             lists_owners_only: AtomicBool::new(false),
             heads: Heads::honest(),
+            api_advice: OnceLock::new(),
+            registry_advice: OnceLock::new(),
+            user_fault: OnceLock::new(),
         }
     }
 
@@ -192,9 +203,9 @@ impl Gitea {
             let head = answer.head();
             let bytes = answer.bytes(SMALL_BODY)?;
             let token: Token = serde_json::from_slice(&bytes).map_err(|_| {
-                RegistryError::Protocol(format!(
-                    "{head}: this is no token; is url the address of the registry?"
-                ))
+                let advice = self.find_registry();
+                let advice = advice.unwrap_or("this is no token; is url the address of the registry?");
+                RegistryError::Protocol(format!("{head}: {advice}"))
             })?;
             self.secrets.hide(&token.token);
             return Ok(Access::Jwt(token.token));
@@ -202,7 +213,7 @@ impl Gitea {
         match basic {
             // Whatever is wrong with the exchange, the credential itself can be right.
             Some(basic) => Ok(Access::Basic(basic)),
-            None => Err(answer.refused(NO_TOKEN).unauthorized()),
+            None => Err(self.refusal(answer)),
         }
     }
 
@@ -212,15 +223,24 @@ impl Gitea {
         let has_credential = !matches!(self.credential(), Ok(None));
         match answer.status {
             StatusCode::UNAUTHORIZED if !has_credential => answer.refused(NO_TOKEN).unauthorized(),
+            StatusCode::FORBIDDEN if !has_credential => answer.refused(NO_TOKEN).denied(),
             StatusCode::UNAUTHORIZED if is_about_rights(&answer) => {
-                answer.refused(&self.advised(NO_RIGHT)).denied()
+                // /v2/OWNER/…
+                let owner = answer.url.path_segments().and_then(|mut segments| segments.nth(1));
+                let fault = owner.and_then(|owner| self.find_user_fault(owner));
+                answer.refused(&fault.map_or_else(|| self.advised(NO_RIGHT), str::to_owned)).denied()
             }
             StatusCode::UNAUTHORIZED => answer.refused(&self.advised(WRONG_TOKEN)).unauthorized(),
             StatusCode::FORBIDDEN => {
                 answer.refused("the token may not read this; is it limited to public packages?").denied()
             }
             StatusCode::NOT_FOUND => self.missing(answer),
-            _ => answer.refused("this is no answer of a Gitea or Forgejo registry; is url right?").protocol(),
+            _ => {
+                let advice = self.find_registry();
+                let advice =
+                    advice.unwrap_or("this is no answer of a Gitea or Forgejo registry; is url right?");
+                answer.refused(advice).protocol()
+            }
         }
     }
 
@@ -249,9 +269,13 @@ impl Gitea {
                 "{head}: there is no such image; is its name right, and was it ever pushed?"
             ));
         }
-        RegistryError::NotFound(format!(
-            "{head}: there is no such owner (or the server has packages switched off); is the name right?"
-        ))
+        // The forge's own words: another server's page has others.
+        let is_forges = body.trim_ascii() == b"Not found.";
+        let advice = if is_forges { None } else { self.find_registry() };
+        let advice = advice.unwrap_or(
+            "there is no such owner (or the server has packages switched off); is the name right?",
+        );
+        RegistryError::NotFound(format!("{head}: {advice}"))
     }
 }
 
@@ -280,7 +304,7 @@ impl Registry for Gitea {
     fn list_tags(&self, repository: &Repository) -> Result<Listing, RegistryError> {
         let claim = self.client.claim();
         let ask = || self.ask(Method::Get, &format!("/v2/{repository}/tags/list"));
-        whole(ask, |answer| {
+        let listed = whole(ask, |answer| {
             if answer.status != StatusCode::OK {
                 return Err(self.refusal(answer).into());
             }
@@ -291,6 +315,16 @@ impl Registry for Gitea {
                 return Err(RegistryError::Protocol(error).into());
             }
             Ok(page.into_listing(claim.clone()))
+        });
+        listed.map_err(|error| match error {
+            // Of a page of another server, say.
+            RegistryError::Protocol(message) => match self.find_registry() {
+                Some(advice) if !message.ends_with(advice) => {
+                    RegistryError::Protocol(format!("{message}; {advice}"))
+                }
+                _ => RegistryError::Protocol(message),
+            },
+            error => error,
         })
     }
 
@@ -341,6 +375,7 @@ impl Registry for Gitea {
     }
 
     fn about(&self) -> Result<About, RegistryError> {
+        let mut head = String::new();
         // Forgejo has the first of these, Gitea the second only.
         for (path, name) in [("../../forgejo/v1/version", "Forgejo"), ("../version", "Gitea")] {
             let Ok(url) = self.api.join(path) else { continue };
@@ -349,25 +384,22 @@ impl Registry for Gitea {
             let server_time = answer.date();
             #[allow(clippy::disallowed_methods, reason = "the server's clock is compared with ours")]
             let our_time = server_time.map(|_| Timestamp::now());
-            match answer.status {
-                StatusCode::OK => {
-                    let bytes = answer.bytes(SMALL_BODY)?;
-                    let version = serde_json::from_slice::<Version>(&bytes).ok();
-                    let software = version.map(|version| format!("{name} {}", version.version));
-                    return Ok(About { software, server_time, our_time });
-                }
-                StatusCode::NOT_FOUND => {}
-                // Where signing in is required it does not say.
-                StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => {
-                    return Ok(About { software: None, server_time, our_time });
-                }
-                _ => return Err(answer.refused("this is no Gitea or Forgejo; is url right?").protocol()),
+            head = answer.head();
+            let may_be_another_server = matches!(
+                answer.status,
+                StatusCode::OK | StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED
+            );
+            if !may_be_another_server {
+                return Err(answer.refused("this is no Gitea or Forgejo; is url right?").protocol());
+            }
+            if let Some(version) = address::version(answer) {
+                let software = Some(format!("{name} {version}")).filter(|_| !version.is_empty());
+                return Ok(About { software, server_time, our_time });
             }
         }
-        Err(RegistryError::Protocol(format!(
-            "GET {}: 404 Not Found: this is no Gitea or Forgejo, or not its root; is url right?",
-            self.api
-        )))
+        let advice = self.find_api();
+        let advice = advice.unwrap_or("this is no Gitea or Forgejo, or not its root; is url right?");
+        Err(RegistryError::Protocol(format!("{head}: {advice}")))
     }
 
     fn prepare(&self) {

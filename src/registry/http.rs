@@ -239,7 +239,7 @@ impl Client {
         }
         let request = request.body(()).map_err(|_| {
             Failure::last(RegistryError::Protocol(format!(
-                "{}: the request cannot be sent: is there a line feed in the token?",
+                "{}: the request cannot be sent: a header has control characters",
                 what(method, url)
             )))
         })?;
@@ -290,7 +290,7 @@ impl Client {
                 });
                 Ok(Answer::new(method, url, &self.secrets, response))
             }
-            Err(error) if is_cut_short(&error) => {
+            Err(error) if transport::is_cut_short(&error) => {
                 self.end(url, |_| {});
                 Err(Failure::last(out_of_time(method, url, "no answer before the end of the run")))
             }
@@ -318,6 +318,7 @@ impl Client {
             .max_redirects_will_error(false)
             .timeout_global(Some(self.timeout))
             // Less, so that the message can tell who was not reached from who was slow.
+            .timeout_resolve(Some(connect_timeout(self.timeout)))
             .timeout_connect(Some(connect_timeout(self.timeout)))
             .max_idle_connections(self.connections)
             .max_idle_connections_per_host(self.connections)
@@ -413,10 +414,6 @@ fn out_of_time(method: Method, url: &Url, how_far: &str) -> RegistryError {
     RegistryError::OutOfTime(format!("{}: {how_far}: {CutShort}", what(method, url)))
 }
 
-fn is_cut_short(error: &ureq::Error) -> bool {
-    matches!(error, ureq::Error::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<CutShort>()))
-}
-
 fn connect_timeout(timeout: Duration) -> Duration {
     timeout.mul_f64(0.9)
 }
@@ -426,7 +423,9 @@ fn no_answer(error: &ureq::Error, timeout: Duration) -> String {
         ureq::Error::Timeout(Timeout::Connect) => {
             format!("no connection within {:?}", connect_timeout(timeout))
         }
-        ureq::Error::Timeout(Timeout::Resolve) => "the name of the host was not resolved in time".to_owned(),
+        ureq::Error::Timeout(Timeout::Resolve) => {
+            format!("the name of the host was not resolved within {:?}", connect_timeout(timeout))
+        }
         ureq::Error::Timeout(_) => format!("no answer within {timeout:?}"),
         other => transport::cause(other, CERTIFICATES),
     }

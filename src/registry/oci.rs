@@ -2,7 +2,7 @@
 //! authentication the server asks for. What skopeo reads is read here, with the same tags and digests.
 
 mod catalog;
-mod header;
+pub(super) mod header;
 mod sign_in;
 
 use std::cell::Cell;
@@ -48,6 +48,8 @@ pub(super) struct Oci {
     /// What each scope is asked with at each server; one exchange a scope and run.
     access: Mutex<HashMap<(String, Origin), Slot>>,
     heads: Heads,
+    /// What to do where no registry answers below the path.
+    advice: OnceLock<Option<String>>,
 }
 
 /// What is asked about.
@@ -123,6 +125,7 @@ impl Oci {
             door: OnceLock::new(),
             access: Mutex::new(HashMap::new()),
             heads: Heads::default(),
+            advice: OnceLock::new(),
         }
     }
 
@@ -258,6 +261,29 @@ impl Oci {
             })
         };
         self.door.get_or_init(ask).as_ref().map_err(RegistryError::clone)
+    }
+
+    /// An error of a registry below a path, with the address where one answers if none does there. At most two requests,
+    /// once a run.
+    fn advised(&self, error: RegistryError) -> RegistryError {
+        let look = || {
+            let is_none = !self.prefix.is_empty() && matches!(self.door(), Ok(Door::Unknown(_)));
+            let root = self.client.at("/v2/");
+            let answer = is_none.then(|| self.client.send(Method::Get, &root, &[]).ok()).flatten()?;
+            let is_registry =
+                answer.status == StatusCode::OK || !header::challenges(&answer.headers).is_empty();
+            let address = root.origin().ascii_serialization();
+            is_registry.then(|| format!("a registry answers at {address}: write that as url"))
+        };
+        let (make, message): (fn(String) -> RegistryError, _) = match error {
+            RegistryError::NotFound(message) => (RegistryError::NotFound, message),
+            RegistryError::Protocol(message) => (RegistryError::Protocol, message),
+            error => return error,
+        };
+        match self.advice.get_or_init(look) {
+            Some(advice) => make(format!("{message}; {advice}")),
+            None => make(message),
+        }
     }
 
     fn base(&self) -> Url {
@@ -489,6 +515,57 @@ impl Oci {
         Ok(Some(next))
     }
 
+    fn list_all(&self, repository: &Repository) -> Result<Listing, RegistryError> {
+        let mut listing = Listing::default();
+        let claim = self.client.claim();
+        let mut asked = HashSet::new();
+        let mut empty = 0;
+        // The first tag of each page: addresses that change can still give the same pages.
+        let mut firsts: HashSet<Tag> = HashSet::new();
+        let size = Cell::new(0);
+        let path = format!("/v2/{repository}/tags/list");
+        let first = || {
+            let (answer, accepted) = self.first_page(repository.into(), &path)?;
+            size.set(accepted);
+            Ok(answer)
+        };
+        let (mut next, mut page) = whole(first, |answer| read_page(answer, repository, &claim))?;
+        loop {
+            let last = page.tags.last().map(|listed| listed.tag.as_str());
+            let following = Oci::next_page(&next, page.names, last, size.get())?;
+            // ECR has pages of untagged images only; any other page brings the listing on.
+            empty = if page.names == 0 { empty + 1 } else { 0 };
+            let repeats = page.tags.first().is_some_and(|first| !firsts.insert(first.tag.clone()));
+            listing.dropped.join(page.dropped);
+            listing.tags.extend(page.tags);
+            if listing.tags.len() + listing.dropped.count > MOST_TAGS {
+                return Err(RegistryError::Protocol(format!("{}: {TOO_MANY}", next.head)));
+            }
+            if listing.tags.len() > LARGE_LIST {
+                claim.hold()?;
+            }
+            let Some(following) = following else {
+                let tags = without_repeats(listing.tags, &claim);
+                return Ok(Listing { tags, held: claim.held(), ..listing });
+            };
+            if repeats
+                && next.link.is_none()
+                && let Some(all) = self.without_pages(repository, &next, size.get(), &claim)?
+            {
+                let tags = without_repeats(all.tags, &claim);
+                return Ok(Listing { tags, dropped: all.dropped, held: claim.held(), ..listing });
+            }
+            if repeats || empty > EMPTY_PAGES || !asked.insert(following.clone()) {
+                return Err(RegistryError::Protocol(format!(
+                    "{}: the registry returned the same page twice",
+                    next.head
+                )));
+            }
+            let ask = || self.ask(Method::Get, repository, &following);
+            (next, page) = whole(ask, |answer| read_page(answer, repository, &claim))?;
+        }
+    }
+
     /// The whole list of a server that knows neither `n` nor `last`, where it has just as many tags as were asked for:
     /// asked for fewer it still gives them all. None: it knows pages.
     fn without_pages(
@@ -548,54 +625,7 @@ impl Registry for Oci {
     }
 
     fn list_tags(&self, repository: &Repository) -> Result<Listing, RegistryError> {
-        let mut listing = Listing::default();
-        let claim = self.client.claim();
-        let mut asked = HashSet::new();
-        let mut empty = 0;
-        // The first tag of each page: addresses that change can still give the same pages.
-        let mut firsts: HashSet<Tag> = HashSet::new();
-        let size = Cell::new(0);
-        let path = format!("/v2/{repository}/tags/list");
-        let first = || {
-            let (answer, accepted) = self.first_page(repository.into(), &path)?;
-            size.set(accepted);
-            Ok(answer)
-        };
-        let (mut next, mut page) = whole(first, |answer| read_page(answer, repository, &claim))?;
-        loop {
-            let last = page.tags.last().map(|listed| listed.tag.as_str());
-            let following = Oci::next_page(&next, page.names, last, size.get())?;
-            // ECR has pages of untagged images only; any other page brings the listing on.
-            empty = if page.names == 0 { empty + 1 } else { 0 };
-            let repeats = page.tags.first().is_some_and(|first| !firsts.insert(first.tag.clone()));
-            listing.dropped.join(page.dropped);
-            listing.tags.extend(page.tags);
-            if listing.tags.len() + listing.dropped.count > MOST_TAGS {
-                return Err(RegistryError::Protocol(format!("{}: {TOO_MANY}", next.head)));
-            }
-            if listing.tags.len() > LARGE_LIST {
-                claim.hold()?;
-            }
-            let Some(following) = following else {
-                let tags = without_repeats(listing.tags, &claim);
-                return Ok(Listing { tags, held: claim.held(), ..listing });
-            };
-            if repeats
-                && next.link.is_none()
-                && let Some(all) = self.without_pages(repository, &next, size.get(), &claim)?
-            {
-                let tags = without_repeats(all.tags, &claim);
-                return Ok(Listing { tags, dropped: all.dropped, held: claim.held(), ..listing });
-            }
-            if repeats || empty > EMPTY_PAGES || !asked.insert(following.clone()) {
-                return Err(RegistryError::Protocol(format!(
-                    "{}: the registry returned the same page twice",
-                    next.head
-                )));
-            }
-            let ask = || self.ask(Method::Get, repository, &following);
-            (next, page) = whole(ask, |answer| read_page(answer, repository, &claim))?;
-        }
+        self.list_all(repository).map_err(|error| self.advised(error))
     }
 
     fn images(&self, owner: &str) -> Result<Vec<Repository>, RegistryError> {

@@ -9,8 +9,8 @@ use unicode_width::UnicodeWidthStr as _;
 use super::console::{on_one_line, paint};
 use super::wording::{count, describe_duration, last_lines, or_dash, over_by, shortened, to_the_minute};
 use super::wrap::wrap;
-use super::{Console, Detail, Event, Report, Summary, TargetReport, escape_control, hint};
-use crate::plan::{ErrorCode, Status};
+use super::{Console, Detail, Event, Outage, Report, Summary, TargetReport, escape_control, hint, is_sent};
+use crate::plan::Status;
 use crate::target::{Name, Target, TargetId};
 
 /// A target whose name is longer stands out of its column; on a terminal a third of it.
@@ -165,7 +165,9 @@ impl Human {
         let mut outages: Vec<(Outage<'_>, usize, Vec<&TargetReport>)> = Vec::new();
         for report in &reports {
             let registry = places.get(&report.target).map(|(_, registry)| *registry);
-            if let Some(outage) = registry.and_then(|registry| Outage::of(report, registry)) {
+            let failure = report.failure.as_ref().filter(|_| report.status == Status::Unknown);
+            if let Some(outage) = registry.zip(failure).and_then(|(name, failure)| Outage::of(failure, name))
+            {
                 match outages.iter_mut().find(|(known, ..)| *known == outage) {
                     Some((_, _, targets)) => {
                         targets.push(report);
@@ -177,7 +179,7 @@ impl Human {
             lines.push(Line::of(report, self.live_output));
         }
         for (outage, line, reports) in outages.iter().filter(|(_, _, reports)| reports.len() > 1) {
-            lines[*line] = outage.line(reports);
+            lines[*line] = outage_line(outage, reports);
         }
         lines
     }
@@ -242,70 +244,26 @@ impl Line {
     }
 }
 
-/// Why a registry could not be checked: one line for all of its targets that fail for the same cause.
-#[derive(PartialEq, Eq)]
-struct Outage<'a> {
-    registry: &'a Name,
-    code: ErrorCode,
-    /// `503 Service Unavailable`
-    cause: &'a str,
-}
+/// How many targets an outage's line names.
+const NAMED: usize = 3;
 
-impl<'a> Outage<'a> {
-    /// How many targets are named.
-    const NAMED: usize = 3;
-
-    fn of(report: &'a TargetReport, registry: &'a Name) -> Option<Outage<'a>> {
-        let failure = report.failure.as_ref().filter(|_| report.status == Status::Unknown)?;
-        let cause = match failure.code {
-            ErrorCode::Unavailable
-            | ErrorCode::Unauthorized
-            | ErrorCode::RateLimited
-            | ErrorCode::OutOfTime => cause(&failure.message),
-            // The same secret that cannot be read.
-            ErrorCode::Secret => &failure.message,
-            // These are about one image or one stage.
-            _ => return None,
-        };
-        Some(Outage { registry, code: failure.code, cause })
-    }
-
-    /// The error is that of the first target whose request was sent.
-    fn line(&self, reports: &[&TargetReport]) -> Line {
-        let names: Vec<String> =
-            reports.iter().take(Self::NAMED).map(|report| report.target.to_string()).collect();
-        let more = if reports.len() > names.len() { ", …" } else { "" };
-        let is_sent = |report: &&&TargetReport| !error_of(report).contains(NOT_SENT);
-        let first = reports.iter().find(is_sent).unwrap_or(&reports[0]);
-        let since = TargetReport {
-            failed_since: reports.iter().filter_map(|report| report.failed_since).min(),
-            ..(*first).clone()
-        };
-        let text = describe(&since);
-        Line {
-            name: self.registry.to_string(),
-            status: Status::Unknown,
-            text: format!("{} ({}{more}): {text}", count(reports.len(), "target"), names.join(", ")),
-            hint: None,
-            output: Vec::new(),
-        }
-    }
-}
-
-/// In the error of a request that is not sent because others failed, before their cause.
-const NOT_SENT: &str = ": not asked: ";
-
-/// The cause in an error: `GET https://git.example.com/v2/: 503 Service Unavailable: …` gives `503 Service Unavailable`,
-/// and so does the error of a request that was not sent because of it.
-fn cause(message: &str) -> &str {
-    let after_request = |message: &'_ str| {
-        let url = message.split(' ').nth(1).filter(|word| word.contains("://") && word.ends_with(':'))?;
-        message.find(url).map(|at| at + url.len() + 1)
+/// The error is that of the first target whose request was sent.
+fn outage_line(outage: &Outage<'_>, reports: &[&TargetReport]) -> Line {
+    let names: Vec<String> = reports.iter().take(NAMED).map(|report| report.target.to_string()).collect();
+    let more = if reports.len() > names.len() { ", …" } else { "" };
+    let first = reports.iter().find(|report| is_sent(&error_of(report))).unwrap_or(&reports[0]);
+    let since = TargetReport {
+        failed_since: reports.iter().filter_map(|report| report.failed_since).min(),
+        ..(*first).clone()
     };
-    let last = message.rsplit_once("(the last: ").map(|(_, last)| last.trim_end_matches(')'));
-    let cause =
-        last.unwrap_or_else(|| after_request(message).and_then(|at| message.get(at..)).unwrap_or(message));
-    cause.split(": ").next().unwrap_or(cause)
+    let text = describe(&since);
+    Line {
+        name: outage.registry.to_string(),
+        status: Status::Unknown,
+        text: format!("{} ({}{more}): {text}", count(reports.len(), "target"), names.join(", ")),
+        hint: None,
+        output: Vec::new(),
+    }
 }
 
 pub(super) fn summary_line(summary: &Summary) -> String {
@@ -406,28 +364,4 @@ fn error_of(report: &TargetReport) -> String {
 
 fn attempt(report: &TargetReport) -> u32 {
     report.deployment.as_ref().map_or(0, |deployment| deployment.attempt)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_cause_is_that_of_the_request_which_failed() {
-        for (message, expected) in [
-            (
-                "GET https://g/v2/a/tags/list: 503 Service Unavailable: the server failed",
-                "503 Service Unavailable",
-            ),
-            (
-                "GET https://g/v2/b/tags/list: not asked: requests for 3 different paths failed in a row, so this \
-                 registry is left alone for the rest of this run (the last: 503 Service Unavailable)",
-                "503 Service Unavailable",
-            ),
-            ("GET https://g/v2/: connection refused", "connection refused"),
-            ("the token file is missing", "the token file is missing"),
-        ] {
-            assert_eq!(cause(message), expected);
-        }
-    }
 }

@@ -264,6 +264,16 @@ mod tests {
         assert!(!text.contains("MemoryDenyWriteExecute"), "a command may have a compiler in it: {text}");
     }
 
+    /// The unit of the Debian package is as locked up as the one that is printed.
+    #[test]
+    fn packaged_service_has_the_sandbox_of_the_printed_one() {
+        let mut job = job();
+        job.commands = vec!["./deploy.sh".to_owned()];
+        let packaged = include_str!("../../examples/package/tagship.service");
+        let sandbox = sandbox(&job, &Account::OfItsOwn);
+        assert!(packaged.ends_with(&sandbox), "{packaged} does not end with:\n{sandbox}");
+    }
+
     #[test]
     fn what_commands_need_of_a_home_is_not_hidden_from_them() {
         let with = |change: &dyn Fn(&mut Job)| {

@@ -1,7 +1,6 @@
 //! Files and programs of secrets that give none, as far as that shows without reading a secret.
 
 use std::io::ErrorKind;
-use std::path::{Component, Path, PathBuf};
 
 use crate::config::{Config, CredentialSetting, SecretSource};
 use crate::file::{self, OddText};
@@ -36,22 +35,12 @@ pub(crate) fn absent(config: &Config) -> Vec<String> {
             Ok(head) => return Some(format!("{whose}: {shown} {}", OddText::of(&head)?.describe(path))),
             Err(error) => error,
         };
-        Some(match (below_home(path), error.kind()) {
-            (Some(rest), ErrorKind::NotFound) => {
-                let home = std::env::var_os("HOME").map_or_else(|| "/home/NAME".into(), PathBuf::from);
-                let whole = home.join(rest);
-                format!("{whose}: {shown} does not exist: ~ is not expanded\n    write {}", whole.display())
-            }
-            (_, ErrorKind::NotFound) => format!("{whose}: {shown} does not exist"),
-            _ => format!("{whose}: {shown} cannot be read: {error}"),
-        })
+        match error.kind() {
+            // The configuration has a warning for it.
+            ErrorKind::NotFound if file::expanded(path).is_some() => None,
+            ErrorKind::NotFound => Some(format!("{whose}: {shown} does not exist")),
+            _ => Some(format!("{whose}: {shown} cannot be read: {error}")),
+        }
     };
     of_registries.chain(named).filter_map(warning).collect()
-}
-
-/// What follows `~` in a path that has it as a folder.
-fn below_home(path: &Path) -> Option<PathBuf> {
-    let mut parts = path.components();
-    parts.find(|part| *part == Component::Normal("~".as_ref()))?;
-    Some(parts.as_path().to_owned())
 }

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::docker::{DockerConfig, HUB, Place};
+use super::value::token;
 use super::{SecretError, keyring, source};
 use crate::config::{CredentialSetting, Location, RegistryConfig, RegistryKind, SecretSource, host};
 use crate::reference::Repository;
@@ -166,13 +167,15 @@ fn find(registry: &RegistryConfig, cutoff: &Cutoff) -> Result<Option<Credential>
     match &registry.credential {
         CredentialSetting::Anonymous => Ok(None),
         CredentialSetting::Source(SecretSource::Keyring(name)) => {
-            keyring::read(name, cutoff).map(of_entry).map(Some)
+            keyring::read(name, token, cutoff).map(of_entry).map(Some)
         }
-        CredentialSetting::Source(source) => source::resolve(source, cutoff).map(credential).map(Some),
+        CredentialSetting::Source(source) => source::resolve(source, token, cutoff).map(credential).map(Some),
         CredentialSetting::Search => {
             let variable = variable_of(&registry.name);
             if env::var_os(&variable).is_some() {
-                return source::resolve(&SecretSource::Env(variable), cutoff).map(credential).map(Some);
+                return source::resolve(&SecretSource::Env(variable), token, cutoff)
+                    .map(credential)
+                    .map(Some);
             }
             Ok(keyring::search(registry.name.as_str(), cutoff)?.map(of_entry))
         }

@@ -13,6 +13,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use super::program::{self, Fault};
+use super::value::token;
 use super::{Credential, SecretError};
 use crate::file;
 use crate::stop::Cutoff;
@@ -146,13 +147,16 @@ impl DockerConfig {
     fn of_entry(&self, key: &str) -> Result<Credential, String> {
         let fault =
             || format!("{}: the entry {key} of auths is no user name and password", self.path.display());
+        let accept =
+            |value: &str| token(value, &format!("{}: the entry {key} of auths", self.path.display()));
         let entry = self.file.auths.as_ref().and_then(|auths| auths.get(key)?.as_ref()).ok_or_else(fault)?;
-        if let Some(token) = some(entry.identitytoken.as_ref()) {
-            return Ok(Credential { username: None, token: token.clone(), is_identity: true });
+        if let Some(identity) = some(entry.identitytoken.as_ref()) {
+            let token = accept(identity.expose_secret())?;
+            return Ok(Credential { username: None, token, is_identity: true });
         }
         let Some(auth) = some(entry.auth.as_ref()) else {
             let (username, password) = (entry.username.clone(), some(entry.password.as_ref()));
-            let token = password.ok_or_else(fault)?.clone();
+            let token = accept(password.ok_or_else(fault)?.expose_secret())?;
             return Ok(Credential { username, token, is_identity: false });
         };
         // `base64` wraps its lines.
@@ -165,11 +169,7 @@ impl DockerConfig {
         if username.is_empty() || password.is_empty() {
             return Err(fault());
         }
-        Ok(Credential {
-            username: Some(username.to_owned()),
-            token: SecretString::from(password),
-            is_identity: false,
-        })
+        Ok(Credential { username: Some(username.to_owned()), token: accept(password)?, is_identity: false })
     }
 }
 
@@ -211,7 +211,8 @@ fn ask(name: &str, server: &str, cutoff: &Cutoff) -> Result<Option<Credential>, 
     }
     let username = answer.username.filter(|username| !username.is_empty());
     let is_identity = username.as_deref() == Some(IDENTITY_USER);
-    Ok(Some(Credential { username: username.filter(|_| !is_identity), token: answer.secret, is_identity }))
+    let token = token(answer.secret.expose_secret(), &format!("what {program} prints"))?;
+    Ok(Some(Credential { username: username.filter(|_| !is_identity), token, is_identity }))
 }
 
 /// Without scheme and path, Docker Hub by one name.

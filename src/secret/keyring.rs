@@ -5,7 +5,7 @@ use secrecy::SecretString;
 
 use super::SecretError;
 #[cfg(feature = "keyring")]
-use super::value::accept;
+use super::value::{Accept, token};
 #[cfg(feature = "keyring")]
 use crate::stop::Cutoff;
 
@@ -45,7 +45,7 @@ mod service {
         CutShort,
     }
 
-    type Found = (Zeroizing<String>, Option<String>);
+    pub(super) type Found = (Zeroizing<String>, Option<String>);
 
     pub(super) fn read(name: &str, cutoff: &Cutoff) -> Result<Found, Failure> {
         ask(name, PATIENCE, cutoff, |entry| {
@@ -71,10 +71,11 @@ mod service {
         ask(name, PATIENCE_WITH_PEOPLE, &Cutoff::default(), |entry| entry.delete_credential())
     }
 
-    /// Whether the environment names a session bus, on which a keyring can be.
-    pub(in crate::secret) fn has_bus() -> bool {
-        env::var_os("DBUS_SESSION_BUS_ADDRESS").is_some()
-            || env::var_os("XDG_RUNTIME_DIR").is_some_and(|folder| Path::new(&folder).join("bus").exists())
+    /// Why this session can have no keyring: the environment names no session bus.
+    pub(in crate::secret) fn missing() -> Option<&'static str> {
+        let named = env::var_os("DBUS_SESSION_BUS_ADDRESS").is_some()
+            || env::var_os("XDG_RUNTIME_DIR").is_some_and(|folder| Path::new(&folder).join("bus").exists());
+        (!named).then_some("no keyring on this machine: the environment names no session bus")
     }
 
     fn ask<T: Send + 'static>(
@@ -130,30 +131,35 @@ impl service::Failure {
 }
 
 #[cfg(feature = "keyring")]
-pub(super) use service::has_bus;
+pub(super) use service::missing;
 
 /// An entry that is named in the configuration.
 ///
 /// # Errors
 /// There is none, or no keyring; the text says what to use instead.
 #[cfg(feature = "keyring")]
-pub(super) fn read(name: &str, cutoff: &Cutoff) -> Result<Entry, SecretError> {
-    let (value, username) = service::read(name, cutoff).map_err(|failure| failure.of(name))?;
+pub(super) fn read(name: &str, accept: Accept, cutoff: &Cutoff) -> Result<Entry, SecretError> {
+    of_found(service::read(name, cutoff).map_err(|failure| failure.of(name))?, name, accept)
+}
+
+#[cfg(feature = "keyring")]
+fn of_found((value, username): service::Found, name: &str, accept: Accept) -> Result<Entry, SecretError> {
     Ok(Entry { username, token: accept(&value, &format!("the keyring's entry {name}"))? })
 }
 
-/// An entry that may be there. Looked for, not asked for: that there is no keyring is no fault.
+/// The token of a registry that may be there. Looked for, not asked for: a missing keyring is not a fault.
 ///
 /// # Errors
-/// tagship was told to stop.
+/// tagship was told to stop, or what is there cannot be a token.
 #[cfg(feature = "keyring")]
 pub(super) fn search(name: &str, cutoff: &Cutoff) -> Result<Option<Entry>, SecretError> {
-    if !has_bus() {
+    if missing().is_some() {
         return Ok(None);
     }
-    match read(name, cutoff) {
-        Err(error) if error.interrupted => Err(error),
-        found => Ok(found.ok()),
+    match service::read(name, cutoff) {
+        Ok(found) => of_found(found, name, token).map(Some),
+        Err(failure @ service::Failure::CutShort) => Err(failure.of(name)),
+        Err(_) => Ok(None),
     }
 }
 
@@ -186,17 +192,22 @@ pub(super) fn delete(name: &str) -> Result<bool, SecretError> {
 
 #[cfg(not(feature = "keyring"))]
 mod without {
+    use super::super::value::Accept;
     use super::{Entry, SecretError};
     use crate::stop::Cutoff;
 
     const WITHOUT: &str =
         "the keyring is not available: this tagship was built without the feature keyring; use a file";
 
-    pub(in crate::secret) fn has_bus() -> bool {
-        false
+    pub(in crate::secret) fn missing() -> Option<&'static str> {
+        Some("no keyring: this tagship was built without the feature keyring")
     }
 
-    pub(in crate::secret) fn read(_name: &str, _cutoff: &Cutoff) -> Result<Entry, SecretError> {
+    pub(in crate::secret) fn read(
+        _name: &str,
+        _accept: Accept,
+        _cutoff: &Cutoff,
+    ) -> Result<Entry, SecretError> {
         Err(WITHOUT.to_owned().into())
     }
 
@@ -219,4 +230,4 @@ mod without {
 }
 
 #[cfg(not(feature = "keyring"))]
-pub(super) use without::{delete, has_bus, read, search, write};
+pub(super) use without::{delete, missing, read, search, write};

@@ -89,16 +89,16 @@ pub(super) fn run(
         Stream::Output => stdout.push(bytes),
         Stream::Errors => stderr.push(bytes),
     });
+    let killed = || SecretError { message: format!("{name} was killed: {CutShort}"), interrupted: true };
     let status = match ending.map_err(|error| format!("{name}: {error}"))? {
+        // A service manager ends all processes of a run at once.
+        Ending::ByItself(status) if cutoff.is_signalled() && !status.success() => return Err(killed().into()),
         Ending::ByItself(status) => status,
         Ending::TimedOut => {
             let message = format!("{name} did not end within {timeout:?}; does it ask for something?");
             return Err(message.into());
         }
-        Ending::Interrupted => {
-            let message = format!("{name} was killed: {CutShort}");
-            return Err(SecretError { message, interrupted: true }.into());
-        }
+        Ending::Interrupted => return Err(killed().into()),
     };
     let complaint = String::from_utf8_lossy(&stderr.bytes).lines().next().unwrap_or_default().to_owned();
     let stdout = match stdout.text() {
@@ -213,6 +213,19 @@ mod tests {
             assert!(begun.elapsed() < Duration::from_secs(60));
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    #[test]
+    fn a_program_that_fails_at_a_signal_was_ended_with_tagship() {
+        let stop = crate::stop::Stop::default();
+        stop.tell(15);
+        let run = |script| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            run(command, "it", "", Duration::from_secs(60), &Cutoff::at_signal(&stop), ToString::to_string)
+        };
+        assert!(SecretError::from(run("kill $$").unwrap_err()).interrupted);
+        assert_eq!(run("echo x").unwrap().stdout.as_str(), "x\n");
     }
 
     #[test]

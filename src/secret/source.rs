@@ -9,7 +9,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 
-use super::value::{LONGEST, accept};
+use super::value::{Accept, LONGEST};
 use super::{SecretError, keyring, program};
 use crate::config::SecretSource;
 use crate::file::{self, OddText};
@@ -19,11 +19,15 @@ use crate::stop::Cutoff;
 /// A command that takes longer waits for someone at a terminal.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Reads the value, without the white space around it. Programs are waited for until the cutoff.
+/// Reads the value. Programs are waited for until the cutoff.
 ///
 /// # Errors
 /// What is wrong with the source, and what to do; never what it holds.
-pub(super) fn resolve(source: &SecretSource, cutoff: &Cutoff) -> Result<SecretString, SecretError> {
+pub(super) fn resolve(
+    source: &SecretSource,
+    accept: Accept,
+    cutoff: &Cutoff,
+) -> Result<SecretString, SecretError> {
     let value = match source {
         SecretSource::Env(name) => match env::var(name) {
             Ok(value) => accept(&Zeroizing::new(value), &format!("the environment variable {name}")),
@@ -32,15 +36,15 @@ pub(super) fn resolve(source: &SecretSource, cutoff: &Cutoff) -> Result<SecretSt
             )),
             Err(env::VarError::NotUnicode(_)) => Err(format!("the environment variable {name} is not UTF-8")),
         },
-        SecretSource::File(path) => of_file(path),
-        SecretSource::Command { argv, dir } => return command(argv, dir, cutoff),
+        SecretSource::File(path) => of_file(path, accept),
+        SecretSource::Command { argv, dir } => return command(argv, dir, accept, cutoff),
         SecretSource::Credential(name) => match env::var_os("CREDENTIALS_DIRECTORY") {
-            Some(folder) => of_file(&Path::new(&folder).join(name)),
+            Some(folder) => of_file(&Path::new(&folder).join(name), accept),
             None => Err(format!(
                 "there is no systemd credential {name}: CREDENTIALS_DIRECTORY is not set; is LoadCredential={name}:… in the unit?"
             )),
         },
-        SecretSource::Keyring(name) => return keyring::read(name, cutoff).map(|entry| entry.token),
+        SecretSource::Keyring(name) => return keyring::read(name, accept, cutoff).map(|entry| entry.token),
         SecretSource::DockerConfig(_) => {
             Err("a docker configuration has the tokens of registries only".to_owned())
         }
@@ -48,7 +52,7 @@ pub(super) fn resolve(source: &SecretSource, cutoff: &Cutoff) -> Result<SecretSt
     Ok(value?)
 }
 
-fn of_file(path: &Path) -> Result<SecretString, String> {
+fn of_file(path: &Path, accept: Accept) -> Result<SecretString, String> {
     let shown = path.display();
     match file::read(path, LONGEST as u64).map(Zeroizing::new) {
         Ok(bytes) => {
@@ -65,7 +69,12 @@ fn of_file(path: &Path) -> Result<SecretString, String> {
     }
 }
 
-fn command(argv: &[String], dir: &Path, cutoff: &Cutoff) -> Result<SecretString, SecretError> {
+fn command(
+    argv: &[String],
+    dir: &Path,
+    accept: Accept,
+    cutoff: &Cutoff,
+) -> Result<SecretString, SecretError> {
     let Some((program, arguments)) = argv.split_first() else {
         return Err("no program is named".to_owned().into());
     };
@@ -73,7 +82,7 @@ fn command(argv: &[String], dir: &Path, cutoff: &Cutoff) -> Result<SecretString,
     let mut command = Command::new(&path);
     command.args(arguments).current_dir(dir);
     let refusal = |error: &io::Error| match program.contains('/') {
-        true => refusal(&path, error),
+        true => refusal(&path, dir, error),
         false => error.to_string(),
     };
     let output = program::run(command, program, "", COMMAND_TIMEOUT, cutoff, refusal)?;
@@ -91,6 +100,7 @@ mod tests {
 
     use secrecy::ExposeSecret as _;
 
+    use super::super::value::{secret, token};
     use super::*;
 
     fn value<E: ToString>(result: Result<SecretString, E>) -> Result<String, String> {
@@ -110,25 +120,29 @@ mod tests {
             ("a b\nc \n", "a b\nc"),
         ] {
             fs::write(&path, content).unwrap();
-            assert_eq!(value(of_file(&path)), Ok(expected.to_owned()), "{content:?}");
+            assert_eq!(value(of_file(&path, secret)), Ok(expected.to_owned()), "{content:?}");
         }
         for content in ["", "\n", " \t\r\n"] {
             fs::write(&path, content).unwrap();
-            assert!(value(of_file(&path)).unwrap_err().ends_with("is empty"), "{content:?}");
+            assert!(value(of_file(&path, secret)).unwrap_err().ends_with("is empty"), "{content:?}");
         }
+        fs::write(&path, "a\tb\0c").unwrap();
+        let refused = |accept| value(of_file(&path, accept)).unwrap_err();
+        assert!(refused(secret).contains("has a NUL in it"), "{}", refused(secret));
+        assert!(refused(token).contains("has a tab in it"), "{}", refused(token));
     }
 
     #[test]
     fn a_command_gives_what_it_prints() {
         let dir = env::temp_dir();
         let run = |script: &str| {
-            value(command(&["sh".into(), "-c".into(), script.into()], &dir, &Cutoff::default()))
+            value(command(&["sh".into(), "-c".into(), script.into()], &dir, secret, &Cutoff::default()))
         };
         assert_eq!(run("echo token"), Ok("token".to_owned()));
         let failed = run("echo planted; echo why >&2; exit 3").unwrap_err();
         assert!(failed.contains("why") && failed.contains('3') && !failed.contains("planted"), "{failed}");
         assert!(
-            value(command(&["./not-there".into()], &dir, &Cutoff::default()))
+            value(command(&["./not-there".into()], &dir, secret, &Cutoff::default()))
                 .unwrap_err()
                 .contains("cannot be run")
         );
@@ -137,7 +151,7 @@ mod tests {
     #[test]
     fn a_missing_file_is_named() {
         assert!(
-            value(of_file(Path::new("/nonexistent/token")))
+            value(of_file(Path::new("/nonexistent/token"), secret))
                 .unwrap_err()
                 .starts_with("/nonexistent/token cannot be read")
         );

@@ -6,16 +6,13 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::backup::Backup;
+use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, ffi};
 use rustix::fs::OFlags;
 
 use super::journal::{self, Header};
 use super::owner::Owner;
 use super::{StoreError, migration, sqlite};
-
-/// How long another process may hold the state (its transactions take milliseconds).
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A state file that is there, and whose journal, if there is one, is its own.
 #[derive(Debug)]
@@ -142,7 +139,7 @@ pub(super) fn open(path: &Path, shown: &Path) -> Result<Connection, StoreError> 
             path,
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.busy_timeout(Duration::ZERO)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         // As much as a run of many targets changes in one transaction (KiB), taken only as it is used: what does not
         // fit is written to the disk twice.
@@ -174,7 +171,7 @@ pub(super) fn open_for_reading(path: &Path, shown: &Path) -> Result<Connection, 
 /// Opens the file, and reads it for the first time: that is where SQLite undoes what is half written.
 fn open_with(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.busy_timeout(Duration::ZERO)?;
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
     Ok(connection)
 }
@@ -187,7 +184,13 @@ pub(super) fn is_half_written(error: &rusqlite::Error) -> bool {
 /// Copies a state file into the connection, without writing to it.
 pub(super) fn copy(path: &Path, shown: &Path, into: &mut Connection) -> Result<(), StoreError> {
     let from = open_for_reading(path, shown)?;
-    let mut copy = || Backup::new(&from, into)?.run_to_completion(i32::MAX, Duration::ZERO, None);
+    let mut copy = || match Backup::new(&from, into)?.step(i32::MAX)? {
+        StepResult::Busy | StepResult::Locked => {
+            Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None))
+        }
+        // There are not more pages.
+        _ => Ok(()),
+    };
     copy().map_err(|error| sqlite(&shown.display().to_string(), error))
 }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::Checks;
+use super::{Checks, LatestAttempt};
 use crate::plan::sighting::{Built, Sighting, Sightings};
 use crate::plan::{Deployment, NextAttempt, PollState, StageRun, Unfinished};
 use crate::process::{Leader, Traces};
@@ -70,35 +70,35 @@ pub(super) fn limits(connection: &Connection) -> rusqlite::Result<HashMap<String
     rows.collect()
 }
 
-pub(super) fn attempt_started(
-    connection: &Connection,
-    deployment_id: &str,
-) -> rusqlite::Result<Option<Timestamp>> {
-    let query = "SELECT started_at FROM attempt WHERE deployment_id = ?1 ORDER BY number DESC LIMIT 1";
-    let started = |row: &Row<'_>| parsed(row, "started_at", Timestamp::from_str);
-    connection.query_row(query, [deployment_id], started).optional()
-}
-
-/// How the attempt that is under way is recognised, and when its steps have ended, if that is recorded. None: no
-/// deployment of the target is under way.
-pub(super) fn running_attempt(
+/// The attempt of a target that was started last, if it did not succeed.
+pub(super) fn latest_attempt(
     connection: &Connection,
     target: &TargetId,
-) -> rusqlite::Result<Option<(Traces, Option<Timestamp>)>> {
-    let query = "SELECT id, number, leader_id, leader_started, leader_boot_id, over_by
-         FROM deployment JOIN attempt ON deployment_id = id AND number = attempts
-         WHERE project = ?1 AND stage = ?2 AND state = 'running'";
-    let found = |row: &Row<'_>| {
+) -> rusqlite::Result<Option<LatestAttempt>> {
+    let query = "SELECT id, tag, number, started_at, attempt.ended_at IS NOT NULL AS failed,
+         attempt.ended_at IS NOT NULL AND error_code IS NULL AS succeeded,
+         leader_id, leader_started, leader_boot_id, over_by
+         FROM deployment JOIN attempt ON deployment_id = id
+         WHERE project = ?1 AND stage = ?2 ORDER BY started_at DESC, number DESC LIMIT 1";
+    let latest = |row: &Row<'_>| {
+        if row.get("succeeded")? {
+            return Ok(None);
+        }
         let parts = (row.get("leader_id")?, row.get("leader_started")?, row.get("leader_boot_id")?);
         let leader = match parts {
             (Some(id), Some(started), Some(boot_id)) => Some(Leader { id, started, boot_id }),
             _ => None,
         };
-        let traces = Traces { leader, deployment_id: row.get("id")?, attempt: row.get("number")? };
-        Ok((traces, optional(row, "over_by", Timestamp::from_str)?))
+        Ok(Some(LatestAttempt {
+            tag: parsed(row, "tag", Tag::new)?,
+            traces: Traces { leader, deployment_id: row.get("id")?, attempt: row.get("number")? },
+            started_at: parsed(row, "started_at", Timestamp::from_str)?,
+            has_failed: row.get("failed")?,
+            over_by: optional(row, "over_by", Timestamp::from_str)?,
+        }))
     };
     let mut statement = connection.prepare_cached(query)?;
-    statement.query_row([target.project.as_str(), target.stage.as_str()], found).optional()
+    Ok(statement.query_row([target.project.as_str(), target.stage.as_str()], latest).optional()?.flatten())
 }
 
 /// What a stage ran, in the order in which it did.

@@ -239,7 +239,7 @@ fn what_fails_within_a_transaction_leaves_nothing_behind() {
 fn the_state_file_and_its_folders_are_private() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("a/state.db");
-    let (store, created) = Store::open(&path).unwrap();
+    let (store, created) = Store::open(&path, &Cutoff::default()).unwrap();
     assert!(created);
     let lock = store.lock(&target()).unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -252,13 +252,13 @@ fn the_state_file_and_its_folders_are_private() {
         fs::read_dir(folder.path().join("a")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 2, "{names:?}");
     drop(store);
-    assert!(!Store::open(&path).unwrap().1, "an existing file is not created again");
+    assert!(!Store::open(&path, &Cutoff::default()).unwrap().1, "an existing file is not created again");
 }
 
 #[test]
 fn a_lock_is_held_once() {
     let folder = TempDir::new().unwrap();
-    let (store, _) = Store::open(&folder.path().join("state.db")).unwrap();
+    let (store, _) = Store::open(&folder.path().join("state.db"), &Cutoff::default()).unwrap();
     let held = store.lock(&target()).unwrap();
     assert!(held.is_some());
     assert!(store.lock(&target()).unwrap().is_none());
@@ -283,7 +283,7 @@ fn a_file_that_is_no_state_is_refused_and_left_alone() {
         (other, "another program's SQLite file"),
     ] {
         fs::write(&path, &content).unwrap();
-        let error = Store::open(&path).unwrap_err().to_string();
+        let error = Store::open(&path, &Cutoff::default()).unwrap_err().to_string();
         assert!(error.contains(message), "{error}");
         assert!(error.contains("state.db"), "{error}");
         assert_eq!(fs::read(&path).unwrap(), content);
@@ -294,27 +294,27 @@ fn a_file_that_is_no_state_is_refused_and_left_alone() {
 fn a_newer_state_is_refused() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("state.db");
-    drop(Store::open(&path).unwrap());
+    drop(Store::open(&path, &Cutoff::default()).unwrap());
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    let error = Store::open(&path).unwrap_err().to_string();
+    let error = Store::open(&path, &Cutoff::default()).unwrap_err().to_string();
     assert!(error.contains("written by a newer tagship"), "{error}");
-    assert!(Store::copy_of(&path).is_err());
+    assert!(Store::copy_of(&path, &Cutoff::default()).is_err());
 }
 
 #[test]
 fn a_copy_does_not_write_to_the_file() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("state.db");
-    let (store, _) = Store::open(&path).unwrap();
+    let (store, _) = Store::open(&path, &Cutoff::default()).unwrap();
     store.write(|write| write.save_state(&target(), &full_state())).unwrap();
     let before = fs::read(&path).unwrap();
-    let copy = Store::copy_of(&path).unwrap();
+    let copy = Store::copy_of(&path, &Cutoff::default()).unwrap();
     assert_eq!(copy.states().unwrap()[&target()], full_state());
     copy.write(|write| write.save_state(&target(), &PollState::default())).unwrap();
     drop(copy);
     assert_eq!(fs::read(&path).unwrap(), before);
     let missing = folder.path().join("missing.db");
-    assert!(Store::copy_of(&missing).unwrap().states().unwrap().is_empty());
+    assert!(Store::copy_of(&missing, &Cutoff::default()).unwrap().states().unwrap().is_empty());
     assert!(!missing.exists());
 }
 
@@ -430,10 +430,10 @@ fn a_long_history_is_pruned_over_several_runs() {
 fn a_state_that_is_only_read_is_not_written() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("state.db");
-    let (store, _) = Store::open(&path).unwrap();
+    let (store, _) = Store::open(&path, &Cutoff::default()).unwrap();
     store.write(|write| write.save_state(&target(), &full_state())).unwrap();
     drop(store);
-    let read = Store::read(&path).unwrap();
+    let read = Store::read(&path, &Cutoff::default()).unwrap();
     assert_eq!(read.states().unwrap()[&target()], full_state());
     assert!(read.write(|write| write.save_state(&target(), &PollState::default())).is_err());
 }
@@ -474,9 +474,9 @@ fn a_state_of_an_older_program_is_read_without_being_written_and_nothing_of_it_i
     };
     let prod = TargetId { stage: Name::new("prod").unwrap(), ..target() };
     let expected = HashMap::from([(target(), full_state()), (prod, held)]);
-    assert_eq!(Store::read(&path).unwrap().states().unwrap(), expected);
+    assert_eq!(Store::read(&path, &Cutoff::default()).unwrap().states().unwrap(), expected);
     assert_eq!(fs::read(&path).unwrap(), before);
-    let (store, created) = Store::open(&path).unwrap();
+    let (store, created) = Store::open(&path, &Cutoff::default()).unwrap();
     assert!(!created);
     assert_eq!(store.states().unwrap(), expected);
 }
@@ -495,7 +495,7 @@ fn half_a_hold_of_an_older_program_is_no_release_and_half_a_high_water_is_not_no
         let connection = Connection::open(&path).unwrap();
         connection.execute(&format!("UPDATE poll_state SET {half}"), []).unwrap();
         drop(connection);
-        assert!(Store::open(&path).unwrap().0.states().is_err(), "{half}");
+        assert!(Store::open(&path, &Cutoff::default()).unwrap().0.states().is_err(), "{half}");
     }
 }
 
@@ -602,7 +602,7 @@ fn a_state_file_of_an_earlier_version_is_loaded_and_saved_with_nothing_lost() {
             columns(&earlier).into_iter().filter(|(table, _)| table != "poll_state").collect();
         let before = values(&earlier, &columns);
         drop(earlier);
-        let (store, _) = Store::open(&path).unwrap();
+        let (store, _) = Store::open(&path, &Cutoff::default()).unwrap();
         let mut states = store.states().unwrap();
         assert!(!states.is_empty(), "{name}");
         for (id, state) in &mut states {

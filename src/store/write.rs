@@ -11,7 +11,7 @@ use super::row;
 use crate::plan::sighting::Sighting;
 use crate::plan::{
     self, Change, DecidedBy, Deployment, DeploymentRow, DeploymentState, ErrorCode, OpenDeployments,
-    PollState, TargetEvent,
+    PollState, StageRun, TargetEvent,
 };
 use crate::process::Leader;
 use crate::reference::{Digest, Tag};
@@ -133,6 +133,11 @@ impl<'a> Write<'a> {
             open.insert(deployment?);
         }
         Ok(open)
+    }
+
+    /// The tags that a stage ran, in the order in which it did.
+    pub(crate) fn runs(&self, id: &TargetId) -> rusqlite::Result<Vec<StageRun>> {
+        row::runs(self.0, id)
     }
 
     /// See [`plan::is_current`].

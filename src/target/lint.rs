@@ -177,7 +177,7 @@ fn operator(step: &CommandStep) -> Option<String> {
     ))
 }
 
-/// `$TAG`, `${TAGSHIP_TAG}`, `$(date)`
+/// `$TAG`, `${TAGSHIP_TAG}`, `$(date)`.
 fn variable(template: &Template) -> Option<String> {
     let literals = template.parts.iter().filter_map(|part| match part {
         Part::Literal(text) => Some(text.as_str()),
@@ -185,6 +185,12 @@ fn variable(template: &Template) -> Option<String> {
     });
     let (name, shown) =
         literals.flat_map(|text| text.match_indices('$').map(|(at, _)| &text[at..])).find_map(|text| {
+            if let Some(command) = text.strip_prefix("$(")
+                && command.starts_with(|first: char| first.is_ascii_lowercase())
+                && let Some(end) = command.find(')')
+            {
+                return Some((String::new(), format!("$({})", &command[..end])));
+            }
             let (open, rest) = match text[1..].strip_prefix('{') {
                 Some(rest) => (true, rest),
                 None => (false, &text[1..]),
@@ -277,6 +283,10 @@ mod tests {
                 &["x", "$HOME/y"],
                 "$HOME is passed as written: commands run without a shell; use a placeholder such as {tag} or {var.NAME}",
             ),
+            (
+                &["x", "at $(date +%s)"],
+                "$(date +%s) is passed as written: commands run without a shell; use a placeholder such as {tag} or {var.NAME}",
+            ),
             (&["x", "{{tag}}"], "{{tag}} leaves braces around the value; write {tag}"),
             (&["x", "{{ tag }}"], "{{ tag }} is passed as written; did you mean {tag}?"),
             (&["x", "a {Image}"], "{Image} is passed as written; did you mean {image}?"),
@@ -349,7 +359,7 @@ mod tests {
             &["mail", "-s", "failed: {error}"],
             &["kubectl", "patch", "deployment/shop", "-p", r#"{"image": "{image}"}"#],
             &["find", ".", "-exec", "rm", "{}", ";"],
-            &["pip", "install", ">=1.2", "a|b", "100$", "$1", "{ tag }", "{\"tag\": \"{tag}\"}"],
+            &["pip", "install", ">=1.2", "a|b", "100$", "$1", "$(A|b)", "{ tag }", "{\"tag\": \"{tag}\"}"],
         ] {
             assert_eq!(of_command(argv), [""; 0], "{argv:?}");
         }

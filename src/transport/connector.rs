@@ -5,18 +5,22 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
 use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport,
+    Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport, TransportAdapter,
+    time,
 };
 
+use super::socks::{self, Host};
 use crate::stop::{CutShort, Cutoff, TICK};
 
-/// Opens TCP connections, where no other connector did (SOCKS, or CONNECT by way of this one).
+/// Opens TCP connections, by a SOCKS proxy where there is one, unless another connector did (CONNECT, by way of this
+/// one).
 #[derive(Debug)]
 pub(super) struct EndingConnector(pub(super) Cutoff);
 
@@ -31,15 +35,66 @@ impl<In: Transport> Connector<In> for EndingConnector {
         if chained.is_some() {
             return Ok(chained.map(Either::A));
         }
-        let config = details.config;
-        let stream = self.first_connected(&details.addrs, details.timeout)?;
-        stream.set_nodelay(config.no_delay())?;
-        let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
-        Ok(Some(Either::B(EndingTransport { stream, buffers, cutoff: self.0.clone() })))
+        let Some(proxy) = details.config.proxy().filter(|proxy| socks::is_socks(proxy)) else {
+            return Ok(Some(Either::B(self.transport(details, &details.addrs)?)));
+        };
+        let addresses = details.resolver.resolve(proxy.uri(), details.config, left(details))?;
+        let transport = self.transport(details, &addresses)?;
+        let mut stream = TransportAdapter::new(transport, Arc::clone(&details.current_time));
+        stream.set_timeout(left(details));
+        let host = details.uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let port = details.uri.port_u16().unwrap_or(if details.needs_tls() { 443 } else { 80 });
+        let resolved = details.addrs.first().map(SocketAddr::ip).filter(|_| proxy.resolve_target());
+        let address = resolved.or_else(|| host.parse().ok());
+        socks::connect(&mut stream, proxy, address.map_or(Host::Name(host), Host::Address), port)?;
+        Ok(Some(Either::B(stream.into_inner())))
+    }
+}
+
+/// What is left of the time for connecting.
+pub(super) fn left(details: &ConnectionDetails<'_>) -> NextTimeout {
+    let elapsed =
+        if let time::Instant::Exact(begun) = details.now { begun.elapsed() } else { Duration::ZERO };
+    NextTimeout { after: details.timeout.after.saturating_sub(elapsed).into(), ..details.timeout }
+}
+
+/// The last connector: lifts the cutoff, where it is only for connecting.
+#[derive(Debug)]
+pub(super) struct Connected {
+    pub(super) cutoff: Cutoff,
+    pub(super) proxy: Option<ureq::Proxy>,
+}
+
+impl<In: Transport> Connector<In> for Connected {
+    type Out = In;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        chained: Option<In>,
+    ) -> Result<Option<In>, ureq::Error> {
+        // ureq connects to a proxy for CONNECT by a configuration without it.
+        let is_to_proxy = details.config.proxy() != self.proxy.as_ref();
+        if chained.is_some() && !is_to_proxy {
+            self.cutoff.lift();
+        }
+        Ok(chained)
     }
 }
 
 impl EndingConnector {
+    fn transport(
+        &self,
+        details: &ConnectionDetails<'_>,
+        addresses: &[SocketAddr],
+    ) -> Result<EndingTransport, ureq::Error> {
+        let config = details.config;
+        let stream = self.first_connected(addresses, left(details))?;
+        stream.set_nodelay(config.no_delay())?;
+        let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
+        Ok(EndingTransport { stream, buffers, cutoff: self.0.clone() })
+    }
+
     /// Tries one address after another, each with a half of the time that is left but the last.
     fn first_connected(
         &self,

@@ -29,8 +29,9 @@ impl Resolves for Resolver {
         // Without a timeout it looks up in this thread.
         let at_once = NextTimeout { after: Duration::NotHappening, ..timeout };
         let is_address = uri.host().is_some_and(is_address);
+        let named = |error| named(uri.host().unwrap_or_default(), error);
         if is_address || timeout.after.is_not_happening() {
-            return DefaultResolver::default().resolve(uri, config, at_once);
+            return DefaultResolver::default().resolve(uri, config, at_once).map_err(named);
         }
         let (sender, resolved) = sync_channel(1);
         let (of, config) = (uri.clone(), config.clone());
@@ -43,7 +44,7 @@ impl Resolves for Resolver {
         loop {
             let left = timeout.after.saturating_sub(begun.elapsed());
             match resolved.recv_timeout(left.min(TICK)) {
-                Ok(result) => return result,
+                Ok(result) => return result.map_err(named),
                 Err(RecvTimeoutError::Disconnected) => return Err(Error::HostNotFound),
                 Err(RecvTimeoutError::Timeout) if self.0.is_reached() => {
                     return Err(Error::Io(io::Error::other(CutShort)));
@@ -60,6 +61,24 @@ impl Resolves for Resolver {
 /// `127.0.0.1`, `::1` or `[::1]`.
 fn is_address(host: &str) -> bool {
     host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok()
+}
+
+/// The system's resolver does not say which name it means.
+fn named(host: &str, error: Error) -> Error {
+    const LOOKUP: &str = "failed to lookup address information: ";
+    // glibc, musl, and the BSDs.
+    const UNKNOWN: [&str; 3] =
+        ["Name or service not known", "Name does not resolve", "nodename nor servname provided"];
+    let text = match &error {
+        Error::Io(error) => error.to_string(),
+        _ => return error,
+    };
+    let Some(why) = text.strip_prefix(LOOKUP) else {
+        return error;
+    };
+    let is_unknown = UNKNOWN.iter().any(|unknown| why.contains(unknown));
+    let text = if is_unknown { format!("no such host: {host}") } else { format!("{host}: {why}") };
+    Error::Io(io::Error::other(text))
 }
 
 fn without_thread(error: &io::Error) -> io::Error {
@@ -84,6 +103,28 @@ mod tests {
         ] {
             assert_eq!(is_address(host), expected, "{host}");
         }
+    }
+
+    #[test]
+    fn host_that_cannot_be_resolved_is_named() {
+        for (why, expected) in [
+            (
+                "failed to lookup address information: Name or service not known",
+                "no such host: git.example.com",
+            ),
+            ("failed to lookup address information: Name does not resolve", "no such host: git.example.com"),
+            (
+                "failed to lookup address information: Temporary failure in name resolution",
+                "git.example.com: Temporary failure in name resolution",
+            ),
+            ("something else", "something else"),
+        ] {
+            let Error::Io(error) = named("git.example.com", Error::Io(io::Error::other(why))) else {
+                panic!("{why}")
+            };
+            assert_eq!(error.to_string(), expected);
+        }
+        assert!(matches!(named("git.example.com", Error::HostNotFound), Error::HostNotFound));
     }
 
     #[test]

@@ -3,7 +3,6 @@
 
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -13,13 +12,13 @@ use rustls::{
     CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
     StreamOwned,
 };
-use ureq::unversioned::transport::time::Instant;
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport, TransportAdapter,
 };
 
 use super::Unprepared;
 use super::certificate::{self, Identity};
+use super::connector::left;
 
 /// Encrypts what goes to https:// addresses.
 #[derive(Debug)]
@@ -78,10 +77,7 @@ impl<In: Transport> Connector<In> for TlsConnector {
             .map_err(|_| ureq::Error::Tls("the name of the host is none that a certificate can have"))?;
         let mut conn = ClientConnection::new(Arc::clone(config), name)?;
         let mut sock = TransportAdapter::new(transport.boxed(), Arc::clone(&details.current_time));
-        // Connecting has taken a part of the time.
-        let elapsed = if let Instant::Exact(begun) = details.now { begun.elapsed() } else { Duration::ZERO };
-        let after = details.timeout.after.saturating_sub(elapsed).into();
-        sock.set_timeout(NextTimeout { after, ..details.timeout });
+        sock.set_timeout(left(details));
         conn.complete_io(&mut sock)?;
         let config = details.config;
         let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());

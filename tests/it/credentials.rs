@@ -284,6 +284,8 @@ fn a_token_with_a_byte_order_mark_or_in_utf_16_is_told_with_the_cure() {
     let shop = shop(&registry, "{ file = \"secret/token\" }");
     let utf_16: Vec<u8> = TOKEN.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let utf_16_be: Vec<u8> = TOKEN.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let utf_32: Vec<u8> = TOKEN.chars().flat_map(|character| u32::from(character).to_le_bytes()).collect();
+    let utf_32_be: Vec<u8> = TOKEN.chars().flat_map(|character| u32::from(character).to_be_bytes()).collect();
     let cure = "convert it: iconv -f UTF-16 -t UTF-8 [dir]/secret/token > NEW";
     for (bytes, fault) in [
         (
@@ -293,13 +295,11 @@ fn a_token_with_a_byte_order_mark_or_in_utf_16_is_told_with_the_cure() {
         ),
         ([b"\xff\xfe", &utf_16[..]].concat(), format!("is UTF-16; {cure}")),
         ([b"\xfe\xff", &utf_16_be[..]].concat(), format!("is UTF-16; {cure}")),
-        (
-            utf_16,
-            format!("is UTF-16; {cure}LE").replace(
-                "UTF-16 -t UTF-8 [dir]/secret/token > NEWLE",
-                "UTF-16LE -t UTF-8 [dir]/secret/token > NEW",
-            ),
-        ),
+        ([b"\xff\xfe\0\0", &utf_32[..]].concat(), format!("is UTF-32; {}", cure.replace("UTF-16", "UTF-32"))),
+        (utf_16, format!("is UTF-16LE; {}", cure.replace("UTF-16", "UTF-16LE"))),
+        (utf_16_be, format!("is UTF-16BE; {}", cure.replace("UTF-16", "UTF-16BE"))),
+        (utf_32, format!("is UTF-32LE; {}", cure.replace("UTF-16", "UTF-32LE"))),
+        (utf_32_be, format!("is UTF-32BE; {}", cure.replace("UTF-16", "UTF-32BE"))),
     ] {
         fs::write(shop.path("secret/token"), bytes).unwrap();
         let run = shop.run(&["check"]);
@@ -323,6 +323,58 @@ fn a_token_with_a_byte_order_mark_or_in_utf_16_is_told_with_the_cure() {
     let with_authority = "ca_file = \"ca.pem\"\n\n[projects.shop]";
     docker.config(&docker.read("tagship.toml").replace("[projects.shop]", with_authority));
     docker.run(&["poll"]).code(0);
+}
+
+/// Refused before anything is sent, naming the source.
+#[test]
+fn token_with_control_characters_is_refused_whatever_its_source() {
+    let registry = registry(Door::Basic);
+    let (one, two) = TOKEN.split_at(10);
+    let shop = shop(&registry, "{ file = \"secret/token\" }");
+    for (between, what) in [
+        ("\0", "a NUL"),
+        ("\n", "a line feed"),
+        ("\r\n", "a carriage return"),
+        ("\t", "a tab"),
+        ("\u{1b}", "the control character U+001B"),
+        ("\u{85}", "the control character U+0085"),
+    ] {
+        shop.file("secret/token", &format!("{one}{between}{two}\n"));
+        let fault = format!("[dir]/secret/token has {what} in it, and a token has no control characters");
+        assert_eq!(failure(&shop), format!("the token of the registry git: {fault}"));
+    }
+    let utf_16: Vec<u8> = TOKEN.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    fs::write(shop.path("secret/utf-16"), utf_16).unwrap();
+    shop.file("secret/odd", &format!("{one}\0{two}"));
+    let shop_of = |source: &str| {
+        shop.config(&on("oci", &registry.url(), PROD).replace("{ file = \"secret/token\" }", source))
+    };
+    for (file, fault) in [
+        ("utf-16", "is UTF-16LE, and tagship reads UTF-8"),
+        ("odd", "has a NUL in it, and a token has no control characters"),
+    ] {
+        shop_of(&format!("{{ command = [\"cat\", \"secret/{file}\"] }}"));
+        assert_eq!(failure(&shop), format!("the token of the registry git: what cat prints {fault}"));
+    }
+    let mut of_environment = self::shop(&registry, "{ env = \"TOKEN\" }");
+    of_environment.env("TOKEN", &format!("{one}\t{two}"));
+    assert_eq!(
+        failure(&of_environment),
+        "the token of the registry git: the environment variable TOKEN has a tab in it, and a token has no control characters"
+    );
+    let auth = STANDARD.encode(format!("robot:{one}\n{two}"));
+    let mut of_docker = docker(&registry, &format!(r#"{{"auths": {{"HERE": {{"auth": "{auth}"}}}}}}"#));
+    assert_eq!(
+        failure(&of_docker),
+        "the token of the registry git: [dir]/secret/config.json: the entry 127.0.0.1:[port] of auths has a line feed in it, and a token has no control characters"
+    );
+    of_docker.file("secret/config.json", r#"{"credsStore": "team"}"#);
+    helper(&mut of_docker, &format!(r#"{{"Username": "robot", "Secret": "{one}\u0000{two}"}}"#), 0);
+    assert_eq!(
+        failure(&of_docker),
+        "the token of the registry git: what docker-credential-team prints has a NUL in it, and a token has no control characters"
+    );
+    assert!(registry.requests().iter().all(|request| request.basic().is_none()));
 }
 
 /// How a registry of a cloud asks, and how it refuses a token that has expired.

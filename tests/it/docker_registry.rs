@@ -260,6 +260,32 @@ fn login_tries_a_token_on_a_real_registry_of_either_kind() {
     }
 }
 
+/// As cosign stores them: `sha256-DIGEST.sig` and so on, in the image's own repository.
+#[test]
+#[ignore = "needs docker-registry and skopeo"]
+fn signatures_in_a_real_registry_are_not_deployed() {
+    let shop = Shop::new();
+    let registry = DockerRegistry::start(&shop);
+    registry.push("acme/shop:v1.0.0", "r1");
+    let any = PROD.replace("\"v*\"", "\"*\"").replace("semver", "newest");
+    let config = on("oci", &format!("http://{}", registry.address), &any)
+        .replace("token = { file = \"secret/token\" }", "anonymous = true");
+    shop.config(&config);
+    shop.run(&["poll"]).code(0).line("shop/prod", &["baseline", "r1"]);
+    let digest = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    for kind in ["", ".sig", ".att", ".sbom"] {
+        registry.push("acme/shop:dev-1", &format!("sha256-{digest}{kind}"));
+        shop.run(&["poll"]).code(0).silent();
+    }
+    shop.run(&["check", "--online"]).code(0).stdout_has("1 of 5 tags match, it would pick r1\n");
+    registry.push("acme/shop:dev-2", "r2");
+    shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "r2"]);
+    assert_eq!(shop.delivered(), ["shop/prod r2"]);
+    // Whoever wants them names them.
+    shop.config(&config.replace("\"*\"", "\"sha256-*\""));
+    shop.run(&["check", "--online"]).code(0).stdout_has("4 of 6 tags match, it would pick sha256-");
+}
+
 /// Up to 2.8 it knows neither `n` nor `last`: every page is the whole list, also where that is as long as a page.
 #[test]
 #[ignore = "needs docker-registry and skopeo"]

@@ -122,6 +122,53 @@ fn pages_without_end_end_every_command_with_max_runtime() {
     }
 }
 
+/// A stage that went from v1.0.0 to v2.0.0 by marks, which know no digest; the registry has neither, and lists without
+/// end what else may be meant.
+fn about_to_go_back(server: &Server) -> Shop {
+    let config = registry("oci", &server.url(), PROD);
+    let shop = Shop::with(&format!("[settings]\nmax_runtime = \"1s\"\n{config}"));
+    for tag in ["v1.0.0", "v2.0.0"] {
+        shop.run(&["mark", "shop/prod", tag]).code(0);
+    }
+    shop
+}
+
+fn endless_without_manifests() -> Server {
+    endless(|request, number| match request.path().contains("/manifests/") {
+        true => Answer::json(404, r#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#),
+        false => by_link(request, number),
+    })
+}
+
+#[test]
+fn pages_without_end_end_a_rollback_with_max_runtime_and_at_a_signal() {
+    let server = endless_without_manifests();
+    let shop = about_to_go_back(&server);
+    let begun = Instant::now();
+    shop.run(&["rollback", "shop/prod"]).code(2).stderr_has("has no tag v1.0.0");
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    let before = server.connections();
+    shop.config(&shop.read("tagship.toml").replace("\"1s\"", "\"600s\""));
+    told_to_end(&shop, &["rollback", "shop/prod"], Signal::TERM, 143, || server.connections() > before);
+    assert!(shop.deliveries().is_empty());
+}
+
+#[test]
+fn a_registry_that_hangs_ends_login_with_max_runtime() {
+    let server = Server::start(|_| Reply::Hang);
+    let config = registry("oci", &server.url(), PROD).replace("anonymous = true\n", "");
+    let shop = Shop::with(&format!("[settings]\nmax_runtime = \"1s\"\ntimeout = \"120s\"\n{config}"));
+    let mut running = shop.start_under(&["env"], &["login", "git", "--stdin"]);
+    running.stdin().write_all(TOKEN.as_bytes()).unwrap();
+    let begun = Instant::now();
+    running
+        .end()
+        .code(1)
+        .stderr_has("the run reached its max_runtime")
+        .stderr_has("the token was not stored");
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+}
+
 /// Told to end once `is_waiting`: how it ended.
 fn told_to_end(
     shop: &Shop,
@@ -133,7 +180,12 @@ fn told_to_end(
     ends_when_told(shop.start(arguments), signal, code, is_waiting)
 }
 
-fn ends_when_told(running: Running<'_>, signal: Signal, code: i32, is_waiting: impl FnMut() -> bool) -> Run {
+pub(crate) fn ends_when_told(
+    running: Running<'_>,
+    signal: Signal,
+    code: i32,
+    is_waiting: impl FnMut() -> bool,
+) -> Run {
     await_until("it waits", is_waiting);
     let told = Instant::now();
     running.signal(signal);
@@ -191,6 +243,27 @@ fn a_signal_ends_init_and_nothing_is_written() {
     assert!(!shop.exists("new.toml"));
 }
 
+/// The packages of the owner have no end.
+#[test]
+fn a_signal_ends_the_pages_of_init() {
+    let pages = std::sync::Arc::new(AtomicUsize::new(0));
+    let seen = std::sync::Arc::clone(&pages);
+    let server = endless(move |request, number| match request.path() {
+        "/api/v1/version" => Answer::json(200, r#"{"version":"1.24.0"}"#),
+        _ => {
+            seen.store(number, Ordering::SeqCst);
+            rows(request, number)
+        }
+    });
+    let shop = Shop::new();
+    let from = format!("{}/acme", server.url());
+    let more = ["--token-file", "secret/token", "--deploy-command", "x", "--output", "new.toml"];
+    let arguments = [&["init", "--from", &from], &more[..]].concat();
+    let is_paging = || pages.load(Ordering::SeqCst) > 3;
+    ends_when_told(shop.start_bare(&arguments), Signal::TERM, 143, is_paging).stdout("");
+    assert!(!shop.exists("new.toml"));
+}
+
 #[test]
 fn a_signal_ends_login() {
     let server = Server::start(|_| Reply::Hang);
@@ -234,14 +307,17 @@ fn a_request_is_no_longer_waited_for_than_max_runtime() {
     assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
 }
 
-/// A secret command that hangs while there is `slow`, and leaves the number of its child.
-const SLOW: &str =
-    "if [ -e slow ]; then sleep 600 & echo $! > child; touch asked; wait; fi\necho key-of-the-step\n";
+/// A secret command that hangs while there is `slow`, and leaves the numbers of its children. One leaves its process
+/// group.
+const SLOW: &str = "if [ -e slow ]; then sleep 600 & echo $! > child; setsid sleep 600 & echo $! >> child; \
+    touch asked; wait; fi\necho key-of-the-step\n";
 
-/// Whether the process that the script wrote down still runs.
+/// Whether a process that the script wrote down still runs.
 fn has_child(shop: &Shop) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", shop.read("child").trim()));
-    stat.is_ok_and(|stat| !stat.rsplit(')').next().unwrap().trim_start().starts_with('Z'))
+    shop.read("child").lines().any(|child| {
+        let stat = fs::read_to_string(format!("/proc/{child}/stat"));
+        stat.is_ok_and(|stat| !stat.rsplit(')').next().unwrap().trim_start().starts_with('Z'))
+    })
 }
 
 fn with_secret_command(gitea: &Gitea) -> Shop {
@@ -260,7 +336,7 @@ fn a_secret_command_ends_with_its_children() {
         let gitea = crate::first_poll::gitea(Build::GiteaNew);
         let shop = with_secret_command(&gitea);
         told_to_end(&shop, arguments, Signal::TERM, 143, || shop.exists("asked"));
-        await_until("the command's child has ended", || !has_child(&shop));
+        assert!(!has_child(&shop), "{arguments:?}");
     }
 }
 
@@ -275,7 +351,71 @@ fn a_credential_helper_ends_with_its_children() {
     shop.env("PATH", &format!("{}:/usr/bin:/bin", shop.path("").display()));
     shop.file("slow", "");
     told_to_end(&shop, &["poll"], Signal::TERM, 143, || shop.exists("asked"));
-    await_until("the helper's child has ended", || !has_child(&shop));
+    assert!(!has_child(&shop));
+}
+
+/// dev with a gate, a probe or a receiver that is `command`; dev-43 is new, and its deployment fails.
+fn with_command(gitea: &Gitea, place: &str, command: &str) -> Shop {
+    let shop = baselined(gitea, DEV);
+    let (stage, notify) = match place {
+        "gate" => (format!("gate = {{ command = [\"{command}\"] }}\n"), String::new()),
+        "running" => (format!("running = {{ command = [\"{command}\"] }}\n"), String::new()),
+        _ => (String::new(), format!("[[notify]]\ncommand = [\"{command}\"]\non = [\"failed\"]\n")),
+    };
+    shop.config(&format!("{}{notify}", on_gitea(gitea, &format!("{DEV}{stage}"))));
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    shop.file("fail", "");
+    shop
+}
+
+#[test]
+fn a_gate_a_probe_and_a_notification_end_with_their_children() {
+    for (place, arguments) in [
+        ("gate", &["poll"][..]),
+        ("gate", &["tags", "shop/dev"]),
+        ("running", &["poll"]),
+        ("notify", &["poll"]),
+        ("notify", &["check", "--notify"]),
+    ] {
+        let gitea = crate::first_poll::gitea(Build::GiteaNew);
+        let shop = with_command(&gitea, place, "./slow.sh");
+        shop.script("slow.sh", SLOW);
+        shop.file("slow", "");
+        told_to_end(&shop, arguments, Signal::TERM, 143, || shop.exists("asked"));
+        assert!(!has_child(&shop), "{place} {arguments:?}");
+    }
+}
+
+/// It has its own session, and the pipes of the command that has started it.
+#[test]
+fn a_daemon_of_a_gate_a_probe_or_a_notification_holds_nothing_up() {
+    for place in ["gate", "running", "notify"] {
+        let gitea = crate::first_poll::gitea(Build::GiteaNew);
+        let shop = with_command(&gitea, place, "./starts.sh");
+        shop.file("daemon", "");
+        shop.script("daemon.sh", "while [ -e daemon ]; do sleep 0.02; done\ntouch ended\n");
+        shop.script("starts.sh", "setsid ./daemon.sh &\necho dev-42\n");
+        let begun = Instant::now();
+        shop.run(&["poll"]).code(1).line("shop/dev", &["failed", "dev-43"]).shows_not("notification");
+        assert!(begun.elapsed() < SOON, "{place}: {:?}", begun.elapsed());
+        shop.remove("daemon");
+        await_until("it was left alone", || shop.exists("ended"));
+    }
+}
+
+/// The second receiver is not tested after a signal.
+#[test]
+fn a_signal_ends_check_notify() {
+    let gitea = crate::first_poll::gitea(Build::GiteaNew);
+    let receiver = Server::start(|_| Reply::Hang);
+    let notify = |path| {
+        format!("[[notify]]\nurl = \"{}/{path}\"\non = [\"failed\"]\ntimeout = \"120s\"\n", receiver.url())
+    };
+    let shop = baselined(&gitea, DEV);
+    shop.config(&format!("{}{}{}", on_gitea(&gitea, DEV), notify("a"), notify("b")));
+    let run = told_to_end(&shop, &["check", "--notify"], Signal::TERM, 143, || receiver.connections() > 0);
+    run.shows_not("notify[");
+    assert_eq!(receiver.connections(), 1);
 }
 
 /// dev with a step that needs a secret of this source, and a receiver of every failure. dev-43 is new.
@@ -343,6 +483,23 @@ fn a_deployment_whose_command_is_cut_short_waits_as_well() {
     assert_eq!(deliveries[0].id, deliveries[1].id);
     assert!(receiver.requests().is_empty(), "nothing has failed that could recover");
     shop.run(&["history"]).code(0).stdout_has("    attempt 1 at [time]: interrupted\n");
+}
+
+/// Its `verify_timeout` is over when the probe is asked.
+#[test]
+fn a_deployment_whose_verification_is_cut_short_waits_as_well() {
+    let gitea = crate::first_poll::gitea(Build::GiteaNew);
+    let receiver = Endpoint::start();
+    let stage = format!("{DEV}running = {{ command = [\"./slow.sh\"] }}\nverify_timeout = \"1ms\"\n");
+    let notify = format!("[[notify]]\nurl = \"{}\"\non = [\"failed\", \"dead\"]\n", receiver.url());
+    let shop = baselined(&gitea, DEV);
+    shop.config(&format!("{}{notify}", on_gitea(&gitea, &stage)));
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    shop.script("slow.sh", SLOW);
+    shop.script("deploy.sh", "touch slow\n");
+    let poll = ["poll", "--format", "json"];
+    let run = told_to_end(&shop, &poll, Signal::TERM, 143, || shop.exists("asked"));
+    is_pending(&shop, &run, &receiver);
 }
 
 /// The bus takes a connection, and says nothing.

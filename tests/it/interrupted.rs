@@ -1,15 +1,19 @@
 //! tagship dies at any moment: nothing is lost, nothing runs twice at once, the id stays.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::process::Signal;
+use rusqlite::Connection;
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::endpoint::Endpoint;
 use crate::first_poll::gitea;
-use crate::harness::{DEV, PROD, Shop, await_until};
-use crate::http::Reply;
+use crate::harness::{DEV, PROD, Shop, await_until, on_gitea};
+use crate::http::{Reply, Server};
 use crate::new_tag::baselined;
 use crate::registry::{Build, Gitea};
+use crate::run::Running;
 
 /// A shop whose deployment of dev-43 will stay in its command until `stay` is removed.
 fn staying(gitea: &Gitea) -> Shop {
@@ -138,6 +142,67 @@ fn a_polite_end_stops_the_command_and_is_resumed() {
         let ids: BTreeSet<String> = shop.deliveries().into_iter().map(|delivery| delivery.id).collect();
         assert_eq!(ids.len(), 1);
     }
+}
+
+/// Sends TERM, and waits until it is received.
+fn tell_to_end(poll: &Running<'_>) {
+    poll.signal(Signal::TERM);
+    let status = format!("/proc/{}/status", poll.id());
+    await_until("it is received", || {
+        std::fs::read_to_string(&status).is_ok_and(|status| status.contains("ShdPnd:\t0000000000000000"))
+    });
+}
+
+/// As systemd stops a service: TERM for each of its processes. The command may be gone before tagship ends it.
+#[test]
+fn a_command_that_is_ended_together_with_tagship_is_resumed() {
+    let receiver = Endpoint::start();
+    let notify = format!("[[notify]]\nurl = \"{}\"\non = [\"failed\", \"dead\"]\n", receiver.url());
+    let last_attempt = DEV.replace("retry = {", "retry = { attempts = 1,");
+    for trap in ["", "trap 'exit 5' TERM\n"] {
+        let gitea = gitea(Build::GiteaNew);
+        let shop = staying(&gitea);
+        shop.config(&format!("{}{notify}", on_gitea(&gitea, &last_attempt)));
+        shop.script("deploy.sh", &format!("{trap}exec >/dev/null 2>&1\nuntil [ -e recorded ]; do :; done\necho $$ > leader\nwhile [ -e stay ]; do :; done\n"));
+        let poll = shop.start(&["poll", "--format", "json"]);
+        let leader = || shop.exists("leader").then(|| shop.read("leader").trim().parse().ok()).flatten();
+        await_until("the command is recorded, and waited for", || {
+            let recorded = "SELECT count(*) FROM attempt WHERE leader_id IS NOT NULL";
+            let state = Connection::open(shop.path("state.db")).unwrap();
+            state.query_row(recorded, [], |row| row.get(0)) == Ok(1)
+        });
+        shop.file("recorded", "");
+        await_until("the command runs", || leader().is_some());
+        tell_to_end(&poll);
+        kill_process_group(Pid::from_raw(leader().unwrap()).unwrap(), Signal::TERM).unwrap();
+        poll.end().code(143).status_is("shop/dev", "pending");
+        shop.remove("stay");
+        shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
+        assert!(receiver.requests().is_empty());
+    }
+}
+
+/// The machine goes down: tagship is told to end, then the endpoint resets the connection.
+#[test]
+fn a_request_whose_endpoint_ends_together_with_tagship_is_resumed() {
+    let gitea = gitea(Build::GiteaNew);
+    let goes_down = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&goes_down);
+    let endpoint = Server::start(move |_| {
+        await_until("it goes down", || flag.load(Ordering::SeqCst));
+        Reply::Reset
+    });
+    let stage = format!(
+        "[projects.shop.stages.dev]\ntags = \"dev-*\"\norder = \"newest\"\ndeploy = {{ url = \"{}\" }}\nretry = {{ attempts = 1 }}\n",
+        endpoint.url()
+    );
+    let shop = baselined(&gitea, &stage);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    let poll = shop.start(&["poll", "--format", "json"]);
+    await_until("it is asked", || endpoint.connections() > 0);
+    tell_to_end(&poll);
+    goes_down.store(true, Ordering::SeqCst);
+    poll.end().code(143).status_is("shop/dev", "pending");
 }
 
 #[test]

@@ -6,14 +6,17 @@
     reason = "tests make files, processes, servers and clocks of their own, and fail by panicking"
 )]
 
+mod addresses;
 mod authentication;
 mod by_hand;
 mod commands_typed;
 mod completion;
 mod configuration;
 mod configuration_schema;
+mod connecting;
 mod credentials;
 mod cron_mail;
+mod deployable;
 mod disaster;
 mod discovery;
 mod docker_registry;
@@ -42,6 +45,7 @@ mod keyring;
 mod kinds;
 mod leak;
 mod limits;
+mod locked_state;
 mod login;
 mod mark;
 mod mistakes;

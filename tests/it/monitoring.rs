@@ -165,7 +165,11 @@ fn a_ping_that_hangs_keeps_neither_the_run_nor_its_signal() {
     (0..3).for_each(|_| service.await_request());
     let told_to_stop = Instant::now();
     poll.signal(Signal::TERM);
-    poll.end().code(143);
+    let run = poll.end();
     assert!(told_to_stop.elapsed() < Duration::from_secs(9), "{:?}", told_to_stop.elapsed());
+    let told = "told to stop by signal 15 (SIGTERM)";
+    run.code(143)
+        .stderr_has(&format!("ping_url: /start: no answer yet: tagship was {told}\n"))
+        .stderr_has(&format!("ping_url: /143: no complete answer within [duration] of being {told}\n"));
     assert_eq!(service.requests().last().unwrap().path(), "/planted-uuid/143");
 }

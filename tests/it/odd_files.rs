@@ -252,6 +252,48 @@ fn metrics_replace_no_file_that_tagship_uses() {
     shop.remove("hook.prom");
 }
 
+/// The next run would read it as configuration.
+#[test]
+fn nothing_is_made_where_include_would_read_it() {
+    let shop = Shop::new();
+    fs::create_dir_all(shop.path("projects.d/deep")).unwrap();
+    symlink("projects.d", shop.path("link")).unwrap();
+    for (include, name) in [
+        ("projects.d/*.toml", "projects.d/metrics.toml"),
+        ("projects.d/deep/*", "link/deep/metrics.prom"),
+        ("projects.d/m?t*.[ps]rom", "link/metrics.prom"),
+        ("*/*/*.prom", "projects.d/../projects.d/deep/metrics.prom"),
+        ("**/*.prom", "link/deep/metrics.prom"),
+        ("link/*.prom", "projects.d/metrics.prom"),
+    ] {
+        let include = format!("include = [{include:?}]\n");
+        shop.config(&format!("{include}[settings]\nmetrics_file = {name:?}\n{}", quiet()));
+        for command in [&["check"][..], &["poll"], &["poll", "--dry-run"]] {
+            shop.run(command).code(2).stdout("").stderr(&format!(
+                "error: metrics_file [dir]/{name}: it is a file that include would read as configuration; \
+                 write the metrics to a file of their own\n"
+            ));
+        }
+        shop.config(&format!("{include}{}", quiet()));
+        for command in ["check", "poll", "status"] {
+            let arguments = ["--config", "tagship.toml", "--state", name, command];
+            shop.run_bare(&arguments).code(2).stdout("").stderr(&format!(
+                "error: the state file {name}: include would read it as configuration; name another place\n"
+            ));
+            assert!(!shop.exists(name), "{name}");
+        }
+    }
+    for (include, name) in [
+        ("projects.d/*.toml", "projects.d/metrics.prom"),
+        ("projects.d/*.prom", "projects.d/deep/metrics.prom"),
+        ("other.d/*", "projects.d/metrics.prom"),
+    ] {
+        let settings = format!("[settings]\nmetrics_file = {name:?}\nstate = \"projects.d/state.db\"\n");
+        shop.config(&format!("include = [{include:?}]\n{settings}{}", quiet()));
+        shop.run_bare(&["--config", "tagship.toml", "check"]).code(0);
+    }
+}
+
 /// A program that PATH has, say, or the notes of a person.
 #[test]
 fn metrics_replace_nothing_but_metrics() {

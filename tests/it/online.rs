@@ -1,8 +1,9 @@
 //! `check --online`: does everything answer that a poll needs?
 
 use crate::first_poll::gitea;
-use crate::harness::{DEV, PROD, Shop, on_gitea};
+use crate::harness::{DEV, PROD, Shop, on, on_gitea};
 use crate::http::Answer;
+use crate::oci::{Door, Oci};
 use crate::registry::{Build, Gitea};
 
 fn shop(gitea: &Gitea) -> Shop {
@@ -88,7 +89,7 @@ fn a_clock_that_is_apart_is_said() {
 #[test]
 fn something_else_under_the_url_is_said() {
     let gitea = gitea(Build::GiteaNew);
-    gitea.intercept_all("version", Answer::new(404, "text/html", "nginx"));
+    gitea.intercept_all("/", Answer::new(404, "text/html", "nginx"));
     let shop = shop(&gitea);
     shop.run(&["check", "--online"])
         .code(1)
@@ -155,11 +156,12 @@ fn script_that_the_system_will_not_run_is_a_failure() {
 fn what_may_be_elsewhere_is_a_warning_offline() {
     let text = on_gitea(&gitea(Build::GiteaNew), &format!("{DEV}{PROD}"));
     let shop = Shop::with(&text.replace("./deploy.sh", "./gone.sh").replace("secret/token", "~/token"));
-    shop.run(&["check"]).code(0).stderr(
-        "warning: the token of the registry git: [dir]/~/token does not exist: ~ is not expanded\n    \
-         write [dir]/home/token\n\
-         warning: [dir]/tagship.toml: shop/dev and 1 more: ./gone.sh cannot be run: [dir]/gone.sh does not exist\n",
-    );
+    shop.run(&["check"])
+        .code(0)
+        .stderr_has("warning: registries.git.token.file: only a shell expands ~\n")
+        .stderr_has("help: write file = \"[dir]/home/token\"\n")
+        .stderr_has("warning: [dir]/tagship.toml: shop/dev and 1 more: ./gone.sh cannot be run: [dir]/gone.sh does not exist\n")
+        .shows_not("token does not exist");
     let shop = Shop::with(&text.replace("./deploy.sh", "deploy.sh"));
     shop.run(&["check"]).code(0).stderr_has("it lies in [dir], so write ./deploy.sh\n");
 }
@@ -178,8 +180,10 @@ fn rule_is_doubted_on_the_list_just_read() {
     let gitea = gitea(Build::GiteaNew);
     let shop = Shop::with(&on_gitea(&gitea, &DEV.replace("dev-*", "dev-.*")));
     let run = shop.run(&["check", "--online"]);
-    run.code(0).stdout_has("shop/dev  doubt   127.0.0.1:[port]/acme/shop: 0 of 5 tags match, it would pick none: none of 5 tags matches");
-    run.stdout_has("tags \"dev-.*\" is a glob, not a regex: \"dev-*\" matches 3 of them\n");
+    run.code(0).stdout_has(
+        "shop/dev  doubt   127.0.0.1:[port]/acme/shop: none of 5 tags matches, for example dev-41; \
+         tags \"dev-.*\" is a glob, not a regex: \"dev-*\" matches 3 of them\n",
+    );
 
     for number in 95..=105 {
         gitea.push("acme/shop", &format!("ls{number}"), "2026-11-20T10:00:00Z");
@@ -199,13 +203,20 @@ fn registry_that_wants_a_sign_in_is_a_failure_without_a_credential() {
         let anonymous =
             on_gitea(&gitea, PROD).replace("token = { file = \"secret/token\" }", "anonymous = true");
         let shop = Shop::with(&anonymous);
-        shop.run(&["check", "--online"]).code(0).stdout_has("asked with nobody's rights\n");
+        shop.run(&["check", "--online"]).code(0).stdout_has("anonymous access\n");
         gitea.intercept_all("/v2/token", gitea.recorded("more/38-sign-in-required-token-anonymous"));
         shop.run(&["check", "--online"])
             .code(1)
             .stdout_has("git        failed  GET http://127.0.0.1:[port]/v2/token?")
             .stdout_has("it cannot be read without a token; make one with the scope read:package");
     }
+    let oci = Oci::start(Door::Basic, 100);
+    let anonymous =
+        on("oci", &oci.url(), PROD).replace("token = { file = \"secret/token\" }", "anonymous = true");
+    Shop::with(&anonymous)
+        .run(&["check", "--online"])
+        .code(1)
+        .stdout_has("git        failed  GET http://127.0.0.1:[port]/v2/: 401 Unauthorized: ");
 }
 
 #[test]
@@ -236,6 +247,101 @@ fn what_is_no_file_in_the_place_of_a_program_is_called_what_it_is() {
     shop.run(&["poll", "--format", "json"])
         .code(1)
         .shows("./give cannot be run: [dir]/give begins with a byte order mark");
+}
+
+/// Whatever starts it: an interpreter, or programs that only run another one.
+#[test]
+fn script_behind_other_programs_is_judged_as_one_that_is_run_itself() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let text = on_gitea(&gitea(Build::GiteaNew), DEV);
+    let shop = Shop::new();
+    for (name, content) in [
+        ("crlf.sh", "#!/bin/sh\r\necho\r\n"),
+        ("marked.sh", "\u{feff}#!/bin/sh\necho\n"),
+        ("bare.sh", "echo\n"),
+        ("split.sh", "#!/usr/bin/env bash -e\n"),
+        ("option.sh", "#!/usr/bin/env -i sh\n"),
+        ("named.sh", "#!nosuch -e\n"),
+        ("chain.sh", "#!/usr/bin/env ./named.sh\n"),
+        ("self.sh", "#!./self.sh\n"),
+        ("good.sh", "#!/usr/bin/env -S -u A -i bash -e\n"),
+        ("beside.sh", "#!./good.sh\n"),
+    ] {
+        shop.file(name, content);
+        std::fs::set_permissions(shop.path(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let checked = |command: &str| {
+        shop.config(&text.replace("[\"./deploy.sh\"]", command));
+        shop.run(&["check"])
+    };
+    let lines = "[dir]/crlf.sh has Windows line endings, so that its interpreter is not found; run: sed -i 's/\\r$//' [dir]/crlf.sh";
+    let read = "[dir]/crlf.sh has Windows line endings, which a shell takes for a part of each command; run: sed -i 's/\\r$//' [dir]/crlf.sh";
+    for (command, fault) in [
+        (r#"["sh", "./crlf.sh"]"#, format!("sh cannot run ./crlf.sh: {read}")),
+        (r#"["bash", "-e", "crlf.sh", "{tag}"]"#, format!("bash cannot run crlf.sh: {read}")),
+        (
+            r#"["sh", "./marked.sh"]"#,
+            "sh cannot run ./marked.sh: [dir]/marked.sh begins with a byte order mark, which a shell takes for a part of its first command; remove it: sed -i 's/^\\xEF\\xBB\\xBF//' [dir]/marked.sh".to_owned(),
+        ),
+        (r#"["env", "-S", "A=1 ./crlf.sh x"]"#, format!("env cannot run ./crlf.sh: {lines}")),
+        (r#"["env", "-u", "B", "A=1", "./crlf.sh"]"#, format!("env cannot run ./crlf.sh: {lines}")),
+        (r#"["timeout", "5", "./crlf.sh"]"#, format!("timeout cannot run ./crlf.sh: {lines}")),
+        (
+            r#"["timeout", "-k", "5", "--signal=INT", "1m", "nice", "-n", "5", "./crlf.sh"]"#,
+            format!("timeout cannot run ./crlf.sh: {lines}"),
+        ),
+        (r#"["nice", "./crlf.sh", "{tag}"]"#, format!("nice cannot run ./crlf.sh: {lines}")),
+        (r#"["nice", "-10", "./crlf.sh"]"#, format!("nice cannot run ./crlf.sh: {lines}")),
+        (r#"["flock", "-n", "lock", "./crlf.sh"]"#, format!("flock cannot run ./crlf.sh: {lines}")),
+        (
+            r#"["flock", "lock", "-c", "exec ./crlf.sh"]"#,
+            format!("flock cannot run ./crlf.sh: {lines}"),
+        ),
+        (r#"["setsid", "-w", "sh", "crlf.sh"]"#, format!("setsid cannot run crlf.sh: {read}")),
+        (r#"["sh", "-c", "exec ./crlf.sh"]"#, format!("sh cannot run ./crlf.sh: {lines}")),
+        (r#"["sh", "-c", "exec nice ./crlf.sh {tag} > log"]"#, format!("sh cannot run ./crlf.sh: {lines}")),
+        (r#"["sh", "-c", "bash ./crlf.sh; x"]"#, format!("sh cannot run ./crlf.sh: {read}")),
+        (
+            r#"["./split.sh"]"#,
+            "./split.sh cannot be run: [dir]/split.sh passes \"bash -e\" to env as one argument; write in its first line #!/usr/bin/env -S bash -e".to_owned(),
+        ),
+        (
+            r#"["./option.sh"]"#,
+            "./option.sh cannot be run: [dir]/option.sh passes \"-i sh\" to env as one argument; write in its first line #!/usr/bin/env -S -i sh".to_owned(),
+        ),
+        (
+            r#"["nice", "./split.sh"]"#,
+            "nice cannot run ./split.sh: [dir]/split.sh passes \"bash -e\" to env as one argument; write in its first line #!/usr/bin/env -S bash -e".to_owned(),
+        ),
+        (
+            r#"["./named.sh"]"#,
+            "./named.sh cannot be run: [dir]/named.sh names in its first line nosuch, which does not exist; PATH is not searched for it".to_owned(),
+        ),
+        (
+            r#"["./chain.sh"]"#,
+            "./chain.sh cannot run ./named.sh: [dir]/named.sh names in its first line nosuch, which does not exist; PATH is not searched for it".to_owned(),
+        ),
+    ] {
+        checked(command).code(1).stdout_has(&format!("shop/dev  failed  {fault}\n"));
+    }
+    for command in [
+        r#"["timeout", "5", "./bare.sh"]"#,
+        r#"["timeout", "--nosuch", "./crlf.sh"]"#,
+        r#"["timeout", "./crlf.sh"]"#,
+        r#"["flock", "-u", "9"]"#,
+        r#"["nice"]"#,
+        r#"["sh", "-c", "exec > log; ./crlf.sh"]"#,
+        r#"["sh", "-c", "command -v ./crlf.sh"]"#,
+        r#"["python3", "./crlf.sh"]"#,
+        r#"["env", "-C", "/", "./crlf.sh"]"#,
+        r#"["./good.sh"]"#,
+        r#"["./beside.sh"]"#,
+        r#"["sh", "./split.sh"]"#,
+    ] {
+        checked(command).code(0).stderr("").stdout_has("no faults\n");
+    }
+    // It is not followed for ever.
+    checked(r#"["./self.sh"]"#).code(0);
 }
 
 /// The program is there; what it is to run is not.
@@ -314,4 +420,84 @@ fn online_faults_are_not_preceded_by_no_faults() {
     shop.run(&["poll"]).code(0);
     shop.file("state.db.locks", "");
     shop.run(&["check"]).code(1).stdout("[dir]/tagship.toml: 2 targets, 2 of them polled\n");
+}
+
+#[test]
+fn rule_that_selects_no_tag_is_doubted_with_the_reason() {
+    let gitea = gitea(Build::GiteaNew);
+    let doubt = |stage: &str, doubt: &str| {
+        let shop = Shop::with(&on_gitea(&gitea, stage));
+        shop.run(&["check", "--online"]).code(0).stdout_has(&format!("shop/prod  doubt   {doubt}\n"));
+    };
+    let image = "127.0.0.1:[port]/acme/shop";
+    doubt(
+        &format!("{PROD}range = \">=1.10.0, <1.10.0\"\n"),
+        &format!("{image}: 2 of 5 tags match (2 are outside the range)"),
+    );
+    gitea.push("acme/shop", "v2.0.0-rc.1", "2026-11-20T11:00:00Z");
+    gitea.push("acme/shop", "v3", "2026-11-20T11:00:00Z");
+    doubt(
+        &format!("{PROD}range = \">=3\"\n"),
+        &format!(
+            "{image}: 4 of 7 tags match (the order cannot compare 1 of them, 2 are outside the range, 1 is a prerelease)"
+        ),
+    );
+    // What is left is counted where a tag is selected, too.
+    let shop = Shop::with(&on_gitea(&gitea, PROD));
+    shop.run(&["check", "--online"]).code(0).stdout_has(&format!(
+        "shop/prod  ok      {image}: 4 of 7 tags match (the order cannot compare 1 of them, 1 is a prerelease), it would pick v1.10.0\n"
+    ));
+    for tag in ["v1.9.0", "v1.10.0", "v2.0.0-rc.1", "v3", "dev-9", "dev-41", "dev-42"] {
+        gitea.delete("acme/shop", tag);
+    }
+    doubt(PROD, &format!("{image}: the image has no tags yet"));
+}
+
+#[test]
+fn fault_of_several_targets_is_one_line_and_hides_no_selection() {
+    let gitea = gitea(Build::GiteaNew);
+    let both = format!("{DEV}{PROD}");
+    for (from, to, fault) in [
+        ("[\"./deploy.sh\"]", "[\"./gone.sh\"]", "./gone.sh cannot be run: [dir]/gone.sh does not exist\n"),
+        (
+            "[\"./deploy.sh\"]",
+            "[\"./deploy.sh\"], env = { KEY = \"{secret.key}\" }",
+            "the secret key: [dir]/secret/gone cannot be read: ",
+        ),
+    ] {
+        let config = format!(
+            "{}[secrets]\nkey = {{ file = \"secret/gone\" }}\n",
+            on_gitea(&gitea, &both.replace(from, to))
+        );
+        let shop = Shop::with(&config);
+        let run = shop.run(&["check", "--online"]);
+        run.code(1).stdout_has(&format!("shop/dev and 1 more  failed  {fault}"));
+        let count = run.stdout.matches(fault).count();
+        assert_eq!(count, 1, "{}", run.printed());
+        run.stdout_has("/acme/shop: 3 of 5 tags match, it would pick dev-42\n");
+        run.stdout_has("/acme/shop: 2 of 5 tags match, it would pick v1.10.0\n");
+    }
+}
+
+#[test]
+fn registry_that_fails_is_one_line_for_its_targets() {
+    let worker = format!(
+        "[projects.worker]\nregistry = \"git\"\nimage = \"acme/worker\"\n{}",
+        PROD.replace("projects.shop", "projects.worker")
+    );
+    let stages = format!("{DEV}{PROD}{worker}");
+    let shop = Shop::with(&on("gitea", "http://127.0.0.1:1", &stages));
+    let run = shop.run(&["check", "--online"]);
+    run.code(1).stdout_has("git");
+    assert_eq!(run.stdout.matches("  failed  ").count(), 2, "{}", run.printed());
+    run.stdout_has("shop/dev and 2 more  failed  the same error as the registry git\n");
+
+    // A wrong token, for every image.
+    let gitea = gitea(Build::GiteaNew);
+    gitea.push("acme/worker", "v1.0.0", "2026-11-20T10:00:00Z");
+    let shop = Shop::with(&on_gitea(&gitea, &stages));
+    shop.secret("token", "planted-wrong-token");
+    let run = shop.run(&["check", "--online"]);
+    run.code(1).stdout_has("the token is wrong or has expired");
+    assert_eq!(run.stdout.matches("  failed  ").count(), 2, "{}", run.printed());
 }

@@ -1,11 +1,10 @@
-//! tagship is killed and its command goes on, whatever it did with its standard input, which was the target's lock:
-//! nothing is started beside it.
+//! A command, or what it has started, goes on after tagship or its attempt ended: nothing is started beside it.
 
 use rusqlite::Connection;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::first_poll::gitea;
-use crate::harness::{DEV, Shop, await_until};
+use crate::harness::{DEV, Shop, await_until, on_gitea};
 use crate::new_tag::baselined;
 use crate::registry::{Build, Gitea};
 
@@ -112,6 +111,94 @@ fn a_command_that_outlives_its_time_is_named() {
     assert_eq!(shop.read("works"), "x\n");
     shop.remove("stay");
     is_resumed(&shop, "late");
+}
+
+/// dev-43 is new. `work` tidies up when it gets TERM.
+fn about_to_deploy(gitea: &Gitea, deploy: &str) -> Shop {
+    let shop = baselined(gitea, DEV);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    shop.file("stay", "");
+    shop.script("deploy.sh", deploy);
+    shop.script(
+        "work",
+        "echo $$ > work-id\ntrap 'sleep 0.3; touch tidied; exit' TERM\necho x >> works\nwhile [ -e stay ]; do sleep 0.02; done\n",
+    );
+    shop
+}
+
+/// Started by deploy.sh in a session of its own.
+const LEAVES_THE_GROUP: &str = "setsid ./work <deploy.sh >work.log 2>&1 &";
+
+fn runs(shop: &Shop) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", shop.read("work-id").trim()));
+    stat.is_ok_and(|stat| !stat.rsplit(')').next().unwrap().trim_start().starts_with('Z'))
+}
+
+#[test]
+fn what_left_the_process_group_ends_with_it_at_a_signal_and_at_the_timeout() {
+    for is_signalled in [true, false] {
+        let gitea = gitea(Build::GiteaNew);
+        let shop = about_to_deploy(&gitea, &format!("{LEAVES_THE_GROUP}\nexec sleep 600\n"));
+        let run = if is_signalled {
+            let poll = shop.start(&["poll", "--format", "json"]);
+            await_until("it works", || shop.exists("works"));
+            poll.signal(Signal::TERM);
+            poll.end()
+        } else {
+            let limited = DEV.replace("\"] }", "\"], timeout = \"1s\" }");
+            shop.config(&on_gitea(&gitea, &limited));
+            shop.run(&["poll", "--format", "json"])
+        };
+        run.code(if is_signalled { 143 } else { 1 });
+        assert!(!runs(&shop), "it has ended when tagship has");
+        assert!(shop.exists("tidied"), "it had its time to end");
+        shop.script("deploy.sh", "echo x >> works\n");
+        shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
+    }
+}
+
+/// The command failed by itself: what it left is not ended, and is waited for.
+#[test]
+fn what_a_failed_command_left_behind_is_waited_for() {
+    for (form, newer) in [(LEAVES_THE_GROUP, None), ("./work <deploy.sh >work.log 2>&1 &", Some("dev-44"))] {
+        let gitea = gitea(Build::GiteaNew);
+        let deploy = format!("{form}\nwhile [ ! -e works ]; do sleep 0.02; done\nexit 7\n");
+        let shop = about_to_deploy(&gitea, &deploy);
+        shop.run(&["poll"]).code(1).line("shop/dev", &["failed", "dev-43"]);
+        if let Some(tag) = newer {
+            gitea.push("acme/shop", tag, "2026-11-20T12:00:00Z");
+        }
+        shop.script("deploy.sh", "echo x >> works\n");
+        is_left_alone(&shop, form);
+        shop.remove("stay");
+        await_until(form, || shop.run(&["poll"]).has_code(0) && shop.read("works") == "x\nx\n");
+        assert_eq!(shop.status("shop/dev")["deployed_tag"], newer.unwrap_or("dev-43"));
+    }
+}
+
+#[test]
+fn what_a_failed_command_left_behind_is_a_daemon_once_its_time_is_over() {
+    let gitea = gitea(Build::GiteaNew);
+    let deploy = format!("{LEAVES_THE_GROUP}\nwhile [ ! -e works ]; do sleep 0.02; done\nexit 7\n");
+    let shop = about_to_deploy(&gitea, &deploy);
+    shop.run(&["poll"]).code(1);
+    shop.script("deploy.sh", "echo x >> works\n");
+    is_left_alone(&shop, "failed");
+    state(&shop).execute("UPDATE attempt SET over_by = '2026-01-01T00:00:00Z'", []).unwrap();
+    is_resumed(&shop, "failed");
+    assert!(runs(&shop));
+}
+
+#[test]
+fn a_daemon_of_a_command_that_succeeded_holds_nothing_up() {
+    let gitea = gitea(Build::GiteaNew);
+    let deploy = format!("{LEAVES_THE_GROUP}\nwhile [ ! -e works ]; do sleep 0.02; done\n");
+    let shop = about_to_deploy(&gitea, &deploy);
+    for tag in ["dev-43", "dev-44"] {
+        gitea.push("acme/shop", tag, "2026-11-20T12:00:00Z");
+        shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", tag]);
+        assert!(runs(&shop));
+    }
 }
 
 /// Its environment cannot be read by the user that polls, and a stopped process is not at its end.

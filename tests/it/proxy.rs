@@ -22,9 +22,13 @@ impl Proxy {
         Proxy::start(None, answer)
     }
 
-    /// Takes connections and says nothing.
+    /// Takes connections and never answers. Notes each when its first byte came.
     pub(crate) fn silent() -> Proxy {
-        Proxy::start(None, "")
+        Proxy::listen(|client, noted| {
+            client.read_exact(&mut [0])?;
+            noted.lock().unwrap().push("connected".to_owned());
+            io::copy(client, &mut io::sink()).map(drop)
+        })
     }
 
     fn start(backend: Option<u16>, answer: &'static str) -> Proxy {
@@ -39,7 +43,6 @@ impl Proxy {
             client.write_all(answer.as_bytes())?;
             match backend {
                 Some(port) => tunnel(client, port),
-                None if answer.is_empty() => client.read_exact(&mut byte),
                 None => Ok(()),
             }
         })
@@ -92,7 +95,7 @@ impl Proxy {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// What it was asked so far, in order: heads of CONNECT, or host and port.
+    /// What it was asked so far, in order: heads of CONNECT, or host and port; of a silent one, `connected`.
     pub(crate) fn heads(&self) -> Vec<String> {
         self.heads.lock().unwrap().clone()
     }

@@ -41,6 +41,8 @@ enum As {
 enum Outcome {
     /// Both tags, and the digest of [`MANIFEST`].
     Read,
+    /// A stage with this rule gets this tag of all that are listed, and the digest of [`MANIFEST`].
+    Picked(&'static str, &'static str),
     /// The code of the error, and how its message ends.
     Refused(&'static str, &'static str),
 }
@@ -111,6 +113,21 @@ fn manifests(request: &Request, answer: impl Fn(&str) -> Option<Answer>) -> Opti
     request.path().contains("/manifests/").then(|| answer(&request.method)).flatten()
 }
 
+const SIGNATURE: &str = "sha256-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.sig";
+
+/// What cosign, notation and others store beside two images, greater in the order of bytes.
+fn artifacts(request: &Request) -> Option<Answer> {
+    let plain = SIGNATURE.trim_end_matches(".sig");
+    let artifacts = ["", ".att", ".sbom", ".sig"].map(|kind| format!("{plain}{kind}"));
+    match request.path() {
+        LIST => Some(names(&[&["r1".to_owned(), "r2".to_owned()], &artifacts[..]].concat())),
+        path if path.contains("/manifests/") => {
+            Some(Answer::new(200, IMAGE, MANIFEST).with("Docker-Content-Digest", digest(MANIFEST)))
+        }
+        _ => None,
+    }
+}
+
 /// `/v2/` challenges; this is what the repository shows an anonymous request.
 fn mixed(request: &Request, challenge: &str, to_anyone: Answer) -> Option<Answer> {
     match request.path() {
@@ -125,6 +142,18 @@ const BEARER_CHALLENGE: &str = r#"Bearer realm="http://HERE/token",service="imag
 macro_rules! read {
     ($who:literal, $kinds:expr, $asked:expr, $answers:expr) => {
         Quirk { who: $who, kinds: $kinds, asked: $asked, answers: $answers, outcome: Outcome::Read }
+    };
+}
+
+macro_rules! picked {
+    ($who:literal, $kinds:expr, $asked:expr, $answers:expr, $rule:literal, $tag:expr) => {
+        Quirk {
+            who: $who,
+            kinds: $kinds,
+            asked: $asked,
+            answers: $answers,
+            outcome: Outcome::Picked($rule, $tag),
+        }
     };
 }
 
@@ -159,6 +188,14 @@ const QUIRKS: &[Quirk] = &[
     read!("a proxy calls every answer text/html", ALL, Robot, |request| {
         (request.path() == LIST).then(|| names(&TAGS).with("Content-Type", "text/html"))
     }),
+
+    // Artifacts are not tags, unless a glob names their prefix.
+    picked!("cosign, notation: signatures, attestations and SBOMs beside the images", ALL, Robot, artifacts,
+        "tags = \"*\"\norder = \"alphabetical\"", "r2"),
+    picked!("the same, where any part of the name is left open", ALL, Robot, artifacts,
+        "tags = [\"r*\", \"s*\", \"*.sig\"]\norder = \"alphabetical\"", "r2"),
+    picked!("the same, where a glob names their prefix", ALL, Robot, artifacts,
+        "tags = \"sha256-*\"\norder = \"alphabetical\"", SIGNATURE),
 
     // Credentials are used from the first request on.
     read!("Harbor: anonymous access finds no project", OCI, Robot, |request| {
@@ -311,17 +348,23 @@ fn what_registries_answer_is_read_as_it_is_meant() {
             let server =
                 Server::start(move |request| answers(request).unwrap_or_else(|| plainly(request)).into());
             let row = std::panic::AssertUnwindSafe(|| {
-                let shop = configured(kind, &server.url(), quirk.asked, &first);
+                let stage = match quirk.outcome {
+                    Outcome::Picked(rule, _) => first.replace("tags = \"v*\"\norder = \"semver\"", rule),
+                    Outcome::Read | Outcome::Refused(..) => first.clone(),
+                };
+                let shop = configured(kind, &server.url(), quirk.asked, &stage);
+                let deploys = |tag: &str| {
+                    let run = shop.run(&["poll", "--format", "json"]);
+                    let target = run.code(0).status_is("shop/prod", "deployed").target("shop/prod");
+                    let found = (&target["latest_tag"], &target["digest"]);
+                    assert_eq!(found, (&tag.into(), &digest(MANIFEST).into()));
+                };
                 match quirk.outcome {
                     Outcome::Read => {
-                        let run = shop.run(&["poll", "--format", "json"]);
-                        let target = run.code(0).status_is("shop/prod", "deployed").target("shop/prod");
-                        assert_eq!(
-                            (&target["latest_tag"], &target["digest"]),
-                            (&"v2.0.0".into(), &digest(MANIFEST).into())
-                        );
+                        deploys("v2.0.0");
                         assert_eq!(listed(&shop), TAGS);
                     }
+                    Outcome::Picked(_, tag) => deploys(tag),
                     Outcome::Refused(code, text) => {
                         let message = is_refused(&shop, code);
                         assert!(message.ends_with(text), "{message}");

@@ -367,6 +367,7 @@ fn peak_memory(process: u32) -> Option<u64> {
 }
 
 #[test]
+#[ignore = "needs a minute"]
 fn large_lists_are_held_a_few_at_a_time_and_all_are_read() {
     let names: Vec<String> = (10..22).map(|number| format!("i{number}")).collect();
     let tags: Vec<String> = (0..250_000).map(|number| format!("v1.{number}.0")).collect();

@@ -173,7 +173,7 @@ fn retry_leaves_alone_what_is_being_deployed_to() {
     for more in [&[][..], &["--drop"]] {
         shop.run(&[&["retry", "shop/dev"], more].concat())
             .code(75)
-            .stdout("shop/dev: another run is deploying to it; nothing was changed\n")
+            .stdout("shop/dev: another run, or a command that it left behind, is deploying to it; nothing was changed\n")
             .stderr("");
     }
     shop.remove("fail");

@@ -5,8 +5,10 @@ use rustix::process::Signal;
 use crate::endpoint::Endpoint;
 use crate::first_poll::gitea;
 use crate::harness::{PROD, Shop, await_until, on_gitea};
+use crate::http::{Answer, Reply};
 use crate::new_tag::baselined;
 use crate::registry::{Build, Gitea};
+use crate::run::Run;
 
 /// `deploy.sh` fails for the tags in the file `bad`.
 const DEPLOY: &str = r#"
@@ -135,7 +137,7 @@ fn a_rollback_goes_on_after_its_attempt_failed() {
 }
 
 #[test]
-fn a_hold_stops_a_rollback_and_a_window_does_not() {
+fn a_hold_stops_a_rollback() {
     let gitea = gitea(Build::GiteaNew);
     let shop = about_to_fail(&gitea, &prod(""));
     shop.file("stay-v3.2.0", "");
@@ -165,6 +167,146 @@ fn the_outcome_and_its_rollback_are_recorded_together() {
     assert_eq!(shop.status("shop/prod")["deployed_tag"], "v3.1.0");
     let (second, third) = (shop.deliveries().remove(3), shop.deliveries().remove(4));
     assert_eq!(second.id, third.id, "the same rollback");
+}
+
+/// The message of the error of shop/prod, which is dead.
+#[track_caller]
+fn why_dead(run: &Run) -> String {
+    run.status_is("shop/prod", "dead");
+    run.target("shop/prod")["error"]["message"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_rollback_that_is_interrupted_waits_for_the_next_poll() {
+    let gitea = gitea(Build::GiteaNew);
+    let receiver = Endpoint::start();
+    let notify = format!(
+        "[[notify]]\nurl = \"{}/tell\"\non = [\"failed\", \"dead\", \"rolled_back\"]\njson = {{ said = \"{{status}} {{error}}\" }}\n",
+        receiver.url()
+    );
+    let shop = about_to_fail(&gitea, &prod(""));
+    shop.config(&format!("{}{notify}", on_gitea(&gitea, &prod(""))));
+    shop.file("stay-v3.1.0", "");
+    let interrupt = |deliveries| {
+        let poll = shop.start(&["poll", "--format", "json"]);
+        await_until("it is rolled back", || shop.deliveries().len() == deliveries);
+        poll.signal(Signal::TERM);
+        poll.end()
+    };
+    let run = interrupt(3);
+    run.code(143);
+    let why = why_dead(&run);
+    assert!(
+        why.ends_with(
+            "; the rollback to v3.1.0 waits for the next poll: ./deploy.sh was stopped: tagship was told to by signal 15 (SIGTERM)"
+        ),
+        "{why}"
+    );
+    interrupt(4).code(143).status_is("shop/prod", "pending");
+    shop.remove("stay-v3.1.0");
+    shop.run(&["poll"]).code(1).line("shop/prod", &["rolled_back", "v3.2.0", "->", "v3.1.0"]);
+    let deliveries = shop.deliveries();
+    assert_eq!(deliveries.len(), 5);
+    assert!(deliveries[2..].iter().all(|delivery| delivery.id == deliveries[2].id), "{deliveries:?}");
+    let said: Vec<String> =
+        receiver.requests().iter().map(|request| request.json()["said"].to_string()).collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].starts_with("\"dead ") && !said[0].contains("rollback"), "{said:?}");
+    assert!(said[1].starts_with("\"rolled_back "), "{said:?}");
+}
+
+#[test]
+fn a_rollback_for_which_the_run_has_no_time_waits_for_the_next_poll() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = about_to_fail(&gitea, &prod(""));
+    shop.script("deploy.sh", &format!("if [ $TAGSHIP_TAG = v3.2.0 ]; then sleep 1.1; fi\n{DEPLOY}"));
+    let run = shop.run(&["poll", "--max-runtime", "1s", "--format", "json"]);
+    let why = why_dead(run.code(1));
+    let waits =
+        "; the rollback to v3.1.0 waits for the next poll: planned; the run ended before it could start";
+    assert!(why.ends_with(waits), "{why}");
+    shop.run(&["poll"]).code(1).line("shop/prod", &["rolled_back"]);
+}
+
+/// What was marked has no digest, so that the registry is asked for it.
+#[test]
+fn a_rollback_that_the_registry_holds_up_waits_for_the_next_poll() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, &prod(""));
+    shop.script("deploy.sh", DEPLOY);
+    shop.file("bad", "v3.2.0\n");
+    shop.run(&["mark", "shop/prod", "v1.10.0"]).code(0);
+    gitea.push("acme/shop", "v3.2.0", "2026-11-20T12:00:00Z");
+    gitea.intercept_all("/manifests/v1.10.0", Reply::Answer(Answer::json(500, "{}")));
+    let run = shop.run(&["poll", "--format", "json"]);
+    let why = why_dead(run.code(1));
+    assert!(why.contains("; the rollback to v1.10.0 waits for the next poll: "), "{why}");
+    gitea.recover();
+    shop.run(&["poll"]).code(1).line("shop/prod", &["rolled_back", "v3.2.0", "->", "v1.10.0"]);
+}
+
+#[test]
+fn a_rollback_waits_for_what_the_failed_command_left_behind() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = about_to_fail(&gitea, &prod(""));
+    shop.file("stay", "");
+    shop.script("work", "while [ -e stay ]; do sleep 0.02; done\n");
+    let leaves = "if [ $TAGSHIP_TAG = v3.2.0 ]; then setsid ./work <bad >work.log 2>&1 & fi\n";
+    shop.script("deploy.sh", &format!("{leaves}{DEPLOY}"));
+    let run = shop.run(&["poll", "--format", "json"]);
+    let why = why_dead(run.code(1));
+    assert!(why.contains("; the rollback to v3.1.0 waits for the next poll: "), "{why}");
+    shop.run(&["poll", "--format", "json"]).code(0).status_is("shop/prod", "deploying");
+    assert_eq!(shop.delivered().len(), 2);
+    shop.remove("stay");
+    await_until("it is rolled back", || {
+        let run = shop.run(&["poll", "--format", "json"]);
+        run.target("shop/prod")["status"] == "rolled_back"
+    });
+}
+
+/// While its deployment is under way, someone marks it, or another tag: that is what succeeded last.
+#[test]
+fn what_was_marked_while_it_failed_is_not_rolled_back() {
+    for (marked, runs) in [("v3.2.0", "v3.2.0"), ("v3.1.0", "v3.1.0"), ("v3.0.0", "v3.0.0")] {
+        let gitea = gitea(Build::GiteaNew);
+        let shop = about_to_fail(&gitea, &prod(""));
+        gitea.push("acme/shop", "v3.0.0", "2026-11-20T11:30:00Z");
+        shop.file("stay-v3.2.0", "");
+        let poll = shop.start(&["poll", "--format", "json"]);
+        await_until("it is deployed", || shop.deliveries().len() == 2);
+        shop.run(&["mark", "shop/prod", marked]).code(0);
+        shop.remove("stay-v3.2.0");
+        let run = poll.end();
+        run.code(1);
+        if marked == "v3.2.0" {
+            let why = why_dead(&run);
+            assert!(why.ends_with("; not rolled back: v3.2.0 was marked as deployed"), "{why}");
+            assert_eq!(shop.deliveries().len(), 2);
+        } else {
+            run.status_is("shop/prod", "rolled_back");
+        }
+        assert_eq!(shop.status("shop/prod")["deployed_tag"], runs);
+    }
+}
+
+/// A manual deployment ignores the window, and its rollback does, also at later polls. The window opens in six hours.
+#[test]
+fn a_rollback_does_not_wait_for_the_window() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = about_to_fail(&gitea, &prod(""));
+    let from = (jiff::tz::TimeZone::UTC.to_datetime(jiff::Timestamp::now()).hour() + 6) % 24;
+    let window =
+        format!("window = [{{ from = \"{from:02}:00\", to = \"{from:02}:30\", timezone = \"UTC\" }}]\n");
+    shop.config(&on_gitea(&gitea, &prod(&window)));
+    shop.run(&["poll"]).code(0).line("shop/prod", &["waiting", "v3.2.0"]);
+    shop.file("stay-v3.1.0", "");
+    let deploy = shop.start(&["deploy", "shop/prod", "v3.2.0"]);
+    await_until("it is rolled back", || shop.deliveries().len() == 3);
+    deploy.signal(Signal::TERM);
+    deploy.end().code(143);
+    shop.remove("stay-v3.1.0");
+    shop.run(&["poll"]).code(1).line("shop/prod", &["rolled_back", "v3.2.0", "->", "v3.1.0"]);
 }
 
 #[test]

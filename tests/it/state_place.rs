@@ -160,6 +160,37 @@ fn a_configuration_of_a_user_has_one_state_whoever_asks() {
     }
 }
 
+/// As those who keep their configurations in one folder have it: a link in place of the folder, or of the file. Root
+/// has another home, and knows the user's by the link.
+#[test]
+fn a_users_configuration_that_is_a_link_has_its_state_with_the_users_states() {
+    no_state_of_this_machine();
+    let gitea = gitea(Build::GiteaNew);
+    for (to, from) in [
+        ("dotfiles/tagship", "home/.config/tagship"),
+        ("dotfiles/tagship/config.toml", "home/.config/tagship/config.toml"),
+    ] {
+        let shop = Shop::new();
+        let secret = shop.path("secret").display().to_string();
+        shop.file("dotfiles/tagship/config.toml", &on_gitea(&gitea, DEV).replace("secret", &secret));
+        std::fs::create_dir_all(shop.path(from).parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(shop.path(to), shop.path(from)).unwrap();
+        let link = "home/.config/tagship/config.toml";
+        let poll = shop.run_bare(&["--config", link, "poll"]);
+        poll.code(0).stderr("created the state file [dir]/home/.local/state/tagship/state.db\n");
+        for (home, config) in [("home", "dotfiles/tagship/config.toml"), ("root", link)] {
+            let home = format!("HOME={}", shop.path(home).display());
+            let program = ["env", &home, env!("CARGO_BIN_EXE_tagship"), "--config", config];
+            shop.run_program(&program, &["hold", "shop/dev"]).code(0).stderr("");
+            shop.run_bare(&["--config", link, "status"]).code(0).line("shop/dev", &["held"]);
+            shop.run_program(&program, &["release", "shop/dev"]).code(0).stderr("");
+        }
+        for beside in ["dotfiles/tagship/state.db", "home/.config/tagship/state.db"] {
+            assert!(!shop.exists(beside), "{from}: {beside}");
+        }
+    }
+}
+
 /// What an earlier version made beside the configuration is not left for a new state.
 #[test]
 fn a_state_that_lies_beside_a_users_configuration_is_used_where_it_is_the_only_one() {

@@ -87,7 +87,7 @@ fn the_environment_is_inherited_without_secrets_and_with_ours() {
     ] {
         assert!(outcome.output.split('\0').any(|one| one.trim_end() == pair), "{pair}");
     }
-    assert_eq!(names.iter().filter(|name| name.starts_with("TAGSHIP_")).count(), 12);
+    assert_eq!(names.iter().filter(|name| name.starts_with("TAGSHIP_")).count(), 13);
 }
 
 #[test]

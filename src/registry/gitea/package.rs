@@ -12,6 +12,7 @@ use super::super::answer::{Answer, ROWS_BODY, whole};
 use super::super::newest_first::Pages;
 use super::super::request::Method;
 use super::super::{Registry as _, RegistryError};
+use super::address::user_fault;
 use super::{Gitea, NO_RIGHT, WRONG_TOKEN};
 use crate::feed::{FeedPage, FeedRow, Owner};
 use crate::reference::{ListedTag, Repository, Tag};
@@ -22,6 +23,8 @@ pub(super) const ROWS: usize = 50;
 
 /// Every version of these servers names it; without it the end of the pages could not be told from a cut.
 const NO_TOTAL: &str = "it has no X-Total-Count";
+
+const NO_LIST: &str = "this is no list of packages";
 
 /// A version of a package.
 #[derive(Deserialize)]
@@ -65,9 +68,20 @@ impl Gitea {
     pub(super) fn package_refusal(&self, answer: Answer) -> RegistryError {
         match answer.status {
             StatusCode::UNAUTHORIZED => answer.refused(&self.advised(WRONG_TOKEN)).unauthorized(),
-            StatusCode::FORBIDDEN => answer.refused(&self.advised(NO_RIGHT)).denied(),
-            StatusCode::NOT_FOUND => answer.refused("there is no such owner; is the name right?").not_found(),
-            _ => answer.refused("this is no answer of Gitea's package API; is url right?").protocol(),
+            StatusCode::FORBIDDEN => answer
+                .refused_by(|said| user_fault(said).map_or_else(|| self.advised(NO_RIGHT), str::to_owned))
+                .denied(),
+            StatusCode::NOT_FOUND => {
+                let is_forges = answer.header("content-type").is_some_and(|kind| kind.contains("json"));
+                let advice = if is_forges { None } else { self.find_api() };
+                answer.refused(advice.unwrap_or("there is no such owner; is the name right?")).not_found()
+            }
+            _ => {
+                let advice = self.find_api();
+                answer
+                    .refused(advice.unwrap_or("this is no answer of Gitea's package API; is url right?"))
+                    .protocol()
+            }
         }
     }
 
@@ -90,7 +104,7 @@ impl Gitea {
         let server_time = answer.date().ok_or_else(|| strange("it has no Date"))?;
         let bytes = answer.bytes(ROWS_BODY)?;
         let rows: Vec<Row> =
-            serde_json::from_slice(&bytes).map_err(|_| strange("this is no list of packages"))?;
+            serde_json::from_slice(&bytes).map_err(|_| strange(self.find_api().unwrap_or(NO_LIST)))?;
         let owner = rows.first().and_then(|row| row.owner.clone());
         let row = |Row { id, name, version, created_at, .. }| FeedRow { id, name, version, created_at };
         #[allow(clippy::disallowed_methods, reason = "the server's clock is compared with ours")]
@@ -107,10 +121,11 @@ impl Gitea {
                     return Err(self.package_refusal(answer).into());
                 }
                 let head = answer.head();
+                let strange = |what: &str| RegistryError::Protocol(format!("{head}: {what}"));
                 let total = answer.header("x-total-count").and_then(|total| total.parse().ok());
                 let rows = serde_json::from_slice(&answer.bytes(ROWS_BODY)?)
-                    .map_err(|_| RegistryError::Protocol(format!("{head}: this is no list of packages")))?;
-                let total = total.ok_or_else(|| RegistryError::Protocol(format!("{head}: {NO_TOTAL}")))?;
+                    .map_err(|_| strange(self.find_api().unwrap_or(NO_LIST)))?;
+                let total = total.ok_or_else(|| strange(NO_TOTAL))?;
                 Ok((rows, total))
             },
         )

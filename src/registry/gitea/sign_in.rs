@@ -4,6 +4,7 @@ use serde::Deserialize;
 use ureq::http::StatusCode;
 
 use super::Gitea;
+use super::address::user_fault;
 use crate::reference::Repository;
 use crate::registry::answer::SMALL_BODY;
 use crate::registry::request::Method;
@@ -36,7 +37,8 @@ impl Gitea {
             status if status.is_success() => {}
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 let advice = "the token is wrong, or has expired, or lacks the scope read:package";
-                return Err(answer.refused(advice).unauthorized());
+                let advice = |said: &str| user_fault(said).unwrap_or(advice).to_owned();
+                return Err(answer.refused_by(advice).unauthorized());
             }
             _ => return Err(self.refusal(answer)),
         }

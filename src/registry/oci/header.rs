@@ -4,7 +4,7 @@ use ureq::http::HeaderMap;
 
 /// What a 401 asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Challenge {
+pub(in crate::registry) enum Challenge {
     Bearer { realm: String, service: Option<String> },
     Basic,
 }
@@ -54,7 +54,7 @@ fn is_next(parameters: &str) -> Option<bool> {
 }
 
 /// Every challenge that can be answered, over all headers and all of one header.
-pub(super) fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
+pub(in crate::registry) fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
     let values = headers.get_all("www-authenticate").into_iter();
     // A realm need not be ASCII, and Basic needs none.
     values.flat_map(|value| challenges_of(&String::from_utf8_lossy(value.as_bytes()))).collect()

@@ -12,7 +12,7 @@ impl Oci {
     pub(super) fn try_credential(&self, repository: Option<&Repository>) -> Result<SignIn, RegistryError> {
         let (head, challenges) = match self.door()? {
             Door::Open => return Ok(SignIn::NotAsked),
-            Door::Unknown(error) => return Err(error.clone()),
+            Door::Unknown(error) => return Err(self.advised(error.clone())),
             Door::Asks { head, challenges } => (head, challenges),
         };
         let base = self.base();

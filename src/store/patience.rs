@@ -1,0 +1,107 @@
+//! How long a run waits for another process that holds the state file. SQLite's own wait ends at no signal, so it waits
+//! for nothing.
+
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::StoreError;
+use crate::stop::{Cutoff, TICK};
+
+/// Its transactions take milliseconds.
+pub(super) const LONGEST: Duration = Duration::from_secs(10);
+/// All waits together once the cutoff is reached: what another run writes meanwhile must not cost an outcome.
+const AFTER_CUTOFF: Duration = Duration::from_secs(1);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+
+#[derive(Debug)]
+pub(super) struct Patience {
+    cutoff: Cutoff,
+    /// What is left of [`AFTER_CUTOFF`].
+    rest: Mutex<Duration>,
+}
+
+impl Patience {
+    pub(super) fn until(cutoff: &Cutoff) -> Patience {
+        Patience { cutoff: cutoff.clone(), rest: Mutex::new(AFTER_CUTOFF) }
+    }
+
+    /// Does the work, and again for as long as another process holds the file. `ends`: what of the cutoff counts.
+    ///
+    /// # Errors
+    /// Those of the work, which had no effect; another process holds the file.
+    pub(super) fn wait<T>(
+        &self,
+        ends: fn(&Cutoff) -> bool,
+        mut work: impl FnMut() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let begun = Instant::now();
+        let mut pause = SHORTEST_PAUSE;
+        loop {
+            match work() {
+                Err(StoreError::Sqlite { place, error }) if is_busy(&error) => {
+                    if ends(&self.cutoff) && !self.take(pause) {
+                        return Err(StoreError::CutShort { place, signal: self.cutoff.signal() });
+                    }
+                    if begun.elapsed() >= LONGEST {
+                        return Err(StoreError::Sqlite { place, error });
+                    }
+                }
+                result => return result,
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(TICK);
+        }
+    }
+
+    /// Takes a pause from the rest; false: there is none.
+    fn take(&self, pause: Duration) -> bool {
+        let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_left = !rest.is_zero();
+        *rest = rest.saturating_sub(pause);
+        is_left
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stop::Stop;
+
+    fn busy() -> Result<(), StoreError> {
+        let error = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+        let error = rusqlite::Error::SqliteFailure(error, None);
+        Err(StoreError::Sqlite { place: "state.db".to_owned(), error })
+    }
+
+    /// Whether it waits for a file that another process holds for this long.
+    fn waits(patience: &Patience, ends: fn(&Cutoff) -> bool, held: Duration) -> bool {
+        let begun = Instant::now();
+        let result = patience.wait(ends, || if begun.elapsed() < held { busy() } else { Ok(()) });
+        assert!(matches!(result, Ok(()) | Err(StoreError::CutShort { .. })), "{result:?}");
+        result.is_ok()
+    }
+
+    #[test]
+    fn all_waits_after_the_cutoff_share_a_second() {
+        let stop = Stop::default();
+        stop.tell(15);
+        let short = Duration::from_millis(20);
+        for cutoff in [Cutoff::at_signal(&stop), Cutoff::after(&Stop::default(), Duration::ZERO)] {
+            let patience = Patience::until(&cutoff);
+            assert!(waits(&patience, Cutoff::is_reached, short));
+            let begun = Instant::now();
+            assert!(!waits(&patience, Cutoff::is_reached, LONGEST));
+            assert!(begun.elapsed() < LONGEST / 2);
+            assert!(!waits(&patience, Cutoff::is_reached, short));
+            // What is free is used.
+            assert!(waits(&patience, Cutoff::is_reached, Duration::ZERO));
+            // An outcome is waited with beyond a deadline, and not beyond a signal.
+            assert_eq!(waits(&patience, Cutoff::is_signalled, short), !cutoff.is_signalled());
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Asks a SOCKS proxy to connect (SOCKS 4 and 4a; RFC 1928 and 1929). ureq's own client opens its connection itself, and
+//! no signal ends its waits.
+
+use std::io::{self, Read, Write};
+use std::net::IpAddr;
+
+use ureq::{Proxy, ProxyProtocol};
+
+/// Where the proxy connects to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Host<'a> {
+    Address(IpAddr),
+    /// The proxy resolves it.
+    Name(&'a str),
+}
+
+/// Whether the proxy is asked by SOCKS, and not by CONNECT.
+pub(super) fn is_socks(proxy: &Proxy) -> bool {
+    !matches!(proxy.protocol(), ProxyProtocol::Http | ProxyProtocol::Https)
+}
+
+/// Asks the proxy at the other end of the stream. Afterwards the stream leads to the host.
+///
+/// # Errors
+/// The proxy refuses, does not speak SOCKS, or the stream fails.
+pub(super) fn connect(
+    stream: &mut (impl Read + Write),
+    proxy: &Proxy,
+    host: Host<'_>,
+    port: u16,
+) -> io::Result<()> {
+    match proxy.protocol() {
+        ProxyProtocol::Socks4 | ProxyProtocol::Socks4A => connect_4(stream, host, port),
+        _ => connect_5(stream, proxy, host, port),
+    }
+}
+
+fn connect_4(stream: &mut (impl Read + Write), host: Host<'_>, port: u16) -> io::Result<()> {
+    let mut request = vec![4, 1];
+    request.extend(port.to_be_bytes());
+    // Each with an empty user ID.
+    match host {
+        Host::Address(IpAddr::V4(address)) => {
+            request.extend(address.octets());
+            request.push(0);
+        }
+        Host::Address(IpAddr::V6(_)) => return Err(io::Error::other("SOCKS 4 has no IPv6 addresses")),
+        Host::Name(name) => {
+            request.extend([0, 0, 0, 1, 0]);
+            request.extend(name.bytes());
+            request.push(0);
+        }
+    }
+    stream.write_all(&request)?;
+    match read::<8>(stream)? {
+        [0, 90, ..] => Ok(()),
+        [0, 91, ..] => Err(refused("request rejected or failed")),
+        [0, 92 | 93, ..] => Err(refused("it requires identd on this machine")),
+        _ => Err(foreign()),
+    }
+}
+
+fn connect_5(stream: &mut (impl Read + Write), proxy: &Proxy, host: Host<'_>, port: u16) -> io::Result<()> {
+    let login = proxy.username().map(|name| (name, proxy.password().unwrap_or_default()));
+    // With a login and without one, or only without.
+    stream.write_all(if login.is_some() { &[5, 2, 2, 0] } else { &[5, 1, 0] })?;
+    match (read::<2>(stream)?, login) {
+        ([5, 0], _) => {}
+        ([5, 2], Some((name, password))) => {
+            stream.write_all(&[&[1], &*counted(name)?, &*counted(password)?].concat())?;
+            if read::<2>(stream)? != [1, 0] {
+                return Err(refused("wrong user name or password"));
+            }
+        }
+        ([5, _], None) => return Err(refused("it requires a user name and password")),
+        ([5, _], Some(_)) => return Err(refused("it accepts no user name and password")),
+        _ => return Err(foreign()),
+    }
+    let mut request = vec![5, 1, 0];
+    match host {
+        Host::Address(IpAddr::V4(address)) => {
+            request.push(1);
+            request.extend(address.octets());
+        }
+        Host::Address(IpAddr::V6(address)) => {
+            request.push(4);
+            request.extend(address.octets());
+        }
+        Host::Name(name) => {
+            request.push(3);
+            request.extend(counted(name)?);
+        }
+    }
+    request.extend(port.to_be_bytes());
+    stream.write_all(&request)?;
+    // One that refuses may say no more than this.
+    match read::<2>(stream)? {
+        [5, 0] => {}
+        [5, code] => return Err(refused(reason(code))),
+        _ => return Err(foreign()),
+    }
+    // The address and port that it connects from.
+    let length = match read::<2>(stream)? {
+        [_, 1] => 4,
+        [_, 3] => read::<1>(stream)?[0].into(),
+        [_, 4] => 16,
+        _ => return Err(foreign()),
+    };
+    stream.read_exact(&mut vec![0; length + 2])
+}
+
+fn read<const LENGTH: usize>(stream: &mut impl Read) -> io::Result<[u8; LENGTH]> {
+    let mut bytes = [0; LENGTH];
+    stream.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The text behind its length.
+fn counted(text: &str) -> io::Result<Vec<u8>> {
+    let length = u8::try_from(text.len())
+        .map_err(|_| io::Error::other("SOCKS allows 255 bytes for a host, a user name and a password"))?;
+    Ok([&[length], text.as_bytes()].concat())
+}
+
+fn refused(reason: &str) -> io::Error {
+    io::Error::other(format!("the SOCKS proxy refuses: {reason}"))
+}
+
+fn foreign() -> io::Error {
+    io::Error::other("the proxy does not speak SOCKS of this version")
+}
+
+/// RFC 1928, section 6.
+fn reason(code: u8) -> &'static str {
+    match code {
+        2 => "not allowed by its rules",
+        3 => "network unreachable",
+        4 => "host unreachable",
+        5 => "connection refused",
+        6 => "TTL expired",
+        7 => "it does not know the command",
+        8 => "it does not know this kind of address",
+        _ => "general failure",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    /// What the proxy answers, and what it was sent.
+    struct Scripted(Cursor<Vec<u8>>, Vec<u8>);
+
+    impl Read for Scripted {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.read(buffer)
+        }
+    }
+
+    impl Write for Scripted {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.1.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What was sent, and how it ended. Everything that the proxy answered was read.
+    fn asked(proxy: &str, host: Host<'_>, answer: &[u8]) -> (Vec<u8>, Result<(), String>) {
+        let mut stream = Scripted(Cursor::new(answer.to_vec()), Vec::new());
+        let result = connect(&mut stream, &Proxy::new(proxy).unwrap(), host, 443);
+        assert_eq!(stream.0.position(), answer.len() as u64, "{proxy} {answer:?}");
+        (stream.1, result.map_err(|error| error.to_string()))
+    }
+
+    const NAME: Host<'_> = Host::Name("git.test");
+
+    fn address(text: &str) -> Host<'static> {
+        Host::Address(text.parse().unwrap())
+    }
+
+    #[test]
+    fn a_proxy_is_asked_by_each_protocol() {
+        let sent = |proxy, host, answer: &[u8]| {
+            let (sent, result) = asked(proxy, host, answer);
+            assert_eq!(result, Ok(()), "{proxy} {host:?}");
+            sent
+        };
+        let granted = [0, 90, 0, 0, 0, 0, 0, 0];
+        assert_eq!(sent("socks4://p", address("10.1.2.3"), &granted), b"\x04\x01\x01\xbb\x0a\x01\x02\x03\0");
+        assert_eq!(sent("socks4a://p", NAME, &granted), b"\x04\x01\x01\xbb\0\0\0\x01\0git.test\0");
+        let by_name = b"\x05\x01\0\x05\x01\0\x03\x08git.test\x01\xbb";
+        assert_eq!(sent("socks5h://p", NAME, b"\x05\0\x05\0\0\x01abcdpp"), by_name);
+        assert_eq!(sent("socks5h://p", NAME, b"\x05\0\x05\0\0\x03\x03abcpp"), by_name);
+        assert_eq!(sent("socks5h://p", NAME, b"\x05\0\x05\0\0\x040123456789abcdefpp"), by_name);
+        let by_address = sent("socks5://p", address("::1"), b"\x05\0\x05\0\0\x01abcdpp");
+        assert_eq!(by_address, b"\x05\x01\0\x05\x01\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x01\xbb");
+        let with_login = sent("socks5://me:pw@p", address("10.1.2.3"), b"\x05\x02\x01\0\x05\0\0\x01abcdpp");
+        assert_eq!(with_login, b"\x05\x02\x02\0\x01\x02me\x02pw\x05\x01\0\x01\x0a\x01\x02\x03\x01\xbb");
+        // It wants no login although there is one.
+        sent("socks5://me:pw@p", address("10.1.2.3"), b"\x05\0\x05\0\0\x01abcdpp");
+    }
+
+    #[test]
+    fn a_refusal_says_why() {
+        let foreign = "the proxy does not speak SOCKS of this version";
+        for (proxy, host, answer, expected) in [
+            (
+                "socks4a://p",
+                NAME,
+                &b"\0\x5b\0\0\0\0\0\0"[..],
+                "the SOCKS proxy refuses: request rejected or failed",
+            ),
+            (
+                "socks4a://p",
+                NAME,
+                b"\0\x5d\0\0\0\0\0\0",
+                "the SOCKS proxy refuses: it requires identd on this machine",
+            ),
+            ("socks4a://p", NAME, b"HTTP/1.1", foreign),
+            ("socks4://p", address("::1"), b"", "SOCKS 4 has no IPv6 addresses"),
+            ("socks5h://p", NAME, b"HT", foreign),
+            (
+                "socks5h://p",
+                NAME,
+                b"\x05\xff",
+                "the SOCKS proxy refuses: it requires a user name and password",
+            ),
+            (
+                "socks5h://p",
+                NAME,
+                b"\x05\x02",
+                "the SOCKS proxy refuses: it requires a user name and password",
+            ),
+            (
+                "socks5h://me:pw@p",
+                NAME,
+                b"\x05\xff",
+                "the SOCKS proxy refuses: it accepts no user name and password",
+            ),
+            (
+                "socks5h://me:pw@p",
+                NAME,
+                b"\x05\x02\x01\x01",
+                "the SOCKS proxy refuses: wrong user name or password",
+            ),
+            ("socks5h://p", NAME, b"\x05\0\x05\x02", "the SOCKS proxy refuses: not allowed by its rules"),
+            ("socks5h://p", NAME, b"\x05\0\x05\x05", "the SOCKS proxy refuses: connection refused"),
+            ("socks5h://p", NAME, b"\x05\0\x05\0\0\x07", foreign),
+            ("socks5h://p", NAME, b"\x05\0\x05", "failed to fill whole buffer"),
+        ] {
+            assert_eq!(asked(proxy, host, answer).1, Err(expected.to_owned()), "{proxy} {answer:?}");
+        }
+        let long = "a".repeat(256);
+        let (_, result) = asked("socks5h://p", Host::Name(&long), b"\x05\0");
+        assert_eq!(result, Err("SOCKS allows 255 bytes for a host, a user name and a password".to_owned()));
+    }
+}
