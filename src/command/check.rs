@@ -9,13 +9,13 @@ use super::{Exit, can_lock, load, read_state, used_files, warn_of_open_state};
 use crate::cli::{self, Global};
 use crate::config::Config;
 use crate::deploy::{self, EventReport, Message, Reported, Stop};
+use crate::engine::{Audience, PollState};
 use crate::monitor;
-use crate::plan::{Audience, PollState};
 use crate::policy::{self, Order};
-use crate::poll::{self, Finding, Mode, Run};
 use crate::program::{self, ProgramFault};
 use crate::reference::Tag;
 use crate::report::{Console, Outage, Progress, Report, Silence, count, escape_control, is_sent};
+use crate::run::{self, Finding, Mode, Run};
 use crate::secret::{Secrets, absent, exposed, origins, without_entry};
 use crate::stop::Cutoff;
 use crate::store::{Store, StoreError};
@@ -166,7 +166,7 @@ fn online(
     let targets: Vec<&Target> = config.targets.iter().collect();
     let mut report: Box<dyn Report> =
         if global.quiet { Box::new(Silence) } else { Box::new(Progress::alone()) };
-    let findings = poll::inspect(&run, &targets, report.as_mut())?;
+    let findings = run::inspect(&run, &targets, report.as_mut())?;
     if let Some(signal) = stop.signal() {
         // An interrupted part is not a failure.
         return Ok(Exit::Signal(signal));

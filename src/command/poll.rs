@@ -12,12 +12,12 @@ use super::{
 };
 use crate::cli::{self, Global, PollFormat};
 use crate::deploy::{self, Ping, Stop};
+use crate::engine::{self, Audience};
 use crate::monitor::{self, Ended};
-use crate::plan::{self, Audience};
-use crate::poll::{self, Mode, Run};
 use crate::report::{
     Console, Event, GitHub, GitHubFiles, Human, Json, JsonLines, Progress, Report, Shown, Summary,
 };
+use crate::run::{self, Mode, Run};
 use crate::secret::Secrets;
 use crate::stop::Cutoff;
 use crate::store::Store;
@@ -80,7 +80,7 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
         let (open, now) = (store.open_deployments()?, Timestamp::now());
         targets.retain(|target| {
             let checked_at = checks.checked_at.get(&target.id).copied();
-            plan::is_due(target, checked_at, open.get(&target.id), now)
+            engine::is_due(target, checked_at, open.get(&target.id), now)
         });
     }
     let run = Run {
@@ -108,7 +108,7 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
         }
     };
     ping(&mut report, Ping::Start);
-    let summary = poll::poll(&run, &targets, report.as_mut());
+    let summary = run::poll(&run, &targets, report.as_mut());
     let unusable = stop.signal().map_or(Exit::Unusable, Exit::Signal);
     let ended = summary.as_ref().map_or(unusable, |summary| exit(summary, arguments));
     // That something is new is no failure there.
