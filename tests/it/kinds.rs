@@ -115,7 +115,8 @@ fn github_without_a_token_is_not_asked_for_times() {
 fn githubs_limits_are_told_apart_from_missing_rights() {
     let registry = registry(&["dev-9"]);
     let refused = || Answer::json(403, r#"{"message": "a limit"}"#);
-    let hourly = refused().with("X-RateLimit-Remaining", "0").with("X-RateLimit-Reset", "4102444800");
+    let in_half_an_hour = (jiff::Timestamp::now().as_second() + 1800).to_string();
+    let hourly = refused().with("X-RateLimit-Remaining", "0").with("X-RateLimit-Reset", &in_half_an_hour);
     let burst = refused().with("X-RateLimit-Remaining", "4000").with("Retry-After", "60");
     for limited in [hourly, burst] {
         // Once it has said so, it is not asked for anything more.
