@@ -42,13 +42,13 @@ pub(crate) use read::{nearest, parse_duration, suggest};
 pub(crate) use schema::schema;
 pub(crate) use used::UsedFiles;
 
+use crate::http::Transport;
 use crate::images::{self as discovery, Discovered, Expansion, KnownImage, Matcher, Table};
 use crate::reference::{Repository, Tag};
 use crate::target::notifier::Notifier;
 use crate::target::path::push_encoded;
 use crate::target::template::{SecretId, Template};
 use crate::target::{Name, Target, TargetId};
-use crate::transport::Transport;
 
 /// A valid configuration.
 #[derive(Debug)]

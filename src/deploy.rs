@@ -7,14 +7,13 @@
 
 mod answer;
 mod command;
-mod exchange;
 #[cfg(test)]
 mod fixture;
 mod gate;
-mod http;
 mod notify;
 mod ping;
 mod placeholder;
+mod request;
 mod running;
 mod signing;
 mod transcript;
@@ -25,7 +24,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::plan::ErrorCode;
+use crate::engine::ErrorCode;
 use crate::process::Leader;
 use crate::process::group::Patience;
 use crate::reference::{Digest, Tag};
@@ -38,10 +37,11 @@ pub(crate) use ping::{Ping, ping};
 pub(crate) use running::{running, verify};
 
 pub(crate) use crate::stop::Stop;
+use crate::stop::signal_name;
 
 use command::CommandDeployer;
-use http::HttpDeployer;
 use placeholder::Values;
+use request::HttpDeployer;
 use transcript::Transcript;
 use vault::{Learning, Vault};
 
@@ -228,8 +228,7 @@ impl DeployError {
     }
 
     fn not_begun(signal: u8) -> DeployError {
-        let message =
-            format!("not started: tagship was told to stop by {}", command::signal_name(signal.into()));
+        let message = format!("not started: tagship was told to stop by {}", signal_name(signal.into()));
         DeployError { interrupted: true, ..DeployError::before_start(ErrorCode::Command, message) }
     }
 

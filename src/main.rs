@@ -24,7 +24,7 @@
 //! main          parse arguments, call the command, exit
 //! cli           clap definitions only; man/ is rendered from them
 //! command/      one file per subcommand
-//! poll/         a run: targets -> listings -> decisions -> deployments -> events
+//! run/          a run: targets -> listings -> decisions -> deployments -> events
 //! report/       events and summary as human text, json, jsonl, github; status, history, tags; the page
 //! monitor       metrics_file            schedule/  what starts a run    init  the first configuration
 //! store/        SQLite: states, deployments, attempts, feeds, notifications; migrations; locks
@@ -32,23 +32,24 @@
 //! registry/     one file per kind of server, and what they share: requests, answers, lists
 //! secret/       where a credential comes from; masking
 //! config/       the file as written -> validated targets, or every error at once
-//! transport     TLS, proxies, names     file  paths that a person gave: read, replaced
+//! http/         requests of registries and endpoints: TLS, proxies, names, bounded answers, Retry-After
+//! file          paths that a person gave: read, replaced
 //! process       commands as process groups; which processes of a deployment still run    program  whether one can run
 //! stop          when a run ends: signals, a deadline
 //! ---- pure: no HTTP, SQLite, clock, environment, printing ----
-//! plan/         decide(): selection + state + now -> Decision; gates, retry, marks, what is reported
-//! feed          which repositories of an owner can have something new
+//! engine/       decide(): selection + state + facts + now -> Decision; transition(); what is reported;
+//!               feed: which repositories of an owner can have something new
 //! images        tables with `images`: which images are projects, and under which names
 //! policy/       filter, order, select
 //! target/       a project/stage, its gates, steps and templates
 //! reference     Repository, Tag, Digest, ImageRef, Listing
 //! ```
 //!
-//! A poll, step by step: `config::load` returns targets. `poll::job` asks `feed` which repositories can have a new tag,
-//! and `registry` lists those. `policy` selects, and `poll::record` lets `plan::decide` decide in the transaction that
-//! records the decision. `poll::turn` takes the target's lock and `deploy` acts; `poll::outcome` records the outcome,
-//! and `report` prints it. Tables with `images` take rounds: `poll::images` lists what owners have, `Config::take_in`
-//! makes targets of it, and the next round polls those that are new.
+//! A poll, step by step: `config::load` returns targets. `run::job` asks `engine::feed` which repositories can have a
+//! new tag, and `registry` lists those. `policy` selects, `engine::decide` decides, and `run::record` records the
+//! decision on the state that it was taken on. `run::turn` takes the target's lock and `deploy` acts; `run::outcome`
+//! records the outcome, and `report` prints it. Tables with `images` take rounds: `run::images` lists what owners
+//! have, `Config::take_in` makes targets of it, and the next round polls those that are new.
 //!
 //! Clippy enforces the borders (`clippy.toml`, `[lints]` in `Cargo.toml`): a module that uses the clock, files,
 //! processes or the network says so at its top, with the reason.
@@ -57,25 +58,24 @@ mod cli;
 mod command;
 mod config;
 mod deploy;
-mod feed;
+mod engine;
 mod file;
+mod http;
 mod images;
 mod init;
 mod monitor;
-mod plan;
 mod policy;
-mod poll;
 mod process;
 mod program;
 mod reference;
 mod registry;
 mod report;
+mod run;
 mod schedule;
 mod secret;
 mod stop;
 mod store;
 mod target;
-mod transport;
 
 use std::process::ExitCode;
 

@@ -13,8 +13,8 @@ use jiff::{SignedDuration, Timestamp};
 use strum::VariantArray as _;
 
 use crate::config::UsedFiles;
+use crate::engine::{OpenDeployments, PollState, Status};
 use crate::file;
-use crate::plan::{OpenDeployments, PollState, Status};
 use crate::store::give_to_owner_of;
 use crate::target::TargetId;
 

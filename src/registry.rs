@@ -3,14 +3,14 @@
 #![allow(clippy::disallowed_types, reason = "registries are asked over HTTP")]
 
 mod answer;
+mod client;
 mod dockerhub;
 mod gitea;
 mod github;
 mod gitlab;
-mod http;
 mod image;
 mod large;
-mod limited;
+mod limit;
 mod names;
 mod newest_first;
 mod oci;
@@ -24,12 +24,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jiff::Timestamp;
 
 use crate::config::{Location, RegistryConfig, RegistryKind};
-use crate::feed::{Changes, Cursor, Owner};
+use crate::engine::feed::{Changes, Cursor, Owner};
 use crate::reference::{Digest, ListedTag, Listing, Platforms, Repository, Tag};
 use crate::secret::{SecretError, Secrets};
 use crate::stop::Cutoff;
 use large::Large;
-pub(crate) use limited::{Limit, SharedLimit};
+pub(crate) use limit::{Limit, SharedLimit};
 
 /// A server or folder that holds images.
 pub(crate) trait Registry: Send + Sync {
@@ -159,6 +159,8 @@ pub(crate) struct Traffic {
     /// No request is sent after it, and those under way end with it.
     cutoff: Cutoff,
     large: Large,
+    /// Of one registry, other than the rest.
+    limit: SharedLimit,
 }
 
 impl Traffic {
@@ -171,6 +173,11 @@ impl Traffic {
         Traffic { cutoff, ..self }
     }
 
+    /// The traffic to a registry that may be asked within this limit, which is kept up.
+    pub(crate) fn within(&self, limit: SharedLimit) -> Traffic {
+        Traffic { limit, ..self.clone() }
+    }
+
     fn add_one(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
@@ -181,37 +188,30 @@ impl Traffic {
     }
 }
 
-/// The factory: opens the registry that an entry of `[registries]` describes. Asks nobody yet. `limit`: what
-/// is known of when it may be asked; it is kept up. `traffic`: what all registries of a run share.
-pub(crate) fn open(
-    config: &RegistryConfig,
-    secrets: Arc<Secrets>,
-    requests: Traffic,
-    limit: SharedLimit,
-) -> Box<dyn Registry> {
-    let registry: Box<dyn Registry> = match (config.kind, &config.location) {
+/// The factory: opens the registry that an entry of `[registries]` describes. Asks nobody yet.
+pub(crate) fn open(config: &RegistryConfig, secrets: Arc<Secrets>, traffic: Traffic) -> Box<dyn Registry> {
+    match (config.kind, &config.location) {
         (RegistryKind::Gitea, Location::Url(url)) => {
-            Box::new(gitea::Gitea::new(config, url, secrets, requests))
+            Box::new(gitea::Gitea::new(config, url, secrets, traffic))
         }
-        (RegistryKind::Oci, Location::Url(url)) => Box::new(oci::Oci::new(config, url, secrets, requests)),
+        (RegistryKind::Oci, Location::Url(url)) => Box::new(oci::Oci::new(config, url, secrets, traffic)),
         (RegistryKind::Github, Location::Url(url)) => {
-            let oci = oci::Oci::new(config, url, Arc::clone(&secrets), requests.clone());
-            Box::new(github::Github::new(config, oci, secrets, requests))
+            let oci = oci::Oci::new(config, url, Arc::clone(&secrets), traffic.clone());
+            Box::new(github::Github::new(config, oci, secrets, traffic))
         }
         (RegistryKind::Dockerhub, Location::Url(url)) => {
-            let oci = oci::Oci::new(config, url, Arc::clone(&secrets), requests.clone());
-            Box::new(dockerhub::Dockerhub::new(config, oci, secrets, requests))
+            let oci = oci::Oci::new(config, url, Arc::clone(&secrets), traffic.clone());
+            Box::new(dockerhub::Dockerhub::new(config, oci, secrets, traffic))
         }
         (RegistryKind::Gitlab, Location::Url(url)) => {
-            let oci = oci::Oci::new(config, url, Arc::clone(&secrets), requests.clone());
-            Box::new(gitlab::Gitlab::new(config, oci, secrets, requests))
+            let oci = oci::Oci::new(config, url, Arc::clone(&secrets), traffic.clone());
+            Box::new(gitlab::Gitlab::new(config, oci, secrets, traffic))
         }
         (RegistryKind::OciLayout, Location::Folder(folder)) => Box::new(oci_layout::OciLayout::new(folder)),
         (kind, location) => {
             unreachable!("the configuration gives {kind:?} another location than {location:?}")
         }
-    };
-    Box::new(limited::Limited::new(registry, limit))
+    }
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub(crate) use status::{PendingRow, StatusRow, status_as_json, status_as_table, 
 pub(crate) use tags::{TagsPage, tag_in_full, tags_as_json, tags_as_table};
 pub(crate) use wording::{count, describe_duration};
 
-use crate::plan::{DeploymentState, Failure, Status};
+use crate::engine::{DeploymentState, Failure, Status};
 use crate::reference::{Digest, ImageRef, Tag};
 use crate::target::{Name, Target, TargetId};
 

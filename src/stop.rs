@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use jiff::SignedDuration;
+
 /// How often whoever waits looks whether the run is over.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
 
@@ -41,6 +43,18 @@ impl Stop {
     pub(crate) fn signal(&self) -> Option<u8> {
         u8::try_from(self.0.load(Ordering::Relaxed)).ok().filter(|signal| *signal != 0)
     }
+}
+
+/// `SIGTERM`, or `signal 42`.
+pub(crate) fn signal_name(number: i32) -> String {
+    signal_hook::low_level::signal_name(number)
+        .map_or_else(|| format!("signal {number}"), |name| format!("signal {number} ({name})"))
+}
+
+/// As the configuration writes it: `5m`, `1h 30m`.
+pub(crate) fn shown_duration(duration: Duration) -> String {
+    SignedDuration::try_from(duration)
+        .map_or_else(|_| format!("{duration:?}"), |duration| format!("{duration:#}"))
 }
 
 /// Why something was not waited for: its cutoff was reached.

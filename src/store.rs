@@ -39,9 +39,9 @@ use owner::StandIn;
 use patience::Patience;
 use stamp::Stamp;
 
+use crate::engine::sighting::Sightings;
+use crate::engine::{Notification, OpenDeployments, PollState, StageRun, Unfinished};
 use crate::images::KnownImage;
-use crate::plan::sighting::Sightings;
-use crate::plan::{Notification, OpenDeployments, PollState, StageRun, Unfinished};
 use crate::process::Traces;
 use crate::reference::Tag;
 use crate::registry::Limit;

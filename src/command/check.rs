@@ -9,14 +9,14 @@ use super::{Exit, can_lock, load, read_state, rehearsed_state, used_files, warn_
 use crate::cli::{self, Global};
 use crate::config::Config;
 use crate::deploy::{self, EventReport, Message, Reported, Stop};
+use crate::engine::{Audience, ErrorCode, Failure, PollState};
 use crate::images::Table;
 use crate::monitor;
-use crate::plan::{Audience, ErrorCode, Failure, PollState};
 use crate::policy::{self, Order};
-use crate::poll::{self, Finding, Mode, Run, Session, Wanted, feed_key};
 use crate::program::{self, ProgramFault};
 use crate::reference::Tag;
 use crate::report::{Console, Outage, Progress, Report, Silence, count, escape_control, is_sent};
+use crate::run::{self, Finding, Mode, Run, Session, Wanted, feed_key};
 use crate::secret::{Secrets, absent, exposed, origins, without_entry};
 use crate::stop::Cutoff;
 use crate::store::{Store, StoreError};
@@ -217,7 +217,7 @@ fn online(
     let mut report: Box<dyn Report> =
         if global.quiet { Box::new(Silence) } else { Box::new(Progress::alone()) };
     let mut findings = of_tables;
-    findings.extend(poll::inspect(&run, &targets, report.as_mut())?);
+    findings.extend(run::inspect(&run, &targets, report.as_mut())?);
     if let Some(signal) = stop.signal() {
         // An interrupted part is not a failure.
         return Ok(Exit::Signal(signal));

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Exit, by_whom, kept_state, load, select, warn_if_not_polled};
 use crate::cli::{self, Global};
-use crate::plan::{Hold, TargetEvent};
+use crate::engine::{Hold, TargetEvent};
 use crate::report::{Console, escape_control};
 use crate::target::filter::TargetPattern;
 

@@ -12,7 +12,7 @@ use super::{Exit, load};
 use crate::cli::{self, Global};
 use crate::config::{self, Config, CredentialSetting, Location, RegistryConfig, SecretSource};
 use crate::reference::Repository;
-use crate::registry::{self, SharedLimit, SignIn, Traffic};
+use crate::registry::{self, SignIn, Traffic};
 use crate::report::Console;
 use crate::secret::{self, Credential, Secrets};
 use crate::stop::{Cutoff, Stop};
@@ -60,7 +60,7 @@ pub(crate) fn login(global: &Global, arguments: &cli::Login, console: &Console) 
         .map(|target| &target.image.repository)
         .collect();
     repositories.dedup();
-    let opened = registry::open(registry, secrets, Traffic::until(cutoff), SharedLimit::default());
+    let opened = registry::open(registry, secrets, Traffic::until(cutoff));
     let said = match opened.sign_in(&repositories) {
         Ok(SignIn::Accepted(None)) => "the registry accepts the token".to_owned(),
         Ok(SignIn::Accepted(Some(said))) => format!("the registry accepts the token: {said}"),

@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use super::{Exit, by_whom, kept_state, load, select_one, warn_if_not_polled};
 use crate::cli::{self, Global};
 use crate::config::Config;
-use crate::plan::{Mark, TargetEvent};
-use crate::poll;
+use crate::engine::{Mark, TargetEvent};
 use crate::reference::Tag;
 use crate::report::{Console, escape_control};
+use crate::run;
 use crate::target::Target;
 
 /// Records what the stage runs, or moves high-water.
@@ -47,7 +47,7 @@ fn accept_owner(
 ) -> anyhow::Result<Exit> {
     let name = target.image.repository.owner();
     let store = kept_state(global, config, console, "an owner would be forgotten")?;
-    let key = poll::feed_key(config, &target.registry, name);
+    let key = run::feed_key(config, &target.registry, name);
     let Some(owner) = store.write(|write| write.accept_owner(&key))? else {
         bail!("no poll has recorded an owner of {name} yet; run: tagship poll");
     };

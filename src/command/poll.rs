@@ -16,13 +16,13 @@ use super::{
 use crate::cli::{self, Global, PollFormat};
 use crate::config::Config;
 use crate::deploy::{self, Ping, Stop};
+use crate::engine::{self, Audience, ErrorCode, Failure};
 use crate::images::Table;
 use crate::monitor::{self, Ended};
-use crate::plan::{self, Audience, ErrorCode, Failure};
-use crate::poll::{Mode, Run, Said, Session, Wanted, feed_key};
 use crate::report::{
     Console, Event, GitHub, GitHubFiles, Human, Json, JsonLines, Progress, Report, Shown, Summary, count,
 };
+use crate::run::{Mode, Run, Said, Session, Wanted, feed_key};
 use crate::secret::Secrets;
 use crate::stop::Cutoff;
 use crate::store::{Checks, FeedKey, Store, StoreError};
@@ -221,7 +221,7 @@ impl<'a> Poll<'a> {
             let (open, now) = (self.store.open_deployments()?, Timestamp::now());
             targets.retain(|target| {
                 let checked_at = checks.checked_at.get(&target.id).copied();
-                plan::is_due(target, checked_at, open.get(&target.id), now)
+                engine::is_due(target, checked_at, open.get(&target.id), now)
             });
         }
         Ok(targets)

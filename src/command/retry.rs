@@ -5,9 +5,9 @@ use jiff::Timestamp;
 
 use super::{Exit, kept_state, load, select};
 use crate::cli::{self, Global};
-use crate::plan::{Deployment, TargetEvent};
-use crate::poll;
+use crate::engine::{Deployment, TargetEvent};
 use crate::report::Console;
+use crate::run;
 use crate::store::{Store, StoreError};
 use crate::target::Target;
 use crate::target::filter::TargetPattern;
@@ -46,7 +46,7 @@ pub(crate) fn retry(global: &Global, arguments: &cli::Retry, console: &Console) 
         };
         found = true;
         if !arguments.drop
-            && let Some(message) = poll::recall_other_owner(&config, &store, target)?
+            && let Some(message) = run::recall_other_owner(&config, &store, target)?
         {
             // No poll would try it.
             failed = true;

@@ -8,13 +8,13 @@ use jiff::Timestamp;
 use super::{Exit, can_lock, load, read_state, select_among, warn_if_not_polled};
 use crate::cli::{self, Global, StatusFormat};
 use crate::config::Config;
-use crate::plan::{self, Decision, Deployment, DeploymentState, OpenDeployments, PollState, Status};
-use crate::poll;
+use crate::engine::{self, Decision, Deployment, DeploymentState, OpenDeployments, PollState, Status};
 use crate::reference::Tag;
 use crate::report::{
     Console, MOST_RECENT, MOST_TOLD, PendingRow, StatusPage, StatusRow, status_as_html, status_as_json,
     status_as_table, status_in_full,
 };
+use crate::run;
 use crate::secret::Secrets;
 use crate::stop::Cutoff;
 use crate::store::{Store, StoreError};
@@ -79,7 +79,7 @@ fn rows(store: &Store, config: &Config, targets: &[&Target]) -> Result<Vec<Statu
         let state = states.remove(&target.id).unwrap_or_default();
         let open = open.remove(&target.id).unwrap_or_default();
         let recalled = if may_have_changed(&state, &open) {
-            poll::recall(store, target, &state, &open, now)
+            run::recall(store, target, &state, &open, now)
         } else {
             None
         };
@@ -199,7 +199,7 @@ fn status_row(
         rule: target.policy.rule_text(),
         gates: target.gates.describe(),
         interval: target.interval,
-        due_at: state.checked_at.filter(|_| target.poll).map(|checked| plan::due_at(target, checked)),
+        due_at: state.checked_at.filter(|_| target.poll).map(|checked| engine::due_at(target, checked)),
         is_polled: target.poll,
     })
 }

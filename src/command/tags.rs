@@ -7,10 +7,10 @@ use anyhow::anyhow;
 use super::{Exit, load, read_state, select_one};
 use crate::cli::{self, Format, Global};
 use crate::deploy::Stop;
-use crate::plan::{self, Audience};
-use crate::poll::{Mode, Run, Survey, survey};
+use crate::engine::{self, Audience};
 use crate::reference::Tag;
 use crate::report::{Console, TagsPage, tag_in_full, tags_as_json, tags_as_table};
+use crate::run::{Mode, Run, Survey, survey};
 use crate::secret::Secrets;
 use crate::stop::Cutoff;
 
@@ -56,7 +56,7 @@ pub(crate) fn tags(global: &Global, arguments: &cli::Tags, console: &Console) ->
         tags.retain(|verdict| verdict.listed.tag == *tag);
         if tags.is_empty() {
             let given_at = store.given(&target.id)?.get(tag).copied();
-            tags.push(plan::unlisted(target, tag, given_at));
+            tags.push(engine::unlisted(target, tag, given_at));
         }
         origin = store.origin(&target.id, tag)?;
     }

@@ -8,8 +8,8 @@ use url::Url;
 use super::key::{KINDS, OTHER_KINDS, Section};
 use super::read::{Field, Table};
 use super::{CredentialSetting, Location, RegistryConfig, RegistryKind, SecretSource, source, transport};
+use crate::http::Transport;
 use crate::target::Name;
-use crate::transport::Transport;
 
 const CONNECTIONS: usize = 16;
 

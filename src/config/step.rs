@@ -529,9 +529,7 @@ fn check_plain_http(field: &Field<'_>, url: &Template, has_secret: bool) -> Opti
     let Some(Part::Literal(head)) = url.parts.first() else {
         return Some(());
     };
-    if !head.starts_with("http://")
-        || address::parse(head).is_ok_and(|url| crate::transport::is_loopback(&url))
-    {
+    if !head.starts_with("http://") || address::parse(head).is_ok_and(|url| crate::http::is_loopback(&url)) {
         return Some(());
     }
     if has_secret {

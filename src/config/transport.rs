@@ -9,7 +9,7 @@ use super::TrustedRealm;
 use super::address;
 use super::read::{Field, Table};
 use crate::file;
-use crate::transport::{Identity, Proxy, Transport, read_certificates};
+use crate::http::{Identity, Proxy, Transport, read_certificates};
 
 /// Keys for servers only.
 const OF_SERVERS: [&str; 6] = ["ca_file", "client_cert", "client_key", "proxy", "trusted_realms", "api_url"];
@@ -60,7 +60,7 @@ pub(super) fn server(field: &Field<'_>, insecure_http: bool) -> Option<Url> {
         field.fault("the address of a server cannot have `?` or `#`", "");
         return None;
     }
-    if url.scheme() == "http" && !crate::transport::is_loopback(&url) && !insecure_http {
+    if url.scheme() == "http" && !crate::http::is_loopback(&url) && !insecure_http {
         let https = address::help(field, "git.example.com");
         field.fault("tokens would be sent unencrypted", format!("{https}, or add insecure_http = true"));
         return None;

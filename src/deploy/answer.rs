@@ -1,19 +1,13 @@
 //! What an answer means: success, or why not, and when to try again.
 
-use std::time::Duration;
-
-use jiff::Timestamp;
-use jiff::fmt::rfc2822::DateTimeParser;
 use serde_json::Value;
-use ureq::http::{HeaderMap, StatusCode, header};
+use ureq::http::{StatusCode, header};
 use url::Url;
 
-use super::exchange::Answer;
+use crate::http::Answer;
 use crate::secret::{Outside, Redactor};
 use crate::target::step::{Success, Until};
 
-/// A longer `Retry-After` is taken as this.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// How much of the body a message shows.
 const EXCERPT: usize = 200;
 
@@ -57,20 +51,6 @@ pub(super) fn shown_status(status: StatusCode) -> String {
 /// Whether trying again cannot help (guarantees: Delivering, 6).
 pub(super) fn is_final(status: StatusCode) -> bool {
     matches!(status.as_u16(), 400 | 401 | 403 | 405 | 410 | 413 | 422)
-}
-
-/// `Retry-After`, in seconds or as a date, at most a day.
-pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        let seconds = text.parse().unwrap_or(u64::MAX);
-        return Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER));
-    }
-    let date = |text: &str| DateTimeParser::new().parse_timestamp(text).ok();
-    // By the server's own clock, where it says what time it is.
-    let from = headers.get(header::DATE).and_then(|value| date(value.to_str().ok()?)).unwrap_or(now);
-    let wait = date(text)?.duration_since(from);
-    Some(Duration::try_from(wait).unwrap_or_default().min(LONGEST_RETRY_AFTER))
 }
 
 /// What the answer says of the work that is waited for.

@@ -8,19 +8,18 @@ use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use serde_json::Value;
 
 use super::placeholder::Values;
 use super::transcript::KEPT;
 use super::vault::Vault;
 use super::{Attempt, DeployError, Deployer};
-use crate::plan::ErrorCode;
+use crate::engine::ErrorCode;
 use crate::process::Leader;
 use crate::process::group::{Ending, Errors, Group, Patience, Stream};
 use crate::program::{located, refusal};
 use crate::secret::{Masked, Outside, Redactor as _};
-use crate::stop::{CutShort, Cutoff};
+use crate::stop::{CutShort, Cutoff, shown_duration, signal_name};
 use crate::target::step::CommandStep;
 
 /// A question changes nothing, so that a command that answers one need not tidy up.
@@ -256,18 +255,6 @@ impl Deployer for CommandDeployer {
         transcript.end_step();
         result.map(|()| None).map_err(|error| error.masked(attempt.vault))
     }
-}
-
-/// `SIGTERM`, or `signal 42`.
-pub(super) fn signal_name(number: i32) -> String {
-    signal_hook::low_level::signal_name(number)
-        .map_or_else(|| format!("signal {number}"), |name| format!("signal {number} ({name})"))
-}
-
-/// As the configuration writes it: `5m`, `1h 30m`.
-pub(super) fn shown_duration(duration: Duration) -> String {
-    SignedDuration::try_from(duration)
-        .map_or_else(|_| format!("{duration:?}"), |duration| format!("{duration:#}"))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::placeholder::{Batch, Subject, Unfit, Values};
 use super::transcript::Transcript;
 use super::vault::Learning;
 use super::{Attempt, DeployError, Deployer as _, HttpDeployer, Patience, Stop, Watch};
-use crate::plan::ErrorCode;
+use crate::engine::ErrorCode;
 use crate::reference::{Digest, Tag};
 use crate::secret::Secrets;
 use crate::target::Target;

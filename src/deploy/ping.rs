@@ -8,11 +8,10 @@ use url::Url;
 use uuid::Uuid;
 
 use super::Stop;
-use super::command::signal_name;
-use super::exchange::{NoAnswer, exchange};
 use crate::config::PingUrl;
+use crate::http::{NoAnswer, exchange};
 use crate::secret::Secrets;
-use crate::stop::Cutoff;
+use crate::stop::{Cutoff, signal_name};
 use crate::target::template::Part;
 
 /// How long a ping may take at most.

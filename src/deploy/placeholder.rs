@@ -10,7 +10,7 @@ use url::form_urlencoded;
 
 use super::vault::Vault;
 use super::{DeployError, Handover};
-use crate::plan::ErrorCode;
+use crate::engine::ErrorCode;
 use crate::reference::{Digest, Tag};
 use crate::target::Target;
 use crate::target::path::{climbing, push_encoded};

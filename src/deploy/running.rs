@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::answer::failure;
-use super::command::{CommandDeployer, shown_duration};
-use super::http::HttpDeployer;
+use super::command::CommandDeployer;
 use super::placeholder::{MASK, Subject, Unfit, Values};
+use super::request::HttpDeployer;
 use super::vault::Vault;
 use super::{DeployError, Handover, Stop};
-use crate::plan::{ErrorCode, Failure, Reported};
+use crate::engine::{ErrorCode, Failure, Reported};
 use crate::secret::{Outside, Secrets};
-use crate::stop::Cutoff;
+use crate::stop::{Cutoff, shown_duration};
 use crate::target::Target;
 use crate::target::running::Running;
 use crate::target::step::Step;

@@ -12,6 +12,7 @@ use url::Url;
 use super::RegistryError;
 use super::large::Claim;
 use super::request::{Method, what};
+use crate::http;
 use crate::secret::{Masked, Outside, Redactor as _, Secrets};
 use crate::stop::CutShort;
 
@@ -23,8 +24,6 @@ pub(super) const ROWS_BODY: u64 = 16 * 1024 * 1024;
 
 /// A `Retry-After` up to this is waited for; a longer one is for later runs.
 const SHORT_RETRY: Duration = Duration::from_secs(2);
-/// A `Retry-After` beyond this is taken for this.
-const LONGEST_RETRY: Duration = Duration::from_secs(24 * 3600);
 /// What a 429 without `Retry-After` is taken to want.
 const UNSAID_RETRY: Duration = Duration::from_secs(60);
 
@@ -110,7 +109,7 @@ impl Answer {
 
     /// When the answer was made, by the server's clock.
     pub(super) fn date(&self) -> Option<Timestamp> {
-        http_date(self.header("date")?)
+        http::date(&self.headers)
     }
 
     /// What a 429 or 5xx wants of who asks again.
@@ -131,8 +130,7 @@ impl Answer {
 
     fn retry_after(&self) -> Option<Duration> {
         #[allow(clippy::disallowed_methods, reason = "where the server does not tell its own time")]
-        let now = self.date().unwrap_or_else(Timestamp::now);
-        retry_after(self.header("retry-after")?, now)
+        http::retry_after(&self.headers, Timestamp::now())
     }
 
     /// The error of a 429 or 5xx.
@@ -391,52 +389,12 @@ pub(super) fn one_line(text: &Masked, longest: usize) -> String {
     }
 }
 
-/// `Retry-After`: seconds, or a date that is read against the server's own clock.
-fn retry_after(value: &str, server_now: Timestamp) -> Option<Duration> {
-    let value = value.trim();
-    let wait = match value.parse::<f64>() {
-        Ok(seconds) if seconds.is_finite() && seconds >= 0.0 => {
-            Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_RETRY)
-        }
-        Ok(_) => return None,
-        Err(_) => {
-            let until = http_date(value)?.duration_since(server_now);
-            Duration::try_from(until).unwrap_or(Duration::ZERO)
-        }
-    };
-    Some(wait.min(LONGEST_RETRY))
-}
-
-/// `Mon, 23 Nov 2026 13:54:00 GMT`
-fn http_date(value: &str) -> Option<Timestamp> {
-    jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value).ok()
-}
-
 #[cfg(test)]
 mod properties;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date_by_the_servers_clock() {
-        let now = http_date("Mon, 23 Nov 2026 13:54:00 GMT").unwrap();
-        for (value, expected) in [
-            ("5", Some(5_000)),
-            ("0", Some(0)),
-            ("0.5", Some(500)),
-            ("99999999999999999999", Some(86_400_000)),
-            ("Mon, 23 Nov 2026 13:54:07 GMT", Some(7_000)),
-            ("Mon, 23 Nov 2026 13:00:00 GMT", Some(0)),
-            ("-1", None),
-            ("NaN", None),
-            ("soon", None),
-            ("", None),
-        ] {
-            assert_eq!(retry_after(value, now), expected.map(Duration::from_millis), "{value}");
-        }
-    }
 
     #[test]
     fn a_short_wish_is_waited_for_and_a_long_one_is_for_later_runs() {

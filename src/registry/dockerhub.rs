@@ -10,7 +10,7 @@ use ureq::http::StatusCode;
 use url::Url;
 
 use super::answer::{Answer, ROWS_BODY, SMALL_BODY};
-use super::http::Client;
+use super::client::Client;
 use super::image;
 use super::names::{self, NamesPage};
 use super::newest_first::{Numbered, TimedPage, Walk};
@@ -205,12 +205,12 @@ impl Dockerhub {
     /// Not asked any more once an answer said that nothing is left.
     fn allowed(&self) -> Result<(), RegistryError> {
         match *self.exhausted.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(retry_at) => Err(RegistryError::RateLimited {
+            Some(retry_at) => Err(self.hub.noted(RegistryError::RateLimited {
                 retry_at,
                 message: format!(
                     "not asked: Docker Hub's limit of pulls is used up; with a token (or a paid plan) it is higher; tried again after {retry_at}"
                 ),
-            }),
+            })),
             None => Ok(()),
         }
     }

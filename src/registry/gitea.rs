@@ -15,14 +15,14 @@ use ureq::http::StatusCode;
 use url::Url;
 
 use super::answer::{Answer, SMALL_BODY, whole};
-use super::http::{Client, MANIFEST_TYPES};
+use super::client::{Client, MANIFEST_TYPES};
 use super::image::{self, Blob, Blobs, Heads};
 use super::newest_first::Walk;
 use super::request::{Header, Method};
 use super::tags_list::{Page, error_code};
 use super::{About, Registry, RegistryError, SignIn, Traffic};
 use crate::config::{CredentialSetting, RegistryConfig, SecretSource};
-use crate::feed::{self, Changes, Cursor, Owner};
+use crate::engine::feed::{self, Changes, Cursor, Owner};
 use crate::reference::{Digest, ListedTag, Listing, Platforms, Repository, Tag};
 use crate::secret::{Credential, Secrets};
 use package::{PackagePages, Row};

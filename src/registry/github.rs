@@ -13,7 +13,7 @@ use ureq::http::StatusCode;
 use url::Url;
 
 use super::answer::{Answer, ROWS_BODY};
-use super::http::Client;
+use super::client::Client;
 use super::names::{self, NamesPage};
 use super::newest_first::{Numbered, TimedPage, Walk};
 use super::oci::Oci;
@@ -85,7 +85,7 @@ impl Github {
         let url = self.api.at(&format!("{}{path}", self.prefix));
         let answer = self.api.send(Method::Get, &url, &headers)?;
         match limited_until(&answer) {
-            Some(retry_at) => Err(answer.rate_limited(retry_at)),
+            Some(retry_at) => Err(self.api.noted(answer.rate_limited(retry_at))),
             None => Ok(Some(answer)),
         }
     }

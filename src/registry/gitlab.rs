@@ -13,7 +13,7 @@ use ureq::http::StatusCode;
 use url::Url;
 
 use super::answer::ROWS_BODY;
-use super::http::Client;
+use super::client::Client;
 use super::names::{self, NamesPage};
 use super::oci::Oci;
 use super::request::{Header, Method};

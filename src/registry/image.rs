@@ -11,7 +11,7 @@ use ureq::http::StatusCode;
 
 use super::RegistryError;
 use super::answer::{Answer, SMALL_BODY, Unread, whole};
-use super::http::Client;
+use super::client::Client;
 use super::request::{Header, Method};
 use crate::reference::{Digest, Platforms, Repository, Tag};
 

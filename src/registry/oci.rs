@@ -17,7 +17,7 @@ use ureq::http::StatusCode;
 use url::{Origin, Url};
 
 use super::answer::{Answer, SMALL_BODY, Unread, whole};
-use super::http::{Client, MANIFEST_TYPES, MOST_REDIRECTS, too_many_redirects};
+use super::client::{Client, MANIFEST_TYPES, MOST_REDIRECTS, too_many_redirects};
 use super::image::{self, Blob, Blobs, Heads};
 use super::large::{Claim, LARGE_LIST};
 use super::request::Method;

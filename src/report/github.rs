@@ -11,8 +11,8 @@ use super::console::on_one_line;
 use super::human::{describe, summary_line};
 use super::json::TargetJson;
 use super::{Console, Detail, Event, Report, Summary, TargetReport, escape_control};
+use crate::engine::Status;
 use crate::file;
-use crate::plan::Status;
 use crate::reference::ImageRef;
 use crate::target::Name;
 

@@ -11,7 +11,7 @@ use super::console::paint;
 use super::field::{Moment, VERSION, milliseconds, print};
 use super::wording::{describe_by, describe_duration, describe_outcome, shortened};
 use super::{Console, escape_control};
-use crate::plan::{DecidedBy, DeploymentState, Failure};
+use crate::engine::{DecidedBy, DeploymentState, Failure};
 use crate::store::{Past, PastAttempt};
 use crate::target::TargetId;
 

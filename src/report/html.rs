@@ -20,7 +20,7 @@ use strum::VariantArray as _;
 
 use super::wording::over_by;
 use super::{Console, StatusRow};
-use crate::plan::Status;
+use crate::engine::Status;
 use crate::store::Past;
 use verdict::Verdict;
 use word::{Words, dot, spelled, tone_of};

@@ -10,7 +10,7 @@ use super::console::{on_one_line, paint};
 use super::wording::{count, describe_duration, last_lines, or_dash, over_by, shortened, to_the_minute};
 use super::wrap::wrap;
 use super::{Console, Detail, Event, Outage, Report, Summary, TargetReport, escape_control, hint, is_sent};
-use crate::plan::Status;
+use crate::engine::Status;
 use crate::target::{Name, Target, TargetId};
 
 /// A target whose name is longer stands out of its column; on a terminal a third of it.

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::field::{Moment, VERSION, milliseconds, print};
 use super::{Console, Event, Report, Summary, TargetReport};
-use crate::plan::{DeploymentState, Failure, Status};
+use crate::engine::{DeploymentState, Failure, Status};
 use crate::reference::ImageRef;
 use crate::target::Name;
 

@@ -1,6 +1,6 @@
 //! What targets of a registry have in common when it cannot be asked.
 
-use crate::plan::{ErrorCode, Failure};
+use crate::engine::{ErrorCode, Failure};
 use crate::target::Name;
 
 /// Why a registry could not be checked: one line for all of its targets that fail for the same cause.

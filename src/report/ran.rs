@@ -8,7 +8,7 @@ use super::Console;
 use super::field::{Moment, VERSION, print};
 use super::table::{Table, cell};
 use super::wording::describe_by;
-use crate::plan::{Baseline, DecidedBy};
+use crate::engine::{Baseline, DecidedBy};
 use crate::store::{Origin, Ran};
 use crate::target::TargetId;
 

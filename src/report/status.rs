@@ -11,7 +11,7 @@ use super::human::style_of;
 use super::table::{Cell, Table, cell, styled};
 use super::wording::{count, describe_age, describe_by, describe_duration, describe_moment, or_dash};
 use super::{Console, escape_control};
-use crate::plan::{DecidedBy, DeploymentState, Edit, Failure, Hold, Status};
+use crate::engine::{DecidedBy, DeploymentState, Edit, Failure, Hold, Status};
 use crate::reference::{Digest, Tag};
 use crate::store::Origin;
 use crate::target::{Name, TargetId};

@@ -9,7 +9,7 @@ use super::field::{Moment, VERSION, print};
 use super::table::{Table, cell, styled};
 use super::wording::{describe_by, or_dash};
 use super::{Console, escape_control};
-use crate::plan::{TagVerdict, VerdictKind};
+use crate::engine::{TagVerdict, VerdictKind};
 use crate::policy::Order;
 use crate::reference::{Dropped, Tag};
 use crate::store::Origin;

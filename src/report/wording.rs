@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::escape_control;
-use crate::plan::{DecidedBy, DeploymentState};
+use crate::engine::{DecidedBy, DeploymentState};
 use crate::reference::Tag;
 use crate::store::Past;
 

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::row;
 use super::write::{Write, text};
-use crate::feed::{Changes, Count, Cursor, Owner};
+use crate::engine::feed::{Changes, Count, Cursor, Owner};
 
 /// An owner's feed. Generations grow by one with each change that was seen; a target whose listing is of
 /// an earlier one is behind.

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::row::{optional, parsed, target_id};
 use super::write::text;
-use crate::plan::{DecidedBy, DeploymentState, ErrorCode, Failure};
+use crate::engine::{DecidedBy, DeploymentState, ErrorCode, Failure};
 use crate::reference::{Digest, Tag};
 use crate::target::TargetId;
 

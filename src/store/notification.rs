@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::row::{next_attempt, optional, parsed, target_id};
 use super::write::{Attempt, Write, text};
-use crate::plan::{Change, Deployment, Failure, NextAttempt, Notification, Status};
+use crate::engine::{Change, Deployment, Failure, NextAttempt, Notification, Status};
 use crate::reference::{Digest, Tag};
 use crate::target::TargetId;
 use crate::target::notifier::{Event, Notifier};

@@ -9,8 +9,8 @@ use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{Checks, LatestAttempt};
-use crate::plan::sighting::{Built, Sighting, Sightings};
-use crate::plan::{Deployment, NextAttempt, PollState, StageRun, Unfinished};
+use crate::engine::sighting::{Built, Sighting, Sightings};
+use crate::engine::{Deployment, NextAttempt, PollState, StageRun, Unfinished};
 use crate::process::{Leader, Traces};
 use crate::reference::{Digest, Repository, Tag};
 use crate::registry::Limit;

@@ -7,8 +7,8 @@ use rusqlite::OptionalExtension as _;
 use tempfile::TempDir;
 
 use super::*;
-use crate::plan::sighting::{Built, Sighting};
-use crate::plan::{
+use crate::engine::sighting::{Built, Sighting};
+use crate::engine::{
     Baseline, DecidedBy, Deployed, Deployment, DeploymentRow, DeploymentState, Edit, ErrorCode, Failing,
     Failure, Hold, LastListed, NextAttempt, Status, Told,
 };
@@ -92,7 +92,7 @@ fn full_state() -> PollState {
             by: DecidedBy::Mark,
         }),
         listed: Some(LastListed { generation: 7, at: moment(3), from: "https://git.example.com".into() }),
-        candidates: vec![crate::plan::Sighted {
+        candidates: vec![crate::engine::Sighted {
             sequence: Some(9),
             tag: tag("dev-3"),
             pushed_at: Some(moment(7)),

@@ -8,8 +8,8 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use serde::Serialize;
 
 use super::row;
-use crate::plan::sighting::Sighting;
-use crate::plan::{
+use crate::engine::sighting::Sighting;
+use crate::engine::{
     self, Change, DecidedBy, Deployment, DeploymentRow, DeploymentState, ErrorCode, OpenDeployments,
     PollState, StageRun, TargetEvent,
 };
@@ -140,10 +140,10 @@ impl<'a> Write<'a> {
         row::runs(self.0, id)
     }
 
-    /// See [`plan::is_current`].
+    /// See [`engine::is_current`].
     pub(crate) fn is_current(&self, deployment: &Deployment) -> rusqlite::Result<bool> {
         let (id, state) = (&deployment.target, self.state(&deployment.target)?);
-        Ok(plan::is_current(state.as_ref(), &self.open_deployments(id)?, deployment))
+        Ok(engine::is_current(state.as_ref(), &self.open_deployments(id)?, deployment))
     }
 
     /// Applies an event to a target and saves what it changes. None: the event is about a deployment that is not the
@@ -156,7 +156,7 @@ impl<'a> Write<'a> {
         now: Timestamp,
     ) -> rusqlite::Result<Option<Change>> {
         let (before, open) = (self.state(&target.id)?, self.open_deployments(&target.id)?);
-        let change = plan::transition(target, before.as_ref(), &open, event, now);
+        let change = engine::transition(target, before.as_ref(), &open, event, now);
         if let Some(change) = &change {
             self.save(&target.id, change, now)?;
             self.enqueue(notifiers, change, now)?;

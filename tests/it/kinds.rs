@@ -115,16 +115,18 @@ fn github_without_a_token_is_not_asked_for_times() {
 fn githubs_limits_are_told_apart_from_missing_rights() {
     let registry = registry(&["dev-9"]);
     let refused = || Answer::json(403, r#"{"message": "a limit"}"#);
-    let hourly = refused().with("X-RateLimit-Remaining", "0").with("X-RateLimit-Reset", "4102444800");
+    let in_half_an_hour = (jiff::Timestamp::now().as_second() + 1800).to_string();
+    let hourly = refused().with("X-RateLimit-Remaining", "0").with("X-RateLimit-Reset", &in_half_an_hour);
     let burst = refused().with("X-RateLimit-Remaining", "4000").with("Retry-After", "60");
     for limited in [hourly, burst] {
-        let api = Script::start([(PROBE, limited.clone().into()), (VERSIONS, limited.into())]);
+        // Once it has said so, it is not asked for anything more.
+        let api = Script::start([(PROBE, limited.into())]);
         let shop = Shop::with(&with_api("github", &registry.url(), &format!("{}/api/v3", api.url()), DEV));
         let run = shop.run(&["poll", "--format", "json"]);
         let error = run.code(1).error_is("shop/dev", "rate_limited").target("shop/dev")["error"].clone();
         assert_eq!(
             shop.redact(error["message"].as_str().unwrap()),
-            "GET http://127.0.0.1:[port]/api/v3/orgs/acme/packages/container/shop/versions?per_page=100&page=1: 403 Forbidden ({\"message\": \"a limit\"}): the server wants to be left alone until [time]"
+            "not asked: at [time] the registry said not to come back before [time]"
         );
     }
 }

@@ -11,7 +11,7 @@ use crate::cli;
 use crate::init::{self, Deploy, Draft, Project};
 use crate::policy::{Proposal, propose, wanted};
 use crate::reference::Repository;
-use crate::registry::{self, Registry, RegistryError, SharedLimit, Traffic};
+use crate::registry::{self, Registry, RegistryError, Traffic};
 use crate::report::{Console, escape_control};
 use crate::secret::Secrets;
 use crate::stop::{Cutoff, Stop};
@@ -104,7 +104,6 @@ pub(super) fn open(described: &init::Registry, place: &Place, stop: &Stop) -> an
     let cutoff = Cutoff::after(stop, config.settings.max_runtime);
     let secrets = Arc::new(Secrets::new(&config).until(cutoff.clone()));
     let registry = config.registries.values().next().context("the draft has a registry")?;
-    let registry =
-        registry::open(registry, Arc::clone(&secrets), Traffic::until(cutoff), SharedLimit::default());
+    let registry = registry::open(registry, Arc::clone(&secrets), Traffic::until(cutoff));
     Ok(Opened { registry, secrets })
 }

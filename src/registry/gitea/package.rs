@@ -14,7 +14,7 @@ use super::super::request::Method;
 use super::super::{Registry as _, RegistryError};
 use super::address::user_fault;
 use super::{Gitea, NO_RIGHT, WRONG_TOKEN};
-use crate::feed::{FeedPage, FeedRow, Owner};
+use crate::engine::feed::{FeedPage, FeedRow, Owner};
 use crate::reference::{ListedTag, Repository, Tag};
 use crate::secret::Credential;
 

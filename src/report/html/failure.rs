@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::word::{Words, badge, tag_of};
 use super::{MOST_TOLD, StatusPage};
-use crate::plan::{DeploymentState, ErrorCode, Failure, Status};
+use crate::engine::{DeploymentState, ErrorCode, Failure, Status};
 use crate::report::wording::{count, last_lines, shortened};
 use crate::report::{PendingRow, StatusRow};
 use crate::target::Name;

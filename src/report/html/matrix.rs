@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use maud::{Markup, html};
 
 use super::word::{Words, badge, tag_of, tone_of};
-use crate::plan::Status;
+use crate::engine::Status;
 use crate::report::StatusRow;
 use crate::target::Name;
 

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use super::StatusPage;
 use super::timeline::{Lane, Mark, Timeline};
 use super::word::{Tone, Words, dot, linked};
-use crate::plan::DeploymentState;
+use crate::engine::DeploymentState;
 use crate::report::StatusRow;
 use crate::report::wording::{count, describe_by, describe_duration, describe_outcome, to_the_minute};
 use crate::store::Past;

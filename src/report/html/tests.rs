@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::plan::{DecidedBy, DeploymentState, ErrorCode, Failure, Hold};
+use crate::engine::{DecidedBy, DeploymentState, ErrorCode, Failure, Hold};
 use crate::reference::Tag;
 use crate::report::PendingRow;
 use crate::secret::Secrets;

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::word::Tone;
-use crate::plan::Status;
+use crate::engine::Status;
 use crate::report::StatusRow;
 use crate::report::wording::describe_duration;
 

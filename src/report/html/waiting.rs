@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::MOST_TOLD;
 use super::failure::{command, pair};
 use super::word::{Words, tag_of};
-use crate::plan::Status;
+use crate::engine::Status;
 use crate::report::StatusRow;
 
 /// Tags that wait: why, and until when.

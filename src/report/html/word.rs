@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-use crate::plan::Status;
+use crate::engine::Status;
 use crate::reference::Tag;
 use crate::report::wording::{describe_distance, to_the_minute};
 use crate::report::{Console, StatusRow, escape_control};

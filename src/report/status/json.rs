@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::StatusRow;
-use crate::plan::{DecidedBy, DeploymentState, Failure, Status};
+use crate::engine::{DecidedBy, DeploymentState, Failure, Status};
 use crate::reference::Tag;
 use crate::report::Console;
 use crate::report::field::{Moment, VERSION, print};

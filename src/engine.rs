@@ -1,0 +1,320 @@
+//! decide(): selection + stored state + facts + now -> Decision. Pure.
+
+mod fact;
+pub(crate) mod feed;
+mod gate;
+mod notification;
+mod retry;
+mod rollback;
+mod rule;
+mod running;
+pub(crate) mod sighting;
+mod state;
+mod status;
+mod telling;
+mod transition;
+mod unchanged;
+mod verdict;
+
+pub(crate) use fact::{Fact, Facts, Unknown};
+pub(crate) use notification::Notification;
+pub(crate) use retry::{Failed, next_attempt};
+pub(crate) use rollback::{BackTo, back_to, is_followed, previous};
+pub(crate) use running::{Reported, Standing, standing};
+pub(crate) use state::{
+    Baseline, DecidedBy, Deployment, DeploymentState, Edit, Failing, Hold, LastListed, NextAttempt,
+    OpenDeployments, PollState, StageRun, Unfinished,
+};
+#[cfg(test)]
+pub(crate) use state::{Deployed, Sighted, Told};
+pub(crate) use status::{ErrorCode, Failure, Status};
+pub(crate) use telling::{Audience, tell};
+pub(crate) use transition::{
+    Change, Content, DeploymentRow, Manual, Mark, TargetEvent, is_current, transition,
+};
+pub(crate) use unchanged::{remembered, unchanged};
+pub(crate) use verdict::{Decided, TagVerdict, VerdictKind, unlisted};
+
+use jiff::Timestamp;
+
+use crate::policy::{Candidate, Selection};
+use crate::reference::{ListedTag, Tag};
+use crate::target::Target;
+use gate::{Blocked, Waits};
+use rule::{Poll, emptied, is_timeless};
+pub(crate) use rule::{Recheck, newest, recheck, withheld};
+
+/// What is to be done about a target, and what is to be remembered of this poll.
+#[derive(Clone, Debug)]
+pub(crate) struct Decision {
+    pub(crate) status: Status,
+    /// One line for people: why this status.
+    pub(crate) reason: String,
+    /// When the reason can end, where that can be known.
+    pub(crate) until: Option<Timestamp>,
+    /// The newest tag that the policy allows.
+    pub(crate) latest_tag: Option<Tag>,
+    /// The state after this poll.
+    pub(crate) state: PollState,
+    /// The tag to record as a pending deployment, with its digest. A pending one of before is superseded by it.
+    pub(crate) deploy: Option<ListedTag>,
+    /// Whether that is an older tag than the stage was given before.
+    pub(crate) goes_back: bool,
+    /// Something that people should know and that changes nothing.
+    pub(crate) warning: Option<String>,
+    /// What becomes of the pending deployment of before, which must not run any more, and why.
+    pub(crate) pending_becomes: Option<(DeploymentState, String)>,
+    pub(crate) failure: Option<Failure>,
+    /// The tag that the status and the reason are about, where it is one.
+    pub(crate) concerns: Option<Tag>,
+    /// What is newer than this was taken for new: high-water, as it was decided on.
+    pub(crate) above: Option<ListedTag>,
+    /// What is newer and is not to be deployed, and why.
+    pub(crate) blocked: Vec<(Tag, Waits)>,
+}
+
+impl Decision {
+    /// One that deploys nothing.
+    fn new(status: Status, reason: String, state: PollState) -> Decision {
+        Decision {
+            status,
+            reason,
+            until: None,
+            latest_tag: state.last_polled_tag.clone(),
+            above: state.high_water.clone(),
+            state,
+            deploy: None,
+            goes_back: false,
+            warning: None,
+            pending_becomes: None,
+            failure: None,
+            concerns: None,
+            blocked: Vec::new(),
+        }
+    }
+
+    /// It is about this tag.
+    fn concerning(self, tag: &Tag) -> Decision {
+        Decision { concerns: Some(tag.clone()), latest_tag: Some(tag.clone()), ..self }
+    }
+
+    /// Whether it depends on nothing that nobody was asked.
+    pub(crate) fn is_checked(&self) -> bool {
+        self.blocked.iter().all(|(_, waits)| waits.by != Blocked::NotChecked)
+    }
+
+    /// The pending deployment of before has lost its point.
+    fn drop_pending(&mut self, why: String) {
+        self.pending_becomes = Some((DeploymentState::Dropped, why));
+    }
+}
+
+/// Decides what is to be done about a target whose listing succeeded.
+///
+/// `state` is the target's row, None before its first poll. Calling it again with the state it returned gives the same
+/// decision without the deployment.
+pub(crate) fn decide(
+    target: &Target,
+    selection: &Selection,
+    state: Option<&PollState>,
+    open: &OpenDeployments,
+    facts: &dyn Facts,
+    now: Timestamp,
+) -> Decision {
+    match decide_listed(target, selection, state, open, facts, now) {
+        Ok(decision) => decision,
+        Err(Unknown::Failed(failure)) => decide_failed(state, failure, now),
+        Err(Unknown::NotChecked) => not_checked(selection, state),
+    }
+}
+
+/// Decides as if the candidates had just appeared at a stage that was given nothing and that nobody holds. `target`: see
+/// [`Target::at_once`].
+pub(crate) fn decide_as_new(
+    target: &Target,
+    selection: &Selection,
+    facts: &dyn Facts,
+    now: Timestamp,
+) -> Decision {
+    let state = PollState { rule: Some(rule_of(target)), ..PollState::default() };
+    decide(target, selection, Some(&state), &OpenDeployments::default(), facts, now)
+}
+
+/// Nobody was asked what the decision depends on.
+fn not_checked(selection: &Selection, state: Option<&PollState>) -> Decision {
+    let reason = "not checked: a poll asks the registry or the stage first".to_owned();
+    let waits = Waits { reason: reason.clone(), until: None, by: Blocked::NotChecked };
+    let state = state.cloned().unwrap_or_default();
+    let newest = selection.newest().map(|newest| (newest.listed.tag.clone(), waits));
+    Decision { blocked: newest.into_iter().collect(), ..Decision::new(Status::Waiting, reason, state) }
+}
+
+fn decide_listed(
+    target: &Target,
+    selection: &Selection,
+    state: Option<&PollState>,
+    open: &OpenDeployments,
+    facts: &dyn Facts,
+    now: Timestamp,
+) -> Fact<Decision> {
+    if let Some(state) = state
+        && selection.listed == 0
+        && state.tags_listed > 0
+    {
+        return Ok(emptied(target, state, now));
+    }
+    let mut next = state.cloned().unwrap_or_default();
+    let known_rule = next.rule.replace(rule_of(target));
+    next.tags_listed = selection.listed;
+    next.polled_at = Some(now);
+    next.checked_at = Some(now);
+    next.failing = None;
+    if let Some(rule_before) = known_rule.as_ref().filter(|before| next.rule.as_ref() != Some(before)) {
+        let high_water_before = next.high_water.as_ref().map(|listed| listed.tag.clone());
+        next.edit = Some(Edit { at: now, rule_before: rule_before.clone(), high_water_before });
+    }
+    let newest = selection.newest();
+    if let Some(high_water) = &mut next.high_water
+        && let Some(listed) = selection.find(&high_water.tag)
+    {
+        // `mark` knew the tag only by its name; a deployment by hand knew its time, and not its sequence,
+        // without which others of the same second would look newer.
+        let of_the_same_push = high_water.sequence.is_none() && high_water.pushed_at == listed.pushed_at;
+        if is_timeless(high_water, target) || of_the_same_push {
+            high_water.pushed_at = listed.pushed_at;
+            high_water.sequence = listed.sequence;
+        }
+    }
+    let marked = place_marked(&mut next, target, selection);
+    let outdone = marked.filter(|marked| is_outdone(open, marked, target, selection));
+    let running = OpenDeployments { running: open.running.clone(), ..OpenDeployments::default() };
+    let open = if outdone.is_some() { &running } else { open };
+    next.last_polled_tag = newest.map(|candidate| candidate.listed.tag.clone());
+    let poll = Poll { target, selection, open, facts, before: state, now };
+    let mut decision = match &known_rule {
+        None => poll.first(next),
+        Some(rule) if next.rule.as_ref() != Some(rule) => poll.rule_changed(next),
+        Some(_) => poll.again(next),
+    }?;
+    if target.digest && decision.state.rule != known_rule {
+        decision.warning = decision.warning.or_else(|| not_followed(target, selection, &decision.state));
+    }
+    if let Some(marked) = outdone {
+        let reason = format!("{} was marked", marked.listed.tag);
+        decision.pending_becomes = Some((DeploymentState::Superseded, reason));
+    }
+    Ok(decision)
+}
+
+/// What to say where a target that goes by digests has more than one tag that could move.
+fn not_followed(target: &Target, selection: &Selection, state: &PollState) -> Option<String> {
+    let followed = &state.high_water.as_ref()?.tag;
+    let other = selection.candidates.iter().find(|candidate| candidate.listed.tag != *followed)?;
+    Some(format!(
+        "{}: digest = true follows one tag, {followed}; {} matches too, and is not followed: give each tag that moves a stage of its own",
+        target.id, other.listed.tag
+    ))
+}
+
+/// What is to be said where another poll has recorded newer tags since the registry was asked: the
+/// state stays as it is.
+pub(crate) fn overtaken(state: PollState) -> Decision {
+    Decision::new(Status::UpToDate, "another poll has seen newer tags meanwhile".to_owned(), state)
+}
+
+/// The tags of which deciding will want to know whether they are listed, and how.
+pub(crate) fn asked_of_listing(state: Option<&PollState>, open: &OpenDeployments) -> Vec<Tag> {
+    let high_water = state.and_then(|state| state.high_water.as_ref()).map(|listed| &listed.tag);
+    let marked = state.and_then(|state| state.marked.as_ref());
+    let before = open.undelivered().and_then(|pending| Some(&pending.high_water_before.as_ref()?.tag));
+    let beside_marked = marked.and_then(|_| open.undelivered()).map(|pending| &pending.tag);
+    high_water.into_iter().chain(marked).chain(before).chain(beside_marked).cloned().collect()
+}
+
+/// A tag that was marked, or deployed by hand, by its name takes its place: where it is newer, it is what the stage
+/// was given.
+fn place_marked(next: &mut PollState, target: &Target, selection: &Selection) -> Option<Candidate> {
+    let tag = next.marked.take()?;
+    let marked = target.policy.candidate(selection.find(&tag)?)?;
+    let high_water = next.high_water.as_ref().and_then(|listed| target.policy.candidate(listed));
+    if high_water.is_none_or(|high_water| marked.is_newer_than(&high_water)) {
+        next.high_water = Some(marked.listed.clone());
+    }
+    Some(marked)
+}
+
+/// Whether what waits to be deployed is older than the marked tag: it is, where it was not read as far as that.
+fn is_outdone(open: &OpenDeployments, marked: &Candidate, target: &Target, selection: &Selection) -> bool {
+    open.undelivered().filter(|pending| pending.tag != marked.listed.tag).is_some_and(|pending| {
+        let pending = selection.find(&pending.tag).and_then(|listed| target.policy.candidate(listed));
+        pending.is_none_or(|pending| !pending.is_newer_than(marked))
+    })
+}
+
+/// Rule 1: the listing failed. Nothing moves; the failure is counted.
+pub(crate) fn decide_failed(state: Option<&PollState>, failure: Failure, now: Timestamp) -> Decision {
+    let mut next = state.cloned().unwrap_or_default();
+    next.checked_at = Some(now);
+    let before = next.failing.take();
+    // A clock that was set back must not make an outage begin in the future.
+    let since = before.as_ref().map_or(now, |failing| failing.since.min(now));
+    next.failing = Some(Failing {
+        since,
+        count: before.as_ref().map_or(0, |failing| failing.count).saturating_add(1),
+        told_at: before.and_then(|failing| failing.told_at),
+        failure: failure.clone(),
+    });
+    Decision { failure: Some(failure.clone()), ..Decision::new(Status::Unknown, failure.message, next) }
+}
+
+/// What is to be said of a table with `images` whose list is known.
+pub(crate) fn decide_table(
+    state: Option<&PollState>,
+    status: Status,
+    reason: String,
+    now: Timestamp,
+) -> Decision {
+    let mut next = state.cloned().unwrap_or_default();
+    next.polled_at = Some(now);
+    next.checked_at = Some(now);
+    next.failing = None;
+    Decision::new(status, reason, next)
+}
+
+/// Whether a target is to be polled by `--due`: checked longer ago than 90 % of its interval (cron is
+/// never exact), or with a deployment that waits to be tried again.
+pub(crate) fn is_due(
+    target: &Target,
+    checked_at: Option<Timestamp>,
+    open: Option<&OpenDeployments>,
+    now: Timestamp,
+) -> bool {
+    let Some(checked_at) = checked_at else {
+        return true;
+    };
+    // A check in the future: a clock was wrong.
+    checked_at > now || due_at(target, checked_at) <= now || open.is_some_and(|open| open.is_due(now))
+}
+
+/// When a target that was last checked then is due again.
+pub(crate) fn due_at(target: &Target, checked_at: Timestamp) -> Timestamp {
+    checked_at.saturating_add(target.interval.mul_f64(0.9)).unwrap_or(Timestamp::MAX)
+}
+
+/// The rule a target is decided by, as the state remembers it.
+pub(crate) fn rule_of(target: &Target) -> String {
+    format!("{} {}", target.image.repository, target.policy.rule_text())
+}
+
+#[cfg(test)]
+mod beginnings;
+#[cfg(test)]
+mod edges;
+#[cfg(test)]
+mod gates;
+#[cfg(test)]
+mod interventions;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! What `mark` makes of a target.
+
+use super::{Change, Place};
+use crate::engine::state::{DecidedBy, Deployment, DeploymentState};
+use crate::engine::{Status, rule_of};
+use crate::policy::Order;
+use crate::reference::{ListedTag, Tag};
+
+/// What someone says of a stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// It runs this tag.
+    Deployed(Tag),
+    /// It runs this tag, and what is newer is to be deployed, even if it was before.
+    Reset(Tag),
+    /// It was given nothing yet: the newest is to be deployed.
+    Nothing,
+}
+
+impl Change {
+    pub(super) fn marked(&mut self, place: Place<'_>, mark: &Mark, by_whom: String, id: String) {
+        let Place { target, open, now } = place;
+        let next = &mut self.state;
+        let (previous_tag, high_water_before) = (next.deployed_tag(), next.high_water.clone());
+        let (tag, reset) = match mark {
+            Mark::Nothing => {
+                next.rule.get_or_insert_with(|| rule_of(target));
+                next.high_water = None;
+                next.marked = None;
+                next.tags_listed = 0;
+                self.said = "no tag is recorded as deployed; the next poll deploys the newest tag".to_owned();
+                return;
+            }
+            Mark::Deployed(tag) => (tag, false),
+            Mark::Reset(tag) => (tag, true),
+        };
+        let marked = target.policy.candidate(&ListedTag::named(tag.clone()));
+        if marked.is_some() {
+            // A target with a place in its order has begun: first_poll does not apply any more.
+            next.rule.get_or_insert_with(|| rule_of(target));
+        }
+        let high_water = next.high_water.as_ref().and_then(|listed| target.policy.candidate(listed));
+        let known = high_water.as_ref().is_some_and(|high_water| high_water.listed.tag == *tag);
+        // A name does not tell when the tag was pushed.
+        let is_timeless = target.policy.order() == Order::Newest;
+        let is_newer = match (&marked, &high_water) {
+            (None, _) => false,
+            (Some(marked), Some(high_water)) => !is_timeless && marked.is_newer_than(high_water),
+            (Some(_), None) => true,
+        };
+        let is_placed_later = marked.is_some() && high_water.is_some() && is_timeless && !known && !reset;
+        if is_placed_later {
+            next.marked = Some(tag.clone());
+        } else if marked.is_some() && reset {
+            next.marked = None;
+        }
+        // High-water is the newest that was ever given, but not every pending one is: some go back.
+        let is_newer_than_pending = |pending: &Tag| {
+            let pending = target.policy.candidate(&ListedTag::named(pending.clone()));
+            match (&marked, &pending) {
+                (Some(_), Some(_)) if is_timeless => known,
+                (Some(marked), Some(pending)) => marked.is_newer_than(pending),
+                _ => false,
+            }
+        };
+        let pending_becomes = match open.undelivered().map(|pending| &pending.tag) {
+            Some(pending) if pending == tag => Some(DeploymentState::Succeeded),
+            // Where the marked tag is placed later, so is the older of the two told later.
+            Some(pending) if reset || is_newer || is_newer_than_pending(pending) => {
+                Some(DeploymentState::Superseded)
+            }
+            _ => None,
+        };
+        self.said = match (marked.is_some(), reset || is_newer || known || is_placed_later) {
+            (false, _) => format!(
+                "{tag} is recorded as deployed; the rule does not match it, so polls continue as before"
+            ),
+            (true, true) => format!("{tag} is recorded as deployed; newer tags will be deployed"),
+            (true, false) => {
+                format!(
+                    "{tag} is recorded as deployed; newer tags that were deployed before are not deployed again (--reset changes that)"
+                )
+            }
+        };
+        if marked.is_some() && (is_newer || (reset && !known)) {
+            next.high_water = Some(ListedTag::named(tag.clone()));
+            next.candidates.clear();
+        }
+        if reset {
+            next.reset_at = Some(now);
+        }
+        // It joins what the stage ran, for `after`, `--previous` and the history.
+        let runs = Deployment {
+            previous_tag,
+            by_whom: Some(by_whom.clone()),
+            goes_back: next.marked.is_none()
+                && next.high_water.as_ref().is_some_and(|given| given.tag != *tag),
+            high_water_before,
+            ..Deployment::new(id, target, tag.clone(), None, DecidedBy::Mark, now)
+        };
+        next.came_to(Status::Deployed, Some("marked".to_owned()), None);
+        self.runs(&runs, None, DecidedBy::Mark, now);
+        if let (Some(pending), Some(state)) = (open.undelivered(), pending_becomes) {
+            self.end(pending, state, Some(format!("{tag} was marked by {by_whom}")));
+        }
+        if pending_becomes != Some(DeploymentState::Succeeded) {
+            self.end(&runs, DeploymentState::Succeeded, None);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! A target of whose repository the feed says that nothing was pushed.
+
+use jiff::Timestamp;
+
+use super::Decision;
+use super::state::{OpenDeployments, PollState};
+use super::status::Status;
+use crate::reference::{ListedTag, Listing};
+use crate::target::Target;
+
+/// The decision for a target where nothing was pushed and nothing waits, if that is how it stands: then
+/// it is what the last poll said. None: it has to be decided, on what is remembered.
+pub(crate) fn unchanged(
+    target: &Target,
+    state: &PollState,
+    open: &OpenDeployments,
+    now: Timestamp,
+) -> Option<Decision> {
+    let is_quiet = state.candidates.is_empty() && *open == OpenDeployments::default() && !target.digest;
+    let status = state.status.filter(|status| {
+        is_quiet && matches!(status, Status::UpToDate | Status::Behind | Status::Older | Status::NoMatch)
+    })?;
+    // A state of before reasons were kept has none: then it is decided again.
+    let reason = state.reason.clone()?;
+    let next = PollState { polled_at: Some(now), checked_at: Some(now), ..state.clone() };
+    Some(Decision::new(status, reason, next))
+}
+
+/// What is remembered of a target's repository, as if it had been listed: high-water, and what is newer.
+/// None where that is not enough to decide on.
+pub(crate) fn remembered(target: &Target, state: &PollState) -> Option<Listing> {
+    let high_water = state.high_water.iter().cloned();
+    let candidates = state.candidates.iter().filter(|seen| seen.digest.is_none());
+    let listed = candidates.map(|seen| ListedTag {
+        pushed_at: seen.pushed_at,
+        sequence: seen.sequence,
+        ..ListedTag::named(seen.tag.clone())
+    });
+    let tags: Vec<ListedTag> = high_water.chain(listed).collect();
+    // Where the newest is neither, an older tag was the newest: that is not remembered whole.
+    let is_known =
+        state.last_polled_tag.as_ref().is_none_or(|newest| tags.iter().any(|listed| listed.tag == *newest));
+    let is_placed = tags.iter().all(|listed| !super::is_timeless(listed, target));
+    (is_known && is_placed && state.marked.is_none() && state.status != Some(Status::Older))
+        .then(|| Listing { tags, ..Listing::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::{listing, newest, now, semver, versions};
+    use crate::engine::{Hold, Mark};
+
+    /// Deciding on what is remembered says the same as deciding on the whole list, for a poll like this one.
+    #[test]
+    fn memory_decides_as_the_whole_list_does() {
+        let versions = versions(&["v1.0.0", "v1.1.0", "x"]);
+        let pushed = listing(&[("dev-1", 100), ("dev-2", 200)]);
+        for (mut stage, listing) in [(semver(), &versions), (newest(), &pushed)] {
+            stage.poll(listing);
+            let before = stage.state.clone();
+            let memory = remembered(&stage.target, before.as_ref().unwrap()).unwrap();
+            let remembered = stage.poll(&memory);
+            stage.state = before;
+            let whole = stage.poll(listing);
+            assert_eq!((whole.status, &whole.reason), (remembered.status, &remembered.reason));
+            assert_eq!(whole.latest_tag, remembered.latest_tag);
+            let mut state = whole.state.clone();
+            state.came_to(whole.status, Some(whole.reason.clone()), None);
+            let again = unchanged(&stage.target, &state, &stage.open, now()).unwrap();
+            assert_eq!((again.status, again.reason), (whole.status, whole.reason));
+        }
+    }
+
+    #[test]
+    fn a_new_row_on_top_of_what_is_remembered_is_deployed() {
+        let mut stage = newest();
+        stage.poll(&listing(&[("dev-1", 100), ("dev-2", 200)]));
+        let mut memory = remembered(&stage.target, stage.state.as_ref().unwrap()).unwrap();
+        let new = ListedTag { sequence: Some(9), ..listing(&[("dev-3", 300)]).tags.remove(0) };
+        memory.tags.push(new);
+        assert_eq!(stage.deploys(&memory).as_deref(), Some("dev-3"));
+    }
+
+    #[test]
+    fn what_waits_is_decided_again_and_what_is_not_known_is_not_guessed() {
+        let mut stage = semver();
+        stage.poll(&versions(&["v1.0.0"]));
+        let hold = Hold { reason: None, by: "a".to_owned(), since: now(), until: None };
+        stage.state.as_mut().unwrap().hold = Some(hold);
+        stage.poll(&versions(&["v1.0.0", "v1.1.0"]));
+        let state = stage.state.clone().unwrap();
+        assert!(unchanged(&stage.target, &state, &stage.open, now()).is_none());
+        let memory = remembered(&stage.target, &state).unwrap();
+        assert_eq!(stage.poll(&memory).status, Status::Held);
+        stage.state.as_mut().unwrap().hold = None;
+        assert_eq!(stage.deploys(&memory).as_deref(), Some("v1.1.0"));
+
+        // Older: which tags are gone is not remembered.
+        stage.poll(&versions(&["v1.0.0"]));
+        assert!(remembered(&stage.target, stage.state.as_ref().unwrap()).is_none());
+        let mut marked = newest();
+        marked.poll(&listing(&[("dev-1", 100)]));
+        marked.mark(&Mark::Deployed(crate::engine::tests::tag("dev-9")));
+        assert!(remembered(&marked.target, marked.state.as_ref().unwrap()).is_none());
+    }
+}

@@ -1,0 +1,311 @@
+//! Delivering: what is recorded is carried out, at least once, never two at a time for one target.
+
+use std::collections::VecDeque;
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Scope};
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use super::record::Recorded;
+use super::stage::longest;
+use super::{Context, Message, Mode};
+use crate::deploy::{self, Handover, Watch};
+use crate::engine::{self, Change, DecidedBy, Deployment, DeploymentState, Failure, Status, TargetEvent};
+use crate::process::Leader;
+use crate::report::{Phase, TargetReport};
+use crate::stop::Cutoff;
+use crate::store::{Attempt, Lock, StoreError};
+use crate::target::{OnFailure, Target};
+
+/// Projects whose stages have something to deliver.
+#[derive(Default)]
+pub(super) struct Queue<'a> {
+    state: Mutex<QueueState<'a>>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct QueueState<'a> {
+    projects: VecDeque<Vec<Recorded<'a>>>,
+    closed: bool,
+}
+
+impl<'a> Queue<'a> {
+    /// Adds a project's stages, which go one after another in this order.
+    pub(super) fn push(&self, stages: Vec<Recorded<'a>>) {
+        self.lock().projects.push_back(stages);
+        self.changed.notify_one();
+    }
+
+    /// Nothing more will come.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    fn next(&self) -> Option<Vec<Recorded<'a>>> {
+        let mut state = self.lock();
+        loop {
+            if let Some(stages) = state.projects.pop_front() {
+                return Some(stages);
+            }
+            if state.closed {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, QueueState<'a>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Starts `parallel_deploys` threads, if there is a target for each, that deliver until the queue is closed and
+/// empty.
+///
+/// # Errors
+/// None of them can be started.
+pub(super) fn start<'scope, 'env: 'scope>(
+    scope: &'scope Scope<'scope, 'env>,
+    context: &'env Context<'env>,
+    queue: &'env Queue<'env>,
+    sender: &SyncSender<Message>,
+    shows_output: bool,
+) -> io::Result<()> {
+    for number in 0..context.run.config.settings.parallel_deploys.min(context.targets.len()) {
+        let sender = sender.clone();
+        let started = thread::Builder::new().spawn_scoped(scope, move || {
+            while let Some(stages) = queue.next() {
+                let cutoff = context.cutoff.clone();
+                let delivery = Delivery { context, cutoff, sender: &sender, shows_output };
+                for recorded in stages {
+                    let report = delivery.deliver(&recorded);
+                    let report = report.unwrap_or_else(|error| delivery.failed_by_state(&recorded, &error));
+                    // The coordinator waits for every deployment that it handed over.
+                    let _ = sender.send(Message::Delivered(Box::new(report)));
+                }
+            }
+        });
+        match started {
+            Err(error) if number == 0 => return Err(error),
+            // Those that there are deliver the more.
+            Err(_) => break,
+            Ok(_) => {}
+        }
+    }
+    Ok(())
+}
+
+pub(super) struct Delivery<'a> {
+    pub(super) context: &'a Context<'a>,
+    /// No attempt begins after it.
+    pub(super) cutoff: Cutoff,
+    pub(super) sender: &'a SyncSender<Message>,
+    /// Whether what it prints is to be sent as it comes.
+    pub(super) shows_output: bool,
+}
+
+impl Delivery<'_> {
+    fn deliver(&self, recorded: &Recorded<'_>) -> Result<TargetReport, StoreError> {
+        let mode = self.context.run.mode;
+        if mode == Mode::Rehearse || self.cutoff.is_reached() {
+            return Ok(not_started(mode, recorded));
+        }
+        match self.context.run.store.lock(&recorded.target.id)? {
+            Some(lock) => self.deliver_locked(recorded, &lock),
+            None => self.busy(recorded),
+        }
+    }
+
+    /// The target's lock or rows cannot be used, and nothing was sent: its deployment waits for the next poll. Others
+    /// go on.
+    pub(super) fn failed_by_state(&self, recorded: &Recorded<'_>, error: &StoreError) -> TargetReport {
+        if matches!(error, StoreError::CutShort { .. }) {
+            return not_started(self.context.run.mode, recorded);
+        }
+        let failure = self.context.state_failure(error);
+        // Where only its lock is broken, this is remembered and notified as any failure; else the report is all.
+        let _ = self.commit(recorded.target, TargetEvent::StateFailed(failure.clone()));
+        TargetReport {
+            status: Status::Failed,
+            reason: failure.message.clone(),
+            until: None,
+            deployment: None,
+            failure: Some(failure),
+            news: true,
+            ..recorded.report.clone()
+        }
+    }
+
+    /// Carries out what is recorded for the target, whose lock is ours.
+    pub(super) fn deliver_locked(
+        &self,
+        recorded: &Recorded<'_>,
+        lock: &Lock,
+    ) -> Result<TargetReport, StoreError> {
+        let report = match self.turn(recorded)? {
+            ControlFlow::Continue(deployment) => {
+                let report = self.act(recorded, &deployment, lock)?;
+                if !engine::is_followed(recorded.target, &deployment) {
+                    return Ok(report);
+                }
+                report
+            }
+            ControlFlow::Break(report) => *report,
+        };
+        let is_given_up = report.status == Status::Dead && recorded.target.on_failure == OnFailure::Previous;
+        Ok(if is_given_up { self.roll_back(recorded, report, lock) } else { report })
+    }
+
+    /// A deployment was given up: what was recorded to follow it is carried out.
+    fn roll_back(&self, recorded: &Recorded<'_>, given_up: TargetReport, lock: &Lock) -> TargetReport {
+        let failed = given_up.latest_tag.as_ref().map_or_else(String::new, ToString::to_string);
+        let why = given_up.failure.as_ref().map_or_else(String::new, |failure| failure.message.clone());
+        let not_back = |what: String| {
+            let failure = given_up
+                .failure
+                .clone()
+                .map(|failure| Failure { message: format!("{}; {what}", failure.message), ..failure });
+            TargetReport { failure, ..given_up.clone() }
+        };
+        match self.rolled_back(recorded, &given_up, lock) {
+            Ok(Ok(report)) => TargetReport {
+                reason: format!("{failed} was given up: {why}"),
+                failure: given_up.failure,
+                ..report
+            },
+            Ok(Err(what)) => not_back(what),
+            Err(error) => {
+                not_back(format!("not rolled back yet: {}", self.context.state_failure(&error).message))
+            }
+        }
+    }
+
+    /// Carries out the rollback that was recorded, or says why there is none, or why it did not end well.
+    fn rolled_back(
+        &self,
+        recorded: &Recorded<'_>,
+        given_up: &TargetReport,
+        lock: &Lock,
+    ) -> Result<Result<TargetReport, String>, StoreError> {
+        let store = &self.context.run.store;
+        let open = store.write(|write| write.open_deployments(&recorded.target.id))?;
+        let tag = match open.pending {
+            Some(rollback) if rollback.is_automatic_rollback() => rollback.tag,
+            Some(newer) => return Ok(Err(format!("not rolled back: {} is planned", newer.tag))),
+            None => return Ok(Err(self.why_none(recorded.target, given_up)?)),
+        };
+        let report = match self.turn(recorded)? {
+            ControlFlow::Continue(next) if !next.is_automatic_rollback() => self.elsewhere(recorded),
+            ControlFlow::Continue(_) if store.is_acted_on(&recorded.target.id)? => self.busy(recorded)?,
+            ControlFlow::Continue(rollback) => self.act(recorded, &rollback, lock)?,
+            ControlFlow::Break(report) => *report,
+        };
+        let reason = report.failure.as_ref().map_or(&report.reason, |failure| &failure.message);
+        Ok(match report.status {
+            Status::RolledBack => Ok(report),
+            Status::Failed | Status::Dead => Err(format!("the rollback to {tag} failed: {reason}")),
+            Status::Pending | Status::Deploying | Status::Unknown | Status::Waiting => {
+                Err(format!("the rollback to {tag} waits for the next poll: {reason}"))
+            }
+            _ => Err(format!("not rolled back: {reason}")),
+        })
+    }
+
+    /// Why no rollback was recorded.
+    fn why_none(&self, target: &Target, given_up: &TargetReport) -> Result<String, StoreError> {
+        let runs = self.context.run.store.runs(&target.id)?;
+        let marked = runs
+            .last()
+            .filter(|run| run.by == DecidedBy::Mark && given_up.latest_tag.as_ref() == Some(&run.tag));
+        Ok(marked.map_or_else(
+            || "no other image is known to roll back to".to_owned(),
+            |run| format!("not rolled back: {} was marked as deployed", run.tag),
+        ))
+    }
+
+    /// Applies an event to a target, in one transaction. None: the event is about a deployment that is not the one to
+    /// be carried out any more.
+    pub(super) fn commit(
+        &self,
+        target: &Target,
+        event: TargetEvent<'_>,
+    ) -> Result<Option<Change>, StoreError> {
+        let run = self.context.run;
+        run.store.write(|write| write.commit(target, &run.config.notifiers, event, Timestamp::now()))
+    }
+
+    fn act(
+        &self,
+        recorded: &Recorded<'_>,
+        deployment: &Deployment,
+        lock: &Lock,
+    ) -> Result<TargetReport, StoreError> {
+        let run = self.context.run;
+        if self.cutoff.is_reached() {
+            return Ok(not_started(run.mode, recorded));
+        }
+        let number = deployment.attempts.saturating_add(1);
+        let attempt = Attempt { deployment_id: &deployment.id, number };
+        let now = Timestamp::now();
+        let over_by = now.checked_add(longest(recorded.target)).unwrap_or(Timestamp::MAX);
+        let begun = run.store.write(|write| {
+            let begins = write.is_current(deployment)?;
+            if begins {
+                write.begin_attempt(attempt, now, over_by)?;
+            }
+            Ok(begins)
+        })?;
+        if !begun {
+            return Ok(self.elsewhere(recorded));
+        }
+        let deployment =
+            &Deployment { state: DeploymentState::Running, attempts: number, ..deployment.clone() };
+        let started = Instant::now();
+        let handover = Handover {
+            target: recorded.target,
+            tag: &deployment.tag,
+            digest: deployment.digest.as_ref(),
+            previous_tag: deployment.previous_tag.as_ref(),
+            deployment_id: &deployment.id,
+            attempt: number,
+        };
+        let (target, of) = (&recorded.target.id, recorded.target.deploy.len());
+        let gets = |phase| Message::Deploying(target.clone(), deployment.tag.clone(), phase);
+        let on_step = |number| drop(self.sender.send(gets(Phase::Step { number, of })));
+        let on_output =
+            |lines: &str| drop(self.sender.send(Message::Output(target.clone(), lines.to_owned())));
+        // Where this cannot be recorded, its environment tells that it runs.
+        let on_start = |leader: &Leader| drop(run.store.write(|write| write.save_leader(attempt, leader)));
+        let watch = Watch {
+            on_start: &on_start,
+            on_step: &on_step,
+            on_output: self.shows_output.then_some(&on_output),
+        };
+        let mut outcome = deploy::deploy(&handover, &run.secrets, lock.file(), run.stop, watch);
+        if outcome.result.is_ok() && recorded.target.running.is_some() {
+            let _ = self.sender.send(gets(Phase::Verifying));
+            outcome.result = deploy::verify(&handover, &run.secrets, run.stop);
+        }
+        let duration = started.elapsed();
+        Ok(self.conclude(recorded, deployment, duration, outcome))
+    }
+}
+
+/// What is decided and not begun. Recorded, it waits for the next poll.
+pub(super) fn not_started(mode: Mode, recorded: &Recorded<'_>) -> TargetReport {
+    let mut report = TargetReport { news: true, ..recorded.report.clone() };
+    match mode {
+        Mode::Rehearse => report.status = Status::WouldDeploy,
+        Mode::Deliver => {
+            report.status = Status::Pending;
+            "planned; the run ended before it could start".clone_into(&mut report.reason);
+        }
+    }
+    report
+}

@@ -1,0 +1,203 @@
+//! What a decision needs to know beyond the tags: asked of the registry, the stage or the state, each once.
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use jiff::Timestamp;
+
+use super::Context;
+use crate::deploy::Content;
+use crate::engine::sighting::Sightings;
+use crate::engine::{ErrorCode, Fact, Facts, Failure, PollState, Reported, StageRun, Unknown};
+use crate::reference::{Digest, Platforms, Repository, Tag};
+use crate::registry::{Registry, RegistryError};
+use crate::store::{Store, StoreError};
+use crate::target::{Name, Target, TargetId};
+
+/// What was answered so far for one target.
+#[derive(Default)]
+pub(super) struct Answers {
+    digests: Asked<Tag, Option<Digest>>,
+    push_times: Asked<Tag, Option<Timestamp>>,
+    platforms: Asked<Tag, Platforms>,
+    presence: Asked<(Repository, Tag), bool>,
+    images: Asked<Tag, Option<Digest>>,
+    runs: Asked<Name, Vec<StageRun>>,
+    gates: Asked<(Tag, Digest), Result<(), String>>,
+    running: OnceCell<Fact<Reported>>,
+    given: OnceCell<Fact<HashMap<Tag, Timestamp>>>,
+    sightings: OnceCell<Fact<Sightings>>,
+}
+
+impl Answers {
+    /// A push time that the feed has told already.
+    pub(super) fn know_push_time(&self, tag: Tag, pushed_at: Timestamp) {
+        self.push_times.0.borrow_mut().insert(tag, Ok(Some(pushed_at)));
+    }
+
+    /// What a tag points at, which was seen together with others.
+    pub(super) fn know_image(&self, tag: Tag, digest: Digest) {
+        self.images.0.borrow_mut().insert(tag, Ok(Some(digest)));
+    }
+}
+
+impl Answers {
+    /// Takes over what a registry answered about a target's repository: it holds for the repository's other targets.
+    pub(super) fn share(&self, others: &Answers) {
+        self.digests.share(&others.digests);
+        self.push_times.share(&others.push_times);
+        self.platforms.share(&others.platforms);
+        self.presence.share(&others.presence);
+    }
+}
+
+struct Asked<K, V>(RefCell<HashMap<K, Fact<V>>>);
+
+impl<K, V> Default for Asked<K, V> {
+    fn default() -> Asked<K, V> {
+        Asked(RefCell::new(HashMap::new()))
+    }
+}
+
+impl<K: Clone + Eq + Hash, V: Clone> Asked<K, V> {
+    fn share(&self, others: &Asked<K, V>) {
+        let others = others.0.borrow();
+        self.0.borrow_mut().extend(others.iter().map(|(key, answer)| (key.clone(), answer.clone())));
+    }
+
+    fn get(&self, key: &K, ask: impl FnOnce() -> Fact<V>) -> Fact<V> {
+        if let Some(known) = self.0.borrow().get(key) {
+            return known.clone();
+        }
+        let answer = ask();
+        self.0.borrow_mut().insert(key.clone(), answer.clone());
+        answer
+    }
+}
+
+/// What the state answers, where nobody is to be asked.
+pub(super) struct FromState<'a> {
+    pub(super) store: &'a Store,
+    pub(super) target: &'a Target,
+    pub(super) answers: &'a Answers,
+}
+
+impl Facts for FromState<'_> {
+    fn pushed_at(&self, _tag: &Tag) -> Fact<Option<Timestamp>> {
+        // Asked before, it is remembered with the candidate.
+        Ok(None)
+    }
+
+    fn image(&self, tag: &Tag) -> Fact<Option<Digest>> {
+        self.answers.images.get(tag, || {
+            let sightings = || self.store.sightings(&self.target.id).map_err(|error| unreadable(&error));
+            let sightings = self.answers.sightings.get_or_init(sightings).as_ref().map_err(Unknown::clone)?;
+            Ok(sightings.get(tag).and_then(|seen| Some(seen.image.as_ref()?.digest.clone())))
+        })
+    }
+
+    fn given_at(&self, tag: &Tag) -> Fact<Option<Timestamp>> {
+        let given = || self.store.given(&self.target.id).map_err(|error| unreadable(&error));
+        let given = self.answers.given.get_or_init(given).as_ref().map_err(Unknown::clone)?;
+        Ok(given.get(tag).copied())
+    }
+
+    fn runs(&self, stage: &Name) -> Fact<Vec<StageRun>> {
+        self.answers.runs.get(stage, || {
+            let id = TargetId { project: self.target.id.project.clone(), stage: stage.clone() };
+            let mut runs = self.store.runs(&id).map_err(|error| unreadable(&error))?;
+            let state = self.store.state(&id).map_err(|error| unreadable(&error))?;
+            // A digest that means the same for the stage's platforms is one that it ran, too.
+            if let Some(given) = state.and_then(|state| state.given_platforms)
+                && given.now.of.as_ref() != Some(&given.digest)
+            {
+                let is_given = |run: &&StageRun| run.digest.as_ref() == Some(&given.digest);
+                let same: Vec<StageRun> = runs.iter().filter(is_given).cloned().collect();
+                runs.extend(same.into_iter().map(|run| StageRun { digest: given.now.of.clone(), ..run }));
+            }
+            Ok(runs)
+        })
+    }
+}
+
+/// The state names paths of this machine, and no secret.
+fn unreadable(error: &StoreError) -> Unknown {
+    Unknown::Failed(Failure { code: ErrorCode::State, message: error.to_string() })
+}
+
+/// What everyone answers.
+pub(super) struct FromEveryone<'a> {
+    pub(super) context: &'a Context<'a>,
+    pub(super) target: &'a Target,
+    pub(super) answers: &'a Answers,
+}
+
+impl FromEveryone<'_> {
+    fn state(&self) -> FromState<'_> {
+        FromState { store: self.context.run.store, target: self.target, answers: self.answers }
+    }
+
+    fn registry<T>(
+        &self,
+        ask: impl FnOnce(&dyn Registry, &Repository) -> Result<T, RegistryError>,
+    ) -> Fact<T> {
+        ask(self.context.registry(self.target), &self.target.image.repository)
+            .map_err(|error| Unknown::Failed(self.context.failure(&error)))
+    }
+}
+
+impl Facts for FromEveryone<'_> {
+    fn digest(&self, tag: &Tag) -> Fact<Option<Digest>> {
+        self.answers.digests.get(tag, || self.registry(|registry, image| registry.digest(image, tag)))
+    }
+
+    fn pushed_at(&self, tag: &Tag) -> Fact<Option<Timestamp>> {
+        self.answers.push_times.get(tag, || self.registry(|registry, image| registry.pushed_at(image, tag)))
+    }
+
+    fn platforms(&self, tag: &Tag) -> Fact<Platforms> {
+        self.answers.platforms.get(tag, || self.registry(|registry, image| registry.platforms(image, tag)))
+    }
+
+    fn is_present(&self, repository: &Repository, tag: &Tag) -> Fact<bool> {
+        let key = (repository.clone(), tag.clone());
+        self.answers
+            .presence
+            .get(&key, || self.registry(|registry, _| Ok(registry.digest(repository, tag)?.is_some())))
+    }
+
+    fn image(&self, tag: &Tag) -> Fact<Option<Digest>> {
+        self.state().image(tag)
+    }
+
+    fn given_at(&self, tag: &Tag) -> Fact<Option<Timestamp>> {
+        self.state().given_at(tag)
+    }
+
+    fn runs(&self, stage: &Name) -> Fact<Vec<StageRun>> {
+        self.state().runs(stage)
+    }
+
+    fn gate(&self, tag: &Tag, digest: &Digest) -> Fact<Result<(), String>> {
+        self.answers.gates.get(&(tag.clone(), digest.clone()), || {
+            let (context, target) = (self.context, self.target);
+            let state = context.states.get(&target.id);
+            let content = Content { tag, digest, previous_tag: state.and_then(PollState::deployed_tag) };
+            crate::deploy::ask_gates(target, &content, &context.run.secrets, &context.cutoff)
+                .map_err(Unknown::Failed)
+        })
+    }
+
+    fn running(&self) -> Fact<Reported> {
+        let ask = || {
+            let (run, target) = (self.context.run, self.target);
+            let Some(running) = &target.running else {
+                return Err(Unknown::NotChecked);
+            };
+            crate::deploy::running(target, running, &run.secrets, &self.context.cutoff)
+                .map_err(Unknown::Failed)
+        };
+        self.answers.running.get_or_init(ask).clone()
+    }
+}

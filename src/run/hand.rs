@@ -1,0 +1,286 @@
+//! A deployment by hand: one target, now, under its lock from the decision to the outcome.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use jiff::Timestamp;
+
+use super::deliver::Delivery;
+use super::listing::Newest;
+use super::record::Recorded;
+use super::{Context, Message, Registries, Run, UNREAD, changes, listing, outbox, without_threads};
+use crate::config;
+use crate::engine::sighting::Sighting;
+use crate::engine::{self, Content, Manual, Status, TargetEvent};
+use crate::policy::Order;
+use crate::reference::{ListedTag, Tag};
+use crate::registry::{Registry, Traffic};
+use crate::report::{Event, Report, Summary, TargetReport};
+use crate::stop::Cutoff;
+use crate::store::{Lock, StoreError};
+use crate::target::Target;
+
+/// Which tag someone wants on a stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// The newest that the policy allows, whatever the gates say.
+    Newest,
+    Tag(Tag),
+    /// What the stage ran before what it runs now, with the digest it had then.
+    Previous,
+}
+
+/// How someone wants it.
+#[derive(Clone, Debug)]
+pub(crate) struct Wish {
+    pub(crate) choice: Choice,
+    /// Although the registry cannot be asked whether the tag exists.
+    pub(crate) force: bool,
+    /// Wait for another deployment of the target to end.
+    pub(crate) wait: bool,
+    /// Who wants it: a login name.
+    pub(crate) by: String,
+    /// Going back holds the target.
+    pub(crate) holds: bool,
+}
+
+/// How often a target that another run deploys to is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Deploys to the target by hand, and reports it. None: another run is deploying to it, or a signal came before anything
+/// was recorded.
+///
+/// # Errors
+/// There is no such tag, the registry cannot be asked, or the state cannot be used; nothing was sent.
+pub(crate) fn deploy_by_hand(
+    run: &Run<'_>,
+    target: &Target,
+    wish: &Wish,
+    report: &mut dyn Report,
+) -> anyhow::Result<Option<Summary>> {
+    let started_at = Timestamp::now();
+    // Someone waits for another deployment to end, however long that takes: `max_runtime` begins afterwards.
+    let Some(lock) = take_lock(run, target, wish.wait)? else {
+        return Ok(None);
+    };
+    let cutoff = Cutoff::after(run.stop, run.max_runtime);
+    let traffic = Traffic::until(cutoff.clone());
+    let targets = [target];
+    let registries = Registries::of(run, &targets, &traffic)?;
+    let context = Context::new(run, &targets, &registries, cutoff)?;
+    let registry = context.registry(target);
+    refuse_other_owner(&context, registry, target)?;
+    let chosen = choose(&context, registry, target, wish)?;
+    if run.stop.signal().is_some() {
+        return Ok(None);
+    }
+    let recorded = record(&context, target, &chosen, wish)?;
+    let (sender, receiver) = mpsc::sync_channel(UNREAD);
+    let shows_output = report.shows_output();
+    let delivered = thread::scope(|scope| {
+        // What is recorded is begun, whatever is left of `max_runtime`.
+        let cutoff = Cutoff::at_signal(run.stop);
+        let delivery = Delivery { context: &context, cutoff, sender: &sender, shows_output };
+        let deliver = move || {
+            let report = delivery.deliver_locked(&recorded, &lock);
+            report.unwrap_or_else(|error| delivery.failed_by_state(&recorded, &error))
+        };
+        let working = thread::Builder::new().spawn_scoped(scope, deliver).map_err(without_threads)?;
+        // The delivery's sender is ours: what it printed has come when it has ended.
+        while !working.is_finished() {
+            match receiver.recv_timeout(LOOK_AGAIN) {
+                Ok(message) => show(report, &message),
+                Err(_) => report.event(Event::Idle),
+            }
+        }
+        anyhow::Ok(working.join())
+    })?;
+    receiver.try_iter().for_each(|message| show(report, &message));
+    let delivered = match delivered {
+        Ok(delivered) => delivered,
+        Err(panic) => std::panic::resume_unwind(panic),
+    };
+    let mut summary = Summary::begin(started_at);
+    summary.count(&delivered);
+    summary.requests = traffic.requests();
+    report.event(Event::Target(&delivered));
+    report.event(Event::Finished(&summary));
+    outbox::send(run, context.left(), report);
+    summary.signal = run.stop.signal();
+    Ok(Some(summary))
+}
+
+fn show(report: &mut dyn Report, message: &Message) {
+    match message {
+        Message::Deploying(target, tag, phase) => {
+            report.event(Event::Deploying { target, tag, phase: *phase });
+        }
+        Message::Output(target, lines) => report.event(Event::Output { target, lines }),
+        Message::Warning(text) => report.event(Event::Warning(text)),
+        Message::Listed(_) | Message::Delivered(_) => {}
+    }
+}
+
+fn take_lock(run: &Run<'_>, target: &Target, wait: bool) -> anyhow::Result<Option<Lock>> {
+    loop {
+        let lock = run.store.lock(&target.id)?;
+        if lock.is_some() || !wait || run.stop.signal().is_some() {
+            return Ok(lock);
+        }
+        // flock has no way to wait that a signal can end.
+        thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// Whoever deploys manually means the owner that they know, too.
+fn refuse_other_owner(context: &Context<'_>, registry: &dyn Registry, target: &Target) -> anyhow::Result<()> {
+    match changes::find_other_owner(context.run.config, &context.feeds, Some(registry), target) {
+        Some(message) => bail!(message),
+        None => Ok(()),
+    }
+}
+
+/// What is to be deployed, and what is to be remembered of the tags that were listed to know.
+struct Chosen {
+    listed: ListedTag,
+    sighted: Vec<(Tag, Sighting)>,
+}
+
+fn choose(
+    context: &Context<'_>,
+    registry: &dyn Registry,
+    target: &Target,
+    wish: &Wish,
+) -> anyhow::Result<Chosen> {
+    let image = &target.image.repository;
+    let Chosen { listed, sighted } = match &wish.choice {
+        Choice::Newest => {
+            let Newest { tag, sighted } =
+                listing::newest(context, registry, target, None)?.map_err(|failure| {
+                    anyhow!(
+                        "{}: the newest tag of {} is not known: {}",
+                        target.id,
+                        target.image,
+                        failure.message
+                    )
+                })?;
+            let listed = tag.map_err(|tie| anyhow!("{}: {tie}", target.id))?.with_context(|| {
+                format!("no tag of {} is allowed by the rule of {}", target.image, target.id)
+            })?;
+            Chosen { listed, sighted }
+        }
+        Choice::Previous => match previous(context, target)? {
+            previous @ ListedTag { digest: Some(_), .. } => {
+                return Ok(Chosen { listed: previous, sighted: Vec::new() });
+            }
+            previous => Chosen { listed: previous, sighted: Vec::new() },
+        },
+        Choice::Tag(tag) => named(context, registry, target, tag)?,
+    };
+    match registry.digest(image, &listed.tag) {
+        Ok(Some(digest)) => Ok(Chosen { listed: ListedTag { digest: Some(digest), ..listed }, sighted }),
+        Ok(None) => bail!(
+            "{} has no tag {}; {} list its tags: tagship tags {}",
+            target.image,
+            listed.tag,
+            similar(registry, target, &listed.tag)
+                .map_or_else(|| "to".to_owned(), |question| question + " To"),
+            target.id
+        ),
+        Err(_) if wish.force => Ok(Chosen { listed, sighted }),
+        Err(error) => Err(error).context("cannot check that the tag exists (--force deploys it anyway)"),
+    }
+}
+
+/// The tags that may have been meant, as a question.
+fn similar(registry: &dyn Registry, target: &Target, tag: &Tag) -> Option<String> {
+    let listing = registry.list_tags(&target.image.repository).ok()?;
+    let known: Vec<&str> = listing.tags.iter().map(|listed| listed.tag.as_str()).collect();
+    let near = config::nearest(tag.as_str(), &known);
+    (!near.is_empty()).then(|| format!("did you mean {}?", near.join(" or ")))
+}
+
+/// A tag with its place in the order, as far as that can be had.
+fn named(
+    context: &Context<'_>,
+    registry: &dyn Registry,
+    target: &Target,
+    tag: &Tag,
+) -> Result<Chosen, StoreError> {
+    let image = &target.image.repository;
+    let named = || ListedTag::named(tag.clone());
+    if listing::is_sighted(registry, target)
+        && let Ok(listing) = registry.list_tags(image)
+        && let Ok((placed, _)) = listing::place(context, registry, target, &listing)?
+    {
+        let listed = placed.listing.tags.into_iter().find(|listed| listed.tag == *tag);
+        return Ok(Chosen { listed: listed.unwrap_or_else(named), sighted: placed.new });
+    }
+    let pushed_at = match target.policy.order() {
+        Order::Newest => registry.pushed_at(image, tag).unwrap_or(None),
+        _ => None,
+    };
+    Ok(Chosen { listed: ListedTag { pushed_at, ..named() }, sighted: Vec::new() })
+}
+
+/// What a rollback hands over, with the digest it had then.
+fn previous(context: &Context<'_>, target: &Target) -> anyhow::Result<ListedTag> {
+    let store = context.run.store;
+    let (runs, unfinished) = (store.runs(&target.id)?, store.unfinished(&target.id)?);
+    if let Some(previous) = engine::previous(&runs, unfinished.as_ref()) {
+        return Ok(ListedTag { digest: previous.digest.clone(), ..ListedTag::named(previous.tag.clone()) });
+    }
+    let before = runs.last().map_or_else(String::new, |current| format!(" before {}", current.tag));
+    let baseline = context.states.get(&target.id).and_then(|state| state.baseline.as_ref());
+    let baseline = baseline.filter(|baseline| runs.last().is_none_or(|current| current.tag != baseline.tag));
+    let (found, tag) = baseline.map_or((String::new(), "TAG"), |baseline| {
+        (format!(" (its first poll found {}, and did not deploy it)", baseline.tag), baseline.tag.as_str())
+    });
+    bail!(
+        "no earlier deployment to {0}{before} is recorded{found}; name the tag: tagship deploy {0} {tag}",
+        target.id
+    );
+}
+
+fn record<'a>(
+    context: &Context<'_>,
+    target: &'a Target,
+    Chosen { listed, sighted }: &Chosen,
+    wish: &Wish,
+) -> anyhow::Result<Recorded<'a>> {
+    let content = match wish.choice {
+        Choice::Previous => Content::RanBefore,
+        Choice::Newest | Choice::Tag(_) => Content::Current,
+    };
+    let manual = Manual { listed, content, by_whom: &wish.by, holds: wish.holds };
+    let event = TargetEvent::DeployedManually { manual: &manual, id: uuid::Uuid::now_v7().to_string() };
+    let change = context.run.store.write(|write| {
+        write.add_sightings(&target.id, sighted)?;
+        write.commit(target, &[], event, Timestamp::now())
+    })?;
+    let mut change = change.expect("a manual deployment is about no other");
+    let deployment = change.rows.pop().expect("a manual deployment adds one").deployment;
+    Ok(Recorded {
+        index: 0,
+        target,
+        report: TargetReport {
+            target: target.id.clone(),
+            status: Status::Pending,
+            reason: "deployed manually".to_owned(),
+            until: None,
+            latest_tag: Some(listed.tag.clone()),
+            previous_tag: deployment.previous_tag.clone(),
+            deployed_tag: change.state.deployed_tag(),
+            digest: listed.digest.clone(),
+            deployment: None,
+            failure: None,
+            failed_since: None,
+            news: true,
+        },
+        is_to_deliver: true,
+        fresh_deployment: Some(deployment.id),
+        notes: Vec::new(),
+    })
+}

@@ -1,0 +1,135 @@
+//! What came of an attempt: kept in the state first, then reported.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::Message;
+use super::deliver::Delivery;
+use super::record::Recorded;
+use super::turn::back_to;
+use crate::deploy::Outcome;
+use crate::engine::{BackTo, Change, Deployment, Failed, Failure, Status, TargetEvent};
+use crate::report::{DeploymentReport, TargetReport};
+use crate::store::{Attempt, AttemptEnd, StoreError};
+
+impl Delivery<'_> {
+    /// Records the outcome of a deployment's latest attempt, then its output, and reports it.
+    pub(super) fn conclude(
+        &self,
+        recorded: &Recorded<'_>,
+        deployment: &Deployment,
+        duration: Duration,
+        outcome: Outcome,
+    ) -> TargetReport {
+        let (run, now) = (self.context.run, Timestamp::now());
+        let attempt = Attempt { deployment_id: &deployment.id, number: deployment.attempts };
+        let error = outcome.result.as_ref().err();
+        let end = AttemptEnd {
+            exit_status: outcome.exit_status,
+            http_status: outcome.http_status,
+            error: error.map(|error| (error.code, error.message.as_str())),
+        };
+        let interrupted = outcome.is_interrupted();
+        let change = run.store.write_outcome(|write| {
+            let back_to = back_to(write, recorded.target, deployment)?;
+            // One without an end was interrupted.
+            if !interrupted {
+                write.end_attempt(attempt, end, now)?;
+            }
+            write.commit(recorded.target, &run.config.notifiers, ended(deployment, &outcome, back_to), now)
+        });
+        let change = match change {
+            Ok(change) => change,
+            Err(error) => return self.unrecorded(recorded, deployment, duration, outcome, &error),
+        };
+        if !outcome.output.is_empty()
+            && let Err(error) = run.store.write_outcome(|write| write.set_output(attempt, &outcome.output))
+        {
+            let text = format!("{}: cannot keep the output of its deployment: {error}", deployment.target);
+            let _ = self.sender.send(Message::Warning(text));
+        }
+        report(recorded, deployment, duration, outcome, change.as_ref())
+    }
+
+    /// The row stays `running` without a lock: the next poll takes the deployment for interrupted.
+    fn unrecorded(
+        &self,
+        recorded: &Recorded<'_>,
+        deployment: &Deployment,
+        duration: Duration,
+        outcome: Outcome,
+        error: &StoreError,
+    ) -> TargetReport {
+        let ended = match &outcome.result {
+            Ok(()) => format!("{} was deployed", deployment.tag),
+            Err(error) => error.message.clone(),
+        };
+        let Failure { code, message } = self.context.state_failure(error);
+        let message = format!(
+            "{ended}; this cannot be recorded, so the next poll tries it again under the same ID: {message}"
+        );
+        let is_interrupted = outcome.is_interrupted();
+        let report = report(recorded, deployment, duration, outcome, None);
+        match is_interrupted {
+            true => TargetReport { status: Status::Pending, reason: message, ..report },
+            false => TargetReport { failure: Some(Failure { code, message }), ..report },
+        }
+    }
+}
+
+fn ended<'a>(deployment: &'a Deployment, outcome: &Outcome, back_to: Option<BackTo>) -> TargetEvent<'a> {
+    let Err(error) = &outcome.result else {
+        return TargetEvent::Succeeded(deployment);
+    };
+    let failure = Failure { code: error.code, message: error.message.clone() };
+    let failed = Failed {
+        started: error.started,
+        is_final: error.final_answer,
+        retry_after: error.retry_after,
+        interrupted: error.interrupted,
+    };
+    TargetEvent::Failed { deployment, failure, failed, back_to }
+}
+
+/// `change`: None where it cannot be recorded.
+fn report(
+    recorded: &Recorded<'_>,
+    deployment: &Deployment,
+    duration: Duration,
+    outcome: Outcome,
+    change: Option<&Change>,
+) -> TargetReport {
+    let deployed = outcome.result.is_ok().then(|| deployment.tag.clone());
+    let reason = match &deployment.previous_tag {
+        Some(failed) if deployment.is_automatic_rollback() => format!("{failed} was given up"),
+        _ => recorded.report.reason.clone(),
+    };
+    let interrupted = outcome.is_interrupted();
+    let failure = outcome.result.err().map(|error| Failure { code: error.code, message: error.message });
+    // An attempt that was interrupted is no failed one.
+    let (reason, failure) = match failure {
+        Some(failure) if interrupted => (failure.message, None),
+        failure => (reason, failure),
+    };
+    TargetReport {
+        target: deployment.target.clone(),
+        status: change.and_then(|change| change.state.status).unwrap_or(Status::Failed),
+        reason,
+        until: change.and_then(|change| change.state.until),
+        latest_tag: Some(deployment.tag.clone()),
+        previous_tag: deployment.previous_tag.clone(),
+        deployed_tag: deployed.or_else(|| recorded.report.deployed_tag.clone()),
+        digest: deployment.digest.clone(),
+        deployment: Some(DeploymentReport {
+            id: deployment.id.clone(),
+            state: change.and_then(Change::deployment).unwrap_or(deployment).state,
+            attempt: deployment.attempts,
+            duration,
+            output: outcome.output,
+        }),
+        failure,
+        failed_since: None,
+        news: true,
+    }
+}

@@ -1,0 +1,354 @@
+//! Recording decisions: each on the state that it was taken on, or it is taken again.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::facts::FromEveryone;
+use super::listing::{Extent, Found, Listed};
+use super::{Context, changes, outbox};
+use crate::engine::{
+    self, Decision, Deployment, ErrorCode, Failure, LastListed, OpenDeployments, PollState, Status,
+    TargetEvent,
+};
+use crate::report::{DeploymentReport, TargetReport};
+use crate::store::{StoreError, Write};
+use crate::target::{Name, Target, TargetId};
+
+/// A target whose decision is in the state.
+pub(super) struct Recorded<'a> {
+    /// The target's place among the selected ones: the order written.
+    pub(super) index: usize,
+    pub(super) target: &'a Target,
+    /// What to report where nothing is delivered.
+    pub(super) report: TargetReport,
+    /// Whether a deployment is recorded that can be started, now or again.
+    pub(super) is_to_deliver: bool,
+    /// The deployment that this decision recorded, with a digest that was read a moment ago.
+    pub(super) fresh_deployment: Option<String>,
+    /// What people should know of the listing.
+    pub(super) notes: Vec<String>,
+}
+
+/// How often a decision is taken again because another run changed the target's state meanwhile.
+const DECIDED_AGAIN: u32 = 10;
+
+/// Records decisions, all in one transaction; where one target's rows are what cannot be written, each in one of its
+/// own. `last`: no more will follow in this run. An error is the report of a target whose decision could not be
+/// recorded.
+pub(super) fn record<'a>(
+    context: &'a Context<'a>,
+    mut gathered: Vec<Listed>,
+    last: bool,
+) -> Vec<Result<Recorded<'a>, Box<TargetReport>>> {
+    let mut results = Vec::with_capacity(gathered.len());
+    let mut times_again = 0;
+    while !gathered.is_empty() {
+        let steps = match record_together(context, &gathered, last) {
+            Ok(steps) => steps.into_iter().map(Ok).collect(),
+            // What a signal cut short is no failed check.
+            Err(StoreError::CutShort { signal: Some(_), .. }) => return results,
+            Err(error) if gathered.len() == 1 || error.is_of_the_whole_state() => {
+                gathered.iter().map(|listed| Err(unrecorded(context, listed, &error))).collect()
+            }
+            Err(_) => gathered.iter().map(|listed| record_alone(context, listed)).collect::<Vec<_>>(),
+        };
+        let mut moved = Vec::new();
+        for (listed, step) in gathered.into_iter().zip(steps) {
+            match step {
+                Ok(Step::Done(recorded)) => results.push(Ok(*recorded)),
+                Ok(Step::Moved(..)) if times_again == DECIDED_AGAIN => {
+                    results.push(Err(never_still(context, &listed)));
+                }
+                Ok(Step::Moved(state, open)) => moved.push(decide_again(context, listed, *state, &open)),
+                Err(report) => results.push(Err(report)),
+            }
+        }
+        gathered = moved;
+        times_again += 1;
+        if context.cutoff.is_signalled() {
+            // What a signal cut short is no failed check.
+            gathered.clear();
+        }
+    }
+    results
+}
+
+fn record_together<'a>(
+    context: &'a Context<'a>,
+    gathered: &[Listed],
+    last: bool,
+) -> Result<Vec<Step<'a>>, StoreError> {
+    let now = Timestamp::now();
+    context.run.store.write(|write| {
+        let steps = gathered.iter().map(|listed| record_one(context, write, listed, now));
+        let steps = steps.collect::<rusqlite::Result<_>>()?;
+        touch(context, write, gathered, now)?;
+        if last {
+            write.prune_sometimes(context.run.config.settings.history, now)?;
+        }
+        Ok(steps)
+    })
+}
+
+fn record_alone<'a>(context: &'a Context<'a>, listed: &Listed) -> Result<Step<'a>, Box<TargetReport>> {
+    let now = Timestamp::now();
+    let step = context.run.store.write(|write| {
+        touch(context, write, std::slice::from_ref(listed), now)?;
+        record_one(context, write, listed, now)
+    });
+    step.map_err(|error| unrecorded(context, listed, &error))
+}
+
+/// More rounds of an owner than these become one.
+const ROUNDS: usize = 4;
+
+/// Notes that the targets were polled of which there is nothing else to write: those of an owner that were found so
+/// before together by one row, and not one each.
+fn touch(
+    context: &Context<'_>,
+    write: &Write<'_>,
+    gathered: &[Listed],
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    type Rounds<'a> = BTreeMap<Option<i64>, Vec<&'a TargetId>>;
+    let mut owners: BTreeMap<(&Name, &str), Rounds<'_>> = BTreeMap::new();
+    for listed in gathered.iter().filter(|listed| listed.is_unchanged()) {
+        let target = context.targets[listed.index];
+        let round = context.states.get(&target.id).and_then(|state| state.round);
+        let rounds = owners.entry((&target.registry, target.image.repository.owner())).or_default();
+        rounds.entry(round).or_default().push(&target.id);
+    }
+    for rounds in owners.into_values() {
+        let is_whole = |round: &i64, targets: usize| context.rounds.get(round) == Some(&targets);
+        let whole =
+            rounds.iter().filter_map(|(round, targets)| round.filter(|round| is_whole(round, targets.len())));
+        let mut whole: Vec<i64> = whole.collect();
+        if whole.len() > ROUNDS {
+            whole.clear();
+        }
+        let is_other = |round: &Option<i64>| round.is_none_or(|round| !whole.contains(&round));
+        let others = rounds.iter().filter(|(round, _)| is_other(round)).flat_map(|(_, targets)| targets);
+        write.touch(&whole, &others.copied().collect::<Vec<_>>(), now)?;
+    }
+    Ok(())
+}
+
+fn unrecorded(context: &Context<'_>, listed: &Listed, error: &StoreError) -> Box<TargetReport> {
+    let failure = context.state_failure(error);
+    let code = if matches!(error, StoreError::CutShort { .. }) { ErrorCode::OutOfTime } else { failure.code };
+    failed(context, listed, Failure { code, ..failure })
+}
+
+fn never_still(context: &Context<'_>, listed: &Listed) -> Box<TargetReport> {
+    let message = "other runs keep changing this target's state; the next poll tries again".to_owned();
+    failed(context, listed, Failure { code: ErrorCode::State, message })
+}
+
+fn failed(context: &Context<'_>, listed: &Listed, failure: Failure) -> Box<TargetReport> {
+    let target = context.targets[listed.index];
+    let before = context.states.get(&target.id);
+    let decision = engine::decide_failed(before, failure, Timestamp::now());
+    Box::new(report_of(target, &decision, before, None, true))
+}
+
+enum Step<'a> {
+    Done(Box<Recorded<'a>>),
+    /// Another run changed the state since it was decided on: to what it is.
+    Moved(Box<Option<PollState>>, Box<OpenDeployments>),
+}
+
+/// Outside of the transaction, for the registry may have to be asked.
+fn decide_again(
+    context: &Context<'_>,
+    mut listed: Listed,
+    state: Option<PollState>,
+    open: &OpenDeployments,
+) -> Listed {
+    let target = context.targets[listed.index];
+    if let Found::Selected(selected) = &mut listed.found {
+        let now = Timestamp::now();
+        let facts = FromEveryone { context, target, answers: &selected.answers };
+        let decision = engine::decide(target, &selected.selection, state.as_ref(), open, &facts, now);
+        match state {
+            Some(state) if is_overtaken(&decision, &state, listed.asked_at, now) => {
+                listed.found = Found::Unchanged(Box::new(engine::overtaken(state)));
+            }
+            state => {
+                selected.version = state.map(|state| state.version);
+                selected.decision = decision;
+            }
+        }
+    }
+    listed
+}
+
+fn record_one<'a>(
+    context: &'a Context<'a>,
+    write: &Write<'_>,
+    listed: &Listed,
+    now: Timestamp,
+) -> rusqlite::Result<Step<'a>> {
+    let target = context.targets[listed.index];
+    if let Some(count) = listed.tags {
+        let image = &target.image.repository;
+        let key = changes::key(context.run.config, &target.registry, image.owner());
+        write.note_count(&key, &changes::name(image), count)?;
+    }
+    let stored = || Ok::<_, rusqlite::Error>((write.state(&target.id)?, write.open_deployments(&target.id)?));
+    let (before, open, mut decision) = match &listed.found {
+        Found::Unchanged(decision) => return Ok(nothing_new(target, listed, decision)),
+        Found::Selected(selected) => {
+            let (before, open) = stored()?;
+            if selected.version != before.as_ref().map(|before| before.version) {
+                return Ok(Step::Moved(Box::new(before), Box::new(open)));
+            }
+            (before, open, selected.decision.clone())
+        }
+        Found::Failed(failure) | Found::OtherOwner(failure) => {
+            let (before, open) = stored()?;
+            let decision = engine::decide_failed(before.as_ref(), failure.clone(), now);
+            (before, open, decision)
+        }
+        Found::Table { status, reason } => {
+            let (before, open) = stored()?;
+            let decision = engine::decide_table(before.as_ref(), *status, reason.clone(), now);
+            (before, open, decision)
+        }
+    };
+    if decision.failure.is_none() {
+        note_listed(context, &mut decision.state, target, listed);
+    }
+    let news = engine::tell(&mut decision, before.as_ref(), context.run.audience, now);
+    let event = TargetEvent::Decided { decision: &decision, id: uuid::Uuid::now_v7().to_string() };
+    let change = engine::transition(target, before.as_ref(), &open, event, now);
+    let mut change = change.expect("a decision is about no other deployment");
+    write.save(&target.id, &change, now)?;
+    let deployment = change.rows.pop().filter(|_| decision.deploy.is_some()).map(|row| row.deployment);
+    outbox::enqueue_decision(write, context.run.config, &target.id, &decision, before.as_ref(), now)?;
+    if decision.failure.is_none()
+        && let Found::Selected(selected) = &listed.found
+    {
+        write.add_sightings(&target.id, &selected.sighted)?;
+    }
+    let pending_is_due = open.is_due(now) && (open.running.is_some() || decision.pending_becomes.is_none());
+    let is_refused = matches!(listed.found, Found::OtherOwner(_));
+    let is_to_deliver = !is_refused && (deployment.is_some() || pending_is_due);
+    let mut notes = match &listed.found {
+        Found::Selected(selected) if news => selected.notes.clone(),
+        _ => Vec::new(),
+    };
+    notes.extend(decision.warning.clone());
+    Ok(Step::Done(Box::new(Recorded {
+        index: listed.index,
+        target,
+        report: report_of(
+            target,
+            &decision,
+            before.as_ref(),
+            deployment.as_ref().or(open.pending.as_ref()),
+            news,
+        ),
+        is_to_deliver,
+        fresh_deployment: deployment.map(|deployment| deployment.id),
+        notes,
+    })))
+}
+
+/// The target stands as it did.
+fn nothing_new<'a>(target: &'a Target, listed: &Listed, decision: &Decision) -> Step<'a> {
+    Step::Done(Box::new(Recorded {
+        index: listed.index,
+        target,
+        report: report_of(target, decision, Some(&decision.state), None, false),
+        is_to_deliver: false,
+        fresh_deployment: None,
+        notes: Vec::new(),
+    }))
+}
+
+/// How far the target knows its repository now.
+fn note_listed(context: &Context<'_>, state: &mut PollState, target: &Target, listed: &Listed) {
+    match (listed.extent, &mut state.listed) {
+        (Extent::Whole { generation }, known) => {
+            let from = context.run.config.registries[&target.registry].location.to_string();
+            *known = Some(LastListed { generation, at: listed.asked_at, from });
+        }
+        (Extent::Rows { generation }, Some(known)) => known.generation = known.generation.max(generation),
+        (Extent::Rows { .. }, None) | (Extent::Nothing, _) => {}
+    }
+}
+
+/// Whether another poll recorded what it saw after this one asked: then what looks like a step back is an
+/// old listing, and what looks like another push of the same tag may be the push before.
+fn is_overtaken(decision: &Decision, before: &PollState, asked_at: Timestamp, now: Timestamp) -> bool {
+    // Later than now: a clock was wrong.
+    let is_meanwhile = before.polled_at.is_some_and(|polled_at| asked_at < polled_at && polled_at <= now);
+    let is_again = decision.deploy.as_ref().is_some_and(|listed| {
+        before.high_water.as_ref().is_some_and(|high_water| high_water.tag == listed.tag)
+    });
+    is_meanwhile && (decision.status == Status::Older || is_again)
+}
+
+fn report_of(
+    target: &Target,
+    decision: &Decision,
+    before: Option<&PollState>,
+    deployment: Option<&Deployment>,
+    news: bool,
+) -> TargetReport {
+    let is_open = decision.status == Status::Pending || decision.status == Status::Deploying;
+    TargetReport {
+        target: target.id.clone(),
+        status: decision.status,
+        reason: decision.reason.clone(),
+        until: decision.until,
+        latest_tag: decision.latest_tag.clone(),
+        previous_tag: decision.ran_before(before),
+        deployed_tag: decision.state.deployed.as_ref().map(|deployed| deployed.tag.clone()),
+        digest: deployment.filter(|_| is_open).and_then(|deployment| deployment.digest.clone()),
+        deployment: deployment.filter(|_| is_open).map(|deployment| DeploymentReport {
+            id: deployment.id.clone(),
+            state: deployment.state,
+            attempt: deployment.attempts,
+            duration: std::time::Duration::ZERO,
+            output: String::new(),
+        }),
+        failure: decision.failure.clone(),
+        failed_since: before.and_then(|before| before.failing.as_ref()).map(|failing| failing.since),
+        news,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::{ListedTag, Tag};
+
+    #[test]
+    fn what_another_poll_saw_meanwhile_is_not_taken_back() {
+        let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).unwrap();
+        let given = |name| ListedTag::named(Tag::new(name).unwrap());
+        let polled = |second| PollState {
+            polled_at: Some(at(second)),
+            high_water: Some(given("edge")),
+            ..PollState::default()
+        };
+        let decided = |status, deploy| Decision { status, deploy, ..engine::overtaken(PollState::default()) };
+        let (asked_at, now) = (at(10), at(20));
+        for (status, deploy, polled_at, expected) in [
+            (Status::Older, None, 15, true),
+            (Status::Older, None, 10, false),
+            (Status::Older, None, 25, false),
+            (Status::Pending, Some(given("edge")), 15, true),
+            (Status::Pending, Some(given("edge")), 5, false),
+            (Status::Pending, Some(given("edge")), 25, false),
+            (Status::Pending, Some(given("dev-2")), 15, false),
+            (Status::UpToDate, None, 15, false),
+        ] {
+            let decision = decided(status, deploy);
+            let overtaken = is_overtaken(&decision, &polled(polled_at), asked_at, now);
+            assert_eq!(overtaken, expected, "{decision:?} {polled_at}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Asking the stage itself: what it has already is not sent again, and a target that is held too long is said.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::deliver::Delivery;
+use super::record::Recorded;
+use super::turn::ended;
+use crate::deploy;
+use crate::engine::sighting::Sighting;
+use crate::engine::{
+    self, Change, Deployment, DeploymentState, ErrorCode, Failure, Standing, Status, TargetEvent,
+};
+use crate::policy::Order;
+use crate::reference::{ListedTag, Tag};
+use crate::report::{DeploymentReport, TargetReport};
+use crate::store::StoreError;
+use crate::target::Target;
+
+/// From TERM to KILL, for each step; and what the requests before and after the steps may take.
+const GRACE: Duration = Duration::from_secs(10);
+const SLACK: Duration = Duration::from_secs(60);
+
+impl Delivery<'_> {
+    /// Asks the stage what it runs. Where that is the deployment's tag or something newer, nothing is to
+    /// be sent, and this is what to say. A stage that does not answer is sent the deployment.
+    pub(super) fn adopt(
+        &self,
+        recorded: &Recorded<'_>,
+        deployment: &Deployment,
+    ) -> Result<Option<TargetReport>, StoreError> {
+        let (run, target) = (self.context.run, recorded.target);
+        let Some(running) = &target.running else {
+            return Ok(None);
+        };
+        let Ok(reported) = deploy::running(target, running, &run.secrets, &self.cutoff) else {
+            return Ok(None);
+        };
+        let newer = reported.tag.as_ref().map(|tag| self.listed(target, tag)).transpose()?;
+        let deployed = self.listed(target, &deployment.tag)?;
+        let newer = match engine::standing(target, &reported, deployment, newer.as_ref(), &deployed) {
+            Standing::Same => None,
+            Standing::Newer if !deployment.by.is_manual() => newer.as_ref(),
+            Standing::Newer | Standing::Other => return Ok(None),
+        };
+        let id = uuid::Uuid::now_v7().to_string();
+        let event = TargetEvent::Adopted { deployment, reported: &reported, newer, id };
+        let change = self.commit(target, event)?;
+        Ok(Some(
+            change.map_or_else(|| self.elsewhere(recorded), |change| adopted(recorded, deployment, &change)),
+        ))
+    }
+
+    /// A tag with its push time, where the order needs it and it can be had.
+    fn listed(&self, target: &Target, tag: &Tag) -> Result<ListedTag, StoreError> {
+        let mut listed = ListedTag::named(tag.clone());
+        if target.policy.order() != Order::Newest {
+            return Ok(listed);
+        }
+        let registry = self.context.registry(target);
+        listed.pushed_at = if registry.has_push_times() {
+            registry.pushed_at(&target.image.repository, tag).unwrap_or(None)
+        } else {
+            let sighting = self.context.run.store.sightings(&target.id)?.remove(tag);
+            listed.sequence = sighting.as_ref().and_then(Sighting::sequence);
+            sighting.map(|sighting| sighting.first_seen)
+        };
+        Ok(listed)
+    }
+
+    /// The target's lock is taken: by another run, or by a command that one left behind.
+    pub(super) fn busy(&self, recorded: &Recorded<'_>) -> Result<TargetReport, StoreError> {
+        let mut report = recorded.report.clone();
+        report.status = Status::Deploying;
+        "another run, or a command that it left behind, is deploying to this target"
+            .clone_into(&mut report.reason);
+        let store = self.context.run.store;
+        let Some(latest) = store.latest_attempt(&recorded.target.id)? else {
+            return Ok(report);
+        };
+        let deployment_id = &latest.traces.deployment_id;
+        let open = store.open_deployments()?.remove(&recorded.target.id).unwrap_or_default();
+        let is_under_way = open.running.is_some_and(|running| running.id == *deployment_id);
+        let groups = store.groups_at_work(&recorded.target.id)?;
+        if latest.has_failed
+            && let Some(group) = groups.first()
+        {
+            report.reason = format!(
+                "the failed deployment of {} left process group {group} behind, which still runs",
+                latest.tag
+            );
+        }
+        let held = Timestamp::now().duration_since(latest.started_at);
+        let longest = longest(recorded.target);
+        let is_late = held > SignedDuration::try_from(longest).unwrap_or(SignedDuration::MAX);
+        if !is_late || !(is_under_way || latest.traces.find().leader) {
+            return Ok(report);
+        }
+        let held = crate::report::describe_duration(held.unsigned_abs());
+        let message = match groups.first() {
+            Some(group) => format!(
+                "the deployment of {} has been under way for {held}, longer than its steps may take; process group {group} still runs: look at it, and end it with: kill -- -{group}",
+                latest.tag
+            ),
+            None => format!(
+                "the deployment of {} has been under way for {held}, longer than its steps may take; who holds the lock of {} is not known",
+                latest.tag, recorded.target.id
+            ),
+        };
+        report.status = Status::Failed;
+        report.reason.clone_from(&message);
+        report.failure = Some(Failure { code: ErrorCode::Timeout, message });
+        report.latest_tag = Some(latest.tag);
+        report.deployment = Some(DeploymentReport {
+            id: latest.traces.deployment_id,
+            state: DeploymentState::Running,
+            attempt: latest.traces.attempt,
+            duration: Duration::ZERO,
+            output: String::new(),
+        });
+        report.news = true;
+        Ok(report)
+    }
+}
+
+/// How long a deployment to the target can take where everything ends as it must.
+pub(super) fn longest(target: &Target) -> Duration {
+    let steps: Duration = target.deploy.iter().map(|step| step.longest() + GRACE).sum();
+    let verify = target.running.as_ref().map_or(Duration::ZERO, |running| running.verify_timeout);
+    steps + verify + SLACK
+}
+
+fn adopted(recorded: &Recorded<'_>, deployment: &Deployment, change: &Change) -> TargetReport {
+    let runs = change.state.deployed_tag();
+    TargetReport {
+        latest_tag: runs.clone(),
+        previous_tag: deployment.previous_tag.clone(),
+        deployed_tag: runs,
+        digest: deployment.digest.clone(),
+        deployment: change.deployment().map(|ended| DeploymentReport {
+            id: ended.id.clone(),
+            state: ended.state,
+            attempt: ended.attempts,
+            duration: Duration::ZERO,
+            output: String::new(),
+        }),
+        ..ended(recorded, change)
+    }
+}

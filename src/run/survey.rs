@@ -1,0 +1,153 @@
+//! Every tag of one target with its verdict: what `tags` shows. Writes nothing, deploys nothing.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::facts::{Answers, FromEveryone, FromState};
+use super::{Context, Registries, Run, changes, listing};
+use crate::engine::sighting::Placed;
+use crate::engine::{
+    self, Decided, Decision, ErrorCode, Facts, Failure, OpenDeployments, PollState, Status, TagVerdict,
+};
+use crate::policy::Order;
+use crate::reference::{Dropped, ListedTag, Listing, Tag};
+use crate::registry::{Registry, Traffic};
+use crate::stop::Cutoff;
+use crate::store::{Store, StoreError};
+use crate::target::Target;
+
+/// What a target's repository has, and what becomes of it.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    pub(crate) high_water: Option<Tag>,
+    pub(crate) deployed: Option<Tag>,
+    /// The last successful poll.
+    pub(crate) polled_at: Option<Timestamp>,
+    pub(crate) tags: Vec<TagVerdict>,
+    pub(crate) dropped: Dropped,
+}
+
+/// Lists the target's repository, and decides as the next poll will. `offline`: by what the state knows, and nobody is
+/// asked.
+///
+/// # Errors
+/// The state cannot be read; inside, the registry cannot be asked, or another owner has the image's name.
+pub(crate) fn survey(
+    run: &Run<'_>,
+    target: &Target,
+    offline: bool,
+) -> Result<Result<Survey, Failure>, StoreError> {
+    let targets = [target];
+    let cutoff = Cutoff::after(run.stop, run.max_runtime);
+    let registries = Registries::of(run, &targets, &Traffic::until(cutoff.clone()))?;
+    let context = Context::new(run, &targets, &registries, cutoff)?;
+    let registry = context.registry(target);
+    let asked = (!offline).then_some(registry);
+    if let Some(message) = changes::find_other_owner(run.config, &context.feeds, asked, target) {
+        return Ok(Err(Failure { code: ErrorCode::Protocol, message }));
+    }
+    let state = context.states.get(&target.id);
+    let open = context.open.get(&target.id).cloned().unwrap_or_default();
+    let (listing, answers) = if offline {
+        (remembered(run.store, target, state, !registry.has_push_times())?, Answers::default())
+    } else {
+        match listed(&context, registry, target)? {
+            Ok(listed) => listed,
+            Err(failure) => return Ok(Err(failure)),
+        }
+    };
+    let now = Timestamp::now();
+    let selection = target.policy.select(&listing, &engine::asked_of_listing(state, &open));
+    let facts: &dyn Facts = if offline {
+        &FromState { store: run.store, target, answers: &answers }
+    } else {
+        &FromEveryone { context: &context, target, answers: &answers }
+    };
+    let decision = engine::decide(target, &selection, state, &open, facts, now);
+    if let Some(failure) = decision.failure {
+        return Ok(Err(failure));
+    }
+    let decided = Decided { target, decision: &decision, open: &open, facts, now };
+    let tags = decided.verdicts(&listing);
+    let state = state.cloned().unwrap_or_default();
+    Ok(Ok(Survey {
+        high_water: state.high_water.map(|listed| listed.tag),
+        deployed: state.deployed.map(|deployed| deployed.tag),
+        polled_at: state.polled_at,
+        tags,
+        dropped: listing.dropped,
+    }))
+}
+
+/// What a poll would decide at this moment, by what the state knows; None where that is not enough.
+pub(crate) fn recall(
+    store: &Store,
+    target: &Target,
+    state: &PollState,
+    open: &OpenDeployments,
+    now: Timestamp,
+) -> Option<Decision> {
+    let is_known = state.rule.as_deref() == Some(engine::rule_of(target).as_str()) && state.failing.is_none();
+    let listing = engine::remembered(target, state).filter(|_| is_known)?;
+    let mut selection = target.policy.select(&listing, &engine::asked_of_listing(Some(state), open));
+    selection.listed = selection.listed.max(state.tags_listed);
+    let facts = FromState { store, target, answers: &Answers::default() };
+    let decision = engine::decide(target, &selection, Some(state), open, &facts, now);
+    // What a moving tag points at is the registry's to say: the state alone does not show that nothing waits.
+    let is_known = decision.is_checked()
+        && decision.failure.is_none()
+        && !(target.digest && decision.status == Status::UpToDate);
+    is_known.then_some(decision)
+}
+
+fn listed(
+    context: &Context<'_>,
+    registry: &dyn Registry,
+    target: &Target,
+) -> Result<Result<(Listing, Answers), Failure>, StoreError> {
+    let image = &target.image.repository;
+    let mut listing = match registry.list_tags(image) {
+        Ok(listing) => listing,
+        Err(error) => return Ok(Err(context.listing_failure(target, &error))),
+    };
+    if target.policy.order() == Order::Newest && registry.has_push_times() {
+        // Push times have no place for names that are no tags.
+        match registry.newest_first(image).collect::<Result<Vec<ListedTag>, _>>() {
+            Ok(tags) => listing.tags = tags,
+            Err(error) => return Ok(Err(context.failure(&error))),
+        }
+    }
+    if listing::is_sighted(registry, target) {
+        let placed = listing::place(context, registry, target, &listing)?;
+        return Ok(placed.map(|(Placed { listing, .. }, answers)| (listing, answers)));
+    }
+    Ok(Ok((listing, Answers::default())))
+}
+
+/// The tags that the state knows of. `is_by_sight`: their place is when they were first seen.
+fn remembered(
+    store: &Store,
+    target: &Target,
+    state: Option<&PollState>,
+    is_by_sight: bool,
+) -> Result<Listing, StoreError> {
+    let named = |tag: &Tag| (tag.clone(), ListedTag::named(tag.clone()));
+    let mut tags: BTreeMap<Tag, ListedTag> = BTreeMap::new();
+    tags.extend(store.given(&target.id)?.keys().map(named));
+    for (tag, sighting) in store.sightings(&target.id)? {
+        let pushed_at = Some(sighting.first_seen).filter(|_| is_by_sight);
+        let sequence = sighting.sequence();
+        tags.insert(tag.clone(), ListedTag { pushed_at, sequence, ..ListedTag::named(tag) });
+    }
+    if let Some(state) = state {
+        tags.extend(state.last_polled_tag.iter().map(named));
+        tags.extend(state.deployed.iter().map(|deployed| named(&deployed.tag)));
+        tags.extend(state.candidates.iter().map(|seen| {
+            let (pushed_at, sequence) = (seen.pushed_at, seen.sequence);
+            (seen.tag.clone(), ListedTag { pushed_at, sequence, ..ListedTag::named(seen.tag.clone()) })
+        }));
+        tags.extend(state.high_water.iter().map(|listed| (listed.tag.clone(), listed.clone())));
+    }
+    Ok(Listing { tags: tags.into_values().collect(), ..Listing::default() })
+}

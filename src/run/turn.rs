@@ -1,0 +1,234 @@
+//! A deployment's turn: what its row, its target and its registry say now that nobody else can act on it.
+
+use std::ops::ControlFlow;
+
+use jiff::Timestamp;
+
+use super::deliver::{Delivery, not_started};
+use super::facts::{Answers, FromEveryone};
+use super::record::Recorded;
+use crate::engine::{self, BackTo, Change, Deployment, Failure, NextAttempt, Recheck, Status, TargetEvent};
+use crate::registry::RegistryError;
+use crate::report::TargetReport;
+use crate::store::{StoreError, Write};
+use crate::target::Target;
+
+/// The deployment that is to be carried out, or what to say where there is nothing to be done.
+pub(super) type Turn = ControlFlow<Box<TargetReport>, Box<Deployment>>;
+
+impl Delivery<'_> {
+    /// Reads the row again, and asks again what may have changed since it was recorded.
+    pub(super) fn turn(&self, recorded: &Recorded<'_>) -> Result<Turn, StoreError> {
+        let now = Timestamp::now();
+        let id = &recorded.target.id;
+        let open = self.context.run.store.write(|write| {
+            let open = write.open_deployments(id)?;
+            // With the lock in our hands, a running row was interrupted.
+            if let (Some(deployment), Some(pending)) = (&open.running, &open.pending) {
+                let event = TargetEvent::InterruptedAndSuperseded { deployment, newer: &pending.tag };
+                write.commit(recorded.target, &[], event, now)?;
+            }
+            Ok(open)
+        })?;
+        let is_interrupted = open.pending.is_none();
+        let Some(deployment) = open.pending.or(open.running) else {
+            return Ok(over(self.elsewhere(recorded)));
+        };
+        if let Some(next) = deployment.next_attempt.filter(|_| !is_interrupted && !deployment.is_due(now)) {
+            return Ok(over(tried_elsewhere(recorded, next)));
+        }
+        let deployment = if recorded.fresh_deployment.as_deref() == Some(&deployment.id) {
+            deployment
+        } else {
+            if let Some(report) = self.stopped(recorded, &deployment, now)? {
+                return Ok(over(report));
+            }
+            match self.ask_again(recorded, deployment)? {
+                Turn::Continue(deployment) => *deployment,
+                ended @ Turn::Break(_) => return Ok(ended),
+            }
+        };
+        // What someone wants by hand is sent, unless it may have been already.
+        let is_asked = !deployment.by.is_manual() || is_interrupted;
+        if is_asked && let Some(report) = self.adopt(recorded, &deployment)? {
+            return Ok(over(report));
+        }
+        if is_interrupted && deployment.is_used_up(&recorded.target.retry) {
+            let store = self.context.run.store;
+            let back_to = store.write(|write| back_to(write, recorded.target, &deployment))?;
+            let event = TargetEvent::LastAttemptInterrupted { deployment: &deployment, back_to };
+            let ended = self.end(recorded, event)?;
+            return Ok(over(TargetReport { latest_tag: Some(deployment.tag.clone()), ..ended }));
+        }
+        Ok(Turn::Continue(Box::new(deployment)))
+    }
+
+    /// Ends the deployment without an attempt, and reports it.
+    fn end(&self, recorded: &Recorded<'_>, event: TargetEvent<'_>) -> Result<TargetReport, StoreError> {
+        let change = self.commit(recorded.target, event)?;
+        Ok(change.map_or_else(|| self.elsewhere(recorded), |change| ended(recorded, &change)))
+    }
+
+    /// A hold, or the hour, stops what a poll decided, also after it was recorded.
+    fn stopped(
+        &self,
+        recorded: &Recorded<'_>,
+        deployment: &Deployment,
+        now: Timestamp,
+    ) -> Result<Option<TargetReport>, StoreError> {
+        let state = self.context.run.store.write(|write| write.state(&deployment.target))?;
+        let stopped = state.and_then(|state| engine::withheld(recorded.target, &state, deployment, now));
+        Ok(stopped.map(|(status, reason, until)| TargetReport {
+            status,
+            reason: format!("{}: {reason}", deployment.tag),
+            until,
+            ..recorded.report.clone()
+        }))
+    }
+
+    /// The digest may have moved since the deployment was recorded.
+    fn ask_again(&self, recorded: &Recorded<'_>, deployment: Deployment) -> Result<Turn, StoreError> {
+        if deployment.by.is_manual() && self.ran_before(&deployment)? {
+            // Whatever the tag points at by now.
+            return Ok(Turn::Continue(Box::new(deployment)));
+        }
+        let registry = self.context.registry(recorded.target);
+        let digest = registry.digest(&deployment.repository, &deployment.tag);
+        match digest {
+            Ok(Some(digest)) if deployment.digest.as_ref() == Some(&digest) => {
+                Ok(Turn::Continue(Box::new(deployment)))
+            }
+            Ok(Some(digest)) => {
+                if let Some(report) = self.gates_stop(recorded, &deployment)? {
+                    return Ok(over(report));
+                }
+                // Another digest is another deployment: under the old id a receiver could take it for done.
+                let id = uuid::Uuid::now_v7().to_string();
+                let event = TargetEvent::DigestMoved { deployment: &deployment, digest, id };
+                let renewed = self.commit(recorded.target, event)?.and_then(|mut change| change.rows.pop());
+                Ok(renewed.map_or_else(
+                    || over(self.elsewhere(recorded)),
+                    |renewed| Turn::Continue(Box::new(renewed.deployment)),
+                ))
+            }
+            Ok(None) => self.without_manifest(recorded, &deployment),
+            Err(RegistryError::OutOfTime(_)) => Ok(over(not_started(self.context.run.mode, recorded))),
+            // The outage is told with its listing, as often as outages are told.
+            Err(_) if recorded.report.status == Status::Unknown => Ok(over(recorded.report.clone())),
+            Err(error) => Ok(over(unknown(recorded, self.context.failure(&error)))),
+        }
+    }
+
+    /// What was asked of the gates was about another image.
+    fn gates_stop(
+        &self,
+        recorded: &Recorded<'_>,
+        deployment: &Deployment,
+    ) -> Result<Option<TargetReport>, StoreError> {
+        if deployment.by.is_manual() {
+            return Ok(None);
+        }
+        let (context, target) = (self.context, recorded.target);
+        let state = context.run.store.state(&target.id)?;
+        let facts = FromEveryone { context, target, answers: &Answers::default() };
+        Ok(match engine::recheck(target, state.as_ref(), deployment, &facts, Timestamp::now()) {
+            Recheck::Passes => None,
+            Recheck::Waits { reason, until } => {
+                let status = Status::Waiting;
+                Some(TargetReport { status, reason, until, news: true, ..recorded.report.clone() })
+            }
+            Recheck::Unknown(failure) => Some(unknown(recorded, failure)),
+        })
+    }
+
+    /// Whether the deployment brings back what its target ran, by tag and digest.
+    fn ran_before(&self, deployment: &Deployment) -> Result<bool, StoreError> {
+        let Deployment { target, tag, digest, .. } = deployment;
+        let runs = self.context.run.store.runs(target)?;
+        Ok(digest.is_some() && runs.iter().any(|run| run.tag == *tag && run.digest == *digest))
+    }
+
+    fn without_manifest(&self, recorded: &Recorded<'_>, deployment: &Deployment) -> Result<Turn, StoreError> {
+        let mut report = TargetReport { news: true, ..recorded.report.clone() };
+        match self.context.registry(recorded.target).list_tags(&deployment.repository) {
+            Err(RegistryError::OutOfTime(_)) => report = not_started(self.context.run.mode, recorded),
+            Err(error) => {
+                let failure = self.context.failure(&error);
+                report.status = Status::Unknown;
+                report.reason.clone_from(&failure.message);
+                report.failure = Some(failure);
+            }
+            Ok(listing) if listing.tags.iter().any(|listed| listed.tag == deployment.tag) => {
+                report.status = Status::Waiting;
+                report.reason =
+                    format!("{} is listed, but the registry has no manifest for it", deployment.tag);
+                self.commit(recorded.target, TargetEvent::ManifestMissing(deployment))?;
+            }
+            Ok(_) => report = self.end(recorded, TargetEvent::TagGone(deployment))?,
+        }
+        Ok(over(report))
+    }
+
+    /// Another run finished it, or took it over, or another tag was marked, between our decision and our turn.
+    pub(super) fn elsewhere(&self, recorded: &Recorded<'_>) -> TargetReport {
+        if recorded.report.status == Status::Unknown {
+            return recorded.report.clone();
+        }
+        TargetReport {
+            status: Status::UpToDate,
+            reason: "superseded by another run or by `tagship mark`".to_owned(),
+            deployment: None,
+            ..recorded.report.clone()
+        }
+    }
+}
+
+/// What the deployment is followed by, should it be given up.
+pub(super) fn back_to(
+    write: &Write<'_>,
+    target: &Target,
+    deployment: &Deployment,
+) -> rusqlite::Result<Option<BackTo>> {
+    if !engine::is_followed(target, deployment) {
+        return Ok(None);
+    }
+    let runs = write.runs(&target.id)?;
+    Ok(engine::back_to(deployment, &runs, uuid::Uuid::now_v7().to_string()))
+}
+
+fn unknown(recorded: &Recorded<'_>, failure: Failure) -> TargetReport {
+    TargetReport {
+        status: Status::Unknown,
+        reason: failure.message.clone(),
+        failure: Some(failure),
+        news: true,
+        ..recorded.report.clone()
+    }
+}
+
+fn over(report: TargetReport) -> Turn {
+    Turn::Break(Box::new(report))
+}
+
+/// What an event came to that is not an attempt's.
+pub(super) fn ended(recorded: &Recorded<'_>, change: &Change) -> TargetReport {
+    let before = recorded.report.clone();
+    TargetReport {
+        status: change.state.status.unwrap_or(before.status),
+        reason: change.state.reason.clone().unwrap_or_default(),
+        until: change.state.until,
+        failure: change.failure.clone(),
+        news: true,
+        ..before
+    }
+}
+
+/// Another run tried it between our decision and our turn, and it failed.
+fn tried_elsewhere(recorded: &Recorded<'_>, next: NextAttempt) -> TargetReport {
+    TargetReport {
+        status: Status::Retrying,
+        reason: "another run tried it, and it failed".to_owned(),
+        until: Some(next.at),
+        ..recorded.report.clone()
+    }
+}
