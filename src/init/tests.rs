@@ -127,7 +127,7 @@ fn a_wanted_stage_has_the_order_that_was_given() {
 fn images_with_alike_tags_have_one_table_and_the_others_their_own() {
     let draft = Draft {
         all_of: Some("acme".to_owned()),
-        ..self::draft(
+        ..draft(
             gitea(),
             vec![
                 project("acme/acme", &["v1.0.0", "v1.1.0"]),
