@@ -312,3 +312,36 @@ fn the_list_of_a_real_registry_without_pages_is_whole_whatever_its_length() {
         assert_eq!(json["tags"].as_array().unwrap().len(), number + 1);
     }
 }
+
+#[test]
+#[ignore = "needs docker-registry and skopeo"]
+fn images_of_a_real_registry_are_discovered_with_every_kind_of_sign_in() {
+    for kind in ["open", "htpasswd", "token"] {
+        let shop = Shop::new();
+        shop.file("htpasswd", HTPASSWD);
+        let htpasswd =
+            format!("auth:\n  htpasswd:\n    realm: here\n    path: {}\n", shop.path("htpasswd").display());
+        let tokens = TokenServer::start();
+        let auth = match kind {
+            "open" => String::new(),
+            "htpasswd" => htpasswd,
+            _ => tokens.auth(&shop),
+        };
+        let registry = DockerRegistry::with_auth(&shop, &auth);
+        registry.push("acme/shop:v1.0.0", "v1.0.0");
+        // Once more than a page has: folders are all that a registry knows of its repositories.
+        let more = if kind == "open" { 1005 } else { 5 };
+        let repositories = shop.path("registry-data/docker/registry/v2/repositories/acme");
+        let copy = |name: &str| {
+            let from = repositories.join("shop");
+            let copied = Command::new("cp").arg("-r").arg(from).arg(repositories.join(name)).status();
+            assert!(copied.unwrap().success());
+        };
+        (0..more).for_each(|number| copy(&format!("image-{number}")));
+        let config = as_robot(&registry).replace("[projects.shop", "[projects.acme");
+        shop.config(&config.replace("image = \"acme/shop\"", "images = \"acme/*\""));
+        shop.run(&["poll"]).code(0);
+        assert_eq!(shop.run(&["status", "--format", "json"]).code(0).targets().len(), more + 1, "{kind}");
+        shop.run(&["poll"]).code(0).silent();
+    }
+}
