@@ -32,6 +32,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use strum::{EnumString, VariantArray};
 use url::{Host, Url};
 
 pub(crate) use address::host;
@@ -282,9 +283,11 @@ impl RegistryConfig {
 }
 
 /// The kind of a server (or folder).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub(crate) enum RegistryKind {
     /// Gitea and Forgejo.
+    #[strum(serialize = "gitea", serialize = "forgejo")]
     Gitea,
     Oci,
     OciLayout,

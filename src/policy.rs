@@ -19,6 +19,8 @@ mod properties;
 
 use std::fmt;
 
+use strum::{EnumString, IntoStaticStr, VariantArray, VariantNames};
+
 use crate::reference::ListedTag;
 
 use capture::Capture;
@@ -42,7 +44,10 @@ pub(crate) struct Rule {
 }
 
 /// How tags are ordered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray, VariantNames,
+)]
+#[strum(serialize_all = "kebab-case")]
 pub(crate) enum Order {
     #[default]
     Newest,
@@ -224,12 +229,7 @@ impl Candidate {
 
 impl fmt::Display for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Order::Newest => "newest",
-            Order::Semver => "semver",
-            Order::Numeric => "numeric",
-            Order::Alphabetical => "alphabetical",
-        })
+        f.pad(self.into())
     }
 }
 

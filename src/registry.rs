@@ -190,27 +190,18 @@ impl Traffic {
 
 /// The factory: opens the registry that an entry of `[registries]` describes. Asks nobody yet.
 pub(crate) fn open(config: &RegistryConfig, secrets: Arc<Secrets>, traffic: Traffic) -> Box<dyn Registry> {
-    match (config.kind, &config.location) {
-        (RegistryKind::Gitea, Location::Url(url)) => {
-            Box::new(gitea::Gitea::new(config, url, secrets, traffic))
-        }
-        (RegistryKind::Oci, Location::Url(url)) => Box::new(oci::Oci::new(config, url, secrets, traffic)),
-        (RegistryKind::Github, Location::Url(url)) => {
-            let oci = oci::Oci::new(config, url, Arc::clone(&secrets), traffic.clone());
-            Box::new(github::Github::new(config, oci, secrets, traffic))
-        }
-        (RegistryKind::Dockerhub, Location::Url(url)) => {
-            let oci = oci::Oci::new(config, url, Arc::clone(&secrets), traffic.clone());
-            Box::new(dockerhub::Dockerhub::new(config, oci, secrets, traffic))
-        }
-        (RegistryKind::Gitlab, Location::Url(url)) => {
-            let oci = oci::Oci::new(config, url, Arc::clone(&secrets), traffic.clone());
-            Box::new(gitlab::Gitlab::new(config, oci, secrets, traffic))
-        }
-        (RegistryKind::OciLayout, Location::Folder(folder)) => Box::new(oci_layout::OciLayout::new(folder)),
-        (kind, location) => {
-            unreachable!("the configuration gives {kind:?} another location than {location:?}")
-        }
+    let url = match &config.location {
+        Location::Folder(folder) => return Box::new(oci_layout::OciLayout::new(folder)),
+        Location::Url(url) => url,
+    };
+    let oci = || oci::Oci::new(config, url, Arc::clone(&secrets), traffic.clone());
+    match config.kind {
+        RegistryKind::Gitea => Box::new(gitea::Gitea::new(config, url, secrets, traffic)),
+        // The configuration gives an image layout a folder.
+        RegistryKind::Oci | RegistryKind::OciLayout => Box::new(oci()),
+        RegistryKind::Github => Box::new(github::Github::new(config, oci(), secrets, traffic)),
+        RegistryKind::Dockerhub => Box::new(dockerhub::Dockerhub::new(config, oci(), secrets, traffic)),
+        RegistryKind::Gitlab => Box::new(gitlab::Gitlab::new(config, oci(), secrets, traffic)),
     }
 }
 

@@ -18,6 +18,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use strum::{EnumString, VariantNames};
+
 use crate::policy::Policy;
 use crate::reference::ImageRef;
 use step::Step;
@@ -88,7 +90,8 @@ impl Target {
 }
 
 /// What the very first poll does with the newest tag it finds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
 pub(crate) enum FirstPoll {
     /// Remember it; deploy only what comes after it.
     Baseline,
@@ -96,7 +99,8 @@ pub(crate) enum FirstPoll {
 }
 
 /// What follows a deployment that is given up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
 pub(crate) enum OnFailure {
     /// The stage stays as the deployment left it.
     Keep,

@@ -2,7 +2,9 @@
 
 use strum::VariantNames as _;
 
+use crate::policy::{Bump, Order};
 use crate::target::notifier::Event;
+use crate::target::{FirstPoll, OnFailure};
 
 /// A kind of table in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -277,8 +279,8 @@ impl Section {
     }
 }
 
+/// The words of [`RegistryKind`](super::RegistryKind), with the other name of one; a test compares them.
 pub(crate) const KINDS: &[&str] = &["gitea", "forgejo", "oci", "oci-layout", "github", "dockerhub", "gitlab"];
-pub(crate) const ORDERS: &[&str] = &["newest", "semver", "numeric", "alphabetical"];
 
 /// Words of other tools, and what to write instead.
 pub(crate) const OTHER_KINDS: &[(&str, &str)] = &[
@@ -461,16 +463,16 @@ const STAGE: &[Key] = &[
     key("tags", Kind::TextOrList, "The tags to deploy: a glob, or several. * matches any characters and ? matches one; the whole tag must match. \"*\" matches every tag.", r#"tags = "dev-*""#).required(),
     key("exclude", Kind::TextOrList, "Tags matching these globs are skipped, even if tags matches them.", r#"exclude = ["*-debug"]"#),
     key("regex", Kind::Text, "A regular expression that the whole tag must match as well. Its captures, if any, are the sort key: the first is compared by order, each further one as a number, or by bytes if it is not a number.", r"regex = '^dev-(\d+)$'"),
-    key("order", Kind::Word(ORDERS), "How to find the newer of two tags; see ORDERS.", r#"order = "newest""#).required(),
+    key("order", Kind::Word(Order::VARIANTS), "How to find the newer of two tags; see ORDERS.", r#"order = "newest""#).required(),
     key("range", Kind::Text, "With semver: the versions to deploy. Commas separate comparators; a bare 1.2 is ^1.2.", r#"range = ">=1.2, <3""#),
     key("prerelease", Kind::Bool, "With semver: whether prereleases are deployed. In a range, precedence decides.", "prerelease = true").default("false"),
     key("poll", Kind::Bool, "False: poll skips this stage.", "poll = false").default("true"),
     key("auto_deploy", Kind::Bool, "False: a new tag is reported as available and not deployed.", "auto_deploy = false").default("true"),
-    key("first_poll", Kind::Word(&["baseline", "deploy"]), "What the first poll does with the newest tag: remember it, or deploy it.", r#"first_poll = "deploy""#).default(r#""baseline""#),
+    key("first_poll", Kind::Word(FirstPoll::VARIANTS), "What the first poll does with the newest tag: remember it, or deploy it.", r#"first_poll = "deploy""#).default(r#""baseline""#),
     key("allow_downgrade", Kind::Bool, "Whether an older tag is deployed after the stage's own tag was deleted from the registry.", "allow_downgrade = true").default("false"),
     key("digest", Kind::Bool, "True: the tag is mutable, and is deployed again when its digest changes. With platforms, only the digests of these count.", "digest = true").default("false"),
     key("interval", Kind::Duration, "How often this stage is polled. Default: interval of [settings].", r#"interval = "15m""#),
-    key("max_bump", Kind::Word(&["major", "minor", "patch"]), "With semver: the largest step from the stage's newest tag that poll deploys. Larger ones wait for a manual deployment.", r#"max_bump = "minor""#).default(r#""major""#),
+    key("max_bump", Kind::Word(Bump::VARIANTS), "With semver: the largest step from the stage's newest tag that poll deploys. Larger ones wait for a manual deployment.", r#"max_bump = "minor""#).default(r#""major""#),
     key("min_age", Kind::Duration, "Minimum time since the push, or since tagship first saw the tag if the registry has no push times. \"0s\": none.", r#"min_age = "30m""#),
     key("after", Kind::Table(Section::After), "Another stage must run the same image first.", r#"after = { stage = "dev", for = "24h" }"#),
     key("with", Kind::TextList, "Repositories of the same registry that must have the same tag.", r#"with = ["acme/shop-worker"]"#),
@@ -479,7 +481,7 @@ const STAGE: &[Key] = &[
     key("window", Kind::List(Section::Window), "When deployments may start. []: at any time.", r#"window = [{ days = ["Mon", "Tue"], from = "09:00", to = "16:00", timezone = "Europe/Berlin" }]"#),
     key("running", Kind::Table(Section::Running), "How to ask the stage what it runs: before a deployment (to skip one that is already there), after it (until the stage runs the new tag), after an interruption, and at the first poll.", r#"running = { url = "https://shop.example.com/version", pointer = "/image/tag" }"#),
     key("verify_timeout", Kind::Duration, "How long to wait for running to report the new tag.", r#"verify_timeout = "5m""#).default(r#""5m""#),
-    key("on_failure", Kind::Word(&["keep", "previous"]), "After tagship gave up a deployment: keep the stage as it is, or deploy the last tag and digest that succeeded.", r#"on_failure = "previous""#).default(r#""keep""#),
+    key("on_failure", Kind::Word(OnFailure::VARIANTS), "After tagship gave up a deployment: keep the stage as it is, or deploy the last tag and digest that succeeded.", r#"on_failure = "previous""#).default(r#""keep""#),
     key("retry", Kind::Table(Section::Retry), "How a failed deployment is retried.", r#"retry = { attempts = 12, backoff = "1m", max_backoff = "2h" }"#),
     key("vars", Kind::VarTable, "Variables of this stage; they extend and override those of the project.", r#"vars = { app = "def" }"#),
     key("deploy", Kind::Steps, "How to deploy a tag: one step, or several in order.", r#"deploy = { command = ["./deploy.sh", "{tag}"] }"#).required(),

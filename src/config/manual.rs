@@ -1,8 +1,10 @@
 //! The manual page tagship.toml(5), from the table of keys.
 
 use roff::{Inline, Roff, bold, italic, roman};
+use strum::VariantArray as _;
 
 use super::key::{Key, Kind, Section};
+use crate::policy::Order;
 use crate::target::template::Field;
 
 /// The date of the release, so that the page does not change from day to day.
@@ -58,21 +60,20 @@ const SORT_KEY: &[&str] = &[
     "The result does not depend on the order in which the registry lists the tags. Tags with equal keys, such as 1.0.0 and v1.0.0, are chosen by bytes. A tag is newer than another only if its key is greater: a tie never deploys.",
 ];
 
-const ORDERS: &[(&str, &str)] = &[
-    (
-        "newest",
-        "By push time, then by the registry's own sequence. If a registry has no push times, the first poll remembers all tags, and later tags count by the time at which tagship first saw them.",
-    ),
-    (
-        "semver",
-        "By the precedence of Semantic Versioning: MAJOR.MINOR.PATCH with an optional prerelease and an optional v before it. Other tags, such as 1.2, 2025.08.05 and 17-alpine, are not versions and are skipped; tagship-tags(1) names them.",
-    ),
-    (
-        "numeric",
-        "By whole numbers of any length, separated by dots, hyphens or _: 10, 2024.10.1, 20240131-1530. If one begins with the other, the longer is greater. Other tags are skipped; tagship-tags(1) names them.",
-    ),
-    ("alphabetical", "By bytes. Every tag can be compared."),
-];
+fn about_order(order: Order) -> &'static str {
+    match order {
+        Order::Newest => {
+            "By push time, then by the registry's own sequence. If a registry has no push times, the first poll remembers all tags, and later tags count by the time at which tagship first saw them."
+        }
+        Order::Semver => {
+            "By the precedence of Semantic Versioning: MAJOR.MINOR.PATCH with an optional prerelease and an optional v before it. Other tags, such as 1.2, 2025.08.05 and 17-alpine, are not versions and are skipped; tagship-tags(1) names them."
+        }
+        Order::Numeric => {
+            "By whole numbers of any length, separated by dots, hyphens or _: 10, 2024.10.1, 20240131-1530. If one begins with the other, the longer is greater. Other tags are skipped; tagship-tags(1) names them."
+        }
+        Order::Alphabetical => "By bytes. Every tag can be compared.",
+    }
+}
 
 const CLOUDS: &[&str] = &[
     "The registries of Amazon, Google and Azure have kind oci. Their tokens expire after hours or minutes, so a command provides them:",
@@ -165,8 +166,8 @@ pub(crate) fn manual() -> String {
     paragraphs(&mut page, CLOUD_HELPERS);
     page.control("SH", ["SORT KEY AND ORDERS"]);
     paragraphs(&mut page, SORT_KEY);
-    for (order, about) in ORDERS {
-        entry(&mut page, [bold(*order)], about);
+    for order in Order::VARIANTS {
+        entry(&mut page, [bold(order.to_string())], about_order(*order));
     }
     page.control("SH", ["EXAMPLE"]);
     verbatim(&mut page, EXAMPLE);

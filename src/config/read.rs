@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::path::{self, PathBuf};
 use std::rc::Rc;
+use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::{Span, SpanRelativeTo};
@@ -406,18 +407,18 @@ impl<'t> Field<'t> {
     }
 
     /// One of these words. `what` they are: `order`; `instead`: other words for them, and what to write.
-    pub(super) fn word(
+    pub(super) fn word<T: FromStr>(
         &self,
         what: &str,
         words: &[&'static str],
         instead: &[(&str, &str)],
-    ) -> Option<&'static str> {
+    ) -> Option<T> {
         let Value::Text(text) = &self.node.value else {
             self.expected("text", self.found.suggest("", words.iter().copied()));
             return None;
         };
-        let word = words.iter().find(|word| **word == text);
-        if word.is_none() {
+        let value = text.parse().ok();
+        if value.is_none() {
             let lower = text.to_ascii_lowercase();
             let help = match instead.iter().find(|(other, _)| *other == lower) {
                 Some((_, help)) => self.write(help),
@@ -425,7 +426,7 @@ impl<'t> Field<'t> {
             };
             self.fault(format!("unknown {what} {text:?}"), help);
         }
-        word.copied()
+        value
     }
 
     /// `90s`, `5m`, `1h 30m`, `7d`; from a millisecond to ten years.

@@ -81,15 +81,7 @@ fn kind(table: &Table<'_>) -> Option<RegistryKind> {
         );
         return None;
     };
-    Some(match field.word("kind", KINDS, OTHER_KINDS)? {
-        "gitea" | "forgejo" => RegistryKind::Gitea,
-        "oci" => RegistryKind::Oci,
-        "oci-layout" => RegistryKind::OciLayout,
-        "github" => RegistryKind::Github,
-        "dockerhub" => RegistryKind::Dockerhub,
-        "gitlab" => RegistryKind::Gitlab,
-        word => unreachable!("no kind has the word {word} of KINDS"),
-    })
+    field.word("kind", KINDS, OTHER_KINDS)
 }
 
 fn url(table: &Table<'_>, kind: RegistryKind, insecure_http: bool) -> Option<Location> {

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use jiff::civil::{Time, Weekday};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
+use strum::VariantNames as _;
 
-use super::key::{DAYS, ORDERS, OTHER_ORDERS, Section};
+use super::key::{DAYS, OTHER_ORDERS, Section};
 use super::read::{Field, Table, nearest};
 use super::step::Reader;
 use super::{RegistryConfig, RegistryKind};
@@ -54,18 +55,12 @@ impl<'a> Stage<'a> {
         let auto_deploy = self.boolean("auto_deploy", true);
         let allow_downgrade = self.boolean("allow_downgrade", false);
         let digest = self.boolean("digest", false);
-        let first_poll = self.get("first_poll").map_or(Some(FirstPoll::Baseline), |field| {
-            Some(match field.word("word", &["baseline", "deploy"], &[])? {
-                "deploy" => FirstPoll::Deploy,
-                _ => FirstPoll::Baseline,
-            })
-        });
-        let on_failure = self.get("on_failure").map_or(Some(OnFailure::Keep), |field| {
-            Some(match field.word("word", &["keep", "previous"], &[])? {
-                "previous" => OnFailure::Previous,
-                _ => OnFailure::Keep,
-            })
-        });
+        let first_poll = self
+            .get("first_poll")
+            .map_or(Some(FirstPoll::Baseline), |field| field.word("word", FirstPoll::VARIANTS, &[]));
+        let on_failure = self
+            .get("on_failure")
+            .map_or(Some(OnFailure::Keep), |field| field.word("word", OnFailure::VARIANTS, &[]));
         let interval = self.get("interval").map_or(Some(self.interval), |field| field.duration());
         let gates = self.gates(policy.as_deref().map(Policy::order));
         let deploy = self.deploy();
@@ -196,13 +191,7 @@ impl<'a> Stage<'a> {
             );
             return None;
         };
-        Some(match field.word("order", ORDERS, OTHER_ORDERS)? {
-            "semver" => Order::Semver,
-            "numeric" => Order::Numeric,
-            "alphabetical" => Order::Alphabetical,
-            "newest" => Order::Newest,
-            word => unreachable!("no order has the word {word} of ORDERS"),
-        })
+        field.word("order", Order::VARIANTS, OTHER_ORDERS)
     }
 
     fn deploy(&self) -> Option<Arc<[Step]>> {
@@ -277,16 +266,13 @@ impl<'a> Stage<'a> {
         let with = self.get("with").map_or(Some(Vec::new()), |field| repositories(&field));
         let platforms = self.get("platforms").map_or(Some(Vec::new()), |field| platforms(&field));
         let max_bump = self.get("max_bump").map_or(Some(None), |field| {
-            let bump = match field.word("bump", &["major", "minor", "patch"], &[])? {
-                "major" => None,
-                "minor" => Some(Bump::Minor),
-                _ => Some(Bump::Patch),
-            };
+            let bump = field.word("bump", Bump::VARIANTS, &[])?;
             if order.is_some_and(|order| order != Order::Semver) {
                 field.fault("requires order = \"semver\"", "");
                 return None;
             }
-            Some(bump)
+            // The largest step there is: no limit.
+            Some(Some(bump).filter(|bump| *bump != Bump::Major))
         });
         let steps = self.get("gate").map_or(Some(Vec::new()), |field| {
             let folder = field.source.file.parent().unwrap_or(Path::new("/"));
