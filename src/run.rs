@@ -28,7 +28,7 @@ use jiff::Timestamp;
 use crate::config::Config;
 use crate::deploy::Stop;
 use crate::engine::{Audience, ErrorCode, Failure, OpenDeployments, PollState};
-use crate::reference::Tag;
+use crate::reference::{Labels, Tag};
 use crate::registry::{Limit, Registry, RegistryError, SharedLimit, Traffic};
 use crate::report::{Event, Phase, Report, Summary, TargetReport};
 use crate::secret::Secrets;
@@ -37,6 +37,7 @@ use crate::store::{Feed, FeedKey, Store, StoreError};
 use crate::target::{Name, Target, TargetId};
 pub(crate) use changes::{key as feed_key, recall_other_owner};
 use deliver::Queue;
+use facts::{Asked, ImageKey};
 pub(crate) use hand::{Choice, Wish, deploy_by_hand};
 pub(crate) use inspect::{Finding, inspect};
 use listing::Listed;
@@ -126,7 +127,7 @@ pub(crate) fn poll(run: &Run<'_>, targets: &[&Target], report: &mut dyn Report) 
         report.event(Event::Warning(&format!("cannot record when a registry may be asked again: {error}")));
     }
     if run.mode == Mode::Deliver {
-        outbox::send(run, context.left(), report);
+        outbox::send(&context, report);
         summary.signal = run.stop.signal();
     }
     Ok(summary)
@@ -151,6 +152,8 @@ struct Context<'a> {
     feeds: HashMap<FeedKey, Feed>,
     /// How many repositories of each owner are configured.
     repositories: HashMap<FeedKey, usize>,
+    /// The labels of images, where a step uses one.
+    labels: Asked<ImageKey, Result<Labels, Failure>>,
     /// Nobody is asked, and nothing is started, after it.
     cutoff: Cutoff,
 }
@@ -171,6 +174,7 @@ impl<'a> Context<'a> {
             open: HashMap::new(),
             feeds: HashMap::new(),
             repositories: HashMap::new(),
+            labels: Asked::default(),
             cutoff,
         };
         // With nothing due, nothing of ten thousand rows matters.
@@ -257,7 +261,10 @@ impl Registries {
     fn open(run: &Run<'_>, targets: &[&Target], traffic: &Traffic) -> Result<Registries, StoreError> {
         let known = run.store.limits()?;
         let mut registries = Registries { opened: BTreeMap::new(), limits: BTreeMap::new() };
-        for target in targets {
+        // The labels of any target may be wanted for a notification that an earlier run left.
+        let uses_labels = run.config.notifiers.iter().any(|notifier| notifier.step.labels().next().is_some());
+        let of_notifications = run.config.targets.iter().filter(|_| uses_labels);
+        for target in targets.iter().copied().chain(of_notifications) {
             if registries.opened.contains_key(&target.registry) {
                 continue;
             }

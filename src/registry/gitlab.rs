@@ -4,11 +4,10 @@
 //! (`lib/container_registry/tag.rb` takes it from the image's configuration), and an image can be pushed long
 //! after that: `min_age` would pass too early.
 
-use jiff::Timestamp;
 use url::Url;
 
 use super::oci::Oci;
-use super::{Registry, RegistryError, SignIn};
+use super::{Configuration, Registry, RegistryError, SignIn};
 use crate::config::RegistryConfig;
 use crate::reference::{Digest, ListedTag, Listing, Platforms, Repository, Tag};
 
@@ -41,13 +40,13 @@ impl Registry for Gitlab {
         false
     }
 
-    fn created(
+    fn configuration(
         &self,
         repository: &Repository,
-        tag: &Tag,
+        digest: &Digest,
         platforms: &[String],
-    ) -> Result<Option<Timestamp>, RegistryError> {
-        self.oci.created(repository, tag, platforms)
+    ) -> Result<Option<Configuration>, RegistryError> {
+        self.oci.configuration(repository, digest, platforms)
     }
 
     fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Platforms, RegistryError> {
