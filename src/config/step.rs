@@ -456,6 +456,10 @@ impl Reader<'_> {
         if !field.found.is_suggesting() {
             return String::new();
         }
+        // Of Go's templates: docker inspect --format.
+        if matches!(word, "else" | "end") {
+            return format!("with blanks it is literal: {{{{ {word} }}}}");
+        }
         let mut known = self.scope.known();
         known.push(format!("{LABEL}{}", word.split_once('.').map_or("NAME", |(_, name)| name)));
         let other = OTHER_PLACEHOLDERS.iter().find(|(other, _)| *other == word).map(|(_, known)| *known);

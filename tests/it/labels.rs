@@ -152,6 +152,7 @@ fn a_label_is_no_part_of_a_shell_script_and_no_placeholder_elsewhere() {
         ),
         (prod("{ command = [\"x\", \"{lable.ticket}\"] }", ""), "did you mean {label.ticket}?"),
         (prod("{ command = [\"x\", \"{zzzzzzzz}\"] }", ""), "{label.NAME}"),
+        (prod("{ command = [\"x\", \"{{if .a}}b{{end}}\"] }", ""), "with blanks it is literal: {{ end }}"),
     ] {
         let shop = Shop::with(&on("oci", "http://127.0.0.1:9", &stage));
         shop.run(&["check"]).code(2).stderr_has(said);

@@ -83,10 +83,15 @@ impl Example {
         called.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect()
     }
 
+    /// Writes the configuration.
+    pub(super) fn write(&self) {
+        self.shop.config(&self.text);
+    }
+
     /// Checks the configuration, and polls what there is already.
     #[track_caller]
     pub(super) fn baseline(&self) {
-        self.shop.config(&self.text);
+        self.write();
         self.shop.run(&["check"]).code(0).stdout_has("no faults").stderr("");
         self.shop.run(&["poll"]).code(0);
     }
