@@ -90,7 +90,7 @@ fn images_of_a_real_registry_are_deployed() {
     registry.push("acme/shop:v1.0.0", "v1.0.0");
     registry.push("acme/shop:dev-1", "dev-1");
     let numbered = "[projects.shop.stages.dev]\ntags = \"dev-*\"\norder = \"numeric\"\n\
-                    deploy = { command = [\"./deploy.sh\"] }\n";
+                    deploy = { command = [\"./deploy.sh\"], env = { LABEL = \"{label.org.opencontainers.image.version}\" } }\n";
     let config = on("oci", &format!("http://{}", registry.address), &format!("{PROD}{numbered}"))
         .replace("token = { file = \"secret/token\" }", "anonymous = true");
     shop.config(&config);
@@ -104,6 +104,7 @@ fn images_of_a_real_registry_are_deployed() {
     shop.run(&["poll"]).code(0).silent();
     assert_eq!(shop.delivered(), ["shop/dev dev-2"]);
 
+    assert_eq!(shop.command_env("LABEL").as_deref(), Some("dev-2"));
     // The digest is the registry's own.
     let digest = shop.command_env("TAGSHIP_DIGEST").unwrap();
     let inspected = Command::new("skopeo")

@@ -33,11 +33,14 @@ fn gates_steps_and_notifications_use_a_label_that_is_asked_once() {
             "[[notify]]\non = [\"deployed\"]\nurl = \"{}/tell\"\njson = {{ revision = \"{label}\" }}\n",
             receiver.url()
         );
-        let shop = baselined(&gitea, &format!("{}{tell}", prod(&step, &gate)));
+        let stage = prod(&step, &gate);
+        let live = stage.replace("stages.prod", "stages.live");
+        let shop = baselined(&gitea, &format!("{stage}{live}{tell}"));
         shop.run(&["poll"]).code(0).silent();
         assert_eq!(gitea.count("/blobs/"), 0, "nothing is new");
         push(&gitea, "0a1b2c");
         shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v3.1.0"]);
+        assert_eq!(shop.delivered(), ["shop/prod v3.1.0", "shop/live v3.1.0"]);
         assert_eq!(shop.read("gate"), "0a1b2c\n");
         assert_eq!(shop.command_env("REVISION").as_deref(), Some("<0a1b2c>"));
         assert_eq!(receiver.requests()[0].json()["revision"], "0a1b2c");
@@ -80,12 +83,10 @@ fn a_label_that_the_image_lacks_is_an_error_that_names_both() {
         .code(1)
         .stdout_has(&said.replace(&gitea.port().to_string(), "[port]"));
     assert!(gated.deliveries().is_empty() && stepped.deliveries().is_empty());
-    // The newest has it.
-    gitea.push("acme/shop", "v3.2.0", "2026-11-20T12:00:00Z");
-    gitea.label("acme/shop", "v3.2.0", "ticket", "");
+    gitea.label("acme/shop", "v3.1.0", "ticket", "");
     for shop in [gated, stepped] {
-        shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v3.2.0"]);
-        assert_eq!(shop.deliveries()[0].attempt, 1, "an empty label is one");
+        shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v3.1.0"]);
+        assert_eq!(shop.deliveries()[0].attempt, 1, "an empty label is one, and no attempt was used up");
     }
 }
 
@@ -132,6 +133,7 @@ fn a_label_is_no_part_of_a_shell_script_and_no_placeholder_elsewhere() {
             "write command = [\"sh\", \"-c\", \"… \\\"$1\\\"\", \"sh\", \"{label.ticket}\"]",
         ),
         (prod("{ command = [\"sh\", \"-ec\", \"{label.ticket}\"] }", ""), "a shell would run it"),
+        (prod("{ command = [\"./{label.ticket}\", \"x\"] }", ""), "a label cannot say which program runs"),
         (prod("{ command = [\"ssh\", \"host\", \"{label.ticket}\"] }", ""), "a shell would run it"),
         (
             prod("{ command = [\"x\"] }", "gate = { command = [\"bash\", \"-c\", \"x {label.ticket}\"] }"),
@@ -202,13 +204,33 @@ fn multi_platform() -> Server {
 #[test]
 fn of_an_index_the_image_of_the_stage_s_platform_has_the_labels_else_the_first() {
     let server = multi_platform();
-    for (platforms, expected) in [("", "amd64"), ("platforms = [\"linux/arm64\"]", "arm64")] {
-        let step = "{ command = [\"./deploy.sh\"], env = { ARCH = \"{label.arch}\" } }";
-        let more = format!("first_poll = \"deploy\"\n{platforms}");
-        let shop = Shop::with(&on("oci", &server.url(), &prod(step, &more)));
+    let step = "{ command = [\"./deploy.sh\"], env = { ARCH = \"{label.arch}\" } }";
+    let arm64 = "platforms = [\"linux/arm64\"]";
+    for (kind, platforms, expected) in [
+        ("oci", "", "amd64"),
+        ("oci", arm64, "arm64"),
+        ("gitlab", arm64, "arm64"),
+        ("github", "", "amd64"),
+        // Its platforms are asked elsewhere.
+        ("dockerhub", "", "amd64"),
+    ] {
+        let config = on(kind, &server.url(), &prod(step, &format!("first_poll = \"deploy\"\n{platforms}")));
+        let shop = Shop::with(&config.replace("token = { file = \"secret/token\" }", "anonymous = true"));
         shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v1.0.0"]);
-        assert_eq!(shop.command_env("ARCH").as_deref(), Some(expected));
+        assert_eq!(shop.command_env("ARCH").as_deref(), Some(expected), "{kind}");
     }
+}
+
+#[test]
+fn an_image_in_a_folder_has_labels_too() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/images");
+    let step =
+        "{ command = [\"./deploy.sh\"], env = { VERSION = \"{label.org.opencontainers.image.version}\" } }";
+    let config = on("oci-layout", "", &prod(step, "first_poll = \"deploy\""));
+    let config = config.replace("url = \"\"", &format!("path = {folder:?}"));
+    let shop = Shop::with(&config.replace("token = { file = \"secret/token\" }\n", ""));
+    shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v1.0.0"]);
+    assert_eq!(shop.command_env("VERSION").as_deref(), Some("v1.0.0"));
 }
 
 #[test]
