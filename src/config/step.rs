@@ -229,7 +229,7 @@ impl Reader<'_> {
             return None;
         }
         if templates[0].parts.iter().any(|part| matches!(part, Part::Label(_))) {
-            field.fault("a label cannot say which program runs", "pass it as an argument");
+            field.fault("a label cannot name the program to run", "pass it as an argument");
             return None;
         }
         Some(templates)

@@ -132,8 +132,8 @@ impl Facts for FromState<'_> {
 }
 
 impl Context<'_> {
-    /// The labels of what a tag points at, if one of these steps uses a label; else none. What a digest has never
-    /// changes, so that it is asked once in a run. `digest`: None where it is not known.
+    /// The labels of what a tag points at, if one of these steps uses a label; else none. The content of a
+    /// digest never changes, so it is asked once in a run. `digest`: None where it is not known.
     ///
     /// # Errors
     /// The registry does not answer, or has no image that has labels.
@@ -151,7 +151,7 @@ impl Context<'_> {
         let failed = |error: RegistryError| self.failure(&error);
         let none = || {
             RegistryError::NotFound(format!(
-                "{}: the registry has no manifest for it, and so no labels",
+                "{}: the registry has no manifest for this image, so its labels are unknown",
                 target.image.with_tag(tag)
             ))
         };

@@ -133,7 +133,7 @@ fn a_label_is_no_part_of_a_shell_script_and_no_placeholder_elsewhere() {
             "write command = [\"sh\", \"-c\", \"… \\\"$1\\\"\", \"sh\", \"{label.ticket}\"]",
         ),
         (prod("{ command = [\"sh\", \"-ec\", \"{label.ticket}\"] }", ""), "a shell would run it"),
-        (prod("{ command = [\"./{label.ticket}\", \"x\"] }", ""), "a label cannot say which program runs"),
+        (prod("{ command = [\"./{label.ticket}\", \"x\"] }", ""), "a label cannot name the program to run"),
         (prod("{ command = [\"ssh\", \"host\", \"{label.ticket}\"] }", ""), "a shell would run it"),
         (
             prod("{ command = [\"x\"] }", "gate = { command = [\"bash\", \"-c\", \"x {label.ticket}\"] }"),
