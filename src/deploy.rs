@@ -27,13 +27,14 @@ use serde_json::Value;
 use crate::engine::ErrorCode;
 use crate::process::Leader;
 use crate::process::group::Patience;
-use crate::reference::{Digest, Tag};
+use crate::reference::{Digest, Labels, Tag};
 use crate::secret::{Redactor, Secrets};
 use crate::target::Target;
 use crate::target::step::Step;
 pub(crate) use gate::{Content, ask_gates};
 pub(crate) use notify::{EventReport, Message, Reported, notify};
 pub(crate) use ping::{Ping, ping};
+pub(crate) use placeholder::missing_label;
 pub(crate) use running::{running, verify};
 
 pub(crate) use crate::stop::Stop;
@@ -51,6 +52,8 @@ pub(crate) struct Handover<'a> {
     pub(crate) target: &'a Target,
     pub(crate) tag: &'a Tag,
     pub(crate) digest: Option<&'a Digest>,
+    /// Of the image, where a step uses one.
+    pub(crate) labels: &'a Labels,
     pub(crate) previous_tag: Option<&'a Tag>,
     /// UUID v7, the same through every attempt.
     pub(crate) deployment_id: &'a str,

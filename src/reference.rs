@@ -2,6 +2,7 @@
 //! each valid by construction.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -217,6 +218,9 @@ impl Platforms {
         images.map(|(name, digest)| (name.as_str(), digest.as_ref().or(self.of.as_ref())))
     }
 }
+
+/// The labels of an image's configuration, by name.
+pub(crate) type Labels = BTreeMap<String, String>;
 
 /// Every tag of a repository, in no particular order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

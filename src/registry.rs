@@ -28,6 +28,7 @@ use crate::engine::feed::{Changes, Cursor, Owner};
 use crate::reference::{Digest, ListedTag, Listing, Platforms, Repository, Tag};
 use crate::secret::{SecretError, Secrets};
 use crate::stop::Cutoff;
+pub(crate) use image::Configuration;
 use large::Large;
 pub(crate) use limit::{Limit, SharedLimit};
 
@@ -53,14 +54,14 @@ pub(crate) trait Registry: Send + Sync {
         Ok(None)
     }
 
-    /// When the tag's image was built, as its configuration says; None where it does not. Of an index the image for
-    /// the first of `platforms` tells, else the first one.
-    fn created(
+    /// What the image's configuration says. Of an index the image for the first of `platforms` says it, else the first
+    /// one. None: no such image.
+    fn configuration(
         &self,
         repository: &Repository,
-        tag: &Tag,
+        digest: &Digest,
         platforms: &[String],
-    ) -> Result<Option<Timestamp>, RegistryError>;
+    ) -> Result<Option<Configuration>, RegistryError>;
 
     /// Which platforms the tag's image has: of its index, or of its only image. Empty: no such tag.
     fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Platforms, RegistryError>;

@@ -29,7 +29,7 @@ use jiff::Timestamp;
 use crate::config::Config;
 use crate::deploy::Stop;
 use crate::engine::{Audience, ErrorCode, Failure, OpenDeployments, PollState};
-use crate::reference::Tag;
+use crate::reference::{Labels, Tag};
 use crate::registry::{Limit, Registry, RegistryError, SharedLimit, Traffic};
 use crate::report::{Event, Phase, Report, Summary, TargetReport};
 use crate::secret::Secrets;
@@ -38,6 +38,7 @@ use crate::store::{Feed, FeedKey, Store, StoreError};
 use crate::target::{Name, Target, TargetId};
 pub(crate) use changes::{key as feed_key, recall_other_owner};
 use deliver::Queue;
+use facts::{Asked, ImageKey};
 pub(crate) use hand::{Choice, Wish, deploy_by_hand};
 pub(crate) use images::{Said, Wanted};
 pub(crate) use inspect::{Finding, inspect};
@@ -172,6 +173,13 @@ impl<'s> Session<'s> {
         })
     }
 
+    fn notify(&mut self, run: &Run<'_>, report: &mut dyn Report) -> Result<(), StoreError> {
+        self.registries.open(run, std::iter::empty(), &self.traffic)?;
+        let context = Context::new(run, &[], &self.registries, self.cutoff.clone())?;
+        outbox::send(&context, report);
+        Ok(())
+    }
+
     /// Whether nothing more is to be begun.
     pub(crate) fn is_over(&self) -> bool {
         self.cutoff.is_reached()
@@ -207,7 +215,9 @@ impl<'s> Session<'s> {
                 .event(Event::Warning(&format!("cannot record when a registry may be asked again: {error}")));
         }
         if run.mode == Mode::Deliver {
-            outbox::send(run, self.cutoff.left().unwrap_or(Duration::MAX), report);
+            if let Err(error) = self.notify(run, report) {
+                report.event(Event::Warning(&format!("notifications will be sent by the next run: {error}")));
+            }
             self.summary.signal = self.stop.signal();
         }
         Ok(self.summary)
@@ -352,6 +362,8 @@ struct Registries {
     opened: BTreeMap<Name, Box<dyn Registry>>,
     /// By the registry's address: what the state has, and what is known now.
     limits: BTreeMap<String, (Option<Limit>, SharedLimit)>,
+    /// The labels of images, where a step uses one.
+    labels: Asked<ImageKey, Result<Labels, Failure>>,
 }
 
 impl Registries {
@@ -365,12 +377,15 @@ impl Registries {
     /// Opens those that are not open yet.
     fn open<'n>(
         &mut self,
-        run: &Run<'_>,
+        run: &'n Run<'_>,
         names: impl Iterator<Item = &'n Name>,
         traffic: &Traffic,
     ) -> Result<(), StoreError> {
         let mut known = None;
-        for name in names {
+        // The labels of any target may be wanted for a notification that an earlier run left.
+        let uses_labels = run.config.notifiers.iter().any(|notifier| notifier.step.labels().next().is_some());
+        let of_notifications = run.config.targets.iter().filter(|_| uses_labels);
+        for name in names.chain(of_notifications.map(|target| &target.registry)) {
             if self.opened.contains_key(name) {
                 continue;
             }

@@ -14,7 +14,7 @@ use crate::images::Table;
 use crate::monitor;
 use crate::policy::{self, Order};
 use crate::program::{self, ProgramFault};
-use crate::reference::Tag;
+use crate::reference::{Labels, Tag};
 use crate::report::{Console, Outage, Progress, Report, Silence, count, escape_control, is_sent};
 use crate::run::{self, Finding, Mode, Run, Session, Wanted, feed_key};
 use crate::secret::{Secrets, absent, exposed, origins, without_entry};
@@ -129,6 +129,7 @@ fn test_notifiers(
                 status: "test",
                 tag: Some(&test),
                 digest: None,
+                labels: &Labels::new(),
                 previous_tag: None,
                 deployment_id: None,
                 error: Some(TEST),

@@ -250,7 +250,11 @@ fn placeholders(page: &mut Roff) {
     entry(page, var, "A variable of the stage, else of the project.");
     let secret = [bold("{secret."), italic("NAME"), bold("}")];
     entry(page, secret, "A secret from [secrets].");
+    let label = [bold("{label."), italic("NAME"), bold("}")];
+    entry(page, label, LABEL_ABOUT);
 }
+
+const LABEL_ABOUT: &str = "A label of the image's configuration, such as {label.org.opencontainers.image.revision}, in deploy, gate and [[notify]]. tagship reads labels only if a placeholder uses one, once for each digest; on Docker Hub this counts as a pull. Of an image for several platforms, it reads the image for the first of platforms, else the first image. A label that the image does not have is an error; in a notification it is empty. A label cannot be part of a script that a command passes to a shell: pass it as an argument of its own, or in env.";
 
 fn about(field: Field) -> &'static str {
     match field {
@@ -361,6 +365,7 @@ mod tests {
         let page = manual();
         for field in Field::ALL {
             assert!(page.contains(&format!("\\fB{{{}}}\\fR", field.word())));
+            assert!(page.contains("\\fB{label.\\fR"));
             assert!(page.contains(&format!("\\fBTAGSHIP_{}\\fR", field.word().to_ascii_uppercase())));
         }
     }

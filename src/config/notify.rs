@@ -12,7 +12,7 @@ use super::read::Field;
 use super::step::Reader;
 use crate::target::filter::{TargetNames, TargetPattern};
 use crate::target::notifier::{Event, Notifier};
-use crate::target::template::{Field as DeploymentField, Part, Scope};
+use crate::target::template::{Field as DeploymentField, LABEL, Part, Scope};
 
 const EVENTS: &str = "write on = [\"failed\", \"dead\", \"recovered\"]";
 
@@ -39,10 +39,12 @@ pub(super) fn read(
     let folder = field.source.file.parent().unwrap_or(Path::new("/"));
     let step = Reader { scope, folder }.notification(field, &table);
     if batch {
-        let is_of_one =
-            |part: &&Part| matches!(part, Part::Field(one) if !DeploymentField::OF_BATCH.contains(one));
-        if let Some(Part::Field(one)) = step.as_ref()?.parts().find(is_of_one) {
-            let word = one.word();
+        let of_one = |part: &Part| match part {
+            Part::Field(one) => (!DeploymentField::OF_BATCH.contains(one)).then(|| one.word().to_owned()),
+            Part::Label(name) => Some(format!("{LABEL}{name}")),
+            _ => None,
+        };
+        if let Some(word) = step.as_ref()?.parts().find_map(of_one) {
             field.fault(
                 format!("{{{word}}} belongs to one event, and a batch has several"),
                 "use {count}, {lines} and {time}, or remove batch = true",

@@ -9,11 +9,11 @@ use super::answer::{NO_DATES, number, pointer, success, until};
 use super::key::Section;
 use super::read::{Field, Table, nearest};
 use super::tree::{Entry, Node, Value};
-use crate::target::lint::list;
+use crate::target::lint::{list, spliced};
 use crate::target::path::{climbing, push_encoded};
 use crate::target::step::{Body, CommandStep, HttpStep, JsonTemplate, Sign, Step, Success};
 use crate::target::template::{
-    Field as DeploymentField, Part, Scope, SecretId, Template, UnknownPlaceholder,
+    Field as DeploymentField, LABEL, Part, Scope, SecretId, Template, UnknownPlaceholder,
 };
 
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
@@ -32,7 +32,7 @@ fn leads_elsewhere(url: &Template) -> bool {
                 vars.push(start..text.len());
             }
             // Its value is not known yet.
-            Part::Field(_) | Part::Secret(_) | Part::Answer(_) => text.push('x'),
+            Part::Field(_) | Part::Secret(_) | Part::Label(_) | Part::Answer(_) => text.push('x'),
         }
     }
     !climbing(&text, &vars).is_empty()
@@ -122,7 +122,7 @@ impl Reader<'_> {
         };
         let is_of_deployment = |part: &&Part| match part {
             Part::Field(field) => OF_DEPLOYMENT.contains(field),
-            Part::Answer(_) => true,
+            Part::Label(_) | Part::Answer(_) => true,
             _ => false,
         };
         if probe.parts().any(|part| is_of_deployment(&part)) {
@@ -141,7 +141,7 @@ impl Reader<'_> {
         let is_of_attempt = |part: &Part| match part {
             Part::Field(field) => matches!(field, DeploymentField::DeploymentId | DeploymentField::Attempt),
             Part::Answer(_) => true,
-            Part::Literal(_) | Part::Var(_) | Part::Secret(_) => false,
+            Part::Literal(_) | Part::Var(_) | Part::Secret(_) | Part::Label(_) => false,
         };
         if steps.iter().flat_map(Step::parts).any(is_of_attempt) {
             field.fault(
@@ -193,7 +193,12 @@ impl Reader<'_> {
         let dir = table.get("dir").map_or(Some(self.folder.to_owned()), |field| field.file_path(self.folder));
         let timeout = duration(table, "timeout", COMMAND_TIMEOUT);
         let argv = self.argv(&command);
-        Some(CommandStep { argv: argv?, env: env?, dir: dir?, timeout: timeout? })
+        let step = CommandStep { argv: argv?, env: env?, dir: dir?, timeout: timeout? };
+        if let Some((what, cure)) = spliced(&step, |part| matches!(part, Part::Label(_))) {
+            command.fault(what, cure);
+            return None;
+        }
+        Some(step)
     }
 
     fn argv(&self, field: &Field<'_>) -> Option<Vec<Template>> {
@@ -221,6 +226,10 @@ impl Reader<'_> {
         let templates: Vec<Template> = templates.into_iter().collect::<Option<_>>()?;
         if templates.first().is_none_or(|program| program.parts.is_empty()) {
             field.fault("expected a program", "write command = [\"./deploy.sh\", \"{tag}\"]");
+            return None;
+        }
+        if templates[0].parts.iter().any(|part| matches!(part, Part::Label(_))) {
+            field.fault("a label cannot name the program to run", "pass it as an argument");
             return None;
         }
         Some(templates)
@@ -447,7 +456,12 @@ impl Reader<'_> {
         if !field.found.is_suggesting() {
             return String::new();
         }
-        let known = self.scope.known();
+        // Of Go's templates: docker inspect --format.
+        if matches!(word, "else" | "end") {
+            return format!("with blanks it is literal: {{{{ {word} }}}}");
+        }
+        let mut known = self.scope.known();
+        known.push(format!("{LABEL}{}", word.split_once('.').map_or("NAME", |(_, name)| name)));
         let other = OTHER_PLACEHOLDERS.iter().find(|(other, _)| *other == word).map(|(_, known)| *known);
         if let Some(meant) = other.filter(|meant| known.iter().any(|known| known == meant)) {
             return format!("did you mean {{{meant}}}?");

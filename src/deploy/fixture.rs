@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use super::vault::Vault;
 use super::{Handover, Outcome, Patience, Stop, Watch, carry_out};
 use crate::policy::{Policy, Rule};
-use crate::reference::{ImageRef, Repository, Tag};
+use crate::reference::{ImageRef, Labels, Repository, Tag};
 use crate::secret::{Cut, Masks, Redactor, SecretError};
 use crate::target::retry::Retry;
 use crate::target::step::Step;
@@ -85,7 +85,9 @@ pub(super) fn target(deploy: Vec<Step>) -> Target {
 }
 
 pub(super) fn handover<'a>(target: &'a Target, tag: &'a Tag) -> Handover<'a> {
-    Handover { target, tag, digest: None, previous_tag: None, deployment_id: ID, attempt: 3 }
+    static NONE: Labels = Labels::new();
+    let (labels, deployment_id) = (&NONE, ID);
+    Handover { target, tag, digest: None, labels, previous_tag: None, deployment_id, attempt: 3 }
 }
 
 /// `{var.app}` is "a b"; every `{secret.…}` named in the text is known.

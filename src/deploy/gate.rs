@@ -9,7 +9,7 @@ use super::placeholder::{Subject, Unfit, Values};
 use super::request::HttpDeployer;
 use super::vault::Vault;
 use crate::engine::{ErrorCode, Failure};
-use crate::reference::{Digest, Tag};
+use crate::reference::{Digest, Labels, Tag};
 use crate::secret::Secrets;
 use crate::stop::Cutoff;
 use crate::target::Target;
@@ -20,6 +20,7 @@ use crate::target::step::Step;
 pub(crate) struct Content<'a> {
     pub(crate) tag: &'a Tag,
     pub(crate) digest: &'a Digest,
+    pub(crate) labels: &'a Labels,
     pub(crate) previous_tag: Option<Tag>,
 }
 
@@ -37,6 +38,7 @@ pub(crate) fn ask_gates(
     let subject = Subject {
         tag: Some(content.tag),
         digest: Some(content.digest),
+        labels: Some(content.labels),
         previous_tag: content.previous_tag.as_ref(),
         ..Subject::default()
     };

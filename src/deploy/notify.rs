@@ -11,7 +11,7 @@ use super::transcript::Transcript;
 use super::vault::Learning;
 use super::{Attempt, DeployError, Deployer as _, HttpDeployer, Patience, Stop, Watch};
 use crate::engine::ErrorCode;
-use crate::reference::{Digest, Tag};
+use crate::reference::{Digest, Labels, Tag};
 use crate::secret::Secrets;
 use crate::target::Target;
 use crate::target::step::Step;
@@ -43,6 +43,7 @@ pub(crate) struct EventReport<'a> {
     pub(crate) status: &'a str,
     pub(crate) tag: Option<&'a Tag>,
     pub(crate) digest: Option<&'a Digest>,
+    pub(crate) labels: &'a Labels,
     pub(crate) previous_tag: Option<&'a Tag>,
     pub(crate) deployment_id: Option<&'a str>,
     /// Secrets masked.
@@ -71,8 +72,18 @@ pub(crate) fn notify(
     let vault = &Learning::new(secrets);
     let of_both = Subject { id: Some(message.id), time: Some(message.time), ..Subject::default() };
     let subject = match message.reported {
-        Reported::One(EventReport { status, tag, digest, previous_tag, deployment_id, error, page }) => {
-            Subject { tag, digest, previous_tag, deployment_id, status: Some(status), error, page, ..of_both }
+        Reported::One(EventReport {
+            status,
+            tag,
+            digest,
+            labels,
+            previous_tag,
+            deployment_id,
+            error,
+            page,
+        }) => {
+            let (status, labels) = (Some(status), Some(labels));
+            Subject { tag, digest, labels, previous_tag, deployment_id, status, error, page, ..of_both }
         }
         Reported::Batch { count, lines } => Subject { batch: Some(Batch { count, lines }), ..of_both },
     };

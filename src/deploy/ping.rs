@@ -65,7 +65,7 @@ pub(crate) fn ping(
                 text.push_str(secret.expose_secret());
             }
             // The configuration lets nothing else in.
-            Part::Field(_) | Part::Var(_) | Part::Answer(_) => {}
+            Part::Field(_) | Part::Var(_) | Part::Label(_) | Part::Answer(_) => {}
         }
     }
     let mut address = Url::parse(text.trim()).map_err(|error| fault(&error.to_string()))?;

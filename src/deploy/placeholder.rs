@@ -10,11 +10,11 @@ use url::form_urlencoded;
 
 use super::vault::Vault;
 use super::{DeployError, Handover};
-use crate::engine::ErrorCode;
-use crate::reference::{Digest, Tag};
+use crate::engine::{ErrorCode, Failure};
+use crate::reference::{Digest, Labels, Tag};
 use crate::target::Target;
 use crate::target::path::{climbing, push_encoded};
-use crate::target::step::JsonTemplate;
+use crate::target::step::{JsonTemplate, Step};
 use crate::target::template::{Answer, Field, Part, SecretId, Template};
 
 /// What the placeholders stand for in one attempt.
@@ -28,7 +28,7 @@ pub(super) struct Values<'a> {
     pub(super) unfit: Unfit,
 }
 
-/// What becomes of a value from outside that does not fit where it goes.
+/// What becomes of a value from outside that does not fit where it goes, or of a label that is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unfit {
     /// It is an error: a deployment must not do something else.
@@ -42,6 +42,8 @@ pub(super) enum Unfit {
 pub(super) struct Subject<'a> {
     pub(super) tag: Option<&'a Tag>,
     pub(super) digest: Option<&'a Digest>,
+    /// Of the image, where a step uses one.
+    pub(super) labels: Option<&'a Labels>,
     pub(super) previous_tag: Option<&'a Tag>,
     pub(super) deployment_id: Option<&'a str>,
     pub(super) attempt: Option<u32>,
@@ -69,10 +71,11 @@ impl<'a> Values<'a> {
         vault: &'a dyn Vault,
         answers: Option<&'a [Option<Value>]>,
     ) -> Values<'a> {
-        let Handover { target, tag, digest, previous_tag, deployment_id, attempt } = *handover;
+        let Handover { target, tag, digest, labels, previous_tag, deployment_id, attempt } = *handover;
         let subject = Subject {
             tag: Some(tag),
             digest,
+            labels: Some(labels),
             previous_tag,
             deployment_id: Some(deployment_id),
             attempt: Some(attempt),
@@ -173,6 +176,7 @@ impl Values<'_> {
                 Part::Field(field) => push_encoded(&self.field(*field).unwrap_or_default(), &mut url),
                 Part::Var(value) => push_encoded(value, &mut url),
                 Part::Secret(_) => url.push_str(MASK),
+                Part::Label(name) => push_encoded(self.label(name).unwrap_or_default(), &mut url),
                 Part::Answer(answer) => push_encoded(&self.answer(answer).unwrap_or_default(), &mut url),
             }
         }
@@ -277,6 +281,7 @@ impl Values<'_> {
                 Part::Field(field) => push_value(&self.field(*field).unwrap_or_default(), &mut text),
                 Part::Var(value) => push_value(value, &mut text),
                 Part::Secret(id) => text.push_str(self.secret(id)?.expose_secret()),
+                Part::Label(name) => push_value(self.label(name)?, &mut text),
                 Part::Answer(answer) => push_value(&self.answer(answer)?, &mut text),
             }
         }
@@ -290,6 +295,21 @@ impl Values<'_> {
             interrupted: error.interrupted,
             ..DeployError::before_start(ErrorCode::Secret, self.vault.mask(&error.to_string()))
         })
+    }
+
+    /// # Errors
+    /// The image lacks the label; nothing was started.
+    fn label(&self, name: &str) -> Result<&str, DeployError> {
+        let Subject { tag, labels, .. } = self.subject;
+        match labels.and_then(|labels| labels.get(name)) {
+            Some(value) => Ok(value),
+            None if self.unfit == Unfit::Replaced => Ok(""),
+            None => {
+                let image = &self.target.image;
+                let image = tag.map_or_else(|| image.to_string(), |tag| image.with_tag(tag));
+                Err(DeployError::before_start(ErrorCode::NotFound, lacks(&image, name)))
+            }
+        }
     }
 
     /// What an earlier step's answer has where the pointer points to.
@@ -309,6 +329,16 @@ impl Values<'_> {
         let found = answer.pointer(pointer).ok_or_else(|| fault("has nothing at"))?;
         scalar(found).ok_or_else(|| fault("has no single value at"))
     }
+}
+
+/// The first label that a deployment to the target uses and the image of this tag lacks.
+pub(crate) fn missing_label(target: &Target, tag: &Tag, labels: &Labels) -> Option<Failure> {
+    let name = target.deploy.iter().flat_map(Step::labels).find(|name| !labels.contains_key(*name))?;
+    Some(Failure { code: ErrorCode::NotFound, message: lacks(&target.image.with_tag(tag), name) })
+}
+
+fn lacks(image: &str, label: &str) -> String {
+    format!("{image} has no label {label:?}; set it when the image is built, or remove {{label.{label}}}")
 }
 
 /// What a value of an answer is as text; None: it is no text, number or truth.

@@ -16,7 +16,7 @@ use super::names::{self, NamesPage};
 use super::newest_first::{Numbered, TimedPage, Walk};
 use super::oci::Oci;
 use super::request::Method;
-use super::{Registry, RegistryError, SignIn, Traffic};
+use super::{Configuration, Registry, RegistryError, SignIn, Traffic};
 use crate::config::RegistryConfig;
 use crate::reference::{Digest, ListedTag, Listing, Platforms, Repository, Tag};
 use crate::secret::Secrets;
@@ -274,14 +274,15 @@ impl Registry for Dockerhub {
         Ok(self.row(&full(repository), tag)?.and_then(|row| row.last_updated))
     }
 
-    /// It would take a pull to know.
-    fn created(
+    /// Reading manifests counts as a pull.
+    fn configuration(
         &self,
-        _repository: &Repository,
-        _tag: &Tag,
-        _platforms: &[String],
-    ) -> Result<Option<Timestamp>, RegistryError> {
-        Ok(None)
+        repository: &Repository,
+        digest: &Digest,
+        platforms: &[String],
+    ) -> Result<Option<Configuration>, RegistryError> {
+        self.allowed()?;
+        self.oci.configuration(&full(repository), digest, platforms)
     }
 
     fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Platforms, RegistryError> {

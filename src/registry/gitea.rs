@@ -20,7 +20,7 @@ use super::image::{self, Blob, Blobs, Heads};
 use super::newest_first::Walk;
 use super::request::{Header, Method};
 use super::tags_list::{Page, error_code};
-use super::{About, Registry, RegistryError, SignIn, Traffic};
+use super::{About, Configuration, Registry, RegistryError, SignIn, Traffic};
 use crate::config::{CredentialSetting, RegistryConfig, SecretSource};
 use crate::engine::feed::{self, Changes, Cursor, Owner};
 use crate::reference::{Digest, ListedTag, Listing, Platforms, Repository, Tag};
@@ -406,13 +406,13 @@ impl Registry for Gitea {
         let _ = self.exchanged();
     }
 
-    fn created(
+    fn configuration(
         &self,
         repository: &Repository,
-        tag: &Tag,
+        digest: &Digest,
         platforms: &[String],
-    ) -> Result<Option<Timestamp>, RegistryError> {
-        image::created(self, repository, tag, platforms)
+    ) -> Result<Option<Configuration>, RegistryError> {
+        image::configuration(self, repository, digest.as_str(), platforms)
     }
 
     fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Platforms, RegistryError> {

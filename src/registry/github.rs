@@ -18,7 +18,7 @@ use super::names::{self, NamesPage};
 use super::newest_first::{Numbered, TimedPage, Walk};
 use super::oci::Oci;
 use super::request::Method;
-use super::{Registry, RegistryError, SignIn, Traffic};
+use super::{Configuration, Registry, RegistryError, SignIn, Traffic};
 use crate::config::RegistryConfig;
 use crate::reference::{Digest, ListedTag, Listing, Platforms, Repository, Tag};
 use crate::secret::Secrets;
@@ -262,13 +262,13 @@ impl Registry for Github {
         Ok(None)
     }
 
-    fn created(
+    fn configuration(
         &self,
         repository: &Repository,
-        tag: &Tag,
+        digest: &Digest,
         platforms: &[String],
-    ) -> Result<Option<Timestamp>, RegistryError> {
-        self.oci.created(repository, tag, platforms)
+    ) -> Result<Option<Configuration>, RegistryError> {
+        self.oci.configuration(repository, digest, platforms)
     }
 
     fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Platforms, RegistryError> {

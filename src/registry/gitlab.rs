@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use ureq::http::StatusCode;
@@ -17,7 +16,7 @@ use super::client::Client;
 use super::names::{self, NamesPage};
 use super::oci::Oci;
 use super::request::{Header, Method};
-use super::{Registry, RegistryError, SignIn, Traffic};
+use super::{Configuration, Registry, RegistryError, SignIn, Traffic};
 use crate::config::RegistryConfig;
 use crate::reference::{Digest, ListedTag, Listing, Platforms, Repository, Tag};
 use crate::secret::Secrets;
@@ -108,13 +107,13 @@ impl Registry for Gitlab {
         false
     }
 
-    fn created(
+    fn configuration(
         &self,
         repository: &Repository,
-        tag: &Tag,
+        digest: &Digest,
         platforms: &[String],
-    ) -> Result<Option<Timestamp>, RegistryError> {
-        self.oci.created(repository, tag, platforms)
+    ) -> Result<Option<Configuration>, RegistryError> {
+        self.oci.configuration(repository, digest, platforms)
     }
 
     fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Platforms, RegistryError> {

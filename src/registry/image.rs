@@ -1,4 +1,4 @@
-//! What a manifest and an image's configuration say: digest, platforms, when it was built.
+//! What a manifest and an image's configuration say: digest, platforms, when it was built, labels.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use super::RegistryError;
 use super::answer::{Answer, SMALL_BODY, Unread, whole};
 use super::client::Client;
 use super::request::{Header, Method};
-use crate::reference::{Digest, Platforms, Repository, Tag};
+use crate::reference::{Digest, Labels, Platforms, Repository, Tag};
 
 /// Something that gives manifests and blobs by their path: `/v2/acme/shop/manifests/v1`.
 pub(super) trait Blobs {
@@ -68,11 +68,28 @@ struct Platform {
     variant: Option<String>,
 }
 
+/// The configuration of an image as it is written.
 #[derive(Deserialize)]
-struct Configuration {
+struct Written {
     created: Option<Timestamp>,
+    config: Option<Settings>,
     #[serde(flatten)]
     platform: Platform,
+}
+
+#[derive(Deserialize)]
+struct Settings {
+    #[serde(rename = "Labels")]
+    labels: Option<Labels>,
+}
+
+/// What an image's configuration says.
+#[derive(Clone, Debug)]
+pub(crate) struct Configuration {
+    /// When the image was built. None: it does not say.
+    pub(crate) created: Option<Timestamp>,
+    /// The error: what the image has is no configuration that can be read.
+    pub(crate) labels: Result<Labels, RegistryError>,
 }
 
 impl Manifest {
@@ -125,20 +142,21 @@ pub(super) fn platforms(
         let image = |found: Descriptor| Some((found.platform?.name()?, Some(found.digest)));
         manifest.manifests.into_iter().filter_map(image).collect()
     } else {
-        let only = configuration(blobs, repository, &manifest)?;
+        let only = written(blobs, repository, &manifest)?;
         only.and_then(|found| found.platform.name()).map(|name| (name, None)).into_iter().collect()
     };
     Ok(Platforms { of, images })
 }
 
-/// When a tag's image was built: of an index the first of `wanted`, else the first that is an image to run.
-pub(super) fn created(
+/// The configuration of an image: of an index, that of the first of `wanted`, else of the first that is an image to run.
+/// None: there is no such manifest.
+pub(super) fn configuration(
     blobs: &impl Blobs,
     repository: &Repository,
-    tag: &Tag,
+    reference: &str,
     wanted: &[String],
-) -> Result<Option<Timestamp>, RegistryError> {
-    let mut found = manifest(blobs, repository, tag.as_str())?;
+) -> Result<Option<Configuration>, RegistryError> {
+    let mut found = manifest(blobs, repository, reference)?;
     let image = found.as_ref().and_then(|index| index.image(wanted)).map(|image| image.digest.to_string());
     if let Some(image) = image {
         found = manifest(blobs, repository, &image)?;
@@ -146,12 +164,17 @@ pub(super) fn created(
     let Some(manifest) = found else {
         return Ok(None);
     };
-    match configuration(blobs, repository, &manifest) {
-        Ok(found) => Ok(found.and_then(|found| found.created)),
-        // What is no image's configuration does not say it: an answer, and not an outage.
-        Err(RegistryError::Protocol(_)) => Ok(None),
-        Err(error) => Err(error),
-    }
+    Ok(Some(match written(blobs, repository, &manifest) {
+        Ok(found) => {
+            let (created, settings) =
+                found.map_or((None, None), |Written { created, config, .. }| (created, config));
+            let labels = settings.and_then(|settings| settings.labels);
+            Configuration { created, labels: Ok(labels.unwrap_or_default()) }
+        }
+        // An artifact that is no image does not say when it was built: an answer, and not an outage.
+        Err(error @ RegistryError::Protocol(_)) => Configuration { created: None, labels: Err(error) },
+        Err(error) => return Err(error),
+    }))
 }
 
 fn manifest(
@@ -168,11 +191,11 @@ fn manifest_path(repository: &Repository, reference: &str) -> String {
     format!("/v2/{repository}/manifests/{reference}")
 }
 
-fn configuration(
+fn written(
     blobs: &impl Blobs,
     repository: &Repository,
     manifest: &Manifest,
-) -> Result<Option<Configuration>, RegistryError> {
+) -> Result<Option<Written>, RegistryError> {
     let Some(config) = &manifest.config else {
         return Ok(None);
     };
@@ -330,7 +353,7 @@ mod tests {
             ),
             (
                 "blobs/sha256:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd",
-                r#"{"os": "linux", "architecture": "amd64", "created": "2026-11-20T10:00:00.5Z", "config": {}}"#,
+                r#"{"os": "linux", "architecture": "amd64", "created": "2026-11-20T10:00:00.5Z", "config": {"Labels": {"team": "a b"}}}"#,
             ),
             ("manifests/html", "<html>"),
             (
@@ -345,7 +368,7 @@ mod tests {
             ),
             (
                 "blobs/sha256:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee",
-                r#"{"os": "linux", "architecture": "arm64", "created": "2026-11-20T10:00:07Z"}"#,
+                r#"{"os": "linux", "architecture": "arm64", "created": "2026-11-20T10:00:07Z", "config": {"Labels": null}}"#,
             ),
             (
                 "manifests/odd",
@@ -386,7 +409,7 @@ mod tests {
     fn what_is_no_digest_becomes_no_path() {
         for name in ["elsewhere", "children"] {
             let (repository, tag) = of(name);
-            let wrong = created(&shelf(), &repository, &tag, &[]).unwrap_err();
+            let wrong = configuration(&shelf(), &repository, tag.as_str(), &[]).unwrap_err();
             assert_eq!(wrong.to_string(), "on the shelf: this is not a manifest", "{name}");
         }
     }
@@ -403,8 +426,23 @@ mod tests {
             ("odd", &[], None),
         ] {
             let (repository, name) = of(tag);
-            let built = created(&shelf(), &repository, &name, wanted).unwrap();
-            assert_eq!(built, expected.map(|moment| moment.parse().unwrap()), "{tag} {wanted:?}");
+            let found = configuration(&shelf(), &repository, name.as_str(), wanted).unwrap().unwrap();
+            assert_eq!(found.created, expected.map(|moment| moment.parse().unwrap()), "{tag} {wanted:?}");
         }
+    }
+
+    #[test]
+    fn an_image_has_the_labels_of_its_configuration_if_that_can_be_read() {
+        let labels = |tag| {
+            let (repository, tag) = of(tag);
+            configuration(&shelf(), &repository, tag.as_str(), &[]).unwrap().map(|found| found.labels)
+        };
+        let named = |tag| labels(tag).unwrap().unwrap();
+        assert_eq!(named("single"), Labels::from([("team".to_owned(), "a b".to_owned())]));
+        assert_eq!(named("multi"), named("single"));
+        assert_eq!(named("attested"), Labels::new(), "it has none");
+        let wrong = labels("odd").unwrap().unwrap_err();
+        assert_eq!(wrong.to_string(), "on the shelf: this is not an image's configuration");
+        assert!(labels("gone").is_none());
     }
 }

@@ -10,7 +10,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use header::Challenge;
-use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use ureq::http::StatusCode;
@@ -22,7 +21,7 @@ use super::image::{self, Blob, Blobs, Heads};
 use super::large::{Claim, LARGE_LIST};
 use super::request::Method;
 use super::tags_list::{MOST_TAGS, Page, TOO_MANY, error_code, without_repeats};
-use super::{Registry, RegistryError, SignIn, Traffic};
+use super::{Configuration, Registry, RegistryError, SignIn, Traffic};
 use crate::config::RegistryConfig;
 use crate::reference::{Digest, ListedTag, Listing, Platforms, Repository, Tag};
 use crate::secret::{Credential, Secrets};
@@ -637,13 +636,13 @@ impl Registry for Oci {
         self.heads.digest(repository, |method| self.ask(method, repository, &url), Oci::refusal)
     }
 
-    fn created(
+    fn configuration(
         &self,
         repository: &Repository,
-        tag: &Tag,
+        digest: &Digest,
         platforms: &[String],
-    ) -> Result<Option<Timestamp>, RegistryError> {
-        image::created(&OfRepository { oci: self, repository }, repository, tag, platforms)
+    ) -> Result<Option<Configuration>, RegistryError> {
+        image::configuration(&OfRepository { oci: self, repository }, repository, digest.as_str(), platforms)
     }
 
     fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Platforms, RegistryError> {

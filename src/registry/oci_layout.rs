@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::answer::{SMALL_BODY, TAGS_BODY};
 use super::image::{self, Blob, Blobs};
-use super::{Registry, RegistryError, SignIn};
+use super::{Configuration, Registry, RegistryError, SignIn};
 use crate::file;
 use crate::reference::{Digest, ListedTag, Listing, Platforms, Repository, Tag};
 
@@ -262,13 +262,13 @@ impl Registry for OciLayout {
         Ok(self.entry(repository, tag)?.and_then(|entry| entry.pushed_at))
     }
 
-    fn created(
+    fn configuration(
         &self,
         repository: &Repository,
-        tag: &Tag,
+        digest: &Digest,
         platforms: &[String],
-    ) -> Result<Option<Timestamp>, RegistryError> {
-        image::created(&InLayout { layout: self, repository }, repository, tag, platforms)
+    ) -> Result<Option<Configuration>, RegistryError> {
+        image::configuration(&InLayout { layout: self, repository }, repository, digest.as_str(), platforms)
     }
 
     fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Platforms, RegistryError> {

@@ -12,9 +12,12 @@ use jiff::Timestamp;
 
 use super::record::Recorded;
 use super::stage::longest;
+use super::turn::unknown;
 use super::{Context, Message, Mode};
 use crate::deploy::{self, Handover, Watch};
-use crate::engine::{self, Change, DecidedBy, Deployment, DeploymentState, Failure, Status, TargetEvent};
+use crate::engine::{
+    self, Change, DecidedBy, Deployment, DeploymentState, ErrorCode, Failure, Status, TargetEvent,
+};
 use crate::process::Leader;
 use crate::report::{Phase, TargetReport};
 use crate::stop::Cutoff;
@@ -250,6 +253,13 @@ impl Delivery<'_> {
         if self.cutoff.is_reached() {
             return Ok(not_started(run.mode, recorded));
         }
+        let target = recorded.target;
+        let (tag, digest) = (&deployment.tag, deployment.digest.as_ref());
+        let labels = match self.context.labels(target, tag, digest, &target.deploy) {
+            Ok(labels) => labels,
+            Err(Failure { code: ErrorCode::OutOfTime, .. }) => return Ok(not_started(run.mode, recorded)),
+            Err(failure) => return Ok(unknown(recorded, failure)),
+        };
         let number = deployment.attempts.saturating_add(1);
         let attempt = Attempt { deployment_id: &deployment.id, number };
         let now = Timestamp::now();
@@ -271,6 +281,7 @@ impl Delivery<'_> {
             target: recorded.target,
             tag: &deployment.tag,
             digest: deployment.digest.as_ref(),
+            labels: &labels,
             previous_tag: deployment.previous_tag.as_ref(),
             deployment_id: &deployment.id,
             attempt: number,

@@ -1,8 +1,9 @@
 //! What a decision needs to know beyond the tags: asked of the registry, the stage or the state, each once.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
@@ -10,21 +11,22 @@ use super::Context;
 use crate::deploy::Content;
 use crate::engine::sighting::Sightings;
 use crate::engine::{ErrorCode, Fact, Facts, Failure, PollState, Reported, StageRun, Unknown};
-use crate::reference::{Digest, Platforms, Repository, Tag};
+use crate::reference::{Digest, Labels, Platforms, Repository, Tag};
 use crate::registry::{Registry, RegistryError};
 use crate::store::{Store, StoreError};
+use crate::target::step::Step;
 use crate::target::{Name, Target, TargetId};
 
 /// What was answered so far for one target.
 #[derive(Default)]
 pub(super) struct Answers {
-    digests: Asked<Tag, Option<Digest>>,
-    push_times: Asked<Tag, Option<Timestamp>>,
-    platforms: Asked<Tag, Platforms>,
-    presence: Asked<(Repository, Tag), bool>,
-    images: Asked<Tag, Option<Digest>>,
-    runs: Asked<Name, Vec<StageRun>>,
-    gates: Asked<(Tag, Digest), Result<(), String>>,
+    digests: Asked<Tag, Fact<Option<Digest>>>,
+    push_times: Asked<Tag, Fact<Option<Timestamp>>>,
+    platforms: Asked<Tag, Fact<Platforms>>,
+    presence: Asked<(Repository, Tag), Fact<bool>>,
+    images: Asked<Tag, Fact<Option<Digest>>>,
+    runs: Asked<Name, Fact<Vec<StageRun>>>,
+    gates: Asked<(Tag, Digest), Fact<Result<(), String>>>,
     running: OnceCell<Fact<Reported>>,
     given: OnceCell<Fact<HashMap<Tag, Timestamp>>>,
     sightings: OnceCell<Fact<Sightings>>,
@@ -33,12 +35,12 @@ pub(super) struct Answers {
 impl Answers {
     /// A push time that the feed has told already.
     pub(super) fn know_push_time(&self, tag: Tag, pushed_at: Timestamp) {
-        self.push_times.0.borrow_mut().insert(tag, Ok(Some(pushed_at)));
+        self.push_times.known().insert(tag, Ok(Some(pushed_at)));
     }
 
     /// What a tag points at, which was seen together with others.
     pub(super) fn know_image(&self, tag: Tag, digest: Digest) {
-        self.images.0.borrow_mut().insert(tag, Ok(Some(digest)));
+        self.images.known().insert(tag, Ok(Some(digest)));
     }
 }
 
@@ -52,27 +54,35 @@ impl Answers {
     }
 }
 
-struct Asked<K, V>(RefCell<HashMap<K, Fact<V>>>);
+/// Answers by what was asked.
+pub(super) struct Asked<K, V>(Mutex<HashMap<K, V>>);
+
+/// A registry's name, a repository in it, a digest, and the platform whose image of an index is meant.
+pub(super) type ImageKey = (Name, Repository, Digest, Option<String>);
 
 impl<K, V> Default for Asked<K, V> {
     fn default() -> Asked<K, V> {
-        Asked(RefCell::new(HashMap::new()))
+        Asked(Mutex::default())
     }
 }
 
 impl<K: Clone + Eq + Hash, V: Clone> Asked<K, V> {
     fn share(&self, others: &Asked<K, V>) {
-        let others = others.0.borrow();
-        self.0.borrow_mut().extend(others.iter().map(|(key, answer)| (key.clone(), answer.clone())));
+        let others = others.known();
+        self.known().extend(others.iter().map(|(key, answer)| (key.clone(), answer.clone())));
     }
 
-    fn get(&self, key: &K, ask: impl FnOnce() -> Fact<V>) -> Fact<V> {
-        if let Some(known) = self.0.borrow().get(key) {
+    fn get(&self, key: &K, ask: impl FnOnce() -> V) -> V {
+        if let Some(known) = self.known().get(key) {
             return known.clone();
         }
         let answer = ask();
-        self.0.borrow_mut().insert(key.clone(), answer.clone());
+        self.known().insert(key.clone(), answer.clone());
         answer
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<K, V>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -117,6 +127,43 @@ impl Facts for FromState<'_> {
                 runs.extend(same.into_iter().map(|run| StageRun { digest: given.now.of.clone(), ..run }));
             }
             Ok(runs)
+        })
+    }
+}
+
+impl Context<'_> {
+    /// The labels of what a tag points at, if one of these steps uses a label; else none. The content of a
+    /// digest never changes, so it is asked once in a run. `digest`: None where it is not known.
+    ///
+    /// # Errors
+    /// The registry does not answer, or has no image that has labels.
+    pub(super) fn labels(
+        &self,
+        target: &Target,
+        tag: &Tag,
+        digest: Option<&Digest>,
+        steps: &[Step],
+    ) -> Result<Labels, Failure> {
+        if !steps.iter().any(|step| step.labels().next().is_some()) {
+            return Ok(Labels::default());
+        }
+        let (registry, repository) = (self.registry(target), &target.image.repository);
+        let failed = |error: RegistryError| self.failure(&error);
+        let none = || {
+            RegistryError::NotFound(format!(
+                "{}: the registry has no manifest for this image, so its labels are unknown",
+                target.image.with_tag(tag)
+            ))
+        };
+        let digest = match digest {
+            Some(digest) => digest.clone(),
+            None => registry.digest(repository, tag).map_err(failed)?.ok_or_else(|| failed(none()))?,
+        };
+        let platforms = &target.gates.platforms;
+        let key = (target.registry.clone(), repository.clone(), digest, platforms.first().cloned());
+        self.registries.labels.get(&key, || {
+            let found = registry.configuration(repository, &key.2, platforms);
+            found.and_then(|found| found.ok_or_else(none)?.labels).map_err(failed)
         })
     }
 }
@@ -183,7 +230,10 @@ impl Facts for FromEveryone<'_> {
         self.answers.gates.get(&(tag.clone(), digest.clone()), || {
             let (context, target) = (self.context, self.target);
             let state = context.states.get(&target.id);
-            let content = Content { tag, digest, previous_tag: state.and_then(PollState::deployed_tag) };
+            let labels =
+                context.labels(target, tag, Some(digest), &target.gates.steps).map_err(Unknown::Failed)?;
+            let previous_tag = state.and_then(PollState::deployed_tag);
+            let content = Content { tag, digest, labels: &labels, previous_tag };
             crate::deploy::ask_gates(target, &content, &context.run.secrets, &context.cutoff)
                 .map_err(Unknown::Failed)
         })

@@ -107,7 +107,7 @@ pub(crate) fn deploy_by_hand(
     summary.requests = traffic.requests();
     report.event(Event::Target(&delivered));
     report.event(Event::Finished(&summary));
-    outbox::send(run, context.left(), report);
+    outbox::send(&context, report);
     summary.signal = run.stop.signal();
     Ok(Some(summary))
 }

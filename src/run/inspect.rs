@@ -295,13 +295,21 @@ impl Trial<'_> {
             }
             return Ok(Some(format!("it would wait: {}", decision.reason)));
         }
+        let digest = decision.deploy.and_then(|listed| listed.digest);
+        let labels = context.labels(target, tag, digest.as_ref(), &target.deploy);
+        let labels = labels.map_err(|failure| failed(DEPLOY, failure))?;
+        if let Some(missing) = crate::deploy::missing_label(target, tag, &labels) {
+            return Err(failed(DEPLOY, missing));
+        }
+        let Some(digest) = digest else { return Ok(None) };
         if target.policy.order() != Order::Newest || registry.has_push_times() {
             return Ok(None);
         }
-        let built = registry.created(image, tag, &target.gates.platforms).map_err(|error| {
+        let built = registry.configuration(image, &digest, &target.gates.platforms).map_err(|error| {
             let what = "could not tell when it was built, which order = \"newest\" needs";
             failed(what, context.failure(&error))
         })?;
+        let built = built.and_then(|found| found.created);
         let says_when = built.is_some_and(|built| built >= REAL_BUILDS);
         Ok((!says_when).then(|| {
             "it would wait for you where several new tags appear at once: \

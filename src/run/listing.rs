@@ -243,7 +243,8 @@ fn ask_images(
             let Some(digest) = registry.digest(image, tag)? else {
                 return Ok(None);
             };
-            Ok(Some(Built { digest, created: registry.created(image, tag, platforms)? }))
+            let found = registry.configuration(image, &digest, platforms)?;
+            Ok(Some(Built { digest, created: found.and_then(|found| found.created) }))
         };
         built().map_err(|error| context.failure(&error))
     };

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::Run;
+use super::{Context, Run};
 use crate::config::Config;
 use crate::deploy::{self, DeployError, EventReport, Message, Reported};
 use crate::engine::{self, Decision, ErrorCode, Failed, Notification, PollState, Status};
+use crate::reference::Labels;
 use crate::report::{Event as Said, Report};
 use crate::store::{Notified, StoreError, Write};
 use crate::target::notifier::{Event, Notifier};
@@ -78,14 +79,15 @@ const LONGEST_LINES: usize = 1_800;
 
 /// Sends the notifications that are due: to all receivers at the same time, and to each in the order of the events.
 /// Those that there is no time for stay in the outbox. Failures are warnings.
-pub(super) fn send(run: &Run<'_>, left: Duration, report: &mut dyn Report) {
-    let until = Instant::now() + left.clamp(SHORTEST, LONGEST);
-    if let Err(error) = send_due(run, until, report) {
+pub(super) fn send(context: &Context<'_>, report: &mut dyn Report) {
+    let until = Instant::now() + context.left().clamp(SHORTEST, LONGEST);
+    if let Err(error) = send_due(context, until, report) {
         report.event(Said::Warning(&format!("notifications will be sent by the next run: {error}")));
     }
 }
 
-fn send_due(run: &Run<'_>, until: Instant, report: &mut dyn Report) -> Result<(), StoreError> {
+fn send_due(context: &Context<'_>, until: Instant, report: &mut dyn Report) -> Result<(), StoreError> {
+    let run = context.run;
     if run.store.unsent()?.is_empty() {
         return Ok(());
     }
@@ -122,7 +124,7 @@ fn send_due(run: &Run<'_>, until: Instant, report: &mut dyn Report) -> Result<()
     let work = |sender: mpsc::Sender<_>| {
         let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         while let Some((notifier, letters)) = next() {
-            send_to(run, notifier, letters, until, &sender);
+            send_to(context, notifier, letters, until, &sender);
         }
     };
     thread::scope(|scope| {
@@ -159,12 +161,13 @@ struct Letter<'a> {
 
 /// Sends the messages of one receiver in order, until it does not answer in time.
 fn send_to(
-    run: &Run<'_>,
+    context: &Context<'_>,
     notifier: &Notifier,
     letters: Vec<Letter<'_>>,
     until: Instant,
     sender: &mpsc::Sender<(Vec<Notification>, Result<(), DeployError>)>,
 ) {
+    let run = context.run;
     for Letter { notifications, target } in letters {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() || run.stop.signal().is_some() {
@@ -173,6 +176,7 @@ fn send_to(
         let [.., last] = notifications.as_slice() else { continue };
         let lines = lines(&notifications);
         let registry = &run.config.registries[&target.registry];
+        let labels = labels(context, target, notifier, last);
         let page = registry.page(&target.image.repository, last.tag.as_ref());
         let reported = match notifier.batch {
             true => Reported::Batch { count: notifications.len(), lines: &lines },
@@ -180,6 +184,7 @@ fn send_to(
                 status: last.event.as_str(),
                 tag: last.tag.as_ref(),
                 digest: last.digest.as_ref(),
+                labels: &labels,
                 previous_tag: last.previous_tag.as_ref(),
                 deployment_id: last.deployment_id.as_deref(),
                 error: last.error.as_deref(),
@@ -196,6 +201,13 @@ fn send_to(
             return;
         }
     }
+}
+
+/// The labels of what a notification is about; none if they are not known, because an alarm must arrive.
+fn labels(context: &Context<'_>, target: &Target, notifier: &Notifier, of: &Notification) -> Labels {
+    let steps = std::slice::from_ref(&notifier.step);
+    let asked = of.tag.as_ref().map(|tag| context.labels(target, tag, of.digest.as_ref(), steps));
+    asked.and_then(Result::ok).unwrap_or_default()
 }
 
 /// A line for each notification: `shop/dev failed: dev-43 command: ./deploy.sh exited with status 7`.

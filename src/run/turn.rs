@@ -196,7 +196,7 @@ pub(super) fn back_to(
     Ok(engine::back_to(deployment, &runs, uuid::Uuid::now_v7().to_string()))
 }
 
-fn unknown(recorded: &Recorded<'_>, failure: Failure) -> TargetReport {
+pub(super) fn unknown(recorded: &Recorded<'_>, failure: Failure) -> TargetReport {
     TargetReport {
         status: Status::Unknown,
         reason: failure.message.clone(),

@@ -19,7 +19,11 @@ pub(crate) fn lints(step: &Step) -> Vec<String> {
             lints.extend(operator(step));
             lints.extend(step.argv.iter().filter_map(variable));
         }
-        Step::Command(step) => lints.extend(step.argv.iter().find_map(|argument| spliced(step, argument))),
+        Step::Command(step) => {
+            let is_outside =
+                |part: &Part| matches!(part, Part::Answer(_) | Part::Field(Field::Error | Field::Lines));
+            lints.extend(spliced(step, is_outside).map(|(what, cure)| format!("{what}; {cure}")));
+        }
         Step::Http(step) => {
             lints.extend(variable(&step.url));
             lints.extend(step.headers.iter().filter_map(|(_, value)| variable(value)));
@@ -68,7 +72,7 @@ fn as_json(template: &Template) -> Option<(String, Option<String>)> {
     let is_any_text = |part: &&Part| match part {
         Part::Literal(_) => false,
         Part::Field(field) => matches!(field, Field::Error | Field::Lines),
-        Part::Var(_) | Part::Secret(_) | Part::Answer(_) => true,
+        Part::Var(_) | Part::Secret(_) | Part::Label(_) | Part::Answer(_) => true,
     };
     let value = template.parts.iter().find(is_any_text);
     Some((table, value.map(|part| written(&Template { parts: vec![part.clone()] }))))
@@ -101,6 +105,7 @@ pub(crate) fn written(template: &Template) -> String {
         Part::Literal(text) | Part::Var(text) => text.clone(),
         Part::Field(field) => format!("{{{}}}", field.word()),
         Part::Secret(id) => format!("{{secret.{id}}}"),
+        Part::Label(name) => format!("{{label.{name}}}"),
         Part::Answer(answer) => format!("{{step.{}.{}}}", answer.step, answer.pointer),
     };
     template.parts.iter().map(written).collect()
@@ -136,17 +141,20 @@ fn has_shell(step: &CommandStep) -> bool {
     })
 }
 
-/// `["sh", "-c", "mail {error}"]`: a shell runs a line with text from a server or a command in it.
-fn spliced(step: &CommandStep, argument: &Template) -> Option<String> {
-    let is_outside =
-        |part: &&Part| matches!(part, Part::Answer(_) | Part::Field(Field::Error | Field::Lines));
-    let part = argument.parts.iter().find(is_outside)?;
-    // Alone it is an argument, except for ssh, which joins all arguments to one line.
-    let is_ssh = step.argv.iter().any(|argument| written(argument).rsplit('/').next() == Some("ssh"));
-    if argument.parts.len() == 1 && !is_ssh {
+/// `["sh", "-c", "mail {error}"]`: a shell runs a line with text from outside in it. Gives what is wrong with the first
+/// such part, and what to write instead.
+pub(crate) fn spliced(step: &CommandStep, is_outside: impl Fn(&Part) -> bool) -> Option<(String, String)> {
+    if !has_shell(step) {
         return None;
     }
-    let shown = written(&Template { parts: vec![part.clone()] });
+    let is_ssh = step.argv.iter().any(|argument| written(argument).rsplit('/').next() == Some("ssh"));
+    let found = step.argv.iter().enumerate().find_map(|(index, argument)| {
+        // Alone it is an argument, except as the script itself, and for ssh, which joins all arguments to one line.
+        let is_argument =
+            argument.parts.len() == 1 && !is_ssh && !(index > 0 && is_script(&step.argv[index - 1]));
+        argument.parts.iter().find(|part| is_outside(part)).filter(|_| !is_argument)
+    });
+    let shown = written(&Template { parts: vec![found?.clone()] });
     let cure = match is_ssh {
         true => "remove it".to_owned(),
         false => {
@@ -154,7 +162,13 @@ fn spliced(step: &CommandStep, argument: &Template) -> Option<String> {
             format!("write command = {words}")
         }
     };
-    Some(format!("{shown} is text from outside, and a shell would run it; {cure}"))
+    Some((format!("{shown} is text from outside, and a shell would run it"), cure))
+}
+
+/// `-c`, `-ec`: a script follows.
+fn is_script(option: &Template) -> bool {
+    let text = written(option);
+    text.starts_with('-') && !text.starts_with("--") && text.ends_with('c')
 }
 
 /// `["docker", "compose", "pull", "&&", …]`
@@ -298,6 +312,10 @@ mod tests {
             (
                 &["curl", "-d", r#"{"text": "{error}"}"#, "https://example.com"],
                 r#"an argument is JSON, and a quote or a line feed in {error} would break it; write url = "…", json = { text = "{error}" }"#,
+            ),
+            (
+                &["bash", "-ec", "{error}"],
+                r#"{error} is text from outside, and a shell would run it; write command = ["sh", "-c", "… \"$1\"", "sh", "{error}"]"#,
             ),
             (
                 &["ssh", "host", "./x", "{step.1./id}"],

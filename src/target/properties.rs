@@ -16,6 +16,7 @@ fn written(template: &Template) -> String {
         Part::Field(field) => format!("{{{}}}", field.word()),
         Part::Var(_) => "{var.app}".to_owned(),
         Part::Secret(SecretId(name)) => format!("{{secret.{name}}}"),
+        Part::Label(name) => format!("{{label.{name}}}"),
         Part::Answer(Answer { step, pointer }) => format!("{{step.{step}.{pointer}}}"),
     };
     template.parts.iter().map(text).collect()
@@ -25,7 +26,7 @@ proptest! {
     /// Nothing of a text is lost between its placeholders, and no placeholder is left in a literal.
     #[test]
     fn a_template_is_what_was_written(
-        text in "([{}]|\\{tag\\}|\\{previous_tag\\}|\\{var\\.app\\}|\\{secret\\.hook\\}|\\{step\\.[1-9]\\./[a-z/{]{0,3}\\}|[a-z./{} ]|\\PC){0,12}",
+        text in "([{}]|\\{tag\\}|\\{previous_tag\\}|\\{var\\.app\\}|\\{secret\\.hook\\}|\\{label\\.a/b\\}|\\{step\\.[1-9]\\./[a-z/{]{0,3}\\}|[a-z./{} ]|\\PC){0,12}",
     ) {
         let scope = Scope {
             fields: &[],

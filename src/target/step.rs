@@ -121,7 +121,15 @@ impl Step {
         })
     }
 
-    /// Those of them that are credentials, by what they are used for: what stands in a header or a variable of a command,
+    /// The labels of the image that it uses.
+    pub(crate) fn labels(&self) -> impl Iterator<Item = &str> {
+        self.parts().filter_map(|part| match part {
+            Part::Label(name) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
+    /// Those answers that are credentials, by what they are used for: what stands in a header or a variable of a command,
     /// or beside a secret; and by what the answer calls them.
     pub(crate) fn credentials(&self) -> impl Iterator<Item = &Answer> {
         let hidden = match self {
@@ -153,7 +161,7 @@ impl Step {
         };
         let part = |part: &Part| match part {
             Part::Literal(text) | Part::Var(text) => text.clone(),
-            Part::Field(_) | Part::Secret(_) | Part::Answer(_) => "…".to_owned(),
+            Part::Field(_) | Part::Secret(_) | Part::Label(_) | Part::Answer(_) => "…".to_owned(),
         };
         let shown: String = template.iter().flat_map(|template| &template.parts).map(part).collect();
         match self {

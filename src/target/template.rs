@@ -18,6 +18,8 @@ pub(crate) enum Part {
     /// `{var.NAME}` with its value. (One whose value is a secret source is a `Secret`.)
     Var(String),
     Secret(SecretId),
+    /// `{label.NAME}`: the name of a label of the image's configuration.
+    Label(String),
     Answer(Answer),
 }
 
@@ -209,6 +211,8 @@ impl Scope<'_> {
             if self.secrets.contains(name) {
                 return Ok(Part::Secret(SecretId(name.to_owned())));
             }
+        } else if let Some(name) = word.strip_prefix(LABEL) {
+            return Ok(Part::Label(name.to_owned()));
         } else if let Some(answer) = answer(word) {
             return Ok(Part::Answer(answer));
         } else if let Some(field) = Field::ALL.iter().chain(self.fields).find(|field| field.word() == word) {
@@ -226,6 +230,9 @@ impl Scope<'_> {
         known.chain(vars).chain(secrets).collect()
     }
 }
+
+/// Before the name of a label.
+pub(crate) const LABEL: &str = "label.";
 
 /// `step.1./pointer`
 fn answer(word: &str) -> Option<Answer> {
@@ -245,8 +252,10 @@ fn is_placeholder(word: &str) -> bool {
         && match word[head..].strip_prefix('.') {
             None => head == word.len(),
             Some(name) => {
+                // Names of labels may have slashes, as those of annotations do.
+                let others: &[u8] = if word.starts_with(LABEL) { b"._-/" } else { b"._-" };
                 !name.is_empty()
-                    && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+                    && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || others.contains(&byte))
             }
         }
 }
@@ -275,7 +284,8 @@ mod tests {
 
     #[test]
     fn placeholders_are_found_between_literals() {
-        let template = Template::parse("a {tag}/{var.app}{secret.hook}{var.key}!", &scope()).unwrap();
+        let text = "a {tag}/{var.app}{secret.hook}{var.key}{label.org.x/a-b}!";
+        let template = Template::parse(text, &scope()).unwrap();
         assert_eq!(
             template.parts,
             [
@@ -285,6 +295,7 @@ mod tests {
                 Part::Var("abc".into()),
                 Part::Secret(SecretId("hook".into())),
                 Part::Secret(SecretId("shop.key".into())),
+                Part::Label("org.x/a-b".into()),
                 Part::Literal("!".into()),
             ]
         );
@@ -316,6 +327,9 @@ mod tests {
             "{1tag}",
             "{tAg}",
             "{step.0./id}",
+            "{label.}",
+            "{label.a b}",
+            "{var.a/b}",
         ] {
             let template = Template::parse(text, &scope()).unwrap();
             assert_eq!(template.parts, [Part::Literal(text.into())], "{text}");

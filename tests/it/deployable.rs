@@ -154,7 +154,9 @@ fn build_time_is_tried_where_newest_needs_it() {
         _ => Answer::new(403, "text/plain", "no pulls").into(),
     });
     let shop = Shop::with(&on("oci", &server.url(), &newest));
-    let fault = "GET http://127.0.0.1:[port]/v2/acme/shop/manifests/v1.10.0: 403 Forbidden (no pulls): ";
+    let image = crate::registry::digest_of("image");
+    let fault =
+        format!("GET http://127.0.0.1:[port]/v2/acme/shop/manifests/{image}: 403 Forbidden (no pulls): ");
     row(
         &shop,
         1,

@@ -90,7 +90,7 @@ fn images_of_a_real_registry_are_deployed() {
     registry.push("acme/shop:v1.0.0", "v1.0.0");
     registry.push("acme/shop:dev-1", "dev-1");
     let numbered = "[projects.shop.stages.dev]\ntags = \"dev-*\"\norder = \"numeric\"\n\
-                    deploy = { command = [\"./deploy.sh\"] }\n";
+                    deploy = { command = [\"./deploy.sh\"], env = { LABEL = \"{label.org.opencontainers.image.version}\" } }\n";
     let config = on("oci", &format!("http://{}", registry.address), &format!("{PROD}{numbered}"))
         .replace("token = { file = \"secret/token\" }", "anonymous = true");
     shop.config(&config);
@@ -104,6 +104,7 @@ fn images_of_a_real_registry_are_deployed() {
     shop.run(&["poll"]).code(0).silent();
     assert_eq!(shop.delivered(), ["shop/dev dev-2"]);
 
+    assert_eq!(shop.command_env("LABEL").as_deref(), Some("dev-2"));
     // The digest is the registry's own.
     let digest = shop.command_env("TAGSHIP_DIGEST").unwrap();
     let inspected = Command::new("skopeo")
@@ -344,4 +345,64 @@ fn images_of_a_real_registry_are_discovered_with_every_kind_of_sign_in() {
         assert_eq!(shop.run(&["status", "--format", "json"]).code(0).targets().len(), more + 1, "{kind}");
         shop.run(&["poll"]).code(0).silent();
     }
+}
+
+/// examples/gate/cosign-key.toml; the signature is in no transparency log, which is on the internet.
+#[test]
+#[ignore = "needs cosign, docker-registry and skopeo"]
+fn cosign_by_the_real_program_verifies_what_was_signed_with_the_key() {
+    let mut shop = Shop::new();
+    let registry = DockerRegistry::start(&shop);
+    let path = std::env::var("PATH").unwrap();
+    let mut folders = path.split(':').filter(|folder| Path::new(folder).join("cosign").exists());
+    let folder = folders
+        .next()
+        .expect("cosign is in PATH: go install github.com/sigstore/cosign/v2/cmd/cosign@v2.4.3");
+    shop.env("PATH", &format!("{folder}:/usr/bin:/bin"));
+    shop.env("COSIGN_PASSWORD", "");
+    let cosign = |words: &[&str]| {
+        let mut command = Command::new(Path::new(folder).join("cosign"));
+        shop.furnish(&mut command);
+        let output = command.args(words).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let sign = |key: &str, digest: &str| {
+        let image = format!("{}/acme/shop@{digest}", registry.address);
+        cosign(&["sign", "--key", key, "--tlog-upload=false", "--yes", &image]);
+    };
+    for key in ["cosign", "other"] {
+        cosign(&["generate-key-pair", "--output-key-prefix", key]);
+    }
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/gate/cosign-key.toml");
+    let text = std::fs::read_to_string(example).unwrap();
+    let text = text
+        .replace(
+            "kind = \"gitea\"\nurl = \"https://git.example.com\"",
+            &format!("kind = \"oci\"\nurl = \"http://{}\"", registry.address),
+        )
+        .replace("token = { env = \"GITEA_TOKEN\" }", "anonymous = true")
+        .replace("\"--key\"", "\"--insecure-ignore-tlog=true\", \"--key\"");
+    shop.config(&text);
+    shop.run(&["poll"]).code(1);
+    registry.push("acme/shop:dev-1", "v0.9.0");
+    shop.run(&["poll"]).code(0).line("shop/prod", &["baseline", "v0.9.0"]);
+
+    registry.push("acme/shop:v1.0.0", "v1.0.0");
+    let run = shop.run(&["poll", "--format", "json"]);
+    run.code(0).status_is("shop/prod", "waiting");
+    let reason = |run: &crate::run::Run| run.target("shop/prod")["reason"].to_string();
+    assert!(reason(&run).contains("no signatures found"), "{}", reason(&run));
+    let digest = Command::new("skopeo")
+        .args(["inspect", "--tls-verify=false", "--format", "{{.Digest}}"])
+        .arg(format!("docker://{}/acme/shop:v1.0.0", registry.address))
+        .output()
+        .unwrap();
+    let digest = String::from_utf8(digest.stdout).unwrap();
+    sign("other.key", digest.trim());
+    let run = shop.run(&["poll", "--format", "json"]);
+    run.code(0).status_is("shop/prod", "waiting");
+    assert!(reason(&run).contains("no matching signatures"), "{}", reason(&run));
+    sign("cosign.key", digest.trim());
+    shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v1.0.0"]);
+    assert_eq!(shop.delivered(), ["shop/prod v1.0.0"]);
 }

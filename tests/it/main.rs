@@ -43,6 +43,7 @@ mod interrupted;
 #[cfg(feature = "keyring")]
 mod keyring;
 mod kinds;
+mod labels;
 mod leak;
 mod limits;
 mod locked_state;

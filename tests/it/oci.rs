@@ -166,7 +166,11 @@ impl State {
             return Some(refusal);
         }
         let Some(tags) = self.tags.get(repository) else { return Some(error(404, "NAME_UNKNOWN")) };
-        let image = last.and_then(|tag| self.images.get(&format!("{repository}:{tag}")));
+        let of_digest = |wanted: &str| self.images.values().find(|(digest, _)| digest == wanted);
+        let named = |reference: &str| {
+            self.images.get(&format!("{repository}:{reference}")).or_else(|| of_digest(reference))
+        };
+        let image = last.and_then(named);
         if let Some((digest, _)) = image {
             if digest.is_empty() {
                 return Some(error(404, "MANIFEST_UNKNOWN"));

@@ -49,6 +49,8 @@ struct Row {
     /// New Gitea, after the tag was pushed back to content it had before: listed, no manifest.
     lost: bool,
     had: BTreeSet<String>,
+    /// Of the image's configuration.
+    labels: BTreeMap<String, String>,
 }
 
 type Interception = Box<dyn Fn(&Request) -> Option<Reply> + Send>;
@@ -141,6 +143,15 @@ impl Gitea {
         let mut state = self.state.lock().unwrap();
         let digest = state.row(image, content_of).expect("the other tag is there").digest.clone();
         state.store(image, tag, created, digest);
+    }
+
+    /// Gives the content of a tag a label.
+    pub(crate) fn label(&self, image: &str, tag: &str, name: &str, value: &str) {
+        let mut state = self.state.lock().unwrap();
+        let digest = state.row(image, tag).expect("the tag is there").digest.clone();
+        for row in state.rows.iter_mut().filter(|row| row.digest == digest) {
+            row.labels.insert(name.to_owned(), value.to_owned());
+        }
     }
 
     /// Adds an untagged child of a multi-arch image, newer than everything.

@@ -1,5 +1,8 @@
 //! Targets that are reached by a program. A stand-in of its name notes how it was called.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
 use super::example::Example;
 
 /// The programs that ran, in order, as they would be typed (no argument has a blank in it).
@@ -16,17 +19,98 @@ fn image(example: &Example) -> String {
     format!("127.0.0.1:{}/acme/shop:dev-43", example.gitea.port())
 }
 
-#[test]
-fn docker_compose_waits_until_it_is_healthy() {
-    let command = "docker compose up --detach --wait --wait-timeout 240";
-    let example = Example::named("docker-compose").program("docker", None).ships();
-    ran(&example, &[command]);
-    assert_eq!(example.shop.command_env("TAG").as_deref(), Some("dev-43"));
-    assert_eq!(example.shop.command_env("PWD").as_deref(), example.shop.path("srv").to_str());
+/// A docker with one container, of the service web, whose image is what TAG of .env says, as `${TAG:?}` in a compose
+/// file does. It is unhealthy if the file `unhealthy` has its tag.
+const DOCKER: &str = r#"
+die() { echo "$*" >&2; exit 1; }
+compose() {
+    [ "$PWD" = "$srv" ] || die "no configuration file provided: not found"
+    tag=$(sed -n 's/^TAG=//p' .env)
+    [ -n "$tag" ] || die "required variable TAG is missing a value"
+}
+echo "$*" | grep -v '^inspect' >> "$called"
+case "$*" in
+"compose up --detach --wait --wait-timeout 240")
+    compose
+    health=healthy
+    if grep -qx "$tag" "$unhealthy"; then health=unhealthy; fi
+    echo "$health $image:$tag" > "$container"
+    [ "$health" = healthy ] || die "container shop-web-1 is unhealthy" ;;
+"compose ps --quiet web") compose; if [ -e "$container" ]; then echo 4ca9d1f0; fi ;;
+"inspect --format {{with .State.Health}}{{.Status}}{{ else }}{{.State.Status}}{{ end }} {{.Config.Image}} 4ca9d1f0")
+    cat "$container" ;;
+*) die "docker: unknown command: docker $*" ;;
+esac
+"#;
 
-    let unhealthy = Some(("--wait", "container shop-web-1 is unhealthy"));
-    let example = Example::named("docker-compose").program("docker", unhealthy);
-    ran(&example.fails("command", "container shop-web-1 is unhealthy"), &[command]);
+/// A machine on which `docker compose up` was run by hand with `dev-42`, beside other variables.
+fn docker_compose() -> Example {
+    let example = Example::named("docker-compose")
+        .with("attempts = 2", "attempts = 2, backoff = \"1ms\", max_backoff = \"1ms\"");
+    let shop = &example.shop;
+    let paths: String = ["srv", "called", "unhealthy", "container"]
+        .iter()
+        .map(|name| format!("{name}='{}'\n", shop.path(name).display()))
+        .collect();
+    let image = format!("image=127.0.0.1:{}/acme/shop\n", example.gitea.port());
+    shop.script("bin/docker", &format!("{paths}{image}{DOCKER}"));
+    shop.file("unhealthy", "");
+    shop.file("srv/.env", "TAG=dev-42\nPASSWORD=x\nLAST=TAG=1");
+    fs::set_permissions(shop.path("srv/.env"), fs::Permissions::from_mode(0o600)).unwrap();
+    shop.file("container", &image.replace("image=", "healthy ").replace("shop\n", "shop:dev-42\n"));
+    example
+}
+
+#[test]
+fn docker_compose_keeps_the_tag_where_people_find_it_too() {
+    let example = docker_compose().ships();
+    let shop = &example.shop;
+    assert_eq!(shop.read("srv/.env"), "PASSWORD=x\nLAST=TAG=1\nTAG=dev-43\n");
+    let mode = fs::metadata(shop.path("srv/.env")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "it may have passwords");
+    assert!(!shop.exists("srv/.env.new"));
+    let up = "compose up --detach --wait --wait-timeout 240\n";
+    assert_eq!(shop.read("called").matches(up).count(), 1);
+    shop.run(&["poll"]).code(0).silent();
+
+    // A file with no other line, or none, is written, too.
+    for before in [Some("TAG=dev-1"), Some(""), None] {
+        fs::remove_file(shop.path("srv/.env")).unwrap();
+        before.into_iter().for_each(|text| shop.file("srv/.env", text));
+        shop.run(&["deploy", "shop/dev", "dev-43"]).code(0);
+        assert_eq!(shop.read("srv/.env"), "TAG=dev-43\n", "{before:?}");
+    }
+}
+
+#[test]
+fn docker_compose_goes_back_from_a_container_that_is_unhealthy() {
+    let example = docker_compose().ships();
+    let shop = &example.shop;
+    shop.file("unhealthy", "dev-44\n");
+    example.gitea.push("acme/shop", "dev-44", "2026-11-20T12:00:00Z");
+    let failed = shop.run(&["poll", "--format", "json"]);
+    failed.code(1).status_is("shop/dev", "failed").error_is("shop/dev", "command");
+    let message = failed.target("shop/dev")["error"]["message"].to_string();
+    assert!(message.contains("container shop-web-1 is unhealthy"), "{message}");
+    assert!(shop.read("srv/.env").ends_with("TAG=dev-44\n"), "as the container that runs");
+    // It runs the tag, and is not taken for deployed.
+    shop.run(&["poll", "--format", "json"]).code(1).status_is("shop/dev", "rolled_back");
+    assert_eq!(shop.read("srv/.env"), "PASSWORD=x\nLAST=TAG=1\nTAG=dev-43\n");
+    assert!(shop.read("container").ends_with(":dev-43\n"));
+    shop.run(&["poll"]).code(0);
+    example.gitea.push("acme/shop", "dev-45", "2026-11-20T13:00:00Z");
+    shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-45"]);
+}
+
+#[test]
+fn docker_compose_without_a_container_says_so() {
+    let example = docker_compose();
+    example.shop.remove("container");
+    example.write();
+    let run = example.shop.run(&["poll", "--format", "json"]);
+    run.code(1).status_is("shop/dev", "unknown").error_is("shop/dev", "running");
+    let message = run.target("shop/dev")["error"]["message"].to_string();
+    assert!(message.contains("no container of web is running"), "{message}");
 }
 
 #[test]

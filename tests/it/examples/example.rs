@@ -1,10 +1,10 @@
-//! One file of examples/deploy on a machine of its own, with a registry and a stand-in for its target.
+//! One file of examples/deploy or examples/gate on a machine of its own, with a registry and a stand-in for its target.
 
 use std::fs;
 
 use regex::Regex;
 
-use super::folder;
+use super::folder_named;
 use super::stand_in::{Exchange, StandIn};
 use crate::harness::Shop;
 use crate::registry::{Build, Gitea, TOKEN};
@@ -21,7 +21,12 @@ pub(super) struct Example {
 impl Example {
     /// `examples/deploy/NAME.toml`; the registry has `dev-42` and `v1.0.0` of every image.
     pub(super) fn named(name: &str) -> Example {
-        let text = fs::read_to_string(folder().join(format!("{name}.toml"))).unwrap();
+        Example::of("deploy", name)
+    }
+
+    /// The same of `examples/FOLDER/NAME.toml`.
+    pub(super) fn of(folder: &str, name: &str) -> Example {
+        let text = fs::read_to_string(folder_named(folder).join(format!("{name}.toml"))).unwrap();
         let gitea = Gitea::start(Build::GiteaNew);
         let stand_in = StandIn::start(format!("127.0.0.1:{}", gitea.port()));
         let mut shop = Shop::new();
@@ -78,10 +83,15 @@ impl Example {
         called.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect()
     }
 
+    /// Writes the configuration.
+    pub(super) fn write(&self) {
+        self.shop.config(&self.text);
+    }
+
     /// Checks the configuration, and polls what there is already.
     #[track_caller]
     pub(super) fn baseline(&self) {
-        self.shop.config(&self.text);
+        self.write();
         self.shop.run(&["check"]).code(0).stdout_has("no faults").stderr("");
         self.shop.run(&["poll"]).code(0);
     }

@@ -1,11 +1,11 @@
 //! Which recorded answer a request gets, and which values are put into it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Access, Build, Row, State, TOKEN, TOKEN_WITHOUT_SCOPE, http_date_of};
+use super::{Access, Build, Row, State, TOKEN, TOKEN_WITHOUT_SCOPE, digest_of, http_date_of};
 use crate::http::{Answer, Reply, Request};
 use crate::transcript::recorded;
 
@@ -29,6 +29,7 @@ impl State {
                 let row = &mut self.rows[position];
                 row.lost = row.digest != digest && !row.had.insert(digest.clone());
                 row.digest = digest;
+                row.labels.clear();
                 return;
             }
             self.rows.remove(position);
@@ -43,6 +44,7 @@ impl State {
             had: BTreeSet::from([digest.clone()]),
             digest,
             lost: false,
+            labels: BTreeMap::new(),
         });
     }
 
@@ -117,6 +119,9 @@ impl State {
         if let Some(rest) = path.strip_prefix("/v2/") {
             if let Some(repository) = rest.strip_suffix("/tags/list") {
                 return (request.method == "GET").then(|| self.tags_list(request, repository));
+            }
+            if let Some((repository, digest)) = rest.split_once("/blobs/") {
+                return self.configuration(request, repository, digest);
             }
             let (repository, reference) = rest.split_once("/manifests/")?;
             return self.manifest(request, repository, reference);
@@ -262,7 +267,27 @@ impl State {
                 _ => {}
             }
         }
+        if request.method == "GET" {
+            let mut manifest: Value = serde_json::from_slice(&answer.body).unwrap();
+            manifest["config"]["digest"] = configuration_of(row).into();
+            answer.body = manifest.to_string().into_bytes();
+        }
         Some(answer)
+    }
+
+    /// The blob of an image's configuration; layers are nothing that anyone asks for.
+    fn configuration(&self, request: &Request, repository: &str, digest: &str) -> Option<Answer> {
+        if let Err(refusal) = self.registry_access(request) {
+            return Some(self.recorded(refusal));
+        }
+        let (owner, image) = repository.split_once('/')?;
+        let of_image = |row: &&Row| row.owner == owner && row.image == image;
+        let row = self.rows.iter().filter(of_image).find(|row| configuration_of(row) == digest)?;
+        let created = row.created.to_string();
+        let configuration = serde_json::json!({"os": "linux", "architecture": "amd64", "created": created,
+            "config": {"Labels": row.labels}, "rootfs": {"type": "layers", "diff_ids": []}});
+        let answer = Answer::new(200, "application/octet-stream", configuration.to_string());
+        (request.method == "GET").then(|| answer.with("Docker-Content-Digest", digest))
     }
 
     fn packages(&self, request: &Request, rest: &str) -> Option<Answer> {
@@ -354,6 +379,10 @@ impl State {
         object["owner"]["username"] = row.owner.as_str().into();
         object
     }
+}
+
+fn configuration_of(row: &Row) -> String {
+    digest_of(&format!("the configuration of {}", row.digest))
 }
 
 fn access(token: &str) -> Access {
