@@ -138,6 +138,14 @@ pub(crate) struct Poll {
     /// List every repository in full, even if the registry reports no pushes
     #[arg(long)]
     pub(crate) refresh: bool,
+    /// Read the payload of a webhook from standard input, and poll only the images that it names. Requires `webhook` in
+    /// the settings
+    #[arg(long, conflicts_with = "due")]
+    pub(crate) from_webhook: bool,
+    /// The signature of the payload: HMAC-SHA256 in hexadecimal digits, with or without sha256= before them [default:
+    /// from the environment, as a CGI server sets it]
+    #[arg(long, value_name = "SIGNATURE", requires = "from_webhook")]
+    pub(crate) signature: Option<String>,
     /// Output format
     #[arg(long, value_enum, default_value_t = PollFormat::Human)]
     pub(crate) format: PollFormat,

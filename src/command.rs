@@ -21,6 +21,7 @@ mod selection;
 mod state;
 mod status;
 mod tags;
+mod webhook;
 
 pub(crate) use check::check;
 pub(crate) use completion::complete;

@@ -41,6 +41,7 @@
 //!               feed: which repositories of an owner can have something new
 //! policy/       filter, order, select
 //! target/       a project/stage, its gates, steps and templates
+//! webhook/      which images a webhook's payload names, and whether its sender knows the secret
 //! reference     Repository, Tag, Digest, ImageRef, Listing
 //! ```
 //!
@@ -73,6 +74,7 @@ mod secret;
 mod stop;
 mod store;
 mod target;
+mod webhook;
 
 use std::process::ExitCode;
 

@@ -162,6 +162,7 @@ fn online(
         audience: Audience::Person,
         max_runtime: config.settings.max_runtime,
         refresh: false,
+        pushed: Vec::new(),
     };
     let targets: Vec<&Target> = config.targets.iter().collect();
     let mut report: Box<dyn Report> =

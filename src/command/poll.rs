@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use jiff::Timestamp;
 
+use super::webhook::Payload;
 use super::{
     Exit, detail, given, load, open_state, rehearsed_state, select_filtered, used_files, warn_of_open_state,
 };
@@ -32,6 +33,7 @@ use crate::target::{Target, TargetId};
 pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) -> anyhow::Result<Exit> {
     // The process ends with the run: ten thousand targets need not be freed one by one.
     let config = ManuallyDrop::new(load(global)?);
+    let payload = arguments.from_webhook.then(|| Payload::read(&config)).transpose()?;
     let metrics_file = match &config.settings.metrics_file {
         Some(path) => {
             let used = used_files(global, &config)?;
@@ -46,6 +48,8 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
     let cutoff = Cutoff::after(&stop, max_runtime);
     let secrets = Arc::new(Secrets::new(&config).until(cutoff.clone()));
     let console = console.masking(Arc::clone(&secrets));
+    let signature = arguments.signature.as_deref();
+    let pushed = payload.map(|payload| payload.pushed(&secrets, signature)).transpose()?;
     let filter = TargetFilter {
         patterns: arguments.targets.clone(),
         projects: arguments.project.clone(),
@@ -60,6 +64,18 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
     }
     if let Some(shard) = arguments.shard.map(shard).transpose()? {
         targets.retain(|target| shard.takes(&target.image));
+    }
+    if let Some(pushed) = &pushed {
+        targets.retain(|target| pushed.iter().any(|pushed| pushed.concerns(&target.image.repository)));
+        if targets.is_empty() {
+            // An owner's webhook reports every image: this is not a run, and nobody is told of it.
+            if global.verbose {
+                console.message("the webhook names no configured image");
+            }
+            let mut report = report(global, arguments.format, console, &targets);
+            report.event(Event::Finished(&Summary::begin(Timestamp::now())));
+            return Ok(Exit::Done);
+        }
     }
     let mode = if arguments.dry_run { Mode::Rehearse } else { Mode::Deliver };
     let store = match mode {
@@ -91,7 +107,9 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
         mode,
         audience: audience(global, arguments.format),
         max_runtime,
-        refresh: arguments.refresh,
+        // What was pushed may not be in the change feed yet.
+        refresh: arguments.refresh || pushed.is_some(),
+        pushed: pushed.unwrap_or_default(),
     };
     let mut report = report(global, arguments.format, console, &targets);
     let warn = |report: &mut Box<dyn Report>, result: Result<(), String>| {

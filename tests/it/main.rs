@@ -93,3 +93,4 @@ mod tls;
 mod tracer;
 mod transcript;
 mod transport;
+mod webhook;
