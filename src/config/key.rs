@@ -632,15 +632,13 @@ const PING: &[Key] = &[
     ),
 ];
 
-const WEBHOOK: &[Key] = &[
-    key(
-        "secret",
-        Kind::Secret,
-        "What the sender knows. It signs the payload with it (HMAC-SHA256), or sends it as a plain token.",
-        r#"secret = { file = "webhook-secret" }"#,
-    )
-    .required(),
-];
+const WEBHOOK: &[Key] = &[key(
+    "secret",
+    Kind::Secret,
+    "What the sender knows. It signs the payload with it (HMAC-SHA256), or sends it as a plain token.",
+    r#"secret = { file = "webhook-secret" }"#,
+)
+.required()];
 
 const UNTIL: &[Key] = &[
     key(

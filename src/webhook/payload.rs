@@ -181,7 +181,8 @@ mod tests {
                 "request": { "host": "registry.example.com", "method": "PUT" }, "actor": {}
             })
         };
-        let layer = json!({ "action": "push", "target": { "repository": "acme/shop", "digest": "sha256:aa" } });
+        let layer =
+            json!({ "action": "push", "target": { "repository": "acme/shop", "digest": "sha256:aa" } });
         let envelope = json!({ "events": [layer, event("push", "dev-43"), event("pull", "dev-1"), event("push", "v2")] });
         for (payload, expected) in [
             (gitea("created", "container", "dev-43"), vec![one("acme/team/api", Some("dev-43"))]),

@@ -94,3 +94,4 @@ mod tracer;
 mod transcript;
 mod transport;
 mod webhook;
+mod webhook_examples;

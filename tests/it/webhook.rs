@@ -13,7 +13,7 @@ use crate::run::Run;
 const SECRET: &str = "planted-hook-5Yt8Rm2Kd9";
 
 /// `acme/shop` with two stages and `acme/blog` with one, all baselined, and a secret for webhooks.
-fn woken_shop(gitea: &Gitea) -> Shop {
+pub(crate) fn woken_shop(gitea: &Gitea) -> Shop {
     gitea.push("acme/blog", "v1.0.0", "2026-11-20T10:00:00Z");
     let blog = PROD.replace("projects.shop", "projects.blog");
     let stages = format!("{DEV}{PROD}\n[projects.blog]\nregistry = \"git\"\nimage = \"acme/blog\"\n{blog}");
@@ -188,10 +188,9 @@ fn a_configuration_without_a_secret_takes_no_payload() {
 
 #[test]
 fn a_tag_that_the_list_lacks_is_looked_for_again() {
-    for (stage, tag, listing) in [
-        ("shop/dev", "dev-43", "packages/acme/container/shop?page=1"),
-        ("shop/prod", "v2.0.0", "/tags/list"),
-    ] {
+    for (stage, tag, listing) in
+        [("shop/dev", "dev-43", "packages/acme/container/shop?page=1"), ("shop/prod", "v2.0.0", "/tags/list")]
+    {
         let gitea = gitea(Build::GiteaNew);
         let shop = woken_shop(&gitea);
         let body = pushed("acme/shop", tag);
