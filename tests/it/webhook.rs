@@ -221,3 +221,30 @@ fn a_tag_that_no_stage_can_deploy_is_not_looked_for() {
     let state: Value = shop.status("shop/prod");
     assert_eq!(state["latest_tag"], "v1.10.0");
 }
+
+#[test]
+fn check_online_reads_the_secret() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = woken_shop(&gitea);
+    shop.run(&["check", "-v"])
+        .code(0)
+        .stdout_has("secret of [settings.webhook]  from the file [dir]/secret/hook");
+    shop.run(&["check", "--online"]).code(0).says("webhook ok its secret can be read");
+    shop.remove("secret/hook");
+    shop.run(&["check"]).code(0);
+    shop.run(&["check", "--online"])
+        .code(1)
+        .says("webhook failed the secret of [settings.webhook]: [dir]/secret/hook cannot be read: No such file or directory (os error 2)");
+}
+
+#[test]
+fn a_schedule_needs_no_secret_of_webhooks() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = woken_shop(&gitea);
+    shop.run(&["schedule", "systemd"]).code(0).shows("secret/token").shows_not("secret/hook");
+    // The configuration is in its text.
+    shop.run(&["schedule", "kubernetes", "--image", "tagship:1"])
+        .code(0)
+        .shows("--from-file=token=")
+        .shows_not("--from-file=hook=");
+}

@@ -108,7 +108,9 @@ fn secrets(config: &Config) -> anyhow::Result<Vec<SecretUse>> {
         };
         Some(SecretUse { whose: format!("the token of the registry {}", registry.name), source, is_optional })
     });
-    let named = config.secrets.iter().map(|(id, source)| SecretUse {
+    // A schedule starts no poll from a webhook.
+    let named = config.secrets.iter().filter(|(id, _)| config.settings.webhook.as_ref() != Some(id));
+    let named = named.map(|(id, source)| SecretUse {
         whose: format!("the secret {id}"),
         source: source.clone(),
         is_optional: false,
