@@ -4,7 +4,7 @@ mod moment;
 mod setup;
 mod words;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::target::filter::TargetPattern;
@@ -68,9 +68,9 @@ pub(crate) struct Global {
     )]
     pub(crate) config: Option<PathBuf>,
     /// The state file, or none to keep no state [default: `state` of the configuration, $TAGSHIP_STATE, or a place that
-    /// depends on where the configuration is]
+    /// depends on where the configuration is]. `status` and `history` read several: repeat the option
     #[arg(long, global = true, hide_short_help = true, value_name = "FILE")]
-    pub(crate) state: Option<PathBuf>,
+    pub(crate) state: Vec<PathBuf>,
     /// Also report unchanged targets, and stream deployment output
     #[arg(short, long, global = true, hide_short_help = true, conflicts_with = "quiet")]
     pub(crate) verbose: bool,
@@ -80,6 +80,13 @@ pub(crate) struct Global {
     /// When to use colour
     #[arg(long, global = true, hide_short_help = true, value_name = "WHEN", value_enum, default_value_t = Color::Auto)]
     pub(crate) color: Color,
+}
+
+impl Global {
+    /// The state file, for a command that uses one: [`parse`] lets no other have several.
+    pub(crate) fn state(&self) -> Option<&Path> {
+        self.state.first().map(PathBuf::as_path)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Exit, can_lock, load, read_state, select, warn_if_not_polled};
+use super::history::{from, newest_first};
+use super::{Exit, can_lock, load, read_states, select, warn_if_not_polled};
 use crate::cli::{self, Global, StatusFormat};
 use crate::config::Config;
 use crate::engine::{self, Decision, Deployment, DeploymentState, OpenDeployments, PollState, Status};
@@ -28,29 +29,60 @@ pub(crate) fn status(global: &Global, arguments: &cli::Status, console: &Console
     let config = load(global)?;
     let console = console.masking(Arc::new(Secrets::new(&config)));
     let targets = select(&config, &arguments.targets)?;
-    let store = read_state(global, &config, &console, &Cutoff::default())?;
-    warn_if_not_polled(&store, &config, &console)?;
-    let rows = store.at_once(|| rows(&store, &config, &targets))?;
+    let stores = read_states(global, &config, &console, &Cutoff::default())?;
+    let rows = rows_of_all(&stores, &config, &targets, &console)?;
     let now = Timestamp::now();
     match (arguments.format, rows.as_slice()) {
         (StatusFormat::Human, [row]) if !arguments.targets.is_empty() => status_in_full(&console, row, now),
         (StatusFormat::Human, rows) => status_as_table(&console, rows, now),
         (StatusFormat::Json, rows) => status_as_json(&console, rows),
-        (StatusFormat::Html, rows) => page(&console, &store, rows, now)?,
+        (StatusFormat::Html, rows) => page(&console, &stores, rows, now)?,
     }
-    let has_failed = || !can_lock(&store, &console) | rows.iter().any(StatusRow::has_failed);
+    let can_lock = || stores.iter().filter(|store| !can_lock(store, &console)).count() == 0;
+    let has_failed = || !can_lock() | rows.iter().any(StatusRow::has_failed);
     Ok(if arguments.exit_code && has_failed() { Exit::Failed } else { Exit::Done })
 }
 
-fn page(console: &Console, store: &Store, rows: &[StatusRow], now: Timestamp) -> Result<(), StoreError> {
+fn page(console: &Console, stores: &[Store], rows: &[StatusRow], now: Timestamp) -> Result<(), StoreError> {
     let shown: HashSet<&TargetId> = rows.iter().map(|row| &row.target).collect();
-    let mut outputs = HashMap::new();
-    for (failed, _) in rows.iter().filter_map(StatusRow::failed_deployment).take(MOST_TOLD) {
-        outputs.extend(store.last_output(&failed.id)?.map(|output| (failed.id.clone(), output)));
+    let (mut outputs, mut recent) = (HashMap::new(), Vec::new());
+    for store in stores {
+        for (failed, _) in rows.iter().filter_map(StatusRow::failed_deployment).take(MOST_TOLD) {
+            outputs.extend(store.last_output(&failed.id)?.map(|output| (failed.id.clone(), output)));
+        }
+        recent.extend(from(store, stores, store.recent(|id| shown.contains(id), MOST_RECENT)?));
     }
-    let recent = store.recent(|id| shown.contains(id), MOST_RECENT)?;
+    newest_first(&mut recent, MOST_RECENT);
     status_as_html(console, &StatusPage { rows, outputs: &outputs, recent: &recent, now });
     Ok(())
+}
+
+/// A row for each target: of the state that checked it last.
+fn rows_of_all(
+    stores: &[Store],
+    config: &Config,
+    targets: &[&Target],
+    console: &Console,
+) -> anyhow::Result<Vec<StatusRow>> {
+    let mut merged: Vec<StatusRow> = Vec::new();
+    for store in stores {
+        warn_if_not_polled(store, config, console)?;
+        let rows = store.at_once(|| rows(store, config, targets))?;
+        if merged.is_empty() {
+            merged = rows;
+            continue;
+        }
+        let last = |row: &StatusRow| (row.state_file.is_some(), row.checked_at);
+        for (known, row) in merged.iter_mut().zip(rows) {
+            if last(&row) > last(known) {
+                *known = row;
+            }
+        }
+    }
+    if stores.len() == 1 {
+        merged.iter_mut().for_each(|row| row.state_file = None);
+    }
+    Ok(merged)
 }
 
 fn rows(store: &Store, config: &Config, targets: &[&Target]) -> Result<Vec<StatusRow>, StoreError> {
@@ -58,7 +90,9 @@ fn rows(store: &Store, config: &Config, targets: &[&Target]) -> Result<Vec<Statu
     let mut open = store.open_deployments()?;
     let now = Timestamp::now();
     let row = |target: &&Target| {
-        let state = states.remove(&target.id).unwrap_or_default();
+        let state = states.remove(&target.id);
+        let state_file = state.as_ref().map(|_| store.place().to_owned());
+        let state = state.unwrap_or_default();
         let open = open.remove(&target.id).unwrap_or_default();
         let recalled = if may_have_changed(&state, &open) {
             run::recall(store, target, &state, &open, now)
@@ -70,7 +104,7 @@ fn rows(store: &Store, config: &Config, targets: &[&Target]) -> Result<Vec<Statu
             running.or(pending).or(dead).map(|deployment| pending_row(store, deployment)).transpose()?;
         let row = status_row(store, target, state, recalled, pending, now)?;
         let tag_pages = config.registries[&target.registry].tag_pages(&target.image.repository);
-        Ok(StatusRow { tag_pages, ..row })
+        Ok(StatusRow { tag_pages, state_file, ..row })
     };
     targets.iter().map(row).collect()
 }
@@ -183,5 +217,6 @@ fn status_row(
         interval: target.interval,
         due_at: state.checked_at.filter(|_| target.poll).map(|checked| engine::due_at(target, checked)),
         is_polled: target.poll,
+        state_file: None,
     })
 }

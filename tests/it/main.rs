@@ -80,6 +80,7 @@ mod schema;
 mod screen;
 mod secrets;
 mod selection;
+mod several_states;
 mod shard;
 mod soak;
 mod stand_ins;
