@@ -123,8 +123,9 @@ pub(crate) enum Command {
 /// something to read.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  tagship poll                 every stage of every project\n  \
-    tagship poll shop/dev        one target, for example from a webhook\n  \
+    tagship poll shop/dev        one target\n  \
     tagship poll --stage dev     the dev stages of all projects\n  \
+    tagship poll --from-webhook < payload.json   the images that a webhook reports\n  \
     tagship poll --dry-run -v    what would happen to each target, and why")]
 pub(crate) struct Poll {
     /// Targets: shop/dev, shop (all its stages) or a glob [default: all]
@@ -192,6 +193,7 @@ pub(crate) enum PollFormat {
     after_help = "Examples:\n  tagship status              what each stage runs, and which tag is newest\n  \
     tagship status shop/prod    everything about one stage: why, who holds it, the next attempt, the rule\n  \
     tagship status '*/prod' --format json\n  \
+    tagship status --state shard-0.db --state shard-1.db    two shards as one\n  \
     tagship status --format html > new.html && mv new.html /srv/www/status.html"
 )]
 pub(crate) struct Status {
