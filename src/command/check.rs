@@ -181,7 +181,8 @@ fn online(
         text: secret.map_or_else(|error| error.to_string(), |_| "its secret can be read".to_owned()),
         cause: None,
     }));
-    let width = rows.iter().map(|row| row.subject.len()).max().unwrap_or(0);
+    let subjects = findings.iter().map(|finding| finding.subject.as_str());
+    let width = subjects.chain(rows.iter().map(|row| row.subject)).map(str::len).max().unwrap_or(0);
     let failed = rows.iter().any(|row| row.verdict == FAILED);
     for Row { subject, more, verdict, text, .. } in rows {
         if verdict != OK || !global.quiet {

@@ -58,7 +58,6 @@ struct PastJson {
     ended_at: Option<Moment>,
     attempts: Vec<AttemptJson>,
     /// Where several state files were read: the one that it is from.
-    #[serde(skip_serializing_if = "Option::is_none")]
     state_file: Option<String>,
 }
 

@@ -34,7 +34,6 @@ struct TargetRanJson {
     /// The first poll, where it is remembered: what it found is not known to have run.
     first_poll: Option<FirstPollJson>,
     /// Where several state files were read: the one that knows it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     state_file: Option<String>,
 }
 

@@ -68,7 +68,6 @@ struct RowJson {
     /// Of the last poll, where it failed.
     error: Option<Failure>,
     /// Where several state files were read: the one that knows the target.
-    #[serde(skip_serializing_if = "Option::is_none")]
     state_file: Option<String>,
 }
 
