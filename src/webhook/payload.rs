@@ -91,7 +91,7 @@ fn gitlab(payload: &Value) -> Option<Pushed> {
     (status == "success").then(|| Pushed { images: Images::OfProject(path.to_lowercase()), tag: None })
 }
 
-/// https://docs.docker.com/docker-hub/repos/manage/webhooks/
+/// <https://docs.docker.com/docker-hub/webhooks>: the push of a tag.
 fn docker_hub(payload: &Value) -> Option<Pushed> {
     let tag = payload["push_data"]["tag"].as_str()?;
     Some(Pushed::one(payload["repository"]["repo_name"].as_str()?, Some(tag)))
