@@ -4,7 +4,7 @@ mod moment;
 mod setup;
 mod words;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::target::filter::TargetPattern;
@@ -68,9 +68,9 @@ pub(crate) struct Global {
     )]
     pub(crate) config: Option<PathBuf>,
     /// The state file, or none to keep no state [default: `state` of the configuration, $TAGSHIP_STATE, or a place that
-    /// depends on where the configuration is]
+    /// depends on where the configuration is]. `status` and `history` read several: repeat the option
     #[arg(long, global = true, hide_short_help = true, value_name = "FILE")]
-    pub(crate) state: Option<PathBuf>,
+    pub(crate) state: Vec<PathBuf>,
     /// Also report unchanged targets, and stream deployment output
     #[arg(short, long, global = true, hide_short_help = true, conflicts_with = "quiet")]
     pub(crate) verbose: bool,
@@ -80,6 +80,13 @@ pub(crate) struct Global {
     /// When to use colour
     #[arg(long, global = true, hide_short_help = true, value_name = "WHEN", value_enum, default_value_t = Color::Auto)]
     pub(crate) color: Color,
+}
+
+impl Global {
+    /// The state file, for a command that uses one: [`parse`] lets no other have several.
+    pub(crate) fn state(&self) -> Option<&Path> {
+        self.state.first().map(PathBuf::as_path)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -116,8 +123,9 @@ pub(crate) enum Command {
 /// something to read.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  tagship poll                 every stage of every project\n  \
-    tagship poll shop/dev        one target, for example from a webhook\n  \
+    tagship poll shop/dev        one target\n  \
     tagship poll --stage dev     the dev stages of all projects\n  \
+    tagship poll --from-webhook < payload.json   the images that a webhook reports\n  \
     tagship poll --dry-run -v    what would happen to each target, and why")]
 pub(crate) struct Poll {
     /// Targets: shop/dev, shop (all its stages) or a glob [default: all]
@@ -138,6 +146,14 @@ pub(crate) struct Poll {
     /// List every repository in full, even if the registry reports no pushes, and all images of each owner in `images`
     #[arg(long)]
     pub(crate) refresh: bool,
+    /// Read the payload of a webhook from standard input, and poll only the images that it names. Requires `webhook` in
+    /// the settings
+    #[arg(long, conflicts_with = "due")]
+    pub(crate) from_webhook: bool,
+    /// The signature of the payload: HMAC-SHA256 in hexadecimal digits, with or without sha256= before them [default:
+    /// from the environment, as a CGI server sets it]
+    #[arg(long, value_name = "SIGNATURE", requires = "from_webhook")]
+    pub(crate) signature: Option<String>,
     /// Output format
     #[arg(long, value_enum, default_value_t = PollFormat::Human)]
     pub(crate) format: PollFormat,
@@ -177,6 +193,7 @@ pub(crate) enum PollFormat {
     after_help = "Examples:\n  tagship status              what each stage runs, and which tag is newest\n  \
     tagship status shop/prod    everything about one stage: why, who holds it, the next attempt, the rule\n  \
     tagship status '*/prod' --format json\n  \
+    tagship status --state shard-0.db --state shard-1.db    two shards as one\n  \
     tagship status --format html > new.html && mv new.html /srv/www/status.html"
 )]
 pub(crate) struct Status {

@@ -21,6 +21,7 @@ mod selection;
 mod state;
 mod status;
 mod tags;
+mod webhook;
 
 pub(crate) use check::check;
 pub(crate) use completion::complete;
@@ -38,7 +39,7 @@ pub(crate) use status::status;
 pub(crate) use tags::tags;
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::cli::{Color, Global};
@@ -47,7 +48,7 @@ use crate::report::Detail;
 use crate::store::StoreError;
 use selection::{select, select_among, select_filtered, select_one};
 use state::{
-    can_lock, kept_state, known_images, open_state, read_state, rehearsed_state, used_files,
+    can_lock, kept_state, known_images, open_state, read_state, read_states, rehearsed_state, used_files,
     warn_if_not_polled, warn_of_open_state,
 };
 
@@ -125,8 +126,10 @@ pub(crate) fn color(choice: Color) -> anstream::ColorChoice {
 pub(crate) fn typed_options(global: &Global) -> String {
     // clap fills it in from the variable, which the next command finds too.
     let config = global.config.as_deref().filter(|path| given("TAGSHIP_CONFIG").as_deref() != Some(path));
+    // Of several, the command is for one, which the row names.
+    let state = if global.state.len() > 1 { Some(Path::new("FILE")) } else { global.state() };
     let mut options = String::new();
-    for (name, path) in [("--config", config), ("--state", global.state.as_deref())] {
+    for (name, path) in [("--config", config), ("--state", state)] {
         let Some(path) = path else { continue };
         let path = path.to_string_lossy();
         // Only a NUL cannot be quoted, and no argument has one.
@@ -151,7 +154,12 @@ fn detail(global: &Global) -> Detail {
 /// There is none, or every fault of it at once.
 fn load(global: &Global) -> anyhow::Result<Config> {
     let mut config = load_written(global)?;
-    config.take_in(&known_images(global.state.as_deref(), &config));
+    let mut known: Vec<_> = match global.state.as_slice() {
+        [] => known_images(None, &config),
+        several => several.iter().flat_map(|state| known_images(Some(state), &config)).collect(),
+    };
+    known.dedup();
+    config.take_in(&known);
     Ok(config)
 }
 

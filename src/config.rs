@@ -167,6 +167,8 @@ pub(crate) struct Settings {
     pub(crate) metrics_file: Option<PathBuf>,
     /// What is told of each run: literals and secrets only.
     pub(crate) ping_url: Option<PingUrl>,
+    /// What the senders of webhooks know.
+    pub(crate) webhook: Option<SecretId>,
     /// Every repository is listed in full at least this often.
     pub(crate) resync: Duration,
     /// Finished deployments are kept this long.

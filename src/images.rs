@@ -53,8 +53,13 @@ impl<'t> Matcher<'t> {
 
     /// Whether the image is to be a project of the table.
     pub(crate) fn takes(&self, image: &KnownImage) -> bool {
-        let matches = |globs: &[WildMatch]| globs.iter().any(|glob| glob.matches(image.repository.as_str()));
-        self.table.address == image.registry && matches(&self.images) && !matches(&self.exclude)
+        self.table.address == image.registry && self.may_take(&image.repository)
+    }
+
+    /// The same for an image of the table's registry.
+    pub(crate) fn may_take(&self, image: &Repository) -> bool {
+        let matches = |globs: &[WildMatch]| globs.iter().any(|glob| glob.matches(image.as_str()));
+        matches(&self.images) && !matches(&self.exclude)
     }
 }
 

@@ -42,6 +42,7 @@
 //! images        tables with `images`: which images are projects, and under which names
 //! policy/       filter, order, select
 //! target/       a project/stage, its gates, steps and templates
+//! webhook/      which images a webhook's payload names, and whether its sender knows the secret
 //! reference     Repository, Tag, Digest, ImageRef, Listing
 //! ```
 //!
@@ -76,6 +77,7 @@ mod secret;
 mod stop;
 mod store;
 mod target;
+mod webhook;
 
 use std::process::ExitCode;
 

@@ -36,6 +36,7 @@ use crate::secret::Secrets;
 use crate::stop::Cutoff;
 use crate::store::{Feed, FeedKey, Store, StoreError};
 use crate::target::{Name, Target, TargetId};
+use crate::webhook::Pushed;
 pub(crate) use changes::{key as feed_key, recall_other_owner};
 use deliver::Queue;
 use facts::{Asked, ImageKey};
@@ -59,6 +60,8 @@ pub(crate) struct Run<'a> {
     pub(crate) max_runtime: Duration,
     /// List every repository in full, whatever the change feed says.
     pub(crate) refresh: bool,
+    /// What a webhook reported.
+    pub(crate) pushed: Vec<Pushed>,
 }
 
 /// Whether what is decided is carried out.

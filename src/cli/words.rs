@@ -6,7 +6,7 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, Parser as _};
 
-use super::Cli;
+use super::{Cli, Command};
 
 /// Commands of other tools, and the command to use instead.
 const OF_OTHER_TOOLS: [(&[&str], &str); 16] = [
@@ -74,10 +74,16 @@ const HARMLESS: [&str; 6] = ["status", "tags", "history", "check", "schedule", "
 /// They are wrong, or they ask for help. A tip never names a command that changes something by accident.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    Cli::try_parse_from(&arguments).map_err(|error| match error.kind() {
+    let cli = Cli::try_parse_from(&arguments).map_err(|error| match error.kind() {
         ErrorKind::UnknownArgument => with_option(error, &arguments),
         _ => with_command(error),
-    })
+    })?;
+    let reads_several = matches!(cli.command, Command::Status(_) | Command::History(_));
+    if cli.global.state.len() > 1 && !reads_several {
+        let message = "'--state <FILE>' can be repeated for status and history only";
+        return Err(Cli::command().error(ErrorKind::ArgumentConflict, message));
+    }
+    Ok(cli)
 }
 
 /// The error with the option that another tool calls as it was typed, if the command has it.

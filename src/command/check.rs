@@ -199,6 +199,7 @@ fn run<'a>(config: &'a Config, store: &'a Store, secrets: &Arc<Secrets>, stop: &
         audience: Audience::Person,
         max_runtime: config.settings.max_runtime,
         refresh: false,
+        pushed: Vec::new(),
     }
 }
 
@@ -219,13 +220,23 @@ fn online(
         if global.quiet { Box::new(Silence) } else { Box::new(Progress::alone()) };
     let mut findings = of_tables;
     findings.extend(run::inspect(&run, &targets, report.as_mut())?);
+    let webhook = config.settings.webhook.as_ref().map(|secret| run.secrets.get(secret));
     if let Some(signal) = stop.signal() {
         // An interrupted part is not a failure.
         return Ok(Exit::Signal(signal));
     }
-    let width = findings.iter().map(|finding| finding.subject.len()).max().unwrap_or(0);
-    let failed = findings.iter().any(|finding| finding.failure.is_some());
-    for Row { subject, more, verdict, text, .. } in rows(&findings) {
+    let mut rows = rows(&findings);
+    rows.extend(webhook.map(|secret| Row {
+        subject: "webhook",
+        more: 0,
+        verdict: if secret.is_ok() { OK } else { FAILED },
+        text: secret.map_or_else(|error| error.to_string(), |_| "its secret can be read".to_owned()),
+        cause: None,
+    }));
+    let subjects = findings.iter().map(|finding| finding.subject.as_str());
+    let width = subjects.chain(rows.iter().map(|row| row.subject)).map(str::len).max().unwrap_or(0);
+    let failed = rows.iter().any(|row| row.verdict == FAILED);
+    for Row { subject, more, verdict, text, .. } in rows {
         if verdict != OK || !global.quiet {
             let subject = if more == 0 { subject.to_owned() } else { format!("{subject} and {more} more") };
             console.data(&format!("{subject:<width$}  {verdict:<6}  {}", escape_control(&text)));
@@ -235,6 +246,7 @@ fn online(
 }
 
 const OK: &str = "ok";
+const FAILED: &str = "failed";
 
 /// A line of `check --online`.
 struct Row<'f> {
@@ -255,7 +267,7 @@ fn rows(findings: &[Finding]) -> Vec<Row<'_>> {
             said => format!("{said}, but {}", failure.message),
         });
         let verdict = match &error {
-            Some(_) => "failed",
+            Some(_) => FAILED,
             None if doubts.is_empty() => OK,
             None => "doubt",
         };

@@ -77,6 +77,7 @@ pub(crate) fn deploy(global: &Global, arguments: &cli::Deploy, console: &Console
         audience: Audience::Person,
         max_runtime: config.settings.max_runtime,
         refresh: false,
+        pushed: Vec::new(),
     };
     let is_seen = std::io::stderr().is_terminal();
     let shown = Shown {

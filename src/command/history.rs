@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Exit, load, read_state, select};
+use super::{Exit, load, read_states, select};
 use crate::cli::{self, Format, Global};
 use crate::reference::Tag;
 use crate::report::{
@@ -12,7 +12,7 @@ use crate::report::{
 };
 use crate::secret::Secrets;
 use crate::stop::Cutoff;
-use crate::store::{Search, Store};
+use crate::store::{Past, Search, Store};
 use crate::target::Target;
 
 /// How many deployments are shown to people who do not say how many.
@@ -26,12 +26,18 @@ pub(crate) fn history(global: &Global, arguments: &cli::History, console: &Conso
     let config = load(global)?;
     let console = console.masking(Arc::new(Secrets::new(&config)));
     let targets = select(&config, &arguments.targets)?;
-    let store = read_state(global, &config, &console, &Cutoff::default())?;
+    let stores = read_states(global, &config, &console, &Cutoff::default())?;
     if let Some(at) = arguments.at {
-        return ran(&console, &store, &targets, at, arguments.format);
+        return ran(&console, &stores, &targets, at, arguments.format);
     }
     let search = search(arguments)?;
-    let deployments = store.history(targets.iter().map(|target| &target.id), &search)?;
+    let mut deployments = Vec::new();
+    for store in &stores {
+        let found = store.history(targets.iter().map(|target| &target.id), &search)?;
+        deployments.extend(from(store, &stores, found));
+    }
+    let most = search.most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
+    newest_first(&mut deployments, most);
     match arguments.format {
         Format::Human => {
             let outputs = if global.verbose || search.id.is_some() { Outputs::Whole } else { Outputs::Ends };
@@ -49,6 +55,18 @@ pub(crate) fn history(global: &Global, arguments: &cli::History, console: &Conso
         });
     }
     Ok(Exit::Done)
+}
+
+/// The deployments with the state that they are from, if several were read.
+pub(super) fn from(store: &Store, stores: &[Store], found: Vec<Past>) -> impl Iterator<Item = Past> {
+    let state_file = (stores.len() > 1).then(|| store.place().to_owned());
+    found.into_iter().map(move |past| Past { state_file: state_file.clone(), ..past })
+}
+
+/// Those of several states in one order, at most so many.
+pub(super) fn newest_first(deployments: &mut Vec<Past>, most: usize) {
+    deployments.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
+    deployments.truncate(most);
 }
 
 fn search(arguments: &cli::History) -> anyhow::Result<Search> {
@@ -69,18 +87,32 @@ fn search(arguments: &cli::History) -> anyhow::Result<Search> {
 
 fn ran(
     console: &Console,
-    store: &Store,
+    stores: &[Store],
     targets: &[&Target],
     at: cli::Moment,
     format: Format,
 ) -> anyhow::Result<Exit> {
     let now = Timestamp::now();
     let (begin, last) = (at.begin(now), at.last(now));
-    let mut states = store.states()?;
+    let mut states = stores.iter().map(Store::states).collect::<Result<Vec<_>, _>>()?;
     let mut runs = Vec::new();
     for target in targets {
-        let baseline = states.remove(&target.id).and_then(|state| state.baseline);
-        runs.push(TargetRan { target: &target.id, baseline, ran: store.ran(&target.id, begin, last)? });
+        let mut of_target = Vec::new();
+        for (store, states) in stores.iter().zip(&mut states) {
+            let state = states.remove(&target.id);
+            let state_file = state.as_ref().filter(|_| stores.len() > 1).map(|_| store.place().to_owned());
+            let (baseline, ran) =
+                (state.and_then(|state| state.baseline), store.ran(&target.id, begin, last)?);
+            of_target.push(TargetRan { target: &target.id, baseline, ran, state_file });
+        }
+        if of_target.iter().any(|run| !run.ran.is_empty()) {
+            of_target.retain(|run| !run.ran.is_empty());
+        } else {
+            // One row says that none of them knows.
+            of_target.sort_by_key(|run| run.baseline.is_none());
+            of_target.truncate(1);
+        }
+        runs.extend(of_target);
     }
     match format {
         Format::Human => ran_as_table(console, &runs),

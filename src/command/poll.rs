@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use jiff::Timestamp;
 
+use super::webhook::Payload;
 use super::{
     Exit, detail, given, load_written, open_state, rehearsed_state, select_filtered, used_files,
     warn_of_open_state,
@@ -17,7 +18,7 @@ use crate::cli::{self, Global, PollFormat};
 use crate::config::Config;
 use crate::deploy::{self, Ping, Stop};
 use crate::engine::{self, Audience, ErrorCode, Failure};
-use crate::images::Table;
+use crate::images::{Matcher, Table};
 use crate::monitor::{self, Ended};
 use crate::report::{
     Console, Event, GitHub, GitHubFiles, Human, Json, JsonLines, Progress, Report, Shown, Summary, count,
@@ -29,6 +30,7 @@ use crate::store::{Checks, FeedKey, Store, StoreError};
 use crate::target::filter::TargetFilter;
 use crate::target::shard::{Shard, ShardSetting};
 use crate::target::{Target, TargetId};
+use crate::webhook::Pushed;
 
 /// Polls the selected targets and deploys what is new.
 ///
@@ -37,6 +39,7 @@ use crate::target::{Target, TargetId};
 pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) -> anyhow::Result<Exit> {
     // The process ends with the run: ten thousand targets need not be freed one by one.
     let mut config = ManuallyDrop::new(load_written(global)?);
+    let payload = arguments.from_webhook.then(|| Payload::read(&config)).transpose()?;
     if let Some(path) = &config.settings.metrics_file {
         monitor::check_metrics_file(path, &used_files(global, &config)?).map_err(anyhow::Error::msg)?;
     }
@@ -46,6 +49,8 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
     let cutoff = Cutoff::after(&stop, max_runtime);
     let secrets = Arc::new(Secrets::new(&config).until(cutoff.clone()));
     let console = console.masking(Arc::clone(&secrets));
+    let signature = arguments.signature.as_deref();
+    let pushed = payload.map(|payload| payload.pushed(&secrets, signature)).transpose()?;
     let filter = TargetFilter {
         patterns: arguments.targets.clone(),
         projects: arguments.project.clone(),
@@ -56,6 +61,12 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
         select_filtered(&config, &filter)?;
     }
     let shard = arguments.shard.map(shard).transpose()?;
+    if let Some(pushed) = &pushed
+        && config.tables.is_empty()
+        && !select_filtered(&config, &filter)?.iter().any(|target| target.poll && concerns(pushed, target))
+    {
+        return Ok(of_nobody(global, arguments, &console));
+    }
     let mode = if arguments.dry_run { Mode::Rehearse } else { Mode::Deliver };
     let store = match mode {
         Mode::Rehearse => rehearsed_state(global, &config, &console, &cutoff)?,
@@ -78,6 +89,7 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
         max_runtime,
         filter,
         shard,
+        pushed,
     };
     let mut session = Session::begin(&stop, max_runtime);
     let mut failures = Failures::new();
@@ -86,6 +98,9 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
         poll.discover_what_is_named(&mut config, &mut session, &mut failures)?;
     }
     let targets = poll.targets(&config, &HashSet::new(), &failures)?;
+    if poll.pushed.is_some() && targets.is_empty() && failures.is_empty() {
+        return Ok(of_nobody(global, arguments, &console));
+    }
     let mut report = report(global, arguments.format, console.clone());
     let warn = |report: &mut Box<dyn Report>, result: Result<(), String>| {
         if let Err(fault) = result {
@@ -139,6 +154,20 @@ pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) ->
     Ok(ended)
 }
 
+fn concerns(pushed: &[Pushed], target: &Target) -> bool {
+    pushed.iter().any(|pushed| pushed.concerns(&target.image.repository))
+}
+
+/// An owner's webhook reports every image: this is not a run, and nobody is told of it.
+fn of_nobody(global: &Global, arguments: &cli::Poll, console: &Console) -> Exit {
+    if global.verbose {
+        console.message("the webhook names no configured image");
+    }
+    let mut report = report(global, arguments.format, console.clone());
+    report.event(Event::Finished(&Summary::begin(Timestamp::now())));
+    Exit::Done
+}
+
 /// Why the images of owners could not be listed in this run.
 type Failures = HashMap<FeedKey, Failure>;
 
@@ -154,6 +183,8 @@ struct Poll<'a> {
     max_runtime: Duration,
     filter: TargetFilter,
     shard: Option<Shard>,
+    /// What a webhook reported.
+    pushed: Option<Vec<Pushed>>,
 }
 
 impl<'a> Poll<'a> {
@@ -166,7 +197,9 @@ impl<'a> Poll<'a> {
             mode: self.mode,
             audience: audience(self.global, self.arguments.format),
             max_runtime: self.max_runtime,
-            refresh: self.arguments.refresh,
+            // What was pushed may not be in the change feed yet.
+            refresh: self.arguments.refresh || self.pushed.is_some(),
+            pushed: self.pushed.clone().unwrap_or_default(),
         }
     }
 
@@ -177,13 +210,21 @@ impl<'a> Poll<'a> {
         session: &mut Session<'_>,
         failures: &mut Failures,
     ) -> anyhow::Result<()> {
-        if select_filtered(config, &self.filter).is_ok() {
+        if select_filtered(config, &self.filter).is_ok() && !self.is_new_pushed(config) {
             return Ok(());
         }
         let tables: Vec<&Table> = config.tables.iter().collect();
         session.list_images(&self.run(config), &tables, Wanted::Unread, failures);
         config.take_in(&self.store.images()?);
         Ok(())
+    }
+
+    /// Whether a webhook names an image that a table takes and that is not known yet.
+    fn is_new_pushed(&self, config: &Config) -> bool {
+        let images = self.pushed.iter().flatten().filter_map(Pushed::image);
+        let mut unknown =
+            images.filter(|image| config.targets.iter().all(|target| target.image.repository != *image));
+        unknown.any(|image| config.tables.iter().any(|table| Matcher::of(table).may_take(&image)))
     }
 
     /// The selected targets that are due and were not polled yet.
@@ -208,6 +249,9 @@ impl<'a> Poll<'a> {
             let more = if selected.len() > names.len() { ", …" } else { "" };
             self.console
                 .message(&format!("nothing to poll: poll = false is set for {}{more}", names.join(", ")));
+        }
+        if let Some(pushed) = &self.pushed {
+            targets.retain(|target| concerns(pushed, target));
         }
         if let Some(shard) = self.shard {
             targets.retain(|target| shard.takes(&target.image));

@@ -35,7 +35,33 @@ pub(super) fn read_state(
     console: &Console,
     cutoff: &Cutoff,
 ) -> anyhow::Result<Store> {
-    Ok(match place(global, config, console)? {
+    read(global.state(), config, console, cutoff)
+}
+
+/// The same of every state that the command line names, each once.
+///
+/// # Errors
+/// As [`read_state`], for one of them.
+pub(super) fn read_states(
+    global: &Global,
+    config: &Config,
+    console: &Console,
+    cutoff: &Cutoff,
+) -> anyhow::Result<Vec<Store>> {
+    if global.state.is_empty() {
+        return Ok(vec![read_state(global, config, console, cutoff)?]);
+    }
+    let mut named: Vec<&Path> = Vec::new();
+    for path in &global.state {
+        if named.iter().all(|known| file::resolved(known) != file::resolved(path)) {
+            named.push(path);
+        }
+    }
+    named.into_iter().map(|path| read(Some(path), config, console, cutoff)).collect()
+}
+
+fn read(named: Option<&Path>, config: &Config, console: &Console, cutoff: &Cutoff) -> anyhow::Result<Store> {
+    Ok(match place(named, config, console)? {
         Place::File(path) => Store::read(&path, cutoff)?,
         Place::Nothing => Store::nothing(&config.path)?,
     })
@@ -51,7 +77,7 @@ pub(super) fn rehearsed_state(
     console: &Console,
     cutoff: &Cutoff,
 ) -> anyhow::Result<Store> {
-    Ok(match place(global, config, console)? {
+    Ok(match place(global.state(), config, console)? {
         Place::File(path) => Store::copy_of(&path, cutoff)?,
         Place::Nothing => Store::nothing(&config.path)?,
     })
@@ -68,7 +94,7 @@ pub(super) fn open_state(
     console: &Console,
     cutoff: &Cutoff,
 ) -> anyhow::Result<Store> {
-    match place(global, config, console)? {
+    match place(global.state(), config, console)? {
         Place::File(path) => open(&path, console, cutoff),
         Place::Nothing => Ok(Store::nothing(&config.path)?),
     }
@@ -84,7 +110,7 @@ pub(super) fn kept_state(
     console: &Console,
     lost: &str,
 ) -> anyhow::Result<Store> {
-    match place(global, config, console)? {
+    match place(global.state(), config, console)? {
         // A signal ends the process by itself.
         Place::File(path) => open(&path, console, &Cutoff::default()),
         Place::Nothing => bail!("state = \"none\" keeps nothing between runs: {lost}"),
@@ -110,7 +136,7 @@ pub(super) fn known_images(state: Option<&Path>, config: &Config) -> Vec<KnownIm
 /// There is no place for the state.
 pub(super) fn used_files<'c>(global: &Global, config: &'c Config) -> anyhow::Result<UsedFiles<'c>> {
     let used = config.used_files();
-    Ok(match place_of(global.state.as_deref(), config)? {
+    Ok(match place_of(global.state(), config)? {
         (Place::File(state), _) => used.and(Store::files(&state)),
         (Place::Nothing, _) => used,
     })
@@ -175,17 +201,17 @@ pub(super) enum Place {
     Nothing,
 }
 
-/// Where the state is kept. Warns where it is still where an earlier version kept it.
+/// Where the state is kept. `named`: on the command line. Warns where it is still where an earlier version kept it.
 ///
 /// # Errors
 /// There is no place for it, or nothing tells whether it is there.
-fn place(global: &Global, config: &Config, console: &Console) -> anyhow::Result<Place> {
-    let (place, warning) = place_of(global.state.as_deref(), config)?;
+fn place(named: Option<&Path>, config: &Config, console: &Console) -> anyhow::Result<Place> {
+    let (place, warning) = place_of(named, config)?;
     if let Some(warning) = warning {
         console.warning(&warning);
     }
     match &place {
-        Place::File(path) => check_place(path, global, config)?,
+        Place::File(path) => check_place(path, named, config)?,
         Place::Nothing => config.check_without_state()?,
     }
     Ok(place)
@@ -196,7 +222,7 @@ fn place(global: &Global, config: &Config, console: &Console) -> anyhow::Result<
 /// # Errors
 /// `include` would read it, the file or its folder is closed to this user (it must not look like a state that was never polled), or the folder
 /// that the user named does not exist.
-fn check_place(path: &Path, global: &Global, config: &Config) -> anyhow::Result<()> {
+fn check_place(path: &Path, named: Option<&Path>, config: &Config) -> anyhow::Result<()> {
     if config.would_include(path) {
         bail!(
             "the state file {}: include would read it as configuration; name another place",
@@ -212,7 +238,7 @@ fn check_place(path: &Path, global: &Global, config: &Config) -> anyhow::Result<
             path.metadata().map_or_else(|_| "another user".to_owned(), |file| name_of_user(file.uid()));
         bail!("the state file {} belongs to {owner}, and you are {}; {help}", path.display(), by_whom());
     }
-    let is_named = global.state.is_some()
+    let is_named = named.is_some()
         || (config.settings.state == StateSetting::Default && given("TAGSHIP_STATE").is_some());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     if let Some(folder) = folder.filter(|folder| is_named && !folder.exists()) {
@@ -233,8 +259,8 @@ fn name_of_user(id: u32) -> String {
 ///
 /// # Errors
 /// There is no place for it.
-pub(super) fn place_of(given: Option<&Path>, config: &Config) -> anyhow::Result<(Place, Option<String>)> {
-    let path = match (given, &config.settings.state) {
+pub(super) fn place_of(named: Option<&Path>, config: &Config) -> anyhow::Result<(Place, Option<String>)> {
+    let path = match (named, &config.settings.state) {
         (Some(path), _) if path == Path::new(NONE) => return Ok((Place::Nothing, None)),
         (Some(path), _) => path.to_owned(),
         (None, StateSetting::File(path)) => path.clone(),
@@ -259,7 +285,7 @@ pub(super) fn place_of(given: Option<&Path>, config: &Config) -> anyhow::Result<
 /// # Errors
 /// There is no place for it.
 pub(super) fn usual_place(global: &Global, config: &Path) -> anyhow::Result<PathBuf> {
-    match &global.state {
+    match global.state() {
         Some(path) => Ok(std::path::absolute(path)?),
         None => Surroundings::of_the_process().usual(config),
     }

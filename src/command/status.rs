@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Exit, can_lock, load, read_state, select_among, warn_if_not_polled};
+use super::history::{from, newest_first};
+use super::{Exit, can_lock, load, read_states, select_among, warn_if_not_polled};
 use crate::cli::{self, Global, StatusFormat};
 use crate::config::Config;
 use crate::engine::{self, Decision, Deployment, DeploymentState, OpenDeployments, PollState, Status};
@@ -27,10 +28,9 @@ use crate::target::{Target, TargetId};
 pub(crate) fn status(global: &Global, arguments: &cli::Status, console: &Console) -> anyhow::Result<Exit> {
     let config = load(global)?;
     let console = console.masking(Arc::new(Secrets::new(&config)));
-    let store = read_state(global, &config, &console, &Cutoff::default())?;
-    let targets = select_among(&config, &with_tables(&store, &config)?, &arguments.targets)?;
-    warn_if_not_polled(&store, &config, &console)?;
-    let rows = store.at_once(|| rows(&store, &config, &targets))?;
+    let stores = read_states(global, &config, &console, &Cutoff::default())?;
+    let targets = select_among(&config, &with_tables(&stores, &config)?, &arguments.targets)?;
+    let rows = rows_of_all(&stores, &config, &targets, &console)?;
     let now = Timestamp::now();
     match (arguments.format, rows.as_slice()) {
         // A table with `images` has no tags to tell of.
@@ -42,33 +42,71 @@ pub(crate) fn status(global: &Global, arguments: &cli::Status, console: &Console
         }
         (StatusFormat::Human, rows) => status_as_table(&console, rows, now),
         (StatusFormat::Json, rows) => status_as_json(&console, rows),
-        (StatusFormat::Html, rows) => page(&console, &store, rows, now)?,
+        (StatusFormat::Html, rows) => page(&console, &stores, rows, now)?,
     }
-    let has_failed = || !can_lock(&store, &console) | rows.iter().any(StatusRow::has_failed);
+    let can_lock = || stores.iter().filter(|store| !can_lock(store, &console)).count() == 0;
+    let has_failed = || !can_lock() | rows.iter().any(StatusRow::has_failed);
     Ok(if arguments.exit_code && has_failed() { Exit::Failed } else { Exit::Done })
 }
 
 /// The targets, and the stages of tables with `images` that have no image, or of which the last poll said something.
-fn with_tables<'c>(store: &Store, config: &'c Config) -> Result<Vec<&'c Target>, StoreError> {
+fn with_tables<'c>(stores: &[Store], config: &'c Config) -> Result<Vec<&'c Target>, StoreError> {
     let mut targets: Vec<&Target> = config.all_targets().collect();
     for stage in config.tables.iter().flat_map(|table| &table.stages) {
         let is_listed = targets.iter().any(|target| target.id == stage.id);
-        if !is_listed && store.state(&stage.id)?.is_some_and(|state| state.is_of_a_faulty_table()) {
+        let is_faulty = || {
+            stores.iter().try_fold(false, |found, store| {
+                let state = store.state(&stage.id)?;
+                Ok::<_, StoreError>(found || state.is_some_and(|state| state.is_of_a_faulty_table()))
+            })
+        };
+        if !is_listed && is_faulty()? {
             targets.push(stage);
         }
     }
     Ok(targets)
 }
 
-fn page(console: &Console, store: &Store, rows: &[StatusRow], now: Timestamp) -> Result<(), StoreError> {
+fn page(console: &Console, stores: &[Store], rows: &[StatusRow], now: Timestamp) -> Result<(), StoreError> {
     let shown: HashSet<&TargetId> = rows.iter().map(|row| &row.target).collect();
-    let mut outputs = HashMap::new();
-    for (failed, _) in rows.iter().filter_map(StatusRow::failed_deployment).take(MOST_TOLD) {
-        outputs.extend(store.last_output(&failed.id)?.map(|output| (failed.id.clone(), output)));
+    let (mut outputs, mut recent) = (HashMap::new(), Vec::new());
+    for store in stores {
+        for (failed, _) in rows.iter().filter_map(StatusRow::failed_deployment).take(MOST_TOLD) {
+            outputs.extend(store.last_output(&failed.id)?.map(|output| (failed.id.clone(), output)));
+        }
+        recent.extend(from(store, stores, store.recent(|id| shown.contains(id), MOST_RECENT)?));
     }
-    let recent = store.recent(|id| shown.contains(id), MOST_RECENT)?;
+    newest_first(&mut recent, MOST_RECENT);
     status_as_html(console, &StatusPage { rows, outputs: &outputs, recent: &recent, now });
     Ok(())
+}
+
+/// A row for each target: of the state that checked it last.
+fn rows_of_all(
+    stores: &[Store],
+    config: &Config,
+    targets: &[&Target],
+    console: &Console,
+) -> anyhow::Result<Vec<StatusRow>> {
+    let mut merged: Vec<StatusRow> = Vec::new();
+    for store in stores {
+        warn_if_not_polled(store, config, console)?;
+        let rows = store.at_once(|| rows(store, config, targets))?;
+        if merged.is_empty() {
+            merged = rows;
+            continue;
+        }
+        let last = |row: &StatusRow| (row.state_file.is_some(), row.checked_at);
+        for (known, row) in merged.iter_mut().zip(rows) {
+            if last(&row) > last(known) {
+                *known = row;
+            }
+        }
+    }
+    if stores.len() == 1 {
+        merged.iter_mut().for_each(|row| row.state_file = None);
+    }
+    Ok(merged)
 }
 
 fn rows(store: &Store, config: &Config, targets: &[&Target]) -> Result<Vec<StatusRow>, StoreError> {
@@ -76,7 +114,9 @@ fn rows(store: &Store, config: &Config, targets: &[&Target]) -> Result<Vec<Statu
     let mut open = store.open_deployments()?;
     let now = Timestamp::now();
     let row = |target: &&Target| {
-        let state = states.remove(&target.id).unwrap_or_default();
+        let state = states.remove(&target.id);
+        let state_file = state.as_ref().map(|_| store.place().to_owned());
+        let state = state.unwrap_or_default();
         let open = open.remove(&target.id).unwrap_or_default();
         let recalled = if may_have_changed(&state, &open) {
             run::recall(store, target, &state, &open, now)
@@ -88,7 +128,7 @@ fn rows(store: &Store, config: &Config, targets: &[&Target]) -> Result<Vec<Statu
             running.or(pending).or(dead).map(|deployment| pending_row(store, deployment)).transpose()?;
         let row = status_row(store, target, state, recalled, pending, now)?;
         let tag_pages = config.registries[&target.registry].tag_pages(&target.image.repository);
-        Ok(StatusRow { tag_pages, ..row })
+        Ok(StatusRow { tag_pages, state_file, ..row })
     };
     targets.iter().map(row).collect()
 }
@@ -201,5 +241,6 @@ fn status_row(
         interval: target.interval,
         due_at: state.checked_at.filter(|_| target.poll).map(|checked| engine::due_at(target, checked)),
         is_polled: target.poll,
+        state_file: None,
     })
 }

@@ -38,6 +38,7 @@ pub(crate) fn tags(global: &Global, arguments: &cli::Tags, console: &Console) ->
         audience: Audience::Machine,
         max_runtime: config.settings.max_runtime,
         refresh: false,
+        pushed: Vec::new(),
     };
     let survey = survey(&run, target, arguments.offline)?;
     if let Some(signal) = stop.signal() {

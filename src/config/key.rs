@@ -12,6 +12,7 @@ pub(crate) enum Section {
     Top,
     Settings,
     Ping,
+    Webhook,
     Registry,
     Project,
     Stage,
@@ -117,10 +118,11 @@ impl Key {
 
 impl Section {
     /// In the order of the manual page.
-    pub(crate) const ALL: [Section; 17] = [
+    pub(crate) const ALL: [Section; 18] = [
         Section::Top,
         Section::Settings,
         Section::Ping,
+        Section::Webhook,
         Section::Registry,
         Section::Secret,
         Section::Project,
@@ -143,6 +145,7 @@ impl Section {
             Section::Top => "the file",
             Section::Settings => "[settings]",
             Section::Ping => "ping_url",
+            Section::Webhook => "[settings.webhook]",
             Section::Registry => "[registries.NAME]",
             Section::Project => "[projects.NAME]",
             Section::Stage => "[projects.NAME.stages.NAME]",
@@ -167,6 +170,9 @@ impl Section {
             }
             Section::Settings => "Settings for all of tagship.",
             Section::Ping => "URLs that a run requests as written, by GET.",
+            Section::Webhook => {
+                "The webhooks whose payloads tagship poll --from-webhook reads from standard input."
+            }
             Section::Registry => "A server (or a folder) that holds images.",
             Section::Project => {
                 "A repository, or every repository of an owner, and the stages it is deployed to."
@@ -271,6 +277,7 @@ impl Section {
             Section::HttpStep => HTTP_STEP,
             Section::Until => UNTIL,
             Section::Ping => PING,
+            Section::Webhook => WEBHOOK,
             Section::Success => SUCCESS,
             Section::Sign => SIGN,
             Section::Notify => NOTIFY,
@@ -403,6 +410,12 @@ const SETTINGS: &[Key] = &[
         Kind::TemplateOr(Section::Ping),
         "A URL in the style of healthchecks.io: each run requests it with /start, and at its end with its exit status (0 if nothing failed). Or a table of URLs for the start and either end, requested as written (Uptime Kuma). {secret.NAME} is the only placeholder.",
         r#"ping_url = "https://hc.example.com/{secret.hc}""#,
+    ),
+    key(
+        "webhook",
+        Kind::Table(Section::Webhook),
+        "The webhooks that start tagship poll --from-webhook.",
+        "[settings.webhook]",
     ),
     key("stage", Kind::Table(Section::Stage), "Defaults for every stage.", "[settings.stage]"),
 ];
@@ -640,6 +653,14 @@ const PING: &[Key] = &[
         r#"failure = "https://kuma.example.com/api/push/{secret.hc}?status=down""#,
     ),
 ];
+
+const WEBHOOK: &[Key] = &[key(
+    "secret",
+    Kind::Secret,
+    "What the sender knows. It signs the payload with it (HMAC-SHA256), or sends it as a plain token.",
+    r#"secret = { file = "webhook-secret" }"#,
+)
+.required()];
 
 const UNTIL: &[Key] = &[
     key(

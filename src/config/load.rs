@@ -149,11 +149,11 @@ struct Loader<'a> {
 impl<'a> Loader<'a> {
     fn load(&self, path: PathBuf) -> Option<Config> {
         let settings_table = self.main.get("settings").and_then(|field| field.table(Section::Settings));
-        let settings = self.settings(settings_table.as_ref());
+        let mut secrets = self.secrets();
+        let settings = self.settings(settings_table.as_ref(), &mut secrets);
         let timeout = settings.as_ref().map_or(Duration::from_secs(10), |(settings, _)| settings.timeout);
         let interval = settings.as_ref().map_or(Duration::from_secs(300), |(_, interval)| *interval);
         let registries = self.registries(timeout);
-        let mut secrets = self.secrets();
         let defaults = settings_table
             .as_ref()
             .and_then(|table| table.get("stage"))
@@ -191,7 +191,11 @@ impl<'a> Loader<'a> {
     }
 
     /// The settings, and the interval of stages that have none.
-    fn settings(&self, table: Option<&Table<'a>>) -> Option<(Settings, Duration)> {
+    fn settings(
+        &self,
+        table: Option<&Table<'a>>,
+        secrets: &mut BTreeMap<SecretId, SecretSource>,
+    ) -> Option<(Settings, Duration)> {
         let get = |name: &str| table.and_then(|table| table.get(name));
         let duration = |name: &str, default: u64| {
             get(name).map_or(Some(Duration::from_secs(default)), |field| field.duration())
@@ -232,8 +236,19 @@ impl<'a> Loader<'a> {
             }
             Some(Some(PingUrl::AsWritten { start: start?, success: success?, failure: failure? }))
         });
+        let webhook = get("webhook").map_or(Some(None), |field| {
+            let table = field.table(Section::Webhook)?;
+            let Some(secret) = table.get("secret") else {
+                table.requires("secret", "write secret = { file = \"webhook-secret\" }");
+                return None;
+            };
+            let source = source::read(&secret, folder)?;
+            secrets.insert(SecretId::of_webhooks(), source);
+            Some(Some(SecretId::of_webhooks()))
+        });
         let settings = Settings {
             metrics_file: metrics_file?,
+            webhook: webhook?,
             ping_url: ping_url?,
             state: state?,
             timeout: timeout?,

@@ -57,6 +57,8 @@ struct PastJson {
     created_at: Moment,
     ended_at: Option<Moment>,
     attempts: Vec<AttemptJson>,
+    /// Where several state files were read: the one that it is from.
+    state_file: Option<String>,
 }
 
 /// One try to bring it there.
@@ -116,7 +118,8 @@ pub(crate) fn history_as_text(console: &Console, deployments: &[Past], outputs: 
             describe_by(past.by, past.by_whom.as_deref()),
             past.reason.as_ref().map_or_else(String::new, |reason| format!(": {}", escape_control(reason))),
         ));
-        console.line(&format!("    {}", past.id));
+        let from = past.state_file.as_ref().map_or_else(String::new, |file| format!("  {file}"));
+        console.line(&format!("    {}{from}", past.id));
         for attempt in &past.attempts {
             console.line(&format!(
                 "    attempt {} at {:.0}: {}",
@@ -240,6 +243,7 @@ impl From<&Past> for PastJson {
             created_at: past.created_at.into(),
             ended_at: past.ended_at.map(Moment::from),
             attempts: past.attempts.iter().map(AttemptJson::from).collect(),
+            state_file: past.state_file.clone(),
         }
     }
 }

@@ -33,6 +33,8 @@ struct TargetRanJson {
     ran: Vec<TagRanJson>,
     /// The first poll, where it is remembered: what it found is not known to have run.
     first_poll: Option<FirstPollJson>,
+    /// Where several state files were read: the one that knows it.
+    state_file: Option<String>,
 }
 
 /// A first poll.
@@ -49,6 +51,8 @@ pub(crate) struct TargetRan<'a> {
     pub(crate) target: &'a TargetId,
     pub(crate) baseline: Option<Baseline>,
     pub(crate) ran: Vec<Ran>,
+    /// Of several that were read: the state file that it is from.
+    pub(crate) state_file: Option<String>,
 }
 
 /// A tag, and when it was there.
@@ -69,13 +73,14 @@ struct TagRanJson {
 
 /// `history --at DATE --format json`
 pub(crate) fn ran_as_json(console: &Console, runs: &[TargetRan<'_>], from: Timestamp, until: Timestamp) {
-    let targets = runs.iter().map(|TargetRan { target, baseline, ran }| TargetRanJson {
+    let targets = runs.iter().map(|TargetRan { target, baseline, ran, state_file }| TargetRanJson {
         project: target.project.to_string(),
         stage: target.stage.to_string(),
         ran: ran.iter().map(TagRanJson::from).collect(),
         first_poll: baseline
             .as_ref()
             .map(|baseline| FirstPollJson { at: baseline.at.into(), found_tag: baseline.tag.to_string() }),
+        state_file: state_file.clone(),
     });
     let (from, until) = (from.into(), until.into());
     print(console, &RanJson { version: VERSION, from, until, targets: targets.collect() });
@@ -83,26 +88,32 @@ pub(crate) fn ran_as_json(console: &Console, runs: &[TargetRan<'_>], from: Times
 
 /// `history --at DATE --format human`
 pub(crate) fn ran_as_table(console: &Console, runs: &[TargetRan<'_>]) {
-    let mut table = Table::with_head(&["TARGET", "TAG", "FROM", "UNTIL", "BY"]);
-    for TargetRan { target, baseline, ran } in runs {
+    let mut head = vec!["TARGET", "TAG", "FROM", "UNTIL", "BY"];
+    let are_several = runs.iter().any(|run| run.state_file.is_some());
+    head.extend(are_several.then_some("STATE"));
+    let mut table = Table::with_head(&head);
+    for TargetRan { target, baseline, ran, state_file } in runs {
+        let file = || are_several.then(|| cell(state_file.as_deref().unwrap_or("-")));
         if ran.is_empty() {
             let dash = || cell("-");
             let what = baseline.as_ref().map_or_else(
                 || "not known".to_owned(),
                 |Baseline { tag, at }| format!("not known; first poll on {at:.0}, which found {tag}"),
             );
-            table.push(vec![cell(target.to_string()), cell(what), dash(), dash(), dash()]);
+            let cells = [cell(target.to_string()), cell(what), dash(), dash(), dash()];
+            table.push(cells.into_iter().chain(file()).collect());
         }
         for run in ran {
             let moment = |moment: Timestamp| format!("{moment:.0}");
             let by = |origin: &Origin| describe_by(origin.by, origin.by_whom.as_deref());
-            table.push(vec![
+            let cells = [
                 cell(target.to_string()),
                 cell(run.tag.to_string()),
                 cell(moment(run.from)),
                 cell(run.until.map_or_else(|| "now".to_owned(), moment)),
                 cell(by(&run.origin)),
-            ]);
+            ];
+            table.push(cells.into_iter().chain(file()).collect());
         }
     }
     table.print(console);

@@ -68,6 +68,8 @@ pub(crate) struct StatusRow {
     pub(crate) due_at: Option<Timestamp>,
     /// False: `poll` leaves it alone.
     pub(crate) is_polled: bool,
+    /// Of several that were read: the state file that it is from. None: none of them knows the target.
+    pub(crate) state_file: Option<String>,
 }
 
 impl StatusRow {
@@ -104,21 +106,26 @@ pub(crate) struct PendingRow {
 
 /// `status --format human`: the table, and below it why targets do not run their newest tag.
 pub(crate) fn status_as_table(console: &Console, rows: &[StatusRow], now: Timestamp) {
-    let mut table = Table::with_head(&["TARGET", "STATUS", "NEWEST", "DEPLOYED", "PENDING", "CHECKED"]);
+    let mut head = vec!["TARGET", "STATUS", "NEWEST", "DEPLOYED", "PENDING", "CHECKED"];
+    let are_several = rows.iter().any(|row| row.state_file.is_some());
+    head.extend(are_several.then_some("STATE"));
+    let mut table = Table::with_head(&head);
     for row in rows {
         let deployed = match (&row.deployed_tag, row.deployed_at) {
             (Some(tag), Some(at)) => format!("{tag} ({})", describe_age(at, now)),
             (found, _) => or_dash(found.as_ref()).to_owned(),
         };
         let checked = row.checked_at.map_or_else(|| "never".to_owned(), |then| describe_age(then, now));
-        table.push(vec![
+        let mut cells = vec![
             cell(row.target.to_string()),
             status_cell(row.status),
             cell(or_dash(row.latest_tag.as_ref())),
             cell(deployed),
             cell(or_dash(row.pending.as_ref().map(|pending| &pending.tag))),
             cell(checked),
-        ]);
+        ];
+        cells.extend(are_several.then(|| cell(row.state_file.as_deref().unwrap_or("-"))));
+        table.push(cells);
     }
     table.print(console);
     let mut below = Table::default();
@@ -266,6 +273,7 @@ fn facts(row: &StatusRow, now: Timestamp) -> Vec<(&'static str, String)> {
     }
     facts.push(("due", due(row, now)));
     facts.extend(row.edit.as_ref().map(|edit| ("rule edited", describe_edit(edit, now))));
+    facts.extend(row.state_file.clone().map(|file| ("state", file)));
     facts
 }
 

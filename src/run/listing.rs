@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -14,8 +15,10 @@ use crate::engine::{self, Decision, Failure, PollState, Status};
 use crate::policy::{Order, Reading, Selection};
 use crate::reference::{Held, ListedTag, Listing, Repository, Tag};
 use crate::registry::{Registry, RegistryError};
+use crate::stop::Cutoff;
 use crate::store::StoreError;
 use crate::target::Target;
+use crate::webhook::Pushed;
 
 /// What a registry said that concerns one target.
 pub(super) struct Listed {
@@ -136,28 +139,68 @@ pub(super) fn list(
         indices.iter().map(select).collect::<Vec<Listed>>()
     };
     let mut listed = Vec::with_capacity(targets.len());
+    let awaited = awaited(context, repository, targets);
+    let list_tags = || look_for(&awaited, &context.cutoff, || registry.list_tags(repository));
     if !registry.has_push_times() {
-        let listing = registry.list_tags(repository);
+        let listing = list_tags();
         listed.extend(select_each(&others, &listing, false));
         listed.extend(select_each(&newest, &listing, true));
         return listed;
     }
     let mut tags = None;
     if !others.is_empty() || known.counts {
-        let listing = registry.list_tags(repository);
+        let listing = list_tags();
         tags = listing.as_ref().ok().map(changes::count);
         listed.extend(select_each(&others, &listing, false));
     }
     if !newest.is_empty() {
-        let readings = newest.iter().map(|index| reading(context, *index)).collect();
-        let known = known.until.and_then(|until| Remembered::of(context, &newest, until));
-        let listing = read_newest_first(registry, repository, readings, known);
+        let listing = look_for(&awaited, &context.cutoff, || {
+            let readings = newest.iter().map(|index| reading(context, *index)).collect();
+            let known = known.until.and_then(|until| Remembered::of(context, &newest, until));
+            read_newest_first(registry, repository, readings, known)
+        });
         listed.extend(select_each(&newest, &listing, !registry.has_sequence()));
     }
     if let Some(first) = listed.first_mut() {
         first.tags = tags;
     }
     listed
+}
+
+/// Tags that a webhook reported and a stage can deploy: the list will have them.
+fn awaited(context: &Context<'_>, repository: &Repository, targets: &[usize]) -> Vec<Tag> {
+    let can_deploy = |tag: &&Tag| {
+        let listed = ListedTag::named((*tag).clone());
+        targets.iter().any(|index| context.targets[*index].policy.candidate(&listed).is_some())
+    };
+    let pushed = context.run.pushed.iter().filter(|pushed| pushed.concerns(repository));
+    pushed.filter_map(Pushed::tag).filter(can_deploy).cloned().collect()
+}
+
+/// A forge may report a tag before its list has it. After these times the list is read again.
+const LOOK_AGAIN: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(5)];
+
+/// Lists until the tags are there, or nobody can wait any longer.
+fn look_for(
+    tags: &[Tag],
+    cutoff: &Cutoff,
+    list: impl Fn() -> Result<Listing, RegistryError>,
+) -> Result<Listing, RegistryError> {
+    let lacks_one = |listing: &Result<Listing, RegistryError>| match listing {
+        Ok(listing) => tags.iter().any(|tag| listing.tags.iter().all(|listed| listed.tag != *tag)),
+        // Of a new image.
+        Err(RegistryError::NotFound(_)) => !tags.is_empty(),
+        Err(_) => false,
+    };
+    let mut listing = list();
+    for wait in LOOK_AGAIN {
+        let has_time = cutoff.left().is_none_or(|left| left > wait);
+        if !lacks_one(&listing) || !has_time || !cutoff.pause(wait) {
+            break;
+        }
+        listing = list();
+    }
+    listing
 }
 
 /// Push times that the feed has told already.

@@ -35,6 +35,8 @@ pub(crate) struct File {
 
 /// All objects go by this name, or it and the shard's number.
 const NAME: &str = "tagship";
+/// The CronJob that reads the states of all shards.
+const STATUS: &str = "tagship-status";
 const CREDENTIALS_FOLDER: &str = "/run/credentials/tagship";
 /// Whose files nobody else's are; the numbers mean nothing.
 const USER: u32 = 10_001;
@@ -87,19 +89,88 @@ pub(crate) fn manifests(job: &Job, cluster: &Cluster) -> Result<String, String> 
     let entries = entries(job);
     let mut text = preface(job, cluster, &entries);
     text.push_str(&config_map(cluster));
-    let names: Vec<(String, Option<String>)> = match cluster.shards {
-        None => vec![(NAME.to_owned(), None)],
-        Some(count) => {
-            (0..count).map(|shard| (format!("{NAME}-{shard}"), Some(format!("{shard}/{count}")))).collect()
-        }
+    let polls: Vec<Pod> = match cluster.shards {
+        None => vec![Pod::poll(job, NAME.to_owned(), None)],
+        Some(count) => (0..count).map(|shard| Pod::of_shard(job, shard, count)).collect(),
     };
-    for (name, shard) in &names {
-        if job.keeps_state() {
-            text.push_str(&volume_claim(name, cluster));
+    for poll in &polls {
+        if let Some(state) = &poll.states.first() {
+            text.push_str(&volume_claim(&state.claim, cluster));
         }
-        text.push_str(&cron_job(job, cluster, &entries, name, shard.as_deref()));
+        text.push_str(&cron_job(job, cluster, &entries, poll));
+    }
+    if has_status(job, cluster) {
+        text.push_str(&cron_job(job, cluster, &[], &Pod::status(job, polls)));
     }
     Ok(text)
+}
+
+/// What one of the CronJobs runs.
+struct Pod {
+    name: String,
+    arguments: Vec<String>,
+    states: Vec<StateVolume>,
+    duty: Duty,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Duty {
+    /// On schedule.
+    Poll,
+    /// When somebody wants to know.
+    Status,
+}
+
+/// The volume of a state, and where it is mounted.
+struct StateVolume {
+    name: String,
+    claim: String,
+    folder: String,
+}
+
+impl StateVolume {
+    fn file(&self) -> String {
+        format!("{}/state.db", self.folder)
+    }
+}
+
+impl Pod {
+    fn poll(job: &Job, name: String, shard: Option<&str>) -> Pod {
+        let (claim, folder) = (format!("{name}-state"), STATE_FOLDER.to_owned());
+        let state = StateVolume { name: "state".to_owned(), claim, folder };
+        let file = job.keeps_state().then(|| state.file());
+        let mut arguments = job.arguments(file.as_deref());
+        arguments.extend(shard.into_iter().flat_map(|shard| ["--shard".to_owned(), shard.to_owned()]));
+        let states = if job.keeps_state() { vec![state] } else { Vec::new() };
+        Pod { name, arguments, states, duty: Duty::Poll }
+    }
+
+    fn of_shard(job: &Job, shard: u32, count: u32) -> Pod {
+        Pod::poll(job, format!("{NAME}-{shard}"), Some(&format!("{shard}/{count}")))
+    }
+
+    /// Reads the states of these.
+    fn status(job: &Job, polls: Vec<Pod>) -> Pod {
+        let states: Vec<StateVolume> = polls
+            .into_iter()
+            .flat_map(|poll| poll.states)
+            .enumerate()
+            .map(|(index, state)| StateVolume {
+                name: format!("state-{index}"),
+                folder: format!("{STATE_FOLDER}/{index}"),
+                ..state
+            })
+            .collect();
+        let mut arguments = vec!["--config".to_owned(), job.config.clone()];
+        arguments.extend(states.iter().flat_map(|state| ["--state".to_owned(), state.file()]));
+        arguments.push("status".to_owned());
+        Pod { name: STATUS.to_owned(), arguments, states, duty: Duty::Status }
+    }
+}
+
+/// Whether several states are to be seen as one.
+fn has_status(job: &Job, cluster: &Cluster) -> bool {
+    job.keeps_state() && cluster.shards.is_some_and(|count| count > 1)
 }
 
 fn entries(job: &Job) -> Vec<Entry<'_>> {
@@ -215,6 +286,14 @@ fn preface(job: &Job, cluster: &Cluster, entries: &[Entry<'_>]) -> String {
         "#\n# A first run now: {}",
         kubectl(&["create", "job", &format!("--from=cronjob/{first}"), "tagship-first"])
     );
+    if has_status(job, cluster) {
+        let _ = writeln!(
+            text,
+            "# The state of all shards: {}\n#   {}\n# (Its pod reads every volume: it starts on a node that can mount them all.)",
+            kubectl(&["create", "job", &format!("--from=cronjob/{STATUS}"), &format!("{STATUS}-1")]),
+            kubectl(&["logs", "--follow", &format!("job/{STATUS}-1")])
+        );
+    }
     text
 }
 
@@ -257,19 +336,21 @@ fn unique_key(name: &str, is_taken: impl Fn(&str) -> bool) -> String {
     key
 }
 
-fn cron_job(job: &Job, cluster: &Cluster, entries: &[Entry<'_>], name: &str, shard: Option<&str>) -> String {
+fn cron_job(job: &Job, cluster: &Cluster, entries: &[Entry<'_>], pod: &Pod) -> String {
+    let Pod { name, arguments, duty, .. } = pod;
     let seed = format!("{}/{name}", cluster.namespace.as_deref().unwrap_or("default"));
     let rhythm = Rhythm::new(job.interval, &seed);
     let deadline = rhythm.step().as_secs().clamp(60, 3600);
-    let state_file = format!("{STATE_FOLDER}/state.db");
-    let mut arguments = job.arguments(job.keeps_state().then_some(state_file.as_str()));
-    arguments.extend(shard.into_iter().flat_map(|shard| ["--shard".to_owned(), shard.to_owned()]));
+    let suspended = match duty {
+        Duty::Poll => "",
+        Duty::Status => "  # Runs when somebody makes a job of it.\n  suspend: true\n",
+    };
     let mut text = metadata("CronJob", "batch/v1", name, cluster);
     let _ = write!(
         text,
         "spec:
   schedule: \"{cron}\" # {words}
-  # Two runs at a time would only wait for each other.
+{suspended}  # Two runs at a time would only wait for each other.
   concurrencyPolicy: Forbid
   # A run that could not begin in time is left out, not stored up.
   startingDeadlineSeconds: {deadline}
@@ -292,7 +373,10 @@ fn cron_job(job: &Job, cluster: &Cluster, entries: &[Entry<'_>], name: &str, sha
         words = rhythm.words(),
         longest = job.longest.as_secs(),
     );
-    text.push_str(&account(job));
+    text.push_str(&match duty {
+        Duty::Poll => account(job),
+        Duty::Status => WITHOUT_ACCOUNT.to_owned(),
+    });
     let _ = write!(
         text,
         "          securityContext:
@@ -312,7 +396,7 @@ fn cron_job(job: &Job, cluster: &Cluster, entries: &[Entry<'_>], name: &str, sha
 ",
         image = yaml(&cluster.image),
     );
-    for argument in &arguments {
+    for argument in arguments {
         // $(NAME) is a variable there, and $$ a dollar.
         let _ = writeln!(text, "                - {}", yaml(&argument.replace('$', "$$")));
     }
@@ -326,7 +410,7 @@ fn cron_job(job: &Job, cluster: &Cluster, entries: &[Entry<'_>], name: &str, sha
                     - ALL
 ",
     );
-    text.push_str(&volumes(job, cluster, entries, name));
+    text.push_str(&volumes(job, cluster, entries, pod));
     text
 }
 
@@ -344,9 +428,11 @@ fn account(job: &Job) -> String {
          automountServiceAccountToken: false\n"
             .to_owned()
     } else {
-        "          automountServiceAccountToken: false\n".to_owned()
+        WITHOUT_ACCOUNT.to_owned()
     }
 }
+
+const WITHOUT_ACCOUNT: &str = "          automountServiceAccountToken: false\n";
 
 fn variables(entries: &[Entry<'_>]) -> String {
     let mut text = String::new();

@@ -33,6 +33,8 @@ pub(crate) struct Past {
     pub(crate) ended_at: Option<Timestamp>,
     /// The first one first.
     pub(crate) attempts: Vec<PastAttempt>,
+    /// Of several that were read: the state file that it is from.
+    pub(crate) state_file: Option<String>,
 }
 
 /// One attempt. Neither an end nor an error: it runs, or was interrupted.
@@ -223,6 +225,7 @@ fn past(row: &Row<'_>) -> rusqlite::Result<Past> {
         created_at: parsed(row, "created_at", Timestamp::from_str)?,
         ended_at: optional(row, "ended_at", Timestamp::from_str)?,
         attempts: Vec::new(),
+        state_file: None,
     })
 }
 

@@ -43,9 +43,16 @@ impl Answer {
 }
 
 /// The name of a secret inside tagship: its name in `[secrets]`, or a name that `config` gave to
-/// a variable with a secret source as value.
+/// a variable with a secret source as value, or to the secret of webhooks.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SecretId(pub(crate) String);
+
+impl SecretId {
+    /// That of `[settings.webhook]`: a name that `[secrets]` cannot have.
+    pub(crate) fn of_webhooks() -> SecretId {
+        SecretId("of [settings.webhook]".to_owned())
+    }
+}
 
 /// The values of a deployment: `{tag}`, `{previous_tag}`, ….
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

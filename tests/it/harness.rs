@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fs;
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -163,6 +163,16 @@ impl Shop {
     /// The same without waiting.
     pub(crate) fn start_bare(&self, arguments: &[&str]) -> Running<'_> {
         Running::start(self, self.command(), arguments)
+    }
+
+    /// As [`Shop::start`], with this as its standard input.
+    pub(crate) fn start_with_input(&self, input: &[u8], arguments: &[&str]) -> Running<'_> {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(input, 0).unwrap();
+        let mut command = self.command();
+        command.arg("--config").arg(self.path("tagship.toml"));
+        command.arg("--state").arg(self.path("state.db")).stdin(file);
+        Running::start_reading(self, command, arguments)
     }
 
     /// Under another program, which gets the binary's path and arguments at its end.

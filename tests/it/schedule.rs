@@ -323,7 +323,7 @@ fn each_shard_has_a_job_and_a_volume_of_its_own() {
     let documents = documents(&text);
     let jobs: Vec<CronJob> = of_kind(&documents, "CronJob").into_iter().map(typed).collect();
     let claims = of_kind(&documents, "PersistentVolumeClaim");
-    assert_eq!((jobs.len(), claims.len()), (3, 3));
+    assert_eq!((jobs.len(), claims.len()), (4, 3));
     for (index, (job, claim)) in jobs.iter().zip(claims).enumerate() {
         let pod = job.spec.job_template.spec.as_ref().unwrap().template.spec.as_ref().unwrap();
         let arguments = pod.containers[0].args.as_ref().unwrap();
@@ -333,6 +333,55 @@ fn each_shard_has_a_job_and_a_volume_of_its_own() {
         let claimed = &state.persistent_volume_claim.as_ref().unwrap().claim_name;
         assert_eq!(claim["metadata"]["name"], **claimed);
         assert_eq!(*claimed, format!("tagship-{index}-state"));
+    }
+}
+
+#[test]
+fn a_job_on_demand_reads_the_states_of_all_shards() {
+    let shop = shop();
+    let arguments = ["schedule", "kubernetes", "--image", "tagship", "--namespace", "ci", "--shards", "3"];
+    let text = printed(&shop, &arguments);
+    assert!(text.contains(
+        "# The state of all shards: kubectl --namespace ci create job --from=cronjob/tagship-status tagship-status-1\n\
+         #   kubectl --namespace ci logs --follow job/tagship-status-1\n"
+    ));
+    let documents = documents(&text);
+    let jobs: Vec<CronJob> = of_kind(&documents, "CronJob").into_iter().map(typed).collect();
+    let status = &jobs[3];
+    assert_eq!((status.metadata.name.as_deref(), status.spec.suspend), (Some("tagship-status"), Some(true)));
+    assert!(jobs[..3].iter().all(|job| job.spec.suspend.is_none()));
+    let pod = status.spec.job_template.spec.as_ref().unwrap().template.spec.as_ref().unwrap();
+    let [container] = pod.containers.as_slice() else { panic!("one container") };
+    let config = shop.path("tagship.toml");
+    assert_eq!(
+        container.args.as_ref().unwrap()[..],
+        [
+            "--config",
+            config.to_str().unwrap(),
+            "--state",
+            "/var/lib/tagship/0/state.db",
+            "--state",
+            "/var/lib/tagship/1/state.db",
+            "--state",
+            "/var/lib/tagship/2/state.db",
+            "status"
+        ]
+    );
+    // It reads, and needs no secret for that.
+    assert_eq!(container.env, None);
+    let volumes = pod.volumes.as_ref().unwrap();
+    for mount in container.volume_mounts.as_ref().unwrap() {
+        let volume = volumes.iter().find(|volume| volume.name == mount.name).unwrap();
+        assert_eq!(mount.read_only, (mount.mount_path != "/tmp").then_some(true), "{mount:?}");
+        assert_eq!(volume.secret, None);
+        if let Some(claim) = &volume.persistent_volume_claim {
+            let shard = mount.mount_path.strip_prefix("/var/lib/tagship/").unwrap();
+            assert_eq!(claim.claim_name, format!("tagship-{shard}-state"));
+        }
+    }
+    for shards in [&[][..], &["--shards", "1"]] {
+        let text = printed(&shop, &[&["schedule", "kubernetes", "--image", "tagship"], shards].concat());
+        assert!(!text.contains("tagship-status"), "{text}");
     }
 }
 

@@ -34,14 +34,14 @@ pub(super) fn job(global: &Global, config: &Config) -> anyhow::Result<Job> {
         bail!("no stage is polled, so there is nothing to start: every one says poll = false");
     };
     let program = env::current_exe().context("the path of tagship itself cannot be had")?;
-    let state = match place_of(global.state.as_deref(), config)?.0 {
+    let state = match place_of(global.state(), config)?.0 {
         Place::Nothing if config.settings.state != StateSetting::Nothing => {
             bail!(
                 "a schedule cannot pass on `none`; write state = \"none\" into [settings] of the configuration"
             )
         }
         Place::Nothing => State::Nothing,
-        Place::File(path) if global.state.is_none() && config.settings.state != StateSetting::Default => {
+        Place::File(path) if global.state().is_none() && config.settings.state != StateSetting::Default => {
             State::Configured(place(&path)?)
         }
         Place::File(path) => State::Given(place(&std::path::absolute(path)?)?),
@@ -108,7 +108,9 @@ fn secrets(config: &Config) -> anyhow::Result<Vec<SecretUse>> {
         };
         Some(SecretUse { whose: format!("the token of the registry {}", registry.name), source, is_optional })
     });
-    let named = config.secrets.iter().map(|(id, source)| SecretUse {
+    // A schedule starts no poll from a webhook.
+    let named = config.secrets.iter().filter(|(id, _)| config.settings.webhook.as_ref() != Some(id));
+    let named = named.map(|(id, source)| SecretUse {
         whose: format!("the secret {id}"),
         source: source.clone(),
         is_optional: false,

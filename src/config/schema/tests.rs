@@ -53,6 +53,7 @@ fn file(section: Section, lines: &[String]) -> String {
         Section::Top => top = table(""),
         Section::Settings => settings = table("[settings]"),
         Section::Registry => registry = table("[registries.tried]"),
+        Section::Webhook => settings = table("[settings.webhook]"),
         Section::Ping => settings = format!("[settings]\nping_url = {}\n", inline()),
         Section::Secret => secrets = format!("tried = {}\n", inline()),
         Section::Project => {

@@ -108,6 +108,12 @@ fn each_fault_says_what_is_wrong_and_what_to_write() {
         (REGISTRY.to_owned(), "requires at least one project"),
         (with_stage("[settings]\nstate = \"none\"\n"), "add `running` or first_poll"),
         (with_stage("[settings]\nparallel_deploys = 0\n"), "from 1 to 64, found 0"),
+        (with_stage("[settings.webhook]\n"), "write secret = { file"),
+        (with_stage("[settings.webhook]\nsecret = \"planted\"\n"), "cannot be written in the file"),
+        (
+            with_stage("[settings.webhook]\nsecret = { docker_config = \"x\" }\n"),
+            "the token of a registry only",
+        ),
         (with_stage("[settings]\nping_url = \"https://hc.example.com/{tag}\"\n"), "no project and no tag"),
         (git("kind = \"gitea\"\nurl = \"http://git.example.com\""), "insecure_http = true"),
         (git("kind = \"gitea\"\nurl = \"git.example.com\""), "write url = \"https://git.example.com\""),

@@ -127,6 +127,7 @@ fn cell(words: &Words<'_>, row: &StatusRow) -> Markup {
             @if let (Some(newest), Some(_)) = (newest, &row.deployed_tag) {
                 div.newest { "newest " (tag_of(row, newest)) }
             }
+            @if let Some(file) = &row.state_file { div.newest { "from " (words.text(file)) } }
         }
     }
 }

@@ -123,6 +123,7 @@ fn percent(place: f64) -> String {
 
 fn table(words: &Words<'_>, recent: &[Past], pages: &HashMap<&TargetId, &str>) -> Markup {
     let page = |past: &Past| pages.get(&past.target).copied();
+    let are_several = recent.iter().any(|past| past.state_file.is_some());
     html! {
         table.recent {
             thead {
@@ -130,6 +131,7 @@ fn table(words: &Words<'_>, recent: &[Past], pages: &HashMap<&TargetId, &str>) -
                     @for name in ["When", "Target", "Tag", "Before", "Outcome", "By", "Attempts", "Took"] {
                         th scope="col" { (name) }
                     }
+                    @if are_several { th scope="col" { "State" } }
                 }
             }
             tbody {
@@ -147,6 +149,7 @@ fn table(words: &Words<'_>, recent: &[Past], pages: &HashMap<&TargetId, &str>) -
                         td { (describe_by(past.by, by_whom.as_deref())) }
                         td { (past.attempts.len()) }
                         td { (took(past).unwrap_or_default()) }
+                        @if are_several { td { (words.text(past.state_file.as_deref().unwrap_or_default())) } }
                     }
                 }
             }

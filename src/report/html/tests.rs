@@ -58,6 +58,7 @@ pub(super) fn row(target: &str) -> StatusRow {
         interval: Duration::from_secs(300),
         due_at: None,
         is_polled: true,
+        state_file: None,
     }
 }
 
@@ -86,6 +87,7 @@ pub(super) fn past(target: &str, created: i64, ended: Option<i64>) -> Past {
         created_at: moment(created),
         ended_at: ended.map(moment),
         attempts: Vec::new(),
+        state_file: None,
     }
 }
 

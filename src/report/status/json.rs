@@ -67,6 +67,8 @@ struct RowJson {
     rule_edit: Option<EditJson>,
     /// Of the last poll, where it failed.
     error: Option<Failure>,
+    /// Where several state files were read: the one that knows the target.
+    state_file: Option<String>,
 }
 
 /// Automatic deployments are stopped.
@@ -156,6 +158,7 @@ impl From<&StatusRow> for RowJson {
                 high_water_tag_before: name(&edit.high_water_before),
             }),
             error: row.failure.clone(),
+            state_file: row.state_file.clone(),
         }
     }
 }

@@ -5,19 +5,20 @@ use std::fmt::Write as _;
 use super::super::quote::yaml;
 use super::super::{Job, folder_of};
 use super::{
-    CREDENTIALS_FOLDER, Cluster, Entry, NAME, Place, STATE_FOLDER, has_metrics_beside_config, keyed, metadata,
+    CREDENTIALS_FOLDER, Cluster, Duty, Entry, NAME, Place, Pod, STATE_FOLDER, StateVolume,
+    has_metrics_beside_config, keyed, metadata,
 };
 
 const READ_ONLY: &str = "                  readOnly: true\n";
 
-/// The claim of the volume for the state of the job of this name.
+/// The claim of the volume for a state.
 pub(super) fn volume_claim(name: &str, cluster: &Cluster) -> String {
-    metadata("PersistentVolumeClaim", "v1", &format!("{name}-state"), cluster)
+    metadata("PersistentVolumeClaim", "v1", name, cluster)
         + "spec:\n  accessModes:\n    - ReadWriteOnce\n  resources:\n    requests:\n      storage: 1Gi\n"
 }
 
 /// The container's mounts, and the pod's volumes.
-pub(super) fn volumes(job: &Job, cluster: &Cluster, entries: &[Entry<'_>], name: &str) -> String {
+pub(super) fn volumes(job: &Job, cluster: &Cluster, entries: &[Entry<'_>], pod: &Pod) -> String {
     let mut mounts = String::from("              volumeMounts:\n");
     let mut volumes = String::from("          volumes:\n");
     let mut mount = |volume: &str, path: &str, more: &str| {
@@ -92,17 +93,17 @@ pub(super) fn volumes(job: &Job, cluster: &Cluster, entries: &[Entry<'_>], name:
             item(&mut volumes, "                  ", key, path);
         }
     }
-    if job.keeps_state() {
-        mount("state", STATE_FOLDER, "");
+    for StateVolume { name, claim, folder } in &pod.states {
+        mount(name, folder, if pod.duty == Duty::Poll { "" } else { READ_ONLY });
         let _ = write!(
             volumes,
-            "            - name: state\n              persistentVolumeClaim:\n                claimName: {name}-state\n"
+            "            - name: {name}\n              persistentVolumeClaim:\n                claimName: {claim}\n"
         );
     }
     let metrics = job.metrics_file.as_deref().map(folder_of).filter(|_| !has_metrics_beside_config(job));
     // What is mounted already can be mounted no second time.
     let is_there = |folder: &&str| *folder == "/tmp" || (*folder == STATE_FOLDER && job.keeps_state());
-    if let Some(folder) = metrics.filter(|folder| !is_there(folder)) {
+    if let Some(folder) = metrics.filter(|folder| pod.duty == Duty::Poll && !is_there(folder)) {
         // Whoever reads metrics of the node mounts something else here.
         mount("metrics", folder, "");
         volumes.push_str("            - name: metrics # nobody reads it here; a hostPath would be the node's\n              emptyDir: {}\n");

@@ -1,0 +1,57 @@
+//! What woke a poll: a payload on standard input.
+
+use std::env;
+use std::io::{self, Read as _};
+
+use anyhow::{Context as _, bail};
+use secrecy::ExposeSecret as _;
+
+use crate::config::Config;
+use crate::secret::Secrets;
+use crate::target::template::SecretId;
+use crate::webhook::{Proof, Pushed, pushed};
+
+/// What a payload has at most, in bytes. Forges send up to a few tens of KiB.
+const LONGEST: u64 = 1024 * 1024;
+
+/// A payload of a sender that is not known yet.
+pub(super) struct Payload {
+    bytes: Vec<u8>,
+    secret: SecretId,
+}
+
+impl Payload {
+    /// Reads standard input to its end.
+    ///
+    /// # Errors
+    /// The configuration has no secret for it, or there is too much to read.
+    pub(super) fn read(config: &Config) -> anyhow::Result<Payload> {
+        let Some(secret) = &config.settings.webhook else {
+            bail!(
+                "poll --from-webhook requires a secret that the sender knows; write it into {}: \
+                 [settings.webhook] secret = {{ file = \"webhook-secret\" }}",
+                config.path.display()
+            );
+        };
+        let mut bytes = Vec::new();
+        let input = io::stdin().lock();
+        input.take(LONGEST + 1).read_to_end(&mut bytes).context("cannot read the payload")?;
+        if bytes.len() as u64 > LONGEST {
+            bail!("the payload is larger than {LONGEST} bytes; nothing was polled");
+        }
+        Ok(Payload { bytes, secret: secret.clone() })
+    }
+
+    /// What was pushed. `signature`: from the command line.
+    ///
+    /// # Errors
+    /// The secret cannot be read, the sender does not know it, or the payload cannot be read.
+    pub(super) fn pushed(self, secrets: &Secrets, signature: Option<&str>) -> anyhow::Result<Vec<Pushed>> {
+        let secret = secrets.get(&self.secret)?;
+        let proof = Proof::new(signature, |name| env::var(name).ok());
+        if !proof.holds(secret.expose_secret(), &self.bytes) {
+            bail!("the webhook has no valid signature or token; nothing was polled");
+        }
+        Ok(pushed(&self.bytes)?)
+    }
+}
