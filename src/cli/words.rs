@@ -78,12 +78,32 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli
         ErrorKind::UnknownArgument => with_option(error, &arguments),
         _ => with_command(error),
     })?;
-    let reads_several = matches!(cli.command, Command::Status(_) | Command::History(_));
-    if cli.global.state.len() > 1 && !reads_several {
-        let message = "'--state <FILE>' can be repeated for status and history only";
-        return Err(Cli::command().error(ErrorKind::ArgumentConflict, message));
+    match repeated(&cli, &arguments) {
+        None => Ok(cli),
+        Some(message) => Err(Cli::command().error(ErrorKind::ArgumentConflict, message)),
     }
-    Ok(cli)
+}
+
+/// What is wrong with options that are written twice. Of a global option before and behind the command, clap takes what
+/// is behind it, and says nothing.
+fn repeated(cli: &Cli, arguments: &[OsString]) -> Option<&'static str> {
+    let written = |option: &str| {
+        let is_it = |word: &&OsString| match word.as_encoded_bytes().strip_prefix(option.as_bytes()) {
+            Some(rest) => rest.is_empty() || rest.starts_with(b"="),
+            None => false,
+        };
+        arguments.iter().filter(is_it).count()
+    };
+    let states = written("--state");
+    if written("--config") > 1 {
+        Some("the argument '--config <FILE>' cannot be used multiple times")
+    } else if states > 1 && !matches!(cli.command, Command::Status(_) | Command::History(_)) {
+        Some("'--state <FILE>' can be repeated for status and history only")
+    } else if states > cli.global.state.len() {
+        Some("write every '--state <FILE>' before the command, or every one behind it")
+    } else {
+        None
+    }
 }
 
 /// The error with the option that another tool calls as it was typed, if the command has it.

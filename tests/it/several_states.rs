@@ -185,6 +185,16 @@ fn a_command_that_writes_takes_one_state() {
             .code(2)
             .stderr_has("error: '--state <FILE>' can be repeated for status and history only");
     }
+    // clap would take those behind the command only.
+    of_shard(&shop, &[0], &["poll", "--state", "shard-1.db"]).code(2).stderr_has("status and history only");
+    for behind in [&["status", "--state", "shard-1.db"][..], &["history", "--state=shard-1.db"]] {
+        of_shard(&shop, &[0], behind)
+            .code(2)
+            .stderr_has("error: write every '--state <FILE>' before the command, or every one behind it");
+    }
+    of_shard(&shop, &[0], &["poll", "--config", "other.toml"])
+        .code(2)
+        .stderr_has("error: the argument '--config <FILE>' cannot be used multiple times");
     assert_eq!(gitea.take_requests(), [""; 0]);
     assert!(shop.contents() == before);
     // A message names a command that can be typed once the state of its row is known.
