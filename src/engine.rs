@@ -62,8 +62,8 @@ pub(crate) struct Decision {
     pub(crate) goes_back: bool,
     /// Something that people should know and that changes nothing.
     pub(crate) warning: Option<String>,
-    /// What becomes of the pending deployment of before, which must not run any more, and why.
-    pub(crate) pending_becomes: Option<(DeploymentState, String)>,
+    /// Deployments of before that must not run any more, as they are from now on.
+    pub(crate) ends: Vec<DeploymentRow>,
     pub(crate) failure: Option<Failure>,
     /// The tag that the status and the reason are about, where it is one.
     pub(crate) concerns: Option<Tag>,
@@ -86,7 +86,7 @@ impl Decision {
             deploy: None,
             goes_back: false,
             warning: None,
-            pending_becomes: None,
+            ends: Vec::new(),
             failure: None,
             concerns: None,
             blocked: Vec::new(),
@@ -103,9 +103,14 @@ impl Decision {
         self.blocked.iter().all(|(_, waits)| waits.by != Blocked::NotChecked)
     }
 
-    /// The pending deployment of before has lost its point.
-    fn drop_pending(&mut self, why: String) {
-        self.pending_becomes = Some((DeploymentState::Dropped, why));
+    /// The deployment of before has lost its point.
+    fn drop(&mut self, deployment: &Deployment, why: String) {
+        self.ends.push(DeploymentRow::ended(deployment, DeploymentState::Dropped, Some(why)));
+    }
+
+    /// The deployments of before that it leaves open.
+    pub(crate) fn left_open(&self, open: &OpenDeployments) -> OpenDeployments {
+        open.filtered(|deployment| self.ends.iter().all(|row| row.deployment.id != deployment.id))
     }
 }
 
@@ -186,9 +191,14 @@ fn decide_listed(
         }
     }
     let marked = place_marked(&mut next, target, selection);
-    let outdone = marked.filter(|marked| is_outdone(open, marked, target, selection));
-    let running = OpenDeployments { running: open.running.clone(), ..OpenDeployments::default() };
-    let open = if outdone.is_some() { &running } else { open };
+    let mut outdone = Vec::new();
+    if let Some(marked) = marked {
+        for deployment in open.all().filter(|open| is_outdone(open, &marked, target, selection)) {
+            let reason = Some(format!("{} was marked", marked.listed.tag));
+            outdone.push(DeploymentRow::ended(deployment, DeploymentState::Superseded, reason));
+        }
+    }
+    let open = &open.filtered(|open| outdone.iter().all(|row| row.deployment.id != open.id));
     next.last_polled_tag = newest.map(|candidate| candidate.listed.tag.clone());
     let poll = Poll { target, selection, open, facts, before: state, now };
     let mut decision = match &known_rule {
@@ -199,10 +209,7 @@ fn decide_listed(
     if target.digest && decision.state.rule != known_rule {
         decision.warning = decision.warning.or_else(|| not_followed(target, selection, &decision.state));
     }
-    if let Some(marked) = outdone {
-        let reason = format!("{} was marked", marked.listed.tag);
-        decision.pending_becomes = Some((DeploymentState::Superseded, reason));
-    }
+    decision.ends.extend(outdone);
     Ok(decision)
 }
 
@@ -227,7 +234,7 @@ pub(crate) fn asked_of_listing(state: Option<&PollState>, open: &OpenDeployments
     let high_water = state.and_then(|state| state.high_water.as_ref()).map(|listed| &listed.tag);
     let marked = state.and_then(|state| state.marked.as_ref());
     let before = open.undelivered().and_then(|pending| Some(&pending.high_water_before.as_ref()?.tag));
-    let beside_marked = marked.and_then(|_| open.undelivered()).map(|pending| &pending.tag);
+    let beside_marked = marked.into_iter().flat_map(|_| open.all()).map(|deployment| &deployment.tag);
     high_water.into_iter().chain(marked).chain(before).chain(beside_marked).cloned().collect()
 }
 
@@ -243,12 +250,10 @@ fn place_marked(next: &mut PollState, target: &Target, selection: &Selection) ->
     Some(marked)
 }
 
-/// Whether what waits to be deployed is older than the marked tag: it is, where it was not read as far as that.
-fn is_outdone(open: &OpenDeployments, marked: &Candidate, target: &Target, selection: &Selection) -> bool {
-    open.undelivered().filter(|pending| pending.tag != marked.listed.tag).is_some_and(|pending| {
-        let pending = selection.find(&pending.tag).and_then(|listed| target.policy.candidate(listed));
-        pending.is_none_or(|pending| !pending.is_newer_than(marked))
-    })
+/// Whether what is to be deployed is older than the marked tag: it is, where it was not read as far as that.
+fn is_outdone(deployment: &Deployment, marked: &Candidate, target: &Target, selection: &Selection) -> bool {
+    let candidate = selection.find(&deployment.tag).and_then(|listed| target.policy.candidate(listed));
+    deployment.tag != marked.listed.tag && candidate.is_none_or(|candidate| !candidate.is_newer_than(marked))
 }
 
 /// Rule 1: the listing failed. Nothing moves; the failure is counted.

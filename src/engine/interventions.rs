@@ -89,7 +89,8 @@ fn a_mark_by_name_supersedes_what_waits_once_its_place_shows_that_to_be_older() 
         stage.pending(waits, None);
         assert_eq!(stage.mark(&Mark::Deployed(tag(marked))).pending_becomes, None);
         let decision = stage.poll(&listed);
-        assert_eq!(decision.pending_becomes.map(|(state, _)| state), becomes, "{marked} over {waits}");
+        let ended = decision.ends.first().map(|row| row.deployment.state);
+        assert_eq!(ended, becomes, "{marked} over {waits}");
     }
 }
 
@@ -119,7 +120,7 @@ fn a_high_water_given_back_that_the_edited_rule_does_not_take_starts_a_baseline(
     stage.poll(&versions(&["v0.9.0", "v1.0.0", "v3.0.0"]));
     let decision = stage.poll(&versions(&["v0.9.0", "v1.0.0"]));
     assert_eq!((decision.status, decision.deploy), (Status::Baseline, None));
-    assert!(decision.pending_becomes.is_some());
+    assert!(!decision.ends.is_empty());
 }
 
 #[test]
@@ -128,7 +129,7 @@ fn a_pending_deployment_of_another_repository_is_dropped() {
     stage.poll(&versions(&["v1.0.0"]));
     stage.pending("v1.0.0", None);
     stage.target.image.repository = Repository::new("acme/other").unwrap();
-    assert!(stage.poll(&versions(&["v1.0.0"])).pending_becomes.is_some());
+    assert!(stage.poll(&versions(&["v1.0.0"])).ends.len() == 1);
 }
 
 #[test]
@@ -222,7 +223,7 @@ fn a_high_water_is_given_back_also_where_what_is_left_has_no_manifest_yet() {
     stage.deploys(&versions(&["v1.0.0", "v20.0.0"]));
     stage.pending("v20.0.0", before);
     stage.has_manifests = false;
-    assert!(stage.poll(&versions(&["v1.0.0", "v1.1.0"])).pending_becomes.is_some());
+    assert!(stage.poll(&versions(&["v1.0.0", "v1.1.0"])).ends.len() == 1);
     stage.open.pending = None;
     stage.has_manifests = true;
     assert_eq!(stage.deploys(&versions(&["v1.0.0", "v1.1.0"])), Some("v1.1.0".to_owned()));
@@ -282,10 +283,10 @@ fn a_pending_deployment_that_the_edited_rule_does_not_take_is_dropped_though_hig
     stage.target.policy = tests::target("v2.*", Order::Semver).policy;
     let decision = stage.poll(&versions(&["v1.0.0", "v2.0.0"]));
     assert_ne!(decision.status, Status::Baseline);
-    assert!(decision.pending_becomes.unwrap().1.contains("v1.0.0"));
+    assert!(decision.ends[0].reason.as_ref().unwrap().contains("v1.0.0"));
     assert_eq!(stage.high_water(), Some(tag("v2.0.0")));
     stage.open.pending = None;
-    assert_eq!(stage.poll(&versions(&["v1.0.0", "v2.0.0"])).pending_becomes, None, "once");
+    assert!(stage.poll(&versions(&["v1.0.0", "v2.0.0"])).ends.is_empty(), "once");
 }
 
 #[test]

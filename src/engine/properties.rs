@@ -184,7 +184,7 @@ impl World {
         let before = self.high_water();
         let rule_before = self.state.as_ref().and_then(|state| state.rule.clone());
         let same_rule = rule_before == Some(rule_of(&self.target));
-        let given_back = decision.pending_becomes.is_some();
+        let given_back = !decision.ends.is_empty();
         if let Some(deployed) = &decision.deploy {
             let found = listing.tags.iter().find(|listed| listed.tag == deployed.tag);
             prop_assert!(found.is_some(), "what is deployed is listed");
@@ -229,9 +229,9 @@ impl World {
     /// The tags that a poll at this moment starts a deployment of, its decision being `decision`.
     fn started_by(&self, decision: &Decision) -> Vec<Tag> {
         let new = decision.deploy.as_ref().map(|listed| listed.tag.clone());
-        let waiting = self.open.pending.as_ref().filter(|pending| {
+        let waiting = decision.left_open(&self.open).pending.filter(|pending| {
             let is_held = withheld(&self.target, &decision.state, pending, self.now).is_some();
-            new.is_none() && decision.pending_becomes.is_none() && pending.is_due(self.now) && !is_held
+            new.is_none() && pending.is_due(self.now) && !is_held
         });
         new.into_iter().chain(waiting.map(|pending| pending.tag.clone())).collect()
     }

@@ -74,9 +74,10 @@ impl Deployment {
         self.attempts.saturating_sub(self.attempts_forgiven)
     }
 
-    /// Whether an attempt that was interrupted was its last one.
+    /// Whether an attempt that was interrupted was its last one. At the limit one more follows: the outcome is not known,
+    /// and may be a success that could not be recorded.
     pub(crate) fn is_used_up(&self, retry: &Retry) -> bool {
-        self.attempts_counted() >= retry.attempts
+        self.attempts_counted() > retry.attempts
     }
 }
 
@@ -144,8 +145,8 @@ mod tests {
     #[test]
     fn an_interrupted_attempt_was_the_last_one_only_where_no_more_count() {
         let retry = Retry::default();
-        assert!(!failed(11).is_used_up(&retry));
-        assert!(failed(12).is_used_up(&retry));
+        assert!(!failed(12).is_used_up(&retry));
+        assert!(failed(13).is_used_up(&retry));
         assert!(!Deployment { attempts_forgiven: 12, ..failed(13) }.is_used_up(&retry));
     }
 

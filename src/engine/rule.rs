@@ -273,11 +273,11 @@ impl Poll<'_> {
         {
             if pending.repository != self.target.image.repository {
                 // The same name would be another image there.
-                decision.drop_pending(format!("{} was of {}", pending.tag, pending.repository));
+                decision.drop(pending, format!("{} was of {}", pending.tag, pending.repository));
             } else if !pending.is_automatic_rollback()
                 && policy.candidate(&ListedTag::named(pending.tag.clone())).is_none()
             {
-                decision.drop_pending(format!("the edited rule does not match {}", pending.tag));
+                decision.drop(pending, format!("the edited rule does not match {}", pending.tag));
             }
         }
         Ok(decision)
@@ -689,7 +689,7 @@ impl Poll<'_> {
             next.high_water = before;
             let open = OpenDeployments { running: self.open.running.clone(), ..OpenDeployments::default() };
             let mut decision = Poll { open: &open, ..*self }.again(next)?;
-            decision.drop_pending(dropped);
+            decision.drop(pending, dropped);
             return Ok(decision);
         }
         if is_gone && self.target.allow_downgrade {

@@ -386,6 +386,16 @@ impl OpenDeployments {
         [&self.pending, &self.running, &self.dead].into_iter().flatten()
     }
 
+    /// False: it is over.
+    pub(crate) fn has(&self, deployment: &Deployment) -> bool {
+        self.all().any(|open| open.id == deployment.id)
+    }
+
+    pub(crate) fn filtered(&self, is_kept: impl Fn(&Deployment) -> bool) -> OpenDeployments {
+        let kept = |open: &Option<Deployment>| open.clone().filter(&is_kept);
+        OpenDeployments { pending: kept(&self.pending), running: kept(&self.running), dead: kept(&self.dead) }
+    }
+
     pub(crate) fn insert(&mut self, deployment: Deployment) {
         match deployment.state {
             DeploymentState::Running => self.running = Some(deployment),

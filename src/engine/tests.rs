@@ -393,7 +393,7 @@ fn a_deployment_that_never_succeeded_and_whose_tag_is_gone_gives_its_high_water_
     assert!(stage.deploys(&versions(&["v1.0.0", "v20.0.0"])).is_some());
     stage.pending("v20.0.0", before);
     let decision = stage.poll(&versions(&["v1.0.0", "v1.1.0"]));
-    assert!(decision.pending_becomes.is_some());
+    assert!(!decision.ends.is_empty());
     assert_eq!(decision.deploy.unwrap().tag, tag("v1.1.0"));
 }
 
@@ -419,7 +419,7 @@ fn an_edited_rule_starts_a_new_baseline_where_the_old_tag_does_not_fit() {
     stage.target.first_poll = FirstPoll::Deploy;
     let decision = stage.poll(&versions(&["v1.0.0", "release-2.0.0"]));
     assert_eq!((decision.status, decision.deploy), (Status::Baseline, None));
-    assert!(decision.pending_becomes.is_some());
+    assert!(!decision.ends.is_empty());
     assert_eq!(stage.high_water(), Some(tag("release-2.0.0")));
 }
 

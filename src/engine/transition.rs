@@ -100,10 +100,20 @@ pub(crate) struct Change {
 }
 
 /// A deployment, and why it is over.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct DeploymentRow {
     pub(crate) deployment: Deployment,
     pub(crate) reason: Option<String>,
+}
+
+impl DeploymentRow {
+    pub(super) fn ended(
+        deployment: &Deployment,
+        state: DeploymentState,
+        reason: Option<String>,
+    ) -> DeploymentRow {
+        DeploymentRow { deployment: Deployment { state, ..deployment.clone() }, reason }
+    }
 }
 
 /// To what and when an event happens.
@@ -159,7 +169,10 @@ pub(crate) fn transition(
             change.give_up(place, deployment.clone(), failure, back_to);
         }
         TargetEvent::DigestMoved { deployment, digest, id } => {
-            let reason = format!("{} was pushed again: {digest}", deployment.tag);
+            let reason = match &deployment.digest {
+                Some(_) => format!("{} was pushed again: {digest}", deployment.tag),
+                None => format!("the digest of {} was not recorded; it is {digest}", deployment.tag),
+            };
             change.end(deployment, DeploymentState::Superseded, Some(reason));
             // Else the next poll would take it for another push.
             if let Some(given) = change.state.high_water.as_mut().filter(|given| given.tag == deployment.tag)
@@ -274,7 +287,7 @@ impl Change {
     }
 
     fn end(&mut self, deployment: &Deployment, state: DeploymentState, reason: Option<String>) {
-        self.rows.push(DeploymentRow { deployment: Deployment { state, ..deployment.clone() }, reason });
+        self.rows.push(DeploymentRow::ended(deployment, state, reason));
     }
 
     /// What the event came to, which is reported.
@@ -314,6 +327,15 @@ impl Change {
             true => (Status::Pending, "interrupted"),
             false => (Status::Failed, "failed"),
         };
+        if let (Some(deployed), false) = (&self.state.deployed, open.has(deployment)) {
+            // A mark has ended it while the attempt was under way.
+            let ended =
+                format!("{}; not tried again: {} was marked as deployed", failure.message, deployed.tag);
+            self.came_to(status, &deployment.tag, Some(ended.clone()));
+            self.notify = Some(deployment.clone());
+            self.failure = Some(Failure { message: ended, ..failure });
+            return;
+        }
         let mut reason = None;
         let status = if open.pending.is_some() {
             ended.state = DeploymentState::Superseded;
@@ -333,7 +355,7 @@ impl Change {
         };
         self.came_to(status, &ended.tag, Some(failure.message.clone()));
         self.state.until = ended.next_attempt.map(|next| next.at);
-        self.notify = (ended.state != DeploymentState::Superseded).then(|| ended.clone());
+        self.notify = Some(ended.clone());
         self.failure = Some(failure);
         self.rows.push(DeploymentRow { deployment: ended, reason });
     }
@@ -364,6 +386,8 @@ impl Change {
             self.add(Deployment {
                 previous_tag: Some(failed_tag),
                 goes_back: true,
+                // It raises nothing: if its tag is gone, high-water stays as it is.
+                high_water_before: self.state.high_water.clone(),
                 ..Deployment::new(id, target, tag, digest, DecidedBy::Rollback, now)
             });
         }
@@ -372,15 +396,13 @@ impl Change {
     /// Carries a decision out in the deployments' table.
     fn decided(&mut self, Place { target, open, now }: Place<'_>, decision: &Decision, id: String) {
         let before = mem::replace(&mut self.state, decision.state.clone());
-        if let (Some(pending), Some((state, reason))) = (open.undelivered(), &decision.pending_becomes) {
-            self.end(pending, *state, Some(reason.clone()));
-        }
+        self.rows.extend(decision.ends.iter().cloned());
         let Some(listed) = &decision.deploy else {
             return;
         };
-        if let (Some(pending), None) = (&open.pending, &decision.pending_becomes) {
+        if let Some(pending) = decision.left_open(open).pending {
             let reason = format!("{} is newer", listed.tag);
-            self.end(pending, DeploymentState::Superseded, Some(reason));
+            self.end(&pending, DeploymentState::Superseded, Some(reason));
         }
         let previous_tag = decision.ran_before(Some(&before));
         let high_water_before = match open.undelivered() {

@@ -149,10 +149,11 @@ impl Decided<'_> {
             // It takes the place of what was recorded before.
             return None;
         }
-        let pending = self.open.pending.as_ref().filter(|_| decision.pending_becomes.is_none());
-        let recorded = self.open.running.as_ref().or(pending).filter(|deployment| deployment.tag == *tag)?;
+        let open = decision.left_open(self.open);
+        let next = open.running.as_ref().or(open.pending.as_ref());
+        let recorded = next.filter(|deployment| deployment.tag == *tag)?;
         if let Some(next) =
-            recorded.next_attempt.filter(|_| self.open.running.is_none() && !recorded.is_due(self.now))
+            recorded.next_attempt.filter(|_| open.running.is_none() && !recorded.is_due(self.now))
         {
             let reason = format!(
                 "its deployment failed (attempt {} of {}); why: tagship status {}",

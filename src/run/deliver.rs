@@ -22,7 +22,7 @@ use crate::process::Leader;
 use crate::report::{Phase, TargetReport};
 use crate::stop::Cutoff;
 use crate::store::{Attempt, Lock, StoreError};
-use crate::target::{OnFailure, Target};
+use crate::target::Target;
 
 /// Projects whose stages have something to deliver.
 #[derive(Default)]
@@ -151,17 +151,12 @@ impl Delivery<'_> {
         recorded: &Recorded<'_>,
         lock: &Lock,
     ) -> Result<TargetReport, StoreError> {
-        let report = match self.turn(recorded)? {
-            ControlFlow::Continue(deployment) => {
-                let report = self.act(recorded, &deployment, lock)?;
-                if !engine::is_followed(recorded.target, &deployment) {
-                    return Ok(report);
-                }
-                report
-            }
-            ControlFlow::Break(report) => *report,
+        let deployment = match self.turn(recorded)? {
+            ControlFlow::Continue(deployment) => deployment,
+            ControlFlow::Break(report) => return Ok(*report),
         };
-        let is_given_up = report.status == Status::Dead && recorded.target.on_failure == OnFailure::Previous;
+        let report = self.act(recorded, &deployment, lock)?;
+        let is_given_up = report.status == Status::Dead && engine::is_followed(recorded.target, &deployment);
         Ok(if is_given_up { self.roll_back(recorded, report, lock) } else { report })
     }
 
@@ -210,10 +205,13 @@ impl Delivery<'_> {
             ControlFlow::Break(report) => *report,
         };
         let reason = report.failure.as_ref().map_or(&report.reason, |failure| &failure.message);
+        let is_unrecorded = report.failure.as_ref().is_some_and(|failure| failure.code == ErrorCode::State);
         Ok(match report.status {
             Status::RolledBack => Ok(report),
-            Status::Failed | Status::Dead => Err(format!("the rollback to {tag} failed: {reason}")),
-            Status::Pending | Status::Deploying | Status::Unknown | Status::Waiting => {
+            Status::Failed | Status::Dead if !is_unrecorded => {
+                Err(format!("the rollback to {tag} failed: {reason}"))
+            }
+            Status::Failed | Status::Pending | Status::Deploying | Status::Unknown | Status::Waiting => {
                 Err(format!("the rollback to {tag} waits for the next poll: {reason}"))
             }
             _ => Err(format!("not rolled back: {reason}")),
@@ -250,6 +248,10 @@ impl Delivery<'_> {
         lock: &Lock,
     ) -> Result<TargetReport, StoreError> {
         let run = self.context.run;
+        let is_interrupted = deployment.state == DeploymentState::Running;
+        if is_interrupted && deployment.is_used_up(&recorded.target.retry) {
+            return self.give_up(recorded, deployment);
+        }
         if self.cutoff.is_reached() {
             return Ok(not_started(run.mode, recorded));
         }

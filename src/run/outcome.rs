@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use super::Message;
 use super::deliver::Delivery;
 use super::record::Recorded;
-use super::turn::back_to;
+use super::turn::{self, back_to};
 use crate::deploy::Outcome;
-use crate::engine::{BackTo, Change, Deployment, Failed, Failure, Status, TargetEvent};
+use crate::engine::{BackTo, Change, Deployment, DeploymentState, Failed, Failure, Status, TargetEvent};
 use crate::report::{DeploymentReport, TargetReport};
 use crate::store::{Attempt, AttemptEnd, StoreError};
 
@@ -52,6 +52,32 @@ impl Delivery<'_> {
         report(recorded, deployment, duration, outcome, change.as_ref())
     }
 
+    /// Its attempts are used up, and the last ones have no outcome.
+    pub(super) fn give_up(
+        &self,
+        recorded: &Recorded<'_>,
+        deployment: &Deployment,
+    ) -> Result<TargetReport, StoreError> {
+        let store = self.context.run.store;
+        let back_to = store.write(|write| back_to(write, recorded.target, deployment))?;
+        let event = TargetEvent::LastAttemptInterrupted { deployment, back_to };
+        let Some(change) = self.commit(recorded.target, event)? else {
+            return Ok(self.elsewhere(recorded));
+        };
+        Ok(TargetReport {
+            latest_tag: Some(deployment.tag.clone()),
+            previous_tag: deployment.previous_tag.clone(),
+            deployment: Some(DeploymentReport {
+                id: deployment.id.clone(),
+                state: state_after(deployment, Some(&change)),
+                attempt: deployment.attempts,
+                duration: Duration::ZERO,
+                output: String::new(),
+            }),
+            ..turn::ended(recorded, &change)
+        })
+    }
+
     /// The row stays `running` without a lock: the next poll takes the deployment for interrupted.
     fn unrecorded(
         &self,
@@ -69,10 +95,11 @@ impl Delivery<'_> {
         let message = format!(
             "{ended}; this cannot be recorded, so the next poll tries it again under the same ID: {message}"
         );
-        let is_interrupted = outcome.is_interrupted();
+        let is_signalled = matches!(error, StoreError::CutShort { signal: Some(_), .. });
+        let is_pending = outcome.is_interrupted() || is_signalled;
         let report = report(recorded, deployment, duration, outcome, None);
-        match is_interrupted {
-            true => TargetReport { status: Status::Pending, reason: message, ..report },
+        match is_pending {
+            true => TargetReport { status: Status::Pending, reason: message, failure: None, ..report },
             false => TargetReport { failure: Some(Failure { code, message }), ..report },
         }
     }
@@ -107,6 +134,7 @@ fn report(
     };
     let interrupted = outcome.is_interrupted();
     let failure = outcome.result.err().map(|error| Failure { code: error.code, message: error.message });
+    let failure = change.map_or(failure, |change| change.failure.clone());
     // An attempt that was interrupted is no failed one.
     let (reason, failure) = match failure {
         Some(failure) if interrupted => (failure.message, None),
@@ -123,7 +151,7 @@ fn report(
         digest: deployment.digest.clone(),
         deployment: Some(DeploymentReport {
             id: deployment.id.clone(),
-            state: change.and_then(Change::deployment).unwrap_or(deployment).state,
+            state: state_after(deployment, change),
             attempt: deployment.attempts,
             duration,
             output: outcome.output,
@@ -131,5 +159,15 @@ fn report(
         failure,
         failed_since: None,
         news: true,
+    }
+}
+
+/// What a change leaves of the deployment that it is about. None: it cannot be recorded.
+fn state_after(deployment: &Deployment, change: Option<&Change>) -> DeploymentState {
+    match change.map(Change::deployment) {
+        None => deployment.state,
+        Some(Some(ended)) => ended.state,
+        // A mark has ended it.
+        Some(None) => DeploymentState::Superseded,
     }
 }

@@ -231,7 +231,7 @@ fn record_one<'a>(
     {
         write.add_sightings(&target.id, &selected.sighted)?;
     }
-    let pending_is_due = open.is_due(now) && (open.running.is_some() || decision.pending_becomes.is_none());
+    let pending_is_due = decision.left_open(&open).is_due(now);
     let is_refused = matches!(listed.found, Found::OtherOwner(_));
     let is_to_deliver = !is_refused && (deployment.is_some() || pending_is_due);
     let mut notes = match &listed.found {

@@ -53,13 +53,6 @@ impl Delivery<'_> {
         if is_asked && let Some(report) = self.adopt(recorded, &deployment)? {
             return Ok(over(report));
         }
-        if is_interrupted && deployment.is_used_up(&recorded.target.retry) {
-            let store = self.context.run.store;
-            let back_to = store.write(|write| back_to(write, recorded.target, &deployment))?;
-            let event = TargetEvent::LastAttemptInterrupted { deployment: &deployment, back_to };
-            let ended = self.end(recorded, event)?;
-            return Ok(over(TargetReport { latest_tag: Some(deployment.tag.clone()), ..ended }));
-        }
         Ok(Turn::Continue(Box::new(deployment)))
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use rustix::process::Signal;
 
-use crate::harness::{DEV, Shop, await_until};
+use crate::harness::{DEV, Shop, await_until, on_gitea};
 use crate::new_tag::baselined;
 use crate::registry::{Build, Gitea};
 use crate::run::{Run, Running};
@@ -115,6 +115,8 @@ fn a_run_that_cannot_record_its_decisions_ends() {
 fn an_interrupted_deployment_that_cannot_be_recorded_is_pending() {
     let gitea = crate::first_poll::gitea(Build::GiteaNew);
     let shop = shop(&gitea);
+    // That it does not count cannot be recorded either.
+    shop.config(&on_gitea(&gitea, &DEV.replace("retry = {", "retry = { attempts = 1,")));
     shop.file("stay", "");
     let running = shop.start(&["poll", "--format", "json"]);
     await_until("it deploys", || shop.exists("deliveries"));
@@ -131,6 +133,38 @@ fn an_interrupted_deployment_that_cannot_be_recorded_is_pending() {
     shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
     let ids: Vec<String> = shop.deliveries().into_iter().map(|delivery| delivery.id).collect();
     assert!(ids.len() == 2 && ids[0] == ids[1] && target["deployment"]["id"] == ids[0], "{ids:?}");
+}
+
+/// It may have succeeded, so that its last attempt is not the end of it.
+#[test]
+fn a_deployment_that_succeeds_and_cannot_be_recorded_is_tried_again() {
+    let gitea = crate::first_poll::gitea(Build::GiteaNew);
+    let shop = shop(&gitea);
+    shop.config(&on_gitea(
+        &gitea,
+        &format!("{}on_failure = \"previous\"\n", DEV.replace("retry = {", "retry = { attempts = 1,")),
+    ));
+    shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
+    gitea.push("acme/shop", "dev-44", "2026-11-20T12:00:00Z");
+    let script = shop.read("deploy.sh");
+    shop.script("deploy.sh", &format!("echo $$ > leader\n{}", script.trim_start_matches("#!/bin/sh\n")));
+    shop.file("stay", "");
+    let running = shop.start(&["poll", "--format", "json"]);
+    await_until("it deploys", || shop.deliveries().len() == 2);
+    let held = lock(&shop.path("state.db"));
+    let leader = format!("/proc/{}", shop.read("leader").trim());
+    shop.remove("stay");
+    await_until("it is deployed, and waited for", || !Path::new(&leader).exists());
+    let run = ends_at_once(running);
+    run.status_is("shop/dev", "pending");
+    let target = run.target("shop/dev");
+    assert!(target["error"].is_null(), "{target}");
+    assert!(target["reason"].as_str().unwrap().starts_with("dev-44 was deployed; this cannot be recorded"));
+    drop(held);
+    shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-44"]);
+    let deliveries = shop.deliveries();
+    assert_eq!(deliveries.len(), 3);
+    assert_eq!(deliveries[1].id, deliveries[2].id);
 }
 
 #[test]

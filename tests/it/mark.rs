@@ -1,7 +1,9 @@
 //! `mark`: something else, such as a webhook, deployed a tag.
 
+use rustix::process::Signal;
+
 use crate::first_poll::gitea;
-use crate::harness::{DEV, PROD, Shop, on_gitea};
+use crate::harness::{DEV, PROD, Shop, await_until, on_gitea};
 use crate::http::Answer;
 use crate::new_tag::baselined;
 use crate::registry::Build;
@@ -111,4 +113,103 @@ fn a_mark_of_an_older_tag_leaves_what_was_given_up_to_be_tried_again() {
     assert_eq!(shop.status("shop/prod")["status"], "dead");
     shop.run(&["retry"]).code(0);
     shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v1.11.0"]);
+}
+
+/// How the attempt ends beside which a newer tag is marked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    Fails,
+    IsInterrupted,
+    IsKilled,
+    WasKilled,
+}
+
+#[test]
+fn a_mark_of_a_newer_tag_supersedes_a_deployment_that_is_under_way() {
+    for (stage, target, [older, newer]) in
+        [(PROD, "shop/prod", ["v1.11.0", "v1.12.0"]), (DEV, "shop/dev", ["dev-43", "dev-44"])]
+    {
+        for end in [End::Fails, End::IsInterrupted, End::IsKilled, End::WasKilled] {
+            let gitea = gitea(Build::GiteaNew);
+            let shop = baselined(&gitea, stage);
+            gitea.push("acme/shop", older, "2026-11-20T11:00:00Z");
+            shop.file("stay", "");
+            let mark = || {
+                gitea.push("acme/shop", newer, "2026-11-20T12:00:00Z");
+                shop.run(&["mark", target, newer]).code(0);
+            };
+            let poll = shop.start(&["poll"]);
+            await_until("it is deployed", || shop.exists("deliveries"));
+            if end != End::WasKilled {
+                mark();
+            }
+            match end {
+                End::Fails => {
+                    shop.file("fail", "");
+                    shop.remove("stay");
+                    poll.end().code(1).line(target, &["failed", older]);
+                    shop.remove("fail");
+                }
+                End::IsInterrupted => {
+                    poll.signal(Signal::TERM);
+                    poll.end().code(143);
+                    shop.remove("stay");
+                }
+                End::IsKilled | End::WasKilled => {
+                    poll.kill();
+                    shop.remove("stay");
+                    await_until("the orphan is done", || shop.exists("completions"));
+                }
+            }
+            if end == End::WasKilled {
+                mark();
+            }
+            await_until("nothing is under way", || {
+                let run = shop.run(&["poll", "--format", "json"]);
+                run.code(0);
+                run.target(target)["status"] == "up_to_date"
+            });
+            assert_eq!(shop.delivered(), [format!("{target} {older}")], "{end:?}");
+            assert_eq!(shop.status(target)["deployed_tag"], newer, "{end:?}");
+            shop.run(&["status", "--exit-code"]).code(0);
+            shop.run(&["retry"]).code(0).shows("no failed deployments");
+        }
+    }
+}
+
+#[test]
+fn a_deployment_that_succeeds_after_a_newer_tag_was_marked_is_what_the_stage_runs() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, PROD);
+    gitea.push("acme/shop", "v1.11.0", "2026-11-20T11:00:00Z");
+    shop.file("stay", "");
+    let poll = shop.start(&["poll"]);
+    await_until("it is deployed", || shop.exists("deliveries"));
+    gitea.push("acme/shop", "v1.12.0", "2026-11-20T12:00:00Z");
+    shop.run(&["mark", "shop/prod", "v1.12.0"]).code(0);
+    shop.remove("stay");
+    poll.end().code(0).line("shop/prod", &["deployed", "v1.11.0"]);
+    assert_eq!(shop.status("shop/prod")["deployed_tag"], "v1.11.0");
+    shop.run(&["poll", "--format", "json"]).code(0).status_is("shop/prod", "behind");
+}
+
+#[test]
+fn a_mark_settles_a_deployment_of_its_tag_that_fails_afterwards() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, &PROD.replace("retry = {", "retry = { attempts = 1,"));
+    gitea.push("acme/shop", "v1.11.0", "2026-11-20T11:00:00Z");
+    shop.file("stay", "");
+    shop.file("fail", "");
+    let poll = shop.start(&["poll"]);
+    await_until("it is deployed", || shop.exists("deliveries"));
+    shop.run(&["mark", "shop/prod", "v1.11.0"]).code(0);
+    shop.remove("stay");
+    let run = poll.end();
+    run.code(1).line(
+        "shop/prod",
+        &["failed", "v1.11.0", "refused v1.11.0; not tried again: v1.11.0 was marked as deployed"],
+    );
+    shop.run(&["poll", "--format", "json"]).code(0).status_is("shop/prod", "up_to_date");
+    shop.run(&["status", "--exit-code"]).code(0);
+    assert_eq!(shop.deliveries().len(), 1);
 }

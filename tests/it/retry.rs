@@ -227,6 +227,32 @@ fn one_target_that_waits_holds_up_no_other() {
     assert_eq!(status_of(&shop), "retrying");
 }
 
+/// The attempt fails beside a newer tag, which takes its place.
+#[test]
+fn receivers_are_told_of_a_failure_before_they_are_told_that_it_is_over() {
+    let gitea = gitea(Build::GiteaNew);
+    let receiver = Endpoint::start();
+    let notify = format!(
+        "[[notify]]\nurl = \"{}\"\non = [\"failed\", \"recovered\", \"deployed\"]\njson = {{ said = \"{{status}} {{tag}}\" }}\n",
+        receiver.url()
+    );
+    let shop = baselined(&gitea, DEV);
+    shop.config(&format!("{}{notify}", on_gitea(&gitea, DEV)));
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    shop.file("stay", "");
+    shop.file("fail", "");
+    let poll = shop.start(&["poll"]);
+    await_until("it is deployed", || shop.exists("deliveries"));
+    gitea.push("acme/shop", "dev-44", "2026-11-20T12:00:00Z");
+    shop.run(&["poll"]).code(0);
+    shop.remove("stay");
+    poll.end().code(1).line("shop/dev", &["failed", "dev-43"]);
+    shop.remove("fail");
+    shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-44"]);
+    let said: Vec<Value> = receiver.requests().iter().map(|request| request.json()["said"].clone()).collect();
+    assert_eq!(said, ["failed dev-43", "recovered dev-44", "deployed dev-44"]);
+}
+
 /// What ends tagship every time (a time limit that is too short) ends the deployment, too.
 #[test]
 fn one_that_is_interrupted_at_every_attempt_is_given_up() {
@@ -234,7 +260,8 @@ fn one_that_is_interrupted_at_every_attempt_is_given_up() {
     let shop = baselined(&gitea, &dev("attempts = 2"));
     gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
     shop.file("stay", "");
-    for attempt in 1..=2 {
+    // One more than the limit, as the last one may have succeeded.
+    for attempt in 1..=3 {
         let poll = shop.start(&["poll"]);
         await_until("the command runs", || shop.deliveries().len() == attempt);
         poll.kill();
@@ -248,8 +275,10 @@ fn one_that_is_interrupted_at_every_attempt_is_given_up() {
         });
         shop.file("stay", "");
     }
-    shop.run(&["poll"]).code(1).line("shop/dev", &["dead", "interrupted in its last attempt"]);
-    assert_eq!(shop.deliveries().len(), 2);
+    shop.run(&["poll"])
+        .code(1)
+        .line("shop/dev", &["dead", "gave up after attempt 3", "interrupted in its last attempt"]);
+    assert_eq!(shop.deliveries().len(), 3);
 }
 
 /// An orphaned command that never ends: said, with what to do, and nothing is started beside it.

@@ -265,28 +265,97 @@ fn a_rollback_waits_for_what_the_failed_command_left_behind() {
     });
 }
 
-/// While its deployment is under way, someone marks it, or another tag: that is what succeeded last.
+/// While its deployment is under way, someone marks it, or another tag: of an older one it is known that it ran before.
 #[test]
 fn what_was_marked_while_it_failed_is_not_rolled_back() {
-    for (marked, runs) in [("v3.2.0", "v3.2.0"), ("v3.1.0", "v3.1.0"), ("v3.0.0", "v3.0.0")] {
+    for marked in ["v3.2.0", "v3.3.0", "v3.4.0", "v3.1.0", "v3.0.0"] {
         let gitea = gitea(Build::GiteaNew);
         let shop = about_to_fail(&gitea, &prod(""));
         gitea.push("acme/shop", "v3.0.0", "2026-11-20T11:30:00Z");
         shop.file("stay-v3.2.0", "");
         let poll = shop.start(&["poll", "--format", "json"]);
         await_until("it is deployed", || shop.deliveries().len() == 2);
+        if marked == "v3.3.0" {
+            gitea.push("acme/shop", marked, "2026-11-20T12:30:00Z");
+        }
         shop.run(&["mark", "shop/prod", marked]).code(0);
         shop.remove("stay-v3.2.0");
         let run = poll.end();
         run.code(1);
-        if marked == "v3.2.0" {
-            let why = why_dead(&run);
-            assert!(why.ends_with("; not rolled back: v3.2.0 was marked as deployed"), "{why}");
-            assert_eq!(shop.deliveries().len(), 2);
-        } else {
+        if ["v3.1.0", "v3.0.0"].contains(&marked) {
             run.status_is("shop/prod", "rolled_back");
+        } else {
+            run.status_is("shop/prod", "failed");
+            let why = run.target("shop/prod")["error"]["message"].as_str().unwrap().to_owned();
+            assert!(why.ends_with(&format!("; not tried again: {marked} was marked as deployed")), "{why}");
+            // v3.4.0 is not listed.
+            let status = if marked == "v3.4.0" { "older" } else { "up_to_date" };
+            shop.run(&["poll", "--format", "json"]).code(0).status_is("shop/prod", status);
+            shop.run(&["status", "--exit-code"]).code(0);
+            assert_eq!(shop.deliveries().len(), 2);
         }
-        assert_eq!(shop.status("shop/prod")["deployed_tag"], runs);
+        assert_eq!(shop.status("shop/prod")["deployed_tag"], marked);
+        let history = shop.run(&["history"]);
+        assert!(!history.code(0).stdout.contains("pushed again"), "{history:?}");
+    }
+}
+
+/// The rollback waits, and someone says that the stage runs what was given up, or something newer.
+#[test]
+fn a_mark_settles_what_was_given_up_and_its_rollback() {
+    for marked in ["v3.2.0", "v3.3.0"] {
+        let gitea = gitea(Build::GiteaNew);
+        let shop = about_to_fail(&gitea, &prod(""));
+        shop.file("stay-v3.1.0", "");
+        let poll = shop.start(&["poll"]);
+        await_until("it is rolled back", || shop.deliveries().len() == 3);
+        poll.signal(Signal::TERM);
+        poll.end().code(143);
+        gitea.push("acme/shop", "v3.3.0", "2026-11-20T12:30:00Z");
+        shop.run(&["hold", "shop/prod"]).code(0);
+        shop.run(&["mark", "shop/prod", marked]).code(0);
+        shop.run(&["status", "--exit-code"]).code(0);
+        shop.run(&["retry"]).code(0).shows("no failed deployments");
+        shop.run(&["release", "shop/prod"]).code(0);
+        shop.remove("stay-v3.1.0");
+        let expected = if marked == "v3.3.0" { "up_to_date" } else { "deployed" };
+        shop.run(&["poll", "--format", "json"]).code(0).status_is("shop/prod", expected);
+        assert!(shop.delivered()[3..].iter().all(|delivered| delivered == "shop/prod v3.3.0"));
+    }
+}
+
+/// An attempt without an outcome may have succeeded: at the limit of attempts one more follows, and no third.
+#[test]
+fn a_rollback_that_is_killed_is_tried_once_more() {
+    for kills in [1, 2] {
+        let gitea = gitea(Build::GiteaNew);
+        let shop = about_to_fail(&gitea, &prod(""));
+        for kill in 1..=kills {
+            shop.file("stay-v3.1.0", "");
+            let poll = shop.start(&["poll"]);
+            await_until("it is rolled back", || shop.deliveries().len() == 2 + kill);
+            poll.kill();
+            shop.remove("stay-v3.1.0");
+            await_until("the orphan has ended", || {
+                let path = shop.path("state.db.locks").join("shop@prod");
+                std::fs::File::open(path).is_ok_and(|file| file.try_lock().is_ok())
+            });
+        }
+        let run = shop.run(&["poll", "--format", "json"]);
+        run.code(1);
+        if kills == 1 {
+            run.status_is("shop/prod", "rolled_back");
+        } else {
+            let why = why_dead(&run);
+            assert!(
+                why.starts_with("interrupted in its last attempt") && !why.contains("no other image"),
+                "{why}"
+            );
+            assert_eq!(run.target("shop/prod")["deployment"]["attempt"], 2);
+        }
+        let deliveries = shop.deliveries();
+        assert_eq!(deliveries.len(), 4);
+        assert_eq!(deliveries[2].id, deliveries[3].id, "the same rollback");
     }
 }
 

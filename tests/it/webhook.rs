@@ -248,3 +248,22 @@ fn a_schedule_needs_no_secret_of_webhooks() {
         .shows("--from-file=token=")
         .shows_not("--from-file=hook=");
 }
+
+/// An image that a table takes is discovered by the webhook of its first push.
+#[test]
+fn a_webhook_may_name_an_image_that_its_table_does_not_know_yet() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = woken_shop(&gitea);
+    let text = shop.read("tagship.toml");
+    shop.config(&format!("{text}\n[projects.all]\nregistry = \"git\"\nimages = \"acme/*\"\n{}", {
+        PROD.replace("projects.shop", "projects.all") + "first_poll = \"deploy\"\n"
+    }));
+    shop.run(&["poll"]).code(0);
+    gitea.push("acme/fresh", "v1.0.0", "2026-11-20T11:00:00Z");
+    let run = wake_signed(&shop, &pushed("acme/fresh", "v1.0.0"), &["--format", "json"]);
+    assert_eq!(run.code(0).targets(), ["fresh/prod"]);
+    run.status_is("fresh/prod", "deployed");
+    gitea.take_requests();
+    wake_signed(&shop, &pushed("other/image", "v1.0.0"), &[]).code(0).silent();
+    assert_eq!(gitea.take_requests(), [""; 0]);
+}

@@ -63,14 +63,17 @@ impl Change {
                 _ => false,
             }
         };
-        let pending_becomes = match open.undelivered().map(|pending| &pending.tag) {
-            Some(pending) if pending == tag => Some(DeploymentState::Succeeded),
-            // Where the marked tag is placed later, so is the older of the two told later.
-            Some(pending) if reset || is_newer || is_newer_than_pending(pending) => {
-                Some(DeploymentState::Superseded)
+        let mut ends: Vec<(&Deployment, DeploymentState)> = Vec::new();
+        // Also one that runs: if its attempt succeeds, it is what the stage runs.
+        for open in open.all() {
+            let is_completed = ends.iter().any(|(_, state)| *state == DeploymentState::Succeeded);
+            if open.tag == *tag && !is_completed {
+                ends.push((open, DeploymentState::Succeeded));
+            } else if open.tag == *tag || reset || is_newer || is_newer_than_pending(&open.tag) {
+                // Where the marked tag is placed later, so is the older of the two told later.
+                ends.push((open, DeploymentState::Superseded));
             }
-            _ => None,
-        };
+        }
         self.said = match (marked.is_some(), reset || is_newer || known || is_placed_later) {
             (false, _) => format!(
                 "{tag} is recorded as deployed; the rule does not match it, so polls continue as before"
@@ -100,10 +103,11 @@ impl Change {
         };
         next.came_to(Status::Deployed, Some("marked".to_owned()), None);
         self.runs(&runs, None, DecidedBy::Mark, now);
-        if let (Some(pending), Some(state)) = (open.undelivered(), pending_becomes) {
-            self.end(pending, state, Some(format!("{tag} was marked by {by_whom}")));
+        let is_completed = ends.iter().any(|(_, state)| *state == DeploymentState::Succeeded);
+        for (deployment, state) in ends {
+            self.end(deployment, state, Some(format!("{tag} was marked by {by_whom}")));
         }
-        if pending_becomes != Some(DeploymentState::Succeeded) {
+        if !is_completed {
             self.end(&runs, DeploymentState::Succeeded, None);
         }
     }

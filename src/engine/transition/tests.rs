@@ -153,7 +153,7 @@ fn an_interrupted_attempt_keeps_its_number_and_is_not_counted() {
 }
 
 #[test]
-fn a_failure_beside_a_newer_pending_deployment_is_superseded_without_a_notification() {
+fn a_failure_beside_a_newer_pending_deployment_is_superseded_and_notified() {
     let (target, state, mut open) = running();
     let newer = Deployment { id: "2".to_owned(), ..pending(tag("v1.2.0"), None) };
     open.pending = Some(newer);
@@ -167,7 +167,7 @@ fn a_failure_beside_a_newer_pending_deployment_is_superseded_without_a_notificat
             false => (Status::Failed, "failed; a newer one came"),
         };
         assert_eq!(rows(&change), [("v1.1.0", DeploymentState::Superseded, Some(reason))]);
-        assert_eq!((change.state.status, change.notify), (Some(status), None));
+        assert_eq!((change.state.status, change.notify.is_some()), (Some(status), true));
     }
 }
 
@@ -198,6 +198,10 @@ fn a_moved_digest_is_another_deployment_and_no_other_push_for_the_next_poll() {
     let reason = format!("v1.1.0 was pushed again: {}", digest(2));
     let superseded = ("v1.1.0", DeploymentState::Superseded, Some(reason.as_str()));
     assert_eq!(rows(&change), [superseded, ("v1.1.0", DeploymentState::Pending, None)]);
+    let unknown = Deployment { digest: None, ..deployment.clone() };
+    let event = TargetEvent::DigestMoved { deployment: &unknown, digest: digest(2), id: "2".to_owned() };
+    let named = transition(&target, Some(&state), &open, event, now()).unwrap();
+    assert!(rows(&named)[0].2.unwrap().starts_with("the digest of v1.1.0 was not recorded"), "{named:?}");
     let renewed = &change.rows[1].deployment;
     assert_eq!((renewed.id.as_str(), renewed.attempts, &renewed.digest), ("2", 0, &Some(digest(2))));
     assert_eq!(change.state.high_water.unwrap().digest, Some(digest(2)));
@@ -247,6 +251,29 @@ fn a_superseded_deployment_gives_high_water_back_only_where_it_raised_it() {
     assert_eq!(high_water_without(&superseded, Some(three.clone())), Some(three));
     assert_eq!(high_water_without(&superseded, None), None);
 }
+/// What it goes back to can be high-water itself, by a mark.
+#[test]
+fn a_rollback_whose_tag_is_gone_leaves_high_water_as_it_is() {
+    let (target, mut state, mut open) = running();
+    state.high_water = Some(listed("v1.2.0"));
+    let deployment = open.running.take().unwrap();
+    open.running = Some(Deployment { attempts: 12, ..deployment });
+    let event = TargetEvent::Failed {
+        deployment: open.running.as_ref().unwrap(),
+        failure: failure(),
+        failed: Failed { started: true, ..Failed::default() },
+        back_to: Some(BackTo { id: "2".to_owned(), tag: tag("v1.2.0"), digest: None }),
+    };
+    let given_up = transition(&target, Some(&state), &open, event, now()).unwrap();
+    let [dead, rollback] = &given_up.rows[..] else { panic!("{given_up:?}") };
+    open = OpenDeployments::default();
+    open.insert(dead.deployment.clone());
+    open.insert(rollback.deployment.clone());
+    let event = TargetEvent::TagGone(&rollback.deployment);
+    let dropped = transition(&target, Some(&given_up.state), &open, event, now()).unwrap();
+    assert_eq!(dropped.state.high_water, Some(listed("v1.2.0")));
+}
+
 /// Things that happen to a stage whose registry has v1.0.0 to v1.9.0.
 #[derive(Clone, Copy, Debug)]
 enum Step {
