@@ -254,6 +254,7 @@ fn a_schedule_needs_no_secret_of_webhooks() {
 fn a_webhook_may_name_an_image_that_its_table_does_not_know_yet() {
     let gitea = gitea(Build::GiteaNew);
     let shop = woken_shop(&gitea);
+    gitea.push("acme/known", "v1.0.0", "2026-11-20T10:00:00Z");
     let text = shop.read("tagship.toml");
     shop.config(&format!("{text}\n[projects.all]\nregistry = \"git\"\nimages = \"acme/*\"\n{}", {
         PROD.replace("projects.shop", "projects.all") + "first_poll = \"deploy\"\n"
