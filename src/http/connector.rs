@@ -3,7 +3,7 @@
 //! ureq's own wait in the system for as long as a request's timeout, and no signal ends that.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,42 +12,39 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
 use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport, TransportAdapter,
-    time,
+    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport, TransportAdapter, time,
 };
+use ureq::{Proxy, ProxyProtocol};
 
-use super::socks::{self, Host};
+use super::tls::Tls;
+use super::tunnel::{self, Host};
 use crate::stop::{CutShort, Cutoff, TICK};
 
-/// Opens TCP connections, by a SOCKS proxy where there is one, unless another connector did (CONNECT, by way of this
-/// one).
+/// Opens connections: over TCP, through the proxy where there is one, and encrypted to https:// addresses. There it lifts
+/// the cutoff, where that is only for connecting.
 #[derive(Debug)]
-pub(super) struct EndingConnector(pub(super) Cutoff);
+pub(super) struct EndingConnector {
+    pub(super) cutoff: Cutoff,
+    pub(super) tls: Tls,
+}
 
 impl<In: Transport> Connector<In> for EndingConnector {
-    type Out = Either<In, EndingTransport>;
+    type Out = Box<dyn Transport>;
 
     fn connect(
         &self,
         details: &ConnectionDetails<'_>,
-        chained: Option<In>,
+        _: Option<In>,
     ) -> Result<Option<Self::Out>, ureq::Error> {
-        if chained.is_some() {
-            return Ok(chained.map(Either::A));
-        }
-        let Some(proxy) = details.config.proxy().filter(|proxy| socks::is_socks(proxy)) else {
-            return Ok(Some(Either::B(self.transport(details, &details.addrs)?)));
+        let mut transport = match details.config.proxy() {
+            Some(proxy) => self.tunnel(details, proxy)?,
+            None => self.transport(details, &details.addrs)?,
         };
-        let addresses = details.resolver.resolve(proxy.uri(), details.config, left(details))?;
-        let transport = self.transport(details, &addresses)?;
-        let mut stream = TransportAdapter::new(transport, Arc::clone(&details.current_time));
-        stream.set_timeout(left(details));
-        let host = details.uri.host().unwrap_or_default().trim_matches(['[', ']']);
-        let port = details.uri.port_u16().unwrap_or(if details.needs_tls() { 443 } else { 80 });
-        let resolved = details.addrs.first().map(SocketAddr::ip).filter(|_| proxy.resolve_target());
-        let address = resolved.or_else(|| host.parse().ok());
-        socks::connect(&mut stream, proxy, address.map_or(Host::Name(host), Host::Address), port)?;
-        Ok(Some(Either::B(stream.into_inner())))
+        if details.needs_tls() {
+            transport = self.tls.encrypt(transport, details.uri, details)?;
+        }
+        self.cutoff.lift();
+        Ok(Some(transport))
     }
 }
 
@@ -58,41 +55,43 @@ pub(super) fn left(details: &ConnectionDetails<'_>) -> NextTimeout {
     NextTimeout { after: details.timeout.after.saturating_sub(elapsed).into(), ..details.timeout }
 }
 
-/// The last connector: lifts the cutoff, where it is only for connecting.
-#[derive(Debug)]
-pub(super) struct Connected {
-    pub(super) cutoff: Cutoff,
-    pub(super) proxy: Option<ureq::Proxy>,
-}
-
-impl<In: Transport> Connector<In> for Connected {
-    type Out = In;
-
-    fn connect(
+impl EndingConnector {
+    /// Through the proxy to the host. What is left of the time is for all of its answers together.
+    fn tunnel(
         &self,
         details: &ConnectionDetails<'_>,
-        chained: Option<In>,
-    ) -> Result<Option<In>, ureq::Error> {
-        // ureq connects to a proxy for CONNECT by a configuration without it.
-        let is_to_proxy = details.config.proxy() != self.proxy.as_ref();
-        if chained.is_some() && !is_to_proxy {
-            self.cutoff.lift();
+        proxy: &Proxy,
+    ) -> Result<Box<dyn Transport>, ureq::Error> {
+        let addresses = details.resolver.resolve(proxy.uri(), details.config, left(details))?;
+        let mut transport = self.transport(details, &addresses)?;
+        if proxy.protocol() == ProxyProtocol::Https {
+            transport = self.tls.encrypt(transport, proxy.uri(), details)?;
         }
-        Ok(chained)
+        let mut stream = TransportAdapter::new(transport, Arc::clone(&details.current_time));
+        stream.set_timeout(left(details));
+        let host = details.uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let port = details.uri.port_u16().unwrap_or(if details.needs_tls() { 443 } else { 80 });
+        let mut resolved = details.addrs.iter().map(SocketAddr::ip).filter(|_| proxy.resolve_target());
+        // SOCKS 4 has no IPv6 addresses.
+        let address = match proxy.protocol() {
+            ProxyProtocol::Socks4 => resolved.clone().find(IpAddr::is_ipv4).or_else(|| resolved.next()),
+            _ => resolved.next(),
+        };
+        let address = address.or_else(|| host.parse().ok());
+        tunnel::connect(&mut stream, proxy, address.map_or(Host::Name(host), Host::Address), port)?;
+        Ok(stream.into_inner())
     }
-}
 
-impl EndingConnector {
     fn transport(
         &self,
         details: &ConnectionDetails<'_>,
         addresses: &[SocketAddr],
-    ) -> Result<EndingTransport, ureq::Error> {
+    ) -> Result<Box<dyn Transport>, ureq::Error> {
         let config = details.config;
         let stream = self.first_connected(addresses, left(details))?;
         stream.set_nodelay(config.no_delay())?;
         let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
-        Ok(EndingTransport { stream, buffers, cutoff: self.0.clone() })
+        Ok(EndingTransport { stream, buffers, cutoff: self.cutoff.clone() }.boxed())
     }
 
     /// Tries one address after another, each with a half of the time that is left but the last.
@@ -108,7 +107,7 @@ impl EndingConnector {
             let share = if index + 1 == addresses.len() { left } else { left / 2 };
             match self.connected(*address, NextTimeout { after: share.into(), ..timeout }) {
                 Ok(stream) => return Ok(stream),
-                Err(error) if self.0.is_reached() => return Err(error),
+                Err(error) if self.cutoff.is_reached() => return Err(error),
                 Err(error) => fault = error,
             }
         }
@@ -121,7 +120,7 @@ impl EndingConnector {
         let socket = socket_with(family, SocketType::STREAM, flags, None).map_err(io::Error::from)?;
         match connect(&socket, &address) {
             Err(Errno::INPROGRESS | Errno::INTR) => {
-                wait(&socket, PollFlags::OUT, timeout, &self.0)?;
+                wait(&socket, PollFlags::OUT, timeout, &self.cutoff)?;
                 sockopt::socket_error(&socket).and_then(|result| result).map_err(io::Error::from)?;
             }
             result => result.map_err(io::Error::from)?,
@@ -132,7 +131,7 @@ impl EndingConnector {
 
 /// A connection; its socket never blocks.
 #[derive(Debug)]
-pub(super) struct EndingTransport {
+struct EndingTransport {
     stream: TcpStream,
     buffers: LazyBuffers,
     cutoff: Cutoff,

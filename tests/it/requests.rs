@@ -143,15 +143,16 @@ fn no_phase_of_a_request_outlasts_its_timeout() {
         is_out_of_time(&message(&shop, "unavailable"), &SHOWN.replace("http:", &format!("{scheme}:")));
     }
 
-    // A proxy that takes the connection and never says that it is through.
-    let proxy = Proxy::silent();
-    let config = alone("https://git.example.test", PROD);
-    let mut shop = Shop::with(&with_timeout("1s", &config));
-    shop.env("https_proxy", &proxy.url());
-    is_out_of_time(
-        &message(&shop, "unavailable"),
-        "GET https://git.example.test/v2/acme/shop/tags/list?n=1000 by the proxy http://127.0.0.1:[port]",
-    );
+    // A proxy that takes the connection and never says that it is through, or says it a byte at a time.
+    for proxy in [Proxy::silent(), Proxy::dripping()] {
+        let config = alone("https://git.example.test", PROD);
+        let mut shop = Shop::with(&with_timeout("1s", &config));
+        shop.env("https_proxy", &proxy.url());
+        is_out_of_time(
+            &message(&shop, "unavailable"),
+            "GET https://git.example.test/v2/acme/shop/tags/list?n=1000 by the proxy http://127.0.0.1:[port]",
+        );
+    }
 }
 
 /// The timeout of the phase and of the whole are a tenth apart: on a busy machine either can be noticed first. (Without
