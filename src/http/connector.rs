@@ -55,6 +55,13 @@ pub(super) fn left(details: &ConnectionDetails<'_>) -> NextTimeout {
     NextTimeout { after: details.timeout.after.saturating_sub(elapsed).into(), ..details.timeout }
 }
 
+/// The address that the proxy is asked for, where it does not resolve names itself. SOCKS 4 has none of IPv6.
+fn resolved(proxy: &Proxy, addresses: &[SocketAddr]) -> Option<IpAddr> {
+    let is_fit = |address: &&SocketAddr| proxy.protocol() != ProxyProtocol::Socks4 || address.is_ipv4();
+    let address = addresses.iter().find(is_fit).or(addresses.first()).filter(|_| proxy.resolve_target());
+    address.map(SocketAddr::ip)
+}
+
 impl EndingConnector {
     /// Through the proxy to the host. What is left of the time is for all of its answers together.
     fn tunnel(
@@ -71,13 +78,7 @@ impl EndingConnector {
         stream.set_timeout(left(details));
         let host = details.uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let port = details.uri.port_u16().unwrap_or(if details.needs_tls() { 443 } else { 80 });
-        let mut resolved = details.addrs.iter().map(SocketAddr::ip).filter(|_| proxy.resolve_target());
-        // SOCKS 4 has no IPv6 addresses.
-        let address = match proxy.protocol() {
-            ProxyProtocol::Socks4 => resolved.clone().find(IpAddr::is_ipv4).or_else(|| resolved.next()),
-            _ => resolved.next(),
-        };
-        let address = address.or_else(|| host.parse().ok());
+        let address = resolved(proxy, &details.addrs).or_else(|| host.parse().ok());
         tunnel::connect(&mut stream, proxy, address.map_or(Host::Name(host), Host::Address), port)?;
         Ok(stream.into_inner())
     }
@@ -222,3 +223,23 @@ fn wait(
 
 /// Shorter waits would only turn round.
 const LEAST: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn socks_4_is_asked_for_an_address_of_ipv4() {
+        let [six, four] = ["[::1]:443", "127.0.0.1:443"].map(|address| address.parse().unwrap());
+        for (proxy, addresses, expected) in [
+            ("socks4://p", &[six, four][..], Some(four)),
+            ("socks4://p", &[six], Some(six)),
+            ("socks5://p", &[six, four], Some(six)),
+            ("socks5h://p", &[six, four], None),
+            ("http://p", &[six, four], None),
+        ] {
+            let found = resolved(&Proxy::new(proxy).unwrap(), addresses);
+            assert_eq!(found, expected.map(|address: SocketAddr| address.ip()), "{proxy} {addresses:?}");
+        }
+    }
+}
