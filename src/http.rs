@@ -13,19 +13,18 @@ mod no_proxy;
 mod proxy;
 mod resolver;
 mod retry_after;
-mod socks;
 mod tls;
+mod tunnel;
 
 use std::io;
 use std::path::PathBuf;
 
 use rustls::pki_types::CertificateDer;
 use rustls::{AlertDescription, CertificateError};
-use tls::TlsConnector;
+use tls::Tls;
 use ureq::Agent;
 use ureq::config::ConfigBuilder;
 use ureq::typestate::AgentScope;
-use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _};
 use url::Url;
 
 pub(crate) use certificate::{Identity, read_certificates};
@@ -35,7 +34,7 @@ use resolver::Resolver;
 pub(crate) use retry_after::{date, retry_after};
 
 use crate::stop::{CutShort, Cutoff};
-use connector::{Connected, EndingConnector};
+use connector::EndingConnector;
 
 /// How the hosts of one registry are reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,18 +91,10 @@ impl Transport {
     ) -> Result<Agent, Unprepared> {
         // What ureq itself reads of the environment is never asked.
         let proxy = way.proxy.as_ref().map(Proxy::of_ureq);
-        let config = config.proxy(proxy.clone()).build();
+        let config = config.proxy(proxy).build();
         let identity = self.identity.as_ref().filter(|_| way.shows_identity);
-        let tls = if way.is_tls {
-            TlsConnector::new(&self.authorities, identity)?
-        } else {
-            TlsConnector::without()
-        };
-        let connector =
-            ().chain(ConnectProxyConnector::default())
-                .chain(EndingConnector(cutoff.clone()))
-                .chain(tls)
-                .chain(Connected { cutoff: cutoff.clone(), proxy });
+        let tls = if way.is_tls { Tls::new(&self.authorities, identity)? } else { Tls::without() };
+        let connector = EndingConnector { cutoff: cutoff.clone(), tls };
         Ok(Agent::with_parts(config, connector, Resolver(cutoff.clone())))
     }
 }
@@ -130,7 +121,7 @@ pub(crate) fn cause(error: &ureq::Error, advice: Advice) -> String {
     match error {
         Error::HostNotFound => "the name of the host cannot be resolved".to_owned(),
         Error::ConnectionFailed => "no connection".to_owned(),
-        Error::ConnectProxyFailed(said) => refused_by_proxy(said),
+        Error::ConnectProxyFailed(said) => said.clone(),
         Error::Protocol(_) => "what came is not HTTP; is the address right, and the scheme?".to_owned(),
         other => match tls_fault(other) {
             Some(fault) => format!("TLS: {}", explain(fault, advice)),
@@ -139,16 +130,6 @@ pub(crate) fn cause(error: &ureq::Error, advice: Advice) -> String {
                 other => other.to_string(),
             },
         },
-    }
-}
-
-/// ureq tells the status twice, as `proxy server responded 407/407`.
-fn refused_by_proxy(said: &str) -> String {
-    let status = said.strip_prefix("proxy server responded ").and_then(|said| said.split('/').next());
-    match status {
-        Some("407") => "the proxy wants a user name and password (407)".to_owned(),
-        Some(status) => format!("the proxy refuses to connect ({status}); does it allow this host and port?"),
-        None => "the proxy did not answer".to_owned(),
     }
 }
 

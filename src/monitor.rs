@@ -60,6 +60,12 @@ pub(crate) fn check_metrics_file(path: &Path, used: &UsedFiles<'_>) -> Result<()
     }
 }
 
+/// What keeps the metrics from being written on this machine, if the folder is not there.
+pub(crate) fn missing_folder(path: &Path) -> Option<String> {
+    let folder = path.parent().filter(|folder| !folder.exists())?;
+    Some(format!("metrics_file {}: the folder {} does not exist", path.display(), folder.display()))
+}
+
 /// Writes the metrics: under another name first, which no collector reads, and then in one step.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ pub(crate) mod group;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A command's process, which leads its own process group. Numbers are used again: the start time tells one
 /// process from another, and the boot ID one start of the machine from another.
@@ -36,6 +36,8 @@ pub(crate) struct Traces {
 pub(crate) struct Running {
     /// Whether the recorded leader runs.
     pub(crate) leader: bool,
+    /// Whether any process of the attempt runs.
+    pub(crate) any: bool,
     /// Process groups with a process of the attempt, the leader's first.
     pub(crate) groups: Vec<i32>,
 }
@@ -60,27 +62,70 @@ impl Traces {
             format!("TAGSHIP_DEPLOYMENT_ID={}", self.deployment_id),
             format!("TAGSHIP_ATTEMPT={}", self.attempt),
         ];
-        let groups = running_groups(group.map(|leader| leader.id), &variables);
-        Running { leader: group.is_some() && now_leading.is_some_and(|now| now.runs()), groups }
+        let group = group.map(|leader| leader.id);
+        let found = running(group, &variables);
+        Running {
+            leader: group.is_some() && now_leading.is_some_and(|now| now.runs()),
+            any: !found.is_empty(),
+            groups: groups(found, group),
+        }
     }
 }
 
-/// The process groups that have a running process and are this group, which comes first, or have a process with all
-/// these variables in its environment.
-fn running_groups(group: Option<i32>, variables: &[String]) -> Vec<i32> {
-    let own = i32::try_from(std::process::id()).ok();
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let ids = processes.filter_map(|process| process.file_name().to_str()?.parse::<i32>().ok());
-    let mut groups: Vec<i32> = ids
-        .filter(|id| Some(*id) != own)
-        .filter_map(|id| {
-            let process = Process::read(id).filter(Process::runs)?;
-            (group == Some(process.group) || has_in_environment(id, variables)).then_some(process.group)
-        })
-        .collect();
-    groups.sort_unstable_by_key(|id| (group != Some(*id), *id));
+/// The process groups whose standard input is this file, and holds its lock. A daemon that got the file while it was
+/// locked, and was left behind when it no longer was, holds nothing.
+pub(crate) fn lock_holders(path: &Path) -> Vec<i32> {
+    let holds = |id: &i32| {
+        fs::read_link(of_process(*id, "fd/0")).is_ok_and(|input| input == path)
+            && fs::read_to_string(of_process(*id, "fdinfo/0")).is_ok_and(|info| info.contains("FLOCK"))
+    };
+    groups(ids().filter(holds).filter_map(|id| Some((id, Process::read(id)?))).collect(), None)
+}
+
+/// The process groups of these processes, in order, but this group first. One of another PID namespace has no number
+/// here, and is left out.
+fn groups(processes: Vec<(i32, Process)>, first: Option<i32>) -> Vec<i32> {
+    let mut groups: Vec<i32> = processes.into_iter().map(|(_, process)| process.group).collect();
+    groups.retain(|group| *group > 0);
+    groups.sort_unstable_by_key(|group| (first != Some(*group), *group));
     groups.dedup();
     groups
+}
+
+/// The running processes that are in this group, or have all these variables in their environment, by their ID.
+///
+/// This process, those that started it and the leader of its session are not among the latter: a shell can have such an
+/// environment, too, and no command left it behind.
+fn running(group: Option<i32>, variables: &[String]) -> Vec<(i32, Process)> {
+    let own = ancestors();
+    let is_one = |id: i32, process: &Process| {
+        process.runs()
+            && (group == Some(process.group) || (!own.contains(&id) && has_in_environment(id, variables)))
+    };
+    ids()
+        .filter_map(|id| Some((id, Process::read(id)?)))
+        .filter(|(id, process)| is_one(*id, process))
+        .collect()
+}
+
+/// This process, those that started it, and the leader of its session.
+fn ancestors() -> Vec<i32> {
+    let mut found = Vec::new();
+    let mut next = i32::try_from(std::process::id()).ok();
+    while let Some((id, process)) = next.and_then(|id| Some((id, Process::read(id)?))) {
+        if found.is_empty() {
+            found.push(process.session);
+        }
+        found.push(id);
+        next = Some(process.parent);
+    }
+    found
+}
+
+/// Of all processes.
+fn ids() -> impl Iterator<Item = i32> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.filter_map(|process| process.file_name().to_str()?.parse().ok())
 }
 
 /// False for another user's process, whose environment cannot be read.
@@ -96,7 +141,10 @@ fn has_in_environment(id: i32, variables: &[String]) -> bool {
 #[derive(Debug, PartialEq, Eq)]
 struct Process {
     state: u8,
+    /// 0: none, or of another PID namespace; so are a group and a session.
+    parent: i32,
     group: i32,
+    session: i32,
     threads: i64,
     started: i64,
 }
@@ -114,7 +162,9 @@ impl Process {
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
         Some(Process {
             state: *fields.first()?.as_bytes().first()?,
+            parent: fields.get(1)?.parse().ok()?,
             group: fields.get(2)?.parse().ok()?,
+            session: fields.get(3)?.parse().ok()?,
             threads: fields.get(17)?.parse().ok()?,
             started: fields.get(19)?.parse().ok()?,
         })
@@ -141,7 +191,8 @@ mod tests {
     #[test]
     fn a_name_may_hold_anything() {
         let stat = b"4711 (a) Z (\xff) S 1 4700 4600 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 3 0 987654 10 11\n";
-        let expected = Process { state: b'S', group: 4700, threads: 3, started: 987_654 };
+        let expected =
+            Process { state: b'S', parent: 1, group: 4700, session: 4600, threads: 3, started: 987_654 };
         assert_eq!(Process::parse(stat), Some(expected));
         for broken in [&b""[..], b"4711 (sh", b"4711 (sh) S 1", b"4711 (sh) S 1 x y z"] {
             assert_eq!(Process::parse(broken), None);
@@ -155,9 +206,16 @@ mod tests {
                 .into_iter()
                 .chain([(b'Z', 1, false), (b'Z', 3, true), (b'X', 0, false)])
         {
-            let process = Process { state, group: 1, threads, started: 1 };
+            let process = Process { state, parent: 1, group: 1, session: 1, threads, started: 1 };
             assert_eq!(process.runs(), expected, "{}", char::from(state));
         }
+    }
+
+    #[test]
+    fn a_group_of_another_namespace_is_never_named() {
+        let of =
+            |group| (4711, Process { state: b'S', parent: 0, group, session: 0, threads: 1, started: 1 });
+        assert_eq!(groups(vec![of(7), of(0), of(5), of(9), of(7)], Some(7)), [7, 5, 9]);
     }
 
     /// This test's own process is the leader of a group, or the record says so.

@@ -71,6 +71,16 @@ pub(crate) struct LatestAttempt {
     pub(crate) over_by: Option<Timestamp>,
 }
 
+impl LatestAttempt {
+    /// Whether its steps have ended by now, or began later than they may take: by a wrong clock.
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.over_by.is_none_or(|over_by| {
+            let longest = over_by.duration_since(self.started_at);
+            over_by < now || self.started_at.duration_since(now) > longest
+        })
+    }
+}
+
 /// What is to be known of targets before any is polled.
 #[derive(Debug)]
 pub(crate) struct Checks<'t> {
@@ -494,18 +504,17 @@ impl Store {
         self.within(|| row::latest_attempt(&connection, target))
     }
 
-    /// The process groups that a target's deployment left running: those with the target's lock as their standard
-    /// input, and those that are recognised as the deployment's. As far as the system tells.
+    /// The process groups that act on a target: those of the attempt that [`Store::latest_attempt`] gives, its leader's
+    /// first, then those that hold the target's lock. As far as the system tells.
     ///
     /// # Errors
     /// As [`Store::states`].
     pub(crate) fn groups_at_work(&self, target: &TargetId) -> Result<Vec<i32>, StoreError> {
-        let mut groups = self.locks.holders(target);
-        if let Some(latest) = self.latest_attempt(target)? {
-            let mut others = latest.traces.find().groups;
-            others.retain(|group| !groups.contains(group));
-            groups.extend(others);
-        }
+        let latest = self.latest_attempt(target)?;
+        let mut groups = latest.map_or_else(Vec::new, |latest| latest.traces.find().groups);
+        let mut holders = self.locks.holders(target);
+        holders.retain(|group| !groups.contains(group));
+        groups.extend(holders);
         Ok(groups)
     }
 
@@ -521,8 +530,7 @@ impl Store {
             return Ok(false);
         };
         let running = latest.traces.find();
-        let is_over = latest.over_by.is_none_or(|over_by| over_by < Timestamp::now());
-        Ok(running.leader || (!running.groups.is_empty() && !is_over))
+        Ok(running.leader || (running.any && !latest.is_over(Timestamp::now())))
     }
 
     /// Does everything that `work` does in one transaction that was taken for writing from its start,

@@ -43,7 +43,8 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
     let console = console.masking(Arc::clone(&secrets));
     config.dangers.iter().chain(&config.warnings).for_each(|warning| console.fault_warning(warning));
     let of_secrets = exposed(&config).into_iter().chain(without_entry(&config)).chain(absent(&config));
-    of_secrets.for_each(|warning| console.warning(&warning));
+    let of_metrics = config.settings.metrics_file.as_deref().and_then(monitor::missing_folder);
+    of_secrets.chain(of_metrics).for_each(|warning| console.warning(&warning));
     // Without --online the configuration may be for another machine.
     let (elsewhere, broken): (Vec<_>, Vec<_>) =
         program_faults(&config).into_iter().partition(|(_, fault)| fault.is_absent && !arguments.online);

@@ -3,7 +3,7 @@
 //! ureq's own wait in the system for as long as a request's timeout, and no signal ends that.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,42 +12,39 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
 use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport, TransportAdapter,
-    time,
+    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport, TransportAdapter, time,
 };
+use ureq::{Proxy, ProxyProtocol};
 
-use super::socks::{self, Host};
+use super::tls::Tls;
+use super::tunnel::{self, Host};
 use crate::stop::{CutShort, Cutoff, TICK};
 
-/// Opens TCP connections, by a SOCKS proxy where there is one, unless another connector did (CONNECT, by way of this
-/// one).
+/// Opens connections: over TCP, through the proxy where there is one, and encrypted to https:// addresses. There it lifts
+/// the cutoff, where that is only for connecting.
 #[derive(Debug)]
-pub(super) struct EndingConnector(pub(super) Cutoff);
+pub(super) struct EndingConnector {
+    pub(super) cutoff: Cutoff,
+    pub(super) tls: Tls,
+}
 
 impl<In: Transport> Connector<In> for EndingConnector {
-    type Out = Either<In, EndingTransport>;
+    type Out = Box<dyn Transport>;
 
     fn connect(
         &self,
         details: &ConnectionDetails<'_>,
-        chained: Option<In>,
+        _: Option<In>,
     ) -> Result<Option<Self::Out>, ureq::Error> {
-        if chained.is_some() {
-            return Ok(chained.map(Either::A));
-        }
-        let Some(proxy) = details.config.proxy().filter(|proxy| socks::is_socks(proxy)) else {
-            return Ok(Some(Either::B(self.transport(details, &details.addrs)?)));
+        let mut transport = match details.config.proxy() {
+            Some(proxy) => self.tunnel(details, proxy)?,
+            None => self.transport(details, &details.addrs)?,
         };
-        let addresses = details.resolver.resolve(proxy.uri(), details.config, left(details))?;
-        let transport = self.transport(details, &addresses)?;
-        let mut stream = TransportAdapter::new(transport, Arc::clone(&details.current_time));
-        stream.set_timeout(left(details));
-        let host = details.uri.host().unwrap_or_default().trim_matches(['[', ']']);
-        let port = details.uri.port_u16().unwrap_or(if details.needs_tls() { 443 } else { 80 });
-        let resolved = details.addrs.first().map(SocketAddr::ip).filter(|_| proxy.resolve_target());
-        let address = resolved.or_else(|| host.parse().ok());
-        socks::connect(&mut stream, proxy, address.map_or(Host::Name(host), Host::Address), port)?;
-        Ok(Some(Either::B(stream.into_inner())))
+        if details.needs_tls() {
+            transport = self.tls.encrypt(transport, details.uri, details)?;
+        }
+        self.cutoff.lift();
+        Ok(Some(transport))
     }
 }
 
@@ -58,41 +55,44 @@ pub(super) fn left(details: &ConnectionDetails<'_>) -> NextTimeout {
     NextTimeout { after: details.timeout.after.saturating_sub(elapsed).into(), ..details.timeout }
 }
 
-/// The last connector: lifts the cutoff, where it is only for connecting.
-#[derive(Debug)]
-pub(super) struct Connected {
-    pub(super) cutoff: Cutoff,
-    pub(super) proxy: Option<ureq::Proxy>,
-}
-
-impl<In: Transport> Connector<In> for Connected {
-    type Out = In;
-
-    fn connect(
-        &self,
-        details: &ConnectionDetails<'_>,
-        chained: Option<In>,
-    ) -> Result<Option<In>, ureq::Error> {
-        // ureq connects to a proxy for CONNECT by a configuration without it.
-        let is_to_proxy = details.config.proxy() != self.proxy.as_ref();
-        if chained.is_some() && !is_to_proxy {
-            self.cutoff.lift();
-        }
-        Ok(chained)
-    }
+/// The address that the proxy is asked for, where it does not resolve names itself. SOCKS 4 has none of IPv6.
+fn resolved(proxy: &Proxy, addresses: &[SocketAddr]) -> Option<IpAddr> {
+    let is_fit = |address: &&SocketAddr| proxy.protocol() != ProxyProtocol::Socks4 || address.is_ipv4();
+    let address = addresses.iter().find(is_fit).or(addresses.first()).filter(|_| proxy.resolve_target());
+    address.map(SocketAddr::ip)
 }
 
 impl EndingConnector {
+    /// Through the proxy to the host. What is left of the time is for all of its answers together.
+    fn tunnel(
+        &self,
+        details: &ConnectionDetails<'_>,
+        proxy: &Proxy,
+    ) -> Result<Box<dyn Transport>, ureq::Error> {
+        let addresses = details.resolver.resolve(proxy.uri(), details.config, left(details))?;
+        let mut transport = self.transport(details, &addresses)?;
+        if proxy.protocol() == ProxyProtocol::Https {
+            transport = self.tls.encrypt(transport, proxy.uri(), details)?;
+        }
+        let mut stream = TransportAdapter::new(transport, Arc::clone(&details.current_time));
+        stream.set_timeout(left(details));
+        let host = details.uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let port = details.uri.port_u16().unwrap_or(if details.needs_tls() { 443 } else { 80 });
+        let address = resolved(proxy, &details.addrs).or_else(|| host.parse().ok());
+        tunnel::connect(&mut stream, proxy, address.map_or(Host::Name(host), Host::Address), port)?;
+        Ok(stream.into_inner())
+    }
+
     fn transport(
         &self,
         details: &ConnectionDetails<'_>,
         addresses: &[SocketAddr],
-    ) -> Result<EndingTransport, ureq::Error> {
+    ) -> Result<Box<dyn Transport>, ureq::Error> {
         let config = details.config;
         let stream = self.first_connected(addresses, left(details))?;
         stream.set_nodelay(config.no_delay())?;
         let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
-        Ok(EndingTransport { stream, buffers, cutoff: self.0.clone() })
+        Ok(EndingTransport { stream, buffers, cutoff: self.cutoff.clone() }.boxed())
     }
 
     /// Tries one address after another, each with a half of the time that is left but the last.
@@ -108,7 +108,7 @@ impl EndingConnector {
             let share = if index + 1 == addresses.len() { left } else { left / 2 };
             match self.connected(*address, NextTimeout { after: share.into(), ..timeout }) {
                 Ok(stream) => return Ok(stream),
-                Err(error) if self.0.is_reached() => return Err(error),
+                Err(error) if self.cutoff.is_reached() => return Err(error),
                 Err(error) => fault = error,
             }
         }
@@ -121,7 +121,7 @@ impl EndingConnector {
         let socket = socket_with(family, SocketType::STREAM, flags, None).map_err(io::Error::from)?;
         match connect(&socket, &address) {
             Err(Errno::INPROGRESS | Errno::INTR) => {
-                wait(&socket, PollFlags::OUT, timeout, &self.0)?;
+                wait(&socket, PollFlags::OUT, timeout, &self.cutoff)?;
                 sockopt::socket_error(&socket).and_then(|result| result).map_err(io::Error::from)?;
             }
             result => result.map_err(io::Error::from)?,
@@ -132,7 +132,7 @@ impl EndingConnector {
 
 /// A connection; its socket never blocks.
 #[derive(Debug)]
-pub(super) struct EndingTransport {
+struct EndingTransport {
     stream: TcpStream,
     buffers: LazyBuffers,
     cutoff: Cutoff,
@@ -223,3 +223,23 @@ fn wait(
 
 /// Shorter waits would only turn round.
 const LEAST: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn socks_4_is_asked_for_an_address_of_ipv4() {
+        let [six, four] = ["[::1]:443", "127.0.0.1:443"].map(|address| address.parse().unwrap());
+        for (proxy, addresses, expected) in [
+            ("socks4://p", &[six, four][..], Some(four)),
+            ("socks4://p", &[six], Some(six)),
+            ("socks5://p", &[six, four], Some(six)),
+            ("socks5h://p", &[six, four], None),
+            ("http://p", &[six, four], None),
+        ] {
+            let found = resolved(&Proxy::new(proxy).unwrap(), addresses);
+            assert_eq!(found, expected.map(|address: SocketAddr| address.ip()), "{proxy} {addresses:?}");
+        }
+    }
+}

@@ -12,22 +12,23 @@ use rustls::{
     CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
     StreamOwned,
 };
+use ureq::http::Uri;
 use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport, TransportAdapter,
+    Buffers, ConnectionDetails, LazyBuffers, NextTimeout, Transport, TransportAdapter,
 };
 
 use super::Unprepared;
 use super::certificate::{self, Identity};
 use super::connector::left;
 
-/// Encrypts what goes to https:// addresses.
+/// Encrypts connections.
 #[derive(Debug)]
-pub(super) struct TlsConnector(Option<Arc<ClientConfig>>);
+pub(super) struct Tls(Option<Arc<ClientConfig>>);
 
-impl TlsConnector {
+impl Tls {
     /// Where nothing is encrypted.
-    pub(super) fn without() -> TlsConnector {
-        TlsConnector(None)
+    pub(super) fn without() -> Tls {
+        Tls(None)
     }
 
     /// Believes the system's roots and these authorities, and shows the certificate of the client.
@@ -37,7 +38,7 @@ impl TlsConnector {
     pub(super) fn new(
         authorities: &[CertificateDer<'static>],
         identity: Option<&Identity>,
-    ) -> Result<TlsConnector, Unprepared> {
+    ) -> Result<Tls, Unprepared> {
         let provider = certificate::provider();
         let environment = |error: rustls::Error| Unprepared::Environment(format!("TLS: {error}"));
         let verifier = Verifier::new(authorities)?;
@@ -55,38 +56,35 @@ impl TlsConnector {
                     .map_err(|_| Unprepared::Secret(identity.mismatch()))?
             }
         };
-        Ok(TlsConnector(Some(Arc::new(config))))
+        Ok(Tls(Some(Arc::new(config))))
     }
-}
 
-impl<In: Transport> Connector<In> for TlsConnector {
-    type Out = Either<In, TlsTransport>;
-
-    fn connect(
+    /// Encrypts what goes to this host, within what is left of the time for connecting.
+    ///
+    /// # Errors
+    /// The handshake fails.
+    pub(super) fn encrypt(
         &self,
+        transport: Box<dyn Transport>,
+        uri: &Uri,
         details: &ConnectionDetails<'_>,
-        chained: Option<In>,
-    ) -> Result<Option<Self::Out>, ureq::Error> {
-        let Some(transport) = chained else { return Ok(None) };
-        let Some(config) = self.0.as_ref().filter(|_| details.needs_tls() && !transport.is_tls()) else {
-            return Ok(Some(Either::A(transport)));
-        };
-        let host = details.uri.host().unwrap_or_default();
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    ) -> Result<Box<dyn Transport>, ureq::Error> {
+        let config = self.0.as_ref().ok_or(ureq::Error::TlsRequired)?;
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| ureq::Error::Tls("the name of the host is none that a certificate can have"))?;
         let mut conn = ClientConnection::new(Arc::clone(config), name)?;
-        let mut sock = TransportAdapter::new(transport.boxed(), Arc::clone(&details.current_time));
+        let mut sock = TransportAdapter::new(transport, Arc::clone(&details.current_time));
         sock.set_timeout(left(details));
         conn.complete_io(&mut sock)?;
         let config = details.config;
         let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
-        Ok(Some(Either::B(TlsTransport { buffers, stream: StreamOwned { conn, sock } })))
+        Ok(TlsTransport { buffers, stream: StreamOwned { conn, sock } }.boxed())
     }
 }
 
 /// A connection that is encrypted.
-pub(super) struct TlsTransport {
+struct TlsTransport {
     buffers: LazyBuffers,
     stream: StreamOwned<ClientConnection, TransportAdapter>,
 }

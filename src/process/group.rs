@@ -9,9 +9,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpgrp, kill_process_group, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 
-use super::running_groups;
+use super::Process;
 use crate::stop::TICK;
 
 /// In the environment of each command: what it starts is recognised by it.
@@ -254,12 +254,12 @@ fn read(stream: Stream, pipe: &mut PipeReader, sender: &SyncSender<Event>) {
 }
 
 impl Processes {
-    /// A group that is gone already is no error.
+    /// The group, and each process that left it: where that went, others can be. One that is gone is no error.
     fn signal(&self, signal: Signal) {
         let _ = kill_process_group(self.group, signal);
-        for group in self.running().into_iter().filter_map(Pid::from_raw) {
-            if group != self.group && group != getpgrp() {
-                let _ = kill_process_group(group, signal);
+        for (id, process) in self.running() {
+            if let Some(id) = Pid::from_raw(id).filter(|_| process.group != self.id()) {
+                let _ = kill_process(id, signal);
             }
         }
     }
@@ -269,7 +269,12 @@ impl Processes {
         !self.running().is_empty()
     }
 
-    fn running(&self) -> Vec<i32> {
-        running_groups(Some(self.group.as_raw_nonzero().get()), std::slice::from_ref(&self.variable))
+    fn running(&self) -> Vec<(i32, Process)> {
+        super::running(Some(self.id()), std::slice::from_ref(&self.variable))
+    }
+
+    /// Of the group.
+    fn id(&self) -> i32 {
+        self.group.as_raw_nonzero().get()
     }
 }

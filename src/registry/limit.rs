@@ -1,6 +1,6 @@
 //! A registry that said when to come back is left alone until then, by this run and by later ones.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -25,42 +25,56 @@ impl Limit {
 
 /// What is known of a registry's limit, shared by all that ask it and by who keeps it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct SharedLimit(Arc<Mutex<Option<Limit>>>);
+pub(crate) struct SharedLimit(Arc<Mutex<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    limit: Option<Limit>,
+    /// The error that this run received with it.
+    said: Option<String>,
+}
+
+/// At the beginning of the error of a request that is not sent.
+const NOT_ASKED: &str = "not asked: ";
 
 impl SharedLimit {
     pub(crate) fn new(known: Option<Limit>) -> SharedLimit {
-        SharedLimit(Arc::new(Mutex::new(known)))
+        SharedLimit(Arc::new(Mutex::new(Known { limit: known, said: None })))
     }
 
     pub(crate) fn get(&self) -> Option<Limit> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known().limit
     }
 
     /// The error of a request that is not sent, because the registry does not want to be asked.
     #[allow(clippy::disallowed_methods, reason = "a limit is a moment")]
     pub(super) fn check(&self) -> Result<(), RegistryError> {
         let now = Timestamp::now();
-        match self.get().filter(|limit| limit.holds(now)) {
-            None => Ok(()),
-            Some(Limit { not_before, said_at }) => Err(RegistryError::RateLimited {
-                retry_at: not_before,
-                message: format!(
-                    "not asked: at {said_at:.0} the registry said not to come back before {not_before:.0}"
-                ),
-            }),
-        }
+        let known = self.known();
+        let Some(Limit { not_before, said_at }) = known.limit.filter(|limit| limit.holds(now)) else {
+            return Ok(());
+        };
+        let why = known.said.clone().unwrap_or_else(|| {
+            format!("at {said_at:.0} the registry said not to come back before {not_before:.0}")
+        });
+        Err(RegistryError::RateLimited { retry_at: not_before, message: format!("{NOT_ASKED}{why}") })
     }
 
     /// Remembers when the registry wants to be asked again, if that is what this error says.
     #[allow(clippy::disallowed_methods, reason = "a limit is a moment")]
     pub(super) fn note(&self, error: &RegistryError) {
-        if let RegistryError::RateLimited { retry_at, .. } = error {
+        if let RegistryError::RateLimited { retry_at, message } = error {
             let said_at = Timestamp::now();
             if *retry_at > said_at {
-                *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
-                    Some(Limit { not_before: *retry_at, said_at });
+                let said = message.strip_prefix(NOT_ASKED).unwrap_or(message).to_owned();
+                let limit = Limit { not_before: *retry_at, said_at };
+                *self.known() = Known { limit: Some(limit), said: Some(said) };
             }
         }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

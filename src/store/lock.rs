@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::owner::Owner;
 use super::{StoreError, file, journal};
+use crate::process::lock_holders;
 use crate::target::TargetId;
 
 /// The folder of the locks.
@@ -68,23 +69,9 @@ impl Locks {
         self.folder().join(format!("{}@{}", target.project, target.stage))
     }
 
-    /// By /proc, where there is one: whose standard input is the lock's file.
+    /// The process groups that hold the target's lock as their standard input; none where there is no /proc.
     pub(super) fn holders(&self, target: &TargetId) -> Vec<i32> {
-        let Ok(path) = std::fs::canonicalize(self.path(target)) else {
-            return Vec::new();
-        };
-        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        let holds = |process: &std::fs::DirEntry| {
-            std::fs::read_link(process.path().join("fd/0")).is_ok_and(|stdin| stdin == path)
-        };
-        let group = |process: std::fs::DirEntry| {
-            let id = process.file_name().to_str()?.parse().ok()?;
-            Some(rustix::process::getpgid(rustix::process::Pid::from_raw(id)).ok()?.as_raw_nonzero().get())
-        };
-        let mut groups: Vec<i32> = processes.filter(holds).filter_map(group).collect();
-        groups.sort_unstable();
-        groups.dedup();
-        groups
+        std::fs::canonicalize(self.path(target)).map_or_else(|_| Vec::new(), |path| lock_holders(&path))
     }
 
     pub(super) fn take(&self, target: &TargetId) -> Result<Option<Lock>, StoreError> {

@@ -197,8 +197,13 @@ fn of_shell(mut arguments: &[Word]) -> Option<Inner> {
 
 /// The first command of a line for a shell, where it is a program by its name alone.
 fn command_of_line(line: &str) -> Option<Inner> {
+    let end = line.find(['\n', ';', '|', '&', '<', '>', '(', ')']).unwrap_or(line.len());
+    let mut words = of_line(&line[..end]);
+    // The number of a file before `<` or `>` is no argument.
+    if line[end..].starts_with(['<', '>']) && !line[..end].ends_with(char::is_whitespace) {
+        words.pop_if(|word| word.written.bytes().all(|byte| byte.is_ascii_digit()));
+    }
     // `f () { …; }` defines what it is.
-    let words = of_line(line.split(['\n', ';', '|', '&', '<', '>', '(', ')']).next()?);
     let rest = line.trim_start().strip_prefix(words.first()?.text()?)?;
     let name = words.first()?.text()?;
     if name.contains('=') || OF_SHELLS.contains(&name) || rest.trim_start().starts_with('(') {
@@ -281,6 +286,10 @@ mod tests {
             (&["sh", "-c", "A=1 x"], None),
             (&["sh", "-c", "x () { y; }; x"], None),
             (&["sh", "-c", "exec >log; x"], None),
+            (&["sh", "-c", "exec 9>lock; flock 9; x"], None),
+            (&["sh", "-c", "exec x1 2>&1"], Some("x1")),
+            (&["sh", "-c", "nice ./x9>log"], Some("./x9")),
+            (&["sh", "-c", "flock 9 <x"], Some("flock")),
             (&["sh", "-c", "command -v x"], None),
             (&["sh", "-c", "$X y"], None),
             (&["sh", "-c", "{tag} x"], None),

@@ -126,7 +126,7 @@ fn githubs_limits_are_told_apart_from_missing_rights() {
         let error = run.code(1).error_is("shop/dev", "rate_limited").target("shop/dev")["error"].clone();
         assert_eq!(
             shop.redact(error["message"].as_str().unwrap()),
-            "not asked: at [time] the registry said not to come back before [time]"
+            "not asked: GET http://127.0.0.1:[port]/api/v3/user/packages?…: 403 Forbidden ({\"message\": \"a limit\"}): the server wants to be left alone until [time]"
         );
     }
 }

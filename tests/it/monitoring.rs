@@ -76,6 +76,11 @@ fn metrics_that_cannot_be_written_are_said_and_change_nothing() {
         .line("shop/dev", &["baseline"])
         .stderr_has("metrics_file [dir]/gone/tagship.prom: ");
     shop.run(&["poll", "--dry-run"]).code(0).stderr("");
+    shop.run(&["check"])
+        .code(0)
+        .stderr("warning: metrics_file [dir]/gone/tagship.prom: the folder [dir]/gone does not exist\n");
+    std::fs::create_dir(shop.path("gone")).unwrap();
+    shop.run(&["check"]).code(0).stderr("");
 }
 
 const PING: &str = "ping_url = \"{secret.hc}\"\n[secrets]\nhc = { file = \"secret/hc\" }";

@@ -331,6 +331,7 @@ fn script_behind_other_programs_is_judged_as_one_that_is_run_itself() {
         r#"["flock", "-u", "9"]"#,
         r#"["nice"]"#,
         r#"["sh", "-c", "exec > log; ./crlf.sh"]"#,
+        r#"["sh", "-c", "exec 9>lock; flock 9; ./crlf.sh"]"#,
         r#"["sh", "-c", "command -v ./crlf.sh"]"#,
         r#"["python3", "./crlf.sh"]"#,
         r#"["env", "-C", "/", "./crlf.sh"]"#,

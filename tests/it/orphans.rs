@@ -1,5 +1,7 @@
 //! A command, or what it has started, goes on after tagship or its attempt ended: nothing is started beside it.
 
+use std::os::unix::process::CommandExt as _;
+
 use rusqlite::Connection;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -199,6 +201,145 @@ fn a_daemon_of_a_command_that_succeeded_holds_nothing_up() {
         shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", tag]);
         assert!(runs(&shop));
     }
+}
+
+/// The id of what `./work` printed of itself.
+fn worker(shop: &Shop) -> Pid {
+    Pid::from_raw(shop.read("work-id").trim().parse().unwrap()).unwrap()
+}
+
+/// The daemon of dev-43 has the lock as its standard input, too.
+#[test]
+fn only_processes_of_the_attempt_that_failed_are_named() {
+    let gitea = gitea(Build::GiteaNew);
+    let wait = "while [ ! -e works ]; do sleep 0.02; done\n";
+    let shop = about_to_deploy(&gitea, &format!("setsid -f ./work >work.log 2>&1\n{wait}"));
+    shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
+    let daemon = worker(&shop);
+    shop.remove("works");
+    gitea.push("acme/shop", "dev-44", "2026-11-20T12:00:00Z");
+    shop.script("deploy.sh", &format!("setsid -f ./work >work.log 2>&1\n{wait}exit 7\n"));
+    shop.run(&["poll"]).code(1).line("shop/dev", &["failed", "dev-44"]);
+    let left = worker(&shop);
+    assert_ne!(daemon, left);
+    let run = shop.run(&["poll", "--format", "json"]);
+    run.code(0);
+    assert_eq!(
+        run.target("shop/dev")["reason"],
+        format!(
+            "the failed deployment of dev-44 left process group {} behind, which still runs",
+            left.as_raw_nonzero()
+        )
+    );
+    shop.remove("stay");
+}
+
+/// The daemon of dev-43 has the lock as its standard input, too.
+#[test]
+fn the_leader_of_an_orphaned_command_is_named_before_a_daemon_of_an_earlier_one() {
+    let gitea = gitea(Build::GiteaNew);
+    let wait = "while [ ! -e works ]; do sleep 0.02; done\n";
+    let shop = about_to_deploy(&gitea, &format!("setsid -f ./work >work.log 2>&1\n{wait}"));
+    shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
+    shop.remove("works");
+    gitea.push("acme/shop", "dev-44", "2026-11-20T12:00:00Z");
+    shop.script("deploy.sh", "exec ./work\n");
+    let poll = shop.start(&["poll"]);
+    await_until("the command runs, and is recorded", || {
+        let recorded = "SELECT count(*) FROM attempt WHERE leader_id IS NOT NULL AND ended_at IS NULL";
+        state(&shop).query_row(recorded, [], |row| row.get(0)) == Ok(1) && shop.exists("works")
+    });
+    assert!(poll.kill().was_killed());
+    let past = "UPDATE attempt SET over_by = '2026-01-01T00:01:00Z', started_at = '2026-01-01T00:00:00Z'
+        WHERE ended_at IS NULL";
+    let before = "UPDATE attempt SET started_at = '2025-12-31T00:00:00Z' WHERE ended_at IS NOT NULL";
+    state(&shop).execute_batch(&format!("{past};{before}")).unwrap();
+    let end = format!("end it with: kill -- -{}", worker(&shop).as_raw_nonzero());
+    shop.run(&["poll"]).code(1).stdout_has(&end);
+    shop.remove("stay");
+}
+
+#[test]
+fn a_shell_with_the_ids_of_a_deployment_is_not_left_behind() {
+    let gitea = gitea(Build::GiteaNew);
+    let mut shop = about_to_deploy(&gitea, "exit 7\n");
+    shop.run(&["poll"]).code(1).line("shop/dev", &["failed", "dev-43"]);
+    let id: String = state(&shop)
+        .query_row("SELECT deployment_id FROM attempt WHERE error IS NOT NULL", [], |row| row.get(0))
+        .unwrap();
+    shop.env("TAGSHIP_DEPLOYMENT_ID", &id);
+    shop.env("TAGSHIP_ATTEMPT", "1");
+    shop.script("deploy.sh", "exit 0\n");
+    gitea.push("acme/shop", "dev-44", "2026-11-20T12:00:00Z");
+    let run = shop.run_under(
+        &["setsid", "-w", "sh", "-c", "sh -c '\"$@\"; exit $?' sh \"$@\"; exit $?", "sh"],
+        &["poll"],
+    );
+    run.code(0).line("shop/dev", &["deployed", "dev-44"]);
+}
+
+/// An unrelated job has a group that a child of the command joins; another child joins tagship's group.
+#[test]
+fn a_process_in_a_group_of_others_ends_alone() {
+    let gitea = gitea(Build::GiteaNew);
+    let mut job = std::process::Command::new("sleep").arg("600").process_group(0).spawn().unwrap();
+    let joining = "import os, sys, time\nos.setpgid(0, int(sys.argv[1]))\nopen(sys.argv[2], 'w').write(str(os.getpid()))\ntime.sleep(600)\n";
+    let deploy = format!(
+        "python3 join.py {} a </dev/null >/dev/null 2>&1 &\npython3 join.py $(ps -o pgid= $PPID) b </dev/null >/dev/null 2>&1 &\nexec sleep 600\n",
+        job.id()
+    );
+    let shop = about_to_deploy(&gitea, &deploy);
+    shop.file("join.py", joining);
+    let poll = shop.start(&["poll"]);
+    let has_joined = |name| shop.exists(name) && !shop.read(name).is_empty();
+    await_until("both have joined", || has_joined("a") && has_joined("b"));
+    poll.signal(Signal::TERM);
+    poll.end().code(143);
+    assert!(job.try_wait().unwrap().is_none(), "the job goes on");
+    job.kill().unwrap();
+    job.wait().unwrap();
+    for name in ["a", "b"] {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", shop.read(name)));
+        assert!(!stat.is_ok_and(|stat| !stat.contains(") Z ")), "{name} has ended");
+    }
+}
+
+#[test]
+fn what_was_left_behind_by_a_clock_that_was_ahead_is_over() {
+    let gitea = gitea(Build::GiteaNew);
+    let deploy = format!("{LEAVES_THE_GROUP}\nwhile [ ! -e works ]; do sleep 0.02; done\nexit 7\n");
+    let shop = about_to_deploy(&gitea, &deploy);
+    shop.run(&["poll"]).code(1);
+    shop.script("deploy.sh", "echo x >> works\n");
+    is_left_alone(&shop, "failed");
+    let ahead = "UPDATE attempt SET started_at = '2099-01-01T00:00:00Z', over_by = '2099-01-01T00:05:00Z'";
+    state(&shop).execute(ahead, []).unwrap();
+    is_resumed(&shop, "failed");
+    assert!(runs(&shop));
+    shop.remove("stay");
+}
+
+/// tagship's own group, and that of what it left behind, have no number in a PID namespace that they are outside of.
+#[test]
+#[ignore = "needs root"]
+fn a_group_outside_of_the_pid_namespace_is_no_fault() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = about_to_deploy(
+        &gitea,
+        &format!("{LEAVES_THE_GROUP}\nwhile [ ! -e works ]; do sleep 0.02; done\nexec sleep 600\n"),
+    );
+    let limited = DEV.replace("\"] }", "\"], timeout = \"1s\" }");
+    shop.config(&on_gitea(&gitea, &limited));
+    let apart = ["unshare", "--pid", "--fork", "--mount-proc"];
+    shop.run_under(&apart, &["poll"])
+        .code(1)
+        .line("shop/dev", &["failed", "dev-43"])
+        .stdout_has("was stopped after");
+    gitea.push("acme/shop", "dev-44", "2026-11-20T12:00:00Z");
+    let lock = shop.path("state.db.locks/shop@dev");
+    let held = format!("exec 9<{}; flock 9; sleep 600 <&9 & \"$@\"; exit $?", lock.display());
+    let run = shop.run_under(&[&apart[..], &["sh", "-c", &held, "sh"]].concat(), &["poll"]);
+    run.code(0).line("shop/dev", &["deploying", "dev-44"]);
 }
 
 /// Its environment cannot be read by the user that polls, and a stopped process is not at its end.

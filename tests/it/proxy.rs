@@ -31,6 +31,20 @@ impl Proxy {
         })
     }
 
+    /// Says the head of its answer a byte at a time, and never ends it.
+    pub(crate) fn dripping() -> Proxy {
+        Proxy::listen(|client, _| {
+            // A read that times out is a pause that ends early when the client goes away.
+            client.set_read_timeout(Some(std::time::Duration::from_millis(100)))?;
+            client.write_all(b"HTTP/1.1 200 OK\r\nX: ")?;
+            let mut request = [0; 4096];
+            while !matches!(client.read(&mut request), Ok(0)) {
+                client.write_all(b"y")?;
+            }
+            Ok(())
+        })
+    }
+
     fn start(backend: Option<u16>, answer: &'static str) -> Proxy {
         Proxy::listen(move |client, noted| {
             let mut head = Vec::new();

@@ -1,10 +1,16 @@
-//! Asks a SOCKS proxy to connect (SOCKS 4 and 4a; RFC 1928 and 1929). ureq's own client opens its connection itself, and
-//! no signal ends its waits.
+//! Asks a proxy for a connection to a host: by CONNECT (RFC 9110, section 9.3.6), or by SOCKS (4 and 4a; RFC 1928 and
+//! 1929). ureq's own CONNECT gives every read the whole timeout anew, and its SOCKS opens the connection itself, where no
+//! signal ends the wait.
 
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
 
-use ureq::{Proxy, ProxyProtocol};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ureq::{Error, Proxy, ProxyProtocol};
+
+/// A longer answer to CONNECT is refused.
+const LONGEST_HEAD: usize = 16 * 1024;
 
 /// Where the proxy connects to.
 #[derive(Clone, Copy, Debug)]
@@ -14,25 +20,71 @@ pub(super) enum Host<'a> {
     Name(&'a str),
 }
 
-/// Whether the proxy is asked by SOCKS, and not by CONNECT.
-pub(super) fn is_socks(proxy: &Proxy) -> bool {
-    !matches!(proxy.protocol(), ProxyProtocol::Http | ProxyProtocol::Https)
-}
-
 /// Asks the proxy at the other end of the stream. Afterwards the stream leads to the host.
 ///
 /// # Errors
-/// The proxy refuses, does not speak SOCKS, or the stream fails.
+/// The proxy refuses, does not speak the protocol, or the stream fails.
 pub(super) fn connect(
     stream: &mut (impl Read + Write),
     proxy: &Proxy,
     host: Host<'_>,
     port: u16,
-) -> io::Result<()> {
+) -> Result<(), Error> {
     match proxy.protocol() {
-        ProxyProtocol::Socks4 | ProxyProtocol::Socks4A => connect_4(stream, host, port),
-        _ => connect_5(stream, proxy, host, port),
+        ProxyProtocol::Socks4 | ProxyProtocol::Socks4A => Ok(connect_4(stream, host, port)?),
+        ProxyProtocol::Socks5 | ProxyProtocol::Socks5h => Ok(connect_5(stream, proxy, host, port)?),
+        _ => connect_http(stream, proxy, host, port),
     }
+}
+
+fn connect_http(
+    stream: &mut (impl Read + Write),
+    proxy: &Proxy,
+    host: Host<'_>,
+    port: u16,
+) -> Result<(), Error> {
+    let target = match host {
+        Host::Address(IpAddr::V6(address)) => format!("[{address}]:{port}"),
+        Host::Address(IpAddr::V4(address)) => format!("{address}:{port}"),
+        Host::Name(name) => format!("{name}:{port}"),
+    };
+    let login = match (proxy.username(), proxy.password()) {
+        (None, None) => String::new(),
+        (name, password) => {
+            let pair = format!("{}:{}", name.unwrap_or_default(), password.unwrap_or_default());
+            format!("Proxy-Authorization: Basic {}\r\n", STANDARD.encode(pair))
+        }
+    };
+    let agent = concat!("tagship/", env!("CARGO_PKG_VERSION"));
+    let request = format!(
+        "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nUser-Agent: {agent}\r\nProxy-Connection: Keep-Alive\r\n{login}\r\n"
+    );
+    stream.write_all(request.as_bytes())?;
+    // Nothing beyond the head is read: what follows is the host's.
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") && !head.ends_with(b"\n\n") {
+        match read::<1>(stream) {
+            Ok([byte]) if head.len() < LONGEST_HEAD => head.push(byte),
+            Ok(_) => return Err(Error::ConnectProxyFailed("the proxy's answer has no end".to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Err(Error::ConnectProxyFailed("the proxy did not answer".to_owned()));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let refused = match status(&head) {
+        Some(200..=299) => return Ok(()),
+        Some(407) => "the proxy wants a user name and password (407)".to_owned(),
+        Some(status) => format!("the proxy refuses to connect ({status}); does it allow this host and port?"),
+        None => "the proxy does not speak HTTP".to_owned(),
+    };
+    Err(Error::ConnectProxyFailed(refused))
+}
+
+/// Of `HTTP/1.1 200 Connection established`.
+fn status(head: &[u8]) -> Option<u16> {
+    let mut words = head.strip_prefix(b"HTTP/1.")?.split(|byte| byte.is_ascii_whitespace());
+    std::str::from_utf8(words.nth(1)?).ok()?.parse().ok()
 }
 
 fn connect_4(stream: &mut (impl Read + Write), host: Host<'_>, port: u16) -> io::Result<()> {
@@ -174,7 +226,12 @@ mod tests {
         let mut stream = Scripted(Cursor::new(answer.to_vec()), Vec::new());
         let result = connect(&mut stream, &Proxy::new(proxy).unwrap(), host, 443);
         assert_eq!(stream.0.position(), answer.len() as u64, "{proxy} {answer:?}");
-        (stream.1, result.map_err(|error| error.to_string()))
+        let text = |error| match error {
+            Error::Io(error) => error.to_string(),
+            Error::ConnectProxyFailed(text) => text,
+            other => panic!("{other:?}"),
+        };
+        (stream.1, result.map_err(text))
     }
 
     const NAME: Host<'_> = Host::Name("git.test");
@@ -203,6 +260,30 @@ mod tests {
         assert_eq!(with_login, b"\x05\x02\x02\0\x01\x02me\x02pw\x05\x01\0\x01\x0a\x01\x02\x03\x01\xbb");
         // It wants no login although there is one.
         sent("socks5://me:pw@p", address("10.1.2.3"), b"\x05\0\x05\0\0\x01abcdpp");
+    }
+
+    #[test]
+    fn a_proxy_is_asked_by_connect() {
+        let agent = concat!("tagship/", env!("CARGO_PKG_VERSION"));
+        let established = b"HTTP/1.1 200 Connection established\r\n\r\n";
+        for (proxy, host, answer, target, login) in [
+            ("http://p", NAME, &established[..], "git.test:443", ""),
+            ("https://p", address("10.1.2.3"), b"HTTP/1.0 200\n\n", "10.1.2.3:443", ""),
+            (
+                "http://me:pw@p",
+                address("::1"),
+                b"HTTP/1.1 204 \r\nVia: p\r\n\r\n",
+                "[::1]:443",
+                "Proxy-Authorization: Basic bWU6cHc=\r\n",
+            ),
+        ] {
+            let (sent, result) = asked(proxy, host, answer);
+            assert_eq!(result, Ok(()), "{proxy}");
+            let expected = format!(
+                "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nUser-Agent: {agent}\r\nProxy-Connection: Keep-Alive\r\n{login}\r\n"
+            );
+            assert_eq!(String::from_utf8(sent).unwrap(), expected);
+        }
     }
 
     #[test]
@@ -252,6 +333,17 @@ mod tests {
             ("socks5h://p", NAME, b"\x05\0\x05\x05", "the SOCKS proxy refuses: connection refused"),
             ("socks5h://p", NAME, b"\x05\0\x05\0\0\x07", foreign),
             ("socks5h://p", NAME, b"\x05\0\x05", "failed to fill whole buffer"),
+            ("http://p", NAME, b"HTTP/1.1 407 No\r\n\r\n", "the proxy wants a user name and password (407)"),
+            (
+                "http://p",
+                NAME,
+                b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
+                "the proxy refuses to connect (403); does it allow this host and port?",
+            ),
+            ("http://p", NAME, b"", "the proxy did not answer"),
+            ("http://p", NAME, b"HTTP/1.1 200 OK\r\nVia: p", "the proxy did not answer"),
+            ("http://p", NAME, b"SSH-2.0-OpenSSH_9.9\n\n", "the proxy does not speak HTTP"),
+            ("http://p", NAME, &[b'a'; LONGEST_HEAD + 1], "the proxy's answer has no end"),
         ] {
             assert_eq!(asked(proxy, host, answer).1, Err(expected.to_owned()), "{proxy} {answer:?}");
         }
