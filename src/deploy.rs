@@ -31,8 +31,8 @@ use crate::reference::{Digest, Tag};
 use crate::secret::{Redactor, Secrets};
 use crate::target::Target;
 use crate::target::step::Step;
-pub(crate) use gate::{Content, ask_gates};
-pub(crate) use notify::{EventReport, Message, Reported, notify};
+pub(crate) use gate::{GatedImage, ask_gates};
+pub(crate) use notify::{EventReport, Message, MessageContent, notify};
 pub(crate) use ping::{Ping, ping};
 pub(crate) use running::{running, verify};
 

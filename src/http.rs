@@ -29,7 +29,7 @@ use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _};
 use url::Url;
 
 pub(crate) use certificate::{Identity, read_certificates};
-pub(crate) use exchange::{Answer, NoAnswer, exchange};
+pub(crate) use exchange::{HttpResponse, NoAnswer, exchange};
 pub(crate) use proxy::{Proxy, is_loopback};
 use resolver::Resolver;
 pub(crate) use retry_after::{date, retry_after};

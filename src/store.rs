@@ -35,10 +35,10 @@ pub(crate) use owner::give_to_owner_of;
 pub(crate) use write::{Attempt, AttemptEnd, Write};
 
 use owner::StandIn;
-use patience::Patience;
+use patience::LockWait;
 use stamp::Stamp;
 
-use crate::engine::sighting::Sightings;
+use crate::engine::first_seen::SeenTags;
 use crate::engine::{Notification, OpenDeployments, PollState, StageRun, Unfinished};
 use crate::process::Traces;
 use crate::reference::Tag;
@@ -50,7 +50,7 @@ use crate::target::TargetId;
 #[derive(Debug)]
 pub(crate) struct Store {
     connection: Mutex<Connection>,
-    patience: Patience,
+    patience: LockWait,
     /// For messages: the file, or `none`.
     place: String,
     locks: lock::Locks,
@@ -152,7 +152,7 @@ impl Store {
                 (found, created)
             }
         };
-        let patience = Patience::until(cutoff);
+        let patience = LockWait::until(cutoff);
         let connection = patience.wait(Cutoff::is_reached, || file::open(&found.path, path))?;
         let locks = lock::Locks::beside(&found.path, found.owner);
         let store = Store { connection: Mutex::new(connection), patience, place, locks, is_kept: true };
@@ -171,7 +171,7 @@ impl Store {
     pub(crate) fn nothing(config: &Path) -> Result<Store, StoreError> {
         Ok(Store {
             connection: Mutex::new(in_memory()?),
-            patience: Patience::until(&Cutoff::default()),
+            patience: LockWait::until(&Cutoff::default()),
             place: "none".to_owned(),
             locks: lock::Locks::of_configuration(config)?,
             is_kept: false,
@@ -187,7 +187,7 @@ impl Store {
             return Store::copy_of(path, cutoff);
         };
         let place = path.display().to_string();
-        let patience = Patience::until(cutoff);
+        let patience = LockWait::until(cutoff);
         let (connection, is_current) = patience.wait(Cutoff::is_reached, || {
             let connection = file::open_for_reading(&found.path, path)?;
             let is_current = migration::is_current(&connection, &place)?;
@@ -206,7 +206,7 @@ impl Store {
     /// # Errors
     /// The file is corrupt, or newer than this program.
     pub(crate) fn copy_of(path: &Path, cutoff: &Cutoff) -> Result<Store, StoreError> {
-        let patience = Patience::until(cutoff);
+        let patience = LockWait::until(cutoff);
         let place = path.display().to_string();
         let mut connection = in_memory()?;
         let locks = match file::find(path)? {
@@ -215,7 +215,7 @@ impl Store {
                 migration::run(&mut connection, &place)?;
                 lock::Locks::beside(&found.path, found.owner)
             }
-            None => lock::Locks::beside(path, owner::Owner::this()),
+            None => lock::Locks::beside(path, owner::FileOwner::this()),
         };
         Ok(Store { connection: Mutex::new(connection), patience, place, locks, is_kept: true })
     }
@@ -313,9 +313,9 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::states`].
-    pub(crate) fn sightings(&self, target: &TargetId) -> Result<Sightings, StoreError> {
+    pub(crate) fn seen_tags(&self, target: &TargetId) -> Result<SeenTags, StoreError> {
         let connection = self.connection();
-        self.within(|| row::sightings(&connection, target))
+        self.within(|| row::seen_tags(&connection, target))
     }
 
     /// Every tag that a target was given, and when last.

@@ -7,8 +7,8 @@ pub(crate) mod inner;
 pub(crate) mod lint;
 pub(crate) mod notifier;
 pub(crate) mod path;
+pub(crate) mod probe;
 pub(crate) mod retry;
-pub(crate) mod running;
 pub(crate) mod shard;
 pub(crate) mod step;
 pub(crate) mod template;
@@ -49,7 +49,7 @@ pub(crate) struct Target {
     /// At least one, in order.
     pub(crate) deploy: Arc<[Step]>,
     pub(crate) retry: retry::Retry,
-    pub(crate) running: Option<running::Running>,
+    pub(crate) running: Option<probe::Probe>,
 }
 
 /// Variables: of a project, one map for all its stages, and a stage's own. None: the value is a secret.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{Exit, can_lock, load, read_state, used_files, warn_of_open_state};
 use crate::cli::{self, Global};
 use crate::config::Config;
-use crate::deploy::{self, EventReport, Message, Reported, Stop};
+use crate::deploy::{self, EventReport, Message, MessageContent, Stop};
 use crate::engine::{Audience, PollState};
 use crate::monitor;
 use crate::policy::{self, Order};
@@ -114,9 +114,9 @@ fn test_notifiers(
             continue;
         };
         let page = config.registries[&target.registry].page(&target.image.repository, Some(&test));
-        let reported = match notifier.batch {
-            true => Reported::Batch { count: 1, lines: &format!("{} test: {TEST}", target.id) },
-            false => Reported::One(EventReport {
+        let content = match notifier.batch {
+            true => MessageContent::Batch { count: 1, lines: &format!("{} test: {TEST}", target.id) },
+            false => MessageContent::One(EventReport {
                 status: "test",
                 tag: Some(&test),
                 digest: None,
@@ -127,7 +127,7 @@ fn test_notifiers(
             }),
         };
         let id = uuid::Uuid::now_v7().to_string();
-        let message = Message { id: &id, time: Timestamp::now(), reported };
+        let message = Message { id: &id, time: Timestamp::now(), content };
         let result = deploy::notify(target, &notifier.step, &message, secrets, stop, notifier.step.longest());
         if let Some(signal) = stop.signal() {
             return Exit::Signal(signal);
@@ -336,7 +336,7 @@ fn samples(
             sample.extend(state.high_water.as_ref().map(|listed| listed.tag.clone()));
             sample.extend(state.candidates.iter().map(|seen| seen.tag.clone()));
         }
-        sample.extend(store.sightings(&target.id)?.into_keys());
+        sample.extend(store.seen_tags(&target.id)?.into_keys());
         Ok(sample.into_iter().collect())
     };
     config.targets.iter().map(sample).collect()

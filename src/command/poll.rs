@@ -29,7 +29,7 @@ use crate::target::{Target, TargetId};
 ///
 /// # Errors
 /// Configuration, arguments or state file; nothing that could not be recorded was begun.
-pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) -> anyhow::Result<Exit> {
+pub(crate) fn poll(global: &Global, arguments: &cli::PollArgs, console: &Console) -> anyhow::Result<Exit> {
     // The process ends with the run: ten thousand targets need not be freed one by one.
     let config = ManuallyDrop::new(load(global)?);
     let metrics_file = match &config.settings.metrics_file {
@@ -205,7 +205,7 @@ fn github_files() -> GitHubFiles {
 }
 
 /// The worst that can be said of the run.
-fn exit(summary: &Summary, arguments: &cli::Poll) -> Exit {
+fn exit(summary: &Summary, arguments: &cli::PollArgs) -> Exit {
     if let Some(signal) = summary.signal {
         Exit::Signal(signal)
     } else if summary.failed > 0 || summary.unknown > 0 {

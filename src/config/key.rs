@@ -2,7 +2,7 @@
 
 use strum::VariantNames as _;
 
-use crate::target::notifier::Event;
+use crate::target::notifier::NotifyEvent;
 
 /// A kind of table in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -681,7 +681,7 @@ const SIGN: &[Key] = &[
 const NOTIFY: &[Key] = &[
     key(
         "on",
-        Kind::WordList(Event::VARIANTS),
+        Kind::WordList(NotifyEvent::VARIANTS),
         "Events to send: failed (for the first time; it will be retried), dead (gave up), rolled_back, recovered, deployed, available (waits for a manual deployment), unknown (polls have failed for as long as after says).",
         r#"on = ["failed", "dead", "recovered"]"#,
     )

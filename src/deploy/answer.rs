@@ -4,7 +4,7 @@ use serde_json::Value;
 use ureq::http::{StatusCode, header};
 use url::Url;
 
-use crate::http::Answer;
+use crate::http::HttpResponse;
 use crate::secret::{Outside, Redactor};
 use crate::target::step::{Success, Until};
 
@@ -13,7 +13,7 @@ const EXCERPT: usize = 200;
 
 /// Why the answer is no success, to stand behind `POST https://host/path: `; None for success.
 pub(super) fn failure(
-    answer: &Answer,
+    answer: &HttpResponse,
     success: &Success,
     url: &Url,
     redactor: &dyn Redactor,
@@ -64,7 +64,7 @@ pub(super) enum Awaited {
 
 /// What an endpoint says of the work that it queued. One that is not there yet, or busy, or down for a
 /// moment, says nothing.
-pub(super) fn awaited(answer: &Answer, until: &Until, redactor: &dyn Redactor) -> Awaited {
+pub(super) fn awaited(answer: &HttpResponse, until: &Until, redactor: &dyn Redactor) -> Awaited {
     let status = answer.status;
     let passes = status.is_server_error() || matches!(status.as_u16(), 404 | 408 | 429);
     if passes {
@@ -85,7 +85,7 @@ pub(super) fn awaited(answer: &Answer, until: &Until, redactor: &dyn Redactor) -
 }
 
 /// Where a redirect goes: no more than the origin, for its path and query may hold anything.
-fn redirect(answer: &Answer, url: &Url) -> Option<String> {
+fn redirect(answer: &HttpResponse, url: &Url) -> Option<String> {
     if !answer.status.is_redirection() {
         return None;
     }
@@ -98,7 +98,7 @@ fn redirect(answer: &Answer, url: &Url) -> Option<String> {
     })
 }
 
-fn pointer_fault(answer: &Answer, success: &Success, redactor: &dyn Redactor) -> Option<String> {
+fn pointer_fault(answer: &HttpResponse, success: &Success, redactor: &dyn Redactor) -> Option<String> {
     let pointer = success.pointer.as_ref()?;
     if answer.cut {
         return Some(format!("it is too long to look for {pointer} in it (more than 1 MiB)"));
@@ -126,7 +126,7 @@ fn shown(found: &Value, redactor: &dyn Redactor) -> String {
     redactor.redact(&Outside::text(&found.to_string())).excerpt(EXCERPT)
 }
 
-fn with_excerpt(message: String, answer: &Answer, redactor: &dyn Redactor) -> String {
+fn with_excerpt(message: String, answer: &HttpResponse, redactor: &dyn Redactor) -> String {
     let body = answer.shown(redactor).excerpt(EXCERPT);
     if body.is_empty() { message } else { format!("{message}: {body}") }
 }

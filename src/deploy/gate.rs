@@ -17,7 +17,7 @@ use crate::target::step::Step;
 
 /// What is to be deployed, if the gates agree.
 #[derive(Clone, Debug)]
-pub(crate) struct Content<'a> {
+pub(crate) struct GatedImage<'a> {
     pub(crate) tag: &'a Tag,
     pub(crate) digest: &'a Digest,
     pub(crate) previous_tag: Option<Tag>,
@@ -29,7 +29,7 @@ pub(crate) struct Content<'a> {
 /// A gate cannot be asked, or gives no answer in time (`gate`), or the cutoff was reached (`out_of_time`).
 pub(crate) fn ask_gates(
     target: &Target,
-    content: &Content<'_>,
+    content: &GatedImage<'_>,
     secrets: &Secrets,
     cutoff: &Cutoff,
 ) -> Result<Result<(), String>, Failure> {

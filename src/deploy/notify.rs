@@ -23,11 +23,11 @@ pub(crate) struct Message<'a> {
     pub(crate) id: &'a str,
     /// When it happened; of a batch, when the last event happened.
     pub(crate) time: Timestamp,
-    pub(crate) reported: Reported<'a>,
+    pub(crate) content: MessageContent<'a>,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Reported<'a> {
+pub(crate) enum MessageContent<'a> {
     One(EventReport<'a>),
     /// The number of events, and a line for each.
     Batch {
@@ -70,11 +70,19 @@ pub(crate) fn notify(
 ) -> Result<(), DeployError> {
     let vault = &Learning::new(secrets);
     let of_both = Subject { id: Some(message.id), time: Some(message.time), ..Subject::default() };
-    let subject = match message.reported {
-        Reported::One(EventReport { status, tag, digest, previous_tag, deployment_id, error, page }) => {
+    let subject = match message.content {
+        MessageContent::One(EventReport {
+            status,
+            tag,
+            digest,
+            previous_tag,
+            deployment_id,
+            error,
+            page,
+        }) => {
             Subject { tag, digest, previous_tag, deployment_id, status: Some(status), error, page, ..of_both }
         }
-        Reported::Batch { count, lines } => Subject { batch: Some(Batch { count, lines }), ..of_both },
+        MessageContent::Batch { count, lines } => Subject { batch: Some(Batch { count, lines }), ..of_both },
     };
     let values = Values { target, subject, vault, answers: None, unfit: Unfit::Replaced };
     let nothing = File::open("/dev/null")

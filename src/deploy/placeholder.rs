@@ -15,7 +15,7 @@ use crate::reference::{Digest, Tag};
 use crate::target::Target;
 use crate::target::path::{climbing, push_encoded};
 use crate::target::step::JsonTemplate;
-use crate::target::template::{Answer, Field, Part, SecretId, Template};
+use crate::target::template::{AnswerPointer, DeploymentField, Part, SecretId, Template};
 
 /// What the placeholders stand for in one attempt.
 pub(super) struct Values<'a> {
@@ -85,31 +85,31 @@ impl<'a> Values<'a> {
 
 impl Values<'_> {
     /// The value of a placeholder, or None where there is none (no digest, no previous tag).
-    pub(super) fn field(&self, field: Field) -> Option<Cow<'_, str>> {
+    pub(super) fn field(&self, field: DeploymentField) -> Option<Cow<'_, str>> {
         let target = self.target;
         let Subject { tag, digest, previous_tag, deployment_id, attempt, batch, .. } = self.subject;
         Some(match field {
-            Field::Project => target.id.project.as_str().into(),
-            Field::Stage => target.id.stage.as_str().into(),
-            Field::Target => target.id.to_string().into(),
-            Field::Registry => target.registry.as_str().into(),
-            Field::Repository => target.image.repository.as_str().into(),
-            Field::Image => target.image.with_tag(tag?).into(),
-            Field::Tag => tag?.as_str().into(),
-            Field::Digest => digest?.as_str().into(),
-            Field::ImageDigest => target.image.with_digest(digest?).into(),
-            Field::PreviousTag => previous_tag?.as_str().into(),
-            Field::DeploymentId => deployment_id?.into(),
-            Field::Attempt => attempt?.to_string().into(),
-            Field::Status => self.subject.status?.into(),
-            Field::Error => self.subject.error?.into(),
-            Field::Time => format!("{:.0}", self.subject.time?).into(),
-            Field::Url => match self.subject.page {
+            DeploymentField::Project => target.id.project.as_str().into(),
+            DeploymentField::Stage => target.id.stage.as_str().into(),
+            DeploymentField::Target => target.id.to_string().into(),
+            DeploymentField::Registry => target.registry.as_str().into(),
+            DeploymentField::Repository => target.image.repository.as_str().into(),
+            DeploymentField::Image => target.image.with_tag(tag?).into(),
+            DeploymentField::Tag => tag?.as_str().into(),
+            DeploymentField::Digest => digest?.as_str().into(),
+            DeploymentField::ImageDigest => target.image.with_digest(digest?).into(),
+            DeploymentField::PreviousTag => previous_tag?.as_str().into(),
+            DeploymentField::DeploymentId => deployment_id?.into(),
+            DeploymentField::Attempt => attempt?.to_string().into(),
+            DeploymentField::Status => self.subject.status?.into(),
+            DeploymentField::Error => self.subject.error?.into(),
+            DeploymentField::Time => format!("{:.0}", self.subject.time?).into(),
+            DeploymentField::Url => match self.subject.page {
                 Some(page) => page.into(),
                 None => tag.map_or_else(|| target.image.to_string(), |tag| target.image.with_tag(tag)).into(),
             },
-            Field::Count => batch?.count.to_string().into(),
-            Field::Lines => batch?.lines.into(),
+            DeploymentField::Count => batch?.count.to_string().into(),
+            DeploymentField::Lines => batch?.lines.into(),
         })
     }
 
@@ -234,16 +234,16 @@ impl Values<'_> {
 
     /// The documented body: every placeholder but secrets by its word, null where there is no value.
     pub(super) fn standard_json(&self) -> Value {
-        let (of_target, of_notification): (&[Field], &[Field]) = match self.subject {
-            Subject { batch: Some(_), .. } => (&[], &Field::OF_BATCH),
-            Subject { status: Some(_), .. } => (&Field::ALL, &Field::OF_NOTIFICATION),
-            _ => (&Field::ALL, &[]),
+        let (of_target, of_notification): (&[DeploymentField], &[DeploymentField]) = match self.subject {
+            Subject { batch: Some(_), .. } => (&[], &DeploymentField::OF_BATCH),
+            Subject { status: Some(_), .. } => (&DeploymentField::ALL, &DeploymentField::OF_NOTIFICATION),
+            _ => (&DeploymentField::ALL, &[]),
         };
         let fields = of_target.iter().chain(of_notification).map(|field| {
             let field = *field;
             let value = match field {
-                Field::Attempt => Value::from(self.subject.attempt),
-                Field::Count => Value::from(self.subject.batch.map(|batch| batch.count)),
+                DeploymentField::Attempt => Value::from(self.subject.attempt),
+                DeploymentField::Count => Value::from(self.subject.batch.map(|batch| batch.count)),
                 _ => self.field(field).map_or(Value::Null, |text| Value::from(text.into_owned())),
             };
             (field.word().to_owned(), value)
@@ -259,7 +259,7 @@ impl Values<'_> {
 
     /// `TAGSHIP_PROJECT` and the others, empty where there is no value. None for a batch: it has several targets.
     pub(super) fn environment(&self) -> impl Iterator<Item = (String, String)> + '_ {
-        Field::ALL.into_iter().filter(|_| self.subject.batch.is_none()).map(|field| {
+        DeploymentField::ALL.into_iter().filter(|_| self.subject.batch.is_none()).map(|field| {
             let name = format!("TAGSHIP_{}", field.word().to_ascii_uppercase());
             (name, self.field(field).unwrap_or_default().into_owned())
         })
@@ -296,7 +296,7 @@ impl Values<'_> {
     ///
     /// # Errors
     /// Nothing, or nothing that is text, a number or a truth.
-    fn answer(&self, Answer { step, pointer }: &Answer) -> Result<String, DeployError> {
+    fn answer(&self, AnswerPointer { step, pointer }: &AnswerPointer) -> Result<String, DeployError> {
         let Some(answers) = self.answers else {
             return Ok(String::new());
         };
@@ -497,14 +497,17 @@ mod tests {
             Values { target: &target, subject, vault: &vault, answers: None, unfit: Unfit::Replaced };
         let parts =
             |field| Template { parts: vec![Part::Literal("https://h/a/".to_owned()), Part::Field(field)] };
-        assert_eq!(values.header("Title", &parts(Field::Error)).unwrap(), "https://h/a/no  space/../x");
         assert_eq!(
-            values.argument(&parts(Field::Error)).unwrap(),
+            values.header("Title", &parts(DeploymentField::Error)).unwrap(),
+            "https://h/a/no  space/../x"
+        );
+        assert_eq!(
+            values.argument(&parts(DeploymentField::Error)).unwrap(),
             "https://h/a/\x1b[31mno\n space \x1b[0m/../x"
         );
-        assert_eq!(values.url(&parts(Field::Status)).unwrap(), "https://h/a/__");
+        assert_eq!(values.url(&parts(DeploymentField::Status)).unwrap(), "https://h/a/__");
         assert_eq!(
-            values.url(&parts(Field::Error)).unwrap(),
+            values.url(&parts(DeploymentField::Error)).unwrap(),
             "https://h/a/%1B%5B31mno%0A%20space%00%1B%5B0m%2F__%2Fx"
         );
         // What is wrong with a secret is no news, and is said.
@@ -514,7 +517,7 @@ mod tests {
     #[test]
     fn the_url_of_a_notification_is_the_page_else_the_image() {
         let (target, vault, tag) = (target(Vec::new()), KnownSecrets::none(), Tag::new("v2").unwrap());
-        let url = Template { parts: vec![Part::Field(Field::Url)] };
+        let url = Template { parts: vec![Part::Field(DeploymentField::Url)] };
         for (tag, page, expected) in [
             (Some(&tag), Some("https://git.example.com/x"), "https://git.example.com/x"),
             (Some(&tag), None, "git.example.com/acme/shop:v2"),

@@ -14,7 +14,7 @@ use super::signing;
 use super::transcript::KEPT;
 use super::{Attempt, DeployError, Deployer};
 use crate::engine::ErrorCode;
-use crate::http::{Answer, NoAnswer, exchange, retry_after};
+use crate::http::{HttpResponse, NoAnswer, exchange, retry_after};
 use crate::secret::Redactor as _;
 use crate::stop::{Cutoff, TICK, shown_duration};
 use crate::target::step::{Body, HttpStep, Success, Until};
@@ -80,7 +80,7 @@ impl<'a> HttpDeployer<'a> {
     }
 
     /// Asks until the cutoff, and leaves the judgement of the answer to the caller.
-    pub(super) fn ask(&self, cutoff: &Cutoff) -> Result<Answer, DeployError> {
+    pub(super) fn ask(&self, cutoff: &Cutoff) -> Result<HttpResponse, DeployError> {
         // A question changes nothing: nobody has to know what came of it.
         let grace = Duration::ZERO;
         let answer = exchange(&self.url, self.request.clone(), self.timeout, grace, cutoff);
@@ -104,7 +104,7 @@ impl<'a> HttpDeployer<'a> {
         timeout: Duration,
         grace: Duration,
         attempt: &Attempt<'_>,
-    ) -> Result<Answer, NoAnswer> {
+    ) -> Result<HttpResponse, NoAnswer> {
         let mut request = self.request.clone();
         self.signer.sign(&mut request, Timestamp::now()).map_err(NoAnswer::NotSendable)?;
         let mut answer = exchange(&self.url, request, timeout, grace, &Cutoff::at_signal(attempt.stop))?;
@@ -117,7 +117,7 @@ impl<'a> HttpDeployer<'a> {
         Ok(answer)
     }
 
-    fn once(&self, attempt: &mut Attempt<'_>) -> Result<Answer, DeployError> {
+    fn once(&self, attempt: &mut Attempt<'_>) -> Result<HttpResponse, DeployError> {
         self.exchange(self.timeout, attempt.patience.grace, attempt).map_err(|error| {
             unanswered(match (error, attempt.stop.signal()) {
                 // It may have ended together with tagship: what it did is as unknown as where the wait is cut short.
@@ -130,7 +130,7 @@ impl<'a> HttpDeployer<'a> {
     }
 
     /// Sends it until the answer says what is waited for. What may pass is taken for "not yet".
-    fn repeatedly(&self, until: &Until, attempt: &mut Attempt<'_>) -> Result<Answer, DeployError> {
+    fn repeatedly(&self, until: &Until, attempt: &mut Attempt<'_>) -> Result<HttpResponse, DeployError> {
         let began = Instant::now();
         let within = until.within.min(self.longest);
         // It asks, and is asked again: at a signal nobody has to know what came of it.
@@ -167,7 +167,7 @@ impl<'a> HttpDeployer<'a> {
         }
     }
 
-    fn take(&self, answer: &Answer, attempt: &mut Attempt<'_>) -> Result<Option<Value>, DeployError> {
+    fn take(&self, answer: &HttpResponse, attempt: &mut Attempt<'_>) -> Result<Option<Value>, DeployError> {
         attempt.http_status = Some(answer.status.as_u16());
         let head = format!("{}: {}\n", self.shown, shown_status(answer.status));
         let body = answer.shown(attempt.vault);

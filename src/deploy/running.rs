@@ -11,11 +11,11 @@ use super::placeholder::{MASK, Subject, Unfit, Values};
 use super::request::HttpDeployer;
 use super::vault::Vault;
 use super::{DeployError, Handover, Stop};
-use crate::engine::{ErrorCode, Failure, Reported};
+use crate::engine::{ErrorCode, Failure, ProbeAnswer};
 use crate::secret::{Outside, Secrets};
 use crate::stop::{Cutoff, shown_duration};
 use crate::target::Target;
-use crate::target::running::Running;
+use crate::target::probe::Probe;
 use crate::target::step::Step;
 
 /// How much of an answer a message shows.
@@ -32,10 +32,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Secrets are masked.
 pub(crate) fn running(
     target: &Target,
-    running: &Running,
+    running: &Probe,
     secrets: &Secrets,
     cutoff: &Cutoff,
-) -> Result<Reported, Failure> {
+) -> Result<ProbeAnswer, Failure> {
     let vault: &dyn Vault = secrets;
     let values = Values { target, subject: Subject::default(), vault, answers: None, unfit: Unfit::Refused };
     let failure = |code, what: &str| Failure {
@@ -49,7 +49,7 @@ pub(crate) fn running(
     let reported = find(&answer, running.pointer.as_deref(), vault).and_then(|found| {
         let shown = vault.redact(&found).excerpt(EXCERPT);
         // A stage that repeats a secret does not run it.
-        let reported = Reported::parse(&found.readable()).filter(|_| shown != MASK);
+        let reported = ProbeAnswer::parse(&found.readable()).filter(|_| shown != MASK);
         reported.ok_or_else(|| format!("it answers {shown:?}, which is no tag, image or digest"))
     });
     reported.map_err(|what| failure(ErrorCode::Running, &what))

@@ -26,10 +26,10 @@ const CERTIFICATES: Advice = Advice {
 
 /// What came back.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct HttpResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
-    /// At most [`LONGEST_BODY`]. To be understood; [`Answer::shown`] is what may be shown.
+    /// At most [`LONGEST_BODY`]. To be understood; [`HttpResponse::shown`] is what may be shown.
     pub(crate) body: Vec<u8>,
     /// Whether there was more.
     pub(crate) cut: bool,
@@ -37,7 +37,7 @@ pub(crate) struct Answer {
     pub(crate) withheld: bool,
 }
 
-impl Answer {
+impl HttpResponse {
     /// The body as text without secrets.
     pub(crate) fn shown(&self, redactor: &(impl Redactor + ?Sized)) -> Masked {
         if self.withheld {
@@ -91,7 +91,7 @@ pub(crate) fn exchange(
     timeout: Duration,
     grace: Duration,
     cutoff: &Cutoff,
-) -> Result<Answer, NoAnswer> {
+) -> Result<HttpResponse, NoAnswer> {
     let connecting = cutoff.until_lifted();
     let (agent, way) = agent(url, timeout, &connecting)?;
     let (sender, answers) = channel();
@@ -116,7 +116,7 @@ pub(crate) fn exchange(
     }
 }
 
-fn send(agent: &Agent, request: Request<Option<Vec<u8>>>) -> Result<Answer, ureq::Error> {
+fn send(agent: &Agent, request: Request<Option<Vec<u8>>>) -> Result<HttpResponse, ureq::Error> {
     let (parts, body) = request.into_parts();
     let mut response = match body {
         Some(body) => agent.run(Request::from_parts(parts, body)),
@@ -128,7 +128,13 @@ fn send(agent: &Agent, request: Request<Option<Vec<u8>>>) -> Result<Answer, ureq
     reader.read_to_end(&mut body)?;
     let cut = body.len() > LONGEST_BODY;
     body.truncate(LONGEST_BODY);
-    Ok(Answer { status: response.status(), headers: response.headers().clone(), body, cut, withheld: false })
+    Ok(HttpResponse {
+        status: response.status(),
+        headers: response.headers().clone(),
+        body,
+        cut,
+        withheld: false,
+    })
 }
 
 fn no_answer(error: &ureq::Error, by_proxy: &str, timeout: Duration, connecting: &Cutoff) -> NoAnswer {

@@ -22,26 +22,26 @@ pub(super) fn print(console: &Console, value: &impl Serialize) {
 /// A moment, as RFC 3339 writes it in UTC, with milliseconds.
 #[derive(Serialize)]
 #[serde(transparent)]
-pub(super) struct Moment(String);
+pub(super) struct Rfc3339(String);
 
 /// A duration, for fields that end with `_ms`.
 pub(super) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl From<Timestamp> for Moment {
-    fn from(moment: Timestamp) -> Moment {
-        Moment(format!("{moment:.3}"))
+impl From<Timestamp> for Rfc3339 {
+    fn from(moment: Timestamp) -> Rfc3339 {
+        Rfc3339(format!("{moment:.3}"))
     }
 }
 
-impl JsonSchema for Moment {
+impl JsonSchema for Rfc3339 {
     fn inline_schema() -> bool {
         true
     }
 
     fn schema_name() -> Cow<'static, str> {
-        "Moment".into()
+        "Rfc3339".into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {

@@ -8,10 +8,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::console::paint;
-use super::field::{Moment, VERSION, milliseconds, print};
+use super::field::{Rfc3339, VERSION, milliseconds, print};
 use super::wording::{describe_by, describe_duration, describe_outcome, shortened};
 use super::{Console, escape_control};
-use crate::engine::{DecidedBy, DeploymentState, Failure};
+use crate::engine::{DeploymentState, Failure, Trigger};
 use crate::store::{Past, PastAttempt};
 use crate::target::TargetId;
 
@@ -48,14 +48,14 @@ struct PastJson {
     previous_tag: Option<String>,
     digest: Option<String>,
     /// Who decided it.
-    by: DecidedBy,
+    by: Trigger,
     /// A login name, where it was by hand.
     by_whom: Option<String>,
     state: DeploymentState,
     /// Why it ended as it did, where that needs a word.
     reason: Option<String>,
-    created_at: Moment,
-    ended_at: Option<Moment>,
+    created_at: Rfc3339,
+    ended_at: Option<Rfc3339>,
     attempts: Vec<AttemptJson>,
 }
 
@@ -65,8 +65,8 @@ struct PastJson {
 struct AttemptJson {
     /// From 1.
     number: u32,
-    started_at: Moment,
-    ended_at: Option<Moment>,
+    started_at: Rfc3339,
+    ended_at: Option<Rfc3339>,
     /// Of the last command that ended by itself.
     exit_status: Option<i32>,
     /// Of the last answer.
@@ -238,7 +238,7 @@ impl From<&Past> for PastJson {
             state: past.state,
             reason: past.reason.clone(),
             created_at: past.created_at.into(),
-            ended_at: past.ended_at.map(Moment::from),
+            ended_at: past.ended_at.map(Rfc3339::from),
             attempts: past.attempts.iter().map(AttemptJson::from).collect(),
         }
     }
@@ -249,7 +249,7 @@ impl From<&PastAttempt> for AttemptJson {
         AttemptJson {
             number: attempt.number,
             started_at: attempt.started_at.into(),
-            ended_at: attempt.ended_at.map(Moment::from),
+            ended_at: attempt.ended_at.map(Rfc3339::from),
             exit_status: attempt.exit_status,
             http_status: attempt.http_status,
             error: attempt.failure.clone(),

@@ -22,7 +22,7 @@ use super::wording::over_by;
 use super::{Console, StatusRow};
 use crate::engine::Status;
 use crate::store::Past;
-use verdict::Verdict;
+use verdict::PageVerdict;
 use word::{Words, dot, spelled, tone_of};
 
 /// How many deployments the page shows at most.
@@ -54,7 +54,7 @@ pub(crate) fn status_as_html(console: &Console, page: &StatusPage<'_>) {
 
 fn document(console: &Console, page: &StatusPage<'_>) -> Markup {
     let words = Words { console, now: page.now };
-    let verdict = Verdict::of(page.rows, page.now);
+    let verdict = PageVerdict::of(page.rows, page.now);
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -91,7 +91,7 @@ fn policy() -> String {
     format!("default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'")
 }
 
-fn head(words: &Words<'_>, rows: &[StatusRow], verdict: &Verdict) -> Markup {
+fn head(words: &Words<'_>, rows: &[StatusRow], verdict: &PageVerdict) -> Markup {
     html! {
         h1 class=(verdict.tone.class()) { (dot(verdict.tone)) (verdict.text) }
         p.made {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::field::{Moment, VERSION, milliseconds, print};
+use super::field::{Rfc3339, VERSION, milliseconds, print};
 use super::{Console, Event, Report, Summary, TargetReport};
 use crate::engine::{DeploymentState, Failure, Status};
 
@@ -34,7 +34,7 @@ pub(super) struct RunJson<'a> {
 pub(super) struct HeadJson {
     /// Of this format; it grows when a reader of the old one would go wrong.
     version: u32,
-    started_at: Moment,
+    started_at: Rfc3339,
     duration_ms: u64,
     /// Sent to registries.
     requests: u64,
@@ -70,7 +70,7 @@ pub(super) struct TargetJson {
     deployed_tag: Option<String>,
     digest: Option<String>,
     /// When the reason can end, where that can be known.
-    until: Option<Moment>,
+    until: Option<Rfc3339>,
     /// The deployment that the run had to do with.
     deployment: Option<DeploymentJson>,
     error: Option<Failure>,
@@ -154,7 +154,7 @@ impl From<&TargetReport> for TargetJson {
             previous_tag: report.previous_tag.as_ref().map(ToString::to_string),
             deployed_tag: report.deployed_tag.as_ref().map(ToString::to_string),
             digest: report.digest.as_ref().map(ToString::to_string),
-            until: report.until.map(Moment::from),
+            until: report.until.map(Rfc3339::from),
             deployment: report.deployment.as_ref().map(|deployment| DeploymentJson {
                 id: deployment.id.clone(),
                 state: deployment.state,

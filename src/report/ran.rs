@@ -5,10 +5,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Console;
-use super::field::{Moment, VERSION, print};
-use super::table::{Table, cell};
+use super::field::{Rfc3339, VERSION, print};
+use super::table::{TextTable, cell};
 use super::wording::describe_by;
-use crate::engine::{Baseline, DecidedBy};
+use crate::engine::{Baseline, Trigger};
 use crate::store::{Origin, Ran};
 use crate::target::TargetId;
 
@@ -18,8 +18,8 @@ use crate::target::TargetId;
 pub(super) struct RanJson {
     /// Of this format; it grows when a reader of the old one would go wrong.
     version: u32,
-    from: Moment,
-    until: Moment,
+    from: Rfc3339,
+    until: Rfc3339,
     targets: Vec<TargetRanJson>,
 }
 
@@ -39,7 +39,7 @@ struct TargetRanJson {
 #[derive(JsonSchema, Serialize)]
 #[schemars(deny_unknown_fields, rename = "FirstPoll")]
 struct FirstPollJson {
-    at: Moment,
+    at: Rfc3339,
     /// The newest tag that there was.
     found_tag: String,
 }
@@ -57,11 +57,11 @@ pub(crate) struct TargetRan<'a> {
 struct TagRanJson {
     tag: String,
     digest: Option<String>,
-    from: Moment,
+    from: Rfc3339,
     /// None: until now.
-    until: Option<Moment>,
+    until: Option<Rfc3339>,
     /// Who decided it.
-    by: DecidedBy,
+    by: Trigger,
     /// A login name, where it was by hand.
     by_whom: Option<String>,
     deployment_id: String,
@@ -83,7 +83,7 @@ pub(crate) fn ran_as_json(console: &Console, runs: &[TargetRan<'_>], from: Times
 
 /// `history --at DATE --format human`
 pub(crate) fn ran_as_table(console: &Console, runs: &[TargetRan<'_>]) {
-    let mut table = Table::with_head(&["TARGET", "TAG", "FROM", "UNTIL", "BY"]);
+    let mut table = TextTable::with_head(&["TARGET", "TAG", "FROM", "UNTIL", "BY"]);
     for TargetRan { target, baseline, ran } in runs {
         if ran.is_empty() {
             let dash = || cell("-");
@@ -115,7 +115,7 @@ impl From<&Ran> for TagRanJson {
             tag: run.tag.to_string(),
             digest: run.digest.as_ref().map(ToString::to_string),
             from: run.from.into(),
-            until: run.until.map(Moment::from),
+            until: run.until.map(Rfc3339::from),
             by: origin.by,
             by_whom: origin.by_whom.clone(),
             deployment_id: origin.id.clone(),

@@ -8,10 +8,10 @@ use anstyle::Style;
 use jiff::Timestamp;
 
 use super::human::style_of;
-use super::table::{Cell, Table, cell, styled};
+use super::table::{Cell, TextTable, cell, styled};
 use super::wording::{count, describe_age, describe_by, describe_duration, describe_moment, or_dash};
 use super::{Console, escape_control};
-use crate::engine::{DecidedBy, DeploymentState, Edit, Failure, Hold, Status};
+use crate::engine::{DeploymentState, Edit, Failure, Hold, Status, Trigger};
 use crate::reference::{Digest, Tag};
 use crate::store::Origin;
 use crate::target::{Name, TargetId};
@@ -37,7 +37,7 @@ pub(crate) struct StatusRow {
     pub(crate) deployed_tag: Option<Tag>,
     pub(crate) deployed_digest: Option<Digest>,
     pub(crate) deployed_at: Option<Timestamp>,
-    pub(crate) deployed_by: Option<DecidedBy>,
+    pub(crate) deployed_by: Option<Trigger>,
     /// The deployment that brought it, as far as it is remembered.
     pub(crate) deployed_origin: Option<Origin>,
     /// The newest tag that the stage was ever given (or that its first poll found), and its deployment.
@@ -104,7 +104,7 @@ pub(crate) struct PendingRow {
 
 /// `status --format human`: the table, and below it why targets do not run their newest tag.
 pub(crate) fn status_as_table(console: &Console, rows: &[StatusRow], now: Timestamp) {
-    let mut table = Table::with_head(&["TARGET", "STATUS", "NEWEST", "DEPLOYED", "PENDING", "CHECKED"]);
+    let mut table = TextTable::with_head(&["TARGET", "STATUS", "NEWEST", "DEPLOYED", "PENDING", "CHECKED"]);
     for row in rows {
         let deployed = match (&row.deployed_tag, row.deployed_at) {
             (Some(tag), Some(at)) => format!("{tag} ({})", describe_age(at, now)),
@@ -121,7 +121,7 @@ pub(crate) fn status_as_table(console: &Console, rows: &[StatusRow], now: Timest
         ]);
     }
     table.print(console);
-    let mut below = Table::default();
+    let mut below = TextTable::default();
     for row in rows {
         for note in notes(row, now) {
             below.push(vec![cell(format!("{}:", row.target)), cell(note)]);
@@ -135,7 +135,7 @@ pub(crate) fn status_as_table(console: &Console, rows: &[StatusRow], now: Timest
 
 /// `status TARGET` for a single target: everything that is known of it.
 pub(crate) fn status_in_full(console: &Console, row: &StatusRow, now: Timestamp) {
-    let mut table = Table::default();
+    let mut table = TextTable::default();
     table.push(vec![cell(row.target.to_string()), status_cell(row.status)]);
     for (name, text) in facts(row, now) {
         table.push(vec![styled(format!("  {name}"), Style::new().dimmed()), cell(text)]);

@@ -13,7 +13,7 @@ const NARROWEST: usize = 60;
 
 /// Rows of cells, each in a colour of its own.
 #[derive(Default)]
-pub(super) struct Table {
+pub(super) struct TextTable {
     rows: Vec<Vec<Cell>>,
 }
 
@@ -31,11 +31,11 @@ pub(super) fn styled(text: impl Into<String>, style: Style) -> Cell {
     Cell { text: text.into(), style }
 }
 
-impl Table {
+impl TextTable {
     /// With a line that names the columns.
-    pub(super) fn with_head(names: &[&str]) -> Table {
+    pub(super) fn with_head(names: &[&str]) -> TextTable {
         let style = Style::new().bold();
-        Table { rows: vec![names.iter().map(|name| styled(*name, style)).collect()] }
+        TextTable { rows: vec![names.iter().map(|name| styled(*name, style)).collect()] }
     }
 
     pub(super) fn push(&mut self, row: Vec<Cell>) {
@@ -84,9 +84,9 @@ mod tests {
 
     use super::*;
 
-    fn table() -> Table {
-        let mut table = Table::with_head(&["TAG", "REASON"]);
-        table.push(vec![cell("v1.0.0"), styled("older than v1.1.0, which it was given", Style::new())]);
+    fn table() -> TextTable {
+        let mut table = TextTable::with_head(&["TAG", "REASON"]);
+        table.push(vec![cell("v1.0.0"), styled("older than v1.1.0, the newest tag so far", Style::new())]);
         table
     }
 
@@ -94,7 +94,7 @@ mod tests {
     fn a_pipe_gets_every_line_whole() {
         let lines = table().lines(None);
         assert_eq!(lines.len(), 2);
-        assert!(lines[1].ends_with("v1.0.0  older than v1.1.0, which it was given"), "{lines:?}");
+        assert!(lines[1].ends_with("v1.0.0  older than v1.1.0, the newest tag so far"), "{lines:?}");
     }
 
     #[test]
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_colour_stays_in_its_cell() {
-        let mut table = Table::default();
+        let mut table = TextTable::default();
         table.push(vec![styled("a", AnsiColor::Red.on_default()), cell("b")]);
         table.push(vec![cell("long"), cell("b")]);
         assert_eq!(table.lines(None), ["\u{1b}[31ma\u{1b}[0m     b", "long  b"]);

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::field::{Moment, VERSION, print};
-use super::table::{Table, cell, styled};
+use super::field::{Rfc3339, VERSION, print};
+use super::table::{TextTable, cell, styled};
 use super::wording::{describe_by, or_dash};
 use super::{Console, escape_control};
 use crate::engine::{TagVerdict, VerdictKind};
@@ -50,7 +50,7 @@ pub(super) struct TagsJson<'a> {
     /// What the stage runs, as far as tagship knows.
     deployed_tag: Option<&'a str>,
     /// The last successful poll.
-    polled_at: Option<Moment>,
+    polled_at: Option<Rfc3339>,
     tags: Vec<TagJson<'a>>,
     dropped: DroppedJson<'a>,
 }
@@ -70,13 +70,13 @@ struct TagJson<'a> {
     tag: &'a str,
     /// What is compared, where the rule takes the tag.
     key: Option<&'a str>,
-    pushed_at: Option<Moment>,
+    pushed_at: Option<Rfc3339>,
     /// What became of it.
     verdict: VerdictKind,
     /// Why, for people.
     reason: &'a str,
     /// When the reason can end, where that can be known.
-    until: Option<Moment>,
+    until: Option<Rfc3339>,
 }
 
 /// `tags --format json`: always every tag, or the one that was asked for.
@@ -92,7 +92,7 @@ pub(crate) fn tags_as_json(console: &Console, page: &TagsPage<'_>) {
             gates: &page.gates,
             high_water_tag: page.high_water.map(Tag::as_str),
             deployed_tag: page.deployed.map(Tag::as_str),
-            polled_at: page.polled_at.map(Moment::from),
+            polled_at: page.polled_at.map(Rfc3339::from),
             tags: page.tags.iter().map(TagJson::from).collect(),
             dropped: DroppedJson { count: page.dropped.count, names: &page.dropped.names },
         },
@@ -104,17 +104,17 @@ impl<'a> From<&'a TagVerdict> for TagJson<'a> {
         TagJson {
             tag: verdict.listed.tag.as_str(),
             key: verdict.key.as_deref(),
-            pushed_at: verdict.listed.pushed_at.map(Moment::from),
+            pushed_at: verdict.listed.pushed_at.map(Rfc3339::from),
             verdict: verdict.kind,
             reason: &verdict.reason,
-            until: verdict.until.map(Moment::from),
+            until: verdict.until.map(Rfc3339::from),
         }
     }
 }
 
 /// `tags --format human`: of many tags the interesting ones first, `all` for the rest.
 pub(crate) fn tags_as_table(console: &Console, page: &TagsPage<'_>, all: bool) {
-    let mut above = Table::default();
+    let mut above = TextTable::default();
     above.push(vec![cell(head(page))]);
     above.print(console);
     let shown = if all { page.tags.iter().collect() } else { screenful(page.tags) };
@@ -123,7 +123,7 @@ pub(crate) fn tags_as_table(console: &Console, page: &TagsPage<'_>, all: bool) {
         page.order != Order::Newest && shown.iter().any(|verdict| verdict.listed.pushed_at.is_some());
     let columns = ["TAG", "KEY", "PUSHED", "VERDICT", "REASON"];
     let columns: Vec<&str> = columns.into_iter().filter(|name| has_times || *name != "PUSHED").collect();
-    let mut table = Table::with_head(&columns);
+    let mut table = TextTable::with_head(&columns);
     for verdict in &shown {
         let style = style_of(verdict.kind);
         let text = |text: String| styled(text, style);
@@ -151,7 +151,7 @@ pub(crate) fn tag_in_full(
     verdict: &TagVerdict,
     origin: Option<&Origin>,
 ) {
-    let mut table = Table::default();
+    let mut table = TextTable::default();
     let taken = styled(verdict.kind.as_str(), style_of(verdict.kind));
     table.push(vec![cell(format!("{} {}", page.target, verdict.listed.tag)), taken]);
     let mut facts = vec![("why", reason(verdict)), ("key", key(verdict))];
@@ -206,10 +206,10 @@ fn style_of(taken: VerdictKind) -> Style {
         VerdictKind::Next | VerdictKind::Baseline | VerdictKind::Available => {
             AnsiColor::Cyan.on_default().bold()
         }
-        VerdictKind::Held | VerdictKind::Waiting | VerdictKind::NotChecked | VerdictKind::PassedBy => {
+        VerdictKind::Held | VerdictKind::Waiting | VerdictKind::NotChecked | VerdictKind::NewerFirst => {
             AnsiColor::Yellow.on_default()
         }
-        VerdictKind::PassedOver
+        VerdictKind::NotNewer
         | VerdictKind::NotMatched
         | VerdictKind::Excluded
         | VerdictKind::NotParsed

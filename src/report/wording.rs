@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::escape_control;
-use crate::engine::{DecidedBy, DeploymentState};
+use crate::engine::{DeploymentState, Trigger};
 use crate::reference::Tag;
 use crate::store::Past;
 
@@ -26,13 +26,13 @@ pub(super) fn or_dash(tag: Option<&Tag>) -> &str {
 }
 
 /// The trigger of a deployment, and who: `by poll`, `manually (alice)`.
-pub(super) fn describe_by(by: DecidedBy, by_whom: Option<&str>) -> String {
+pub(super) fn describe_by(by: Trigger, by_whom: Option<&str>) -> String {
     let what = match by {
-        DecidedBy::Poll => "by poll",
-        DecidedBy::Hand => "manually",
-        DecidedBy::Mark => "by mark",
-        DecidedBy::Running => "by probe",
-        DecidedBy::Rollback => "by rollback",
+        Trigger::Poll => "by poll",
+        Trigger::Manual => "manually",
+        Trigger::Mark => "by mark",
+        Trigger::Probe => "by probe",
+        Trigger::Rollback => "by rollback",
     };
     by_whom.map_or_else(|| what.to_owned(), |name| format!("{what} ({})", escape_control(name)))
 }

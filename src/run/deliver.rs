@@ -14,7 +14,7 @@ use super::record::Recorded;
 use super::stage::longest;
 use super::{Context, Message, Mode};
 use crate::deploy::{self, Handover, Watch};
-use crate::engine::{self, Change, DecidedBy, Deployment, DeploymentState, Failure, Status, TargetEvent};
+use crate::engine::{self, Change, Deployment, DeploymentState, Failure, Status, TargetEvent, Trigger};
 use crate::process::Leader;
 use crate::report::{Phase, TargetReport};
 use crate::stop::Cutoff;
@@ -222,7 +222,7 @@ impl Delivery<'_> {
         let runs = self.context.run.store.runs(&target.id)?;
         let marked = runs
             .last()
-            .filter(|run| run.by == DecidedBy::Mark && given_up.latest_tag.as_ref() == Some(&run.tag));
+            .filter(|run| run.by == Trigger::Mark && given_up.latest_tag.as_ref() == Some(&run.tag));
         Ok(marked.map_or_else(
             || "no other image is known to roll back to".to_owned(),
             |run| format!("not rolled back: {} was marked as deployed", run.tag),

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::facts::{Answers, FromEveryone};
 use super::{Context, changes};
 use crate::engine::feed::{Count, FeedRow};
-use crate::engine::sighting::{self, Asked, Built, Placed, Sighting};
+use crate::engine::first_seen::{self, Asked, Built, Placed, SeenTag};
 use crate::engine::{self, Decision, Failure, PollState};
 use crate::policy::{Order, Reading, Selection};
 use crate::reference::{Held, ListedTag, Listing, Repository, Tag};
@@ -69,7 +69,7 @@ pub(super) struct Selected {
     /// The version of the target's state that it was decided on; None: the target had no state.
     pub(super) version: Option<i64>,
     /// Tags that were never seen before, where the registry has no push times.
-    pub(super) sighted: Vec<(Tag, Sighting)>,
+    pub(super) sighted: Vec<(Tag, SeenTag)>,
     /// The place of a large list: these take as much memory, until they are recorded.
     pub(super) _held: Held,
     /// What people should know of the listing.
@@ -203,16 +203,16 @@ pub(super) fn place(
     target: &Target,
     listing: &Listing,
 ) -> Result<Result<(Placed, Answers), Failure>, StoreError> {
-    let (known, now) = (context.run.store.sightings(&target.id)?, Timestamp::now());
+    let (known, now) = (context.run.store.seen_tags(&target.id)?, Timestamp::now());
     if registry.has_push_times() {
-        return Ok(Ok((sighting::in_sequence(listing, &known, now), Answers::default())));
+        return Ok(Ok((first_seen::in_sequence(listing, &known, now), Answers::default())));
     }
-    let unplaced = sighting::unplaced(target, listing, &known, context.states.get(&target.id), now);
+    let unplaced = first_seen::unplaced(target, listing, &known, context.states.get(&target.id), now);
     let asked = match ask_images(context, registry, target, &unplaced) {
         Ok(asked) => asked,
         Err(failure) => return Ok(Err(failure)),
     };
-    let placed = sighting::place(listing, &known, &asked, now);
+    let placed = first_seen::place(listing, &known, &asked, now);
     let answers = Answers::default();
     // Of the others the state says that nothing is known.
     for (tag, digest) in &placed.images {
@@ -389,7 +389,7 @@ pub(super) struct Newest {
     /// None: the policy allows none. The error says of which tags nothing tells which is newer.
     pub(super) tag: Result<Option<ListedTag>, String>,
     /// What is to be remembered of the tags that were listed.
-    pub(super) sighted: Vec<(Tag, Sighting)>,
+    pub(super) sighted: Vec<(Tag, SeenTag)>,
 }
 
 /// The newest tag that a target's policy allows, whatever its gates say. `all`: the tags, where they are listed already.

@@ -10,11 +10,11 @@ use jiff::Timestamp;
 
 use super::Run;
 use crate::config::Config;
-use crate::deploy::{self, DeployError, EventReport, Message, Reported};
+use crate::deploy::{self, DeployError, EventReport, Message, MessageContent};
 use crate::engine::{self, Decision, ErrorCode, Failed, Notification, PollState, Status};
-use crate::report::{Event as Said, Report};
+use crate::report::{Event, Report};
 use crate::store::{Notified, StoreError, Write};
-use crate::target::notifier::{Event, Notifier};
+use crate::target::notifier::{Notifier, NotifyEvent};
 use crate::target::retry::Retry;
 use crate::target::{Target, TargetId};
 
@@ -37,25 +37,27 @@ pub(super) fn enqueue_decision(
         let is_enqueued = |event, of: Notified<'_>| write.is_enqueued(&notifier.receiver, target, event, of);
         match (&decision.state.failing, was_failing) {
             (Some(failing), _)
-                if notifier.wants(Event::Unknown, target)
+                if notifier.wants(NotifyEvent::Unknown, target)
                     && lasted(failing.since)
                     && !is_enqueued(
-                        Event::Unknown,
+                        NotifyEvent::Unknown,
                         Notified { since: Some(failing.since), ..Notified::default() },
                     )? =>
             {
                 let error = Some(failing.failure.described());
-                write.insert_notification(&Notification { error, ..new(Event::Unknown) })?;
+                write.insert_notification(&Notification { error, ..new(NotifyEvent::Unknown) })?;
             }
-            (None, Some(failing)) if notifier.wants(Event::Recovered, target) && lasted(failing.since) => {
-                write.insert_notification(&new(Event::Recovered))?;
+            (None, Some(failing))
+                if notifier.wants(NotifyEvent::Recovered, target) && lasted(failing.since) =>
+            {
+                write.insert_notification(&new(NotifyEvent::Recovered))?;
             }
             _ => {}
         }
-        if decision.status == Status::Available && notifier.wants(Event::Available, target) {
+        if decision.status == Status::Available && notifier.wants(NotifyEvent::Available, target) {
             let of = Notified { tag: decision.latest_tag.as_ref(), ..Notified::default() };
-            if !is_enqueued(Event::Available, of)? {
-                write.insert_notification(&new(Event::Available))?;
+            if !is_enqueued(NotifyEvent::Available, of)? {
+                write.insert_notification(&new(NotifyEvent::Available))?;
             }
         }
     }
@@ -81,7 +83,7 @@ const LONGEST_LINES: usize = 1_800;
 pub(super) fn send(run: &Run<'_>, left: Duration, report: &mut dyn Report) {
     let until = Instant::now() + left.clamp(SHORTEST, LONGEST);
     if let Err(error) = send_due(run, until, report) {
-        report.event(Said::Warning(&format!("notifications will be sent by the next run: {error}")));
+        report.event(Event::Warning(&format!("notifications will be sent by the next run: {error}")));
     }
 }
 
@@ -143,7 +145,7 @@ fn send_due(run: &Run<'_>, until: Instant, report: &mut dyn Report) -> Result<()
                 let text = format!(
                     "cannot record whether the {what} notification was sent, so it will be sent again: {error}"
                 );
-                report.event(Said::Warning(&text));
+                report.event(Event::Warning(&text));
             }
         }
     });
@@ -174,9 +176,9 @@ fn send_to(
         let lines = lines(&notifications);
         let registry = &run.config.registries[&target.registry];
         let page = registry.page(&target.image.repository, last.tag.as_ref());
-        let reported = match notifier.batch {
-            true => Reported::Batch { count: notifications.len(), lines: &lines },
-            false => Reported::One(EventReport {
+        let content = match notifier.batch {
+            true => MessageContent::Batch { count: notifications.len(), lines: &lines },
+            false => MessageContent::One(EventReport {
                 status: last.event.as_str(),
                 tag: last.tag.as_ref(),
                 digest: last.digest.as_ref(),
@@ -187,7 +189,7 @@ fn send_to(
             }),
         };
         // A batch that another notification joined is another message.
-        let message = Message { id: &last.id, time: last.created_at, reported };
+        let message = Message { id: &last.id, time: last.created_at, content };
         let result = deploy::notify(target, &notifier.step, &message, &run.secrets, run.stop, left);
         let is_hanging = result.as_ref().is_err_and(|error| error.code == ErrorCode::Timeout);
         // The receiving end waits for all senders.
@@ -250,8 +252,8 @@ fn record_result(
     match next {
         Some(_) if attempts > 1 => {}
         Some(_) => report
-            .event(Said::Warning(&format!("could not send the {what} notification; will retry: {error}"))),
-        None => report.event(Said::Warning(&format!(
+            .event(Event::Warning(&format!("could not send the {what} notification; will retry: {error}"))),
+        None => report.event(Event::Warning(&format!(
             "gave up on the {what} notification after {attempts} attempts: {error}"
         ))),
     }

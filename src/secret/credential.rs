@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::docker::{DockerConfig, HUB, Place};
+use super::docker::{CredentialPlace, DockerConfig, HUB};
 use super::value::token;
 use super::{SecretError, keyring, source};
 use crate::config::{CredentialSetting, Location, RegistryConfig, RegistryKind, SecretSource, host};
@@ -55,7 +55,7 @@ type Lazy = Arc<OnceLock<Resolved>>;
 pub(super) struct Credentials {
     docker: OnceLock<Result<DockerConfig, String>>,
     /// Every other source has its one credential nowhere in a docker configuration.
-    found: Mutex<BTreeMap<Place, Found>>,
+    found: Mutex<BTreeMap<CredentialPlace, Found>>,
 }
 
 /// A credential, once it was looked for.
@@ -70,7 +70,7 @@ impl Credentials {
     /// One that is known already.
     pub(super) fn known(credential: Credential) -> Credentials {
         let lazy = Lazy::new(OnceLock::from(Ok(Some(credential))));
-        let found = BTreeMap::from([(Place::Nowhere, Found { lazy, is_last: true })]);
+        let found = BTreeMap::from([(CredentialPlace::Nowhere, Found { lazy, is_last: true })]);
         Credentials { docker: OnceLock::new(), found: Mutex::new(found) }
     }
 
@@ -109,7 +109,7 @@ impl Credentials {
         let (_, place) = self.place(registry, repository)?;
         let is_command =
             matches!(registry.credential, CredentialSetting::Source(SecretSource::Command { .. }));
-        if !is_command && !matches!(place, Place::Helper { .. }) {
+        if !is_command && !matches!(place, CredentialPlace::Helper { .. }) {
             return Ok(None);
         }
         let is_used = |found: &Credential| found.token.expose_secret() == used.token.expose_secret();
@@ -135,15 +135,15 @@ impl Credentials {
         &self,
         registry: &RegistryConfig,
         repository: Option<&Repository>,
-    ) -> Result<(Option<&DockerConfig>, Place), SecretError> {
+    ) -> Result<(Option<&DockerConfig>, CredentialPlace), SecretError> {
         let CredentialSetting::Source(SecretSource::DockerConfig(path)) = &registry.credential else {
-            return Ok((None, Place::Nowhere));
+            return Ok((None, CredentialPlace::Nowhere));
         };
         let config = self.docker(path).map_err(|error| of(registry, error.into()))?;
         Ok((Some(config), config.place(&docker_host(registry), repository.map(Repository::as_str))))
     }
 
-    fn found(&self) -> MutexGuard<'_, BTreeMap<Place, Found>> {
+    fn found(&self) -> MutexGuard<'_, BTreeMap<CredentialPlace, Found>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -159,7 +159,7 @@ fn of(registry: &RegistryConfig, error: SecretError) -> SecretError {
 fn find(registry: &RegistryConfig, cutoff: &Cutoff) -> Result<Option<Credential>, SecretError> {
     let credential =
         |token: SecretString| Credential { username: registry.username.clone(), token, is_identity: false };
-    let of_entry = |entry: keyring::Entry| Credential {
+    let of_entry = |entry: keyring::KeyringEntry| Credential {
         username: registry.username.clone().or(entry.username),
         token: entry.token,
         is_identity: false,

@@ -12,7 +12,7 @@ use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
-use super::program::{self, Fault};
+use super::program::{self, ProgramError};
 use super::value::token;
 use super::{Credential, SecretError};
 use crate::file;
@@ -54,7 +54,7 @@ struct Entry {
 
 /// Where the configuration has a credential.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
+pub(super) enum CredentialPlace {
     Nowhere,
     /// The key of an entry of `auths`.
     Entry(String),
@@ -95,7 +95,7 @@ impl DockerConfig {
     }
 
     /// Where the credential of a server (`host` or `host:port`) is, or that of a repository on it.
-    pub(super) fn place(&self, host: &str, repository: Option<&str>) -> Place {
+    pub(super) fn place(&self, host: &str, repository: Option<&str>) -> CredentialPlace {
         let entry = self.entry(host, repository);
         let helpers = self.file.cred_helpers.iter().flatten();
         let own = helpers.filter(|(key, _)| same(&host_of(key), host)).map(|(_, name)| name).next();
@@ -103,9 +103,9 @@ impl DockerConfig {
         match own.or(store).filter(|name| !name.is_empty()) {
             Some(name) => {
                 let server = if host == HUB { HUB_KEY } else { host };
-                Place::Helper { name: name.clone(), server: server.to_owned(), entry }
+                CredentialPlace::Helper { name: name.clone(), server: server.to_owned(), entry }
             }
-            None => entry.map_or(Place::Nowhere, Place::Entry),
+            None => entry.map_or(CredentialPlace::Nowhere, CredentialPlace::Entry),
         }
     }
 
@@ -128,16 +128,16 @@ impl DockerConfig {
     /// The entry is no user name and password, or the helper fails.
     pub(super) fn credential(
         &self,
-        place: &Place,
+        place: &CredentialPlace,
         cutoff: &Cutoff,
     ) -> Result<Option<Credential>, SecretError> {
         match place {
-            Place::Nowhere => Ok(None),
-            Place::Entry(key) => Ok(Some(self.of_entry(key)?)),
-            Place::Helper { name, server, entry } => match (ask(name, server, cutoff), entry) {
+            CredentialPlace::Nowhere => Ok(None),
+            CredentialPlace::Entry(key) => Ok(Some(self.of_entry(key)?)),
+            CredentialPlace::Helper { name, server, entry } => match (ask(name, server, cutoff), entry) {
                 (Ok(Some(credential)), _) => Ok(Some(credential)),
                 // A file from a machine that has the helper.
-                (Err(Fault::Missing(_)), Some(key)) => Ok(Some(self.of_entry(key)?)),
+                (Err(ProgramError::Missing(_)), Some(key)) => Ok(Some(self.of_entry(key)?)),
                 (Err(fault), _) => Err(fault.into()),
                 (Ok(None), entry) => Ok(entry.as_ref().map(|key| self.of_entry(key)).transpose()?),
             },
@@ -186,7 +186,7 @@ fn some(value: Option<&SecretString>) -> Option<&SecretString> {
 }
 
 /// Asks a helper (`docker-credential-NAME get`). None: it has no credential of this server.
-fn ask(name: &str, server: &str, cutoff: &Cutoff) -> Result<Option<Credential>, Fault> {
+fn ask(name: &str, server: &str, cutoff: &Cutoff) -> Result<Option<Credential>, ProgramError> {
     let program = format!("docker-credential-{name}");
     if name.contains('/') {
         return Err(format!("{program:?} is no name of a credential helper").into());
@@ -270,7 +270,8 @@ mod tests {
             ("git.example.com", Some("acme/shop"), None),
             ("old.example.com", Some("v2/shop"), Some("Old.example.com/v2")),
         ] {
-            let expected = expected.map_or(Place::Nowhere, |key| Place::Entry(key.to_owned()));
+            let expected =
+                expected.map_or(CredentialPlace::Nowhere, |key| CredentialPlace::Entry(key.to_owned()));
             assert_eq!(config.place(host, repository), expected, "{host} {repository:?}");
         }
     }
@@ -286,7 +287,7 @@ mod tests {
             ("docker.io", "hub", HUB_KEY, None),
             ("b.example.com", "desktop", "b.example.com", Some("b.example.com".to_owned())),
         ] {
-            let expected = Place::Helper { name: name.into(), server: server.into(), entry };
+            let expected = CredentialPlace::Helper { name: name.into(), server: server.into(), entry };
             assert_eq!(config.place(host, None), expected, "{host}");
         }
     }

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::credential::docker_host;
-use super::docker::{DockerConfig, Place};
+use super::docker::{CredentialPlace, DockerConfig};
 use crate::config::{Config, CredentialSetting, RegistryKind, SecretSource};
 
 const READ_BY_OTHERS: u32 = 0o004;
@@ -52,7 +52,7 @@ pub(crate) fn without_entry(config: &Config) -> Vec<String> {
             Err(error) => Some(format!("the token of the registry {}: {error}", registry.name)),
             Ok(found) => {
                 let place = found.place(&host, repository);
-                (place == Place::Nowhere).then(|| {
+                (place == CredentialPlace::Nowhere).then(|| {
                     format!(
                         "{} has no entry of {host} and names no helper: the registry {} is asked with nobody's rights\n    docker login {host}, or anonymous = true",
                         path.display(),

@@ -3,7 +3,7 @@
 use std::env;
 
 use super::credential::{docker_host, variable_of};
-use super::docker::{DockerConfig, Place};
+use super::docker::{CredentialPlace, DockerConfig};
 use crate::config::{Config, CredentialSetting, Location, RegistryConfig, SecretSource};
 
 /// What each registry is asked with, then each secret, and where it comes from.
@@ -28,9 +28,11 @@ fn of_registry(registry: &RegistryConfig) -> String {
             let host = docker_host(registry);
             let found = match DockerConfig::read(path).map(|docker| docker.place(&host, None)) {
                 Err(error) => error,
-                Ok(Place::Nowhere) => format!("it has none for {host}: nobody's rights"),
-                Ok(Place::Entry(entry)) => format!("its entry {entry}"),
-                Ok(Place::Helper { name, server, .. }) => format!("docker-credential-{name} for {server}"),
+                Ok(CredentialPlace::Nowhere) => format!("it has none for {host}: nobody's rights"),
+                Ok(CredentialPlace::Entry(entry)) => format!("its entry {entry}"),
+                Ok(CredentialPlace::Helper { name, server, .. }) => {
+                    format!("docker-credential-{name} for {server}")
+                }
             };
             format!("the docker configuration {}: {found}", path.display())
         }

@@ -29,29 +29,29 @@ const PATIENCE: Patience = Patience { grace: Duration::from_millis(200), linger:
 
 /// Why a program gave nothing.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum ProgramError {
     /// There is no such program.
     Missing(String),
     Failed(SecretError),
 }
 
-impl From<SecretError> for Fault {
-    fn from(error: SecretError) -> Fault {
-        Fault::Failed(error)
+impl From<SecretError> for ProgramError {
+    fn from(error: SecretError) -> ProgramError {
+        ProgramError::Failed(error)
     }
 }
 
-impl From<String> for Fault {
-    fn from(text: String) -> Fault {
-        Fault::Failed(text.into())
+impl From<String> for ProgramError {
+    fn from(text: String) -> ProgramError {
+        ProgramError::Failed(text.into())
     }
 }
 
-impl From<Fault> for SecretError {
-    fn from(fault: Fault) -> SecretError {
+impl From<ProgramError> for SecretError {
+    fn from(fault: ProgramError) -> SecretError {
         match fault {
-            Fault::Missing(text) => text.into(),
-            Fault::Failed(error) => error,
+            ProgramError::Missing(text) => text.into(),
+            ProgramError::Failed(error) => error,
         }
     }
 }
@@ -69,14 +69,14 @@ pub(super) fn run(
     timeout: Duration,
     cutoff: &Cutoff,
     refusal: impl Fn(&io::Error) -> String,
-) -> Result<Output, Fault> {
+) -> Result<Output, ProgramError> {
     let group = piped(input).and_then(|stdin| {
         command.stdin(stdin);
         Group::start(command, Errors::Apart)
     });
     let group = group.map_err(|error| {
         let text = format!("{name} cannot be run: {}", refusal(&error));
-        if error.kind() == io::ErrorKind::NotFound { Fault::Missing(text) } else { text.into() }
+        if error.kind() == io::ErrorKind::NotFound { ProgramError::Missing(text) } else { text.into() }
     })?;
     let begun = Instant::now();
     let mut signalled_at = None;

@@ -11,15 +11,15 @@ use rusqlite::{Connection, OpenFlags, ffi};
 use rustix::fs::OFlags;
 
 use super::journal::{self, Header};
-use super::owner::Owner;
+use super::owner::FileOwner;
 use super::{StoreError, migration, sqlite};
 
 /// A state file that is there, and whose journal, if there is one, is its own.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct StateFile {
     /// Without links: its journal and its locks lie beside it.
     pub(super) path: PathBuf,
-    pub(super) owner: Owner,
+    pub(super) owner: FileOwner,
 }
 
 /// Looks at a state file before SQLite does, which would take some files for a new state, and would play any journal
@@ -27,7 +27,7 @@ pub(super) struct Found {
 ///
 /// # Errors
 /// It is no state file, it has a second name, or a journal lies there that belongs to another.
-pub(super) fn find(path: &Path) -> Result<Option<Found>, StoreError> {
+pub(super) fn find(path: &Path) -> Result<Option<StateFile>, StoreError> {
     let at = |error| StoreError::File { path: path.to_owned(), error };
     let unusable = |message: String| Err(StoreError::Unusable { place: path.display().to_string(), message });
     let real = match fs::canonicalize(path) {
@@ -53,7 +53,7 @@ pub(super) fn find(path: &Path) -> Result<Option<Found>, StoreError> {
     if metadata.nlink() > 1 {
         return unusable(has_second_name("state file", &real));
     }
-    let owner = Owner::of(&metadata);
+    let owner = FileOwner::of(&metadata);
     let file = fs::File::open(&real).map_err(at)?;
     match Header::read(&file).map_err(at)? {
         None if metadata.len() == 0 => {
@@ -85,7 +85,7 @@ pub(super) fn find(path: &Path) -> Result<Option<Found>, StoreError> {
             journal.display()
         ));
     }
-    Ok(Some(Found { path: real, owner }))
+    Ok(Some(StateFile { path: real, owner }))
 }
 
 /// What to say and do where a file that locks go by has a second name.
@@ -115,7 +115,7 @@ pub(super) fn create(path: &Path) -> Result<bool, StoreError> {
     let folder = folder_of(path);
     make_folders(&folder)?;
     let at = |error| StoreError::File { path: path.to_owned(), error };
-    let owner = Owner::of(&fs::metadata(&folder).map_err(at)?);
+    let owner = FileOwner::of(&fs::metadata(&folder).map_err(at)?);
     let unfinished = tempfile::Builder::new().prefix(".tagship-").tempfile_in(&folder).map_err(at)?;
     let place = path.display().to_string();
     let mut connection = Connection::open(unfinished.path()).map_err(|error| sqlite(&place, error))?;
@@ -205,12 +205,12 @@ pub(super) fn make_folders(folder: &Path) -> Result<(), StoreError> {
         return Err(at(io::ErrorKind::NotFound.into()));
     }
     make_folders(&above)?;
-    let owner = Owner::of(&fs::metadata(above).map_err(at)?);
+    let owner = FileOwner::of(&fs::metadata(above).map_err(at)?);
     make_folder(folder, owner).map_err(at)
 }
 
 /// Makes one folder with mode 0700. It may be there meanwhile.
-pub(super) fn make_folder(folder: &Path, owner: Owner) -> io::Result<()> {
+pub(super) fn make_folder(folder: &Path, owner: FileOwner) -> io::Result<()> {
     let _owner = owner.stand_in(folder);
     match DirBuilder::new().mode(0o700).create(folder) {
         Ok(()) => {}

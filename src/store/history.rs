@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::row::{optional, parsed, target_id};
 use super::write::text;
-use crate::engine::{DecidedBy, DeploymentState, ErrorCode, Failure};
+use crate::engine::{DeploymentState, ErrorCode, Failure, Trigger};
 use crate::reference::{Digest, Tag};
 use crate::target::TargetId;
 
@@ -22,7 +22,7 @@ pub(crate) struct Past {
     pub(crate) tag: Tag,
     pub(crate) digest: Option<Digest>,
     pub(crate) previous_tag: Option<Tag>,
-    pub(crate) by: DecidedBy,
+    pub(crate) by: Trigger,
     /// The login name of who deployed it by hand, or marked it.
     pub(crate) by_whom: Option<String>,
     pub(crate) state: DeploymentState,
@@ -52,7 +52,7 @@ pub(crate) struct PastAttempt {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub(crate) id: String,
-    pub(crate) by: DecidedBy,
+    pub(crate) by: Trigger,
     /// The login name of who deployed it by hand, or marked it.
     pub(crate) by_whom: Option<String>,
     pub(crate) state: DeploymentState,

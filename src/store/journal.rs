@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
-use super::owner::Owner;
+use super::owner::FileOwner;
 use super::stamp::Stamp;
 use crate::file::irregular_name_at;
 
@@ -84,7 +84,7 @@ pub(super) fn beside(state: &Path, suffix: &str) -> PathBuf {
 ///
 /// # Errors
 /// One of them cannot be read, or a third user put the journal there.
-pub(super) fn is_foreign(state: &File, journal: &Path, owner: Owner) -> io::Result<bool> {
+pub(super) fn is_foreign(state: &File, journal: &Path, owner: FileOwner) -> io::Result<bool> {
     for _ in 0..TRIES {
         let Some(found) = Journal::read(journal, owner)? else {
             return Ok(false);
@@ -135,7 +135,7 @@ impl Journal {
     }
 
     /// None: there is none that SQLite would play.
-    fn read(path: &Path, owner: Owner) -> io::Result<Option<Journal>> {
+    fn read(path: &Path, owner: FileOwner) -> io::Result<Option<Journal>> {
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
         let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
             Ok(file) => file,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags, openat};
 use sha2::{Digest as _, Sha256};
 
-use super::owner::Owner;
+use super::owner::FileOwner;
 use super::{StoreError, file, journal};
 use crate::target::TargetId;
 
@@ -19,7 +19,7 @@ pub(super) struct Locks {
     folder: PathBuf,
     /// Made before it, where it is not there.
     above: Option<PathBuf>,
-    owner: Owner,
+    owner: FileOwner,
 }
 
 /// A lock that is held. The lock's file is what commands get as their standard input, so that an
@@ -30,7 +30,7 @@ pub(crate) struct Lock(File);
 
 impl Locks {
     /// `state`: without links, so that a state has one folder of locks.
-    pub(super) fn beside(state: &Path, owner: Owner) -> Locks {
+    pub(super) fn beside(state: &Path, owner: FileOwner) -> Locks {
         Locks { folder: Locks::folder_beside(state), above: None, owner }
     }
 
@@ -48,14 +48,14 @@ impl Locks {
             return Err(unusable(config, file::has_second_name("configuration", config)));
         }
         let config = std::fs::canonicalize(config).unwrap_or_else(|_| config.to_owned());
-        let owner = Owner::this();
+        let owner = FileOwner::this();
         let above = std::env::temp_dir().join(format!("tagship-{}", owner.user()));
         let hash = hex::encode(Sha256::digest(config.as_os_str().as_encoded_bytes()));
         Ok(Locks { folder: above.join(&hash[..32]), above: Some(above), owner })
     }
 
     /// Of the state.
-    pub(super) fn owner(&self) -> Owner {
+    pub(super) fn owner(&self) -> FileOwner {
         self.owner
     }
 

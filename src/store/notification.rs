@@ -10,7 +10,7 @@ use super::write::{Attempt, Write, text};
 use crate::engine::{Change, Deployment, Failure, NextAttempt, Notification, Status};
 use crate::reference::{Digest, Tag};
 use crate::target::TargetId;
-use crate::target::notifier::{Event, Notifier};
+use crate::target::notifier::{Notifier, NotifyEvent};
 
 const COLUMNS: &str = "id, receiver, project, stage, event, tag, digest, previous_tag, deployment_id, error, \
     created_at, attempts, next_attempt_at, failed_at";
@@ -27,7 +27,7 @@ fn notification(row: &Row<'_>) -> rusqlite::Result<Notification> {
         id: row.get("id")?,
         receiver: row.get("receiver")?,
         target: target_id(row)?,
-        event: parsed(row, "event", Event::from_str)?,
+        event: parsed(row, "event", NotifyEvent::from_str)?,
         tag: optional(row, "tag", Tag::new)?,
         digest: optional(row, "digest", Digest::new)?,
         previous_tag: optional(row, "previous_tag", Tag::new)?,
@@ -51,21 +51,23 @@ impl Write<'_> {
             return Ok(());
         };
         let target = &deployment.target;
-        let events: &[Event] = match status {
-            Status::Failed => &[Event::Failed],
-            Status::Dead => &[Event::Dead],
-            Status::RolledBack => &[Event::RolledBack],
+        let events: &[NotifyEvent] = match status {
+            Status::Failed => &[NotifyEvent::Failed],
+            Status::Dead => &[NotifyEvent::Dead],
+            Status::RolledBack => &[NotifyEvent::RolledBack],
             Status::Deployed | Status::Adopted if self.had_failed(deployment, status)? => {
-                &[Event::Recovered, Event::Deployed]
+                &[NotifyEvent::Recovered, NotifyEvent::Deployed]
             }
-            Status::Deployed | Status::Adopted => &[Event::Deployed],
+            Status::Deployed | Status::Adopted => &[NotifyEvent::Deployed],
             _ => &[],
         };
         for notifier in notifiers {
             for event in events.iter().filter(|event| notifier.wants(**event, target)) {
                 let of = Notified { deployment_id: Some(&deployment.id), ..Notified::default() };
                 // A deployment that keeps failing is reported once; each time tagship gives up on it, again.
-                if *event == Event::Failed && self.is_enqueued(&notifier.receiver, target, *event, of)? {
+                if *event == NotifyEvent::Failed
+                    && self.is_enqueued(&notifier.receiver, target, *event, of)?
+                {
                     continue;
                 }
                 let id = uuid::Uuid::now_v7().to_string();
@@ -115,7 +117,7 @@ impl Write<'_> {
         &self,
         receiver: &str,
         target: &TargetId,
-        event: Event,
+        event: NotifyEvent,
         of: Notified<'_>,
     ) -> rusqlite::Result<bool> {
         let query = "SELECT EXISTS (SELECT 1 FROM notification

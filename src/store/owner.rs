@@ -13,25 +13,25 @@ use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
 /// Gives a file that this process has made to the owner of its folder, where this process is root.
 pub(crate) fn give_to_owner_of(folder: &Path, made: &File) {
     if let Ok(metadata) = fs::metadata(folder) {
-        Owner::of(&metadata).give(made);
+        FileOwner::of(&metadata).give(made);
     }
 }
 
 /// The user and group of a state file, or of the folder it is to be made in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Owner {
+pub(super) struct FileOwner {
     user: u32,
     group: u32,
 }
 
-impl Owner {
-    pub(super) fn of(metadata: &Metadata) -> Owner {
-        Owner { user: metadata.uid(), group: metadata.gid() }
+impl FileOwner {
+    pub(super) fn of(metadata: &Metadata) -> FileOwner {
+        FileOwner { user: metadata.uid(), group: metadata.gid() }
     }
 
     /// Who runs this process.
-    pub(super) fn this() -> Owner {
-        Owner { user: geteuid().as_raw(), group: getegid().as_raw() }
+    pub(super) fn this() -> FileOwner {
+        FileOwner { user: geteuid().as_raw(), group: getegid().as_raw() }
     }
 
     pub(super) fn user(self) -> u32 {

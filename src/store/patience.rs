@@ -15,15 +15,15 @@ const AFTER_CUTOFF: Duration = Duration::from_secs(1);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
-pub(super) struct Patience {
+pub(super) struct LockWait {
     cutoff: Cutoff,
     /// What is left of [`AFTER_CUTOFF`].
     rest: Mutex<Duration>,
 }
 
-impl Patience {
-    pub(super) fn until(cutoff: &Cutoff) -> Patience {
-        Patience { cutoff: cutoff.clone(), rest: Mutex::new(AFTER_CUTOFF) }
+impl LockWait {
+    pub(super) fn until(cutoff: &Cutoff) -> LockWait {
+        LockWait { cutoff: cutoff.clone(), rest: Mutex::new(AFTER_CUTOFF) }
     }
 
     /// Does the work, and again for as long as another process holds the file. `ends`: what of the cutoff counts.
@@ -79,7 +79,7 @@ mod tests {
     }
 
     /// Whether it waits for a file that another process holds for this long.
-    fn waits(patience: &Patience, ends: fn(&Cutoff) -> bool, held: Duration) -> bool {
+    fn waits(patience: &LockWait, ends: fn(&Cutoff) -> bool, held: Duration) -> bool {
         let begun = Instant::now();
         let result = patience.wait(ends, || if begun.elapsed() < held { busy() } else { Ok(()) });
         assert!(matches!(result, Ok(()) | Err(StoreError::CutShort { .. })), "{result:?}");
@@ -92,7 +92,7 @@ mod tests {
         stop.tell(15);
         let short = Duration::from_millis(20);
         for cutoff in [Cutoff::at_signal(&stop), Cutoff::after(&Stop::default(), Duration::ZERO)] {
-            let patience = Patience::until(&cutoff);
+            let patience = LockWait::until(&cutoff);
             assert!(waits(&patience, Cutoff::is_reached, short));
             let begun = Instant::now();
             assert!(!waits(&patience, Cutoff::is_reached, LONGEST));

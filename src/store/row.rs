@@ -9,7 +9,7 @@ use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{Checks, LatestAttempt};
-use crate::engine::sighting::{Built, Sighting, Sightings};
+use crate::engine::first_seen::{Built, SeenTag, SeenTags};
 use crate::engine::{Deployment, NextAttempt, PollState, StageRun, Unfinished};
 use crate::process::{Leader, Traces};
 use crate::reference::{Digest, Repository, Tag};
@@ -140,13 +140,13 @@ pub(super) fn unfinished(connection: &Connection, target: &TargetId) -> rusqlite
 }
 
 /// The names that a target's registry had, and when each was first seen.
-pub(super) fn sightings(connection: &Connection, target: &TargetId) -> rusqlite::Result<Sightings> {
+pub(super) fn seen_tags(connection: &Connection, target: &TargetId) -> rusqlite::Result<SeenTags> {
     let query = "SELECT tag, first_seen, digest, created FROM sighting WHERE project = ?1 AND stage = ?2";
     let mut statement = connection.prepare_cached(query)?;
     let rows = statement.query_map([target.project.as_str(), target.stage.as_str()], |row| {
         let created = optional(row, "created", Timestamp::from_str)?;
         let image = optional(row, "digest", Digest::new)?.map(|digest| Built { digest, created });
-        let sighting = Sighting { first_seen: parsed(row, "first_seen", Timestamp::from_str)?, image };
+        let sighting = SeenTag { first_seen: parsed(row, "first_seen", Timestamp::from_str)?, image };
         Ok((parsed(row, "tag", Tag::new)?, sighting))
     })?;
     rows.collect()

@@ -7,10 +7,10 @@ use rusqlite::OptionalExtension as _;
 use tempfile::TempDir;
 
 use super::*;
-use crate::engine::sighting::{Built, Sighting};
+use crate::engine::first_seen::{Built, SeenTag};
 use crate::engine::{
-    Baseline, DecidedBy, Deployed, Deployment, DeploymentRow, DeploymentState, Edit, ErrorCode, Failing,
-    Failure, Hold, LastListed, NextAttempt, Status, Told,
+    Baseline, Deployed, Deployment, DeploymentRow, DeploymentState, Edit, ErrorCode, Failing, Failure, Hold,
+    LastListed, LastReported, NextAttempt, Status, Trigger,
 };
 use crate::reference::{Digest, ListedTag, Repository, Tag};
 use crate::target::Name;
@@ -44,7 +44,7 @@ fn deployment(id: &str, state: DeploymentState) -> Deployment {
         tag: tag("dev-2"),
         digest: Some(digest('a')),
         previous_tag: Some(tag("dev-1")),
-        by: DecidedBy::Hand,
+        by: Trigger::Manual,
         by_whom: Some("alice".into()),
         state,
         attempts: 0,
@@ -89,10 +89,10 @@ fn full_state() -> PollState {
             tag: tag("dev-1"),
             digest: Some(digest('c')),
             at: moment(1),
-            by: DecidedBy::Mark,
+            by: Trigger::Mark,
         }),
         listed: Some(LastListed { generation: 7, at: moment(3), from: "https://git.example.com".into() }),
-        candidates: vec![crate::engine::Sighted {
+        candidates: vec![crate::engine::SeenCandidate {
             sequence: Some(9),
             tag: tag("dev-3"),
             pushed_at: Some(moment(7)),
@@ -113,7 +113,7 @@ fn full_state() -> PollState {
         failing: Some(Failing {
             since: moment(4),
             count: 5,
-            told_at: Some(moment(6)),
+            reported_at: Some(moment(6)),
             failure: Failure { code: ErrorCode::Unavailable, message: "no answer".into() },
         }),
         status: Some(Status::Deployed),
@@ -124,7 +124,7 @@ fn full_state() -> PollState {
             rule_before: "acme/shop v*".into(),
             high_water_before: Some(tag("v1")),
         }),
-        told: Some(Told { status: Status::Available, tag: Some(tag("dev-2")) }),
+        last_reported: Some(LastReported { status: Status::Available, tag: Some(tag("dev-2")) }),
         baseline: None,
         given_platforms: None,
     }
@@ -324,11 +324,11 @@ fn what_was_seen_first_stays() {
     let built = Built { digest: digest('a'), created: Some(moment(1)) };
     let later = Built { digest: digest('b'), created: Some(moment(2)) };
     for (second, image) in [(5, None), (9, Some(built.clone())), (9, Some(later))] {
-        let seen = (tag("dev-1"), Sighting { first_seen: moment(second), image });
-        store.write(|write| write.add_sightings(&target(), &[seen])).unwrap();
+        let seen = (tag("dev-1"), SeenTag { first_seen: moment(second), image });
+        store.write(|write| write.add_seen_tags(&target(), &[seen])).unwrap();
     }
-    let expected = Sighting { first_seen: moment(5), image: Some(built) };
-    assert_eq!(store.sightings(&target()).unwrap()[&tag("dev-1")], expected);
+    let expected = SeenTag { first_seen: moment(5), image: Some(built) };
+    assert_eq!(store.seen_tags(&target()).unwrap()[&tag("dev-1")], expected);
 }
 
 #[test]
@@ -610,7 +610,7 @@ fn a_state_file_of_an_earlier_version_is_loaded_and_saved_with_nothing_lost() {
             state.version += 1;
             assert!(state.rule.is_some(), "{name}: {id}");
             store.runs(id).unwrap();
-            store.sightings(id).unwrap();
+            store.seen_tags(id).unwrap();
         }
         store.history(states.keys(), &Search::default()).unwrap();
         let open = store.open_deployments().unwrap();

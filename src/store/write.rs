@@ -8,10 +8,10 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use serde::Serialize;
 
 use super::row;
-use crate::engine::sighting::Sighting;
+use crate::engine::first_seen::SeenTag;
 use crate::engine::{
-    self, Change, DecidedBy, Deployment, DeploymentRow, DeploymentState, ErrorCode, OpenDeployments,
-    PollState, StageRun, TargetEvent,
+    self, Change, Deployment, DeploymentRow, DeploymentState, ErrorCode, OpenDeployments, PollState,
+    StageRun, TargetEvent, Trigger,
 };
 use crate::process::Leader;
 use crate::reference::{Digest, Tag};
@@ -106,12 +106,12 @@ impl<'a> Write<'a> {
     }
 
     /// Remembers when names were first seen, and what they pointed at. What another run saw first stays.
-    pub(crate) fn add_sightings(&self, id: &TargetId, sighted: &[(Tag, Sighting)]) -> rusqlite::Result<()> {
+    pub(crate) fn add_seen_tags(&self, id: &TargetId, sighted: &[(Tag, SeenTag)]) -> rusqlite::Result<()> {
         let query = "INSERT INTO sighting (project, stage, tag, first_seen, digest, created)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE
              SET digest = coalesce(digest, excluded.digest), created = coalesce(created, excluded.created)";
         let mut statement = self.0.prepare_cached(query)?;
-        for (tag, Sighting { first_seen, image }) in sighted {
+        for (tag, SeenTag { first_seen, image }) in sighted {
             statement.execute(params![
                 id.project.as_str(),
                 id.stage.as_str(),
@@ -198,7 +198,7 @@ impl<'a> Write<'a> {
     /// Records a deployment. One of the target that was given up has found its successor; what becomes of it
     /// by a mark is the mark's to say.
     pub(super) fn insert_deployment(&self, deployment: &Deployment) -> rusqlite::Result<()> {
-        if deployment.by != DecidedBy::Mark && !deployment.is_automatic_rollback() {
+        if deployment.by != Trigger::Mark && !deployment.is_automatic_rollback() {
             let query = "UPDATE deployment SET state = 'superseded', reason = reason || '; then came ' || ?3
                  WHERE state = 'dead' AND project = ?1 AND stage = ?2";
             self.0.prepare_cached(query)?.execute(params![

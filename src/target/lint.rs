@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::step::{Body, CommandStep, Step};
-use super::template::{Field, Part, Template};
+use super::template::{DeploymentField, Part, Template};
 
 /// Words with a meaning in a shell only.
 const OPERATORS: [&str; 8] = ["&&", "||", "|", ";", "&", ">", ">>", "<"];
@@ -67,7 +67,7 @@ fn as_json(template: &Template) -> Option<(String, Option<String>)> {
         is_json(&written(template)).and_then(|json| toml(&json)).unwrap_or_else(|| "{ … }".to_owned());
     let is_any_text = |part: &&Part| match part {
         Part::Literal(_) => false,
-        Part::Field(field) => matches!(field, Field::Error | Field::Lines),
+        Part::Field(field) => matches!(field, DeploymentField::Error | DeploymentField::Lines),
         Part::Var(_) | Part::Secret(_) | Part::Answer(_) => true,
     };
     let value = template.parts.iter().find(is_any_text);
@@ -138,8 +138,9 @@ fn has_shell(step: &CommandStep) -> bool {
 
 /// `["sh", "-c", "mail {error}"]`: a shell runs a line with text from a server or a command in it.
 fn spliced(step: &CommandStep, argument: &Template) -> Option<String> {
-    let is_outside =
-        |part: &&Part| matches!(part, Part::Answer(_) | Part::Field(Field::Error | Field::Lines));
+    let is_outside = |part: &&Part| {
+        matches!(part, Part::Answer(_) | Part::Field(DeploymentField::Error | DeploymentField::Lines))
+    };
     let part = argument.parts.iter().find(is_outside)?;
     // Alone it is an argument, except for ssh, which joins all arguments to one line.
     let is_ssh = step.argv.iter().any(|argument| written(argument).rsplit('/').next() == Some("ssh"));
@@ -240,7 +241,7 @@ fn braces(template: &Template) -> Option<String> {
 }
 
 fn is_field(word: &str) -> bool {
-    Field::ALL.iter().any(|field| field.word() == word)
+    DeploymentField::ALL.iter().any(|field| field.word() == word)
 }
 
 #[cfg(test)]
@@ -253,7 +254,7 @@ mod tests {
     use super::*;
 
     fn of_command(argv: &[&str]) -> Vec<String> {
-        let scope = Scope { fields: &Field::OF_NOTIFICATION, ..Scope::default() };
+        let scope = Scope { fields: &DeploymentField::OF_NOTIFICATION, ..Scope::default() };
         let template = |text: &&str| Template::parse(text, &scope).unwrap();
         lints(&Step::Command(CommandStep {
             argv: argv.iter().map(template).collect(),
@@ -309,7 +310,7 @@ mod tests {
     }
 
     fn of_body(text: &str) -> Vec<String> {
-        let fields = [Field::OF_NOTIFICATION.as_slice(), &Field::OF_BATCH].concat();
+        let fields = [DeploymentField::OF_NOTIFICATION.as_slice(), &DeploymentField::OF_BATCH].concat();
         let scope = Scope { fields: &fields, ..Scope::default() };
         lints(&Step::from(HttpStep {
             method: "POST".to_owned(),

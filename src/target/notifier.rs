@@ -13,7 +13,7 @@ use super::step::Step;
 pub(crate) struct Notifier {
     /// Identifies it in the state: its url or command as the file writes it, numbered where several have the same.
     pub(crate) receiver: String,
-    pub(crate) on: Vec<Event>,
+    pub(crate) on: Vec<NotifyEvent>,
     /// None: every target.
     pub(crate) targets: Option<Vec<TargetPattern>>,
     /// An outage is reported when it has lasted this long.
@@ -26,7 +26,7 @@ pub(crate) struct Notifier {
 /// What can happen to a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumString, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "snake_case")]
-pub(crate) enum Event {
+pub(crate) enum NotifyEvent {
     /// A deployment failed for the first time; it will be retried.
     Failed,
     /// A deployment was given up.
@@ -43,7 +43,7 @@ pub(crate) enum Event {
     Unknown,
 }
 
-impl Event {
+impl NotifyEvent {
     /// As `on` spells it.
     pub(crate) fn as_str(self) -> &'static str {
         self.into()
@@ -51,7 +51,7 @@ impl Event {
 }
 
 impl Notifier {
-    pub(crate) fn wants(&self, event: Event, target: &TargetId) -> bool {
+    pub(crate) fn wants(&self, event: NotifyEvent, target: &TargetId) -> bool {
         self.on.contains(&event) && self.reports(target)
     }
 
@@ -74,17 +74,17 @@ mod tests {
             CommandStep { argv: Vec::new(), env: Vec::new(), dir: "/".into(), timeout: Duration::ZERO };
         let mut notifier = Notifier {
             receiver: String::new(),
-            on: vec![Event::Dead],
+            on: vec![NotifyEvent::Dead],
             targets: Some(vec![TargetPattern::new("*/prod")]),
             after: Duration::ZERO,
             batch: false,
             step: Step::Command(step),
         };
         let id = |stage| TargetId { project: Name::new("shop").unwrap(), stage: Name::new(stage).unwrap() };
-        assert!(notifier.wants(Event::Dead, &id("prod")));
-        assert!(!notifier.wants(Event::Failed, &id("prod")));
-        assert!(!notifier.wants(Event::Dead, &id("dev")));
+        assert!(notifier.wants(NotifyEvent::Dead, &id("prod")));
+        assert!(!notifier.wants(NotifyEvent::Failed, &id("prod")));
+        assert!(!notifier.wants(NotifyEvent::Dead, &id("dev")));
         notifier.targets = None;
-        assert!(notifier.wants(Event::Dead, &id("dev")));
+        assert!(notifier.wants(NotifyEvent::Dead, &id("dev")));
     }
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::filter::TargetPattern;
 use super::shard::ShardSetting;
-use super::template::{Answer, Field, Part, Scope, SecretId, Template, Var};
+use super::template::{AnswerPointer, DeploymentField, Part, Scope, SecretId, Template, Var};
 use super::*;
 
 /// As it was written.
@@ -16,7 +16,7 @@ fn written(template: &Template) -> String {
         Part::Field(field) => format!("{{{}}}", field.word()),
         Part::Var(_) => "{var.app}".to_owned(),
         Part::Secret(SecretId(name)) => format!("{{secret.{name}}}"),
-        Part::Answer(Answer { step, pointer }) => format!("{{step.{step}.{pointer}}}"),
+        Part::Answer(AnswerPointer { step, pointer }) => format!("{{step.{step}.{pointer}}}"),
     };
     template.parts.iter().map(text).collect()
 }
@@ -38,7 +38,7 @@ proptest! {
                 prop_assert_eq!(written(&template), text);
                 for part in &template.parts {
                     if let Part::Literal(literal) = part {
-                        for field in Field::ALL {
+                        for field in DeploymentField::ALL {
                             let word = format!("{{{}}}", field.word());
                             prop_assert!(!literal.contains(&word), "{:?}", template);
                         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use regex::Regex;
 
-use super::template::{Answer, Field, Part, SecretId, Template};
+use super::template::{AnswerPointer, DeploymentField, Part, SecretId, Template};
 
 /// One step of a deployment.
 #[derive(Clone, Debug)]
@@ -108,13 +108,14 @@ pub(crate) struct Success {
 impl Step {
     /// Whether what it does depends on the stage by more than the environment of its command.
     pub(crate) fn names_its_stage(&self) -> bool {
-        let is_stage = |part: &Part| matches!(part, Part::Field(Field::Stage | Field::Target));
+        let is_stage =
+            |part: &Part| matches!(part, Part::Field(DeploymentField::Stage | DeploymentField::Target));
         let is_standard = matches!(self, Step::Http(step) if matches!(step.body, Body::Standard));
         is_standard || self.templates().iter().any(|template| template.parts.iter().any(is_stage))
     }
 
     /// The values that it takes from the answers of other steps.
-    pub(crate) fn answers(&self) -> impl Iterator<Item = &Answer> {
+    pub(crate) fn answers(&self) -> impl Iterator<Item = &AnswerPointer> {
         self.parts().filter_map(|part| match part {
             Part::Answer(answer) => Some(answer),
             _ => None,
@@ -123,7 +124,7 @@ impl Step {
 
     /// Those of them that are credentials, by what they are used for: what stands in a header or a variable of a command,
     /// or beside a secret; and by what the answer calls them.
-    pub(crate) fn credentials(&self) -> impl Iterator<Item = &Answer> {
+    pub(crate) fn credentials(&self) -> impl Iterator<Item = &AnswerPointer> {
         let hidden = match self {
             Step::Command(step) => &step.env,
             Step::Http(step) => &step.headers,
@@ -242,9 +243,10 @@ mod tests {
             let (dir, timeout) = ("/".into(), Duration::ZERO);
             Step::Command(CommandStep { argv, env, dir, timeout })
         };
-        let plain = || Template { parts: vec![Part::Literal("x".to_owned()), Part::Field(Field::Tag)] };
+        let plain =
+            || Template { parts: vec![Part::Literal("x".to_owned()), Part::Field(DeploymentField::Tag)] };
         let text = || Body::Text(plain());
-        for named in [Field::Stage, Field::Target] {
+        for named in [DeploymentField::Stage, DeploymentField::Target] {
             let stage = || Template { parts: vec![Part::Literal("x".to_owned()), Part::Field(named)] };
             let field = || ("a".to_owned(), stage());
             let json = JsonTemplate::Array(vec![JsonTemplate::Null, JsonTemplate::Text(stage())]);
@@ -267,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_step_knows_the_answers_it_wants_and_a_body_its_secrets() {
-        let answer = Answer { step: 1, pointer: "/id".to_owned() };
+        let answer = AnswerPointer { step: 1, pointer: "/id".to_owned() };
         let secret = Part::Secret(SecretId("key".to_owned()));
         let url = Template { parts: vec![Part::Literal("x".to_owned()), Part::Answer(answer.clone())] };
         let step = Step::from(HttpStep { url, ..request(Body::Text(Template { parts: vec![secret] })) });

@@ -14,23 +14,23 @@ pub(crate) struct Template {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Literal(String),
-    Field(Field),
+    Field(DeploymentField),
     /// `{var.NAME}` with its value. (One whose value is a secret source is a `Secret`.)
     Var(String),
     Secret(SecretId),
-    Answer(Answer),
+    Answer(AnswerPointer),
 }
 
 /// `{step.1./deployment_uuid}`: a value from the answer of an earlier step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub(crate) struct AnswerPointer {
     /// From 1.
     pub(crate) step: usize,
     /// A JSON pointer (RFC 6901).
     pub(crate) pointer: String,
 }
 
-impl Answer {
+impl AnswerPointer {
     /// Whether the answer names the value as a credential: `/data/access_token`.
     pub(crate) fn names_a_credential(&self) -> bool {
         const NAMES: [&str; 8] =
@@ -47,7 +47,7 @@ pub(crate) struct SecretId(pub(crate) String);
 
 /// The values of a deployment: `{tag}`, `{previous_tag}`, ….
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Field {
+pub(crate) enum DeploymentField {
     Project,
     Stage,
     Target,
@@ -74,50 +74,52 @@ pub(crate) enum Field {
     Lines,
 }
 
-impl Field {
+impl DeploymentField {
     /// Only in notifications of one event.
-    pub(crate) const OF_NOTIFICATION: [Field; 4] = [Field::Status, Field::Error, Field::Time, Field::Url];
+    pub(crate) const OF_NOTIFICATION: [DeploymentField; 4] =
+        [DeploymentField::Status, DeploymentField::Error, DeploymentField::Time, DeploymentField::Url];
 
     /// The only ones in a batch: it has the events of several targets.
-    pub(crate) const OF_BATCH: [Field; 3] = [Field::Count, Field::Lines, Field::Time];
+    pub(crate) const OF_BATCH: [DeploymentField; 3] =
+        [DeploymentField::Count, DeploymentField::Lines, DeploymentField::Time];
 
     /// In the order of the documentation.
-    pub(crate) const ALL: [Field; 12] = [
-        Field::Project,
-        Field::Stage,
-        Field::Target,
-        Field::Registry,
-        Field::Repository,
-        Field::Image,
-        Field::Tag,
-        Field::Digest,
-        Field::ImageDigest,
-        Field::PreviousTag,
-        Field::DeploymentId,
-        Field::Attempt,
+    pub(crate) const ALL: [DeploymentField; 12] = [
+        DeploymentField::Project,
+        DeploymentField::Stage,
+        DeploymentField::Target,
+        DeploymentField::Registry,
+        DeploymentField::Repository,
+        DeploymentField::Image,
+        DeploymentField::Tag,
+        DeploymentField::Digest,
+        DeploymentField::ImageDigest,
+        DeploymentField::PreviousTag,
+        DeploymentField::DeploymentId,
+        DeploymentField::Attempt,
     ];
 
     /// The placeholder's word: `previous_tag`. In capitals behind `TAGSHIP_`, the environment variable.
     pub(crate) fn word(self) -> &'static str {
         match self {
-            Field::Project => "project",
-            Field::Stage => "stage",
-            Field::Target => "target",
-            Field::Registry => "registry",
-            Field::Repository => "repository",
-            Field::Image => "image",
-            Field::Tag => "tag",
-            Field::Digest => "digest",
-            Field::ImageDigest => "image_digest",
-            Field::PreviousTag => "previous_tag",
-            Field::DeploymentId => "deployment_id",
-            Field::Attempt => "attempt",
-            Field::Status => "status",
-            Field::Error => "error",
-            Field::Time => "time",
-            Field::Url => "url",
-            Field::Count => "count",
-            Field::Lines => "lines",
+            DeploymentField::Project => "project",
+            DeploymentField::Stage => "stage",
+            DeploymentField::Target => "target",
+            DeploymentField::Registry => "registry",
+            DeploymentField::Repository => "repository",
+            DeploymentField::Image => "image",
+            DeploymentField::Tag => "tag",
+            DeploymentField::Digest => "digest",
+            DeploymentField::ImageDigest => "image_digest",
+            DeploymentField::PreviousTag => "previous_tag",
+            DeploymentField::DeploymentId => "deployment_id",
+            DeploymentField::Attempt => "attempt",
+            DeploymentField::Status => "status",
+            DeploymentField::Error => "error",
+            DeploymentField::Time => "time",
+            DeploymentField::Url => "url",
+            DeploymentField::Count => "count",
+            DeploymentField::Lines => "lines",
         }
     }
 }
@@ -126,7 +128,7 @@ impl Field {
 #[derive(Debug, Default)]
 pub(crate) struct Scope<'a> {
     /// In addition to those that every template may use.
-    pub(crate) fields: &'a [Field],
+    pub(crate) fields: &'a [DeploymentField],
     pub(crate) vars: BTreeMap<&'a str, Var<'a>>,
     /// The variables that `vars` extends and overrides; one map for all stages of a project.
     pub(crate) shared_vars: Rc<BTreeMap<&'a str, Var<'a>>>,
@@ -211,7 +213,9 @@ impl Scope<'_> {
             }
         } else if let Some(answer) = answer(word) {
             return Ok(Part::Answer(answer));
-        } else if let Some(field) = Field::ALL.iter().chain(self.fields).find(|field| field.word() == word) {
+        } else if let Some(field) =
+            DeploymentField::ALL.iter().chain(self.fields).find(|field| field.word() == word)
+        {
             return Ok(Part::Field(*field));
         }
         Err(UnknownPlaceholder { word: word.to_owned() })
@@ -219,7 +223,7 @@ impl Scope<'_> {
 
     /// All placeholders of the scope.
     pub(crate) fn known(&self) -> Vec<String> {
-        let known = Field::ALL.iter().chain(self.fields).map(|field| field.word().to_owned());
+        let known = DeploymentField::ALL.iter().chain(self.fields).map(|field| field.word().to_owned());
         let shared = self.shared_vars.keys().filter(|name| !self.vars.contains_key(*name));
         let vars = self.vars.keys().chain(shared).map(|name| format!("var.{name}"));
         let secrets = self.secrets.iter().map(|name| format!("secret.{name}"));
@@ -228,10 +232,10 @@ impl Scope<'_> {
 }
 
 /// `step.1./pointer`
-fn answer(word: &str) -> Option<Answer> {
+fn answer(word: &str) -> Option<AnswerPointer> {
     let (step, pointer) = word.strip_prefix("step.")?.split_once('.')?;
     let step = step.parse().ok().filter(|step| *step > 0)?;
-    pointer.starts_with('/').then(|| Answer { step, pointer: pointer.to_owned() })
+    pointer.starts_with('/').then(|| AnswerPointer { step, pointer: pointer.to_owned() })
 }
 
 /// `lower_case`, or `lower_case.` and a name; or a value of an answer.
@@ -280,7 +284,7 @@ mod tests {
             template.parts,
             [
                 Part::Literal("a ".into()),
-                Part::Field(Field::Tag),
+                Part::Field(DeploymentField::Tag),
                 Part::Literal("/".into()),
                 Part::Var("abc".into()),
                 Part::Secret(SecretId("hook".into())),
@@ -295,7 +299,7 @@ mod tests {
     #[test]
     fn a_value_of_an_answer_is_a_step_and_a_pointer() {
         let template = Template::parse("{step.1./a b/~1}", &scope()).unwrap();
-        assert_eq!(template.parts, [Part::Answer(Answer { step: 1, pointer: "/a b/~1".into() })]);
+        assert_eq!(template.parts, [Part::Answer(AnswerPointer { step: 1, pointer: "/a b/~1".into() })]);
     }
 
     #[test]

@@ -54,9 +54,7 @@ fn why_was_this_tag_not_deployed() {
     let shop = team(&gitea);
     let why = "why max_bump: v2.0.0 is a major version away from v1.11.0; to deploy it: tagship deploy shop/prod v2.0.0";
     shop.run(&["tags", "shop/prod", "v2.0.0"]).code(0).says("shop/prod v2.0.0 waiting").says(why);
-    shop.run(&["tags", "shop/prod", "v1.9.0"])
-        .code(0)
-        .says("why older than v1.11.0, which the stage was given");
+    shop.run(&["tags", "shop/prod", "v1.9.0"]).code(0).says("why older than v1.11.0, the newest tag so far");
     shop.run(&["tags", "shop/prod", "dev-43"])
         .code(0)
         .says("shop/prod dev-43 not_matched")
@@ -64,7 +62,7 @@ fn why_was_this_tag_not_deployed() {
     shop.run(&["tags", "shop/prod", "v7.0.0"])
         .code(0)
         .says("shop/prod v7.0.0 not_listed")
-        .says("why not in the list of 127.0.0.1:[port]/acme/shop; the rule would allow it");
+        .says("why not listed in 127.0.0.1:[port]/acme/shop; the rule would match it");
     let run = shop.run(&["tags", "shop/prod", "v2.0.0", "--format", "json"]);
     let json = run.code(0).json();
     assert_eq!((&json["tags"][0]["tag"], &json["tags"][1]), (&"v2.0.0".into(), &serde_json::Value::Null));
@@ -214,7 +212,7 @@ fn which_rule_picks_and_with_which_key() {
         .says("shop/prod takes from 127.0.0.1:[port]/acme/shop: tags=\"v*\" order=semver; max_bump minor")
         .says("TAG KEY VERDICT REASON")
         .says("v1.11.0 1.11.0 deployed the stage has run it since [time]")
-        .says("v1.10.0 1.10.0 passed_over older than v1.11.0, which the stage was given")
+        .says("v1.10.0 1.10.0 passed_over older than v1.11.0, the newest tag so far")
         .says("dev-43 - not_matched matches no glob of tags");
 }
 
@@ -241,13 +239,13 @@ fn why_does_it_not_go_back_after_a_deletion() {
     shop.run(&["poll"]).code(0);
     gitea.delete("acme/shop", "v1.11.0");
     shop.run(&["poll"]).code(0);
-    let why = "the newest tag is v1.10.0, and v1.11.0, which the stage was given, is gone from the registry; \
-               to start from here: tagship mark shop/prod v1.10.0 --reset";
+    let why = "the newest listed tag, v1.10.0, is older than v1.11.0, which was deleted; \
+               to start from v1.10.0: tagship mark shop/prod v1.10.0 --reset";
     shop.run(&["status"]).code(0).says(&format!("shop/prod: {why}"));
     shop.run(&["status", "shop/prod"]).code(0).says("shop/prod older").says(&format!("why {why}"));
     shop.run(&["tags", "shop/prod", "v1.11.0"])
         .code(0)
-        .says("why given to the stage at [time], and no longer listed: was it deleted?");
+        .says("why deployed at [time], but no longer listed; was it deleted?");
     // Also after polls that find nothing changed.
     shop.run(&["poll"]).code(0).silent();
     shop.run(&["status", "shop/prod"]).code(0).says(&format!("why {why}"));

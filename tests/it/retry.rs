@@ -248,7 +248,7 @@ fn one_that_is_interrupted_at_every_attempt_is_given_up() {
         });
         shop.file("stay", "");
     }
-    shop.run(&["poll"]).code(1).line("shop/dev", &["dead", "interrupted in its last attempt"]);
+    shop.run(&["poll"]).code(1).line("shop/dev", &["dead", "the last attempt was interrupted"]);
     assert_eq!(shop.deliveries().len(), 2);
 }
 

@@ -9,7 +9,7 @@ use regex::Regex;
 use ureq::http::HeaderValue;
 
 use super::*;
-use crate::engine::Reported;
+use crate::engine::ProbeAnswer;
 use crate::secret::Secrets;
 
 fn scalar() -> impl Strategy<Value = Value> {
@@ -37,11 +37,11 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-fn answer() -> impl Strategy<Value = Answer> {
+fn answer() -> impl Strategy<Value = HttpResponse> {
     let status = prop_oneof![Just(200), 100..600_u16];
     (status, body(), any::<bool>(), "\\PC{0,20}").prop_map(|(status, body, cut, location)| {
         let location = HeaderValue::from_str(&location).ok();
-        Answer {
+        HttpResponse {
             status: StatusCode::from_u16(status).unwrap(),
             headers: location.map(|location| (header::LOCATION, location)).into_iter().collect(),
             body,
@@ -111,7 +111,7 @@ proptest! {
     fn what_a_stage_runs_stands_in_its_answer(
         text in prop_oneof!["\\PC{0,30}", "([a-z:@/.]{0,9}|sha256:|[0-9a-f]{64}| ){0,5}"],
     ) {
-        if let Some(Reported { tag, digest }) = Reported::parse(&text) {
+        if let Some(ProbeAnswer { tag, digest }) = ProbeAnswer::parse(&text) {
             prop_assert!(tag.is_some() || digest.is_some());
             prop_assert!(tag.is_none_or(|tag| text.contains(tag.as_str())));
             prop_assert!(digest.is_none_or(|digest| text.contains(digest.as_str())));

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::StatusPage;
-use super::timeline::{Lane, Mark, Timeline};
+use super::timeline::{Bar, Lane, Timeline};
 use super::word::{Tone, Words, dot, linked};
 use crate::engine::DeploymentState;
 use crate::report::StatusRow;
@@ -89,7 +89,7 @@ fn strip(timeline: &Timeline<'_>, lane: &Lane<'_>) -> Markup {
 }
 
 /// A line for how long it took, and a shape for its end.
-fn drawn(mark: &Mark<'_>) -> Markup {
+fn drawn(mark: &Bar<'_>) -> Markup {
     let past = mark.past;
     let tone = tone_of(past);
     let (from, to) = (percent(mark.from), percent(mark.to));

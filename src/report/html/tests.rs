@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::{DecidedBy, DeploymentState, ErrorCode, Failure, Hold};
+use crate::engine::{DeploymentState, ErrorCode, Failure, Hold, Trigger};
 use crate::reference::Tag;
 use crate::report::PendingRow;
 use crate::secret::Secrets;
@@ -79,7 +79,7 @@ pub(super) fn past(target: &str, created: i64, ended: Option<i64>) -> Past {
         tag: tag("v1"),
         digest: None,
         previous_tag: None,
-        by: DecidedBy::Poll,
+        by: Trigger::Poll,
         by_whom: None,
         state: if ended.is_some() { DeploymentState::Succeeded } else { DeploymentState::Pending },
         reason: None,

@@ -48,11 +48,11 @@ pub(super) struct Tick {
 #[derive(Debug)]
 pub(super) struct Lane<'a> {
     pub(super) target: &'a TargetId,
-    pub(super) marks: Vec<Mark<'a>>,
+    pub(super) marks: Vec<Bar<'a>>,
 }
 
 #[derive(Debug)]
-pub(super) struct Mark<'a> {
+pub(super) struct Bar<'a> {
     pub(super) past: &'a Past,
     /// Where it was decided.
     pub(super) from: f64,
@@ -86,7 +86,7 @@ impl<'a> Timeline<'a> {
                 }
             };
             let (from, to) = (place(past.created_at), place(past.ended_at.unwrap_or(now)));
-            lanes[lane].marks.push(Mark { past, from, to: to.max(from) });
+            lanes[lane].marks.push(Bar { past, from, to: to.max(from) });
             drawn += 1;
         }
         Some(Timeline { from, ticks: ticks(from, now, span, place), lanes, left_out: recent.len() - drawn })

@@ -5,10 +5,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::StatusRow;
-use crate::engine::{DecidedBy, DeploymentState, Failure, Status};
+use crate::engine::{DeploymentState, Failure, Status, Trigger};
 use crate::reference::Tag;
 use crate::report::Console;
-use crate::report::field::{Moment, VERSION, print};
+use crate::report::field::{Rfc3339, VERSION, print};
 
 /// What the state knows of each target.
 #[derive(JsonSchema, Serialize)]
@@ -30,16 +30,16 @@ struct RowJson {
     /// Why, for people.
     reason: Option<String>,
     /// When the reason can end, where that can be known.
-    until: Option<Moment>,
+    until: Option<Rfc3339>,
     /// The newest tag that the policy allows.
     latest_tag: Option<String>,
     /// What the stage runs, as far as tagship knows.
     deployed_tag: Option<String>,
     /// Of the deployed tag.
     digest: Option<String>,
-    deployed_at: Option<Moment>,
+    deployed_at: Option<Rfc3339>,
     /// Who decided it.
-    deployed_by: Option<DecidedBy>,
+    deployed_by: Option<Trigger>,
     /// A login name, where it was by hand.
     deployed_by_whom: Option<String>,
     /// Of the deployment that brought the deployed tag.
@@ -47,13 +47,13 @@ struct RowJson {
     /// The newest tag ever given to the stage.
     high_water_tag: Option<String>,
     /// The last successful poll.
-    polled_at: Option<Moment>,
+    polled_at: Option<Rfc3339>,
     /// The last poll, successful or not.
-    checked_at: Option<Moment>,
+    checked_at: Option<Rfc3339>,
     /// When a poll with --due asks again.
-    due_at: Option<Moment>,
+    due_at: Option<Rfc3339>,
     /// The first of the failed polls in a row.
-    failing_since: Option<Moment>,
+    failing_since: Option<Rfc3339>,
     /// One that is not over.
     deployment: Option<PendingJson>,
     hold: Option<HoldJson>,
@@ -76,9 +76,9 @@ struct HoldJson {
     reason: Option<String>,
     /// A login name.
     by: String,
-    since: Moment,
+    since: Rfc3339,
     /// None: until tagship release.
-    until: Option<Moment>,
+    until: Option<Rfc3339>,
 }
 
 /// One that is under way, waits for its next attempt, or was given up.
@@ -92,7 +92,7 @@ struct PendingJson {
     /// How many were started.
     attempts: u32,
     /// Not before then.
-    next_attempt_at: Option<Moment>,
+    next_attempt_at: Option<Rfc3339>,
     last_error: Option<String>,
 }
 
@@ -100,7 +100,7 @@ struct PendingJson {
 #[derive(JsonSchema, Serialize)]
 #[schemars(deny_unknown_fields, rename = "Edit")]
 struct EditJson {
-    at: Moment,
+    at: Rfc3339,
     rule_before: String,
     high_water_tag_before: Option<String>,
 }
@@ -112,7 +112,7 @@ pub(crate) fn status_as_json(console: &Console, rows: &[StatusRow]) {
 
 impl From<&StatusRow> for RowJson {
     fn from(row: &StatusRow) -> Self {
-        let moment = |moment: Option<Timestamp>| moment.map(Moment::from);
+        let moment = |moment: Option<Timestamp>| moment.map(Rfc3339::from);
         let name = |tag: &Option<Tag>| tag.as_ref().map(ToString::to_string);
         RowJson {
             project: row.target.project.to_string(),

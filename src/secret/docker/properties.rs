@@ -47,7 +47,7 @@ proptest! {
                 prop_assert!(key.to_ascii_lowercase().contains("r.example.com"), "{}", key);
                 prop_assert!(!credential.token.expose_secret().is_empty());
             }
-            Ok(None) => prop_assert_eq!(place, Place::Nowhere),
+            Ok(None) => prop_assert_eq!(place, CredentialPlace::Nowhere),
             Err(fault) => prop_assert!(!fault.to_string().contains(PLANTED), "{}", fault),
         }
     }

@@ -6,7 +6,7 @@ use super::step::Step;
 
 /// `running` of a stage, with its `verify_timeout`.
 #[derive(Clone, Debug)]
-pub(crate) struct Running {
+pub(crate) struct Probe {
     /// A command whose standard output, or a GET whose answer, says it.
     pub(crate) probe: Step,
     /// Where it stands in an answer that is JSON (RFC 6901); None: the answer is nothing else.
