@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::policy::{Left, Proposal, ProposedStage};
+use crate::policy::{Proposal, ProposedStage, SkippedTags};
 use crate::reference::{Repository, Tag};
 
 /// What a new configuration is to say.
@@ -149,8 +149,8 @@ fn project(project: &Project, name: &str, draft: &Draft) -> String {
             one_line(fault)
         );
     }
-    for left in &proposal.left {
-        let _ = writeln!(text, "# Left out: {}.", left_text(left));
+    for skipped in &proposal.skipped {
+        let _ = writeln!(text, "# Left out: {}.", skipped_text(skipped));
     }
     for stage in &proposal.stages {
         text.push_str(&self::stage(stage, &key));
@@ -164,13 +164,13 @@ fn project(project: &Project, name: &str, draft: &Draft) -> String {
     text.lines().map(|line| commented(line) + "\n").collect()
 }
 
-fn left_text(left: &Left) -> String {
-    let tags = if left.count > left.examples.len() {
-        format!("{} tags such as {}", left.count, list(&left.examples))
+fn skipped_text(skipped: &SkippedTags) -> String {
+    let tags = if skipped.count > skipped.examples.len() {
+        format!("{} tags such as {}", skipped.count, list(&skipped.examples))
     } else {
-        list(&left.examples)
+        list(&skipped.examples)
     };
-    format!("{tags}: {}", left.reason)
+    format!("{tags}: {}", skipped.reason)
 }
 
 fn stage(stage: &ProposedStage, project: &str) -> String {

@@ -250,7 +250,7 @@ fn doubts(store: &Store, config: &Config, online: bool) -> anyhow::Result<Vec<(S
     let mut twins: HashMap<(&Name, String, String), &Target> = HashMap::new();
     for (target, sample) in config.targets.iter().zip(samples) {
         let subject = || target.id.to_string();
-        doubts.extend(policy::doubts(&target.policy, &sample).into_iter().map(|doubt| (subject(), doubt)));
+        doubts.extend(policy::lints(&target.policy, &sample).into_iter().map(|doubt| (subject(), doubt)));
         if target.policy.order() == Order::Newest
             && !config.registries[&target.registry].may_have_push_times()
         {

@@ -72,7 +72,7 @@ pub(crate) fn init(global: &Global, arguments: &cli::Init, console: &Console) ->
     } else {
         let proposal = || Proposal {
             stages: stages.iter().map(|stage| wish(stage, arguments)).collect(),
-            left: Vec::new(),
+            skipped: Vec::new(),
         };
         images.into_iter().map(|image| Project { image, proposal: proposal(), fault: None }).collect()
     };

@@ -115,7 +115,7 @@ fn every_stage_has_its_rule_and_says_why() {
 fn a_wanted_stage_has_the_order_that_was_given() {
     let proposal = Proposal {
         stages: vec![wanted("dev", "dev-*", Some(Order::Numeric)), wanted("prod", "v*", None)],
-        left: Vec::new(),
+        skipped: Vec::new(),
     };
     let image = Repository::new("acme/shop").unwrap();
     let text = configuration(&draft(gitea(), vec![Project { image, proposal, fault: None }]));

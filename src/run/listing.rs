@@ -11,7 +11,7 @@ use super::{Context, changes};
 use crate::engine::feed::{Count, FeedRow};
 use crate::engine::first_seen::{self, Asked, Built, Placed, SeenTag};
 use crate::engine::{self, Decision, Failure, PollState};
-use crate::policy::{Order, Reading, Selection};
+use crate::policy::{Order, PageScan, Selection};
 use crate::reference::{Held, ListedTag, Listing, Repository, Tag};
 use crate::registry::{Registry, RegistryError};
 use crate::store::StoreError;
@@ -268,14 +268,14 @@ fn ask_images(
 
 /// How far a target's tags are to be read: to the newest that its rule takes, with gates to
 /// high-water (for the newest may not pass), and to every tag that `mark` knew by its name only.
-fn reading<'a>(context: &'a Context<'_>, index: usize) -> Reading<'a> {
+fn reading<'a>(context: &'a Context<'_>, index: usize) -> PageScan<'a> {
     let target = context.targets[index];
     let state = context.states.get(&target.id);
     let high_water = state.and_then(|state| state.high_water.as_ref());
     let timeless = high_water.filter(|listed| listed.pushed_at.is_none()).map(|listed| listed.tag.clone());
     let marked = state.and_then(|state| state.marked.clone());
     let back_to = high_water.and_then(|listed| listed.pushed_at).filter(|_| target.gates.has_any());
-    Reading::new(&target.policy, back_to, timeless.into_iter().chain(marked).collect())
+    PageScan::new(&target.policy, back_to, timeless.into_iter().chain(marked).collect())
 }
 
 /// What the targets of a repository remember of it.
@@ -311,7 +311,7 @@ impl Remembered {
 fn read_newest_first(
     registry: &dyn Registry,
     repository: &Repository,
-    mut readings: Vec<Reading<'_>>,
+    mut readings: Vec<PageScan<'_>>,
     mut remembered: Option<Remembered>,
 ) -> Result<Listing, RegistryError> {
     let mut listing = Listing::default();
@@ -402,7 +402,7 @@ pub(super) fn newest(
     let image = &target.image.repository;
     let listing = match (target.policy.order(), all) {
         (Order::Newest, _) if registry.has_push_times() => {
-            let reading = Reading::new(&target.policy, None, HashSet::new());
+            let reading = PageScan::new(&target.policy, None, HashSet::new());
             read_newest_first(registry, image, vec![reading], None)
         }
         (_, Some(all)) => Ok(all.clone()),

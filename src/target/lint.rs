@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::step::{Body, CommandStep, Step};
 use super::template::{DeploymentField, Part, Template};
 
-/// Words with a meaning in a shell only.
+/// Words that have a meaning only in a shell.
 const OPERATORS: [&str; 8] = ["&&", "||", "|", ";", "&", ">", ">>", "<"];
 
 /// Programs that pass their arguments to a shell, here or on another machine.
@@ -49,12 +49,13 @@ fn json_as_text(step: &Step) -> Option<String> {
     }
 }
 
-/// The table to write for a template that is JSON and has placeholders, and the first one that can have any text.
+/// The table to write instead of a template that is JSON with placeholders, and the first placeholder that can contain any
+/// text.
 fn as_json(template: &Template) -> Option<(String, Option<String>)> {
     if template.parts.iter().all(|part| matches!(part, Part::Literal(_))) {
         return None;
     }
-    // A digit is valid inside and outside of quotes.
+    // A digit is valid both inside and outside quotes.
     let stand_in = |part: &Part| match part {
         Part::Literal(text) => text.clone(),
         _ => "0".to_owned(),
@@ -121,7 +122,7 @@ pub(crate) fn words(line: &str) -> Vec<String> {
     }
 }
 
-/// Whether a word has a meaning in a shell only. (`>=1.2` is a version.)
+/// Whether a word has a meaning only in a shell. (`>=1.2` is a version.)
 pub(crate) fn is_operator(word: &str) -> bool {
     OPERATORS.contains(&word)
         || (word.starts_with('>') && !word.starts_with(">="))
@@ -136,13 +137,13 @@ fn has_shell(step: &CommandStep) -> bool {
     })
 }
 
-/// `["sh", "-c", "mail {error}"]`: a shell runs a line with text from a server or a command in it.
+/// `["sh", "-c", "mail {error}"]`: a shell would run text that comes from a server or a command.
 fn spliced(step: &CommandStep, argument: &Template) -> Option<String> {
     let is_outside = |part: &&Part| {
         matches!(part, Part::Answer(_) | Part::Field(DeploymentField::Error | DeploymentField::Lines))
     };
     let part = argument.parts.iter().find(is_outside)?;
-    // Alone it is an argument, except for ssh, which joins all arguments to one line.
+    // A whole argument is safe, except with ssh, which joins all arguments into one line.
     let is_ssh = step.argv.iter().any(|argument| written(argument).rsplit('/').next() == Some("ssh"));
     if argument.parts.len() == 1 && !is_ssh {
         return None;
@@ -224,7 +225,7 @@ fn braces(template: &Template) -> Option<String> {
             let word = field.word();
             return Some(format!("{{{{{word}}}}} leaves braces around the value; write {{{word}}}"));
         }
-        // For each closing brace the last opening one before it.
+        // For each closing brace, use the last opening one before it.
         for (end, _) in text.match_indices('}') {
             let Some(start) = text[..end].rfind('{') else { continue };
             let inner = &text[start + 1..end];
@@ -325,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn json_as_text_is_told_with_the_table_to_write() {
+    fn json_as_text_has_a_lint_with_the_table_to_write() {
         for (text, lint) in [
             (
                 r#" {"text": "{target}: {error}", "a b": [1, {"on": true}]}"#,

@@ -1,4 +1,4 @@
-//! Which events are sent to whom.
+//! Which events a receiver is notified of.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::step::Step;
 /// One entry of `[[notify]]`.
 #[derive(Debug)]
 pub(crate) struct Notifier {
-    /// Identifies it in the state: its url or command as the file writes it, numbered where several have the same.
+    /// Identifies it in the state: its url or command as written in the file, with a number if several are the same.
     pub(crate) receiver: String,
     pub(crate) on: Vec<NotifyEvent>,
     /// None: every target.
@@ -23,19 +23,19 @@ pub(crate) struct Notifier {
     pub(crate) step: Step,
 }
 
-/// What can happen to a target.
+/// An event of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumString, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum NotifyEvent {
     /// A deployment failed for the first time; it will be retried.
     Failed,
-    /// A deployment was given up.
+    /// tagship gave up on a deployment.
     Dead,
-    /// A deployment was given up, and the stage runs the tag before it again.
+    /// tagship gave up on a deployment, and deployed the previous tag again.
     RolledBack,
     /// A deployment succeeded, or the registry answered, after failures.
     Recovered,
-    /// A deployment succeeded, or the stage had the tag already.
+    /// A deployment succeeded, or the stage already ran the tag.
     Deployed,
     /// A new tag waits for a manual deployment.
     Available,
@@ -69,7 +69,7 @@ mod tests {
     use crate::target::step::CommandStep;
 
     #[test]
-    fn a_notifier_wants_its_events_of_its_targets() {
+    fn notifier_wants_its_events_of_its_targets() {
         let step =
             CommandStep { argv: Vec::new(), env: Vec::new(), dir: "/".into(), timeout: Duration::ZERO };
         let mut notifier = Notifier {

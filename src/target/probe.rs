@@ -1,16 +1,16 @@
-//! How a stage is asked what it runs.
+//! The probe that asks a stage what it runs.
 
 use std::time::Duration;
 
 use super::step::Step;
 
-/// `running` of a stage, with its `verify_timeout`.
+/// A stage's `running`, with its `verify_timeout`.
 #[derive(Clone, Debug)]
 pub(crate) struct Probe {
-    /// A command whose standard output, or a GET whose answer, says it.
+    /// A command whose standard output is the answer, or a GET.
     pub(crate) probe: Step,
-    /// Where it stands in an answer that is JSON (RFC 6901); None: the answer is nothing else.
+    /// Where the answer is in JSON (RFC 6901); None: the whole text is the answer.
     pub(crate) pointer: Option<String>,
-    /// How long the stage may take to run what was deployed.
+    /// How long to wait for the stage to run the deployed tag.
     pub(crate) verify_timeout: Duration,
 }

@@ -21,7 +21,7 @@ pub(crate) enum Part {
     Answer(AnswerPointer),
 }
 
-/// `{step.1./deployment_uuid}`: a value from the answer of an earlier step.
+/// `{step.1./deployment_uuid}`: a value from the response of an earlier step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AnswerPointer {
     /// From 1.
@@ -31,7 +31,7 @@ pub(crate) struct AnswerPointer {
 }
 
 impl AnswerPointer {
-    /// Whether the answer names the value as a credential: `/data/access_token`.
+    /// Whether the value's name in the response is that of a credential: `/data/access_token`.
     pub(crate) fn names_a_credential(&self) -> bool {
         const NAMES: [&str; 8] =
             ["token", "secret", "passw", "jwt", "session", "credential", "api_key", "apikey"];
@@ -40,8 +40,7 @@ impl AnswerPointer {
     }
 }
 
-/// The name of a secret inside tagship: its name in `[secrets]`, or a name that `config` gave to
-/// a variable with a secret source as value.
+/// The internal name of a secret: its name in `[secrets]`, or one made by `config` for a variable with a secret source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SecretId(pub(crate) String);
 
@@ -66,7 +65,7 @@ pub(crate) enum DeploymentField {
     Error,
     /// In a notification: when it happened (RFC 3339).
     Time,
-    /// In a notification: the tag's page on the forge, else the image reference.
+    /// In a notification: the tag's page on the forge, or the image reference if there is none.
     Url,
     /// In a batch: the number of events.
     Count,
@@ -79,7 +78,7 @@ impl DeploymentField {
     pub(crate) const OF_NOTIFICATION: [DeploymentField; 4] =
         [DeploymentField::Status, DeploymentField::Error, DeploymentField::Time, DeploymentField::Url];
 
-    /// The only ones in a batch: it has the events of several targets.
+    /// The only ones in a batch, which has events of several targets.
     pub(crate) const OF_BATCH: [DeploymentField; 3] =
         [DeploymentField::Count, DeploymentField::Lines, DeploymentField::Time];
 
@@ -99,7 +98,7 @@ impl DeploymentField {
         DeploymentField::Attempt,
     ];
 
-    /// The placeholder's word: `previous_tag`. In capitals behind `TAGSHIP_`, the environment variable.
+    /// The placeholder's word: `previous_tag`. In capitals, after `TAGSHIP_`, it is the environment variable.
     pub(crate) fn word(self) -> &'static str {
         match self {
             DeploymentField::Project => "project",
@@ -127,12 +126,12 @@ impl DeploymentField {
 /// The placeholders that a template may use.
 #[derive(Debug, Default)]
 pub(crate) struct Scope<'a> {
-    /// In addition to those that every template may use.
+    /// In addition to those of every template.
     pub(crate) fields: &'a [DeploymentField],
     pub(crate) vars: BTreeMap<&'a str, Var<'a>>,
     /// The variables that `vars` extends and overrides; one map for all stages of a project.
     pub(crate) shared_vars: Rc<BTreeMap<&'a str, Var<'a>>>,
-    /// One set for all templates: thousands of stages may each have a secret.
+    /// One set for all templates, because thousands of stages may each have a secret.
     pub(crate) secrets: Rc<BTreeSet<&'a str>>,
 }
 
@@ -154,13 +153,13 @@ impl Template {
     /// Finds the placeholders of `text`.
     ///
     /// # Errors
-    /// The first placeholder that is not known in this scope.
+    /// The first placeholder that is unknown in this scope.
     pub(crate) fn parse(text: &str, scope: &Scope<'_>) -> Result<Template, UnknownPlaceholder> {
         let mut parts = Vec::new();
         let mut literal = String::new();
         let position = |from: usize, brace| text[from..].find(brace).map(|found| from + found);
         let mut from = 0;
-        // The next closing brace, searched again only after it is passed: there may be any number of opening ones.
+        // The next closing brace. It is searched again only after it is passed, because there may be many opening ones.
         let mut end = position(0, '}');
         while let Some(start) = position(from, '{') {
             literal.push_str(&text[from..start]);
@@ -238,7 +237,7 @@ fn answer(word: &str) -> Option<AnswerPointer> {
     pointer.starts_with('/').then(|| AnswerPointer { step, pointer: pointer.to_owned() })
 }
 
-/// `lower_case`, or `lower_case.` and a name; or a value of an answer.
+/// `lower_case`, or `lower_case.` and a name, or a value of a response.
 fn is_placeholder(word: &str) -> bool {
     if answer(word).is_some() {
         return true;
@@ -297,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_an_answer_is_a_step_and_a_pointer() {
+    fn value_of_a_response_is_a_step_and_a_pointer() {
         let template = Template::parse("{step.1./a b/~1}", &scope()).unwrap();
         assert_eq!(template.parts, [Part::Answer(AnswerPointer { step: 1, pointer: "/a b/~1".into() })]);
     }
@@ -327,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_placeholder_is_an_error() {
+    fn unknown_placeholder_is_an_error() {
         for (text, word) in
             [("{tagg}", "tagg"), ("x{var.b}", "var.b"), ("{secret.x}", "secret.x"), ("{env.x}", "env.x")]
         {
