@@ -178,7 +178,9 @@ fn lost(error: &io::Error) -> String {
         io::ErrorKind::ConnectionReset
         | io::ErrorKind::BrokenPipe
         | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::UnexpectedEof => "the connection was closed before the whole answer came".to_owned(),
+        | io::ErrorKind::UnexpectedEof => {
+            "the connection was closed before the answer was complete".to_owned()
+        }
         _ => error.to_string(),
     }
 }

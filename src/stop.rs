@@ -28,7 +28,7 @@ impl Stop {
         Ok(stop)
     }
 
-    /// BlockedBy so long, or until a signal comes. Says whether none came.
+    /// Waits so long, or until a signal comes. Says whether none came.
     pub(crate) fn pause(&self, duration: Duration) -> bool {
         Cutoff::at_signal(self).pause(duration)
     }
@@ -117,7 +117,7 @@ impl Cutoff {
         deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// BlockedBy this long, or until the cutoff. Returns false at the cutoff.
+    /// Waits this long, or until the cutoff. Returns false at the cutoff.
     pub(crate) fn pause(&self, duration: Duration) -> bool {
         let begun = Instant::now();
         while !self.is_reached() {

@@ -1,4 +1,4 @@
-//! Rendering of templates, by the place where each stands.
+//! Renders templates, by the place where each is used.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -8,8 +8,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
-use super::vault::Vault;
-use super::{DeployError, Handover};
+use super::step_secrets::StepSecrets;
+use super::{DeployError, DeployRequest};
 use crate::engine::ErrorCode;
 use crate::reference::{Digest, Tag};
 use crate::target::Target;
@@ -17,27 +17,26 @@ use crate::target::path::{climbing, push_encoded};
 use crate::target::step::JsonTemplate;
 use crate::target::template::{AnswerPointer, DeploymentField, Part, SecretId, Template};
 
-/// What the placeholders stand for in one attempt.
+/// The values of the placeholders in one attempt.
 pub(super) struct Values<'a> {
     pub(super) target: &'a Target,
     pub(super) subject: Subject<'a>,
-    pub(super) vault: &'a dyn Vault,
-    /// Of the steps so far, as JSON where they were; None: nothing was sent yet, and what is taken from
-    /// them is empty.
+    pub(super) secrets: &'a dyn StepSecrets,
+    /// The responses of the steps so far, as JSON; None: before the first step, and placeholders for them are empty.
     pub(super) answers: Option<&'a [Option<Value>]>,
     pub(super) unfit: Unfit,
 }
 
-/// What becomes of a value from outside that does not fit where it goes.
+/// How to treat a value from outside that is not allowed in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unfit {
-    /// It is an error: a deployment must not do something else.
+    /// It is an error: a deployment must not do anything unintended.
     Refused,
-    /// It is made fit: an alarm must arrive.
+    /// It is changed until it fits: a notification must arrive.
     Replaced,
 }
 
-/// What is handed over, or told of; each as far as there is one.
+/// The subject of a deployment or notification; each field is optional.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Subject<'a> {
     pub(super) tag: Option<&'a Tag>,
@@ -45,15 +44,15 @@ pub(super) struct Subject<'a> {
     pub(super) previous_tag: Option<&'a Tag>,
     pub(super) deployment_id: Option<&'a str>,
     pub(super) attempt: Option<u32>,
-    /// By which a receiver knows what it was sent before.
+    /// The ID by which a receiver recognises a repeated request.
     pub(super) id: Option<&'a str>,
-    /// In a notification: what happened, why, and when.
+    /// In a notification: the event, the error, and the time.
     pub(super) status: Option<&'a str>,
     pub(super) error: Option<&'a str>,
     pub(super) time: Option<Timestamp>,
-    /// The tag's web page, or without a tag the image's.
+    /// The web page of the tag, or of the image if there is no tag.
     pub(super) page: Option<&'a str>,
-    /// A notification of several events: a line for each.
+    /// A notification of several events, with one line for each.
     pub(super) batch: Option<Batch<'a>>,
 }
 
@@ -65,11 +64,11 @@ pub(super) struct Batch<'a> {
 
 impl<'a> Values<'a> {
     pub(super) fn of(
-        handover: &'a Handover<'a>,
-        vault: &'a dyn Vault,
+        request: &'a DeployRequest<'a>,
+        secrets: &'a dyn StepSecrets,
         answers: Option<&'a [Option<Value>]>,
     ) -> Values<'a> {
-        let Handover { target, tag, digest, previous_tag, deployment_id, attempt } = *handover;
+        let DeployRequest { target, tag, digest, previous_tag, deployment_id, attempt } = *request;
         let subject = Subject {
             tag: Some(tag),
             digest,
@@ -79,12 +78,12 @@ impl<'a> Values<'a> {
             id: Some(deployment_id),
             ..Subject::default()
         };
-        Values { target, subject, vault, answers, unfit: Unfit::Refused }
+        Values { target, subject, secrets, answers, unfit: Unfit::Refused }
     }
 }
 
 impl Values<'_> {
-    /// The value of a placeholder, or None where there is none (no digest, no previous tag).
+    /// The value of a placeholder; None: there is none (no digest, no previous tag).
     pub(super) fn field(&self, field: DeploymentField) -> Option<Cow<'_, str>> {
         let target = self.target;
         let Subject { tag, digest, previous_tag, deployment_id, attempt, batch, .. } = self.subject;
@@ -113,12 +112,12 @@ impl Values<'_> {
         })
     }
 
-    /// As it is: for bodies of text.
+    /// The text unchanged, for text bodies.
     pub(super) fn plain(&self, template: &Template) -> Result<String, DeployError> {
         self.render(template, |value, text| text.push_str(value))
     }
 
-    /// For arguments and environment variables, which end at a zero byte.
+    /// For arguments and environment variables, which cannot contain a zero byte.
     pub(super) fn argument(&self, template: &Template) -> Result<String, DeployError> {
         self.render(template, |value, text| match self.unfit {
             Unfit::Refused => text.push_str(value),
@@ -129,7 +128,7 @@ impl Values<'_> {
     /// Values percent-encoded; literals and secrets verbatim.
     ///
     /// # Errors
-    /// A value leads to another path than the template's.
+    /// A value changes the path of the template.
     pub(super) fn url(&self, template: &Template) -> Result<String, DeployError> {
         let values = RefCell::new(Vec::new());
         let mut url = self.render(template, |value, url| {
@@ -137,7 +136,7 @@ impl Values<'_> {
             push_encoded(value, url);
             values.borrow_mut().push(start..url.len());
         })?;
-        // Before the first step its answer is not there yet.
+        // Before the first step, there is no response.
         let is_complete =
             self.answers.is_some() || !template.parts.iter().any(|part| matches!(part, Part::Answer(_)));
         for segment in climbing(&url, &values.into_inner()).into_iter().rev().filter(|_| is_complete) {
@@ -153,18 +152,17 @@ impl Values<'_> {
             let undotted = url[segment.clone()].replace('.', "_").replace("%2e", "_").replace("%2E", "_");
             url.replace_range(segment, &undotted);
         }
-        // The URL parser would drop tabs and line breaks without a word, and with them part of a secret.
+        // The URL parser would silently remove tabs and line breaks, and with them part of a secret.
         if url.chars().any(char::is_control) {
             return Err(DeployError::before_start(
                 ErrorCode::Http,
-                "the URL has control characters: look at its variables and secrets".to_owned(),
+                "the URL contains control characters: check its variables and secrets".to_owned(),
             ));
         }
         Ok(url)
     }
 
-    /// The URL as messages show it: without secrets, user and fragment, and where a secret is in the
-    /// query, without the query's values.
+    /// The URL for messages: without secrets, user and fragment, and without the query's values if one is a secret.
     pub(super) fn shown_url(&self, template: &Template) -> String {
         let mut url = String::new();
         for part in &template.parts {
@@ -183,13 +181,13 @@ impl Values<'_> {
             shown.push('?');
             shown.push_str(&if query.contains(MASK) { without_values(query) } else { query.to_owned() });
         }
-        self.vault.mask(&shown)
+        self.secrets.mask(&shown)
     }
 
     /// The value of the header `name`.
     ///
     /// # Errors
-    /// A value with control characters; names the header, not the value.
+    /// The value contains control characters. The error names the header, not the value.
     pub(super) fn header(&self, name: &str, template: &Template) -> Result<String, DeployError> {
         let value = self.render(template, |value, text| match self.unfit {
             Unfit::Refused => text.push_str(value),
@@ -198,15 +196,13 @@ impl Values<'_> {
         if value.chars().any(char::is_control) {
             return Err(DeployError::before_start(
                 ErrorCode::Http,
-                format!(
-                    "the value of the header {name} has control characters (a line break?), and is not sent"
-                ),
+                format!("the value of the header {name} contains control characters (a line break?)"),
             ));
         }
         Ok(value)
     }
 
-    /// Placeholders become part of string values, so that nothing in them can change the structure.
+    /// Placeholders are parts of string values, so that their values cannot change the structure.
     pub(super) fn json(&self, template: &JsonTemplate) -> Result<Value, DeployError> {
         Ok(match template {
             JsonTemplate::Null => Value::Null,
@@ -232,7 +228,7 @@ impl Values<'_> {
         Ok(form.finish())
     }
 
-    /// The documented body: every placeholder but secrets by its word, null where there is no value.
+    /// The documented body: every placeholder except secrets by its word; null: there is no value.
     pub(super) fn standard_json(&self) -> Value {
         let (of_target, of_notification): (&[DeploymentField], &[DeploymentField]) = match self.subject {
             Subject { batch: Some(_), .. } => (&[], &DeploymentField::OF_BATCH),
@@ -257,7 +253,7 @@ impl Values<'_> {
         Value::Object(object)
     }
 
-    /// `TAGSHIP_PROJECT` and the others, empty where there is no value. None for a batch: it has several targets.
+    /// `TAGSHIP_PROJECT` and the others; empty: there is no value. A batch has none, because it has several targets.
     pub(super) fn environment(&self) -> impl Iterator<Item = (String, String)> + '_ {
         DeploymentField::ALL.into_iter().filter(|_| self.subject.batch.is_none()).map(|field| {
             let name = format!("TAGSHIP_{}", field.word().to_ascii_uppercase());
@@ -284,18 +280,18 @@ impl Values<'_> {
     }
 
     /// # Errors
-    /// It cannot be had; nothing was started.
+    /// The secret cannot be read; nothing was started.
     pub(super) fn secret(&self, id: &SecretId) -> Result<SecretString, DeployError> {
-        self.vault.get(id).map_err(|error| DeployError {
+        self.secrets.get(id).map_err(|error| DeployError {
             interrupted: error.interrupted,
-            ..DeployError::before_start(ErrorCode::Secret, self.vault.mask(&error.to_string()))
+            ..DeployError::before_start(ErrorCode::Secret, self.secrets.mask(&error.to_string()))
         })
     }
 
-    /// What an earlier step's answer has where the pointer points to.
+    /// The value at the pointer in an earlier step's response.
     ///
     /// # Errors
-    /// Nothing, or nothing that is text, a number or a truth.
+    /// There is no value, or it is not text, a number or a boolean.
     fn answer(&self, AnswerPointer { step, pointer }: &AnswerPointer) -> Result<String, DeployError> {
         let Some(answers) = self.answers else {
             return Ok(String::new());
@@ -304,14 +300,16 @@ impl Values<'_> {
             let message = format!("the answer of step {step} {what} {pointer}, which a later step needs");
             DeployError::failed(ErrorCode::Http, message)
         };
-        let answer =
-            answers.get(step - 1).and_then(Option::as_ref).ok_or_else(|| fault("is no JSON with"))?;
-        let found = answer.pointer(pointer).ok_or_else(|| fault("has nothing at"))?;
-        scalar(found).ok_or_else(|| fault("has no single value at"))
+        let answer = answers
+            .get(step - 1)
+            .and_then(Option::as_ref)
+            .ok_or_else(|| fault("is not JSON, so it has no"))?;
+        let found = answer.pointer(pointer).ok_or_else(|| fault("does not have"))?;
+        scalar(found).ok_or_else(|| fault("has no text or number at"))
     }
 }
 
-/// What a value of an answer is as text; None: it is no text, number or truth.
+/// A value of a response as text; None: it is not text, a number or a boolean.
 pub(super) fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -320,13 +318,13 @@ pub(super) fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// Without what colours text on a terminal; other control characters are blanks.
+/// Removes terminal colours, and replaces other control characters by blanks.
 fn without_control(value: &str) -> String {
     let text = anstream::adapter::strip_str(value).to_string();
     text.replace(char::is_control, " ")
 }
 
-/// What stands for a secret in messages.
+/// Replaces a secret in messages.
 pub(super) const MASK: &str = "***";
 
 /// `https://me:password@host/path` as `https://***@host/path`
@@ -352,25 +350,25 @@ fn without_values(query: &str) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::super::fixture::{DIGEST, ID, KnownSecrets, handover, target, template};
+    use super::super::fixture::{DIGEST, ID, KnownSecrets, request, target, template};
     use super::*;
 
-    /// Of the third attempt to deploy `v2`, with a digest, after `v1`.
+    /// Checks the values of the third attempt to deploy `v2`, with a digest, after `v1`.
     fn with_values<R>(check: impl FnOnce(&Values<'_>) -> R) -> R {
         let target = target(Vec::new());
         let (tag, previous, digest) =
             (Tag::new("v2").unwrap(), Tag::new("v1").unwrap(), Digest::new(DIGEST).unwrap());
-        let handover =
-            Handover { digest: Some(&digest), previous_tag: Some(&previous), ..handover(&target, &tag) };
-        let vault =
+        let request =
+            DeployRequest { digest: Some(&digest), previous_tag: Some(&previous), ..request(&target, &tag) };
+        let secrets =
             KnownSecrets::new(&[("key", "s3/cr&t="), ("url", "https://x.example/a?b"), ("lines", "a\nb")]);
-        check(&Values::of(&handover, &vault, None))
+        check(&Values::of(&request, &secrets, None))
     }
 
     fn without_digest<R>(check: impl FnOnce(&Values<'_>) -> R) -> R {
         let (target, tag) = (target(Vec::new()), Tag::new("v2").unwrap());
-        let handover = handover(&target, &tag);
-        check(&Values::of(&handover, &KnownSecrets::none(), None))
+        let request = request(&target, &tag);
+        check(&Values::of(&request, &KnownSecrets::none(), None))
     }
 
     #[test]
@@ -401,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_empty_text() {
+    fn missing_values_are_empty_text() {
         without_digest(|values| {
             assert_eq!(values.plain(&template("[{digest}{image_digest}{previous_tag}]")).unwrap(), "[]");
             assert_eq!(values.environment().filter(|(_, value)| value.is_empty()).count(), 3);
@@ -420,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_shown_without_its_secrets() {
+    fn url_is_shown_without_its_secrets() {
         with_values(|values| {
             for (url, shown) in [
                 ("https://h/{tag}?a=1&b=2", "https://h/v2?a=1&b=2"),
@@ -456,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_with_a_line_break_is_refused_by_name() {
+    fn header_with_a_line_break_is_an_error_that_names_it() {
         with_values(|values| {
             let header = |text| values.header("X-Key", &template(text));
             assert_eq!(header("Bearer {secret.key}").unwrap(), "Bearer s3/cr&t=");
@@ -467,12 +465,12 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_leads_to_another_path_is_refused() {
+    fn value_that_changes_the_path_is_an_error() {
         let target = target(Vec::new());
         let tag = Tag::new("v2").unwrap();
         let answers = [Some(json!({"up": "..", "dot": ".", "name": "a..b", "deep": "a/../b"}))];
-        let (handover, vault) = (handover(&target, &tag), KnownSecrets::none());
-        let values = Values::of(&handover, &vault, Some(&answers));
+        let (request, secrets) = (request(&target, &tag), KnownSecrets::none());
+        let values = Values::of(&request, &secrets, Some(&answers));
         assert_eq!(values.url(&template("https://h/a/{step.1./name}")).unwrap(), "https://h/a/a..b");
         for (url, shown) in [
             ("https://h/a/{step.1./up}/b", "https://h/a/../b"),
@@ -487,14 +485,14 @@ mod tests {
         assert!(before_the_first.url(&template("https://h/.{step.1./name}")).is_ok());
     }
 
-    /// An alarm arrives, whatever it is about.
+    /// A notification must arrive, whatever its text.
     #[test]
-    fn in_a_notification_values_are_made_fit_for_where_they_go() {
-        let (target, vault) = (target(Vec::new()), KnownSecrets::new(&[("lines", "a\nb")]));
+    fn values_of_a_notification_are_changed_to_fit() {
+        let (target, secrets) = (target(Vec::new()), KnownSecrets::new(&[("lines", "a\nb")]));
         let error = Some("\x1b[31mno\n space\0\x1b[0m/../x");
         let subject = Subject { error, status: Some(".."), ..Subject::default() };
         let values =
-            Values { target: &target, subject, vault: &vault, answers: None, unfit: Unfit::Replaced };
+            Values { target: &target, subject, secrets: &secrets, answers: None, unfit: Unfit::Replaced };
         let parts =
             |field| Template { parts: vec![Part::Literal("https://h/a/".to_owned()), Part::Field(field)] };
         assert_eq!(
@@ -510,13 +508,13 @@ mod tests {
             values.url(&parts(DeploymentField::Error)).unwrap(),
             "https://h/a/%1B%5B31mno%0A%20space%00%1B%5B0m%2F__%2Fx"
         );
-        // What is wrong with a secret is no news, and is said.
+        // An error of a secret is still an error.
         assert!(values.header("Title", &template("{secret.lines}")).is_err());
     }
 
     #[test]
-    fn the_url_of_a_notification_is_the_page_else_the_image() {
-        let (target, vault, tag) = (target(Vec::new()), KnownSecrets::none(), Tag::new("v2").unwrap());
+    fn url_of_a_notification_is_the_page_or_the_image() {
+        let (target, secrets, tag) = (target(Vec::new()), KnownSecrets::none(), Tag::new("v2").unwrap());
         let url = Template { parts: vec![Part::Field(DeploymentField::Url)] };
         for (tag, page, expected) in [
             (Some(&tag), Some("https://git.example.com/x"), "https://git.example.com/x"),
@@ -525,7 +523,7 @@ mod tests {
         ] {
             let subject = Subject { tag, page, ..Subject::default() };
             let values =
-                Values { target: &target, subject, vault: &vault, answers: None, unfit: Unfit::Replaced };
+                Values { target: &target, subject, secrets: &secrets, answers: None, unfit: Unfit::Replaced };
             assert_eq!(values.plain(&url).unwrap(), expected);
         }
     }
@@ -550,19 +548,25 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_an_answer_stands_where_its_pointer_is() {
+    fn value_of_a_response_replaces_its_placeholder() {
         let target = target(Vec::new());
         let tag = Tag::new("v2").unwrap();
         let answers = [Some(json!({"a": [{"id": "x/y"}], "n": 7, "none": null, "list": []})), None];
-        let (handover, vault) = (handover(&target, &tag), KnownSecrets::none());
-        let values = Values::of(&handover, &vault, Some(&answers));
+        let (request, secrets) = (request(&target, &tag), KnownSecrets::none());
+        let values = Values::of(&request, &secrets, Some(&answers));
         assert_eq!(values.plain(&template("<{step.1./a/0/id} {step.1./n}>")).unwrap(), "<x/y 7>");
         assert_eq!(values.url(&template("https://h/{step.1./a/0/id}")).unwrap(), "https://h/x%2Fy");
         for (text, message) in [
-            ("{step.1./b}", "the answer of step 1 has nothing at /b, which a later step needs"),
-            ("{step.1./none}", "the answer of step 1 has no single value at /none, which a later step needs"),
-            ("{step.1./list}", "the answer of step 1 has no single value at /list, which a later step needs"),
-            ("{step.2./b}", "the answer of step 2 is no JSON with /b, which a later step needs"),
+            ("{step.1./b}", "the answer of step 1 does not have /b, which a later step needs"),
+            (
+                "{step.1./none}",
+                "the answer of step 1 has no text or number at /none, which a later step needs",
+            ),
+            (
+                "{step.1./list}",
+                "the answer of step 1 has no text or number at /list, which a later step needs",
+            ),
+            ("{step.2./b}", "the answer of step 2 is not JSON, so it has no /b, which a later step needs"),
         ] {
             assert_eq!(values.plain(&template(text)).unwrap_err().message, message);
         }
@@ -571,11 +575,11 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_cannot_be_had_is_said_before_anything_starts() {
+    fn missing_secret_is_an_error_before_anything_starts() {
         without_digest(|values| {
             let error = values.plain(&template("{secret.gone}")).unwrap_err();
             assert_eq!((error.code, error.started), (ErrorCode::Secret, false));
-            assert_eq!(error.message, "gone is not there");
+            assert_eq!(error.message, "gone is missing");
         });
     }
 }

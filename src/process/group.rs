@@ -118,7 +118,7 @@ impl Group {
         self.leader.id()
     }
 
-    /// BlockedBy until the command has ended, or ends it: at the timeout, or once the run `is_over`.
+    /// Waits until the command has ended, or ends it: at the timeout, or once the run `is_over`.
     ///
     /// What descendants print after the command ended by itself is waited for as long as `patience.linger` says, and
     /// they are left alone: a daemon may have been the point. Where tagship ends the command, it ends the whole group and

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::record::Recorded;
 use super::stage::longest;
 use super::{Context, Message, Mode};
-use crate::deploy::{self, Handover, Watch};
+use crate::deploy::{self, DeployRequest, Watch};
 use crate::engine::{self, Change, Deployment, DeploymentState, Failure, Status, TargetEvent, Trigger};
 use crate::process::Leader;
 use crate::report::{Phase, TargetReport};
@@ -267,7 +267,7 @@ impl Delivery<'_> {
         let deployment =
             &Deployment { state: DeploymentState::Running, attempts: number, ..deployment.clone() };
         let started = Instant::now();
-        let handover = Handover {
+        let handover = DeployRequest {
             target: recorded.target,
             tag: &deployment.tag,
             digest: deployment.digest.as_ref(),

@@ -1,5 +1,5 @@
-//! Entries of the Secret Service: service `tagship`, user name as the entry is called. Asked on a thread of its
-//! own, for a bus socket that nobody answers blocks for ever.
+//! Entries of the Secret Service: the service is `tagship`, the user name is the entry's name. Runs in its own thread,
+//! because a bus socket without a reader blocks forever.
 
 use secrecy::SecretString;
 
@@ -9,9 +9,9 @@ use super::value::{Accept, token};
 #[cfg(feature = "keyring")]
 use crate::stop::Cutoff;
 
-/// What `tagship login` keeps.
+/// What `tagship login` stores.
 pub(super) struct KeyringEntry {
-    /// Where the registry wants one.
+    /// For registries that need one.
     pub(super) username: Option<String>,
     pub(super) token: SecretString,
 }
@@ -30,16 +30,16 @@ mod service {
 
     use crate::stop::{Cutoff, TICK};
 
-    /// Reading: under cron nobody is there to unlock it, and a machine that is busy takes seconds to answer.
+    /// For reading: under cron no person can unlock the keyring, but a busy machine takes seconds to answer.
     pub(super) const PATIENCE: Duration = Duration::from_secs(5);
-    /// Writing: someone may have to type the keyring's password.
+    /// For writing: a person may have to type the keyring's password.
     pub(super) const PATIENCE_WITH_PEOPLE: Duration = Duration::from_secs(60);
-    /// The attribute that holds the user name at the registry (`username` is the entry's name).
+    /// The attribute for the user name at the registry (`username` is the entry's name).
     const LOGIN: &str = "login";
 
     pub(super) enum KeyringError {
         NoEntry,
-        /// It cannot be asked, or does not answer.
+        /// The keyring is unavailable, or does not answer.
         Unusable(String),
         /// tagship was told to stop.
         CutShort,
@@ -71,7 +71,7 @@ mod service {
         ask(name, PATIENCE_WITH_PEOPLE, &Cutoff::default(), |entry| entry.delete_credential())
     }
 
-    /// Why this session can have no keyring: the environment names no session bus.
+    /// Why this session has no keyring: the environment names no session bus.
     pub(in crate::secret) fn missing() -> Option<&'static str> {
         let named = env::var_os("DBUS_SESSION_BUS_ADDRESS").is_some()
             || env::var_os("XDG_RUNTIME_DIR").is_some_and(|folder| Path::new(&folder).join("bus").exists());
@@ -99,7 +99,7 @@ mod service {
         let why = loop {
             match receiver.recv_timeout(TICK.min(patience)) {
                 Ok(answer) => return answer,
-                Err(RecvTimeoutError::Disconnected) => break "the question was not answered".to_owned(),
+                Err(RecvTimeoutError::Disconnected) => break "no answer".to_owned(),
                 Err(RecvTimeoutError::Timeout) if begun.elapsed() >= patience => {
                     break format!("no answer within {patience:?}; is it locked?");
                 }
@@ -118,11 +118,11 @@ impl service::KeyringError {
     fn of(self, name: &str) -> SecretError {
         let message = match self {
             service::KeyringError::CutShort => {
-                let message = format!("the keyring was not waited for: {}", crate::stop::CutShort);
+                let message = format!("gave up waiting for the keyring: {}", crate::stop::CutShort);
                 return SecretError { message, interrupted: true };
             }
             service::KeyringError::NoEntry => format!(
-                "the keyring has no entry {name} of tagship; tagship login makes one for a registry, and secret-tool store --label tagship service tagship username {name} for anything else"
+                "the keyring has no entry {name} of tagship; to add one for a registry: tagship login; for any other secret: secret-tool store --label tagship service tagship username {name}"
             ),
             service::KeyringError::Unusable(cause) => format!(
                 "the keyring is not available ({cause}); cron has no session bus: keep the token in a file or a systemd credential"
@@ -135,10 +135,10 @@ impl service::KeyringError {
 #[cfg(feature = "keyring")]
 pub(super) use service::missing;
 
-/// An entry that is named in the configuration.
+/// An entry named in the configuration.
 ///
 /// # Errors
-/// There is none, or no keyring; the text says what to use instead.
+/// There is no such entry, or no keyring; the text says what to use instead.
 #[cfg(feature = "keyring")]
 pub(super) fn read(name: &str, accept: Accept, cutoff: &Cutoff) -> Result<KeyringEntry, SecretError> {
     of_found(service::read(name, cutoff).map_err(|failure| failure.of(name))?, name, accept)
@@ -153,10 +153,10 @@ fn of_found(
     Ok(KeyringEntry { username, token: accept(&value, &format!("the keyring's entry {name}"))? })
 }
 
-/// The token of a registry that may be there. Looked for, not asked for: a missing keyring is not a fault.
+/// The entry of a registry, if there is one. Optional: a missing keyring is not an error.
 ///
 /// # Errors
-/// tagship was told to stop, or what is there cannot be a token.
+/// tagship was told to stop, or the entry is not a valid token.
 #[cfg(feature = "keyring")]
 pub(super) fn search(name: &str, cutoff: &Cutoff) -> Result<Option<KeyringEntry>, SecretError> {
     if missing().is_some() {
@@ -169,10 +169,10 @@ pub(super) fn search(name: &str, cutoff: &Cutoff) -> Result<Option<KeyringEntry>
     }
 }
 
-/// Puts an entry there, or changes it.
+/// Adds or changes an entry.
 ///
 /// # Errors
-/// The keyring cannot be asked.
+/// The keyring does not answer.
 #[cfg(feature = "keyring")]
 pub(super) fn write(
     name: &str,
@@ -183,10 +183,10 @@ pub(super) fn write(
     service::write(name, username, token, cutoff).map_err(|failure| failure.of(name))
 }
 
-/// Takes an entry away; false: there was none.
+/// Removes an entry; false: there was none.
 ///
 /// # Errors
-/// The keyring cannot be asked.
+/// The keyring does not answer.
 #[cfg(feature = "keyring")]
 pub(super) fn delete(name: &str) -> Result<bool, SecretError> {
     match service::delete(name) {

@@ -324,7 +324,7 @@ fn which_secret_source_was_used() {
 
     shop.config(&on_gitea(&gitea, DEV).replace("token = { file = \"secret/token\" }\n", ""));
     shop.run(&["check", "-v"]).code(0).says(
-        "registry git from the keyring's entry git, if there is one, else nobody's rights (TAGSHIP_TOKEN_GIT is not set here)",
+        "registry git from the keyring's entry git, or anonymous access if there is none (TAGSHIP_TOKEN_GIT is not set here)",
     );
     shop.env("TAGSHIP_TOKEN_GIT", crate::registry::TOKEN);
     shop.run(&["check", "-v"]).code(0).says("registry git from the environment variable TAGSHIP_TOKEN_GIT");

@@ -1,4 +1,4 @@
-//! Whatever an endpoint answers: success only where all that is asked for is there.
+//! Properties of any response: it is a success only if every condition holds.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn scalar() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// What is no answer, half of one, or one.
+/// Bodies that do not meet the conditions, meet some, or all.
 fn body() -> impl Strategy<Value = Vec<u8>> {
     let json = || {
         (scalar(), scalar(), "[a/~0-1]{0,2}").prop_map(|(one, other, key)| {
@@ -59,9 +59,9 @@ fn pointer() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// Spelled out another way: what was asked for must be in a whole answer.
+    /// Checks the same conditions in another way.
     #[test]
-    fn success_is_all_that_was_asked_for(
+    fn success_needs_every_condition(
         answer in answer(),
         status in vec(prop_oneof![Just(200), 100..600_u16], 0..2),
         pointer in prop::option::of(pointer()),
@@ -106,9 +106,9 @@ proptest! {
         }
     }
 
-    /// What a stage says that it runs is in what it said, or it said nothing of the kind.
+    /// A parsed probe answer is part of the text.
     #[test]
-    fn what_a_stage_runs_stands_in_its_answer(
+    fn probe_answer_is_part_of_the_text(
         text in prop_oneof!["\\PC{0,30}", "([a-z:@/.]{0,9}|sha256:|[0-9a-f]{64}| ){0,5}"],
     ) {
         if let Some(ProbeAnswer { tag, digest }) = ProbeAnswer::parse(&text) {

@@ -1,5 +1,5 @@
-//! Whatever stands in a docker configuration: a credential of the server asked about, none, or a fault
-//! that repeats nothing.
+//! Properties of any docker configuration: it gives a credential of the right server, none, or an error that contains
+//! nothing of the file.
 
 use std::fs;
 
