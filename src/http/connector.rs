@@ -1,6 +1,6 @@
-//! Connections whose every wait ends when the run does.
+//! Connections whose waits all end when the run ends.
 //!
-//! ureq's own wait in the system for as long as a request's timeout, and no signal ends that.
+//! ureq's own connections block in the system until the request's timeout, even after a signal.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -19,8 +19,8 @@ use ureq::unversioned::transport::{
 use super::socks::{self, Host};
 use crate::stop::{CutShort, Cutoff, TICK};
 
-/// Opens TCP connections, by a SOCKS proxy where there is one, unless another connector did (CONNECT, by way of this
-/// one).
+/// Opens TCP connections, through a SOCKS proxy if there is one, unless another connector already did (CONNECT, which uses
+/// this one).
 #[derive(Debug)]
 pub(super) struct EndingConnector(pub(super) Cutoff);
 
@@ -51,14 +51,14 @@ impl<In: Transport> Connector<In> for EndingConnector {
     }
 }
 
-/// What is left of the time for connecting.
+/// The time left for connecting.
 pub(super) fn left(details: &ConnectionDetails<'_>) -> NextTimeout {
     let elapsed =
         if let time::Instant::Exact(begun) = details.now { begun.elapsed() } else { Duration::ZERO };
     NextTimeout { after: details.timeout.after.saturating_sub(elapsed).into(), ..details.timeout }
 }
 
-/// The last connector: lifts the cutoff, where it is only for connecting.
+/// The last connector: lifts a cutoff that is only for connecting.
 #[derive(Debug)]
 pub(super) struct Connected {
     pub(super) cutoff: Cutoff,
@@ -73,7 +73,7 @@ impl<In: Transport> Connector<In> for Connected {
         details: &ConnectionDetails<'_>,
         chained: Option<In>,
     ) -> Result<Option<In>, ureq::Error> {
-        // ureq connects to a proxy for CONNECT by a configuration without it.
+        // To reach a CONNECT proxy, ureq uses a configuration without that proxy.
         let is_to_proxy = details.config.proxy() != self.proxy.as_ref();
         if chained.is_some() && !is_to_proxy {
             self.cutoff.lift();
@@ -95,7 +95,7 @@ impl EndingConnector {
         Ok(EndingTransport { stream, buffers, cutoff: self.0.clone() })
     }
 
-    /// Tries one address after another, each with a half of the time that is left but the last.
+    /// Tries the addresses in order, each for half of the remaining time, the last for all of it.
     fn first_connected(
         &self,
         addresses: &[SocketAddr],
@@ -130,7 +130,7 @@ impl EndingConnector {
     }
 }
 
-/// A connection; its socket never blocks.
+/// A connection with a non-blocking socket.
 #[derive(Debug)]
 pub(super) struct EndingTransport {
     stream: TcpStream,
@@ -139,7 +139,7 @@ pub(super) struct EndingTransport {
 }
 
 impl EndingTransport {
-    /// Does it once the socket is ready for it.
+    /// Runs `work` once the socket is ready for it.
     fn when_ready<T>(
         &mut self,
         flags: PollFlags,
@@ -189,7 +189,7 @@ impl Transport for EndingTransport {
         Ok(self.when_ready(PollFlags::IN, timeout.for_read(), read)? > 0)
     }
 
-    /// Nothing can be there to read between two requests, not even the end.
+    /// Whether the connection can be reused: between two requests there must be nothing to read, not even the end.
     fn is_open(&mut self) -> bool {
         matches!(self.stream.peek(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
@@ -221,5 +221,5 @@ fn wait(
     }
 }
 
-/// Shorter waits would only turn round.
+/// Shorter waits would only loop.
 const LEAST: Duration = Duration::from_millis(1);

@@ -1,5 +1,5 @@
-//! TLS over a connection. ureq's own believes no certificate that is an authority's and a server's at once, which is
-//! what `openssl req -x509` makes by default and curl takes as `--cacert`.
+//! TLS over a connection. ureq's own does not trust a certificate that is an authority and a server certificate at once.
+//! `openssl req -x509` makes such certificates by default, and curl accepts them with `--cacert`.
 
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
@@ -20,20 +20,20 @@ use super::Unprepared;
 use super::certificate::{self, Identity};
 use super::connector::left;
 
-/// Encrypts what goes to https:// addresses.
+/// Encrypts connections to https:// addresses.
 #[derive(Debug)]
 pub(super) struct TlsConnector(Option<Arc<ClientConfig>>);
 
 impl TlsConnector {
-    /// Where nothing is encrypted.
+    /// For routes without encryption.
     pub(super) fn without() -> TlsConnector {
         TlsConnector(None)
     }
 
-    /// Believes the system's roots and these authorities, and shows the certificate of the client.
+    /// Trusts the system's roots and these authorities, and sends the client certificate.
     ///
     /// # Errors
-    /// There are no roots at all, or the client's key is of no use.
+    /// There are no root certificates, or the client's key is unusable.
     pub(super) fn new(
         authorities: &[CertificateDer<'static>],
         identity: Option<&Identity>,
@@ -74,7 +74,7 @@ impl<In: Transport> Connector<In> for TlsConnector {
         let host = details.uri.host().unwrap_or_default();
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| ureq::Error::Tls("the name of the host is none that a certificate can have"))?;
+            .map_err(|_| ureq::Error::Tls("no certificate can contain this host name"))?;
         let mut conn = ClientConnection::new(Arc::clone(config), name)?;
         let mut sock = TransportAdapter::new(transport.boxed(), Arc::clone(&details.current_time));
         sock.set_timeout(left(details));
@@ -85,7 +85,7 @@ impl<In: Transport> Connector<In> for TlsConnector {
     }
 }
 
-/// A connection that is encrypted.
+/// An encrypted connection.
 pub(super) struct TlsTransport {
     buffers: LazyBuffers,
     stream: StreamOwned<ClientConnection, TransportAdapter>,
@@ -123,7 +123,7 @@ impl Transport for TlsTransport {
     }
 }
 
-/// Believes what the roots signed, and a root itself where a server shows that very certificate.
+/// Trusts certificates signed by the roots, and a root itself if a server sends that very certificate.
 #[derive(Debug)]
 struct Verifier {
     inner: Arc<WebPkiServerVerifier>,
@@ -154,7 +154,7 @@ impl ServerCertVerifier for Verifier {
         let verified =
             self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match verified {
-            // Said after its validity was checked, and before anything else was.
+            // webpki reports this after it checked the validity period, and before any other check.
             Err(rustls::Error::InvalidCertificate(CertificateError::Other(fault)))
                 if fault.to_string() == "CaUsedAsEndEntity" && self.roots.contains(end_entity) =>
             {

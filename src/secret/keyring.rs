@@ -94,7 +94,7 @@ mod service {
                 (error, _) => KeyringError::Unusable(error.to_string()),
             }));
         });
-        asked.map_err(|error| KeyringError::Unusable(format!("no thread can be started: {error}")))?;
+        asked.map_err(|error| KeyringError::Unusable(format!("could not start a thread: {error}")))?;
         let begun = Instant::now();
         let why = loop {
             match receiver.recv_timeout(TICK.min(patience)) {

@@ -104,7 +104,7 @@ fn what_would_not_be_better_is_not_sent_again() {
             "60s",
             Reply::Garbage,
             "unavailable",
-            "what came is not HTTP; is the address right, and the scheme?",
+            "the answer is not HTTP; are the address and its scheme right?",
         ),
         ("1s", Reply::Hang, "unavailable", "no answer within [duration]"),
         // Forty bytes and more.
