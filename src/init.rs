@@ -150,7 +150,7 @@ fn project(project: &Project, name: &str, draft: &Draft) -> String {
         );
     }
     for skipped in &proposal.skipped {
-        let _ = writeln!(text, "# Left out: {}.", skipped_text(skipped));
+        let _ = writeln!(text, "# Skipped: {}.", skipped_text(skipped));
     }
     for stage in &proposal.stages {
         text.push_str(&self::stage(stage, &key));

@@ -1,4 +1,4 @@
-//! What `history --at` shows: what each target ran at some time.
+//! `history --at`: what each target ran at a given time.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -12,11 +12,11 @@ use crate::engine::{Baseline, Trigger};
 use crate::store::{Origin, Ran};
 use crate::target::TargetId;
 
-/// What each target ran in a time.
+/// What each target ran at the given time.
 #[derive(JsonSchema, Serialize)]
 #[schemars(deny_unknown_fields, rename = "Ran")]
 pub(super) struct RanJson {
-    /// Of this format; it grows when a reader of the old one would go wrong.
+    /// The version of this format; raised by incompatible changes.
     version: u32,
     from: Rfc3339,
     until: Rfc3339,
@@ -29,9 +29,9 @@ pub(super) struct RanJson {
 struct TargetRanJson {
     project: String,
     stage: String,
-    /// In order; empty: nothing is known of then.
+    /// In order; empty: not known.
     ran: Vec<TagRanJson>,
-    /// The first poll, where it is remembered: what it found is not known to have run.
+    /// The first poll, if it is remembered. The tag that it found may not have run.
     first_poll: Option<FirstPollJson>,
 }
 
@@ -40,18 +40,18 @@ struct TargetRanJson {
 #[schemars(deny_unknown_fields, rename = "FirstPoll")]
 struct FirstPollJson {
     at: Rfc3339,
-    /// The newest tag that there was.
+    /// The newest tag at that time.
     found_tag: String,
 }
 
-/// What a target ran at some time, and where its first poll began.
+/// What a target ran at the given time, and its first poll.
 pub(crate) struct TargetRan<'a> {
     pub(crate) target: &'a TargetId,
     pub(crate) baseline: Option<Baseline>,
     pub(crate) ran: Vec<Ran>,
 }
 
-/// A tag, and when it was there.
+/// A tag, and when the target ran it.
 #[derive(JsonSchema, Serialize)]
 #[schemars(deny_unknown_fields, rename = "TagRan")]
 struct TagRanJson {
@@ -60,9 +60,9 @@ struct TagRanJson {
     from: Rfc3339,
     /// None: until now.
     until: Option<Rfc3339>,
-    /// Who decided it.
+    /// What triggered it.
     by: Trigger,
-    /// A login name, where it was by hand.
+    /// The login name, if a person deployed or marked it.
     by_whom: Option<String>,
     deployment_id: String,
 }

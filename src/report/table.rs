@@ -1,5 +1,4 @@
-//! Columns that align. On a terminal that is narrower than the table, its widest columns wrap; a pipe gets
-//! every line whole.
+//! Aligned columns. On a terminal narrower than the table, the widest columns wrap; in a pipe, lines do not wrap.
 
 use anstyle::Style;
 use tabled::builder::Builder;
@@ -8,10 +7,10 @@ use tabled::settings::{Color, Padding, Style as Borders, Width};
 
 use super::Console;
 
-/// A terminal that is narrower breaks the lines of a table itself: cells of two letters are no words.
+/// On a narrower terminal, tables are not wrapped, because cells would become too narrow for words.
 const NARROWEST: usize = 60;
 
-/// Rows of cells, each in a colour of its own.
+/// Rows of cells, each with its own colour.
 #[derive(Default)]
 pub(super) struct TextTable {
     rows: Vec<Vec<Cell>>,
@@ -32,7 +31,7 @@ pub(super) fn styled(text: impl Into<String>, style: Style) -> Cell {
 }
 
 impl TextTable {
-    /// With a line that names the columns.
+    /// A table with a heading.
     pub(super) fn with_head(names: &[&str]) -> TextTable {
         let style = Style::new().bold();
         TextTable { rows: vec![names.iter().map(|name| styled(*name, style)).collect()] }
@@ -91,14 +90,14 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_gets_every_line_whole() {
+    fn lines_do_not_wrap_in_a_pipe() {
         let lines = table().lines(None);
         assert_eq!(lines.len(), 2);
         assert!(lines[1].ends_with("v1.0.0  older than v1.1.0, the newest tag so far"), "{lines:?}");
     }
 
     #[test]
-    fn what_is_wider_than_the_terminal_wraps_between_words() {
+    fn wide_cells_wrap_between_words() {
         let mut table = table();
         table.push(vec![
             cell("v0.9.0"),
@@ -112,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn on_a_narrow_terminal_words_stay_whole() {
+    fn words_stay_whole_on_a_narrow_terminal() {
         for width in [1, 12, 59] {
             assert_eq!(table().lines(Some(width)), table().lines(Some(60)));
         }

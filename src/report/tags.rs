@@ -1,4 +1,4 @@
-//! What `tags` shows: every tag with the one reason for what became of it.
+//! `tags`: every tag with its verdict and reason.
 
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
@@ -15,10 +15,10 @@ use crate::reference::{Dropped, Tag};
 use crate::store::Origin;
 use crate::target::TargetId;
 
-/// How many tags one screen has room for.
+/// How many tags fit on one screen.
 const SCREEN: usize = 30;
 
-/// A target's tags, and the rule that they are judged by.
+/// A target's tags, and its rule.
 pub(crate) struct TagsPage<'a> {
     pub(crate) target: &'a TargetId,
     pub(crate) image: String,
@@ -32,20 +32,20 @@ pub(crate) struct TagsPage<'a> {
     pub(crate) dropped: &'a Dropped,
 }
 
-/// Every tag of a target, the newest first.
+/// Every tag of a target, newest first.
 #[derive(JsonSchema, Serialize)]
 #[schemars(deny_unknown_fields, rename = "Tags")]
 pub(super) struct TagsJson<'a> {
-    /// Of this format; it grows when a reader of the old one would go wrong.
+    /// The version of this format; raised by incompatible changes.
     version: u32,
     project: &'a str,
     stage: &'a str,
     image: &'a str,
-    /// Which tags may be taken.
+    /// Which tags match, and how they are ordered.
     rule: &'a str,
-    /// What must hold before a chosen tag is deployed.
+    /// The gates that a tag must pass before it is deployed.
     gates: &'a [String],
-    /// The newest tag ever given to the stage.
+    /// The newest tag ever deployed, marked or found by the first poll.
     high_water_tag: Option<&'a str>,
     /// What the stage runs, as far as tagship knows.
     deployed_tag: Option<&'a str>,
@@ -55,7 +55,7 @@ pub(super) struct TagsJson<'a> {
     dropped: DroppedJson<'a>,
 }
 
-/// Names in the list that are no valid tags: how many, and the first of them.
+/// Names in the list that are not valid tags: their number, and the first ones.
 #[derive(JsonSchema, Serialize)]
 #[schemars(deny_unknown_fields, rename = "Dropped")]
 struct DroppedJson<'a> {
@@ -63,23 +63,23 @@ struct DroppedJson<'a> {
     names: &'a [String],
 }
 
-/// A tag, and the one reason for what became of it.
+/// A tag with its verdict.
 #[derive(JsonSchema, Serialize)]
 #[schemars(deny_unknown_fields, rename = "Tag")]
 struct TagJson<'a> {
     tag: &'a str,
-    /// What is compared, where the rule takes the tag.
+    /// The sort key, if the rule matches the tag.
     key: Option<&'a str>,
     pushed_at: Option<Rfc3339>,
-    /// What became of it.
+    /// What polls do with it.
     verdict: VerdictKind,
     /// Why, for people.
     reason: &'a str,
-    /// When the reason can end, where that can be known.
+    /// When the reason can end, if known.
     until: Option<Rfc3339>,
 }
 
-/// `tags --format json`: always every tag, or the one that was asked for.
+/// `tags --format json`: every tag, or the one asked for.
 pub(crate) fn tags_as_json(console: &Console, page: &TagsPage<'_>) {
     print(
         console,
@@ -112,13 +112,13 @@ impl<'a> From<&'a TagVerdict> for TagJson<'a> {
     }
 }
 
-/// `tags --format human`: of many tags the interesting ones first, `all` for the rest.
+/// `tags --format human`: one screen of tags, the relevant ones first; `all`: every tag.
 pub(crate) fn tags_as_table(console: &Console, page: &TagsPage<'_>, all: bool) {
     let mut above = TextTable::default();
     above.push(vec![cell(head(page))]);
     above.print(console);
     let shown = if all { page.tags.iter().collect() } else { screenful(page.tags) };
-    // By time the key says it already, and not every registry tells.
+    // With order newest, the key already contains the time. Some registries have no push times.
     let has_times =
         page.order != Order::Newest && shown.iter().any(|verdict| verdict.listed.pushed_at.is_some());
     let columns = ["TAG", "KEY", "PUSHED", "VERDICT", "REASON"];
@@ -144,7 +144,7 @@ pub(crate) fn tags_as_table(console: &Console, page: &TagsPage<'_>, all: bool) {
     }
 }
 
-/// `tags TARGET TAG`: what became of one tag. `origin`: its deployment, if there was one.
+/// `tags TARGET TAG`: the verdict of one tag. `origin`: its deployment, if there was one.
 pub(crate) fn tag_in_full(
     console: &Console,
     page: &TagsPage<'_>,
@@ -172,10 +172,10 @@ pub(crate) fn tag_in_full(
     table.print(console);
 }
 
-/// Which rule picks, of what.
+/// The target's image, rule and gates.
 fn head(page: &TagsPage<'_>) -> String {
     let gates = if page.gates.is_empty() { String::new() } else { format!("; {}", page.gates.join(", ")) };
-    format!("{} takes from {}: {}{gates}", page.target, page.image, page.rule)
+    format!("{} uses tags of {}: {}{gates}", page.target, page.image, page.rule)
 }
 
 fn key(verdict: &TagVerdict) -> String {
@@ -191,7 +191,7 @@ fn reason(verdict: &TagVerdict) -> String {
     format!("{}{until}", escape_control(&verdict.reason))
 }
 
-/// What concerns the stage now, then of the others as many as fit, in their order.
+/// The relevant tags, then as many of the others as fit, in order.
 fn screenful(tags: &[TagVerdict]) -> Vec<&TagVerdict> {
     let interesting = tags.iter().filter(|verdict| verdict.kind.is_interesting()).take(SCREEN);
     let mut shown: Vec<&TagVerdict> = interesting.collect();

@@ -15,7 +15,7 @@ use crate::target::notifier::{Notifier, NotifyEvent};
 const COLUMNS: &str = "id, receiver, project, stage, event, tag, digest, previous_tag, deployment_id, error, \
     created_at, attempts, next_attempt_at, failed_at";
 
-/// Notifications that were not sent yet, the oldest first.
+/// Unsent notifications, oldest first.
 pub(super) fn unsent(connection: &Connection) -> rusqlite::Result<Vec<Notification>> {
     let query = format!("SELECT {COLUMNS} FROM notification WHERE ended_at IS NULL ORDER BY created_at, id");
     let mut statement = connection.prepare_cached(&query)?;
@@ -84,7 +84,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Whether the attempt before failed, of whatever deployment. What was adopted had no attempt.
+    /// Whether the previous attempt, of any deployment of the target, failed. An adopted deployment had no attempt.
     fn had_failed(&self, deployment: &Deployment, status: Status) -> rusqlite::Result<bool> {
         let number = if status == Status::Deployed { deployment.attempts } else { u32::MAX };
         let attempt = Attempt { deployment_id: &deployment.id, number };
@@ -111,8 +111,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Whether this event was enqueued for the receiver before: for this deployment, this tag, or since this
-    /// moment, as far as each is given.
+    /// Whether this event was enqueued for the receiver before: for this deployment, this tag, or since this time, if given.
     pub(crate) fn is_enqueued(
         &self,
         receiver: &str,
@@ -137,14 +136,14 @@ impl Write<'_> {
         )
     }
 
-    /// It was sent, tagship gave up on it, or its receiver or target left the configuration.
+    /// Removes it: it was sent, tagship gave up on it, or its receiver or target left the configuration.
     pub(crate) fn end_notification(&self, id: &str, now: Timestamp) -> rusqlite::Result<()> {
         let query = "UPDATE notification SET ended_at = ?2 WHERE id = ?1";
         self.transaction().prepare_cached(query)?.execute(params![id, text(now)])?;
         Ok(())
     }
 
-    /// The receiver did not accept it; it will be sent again.
+    /// Records a failed attempt: it will be sent again.
     pub(crate) fn postpone_notification(&self, id: &str, next: NextAttempt) -> rusqlite::Result<()> {
         let query = "UPDATE notification SET attempts = attempts + 1, next_attempt_at = ?2, failed_at = ?3
              WHERE id = ?1";
@@ -157,7 +156,7 @@ impl Write<'_> {
     }
 }
 
-/// What a notification was about; nothing given: anything.
+/// The subject of a notification; without fields: any.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Notified<'a> {
     pub(crate) deployment_id: Option<&'a str>,

@@ -209,7 +209,7 @@ fn which_rule_picks_and_with_which_key() {
     let shop = team(&gitea);
     shop.run(&["tags", "shop/prod"])
         .code(0)
-        .says("shop/prod takes from 127.0.0.1:[port]/acme/shop: tags=\"v*\" order=semver; max_bump minor")
+        .says("shop/prod uses tags of 127.0.0.1:[port]/acme/shop: tags=\"v*\" order=semver; max_bump minor")
         .says("TAG KEY VERDICT REASON")
         .says("v1.11.0 1.11.0 deployed the stage has run it since [time]")
         .says("v1.10.0 1.10.0 passed_over older than v1.11.0, the newest tag so far")
@@ -304,7 +304,7 @@ fn how_long_do_deployments_take() {
     shop.run(&["poll"]).code(0);
     shop.run(&["history"])
         .code(0)
-        .says("shop/dev: 2 attempts succeeded, in [duration] (median), [duration] (longest); 1 failed");
+        .says("shop/dev: 2 attempts succeeded in [duration] (median), [duration] (longest); 1 failed");
     let durations = shop.run(&["history", "--format", "json"]).json()["durations"][0].clone();
     assert_eq!((&durations["succeeded"], &durations["failed"]), (&2.into(), &1.into()));
     assert!(durations["longest_ms"].as_u64() >= durations["median_ms"].as_u64());
@@ -389,8 +389,8 @@ fn what_changed_when_the_rule_was_edited() {
         shop.run(&["status", "shop/prod"])
             .code(0)
             .says("rule tags=\"v*\" order=semver range=\"<1.10\"")
-            .says("high-water v1.9.0 (baseline: found by the first poll, or when the rule was edited); polls deploy newer tags only")
-            .says("rule edited [time] ([duration] ago); the rule before: acme/shop tags=\"v*\" order=semver, its newest tag: v1.10.0");
+            .says("high-water v1.9.0 (baseline: found by the first poll, or after an edit of the rule); polls deploy newer tags only")
+            .says("rule edited [time] ([duration] ago); old rule: acme/shop tags=\"v*\" order=semver; newest tag by the old rule: v1.10.0");
         shop.run(&["poll"]).code(0).silent();
     }
     let edit = shop.status("shop/prod")["rule_edit"].clone();

@@ -194,14 +194,14 @@ fn a_pipe_or_a_folder_in_a_locks_place_is_no_lock() {
             let pipe = shop.path("state.db.locks/shop@dev");
             assert!(std::process::Command::new("mkfifo").arg(pipe).status().unwrap().success());
         },
-        "is no regular file",
+        "is not a regular file",
     );
     refuses_planted(
         |shop| {
             folder_of_locks(shop);
             fs::create_dir(shop.path("state.db.locks/shop@dev")).unwrap();
         },
-        "is no regular file",
+        "is not a regular file",
     );
 }
 
@@ -321,11 +321,11 @@ fn a_state_that_is_a_pipe_or_a_folder_is_refused() {
     let gitea = gitea(Build::GiteaNew);
     let shop = Shop::with(&on_gitea(&gitea, DEV));
     fs::create_dir(shop.path("state.db")).unwrap();
-    shop.run(&["poll"]).code(2).stdout("").stderr_has("no regular file");
+    shop.run(&["poll"]).code(2).stdout("").stderr_has("not a regular file");
     fs::remove_dir(shop.path("state.db")).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(shop.path("state.db")).status().unwrap().success());
     for command in [&["poll"][..], &["status"]] {
-        shop.run(command).code(2).stdout("").stderr_has("no regular file");
+        shop.run(command).code(2).stdout("").stderr_has("not a regular file");
     }
 }
 
@@ -401,7 +401,7 @@ fn what_is_no_file_in_the_place_of_the_journal_is_called_what_it_is() {
     let refused = |what: &str| {
         for command in [&["poll"][..], &["status"], &["check"]] {
             shop.run(command).code(2).stdout("").stderr(&format!(
-                "error: [dir]/state.db-journal: it is {what}, and no journal of the state file; move it away\n"
+                "error: [dir]/state.db-journal: it is {what}, not a journal of the state file; move it away\n"
             ));
         }
     };

@@ -1,4 +1,4 @@
-//! The first line of the page: whether someone is needed, and whether polls still run.
+//! The first line of the page: whether a person must act, and whether polls still run.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -15,7 +15,7 @@ pub(super) struct PageVerdict {
     pub(super) tone: Tone,
     /// The last poll of any target.
     pub(super) polled: Option<Timestamp>,
-    /// The next one; in the past where it did not come.
+    /// When the next poll is due; in the past if it is late.
     pub(super) due: Option<Timestamp>,
 }
 
