@@ -351,7 +351,7 @@ fn token_with_control_characters_is_refused_whatever_its_source() {
     };
     for (file, fault) in [
         ("utf-16", "is UTF-16LE; tagship reads UTF-8"),
-        ("odd", "contains a NUL, and a token may contain no control characters"),
+        ("odd", "contains a NUL; a token may contain no control characters"),
     ] {
         shop_of(&format!("{{ command = [\"cat\", \"secret/{file}\"] }}"));
         assert_eq!(failure(&shop), format!("the token of the registry git: what cat prints {fault}"));
@@ -360,7 +360,7 @@ fn token_with_control_characters_is_refused_whatever_its_source() {
     of_environment.env("TOKEN", &format!("{one}\t{two}"));
     assert_eq!(
         failure(&of_environment),
-        "the token of the registry git: the environment variable TOKEN contains a tab, and a token may contain no control characters"
+        "the token of the registry git: the environment variable TOKEN contains a tab; a token may contain no control characters"
     );
     let auth = STANDARD.encode(format!("robot:{one}\n{two}"));
     let mut of_docker = docker(&registry, &format!(r#"{{"auths": {{"HERE": {{"auth": "{auth}"}}}}}}"#));
@@ -372,7 +372,7 @@ fn token_with_control_characters_is_refused_whatever_its_source() {
     helper(&mut of_docker, &format!(r#"{{"Username": "robot", "Secret": "{one}\u0000{two}"}}"#), 0);
     assert_eq!(
         failure(&of_docker),
-        "the token of the registry git: what docker-credential-team prints contains a NUL, and a token may contain no control characters"
+        "the token of the registry git: what docker-credential-team prints contains a NUL; a token may contain no control characters"
     );
     assert!(registry.requests().iter().all(|request| request.basic().is_none()));
 }

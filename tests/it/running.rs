@@ -97,7 +97,7 @@ fn the_stage_may_name_a_digest() {
 #[test]
 fn a_stage_that_does_not_answer_its_first_poll_is_unknown() {
     let gitea = gitea(Build::GiteaNew);
-    for (runs, said) in [("", "no tag, image or digest"), ("two words", "two words")] {
+    for (runs, said) in [("", "not a tag, image or digest"), ("two words", "two words")] {
         let shop = with(&gitea, DEV, runs);
         let run = shop.run(&["poll", "--format", "json"]);
         run.code(1).status_is("shop/dev", "unknown").error_is("shop/dev", "running");

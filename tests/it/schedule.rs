@@ -419,7 +419,7 @@ fn a_script_beside_the_configuration_comes_along() {
     shop.file("projects.d/site.toml", &INCLUDED.replace(REQUEST, "{ command = [\"./site.sh\"] }"));
     shop.script("projects.d/site.sh", "");
     let run = shop.run(&["schedule", "kubernetes", "--image", "tagship"]);
-    run.code(0).stdout_has("call is in the image, too: ./deploy.sh [dir]/projects.d/site.sh\n");
+    run.code(0).stdout_has("that these scripts call: ./deploy.sh [dir]/projects.d/site.sh\n");
     assert!(run.raw().contains("\n  projects.d_site.sh: "), "{}", run.raw());
 }
 

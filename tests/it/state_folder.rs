@@ -212,7 +212,7 @@ fn a_folder_of_locks_that_everybody_writes_is_refused() {
             folder_of_locks(shop);
             fs::set_permissions(shop.path("state.db.locks"), fs::Permissions::from_mode(0o777)).unwrap();
         },
-        "others can write",
+        "other users can write",
     );
 }
 
@@ -365,7 +365,7 @@ fn a_configuration_with_two_names_is_refused_where_no_state_is_kept() {
             let run = shop.run_bare(&[&["--config", config.to_str().unwrap()], command].concat());
             run.code(2)
                 .stdout("")
-                .stderr_has(&format!("[dir]/{name}: the configuration has another name, too (a hard link)"));
+                .stderr_has(&format!("[dir]/{name}: the configuration has a second name (a hard link)"));
             run.stderr_has(&format!("find / -xdev -samefile [dir]/{name}\n"));
         }
     }
@@ -389,7 +389,7 @@ fn a_planted_folder_for_the_locks_of_no_state_is_refused() {
     fs::remove_file(&folder).unwrap();
     fs::create_dir(&folder).unwrap();
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
-    assert!(!shop.run_bare(&arguments).shows("others can write").has_code(0));
+    assert!(!shop.run_bare(&arguments).shows("other users can write").has_code(0));
     assert_eq!(shop.delivered(), [""; 0]);
 }
 
