@@ -99,15 +99,15 @@ pub(crate) enum Color {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Poll(Poll),
-    Status(Status),
+    Poll(PollArgs),
+    Status(StatusArgs),
     Tags(Tags),
-    Deploy(Deploy),
+    Deploy(DeployArgs),
     Rollback(Rollback),
-    Mark(Mark),
+    Mark(MarkArgs),
     History(History),
-    Retry(Retry),
-    Hold(Hold),
+    Retry(RetryArgs),
+    Hold(HoldArgs),
     Release(Release),
     Check(Check),
     Login(Login),
@@ -127,7 +127,7 @@ pub(crate) enum Command {
     tagship poll --stage dev     the dev stages of all projects\n  \
     tagship poll --from-webhook < payload.json   the images that a webhook reports\n  \
     tagship poll --dry-run -v    what would happen to each target, and why")]
-pub(crate) struct Poll {
+pub(crate) struct PollArgs {
     /// Targets: shop/dev, shop (all its stages) or a glob [default: all]
     #[arg(value_name = "TARGET", value_parser = pattern)]
     pub(crate) targets: Vec<TargetPattern>,
@@ -196,7 +196,7 @@ pub(crate) enum PollFormat {
     tagship status --state shard-0.db --state shard-1.db    two shards as one\n  \
     tagship status --format html > new.html && mv new.html /srv/www/status.html"
 )]
-pub(crate) struct Status {
+pub(crate) struct StatusArgs {
     /// Targets: shop/dev, shop (all its stages) or a glob [default: all]
     #[arg(value_name = "TARGET", value_parser = pattern)]
     pub(crate) targets: Vec<TargetPattern>,
@@ -282,7 +282,7 @@ pub(crate) struct Tags {
 #[command(after_help = "Examples:\n  tagship deploy shop/dev               the newest tag\n  \
     tagship deploy shop/prod v1.4.0\n  \
     tagship deploy shop/prod --previous   the tag it ran before, by digest")]
-pub(crate) struct Deploy {
+pub(crate) struct DeployArgs {
     /// The target: shop/dev
     #[arg(value_name = "TARGET", value_parser = pattern)]
     pub(crate) target: TargetPattern,
@@ -328,7 +328,7 @@ pub(crate) struct Rollback {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  tagship hold shop/prod --reason \"release freeze\"\n  \
     tagship hold '*/prod' --for 12h")]
-pub(crate) struct Hold {
+pub(crate) struct HoldArgs {
     /// Targets: shop/dev, shop (all its stages) or a glob
     #[arg(value_name = "TARGET", value_parser = pattern, required = true)]
     pub(crate) targets: Vec<TargetPattern>,
@@ -401,7 +401,7 @@ pub(crate) struct History {
 #[command(after_help = "Examples:\n  tagship retry                    every failed deployment\n  \
     tagship retry shop/prod && tagship poll shop/prod\n  \
     tagship retry shop/prod --drop   remove it: only a newer tag is deployed")]
-pub(crate) struct Retry {
+pub(crate) struct RetryArgs {
     /// Targets (shop/dev, shop or a glob) or deployment IDs [default: every failed deployment]
     #[arg(value_name = "TARGET|ID")]
     pub(crate) deployments: Vec<String>,
@@ -418,7 +418,7 @@ pub(crate) struct Retry {
     tagship mark shop/dev dev-41 --reset    deploy tags newer than dev-41, even those deployed before\n  \
     tagship mark shop/dev --none            deploy the newest tag at the next poll\n  \
     tagship mark shop/dev --owner           accept the owner that has the image's name now")]
-pub(crate) struct Mark {
+pub(crate) struct MarkArgs {
     /// The target: shop/dev
     #[arg(value_name = "TARGET", value_parser = pattern)]
     pub(crate) target: TargetPattern,

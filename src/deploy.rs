@@ -1,4 +1,4 @@
-//! Carrying a deployment out: its steps in order, each a command or an HTTP request.
+//! Runs a deployment: its steps in order, each a command or an HTTP request.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -16,8 +16,8 @@ mod placeholder;
 mod request;
 mod running;
 mod signing;
+mod step_secrets;
 mod transcript;
-mod vault;
 
 use std::fs::File;
 use std::time::Duration;
@@ -31,8 +31,8 @@ use crate::reference::{Digest, Labels, Tag};
 use crate::secret::{Redactor, Secrets};
 use crate::target::Target;
 use crate::target::step::Step;
-pub(crate) use gate::{Content, ask_gates};
-pub(crate) use notify::{EventReport, Message, Reported, notify};
+pub(crate) use gate::{GatedImage, ask_gates};
+pub(crate) use notify::{EventReport, Message, MessageContent, notify};
 pub(crate) use ping::{Ping, ping};
 pub(crate) use placeholder::missing_label;
 pub(crate) use running::{running, verify};
@@ -43,32 +43,32 @@ use crate::stop::signal_name;
 use command::CommandDeployer;
 use placeholder::Values;
 use request::HttpDeployer;
+use step_secrets::{LearnedSecrets, StepSecrets};
 use transcript::Transcript;
-use vault::{Learning, Vault};
 
-/// One attempt to bring one tag to one target: what placeholders and `TAGSHIP_*` variables say.
+/// One attempt to deploy one tag to one target: the values of placeholders and `TAGSHIP_*` variables.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Handover<'a> {
+pub(crate) struct DeployRequest<'a> {
     pub(crate) target: &'a Target,
     pub(crate) tag: &'a Tag,
     pub(crate) digest: Option<&'a Digest>,
     /// Of the image, where a step uses one.
     pub(crate) labels: &'a Labels,
     pub(crate) previous_tag: Option<&'a Tag>,
-    /// UUID v7, the same through every attempt.
+    /// UUID v7, the same in every attempt.
     pub(crate) deployment_id: &'a str,
     /// From 1.
     pub(crate) attempt: u32,
 }
 
-/// Who follows a deployment while it runs.
+/// Callbacks that follow a running deployment.
 #[derive(Clone, Copy)]
 pub(crate) struct Watch<'a> {
-    /// Gets the number of each step as it begins, from 1.
+    /// Called when a step starts, with its number from 1.
     pub(crate) on_step: &'a (dyn Fn(usize) + Sync),
-    /// Gets the leader of each command's process group when it was started, before it is waited for.
+    /// Called when a command has started, with the leader of its process group.
     pub(crate) on_start: &'a (dyn Fn(&Leader) + Sync),
-    /// Gets what the steps print as it comes: whole lines, secrets masked. None where nobody looks.
+    /// Called with the output of the steps: whole lines, secrets masked. None: no one reads it.
     pub(crate) on_output: Option<&'a (dyn Fn(&str) + Sync)>,
 }
 
@@ -76,20 +76,20 @@ impl Watch<'_> {
     const NOBODY: Watch<'static> = Watch { on_step: &|_| {}, on_start: &|_| {}, on_output: None };
 }
 
-/// What came of an attempt.
+/// The result of an attempt.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) result: Result<(), DeployError>,
-    /// Of the last command that ended by itself.
+    /// The exit status of the last command that ended by itself.
     pub(crate) exit_status: Option<i32>,
-    /// Of the last answer.
+    /// The status of the last HTTP response.
     pub(crate) http_status: Option<u16>,
-    /// The last 64 KiB of what the steps printed and answered, secrets masked.
+    /// The last 64 KiB of output and responses, secrets masked.
     pub(crate) output: String,
 }
 
 impl Outcome {
-    /// Whether the attempt stays to be resumed.
+    /// Whether the attempt was interrupted, and the next run resumes it.
     pub(crate) fn is_interrupted(&self) -> bool {
         self.result.as_ref().is_err_and(|error| error.interrupted)
     }
@@ -104,76 +104,76 @@ pub(crate) struct DeployError {
     pub(crate) message: String,
     /// The endpoint's `Retry-After`.
     pub(crate) retry_after: Option<Duration>,
-    /// Trying again cannot help: 400, 401, 403, 405, 410, 413, 422.
+    /// A retry cannot succeed: 400, 401, 403, 405, 410, 413, 422.
     pub(crate) final_answer: bool,
-    /// False: nothing was started or sent (a program that is not there); no attempt is used up.
+    /// False: nothing was started or sent (the program is missing), and no attempt is used up.
     pub(crate) started: bool,
-    /// The run was over meanwhile: what the target has now is not known, and the attempt stays to be resumed.
+    /// The run ended first: the result is unknown, and the next run resumes the attempt.
     pub(crate) interrupted: bool,
 }
 
-/// Carries out the target's steps in order; the first that fails ends it.
+/// Runs the target's steps in order, up to the first that fails.
 ///
-/// `lock` is the target's lock, taken: it becomes the standard input of the commands, so that it
-/// lives as long as they do (guarantees: Delivering, 3).
+/// `lock` is the target's held lock. It becomes the standard input of the commands, so that it lives as long as they do
+/// (guarantees: Delivering, 3).
 pub(crate) fn deploy(
-    handover: &Handover<'_>,
+    request: &DeployRequest<'_>,
     secrets: &Secrets,
     lock: &File,
     stop: &Stop,
     watch: Watch<'_>,
 ) -> Outcome {
-    carry_out(handover, secrets, lock, stop, PATIENCE, watch)
+    carry_out(request, secrets, lock, stop, PATIENCE, watch)
 }
 
-/// Carries out one step of a deployment, made ready: placeholders rendered, secrets resolved.
+/// A prepared step: placeholders rendered, secrets read.
 trait Deployer {
-    /// Writes down in `attempt` what is printed and answered. Gives the answer, where it is JSON.
+    /// Runs the step, and records output and responses in `attempt`. Returns the response, if it is JSON.
     ///
     /// # Errors
-    /// The step failed, in any way; secrets are masked.
+    /// The step failed; secrets are masked.
     fn deploy(&self, attempt: &mut Attempt<'_>) -> Result<Option<Value>, DeployError>;
 }
 
-/// What the steps of one attempt share.
+/// State shared by the steps of one attempt.
 struct Attempt<'a> {
-    vault: &'a Learning<'a>,
+    secrets: &'a LearnedSecrets<'a>,
     lock: &'a File,
     stop: &'a Stop,
     watch: Watch<'a>,
     patience: Patience,
     transcript: Transcript<'a>,
-    /// Where the step's answer has what later steps use as a credential: JSON pointers.
+    /// JSON pointers to the values in the step's response that later steps use as credentials.
     credentials: Vec<&'a str>,
     exit_status: Option<i32>,
     http_status: Option<u16>,
 }
 
-/// Of a deployment. `grace` is also how long an answer is waited for after tagship was told to stop.
+/// The limits for deployments. `grace` is also how long to wait for a response after tagship was told to stop.
 const PATIENCE: Patience =
     Patience { grace: Duration::from_secs(10), linger: Some(Duration::from_millis(500)) };
 
 fn carry_out(
-    handover: &Handover<'_>,
-    vault: &dyn Vault,
+    request: &DeployRequest<'_>,
+    secrets: &dyn StepSecrets,
     lock: &File,
     stop: &Stop,
     patience: Patience,
     watch: Watch<'_>,
 ) -> Outcome {
-    let vault = &Learning::new(vault);
+    let secrets = &LearnedSecrets::new(secrets);
     let mut attempt = Attempt {
-        vault,
+        secrets,
         lock,
         stop,
         watch,
         patience,
-        transcript: Transcript::new(vault, watch.on_output),
+        transcript: Transcript::new(secrets, watch.on_output),
         credentials: Vec::new(),
         exit_status: None,
         http_status: None,
     };
-    let result = carry_out_steps(handover, &mut attempt);
+    let result = carry_out_steps(request, &mut attempt);
     Outcome {
         result,
         exit_status: attempt.exit_status,
@@ -182,12 +182,12 @@ fn carry_out(
     }
 }
 
-fn carry_out_steps<'a>(handover: &Handover<'a>, attempt: &mut Attempt<'a>) -> Result<(), DeployError> {
-    let vault = attempt.vault;
-    let steps = handover.target.deploy.as_ref();
-    // All before the first: a secret that is missing in the last step must not leave half a deployment.
+fn carry_out_steps<'a>(request: &DeployRequest<'a>, attempt: &mut Attempt<'a>) -> Result<(), DeployError> {
+    let secrets = attempt.secrets;
+    let steps = request.target.deploy.as_ref();
+    // All steps are prepared before the first runs: a missing secret in the last one must not leave half a deployment.
     for step in steps {
-        made_ready(step, &Values::of(handover, vault, None))?;
+        made_ready(step, &Values::of(request, secrets, None))?;
     }
     let mut answers = Vec::with_capacity(steps.len());
     for (index, step) in steps.iter().enumerate() {
@@ -197,7 +197,7 @@ fn carry_out_steps<'a>(handover: &Handover<'a>, attempt: &mut Attempt<'a>) -> Re
             used.filter(|used| used.step == index + 1).map(|used| used.pointer.as_str()).collect();
         let result = match attempt.stop.signal() {
             Some(signal) => Err(DeployError::not_begun(signal)),
-            None => made_ready(step, &Values::of(handover, vault, Some(&answers)))
+            None => made_ready(step, &Values::of(request, secrets, Some(&answers)))
                 .and_then(|step| step.deploy(attempt)),
         };
         answers.push(result.map_err(|error| DeployError { started: error.started || index > 0, ..error })?);
@@ -218,7 +218,7 @@ impl DeployError {
         DeployError { started: false, ..DeployError::failed(code, message) }
     }
 
-    /// Something was started or sent, and trying again may help.
+    /// Something was started or sent, and a retry may succeed.
     fn failed(code: ErrorCode, message: String) -> DeployError {
         DeployError {
             code,

@@ -1,36 +1,36 @@
-//! decide(): selection + stored state + facts + now -> Decision. Pure.
+//! Decides what a poll does with a target: selection + stored state + facts + now -> [`Decision`]. Pure.
 
 mod fact;
 pub(crate) mod feed;
+pub(crate) mod first_seen;
 mod gate;
+mod last_reported;
 mod notification;
+mod probe;
 mod retry;
 mod rollback;
 mod rule;
-mod running;
-pub(crate) mod sighting;
 mod state;
 mod status;
-mod telling;
 mod transition;
 mod unchanged;
 mod verdict;
 
 pub(crate) use fact::{Fact, Facts, Unknown};
+pub(crate) use last_reported::{Audience, mark_reported};
 pub(crate) use notification::Notification;
+pub(crate) use probe::{ProbeAnswer, Standing, standing};
 pub(crate) use retry::{Failed, next_attempt};
 pub(crate) use rollback::{BackTo, back_to, is_followed, previous};
-pub(crate) use running::{Reported, Standing, standing};
 pub(crate) use state::{
-    Baseline, DecidedBy, Deployment, DeploymentState, Edit, Failing, Hold, LastListed, NextAttempt,
-    OpenDeployments, PollState, StageRun, Unfinished,
+    Baseline, Deployment, DeploymentState, Edit, Failing, Hold, LastListed, NextAttempt, OpenDeployments,
+    PollState, StageRun, Trigger, Unfinished,
 };
 #[cfg(test)]
-pub(crate) use state::{Deployed, Sighted, Told};
+pub(crate) use state::{Deployed, LastReported, SeenCandidate};
 pub(crate) use status::{ErrorCode, Failure, Status};
-pub(crate) use telling::{Audience, tell};
 pub(crate) use transition::{
-    Change, Content, DeploymentRow, Manual, Mark, TargetEvent, is_current, transition,
+    Change, DeploymentRow, Manual, ManualContent, Mark, TargetEvent, is_current, transition,
 };
 pub(crate) use unchanged::{remembered, unchanged};
 pub(crate) use verdict::{Decided, TagVerdict, VerdictKind, unlisted};
@@ -40,41 +40,41 @@ use jiff::Timestamp;
 use crate::policy::{Candidate, Selection};
 use crate::reference::{ListedTag, Tag};
 use crate::target::Target;
-use gate::{Blocked, Waits};
-use rule::{Poll, emptied, is_timeless};
+use gate::{BlockKind, BlockedBy};
 pub(crate) use rule::{Recheck, newest, recheck, withheld};
+use rule::{RuleContext, is_timeless, list_became_empty};
 
-/// What is to be done about a target, and what is to be remembered of this poll.
+/// What a poll does with a target, and the state it leaves.
 #[derive(Clone, Debug)]
 pub(crate) struct Decision {
     pub(crate) status: Status,
-    /// One line for people: why this status.
+    /// Why the target has this status: one line for people.
     pub(crate) reason: String,
-    /// When the reason can end, where that can be known.
+    /// When the reason can end, if known.
     pub(crate) until: Option<Timestamp>,
-    /// The newest tag that the policy allows.
+    /// The newest tag that the policy matches.
     pub(crate) latest_tag: Option<Tag>,
     /// The state after this poll.
     pub(crate) state: PollState,
-    /// The tag to record as a pending deployment, with its digest. A pending one of before is superseded by it.
+    /// The tag to plan a deployment of, with its digest. It supersedes an earlier pending deployment.
     pub(crate) deploy: Option<ListedTag>,
-    /// Whether that is an older tag than the stage was given before.
+    /// Whether that tag is older than one deployed to the stage before.
     pub(crate) goes_back: bool,
-    /// Something that people should know and that changes nothing.
+    /// A warning for people; it changes nothing.
     pub(crate) warning: Option<String>,
     /// Deployments of before that must not run any more, as they are from now on.
     pub(crate) ends: Vec<DeploymentRow>,
     pub(crate) failure: Option<Failure>,
-    /// The tag that the status and the reason are about, where it is one.
+    /// The tag that the status and the reason are about, if they are about one.
     pub(crate) concerns: Option<Tag>,
-    /// What is newer than this was taken for new: high-water, as it was decided on.
+    /// The high-water tag that the decision compared with.
     pub(crate) above: Option<ListedTag>,
-    /// What is newer and is not to be deployed, and why.
-    pub(crate) blocked: Vec<(Tag, Waits)>,
+    /// Newer tags that are not deployed, each with the reason.
+    pub(crate) blocked: Vec<(Tag, BlockedBy)>,
 }
 
 impl Decision {
-    /// One that deploys nothing.
+    /// A decision that deploys nothing.
     fn new(status: Status, reason: String, state: PollState) -> Decision {
         Decision {
             status,
@@ -93,14 +93,14 @@ impl Decision {
         }
     }
 
-    /// It is about this tag.
+    /// Makes this tag the subject of the decision.
     fn concerning(self, tag: &Tag) -> Decision {
         Decision { concerns: Some(tag.clone()), latest_tag: Some(tag.clone()), ..self }
     }
 
-    /// Whether it depends on nothing that nobody was asked.
+    /// Whether every fact that the decision depends on was known.
     pub(crate) fn is_checked(&self) -> bool {
-        self.blocked.iter().all(|(_, waits)| waits.by != Blocked::NotChecked)
+        self.blocked.iter().all(|(_, block)| block.kind != BlockKind::NotChecked)
     }
 
     /// The deployment of before has lost its point.
@@ -114,9 +114,9 @@ impl Decision {
     }
 }
 
-/// Decides what is to be done about a target whose listing succeeded.
+/// Decides what a poll does with a target whose listing succeeded.
 ///
-/// `state` is the target's row, None before its first poll. Calling it again with the state it returned gives the same
+/// `state` is the target's row, None before its first poll. Deciding again from the returned state gives the same
 /// decision without the deployment.
 pub(crate) fn decide(
     target: &Target,
@@ -133,7 +133,7 @@ pub(crate) fn decide(
     }
 }
 
-/// Decides as if the candidates had just appeared at a stage that was given nothing and that nobody holds. `target`: see
+/// Decides as if all candidates had just appeared at a stage with no deployment and no hold. `target`: see
 /// [`Target::at_once`].
 pub(crate) fn decide_as_new(
     target: &Target,
@@ -145,12 +145,12 @@ pub(crate) fn decide_as_new(
     decide(target, selection, Some(&state), &OpenDeployments::default(), facts, now)
 }
 
-/// Nobody was asked what the decision depends on.
+/// The decision when a fact that it depends on is not checked.
 fn not_checked(selection: &Selection, state: Option<&PollState>) -> Decision {
-    let reason = "not checked: a poll asks the registry or the stage first".to_owned();
-    let waits = Waits { reason: reason.clone(), until: None, by: Blocked::NotChecked };
+    let reason = "not checked; the next poll asks the registry or the stage".to_owned();
+    let block = BlockedBy { reason: reason.clone(), until: None, kind: BlockKind::NotChecked };
     let state = state.cloned().unwrap_or_default();
-    let newest = selection.newest().map(|newest| (newest.listed.tag.clone(), waits));
+    let newest = selection.newest().map(|newest| (newest.listed.tag.clone(), block));
     Decision { blocked: newest.into_iter().collect(), ..Decision::new(Status::Waiting, reason, state) }
 }
 
@@ -166,7 +166,7 @@ fn decide_listed(
         && selection.listed == 0
         && state.tags_listed > 0
     {
-        return Ok(emptied(target, state, now));
+        return Ok(list_became_empty(target, state, now));
     }
     let mut next = state.cloned().unwrap_or_default();
     let known_rule = next.rule.replace(rule_of(target));
@@ -182,8 +182,8 @@ fn decide_listed(
     if let Some(high_water) = &mut next.high_water
         && let Some(listed) = selection.find(&high_water.tag)
     {
-        // `mark` knew the tag only by its name; a deployment by hand knew its time, and not its sequence,
-        // without which others of the same second would look newer.
+        // `mark` knew only the tag's name. A manual deployment knew its push time but not its sequence, and
+        // without that, other tags of the same second would look newer.
         let of_the_same_push = high_water.sequence.is_none() && high_water.pushed_at == listed.pushed_at;
         if is_timeless(high_water, target) || of_the_same_push {
             high_water.pushed_at = listed.pushed_at;
@@ -200,7 +200,7 @@ fn decide_listed(
     }
     let open = &open.filtered(|open| outdone.iter().all(|row| row.deployment.id != open.id));
     next.last_polled_tag = newest.map(|candidate| candidate.listed.tag.clone());
-    let poll = Poll { target, selection, open, facts, before: state, now };
+    let poll = RuleContext { target, selection, open, facts, before: state, now };
     let mut decision = match &known_rule {
         None => poll.first(next),
         Some(rule) if next.rule.as_ref() != Some(rule) => poll.rule_changed(next),
@@ -213,23 +213,23 @@ fn decide_listed(
     Ok(decision)
 }
 
-/// What to say where a target that goes by digests has more than one tag that could move.
+/// The warning when a target with `digest = true` matches more than one tag: only one can be followed.
 fn not_followed(target: &Target, selection: &Selection, state: &PollState) -> Option<String> {
     let followed = &state.high_water.as_ref()?.tag;
     let other = selection.candidates.iter().find(|candidate| candidate.listed.tag != *followed)?;
     Some(format!(
-        "{}: digest = true follows one tag, {followed}; {} matches too, and is not followed: give each tag that moves a stage of its own",
+        "{}: digest = true follows one tag, {followed}, and ignores {}, which also matches; use a separate stage for each moving tag",
         target.id, other.listed.tag
     ))
 }
 
-/// What is to be said where another poll has recorded newer tags since the registry was asked: the
-/// state stays as it is.
+/// The decision when another poll recorded newer tags after this one listed the registry: the state stays
+/// unchanged.
 pub(crate) fn overtaken(state: PollState) -> Decision {
-    Decision::new(Status::UpToDate, "another poll has seen newer tags meanwhile".to_owned(), state)
+    Decision::new(Status::UpToDate, "superseded by another poll, which saw newer tags".to_owned(), state)
 }
 
-/// The tags of which deciding will want to know whether they are listed, and how.
+/// Tags that the decision looks up in the listing, candidates or not.
 pub(crate) fn asked_of_listing(state: Option<&PollState>, open: &OpenDeployments) -> Vec<Tag> {
     let high_water = state.and_then(|state| state.high_water.as_ref()).map(|listed| &listed.tag);
     let marked = state.and_then(|state| state.marked.as_ref());
@@ -238,8 +238,8 @@ pub(crate) fn asked_of_listing(state: Option<&PollState>, open: &OpenDeployments
     high_water.into_iter().chain(marked).chain(before).chain(beside_marked).cloned().collect()
 }
 
-/// A tag that was marked, or deployed by hand, by its name takes its place: where it is newer, it is what the stage
-/// was given.
+/// Gives a tag that was marked or deployed manually by name its place in the order. If it is newer than high-water, it
+/// becomes high-water.
 fn place_marked(next: &mut PollState, target: &Target, selection: &Selection) -> Option<Candidate> {
     let tag = next.marked.take()?;
     let marked = target.policy.candidate(selection.find(&tag)?)?;
@@ -266,7 +266,7 @@ pub(crate) fn decide_failed(state: Option<&PollState>, failure: Failure, now: Ti
     next.failing = Some(Failing {
         since,
         count: before.as_ref().map_or(0, |failing| failing.count).saturating_add(1),
-        told_at: before.and_then(|failing| failing.told_at),
+        reported_at: before.and_then(|failing| failing.reported_at),
         failure: failure.clone(),
     });
     Decision { failure: Some(failure.clone()), ..Decision::new(Status::Unknown, failure.message, next) }
@@ -297,16 +297,16 @@ pub(crate) fn is_due(
     let Some(checked_at) = checked_at else {
         return true;
     };
-    // A check in the future: a clock was wrong.
+    // A check in the future means that a clock was wrong.
     checked_at > now || due_at(target, checked_at) <= now || open.is_some_and(|open| open.is_due(now))
 }
 
-/// When a target that was last checked then is due again.
+/// When a target last checked at `checked_at` is due again.
 pub(crate) fn due_at(target: &Target, checked_at: Timestamp) -> Timestamp {
     checked_at.saturating_add(target.interval.mul_f64(0.9)).unwrap_or(Timestamp::MAX)
 }
 
-/// The rule a target is decided by, as the state remembers it.
+/// The target's rule in the form that the state stores.
 pub(crate) fn rule_of(target: &Target) -> String {
     format!("{} {}", target.image.repository, target.policy.rule_text())
 }

@@ -1,5 +1,4 @@
-//! HTTP for registries and deploy endpoints: by which proxy requests go, which certificates are believed, what it
-//! means when none comes through, and when a server wants to be asked again.
+//! HTTP for registries and deploy endpoints: proxies, trusted certificates, causes of failed requests, and Retry-After.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -28,7 +27,7 @@ use ureq::typestate::AgentScope;
 use url::Url;
 
 pub(crate) use certificate::{Identity, read_certificates};
-pub(crate) use exchange::{Answer, NoAnswer, exchange};
+pub(crate) use exchange::{HttpResponse, NoAnswer, exchange};
 pub(crate) use proxy::{Proxy, is_loopback};
 use resolver::Resolver;
 pub(crate) use retry_after::{date, retry_after};
@@ -39,87 +38,87 @@ use connector::EndingConnector;
 /// How the hosts of one registry are reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Transport {
-    /// Believed beside the system's roots.
+    /// Trusted in addition to the system's roots.
     pub(crate) authorities: Vec<CertificateDer<'static>>,
-    /// Shown where the registry asks for a certificate.
+    /// The client certificate, if the registry asks for one.
     pub(crate) identity: Option<Identity>,
-    /// In place of what the environment says.
+    /// Used instead of the environment's proxy.
     pub(crate) proxy: Option<Proxy>,
-    /// Where certificates and their key stand; absolute.
+    /// The files of certificates and of the client key; absolute.
     pub(crate) files: Vec<PathBuf>,
 }
 
-/// What tells the agents of one [`Transport`] apart.
+/// How one URL is reached. Requests with the same route share an agent.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Way {
+pub(crate) struct Route {
     proxy: Option<Proxy>,
-    /// Whether anything is encrypted: no certificates are read where nothing is.
+    /// Whether anything is encrypted. If not, no certificates are read.
     is_tls: bool,
-    /// Whether the certificate is shown: to the registry's own hosts, not to storage elsewhere.
+    /// Whether the client certificate is sent: only to the registry's own hosts, not to storage elsewhere.
     shows_identity: bool,
 }
 
-/// Why nothing can be sent at all.
+/// Why no request can be sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Unprepared {
-    /// No roots, or a proxy that is none.
+    /// There are no root certificates, or the proxy is invalid.
     Environment(String),
-    /// The client's key.
+    /// The client's key is unusable.
     Secret(String),
 }
 
 impl Transport {
-    /// The way to a URL. `is_own`: the client's certificate may be shown there.
+    /// The route to a URL. `is_own`: the client certificate may be sent there.
     ///
     /// # Errors
-    /// The environment names a proxy that cannot be used.
-    pub(crate) fn way(&self, url: &Url, is_own: bool) -> Result<Way, Unprepared> {
+    /// The environment names an unusable proxy.
+    pub(crate) fn route(&self, url: &Url, is_own: bool) -> Result<Route, Unprepared> {
         let proxy = proxy::choose(url, self.proxy.as_ref()).map_err(Unprepared::Environment)?;
         let is_tls = url.scheme() == "https" || proxy.as_ref().is_some_and(Proxy::is_tls);
-        Ok(Way { proxy, is_tls, shows_identity: is_tls && is_own && self.identity.is_some() })
+        Ok(Route { proxy, is_tls, shows_identity: is_tls && is_own && self.identity.is_some() })
     }
 
-    /// Makes an agent that goes this way, with the limits that are set already. Its waits end at the cutoff.
+    /// Makes an agent for this route, with the given limits. Its waits end at the cutoff.
     ///
     /// # Errors
-    /// There are no root certificates, or the client's key is of no use.
+    /// There are no root certificates, or the client's key is unusable.
     pub(crate) fn agent(
         &self,
-        way: &Way,
+        route: &Route,
         config: ConfigBuilder<AgentScope>,
         cutoff: &Cutoff,
     ) -> Result<Agent, Unprepared> {
         // What ureq itself reads of the environment is never asked.
-        let proxy = way.proxy.as_ref().map(Proxy::of_ureq);
+        let proxy = route.proxy.as_ref().map(Proxy::of_ureq);
         let config = config.proxy(proxy).build();
-        let identity = self.identity.as_ref().filter(|_| way.shows_identity);
-        let tls = if way.is_tls { Tls::new(&self.authorities, identity)? } else { Tls::without() };
+        let identity = self.identity.as_ref().filter(|_| route.shows_identity);
+        let tls = if route.is_tls { Tls::new(&self.authorities, identity)? } else { Tls::without() };
         let connector = EndingConnector { cutoff: cutoff.clone(), tls };
         Ok(Agent::with_parts(config, connector, Resolver(cutoff.clone())))
     }
 }
 
-impl Way {
+impl Route {
     /// ` by the proxy http://proxy.example.com:3128`, or nothing.
     pub(crate) fn by_proxy(&self) -> String {
         self.proxy.as_ref().map(|proxy| format!(" by the proxy {}", proxy.shown())).unwrap_or_default()
     }
 }
 
-/// What to do about a certificate; who is asked decides it.
+/// What to do about a rejected certificate; differs between registries and deploy endpoints.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Advice {
-    /// Where the server's own is not believed.
+    /// If the server's certificate is not trusted.
     pub(crate) untrusted: &'static str,
-    /// Where the server wants one.
+    /// If the server requires a client certificate.
     pub(crate) wanted: &'static str,
 }
 
-/// Why no answer came, where it was not for the time it took.
+/// Why a request failed, other than by a timeout.
 pub(crate) fn cause(error: &ureq::Error, advice: Advice) -> String {
     use ureq::Error;
     match error {
-        Error::HostNotFound => "the name of the host cannot be resolved".to_owned(),
+        Error::HostNotFound => "could not resolve the host name".to_owned(),
         Error::ConnectionFailed => "no connection".to_owned(),
         Error::ConnectProxyFailed(said) => said.clone(),
         Error::Protocol(_) => "what came is not HTTP; is the address right, and the scheme?".to_owned(),
@@ -138,13 +137,13 @@ pub(crate) fn is_cut_short(error: &ureq::Error) -> bool {
     matches!(error, ureq::Error::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<CutShort>()))
 }
 
-/// Whether asking again can help: the connection was lost, not refused for what it is.
+/// Whether a retry can succeed: the connection was lost, and not rejected.
 pub(crate) fn is_worth_another_try(error: &ureq::Error) -> bool {
     matches!(error, ureq::Error::Io(_) | ureq::Error::ConnectionFailed | ureq::Error::HostNotFound)
         && tls_fault(error).is_none()
 }
 
-/// A certificate that is not believed comes as an error of the connection.
+/// The TLS error inside a connection error, such as an untrusted certificate.
 fn tls_fault(error: &ureq::Error) -> Option<&rustls::Error> {
     match error {
         ureq::Error::Rustls(error) => Some(error),
@@ -159,7 +158,9 @@ fn lost(error: &io::Error) -> String {
         io::ErrorKind::ConnectionReset
         | io::ErrorKind::BrokenPipe
         | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::UnexpectedEof => "the connection was closed before the whole answer came".to_owned(),
+        | io::ErrorKind::UnexpectedEof => {
+            "the connection was closed before the answer was complete".to_owned()
+        }
         _ => error.to_string(),
     }
 }
@@ -185,9 +186,9 @@ fn explain(error: &rustls::Error, advice: Advice) -> String {
             fault => format!("the server's certificate cannot be trusted: {fault}"),
         },
         rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
-            format!("the server wants a certificate of the client; {}", advice.wanted)
+            format!("the server requires a client certificate; {}", advice.wanted)
         }
-        // What older servers say in its place.
+        // Older servers send this instead.
         rustls::Error::AlertReceived(
             alert @ (AlertDescription::HandshakeFailure
             | AlertDescription::BadCertificate
@@ -195,7 +196,7 @@ fn explain(error: &rustls::Error, advice: Advice) -> String {
             | AlertDescription::AccessDenied),
         ) => {
             format!(
-                "the server refuses ({alert:?}); if it wants another certificate of the client, {}",
+                "the server rejected the connection ({alert:?}); if it requires another client certificate, {}",
                 advice.wanted
             )
         }
@@ -219,8 +220,8 @@ mod tests {
             ("https://127.0.0.1/bucket/", false, (true, false)),
             ("http://127.0.0.1/v2/", true, (false, false)),
         ] {
-            let way = transport.way(&Url::parse(url).unwrap(), is_own).unwrap();
-            assert_eq!((way.is_tls, way.shows_identity), expected, "{url}");
+            let route = transport.route(&Url::parse(url).unwrap(), is_own).unwrap();
+            assert_eq!((route.is_tls, route.shows_identity), expected, "{url}");
         }
     }
 
@@ -228,9 +229,9 @@ mod tests {
     fn a_proxy_that_is_reached_by_tls_needs_certificates_too() {
         for (proxy, expected) in [("https://proxy:3128", true), ("http://proxy:3128", false)] {
             let transport = Transport { proxy: Some(Proxy::new(proxy).unwrap()), ..Transport::default() };
-            let way = transport.way(&Url::parse("http://git.example.com").unwrap(), true).unwrap();
-            assert_eq!(way.is_tls, expected, "{proxy}");
-            assert_eq!(way.by_proxy(), format!(" by the proxy {proxy}"));
+            let route = transport.route(&Url::parse("http://git.example.com").unwrap(), true).unwrap();
+            assert_eq!(route.is_tls, expected, "{proxy}");
+            assert_eq!(route.by_proxy(), format!(" by the proxy {proxy}"));
         }
     }
 }

@@ -5,7 +5,7 @@ mod alike;
 use std::fmt::Write as _;
 
 use crate::images;
-use crate::policy::{Left, Proposal, ProposedStage};
+use crate::policy::{Proposal, ProposedStage, SkippedTags};
 use crate::reference::{Repository, Tag};
 use alike::Alike;
 
@@ -164,8 +164,8 @@ fn project(project: &Project, name: &str, draft: &Draft) -> String {
             one_line(fault)
         );
     }
-    for left in &proposal.left {
-        let _ = writeln!(text, "# Left out: {}.", left_text(left));
+    for skipped in &proposal.skipped {
+        let _ = writeln!(text, "# Skipped: {}.", skipped_text(skipped));
     }
     for stage in &proposal.stages {
         text.push_str(&self::stage(stage, &key));
@@ -207,13 +207,13 @@ fn table(alike: &Alike<'_>, draft: &Draft) -> String {
     text
 }
 
-fn left_text(left: &Left) -> String {
-    let tags = if left.count > left.examples.len() {
-        format!("{} tags such as {}", left.count, list(&left.examples))
+fn skipped_text(skipped: &SkippedTags) -> String {
+    let tags = if skipped.count > skipped.examples.len() {
+        format!("{} tags such as {}", skipped.count, list(&skipped.examples))
     } else {
-        list(&left.examples)
+        list(&skipped.examples)
     };
-    format!("{tags}: {}", left.reason)
+    format!("{tags}: {}", skipped.reason)
 }
 
 fn stage(stage: &ProposedStage, project: &str) -> String {

@@ -1,9 +1,9 @@
-//! Which tags a stage may take, and which of them is newest. Pure.
+//! Which tags match a stage's rule, and which of them is newest. Pure.
 
 mod alphabetical;
 mod capture;
-mod doubt;
 mod filter;
+mod lint;
 mod newest;
 mod numeric;
 mod proposal;
@@ -27,9 +27,9 @@ use capture::Capture;
 use filter::{Filter, SortText};
 use range::Range;
 
-pub(crate) use doubt::doubts;
-pub(crate) use proposal::{Left, Proposal, ProposedStage, propose, wanted};
-pub(crate) use select::{Reading, Selection};
+pub(crate) use lint::lints;
+pub(crate) use proposal::{Proposal, ProposedStage, SkippedTags, propose, wanted};
+pub(crate) use select::{PageScan, Selection};
 pub(crate) use semver::Bump;
 
 /// The rule as the configuration writes it, before validation.
@@ -56,17 +56,17 @@ pub(crate) enum Order {
     Alphabetical,
 }
 
-/// A filter (which tags may be taken) and an order (which of them is newest).
+/// A filter (which tags match) and an order (which of them is newest).
 #[derive(Debug)]
 pub(crate) struct Policy {
     order: Order,
     filter: Filter,
-    /// Every version where the rule names no range.
+    /// Every version, if the rule has no range.
     range: Range,
     prerelease: bool,
 }
 
-/// Which part of a [`Rule`] is wrong, so that the configuration can name its line.
+/// An error in one key of a [`Rule`]; the configuration adds the line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct InvalidRule {
@@ -74,22 +74,22 @@ pub(crate) struct InvalidRule {
     pub(crate) key: &'static str,
     /// One line, without the key's name.
     pub(crate) message: String,
-    /// What to write instead; empty where that is not known.
+    /// What to write instead; empty if unknown.
     pub(crate) help: String,
 }
 
-/// A tag that the policy may take, with its place in the order.
+/// A matching tag, with its place in the order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Candidate {
     pub(crate) listed: ListedTag,
     pub(crate) key: SortKey,
 }
 
-/// A candidate's place in its policy's order. Keys of one policy compare totally, and print what is compared.
+/// A candidate's place in its policy's order. The keys of one policy have a total order; they print what is compared.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SortKey {
     first: Key,
-    /// The captures of the regex behind its first, in their order.
+    /// The regex's captures after the first, in order.
     further: Box<[Capture]>,
 }
 
@@ -101,28 +101,28 @@ enum Key {
     Alphabetical(alphabetical::Text),
 }
 
-/// What a policy says of one tag. Prints the reason in one line.
+/// A policy's verdict of one tag. Prints the reason in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Candidate(SortKey),
     NotMatched,
     /// The signature, attestation or SBOM of an image, stored as a tag.
     Artifact,
-    /// Matched by this glob of `exclude`.
+    /// Matches this glob of `exclude`.
     Excluded(String),
     RegexMismatch,
-    /// The sort key is nothing that the order can compare; here is that key.
+    /// The order cannot compare this sort key.
     NotParsed(String),
     OutOfRange,
     Prerelease,
 }
 
 impl Policy {
-    /// Takes a rule as it is written.
+    /// Compiles a rule.
     ///
     /// # Errors
-    /// A glob that matches no tag whatever, a regex or range that cannot be read, `range` or `prerelease`
-    /// with another order than semver. Never an empty list.
+    /// A glob that cannot match any tag, an invalid regex or range, `range` or `prerelease` with an order other than
+    /// semver. Never an empty list.
     pub(crate) fn new(rule: &Rule) -> Result<Policy, Vec<InvalidRule>> {
         let mut faults = Vec::new();
         let filter = Filter::new(&rule.tags, &rule.exclude, rule.regex.as_deref(), &mut faults);
@@ -158,7 +158,7 @@ impl Policy {
 
     /// The rule in one canonical line: equal text is an equal rule. Kept in the state to notice edits.
     ///
-    /// Neither the order nor the repetition of globs and comparators shows in it: neither has a meaning.
+    /// The order and the repetition of globs and comparators have no meaning, and do not change the line.
     pub(crate) fn rule_text(&self) -> String {
         let mut text = self.filter.to_string();
         text += &format!(" order={}", self.order);
@@ -187,7 +187,7 @@ impl Policy {
             Order::Alphabetical => Some(Key::Alphabetical(alphabetical::Text::new(text))),
         };
         match key {
-            // Push times are not in the tag, so no part of it adds to them.
+            // The push time is not part of the tag, so the captures are not compared.
             Some(first @ Key::Newest(_)) => Verdict::Candidate(SortKey { first, further: Box::default() }),
             Some(first) => {
                 let further = further.into_iter().map(Capture::of).collect();
@@ -205,8 +205,8 @@ impl Policy {
         }
     }
 
-    /// How far apart two versions are, whichever is the newer; None with another order than semver.
-    /// Equal versions and versions that differ in their prerelease are a [`Bump::Patch`] apart.
+    /// How far apart two versions are, in either direction; None: the order is not semver. Equal versions, and versions that
+    /// differ only in their prerelease, are a [`Bump::Patch`] apart.
     pub(crate) fn distance(&self, from: &Candidate, to: &Candidate) -> Option<Bump> {
         match (&from.key.first, &to.key.first) {
             (Key::Semver(from), Key::Semver(to)) => Some(from.distance(to)),
@@ -251,11 +251,11 @@ impl fmt::Display for Verdict {
             Verdict::Candidate(key) => write!(f, "key {key}"),
             Verdict::NotMatched => write!(f, "matches no glob of tags"),
             Verdict::Artifact => {
-                write!(f, "the signature, attestation or SBOM of an image (tags = \"sha256-*\" takes it)")
+                write!(f, "the signature, attestation or SBOM of an image (tags = \"sha256-*\" matches it)")
             }
             Verdict::Excluded(glob) => write!(f, "excluded by {glob}"),
             Verdict::RegexMismatch => write!(f, "does not match the regex"),
-            Verdict::NotParsed(key) if key.is_empty() => write!(f, "nothing is left to order it by"),
+            Verdict::NotParsed(key) if key.is_empty() => write!(f, "its sort key is empty"),
             Verdict::NotParsed(key) => write!(f, "the order cannot compare {key}"),
             Verdict::OutOfRange => write!(f, "outside the range"),
             Verdict::Prerelease => write!(f, "a prerelease"),

@@ -1,6 +1,6 @@
-//! Which processes of a deployment still run, whatever they did with their standard input: by `/proc`. Where there
-//! is none, nothing is known here, and only the target's lock tells. `group` starts and ends commands, and finds by
-//! `/proc` which of their processes left the group.
+//! Finds the processes of a deployment that still run, through `/proc`, even if they closed their standard input. Without
+//! `/proc`, only the target's lock shows a running deployment. `group` starts and ends commands, and finds processes that
+//! left their group.
 #![allow(clippy::disallowed_methods, reason = "it reads /proc, and measures how long a command takes")]
 
 pub(crate) mod group;
@@ -10,21 +10,21 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-/// A command's process, which leads its own process group. Numbers are used again: the start time tells one
-/// process from another, and the boot ID one start of the machine from another.
+/// A command's process, the leader of its own process group. Process numbers are reused: the start time identifies the
+/// process, and the boot ID identifies the boot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Leader {
-    /// Of the process and of its group.
+    /// The number of the process and of its group.
     pub(crate) id: i32,
-    /// In clock ticks since the machine started.
+    /// The start time, in clock ticks since the boot.
     pub(crate) started: i64,
     pub(crate) boot_id: String,
 }
 
-/// What an attempt of a deployment is recognised by.
+/// How the processes of an attempt are recognised.
 #[derive(Clone, Debug)]
 pub(crate) struct Traces {
-    /// Of the command that was started last. None: killed before it was recorded, or no command was started.
+    /// The leader of the last command. None: no command was started, or tagship was killed before it was recorded.
     pub(crate) leader: Option<Leader>,
     /// In the environment of its processes.
     pub(crate) deployment_id: String,
@@ -43,7 +43,7 @@ pub(crate) struct Running {
 }
 
 impl Leader {
-    /// Of a child that was not waited for yet.
+    /// The leader of a child that is not reaped yet.
     pub(crate) fn of(id: u32) -> Option<Leader> {
         let id = i32::try_from(id).ok()?;
         Some(Leader { id, started: Process::read(id)?.started, boot_id: boot_id()? })
@@ -51,11 +51,11 @@ impl Leader {
 }
 
 impl Traces {
-    /// Looks for the processes of the attempt. A stopped process counts, a zombie does not.
+    /// Finds the processes of the attempt. A stopped process counts, a zombie does not.
     pub(crate) fn find(&self) -> Running {
         let leader = self.leader.as_ref().filter(|leader| Some(&leader.boot_id) == boot_id().as_ref());
         let now_leading = leader.and_then(|leader| Process::read(leader.id));
-        // A group keeps its number from being used again, also when its leader is gone.
+        // The number of a group is not reused while the group exists, even without its leader.
         let group =
             leader.filter(|leader| now_leading.as_ref().is_none_or(|now| now.started == leader.started));
         let variables = [
@@ -137,7 +137,7 @@ fn has_in_environment(id: i32, variables: &[String]) -> bool {
     variables.iter().all(has)
 }
 
-/// What `/proc/PID/stat` says.
+/// A process, read from `/proc/PID/stat`.
 #[derive(Debug, PartialEq, Eq)]
 struct Process {
     state: u8,
@@ -154,11 +154,11 @@ impl Process {
         Process::parse(&fs::read(of_process(id, "stat")).ok()?)
     }
 
-    /// The second field is the program's name in parentheses, which can hold blanks and parentheses itself.
+    /// The second field is the program's name in parentheses. The name can contain blanks and parentheses.
     fn parse(stat: &[u8]) -> Option<Process> {
         let end = stat.iter().rposition(|byte| *byte == b')')?;
         let rest = OsStr::from_bytes(&stat[end + 1..]).to_str()?;
-        // The third field of the file is the first here.
+        // The first field here is the third field of the file.
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
         Some(Process {
             state: *fields.first()?.as_bytes().first()?,
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn zombies_do_not_run_and_stopped_processes_do() {
+    fn stopped_processes_count_as_running_and_zombies_do_not() {
         for (state, threads, expected) in
             [(b'R', 1, true), (b'S', 1, true), (b'D', 1, true), (b'T', 1, true), (b't', 1, true)]
                 .into_iter()
@@ -220,7 +220,7 @@ mod tests {
 
     /// This test's own process is the leader of a group, or the record says so.
     #[test]
-    fn a_number_that_another_process_has_now_is_not_the_leader() {
+    fn reused_process_number_is_not_the_leader() {
         let own = std::process::id();
         let leader = Leader::of(own).unwrap();
         let find = |leader: Leader| {

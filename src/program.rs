@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use crate::file::{self, OddText};
 use crate::target::inner::{Inner, OF_SHELLS, Word, inner};
-use crate::target::template::{Field, Part, Template};
+use crate::target::template::{DeploymentField, Part, Template};
 use crate::target::{Target, lint};
 
 /// Why a program cannot be run.
@@ -159,11 +159,11 @@ fn known(template: &Template, target: Option<&Target>) -> Option<String> {
     let text = |part: &Part| {
         Some(match (part, target) {
             (Part::Literal(text) | Part::Var(text), _) => text.clone(),
-            (Part::Field(Field::Project), Some(target)) => target.id.project.to_string(),
-            (Part::Field(Field::Stage), Some(target)) => target.id.stage.to_string(),
-            (Part::Field(Field::Target), Some(target)) => target.id.to_string(),
-            (Part::Field(Field::Registry), Some(target)) => target.registry.to_string(),
-            (Part::Field(Field::Repository), Some(target)) => target.image.repository.to_string(),
+            (Part::Field(DeploymentField::Project), Some(target)) => target.id.project.to_string(),
+            (Part::Field(DeploymentField::Stage), Some(target)) => target.id.stage.to_string(),
+            (Part::Field(DeploymentField::Target), Some(target)) => target.id.to_string(),
+            (Part::Field(DeploymentField::Registry), Some(target)) => target.registry.to_string(),
+            (Part::Field(DeploymentField::Repository), Some(target)) => target.image.repository.to_string(),
             _ => return None,
         })
     };

@@ -1,5 +1,4 @@
-//! What a run says: one event enum, one implementation a format. Together with `main`, the only
-//! place that prints.
+//! The output of a run: one event enum, and one implementation for each format. Only this module and `main` print.
 
 mod console;
 mod fault;
@@ -42,15 +41,15 @@ use crate::engine::{DeploymentState, Failure, Status};
 use crate::reference::{Digest, ImageRef, Tag};
 use crate::target::{Name, Target, TargetId};
 
-/// What came of one target in this run.
+/// The result of one target in this run.
 #[derive(Clone, Debug)]
 pub(crate) struct TargetReport {
     pub(crate) target: TargetId,
     pub(crate) status: Status,
     pub(crate) reason: String,
-    /// When the reason can end, where that can be known.
+    /// When the reason can end, if known.
     pub(crate) until: Option<Timestamp>,
-    /// The newest tag that the policy allows.
+    /// The newest tag that the policy matches.
     pub(crate) latest_tag: Option<Tag>,
     /// What the stage ran before.
     pub(crate) previous_tag: Option<Tag>,
@@ -59,9 +58,9 @@ pub(crate) struct TargetReport {
     pub(crate) digest: Option<Digest>,
     pub(crate) deployment: Option<DeploymentReport>,
     pub(crate) failure: Option<Failure>,
-    /// Since when the polls before this one could not check the target.
+    /// Since when earlier polls could not check the target.
     pub(crate) failed_since: Option<Timestamp>,
-    /// Whether someone who reads every line should read this one.
+    /// Whether it is new to a reader of cron's mail.
     pub(crate) news: bool,
 }
 
@@ -69,20 +68,20 @@ pub(crate) struct TargetReport {
 pub(crate) struct DeploymentReport {
     pub(crate) id: String,
     pub(crate) state: DeploymentState,
-    /// From 1; 0 where none was started.
+    /// From 1; 0: no attempt was started.
     pub(crate) attempt: u32,
-    /// Of this attempt.
+    /// How long this attempt took.
     pub(crate) duration: Duration,
-    /// The end of what it printed, secrets masked.
+    /// The end of its output, secrets masked.
     pub(crate) output: String,
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Summary {
     pub(crate) started_at: Timestamp,
     pub(crate) duration: Duration,
-    /// Sent to registries.
+    /// Requests to registries.
     pub(crate) requests: u64,
     pub(crate) targets: usize,
     pub(crate) deployed: usize,
@@ -96,35 +95,35 @@ pub(crate) struct Summary {
     pub(crate) signal: Option<u8>,
 }
 
-/// What happens in a run, for those who follow it.
+/// A progress event of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Event<'a> {
     /// These targets are polled, in the order of the configuration. More may follow.
     Selected(&'a [&'a Target]),
     /// The registries have been asked about so many of the targets.
     Asked { targets: usize, of: usize },
-    /// A deployment gets so far.
+    /// A deployment entered a phase.
     Deploying { target: &'a TargetId, tag: &'a Tag, phase: Phase },
-    /// Whole lines that a deployment printed, as they come.
+    /// Output of a running deployment, in whole lines.
     Output { target: &'a TargetId, lines: &'a str },
     /// An image is a new project.
     Discovered { project: &'a Name, image: &'a ImageRef },
     /// A target is done.
     Target(&'a TargetReport),
-    /// Something that is no target's status.
+    /// A warning that belongs to no target.
     Warning(&'a str),
-    /// Nothing, for a moment: what shows the time can do so.
+    /// Nothing happened for a moment: displays of elapsed time can update.
     Idle,
-    /// The run is over. Warnings may follow.
+    /// The run has finished. Warnings may follow.
     Finished(&'a Summary),
 }
 
-/// Where a deployment is.
+/// A phase of a deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// From 1.
     Step { number: usize, of: usize },
-    /// The stage is asked whether it runs it.
+    /// The stage is asked whether it runs the tag.
     Verifying,
 }
 
@@ -132,24 +131,24 @@ pub(crate) enum Phase {
 pub(crate) trait Report {
     fn event(&mut self, event: Event<'_>);
 
-    /// Whether it shows what deployments print as it comes. Else nobody collects it for [`Event::Output`].
+    /// Whether it shows the output of running deployments. If not, no [`Event::Output`] is sent.
     fn shows_output(&self) -> bool {
         false
     }
 }
 
-/// How much is said.
+/// How much is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Detail {
-    /// `-q`: only what failed.
+    /// `-q`: only failures.
     Failures,
     News,
-    /// `-v`: also what did not change.
+    /// `-v`: also unchanged targets.
     Everything,
 }
 
 impl Detail {
-    /// Whether the target is told.
+    /// Whether the target is printed.
     fn wants(self, report: &TargetReport) -> bool {
         match self {
             Detail::Failures => report.status.is_failure() && report.news,
@@ -179,7 +178,7 @@ impl Summary {
         }
     }
 
-    /// Counts a target that is done.
+    /// Counts a finished target.
     pub(crate) fn count(&mut self, report: &TargetReport) {
         self.targets += 1;
         self.changed |= report.status.is_change();

@@ -1,5 +1,5 @@
-//! What starts tagship again and again: a crontab line, systemd units, Kubernetes manifests or a workflow, as
-//! text made from a [`Job`]. Pure; no secret's value comes near it, only where each is taken from.
+//! Schedules: a crontab line, systemd units, Kubernetes manifests or a workflow, generated as text from a [`Job`]. Pure;
+//! uses only the sources of secrets, never their values.
 
 mod cron;
 mod gitea_actions;
@@ -18,8 +18,7 @@ pub(crate) use systemd::{Account, units};
 
 use crate::config::SecretSource;
 
-/// The run that is to be started, as far as the configuration tells. Paths are absolute and have no control
-/// characters.
+/// The run to schedule, as described by the configuration. Paths are absolute and contain no control characters.
 #[derive(Debug)]
 pub(crate) struct Job {
     /// The program itself.
@@ -27,25 +26,24 @@ pub(crate) struct Job {
     /// The main configuration file.
     pub(crate) config: String,
     pub(crate) state: State,
-    /// The smallest of all targets that are polled.
+    /// The shortest interval of all polled targets.
     pub(crate) interval: Duration,
-    /// From its start to the end of what it started last.
+    /// The longest time of a run, from its start to the end of the last step.
     pub(crate) longest: Duration,
     pub(crate) secrets: Vec<SecretUse>,
-    /// Programs that deployments, probes and notifications run, as written, or where their own folder has them; each
-    /// once.
+    /// Programs of deployments, probes and notifications: as written, or as a path if they are in the step's folder; each once.
     pub(crate) commands: Vec<String>,
-    /// Where they run; each once.
+    /// The folders they run in; each once.
     pub(crate) folders: Vec<String>,
     /// Other files that the configuration names: certificates and keys.
     pub(crate) certificates: Vec<String>,
-    /// One of these or of the configuration's files cannot be read by everybody.
+    /// Whether one of these files, or of the configuration's, is not readable by everyone.
     pub(crate) is_private: bool,
     /// Where metrics are written.
     pub(crate) metrics_file: Option<String>,
 }
 
-/// Where a service has its state.
+/// The folder of a service's state.
 const STATE_FOLDER: &str = "/var/lib/tagship";
 
 /// Where the state is kept.
@@ -55,8 +53,7 @@ pub(crate) enum State {
     Nothing,
     /// In this file, because the configuration says so.
     Configured(String),
-    /// In this file, because the command line, the environment or the place of the configuration says so: the job must
-    /// say it, too.
+    /// In this file, because of the command line, the environment or the folder of the configuration: the job must pass it.
     Given(String),
 }
 
@@ -66,12 +63,12 @@ pub(crate) struct SecretUse {
     /// `the token of the registry git`
     pub(crate) whose: String,
     pub(crate) source: SecretSource,
-    /// Whether it goes without: the configuration does not name it, and tagship looks there first.
+    /// Whether a run works without it: the configuration does not name it, but tagship looks there first.
     pub(crate) is_optional: bool,
 }
 
 impl Job {
-    /// The arguments behind the program: what is due is polled. `state`: in place of what the job says.
+    /// The program's arguments, to poll due targets. `state`: used instead of the job's.
     fn arguments(&self, state: Option<&str>) -> Vec<String> {
         let given = match &self.state {
             State::Given(path) => Some(path.as_str()),
@@ -90,7 +87,7 @@ impl Job {
         folder_of(&self.config)
     }
 
-    /// Whether the state is in the folder that systemd makes for the service.
+    /// Whether the state is in the folder that systemd creates for the service.
     fn has_state_of_the_service(&self) -> bool {
         self.state_file().is_some_and(|file| folder_of(file) == STATE_FOLDER)
     }
@@ -106,7 +103,7 @@ impl Job {
         self.state != State::Nothing
     }
 
-    /// The variables that hold secrets, each once, with whether one can be missing.
+    /// The environment variables with secrets, each once, and whether the variable is optional.
     fn variables(&self) -> Vec<(&str, bool)> {
         let mut variables: Vec<(&str, bool)> = Vec::new();
         for secret in &self.secrets {
@@ -119,7 +116,7 @@ impl Job {
         variables
     }
 
-    /// The files that hold secrets, each once, by the paths that the configuration gives them.
+    /// The files with secrets, each once, as written in the configuration.
     fn files_as_written(&self) -> Vec<&str> {
         self.each_once(|source| match source {
             SecretSource::File(path) | SecretSource::DockerConfig(path) => path.to_str(),
@@ -127,7 +124,7 @@ impl Job {
         })
     }
 
-    /// The same by paths that systemd and Kubernetes take.
+    /// The same files, as paths that systemd and Kubernetes accept.
     fn files(&self) -> Vec<String> {
         let mut files: Vec<String> = Vec::new();
         for file in self.files_as_written().into_iter().map(plain) {
@@ -154,7 +151,7 @@ impl Job {
         })
     }
 
-    /// Whose secret is in the keyring, which needs a session.
+    /// The secrets in the keyring, which needs a session.
     fn in_keyring(&self) -> Vec<&str> {
         let is_in_keyring = |secret: &&SecretUse| matches!(secret.source, SecretSource::Keyring(_));
         self.secrets.iter().filter(is_in_keyring).map(|secret| secret.whose.as_str()).collect()
@@ -171,7 +168,7 @@ impl Job {
     }
 }
 
-/// An absolute path without `.`, `..` and empty parts. A link before `..` would lead elsewhere: nobody writes that.
+/// An absolute path without `.`, `..` and empty parts. A link before `..` is not followed: such paths are not expected.
 pub(crate) fn plain(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/').filter(|part| !matches!(*part, "" | ".")) {

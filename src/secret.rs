@@ -1,5 +1,4 @@
-//! Where a credential comes from: resolved only when needed, once a run, and masked wherever text
-//! leaves the program.
+//! Secrets and credentials: read only when needed, once a run, and masked in all text that leaves the program.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -40,53 +39,53 @@ pub(crate) use mask::{Cut, Masks};
 pub(crate) use origin::origins;
 pub(crate) use outside::{Masked, Outside, Redactor};
 
-/// Takes a token that was typed or piped in, without the white space around it.
+/// Checks a token that was typed or piped in, and trims white space.
 ///
 /// # Errors
-/// It is empty, or no token.
+/// It is empty, or not a valid token.
 pub(crate) fn entered(text: &str) -> Result<SecretString, SecretError> {
     Ok(value::token(text, "the token")?)
 }
 
-/// Puts a credential where the search for a registry without `token` finds it: the keyring's entry of its name. Someone
-/// may have to type the keyring's password; that is waited for until the cutoff.
+/// Stores a credential in the keyring entry of the registry's name, where a registry without `token` looks for it. BlockedBy
+/// until the cutoff, because a person may have to type the keyring's password.
 ///
 /// # Errors
-/// The keyring cannot be asked; the text says what to use instead.
+/// The keyring does not answer; the text says what to use instead.
 pub(crate) fn keep(registry: &Name, credential: &Credential, cutoff: &Cutoff) -> Result<(), SecretError> {
     let username = credential.username.as_deref();
     keyring::write(registry.as_str(), username, credential.token.expose_secret(), cutoff)
 }
 
-/// Why this program can have no keyring here, if that is known before it is asked.
+/// Why there is no keyring here, if that is known without asking it.
 pub(crate) fn missing_keyring() -> Option<&'static str> {
     keyring::missing()
 }
 
-/// Takes it away again; false: there was none.
+/// Removes the keyring entry; false: there was none.
 ///
 /// # Errors
-/// The keyring cannot be asked.
+/// The keyring does not answer.
 pub(crate) fn forget(registry: &Name) -> Result<bool, SecretError> {
     keyring::delete(registry.as_str())
 }
 
-/// The environment variable that goes before the keyring, where it is set.
+/// The environment variable that takes precedence over the keyring.
 pub(crate) fn variable_that_is_set(registry: &Name) -> Option<String> {
     Some(variable_of(registry)).filter(|variable| env::var_os(variable).is_some())
 }
 
-/// Every secret of a configuration. None is read before it is needed, or some text is masked.
+/// Every secret of a configuration. A secret is read when it is needed, or when the first text is masked.
 pub(crate) struct Secrets {
     named: BTreeMap<SecretId, Lazy>,
     registries: BTreeMap<Name, Credentials>,
     masks: Mutex<Masks>,
-    /// Sources of registries' tokens: masked also in a run that does not ask that registry.
+    /// The sources of registry tokens: masked even in a run that does not contact that registry.
     tokens: Vec<SecretSource>,
-    /// Whether what can be read at once was read, for its mask.
+    /// Whether every secret that can be read at once was read, to mask it.
     learned: Once,
     environment_names: Vec<String>,
-    /// Programs that give a secret of `[secrets]` are not waited for beyond it.
+    /// Programs that print a secret of `[secrets]` are stopped at the cutoff.
     cutoff: Cutoff,
 }
 
@@ -97,17 +96,17 @@ struct Lazy {
     value: OnceLock<Resolved<SecretString>>,
 }
 
-/// A secret that cannot be had: which one, from where, and what to do. Never its value.
+/// A secret that cannot be read: which one, from where, and what to do. Never contains its value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct SecretError {
     message: String,
-    /// The run ended first: nothing is known to be wrong with the secret.
+    /// The run ended first, and nothing is known to be wrong with the secret.
     pub(crate) interrupted: bool,
 }
 
 impl SecretError {
-    /// The same, naming whose it is.
+    /// Adds whose secret it is.
     fn of(self, what: &str) -> SecretError {
         SecretError { message: format!("{what}: {}", self.message), ..self }
     }
@@ -120,7 +119,7 @@ impl From<String> for SecretError {
 }
 
 impl Secrets {
-    /// Takes the sources of `[secrets]` and of the registries; resolves nothing yet.
+    /// The secrets of a configuration; reads none yet.
     pub(crate) fn new(config: &Config) -> Secrets {
         let lazy = |source: &SecretSource| Lazy { source: source.clone(), value: OnceLock::new() };
         let of_registries = config.registries.values().filter_map(|registry| match &registry.credential {
@@ -145,18 +144,18 @@ impl Secrets {
         }
     }
 
-    /// The same, in a run that ends then.
+    /// Sets the run's cutoff.
     pub(crate) fn until(self, cutoff: Cutoff) -> Secrets {
         Secrets { cutoff, ..self }
     }
 
-    /// The value of a secret, without the white space around it.
+    /// The value of a secret, without white space around it.
     ///
     /// # Errors
-    /// It cannot be had.
+    /// It cannot be read.
     pub(crate) fn get(&self, id: &SecretId) -> Result<SecretString, SecretError> {
         let Some(lazy) = self.named.get(id) else {
-            return Err(format!("there is no secret {id}").into());
+            return Err(format!("unknown secret {id}").into());
         };
         let resolve = || {
             let value = source::resolve(&lazy.source, value::secret, &self.cutoff)
@@ -167,7 +166,7 @@ impl Secrets {
         lazy.value.get_or_init(resolve).clone()
     }
 
-    /// The same, but this registry is asked with this, wherever the configuration looks for it.
+    /// Uses this credential for the registry, instead of the configured source.
     pub(crate) fn with(config: &Config, registry: &RegistryConfig, credential: Credential) -> Secrets {
         let mut secrets = Secrets::new(config);
         secrets.learn(&credential.token, Some(&credential));
@@ -175,10 +174,10 @@ impl Secrets {
         secrets
     }
 
-    /// What to ask the registry with, or None for nobody's rights. Waited for until the cutoff.
+    /// The credential of the registry; None: anonymous access. BlockedBy until the cutoff.
     ///
     /// # Errors
-    /// The source that the configuration names does not have it.
+    /// The configured source does not have it.
     pub(crate) fn credential(
         &self,
         registry: &RegistryConfig,
@@ -187,10 +186,10 @@ impl Secrets {
         self.credential_for(registry, None, cutoff)
     }
 
-    /// What to ask about one repository: a docker configuration can have entries of their own for some.
+    /// The credential for one repository: a docker configuration can have entries for single repositories.
     ///
     /// # Errors
-    /// The source that the configuration names does not have it.
+    /// The configured source does not have it.
     pub(crate) fn credential_for(
         &self,
         registry: &RegistryConfig,
@@ -203,11 +202,11 @@ impl Secrets {
         credentials.get(registry, repository, cutoff, |found| self.learn(&found.token, Some(found)))
     }
 
-    /// What to ask with after a server did not take this credential (any more); None: there is no other. A program that
-    /// gives it is asked once more a run.
+    /// The credential to use after a server rejected this one; None: there is no other. A program that prints it is run
+    /// once more in a run.
     ///
     /// # Errors
-    /// The program does not have it.
+    /// The program fails.
     pub(crate) fn renewed(
         &self,
         registry: &RegistryConfig,
@@ -221,19 +220,19 @@ impl Secrets {
         credentials.renew(registry, repository, used, cutoff, |found| self.learn(&found.token, Some(found)))
     }
 
-    /// Keeps out of all text what a server gave for a credential.
+    /// Masks a value that a server returned for a credential.
     pub(crate) fn hide(&self, token: &str) {
         self.masks.lock().unwrap_or_else(PoisonError::into_inner).add(token);
     }
 
-    /// `text` with every value resolved so far replaced by `***`: raw, percent-encoded, JSON-escaped
-    /// and as Basic credentials. For text that was not cut; see [`Redactor::redact`].
+    /// `text` with every secret read so far replaced by `***`: raw, percent-encoded, JSON-escaped and as Basic credentials. For
+    /// text that was not cut; see [`Redactor::redact`].
     pub(crate) fn mask(&self, text: &str) -> String {
         Redactor::mask(self, text)
     }
 
-    /// Names of environment variables that hold secrets: a deploy command does not inherit them.
-    /// Whatever its name, a variable with a secret's value is one of them.
+    /// The names of environment variables that contain secrets; deploy commands do not inherit them. Any variable with a
+    /// secret's value is one of them.
     pub(crate) fn environment_names(&self) -> Vec<String> {
         let has_secret = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             let value = value.to_str()?;
@@ -242,19 +241,19 @@ impl Secrets {
         self.environment_names.iter().cloned().chain(env::vars_os().filter_map(has_secret)).collect()
     }
 
-    /// Reads every secret that is read at once and starts nothing. A command or an endpoint can print one that this run
-    /// has not needed yet, so this comes before the first text is masked. An idle run masks nothing and reads none.
+    /// Reads every secret that needs no program. A command or an endpoint can print a secret that this run has not needed yet,
+    /// so this happens before the first text is masked. An idle run masks nothing and reads none.
     fn learn_at_once(&self) {
         let is_quick = |source: &SecretSource| {
             matches!(source, SecretSource::Env(_) | SecretSource::File(_) | SecretSource::Credential(_))
         };
         self.learned.call_once(|| {
             for (id, _) in self.named.iter().filter(|(_, lazy)| is_quick(&lazy.source)) {
-                // Why it cannot be had is said where it is needed.
+                // Its error is reported when it is needed.
                 let _ = self.get(id);
             }
             for source in self.tokens.iter().filter(|source| is_quick(source)) {
-                // Also one that no registry would be asked with.
+                // Even one that no registry uses.
                 if let Ok(token) = source::resolve(source, value::secret, &self.cutoff) {
                     self.learn(&token, None);
                 }
@@ -303,7 +302,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_holds_secrets_shows_nothing_of_them() {
+    fn debug_output_contains_no_secrets() {
         let token = SecretString::from("planted-token");
         let credential = Credential { username: None, token: token.clone(), is_identity: false };
         let shown = format!("{token:?} {credential:?} {:?}", Some(&credential));

@@ -1,4 +1,4 @@
-//! When a run ends: at a signal, or at its deadline.
+//! The end of a run: a signal, or its deadline.
 #![allow(clippy::disallowed_methods, reason = "a deadline is measured by the clock")]
 
 use std::sync::Arc;
@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 
-/// How often whoever waits looks whether the run is over.
+/// How often a wait checks whether the run is over.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
 
-/// Whether tagship was told to stop, and by which signal.
+/// The signal that told tagship to stop, if there was one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stop(Arc<AtomicUsize>);
 
 impl Stop {
-    /// Listens for INT and TERM from now on.
+    /// Installs handlers for INT and TERM.
     ///
     /// # Errors
     /// The handlers cannot be installed.
@@ -28,18 +28,18 @@ impl Stop {
         Ok(stop)
     }
 
-    /// Waits so long, or until a signal comes. Says whether none came.
+    /// BlockedBy this long, or until a signal. Returns false after a signal.
     pub(crate) fn pause(&self, duration: Duration) -> bool {
         Cutoff::at_signal(self).pause(duration)
     }
 
-    /// As if this signal came.
+    /// Behaves as if this signal had arrived.
     #[cfg(test)]
     pub(crate) fn tell(&self, signal: usize) {
         self.0.store(signal, Ordering::Relaxed);
     }
 
-    /// The signal's number, once one came.
+    /// The signal's number, if one has arrived.
     pub(crate) fn signal(&self) -> Option<u8> {
         u8::try_from(self.0.load(Ordering::Relaxed)).ok().filter(|signal| *signal != 0)
     }
@@ -51,23 +51,23 @@ pub(crate) fn signal_name(number: i32) -> String {
         .map_or_else(|| format!("signal {number}"), |name| format!("signal {number} ({name})"))
 }
 
-/// As the configuration writes it: `5m`, `1h 30m`.
+/// A duration as in the configuration: `5m`, `1h 30m`.
 pub(crate) fn shown_duration(duration: Duration) -> String {
     SignedDuration::try_from(duration)
         .map_or_else(|_| format!("{duration:?}"), |duration| format!("{duration:#}"))
 }
 
-/// Why something was not waited for: its cutoff was reached.
+/// The reason for a wait that ended at its cutoff.
 #[derive(Debug, thiserror::Error)]
 #[error("the run reached its max_runtime, or was told to stop")]
 pub(crate) struct CutShort;
 
-/// The end of what may be asked: a signal, or a deadline where there is one. The default never comes.
+/// When waits and requests must end: at a signal or a deadline. The default is never reached.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cutoff {
     stop: Stop,
     deadline: Option<Instant>,
-    /// Where it can be lifted: whether it was.
+    /// If it can be lifted: whether it was.
     lifted: Option<Arc<AtomicBool>>,
 }
 
@@ -81,12 +81,12 @@ impl Cutoff {
         Cutoff { stop: stop.clone(), deadline: Instant::now().checked_add(duration), lifted: None }
     }
 
-    /// The same until someone lifts it: then this one, and its clones, are never reached.
+    /// A copy that can be lifted. Once lifted, it and its clones are never reached.
     pub(crate) fn until_lifted(&self) -> Cutoff {
         Cutoff { lifted: Some(Arc::default()), ..self.clone() }
     }
 
-    /// Does nothing to a cutoff that is not [`Cutoff::until_lifted`].
+    /// Lifts the cutoff. Does nothing if it was not made by [`Cutoff::until_lifted`].
     pub(crate) fn lift(&self) {
         if let Some(lifted) = &self.lifted {
             lifted.store(true, Ordering::Relaxed);
@@ -106,18 +106,18 @@ impl Cutoff {
         self.signal().is_some()
     }
 
-    /// The signal's number, once one came.
+    /// The signal's number, if one has arrived.
     pub(crate) fn signal(&self) -> Option<u8> {
         self.stop.signal()
     }
 
-    /// How long until the deadline; None where there is none.
+    /// The time until the deadline; None: there is no deadline.
     pub(crate) fn left(&self) -> Option<Duration> {
         let deadline = self.deadline.filter(|_| !self.is_lifted());
         deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// Waits this long, or until the cutoff. Returns false at the cutoff.
+    /// BlockedBy this long, or until the cutoff. Returns false at the cutoff.
     pub(crate) fn pause(&self, duration: Duration) -> bool {
         let begun = Instant::now();
         while !self.is_reached() {
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cutoff_that_is_lifted_is_never_reached() {
+    fn lifted_cutoff_is_never_reached() {
         let stop = Stop::default();
         stop.tell(15);
         let cutoff = Cutoff::after(&stop, Duration::ZERO);

@@ -1,6 +1,5 @@
-//! The state file: SQLite with a rollback journal and `synchronous=FULL`. No transaction spans a
-//! request or a command. Beside it, `<state>.locks/`: one empty file a target, locked while a
-//! deployment of it runs.
+//! The state file: SQLite with a rollback journal and `synchronous=FULL`. No transaction lasts during a request or a
+//! command. `<state>.locks/` beside it contains one empty file for each target, locked while a deployment of it runs.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -13,10 +12,10 @@ mod history;
 mod image;
 mod journal;
 mod lock;
+mod lock_wait;
 mod migration;
 mod notification;
 mod owner;
-mod patience;
 mod row;
 mod stamp;
 mod write;
@@ -35,11 +34,11 @@ pub(crate) use notification::Notified;
 pub(crate) use owner::give_to_owner_of;
 pub(crate) use write::{Attempt, AttemptEnd, Write};
 
+use lock_wait::LockWait;
 use owner::StandIn;
-use patience::Patience;
 use stamp::Stamp;
 
-use crate::engine::sighting::Sightings;
+use crate::engine::first_seen::SeenTags;
 use crate::engine::{Notification, OpenDeployments, PollState, StageRun, Unfinished};
 use crate::images::KnownImage;
 use crate::process::Traces;
@@ -52,22 +51,22 @@ use crate::target::TargetId;
 #[derive(Debug)]
 pub(crate) struct Store {
     connection: Mutex<Connection>,
-    patience: Patience,
-    /// For messages: the file, or `none`.
+    lock_wait: LockWait,
+    /// The file, or `none`, for messages.
     place: String,
     locks: lock::Locks,
     is_kept: bool,
 }
 
-/// An attempt that was interrupted, or failed.
+/// An attempt that was interrupted or failed.
 #[derive(Debug)]
 pub(crate) struct LatestAttempt {
     pub(crate) tag: Tag,
     pub(crate) traces: Traces,
     pub(crate) started_at: Timestamp,
-    /// False: it runs, or was interrupted.
+    /// False: it runs or was interrupted.
     pub(crate) has_failed: bool,
-    /// When its steps have ended, or were ended, if that is recorded.
+    /// The time by which its steps have ended or been stopped, if recorded.
     pub(crate) over_by: Option<Timestamp>,
 }
 
@@ -86,18 +85,18 @@ impl LatestAttempt {
 pub(crate) struct Checks<'t> {
     /// The last poll, successful or not.
     pub(crate) checked_at: HashMap<&'t TargetId, Timestamp>,
-    /// Of the state, and not among them; of which nobody was told yet.
+    /// Targets in the state that left the configuration, and were not reported yet.
     pub(crate) left: Vec<TargetId>,
 }
 
-/// Why the state cannot be used. Each text names the file and says what to do.
+/// Why the state cannot be used. Each message names the file and says what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
     #[error("{place}: {message}")]
     Unusable { place: String, message: String },
     #[error("{place}: {error}{}{}", code(.error), advice(.error))]
     Sqlite { place: String, error: rusqlite::Error },
-    /// By this signal, or at the run's deadline.
+    /// The wait ended by this signal, or at the run's deadline.
     #[error("{place}: another process holds it; {CutShort}")]
     CutShort { place: String, signal: Option<u8> },
     #[error("{}: {error}", .path.display())]
@@ -105,7 +104,7 @@ pub(crate) enum StoreError {
 }
 
 impl StoreError {
-    /// Whether writing less of the state would fail as well: it is not about what one target's rows hold.
+    /// Whether writes of other targets would also fail, because the error is not about one target's rows.
     pub(crate) fn is_of_the_whole_state(&self) -> bool {
         use rusqlite::ErrorCode as Code;
         match self {
@@ -117,40 +116,39 @@ impl StoreError {
     }
 }
 
-/// By SQLite's extended number a disk that cannot be written differs from one that cannot be synced.
+/// SQLite's extended code, which distinguishes, for example, failed writes from failed syncs.
 fn code(error: &rusqlite::Error) -> String {
     error.sqlite_error().map_or_else(String::new, |error| format!(" (SQLite error {})", error.extended_code))
 }
 
-/// What to do about an error of SQLite, where there is something to do.
+/// What to do about an error of SQLite, if anything.
 fn advice(error: &rusqlite::Error) -> &'static str {
     use rusqlite::ErrorCode as Code;
     match error.sqlite_error_code() {
         _ if file::is_half_written(error) => {
-            "; a run was killed while it wrote: the next run, or anyone who may write to the file, puts it right"
+            "; a run was killed while it wrote: the next run repairs the file, as does any user who may write to it"
         }
-        Some(Code::DiskFull) => "; make room on that disk and poll again, nothing is lost",
+        Some(Code::DiskFull) => "; free space on that disk and poll again; nothing is lost",
         Some(Code::SystemIoFailure) => {
-            "; look at that disk (its room, its health) and at the limit on file sizes (ulimit -f)"
+            "; check that disk (free space, health) and the limit on file sizes (ulimit -f)"
         }
         Some(Code::ReadOnly) => "; the state file and its folder must be writable",
         Some(Code::NotADatabase | Code::DatabaseCorrupt) => {
-            "; this is no state file of tagship, or a damaged one: move it away together with its -journal, then restore a copy, or begin with a first poll and record what each stage runs (tagship mark)"
+            "; this is not a state file of tagship, or it is damaged: move it and its -journal away, then restore a copy, or start with a first poll and record what each stage runs (tagship mark)"
         }
         Some(Code::DatabaseBusy | Code::DatabaseLocked) => {
-            "; another process holds it for longer than 10 s: see who with `fuser`"
+            "; another process has held it for more than 10 s; to find it: fuser"
         }
         _ => "",
     }
 }
 
 impl Store {
-    /// Opens the state file, or creates it with its folder (modes 0600 and 0700).
-    /// Gives back whether it was created, which is always to be said. At the cutoff, it does not wait any longer for
-    /// another process that holds the file.
+    /// Opens the state file, or creates it with its folder (modes 0600 and 0700). Returns also whether it was created, which
+    /// callers always report. Stops waiting for another process that holds the file at the cutoff.
     ///
     /// # Errors
-    /// It is corrupt, newer than this program, read-only, or not to be created.
+    /// It is corrupt, newer than this program, read-only, or cannot be created.
     pub(crate) fn open(path: &Path, cutoff: &Cutoff) -> Result<(Store, bool), StoreError> {
         let place = path.display().to_string();
         let (found, created) = match file::find(path)? {
@@ -164,43 +162,43 @@ impl Store {
                 (found, created)
             }
         };
-        let patience = Patience::until(cutoff);
-        let connection = patience.wait(Cutoff::is_reached, || file::open(&found.path, path))?;
+        let lock_wait = LockWait::until(cutoff);
+        let connection = lock_wait.wait(Cutoff::is_reached, || file::open(&found.path, path))?;
         let locks = lock::Locks::beside(&found.path, found.owner);
-        let store = Store { connection: Mutex::new(connection), patience, place, locks, is_kept: true };
+        let store = Store { connection: Mutex::new(connection), lock_wait, place, locks, is_kept: true };
         {
             let mut connection = store.connection();
             let _owner = store.stand_in(&connection);
-            store.patience.wait(Cutoff::is_reached, || migration::run(&mut connection, &store.place))?;
+            store.lock_wait.wait(Cutoff::is_reached, || migration::run(&mut connection, &store.place))?;
         }
         Ok((store, created))
     }
 
-    /// A state that is gone when the run is over: `state = "none"`. The locks go by the configuration's name.
+    /// A state that lasts only for the run: `state = "none"`. The locks are named after the configuration.
     ///
     /// # Errors
-    /// No memory for it, or the configuration has a second name.
+    /// SQLite fails, or the configuration has a second name.
     pub(crate) fn nothing(config: &Path) -> Result<Store, StoreError> {
         Ok(Store {
             connection: Mutex::new(in_memory()?),
-            patience: Patience::until(&Cutoff::default()),
+            lock_wait: LockWait::until(&Cutoff::default()),
             place: "none".to_owned(),
             locks: lock::Locks::of_configuration(config)?,
             is_kept: false,
         })
     }
 
-    /// The state file, for reading only. Of one that an older tagship wrote, a copy. `cutoff`: as [`Store::open`].
+    /// The state file, read-only; a copy, if an older tagship wrote it. `cutoff`: as in [`Store::open`].
     ///
     /// # Errors
-    /// The file is corrupt, newer than this program, or its journal is that of another.
+    /// The file is corrupt, newer than this program, or its journal belongs to another file.
     pub(crate) fn read(path: &Path, cutoff: &Cutoff) -> Result<Store, StoreError> {
         let Some(found) = file::find(path)? else {
             return Store::copy_of(path, cutoff);
         };
         let place = path.display().to_string();
-        let patience = Patience::until(cutoff);
-        let (connection, is_current) = patience.wait(Cutoff::is_reached, || {
+        let lock_wait = LockWait::until(cutoff);
+        let (connection, is_current) = lock_wait.wait(Cutoff::is_reached, || {
             let connection = file::open_for_reading(&found.path, path)?;
             let is_current = migration::is_current(&connection, &place)?;
             Ok((connection, is_current))
@@ -209,30 +207,30 @@ impl Store {
             return Store::copy_of(path, cutoff);
         }
         let locks = lock::Locks::beside(&found.path, found.owner);
-        Ok(Store { connection: Mutex::new(connection), patience, place, locks, is_kept: true })
+        Ok(Store { connection: Mutex::new(connection), lock_wait, place, locks, is_kept: true })
     }
 
-    /// A copy in memory of the state file, or of none where there is no file: for what must not write to it. `cutoff`: as
-    /// [`Store::open`].
+    /// A copy of the state file in memory, or an empty state if there is no file, for commands that must not write to it.
+    /// `cutoff`: as in [`Store::open`].
     ///
     /// # Errors
     /// The file is corrupt, or newer than this program.
     pub(crate) fn copy_of(path: &Path, cutoff: &Cutoff) -> Result<Store, StoreError> {
-        let patience = Patience::until(cutoff);
+        let lock_wait = LockWait::until(cutoff);
         let place = path.display().to_string();
         let mut connection = in_memory()?;
         let locks = match file::find(path)? {
             Some(found) => {
-                patience.wait(Cutoff::is_reached, || file::copy(&found.path, path, &mut connection))?;
+                lock_wait.wait(Cutoff::is_reached, || file::copy(&found.path, path, &mut connection))?;
                 migration::run(&mut connection, &place)?;
                 lock::Locks::beside(&found.path, found.owner)
             }
-            None => lock::Locks::beside(path, owner::Owner::this()),
+            None => lock::Locks::beside(path, owner::FileOwner::this()),
         };
-        Ok(Store { connection: Mutex::new(connection), patience, place, locks, is_kept: true })
+        Ok(Store { connection: Mutex::new(connection), lock_wait, place, locks, is_kept: true })
     }
 
-    /// The files of a state and the folder of its locks, with what messages call each, whether they are there or not.
+    /// The possible files of a state and the folder of its locks, each with its name in messages.
     pub(crate) fn files(path: &Path) -> [(&'static str, PathBuf); 4] {
         let state = crate::file::resolved(path);
         [
@@ -243,13 +241,13 @@ impl Store {
         ]
     }
 
-    /// What keeps this user from taking the locks that are there.
+    /// What prevents this user from taking the existing locks.
     pub(crate) fn lock_faults(&self) -> Vec<StoreError> {
         self.locks.faults()
     }
 
-    /// Everything that `work` reads is as it was at one moment. Until it is done nobody can write: it is to
-    /// read, and neither ask nor print.
+    /// Runs `work` on a consistent view of the state. It blocks all writers, so `work` must only read, and not send requests or
+    /// print.
     ///
     /// # Errors
     /// Those of `work`; the state file cannot be read.
@@ -263,7 +261,7 @@ impl Store {
     /// Every target's row, by one query.
     ///
     /// # Errors
-    /// The state file cannot be read, or holds what no tagship of this version wrote.
+    /// The state file cannot be read, or contains values that this version does not write.
     pub(crate) fn states(&self) -> Result<HashMap<TargetId, PollState>, StoreError> {
         let connection = self.connection();
         self.within(|| {
@@ -272,7 +270,7 @@ impl Store {
         })
     }
 
-    /// What is remembered of one target.
+    /// The state of one target.
     ///
     /// # Errors
     /// As [`Store::states`].
@@ -285,7 +283,7 @@ impl Store {
         })
     }
 
-    /// Every deployment that is not over, or was given up and waits for someone, by target.
+    /// Every open deployment (pending, running or dead), by target.
     ///
     /// # Errors
     /// As [`Store::states`].
@@ -302,7 +300,7 @@ impl Store {
         })
     }
 
-    /// The tags that a stage ran, in the order in which it did.
+    /// The tags that a stage ran, earliest first.
     ///
     /// # Errors
     /// As [`Store::states`].
@@ -311,7 +309,7 @@ impl Store {
         self.within(|| row::runs(&connection, target))
     }
 
-    /// The newest deployment of a target that was started, where it did not succeed.
+    /// The newest started deployment of a target, if it did not succeed.
     ///
     /// # Errors
     /// As [`Store::states`].
@@ -320,17 +318,16 @@ impl Store {
         self.within(|| row::unfinished(&connection, target))
     }
 
-    /// The names that a target's registry had, and when each was first seen: kept for order `newest`
-    /// where the registry has no push times.
+    /// The tags of a target, and when each was first seen; kept for order `newest` if the registry has no push times.
     ///
     /// # Errors
     /// As [`Store::states`].
-    pub(crate) fn sightings(&self, target: &TargetId) -> Result<Sightings, StoreError> {
+    pub(crate) fn seen_tags(&self, target: &TargetId) -> Result<SeenTags, StoreError> {
         let connection = self.connection();
-        self.within(|| row::sightings(&connection, target))
+        self.within(|| row::seen_tags(&connection, target))
     }
 
-    /// Every tag that a target was given, and when last.
+    /// Every tag that was deployed to a target, and when last.
     ///
     /// # Errors
     /// As [`Store::states`].
@@ -339,7 +336,7 @@ impl Store {
         self.within(|| row::given(&connection, target))
     }
 
-    /// When these targets were last checked, and whose rows are no longer among them.
+    /// When these targets were last checked, and which targets of the state are not among them.
     ///
     /// # Errors
     /// As [`Store::states`].
@@ -351,7 +348,7 @@ impl Store {
         self.within(|| row::checks(&connection, targets.clone()))
     }
 
-    /// Notes that people were told of targets that left the configuration. Writes only where there are such.
+    /// Records that targets that left the configuration were reported. Writes nothing if there are none.
     ///
     /// # Errors
     /// The state cannot be written.
@@ -371,7 +368,7 @@ impl Store {
         self.within(|| row::last_error(&connection, deployment_id))
     }
 
-    /// The end of what the last attempt of a deployment printed.
+    /// The end of the output of a deployment's last attempt.
     ///
     /// # Errors
     /// As [`Store::states`].
@@ -416,17 +413,17 @@ impl Store {
         self.within(|| row::limits(&connection))
     }
 
-    /// For messages: the file, or `none`.
+    /// The file, or `none`, for messages.
     pub(crate) fn place(&self) -> &str {
         &self.place
     }
 
-    /// Whether it outlives the run.
+    /// Whether the state outlives the run.
     pub(crate) fn is_kept(&self) -> bool {
         self.is_kept
     }
 
-    /// The deployments of these targets that are wanted, with their attempts, the newest first.
+    /// The selected deployments of these targets, with their attempts, newest first.
     ///
     /// # Errors
     /// As [`Store::states`].
@@ -441,7 +438,7 @@ impl Store {
         })
     }
 
-    /// What a target ran at any time from `begin` to `end`, both included, in order.
+    /// What a target ran between `begin` and `end`, inclusive, in order.
     ///
     /// # Errors
     /// As [`Store::states`].
@@ -455,7 +452,7 @@ impl Store {
         self.within(|| history::ran(&connection, target, begin, end))
     }
 
-    /// The latest deployment of a tag to a target, those that succeeded before others.
+    /// The latest deployment of a tag to a target; successful ones come before others.
     ///
     /// # Errors
     /// As [`Store::states`].
@@ -464,8 +461,7 @@ impl Store {
         self.within(|| history::origin(&connection, target, tag))
     }
 
-    /// The newest deployments of the targets that are wanted, at most so many, the newest first; without
-    /// what their attempts printed.
+    /// The newest deployments of the selected targets, up to `limit`, newest first, without the output of their attempts.
     ///
     /// # Errors
     /// As [`Store::states`].
@@ -478,7 +474,7 @@ impl Store {
         self.within(|| history::recent(&connection, &is_wanted, most))
     }
 
-    /// What people were not told yet, the oldest first.
+    /// Unsent notifications, oldest first.
     ///
     /// # Errors
     /// As [`Store::states`].
@@ -487,15 +483,15 @@ impl Store {
         self.within(|| notification::unsent(&connection))
     }
 
-    /// As [`Store::lock`], for who sends what people were not told yet.
+    /// Takes the lock for sending notifications, as [`Store::lock`].
     ///
     /// # Errors
-    /// The lock's file cannot be made.
+    /// The lock's file cannot be created.
     pub(crate) fn lock_outbox(&self) -> Result<Option<Lock>, StoreError> {
         self.locks.take_outbox()
     }
 
-    /// The attempt of a target that was started last, if it did not succeed.
+    /// The last started attempt of a target, if it did not succeed.
     ///
     /// # Errors
     /// As [`Store::states`].
@@ -518,10 +514,10 @@ impl Store {
         Ok(groups)
     }
 
-    /// Whether processes of an attempt that was interrupted or failed still act on the target.
+    /// Whether processes of an interrupted or failed attempt still act on the target.
     ///
-    /// What a command leaves behind counts until the attempt must have ended: a daemon may have been the point.
-    /// The command itself counts for as long as it runs.
+    /// Processes that a command leaves behind count only until the attempt must have ended, because the command may start a
+    /// daemon on purpose. The command itself counts as long as it runs.
     ///
     /// # Errors
     /// As [`Store::states`].
@@ -533,11 +529,10 @@ impl Store {
         Ok(running.leader || (running.any && !latest.is_over(Timestamp::now())))
     }
 
-    /// Does everything that `work` does in one transaction that was taken for writing from its start,
-    /// so that what it reads is what it changes.
+    /// Runs `work` in one transaction that is opened for writing, so that it changes exactly what it read.
     ///
     /// # Errors
-    /// Nothing of it happened.
+    /// Nothing was changed.
     pub(crate) fn write<T>(
         &self,
         work: impl FnOnce(&Write<'_>) -> rusqlite::Result<T>,
@@ -545,7 +540,7 @@ impl Store {
         self.write_until(Cutoff::is_reached, work)
     }
 
-    /// The same for what has happened already: it waits beyond the deadline of the run.
+    /// As [`Store::write`], for events that have already happened: waits even beyond the deadline of the run.
     ///
     /// # Errors
     /// As [`Store::write`].
@@ -565,23 +560,23 @@ impl Store {
         let _owner = self.stand_in(&connection);
         let failed = |error| sqlite(&self.place, error);
         let begin = || Transaction::new_unchecked(&connection, TransactionBehavior::Immediate);
-        let transaction = self.patience.wait(ends, || begin().map_err(failed))?;
+        let transaction = self.lock_wait.wait(ends, || begin().map_err(failed))?;
         let changes = transaction.total_changes();
         let result = work(&Write::new(&transaction)).map_err(failed)?;
-        // A commit that changes nothing costs no disk access.
+        // A commit without changes costs no disk access.
         if transaction.total_changes() != changes {
             Stamp::renew(&transaction).map_err(failed)?;
         }
-        // While someone reads, the transaction stays open.
-        self.patience.wait(ends, || transaction.execute_batch("COMMIT").map_err(failed))?;
+        // While another process reads, the transaction stays open.
+        self.lock_wait.wait(ends, || transaction.execute_batch("COMMIT").map_err(failed))?;
         Ok(result)
     }
 
-    /// Takes the target's lock, or gives None where another process has it, or processes of an attempt that did not
-    /// succeed still act on the target, whatever they did with their standard input, which was the lock.
+    /// Takes the target's lock. None: another process has it, or processes of an unsuccessful attempt still act on the target,
+    /// even if they closed their standard input, which was the lock.
     ///
     /// # Errors
-    /// The lock's file cannot be made; the state file cannot be read.
+    /// The lock's file cannot be created, or the state file cannot be read.
     pub(crate) fn lock(&self, target: &TargetId) -> Result<Option<Lock>, StoreError> {
         let Some(lock) = self.locks.take(target)? else {
             return Ok(None);
@@ -589,24 +584,24 @@ impl Store {
         Ok(if self.is_acted_on(target)? { None } else { Some(lock) })
     }
 
-    /// SQLite makes the journal of what is written meanwhile as the owner of the state.
+    /// Runs `work` as the owner of the state, so that SQLite creates the journal as that user.
     fn stand_in(&self, connection: &Connection) -> Option<StandIn> {
         let state = connection.path().filter(|path| !path.is_empty())?;
         self.locks.owner().stand_in(&journal::beside(Path::new(state), file::JOURNAL))
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
-        // A panic ends the process; a poisoned lock cannot be seen.
+        // A panic ends the process, so the lock is never poisoned.
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads, and waits for another process that writes.
+    /// Reads; waits while another process writes.
     fn within<T>(&self, mut work: impl FnMut() -> rusqlite::Result<T>) -> Result<T, StoreError> {
-        self.patience.wait(Cutoff::is_reached, || work().map_err(|error| sqlite(&self.place, error)))
+        self.lock_wait.wait(Cutoff::is_reached, || work().map_err(|error| sqlite(&self.place, error)))
     }
 }
 
-/// A state with no targets that no file holds.
+/// An empty state in memory.
 fn in_memory() -> Result<Connection, StoreError> {
     let mut connection = Connection::open_in_memory().map_err(|error| sqlite("none", error))?;
     migration::make(&mut connection).map_err(|error| sqlite("none", error))?;

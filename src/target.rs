@@ -1,5 +1,5 @@
-//! A target is one project/stage: where its image comes from, which tags it takes, and how it is
-//! deployed. Built by `config`, read by everything else; plain data.
+//! A target is one project/stage: where its image comes from, which tags match, and how it is deployed. Plain data,
+//! built by `config`.
 
 pub(crate) mod filter;
 pub(crate) mod gate;
@@ -7,8 +7,8 @@ pub(crate) mod inner;
 pub(crate) mod lint;
 pub(crate) mod notifier;
 pub(crate) mod path;
+pub(crate) mod probe;
 pub(crate) mod retry;
-pub(crate) mod running;
 pub(crate) mod shard;
 pub(crate) mod step;
 pub(crate) mod template;
@@ -31,30 +31,30 @@ pub(crate) struct Target {
     /// The registry's name in the configuration.
     pub(crate) registry: Name,
     pub(crate) image: ImageRef,
-    /// Shared by the targets that take it from `[settings.stage]`; so are the steps.
+    /// Shared by all targets that take it from `[settings.stage]`; so are the steps.
     pub(crate) policy: Arc<Policy>,
-    /// False: `poll` leaves this stage alone.
+    /// False: `poll` skips this stage.
     pub(crate) poll: bool,
     /// False: a new tag is reported as available and not deployed.
     pub(crate) auto_deploy: bool,
     pub(crate) first_poll: FirstPoll,
     pub(crate) on_failure: OnFailure,
-    /// Whether an older tag is deployed when the high-water tag is gone.
+    /// Whether an older tag is deployed if the high-water tag is deleted.
     pub(crate) allow_downgrade: bool,
     /// Whether a tag is mutable: deployed again when its digest changes.
     pub(crate) digest: bool,
     pub(crate) gates: gate::Gates,
     /// How often the target is due, for `poll --due`.
     pub(crate) interval: Duration,
-    /// For the documented JSON body. (Templates hold the values they use.)
+    /// For the documented JSON body. (Templates contain the values they use.)
     pub(crate) vars: Vars,
     /// At least one, in order.
     pub(crate) deploy: Arc<[Step]>,
     pub(crate) retry: retry::Retry,
-    pub(crate) running: Option<running::Running>,
+    pub(crate) running: Option<probe::Probe>,
 }
 
-/// Variables: of a project, one map for all its stages, and a stage's own. None: the value is a secret.
+/// Variables: one map of the project, shared by its stages, and the stage's own. None: the value is a secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Vars {
     pub(crate) shared: Arc<BTreeMap<String, Option<String>>>,
@@ -63,7 +63,7 @@ pub(crate) struct Vars {
 }
 
 impl Vars {
-    /// Names and values of those that are plain text.
+    /// Names and values of the variables that are plain text.
     pub(crate) fn plain(&self) -> impl Iterator<Item = (&str, &str)> {
         let shared = self.shared.iter().filter(|(name, _)| !self.own.contains_key(*name));
         shared.chain(&self.own).filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?)))
@@ -71,14 +71,14 @@ impl Vars {
 }
 
 impl Target {
-    /// Every step of it: of its deployments, of its gates, and the one that asks what it runs.
+    /// Every step of the target: of deployments, of gates, and the probe.
     pub(crate) fn steps(&self) -> impl Iterator<Item = &Step> {
         let probe = self.running.iter().map(|running| &running.probe);
         self.deploy.iter().chain(&self.gates.steps).chain(probe)
     }
 
-    /// The same without what only time, another stage or a person opens: a window, `min_age` (whose push time is asked
-    /// all the same), `after`, `auto_deploy`.
+    /// The target without the gates that open with time, by another stage, or by a person: window, `after`, `auto_deploy`, and
+    /// `min_age` (a minimum of zero, so that push times are still checked).
     pub(crate) fn at_once(&self) -> Target {
         let mut target = self.clone();
         target.auto_deploy = true;
@@ -93,7 +93,7 @@ impl Target {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub(crate) enum FirstPoll {
-    /// Remember it; deploy only what comes after it.
+    /// Record it, and deploy only newer tags.
     Baseline,
     Deploy,
 }
@@ -102,9 +102,9 @@ pub(crate) enum FirstPoll {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub(crate) enum OnFailure {
-    /// The stage stays as the deployment left it.
+    /// The stage is left as it is.
     Keep,
-    /// What succeeded last is deployed again.
+    /// The last successful deployment is deployed again.
     Previous,
 }
 
@@ -124,14 +124,14 @@ impl fmt::Display for TargetId {
     }
 }
 
-/// The name of a project, stage, registry, variable or secret:
-/// up to 64 letters, digits and `.` `_` `-`, beginning with a letter, a digit or `_`.
+/// The name of a project, stage, registry, variable or secret: up to 64 letters, digits and `.` `_` `-`, beginning with a
+/// letter, a digit or `_`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Name(Arc<str>);
 
 impl Name {
     /// # Errors
-    /// The rule that the text breaks.
+    /// The text is not a valid name.
     pub(crate) fn new(text: &str) -> Result<Name, InvalidName> {
         let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         let mut bytes = text.bytes();
@@ -152,7 +152,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// Text that is no [`Name`].
+/// Text that is not a valid [`Name`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is not a valid name: up to 64 letters, digits and . _ -, beginning with a letter, a digit or _"

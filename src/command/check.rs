@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{Exit, can_lock, load, read_state, rehearsed_state, used_files, warn_of_open_state};
 use crate::cli::{self, Global};
 use crate::config::Config;
-use crate::deploy::{self, EventReport, Message, Reported, Stop};
+use crate::deploy::{self, EventReport, Message, MessageContent, Stop};
 use crate::engine::{Audience, ErrorCode, Failure, PollState};
 use crate::images::Table;
 use crate::monitor;
@@ -124,9 +124,9 @@ fn test_notifiers(
             continue;
         };
         let page = config.registries[&target.registry].page(&target.image.repository, Some(&test));
-        let reported = match notifier.batch {
-            true => Reported::Batch { count: 1, lines: &format!("{} test: {TEST}", target.id) },
-            false => Reported::One(EventReport {
+        let content = match notifier.batch {
+            true => MessageContent::Batch { count: 1, lines: &format!("{} test: {TEST}", target.id) },
+            false => MessageContent::One(EventReport {
                 status: "test",
                 tag: Some(&test),
                 digest: None,
@@ -138,7 +138,7 @@ fn test_notifiers(
             }),
         };
         let id = uuid::Uuid::now_v7().to_string();
-        let message = Message { id: &id, time: Timestamp::now(), reported };
+        let message = Message { id: &id, time: Timestamp::now(), content };
         let result = deploy::notify(target, &notifier.step, &message, secrets, stop, notifier.step.longest());
         if let Some(signal) = stop.signal() {
             return Exit::Signal(signal);
@@ -315,7 +315,7 @@ fn doubts(store: &Store, config: &Config, online: bool) -> anyhow::Result<Vec<(S
     let mut twins: HashMap<(&Name, String, String), &Target> = HashMap::new();
     for (target, sample) in config.all_targets().zip(samples) {
         let subject = || target.id.to_string();
-        doubts.extend(policy::doubts(&target.policy, &sample).into_iter().map(|doubt| (subject(), doubt)));
+        doubts.extend(policy::lints(&target.policy, &sample).into_iter().map(|doubt| (subject(), doubt)));
         if target.policy.order() == Order::Newest
             && !config.registries[&target.registry].may_have_push_times()
         {
@@ -401,7 +401,7 @@ fn samples(
             sample.extend(state.high_water.as_ref().map(|listed| listed.tag.clone()));
             sample.extend(state.candidates.iter().map(|seen| seen.tag.clone()));
         }
-        sample.extend(store.sightings(&target.id)?.into_keys());
+        sample.extend(store.seen_tags(&target.id)?.into_keys());
         Ok(sample.into_iter().collect())
     };
     config.all_targets().map(sample).collect()

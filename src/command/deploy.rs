@@ -29,7 +29,7 @@ pub(crate) fn rollback(
     console: &Console,
 ) -> anyhow::Result<Exit> {
     let cli::Rollback { target, no_hold, wait } = arguments;
-    let arguments = cli::Deploy {
+    let arguments = cli::DeployArgs {
         target: target.clone(),
         tag: None,
         previous: true,
@@ -44,7 +44,11 @@ pub(crate) fn rollback(
 ///
 /// # Errors
 /// Configuration, arguments or state file, or the tag does not exist; nothing was sent.
-pub(crate) fn deploy(global: &Global, arguments: &cli::Deploy, console: &Console) -> anyhow::Result<Exit> {
+pub(crate) fn deploy(
+    global: &Global,
+    arguments: &cli::DeployArgs,
+    console: &Console,
+) -> anyhow::Result<Exit> {
     let config = load(global)?;
     let stop = Stop::on_signals()?;
     let target = select_one(&config, &arguments.target)?;

@@ -12,7 +12,7 @@ use crate::target::filter::TargetPattern;
 ///
 /// # Errors
 /// Configuration, arguments or state file; nothing was changed.
-pub(crate) fn hold(global: &Global, arguments: &cli::Hold, console: &Console) -> anyhow::Result<Exit> {
+pub(crate) fn hold(global: &Global, arguments: &cli::HoldArgs, console: &Console) -> anyhow::Result<Exit> {
     let now = Timestamp::now();
     let until = arguments.lasting.map(|lasting| now.checked_add(lasting)).transpose()?;
     let hold = Hold { reason: arguments.reason.clone(), by: by_whom(), since: now, until };

@@ -73,7 +73,7 @@ pub(crate) fn init(global: &Global, arguments: &cli::Init, console: &Console) ->
     } else {
         let proposal = || Proposal {
             stages: stages.iter().map(|stage| wish(stage, arguments)).collect(),
-            left: Vec::new(),
+            skipped: Vec::new(),
         };
         let project = |image| Project { image, proposal: proposal(), fault: None };
         Proposed { projects: images.into_iter().map(project).collect(), all_of: None }

@@ -16,7 +16,7 @@ use crate::target::Target;
 ///
 /// # Errors
 /// Configuration, arguments or state file; nothing was changed.
-pub(crate) fn mark(global: &Global, arguments: &cli::Mark, console: &Console) -> anyhow::Result<Exit> {
+pub(crate) fn mark(global: &Global, arguments: &cli::MarkArgs, console: &Console) -> anyhow::Result<Exit> {
     let config = load(global)?;
     let target = select_one(&config, &arguments.target)?;
     if arguments.owner {

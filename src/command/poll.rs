@@ -36,7 +36,7 @@ use crate::webhook::Pushed;
 ///
 /// # Errors
 /// Configuration, arguments or state file; nothing that could not be recorded was begun.
-pub(crate) fn poll(global: &Global, arguments: &cli::Poll, console: &Console) -> anyhow::Result<Exit> {
+pub(crate) fn poll(global: &Global, arguments: &cli::PollArgs, console: &Console) -> anyhow::Result<Exit> {
     // The process ends with the run: ten thousand targets need not be freed one by one.
     let mut config = ManuallyDrop::new(load_written(global)?);
     let payload = arguments.from_webhook.then(|| Payload::read(&config)).transpose()?;
@@ -159,7 +159,7 @@ fn concerns(pushed: &[Pushed], target: &Target) -> bool {
 }
 
 /// An owner's webhook reports every image: this is not a run, and nobody is told of it.
-fn of_nobody(global: &Global, arguments: &cli::Poll, console: &Console) -> Exit {
+fn of_nobody(global: &Global, arguments: &cli::PollArgs, console: &Console) -> Exit {
     if global.verbose {
         console.message("the webhook names no configured image");
     }
@@ -174,7 +174,7 @@ type Failures = HashMap<FeedKey, Failure>;
 /// A poll, as it was asked for.
 struct Poll<'a> {
     global: &'a Global,
-    arguments: &'a cli::Poll,
+    arguments: &'a cli::PollArgs,
     console: &'a Console,
     store: &'a Store,
     secrets: Arc<Secrets>,
@@ -498,7 +498,7 @@ fn github_files() -> GitHubFiles {
 }
 
 /// The worst that can be said of the run.
-fn exit(summary: &Summary, arguments: &cli::Poll) -> Exit {
+fn exit(summary: &Summary, arguments: &cli::PollArgs) -> Exit {
     if let Some(signal) = summary.signal {
         Exit::Signal(signal)
     } else if summary.failed > 0 || summary.unknown > 0 {

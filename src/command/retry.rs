@@ -17,7 +17,7 @@ use crate::target::notifier::Notifier;
 ///
 /// # Errors
 /// Configuration, arguments or state file; nothing was changed.
-pub(crate) fn retry(global: &Global, arguments: &cli::Retry, console: &Console) -> anyhow::Result<Exit> {
+pub(crate) fn retry(global: &Global, arguments: &cli::RetryArgs, console: &Console) -> anyhow::Result<Exit> {
     let config = load(global)?;
     let (ids, patterns): (Vec<&String>, Vec<&String>) =
         arguments.deployments.iter().partition(|text| uuid::Uuid::try_parse(text).is_ok());

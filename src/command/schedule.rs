@@ -31,7 +31,7 @@ pub(crate) fn schedule(
         Scheduler::Cron => console.data(&schedule::crontab(&job, &host())),
         Scheduler::Systemd { dir } => {
             let account = if rustix::process::geteuid().is_root() {
-                Account::OfItsOwn
+                Account::Service
             } else {
                 let number = || rustix::process::geteuid().as_raw().to_string();
                 Account::Named(user_name().unwrap_or_else(number))

@@ -25,7 +25,11 @@ use crate::target::{Target, TargetId};
 ///
 /// # Errors
 /// Configuration, arguments or state file.
-pub(crate) fn status(global: &Global, arguments: &cli::Status, console: &Console) -> anyhow::Result<Exit> {
+pub(crate) fn status(
+    global: &Global,
+    arguments: &cli::StatusArgs,
+    console: &Console,
+) -> anyhow::Result<Exit> {
     let config = load(global)?;
     let console = console.masking(Arc::new(Secrets::new(&config)));
     let stores = read_states(global, &config, &console, &Cutoff::default())?;

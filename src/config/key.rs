@@ -3,7 +3,7 @@
 use strum::VariantNames as _;
 
 use crate::policy::{Bump, Order};
-use crate::target::notifier::Event;
+use crate::target::notifier::NotifyEvent;
 use crate::target::{FirstPoll, OnFailure};
 
 /// A kind of table in the file.
@@ -724,7 +724,7 @@ const SIGN: &[Key] = &[
 const NOTIFY: &[Key] = &[
     key(
         "on",
-        Kind::WordList(Event::VARIANTS),
+        Kind::WordList(NotifyEvent::VARIANTS),
         "Events to send: failed (for the first time; it will be retried), dead (gave up), rolled_back, recovered, deployed, available (waits for a manual deployment), unknown (polls have failed for as long as after says), discovered (a new image of images).",
         r#"on = ["failed", "dead", "recovered"]"#,
     )

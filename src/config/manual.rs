@@ -5,7 +5,7 @@ use strum::VariantArray as _;
 
 use super::key::{Key, Kind, Section};
 use crate::policy::Order;
-use crate::target::template::Field;
+use crate::target::template::DeploymentField;
 
 /// The date of the release, so that the page does not change from day to day.
 const DATE: &str = "2026-11-23";
@@ -151,7 +151,7 @@ pub(crate) fn manual() -> String {
     placeholders(&mut page);
     page.control("SH", ["ENVIRONMENT OF COMMANDS"]);
     paragraphs(&mut page, ENVIRONMENT);
-    for field in Field::ALL {
+    for field in DeploymentField::ALL {
         let name = format!("TAGSHIP_{}", field.word().to_ascii_uppercase());
         entry(&mut page, [bold(name)], about(field));
     }
@@ -242,8 +242,8 @@ fn quoted(words: &[&str]) -> Vec<String> {
 fn placeholders(page: &mut Roff) {
     page.control("SH", ["PLACEHOLDERS"]);
     paragraphs(page, PLACEHOLDERS);
-    let of_batch = Field::OF_BATCH.into_iter().filter(|field| *field != Field::Time);
-    for field in Field::ALL.into_iter().chain(Field::OF_NOTIFICATION).chain(of_batch) {
+    let of_batch = DeploymentField::OF_BATCH.into_iter().filter(|field| *field != DeploymentField::Time);
+    for field in DeploymentField::ALL.into_iter().chain(DeploymentField::OF_NOTIFICATION).chain(of_batch) {
         entry(page, [bold(format!("{{{}}}", field.word()))], about(field));
     }
     let var = [bold("{var."), italic("NAME"), bold("}")];
@@ -256,30 +256,30 @@ fn placeholders(page: &mut Roff) {
 
 const LABEL_ABOUT: &str = "A label of the image's configuration, such as {label.org.opencontainers.image.revision}, in deploy, gate and [[notify]]. tagship reads labels only if a placeholder uses one, once for each digest; on Docker Hub this counts as a pull. Of an image for several platforms, it reads the image for the first of platforms, else the first image. A label that the image does not have is an error; in a notification it is empty. A label cannot be part of a script that a command passes to a shell: pass it as an argument of its own, or in env.";
 
-fn about(field: Field) -> &'static str {
+fn about(field: DeploymentField) -> &'static str {
     match field {
-        Field::Project => "The name of the project.",
-        Field::Stage => "The name of the stage.",
-        Field::Target => "Both: project/stage.",
-        Field::Registry => "The name of the registry in the configuration.",
-        Field::Repository => "The repository, without host and tag.",
-        Field::Image => "The image with its tag: host/repository:tag.",
-        Field::Tag => "The tag to deploy.",
-        Field::Digest => "The digest of the tag.",
-        Field::ImageDigest => "The image with its digest: host/repository@digest.",
-        Field::PreviousTag => "The tag that was deployed before.",
-        Field::DeploymentId => "The id of the deployment, the same in every attempt.",
-        Field::Attempt => "The number of the attempt, from 1.",
-        Field::Status => "In a notification: the event.",
-        Field::Error => "In a notification: why it failed.",
-        Field::Time => {
+        DeploymentField::Project => "The name of the project.",
+        DeploymentField::Stage => "The name of the stage.",
+        DeploymentField::Target => "Both: project/stage.",
+        DeploymentField::Registry => "The name of the registry in the configuration.",
+        DeploymentField::Repository => "The repository, without host and tag.",
+        DeploymentField::Image => "The image with its tag: host/repository:tag.",
+        DeploymentField::Tag => "The tag to deploy.",
+        DeploymentField::Digest => "The digest of the tag.",
+        DeploymentField::ImageDigest => "The image with its digest: host/repository@digest.",
+        DeploymentField::PreviousTag => "The tag that was deployed before.",
+        DeploymentField::DeploymentId => "The id of the deployment, the same in every attempt.",
+        DeploymentField::Attempt => "The number of the attempt, from 1.",
+        DeploymentField::Status => "In a notification: the event.",
+        DeploymentField::Error => "In a notification: why it failed.",
+        DeploymentField::Time => {
             "In a notification: when it happened (RFC 3339, UTC). In a batch: when the last event happened."
         }
-        Field::Url => {
+        DeploymentField::Url => {
             "In a notification: the tag's web page on Gitea, Forgejo or Docker Hub, else the same as {image}."
         }
-        Field::Count => "In a batch: the number of events.",
-        Field::Lines => {
+        DeploymentField::Count => "In a batch: the number of events.",
+        DeploymentField::Lines => {
             "In a batch: a line for each event, such as shop/dev failed: dev-43 command: … At most 1,800 characters; the last line says how many more there are."
         }
     }
@@ -363,7 +363,7 @@ mod tests {
     #[test]
     fn every_placeholder_and_variable_has_its_entry() {
         let page = manual();
-        for field in Field::ALL {
+        for field in DeploymentField::ALL {
             assert!(page.contains(&format!("\\fB{{{}}}\\fR", field.word())));
             assert!(page.contains("\\fB{label.\\fR"));
             assert!(page.contains(&format!("\\fBTAGSHIP_{}\\fR", field.word().to_ascii_uppercase())));

@@ -11,8 +11,8 @@ use super::key::Section;
 use super::read::Field;
 use super::step::Reader;
 use crate::target::filter::{TargetNames, TargetPattern};
-use crate::target::notifier::{Event, Notifier};
-use crate::target::template::{Field as DeploymentField, LABEL, Part, Scope};
+use crate::target::notifier::{Notifier, NotifyEvent};
+use crate::target::template::{DeploymentField, LABEL, Part, Scope};
 
 const EVENTS: &str = "write on = [\"failed\", \"dead\", \"recovered\"]";
 
@@ -58,7 +58,7 @@ pub(super) fn read(
     Some(Notifier { receiver, on: on?, targets: patterns?, after: after?, batch, step: step? })
 }
 
-fn events(field: &Field<'_>) -> Option<Vec<Event>> {
+fn events(field: &Field<'_>) -> Option<Vec<NotifyEvent>> {
     let items = field.list()?;
     if items.is_empty() {
         field.fault("expected at least one event", EVENTS);
@@ -66,14 +66,14 @@ fn events(field: &Field<'_>) -> Option<Vec<Event>> {
     }
     let read = |item: &Field<'_>| {
         let text = item.text()?;
-        let known = Event::VARIANTS.iter().copied();
+        let known = NotifyEvent::VARIANTS.iter().copied();
         let event = text.parse().ok();
         if event.is_none() {
             item.fault(format!("unknown event {text:?}"), item.found.suggest(text, known));
         }
         event
     };
-    let events: Vec<Option<Event>> = items.iter().map(read).collect();
+    let events: Vec<Option<NotifyEvent>> = items.iter().map(read).collect();
     events.into_iter().collect()
 }
 

@@ -17,8 +17,8 @@ use crate::policy::{Bump, InvalidRule, Order, Policy, Rule};
 use crate::reference::{ImageRef, Repository};
 use crate::target::gate::{After, Gates, Window};
 use crate::target::lint::list;
+use crate::target::probe::Probe;
 use crate::target::retry::Retry;
-use crate::target::running::Running;
 use crate::target::step::Step;
 use crate::target::template::Scope;
 use crate::target::{FirstPoll, Name, OnFailure, Target, TargetId, Vars};
@@ -246,7 +246,7 @@ impl<'a> Stage<'a> {
         Some(retry)
     }
 
-    fn running(&self) -> Option<Option<Running>> {
+    fn running(&self) -> Option<Option<Probe>> {
         let verify_timeout = self.get("verify_timeout");
         let verify_timeout = verify_timeout.map_or(Some(Duration::from_secs(300)), |field| field.duration());
         let Some(field) = self.get("running") else {
@@ -254,7 +254,7 @@ impl<'a> Stage<'a> {
         };
         let folder = field.source.file.parent().unwrap_or(Path::new("/"));
         let (probe, pointer) = Reader { scope: self.scope, folder }.probe(&field)?;
-        Some(Some(Running { probe, pointer, verify_timeout: verify_timeout? }))
+        Some(Some(Probe { probe, pointer, verify_timeout: verify_timeout? }))
     }
 
     fn gates(&self, order: Option<Order>) -> Option<Gates> {

@@ -12,9 +12,7 @@ use super::tree::{Entry, Node, Value};
 use crate::target::lint::{list, spliced};
 use crate::target::path::{climbing, push_encoded};
 use crate::target::step::{Body, CommandStep, HttpStep, JsonTemplate, Sign, Step, Success};
-use crate::target::template::{
-    Field as DeploymentField, LABEL, Part, Scope, SecretId, Template, UnknownPlaceholder,
-};
+use crate::target::template::{DeploymentField, LABEL, Part, Scope, SecretId, Template, UnknownPlaceholder};
 
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
 const HTTP_TIMEOUT: Duration = Duration::from_secs(30);

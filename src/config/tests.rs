@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::policy::Order;
 use crate::target::step::{Body, Step};
-use crate::target::template::{Field, Part};
+use crate::target::template::{DeploymentField, Part};
 use crate::target::{FirstPoll, gate};
 
 const REGISTRY: &str = "[registries.git]\nkind = \"gitea\"\nurl = \"https://git.example.com\"\n";
@@ -211,7 +211,7 @@ fn json_holds_the_same_model_with_the_same_places() {
 }"#;
     let (_folder, config) = load_files(&[("tagship.json", json)]);
     let Step::Http(step) = &config.unwrap().targets[0].deploy[0] else { panic!("a request") };
-    assert_eq!(step.url.parts[1], Part::Field(Field::Tag));
+    assert_eq!(step.url.parts[1], Part::Field(DeploymentField::Tag));
     assert!(matches!(step.body, Body::Json(_)));
     let (_folder, wrong) = load_files(&[("tagship.json", &json.replace("\"newest\"", "\"newst\""))]);
     assert!(wrong.unwrap_err()[0].starts_with("tagship.json:4:42: projects.shop.stages.dev.order"));

@@ -1,19 +1,19 @@
-//! What an answer means: success, or why not, and when to try again.
+//! Judges a response: success, or why not, and when to retry.
 
 use serde_json::Value;
 use ureq::http::{StatusCode, header};
 use url::Url;
 
-use crate::http::Answer;
+use crate::http::HttpResponse;
 use crate::secret::{Outside, Redactor};
 use crate::target::step::{Success, Until};
 
-/// How much of the body a message shows.
+/// How much of the body a message contains.
 const EXCERPT: usize = 200;
 
-/// Why the answer is no success, to stand behind `POST https://host/path: `; None for success.
+/// Why the response is not a success, to follow `POST https://host/path: `; None: success.
 pub(super) fn failure(
-    answer: &Answer,
+    answer: &HttpResponse,
     success: &Success,
     url: &Url,
     redactor: &dyn Redactor,
@@ -35,7 +35,7 @@ pub(super) fn failure(
     let fault = pointer_fault(answer, success, redactor).or_else(|| {
         let pattern = success.matches.as_ref()?;
         let found = pattern.is_match(&String::from_utf8_lossy(&answer.body));
-        (!found).then(|| format!("nothing in the answer matches {pattern}"))
+        (!found).then(|| format!("the answer does not match {pattern}"))
     })?;
     Some(with_excerpt(format!("{status}, but {fault}"), answer, redactor))
 }
@@ -48,23 +48,22 @@ pub(super) fn shown_status(status: StatusCode) -> String {
     }
 }
 
-/// Whether trying again cannot help (guarantees: Delivering, 6).
+/// Whether a retry cannot succeed (guarantees: Delivering, 6).
 pub(super) fn is_final(status: StatusCode) -> bool {
     matches!(status.as_u16(), 400 | 401 | 403 | 405 | 410 | 413 | 422)
 }
 
-/// What the answer says of the work that is waited for.
+/// What a response says about queued work.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Awaited {
     Is,
     NotYet(String),
-    /// An answer that time does not change.
+    /// The work failed, or the response will not change.
     Never,
 }
 
-/// What an endpoint says of the work that it queued. One that is not there yet, or busy, or down for a
-/// moment, says nothing.
-pub(super) fn awaited(answer: &Answer, until: &Until, redactor: &dyn Redactor) -> Awaited {
+/// What an endpoint says about the work that it queued. Not found, busy or unavailable means "not yet".
+pub(super) fn awaited(answer: &HttpResponse, until: &Until, redactor: &dyn Redactor) -> Awaited {
     let status = answer.status;
     let passes = status.is_server_error() || matches!(status.as_u16(), 404 | 408 | 429);
     if passes {
@@ -80,12 +79,12 @@ pub(super) fn awaited(answer: &Answer, until: &Until, redactor: &dyn Redactor) -
     match body.pointer(pointer) {
         Some(found) if until.values.iter().any(|wanted| equal(found, wanted)) => Awaited::Is,
         Some(found) => Awaited::NotYet(format!("{pointer} is {}", shown(found, redactor))),
-        None => Awaited::NotYet(format!("{pointer} is not there")),
+        None => Awaited::NotYet(format!("{pointer} is missing")),
     }
 }
 
-/// Where a redirect goes: no more than the origin, for its path and query may hold anything.
-fn redirect(answer: &Answer, url: &Url) -> Option<String> {
+/// The target of a redirect: only its origin, because path and query may contain secrets.
+fn redirect(answer: &HttpResponse, url: &Url) -> Option<String> {
     if !answer.status.is_redirection() {
         return None;
     }
@@ -98,16 +97,16 @@ fn redirect(answer: &Answer, url: &Url) -> Option<String> {
     })
 }
 
-fn pointer_fault(answer: &Answer, success: &Success, redactor: &dyn Redactor) -> Option<String> {
+fn pointer_fault(answer: &HttpResponse, success: &Success, redactor: &dyn Redactor) -> Option<String> {
     let pointer = success.pointer.as_ref()?;
     if answer.cut {
-        return Some(format!("it is too long to look for {pointer} in it (more than 1 MiB)"));
+        return Some(format!("it is too long to look up {pointer} (more than 1 MiB)"));
     }
     let Ok(body) = serde_json::from_slice::<Value>(&answer.body) else {
-        return Some(format!("it is not JSON, so {pointer} cannot be looked for"));
+        return Some(format!("it is not JSON, so it has no {pointer}"));
     };
     match (body.pointer(pointer), &success.equals) {
-        (None, _) => Some(format!("{pointer} is not there")),
+        (None, _) => Some(format!("{pointer} is missing")),
         (Some(found), Some(wanted)) if equal(found, wanted) => None,
         (Some(found), Some(wanted)) => Some(format!("{pointer} is {}, not {wanted}", shown(found, redactor))),
         (Some(Value::Null), None) => Some(format!("{pointer} is null")),
@@ -115,7 +114,7 @@ fn pointer_fault(answer: &Answer, success: &Success, redactor: &dyn Redactor) ->
     }
 }
 
-/// `100` and `100.0` are the same number; two whole numbers are told apart however large they are.
+/// `100` and `100.0` are the same number; integers are compared exactly, however large.
 fn equal(found: &Value, wanted: &Value) -> bool {
     let is_fraction = found.is_f64() || wanted.is_f64();
     let is_same = matches!((found.as_f64(), wanted.as_f64()), (Some(a), Some(b)) if a.total_cmp(&b).is_eq());
@@ -126,7 +125,7 @@ fn shown(found: &Value, redactor: &dyn Redactor) -> String {
     redactor.redact(&Outside::text(&found.to_string())).excerpt(EXCERPT)
 }
 
-fn with_excerpt(message: String, answer: &Answer, redactor: &dyn Redactor) -> String {
+fn with_excerpt(message: String, answer: &HttpResponse, redactor: &dyn Redactor) -> String {
     let body = answer.shown(redactor).excerpt(EXCERPT);
     if body.is_empty() { message } else { format!("{message}: {body}") }
 }

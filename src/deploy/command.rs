@@ -11,8 +11,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::placeholder::Values;
+use super::step_secrets::StepSecrets;
 use super::transcript::KEPT;
-use super::vault::Vault;
 use super::{Attempt, DeployError, Deployer};
 use crate::engine::ErrorCode;
 use crate::process::Leader;
@@ -22,13 +22,13 @@ use crate::secret::{Masked, Outside, Redactor as _};
 use crate::stop::{CutShort, Cutoff, shown_duration, signal_name};
 use crate::target::step::CommandStep;
 
-/// A question changes nothing, so that a command that answers one need not tidy up.
+/// For probes and gates, which change nothing and need no cleanup.
 const OF_QUESTIONS: Patience =
     Patience { grace: Duration::from_millis(500), linger: Some(Duration::from_millis(500)) };
 
 /// A command step with its placeholders rendered.
 pub(super) struct CommandDeployer {
-    /// As the configuration writes it.
+    /// As written in the configuration.
     program: String,
     arguments: Vec<String>,
     env: Vec<(String, String)>,
@@ -37,10 +37,10 @@ pub(super) struct CommandDeployer {
     timeout: Duration,
 }
 
-/// What a command that was asked says by its exit status.
+/// The answer of a gate command, by its exit status.
 pub(super) enum Said {
     Yes,
-    /// With its last line, or its exit status.
+    /// With its last line of output, or its exit status.
     No(String),
 }
 
@@ -53,7 +53,7 @@ impl CommandDeployer {
         for (name, value) in &step.env {
             env.push((name.clone(), values.argument(value)?));
         }
-        let env_removed = values.vault.environment_names();
+        let env_removed = values.secrets.environment_names();
         Ok(CommandDeployer {
             program,
             arguments,
@@ -64,20 +64,20 @@ impl CommandDeployer {
         })
     }
 
-    /// The same with a timeout of at most this.
+    /// Limits the timeout.
     pub(super) fn within(self, longest: Duration) -> CommandDeployer {
         CommandDeployer { timeout: self.timeout.min(longest), ..self }
     }
 
-    /// Runs it until the cutoff, and gives what it prints to standard output, at most [`KEPT`] bytes.
+    /// Runs it until the cutoff, and returns its standard output, at most [`KEPT`] bytes.
     ///
     /// # Errors
-    /// It fails, or cannot be run; with the last line of its standard error.
+    /// It fails or cannot be run. The error contains the last line of its standard error.
     pub(super) fn print(
         &self,
         stdin: &File,
         cutoff: &Cutoff,
-        vault: &dyn Vault,
+        secrets: &dyn StepSecrets,
     ) -> Result<Outside<'static>, DeployError> {
         let failed = |what: String| DeployError::failed(ErrorCode::Command, what);
         let group = self.start(stdin, Errors::Apart).map_err(|error| failed(self.explain(&error)))?;
@@ -105,7 +105,7 @@ impl CommandDeployer {
         let program = &self.program;
         match ending {
             Ok(Ending::ByItself(status)) => {
-                let errors = vault.redact(&Outside::new(errors).cut_before(has_lost_errors));
+                let errors = secrets.redact(&Outside::new(errors).cut_before(has_lost_errors));
                 self.judge(status, &errors.last_line())?;
                 Ok(Outside::new(printed).cut_behind(is_cut))
             }
@@ -119,11 +119,16 @@ impl CommandDeployer {
         }
     }
 
-    /// Runs it until the cutoff, for what its exit status says.
+    /// Runs it until the cutoff, for its exit status.
     ///
     /// # Errors
     /// It cannot be run, is killed, or does not end in time.
-    pub(super) fn ask(&self, stdin: &File, cutoff: &Cutoff, vault: &dyn Vault) -> Result<Said, DeployError> {
+    pub(super) fn ask(
+        &self,
+        stdin: &File,
+        cutoff: &Cutoff,
+        secrets: &dyn StepSecrets,
+    ) -> Result<Said, DeployError> {
         let failed = |what: String| DeployError::failed(ErrorCode::Command, what);
         let group = self.start(stdin, Errors::WithOutput).map_err(|error| failed(self.explain(&error)))?;
         let (mut printed, mut has_lost) = (Vec::new(), false);
@@ -142,7 +147,7 @@ impl CommandDeployer {
         let program = &self.program;
         match ending {
             Ok(Ending::ByItself(status)) => {
-                let printed = vault.redact(&Outside::new(printed).cut_before(has_lost));
+                let printed = secrets.redact(&Outside::new(printed).cut_before(has_lost));
                 let said = printed.last_line();
                 match (status.code(), self.judge(status, &said)) {
                     (_, Ok(())) => Ok(Said::Yes),
@@ -174,7 +179,7 @@ impl CommandDeployer {
         Group::start(command, errors)
     }
 
-    /// Which path cannot be run, and what to check.
+    /// Says which path cannot be run, and what to check.
     fn explain(&self, error: &io::Error) -> String {
         let program = &self.program;
         if !self.dir.is_dir() {
@@ -218,7 +223,7 @@ impl CommandDeployer {
 impl Deployer for CommandDeployer {
     fn deploy(&self, attempt: &mut Attempt<'_>) -> Result<Option<Value>, DeployError> {
         let group = self.start(attempt.lock, Errors::WithOutput).map_err(|error| {
-            DeployError::before_start(ErrorCode::Command, attempt.vault.mask(&self.explain(&error)))
+            DeployError::before_start(ErrorCode::Command, attempt.secrets.mask(&self.explain(&error)))
         })?;
         let number = group.id();
         if let Some(leader) = Leader::of(number) {
@@ -244,16 +249,16 @@ impl Deployer for CommandDeployer {
             )),
             Ok(Ending::Interrupted) => {
                 let signal = signal_name(stop.signal().unwrap_or_default().into());
-                let message = format!("{program} was stopped: tagship was told to by {signal}");
+                let message = format!("{program} was stopped: tagship was told to stop by {signal}");
                 Err(DeployError { interrupted: true, ..DeployError::failed(ErrorCode::Command, message) })
             }
             Err(error) => Err(DeployError::failed(
                 ErrorCode::Command,
-                format!("the exit status of {program} (process {number}) cannot be had: {error}"),
+                format!("could not get the exit status of {program} (process {number}): {error}"),
             )),
         };
         transcript.end_step();
-        result.map(|()| None).map_err(|error| error.masked(attempt.vault))
+        result.map(|()| None).map_err(|error| error.masked(attempt.secrets))
     }
 }
 

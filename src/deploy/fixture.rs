@@ -1,4 +1,4 @@
-//! What the tests of deployments share.
+//! Shared fixtures of the deployment tests.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::vault::Vault;
-use super::{Handover, Outcome, Patience, Stop, Watch, carry_out};
+use super::step_secrets::StepSecrets;
+use super::{DeployRequest, Outcome, Patience, Stop, Watch, carry_out};
 use crate::policy::{Policy, Rule};
 use crate::reference::{ImageRef, Labels, Repository, Tag};
 use crate::secret::{Cut, Masks, Redactor, SecretError};
@@ -22,7 +22,7 @@ use crate::target::{FirstPoll, Name, OnFailure, Target, TargetId, Vars};
 pub(super) const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 pub(super) const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
-/// Secrets by name, masked wherever they stand.
+/// Secrets by name.
 pub(super) struct KnownSecrets {
     values: BTreeMap<String, String>,
     masks: Masks,
@@ -48,10 +48,10 @@ impl Redactor for KnownSecrets {
     }
 }
 
-impl Vault for KnownSecrets {
+impl StepSecrets for KnownSecrets {
     fn get(&self, id: &SecretId) -> Result<SecretString, SecretError> {
         let value = self.values.get(&id.0).cloned();
-        value.map(SecretString::from).ok_or_else(|| SecretError::from(format!("{id} is not there")))
+        value.map(SecretString::from).ok_or_else(|| SecretError::from(format!("{id} is missing")))
     }
 
     fn environment_names(&self) -> Vec<String> {
@@ -84,22 +84,22 @@ pub(super) fn target(deploy: Vec<Step>) -> Target {
     }
 }
 
-pub(super) fn handover<'a>(target: &'a Target, tag: &'a Tag) -> Handover<'a> {
+pub(super) fn request<'a>(target: &'a Target, tag: &'a Tag) -> DeployRequest<'a> {
     static NONE: Labels = Labels::new();
     let (labels, deployment_id) = (&NONE, ID);
-    Handover { target, tag, digest: None, labels, previous_tag: None, deployment_id, attempt: 3 }
+    DeployRequest { target, tag, digest: None, labels, previous_tag: None, deployment_id, attempt: 3 }
 }
 
-/// `{var.app}` is "a b"; every `{secret.…}` named in the text is known.
+/// Parses a template. `{var.app}` is "a b"; every `{secret.…}` in the text is known.
 pub(super) fn template(text: &str) -> Template {
     let secrets = text.split("{secret.").skip(1).filter_map(|rest| Some(rest.split_once('}')?.0));
     let vars = BTreeMap::from([("app", Var::Text("a b"))]);
     Template::parse(text, &Scope { vars, secrets: Rc::new(secrets.collect()), ..Scope::default() }).unwrap()
 }
 
-/// What a test deploys with; everything may be replaced.
+/// What a test deploys with; a test may replace any field.
 pub(super) struct Rig {
-    pub(super) vault: KnownSecrets,
+    pub(super) secrets: KnownSecrets,
     pub(super) lock: File,
     pub(super) stop: Stop,
     pub(super) patience: Patience,
@@ -108,7 +108,7 @@ pub(super) struct Rig {
 impl Rig {
     pub(super) fn new() -> Rig {
         Rig {
-            vault: KnownSecrets::none(),
+            secrets: KnownSecrets::none(),
             lock: tempfile::tempfile().unwrap(),
             stop: Stop::default(),
             patience: Patience {
@@ -118,15 +118,15 @@ impl Rig {
         }
     }
 
-    /// Deploys `v2` after `v1`. Gives the outcome and the lines that were passed on.
+    /// Deploys `v2` after `v1`. Returns the outcome and the lines that were passed on.
     pub(super) fn deploy(&self, steps: Vec<Step>) -> (Outcome, Vec<String>) {
         let target = target(steps);
         let (tag, previous) = (Tag::new("v2").unwrap(), Tag::new("v1").unwrap());
-        let handover = Handover { previous_tag: Some(&previous), ..handover(&target, &tag) };
+        let request = DeployRequest { previous_tag: Some(&previous), ..request(&target, &tag) };
         let lines = Mutex::new(Vec::new());
         let on_output = |text: &str| lines.lock().unwrap().extend(text.lines().map(str::to_owned));
         let watch = Watch { on_output: Some(&on_output), ..Watch::NOBODY };
-        let outcome = carry_out(&handover, &self.vault, &self.lock, &self.stop, self.patience, watch);
+        let outcome = carry_out(&request, &self.secrets, &self.lock, &self.stop, self.patience, watch);
         (outcome, lines.into_inner().unwrap())
     }
 }

@@ -1,4 +1,4 @@
-//! Asking a stage's own gates whether a tag may be deployed.
+//! Asks the `gate` steps of a stage whether a tag may be deployed.
 
 use std::fs::File;
 
@@ -7,7 +7,7 @@ use super::answer::failure;
 use super::command::{CommandDeployer, Said};
 use super::placeholder::{Subject, Unfit, Values};
 use super::request::HttpDeployer;
-use super::vault::Vault;
+use super::step_secrets::StepSecrets;
 use crate::engine::{ErrorCode, Failure};
 use crate::reference::{Digest, Labels, Tag};
 use crate::secret::Secrets;
@@ -15,26 +15,26 @@ use crate::stop::Cutoff;
 use crate::target::Target;
 use crate::target::step::Step;
 
-/// What is to be deployed, if the gates agree.
+/// The image to be deployed, if the gates agree.
 #[derive(Clone, Debug)]
-pub(crate) struct Content<'a> {
+pub(crate) struct GatedImage<'a> {
     pub(crate) tag: &'a Tag,
     pub(crate) digest: &'a Digest,
     pub(crate) labels: &'a Labels,
     pub(crate) previous_tag: Option<Tag>,
 }
 
-/// Asks each gate in turn until one refuses: then why, secrets masked.
+/// Asks the gates in order. Returns why the first one refuses, with secrets masked.
 ///
 /// # Errors
-/// A gate cannot be asked, or gives no answer in time (`gate`), or the cutoff was reached (`out_of_time`).
+/// A gate cannot be run or gives no answer in time (`gate`), or the cutoff was reached (`out_of_time`).
 pub(crate) fn ask_gates(
     target: &Target,
-    content: &Content<'_>,
+    content: &GatedImage<'_>,
     secrets: &Secrets,
     cutoff: &Cutoff,
 ) -> Result<Result<(), String>, Failure> {
-    let vault: &dyn Vault = secrets;
+    let secrets: &dyn StepSecrets = secrets;
     let subject = Subject {
         tag: Some(content.tag),
         digest: Some(content.digest),
@@ -42,27 +42,27 @@ pub(crate) fn ask_gates(
         previous_tag: content.previous_tag.as_ref(),
         ..Subject::default()
     };
-    let values = Values { target, subject, vault, answers: None, unfit: Unfit::Refused };
+    let values = Values { target, subject, secrets, answers: None, unfit: Unfit::Refused };
     for step in &target.gates.steps {
         let asked = ask(step, &values, cutoff).map_err(|error| Failure {
             code: if error.interrupted { ErrorCode::OutOfTime } else { ErrorCode::Gate },
-            message: vault.mask(&format!("gate of {}: {}", content.tag, error.message)),
+            message: secrets.mask(&format!("gate of {}: {}", content.tag, error.message)),
         })?;
         if let Err(why) = asked {
-            return Ok(Err(vault.mask(&why)));
+            return Ok(Err(secrets.mask(&why)));
         }
     }
     Ok(Ok(()))
 }
 
-/// The error inside: it refuses, and why.
+/// The inner error: why it refuses.
 fn ask(step: &Step, values: &Values<'_>, cutoff: &Cutoff) -> Result<Result<(), String>, DeployError> {
     match step {
         Step::Command(step) => {
-            // Not the lock: a gate changes nothing, and must not hold anything up.
+            // Not the lock: a gate changes nothing, and must not block anything.
             let nothing = File::open("/dev/null")
                 .map_err(|error| DeployError::before_start(ErrorCode::Gate, format!("/dev/null: {error}")))?;
-            Ok(match CommandDeployer::new(step, values)?.ask(&nothing, cutoff, values.vault)? {
+            Ok(match CommandDeployer::new(step, values)?.ask(&nothing, cutoff, values.secrets)? {
                 Said::Yes => Ok(()),
                 Said::No(why) => Err(why),
             })
@@ -70,7 +70,7 @@ fn ask(step: &Step, values: &Values<'_>, cutoff: &Cutoff) -> Result<Result<(), S
         Step::Http(step) => {
             let gate = HttpDeployer::new(step, values)?;
             let answer = gate.ask(cutoff)?;
-            let refusal = failure(&answer, &step.success, gate.url(), values.vault);
+            let refusal = failure(&answer, &step.success, gate.url(), values.secrets);
             Ok(refusal.map_or(Ok(()), |why| Err(format!("{}: {why}", gate.shown()))))
         }
     }

@@ -1,4 +1,4 @@
-//! Sending a notification: one step, with what happened in its placeholders.
+//! Sends a notification: one step whose placeholders describe the event.
 
 use std::fs::File;
 use std::time::Duration;
@@ -7,8 +7,8 @@ use jiff::Timestamp;
 
 use super::command::CommandDeployer;
 use super::placeholder::{Batch, Subject, Unfit, Values};
+use super::step_secrets::LearnedSecrets;
 use super::transcript::Transcript;
-use super::vault::Learning;
 use super::{Attempt, DeployError, Deployer as _, HttpDeployer, Patience, Stop, Watch};
 use crate::engine::ErrorCode;
 use crate::reference::{Digest, Labels, Tag};
@@ -21,15 +21,15 @@ use crate::target::step::Step;
 pub(crate) struct Message<'a> {
     /// The same for every attempt to send it.
     pub(crate) id: &'a str,
-    /// When it happened; of a batch, when the last event happened.
+    /// When the event, or the last event of a batch, happened.
     pub(crate) time: Timestamp,
-    pub(crate) reported: Reported<'a>,
+    pub(crate) content: MessageContent<'a>,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Reported<'a> {
+pub(crate) enum MessageContent<'a> {
     One(EventReport<'a>),
-    /// The number of events, and a line for each.
+    /// The number of events, and one line for each.
     Batch {
         count: usize,
         lines: &'a str,
@@ -48,16 +48,16 @@ pub(crate) struct EventReport<'a> {
     pub(crate) deployment_id: Option<&'a str>,
     /// Secrets masked.
     pub(crate) error: Option<&'a str>,
-    /// The tag's web page, or without a tag the image's.
+    /// The web page of the tag, or of the image if there is no tag.
     pub(crate) page: Option<&'a str>,
 }
 
-/// At a signal, sending ends within a second, because a ping follows: what was not sent stays in the outbox.
+/// After a signal, sending ends within a second, because a ping follows. Unsent messages stay in the outbox.
 const PATIENCE: Patience =
     Patience { grace: Duration::from_millis(200), linger: Some(Duration::from_millis(200)) };
 
-/// Sends the message by the step, within this time, even if the step's own timeout is longer. `target`: of a batch, any
-/// of its targets.
+/// Sends the message within this time, even if the step's own timeout is longer. `target`: for a batch, any of its
+/// targets.
 ///
 /// # Errors
 /// The receiver did not accept it.
@@ -69,10 +69,10 @@ pub(crate) fn notify(
     stop: &Stop,
     within: Duration,
 ) -> Result<(), DeployError> {
-    let vault = &Learning::new(secrets);
+    let secrets = &LearnedSecrets::new(secrets);
     let of_both = Subject { id: Some(message.id), time: Some(message.time), ..Subject::default() };
-    let subject = match message.reported {
-        Reported::One(EventReport {
+    let subject = match message.content {
+        MessageContent::One(EventReport {
             status,
             tag,
             digest,
@@ -85,18 +85,18 @@ pub(crate) fn notify(
             let (status, labels) = (Some(status), Some(labels));
             Subject { tag, digest, labels, previous_tag, deployment_id, status, error, page, ..of_both }
         }
-        Reported::Batch { count, lines } => Subject { batch: Some(Batch { count, lines }), ..of_both },
+        MessageContent::Batch { count, lines } => Subject { batch: Some(Batch { count, lines }), ..of_both },
     };
-    let values = Values { target, subject, vault, answers: None, unfit: Unfit::Replaced };
+    let values = Values { target, subject, secrets, answers: None, unfit: Unfit::Replaced };
     let nothing = File::open("/dev/null")
         .map_err(|error| DeployError::before_start(ErrorCode::Command, format!("/dev/null: {error}")))?;
     let mut attempt = Attempt {
         watch: Watch::NOBODY,
-        vault,
+        secrets,
         lock: &nothing,
         stop,
         patience: PATIENCE,
-        transcript: Transcript::new(vault, None),
+        transcript: Transcript::new(secrets, None),
         credentials: Vec::new(),
         exit_status: None,
         http_status: None,

@@ -1,4 +1,4 @@
-//! A ping: a GET whose answer says nothing but that it was received.
+//! A ping: a GET to a monitoring service.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ use crate::secret::Secrets;
 use crate::stop::{Cutoff, signal_name};
 use crate::target::template::Part;
 
-/// How long a ping may take at most.
+/// The longest time of a ping.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The same once tagship was told to stop, which the ping tells. It ends within a second.
+/// The longest time after tagship was told to stop: it ends within a second.
 const LAST_TIMEOUT: Duration = Duration::from_millis(600);
-/// How long an answer is waited for when tagship is told to stop meanwhile.
+/// How long to wait for the response if tagship is told to stop during the ping.
 const GRACE: Duration = Duration::from_millis(200);
 
-/// What a ping is about.
+/// The event that a ping reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ping {
     Start,
@@ -29,11 +29,11 @@ pub(crate) enum Ping {
     End(u8),
 }
 
-/// Pings where this moment of a run is told. By the convention, `run` joins the two moments. `longest`: how long the run
-/// may take.
+/// Sends the ping for this event of a run, if the configuration has one. With the convention, `run` identifies the run in
+/// both pings. `longest`: the longest time it may take.
 ///
 /// # Errors
-/// It was not received. The URL is not shown: whoever has it can ping.
+/// It was not received. The error does not contain the URL, because anyone who has it can ping.
 pub(crate) fn ping(
     url: &PingUrl,
     moment: Ping,
@@ -83,7 +83,7 @@ pub(crate) fn ping(
         Ok(answer) if answer.status.is_success() => Ok(()),
         Ok(answer) => Err(fault(&format!("{event} was answered by {}", answer.status))),
         Err(error) => {
-            // The signal is why it had no longer.
+            // The signal shortened its time.
             let why = stop.signal().filter(|_| matches!(error, NoAnswer::TimedOut(..)));
             let why = why.map(|signal| format!(" of being told to stop by {}", signal_name(signal.into())));
             Err(fault(&format!("{event}: {error}{}", why.unwrap_or_default())))

@@ -1,4 +1,4 @@
-//! Rendering of templates, by the place where each stands.
+//! Renders templates, by the place where each is used.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -8,22 +8,21 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
-use super::vault::Vault;
-use super::{DeployError, Handover};
+use super::step_secrets::StepSecrets;
+use super::{DeployError, DeployRequest};
 use crate::engine::{ErrorCode, Failure};
 use crate::reference::{Digest, Labels, Tag};
 use crate::target::Target;
 use crate::target::path::{climbing, push_encoded};
 use crate::target::step::{JsonTemplate, Step};
-use crate::target::template::{Answer, Field, Part, SecretId, Template};
+use crate::target::template::{AnswerPointer, DeploymentField, Part, SecretId, Template};
 
-/// What the placeholders stand for in one attempt.
+/// The values of the placeholders in one attempt.
 pub(super) struct Values<'a> {
     pub(super) target: &'a Target,
     pub(super) subject: Subject<'a>,
-    pub(super) vault: &'a dyn Vault,
-    /// Of the steps so far, as JSON where they were; None: nothing was sent yet, and what is taken from
-    /// them is empty.
+    pub(super) secrets: &'a dyn StepSecrets,
+    /// The responses of the steps so far, as JSON; None: before the first step, and placeholders for them are empty.
     pub(super) answers: Option<&'a [Option<Value>]>,
     pub(super) unfit: Unfit,
 }
@@ -31,13 +30,13 @@ pub(super) struct Values<'a> {
 /// What becomes of a value from outside that does not fit where it goes, or of a label that is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unfit {
-    /// It is an error: a deployment must not do something else.
+    /// It is an error: a deployment must not do anything unintended.
     Refused,
-    /// It is made fit: an alarm must arrive.
+    /// It is changed until it fits: a notification must arrive.
     Replaced,
 }
 
-/// What is handed over, or told of; each as far as there is one.
+/// The subject of a deployment or notification; each field is optional.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Subject<'a> {
     pub(super) tag: Option<&'a Tag>,
@@ -47,15 +46,15 @@ pub(super) struct Subject<'a> {
     pub(super) previous_tag: Option<&'a Tag>,
     pub(super) deployment_id: Option<&'a str>,
     pub(super) attempt: Option<u32>,
-    /// By which a receiver knows what it was sent before.
+    /// The ID by which a receiver recognises a repeated request.
     pub(super) id: Option<&'a str>,
-    /// In a notification: what happened, why, and when.
+    /// In a notification: the event, the error, and the time.
     pub(super) status: Option<&'a str>,
     pub(super) error: Option<&'a str>,
     pub(super) time: Option<Timestamp>,
-    /// The tag's web page, or without a tag the image's.
+    /// The web page of the tag, or of the image if there is no tag.
     pub(super) page: Option<&'a str>,
-    /// A notification of several events: a line for each.
+    /// A notification of several events, with one line for each.
     pub(super) batch: Option<Batch<'a>>,
 }
 
@@ -67,11 +66,11 @@ pub(super) struct Batch<'a> {
 
 impl<'a> Values<'a> {
     pub(super) fn of(
-        handover: &'a Handover<'a>,
-        vault: &'a dyn Vault,
+        request: &'a DeployRequest<'a>,
+        secrets: &'a dyn StepSecrets,
         answers: Option<&'a [Option<Value>]>,
     ) -> Values<'a> {
-        let Handover { target, tag, digest, labels, previous_tag, deployment_id, attempt } = *handover;
+        let DeployRequest { target, tag, digest, labels, previous_tag, deployment_id, attempt } = *request;
         let subject = Subject {
             tag: Some(tag),
             digest,
@@ -82,46 +81,46 @@ impl<'a> Values<'a> {
             id: Some(deployment_id),
             ..Subject::default()
         };
-        Values { target, subject, vault, answers, unfit: Unfit::Refused }
+        Values { target, subject, secrets, answers, unfit: Unfit::Refused }
     }
 }
 
 impl Values<'_> {
-    /// The value of a placeholder, or None where there is none (no digest, no previous tag).
-    pub(super) fn field(&self, field: Field) -> Option<Cow<'_, str>> {
+    /// The value of a placeholder; None: there is none (no digest, no previous tag).
+    pub(super) fn field(&self, field: DeploymentField) -> Option<Cow<'_, str>> {
         let target = self.target;
         let Subject { tag, digest, previous_tag, deployment_id, attempt, batch, .. } = self.subject;
         Some(match field {
-            Field::Project => target.id.project.as_str().into(),
-            Field::Stage => target.id.stage.as_str().into(),
-            Field::Target => target.id.to_string().into(),
-            Field::Registry => target.registry.as_str().into(),
-            Field::Repository => target.image.repository.as_str().into(),
-            Field::Image => target.image.with_tag(tag?).into(),
-            Field::Tag => tag?.as_str().into(),
-            Field::Digest => digest?.as_str().into(),
-            Field::ImageDigest => target.image.with_digest(digest?).into(),
-            Field::PreviousTag => previous_tag?.as_str().into(),
-            Field::DeploymentId => deployment_id?.into(),
-            Field::Attempt => attempt?.to_string().into(),
-            Field::Status => self.subject.status?.into(),
-            Field::Error => self.subject.error?.into(),
-            Field::Time => format!("{:.0}", self.subject.time?).into(),
-            Field::Url => match self.subject.page {
+            DeploymentField::Project => target.id.project.as_str().into(),
+            DeploymentField::Stage => target.id.stage.as_str().into(),
+            DeploymentField::Target => target.id.to_string().into(),
+            DeploymentField::Registry => target.registry.as_str().into(),
+            DeploymentField::Repository => target.image.repository.as_str().into(),
+            DeploymentField::Image => target.image.with_tag(tag?).into(),
+            DeploymentField::Tag => tag?.as_str().into(),
+            DeploymentField::Digest => digest?.as_str().into(),
+            DeploymentField::ImageDigest => target.image.with_digest(digest?).into(),
+            DeploymentField::PreviousTag => previous_tag?.as_str().into(),
+            DeploymentField::DeploymentId => deployment_id?.into(),
+            DeploymentField::Attempt => attempt?.to_string().into(),
+            DeploymentField::Status => self.subject.status?.into(),
+            DeploymentField::Error => self.subject.error?.into(),
+            DeploymentField::Time => format!("{:.0}", self.subject.time?).into(),
+            DeploymentField::Url => match self.subject.page {
                 Some(page) => page.into(),
                 None => tag.map_or_else(|| target.image.to_string(), |tag| target.image.with_tag(tag)).into(),
             },
-            Field::Count => batch?.count.to_string().into(),
-            Field::Lines => batch?.lines.into(),
+            DeploymentField::Count => batch?.count.to_string().into(),
+            DeploymentField::Lines => batch?.lines.into(),
         })
     }
 
-    /// As it is: for bodies of text.
+    /// The text unchanged, for text bodies.
     pub(super) fn plain(&self, template: &Template) -> Result<String, DeployError> {
         self.render(template, |value, text| text.push_str(value))
     }
 
-    /// For arguments and environment variables, which end at a zero byte.
+    /// For arguments and environment variables, which cannot contain a zero byte.
     pub(super) fn argument(&self, template: &Template) -> Result<String, DeployError> {
         self.render(template, |value, text| match self.unfit {
             Unfit::Refused => text.push_str(value),
@@ -132,7 +131,7 @@ impl Values<'_> {
     /// Values percent-encoded; literals and secrets verbatim.
     ///
     /// # Errors
-    /// A value leads to another path than the template's.
+    /// A value changes the path of the template.
     pub(super) fn url(&self, template: &Template) -> Result<String, DeployError> {
         let values = RefCell::new(Vec::new());
         let mut url = self.render(template, |value, url| {
@@ -140,7 +139,7 @@ impl Values<'_> {
             push_encoded(value, url);
             values.borrow_mut().push(start..url.len());
         })?;
-        // Before the first step its answer is not there yet.
+        // Before the first step, there is no response.
         let is_complete =
             self.answers.is_some() || !template.parts.iter().any(|part| matches!(part, Part::Answer(_)));
         for segment in climbing(&url, &values.into_inner()).into_iter().rev().filter(|_| is_complete) {
@@ -156,18 +155,17 @@ impl Values<'_> {
             let undotted = url[segment.clone()].replace('.', "_").replace("%2e", "_").replace("%2E", "_");
             url.replace_range(segment, &undotted);
         }
-        // The URL parser would drop tabs and line breaks without a word, and with them part of a secret.
+        // The URL parser would silently remove tabs and line breaks, and with them part of a secret.
         if url.chars().any(char::is_control) {
             return Err(DeployError::before_start(
                 ErrorCode::Http,
-                "the URL has control characters: look at its variables and secrets".to_owned(),
+                "the URL contains control characters: check its variables and secrets".to_owned(),
             ));
         }
         Ok(url)
     }
 
-    /// The URL as messages show it: without secrets, user and fragment, and where a secret is in the
-    /// query, without the query's values.
+    /// The URL for messages: without secrets, user and fragment, and without the query's values if one is a secret.
     pub(super) fn shown_url(&self, template: &Template) -> String {
         let mut url = String::new();
         for part in &template.parts {
@@ -187,13 +185,13 @@ impl Values<'_> {
             shown.push('?');
             shown.push_str(&if query.contains(MASK) { without_values(query) } else { query.to_owned() });
         }
-        self.vault.mask(&shown)
+        self.secrets.mask(&shown)
     }
 
     /// The value of the header `name`.
     ///
     /// # Errors
-    /// A value with control characters; names the header, not the value.
+    /// The value contains control characters. The error names the header, not the value.
     pub(super) fn header(&self, name: &str, template: &Template) -> Result<String, DeployError> {
         let value = self.render(template, |value, text| match self.unfit {
             Unfit::Refused => text.push_str(value),
@@ -202,15 +200,13 @@ impl Values<'_> {
         if value.chars().any(char::is_control) {
             return Err(DeployError::before_start(
                 ErrorCode::Http,
-                format!(
-                    "the value of the header {name} has control characters (a line break?), and is not sent"
-                ),
+                format!("the value of the header {name} contains control characters (a line break?)"),
             ));
         }
         Ok(value)
     }
 
-    /// Placeholders become part of string values, so that nothing in them can change the structure.
+    /// Placeholders are parts of string values, so that their values cannot change the structure.
     pub(super) fn json(&self, template: &JsonTemplate) -> Result<Value, DeployError> {
         Ok(match template {
             JsonTemplate::Null => Value::Null,
@@ -236,18 +232,18 @@ impl Values<'_> {
         Ok(form.finish())
     }
 
-    /// The documented body: every placeholder but secrets by its word, null where there is no value.
+    /// The documented body: every placeholder except secrets by its word; null: there is no value.
     pub(super) fn standard_json(&self) -> Value {
-        let (of_target, of_notification): (&[Field], &[Field]) = match self.subject {
-            Subject { batch: Some(_), .. } => (&[], &Field::OF_BATCH),
-            Subject { status: Some(_), .. } => (&Field::ALL, &Field::OF_NOTIFICATION),
-            _ => (&Field::ALL, &[]),
+        let (of_target, of_notification): (&[DeploymentField], &[DeploymentField]) = match self.subject {
+            Subject { batch: Some(_), .. } => (&[], &DeploymentField::OF_BATCH),
+            Subject { status: Some(_), .. } => (&DeploymentField::ALL, &DeploymentField::OF_NOTIFICATION),
+            _ => (&DeploymentField::ALL, &[]),
         };
         let fields = of_target.iter().chain(of_notification).map(|field| {
             let field = *field;
             let value = match field {
-                Field::Attempt => Value::from(self.subject.attempt),
-                Field::Count => Value::from(self.subject.batch.map(|batch| batch.count)),
+                DeploymentField::Attempt => Value::from(self.subject.attempt),
+                DeploymentField::Count => Value::from(self.subject.batch.map(|batch| batch.count)),
                 _ => self.field(field).map_or(Value::Null, |text| Value::from(text.into_owned())),
             };
             (field.word().to_owned(), value)
@@ -261,9 +257,9 @@ impl Values<'_> {
         Value::Object(object)
     }
 
-    /// `TAGSHIP_PROJECT` and the others, empty where there is no value. None for a batch: it has several targets.
+    /// `TAGSHIP_PROJECT` and the others; empty: there is no value. A batch has none, because it has several targets.
     pub(super) fn environment(&self) -> impl Iterator<Item = (String, String)> + '_ {
-        Field::ALL.into_iter().filter(|_| self.subject.batch.is_none()).map(|field| {
+        DeploymentField::ALL.into_iter().filter(|_| self.subject.batch.is_none()).map(|field| {
             let name = format!("TAGSHIP_{}", field.word().to_ascii_uppercase());
             (name, self.field(field).unwrap_or_default().into_owned())
         })
@@ -289,11 +285,11 @@ impl Values<'_> {
     }
 
     /// # Errors
-    /// It cannot be had; nothing was started.
+    /// The secret cannot be read; nothing was started.
     pub(super) fn secret(&self, id: &SecretId) -> Result<SecretString, DeployError> {
-        self.vault.get(id).map_err(|error| DeployError {
+        self.secrets.get(id).map_err(|error| DeployError {
             interrupted: error.interrupted,
-            ..DeployError::before_start(ErrorCode::Secret, self.vault.mask(&error.to_string()))
+            ..DeployError::before_start(ErrorCode::Secret, self.secrets.mask(&error.to_string()))
         })
     }
 
@@ -315,8 +311,8 @@ impl Values<'_> {
     /// What an earlier step's answer has where the pointer points to.
     ///
     /// # Errors
-    /// Nothing, or nothing that is text, a number or a truth.
-    fn answer(&self, Answer { step, pointer }: &Answer) -> Result<String, DeployError> {
+    /// There is no value, or it is not text, a number or a boolean.
+    fn answer(&self, AnswerPointer { step, pointer }: &AnswerPointer) -> Result<String, DeployError> {
         let Some(answers) = self.answers else {
             return Ok(String::new());
         };
@@ -324,10 +320,12 @@ impl Values<'_> {
             let message = format!("the answer of step {step} {what} {pointer}, which a later step needs");
             DeployError::failed(ErrorCode::Http, message)
         };
-        let answer =
-            answers.get(step - 1).and_then(Option::as_ref).ok_or_else(|| fault("is no JSON with"))?;
-        let found = answer.pointer(pointer).ok_or_else(|| fault("has nothing at"))?;
-        scalar(found).ok_or_else(|| fault("has no single value at"))
+        let answer = answers
+            .get(step - 1)
+            .and_then(Option::as_ref)
+            .ok_or_else(|| fault("is not JSON, so it has no"))?;
+        let found = answer.pointer(pointer).ok_or_else(|| fault("does not have"))?;
+        scalar(found).ok_or_else(|| fault("has no text or number at"))
     }
 }
 
@@ -350,13 +348,13 @@ pub(super) fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// Without what colours text on a terminal; other control characters are blanks.
+/// Removes terminal colours, and replaces other control characters by blanks.
 fn without_control(value: &str) -> String {
     let text = anstream::adapter::strip_str(value).to_string();
     text.replace(char::is_control, " ")
 }
 
-/// What stands for a secret in messages.
+/// Replaces a secret in messages.
 pub(super) const MASK: &str = "***";
 
 /// `https://me:password@host/path` as `https://***@host/path`
@@ -382,25 +380,25 @@ fn without_values(query: &str) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::super::fixture::{DIGEST, ID, KnownSecrets, handover, target, template};
+    use super::super::fixture::{DIGEST, ID, KnownSecrets, request, target, template};
     use super::*;
 
-    /// Of the third attempt to deploy `v2`, with a digest, after `v1`.
+    /// Checks the values of the third attempt to deploy `v2`, with a digest, after `v1`.
     fn with_values<R>(check: impl FnOnce(&Values<'_>) -> R) -> R {
         let target = target(Vec::new());
         let (tag, previous, digest) =
             (Tag::new("v2").unwrap(), Tag::new("v1").unwrap(), Digest::new(DIGEST).unwrap());
-        let handover =
-            Handover { digest: Some(&digest), previous_tag: Some(&previous), ..handover(&target, &tag) };
-        let vault =
+        let request =
+            DeployRequest { digest: Some(&digest), previous_tag: Some(&previous), ..request(&target, &tag) };
+        let secrets =
             KnownSecrets::new(&[("key", "s3/cr&t="), ("url", "https://x.example/a?b"), ("lines", "a\nb")]);
-        check(&Values::of(&handover, &vault, None))
+        check(&Values::of(&request, &secrets, None))
     }
 
     fn without_digest<R>(check: impl FnOnce(&Values<'_>) -> R) -> R {
         let (target, tag) = (target(Vec::new()), Tag::new("v2").unwrap());
-        let handover = handover(&target, &tag);
-        check(&Values::of(&handover, &KnownSecrets::none(), None))
+        let request = request(&target, &tag);
+        check(&Values::of(&request, &KnownSecrets::none(), None))
     }
 
     #[test]
@@ -431,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_empty_text() {
+    fn missing_values_are_empty_text() {
         without_digest(|values| {
             assert_eq!(values.plain(&template("[{digest}{image_digest}{previous_tag}]")).unwrap(), "[]");
             assert_eq!(values.environment().filter(|(_, value)| value.is_empty()).count(), 3);
@@ -450,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_shown_without_its_secrets() {
+    fn url_is_shown_without_its_secrets() {
         with_values(|values| {
             for (url, shown) in [
                 ("https://h/{tag}?a=1&b=2", "https://h/v2?a=1&b=2"),
@@ -486,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_with_a_line_break_is_refused_by_name() {
+    fn header_with_a_line_break_is_an_error_that_names_it() {
         with_values(|values| {
             let header = |text| values.header("X-Key", &template(text));
             assert_eq!(header("Bearer {secret.key}").unwrap(), "Bearer s3/cr&t=");
@@ -497,12 +495,12 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_leads_to_another_path_is_refused() {
+    fn value_that_changes_the_path_is_an_error() {
         let target = target(Vec::new());
         let tag = Tag::new("v2").unwrap();
         let answers = [Some(json!({"up": "..", "dot": ".", "name": "a..b", "deep": "a/../b"}))];
-        let (handover, vault) = (handover(&target, &tag), KnownSecrets::none());
-        let values = Values::of(&handover, &vault, Some(&answers));
+        let (request, secrets) = (request(&target, &tag), KnownSecrets::none());
+        let values = Values::of(&request, &secrets, Some(&answers));
         assert_eq!(values.url(&template("https://h/a/{step.1./name}")).unwrap(), "https://h/a/a..b");
         for (url, shown) in [
             ("https://h/a/{step.1./up}/b", "https://h/a/../b"),
@@ -517,34 +515,37 @@ mod tests {
         assert!(before_the_first.url(&template("https://h/.{step.1./name}")).is_ok());
     }
 
-    /// An alarm arrives, whatever it is about.
+    /// A notification must arrive, whatever its text.
     #[test]
-    fn in_a_notification_values_are_made_fit_for_where_they_go() {
-        let (target, vault) = (target(Vec::new()), KnownSecrets::new(&[("lines", "a\nb")]));
+    fn values_of_a_notification_are_changed_to_fit() {
+        let (target, secrets) = (target(Vec::new()), KnownSecrets::new(&[("lines", "a\nb")]));
         let error = Some("\x1b[31mno\n space\0\x1b[0m/../x");
         let subject = Subject { error, status: Some(".."), ..Subject::default() };
         let values =
-            Values { target: &target, subject, vault: &vault, answers: None, unfit: Unfit::Replaced };
+            Values { target: &target, subject, secrets: &secrets, answers: None, unfit: Unfit::Replaced };
         let parts =
             |field| Template { parts: vec![Part::Literal("https://h/a/".to_owned()), Part::Field(field)] };
-        assert_eq!(values.header("Title", &parts(Field::Error)).unwrap(), "https://h/a/no  space/../x");
         assert_eq!(
-            values.argument(&parts(Field::Error)).unwrap(),
+            values.header("Title", &parts(DeploymentField::Error)).unwrap(),
+            "https://h/a/no  space/../x"
+        );
+        assert_eq!(
+            values.argument(&parts(DeploymentField::Error)).unwrap(),
             "https://h/a/\x1b[31mno\n space \x1b[0m/../x"
         );
-        assert_eq!(values.url(&parts(Field::Status)).unwrap(), "https://h/a/__");
+        assert_eq!(values.url(&parts(DeploymentField::Status)).unwrap(), "https://h/a/__");
         assert_eq!(
-            values.url(&parts(Field::Error)).unwrap(),
+            values.url(&parts(DeploymentField::Error)).unwrap(),
             "https://h/a/%1B%5B31mno%0A%20space%00%1B%5B0m%2F__%2Fx"
         );
-        // What is wrong with a secret is no news, and is said.
+        // An error of a secret is still an error.
         assert!(values.header("Title", &template("{secret.lines}")).is_err());
     }
 
     #[test]
-    fn the_url_of_a_notification_is_the_page_else_the_image() {
-        let (target, vault, tag) = (target(Vec::new()), KnownSecrets::none(), Tag::new("v2").unwrap());
-        let url = Template { parts: vec![Part::Field(Field::Url)] };
+    fn url_of_a_notification_is_the_page_or_the_image() {
+        let (target, secrets, tag) = (target(Vec::new()), KnownSecrets::none(), Tag::new("v2").unwrap());
+        let url = Template { parts: vec![Part::Field(DeploymentField::Url)] };
         for (tag, page, expected) in [
             (Some(&tag), Some("https://git.example.com/x"), "https://git.example.com/x"),
             (Some(&tag), None, "git.example.com/acme/shop:v2"),
@@ -552,7 +553,7 @@ mod tests {
         ] {
             let subject = Subject { tag, page, ..Subject::default() };
             let values =
-                Values { target: &target, subject, vault: &vault, answers: None, unfit: Unfit::Replaced };
+                Values { target: &target, subject, secrets: &secrets, answers: None, unfit: Unfit::Replaced };
             assert_eq!(values.plain(&url).unwrap(), expected);
         }
     }
@@ -577,19 +578,25 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_an_answer_stands_where_its_pointer_is() {
+    fn value_of_a_response_replaces_its_placeholder() {
         let target = target(Vec::new());
         let tag = Tag::new("v2").unwrap();
         let answers = [Some(json!({"a": [{"id": "x/y"}], "n": 7, "none": null, "list": []})), None];
-        let (handover, vault) = (handover(&target, &tag), KnownSecrets::none());
-        let values = Values::of(&handover, &vault, Some(&answers));
+        let (request, secrets) = (request(&target, &tag), KnownSecrets::none());
+        let values = Values::of(&request, &secrets, Some(&answers));
         assert_eq!(values.plain(&template("<{step.1./a/0/id} {step.1./n}>")).unwrap(), "<x/y 7>");
         assert_eq!(values.url(&template("https://h/{step.1./a/0/id}")).unwrap(), "https://h/x%2Fy");
         for (text, message) in [
-            ("{step.1./b}", "the answer of step 1 has nothing at /b, which a later step needs"),
-            ("{step.1./none}", "the answer of step 1 has no single value at /none, which a later step needs"),
-            ("{step.1./list}", "the answer of step 1 has no single value at /list, which a later step needs"),
-            ("{step.2./b}", "the answer of step 2 is no JSON with /b, which a later step needs"),
+            ("{step.1./b}", "the answer of step 1 does not have /b, which a later step needs"),
+            (
+                "{step.1./none}",
+                "the answer of step 1 has no text or number at /none, which a later step needs",
+            ),
+            (
+                "{step.1./list}",
+                "the answer of step 1 has no text or number at /list, which a later step needs",
+            ),
+            ("{step.2./b}", "the answer of step 2 is not JSON, so it has no /b, which a later step needs"),
         ] {
             assert_eq!(values.plain(&template(text)).unwrap_err().message, message);
         }
@@ -598,11 +605,11 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_cannot_be_had_is_said_before_anything_starts() {
+    fn missing_secret_is_an_error_before_anything_starts() {
         without_digest(|values| {
             let error = values.plain(&template("{secret.gone}")).unwrap_err();
             assert_eq!((error.code, error.started), (ErrorCode::Secret, false));
-            assert_eq!(error.message, "gone is not there");
+            assert_eq!(error.message, "gone is missing");
         });
     }
 }

@@ -1,4 +1,4 @@
-//! A step that sends a request, or repeats one until it has the answer that is waited for.
+//! A step that sends a request, or repeats it until the response says that the work is over.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use super::signing;
 use super::transcript::KEPT;
 use super::{Attempt, DeployError, Deployer};
 use crate::engine::ErrorCode;
-use crate::http::{Answer, NoAnswer, exchange, retry_after};
+use crate::http::{HttpResponse, NoAnswer, exchange, retry_after};
 use crate::secret::Redactor as _;
 use crate::stop::{Cutoff, TICK, shown_duration};
 use crate::target::step::{Body, HttpStep, Success, Until};
@@ -29,7 +29,7 @@ pub(super) struct HttpDeployer<'a> {
     shown: String,
     timeout: Duration,
     until: Option<&'a Until>,
-    /// No longer is sent again and again for `until`.
+    /// The longest time to repeat the request for `until`.
     longest: Duration,
     success: &'a Success,
 }
@@ -38,7 +38,7 @@ impl<'a> HttpDeployer<'a> {
     pub(super) fn new(step: &'a HttpStep, values: &Values<'a>) -> Result<HttpDeployer<'a>, DeployError> {
         let shown = format!("{} {}", step.method, values.shown_url(&step.url));
         let fault = |what: String| {
-            let message = values.vault.mask(&format!("{shown}: cannot be sent: {what}"));
+            let message = values.secrets.mask(&format!("{shown}: cannot be sent: {what}"));
             DeployError::before_start(ErrorCode::Http, message)
         };
         let url = Url::parse(&values.url(&step.url)?).map_err(|error| fault(format!("the URL: {error}")))?;
@@ -47,7 +47,7 @@ impl<'a> HttpDeployer<'a> {
         }
         let (body, content_type) = body(step, values)?.unzip();
         let method =
-            Method::from_bytes(step.method.as_bytes()).map_err(|_| fault("no such method".to_owned()))?;
+            Method::from_bytes(step.method.as_bytes()).map_err(|_| fault("invalid method".to_owned()))?;
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = url.as_str().parse().map_err(|_| fault("the URL".to_owned()))?;
@@ -55,33 +55,33 @@ impl<'a> HttpDeployer<'a> {
         for (name, template) in &step.headers {
             let value = values.header(name, template)?;
             let name =
-                HeaderName::try_from(name).map_err(|_| fault(format!("no header can be called {name:?}")))?;
+                HeaderName::try_from(name).map_err(|_| fault(format!("invalid header name {name:?}")))?;
             let value = HeaderValue::from_bytes(value.as_bytes())
-                .map_err(|_| fault(format!("the value of the header {name}")))?;
+                .map_err(|_| fault(format!("invalid value of the header {name}")))?;
             headers.append(name, value);
         }
         if let Some(content_type) = content_type {
             headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static(content_type));
         }
         if let Some(id) = values.subject.id {
-            let key = HeaderValue::from_str(id).map_err(|_| fault("the deployment's id".to_owned()))?;
+            let key = HeaderValue::from_str(id).map_err(|_| fault("invalid deployment ID".to_owned()))?;
             headers.entry("idempotency-key").or_insert(key);
         }
         let signer = Signer::new(step, values)?;
-        // A key that is none is found before anything is sent.
+        // An invalid key is found before anything is sent.
         signer.sign(&mut request.clone(), Timestamp::now()).map_err(&fault)?;
         let (timeout, until, success) = (step.timeout, step.until.as_ref(), &step.success);
         Ok(HttpDeployer { url, request, signer, shown, timeout, until, longest: Duration::MAX, success })
     }
 
-    /// The same with a timeout of at most this, and of one answer that is waited for.
+    /// Limits the timeout of one exchange.
     pub(super) fn within(self, longest: Duration) -> HttpDeployer<'a> {
         HttpDeployer { timeout: self.timeout.min(longest), longest, ..self }
     }
 
-    /// Asks until the cutoff, and leaves the judgement of the answer to the caller.
-    pub(super) fn ask(&self, cutoff: &Cutoff) -> Result<Answer, DeployError> {
-        // A question changes nothing: nobody has to know what came of it.
+    /// Sends the request, and leaves it to the caller to judge the response. BlockedBy until the cutoff.
+    pub(super) fn ask(&self, cutoff: &Cutoff) -> Result<HttpResponse, DeployError> {
+        // It changes nothing, so the response is not needed after a signal.
         let grace = Duration::ZERO;
         let answer = exchange(&self.url, self.request.clone(), self.timeout, grace, cutoff);
         answer.map_err(|error| {
@@ -98,29 +98,29 @@ impl<'a> HttpDeployer<'a> {
         &self.shown
     }
 
-    /// Sends it once. What later steps use of the answer as a credential is not shown from then on.
+    /// Sends it once. Values of the response that later steps use as credentials are masked from then on.
     fn exchange(
         &self,
         timeout: Duration,
         grace: Duration,
         attempt: &Attempt<'_>,
-    ) -> Result<Answer, NoAnswer> {
+    ) -> Result<HttpResponse, NoAnswer> {
         let mut request = self.request.clone();
         self.signer.sign(&mut request, Timestamp::now()).map_err(NoAnswer::NotSendable)?;
         let mut answer = exchange(&self.url, request, timeout, grace, &Cutoff::at_signal(attempt.stop))?;
         if !attempt.credentials.is_empty() {
             let body = serde_json::from_slice::<Value>(&answer.body).ok();
             let values = attempt.credentials.iter().filter_map(|pointer| body.as_ref()?.pointer(pointer));
-            values.filter_map(placeholder::scalar).for_each(|value| attempt.vault.learn(&value));
+            values.filter_map(placeholder::scalar).for_each(|value| attempt.secrets.learn(&value));
             answer.withheld = answer.cut;
         }
         Ok(answer)
     }
 
-    fn once(&self, attempt: &mut Attempt<'_>) -> Result<Answer, DeployError> {
+    fn once(&self, attempt: &mut Attempt<'_>) -> Result<HttpResponse, DeployError> {
         self.exchange(self.timeout, attempt.patience.grace, attempt).map_err(|error| {
             unanswered(match (error, attempt.stop.signal()) {
-                // It may have ended together with tagship: what it did is as unknown as where the wait is cut short.
+                // The endpoint may have been stopped together with tagship, so the result is unknown.
                 (NoAnswer::TimedOut(..) | NoAnswer::Failed(_), Some(signal)) => {
                     NoAnswer::Interrupted(Some(signal))
                 }
@@ -129,11 +129,11 @@ impl<'a> HttpDeployer<'a> {
         })
     }
 
-    /// Sends it until the answer says what is waited for. What may pass is taken for "not yet".
-    fn repeatedly(&self, until: &Until, attempt: &mut Attempt<'_>) -> Result<Answer, DeployError> {
+    /// Sends it until the response says that the work is over. Temporary errors mean "not yet".
+    fn repeatedly(&self, until: &Until, attempt: &mut Attempt<'_>) -> Result<HttpResponse, DeployError> {
         let began = Instant::now();
         let within = until.within.min(self.longest);
-        // It asks, and is asked again: at a signal nobody has to know what came of it.
+        // It only asks, and can be repeated, so the response is not needed after a signal.
         let grace = Duration::ZERO;
         let mut said = String::new();
         loop {
@@ -141,7 +141,7 @@ impl<'a> HttpDeployer<'a> {
             let not_yet = match self.exchange(self.timeout.min(left), grace, attempt) {
                 Ok(answer) => {
                     attempt.http_status = Some(answer.status.as_u16());
-                    match answer::awaited(&answer, until, attempt.vault) {
+                    match answer::awaited(&answer, until, attempt.secrets) {
                         Awaited::Is | Awaited::Never => return Ok(answer),
                         Awaited::NotYet(what) => what,
                     }
@@ -153,7 +153,7 @@ impl<'a> HttpDeployer<'a> {
                 Err(NoAnswer::Failed(what)) => what,
             };
             if said != not_yet {
-                let line = attempt.vault.mask(&format!("{}: {not_yet}\n", self.shown));
+                let line = attempt.secrets.mask(&format!("{}: {not_yet}\n", self.shown));
                 attempt.transcript.push(line.as_bytes());
                 said = not_yet;
             }
@@ -161,20 +161,20 @@ impl<'a> HttpDeployer<'a> {
                 return Err(unanswered(NoAnswer::Interrupted(attempt.stop.signal())));
             }
             if began.elapsed() >= within {
-                let message = format!("not over within {}: {said}", shown_duration(within));
+                let message = format!("not finished within {}: {said}", shown_duration(within));
                 return Err(DeployError::failed(ErrorCode::Timeout, message));
             }
         }
     }
 
-    fn take(&self, answer: &Answer, attempt: &mut Attempt<'_>) -> Result<Option<Value>, DeployError> {
+    fn take(&self, answer: &HttpResponse, attempt: &mut Attempt<'_>) -> Result<Option<Value>, DeployError> {
         attempt.http_status = Some(answer.status.as_u16());
         let head = format!("{}: {}\n", self.shown, shown_status(answer.status));
-        let body = answer.shown(attempt.vault);
+        let body = answer.shown(attempt.secrets);
         attempt.transcript.push(head.as_bytes());
         attempt.transcript.push(body.last(KEPT.saturating_sub(head.len() + 1)).as_bytes());
         attempt.transcript.end_step();
-        match failure(answer, self.success, &self.url, attempt.vault) {
+        match failure(answer, self.success, &self.url, attempt.secrets) {
             None => Ok(serde_json::from_slice(&answer.body).ok().filter(|_| !answer.cut)),
             Some(what) => Err(DeployError {
                 retry_after: retry_after(&answer.headers, Timestamp::now()),
@@ -193,7 +193,7 @@ impl Deployer for HttpDeployer<'_> {
         };
         answer.and_then(|answer| self.take(&answer, attempt)).map_err(|error| {
             DeployError { message: format!("{}: {}", self.shown, error.message), ..error }
-                .masked(attempt.vault)
+                .masked(attempt.secrets)
         })
     }
 }
@@ -213,11 +213,11 @@ fn unanswered(error: NoAnswer) -> DeployError {
     }
 }
 
-/// What a request is signed with.
+/// The signature keys of a request.
 struct Signer<'a> {
     github: Vec<SecretString>,
     standard_webhooks: Vec<SecretString>,
-    /// What is to be received once has one.
+    /// The ID by which a receiver recognises a repeated request.
     id: &'a str,
 }
 
@@ -231,15 +231,15 @@ impl<'a> Signer<'a> {
         })
     }
 
-    /// Adds the headers of the signatures, made at this moment.
+    /// Adds the signature headers, with the current time.
     ///
     /// # Errors
-    /// What is wrong with a secret, without showing it.
+    /// What is wrong with a secret; does not contain it.
     fn sign(&self, request: &mut Request<Option<Vec<u8>>>, now: Timestamp) -> Result<(), String> {
         let body = request.body().clone().unwrap_or_default();
         let mut headers: Vec<(&'static str, String)> = Vec::new();
         if !self.github.is_empty() {
-            // A receiver that takes several, as adnanh/webhook does, finds the one that it knows.
+            // A receiver that accepts several signatures, as adnanh/webhook does, uses the one that it knows.
             let all = self.github.iter().map(|secret| signing::github(secret.expose_secret(), &body));
             headers.push(("x-hub-signature-256", all.collect::<Vec<_>>().join(",")));
         }
@@ -263,7 +263,7 @@ impl<'a> Signer<'a> {
     }
 }
 
-/// The body and its type; None for a request without one.
+/// The body and its type; None: no body.
 fn body(step: &HttpStep, values: &Values<'_>) -> Result<Option<(Vec<u8>, &'static str)>, DeployError> {
     let (text, content_type) = match &step.body {
         Body::Standard if matches!(step.method.as_str(), "GET" | "HEAD") => return Ok(None),

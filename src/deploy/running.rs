@@ -1,4 +1,4 @@
-//! Asking a stage what it runs: by a command that prints it, or an URL that answers it.
+//! Probes: ask a stage what it runs, by a command or a URL.
 
 use std::fs::File;
 use std::time::{Duration, Instant};
@@ -9,58 +9,59 @@ use super::answer::failure;
 use super::command::CommandDeployer;
 use super::placeholder::{MASK, Subject, Unfit, Values};
 use super::request::HttpDeployer;
-use super::vault::Vault;
-use super::{DeployError, Handover, Stop};
-use crate::engine::{ErrorCode, Failure, Reported};
+use super::step_secrets::StepSecrets;
+use super::{DeployError, DeployRequest, Stop};
+use crate::engine::{ErrorCode, Failure, ProbeAnswer};
 use crate::secret::{Outside, Secrets};
 use crate::stop::{Cutoff, shown_duration};
 use crate::target::Target;
-use crate::target::running::Running;
+use crate::target::probe::Probe;
 use crate::target::step::Step;
 
-/// How much of an answer a message shows.
+/// How much of an answer a message contains.
 const EXCERPT: usize = 200;
 
-/// Between two questions while a deployment is verified: short at first, for what is quick.
+/// The pauses between probes while a deployment is verified: short at first, for quick deployments.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Asks the stage what it runs, until the cutoff.
+/// Asks the stage what it runs. BlockedBy until the cutoff.
 ///
 /// # Errors
-/// It does not answer, or what it answers is no tag, image or digest; `out_of_time` where the cutoff was reached.
+/// It does not answer, or the answer is not a tag, image or digest (`running`); the cutoff was reached (`out_of_time`).
 /// Secrets are masked.
 pub(crate) fn running(
     target: &Target,
-    running: &Running,
+    running: &Probe,
     secrets: &Secrets,
     cutoff: &Cutoff,
-) -> Result<Reported, Failure> {
-    let vault: &dyn Vault = secrets;
-    let values = Values { target, subject: Subject::default(), vault, answers: None, unfit: Unfit::Refused };
+) -> Result<ProbeAnswer, Failure> {
+    let secrets: &dyn StepSecrets = secrets;
+    let values =
+        Values { target, subject: Subject::default(), secrets, answers: None, unfit: Unfit::Refused };
     let failure = |code, what: &str| Failure {
         code,
-        message: vault.mask(&format!("the stage does not say what it runs: {what}")),
+        message: secrets.mask(&format!("could not find out what the stage runs: {what}")),
     };
     let answer = answer(&running.probe, &values, cutoff).map_err(|error| {
         let code = if error.interrupted { ErrorCode::OutOfTime } else { ErrorCode::Running };
         failure(code, &error.message)
     })?;
-    let reported = find(&answer, running.pointer.as_deref(), vault).and_then(|found| {
-        let shown = vault.redact(&found).excerpt(EXCERPT);
-        // A stage that repeats a secret does not run it.
-        let reported = Reported::parse(&found.readable()).filter(|_| shown != MASK);
-        reported.ok_or_else(|| format!("it answers {shown:?}, which is no tag, image or digest"))
+    let reported = find(&answer, running.pointer.as_deref(), secrets).and_then(|found| {
+        let shown = secrets.redact(&found).excerpt(EXCERPT);
+        // A secret cannot be what the stage runs.
+        let reported = ProbeAnswer::parse(&found.readable()).filter(|_| shown != MASK);
+        reported.ok_or_else(|| format!("the answer {shown:?} is not a tag, image or digest"))
     });
     reported.map_err(|what| failure(ErrorCode::Running, &what))
 }
 
-/// After the last step: asks until the stage runs what was deployed. What it ran before means "not yet".
+/// After the last step: asks until the stage runs the deployed tag. Any other answer means "not yet".
 ///
 /// # Errors
-/// It does not, when `verify_timeout` is over, or tagship was told to stop meanwhile.
-pub(crate) fn verify(handover: &Handover<'_>, secrets: &Secrets, stop: &Stop) -> Result<(), DeployError> {
-    let Handover { target, tag, digest, .. } = *handover;
+/// The stage does not run it within `verify_timeout`, or tagship was told to stop.
+pub(crate) fn verify(request: &DeployRequest<'_>, secrets: &Secrets, stop: &Stop) -> Result<(), DeployError> {
+    let DeployRequest { target, tag, digest, .. } = *request;
     let Some(probe) = &target.running else {
         return Ok(());
     };
@@ -72,10 +73,10 @@ pub(crate) fn verify(handover: &Handover<'_>, secrets: &Secrets, stop: &Stop) ->
             Ok(reported) => format!("it runs {}", reported.name()),
             Err(failure) => failure.message,
         };
-        // At the cutoff the probe was stopped, and says nothing of the stage.
+        // The probe was stopped at the cutoff, so its error says nothing about the stage.
         if began.elapsed() >= probe.verify_timeout && !cutoff.is_reached() {
             let timeout = shown_duration(probe.verify_timeout);
-            let message = format!("the stage was given {tag} and does not run it after {timeout}: {said}");
+            let message = format!("the stage does not run {tag}, {timeout} after its deployment: {said}");
             return Err(DeployError::failed(ErrorCode::Verify, secrets.mask(&message)));
         }
         if !cutoff.pause(pause) {
@@ -89,16 +90,16 @@ pub(crate) fn verify(handover: &Handover<'_>, secrets: &Secrets, stop: &Stop) ->
 fn answer(probe: &Step, values: &Values<'_>, cutoff: &Cutoff) -> Result<Outside<'static>, DeployError> {
     match probe {
         Step::Command(step) => {
-            // Not the lock: a probe changes nothing, and must not hold anything up.
+            // Not the lock: a probe changes nothing, and must not block anything.
             let nothing = File::open("/dev/null").map_err(|error| {
                 DeployError::before_start(ErrorCode::Running, format!("/dev/null: {error}"))
             })?;
-            CommandDeployer::new(step, values)?.print(&nothing, cutoff, values.vault)
+            CommandDeployer::new(step, values)?.print(&nothing, cutoff, values.secrets)
         }
         Step::Http(step) => {
             let probe = HttpDeployer::new(step, values)?;
             let answer = probe.ask(cutoff)?;
-            match failure(&answer, &step.success, probe.url(), values.vault) {
+            match failure(&answer, &step.success, probe.url(), values.secrets) {
                 None => Ok(Outside::new(answer.body).cut_behind(answer.cut)),
                 Some(what) => Err(DeployError::failed(ErrorCode::Http, format!("{}: {what}", probe.shown()))),
             }
@@ -106,20 +107,20 @@ fn answer(probe: &Step, values: &Values<'_>, cutoff: &Cutoff) -> Result<Outside<
     }
 }
 
-/// What the pointer points to, or the whole answer.
+/// The value at the pointer, or the whole answer.
 fn find(
     answer: &Outside<'static>,
     pointer: Option<&str>,
-    vault: &dyn Vault,
+    secrets: &dyn StepSecrets,
 ) -> Result<Outside<'static>, String> {
     let Some(pointer) = pointer else {
         return Ok(answer.clone());
     };
-    let shown = || vault.redact(answer).excerpt(EXCERPT);
+    let shown = || secrets.redact(answer).excerpt(EXCERPT);
     let json: Value = serde_json::from_slice(answer.bytes()).map_err(|_| format!("no JSON: {}", shown()))?;
     match json.pointer(pointer) {
         Some(Value::String(text)) => Ok(Outside::new(text.clone().into_bytes())),
         Some(Value::Number(number)) => Ok(Outside::new(number.to_string().into_bytes())),
-        _ => Err(format!("there is no text at {pointer}: {}", shown())),
+        _ => Err(format!("no text at {pointer}: {}", shown())),
     }
 }

@@ -1,22 +1,22 @@
-//! Signatures by which a receiver knows that a request is tagship's. Pure.
+//! Signatures that prove to a receiver that a request comes from tagship. Pure.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// A secret that is no key of Standard Webhooks. Never shows it.
+/// A secret that is not a key of Standard Webhooks. The error does not contain it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a Standard Webhooks secret: whsec_ and the base64 of 24 to 64 bytes")]
 pub(super) struct InvalidKey;
 
-/// The value of `X-Hub-Signature-256` for a body as it is sent. `secret` may be any text.
+/// The value of `X-Hub-Signature-256` for a body. `secret` may be any text.
 pub(super) fn github(secret: &str, body: &[u8]) -> String {
     format!("sha256={}", hex::encode(hmac(secret.as_bytes(), &[body])))
 }
 
-/// The value of `webhook-signature`. `id` is that of `webhook-id` (the same on every attempt) and
-/// `timestamp` that of `webhook-timestamp` (seconds, of this attempt).
+/// The value of `webhook-signature`. `id`: the value of `webhook-id`, the same in every attempt. `timestamp`: the value of
+/// `webhook-timestamp`, in seconds, of this attempt.
 ///
 /// # Errors
 /// The secret is not `whsec_` and the base64 of 24 to 64 bytes.

@@ -1,31 +1,34 @@
-//! What the steps print and answer: passed on line by line as it comes, and its end kept.
+//! The output and responses of steps: passed on line by line, and its end kept.
 
-use super::vault::Vault;
+use super::step_secrets::StepSecrets;
 use crate::secret::{Masked, Outside};
 
 /// How much of the output is kept.
 pub(super) const KEPT: usize = 64 * 1024;
-/// Kept in front of that until the end: what is left of a secret that the limit cut in two.
+/// Kept before that until the end, to recognise a secret that the limit cuts in two.
 const MARGIN: usize = 8 * 1024;
-/// A longer line is not passed on: a secret cut in two would not be recognised.
+/// A longer line is not passed on, because a secret that is cut in two would not be recognised.
 const LONGEST_LINE: usize = 16 * 1024;
 
-/// Takes bytes, gives masked text. Its memory is bounded, whatever comes.
+/// Turns bytes into masked text, with bounded memory.
 pub(super) struct Transcript<'a> {
-    vault: &'a dyn Vault,
-    /// Gets whole lines; None where nobody looks while it goes on.
+    secrets: &'a dyn StepSecrets,
+    /// Receives whole lines; None: no one reads them.
     on_output: Option<&'a (dyn Fn(&str) + Sync)>,
     tail: Vec<u8>,
-    /// Whether something before `tail` was dropped.
+    /// Whether bytes before `tail` were dropped.
     cut: bool,
-    /// What came since the last line break, at most [`LONGEST_LINE`] of it.
+    /// The bytes since the last line break, at most [`LONGEST_LINE`].
     line: Vec<u8>,
     is_too_long: bool,
 }
 
 impl<'a> Transcript<'a> {
-    pub(super) fn new(vault: &'a dyn Vault, on_output: Option<&'a (dyn Fn(&str) + Sync)>) -> Transcript<'a> {
-        Transcript { vault, on_output, tail: Vec::new(), cut: false, line: Vec::new(), is_too_long: false }
+    pub(super) fn new(
+        secrets: &'a dyn StepSecrets,
+        on_output: Option<&'a (dyn Fn(&str) + Sync)>,
+    ) -> Transcript<'a> {
+        Transcript { secrets, on_output, tail: Vec::new(), cut: false, line: Vec::new(), is_too_long: false }
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) {
@@ -39,14 +42,14 @@ impl<'a> Transcript<'a> {
         }
     }
 
-    /// A step is over: what comes next begins a line.
+    /// Ends a step: the next output begins a new line.
     pub(super) fn end_step(&mut self) {
         if self.tail.last().is_some_and(|byte| *byte != b'\n') {
             self.push(b"\n");
         }
     }
 
-    /// The last line that is not blank; empty where there is none.
+    /// The last line that is not blank; empty if there is none.
     pub(super) fn last_line(&self) -> Masked {
         self.masked_tail().last_line()
     }
@@ -59,10 +62,10 @@ impl<'a> Transcript<'a> {
     }
 
     fn masked_tail(&self) -> Masked {
-        self.vault.redact(&Outside::new(&self.tail[..]).cut_before(self.cut))
+        self.secrets.redact(&Outside::new(&self.tail[..]).cut_before(self.cut))
     }
 
-    /// Passes on the lines that end in these bytes, all at once: what is done for each line adds up in a flood.
+    /// Passes on all lines that end in these bytes at once, because work per line adds up with much output.
     fn pass_on(&mut self, bytes: &[u8], on_output: &dyn Fn(&str)) {
         let mut lines = Vec::new();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -84,7 +87,7 @@ impl<'a> Transcript<'a> {
             lines.push(b'\n');
         }
         if !lines.is_empty() {
-            on_output(self.vault.redact(&Outside::new(&lines[..])).as_str());
+            on_output(self.secrets.redact(&Outside::new(&lines[..])).as_str());
         }
     }
 }
@@ -97,13 +100,13 @@ mod tests {
     use super::*;
 
     /// The lines passed on, and what is kept.
-    fn transcribe(vault: &KnownSecrets, chunks: &[&[u8]]) -> (Vec<String>, String) {
+    fn transcribe(secrets: &KnownSecrets, chunks: &[&[u8]]) -> (Vec<String>, String) {
         let lines = Mutex::new(Vec::new());
         let on_output = |text: &str| {
             let text = text.strip_suffix('\n').expect("whole lines");
             lines.lock().unwrap().extend(text.split('\n').map(str::to_owned));
         };
-        let mut transcript = Transcript::new(vault, Some(&on_output));
+        let mut transcript = Transcript::new(secrets, Some(&on_output));
         for chunk in chunks {
             transcript.push(chunk);
         }
@@ -120,11 +123,11 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_come_together_are_passed_on_together() {
-        let vault = KnownSecrets::new(&[("key", "first")]);
+    fn lines_of_one_chunk_are_passed_on_together() {
+        let secrets = KnownSecrets::new(&[("key", "first")]);
         let calls = Mutex::new(Vec::new());
         let on_output = |text: &str| calls.lock().unwrap().push(text.to_owned());
-        let mut transcript = Transcript::new(&vault, Some(&on_output));
+        let mut transcript = Transcript::new(&secrets, Some(&on_output));
         transcript.push(&b"\n".repeat(8 * 1024));
         transcript.push(b"a first b\r\n\r\nc");
         transcript.push(b"d\n");
@@ -132,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_long_is_not_passed_on_and_kept() {
+    fn line_that_is_too_long_is_kept_but_not_passed_on() {
         let long = vec![b'x'; LONGEST_LINE - 1];
         let (lines, text) = transcribe(&KnownSecrets::none(), &[b"a\n", &long, b"yz\nb"]);
         assert_eq!(lines, ["a", "(a line of more than 16 KiB)", "b"]);
@@ -150,19 +153,19 @@ mod tests {
 
     #[test]
     fn a_secret_is_masked_across_chunks_and_lines() {
-        let vault = KnownSecrets::new(&[("key", "first"), ("lines", "one\ntwo")]);
-        let (lines, text) = transcribe(&vault, &[b"a fir", b"st b\non", b"e\ntwo c"]);
+        let secrets = KnownSecrets::new(&[("key", "first"), ("lines", "one\ntwo")]);
+        let (lines, text) = transcribe(&secrets, &[b"a fir", b"st b\non", b"e\ntwo c"]);
         assert_eq!(lines[0], "a *** b");
         assert_eq!(text, "a *** b\n*** c\n");
     }
 
     #[test]
     fn a_secret_is_masked_at_the_limit() {
-        let vault = KnownSecrets::new(&[("key", &"0123456789".repeat(100))]);
+        let secrets = KnownSecrets::new(&[("key", &"0123456789".repeat(100))]);
         let secret = "0123456789".repeat(100);
         for before in 0..10 {
             let chunks = (0..200).map(|_| secret.as_bytes()).chain([&b"xxxxxxxxxx"[..before]]);
-            let (_, text) = transcribe(&vault, &chunks.collect::<Vec<_>>());
+            let (_, text) = transcribe(&secrets, &chunks.collect::<Vec<_>>());
             assert!(!text.contains("789"), "{text}");
         }
     }

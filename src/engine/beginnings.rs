@@ -1,27 +1,27 @@
-//! Where a first poll begins with a stage that says what it runs.
+//! First polls of a stage with a probe (`running`).
 
 use std::time::Duration;
 
-use super::tests::{Table, listing, newest, now, semver, tag, versions};
+use super::tests::{FactTable, listing, newest, now, semver, tag, versions};
 use super::*;
 use crate::reference::Digest;
-use crate::target::running::Running;
+use crate::target::probe::Probe;
 use crate::target::step::{CommandStep, Step};
 
-/// A stage that can be asked what it runs.
-fn running() -> Running {
+/// A probe that needs no answer: the tests give the facts.
+fn running() -> Probe {
     let probe = CommandStep { argv: Vec::new(), env: Vec::new(), dir: "/".into(), timeout: Duration::ZERO };
-    Running { probe: Step::Command(probe), pointer: None, verify_timeout: Duration::ZERO }
+    Probe { probe: Step::Command(probe), pointer: None, verify_timeout: Duration::ZERO }
 }
 
 #[test]
-fn a_first_poll_begins_at_what_the_stage_runs_with_its_own_place_in_the_order() {
+fn first_poll_starts_from_the_running_tag_as_it_is_listed() {
     let mut stage = newest();
     stage.target.running = Some(running());
-    let facts = Table {
-        running: Some(Reported::parse("dev-1").unwrap()),
+    let facts = FactTable {
+        running: Some(ProbeAnswer::parse("dev-1").unwrap()),
         digests: [(tag("dev-2"), None)].into(),
-        ..Table::default()
+        ..FactTable::default()
     };
     let listed = listing(&[("dev-1", 100), ("dev-2", 200)]);
     let selection = stage.target.policy.select(&listed, &[]);
@@ -31,12 +31,12 @@ fn a_first_poll_begins_at_what_the_stage_runs_with_its_own_place_in_the_order() 
 }
 
 #[test]
-fn when_an_unlisted_tag_that_the_stage_runs_was_pushed_is_asked_only_where_that_is_its_place() {
+fn push_time_of_an_unlisted_running_tag_is_asked_only_for_order_newest() {
     let by_name = (semver(), "v1.0.0", versions(&["v0.9.0"]), None);
     let by_time = (newest(), "dev-1", listing(&[("dev-0", 50)]), Some("push time of dev-1".to_owned()));
     for (mut stage, runs, listed, asks) in [by_name, by_time] {
         stage.target.running = Some(running());
-        let facts = Table { running: Some(Reported::parse(runs).unwrap()), ..Table::default() };
+        let facts = FactTable { running: Some(ProbeAnswer::parse(runs).unwrap()), ..FactTable::default() };
         let selection = stage.target.policy.select(&listed, &[]);
         decide(&stage.target, &selection, None, &stage.open, &facts, now());
         assert_eq!(facts.asked.into_inner(), Vec::from_iter(asks));
@@ -44,7 +44,7 @@ fn when_an_unlisted_tag_that_the_stage_runs_was_pushed_is_asked_only_where_that_
 }
 
 #[test]
-fn a_stage_that_tells_the_digest_alone_runs_the_tag_that_has_it() {
+fn running_tag_is_found_by_its_digest() {
     let digest = |digit: char| Digest::new(&format!("sha256:{}", digit.to_string().repeat(64))).unwrap();
     let mut stage = semver();
     stage.target.running = Some(running());
@@ -54,8 +54,8 @@ fn a_stage_that_tells_the_digest_alone_runs_the_tag_that_has_it() {
     {
         let digests =
             [("v1.0.0", 'a'), ("v2.0.0", 'b')].map(|(name, digit)| (tag(name), Some(digest(digit))));
-        let running = Some(Reported::parse(digest(runs).as_str()).unwrap());
-        let facts = Table { running, digests: digests.into(), ..Table::default() };
+        let running = Some(ProbeAnswer::parse(digest(runs).as_str()).unwrap());
+        let facts = FactTable { running, digests: digests.into(), ..FactTable::default() };
         let decision = decide(&stage.target, &selection, None, &stage.open, &facts, now());
         assert_eq!(decision.state.deployed.map(|deployed| deployed.tag), deployed.map(tag));
         assert_eq!(decision.deploy.map(|listed| listed.tag), deploys.map(tag));
@@ -63,14 +63,14 @@ fn a_stage_that_tells_the_digest_alone_runs_the_tag_that_has_it() {
 }
 
 #[test]
-fn where_the_rule_cannot_compare_what_the_stage_runs_the_first_poll_is_a_baseline() {
+fn first_poll_is_a_baseline_if_the_rule_cannot_compare_the_running_tag() {
     let pushed = listing(&[("dev-1", 100)]);
     for (mut stage, runs, listed) in
         [(semver(), "hotfix", versions(&["v1.0.0"])), (newest(), "dev-9", pushed)]
     {
         stage.target.running = Some(running());
-        let running = Some(Reported::parse(runs).unwrap());
-        let facts = Table { running, push_times: [(tag(runs), None)].into(), ..Table::default() };
+        let running = Some(ProbeAnswer::parse(runs).unwrap());
+        let facts = FactTable { running, push_times: [(tag(runs), None)].into(), ..FactTable::default() };
         let selection = stage.target.policy.select(&listed, &[]);
         let decision = decide(&stage.target, &selection, None, &stage.open, &facts, now());
         let why = format!("first poll; the stage runs {runs}, which the rule cannot compare: ");

@@ -1,20 +1,20 @@
-//! What stands right at the edge between two rules.
+//! Edge cases of the rules.
 
 use std::time::Duration;
 
 use strum::VariantArray;
 
-use super::tests::{by_hand, listing, newest, now, pending, semver, tag, versions};
+use super::tests::{deploy_manually, listing, newest, now, pending, semver, tag, versions};
 use super::*;
 use crate::reference::{Digest, Platforms};
-use crate::target::notifier::Event;
+use crate::target::notifier::NotifyEvent;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
 #[test]
-fn what_waits_to_be_tried_again_says_until_when_and_then_that_it_is_due() {
+fn retrying_says_until_when_and_pending_follows() {
     let mut stage = semver();
     let listed = versions(&["v1.0.0"]);
     stage.poll(&listed);
@@ -29,14 +29,14 @@ fn what_waits_to_be_tried_again_says_until_when_and_then_that_it_is_due() {
 }
 
 #[test]
-fn what_failed_this_very_moment_is_not_due() {
+fn deployment_that_failed_just_now_is_not_due() {
     let next = NextAttempt { at: at(160), failed_at: at(100) };
     assert!(!next.is_over(at(100)) && !next.is_over(at(159)));
     assert!(next.is_over(at(160)) && next.is_over(at(99)));
 }
 
 #[test]
-fn a_deleted_high_water_does_not_drop_a_deployment_of_another_tag() {
+fn deleted_high_water_keeps_a_pending_deployment_of_another_tag() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0", "v2.0.0"]));
     stage.pending("v1.0.0", None);
@@ -46,7 +46,7 @@ fn a_deleted_high_water_does_not_drop_a_deployment_of_another_tag() {
 }
 
 #[test]
-fn why_nothing_matches_is_told() {
+fn no_match_says_why() {
     for (tags, why) in [
         (vec![], "the image has no tags yet"),
         (vec!["latest", "edge"], "none of 2 tags matches"),
@@ -58,7 +58,7 @@ fn why_nothing_matches_is_told() {
 }
 
 #[test]
-fn a_mark_of_high_water_by_its_name_supersedes_the_rollback_that_waits() {
+fn mark_of_high_water_supersedes_a_pending_rollback() {
     let mut stage = newest();
     stage.poll(&listing(&[("dev-1", 100), ("dev-2", 200)]));
     stage.pending("dev-1", None);
@@ -67,7 +67,7 @@ fn a_mark_of_high_water_by_its_name_supersedes_the_rollback_that_waits() {
 }
 
 #[test]
-fn a_mark_says_what_comes_next() {
+fn mark_says_what_the_next_poll_does() {
     let said = |name: &str| {
         let mut stage = semver();
         stage.poll(&versions(&["v1.0.0", "v2.0.0"]));
@@ -80,14 +80,14 @@ fn a_mark_says_what_comes_next() {
 }
 
 #[test]
-fn an_older_version_by_hand_is_placed_at_once() {
+fn manual_deployment_of_an_older_version_has_a_place_at_once() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0", "v2.0.0"]));
-    let given = by_hand(
+    let given = deploy_manually(
         &stage.target,
         stage.state.as_ref(),
         &ListedTag::named(tag("v1.0.0")),
-        Content::Current,
+        ManualContent::Current,
         None,
         now(),
     );
@@ -96,7 +96,7 @@ fn an_older_version_by_hand_is_placed_at_once() {
 }
 
 #[test]
-fn a_target_is_unchanged_only_where_nothing_waits() {
+fn target_is_unchanged_only_if_nothing_is_pending_or_blocked() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0"]));
     let mut quiet = stage.state.clone().unwrap();
@@ -106,7 +106,7 @@ fn a_target_is_unchanged_only_where_nothing_waits() {
     let waiting = OpenDeployments { pending: Some(pending(tag("v1.0.0"), None)), ..none.clone() };
     assert!(unchanged(&stage.target, &quiet, &waiting, now()).is_none());
     let first_seen = now();
-    let seen = Sighted {
+    let seen = SeenCandidate {
         tag: tag("v2.0.0"),
         pushed_at: None,
         sequence: None,
@@ -121,7 +121,7 @@ fn a_target_is_unchanged_only_where_nothing_waits() {
 }
 
 #[test]
-fn a_hold_says_whose_it_is_and_why() {
+fn hold_names_its_owner_and_reason() {
     let hold = |reason: Option<&str>| Hold {
         reason: reason.map(str::to_owned),
         by: "alice".to_owned(),
@@ -133,7 +133,7 @@ fn a_hold_says_whose_it_is_and_why() {
 }
 
 #[test]
-fn every_status_is_a_failure_a_change_or_neither() {
+fn statuses_that_are_failures_or_changes() {
     let names = |is: fn(Status) -> bool| -> Vec<&str> {
         Status::VARIANTS.iter().filter(|status| is(**status)).map(|status| status.as_str()).collect()
     };
@@ -146,12 +146,12 @@ fn every_status_is_a_failure_a_change_or_neither() {
 }
 
 #[test]
-fn news_is_told_once_an_outage_is_not_taken_from_people_and_its_end_is_told() {
+fn changes_are_reported_once_and_machine_readers_do_not_count() {
     let mut stage = semver();
     stage.target.auto_deploy = false;
     let listed = versions(&["v1.0.0"]);
     stage.poll(&listed);
-    let poll = |stage: &mut tests::Stage, failure: bool, audience: Audience| {
+    let poll = |stage: &mut tests::TestStage, failure: bool, audience: Audience| {
         let before = stage.state.clone();
         let mut decision = if failure {
             let failure = Failure { code: ErrorCode::Unavailable, message: String::new() };
@@ -159,30 +159,30 @@ fn news_is_told_once_an_outage_is_not_taken_from_people_and_its_end_is_told() {
         } else {
             stage.poll(&versions(&["v1.0.0", "v2.0.0"]))
         };
-        let news = tell(&mut decision, before.as_ref(), audience, stage.now);
+        let news = mark_reported(&mut decision, before.as_ref(), audience, stage.now);
         stage.state = Some(decision.state);
         news
     };
     let stage = &mut stage;
     assert!(poll(stage, false, Audience::Machine), "available");
-    assert!(poll(stage, false, Audience::Mail), "a program takes no news away");
-    assert!(!poll(stage, false, Audience::Mail), "told already");
+    assert!(poll(stage, false, Audience::Mail), "a machine reader does not count");
+    assert!(!poll(stage, false, Audience::Mail), "reported already");
     assert!(poll(stage, true, Audience::Machine), "an outage");
-    assert!(poll(stage, true, Audience::Mail), "nobody was told of it yet");
-    assert!(!poll(stage, true, Audience::Mail), "now they were");
+    assert!(poll(stage, true, Audience::Mail), "not reported to people yet");
+    assert!(!poll(stage, true, Audience::Mail), "reported by now");
     assert!(poll(stage, true, Audience::Person), "always, at a terminal");
-    assert!(poll(stage, false, Audience::Mail), "it is over");
+    assert!(poll(stage, false, Audience::Mail), "the recovery");
     assert!(!poll(stage, false, Audience::Mail));
 }
 
 #[test]
-fn high_water_deployed_again_by_hand_keeps_what_is_known_of_its_push_and_learns_what_is_new() {
+fn high_water_deployed_again_keeps_its_place_and_takes_newer_push_times() {
     let mut stage = newest();
     stage.poll(&listing(&[("dev-1", 100), ("dev-2", 200)]));
     let known = stage.state.as_ref().unwrap().high_water.clone().unwrap();
     let again = |pushed_at, sequence| {
         let listed = ListedTag { pushed_at, sequence, ..known.clone() };
-        by_hand(&stage.target, stage.state.as_ref(), &listed, Content::Current, None, now())
+        deploy_manually(&stage.target, stage.state.as_ref(), &listed, ManualContent::Current, None, now())
             .state
             .high_water
             .unwrap()
@@ -197,19 +197,20 @@ fn high_water_deployed_again_by_hand_keeps_what_is_known_of_its_push_and_learns_
 }
 
 #[test]
-fn what_is_deployed_by_hand_waits_no_more_and_what_is_newer_does() {
+fn manual_deployment_removes_its_tag_from_the_candidates() {
     let mut stage = semver();
     stage.target.auto_deploy = false;
     stage.poll(&versions(&["v1.0.0"]));
     stage.poll(&versions(&["v1.0.0", "v1.1.0", "v1.2.0"]));
     let chosen = ListedTag::named(tag("v1.1.0"));
-    let given = by_hand(&stage.target, stage.state.as_ref(), &chosen, Content::Current, None, now());
+    let given =
+        deploy_manually(&stage.target, stage.state.as_ref(), &chosen, ManualContent::Current, None, now());
     let waiting: Vec<&str> = given.state.candidates.iter().map(|seen| seen.tag.as_str()).collect();
     assert_eq!(waiting, ["v1.2.0"]);
 }
 
 #[test]
-fn of_many_newer_tags_only_the_newest_are_asked_about() {
+fn only_the_newest_of_many_candidates_are_checked() {
     let mut stage = semver();
     stage.poll(&versions(&["v0.0.1"]));
     stage.target.gates.platforms = vec!["linux/amd64".to_owned()];
@@ -218,21 +219,22 @@ fn of_many_newer_tags_only_the_newest_are_asked_about() {
     let verdicts = stage.verdicts(&listed);
     let waiting = verdicts.iter().filter(|verdict| verdict.kind == VerdictKind::Waiting).count();
     assert!((1..60).contains(&waiting), "{waiting}");
-    assert!(verdicts[waiting..].iter().all(|verdict| verdict.kind == VerdictKind::PassedBy));
+    assert!(verdicts[waiting..].iter().all(|verdict| verdict.kind == VerdictKind::NewerFirst));
 }
 
 #[test]
-fn high_water_deployed_again_by_hand_has_the_digest_of_now() {
+fn high_water_deployed_again_takes_the_current_digest() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0"]));
     let digest = Digest::new(&format!("sha256:{}", "a".repeat(64))).ok();
     let again = ListedTag { digest: digest.clone(), ..ListedTag::named(tag("v1.0.0")) };
-    let given = by_hand(&stage.target, stage.state.as_ref(), &again, Content::Current, None, now());
+    let given =
+        deploy_manually(&stage.target, stage.state.as_ref(), &again, ManualContent::Current, None, now());
     assert_eq!(given.state.high_water.unwrap().digest, digest);
 }
 
 #[test]
-fn a_tag_is_given_with_its_digest() {
+fn deployment_carries_the_digest() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0"]));
     let given = stage.poll(&versions(&["v1.0.0", "v1.1.0"])).deploy.unwrap();
@@ -241,7 +243,7 @@ fn a_tag_is_given_with_its_digest() {
 }
 
 #[test]
-fn where_tags_become_mutable_the_digest_of_now_is_learned_and_not_deployed() {
+fn digest_true_on_an_existing_stage_records_the_digest_without_deploying() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0"]));
     stage.target.digest = true;
@@ -251,7 +253,7 @@ fn where_tags_become_mutable_the_digest_of_now_is_learned_and_not_deployed() {
 }
 
 #[test]
-fn a_mutable_tag_that_has_another_digest_is_deployed_once_more() {
+fn moved_mutable_tag_is_deployed_again() {
     let mut stage = semver();
     stage.target.digest = true;
     let listed = versions(&["v1.0.0"]);
@@ -265,7 +267,7 @@ fn a_mutable_tag_that_has_another_digest_is_deployed_once_more() {
 }
 
 #[test]
-fn what_an_older_tag_was_deployed_before_still_waits_as_it_was_seen() {
+fn blocked_candidate_is_kept_when_an_older_one_is_deployed() {
     let mut stage = newest();
     stage.poll(&listing(&[("dev-1", 100)]));
     stage.target.gates.min_age = Some(Duration::from_secs(60));
@@ -273,13 +275,13 @@ fn what_an_older_tag_was_deployed_before_still_waits_as_it_was_seen() {
     assert_eq!(stage.deploys(&listed), Some("dev-2".to_owned()));
     let waiting = stage.state.clone().unwrap().candidates;
     assert_eq!(waiting.iter().map(|seen| seen.tag.as_str()).collect::<Vec<_>>(), ["dev-3"]);
-    // That is enough to go on without the list, in the same place of the order.
+    // That is enough for a decision without a listing, with the same order.
     let memory = remembered(&stage.target, stage.state.as_ref().unwrap()).unwrap();
     assert_eq!(memory.tags[1], listed.tags[2]);
 }
 
 #[test]
-fn what_a_hold_keeps_waiting_says_until_when() {
+fn held_target_says_until_when() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0"]));
     let until = Some(at(now().as_second() + 60));
@@ -292,7 +294,7 @@ fn what_a_hold_keeps_waiting_says_until_when() {
 }
 
 #[test]
-fn each_candidate_that_waits_was_first_seen_at_its_own_time() {
+fn each_candidate_keeps_when_it_was_first_seen() {
     let mut stage = semver();
     stage.target.auto_deploy = false;
     stage.poll(&versions(&["v1.0.0"]));
@@ -304,7 +306,7 @@ fn each_candidate_that_waits_was_first_seen_at_its_own_time() {
 }
 
 #[test]
-fn a_downgrade_is_recorded_as_going_back_and_nothing_else_is() {
+fn only_a_downgrade_is_recorded_as_going_back() {
     let mut stage = semver();
     stage.target.allow_downgrade = true;
     stage.poll(&versions(&["v1.0.0", "v2.0.0"]));
@@ -313,7 +315,7 @@ fn a_downgrade_is_recorded_as_going_back_and_nothing_else_is() {
 }
 
 #[test]
-fn a_target_that_is_unchanged_was_polled_all_the_same() {
+fn unchanged_target_counts_as_polled() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0"]));
     let later = at(now().as_second() + 300);
@@ -327,7 +329,7 @@ fn a_target_that_is_unchanged_was_polled_all_the_same() {
 }
 
 #[test]
-fn a_deployment_that_is_due_or_was_interrupted_makes_its_target_due() {
+fn due_or_interrupted_deployment_makes_its_target_due() {
     let target = tests::target("v*", crate::policy::Order::Semver);
     let later = NextAttempt { at: at(now().as_second() + 60), failed_at: now() };
     let open = |pending, running| OpenDeployments { pending, running, ..OpenDeployments::default() };
@@ -344,13 +346,13 @@ fn a_deployment_that_is_due_or_was_interrupted_makes_its_target_due() {
     }
 }
 
-/// They stand in outputs, in the state, and in configurations.
+/// Outputs, the state and configurations contain these words.
 #[test]
-fn the_words_stay_what_they_are() {
+fn words_of_the_contract_are_stable() {
     fn words<T: VariantArray + Into<&'static str> + Copy>() -> String {
         T::VARIANTS.iter().map(|word| (*word).into()).collect::<Vec<&str>>().join(" ")
     }
-    assert_eq!(words::<DecidedBy>(), "poll hand mark running rollback");
+    assert_eq!(words::<Trigger>(), "poll hand mark running rollback");
     assert_eq!(words::<DeploymentState>(), "pending running succeeded dead superseded dropped");
     assert_eq!(
         words::<ErrorCode>(),
@@ -358,18 +360,18 @@ fn the_words_stay_what_they_are() {
          command http timeout verify"
     );
     assert_eq!(
-        <Event as strum::VariantNames>::VARIANTS.join(" "),
+        <NotifyEvent as strum::VariantNames>::VARIANTS.join(" "),
         "failed dead rolled_back recovered deployed available unknown discovered"
     );
 }
 
 #[test]
-fn each_candidate_has_the_verdict_of_where_it_stands() {
+fn each_candidate_has_the_verdict_of_its_place() {
     let listed = versions(&["v1.0.0", "v2.0.0", "v3.0.0", "v4.0.0", "v5.0.0"]);
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0", "v2.0.0", "v3.0.0"]));
     stage.mark(&Mark::Deployed(tag("v2.0.0")));
-    let verdicts = |stage: &tests::Stage| -> Vec<(VerdictKind, String)> {
+    let verdicts = |stage: &tests::TestStage| -> Vec<(VerdictKind, String)> {
         stage.verdicts(&listed).into_iter().map(|verdict| (verdict.kind, verdict.reason)).collect()
     };
     let kinds: Vec<VerdictKind> = verdicts(&stage).into_iter().map(|(kind, _)| kind).collect();
@@ -377,16 +379,16 @@ fn each_candidate_has_the_verdict_of_where_it_stands() {
         kinds,
         [
             VerdictKind::Next,
-            VerdictKind::PassedBy,
+            VerdictKind::NewerFirst,
             VerdictKind::Given,
             VerdictKind::Deployed,
-            VerdictKind::PassedOver
+            VerdictKind::NotNewer
         ]
     );
 
     let failed = pending(tag("v3.0.0"), None);
     let listed_before = versions(&["v1.0.0", "v2.0.0", "v3.0.0"]);
-    let recorded = |stage: &tests::Stage| stage.verdicts(&listed_before).remove(0).reason;
+    let recorded = |stage: &tests::TestStage| stage.verdicts(&listed_before).remove(0).reason;
     stage.open.pending = Some(Deployment { attempts: 0, ..failed.clone() });
     assert!(recorded(&stage).contains("is planned"));
     stage.open.pending = Some(failed.clone());
@@ -403,7 +405,7 @@ fn each_candidate_has_the_verdict_of_where_it_stands() {
     assert_eq!(verdicts(&stage)[0].0, VerdictKind::Held);
 }
 
-/// What an index has for amd64 and arm64.
+/// The digests of an index, and of its amd64 and arm64 images.
 fn index(digits: [char; 3]) -> Platforms {
     let [of, amd64, arm64] =
         digits.map(|digit| Digest::new(&format!("sha256:{}", digit.to_string().repeat(64))).ok());
@@ -412,7 +414,7 @@ fn index(digits: [char; 3]) -> Platforms {
 }
 
 #[test]
-fn of_a_mutable_tag_only_the_platforms_named_count() {
+fn only_the_named_platforms_of_a_mutable_tag_count() {
     let mut stage = semver();
     stage.target.digest = true;
     stage.target.gates.platforms = vec!["linux/amd64".to_owned()];
@@ -421,7 +423,7 @@ fn of_a_mutable_tag_only_the_platforms_named_count() {
         stage.platforms = platforms;
         let decision = stage.poll(&listed);
         let digest = decision.state.high_water.as_ref().unwrap().digest.clone();
-        assert_eq!(digest, stage.platforms.of, "the digest of now is remembered");
+        assert_eq!(digest, stage.platforms.of, "the current digest is remembered");
         (decision.status, decision.deploy.is_some())
     };
     assert_eq!(poll(index(['1', 'a', 'c'])), (Status::Baseline, false));
@@ -429,26 +431,26 @@ fn of_a_mutable_tag_only_the_platforms_named_count() {
     assert_eq!(poll(index(['2', 'a', 'd'])), (Status::UpToDate, false));
     assert_eq!(poll(index(['3', 'b', 'd'])), (Status::Pending, true), "amd64");
     assert_eq!(poll(index(['4', 'b', 'e'])), (Status::UpToDate, false), "arm64 alone once more");
-    // One image in place of the index: whether it is the same nobody can tell.
+    // A single image instead of the index: nothing tells whether it is the same.
     let single = Platforms { images: vec![("linux/amd64".to_owned(), None)], ..index(['5', 'b', 'e']) };
     assert_eq!(poll(single), (Status::Pending, true));
     assert_eq!(poll(index(['6', 'b', 'e'])), (Status::Pending, true));
 }
 
 #[test]
-fn platforms_that_were_read_of_another_digest_are_not_compared() {
+fn platforms_of_another_digest_are_not_compared() {
     let mut stage = semver();
     stage.target.digest = true;
     stage.target.gates.platforms = vec!["linux/amd64".to_owned()];
     let listed = versions(&["v1.0.0"]);
     stage.platforms = index(['1', 'a', 'c']);
     stage.poll(&listed);
-    // As an earlier version left it.
+    // The state of an earlier version.
     let state = stage.state.as_mut().unwrap();
     state.given_platforms = None;
     stage.platforms = index(['2', 'a', 'd']);
     assert_eq!(stage.poll(&listed).status, Status::Pending);
-    // The tag moved between the two questions.
+    // The tag moved between the two requests.
     stage.state.as_mut().unwrap().given_platforms.as_mut().unwrap().now.of = index(['9', 'a', 'c']).of;
     stage.platforms = index(['3', 'a', 'd']);
     assert_eq!(stage.poll(&listed).status, Status::Pending);

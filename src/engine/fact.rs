@@ -1,31 +1,31 @@
-//! What a decision may need to know beyond the listing. Deciding is pure: whoever wants a decision answers.
+//! Facts that a decision may need beyond the listing. Deciding is pure: its caller provides them.
 
 use jiff::Timestamp;
 
-use super::{Failure, Reported, StageRun};
+use super::{Failure, ProbeAnswer, StageRun};
 use crate::reference::{Digest, Platforms, Repository, Tag};
 use crate::target::Name;
 
-/// An answer, or why there is none.
+/// A fact, or why it is unknown.
 pub(crate) type Fact<T> = Result<T, Unknown>;
 
 /// Why a fact is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Unknown {
-    /// Whoever was asked did not answer.
+    /// The check failed.
     Failed(Failure),
-    /// Nobody is asked.
+    /// It was not checked, and is not checked now.
     NotChecked,
 }
 
-/// Answers for one target. What a source does not know, nobody is asked. Asked twice, a source answers the same.
+/// The facts of one target. By default a fact is not checked. A second question gets the same answer as the first.
 pub(crate) trait Facts {
     /// What the tag points at now. None: the registry has no manifest under that tag.
     fn digest(&self, _tag: &Tag) -> Fact<Option<Digest>> {
         Err(Unknown::NotChecked)
     }
 
-    /// When the tag was pushed. None: the registry does not tell.
+    /// When the tag was pushed. None: the registry has no push times.
     fn pushed_at(&self, _tag: &Tag) -> Fact<Option<Timestamp>> {
         Err(Unknown::NotChecked)
     }
@@ -40,29 +40,29 @@ pub(crate) trait Facts {
         Err(Unknown::NotChecked)
     }
 
-    /// What the tag pointed at when it was first seen together with others, where that was asked: it tells one image
-    /// under two names from two images.
+    /// The tag's digest when it was first seen together with others, if it was asked then. It tells two names of one
+    /// image from two images.
     fn image(&self, _tag: &Tag) -> Fact<Option<Digest>> {
         Err(Unknown::NotChecked)
     }
 
-    /// When the target was last given the tag, if ever.
+    /// When the tag was last deployed to the target, if ever.
     fn given_at(&self, _tag: &Tag) -> Fact<Option<Timestamp>> {
         Err(Unknown::NotChecked)
     }
 
-    /// What another stage of the project ran, in the order in which that began.
+    /// What another stage of the project ran, earliest first.
     fn runs(&self, _stage: &Name) -> Fact<Vec<StageRun>> {
         Err(Unknown::NotChecked)
     }
 
-    /// Whether the stage's own gates let this content of the tag pass; else why not.
+    /// Whether the stage's `gate` steps accept this digest of the tag; if not, why.
     fn gate(&self, _tag: &Tag, _digest: &Digest) -> Fact<Result<(), String>> {
         Err(Unknown::NotChecked)
     }
 
-    /// What the stage itself says that it runs.
-    fn running(&self) -> Fact<Reported> {
+    /// What the stage's probe reports.
+    fn running(&self) -> Fact<ProbeAnswer> {
         Err(Unknown::NotChecked)
     }
 }

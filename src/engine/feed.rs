@@ -1,13 +1,13 @@
-//! The change feed of an owner: which of its repositories can have something new, from a few rows of the
-//! server's list of package versions (guarantees: Asking Gitea and Forgejo only for what changed).
-//! Pure: pages come from a closure, moments with them.
+//! The change feed of an owner: which of its repositories may have changed, from a few rows of the server's list of
+//! package versions (guarantees: Asking Gitea and Forgejo only for what changed). Pure: a closure gives the pages with
+//! their times.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// A version of a package, as the server lists it, the newest first.
+/// A version of a package. The server lists the newest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FeedRow {
     /// Grows with each row, over all owners.
@@ -19,7 +19,7 @@ pub(crate) struct FeedRow {
     pub(crate) created_at: Timestamp,
 }
 
-/// Who an owner is: the id stays when the owner is renamed.
+/// An owner of packages. The ID stays when the owner is renamed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Owner {
     pub(crate) id: i64,
@@ -27,30 +27,30 @@ pub(crate) struct Owner {
     pub(crate) login: String,
 }
 
-/// One answer of the server.
+/// One page of the feed.
 #[derive(Clone, Debug)]
 pub(crate) struct FeedPage {
     pub(crate) rows: Vec<FeedRow>,
-    /// Of the rows; None where there are none.
+    /// The owner of the rows; None: there are no rows.
     pub(crate) owner: Option<Owner>,
     /// How many versions the owner has.
     pub(crate) total: u64,
-    /// The server's clock, and ours.
+    /// The server's clock and our clock when the page was read.
     pub(crate) server_time: Timestamp,
     pub(crate) our_time: Timestamp,
 }
 
-/// What was seen of an owner's feed.
+/// How far an owner's feed was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cursor {
     total: u64,
-    /// The newest row; None where the owner has none.
+    /// The newest row; None: the owner has no rows.
     top: Option<Seen>,
-    /// The rows beside which others can still come. None: not all of them were read.
+    /// Rows so recent that rows with an earlier time can still appear. None: not all of them were read.
     window: Option<Vec<Seen>>,
     server_time: Timestamp,
     our_time: Timestamp,
-    /// None where no row named one yet.
+    /// None: no row has named the owner yet.
     #[serde(default)]
     owner: Option<Owner>,
 }
@@ -61,50 +61,51 @@ struct Seen {
     created_at: Timestamp,
 }
 
-/// What can have changed since a cursor.
+/// What may have changed since a cursor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Changes {
     Nothing,
-    /// Only the images that have new rows, if their tags explain the rows that vanished.
+    /// Only the images with new rows, if their tags explain the rows that vanished.
     Some(Pushed),
-    /// Any image may have.
+    /// Any image may have changed.
     Everything,
 }
 
-/// New rows.
+/// The new rows of a feed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Pushed {
-    /// By image (lower case); untagged children are left out.
+    /// By image, in lower case; without untagged children.
     pub(crate) rows: BTreeMap<String, Vec<FeedRow>>,
-    /// How many rows vanished: a tag that is pushed again replaces its row on old Gitea and Forgejo, a
-    /// deletion replaces nothing.
+    /// How many rows vanished. A deletion removes a row; on old Gitea and Forgejo, a tag that is pushed again replaces its
+    /// row.
     pub(crate) vanished: u64,
 }
 
-/// How many tags an image had at a moment of our clock.
+/// How many tags an image had, and when, by our clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Count {
     pub(crate) tags: u64,
     pub(crate) at: Timestamp,
 }
 
-/// A row can become visible this long after its time: a slow transaction, nodes with different clocks.
+/// A row can become visible this long after its time, because of slow transactions or nodes with different clocks.
 const LATE: SignedDuration = SignedDuration::from_secs(60);
 
-/// The server's clock against ours: more of a step than this makes times worthless.
+/// If the server's clock moves against ours by more than this, its times are not trusted.
 const CLOCK_STEP: SignedDuration = SignedDuration::from_secs(30);
 
-/// Times of the server are whole seconds, rounded down.
+/// The server rounds times down to whole seconds.
 const ROUNDED: SignedDuration = SignedDuration::from_secs(2);
 
-/// Rows of the first page of a walk, unless more are expected, and of every other page.
+/// Rows on the first page of a walk, unless more are expected.
 const FIRST_ROWS: usize = 10;
+/// Rows on every other page.
 const ROWS: usize = 50;
 
-/// Finds what can have changed since the cursor, and the cursor of now.
+/// Finds what may have changed since the cursor, and returns the new cursor.
 ///
-/// `page` gives the rows of a page (from 1) of so many rows. `configured`: how many of the owner's
-/// repositories are configured; reading more pages than that would cost more than listing them all.
+/// `page` takes the number of a page (from 1) and its size in rows. `configured`: how many of the owner's repositories are
+/// configured. Reading more pages than that would cost more than listing them all.
 ///
 /// # Errors
 /// Those of `page`.
@@ -140,17 +141,17 @@ pub(crate) fn changes<E>(
 }
 
 impl Cursor {
-    /// The owner that the rows named last.
+    /// The owner that the last rows named.
     pub(crate) fn owner(&self) -> Option<&Owner> {
         self.owner.as_ref()
     }
 
-    /// Rows of this time or earlier were there when it was read.
+    /// All rows up to this time were visible when the cursor was read.
     pub(crate) fn known_until(&self) -> Timestamp {
         known_until(self.server_time, self.top.map(|top| top.created_at))
     }
 
-    /// Whether its times can be compared with the server's of now, and its rows are of the same owner.
+    /// Whether the cursor can be compared with a page: same owner, and no clock was set meanwhile.
     fn is_trusted(&self, now: &FeedPage) -> bool {
         let FeedPage { server_time, our_time, ref owner, .. } = *now;
         let top = self.top.map_or(Timestamp::MIN, |top| top.created_at);
@@ -164,7 +165,7 @@ impl Cursor {
         is_complete && !is_behind && !went_back && step.abs() <= CLOCK_STEP && is_same_owner
     }
 
-    /// Whether the second of its top, and every slow transaction of it, was over when it was read.
+    /// Whether no more rows could appear at or before the time of its top row.
     fn is_settled(&self) -> bool {
         self.top.is_none_or(|top| top.created_at <= self.known_until())
     }
@@ -178,13 +179,13 @@ impl Cursor {
         let is_unknown =
             |row: &&FeedRow| row.created_at > self.known_until() && !window.contains(&Seen::of(row));
         let unknown: Vec<&FeedRow> = walk.rows.iter().filter(is_unknown).collect();
-        // Fewer rows than those of before and the new ones: some vanished. More: some are not among those read.
+        // Fewer rows than expected: some vanished. More: some new rows were not read.
         let expected = self.total.saturating_add(unknown.len() as u64);
         let Some(vanished) = expected.checked_sub(walk.total).filter(|_| !walk.is_cut) else {
             return Changes::Everything;
         };
         let mut rows: BTreeMap<String, Vec<FeedRow>> = BTreeMap::new();
-        // Untagged children of an index, named by their digest, are nothing to deploy.
+        // Untagged children of an index are named by their digest and cannot be deployed.
         for row in unknown.iter().copied().filter(|row| !row.version.contains(':')) {
             rows.entry(row.name.to_lowercase()).or_default().push(row.clone());
         }
@@ -194,8 +195,8 @@ impl Cursor {
         Changes::Some(Pushed { rows, vanished })
     }
 
-    /// How many of the rows certainly came after the count. A row that came between this cursor and the count is
-    /// new to the one and counted by the other.
+    /// How many of the rows certainly came after the count. A row between this cursor and the count is new to the cursor,
+    /// but already counted.
     fn not_counted(&self, count: Count, rows: &[FeedRow]) -> u64 {
         let ahead = self.server_time.duration_since(self.our_time);
         let counted_at = count.at.saturating_add(ahead.saturating_add(ROUNDED)).unwrap_or(Timestamp::MAX);
@@ -209,19 +210,19 @@ impl Seen {
     }
 }
 
-/// What the tags of the images with new rows say of the rows that vanished.
+/// Whether the images with new rows account for the rows that vanished.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Explained {
-    /// An image without a new row lost one, or can have: everything may have changed.
+    /// An image without a new row lost a row, or may have: everything may have changed.
     pub(crate) is_elsewhere: bool,
-    /// By image, as far as they were counted.
+    /// The new counts, by image, as far as they were counted.
     pub(crate) counts: HashMap<String, Count>,
-    /// Only for want of a count of before.
+    /// `is_elsewhere` only because an earlier count is missing.
     pub(crate) lacks_counts: bool,
 }
 
-/// Explains the rows that vanished. `counts`: of the images, as of `since` or later. `list` counts the tags of an
-/// image now; None where it cannot.
+/// Explains the rows that vanished. `counts`: the tags of each image, as of `since` or later. `list` counts the tags of an
+/// image now; None: it cannot.
 pub(crate) fn explain(
     since: &Cursor,
     pushed: &Pushed,
@@ -241,11 +242,11 @@ pub(crate) fn explain(
     }
     explained.is_elsewhere = true;
     if pushed.rows.len() >= configured {
-        // To list everything costs no more.
+        // Listing everything costs no more.
         return explained;
     }
-    // A tag that was pushed again and one that was deleted look alike: their image has fewer tags than new rows
-    // would give it, and is listed.
+    // A tag that was pushed again and a deleted tag look alike: the image has fewer tags than its new rows would
+    // give it. So every image with new rows is listed and counted.
     let mut vanished: i64 = 0;
     for (name, rows, before) in images() {
         let Some(after) = list(name) else {
@@ -265,21 +266,20 @@ pub(crate) fn explain(
     explained
 }
 
-/// Of this time and earlier there is no row that is not visible at this moment. Never later than the newest row, so
-/// that rows that are later by more are looked at, too.
+/// All rows up to this time are visible now. Never later than the newest row, so that later rows are still compared.
 fn known_until(server_time: Timestamp, top: Option<Timestamp>) -> Timestamp {
     let settled = server_time.saturating_sub(LATE).unwrap_or(Timestamp::MIN);
     top.map_or(Timestamp::MIN, |top| top.min(settled))
 }
 
-/// The newest rows, each once.
+/// The newest rows of a feed, each once.
 struct Walk {
     rows: Vec<FeedRow>,
     owner: Option<Owner>,
     total: u64,
     server_time: Timestamp,
     our_time: Timestamp,
-    /// It ended before all rows were read that are needed.
+    /// It ended before all needed rows were read.
     is_cut: bool,
 }
 
@@ -292,7 +292,7 @@ impl Walk {
         Cursor {
             total: self.total,
             top: self.rows.first().map(Seen::of),
-            // Where the oldest of a part is recent, so may be those that follow.
+            // If even the oldest row read is recent, rows that were not read may be recent, too.
             window: (!self.is_cut || window.len() < self.rows.len()).then_some(window),
             server_time: self.server_time,
             our_time: self.our_time,
@@ -301,9 +301,8 @@ impl Walk {
     }
 }
 
-/// Reads rows from the newest down to the first that was there at the look before (`known_until`), or that is
-/// needed for none after this one. `first`: page 1, of `limit` rows. Begun again once where the total changes
-/// meanwhile.
+/// Reads rows from the newest down to the first that was visible at the last read (`known_until`) and is settled now.
+/// `first`: page 1, of `limit` rows. If the total changes during the walk, it starts again once.
 fn walk<E>(
     first: FeedPage,
     limit: usize,
@@ -319,7 +318,7 @@ fn walk<E>(
     Ok(Walk { is_cut: again.is_cut || !is_steady, ..again })
 }
 
-/// Gives also whether the total stayed the same under it.
+/// Returns also whether the total stayed the same during the walk.
 fn walk_on<E>(
     first: FeedPage,
     limit: usize,

@@ -1,122 +1,131 @@
-//! The gates: whether a candidate may be deployed now, and if not, why and until when.
+//! The gates: whether a candidate may be deployed now, and if not, what blocks it and until when.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::fact::{Fact, Facts, Unknown};
-use super::state::{Sighted, StageRun};
+use super::state::{SeenCandidate, StageRun};
 use crate::policy::{Bump, Candidate};
 use crate::reference::{Repository, Tag};
 use crate::target::Target;
 use crate::target::gate::After;
 
-/// Why a candidate is not deployed yet.
+/// What blocks a candidate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Waits {
+pub(crate) struct BlockedBy {
     pub(super) reason: String,
-    /// When that can change, where it can be known.
+    /// When that can change, if known.
     pub(super) until: Option<Timestamp>,
-    pub(super) by: Blocked,
+    pub(super) kind: BlockKind,
 }
 
-/// What blocks a candidate.
+/// The kind of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Blocked {
-    /// A gate that can pass by itself.
+pub(crate) enum BlockKind {
+    /// A gate that can pass without help.
     ForNow,
-    /// `max_bump`: until it is deployed manually, or high-water comes nearer.
+    /// `max_bump`: blocked until it is deployed manually, or high-water comes nearer.
     Distance,
-    /// Another image, and nothing tells which of the two is newer.
+    /// Another image appeared with it, and nothing tells which of the two is newer.
     Tie,
-    /// The same image goes under another name.
+    /// Another tag of the same image is deployed instead.
     SameImage,
-    /// A gate of which nobody was asked.
+    /// A gate that was not checked.
     NotChecked,
 }
 
-impl Waits {
-    fn for_now(reason: String, until: Option<Timestamp>) -> Waits {
-        Waits { reason, until, by: Blocked::ForNow }
+impl BlockedBy {
+    fn for_now(reason: String, until: Option<Timestamp>) -> BlockedBy {
+        BlockedBy { reason, until, kind: BlockKind::ForNow }
     }
 }
 
-/// What a candidate is judged on.
-pub(super) struct Gatekeeper<'a> {
+/// Checks the gates of a target.
+pub(super) struct GateCheck<'a> {
     pub(super) target: &'a Target,
     pub(super) facts: &'a dyn Facts,
     pub(super) high_water: Option<&'a Candidate>,
     pub(super) now: Timestamp,
 }
 
-impl Gatekeeper<'_> {
-    /// None: it passes every gate. Those that cost no request are asked first. `seen`: the candidate as it was first
-    /// seen; what is asked of it is remembered there.
+impl GateCheck<'_> {
+    /// What blocks the candidate; None: it passes every gate. Gates that cost no request are checked first. `seen`: when
+    /// the candidate was first seen; answers about it are kept there.
     ///
     /// # Errors
-    /// What has to be known could not be asked.
-    pub(super) fn stops(&self, candidate: &Candidate, seen: &mut Sighted) -> Fact<Option<Waits>> {
+    /// A fact that a gate needs could not be checked.
+    pub(super) fn blocked_by(
+        &self,
+        candidate: &Candidate,
+        seen: &mut SeenCandidate,
+    ) -> Fact<Option<BlockedBy>> {
         let gates = &self.target.gates;
         let tag = &candidate.listed.tag;
-        if let Some(waits) = gates.max_bump.and_then(|allowed| self.bump(candidate, allowed)) {
-            return Ok(Some(waits));
+        if let Some(block) = gates.max_bump.and_then(|allowed| self.bump(candidate, allowed)) {
+            return Ok(Some(block));
         }
         if let Some(age) = gates.min_age
-            && let Some(waits) = checked("min_age", tag, self.min_age(candidate, age, seen))?
+            && let Some(block) = checked("min_age", tag, self.min_age(candidate, age, seen))?
         {
-            return Ok(Some(waits));
+            return Ok(Some(block));
         }
         if let Some(after) = &gates.after
-            && let Some(waits) = checked("after", tag, self.after(tag, after, seen))?
+            && let Some(block) = checked("after", tag, self.after(tag, after, seen))?
         {
-            return Ok(Some(waits));
+            return Ok(Some(block));
         }
         for repository in &gates.with {
-            if let Some(waits) = checked("with", tag, self.with(repository, tag))? {
-                return Ok(Some(waits));
+            if let Some(block) = checked("with", tag, self.with(repository, tag))? {
+                return Ok(Some(block));
             }
         }
         if !gates.platforms.is_empty()
-            && let Some(waits) = checked("platforms", tag, self.platforms(tag))?
+            && let Some(block) = checked("platforms", tag, self.platforms(tag))?
         {
-            return Ok(Some(waits));
+            return Ok(Some(block));
         }
         if gates.steps.is_empty() { Ok(None) } else { checked("gate", tag, self.own_gates(tag)) }
     }
 
-    /// Last of all: they may take long.
-    fn own_gates(&self, tag: &Tag) -> Fact<Option<Waits>> {
+    /// The stage's own `gate` steps, checked last because they may take long.
+    fn own_gates(&self, tag: &Tag) -> Fact<Option<BlockedBy>> {
         let Some(digest) = self.facts.digest(tag)? else {
             let reason = format!("gate: the registry has no manifest for {tag}");
-            return Ok(Some(Waits::for_now(reason, None)));
+            return Ok(Some(BlockedBy::for_now(reason, None)));
         };
         let refusal = self.facts.gate(tag, &digest)?.err();
-        Ok(refusal.map(|why| Waits::for_now(format!("gate: {tag}: {why}"), None)))
+        Ok(refusal.map(|why| BlockedBy::for_now(format!("gate: {tag}: {why}"), None)))
     }
 
-    fn with(&self, repository: &Repository, tag: &Tag) -> Fact<Option<Waits>> {
+    fn with(&self, repository: &Repository, tag: &Tag) -> Fact<Option<BlockedBy>> {
         let missing = !self.facts.is_present(repository, tag)?;
-        Ok(missing.then(|| Waits::for_now(format!("with: {repository} has no {tag} yet"), None)))
+        Ok(missing.then(|| BlockedBy::for_now(format!("with: {repository} has no {tag} yet"), None)))
     }
 
-    fn bump(&self, candidate: &Candidate, allowed: Bump) -> Option<Waits> {
+    fn bump(&self, candidate: &Candidate, allowed: Bump) -> Option<BlockedBy> {
         let high_water = self.high_water?;
         let distance = self.target.policy.distance(high_water, candidate)?;
-        (distance > allowed).then(|| Waits {
+        (distance > allowed).then(|| BlockedBy {
             reason: format!(
                 "max_bump: {} is a {distance} version away from {}; to deploy it: tagship deploy {} {}",
                 candidate.listed.tag, high_water.listed.tag, self.target.id, candidate.listed.tag
             ),
             until: None,
-            by: Blocked::Distance,
+            kind: BlockKind::Distance,
         })
     }
 
-    fn min_age(&self, candidate: &Candidate, age: Duration, seen: &mut Sighted) -> Fact<Option<Waits>> {
+    fn min_age(
+        &self,
+        candidate: &Candidate,
+        age: Duration,
+        seen: &mut SeenCandidate,
+    ) -> Fact<Option<BlockedBy>> {
         let tag = &candidate.listed.tag;
         let is_high_water = self.high_water.is_some_and(|high_water| high_water.listed.tag == *tag);
         let pushed_at = if is_high_water {
-            // The same tag with another digest: when that was pushed, no registry tells.
+            // The same tag with another digest: no registry has the push time of that.
             None
         } else {
             if seen.pushed_at.is_none() {
@@ -130,10 +139,10 @@ impl Gatekeeper<'_> {
             return Ok(None);
         };
         Ok((self.now < until)
-            .then(|| Waits::for_now(format!("min_age: {tag} {what} at {since:.0}"), Some(until))))
+            .then(|| BlockedBy::for_now(format!("min_age: {tag} {what} at {since:.0}"), Some(until))))
     }
 
-    fn after(&self, tag: &Tag, after: &After, seen: &mut Sighted) -> Fact<Option<Waits>> {
+    fn after(&self, tag: &Tag, after: &After, seen: &mut SeenCandidate) -> Fact<Option<BlockedBy>> {
         let digest = match (self.facts.digest(tag), &seen.asked_digest) {
             (Err(Unknown::NotChecked), Some(digest)) => Some(digest.clone()),
             (answer, _) => answer?,
@@ -143,12 +152,12 @@ impl Gatekeeper<'_> {
         }
         let is_same = |run: &StageRun| match (&run.digest, &digest) {
             (Some(run), Some(wanted)) => run == wanted,
-            // What was marked without a digest is known by its tag.
+            // A mark has no digest: compare the tags.
             _ => run.tag == *tag,
         };
         let stage = &after.stage;
         let runs = self.facts.runs(stage)?;
-        let mut best: Option<Waits> = None;
+        let mut best: Option<BlockedBy> = None;
         for run in runs.iter().filter(|run| is_same(run)) {
             let Ok(until) = run.from.checked_add(after.lasting) else {
                 continue;
@@ -156,24 +165,26 @@ impl Gatekeeper<'_> {
             match run.until {
                 _ if run.left_by_going_back => {
                     let reason = format!("after: {stage} went back from {}", run.tag);
-                    best = best.or(Some(Waits::for_now(reason, None)));
+                    best = best.or(Some(BlockedBy::for_now(reason, None)));
                 }
                 Some(left) if left >= until => return Ok(None),
                 Some(_) => {
-                    let reason = format!("after: {stage} left {} too soon", run.tag);
-                    best = best.or(Some(Waits::for_now(reason, None)));
+                    let reason = format!("after: {stage} ran {} for too short a time", run.tag);
+                    best = best.or(Some(BlockedBy::for_now(reason, None)));
                 }
                 None if self.now >= until => return Ok(None),
                 None => {
-                    let reason = format!("after: {stage} runs it since {:.0}", run.from);
-                    best = Some(Waits::for_now(reason, Some(until)));
+                    let reason = format!("after: {stage} has run it since {:.0}", run.from);
+                    best = Some(BlockedBy::for_now(reason, Some(until)));
                 }
             }
         }
-        Ok(Some(best.unwrap_or_else(|| Waits::for_now(format!("after: {stage} has not run it yet"), None))))
+        Ok(Some(
+            best.unwrap_or_else(|| BlockedBy::for_now(format!("after: {stage} has not run it yet"), None)),
+        ))
     }
 
-    fn platforms(&self, tag: &Tag) -> Fact<Option<Waits>> {
+    fn platforms(&self, tag: &Tag) -> Fact<Option<BlockedBy>> {
         let has = self.facts.platforms(tag)?;
         let is_there = |wanted: &&String| has.taken_by(wanted).next().is_some();
         let missing: Vec<&str> = self
@@ -185,17 +196,17 @@ impl Gatekeeper<'_> {
             .map(String::as_str)
             .collect();
         Ok((!missing.is_empty())
-            .then(|| Waits::for_now(format!("platforms: {tag} has no {} yet", missing.join(", ")), None)))
+            .then(|| BlockedBy::for_now(format!("platforms: {tag} has no {} yet", missing.join(", ")), None)))
     }
 }
 
-/// What a gate says, or that nobody was asked what it needs to know.
-fn checked(gate: &str, tag: &Tag, said: Fact<Option<Waits>>) -> Fact<Option<Waits>> {
+/// A gate's answer, or a block if the fact it needs is not checked.
+fn checked(gate: &str, tag: &Tag, said: Fact<Option<BlockedBy>>) -> Fact<Option<BlockedBy>> {
     match said {
-        Err(Unknown::NotChecked) => Ok(Some(Waits {
+        Err(Unknown::NotChecked) => Ok(Some(BlockedBy {
             reason: format!("{gate}: not checked for {tag}"),
             until: None,
-            by: Blocked::NotChecked,
+            kind: BlockKind::NotChecked,
         })),
         said => said,
     }

@@ -1,15 +1,16 @@
-//! What people do to a stage (mark, deploy by hand, edit its rule, delete tags), and what no poll may make of it.
+//! Polls after interventions: marks, manual deployments, edited rules, deleted tags.
 
-use super::tests::{Stage, by_hand, listing, newest, now, semver, tag, versions};
+use super::tests::{TestStage, deploy_manually, listing, newest, now, semver, tag, versions};
 use super::*;
 use crate::policy::{Order, Policy, Rule};
 use crate::reference::{Listing, Repository};
 
-fn by_hand_in(stage: &mut Stage, listed: &ListedTag, holds: Option<&str>) -> bool {
-    let by_hand = by_hand(&stage.target, stage.state.as_ref(), listed, Content::Current, holds, now());
-    stage.state = Some(by_hand.state);
+fn deploy_manually_in(stage: &mut TestStage, listed: &ListedTag, holds: Option<&str>) -> bool {
+    let deploy_manually =
+        deploy_manually(&stage.target, stage.state.as_ref(), listed, ManualContent::Current, holds, now());
+    stage.state = Some(deploy_manually.state);
     stage.given.insert(listed.tag.clone(), now());
-    by_hand.goes_back
+    deploy_manually.goes_back
 }
 
 fn second(second: i64) -> Option<Timestamp> {
@@ -17,7 +18,7 @@ fn second(second: i64) -> Option<Timestamp> {
 }
 
 #[test]
-fn a_mark_by_name_does_not_outlive_marking_none() {
+fn mark_none_clears_an_earlier_mark() {
     let mut stage = newest();
     stage.poll(&listing(&[("dev-1", 100)]));
     let listed = listing(&[("dev-1", 100), ("dev-2", 200)]);
@@ -27,7 +28,7 @@ fn a_mark_by_name_does_not_outlive_marking_none() {
 }
 
 #[test]
-fn a_mark_of_a_tag_that_the_rule_does_not_take_leaves_the_first_poll_and_earlier_marks_alone() {
+fn mark_of_an_unmatched_tag_keeps_the_first_poll_and_earlier_marks() {
     let mut stage = semver();
     stage.mark(&Mark::Deployed(tag("hotfix")));
     assert_eq!(stage.poll(&versions(&["v1.0.0"])).status, Status::Baseline);
@@ -40,7 +41,7 @@ fn a_mark_of_a_tag_that_the_rule_does_not_take_leaves_the_first_poll_and_earlier
 }
 
 #[test]
-fn a_mark_supersedes_an_older_pending_deployment_though_high_water_is_newer_still() {
+fn mark_supersedes_an_older_pending_deployment_below_high_water() {
     for marked in ["v2.0.0", "v3.0.0"] {
         let mut stage = semver();
         stage.poll(&versions(&["v1.0.0", "v2.0.0", "v3.0.0"]));
@@ -51,11 +52,11 @@ fn a_mark_supersedes_an_older_pending_deployment_though_high_water_is_newer_stil
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0", "v2.0.0", "v3.0.0"]));
     stage.pending("v3.0.0", None);
-    assert_eq!(stage.mark(&Mark::Deployed(tag("v2.0.0"))).pending_becomes, None, "a newer one goes on");
+    assert_eq!(stage.mark(&Mark::Deployed(tag("v2.0.0"))).pending_becomes, None, "a newer one stays");
 }
 
 #[test]
-fn a_mark_supersedes_what_waits_where_that_is_not_known_to_be_newer_still() {
+fn mark_supersedes_a_pending_deployment_unless_that_is_newer() {
     for (waits, said) in [("v2.0.0", Mark::Reset(tag("v1.0.0"))), ("hotfix", Mark::Deployed(tag("v3.0.0")))] {
         let mut stage = semver();
         stage.poll(&versions(&["v1.0.0", "v2.0.0"]));
@@ -65,15 +66,15 @@ fn a_mark_supersedes_what_waits_where_that_is_not_known_to_be_newer_still() {
 }
 
 #[test]
-fn a_mark_by_name_supersedes_what_waits_once_its_place_shows_that_to_be_older() {
+fn mark_supersedes_a_pending_deployment_once_the_listing_shows_it_is_older() {
     let listed = listing(&[("dev-1", 100), ("dev-2", 200), ("dev-3", 300)]);
     for (waits, marked, becomes) in [
         ("dev-2", "dev-3", Some(DeploymentState::Superseded)),
         ("dev-3", "dev-2", None),
         ("dev-3", "dev-1", None),
-        // Nobody lists it any more: what waits is not known to be older.
+        // The mark is not listed: nothing tells that the pending deployment is older.
         ("dev-3", "dev-0", None),
-        // Not listed, or not read as far as that.
+        // The pending deployment's tag is not listed, or the list was not read that far.
         ("dev-0", "dev-3", Some(DeploymentState::Superseded)),
     ] {
         let mut stage = newest();
@@ -95,7 +96,7 @@ fn a_mark_by_name_supersedes_what_waits_once_its_place_shows_that_to_be_older() 
 }
 
 #[test]
-fn a_mark_that_waits_for_its_place_is_forgotten_by_a_reset_of_a_tag_that_has_one() {
+fn reset_of_a_known_tag_clears_a_mark_without_a_place() {
     for (said, waiting) in [
         (Mark::Deployed(tag("dev-1")), Some(tag("dev-3"))),
         (Mark::Reset(tag("hotfix")), Some(tag("dev-3"))),
@@ -109,7 +110,7 @@ fn a_mark_that_waits_for_its_place_is_forgotten_by_a_reset_of_a_tag_that_has_one
 }
 
 #[test]
-fn a_high_water_given_back_that_the_edited_rule_does_not_take_starts_a_baseline() {
+fn restored_high_water_that_the_edited_rule_does_not_match_starts_a_baseline() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0"]));
     let before = stage.state.as_ref().unwrap().high_water.clone();
@@ -124,7 +125,7 @@ fn a_high_water_given_back_that_the_edited_rule_does_not_take_starts_a_baseline(
 }
 
 #[test]
-fn a_pending_deployment_of_another_repository_is_dropped() {
+fn pending_deployment_of_another_repository_is_dropped() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0"]));
     stage.pending("v1.0.0", None);
@@ -133,78 +134,85 @@ fn a_pending_deployment_of_another_repository_is_dropped() {
 }
 
 #[test]
-fn a_tag_of_the_same_second_that_came_before_the_one_deployed_by_hand_is_not_new() {
+fn earlier_tag_of_the_same_second_as_a_manual_deployment_is_not_new() {
     let listed = listing(&[("dev-1", 100), ("dev-2", 200), ("dev-3", 200)]);
     let mut stage = newest();
     stage.poll(&listing(&[("dev-1", 100)]));
-    // The registry tells the push time of a single tag, and not its sequence.
+    // For a single tag, the registry gives the push time without the sequence.
     let chosen = ListedTag { pushed_at: second(200), ..ListedTag::named(tag("dev-3")) };
-    assert!(!by_hand_in(&mut stage, &chosen, Some("alice")));
+    assert!(!deploy_manually_in(&mut stage, &chosen, Some("alice")));
     assert_eq!(stage.deploys(&listed), None);
     assert_eq!(stage.state.unwrap().high_water.unwrap().sequence, Some(2));
 }
 
 #[test]
-fn what_came_between_a_deployment_by_hand_and_another_push_of_its_tag_is_new() {
+fn tag_between_a_manual_deployment_and_a_second_push_of_its_tag_is_new() {
     let mut stage = newest();
     stage.poll(&listing(&[("dev-1", 100)]));
     let chosen = ListedTag { pushed_at: second(200), ..ListedTag::named(tag("dev-2")) };
-    by_hand_in(&mut stage, &chosen, None);
+    deploy_manually_in(&mut stage, &chosen, None);
     let listed = listing(&[("dev-1", 100), ("dev-2", 400), ("dev-3", 300)]);
     assert_eq!(stage.deploys(&listed), Some("dev-3".to_owned()));
 }
 
 #[test]
-fn what_is_older_than_a_tag_deployed_by_its_name_is_not_new() {
+fn tags_older_than_one_deployed_by_name_are_not_new() {
     let listed = listing(&[("dev-1", 100), ("dev-2", 200), ("dev-3", 300)]);
     let mut stage = newest();
     stage.poll(&listing(&[("dev-1", 100)]));
-    assert!(by_hand_in(&mut stage, &ListedTag::named(tag("dev-3")), None), "a name alone cannot be compared");
+    assert!(
+        deploy_manually_in(&mut stage, &ListedTag::named(tag("dev-3")), None),
+        "a name alone cannot be compared"
+    );
     assert_eq!(stage.deploys(&listed), None);
     assert_eq!(stage.high_water(), Some(tag("dev-3")));
 }
 
 #[test]
-fn a_deployment_by_hand_that_the_rule_cannot_compare_does_not_pass_for_a_first_poll() {
+fn manual_deployment_of_an_unmatched_tag_does_not_replace_the_first_poll() {
     let mut stage = semver();
-    assert!(by_hand_in(&mut stage, &ListedTag::named(tag("hotfix")), None));
+    assert!(deploy_manually_in(&mut stage, &ListedTag::named(tag("hotfix")), None));
     assert_eq!(stage.poll(&versions(&["v1.0.0"])).status, Status::Baseline);
 }
 
 #[test]
-fn after_a_deployment_by_hand_no_first_poll_applies() {
+fn manual_deployment_replaces_the_first_poll() {
     let mut stage = semver();
-    assert!(!by_hand_in(&mut stage, &ListedTag::named(tag("v1.0.0")), Some("alice")));
+    assert!(!deploy_manually_in(&mut stage, &ListedTag::named(tag("v1.0.0")), Some("alice")));
     assert_eq!(stage.deploys(&versions(&["v1.0.0", "v1.1.0"])), Some("v1.1.0".to_owned()));
 }
 
 #[test]
-fn deploying_high_water_again_by_its_name_does_not_forget_when_it_was_pushed() {
+fn deploying_high_water_again_by_name_keeps_its_push_time() {
     let mut stage = newest();
     stage.poll(&listing(&[("dev-1", 100), ("dev-2", 200)]));
-    assert!(!by_hand_in(&mut stage, &ListedTag::named(tag("dev-2")), Some("alice")));
-    // Without its time, its deletion would look like a beginning.
+    assert!(!deploy_manually_in(&mut stage, &ListedTag::named(tag("dev-2")), Some("alice")));
+    // Without the push time, the deletion would look like a first poll.
     assert_eq!(stage.poll(&listing(&[("dev-1", 100)])).status, Status::Older);
 }
 
 #[test]
-fn going_back_by_hand_holds_unless_it_is_not_to() {
+fn manual_deployment_of_an_older_tag_holds_if_asked() {
     for (name, holds) in [("v1.0.0", true), ("hotfix", true), ("v2.0.0", false), ("v3.0.0", false)] {
         let mut stage = semver();
         stage.poll(&versions(&["v1.0.0", "v2.0.0"]));
-        assert_eq!(by_hand_in(&mut stage, &ListedTag::named(tag(name)), Some("alice")), holds, "{name}");
+        assert_eq!(
+            deploy_manually_in(&mut stage, &ListedTag::named(tag(name)), Some("alice")),
+            holds,
+            "{name}"
+        );
         assert_eq!(stage.state.unwrap().hold.is_some(), holds, "{name}");
     }
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0", "v2.0.0"]));
-    assert!(by_hand_in(&mut stage, &ListedTag::named(tag("v1.0.0")), None));
+    assert!(deploy_manually_in(&mut stage, &ListedTag::named(tag("v1.0.0")), None));
     assert_eq!(stage.high_water(), Some(tag("v2.0.0")));
     assert_eq!(stage.state.as_ref().unwrap().hold, None);
-    assert_eq!(stage.deploys(&versions(&["v1.0.0", "v2.0.0"])), None, "not undone, held or not");
+    assert_eq!(stage.deploys(&versions(&["v1.0.0", "v2.0.0"])), None, "not undone, even without a hold");
 }
 
 #[test]
-fn a_mark_is_kept_where_the_newest_tag_has_no_manifest() {
+fn mark_is_kept_if_the_newest_tag_has_no_manifest() {
     let listed = listing(&[("dev-1", 100), ("dev-2", 200), ("dev-3", 300)]);
     let mut stage = newest();
     stage.poll(&listing(&[("dev-1", 100)]));
@@ -216,7 +224,7 @@ fn a_mark_is_kept_where_the_newest_tag_has_no_manifest() {
 }
 
 #[test]
-fn a_high_water_is_given_back_also_where_what_is_left_has_no_manifest_yet() {
+fn high_water_is_restored_even_if_the_other_tags_have_no_manifest() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0"]));
     let before = stage.state.as_ref().unwrap().high_water.clone();
@@ -230,7 +238,7 @@ fn a_high_water_is_given_back_also_where_what_is_left_has_no_manifest_yet() {
 }
 
 #[test]
-fn a_clock_of_the_server_that_stepped_back_hides_no_tag() {
+fn server_clock_set_back_hides_no_tag() {
     let mut stage = newest();
     stage.poll(&listing(&[("dev-1", 100), ("dev-2", 200)]));
     let listed = listing(&[("dev-1", 100), ("dev-2", 200), ("dev-3", 150)]);
@@ -243,7 +251,7 @@ fn a_clock_of_the_server_that_stepped_back_hides_no_tag() {
             decision.reason
         );
     }
-    // Without a sequence, or with none that is higher, it is simply old.
+    // Without a higher sequence it is just an older tag.
     let mut listed = listed;
     for sequence in [None, Some(0), Some(1)] {
         listed.tags[2].sequence = sequence;
@@ -252,18 +260,18 @@ fn a_clock_of_the_server_that_stepped_back_hides_no_tag() {
 }
 
 #[test]
-fn a_tag_with_too_early_a_time_is_told_of_until_someone_ships_it() {
+fn tag_with_too_early_a_push_time_is_reported_until_it_is_deployed() {
     let listed = listing(&[("dev-1", 100), ("dev-2", 200), ("dev-3", 150)]);
     let mut stage = newest();
     stage.poll(&listing(&[("dev-1", 100), ("dev-2", 200)]));
     let chosen = ListedTag { pushed_at: second(150), ..ListedTag::named(tag("dev-3")) };
-    by_hand_in(&mut stage, &chosen, None);
+    deploy_manually_in(&mut stage, &chosen, None);
     assert_eq!(stage.poll(&listed).status, Status::UpToDate);
     assert_eq!(stage.high_water(), Some(tag("dev-2")));
 }
 
 #[test]
-fn a_downgrade_waits_for_a_hold() {
+fn hold_stops_a_downgrade() {
     let mut stage = semver();
     stage.target.allow_downgrade = true;
     stage.poll(&versions(&["v1.0.0", "v2.0.0"]));
@@ -275,10 +283,10 @@ fn a_downgrade_waits_for_a_hold() {
 }
 
 #[test]
-fn a_pending_deployment_that_the_edited_rule_does_not_take_is_dropped_though_high_water_stays() {
+fn pending_deployment_that_the_edited_rule_does_not_match_is_dropped() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0", "v2.0.0"]));
-    by_hand_in(&mut stage, &ListedTag::named(tag("v1.0.0")), None);
+    deploy_manually_in(&mut stage, &ListedTag::named(tag("v1.0.0")), None);
     stage.pending("v1.0.0", None);
     stage.target.policy = tests::target("v2.*", Order::Semver).policy;
     let decision = stage.poll(&versions(&["v1.0.0", "v2.0.0"]));
@@ -290,7 +298,7 @@ fn a_pending_deployment_that_the_edited_rule_does_not_take_is_dropped_though_hig
 }
 
 #[test]
-fn a_rule_that_is_only_written_otherwise_is_not_edited() {
+fn same_rule_written_differently_is_not_an_edit() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0"]));
     let rule = Rule { tags: vec!["v*".into(), "v*".into()], order: Order::Semver, ..Rule::default() };
@@ -300,17 +308,17 @@ fn a_rule_that_is_only_written_otherwise_is_not_edited() {
 }
 
 #[test]
-fn after_a_deletion_the_deployed_tag_of_high_water_is_not_forgotten() {
+fn high_water_survives_the_deletion_of_all_matching_tags() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0", "v2.0.0"]));
-    // Everything that matches is gone, but not everything.
+    // All matching tags are deleted, but the list is not empty.
     assert_eq!(stage.poll(&versions(&["latest"])).status, Status::NoMatch);
     assert_eq!(stage.high_water(), Some(tag("v2.0.0")));
     assert_eq!(stage.poll(&versions(&["latest", "v1.0.0"])).status, Status::Older);
 }
 
 #[test]
-fn what_waits_to_be_given_again_after_a_reset_is_explained_as_such() {
+fn verdict_after_a_reset_is_next() {
     let listed = listing(&[("dev-1", 100), ("dev-2", 200)]);
     let mut stage = newest();
     stage.poll(&listing(&[("dev-1", 100)]));
@@ -324,7 +332,7 @@ fn what_waits_to_be_given_again_after_a_reset_is_explained_as_such() {
 }
 
 #[test]
-fn an_old_listing_of_a_slower_poll_takes_nothing_back() {
+fn old_listing_of_a_slower_poll_undoes_nothing() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0"]));
     stage.deploys(&versions(&["v1.0.0", "v1.1.0"]));

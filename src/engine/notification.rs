@@ -1,21 +1,21 @@
-//! What people are to be told, as the state keeps it until they were.
+//! A notification, which the state keeps until it is sent.
 
 use jiff::Timestamp;
 
 use super::state::NextAttempt;
 use crate::reference::{Digest, Tag};
 use crate::target::TargetId;
-use crate::target::notifier::Event;
+use crate::target::notifier::NotifyEvent;
 
 /// An event of a target for one receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Notification {
-    /// UUID v7, the same however often it is sent.
+    /// UUID v7, the same in every attempt to send it.
     pub(crate) id: String,
     /// See `Notifier`.
     pub(crate) receiver: String,
     pub(crate) target: TargetId,
-    pub(crate) event: Event,
+    pub(crate) event: NotifyEvent,
     pub(crate) tag: Option<Tag>,
     pub(crate) digest: Option<Digest>,
     pub(crate) previous_tag: Option<Tag>,
@@ -23,19 +23,19 @@ pub(crate) struct Notification {
     /// Secrets masked.
     pub(crate) error: Option<String>,
     pub(crate) created_at: Timestamp,
-    /// How often it was sent in vain.
+    /// How many attempts to send it failed.
     pub(crate) attempts: u32,
-    /// Not before then; None: at once.
+    /// The earliest next attempt; None: now.
     pub(crate) next_attempt: Option<NextAttempt>,
 }
 
 impl Notification {
-    /// One that is to be sent, with nothing but the event.
+    /// A new notification with nothing but its event.
     pub(crate) fn new(
         id: String,
         receiver: &str,
         target: &TargetId,
-        event: Event,
+        event: NotifyEvent,
         now: Timestamp,
     ) -> Notification {
         Notification {

@@ -1,20 +1,20 @@
-//! What must hold whatever happens to a target: pushes, deletions, polls, marks, deployments by hand,
-//! holds, failures, edited rules, in any order.
+//! Properties that hold for any sequence of pushes, deletions, polls, marks, manual deployments, holds, failures
+//! and edited rules.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::sighting::{Built, Sightings};
-use super::tests::{by_hand, save, tag, target};
+use super::first_seen::{Built, SeenTags};
+use super::tests::{deploy_manually, save, tag, target};
 use super::*;
 use crate::policy::{Candidate, Order, Policy};
 use crate::reference::{Digest, Listing};
 
 #[derive(Clone, Debug)]
 enum Event {
-    /// A tag is pushed, for the first time or again, at a time that may be earlier than others.
+    /// A tag is pushed, for the first time or again, perhaps with an earlier time than other tags.
     Push {
         number: u8,
         at: i64,
@@ -30,7 +30,7 @@ enum Event {
         reset: bool,
     },
     MarkNone,
-    ByHand {
+    DeployManually {
         number: u8,
         hold: bool,
     },
@@ -57,7 +57,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         1 => Just(Event::ListIsEmpty),
         1 => (number.clone(), any::<bool>()).prop_map(|(number, reset)| Event::Mark { number, reset }),
         1 => Just(Event::MarkNone),
-        1 => (number, any::<bool>()).prop_map(|(number, hold)| Event::ByHand { number, hold }),
+        1 => (number, any::<bool>()).prop_map(|(number, hold)| Event::DeployManually { number, hold }),
         1 => prop::option::of(1..100_i64).prop_map(|for_seconds| Event::Hold { for_seconds }),
         1 => Just(Event::Release),
         4 => any::<bool>().prop_map(|succeeds| Event::Delivery { succeeds }),
@@ -67,7 +67,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec(event, 1..60)
 }
 
-/// A stage, its registry and what is remembered of both, as the store and the deliveries treat it.
+/// A stage and its registry, with the state as the store keeps it.
 struct World {
     target: Target,
     rules: [Arc<Policy>; 2],
@@ -81,7 +81,7 @@ struct World {
 }
 
 fn name(number: u8) -> Tag {
-    // Some that the first rule does not take.
+    // One tag that the first rule does not match.
     if number == 11 { tag("other") } else { tag(&format!("v1.{}.0", u32::from(number) * 3 % 11)) }
 }
 
@@ -140,7 +140,7 @@ impl World {
         self.registry.iter().find(|listed| listed.tag == *tag)
     }
 
-    /// As the store records a decision.
+    /// Records a decision as the store does.
     fn record(&mut self, decision: &Decision) {
         self.commit(TargetEvent::Decided { decision, id: self.now.to_string() });
     }
@@ -159,7 +159,7 @@ impl World {
         self.state = Some(change.state);
     }
 
-    /// As the table of deployments remembers it.
+    /// Remembers a deployed tag as the table of deployments does.
     fn give(&mut self, tag: &Tag, high_water_before: Option<&ListedTag>) {
         self.given.insert(tag.clone(), self.now);
         self.given.extend(high_water_before.map(|listed| (listed.tag.clone(), self.now)));
@@ -169,7 +169,7 @@ impl World {
         Listing { tags: self.registry.clone(), ..Listing::default() }
     }
 
-    /// High-water as a candidate, with the time that a marked one will get from the listing.
+    /// High-water as a candidate. A marked tag takes its push time from the listing, as in the next poll.
     fn high_water(&self) -> Option<Candidate> {
         let mut listed = self.state.as_ref()?.high_water.clone()?;
         if listed.pushed_at.is_none() {
@@ -226,7 +226,7 @@ impl World {
         Ok(())
     }
 
-    /// The tags that a poll at this moment starts a deployment of, its decision being `decision`.
+    /// The tags whose deployment a poll with this decision starts.
     fn started_by(&self, decision: &Decision) -> Vec<Tag> {
         let new = decision.deploy.as_ref().map(|listed| listed.tag.clone());
         let waiting = decision.left_open(&self.open).pending.filter(|pending| {
@@ -236,7 +236,7 @@ impl World {
         new.into_iter().chain(waiting.map(|pending| pending.tag.clone())).collect()
     }
 
-    /// What `tags` says that the next poll does, that is what it does.
+    /// Checks that `tags` predicts what the next poll starts.
     fn tell_truly(&self) -> Result<(), TestCaseError> {
         let listing = self.listing();
         let decision = self.decide(&listing);
@@ -287,10 +287,14 @@ impl World {
                 self.mark(&said);
             }
             Event::MarkNone => self.mark(&Mark::Nothing),
-            Event::ByHand { number, hold } => {
+            Event::DeployManually { number, hold } => {
                 let listed = ListedTag { digest: Some(digest(0)), ..ListedTag::named(name(*number)) };
-                let manual =
-                    Manual { listed: &listed, content: Content::Current, by_whom: "alice", holds: *hold };
+                let manual = Manual {
+                    listed: &listed,
+                    content: ManualContent::Current,
+                    by_whom: "alice",
+                    holds: *hold,
+                };
                 self.commit(TargetEvent::DeployedManually { manual: &manual, id: self.now.to_string() });
             }
             Event::Hold { for_seconds } => {
@@ -323,7 +327,7 @@ impl World {
 struct Timeless {
     target: Target,
     registry: Vec<(Tag, usize)>,
-    sightings: Sightings,
+    seen_tags: SeenTags,
     state: Option<PollState>,
     given: HashMap<Tag, Timestamp>,
     now: Timestamp,
@@ -342,7 +346,7 @@ impl Facts for Timeless {
     }
 
     fn image(&self, tag: &Tag) -> Fact<Option<Digest>> {
-        let known = self.sightings.get(tag).and_then(|seen| seen.image.as_ref());
+        let known = self.seen_tags.get(tag).and_then(|seen| seen.image.as_ref());
         Ok(known.map(|image| image.digest.clone()))
     }
 }
@@ -351,8 +355,8 @@ impl Timeless {
     fn new() -> Timeless {
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         let (target, registry) = (target("*", Order::Newest), vec![(tag("first"), 0)]);
-        let (sightings, given) = (Sightings::new(), HashMap::new());
-        Timeless { target, registry, sightings, state: None, given, now }
+        let (seen_tags, given) = (SeenTags::new(), HashMap::new());
+        Timeless { target, registry, seen_tags, state: None, given, now }
     }
 
     fn built(image: usize) -> Built {
@@ -376,10 +380,10 @@ impl Timeless {
         let tags = self.registry.iter().map(|(tag, _)| ListedTag::named(tag.clone())).collect();
         let listing = Listing { tags, ..Listing::default() };
         let unplaced =
-            sighting::unplaced(&self.target, &listing, &self.sightings, self.state.as_ref(), self.now);
+            first_seen::unplaced(&self.target, &listing, &self.seen_tags, self.state.as_ref(), self.now);
         let asked = unplaced.into_iter().map(|tag| (tag.clone(), self.in_registry(&tag))).collect();
-        let placed = sighting::place(&listing, &self.sightings, &asked, self.now);
-        self.sightings.extend(placed.new);
+        let placed = first_seen::place(&listing, &self.seen_tags, &asked, self.now);
+        self.seen_tags.extend(placed.new);
         let open = OpenDeployments::default();
         let asked = asked_of_listing(self.state.as_ref(), &open);
         let selection = self.target.policy.select(&placed.listing, &asked);
@@ -390,15 +394,21 @@ impl Timeless {
     }
 
     fn listed(&self, tag: &Tag) -> ListedTag {
-        let seen = &self.sightings[tag];
+        let seen = &self.seen_tags[tag];
         let (pushed_at, sequence) = (Some(seen.first_seen), seen.sequence());
         ListedTag { pushed_at, sequence, ..ListedTag::named(tag.clone()) }
     }
 
     fn deploy(&mut self, tag: &Tag) {
         let listed = self.listed(tag);
-        let given =
-            by_hand(&self.target, self.state.as_ref(), &listed, Content::Current, Some("alice"), self.now);
+        let given = deploy_manually(
+            &self.target,
+            self.state.as_ref(),
+            &listed,
+            ManualContent::Current,
+            Some("alice"),
+            self.now,
+        );
         self.given.insert(tag.clone(), self.now);
         self.state = Some(given.state);
     }
@@ -406,7 +416,7 @@ impl Timeless {
 
 proptest! {
     #[test]
-    fn without_push_times_nothing_goes_back_and_a_tie_is_no_dead_end(
+    fn without_push_times_nothing_goes_back_and_ties_can_be_resolved(
         batches in prop::collection::vec(prop::collection::vec((0..30_u8, 0..BUILT.len()), 0..4), 1..8),
     ) {
         let mut world = Timeless::new();
@@ -436,7 +446,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_older_is_ever_deployed_by_itself(
+    fn polls_never_deploy_an_older_tag(
         events in events(),
         order in prop::sample::select(vec![Order::Newest, Order::Semver, Order::Alphabetical]),
         with_digest in any::<bool>(),
@@ -450,7 +460,7 @@ proptest! {
     }
 
     #[test]
-    fn what_tags_says_the_next_poll_does_is_what_the_next_poll_does(
+    fn tags_predicts_the_next_poll(
         events in events(),
         order in prop::sample::select(vec![Order::Newest, Order::Semver, Order::Alphabetical]),
         with_digest in any::<bool>(),
@@ -464,7 +474,7 @@ proptest! {
     }
 
     #[test]
-    fn a_rollback_by_hand_stays_and_what_is_newer_ships_after_the_release(versions in prop::collection::btree_set(0..11_u8, 2..8)) {
+    fn manual_rollback_stays_until_the_release(versions in prop::collection::btree_set(0..11_u8, 2..8)) {
         let mut world = World::new(Order::Semver, false, false, false);
         let mut versions: Vec<Tag> = versions.into_iter().map(name).collect();
         versions.sort_by_key(|tag| tag.as_str().split('.').nth(1).unwrap().parse::<u32>().unwrap());
@@ -473,7 +483,7 @@ proptest! {
         }
         world.poll()?;
         let older = ListedTag::named(versions[0].clone());
-        world.state = Some(by_hand(&world.target, world.state.as_ref(), &older, Content::Current, Some("alice"), world.now).state);
+        world.state = Some(deploy_manually(&world.target, world.state.as_ref(), &older, ManualContent::Current, Some("alice"), world.now).state);
         for _ in 0..100 {
             let decision = world.decide(&world.listing());
             prop_assert!(decision.deploy.is_none());

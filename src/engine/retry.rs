@@ -1,4 +1,4 @@
-//! When a deployment that failed is tried again (guarantees: Delivering, 6).
+//! When a failed deployment is retried (guarantees: Delivering, 6).
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
@@ -8,21 +8,20 @@ use jiff::Timestamp;
 use super::state::{Deployment, NextAttempt, OpenDeployments};
 use crate::target::retry::Retry;
 
-/// What matters of an attempt that failed.
+/// How an attempt failed, as far as the next one depends on it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Failed {
-    /// Something was started or sent; else the attempt is not counted.
+    /// Something was started or sent. If not, the attempt is not counted.
     pub(crate) started: bool,
-    /// Trying again cannot help.
+    /// A retry cannot succeed.
     pub(crate) is_final: bool,
-    /// The endpoint wants to be left alone for so long.
+    /// The endpoint's Retry-After.
     pub(crate) retry_after: Option<Duration>,
-    /// tagship was told to stop: the next poll starts it again, whatever the attempts.
+    /// tagship was told to stop: the next poll starts the deployment again, even if no attempts are left.
     pub(crate) interrupted: bool,
 }
 
-/// When what failed is to be tried again, or None: it is given up. `attempts`: how many count, this one
-/// among them if it was started.
+/// When to retry; None: give up. `attempts`: how many count, this one included if it was started.
 pub(crate) fn next_attempt(
     retry: &Retry,
     id: &str,
@@ -35,13 +34,13 @@ pub(crate) fn next_attempt(
     }
     let doublings = attempts.saturating_sub(1).min(31);
     let wait = retry.backoff.saturating_mul(1 << doublings);
-    // A tenth more at most, so that what failed together does not come back together.
+    // At most a tenth more, so that deployments that failed together are not retried together.
     let wait = wait.mul_f64(1.0 + 0.1 * jitter(id, attempts)).min(retry.max_backoff);
     let wait = wait.max(failed.retry_after.unwrap_or_default());
     Some(NextAttempt { at: now.saturating_add(wait).unwrap_or(Timestamp::MAX), failed_at: now })
 }
 
-/// From 0 to 1, by the id and the attempt.
+/// From 0 to 1, derived from the ID and the attempt.
 fn jitter(id: &str, attempts: u32) -> f64 {
     let mut hasher = DefaultHasher::new();
     (id, attempts).hash(&mut hasher);
@@ -50,7 +49,7 @@ fn jitter(id: &str, attempts: u32) -> f64 {
 }
 
 impl OpenDeployments {
-    /// Whether there is something to be started: a deployment that waits no more, or was interrupted.
+    /// Whether a deployment is to be started now: one whose next attempt is due, or one that was interrupted.
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {
         self.running.is_some() || self.pending.as_ref().is_some_and(|pending| pending.is_due(now))
     }
@@ -58,18 +57,18 @@ impl OpenDeployments {
 
 impl NextAttempt {
     pub(crate) fn is_over(&self, now: Timestamp) -> bool {
-        // Failed in the future: a clock was wrong, then or now.
+        // A failure in the future means that a clock was wrong, then or now.
         now >= self.at || now < self.failed_at
     }
 }
 
 impl Deployment {
-    /// Whether it can be tried now.
+    /// Whether its next attempt is due.
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {
         self.next_attempt.is_none_or(|next| next.is_over(now))
     }
 
-    /// How many attempts count.
+    /// How many attempts count towards the limit.
     pub(crate) fn attempts_counted(&self) -> u32 {
         self.attempts.saturating_sub(self.attempts_forgiven)
     }
@@ -119,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn two_that_failed_together_do_not_come_back_together() {
+    fn deployments_that_failed_together_are_retried_at_different_times() {
         let first = failed(3);
         let second = Deployment { id: "2".to_owned(), ..failed(3) };
         assert_ne!(wait(&first, STARTED), wait(&second, STARTED));
@@ -134,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_help_is_given_up_at_once_and_what_was_not_started_never() {
+    fn final_failure_gives_up_at_once_and_an_attempt_that_did_not_start_never_does() {
         assert_eq!(wait(&failed(1), Failed { is_final: true, ..STARTED }), None);
         let not_started = Failed { started: false, is_final: true, ..STARTED };
         assert!(wait(&failed(12), not_started).is_some());
@@ -143,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupted_attempt_was_the_last_one_only_where_no_more_count() {
+    fn forgiven_attempts_do_not_use_up_the_limit() {
         let retry = Retry::default();
         assert!(!failed(12).is_used_up(&retry));
         assert!(failed(13).is_used_up(&retry));
@@ -151,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_wrong_holds_nothing_up() {
+    fn wrong_clock_does_not_delay_a_retry() {
         let day = 24 * 3600;
         let waits = |failed_at: i64| Deployment {
             next_attempt: Some(NextAttempt { at: at(failed_at + 60), failed_at: at(failed_at) }),

@@ -1,12 +1,11 @@
-//! What a rollback hands over (guarantees: Delivering, 8).
+//! What a rollback deploys (guarantees: Delivering, 8).
 
-use super::state::{DecidedBy, Deployment, StageRun, Unfinished};
+use super::state::{Deployment, StageRun, Trigger, Unfinished};
 use crate::reference::{Digest, Tag};
 use crate::target::{OnFailure, Target};
 
-/// What the stage ran last before what it runs now, and was not rolled back from. `runs`: in the order in which they
-/// began. `unfinished`: the newest deployment that was started, where it did not succeed; then it is the last one
-/// that succeeded.
+/// The run to return to: the last one before the current run that was not rolled back. `runs`: earliest first.
+/// `unfinished`: the newest deployment that was started, if it did not succeed; then the last run that succeeded counts.
 pub(crate) fn previous<'r>(runs: &'r [StageRun], unfinished: Option<&Unfinished>) -> Option<&'r StageRun> {
     let current = runs.last()?;
     let bound = match unfinished {
@@ -16,22 +15,22 @@ pub(crate) fn previous<'r>(runs: &'r [StageRun], unfinished: Option<&Unfinished>
     runs[..bound].iter().rev().find(|run| !was_rolled_back_from(runs, unfinished, run))
 }
 
-/// What a deployment that is given up is followed by.
+/// The rollback that follows a deployment on which tagship gave up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BackTo {
-    /// Of the deployment that brings it.
+    /// The ID of the rollback's deployment.
     pub(crate) id: String,
     pub(crate) tag: Tag,
     pub(crate) digest: Option<Digest>,
 }
 
-/// Whether a rollback follows when the deployment is given up. One rollback, and no chain of them.
+/// Whether a rollback follows if tagship gives up on the deployment. A rollback is never followed by another.
 pub(crate) fn is_followed(target: &Target, deployment: &Deployment) -> bool {
-    target.on_failure == OnFailure::Previous && matches!(deployment.by, DecidedBy::Poll | DecidedBy::Hand)
+    target.on_failure == OnFailure::Previous && matches!(deployment.by, Trigger::Poll | Trigger::Manual)
 }
 
-/// What a deployment that fails now goes back to, should it be given up: what succeeded last, if that is another image.
-/// `runs`: in the order in which they began.
+/// What to roll back to if tagship gives up on a failed deployment: the last successful one, if it is another image.
+/// `runs`: earliest first.
 pub(crate) fn back_to(failed: &Deployment, runs: &[StageRun], id: String) -> Option<BackTo> {
     let Deployment { tag, digest, by, .. } = failed;
     let unfinished = Unfinished { tag: tag.clone(), digest: digest.clone(), by: *by };
@@ -43,12 +42,12 @@ pub(crate) fn back_to(failed: &Deployment, runs: &[StageRun], id: String) -> Opt
     })
 }
 
-/// What was marked has no digest: then the tag tells.
+/// Compares by tag alone if either has no digest, as marks do.
 fn is_same(run: &StageRun, tag: &Tag, digest: Option<&Digest>) -> bool {
     run.tag == *tag && (run.digest.is_none() || digest.is_none() || run.digest.as_ref() == digest)
 }
 
-/// Whether what came after it, the last time that the stage ran it, was a rollback.
+/// Whether the last run of this image ended with a rollback.
 fn was_rolled_back_from(runs: &[StageRun], unfinished: Option<&Unfinished>, run: &StageRun) -> bool {
     let is_run = |other: &StageRun| is_same(other, &run.tag, run.digest.as_ref());
     let next = match runs.iter().rposition(is_run) {
@@ -56,7 +55,7 @@ fn was_rolled_back_from(runs: &[StageRun], unfinished: Option<&Unfinished>, run:
         Some(last) => runs.get(last + 1).map(|next| next.by),
     };
     let attempted = unfinished.filter(|next| !is_same(run, &next.tag, next.digest.as_ref()));
-    next.or(attempted.map(|next| next.by)) == Some(DecidedBy::Rollback)
+    next.or(attempted.map(|next| next.by)) == Some(Trigger::Rollback)
 }
 
 #[cfg(test)]
@@ -66,7 +65,7 @@ mod tests {
     use super::*;
     use crate::engine::tests::tag;
 
-    /// What a stage ran in turn, by version: the moments are those of the places.
+    /// The runs of a stage, in order; each begins at the second of its index.
     #[derive(Default)]
     struct Past {
         runs: Vec<StageRun>,
@@ -81,24 +80,24 @@ mod tests {
     }
 
     impl Past {
-        fn run(&mut self, version: u32, digest: Option<Digest>, by: DecidedBy) {
+        fn run(&mut self, version: u32, digest: Option<Digest>, by: Trigger) {
             let from = Timestamp::from_second(i64::try_from(self.runs.len()).unwrap()).unwrap();
             let (tag, until, left_by_going_back) = (name(version), None, false);
             self.runs.push(StageRun { tag, digest, from, until, by, left_by_going_back });
         }
 
         fn deploy(mut self, version: u32) -> Past {
-            self.run(version, Some(digest(version)), DecidedBy::Poll);
+            self.run(version, Some(digest(version)), Trigger::Poll);
             self
         }
 
         fn rollback(mut self, version: u32) -> Past {
-            self.run(version, Some(digest(version)), DecidedBy::Rollback);
+            self.run(version, Some(digest(version)), Trigger::Rollback);
             self
         }
 
         fn mark(mut self, version: u32) -> Past {
-            self.run(version, None, DecidedBy::Mark);
+            self.run(version, None, Trigger::Mark);
             self
         }
 
@@ -106,18 +105,18 @@ mod tests {
             previous(&self.runs, None).map(|run| run.tag.as_str())
         }
 
-        fn previous_after_failed(&self, version: u32, by: DecidedBy) -> Option<&str> {
+        fn previous_after_failed(&self, version: u32, by: Trigger) -> Option<&str> {
             let unfinished = Unfinished { tag: name(version), digest: Some(digest(version)), by };
             previous(&self.runs, Some(&unfinished)).map(|run| run.tag.as_str())
         }
     }
 
     #[test]
-    fn it_is_the_last_before_the_first_run_of_what_runs_now() {
+    fn previous_is_the_last_run_before_the_current_image_first_ran() {
         let past = Past::default().deploy(2).deploy(3);
         assert_eq!(past.previous(), Some("v2"));
         let past = past.mark(3);
-        assert_eq!(past.previous(), Some("v2"), "a mark of what runs changes nothing");
+        assert_eq!(past.previous(), Some("v2"), "marking the running tag changes nothing");
         let past = past.rollback(2);
         assert_eq!(past.previous(), None, "v3 was rolled back from");
         let past = past.deploy(4);
@@ -132,33 +131,33 @@ mod tests {
     }
 
     #[test]
-    fn what_was_left_for_an_older_tag_by_hand_was_not_rolled_back_from() {
+    fn manual_deployment_of_an_older_tag_is_not_a_rollback() {
         let past = Past::default().deploy(1).deploy(3).deploy(2);
         assert_eq!(past.previous(), Some("v3"));
         assert_eq!(past.rollback(3).previous(), Some("v1"));
     }
 
     #[test]
-    fn after_a_failed_deployment_it_is_the_last_that_succeeded() {
-        assert_eq!(Past::default().deploy(1).previous_after_failed(2, DecidedBy::Poll), Some("v1"));
-        assert_eq!(Past::default().previous_after_failed(2, DecidedBy::Poll), None);
+    fn previous_after_a_failed_deployment_is_the_last_that_succeeded() {
+        assert_eq!(Past::default().deploy(1).previous_after_failed(2, Trigger::Poll), Some("v1"));
+        assert_eq!(Past::default().previous_after_failed(2, Trigger::Poll), None);
         let past = Past::default().deploy(1).deploy(2).deploy(3);
         assert_eq!(
-            past.previous_after_failed(2, DecidedBy::Rollback),
+            past.previous_after_failed(2, Trigger::Rollback),
             Some("v2"),
             "the rollback itself failed"
         );
     }
 
     #[test]
-    fn a_tag_that_moved_goes_back_digest_by_digest() {
+    fn moved_tag_is_rolled_back_digest_by_digest() {
         let mut past = Past::default().deploy(1);
         for moved in [11, 12] {
-            past.run(1, Some(digest(moved)), DecidedBy::Poll);
+            past.run(1, Some(digest(moved)), Trigger::Poll);
         }
         let found = |past: &Past| previous(&past.runs, None).and_then(|run| run.digest.clone());
         assert_eq!(found(&past), Some(digest(11)));
-        past.run(1, Some(digest(11)), DecidedBy::Rollback);
+        past.run(1, Some(digest(11)), Trigger::Rollback);
         assert_eq!(found(&past), Some(digest(1)));
     }
 }

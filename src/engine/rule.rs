@@ -1,14 +1,14 @@
-//! The rules of deciding, numbered as in the guarantees; each function names the one it carries out.
+//! The rules of a decision, numbered as in the guarantees. Each function names the rule it implements.
 
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
 use super::fact::{Fact, Facts, Unknown};
-use super::gate::{Blocked, Gatekeeper, Waits};
-use super::running::Reported;
+use super::gate::{BlockKind, BlockedBy, GateCheck};
+use super::probe::ProbeAnswer;
 use super::state::{
-    Baseline, DecidedBy, Deployed, Deployment, GivenPlatforms, OpenDeployments, PollState, Sighted,
+    Baseline, Deployed, Deployment, GivenPlatforms, OpenDeployments, PollState, SeenCandidate, Trigger,
 };
 use super::status::{ErrorCode, Failure, Status};
 use super::{Decision, decide_failed};
@@ -17,19 +17,19 @@ use crate::reference::{Digest, ListedTag, Tag};
 use crate::target::gate::{Opening, opening};
 use crate::target::{FirstPoll, Target};
 
-/// Rule 1: an empty list where tags were seen before.
-pub(super) fn emptied(target: &Target, state: &PollState, now: Timestamp) -> Decision {
+/// Rule 1: the list is empty, but tags were seen before.
+pub(super) fn list_became_empty(target: &Target, state: &PollState, now: Timestamp) -> Decision {
     let failure = Failure {
         code: ErrorCode::Protocol,
         message: format!(
-            "the registry lists no tag of {} any more, where it had {}; if they were deleted on purpose: tagship mark {} --none",
+            "the registry lists no tags of {} any more, but listed {} before; if they were deleted on purpose: tagship mark {} --none",
             target.image, state.tags_listed, target.id
         ),
     };
     decide_failed(Some(state), failure, now)
 }
 
-/// What keeps a poll from deploying anything to the target at this moment, and until when: a hold, the hour.
+/// What stops all automatic deployments to the target now, and until when: a hold, or the window.
 pub(crate) fn stopped(
     target: &Target,
     state: &PollState,
@@ -50,7 +50,7 @@ fn held(target: &Target, state: &PollState, now: Timestamp) -> Option<(Status, S
     Some((Status::Held, reason, hold.until))
 }
 
-/// What keeps a deployment that is recorded from being started at this moment, and until when.
+/// What stops a planned deployment from starting now, and until when.
 pub(crate) fn withheld(
     target: &Target,
     state: &PollState,
@@ -63,15 +63,15 @@ pub(crate) fn withheld(
     if deployment.by.is_manual() { None } else { stopped(target, state, now) }
 }
 
-/// What the gates say of a deployment whose tag points at another image than when it was recorded.
+/// The gates' answer for a planned deployment whose tag points at another image by now.
 #[derive(Debug)]
 pub(crate) enum Recheck {
     Passes,
-    Waits { reason: String, until: Option<Timestamp> },
+    Blocked { reason: String, until: Option<Timestamp> },
     Unknown(Failure),
 }
 
-/// Asks every gate again, for what the tag points at now.
+/// Checks every gate again, for the image that the tag points at now.
 pub(crate) fn recheck(
     target: &Target,
     state: Option<&PollState>,
@@ -86,8 +86,8 @@ pub(crate) fn recheck(
         return Recheck::Passes;
     };
     let high_water = deployment.high_water_before.as_ref().and_then(|listed| target.policy.candidate(listed));
-    let gatekeeper = Gatekeeper { target, facts, high_water: high_water.as_ref(), now };
-    let mut seen = Sighted {
+    let gates = GateCheck { target, facts, high_water: high_water.as_ref(), now };
+    let mut seen = SeenCandidate {
         tag: deployment.tag.clone(),
         pushed_at: None,
         sequence: None,
@@ -95,34 +95,34 @@ pub(crate) fn recheck(
         digest: None,
         asked_digest: None,
     };
-    match gatekeeper.stops(&candidate, &mut seen) {
+    match gates.blocked_by(&candidate, &mut seen) {
         Ok(None) | Err(Unknown::NotChecked) => Recheck::Passes,
-        Ok(Some(Waits { reason, until, .. })) => Recheck::Waits { reason, until },
+        Ok(Some(BlockedBy { reason, until, .. })) => Recheck::Blocked { reason, until },
         Err(Unknown::Failed(failure)) => Recheck::Unknown(failure),
     }
 }
 
-/// Whether a tag has no place in its target's order for want of its push time.
+/// Whether a tag has no place in its target's order because its push time is missing.
 pub(super) fn is_timeless(listed: &ListedTag, target: &Target) -> bool {
     target.policy.order() == Order::Newest && listed.pushed_at.is_none()
 }
 
-/// Whether the stage was given the tag before, since the last `mark --reset`.
+/// Whether the tag was deployed to the stage before, since the last `mark --reset`.
 pub(super) fn was_given(facts: &dyn Facts, reset_at: Option<Timestamp>, tag: &Tag) -> Fact<bool> {
     let given_at = facts.given_at(tag)?;
     Ok(given_at.is_some_and(|given_at| reset_at.is_none_or(|reset_at| given_at > reset_at)))
 }
 
-/// Whether a candidate cannot go before others of its place in the order: of two images nothing tells which is
-/// newer, and one image goes under the name that is greatest by bytes.
+/// Compares a candidate with those of the same place in the order. Nothing tells which of two images is newer; of
+/// several tags of one image, the greatest by bytes is deployed.
 fn rivals(
     target: &Target,
     facts: &dyn Facts,
     candidates: &[&Candidate],
     place: usize,
-) -> Fact<Option<Waits>> {
+) -> Fact<Option<BlockedBy>> {
     let candidate = candidates[place];
-    // An image that does not say when it was built has no place among those that appeared with it.
+    // An image without a build time has no place among those that appeared with it.
     let is_rival = |other: &&Candidate| {
         let (one, other) = (&candidate.listed, &other.listed);
         one.pushed_at == other.pushed_at
@@ -141,14 +141,14 @@ fn rivals(
         match facts.image(other_tag)? {
             Some(digest) if digest != image => {
                 let reason = format!(
-                    "{other_tag} and {tag} appeared since the last poll, and nothing tells which is newer; to settle it: tagship deploy {} {tag}",
+                    "{other_tag} and {tag} appeared since the last poll, and nothing tells which is newer; to choose one: tagship deploy {} {tag}",
                     target.id
                 );
-                return Ok(Some(Waits { reason, until: None, by: Blocked::Tie }));
+                return Ok(Some(BlockedBy { reason, until: None, kind: BlockKind::Tie }));
             }
             Some(_) if other_place < place => {
                 let reason = format!("the same image as {other_tag}");
-                return Ok(Some(Waits { reason, until: None, by: Blocked::SameImage }));
+                return Ok(Some(BlockedBy { reason, until: None, kind: BlockKind::SameImage }));
             }
             _ => {}
         }
@@ -156,7 +156,8 @@ fn rivals(
     Ok(None)
 }
 
-/// The newest candidate of a selection, whatever the gates say. The error names what nothing tells apart.
+/// The newest candidate of a selection, regardless of the gates. The inner error names the tags of which nothing tells
+/// which is newer.
 pub(crate) fn newest<'s>(
     target: &Target,
     selection: &'s Selection,
@@ -167,24 +168,23 @@ pub(crate) fn newest<'s>(
         return Ok(Ok(None));
     };
     match rivals(target, facts, &candidates, 0) {
-        Ok(Some(waits)) => Ok(Err(waits.reason)),
-        // Where nobody says which images they are, they are told apart by their names.
+        Ok(Some(block)) => Ok(Err(block.reason)),
+        // If the images are not known, the names decide.
         Ok(None) | Err(Unknown::NotChecked) => Ok(Ok(Some(newest))),
         Err(Unknown::Failed(failure)) => Err(failure),
     }
 }
 
-/// A tag that is listed, and has no manifest.
+/// The decision for a tag that is listed but has no manifest.
 fn without_manifest(tag: &Tag, next: PollState) -> Decision {
-    // New Gitea answers so for a tag that was pushed back to content that it had before.
     let reason = format!(
-        "{tag} is listed, but the registry has no manifest for it; will check again at the next poll (new Gitea loses it when a tag is pushed back to content that it had before; pushing other content brings it back)"
+        "{tag} is listed, but the registry has no manifest for it; will check again at the next poll (recent Gitea versions lose it when a tag is pushed with content that it had before; a push of other content restores it)"
     );
     Decision::new(Status::Waiting, reason, next)
 }
 
-/// One target's poll: what does not change while its rules are gone through.
-pub(super) struct Poll<'a> {
+/// What every rule of one target's poll reads.
+pub(super) struct RuleContext<'a> {
     pub(super) target: &'a Target,
     pub(super) selection: &'a Selection,
     pub(super) open: &'a OpenDeployments,
@@ -193,15 +193,15 @@ pub(super) struct Poll<'a> {
     pub(super) now: Timestamp,
 }
 
-/// How many candidates are asked for their digest, to find the one that a stage runs.
+/// How many candidates are asked for their digest, to find the one that the stage runs.
 const DIGESTS_ASKED: usize = 20;
 
 type Deciding = Fact<Decision>;
 
 /// The first candidate that nothing blocks, and what blocks those before it.
-type Choice<'c> = (Option<&'c Candidate>, Vec<(Tag, Waits)>);
+type Choice<'c> = (Option<&'c Candidate>, Vec<(Tag, BlockedBy)>);
 
-impl Poll<'_> {
+impl RuleContext<'_> {
     /// Rule 2.
     pub(super) fn first(&self, next: PollState) -> Deciding {
         if self.target.running.is_some() {
@@ -213,7 +213,7 @@ impl Poll<'_> {
         }
     }
 
-    /// Rule 2, where the stage says what it runs: that becomes high-water and deployed.
+    /// Rule 2, with a probe: the running tag becomes high-water and deployed.
     fn first_by_running(&self, mut next: PollState) -> Deciding {
         let reported = self.facts.running()?;
         let Some(tag) = self.tag_of(&reported)? else {
@@ -224,7 +224,7 @@ impl Poll<'_> {
             tag: tag.clone(),
             digest: reported.digest.clone(),
             at: self.now,
-            by: DecidedBy::Running,
+            by: Trigger::Probe,
         });
         let mut listed = self.listed(&tag)?;
         listed.digest = reported.digest.clone().or(listed.digest);
@@ -236,8 +236,8 @@ impl Poll<'_> {
         self.again(next)
     }
 
-    /// The tag that a stage runs. Where it names a digest only, the newest candidates are asked for theirs.
-    fn tag_of(&self, reported: &Reported) -> Fact<Option<Tag>> {
+    /// The tag that the stage runs. If the probe gives only a digest, it is compared with those of the newest candidates.
+    fn tag_of(&self, reported: &ProbeAnswer) -> Fact<Option<Tag>> {
         if reported.tag.is_some() {
             return Ok(reported.tag.clone());
         }
@@ -249,7 +249,7 @@ impl Poll<'_> {
         Ok(None)
     }
 
-    /// A tag as the registry lists it, as far as that is known or can be asked.
+    /// A tag as the registry lists it, as far as known.
     fn listed(&self, tag: &Tag) -> Fact<ListedTag> {
         let known = self.selection.candidates.iter().find(|candidate| candidate.listed.tag == *tag);
         if let Some(candidate) = known {
@@ -283,7 +283,7 @@ impl Poll<'_> {
         Ok(decision)
     }
 
-    /// Rules 4 to 6, with a high-water tag of before.
+    /// Rules 4 to 6, with the stored high-water tag.
     pub(super) fn again(&self, next: PollState) -> Deciding {
         let Some(newest) = self.selection.newest() else {
             return Ok(Decision::new(Status::NoMatch, self.nothing_matches(), next));
@@ -291,16 +291,16 @@ impl Poll<'_> {
         let Some(high_water) = self.high_water(&next) else {
             return match &next.high_water {
                 None => self.newer(next),
-                // Given back from before an edit: what is older than it cannot be told.
-                Some(given_back) => {
-                    let why = format!("the edited rule does not match {}", given_back.tag);
+                // Restored from before an edit of the rule: nothing tells which tags are older.
+                Some(restored) => {
+                    let why = format!("the edited rule does not match {}", restored.tag);
                     self.baseline(next, &why)
                 }
             };
         };
         if is_timeless(&high_water.listed, self.target) && newest.listed.pushed_at.is_some() {
             let why = format!(
-                "{} was marked, but is not listed, so what came after it cannot be told",
+                "{} was marked but is not listed, so nothing tells which tags are newer",
                 high_water.listed.tag
             );
             return self.baseline(next, &why);
@@ -311,7 +311,7 @@ impl Poll<'_> {
             self.older(next, newest, &high_water)
         } else if let Some(late) = self.pushed_with_an_earlier_time(&high_water)? {
             let reason = format!(
-                "{} came to the registry after {}, but with an earlier push time (did its clock step back?); to deploy it: tagship deploy {} {}",
+                "{} was pushed after {}, but has an earlier push time (was the registry's clock set back?); to deploy it: tagship deploy {} {}",
                 late.tag, high_water.listed.tag, self.target.id, late.tag
             );
             Ok(Decision { concerns: Some(late.tag.clone()), ..Decision::new(Status::Older, reason, next) })
@@ -320,7 +320,8 @@ impl Poll<'_> {
         }
     }
 
-    /// Rule 6: by the registry's sequence newer than high-water, by its time older, and not given yet.
+    /// Rule 6: a candidate that is newer than high-water by the registry's sequence and older by its push time, and was
+    /// never deployed.
     fn pushed_with_an_earlier_time(&self, high_water: &Candidate) -> Fact<Option<&ListedTag>> {
         let is_by_time = self.target.policy.order() == Order::Newest;
         let Some(sequence) = high_water.listed.sequence.filter(|_| is_by_time) else {
@@ -331,7 +332,7 @@ impl Poll<'_> {
                 && high_water.is_newer_than(candidate)
         };
         for late in self.selection.candidates.iter().filter(is_late) {
-            // Where the registry has no push times, the sequence is when the image was built.
+            // Without push times, the sequence is the build time and proves nothing.
             let is_by_registry = self.facts.image(&late.listed.tag)?.is_none();
             if is_by_registry && !self.was_given(&late.listed.tag)? {
                 return Ok(Some(&late.listed));
@@ -348,8 +349,8 @@ impl Poll<'_> {
         state.high_water.as_ref().and_then(|listed| self.target.policy.candidate(listed))
     }
 
-    /// The candidates newer than `high_water`, newest first. A tag that the stage was given before is
-    /// never new, even pushed again with a later time.
+    /// The candidates newer than `high_water`, newest first. A tag that was deployed before is never new, even if it is
+    /// pushed again with a later time.
     fn new_after(&self, high_water: Option<&Candidate>) -> Fact<Vec<&Candidate>> {
         let candidates = self.selection.candidates.iter();
         let Some(high_water) = high_water else {
@@ -364,7 +365,7 @@ impl Poll<'_> {
         }
         let mut never_given = Vec::new();
         for candidate in newer {
-            // What was given of several that nothing tells apart makes the others older.
+            // Once one of several tags of the same place is deployed, the others count as older.
             let appeared_with_it = given.sequence.is_none() && candidate.listed.pushed_at == given.pushed_at;
             let is_older = appeared_with_it && self.facts.image(&given.tag)?.is_some();
             if !is_older && !self.was_given(&candidate.listed.tag)? {
@@ -374,7 +375,7 @@ impl Poll<'_> {
         Ok(never_given)
     }
 
-    /// Rule 4: something is newer than high-water (or there is no high-water yet).
+    /// Rule 4: a tag is newer than high-water, or there is no high-water yet.
     fn newer(&self, next: PollState) -> Deciding {
         let high_water = self.high_water(&next);
         let candidates = self.new_after(high_water.as_ref())?;
@@ -384,23 +385,23 @@ impl Poll<'_> {
         self.consider(next, &candidates, high_water.as_ref())
     }
 
-    /// Of candidates that are newest first, the first one that passes every gate is deployed.
+    /// Deploys the newest candidate that passes every gate. `candidates`: newest first.
     fn consider(
         &self,
         mut next: PollState,
         candidates: &[&Candidate],
         high_water: Option<&Candidate>,
     ) -> Deciding {
-        next.candidates = candidates.iter().map(|candidate| self.sight(candidate, None)).collect();
+        next.candidates = candidates.iter().map(|candidate| self.remember(candidate, None)).collect();
         let (chosen, blocked) = self.choose(&mut next.candidates, candidates, high_water)?;
         let decision = match chosen {
             None => self.waiting_for(next, &blocked),
             Some(chosen) => {
                 let tag = &chosen.listed.tag;
                 let decision = match self.stopped(&next, tag) {
-                    Some((status, waits)) => self.waiting(next, status, waits),
+                    Some((status, block)) => self.waiting(next, status, block),
                     None => {
-                        self.deploy(next, chosen, format!("{tag} is newer than what the stage was given"))?
+                        self.deploy(next, chosen, format!("{tag} is newer than any tag deployed before"))?
                     }
                 };
                 decision.concerning(tag)
@@ -409,75 +410,76 @@ impl Poll<'_> {
         Ok(Decision { above: high_water.map(|high_water| high_water.listed.clone()), blocked, ..decision })
     }
 
-    /// The first candidate that nothing blocks, and what blocks those before it. `seen`: the candidates as they were
-    /// first seen.
+    /// The first candidate that is not blocked, and what blocks those before it. `seen`: when the candidates were first
+    /// seen, in the same order.
     fn choose<'c>(
         &self,
-        seen: &mut [Sighted],
+        seen: &mut [SeenCandidate],
         candidates: &[&'c Candidate],
         high_water: Option<&Candidate>,
     ) -> Fact<Choice<'c>> {
-        let gatekeeper = Gatekeeper { target: self.target, facts: self.facts, high_water, now: self.now };
-        let mut blocked: Vec<(Tag, Waits)> = Vec::new();
+        let gates = GateCheck { target: self.target, facts: self.facts, high_water, now: self.now };
+        let mut blocked: Vec<(Tag, BlockedBy)> = Vec::new();
         let mut unchecked: Option<Tag> = None;
         for (place, (candidate, seen)) in candidates.iter().zip(seen).enumerate() {
             let tag = &candidate.listed.tag;
-            let waits = match rivals(self.target, self.facts, candidates, place)? {
-                Some(waits) => Some(waits),
-                None => gatekeeper.stops(candidate, seen)?,
+            let block = match rivals(self.target, self.facts, candidates, place)? {
+                Some(block) => Some(block),
+                None => gates.blocked_by(candidate, seen)?,
             };
-            let waits = match (waits, &unchecked) {
-                (None, Some(newer)) => Some(Waits {
+            let block = match (block, &unchecked) {
+                (None, Some(newer)) => Some(BlockedBy {
                     reason: format!("not checked: whether {newer}, which is newer, passes its gates"),
                     until: None,
-                    by: Blocked::NotChecked,
+                    kind: BlockKind::NotChecked,
                 }),
-                (waits, _) => waits,
+                (block, _) => block,
             };
-            let Some(waits) = waits else {
+            let Some(block) = block else {
                 return Ok((Some(candidate), blocked));
             };
-            if waits.by == Blocked::NotChecked {
+            if block.kind == BlockKind::NotChecked {
                 unchecked.get_or_insert_with(|| tag.clone());
             }
-            blocked.push((tag.clone(), waits));
+            blocked.push((tag.clone(), block));
         }
         Ok((None, blocked))
     }
 
-    /// Nothing can be deployed now. What can come by itself is told, and beside it the newest that cannot.
-    fn waiting_for(&self, next: PollState, blocked: &[(Tag, Waits)]) -> Decision {
-        let comes = |(_, waits): &&(Tag, Waits)| matches!(waits.by, Blocked::ForNow | Blocked::NotChecked);
+    /// All candidates are blocked. Reports the newest one that needs no person, then the newest of all.
+    fn waiting_for(&self, next: PollState, blocked: &[(Tag, BlockedBy)]) -> Decision {
+        let needs_no_person =
+            |(_, block): &&(Tag, BlockedBy)| matches!(block.kind, BlockKind::ForNow | BlockKind::NotChecked);
         let first = blocked.first();
-        let Some((tag, waits)) = blocked.iter().find(comes).or(first) else {
+        let Some((tag, block)) = blocked.iter().find(needs_no_person).or(first) else {
             return Decision::new(Status::Waiting, String::new(), next);
         };
-        let beside = first.filter(|(newest, _)| newest != tag && blocked.iter().find(comes) != first);
-        let reason = beside.map_or_else(
-            || waits.reason.clone(),
-            |(_, beside)| format!("{}; beside it, {}", waits.reason, beside.reason),
+        let also = first.filter(|(newest, _)| newest != tag && blocked.iter().find(needs_no_person) != first);
+        let reason = also.map_or_else(
+            || block.reason.clone(),
+            |(_, also)| format!("{}; also, {}", block.reason, also.reason),
         );
-        let waits = Waits { reason, ..waits.clone() };
-        self.waiting(next, Status::Waiting, waits).concerning(tag)
+        let block = BlockedBy { reason, ..block.clone() };
+        self.waiting(next, Status::Waiting, block).concerning(tag)
     }
 
-    /// What keeps every tag from being deployed now: no automatic deployments, a hold, the hour.
-    fn stopped(&self, state: &PollState, tag: &Tag) -> Option<(Status, Waits)> {
+    /// What stops all automatic deployments now: `auto_deploy`, a hold, or the window.
+    fn stopped(&self, state: &PollState, tag: &Tag) -> Option<(Status, BlockedBy)> {
         if !self.target.auto_deploy {
             let reason = format!("auto_deploy is off; to deploy it: tagship deploy {} {tag}", self.target.id);
-            return Some((Status::Available, Waits { reason, until: None, by: Blocked::ForNow }));
+            return Some((Status::Available, BlockedBy { reason, until: None, kind: BlockKind::ForNow }));
         }
         let (status, reason, until) = stopped(self.target, state, self.now)?;
-        Some((status, Waits { reason, until, by: Blocked::ForNow }))
+        Some((status, BlockedBy { reason, until, kind: BlockKind::ForNow }))
     }
 
-    /// A candidate as it is remembered: seen for the first time now, or before.
-    fn sight(&self, candidate: &Candidate, digest: Option<&Digest>) -> Sighted {
+    /// The remembered entry of a candidate, or a new one.
+    fn remember(&self, candidate: &Candidate, digest: Option<&Digest>) -> SeenCandidate {
         let listed = &candidate.listed;
         let before = self.before.and_then(|before| {
             before.candidates.iter().find(|seen| seen.tag == listed.tag && seen.digest.as_ref() == digest)
         });
-        Sighted {
+        SeenCandidate {
             tag: listed.tag.clone(),
             pushed_at: listed.pushed_at.or_else(|| before.and_then(|before| before.pushed_at)),
             sequence: listed.sequence.or_else(|| before.and_then(|before| before.sequence)),
@@ -487,7 +489,7 @@ impl Poll<'_> {
         }
     }
 
-    /// What the tag points at now; None: there is no manifest, or nobody is asked.
+    /// What the tag points at now; None: it has no manifest, or was not checked.
     fn digest(&self, tag: &Tag) -> Fact<Option<Digest>> {
         match self.facts.digest(tag) {
             Err(Unknown::NotChecked) => Ok(None),
@@ -495,7 +497,7 @@ impl Poll<'_> {
         }
     }
 
-    /// Gives a tag to the stage.
+    /// Plans the deployment of a tag.
     fn deploy(&self, mut next: PollState, chosen: &Candidate, reason: String) -> Deciding {
         let tag = &chosen.listed.tag;
         let digest = self.digest(tag)?;
@@ -505,7 +507,7 @@ impl Poll<'_> {
         let given = ListedTag { digest, ..chosen.listed.clone() };
         next.given_platforms = self.given_platforms(&given)?;
         next.high_water = Some(given.clone());
-        // What passed it by still waits for its own gate.
+        // Newer candidates stay blocked by their gates.
         next.candidates.retain(|seen| {
             let seen = ListedTag { pushed_at: seen.pushed_at, ..ListedTag::named(seen.tag.clone()) };
             self.target.policy.candidate(&seen).is_some_and(|seen| seen.is_newer_than(chosen))
@@ -516,7 +518,7 @@ impl Poll<'_> {
         Ok(decision)
     }
 
-    /// Rule 5, and 7 for a mutable tag.
+    /// Rule 5, and rule 7 for a mutable tag.
     fn nothing_newer(&self, mut next: PollState, newest: &Candidate, high_water: &Candidate) -> Deciding {
         next.candidates.clear();
         if self.target.digest && newest.listed.tag == high_water.listed.tag {
@@ -553,7 +555,7 @@ impl Poll<'_> {
         Ok(self.same(next, newest))
     }
 
-    /// What a tag that is given means for the platforms, where a later digest is to be compared by these.
+    /// The platform digests of a deployed tag, if later digests are compared by platform.
     fn given_platforms(&self, given: &ListedTag) -> Fact<Option<GivenPlatforms>> {
         let is_compared = self.target.digest && !self.target.gates.platforms.is_empty();
         let Some(digest) = given.digest.as_ref().filter(|_| is_compared) else {
@@ -564,12 +566,12 @@ impl Poll<'_> {
                 let found = GivenPlatforms { digest: digest.clone(), now };
                 Ok(Some(found).filter(|found| found.now.of.as_ref() == Some(digest)))
             }
-            // Any other digest is another deployment then.
+            // Then every other digest is a new deployment.
             Err(Unknown::Failed(_) | Unknown::NotChecked) => Ok(None),
         }
     }
 
-    /// What the tag points at now, where that is the same for the platforms of the stage.
+    /// What the tag points at now, if the stage's platforms are unchanged.
     fn same_platforms(
         &self,
         known: Option<&GivenPlatforms>,
@@ -595,7 +597,7 @@ impl Poll<'_> {
         Ok(is_same.then(|| GivenPlatforms { digest: known.digest.clone(), now }))
     }
 
-    /// Rule 7: a tag that was supposed not to move, where the listing shows its digest. Said once.
+    /// Rule 7: an immutable tag has moved, and the listing shows its digest. Warned about once.
     fn moved_unexpectedly(&self, next: &mut PollState) -> Option<String> {
         let given = next.high_water.as_mut()?;
         let now = self.selection.find(&given.tag)?.digest.clone()?;
@@ -615,21 +617,17 @@ impl Poll<'_> {
         digest: &Digest,
     ) -> Deciding {
         let tag = &newest.listed.tag;
-        let mut seen = self.sight(newest, Some(digest));
-        let gatekeeper = Gatekeeper {
-            target: self.target,
-            facts: self.facts,
-            high_water: Some(high_water),
-            now: self.now,
-        };
-        let waits = gatekeeper.stops(newest, &mut seen)?;
+        let mut seen = self.remember(newest, Some(digest));
+        let gates =
+            GateCheck { target: self.target, facts: self.facts, high_water: Some(high_water), now: self.now };
+        let block = gates.blocked_by(newest, &mut seen)?;
         next.candidates = vec![seen];
-        if let Some(waits) = waits {
-            let blocked = vec![(tag.clone(), waits.clone())];
-            return Ok(Decision { blocked, ..self.waiting(next, Status::Waiting, waits).concerning(tag) });
+        if let Some(block) = block {
+            let blocked = vec![(tag.clone(), block.clone())];
+            return Ok(Decision { blocked, ..self.waiting(next, Status::Waiting, block).concerning(tag) });
         }
         let decision = match self.stopped(&next, tag) {
-            Some((status, waits)) => self.waiting(next, status, waits),
+            Some((status, block)) => self.waiting(next, status, block),
             None => self.deploy(next, newest, format!("{tag} was pushed again: {digest}"))?,
         };
         Ok(decision.concerning(tag))
@@ -643,7 +641,7 @@ impl Poll<'_> {
             return Decision::new(Status::Deploying, "its deployment is running".to_owned(), next);
         }
         if let Some(pending) = &self.open.pending {
-            let reason = format!("the deployment of {} is to be tried again", pending.tag);
+            let reason = format!("the deployment of {} will be retried", pending.tag);
             return match pending.next_attempt.filter(|_| !pending.is_due(self.now)) {
                 None => Decision::new(Status::Pending, reason, next),
                 Some(wait) => {
@@ -663,12 +661,12 @@ impl Poll<'_> {
         }
         match (deployed, high_water) {
             (Some(deployed), Some(high_water)) if deployed != high_water => {
-                let reason = format!("the stage runs {deployed}, and was given {high_water}");
+                let reason = format!("the stage runs {deployed}, not {high_water}");
                 Decision::new(Status::Behind, reason, next)
             }
             (_, Some(high_water)) if high_water != newest.listed.tag => {
                 let reason =
-                    format!("{high_water} is the newest that is new; {} was there before", newest.listed.tag);
+                    format!("nothing is newer than {high_water}; {} was seen before", newest.listed.tag);
                 Decision::new(Status::UpToDate, reason, next)
             }
             _ => Decision::new(Status::UpToDate, format!("{} is the newest", newest.listed.tag), next),
@@ -688,27 +686,27 @@ impl Poll<'_> {
             let dropped = format!("{gone} was deleted from the registry before it was deployed");
             next.high_water = before;
             let open = OpenDeployments { running: self.open.running.clone(), ..OpenDeployments::default() };
-            let mut decision = Poll { open: &open, ..*self }.again(next)?;
+            let mut decision = RuleContext { open: &open, ..*self }.again(next)?;
             decision.drop(pending, dropped);
             return Ok(decision);
         }
         if is_gone && self.target.allow_downgrade {
             let tag = &newest.listed.tag;
-            if let Some((status, waits)) = self.stopped(&next, tag) {
-                return Ok(self.waiting(next, status, waits).concerning(tag));
+            if let Some((status, block)) = self.stopped(&next, tag) {
+                return Ok(self.waiting(next, status, block).concerning(tag));
             }
             let why = format!("{gone} was deleted, and allow_downgrade is on");
             return Ok(Decision { goes_back: true, ..self.deploy(next, newest, why)?.concerning(tag) });
         }
-        let what = if is_gone { "is gone from the registry" } else { "comes after it in this order" };
+        let deleted = if is_gone { ", which was deleted" } else { "" };
         let reason = format!(
-            "the newest tag is {}, and {gone}, which the stage was given, {what}; to start from here: tagship mark {} {} --reset",
-            newest.listed.tag, self.target.id, newest.listed.tag
+            "the newest listed tag, {0}, is older than {gone}{deleted}; to start from {0}: tagship mark {1} {0} --reset",
+            newest.listed.tag, self.target.id
         );
         Ok(Decision::new(Status::Older, reason, next).concerning(&newest.listed.tag))
     }
 
-    /// The first poll of all, where nothing is said of what the stage runs.
+    /// The baseline of a first poll.
     fn begin(&self, mut next: PollState, why: &str) -> Deciding {
         let newest = self.selection.newest();
         next.baseline = newest.map(|newest| Baseline { tag: newest.listed.tag.clone(), at: self.now });
@@ -725,7 +723,7 @@ impl Poll<'_> {
         if self.target.digest {
             given.digest = self.digest(&given.tag)?;
             if given.digest.is_none() && self.facts.digest(&given.tag).is_ok() {
-                // Without its digest it could not be told when it moves: the next poll is the first once more.
+                // Without its digest, a move would go unnoticed: the next poll is a first poll again.
                 next.rule = self.before.and_then(|before| before.rule.clone());
                 next.edit = self.before.and_then(|before| before.edit.clone());
                 return Ok(without_manifest(&given.tag, next).concerning(&given.tag));
@@ -749,7 +747,7 @@ impl Poll<'_> {
         }
     }
 
-    fn waiting(&self, state: PollState, status: Status, waits: Waits) -> Decision {
-        Decision { until: waits.until, ..Decision::new(status, waits.reason, state) }
+    fn waiting(&self, state: PollState, status: Status, block: BlockedBy) -> Decision {
+        Decision { until: block.until, ..Decision::new(status, block.reason, state) }
     }
 }

@@ -1,4 +1,4 @@
-//! What is remembered of a target between polls.
+//! What tagship remembers about a target between polls.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -9,58 +9,58 @@ use super::status::{Failure, Status};
 use crate::reference::{Digest, ListedTag, Platforms, Repository, Tag};
 use crate::target::{Name, Target, TargetId};
 
-/// A target's row. The default is a target that was never polled.
+/// A target's state. The default is a target that was never polled.
 ///
-/// The store keeps it as one JSON document. Every field of the first document is required, also one that may be
-/// null, and an unknown one is an error: a missing high water must never read as "nothing was given". A field that
-/// comes later has a default and raises the version of the tables.
+/// The store keeps it as one JSON document. Every field of the first version is required, even if it may be null, and an
+/// unknown field is an error: a missing high-water must never read as "nothing was deployed". A field added later has a
+/// default and raises the version of the tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PollState {
-    /// The rule it was decided by; None until a first poll (or `mark`) succeeded.
+    /// The rule of the last decision; None until a first poll (or `mark`) succeeds.
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) rule: Option<String>,
     /// The newest matching tag at the last successful poll.
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) last_polled_tag: Option<Tag>,
-    /// The newest tag ever baselined, marked or given to the stage, as it was listed then.
+    /// The newest tag that was ever a baseline, marked or deployed, as it was listed then.
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) high_water: Option<ListedTag>,
-    /// A tag that was marked, or deployed by hand, by its name, whose place in the order the next listing will tell.
+    /// A tag that was marked or deployed manually by name; the next listing gives its place in the order.
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) marked: Option<Tag>,
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) deployed: Option<Deployed>,
     /// The candidates newer than high-water, newest first, at most 50.
-    pub(crate) candidates: Vec<Sighted>,
+    pub(crate) candidates: Vec<SeenCandidate>,
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) hold: Option<Hold>,
-    /// When high-water was last set by `mark --reset`: what was given before may be given again.
+    /// When `mark --reset` last set high-water: tags deployed before then may be deployed again.
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) reset_at: Option<Timestamp>,
     /// How many tags the last successful listing had.
     pub(crate) tags_listed: usize,
-    /// The last listing that was seen whole, or from the feed without a gap.
+    /// The last listing that was read in full, or followed through the feed without a gap.
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) listed: Option<LastListed>,
-    /// Raised by every change of the target's rows but for the two moments that follow: a decision is recorded on the
-    /// version that it was taken on.
+    /// Raised by every change of the target's rows, except of `polled_at` and `checked_at`: a decision is recorded only
+    /// if the version is still the one it was based on.
     #[serde(skip)]
     pub(crate) version: i64,
-    /// Targets that one poll after the other finds unchanged together have one row for the two moments that follow;
-    /// None: the target's own.
+    /// Targets that polls repeatedly find unchanged together share one row for `polled_at` and `checked_at`; None: the
+    /// target has its own.
     #[serde(skip)]
     pub(crate) round: Option<i64>,
-    /// The last successful poll. In a column of its own, as the next one: an idle poll changes no document.
+    /// The last successful poll. Has its own column, as `checked_at` does, so that an idle poll writes no document.
     #[serde(skip)]
     pub(crate) polled_at: Option<Timestamp>,
     /// The last poll, successful or not.
     #[serde(skip)]
     pub(crate) checked_at: Option<Timestamp>,
-    /// Polls that failed since the last successful one.
+    /// The outage, if polls have failed since the last successful one.
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) failing: Option<Failing>,
-    /// What the last successful poll (or its deployment) came to.
+    /// The result of the last successful poll, or of its deployment.
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) status: Option<Status>,
     /// Why, and when that can end, where that can be known.
@@ -68,44 +68,44 @@ pub(crate) struct PollState {
     pub(crate) reason: Option<String>,
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) until: Option<Timestamp>,
-    /// The last time that another rule was found than the one decided by before.
+    /// The last edit of the rule.
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) edit: Option<Edit>,
-    /// What people were last told, so that they are told what changes.
-    #[serde(deserialize_with = "Option::deserialize")]
-    pub(crate) told: Option<Told>,
-    /// A later field.
+    /// The status that was last reported to people: only changes are reported.
+    #[serde(rename = "told", deserialize_with = "Option::deserialize")]
+    pub(crate) last_reported: Option<LastReported>,
+    /// Added later.
     #[serde(default)]
     pub(crate) baseline: Option<Baseline>,
-    /// With `digest = true` and `platforms`: what the digest of high-water means for the platforms. A later field.
+    /// With `digest = true` and `platforms`: the platform digests behind high-water's digest. Added later.
     #[serde(default)]
     pub(crate) given_platforms: Option<GivenPlatforms>,
 }
 
-/// What a digest means for the platforms of a stage: others may change without it.
+/// The platform digests behind a deployed digest: other platforms of the index may change without a deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GivenPlatforms {
-    /// What the stage was given.
+    /// The deployed digest.
     pub(crate) digest: Digest,
-    /// What the tag points at now, the same for the stage's platforms.
+    /// What the tag points at now; the stage's platforms are unchanged.
     pub(crate) now: Platforms,
 }
 
-/// The rule was edited.
+/// An edit of the rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Edit {
-    /// Of the poll that found it.
+    /// The poll that found it.
     pub(crate) at: Timestamp,
     pub(crate) rule_before: String,
-    /// What the stage had been given by it.
+    /// The high-water tag under the old rule.
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) high_water_before: Option<Tag>,
 }
 
 impl PollState {
-    /// What the stage runs, where that is known.
+    /// The tag that the stage runs, if known.
     pub(crate) fn deployed_tag(&self) -> Option<Tag> {
         self.deployed.as_ref().map(|deployed| deployed.tag.clone())
     }
@@ -123,14 +123,14 @@ impl PollState {
     }
 }
 
-/// How far a target knows its repository.
+/// How current a target's knowledge of its repository is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LastListed {
-    /// Of the feed, read before the listing.
+    /// The generation of the feed, read before the listing.
     #[serde(deserialize_with = "generation")]
     pub(crate) generation: i64,
-    /// The last time that the whole list was read.
+    /// When the full list was last read.
     pub(crate) at: Timestamp,
     /// The registry's address.
     pub(crate) from: String,
@@ -144,30 +144,30 @@ pub(crate) struct Deployed {
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) digest: Option<Digest>,
     pub(crate) at: Timestamp,
-    pub(crate) by: DecidedBy,
+    pub(crate) by: Trigger,
 }
 
-/// A candidate that waits, as it was first seen.
+/// A candidate that is not deployed yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Sighted {
+pub(crate) struct SeenCandidate {
     pub(crate) tag: Tag,
     /// When the registry says it was pushed.
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) pushed_at: Option<Timestamp>,
-    /// The registry's own.
+    /// The registry's sequence number.
     #[serde(default)]
     pub(crate) sequence: Option<i64>,
     pub(crate) first_seen: Timestamp,
-    /// With `digest = true`: the digest that waits.
+    /// With `digest = true`: the digest that is not deployed yet.
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) digest: Option<Digest>,
-    /// What the tag pointed at when that was last asked.
+    /// The tag's digest when it was last asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) asked_digest: Option<Digest>,
 }
 
-/// Where a first poll began: what it found, which is not what the stage ran.
+/// The newest tag at the first poll. The stage may have run another one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Baseline {
@@ -175,13 +175,13 @@ pub(crate) struct Baseline {
     pub(crate) at: Timestamp,
 }
 
-/// Automatic deployments are stopped.
+/// A hold: no automatic deployments.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Hold {
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) reason: Option<String>,
-    /// The login name of who did it.
+    /// The login name of the person who set it.
     pub(crate) by: String,
     pub(crate) since: Timestamp,
     /// None: until `tagship release`.
@@ -190,7 +190,7 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
-    /// Whether it stops deployments at this moment.
+    /// Whether it is in force now.
     pub(crate) fn holds(&self, now: Timestamp) -> bool {
         self.until.is_none_or(|until| now < until)
     }
@@ -204,28 +204,28 @@ impl Hold {
     }
 }
 
-/// A tag that a stage ran, from a deployment that succeeded (or was marked) to the next.
+/// A time in which a stage ran a tag: from one successful (or marked) deployment to the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StageRun {
     pub(crate) tag: Tag,
     pub(crate) digest: Option<Digest>,
     pub(crate) from: Timestamp,
-    /// None: it still runs.
+    /// None: the stage still runs it.
     pub(crate) until: Option<Timestamp>,
-    pub(crate) by: DecidedBy,
-    /// What came next was an older tag.
+    pub(crate) by: Trigger,
+    /// The next run was an older tag.
     pub(crate) left_by_going_back: bool,
 }
 
-/// A deployment that was started, and has not succeeded.
+/// A deployment that was started and has not succeeded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unfinished {
     pub(crate) tag: Tag,
     pub(crate) digest: Option<Digest>,
-    pub(crate) by: DecidedBy,
+    pub(crate) by: Trigger,
 }
 
-/// Who gave a tag to a stage, or said that it has it.
+/// What caused a deployment, or recorded one.
 #[derive(
     Clone,
     Copy,
@@ -242,39 +242,43 @@ pub(crate) struct Unfinished {
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 #[strum(serialize_all = "snake_case")]
-pub(crate) enum DecidedBy {
+pub(crate) enum Trigger {
     Poll,
     /// `tagship deploy`
-    Hand,
+    #[serde(rename = "hand")]
+    #[strum(serialize = "hand")]
+    Manual,
     Mark,
-    /// The stage itself, asked by `running`.
-    Running,
+    /// The stage's probe (`running`) reported it.
+    #[serde(rename = "running")]
+    #[strum(serialize = "running")]
+    Probe,
     /// `tagship rollback`, or `on_failure = "previous"`.
     Rollback,
 }
 
-/// An outage of one target's checks.
+/// An outage: one target's polls fail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Failing {
     pub(crate) since: Timestamp,
     pub(crate) count: u32,
-    /// When people were last told of it.
-    #[serde(deserialize_with = "Option::deserialize")]
-    pub(crate) told_at: Option<Timestamp>,
+    /// When it was last reported to people.
+    #[serde(rename = "told_at", deserialize_with = "Option::deserialize")]
+    pub(crate) reported_at: Option<Timestamp>,
     pub(crate) failure: Failure,
 }
 
-/// What people were told of a target.
+/// The status and tag that were last reported to people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Told {
+pub(crate) struct LastReported {
     pub(crate) status: Status,
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) tag: Option<Tag>,
 }
 
-/// One tag and digest going to one target.
+/// The deployment of one tag and digest to one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Deployment {
     /// UUID v7, the same through every attempt.
@@ -284,46 +288,46 @@ pub(crate) struct Deployment {
     pub(crate) repository: Repository,
     pub(crate) tag: Tag,
     pub(crate) digest: Option<Digest>,
-    /// The deployed tag when it was decided.
+    /// The deployed tag when this deployment was planned.
     pub(crate) previous_tag: Option<Tag>,
-    pub(crate) by: DecidedBy,
-    /// The login name of who deployed it by hand, or marked it.
+    pub(crate) by: Trigger,
+    /// The login name of the person who deployed or marked it.
     pub(crate) by_whom: Option<String>,
     pub(crate) state: DeploymentState,
     /// How many attempts were started.
     pub(crate) attempts: u32,
-    /// How many of them `tagship retry` made count no more.
+    /// How many of them no longer count, after `tagship retry` or an interruption.
     pub(crate) attempts_forgiven: u32,
-    /// Not before then; None: at once.
+    /// The earliest next attempt; None: now.
     pub(crate) next_attempt: Option<NextAttempt>,
     pub(crate) created_at: Timestamp,
-    /// Whether it brings an older tag than the stage was given before.
+    /// Whether its tag is older than one deployed before.
     pub(crate) goes_back: bool,
-    /// What high-water was before this tag raised it: given back if the tag is deleted undeployed.
+    /// High-water before this tag raised it: restored if the tag is deleted before it is deployed.
     pub(crate) high_water_before: Option<ListedTag>,
 }
 
-/// When a deployment that failed is tried again.
+/// When a failed deployment is retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NextAttempt {
     pub(crate) at: Timestamp,
-    /// The end of the attempt that failed, by the clock of then.
+    /// When the failed attempt ended, by the clock at that time.
     pub(crate) failed_at: Timestamp,
 }
 
 impl Deployment {
-    /// Whether a deployment that was given up brought it, and no person did.
+    /// Whether it is the rollback after a failed deployment, and not one by a person.
     pub(crate) fn is_automatic_rollback(&self) -> bool {
-        self.by == DecidedBy::Rollback && self.by_whom.is_none()
+        self.by == Trigger::Rollback && self.by_whom.is_none()
     }
 
-    /// One that is decided at this moment, and was not started.
+    /// A deployment planned now.
     pub(crate) fn new(
         id: String,
         target: &Target,
         tag: Tag,
         digest: Option<Digest>,
-        by: DecidedBy,
+        by: Trigger,
         now: Timestamp,
     ) -> Deployment {
         Deployment {
@@ -347,7 +351,7 @@ impl Deployment {
     }
 }
 
-/// Where a deployment stands.
+/// The state of a deployment.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema, EnumString, IntoStaticStr, VariantArray,
 )]
@@ -355,20 +359,20 @@ impl Deployment {
 #[schemars(inline)]
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum DeploymentState {
-    /// Recorded, to be started (again).
+    /// Planned, or to be retried.
     Pending,
-    /// Started; where no process holds the target's lock, interrupted.
+    /// Started; interrupted, if no process holds the target's lock.
     Running,
     Succeeded,
-    /// Given up: until `tagship retry`, a newer tag, or a deployment by hand.
+    /// tagship gave up: until `tagship retry`, a newer tag, or a manual deployment.
     Dead,
-    /// A newer tag took its place.
+    /// Replaced by a newer tag.
     Superseded,
-    /// Its tag is gone, or the rule does not take it any more.
+    /// Its tag was deleted, or the rule no longer matches it.
     Dropped,
 }
 
-/// A target's deployments that are not over or wait for someone: at most one of each.
+/// A target's unfinished deployments: at most one of each state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct OpenDeployments {
     pub(crate) pending: Option<Deployment>,
@@ -377,7 +381,7 @@ pub(crate) struct OpenDeployments {
 }
 
 impl OpenDeployments {
-    /// One that waits for its attempt, or was given up.
+    /// The pending deployment, or the dead one.
     pub(crate) fn undelivered(&self) -> Option<&Deployment> {
         self.pending.as_ref().or(self.dead.as_ref())
     }
@@ -405,15 +409,15 @@ impl OpenDeployments {
     }
 }
 
-/// A generation that no number of polls can reach is an error.
+/// Reads a generation. A number beyond what polls can reach is an error.
 fn generation<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     u32::deserialize(deserializer).map(i64::from)
 }
 
-impl DecidedBy {
-    /// A person wanted it now: hold, window and gates are not asked.
+impl Trigger {
+    /// Whether a person asked for it: then hold, window and gates do not apply.
     pub(crate) fn is_manual(self) -> bool {
-        matches!(self, DecidedBy::Hand | DecidedBy::Rollback)
+        matches!(self, Trigger::Manual | Trigger::Rollback)
     }
 
     pub(crate) fn as_str(self) -> &'static str {

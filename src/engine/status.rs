@@ -1,10 +1,10 @@
-//! What can be said of a target, and what can have gone wrong with it.
+//! The status of a target, and its errors.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
-/// What a poll says of a target.
+/// The status of a target after a poll.
 #[derive(
     Clone,
     Copy,
@@ -24,7 +24,7 @@ use strum::{EnumString, IntoStaticStr, VariantArray};
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum Status {
     Deployed,
-    /// The stage had it already.
+    /// The stage already ran it.
     Adopted,
     WouldDeploy,
     Available,
@@ -37,13 +37,13 @@ pub(crate) enum Status {
     NoMatch,
     /// Another run deploys to it right now.
     Deploying,
-    /// Recorded and not started.
+    /// Planned, and not started.
     Pending,
-    /// Failed, and to be tried again later.
+    /// Failed, and will be retried.
     Retrying,
     Failed,
     Dead,
-    /// Given up, and what the stage ran before is deployed again.
+    /// tagship gave up, and deployed the previous tag again.
     RolledBack,
     Unknown,
 }
@@ -65,7 +65,7 @@ impl Status {
     }
 }
 
-/// What went wrong, as `error.code` of the JSON output has it.
+/// The kind of an error, as `error.code` in JSON output spells it.
 #[derive(
     Clone,
     Copy,
@@ -91,16 +91,16 @@ pub(crate) enum ErrorCode {
     Protocol,
     OutOfTime,
     Secret,
-    /// The stage does not say what it runs.
+    /// The probe (`running`) gave no usable answer.
     Running,
-    /// A command or a request of `gate` gave no answer.
+    /// A `gate` step gave no answer.
     Gate,
     /// The target's lock or its rows in the state cannot be used.
     State,
     Command,
     Http,
     Timeout,
-    /// The stage does not run what was deployed.
+    /// The stage does not run the deployed tag.
     Verify,
 }
 
@@ -110,13 +110,13 @@ impl ErrorCode {
     }
 }
 
-/// An error of a check or a deployment, ready to be told: secrets masked.
+/// An error of a check or a deployment, with secrets masked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Error")]
 pub(crate) struct Failure {
     pub(crate) code: ErrorCode,
-    /// What, where, and what to do, for people.
+    /// What happened, where, and what to do, for people.
     pub(crate) message: String,
 }
 

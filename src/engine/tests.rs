@@ -63,31 +63,31 @@ pub(super) struct Marked {
     pub(super) said: String,
 }
 
-pub(super) struct ByHand {
+pub(super) struct ManuallyDeployed {
     pub(super) state: PollState,
     pub(super) goes_back: bool,
 }
 
-/// A manual deployment. `by`: None: it does not hold the target.
-pub(super) fn by_hand(
+/// A manual deployment. `by`: who holds the target with it; None: no hold.
+pub(super) fn deploy_manually(
     target: &Target,
     state: Option<&PollState>,
     listed: &ListedTag,
-    content: Content,
+    content: ManualContent,
     by: Option<&str>,
     now: Timestamp,
-) -> ByHand {
+) -> ManuallyDeployed {
     let manual = Manual { listed, content, by_whom: by.unwrap_or("bob"), holds: by.is_some() };
     let event = TargetEvent::DeployedManually { manual: &manual, id: "2".to_owned() };
     let change = transition(target, state, &OpenDeployments::default(), event, now).unwrap();
-    ByHand { goes_back: change.deployment().unwrap().goes_back, state: change.state }
+    ManuallyDeployed { goes_back: change.deployment().unwrap().goes_back, state: change.state }
 }
 
-/// As the store saves them.
+/// Saves deployments as the store does.
 pub(super) fn save(open: &mut OpenDeployments, rows: &[DeploymentRow]) {
     for DeploymentRow { deployment, .. } in rows {
         let is_new = open.all().all(|known| known.id != deployment.id);
-        if is_new && deployment.by != DecidedBy::Mark {
+        if is_new && deployment.by != Trigger::Mark {
             open.dead = None;
         }
         for known in [&mut open.pending, &mut open.running, &mut open.dead] {
@@ -102,27 +102,27 @@ pub(super) fn save(open: &mut OpenDeployments, rows: &[DeploymentRow]) {
     }
 }
 
-/// Answers of a table: what it has not, nobody is asked.
+/// Facts from a table. What it does not have is not checked.
 #[derive(Default)]
-pub(super) struct Table {
+pub(super) struct FactTable {
     pub(super) digests: HashMap<Tag, Option<Digest>>,
     pub(super) push_times: HashMap<Tag, Option<Timestamp>>,
     pub(super) platforms: HashMap<Tag, Fact<Platforms>>,
     pub(super) present: HashMap<(Repository, Tag), bool>,
     pub(super) runs: HashMap<Name, Vec<StageRun>>,
-    pub(super) running: Option<Reported>,
-    /// What was asked for, in this order.
+    pub(super) running: Option<ProbeAnswer>,
+    /// The questions, in order.
     pub(super) asked: RefCell<Vec<String>>,
 }
 
-impl Table {
+impl FactTable {
     fn said<T: Clone>(&self, what: &str, tag: &Tag, known: Option<&T>) -> Fact<T> {
         self.asked.borrow_mut().push(format!("{what} of {tag}"));
         known.cloned().ok_or(Unknown::NotChecked)
     }
 }
 
-impl Facts for Table {
+impl Facts for FactTable {
     fn digest(&self, tag: &Tag) -> Fact<Option<Digest>> {
         self.said("digest", tag, self.digests.get(tag))
     }
@@ -151,12 +151,12 @@ impl Facts for Table {
         self.runs.get(stage).cloned().ok_or(Unknown::NotChecked)
     }
 
-    fn running(&self) -> Fact<Reported> {
+    fn running(&self) -> Fact<ProbeAnswer> {
         self.running.clone().ok_or(Unknown::NotChecked)
     }
 }
 
-impl Facts for Stage {
+impl Facts for TestStage {
     fn digest(&self, _tag: &Tag) -> Fact<Option<Digest>> {
         let digest = Digest::new(&format!("sha256:{}", "0".repeat(64))).unwrap();
         let digest = self.platforms.of.clone().unwrap_or(digest);
@@ -176,22 +176,22 @@ impl Facts for Stage {
     }
 }
 
-/// Polls against a memory that lasts.
-pub(super) struct Stage {
+/// A stage whose state lasts from poll to poll.
+pub(super) struct TestStage {
     pub(super) target: Target,
     pub(super) state: Option<PollState>,
     pub(super) open: OpenDeployments,
     pub(super) given: HashMap<Tag, Timestamp>,
     pub(super) now: Timestamp,
-    /// Whether the registry has a manifest for what it lists.
+    /// Whether the registry has manifests for the tags it lists.
     pub(super) has_manifests: bool,
-    /// Of every tag.
+    /// The platforms of every tag.
     pub(super) platforms: Platforms,
 }
 
-impl Stage {
-    pub(super) fn new(target: Target) -> Stage {
-        Stage {
+impl TestStage {
+    pub(super) fn new(target: Target) -> TestStage {
+        TestStage {
             target,
             state: None,
             open: OpenDeployments::default(),
@@ -209,7 +209,7 @@ impl Stage {
         decision
     }
 
-    /// What `tags` says.
+    /// The verdicts that `tags` prints.
     pub(super) fn verdicts(&self, listing: &Listing) -> Vec<TagVerdict> {
         let decision = self.decide(listing);
         let (target, open, now) = (&self.target, &self.open, self.now);
@@ -222,7 +222,7 @@ impl Stage {
         decide(&self.target, &selection, self.state.as_ref(), &self.open, self, self.now)
     }
 
-    /// The tag that is deployed by a poll, if any.
+    /// Polls, and returns the tag that is deployed.
     pub(super) fn deploys(&mut self, listing: &Listing) -> Option<String> {
         self.poll(listing).deploy.map(|listed| listed.tag.to_string())
     }
@@ -231,7 +231,7 @@ impl Stage {
         Some(self.state.as_ref()?.high_water.as_ref()?.tag.clone())
     }
 
-    /// The state after the mark, what becomes of the undelivered deployment, and what is said.
+    /// Marks the stage.
     pub(super) fn mark(&mut self, said: &Mark) -> Marked {
         let event = TargetEvent::Marked { mark: said, by_whom: "alice".to_owned(), id: "mark".to_owned() };
         let change = transition(&self.target, self.state.as_ref(), &self.open, event, self.now).unwrap();
@@ -246,23 +246,23 @@ impl Stage {
     }
 }
 
-/// A deployment of the target `shop/dev` that was tried once.
+/// A deployment of the target `shop/dev` after one attempt.
 pub(super) fn pending(tag: Tag, high_water_before: Option<ListedTag>) -> Deployment {
     let target = target("*", Order::Alphabetical);
-    let deployment = Deployment::new("1".to_owned(), &target, tag, None, DecidedBy::Poll, now());
+    let deployment = Deployment::new("1".to_owned(), &target, tag, None, Trigger::Poll, now());
     Deployment { attempts: 1, high_water_before, ..deployment }
 }
 
-pub(super) fn semver() -> Stage {
-    Stage::new(target("v*", Order::Semver))
+pub(super) fn semver() -> TestStage {
+    TestStage::new(target("v*", Order::Semver))
 }
 
-pub(super) fn newest() -> Stage {
-    Stage::new(target("dev-*", Order::Newest))
+pub(super) fn newest() -> TestStage {
+    TestStage::new(target("dev-*", Order::Newest))
 }
 
 #[test]
-fn a_first_poll_remembers_and_deploys_nothing() {
+fn first_poll_takes_a_baseline_and_deploys_nothing() {
     let mut stage = semver();
     let decision = stage.poll(&versions(&["v1.0.0", "v1.2.0", "latest"]));
     assert_eq!((decision.status, decision.deploy), (Status::Baseline, None));
@@ -271,14 +271,14 @@ fn a_first_poll_remembers_and_deploys_nothing() {
 }
 
 #[test]
-fn a_first_poll_deploys_where_it_is_told_to() {
+fn first_poll_deploys_if_configured() {
     let mut stage = semver();
     stage.target.first_poll = FirstPoll::Deploy;
     assert_eq!(stage.deploys(&versions(&["v1.0.0", "v1.2.0"])), Some("v1.2.0".to_owned()));
 }
 
 #[test]
-fn the_first_tag_that_ever_appears_is_new() {
+fn first_tag_of_an_empty_repository_is_deployed() {
     let mut stage = semver();
     assert_eq!(stage.poll(&versions(&[])).status, Status::NoMatch);
     assert_eq!(stage.poll(&versions(&["latest"])).status, Status::NoMatch);
@@ -286,7 +286,7 @@ fn the_first_tag_that_ever_appears_is_new() {
 }
 
 #[test]
-fn only_what_is_newer_is_deployed_and_only_once() {
+fn only_newer_tags_are_deployed_and_only_once() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.9.0"]));
     assert_eq!(stage.deploys(&versions(&["v1.9.0", "v1.10.0", "v1.8.9"])), Some("v1.10.0".to_owned()));
@@ -295,11 +295,11 @@ fn only_what_is_newer_is_deployed_and_only_once() {
 
 #[test]
 fn a_tie_never_deploys() {
-    let mut stage = Stage::new(target("*", Order::Semver));
+    let mut stage = TestStage::new(target("*", Order::Semver));
     stage.poll(&versions(&["1.0.0"]));
     for (listed, reason) in [
         (versions(&["1.0.0"]), "1.0.0 is the newest"),
-        (versions(&["1.0.0", "v1.0.0"]), "1.0.0 is the newest that is new; v1.0.0 was there before"),
+        (versions(&["1.0.0", "v1.0.0"]), "nothing is newer than 1.0.0; v1.0.0 was seen before"),
     ] {
         let decision = stage.poll(&listed);
         assert_eq!((decision.status, decision.reason.as_str()), (Status::UpToDate, reason));
@@ -308,16 +308,16 @@ fn a_tie_never_deploys() {
 }
 
 #[test]
-fn a_known_tag_that_is_pushed_again_is_not_new() {
+fn known_tag_pushed_again_is_not_new() {
     let mut stage = newest();
     stage.poll(&listing(&[("dev-1", 100)]));
     assert_eq!(stage.poll(&listing(&[("dev-1", 200)])).status, Status::UpToDate);
-    // What came between the two pushes is new all the same.
+    // A tag pushed between the two is new.
     assert_eq!(stage.deploys(&listing(&[("dev-1", 200), ("dev-2", 150)])), Some("dev-2".to_owned()));
 }
 
 #[test]
-fn an_older_tag_that_is_pushed_again_does_not_take_the_stage_back() {
+fn older_tag_pushed_again_is_not_deployed() {
     let mut stage = newest();
     stage.poll(&listing(&[("dev-1", 100)]));
     stage.deploys(&listing(&[("dev-1", 100), ("dev-2", 200)]));
@@ -327,7 +327,7 @@ fn an_older_tag_that_is_pushed_again_does_not_take_the_stage_back() {
 }
 
 #[test]
-fn between_pushes_of_one_second_the_sequence_decides() {
+fn sequence_orders_pushes_of_the_same_second() {
     let mut stage = newest();
     stage.poll(&listing(&[("dev-1", 100)]));
     assert_eq!(
@@ -337,7 +337,7 @@ fn between_pushes_of_one_second_the_sequence_decides() {
 }
 
 #[test]
-fn an_empty_list_where_tags_were_is_a_failure_until_it_is_confirmed() {
+fn empty_list_is_a_failure_until_mark_none() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0"]));
     for count in 1..=2 {
@@ -352,7 +352,7 @@ fn an_empty_list_where_tags_were_is_a_failure_until_it_is_confirmed() {
 }
 
 #[test]
-fn a_failed_listing_moves_nothing() {
+fn failed_listing_changes_only_the_outage() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0"]));
     let failure = Failure { code: ErrorCode::Unavailable, message: "refused".to_owned() };
@@ -365,7 +365,7 @@ fn a_failed_listing_moves_nothing() {
 }
 
 #[test]
-fn nothing_goes_back_by_itself() {
+fn deleted_high_water_deploys_nothing_older() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0", "v2.0.0"]));
     let decision = stage.poll(&versions(&["v1.0.0"]));
@@ -377,7 +377,7 @@ fn nothing_goes_back_by_itself() {
 }
 
 #[test]
-fn a_downgrade_is_deployed_only_where_it_is_allowed_and_the_tag_is_gone() {
+fn downgrade_needs_allow_downgrade_and_a_deleted_tag() {
     let mut stage = semver();
     stage.target.allow_downgrade = true;
     stage.poll(&versions(&["v1.0.0", "v2.0.0"]));
@@ -386,7 +386,7 @@ fn a_downgrade_is_deployed_only_where_it_is_allowed_and_the_tag_is_gone() {
 }
 
 #[test]
-fn a_deployment_that_never_succeeded_and_whose_tag_is_gone_gives_its_high_water_back() {
+fn deleted_tag_that_was_never_deployed_restores_high_water() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0"]));
     let before = stage.state.as_ref().unwrap().high_water.clone();
@@ -398,7 +398,7 @@ fn a_deployment_that_never_succeeded_and_whose_tag_is_gone_gives_its_high_water_
 }
 
 #[test]
-fn without_auto_deploy_a_tag_stays_available_until_it_is_marked() {
+fn without_auto_deploy_a_tag_is_available_until_it_is_marked() {
     let mut stage = semver();
     stage.target.auto_deploy = false;
     stage.poll(&versions(&["v1.0.0"]));
@@ -411,7 +411,7 @@ fn without_auto_deploy_a_tag_stays_available_until_it_is_marked() {
 }
 
 #[test]
-fn an_edited_rule_starts_a_new_baseline_where_the_old_tag_does_not_fit() {
+fn edited_rule_that_does_not_match_high_water_starts_a_baseline() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0"]));
     stage.pending("v1.0.0", None);
@@ -424,7 +424,7 @@ fn an_edited_rule_starts_a_new_baseline_where_the_old_tag_does_not_fit() {
 }
 
 #[test]
-fn an_edited_rule_goes_on_where_the_old_tag_still_fits() {
+fn edited_rule_that_still_matches_high_water_continues() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0"]));
     stage.target.policy = target("v?.*", Order::Semver).policy;
@@ -432,7 +432,7 @@ fn an_edited_rule_goes_on_where_the_old_tag_still_fits() {
 }
 
 #[test]
-fn a_stage_that_does_not_run_what_it_was_given_is_behind() {
+fn stage_that_does_not_run_high_water_is_behind() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0", "v1.1.0"]));
     stage.mark(&Mark::Deployed(tag("v1.0.0")));
@@ -441,7 +441,7 @@ fn a_stage_that_does_not_run_what_it_was_given_is_behind() {
 }
 
 #[test]
-fn a_mark_of_a_newer_tag_counts_as_given() {
+fn mark_of_a_newer_tag_raises_high_water() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0"]));
     stage.pending("v1.0.0", None);
@@ -453,7 +453,7 @@ fn a_mark_of_a_newer_tag_counts_as_given() {
 }
 
 #[test]
-fn a_mark_completes_a_pending_deployment_of_the_same_tag() {
+fn mark_completes_a_pending_deployment_of_the_same_tag() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0"]));
     stage.pending("v1.0.0", None);
@@ -461,7 +461,7 @@ fn a_mark_completes_a_pending_deployment_of_the_same_tag() {
 }
 
 #[test]
-fn a_reset_lets_newer_tags_be_deployed_again() {
+fn reset_deploys_newer_tags_again() {
     let mut stage = semver();
     let listed = versions(&["v1.0.0", "v1.1.0"]);
     stage.poll(&listed);
@@ -470,7 +470,7 @@ fn a_reset_lets_newer_tags_be_deployed_again() {
 }
 
 #[test]
-fn after_a_reset_what_was_pushed_and_given_before_is_deployed_again() {
+fn reset_deploys_tags_again_that_were_deployed_before() {
     let listed = listing(&[("dev-1", 100), ("dev-2", 200)]);
     let mut stage = newest();
     stage.poll(&listing(&[("dev-1", 100)]));
@@ -480,7 +480,7 @@ fn after_a_reset_what_was_pushed_and_given_before_is_deployed_again() {
 }
 
 #[test]
-fn after_marking_none_the_newest_is_deployed() {
+fn mark_none_deploys_the_newest_tag() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0"]));
     stage.mark(&Mark::Nothing);
@@ -488,7 +488,7 @@ fn after_marking_none_the_newest_is_deployed() {
 }
 
 #[test]
-fn a_tag_marked_by_its_name_finds_its_push_time_at_the_next_poll() {
+fn next_poll_adds_the_push_time_of_a_marked_tag() {
     let listed = listing(&[("dev-1", 100), ("dev-2", 200), ("dev-3", 300)]);
     let mut stage = newest();
     stage.mark(&Mark::Deployed(tag("dev-2")));
@@ -499,14 +499,14 @@ fn a_tag_marked_by_its_name_finds_its_push_time_at_the_next_poll() {
 }
 
 #[test]
-fn a_marked_tag_that_is_not_listed_starts_a_baseline() {
+fn marked_tag_that_is_not_listed_starts_a_baseline() {
     let mut stage = newest();
     stage.mark(&Mark::Deployed(tag("dev-9")));
     assert_eq!(stage.poll(&listing(&[("dev-1", 100)])).status, Status::Baseline);
 }
 
 #[test]
-fn a_mark_of_an_older_tag_by_its_name_does_not_undo_the_rollback_it_tells_of() {
+fn mark_of_an_older_tag_does_not_redeploy_newer_ones() {
     let listed = listing(&[("dev-1", 100), ("dev-2", 200)]);
     let mut stage = newest();
     stage.poll(&listed);
@@ -516,7 +516,7 @@ fn a_mark_of_an_older_tag_by_its_name_does_not_undo_the_rollback_it_tells_of() {
 }
 
 #[test]
-fn a_decision_repeated_deploys_nothing_again() {
+fn repeated_decision_deploys_nothing() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0"]));
     let listed = versions(&["v1.0.0", "v1.1.0"]);
@@ -527,7 +527,7 @@ fn a_decision_repeated_deploys_nothing_again() {
 }
 
 #[test]
-fn a_target_is_due_at_nine_tenths_of_its_interval() {
+fn target_is_due_at_nine_tenths_of_its_interval() {
     let target = target("v*", Order::Semver);
     let checked = |seconds: i64| Timestamp::from_second(now().as_second() - seconds).unwrap();
     assert!(is_due(&target, None, None, now()));
@@ -537,7 +537,7 @@ fn a_target_is_due_at_nine_tenths_of_its_interval() {
 }
 
 #[test]
-fn a_tag_that_moved_though_it_should_not_is_warned_of_once_and_not_deployed() {
+fn moved_immutable_tag_gives_one_warning_and_no_deployment() {
     let digest = |digit: &str| Digest::new(&format!("sha256:{}", digit.repeat(64))).unwrap();
     let listed = |digit: &str| Listing {
         tags: vec![ListedTag { digest: Some(digest(digit)), ..ListedTag::named(tag("v1.0.0")) }],

@@ -1,5 +1,5 @@
-//! What becomes of a target when something happens to it: its state, its deployments, whom to notify. The only
-//! place that ends a deployment. Pure.
+//! Applies an event to a target: its new state, its deployments, and whether to notify. The only place that ends a
+//! deployment. Pure.
 
 mod manual;
 mod mark;
@@ -8,23 +8,23 @@ use std::mem;
 
 use jiff::Timestamp;
 
+use super::probe::ProbeAnswer;
 use super::retry::{Failed, next_attempt};
 use super::rollback::BackTo;
-use super::running::Reported;
 use super::state::{
-    DecidedBy, Deployed, Deployment, DeploymentState, Hold, OpenDeployments, PollState, Told,
+    Deployed, Deployment, DeploymentState, Hold, LastReported, OpenDeployments, PollState, Trigger,
 };
 use super::{Decision, ErrorCode, Failure, Status};
 use crate::reference::{Digest, ListedTag, Tag};
 use crate::target::Target;
 
-pub(crate) use manual::{Content, Manual};
+pub(crate) use manual::{Manual, ManualContent};
 pub(crate) use mark::Mark;
 
-/// Something that happened to a target. `id`: of the deployment that it adds.
+/// An event of a target. `id`: the ID of the deployment that it adds.
 #[derive(Debug)]
 pub(crate) enum TargetEvent<'a> {
-    /// A poll decided.
+    /// A poll's decision.
     Decided {
         decision: &'a Decision,
         id: String,
@@ -36,7 +36,7 @@ pub(crate) enum TargetEvent<'a> {
         deployment: &'a Deployment,
         failure: Failure,
         failed: Failed,
-        /// Where it is given up; None: nothing is known, or it is not to go back.
+        /// The rollback if tagship gives up; None: `on_failure` is off, or there is nothing to roll back to.
         back_to: Option<BackTo>,
     },
     /// The attempt was interrupted, and a newer deployment is pending.
@@ -49,24 +49,24 @@ pub(crate) enum TargetEvent<'a> {
         deployment: &'a Deployment,
         back_to: Option<BackTo>,
     },
-    /// The tag points at another image.
+    /// The tag points at another image by now.
     DigestMoved {
         deployment: &'a Deployment,
         digest: Digest,
         id: String,
     },
-    /// The tag is listed, and the registry has no manifest for it.
+    /// The tag is listed, but the registry has no manifest for it.
     ManifestMissing(&'a Deployment),
     /// The tag was deleted.
     TagGone(&'a Deployment),
     /// The stage runs the deployment's tag, or a `newer` one.
     Adopted {
         deployment: &'a Deployment,
-        reported: &'a Reported,
+        reported: &'a ProbeAnswer,
         newer: Option<&'a ListedTag>,
         id: String,
     },
-    /// Its lock or its rows cannot be used; nothing was started.
+    /// The target's lock or its rows cannot be used; nothing was started.
     StateFailed(Failure),
     Marked {
         mark: &'a Mark,
@@ -79,9 +79,9 @@ pub(crate) enum TargetEvent<'a> {
     },
     Held(Hold),
     Released,
-    /// The deployment with this ID is due, with all its attempts.
+    /// The deployment with this ID is retried at once, with all its attempts.
     Retried(&'a str),
-    /// A person gave the deployment up.
+    /// A person dropped the deployment with this ID.
     Abandoned(&'a str),
 }
 
@@ -89,13 +89,12 @@ pub(crate) enum TargetEvent<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Change {
     pub(crate) state: PollState,
-    /// Deployments as they are from now on, in the order in which they are to be saved: the one that the event is
-    /// about, then what replaces it.
+    /// The changed deployments, in the order in which to save them: the one that the event is about, then its successor.
     pub(crate) rows: Vec<DeploymentRow>,
-    /// Receivers are notified of its end.
+    /// The deployment of whose end receivers are notified.
     pub(crate) notify: Option<Deployment>,
     pub(crate) failure: Option<Failure>,
-    /// One line for the person whose command it was.
+    /// One line for the person who ran the command.
     pub(crate) said: String,
 }
 
@@ -124,7 +123,7 @@ struct Place<'a> {
     now: Timestamp,
 }
 
-/// Applies an event to a target. None: the event is about a deployment that is not the one to be carried out any more.
+/// Applies an event to a target. None: the event is about a deployment that is no longer the current one.
 pub(crate) fn transition(
     target: &Target,
     before: Option<&PollState>,
@@ -164,7 +163,7 @@ pub(crate) fn transition(
         }
         TargetEvent::LastAttemptInterrupted { deployment, back_to } => {
             let message =
-                "interrupted in its last attempt; what ended tagship? (a time limit, too little memory)";
+                "the last attempt was interrupted; what ended tagship? (a time limit, too little memory)";
             let failure = Failure { code: ErrorCode::Command, message: message.to_owned() };
             change.give_up(place, deployment.clone(), failure, back_to);
         }
@@ -174,7 +173,7 @@ pub(crate) fn transition(
                 None => format!("the digest of {} was not recorded; it is {digest}", deployment.tag),
             };
             change.end(deployment, DeploymentState::Superseded, Some(reason));
-            // Else the next poll would take it for another push.
+            // If high-water kept the old digest, the next poll would see another push.
             if let Some(given) = change.state.high_water.as_mut().filter(|given| given.tag == deployment.tag)
             {
                 given.digest = Some(digest.clone());
@@ -200,16 +199,16 @@ pub(crate) fn transition(
         }
         TargetEvent::Adopted { deployment, reported, newer: None, .. } => {
             let digest = deployment.digest.clone().or(reported.digest.clone());
-            change.adopted(deployment, digest, format!("the stage runs {} already", reported.name()), now);
+            change.adopted(deployment, digest, format!("the stage already runs {}", reported.name()), now);
         }
         TargetEvent::Adopted { deployment, reported, newer: Some(newer), id } => {
-            let reason = format!("the stage runs {} already", newer.tag);
+            let reason = format!("the stage already runs {}", newer.tag);
             change.end(deployment, DeploymentState::Superseded, Some(reason.clone()));
             let (tag, digest) = (newer.tag.clone(), reported.digest.clone());
             let runs = Deployment {
                 previous_tag: deployment.previous_tag.clone(),
                 high_water_before: deployment.high_water_before.clone(),
-                ..Deployment::new(id, target, tag, digest.clone(), DecidedBy::Running, now)
+                ..Deployment::new(id, target, tag, digest.clone(), Trigger::Probe, now)
             };
             change.state.high_water = Some(ListedTag { digest: digest.clone(), ..newer.clone() });
             change.adopted(&runs, digest, reason, now);
@@ -239,7 +238,7 @@ pub(crate) fn transition(
         TargetEvent::Retried(id) => {
             let deployment = open.all().find(|deployment| deployment.id == id)?;
             if let Some(rollback) = open.pending.as_ref().filter(|pending| pending.id != id) {
-                let reason = format!("{} is to be tried again", deployment.tag);
+                let reason = format!("{} will be retried", deployment.tag);
                 change.end(rollback, DeploymentState::Superseded, Some(reason));
             }
             change.again(deployment, deployment.attempts);
@@ -252,16 +251,16 @@ pub(crate) fn transition(
     Some(change)
 }
 
-/// Whether the deployment is still the one to be carried out: while something is asked, another run can
-/// record a newer one, and people can mark this one, or another that may be newer.
+/// Whether the deployment is still the current one: during a check, another run can plan a newer one, and a person
+/// can mark this tag or another one.
 pub(crate) fn is_current(state: Option<&PollState>, open: &OpenDeployments, deployment: &Deployment) -> bool {
     let next = open.pending.as_ref().or(open.running.as_ref());
     let marked = state.and_then(|state| state.marked.as_ref());
     next.is_some_and(|next| next.id == deployment.id) && marked.is_none_or(|marked| *marked == deployment.tag)
 }
 
-/// What high-water is without a deployment that is superseded, be it pending or given up: it was never
-/// deployed, so going back means back to before it.
+/// High-water without a superseded deployment. That deployment never succeeded, so the high-water before it counts
+/// again.
 pub(super) fn high_water_without(
     superseded: &Deployment,
     high_water: Option<ListedTag>,
@@ -280,7 +279,7 @@ impl Change {
         self.rows.push(DeploymentRow { deployment, reason: None });
     }
 
-    /// It is due at once.
+    /// Makes the deployment due now.
     fn again(&mut self, deployment: &Deployment, attempts_forgiven: u32) {
         let state = DeploymentState::Pending;
         self.add(Deployment { state, next_attempt: None, attempts_forgiven, ..deployment.clone() });
@@ -290,19 +289,19 @@ impl Change {
         self.rows.push(DeploymentRow::ended(deployment, state, reason));
     }
 
-    /// What the event came to, which is reported.
+    /// Sets the result of the event, and records that it is reported.
     fn came_to(&mut self, status: Status, tag: &Tag, reason: Option<String>) {
         self.state.came_to(status, reason, None);
-        self.state.told = Some(Told { status, tag: Some(tag.clone()) });
+        self.state.last_reported = Some(LastReported { status, tag: Some(tag.clone()) });
     }
 
-    fn runs(&mut self, deployment: &Deployment, digest: Option<Digest>, by: DecidedBy, now: Timestamp) {
+    fn runs(&mut self, deployment: &Deployment, digest: Option<Digest>, by: Trigger, now: Timestamp) {
         self.state.deployed = Some(Deployed { tag: deployment.tag.clone(), digest, at: now, by });
     }
 
     fn adopted(&mut self, runs: &Deployment, digest: Option<Digest>, reason: String, now: Timestamp) {
         self.end(runs, DeploymentState::Succeeded, Some(reason.clone()));
-        self.runs(runs, digest, DecidedBy::Running, now);
+        self.runs(runs, digest, Trigger::Probe, now);
         self.came_to(Status::Adopted, &runs.tag, Some(reason));
         self.notify = Some(runs.clone());
     }
@@ -317,7 +316,7 @@ impl Change {
     ) {
         let Place { target, open, now } = place;
         let mut ended = Deployment { next_attempt: None, ..deployment.clone() };
-        // An attempt that was interrupted, or that started nothing, is not counted.
+        // Interrupted attempts, and attempts that started nothing, do not count.
         match failed {
             Failed { interrupted: true, .. } => ended.attempts_forgiven += 1,
             Failed { started: false, .. } => ended.attempts = ended.attempts.saturating_sub(1),
@@ -339,7 +338,7 @@ impl Change {
         let mut reason = None;
         let status = if open.pending.is_some() {
             ended.state = DeploymentState::Superseded;
-            reason = Some(format!("{what}; a newer one came"));
+            reason = Some(format!("{what}; a newer tag is pending"));
             status
         } else if failed.interrupted {
             ended.state = DeploymentState::Pending;
@@ -360,7 +359,7 @@ impl Change {
         self.rows.push(DeploymentRow { deployment: ended, reason });
     }
 
-    /// The deployment is not tried again by itself. One and the same change records what it is followed by.
+    /// Gives up on the deployment. The same change plans the rollback that follows it.
     fn give_up(
         &mut self,
         Place { target, open, now }: Place<'_>,
@@ -370,7 +369,7 @@ impl Change {
     ) {
         let mut reason = failure.message.clone();
         if deployment.is_automatic_rollback() {
-            // The deployment that it followed stays the one that was given up.
+            // The failed deployment before it stays the dead one.
             deployment.state = DeploymentState::Superseded;
             reason = format!("the rollback failed: {reason}");
         } else {
@@ -388,12 +387,12 @@ impl Change {
                 goes_back: true,
                 // It raises nothing: if its tag is gone, high-water stays as it is.
                 high_water_before: self.state.high_water.clone(),
-                ..Deployment::new(id, target, tag, digest, DecidedBy::Rollback, now)
+                ..Deployment::new(id, target, tag, digest, Trigger::Rollback, now)
             });
         }
     }
 
-    /// Carries a decision out in the deployments' table.
+    /// Applies a decision to the deployments.
     fn decided(&mut self, Place { target, open, now }: Place<'_>, decision: &Decision, id: String) {
         let before = mem::replace(&mut self.state, decision.state.clone());
         self.rows.extend(decision.ends.iter().cloned());
@@ -413,14 +412,13 @@ impl Change {
             previous_tag,
             goes_back: decision.goes_back,
             high_water_before,
-            ..Deployment::new(id, target, listed.tag.clone(), listed.digest.clone(), DecidedBy::Poll, now)
+            ..Deployment::new(id, target, listed.tag.clone(), listed.digest.clone(), Trigger::Poll, now)
         });
     }
 }
 
 impl Decision {
-    /// What the stage runs, where that is known: what a first poll found is not. At a first poll the stage itself may
-    /// have said it.
+    /// The tag that the stage runs, if known. The tag of a baseline is not; a probe at a first poll is.
     pub(crate) fn ran_before(&self, before: Option<&PollState>) -> Option<Tag> {
         before.and_then(PollState::deployed_tag).or_else(|| self.state.deployed_tag())
     }

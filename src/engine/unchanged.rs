@@ -1,4 +1,4 @@
-//! A target of whose repository the feed says that nothing was pushed.
+//! Deciding without a listing, when the feed shows that nothing was pushed to the repository.
 
 use jiff::Timestamp;
 
@@ -8,8 +8,8 @@ use super::status::Status;
 use crate::reference::{ListedTag, Listing};
 use crate::target::Target;
 
-/// The decision for a target where nothing was pushed and nothing waits, if that is how it stands: then
-/// it is what the last poll said. None: it has to be decided, on what is remembered.
+/// Repeats the last decision if nothing was pushed and nothing is pending or blocked. None: decide from the
+/// remembered listing.
 pub(crate) fn unchanged(
     target: &Target,
     state: &PollState,
@@ -20,14 +20,14 @@ pub(crate) fn unchanged(
     let status = state.status.filter(|status| {
         is_quiet && matches!(status, Status::UpToDate | Status::Behind | Status::Older | Status::NoMatch)
     })?;
-    // A state of before reasons were kept has none: then it is decided again.
+    // States of earlier versions have no reason: decide again.
     let reason = state.reason.clone()?;
     let next = PollState { polled_at: Some(now), checked_at: Some(now), ..state.clone() };
     Some(Decision::new(status, reason, next))
 }
 
-/// What is remembered of a target's repository, as if it had been listed: high-water, and what is newer.
-/// None where that is not enough to decide on.
+/// The listing as far as the state remembers it: high-water and newer candidates. None if that is not enough for a
+/// decision.
 pub(crate) fn remembered(target: &Target, state: &PollState) -> Option<Listing> {
     let high_water = state.high_water.iter().cloned();
     let candidates = state.candidates.iter().filter(|seen| seen.digest.is_none());
@@ -37,7 +37,7 @@ pub(crate) fn remembered(target: &Target, state: &PollState) -> Option<Listing> 
         ..ListedTag::named(seen.tag.clone())
     });
     let tags: Vec<ListedTag> = high_water.chain(listed).collect();
-    // Where the newest is neither, an older tag was the newest: that is not remembered whole.
+    // If the newest tag is neither, it was an older tag, and older tags are not remembered.
     let is_known =
         state.last_polled_tag.as_ref().is_none_or(|newest| tags.iter().any(|listed| listed.tag == *newest));
     let is_placed = tags.iter().all(|listed| !super::is_timeless(listed, target));
@@ -51,9 +51,8 @@ mod tests {
     use crate::engine::tests::{listing, newest, now, semver, versions};
     use crate::engine::{Hold, Mark};
 
-    /// Deciding on what is remembered says the same as deciding on the whole list, for a poll like this one.
     #[test]
-    fn memory_decides_as_the_whole_list_does() {
+    fn remembered_listing_gives_the_same_decision_as_the_full_one() {
         let versions = versions(&["v1.0.0", "v1.1.0", "x"]);
         let pushed = listing(&[("dev-1", 100), ("dev-2", 200)]);
         for (mut stage, listing) in [(semver(), &versions), (newest(), &pushed)] {
@@ -73,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_row_on_top_of_what_is_remembered_is_deployed() {
+    fn new_tag_on_top_of_the_remembered_listing_is_deployed() {
         let mut stage = newest();
         stage.poll(&listing(&[("dev-1", 100), ("dev-2", 200)]));
         let mut memory = remembered(&stage.target, stage.state.as_ref().unwrap()).unwrap();
@@ -83,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_decided_again_and_what_is_not_known_is_not_guessed() {
+    fn blocked_target_is_decided_again_and_an_incomplete_memory_is_not_used() {
         let mut stage = semver();
         stage.poll(&versions(&["v1.0.0"]));
         let hold = Hold { reason: None, by: "a".to_owned(), since: now(), until: None };
@@ -96,7 +95,7 @@ mod tests {
         stage.state.as_mut().unwrap().hold = None;
         assert_eq!(stage.deploys(&memory).as_deref(), Some("v1.1.0"));
 
-        // Older: which tags are gone is not remembered.
+        // Status `older`: the state does not remember which tags are gone.
         stage.poll(&versions(&["v1.0.0"]));
         assert!(remembered(&stage.target, stage.state.as_ref().unwrap()).is_none());
         let mut marked = newest();

@@ -1,4 +1,4 @@
-//! What a decision says of every tag: the same decision that a poll carries out, read tag by tag.
+//! The verdict of every tag, from the same decision that a poll acts on.
 
 use std::cmp::Ordering;
 
@@ -11,52 +11,56 @@ use super::fact::Facts;
 use super::rule::withheld;
 use super::state::OpenDeployments;
 use super::status::Status;
-use super::{Decision, gate::Blocked};
+use super::{Decision, gate::BlockKind};
 use crate::policy::{Candidate, Order, Verdict};
 use crate::reference::{ListedTag, Listing, Tag};
 use crate::target::Target;
 
-/// A tag, and the one reason for what becomes of it.
+/// The verdict of a tag and its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TagVerdict {
     pub(crate) listed: ListedTag,
-    /// Its sort key, where it is a candidate.
+    /// Its sort key, if it is a candidate.
     pub(crate) key: Option<String>,
     pub(crate) kind: VerdictKind,
     pub(crate) reason: String,
-    /// When the reason can end, where that can be known.
+    /// When the reason can end, if known.
     pub(crate) until: Option<Timestamp>,
 }
 
-/// What becomes of a tag, as outputs spell it: `passed_over`.
+/// A verdict, as outputs spell it: `not_matched`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum VerdictKind {
-    /// What the stage runs.
+    /// The stage runs it.
     Deployed,
-    /// High-water, and not what the stage runs.
+    /// The newest tag ever deployed, marked or a baseline; the stage runs another one.
     Given,
     /// The next poll deploys it.
     Next,
-    /// The next poll begins at it, and deploys what is newer.
+    /// The next poll takes it as its baseline, and deploys only newer tags.
     Baseline,
     Available,
     Held,
     Waiting,
-    /// What it depends on was not asked.
+    /// Its verdict depends on a fact that was not checked.
     NotChecked,
-    /// A newer one goes first.
-    PassedBy,
+    /// A newer tag is deployed instead.
+    #[serde(rename = "passed_by")]
+    #[strum(serialize = "passed_by")]
+    NewerFirst,
     /// Not newer than high-water.
-    PassedOver,
+    #[serde(rename = "passed_over")]
+    #[strum(serialize = "passed_over")]
+    NotNewer,
     NotMatched,
     Excluded,
     NotParsed,
     OutOfRange,
     Prerelease,
-    /// The registry does not have it.
+    /// The registry does not list it.
     NotListed,
 }
 
@@ -65,7 +69,7 @@ impl VerdictKind {
         self.into()
     }
 
-    /// Whether someone who asks about the stage wants to see it first.
+    /// Whether `tags` lists it before the others.
     pub(crate) fn is_interesting(self) -> bool {
         match self {
             VerdictKind::Deployed
@@ -76,8 +80,8 @@ impl VerdictKind {
             | VerdictKind::Held
             | VerdictKind::Waiting
             | VerdictKind::NotChecked
-            | VerdictKind::PassedBy => true,
-            VerdictKind::PassedOver
+            | VerdictKind::NewerFirst => true,
+            VerdictKind::NotNewer
             | VerdictKind::NotMatched
             | VerdictKind::Excluded
             | VerdictKind::NotParsed
@@ -88,21 +92,22 @@ impl VerdictKind {
     }
 }
 
-/// What is known of a target beside its decision.
+/// A decision with what it was based on.
 pub(crate) struct Decided<'a> {
     pub(crate) target: &'a Target,
     pub(crate) decision: &'a Decision,
-    /// Of the state that was decided on.
+    /// The open deployments of the state that the decision is based on.
     pub(crate) open: &'a OpenDeployments,
-    /// With what was asked to decide.
+    /// The facts that the decision is based on.
     pub(crate) facts: &'a dyn Facts,
     pub(crate) now: Timestamp,
 }
 
-type Said = (VerdictKind, String, Option<Timestamp>);
+/// A verdict without its tag: kind, reason, and when the reason can end.
+type KindAndReason = (VerdictKind, String, Option<Timestamp>);
 
 impl Decided<'_> {
-    /// The verdict of every tag that was listed: candidates newest first, then the others by name.
+    /// The verdict of every listed tag: candidates newest first, then the others by name.
     pub(crate) fn verdicts(&self, listing: &Listing) -> Vec<TagVerdict> {
         let mut candidates: Vec<Candidate> = Vec::new();
         let mut verdicts = Vec::with_capacity(listing.tags.len());
@@ -112,7 +117,7 @@ impl Decided<'_> {
                 Verdict::Candidate(key) => candidates.push(Candidate { listed: listed.clone(), key }),
                 verdict => {
                     let refused = refused(listed, &verdict);
-                    // Deployed manually, or before the rule was edited.
+                    // Deployed manually, or before an edit of the rule.
                     others.push(match self.open_deployment(&listed.tag) {
                         Some((kind, reason, until)) => TagVerdict { kind, reason, until, ..refused },
                         None => refused,
@@ -124,7 +129,7 @@ impl Decided<'_> {
         others.sort_by(|a, b| a.listed.tag.cmp(&b.listed.tag));
         let above = self.decision.above.as_ref().and_then(|listed| self.target.policy.candidate(listed));
         verdicts.extend(candidates.into_iter().map(|candidate| {
-            let (kind, reason, until) = self.said_of(&candidate, above.as_ref());
+            let (kind, reason, until) = self.kind_of(&candidate, above.as_ref());
             let key = Some(candidate.key.to_string());
             TagVerdict { listed: candidate.listed, key, kind, reason, until }
         }));
@@ -133,7 +138,7 @@ impl Decided<'_> {
     }
 
     /// `above`: what a candidate must be newer than.
-    fn said_of(&self, candidate: &Candidate, above: Option<&Candidate>) -> Said {
+    fn kind_of(&self, candidate: &Candidate, above: Option<&Candidate>) -> KindAndReason {
         let tag = &candidate.listed.tag;
         self.open_deployment(tag)
             .or_else(|| self.concerned(tag))
@@ -142,11 +147,11 @@ impl Decided<'_> {
             .unwrap_or_else(|| self.by_its_place(candidate, above))
     }
 
-    /// A tag whose deployment is recorded.
-    fn open_deployment(&self, tag: &Tag) -> Option<Said> {
+    /// A tag with an open deployment.
+    fn open_deployment(&self, tag: &Tag) -> Option<KindAndReason> {
         let (target, decision) = (self.target, self.decision);
         if decision.deploy.is_some() {
-            // It takes the place of what was recorded before.
+            // The new deployment supersedes the open one.
             return None;
         }
         let open = decision.left_open(self.open);
@@ -179,7 +184,7 @@ impl Decided<'_> {
     }
 
     /// The tag that the decision is about.
-    fn concerned(&self, tag: &Tag) -> Option<Said> {
+    fn concerned(&self, tag: &Tag) -> Option<KindAndReason> {
         let decision = self.decision;
         if decision.concerns.as_ref() != Some(tag)
             || decision.blocked.iter().any(|(blocked, _)| blocked == tag)
@@ -194,38 +199,38 @@ impl Decided<'_> {
             Status::Held => VerdictKind::Held,
             Status::Waiting => VerdictKind::Waiting,
             Status::Baseline => VerdictKind::Baseline,
-            Status::Older if self.deployed(tag).is_none() => VerdictKind::PassedOver,
+            Status::Older if self.deployed(tag).is_none() => VerdictKind::NotNewer,
             _ => return None,
         };
         Some((kind, decision.reason.clone(), decision.until))
     }
 
-    fn blocked(&self, tag: &Tag) -> Option<Said> {
-        let (_, waits) = self.decision.blocked.iter().find(|(blocked, _)| blocked == tag)?;
-        let kind = match waits.by {
-            Blocked::NotChecked => VerdictKind::NotChecked,
-            Blocked::SameImage => VerdictKind::PassedBy,
-            Blocked::Distance | Blocked::Tie | Blocked::ForNow => VerdictKind::Waiting,
+    fn blocked(&self, tag: &Tag) -> Option<KindAndReason> {
+        let (_, block) = self.decision.blocked.iter().find(|(blocked, _)| blocked == tag)?;
+        let kind = match block.kind {
+            BlockKind::NotChecked => VerdictKind::NotChecked,
+            BlockKind::SameImage => VerdictKind::NewerFirst,
+            BlockKind::Distance | BlockKind::Tie | BlockKind::ForNow => VerdictKind::Waiting,
         };
-        Some((kind, waits.reason.clone(), waits.until))
+        Some((kind, block.reason.clone(), block.until))
     }
 
-    fn deployed(&self, tag: &Tag) -> Option<Said> {
+    fn deployed(&self, tag: &Tag) -> Option<KindAndReason> {
         let deployed = self.decision.state.deployed.as_ref().filter(|deployed| deployed.tag == *tag)?;
         Some((VerdictKind::Deployed, format!("the stage has run it since {:.0}", deployed.at), None))
     }
 
-    fn by_its_place(&self, candidate: &Candidate, above: Option<&Candidate>) -> Said {
+    fn by_its_place(&self, candidate: &Candidate, above: Option<&Candidate>) -> KindAndReason {
         let tag = &candidate.listed.tag;
-        let passed_by = || (VerdictKind::PassedBy, "a newer tag is deployed first".to_owned(), None);
+        let newer_first = || (VerdictKind::NewerFirst, "a newer tag is deployed first".to_owned(), None);
         let Some(above) = above else {
-            return passed_by();
+            return newer_first();
         };
         let given = &above.listed.tag;
         if given == tag {
             let dead = self.open.dead.as_ref().filter(|dead| dead.tag == *tag);
             let reason = dead.map_or_else(
-                || "the newest that was given to the stage (or found by its first poll)".to_owned(),
+                || "the newest tag deployed to the stage, or found by its first poll".to_owned(),
                 |_| {
                     format!(
                         "its deployment failed, and tagship gave up; to retry: tagship retry {}",
@@ -235,37 +240,37 @@ impl Decided<'_> {
             );
             return (VerdictKind::Given, reason, None);
         }
-        let passed_over = |reason: String| (VerdictKind::PassedOver, reason, None);
+        let not_newer = |reason: String| (VerdictKind::NotNewer, reason, None);
         let reset_at = self.decision.state.reset_at;
         match candidate.key.cmp(&above.key) {
             Ordering::Less if self.decision.status == Status::Baseline => {
-                passed_over(format!("older than {given}, where the next poll begins"))
+                not_newer(format!("older than {given}, the baseline of the next poll"))
             }
-            Ordering::Less => passed_over(format!("older than {given}, which the stage was given")),
-            Ordering::Equal => passed_over(format!("the same as {given} in this order")),
+            Ordering::Less => not_newer(format!("older than {given}, the newest tag so far")),
+            Ordering::Equal => not_newer(format!("equal to {given} in this order")),
             Ordering::Greater
                 if self.target.policy.order() == Order::Newest
                     && super::rule::was_given(self.facts, reset_at, tag) == Ok(true) =>
             {
-                passed_over("pushed again, and given to the stage before".to_owned())
+                not_newer("pushed again, but deployed before".to_owned())
             }
-            Ordering::Greater => passed_by(),
+            Ordering::Greater => newer_first(),
         }
     }
 }
 
-/// A tag that is not in the list. `given_at`: when the stage was given it last.
+/// The verdict of a tag that is not listed. `given_at`: when it was last deployed to the stage.
 pub(crate) fn unlisted(target: &Target, tag: &Tag, given_at: Option<Timestamp>) -> TagVerdict {
     let listed = ListedTag::named(tag.clone());
     let reason = match (given_at, target.policy.judge(&listed)) {
         (Some(at), _) => {
-            format!("given to the stage at {at:.0}, and no longer listed: was it deleted?")
+            format!("deployed at {at:.0}, but no longer listed; was it deleted?")
         }
         (None, Verdict::Candidate(_)) => {
-            format!("not in the list of {}; the rule would allow it", target.image)
+            format!("not listed in {}; the rule would match it", target.image)
         }
         (None, verdict) => {
-            format!("not in the list of {}; the rule would not allow it either: {verdict}", target.image)
+            format!("not listed in {}; the rule would not match it either: {verdict}", target.image)
         }
     };
     TagVerdict { listed, key: None, kind: VerdictKind::NotListed, reason, until: None }

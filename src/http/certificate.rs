@@ -1,4 +1,4 @@
-//! Certificates: whom a server is believed from, and what tagship shows of itself.
+//! Certificates: trusted authorities, and tagship's own client certificate.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -11,22 +11,22 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::file;
 
-/// The roots of a system take 0.5 MiB.
+/// A generous limit: a system's roots take 0.5 MiB.
 const LONGEST: u64 = 16 * 1024 * 1024;
 
-/// A certificate to show where a server asks for one. Its key is read when it is needed, as secrets are.
+/// A client certificate. Its key is read when needed, as secrets are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
-    /// The certificate, then those between it and its authority.
+    /// The certificate, then its intermediate certificates.
     pub(crate) chain: Vec<CertificateDer<'static>>,
     /// Absolute.
     pub(crate) key_file: PathBuf,
 }
 
-/// Reads the certificates of a PEM file; whatever else is in there is passed over.
+/// Reads the certificates of a PEM file; skips everything else in it.
 ///
 /// # Errors
-/// It cannot be read, has no certificate, or one that is broken.
+/// It cannot be read, has no certificate, or has an invalid one.
 pub(crate) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let shown = path.display();
     let pem = file::read(path, LONGEST).map_err(|error| format!("{shown} cannot be read: {error}"))?;
@@ -38,17 +38,17 @@ pub(crate) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'stati
     for (number, certificate) in (1..).zip(&certificates) {
         let is_good = RootCertStore::empty().add(certificate.clone()).is_ok();
         if !is_good {
-            return Err(format!("{shown}: certificate {number} of it is broken"));
+            return Err(format!("{shown}: certificate {number} is invalid"));
         }
     }
     Ok(certificates)
 }
 
 impl Identity {
-    /// Reads the key, to go with the certificates.
+    /// Reads the key of the certificate.
     ///
     /// # Errors
-    /// What is wrong with the file; never what it holds.
+    /// What is wrong with the file. Never contains the key.
     pub(super) fn read(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
         let shown = self.key_file.display();
         let pem = file::read(&self.key_file, LONGEST)
@@ -60,16 +60,16 @@ impl Identity {
         Ok((self.chain.clone(), key))
     }
 
-    /// What is wrong where the key is another certificate's.
+    /// The error if the key belongs to another certificate.
     pub(super) fn mismatch(&self) -> String {
         format!("client_key: {} is not the key of client_cert", self.key_file.display())
     }
 }
 
-/// The system's roots, read once, and these.
+/// The system's roots, read once, and these authorities.
 ///
 /// # Errors
-/// There are none at all.
+/// There are no root certificates.
 pub(super) fn roots(more: &[CertificateDer<'static>]) -> Result<Vec<CertificateDer<'static>>, String> {
     static SYSTEM: OnceLock<(Vec<CertificateDer<'static>>, Option<String>)> = OnceLock::new();
     let (system, error) = SYSTEM.get_or_init(|| {
@@ -93,7 +93,7 @@ pub(super) fn roots(more: &[CertificateDer<'static>]) -> Result<Vec<CertificateD
     Ok(system.iter().chain(more).cloned().collect())
 }
 
-/// ring, for everything that is encrypted.
+/// The only cryptography provider: ring.
 pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }

@@ -1,6 +1,6 @@
-//! Connections whose every wait ends when the run does.
+//! Connections whose waits all end when the run ends.
 //!
-//! ureq's own wait in the system for as long as a request's timeout, and no signal ends that.
+//! ureq's own connections block in the system until the request's timeout, even after a signal.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -48,7 +48,7 @@ impl<In: Transport> Connector<In> for EndingConnector {
     }
 }
 
-/// What is left of the time for connecting.
+/// The time left for connecting.
 pub(super) fn left(details: &ConnectionDetails<'_>) -> NextTimeout {
     let elapsed =
         if let time::Instant::Exact(begun) = details.now { begun.elapsed() } else { Duration::ZERO };
@@ -95,7 +95,7 @@ impl EndingConnector {
         Ok(EndingTransport { stream, buffers, cutoff: self.cutoff.clone() }.boxed())
     }
 
-    /// Tries one address after another, each with a half of the time that is left but the last.
+    /// Tries the addresses in order, each for half of the remaining time, the last for all of it.
     fn first_connected(
         &self,
         addresses: &[SocketAddr],
@@ -130,7 +130,7 @@ impl EndingConnector {
     }
 }
 
-/// A connection; its socket never blocks.
+/// A connection with a non-blocking socket.
 #[derive(Debug)]
 struct EndingTransport {
     stream: TcpStream,
@@ -139,7 +139,7 @@ struct EndingTransport {
 }
 
 impl EndingTransport {
-    /// Does it once the socket is ready for it.
+    /// Runs `work` once the socket is ready for it.
     fn when_ready<T>(
         &mut self,
         flags: PollFlags,
@@ -189,13 +189,13 @@ impl Transport for EndingTransport {
         Ok(self.when_ready(PollFlags::IN, timeout.for_read(), read)? > 0)
     }
 
-    /// Nothing can be there to read between two requests, not even the end.
+    /// Whether the connection can be reused: between two requests there must be nothing to read, not even the end.
     fn is_open(&mut self) -> bool {
         matches!(self.stream.peek(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 }
 
-/// Waits until the socket is ready, the time is over, or the run is.
+/// BlockedBy until the socket is ready, the time is over, or the run is.
 fn wait(
     socket: &impl AsFd,
     flags: PollFlags,
@@ -221,7 +221,7 @@ fn wait(
     }
 }
 
-/// Shorter waits would only turn round.
+/// Shorter waits would only loop.
 const LEAST: Duration = Duration::from_millis(1);
 
 #[cfg(test)]

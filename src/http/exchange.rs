@@ -1,4 +1,4 @@
-//! One HTTP request and its whole answer, within a time.
+//! One HTTP request and its complete response, within a time limit.
 
 use std::fmt;
 use std::io::Read;
@@ -10,54 +10,54 @@ use ureq::http::{HeaderMap, Request, StatusCode};
 use ureq::{Agent, Timeout};
 use url::Url;
 
-use super::{Advice, Transport, Unprepared, Way};
+use super::{Advice, Route, Transport, Unprepared};
 use crate::secret::{Masked, Outside, Redactor};
 use crate::stop::{CutShort, Cutoff, TICK, shown_duration, signal_name};
 
-/// More than this of an answer is not read.
+/// No more than this of a body is read.
 const LONGEST_BODY: usize = 1024 * 1024;
-/// A server that does not take a connection for so long is down, however long the work may take then.
+/// A server that accepts no connection within this time is down, even if its work may take longer.
 const CONNECT: Duration = Duration::from_secs(10);
 
 const CERTIFICATES: Advice = Advice {
     untrusted: "add that authority's certificate to those of the system, or set SSL_CERT_FILE",
-    wanted: "tagship shows none to deploy endpoints: go by a command such as curl",
+    wanted: "tagship sends none to deploy endpoints: use a command such as curl",
 };
 
-/// What came back.
+/// The response.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct HttpResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
-    /// At most [`LONGEST_BODY`]. To be understood; [`Answer::shown`] is what may be shown.
+    /// At most [`LONGEST_BODY`]. For parsing; use [`HttpResponse::shown`] to show it.
     pub(crate) body: Vec<u8>,
-    /// Whether there was more.
+    /// Whether the body was longer.
     pub(crate) cut: bool,
-    /// It has a credential for a later step that cannot be found in it.
+    /// Whether it must not be shown, because a credential of a later step could not be found in it and masked.
     pub(crate) withheld: bool,
 }
 
-impl Answer {
+impl HttpResponse {
     /// The body as text without secrets.
     pub(crate) fn shown(&self, redactor: &(impl Redactor + ?Sized)) -> Masked {
         if self.withheld {
-            return Masked::instead("(more than 1 MiB, not shown: a later step takes a credential from it)");
+            return Masked::instead("(more than 1 MiB, not shown: a later step uses a credential from it)");
         }
         redactor.redact(&Outside::new(&self.body[..]).cut_behind(self.cut))
     }
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NoAnswer {
     /// The request cannot be sent as it is.
     NotSendable(String),
-    /// What did not come, and within what time.
+    /// What was missing, and the time limit.
     TimedOut(&'static str, Duration),
     Failed(String),
-    /// Its cutoff was reached before there was a connection: by this signal, or the run's deadline.
+    /// The cutoff was reached before there was a connection: by this signal, or at the run's deadline.
     NotSent(Option<u8>),
-    /// Its cutoff was reached, as above, and what came of the request is not known.
+    /// The cutoff was reached after that, and the result of the request is unknown.
     Interrupted(Option<u8>),
 }
 
@@ -81,32 +81,33 @@ impl fmt::Display for NoAnswer {
     }
 }
 
-/// Sends the request and reads its answer. Redirects are answers.
+/// Sends the request and reads the response. A redirect is a response.
 ///
-/// Before the request is sent, the cutoff ends it at once. Afterwards the answer is still waited for during the grace
-/// period, since the request may have been carried out already.
+/// Before the request is sent, the cutoff ends it at once. Afterwards, tagship waits for the response for the grace period,
+/// because the request may already have taken effect.
 pub(crate) fn exchange(
     url: &Url,
     request: Request<Option<Vec<u8>>>,
     timeout: Duration,
     grace: Duration,
     cutoff: &Cutoff,
-) -> Result<Answer, NoAnswer> {
+) -> Result<HttpResponse, NoAnswer> {
     let connecting = cutoff.until_lifted();
-    let (agent, way) = agent(url, timeout, &connecting)?;
+    let (agent, route) = agent(url, timeout, &connecting)?;
     let (sender, answers) = channel();
-    // Not joined: where it is given up at a stop, it ends with the program.
+    // Not joined: if it is abandoned at a stop, it ends with the program.
     let sending = thread::Builder::new().spawn(move || {
         let answer = send(&agent, request);
-        let _ = sender.send(answer.map_err(|error| no_answer(&error, &way.by_proxy(), timeout, &connecting)));
+        let _ =
+            sender.send(answer.map_err(|error| no_answer(&error, &route.by_proxy(), timeout, &connecting)));
     });
-    sending.map_err(|error| NoAnswer::NotSendable(format!("no thread can be started: {error}")))?;
+    sending.map_err(|error| NoAnswer::NotSendable(format!("could not start a thread: {error}")))?;
     let mut reached_at: Option<Instant> = None;
     loop {
         match answers.recv_timeout(TICK) {
             Ok(answer) => return answer,
             Err(RecvTimeoutError::Disconnected) => {
-                return Err(NoAnswer::Failed("the request was not carried out".to_owned()));
+                return Err(NoAnswer::Failed("the request did not finish".to_owned()));
             }
             Err(RecvTimeoutError::Timeout) => {}
         }
@@ -116,7 +117,7 @@ pub(crate) fn exchange(
     }
 }
 
-fn send(agent: &Agent, request: Request<Option<Vec<u8>>>) -> Result<Answer, ureq::Error> {
+fn send(agent: &Agent, request: Request<Option<Vec<u8>>>) -> Result<HttpResponse, ureq::Error> {
     let (parts, body) = request.into_parts();
     let mut response = match body {
         Some(body) => agent.run(Request::from_parts(parts, body)),
@@ -128,7 +129,13 @@ fn send(agent: &Agent, request: Request<Option<Vec<u8>>>) -> Result<Answer, ureq
     reader.read_to_end(&mut body)?;
     let cut = body.len() > LONGEST_BODY;
     body.truncate(LONGEST_BODY);
-    Ok(Answer { status: response.status(), headers: response.headers().clone(), body, cut, withheld: false })
+    Ok(HttpResponse {
+        status: response.status(),
+        headers: response.headers().clone(),
+        body,
+        cut,
+        withheld: false,
+    })
 }
 
 fn no_answer(error: &ureq::Error, by_proxy: &str, timeout: Duration, connecting: &Cutoff) -> NoAnswer {
@@ -152,9 +159,9 @@ fn no_answer(error: &ureq::Error, by_proxy: &str, timeout: Duration, connecting:
     }
 }
 
-/// An agent of its own for each request: none is sent on a connection that the server may be closing. The cutoff is lifted
-/// when there is a connection.
-fn agent(url: &Url, timeout: Duration, connecting: &Cutoff) -> Result<(Agent, Way), NoAnswer> {
+/// A new agent for each request, so that none is sent on a connection that the server may be closing. The cutoff is lifted
+/// once there is a connection.
+fn agent(url: &Url, timeout: Duration, connecting: &Cutoff) -> Result<(Agent, Route), NoAnswer> {
     let config = Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
@@ -165,8 +172,9 @@ fn agent(url: &Url, timeout: Duration, connecting: &Cutoff) -> Result<(Agent, Wa
         .timeout_connect(Some(timeout.min(CONNECT)))
         .user_agent(concat!("tagship/", env!("CARGO_PKG_VERSION")));
     let transport = Transport::default();
-    let prepared =
-        transport.way(url, false).and_then(|way| Ok((transport.agent(&way, config, connecting)?, way)));
+    let prepared = transport
+        .route(url, false)
+        .and_then(|route| Ok((transport.agent(&route, config, connecting)?, route)));
     prepared.map_err(|error| match error {
         Unprepared::Environment(error) | Unprepared::Secret(error) => NoAnswer::Failed(error),
     })
@@ -177,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_timeout_names_the_time_that_the_phase_had() {
+    fn timeout_names_the_limit_of_its_phase() {
         let text = |phase, timeout: u64| {
             let error = ureq::Error::Timeout(phase);
             no_answer(&error, "", Duration::from_secs(timeout), &Cutoff::default()).to_string()

@@ -1,12 +1,12 @@
-//! `no_proxy`: which hosts are reached without a proxy. Reads all that curl reads, and more of what
-//! people write: `*.example.com`, `host:port`, `*` in a list.
+//! `no_proxy`: which hosts are reached without a proxy. Reads everything that curl reads, and other common forms:
+//! `*.example.com`, `host:port`, `*` in a list.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use url::Host;
 
-/// The list as it was read. Words that mean nothing are left out, as curl does.
+/// The parsed list. Invalid words are ignored, as in curl.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct NoProxy(Vec<Exception>);
 
@@ -21,12 +21,12 @@ struct Exception {
 enum Hosts {
     Any,
     Network(IpNet),
-    /// In lower case, without outer dots: itself and its subdomains.
+    /// A domain and its subdomains; in lower case, without outer dots.
     Domain(String),
 }
 
 impl NoProxy {
-    /// Takes the value of the variable: words with commas or blanks between them.
+    /// Parses the variable's value: words separated by commas or blanks.
     pub(super) fn new(text: &str) -> NoProxy {
         let words = text.split(|character: char| character == ',' || character.is_whitespace());
         NoProxy(words.filter_map(exception).collect())
@@ -67,7 +67,7 @@ fn exception(word: &str) -> Option<Exception> {
     if let Ok(network) = word.parse::<IpNet>() {
         return any_port(Hosts::Network(network));
     }
-    // An IPv6 address has colons of its own, and in brackets it can have a port.
+    // An IPv6 address contains colons, and can have a port only in brackets.
     if let Some(address) = address(word) {
         return any_port(Hosts::Network(address.into()));
     }
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_and_networks_cover_hosts_that_are_written_as_addresses() {
+    fn addresses_and_networks_cover_hosts_written_as_addresses() {
         for (list, host, expected) in [
             ("10.0.0.1", "10.0.0.1", true),
             ("10.0.0.1", "10.0.0.10", false),
@@ -146,7 +146,7 @@ mod tests {
             ("fd00::/8", "[fdff::1]", true),
             ("fd00::/8", "[fe80::1]", false),
             ("::/0", "10.0.0.1", false),
-            // Names are not looked up, and the end of an address is no domain.
+            // Names are not resolved, and the end of an address is not a domain.
             ("10.0.0.0/8", "git.example.com", false),
             ("0.1", "10.0.0.1", false),
         ] {
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_covers_everything_and_what_means_nothing_covers_nothing() {
+    fn star_covers_everything_and_invalid_words_cover_nothing() {
         for list in ["*", " * ", "x.org,*"] {
             assert!(covers(list, "https://git.example.com/"), "{list:?}");
             assert!(covers(list, "https://10.0.0.1/"), "{list:?}");

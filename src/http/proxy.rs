@@ -1,5 +1,4 @@
-//! Which proxy a request goes by: the one that is named for a registry, or the environment's, read as
-//! curl reads it.
+//! The proxy of a request: the registry's own, or the environment's, read as curl reads it.
 
 use std::sync::OnceLock;
 
@@ -7,8 +6,8 @@ use url::{Host, Url};
 
 use super::no_proxy::NoProxy;
 
-/// A proxy that requests go by: `http`, `https` (TLS to the proxy itself) or one of the SOCKS schemes.
-/// Requests of both schemes go by CONNECT, so that no proxy sees a token that is not meant for it.
+/// A proxy: `http`, `https` (TLS to the proxy itself) or a SOCKS scheme. All requests use CONNECT, so that the proxy never
+/// sees a token.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Proxy {
     proxy: ureq::Proxy,
@@ -16,7 +15,7 @@ pub(crate) struct Proxy {
     shown: String,
 }
 
-/// What the environment says, read once.
+/// The proxies of the environment, read once.
 #[derive(Debug, Default)]
 struct Environment {
     http: Option<Named>,
@@ -32,24 +31,24 @@ struct Named {
 }
 
 impl Proxy {
-    /// Reads `http://user:password@proxy.example.com:3128`. Without a scheme it is http; without a port
-    /// it is 1080, for https 443, as with curl.
+    /// Reads `http://user:password@proxy.example.com:3128`. As in curl, the default scheme is http, and the default port is
+    /// 1080, or 443 for https.
     ///
     /// # Errors
-    /// What is wrong with it; the text itself may have a password.
+    /// What is wrong with it. Does not contain the text, which may include a password.
     pub(crate) fn new(text: &str) -> Result<Proxy, &'static str> {
         let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
         let scheme = scheme.to_ascii_lowercase();
         if !["http", "https", "socks4", "socks4a", "socks5", "socks5h", "socks"].contains(&scheme.as_str()) {
             return Err(
-                "it begins with none of http://, https://, socks4://, socks4a://, socks5:// and socks5h://",
+                "it must begin with http://, https://, socks4://, socks4a://, socks5:// or socks5h://",
             );
         }
-        // With a scheme of no meaning, a port that is the scheme's own is kept.
-        let url = Url::parse(&format!("proxy://{rest}")).map_err(|_| "it is no address of a proxy")?;
+        // With an unknown scheme, the URL parser keeps a default port.
+        let url = Url::parse(&format!("proxy://{rest}")).map_err(|_| "it is not the address of a proxy")?;
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or("it has no host")?;
         if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
-            return Err("there is more than a host and a port");
+            return Err("it may contain only a host and a port");
         }
         let port = url.port().unwrap_or(if scheme == "https" { 443 } else { 1080 });
         let login = match (url.username(), url.password()) {
@@ -58,7 +57,7 @@ impl Proxy {
             (name, Some(password)) => format!("{name}:{password}@"),
         };
         let proxy = ureq::Proxy::new(&format!("{scheme}://{login}{host}:{port}"))
-            .map_err(|_| "it is no address of a proxy")?;
+            .map_err(|_| "it is not the address of a proxy")?;
         Ok(Proxy { proxy, shown: format!("{scheme}://{host}:{port}") })
     }
 
@@ -67,7 +66,7 @@ impl Proxy {
         &self.shown
     }
 
-    /// Whether a user name or password goes with it.
+    /// Whether it has a user name or password.
     pub(crate) fn has_login(&self) -> bool {
         self.proxy.username().is_some() || self.proxy.password().is_some()
     }
@@ -88,10 +87,10 @@ impl std::fmt::Debug for Proxy {
     }
 }
 
-/// The proxy for a URL: `own` where it is given, else as the environment says. None: straight.
+/// The proxy for a URL: `own` if given, or the environment's. None: a direct connection.
 ///
 /// # Errors
-/// The environment names a proxy that cannot be used: which variable, and what is wrong.
+/// The environment names an unusable proxy: which variable, and what is wrong.
 pub(super) fn choose(url: &Url, own: Option<&Proxy>) -> Result<Option<Proxy>, String> {
     static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
     if is_loopback(url) {
@@ -104,7 +103,7 @@ pub(super) fn choose(url: &Url, own: Option<&Proxy>) -> Result<Option<Proxy>, St
 }
 
 impl Environment {
-    /// Takes the variables' values by their names.
+    /// Reads the variables. `value`: the value of a variable by its name.
     fn new(value: impl Fn(&str) -> Option<String>) -> Environment {
         let first = |names: &[&'static str]| {
             names.iter().find_map(|name| Some((*name, value(name).filter(|value| !value.is_empty())?)))
@@ -113,7 +112,7 @@ impl Environment {
             first(names).map(|(variable, value)| Named { variable, proxy: Proxy::new(value.trim()) })
         };
         Environment {
-            // A CGI server sets HTTP_PROXY from a header of the request, so nobody reads it in capitals.
+            // A CGI server sets HTTP_PROXY from a request header, so the name in capitals is not read.
             http: named(&["http_proxy", "all_proxy", "ALL_PROXY"]),
             https: named(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
             no_proxy: first(&["no_proxy", "NO_PROXY"])
@@ -141,7 +140,7 @@ impl Environment {
     }
 }
 
-/// Whether an address means this machine. It is never asked through a proxy.
+/// Whether an address is this machine, which is never reached through a proxy.
 pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(domain)) => {
@@ -167,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_variables_are_read_as_curl_reads_them() {
+    fn variables_are_read_as_in_curl() {
         const HTTP: &str = "http://git.example.com/";
         const HTTPS: &str = "https://git.example.com/";
         let (one, two) = ("http://one:1", "http://two:2");
@@ -194,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_is_an_address_with_or_without_a_scheme_and_a_port() {
+    fn proxy_has_an_optional_scheme_and_port() {
         for (text, expected) in [
             ("proxy.example.com:3128", Ok("http://proxy.example.com:3128")),
             ("http://proxy.example.com:80/", Ok("http://proxy.example.com:80")),
@@ -204,13 +203,11 @@ mod tests {
             ("http://ci:planted@proxy.example.com:3128", Ok("http://proxy.example.com:3128")),
             (
                 "ftp://proxy.example.com",
-                Err(
-                    "it begins with none of http://, https://, socks4://, socks4a://, socks5:// and socks5h://",
-                ),
+                Err("it must begin with http://, https://, socks4://, socks4a://, socks5:// or socks5h://"),
             ),
             ("http://", Err("it has no host")),
-            ("http://proxy:99999", Err("it is no address of a proxy")),
-            ("http://proxy:3128/path", Err("there is more than a host and a port")),
+            ("http://proxy:99999", Err("it is not the address of a proxy")),
+            ("http://proxy:3128/path", Err("it may contain only a host and a port")),
         ] {
             let proxy = Proxy::new(text);
             assert_eq!(proxy.as_ref().map(Proxy::shown).map_err(|wrong| *wrong), expected, "{text}");
@@ -222,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_that_cannot_be_used_is_named_by_its_variable() {
+    fn error_of_an_unusable_proxy_names_its_variable() {
         let refused = chosen(&[("https_proxy", "ftp://ci:planted@proxy")], "https://git.example.com/");
         let message = refused.unwrap_err();
         assert!(
@@ -232,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_this_machine_and_never_proxied() {
+    fn loopback_is_never_proxied() {
         let proxy = Proxy::new("http://proxy:3128").unwrap();
         for (text, expected) in [
             ("http://localhost:3000", true),

@@ -1,4 +1,4 @@
-//! Names into addresses, within a time.
+//! Resolves host names within a time limit.
 
 use std::io;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
@@ -14,8 +14,8 @@ use ureq::unversioned::transport::time::Duration;
 
 use crate::stop::{CutShort, Cutoff, TICK};
 
-/// As ureq's own, but for three things: a machine without room for a thread is an error and no panic, an address needs
-/// no thread at all, and the wait for a name ends with the run.
+/// Like ureq's resolver, with three differences: a failure to start a thread is an error and not a panic, an address needs
+/// no thread, and the wait ends when the run ends.
 #[derive(Debug)]
 pub(super) struct Resolver(pub(super) Cutoff);
 
@@ -26,7 +26,7 @@ impl Resolves for Resolver {
         config: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
-        // Without a timeout it looks up in this thread.
+        // Without a timeout, ureq resolves in this thread.
         let at_once = NextTimeout { after: Duration::NotHappening, ..timeout };
         let is_address = uri.host().is_some_and(is_address);
         let named = |error| named(uri.host().unwrap_or_default(), error);
@@ -63,7 +63,7 @@ fn is_address(host: &str) -> bool {
     host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok()
 }
 
-/// The system's resolver does not say which name it means.
+/// Adds the name, which the system's message does not contain.
 fn named(host: &str, error: Error) -> Error {
     const LOOKUP: &str = "failed to lookup address information: ";
     // glibc, musl, and the BSDs.
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_told_from_names() {
+    fn addresses_and_names_are_distinguished() {
         for (host, expected) in [
             ("127.0.0.1", true),
             ("[::1]", true),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_resolved_within_its_time_or_not_at_all() {
+    fn name_is_resolved_within_its_time_limit() {
         let resolve = |uri: &'static str, after| {
             let timeout = NextTimeout { after, reason: ureq::Timeout::Resolve, ..NextTimeout::default() };
             Resolver(Cutoff::default()).resolve(&Uri::from_static(uri), &Config::default(), timeout)

@@ -1,4 +1,4 @@
-//! When a server says to come back.
+//! `Retry-After`: when a server allows the next request.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 use ureq::http::{HeaderMap, header};
 
-/// A `Retry-After` beyond this is taken for this.
+/// A longer `Retry-After` is shortened to this.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
-/// `Retry-After`: seconds, or a date that is read against the server's own clock, else against `now`.
+/// `Retry-After`: seconds, or a date. A date is compared with the server's clock, or with `now` if the response has none.
 pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = match value.parse::<f64>() {
@@ -25,7 +25,7 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
     Some(wait.min(LONGEST))
 }
 
-/// `Date`: when an answer was made, by the server's clock.
+/// `Date`: when the response was made, by the server's clock.
 pub(crate) fn date(headers: &HeaderMap) -> Option<Timestamp> {
     parse(headers.get(header::DATE)?.to_str().ok()?)
 }

@@ -1,5 +1,5 @@
-//! TLS over a connection. ureq's own believes no certificate that is an authority's and a server's at once, which is
-//! what `openssl req -x509` makes by default and curl takes as `--cacert`.
+//! TLS over a connection. ureq's own does not trust a certificate that is an authority and a server certificate at once.
+//! `openssl req -x509` makes such certificates by default, and curl accepts them with `--cacert`.
 
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
@@ -31,10 +31,10 @@ impl Tls {
         Tls(None)
     }
 
-    /// Believes the system's roots and these authorities, and shows the certificate of the client.
+    /// Trusts the system's roots and these authorities, and sends the client certificate.
     ///
     /// # Errors
-    /// There are no roots at all, or the client's key is of no use.
+    /// There are no root certificates, or the client's key is unusable.
     pub(super) fn new(
         authorities: &[CertificateDer<'static>],
         identity: Option<&Identity>,
@@ -72,7 +72,7 @@ impl Tls {
         let config = self.0.as_ref().ok_or(ureq::Error::TlsRequired)?;
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| ureq::Error::Tls("the name of the host is none that a certificate can have"))?;
+            .map_err(|_| ureq::Error::Tls("no certificate can contain this host name"))?;
         let mut conn = ClientConnection::new(Arc::clone(config), name)?;
         let mut sock = TransportAdapter::new(transport, Arc::clone(&details.current_time));
         sock.set_timeout(left(details));
@@ -121,7 +121,7 @@ impl Transport for TlsTransport {
     }
 }
 
-/// Believes what the roots signed, and a root itself where a server shows that very certificate.
+/// Trusts certificates signed by the roots, and a root itself if a server sends that very certificate.
 #[derive(Debug)]
 struct Verifier {
     inner: Arc<WebPkiServerVerifier>,
@@ -152,7 +152,7 @@ impl ServerCertVerifier for Verifier {
         let verified =
             self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match verified {
-            // Said after its validity was checked, and before anything else was.
+            // webpki reports this after it checked the validity period, and before any other check.
             Err(rustls::Error::InvalidCertificate(CertificateError::Other(fault)))
                 if fault.to_string() == "CaUsedAsEndEntity" && self.roots.contains(end_entity) =>
             {

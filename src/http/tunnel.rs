@@ -12,11 +12,11 @@ use ureq::{Error, Proxy, ProxyProtocol};
 /// A longer answer to CONNECT is refused.
 const LONGEST_HEAD: usize = 16 * 1024;
 
-/// Where the proxy connects to.
+/// What the proxy connects to.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Host<'a> {
     Address(IpAddr),
-    /// The proxy resolves it.
+    /// A name that the proxy resolves.
     Name(&'a str),
 }
 
@@ -114,7 +114,7 @@ fn connect_4(stream: &mut (impl Read + Write), host: Host<'_>, port: u16) -> io:
 
 fn connect_5(stream: &mut (impl Read + Write), proxy: &Proxy, host: Host<'_>, port: u16) -> io::Result<()> {
     let login = proxy.username().map(|name| (name, proxy.password().unwrap_or_default()));
-    // With a login and without one, or only without.
+    // Offer both methods, with and without a login, or only the one without.
     stream.write_all(if login.is_some() { &[5, 2, 2, 0] } else { &[5, 1, 0] })?;
     match (read::<2>(stream)?, login) {
         ([5, 0], _) => {}
@@ -125,7 +125,7 @@ fn connect_5(stream: &mut (impl Read + Write), proxy: &Proxy, host: Host<'_>, po
             }
         }
         ([5, _], None) => return Err(refused("it requires a user name and password")),
-        ([5, _], Some(_)) => return Err(refused("it accepts no user name and password")),
+        ([5, _], Some(_)) => return Err(refused("it does not accept a user name and password")),
         _ => return Err(foreign()),
     }
     let mut request = vec![5, 1, 0];
@@ -145,13 +145,13 @@ fn connect_5(stream: &mut (impl Read + Write), proxy: &Proxy, host: Host<'_>, po
     }
     request.extend(port.to_be_bytes());
     stream.write_all(&request)?;
-    // One that refuses may say no more than this.
+    // A proxy that refuses may send no more than this.
     match read::<2>(stream)? {
         [5, 0] => {}
         [5, code] => return Err(refused(reason(code))),
         _ => return Err(foreign()),
     }
-    // The address and port that it connects from.
+    // The proxy's own address and port.
     let length = match read::<2>(stream)? {
         [_, 1] => 4,
         [_, 3] => read::<1>(stream)?[0].into(),
@@ -167,10 +167,11 @@ fn read<const LENGTH: usize>(stream: &mut impl Read) -> io::Result<[u8; LENGTH]>
     Ok(bytes)
 }
 
-/// The text behind its length.
+/// The text after its length.
 fn counted(text: &str) -> io::Result<Vec<u8>> {
-    let length = u8::try_from(text.len())
-        .map_err(|_| io::Error::other("SOCKS allows 255 bytes for a host, a user name and a password"))?;
+    let length = u8::try_from(text.len()).map_err(|_| {
+        io::Error::other("SOCKS limits the host, the user name and the password to 255 bytes each")
+    })?;
     Ok([&[length], text.as_bytes()].concat())
 }
 
@@ -179,7 +180,7 @@ fn refused(reason: &str) -> io::Error {
 }
 
 fn foreign() -> io::Error {
-    io::Error::other("the proxy does not speak SOCKS of this version")
+    io::Error::other("the proxy does not support this version of SOCKS")
 }
 
 /// RFC 1928, section 6.
@@ -202,7 +203,7 @@ mod tests {
 
     use super::*;
 
-    /// What the proxy answers, and what it was sent.
+    /// A proxy with scripted answers that records what it receives.
     struct Scripted(Cursor<Vec<u8>>, Vec<u8>);
 
     impl Read for Scripted {
@@ -221,7 +222,7 @@ mod tests {
         }
     }
 
-    /// What was sent, and how it ended. Everything that the proxy answered was read.
+    /// The bytes sent, and the result. Checks that every answer was read.
     fn asked(proxy: &str, host: Host<'_>, answer: &[u8]) -> (Vec<u8>, Result<(), String>) {
         let mut stream = Scripted(Cursor::new(answer.to_vec()), Vec::new());
         let result = connect(&mut stream, &Proxy::new(proxy).unwrap(), host, 443);
@@ -258,7 +259,7 @@ mod tests {
         assert_eq!(by_address, b"\x05\x01\0\x05\x01\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x01\xbb");
         let with_login = sent("socks5://me:pw@p", address("10.1.2.3"), b"\x05\x02\x01\0\x05\0\0\x01abcdpp");
         assert_eq!(with_login, b"\x05\x02\x02\0\x01\x02me\x02pw\x05\x01\0\x01\x0a\x01\x02\x03\x01\xbb");
-        // It wants no login although there is one.
+        // The proxy needs no login, although there is one.
         sent("socks5://me:pw@p", address("10.1.2.3"), b"\x05\0\x05\0\0\x01abcdpp");
     }
 
@@ -288,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_refusal_says_why() {
-        let foreign = "the proxy does not speak SOCKS of this version";
+        let foreign = "the proxy does not support this version of SOCKS";
         for (proxy, host, answer, expected) in [
             (
                 "socks4a://p",
@@ -321,7 +322,7 @@ mod tests {
                 "socks5h://me:pw@p",
                 NAME,
                 b"\x05\xff",
-                "the SOCKS proxy refuses: it accepts no user name and password",
+                "the SOCKS proxy refuses: it does not accept a user name and password",
             ),
             (
                 "socks5h://me:pw@p",
@@ -349,6 +350,9 @@ mod tests {
         }
         let long = "a".repeat(256);
         let (_, result) = asked("socks5h://p", Host::Name(&long), b"\x05\0");
-        assert_eq!(result, Err("SOCKS allows 255 bytes for a host, a user name and a password".to_owned()));
+        assert_eq!(
+            result,
+            Err("SOCKS limits the host, the user name and the password to 255 bytes each".to_owned())
+        );
     }
 }

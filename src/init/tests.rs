@@ -85,7 +85,7 @@ fn an_image_without_a_rule_is_a_comment() {
     let text = configuration(&draft(gitea(), vec![project("acme/shop", &["v1.0.0"]), without]));
     assert_eq!(targets(&text).len(), 1, "{text}");
     assert!(text.contains("# [projects.odd]\n"), "{text}");
-    assert!(text.contains("# Left out: latest: moving tags"), "{text}");
+    assert!(text.contains("# Skipped: latest: moving tags"), "{text}");
     without = project("acme/odd", &[]);
     without.fault = Some("401 Unauthorized\n[registries.evil]".to_owned());
     let text = configuration(&draft(gitea(), vec![project("acme/shop", &["v1.0.0"]), without]));
@@ -104,7 +104,7 @@ fn every_stage_has_its_rule_and_says_why() {
     for part in [
         "# 2 tags now, such as dev-2, dev-1.\n",
         "order = \"numeric\" # growing numbers\n",
-        "# Left out: sha256-0.sig: signatures and attestations, not images.\n",
+        "# Skipped: sha256-0.sig: signatures and attestations, not images.\n",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
@@ -115,7 +115,7 @@ fn every_stage_has_its_rule_and_says_why() {
 fn a_wanted_stage_has_the_order_that_was_given() {
     let proposal = Proposal {
         stages: vec![wanted("dev", "dev-*", Some(Order::Numeric)), wanted("prod", "v*", None)],
-        left: Vec::new(),
+        skipped: Vec::new(),
     };
     let image = Repository::new("acme/shop").unwrap();
     let text = configuration(&draft(gitea(), vec![Project { image, proposal, fault: None }]));

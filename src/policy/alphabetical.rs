@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_goes_by_its_bytes() {
+    fn text_is_compared_by_bytes() {
         for (lower, higher) in [
             ("", "a"),
             ("a", "b"),

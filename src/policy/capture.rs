@@ -1,23 +1,23 @@
-//! The captures of a regex behind its first: each is compared as a number or by bytes.
+//! The captures of a regex after the first: each is compared as a number or by bytes.
 
 use std::fmt;
 
 use super::numeric::Sequence;
 
-/// What a further capture took of a tag. Two numbers compare as numbers, two texts by bytes.
+/// The text of such a capture. Two numbers compare as numbers, two texts by bytes.
 ///
-/// For a total order, all text that begins with a digit or behind it by bytes is greater than every number: by bytes
-/// alone, `9`, `10` and `1a` would each be lower than the next.
+/// For a total order, every text that begins with a digit or a greater byte is greater than every number. By bytes alone,
+/// `9`, `10` and `1a` would each be lower than the next.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Capture {
-    /// Nothing, or text that begins with `-` or `.`, which sort before digits.
+    /// Empty, or text that begins with `-` or `.`, which sort before digits.
     BeforeNumbers(Box<str>),
     Number(Sequence),
     BehindNumbers(Box<str>),
 }
 
 impl Capture {
-    /// A capture that took no part is empty.
+    /// A capture that took no part in the match is empty.
     pub(super) fn of(text: &str) -> Capture {
         let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         match Sequence::parse(text) {
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn captures_rise_from_nothing_by_numbers_to_text() {
+    fn captures_sort_empty_before_numbers_before_text() {
         let rising =
             ["", "-9", ".1", "0", "9", "10", "101", "18446744073709551616", "10a", "1a", "9a", "a", "b"];
         for pair in rising.windows(2) {

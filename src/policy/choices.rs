@@ -1,9 +1,9 @@
-//! What is chosen from sets of tags as registries really have them.
+//! Which tag is the newest, for sets of tags from real registries.
 
 use super::*;
 use crate::reference::{Listing, Tag};
 
-/// The rule, the tags (`tag@second#sequence` where the push counts), and the one that is chosen.
+/// The rule, the tags (`tag@second#sequence` with a push time), and the newest one.
 type Choice = (Rule, &'static str, Option<&'static str>);
 
 fn rule(order: Order, tags: &str) -> Rule {
@@ -70,7 +70,7 @@ fn semver_choices() {
         (semver("*"), "v1.9.0 1.10.0 v1.2.0", Some("1.10.0")),
         (semver("v*"), "v1.9.0 1.10.0 v1.2.0", Some("v1.9.0")),
         (semver("*"), "V2.0.0 v1.0.0 1.5.0", Some("V2.0.0")),
-        // Equal keys: bytes choose.
+        // Equal keys: the tag's bytes decide.
         (semver("*"), "1.0.0 v1.0.0", Some("v1.0.0")),
         (semver("*"), "V1.0.0 v1.0.0 1.0.0", Some("v1.0.0")),
         // Dates beside versions: a date is not semver when it has a leading zero, but `2021.12.16` is.
@@ -79,7 +79,7 @@ fn semver_choices() {
         (semver("*").exclude("20??.*"), "2021.12.16 10.11.4", Some("10.11.4")),
         (semver("*"), "2025.08.05 1.2.3", Some("1.2.3")),
         (semver("*"), "20240131 1.2.3", Some("1.2.3")),
-        // Nothing is coerced.
+        // Versions are not coerced.
         (semver("*"), "17-alpine 17.2-alpine 17", None),
         (semver("*"), "1.20 1.20.0 1.21", Some("1.20.0")),
         (semver("*"), "1.2.3.4 1.2.2", Some("1.2.2")),
@@ -88,7 +88,7 @@ fn semver_choices() {
         (semver("*"), "18446744073709551616.0.0 1.0.0", Some("1.0.0")),
         (semver("*"), "18446744073709551615.0.0 1.0.0", Some("18446744073709551615.0.0")),
         (semver("*"), "latest sha256-0123abcd.sig sha256-0123abcd.att 1.0.0 9.9.9.sig", Some("1.0.0")),
-        // Prereleases nobody asked for.
+        // Prereleases, without prerelease = true.
         (semver("*"), "1.0.0 1.1.0-rc.1 1.1.0-beta", Some("1.0.0")),
         (semver("*"), "2.0.0-rc.1", None),
         (semver("*"), "1.2.3 1.2.4-alpine", Some("1.2.3")),
@@ -99,7 +99,7 @@ fn semver_choices() {
         (semver("*").prerelease(), "1.1.0-rc9 1.1.0-rc10", Some("1.1.0-rc9")),
         (semver("*").prerelease(), "1.1.0-alpha.1 1.1.0-alpha 1.1.0-1", Some("1.1.0-alpha.1")),
         (semver("*").prerelease(), "1.1.0-RC.1 1.1.0-rc.1 1.1.0-beta", Some("1.1.0-rc.1")),
-        // What the glob spells out is no part of the version.
+        // The literal parts of the glob do not belong to the version.
         (semver("*-alpine"), "1.2.3-alpine 1.10.0-alpine 2.0.0 2.0.0-slim", Some("1.10.0-alpine")),
         (semver("*-alpine"), "1.2.3-rc.1-alpine 1.2.2-alpine", Some("1.2.2-alpine")),
         (semver("release-*"), "release-1.4.0 release-1.10.0 release-next 2.0.0", Some("release-1.10.0")),
@@ -212,7 +212,7 @@ fn newest_choices() {
 }
 
 #[test]
-fn several_captures_compare_one_after_another() {
+fn several_captures_are_compared_in_order() {
     let revisions = || semver("*").regex(r"^v(\d+\.\d+\.\d+)-ls(\d+)$");
     let optional = || semver("*").regex(r"(\d+\.\d+\.\d+)(?:-r(\d+))?");
     let rc = || semver("*").prerelease().regex(r"(\d+\.\d+\.\d+(?:-[a-z]+)?)(\d+)?");
@@ -231,13 +231,13 @@ fn several_captures_compare_one_after_another() {
         (three(), "1-9-0 1-10-0 1-1a-0", Some("1-1a-0")),
         (three(), "1-10-9 1-10-10", Some("1-10-10")),
         (alphabetical("*").regex("([a-z]+)([0-9]+)"), "b9 b10 a99", Some("b10")),
-        // No part of a tag adds to when it was pushed.
+        // Captures do not change the push time.
         (newest("*").regex("([a-z]+)([0-9]+)"), "b9@1 b10@1 a1@2", Some("a1")),
     ]);
 }
 
 #[test]
-fn helm_writes_build_metadata_behind_an_underscore() {
+fn helm_build_metadata_after_an_underscore_is_ignored() {
     check(vec![
         (semver("*"), "1.2.3_build 1.2.4_1 1.2.4-rc.1_9", Some("1.2.4_1")),
         (semver("*"), "1.2.3_9 1.2.3_10", Some("1.2.3_9")),
@@ -247,7 +247,7 @@ fn helm_writes_build_metadata_behind_an_underscore() {
 }
 
 #[test]
-fn a_tie_is_chosen_but_never_newer() {
+fn tie_is_selected_but_never_newer() {
     for (rule, tie) in [
         (semver("*"), "1.0.0 v1.0.0"),
         (semver("*-alpine *"), "1.0.0 1.0.0-alpine"),
@@ -276,7 +276,7 @@ fn every_verdict_says_why() {
         (&semver, "v1.2", "the order cannot compare 1.2"),
         (&semver, "v3.0.0", "outside the range"),
         (&semver, "v2.0.0-rc.1", "a prerelease"),
-        (&numeric("v*"), "v", "nothing is left to order it by"),
+        (&numeric("v*"), "v", "its sort key is empty"),
         (&numeric("*"), "2024-01", "key 2024.1"),
         (&newest("*"), "a@0#3", "key 1970-01-01T00:00:00Z #3"),
         (&alphabetical("*-x"), "a-x", "key a"),
@@ -287,7 +287,7 @@ fn every_verdict_says_why() {
 }
 
 #[test]
-fn what_makes_no_rule_names_its_key() {
+fn invalid_rule_names_its_key() {
     for (rule, keys) in [
         (newest("*").range(">=1"), "range"),
         (numeric("*").prerelease(), "prerelease"),
@@ -304,7 +304,7 @@ fn what_makes_no_rule_names_its_key() {
 }
 
 #[test]
-fn rules_have_the_same_text_exactly_when_they_are_the_same_rule() {
+fn rule_text_is_equal_for_equal_rules_only() {
     let text = |rule: &Rule| Policy::new(rule).unwrap().rule_text();
     for (left, right) in [
         (semver("v* *-alpine"), semver("*-alpine v*")),

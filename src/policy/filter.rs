@@ -1,4 +1,4 @@
-//! Which tags may be taken (`tags`, `exclude`, `regex`), and which part of a tag is its sort key.
+//! Which tags match (`tags`, `exclude`, `regex`), and which part of a tag is its sort key.
 
 use std::cmp::Reverse;
 use std::fmt;
@@ -11,8 +11,8 @@ use super::{InvalidRule, Verdict};
 /// The globs and the regex of a rule, compiled.
 #[derive(Debug)]
 pub(super) struct Filter {
-    /// The glob that takes most off the tag comes first, so that where several match, the sort key
-    /// does not depend on the order they are written in.
+    /// The glob that removes most from the tag comes first. So if several match, the sort key does not depend on the
+    /// order in which they are written.
     tags: Vec<Glob>,
     exclude: Vec<Glob>,
     regex: Option<Anchored>,
@@ -22,9 +22,9 @@ pub(super) struct Filter {
 #[derive(Debug, PartialEq)]
 struct Glob {
     pattern: WildMatch,
-    /// As written, repeated `*` aside.
+    /// As written, without repeated `*`.
     text: String,
-    /// Bytes of a matching tag that stand before and after its sort key.
+    /// How many bytes of a matching tag are before and after its sort key.
     before: usize,
     after: usize,
 }
@@ -33,21 +33,21 @@ struct Glob {
 struct Anchored {
     text: String,
     regex: Regex,
-    /// How many captures the user's regex has.
+    /// The number of captures in the user's regex.
     captures: usize,
 }
 
-/// What of a tag is compared.
+/// The parts of a tag that are compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SortText<'t> {
-    /// What the regex captured first, else the tag without the literal prefix and suffix of the glob that matched it.
+    /// The regex's first capture; without one, the tag without the literal prefix and suffix of the matching glob.
     pub(super) first: &'t str,
-    /// What the further captures took; empty where one took no part.
+    /// The other captures; empty for one that did not take part in the match.
     pub(super) further: Vec<&'t str>,
 }
 
 impl Filter {
-    /// Compiles what it can and adds what is wrong to `faults`.
+    /// Compiles the valid parts, and adds the errors to `faults`.
     pub(super) fn new(
         tags: &[String],
         exclude: &[String],
@@ -60,7 +60,7 @@ impl Filter {
                 match Glob::new(key, text) {
                     Ok(glob) => globs.push(glob),
                     Err((message, help)) => {
-                        // Alone it is the whole value of its key.
+                        // A single glob is the whole value of its key.
                         let value = help.strip_prefix("write ").filter(|_| texts.len() == 1);
                         let help = value.map_or(help.clone(), |value| format!("write {key} = {value}"));
                         faults.push(InvalidRule { key, message, help });
@@ -82,10 +82,10 @@ impl Filter {
         Filter { tags, exclude, regex }
     }
 
-    /// The sort key of a tag that passes.
+    /// The sort key of a matching tag.
     ///
     /// # Errors
-    /// Why the tag does not pass.
+    /// Why the tag does not match.
     pub(super) fn sort_text<'t>(&self, tag: &'t str) -> Result<SortText<'t>, Verdict> {
         let glob = self.tags.iter().find(|glob| glob.pattern.matches(tag)).ok_or(Verdict::NotMatched)?;
         if is_artifact(tag) && !self.tags.iter().any(|glob| glob.text.starts_with(ARTIFACT)) {
@@ -106,17 +106,17 @@ impl Filter {
         self.regex.as_ref().is_some_and(|regex| regex.captures > 0)
     }
 
-    /// The globs of `tags`, repeated `*` aside.
+    /// The globs of `tags`, without repeated `*`.
     pub(super) fn globs(&self) -> impl Iterator<Item = &str> {
         self.tags.iter().map(|glob| glob.text.as_str())
     }
 
-    /// Whether more than one tag can pass.
+    /// Whether more than one tag can match.
     pub(super) fn may_match_several(&self) -> bool {
         self.tags.len() > 1 || self.tags.iter().any(|glob| glob.text.contains(['*', '?']))
     }
 
-    /// The globs of `tags` of which an `exclude` leaves nothing, each with that `exclude`.
+    /// The globs of `tags` that one `exclude` covers entirely, each with that `exclude`.
     pub(super) fn covered(&self) -> impl Iterator<Item = (&str, &str)> {
         self.tags.iter().filter_map(|glob| {
             let by = self.exclude.iter().find(|exclude| exclude.covers(glob))?;
@@ -127,7 +127,7 @@ impl Filter {
 
 impl Glob {
     /// # Errors
-    /// What is wrong, and what to write instead.
+    /// The message, and what to write instead.
     fn new(key: &str, text: &str) -> Result<Glob, (String, String)> {
         if text.is_empty() {
             return Err(("an empty glob matches no tag".to_owned(), "\"*\" matches every tag".to_owned()));
@@ -145,44 +145,44 @@ impl Glob {
             (Some(first), Some(last)) => {
                 (prefix_taken_off(&text[..first]), suffix_taken_off(&text[last + 1..]))
             }
-            // Without a wildcard it is one tag's name. That tag is its own sort key: `stable` must not
-            // become an empty one.
+            // Without a wildcard the glob is one tag, and that tag is its own sort key: the key of `stable` must
+            // not become empty.
             _ => (0, 0),
         };
         Ok(Glob { pattern, text, before, after })
     }
 
-    /// Most taken off first; what remains of the choice is arbitrary but fixed.
+    /// The glob that removes most comes first; beyond that, the order is arbitrary but fixed.
     fn rank(&self) -> (Reverse<usize>, Reverse<usize>, &str) {
         (Reverse(self.before + self.after), Reverse(self.before), &self.text)
     }
 
-    /// Whether every tag that the other glob matches is matched by this one. Tries the shortest and the
-    /// longest such tag with characters that only a wildcard can match.
+    /// Whether this glob matches every tag that the other one matches. Tries the shortest and the longest such tag, with
+    /// characters that only a wildcard can match.
     fn covers(&self, other: &Glob) -> bool {
         let any = other.text.replace('?', "\0");
         [String::new(), "\0".repeat(128)].iter().all(|run| self.pattern.matches(&any.replace('*', run)))
     }
 }
 
-/// Whether a glob can have it: what a tag can have, and the wildcards.
+/// Whether a glob may contain the character: those of tags, and the wildcards.
 fn is_possible(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '_' | '.' | '-' | '*' | '?')
 }
 
-/// What to write for a glob with more than `*` and `?` in it.
+/// What to write instead of a glob with other special characters than `*` and `?`.
 fn meant(key: &str, text: &str) -> String {
-    // It says what is matched, not what is excluded.
+    // `regex` selects tags, so it cannot replace a glob of `exclude`.
     let has_regex = key == "tags";
     let only =
         if has_regex { "a glob has * and ? only; use regex for more" } else { "a glob has * and ? only" };
-    // `^v.*$` and the like: an expression that a glob cannot replace.
+    // `^v.*$`: a regex that a glob cannot replace.
     let is_regex = text.contains(['^', '$', '\\', '+', '(']) || (text.contains('[') && !text.contains('{'));
     if is_regex {
         let wildcard = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
         let start = text.trim_start_matches('^');
         let prefix = &start[..start.find(|c| !wildcard(c)).unwrap_or(start.len())];
-        // A glob with a class is no expression yet: * there is .* here.
+        // A glob with a class, as in `v[0-9]*`: its * is .* in the regex.
         let is_glob = !text.contains(['^', '$', '\\', '+', '(']) && !text.contains(".*");
         let regex = if is_glob {
             text.replace('.', "\\.").replace('*', ".*").replace('?', ".")
@@ -200,7 +200,7 @@ fn meant(key: &str, text: &str) -> String {
             inner.split(',').map(|word| format!("{before}{}{after}", word.trim())).collect::<Vec<_>>()
         }),
         (None, true) => Some(text.split('|').map(|word| word.trim().to_owned()).collect()),
-        // `shop:v*`: a tag is what follows the colon.
+        // `shop:v*`: the tag follows the colon.
         (None, false) => Some(
             text.rsplit(':')
                 .next()
@@ -223,11 +223,11 @@ fn meant(key: &str, text: &str) -> String {
     }
 }
 
-/// What tags begin with under which tools store signatures, attestations and SBOMs beside an image.
+/// The prefix of tags under which tools store the signatures, attestations and SBOMs of an image.
 const ARTIFACT: &str = "sha256-";
 
-/// `sha256-` and 64 hexadecimal digits, with or without `.sig`, `.att`, `.sbom`: cosign's and the distribution
-/// specification's names for what belongs to the image of that digest.
+/// `sha256-` and 64 hexadecimal digits, with or without `.sig`, `.att`, `.sbom`. Cosign and the distribution specification
+/// use these names for artifacts of the image with that digest.
 pub(super) fn is_artifact(tag: &str) -> bool {
     let Some((hex, kind)) = tag.strip_prefix(ARTIFACT).and_then(|rest| rest.split_at_checked(64)) else {
         return false;
@@ -235,13 +235,13 @@ pub(super) fn is_artifact(tag: &str) -> bool {
     hex.bytes().all(|byte| byte.is_ascii_hexdigit()) && matches!(kind, "" | ".sig" | ".att" | ".sbom")
 }
 
-/// How much of a literal prefix is not sort key: all before its first digit (`v1.` keeps the `1.`).
+/// How much of a literal prefix does not belong to the sort key: everything before its first digit (`v1.` keeps `1.`).
 fn prefix_taken_off(prefix: &str) -> usize {
     prefix.find(|c: char| c.is_ascii_digit()).unwrap_or(prefix.len())
 }
 
-/// How much of a literal suffix is not sort key: all from its first letter and the `-` or `_` before it
-/// (`-alpine`; `.0` stays).
+/// How much of a literal suffix does not belong to the sort key: everything from its first letter, and the `-` or `_`
+/// before that (`-alpine` is removed; `.0` stays).
 fn suffix_taken_off(suffix: &str) -> usize {
     let kept = suffix.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(suffix.len());
     let kept = if kept < suffix.len() { suffix[..kept].trim_end_matches(['-', '_']).len() } else { kept };
@@ -250,22 +250,21 @@ fn suffix_taken_off(suffix: &str) -> usize {
 
 impl Anchored {
     fn new(text: &str) -> Result<Anchored, String> {
-        // Tags are ASCII: without Unicode `(?i)` needs no tables and `\d` is 0-9.
+        // Tags are ASCII. Without Unicode, `(?i)` needs no tables, and `\d` is 0-9.
         let build = |pattern: &str| RegexBuilder::new(pattern).unicode(false).build();
-        // On its own first: `a)|(b` must not become valid by what is put around it.
+        // Compile it alone first: `a)|(b` must not become valid with the parentheses around it.
         let alone = build(text).map_err(|error| one_line(&error))?;
         let captures = alone.captures_len() - 1;
-        // The fastest engine of those we compile in (one-pass) takes only expressions with a capture.
+        // The fastest engine compiled in (one-pass) needs a capture in the expression.
         let open = if captures == 0 { "(" } else { "(?:" };
         let regex = build(&format!(r"\A{open}{text})\z"))
-            // With `(?x)` it may end in a comment, which swallows the closing parenthesis.
+            // With `(?x)` it may end in a comment, which would hide the closing parenthesis.
             .or_else(|_| build(&format!("\\A{open}{text}\n)\\z")))
             .map_err(|error| one_line(&error))?;
         Ok(Anchored { text: text.to_owned(), regex, captures })
     }
 
-    /// What the first capture took, where it took part, and what the further ones took. None where the tag does not
-    /// match.
+    /// The first capture, if it took part in the match, and the other ones. None: the tag does not match.
     fn captured<'t>(&self, tag: &'t str) -> Option<(Option<&'t str>, Vec<&'t str>)> {
         if self.captures == 0 {
             return self.regex.is_match(tag.as_bytes()).then(|| (None, Vec::new()));
@@ -276,7 +275,7 @@ impl Anchored {
     }
 }
 
-/// The regex crate draws the pattern over several lines and ends with `error: what is wrong`.
+/// The regex crate prints the pattern over several lines, and the error at the end: `error: …`.
 fn one_line(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.rsplit_once("error: ").map_or(text.as_str(), |(_, last)| last);
@@ -301,7 +300,7 @@ fn quote_all(globs: &[Glob]) -> String {
     globs.iter().map(|glob| quote(&glob.text)).collect::<Vec<_>>().join(",")
 }
 
-/// Not `{:?}`: which characters that escapes may change with a compiler, and the text is stored and compared.
+/// Not `{:?}`: the text is stored and compared, and compilers may change which characters that escapes.
 fn quote(text: &str) -> String {
     let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n").replace('\r', "\\r");
     format!("\"{escaped}\"")
@@ -323,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sort_key_is_the_tag_without_what_the_glob_spells_out() {
+    fn sort_key_is_the_tag_without_the_literal_parts_of_the_glob() {
         for (globs, tag, key) in [
             ("*", "v1.2.3-alpine", "v1.2.3-alpine"),
             ("v1.*", "v1.2.3", "1.2.3"),
@@ -356,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_globs_the_one_that_takes_most_off_makes_the_key() {
+    fn glob_that_removes_most_makes_the_key() {
         for (globs, tag, key) in [
             (["*", "*-alpine"], "17.2-alpine", "17.2"),
             (["v*", "*-alpine"], "v17.2-alpine", "v17.2"),
@@ -400,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn a_glob_that_can_match_no_tag_is_refused() {
+    fn glob_that_cannot_match_a_tag_is_an_error() {
         for glob in ["", "v[0-9]*", "{a,b}", "v1 ", "acme/*", "v1:*", "^v.*$", "1.0+*", "ä*", "-*", ".x"] {
             assert_eq!(filter(&[glob], &[], None).unwrap_err().key, "tags", "{glob}");
             assert_eq!(filter(&["*"], &[glob], None).unwrap_err().key, "exclude", "{glob}");
@@ -408,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn a_regex_is_anchored_whatever_is_written() {
+    fn regex_is_always_anchored() {
         for (regex, tag, key) in [
             (r"^dev-(\d+)$", "dev-12", Some("12")),
             (r"dev-(\d+)", "dev-12", Some("12")),
@@ -431,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn a_capture_that_took_no_part_leaves_the_key_to_the_glob() {
+    fn glob_makes_the_key_if_the_capture_took_no_part() {
         let filter = filter(&["build-*"], &[], Some(r"build-.*?(?:-r(\d+))?")).unwrap();
         assert_eq!(first(&filter, "build-7-r12"), Ok("12"));
         assert_eq!(first(&filter, "build-7"), Ok("7"));
@@ -452,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn signatures_are_taken_by_a_glob_that_begins_like_them_only() {
+    fn signatures_match_only_a_glob_with_their_prefix() {
         let hex = "0a".repeat(32);
         let plain = format!("sha256-{hex}");
         let artifacts = ["", ".sig", ".att", ".sbom"].map(|kind| format!("{plain}{kind}"));
@@ -476,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn a_regex_that_cannot_be_used_is_refused_in_one_line() {
+    fn invalid_regex_is_an_error_in_one_line() {
         for (regex, message) in
             [("(", "unclosed group"), ("a)|(b", "unopened group"), ("(?x) a)|(b # x", "unopened group")]
         {

@@ -6,8 +6,7 @@ use jiff::Timestamp;
 
 use crate::reference::ListedTag;
 
-/// When a tag was pushed. What the registry does not tell sorts lowest, so such a tag never
-/// outdoes one whose time is known.
+/// When a tag was pushed. A missing time sorts lowest, so that such a tag is never newer than one with a known time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Push {
     at: Option<Timestamp>,
@@ -42,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_decides_and_then_the_sequence() {
+    fn push_time_decides_and_then_the_sequence() {
         for (lower, higher) in [
             (push(None, None), push(None, Some(1))),
             (push(None, Some(9)), push(Some(0), None)),

@@ -4,8 +4,8 @@ use std::fmt;
 
 /// Integers compared one after another; a sequence is greater than its own prefix.
 ///
-/// Kept as one byte string that compares like the numbers: of each integer its number of digits
-/// (without leading zeros), then the digits. So 100,000 keys cost one allocation each and no arithmetic.
+/// Stored as one byte string that compares like the numbers: for each integer its number of digits (without leading
+/// zeros), then the digits. So 100,000 keys cost one allocation each, and no arithmetic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Sequence(Vec<u8>);
 
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_go_by_their_value() {
+    fn numbers_are_compared_by_value() {
         for (lower, higher) in [
             ("0", "1"),
             ("9", "10"),
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_but_digits_and_single_separators_does_not_parse() {
+    fn only_digits_and_single_separators_parse() {
         for text in ["", ".", "1.", ".1", "-1", "1..2", "1.-2", "v1", "1a", "1.x", "1+2", " 1", "١", "0x1"] {
             assert_eq!(Sequence::parse(text), None, "{text}");
         }

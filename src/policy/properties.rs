@@ -1,4 +1,4 @@
-//! What holds of every rule and every set of tags. `PROPTEST_CASES` sets how many are tried (256).
+//! Properties of every rule and every set of tags. `PROPTEST_CASES` sets how many are tried (256).
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -10,7 +10,7 @@ use super::select::CANDIDATES_KEPT;
 use super::*;
 use crate::reference::{Listing, Tag};
 
-/// Few distinct tags that collide often: equal keys, prefixes of each other, near misses.
+/// A few distinct tags that often collide: equal keys, prefixes of each other, near misses.
 fn tag() -> impl Strategy<Value = String> {
     let number = || select(vec!["0", "00", "1", "01", "2", "9", "10", "18446744073709551616"]);
     prop_oneof![
@@ -45,7 +45,7 @@ fn row() -> impl Strategy<Value = ListedTag> {
 }
 
 fn rows() -> impl Strategy<Value = Vec<ListedTag>> {
-    // Seldom more than a selection buffers.
+    // Rarely more than a selection buffers.
     prop_oneof![15 => prop::collection::vec(row(), 0..20), 1 => prop::collection::vec(row(), 400..800)]
 }
 
@@ -84,7 +84,7 @@ fn chosen(policy: &Policy, tags: Vec<ListedTag>) -> Vec<Candidate> {
     policy.select(&Listing { tags, ..Listing::default() }, &[]).candidates
 }
 
-/// The choice spelled out: every candidate sorted, each tag once.
+/// The expected selection: every candidate sorted, each tag once.
 fn sorted(policy: &Policy, tags: &[ListedTag]) -> Vec<Candidate> {
     let mut candidates: Vec<_> = tags.iter().filter_map(|listed| policy.candidate(listed)).collect();
     candidates
@@ -99,7 +99,7 @@ fn sorted(policy: &Policy, tags: &[ListedTag]) -> Vec<Candidate> {
     kept
 }
 
-/// What two selections are compared by: rows of one tag with equal keys may differ in what no order reads.
+/// How two selections are compared: rows of one tag with equal keys may differ in fields that no order reads.
 fn places(candidates: &[Candidate]) -> Vec<(&Tag, &SortKey)> {
     candidates.iter().map(|candidate| (&candidate.listed.tag, &candidate.key)).collect()
 }
@@ -123,7 +123,7 @@ proptest! {
     }
 
     #[test]
-    fn a_selection_is_the_head_of_all_candidates_sorted(policy in policy(), rows in rows()) {
+    fn selection_is_the_head_of_all_sorted_candidates(policy in policy(), rows in rows()) {
         let expected = sorted(&policy, &rows);
         let found = chosen(&policy, rows);
         prop_assert_eq!(places(&found), places(&expected));
@@ -158,7 +158,7 @@ proptest! {
     }
 
     #[test]
-    fn the_newest_of_a_union_is_the_newest_of_the_newest(
+    fn newest_of_a_union_is_the_newest_of_the_parts(
         policy in policy(),
         left in rows(),
         right in rows(),
@@ -172,7 +172,7 @@ proptest! {
     }
 
     #[test]
-    fn a_candidate_is_newer_exactly_when_it_is_chosen_over_another_key(
+    fn candidate_is_newer_exactly_if_it_sorts_first(
         policy in policy(),
         a in row(),
         b in row(),
@@ -186,7 +186,7 @@ proptest! {
     }
 
     #[test]
-    fn read_to_the_end_or_not_the_choice_is_the_same(
+    fn settled_scan_selects_the_same_as_a_full_one(
         mut rows in rows(),
         back_to in prop::option::of(0..3_i64),
     ) {
@@ -195,10 +195,10 @@ proptest! {
         rows.retain(|row| row.pushed_at.is_some());
         rows.sort_by_key(|row| std::cmp::Reverse(row.pushed_at));
         let back_to = back_to.map(|second| jiff::Timestamp::from_second(second).unwrap());
-        let mut reading = Reading::new(&policy, back_to, HashSet::new());
+        let mut scan = PageScan::new(&policy, back_to, HashSet::new());
         let read: Vec<ListedTag> = {
             let mut more = true;
-            rows.iter().take_while(|row| std::mem::replace(&mut more, reading.push(row))).cloned().collect()
+            rows.iter().take_while(|row| std::mem::replace(&mut more, scan.push(row))).cloned().collect()
         };
         let lazy = chosen(&policy, read);
         let whole = chosen(&policy, rows);

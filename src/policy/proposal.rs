@@ -1,4 +1,4 @@
-//! Rules for an image that has none yet, from its tags.
+//! Proposes rules for an image, from its tags.
 //!
 //! A tag has a head (`dev-`, `v`, `release-v`: words, and the letters before the first digit) and a rest. The tags of one
 //! head are versions, numbers (or dates), or have no order of their own, and become one stage. Tags without a rest
@@ -18,8 +18,8 @@ use crate::reference::{ListedTag, Tag};
 pub(crate) struct Proposal {
     /// One for each kind of tag. Those with versions come last: usually production.
     pub(crate) stages: Vec<ProposedStage>,
-    /// Tags of no stage, and why.
-    pub(crate) left: Vec<Left>,
+    /// The tags without a stage, and why.
+    pub(crate) skipped: Vec<SkippedTags>,
 }
 
 /// A stage with a rule for its tags.
@@ -39,9 +39,9 @@ pub(crate) struct ProposedStage {
     pub(crate) reason: &'static str,
 }
 
-/// Tags of no stage.
+/// Tags without a stage.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Left {
+pub(crate) struct SkippedTags {
     pub(crate) reason: Reason,
     pub(crate) count: usize,
     pub(crate) examples: Vec<Tag>,
@@ -153,9 +153,9 @@ pub(crate) fn propose<'t>(tags: impl IntoIterator<Item = &'t Tag>) -> Proposal {
     }
     let left = left.into_iter().map(|(reason, tags)| {
         let examples = tags.iter().rev().take(EXAMPLES).map(|tag| (*tag).clone()).collect();
-        Left { reason, count: tags.len(), examples }
+        SkippedTags { reason, count: tags.len(), examples }
     });
-    Proposal { stages, left: left.collect() }
+    Proposal { stages, skipped: left.collect() }
 }
 
 /// A stage that the user asked for. Without `order`: the usual one for such a glob.
@@ -232,7 +232,7 @@ fn kind(rest: &str) -> Kind {
     if is_revision(rest) {
         return Kind::Revision;
     }
-    // Behind a _ stands build metadata, or else what the image is for: `1.2.3_7`, `1.2.3_alpine`.
+    // After a _ comes build metadata (`1.2.3_7`) or a variant (`1.2.3_alpine`).
     let is_for = rest.split_once('_').is_some_and(|(_, what)| !what.contains(|c: char| c.is_ascii_digit()));
     if let Some(version) = Version::parse(rest).filter(|_| !is_for) {
         let first = version.as_semver().pre.split(['.', '-']).next().unwrap_or_default().to_ascii_lowercase();
@@ -261,7 +261,7 @@ fn is_revision(rest: &str) -> bool {
     })
 }
 
-/// The tags that the rule of a suggestion takes.
+/// The tags that the rule of a suggestion matches.
 fn taken_by<'t>(suggestion: &Suggestion, tags: &[(&'t Tag, Kind)]) -> BTreeSet<&'t Tag> {
     let rule = Rule {
         tags: vec!["*".to_owned()],
@@ -320,7 +320,7 @@ fn stage<'t>(head: &str, tags: &[(&'t Tag, Kind)]) -> (ProposedStage, Vec<(&'t T
         let suggestion = Suggestion::of_most(numbered, &others);
         if let Some(suggestion) = suggestion.filter(|found| has_revisions || found.prerelease) {
             let by_regex = taken_by(&suggestion, tags);
-            // A regex that leaves out what the stage takes without it would be for other tags.
+            // A regex must match every tag that the stage matches without it.
             if !by_regex.is_empty() && (by_regex.is_superset(&taken) || (has_revisions && versions == 0)) {
                 stage.order = suggestion.order;
                 stage.prerelease = suggestion.prerelease;
@@ -389,11 +389,11 @@ mod tests {
             }
             line
         };
-        let left = |left: &Left| {
+        let left = |left: &SkippedTags| {
             let tags: Vec<&str> = left.examples.iter().map(Tag::as_str).collect();
             format!("{:?}: {}", left.reason, tags.join(" "))
         };
-        proposal.stages.iter().map(line).chain(proposal.left.iter().map(left)).collect()
+        proposal.stages.iter().map(line).chain(proposal.skipped.iter().map(left)).collect()
     }
 
     #[test]
@@ -482,7 +482,7 @@ mod tests {
             (["v1.0.0", "sha256-00aa.sig"], "signatures and attestations"),
             (["v1.0.0", "v7up"], "not comparable with the others"),
         ] {
-            let left = of(&tags).left;
+            let left = of(&tags).skipped;
             assert!(left.len() == 1 && left[0].reason.to_string().starts_with(why), "{left:?}");
         }
     }
@@ -507,7 +507,7 @@ mod tests {
 
     /// Whatever tags there are, every proposed rule is valid and has a candidate among them.
     #[test]
-    fn a_proposed_rule_is_valid_and_takes_a_tag_that_is_there() {
+    fn proposed_rule_is_valid_and_matches_a_listed_tag() {
         use proptest::prelude::*;
         let tag = prop_oneof![
             "[a-zA-Z0-9_][a-zA-Z0-9._-]{0,20}",

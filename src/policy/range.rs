@@ -1,9 +1,9 @@
 //! `range`: comparators as the crate `semver` reads them, applied to prereleases too.
 //!
-//! Its own `VersionReq::matches` takes a prerelease only where a comparator names one of the same
-//! MAJOR.MINOR.PATCH, so none is ever in `>=1.2, <3`. Here precedence alone decides about `<`, `<=`, `>` and
-//! `>=`: `3.0.0-rc.1` comes before `3.0.0` and is in `<3`. `^`, `~`, `=` and `1.*` name a series, which
-//! begins with its first release: `2.0.0-rc.1` is not in `^1.2`, nor `1.2.0-rc.1` in `~1.2`.
+//! The crate's `VersionReq::matches` matches a prerelease only if a comparator names one of the same MAJOR.MINOR.PATCH,
+//! so `>=1.2, <3` would contain none. Here precedence alone decides for `<`, `<=`, `>` and `>=`: `3.0.0-rc.1` comes
+//! before `3.0.0`, so it is in `<3`. `^`, `~`, `=` and `1.*` name a series, which begins with its first release:
+//! `2.0.0-rc.1` is not in `^1.2`, and `1.2.0-rc.1` is not in `~1.2`.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use ::semver::{Comparator, Error, Op, VersionReq};
 
 use super::semver::Version;
 
-/// Versions within all of some comparators; without any, every version.
+/// The versions that satisfy all comparators; without comparators, every version.
 #[derive(Debug, Default)]
 pub(super) struct Range(Vec<Comparator>);
 
@@ -19,7 +19,7 @@ impl Range {
     /// `>=1.2, <3`; a bare `1.2` is `^1.2`.
     ///
     /// # Errors
-    /// Says what is wrong.
+    /// The crate's message.
     pub(super) fn parse(text: &str) -> Result<Range, Error> {
         let mut comparators = VersionReq::parse(text)?.comparators;
         comparators.sort_by_cached_key(Comparator::to_string);
@@ -35,7 +35,7 @@ impl Range {
         self.0.iter().all(|comparator| admits(comparator, version.as_semver()))
     }
 
-    /// A release named by a `<` whose prereleases are in the range all the same.
+    /// A release that a `<` excludes, but whose prereleases are in the range.
     pub(super) fn release_below_which(&self) -> Option<::semver::Version> {
         let below =
             self.0.iter().find(|comparator| comparator.op == Op::Less && comparator.pre.is_empty())?;
@@ -47,7 +47,7 @@ impl Range {
     }
 }
 
-/// What to write for a range that cannot be read: `>=1, <2` for `>=1 <2`.
+/// What to write instead of an invalid range: `>=1, <2` for `>=1 <2`.
 pub(super) fn help(text: &str) -> String {
     const COMMAS: &str = "separate comparators by commas, as in range = \">=1.2, <3\"";
     if text.contains("||") {
@@ -72,7 +72,7 @@ pub(super) fn help(text: &str) -> String {
     }
 }
 
-/// The release that the comparator names, what it leaves out being 0.
+/// The release that the comparator names; missing numbers are 0.
 fn first(comparator: &Comparator) -> ::semver::Version {
     ::semver::Version {
         major: comparator.major,
@@ -105,7 +105,7 @@ fn admits(comparator: &Comparator, version: &::semver::Version) -> bool {
             };
             version.major == comparator.major && compatible && *version >= first
         }
-        // The crate may add operators; a range that cannot be understood admits nothing.
+        // The crate may add operators. An unknown one matches nothing.
         _ => false,
     }
 }
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn releases_are_in_a_range_exactly_when_the_crate_says_so() {
+    fn releases_match_as_in_the_crate() {
         let ranges = [
             "*",
             "1",
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_range_is_refused() {
+    fn invalid_range_is_an_error() {
         for text in
             ["", ",", ">=1.2 <3", "v1", ">=v1.2", "1.2 || 2", "1 - 2", ">=1.2,", "=>1", "latest", "01"]
         {

@@ -1,4 +1,4 @@
-//! Selecting from a listing, whole or read from the newest push down.
+//! Selects the candidates of a listing: a full one, or one read from the newest push down.
 
 use std::collections::HashSet;
 
@@ -10,22 +10,22 @@ use crate::reference::{Digest, ListedTag, Listing, Tag, is_ascending};
 /// How many candidates a [`Selection`] keeps.
 pub(crate) const CANDIDATES_KEPT: usize = 50;
 
-/// What a policy makes of a listing.
+/// The candidates of a listing, and counts of its tags.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Selection {
     /// The newest candidates, newest first: at most [`CANDIDATES_KEPT`].
     pub(crate) candidates: Vec<Candidate>,
-    /// How many tags were listed. Here and below a tag that is listed twice counts once.
+    /// How many tags were listed. In all counts, a tag that is listed twice counts once.
     pub(crate) listed: usize,
-    /// How many tags passed the filter (globs, exclude, regex), and how many of these the order cannot parse.
+    /// How many tags match the filter (globs, exclude, regex), and how many of these the order cannot parse.
     pub(crate) matched: usize,
     pub(crate) not_parsed: usize,
-    /// How many tags an `exclude` kept out.
+    /// How many tags match an `exclude`.
     pub(crate) excluded: usize,
-    /// Of the tags that passed the filter: versions outside the range, and prereleases not asked for.
+    /// How many matching tags are outside the range, and how many are skipped as prereleases.
     pub(crate) out_of_range: usize,
     pub(crate) prerelease: usize,
-    /// Of the tags asked about: those that are listed, and those that are not.
+    /// The tags asked for that are listed, and those that are not.
     present: Vec<ListedTag>,
     absent: Vec<Tag>,
 }
@@ -55,12 +55,12 @@ impl Selection {
         format!("{} of {} tags match{left}", self.matched, self.listed)
     }
 
-    /// Whether a tag that was asked about is listed; None for any other tag.
+    /// Whether a tag asked for is listed; None for any other tag.
     pub(crate) fn is_listed(&self, tag: &Tag) -> Option<bool> {
         if self.find(tag).is_some() { Some(true) } else { self.absent.contains(tag).then_some(false) }
     }
 
-    /// A tag that was asked about, as it is listed.
+    /// A tag asked for, as it is listed.
     pub(crate) fn find(&self, tag: &Tag) -> Option<&ListedTag> {
         self.present.iter().find(|listed| listed.tag == *tag)
     }
@@ -83,12 +83,12 @@ impl Selection {
 }
 
 impl Policy {
-    /// Selects from a listing. `asked`: tags whose presence the decision will want to know.
+    /// Selects from a listing. `asked`: tags that the decision looks up.
     ///
-    /// Of a tag that is listed twice with different push times the later one counts.
+    /// If a tag is listed twice with different push times, the later one counts.
     pub(crate) fn select(&self, listing: &Listing, asked: &[Tag]) -> Selection {
         let mut selection = Selection::default();
-        // A large list takes no memory more.
+        // So that a large list takes no more memory.
         let is_ascending = is_ascending(&listing.tags);
         let mut seen = HashSet::with_capacity(if is_ascending { 0 } else { listing.tags.len() });
         let mut leaders = Leaders::default();
@@ -103,7 +103,7 @@ impl Policy {
         }
         selection.candidates = leaders.into_candidates();
         for tag in asked {
-            // Of a tag that is listed twice the later push counts, as among the candidates.
+            // If a tag is listed twice, the later push counts, as among the candidates.
             let rows = listing.tags.iter().filter(|listed| listed.tag == *tag);
             match rows.max_by_key(|listed| (listed.pushed_at, listed.sequence)) {
                 Some(listed) => selection.present.push(listed.clone()),
@@ -113,9 +113,9 @@ impl Policy {
         selection
     }
 
-    /// Whether, of tags read by push time from the newest down, no later one can be newer than the best
-    /// candidate so far. Rows of one second come in either order, so that second must be behind.
-    /// Always false without a candidate, and with another order than newest.
+    /// For tags read by push time from the newest down: whether no later one can be newer than the best candidate so far.
+    /// Rows of one second come in any order, so the scan must be past that second. Always false without a candidate, and
+    /// with an order other than newest.
     fn is_settled(&self, oldest_seen: Timestamp, best: Option<&Candidate>) -> bool {
         self.order() == Order::Newest
             && best
@@ -124,16 +124,16 @@ impl Policy {
     }
 }
 
-/// The leading candidates of those offered so far. Rows gather in a buffer that is cut back to the best
-/// when it is full, and what does not beat the worst of these is not taken in at all.
+/// The best candidates so far. Rows collect in a buffer; when it is full, it is cut to the best ones, and later rows
+/// that are worse than all of those are skipped.
 #[derive(Default)]
 struct Leaders<'l> {
     rows: Vec<(SortKey, &'l ListedTag)>,
-    /// Whether the first `CANDIDATES_KEPT` rows are sorted and of different tags: then their last is the bar.
+    /// Whether the first `CANDIDATES_KEPT` rows are sorted, without duplicate tags. Then the last of them is the bar.
     full: bool,
 }
 
-/// Several times as many as are kept, so that rows are seldom sorted.
+/// Several times as many as are kept, so that sorting is rare.
 const BUFFERED: usize = 400;
 
 impl<'l> Leaders<'l> {
@@ -149,9 +149,9 @@ impl<'l> Leaders<'l> {
         }
     }
 
-    /// Cuts back to the best rows, each tag once.
+    /// Cuts the buffer to the best rows, each tag once.
     fn cut(&mut self) {
-        // Stable for its speed on runs: registries often list in an order.
+        // A stable sort is fast on sorted runs, and registries often list in order.
         self.rows.sort_by(|a, b| choice(b).cmp(&choice(a)));
         let mut seen = HashSet::with_capacity(CANDIDATES_KEPT);
         self.rows.retain(|(_, listed)| seen.len() < CANDIDATES_KEPT && seen.insert(&listed.tag));
@@ -164,18 +164,18 @@ impl<'l> Leaders<'l> {
     }
 }
 
-/// What the choice goes by: the key, between equal keys the tag's bytes. The rest tells apart two rows of
-/// one tag, so that not even then the listing's order decides.
+/// The order of the selection: by key, then by the tag's bytes. The rest orders two rows of one tag, so that the order of
+/// the listing never matters.
 fn choice<'r>(
     (key, listed): &'r (SortKey, &ListedTag),
 ) -> (&'r SortKey, &'r Tag, Option<Timestamp>, Option<i64>, Option<&'r Digest>) {
     (key, &listed.tag, listed.pushed_at, listed.sequence, listed.digest.as_ref())
 }
 
-/// Follows tags that are read by push time from the newest down, and says when reading on cannot
-/// change the choice. For order newest only: with another one it never settles.
+/// A scan of tags by push time, from the newest down, that says when more tags cannot change the selection. Only for
+/// order newest: with any other order it never settles.
 #[derive(Debug)]
-pub(crate) struct Reading<'p> {
+pub(crate) struct PageScan<'p> {
     policy: &'p Policy,
     back_to: Option<Timestamp>,
     wanted: HashSet<Tag>,
@@ -183,14 +183,14 @@ pub(crate) struct Reading<'p> {
     settled: bool,
 }
 
-impl<'p> Reading<'p> {
-    /// `back_to`: every candidate pushed then or later is wanted, not just the newest (the high-water tag's
-    /// push time, so that a gate can pass over the newest). `wanted`: tags that must come by.
-    pub(crate) fn new(policy: &'p Policy, back_to: Option<Timestamp>, wanted: HashSet<Tag>) -> Reading<'p> {
-        Reading { policy, back_to, wanted, best: None, settled: false }
+impl<'p> PageScan<'p> {
+    /// `back_to`: every candidate pushed then or later is needed, not just the newest (the push time of the high-water tag,
+    /// for when a gate blocks the newest). `wanted`: tags that the scan must reach.
+    pub(crate) fn new(policy: &'p Policy, back_to: Option<Timestamp>, wanted: HashSet<Tag>) -> PageScan<'p> {
+        PageScan { policy, back_to, wanted, best: None, settled: false }
     }
 
-    /// Takes the next tag; false once no later one can matter. A tag without a push time settles nothing.
+    /// Adds the next tag; false: no later one can matter. A tag without a push time does not settle the scan.
     pub(crate) fn push(&mut self, listed: &ListedTag) -> bool {
         if self.settled {
             return false;
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn after_the_buffer_was_cut_what_beats_the_fiftieth_is_taken_in() {
+    fn after_a_cut_only_rows_better_than_the_fiftieth_are_added() {
         let policy = policy(Order::Numeric);
         let numbers = (0..BUFFERED).chain([8500, 9000, 8000]);
         let tags = numbers.map(|n| ListedTag::named(tag(&format!("v{n}")))).collect();
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_gather_until_there_are_many_and_those_that_cannot_lead_never() {
+    fn buffer_is_cut_when_full_and_worse_rows_are_skipped() {
         let policy = policy(Order::Numeric);
         let rows: Vec<_> = (0..3 * BUFFERED).map(|n| ListedTag::named(tag(&format!("v{n}")))).collect();
         let mut leaders = Leaders::default();
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_that_is_listed_twice_is_one_candidate_with_its_later_push() {
+    fn tag_listed_twice_is_one_candidate_with_its_later_push() {
         let policy = policy(Order::Newest);
         let mut tags: Vec<_> = (0..1000).map(|n| row("v1", n, n)).collect();
         tags.push(row("v2", 500, 0));
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn presence_is_known_of_the_tags_asked_about_only() {
+    fn presence_is_known_only_for_tags_asked_for() {
         let listing = Listing {
             tags: vec![ListedTag::named(tag("v1")), ListedTag::named(tag("x"))],
             ..Listing::default()
@@ -319,16 +319,16 @@ mod tests {
         assert_eq!(selection.is_listed(&tag("v1")), None);
     }
 
-    /// How many of the rows are read until it is settled; None: it is not.
+    /// How many rows are read until the scan settles; None: it does not.
     fn read(policy: &Policy, back_to: Option<i64>, wanted: &[&str], rows: &[ListedTag]) -> Option<usize> {
         let back_to = back_to.map(|at| Timestamp::from_millisecond(at).unwrap());
         let wanted = wanted.iter().map(|name| tag(name)).collect();
-        let mut reading = Reading::new(policy, back_to, wanted);
-        rows.iter().position(|row| !reading.push(row)).map(|last| last + 1)
+        let mut scan = PageScan::new(policy, back_to, wanted);
+        rows.iter().position(|row| !scan.push(row)).map(|last| last + 1)
     }
 
     #[test]
-    fn reading_settles_once_the_second_of_the_best_is_behind() {
+    fn scan_settles_after_the_second_of_the_best_candidate() {
         let policy = policy(Order::Newest);
         let rows = [
             row("x", 9_000, 9),
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_goes_back_to_the_time_it_is_given() {
+    fn scan_goes_back_to_the_given_time() {
         let policy = policy(Order::Newest);
         let rows: Vec<_> = (0..200).rev().map(|n| row(&format!("v{n}"), n * 1000, n)).collect();
         assert_eq!(read(&policy, Some(190_000), &[], &rows), Some(11));
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_settles_without_push_times_or_with_another_order() {
+    fn scan_never_settles_without_push_times_or_with_another_order() {
         let rows: Vec<_> = (0..60).map(|n| ListedTag::named(tag(&format!("v{n}")))).collect();
         assert_eq!(read(&policy(Order::Newest), None, &[], &rows), None);
         let rows: Vec<_> = (0..60).rev().map(|n| row(&format!("v{n}"), n * 1000, n)).collect();

@@ -24,10 +24,10 @@ impl fmt::Display for Bump {
 }
 
 impl Version {
-    /// `1.2.3`, `v1.2.3-rc.1`, `V1.2.3+build`. Nothing is coerced: None for `1.2`, `2025.08.05` (a leading
-    /// zero) and `17-alpine`, and for a number past 2^64 - 1, which the numeric order can compare.
+    /// `1.2.3`, `v1.2.3-rc.1`, `V1.2.3+build`. Versions are not coerced: None for `1.2`, `2025.08.05` (a leading zero) and
+    /// `17-alpine`, and for a number above 2^64 - 1 (the numeric order can compare it).
     ///
-    /// A tag has no `+`: Helm writes the build metadata of a chart behind a `_`.
+    /// A tag cannot contain `+`: Helm writes the build metadata of a chart after a `_`.
     pub(super) fn parse(text: &str) -> Option<Version> {
         let bare = text.strip_prefix(['v', 'V']).unwrap_or(text);
         let mut version = match bare.split_once('_') {
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_go_by_the_precedence_of_the_specification() {
+    fn versions_are_ordered_by_the_precedence_of_the_specification() {
         let rising = [
             "0.0.0-0",
             "0.0.0",

@@ -1,11 +1,11 @@
-//! The regex that orders tags whose numbers stand behind letters: `-ls99` and `-ls101`, `rc9` and `rc10`.
+//! Suggests the regex that orders tags with numbers after letters: `-ls99` and `-ls101`, `rc9` and `rc10`.
 
 use std::collections::BTreeMap;
 
 use super::{Order, Policy, Rule, semver};
 use crate::reference::{ListedTag, Tag};
 
-/// Words for images that are on their way to a version.
+/// Words of prereleases.
 pub(super) const PRERELEASES: [&str; 14] = [
     "alpha",
     "beta",
@@ -32,8 +32,8 @@ pub(super) struct Suggestion {
 }
 
 impl Suggestion {
-    /// For tags that differ in nothing but their numbers. `others`: more tags of the repository; where plain versions
-    /// are among them, these are taken, too. None where no number stands behind letters.
+    /// For tags that differ only in their numbers. `others`: more tags of the repository; plain versions among them match,
+    /// too. None: no number comes after letters.
     pub(super) fn of(alike: &[&str], others: &[&str]) -> Option<Suggestion> {
         let first = Runs::of(alike.first()?);
         let all: Vec<Runs<'_>> = alike.iter().map(|tag| Runs::of(tag)).collect();
@@ -47,7 +47,7 @@ impl Suggestion {
         let order = if all.iter().all(is_version) { Order::Semver } else { Order::Numeric };
         let word = first.0[core.end].strip_prefix('-').filter(|_| order == Order::Semver);
         if let Some(word) = word.filter(|word| is_prerelease(word.trim_end_matches('.'))) {
-            // Behind a dot it is compared as a number already.
+            // A number after a dot is already compared as a number.
             let is_last = first.0.len() == core.end + 2 && !word.ends_with('.');
             let letters = if word.chars().any(|c| c.is_ascii_uppercase()) { "[A-Za-z]+" } else { "[a-z]+" };
             let regex = format!(r"^{prefix}({numbers}(?:-{letters})?)(\d+)?$");
@@ -76,7 +76,7 @@ impl Suggestion {
         })
     }
 
-    /// For those of the tags of which most are alike.
+    /// For the most common shape among the tags.
     pub(super) fn of_most<'t>(
         tags: impl IntoIterator<Item = &'t str>,
         others: &[&str],
@@ -88,7 +88,7 @@ impl Suggestion {
         Suggestion::of(alike.values().max_by_key(|tags| tags.len())?, others)
     }
 
-    /// Whether it puts the second tag above the first.
+    /// Whether it sorts the second tag above the first.
     pub(super) fn puts_in_order(&self, lower: &str, higher: &str) -> bool {
         let rule = Rule {
             tags: vec!["*".to_owned()],
@@ -102,7 +102,7 @@ impl Suggestion {
         matches!((candidate(lower), candidate(higher)), (Some(lower), Some(higher)) if higher.is_newer_than(&lower))
     }
 
-    /// `order = "semver" and regex = '…'`, as the configuration writes it, without what the rule has.
+    /// `order = "semver" and regex = '…'`, as the configuration writes it, without keys that the rule already has.
     pub(super) fn for_rule(&self, policy: &Policy) -> String {
         let mut keys = Vec::new();
         if policy.order != self.order {
@@ -120,7 +120,7 @@ impl Suggestion {
     }
 }
 
-/// The text with every number in it replaced by one `0`: tags of one shape differ in nothing but numbers.
+/// The text with every number replaced by `0`: tags of one shape differ only in their numbers.
 pub(super) fn shape(text: &str) -> String {
     let mut shape = String::with_capacity(text.len());
     for c in text.chars() {
@@ -136,7 +136,7 @@ pub(super) fn is_prerelease(word: &str) -> bool {
     PRERELEASES.contains(&word.to_ascii_lowercase().as_str())
 }
 
-/// A tag as runs of digits and of anything else, by turns.
+/// A tag split into runs of digits and runs of other characters.
 struct Runs<'t>(Vec<&'t str>);
 
 impl<'t> Runs<'t> {
@@ -158,7 +158,7 @@ impl<'t> Runs<'t> {
         self.0.get(place).is_some_and(|run| run.starts_with(|c: char| c.is_ascii_digit()))
     }
 
-    /// Where the first numbers with dots between them stand.
+    /// The position of the first numbers with dots between them.
     fn core(&self) -> Option<std::ops::Range<usize>> {
         let start = (0..self.0.len()).find(|place| self.is_number(*place))?;
         let mut end = start + 1;
@@ -168,13 +168,13 @@ impl<'t> Runs<'t> {
         Some(start..end)
     }
 
-    /// Whether both have a number at this place, or the same text.
+    /// Whether both have a number at this position, or the same text.
     fn is_like(&self, other: &Runs<'_>, place: usize) -> bool {
         self.0.get(place) == other.0.get(place) || (self.is_number(place) && other.is_number(place))
     }
 }
 
-/// Text of a tag as a regex. Of what a tag can have, only the dot means something there.
+/// Text of a tag as a regex. The dot is the only character of tags with a special meaning.
 fn escaped(text: &str) -> String {
     text.replace('.', r"\.")
 }
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn without_letters_before_a_number_nothing_is_suggested() {
+    fn nothing_is_suggested_without_letters_before_a_number() {
         for alike in
             ["dev-9 dev-10", "1.2.9 1.2.10", "latest edge", "1.2.3-a 1.2.3-a", "1.0.0-rc.9 1.0.0-rc.10"]
         {

@@ -1,5 +1,5 @@
-//! A command as a process group: read while it runs, ended with everything it started. Every command of a configuration
-//! (steps, probes, secrets, credential helpers, notifications) is started and ended here.
+//! Runs a command as a process group: reads its output, and ends it with everything it started. Every command of a
+//! configuration (steps, probes, secrets, credential helpers, notifications) is started and ended here.
 #![allow(clippy::disallowed_types, reason = "it starts processes")]
 
 use std::io::{self, PipeReader, Read};
@@ -14,14 +14,14 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_pro
 use super::Process;
 use crate::stop::TICK;
 
-/// In the environment of each command: what it starts is recognised by it.
+/// A variable in the environment of each command, by which its descendants are recognised.
 const COMMAND_ID: &str = "TAGSHIP_COMMAND_ID";
 
-/// How long a killed command may take to be gone: one that waits for a dead disk never is.
+/// How long a killed command may take to end. One that waits for a dead disk never ends.
 const LAST_WAIT: Duration = Duration::from_secs(5);
-/// For what has been killed: a descendant of another user can live on, and hold the pipe.
+/// How long to wait for output after KILL: a descendant of another user can survive, and keep the pipe open.
 const LINGER_AFTER_KILL: Duration = Duration::from_millis(500);
-/// Chunks read ahead of the one that is passed on: 16 of 8 KiB.
+/// How many chunks are read ahead: 16 of 8 KiB.
 const READ_AHEAD: usize = 16;
 
 /// How a command ended.
@@ -30,24 +30,25 @@ pub(crate) enum Ending {
     ByItself(ExitStatus),
     /// Stopped at its timeout.
     TimedOut,
-    /// Stopped because the run was over; or it failed then, as a service manager ends all processes of a run at once.
+    /// Stopped because the run ended. Also a failure at that moment, because a service manager signals all processes of a run
+    /// at once.
     Interrupted,
 }
 
-/// How long to wait for what ought to end.
+/// How long to wait for a command that should end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
     /// From TERM to KILL.
     pub(crate) grace: Duration,
-    /// For the end of the output after a command has ended; None: as long as for the command.
+    /// From the command's end to the end of its output; None: as long as for the command.
     pub(crate) linger: Option<Duration>,
 }
 
-/// What a command writes to.
+/// The stream that a command writes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stream {
     Output,
-    /// Standard error, where it is apart.
+    /// Standard error, if it is separate.
     Errors,
 }
 
@@ -77,18 +78,18 @@ enum Event {
     Exited { succeeded: bool },
 }
 
-/// Where a command is on its way out.
+/// How far a command has been stopped.
 #[derive(Clone, Copy)]
 enum Phase {
     Running,
-    /// TERM was sent; KILL follows at this moment.
+    /// TERM was sent; KILL follows at this time.
     Asked(Ending, Instant),
-    /// KILL was sent at this moment.
+    /// KILL was sent at this time.
     Killed(Ending, Instant),
 }
 
 impl Group {
-    /// Starts the command, whose standard input is set, with pipes for what it prints.
+    /// Starts the command, whose standard input is set, with pipes for its output.
     ///
     /// # Errors
     /// It cannot be started.
@@ -107,25 +108,25 @@ impl Group {
         }
         let id = uuid::Uuid::now_v7().to_string();
         let leader = command.env(COMMAND_ID, &id).stdout(writer).process_group(0).spawn()?;
-        // `command` holds the pipes' write ends and the standard input; all of them must end with the child's.
+        // `command` keeps the pipes' write ends and the standard input open. Close them, so that the child's are the last.
         drop(command);
         let processes = Processes { group: Pid::from_child(&leader), variable: format!("{COMMAND_ID}={id}") };
         Ok(Group { leader, pipes, processes })
     }
 
-    /// Of the process, and of its group.
+    /// The number of the process and of its group.
     pub(crate) fn id(&self) -> u32 {
         self.leader.id()
     }
 
-    /// Waits until the command has ended, or ends it: at the timeout, or once the run `is_over`.
+    /// BlockedBy until the command ends, or ends it at the timeout or once the run `is_over`.
     ///
-    /// What descendants print after the command ended by itself is waited for as long as `patience.linger` says, and
-    /// they are left alone: a daemon may have been the point. Where tagship ends the command, it ends the whole group and
-    /// everything that left it.
+    /// If the command ends by itself, tagship waits `patience.linger` for the output of its descendants, and does not stop
+    /// them: the command may start a daemon on purpose. If tagship ends the command, it ends the whole group and all
+    /// processes that left it.
     ///
     /// # Errors
-    /// The exit status cannot be had, or KILL does not end it; or no thread can be started, and it was killed.
+    /// The exit status cannot be read, KILL does not end the command, or no thread can be started (then it is killed).
     pub(crate) fn wait(
         mut self,
         timeout: Duration,
@@ -139,10 +140,10 @@ impl Group {
         let events = match watch(processes.group, self.pipes) {
             Ok(events) => events,
             Err(error) => {
-                // Nobody would see it end.
+                // Without the thread, its end would go unnoticed.
                 processes.signal(Signal::KILL);
                 self.leader.wait()?;
-                return Err(io::Error::new(error.kind(), format!("no thread can be started: {error}")));
+                return Err(io::Error::new(error.kind(), format!("could not start a thread: {error}")));
             }
         };
         let mut phase = Phase::Running;
@@ -179,7 +180,7 @@ impl Group {
                     until - now
                 }
                 Phase::Killed(ending, at) => {
-                    // Again and again: one may have been started meanwhile.
+                    // Repeated, because new processes may have been started.
                     processes.signal(Signal::KILL);
                     let is_gone = || output_ended && !processes.run();
                     if exited.is_some() && (now >= at + LINGER_AFTER_KILL || is_gone()) {
@@ -187,7 +188,7 @@ impl Group {
                         return Ok(ending);
                     }
                     if now >= at + LAST_WAIT {
-                        return Err(io::Error::other("it is still there after KILL"));
+                        return Err(io::Error::other("it is still running after KILL"));
                     }
                     TICK
                 }
@@ -199,14 +200,15 @@ impl Group {
                     (exited, has_failed) = (Some(Instant::now()), !succeeded);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                // Every thread is done, and said so before.
+                // Every thread has ended, and has sent its result before.
                 Err(RecvTimeoutError::Disconnected) => thread::sleep(until_next.min(TICK)),
             }
         }
     }
 }
 
-/// One thread reads each pipe, one waits. None is joined: a descendant can hold a pipe for ever.
+/// One thread reads each pipe, and one waits for the command. None is joined, because a descendant can keep a pipe open
+/// forever.
 ///
 /// # Errors
 /// One of them cannot be started.
@@ -214,7 +216,7 @@ fn watch(id: Pid, pipes: Vec<(Stream, PipeReader)>) -> io::Result<Receiver<Event
     let (sender, events) = sync_channel(READ_AHEAD);
     let on_exit = sender.clone();
     thread::Builder::new().spawn(move || {
-        // NOWAIT leaves a zombie, so that the id cannot become another group's while signals are sent.
+        // NOWAIT leaves a zombie, so that the ID cannot be reused by another group while signals are sent.
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         let ended = loop {
             match waitid(WaitId::Pid(id), options) {
@@ -235,7 +237,7 @@ fn watch(id: Pid, pipes: Vec<(Stream, PipeReader)>) -> io::Result<Receiver<Event
     Ok(events)
 }
 
-/// Sends what is read until the end, or until nobody listens any more. No copy of it stays here: it may be a secret.
+/// Sends what it reads, until the end or until the receiver is gone. Keeps no copy, because it may be a secret.
 fn read(stream: Stream, pipe: &mut PipeReader, sender: &SyncSender<Event>) {
     loop {
         let mut buffer = vec![0; 8 * 1024];
@@ -264,7 +266,7 @@ impl Processes {
         }
     }
 
-    /// Whether one runs; a leader that has ended does not.
+    /// Whether a process of the group runs; a leader that has ended does not count.
     fn run(&self) -> bool {
         !self.running().is_empty()
     }

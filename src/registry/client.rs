@@ -14,7 +14,7 @@ use super::large::Claim;
 use super::request::{Header, Method, what};
 use super::{RegistryError, Traffic};
 use crate::config::{RegistryConfig, TrustedRealm};
-use crate::http::{self, Advice, Transport, Unprepared, Way};
+use crate::http::{self, Advice, Route, Transport, Unprepared};
 use crate::secret::Secrets;
 use crate::stop::{CutShort, Cutoff, TICK};
 
@@ -48,7 +48,7 @@ pub(super) struct Client {
     transport: Transport,
     trusted_realms: Vec<TrustedRealm>,
     /// Made at the first request that goes this way: the roots are read only where https wants them.
-    agents: Mutex<HashMap<Way, Agent>>,
+    agents: Mutex<HashMap<Route, Agent>>,
     timeout: Duration,
     connections: usize,
     traffic: Traffic,
@@ -261,8 +261,8 @@ impl Client {
         if answer.wish().is_some() { Err(self.noted(answer.unavailable())) } else { Ok(answer) }
     }
 
-    fn prepared(&self, method: Method, url: &Url) -> Result<(Way, Agent), Failure> {
-        let prepared = self.transport.way(url, self.may_have_credentials(url)).and_then(|way| {
+    fn prepared(&self, method: Method, url: &Url) -> Result<(Route, Agent), Failure> {
+        let prepared = self.transport.route(url, self.may_have_credentials(url)).and_then(|way| {
             let agent = self.agent(&way)?;
             Ok((way, agent))
         });
@@ -279,7 +279,7 @@ impl Client {
         &self,
         method: Method,
         url: &Url,
-        way: &Way,
+        way: &Route,
         result: Result<Response<Body>, ureq::Error>,
     ) -> Result<Answer, Failure> {
         match result {
@@ -307,7 +307,7 @@ impl Client {
         }
     }
 
-    fn agent(&self, way: &Way) -> Result<Agent, Unprepared> {
+    fn agent(&self, way: &Route) -> Result<Agent, Unprepared> {
         let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(agent) = agents.get(way) {
             return Ok(agent.clone());

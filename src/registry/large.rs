@@ -53,7 +53,7 @@ impl Large {
         Some(self.place(free.pop()?))
     }
 
-    /// Waits for one. Whoever holds one waits for none, so that this ends. None: the run is over.
+    /// BlockedBy for one. Whoever holds one waits for none, so that this ends. None: the run is over.
     pub(super) fn take(&self, cutoff: &Cutoff) -> Option<Place> {
         let mut free = self.0.free.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
@@ -118,7 +118,7 @@ impl Claim {
             || self.0.large.try_take().is_some_and(|place| self.0.place.set(place).is_ok())
     }
 
-    /// Waits for a place, unless it has one. Nothing else may be waited for with it.
+    /// BlockedBy for a place, unless it has one. Nothing else may be waited for with it.
     ///
     /// # Errors
     /// The run is over.

@@ -1,5 +1,5 @@
-//! Standard output and standard error: masked, without foreign control characters, and without a
-//! panic when nobody reads them.
+//! Standard output and standard error: with secrets masked, control characters from outside escaped, and no panic if the
+//! reader is gone.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where tagship prints")]
 
 use std::borrow::Cow;
@@ -14,52 +14,52 @@ use terminal_size::Width;
 use super::hint;
 use crate::secret::Secrets;
 
-/// Where the reader of a terminal is.
+/// The time zone of a terminal's reader.
 static ZONE: LazyLock<TimeZone> = LazyLock::new(TimeZone::system);
 
-/// Where a report is written to.
+/// The destination of a report.
 #[derive(Clone)]
 pub(crate) struct Console {
     secrets: Option<Arc<Secrets>>,
-    /// Why data was lost, shared by all of the process.
+    /// Why data was lost; shared by the whole process.
     lost: Arc<OnceLock<io::Error>>,
-    /// ` --config FILE --state FILE` as far as they were typed: commands in messages repeat them.
+    /// The options ` --config FILE --state FILE` as typed, which commands in messages repeat.
     options: Arc<str>,
 }
 
 impl Console {
-    /// Sets for the whole process whether there is colour; `Auto` looks at the terminal, `NO_COLOR` and `TERM`.
+    /// Turns colour on or off for the whole process; `Auto` checks the terminal, `NO_COLOR` and `TERM`.
     pub(crate) fn set_color(choice: ColorChoice) {
         choice.write_global();
     }
 
-    /// How many columns standard output has; None where it is no terminal.
+    /// The number of columns of standard output; None: it is not a terminal.
     pub(crate) fn columns() -> Option<usize> {
         let (Width(columns), _) = terminal_size::terminal_size_of(io::stdout())?;
         Some(columns.into())
     }
 
-    /// Before there is a configuration, and with it secrets.
+    /// A console for the time before the configuration, with its secrets, is known.
     pub(crate) fn new() -> Console {
         Console { secrets: None, lost: Arc::default(), options: Arc::default() }
     }
 
-    /// The same console. Commands in what it tells people have these options.
+    /// A console that adds these options to commands in messages.
     pub(crate) fn with_options(self, options: &str) -> Console {
         Console { options: options.into(), ..self }
     }
 
-    /// The same console, which shows no value of these secrets.
+    /// A console that masks these secrets.
     pub(crate) fn masking(&self, secrets: Arc<Secrets>) -> Console {
         Console { secrets: Some(secrets), ..self.clone() }
     }
 
-    /// A line for people on standard output: its commands can be typed here; on a terminal its times are local.
+    /// A line for people on standard output: its commands can be typed as shown, and on a terminal its times are local.
     pub(crate) fn line(&self, text: &str) {
         self.data(&self.for_people(text));
     }
 
-    /// Text as [`Console::line`] prints it.
+    /// The text as [`Console::line`] prints it.
     pub(super) fn for_people<'a>(&self, text: &'a str) -> Cow<'a, str> {
         self.adapted(text, &io::stdout())
     }
@@ -72,17 +72,17 @@ impl Console {
         Cow::Owned(hint::in_zone(&text, &ZONE).into_owned())
     }
 
-    /// Data: a line on standard output, as it is.
+    /// Data: an unchanged line on standard output.
     pub(crate) fn data(&self, line: &str) {
         let mut stdout = anstream::stdout().lock();
         match writeln!(stdout, "{}", self.mask(line)) {
-            // Nobody reads any more: the run goes on, its outcome is in the state.
+            // The reader is gone. The run continues, and its results are in the state.
             Err(error) if error.kind() != ErrorKind::BrokenPipe => drop(self.lost.set(error)),
             _ => {}
         }
     }
 
-    /// Why some of the data is not on standard output, though somebody wants it: a full disk.
+    /// Why some data could not be written to standard output, for example a full disk.
     pub(crate) fn lost(&self) -> Option<&io::Error> {
         self.lost.get()
     }
@@ -92,13 +92,13 @@ impl Console {
         self.foreign(&self.adapted(text, &io::stderr()));
     }
 
-    /// Lines of another program on standard error, as they are.
+    /// Unchanged lines of another program on standard error.
     pub(super) fn foreign(&self, lines: &str) {
         let mut stderr = anstream::stderr().lock();
         let _ = writeln!(stderr, "{}", self.mask(lines));
     }
 
-    /// A question on standard error, which the answer follows on the same line.
+    /// A question on standard error, to be answered on the same line.
     pub(crate) fn question(&self, text: &str) {
         let mut stderr = anstream::stderr().lock();
         let _ = write!(stderr, "{} ", self.mask(text));
@@ -117,19 +117,19 @@ impl Console {
         self.message(&format!("{}: {}", paint(style, "error"), escape_control(text)));
     }
 
-    /// The text without secrets: what is written anywhere but to the console, too.
+    /// The text with secrets masked, also for text that is written elsewhere.
     pub(super) fn mask(&self, text: &str) -> String {
         self.secrets.as_ref().map_or_else(|| text.to_owned(), |secrets| secrets.mask(text))
     }
 }
 
-/// Text in a colour; the streams take it out where there is none.
+/// Text in a colour; the streams remove it if colour is off.
 pub(super) fn paint(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Text from servers and deployments with its control characters and direction marks written out,
-/// so that it cannot steer a terminal or pose as another line. Line feeds and tabs stay.
+/// Escapes control characters and direction marks in text from servers and deployments, so that it cannot control a
+/// terminal or imitate another line. Line feeds and tabs stay.
 pub(crate) fn escape_control(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -143,7 +143,7 @@ pub(crate) fn escape_control(text: &str) -> String {
     escaped
 }
 
-/// The same on one line, so that a line a target stays one.
+/// The same on one line, so that each target stays on one line.
 pub(super) fn on_one_line(text: &str) -> String {
     let words: Vec<&str> = text.split(['\n', '\t']).map(str::trim).filter(|part| !part.is_empty()).collect();
     escape_control(&words.join(" "))
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn foreign_text_cannot_steer_a_terminal() {
+    fn text_from_outside_cannot_control_a_terminal() {
         assert_eq!(
             escape_control("a\u{1b}[2Jb\r\u{7}\u{9b}c\u{202e}d\u{61c}\n\te"),
             "a\\u{1b}[2Jb\\u{d}\\u{7}\\u{9b}c\\u{202e}d\\u{61c}\n\te"

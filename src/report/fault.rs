@@ -1,4 +1,4 @@
-//! Errors and warnings of a configuration, as cargo prints its own: the place, the line and a caret under it.
+//! Errors and warnings of a configuration, in cargo's format: the place, the line, and a caret below it.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use annotate_snippets::{AnnotationKind, Element, Level, Origin, Renderer, Snippe
 use super::console::{Console, escape_control};
 use crate::config::{Excerpt, Fault, Faults, Place};
 
-/// More errors than this do not help.
+/// The most errors to print.
 const MOST: usize = 100;
 
 impl Console {
@@ -40,7 +40,7 @@ impl Console {
     fn fault(&self, fault: &Fault, level: Level<'_>) {
         match &fault.place {
             Some(place) => self.message(&rendered(fault, place, level)),
-            // It has no line to show.
+            // The error has no line.
             None if level == Level::WARNING => self.warning(&fault.to_string()),
             None => self.error(&fault.to_string()),
         }
@@ -59,11 +59,11 @@ fn rendered(fault: &Fault, place: &Place, level: Level<'_>) -> String {
     };
     let help = fault.help.as_ref().map(|help| Element::from(Level::HELP.message(escape_control(help))));
     let title = level.primary_title(escape_control(&fault.message)).element(element).elements(help);
-    // The stream removes the colours where there are none.
+    // The stream removes the colours if colour is off.
     Renderer::styled().render(&[title])
 }
 
-/// The line without control characters, and the bytes that the caret is under.
+/// The line without control characters, and the range to mark with the caret.
 fn escaped(excerpt: &Excerpt) -> (String, Range<usize>) {
     let Range { start, end } = excerpt.span;
     let [before, marked, after] =

@@ -1,5 +1,4 @@
-//! What the JSON documents have in common: how they are printed, and the fields that several of them have, each with
-//! its schema.
+//! Shared parts of the JSON documents: printing, and common fields with their schemas.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use serde::Serialize;
 
 use super::Console;
 
-/// The version of the documents; it grows when a reader of the old one would go wrong.
+/// The version of the documents; raised by incompatible changes.
 pub(super) const VERSION: u32 = 1;
 
 /// Prints a value as one line of JSON.
@@ -19,29 +18,29 @@ pub(super) fn print(console: &Console, value: &impl Serialize) {
     console.data(&line);
 }
 
-/// A moment, as RFC 3339 writes it in UTC, with milliseconds.
+/// A time in RFC 3339 format, in UTC, with milliseconds.
 #[derive(Serialize)]
 #[serde(transparent)]
-pub(super) struct Moment(String);
+pub(super) struct Rfc3339(String);
 
-/// A duration, for fields that end with `_ms`.
+/// A duration in milliseconds, for fields that end in `_ms`.
 pub(super) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl From<Timestamp> for Moment {
-    fn from(moment: Timestamp) -> Moment {
-        Moment(format!("{moment:.3}"))
+impl From<Timestamp> for Rfc3339 {
+    fn from(moment: Timestamp) -> Rfc3339 {
+        Rfc3339(format!("{moment:.3}"))
     }
 }
 
-impl JsonSchema for Moment {
+impl JsonSchema for Rfc3339 {
     fn inline_schema() -> bool {
         true
     }
 
     fn schema_name() -> Cow<'static, str> {
-        "Moment".into()
+        "Rfc3339".into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {

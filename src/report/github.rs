@@ -1,9 +1,9 @@
-//! `github`: annotations in the log of a workflow run, its outputs and its summary; GitHub Actions',
-//! and Gitea's and Forgejo's, which read the same.
+//! `github`: annotations in the log of a workflow run, its outputs and its summary. For GitHub Actions, and for Gitea and
+//! Forgejo, which use the same format.
 //!
-//! A runner takes commands from what is printed, so nothing from outside may begin one: text in
-//! annotations is escaped as the workflow commands' documentation says, and what deployments printed
-//! stands between `::stop-commands::` and a token that was not known when it was printed.
+//! A runner executes commands in the output, so no text from outside may start one. Text in annotations is escaped as
+//! documented for workflow commands. The output of deployments is enclosed in `::stop-commands::` and a token that was
+//! made after it was printed.
 
 use std::path::{Path, PathBuf};
 
@@ -23,11 +23,11 @@ pub(crate) struct GitHub {
     files: GitHubFiles,
     /// For the outputs.
     targets: Vec<TargetJson>,
-    /// For the summary: the rows of its table.
+    /// The rows of the summary's table.
     rows: Vec<String>,
 }
 
-/// The files that the runner reads, where it gave some.
+/// The files that the runner reads, if it set any.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct GitHubFiles {
     /// `$GITHUB_OUTPUT`
@@ -88,17 +88,17 @@ impl GitHub {
         self.console.data(&format!("::{level} title={title}::{text}"));
     }
 
-    /// To standard output like everything here: on two pipes it could get between a fence.
+    /// Printed to standard output like everything else: on a separate stream it could end up between the fences.
     fn warning(&self, text: &str) {
         self.annotate("warning", "tagship", &on_one_line(text));
     }
 
-    /// What a deployment printed, to be unfolded, and no command whatever it is.
+    /// The output of a deployment, folded, with commands disabled.
     fn output(&self, target: &str, output: &str) {
         if output.is_empty() {
             return;
         }
-        // Made after the output, which thus cannot have it.
+        // Made after the output, which therefore cannot contain it.
         let token = uuid::Uuid::now_v7().simple().to_string();
         self.console.data(&format!("::group::{}", data(&format!("output of {target}"))));
         self.console.data(&format!("::stop-commands::{token}"));
@@ -120,7 +120,7 @@ impl GitHub {
 
     fn write(&self, path: &Path, variable: &str, text: &str) {
         if let Err(error) = file::append(path, text.as_bytes()) {
-            self.warning(&format!("${variable} cannot be written: {}: {error}", path.display()));
+            self.warning(&format!("could not write ${variable}: {}: {error}", path.display()));
         }
     }
 }
@@ -153,23 +153,22 @@ fn step_summary(summary: &Summary, rows: &[String]) -> String {
     text
 }
 
-/// The message of a command.
+/// Escapes the message of a command.
 fn data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-/// A property of a command.
+/// Escapes a property of a command.
 fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
-/// A line that is none: the older form of commands is found anywhere in a line.
+/// Breaks commands of the older form, which runners find anywhere in a line.
 fn without_command(line: &str) -> String {
     line.replace("##[", "## [")
 }
 
-/// A cell of a table in Markdown, where nothing has a meaning: in a code span only backticks, and
-/// bars for the table, have one, and these are shown by others that look like them.
+/// A Markdown table cell without markup: a code span, in which backticks and bars are replaced by similar characters.
 fn code(text: &str) -> String {
     let text = on_one_line(text).replace('`', "'").replace('|', "¦");
     if text.is_empty() { text } else { format!("`{text}`") }
@@ -187,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_gets_out_of_a_cell() {
+    fn text_stays_in_its_cell() {
         assert_eq!(code("a `b` | <img src=x>\n| c | \u{1b}["), "`a 'b' ¦ <img src=x> ¦ c ¦ \\u{1b}[`");
         assert_eq!(code(" \n"), "");
     }

@@ -1,4 +1,4 @@
-//! What is adapted to the reader of a text: commands, so that they can be typed here, and times, in the reader's zone.
+//! Adapts text to its reader: commands can be typed as shown, and times are in the reader's zone.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_is_what_follows_the_fact() {
+    fn hint_follows_the_fact() {
         let name = |name| crate::target::Name::new(name).unwrap();
         let target = TargetId { project: name("shop"), stage: name("dev") };
         for (reason, fact, hint) in [

@@ -1,4 +1,4 @@
-//! What `history` shows: a deployment after the other, each with its attempts.
+//! `history`: deployments with their attempts.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,38 +8,38 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::console::paint;
-use super::field::{Moment, VERSION, milliseconds, print};
+use super::field::{Rfc3339, VERSION, milliseconds, print};
 use super::wording::{describe_by, describe_duration, describe_outcome, shortened};
 use super::{Console, escape_control};
-use crate::engine::{DecidedBy, DeploymentState, Failure};
+use crate::engine::{DeploymentState, Failure, Trigger};
 use crate::store::{Past, PastAttempt};
 use crate::target::TargetId;
 
-/// How many lines of an attempt's output people are shown who do not ask for more.
+/// How many lines of an attempt's output are shown by default.
 const OUTPUT_LINES: usize = 5;
 
-/// How much of what attempts printed people are shown.
+/// How much output of attempts is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outputs {
     Ends,
     Whole,
 }
 
-/// What was deployed, the newest first.
+/// Deployments, newest first.
 #[derive(JsonSchema, Serialize)]
 #[schemars(deny_unknown_fields, rename = "History")]
 pub(super) struct HistoryJson {
-    /// Of this format; it grows when a reader of the old one would go wrong.
+    /// The version of this format; raised by incompatible changes.
     version: u32,
     deployments: Vec<PastJson>,
     durations: Vec<DurationsJson>,
 }
 
-/// One tag and digest going to one target.
+/// The deployment of one tag and digest to one target.
 #[derive(JsonSchema, Serialize)]
 #[schemars(deny_unknown_fields, rename = "Deployment")]
 struct PastJson {
-    /// A UUID, the same through every attempt.
+    /// A UUID, the same in every attempt.
     id: String,
     project: String,
     stage: String,
@@ -47,38 +47,38 @@ struct PastJson {
     /// What the stage ran before.
     previous_tag: Option<String>,
     digest: Option<String>,
-    /// Who decided it.
-    by: DecidedBy,
-    /// A login name, where it was by hand.
+    /// What triggered it.
+    by: Trigger,
+    /// The login name, if a person deployed or marked it.
     by_whom: Option<String>,
     state: DeploymentState,
-    /// Why it ended as it did, where that needs a word.
+    /// Why it ended, if that is not obvious.
     reason: Option<String>,
-    created_at: Moment,
-    ended_at: Option<Moment>,
+    created_at: Rfc3339,
+    ended_at: Option<Rfc3339>,
     attempts: Vec<AttemptJson>,
     /// Where several state files were read: the one that it is from.
     state_file: Option<String>,
 }
 
-/// One try to bring it there.
+/// One attempt of the deployment.
 #[derive(JsonSchema, Serialize)]
 #[schemars(deny_unknown_fields, rename = "Attempt")]
 struct AttemptJson {
     /// From 1.
     number: u32,
-    started_at: Moment,
-    ended_at: Option<Moment>,
-    /// Of the last command that ended by itself.
+    started_at: Rfc3339,
+    ended_at: Option<Rfc3339>,
+    /// The exit status of the last command that ended by itself.
     exit_status: Option<i32>,
-    /// Of the last answer.
+    /// The status of the last HTTP response.
     http_status: Option<u16>,
     error: Option<Failure>,
-    /// The last 64 KiB of what it printed and was answered.
+    /// The last 64 KiB of output and responses.
     output: Option<String>,
 }
 
-/// Of the attempts shown of a target; the times are of those that succeeded.
+/// The attempts shown for a target; the durations are those of successful attempts.
 #[derive(JsonSchema, Serialize)]
 #[schemars(deny_unknown_fields, rename = "Durations")]
 struct DurationsJson {
@@ -103,7 +103,7 @@ pub(crate) fn history_as_json(console: &Console, deployments: &[Past]) {
     );
 }
 
-/// `history --format human`: the deployments, and below them how long they take.
+/// `history --format human`: the deployments, then their durations.
 pub(crate) fn history_as_text(console: &Console, deployments: &[Past], outputs: Outputs) {
     for past in deployments {
         let change = match past.previous_tag.as_ref().filter(|previous| **previous != past.tag) {
@@ -175,7 +175,7 @@ fn took(attempt: &PastAttempt) -> Option<Duration> {
     Some(attempt.ended_at?.duration_since(attempt.started_at).unsigned_abs())
 }
 
-/// How long attempts took that succeeded, from the shortest to the longest.
+/// The durations of successful attempts, shortest first.
 #[derive(Debug, Default)]
 struct Durations {
     succeeded: Vec<Duration>,
@@ -200,7 +200,7 @@ impl Durations {
         self.succeeded.get(self.succeeded.len().saturating_sub(1) / 2).copied()
     }
 
-    /// None: one alone says it itself.
+    /// None: a single attempt already shows its duration.
     fn describe(&self) -> Option<String> {
         let longest = self.succeeded.last().filter(|_| self.succeeded.len() > 1)?;
         let failed = match self.failed {
@@ -208,7 +208,7 @@ impl Durations {
             failed => format!("; {failed} failed"),
         };
         Some(format!(
-            "{} attempts succeeded, in {} (median), {} (longest){failed}",
+            "{} attempts succeeded in {} (median), {} (longest){failed}",
             self.succeeded.len(),
             describe_duration(self.median()?),
             describe_duration(*longest)
@@ -241,7 +241,7 @@ impl From<&Past> for PastJson {
             state: past.state,
             reason: past.reason.clone(),
             created_at: past.created_at.into(),
-            ended_at: past.ended_at.map(Moment::from),
+            ended_at: past.ended_at.map(Rfc3339::from),
             attempts: past.attempts.iter().map(AttemptJson::from).collect(),
             state_file: past.state_file.clone(),
         }
@@ -253,7 +253,7 @@ impl From<&PastAttempt> for AttemptJson {
         AttemptJson {
             number: attempt.number,
             started_at: attempt.started_at.into(),
-            ended_at: attempt.ended_at.map(Moment::from),
+            ended_at: attempt.ended_at.map(Rfc3339::from),
             exit_status: attempt.exit_status,
             http_status: attempt.http_status,
             error: attempt.failure.clone(),

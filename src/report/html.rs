@@ -1,5 +1,5 @@
-//! `status --format html`: one page that needs nothing but itself, for a screen on the wall, a phone,
-//! paper and a screen reader. It runs no script and fetches nothing but itself, and its policy forbids both.
+//! `status --format html`: a self-contained page for a wall screen, a phone, paper and a screen reader. It runs no scripts
+//! and fetches only itself; its content security policy forbids anything else.
 
 mod failure;
 mod matrix;
@@ -22,27 +22,27 @@ use super::wording::over_by;
 use super::{Console, StatusRow};
 use crate::engine::Status;
 use crate::store::Past;
-use verdict::Verdict;
+use verdict::PageVerdict;
 use word::{Words, dot, spelled, tone_of};
 
-/// How many deployments the page shows at most.
+/// The most deployments on the page.
 pub(crate) const MOST_RECENT: usize = 100;
 
-/// The most failures, waiting tags and holds that have a card; the matrix has them all.
+/// The most cards of failures, of waiting tags and of holds; the matrix shows all of them.
 pub(crate) const MOST_TOLD: usize = 50;
 
-/// Seconds after which a browser loads the page again. (The policy allows it: nothing else is fetched.)
+/// Seconds after which a browser reloads the page. (The policy allows this.)
 const REFRESH: &str = "60";
 
 const STYLE: &str = include_str!("html/style.css");
 
-/// What the page shows.
+/// The content of the page.
 pub(crate) struct StatusPage<'a> {
     /// In the order of the configuration.
     pub(crate) rows: &'a [StatusRow],
-    /// By deployment: what the last attempt printed, for those that fail.
+    /// By deployment: the output of the last attempt, for failed deployments.
     pub(crate) outputs: &'a HashMap<String, String>,
-    /// The newest first.
+    /// Newest first.
     pub(crate) recent: &'a [Past],
     pub(crate) now: Timestamp,
 }
@@ -54,7 +54,7 @@ pub(crate) fn status_as_html(console: &Console, page: &StatusPage<'_>) {
 
 fn document(console: &Console, page: &StatusPage<'_>) -> Markup {
     let words = Words { console, now: page.now };
-    let verdict = Verdict::of(page.rows, page.now);
+    let verdict = PageVerdict::of(page.rows, page.now);
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -85,13 +85,13 @@ fn document(console: &Console, page: &StatusPage<'_>) -> Markup {
     }
 }
 
-/// Nothing is allowed but this page's own style, known by its hash.
+/// Allows only the page's own style, identified by its hash.
 fn policy() -> String {
     let hash = STANDARD.encode(Sha256::digest(STYLE));
     format!("default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'")
 }
 
-fn head(words: &Words<'_>, rows: &[StatusRow], verdict: &Verdict) -> Markup {
+fn head(words: &Words<'_>, rows: &[StatusRow], verdict: &PageVerdict) -> Markup {
     html! {
         h1 class=(verdict.tone.class()) { (dot(verdict.tone)) (verdict.text) }
         p.made {
@@ -99,7 +99,7 @@ fn head(words: &Words<'_>, rows: &[StatusRow], verdict: &Verdict) -> Markup {
             @if let Some(polled) = verdict.polled { "; last poll " (words.age(polled)) }
             @match verdict.due {
                 Some(due) if due > words.now => {
-                    "; next poll by " b { (over_by(due)) } ". If that has passed, the timer has stopped, or this page is not written any more."
+                    "; next poll by " b { (over_by(due)) } ". If that time has passed, the timer has stopped, or this page is no longer written."
                 }
                 Some(due) => { "; the next poll was due by " b { (over_by(due)) } "." }
                 None => { "." }
@@ -117,7 +117,7 @@ fn head(words: &Words<'_>, rows: &[StatusRow], verdict: &Verdict) -> Markup {
     }
 }
 
-/// How many targets have each status, in the order of the sections: failures first, then what waits.
+/// The number of targets by status, in the order of the sections: failures first, then waiting targets.
 fn counts(rows: &[StatusRow]) -> Vec<(Option<Status>, usize)> {
     let mut statuses: Vec<Option<Status>> =
         Status::VARIANTS.iter().copied().map(Some).chain([None]).collect();

@@ -1,4 +1,4 @@
-//! One line per target, for people and for cron's mail; on a terminal, long lines are broken between words.
+//! One line for each target, for people and for cron's mail. On a terminal, long lines wrap between words.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use super::{Console, Detail, Event, Outage, Report, Summary, TargetReport, escap
 use crate::engine::Status;
 use crate::target::{Name, Target, TargetId};
 
-/// A target whose name is longer stands out of its column; on a terminal a third of it.
+/// The maximum width of the name column, and on a terminal a third of its width. Longer names overflow.
 const WIDEST_TARGET: usize = 40;
 
-/// As wide as the longest status that is common: `would_deploy`.
+/// The width of the longest common status: `would_deploy`.
 const STATUS: usize = 12;
 
 /// The word of a project that is new, among the statuses.
@@ -25,7 +25,7 @@ const DISCOVERED: &str = "discovered";
 /// With less room beside the columns, text goes below them.
 const NARROWEST: usize = 40;
 
-/// `poll --format human`. Prints when the run is over: in the order of the configuration, failures last.
+/// `poll --format human`. Prints at the end of the run, in the order of the configuration, with failures last.
 pub(crate) struct Human {
     console: Console,
     detail: Detail,
@@ -33,9 +33,9 @@ pub(crate) struct Human {
     always_sums_up: bool,
     /// The selected targets and their registries, in the order of the configuration.
     targets: Vec<(TargetId, Name)>,
-    /// As wide as the longest target, so that the columns align.
+    /// The width of the longest target name.
     width: usize,
-    /// Of the terminal; None where there is none: a line a target.
+    /// The width of the terminal; None: no terminal, so lines do not wrap.
     columns: Option<usize>,
     /// The projects that are new, each with its image.
     discovered: Vec<(Name, String)>,
@@ -43,13 +43,13 @@ pub(crate) struct Human {
     reports: Vec<TargetReport>,
 }
 
-/// What [`Human`] shows.
+/// What [`Human`] prints.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shown {
     pub(crate) detail: Detail,
-    /// Print what deployments print, as it comes.
+    /// Stream the output of deployments.
     pub(crate) live_output: bool,
-    /// Print the summary even if a single line, or nothing, was printed: someone looks at standard error.
+    /// Print the summary even after one line or none, because standard error is a terminal.
     pub(crate) always_sums_up: bool,
 }
 
@@ -75,7 +75,7 @@ impl Report for Human {
     }
 }
 
-/// Each of the lines behind this text, the last without its line break.
+/// Each line with this prefix, without the last line break.
 fn behind(head: &str, lines: &str) -> String {
     let lines = lines.strip_suffix('\n').unwrap_or(lines);
     let mut text = String::with_capacity(2 * (head.len() + lines.len()));
@@ -144,7 +144,7 @@ impl Human {
         }
     }
 
-    /// The lines to print, in their order.
+    /// The lines to print, in order.
     fn lines(&mut self) -> Vec<Line> {
         let mut reports = std::mem::take(&mut self.reports);
         if reports.is_empty() {
@@ -161,7 +161,7 @@ impl Human {
             (report.status.is_failure(), place)
         });
         let mut lines: Vec<Line> = Vec::new();
-        // Where the line of each outage is, and its targets.
+        // The index of each outage's line, and its targets.
         let mut outages: Vec<(Outage<'_>, usize, Vec<&TargetReport>)> = Vec::new();
         for report in &reports {
             let registry = places.get(&report.target).map(|(_, registry)| *registry);
@@ -209,7 +209,7 @@ impl Human {
         };
         let indent = if columns < indent + NARROWEST { 4 } else { indent };
         let first = columns.saturating_sub(head);
-        // A head that leaves little room stands alone where the text needs more.
+        // If the head leaves too little space for the text, the text starts on the next line.
         let first = if first < NARROWEST && text.width() > first { 0 } else { first };
         let mut lines = wrap(text, first, columns.saturating_sub(indent).max(1));
         lines.iter_mut().skip(1).for_each(|line| line.insert_str(0, &" ".repeat(indent)));
@@ -217,14 +217,14 @@ impl Human {
     }
 }
 
-/// What is printed of a target, or of a registry for several.
+/// The line of a target, or of a registry's outage for several targets.
 struct Line {
     name: String,
     status: Status,
     text: String,
-    /// What to do, with TARGET for the target's name.
+    /// What to do, with TARGET in place of the target's name.
     hint: Option<String>,
-    /// The end of what its deployment printed, escaped.
+    /// The end of its deployment's output, escaped.
     output: Vec<String>,
 }
 
@@ -244,10 +244,10 @@ impl Line {
     }
 }
 
-/// How many targets an outage's line names.
+/// How many targets the line of an outage names.
 const NAMED: usize = 3;
 
-/// The error is that of the first target whose request was sent.
+/// The line of an outage. Its error is that of the first target whose request was sent.
 fn outage_line(outage: &Outage<'_>, reports: &[&TargetReport]) -> Line {
     let names: Vec<String> = reports.iter().take(NAMED).map(|report| report.target.to_string()).collect();
     let more = if reports.len() > names.len() { ", …" } else { "" };
@@ -279,7 +279,7 @@ pub(super) fn summary_line(summary: &Summary) -> String {
     format!("{} in {}", counts.join(", "), describe_duration(summary.duration))
 }
 
-/// A status in the colour of what it means.
+/// The colour of a status.
 pub(super) fn style_of(status: Status) -> Style {
     match status {
         Status::Deployed | Status::Adopted => AnsiColor::Green.on_default().bold(),
@@ -299,7 +299,7 @@ pub(super) fn style_of(status: Status) -> Style {
     }
 }
 
-/// What stands behind the status: which tag, why, and what to do.
+/// The text after the status: which tag, why, and what to do.
 pub(super) fn describe(report: &TargetReport) -> String {
     let (fact, hint) = fact_and_hint(report);
     match hint {
@@ -308,7 +308,8 @@ pub(super) fn describe(report: &TargetReport) -> String {
     }
 }
 
-/// The same in two: a hint is the same for every target, whose name is TARGET in it.
+/// The same text as fact and hint. In the hint, TARGET stands for the target's name, so that hints of several targets are
+/// equal.
 fn fact_and_hint(report: &TargetReport) -> (String, Option<String>) {
     let latest = or_dash(report.latest_tag.as_ref());
     let change = || match report.previous_tag.as_ref().filter(|previous| previous.as_str() != latest) {

@@ -1,9 +1,9 @@
-//! `json`: one document for the run. `jsonl`: a line a target as it is done, then the summary.
+//! `json`: one document for the run. `jsonl`: one line for each finished target, then the summary.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::field::{Moment, VERSION, milliseconds, print};
+use super::field::{Rfc3339, VERSION, milliseconds, print};
 use super::{Console, Event, Report, Summary, TargetReport};
 use crate::engine::{DeploymentState, Failure, Status};
 use crate::reference::ImageRef;
@@ -32,15 +32,15 @@ pub(super) struct RunJson<'a> {
     targets: &'a [TargetJson],
 }
 
-/// What came of a run in all.
+/// The result of a run.
 #[derive(JsonSchema, Serialize)]
 #[schemars(deny_unknown_fields, rename = "Summary")]
 pub(super) struct HeadJson {
-    /// Of this format; it grows when a reader of the old one would go wrong.
+    /// The version of this format; raised by incompatible changes.
     version: u32,
-    started_at: Moment,
+    started_at: Rfc3339,
     duration_ms: u64,
-    /// Sent to registries.
+    /// Requests to registries.
     requests: u64,
     summary: SummaryJson,
     /// The projects that this run found: new images of `images`.
@@ -56,7 +56,7 @@ struct DiscoveredJson {
     image: String,
 }
 
-/// How many targets there were, and what came of them.
+/// The number of targets, by result.
 #[derive(JsonSchema, Serialize)]
 #[schemars(deny_unknown_fields, rename = "Counts")]
 struct SummaryJson {
@@ -68,7 +68,7 @@ struct SummaryJson {
     unknown: usize,
 }
 
-/// What came of a target in this run.
+/// The result of a target in this run.
 #[derive(JsonSchema, Serialize)]
 #[schemars(deny_unknown_fields, rename = "Target")]
 pub(super) struct TargetJson {
@@ -77,30 +77,30 @@ pub(super) struct TargetJson {
     status: Status,
     /// Why, for people.
     reason: String,
-    /// The newest tag that the policy allows.
+    /// The newest tag that the policy matches.
     latest_tag: Option<String>,
     /// What the stage ran before.
     previous_tag: Option<String>,
     /// What it runs now, as far as tagship knows.
     deployed_tag: Option<String>,
     digest: Option<String>,
-    /// When the reason can end, where that can be known.
-    until: Option<Moment>,
-    /// The deployment that the run had to do with.
+    /// When the reason can end, if known.
+    until: Option<Rfc3339>,
+    /// The deployment that this run started or tried to start.
     deployment: Option<DeploymentJson>,
     error: Option<Failure>,
 }
 
-/// One tag and digest going to one target.
+/// The deployment of one tag and digest to one target.
 #[derive(JsonSchema, Serialize)]
 #[schemars(deny_unknown_fields, rename = "Deployment")]
 struct DeploymentJson {
-    /// A UUID, the same through every attempt.
+    /// A UUID, the same in every attempt.
     id: String,
     state: DeploymentState,
-    /// From 1; 0 where none was started.
+    /// From 1; 0: no attempt was started.
     attempt: u32,
-    /// Of this attempt.
+    /// How long this attempt took.
     duration_ms: u64,
 }
 
@@ -181,7 +181,7 @@ impl From<&TargetReport> for TargetJson {
             previous_tag: report.previous_tag.as_ref().map(ToString::to_string),
             deployed_tag: report.deployed_tag.as_ref().map(ToString::to_string),
             digest: report.digest.as_ref().map(ToString::to_string),
-            until: report.until.map(Moment::from),
+            until: report.until.map(Rfc3339::from),
             deployment: report.deployment.as_ref().map(|deployment| DeploymentJson {
                 id: deployment.id.clone(),
                 state: deployment.state,

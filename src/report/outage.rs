@@ -1,9 +1,9 @@
-//! What targets of a registry have in common when it cannot be asked.
+//! Groups the targets of a registry that fail for the same cause.
 
 use crate::engine::{ErrorCode, Failure};
 use crate::target::Name;
 
-/// Why a registry could not be checked: one line for all of its targets that fail for the same cause.
+/// Why a registry could not be checked: one line for all its targets that fail for the same cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Outage<'a> {
     pub(crate) registry: &'a Name,
@@ -13,14 +13,14 @@ pub(crate) struct Outage<'a> {
 }
 
 impl<'a> Outage<'a> {
-    /// None: the failure is about one image or one stage.
+    /// None: the failure concerns one image or one stage.
     pub(crate) fn of(failure: &'a Failure, registry: &'a Name) -> Option<Outage<'a>> {
         let cause = match failure.code {
             ErrorCode::Unavailable
             | ErrorCode::Unauthorized
             | ErrorCode::RateLimited
             | ErrorCode::OutOfTime => cause(&failure.message),
-            // The same secret that cannot be read.
+            // All of them need the same unreadable secret.
             ErrorCode::Secret => &failure.message,
             _ => return None,
         };
@@ -28,13 +28,13 @@ impl<'a> Outage<'a> {
     }
 }
 
-/// Whether a request was sent that failed so, or not sent because others had failed.
+/// Whether the failed request was sent, and not skipped because others had failed.
 pub(crate) fn is_sent(message: &str) -> bool {
     !message.contains(": not asked: ")
 }
 
-/// The cause in an error: `GET https://git.example.com/v2/: 503 Service Unavailable: …` gives `503 Service Unavailable`,
-/// and so does the error of a request that was not sent because of it.
+/// The cause of an error: `GET https://git.example.com/v2/: 503 Service Unavailable: …` gives `503 Service Unavailable`.
+/// So does the error of a request that was skipped because of it.
 fn cause(message: &str) -> &str {
     let after_request = |message: &'_ str| {
         let url = message.split(' ').nth(1).filter(|word| word.contains("://") && word.ends_with(':'))?;
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cause_is_that_of_the_request_which_failed() {
+    fn cause_is_that_of_the_failed_request() {
         for (message, expected) in [
             (
                 "GET https://g/v2/a/tags/list: 503 Service Unavailable: the server failed",

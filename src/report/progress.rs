@@ -1,6 +1,6 @@
-//! What goes on while it takes long: a line for the registries and one for each deployment, on a
-//! terminal's standard error, gone when they are done.
-#![allow(clippy::disallowed_methods, reason = "progress shows how time goes by")]
+//! Progress of long operations: on a terminal's standard error, one line for the registries and one for each deployment,
+//! removed when they are finished.
+#![allow(clippy::disallowed_methods, reason = "progress shows elapsed time")]
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use super::{Event, Phase, Report, TargetReport};
 use crate::reference::Tag;
 use crate::target::TargetId;
 
-/// What takes no longer is not worth a look.
+/// Shorter operations show no progress.
 const SHORT: Duration = Duration::from_millis(500);
 
 /// A report with progress below it.
@@ -22,28 +22,28 @@ pub(crate) struct Progress {
     deploying: Vec<(TargetId, Work)>,
 }
 
-/// Something that goes on.
+/// A running operation.
 struct Work {
     since: Instant,
     text: String,
-    /// Once it has taken long enough.
+    /// Its line, once it has taken long enough.
     line: Option<ProgressBar>,
 }
 
 impl Progress {
-    /// Shows nothing on what is no terminal, or a dumb one.
+    /// Shows nothing without a terminal, or on a dumb one.
     pub(crate) fn below(report: Box<dyn Report>) -> Progress {
         let lines = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         Progress { report, lines, asking: None, deploying: Vec::new() }
     }
 
-    /// Of a command that reports when it has everything.
+    /// Progress of a command that prints its report at the end.
     pub(crate) fn alone() -> Progress {
         Progress::below(Box::new(Silence))
     }
 }
 
-/// Says nothing.
+/// A report that prints nothing.
 pub(crate) struct Silence;
 
 impl Report for Silence {

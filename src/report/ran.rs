@@ -1,25 +1,25 @@
-//! What `history --at` shows: what each target ran at some time.
+//! `history --at`: what each target ran at a given time.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Console;
-use super::field::{Moment, VERSION, print};
-use super::table::{Table, cell};
+use super::field::{Rfc3339, VERSION, print};
+use super::table::{TextTable, cell};
 use super::wording::describe_by;
-use crate::engine::{Baseline, DecidedBy};
+use crate::engine::{Baseline, Trigger};
 use crate::store::{Origin, Ran};
 use crate::target::TargetId;
 
-/// What each target ran in a time.
+/// What each target ran at the given time.
 #[derive(JsonSchema, Serialize)]
 #[schemars(deny_unknown_fields, rename = "Ran")]
 pub(super) struct RanJson {
-    /// Of this format; it grows when a reader of the old one would go wrong.
+    /// The version of this format; raised by incompatible changes.
     version: u32,
-    from: Moment,
-    until: Moment,
+    from: Rfc3339,
+    until: Rfc3339,
     targets: Vec<TargetRanJson>,
 }
 
@@ -29,9 +29,9 @@ pub(super) struct RanJson {
 struct TargetRanJson {
     project: String,
     stage: String,
-    /// In order; empty: nothing is known of then.
+    /// In order; empty: not known.
     ran: Vec<TagRanJson>,
-    /// The first poll, where it is remembered: what it found is not known to have run.
+    /// The first poll, if it is remembered. The tag that it found may not have run.
     first_poll: Option<FirstPollJson>,
     /// Where several state files were read: the one that knows it.
     state_file: Option<String>,
@@ -41,12 +41,12 @@ struct TargetRanJson {
 #[derive(JsonSchema, Serialize)]
 #[schemars(deny_unknown_fields, rename = "FirstPoll")]
 struct FirstPollJson {
-    at: Moment,
-    /// The newest tag that there was.
+    at: Rfc3339,
+    /// The newest tag at that time.
     found_tag: String,
 }
 
-/// What a target ran at some time, and where its first poll began.
+/// What a target ran at the given time, and its first poll.
 pub(crate) struct TargetRan<'a> {
     pub(crate) target: &'a TargetId,
     pub(crate) baseline: Option<Baseline>,
@@ -55,18 +55,18 @@ pub(crate) struct TargetRan<'a> {
     pub(crate) state_file: Option<String>,
 }
 
-/// A tag, and when it was there.
+/// A tag, and when the target ran it.
 #[derive(JsonSchema, Serialize)]
 #[schemars(deny_unknown_fields, rename = "TagRan")]
 struct TagRanJson {
     tag: String,
     digest: Option<String>,
-    from: Moment,
+    from: Rfc3339,
     /// None: until now.
-    until: Option<Moment>,
-    /// Who decided it.
-    by: DecidedBy,
-    /// A login name, where it was by hand.
+    until: Option<Rfc3339>,
+    /// What triggered it.
+    by: Trigger,
+    /// The login name, if a person deployed or marked it.
     by_whom: Option<String>,
     deployment_id: String,
 }
@@ -91,7 +91,7 @@ pub(crate) fn ran_as_table(console: &Console, runs: &[TargetRan<'_>]) {
     let mut head = vec!["TARGET", "TAG", "FROM", "UNTIL", "BY"];
     let are_several = runs.iter().any(|run| run.state_file.is_some());
     head.extend(are_several.then_some("STATE"));
-    let mut table = Table::with_head(&head);
+    let mut table = TextTable::with_head(&head);
     for TargetRan { target, baseline, ran, state_file } in runs {
         let file = || are_several.then(|| cell(state_file.as_deref().unwrap_or("-")));
         if ran.is_empty() {
@@ -126,7 +126,7 @@ impl From<&Ran> for TagRanJson {
             tag: run.tag.to_string(),
             digest: run.digest.as_ref().map(ToString::to_string),
             from: run.from.into(),
-            until: run.until.map(Moment::from),
+            until: run.until.map(Rfc3339::from),
             by: origin.by,
             by_whom: origin.by_whom.clone(),
             deployment_id: origin.id.clone(),

@@ -1,4 +1,4 @@
-//! The JSON Schemas of what is printed as JSON, from the structures that are printed.
+//! The JSON Schemas of the JSON documents, generated from the printed types.
 
 use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator};
@@ -10,7 +10,7 @@ use super::ran::RanJson;
 use super::status::StatusJson;
 use super::tags::TagsJson;
 
-/// Something that is printed as JSON.
+/// A JSON document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Document {
     /// A run, or a line of one.

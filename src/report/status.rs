@@ -1,4 +1,4 @@
-//! What `status` shows: a row per target, as a table or as JSON, and everything about a single target.
+//! `status`: a row for each target, as a table or as JSON, or everything about a single target.
 
 mod json;
 
@@ -8,83 +8,83 @@ use anstyle::Style;
 use jiff::Timestamp;
 
 use super::human::style_of;
-use super::table::{Cell, Table, cell, styled};
+use super::table::{Cell, TextTable, cell, styled};
 use super::wording::{count, describe_age, describe_by, describe_duration, describe_moment, or_dash};
 use super::{Console, escape_control};
-use crate::engine::{DecidedBy, DeploymentState, Edit, Failure, Hold, Status};
+use crate::engine::{DeploymentState, Edit, Failure, Hold, Status, Trigger};
 use crate::reference::{Digest, Tag};
 use crate::store::Origin;
 use crate::target::{Name, TargetId};
 pub(super) use json::StatusJson;
 pub(crate) use json::status_as_json;
 
-/// What the state and the configuration say of a target.
+/// A target as the state and the configuration describe it.
 #[derive(Clone, Debug)]
 pub(crate) struct StatusRow {
     pub(crate) target: TargetId,
     /// The registry's name in the configuration.
     pub(crate) registry: Name,
-    /// The web pages of its tags: this and the tag.
+    /// The prefix of its tags' web pages; the tag follows.
     pub(crate) tag_pages: Option<String>,
-    /// What the last poll said; None before the first.
+    /// The status after the last poll; None: not polled yet.
     pub(crate) status: Option<Status>,
-    /// Why the last successful poll said so, and when that can end.
+    /// The reason of the last successful poll, and when it can end.
     pub(crate) reason: Option<String>,
     pub(crate) until: Option<Timestamp>,
-    /// The candidate that the reason is about, where that is known.
+    /// The candidate that the reason is about, if known.
     pub(crate) concerns: Option<Tag>,
     pub(crate) latest_tag: Option<Tag>,
     pub(crate) deployed_tag: Option<Tag>,
     pub(crate) deployed_digest: Option<Digest>,
     pub(crate) deployed_at: Option<Timestamp>,
-    pub(crate) deployed_by: Option<DecidedBy>,
-    /// The deployment that brought it, as far as it is remembered.
+    pub(crate) deployed_by: Option<Trigger>,
+    /// The deployment of the deployed tag, if it is remembered.
     pub(crate) deployed_origin: Option<Origin>,
-    /// The newest tag that the stage was ever given (or that its first poll found), and its deployment.
+    /// The newest tag ever deployed, marked or found by the first poll, and its deployment.
     pub(crate) high_water: Option<Tag>,
     pub(crate) high_water_origin: Option<Origin>,
-    /// The tag of a deployment that is recorded and not over, with its id, state and attempts.
+    /// The unfinished deployment.
     pub(crate) pending: Option<PendingRow>,
     /// The last successful poll.
     pub(crate) polled_at: Option<Timestamp>,
     /// The last poll, successful or not.
     pub(crate) checked_at: Option<Timestamp>,
     pub(crate) failure: Option<Failure>,
-    /// How many polls have failed since the last successful one, and since when.
+    /// The outage: how many polls have failed since the last successful one, and since when.
     pub(crate) failed_polls: u32,
     pub(crate) failing_since: Option<Timestamp>,
-    /// A hold that holds now.
+    /// The hold, if it is in force now.
     pub(crate) hold: Option<Hold>,
-    /// Candidates newer than what the stage was given, newest first.
+    /// Candidates newer than the high-water tag, newest first.
     pub(crate) waiting: Vec<Tag>,
     /// The last edit of the rule.
     pub(crate) edit: Option<Edit>,
-    /// Of the configuration: `git.example.com/acme/shop`, `tags="v*" order=semver`, `min_age 30m`.
+    /// From the configuration: `git.example.com/acme/shop`, `tags="v*" order=semver`, `min_age 30m`.
     pub(crate) image: String,
     pub(crate) rule: String,
     pub(crate) gates: Vec<String>,
     pub(crate) interval: Duration,
-    /// When `poll --due` takes it again; None: at once, or never.
+    /// When `poll --due` checks it again; None: now, or never.
     pub(crate) due_at: Option<Timestamp>,
-    /// False: `poll` leaves it alone.
+    /// False: `poll` skips it.
     pub(crate) is_polled: bool,
     /// Of several that were read: the state file that it is from. None: none of them knows the target.
     pub(crate) state_file: Option<String>,
 }
 
 impl StatusRow {
-    /// Its last check or its last deployment failed, or a failed deployment waits for its retry.
+    /// Whether its last check or last deployment failed, or a failed deployment will be retried.
     pub(crate) fn has_failed(&self) -> bool {
         self.failed_deployment().is_some() || self.status.is_some_and(Status::is_failure)
     }
 
-    /// Whether it goes on only when a person acts: it failed, a hold stops a tag, or a tag waits for a manual deployment.
+    /// Whether a person must act: it failed, a hold stops a tag, or a tag needs a manual deployment.
     pub(crate) fn needs_someone(&self) -> bool {
         let is_held_back = self.hold.is_some() && !self.waiting.is_empty();
         self.has_failed() || is_held_back || self.status == Some(Status::Available)
     }
 
-    /// The failed deployment that waits for its retry or that tagship gave up, and its error.
+    /// The failed deployment that will be retried, or on which tagship gave up, and its error.
     pub(crate) fn failed_deployment(&self) -> Option<(&PendingRow, &str)> {
         let pending = self.pending.as_ref()?;
         Some((pending, pending.last_error.as_deref()?))
@@ -97,19 +97,19 @@ pub(crate) struct PendingRow {
     pub(crate) tag: Tag,
     pub(crate) state: DeploymentState,
     pub(crate) attempts: u32,
-    /// When it was decided.
+    /// When it was planned.
     pub(crate) since: Timestamp,
-    /// Not before then.
+    /// The earliest next attempt.
     pub(crate) next_attempt_at: Option<Timestamp>,
     pub(crate) last_error: Option<String>,
 }
 
-/// `status --format human`: the table, and below it why targets do not run their newest tag.
+/// `status --format human`: the table, then why targets do not run their newest tag.
 pub(crate) fn status_as_table(console: &Console, rows: &[StatusRow], now: Timestamp) {
     let mut head = vec!["TARGET", "STATUS", "NEWEST", "DEPLOYED", "PENDING", "CHECKED"];
     let are_several = rows.iter().any(|row| row.state_file.is_some());
     head.extend(are_several.then_some("STATE"));
-    let mut table = Table::with_head(&head);
+    let mut table = TextTable::with_head(&head);
     for row in rows {
         let deployed = match (&row.deployed_tag, row.deployed_at) {
             (Some(tag), Some(at)) => format!("{tag} ({})", describe_age(at, now)),
@@ -128,7 +128,7 @@ pub(crate) fn status_as_table(console: &Console, rows: &[StatusRow], now: Timest
         table.push(cells);
     }
     table.print(console);
-    let mut below = Table::default();
+    let mut below = TextTable::default();
     for row in rows {
         for note in notes(row, now) {
             below.push(vec![cell(format!("{}:", row.target)), cell(note)]);
@@ -140,9 +140,9 @@ pub(crate) fn status_as_table(console: &Console, rows: &[StatusRow], now: Timest
     }
 }
 
-/// `status TARGET` for a single target: everything that is known of it.
+/// `status TARGET` for a single target: everything that is known about it.
 pub(crate) fn status_in_full(console: &Console, row: &StatusRow, now: Timestamp) {
-    let mut table = Table::default();
+    let mut table = TextTable::default();
     table.push(vec![cell(row.target.to_string()), status_cell(row.status)]);
     for (name, text) in facts(row, now) {
         table.push(vec![styled(format!("  {name}"), Style::new().dimmed()), cell(text)]);
@@ -154,7 +154,7 @@ fn status_cell(status: Option<Status>) -> Cell {
     status.map_or_else(|| cell("not polled yet"), |status| styled(status.as_str(), style_of(status)))
 }
 
-/// What does not fit into the table, one line each.
+/// Notes below the table, one line each.
 fn notes(row: &StatusRow, now: Timestamp) -> Vec<String> {
     let mut notes = Vec::new();
     let target = &row.target;
@@ -183,7 +183,7 @@ fn notes(row: &StatusRow, now: Timestamp) -> Vec<String> {
 fn why(row: &StatusRow, now: Timestamp) -> Option<String> {
     let newest = row.concerns.as_ref().or(row.waiting.first());
     match row.status? {
-        // The hold has a line of its own.
+        // The hold has its own line.
         Status::Held if row.hold.is_some() => None,
         Status::Held | Status::Available | Status::Older | Status::Behind | Status::NoMatch => {
             reason(row, now)
@@ -229,7 +229,7 @@ fn describe_failed(pending: &PendingRow, target: &TargetId, error: &str, now: Ti
     format!("{tag} failed (attempt {attempts}, retry {next}): {error}")
 }
 
-/// Everything that is known of a target, by name.
+/// Everything that is known about a target, by name.
 fn facts(row: &StatusRow, now: Timestamp) -> Vec<(&'static str, String)> {
     let mut facts = vec![("image", row.image.clone()), ("rule", row.rule.clone())];
     if !row.gates.is_empty() {
@@ -238,7 +238,7 @@ fn facts(row: &StatusRow, now: Timestamp) -> Vec<(&'static str, String)> {
     facts.push(("newest", or_dash(row.latest_tag.as_ref()).to_owned()));
     facts.push(("deployed", deployed(row, now)));
     facts.extend(row.high_water.as_ref().map(|tag| ("high-water", high_water(row, tag))));
-    // A failed deployment and a hold have lines of their own.
+    // A failed deployment and a hold have their own lines.
     if row.failed_deployment().is_none() && row.hold.is_none() {
         facts.extend(reason(row, now).map(|reason| ("why", reason)));
     }
@@ -277,7 +277,7 @@ fn facts(row: &StatusRow, now: Timestamp) -> Vec<(&'static str, String)> {
     facts
 }
 
-/// When a deployment that does not run is tried next.
+/// When a deployment that is not running is tried next.
 fn next_attempt(pending: &PendingRow, target: &TargetId, now: Timestamp) -> Option<String> {
     match pending.state {
         DeploymentState::Dead => Some(format!("none, tagship gave up; to retry: tagship retry {target}")),
@@ -299,7 +299,7 @@ fn deployed(row: &StatusRow, now: Timestamp) -> String {
     format!("{tag}, {by}, {}{id}", describe_moment(at, now))
 }
 
-/// The newest that the stage was given, and how it came to be.
+/// The high-water tag, and its origin.
 fn high_water(row: &StatusRow, tag: &Tag) -> String {
     if row.deployed_tag.as_ref() == Some(tag) {
         return format!("{tag}; polls deploy newer tags only");
@@ -309,7 +309,7 @@ fn high_water(row: &StatusRow, tag: &Tag) -> String {
             let by = describe_by(origin.by, origin.by_whom.as_deref());
             format!("{by}, {}", origin.state.as_str())
         }
-        None => "baseline: found by the first poll, or when the rule was edited".to_owned(),
+        None => "baseline: found by the first poll, or after an edit of the rule".to_owned(),
     };
     format!("{tag} ({how}); polls deploy newer tags only")
 }
@@ -329,7 +329,7 @@ fn describe_edit(edit: &Edit, now: Timestamp) -> String {
     let given = edit.high_water_before.as_ref();
     let given = given.map_or_else(|| "none".to_owned(), ToString::to_string);
     format!(
-        "{}; the rule before: {}, its newest tag: {given}",
+        "{}; old rule: {}; newest tag by the old rule: {given}",
         describe_moment(edit.at, now),
         edit.rule_before
     )

@@ -1,5 +1,4 @@
-//! Columns that align. On a terminal that is narrower than the table, its widest columns wrap; a pipe gets
-//! every line whole.
+//! Aligned columns. On a terminal narrower than the table, the widest columns wrap; in a pipe, lines do not wrap.
 
 use anstyle::Style;
 use tabled::builder::Builder;
@@ -8,12 +7,12 @@ use tabled::settings::{Color, Padding, Style as Borders, Width};
 
 use super::Console;
 
-/// A terminal that is narrower breaks the lines of a table itself: cells of two letters are no words.
+/// On a narrower terminal, tables are not wrapped, because cells would become too narrow for words.
 const NARROWEST: usize = 60;
 
-/// Rows of cells, each in a colour of its own.
+/// Rows of cells, each with its own colour.
 #[derive(Default)]
-pub(super) struct Table {
+pub(super) struct TextTable {
     rows: Vec<Vec<Cell>>,
 }
 
@@ -31,11 +30,11 @@ pub(super) fn styled(text: impl Into<String>, style: Style) -> Cell {
     Cell { text: text.into(), style }
 }
 
-impl Table {
-    /// With a line that names the columns.
-    pub(super) fn with_head(names: &[&str]) -> Table {
+impl TextTable {
+    /// A table with a heading.
+    pub(super) fn with_head(names: &[&str]) -> TextTable {
         let style = Style::new().bold();
-        Table { rows: vec![names.iter().map(|name| styled(*name, style)).collect()] }
+        TextTable { rows: vec![names.iter().map(|name| styled(*name, style)).collect()] }
     }
 
     pub(super) fn push(&mut self, row: Vec<Cell>) {
@@ -84,21 +83,21 @@ mod tests {
 
     use super::*;
 
-    fn table() -> Table {
-        let mut table = Table::with_head(&["TAG", "REASON"]);
-        table.push(vec![cell("v1.0.0"), styled("older than v1.1.0, which it was given", Style::new())]);
+    fn table() -> TextTable {
+        let mut table = TextTable::with_head(&["TAG", "REASON"]);
+        table.push(vec![cell("v1.0.0"), styled("older than v1.1.0, the newest tag so far", Style::new())]);
         table
     }
 
     #[test]
-    fn a_pipe_gets_every_line_whole() {
+    fn lines_do_not_wrap_in_a_pipe() {
         let lines = table().lines(None);
         assert_eq!(lines.len(), 2);
-        assert!(lines[1].ends_with("v1.0.0  older than v1.1.0, which it was given"), "{lines:?}");
+        assert!(lines[1].ends_with("v1.0.0  older than v1.1.0, the newest tag so far"), "{lines:?}");
     }
 
     #[test]
-    fn what_is_wider_than_the_terminal_wraps_between_words() {
+    fn wide_cells_wrap_between_words() {
         let mut table = table();
         table.push(vec![
             cell("v0.9.0"),
@@ -112,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn on_a_narrow_terminal_words_stay_whole() {
+    fn words_stay_whole_on_a_narrow_terminal() {
         for width in [1, 12, 59] {
             assert_eq!(table().lines(Some(width)), table().lines(Some(60)));
         }
@@ -120,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_colour_stays_in_its_cell() {
-        let mut table = Table::default();
+        let mut table = TextTable::default();
         table.push(vec![styled("a", AnsiColor::Red.on_default()), cell("b")]);
         table.push(vec![cell("long"), cell("b")]);
         assert_eq!(table.lines(None), ["\u{1b}[31ma\u{1b}[0m     b", "long  b"]);

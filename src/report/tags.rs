@@ -1,12 +1,12 @@
-//! What `tags` shows: every tag with the one reason for what became of it.
+//! `tags`: every tag with its verdict and reason.
 
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::field::{Moment, VERSION, print};
-use super::table::{Table, cell, styled};
+use super::field::{Rfc3339, VERSION, print};
+use super::table::{TextTable, cell, styled};
 use super::wording::{describe_by, or_dash};
 use super::{Console, escape_control};
 use crate::engine::{TagVerdict, VerdictKind};
@@ -15,10 +15,10 @@ use crate::reference::{Dropped, Tag};
 use crate::store::Origin;
 use crate::target::TargetId;
 
-/// How many tags one screen has room for.
+/// How many tags fit on one screen.
 const SCREEN: usize = 30;
 
-/// A target's tags, and the rule that they are judged by.
+/// A target's tags, and its rule.
 pub(crate) struct TagsPage<'a> {
     pub(crate) target: &'a TargetId,
     pub(crate) image: String,
@@ -32,30 +32,30 @@ pub(crate) struct TagsPage<'a> {
     pub(crate) dropped: &'a Dropped,
 }
 
-/// Every tag of a target, the newest first.
+/// Every tag of a target, newest first.
 #[derive(JsonSchema, Serialize)]
 #[schemars(deny_unknown_fields, rename = "Tags")]
 pub(super) struct TagsJson<'a> {
-    /// Of this format; it grows when a reader of the old one would go wrong.
+    /// The version of this format; raised by incompatible changes.
     version: u32,
     project: &'a str,
     stage: &'a str,
     image: &'a str,
-    /// Which tags may be taken.
+    /// Which tags match, and how they are ordered.
     rule: &'a str,
-    /// What must hold before a chosen tag is deployed.
+    /// The gates that a tag must pass before it is deployed.
     gates: &'a [String],
-    /// The newest tag ever given to the stage.
+    /// The newest tag ever deployed, marked or found by the first poll.
     high_water_tag: Option<&'a str>,
     /// What the stage runs, as far as tagship knows.
     deployed_tag: Option<&'a str>,
     /// The last successful poll.
-    polled_at: Option<Moment>,
+    polled_at: Option<Rfc3339>,
     tags: Vec<TagJson<'a>>,
     dropped: DroppedJson<'a>,
 }
 
-/// Names in the list that are no valid tags: how many, and the first of them.
+/// Names in the list that are not valid tags: their number, and the first ones.
 #[derive(JsonSchema, Serialize)]
 #[schemars(deny_unknown_fields, rename = "Dropped")]
 struct DroppedJson<'a> {
@@ -63,23 +63,23 @@ struct DroppedJson<'a> {
     names: &'a [String],
 }
 
-/// A tag, and the one reason for what became of it.
+/// A tag with its verdict.
 #[derive(JsonSchema, Serialize)]
 #[schemars(deny_unknown_fields, rename = "Tag")]
 struct TagJson<'a> {
     tag: &'a str,
-    /// What is compared, where the rule takes the tag.
+    /// The sort key, if the rule matches the tag.
     key: Option<&'a str>,
-    pushed_at: Option<Moment>,
-    /// What became of it.
+    pushed_at: Option<Rfc3339>,
+    /// What polls do with it.
     verdict: VerdictKind,
     /// Why, for people.
     reason: &'a str,
-    /// When the reason can end, where that can be known.
-    until: Option<Moment>,
+    /// When the reason can end, if known.
+    until: Option<Rfc3339>,
 }
 
-/// `tags --format json`: always every tag, or the one that was asked for.
+/// `tags --format json`: every tag, or the one asked for.
 pub(crate) fn tags_as_json(console: &Console, page: &TagsPage<'_>) {
     print(
         console,
@@ -92,7 +92,7 @@ pub(crate) fn tags_as_json(console: &Console, page: &TagsPage<'_>) {
             gates: &page.gates,
             high_water_tag: page.high_water.map(Tag::as_str),
             deployed_tag: page.deployed.map(Tag::as_str),
-            polled_at: page.polled_at.map(Moment::from),
+            polled_at: page.polled_at.map(Rfc3339::from),
             tags: page.tags.iter().map(TagJson::from).collect(),
             dropped: DroppedJson { count: page.dropped.count, names: &page.dropped.names },
         },
@@ -104,26 +104,26 @@ impl<'a> From<&'a TagVerdict> for TagJson<'a> {
         TagJson {
             tag: verdict.listed.tag.as_str(),
             key: verdict.key.as_deref(),
-            pushed_at: verdict.listed.pushed_at.map(Moment::from),
+            pushed_at: verdict.listed.pushed_at.map(Rfc3339::from),
             verdict: verdict.kind,
             reason: &verdict.reason,
-            until: verdict.until.map(Moment::from),
+            until: verdict.until.map(Rfc3339::from),
         }
     }
 }
 
-/// `tags --format human`: of many tags the interesting ones first, `all` for the rest.
+/// `tags --format human`: one screen of tags, the relevant ones first; `all`: every tag.
 pub(crate) fn tags_as_table(console: &Console, page: &TagsPage<'_>, all: bool) {
-    let mut above = Table::default();
+    let mut above = TextTable::default();
     above.push(vec![cell(head(page))]);
     above.print(console);
     let shown = if all { page.tags.iter().collect() } else { screenful(page.tags) };
-    // By time the key says it already, and not every registry tells.
+    // With order newest, the key already contains the time. Some registries have no push times.
     let has_times =
         page.order != Order::Newest && shown.iter().any(|verdict| verdict.listed.pushed_at.is_some());
     let columns = ["TAG", "KEY", "PUSHED", "VERDICT", "REASON"];
     let columns: Vec<&str> = columns.into_iter().filter(|name| has_times || *name != "PUSHED").collect();
-    let mut table = Table::with_head(&columns);
+    let mut table = TextTable::with_head(&columns);
     for verdict in &shown {
         let style = style_of(verdict.kind);
         let text = |text: String| styled(text, style);
@@ -144,14 +144,14 @@ pub(crate) fn tags_as_table(console: &Console, page: &TagsPage<'_>, all: bool) {
     }
 }
 
-/// `tags TARGET TAG`: what became of one tag. `origin`: its deployment, if there was one.
+/// `tags TARGET TAG`: the verdict of one tag. `origin`: its deployment, if there was one.
 pub(crate) fn tag_in_full(
     console: &Console,
     page: &TagsPage<'_>,
     verdict: &TagVerdict,
     origin: Option<&Origin>,
 ) {
-    let mut table = Table::default();
+    let mut table = TextTable::default();
     let taken = styled(verdict.kind.as_str(), style_of(verdict.kind));
     table.push(vec![cell(format!("{} {}", page.target, verdict.listed.tag)), taken]);
     let mut facts = vec![("why", reason(verdict)), ("key", key(verdict))];
@@ -172,10 +172,10 @@ pub(crate) fn tag_in_full(
     table.print(console);
 }
 
-/// Which rule picks, of what.
+/// The target's image, rule and gates.
 fn head(page: &TagsPage<'_>) -> String {
     let gates = if page.gates.is_empty() { String::new() } else { format!("; {}", page.gates.join(", ")) };
-    format!("{} takes from {}: {}{gates}", page.target, page.image, page.rule)
+    format!("{} uses tags of {}: {}{gates}", page.target, page.image, page.rule)
 }
 
 fn key(verdict: &TagVerdict) -> String {
@@ -191,7 +191,7 @@ fn reason(verdict: &TagVerdict) -> String {
     format!("{}{until}", escape_control(&verdict.reason))
 }
 
-/// What concerns the stage now, then of the others as many as fit, in their order.
+/// The relevant tags, then as many of the others as fit, in order.
 fn screenful(tags: &[TagVerdict]) -> Vec<&TagVerdict> {
     let interesting = tags.iter().filter(|verdict| verdict.kind.is_interesting()).take(SCREEN);
     let mut shown: Vec<&TagVerdict> = interesting.collect();
@@ -206,10 +206,10 @@ fn style_of(taken: VerdictKind) -> Style {
         VerdictKind::Next | VerdictKind::Baseline | VerdictKind::Available => {
             AnsiColor::Cyan.on_default().bold()
         }
-        VerdictKind::Held | VerdictKind::Waiting | VerdictKind::NotChecked | VerdictKind::PassedBy => {
+        VerdictKind::Held | VerdictKind::Waiting | VerdictKind::NotChecked | VerdictKind::NewerFirst => {
             AnsiColor::Yellow.on_default()
         }
-        VerdictKind::PassedOver
+        VerdictKind::NotNewer
         | VerdictKind::NotMatched
         | VerdictKind::Excluded
         | VerdictKind::NotParsed

@@ -5,11 +5,11 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::escape_control;
-use crate::engine::{DecidedBy, DeploymentState};
+use crate::engine::{DeploymentState, Trigger};
 use crate::reference::Tag;
 use crate::store::Past;
 
-/// The longest line of output that people are shown, in characters.
+/// The longest shown line of output, in characters.
 const LINE: usize = 300;
 
 /// How many lines of a failed deployment's output are shown.
@@ -20,19 +20,19 @@ pub(crate) fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
-/// A tag, or `-` where there is none.
+/// A tag, or `-` if there is none.
 pub(super) fn or_dash(tag: Option<&Tag>) -> &str {
     tag.map_or("-", Tag::as_str)
 }
 
 /// The trigger of a deployment, and who: `by poll`, `manually (alice)`.
-pub(super) fn describe_by(by: DecidedBy, by_whom: Option<&str>) -> String {
+pub(super) fn describe_by(by: Trigger, by_whom: Option<&str>) -> String {
     let what = match by {
-        DecidedBy::Poll => "by poll",
-        DecidedBy::Hand => "manually",
-        DecidedBy::Mark => "by mark",
-        DecidedBy::Running => "by probe",
-        DecidedBy::Rollback => "by rollback",
+        Trigger::Poll => "by poll",
+        Trigger::Manual => "manually",
+        Trigger::Mark => "by mark",
+        Trigger::Probe => "by probe",
+        Trigger::Rollback => "by rollback",
     };
     by_whom.map_or_else(|| what.to_owned(), |name| format!("{what} ({})", escape_control(name)))
 }
@@ -58,7 +58,7 @@ pub(crate) fn describe_duration(duration: Duration) -> String {
     }
 }
 
-/// A moment, and how far away it is: `2026-11-20T10:00:00Z (5m ago)`, `… (in 2h)`.
+/// A time and its distance from now: `2026-11-20T10:00:00Z (5m ago)`, `… (in 2h)`.
 pub(super) fn describe_moment(moment: Timestamp, now: Timestamp) -> String {
     format!("{moment:.0} ({})", describe_distance(moment, now))
 }
@@ -89,12 +89,12 @@ fn roughly(seconds: i64) -> String {
     }
 }
 
-/// `2026-11-20 11:00 UTC`: the minute that a moment lies in.
+/// `2026-11-20 11:00 UTC`: the time, rounded down to the minute.
 pub(super) fn to_the_minute(moment: Timestamp) -> String {
     moment.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
-/// The minute at whose beginning a moment is over.
+/// The time, rounded up to the minute.
 pub(super) fn over_by(moment: Timestamp) -> String {
     let rest = SignedDuration::from_millis(59_999);
     to_the_minute(moment.saturating_add(rest).unwrap_or(moment))
@@ -108,7 +108,7 @@ pub(super) fn shortened(line: &str) -> String {
     }
 }
 
-/// The end of what a deployment printed, line by line.
+/// The end of a deployment's output, line by line.
 pub(super) fn last_lines(output: &str) -> impl Iterator<Item = &str> {
     let lines: Vec<&str> = output.lines().collect();
     lines.into_iter().rev().take(OUTPUT_LINES).rev()
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_began_began_no_later_and_what_ends_is_over_by_then() {
+    fn starts_are_rounded_down_and_ends_up() {
         for (moment, began, over) in [
             ("2026-11-20T10:00:00Z", "10:00", "10:00"),
             ("2026-11-20T10:00:00.5Z", "10:00", "10:01"),

@@ -1,9 +1,9 @@
-//! Lines as wide as a terminal, broken between words.
+//! Wraps lines between words, to the width of a terminal.
 
 use unicode_width::UnicodeWidthStr as _;
 
-/// Breaks a text into lines of at most so many columns: the first has another width than those that
-/// follow; 0 leaves it empty. A word that is wider than a line stays whole, so that it can be copied.
+/// Wraps a text at `first` columns for the first line (0 leaves it empty) and `others` for the following ones. A longer
+/// word stays whole, so that it can be copied.
 pub(super) fn wrap(text: &str, first: usize, others: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut room = first;
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_broken_between_words() {
+    fn lines_wrap_between_words() {
         assert_eq!(wrap("", 10, 10), [""]);
         assert_eq!(wrap("one two three", 20, 20), ["one two three"]);
         assert_eq!(wrap("one two three", 7, 5), ["one two", "three"]);

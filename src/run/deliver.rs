@@ -14,9 +14,9 @@ use super::record::Recorded;
 use super::stage::longest;
 use super::turn::unknown;
 use super::{Context, Message, Mode};
-use crate::deploy::{self, Handover, Watch};
+use crate::deploy::{self, DeployRequest, Watch};
 use crate::engine::{
-    self, Change, DecidedBy, Deployment, DeploymentState, ErrorCode, Failure, Status, TargetEvent,
+    self, Change, Deployment, DeploymentState, ErrorCode, Failure, Status, TargetEvent, Trigger,
 };
 use crate::process::Leader;
 use crate::report::{Phase, TargetReport};
@@ -223,7 +223,7 @@ impl Delivery<'_> {
         let runs = self.context.run.store.runs(&target.id)?;
         let marked = runs
             .last()
-            .filter(|run| run.by == DecidedBy::Mark && given_up.latest_tag.as_ref() == Some(&run.tag));
+            .filter(|run| run.by == Trigger::Mark && given_up.latest_tag.as_ref() == Some(&run.tag));
         Ok(marked.map_or_else(
             || "no other image is known to roll back to".to_owned(),
             |run| format!("not rolled back: {} was marked as deployed", run.tag),
@@ -279,7 +279,7 @@ impl Delivery<'_> {
         let deployment =
             &Deployment { state: DeploymentState::Running, attempts: number, ..deployment.clone() };
         let started = Instant::now();
-        let handover = Handover {
+        let handover = DeployRequest {
             target: recorded.target,
             tag: &deployment.tag,
             digest: deployment.digest.as_ref(),

@@ -8,9 +8,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 
 use super::Context;
-use crate::deploy::Content;
-use crate::engine::sighting::Sightings;
-use crate::engine::{ErrorCode, Fact, Facts, Failure, PollState, Reported, StageRun, Unknown};
+use crate::deploy::GatedImage;
+use crate::engine::first_seen::SeenTags;
+use crate::engine::{ErrorCode, Fact, Facts, Failure, PollState, ProbeAnswer, StageRun, Unknown};
 use crate::reference::{Digest, Labels, Platforms, Repository, Tag};
 use crate::registry::{Registry, RegistryError};
 use crate::store::{Store, StoreError};
@@ -27,9 +27,9 @@ pub(super) struct Answers {
     images: Asked<Tag, Fact<Option<Digest>>>,
     runs: Asked<Name, Fact<Vec<StageRun>>>,
     gates: Asked<(Tag, Digest), Fact<Result<(), String>>>,
-    running: OnceCell<Fact<Reported>>,
+    running: OnceCell<Fact<ProbeAnswer>>,
     given: OnceCell<Fact<HashMap<Tag, Timestamp>>>,
-    sightings: OnceCell<Fact<Sightings>>,
+    seen_tags: OnceCell<Fact<SeenTags>>,
 }
 
 impl Answers {
@@ -101,9 +101,9 @@ impl Facts for FromState<'_> {
 
     fn image(&self, tag: &Tag) -> Fact<Option<Digest>> {
         self.answers.images.get(tag, || {
-            let sightings = || self.store.sightings(&self.target.id).map_err(|error| unreadable(&error));
-            let sightings = self.answers.sightings.get_or_init(sightings).as_ref().map_err(Unknown::clone)?;
-            Ok(sightings.get(tag).and_then(|seen| Some(seen.image.as_ref()?.digest.clone())))
+            let seen_tags = || self.store.seen_tags(&self.target.id).map_err(|error| unreadable(&error));
+            let seen_tags = self.answers.seen_tags.get_or_init(seen_tags).as_ref().map_err(Unknown::clone)?;
+            Ok(seen_tags.get(tag).and_then(|seen| Some(seen.image.as_ref()?.digest.clone())))
         })
     }
 
@@ -233,13 +233,13 @@ impl Facts for FromEveryone<'_> {
             let labels =
                 context.labels(target, tag, Some(digest), &target.gates.steps).map_err(Unknown::Failed)?;
             let previous_tag = state.and_then(PollState::deployed_tag);
-            let content = Content { tag, digest, labels: &labels, previous_tag };
+            let content = GatedImage { tag, digest, labels: &labels, previous_tag };
             crate::deploy::ask_gates(target, &content, &context.run.secrets, &context.cutoff)
                 .map_err(Unknown::Failed)
         })
     }
 
-    fn running(&self) -> Fact<Reported> {
+    fn running(&self) -> Fact<ProbeAnswer> {
         let ask = || {
             let (run, target) = (self.context.run, self.target);
             let Some(running) = &target.running else {

@@ -12,8 +12,8 @@ use super::listing::Newest;
 use super::record::Recorded;
 use super::{Context, Message, Registries, Run, UNREAD, changes, listing, outbox, without_threads};
 use crate::config;
-use crate::engine::sighting::Sighting;
-use crate::engine::{self, Content, Manual, Status, TargetEvent};
+use crate::engine::first_seen::SeenTag;
+use crate::engine::{self, Manual, ManualContent, Status, TargetEvent};
 use crate::policy::Order;
 use crate::reference::{ListedTag, Tag};
 use crate::registry::{Registry, Traffic};
@@ -145,7 +145,7 @@ fn refuse_other_owner(context: &Context<'_>, registry: &dyn Registry, target: &T
 /// What is to be deployed, and what is to be remembered of the tags that were listed to know.
 struct Chosen {
     listed: ListedTag,
-    sighted: Vec<(Tag, Sighting)>,
+    sighted: Vec<(Tag, SeenTag)>,
 }
 
 fn choose(
@@ -251,13 +251,13 @@ fn record<'a>(
     wish: &Wish,
 ) -> anyhow::Result<Recorded<'a>> {
     let content = match wish.choice {
-        Choice::Previous => Content::RanBefore,
-        Choice::Newest | Choice::Tag(_) => Content::Current,
+        Choice::Previous => ManualContent::RanBefore,
+        Choice::Newest | Choice::Tag(_) => ManualContent::Current,
     };
     let manual = Manual { listed, content, by_whom: &wish.by, holds: wish.holds };
     let event = TargetEvent::DeployedManually { manual: &manual, id: uuid::Uuid::now_v7().to_string() };
     let change = context.run.store.write(|write| {
-        write.add_sightings(&target.id, sighted)?;
+        write.add_seen_tags(&target.id, sighted)?;
         write.commit(target, &[], event, Timestamp::now())
     })?;
     let mut change = change.expect("a manual deployment is about no other");

@@ -18,7 +18,7 @@ use crate::reference::Repository;
 use crate::registry::RegistryError;
 use crate::report::{Event as Reported, Report};
 use crate::store::{Feed, FeedKey, StoreError};
-use crate::target::notifier::Event;
+use crate::target::notifier::NotifyEvent;
 use crate::target::{Name, Target};
 
 /// What there is to say of a table with `images`.
@@ -276,11 +276,11 @@ pub(super) fn introduce(run: &Run<'_>, targets: &[&Target], report: &mut dyn Rep
             }
             reported.push((*name, &project.image));
             for notifier in &run.config.notifiers {
-                let stage = stages.iter().find(|stage| notifier.wants(Event::Discovered, &stage.id));
+                let stage = stages.iter().find(|stage| notifier.wants(NotifyEvent::Discovered, &stage.id));
                 if let Some(stage) = stage {
                     let id = uuid::Uuid::now_v7().to_string();
                     let receiver = &notifier.receiver;
-                    let one = Notification::new(id, receiver, &stage.id, Event::Discovered, now);
+                    let one = Notification::new(id, receiver, &stage.id, NotifyEvent::Discovered, now);
                     write.insert_notification(&one)?;
                 }
             }

@@ -240,8 +240,8 @@ fn of_newest(
 /// Lints that only the tags show: what the rule shows by itself is said without asking anyone.
 fn lints_of_tags(target: &Target, all: &Listing) -> Vec<String> {
     let tags: Vec<Tag> = all.tags.iter().map(|listed| listed.tag.clone()).collect();
-    let of_rule = policy::doubts(&target.policy, &[]);
-    let mut lints = policy::doubts(&target.policy, &tags);
+    let of_rule = policy::lints(&target.policy, &[]);
+    let mut lints = policy::lints(&target.policy, &tags);
     lints.retain(|lint| !of_rule.contains(lint));
     lints
 }

@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use super::facts::{Answers, FromEveryone};
 use super::{Context, changes};
 use crate::engine::feed::{Count, FeedRow};
-use crate::engine::sighting::{self, Asked, Built, Placed, Sighting};
+use crate::engine::first_seen::{self, Asked, Built, Placed, SeenTag};
 use crate::engine::{self, Decision, Failure, PollState, Status};
-use crate::policy::{Order, Reading, Selection};
+use crate::policy::{Order, PageScan, Selection};
 use crate::reference::{Held, ListedTag, Listing, Repository, Tag};
 use crate::registry::{Registry, RegistryError};
 use crate::stop::Cutoff;
@@ -77,7 +77,7 @@ pub(super) struct Selected {
     /// The version of the target's state that it was decided on; None: the target had no state.
     pub(super) version: Option<i64>,
     /// Tags that were never seen before, where the registry has no push times.
-    pub(super) sighted: Vec<(Tag, Sighting)>,
+    pub(super) sighted: Vec<(Tag, SeenTag)>,
     /// The place of a large list: these take as much memory, until they are recorded.
     pub(super) _held: Held,
     /// What people should know of the listing.
@@ -251,16 +251,16 @@ pub(super) fn place(
     target: &Target,
     listing: &Listing,
 ) -> Result<Result<(Placed, Answers), Failure>, StoreError> {
-    let (known, now) = (context.run.store.sightings(&target.id)?, Timestamp::now());
+    let (known, now) = (context.run.store.seen_tags(&target.id)?, Timestamp::now());
     if registry.has_push_times() {
-        return Ok(Ok((sighting::in_sequence(listing, &known, now), Answers::default())));
+        return Ok(Ok((first_seen::in_sequence(listing, &known, now), Answers::default())));
     }
-    let unplaced = sighting::unplaced(target, listing, &known, context.states.get(&target.id), now);
+    let unplaced = first_seen::unplaced(target, listing, &known, context.states.get(&target.id), now);
     let asked = match ask_images(context, registry, target, &unplaced) {
         Ok(asked) => asked,
         Err(failure) => return Ok(Err(failure)),
     };
-    let placed = sighting::place(listing, &known, &asked, now);
+    let placed = first_seen::place(listing, &known, &asked, now);
     let answers = Answers::default();
     // Of the others the state says that nothing is known.
     for (tag, digest) in &placed.images {
@@ -317,14 +317,14 @@ fn ask_images(
 
 /// How far a target's tags are to be read: to the newest that its rule takes, with gates to
 /// high-water (for the newest may not pass), and to every tag that `mark` knew by its name only.
-fn reading<'a>(context: &'a Context<'_>, index: usize) -> Reading<'a> {
+fn reading<'a>(context: &'a Context<'_>, index: usize) -> PageScan<'a> {
     let target = context.targets[index];
     let state = context.states.get(&target.id);
     let high_water = state.and_then(|state| state.high_water.as_ref());
     let timeless = high_water.filter(|listed| listed.pushed_at.is_none()).map(|listed| listed.tag.clone());
     let marked = state.and_then(|state| state.marked.clone());
     let back_to = high_water.and_then(|listed| listed.pushed_at).filter(|_| target.gates.has_any());
-    Reading::new(&target.policy, back_to, timeless.into_iter().chain(marked).collect())
+    PageScan::new(&target.policy, back_to, timeless.into_iter().chain(marked).collect())
 }
 
 /// What the targets of a repository remember of it.
@@ -360,7 +360,7 @@ impl Remembered {
 fn read_newest_first(
     registry: &dyn Registry,
     repository: &Repository,
-    mut readings: Vec<Reading<'_>>,
+    mut readings: Vec<PageScan<'_>>,
     mut remembered: Option<Remembered>,
 ) -> Result<Listing, RegistryError> {
     let mut listing = Listing::default();
@@ -438,7 +438,7 @@ pub(super) struct Newest {
     /// None: the policy allows none. The error says of which tags nothing tells which is newer.
     pub(super) tag: Result<Option<ListedTag>, String>,
     /// What is to be remembered of the tags that were listed.
-    pub(super) sighted: Vec<(Tag, Sighting)>,
+    pub(super) sighted: Vec<(Tag, SeenTag)>,
 }
 
 /// The newest tag that a target's policy allows, whatever its gates say. `all`: the tags, where they are listed already.
@@ -451,7 +451,7 @@ pub(super) fn newest(
     let image = &target.image.repository;
     let listing = match (target.policy.order(), all) {
         (Order::Newest, _) if registry.has_push_times() => {
-            let reading = Reading::new(&target.policy, None, HashSet::new());
+            let reading = PageScan::new(&target.policy, None, HashSet::new());
             read_newest_first(registry, image, vec![reading], None)
         }
         (_, Some(all)) => Ok(all.clone()),

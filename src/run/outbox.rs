@@ -10,12 +10,12 @@ use jiff::Timestamp;
 
 use super::{Context, Run};
 use crate::config::Config;
-use crate::deploy::{self, DeployError, EventReport, Message, Reported};
+use crate::deploy::{self, DeployError, EventReport, Message, MessageContent};
 use crate::engine::{self, Decision, ErrorCode, Failed, Notification, PollState, Status};
 use crate::reference::Labels;
 use crate::report::{Event as Said, Report};
 use crate::store::{Notified, StoreError, Write};
-use crate::target::notifier::{Event, Notifier};
+use crate::target::notifier::{Notifier, NotifyEvent};
 use crate::target::retry::Retry;
 use crate::target::{Target, TargetId};
 
@@ -38,25 +38,27 @@ pub(super) fn enqueue_decision(
         let is_enqueued = |event, of: Notified<'_>| write.is_enqueued(&notifier.receiver, target, event, of);
         match (&decision.state.failing, was_failing) {
             (Some(failing), _)
-                if notifier.wants(Event::Unknown, target)
+                if notifier.wants(NotifyEvent::Unknown, target)
                     && lasted(failing.since)
                     && !is_enqueued(
-                        Event::Unknown,
+                        NotifyEvent::Unknown,
                         Notified { since: Some(failing.since), ..Notified::default() },
                     )? =>
             {
                 let error = Some(failing.failure.described());
-                write.insert_notification(&Notification { error, ..new(Event::Unknown) })?;
+                write.insert_notification(&Notification { error, ..new(NotifyEvent::Unknown) })?;
             }
-            (None, Some(failing)) if notifier.wants(Event::Recovered, target) && lasted(failing.since) => {
-                write.insert_notification(&new(Event::Recovered))?;
+            (None, Some(failing))
+                if notifier.wants(NotifyEvent::Recovered, target) && lasted(failing.since) =>
+            {
+                write.insert_notification(&new(NotifyEvent::Recovered))?;
             }
             _ => {}
         }
-        if decision.status == Status::Available && notifier.wants(Event::Available, target) {
+        if decision.status == Status::Available && notifier.wants(NotifyEvent::Available, target) {
             let of = Notified { tag: decision.latest_tag.as_ref(), ..Notified::default() };
-            if !is_enqueued(Event::Available, of)? {
-                write.insert_notification(&new(Event::Available))?;
+            if !is_enqueued(NotifyEvent::Available, of)? {
+                write.insert_notification(&new(NotifyEvent::Available))?;
             }
         }
     }
@@ -178,9 +180,9 @@ fn send_to(
         let registry = &run.config.registries[&target.registry];
         let labels = labels(context, target, notifier, last);
         let page = registry.page(&target.image.repository, last.tag.as_ref());
-        let reported = match notifier.batch {
-            true => Reported::Batch { count: notifications.len(), lines: &lines },
-            false => Reported::One(EventReport {
+        let content = match notifier.batch {
+            true => MessageContent::Batch { count: notifications.len(), lines: &lines },
+            false => MessageContent::One(EventReport {
                 status: last.event.as_str(),
                 tag: last.tag.as_ref(),
                 digest: last.digest.as_ref(),
@@ -192,7 +194,7 @@ fn send_to(
             }),
         };
         // A batch that another notification joined is another message.
-        let message = Message { id: &last.id, time: last.created_at, reported };
+        let message = Message { id: &last.id, time: last.created_at, content };
         let result = deploy::notify(target, &notifier.step, &message, &run.secrets, run.stop, left);
         let is_hanging = result.as_ref().is_err_and(|error| error.code == ErrorCode::Timeout);
         // The receiving end waits for all senders.

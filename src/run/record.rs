@@ -219,7 +219,7 @@ fn record_one<'a>(
     if decision.failure.is_none() {
         note_listed(context, &mut decision.state, target, listed);
     }
-    let news = engine::tell(&mut decision, before.as_ref(), context.run.audience, now);
+    let news = engine::mark_reported(&mut decision, before.as_ref(), context.run.audience, now);
     let event = TargetEvent::Decided { decision: &decision, id: uuid::Uuid::now_v7().to_string() };
     let change = engine::transition(target, before.as_ref(), &open, event, now);
     let mut change = change.expect("a decision is about no other deployment");
@@ -229,7 +229,7 @@ fn record_one<'a>(
     if decision.failure.is_none()
         && let Found::Selected(selected) = &listed.found
     {
-        write.add_sightings(&target.id, &selected.sighted)?;
+        write.add_seen_tags(&target.id, &selected.sighted)?;
     }
     let pending_is_due = decision.left_open(&open).is_due(now);
     let is_refused = matches!(listed.found, Found::OtherOwner(_));

@@ -8,7 +8,7 @@ use super::deliver::Delivery;
 use super::record::Recorded;
 use super::turn::ended;
 use crate::deploy;
-use crate::engine::sighting::Sighting;
+use crate::engine::first_seen::SeenTag;
 use crate::engine::{
     self, Change, Deployment, DeploymentState, ErrorCode, Failure, Standing, Status, TargetEvent,
 };
@@ -62,8 +62,8 @@ impl Delivery<'_> {
         listed.pushed_at = if registry.has_push_times() {
             registry.pushed_at(&target.image.repository, tag).unwrap_or(None)
         } else {
-            let sighting = self.context.run.store.sightings(&target.id)?.remove(tag);
-            listed.sequence = sighting.as_ref().and_then(Sighting::sequence);
+            let sighting = self.context.run.store.seen_tags(&target.id)?.remove(tag);
+            listed.sequence = sighting.as_ref().and_then(SeenTag::sequence);
             sighting.map(|sighting| sighting.first_seen)
         };
         Ok(listed)

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::facts::{Answers, FromEveryone, FromState};
 use super::{Context, Registries, Run, changes, listing};
-use crate::engine::sighting::Placed;
+use crate::engine::first_seen::Placed;
 use crate::engine::{
     self, Decided, Decision, ErrorCode, Facts, Failure, OpenDeployments, PollState, Status, TagVerdict,
 };
@@ -135,7 +135,7 @@ fn remembered(
     let named = |tag: &Tag| (tag.clone(), ListedTag::named(tag.clone()));
     let mut tags: BTreeMap<Tag, ListedTag> = BTreeMap::new();
     tags.extend(store.given(&target.id)?.keys().map(named));
-    for (tag, sighting) in store.sightings(&target.id)? {
+    for (tag, sighting) in store.seen_tags(&target.id)? {
         let pushed_at = Some(sighting.first_seen).filter(|_| is_by_sight);
         let sequence = sighting.sequence();
         tags.insert(tag.clone(), ListedTag { pushed_at, sequence, ..ListedTag::named(tag) });

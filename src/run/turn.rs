@@ -126,7 +126,7 @@ impl Delivery<'_> {
         let facts = FromEveryone { context, target, answers: &Answers::default() };
         Ok(match engine::recheck(target, state.as_ref(), deployment, &facts, Timestamp::now()) {
             Recheck::Passes => None,
-            Recheck::Waits { reason, until } => {
+            Recheck::Blocked { reason, until } => {
                 let status = Status::Waiting;
                 Some(TargetReport { status, reason, until, news: true, ..recorded.report.clone() })
             }

@@ -1,40 +1,41 @@
-//! A crontab line. cron gives a run little: `/usr/bin:/bin`, no session, none of the user's variables; and it
-//! mails whatever is printed.
+//! A crontab line. cron runs commands with PATH `/usr/bin:/bin`, without a session and without the user's variables, and
+//! mails all output.
 
 use super::quote::shell_line;
 use super::rhythm::Rhythm;
 use super::{Job, folder_of};
 
-/// What stands behind the program's own folder in PATH.
+/// PATH, after the program's own folder.
 const USUAL_PATH: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/bin"];
 
-/// The lines for the crontab of the user who is to run it. `host`: each begins at a minute of its own.
+/// The lines for the user's crontab. `host`: decides the minute, so that hosts start at different times.
 pub(crate) fn crontab(job: &Job, host: &str) -> String {
     let rhythm = Rhythm::new(job.interval, host);
     let mut lines = vec![
-        format!("# tagship polls what is due {}. These lines go into: crontab -e", rhythm.words()),
-        "# A run prints only news and failures. cron mails that, where this machine can send mail, to:"
+        format!("# tagship polls due targets {}. Add these lines with: crontab -e", rhythm.words()),
+        "# A run prints only changes and failures. If this machine can send mail, cron mails them to:"
             .to_owned(),
         "#MAILTO=ops@example.com".to_owned(),
     ];
     for (variable, is_optional) in job.variables() {
         lines.push(if is_optional {
-            format!("# If a token is in ${variable}: cron gives it to no run; write token = {{ file = \"…\" }}.")
+            format!("# cron does not pass on ${variable}: if it contains a token, use token = {{ file = \"…\" }} instead.")
         } else {
-            format!("# cron gives no run ${variable}, which the configuration needs: write {{ file = \"…\" }} there.")
+            format!("# cron does not pass on ${variable}, which the configuration needs: use {{ file = \"…\" }} instead.")
         });
     }
     for credential in job.credentials() {
         lines.push(format!(
-            "# {{ credential = {credential:?} }} is given by systemd only: write {{ file = \"…\" }} in its place."
+            "# {{ credential = {credential:?} }} works only under systemd: use {{ file = \"…\" }} instead."
         ));
     }
     for whose in job.in_keyring() {
-        lines.push(format!("# Under cron there is no keyring: {whose} must be {{ file = \"…\" }}."));
+        lines.push(format!("# cron has no keyring: use {{ file = \"…\" }} for {whose}."));
     }
     if rhythm.step().as_secs() > 60 {
         lines.push(
-            "# (The minute is moved by this host's name, so that a fleet does not ask at once.)".to_owned(),
+            "# (The minute depends on the name of this host, so that hosts do not all poll at once.)"
+                .to_owned(),
         );
     }
     let own = folder_of(&job.program);
@@ -43,7 +44,7 @@ pub(crate) fn crontab(job: &Job, host: &str) -> String {
     let arguments = job.arguments(None);
     let command =
         shell_line(std::iter::once(job.program.as_str()).chain(arguments.iter().map(String::as_str)));
-    // A bare % would end the command and begin its standard input.
+    // An unescaped % would end the command and start its standard input.
     lines.push(format!("{} {}", rhythm.cron(), command.replace('%', r"\%")));
     lines.join("\n")
 }
@@ -55,7 +56,7 @@ mod tests {
     use crate::config::SecretSource;
 
     #[test]
-    fn the_last_line_is_the_entry_and_percent_is_escaped() {
+    fn last_line_is_the_entry_with_escaped_percent() {
         let mut job = job();
         job.config = "/etc/tag ship/50%/config.toml".to_owned();
         let text = crontab(&job, "web-1");
@@ -70,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cron_does_not_give_is_said() {
+    fn missing_variables_credentials_and_keyring_are_named() {
         let mut job = job();
         job.secrets = [
             SecretSource::Env("GIT_TOKEN".to_owned()),
@@ -80,9 +81,11 @@ mod tests {
         .map(secret)
         .into();
         let text = crontab(&job, "web-1");
-        for part in
-            ["$GIT_TOKEN", "{ credential = \"hc\" }", "there is no keyring: the token of the registry git"]
-        {
+        for part in [
+            "$GIT_TOKEN",
+            "{ credential = \"hc\" }",
+            "cron has no keyring: use { file = \"…\" } for the token of the registry git",
+        ] {
             assert!(text.contains(part), "{part}: {text}");
         }
     }

@@ -1,5 +1,5 @@
-//! A workflow of Gitea or Forgejo Actions (GitHub reads it, too) that polls on a schedule, or the steps alone for
-//! a job that there is already.
+//! A workflow for Gitea or Forgejo Actions (also valid on GitHub) that polls on a schedule, or only its steps, for an
+//! existing job.
 
 use std::fmt::Write as _;
 
@@ -7,12 +7,12 @@ use super::quote::{shell, shell_line, yaml, yaml_block};
 use super::rhythm::Rhythm;
 use super::{Job, name_of, plain};
 
-/// Where the state is between the step that fetches it and the one that keeps it.
+/// The folder of the state, between the step that restores it and the step that saves it.
 const STATE_FOLDER: &str = ".tagship";
 
-/// A secret of the repository, and where a run finds it.
+/// A secret of the repository, and its place in a run.
 struct Entry<'j> {
-    /// As Gitea stores it.
+    /// Its name in Gitea.
     secret: String,
     place: Place<'j>,
 }
@@ -23,8 +23,8 @@ enum Place<'j> {
     Credential(&'j str),
 }
 
-/// The workflow, for `.gitea/workflows/tagship.yaml`. `root`: the folder here that is the repository's root there.
-/// `seed`: what tells this repository from others, so that not all ask at once.
+/// The workflow, for `.gitea/workflows/tagship.yaml`. `root`: the local folder that is the repository's root. `seed`: differs
+/// between repositories, so that they do not all poll at once.
 pub(crate) fn workflow(job: &Job, root: &str, seed: &str) -> String {
     let rhythm = Rhythm::new(job.interval, seed);
     let mut text = format!(
@@ -45,8 +45,8 @@ jobs:
     timeout-minutes: {minutes}
     steps:
       - uses: actions/checkout@v4
-      # Or an image that has tagship, as the job's container.
-      - name: Is tagship there?
+      # Or use an image that contains tagship as the job's container.
+      - name: Check that tagship is installed
         run: tagship --version
 ",
         cron = rhythm.cron(),
@@ -63,20 +63,20 @@ jobs:
     text
 }
 
-/// The steps that poll, as a list. `root`: as above.
+/// The steps that poll, as a list. `root`: as in [`workflow`].
 pub(crate) fn steps(job: &Job, root: &str) -> String {
     let entries = entries(job, root);
     let mut text = String::new();
     for whose in job.in_keyring() {
-        let _ = writeln!(text, "# A job has no keyring: {whose} must be {{ env = \"…\" }}.");
+        let _ = writeln!(text, "# A job has no keyring: use {{ env = \"…\" }} for {whose}.");
     }
     for program in job.secret_programs() {
-        let _ = writeln!(text, "# The job has {program}, which prints a secret.");
+        let _ = writeln!(text, "# The job needs {program}, which prints a secret.");
     }
     for file in &job.certificates {
-        let _ = writeln!(text, "# The job has {}, or a step before these writes it.", below(root, file));
+        let _ = writeln!(text, "# The job needs {}; a step before these may write it.", below(root, file));
     }
-    text.push_str(&keep(job, "Fetch the state", "restore"));
+    text.push_str(&keep(job, "Restore the state", "restore"));
     text.push_str(&write_files(&entries));
     let state = format!("{STATE_FOLDER}/state.db");
     let config = below(root, &job.config);
@@ -91,17 +91,17 @@ pub(crate) fn steps(job: &Job, root: &str) -> String {
         yaml_block(&format!("{}\n", shell_line(words)), 4)
     );
     text.push_str(&environment(&entries, |place| matches!(place, Place::Variable(_))));
-    text.push_str(&keep(job, "Keep the state", "save"));
+    text.push_str(&keep(job, "Save the state", "save"));
     text
 }
 
-/// What a path here is called in a job, whose folder is the repository's root.
+/// A local path as seen by a job, which runs in the repository's root.
 fn below(root: &str, path: &str) -> String {
     let below = |path: &str, root: &str| {
         let rest = path.strip_prefix(root.trim_end_matches('/'))?.strip_prefix('/')?;
         Some(rest.to_owned())
     };
-    // As written first: what leads out of the repository by .. leads out of it there, too.
+    // Try the path as written first: a path that leaves the repository by .. leaves it in the job, too.
     let plainly = || below(&plain(path), &plain(root));
     below(path, root).or_else(plainly).unwrap_or_else(|| path.to_owned())
 }
@@ -112,7 +112,7 @@ fn entries<'j>(job: &'j Job, root: &str) -> Vec<Entry<'j>> {
         let name = name_of(name).to_ascii_uppercase();
         let mut secret: String =
             name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-        // Names that Gitea and GitHub keep for themselves, and those that are none.
+        // Names that Gitea and GitHub reserve, and invalid names.
         let is_taken = ["GITEA_", "GITHUB_", "FORGEJO_"].iter().any(|prefix| secret.starts_with(prefix));
         if is_taken || secret.is_empty() || secret.starts_with(|first: char| first.is_ascii_digit()) {
             secret.insert_str(0, "TAGSHIP_");
@@ -128,7 +128,7 @@ fn entries<'j>(job: &'j Job, root: &str) -> Vec<Entry<'j>> {
     entries
 }
 
-/// A step of actions/cache, where there is a state.
+/// A step of actions/cache, if there is a state.
 fn keep(job: &Job, name: &str, action: &str) -> String {
     if !job.keeps_state() {
         return String::new();
@@ -150,7 +150,7 @@ fn keep(job: &Job, name: &str, action: &str) -> String {
     )
 }
 
-/// A step that puts secrets where the configuration takes files from.
+/// A step that writes secrets to the files that the configuration reads.
 fn write_files(entries: &[Entry<'_>]) -> String {
     let mut script = String::new();
     for entry in entries {
@@ -177,7 +177,7 @@ fn write_files(entries: &[Entry<'_>]) -> String {
     format!("- name: Put secrets where the configuration looks for them\n  run: {script}\n{variables}")
 }
 
-/// `env` of a step with the secrets that are meant: under the variable's name, or their own.
+/// `env` of a step with the selected secrets, under the variable's name or their own.
 fn environment(entries: &[Entry<'_>], is_meant: impl Fn(&Place<'_>) -> bool) -> String {
     let mut text = String::new();
     for entry in entries.iter().filter(|entry| is_meant(&entry.place)) {
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_come_by_names_that_gitea_stores() {
+    fn secrets_have_names_that_gitea_allows() {
         let mut job = job();
         job.secrets = [
             SecretSource::Env("GITEA_TOKEN".to_owned()),
@@ -240,21 +240,21 @@ mod tests {
     }
 
     #[test]
-    fn what_a_job_needs_besides_is_said() {
+    fn requirements_of_the_job_are_named() {
         let mut job = job();
         job.certificates = vec!["/srv/shop/ca.pem".to_owned()];
         let argv = vec!["pass".to_owned(), "show".to_owned(), "git".to_owned()];
         job.secrets = vec![secret(SecretSource::Command { argv, dir: "/srv/shop".into() })];
         let text = steps(&job, "/srv/shop");
         assert!(text.starts_with(
-            "# The job has pass, which prints a secret.\n\
-             # The job has ca.pem, or a step before these writes it.\n"
+            "# The job needs pass, which prints a secret.\n\
+             # The job needs ca.pem; a step before these may write it.\n"
         ));
         assert!(read(&text).is_array(), "{text}");
     }
 
     #[test]
-    fn a_path_is_what_a_job_calls_it() {
+    fn path_is_relative_to_the_repository() {
         for (path, expected) in [
             ("/srv/shop/deploy/config.toml", "deploy/config.toml"),
             ("/srv/shop/deploy/../token", "deploy/../token"),
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_is_fetched_and_kept_unless_nothing_is() {
+    fn state_is_restored_and_saved_if_there_is_one() {
         let mut job = job();
         let names = |job: &Job| -> Vec<String> {
             let workflow = read(&workflow(job, "/etc", "seed"));
@@ -277,9 +277,9 @@ mod tests {
         };
         assert_eq!(
             names(&job),
-            ["Is tagship there?", "Fetch the state", "Poll and deploy", "Keep the state"]
+            ["Check that tagship is installed", "Restore the state", "Poll and deploy", "Save the state"]
         );
         job.state = State::Nothing;
-        assert_eq!(names(&job), ["Is tagship there?", "Poll and deploy"]);
+        assert_eq!(names(&job), ["Check that tagship is installed", "Poll and deploy"]);
     }
 }

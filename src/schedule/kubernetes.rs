@@ -1,7 +1,6 @@
 //! A CronJob with its configuration and its state, or several that share the targets.
 //!
-//! The configuration's folder is the same in the pod as here, so that every path in it, relative or not, means
-//! there what it means here.
+//! The configuration has the same folder in the pod as here, so that every path in it, relative or absolute, stays valid.
 
 mod volume;
 
@@ -12,38 +11,38 @@ use super::rhythm::Rhythm;
 use super::{Job, STATE_FOLDER, folder_of, is_within, name_of, plain};
 use volume::{volume_claim, volumes};
 
-/// What the cluster is told beside the job.
+/// What the manifests need in addition to the job.
 #[derive(Debug)]
 pub(crate) struct Cluster {
-    /// The container image with tagship and what the deploy steps run.
+    /// The container image, with tagship and the programs of deploy steps.
     pub(crate) image: String,
     pub(crate) namespace: Option<String>,
-    /// So many CronJobs share the targets; None: one does it all.
+    /// The number of CronJobs that share the targets; None: one without shards.
     pub(crate) shards: Option<u32>,
-    /// What the configuration's folder has.
+    /// The files of the configuration's folder.
     pub(crate) files: Vec<File>,
 }
 
 /// A file of the configuration, or a script that it runs.
 #[derive(Debug)]
 pub(crate) struct File {
-    /// Below the configuration's folder.
+    /// Relative to the configuration's folder.
     pub(crate) path: String,
     pub(crate) text: String,
     pub(crate) is_program: bool,
 }
 
-/// All objects go by this name, or it and the shard's number.
+/// The name of all objects; with shards, followed by the shard's number.
 const NAME: &str = "tagship";
 /// The CronJob that reads the states of all shards.
 const STATUS: &str = "tagship-status";
 const CREDENTIALS_FOLDER: &str = "/run/credentials/tagship";
-/// Whose files nobody else's are; the numbers mean nothing.
+/// A user and group that own no other files; the number has no meaning.
 const USER: u32 = 10_001;
-/// A Kubernetes default that is too short for commands that are told to stop, and one too long for nothing.
+/// Time for commands to stop before the pod is killed.
 const GRACE_SECONDS: u32 = 30;
 
-/// A value of the secret, and what it is in the pod.
+/// A value of the secret, and its place in the pod.
 struct Entry<'j> {
     key: String,
     place: Place<'j>,
@@ -54,22 +53,22 @@ enum Place<'j> {
         name: &'j str,
         is_optional: bool,
     },
-    /// Below the configuration's folder.
+    /// A path relative to the configuration's folder.
     BesideConfig(String),
-    /// Absolute.
+    /// An absolute path.
     Elsewhere(String),
     Credential(&'j str),
 }
 
-/// What a ConfigMap holds, in bytes.
+/// The maximum size of a ConfigMap, in bytes.
 const CONFIG_MAP: usize = 1024 * 1024;
-/// What `kubectl apply` surely repeats in an annotation, which holds 256 KiB of JSON.
+/// A size that fits into the annotation of `kubectl apply`, which is limited to 256 KiB of JSON.
 const ANNOTATION: usize = 128 * 1024;
 
 /// The manifests, in one document stream.
 ///
 /// # Errors
-/// The configuration's folder, or its files, cannot be a pod's.
+/// The configuration's folder or files cannot be used in a pod.
 pub(crate) fn manifests(job: &Job, cluster: &Cluster) -> Result<String, String> {
     let writable = [STATE_FOLDER, CREDENTIALS_FOLDER, "/tmp"];
     if let Some(mounted) = writable.into_iter().find(|mounted| is_within(mounted, job.folder())) {
@@ -199,7 +198,7 @@ fn has_metrics_beside_config(job: &Job) -> bool {
     job.metrics_file.as_deref().is_some_and(|file| is_within(folder_of(file), job.folder()))
 }
 
-/// Where below the configuration's folder a program is, if it is there: what an image has there the pod does not.
+/// A program's path relative to the configuration's folder, if it is in there. In the pod, that folder hides the image's.
 fn below_config(job: &Job, command: &str) -> Option<String> {
     let path = match command {
         absolute if absolute.starts_with('/') => plain(absolute),
@@ -218,7 +217,7 @@ fn preface(job: &Job, cluster: &Cluster, entries: &[Entry<'_>]) -> String {
         line.extend(words);
         shell_line(line)
     };
-    let mut text = String::from("# tagship as a CronJob. What it stands on:\n#\n");
+    let mut text = String::from("# tagship as a CronJob. Requirements:\n#\n");
     let is_here = |command: &&String| {
         let below = below_config(job, command);
         cluster.files.iter().any(|file| file.is_program && Some(&file.path) == below.as_ref())
@@ -229,29 +228,29 @@ fn preface(job: &Job, cluster: &Cluster, entries: &[Entry<'_>]) -> String {
     let list =
         |commands: &[&String]| commands.iter().map(|command| command.as_str()).collect::<Vec<_>>().join(" ");
     let runs = if in_image.is_empty() { String::new() } else { format!(", and {}", list(&in_image)) };
-    let _ = writeln!(text, "# - The image has the program tagship{runs}.");
+    let _ = writeln!(text, "# - The image contains the program tagship{runs}.");
     if !hidden.is_empty() {
         let _ = writeln!(
             text,
-            "# - The configuration names another place of the image for {}: {} is the configuration's alone.",
+            "# - Move {} to another folder of the image, and change the configuration: in a pod, {} contains only the configuration.",
             list(&hidden),
             job.folder()
         );
     }
     if !here.is_empty() {
-        let _ = writeln!(text, "# - What these scripts call is in the image, too: {}", list(&here));
+        let _ = writeln!(text, "# - The image contains everything that these scripts call: {}", list(&here));
     }
     for program in job.secret_programs() {
-        let _ = writeln!(text, "# - The image has {program}, which prints a secret.");
+        let _ = writeln!(text, "# - The image contains {program}, which prints a secret.");
     }
     for whose in job.in_keyring() {
         let _ = writeln!(
             text,
-            "# - A pod has no keyring: {whose} must be {{ env = \"…\" }} or {{ file = \"…\" }}."
+            "# - A pod has no keyring: use {{ env = \"…\" }} or {{ file = \"…\" }} for {whose}."
         );
     }
     if !entries.is_empty() {
-        let _ = writeln!(text, "# - The secret {NAME:?} is made once, each value from a file:\n#");
+        let _ = writeln!(text, "# - Create the secret {NAME:?} once, with each value from a file:\n#");
         let _ = writeln!(text, "#     {} \\", kubectl(&["create", "secret", "generic", NAME]));
         for (index, entry) in entries.iter().enumerate() {
             let from = match &entry.place {
@@ -265,25 +264,27 @@ fn preface(job: &Job, cluster: &Cluster, entries: &[Entry<'_>]) -> String {
         }
     }
     if entries.iter().any(|entry| matches!(entry.place, Place::Variable { is_optional: true, .. })) {
-        text.push_str("#   (What is optional below can be left out.)\n");
+        text.push_str("#   (Values that are optional below can be omitted.)\n");
     }
     if job.keeps_state() {
         text.push_str(
-            "# - A volume that one pod at a time writes; not NFS, where locks cannot be trusted.\n",
+            "# - The volume is written by one pod at a time. Do not use NFS: its locks are unreliable.\n",
         );
     }
     if has_metrics_beside_config(job) {
-        text.push_str("# - metrics_file is elsewhere: a pod cannot write beside the configuration, and each run would warn.\n");
+        text.push_str(
+            "# - Move metrics_file: a pod cannot write beside the configuration, and each run would warn.\n",
+        );
     }
     if cluster.files.iter().map(|file| file.text.len()).sum::<usize>() > ANNOTATION {
         text.push_str(
-            "# - The configuration is too large for a plain kubectl apply: kubectl apply --server-side -f FILE\n",
+            "# - The configuration is too large for kubectl apply; use: kubectl apply --server-side -f FILE\n",
         );
     }
     let first = if cluster.shards.is_some() { format!("{NAME}-0") } else { NAME.to_owned() };
     let _ = writeln!(
         text,
-        "#\n# A first run now: {}",
+        "#\n# To run it now: {}",
         kubectl(&["create", "job", &format!("--from=cronjob/{first}"), "tagship-first"])
     );
     if has_status(job, cluster) {
@@ -328,7 +329,7 @@ fn keyed(files: &[File]) -> Vec<(String, &File)> {
 
 fn unique_key(name: &str, is_taken: impl Fn(&str) -> bool) -> String {
     let is_of_key = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
-    // A key has at most 253 characters.
+    // A key may have at most 253 characters.
     let mut key: String = name.chars().map(|c| if is_of_key(c) { c } else { '_' }).take(240).collect();
     while key.trim_matches('.').is_empty() || is_taken(&key) {
         key.push('_');
@@ -414,17 +415,17 @@ fn cron_job(job: &Job, cluster: &Cluster, entries: &[Entry<'_>], pod: &Pod) -> S
     text
 }
 
-/// The cluster's own API is for deployments that use it.
+/// Access to the cluster's API only if deploy commands use it.
 fn account(job: &Job) -> String {
     let of_cluster = ["kubectl", "helm", "kustomize", "flux"];
     let has_script = |command: &String| command.contains('/');
     let is_of_cluster = |command: &String| of_cluster.contains(&name_of(command));
     if job.commands.iter().any(is_of_cluster) {
-        "          # An account of its own, with the rights that the deploy commands need and no others.\n          \
+        "          # A service account with only the rights that the deploy commands need.\n          \
          serviceAccountName: tagship\n"
             .to_owned()
     } else if job.commands.iter().any(has_script) {
-        "          # Where a deploy command asks the cluster: serviceAccountName, and true here.\n          \
+        "          # If a deploy command uses the cluster's API, set serviceAccountName, and true here.\n          \
          automountServiceAccountToken: false\n"
             .to_owned()
     } else {

@@ -1,4 +1,4 @@
-//! Text as a shell, YAML and systemd read it back.
+//! Quotes text for a shell, YAML and systemd.
 
 /// A word of a shell's command line.
 pub(crate) fn shell(text: &str) -> String {
@@ -14,7 +14,7 @@ pub(super) fn shell_line<'t>(words: impl IntoIterator<Item = &'t str>) -> String
     words.into_iter().map(shell).collect::<Vec<_>>().join(" ")
 }
 
-/// A string of YAML: double-quoted, or plain where nothing but a string can be meant.
+/// A string of YAML: double-quoted, or plain if it can only be a string.
 pub(super) fn yaml(text: &str) -> String {
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"_./-".contains(&byte);
     let begins_well = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '/');
@@ -43,7 +43,7 @@ pub(super) fn yaml(text: &str) -> String {
     quoted
 }
 
-/// A text of several lines as a value of YAML: literal, indented by so many blanks, where YAML can hold it so.
+/// A text of several lines as a YAML value: as an indented literal, if YAML allows it.
 pub(super) fn yaml_block(text: &str, indent: usize) -> String {
     let is_literal = text.ends_with('\n')
         && !text.starts_with([' ', '\t', '\n'])
@@ -63,14 +63,14 @@ pub(super) fn yaml_block(text: &str, indent: usize) -> String {
     block
 }
 
-/// Whether YAML takes it as it is, everywhere. (Line separators and the byte order mark are taken and lost.)
+/// Whether YAML accepts the character unescaped. (It accepts line separators and the byte order mark, but loses them.)
 fn is_printable(character: char) -> bool {
     !character.is_control()
         && !matches!(character, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
 
-/// A word of `ExecStart=` and of lists of paths: `%` begins a specifier there. (`$` begins a variable in
-/// `ExecStart=` unless a colon stands before the command.)
+/// A word of `ExecStart=` and of lists of paths, where `%` starts a specifier. (`$` starts a variable in `ExecStart=`, unless
+/// the command begins with a colon.)
 pub(super) fn unit(text: &str) -> String {
     let text = text.replace('%', "%%");
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_@%+=:,./-".contains(&byte);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn systemd_is_given_no_specifier_that_nobody_meant() {
+    fn specifiers_of_systemd_are_escaped() {
         assert_eq!(unit("/etc/tagship/config.toml"), "/etc/tagship/config.toml");
         assert_eq!(unit("/etc/a b/50%/it's"), "\"/etc/a b/50%%/it's\"");
         assert_eq!(unit("a\"b\\c"), r#""a\"b\\c""#);

@@ -1,10 +1,10 @@
-//! How often, and at which minute: steps that cron can express, moved by a stable hash.
+//! How often and at which minute a run starts: steps that cron can express, with an offset from a stable hash.
 
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-/// A step that divides the hour or the day, and where in the step a run begins.
+/// A step that divides the hour or the day, and the offset of a run in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rhythm {
     /// In minutes: a divisor of 60, or 60 times a divisor of 24.
@@ -17,8 +17,8 @@ const HOUR: u32 = 60;
 const DAY: u32 = 24 * HOUR;
 
 impl Rhythm {
-    /// The longest step that is no longer than the interval; the offset is the seed's, the same on every
-    /// machine and in every version.
+    /// The longest step not longer than the interval. The offset depends only on the seed, and is the same on every machine
+    /// and in every version.
     pub(super) fn new(interval: Duration, seed: &str) -> Rhythm {
         let minutes = u32::try_from(interval.as_secs() / 60).unwrap_or(DAY);
         let step = match minutes {
@@ -49,7 +49,7 @@ impl Rhythm {
         }
     }
 
-    /// `OnCalendar=` of systemd, which moves it by a delay of its own.
+    /// `OnCalendar=` of systemd, which adds its own delay.
     pub(super) fn calendar(self) -> String {
         match self.step {
             1 => "*:*".to_owned(),
@@ -72,7 +72,7 @@ impl Rhythm {
     }
 }
 
-/// The greatest divisor of `whole` that is no greater than `most`, which is at least 1.
+/// The greatest divisor of `whole` up to `most`, which is at least 1.
 pub(super) fn divisor(whole: u32, most: u32) -> u32 {
     (1..=most).rev().find(|step| whole.is_multiple_of(*step)).unwrap_or(1)
 }
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_interval_that_cron_cannot_express_becomes_the_next_finer_step() {
+    fn interval_that_cron_cannot_express_becomes_the_next_shorter_step() {
         for (seconds, step, words) in [
             (1, 1, "every minute"),
             (59, 1, "every minute"),
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fields_say_step_and_offset() {
+    fn fields_contain_step_and_offset() {
         for (step, offset, cron, calendar) in [
             (1, 0, "* * * * *", "*:*"),
             (5, 0, "*/5 * * * *", "*:0/5"),
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_keeps_its_minute_and_a_fleet_spreads() {
+    fn host_keeps_its_minute_and_hosts_spread() {
         let offset = |host: &str| Rhythm::new(Duration::from_secs(3600), host).offset;
         assert_eq!(offset("web-1"), WEB_1);
         let minutes: std::collections::BTreeSet<u32> =
@@ -129,6 +129,6 @@ mod tests {
         assert!(minutes.len() > 50, "200 hosts ask at {} minutes of the hour", minutes.len());
     }
 
-    /// Another version of tagship must not move a fleet.
+    /// A new version of tagship must not change the minutes.
     const WEB_1: u32 = 38;
 }

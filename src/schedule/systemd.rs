@@ -7,16 +7,16 @@ use super::quote::unit;
 use super::rhythm::{Rhythm, divisor};
 use super::{Job, folder_of, is_within};
 
-/// Whom the service runs as.
+/// The user that the service runs as.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Account {
-    /// A user made for each run where nothing needs a lasting one, else a system user `tagship`.
-    OfItsOwn,
-    /// This user, who has the configuration.
+    /// A dynamic user, or the system user `tagship` if the job needs a permanent one.
+    Service,
+    /// This user, who owns the configuration.
     Named(String),
 }
 
-/// Where systemd looks for credentials by itself.
+/// A folder in which systemd looks for credentials.
 const CREDENTIALS: &str = "/etc/credstore";
 const VARIABLES: &str = "/etc/tagship/environment";
 
@@ -32,7 +32,7 @@ fn service(job: &Job, account: &Account) -> String {
          Documentation=man:tagship(1)\n\
          Wants=network-online.target\n\
          After=network-online.target\n\
-         # A failed run is a failed unit: OnFailure=NAME.service can tell somebody.\n\n\
+         # A failed run makes the unit fail: OnFailure=NAME.service can send an alert.\n\n\
          [Service]\n\
          Type=oneshot\n",
     );
@@ -72,13 +72,13 @@ fn secrets(job: &Job) -> String {
         );
     }
     for name in job.credentials() {
-        // A name can have what a specifier or a colon would be; the configuration takes file names only.
+        // `%` would start a specifier. (The configuration accepts only file names.)
         let _ = writeln!(text, "LoadCredential={0}:{CREDENTIALS}/{0}", name.replace('%', "%%"));
     }
     for whose in job.in_keyring() {
         let _ = writeln!(
             text,
-            "# No keyring here: {whose} must be {{ credential = \"…\" }} or {{ file = \"…\" }}."
+            "# A service has no keyring: use {{ credential = \"…\" }} or {{ file = \"…\" }} for {whose}."
         );
     }
     text
@@ -90,10 +90,10 @@ fn user(job: &Job, account: &Account, written: &[&str]) -> String {
         Account::Named(user) => {
             let _ = writeln!(text, "User={}", user.replace('%', "%%"));
         }
-        Account::OfItsOwn if !needs_a_lasting_user(job) && written.is_empty() => {
+        Account::Service if !needs_permanent_user(job) && written.is_empty() => {
             text.push_str("DynamicUser=yes\n");
         }
-        Account::OfItsOwn => text.push_str(
+        Account::Service => text.push_str(
             "# Made by: useradd --system --home-dir /var/lib/tagship --shell /usr/sbin/nologin tagship\n\
              User=tagship\n",
         ),
@@ -109,8 +109,8 @@ fn user(job: &Job, account: &Account, written: &[&str]) -> String {
         let programs: Vec<&str> = commands.chain(job.secret_programs()).collect();
         let _ = writeln!(text, "# That user must be able to run {}", programs.join(" "));
         text.push_str(
-            "# What they run has the rights of this unit. For docker its group is needed; for ssh, keys and\n\
-             # known_hosts where the user finds them. sudo works only without NoNewPrivileges, podman without\n\
+            "# These programs run with the rights of this unit. docker needs its group; ssh needs keys and\n\
+             # known_hosts in the user's home. sudo works only without NoNewPrivileges, podman without\n\
              # root only without that and RestrictNamespaces.\n\
              #SupplementaryGroups=docker\n",
         );
@@ -118,8 +118,8 @@ fn user(job: &Job, account: &Account, written: &[&str]) -> String {
     text
 }
 
-/// Nobody can give rights to a user that a run alone has.
-fn needs_a_lasting_user(job: &Job) -> bool {
+/// Whether the job needs a permanent user: a dynamic user cannot be given rights in advance.
+fn needs_permanent_user(job: &Job) -> bool {
     runs_programs(job) || job.is_private || !job.files().is_empty()
 }
 
@@ -149,7 +149,7 @@ fn folders(job: &Job, written: &[&str]) -> String {
     }
     if !job.commands.is_empty() {
         text.push_str(
-            "# What a deploy command writes to needs a line like this:\n#ReadWritePaths=/srv/shop\n",
+            "# A folder that a deploy command writes to needs a line like this:\n#ReadWritePaths=/srv/shop\n",
         );
     }
     text
@@ -163,7 +163,7 @@ fn sandbox(job: &Job, account: &Account) -> String {
         let mut paths = paths.chain(job.secret_programs()).chain(written(job));
         paths.any(|path| folders.iter().any(|folder| is_within(path, folder)))
     };
-    // What a person's commands need of hers: keys for ssh, credentials of docker.
+    // A person's commands need files in the home: keys for ssh, credentials of docker.
     let is_at_home = matches!(account, Account::Named(_)) && runs_programs(job);
     let home = if is_at_home || uses(&["/home", "/root", "/run/user"]) { "read-only" } else { "yes" };
     let tmp = if uses(&["/tmp", "/var/tmp"]) { "no" } else { "yes" };
@@ -194,7 +194,7 @@ fn sandbox(job: &Job, account: &Account) -> String {
          UMask=0077\n"
     );
     if !runs_programs(job) {
-        // Programs with a compiler in them, and those that look at other processes, would not run so.
+        // With these settings, programs with a JIT compiler, and programs that inspect other processes, would fail.
         text.push_str(
             "MemoryDenyWriteExecute=yes\n\
              ProcSubset=pid\n\
@@ -206,7 +206,7 @@ fn sandbox(job: &Job, account: &Account) -> String {
 }
 
 fn timer(job: &Job) -> String {
-    // The seed is of no matter: systemd moves each machine by a delay of its own.
+    // The seed does not matter: systemd adds a delay on each machine.
     let rhythm = Rhythm::new(job.interval, "");
     let seconds = u32::try_from(job.interval.as_secs()).unwrap_or(u32::MAX);
     let (calendar, step) = if seconds < 60 {
@@ -244,8 +244,8 @@ mod tests {
     }
 
     #[test]
-    fn a_service_that_only_sends_requests_has_a_user_for_each_run() {
-        let text = service(&job(), &Account::OfItsOwn);
+    fn service_that_only_sends_requests_has_a_dynamic_user() {
+        let text = service(&job(), &Account::Service);
         for line in
             ["DynamicUser=yes", "StateDirectory=tagship", "ConfigurationDirectory=tagship", "ProtectHome=yes"]
         {
@@ -254,32 +254,32 @@ mod tests {
     }
 
     #[test]
-    fn a_service_that_runs_commands_has_a_lasting_user_and_says_what_they_need() {
+    fn service_that_runs_commands_has_a_permanent_user_and_names_their_needs() {
         let mut job = job();
         job.commands = vec!["./deploy.sh".to_owned(), "docker".to_owned()];
-        let text = service(&job, &Account::OfItsOwn);
+        let text = service(&job, &Account::Service);
         assert!(lines(&text).contains(&"User=tagship") && !text.contains("DynamicUser"), "{text}");
         assert!(text.contains("# That user must be able to run ./deploy.sh docker\n"), "{text}");
         assert!(text.contains("#SupplementaryGroups=docker\n"), "{text}");
-        assert!(!text.contains("MemoryDenyWriteExecute"), "a command may have a compiler in it: {text}");
+        assert!(!text.contains("MemoryDenyWriteExecute"), "a command may have a JIT compiler: {text}");
     }
 
-    /// The unit of the Debian package is as locked up as the one that is printed.
+    /// The unit of the Debian package has the same sandbox as the printed one.
     #[test]
     fn packaged_service_has_the_sandbox_of_the_printed_one() {
         let mut job = job();
         job.commands = vec!["./deploy.sh".to_owned()];
         let packaged = include_str!("../../examples/package/tagship.service");
-        let sandbox = sandbox(&job, &Account::OfItsOwn);
+        let sandbox = sandbox(&job, &Account::Service);
         assert!(packaged.ends_with(&sandbox), "{packaged} does not end with:\n{sandbox}");
     }
 
     #[test]
-    fn what_commands_need_of_a_home_is_not_hidden_from_them() {
+    fn home_is_visible_to_commands_that_need_it() {
         let with = |change: &dyn Fn(&mut Job)| {
             let mut job = job();
             change(&mut job);
-            service(&job, &Account::OfItsOwn)
+            service(&job, &Account::Service)
         };
         assert!(with(&|job| job.commands = vec!["docker".to_owned()]).contains("\nProtectHome=yes\n"));
         for text in [
@@ -296,17 +296,17 @@ mod tests {
     }
 
     #[test]
-    fn what_not_everybody_may_read_wants_a_lasting_user() {
-        let text = service(&Job { is_private: true, ..job() }, &Account::OfItsOwn);
+    fn private_files_need_a_permanent_user() {
+        let text = service(&Job { is_private: true, ..job() }, &Account::Service);
         assert!(lines(&text).contains(&"User=tagship") && !text.contains("DynamicUser"), "{text}");
     }
 
     #[test]
-    fn a_program_that_prints_a_secret_has_a_lasting_user() {
+    fn program_that_prints_a_secret_needs_a_permanent_user() {
         let mut job = job();
         let argv = vec!["pass".to_owned(), "show".to_owned(), "git".to_owned()];
         job.secrets = vec![secret(SecretSource::Command { argv, dir: "/etc/tagship".into() })];
-        let text = service(&job, &Account::OfItsOwn);
+        let text = service(&job, &Account::Service);
         assert!(lines(&text).contains(&"User=tagship") && !text.contains("DynamicUser"), "{text}");
         assert!(text.contains("# That user must be able to run pass\n"), "{text}");
     }
@@ -316,7 +316,7 @@ mod tests {
         let mut job = job();
         job.secrets =
             ["git-token", "hc", "hc"].map(|name| secret(SecretSource::Credential(name.to_owned()))).into();
-        let text = service(&job, &Account::OfItsOwn);
+        let text = service(&job, &Account::Service);
         let loaded: Vec<&str> =
             lines(&text).into_iter().filter(|line| line.starts_with("LoadCredential=")).collect();
         assert_eq!(
@@ -326,16 +326,16 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_is_needed_must_be_given() {
+    fn required_variable_must_be_set() {
         let mut job = job();
         job.secrets = vec![secret(SecretSource::Env("GIT_TOKEN".to_owned()))];
-        assert!(service(&job, &Account::OfItsOwn).contains("\nEnvironmentFile=/etc/tagship/environment\n"));
+        assert!(service(&job, &Account::Service).contains("\nEnvironmentFile=/etc/tagship/environment\n"));
         job.secrets[0].is_optional = true;
-        assert!(service(&job, &Account::OfItsOwn).contains("\nEnvironmentFile=-/etc/tagship/environment\n"));
+        assert!(service(&job, &Account::Service).contains("\nEnvironmentFile=-/etc/tagship/environment\n"));
     }
 
     #[test]
-    fn what_is_at_home_can_be_read_and_a_dollar_is_a_character() {
+    fn home_is_readable_and_a_dollar_is_literal() {
         let mut job = job();
         job.config = "/home/ann/$5 50%/config.toml".to_owned();
         job.state = State::Configured("/srv/tagship/state.db".to_owned());
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timer_can_be_finer_than_a_minute() {
+    fn timer_can_be_shorter_than_a_minute() {
         for (seconds, calendar) in [(7, "*:*:0/6"), (30, "*:*:0/30"), (60, "*:*"), (900, "*:0/15")] {
             let mut job = job();
             job.interval = Duration::from_secs(seconds);

@@ -1,4 +1,4 @@
-//! Files and programs of secrets that give none, as far as that shows without reading a secret.
+//! Files and programs of secrets that are missing or unusable, as far as known without reading a secret.
 
 use std::io::ErrorKind;
 
@@ -7,10 +7,10 @@ use crate::file::{self, OddText};
 use crate::program;
 use crate::target::template::Template;
 
-/// Tells how a text is written.
+/// How many bytes are enough to detect the encoding of a text.
 const ENOUGH: u64 = 4;
 
-/// A warning for each secret whose file is not there, or no text of UTF-8, or whose program cannot be run.
+/// A warning for each secret whose file is missing or not UTF-8, or whose program cannot be run.
 pub(crate) fn absent(config: &Config) -> Vec<String> {
     let of_registries = config.registries.values().filter_map(|registry| match &registry.credential {
         CredentialSetting::Source(source) => {
@@ -29,14 +29,14 @@ pub(crate) fn absent(config: &Config) -> Vec<String> {
             _ => return None,
         };
         let shown = path.display();
-        // Nothing is taken out of a pipe.
+        // Reading from a pipe would remove its content.
         let first = if path.is_file() { ENOUGH } else { 0 };
         let error = match file::head(path, first) {
             Ok(head) => return Some(format!("{whose}: {shown} {}", OddText::of(&head)?.describe(path))),
             Err(error) => error,
         };
         match error.kind() {
-            // The configuration has a warning for it.
+            // The configuration warns of it.
             ErrorKind::NotFound if file::expanded(path).is_some() => None,
             ErrorKind::NotFound => Some(format!("{whose}: {shown} does not exist")),
             _ => Some(format!("{whose}: {shown} cannot be read: {error}")),

@@ -1,4 +1,4 @@
-//! What a registry is asked with, found once a run.
+//! The credentials of registries, each looked up once a run.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::docker::{DockerConfig, HUB, Place};
+use super::docker::{CredentialPlace, DockerConfig, HUB};
 use super::value::token;
 use super::{SecretError, keyring, source};
 use crate::config::{CredentialSetting, Location, RegistryConfig, RegistryKind, SecretSource, host};
@@ -18,13 +18,12 @@ use crate::reference::Repository;
 use crate::stop::Cutoff;
 use crate::target::Name;
 
-/// What a registry is asked with.
+/// The credential of a registry.
 #[derive(Clone)]
 pub(crate) struct Credential {
     pub(crate) username: Option<String>,
     pub(crate) token: SecretString,
-    /// The token is one for the token server only (`identitytoken` in docker's files): it is never
-    /// sent as a password.
+    /// Whether the token is only for the token server (`identitytoken` in docker's files): it is never sent as a password.
     pub(crate) is_identity: bool,
 }
 
@@ -35,7 +34,7 @@ impl fmt::Debug for Credential {
 }
 
 impl Credential {
-    /// What stands in an `Authorization` header: `Basic …`. Servers that go by the token alone take any user name.
+    /// The `Authorization` header: `Basic …`. Servers that check only the token accept any user name.
     pub(crate) fn basic(&self) -> String {
         format!("Basic {}", STANDARD.encode(self.pair()))
     }
@@ -47,34 +46,34 @@ impl Credential {
 }
 
 type Resolved = Result<Option<Credential>, SecretError>;
-/// Shared, so that waiting for one secret does not keep others from theirs.
+/// Shared, so that waiting for one secret does not block others.
 type Lazy = Arc<OnceLock<Resolved>>;
 
-/// The credential of one registry, or where a docker configuration tells repositories apart, those of it.
+/// The credential of one registry, or those of its repositories, if a docker configuration has entries for them.
 #[derive(Default)]
 pub(super) struct Credentials {
     docker: OnceLock<Result<DockerConfig, String>>,
-    /// Every other source has its one credential nowhere in a docker configuration.
-    found: Mutex<BTreeMap<Place, Found>>,
+    /// By place. A source other than a docker configuration has one credential, at [`CredentialPlace::Nowhere`].
+    found: Mutex<BTreeMap<CredentialPlace, Found>>,
 }
 
-/// A credential, once it was looked for.
+/// A credential and its lookup.
 #[derive(Default)]
 struct Found {
     lazy: Lazy,
-    /// It is not asked for again in this run.
+    /// It is not looked up again in this run.
     is_last: bool,
 }
 
 impl Credentials {
-    /// One that is known already.
+    /// A credential that is already known.
     pub(super) fn known(credential: Credential) -> Credentials {
         let lazy = Lazy::new(OnceLock::from(Ok(Some(credential))));
-        let found = BTreeMap::from([(Place::Nowhere, Found { lazy, is_last: true })]);
+        let found = BTreeMap::from([(CredentialPlace::Nowhere, Found { lazy, is_last: true })]);
         Credentials { docker: OnceLock::new(), found: Mutex::new(found) }
     }
 
-    /// Finds it at the first call; `learn` is told of it then.
+    /// Looks it up at the first call, and passes it to `learn`.
     pub(super) fn get(
         &self,
         registry: &RegistryConfig,
@@ -96,8 +95,8 @@ impl Credentials {
         .clone()
     }
 
-    /// The credential that takes the place of one that a server does not take any more: what a program gives can expire
-    /// in the middle of a run. Asked once a run; None: there is no other.
+    /// The credential that replaces one that a server rejects: a token from a program can expire during a run. Looked up once a
+    /// run; None: there is no other.
     pub(super) fn renew(
         &self,
         registry: &RegistryConfig,
@@ -109,14 +108,14 @@ impl Credentials {
         let (_, place) = self.place(registry, repository)?;
         let is_command =
             matches!(registry.credential, CredentialSetting::Source(SecretSource::Command { .. }));
-        if !is_command && !matches!(place, Place::Helper { .. }) {
+        if !is_command && !matches!(place, CredentialPlace::Helper { .. }) {
             return Ok(None);
         }
         let is_used = |found: &Credential| found.token.expose_secret() == used.token.expose_secret();
         {
             let mut found = self.found();
             let current = found.entry(place).or_default();
-            // Another thread may have renewed it already.
+            // Another thread may have renewed it.
             if let Some(Ok(Some(known))) = current.lazy.get()
                 && is_used(known)
             {
@@ -130,20 +129,20 @@ impl Credentials {
         Ok(renewed.filter(|renewed| !is_used(renewed)))
     }
 
-    /// Where the credential is, and the docker configuration that says so.
+    /// Where the credential is, and the docker configuration that contains it.
     fn place(
         &self,
         registry: &RegistryConfig,
         repository: Option<&Repository>,
-    ) -> Result<(Option<&DockerConfig>, Place), SecretError> {
+    ) -> Result<(Option<&DockerConfig>, CredentialPlace), SecretError> {
         let CredentialSetting::Source(SecretSource::DockerConfig(path)) = &registry.credential else {
-            return Ok((None, Place::Nowhere));
+            return Ok((None, CredentialPlace::Nowhere));
         };
         let config = self.docker(path).map_err(|error| of(registry, error.into()))?;
         Ok((Some(config), config.place(&docker_host(registry), repository.map(Repository::as_str))))
     }
 
-    fn found(&self) -> MutexGuard<'_, BTreeMap<Place, Found>> {
+    fn found(&self) -> MutexGuard<'_, BTreeMap<CredentialPlace, Found>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -159,7 +158,7 @@ fn of(registry: &RegistryConfig, error: SecretError) -> SecretError {
 fn find(registry: &RegistryConfig, cutoff: &Cutoff) -> Result<Option<Credential>, SecretError> {
     let credential =
         |token: SecretString| Credential { username: registry.username.clone(), token, is_identity: false };
-    let of_entry = |entry: keyring::Entry| Credential {
+    let of_entry = |entry: keyring::KeyringEntry| Credential {
         username: registry.username.clone().or(entry.username),
         token: entry.token,
         is_identity: false,
@@ -182,7 +181,7 @@ fn find(registry: &RegistryConfig, cutoff: &Cutoff) -> Result<Option<Credential>
     }
 }
 
-/// What a docker configuration calls the registry: its host, and its port where it has one of its own.
+/// The registry's name in a docker configuration: its host, and its port if that is not the default.
 pub(super) fn docker_host(registry: &RegistryConfig) -> String {
     match &registry.location {
         _ if registry.kind == RegistryKind::Dockerhub => HUB.to_owned(),

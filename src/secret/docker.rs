@@ -1,5 +1,5 @@
-//! Credentials as docker and podman keep them: `config.json` and `auth.json`, and the programs that they name.
-//! The formats: docker/cli `cli/config/configfile`, docker/docker-credential-helpers, containers-auth.json(5).
+//! Credentials of docker and podman: `config.json` and `auth.json`, and their credential helpers. Formats: docker/cli
+//! `cli/config/configfile`, docker/docker-credential-helpers, containers-auth.json(5).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,24 +12,24 @@ use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
-use super::program::{self, Fault};
+use super::program::{self, ProgramError};
 use super::value::token;
 use super::{Credential, SecretError};
 use crate::file;
 use crate::stop::Cutoff;
 
-/// What Docker Hub is called in these files.
+/// Docker Hub's name in these files.
 const HUB_KEY: &str = "https://index.docker.io/v1/";
-/// What it is called here, and by podman.
+/// Docker Hub's name in tagship and podman.
 pub(crate) const HUB: &str = "docker.io";
-/// The names of one and the same.
+/// All names of Docker Hub.
 const HUB_NAMES: [&str; 3] = [HUB, "index.docker.io", "registry-1.docker.io"];
-/// What a helper calls the user of an identity token.
+/// The user name that a helper gives with an identity token.
 const IDENTITY_USER: &str = "<token>";
 const HELPER_TIMEOUT: Duration = Duration::from_secs(10);
 const LONGEST: u64 = 1024 * 1024;
 
-/// A docker or podman configuration, as far as it is about credentials.
+/// The credentials of a docker or podman configuration.
 pub(super) struct DockerConfig {
     path: PathBuf,
     file: File,
@@ -52,13 +52,13 @@ struct Entry {
     identitytoken: Option<SecretString>,
 }
 
-/// Where the configuration has a credential.
+/// Where a credential is in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
+pub(super) enum CredentialPlace {
     Nowhere,
     /// The key of an entry of `auths`.
     Entry(String),
-    /// A helper's name, the server it is asked for, and the entry where it has none.
+    /// A helper's name, the server to ask it for, and the entry to use if the helper is missing.
     Helper {
         name: String,
         server: String,
@@ -78,15 +78,15 @@ impl DockerConfig {
     /// Reads the file.
     ///
     /// # Errors
-    /// What is wrong with it, never what it holds.
+    /// The file is invalid; the error contains nothing of it.
     pub(super) fn read(path: &Path) -> Result<DockerConfig, String> {
         let shown = path.display();
         let bytes = file::read(path, LONGEST).map_err(|error| format!("{shown} cannot be read: {error}"))?;
         let bytes = Zeroizing::new(bytes);
-        // serde_json's own text repeats values.
+        // The messages of serde_json contain values.
         let file = serde_json::from_slice(file::unmarked(&bytes)).map_err(|error| {
             format!(
-                "{shown} is no docker configuration: see line {}, column {}",
+                "{shown} is not a docker configuration: see line {}, column {}",
                 error.line(),
                 error.column()
             )
@@ -94,8 +94,8 @@ impl DockerConfig {
         Ok(DockerConfig { path: path.to_owned(), file })
     }
 
-    /// Where the credential of a server (`host` or `host:port`) is, or that of a repository on it.
-    pub(super) fn place(&self, host: &str, repository: Option<&str>) -> Place {
+    /// Where the credential of a server (`host` or `host:port`), or of one of its repositories, is.
+    pub(super) fn place(&self, host: &str, repository: Option<&str>) -> CredentialPlace {
         let entry = self.entry(host, repository);
         let helpers = self.file.cred_helpers.iter().flatten();
         let own = helpers.filter(|(key, _)| same(&host_of(key), host)).map(|(_, name)| name).next();
@@ -103,13 +103,13 @@ impl DockerConfig {
         match own.or(store).filter(|name| !name.is_empty()) {
             Some(name) => {
                 let server = if host == HUB { HUB_KEY } else { host };
-                Place::Helper { name: name.clone(), server: server.to_owned(), entry }
+                CredentialPlace::Helper { name: name.clone(), server: server.to_owned(), entry }
             }
-            None => entry.map_or(Place::Nowhere, Place::Entry),
+            None => entry.map_or(CredentialPlace::Nowhere, CredentialPlace::Entry),
         }
     }
 
-    /// The key with the longest path that is the server's or the repository's.
+    /// The key with the longest path that matches the server or the repository.
     fn entry(&self, host: &str, repository: Option<&str>) -> Option<String> {
         let wanted = repository.map(|repository| format!("{repository}/")).unwrap_or_default();
         let fits = |(key, entry): &(&String, &Option<Entry>)| {
@@ -125,19 +125,19 @@ impl DockerConfig {
     /// The credential at a place; None: there is none.
     ///
     /// # Errors
-    /// The entry is no user name and password, or the helper fails.
+    /// The entry is not a user name and password, or the helper fails.
     pub(super) fn credential(
         &self,
-        place: &Place,
+        place: &CredentialPlace,
         cutoff: &Cutoff,
     ) -> Result<Option<Credential>, SecretError> {
         match place {
-            Place::Nowhere => Ok(None),
-            Place::Entry(key) => Ok(Some(self.of_entry(key)?)),
-            Place::Helper { name, server, entry } => match (ask(name, server, cutoff), entry) {
+            CredentialPlace::Nowhere => Ok(None),
+            CredentialPlace::Entry(key) => Ok(Some(self.of_entry(key)?)),
+            CredentialPlace::Helper { name, server, entry } => match (ask(name, server, cutoff), entry) {
                 (Ok(Some(credential)), _) => Ok(Some(credential)),
-                // A file from a machine that has the helper.
-                (Err(Fault::Missing(_)), Some(key)) => Ok(Some(self.of_entry(key)?)),
+                // The file comes from a machine that has the helper.
+                (Err(ProgramError::Missing(_)), Some(key)) => Ok(Some(self.of_entry(key)?)),
                 (Err(fault), _) => Err(fault.into()),
                 (Ok(None), entry) => Ok(entry.as_ref().map(|key| self.of_entry(key)).transpose()?),
             },
@@ -146,7 +146,7 @@ impl DockerConfig {
 
     fn of_entry(&self, key: &str) -> Result<Credential, String> {
         let fault =
-            || format!("{}: the entry {key} of auths is no user name and password", self.path.display());
+            || format!("{}: the entry {key} of auths is not a user name and password", self.path.display());
         let accept =
             |value: &str| token(value, &format!("{}: the entry {key} of auths", self.path.display()));
         let entry = self.file.auths.as_ref().and_then(|auths| auths.get(key)?.as_ref()).ok_or_else(fault)?;
@@ -185,17 +185,17 @@ fn some(value: Option<&SecretString>) -> Option<&SecretString> {
     value.filter(|value| !value.expose_secret().is_empty())
 }
 
-/// Asks a helper (`docker-credential-NAME get`). None: it has no credential of this server.
-fn ask(name: &str, server: &str, cutoff: &Cutoff) -> Result<Option<Credential>, Fault> {
+/// Runs a helper (`docker-credential-NAME get`). None: it has no credential for this server.
+fn ask(name: &str, server: &str, cutoff: &Cutoff) -> Result<Option<Credential>, ProgramError> {
     let program = format!("docker-credential-{name}");
     if name.contains('/') {
-        return Err(format!("{program:?} is no name of a credential helper").into());
+        return Err(format!("{program:?} is not the name of a credential helper").into());
     }
     let mut command = Command::new(&program);
     command.arg("get");
     let output = program::run(command, &program, server, HELPER_TIMEOUT, cutoff, ToString::to_string)?;
     if !output.status.success() {
-        // Helpers say what is wrong on standard output.
+        // Helpers print errors to standard output.
         let said = if output.stdout.contains("\"Secret\"") { "" } else { output.stdout.trim() };
         if said.to_ascii_lowercase().contains("credentials not found") {
             return Ok(None);
@@ -205,7 +205,7 @@ fn ask(name: &str, server: &str, cutoff: &Cutoff) -> Result<Option<Credential>, 
         return Err(format!("{program} get, asked for {server}, ended with {}{said}", output.status).into());
     }
     let answer: Answer = serde_json::from_str(&output.stdout)
-        .map_err(|_| format!("{program} get, asked for {server}, gave no user name and secret"))?;
+        .map_err(|_| format!("{program} get, asked for {server}, did not print a user name and secret"))?;
     if answer.secret.expose_secret().is_empty() {
         return Ok(None);
     }
@@ -215,14 +215,14 @@ fn ask(name: &str, server: &str, cutoff: &Cutoff) -> Result<Option<Credential>, 
     Ok(Some(Credential { username: username.filter(|_| !is_identity), token, is_identity }))
 }
 
-/// Without scheme and path, Docker Hub by one name.
+/// A key without scheme and path; all names of Docker Hub become one.
 fn host_of(key: &str) -> String {
     let rest = key.split_once("://").map_or(key, |(_, rest)| rest);
     let host = rest.split('/').next().unwrap_or_default();
     if HUB_NAMES.contains(&host) { HUB.to_owned() } else { host.to_owned() }
 }
 
-/// The path of a podman key (`quay.io/acme`). In docker's, which are addresses, it means nothing.
+/// The path of a podman key (`quay.io/acme`). Docker's keys are addresses, and their paths have no meaning.
 fn path_of(key: &str) -> &str {
     let path = key.split_once('/').map_or("", |(_, path)| path).trim_matches('/');
     if key.contains("://") || ["v1", "v2"].contains(&path) { "" } else { path }
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn the_entry_with_the_longest_path_is_the_one() {
+    fn entry_with_the_longest_path_is_used() {
         let config = config(
             r#"{"auths": {
                 "https://index.docker.io/v1/": {"auth": "YQ=="},
@@ -270,13 +270,14 @@ mod tests {
             ("git.example.com", Some("acme/shop"), None),
             ("old.example.com", Some("v2/shop"), Some("Old.example.com/v2")),
         ] {
-            let expected = expected.map_or(Place::Nowhere, |key| Place::Entry(key.to_owned()));
+            let expected =
+                expected.map_or(CredentialPlace::Nowhere, |key| CredentialPlace::Entry(key.to_owned()));
             assert_eq!(config.place(host, repository), expected, "{host} {repository:?}");
         }
     }
 
     #[test]
-    fn a_helper_of_the_server_goes_before_the_store_and_both_before_an_entry() {
+    fn helper_of_the_server_comes_before_the_store_and_both_before_an_entry() {
         let config = config(
             r#"{"auths": {"b.example.com": {"auth": "YTpi"}}, "credsStore": "desktop",
                 "credHelpers": {"a.example.com": "gcloud", "docker.io": "hub"}}"#,
@@ -286,18 +287,18 @@ mod tests {
             ("docker.io", "hub", HUB_KEY, None),
             ("b.example.com", "desktop", "b.example.com", Some("b.example.com".to_owned())),
         ] {
-            let expected = Place::Helper { name: name.into(), server: server.into(), entry };
+            let expected = CredentialPlace::Helper { name: name.into(), server: server.into(), entry };
             assert_eq!(config.place(host, None), expected, "{host}");
         }
     }
 
     #[test]
-    fn an_entry_is_a_user_name_and_a_password_in_any_of_its_forms() {
+    fn entry_is_read_in_any_of_its_forms() {
         for (entry, expected) in [
-            // ci:pa:ss, and the same as old versions padded it.
+            // ci:pa:ss, and the same with the padding of old versions.
             (r#"{"auth": "Y2k6cGE6c3M="}"#, Some(("ci", "pa:ss"))),
             (r#"{"auth": "Y2k6cGE6c3MAAA=="}"#, Some(("ci", "pa:ss"))),
-            // As base64 wraps it.
+            // As `base64` wraps it.
             (r#"{"auth": "Y2k6\ncGE6\r\nc3M=\n"}"#, Some(("ci", "pa:ss"))),
             (r#"{"username": "ci", "password": "pa:ss"}"#, Some(("ci", "pa:ss"))),
             (
@@ -313,28 +314,29 @@ mod tests {
                 config.credential(&place, &Cutoff::default()).map(pair).map_err(|error| error.to_string());
             let expected =
                 expected.map(|(username, token)| Some((username.to_owned(), token.to_owned()))).ok_or(
-                    "config.json: the entry r.example.com of auths is no user name and password".to_owned(),
+                    "config.json: the entry r.example.com of auths is not a user name and password"
+                        .to_owned(),
                 );
             assert_eq!(found, expected, "{entry}");
         }
     }
 
     #[test]
-    fn a_file_that_cannot_be_understood_is_not_repeated() {
+    fn error_of_an_invalid_file_contains_nothing_of_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.json");
         fs::write(&path, "{\"auths\": {\"r.example.com\": \"planted-password\"}}").unwrap();
         let error = DockerConfig::read(&path).err().unwrap();
-        assert_eq!(error, format!("{} is no docker configuration: see line 1, column 46", path.display()));
+        assert_eq!(error, format!("{} is not a docker configuration: see line 1, column 46", path.display()));
     }
 
     #[test]
-    fn a_helper_has_a_plain_name() {
+    fn helper_needs_a_plain_name() {
         let error = ask("../../bin/x", "r.example.com", &Cutoff::default()).err();
         let error = error.map(|fault| SecretError::from(fault).to_string());
         assert_eq!(
             error.as_deref(),
-            Some("\"docker-credential-../../bin/x\" is no name of a credential helper")
+            Some("\"docker-credential-../../bin/x\" is not the name of a credential helper")
         );
     }
 }

@@ -1,4 +1,4 @@
-//! What is doubtful about the files that hold secrets, without taking any out of them.
+//! Warnings about files with secrets, without reading a secret.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,14 +6,13 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::credential::docker_host;
-use super::docker::{DockerConfig, Place};
+use super::docker::{CredentialPlace, DockerConfig};
 use crate::config::{Config, CredentialSetting, RegistryKind, SecretSource};
 
 const READ_BY_OTHERS: u32 = 0o004;
 const ENTERED_BY_OTHERS: u32 = 0o001;
 
-/// A warning for each file that the configuration takes secrets from and others can read. (A group that can
-/// read may well be meant to.)
+/// A warning for each file with a secret that every user can read. (Read access of the group may be intended.)
 pub(crate) fn exposed(config: &Config) -> Vec<String> {
     let of_registries = config.registries.values().filter_map(|registry| match &registry.credential {
         CredentialSetting::Source(source) => Some(source),
@@ -35,8 +34,8 @@ pub(crate) fn exposed(config: &Config) -> Vec<String> {
     files.into_iter().filter(|path| is_exposed(path)).map(warning).collect()
 }
 
-/// A warning for each image whose registry is to have its token from a docker configuration that has none of it:
-/// it is asked with nobody's rights, which may not be what was meant.
+/// A warning for each image whose registry takes its token from a docker configuration without an entry for it: access
+/// is anonymous, which may not be intended.
 pub(crate) fn without_entry(config: &Config) -> Vec<String> {
     let mut warnings = BTreeSet::new();
     for target in config.all_targets() {
@@ -45,16 +44,16 @@ pub(crate) fn without_entry(config: &Config) -> Vec<String> {
             continue;
         };
         let host = docker_host(registry);
-        // Gitea's tokens are for the whole server.
+        // Gitea's tokens are valid for the whole server.
         let repository =
             Some(target.image.repository.as_str()).filter(|_| registry.kind != RegistryKind::Gitea);
         warnings.extend(match DockerConfig::read(path) {
             Err(error) => Some(format!("the token of the registry {}: {error}", registry.name)),
             Ok(found) => {
                 let place = found.place(&host, repository);
-                (place == Place::Nowhere).then(|| {
+                (place == CredentialPlace::Nowhere).then(|| {
                     format!(
-                        "{} has no entry of {host} and names no helper: the registry {} is asked with nobody's rights\n    docker login {host}, or anonymous = true",
+                        "{} has no entry for {host} and names no credential helper: anonymous access to the registry {}\n    docker login {host}, or anonymous = true",
                         path.display(),
                         registry.name
                     )
@@ -65,9 +64,9 @@ pub(crate) fn without_entry(config: &Config) -> Vec<String> {
     warnings.into_iter().collect()
 }
 
-/// Whether the file can be read, and each folder above it entered, by everyone.
+/// Whether everyone can read the file and enter each folder above it.
 fn is_exposed(path: &Path) -> bool {
-    // Links are judged by what they lead to: Kubernetes and systemd mount secrets as links.
+    // Links count as the file they point to: Kubernetes and systemd mount secrets as links.
     let Ok(real) = fs::canonicalize(path) else {
         return false;
     };

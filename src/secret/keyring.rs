@@ -1,5 +1,5 @@
-//! Entries of the Secret Service: service `tagship`, user name as the entry is called. Asked on a thread of its
-//! own, for a bus socket that nobody answers blocks for ever.
+//! Entries of the Secret Service: the service is `tagship`, the user name is the entry's name. Runs in its own thread,
+//! because a bus socket without a reader blocks forever.
 
 use secrecy::SecretString;
 
@@ -9,9 +9,9 @@ use super::value::{Accept, token};
 #[cfg(feature = "keyring")]
 use crate::stop::Cutoff;
 
-/// What `tagship login` keeps.
-pub(super) struct Entry {
-    /// Where the registry wants one.
+/// What `tagship login` stores.
+pub(super) struct KeyringEntry {
+    /// For registries that need one.
     pub(super) username: Option<String>,
     pub(super) token: SecretString,
 }
@@ -30,16 +30,16 @@ mod service {
 
     use crate::stop::{Cutoff, TICK};
 
-    /// Reading: under cron nobody is there to unlock it, and a machine that is busy takes seconds to answer.
+    /// For reading: under cron no person can unlock the keyring, but a busy machine takes seconds to answer.
     pub(super) const PATIENCE: Duration = Duration::from_secs(5);
-    /// Writing: someone may have to type the keyring's password.
+    /// For writing: a person may have to type the keyring's password.
     pub(super) const PATIENCE_WITH_PEOPLE: Duration = Duration::from_secs(60);
-    /// The attribute that holds the user name at the registry (`username` is the entry's name).
+    /// The attribute for the user name at the registry (`username` is the entry's name).
     const LOGIN: &str = "login";
 
-    pub(super) enum Failure {
+    pub(super) enum KeyringError {
         NoEntry,
-        /// It cannot be asked, or does not answer.
+        /// The keyring is unavailable, or does not answer.
         Unusable(String),
         /// tagship was told to stop.
         CutShort,
@@ -47,7 +47,7 @@ mod service {
 
     pub(super) type Found = (Zeroizing<String>, Option<String>);
 
-    pub(super) fn read(name: &str, cutoff: &Cutoff) -> Result<Found, Failure> {
+    pub(super) fn read(name: &str, cutoff: &Cutoff) -> Result<Found, KeyringError> {
         ask(name, PATIENCE, cutoff, |entry| {
             let value = Zeroizing::new(entry.get_password()?);
             Ok((value, entry.inner.get_attributes()?.remove(LOGIN).filter(|login| !login.is_empty())))
@@ -59,7 +59,7 @@ mod service {
         username: Option<&str>,
         token: &str,
         cutoff: &Cutoff,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), KeyringError> {
         let (token, username) = (Zeroizing::new(token.to_owned()), username.unwrap_or_default().to_owned());
         ask(name, PATIENCE_WITH_PEOPLE, cutoff, move |entry| {
             entry.set_password(&token)?;
@@ -67,11 +67,11 @@ mod service {
         })
     }
 
-    pub(super) fn delete(name: &str) -> Result<(), Failure> {
+    pub(super) fn delete(name: &str) -> Result<(), KeyringError> {
         ask(name, PATIENCE_WITH_PEOPLE, &Cutoff::default(), |entry| entry.delete_credential())
     }
 
-    /// Why this session can have no keyring: the environment names no session bus.
+    /// Why this session has no keyring: the environment names no session bus.
     pub(in crate::secret) fn missing() -> Option<&'static str> {
         let named = env::var_os("DBUS_SESSION_BUS_ADDRESS").is_some()
             || env::var_os("XDG_RUNTIME_DIR").is_some_and(|folder| Path::new(&folder).join("bus").exists());
@@ -83,46 +83,48 @@ mod service {
         patience: Duration,
         cutoff: &Cutoff,
         question: impl FnOnce(&Entry) -> keyring::v1::Result<T> + Send + 'static,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, KeyringError> {
         let (sender, receiver) = channel();
         let name = name.to_owned();
         let asked = thread::Builder::new().spawn(move || {
             let answer = Entry::new("tagship", &name).and_then(|entry| question(&entry));
             let _ = sender.send(answer.map_err(|error| match (error, Entry::store_status()) {
-                (Error::NoEntry, _) => Failure::NoEntry,
-                (Error::NoDefaultStore, Err(cause)) => Failure::Unusable(cause.to_string()),
-                (error, _) => Failure::Unusable(error.to_string()),
+                (Error::NoEntry, _) => KeyringError::NoEntry,
+                (Error::NoDefaultStore, Err(cause)) => KeyringError::Unusable(cause.to_string()),
+                (error, _) => KeyringError::Unusable(error.to_string()),
             }));
         });
-        asked.map_err(|error| Failure::Unusable(format!("no thread can be started: {error}")))?;
+        asked.map_err(|error| KeyringError::Unusable(format!("could not start a thread: {error}")))?;
         let begun = Instant::now();
         let why = loop {
             match receiver.recv_timeout(TICK.min(patience)) {
                 Ok(answer) => return answer,
-                Err(RecvTimeoutError::Disconnected) => break "the question was not answered".to_owned(),
+                Err(RecvTimeoutError::Disconnected) => break "no answer".to_owned(),
                 Err(RecvTimeoutError::Timeout) if begun.elapsed() >= patience => {
                     break format!("no answer within {patience:?}; is it locked?");
                 }
-                Err(RecvTimeoutError::Timeout) if cutoff.is_signalled() => return Err(Failure::CutShort),
+                Err(RecvTimeoutError::Timeout) if cutoff.is_signalled() => {
+                    return Err(KeyringError::CutShort);
+                }
                 Err(RecvTimeoutError::Timeout) => {}
             }
         };
-        Err(Failure::Unusable(why))
+        Err(KeyringError::Unusable(why))
     }
 }
 
 #[cfg(feature = "keyring")]
-impl service::Failure {
+impl service::KeyringError {
     fn of(self, name: &str) -> SecretError {
         let message = match self {
-            service::Failure::CutShort => {
-                let message = format!("the keyring was not waited for: {}", crate::stop::CutShort);
+            service::KeyringError::CutShort => {
+                let message = format!("gave up waiting for the keyring: {}", crate::stop::CutShort);
                 return SecretError { message, interrupted: true };
             }
-            service::Failure::NoEntry => format!(
-                "the keyring has no entry {name} of tagship; tagship login makes one for a registry, and secret-tool store --label tagship service tagship username {name} for anything else"
+            service::KeyringError::NoEntry => format!(
+                "the keyring has no entry {name} of tagship; to add one for a registry: tagship login; for any other secret: secret-tool store --label tagship service tagship username {name}"
             ),
-            service::Failure::Unusable(cause) => format!(
+            service::KeyringError::Unusable(cause) => format!(
                 "the keyring is not available ({cause}); cron has no session bus: keep the token in a file or a systemd credential"
             ),
         };
@@ -133,40 +135,44 @@ impl service::Failure {
 #[cfg(feature = "keyring")]
 pub(super) use service::missing;
 
-/// An entry that is named in the configuration.
+/// An entry named in the configuration.
 ///
 /// # Errors
-/// There is none, or no keyring; the text says what to use instead.
+/// There is no such entry, or no keyring; the text says what to use instead.
 #[cfg(feature = "keyring")]
-pub(super) fn read(name: &str, accept: Accept, cutoff: &Cutoff) -> Result<Entry, SecretError> {
+pub(super) fn read(name: &str, accept: Accept, cutoff: &Cutoff) -> Result<KeyringEntry, SecretError> {
     of_found(service::read(name, cutoff).map_err(|failure| failure.of(name))?, name, accept)
 }
 
 #[cfg(feature = "keyring")]
-fn of_found((value, username): service::Found, name: &str, accept: Accept) -> Result<Entry, SecretError> {
-    Ok(Entry { username, token: accept(&value, &format!("the keyring's entry {name}"))? })
+fn of_found(
+    (value, username): service::Found,
+    name: &str,
+    accept: Accept,
+) -> Result<KeyringEntry, SecretError> {
+    Ok(KeyringEntry { username, token: accept(&value, &format!("the keyring's entry {name}"))? })
 }
 
-/// The token of a registry that may be there. Looked for, not asked for: a missing keyring is not a fault.
+/// The entry of a registry, if there is one. Optional: a missing keyring is not an error.
 ///
 /// # Errors
-/// tagship was told to stop, or what is there cannot be a token.
+/// tagship was told to stop, or the entry is not a valid token.
 #[cfg(feature = "keyring")]
-pub(super) fn search(name: &str, cutoff: &Cutoff) -> Result<Option<Entry>, SecretError> {
+pub(super) fn search(name: &str, cutoff: &Cutoff) -> Result<Option<KeyringEntry>, SecretError> {
     if missing().is_some() {
         return Ok(None);
     }
     match service::read(name, cutoff) {
         Ok(found) => of_found(found, name, token).map(Some),
-        Err(failure @ service::Failure::CutShort) => Err(failure.of(name)),
+        Err(failure @ service::KeyringError::CutShort) => Err(failure.of(name)),
         Err(_) => Ok(None),
     }
 }
 
-/// Puts an entry there, or changes it.
+/// Adds or changes an entry.
 ///
 /// # Errors
-/// The keyring cannot be asked.
+/// The keyring does not answer.
 #[cfg(feature = "keyring")]
 pub(super) fn write(
     name: &str,
@@ -177,15 +183,15 @@ pub(super) fn write(
     service::write(name, username, token, cutoff).map_err(|failure| failure.of(name))
 }
 
-/// Takes an entry away; false: there was none.
+/// Removes an entry; false: there was none.
 ///
 /// # Errors
-/// The keyring cannot be asked.
+/// The keyring does not answer.
 #[cfg(feature = "keyring")]
 pub(super) fn delete(name: &str) -> Result<bool, SecretError> {
     match service::delete(name) {
         Ok(()) => Ok(true),
-        Err(service::Failure::NoEntry) => Ok(false),
+        Err(service::KeyringError::NoEntry) => Ok(false),
         Err(failure) => Err(failure.of(name)),
     }
 }
@@ -193,7 +199,7 @@ pub(super) fn delete(name: &str) -> Result<bool, SecretError> {
 #[cfg(not(feature = "keyring"))]
 mod without {
     use super::super::value::Accept;
-    use super::{Entry, SecretError};
+    use super::{KeyringEntry, SecretError};
     use crate::stop::Cutoff;
 
     const WITHOUT: &str =
@@ -207,11 +213,14 @@ mod without {
         _name: &str,
         _accept: Accept,
         _cutoff: &Cutoff,
-    ) -> Result<Entry, SecretError> {
+    ) -> Result<KeyringEntry, SecretError> {
         Err(WITHOUT.to_owned().into())
     }
 
-    pub(in crate::secret) fn search(_name: &str, _cutoff: &Cutoff) -> Result<Option<Entry>, SecretError> {
+    pub(in crate::secret) fn search(
+        _name: &str,
+        _cutoff: &Cutoff,
+    ) -> Result<Option<KeyringEntry>, SecretError> {
         Ok(None)
     }
 

@@ -1,4 +1,4 @@
-//! Keeping values out of text: raw and in the forms that they take on their way.
+//! Masks secrets in text: raw, and in the forms in which they are sent.
 
 use std::ops::Range;
 
@@ -9,26 +9,26 @@ use url::{Position, Url};
 
 const MASK: &str = "***";
 
-/// A shorter value would shred text that has nothing to do with it, and is no secret worth the name.
+/// A shorter value would be masked in unrelated text, and is too short for a secret.
 const SHORTEST: usize = 4;
 
-/// A value that a server gave may be a number or a word: a shorter one is taken for that, not for a credential.
+/// A value from a server may be a number or a word. A shorter one is not treated as a credential.
 const SHORTEST_LEARNED: usize = 8;
 
-/// Where a text from outside was cut before it came here: the rest of a value may be missing there.
+/// Where a text was cut: a secret at the cut may be incomplete.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Cut {
     pub(super) before: bool,
     pub(super) behind: bool,
 }
 
-/// The texts that are not to be seen, longest first.
+/// The texts to mask, longest first.
 #[derive(Default)]
 pub(crate) struct Masks(Vec<SecretString>);
 
 impl Masks {
-    /// Adds a value: as it is, line by line, and as it comes back from those it is sent to: percent-encoded, escaped in
-    /// JSON, as a part of a URL, and if it is a URL, its parts.
+    /// Adds a value: as it is, line by line, percent-encoded, escaped in JSON, as a part of a URL, and, if it is a URL, its
+    /// parts.
     pub(crate) fn add(&mut self, value: &str) {
         let mut forms = written(value);
         forms.extend(value.lines().map(str::to_owned));
@@ -42,14 +42,14 @@ impl Masks {
         self.extend(forms);
     }
 
-    /// Adds a value of an answer that is used as a credential, unless it is too short for one.
+    /// Adds a value of a response that is used as a credential, unless it is too short.
     pub(crate) fn add_learned(&mut self, value: &str) {
         if value.len() >= SHORTEST_LEARNED {
             self.add(value);
         }
     }
 
-    /// Adds what a user name and a token, `user:token`, are in a Basic header.
+    /// Adds the Basic header of `user:token`.
     pub(super) fn add_pair(&mut self, pair: &str) {
         self.extend(basic(pair));
     }
@@ -64,7 +64,7 @@ impl Masks {
         self.0.sort_by_key(|form| std::cmp::Reverse(form.expose_secret().len()));
     }
 
-    /// Where values stand in a text, and where a cut may have left a part of one. Ranges may overlap.
+    /// The ranges of values in a text, and of possible parts of one at a cut. Ranges may overlap.
     pub(crate) fn find(&self, text: &str, cut: Cut) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         for form in self.0.iter().map(SecretString::expose_secret) {
@@ -91,7 +91,7 @@ impl Masks {
     }
 }
 
-/// The text with `***` in place of each range; those that overlap are one.
+/// The text with `***` in place of each range; overlapping ranges are merged.
 pub(super) fn covered(text: &str, mut ranges: Vec<Range<usize>>) -> String {
     ranges.sort_by_key(|range| range.start);
     let mut covered = String::with_capacity(text.len());
@@ -109,12 +109,12 @@ pub(super) fn covered(text: &str, mut ranges: Vec<Range<usize>>) -> String {
     covered
 }
 
-/// A text as those write it who repeat it.
+/// The encodings in which a server may repeat a text.
 fn written(value: &str) -> Vec<String> {
     vec![
         value.to_owned(),
         json_escaped(value, |_| false),
-        // Go writes what HTML would read, PHP slashes and, as Python, what is beyond ASCII.
+        // Go escapes characters of HTML; PHP escapes slashes; PHP and Python escape non-ASCII characters.
         json_escaped(value, |character| "<>&\u{2028}\u{2029}".contains(character)),
         json_escaped(value, |character| !character.is_ascii()),
         json_escaped(value, |character| !character.is_ascii()).replace('/', "\\/"),
@@ -124,11 +124,11 @@ fn written(value: &str) -> Vec<String> {
     ]
 }
 
-/// What is the same of its Base64 whatever stands before and behind it: the user name of Basic credentials.
+/// The part of its Base64 that does not depend on the text around it, such as the user name of Basic credentials.
 fn in_base64(value: &str) -> [String; 3] {
     [0, 1, 2].map(|shift| {
         let encoded = STANDARD_NO_PAD.encode([&b"  "[..shift], value.as_bytes()].concat());
-        // The first and last characters also hold bits of their neighbours.
+        // The first and last characters contain bits of the text around it.
         let start = [0, 2, 3][shift];
         encoded[start..encoded.len() - 1].to_owned()
     })
@@ -138,7 +138,7 @@ fn basic(pair: &str) -> [String; 2] {
     [STANDARD.encode(pair), STANDARD_NO_PAD.encode(pair)]
 }
 
-/// What the URL parser makes of a value in a path and in a query: it writes some characters in another way.
+/// The value in a path and in a query, with the characters that the URL parser rewrites.
 fn in_url(value: &str) -> Vec<String> {
     let parsed = |before: &str| {
         let url = Url::parse(&format!("http://h{before}{value}")).ok()?;
@@ -147,8 +147,8 @@ fn in_url(value: &str) -> Vec<String> {
     ["/", "/?"].into_iter().filter_map(parsed).collect()
 }
 
-/// What a secret URL sends: the URL as it is sent, its path and query, its user and password and the Basic credentials
-/// that they are, and the values of its query. None of any other text.
+/// The parts of a secret URL: the URL as it is sent, its path and query, its user and password and their Basic
+/// credentials, and the values of its query. None: the text is not a URL.
 fn of_url(value: &str) -> Vec<String> {
     let Some(url) = Url::parse(value.trim()).ok().filter(Url::has_host) else {
         return Vec::new();
@@ -179,7 +179,7 @@ fn decoded(text: &str) -> String {
     percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// As it stands in a JSON string, these characters as `\u0026`.
+/// The text in a JSON string, with these characters as `\u0026`.
 fn json_escaped(value: &str, is_escaped: impl Fn(char) -> bool) -> String {
     let json = serde_json::Value::from(value).to_string();
     let mut escaped = String::with_capacity(json.len());
@@ -195,7 +195,7 @@ fn json_escaped(value: &str, is_escaped: impl Fn(char) -> bool) -> String {
     escaped
 }
 
-/// Everything but RFC 3986's unreserved characters, in either case of hexadecimal digits.
+/// Encodes everything but RFC 3986's unreserved characters, with hexadecimal digits in upper and in lower case.
 fn percent_encoded(value: &str, lower: bool) -> String {
     let mut encoded = String::with_capacity(value.len());
     for byte in value.bytes() {
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_masked_as_other_languages_write_it_in_json() {
+    fn value_is_masked_as_other_languages_escape_it_in_json() {
         let mut masks = Masks::default();
         masks.add("a<b>&/\"wörd 🔑\"");
         for text in [
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_value_goes_first_and_short_ones_are_left() {
+    fn longest_value_is_masked_first_and_short_ones_are_not() {
         let mut masks = Masks::default();
         masks.add("secret");
         masks.add("secret-and-more");
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn overlapping_values_leave_nothing_of_each_other() {
+    fn overlapping_values_are_masked_entirely() {
         let mut masks = Masks::default();
         masks.add("k7Qw2xVb");
         masks.add("2xVb9LmT");
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_value_at_a_cut_is_masked_and_elsewhere_it_is_text() {
+    fn part_of_a_value_is_masked_only_at_a_cut() {
         let mut masks = Masks::default();
         masks.add("k7Qw2xVb9LmT");
         let found = |text: &str, before, behind| covered(text, masks.find(text, Cut { before, behind }));
@@ -287,7 +287,7 @@ mod tests {
         assert_eq!(found("Qw2x", true, true), "Qw2x", "a value is longer than what is between two cuts");
     }
 
-    /// The URL parser writes some characters in another way, and a URL has parts.
+    /// The URL parser rewrites some characters, and a URL has parts.
     #[test]
     fn a_secret_url_is_masked_as_it_is_sent_and_in_its_parts() {
         let mut masks = Masks::default();
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_value_of_an_answer_is_no_credential() {
+    fn short_value_of_a_response_is_not_a_credential() {
         let mut masks = Masks::default();
         ["1", "true", "1234567", "k7Qw2xVb"].into_iter().for_each(|value| masks.add_learned(value));
         assert_eq!(mask(&masks, "1 true 1234567 k7Qw2xVb"), "1 true 1234567 ***");

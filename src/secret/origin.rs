@@ -1,12 +1,12 @@
-//! Where the secrets of a configuration come from, for people. Nothing is resolved, and no value is near.
+//! Describes the sources of all secrets, for people. Reads no secret.
 
 use std::env;
 
 use super::credential::{docker_host, variable_of};
-use super::docker::{DockerConfig, Place};
+use super::docker::{CredentialPlace, DockerConfig};
 use crate::config::{Config, CredentialSetting, Location, RegistryConfig, SecretSource};
 
-/// What each registry is asked with, then each secret, and where it comes from.
+/// The source of each registry's credential, then of each secret.
 pub(crate) fn origins(config: &Config) -> Vec<(String, String)> {
     let registries = config
         .registries
@@ -19,18 +19,18 @@ pub(crate) fn origins(config: &Config) -> Vec<(String, String)> {
 fn of_registry(registry: &RegistryConfig) -> String {
     match &registry.credential {
         _ if matches!(registry.location, Location::Folder(_)) => {
-            "nowhere: a folder asks for no credential".to_owned()
+            "none: a folder needs no credential".to_owned()
         }
-        CredentialSetting::Anonymous => {
-            "nowhere: it is asked with nobody's rights (anonymous = true)".to_owned()
-        }
+        CredentialSetting::Anonymous => "none: anonymous access (anonymous = true)".to_owned(),
         CredentialSetting::Source(SecretSource::DockerConfig(path)) => {
             let host = docker_host(registry);
             let found = match DockerConfig::read(path).map(|docker| docker.place(&host, None)) {
                 Err(error) => error,
-                Ok(Place::Nowhere) => format!("it has none for {host}: nobody's rights"),
-                Ok(Place::Entry(entry)) => format!("its entry {entry}"),
-                Ok(Place::Helper { name, server, .. }) => format!("docker-credential-{name} for {server}"),
+                Ok(CredentialPlace::Nowhere) => format!("it has no entry for {host}: anonymous access"),
+                Ok(CredentialPlace::Entry(entry)) => format!("its entry {entry}"),
+                Ok(CredentialPlace::Helper { name, server, .. }) => {
+                    format!("docker-credential-{name} for {server}")
+                }
             };
             format!("the docker configuration {}: {found}", path.display())
         }
@@ -41,7 +41,7 @@ fn of_registry(registry: &RegistryConfig) -> String {
                 return format!("the environment variable {variable}");
             }
             format!(
-                "the keyring's entry {}, if there is one, else nobody's rights ({variable} is not set here)",
+                "the keyring's entry {}, or anonymous access if there is none ({variable} is not set here)",
                 registry.name
             )
         }

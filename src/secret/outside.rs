@@ -1,5 +1,5 @@
-//! Text from outside: what a server answered, what a program printed. It becomes text to be shown at one place, with
-//! every secret masked before anything is cut.
+//! Text from outside: a server's answer, a program's output. There is one way to make it text to show, and that masks
+//! every secret before it cuts anything.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::mask::{Cut, covered};
 
-/// Bytes from outside, which may hold secrets. It cannot be printed: [`Redactor::redact`] makes text of it.
+/// Bytes from outside, which may contain secrets. They cannot be printed: [`Redactor::redact`] makes text of them.
 #[derive(Clone)]
 pub(crate) struct Outside<'a> {
     bytes: Cow<'a, [u8]>,
@@ -23,24 +23,24 @@ impl<'a> Outside<'a> {
         Outside::new(text.as_bytes())
     }
 
-    /// Whether there was more before the bytes.
+    /// Whether bytes before these were cut.
     pub(crate) fn cut_before(mut self, is_cut: bool) -> Outside<'a> {
         self.cut.before = is_cut;
         self
     }
 
-    /// Whether there was more behind the bytes.
+    /// Whether bytes after these were cut.
     pub(crate) fn cut_behind(mut self, is_cut: bool) -> Outside<'a> {
         self.cut.behind = is_cut;
         self
     }
 
-    /// To be understood, not shown.
+    /// For parsing, not for showing.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// As text, bytes that are not UTF-8 as `\xNN`; without half a character at a cut. To be understood, not shown.
+    /// As text, with bytes that are not UTF-8 as `\xNN`, and without half a character at a cut. For parsing, not for showing.
     pub(crate) fn readable(&self) -> String {
         let mut bytes = self.bytes();
         if self.cut.before {
@@ -60,12 +60,12 @@ impl<'a> Outside<'a> {
     }
 }
 
-/// Text without secrets: it may be shown, kept, and cut anywhere. Only a [`Redactor`] makes it.
+/// Text without secrets, which may be shown, stored, and cut anywhere. Only a [`Redactor`] makes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Masked(String);
 
 impl Masked {
-    /// Text of tagship's own, where what was answered is not to be shown.
+    /// A fixed text in place of an answer that is not to be shown.
     pub(crate) fn instead(text: &'static str) -> Masked {
         Masked(text.to_owned())
     }
@@ -78,7 +78,7 @@ impl Masked {
         self.0
     }
 
-    /// The beginning as one line, at most so many bytes.
+    /// The beginning as one line, limited to this many bytes.
     pub(crate) fn excerpt(&self, longest: usize) -> String {
         let mut line = String::new();
         for word in self.0.split_whitespace() {
@@ -96,7 +96,7 @@ impl Masked {
         line
     }
 
-    /// The end: whole characters of at most so many bytes.
+    /// The end: whole characters, limited to this many bytes.
     pub(crate) fn last(&self, longest: usize) -> &str {
         let mut start = self.0.len().saturating_sub(longest);
         while !self.0.is_char_boundary(start) {
@@ -105,7 +105,7 @@ impl Masked {
         &self.0[start..]
     }
 
-    /// The last line that is not blank; empty where there is none.
+    /// The last line that is not blank; empty if there is none.
     pub(crate) fn last_line(&self) -> Masked {
         let line = self.0.lines().map(str::trim).rfind(|line| !line.is_empty());
         Masked(line.unwrap_or_default().to_owned())
@@ -118,19 +118,19 @@ impl fmt::Display for Masked {
     }
 }
 
-/// Knows what no text may show.
+/// Masks secrets in text.
 pub(crate) trait Redactor {
-    /// Where secrets stand in a text, and at a cut what may be a part of one.
+    /// The ranges of secrets in a text, and of possible parts of one at a cut.
     fn find(&self, text: &str, cut: Cut) -> Vec<Range<usize>>;
 
-    /// The one way from bytes from outside to text.
+    /// The only way from bytes from outside to text.
     fn redact(&self, outside: &Outside<'_>) -> Masked {
         let text = outside.readable();
         let found = self.find(&text, outside.cut);
         Masked(if found.is_empty() { text } else { covered(&text, found) })
     }
 
-    /// A text of tagship's own, in which a name or a value may be a secret.
+    /// Masks tagship's own text, which may contain a secret as a name or a value.
     fn mask(&self, text: &str) -> String {
         self.redact(&Outside::text(text)).into_string()
     }
@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(all.readable(), "\\x82\\xaca\\xe2\\x82");
     }
 
-    /// Wherever the cut is, bytes of the value are all that it can show.
+    /// At any cut, no more than single bytes of the value are shown.
     #[test]
     fn a_value_is_masked_wherever_it_is_cut() {
         let value = "k7Qw-wörd-€uro";

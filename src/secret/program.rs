@@ -1,4 +1,4 @@
-//! Programs that give a secret on their standard output.
+//! Programs that print a secret.
 
 use std::io::{self, Write as _};
 use std::process::{Command, ExitStatus};
@@ -11,7 +11,7 @@ use super::value::LONGEST;
 use crate::process::group::{Ending, Errors, Group, Patience, Stream};
 use crate::stop::{CutShort, Cutoff};
 
-/// What a program said until it ended.
+/// The result of a program.
 #[derive(Debug)]
 pub(super) struct Output {
     pub(super) status: ExitStatus,
@@ -20,48 +20,48 @@ pub(super) struct Output {
     pub(super) complaint: String,
 }
 
-/// After a signal a program has this long: what tagship tells at its end can need a secret.
+/// How long a program may run after a signal: the last messages of a run can need a secret.
 const AFTER_SIGNAL: Duration = Duration::from_millis(500);
-/// Whatever is left of the run: what was started before its end can need a secret.
+/// The minimum, even near the run's end: work started before it can need a secret.
 const LEAST: Duration = Duration::from_secs(5);
-/// All that it prints is the secret, so it is waited for to the end.
+/// The whole output is the secret, so tagship waits for its end.
 const PATIENCE: Patience = Patience { grace: Duration::from_millis(200), linger: None };
 
-/// Why a program gave nothing.
+/// Why a program gave no result.
 #[derive(Debug)]
-pub(super) enum Fault {
-    /// There is no such program.
+pub(super) enum ProgramError {
+    /// The program does not exist.
     Missing(String),
     Failed(SecretError),
 }
 
-impl From<SecretError> for Fault {
-    fn from(error: SecretError) -> Fault {
-        Fault::Failed(error)
+impl From<SecretError> for ProgramError {
+    fn from(error: SecretError) -> ProgramError {
+        ProgramError::Failed(error)
     }
 }
 
-impl From<String> for Fault {
-    fn from(text: String) -> Fault {
-        Fault::Failed(text.into())
+impl From<String> for ProgramError {
+    fn from(text: String) -> ProgramError {
+        ProgramError::Failed(text.into())
     }
 }
 
-impl From<Fault> for SecretError {
-    fn from(fault: Fault) -> SecretError {
+impl From<ProgramError> for SecretError {
+    fn from(fault: ProgramError) -> SecretError {
         match fault {
-            Fault::Missing(text) => text.into(),
-            Fault::Failed(error) => error,
+            ProgramError::Missing(text) => text.into(),
+            ProgramError::Failed(error) => error,
         }
     }
 }
 
-/// Runs a program to its end, with this short text on its standard input. `name`: as it is called in errors. `refusal`:
-/// why it cannot be started.
+/// Runs a program to its end, with a short text on its standard input. `name`: its name in errors. `refusal`: explains why
+/// it cannot be started.
 ///
 /// # Errors
-/// It cannot be run, or it (or what it started) does not end in time: both are ended then. What it prints is no text,
-/// or too long for a secret.
+/// It cannot be run; it or its children do not end in time (they are killed); its output is not text, or too long for
+/// a secret.
 pub(super) fn run(
     mut command: Command,
     name: &str,
@@ -69,14 +69,14 @@ pub(super) fn run(
     timeout: Duration,
     cutoff: &Cutoff,
     refusal: impl Fn(&io::Error) -> String,
-) -> Result<Output, Fault> {
+) -> Result<Output, ProgramError> {
     let group = piped(input).and_then(|stdin| {
         command.stdin(stdin);
         Group::start(command, Errors::Apart)
     });
     let group = group.map_err(|error| {
         let text = format!("{name} cannot be run: {}", refusal(&error));
-        if error.kind() == io::ErrorKind::NotFound { Fault::Missing(text) } else { text.into() }
+        if error.kind() == io::ErrorKind::NotFound { ProgramError::Missing(text) } else { text.into() }
     })?;
     let begun = Instant::now();
     let mut signalled_at = None;
@@ -91,11 +91,11 @@ pub(super) fn run(
     });
     let killed = || SecretError { message: format!("{name} was killed: {CutShort}"), interrupted: true };
     let status = match ending.map_err(|error| format!("{name}: {error}"))? {
-        // A service manager ends all processes of a run at once.
+        // A service manager signals all processes of a run at once.
         Ending::ByItself(status) if cutoff.is_signalled() && !status.success() => return Err(killed().into()),
         Ending::ByItself(status) => status,
         Ending::TimedOut => {
-            let message = format!("{name} did not end within {timeout:?}; does it ask for something?");
+            let message = format!("{name} did not end within {timeout:?}; does it wait for input?");
             return Err(message.into());
         }
         Ending::Interrupted => return Err(killed().into()),
@@ -108,14 +108,14 @@ pub(super) fn run(
     Ok(Output { status, stdout, complaint })
 }
 
-/// The read end of a pipe that has this text, which must fit into it.
+/// The read end of a pipe that contains this text. The text must fit into the pipe.
 fn piped(input: &str) -> io::Result<io::PipeReader> {
     let (reader, mut writer) = io::pipe()?;
     writer.write_all(input.as_bytes())?;
     Ok(reader)
 }
 
-/// What a program has printed, as far as a secret is long.
+/// The output of a program, limited to the length of a secret.
 struct Kept {
     bytes: Zeroizing<Vec<u8>>,
     is_cut: bool,
@@ -123,7 +123,7 @@ struct Kept {
 
 impl Kept {
     fn new() -> Kept {
-        // Made large enough at once: a buffer that grows leaves copies behind.
+        // Large enough from the start: a growing buffer would leave copies of the secret in memory.
         Kept { bytes: Zeroizing::new(Vec::with_capacity(LONGEST)), is_cut: false }
     }
 
@@ -135,7 +135,7 @@ impl Kept {
     }
 
     /// # Errors
-    /// Why it is no secret.
+    /// Why it is not a secret.
     fn text(mut self) -> Result<Zeroizing<String>, &'static str> {
         if self.is_cut {
             return Err("is too long for a secret");
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn output_that_can_be_no_secret_is_not_taken_for_one() {
+    fn output_that_cannot_be_a_secret_is_an_error() {
         for (script, expected) in [
             ("printf '\\377'", "what it prints is not UTF-8"),
             ("printf %65537s x", "what it prints is too long for a secret"),
@@ -179,13 +179,13 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_does_not_end_is_given_up() {
-        let late = Err("it did not end within 50ms; does it ask for something?".to_owned());
+    fn program_that_does_not_end_is_killed() {
+        let late = Err("it did not end within 50ms; does it wait for input?".to_owned());
         assert_eq!(sh("exec sleep 600", Duration::from_millis(50)), late);
     }
 
     #[test]
-    fn a_program_that_is_given_up_ends_with_its_children() {
+    fn children_of_a_killed_program_are_killed() {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new("sh");
         command.args(["-c", "trap '' TERM; sleep 600 & echo $! > child; wait"]).current_dir(folder.path());
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_fails_at_a_signal_was_ended_with_tagship() {
+    fn program_that_fails_after_a_signal_was_interrupted() {
         let stop = crate::stop::Stop::default();
         stop.tell(15);
         let run = |script| {
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_leaves_another_behind_is_given_up() {
+    fn program_that_leaves_a_child_behind_is_killed() {
         let begun = Instant::now();
         assert!(sh("sleep 60 & echo x", Duration::from_secs(1)).is_err());
         assert!(begun.elapsed() < Duration::from_secs(50), "{:?}", begun.elapsed());

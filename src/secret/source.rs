@@ -1,4 +1,4 @@
-//! Reading a secret from where it is.
+//! Reads a secret from its source.
 
 use std::env;
 use std::io::{self, ErrorKind};
@@ -16,13 +16,13 @@ use crate::file::{self, OddText};
 use crate::program::{located, refusal};
 use crate::stop::Cutoff;
 
-/// A command that takes longer waits for someone at a terminal.
+/// A command that takes longer probably waits for input.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Reads the value. Programs are waited for until the cutoff.
+/// Reads the value. BlockedBy for programs until the cutoff.
 ///
 /// # Errors
-/// What is wrong with the source, and what to do; never what it holds.
+/// What is wrong with the source, and what to do. Never contains the secret.
 pub(super) fn resolve(
     source: &SecretSource,
     accept: Accept,
@@ -32,7 +32,7 @@ pub(super) fn resolve(
         SecretSource::Env(name) => match env::var(name) {
             Ok(value) => accept(&Zeroizing::new(value), &format!("the environment variable {name}")),
             Err(env::VarError::NotPresent) => Err(format!(
-                "the environment variable {name} is not set (cron and systemd do not hand your shell's on)"
+                "the environment variable {name} is not set (cron and systemd do not pass on your shell's variables)"
             )),
             Err(env::VarError::NotUnicode(_)) => Err(format!("the environment variable {name} is not UTF-8")),
         },
@@ -41,12 +41,12 @@ pub(super) fn resolve(
         SecretSource::Credential(name) => match env::var_os("CREDENTIALS_DIRECTORY") {
             Some(folder) => of_file(&Path::new(&folder).join(name), accept),
             None => Err(format!(
-                "there is no systemd credential {name}: CREDENTIALS_DIRECTORY is not set; is LoadCredential={name}:… in the unit?"
+                "the systemd credential {name} is missing: CREDENTIALS_DIRECTORY is not set; is LoadCredential={name}:… in the unit?"
             )),
         },
         SecretSource::Keyring(name) => return keyring::read(name, accept, cutoff).map(|entry| entry.token),
         SecretSource::DockerConfig(_) => {
-            Err("a docker configuration has the tokens of registries only".to_owned())
+            Err("a docker configuration contains only tokens of registries".to_owned())
         }
     };
     Ok(value?)
@@ -128,8 +128,8 @@ mod tests {
         }
         fs::write(&path, "a\tb\0c").unwrap();
         let refused = |accept| value(of_file(&path, accept)).unwrap_err();
-        assert!(refused(secret).contains("has a NUL in it"), "{}", refused(secret));
-        assert!(refused(token).contains("has a tab in it"), "{}", refused(token));
+        assert!(refused(secret).contains("contains a NUL"), "{}", refused(secret));
+        assert!(refused(token).contains("contains a tab"), "{}", refused(token));
     }
 
     #[test]

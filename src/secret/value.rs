@@ -1,4 +1,4 @@
-//! What can be a secret, wherever it is read from.
+//! Checks the values of secrets.
 
 use secrecy::SecretString;
 
@@ -7,30 +7,34 @@ use crate::file::OddText;
 /// More than any secret.
 pub(super) const LONGEST: usize = 64 * 1024;
 
-/// How a value that was read is taken for a secret; with what errors call the place that it was read from.
+/// Checks a value, and makes it a secret. The text names its source in errors.
 pub(super) type Accept = fn(&str, &str) -> Result<SecretString, String>;
 
-/// Any secret as it was read, without the white space around it, which editors and `echo` leave and people do not see.
-/// A key can have several lines.
+/// Any secret, without the invisible white space that editors and `echo` leave around it. A key can have several lines.
 ///
 /// # Errors
-/// There is nothing in it, or it is not plain text.
+/// It is empty, or not plain text.
 pub(super) fn secret(value: &str, place: &str) -> Result<SecretString, String> {
-    plain(value, place, &['\t', '\n', '\r'], "a secret has no control characters but tabs and line breaks")
+    plain(
+        value,
+        place,
+        &['\t', '\n', '\r'],
+        "a secret may contain no control characters except tabs and line breaks",
+    )
 }
 
-/// The same for the token of a registry, which no header takes with a line break in it.
+/// The token of a registry. It must fit into a header, so it may not contain line breaks.
 ///
 /// # Errors
-/// There is nothing in it, or it is not a line of plain text.
+/// It is empty, or not one line of plain text.
 pub(super) fn token(value: &str, place: &str) -> Result<SecretString, String> {
-    plain(value, place, &[], "a token has no control characters")
+    plain(value, place, &[], "a token may contain no control characters")
 }
 
 fn plain(value: &str, place: &str, allowed: &[char], rule: &str) -> Result<SecretString, String> {
     match OddText::of(value.as_bytes()) {
         Some(OddText::Marked) => return Err(format!("{place} begins with a byte order mark; remove it")),
-        Some(OddText::Wide(name)) => return Err(format!("{place} is {name}, and tagship reads UTF-8")),
+        Some(OddText::Wide(name)) => return Err(format!("{place} is {name}; tagship reads UTF-8")),
         None => {}
     }
     let value = value.trim();
@@ -38,7 +42,7 @@ fn plain(value: &str, place: &str, allowed: &[char], rule: &str) -> Result<Secre
         return Err(format!("{place} is empty"));
     }
     match value.chars().find(|character| character.is_control() && !allowed.contains(character)) {
-        Some(control) => Err(format!("{place} has {} in it, and {rule}", name_of_control(control))),
+        Some(control) => Err(format!("{place} contains {}; {rule}", name_of_control(control))),
         None => Ok(SecretString::from(value)),
     }
 }

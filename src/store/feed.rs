@@ -1,4 +1,4 @@
-//! What was seen of owners' feeds, and which repositories have changed since they were listed.
+//! The feeds of owners: how far they were read, and which repositories have changed since they were listed.
 
 use std::collections::HashMap;
 use std::str::FromStr as _;
@@ -10,35 +10,35 @@ use super::row;
 use super::write::{Write, text};
 use crate::engine::feed::{Changes, Count, Cursor, Owner};
 
-/// An owner's feed. Generations grow by one with each change that was seen; a target whose listing is of
-/// an earlier one is behind.
+/// An owner's feed. Each change raises the generation by one. A target whose listing has an earlier generation must list
+/// its repository again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Feed {
     pub(crate) cursor: Option<Cursor>,
     pub(crate) generation: i64,
-    /// When any repository may have changed.
+    /// The generation at which any repository may have changed.
     pub(crate) all_generation: i64,
-    /// When a repository changed, by its name without the owner, in lower case.
+    /// The generation at which a repository changed, by its name without the owner, in lower case.
     pub(crate) changed: HashMap<String, i64>,
-    /// Whose images these are: the first owner that was seen, or the one that a person accepted.
+    /// The owner of these images: the first one seen, or the one that a person accepted.
     pub(crate) owner: Option<Owner>,
-    /// How many tags a repository had, where that is known.
+    /// How many tags a repository had, if known.
     pub(crate) counts: HashMap<String, Count>,
 }
 
 impl Feed {
-    /// The generation that a listing of the repository must have seen.
+    /// The generation that a listing of the repository must have.
     pub(crate) fn wanted(&self, repository: &str) -> i64 {
         self.changed.get(repository).copied().unwrap_or(0).max(self.all_generation)
     }
 
-    /// The owner that the registry names, if it is another than before: (before, now).
+    /// The accepted owner and the one that the registry names now, if they differ.
     pub(crate) fn other_owner<'a>(&'a self, now: Option<&'a Owner>) -> Option<(&'a Owner, &'a Owner)> {
         self.owner.as_ref().zip(now).filter(|(before, now)| before.id != now.id)
     }
 }
 
-/// A registry's address and an owner there.
+/// A registry's address, and an owner's name.
 pub(crate) type FeedKey = (String, String);
 
 pub(super) fn feeds(connection: &Connection) -> rusqlite::Result<HashMap<FeedKey, Feed>> {
@@ -75,20 +75,19 @@ pub(super) fn feeds(connection: &Connection) -> rusqlite::Result<HashMap<FeedKey
     Ok(feeds)
 }
 
-/// One that no number of polls can have come to is an error.
+/// A generation that polls cannot reach is an error.
 fn generation(row: &Row<'_>, column: &str) -> rusqlite::Result<i64> {
     row.get::<_, u32>(column).map(i64::from)
 }
 
-/// A cursor that cannot be read is none: then everything may have changed.
+/// An unreadable cursor counts as none: then everything may have changed.
 fn read(text: Option<String>) -> Option<Cursor> {
     serde_json::from_str(&text?).ok()
 }
 
 impl Write<'_> {
-    /// Records what was seen since the feed was `before`. `counted`: tags that were counted for it. Where another
-    /// run recorded something meanwhile, its cursor stays, and what we saw is marked anyway. Gives the feed as it
-    /// is then.
+    /// Records the changes since the feed was `before`. `counted`: the counts of tags. If another run recorded something in
+    /// between, its cursor stays, and our changes are recorded anyway. Returns the new feed.
     pub(crate) fn record_feed(
         &self,
         (registry, owner): &FeedKey,
@@ -106,7 +105,7 @@ impl Write<'_> {
         let is_ours = now.unwrap_or(0) == before.generation;
         let generation = now.unwrap_or(0) + 1;
         let mut after = Feed { generation, ..before.clone() };
-        // The first owner that is seen, and a new name of the same.
+        // The first owner seen, or a new name of the same owner.
         if let Some(owner) = cursor.owner().filter(|now| before.other_owner(Some(now)).is_none()) {
             after.owner = Some(owner.clone());
         }
@@ -131,7 +130,7 @@ impl Write<'_> {
             after.owner.as_ref().map(|owner| owner.login.as_str()),
         ])?;
         if *changes == Changes::Everything || !is_ours {
-            // What was deleted, and from where, is not known.
+            // Which tag was deleted is unknown.
             let query =
                 "UPDATE feed_repository SET tags = NULL, tags_at = NULL WHERE registry = ?1 AND owner = ?2";
             self.transaction().prepare_cached(query)?.execute(params![registry, owner])?;
@@ -156,7 +155,7 @@ impl Write<'_> {
         Ok(after)
     }
 
-    /// Notes how many tags a repository had, where its owner has a feed.
+    /// Records how many tags a repository had, if its owner has a feed.
     pub(crate) fn note_count(
         &self,
         (registry, owner): &FeedKey,
@@ -172,15 +171,15 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Accepts the owner that the registry named last as the one whose images these are. Gives who that is; None
-    /// where no poll has seen an owner.
+    /// Accepts the owner that the registry named last as the owner of these images, and returns it. None: no poll has seen an
+    /// owner.
     pub(crate) fn accept_owner(&self, (registry, owner): &FeedKey) -> rusqlite::Result<Option<Owner>> {
         let query = "SELECT cursor FROM feed WHERE registry = ?1 AND owner = ?2";
         let cursor = self.transaction().query_row(query, [registry, owner], |row| row.get(0)).optional()?;
         let Some(seen) = cursor.and_then(read).and_then(|cursor| cursor.owner().cloned()) else {
             return Ok(None);
         };
-        // A poll under way must not take it back.
+        // A running poll must not undo this.
         let query = "UPDATE feed SET owner_id = ?3, owner_login = ?4, generation = generation + 1
              WHERE registry = ?1 AND owner = ?2";
         self.transaction().execute(query, params![registry, owner, seen.id, seen.login])?;

@@ -1,4 +1,4 @@
-//! The state's file: made whole or not at all, and never mistaken for another program's.
+//! The state file: created completely or not at all, and never confused with another program's file.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -11,34 +11,34 @@ use rusqlite::{Connection, OpenFlags, ffi};
 use rustix::fs::OFlags;
 
 use super::journal::{self, Header};
-use super::owner::Owner;
+use super::owner::FileOwner;
 use super::{StoreError, migration, sqlite};
 
-/// A state file that is there, and whose journal, if there is one, is its own.
+/// An existing state file, whose journal, if there is one, belongs to it.
 #[derive(Debug)]
-pub(super) struct Found {
-    /// Without links: its journal and its locks lie beside it.
+pub(super) struct StateFile {
+    /// The path without links: the journal and the locks are beside it.
     pub(super) path: PathBuf,
-    pub(super) owner: Owner,
+    pub(super) owner: FileOwner,
 }
 
-/// Looks at a state file before SQLite does, which would take some files for a new state, and would play any journal
-/// into any file. None: there is no file.
+/// Checks a state file before SQLite opens it, because SQLite treats some files as a new state, and plays any journal into
+/// any file. None: there is no file.
 ///
 /// # Errors
-/// It is no state file, it has a second name, or a journal lies there that belongs to another.
-pub(super) fn find(path: &Path) -> Result<Option<Found>, StoreError> {
+/// It is not a state file, it has a second name, or the journal beside it belongs to another file.
+pub(super) fn find(path: &Path) -> Result<Option<StateFile>, StoreError> {
     let at = |error| StoreError::File { path: path.to_owned(), error };
     let unusable = |message: String| Err(StoreError::Unusable { place: path.display().to_string(), message });
     let real = match fs::canonicalize(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if fs::symlink_metadata(path).is_ok() {
-                return unusable("this symbolic link leads to no file; is a volume not mounted?".to_owned());
+                return unusable("this symbolic link points to no file; is a volume not mounted?".to_owned());
             }
             let journal = journal::beside(path, JOURNAL);
             return match fs::symlink_metadata(&journal) {
                 Ok(_) => unusable(format!(
-                    "the state file is gone, and its journal {} is still there\n    put the state file back beside it; or move the journal away, and restore a copy or begin with a first poll",
+                    "the state file is missing, but its journal {} is still there\n    put the state file back beside it; or move the journal away, and restore a copy or start with a first poll",
                     journal.display()
                 )),
                 Err(_) => Ok(None),
@@ -48,23 +48,26 @@ pub(super) fn find(path: &Path) -> Result<Option<Found>, StoreError> {
     };
     let metadata = fs::metadata(&real).map_err(at)?;
     if !metadata.is_file() {
-        return unusable("this is no regular file; choose another place for the state".to_owned());
+        return unusable("this is not a regular file; choose another path for the state".to_owned());
     }
     if metadata.nlink() > 1 {
         return unusable(has_second_name("state file", &real));
     }
-    let owner = Owner::of(&metadata);
+    let owner = FileOwner::of(&metadata);
     let file = fs::File::open(&real).map_err(at)?;
     match Header::read(&file).map_err(at)? {
         None if metadata.len() == 0 => {
             return unusable(format!("the state file is empty{}", aside(&real)));
         }
         None => {
-            return unusable(format!("this is no state file of tagship, or a damaged one{}", aside(&real)));
+            return unusable(format!(
+                "this is not a state file of tagship, or it is damaged{}",
+                aside(&real)
+            ));
         }
         Some(header) if header.has_write_ahead_log() => {
             return unusable(format!(
-                "the state file has a write-ahead log, and tagship uses none\n    sqlite3 {} \"PRAGMA journal_mode = DELETE\"",
+                "the state file has a write-ahead log, but tagship uses none\n    sqlite3 {} \"PRAGMA journal_mode = DELETE\"",
                 real.display()
             ));
         }
@@ -73,7 +76,7 @@ pub(super) fn find(path: &Path) -> Result<Option<Found>, StoreError> {
     let log = journal::beside(&real, "-wal");
     if fs::symlink_metadata(&log).is_ok() {
         return unusable(format!(
-            "beside it lies the write-ahead log {}, which belongs to another file; move it away",
+            "the write-ahead log {} beside it belongs to another file; move it away",
             log.display()
         ));
     }
@@ -85,37 +88,37 @@ pub(super) fn find(path: &Path) -> Result<Option<Found>, StoreError> {
             journal.display()
         ));
     }
-    Ok(Some(Found { path: real, owner }))
+    Ok(Some(StateFile { path: real, owner }))
 }
 
-/// What to say and do where a file that locks go by has a second name.
+/// The error for a file with a second name, because locks are named after the file.
 pub(super) fn has_second_name(what: &str, path: &Path) -> String {
     format!(
-        "the {what} has another name, too (a hard link), and would have other locks there\n    find it: find / -xdev -samefile {0}\n    remove that name, or make it a symbolic link to {0}",
+        "the {what} has a second name (a hard link), and would have other locks under that name\n    find it: find / -xdev -samefile {0}\n    remove that name, or make it a symbolic link to {0}",
         path.display()
     )
 }
 
-/// What SQLite calls the journal of a file.
+/// The suffix of SQLite's journal.
 pub(super) const JOURNAL: &str = "-journal";
 
-/// What to do with a file that is of no use: a journal that stayed would be played into the next one.
+/// What to do with an unusable file: its journal must go, too, because SQLite would play it into the next file.
 pub(super) fn aside(state: &Path) -> String {
     format!(
-        "\n    move it away, and {}{JOURNAL}, if it is there; then restore a copy, or begin with a first poll and record what each stage runs (tagship mark)",
+        "\n    move it and, if it exists, {}{JOURNAL} away; then restore a copy, or start with a first poll and record what each stage runs (tagship mark)",
         state.display()
     )
 }
 
-/// Makes a new state file. It gets its name only when it is complete, so that a crash in between
-/// leaves no empty file that would look like a state without targets.
+/// Creates a new state file. It gets its name only when it is complete, so that a crash leaves no empty file that looks
+/// like a state without targets.
 ///
-/// False: another process made it meanwhile.
+/// False: another process has created it.
 pub(super) fn create(path: &Path) -> Result<bool, StoreError> {
     let folder = folder_of(path);
     make_folders(&folder)?;
     let at = |error| StoreError::File { path: path.to_owned(), error };
-    let owner = Owner::of(&fs::metadata(&folder).map_err(at)?);
+    let owner = FileOwner::of(&fs::metadata(&folder).map_err(at)?);
     let unfinished = tempfile::Builder::new().prefix(".tagship-").tempfile_in(&folder).map_err(at)?;
     let place = path.display().to_string();
     let mut connection = Connection::open(unfinished.path()).map_err(|error| sqlite(&place, error))?;
@@ -131,7 +134,7 @@ pub(super) fn create(path: &Path) -> Result<bool, StoreError> {
     Ok(made)
 }
 
-/// Opens an existing state file for reading and writing. `shown`: what messages call it.
+/// Opens an existing state file for reading and writing. `shown`: its name in messages.
 pub(super) fn open(path: &Path, shown: &Path) -> Result<Connection, StoreError> {
     let place = shown.display().to_string();
     let open = || {
@@ -141,8 +144,8 @@ pub(super) fn open(path: &Path, shown: &Path) -> Result<Connection, StoreError> 
         )?;
         connection.busy_timeout(Duration::ZERO)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        // As much as a run of many targets changes in one transaction (KiB), taken only as it is used: what does not
-        // fit is written to the disk twice.
+        // In KiB: enough for all changes of a large run in one transaction, allocated as needed. What does not fit is
+        // written to the disk twice.
         connection.pragma_update(None, "cache_size", -65536)?;
         let read_only = connection.is_readonly("main")?;
         Ok((connection, read_only))
@@ -157,8 +160,8 @@ pub(super) fn open(path: &Path, shown: &Path) -> Result<Connection, StoreError> 
     }
 }
 
-/// Opens an existing state file for reading only. What a killed run left half written is undone first, as
-/// the next run would do it.
+/// Opens an existing state file read-only. First undoes a transaction that a killed run left unfinished, as the next run
+/// would.
 pub(super) fn open_for_reading(path: &Path, shown: &Path) -> Result<Connection, StoreError> {
     let opened = match open_with(path, OpenFlags::SQLITE_OPEN_READ_ONLY) {
         Err(error) if is_half_written(&error) => open_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
@@ -168,7 +171,7 @@ pub(super) fn open_for_reading(path: &Path, shown: &Path) -> Result<Connection, 
     opened.map_err(|error| sqlite(&shown.display().to_string(), error))
 }
 
-/// Opens the file, and reads it for the first time: that is where SQLite undoes what is half written.
+/// Opens the file and reads from it once, so that SQLite undoes an unfinished transaction.
 fn open_with(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(Duration::ZERO)?;
@@ -176,25 +179,25 @@ fn open_with(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// A run was killed while it wrote, and who only reads cannot undo it.
+/// Whether a run was killed while it wrote, and a read-only connection cannot undo that.
 pub(super) fn is_half_written(error: &rusqlite::Error) -> bool {
     error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_READONLY_ROLLBACK)
 }
 
-/// Copies a state file into the connection, without writing to it.
+/// Copies a state file into the connection, without writing to the file.
 pub(super) fn copy(path: &Path, shown: &Path, into: &mut Connection) -> Result<(), StoreError> {
     let from = open_for_reading(path, shown)?;
     let mut copy = || match Backup::new(&from, into)?.step(i32::MAX)? {
         StepResult::Busy | StepResult::Locked => {
             Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None))
         }
-        // There are not more pages.
+        // More pages than a file can have.
         _ => Ok(()),
     };
     copy().map_err(|error| sqlite(&shown.display().to_string(), error))
 }
 
-/// Makes a folder and those above it where they are missing, each for its owner only: that of the folder above.
+/// Creates a folder and its missing parents. Each belongs to the owner of its parent, and only that user has access.
 pub(super) fn make_folders(folder: &Path) -> Result<(), StoreError> {
     if folder.is_dir() {
         return Ok(());
@@ -205,12 +208,12 @@ pub(super) fn make_folders(folder: &Path) -> Result<(), StoreError> {
         return Err(at(io::ErrorKind::NotFound.into()));
     }
     make_folders(&above)?;
-    let owner = Owner::of(&fs::metadata(above).map_err(at)?);
+    let owner = FileOwner::of(&fs::metadata(above).map_err(at)?);
     make_folder(folder, owner).map_err(at)
 }
 
-/// Makes one folder with mode 0700. It may be there meanwhile.
-pub(super) fn make_folder(folder: &Path, owner: Owner) -> io::Result<()> {
+/// Creates one folder with mode 0700. It is no error if the folder exists by now.
+pub(super) fn make_folder(folder: &Path, owner: FileOwner) -> io::Result<()> {
     let _owner = owner.stand_in(folder);
     match DirBuilder::new().mode(0o700).create(folder) {
         Ok(()) => {}
@@ -218,13 +221,13 @@ pub(super) fn make_folder(folder: &Path, owner: Owner) -> io::Result<()> {
         Err(error) => return Err(error),
     }
     let made = open_folder(folder)?;
-    // What the umask took away, too.
+    // Also the bits that the umask removed.
     made.set_permissions(fs::Permissions::from_mode(0o700))?;
     owner.give(&made);
     Ok(())
 }
 
-/// Opens a folder that is no link.
+/// Opens a folder that is not a link.
 pub(super) fn open_folder(folder: &Path) -> io::Result<fs::File> {
     let flags = (OFlags::DIRECTORY | OFlags::NOFOLLOW).bits().cast_signed();
     fs::OpenOptions::new().read(true).custom_flags(flags).open(folder)

@@ -1,4 +1,4 @@
-//! What was deployed, attempt by attempt.
+//! Past deployments and their attempts.
 
 use std::str::FromStr;
 
@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::row::{optional, parsed, target_id};
 use super::write::text;
-use crate::engine::{DecidedBy, DeploymentState, ErrorCode, Failure};
+use crate::engine::{DeploymentState, ErrorCode, Failure, Trigger};
 use crate::reference::{Digest, Tag};
 use crate::target::TargetId;
 
@@ -22,22 +22,22 @@ pub(crate) struct Past {
     pub(crate) tag: Tag,
     pub(crate) digest: Option<Digest>,
     pub(crate) previous_tag: Option<Tag>,
-    pub(crate) by: DecidedBy,
-    /// The login name of who deployed it by hand, or marked it.
+    pub(crate) by: Trigger,
+    /// The login name of the person who deployed or marked it.
     pub(crate) by_whom: Option<String>,
     pub(crate) state: DeploymentState,
-    /// Why it ended, where that is not plain.
+    /// Why it ended, if that is not obvious.
     pub(crate) reason: Option<String>,
     pub(crate) created_at: Timestamp,
-    /// Until it is over: None.
+    /// None: it has not ended.
     pub(crate) ended_at: Option<Timestamp>,
-    /// The first one first.
+    /// Earliest first.
     pub(crate) attempts: Vec<PastAttempt>,
     /// Of several that were read: the state file that it is from.
     pub(crate) state_file: Option<String>,
 }
 
-/// One attempt. Neither an end nor an error: it runs, or was interrupted.
+/// One attempt. Without an end and an error, it runs or was interrupted.
 #[derive(Clone, Debug)]
 pub(crate) struct PastAttempt {
     pub(crate) number: u32,
@@ -46,21 +46,21 @@ pub(crate) struct PastAttempt {
     pub(crate) exit_status: Option<i32>,
     pub(crate) http_status: Option<u16>,
     pub(crate) failure: Option<Failure>,
-    /// The last 64 KiB of what it printed and was answered.
+    /// The last 64 KiB of output and responses.
     pub(crate) output: Option<String>,
 }
 
-/// How a target came by a tag.
+/// The origin of a target's tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub(crate) id: String,
-    pub(crate) by: DecidedBy,
-    /// The login name of who deployed it by hand, or marked it.
+    pub(crate) by: Trigger,
+    /// The login name of the person who deployed or marked it.
     pub(crate) by_whom: Option<String>,
     pub(crate) state: DeploymentState,
 }
 
-/// The latest deployment of a tag, those that succeeded before others.
+/// The latest deployment of a tag; successful ones come before others.
 pub(super) fn origin(
     connection: &Connection,
     target: &TargetId,
@@ -82,28 +82,28 @@ fn origin_of(row: &Row<'_>) -> rusqlite::Result<Origin> {
     })
 }
 
-/// Which deployments are wanted. The default is all of them.
+/// Selects deployments. The default selects all of them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Search {
-    /// The newest, of all targets together.
+    /// The newest deployments of all targets together.
     pub(crate) most: Option<u32>,
     pub(crate) tag: Option<Tag>,
-    /// What the id begins with.
+    /// The prefix of the ID.
     pub(crate) id: Option<String>,
-    /// Only those of which an attempt failed.
+    /// Only deployments with a failed attempt.
     pub(crate) failed: bool,
-    /// When it was decided: not before `since`, and not after `until`.
+    /// Planned not before `since`, and not after `until`.
     pub(crate) since: Option<Timestamp>,
     pub(crate) until: Option<Timestamp>,
 }
 
-/// The deployments of some targets, the newest first.
+/// The deployments of some targets, newest first.
 pub(super) fn history<'t>(
     connection: &Connection,
     targets: impl Iterator<Item = &'t TargetId>,
     search: &Search,
 ) -> rusqlite::Result<Vec<Past>> {
-    // What attempts printed can be much: which deployments are the newest is found out before that is read.
+    // The output of attempts can be large, so the newest deployments are determined before it is read.
     let mut found = Vec::new();
     for target in targets {
         found.extend(find(connection, target, search)?);
@@ -119,7 +119,7 @@ pub(super) fn history<'t>(
     Ok(deployments)
 }
 
-/// When the deployments of one target that are wanted were decided, and their ids: the newest of them.
+/// The planning times and IDs of the newest selected deployments of one target.
 fn find(
     connection: &Connection,
     target: &TargetId,
@@ -143,14 +143,14 @@ fn find(
     connection.prepare_cached(query)?.query_map(parameters, |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
-/// The newest deployments of the targets that are wanted, at most so many, the newest first: their
-/// attempts without what they printed, which can be much.
+/// The newest deployments of the selected targets, up to `limit`, newest first; without the output of their attempts, which
+/// can be large.
 pub(super) fn recent(
     connection: &Connection,
     is_wanted: impl Fn(&TargetId) -> bool,
     most: usize,
 ) -> rusqlite::Result<Vec<Past>> {
-    // An id begins with its moment: by the primary key, no more is read than is wanted.
+    // An ID starts with its time, so with the primary key no more rows are read than needed.
     let mut statement = connection.prepare(&format!("SELECT {PAST} FROM deployment ORDER BY id DESC"))?;
     let wanted = statement
         .query_map([], past)?
@@ -172,7 +172,7 @@ fn read_attempts(connection: &Connection, query: &str, deployments: &mut [Past])
     Ok(())
 }
 
-/// What a target ran, from a deployment that succeeded (or was marked) to the next.
+/// What a target ran, from one successful (or marked) deployment to the next.
 #[derive(Clone, Debug)]
 pub(crate) struct Ran {
     pub(crate) tag: Tag,
@@ -180,11 +180,11 @@ pub(crate) struct Ran {
     pub(crate) from: Timestamp,
     /// None: until now.
     pub(crate) until: Option<Timestamp>,
-    /// The deployment that brought it.
+    /// The deployment that started it.
     pub(crate) origin: Origin,
 }
 
-/// What a target ran at any time from `begin` to `end`, both included, in order.
+/// What a target ran between `begin` and `end`, inclusive, in order.
 pub(super) fn ran(
     connection: &Connection,
     target: &TargetId,

@@ -1,9 +1,9 @@
-//! The journal that a killed run left: SQLite plays it into whatever file has the state's name. Here it is compared
-//! with that file first, so that a copy that was put over the state is not destroyed.
+//! The journal of a killed run. SQLite plays it into any file that has the state's name. So it is compared with that file
+//! first, to protect a copy that was put in place of the state.
 //!
-//! A rollback journal holds the pages of a transaction as they were before it (<https://www.sqlite.org/fileformat2.html#the_rollback_journal>).
-//! Every commit changes the header in page 1, so page 1 is in every journal of a commit. The file has either that same
-//! header still, or the one of the commit after it.
+//! A rollback journal contains the pages of a transaction as they were before it (<https://www.sqlite.org/fileformat2.html#the_rollback_journal>).
+//! Every commit changes the header in page 1, so page 1 is in every journal. A file that belongs to the journal has either
+//! that same header, or the header of the next commit.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -14,17 +14,17 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
-use super::owner::Owner;
+use super::owner::FileOwner;
 use super::stamp::Stamp;
 use crate::file::irregular_name_at;
 
-/// At the beginning of a journal that can be played; SQLite writes it last.
+/// The first bytes of a valid journal; SQLite writes them last.
 const MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
 
-/// SQLite locks this byte of a file while it writes to it (RESERVED_BYTE of its `os_unix.c`).
+/// SQLite locks this byte of a file while it writes to the file (RESERVED_BYTE in its `os_unix.c`).
 const RESERVED_BYTE: u64 = 0x4000_0001;
 
-/// How often the two files are read again where another process changes them in between.
+/// How often the two files are read again if another process changes them in between.
 const TRIES: usize = 100;
 
 /// The first 100 bytes of a SQLite file (<https://www.sqlite.org/fileformat2.html#the_database_header>).
@@ -32,7 +32,7 @@ const TRIES: usize = 100;
 pub(super) struct Header([u8; 100]);
 
 impl Header {
-    /// None: this is no SQLite file.
+    /// None: it is not an SQLite file.
     pub(super) fn read(file: &File) -> io::Result<Option<Header>> {
         let mut bytes = [0; 100];
         match file.read_exact_at(&mut bytes, 0) {
@@ -54,7 +54,7 @@ impl Header {
         self.number(28)
     }
 
-    /// How many commits there were.
+    /// The number of commits.
     fn change_counter(&self) -> u32 {
         self.number(24)
     }
@@ -63,8 +63,8 @@ impl Header {
         Stamp::of(self.number(60))
     }
 
-    /// Whether this is the header `before`, or the one that the next commit writes. A commit of another program
-    /// leaves the stamp as it is.
+    /// Whether this is the header `before`, or the one that the next commit writes. A commit of another program does not
+    /// change the stamp.
     fn continues(&self, before: &Header) -> bool {
         let (stamp, earlier) = (self.stamp(), before.stamp());
         self == before
@@ -73,23 +73,23 @@ impl Header {
     }
 }
 
-/// Where SQLite has the journal of a file.
+/// The path of a file's SQLite journal.
 pub(super) fn beside(state: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(state);
     name.push(suffix);
     name.into()
 }
 
-/// Whether there is a journal that SQLite would play into the state file, and that belongs to another.
+/// Whether there is a journal that SQLite would play into the state file, but that belongs to another file.
 ///
 /// # Errors
-/// One of them cannot be read, or a third user put the journal there.
-pub(super) fn is_foreign(state: &File, journal: &Path, owner: Owner) -> io::Result<bool> {
+/// One of the files cannot be read, or the journal belongs to a third user.
+pub(super) fn is_foreign(state: &File, journal: &Path, owner: FileOwner) -> io::Result<bool> {
     for _ in 0..TRIES {
         let Some(found) = Journal::read(journal, owner)? else {
             return Ok(false);
         };
-        // A process that writes removes its journal at its end, or leaves one that it owns.
+        // A writing process removes its journal at the end, or leaves one that belongs to the file.
         if is_being_written(state)? {
             return Ok(false);
         }
@@ -103,7 +103,7 @@ pub(super) fn is_foreign(state: &File, journal: &Path, owner: Owner) -> io::Resu
 
 fn irregular(path: &Path) -> Option<io::Error> {
     let what = irregular_name_at(path)?;
-    Some(io::Error::other(format!("it is {what}, and no journal of the state file; move it away")))
+    Some(io::Error::other(format!("it is {what}, not a journal of the state file; move it away")))
 }
 
 fn is_being_written(state: &File) -> io::Result<bool> {
@@ -119,10 +119,10 @@ fn is_being_written(state: &File) -> io::Result<bool> {
 
 #[derive(PartialEq, Eq)]
 struct Journal {
-    /// Its header, with a random number of its own.
+    /// The journal's own header, which contains a random number.
     start: [u8; 28],
-    /// The header of the state file before the transaction. None: the transaction did not come to page 1 before its
-    /// pages filled the memory, as none of tagship does.
+    /// The header of the state file before the transaction. None: page 1 is not in the journal yet, which does not happen with
+    /// tagship's transactions.
     page_1: Option<Header>,
 }
 
@@ -134,19 +134,19 @@ impl Journal {
         }
     }
 
-    /// None: there is none that SQLite would play.
-    fn read(path: &Path, owner: Owner) -> io::Result<Option<Journal>> {
+    /// None: there is no journal that SQLite would play.
+    fn read(path: &Path, owner: FileOwner) -> io::Result<Option<Journal>> {
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
         let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            // A link cannot be opened so, nor a socket.
+            // Links and sockets cannot be opened this way.
             Err(error) => return Err(irregular(path).unwrap_or(error)),
         };
         let metadata = file.metadata()?;
         if !metadata.is_file() {
             return Err(
-                irregular(path).unwrap_or_else(|| io::Error::other("it is no regular file; move it away"))
+                irregular(path).unwrap_or_else(|| io::Error::other("it is not a regular file; move it away"))
             );
         }
         if !owner.trusts(&metadata) {
@@ -168,9 +168,9 @@ impl Journal {
     }
 }
 
-/// The journal is a sequence of parts: a header, filled up to a sector, and pages, each between its number and a
-/// checksum. The last part may lack its beginning, the magic number and how many pages there are: SQLite writes these
-/// once the part is on the disk, and only then changes those pages of the file.
+/// The journal is a sequence of parts. A part has a header, padded to a sector, and pages, each with its number before and a
+/// checksum after it. The last part may lack the magic number and the page count: SQLite writes these when the part
+/// is on the disk, and only then changes those pages of the file.
 fn find_page_1(journal: &File, start: &[u8; 28]) -> io::Result<Option<Header>> {
     let (sector, page) = (u64::from(number(&start[20..])), u64::from(number(&start[24..])));
     if !(512..=65_536).contains(&page) || !(32..=65_536).contains(&sector) {
@@ -205,11 +205,11 @@ fn find_page_1(journal: &File, start: &[u8; 28]) -> io::Result<Option<Header>> {
 /// As `pager_cksum` of SQLite's `pager.c`.
 fn checksum(start: u32, page: &[u8]) -> u32 {
     let sampled = page.iter().rev().skip(199).step_by(200);
-    // The first byte is not among them.
+    // The sum does not include the first byte.
     sampled.take((page.len() - 1) / 200).fold(start, |sum, byte| sum.wrapping_add(u32::from(*byte)))
 }
 
-/// Big-endian, as all numbers of SQLite's files.
+/// Big-endian, as all numbers in SQLite's files.
 fn number(bytes: &[u8]) -> u32 {
     u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
 }

@@ -1,5 +1,5 @@
-//! A target's lock: an empty file, locked while a deployment of the target runs, and never unlinked
-//! (a name that can vanish could be locked twice).
+//! A target's lock: an empty file, locked while a deployment of the target runs. It is never unlinked, because a new file
+//! of the same name could be locked at the same time.
 
 use std::fs::{File, FileType, Metadata, TryLockError};
 use std::io;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags, openat};
 use sha2::{Digest as _, Sha256};
 
-use super::owner::Owner;
+use super::owner::FileOwner;
 use super::{StoreError, file, journal};
 use crate::process::lock_holders;
 use crate::target::TargetId;
@@ -18,20 +18,19 @@ use crate::target::TargetId;
 #[derive(Debug)]
 pub(super) struct Locks {
     folder: PathBuf,
-    /// Made before it, where it is not there.
+    /// The folder above it, which is created first if missing.
     above: Option<PathBuf>,
-    owner: Owner,
+    owner: FileOwner,
 }
 
-/// A lock that is held. The lock's file is what commands get as their standard input, so that an
-/// orphaned command holds it on; unlocking is explicit, so that a daemon which a command leaves
-/// behind holds nothing.
+/// A held lock. Commands inherit its file as their standard input, so that an orphaned command keeps the lock. Unlocking is
+/// explicit, so that a daemon left behind by a command does not keep it.
 #[derive(Debug)]
 pub(crate) struct Lock(File);
 
 impl Locks {
-    /// `state`: without links, so that a state has one folder of locks.
-    pub(super) fn beside(state: &Path, owner: Owner) -> Locks {
+    /// `state`: the path without links, so that each state has one folder of locks.
+    pub(super) fn beside(state: &Path, owner: FileOwner) -> Locks {
         Locks { folder: Locks::folder_beside(state), above: None, owner }
     }
 
@@ -39,24 +38,24 @@ impl Locks {
         journal::beside(state, ".locks")
     }
 
-    /// Where no state is kept: in a folder of this user, by the configuration's name without links. (Its inode would do
-    /// no better: an editor that saves a file makes another, and a run of before would still be under way.)
+    /// Without a state file: in a folder of this user, named after the configuration's path without links. (Its inode would be
+    /// worse: editors replace a file when they save it, while an earlier run may still be active.)
     ///
     /// # Errors
-    /// It has a second name, and would have other locks there.
+    /// The configuration has a second name, and would have other locks under that name.
     pub(super) fn of_configuration(config: &Path) -> Result<Locks, StoreError> {
         if std::fs::metadata(config).is_ok_and(|found| found.is_file() && found.nlink() > 1) {
             return Err(unusable(config, file::has_second_name("configuration", config)));
         }
         let config = std::fs::canonicalize(config).unwrap_or_else(|_| config.to_owned());
-        let owner = Owner::this();
+        let owner = FileOwner::this();
         let above = std::env::temp_dir().join(format!("tagship-{}", owner.user()));
         let hash = hex::encode(Sha256::digest(config.as_os_str().as_encoded_bytes()));
         Ok(Locks { folder: above.join(&hash[..32]), above: Some(above), owner })
     }
 
-    /// Of the state.
-    pub(super) fn owner(&self) -> Owner {
+    /// The owner of the state.
+    pub(super) fn owner(&self) -> FileOwner {
         self.owner
     }
 
@@ -65,7 +64,7 @@ impl Locks {
     }
 
     fn path(&self, target: &TargetId) -> PathBuf {
-        // Names have no '@': two targets never share a file.
+        // Names cannot contain '@', so two targets never share a file.
         self.folder().join(format!("{}@{}", target.project, target.stage))
     }
 
@@ -78,7 +77,7 @@ impl Locks {
         self.take_file(&self.path(target))
     }
 
-    /// No target's file is called so.
+    /// The lock for sending notifications. No target has this file name.
     pub(super) fn take_outbox(&self) -> Result<Option<Lock>, StoreError> {
         self.take_file(&self.folder().join("@notify"))
     }
@@ -97,7 +96,7 @@ impl Locks {
         }
     }
 
-    /// What is wrong with the locks that are there, for a user who has yet to take them.
+    /// What prevents this user from taking the existing locks.
     pub(super) fn faults(&self) -> Vec<StoreError> {
         if std::fs::symlink_metadata(self.folder())
             .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
@@ -118,7 +117,7 @@ impl Locks {
         }
     }
 
-    /// Opens the folder, where nobody else can have put something into it.
+    /// Opens the folder, after checking that other users cannot write to it.
     fn open_folder(&self) -> Result<File, StoreError> {
         for folder in self.above.iter().chain([&self.folder]) {
             let opened = file::open_folder(folder).map_err(|error| self.fault(folder, &error))?;
@@ -126,7 +125,7 @@ impl Locks {
             self.refuse_of_others(folder, &metadata)?;
             if metadata.mode() & 0o002 != 0 {
                 let message = format!(
-                    "others can write into this folder of locks\n    chmod go-w {}",
+                    "other users can write to this folder of locks\n    chmod go-w {}",
                     folder.display()
                 );
                 return Err(unusable(folder, message));
@@ -138,7 +137,7 @@ impl Locks {
         unreachable!("the folder is the last of them")
     }
 
-    /// Opens a lock's file in the folder, and follows no link.
+    /// Opens a lock's file in the folder, without following links.
     fn open(&self, folder: &File, path: &Path, missing: Missing) -> Result<File, StoreError> {
         let name = path.file_name().unwrap_or_default();
         let flags = OFlags::RDWR | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -174,7 +173,7 @@ impl Locks {
                     self.owner.give(&file);
                     return Ok(file);
                 }
-                // Another run has made it since.
+                // Another run has created it since.
                 Err(rustix::io::Errno::EXIST) => {}
                 Err(error) => return Err(fault(error)),
             }
@@ -192,7 +191,10 @@ impl Locks {
         let found = std::fs::symlink_metadata(path);
         let is = |of: fn(&FileType) -> bool| found.as_ref().is_ok_and(|found| of(&found.file_type()));
         if is(FileType::is_symlink) {
-            return unusable(path, "this is a symbolic link, and locks follow none; remove it".to_owned());
+            return unusable(
+                path,
+                "this is a symbolic link, and locks do not follow links; remove it".to_owned(),
+            );
         }
         if is(FileType::is_dir) && error.kind() == io::ErrorKind::IsADirectory {
             return unusable(path, NO_FILE.to_owned());
@@ -202,15 +204,15 @@ impl Locks {
         unusable(path, format!("{error}{cure}"))
     }
 
-    /// An earlier version left files of root in the folders of others.
+    /// Earlier versions left files of root in other users' folders.
     fn cure(&self, path: &Path) -> String {
         format!("\n    as root: chown -R {}:{} {}", self.owner.user(), self.owner.group(), path.display())
     }
 }
 
-const NO_FILE: &str = "this is no regular file, and no lock; remove it";
+const NO_FILE: &str = "this is not a regular file, so it cannot be a lock; remove it";
 
-/// What to do where a lock has no file.
+/// The error for a path that cannot be a lock's file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Missing {
     Make,
@@ -229,7 +231,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Closing would do, were it not for copies that a command's descendants may keep.
+        // Closing the file is not enough, because descendants of a command may keep copies of it.
         let _ = self.0.unlock();
     }
 }

@@ -1,5 +1,5 @@
-//! The tables, as numbered steps that are appended and never edited. The number reached stands in the file's stamp;
-//! `application_id` tells the file from another program's.
+//! The tables, as numbered steps that are appended and never edited. The file's stamp contains the number of the last step;
+//! `application_id` distinguishes the file from other programs' files.
 
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -155,7 +155,7 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX deployment_succeeded ON deployment (project, stage, ended_at) WHERE state = 'succeeded';
     CREATE INDEX notification_ended ON notification (ended_at) WHERE ended_at IS NOT NULL;
     CREATE INDEX deployment_of_tag ON deployment (project, stage, tag);",
-    // 7: what is remembered of a target is one document. Half a hold or half a high water stays unreadable.
+    // 7: the state of a target is one document. Half a hold, or half a high-water, stays unreadable.
     "CREATE TABLE target_state (
         project TEXT NOT NULL,
         stage TEXT NOT NULL,
@@ -210,7 +210,7 @@ const MIGRATIONS: &[&str] = &[
     "ALTER TABLE poll_state ADD COLUMN version INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE poll_state ADD COLUMN round INTEGER;
     CREATE TABLE round (id INTEGER PRIMARY KEY, polled_at TEXT NOT NULL) STRICT;",
-    // 12: the document of poll_state may have given_platforms.
+    // 12: the document of poll_state may contain given_platforms.
     "",
     // 13
     "CREATE TABLE image (
@@ -229,7 +229,7 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;",
 ];
 
-/// Brings the tables up to this program's version. Writes nothing where they are.
+/// Brings the tables up to this program's version. Writes nothing if they already are.
 pub(super) fn run(connection: &mut Connection, place: &str) -> Result<(), StoreError> {
     if is_current(connection, place)? {
         return Ok(());
@@ -237,25 +237,25 @@ pub(super) fn run(connection: &mut Connection, place: &str) -> Result<(), StoreE
     migrate(connection).map_err(|error| sqlite(place, error))
 }
 
-/// Makes the tables of a file that is new.
+/// Creates the tables of a new file.
 pub(super) fn make(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "foreign_keys", "ON")?;
     migrate(connection)
 }
 
-/// Whether the tables are this program's; false: they are older.
+/// Whether the tables have this program's version; false: they are older.
 ///
 /// # Errors
-/// They are newer, or another program's.
+/// They are newer, or belong to another program.
 pub(super) fn is_current(connection: &Connection, place: &str) -> Result<bool, StoreError> {
     let unusable = |message: String| StoreError::Unusable { place: place.to_owned(), message };
     let known = u32::try_from(MIGRATIONS.len()).expect("a handful of migrations");
     match inspect(connection).map_err(|error| sqlite(place, error))? {
         Version::Foreign => Err(unusable(
-            "this is another program's SQLite file; choose another place for the state".to_owned(),
+            "this is another program's SQLite file; choose another path for the state".to_owned(),
         )),
         Version::Ours(version) if version > known => Err(unusable(format!(
-            "the state file has version {version}, and this tagship knows up to {known}: it was written by a newer tagship; use that one, or restore the copy from before the update"
+            "the state file has version {version}, but this tagship supports versions up to {known}: it was written by a newer tagship; use that one, or restore a copy from before the update"
         ))),
         Version::Ours(version) => Ok(version == known),
     }
@@ -270,14 +270,14 @@ fn inspect(connection: &Connection) -> rusqlite::Result<Version> {
     connection.pragma_update(None, "foreign_keys", "ON")?;
     let version = Stamp::read(connection)?.version();
     let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-    // A damaged schema is said here, and not at the first query of a run.
+    // Report a damaged schema here, and not at the first query of a run.
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
     Ok(if application == APPLICATION_ID { Version::Ours(version) } else { Version::Foreign })
 }
 
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // Read again: another process may have done it while this one waited.
+    // Read again: another process may have migrated it while this one waited.
     let done = usize::try_from(Stamp::read(&transaction)?.version()).expect("7 bits");
     for migration in MIGRATIONS.iter().skip(done) {
         transaction.execute_batch(migration)?;
@@ -287,7 +287,7 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// The tables as the program of this version made them.
+/// Creates the tables of this version.
 #[cfg(test)]
 pub(super) fn make_version(connection: &Connection, version: usize) -> rusqlite::Result<()> {
     MIGRATIONS.iter().take(version).try_for_each(|migration| connection.execute_batch(migration))?;

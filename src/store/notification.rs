@@ -10,12 +10,12 @@ use super::write::{Attempt, Write, text};
 use crate::engine::{Change, Deployment, Failure, NextAttempt, Notification, Status};
 use crate::reference::{Digest, Tag};
 use crate::target::TargetId;
-use crate::target::notifier::{Event, Notifier};
+use crate::target::notifier::{Notifier, NotifyEvent};
 
 const COLUMNS: &str = "id, receiver, project, stage, event, tag, digest, previous_tag, deployment_id, error, \
     created_at, attempts, next_attempt_at, failed_at";
 
-/// Notifications that were not sent yet, the oldest first.
+/// Unsent notifications, oldest first.
 pub(super) fn unsent(connection: &Connection) -> rusqlite::Result<Vec<Notification>> {
     let query = format!("SELECT {COLUMNS} FROM notification WHERE ended_at IS NULL ORDER BY created_at, id");
     let mut statement = connection.prepare_cached(&query)?;
@@ -27,7 +27,7 @@ fn notification(row: &Row<'_>) -> rusqlite::Result<Notification> {
         id: row.get("id")?,
         receiver: row.get("receiver")?,
         target: target_id(row)?,
-        event: parsed(row, "event", Event::from_str)?,
+        event: parsed(row, "event", NotifyEvent::from_str)?,
         tag: optional(row, "tag", Tag::new)?,
         digest: optional(row, "digest", Digest::new)?,
         previous_tag: optional(row, "previous_tag", Tag::new)?,
@@ -51,21 +51,23 @@ impl Write<'_> {
             return Ok(());
         };
         let target = &deployment.target;
-        let events: &[Event] = match status {
-            Status::Failed => &[Event::Failed],
-            Status::Dead => &[Event::Dead],
-            Status::RolledBack => &[Event::RolledBack],
+        let events: &[NotifyEvent] = match status {
+            Status::Failed => &[NotifyEvent::Failed],
+            Status::Dead => &[NotifyEvent::Dead],
+            Status::RolledBack => &[NotifyEvent::RolledBack],
             Status::Deployed | Status::Adopted if self.had_failed(deployment, status)? => {
-                &[Event::Recovered, Event::Deployed]
+                &[NotifyEvent::Recovered, NotifyEvent::Deployed]
             }
-            Status::Deployed | Status::Adopted => &[Event::Deployed],
+            Status::Deployed | Status::Adopted => &[NotifyEvent::Deployed],
             _ => &[],
         };
         for notifier in notifiers {
             for event in events.iter().filter(|event| notifier.wants(**event, target)) {
                 let of = Notified { deployment_id: Some(&deployment.id), ..Notified::default() };
                 // A deployment that keeps failing is reported once; each time tagship gives up on it, again.
-                if *event == Event::Failed && self.is_enqueued(&notifier.receiver, target, *event, of)? {
+                if *event == NotifyEvent::Failed
+                    && self.is_enqueued(&notifier.receiver, target, *event, of)?
+                {
                     continue;
                 }
                 let id = uuid::Uuid::now_v7().to_string();
@@ -82,7 +84,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Whether the attempt before failed, of whatever deployment. What was adopted had no attempt.
+    /// Whether the previous attempt, of any deployment of the target, failed. An adopted deployment had no attempt.
     fn had_failed(&self, deployment: &Deployment, status: Status) -> rusqlite::Result<bool> {
         let number = if status == Status::Deployed { deployment.attempts } else { u32::MAX };
         let attempt = Attempt { deployment_id: &deployment.id, number };
@@ -109,13 +111,12 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Whether this event was enqueued for the receiver before: for this deployment, this tag, or since this
-    /// moment, as far as each is given.
+    /// Whether this event was enqueued for the receiver before: for this deployment, this tag, or since this time, if given.
     pub(crate) fn is_enqueued(
         &self,
         receiver: &str,
         target: &TargetId,
-        event: Event,
+        event: NotifyEvent,
         of: Notified<'_>,
     ) -> rusqlite::Result<bool> {
         let query = "SELECT EXISTS (SELECT 1 FROM notification
@@ -135,14 +136,14 @@ impl Write<'_> {
         )
     }
 
-    /// It was sent, tagship gave up on it, or its receiver or target left the configuration.
+    /// Removes it: it was sent, tagship gave up on it, or its receiver or target left the configuration.
     pub(crate) fn end_notification(&self, id: &str, now: Timestamp) -> rusqlite::Result<()> {
         let query = "UPDATE notification SET ended_at = ?2 WHERE id = ?1";
         self.transaction().prepare_cached(query)?.execute(params![id, text(now)])?;
         Ok(())
     }
 
-    /// The receiver did not accept it; it will be sent again.
+    /// Records a failed attempt: it will be sent again.
     pub(crate) fn postpone_notification(&self, id: &str, next: NextAttempt) -> rusqlite::Result<()> {
         let query = "UPDATE notification SET attempts = attempts + 1, next_attempt_at = ?2, failed_at = ?3
              WHERE id = ?1";
@@ -155,7 +156,7 @@ impl Write<'_> {
     }
 }
 
-/// What a notification was about; nothing given: anything.
+/// The subject of a notification; without fields: any.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Notified<'a> {
     pub(crate) deployment_id: Option<&'a str>,

@@ -1,5 +1,5 @@
-//! Whose the files of a state are: what root makes in another user's folder is given to that user, who could not use
-//! it otherwise; what a third user put there is not used.
+//! The owner of a state's files. Files that root creates in another user's folder are given to that user, who could not
+//! use them otherwise. Files of a third user are not used.
 
 use std::fs::{self, File, Metadata};
 use std::os::unix::fs::{MetadataExt as _, fchown};
@@ -10,28 +10,28 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid, getegid, geteuid};
 use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
 
-/// Gives a file that this process has made to the owner of its folder, where this process is root.
+/// Gives a file that this process created to the owner of its folder, if this process is root.
 pub(crate) fn give_to_owner_of(folder: &Path, made: &File) {
     if let Ok(metadata) = fs::metadata(folder) {
-        Owner::of(&metadata).give(made);
+        FileOwner::of(&metadata).give(made);
     }
 }
 
-/// The user and group of a state file, or of the folder it is to be made in.
+/// The user and group of a state file, or of the folder in which it will be created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Owner {
+pub(super) struct FileOwner {
     user: u32,
     group: u32,
 }
 
-impl Owner {
-    pub(super) fn of(metadata: &Metadata) -> Owner {
-        Owner { user: metadata.uid(), group: metadata.gid() }
+impl FileOwner {
+    pub(super) fn of(metadata: &Metadata) -> FileOwner {
+        FileOwner { user: metadata.uid(), group: metadata.gid() }
     }
 
-    /// Who runs this process.
-    pub(super) fn this() -> Owner {
-        Owner { user: geteuid().as_raw(), group: getegid().as_raw() }
+    /// The user of this process.
+    pub(super) fn this() -> FileOwner {
+        FileOwner { user: geteuid().as_raw(), group: getegid().as_raw() }
     }
 
     pub(super) fn user(self) -> u32 {
@@ -42,9 +42,9 @@ impl Owner {
         self.group
     }
 
-    /// Lets this thread make the file at this path as the owner, where this process is root and the owner may make it
-    /// or write it. If root made it first and gave it away then, a kill in between would leave a file that the owner
-    /// cannot use.
+    /// Makes this thread act as the owner while it creates the file, if this process is root and the owner may create or write
+    /// the file. If root created it and gave it away afterwards, a kill in between would leave a file that the owner cannot
+    /// use.
     pub(super) fn stand_in(self, path: &Path) -> Option<StandIn> {
         if !geteuid().is_root() || self.user == 0 {
             return None;
@@ -60,39 +60,39 @@ impl Owner {
         }
     }
 
-    /// Gives a file or folder that this process has just made to the owner, where this process is root.
+    /// Gives a file or folder that this process has just created to the owner, if this process is root.
     pub(super) fn give(self, made: &File) {
         if geteuid().is_root() && self.user != 0 {
-            // Root of a container or of a network drive may not be allowed to; then the file stays root's, as SQLite's
+            // Root in a container or on a network drive may not be allowed to. Then the file stays root's, as SQLite's
             // journals do.
             let _ = fchown(made, Some(self.user), Some(self.group));
         }
     }
 
-    /// Gives an empty file that an earlier run of root left to the owner. A file with a second name is left alone:
-    /// it may be somebody's file that was linked here.
+    /// Gives an empty file that an earlier run of root left to the owner. A file with a second name is not changed: it may be
+    /// another user's file, linked here.
     pub(super) fn give_back(self, found: &File, metadata: &Metadata) {
         if metadata.uid() == 0 && metadata.len() == 0 && metadata.nlink() == 1 {
             self.give(found);
         }
     }
 
-    /// Whether the owner can use a file that was made for its owner only.
+    /// Whether the owner can use a file that only its owner may access.
     pub(super) fn shares(self, metadata: &Metadata) -> bool {
         self.user == metadata.uid() || self.user == 0
     }
 
-    /// Whether a file was made by this user, by root, or by the owner.
+    /// Whether a file belongs to this user, to root, or to the owner.
     pub(super) fn trusts(self, metadata: &Metadata) -> bool {
         [0, geteuid().as_raw(), self.user].contains(&metadata.uid())
     }
 }
 
-/// While it lives, this thread of root acts as the owner.
+/// While this value lives, root's thread acts as the owner.
 #[derive(Debug)]
 #[must_use]
 pub(super) struct StandIn {
-    /// Of this process.
+    /// The group of this process.
     group: Gid,
 }
 

@@ -1,4 +1,4 @@
-//! Rows and what they mean. Text that cannot be what a column holds is an error, never a default.
+//! Reads rows. An invalid value in a column is an error, never a default.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -9,7 +9,7 @@ use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{Checks, LatestAttempt};
-use crate::engine::sighting::{Built, Sighting, Sightings};
+use crate::engine::first_seen::{Built, SeenTag, SeenTags};
 use crate::engine::{Deployment, NextAttempt, PollState, StageRun, Unfinished};
 use crate::process::{Leader, Traces};
 use crate::reference::{Digest, Repository, Tag};
@@ -32,7 +32,7 @@ pub(super) fn open_deployments() -> String {
     each_open("")
 }
 
-/// One index for each state: the table may hold years of deployments that are over.
+/// One query for each state, with its index: the table may contain years of old deployments.
 fn each_open(condition: &str) -> String {
     let of_state =
         |state| format!("SELECT {DEPLOYMENT_COLUMNS} FROM deployment WHERE state = '{state}'{condition}");
@@ -54,7 +54,7 @@ pub(super) fn last_error(connection: &Connection, deployment_id: &str) -> rusqli
     Ok(connection.query_row(query, [deployment_id], |row| row.get(0)).optional()?.flatten())
 }
 
-/// What the last attempt of a deployment printed.
+/// The output of a deployment's last attempt.
 pub(super) fn last_output(connection: &Connection, deployment_id: &str) -> rusqlite::Result<Option<String>> {
     let query = "SELECT output FROM attempt WHERE deployment_id = ?1 ORDER BY number DESC LIMIT 1";
     Ok(connection.query_row(query, [deployment_id], |row| row.get(0)).optional()?.flatten())
@@ -70,7 +70,7 @@ pub(super) fn limits(connection: &Connection) -> rusqlite::Result<HashMap<String
     rows.collect()
 }
 
-/// The attempt of a target that was started last, if it did not succeed.
+/// The last started attempt of a target, if it did not succeed.
 pub(super) fn latest_attempt(
     connection: &Connection,
     target: &TargetId,
@@ -101,7 +101,7 @@ pub(super) fn latest_attempt(
     Ok(statement.query_row([target.project.as_str(), target.stage.as_str()], latest).optional()?.flatten())
 }
 
-/// What a stage ran, in the order in which it did.
+/// What a stage ran, earliest first.
 pub(super) fn runs(connection: &Connection, target: &TargetId) -> rusqlite::Result<Vec<StageRun>> {
     let query = "SELECT tag, digest, ended_at, goes_back, decided_by
          FROM deployment WHERE project = ?1 AND stage = ?2 AND state = 'succeeded' ORDER BY ended_at, id";
@@ -121,7 +121,7 @@ pub(super) fn runs(connection: &Connection, target: &TargetId) -> rusqlite::Resu
     Ok(runs)
 }
 
-/// The newest deployment that was started, where it did not succeed.
+/// The newest started deployment, if it did not succeed.
 pub(super) fn unfinished(connection: &Connection, target: &TargetId) -> rusqlite::Result<Option<Unfinished>> {
     let query = "SELECT tag, digest, state, decided_by FROM deployment
          WHERE project = ?1 AND stage = ?2 AND (attempts > 0 OR state = 'succeeded')
@@ -139,23 +139,23 @@ pub(super) fn unfinished(connection: &Connection, target: &TargetId) -> rusqlite
     Ok(connection.prepare_cached(query)?.query_row(parameters, newest).optional()?.flatten())
 }
 
-/// The names that a target's registry had, and when each was first seen.
-pub(super) fn sightings(connection: &Connection, target: &TargetId) -> rusqlite::Result<Sightings> {
+/// The tags of a target, and when each was first seen.
+pub(super) fn seen_tags(connection: &Connection, target: &TargetId) -> rusqlite::Result<SeenTags> {
     let query = "SELECT tag, first_seen, digest, created FROM sighting WHERE project = ?1 AND stage = ?2";
     let mut statement = connection.prepare_cached(query)?;
     let rows = statement.query_map([target.project.as_str(), target.stage.as_str()], |row| {
         let created = optional(row, "created", Timestamp::from_str)?;
         let image = optional(row, "digest", Digest::new)?.map(|digest| Built { digest, created });
-        let sighting = Sighting { first_seen: parsed(row, "first_seen", Timestamp::from_str)?, image };
+        let sighting = SeenTag { first_seen: parsed(row, "first_seen", Timestamp::from_str)?, image };
         Ok((parsed(row, "tag", Tag::new)?, sighting))
     })?;
     rows.collect()
 }
 
-/// Every tag that a target was given (or that its first poll found) and when last, but those that were
-/// deleted before they were deployed, and those that gave way to others of which none was deployed so far.
+/// Every tag that was deployed to a target (or found by its first poll) and when last, except tags that were deleted before
+/// they were deployed, and tags superseded by others of which none was deployed yet.
 pub(super) fn given(connection: &Connection, target: &TargetId) -> rusqlite::Result<HashMap<Tag, Timestamp>> {
-    // What was high-water before a deployment was given, too, if only by a first poll.
+    // The high-water tag before a deployment counts, too, even if only a first poll found it.
     let query = "SELECT tag, max(given_at) AS given_at FROM (
              SELECT tag, created_at AS given_at FROM deployment
              WHERE project = ?1 AND stage = ?2 AND state <> 'dropped' AND (state <> 'superseded' OR rowid < (
@@ -172,7 +172,7 @@ pub(super) fn given(connection: &Connection, target: &TargetId) -> rusqlite::Res
     tags.collect()
 }
 
-/// Compares names as they stand in the rows: nothing is made of those that are configured.
+/// Compares with the names in the rows, without allocating.
 pub(super) fn checks<'t>(
     connection: &Connection,
     targets: impl Iterator<Item = &'t TargetId>,
@@ -208,9 +208,9 @@ pub(super) fn target_id(row: &Row<'_>) -> rusqlite::Result<TargetId> {
     Ok(TargetId { project: parsed(row, "project", Name::new)?, stage: parsed(row, "stage", Name::new)? })
 }
 
-/// A row of [`ALL_STATES`] or [`ONE_STATE`].
+/// Reads a row of [`ALL_STATES`] or [`ONE_STATE`].
 pub(super) fn state(row: &Row<'_>) -> rusqlite::Result<(TargetId, PollState)> {
-    // By place: to look columns up by their names is most of what reading a row costs.
+    // By index, because looking up columns by name is most of the cost of reading a row.
     let id = TargetId { project: parsed_at(row, 0, Name::new)?, stage: parsed_at(row, 1, Name::new)? };
     let document: PollState = parsed_at(row, 4, |text| serde_json::from_str(text))?;
     let polled_at = optional_at(row, 2, Timestamp::from_str)?;

@@ -1,14 +1,14 @@
-//! SQLite's `user_version`, 31 bits in page 1 of the state file: the version of its tables (bits 0 to 6), a random
-//! number of the last commit (7 to 18), and that of the commit before (19 to 30). By these a journal is told from that
-//! of a copy with as many commits.
+//! SQLite's `user_version`, 31 bits in page 1 of the state file: the version of its tables (bits 0 to 6), a random number
+//! of the last commit (7 to 18), and that of the commit before (19 to 30). The random numbers distinguish a journal from
+//! that of a copy with the same number of commits.
 
 use rusqlite::Connection;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
-    /// Of the tables; 0 in a new file.
+    /// The version of the tables; 0 in a new file.
     version: u32,
-    /// 0: no commit was stamped.
+    /// The random number of the last commit; 0: no commit was stamped.
     commit: u32,
     before: u32,
 }
@@ -32,12 +32,12 @@ impl Stamp {
             .map(Stamp::of)
     }
 
-    /// Stamps the commit of the transaction that is open.
+    /// Stamps the commit of the open transaction.
     pub(super) fn renew(connection: &Connection) -> rusqlite::Result<()> {
         Stamp::read(connection)?.write_next(connection)
     }
 
-    /// The same, with another version of the tables.
+    /// Stamps the commit, and sets a new version of the tables.
     pub(super) fn raise(connection: &Connection, version: u32) -> rusqlite::Result<()> {
         Stamp { version, ..Stamp::read(connection)? }.write_next(connection)
     }
@@ -58,7 +58,7 @@ impl Stamp {
         self.version
     }
 
-    /// Whether this is of the commit right after `earlier`.
+    /// Whether this is the stamp of the commit right after `earlier`.
     pub(super) fn follows(self, earlier: Stamp) -> bool {
         self.before == earlier.commit
     }
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stamp_comes_back_as_it_was_written_and_follows_the_one_before() {
+    fn stamp_is_read_as_written_and_follows_the_previous_one() {
         let connection = Connection::open_in_memory().unwrap();
         Stamp::raise(&connection, 127).unwrap();
         let first = Stamp::read(&connection).unwrap();

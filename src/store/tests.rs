@@ -7,10 +7,10 @@ use rusqlite::OptionalExtension as _;
 use tempfile::TempDir;
 
 use super::*;
-use crate::engine::sighting::{Built, Sighting};
+use crate::engine::first_seen::{Built, SeenTag};
 use crate::engine::{
-    Baseline, DecidedBy, Deployed, Deployment, DeploymentRow, DeploymentState, Edit, ErrorCode, Failing,
-    Failure, Hold, LastListed, NextAttempt, Status, Told,
+    Baseline, Deployed, Deployment, DeploymentRow, DeploymentState, Edit, ErrorCode, Failing, Failure, Hold,
+    LastListed, LastReported, NextAttempt, Status, Trigger,
 };
 use crate::reference::{Digest, ListedTag, Repository, Tag};
 use crate::target::Name;
@@ -44,7 +44,7 @@ fn deployment(id: &str, state: DeploymentState) -> Deployment {
         tag: tag("dev-2"),
         digest: Some(digest('a')),
         previous_tag: Some(tag("dev-1")),
-        by: DecidedBy::Hand,
+        by: Trigger::Manual,
         by_whom: Some("alice".into()),
         state,
         attempts: 0,
@@ -89,10 +89,10 @@ fn full_state() -> PollState {
             tag: tag("dev-1"),
             digest: Some(digest('c')),
             at: moment(1),
-            by: DecidedBy::Mark,
+            by: Trigger::Mark,
         }),
         listed: Some(LastListed { generation: 7, at: moment(3), from: "https://git.example.com".into() }),
-        candidates: vec![crate::engine::Sighted {
+        candidates: vec![crate::engine::SeenCandidate {
             sequence: Some(9),
             tag: tag("dev-3"),
             pushed_at: Some(moment(7)),
@@ -113,7 +113,7 @@ fn full_state() -> PollState {
         failing: Some(Failing {
             since: moment(4),
             count: 5,
-            told_at: Some(moment(6)),
+            reported_at: Some(moment(6)),
             failure: Failure { code: ErrorCode::Unavailable, message: "no answer".into() },
         }),
         status: Some(Status::Deployed),
@@ -124,14 +124,14 @@ fn full_state() -> PollState {
             rule_before: "acme/shop v*".into(),
             high_water_before: Some(tag("v1")),
         }),
-        told: Some(Told { status: Status::Available, tag: Some(tag("dev-2")) }),
+        last_reported: Some(LastReported { status: Status::Available, tag: Some(tag("dev-2")) }),
         baseline: None,
         given_platforms: None,
     }
 }
 
 #[test]
-fn a_state_comes_back_as_it_was_saved() {
+fn state_is_read_as_saved() {
     let store = nothing().unwrap();
     let mut later = full_state();
     later.baseline = Some(Baseline { tag: tag("dev-0"), at: moment(14) });
@@ -145,7 +145,7 @@ fn a_state_comes_back_as_it_was_saved() {
 }
 
 #[test]
-fn the_newest_deployments_of_the_targets_that_are_wanted_come_first_and_without_output() {
+fn newest_deployments_of_selected_targets_come_first_without_output() {
     let store = nothing().unwrap();
     let other = TargetId { stage: Name::new("prod").unwrap(), ..target() };
     for (id, target) in [("1", target()), ("2", other.clone()), ("3", target()), ("4", target())] {
@@ -174,7 +174,7 @@ fn the_newest_deployments_of_the_targets_that_are_wanted_come_first_and_without_
 }
 
 #[test]
-fn the_attempt_before_is_that_of_the_latest_deployment_that_had_one() {
+fn previous_attempt_belongs_to_the_latest_deployment_with_one() {
     let store = nothing().unwrap();
     let failed = Some((ErrorCode::Command, "no"));
     let attempt = |deployment_id, number| Attempt { deployment_id, number };
@@ -202,7 +202,7 @@ fn the_attempt_before_is_that_of_the_latest_deployment_that_had_one() {
 }
 
 #[test]
-fn a_deployment_comes_back_as_it_was_recorded() {
+fn deployment_is_read_as_recorded() {
     let store = nothing().unwrap();
     let recorded = deployment("a", DeploymentState::Pending);
     store.write(|write| write.insert_deployment(&recorded)).unwrap();
@@ -210,7 +210,7 @@ fn a_deployment_comes_back_as_it_was_recorded() {
 }
 
 #[test]
-fn a_target_has_at_most_one_pending_and_one_running_deployment() {
+fn target_has_at_most_one_pending_and_one_running_deployment() {
     let store = nothing().unwrap();
     store.write(|write| write.insert_deployment(&deployment("a", DeploymentState::Pending))).unwrap();
     assert!(
@@ -225,7 +225,7 @@ fn a_target_has_at_most_one_pending_and_one_running_deployment() {
 }
 
 #[test]
-fn what_fails_within_a_transaction_leaves_nothing_behind() {
+fn failed_transaction_changes_nothing() {
     let store = nothing().unwrap();
     let result: Result<(), _> = store.write(|write| {
         write.save_state(&target(), &full_state())?;
@@ -236,7 +236,7 @@ fn what_fails_within_a_transaction_leaves_nothing_behind() {
 }
 
 #[test]
-fn the_state_file_and_its_folders_are_private() {
+fn state_file_and_folders_are_private() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("a/state.db");
     let (store, created) = Store::open(&path, &Cutoff::default()).unwrap();
@@ -262,7 +262,7 @@ fn a_lock_is_held_once() {
     let held = store.lock(&target()).unwrap();
     assert!(held.is_some());
     assert!(store.lock(&target()).unwrap().is_none());
-    // A copy, as a daemon left behind by a command has it, does not keep an unlocked target locked.
+    // A copy of the file, as in a daemon left behind by a command, does not keep the target locked.
     let copy = held.as_ref().unwrap().file().try_clone().unwrap();
     drop(held);
     assert!(store.lock(&target()).unwrap().is_some());
@@ -270,7 +270,7 @@ fn a_lock_is_held_once() {
 }
 
 #[test]
-fn a_file_that_is_no_state_is_refused_and_left_alone() {
+fn file_that_is_not_a_state_is_an_error_and_not_changed() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("state.db");
     let other = Connection::open(folder.path().join("other.db")).unwrap();
@@ -279,7 +279,7 @@ fn a_file_that_is_no_state_is_refused_and_left_alone() {
     let other = fs::read(folder.path().join("other.db")).unwrap();
     for (content, message) in [
         (b"".to_vec(), "the state file is empty"),
-        (b"this is no database, and longer than the header of one; so SQLite can tell that it is none of its own".to_vec(), "no state file of tagship"),
+        (b"this is no database, and longer than the header of one; so SQLite can tell that it is none of its own".to_vec(), "not a state file of tagship"),
         (other, "another program's SQLite file"),
     ] {
         fs::write(&path, &content).unwrap();
@@ -291,7 +291,7 @@ fn a_file_that_is_no_state_is_refused_and_left_alone() {
 }
 
 #[test]
-fn a_newer_state_is_refused() {
+fn newer_state_is_an_error() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("state.db");
     drop(Store::open(&path, &Cutoff::default()).unwrap());
@@ -302,7 +302,7 @@ fn a_newer_state_is_refused() {
 }
 
 #[test]
-fn a_copy_does_not_write_to_the_file() {
+fn copy_does_not_write_to_the_file() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("state.db");
     let (store, _) = Store::open(&path, &Cutoff::default()).unwrap();
@@ -319,20 +319,20 @@ fn a_copy_does_not_write_to_the_file() {
 }
 
 #[test]
-fn what_was_seen_first_stays() {
+fn first_seen_record_stays() {
     let store = nothing().unwrap();
     let built = Built { digest: digest('a'), created: Some(moment(1)) };
     let later = Built { digest: digest('b'), created: Some(moment(2)) };
     for (second, image) in [(5, None), (9, Some(built.clone())), (9, Some(later))] {
-        let seen = (tag("dev-1"), Sighting { first_seen: moment(second), image });
-        store.write(|write| write.add_sightings(&target(), &[seen])).unwrap();
+        let seen = (tag("dev-1"), SeenTag { first_seen: moment(second), image });
+        store.write(|write| write.add_seen_tags(&target(), &[seen])).unwrap();
     }
-    let expected = Sighting { first_seen: moment(5), image: Some(built) };
-    assert_eq!(store.sightings(&target()).unwrap()[&tag("dev-1")], expected);
+    let expected = SeenTag { first_seen: moment(5), image: Some(built) };
+    assert_eq!(store.seen_tags(&target()).unwrap()[&tag("dev-1")], expected);
 }
 
 #[test]
-fn targets_that_left_are_named_once_and_again_after_they_were_back() {
+fn targets_that_left_are_reported_once_and_again_after_a_return() {
     let store = nothing().unwrap();
     store.write(|write| write.save_state(&target(), &full_state())).unwrap();
     let id = target();
@@ -348,9 +348,9 @@ fn targets_that_left_are_named_once_and_again_after_they_were_back() {
     assert_eq!(name_left(false), [target()]);
 }
 
-/// What a stage runs, and ran before, stays as long as it does; so does what waits for somebody.
+/// The deployment that a stage runs, the one before, and open deployments stay.
 #[test]
-fn pruning_takes_only_what_is_over_and_of_no_use() {
+fn pruning_deletes_only_old_deployments_that_are_not_needed() {
     let store = nothing().unwrap();
     store
         .write(|write| {
@@ -386,7 +386,7 @@ fn pruning_takes_only_what_is_over_and_of_no_use() {
 }
 
 #[test]
-fn pruning_waits_for_its_time() {
+fn pruning_happens_once_a_day() {
     let store = nothing().unwrap();
     let (kept, day) = (Duration::from_secs(180 * 24 * 3600), 24 * 3600);
     let left_at = |second| {
@@ -407,7 +407,7 @@ fn pruning_waits_for_its_time() {
 }
 
 #[test]
-fn a_long_history_is_pruned_over_several_runs() {
+fn long_history_is_pruned_over_several_runs() {
     let store = nothing().unwrap();
     let many = "INSERT INTO deployment (id, project, stage, registry, repository, tag, decided_by, state, attempts,
              created_at, ended_at, goes_back)
@@ -427,7 +427,7 @@ fn a_long_history_is_pruned_over_several_runs() {
 }
 
 #[test]
-fn a_state_that_is_only_read_is_not_written() {
+fn reading_does_not_write_the_state() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("state.db");
     let (store, _) = Store::open(&path, &Cutoff::default()).unwrap();
@@ -438,7 +438,7 @@ fn a_state_that_is_only_read_is_not_written() {
     assert!(read.write(|write| write.save_state(&target(), &PollState::default())).is_err());
 }
 
-/// As version 6 wrote [`full_state`]: a column for each value.
+/// [`full_state`] as version 6 wrote it: one column for each value.
 const FULL_STATE_6: &str = "INSERT INTO poll_state VALUES ('shop', 'dev', 'acme/shop dev-*', 'dev-2', 'dev-2',
     '2026-11-23T15:13:36.123456789Z', 10043, 'sha256:' || replace(hex(zeroblob(32)), '0', 'b'), 'dev-9',
     'dev-1', 'sha256:' || replace(hex(zeroblob(32)), '0', 'c'), '2027-01-15T08:00:01.000Z', 'mark',
@@ -450,7 +450,7 @@ const FULL_STATE_6: &str = "INSERT INTO poll_state VALUES ('shop', 'dev', 'acme/
     7, '2027-01-15T08:00:03.000Z', 'https://git.example.com', 'why', '2027-01-15T08:00:12.000Z',
     '2027-01-15T08:00:13.000Z', 'acme/shop v*', 'v1')";
 
-/// And a target that was only held.
+/// A target with nothing but a hold.
 const HELD_6: &str =
     "INSERT INTO poll_state (project, stage, tags_listed, failing_count, hold_by, hold_since)
     VALUES ('shop', 'prod', 0, 0, 'alice', '2027-01-15T08:00:09.000Z')";
@@ -464,7 +464,7 @@ fn state_file_of_version_6(folder: &TempDir, rows: &[&str]) -> PathBuf {
 }
 
 #[test]
-fn a_state_of_an_older_program_is_read_without_being_written_and_nothing_of_it_is_lost() {
+fn older_state_is_read_completely_and_without_writing() {
     let folder = TempDir::new().unwrap();
     let path = state_file_of_version_6(&folder, &[FULL_STATE_6, HELD_6]);
     let before = fs::read(&path).unwrap();
@@ -482,7 +482,7 @@ fn a_state_of_an_older_program_is_read_without_being_written_and_nothing_of_it_i
 }
 
 #[test]
-fn half_a_hold_of_an_older_program_is_no_release_and_half_a_high_water_is_not_none() {
+fn half_a_hold_or_high_water_of_an_older_state_is_an_error() {
     for half in [
         "hold_by = NULL, hold_reason = NULL, hold_since = NULL",
         "hold_since = NULL",
@@ -500,7 +500,7 @@ fn half_a_hold_of_an_older_program_is_no_release_and_half_a_high_water_is_not_no
 }
 
 #[test]
-fn a_document_without_one_of_its_fields_or_with_an_unknown_one_is_an_error() {
+fn document_with_a_missing_or_unknown_field_is_an_error() {
     let store = nothing().unwrap();
     let connection = || store.connection();
     store.write(|write| write.save_state(&target(), &full_state())).unwrap();
@@ -525,7 +525,7 @@ fn a_document_without_one_of_its_fields_or_with_an_unknown_one_is_an_error() {
 }
 
 #[test]
-fn a_row_that_nobody_could_have_written_is_an_error_and_no_default() {
+fn invalid_row_is_an_error() {
     let store = nothing().unwrap();
     store.write(|write| write.save_state(&target(), &full_state())).unwrap();
     store
@@ -536,7 +536,7 @@ fn a_row_that_nobody_could_have_written_is_an_error_and_no_default() {
     assert!(error.contains("not a valid tag"), "{error}");
 }
 
-/// State files as tagship of schema 6 wrote them: `.dump`, `application_id` and `user_version`.
+/// State files of tagship with schema 6: `.dump`, `application_id` and `user_version`.
 const EARLIER: [(&str, &str); 7] = [
     ("fresh", include_str!("../../tests/fixtures/state/fresh.sql")),
     ("pending", include_str!("../../tests/fixtures/state/pending.sql")),
@@ -547,7 +547,7 @@ const EARLIER: [(&str, &str); 7] = [
     ("sighted", include_str!("../../tests/fixtures/state/sighted.sql")),
 ];
 
-/// Every value of these columns, in the order of their rows.
+/// All values of these columns, in the order of the rows.
 fn values(connection: &Connection, columns: &[(String, Vec<String>)]) -> Vec<(String, String)> {
     let mut values = Vec::new();
     for (table, names) in columns {
@@ -573,9 +573,9 @@ fn columns(connection: &Connection) -> Vec<(String, Vec<String>)> {
     tables.into_iter().map(of).collect()
 }
 
-/// A decision that was taken on an earlier version is taken again.
+/// A decision based on an earlier version must be made again.
 #[test]
-fn what_changes_a_target_raises_its_version_and_a_poll_that_finds_nothing_does_not() {
+fn changes_raise_the_version_and_idle_polls_do_not() {
     let store = nothing().unwrap();
     let version = || store.states().unwrap()[&target()].version;
     store.write(|write| write.save_state(&target(), &full_state())).unwrap();
@@ -591,13 +591,13 @@ fn what_changes_a_target_raises_its_version_and_a_poll_that_finds_nothing_does_n
 }
 
 #[test]
-fn a_state_file_of_an_earlier_version_is_loaded_and_saved_with_nothing_lost() {
+fn older_state_file_is_loaded_and_saved_completely() {
     for (name, sql) in EARLIER {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("state.db");
         let earlier = Connection::open(&path).unwrap();
         earlier.execute_batch(sql).unwrap();
-        // What is remembered of a target has become a document: another test compares that value by value.
+        // The state of a target has become a document, which another test compares value by value.
         let columns: Vec<_> =
             columns(&earlier).into_iter().filter(|(table, _)| table != "poll_state").collect();
         let before = values(&earlier, &columns);
@@ -610,7 +610,7 @@ fn a_state_file_of_an_earlier_version_is_loaded_and_saved_with_nothing_lost() {
             state.version += 1;
             assert!(state.rule.is_some(), "{name}: {id}");
             store.runs(id).unwrap();
-            store.sightings(id).unwrap();
+            store.seen_tags(id).unwrap();
         }
         store.history(states.keys(), &Search::default()).unwrap();
         let open = store.open_deployments().unwrap();

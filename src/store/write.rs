@@ -1,4 +1,4 @@
-//! What can be done within one write transaction.
+//! The operations of a write transaction.
 
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use serde::Serialize;
 
 use super::row;
-use crate::engine::sighting::Sighting;
+use crate::engine::first_seen::SeenTag;
 use crate::engine::{
-    self, Change, DecidedBy, Deployment, DeploymentRow, DeploymentState, ErrorCode, OpenDeployments,
-    PollState, StageRun, TargetEvent,
+    self, Change, Deployment, DeploymentRow, DeploymentState, ErrorCode, OpenDeployments, PollState,
+    StageRun, TargetEvent, Trigger,
 };
 use crate::process::Leader;
 use crate::reference::{Digest, Tag};
@@ -19,10 +19,10 @@ use crate::registry::Limit;
 use crate::target::notifier::Notifier;
 use crate::target::{Target, TargetId};
 
-/// A transaction under way. Nothing of it is visible, or kept, until it is over.
+/// An open transaction. Nothing is visible or stored until it is committed.
 pub(crate) struct Write<'a>(&'a Transaction<'a>);
 
-/// Which attempt of which deployment.
+/// An attempt of a deployment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attempt<'a> {
     pub(crate) deployment_id: &'a str,
@@ -30,7 +30,7 @@ pub(crate) struct Attempt<'a> {
     pub(crate) number: u32,
 }
 
-/// How an attempt ended; no error: it succeeded.
+/// How an attempt ended; without an error it succeeded.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AttemptEnd<'a> {
     pub(crate) exit_status: Option<i32>,
@@ -68,8 +68,8 @@ impl<'a> Write<'a> {
         Ok(())
     }
 
-    /// Notes that targets were polled, and nothing else has changed. `rounds`: the ones that have no other target in
-    /// them; `others`: targets of no such round, which become one.
+    /// Records that targets were polled without any other change. `rounds`: complete rounds of these targets; `others`: the
+    /// remaining targets, which become a new round.
     pub(crate) fn touch(&self, rounds: &[i64], others: &[&TargetId], now: Timestamp) -> rusqlite::Result<()> {
         let now = text(now);
         for round in rounds {
@@ -79,7 +79,7 @@ impl<'a> Write<'a> {
         if others.is_empty() {
             return Ok(());
         }
-        // Here, where rows are written anyway.
+        // Here, because rows are written anyway.
         self.0.execute(
             "DELETE FROM round WHERE id NOT IN (SELECT round FROM poll_state WHERE round > 0)",
             [],
@@ -94,7 +94,7 @@ impl<'a> Write<'a> {
         Ok(())
     }
 
-    /// Remembers until when a registry is not to be asked.
+    /// Records until when a registry must not be contacted.
     pub(crate) fn save_limit(&self, registry: &str, limit: Limit) -> rusqlite::Result<()> {
         let query = "INSERT OR REPLACE INTO registry (registry, not_before, said_at) VALUES (?1, ?2, ?3)";
         self.0.prepare_cached(query)?.execute(params![
@@ -105,13 +105,13 @@ impl<'a> Write<'a> {
         Ok(())
     }
 
-    /// Remembers when names were first seen, and what they pointed at. What another run saw first stays.
-    pub(crate) fn add_sightings(&self, id: &TargetId, sighted: &[(Tag, Sighting)]) -> rusqlite::Result<()> {
+    /// Records when tags were first seen, and their images. Earlier records stay.
+    pub(crate) fn add_seen_tags(&self, id: &TargetId, sighted: &[(Tag, SeenTag)]) -> rusqlite::Result<()> {
         let query = "INSERT INTO sighting (project, stage, tag, first_seen, digest, created)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE
              SET digest = coalesce(digest, excluded.digest), created = coalesce(created, excluded.created)";
         let mut statement = self.0.prepare_cached(query)?;
-        for (tag, Sighting { first_seen, image }) in sighted {
+        for (tag, SeenTag { first_seen, image }) in sighted {
             statement.execute(params![
                 id.project.as_str(),
                 id.stage.as_str(),
@@ -135,7 +135,7 @@ impl<'a> Write<'a> {
         Ok(open)
     }
 
-    /// The tags that a stage ran, in the order in which it did.
+    /// The tags that a stage ran, earliest first.
     pub(crate) fn runs(&self, id: &TargetId) -> rusqlite::Result<Vec<StageRun>> {
         row::runs(self.0, id)
     }
@@ -146,8 +146,8 @@ impl<'a> Write<'a> {
         Ok(engine::is_current(state.as_ref(), &self.open_deployments(id)?, deployment))
     }
 
-    /// Applies an event to a target and saves what it changes. None: the event is about a deployment that is not the
-    /// one to be carried out any more.
+    /// Applies an event to a target and saves the changes. None: the event is about a deployment that is no longer the current
+    /// one.
     pub(crate) fn commit(
         &self,
         target: &Target,
@@ -175,7 +175,7 @@ impl<'a> Write<'a> {
         self.save_state(id, &change.state)
     }
 
-    /// False: it is not there yet.
+    /// False: the deployment is not in the table yet.
     pub(super) fn update_deployment(&self, row: &DeploymentRow, now: Timestamp) -> rusqlite::Result<bool> {
         let query =
             "UPDATE deployment SET state = ?2, attempts = ?3, attempts_forgiven = ?4, next_attempt_at = ?5,
@@ -195,10 +195,9 @@ impl<'a> Write<'a> {
         Ok(changed > 0)
     }
 
-    /// Records a deployment. One of the target that was given up has found its successor; what becomes of it
-    /// by a mark is the mark's to say.
+    /// Records a deployment. It supersedes the target's dead one, except for a mark, whose own event decides that.
     pub(super) fn insert_deployment(&self, deployment: &Deployment) -> rusqlite::Result<()> {
-        if deployment.by != DecidedBy::Mark && !deployment.is_automatic_rollback() {
+        if deployment.by != Trigger::Mark && !deployment.is_automatic_rollback() {
             let query = "UPDATE deployment SET state = 'superseded', reason = reason || '; then came ' || ?3
                  WHERE state = 'dead' AND project = ?1 AND stage = ?2";
             self.0.prepare_cached(query)?.execute(params![
@@ -230,8 +229,8 @@ impl<'a> Write<'a> {
         Ok(())
     }
 
-    /// Makes the deployment running and counts the attempt, before anything acts. `over_by`: when its steps have
-    /// ended, or were ended.
+    /// Marks the deployment as running and counts the attempt, before anything is started. `over_by`: the time by which its steps
+    /// have ended or been stopped.
     pub(crate) fn begin_attempt(
         &self,
         attempt: Attempt<'_>,
@@ -250,7 +249,7 @@ impl<'a> Write<'a> {
         Ok(())
     }
 
-    /// Records the process of a command that the attempt has started, in place of the one before.
+    /// Records the process of the attempt's current command, instead of the previous one.
     pub(crate) fn save_leader(&self, attempt: Attempt<'_>, leader: &Leader) -> rusqlite::Result<()> {
         let query = "UPDATE attempt SET leader_id = ?3, leader_started = ?4, leader_boot_id = ?5
              WHERE deployment_id = ?1 AND number = ?2";
@@ -284,13 +283,14 @@ impl<'a> Write<'a> {
         Ok(())
     }
 
-    /// Whether the attempt before this one, of whatever deployment of the target, failed.
+    /// Whether the attempt before this one, of any deployment of the target, failed.
     pub(super) fn last_attempt_failed(
         &self,
         target: &TargetId,
         attempt: Attempt<'_>,
     ) -> rusqlite::Result<bool> {
-        // A deployment gets no attempt after a later one got its first: by the index, no more is read than wanted.
+        // A deployment has no attempts after the first of a later one, so with the index no more rows are read than
+        // needed.
         let query = "SELECT error_code IS NOT NULL FROM deployment JOIN attempt ON deployment_id = id
              WHERE project = ?1 AND stage = ?2 AND NOT (deployment_id = ?3 AND number = ?4)
              ORDER BY created_at DESC, id DESC, number DESC LIMIT 1";
@@ -302,28 +302,28 @@ impl<'a> Write<'a> {
         Ok(found.optional()?.unwrap_or(false))
     }
 
-    /// Written after the outcome, in a transaction of its own: a full disk must not lose an outcome.
+    /// Records the output, after the result and in a separate transaction: a full disk must not lose a result.
     pub(crate) fn set_output(&self, attempt: Attempt<'_>, output: &str) -> rusqlite::Result<()> {
         let query = "UPDATE attempt SET output = ?3 WHERE deployment_id = ?1 AND number = ?2";
         self.0.prepare_cached(query)?.execute(params![attempt.deployment_id, attempt.number, output])?;
         Ok(())
     }
 
-    /// Notes that a row's target left the configuration.
+    /// Records that a target left the configuration.
     pub(crate) fn note_left(&self, id: &TargetId, now: Timestamp) -> rusqlite::Result<()> {
         let query = "UPDATE poll_state SET left_at = ?3 WHERE project = ?1 AND stage = ?2";
         self.0.execute(query, params![id.project.as_str(), id.stage.as_str(), text(now)])?;
         Ok(())
     }
 
-    /// Forgets now and then what was over for as long as it is `kept`: to look for it is to look at
-    /// everything that is that old, and of most of that each stage's last two deployments stay.
+    /// Deletes deployments and notifications that ended longer ago than `kept`, but only once a day: the search reads all old
+    /// rows, although many of them stay, because each stage keeps its last two deployments.
     pub(crate) fn prune_sometimes(&self, kept: Duration, now: Timestamp) -> rusqlite::Result<()> {
         let query = "SELECT pruned_at FROM housekeeping";
         let pruned_at = self.0.query_row(query, [], |row| row::parsed(row, "pruned_at", Timestamp::from_str));
         let is_due = pruned_at.optional()?.is_none_or(|pruned_at| {
             let elapsed = now.duration_since(pruned_at);
-            // Pruned in the future: a clock was wrong.
+            // A pruning in the future means that a clock was wrong.
             elapsed.is_negative() || elapsed.unsigned_abs() >= (kept / 10).min(A_DAY)
         });
         if let (true, Ok(before)) = (is_due, now.checked_sub(kept))
@@ -335,11 +335,11 @@ impl<'a> Write<'a> {
         Ok(())
     }
 
-    /// Forgets deployments and notifications that were over before this moment, the oldest first, no more than
-    /// other runs can wait for. False: there are more.
+    /// Deletes deployments and notifications that ended before this time, oldest first, and no more than other runs can wait
+    /// for. False: there are more.
     pub(super) fn prune(&self, before: Timestamp) -> rusqlite::Result<bool> {
-        // Times are written alike (UTC, milliseconds), so that text sorts as time.
-        // What a stage runs, and what it ran before, is needed as long as it does.
+        // All times have the same format (UTC, milliseconds), so that text sorts as time. The deployment that a stage
+        // runs, and the one before, are kept.
         let query = "DELETE FROM deployment WHERE id IN (
              SELECT id FROM deployment WHERE ended_at < ?1 AND state <> 'dead' AND (state <> 'succeeded' OR 2 = (
                  SELECT count(*) FROM (
@@ -355,17 +355,17 @@ impl<'a> Write<'a> {
     }
 }
 
-/// With their attempts a fraction of a second's work: meanwhile no other run can write.
+/// Few enough for a fraction of a second, with their attempts, because no other run can write during that time.
 const PRUNED_AT_ONCE: u32 = 10_000;
 
 const A_DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// A moment as the state has it: UTC, with milliseconds, sortable as text.
+/// A time as stored in the state: UTC, with milliseconds, sortable as text.
 pub(super) fn text(moment: Timestamp) -> String {
     format!("{moment:.3}")
 }
 
-/// What is kept as one value of a row.
+/// A value that is stored as JSON.
 fn as_json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("structs of text, numbers and moments are always JSON")
 }

@@ -1,4 +1,4 @@
-//! Which targets a command is about: `shop/dev`, `shop` (all its stages), or a glob.
+//! The TARGET arguments of a command: `shop/dev`, `shop` (all its stages), or a glob.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -30,7 +30,7 @@ impl TargetPattern {
         &self.text
     }
 
-    /// Without a slash it is about the project; with one about both. `*` and `?` match within each.
+    /// Without a slash it matches the project; with a slash, project and stage. `*` and `?` match within each.
     pub(crate) fn matches(&self, target: &TargetId) -> bool {
         let (project, stage) = self.parts();
         fits(project, target.project.as_str()) && fits(stage, target.stage.as_str())
@@ -49,7 +49,7 @@ fn is_glob(pattern: &str) -> bool {
     pattern.contains(['*', '?'])
 }
 
-/// The targets by their names: whether a pattern matches any is looked up, for there may be thousands of both.
+/// The targets by name. There may be thousands of targets and of patterns, so matches are looked up.
 #[derive(Debug)]
 pub(crate) struct TargetNames<'t> {
     projects: HashMap<&'t str, HashSet<&'t str>>,

@@ -1,4 +1,4 @@
-//! What must hold before a chosen tag is deployed, as the configuration gives it.
+//! The gates of a stage, as configured.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,23 +15,23 @@ use crate::reference::Repository;
 /// The gates of a stage. The default has none.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Gates {
-    /// So long since the push.
+    /// The minimum time since the push.
     pub(crate) min_age: Option<Duration>,
     pub(crate) after: Option<After>,
     /// Repositories of the same registry that must have the same tag.
     pub(crate) with: Vec<Repository>,
     /// Platforms that the image must have, as `linux/amd64` or `linux/arm64/v8`.
     pub(crate) platforms: Vec<String>,
-    /// How far from high-water; None: any.
+    /// The maximum distance from high-water; None: any.
     pub(crate) max_bump: Option<Bump>,
-    /// Commands and requests of the user's own, which must all agree.
+    /// The user's own commands and requests, which must all succeed.
     pub(crate) steps: Vec<Step>,
-    /// When deployments may begin; empty: at any time.
+    /// When deployments may start; empty: at any time.
     pub(crate) windows: Vec<Window>,
 }
 
 impl Gates {
-    /// Whether a candidate can be passed over for an older one.
+    /// Whether a gate can block a candidate so that an older one is deployed.
     pub(crate) fn has_any(&self) -> bool {
         self.min_age.is_some()
             || self.after.is_some()
@@ -66,18 +66,18 @@ pub(crate) struct After {
     pub(crate) lasting: Duration,
 }
 
-/// Hours of the week, in a time zone.
+/// Days and hours of the week, in a time zone.
 #[derive(Clone, Debug)]
 pub(crate) struct Window {
     /// The days on which it opens.
     pub(crate) days: Vec<Weekday>,
     pub(crate) from: Time,
-    /// None: the end of the day. At or before `from`: on the next day.
+    /// None: the end of the day. If it is not after `from`: on the next day.
     pub(crate) to: Option<Time>,
     pub(crate) zone: TimeZone,
 }
 
-/// Whether deployments may begin now; if not, when they may next (None: in no week of the year).
+/// Whether deployments may start now; if not, when they may (None: not within a year).
 pub(crate) fn opening(windows: &[Window], now: Timestamp) -> Opening {
     if windows.is_empty() {
         return Opening::Open;
@@ -100,7 +100,7 @@ pub(crate) enum Opening {
 }
 
 impl Window {
-    /// The spans that begin on the days from yesterday (over midnight) to a week from now.
+    /// The spans that begin between yesterday (they may last over midnight) and a week from now.
     fn spans(&self, now: Timestamp) -> impl Iterator<Item = (Timestamp, Timestamp)> {
         let today = now.to_zoned_datetime(self.zone.clone()).date();
         let first = today.yesterday().unwrap_or(today);
@@ -111,7 +111,7 @@ impl Window {
         if !self.days.contains(&day.weekday()) {
             return None;
         }
-        // A time that a clock change skips or repeats is taken as jiff takes it: later, and the first.
+        // If a clock change skips a time, jiff uses a later one; if it repeats a time, the first.
         let moment = |day: Date, time: Time| {
             Some(day.to_datetime(time).to_zoned_datetime(self.zone.clone()).ok()?.timestamp())
         };
@@ -121,7 +121,7 @@ impl Window {
             None => moment(day.tomorrow().ok()?, Time::midnight())?,
         };
         let start = moment(day, self.from)?;
-        // A window that a clock change skips is no window.
+        // A clock change skips this window.
         (start < end).then_some((start, end))
     }
 }
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn gates_are_told_as_they_are_written() {
+    fn gates_are_described_as_in_the_configuration() {
         let gates = Gates {
             min_age: Some(Duration::from_secs(1800)),
             after: Some(After { stage: Name::new("dev").unwrap(), lasting: Duration::from_secs(86_400) }),
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn each_gate_but_a_window_can_pass_a_candidate_over() {
+    fn each_gate_except_a_window_can_block_a_single_candidate() {
         let after = After { stage: Name::new("dev").unwrap(), lasting: Duration::ZERO };
         for gates in [
             Gates { min_age: Some(Duration::ZERO), ..Gates::default() },
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_is_open_from_its_first_moment_until_before_its_last() {
+    fn window_includes_its_start_and_excludes_its_end() {
         let windows = [window(&[Weekday::Monday], "09:00", "16:00", "UTC")];
         for (moment, expected) in [
             ("2026-11-23T08:59:59Z", until("2026-11-23T09:00:00Z")),
@@ -249,14 +249,14 @@ mod tests {
     }
 
     #[test]
-    fn a_window_over_midnight_belongs_to_the_day_it_begins_on() {
+    fn window_over_midnight_belongs_to_the_day_on_which_it_begins() {
         let windows = [window(&[Weekday::Friday], "22:00", "02:00", "UTC")];
         assert_eq!(opening(&windows, at("2026-11-28T01:59:00Z")), Opening::Open);
         assert_eq!(opening(&windows, at("2026-11-27T01:00:00Z")), until("2026-11-27T22:00:00Z"));
     }
 
     #[test]
-    fn a_window_to_the_end_of_the_day_and_one_of_a_whole_day() {
+    fn window_can_last_to_the_end_of_the_day_or_a_whole_day() {
         assert_eq!(
             opening(&[window(&EVERY_DAY, "20:00", "24:00", "UTC")], at("2026-11-23T23:59:59Z")),
             Opening::Open
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_windows_the_next_one_counts() {
+    fn next_of_several_windows_counts() {
         let windows = [
             window(&[Weekday::Thursday], "09:00", "10:00", "UTC"),
             window(&[Weekday::Tuesday], "09:00", "10:00", "UTC"),
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_follows_its_zone_through_the_change_of_clocks() {
+    fn window_follows_the_clock_changes_of_its_zone() {
         let windows = [window(&EVERY_DAY, "09:00", "16:00", "Europe/Berlin")];
         // Winter: UTC+1. Summer: UTC+2.
         assert_eq!(opening(&windows, at("2026-11-23T08:00:00Z")), Opening::Open);

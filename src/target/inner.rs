@@ -1,4 +1,5 @@
-//! What a program is to run by its arguments: `["sh", "./deploy.sh"]`, `["bash", "-c", "x {tag}"]`, `["env", "x"]`.
+//! Finds the program that a command runs through another one: `["sh", "./deploy.sh"]`, `["bash", "-c", "x {tag}"]`,
+//! `["env", "x"]`.
 
 use std::collections::VecDeque;
 
@@ -10,12 +11,12 @@ use super::template::Template;
 pub(crate) struct Word {
     /// As written in the configuration.
     written: String,
-    /// It is known before a deployment.
+    /// The text is known before a deployment.
     is_known: bool,
 }
 
 impl Word {
-    /// The words of a command. `known`: the text of an argument, where that is known before a deployment.
+    /// The words of a command. `known`: the text of an argument, if it is known before a deployment.
     pub(crate) fn of_command(argv: &[Template], known: impl Fn(&Template) -> Option<String>) -> Vec<Word> {
         let word = |argument: &Template| match known(argument) {
             Some(text) => Word::known(text),
@@ -33,16 +34,16 @@ impl Word {
     }
 }
 
-/// What a program is to run.
+/// What a program runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Inner {
-    /// A file for an interpreter, relative to the folder that the command runs in.
+    /// A script for an interpreter, relative to the command's folder.
     Script { path: String, for_shell: bool },
-    /// A program (a path, or a name that PATH is searched for) and its arguments.
+    /// A program (a path, or a name to look up in PATH) and its arguments.
     Program(Vec<Word>),
 }
 
-/// How the arguments of a program that runs another one are read: options, then operands, then the other program.
+/// How to read the arguments of a program that runs another one: options, then operands, then the other program.
 struct Wrapper {
     name: &'static str,
     /// Options of one letter without a value.
@@ -54,7 +55,7 @@ struct Wrapper {
     operands: usize,
 }
 
-/// An option that is not here (or that starts no program, or changes the folder) makes all that follows uncertain.
+/// Any other option (also one that changes the folder, or starts no program) makes the rest uncertain.
 #[rustfmt::skip]
 const WRAPPERS: [Wrapper; 11] = [
     wrapper("chronic", "ve", "", &[], &[], 0),
@@ -82,7 +83,7 @@ const fn wrapper(
     Wrapper { name, flags, valued, long_flags, long_valued, operands }
 }
 
-/// What shells do themselves. What is only in some of them is here, too.
+/// Commands built into shells, even if only into some of them.
 pub(crate) const OF_SHELLS: [&str; 64] = [
     "!", ".", ":", "[", "[[", "alias", "bg", "bind", "break", "builtin", "case", "cd", "continue", "coproc",
     "declare", "dirs", "disown", "do", "echo", "enable", "eval", "exit", "export", "false", "fc", "fg",
@@ -92,7 +93,7 @@ pub(crate) const OF_SHELLS: [&str; 64] = [
     "umask", "unalias", "unset", "until", "while",
 ];
 
-/// What a program is to run by its arguments. None: nothing, or it is not certain.
+/// What a program runs, by its arguments. None: nothing, or it is uncertain.
 pub(crate) fn inner(words: &[Word]) -> Option<Inner> {
     let (program, arguments) = words.split_first()?;
     match program.text()?.rsplit('/').next()? {
@@ -109,7 +110,7 @@ pub(crate) fn inner(words: &[Word]) -> Option<Inner> {
 impl Wrapper {
     fn inner(&self, arguments: &[Word]) -> Option<Inner> {
         let mut words: VecDeque<Word> = arguments.iter().cloned().collect();
-        // No value of a placeholder begins with a dash.
+        // The value of a placeholder never begins with a dash.
         while let Some(option) = words.front()?.written.strip_prefix('-').map(str::to_owned) {
             if option.is_empty() && self.name != "env" {
                 break;
@@ -142,8 +143,8 @@ impl Wrapper {
         }
     }
 
-    /// The name of the option that has a value, and the value where it is in the same argument (`option`: without its
-    /// first dash). None: an unknown option; `Some(None)`: none has a value.
+    /// The name of the option that takes a value, and the value if it is in the same argument. `option`: without its first
+    /// dash. None: an unknown option; `Some(None)`: no option takes a value.
     fn valued_option<'o>(&self, option: &'o str) -> Option<Option<(&'o str, Option<String>)>> {
         if let Some(long) = option.strip_prefix('-') {
             let (name, value) = match long.split_once('=') {
@@ -195,7 +196,7 @@ fn of_shell(mut arguments: &[Word]) -> Option<Inner> {
     }
 }
 
-/// The first command of a line for a shell, where it is a program by its name alone.
+/// The first command of a shell line, if it is a program with a plain name.
 fn command_of_line(line: &str) -> Option<Inner> {
     let end = line.find(['\n', ';', '|', '&', '<', '>', '(', ')']).unwrap_or(line.len());
     let mut words = of_line(&line[..end]);
@@ -210,13 +211,13 @@ fn command_of_line(line: &str) -> Option<Inner> {
         return None;
     }
     match inner(&words) {
-        // Shells do these two themselves.
+        // Shells have these two built in.
         found if matches!(name, "exec" | "command") => found,
         _ => Some(Inner::Program(words)),
     }
 }
 
-/// The words of a line, as far as they mean what they look like.
+/// The words of a shell line, up to the first that the shell would expand.
 fn of_line(line: &str) -> Vec<Word> {
     let is_plain = |character: char| character.is_ascii_alphanumeric() || "_./+-=:,@%".contains(character);
     let word = |word: &str| Word { written: word.to_owned(), is_known: word.chars().all(is_plain) };
@@ -249,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_arguments_name_is_a_script_or_a_program() {
+    fn arguments_name_a_script_or_a_program() {
         for (argv, expected) in [
             (&["sh", "./x.sh", "{tag}"][..], Some("shell script ./x.sh")),
             (&["/bin/bash", "-eu", "-o", "pipefail", "x.sh"], Some("shell script x.sh")),

@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::step::{Body, CommandStep, Step};
-use super::template::{Field, Part, Template};
+use super::template::{DeploymentField, Part, Template};
 
-/// Words with a meaning in a shell only.
+/// Words that have a meaning only in a shell.
 const OPERATORS: [&str; 8] = ["&&", "||", "|", ";", "&", ">", ">>", "<"];
 
 /// Programs that pass their arguments to a shell, here or on another machine.
@@ -20,8 +20,9 @@ pub(crate) fn lints(step: &Step) -> Vec<String> {
             lints.extend(step.argv.iter().filter_map(variable));
         }
         Step::Command(step) => {
-            let is_outside =
-                |part: &Part| matches!(part, Part::Answer(_) | Part::Field(Field::Error | Field::Lines));
+            let is_outside = |part: &Part| {
+                matches!(part, Part::Answer(_) | Part::Field(DeploymentField::Error | DeploymentField::Lines))
+            };
             lints.extend(spliced(step, is_outside).map(|(what, cure)| format!("{what}; {cure}")));
         }
         Step::Http(step) => {
@@ -53,12 +54,13 @@ fn json_as_text(step: &Step) -> Option<String> {
     }
 }
 
-/// The table to write for a template that is JSON and has placeholders, and the first one that can have any text.
+/// The table to write instead of a template that is JSON with placeholders, and the first placeholder that can contain any
+/// text.
 fn as_json(template: &Template) -> Option<(String, Option<String>)> {
     if template.parts.iter().all(|part| matches!(part, Part::Literal(_))) {
         return None;
     }
-    // A digit is valid inside and outside of quotes.
+    // A digit is valid both inside and outside quotes.
     let stand_in = |part: &Part| match part {
         Part::Literal(text) => text.clone(),
         _ => "0".to_owned(),
@@ -71,7 +73,7 @@ fn as_json(template: &Template) -> Option<(String, Option<String>)> {
         is_json(&written(template)).and_then(|json| toml(&json)).unwrap_or_else(|| "{ … }".to_owned());
     let is_any_text = |part: &&Part| match part {
         Part::Literal(_) => false,
-        Part::Field(field) => matches!(field, Field::Error | Field::Lines),
+        Part::Field(field) => matches!(field, DeploymentField::Error | DeploymentField::Lines),
         Part::Var(_) | Part::Secret(_) | Part::Label(_) | Part::Answer(_) => true,
     };
     let value = template.parts.iter().find(is_any_text);
@@ -126,7 +128,7 @@ pub(crate) fn words(line: &str) -> Vec<String> {
     }
 }
 
-/// Whether a word has a meaning in a shell only. (`>=1.2` is a version.)
+/// Whether a word has a meaning only in a shell. (`>=1.2` is a version.)
 pub(crate) fn is_operator(word: &str) -> bool {
     OPERATORS.contains(&word)
         || (word.starts_with('>') && !word.starts_with(">="))
@@ -237,7 +239,7 @@ fn braces(template: &Template) -> Option<String> {
             let word = field.word();
             return Some(format!("{{{{{word}}}}} leaves braces around the value; write {{{word}}}"));
         }
-        // For each closing brace the last opening one before it.
+        // For each closing brace, use the last opening one before it.
         for (end, _) in text.match_indices('}') {
             let Some(start) = text[..end].rfind('{') else { continue };
             let inner = &text[start + 1..end];
@@ -254,7 +256,7 @@ fn braces(template: &Template) -> Option<String> {
 }
 
 fn is_field(word: &str) -> bool {
-    Field::ALL.iter().any(|field| field.word() == word)
+    DeploymentField::ALL.iter().any(|field| field.word() == word)
 }
 
 #[cfg(test)]
@@ -267,7 +269,7 @@ mod tests {
     use super::*;
 
     fn of_command(argv: &[&str]) -> Vec<String> {
-        let scope = Scope { fields: &Field::OF_NOTIFICATION, ..Scope::default() };
+        let scope = Scope { fields: &DeploymentField::OF_NOTIFICATION, ..Scope::default() };
         let template = |text: &&str| Template::parse(text, &scope).unwrap();
         lints(&Step::Command(CommandStep {
             argv: argv.iter().map(template).collect(),
@@ -327,7 +329,7 @@ mod tests {
     }
 
     fn of_body(text: &str) -> Vec<String> {
-        let fields = [Field::OF_NOTIFICATION.as_slice(), &Field::OF_BATCH].concat();
+        let fields = [DeploymentField::OF_NOTIFICATION.as_slice(), &DeploymentField::OF_BATCH].concat();
         let scope = Scope { fields: &fields, ..Scope::default() };
         lints(&Step::from(HttpStep {
             method: "POST".to_owned(),
@@ -342,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn json_as_text_is_told_with_the_table_to_write() {
+    fn json_as_text_has_a_lint_with_the_table_to_write() {
         for (text, lint) in [
             (
                 r#" {"text": "{target}: {error}", "a b": [1, {"on": true}]}"#,

@@ -1,4 +1,4 @@
-//! Which events are sent to whom.
+//! Which events a receiver is notified of.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use super::step::Step;
 /// One entry of `[[notify]]`.
 #[derive(Debug)]
 pub(crate) struct Notifier {
-    /// Identifies it in the state: its url or command as the file writes it, numbered where several have the same.
+    /// Identifies it in the state: its url or command as written in the file, with a number if several are the same.
     pub(crate) receiver: String,
-    pub(crate) on: Vec<Event>,
+    pub(crate) on: Vec<NotifyEvent>,
     /// None: every target.
     pub(crate) targets: Option<Vec<TargetPattern>>,
     /// An outage is reported when it has lasted this long.
@@ -23,19 +23,19 @@ pub(crate) struct Notifier {
     pub(crate) step: Step,
 }
 
-/// What can happen to a target.
+/// An event of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumString, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "snake_case")]
-pub(crate) enum Event {
+pub(crate) enum NotifyEvent {
     /// A deployment failed for the first time; it will be retried.
     Failed,
-    /// A deployment was given up.
+    /// tagship gave up on a deployment.
     Dead,
-    /// A deployment was given up, and the stage runs the tag before it again.
+    /// tagship gave up on a deployment, and deployed the previous tag again.
     RolledBack,
     /// A deployment succeeded, or the registry answered, after failures.
     Recovered,
-    /// A deployment succeeded, or the stage had the tag already.
+    /// A deployment succeeded, or the stage already ran the tag.
     Deployed,
     /// A new tag waits for a manual deployment.
     Available,
@@ -45,7 +45,7 @@ pub(crate) enum Event {
     Discovered,
 }
 
-impl Event {
+impl NotifyEvent {
     /// As `on` spells it.
     pub(crate) fn as_str(self) -> &'static str {
         self.into()
@@ -53,7 +53,7 @@ impl Event {
 }
 
 impl Notifier {
-    pub(crate) fn wants(&self, event: Event, target: &TargetId) -> bool {
+    pub(crate) fn wants(&self, event: NotifyEvent, target: &TargetId) -> bool {
         self.on.contains(&event) && self.reports(target)
     }
 
@@ -71,22 +71,22 @@ mod tests {
     use crate::target::step::CommandStep;
 
     #[test]
-    fn a_notifier_wants_its_events_of_its_targets() {
+    fn notifier_wants_its_events_of_its_targets() {
         let step =
             CommandStep { argv: Vec::new(), env: Vec::new(), dir: "/".into(), timeout: Duration::ZERO };
         let mut notifier = Notifier {
             receiver: String::new(),
-            on: vec![Event::Dead],
+            on: vec![NotifyEvent::Dead],
             targets: Some(vec![TargetPattern::new("*/prod")]),
             after: Duration::ZERO,
             batch: false,
             step: Step::Command(step),
         };
         let id = |stage| TargetId { project: Name::new("shop").unwrap(), stage: Name::new(stage).unwrap() };
-        assert!(notifier.wants(Event::Dead, &id("prod")));
-        assert!(!notifier.wants(Event::Failed, &id("prod")));
-        assert!(!notifier.wants(Event::Dead, &id("dev")));
+        assert!(notifier.wants(NotifyEvent::Dead, &id("prod")));
+        assert!(!notifier.wants(NotifyEvent::Failed, &id("prod")));
+        assert!(!notifier.wants(NotifyEvent::Dead, &id("dev")));
         notifier.targets = None;
-        assert!(notifier.wants(Event::Dead, &id("dev")));
+        assert!(notifier.wants(NotifyEvent::Dead, &id("dev")));
     }
 }

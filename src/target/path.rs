@@ -1,4 +1,4 @@
-//! Values in the path of a URL: each remains one segment of the template.
+//! Values in the path of a URL. Each value stays in its segment of the template.
 
 use std::ops::Range;
 
@@ -7,14 +7,14 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 /// Everything but RFC 3986's unreserved characters.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Appends a value as one part of a URL, whatever it contains.
+/// Appends a value as one part of a URL; special characters are encoded.
 pub(crate) fn push_encoded(value: &str, url: &mut String) {
     url.extend(utf8_percent_encode(value, RESERVED));
 }
 
-/// The path segments that a value turns into `.` or `..`, in any spelling: URL parsers remove these with the segment
-/// before. Also those in which a value has `..` between slashes, which some servers remove. `values`: the ranges of the
-/// values in the URL.
+/// The path segments that a value turns into `.` or `..`, in any spelling: URL parsers remove these together with the
+/// segment before. Also segments whose value contains `..` between slashes, which some servers resolve. `values`: the
+/// ranges of the values in the URL.
 pub(crate) fn climbing(url: &str, values: &[Range<usize>]) -> Vec<Range<usize>> {
     let Some(host) = url.find("://").map(|at| at + 3) else {
         return Vec::new();
@@ -47,7 +47,7 @@ mod tests {
         assert_eq!(url, "-._~aZ09%20%25%2F%3F%23%2B%26%3D%3A%40%21%24%27%28%29%2A%2C%3B%C3%A9%00");
     }
 
-    /// `<value>` in the text is one.
+    /// `<…>` in the text marks a value.
     fn is_climbing(template: &str) -> bool {
         let (mut url, mut values, mut rest) = (String::new(), Vec::new(), template);
         while let Some((literal, (value, after))) =

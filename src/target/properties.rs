@@ -1,4 +1,4 @@
-//! Whatever is written where a name, a placeholder, a shard or a pattern is wanted.
+//! Properties of parsing names, templates, shards and patterns from any text.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,10 +6,10 @@ use proptest::prelude::*;
 
 use super::filter::TargetPattern;
 use super::shard::ShardSetting;
-use super::template::{Answer, Field, Part, Scope, SecretId, Template, Var};
+use super::template::{AnswerPointer, DeploymentField, Part, Scope, SecretId, Template, Var};
 use super::*;
 
-/// As it was written.
+/// A part as it was written.
 fn written(template: &Template) -> String {
     let text = |part: &Part| match part {
         Part::Literal(literal) => literal.clone(),
@@ -17,13 +17,13 @@ fn written(template: &Template) -> String {
         Part::Var(_) => "{var.app}".to_owned(),
         Part::Secret(SecretId(name)) => format!("{{secret.{name}}}"),
         Part::Label(name) => format!("{{label.{name}}}"),
-        Part::Answer(Answer { step, pointer }) => format!("{{step.{step}.{pointer}}}"),
+        Part::Answer(AnswerPointer { step, pointer }) => format!("{{step.{step}.{pointer}}}"),
     };
     template.parts.iter().map(text).collect()
 }
 
 proptest! {
-    /// Nothing of a text is lost between its placeholders, and no placeholder is left in a literal.
+    /// Parsing loses no text, and leaves no placeholder in a literal.
     #[test]
     fn a_template_is_what_was_written(
         text in "([{}]|\\{tag\\}|\\{previous_tag\\}|\\{var\\.app\\}|\\{secret\\.hook\\}|\\{label\\.a/b\\}|\\{step\\.[1-9]\\./[a-z/{]{0,3}\\}|[a-z./{} ]|\\PC){0,12}",
@@ -39,7 +39,7 @@ proptest! {
                 prop_assert_eq!(written(&template), text);
                 for part in &template.parts {
                     if let Part::Literal(literal) = part {
-                        for field in Field::ALL {
+                        for field in DeploymentField::ALL {
                             let word = format!("{{{}}}", field.word());
                             prop_assert!(!literal.contains(&word), "{:?}", template);
                         }
@@ -53,7 +53,7 @@ proptest! {
         }
     }
 
-    /// Counted from 0 or from 1, and never beyond the last.
+    /// An index counts from 0 or from 1, and is never beyond the last.
     #[test]
     fn a_shard_is_one_of_its_count(text in prop_oneof!["\\PC{0,6}", "[0-9]{0,4}(/[0-9+-]{0,4})?", "[0-9]{10,20}"]) {
         let parts = text.split_once('/').map(|(index, count)| (index.parse::<u32>(), count.parse::<u32>()));
@@ -65,7 +65,7 @@ proptest! {
         prop_assert_eq!(text.parse::<ShardSetting>().is_ok(), is_valid, "{}", text);
     }
 
-    /// A pattern without wildcards is about nothing but what it names.
+    /// A pattern without wildcards matches only its own name.
     #[test]
     fn a_pattern_names_what_it_says(
         pattern in prop_oneof!["\\PC{0,8}", "[ab*?/]{0,8}", "[ab]{1,3}/[ab]{1,3}"],

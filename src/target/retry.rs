@@ -1,13 +1,13 @@
-//! How a deployment that failed is tried again.
+//! How a failed deployment is retried.
 
 use std::time::Duration;
 
-/// `retry` of a stage.
+/// A stage's `retry`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Retry {
-    /// How many attempts are started before the deployment is given up, at least 1.
+    /// How many attempts are started before tagship gives up; at least 1.
     pub(crate) attempts: u32,
-    /// From the first attempt's end to the second; doubled after each.
+    /// From the end of the first attempt to the second; doubled after each.
     pub(crate) backoff: Duration,
     /// The longest time between two attempts.
     pub(crate) max_backoff: Duration,

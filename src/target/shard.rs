@@ -1,5 +1,5 @@
-//! A part of the targets, for several tagships that share the work: by rendezvous hashing of the image, so
-//! that with one shard more only its own share moves.
+//! A share of the targets, for several tagships that divide the work. Rendezvous hashing of the image: with one more
+//! shard, only that shard's share moves.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,10 +8,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::reference::ImageRef;
 
-/// More than anybody has; with each, every image costs a hash.
+/// A generous limit, because every image costs one hash per shard.
 const MOST: u32 = 1000;
 
-/// One of so many shards.
+/// One of several shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shard {
     /// From 0.
@@ -19,25 +19,25 @@ pub(crate) struct Shard {
     count: u32,
 }
 
-/// `--shard I/N`, or `N` where the index comes from elsewhere.
+/// `--shard I/N`, or `N` if the index comes from the environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ShardSetting {
     This(Shard),
-    /// The index is that of the Kubernetes job: `$JOB_COMPLETION_INDEX`.
+    /// The index is the Kubernetes job's: `$JOB_COMPLETION_INDEX`.
     OfJob {
         count: u32,
     },
 }
 
-/// Text that is no shard.
+/// Text that is not a shard.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no shard: write I/N, with N up to 1000 and I from 0 to N-1 (N counts as 0), or N beside $JOB_COMPLETION_INDEX"
+    "{0:?} is not a shard: write I/N, with N up to 1000 and I from 0 to N-1 (N means 0), or only N if $JOB_COMPLETION_INDEX is set"
 )]
 pub(crate) struct InvalidShard(String);
 
 impl Shard {
-    /// `index` from 0 to `count`, which counts as 0: whoever counts from 1 gets each shard once, too.
+    /// `index` is from 0 to `count`. `count` means 0, so counting from 1 covers each shard once, too.
     pub(crate) fn new(index: u32, count: u32) -> Option<Shard> {
         ((1..=MOST).contains(&count) && index <= count).then(|| Shard { index: index % count, count })
     }
@@ -48,7 +48,7 @@ impl Shard {
     }
 }
 
-/// The shard whose hash with the image is the greatest.
+/// The shard with the greatest hash of shard and image.
 fn of_image(image: &str, count: u32) -> u32 {
     let weight = |shard: &u32| {
         let hash = Sha256::new().chain_update(image).chain_update([0]).chain_update(shard.to_be_bytes());
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn every_image_is_in_exactly_one_shard_and_the_shards_are_of_a_size() {
+    fn every_image_is_in_one_shard_and_shards_have_similar_sizes() {
         for count in [1, 2, 3, 7] {
             let mut sizes = vec![0usize; count as usize];
             for image in images() {
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_takes_its_images_by_host_and_repository() {
+    fn images_are_sharded_by_host_and_repository() {
         let repository = Repository::new("owner-1/image-1").unwrap();
         let image = ImageRef { host: "git.example.com".to_owned(), repository };
         let own = of_image("git.example.com/owner-1/image-1", 5);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn one_shard_more_moves_only_its_own_share() {
+    fn one_more_shard_moves_only_its_own_share() {
         for count in 1..8 {
             let moved = images().filter(|image| of_image(image, count) != of_image(image, count + 1));
             let mut all = 0usize;
@@ -127,9 +127,9 @@ mod tests {
         }
     }
 
-    /// Another version of tagship, or another machine, must not give other shards.
+    /// All versions of tagship, on all machines, must compute the same shards.
     #[test]
-    fn the_shards_are_what_they_always_were() {
+    fn shards_are_stable() {
         let shards: Vec<u32> = images().take(12).map(|image| of_image(&image, 5)).collect();
         assert_eq!(shards, SHARDS);
     }
@@ -137,7 +137,7 @@ mod tests {
     const SHARDS: [u32; 12] = [4, 0, 1, 1, 2, 1, 3, 0, 0, 4, 0, 1];
 
     #[test]
-    fn a_shard_is_written_as_i_of_n() {
+    fn shard_is_written_as_i_of_n() {
         let this = |index, count| Ok(ShardSetting::This(Shard { index, count }));
         assert_eq!("0/3".parse(), this(0, 3));
         assert_eq!("2/3".parse(), this(2, 3));

@@ -1,11 +1,11 @@
-//! What a deployment does, step by step: plain data, carried out by `deploy`.
+//! The steps of a deployment. Plain data; `deploy` runs them.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use regex::Regex;
 
-use super::template::{Answer, Field, Part, SecretId, Template};
+use super::template::{AnswerPointer, DeploymentField, Part, SecretId, Template};
 
 /// One step of a deployment.
 #[derive(Clone, Debug)]
@@ -20,16 +20,16 @@ impl From<HttpStep> for Step {
     }
 }
 
-/// A program that is run without a shell; exit status 0 is success.
+/// A program run without a shell; exit status 0 is success.
 #[derive(Clone, Debug)]
 pub(crate) struct CommandStep {
     /// The program and its arguments; never empty, no secrets.
     pub(crate) argv: Vec<Template>,
-    /// Variables beside the inherited environment and `TAGSHIP_*`.
+    /// Variables in addition to the inherited environment and `TAGSHIP_*`.
     pub(crate) env: Vec<(String, Template)>,
-    /// Where it runs, and where a program written `./x` is looked for; absolute.
+    /// The folder it runs in, and that `./x` is relative to; absolute.
     pub(crate) dir: PathBuf,
-    /// From its start until TERM; KILL follows 10 s later.
+    /// From its start to TERM; KILL follows 10 s later.
     pub(crate) timeout: Duration,
 }
 
@@ -41,15 +41,15 @@ pub(crate) struct HttpStep {
     pub(crate) url: Template,
     pub(crate) headers: Vec<(String, Template)>,
     pub(crate) body: Body,
-    /// For one exchange.
+    /// For one request and its response.
     pub(crate) timeout: Duration,
     pub(crate) sign: Sign,
-    /// The request is repeated until its answer says so.
+    /// Repeat the request until its response says that the work is over.
     pub(crate) until: Option<Until>,
     pub(crate) success: Success,
 }
 
-/// The secrets a request is signed with; several while one takes another's place.
+/// The secrets that sign a request; several while one replaces another.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sign {
     /// For `X-Hub-Signature-256`.
@@ -58,16 +58,16 @@ pub(crate) struct Sign {
     pub(crate) standard_webhooks: Vec<SecretId>,
 }
 
-/// When work that an endpoint only queued is over, one way or the other.
+/// When the work that an endpoint queued is over, whether it succeeded or failed.
 #[derive(Clone, Debug)]
 pub(crate) struct Until {
-    /// A JSON pointer (RFC 6901) into the answer.
+    /// A JSON pointer (RFC 6901) into the response.
     pub(crate) pointer: String,
-    /// It is over when the pointer gives one of these.
+    /// The work is over when the pointer gives one of these.
     pub(crate) values: Vec<serde_json::Value>,
-    /// From an answer to the next request.
+    /// The pause between a response and the next request.
     pub(crate) every: Duration,
-    /// From the first request to the answer that says so.
+    /// From the first request to the response that says so.
     pub(crate) within: Duration,
 }
 
@@ -81,7 +81,7 @@ pub(crate) enum Body {
     Text(Template),
 }
 
-/// A JSON value whose strings may have placeholders.
+/// A JSON value whose strings may contain placeholders.
 #[derive(Clone, Debug)]
 pub(crate) enum JsonTemplate {
     Null,
@@ -92,29 +92,30 @@ pub(crate) enum JsonTemplate {
     Object(Vec<(String, JsonTemplate)>),
 }
 
-/// When an answer means that the step succeeded. All that is given must hold.
+/// When a response means that the step succeeded. Every condition that is given must hold.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Success {
     /// Empty: any 2xx.
     pub(crate) status: Vec<u16>,
     /// A JSON pointer (RFC 6901) into the body that must exist and not be null.
     pub(crate) pointer: Option<String>,
-    /// What the pointer must give.
+    /// The value that the pointer must give.
     pub(crate) equals: Option<serde_json::Value>,
-    /// Found anywhere in the body.
+    /// Text anywhere in the body.
     pub(crate) matches: Option<Regex>,
 }
 
 impl Step {
-    /// Whether what it does depends on the stage by more than the environment of its command.
+    /// Whether the step names its stage, not counting the environment of its command.
     pub(crate) fn names_its_stage(&self) -> bool {
-        let is_stage = |part: &Part| matches!(part, Part::Field(Field::Stage | Field::Target));
+        let is_stage =
+            |part: &Part| matches!(part, Part::Field(DeploymentField::Stage | DeploymentField::Target));
         let is_standard = matches!(self, Step::Http(step) if matches!(step.body, Body::Standard));
         is_standard || self.templates().iter().any(|template| template.parts.iter().any(is_stage))
     }
 
-    /// The values that it takes from the answers of other steps.
-    pub(crate) fn answers(&self) -> impl Iterator<Item = &Answer> {
+    /// The values that it uses from the responses of other steps.
+    pub(crate) fn answers(&self) -> impl Iterator<Item = &AnswerPointer> {
         self.parts().filter_map(|part| match part {
             Part::Answer(answer) => Some(answer),
             _ => None,
@@ -131,7 +132,7 @@ impl Step {
 
     /// Those answers that are credentials, by what they are used for: what stands in a header or a variable of a command,
     /// or beside a secret; and by what the answer calls them.
-    pub(crate) fn credentials(&self) -> impl Iterator<Item = &Answer> {
+    pub(crate) fn credentials(&self) -> impl Iterator<Item = &AnswerPointer> {
         let hidden = match self {
             Step::Command(step) => &step.env,
             Step::Http(step) => &step.headers,
@@ -148,12 +149,12 @@ impl Step {
         })
     }
 
-    /// Of all its templates.
+    /// The parts of all its templates.
     pub(crate) fn parts(&self) -> impl Iterator<Item = &Part> {
         self.templates().into_iter().flat_map(|template| &template.parts)
     }
 
-    /// The program, or the address without its query, as the configuration writes it, without secrets.
+    /// The program, or the address without its query, as written in the configuration, without secrets.
     pub(crate) fn shown(&self) -> String {
         let template = match self {
             Step::Command(step) => step.argv.first(),
@@ -170,7 +171,7 @@ impl Step {
         }
     }
 
-    /// The longest that it can take, without the grace of a program that does not end.
+    /// The longest time it can take, without the grace period after TERM.
     pub(crate) fn longest(&self) -> Duration {
         match self {
             Step::Command(step) => step.timeout,
@@ -234,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_takes_as_long_as_its_work_is_waited_for() {
+    fn longest_time_of_a_step_includes_the_wait_for_its_work() {
         let seconds = Duration::from_secs;
         let command = CommandStep { argv: Vec::new(), env: Vec::new(), dir: "/".into(), timeout: seconds(5) };
         assert_eq!(Step::Command(command).longest(), seconds(5));
@@ -245,14 +246,15 @@ mod tests {
     }
 
     #[test]
-    fn a_step_names_its_stage_wherever_it_writes_it() {
+    fn step_names_its_stage_in_any_template() {
         let command = |argv, env| {
             let (dir, timeout) = ("/".into(), Duration::ZERO);
             Step::Command(CommandStep { argv, env, dir, timeout })
         };
-        let plain = || Template { parts: vec![Part::Literal("x".to_owned()), Part::Field(Field::Tag)] };
+        let plain =
+            || Template { parts: vec![Part::Literal("x".to_owned()), Part::Field(DeploymentField::Tag)] };
         let text = || Body::Text(plain());
-        for named in [Field::Stage, Field::Target] {
+        for named in [DeploymentField::Stage, DeploymentField::Target] {
             let stage = || Template { parts: vec![Part::Literal("x".to_owned()), Part::Field(named)] };
             let field = || ("a".to_owned(), stage());
             let json = JsonTemplate::Array(vec![JsonTemplate::Null, JsonTemplate::Text(stage())]);
@@ -274,8 +276,8 @@ mod tests {
     }
 
     #[test]
-    fn a_step_knows_the_answers_it_wants_and_a_body_its_secrets() {
-        let answer = Answer { step: 1, pointer: "/id".to_owned() };
+    fn answers_of_a_step_and_secrets_of_a_body_are_found() {
+        let answer = AnswerPointer { step: 1, pointer: "/id".to_owned() };
         let secret = Part::Secret(SecretId("key".to_owned()));
         let url = Template { parts: vec![Part::Literal("x".to_owned()), Part::Answer(answer.clone())] };
         let step = Step::from(HttpStep { url, ..request(Body::Text(Template { parts: vec![secret] })) });

@@ -14,26 +14,26 @@ pub(crate) struct Template {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Literal(String),
-    Field(Field),
+    Field(DeploymentField),
     /// `{var.NAME}` with its value. (One whose value is a secret source is a `Secret`.)
     Var(String),
     Secret(SecretId),
     /// `{label.NAME}`: the name of a label of the image's configuration.
     Label(String),
-    Answer(Answer),
+    Answer(AnswerPointer),
 }
 
-/// `{step.1./deployment_uuid}`: a value from the answer of an earlier step.
+/// `{step.1./deployment_uuid}`: a value from the response of an earlier step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub(crate) struct AnswerPointer {
     /// From 1.
     pub(crate) step: usize,
     /// A JSON pointer (RFC 6901).
     pub(crate) pointer: String,
 }
 
-impl Answer {
-    /// Whether the answer names the value as a credential: `/data/access_token`.
+impl AnswerPointer {
+    /// Whether the value's name in the response is that of a credential: `/data/access_token`.
     pub(crate) fn names_a_credential(&self) -> bool {
         const NAMES: [&str; 8] =
             ["token", "secret", "passw", "jwt", "session", "credential", "api_key", "apikey"];
@@ -56,7 +56,7 @@ impl SecretId {
 
 /// The values of a deployment: `{tag}`, `{previous_tag}`, ….
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Field {
+pub(crate) enum DeploymentField {
     Project,
     Stage,
     Target,
@@ -75,7 +75,7 @@ pub(crate) enum Field {
     Error,
     /// In a notification: when it happened (RFC 3339).
     Time,
-    /// In a notification: the tag's page on the forge, else the image reference.
+    /// In a notification: the tag's page on the forge, or the image reference if there is none.
     Url,
     /// In a batch: the number of events.
     Count,
@@ -83,50 +83,52 @@ pub(crate) enum Field {
     Lines,
 }
 
-impl Field {
+impl DeploymentField {
     /// Only in notifications of one event.
-    pub(crate) const OF_NOTIFICATION: [Field; 4] = [Field::Status, Field::Error, Field::Time, Field::Url];
+    pub(crate) const OF_NOTIFICATION: [DeploymentField; 4] =
+        [DeploymentField::Status, DeploymentField::Error, DeploymentField::Time, DeploymentField::Url];
 
-    /// The only ones in a batch: it has the events of several targets.
-    pub(crate) const OF_BATCH: [Field; 3] = [Field::Count, Field::Lines, Field::Time];
+    /// The only ones in a batch, which has events of several targets.
+    pub(crate) const OF_BATCH: [DeploymentField; 3] =
+        [DeploymentField::Count, DeploymentField::Lines, DeploymentField::Time];
 
     /// In the order of the documentation.
-    pub(crate) const ALL: [Field; 12] = [
-        Field::Project,
-        Field::Stage,
-        Field::Target,
-        Field::Registry,
-        Field::Repository,
-        Field::Image,
-        Field::Tag,
-        Field::Digest,
-        Field::ImageDigest,
-        Field::PreviousTag,
-        Field::DeploymentId,
-        Field::Attempt,
+    pub(crate) const ALL: [DeploymentField; 12] = [
+        DeploymentField::Project,
+        DeploymentField::Stage,
+        DeploymentField::Target,
+        DeploymentField::Registry,
+        DeploymentField::Repository,
+        DeploymentField::Image,
+        DeploymentField::Tag,
+        DeploymentField::Digest,
+        DeploymentField::ImageDigest,
+        DeploymentField::PreviousTag,
+        DeploymentField::DeploymentId,
+        DeploymentField::Attempt,
     ];
 
-    /// The placeholder's word: `previous_tag`. In capitals behind `TAGSHIP_`, the environment variable.
+    /// The placeholder's word: `previous_tag`. In capitals, after `TAGSHIP_`, it is the environment variable.
     pub(crate) fn word(self) -> &'static str {
         match self {
-            Field::Project => "project",
-            Field::Stage => "stage",
-            Field::Target => "target",
-            Field::Registry => "registry",
-            Field::Repository => "repository",
-            Field::Image => "image",
-            Field::Tag => "tag",
-            Field::Digest => "digest",
-            Field::ImageDigest => "image_digest",
-            Field::PreviousTag => "previous_tag",
-            Field::DeploymentId => "deployment_id",
-            Field::Attempt => "attempt",
-            Field::Status => "status",
-            Field::Error => "error",
-            Field::Time => "time",
-            Field::Url => "url",
-            Field::Count => "count",
-            Field::Lines => "lines",
+            DeploymentField::Project => "project",
+            DeploymentField::Stage => "stage",
+            DeploymentField::Target => "target",
+            DeploymentField::Registry => "registry",
+            DeploymentField::Repository => "repository",
+            DeploymentField::Image => "image",
+            DeploymentField::Tag => "tag",
+            DeploymentField::Digest => "digest",
+            DeploymentField::ImageDigest => "image_digest",
+            DeploymentField::PreviousTag => "previous_tag",
+            DeploymentField::DeploymentId => "deployment_id",
+            DeploymentField::Attempt => "attempt",
+            DeploymentField::Status => "status",
+            DeploymentField::Error => "error",
+            DeploymentField::Time => "time",
+            DeploymentField::Url => "url",
+            DeploymentField::Count => "count",
+            DeploymentField::Lines => "lines",
         }
     }
 }
@@ -134,12 +136,12 @@ impl Field {
 /// The placeholders that a template may use.
 #[derive(Debug, Default)]
 pub(crate) struct Scope<'a> {
-    /// In addition to those that every template may use.
-    pub(crate) fields: &'a [Field],
+    /// In addition to those of every template.
+    pub(crate) fields: &'a [DeploymentField],
     pub(crate) vars: BTreeMap<&'a str, Var<'a>>,
     /// The variables that `vars` extends and overrides; one map for all stages of a project.
     pub(crate) shared_vars: Rc<BTreeMap<&'a str, Var<'a>>>,
-    /// One set for all templates: thousands of stages may each have a secret.
+    /// One set for all templates, because thousands of stages may each have a secret.
     pub(crate) secrets: Rc<BTreeSet<&'a str>>,
 }
 
@@ -161,13 +163,13 @@ impl Template {
     /// Finds the placeholders of `text`.
     ///
     /// # Errors
-    /// The first placeholder that is not known in this scope.
+    /// The first placeholder that is unknown in this scope.
     pub(crate) fn parse(text: &str, scope: &Scope<'_>) -> Result<Template, UnknownPlaceholder> {
         let mut parts = Vec::new();
         let mut literal = String::new();
         let position = |from: usize, brace| text[from..].find(brace).map(|found| from + found);
         let mut from = 0;
-        // The next closing brace, searched again only after it is passed: there may be any number of opening ones.
+        // The next closing brace. It is searched again only after it is passed, because there may be many opening ones.
         let mut end = position(0, '}');
         while let Some(start) = position(from, '{') {
             literal.push_str(&text[from..start]);
@@ -222,7 +224,9 @@ impl Scope<'_> {
             return Ok(Part::Label(name.to_owned()));
         } else if let Some(answer) = answer(word) {
             return Ok(Part::Answer(answer));
-        } else if let Some(field) = Field::ALL.iter().chain(self.fields).find(|field| field.word() == word) {
+        } else if let Some(field) =
+            DeploymentField::ALL.iter().chain(self.fields).find(|field| field.word() == word)
+        {
             return Ok(Part::Field(*field));
         }
         Err(UnknownPlaceholder { word: word.to_owned() })
@@ -230,7 +234,7 @@ impl Scope<'_> {
 
     /// All placeholders of the scope.
     pub(crate) fn known(&self) -> Vec<String> {
-        let known = Field::ALL.iter().chain(self.fields).map(|field| field.word().to_owned());
+        let known = DeploymentField::ALL.iter().chain(self.fields).map(|field| field.word().to_owned());
         let shared = self.shared_vars.keys().filter(|name| !self.vars.contains_key(*name));
         let vars = self.vars.keys().chain(shared).map(|name| format!("var.{name}"));
         let secrets = self.secrets.iter().map(|name| format!("secret.{name}"));
@@ -242,13 +246,13 @@ impl Scope<'_> {
 pub(crate) const LABEL: &str = "label.";
 
 /// `step.1./pointer`
-fn answer(word: &str) -> Option<Answer> {
+fn answer(word: &str) -> Option<AnswerPointer> {
     let (step, pointer) = word.strip_prefix("step.")?.split_once('.')?;
     let step = step.parse().ok().filter(|step| *step > 0)?;
-    pointer.starts_with('/').then(|| Answer { step, pointer: pointer.to_owned() })
+    pointer.starts_with('/').then(|| AnswerPointer { step, pointer: pointer.to_owned() })
 }
 
-/// `lower_case`, or `lower_case.` and a name; or a value of an answer.
+/// `lower_case`, or `lower_case.` and a name, or a value of a response.
 fn is_placeholder(word: &str) -> bool {
     if answer(word).is_some() {
         return true;
@@ -297,7 +301,7 @@ mod tests {
             template.parts,
             [
                 Part::Literal("a ".into()),
-                Part::Field(Field::Tag),
+                Part::Field(DeploymentField::Tag),
                 Part::Literal("/".into()),
                 Part::Var("abc".into()),
                 Part::Secret(SecretId("hook".into())),
@@ -311,9 +315,9 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_an_answer_is_a_step_and_a_pointer() {
+    fn value_of_a_response_is_a_step_and_a_pointer() {
         let template = Template::parse("{step.1./a b/~1}", &scope()).unwrap();
-        assert_eq!(template.parts, [Part::Answer(Answer { step: 1, pointer: "/a b/~1".into() })]);
+        assert_eq!(template.parts, [Part::Answer(AnswerPointer { step: 1, pointer: "/a b/~1".into() })]);
     }
 
     #[test]
@@ -344,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_placeholder_is_an_error() {
+    fn unknown_placeholder_is_an_error() {
         for (text, word) in
             [("{tagg}", "tagg"), ("x{var.b}", "var.b"), ("{secret.x}", "secret.x"), ("{env.x}", "env.x")]
         {

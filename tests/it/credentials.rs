@@ -93,13 +93,13 @@ fn check_warns_of_a_docker_configuration_without_the_server() {
     for (config, expected) in [
         (
             r#"{"auths": {"quay.io": {"auth": "YTpi"}}}"#,
-            "warning: [dir]/secret/config.json has no entry of 127.0.0.1:[port] and names no helper: the registry git is asked with nobody's rights\n    docker login 127.0.0.1:[port], or anonymous = true\n",
+            "warning: [dir]/secret/config.json has no entry for 127.0.0.1:[port] and names no credential helper: anonymous access to the registry git\n    docker login 127.0.0.1:[port], or anonymous = true\n",
         ),
         (r#"{"auths": {"HERE/acme": {"auth": "YTpi"}}}"#, ""),
         (r#"{"credsStore": "team"}"#, ""),
         (
             "{",
-            "warning: the token of the registry git: [dir]/secret/config.json is no docker configuration: see line 1, column 1\n",
+            "warning: the token of the registry git: [dir]/secret/config.json is not a docker configuration: see line 1, column 1\n",
         ),
     ] {
         docker(&registry, config).run(&["check"]).code(0).stderr(expected);
@@ -178,10 +178,10 @@ fn an_identity_token_is_exchanged_and_never_a_password() {
 fn a_docker_configuration_that_cannot_be_used_is_named() {
     let registry = registry(Door::Basic);
     for (config, expected) in [
-        ("{\"auths\": 1}", "[dir]/secret/config.json is no docker configuration: see line 1, column 11"),
+        ("{\"auths\": 1}", "[dir]/secret/config.json is not a docker configuration: see line 1, column 11"),
         (
             "{\"auths\": {\"HERE\": {\"auth\": \"planted\"}}}",
-            "[dir]/secret/config.json: the entry 127.0.0.1:[port] of auths is no user name and password",
+            "[dir]/secret/config.json: the entry 127.0.0.1:[port] of auths is not a user name and password",
         ),
     ] {
         let message = failure(&docker(&registry, config));
@@ -340,7 +340,7 @@ fn token_with_control_characters_is_refused_whatever_its_source() {
         ("\u{85}", "the control character U+0085"),
     ] {
         shop.file("secret/token", &format!("{one}{between}{two}\n"));
-        let fault = format!("[dir]/secret/token has {what} in it, and a token has no control characters");
+        let fault = format!("[dir]/secret/token contains {what}; a token may contain no control characters");
         assert_eq!(failure(&shop), format!("the token of the registry git: {fault}"));
     }
     let utf_16: Vec<u8> = TOKEN.encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -350,8 +350,8 @@ fn token_with_control_characters_is_refused_whatever_its_source() {
         shop.config(&on("oci", &registry.url(), PROD).replace("{ file = \"secret/token\" }", source))
     };
     for (file, fault) in [
-        ("utf-16", "is UTF-16LE, and tagship reads UTF-8"),
-        ("odd", "has a NUL in it, and a token has no control characters"),
+        ("utf-16", "is UTF-16LE; tagship reads UTF-8"),
+        ("odd", "contains a NUL; a token may contain no control characters"),
     ] {
         shop_of(&format!("{{ command = [\"cat\", \"secret/{file}\"] }}"));
         assert_eq!(failure(&shop), format!("the token of the registry git: what cat prints {fault}"));
@@ -360,19 +360,19 @@ fn token_with_control_characters_is_refused_whatever_its_source() {
     of_environment.env("TOKEN", &format!("{one}\t{two}"));
     assert_eq!(
         failure(&of_environment),
-        "the token of the registry git: the environment variable TOKEN has a tab in it, and a token has no control characters"
+        "the token of the registry git: the environment variable TOKEN contains a tab; a token may contain no control characters"
     );
     let auth = STANDARD.encode(format!("robot:{one}\n{two}"));
     let mut of_docker = docker(&registry, &format!(r#"{{"auths": {{"HERE": {{"auth": "{auth}"}}}}}}"#));
     assert_eq!(
         failure(&of_docker),
-        "the token of the registry git: [dir]/secret/config.json: the entry 127.0.0.1:[port] of auths has a line feed in it, and a token has no control characters"
+        "the token of the registry git: [dir]/secret/config.json: the entry 127.0.0.1:[port] of auths contains a line feed; a token may contain no control characters"
     );
     of_docker.file("secret/config.json", r#"{"credsStore": "team"}"#);
     helper(&mut of_docker, &format!(r#"{{"Username": "robot", "Secret": "{one}\u0000{two}"}}"#), 0);
     assert_eq!(
         failure(&of_docker),
-        "the token of the registry git: what docker-credential-team prints has a NUL in it, and a token has no control characters"
+        "the token of the registry git: what docker-credential-team prints contains a NUL; a token may contain no control characters"
     );
     assert!(registry.requests().iter().all(|request| request.basic().is_none()));
 }

@@ -122,7 +122,7 @@ fn what_the_stage_runs_is_asked() {
     let probe = Server::start(|_| Answer::new(500, "text/plain", "down for now").into());
     let running = format!("running = {{ url = \"{}/version\", pointer = \"/tag\" }}\n", probe.url());
     let (_oci, shop) = oci(&format!("{PROD}{running}"));
-    row(&shop, 1, &format!("failed  {ONLY}, but the stage does not say what it runs: "));
+    row(&shop, 1, &format!("failed  {ONLY}, but could not find out what the stage runs: "));
     let probe = Server::start(|_| Answer::json(200, r#"{"tag":"v1.9.0"}"#).into());
     let running = format!("running = {{ url = \"{}/version\", pointer = \"/tag\" }}\n", probe.url());
     let (_oci, shop) = oci(&format!("{PROD}{running}"));

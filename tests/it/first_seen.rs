@@ -74,7 +74,7 @@ fn what_nothing_tells_apart_waits_for_a_person_and_keeps_nothing_back() {
         let (oci, shop) = begun(DEV);
         oci.push_image("acme/shop", "dev-a", "one", built);
         oci.push_image("acme/shop", "dev-b", "other", built);
-        let why = "dev-a and dev-b appeared since the last poll, and nothing tells which is newer; to settle it: tagship deploy shop/dev dev-b";
+        let why = "dev-a and dev-b appeared since the last poll, and nothing tells which is newer; to choose one: tagship deploy shop/dev dev-b";
         shop.run(&["poll"]).code(0).line("shop/dev", &["waiting", "dev-b", why]);
         shop.run(&["poll"]).code(0).silent();
         shop.run(&["check", "--online"]).code(0).stdout_has(&format!("it would wait: {why}"));

@@ -261,7 +261,7 @@ fn a_stage_that_goes_by_digests_says_which_tag_it_follows() {
     shop.run(&["check"])
         .code(0)
         .stderr_has("digest = true follows one tag only, the greatest by order = \"newest\":");
-    let warning = "shop/dev: digest = true follows one tag, edge-b; edge-a matches too, and is not followed";
+    let warning = "shop/dev: digest = true follows one tag, edge-b, and ignores edge-a, which also matches";
     shop.run(&["poll"]).code(0).stderr_has(warning);
     shop.run(&["poll"]).code(0).silent();
     shop.run(&["check"]).code(0).stderr_has("order = \"newest\" (edge-b now):");

@@ -146,7 +146,7 @@ fn a_file_that_cannot_be_written_is_warned_of_and_fails_nothing() {
     run.code(3).stderr("");
     for variable in ["GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"] {
         run.stdout_has(&format!(
-            "::warning title=tagship::${variable} cannot be written: [dir]/no/such/folder: No such file"
+            "::warning title=tagship::could not write ${variable}: [dir]/no/such/folder: No such file"
         ));
     }
 }

@@ -250,7 +250,7 @@ fn from_a_forge_every_image_of_an_owner_gets_the_stages_that_fit_its_tags() {
         for part in [
             "[projects.shop.stages.dev]\n# 60 tags now, such as dev-9, dev-8, dev-7.\ntags = \"dev-*\"\norder = \"numeric\"",
             "[projects.shop.stages.prod]\n# 2 tags now, such as v1.1.0, v1.0.0.\ntags = \"v*\"\norder = \"semver\"",
-            "# Left out: latest: moving tags",
+            "# Skipped: latest: moving tags",
             "[projects.team-api]\nregistry = \"git\"\nimage = \"acme/team-api\"\n",
             "[projects.team-api-2]\nregistry = \"git\"\nimage = \"acme/team/api\"\n",
             "[projects.\"odd.name_x\".stages.prod]\n",

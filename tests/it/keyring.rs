@@ -103,7 +103,7 @@ fn an_entry_that_is_named_and_missing_says_how_to_make_it() {
     let run = in_session(&shop, &["poll", "--format", "json"]);
     assert_eq!(
         run.code(1).error_is("shop/prod", "secret").target("shop/prod")["error"]["message"],
-        "the token of the registry git: the keyring has no entry hub of tagship; tagship login makes one for a registry, and secret-tool store --label tagship service tagship username hub for anything else"
+        "the token of the registry git: the keyring has no entry hub of tagship; to add one for a registry: tagship login; for any other secret: secret-tool store --label tagship service tagship username hub"
     );
 }
 

@@ -84,7 +84,7 @@ fn what_cannot_be_logged_in_to_is_a_usage_error() {
     shop.file("secret/two-lines", "one\ntwo\n");
     with_stdin(&shop, "two-lines", &["login", "git", "--stdin"])
         .code(2)
-        .stderr("error: the token has a line feed in it, and a token has no control characters\n");
+        .stderr("error: the token contains a line feed; a token may contain no control characters\n");
     shop.config(&on_gitea(&gitea, PROD).replace("token =", "username = \"robot\"\ntoken ="));
     shop.run(&["login", "git", "--stdin", "--username", "ann"])
         .code(2)

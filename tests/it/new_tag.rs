@@ -264,7 +264,7 @@ fn only_the_newest_of_several_new_tags_is_deployed() {
 }
 
 #[test]
-fn a_known_tag_that_is_pushed_again_is_not_new() {
+fn known_tag_pushed_again_is_not_new() {
     for build in Build::ALL {
         let gitea = gitea(build);
         let shop = baselined(&gitea, DEV);

@@ -54,9 +54,7 @@ fn why_was_this_tag_not_deployed() {
     let shop = team(&gitea);
     let why = "why max_bump: v2.0.0 is a major version away from v1.11.0; to deploy it: tagship deploy shop/prod v2.0.0";
     shop.run(&["tags", "shop/prod", "v2.0.0"]).code(0).says("shop/prod v2.0.0 waiting").says(why);
-    shop.run(&["tags", "shop/prod", "v1.9.0"])
-        .code(0)
-        .says("why older than v1.11.0, which the stage was given");
+    shop.run(&["tags", "shop/prod", "v1.9.0"]).code(0).says("why older than v1.11.0, the newest tag so far");
     shop.run(&["tags", "shop/prod", "dev-43"])
         .code(0)
         .says("shop/prod dev-43 not_matched")
@@ -64,7 +62,7 @@ fn why_was_this_tag_not_deployed() {
     shop.run(&["tags", "shop/prod", "v7.0.0"])
         .code(0)
         .says("shop/prod v7.0.0 not_listed")
-        .says("why not in the list of 127.0.0.1:[port]/acme/shop; the rule would allow it");
+        .says("why not listed in 127.0.0.1:[port]/acme/shop; the rule would match it");
     let run = shop.run(&["tags", "shop/prod", "v2.0.0", "--format", "json"]);
     let json = run.code(0).json();
     assert_eq!((&json["tags"][0]["tag"], &json["tags"][1]), (&"v2.0.0".into(), &serde_json::Value::Null));
@@ -211,10 +209,10 @@ fn which_rule_picks_and_with_which_key() {
     let shop = team(&gitea);
     shop.run(&["tags", "shop/prod"])
         .code(0)
-        .says("shop/prod takes from 127.0.0.1:[port]/acme/shop: tags=\"v*\" order=semver; max_bump minor")
+        .says("shop/prod uses tags of 127.0.0.1:[port]/acme/shop: tags=\"v*\" order=semver; max_bump minor")
         .says("TAG KEY VERDICT REASON")
         .says("v1.11.0 1.11.0 deployed the stage has run it since [time]")
-        .says("v1.10.0 1.10.0 passed_over older than v1.11.0, which the stage was given")
+        .says("v1.10.0 1.10.0 passed_over older than v1.11.0, the newest tag so far")
         .says("dev-43 - not_matched matches no glob of tags");
 }
 
@@ -241,13 +239,13 @@ fn why_does_it_not_go_back_after_a_deletion() {
     shop.run(&["poll"]).code(0);
     gitea.delete("acme/shop", "v1.11.0");
     shop.run(&["poll"]).code(0);
-    let why = "the newest tag is v1.10.0, and v1.11.0, which the stage was given, is gone from the registry; \
-               to start from here: tagship mark shop/prod v1.10.0 --reset";
+    let why = "the newest listed tag, v1.10.0, is older than v1.11.0, which was deleted; \
+               to start from v1.10.0: tagship mark shop/prod v1.10.0 --reset";
     shop.run(&["status"]).code(0).says(&format!("shop/prod: {why}"));
     shop.run(&["status", "shop/prod"]).code(0).says("shop/prod older").says(&format!("why {why}"));
     shop.run(&["tags", "shop/prod", "v1.11.0"])
         .code(0)
-        .says("why given to the stage at [time], and no longer listed: was it deleted?");
+        .says("why deployed at [time], but no longer listed; was it deleted?");
     // Also after polls that find nothing changed.
     shop.run(&["poll"]).code(0).silent();
     shop.run(&["status", "shop/prod"]).code(0).says(&format!("why {why}"));
@@ -306,7 +304,7 @@ fn how_long_do_deployments_take() {
     shop.run(&["poll"]).code(0);
     shop.run(&["history"])
         .code(0)
-        .says("shop/dev: 2 attempts succeeded, in [duration] (median), [duration] (longest); 1 failed");
+        .says("shop/dev: 2 attempts succeeded in [duration] (median), [duration] (longest); 1 failed");
     let durations = shop.run(&["history", "--format", "json"]).json()["durations"][0].clone();
     assert_eq!((&durations["succeeded"], &durations["failed"]), (&2.into(), &1.into()));
     assert!(durations["longest_ms"].as_u64() >= durations["median_ms"].as_u64());
@@ -326,7 +324,7 @@ fn which_secret_source_was_used() {
 
     shop.config(&on_gitea(&gitea, DEV).replace("token = { file = \"secret/token\" }\n", ""));
     shop.run(&["check", "-v"]).code(0).says(
-        "registry git from the keyring's entry git, if there is one, else nobody's rights (TAGSHIP_TOKEN_GIT is not set here)",
+        "registry git from the keyring's entry git, or anonymous access if there is none (TAGSHIP_TOKEN_GIT is not set here)",
     );
     shop.env("TAGSHIP_TOKEN_GIT", crate::registry::TOKEN);
     shop.run(&["check", "-v"]).code(0).says("registry git from the environment variable TAGSHIP_TOKEN_GIT");
@@ -391,8 +389,8 @@ fn what_changed_when_the_rule_was_edited() {
         shop.run(&["status", "shop/prod"])
             .code(0)
             .says("rule tags=\"v*\" order=semver range=\"<1.10\"")
-            .says("high-water v1.9.0 (baseline: found by the first poll, or when the rule was edited); polls deploy newer tags only")
-            .says("rule edited [time] ([duration] ago); the rule before: acme/shop tags=\"v*\" order=semver, its newest tag: v1.10.0");
+            .says("high-water v1.9.0 (baseline: found by the first poll, or after an edit of the rule); polls deploy newer tags only")
+            .says("rule edited [time] ([duration] ago); old rule: acme/shop tags=\"v*\" order=semver; newest tag by the old rule: v1.10.0");
         shop.run(&["poll"]).code(0).silent();
     }
     let edit = shop.status("shop/prod")["rule_edit"].clone();

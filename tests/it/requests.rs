@@ -77,7 +77,7 @@ fn a_request_is_sent_three_times_at_most() {
             "502 Bad Gateway (upstream is away): the server failed; its log says why",
         ),
         (Reply::Truncated(tags(), 10), "200 OK: the answer ended early: the connection was closed"),
-        (Reply::Reset, "the connection was closed before the whole answer came"),
+        (Reply::Reset, "the connection was closed before the answer was complete"),
     ] {
         let server = Script::start((0..3).map(|_| (LIST, reply.clone())));
         let shop = Shop::with(&alone(&server.url(), PROD));
@@ -104,7 +104,7 @@ fn what_would_not_be_better_is_not_sent_again() {
             "60s",
             Reply::Garbage,
             "unavailable",
-            "what came is not HTTP; is the address right, and the scheme?",
+            "the answer is not HTTP; are the address and its scheme right?",
         ),
         ("1s", Reply::Hang, "unavailable", "no answer within [duration]"),
         // Forty bytes and more.

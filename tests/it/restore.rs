@@ -175,7 +175,7 @@ fn no_state_is_made_beside_a_journal() {
     let shop = with_backup(&gitea);
     kill_in_commit(&shop, true);
     shop.remove("state.db");
-    is_refused(&shop, "the state file is gone");
+    is_refused(&shop, "the state file is missing");
     assert!(!shop.exists("state.db"));
 }
 

@@ -198,7 +198,7 @@ fn a_rollback_that_is_interrupted_waits_for_the_next_poll() {
     let why = why_dead(&run);
     assert!(
         why.ends_with(
-            "; the rollback to v3.1.0 waits for the next poll: ./deploy.sh was stopped: tagship was told to by signal 15 (SIGTERM)"
+            "; the rollback to v3.1.0 waits for the next poll: ./deploy.sh was stopped: tagship was told to stop by signal 15 (SIGTERM)"
         ),
         "{why}"
     );

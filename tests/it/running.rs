@@ -97,7 +97,7 @@ fn the_stage_may_name_a_digest() {
 #[test]
 fn a_stage_that_does_not_answer_its_first_poll_is_unknown() {
     let gitea = gitea(Build::GiteaNew);
-    for (runs, said) in [("", "no tag, image or digest"), ("two words", "two words")] {
+    for (runs, said) in [("", "not a tag, image or digest"), ("two words", "two words")] {
         let shop = with(&gitea, DEV, runs);
         let run = shop.run(&["poll", "--format", "json"]);
         run.code(1).status_is("shop/dev", "unknown").error_is("shop/dev", "running");
@@ -217,7 +217,7 @@ fn a_deployment_that_does_not_arrive_has_failed_with_both_names() {
     run.code(1).status_is("shop/dev", "failed").error_is("shop/dev", "verify");
     assert_eq!(
         run.target("shop/dev")["error"]["message"],
-        "the stage was given dev-43 and does not run it after 300ms: it runs dev-42"
+        "the stage does not run dev-43, 300ms after its deployment: it runs dev-42"
     );
     shop.remove("lost");
     shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);

@@ -105,7 +105,7 @@ fn the_crontab_line_runs_what_is_due_by_the_smallest_interval_that_is_polled() {
     assert!(text.contains(&path), "{text}");
     // The same host, the same minute.
     assert_eq!(printed(&shop, &["schedule", "cron"]), text);
-    assert!(text.contains("# cron gives no run $GITEA_TOKEN"), "{text}");
+    assert!(text.contains("# cron does not pass on $GITEA_TOKEN"), "{text}");
 }
 
 /// A shell does with the command what the crontab means, once cron has taken the backslashes from percent signs.
@@ -462,13 +462,13 @@ fn a_script_beside_the_configuration_comes_along() {
         &of_kind(&documents, "CronJob")[0]["spec"]["jobTemplate"]["spec"]["template"]["spec"]["volumes"];
     let items = &volumes[0]["projected"]["sources"][0]["configMap"]["items"];
     assert_eq!(items[2], json!({"key": "deploy.sh", "path": "deploy.sh", "mode": 0o550}));
-    run.stdout_has("# - What these scripts call is in the image, too: ./deploy.sh\n");
+    run.stdout_has("# - The image contains everything that these scripts call: ./deploy.sh\n");
 
     // One beside an included file, too.
     shop.file("projects.d/site.toml", &INCLUDED.replace(REQUEST, "{ command = [\"./site.sh\"] }"));
     shop.script("projects.d/site.sh", "");
     let run = shop.run(&["schedule", "kubernetes", "--image", "tagship"]);
-    run.code(0).stdout_has("call is in the image, too: ./deploy.sh [dir]/projects.d/site.sh\n");
+    run.code(0).stdout_has("that these scripts call: ./deploy.sh [dir]/projects.d/site.sh\n");
     assert!(run.raw().contains("\n  projects.d_site.sh: "), "{}", run.raw());
 }
 
@@ -478,7 +478,7 @@ fn a_program_that_the_mounted_configuration_would_hide_is_said() {
     std::fs::write(shop.path("deploy.sh"), [0x7f, b'E', b'L', b'F', 0xff]).unwrap();
     let run = shop.run(&["schedule", "kubernetes", "--image", "tagship"]);
     run.code(0).stdout_has(
-        "# - The configuration names another place of the image for ./deploy.sh: [dir] is the configuration's alone.\n",
+        "# - Move ./deploy.sh to another folder of the image, and change the configuration: in a pod, [dir] contains only the configuration.\n",
     );
     let config: ConfigMap = typed(of_kind(&documents(run.raw()), "ConfigMap")[0]);
     assert!(!config.data.unwrap().contains_key("deploy.sh"));
@@ -529,7 +529,7 @@ fn a_pod_has_each_place_once_wherever_metrics_are_written() {
         paths.dedup();
         assert_eq!(paths.len(), count, "{paths:?}");
         let is_beside = metrics_file == "tagship.prom";
-        assert_eq!(run.raw().contains("# - metrics_file is elsewhere: "), is_beside, "{}", run.raw());
+        assert_eq!(run.raw().contains("# - Move metrics_file: "), is_beside, "{}", run.raw());
     }
 }
 
@@ -585,7 +585,7 @@ fn a_program_is_named_by_where_its_step_runs() {
     let text = printed(&shop, &["schedule", "systemd"]);
     assert!(text.contains("# That user must be able to run /srv/app/run.sh\n"), "{text}");
     let run = shop.run(&["schedule", "kubernetes", "--image", "x"]);
-    run.code(0).stdout_has("# - The image has the program tagship, and /srv/app/run.sh.\n");
+    run.code(0).stdout_has("# - The image contains the program tagship, and /srv/app/run.sh.\n");
 }
 
 #[test]

@@ -216,8 +216,8 @@ fn the_answer_of_a_login_step_that_is_too_long_is_not_shown() {
     let shop = Shop::with(&on_gitea(&gitea, &stage));
     shop.plant(SESSION);
     let run = shop.run(&["poll", "-v"]);
-    run.code(1).line("shop/dev", &["failed", "the answer of step 1 is no JSON with /token"]);
-    run.shows("(more than 1 MiB, not shown: a later step takes a credential from it)");
+    run.code(1).line("shop/dev", &["failed", "the answer of step 1 is not JSON, so it has no /token"]);
+    run.shows("(more than 1 MiB, not shown: a later step uses a credential from it)");
     look(&shop);
 }
 

@@ -48,5 +48,5 @@ fn a_kubernetes_job_knows_its_shard() {
     assert_eq!(shop.run(&["poll", "--dry-run", "--format", "json", "--shard", "3"]).targets(), expected);
     shop.env("JOB_COMPLETION_INDEX", "3");
     shop.run(&["poll", "--shard", "3"]).code(2).stderr_has("expected a number from 0 to 2");
-    shop.run(&["poll", "--shard", "4/3"]).code(2).stderr_has("is no shard");
+    shop.run(&["poll", "--shard", "4/3"]).code(2).stderr_has("is not a shard");
 }

@@ -53,8 +53,8 @@ fn an_empty_state_file_is_refused() {
 fn a_state_file_shorter_than_its_header_is_refused() {
     for length in [1, 2, 16, 99] {
         let text = &"SQLite format 3\0".repeat(7)[..length];
-        refused(|shop| shop.file("state.db", text), "no state file of tagship");
-        refused(|shop| shop.file("state.db", &"\0".repeat(length)), "no state file of tagship");
+        refused(|shop| shop.file("state.db", text), "not a state file of tagship");
+        refused(|shop| shop.file("state.db", &"\0".repeat(length)), "not a state file of tagship");
     }
 }
 

@@ -194,14 +194,14 @@ fn a_pipe_or_a_folder_in_a_locks_place_is_no_lock() {
             let pipe = shop.path("state.db.locks/shop@dev");
             assert!(std::process::Command::new("mkfifo").arg(pipe).status().unwrap().success());
         },
-        "is no regular file",
+        "is not a regular file",
     );
     refuses_planted(
         |shop| {
             folder_of_locks(shop);
             fs::create_dir(shop.path("state.db.locks/shop@dev")).unwrap();
         },
-        "is no regular file",
+        "is not a regular file",
     );
 }
 
@@ -212,7 +212,7 @@ fn a_folder_of_locks_that_everybody_writes_is_refused() {
             folder_of_locks(shop);
             fs::set_permissions(shop.path("state.db.locks"), fs::Permissions::from_mode(0o777)).unwrap();
         },
-        "others can write",
+        "other users can write",
     );
 }
 
@@ -321,11 +321,11 @@ fn a_state_that_is_a_pipe_or_a_folder_is_refused() {
     let gitea = gitea(Build::GiteaNew);
     let shop = Shop::with(&on_gitea(&gitea, DEV));
     fs::create_dir(shop.path("state.db")).unwrap();
-    shop.run(&["poll"]).code(2).stdout("").stderr_has("no regular file");
+    shop.run(&["poll"]).code(2).stdout("").stderr_has("not a regular file");
     fs::remove_dir(shop.path("state.db")).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(shop.path("state.db")).status().unwrap().success());
     for command in [&["poll"][..], &["status"]] {
-        shop.run(command).code(2).stdout("").stderr_has("no regular file");
+        shop.run(command).code(2).stdout("").stderr_has("not a regular file");
     }
 }
 
@@ -365,7 +365,7 @@ fn a_configuration_with_two_names_is_refused_where_no_state_is_kept() {
             let run = shop.run_bare(&[&["--config", config.to_str().unwrap()], command].concat());
             run.code(2)
                 .stdout("")
-                .stderr_has(&format!("[dir]/{name}: the configuration has another name, too (a hard link)"));
+                .stderr_has(&format!("[dir]/{name}: the configuration has a second name (a hard link)"));
             run.stderr_has(&format!("find / -xdev -samefile [dir]/{name}\n"));
         }
     }
@@ -389,7 +389,7 @@ fn a_planted_folder_for_the_locks_of_no_state_is_refused() {
     fs::remove_file(&folder).unwrap();
     fs::create_dir(&folder).unwrap();
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
-    assert!(!shop.run_bare(&arguments).shows("others can write").has_code(0));
+    assert!(!shop.run_bare(&arguments).shows("other users can write").has_code(0));
     assert_eq!(shop.delivered(), [""; 0]);
 }
 
@@ -401,7 +401,7 @@ fn what_is_no_file_in_the_place_of_the_journal_is_called_what_it_is() {
     let refused = |what: &str| {
         for command in [&["poll"][..], &["status"], &["check"]] {
             shop.run(command).code(2).stdout("").stderr(&format!(
-                "error: [dir]/state.db-journal: it is {what}, and no journal of the state file; move it away\n"
+                "error: [dir]/state.db-journal: it is {what}, not a journal of the state file; move it away\n"
             ));
         }
     };

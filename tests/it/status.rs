@@ -92,7 +92,7 @@ fn status_says_what_holds_now_and_not_what_held_at_the_last_poll() {
     run.code(0).line("shop/prod", &["waiting", "dev has not run it yet"]).line("shop/dev", &["deployed"]);
     let prod = shop.status("shop/prod");
     let reason = prod["reason"].as_str().unwrap();
-    assert!(reason.starts_with("after: dev runs it since") && prod["until"].is_string(), "{prod}");
+    assert!(reason.starts_with("after: dev has run it since") && prod["until"].is_string(), "{prod}");
 
     shop.run(&["hold", "shop/dev"]).code(0);
     gitea.push("acme/shop", "dev-44", "2026-11-20T12:00:00Z");

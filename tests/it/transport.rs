@@ -110,7 +110,7 @@ fn a_server_that_wants_a_certificate_gets_the_one_that_is_named() {
     assert_eq!(
         message(&shop, "unavailable"),
         format!(
-            "{LIST}: TLS: the server wants a certificate of the client; \
+            "{LIST}: TLS: the server requires a client certificate; \
              name it as client_cert and client_key of the registry"
         )
     );
@@ -222,7 +222,7 @@ fn a_proxy_that_is_down_is_named_without_its_password() {
     assert_eq!(
         message(&shop, "unavailable"),
         "GET https://git.example.test/v2/acme/shop/tags/list?n=1000: the proxy that the environment variable all_proxy names cannot be used: \
-         it begins with none of http://, https://, socks4://, socks4a://, socks5:// and socks5h://"
+         it must begin with http://, https://, socks4://, socks4a://, socks5:// or socks5h://"
     );
 }
 

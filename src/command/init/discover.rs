@@ -92,7 +92,7 @@ fn images_of(chosen: &Chosen, registry: &dyn Registry) -> anyhow::Result<Vec<Rep
 /// It would be no valid configuration.
 pub(super) fn open(described: &init::Registry, place: &Place, stop: &Stop) -> anyhow::Result<Opened> {
     let image = Repository::new("owner/image").context("a valid name")?;
-    let proposal = Proposal { stages: vec![wanted("any", "*", None)], left: Vec::new() };
+    let proposal = Proposal { stages: vec![wanted("any", "*", None)], skipped: Vec::new() };
     let draft = Draft {
         all_of: None,
         state: None,

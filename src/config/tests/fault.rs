@@ -152,8 +152,8 @@ fn each_fault_says_what_is_wrong_and_what_to_write() {
         (server("client_key = \"client.key\""), "requires `client_cert`"),
         (server("ca_file = \"not-there.pem\""), "not-there.pem cannot be read"),
         (server("proxy = \"http://ci:planted@proxy:3128\""), "set https_proxy"),
-        (server("proxy = \"ftp://proxy\""), "none of http://, https://"),
-        (server("proxy = \"http://proxy/path\""), "more than a host and a port"),
+        (server("proxy = \"ftp://proxy\""), "must begin with http://, https://"),
+        (server("proxy = \"http://proxy/path\""), "only a host and a port"),
         (server("trusted_realms = [\"https://auth.example.com\"]"), "expected a host"),
         (server("trusted_realms = [\"auth.example.com/token\"]"), "expected a host"),
         (server("trusted_realms = [\"*.example.com\"]"), "expected a host"),
@@ -246,7 +246,7 @@ fn a_certificate_file_is_looked_into_and_its_fault_has_the_line_of_its_key() {
         ("", "has no certificate in PEM form"),
         ("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "has no certificate in PEM form"),
         ("-----BEGIN CERTIFICATE-----\nAAAA\n", "is not in PEM form"),
-        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", ": certificate 1 of it is broken"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", ": certificate 1 is invalid"),
     ] {
         for lines in ["ca_file = \"some.pem\"", "client_key = \"x\"\nclient_cert = \"some.pem\""] {
             let text = format!("{REGISTRY}{lines}\n{PROJECT}{STAGE}{DEPLOY}");

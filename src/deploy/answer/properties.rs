@@ -1,4 +1,4 @@
-//! Whatever an endpoint answers: success only where all that is asked for is there.
+//! Properties of any response: it is a success only if every condition holds.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use regex::Regex;
 use ureq::http::HeaderValue;
 
 use super::*;
-use crate::engine::Reported;
+use crate::engine::ProbeAnswer;
 use crate::secret::Secrets;
 
 fn scalar() -> impl Strategy<Value = Value> {
@@ -23,7 +23,7 @@ fn scalar() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// What is no answer, half of one, or one.
+/// Bodies that do not meet the conditions, meet some, or all.
 fn body() -> impl Strategy<Value = Vec<u8>> {
     let json = || {
         (scalar(), scalar(), "[a/~0-1]{0,2}").prop_map(|(one, other, key)| {
@@ -37,11 +37,11 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-fn answer() -> impl Strategy<Value = Answer> {
+fn answer() -> impl Strategy<Value = HttpResponse> {
     let status = prop_oneof![Just(200), 100..600_u16];
     (status, body(), any::<bool>(), "\\PC{0,20}").prop_map(|(status, body, cut, location)| {
         let location = HeaderValue::from_str(&location).ok();
-        Answer {
+        HttpResponse {
             status: StatusCode::from_u16(status).unwrap(),
             headers: location.map(|location| (header::LOCATION, location)).into_iter().collect(),
             body,
@@ -59,9 +59,9 @@ fn pointer() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// Spelled out another way: what was asked for must be in a whole answer.
+    /// Checks the same conditions in another way.
     #[test]
-    fn success_is_all_that_was_asked_for(
+    fn success_needs_every_condition(
         answer in answer(),
         status in vec(prop_oneof![Just(200), 100..600_u16], 0..2),
         pointer in prop::option::of(pointer()),
@@ -106,12 +106,12 @@ proptest! {
         }
     }
 
-    /// What a stage says that it runs is in what it said, or it said nothing of the kind.
+    /// A parsed probe answer is part of the text.
     #[test]
-    fn what_a_stage_runs_stands_in_its_answer(
+    fn probe_answer_is_part_of_the_text(
         text in prop_oneof!["\\PC{0,30}", "([a-z:@/.]{0,9}|sha256:|[0-9a-f]{64}| ){0,5}"],
     ) {
-        if let Some(Reported { tag, digest }) = Reported::parse(&text) {
+        if let Some(ProbeAnswer { tag, digest }) = ProbeAnswer::parse(&text) {
             prop_assert!(tag.is_some() || digest.is_some());
             prop_assert!(tag.is_none_or(|tag| text.contains(tag.as_str())));
             prop_assert!(digest.is_none_or(|digest| text.contains(digest.as_str())));

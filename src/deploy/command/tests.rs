@@ -9,10 +9,10 @@ use super::super::{Outcome, PATIENCE};
 use super::*;
 use crate::target::step::Step;
 
-/// Longer than any test takes: what waits for it hangs.
+/// Longer than any test takes: a test that waits for it hangs.
 const NEVER: Duration = Duration::from_secs(60);
 
-/// Runs a script with /bin/sh. (Executing a file that was just written races with the forks of other tests.)
+/// Runs a script with /bin/sh. (Running a file that was just written races with the forks of other tests.)
 fn script(text: &str) -> CommandStep {
     CommandStep {
         argv: ["/bin/sh".to_owned(), "-c".to_owned(), text.to_owned()].map(|word| template(&word)).into(),
@@ -35,10 +35,10 @@ fn error(outcome: &Outcome) -> &DeployError {
     outcome.result.as_ref().unwrap_err()
 }
 
-/// Of a descendant, which is no child of ours that could be waited for.
+/// BlockedBy for the end of a descendant, which is not our own child.
 fn is_alive(pid: &str) -> bool {
     match fs::read_to_string(format!("/proc/{pid}/stat")) {
-        // A zombie that nobody has reaped yet is dead.
+        // A zombie that is not reaped yet is dead.
         Ok(stat) => !stat.rsplit(')').next().unwrap().trim_start().starts_with('Z'),
         Err(_) => false,
     }
@@ -53,20 +53,20 @@ fn wait_until(mut condition: impl FnMut() -> bool) {
 }
 
 #[test]
-fn no_shell_sees_the_arguments() {
+fn arguments_do_not_pass_through_a_shell() {
     let outcome = run(command(&["printf", "[%s]\n", "$HOME *", "{tag};{var.app}", ""], Path::new("/")));
     assert_eq!(outcome.output, "[$HOME *]\n[v2;a b]\n[]\n");
     assert_eq!((outcome.result.is_ok(), outcome.exit_status), (true, Some(0)));
 }
 
 #[test]
-fn the_environment_is_inherited_without_secrets_and_with_ours() {
+fn environment_is_inherited_without_secrets() {
     let mut rig = Rig::new();
-    rig.vault = KnownSecrets::new(&[("key", "s3cret")]);
+    rig.secrets = KnownSecrets::new(&[("key", "s3cret")]);
     let hidden = "PATH";
     let inherited: Vec<_> = std::env::vars().filter(|(name, _)| name != hidden).collect();
     assert!(std::env::var_os(hidden).is_some(), "the test needs an inherited variable");
-    rig.vault.environment = vec![hidden.to_owned(), "NOT_SET".to_owned()];
+    rig.secrets.environment = vec![hidden.to_owned(), "NOT_SET".to_owned()];
     let mut step = command(&["/usr/bin/env", "-0"], Path::new("/"));
     step.env = vec![("KEY".to_owned(), template("{secret.key}")), ("TAG".to_owned(), template("x-{tag}"))];
     let (outcome, _) = rig.deploy(vec![Step::Command(step)]);
@@ -91,16 +91,16 @@ fn the_environment_is_inherited_without_secrets_and_with_ours() {
 }
 
 #[test]
-fn a_variable_that_holds_a_secret_can_be_given_on_purpose() {
+fn variable_with_a_secret_can_be_set_explicitly() {
     let mut rig = Rig::new();
-    rig.vault.environment = vec!["PATH".to_owned()];
+    rig.secrets.environment = vec!["PATH".to_owned()];
     let mut step = script("echo $PATH");
     step.env = vec![("PATH".to_owned(), template("given"))];
     assert_eq!(rig.deploy(vec![Step::Command(step)]).0.output, "given\n");
 }
 
 #[test]
-fn the_lock_lives_as_long_as_the_command() {
+fn lock_lives_as_long_as_the_command() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("lock");
     let mut rig = Rig::new();
@@ -112,7 +112,7 @@ fn the_lock_lives_as_long_as_the_command() {
     step.dir = folder.path().into();
     let (outcome, _) = rig.deploy(vec![Step::Command(step)]);
     outcome.result.unwrap();
-    // As if tagship were killed: its own descriptor is closed, not unlocked.
+    // As if tagship were killed: its own descriptor is closed, but not unlocked.
     drop(rig);
     let other = File::open(&path).unwrap();
     assert!(other.try_lock().is_err());
@@ -121,7 +121,7 @@ fn the_lock_lives_as_long_as_the_command() {
 }
 
 #[test]
-fn a_relative_program_is_looked_for_in_its_folder() {
+fn relative_program_is_found_in_its_folder() {
     let folder = tempfile::tempdir().unwrap();
     symlink("/bin/sh", folder.path().join("deploy")).unwrap();
     let outcome = run(command(&["./deploy", "-c", "pwd -P; exit 3"], folder.path()));
@@ -133,7 +133,7 @@ fn a_relative_program_is_looked_for_in_its_folder() {
 }
 
 #[test]
-fn what_cannot_be_started_says_what_to_check() {
+fn start_error_says_what_to_check() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("plain"), "x").unwrap();
     let gone = folder.path().join("gone");
@@ -153,14 +153,14 @@ fn what_cannot_be_started_says_what_to_check() {
 }
 
 #[test]
-fn a_missing_program_in_a_later_step_is_an_attempt() {
+fn missing_program_in_a_later_step_counts_as_an_attempt() {
     let gone = command(&["no-such-program"], Path::new("/"));
     let (outcome, _) = Rig::new().deploy(vec![Step::Command(script("exit 0")), Step::Command(gone)]);
     assert!(error(&outcome).started);
 }
 
 #[test]
-fn the_first_step_that_fails_ends_it() {
+fn first_failed_step_ends_the_attempt() {
     let steps = ["echo one", "printf two; exit 4", "echo three"];
     let (outcome, lines) = Rig::new().deploy(steps.map(|text| Step::Command(script(text))).into());
     assert_eq!(lines, ["one", "two"]);
@@ -169,7 +169,7 @@ fn the_first_step_that_fails_ends_it() {
 }
 
 #[test]
-fn a_missing_secret_in_a_later_step_starts_nothing() {
+fn missing_secret_in_a_later_step_starts_nothing() {
     let mut later = script("exit 0");
     later.env = vec![("KEY".to_owned(), template("{secret.gone}"))];
     let (outcome, lines) = Rig::new().deploy(vec![Step::Command(script("echo one")), Step::Command(later)]);
@@ -178,30 +178,30 @@ fn a_missing_secret_in_a_later_step_starts_nothing() {
 }
 
 #[test]
-fn a_command_that_was_killed_says_by_what() {
+fn error_of_a_killed_command_names_the_signal() {
     let outcome = run(script("echo gone; kill -9 $$"));
     assert_eq!(error(&outcome).message, "/bin/sh was killed by signal 9 (SIGKILL): gone");
     assert_eq!(outcome.exit_status, None);
 }
 
 #[test]
-fn both_outputs_are_one_and_secrets_are_masked() {
+fn outputs_are_merged_and_secrets_are_masked() {
     let mut rig = Rig::new();
-    rig.vault = KnownSecrets::new(&[("key", "s3cret")]);
+    rig.secrets = KnownSecrets::new(&[("key", "s3cret")]);
     let (outcome, lines) = rig.deploy(vec![Step::Command(script("echo a; echo s3cret >&2; echo b; exit 1"))]);
     assert_eq!(lines, ["a", "***", "b"]);
     assert_eq!(outcome.output, "a\n***\nb\n");
 }
 
 #[test]
-fn a_lot_of_output_is_bounded() {
+fn kept_output_is_bounded() {
     let outcome = run(script("head -c 50000000 /dev/zero; echo; printf 'gr\\374n'"));
     assert_eq!(outcome.output.len(), KEPT);
     assert!(outcome.output.ends_with("\0\ngr\\xfcn\n"));
 }
 
 #[test]
-fn the_timeout_ends_the_command() {
+fn timeout_ends_the_command() {
     let mut step = script("echo begun; sleep 60");
     step.timeout = Duration::from_millis(200);
     let outcome = run(step);
@@ -211,14 +211,14 @@ fn the_timeout_ends_the_command() {
 }
 
 #[test]
-fn a_command_that_ends_well_after_its_timeout_failed_all_the_same() {
+fn command_that_succeeds_after_its_timeout_has_failed() {
     let mut step = script("trap 'exit 0' TERM; echo begun; while :; do sleep 0.01; done");
     step.timeout = Duration::from_millis(200);
     assert_eq!(error(&run(step)).code, ErrorCode::Timeout);
 }
 
 #[test]
-fn a_command_that_ignores_term_is_killed_with_its_descendants_while_output_pours() {
+fn command_that_ignores_term_is_killed_with_its_descendants() {
     let mut rig = Rig::new();
     rig.patience.grace = Duration::from_millis(200);
     let text = "trap '' TERM; (while :; do echo yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy; done) & \
@@ -235,7 +235,7 @@ fn a_command_that_ignores_term_is_killed_with_its_descendants_while_output_pours
 }
 
 #[test]
-fn a_descendant_that_survives_its_parent_at_the_timeout_is_killed() {
+fn descendant_that_survives_its_parent_at_the_timeout_is_killed() {
     let mut step = script("(trap '' TERM; while :; do sleep 1; done) & echo pid $!; exec sleep 60");
     step.timeout = Duration::from_millis(200);
     let (outcome, lines) = Rig::new().deploy(vec![Step::Command(step)]);
@@ -245,7 +245,7 @@ fn a_descendant_that_survives_its_parent_at_the_timeout_is_killed() {
 }
 
 #[test]
-fn a_daemon_left_behind_is_left_alone_and_not_waited_for() {
+fn daemon_left_behind_is_neither_killed_nor_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let mut step = script("(while [ ! -e go ]; do sleep 0.01; done; touch done) & echo pid $!");
     step.dir = folder.path().into();
@@ -258,7 +258,7 @@ fn a_daemon_left_behind_is_left_alone_and_not_waited_for() {
 }
 
 #[test]
-fn a_stop_ends_the_command_and_leaves_the_attempt_open() {
+fn stop_ends_the_command_and_leaves_the_attempt_open() {
     let rig = Rig::new();
     let folder = tempfile::tempdir().unwrap();
     let mut step = script("trap 'echo told; exit 0' TERM; touch begun; while :; do sleep 0.01; done");
@@ -272,12 +272,12 @@ fn a_stop_ends_the_command_and_leaves_the_attempt_open() {
         assert_eq!(lines.last().unwrap(), "told");
         let error = error(&outcome);
         assert!(error.interrupted && error.started, "{error:?}");
-        assert_eq!(error.message, "/bin/sh was stopped: tagship was told to by signal 15 (SIGTERM)");
+        assert_eq!(error.message, "/bin/sh was stopped: tagship was told to stop by signal 15 (SIGTERM)");
     });
 }
 
 #[test]
-fn after_a_stop_nothing_is_started() {
+fn nothing_is_started_after_a_stop() {
     let rig = Rig::new();
     rig.stop.tell(2);
     let (outcome, lines) = rig.deploy(vec![Step::Command(script("echo never"))]);
@@ -287,7 +287,7 @@ fn after_a_stop_nothing_is_started() {
 }
 
 #[test]
-fn durations_are_shown_as_they_are_written() {
+fn durations_are_shown_as_written() {
     for (duration, shown) in [
         (Duration::from_secs(300), "5m"),
         (Duration::from_secs(5400), "1h 30m"),

@@ -13,12 +13,12 @@ use crate::target::step::{JsonTemplate, Sign, Step};
 
 const NEVER: Duration = Duration::from_secs(60);
 
-/// A server on loopback that takes one connection after the other.
+/// A server on loopback that accepts one connection after the other.
 struct Server {
     listener: TcpListener,
 }
 
-/// A request as it came.
+/// A received request.
 struct Received {
     head: String,
     body: Vec<u8>,
@@ -133,7 +133,7 @@ fn the_standard_request() {
 }
 
 #[test]
-fn a_get_has_no_standard_body() {
+fn get_has_no_standard_body() {
     for method in ["GET", "HEAD"] {
         let server = Server::new();
         let step = HttpStep { method: method.to_owned(), ..step(&server.url("/")) };
@@ -146,7 +146,7 @@ fn a_get_has_no_standard_body() {
 }
 
 #[test]
-fn the_bodies_and_their_types() {
+fn bodies_have_their_types() {
     let json = JsonTemplate::Object(vec![("t".into(), JsonTemplate::Text(template("\"{tag}")))]);
     for (body, text, content_type) in [
         (Body::Json(json), r#"{"t":"\"v2"}"#, "application/json"),
@@ -163,10 +163,10 @@ fn the_bodies_and_their_types() {
 }
 
 #[test]
-fn the_steps_own_headers_come_first() {
+fn headers_of_the_step_override_the_defaults() {
     let server = Server::new();
     let mut rig = Rig::new();
-    rig.vault = KnownSecrets::new(&[("key", "s3cret")]);
+    rig.secrets = KnownSecrets::new(&[("key", "s3cret")]);
     let headers = [
         ("content-type", "application/vnd.x+json"),
         ("Authorization", "Bearer {secret.key}"),
@@ -187,7 +187,7 @@ fn the_steps_own_headers_come_first() {
 }
 
 #[test]
-fn other_methods_are_sent_as_they_are() {
+fn other_methods_are_sent_unchanged() {
     for method in ["PUT", "PATCH", "DELETE", "PURGE"] {
         let server = Server::new();
         let step = HttpStep { method: method.to_owned(), ..step(&server.url("/x")) };
@@ -199,7 +199,7 @@ fn other_methods_are_sent_as_they_are() {
 }
 
 #[test]
-fn success_is_what_the_step_says() {
+fn step_defines_success() {
     let any = Success::default;
     let status = |status: &[u16]| Success { status: status.to_vec(), ..any() };
     let pointer = |pointer: &str| Success { pointer: Some(pointer.to_owned()), ..any() };
@@ -215,14 +215,9 @@ fn success_is_what_the_step_says() {
         ("304 Not Modified", "", status(&[204, 304]), None),
         ("200 OK", "", status(&[204, 304]), Some("200 OK")),
         ("200 OK", r#"{"a":[{"id":"x"}]}"#, pointer("/a/0/id"), None),
-        ("200 OK", r#"{"a":[]}"#, pointer("/a/0/id"), Some(r#"200 OK, but /a/0/id is not there: {"a":[]}"#)),
+        ("200 OK", r#"{"a":[]}"#, pointer("/a/0/id"), Some(r#"200 OK, but /a/0/id is missing: {"a":[]}"#)),
         ("200 OK", r#"{"a":null}"#, pointer("/a"), Some(r#"200 OK, but /a is null: {"a":null}"#)),
-        (
-            "200 OK",
-            "<html>",
-            pointer("/a"),
-            Some("200 OK, but it is not JSON, so /a cannot be looked for: <html>"),
-        ),
+        ("200 OK", "<html>", pointer("/a"), Some("200 OK, but it is not JSON, so it has no /a: <html>")),
         (
             "500 Internal Server Error",
             r#"{"a":1}"#,
@@ -248,7 +243,7 @@ fn success_is_what_the_step_says() {
             "200 OK",
             "Hook rules were not satisfied.",
             matches("^all"),
-            Some("200 OK, but nothing in the answer matches ^all: Hook rules were not satisfied."),
+            Some("200 OK, but the answer does not match ^all: Hook rules were not satisfied."),
         ),
     ] {
         let server = Server::new();
@@ -265,7 +260,7 @@ fn success_is_what_the_step_says() {
 }
 
 #[test]
-fn some_answers_are_final() {
+fn some_responses_are_final() {
     for (status, is_final) in [
         (400, true),
         (401, true),
@@ -314,7 +309,7 @@ fn retry_after_is_seconds_or_a_date() {
 }
 
 #[test]
-fn a_redirect_is_not_followed() {
+fn redirect_is_not_followed() {
     for (location, shown) in [
         ("https://other.example/path?token=s3cret", "https://other.example"),
         ("//other.example:8443/", "http://other.example:8443"),
@@ -333,13 +328,13 @@ fn a_redirect_is_not_followed() {
     let answer = response("302 Found", "Location: /login\r\n", "");
     let (outcome, _) = server.answer(step(&server.url("/x")), &answer);
     assert!(error(&outcome).message.contains(&format!("redirects to another path of {}", server.url(""))));
-    // Nobody came again.
+    // There is no second request.
     server.listener.set_nonblocking(true).unwrap();
     assert!(server.listener.accept().is_err());
 }
 
 #[test]
-fn a_redirect_can_be_the_success() {
+fn redirect_can_be_a_success() {
     let server = Server::new();
     let success = Success { status: vec![303], ..Success::default() };
     let answer = response("303 See Other", "Location: /queue/7\r\n", "");
@@ -348,12 +343,12 @@ fn a_redirect_can_be_the_success() {
 }
 
 #[test]
-fn a_connection_that_fails_says_how() {
+fn failed_connection_says_why() {
     let server = Server::new();
     let url = server.url("/");
     let (outcome, _) =
         server.meet(&Rig::new(), step(&url), |stream| stream.shutdown(Shutdown::Both).unwrap());
-    let expected = format!("POST {url}: the connection was closed before the whole answer came");
+    let expected = format!("POST {url}: the connection was closed before the answer was complete");
     assert_eq!(error(&outcome).message, expected);
     assert_eq!((error(&outcome).code, error(&outcome).started), (ErrorCode::Http, true));
 
@@ -368,7 +363,7 @@ fn a_connection_that_fails_says_how() {
 }
 
 #[test]
-fn no_answer_and_a_slow_body_time_out() {
+fn missing_response_and_slow_body_time_out() {
     let beginnings: [&[u8]; 2] = [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nslow"];
     for beginning in beginnings {
         let server = Server::new();
@@ -386,7 +381,7 @@ fn no_answer_and_a_slow_body_time_out() {
 }
 
 #[test]
-fn a_body_that_never_ends_is_bounded() {
+fn endless_body_is_bounded() {
     let server = Server::new();
     let success = Success { pointer: Some("/a".to_owned()), ..Success::default() };
     let long = |success| HttpStep { success, ..step(&server.url("/")) };
@@ -395,7 +390,7 @@ fn a_body_that_never_ends_is_bounded() {
         while stream.write_all(&[b'x'; 4096]).is_ok() {}
     };
     let (outcome, _) = server.meet(&Rig::new(), long(success), pour);
-    assert!(error(&outcome).message.contains("too long to look for /a"), "{:?}", outcome.result);
+    assert!(error(&outcome).message.contains("too long to look up /a"), "{:?}", outcome.result);
     assert!(outcome.output.len() <= KEPT);
     assert!(outcome.output.starts_with("POST http://127.0.0.1:") && outcome.output.ends_with("x\n"));
     let (outcome, _) = server.meet(&Rig::new(), long(Success::default()), pour);
@@ -403,15 +398,15 @@ fn a_body_that_never_ends_is_bounded() {
 }
 
 #[test]
-fn what_cannot_be_sent_is_said_without_secrets() {
+fn error_of_an_invalid_request_contains_no_secrets() {
     let mut rig = Rig::new();
-    rig.vault = KnownSecrets::new(&[("key", "s3 cret"), ("lines", "a\nb"), ("ftp", "ftp://x")]);
+    rig.secrets = KnownSecrets::new(&[("key", "s3 cret"), ("lines", "a\nb"), ("ftp", "ftp://x")]);
     for (url, says) in [
         ("{secret.key}", "POST ***: cannot be sent: the URL: relative URL without a base"),
         ("{secret.ftp}", "POST ***: cannot be sent: the URL is neither http:// nor https://"),
         ("http://h:99999/", "POST http://h:99999/: cannot be sent: the URL: invalid port number"),
-        ("http://h/{secret.lines}", "the URL has control characters: look at its variables and secrets"),
-        ("http://h/{secret.gone}", "gone is not there"),
+        ("http://h/{secret.lines}", "the URL contains control characters: check its variables and secrets"),
+        ("http://h/{secret.gone}", "gone is missing"),
     ] {
         let (outcome, _) = rig.deploy(vec![Step::from(step(url))]);
         assert_eq!((error(&outcome).message.as_str(), error(&outcome).started), (says, false));
@@ -422,7 +417,7 @@ fn what_cannot_be_sent_is_said_without_secrets() {
 }
 
 #[test]
-fn at_a_stop_the_answer_is_waited_for_and_then_given_up() {
+fn stop_leaves_a_grace_period_for_the_response() {
     for answers in [true, false] {
         let server = Server::new();
         let mut rig = Rig::new();
@@ -456,7 +451,7 @@ fn at_a_stop_the_answer_is_waited_for_and_then_given_up() {
     }
 }
 
-/// Answers one connection after the other, and gives back what came.
+/// Answers one connection after the other, and returns the requests.
 fn answer_each(
     server: &Server,
     rig: &Rig,
@@ -497,7 +492,7 @@ fn until(server: &Server) -> HttpStep {
 }
 
 #[test]
-fn a_later_step_takes_from_an_earlier_answer_and_waits_for_its_end() {
+fn later_step_uses_an_earlier_response_and_waits_for_the_work() {
     for (end, succeeds) in [("finished", true), ("failed", false)] {
         let server = Server::new();
         let steps = vec![Step::from(step(&server.url("/deploy"))), Step::from(until(&server))];
@@ -522,7 +517,7 @@ fn a_later_step_takes_from_an_earlier_answer_and_waits_for_its_end() {
 }
 
 #[test]
-fn waiting_ends_at_its_time_and_at_an_answer_that_time_does_not_change() {
+fn waiting_ends_at_its_limit_and_at_a_final_response() {
     let server = Server::new();
     let mut patient = until(&server);
     patient.url = template(&server.url("/x"));
@@ -531,7 +526,7 @@ fn waiting_ends_at_its_time_and_at_an_answer_that_time_does_not_change() {
     let (outcome, _) = answer_each(&server, &Rig::new(), vec![Step::from(patient)], &[queued]);
     assert_eq!(error(&outcome).code, ErrorCode::Timeout);
     let message = &error(&outcome).message;
-    assert!(message.ends_with("not over within 1ms: /status is \"queued\""), "{message}");
+    assert!(message.ends_with("not finished within 1ms: /status is \"queued\""), "{message}");
 
     let mut step = until(&server);
     step.url = template(&server.url("/x"));
@@ -541,7 +536,7 @@ fn waiting_ends_at_its_time_and_at_an_answer_that_time_does_not_change() {
 }
 
 #[test]
-fn an_answer_without_the_value_ends_the_deployment_before_the_next_step() {
+fn response_without_the_value_ends_the_deployment() {
     let server = Server::new();
     let steps = vec![Step::from(step(&server.url("/deploy"))), Step::from(until(&server))];
     let answers = [response("200 OK", "", "{\"message\": \"queued\"}")];
@@ -549,17 +544,17 @@ fn an_answer_without_the_value_ends_the_deployment_before_the_next_step() {
     assert_eq!(received.len(), 1);
     let error = error(&outcome);
     assert!(error.started);
-    assert_eq!(error.message, "the answer of step 1 has nothing at /id, which a later step needs");
+    assert_eq!(error.message, "the answer of step 1 does not have /id, which a later step needs");
 }
 
-/// With the vectors' secrets: what is sent is what is signed, and the time is now.
+/// With the secrets of the test vectors: the signature covers the sent body and the current time.
 #[test]
-fn a_request_is_signed_by_every_secret() {
+fn request_is_signed_with_every_secret() {
     const STANDARD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     let secret = |name: &str| SecretId(name.to_owned());
     let server = Server::new();
-    let vault = KnownSecrets::new(&[("old", "first"), ("new", "second"), ("hooks", STANDARD)]);
-    let rig = Rig { vault, ..Rig::new() };
+    let secrets = KnownSecrets::new(&[("old", "first"), ("new", "second"), ("hooks", STANDARD)]);
+    let rig = Rig { secrets, ..Rig::new() };
     let signed = HttpStep {
         sign: Sign {
             github: vec![secret("new"), secret("old")],
@@ -583,9 +578,9 @@ fn a_request_is_signed_by_every_secret() {
 }
 
 #[test]
-fn a_secret_that_is_no_key_is_said_before_anything_is_sent() {
-    let vault = KnownSecrets::new(&[("hooks", "short")]);
-    let rig = Rig { vault, ..Rig::new() };
+fn invalid_signing_key_is_an_error_before_anything_is_sent() {
+    let secrets = KnownSecrets::new(&[("hooks", "short")]);
+    let rig = Rig { secrets, ..Rig::new() };
     let sign = Sign { standard_webhooks: vec![SecretId("hooks".to_owned())], ..Sign::default() };
     let (outcome, _) = rig.deploy(vec![Step::from(HttpStep { sign, ..step("http://127.0.0.1:9/") })]);
     assert!(!error(&outcome).started);

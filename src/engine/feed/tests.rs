@@ -191,7 +191,7 @@ fn images(changes: &Changes) -> Vec<&str> {
 }
 
 #[test]
-fn only_rows_that_others_can_still_come_beside_are_kept() {
+fn window_keeps_only_rows_that_are_not_settled() {
     let mut server = Server::new(false);
     (0..15).for_each(|image| server.push(image, 0));
     server.now += LATE.as_secs() - 1;
@@ -204,7 +204,7 @@ fn only_rows_that_others_can_still_come_beside_are_kept() {
 }
 
 #[test]
-fn more_pushes_of_known_tags_than_are_read_can_be_of_any_image() {
+fn more_pushes_than_are_read_make_everything_suspect() {
     let (mut server, cursor) = quiet(true, 1);
     (0..400).for_each(|_| server.push(0, 0));
     server.now += 100;
@@ -216,7 +216,7 @@ fn more_pushes_of_known_tags_than_are_read_can_be_of_any_image() {
 }
 
 #[test]
-fn nothing_new_costs_one_row() {
+fn idle_feed_costs_one_row() {
     for is_old in [false, true] {
         let (mut server, cursor) = quiet(is_old, 30);
         server.now += 3600;
@@ -226,7 +226,7 @@ fn nothing_new_costs_one_row() {
 }
 
 #[test]
-fn one_new_tag_costs_one_page_more_and_names_its_image() {
+fn new_tag_costs_one_more_page_and_names_its_image() {
     for is_old in [false, true] {
         let (mut server, cursor) = quiet(is_old, 30);
         server.push(7, 0);
@@ -244,7 +244,7 @@ fn one_new_tag_costs_one_page_more_and_names_its_image() {
 }
 
 #[test]
-fn a_row_that_takes_a_deleted_ones_place_in_the_same_second_is_seen() {
+fn row_that_replaces_a_deleted_one_in_the_same_second_is_seen() {
     for is_old in [false, true] {
         let (mut server, _) = quiet(is_old, 5);
         server.push(0, 0);
@@ -257,7 +257,7 @@ fn a_row_that_takes_a_deleted_ones_place_in_the_same_second_is_seen() {
 }
 
 #[test]
-fn a_row_with_an_earlier_time_is_seen_though_another_was_deleted() {
+fn row_with_an_earlier_time_is_seen_despite_a_deletion() {
     let (mut server, _) = quiet(false, 5);
     server.push(0, 0);
     server.now += 30;
@@ -268,14 +268,14 @@ fn a_row_with_an_earlier_time_is_seen_though_another_was_deleted() {
 }
 
 #[test]
-fn a_row_below_what_is_read_makes_everything_suspect() {
+fn row_below_the_rows_read_makes_everything_suspect() {
     let (mut server, cursor) = quiet(false, 5);
     server.push(1, 5000);
     assert_eq!(server.changes(Some(&cursor)).1, Changes::Everything);
 }
 
 #[test]
-fn a_clock_that_was_set_makes_everything_suspect() {
+fn clock_change_makes_everything_suspect() {
     let (server, cursor) = quiet(false, 5);
     let stepped = Server { now: server.now + 31, ahead: -31, ..server.clone() };
     assert_eq!(stepped.changes(Some(&cursor)).1, Changes::Everything);
@@ -291,7 +291,7 @@ fn a_clock_that_was_set_makes_everything_suspect() {
 }
 
 #[test]
-fn a_burst_of_more_pages_than_repositories_is_forgotten_when_it_is_a_minute_old() {
+fn burst_of_more_pages_than_repositories_is_settled_after_a_minute() {
     let (mut server, cursor) = quiet(false, 5);
     for _ in 0..400 {
         server.push(1, 0);
@@ -324,7 +324,7 @@ fn a_burst_of_1000_rows_costs_its_pages_twice_at_most() {
 }
 
 #[test]
-fn a_total_that_changes_under_the_walk_begins_it_again_once() {
+fn total_that_changes_during_the_walk_restarts_it_once() {
     let (server, cursor) = quiet(false, 60);
     let server = RefCell::new(server);
     for _ in 0..30 {
@@ -345,7 +345,7 @@ fn a_total_that_changes_under_the_walk_begins_it_again_once() {
 }
 
 #[test]
-fn an_owner_without_packages_gets_its_first() {
+fn first_package_of_an_owner_is_seen() {
     let mut server = Server::new(false);
     let (cursor, _) = server.changes(None);
     assert_eq!(server.changes(Some(&cursor)).1, Changes::Nothing);
@@ -354,7 +354,7 @@ fn an_owner_without_packages_gets_its_first() {
 }
 
 #[test]
-fn a_deletion_makes_everything_suspect_alone_and_beside_a_push() {
+fn deletion_makes_everything_suspect_alone_or_with_a_push() {
     for is_old in [false, true] {
         let (mut server, memory) = remembered(is_old, 20);
         server.delete(0);
@@ -366,7 +366,7 @@ fn a_deletion_makes_everything_suspect_alone_and_beside_a_push() {
 }
 
 #[test]
-fn a_tag_that_is_pushed_again_is_no_deletion() {
+fn tag_pushed_again_is_not_a_deletion() {
     let (mut server, mut memory) = remembered(true, 6);
     for image in [2, 4, 4] {
         server.now += 300;
@@ -382,7 +382,7 @@ fn a_tag_that_is_pushed_again_is_no_deletion() {
 
 /// What was never counted explains nothing, and is counted from then on.
 #[test]
-fn a_tag_that_is_pushed_again_in_an_unknown_image_is_suspect_once() {
+fn tag_pushed_again_in_an_uncounted_image_is_suspect_once() {
     let (mut server, mut memory) = remembered(true, 6);
     server.push(9, 0);
     memory.look(&mut server);
@@ -396,7 +396,7 @@ fn a_tag_that_is_pushed_again_in_an_unknown_image_is_suspect_once() {
 }
 
 #[test]
-fn as_many_images_as_are_configured_are_not_counted() {
+fn images_are_not_counted_if_all_configured_ones_changed() {
     let (mut server, mut memory) = remembered(true, 3);
     server.configured = 1;
     server.push_again(0);
@@ -406,7 +406,7 @@ fn as_many_images_as_are_configured_are_not_counted() {
 
 /// The push between the look and the list is new to the next look, and was counted.
 #[test]
-fn a_push_while_an_image_is_counted_does_not_hide_a_deletion() {
+fn push_during_a_count_does_not_hide_a_deletion() {
     let (mut server, mut memory) = remembered(true, 6);
     server.push_again(2);
     memory.poll(&mut server, |server| server.push(2, 0));
@@ -417,7 +417,7 @@ fn a_push_while_an_image_is_counted_does_not_hide_a_deletion() {
 }
 
 #[test]
-fn another_owner_of_the_name_makes_everything_suspect_and_another_name_nothing() {
+fn new_owner_makes_everything_suspect_and_a_renamed_owner_nothing() {
     let (mut server, cursor) = quiet(false, 5);
     server.login = "acme-corp".to_owned();
     let (renamed, changes) = server.changes(Some(&cursor));
@@ -429,7 +429,7 @@ fn another_owner_of_the_name_makes_everything_suspect_and_another_name_nothing()
 }
 
 #[test]
-fn a_cursor_of_before_owners_were_kept_learns_its_owner() {
+fn cursor_of_an_earlier_version_learns_its_owner() {
     let (server, cursor) = quiet(false, 5);
     let mut text = serde_json::to_value(&cursor).unwrap();
     text.as_object_mut().unwrap().remove("owner");
@@ -438,7 +438,7 @@ fn a_cursor_of_before_owners_were_kept_learns_its_owner() {
 }
 
 #[test]
-fn a_total_that_changes_under_the_second_walk_too_makes_everything_suspect() {
+fn total_that_changes_in_both_walks_makes_everything_suspect() {
     let mut server = Server::new(false);
     (0..60).for_each(|image| server.push(image, 0));
     server.now += 100;

@@ -1,10 +1,10 @@
 use super::*;
 use crate::engine::ErrorCode;
 use crate::engine::tests::{pending, tag};
-use crate::target::notifier::Event;
+use crate::target::notifier::NotifyEvent;
 
 #[test]
-fn an_open_deployment_is_kept_by_where_it_stands() {
+fn open_deployments_are_kept_by_state() {
     let [waits, runs, dead] = [DeploymentState::Pending, DeploymentState::Running, DeploymentState::Dead]
         .map(|state| Deployment { state, ..pending(tag("v1.0.0"), None) });
     let mut open = OpenDeployments::default();
@@ -15,7 +15,7 @@ fn an_open_deployment_is_kept_by_where_it_stands() {
 }
 
 #[test]
-fn a_candidate_that_waits_is_kept_as_json() {
+fn candidate_is_stored_as_json() {
     let digest = format!("sha256:{}", "a".repeat(64));
     let text = |digest: &str| {
         format!(
@@ -23,21 +23,21 @@ fn a_candidate_that_waits_is_kept_as_json() {
         )
     };
     for (digest, expected) in [("null", None), (&format!("{digest:?}"), Digest::new(&digest).ok())] {
-        let seen: Sighted = serde_json::from_str(&text(digest)).unwrap();
+        let seen: SeenCandidate = serde_json::from_str(&text(digest)).unwrap();
         assert_eq!((&seen.tag, &seen.digest), (&tag("v1.0.0"), &expected));
         assert_eq!(serde_json::to_string(&seen).unwrap(), text(digest));
     }
-    assert!(serde_json::from_str::<Sighted>(&text("\"sha256:0\"")).is_err());
-    assert!(serde_json::from_str::<Sighted>(&text("null").replace("v1.0.0", ".")).is_err());
+    assert!(serde_json::from_str::<SeenCandidate>(&text("\"sha256:0\"")).is_err());
+    assert!(serde_json::from_str::<SeenCandidate>(&text("null").replace("v1.0.0", ".")).is_err());
 }
 
 #[test]
-fn a_word_that_is_not_known_is_refused() {
+fn unknown_word_is_refused() {
     assert!(Status::VARIANTS.iter().all(|status| status.as_str().parse() == Ok(*status)));
     assert!(
-        <Event as strum::VariantNames>::VARIANTS
+        <NotifyEvent as strum::VariantNames>::VARIANTS
             .iter()
-            .all(|word| word.parse().map(Event::as_str) == Ok(*word))
+            .all(|word| word.parse().map(NotifyEvent::as_str) == Ok(*word))
     );
     assert!("x".parse::<ErrorCode>().is_err());
 }

@@ -1,7 +1,7 @@
-//! What a manual deployment makes of a target.
+//! A manual deployment: `tagship deploy` and `tagship rollback`.
 
 use super::{Change, Place};
-use crate::engine::state::{DecidedBy, Deployment, DeploymentState, Hold};
+use crate::engine::state::{Deployment, DeploymentState, Hold, Trigger};
 use crate::engine::{is_timeless, rule_of};
 use crate::reference::ListedTag;
 
@@ -10,25 +10,25 @@ use crate::reference::ListedTag;
 pub(crate) struct Manual<'a> {
     /// The tag, with its digest.
     pub(crate) listed: &'a ListedTag,
-    pub(crate) content: Content,
-    /// The login name.
+    pub(crate) content: ManualContent,
+    /// The person's login name.
     pub(crate) by_whom: &'a str,
-    /// Going back holds the target.
+    /// Whether going back holds the target.
     pub(crate) holds: bool,
 }
 
-/// What a manual deployment brings under a tag.
+/// Which image of a tag a manual deployment delivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Content {
-    /// What the tag points at now.
+pub(crate) enum ManualContent {
+    /// The image that the tag points at now.
     Current,
-    /// What the stage ran before; by now the tag may point at something newer.
+    /// The image that the stage ran before; the tag may point at a newer one by now.
     RanBefore,
 }
 
 impl Change {
-    /// High-water follows where the tag is newer. Going back, or to a tag that the policy cannot compare, holds the
-    /// target, so that the next poll does not undo it.
+    /// Raises high-water if the tag is newer. An older tag, or one that the policy cannot compare, holds the target, so
+    /// that the next poll does not undo the deployment.
     pub(super) fn deployed_manually(&mut self, place: Place<'_>, manual: &Manual<'_>, id: String) {
         let Place { target, open, now } = place;
         let &Manual { listed, content, by_whom, holds } = manual;
@@ -38,16 +38,16 @@ impl Change {
         let high_water = next.high_water.as_ref().and_then(|listed| policy.candidate(listed));
         let chosen = policy.candidate(listed);
         if chosen.is_some() {
-            // A target with a place in its order has begun: first_poll does not apply any more.
+            // With a place in the order, first_poll no longer applies.
             next.rule.get_or_insert_with(|| rule_of(target));
         }
         let is_same_tag = high_water.as_ref().is_some_and(|high_water| high_water.listed.tag == listed.tag);
         let is_moved =
             |high_water: &ListedTag| high_water.digest.is_some() && high_water.digest != listed.digest;
-        // High-water keeps the newer digest: else the next poll would bring it again.
+        // High-water keeps the newer digest. Otherwise the next poll would deploy it again.
         let is_its_past = is_same_tag
             && target.digest
-            && content == Content::RanBefore
+            && content == ManualContent::RanBefore
             && next.high_water.as_ref().is_some_and(is_moved);
         let is_same = is_same_tag && !is_its_past;
         let is_timeless = is_timeless(listed, target);
@@ -62,7 +62,7 @@ impl Change {
             next.candidates.retain(|seen| seen.tag != listed.tag);
         }
         if chosen.is_some() && is_timeless && !is_newer && !is_same_tag {
-            // Its place in the order, and what is older than it, the next listing tells.
+            // The next listing gives its place in the order.
             next.marked = Some(listed.tag.clone());
         }
 
@@ -72,14 +72,14 @@ impl Change {
             next.hold =
                 Some(Hold { reason: Some(reason.clone()), by: by_whom.to_owned(), since: now, until: None });
         }
-        // The target's lock is taken: what is running was interrupted.
+        // This command holds the target's lock, so a running deployment was interrupted.
         for replaced in open.all() {
             self.end(replaced, DeploymentState::Superseded, Some(reason.clone()));
         }
         let (tag, digest) = (listed.tag.clone(), listed.digest.clone());
         let by = match content {
-            Content::Current => DecidedBy::Hand,
-            Content::RanBefore => DecidedBy::Rollback,
+            ManualContent::Current => Trigger::Manual,
+            ManualContent::RanBefore => Trigger::Rollback,
         };
         self.add(Deployment {
             previous_tag,
@@ -91,8 +91,8 @@ impl Change {
     }
 }
 
-/// High-water when its tag is deployed again: a name, or a time without a sequence, does not make it
-/// forget its place in the order.
+/// High-water when its tag is deployed again. It keeps its place in the order if the manual deployment knows only a
+/// name, or a push time without a sequence.
 fn given_again(known: ListedTag, listed: &ListedTag) -> ListedTag {
     let tells_no_more =
         listed.pushed_at.is_none() || (listed.pushed_at == known.pushed_at && listed.sequence.is_none());

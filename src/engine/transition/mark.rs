@@ -1,19 +1,19 @@
-//! What `mark` makes of a target.
+//! `tagship mark`.
 
 use super::{Change, Place};
-use crate::engine::state::{DecidedBy, Deployment, DeploymentState};
+use crate::engine::state::{Deployment, DeploymentState, Trigger};
 use crate::engine::{Status, rule_of};
 use crate::policy::Order;
 use crate::reference::{ListedTag, Tag};
 
-/// What someone says of a stage.
+/// What a person says that the stage runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Mark {
     /// It runs this tag.
     Deployed(Tag),
-    /// It runs this tag, and what is newer is to be deployed, even if it was before.
+    /// It runs this tag; newer tags are deployed even if they were deployed before.
     Reset(Tag),
-    /// It was given nothing yet: the newest is to be deployed.
+    /// It runs no tag yet; the newest is deployed.
     Nothing,
 }
 
@@ -36,12 +36,12 @@ impl Change {
         };
         let marked = target.policy.candidate(&ListedTag::named(tag.clone()));
         if marked.is_some() {
-            // A target with a place in its order has begun: first_poll does not apply any more.
+            // With a place in the order, first_poll no longer applies.
             next.rule.get_or_insert_with(|| rule_of(target));
         }
         let high_water = next.high_water.as_ref().and_then(|listed| target.policy.candidate(listed));
         let known = high_water.as_ref().is_some_and(|high_water| high_water.listed.tag == *tag);
-        // A name does not tell when the tag was pushed.
+        // A mark has no push time.
         let is_timeless = target.policy.order() == Order::Newest;
         let is_newer = match (&marked, &high_water) {
             (None, _) => false,
@@ -54,7 +54,7 @@ impl Change {
         } else if marked.is_some() && reset {
             next.marked = None;
         }
-        // High-water is the newest that was ever given, but not every pending one is: some go back.
+        // A pending deployment can be older than high-water: a rollback, or a manual deployment.
         let is_newer_than_pending = |pending: &Tag| {
             let pending = target.policy.candidate(&ListedTag::named(pending.clone()));
             match (&marked, &pending) {
@@ -92,17 +92,17 @@ impl Change {
         if reset {
             next.reset_at = Some(now);
         }
-        // It joins what the stage ran, for `after`, `--previous` and the history.
+        // The mark counts as a run of the stage, for `after`, `--previous` and the history.
         let runs = Deployment {
             previous_tag,
             by_whom: Some(by_whom.clone()),
             goes_back: next.marked.is_none()
                 && next.high_water.as_ref().is_some_and(|given| given.tag != *tag),
             high_water_before,
-            ..Deployment::new(id, target, tag.clone(), None, DecidedBy::Mark, now)
+            ..Deployment::new(id, target, tag.clone(), None, Trigger::Mark, now)
         };
         next.came_to(Status::Deployed, Some("marked".to_owned()), None);
-        self.runs(&runs, None, DecidedBy::Mark, now);
+        self.runs(&runs, None, Trigger::Mark, now);
         let is_completed = ends.iter().any(|(_, state)| *state == DeploymentState::Succeeded);
         for (deployment, state) in ends {
             self.end(deployment, state, Some(format!("{tag} was marked by {by_whom}")));

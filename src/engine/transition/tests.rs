@@ -24,7 +24,7 @@ fn running() -> (Target, PollState, OpenDeployments) {
     let target = target("v*", Order::Semver);
     let state = PollState {
         high_water: Some(listed("v1.1.0")),
-        deployed: Some(Deployed { tag: tag("v1.0.0"), digest: None, at: now(), by: DecidedBy::Poll }),
+        deployed: Some(Deployed { tag: tag("v1.0.0"), digest: None, at: now(), by: Trigger::Poll }),
         ..PollState::default()
     };
     let running = Deployment {
@@ -42,7 +42,7 @@ fn rows(change: &Change) -> Vec<(&str, DeploymentState, Option<&str>)> {
 }
 
 #[test]
-fn every_ending_keeps_status_last_reported_tag_high_water_and_deployed_tag() {
+fn every_end_sets_status_last_reported_high_water_and_deployed_tag() {
     use DeploymentState::{Dead, Dropped, Pending, Succeeded, Superseded};
     let started = Failed { started: true, ..Failed::default() };
     let (target, state, open) = running();
@@ -50,15 +50,15 @@ fn every_ending_keeps_status_last_reported_tag_high_water_and_deployed_tag() {
     let last = &Deployment { attempts: 12, ..deployment.clone() };
     let failed =
         |deployment, failed| TargetEvent::Failed { deployment, failure: failure(), failed, back_to: None };
-    let reported = &Reported::parse("v1.1.0").unwrap();
+    let reported = &ProbeAnswer::parse("v1.1.0").unwrap();
     let newer = Some(&listed("v1.2.0"));
     let id = || "2".to_owned();
     let (status, error) = (Status::Failed, Some("exit status 1"));
-    let runs = Some("the stage runs v1.1.0 already");
-    let runs_newer = Some("the stage runs v1.2.0 already");
+    let runs = Some("the stage already runs v1.1.0");
+    let runs_newer = Some("the stage already runs v1.2.0");
     let gone = Some("v1.1.0 was deleted before it was deployed; its deployment is dropped");
     let interrupted =
-        Some("interrupted in its last attempt; what ended tagship? (a time limit, too little memory)");
+        Some("the last attempt was interrupted; what ended tagship? (a time limit, too little memory)");
     for (event, deployment_state, reason, status, high_water, deployed, is_notified) in [
         (TargetEvent::Succeeded(deployment), Succeeded, None, Status::Deployed, "v1.1.0", "v1.1.0", true),
         (failed(deployment, started), Pending, None, status, "v1.1.0", "v1.0.0", true),
@@ -114,7 +114,7 @@ fn every_ending_keeps_status_last_reported_tag_high_water_and_deployed_tag() {
         let name = format!("{event:?}");
         let change = transition(&target, Some(&state), &open, event, now()).unwrap();
         assert_eq!(rows(&change)[0], ("v1.1.0", deployment_state, reason), "{name}");
-        let told = change.state.told.as_ref().unwrap();
+        let told = change.state.last_reported.as_ref().unwrap();
         assert_eq!((change.state.status, told.status), (Some(status), status), "{name}");
         let told_tag = if status == Status::Adopted { deployed } else { "v1.1.0" };
         assert_eq!(told.tag, Some(tag(told_tag)), "{name}");
@@ -125,7 +125,7 @@ fn every_ending_keeps_status_last_reported_tag_high_water_and_deployed_tag() {
 }
 
 #[test]
-fn an_attempt_that_started_nothing_is_not_counted_and_its_next_one_is_told() {
+fn attempt_that_started_nothing_is_not_counted_and_says_when_it_is_retried() {
     let (target, state, open) = running();
     let deployment = open.running.as_ref().unwrap();
     for (started, attempts) in [(true, 1), (false, 0)] {
@@ -140,7 +140,7 @@ fn an_attempt_that_started_nothing_is_not_counted_and_its_next_one_is_told() {
 }
 
 #[test]
-fn an_interrupted_attempt_keeps_its_number_and_is_not_counted() {
+fn interrupted_attempt_keeps_its_number_and_is_not_counted() {
     let (target, state, open) = running();
     let deployment = open.running.as_ref().unwrap();
     for started in [true, false] {
@@ -163,8 +163,8 @@ fn a_failure_beside_a_newer_pending_deployment_is_superseded_and_notified() {
         let event = TargetEvent::Failed { deployment, failure: failure(), failed, back_to: None };
         let change = transition(&target, Some(&state), &open, event, now()).unwrap();
         let (status, reason) = match interrupted {
-            true => (Status::Pending, "interrupted; a newer one came"),
-            false => (Status::Failed, "failed; a newer one came"),
+            true => (Status::Pending, "interrupted; a newer tag is pending"),
+            false => (Status::Failed, "failed; a newer tag is pending"),
         };
         assert_eq!(rows(&change), [("v1.1.0", DeploymentState::Superseded, Some(reason))]);
         assert_eq!((change.state.status, change.notify.is_some()), (Some(status), true));
@@ -172,7 +172,7 @@ fn a_failure_beside_a_newer_pending_deployment_is_superseded_and_notified() {
 }
 
 #[test]
-fn nothing_ends_a_deployment_that_is_not_the_current_one_any_more() {
+fn events_of_a_deployment_that_is_not_current_are_ignored() {
     let (target, mut state, mut open) = running();
     let deployment = open.running.clone().unwrap();
     let ends = |state: &PollState, open: &OpenDeployments| {
@@ -190,7 +190,7 @@ fn nothing_ends_a_deployment_that_is_not_the_current_one_any_more() {
 }
 
 #[test]
-fn a_moved_digest_is_another_deployment_and_no_other_push_for_the_next_poll() {
+fn moved_digest_plans_one_new_deployment() {
     let (target, state, open) = running();
     let deployment = open.running.as_ref().unwrap();
     let event = TargetEvent::DigestMoved { deployment, digest: digest(2), id: "2".to_owned() };
@@ -208,7 +208,7 @@ fn a_moved_digest_is_another_deployment_and_no_other_push_for_the_next_poll() {
 }
 
 #[test]
-fn retried_counts_all_attempts_again_and_abandoned_drops() {
+fn retried_forgives_all_attempts_and_abandoned_drops() {
     let (target, state, _) = running();
     let next_attempt = Some(NextAttempt { at: now(), failed_at: now() });
     let dead = Deployment {
@@ -232,7 +232,7 @@ fn retried_counts_all_attempts_again_and_abandoned_drops() {
 }
 
 #[test]
-fn held_and_released_change_nothing_but_the_hold() {
+fn held_and_released_change_only_the_hold() {
     let (target, state, open) = running();
     let hold = Hold { reason: None, by: "alice".to_owned(), since: now(), until: None };
     let event = TargetEvent::Held(hold.clone());
@@ -244,7 +244,7 @@ fn held_and_released_change_nothing_but_the_hold() {
 }
 
 #[test]
-fn a_superseded_deployment_gives_high_water_back_only_where_it_raised_it() {
+fn superseded_deployment_restores_high_water_only_if_it_raised_it() {
     let [one, two, three] = ["v1.0.0", "v2.0.0", "v3.0.0"].map(|name| ListedTag::named(tag(name)));
     let superseded = pending(tag("v2.0.0"), Some(one.clone()));
     assert_eq!(high_water_without(&superseded, Some(two)), Some(one));
@@ -312,7 +312,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 proptest! {
     #[test]
-    fn high_water_goes_down_only_where_a_tag_is_gone_or_superseded_and_one_of_each_state_is_open(steps in steps()) {
+    fn high_water_falls_only_after_a_deletion_or_supersession(steps in steps()) {
         let name = |number: u8| format!("v1.{number}.0");
         let mut stage = semver();
         stage.poll(&versions(&["v1.0.0"]));
@@ -345,7 +345,7 @@ proptest! {
                 (Step::Succeed, Some(deployment)) => TargetEvent::Succeeded(deployment),
                 (Step::Adopt(number), Some(deployment)) => {
                     newer = listed(&name(number));
-                    reported = Reported::parse(deployment.tag.as_str()).unwrap();
+                    reported = ProbeAnswer::parse(deployment.tag.as_str()).unwrap();
                     let is_newer = stage.target.policy.candidate(&newer).unwrap()
                         .is_newer_than(&stage.target.policy.candidate(&ListedTag::named(deployment.tag.clone())).unwrap());
                     let goes_up = stage.high_water().is_none_or(|high_water| high_water.as_str() <= newer.tag.as_str());
@@ -366,7 +366,7 @@ proptest! {
                 }
                 (Step::Manual(number), _) => {
                     chosen = listed(&name(number));
-                    manual = Manual { listed: &chosen, content: Content::Current, by_whom: "alice", holds: false };
+                    manual = Manual { listed: &chosen, content: ManualContent::Current, by_whom: "alice", holds: false };
                     TargetEvent::DeployedManually { manual: &manual, id }
                 }
                 (Step::Retry | Step::Abandon, _) => {

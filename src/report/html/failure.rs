@@ -1,4 +1,4 @@
-//! Failures: since when, why, and what to type. Deployments first, those that tagship gave up on before the others.
+//! Failures: since when, why, and what to type. Deployments come first, and of these the dead ones.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use crate::report::wording::{count, last_lines, shortened};
 use crate::report::{PendingRow, StatusRow};
 use crate::target::Name;
 
-/// The most targets that an outage names.
+/// The most targets that the card of an outage names.
 const MOST_NAMES: usize = 12;
 
 pub(super) fn section(words: &Words<'_>, page: &StatusPage<'_>) -> Markup {
@@ -39,7 +39,7 @@ pub(super) fn section(words: &Words<'_>, page: &StatusPage<'_>) -> Markup {
     }
 }
 
-/// Everything that failed but polls, which share a card with those of the same cause.
+/// Failed deployments, one card each. (Failed polls with the same cause share a card.)
 fn has_own_card(row: &StatusRow) -> bool {
     row.failed_deployment().is_some() || (row.has_failed() && row.failure.is_none())
 }
@@ -61,7 +61,7 @@ fn card(words: &Words<'_>, page: &StatusPage<'_>, row: &StatusRow) -> Markup {
     }
 }
 
-/// Targets of one registry whose polls fail for one cause.
+/// Targets of one registry whose polls fail for the same cause.
 struct Outage<'a> {
     failure: &'a Failure,
     rows: Vec<&'a StatusRow>,
@@ -72,7 +72,7 @@ fn outages(rows: &[StatusRow]) -> Vec<Outage<'_>> {
     let mut outages: Vec<Outage<'_>> = Vec::new();
     let mut places: HashMap<(&Name, &str, Option<&str>), usize> = HashMap::new();
     for (row, failure) in rows.iter().filter_map(|row| Some((row, row.failure.as_ref()?))) {
-        // Messages name the request, which differs for each image.
+        // Messages contain the request, which differs for each image.
         let message = (!is_of_the_registry(failure.code)).then_some(failure.message.as_str());
         let place = *places.entry((&row.registry, failure.code.as_str(), message)).or_insert_with(|| {
             outages.push(Outage { failure, rows: Vec::new() });
@@ -158,7 +158,7 @@ fn cause(words: &Words<'_>, code: Option<ErrorCode>, message: &str) -> Markup {
     }
 }
 
-/// The command that helps when polls fail.
+/// The command to run when polls fail.
 fn cure(code: ErrorCode, rows: &[&StatusRow]) -> String {
     match rows {
         _ if is_about_access(code) => "tagship check --online".to_owned(),
@@ -167,7 +167,7 @@ fn cure(code: ErrorCode, rows: &[&StatusRow]) -> String {
     }
 }
 
-/// Whether the server or the credential fails, and not one image.
+/// Whether the cause is the server or the credential, and not one image.
 fn is_of_the_registry(code: ErrorCode) -> bool {
     matches!(
         code,
@@ -183,7 +183,7 @@ fn purpose(code: ErrorCode) -> &'static str {
     if is_about_access(code) { "Find out" } else { "Try again" }
 }
 
-/// Whether a retry gives the same answer until someone changes something.
+/// Whether retries fail until a person changes something.
 fn is_about_access(code: ErrorCode) -> bool {
     matches!(
         code,

@@ -1,4 +1,4 @@
-//! All targets: projects by stages.
+//! All targets: a matrix of projects and stages.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use crate::engine::Status;
 use crate::report::StatusRow;
 use crate::target::Name;
 
-/// With more names of stages than this, most cells would be empty: each target has a line of its own.
+/// With more stage names than this, most cells would be empty, so each target gets its own line.
 const MOST_COLUMNS: usize = 12;
 
 struct Project<'a> {
@@ -48,8 +48,8 @@ fn by_project(rows: &[StatusRow]) -> Vec<Project<'_>> {
     projects
 }
 
-/// The names of all stages. A name that is new stands behind the one before it in its project, so that
-/// each project finds its own order again as far as they agree.
+/// The names of all stages, in an order that follows the order of each project if possible: a new name is inserted after
+/// the name before it in its project.
 fn stages<'a>(projects: &[Project<'a>]) -> Vec<&'a Name> {
     let mut names: Vec<&Name> = Vec::new();
     for project in projects {
@@ -116,7 +116,7 @@ fn cell(words: &Words<'_>, row: &StatusRow) -> Markup {
                 (tag_of(row, tag))
                 @if let Some(at) = row.deployed_at { " " (words.age(at)) }
             } @else if let Some(tag) = newest {
-                // A first poll found it; what the stage runs is not known.
+                // Found by a first poll; what the stage runs is unknown.
                 span.guess { (tag_of(row, tag)) }
                 @if let Some(at) = row.polled_at { " " span.seen { "seen " (words.age(at)) } }
             }
@@ -138,7 +138,7 @@ mod tests {
     use crate::report::html::tests::row;
 
     #[test]
-    fn each_project_finds_its_stages_in_its_own_order() {
+    fn stages_keep_the_order_of_each_project() {
         let rows = ["a/dev", "a/prod", "b/dev", "b/staging", "b/prod", "c/edge", "c/dev", "d/lab"].map(row);
         let projects = by_project(&rows);
         let names: Vec<&str> = stages(&projects).into_iter().map(Name::as_str).collect();

@@ -1,4 +1,4 @@
-//! Recent deployments: a picture, and the same as a table.
+//! Recent deployments: a timeline, and the same as a table.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::StatusPage;
-use super::timeline::{Lane, Mark, Timeline};
+use super::timeline::{Bar, Lane, Timeline};
 use super::word::{Tone, Words, dot, linked};
 use crate::engine::DeploymentState;
 use crate::report::StatusRow;
@@ -37,10 +37,10 @@ pub(super) fn section(words: &Words<'_>, page: &StatusPage<'_>) -> Markup {
     }
 }
 
-/// On a phone, names of lines from here on would run into "now".
+/// From here on, labels would overlap "now" on a phone.
 const LATE: f64 = 80.0;
 
-/// Each lane stretches with the page: places are in percent, sizes in pixels.
+/// Lanes stretch with the page: positions are in percent, sizes in pixels.
 fn picture(timeline: &Timeline<'_>) -> Markup {
     let marks = timeline.lanes.iter().map(|lane| lane.marks.len()).sum();
     let deployments = count(marks, "deployment");
@@ -88,8 +88,8 @@ fn strip(timeline: &Timeline<'_>, lane: &Lane<'_>) -> Markup {
     }
 }
 
-/// A line for how long it took, and a shape for its end.
-fn drawn(mark: &Mark<'_>) -> Markup {
+/// A line for the duration, and a shape for the end.
+fn drawn(mark: &Bar<'_>) -> Markup {
     let past = mark.past;
     let tone = tone_of(past);
     let (from, to) = (percent(mark.from), percent(mark.to));

@@ -5,13 +5,13 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::{DecidedBy, DeploymentState, ErrorCode, Failure, Hold};
+use crate::engine::{DeploymentState, ErrorCode, Failure, Hold, Trigger};
 use crate::reference::Tag;
 use crate::report::PendingRow;
 use crate::secret::Secrets;
 use crate::target::{Name, TargetId};
 
-/// So many seconds after the moment of the page.
+/// This many seconds after the page's time.
 pub(super) fn moment(seconds: i64) -> Timestamp {
     "2026-11-25T15:20:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs(seconds)
 }
@@ -72,7 +72,7 @@ fn up_to_date(target: &str, has: &str) -> StatusRow {
     }
 }
 
-/// One that failed once, at the given seconds after the moment of the page.
+/// A target whose deployment failed once, and is retried this many seconds after the page's time.
 pub(super) fn past(target: &str, created: i64, ended: Option<i64>) -> Past {
     Past {
         id: format!("{target}{created}"),
@@ -80,7 +80,7 @@ pub(super) fn past(target: &str, created: i64, ended: Option<i64>) -> Past {
         tag: tag("v1"),
         digest: None,
         previous_tag: None,
-        by: DecidedBy::Poll,
+        by: Trigger::Poll,
         by_whom: None,
         state: if ended.is_some() { DeploymentState::Succeeded } else { DeploymentState::Pending },
         reason: None,
@@ -97,7 +97,7 @@ fn page_of(console: &Console, rows: &[StatusRow]) -> String {
     document(console, &page).into_string()
 }
 
-/// A page with the text wherever a person, a server or a deployment can put one.
+/// A page with this text in every place that comes from a person, a server or a deployment.
 fn page_saying(console: &Console, text: &str) -> String {
     let pending = PendingRow {
         id: "a".to_owned(),
@@ -132,11 +132,11 @@ fn page_saying(console: &Console, text: &str) -> String {
     document(console, &page).into_string()
 }
 
-/// How often the page says what it is told to.
+/// How often the text is on the page.
 const PLACES: usize = 8;
 
 #[test]
-fn the_policy_allows_the_pages_own_style_and_nothing_else() {
+fn policy_allows_only_the_pages_own_style() {
     let page = page_of(&Console::new(), &[]);
     let style = page.split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
     let hash = STANDARD.encode(Sha256::digest(style));
@@ -148,7 +148,7 @@ fn the_policy_allows_the_pages_own_style_and_nothing_else() {
 }
 
 #[test]
-fn a_secret_is_masked_although_markup_would_spell_it_otherwise() {
+fn secret_is_masked_before_markup_is_escaped() {
     let secrets = Secrets::default();
     secrets.hide("a&b<c\"d'e");
     let page = page_saying(&Console::new().masking(Arc::new(secrets)), "the key a&b<c\"d'e opens");
@@ -157,7 +157,7 @@ fn a_secret_is_masked_although_markup_would_spell_it_otherwise() {
 }
 
 #[test]
-fn a_cell_says_what_the_stage_has_since_when_and_how_it_stands() {
+fn cell_contains_tag_age_and_status() {
     let rows = [
         up_to_date("shop/dev", "dev-42"),
         StatusRow {
@@ -183,7 +183,7 @@ fn a_cell_says_what_the_stage_has_since_when_and_how_it_stands() {
 }
 
 #[test]
-fn with_many_names_of_stages_each_target_gets_a_line() {
+fn with_many_stage_names_each_target_gets_a_line() {
     let rows: Vec<StatusRow> = (0..1000).map(|number| row(&format!("p{number}/s{number}"))).collect();
     let page = page_of(&Console::new(), &rows);
     assert!(page.contains("<th scope=\"row\">p999/s999</th>"));
@@ -191,7 +191,7 @@ fn with_many_names_of_stages_each_target_gets_a_line() {
 }
 
 #[test]
-fn what_fails_comes_first_with_since_when_and_what_to_type() {
+fn failures_come_first_with_time_and_command() {
     let page = page_saying(&Console::new(), "no answer");
     let failing = page.find("<h2 id=\"failing\">").unwrap();
     assert!(failing < page.find("<h2 id=\"waiting\">").unwrap());
@@ -286,12 +286,12 @@ fn the_first_line_is_a_verdict() {
 }
 
 #[test]
-fn a_timer_that_stopped_is_the_verdict() {
+fn stopped_timer_is_the_verdict() {
     let (verdict, below) = first_lines(&[polled("shop/dev")]);
     assert_eq!(verdict, "The target runs its newest");
     assert_eq!(
         below,
-        "Written 2026-11-25 15:20 UTC; last poll 2m ago; next poll by 2026-11-25 15:23 UTC. If that has passed, the timer has stopped, or this page is not written any more."
+        "Written 2026-11-25 15:20 UTC; last poll 2m ago; next poll by 2026-11-25 15:23 UTC. If that time has passed, the timer has stopped, or this page is no longer written."
     );
     let old = |target: &str| StatusRow { checked_at: Some(moment(-3 * 3600)), ..polled(target) };
     let (verdict, below) = first_lines(&[old("shop/dev")]);
@@ -302,14 +302,14 @@ fn a_timer_that_stopped_is_the_verdict() {
     );
     let failed = StatusRow { checked_at: Some(moment(-3 * 3600)), ..failed("shop/prod") };
     assert_eq!(first_lines(&[old("shop/dev"), failed]).0, "No poll for 3h; 1 of 2 needs you");
-    // One that is never polled says nothing about the timer.
+    // A target that is never polled says nothing about the timer.
     let never = StatusRow { is_polled: false, ..old("shop/dev") };
     assert_eq!(first_lines(&[never, polled("shop/prod")]).0, "All 2 run their newest");
     assert!(page_of(&Console::new(), &[]).contains("<meta http-equiv=\"refresh\" content=\"60\">"));
 }
 
 #[test]
-fn an_outage_is_one_card_for_each_registry_and_cause_behind_what_deployments_need() {
+fn outages_share_a_card_after_failed_deployments() {
     let down =
         |target: &str| unknown(target, ErrorCode::Unavailable, &format!("GET /v2/{target}: no answer"));
     let elsewhere = StatusRow { registry: Name::new("hub").unwrap(), ..down("api/dev") };
@@ -361,7 +361,7 @@ fn an_outage_is_one_card_for_each_registry_and_cause_behind_what_deployments_nee
 }
 
 #[test]
-fn a_tag_links_to_its_page_on_the_forge() {
+fn tag_links_to_its_page_on_the_forge() {
     let pages = || Some("https://git.example.com/acme/-/packages/container/shop/".to_owned());
     let rows = [
         StatusRow { tag_pages: pages(), ..dead("shop/dev") },
@@ -382,7 +382,7 @@ fn a_tag_links_to_its_page_on_the_forge() {
     assert_eq!(page.matches("<a ").count(), 5);
 }
 
-/// The ratio of WCAG 2 between two colours of the style.
+/// The WCAG 2 contrast ratio of two colours of the style.
 fn contrast(one: &str, other: &str) -> f64 {
     let luminance = |colour: &str| {
         let part = |at: usize| {
@@ -396,7 +396,7 @@ fn contrast(one: &str, other: &str) -> f64 {
 }
 
 #[test]
-fn text_stands_out_from_its_ground_in_every_scheme() {
+fn text_has_enough_contrast_in_every_scheme() {
     let schemes: Vec<&str> =
         STYLE.split(":root {").skip(1).map(|scheme| scheme.split_once('}').unwrap().0).collect();
     assert_eq!(schemes.len(), 3, "light, dark, paper");
@@ -429,7 +429,7 @@ mod properties {
     }
 
     proptest! {
-        /// Whatever a text is, the page has the same elements as with a harmless one.
+        /// With any text, the page has the same elements as with a harmless one.
         #[test]
         fn text_never_becomes_markup(text in nasty()) {
             let console = Console::new();

@@ -1,4 +1,4 @@
-//! Where each deployment stands in the picture: times made into places, and how much is drawn.
+//! The layout of the timeline: positions of deployments, and how many are drawn.
 
 use std::collections::HashMap;
 
@@ -7,25 +7,25 @@ use jiff::{SignedDuration, Timestamp};
 use crate::store::Past;
 use crate::target::TargetId;
 
-/// How many targets are drawn: those with the newest deployments.
+/// How many targets are drawn: the ones with the newest deployments.
 const MOST_LANES: usize = 20;
 
-/// What the picture can span, in hours: no longer, or today's deployments run into one.
+/// The longest span of the timeline, in hours. With more, today's deployments would overlap.
 const SPANS: [i64; 7] = [6, 24, 3 * 24, 7 * 24, 14 * 24, 21 * 24, 30 * 24];
 
-/// Hours from one line to the next.
+/// Possible hours between two lines.
 const STEPS: [i64; 8] = [1, 3, 6, 12, 24, 2 * 24, 4 * 24, 7 * 24];
 
-/// As many lines as a phone has room for.
+/// How many lines fit on a phone.
 const MOST_TICKS: i64 = 6;
 
-/// From here on "now" has the room.
+/// From here on, the space belongs to "now".
 const LAST_LABEL: f64 = 88.0;
 
-/// Names before here would be cut off.
+/// Labels before here would be cut off.
 const FIRST_LABEL: f64 = 5.0;
 
-/// Deployments as they are drawn; places are percent of the width, and now is 100.
+/// The drawn deployments. Positions are in percent of the width; now is 100.
 #[derive(Debug)]
 pub(super) struct Timeline<'a> {
     pub(super) from: Timestamp,
@@ -36,32 +36,32 @@ pub(super) struct Timeline<'a> {
     pub(super) left_out: usize,
 }
 
-/// A line at a full hour or at the beginning of a day, UTC.
+/// A line at a full hour or at the start of a day, in UTC.
 #[derive(Debug)]
 pub(super) struct Tick {
     pub(super) at: f64,
-    /// None where there is no room for it.
+    /// None: no space for it.
     pub(super) label: Option<String>,
 }
 
-/// One target's deployments, the newest first.
+/// One target's deployments, newest first.
 #[derive(Debug)]
 pub(super) struct Lane<'a> {
     pub(super) target: &'a TargetId,
-    pub(super) marks: Vec<Mark<'a>>,
+    pub(super) marks: Vec<Bar<'a>>,
 }
 
 #[derive(Debug)]
-pub(super) struct Mark<'a> {
+pub(super) struct Bar<'a> {
     pub(super) past: &'a Past,
-    /// Where it was decided.
+    /// The position of its planning.
     pub(super) from: f64,
-    /// Where it was over; now, if it is not.
+    /// The position of its end, or of now if it has not ended.
     pub(super) to: f64,
 }
 
 impl<'a> Timeline<'a> {
-    /// `recent`: the newest first. None where the last deployment is longer ago than a picture can span.
+    /// `recent`: newest first. None: the last deployment is longer ago than the timeline can span.
     pub(super) fn of(recent: &'a [Past], now: Timestamp) -> Option<Timeline<'a>> {
         let age = |past: &Past| now.duration_since(past.created_at);
         let longest = SignedDuration::from_hours(SPANS[SPANS.len() - 1]);
@@ -86,7 +86,7 @@ impl<'a> Timeline<'a> {
                 }
             };
             let (from, to) = (place(past.created_at), place(past.ended_at.unwrap_or(now)));
-            lanes[lane].marks.push(Mark { past, from, to: to.max(from) });
+            lanes[lane].marks.push(Bar { past, from, to: to.max(from) });
             drawn += 1;
         }
         Some(Timeline { from, ticks: ticks(from, now, span, place), lanes, left_out: recent.len() - drawn })
@@ -106,7 +106,7 @@ fn ticks(from: Timestamp, now: Timestamp, span: i64, place: impl Fn(Timestamp) -
         .collect()
 }
 
-/// `23 Nov` where a day begins, else `06:00`.
+/// `23 Nov` at the start of a day, otherwise `06:00`.
 fn name(tick: Timestamp) -> String {
     let is_day = tick.as_second().rem_euclid(86400) == 0;
     tick.strftime(if is_day { "%-d %b" } else { "%H:%M" }).to_string()
@@ -121,10 +121,10 @@ mod properties {
     use crate::report::html::tests::{moment, past};
 
     proptest! {
-        /// Whatever was deployed when, by clocks that were right or wrong: nothing stands outside of the
-        /// picture, what was later stands further right, and the picture stays small.
+        /// For any deployments, with right or wrong clocks: nothing is drawn outside the timeline, later deployments are
+        /// further right, and the timeline stays small.
         #[test]
-        fn everything_stands_in_its_place(
+        fn positions_are_ordered_and_within_bounds(
             deployments in vec((0..40u8, -90_000..4_000_000i64, prop::option::of(0..100_000i64)), 0..200),
         ) {
             let mut recent: Vec<Past> = deployments
@@ -154,7 +154,7 @@ mod properties {
     }
 
     #[test]
-    fn lines_stand_at_full_hours_and_at_the_beginning_of_days() {
+    fn lines_are_at_full_hours_and_starts_of_days() {
         for (ago, expected) in [
             (3600, vec!["10:00", "11:00", "12:00", "13:00", "14:00"]),
             (20 * 3600, vec!["18:00", "25 Nov", "06:00", "12:00"]),

@@ -1,4 +1,4 @@
-//! The first line of the page: whether someone is needed, and whether polls still run.
+//! The first line of the page: whether a person must act, and whether polls still run.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -10,17 +10,17 @@ use crate::report::wording::describe_duration;
 /// After this many intervals without a poll, the timer has probably stopped.
 const INTERVALS: u32 = 3;
 
-pub(super) struct Verdict {
+pub(super) struct PageVerdict {
     pub(super) text: String,
     pub(super) tone: Tone,
     /// The last poll of any target.
     pub(super) polled: Option<Timestamp>,
-    /// The next one; in the past where it did not come.
+    /// When the next poll is due; in the past if it is late.
     pub(super) due: Option<Timestamp>,
 }
 
-impl Verdict {
-    pub(super) fn of(rows: &[StatusRow], now: Timestamp) -> Verdict {
+impl PageVerdict {
+    pub(super) fn of(rows: &[StatusRow], now: Timestamp) -> PageVerdict {
         let last = rows.iter().filter(|row| row.is_polled).max_by_key(|row| row.checked_at);
         let polled = last.and_then(|row| row.checked_at);
         let due =
@@ -34,7 +34,7 @@ impl Verdict {
             (None, _) if rows.iter().any(StatusRow::has_failed) => (need(needed, rows.len()), Tone::Bad),
             (None, _) => (need(needed, rows.len()), Tone::Wait),
         };
-        Verdict { text, tone, polled, due }
+        PageVerdict { text, tone, polled, due }
     }
 }
 

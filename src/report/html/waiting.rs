@@ -1,4 +1,4 @@
-//! Tags that wait for a gate or for a person, and targets on hold.
+//! Tags that are blocked by a gate or need a person, and targets on hold.
 
 use maud::{Markup, html};
 
@@ -8,12 +8,12 @@ use super::word::{Words, tag_of};
 use crate::engine::Status;
 use crate::report::StatusRow;
 
-/// Tags that wait: why, and until when.
+/// Blocked tags: why, and until when.
 pub(super) fn gates(words: &Words<'_>, rows: &[StatusRow]) -> Markup {
     let waits = |status| matches!(status, Status::Waiting | Status::Available);
     let mut waiting: Vec<&StatusRow> =
         rows.iter().filter(|row| row.hold.is_none() && row.status.is_some_and(waits)).collect();
-    // Those that wait for a person stand first.
+    // Tags that need a person come first.
     waiting.sort_by_key(|row| row.status != Some(Status::Available));
     if waiting.is_empty() {
         return html! {};
@@ -40,7 +40,7 @@ pub(super) fn gates(words: &Words<'_>, rows: &[StatusRow]) -> Markup {
     }
 }
 
-/// Targets that someone holds: who, why, and until when.
+/// Targets on hold: by whom, why, and until when.
 pub(super) fn holds(words: &Words<'_>, rows: &[StatusRow]) -> Markup {
     let held: Vec<_> = rows.iter().filter_map(|row| Some((row, row.hold.as_ref()?))).collect();
     if held.is_empty() {

@@ -1,4 +1,4 @@
-//! The page's words: text from outside, moments, statuses.
+//! The page's text: text from outside, times, statuses.
 
 use jiff::Timestamp;
 use maud::{Markup, html};
@@ -8,13 +8,13 @@ use crate::reference::Tag;
 use crate::report::wording::{describe_distance, to_the_minute};
 use crate::report::{Console, StatusRow, escape_control};
 
-/// Writes what comes from outside, and times as seen from the moment of the page.
+/// Writes text from outside, and times relative to the page's time.
 pub(super) struct Words<'a> {
     pub(super) console: &'a Console,
     pub(super) now: Timestamp,
 }
 
-/// How urgent a status is; the most urgent first.
+/// How urgent a status is; most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Tone {
     Bad,
@@ -25,8 +25,8 @@ pub(super) enum Tone {
 }
 
 impl Words<'_> {
-    /// Text of a person, a server or a deployment: masked while it is as it was (markup would spell a
-    /// secret's `&` otherwise), then without invisible characters. maud escapes the rest.
+    /// Text from a person, a server or a deployment. It is masked before escaping (markup would rewrite a secret's `&`), and
+    /// invisible characters are removed. maud escapes the rest.
     pub(super) fn text(&self, text: &str) -> String {
         escape_control(&self.console.mask(text))
     }
@@ -41,13 +41,13 @@ impl Words<'_> {
         html! { (self.instant(then)) ", " (describe_distance(then, self.now)) }
     }
 
-    /// `5d ago`, with the moment itself for who points at it, and on paper.
+    /// `5d ago`, with the exact time as a tooltip and on paper.
     pub(super) fn age(&self, then: Timestamp) -> Markup {
         html! { time.age datetime=(format!("{then:.0}")) title=(to_the_minute(then)) { (describe_distance(then, self.now)) } }
     }
 }
 
-/// A tag, with a link to its page on the forge where that is known.
+/// A tag, with a link to its page on the forge if known.
 pub(super) fn tag_of(row: &StatusRow, tag: &Tag) -> Markup {
     linked(row.tag_pages.as_deref(), tag)
 }
@@ -100,7 +100,7 @@ pub(super) fn spelled(status: Option<Status>) -> String {
     status.map_or_else(|| "not polled yet".to_owned(), |status| status.as_str().replace('_', " "))
 }
 
-/// A status in words, with a shape of its own for who sees no colours.
+/// A status in words, with a shape for readers who cannot see colours.
 pub(super) fn badge(status: Option<Status>) -> Markup {
     let tone = tone_of(status);
     html! { span class={ "status " (tone.class()) } { (dot(tone)) (spelled(status)) } }

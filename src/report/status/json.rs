@@ -5,104 +5,104 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::StatusRow;
-use crate::engine::{DecidedBy, DeploymentState, Failure, Status};
+use crate::engine::{DeploymentState, Failure, Status, Trigger};
 use crate::reference::Tag;
 use crate::report::Console;
-use crate::report::field::{Moment, VERSION, print};
+use crate::report::field::{Rfc3339, VERSION, print};
 
-/// What the state knows of each target.
+/// The status of each target.
 #[derive(JsonSchema, Serialize)]
 #[schemars(deny_unknown_fields, rename = "Status")]
 pub(in crate::report) struct StatusJson {
-    /// Of this format; it grows when a reader of the old one would go wrong.
+    /// The version of this format; raised by incompatible changes.
     version: u32,
     targets: Vec<RowJson>,
 }
 
-/// What a target has.
+/// The status of a target.
 #[derive(JsonSchema, Serialize)]
 #[schemars(deny_unknown_fields, rename = "Target")]
 struct RowJson {
     project: String,
     stage: String,
-    /// What the last poll said; none before the first.
+    /// The status after the last poll; null: not polled yet.
     status: Option<Status>,
     /// Why, for people.
     reason: Option<String>,
-    /// When the reason can end, where that can be known.
-    until: Option<Moment>,
-    /// The newest tag that the policy allows.
+    /// When the reason can end, if known.
+    until: Option<Rfc3339>,
+    /// The newest tag that the policy matches.
     latest_tag: Option<String>,
     /// What the stage runs, as far as tagship knows.
     deployed_tag: Option<String>,
-    /// Of the deployed tag.
+    /// The digest of the deployed tag.
     digest: Option<String>,
-    deployed_at: Option<Moment>,
-    /// Who decided it.
-    deployed_by: Option<DecidedBy>,
-    /// A login name, where it was by hand.
+    deployed_at: Option<Rfc3339>,
+    /// What triggered that deployment.
+    deployed_by: Option<Trigger>,
+    /// The login name, if a person deployed or marked it.
     deployed_by_whom: Option<String>,
-    /// Of the deployment that brought the deployed tag.
+    /// The ID of the deployed tag's deployment.
     deployment_id: Option<String>,
-    /// The newest tag ever given to the stage.
+    /// The newest tag ever deployed, marked or found by the first poll.
     high_water_tag: Option<String>,
     /// The last successful poll.
-    polled_at: Option<Moment>,
+    polled_at: Option<Rfc3339>,
     /// The last poll, successful or not.
-    checked_at: Option<Moment>,
-    /// When a poll with --due asks again.
-    due_at: Option<Moment>,
-    /// The first of the failed polls in a row.
-    failing_since: Option<Moment>,
-    /// One that is not over.
+    checked_at: Option<Rfc3339>,
+    /// When poll --due checks it again.
+    due_at: Option<Rfc3339>,
+    /// The first failed poll since the last successful one.
+    failing_since: Option<Rfc3339>,
+    /// The unfinished deployment.
     deployment: Option<PendingJson>,
     hold: Option<HoldJson>,
-    /// Tags newer than what the stage was given, the newest first.
+    /// Tags newer than the high-water tag, newest first.
     waiting: Vec<String>,
     image: String,
-    /// Which tags may be taken.
+    /// Which tags match, and how they are ordered.
     rule: String,
-    /// What must hold before a chosen tag is deployed.
+    /// The gates that a tag must pass before it is deployed.
     gates: Vec<String>,
     rule_edit: Option<EditJson>,
-    /// Of the last poll, where it failed.
+    /// The error of the last poll, if it failed.
     error: Option<Failure>,
     /// Where several state files were read: the one that knows the target.
     state_file: Option<String>,
 }
 
-/// Automatic deployments are stopped.
+/// A hold: no automatic deployments.
 #[derive(JsonSchema, Serialize)]
 #[schemars(deny_unknown_fields, rename = "Hold")]
 struct HoldJson {
     reason: Option<String>,
-    /// A login name.
+    /// The login name of the person who set it.
     by: String,
-    since: Moment,
-    /// None: until tagship release.
-    until: Option<Moment>,
+    since: Rfc3339,
+    /// Null: until tagship release.
+    until: Option<Rfc3339>,
 }
 
-/// One that is under way, waits for its next attempt, or was given up.
+/// A deployment that is running, pending or dead.
 #[derive(JsonSchema, Serialize)]
 #[schemars(deny_unknown_fields, rename = "Deployment")]
 struct PendingJson {
-    /// A UUID, the same through every attempt.
+    /// A UUID, the same in every attempt.
     id: String,
     tag: String,
     state: DeploymentState,
-    /// How many were started.
+    /// How many attempts were started.
     attempts: u32,
-    /// Not before then.
-    next_attempt_at: Option<Moment>,
+    /// The earliest next attempt.
+    next_attempt_at: Option<Rfc3339>,
     last_error: Option<String>,
 }
 
-/// The last edit of the rule that the state knows of.
+/// The last known edit of the rule.
 #[derive(JsonSchema, Serialize)]
 #[schemars(deny_unknown_fields, rename = "Edit")]
 struct EditJson {
-    at: Moment,
+    at: Rfc3339,
     rule_before: String,
     high_water_tag_before: Option<String>,
 }
@@ -114,7 +114,7 @@ pub(crate) fn status_as_json(console: &Console, rows: &[StatusRow]) {
 
 impl From<&StatusRow> for RowJson {
     fn from(row: &StatusRow) -> Self {
-        let moment = |moment: Option<Timestamp>| moment.map(Moment::from);
+        let moment = |moment: Option<Timestamp>| moment.map(Rfc3339::from);
         let name = |tag: &Option<Tag>| tag.as_ref().map(ToString::to_string);
         RowJson {
             project: row.target.project.to_string(),

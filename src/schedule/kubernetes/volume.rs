@@ -1,4 +1,4 @@
-//! What the pod has of files: the configuration and its secrets, the state, and room for temporary ones.
+//! The pod's volumes: the configuration with its secrets, the state, and temporary files.
 
 use std::fmt::Write as _;
 
@@ -28,7 +28,7 @@ pub(super) fn volumes(job: &Job, cluster: &Cluster, entries: &[Entry<'_>], pod: 
             yaml(path)
         );
     };
-    // One volume of both: nothing can be mounted inside a volume that is read-only.
+    // One volume for both, because nothing can be mounted inside a read-only volume.
     mount("config", job.folder(), READ_ONLY);
     let _ = write!(
         volumes,
@@ -101,12 +101,12 @@ pub(super) fn volumes(job: &Job, cluster: &Cluster, entries: &[Entry<'_>], pod: 
         );
     }
     let metrics = job.metrics_file.as_deref().map(folder_of).filter(|_| !has_metrics_beside_config(job));
-    // What is mounted already can be mounted no second time.
+    // A path can be mounted only once.
     let is_there = |folder: &&str| *folder == "/tmp" || (*folder == STATE_FOLDER && job.keeps_state());
     if let Some(folder) = metrics.filter(|folder| pod.duty == Duty::Poll && !is_there(folder)) {
         // Whoever reads metrics of the node mounts something else here.
         mount("metrics", folder, "");
-        volumes.push_str("            - name: metrics # nobody reads it here; a hostPath would be the node's\n              emptyDir: {}\n");
+        volumes.push_str("            - name: metrics # not read here; use a hostPath to read it on the node\n              emptyDir: {}\n");
     }
     mount("tmp", "/tmp", "");
     volumes.push_str("            - name: tmp\n              emptyDir: {}\n");

@@ -1,5 +1,5 @@
-//! Whatever stands in a docker configuration: a credential of the server asked about, none, or a fault
-//! that repeats nothing.
+//! Properties of any docker configuration: it gives a credential of the right server, none, or an error that contains
+//! nothing of the file.
 
 use std::fs;
 
@@ -47,7 +47,7 @@ proptest! {
                 prop_assert!(key.to_ascii_lowercase().contains("r.example.com"), "{}", key);
                 prop_assert!(!credential.token.expose_secret().is_empty());
             }
-            Ok(None) => prop_assert_eq!(place, Place::Nowhere),
+            Ok(None) => prop_assert_eq!(place, CredentialPlace::Nowhere),
             Err(fault) => prop_assert!(!fault.to_string().contains(PLANTED), "{}", fault),
         }
     }

@@ -174,7 +174,7 @@ mod coolify {
         let script = [patch(), deploy().gets_json(200, answer)];
         Example::named("coolify")
             .expect(script)
-            .fails("http", "200 OK, but /deployments/0/deployment_uuid is not there");
+            .fails("http", "200 OK, but /deployments/0/deployment_uuid is missing");
     }
 
     #[test]
@@ -564,7 +564,7 @@ mod jenkins {
             .fails("http", "/jobs/deploy-shop/triggered is false, not true");
         Example::named("jenkins")
             .expect([triggered("deploy-blog", true)])
-            .fails("http", "/jobs/deploy-shop/triggered is not there");
+            .fails("http", "/jobs/deploy-shop/triggered is missing");
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub(super) fn all_is_told(state: &Connection, told: &[Told]) {
         .collect();
     // One that fails when a newer one has come is nobody's concern, nor one that was stopped with tagship.
     let failed =
-        "SELECT id FROM deployment WHERE (state <> 'superseded' OR reason <> 'failed; a newer one came')
+        "SELECT id FROM deployment WHERE (state <> 'superseded' OR reason <> 'failed; a newer tag is pending')
          AND EXISTS (SELECT 1 FROM attempt WHERE deployment_id = id AND error_code IS NOT NULL
              AND error NOT LIKE '%tagship was told to %')";
     for id in texts(state, failed) {

@@ -1,5 +1,5 @@
-//! How long a run waits for another process that holds the state file. SQLite's own wait ends at no signal, so it waits
-//! for nothing.
+//! How long a run waits for another process that holds the state file. SQLite's own wait does not end at a signal, so it is
+//! not used.
 
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -8,28 +8,28 @@ use std::time::{Duration, Instant};
 use super::StoreError;
 use crate::stop::{Cutoff, TICK};
 
-/// Its transactions take milliseconds.
+/// The longest wait. Transactions of other runs take milliseconds.
 pub(super) const LONGEST: Duration = Duration::from_secs(10);
-/// All waits together once the cutoff is reached: what another run writes meanwhile must not cost an outcome.
+/// All waits together after the cutoff, so that another run's writes do not cost this run a result.
 const AFTER_CUTOFF: Duration = Duration::from_secs(1);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
-pub(super) struct Patience {
+pub(super) struct LockWait {
     cutoff: Cutoff,
-    /// What is left of [`AFTER_CUTOFF`].
+    /// The rest of [`AFTER_CUTOFF`].
     rest: Mutex<Duration>,
 }
 
-impl Patience {
-    pub(super) fn until(cutoff: &Cutoff) -> Patience {
-        Patience { cutoff: cutoff.clone(), rest: Mutex::new(AFTER_CUTOFF) }
+impl LockWait {
+    pub(super) fn until(cutoff: &Cutoff) -> LockWait {
+        LockWait { cutoff: cutoff.clone(), rest: Mutex::new(AFTER_CUTOFF) }
     }
 
-    /// Does the work, and again for as long as another process holds the file. `ends`: what of the cutoff counts.
+    /// Runs `work`, and repeats it while another process holds the file. `ends`: which part of the cutoff ends the wait.
     ///
     /// # Errors
-    /// Those of the work, which had no effect; another process holds the file.
+    /// Those of `work`, which had no effect, or another process holds the file.
     pub(super) fn wait<T>(
         &self,
         ends: fn(&Cutoff) -> bool,
@@ -54,7 +54,7 @@ impl Patience {
         }
     }
 
-    /// Takes a pause from the rest; false: there is none.
+    /// Takes a pause from the rest; false: none is left.
     fn take(&self, pause: Duration) -> bool {
         let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
         let is_left = !rest.is_zero();
@@ -79,29 +79,29 @@ mod tests {
     }
 
     /// Whether it waits for a file that another process holds for this long.
-    fn waits(patience: &Patience, ends: fn(&Cutoff) -> bool, held: Duration) -> bool {
+    fn waits(lock_wait: &LockWait, ends: fn(&Cutoff) -> bool, held: Duration) -> bool {
         let begun = Instant::now();
-        let result = patience.wait(ends, || if begun.elapsed() < held { busy() } else { Ok(()) });
+        let result = lock_wait.wait(ends, || if begun.elapsed() < held { busy() } else { Ok(()) });
         assert!(matches!(result, Ok(()) | Err(StoreError::CutShort { .. })), "{result:?}");
         result.is_ok()
     }
 
     #[test]
-    fn all_waits_after_the_cutoff_share_a_second() {
+    fn all_waits_after_the_cutoff_share_one_second() {
         let stop = Stop::default();
         stop.tell(15);
         let short = Duration::from_millis(20);
         for cutoff in [Cutoff::at_signal(&stop), Cutoff::after(&Stop::default(), Duration::ZERO)] {
-            let patience = Patience::until(&cutoff);
-            assert!(waits(&patience, Cutoff::is_reached, short));
+            let lock_wait = LockWait::until(&cutoff);
+            assert!(waits(&lock_wait, Cutoff::is_reached, short));
             let begun = Instant::now();
-            assert!(!waits(&patience, Cutoff::is_reached, LONGEST));
+            assert!(!waits(&lock_wait, Cutoff::is_reached, LONGEST));
             assert!(begun.elapsed() < LONGEST / 2);
-            assert!(!waits(&patience, Cutoff::is_reached, short));
-            // What is free is used.
-            assert!(waits(&patience, Cutoff::is_reached, Duration::ZERO));
-            // An outcome is waited with beyond a deadline, and not beyond a signal.
-            assert_eq!(waits(&patience, Cutoff::is_signalled, short), !cutoff.is_signalled());
+            assert!(!waits(&lock_wait, Cutoff::is_reached, short));
+            // A free file is used at once.
+            assert!(waits(&lock_wait, Cutoff::is_reached, Duration::ZERO));
+            // Results wait beyond a deadline, but not beyond a signal.
+            assert_eq!(waits(&lock_wait, Cutoff::is_signalled, short), !cutoff.is_signalled());
         }
     }
 }

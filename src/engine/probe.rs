@@ -1,70 +1,70 @@
-//! What a stage says that it runs, and what that means for a deployment.
+//! What a stage's probe (`running`) reports, compared with a deployment.
 
 use super::is_timeless;
 use super::state::Deployment;
 use crate::reference::{Digest, ListedTag, Tag};
 use crate::target::Target;
 
-/// What a stage said: a tag, a digest, or both. Never neither.
+/// The answer of a probe: a tag, a digest, or both.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Reported {
+pub(crate) struct ProbeAnswer {
     pub(crate) tag: Option<Tag>,
     pub(crate) digest: Option<Digest>,
 }
 
-/// How what a stage runs compares with what is to be brought to it.
+/// How the running tag compares with a deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// It runs that.
+    /// The stage runs it.
     Same,
-    /// It runs something newer by the policy.
+    /// The stage runs a newer tag.
     Newer,
-    /// Something older, or that the policy cannot compare.
+    /// The stage runs an older tag, or one that the policy cannot compare.
     Other,
 }
 
-impl Reported {
+impl ProbeAnswer {
     /// Reads `v1.2`, `sha256:…`, `host/name:v1.2`, `name@sha256:…` or `name:v1.2@sha256:…`; None for
     /// anything else.
-    pub(crate) fn parse(text: &str) -> Option<Reported> {
+    pub(crate) fn parse(text: &str) -> Option<ProbeAnswer> {
         let text = text.trim();
         let (name, digest) = match text.rsplit_once('@') {
             Some((name, digest)) => (name, Some(Digest::new(digest).ok()?)),
             None => match Digest::new(text) {
-                Ok(digest) => return Some(Reported { tag: None, digest: Some(digest) }),
+                Ok(digest) => return Some(ProbeAnswer { tag: None, digest: Some(digest) }),
                 Err(_) => (text, None),
             },
         };
         let last = name.rsplit('/').next().unwrap_or_default();
         let tag = match last.split_once(':') {
             Some((_, tag)) => Some(Tag::new(tag).ok()?),
-            // A name alone says nothing of its tag; a word alone is a tag.
+            // With a digest or a slash it is an image without a tag; a single word is a tag.
             None if digest.is_some() || name.contains('/') => None,
             None => Some(Tag::new(name).ok()?),
         };
-        (tag.is_some() || digest.is_some()).then_some(Reported { tag, digest })
+        (tag.is_some() || digest.is_some()).then_some(ProbeAnswer { tag, digest })
     }
 
-    /// Whether it is this tag or digest. A mutable tag is told by its digest only.
+    /// Whether this is the tag or the digest. A mutable tag is compared by digest only.
     pub(crate) fn is(&self, tag: &Tag, digest: Option<&Digest>, is_mutable: bool) -> bool {
         let same_digest = self.digest.is_some() && self.digest.as_ref() == digest;
-        // A tag beside another digest is the same all the same: of an index with several platforms the
-        // stage may name its own.
+        // The same tag with another digest is a match: the stage may report the digest of its own platform,
+        // and not that of the index.
         same_digest || (!is_mutable && self.tag.as_ref() == Some(tag))
     }
 
-    /// For people: the tag, else the digest.
+    /// For people: the tag, or the digest if there is none.
     pub(crate) fn name(&self) -> &str {
         let digest = || self.digest.as_ref().map_or("", Digest::as_str);
         self.tag.as_ref().map_or_else(digest, |tag| tag.as_str())
     }
 }
 
-/// Compares what a stage runs with a deployment. `running` and `deployed`: the tags of both as they are
-/// listed, as far as that is known.
+/// Compares the probe's answer with a deployment. `running` and `deployed`: both tags as the registry lists them, if
+/// known.
 pub(crate) fn standing(
     target: &Target,
-    reported: &Reported,
+    reported: &ProbeAnswer,
     deployment: &Deployment,
     running: Option<&ListedTag>,
     deployed: &ListedTag,
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_an_image_and_a_digest_are_understood() {
+    fn tag_image_and_digest_are_parsed() {
         let a = digest('a');
         for (text, expected_tag, has_digest) in [
             ("v1.2\n", Some("v1.2"), false),
@@ -111,20 +111,20 @@ mod tests {
             (&format!("shop@{a}"), None, true),
             (a.as_str(), None, true),
         ] {
-            let expected = Reported { tag: expected_tag.map(tag), digest: has_digest.then(|| a.clone()) };
-            assert_eq!(Reported::parse(text), Some(expected), "{text}");
+            let expected = ProbeAnswer { tag: expected_tag.map(tag), digest: has_digest.then(|| a.clone()) };
+            assert_eq!(ProbeAnswer::parse(text), Some(expected), "{text}");
         }
         for text in ["", " ", "localhost:5000/shop", "acme/shop", "v1 v2", "shop@v1", "{}", "shop:", "é"] {
-            assert_eq!(Reported::parse(text), None, "{text}");
+            assert_eq!(ProbeAnswer::parse(text), None, "{text}");
         }
     }
 
     #[test]
-    fn what_runs_is_the_same_newer_or_another() {
+    fn running_tag_is_the_same_newer_or_another() {
         let target = target("v*", Order::Semver);
         let deployment = Deployment { digest: Some(digest('a')), ..pending(tag("v1.2.0"), None) };
         let compare = |text: &str| {
-            let reported = Reported::parse(text).unwrap();
+            let reported = ProbeAnswer::parse(text).unwrap();
             let running = reported.tag.clone().map(ListedTag::named);
             standing(&target, &reported, &deployment, running.as_ref(), &ListedTag::named(tag("v1.2.0")))
         };
@@ -138,13 +138,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_pushed_at_a_time_unknown_is_not_newer() {
+    fn running_tag_without_a_push_time_is_not_newer() {
         let target = target("*", Order::Newest);
         let listed = |name, second: Option<i64>| ListedTag {
             pushed_at: second.map(|second| Timestamp::from_second(second).unwrap()),
             ..ListedTag::named(tag(name))
         };
-        let reported = Reported::parse("b").unwrap();
+        let reported = ProbeAnswer::parse("b").unwrap();
         for (runs, deployed, expected) in [
             (Some(2), Some(1), Standing::Newer),
             (Some(1), Some(2), Standing::Other),
@@ -158,19 +158,19 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_is_named_by_its_tag_else_by_its_digest() {
+    fn answer_is_named_by_its_tag_or_by_its_digest() {
         let a = digest('a');
         for (text, name) in [(format!("shop:v1.2@{a}"), "v1.2"), (format!("shop@{a}"), a.as_str())] {
-            assert_eq!(Reported::parse(&text).unwrap().name(), name);
+            assert_eq!(ProbeAnswer::parse(&text).unwrap().name(), name);
         }
     }
 
     #[test]
-    fn a_mutable_tag_is_told_by_its_digest() {
+    fn mutable_tag_is_compared_by_digest() {
         let target = Target { digest: true, ..target("v*", Order::Semver) };
         let deployment = Deployment { digest: Some(digest('a')), ..pending(tag("v1.2.0"), None) };
         let compare = |text: &str| {
-            let reported = Reported::parse(text).unwrap();
+            let reported = ProbeAnswer::parse(text).unwrap();
             standing(&target, &reported, &deployment, None, &ListedTag::named(tag("v1.2.0")))
         };
         assert_eq!(compare("v1.2.0"), Standing::Other);

@@ -1,4 +1,4 @@
-//! What a deployment wants of the configuration's secrets.
+//! The secrets that steps of a deployment use.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -8,14 +8,14 @@ use secrecy::SecretString;
 use crate::secret::{Cut, Masks, Redactor, SecretError, Secrets};
 use crate::target::template::SecretId;
 
-/// Gives out secrets, and keeps them out of what leaves the program.
-pub(super) trait Vault: Redactor {
+/// Provides secrets, and masks them.
+pub(super) trait StepSecrets: Redactor {
     fn get(&self, id: &SecretId) -> Result<SecretString, SecretError>;
-    /// Environment variables that a command does not inherit.
+    /// The environment variables that commands do not inherit.
     fn environment_names(&self) -> Vec<String>;
 }
 
-impl Vault for Secrets {
+impl StepSecrets for Secrets {
     fn get(&self, id: &SecretId) -> Result<SecretString, SecretError> {
         Secrets::get(self, id)
     }
@@ -25,38 +25,38 @@ impl Vault for Secrets {
     }
 }
 
-/// The vault of one deployment. It also keeps out what later steps take from an answer as a credential; other
-/// deployments show that, since it may be a word.
-pub(super) struct Learning<'a> {
-    vault: &'a dyn Vault,
+/// The secrets of one deployment. Also masks the values of responses that later steps use as credentials, but only in this
+/// deployment, because such a value may be a common word.
+pub(super) struct LearnedSecrets<'a> {
+    secrets: &'a dyn StepSecrets,
     learned: RefCell<Masks>,
 }
 
-impl<'a> Learning<'a> {
-    pub(super) fn new(vault: &'a dyn Vault) -> Learning<'a> {
-        Learning { vault, learned: RefCell::default() }
+impl<'a> LearnedSecrets<'a> {
+    pub(super) fn new(secrets: &'a dyn StepSecrets) -> LearnedSecrets<'a> {
+        LearnedSecrets { secrets, learned: RefCell::default() }
     }
 
-    /// Keeps this out of all text from now on.
+    /// Masks this value from now on.
     pub(super) fn learn(&self, value: &str) {
         self.learned.borrow_mut().add_learned(value);
     }
 }
 
-impl Redactor for Learning<'_> {
+impl Redactor for LearnedSecrets<'_> {
     fn find(&self, text: &str, cut: Cut) -> Vec<Range<usize>> {
-        let mut found = self.vault.find(text, cut);
+        let mut found = self.secrets.find(text, cut);
         found.extend(self.learned.borrow().find(text, cut));
         found
     }
 }
 
-impl Vault for Learning<'_> {
+impl StepSecrets for LearnedSecrets<'_> {
     fn get(&self, id: &SecretId) -> Result<SecretString, SecretError> {
-        self.vault.get(id)
+        self.secrets.get(id)
     }
 
     fn environment_names(&self) -> Vec<String> {
-        self.vault.environment_names()
+        self.secrets.environment_names()
     }
 }

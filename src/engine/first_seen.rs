@@ -1,5 +1,5 @@
-//! Order `newest` where a registry has no push times: tags go by when tagship first saw them, and those that appeared
-//! together by when their images were built.
+//! Order `newest` for registries without push times: tags are ordered by when tagship first saw them, and tags first
+//! seen together by when their images were built.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,43 +9,43 @@ use super::state::PollState;
 use crate::reference::{Digest, ListedTag, Listing, Tag};
 use crate::target::{FirstPoll, Target};
 
-/// When a name was first seen.
+/// When a tag was first seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Sighting {
+pub(crate) struct SeenTag {
     pub(crate) first_seen: Timestamp,
-    /// Asked once, where others were seen in the same listing.
+    /// Its image, asked once if other tags were first seen in the same listing.
     pub(crate) image: Option<Built>,
 }
 
-/// What a tag pointed at when it was asked about.
+/// The image that a tag pointed at when it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Built {
     pub(crate) digest: Digest,
-    /// None: the image does not say when it was built.
+    /// None: the image has no build time.
     pub(crate) created: Option<Timestamp>,
 }
 
-pub(crate) type Sightings = HashMap<Tag, Sighting>;
+pub(crate) type SeenTags = HashMap<Tag, SeenTag>;
 
-/// What was asked; None: the registry has no manifest under that tag, so it is no candidate yet.
+/// The answers, by tag; None: the registry has no manifest for the tag, so it is not a candidate yet.
 pub(crate) type Asked = HashMap<Tag, Option<Built>>;
 
-/// A listing with a time for every tag.
+/// A listing in which every tag has a place in the order.
 #[derive(Debug)]
 pub(crate) struct Placed {
     pub(crate) listing: Listing,
-    /// What tags pointed at, where that was ever asked.
+    /// The digests of the tags whose image was ever asked.
     pub(crate) images: Vec<(Tag, Digest)>,
-    /// What is to be remembered.
-    pub(crate) new: Vec<(Tag, Sighting)>,
+    /// The tags to remember.
+    pub(crate) new: Vec<(Tag, SeenTag)>,
 }
 
-/// The tags of a listing whose place in the order is to be asked for: candidates that were first seen together, and
-/// not before what the stage was given. A baseline remembers names and asks nothing.
+/// The tags whose image must be asked to place them in the order: candidates that were first seen together, and not
+/// before high-water. A baseline only remembers the names and asks nothing.
 pub(crate) fn unplaced(
     target: &Target,
     listing: &Listing,
-    known: &Sightings,
+    known: &SeenTags,
     state: Option<&PollState>,
     now: Timestamp,
 ) -> Vec<Tag> {
@@ -58,7 +58,7 @@ pub(crate) fn unplaced(
         return Vec::new();
     }
     let since = given.and_then(|given| known.get(&given.tag).map(|seen| seen.first_seen).or(given.pushed_at));
-    // What was there at a baseline stays as it was: nothing of it is newer than what was found then.
+    // Tags of the baseline keep their places: none of them is newer than the baseline's tag.
     let baseline = known.values().map(|seen| seen.first_seen).min().filter(|_| given.is_some());
     let begin = begin(known, now);
     let mut together: HashMap<Timestamp, Vec<&Tag>> = HashMap::new();
@@ -81,8 +81,8 @@ pub(crate) fn unplaced(
     unplaced
 }
 
-/// Gives every tag of a listing its place. `asked`: of what [`unplaced`] named.
-pub(crate) fn place(listing: &Listing, known: &Sightings, asked: &Asked, now: Timestamp) -> Placed {
+/// Gives every tag of a listing its place. `asked`: the answers for the tags from [`unplaced`].
+pub(crate) fn place(listing: &Listing, known: &SeenTags, asked: &Asked, now: Timestamp) -> Placed {
     let begin = begin(known, now);
     let mut placed = Placed {
         listing: Listing {
@@ -104,7 +104,7 @@ pub(crate) fn place(listing: &Listing, known: &Sightings, asked: &Asked, now: Ti
         let image = seen.and_then(|seen| seen.image.as_ref()).or(answer);
         let first_seen = seen.map_or(begin, |seen| seen.first_seen);
         if seen.is_none() || answer.is_some() {
-            placed.new.push((tag.clone(), Sighting { first_seen, image: image.cloned() }));
+            placed.new.push((tag.clone(), SeenTag { first_seen, image: image.cloned() }));
         }
         placed.images.extend(image.map(|image| (tag.clone(), image.digest.clone())));
         let sequence = image.and_then(Built::sequence);
@@ -113,10 +113,10 @@ pub(crate) fn place(listing: &Listing, known: &Sightings, asked: &Asked, now: Ti
     placed
 }
 
-/// Gives every tag of a listing with push times the moment it was first seen as its sequence: a tag that came up
-/// later is newer than one of the same push time.
-pub(crate) fn in_sequence(listing: &Listing, known: &Sightings, now: Timestamp) -> Placed {
-    // A clock that was set back must not make what is new older than what was known.
+/// For a listing with push times: sets each tag's sequence to when it was first seen. Of two tags with the same push
+/// time, the one that appeared later is newer.
+pub(crate) fn in_sequence(listing: &Listing, known: &SeenTags, now: Timestamp) -> Placed {
+    // If the clock was set back, new tags must still come after known ones.
     let latest = known.values().map(|seen| seen.first_seen).max();
     let next = latest.and_then(|latest| latest.checked_add(SignedDuration::from_millis(1)).ok());
     let now = next.map_or(now, |next| now.max(next));
@@ -124,7 +124,7 @@ pub(crate) fn in_sequence(listing: &Listing, known: &Sightings, now: Timestamp) 
     for listed in &mut placed.listing.tags {
         let first_seen = known.get(&listed.tag).map_or(now, |seen| seen.first_seen);
         if !known.contains_key(&listed.tag) {
-            placed.new.push((listed.tag.clone(), Sighting { first_seen, image: None }));
+            placed.new.push((listed.tag.clone(), SeenTag { first_seen, image: None }));
         }
         listed.sequence = Some(first_seen.as_millisecond());
     }
@@ -132,22 +132,22 @@ pub(crate) fn in_sequence(listing: &Listing, known: &Sightings, now: Timestamp) 
 }
 
 impl Built {
-    /// The place among tags that were first seen together.
+    /// The place among tags that were first seen together: the build time, in milliseconds.
     fn sequence(&self) -> Option<i64> {
         self.created.map(Timestamp::as_millisecond)
     }
 }
 
-impl Sighting {
-    /// The place among tags that were first seen together.
+impl SeenTag {
+    /// See [`Built`]; None if that was not asked.
     pub(crate) fn sequence(&self) -> Option<i64> {
         self.image.as_ref()?.sequence()
     }
 }
 
-/// When names that were never seen are first seen: a clock that was set back must not make them older than what was
-/// known.
-fn begin(known: &Sightings, now: Timestamp) -> Timestamp {
+/// When the new tags of a listing count as first seen: now, or the time of the latest known tag if the clock was set
+/// back since.
+fn begin(known: &SeenTags, now: Timestamp) -> Timestamp {
     known.values().map(|seen| seen.first_seen).max().map_or(now, |latest| now.max(latest))
 }
 
@@ -164,8 +164,8 @@ mod tests {
         Listing { tags: names.iter().map(|name| ListedTag::named(tag(name))).collect(), ..Listing::default() }
     }
 
-    fn known(names: &[(&str, i64)]) -> Sightings {
-        let seen = |second| Sighting { first_seen: at(second), image: None };
+    fn known(names: &[(&str, i64)]) -> SeenTags {
+        let seen = |second| SeenTag { first_seen: at(second), image: None };
         names.iter().map(|(name, second)| (tag(name), seen(*second))).collect()
     }
 
@@ -174,13 +174,13 @@ mod tests {
         Built { digest, created: second.map(at) }
     }
 
-    /// A target that was given `dev-1`, which was there at its first poll.
+    /// A target whose first poll found `dev-1`.
     fn given() -> PollState {
         let high_water = Some(ListedTag { pushed_at: Some(at(100)), ..ListedTag::named(tag("dev-1")) });
         PollState { rule: Some(String::new()), high_water, ..PollState::default() }
     }
 
-    fn asked(listed: &[&str], known: &Sightings, state: Option<&PollState>) -> Vec<String> {
+    fn asked(listed: &[&str], known: &SeenTags, state: Option<&PollState>) -> Vec<String> {
         let asked = unplaced(&newest().target, &listing(listed), known, state, at(500));
         asked.iter().map(ToString::to_string).collect()
     }
@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(placed.new.len(), 3);
         assert!(placed.listing.tags.iter().all(|listed| listed.pushed_at == Some(at(100))));
         let known = known(&[("dev-1", 100), ("dev-2", 100), ("other", 100)]);
-        assert!(asked(&names, &known, Some(&given())).is_empty(), "nor does a poll after it");
+        assert!(asked(&names, &known, Some(&given())).is_empty(), "the next poll asks nothing either");
         let nothing = PollState { high_water: None, ..given() };
         assert_eq!(asked(&names, &known, Some(&nothing)), ["dev-1", "dev-2"], "mark --none");
         let mut first = newest();
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn only_candidates_that_appear_together_are_asked_about_and_once() {
+    fn only_candidates_first_seen_together_are_asked_and_only_once() {
         let mut seen = known(&[("dev-1", 100), ("dev-2", 200), ("dev-3", 300)]);
         let state = given();
         assert!(asked(&["dev-1", "dev-4", "other"], &seen, Some(&state)).is_empty());
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_asked_is_kept_and_a_tag_without_a_manifest_is_not_there_yet() {
+    fn answers_are_kept_and_a_tag_without_a_manifest_is_left_out() {
         let seen = known(&[("dev-1", 100)]);
         let answers = [(tag("dev-2"), Some(built(Some(7), 'a'))), (tag("dev-3"), None)];
         let placed = place(&listing(&["dev-1", "dev-2", "dev-3"]), &seen, &answers.into(), at(200));

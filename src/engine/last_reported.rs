@@ -1,23 +1,23 @@
-//! Whether a status is worth a line in cron's mail: the "Printed" column of the guarantees' status table.
+//! Whether a status is printed, or was already reported: the "Printed" column of the guarantees' status table.
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::Decision;
-use super::state::{Failing, PollState, Told};
+use super::state::{Failing, LastReported, PollState};
 use super::status::Status;
 use crate::reference::Tag;
 
-/// Whether a target's status is told to someone who reads every line that is printed.
+/// Whether a target's status is new to a reader of cron's mail.
 ///
-/// `told`: what the poll before said. `failing`: the outage, where the status is `unknown`.
-fn is_news(
+/// `last`: what was last reported. `failing`: the outage, if the status is `unknown`.
+fn is_reportable(
     status: Status,
     tag: Option<&Tag>,
-    told: Option<&Told>,
+    last: Option<&LastReported>,
     failing: Option<&Failing>,
     now: Timestamp,
 ) -> bool {
-    let same_as_told = || told.is_some_and(|told| told.status == status && told.tag.as_ref() == tag);
+    let is_reported = || last.is_some_and(|last| last.status == status && last.tag.as_ref() == tag);
     match status {
         Status::Deployed
         | Status::Adopted
@@ -34,58 +34,60 @@ fn is_news(
         | Status::Behind
         | Status::NoMatch
         | Status::Deploying
-        | Status::Pending => !same_as_told(),
+        | Status::Pending => !is_reported(),
         Status::Unknown => failing.is_none_or(|failing| outage_is_due(failing, now)),
     }
 }
 
-/// Who gets what a run prints.
+/// Who reads the output of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Audience {
-    /// Cron's mail: nothing that was said before.
+    /// Cron's mail: only what is new.
     Mail,
-    /// Someone at a terminal, or the log of a CI job: outages are said every time.
+    /// A person at a terminal, or the log of a CI job: outages are reported every time.
     Person,
-    /// A program that reads every target of every run. It takes no news away from people.
+    /// A program that reads every target of every run. What it reads does not count as reported to people.
     Machine,
 }
 
-/// Notes in the decision's state what people are told by it, and says whether it is news.
+/// Records in the decision's state that its status is reported, and returns whether to print it.
 ///
 /// `before`: the state that was decided on.
-pub(crate) fn tell(
+pub(crate) fn mark_reported(
     decision: &mut Decision,
     before: Option<&PollState>,
     audience: Audience,
     now: Timestamp,
 ) -> bool {
-    let told = before.and_then(|before| before.told.as_ref());
+    let last = before.and_then(|before| before.last_reported.as_ref());
     let (status, tag) = (decision.status, decision.latest_tag.clone());
     let state = &mut decision.state;
     let recovered = state.failing.is_none() && is_recovery(before.and_then(|before| before.failing.as_ref()));
-    let insisted = audience == Audience::Person && status == Status::Unknown;
-    let news = insisted || recovered || is_news(status, tag.as_ref(), told, state.failing.as_ref(), now);
+    let is_outage_at_terminal = audience == Audience::Person && status == Status::Unknown;
+    let is_new = is_outage_at_terminal
+        || recovered
+        || is_reportable(status, tag.as_ref(), last, state.failing.as_ref(), now);
     match &mut state.failing {
-        Some(failing) if news && audience != Audience::Machine => failing.told_at = Some(now),
+        Some(failing) if is_new && audience != Audience::Machine => failing.reported_at = Some(now),
         Some(_) => {}
         None => {
             state.came_to(status, Some(decision.reason.clone()), decision.until);
             if audience != Audience::Machine {
-                state.told = Some(Told { status, tag });
+                state.last_reported = Some(LastReported { status, tag });
             }
         }
     }
-    news
+    is_new
 }
 
-/// Whether a success ends an outage that people were told of.
+/// Whether a success ends an outage that was reported.
 fn is_recovery(before: Option<&Failing>) -> bool {
-    before.is_some_and(|failing| failing.told_at.is_some())
+    before.is_some_and(|failing| failing.reported_at.is_some())
 }
 
-/// At first, after 1 h, after 6 h, then daily.
+/// An outage is reported when it begins, after 1 h, after 6 h, then daily.
 fn outage_is_due(failing: &Failing, now: Timestamp) -> bool {
-    let Some(told_at) = failing.told_at else {
+    let Some(reported_at) = failing.reported_at else {
         return true;
     };
     let steps = |moment: Timestamp| {
@@ -94,7 +96,7 @@ fn outage_is_due(failing: &Failing, now: Timestamp) -> bool {
         let days = usize::try_from(elapsed.as_hours() / 24).unwrap_or(0);
         early + days
     };
-    steps(now) > steps(told_at)
+    steps(now) > steps(reported_at)
 }
 
 #[cfg(test)]
@@ -107,17 +109,17 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_is_told_at_first_after_an_hour_after_six_then_daily() {
+    fn outage_is_reported_at_once_after_1h_after_6h_then_daily() {
         let mut failing = Failing {
             since: at(0),
             count: 1,
-            told_at: None,
+            reported_at: None,
             failure: Failure { code: ErrorCode::Unavailable, message: String::new() },
         };
         let mut told = Vec::new();
         for minute in (0..3 * 24 * 60).step_by(5) {
-            if is_news(Status::Unknown, None, None, Some(&failing), at(minute)) {
-                failing.told_at = Some(at(minute));
+            if is_reportable(Status::Unknown, None, None, Some(&failing), at(minute)) {
+                failing.reported_at = Some(at(minute));
                 told.push(minute / 60);
             }
         }
@@ -125,12 +127,12 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_change_is_told_once() {
+    fn unchanged_status_is_reported_once() {
         let tag = |text| Tag::new(text).unwrap();
-        let told = Told { status: Status::Available, tag: Some(tag("v1")) };
-        assert!(is_news(Status::Available, Some(&tag("v1")), None, None, at(0)));
-        assert!(!is_news(Status::Available, Some(&tag("v1")), Some(&told), None, at(0)));
-        assert!(is_news(Status::Available, Some(&tag("v2")), Some(&told), None, at(0)));
-        assert!(is_news(Status::Older, Some(&tag("v1")), Some(&told), None, at(0)));
+        let told = LastReported { status: Status::Available, tag: Some(tag("v1")) };
+        assert!(is_reportable(Status::Available, Some(&tag("v1")), None, None, at(0)));
+        assert!(!is_reportable(Status::Available, Some(&tag("v1")), Some(&told), None, at(0)));
+        assert!(is_reportable(Status::Available, Some(&tag("v2")), Some(&told), None, at(0)));
+        assert!(is_reportable(Status::Older, Some(&tag("v1")), Some(&told), None, at(0)));
     }
 }

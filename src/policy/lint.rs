@@ -12,26 +12,26 @@ use crate::reference::{ListedTag, Tag};
 
 /// One line for each probable mistake in a policy, with what to write instead. `sample`: some tags of its repository; if
 /// empty, only the rule itself is checked.
-pub(crate) fn doubts<'t>(policy: &Policy, sample: &'t [Tag]) -> Vec<String> {
-    let mut doubts: Vec<_> = policy
+pub(crate) fn lints<'t>(policy: &Policy, sample: &'t [Tag]) -> Vec<String> {
+    let mut lints: Vec<_> = policy
         .filter
         .covered()
         .map(|(glob, by)| format!("exclude \"{by}\" skips every tag that tags \"{glob}\" matches"))
         .collect();
-    doubts.extend(open_bound(policy));
+    lints.extend(open_bound(policy));
     let key = |tag: &'t Tag| {
         let SortText { first, .. } = policy.filter.sort_text(tag.as_str()).ok()?;
         Some((tag.as_str(), first))
     };
     let keys: Vec<Keyed<'_>> = sample.iter().filter_map(key).collect();
     if sample.is_empty() {
-        doubts.extend(policy.filter.globs().find_map(|glob| {
+        lints.extend(policy.filter.globs().find_map(|glob| {
             let meant = not_a_regex(glob).filter(|_| glob.contains("-.*") || glob.contains("_.*"))?;
             Some(format!("tags \"{glob}\" is a glob, not a regex: did you mean \"{meant}\"?"))
         }));
     } else if keys.is_empty() {
-        doubts.push(format!("none of {} tags matches, for example {}", sample.len(), sample[0]));
-        doubts.extend(policy.filter.globs().find_map(|glob| {
+        lints.push(format!("none of {} tags matches, for example {}", sample.len(), sample[0]));
+        lints.extend(policy.filter.globs().find_map(|glob| {
             let meant = not_a_regex(glob)?;
             let pattern = WildMatch::new(&meant);
             let matched = sample.iter().filter(|tag| pattern.matches(tag.as_str())).count();
@@ -43,10 +43,10 @@ pub(crate) fn doubts<'t>(policy: &Policy, sample: &'t [Tag]) -> Vec<String> {
     match policy.order {
         Order::Newest => {}
         Order::Semver => {
-            doubts.extend(not_parsed(policy, &keys));
-            doubts.extend(prereleases_only(policy, &keys));
-            doubts.extend(one_version(policy, sample));
-            doubts.extend(numbers_in_disorder(policy, sample).map(|Disorder { lower, higher, instead }| {
+            lints.extend(not_parsed(policy, &keys));
+            lints.extend(prereleases_only(policy, &keys));
+            lints.extend(one_version(policy, sample));
+            lints.extend(numbers_in_disorder(policy, sample).map(|Disorder { lower, higher, instead }| {
                 let instead = instead.map_or_else(
                     || "it compares a number only between dots, as in rc.10".to_owned(),
                     |instead| format!("write {}", instead.for_rule(policy)),
@@ -54,8 +54,8 @@ pub(crate) fn doubts<'t>(policy: &Policy, sample: &'t [Tag]) -> Vec<String> {
                 format!("semver sorts {higher} below {lower}: {instead}")
             }));
         }
-        Order::Numeric => doubts.extend(not_parsed(policy, &keys)),
-        Order::Alphabetical => doubts.extend(hashes(&keys).or_else(|| {
+        Order::Numeric => lints.extend(not_parsed(policy, &keys)),
+        Order::Alphabetical => lints.extend(hashes(&keys).or_else(|| {
             let Disorder { lower, higher, instead } = numbers_in_disorder(policy, sample)?;
             let instead = instead.map_or_else(
                 || "for numbers write order = \"numeric\" or \"semver\"".to_owned(),
@@ -64,7 +64,7 @@ pub(crate) fn doubts<'t>(policy: &Policy, sample: &'t [Tag]) -> Vec<String> {
             Some(format!("alphabetical sorts {higher} below {lower}: {instead}"))
         })),
     }
-    doubts
+    lints
 }
 
 /// A tag that passes the filter, and its sort key.
@@ -136,7 +136,7 @@ fn prereleases_only(policy: &Policy, keys: &[Keyed<'_>]) -> Option<String> {
     })
 }
 
-/// Two tags that are one version, because one of them says more behind a `_`.
+/// Two tags that are one version, because one of them has more text after a `_`.
 fn one_version(policy: &Policy, sample: &[Tag]) -> Option<String> {
     let mut candidates: Vec<Candidate> = candidates(policy, sample).collect();
     candidates.sort_by(|a, b| (&a.key, &a.listed.tag).cmp(&(&b.key, &b.listed.tag)));
@@ -162,7 +162,7 @@ fn candidates(policy: &Policy, sample: &[Tag]) -> impl Iterator<Item = Candidate
 /// Commit hashes have no order.
 fn hashes(keys: &[Keyed<'_>]) -> Option<String> {
     let ends_in_hash = |key: &str| is_hash(key.rsplit(['-', '_', '.']).next().unwrap_or_default());
-    // After a date or a number a hash is harmless: the keys differ before it.
+    // After a date or a number, a hash does not matter: the keys differ before it.
     let is_ranked =
         |key: &str| key.starts_with(|c: char| c.is_ascii_digit()) && key.contains(['-', '_', '.']);
     let hashes: Vec<_> =
@@ -172,12 +172,12 @@ fn hashes(keys: &[Keyed<'_>]) -> Option<String> {
     })
 }
 
-/// Two candidates that differ in numbers only, and that the policy sorts against them.
+/// Two candidates that differ only in their numbers, and that the policy sorts the other way round.
 struct Disorder {
     /// The sort keys, by their numbers.
     lower: String,
     higher: String,
-    /// What puts them in order.
+    /// The rule that puts them in order.
     instead: Option<Suggestion>,
 }
 
@@ -216,7 +216,7 @@ mod tests {
 
     fn found(rule: Rule, sample: &str) -> Vec<String> {
         let sample: Vec<_> = sample.split_whitespace().map(|text| Tag::new(text).unwrap()).collect();
-        doubts(&Policy::new(&rule).unwrap(), &sample)
+        lints(&Policy::new(&rule).unwrap(), &sample)
     }
 
     #[test]
@@ -244,7 +244,7 @@ mod tests {
             range: range.map(str::to_owned),
             ..rule(Order::Semver, "*", "")
         };
-        for (rule, sample, doubt) in [
+        for (rule, sample, lint) in [
             (rule(Order::Alphabetical, "*", ""), "9 10", "alphabetical sorts 10 below 9: "),
             (
                 rule(Order::Alphabetical, "*", ""),
@@ -351,7 +351,7 @@ mod tests {
             (rule(Order::Newest, "prod-*", ""), "dev-1 dev-2", "none of 2 tags matches, for example dev-1"),
         ] {
             let found = found(rule, sample);
-            assert!(found.len() == 1 && found[0].starts_with(doubt), "{sample}: {found:?}, not {doubt:?}");
+            assert!(found.len() == 1 && found[0].starts_with(lint), "{sample}: {found:?}, not {lint:?}");
             assert!(!found[0].contains('\n'));
         }
     }
