@@ -111,8 +111,8 @@ impl Decision {
 
 /// Decides what a poll does with a target whose listing succeeded.
 ///
-/// `state` is the target's row, None before its first poll. Deciding again from the returned state gives the same
-/// decision without the deployment.
+/// `state` is the target's row, None before its first poll. Deciding again from the returned state gives the
+/// same decision without the deployment.
 pub(crate) fn decide(
     target: &Target,
     selection: &Selection,
@@ -231,8 +231,8 @@ pub(crate) fn asked_of_listing(state: Option<&PollState>, open: &OpenDeployments
     high_water.into_iter().chain(marked).chain(before).chain(beside_marked).cloned().collect()
 }
 
-/// Gives a tag that was marked or deployed manually by name its place in the order. If it is newer than high-water, it
-/// becomes high-water.
+/// Gives a tag that was marked or deployed manually by name its place in the order. If it is newer than
+/// high-water, it becomes high-water.
 fn place_marked(next: &mut PollState, target: &Target, selection: &Selection) -> Option<Candidate> {
     let tag = next.marked.take()?;
     let marked = target.policy.candidate(selection.find(&tag)?)?;
@@ -243,7 +243,8 @@ fn place_marked(next: &mut PollState, target: &Target, selection: &Selection) ->
     Some(marked)
 }
 
-/// Whether the pending deployment is older than the marked tag. A pending tag that is not in the listing counts as older.
+/// Whether the pending deployment is older than the marked tag. A pending tag that is not in the listing
+/// counts as older.
 fn is_outdone(open: &OpenDeployments, marked: &Candidate, target: &Target, selection: &Selection) -> bool {
     open.undelivered().filter(|pending| pending.tag != marked.listed.tag).is_some_and(|pending| {
         let pending = selection.find(&pending.tag).and_then(|listed| target.policy.candidate(listed));
@@ -267,8 +268,8 @@ pub(crate) fn decide_failed(state: Option<&PollState>, failure: Failure, now: Ti
     Decision { failure: Some(failure.clone()), ..Decision::new(Status::Unknown, failure.message, next) }
 }
 
-/// Whether `--due` polls the target: its last check is more than 90 % of its interval ago (cron is never exact), or
-/// a deployment is due for its next attempt.
+/// Whether `--due` polls the target: its last check is more than 90 % of its interval ago (cron is never
+/// exact), or a deployment is due for its next attempt.
 pub(crate) fn is_due(
     target: &Target,
     checked_at: Option<Timestamp>,

@@ -19,8 +19,8 @@ use ureq::unversioned::transport::{
 use super::socks::{self, Host};
 use crate::stop::{CutShort, Cutoff, TICK};
 
-/// Opens TCP connections, through a SOCKS proxy if there is one, unless another connector already did (CONNECT, which uses
-/// this one).
+/// Opens TCP connections, through a SOCKS proxy if there is one, unless another connector already did
+/// (CONNECT, which uses this one).
 #[derive(Debug)]
 pub(super) struct EndingConnector(pub(super) Cutoff);
 
@@ -189,7 +189,8 @@ impl Transport for EndingTransport {
         Ok(self.when_ready(PollFlags::IN, timeout.for_read(), read)? > 0)
     }
 
-    /// Whether the connection can be reused: between two requests there must be nothing to read, not even the end.
+    /// Whether the connection can be reused: between two requests there must be nothing to read, not even the
+    /// end.
     fn is_open(&mut self) -> bool {
         matches!(self.stream.peek(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }

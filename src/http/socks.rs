@@ -1,5 +1,5 @@
-//! Connects through a SOCKS proxy (SOCKS 4 and 4a; RFC 1928 and 1929). ureq's own client opens the connection itself, and
-//! a signal does not end its waits.
+//! Connects through a SOCKS proxy (SOCKS 4 and 4a; RFC 1928 and 1929). ureq's own client opens the connection
+//! itself, and a signal does not end its waits.
 
 use std::io::{self, Read, Write};
 use std::net::IpAddr;

@@ -122,8 +122,8 @@ impl Step {
         })
     }
 
-    /// Those of [`Step::answers`] that are credentials, by their use (in a header, in a variable of a command, or together
-    /// with a secret) or by their name in the response.
+    /// Those of [`Step::answers`] that are credentials, by their use (in a header, in a variable of a
+    /// command, or together with a secret) or by their name in the response.
     pub(crate) fn credentials(&self) -> impl Iterator<Item = &AnswerPointer> {
         let hidden = match self {
             Step::Command(step) => &step.env,

@@ -40,7 +40,8 @@ impl AnswerPointer {
     }
 }
 
-/// The internal name of a secret: its name in `[secrets]`, or one made by `config` for a variable with a secret source.
+/// The internal name of a secret: its name in `[secrets]`, or one made by `config` for a variable with a
+/// secret source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SecretId(pub(crate) String);
 
@@ -159,7 +160,8 @@ impl Template {
         let mut literal = String::new();
         let position = |from: usize, brace| text[from..].find(brace).map(|found| from + found);
         let mut from = 0;
-        // The next closing brace. It is searched again only after it is passed, because there may be many opening ones.
+        // The next closing brace. It is searched again only after it is passed, because there may be many
+        // opening ones.
         let mut end = position(0, '}');
         while let Some(start) = position(from, '{') {
             literal.push_str(&text[from..start]);
