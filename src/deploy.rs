@@ -114,8 +114,8 @@ pub(crate) struct DeployError {
 
 /// Runs the target's steps in order, up to the first that fails.
 ///
-/// `lock` is the target's held lock. It becomes the standard input of the commands, so that it lives as long as they do
-/// (guarantees: Delivering, 3).
+/// `lock` is the target's held lock. It becomes the standard input of the commands, so that it lives as long
+/// as they do (guarantees: Delivering, 3).
 pub(crate) fn deploy(
     request: &DeployRequest<'_>,
     secrets: &Secrets,
@@ -149,7 +149,8 @@ struct Attempt<'a> {
     http_status: Option<u16>,
 }
 
-/// The limits for deployments. `grace` is also how long to wait for a response after tagship was told to stop.
+/// The limits for deployments. `grace` is also how long to wait for a response after tagship was told to
+/// stop.
 const PATIENCE: Patience =
     Patience { grace: Duration::from_secs(10), linger: Some(Duration::from_millis(500)) };
 
@@ -185,7 +186,8 @@ fn carry_out(
 fn carry_out_steps<'a>(request: &DeployRequest<'a>, attempt: &mut Attempt<'a>) -> Result<(), DeployError> {
     let secrets = attempt.secrets;
     let steps = request.target.deploy.as_ref();
-    // All steps are prepared before the first runs: a missing secret in the last one must not leave half a deployment.
+    // All steps are prepared before the first runs: a missing secret in the last one must not leave half a
+    // deployment.
     for step in steps {
         made_ready(step, &Values::of(request, secrets, None))?;
     }

@@ -116,8 +116,8 @@ impl Decision {
 
 /// Decides what a poll does with a target whose listing succeeded.
 ///
-/// `state` is the target's row, None before its first poll. Deciding again from the returned state gives the same
-/// decision without the deployment.
+/// `state` is the target's row, None before its first poll. Deciding again from the returned state gives the
+/// same decision without the deployment.
 pub(crate) fn decide(
     target: &Target,
     selection: &Selection,
@@ -238,8 +238,8 @@ pub(crate) fn asked_of_listing(state: Option<&PollState>, open: &OpenDeployments
     high_water.into_iter().chain(marked).chain(before).chain(beside_marked).cloned().collect()
 }
 
-/// Gives a tag that was marked or deployed manually by name its place in the order. If it is newer than high-water, it
-/// becomes high-water.
+/// Gives a tag that was marked or deployed manually by name its place in the order. If it is newer than
+/// high-water, it becomes high-water.
 fn place_marked(next: &mut PollState, target: &Target, selection: &Selection) -> Option<Candidate> {
     let tag = next.marked.take()?;
     let marked = target.policy.candidate(selection.find(&tag)?)?;

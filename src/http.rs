@@ -1,4 +1,5 @@
-//! HTTP for registries and deploy endpoints: proxies, trusted certificates, causes of failed requests, and Retry-After.
+//! HTTP for registries and deploy endpoints: proxies, trusted certificates, causes of failed requests, and
+//! Retry-After.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

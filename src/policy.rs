@@ -85,7 +85,8 @@ pub(crate) struct Candidate {
     pub(crate) key: SortKey,
 }
 
-/// A candidate's place in its policy's order. The keys of one policy have a total order; they print what is compared.
+/// A candidate's place in its policy's order. The keys of one policy have a total order; they print what is
+/// compared.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SortKey {
     first: Key,
@@ -121,8 +122,8 @@ impl Policy {
     /// Compiles a rule.
     ///
     /// # Errors
-    /// A glob that cannot match any tag, an invalid regex or range, `range` or `prerelease` with an order other than
-    /// semver. Never an empty list.
+    /// A glob that cannot match any tag, an invalid regex or range, `range` or `prerelease` with an order
+    /// other than semver. Never an empty list.
     pub(crate) fn new(rule: &Rule) -> Result<Policy, Vec<InvalidRule>> {
         let mut faults = Vec::new();
         let filter = Filter::new(&rule.tags, &rule.exclude, rule.regex.as_deref(), &mut faults);
@@ -205,8 +206,8 @@ impl Policy {
         }
     }
 
-    /// How far apart two versions are, in either direction; None: the order is not semver. Equal versions, and versions that
-    /// differ only in their prerelease, are a [`Bump::Patch`] apart.
+    /// How far apart two versions are, in either direction; None: the order is not semver. Equal versions,
+    /// and versions that differ only in their prerelease, are a [`Bump::Patch`] apart.
     pub(crate) fn distance(&self, from: &Candidate, to: &Candidate) -> Option<Bump> {
         match (&from.key.first, &to.key.first) {
             (Key::Semver(from), Key::Semver(to)) => Some(from.distance(to)),

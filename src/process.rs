@@ -1,6 +1,6 @@
-//! Finds the processes of a deployment that still run, through `/proc`, even if they closed their standard input. Without
-//! `/proc`, only the target's lock shows a running deployment. `group` starts and ends commands, and finds processes that
-//! left their group.
+//! Finds the processes of a deployment that still run, through `/proc`, even if they closed their standard
+//! input. Without `/proc`, only the target's lock shows a running deployment. `group` starts and ends
+//! commands, and finds processes that left their group.
 #![allow(clippy::disallowed_methods, reason = "it reads /proc, and measures how long a command takes")]
 
 pub(crate) mod group;
@@ -10,8 +10,8 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-/// A command's process, the leader of its own process group. Process numbers are reused: the start time identifies the
-/// process, and the boot ID identifies the boot.
+/// A command's process, the leader of its own process group. Process numbers are reused: the start time
+/// identifies the process, and the boot ID identifies the boot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Leader {
     /// The number of the process and of its group.
@@ -24,7 +24,8 @@ pub(crate) struct Leader {
 /// How the processes of an attempt are recognised.
 #[derive(Clone, Debug)]
 pub(crate) struct Traces {
-    /// The leader of the last command. None: no command was started, or tagship was killed before it was recorded.
+    /// The leader of the last command. None: no command was started, or tagship was killed before it was
+    /// recorded.
     pub(crate) leader: Option<Leader>,
     /// In the environment of its processes.
     pub(crate) deployment_id: String,

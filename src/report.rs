@@ -1,4 +1,5 @@
-//! The output of a run: one event enum, and one implementation for each format. Only this module and `main` print.
+//! The output of a run: one event enum, and one implementation for each format. Only this module and `main`
+//! print.
 
 mod console;
 mod fault;

@@ -1,5 +1,5 @@
-//! Schedules: a crontab line, systemd units, Kubernetes manifests or a workflow, generated as text from a [`Job`]. Pure;
-//! uses only the sources of secrets, never their values.
+//! Schedules: a crontab line, systemd units, Kubernetes manifests or a workflow, generated as text from a
+//! [`Job`]. Pure; uses only the sources of secrets, never their values.
 
 mod cron;
 mod gitea_actions;
@@ -18,7 +18,8 @@ pub(crate) use systemd::{Account, units};
 
 use crate::config::SecretSource;
 
-/// The run to schedule, as described by the configuration. Paths are absolute and contain no control characters.
+/// The run to schedule, as described by the configuration. Paths are absolute and contain no control
+/// characters.
 #[derive(Debug)]
 pub(crate) struct Job {
     /// The program itself.
@@ -31,7 +32,8 @@ pub(crate) struct Job {
     /// The longest time of a run, from its start to the end of the last step.
     pub(crate) longest: Duration,
     pub(crate) secrets: Vec<SecretUse>,
-    /// Programs of deployments, probes and notifications: as written, or as a path if they are in the step's folder; each once.
+    /// Programs of deployments, probes and notifications: as written, or as a path if they are in the step's
+    /// folder; each once.
     pub(crate) commands: Vec<String>,
     /// The folders they run in; each once.
     pub(crate) folders: Vec<String>,
@@ -53,7 +55,8 @@ pub(crate) enum State {
     Nothing,
     /// In this file, because the configuration says so.
     Configured(String),
-    /// In this file, because of the command line, the environment or the folder of the configuration: the job must pass it.
+    /// In this file, because of the command line, the environment or the folder of the configuration: the job
+    /// must pass it.
     Given(String),
 }
 
@@ -168,7 +171,8 @@ impl Job {
     }
 }
 
-/// An absolute path without `.`, `..` and empty parts. A link before `..` is not followed: such paths are not expected.
+/// An absolute path without `.`, `..` and empty parts. A link before `..` is not followed: such paths are not
+/// expected.
 pub(crate) fn plain(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/').filter(|part| !matches!(*part, "" | ".")) {

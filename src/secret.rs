@@ -1,4 +1,5 @@
-//! Secrets and credentials: read only when needed, once a run, and masked in all text that leaves the program.
+//! Secrets and credentials: read only when needed, once a run, and masked in all text that leaves the
+//! program.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -202,8 +203,8 @@ impl Secrets {
         credentials.get(registry, repository, cutoff, |found| self.learn(&found.token, Some(found)))
     }
 
-    /// The credential to use after a server rejected this one; None: there is no other. A program that prints it is run
-    /// once more in a run.
+    /// The credential to use after a server rejected this one; None: there is no other. A program that prints
+    /// it is run once more in a run.
     ///
     /// # Errors
     /// The program fails.
@@ -225,14 +226,14 @@ impl Secrets {
         self.masks.lock().unwrap_or_else(PoisonError::into_inner).add(token);
     }
 
-    /// `text` with every secret read so far replaced by `***`: raw, percent-encoded, JSON-escaped and as Basic credentials. For
-    /// text that was not cut; see [`Redactor::redact`].
+    /// `text` with every secret read so far replaced by `***`: raw, percent-encoded, JSON-escaped and as
+    /// Basic credentials. For text that was not cut; see [`Redactor::redact`].
     pub(crate) fn mask(&self, text: &str) -> String {
         Redactor::mask(self, text)
     }
 
-    /// The names of environment variables that contain secrets; deploy commands do not inherit them. Any variable with a
-    /// secret's value is one of them.
+    /// The names of environment variables that contain secrets; deploy commands do not inherit them. Any
+    /// variable with a secret's value is one of them.
     pub(crate) fn environment_names(&self) -> Vec<String> {
         let has_secret = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             let value = value.to_str()?;
@@ -241,8 +242,9 @@ impl Secrets {
         self.environment_names.iter().cloned().chain(env::vars_os().filter_map(has_secret)).collect()
     }
 
-    /// Reads every secret that needs no program. A command or an endpoint can print a secret that this run has not needed yet,
-    /// so this happens before the first text is masked. An idle run masks nothing and reads none.
+    /// Reads every secret that needs no program. A command or an endpoint can print a secret that this run
+    /// has not needed yet, so this happens before the first text is masked. An idle run masks nothing and
+    /// reads none.
     fn learn_at_once(&self) {
         let is_quick = |source: &SecretSource| {
             matches!(source, SecretSource::Env(_) | SecretSource::File(_) | SecretSource::Credential(_))

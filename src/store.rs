@@ -1,5 +1,6 @@
-//! The state file: SQLite with a rollback journal and `synchronous=FULL`. No transaction lasts during a request or a
-//! command. `<state>.locks/` beside it contains one empty file for each target, locked while a deployment of it runs.
+//! The state file: SQLite with a rollback journal and `synchronous=FULL`. No transaction lasts during a
+//! request or a command. `<state>.locks/` beside it contains one empty file for each target, locked while a
+//! deployment of it runs.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -144,8 +145,9 @@ fn advice(error: &rusqlite::Error) -> &'static str {
 }
 
 impl Store {
-    /// Opens the state file, or creates it with its folder (modes 0600 and 0700). Returns also whether it was created, which
-    /// callers always report. Stops waiting for another process that holds the file at the cutoff.
+    /// Opens the state file, or creates it with its folder (modes 0600 and 0700). Returns also whether it was
+    /// created, which callers always report. Stops waiting for another process that holds the file at the
+    /// cutoff.
     ///
     /// # Errors
     /// It is corrupt, newer than this program, read-only, or cannot be created.
@@ -210,8 +212,8 @@ impl Store {
         Ok(Store { connection: Mutex::new(connection), lock_wait, place, locks, is_kept: true })
     }
 
-    /// A copy of the state file in memory, or an empty state if there is no file, for commands that must not write to it.
-    /// `cutoff`: as in [`Store::open`].
+    /// A copy of the state file in memory, or an empty state if there is no file, for commands that must not
+    /// write to it. `cutoff`: as in [`Store::open`].
     ///
     /// # Errors
     /// The file is corrupt, or newer than this program.
@@ -246,8 +248,8 @@ impl Store {
         self.locks.faults()
     }
 
-    /// Runs `work` on a consistent view of the state. It blocks all writers, so `work` must only read, and not send requests or
-    /// print.
+    /// Runs `work` on a consistent view of the state. It blocks all writers, so `work` must only read, and
+    /// not send requests or print.
     ///
     /// # Errors
     /// Those of `work`; the state file cannot be read.
@@ -318,7 +320,8 @@ impl Store {
         self.within(|| row::unfinished(&connection, target))
     }
 
-    /// The tags of a target, and when each was first seen; kept for order `newest` if the registry has no push times.
+    /// The tags of a target, and when each was first seen; kept for order `newest` if the registry has no
+    /// push times.
     ///
     /// # Errors
     /// As [`Store::states`].
@@ -461,7 +464,8 @@ impl Store {
         self.within(|| history::origin(&connection, target, tag))
     }
 
-    /// The newest deployments of the selected targets, up to `limit`, newest first, without the output of their attempts.
+    /// The newest deployments of the selected targets, up to `limit`, newest first, without the output of
+    /// their attempts.
     ///
     /// # Errors
     /// As [`Store::states`].
@@ -516,8 +520,8 @@ impl Store {
 
     /// Whether processes of an interrupted or failed attempt still act on the target.
     ///
-    /// Processes that a command leaves behind count only until the attempt must have ended, because the command may start a
-    /// daemon on purpose. The command itself counts as long as it runs.
+    /// Processes that a command leaves behind count only until the attempt must have ended, because the
+    /// command may start a daemon on purpose. The command itself counts as long as it runs.
     ///
     /// # Errors
     /// As [`Store::states`].
@@ -572,8 +576,8 @@ impl Store {
         Ok(result)
     }
 
-    /// Takes the target's lock. None: another process has it, or processes of an unsuccessful attempt still act on the target,
-    /// even if they closed their standard input, which was the lock.
+    /// Takes the target's lock. None: another process has it, or processes of an unsuccessful attempt still
+    /// act on the target, even if they closed their standard input, which was the lock.
     ///
     /// # Errors
     /// The lock's file cannot be created, or the state file cannot be read.

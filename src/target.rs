@@ -1,5 +1,5 @@
-//! A target is one project/stage: where its image comes from, which tags match, and how it is deployed. Plain data,
-//! built by `config`.
+//! A target is one project/stage: where its image comes from, which tags match, and how it is deployed. Plain
+//! data, built by `config`.
 
 pub(crate) mod filter;
 pub(crate) mod gate;
@@ -77,8 +77,8 @@ impl Target {
         self.deploy.iter().chain(&self.gates.steps).chain(probe)
     }
 
-    /// The target without the gates that open with time, by another stage, or by a person: window, `after`, `auto_deploy`, and
-    /// `min_age` (a minimum of zero, so that push times are still checked).
+    /// The target without the gates that open with time, by another stage, or by a person: window, `after`,
+    /// `auto_deploy`, and `min_age` (a minimum of zero, so that push times are still checked).
     pub(crate) fn at_once(&self) -> Target {
         let mut target = self.clone();
         target.auto_deploy = true;
@@ -124,8 +124,8 @@ impl fmt::Display for TargetId {
     }
 }
 
-/// The name of a project, stage, registry, variable or secret: up to 64 letters, digits and `.` `_` `-`, beginning with a
-/// letter, a digit or `_`.
+/// The name of a project, stage, registry, variable or secret: up to 64 letters, digits and `.` `_` `-`,
+/// beginning with a letter, a digit or `_`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Name(Arc<str>);
 

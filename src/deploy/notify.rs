@@ -56,8 +56,8 @@ pub(crate) struct EventReport<'a> {
 const PATIENCE: Patience =
     Patience { grace: Duration::from_millis(200), linger: Some(Duration::from_millis(200)) };
 
-/// Sends the message within this time, even if the step's own timeout is longer. `target`: for a batch, any of its
-/// targets.
+/// Sends the message within this time, even if the step's own timeout is longer. `target`: for a batch, any
+/// of its targets.
 ///
 /// # Errors
 /// The receiver did not accept it.

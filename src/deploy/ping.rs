@@ -29,8 +29,8 @@ pub(crate) enum Ping {
     End(u8),
 }
 
-/// Sends the ping for this event of a run, if the configuration has one. With the convention, `run` identifies the run in
-/// both pings. `longest`: the longest time it may take.
+/// Sends the ping for this event of a run, if the configuration has one. With the convention, `run`
+/// identifies the run in both pings. `longest`: the longest time it may take.
 ///
 /// # Errors
 /// It was not received. The error does not contain the URL, because anyone who has it can ping.

@@ -22,7 +22,8 @@ pub(super) struct Values<'a> {
     pub(super) target: &'a Target,
     pub(super) subject: Subject<'a>,
     pub(super) secrets: &'a dyn StepSecrets,
-    /// The responses of the steps so far, as JSON; None: before the first step, and placeholders for them are empty.
+    /// The responses of the steps so far, as JSON; None: before the first step, and placeholders for them are
+    /// empty.
     pub(super) answers: Option<&'a [Option<Value>]>,
     pub(super) unfit: Unfit,
 }
@@ -165,7 +166,8 @@ impl Values<'_> {
         Ok(url)
     }
 
-    /// The URL for messages: without secrets, user and fragment, and without the query's values if one is a secret.
+    /// The URL for messages: without secrets, user and fragment, and without the query's values if one is a
+    /// secret.
     pub(super) fn shown_url(&self, template: &Template) -> String {
         let mut url = String::new();
         for part in &template.parts {
@@ -257,7 +259,8 @@ impl Values<'_> {
         Value::Object(object)
     }
 
-    /// `TAGSHIP_PROJECT` and the others; empty: there is no value. A batch has none, because it has several targets.
+    /// `TAGSHIP_PROJECT` and the others; empty: there is no value. A batch has none, because it has several
+    /// targets.
     pub(super) fn environment(&self) -> impl Iterator<Item = (String, String)> + '_ {
         DeploymentField::ALL.into_iter().filter(|_| self.subject.batch.is_none()).map(|field| {
             let name = format!("TAGSHIP_{}", field.word().to_ascii_uppercase());

@@ -28,8 +28,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Asks the stage what it runs. BlockedBy until the cutoff.
 ///
 /// # Errors
-/// It does not answer, or the answer is not a tag, image or digest (`running`); the cutoff was reached (`out_of_time`).
-/// Secrets are masked.
+/// It does not answer, or the answer is not a tag, image or digest (`running`); the cutoff was reached
+/// (`out_of_time`). Secrets are masked.
 pub(crate) fn running(
     target: &Target,
     running: &Probe,

@@ -15,8 +15,8 @@ pub(super) fn github(secret: &str, body: &[u8]) -> String {
     format!("sha256={}", hex::encode(hmac(secret.as_bytes(), &[body])))
 }
 
-/// The value of `webhook-signature`. `id`: the value of `webhook-id`, the same in every attempt. `timestamp`: the value of
-/// `webhook-timestamp`, in seconds, of this attempt.
+/// The value of `webhook-signature`. `id`: the value of `webhook-id`, the same in every attempt. `timestamp`:
+/// the value of `webhook-timestamp`, in seconds, of this attempt.
 ///
 /// # Errors
 /// The secret is not `whsec_` and the base64 of 24 to 64 bytes.

@@ -25,8 +25,8 @@ impl StepSecrets for Secrets {
     }
 }
 
-/// The secrets of one deployment. Also masks the values of responses that later steps use as credentials, but only in this
-/// deployment, because such a value may be a common word.
+/// The secrets of one deployment. Also masks the values of responses that later steps use as credentials, but
+/// only in this deployment, because such a value may be a common word.
 pub(super) struct LearnedSecrets<'a> {
     secrets: &'a dyn StepSecrets,
     learned: RefCell<Masks>,

@@ -18,7 +18,8 @@ pub(crate) enum Unknown {
     NotChecked,
 }
 
-/// The facts of one target. By default a fact is not checked. A second question gets the same answer as the first.
+/// The facts of one target. By default a fact is not checked. A second question gets the same answer as the
+/// first.
 pub(crate) trait Facts {
     /// What the tag points at now. None: the registry has no manifest under that tag.
     fn digest(&self, _tag: &Tag) -> Fact<Option<Digest>> {
@@ -40,8 +41,8 @@ pub(crate) trait Facts {
         Err(Unknown::NotChecked)
     }
 
-    /// The tag's digest when it was first seen together with others, if it was asked then. It tells two names of one
-    /// image from two images.
+    /// The tag's digest when it was first seen together with others, if it was asked then. It tells two names
+    /// of one image from two images.
     fn image(&self, _tag: &Tag) -> Fact<Option<Digest>> {
         Err(Unknown::NotChecked)
     }

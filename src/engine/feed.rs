@@ -1,6 +1,6 @@
-//! The change feed of an owner: which of its repositories may have changed, from a few rows of the server's list of
-//! package versions (guarantees: Asking Gitea and Forgejo only for what changed). Pure: a closure gives the pages with
-//! their times.
+//! The change feed of an owner: which of its repositories may have changed, from a few rows of the server's
+//! list of package versions (guarantees: Asking Gitea and Forgejo only for what changed). Pure: a closure
+//! gives the pages with their times.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -76,8 +76,8 @@ pub(crate) enum Changes {
 pub(crate) struct Pushed {
     /// By image, in lower case; without untagged children.
     pub(crate) rows: BTreeMap<String, Vec<FeedRow>>,
-    /// How many rows vanished. A deletion removes a row; on old Gitea and Forgejo, a tag that is pushed again replaces its
-    /// row.
+    /// How many rows vanished. A deletion removes a row; on old Gitea and Forgejo, a tag that is pushed again
+    /// replaces its row.
     pub(crate) vanished: u64,
 }
 
@@ -88,7 +88,8 @@ pub(crate) struct Count {
     pub(crate) at: Timestamp,
 }
 
-/// A row can become visible this long after its time, because of slow transactions or nodes with different clocks.
+/// A row can become visible this long after its time, because of slow transactions or nodes with different
+/// clocks.
 const LATE: SignedDuration = SignedDuration::from_secs(60);
 
 /// If the server's clock moves against ours by more than this, its times are not trusted.
@@ -104,8 +105,8 @@ const ROWS: usize = 50;
 
 /// Finds what may have changed since the cursor, and returns the new cursor.
 ///
-/// `page` takes the number of a page (from 1) and its size in rows. `configured`: how many of the owner's repositories are
-/// configured. Reading more pages than that would cost more than listing them all.
+/// `page` takes the number of a page (from 1) and its size in rows. `configured`: how many of the owner's
+/// repositories are configured. Reading more pages than that would cost more than listing them all.
 ///
 /// # Errors
 /// Those of `page`.
@@ -195,8 +196,8 @@ impl Cursor {
         Changes::Some(Pushed { rows, vanished })
     }
 
-    /// How many of the rows certainly came after the count. A row between this cursor and the count is new to the cursor,
-    /// but already counted.
+    /// How many of the rows certainly came after the count. A row between this cursor and the count is new to
+    /// the cursor, but already counted.
     fn not_counted(&self, count: Count, rows: &[FeedRow]) -> u64 {
         let ahead = self.server_time.duration_since(self.our_time);
         let counted_at = count.at.saturating_add(ahead.saturating_add(ROUNDED)).unwrap_or(Timestamp::MAX);
@@ -221,8 +222,8 @@ pub(crate) struct Explained {
     pub(crate) lacks_counts: bool,
 }
 
-/// Explains the rows that vanished. `counts`: the tags of each image, as of `since` or later. `list` counts the tags of an
-/// image now; None: it cannot.
+/// Explains the rows that vanished. `counts`: the tags of each image, as of `since` or later. `list` counts
+/// the tags of an image now; None: it cannot.
 pub(crate) fn explain(
     since: &Cursor,
     pushed: &Pushed,
@@ -245,8 +246,8 @@ pub(crate) fn explain(
         // Listing everything costs no more.
         return explained;
     }
-    // A tag that was pushed again and a deleted tag look alike: the image has fewer tags than its new rows would
-    // give it. So every image with new rows is listed and counted.
+    // A tag that was pushed again and a deleted tag look alike: the image has fewer tags than its new rows
+    // would give it. So every image with new rows is listed and counted.
     let mut vanished: i64 = 0;
     for (name, rows, before) in images() {
         let Some(after) = list(name) else {
@@ -266,7 +267,8 @@ pub(crate) fn explain(
     explained
 }
 
-/// All rows up to this time are visible now. Never later than the newest row, so that later rows are still compared.
+/// All rows up to this time are visible now. Never later than the newest row, so that later rows are still
+/// compared.
 fn known_until(server_time: Timestamp, top: Option<Timestamp>) -> Timestamp {
     let settled = server_time.saturating_sub(LATE).unwrap_or(Timestamp::MIN);
     top.map_or(Timestamp::MIN, |top| top.min(settled))
@@ -301,8 +303,8 @@ impl Walk {
     }
 }
 
-/// Reads rows from the newest down to the first that was visible at the last read (`known_until`) and is settled now.
-/// `first`: page 1, of `limit` rows. If the total changes during the walk, it starts again once.
+/// Reads rows from the newest down to the first that was visible at the last read (`known_until`) and is
+/// settled now. `first`: page 1, of `limit` rows. If the total changes during the walk, it starts again once.
 fn walk<E>(
     first: FeedPage,
     limit: usize,

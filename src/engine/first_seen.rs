@@ -1,5 +1,5 @@
-//! Order `newest` for registries without push times: tags are ordered by when tagship first saw them, and tags first
-//! seen together by when their images were built.
+//! Order `newest` for registries without push times: tags are ordered by when tagship first saw them, and
+//! tags first seen together by when their images were built.
 
 use std::collections::{HashMap, HashSet};
 
@@ -40,8 +40,8 @@ pub(crate) struct Placed {
     pub(crate) new: Vec<(Tag, SeenTag)>,
 }
 
-/// The tags whose image must be asked to place them in the order: candidates that were first seen together, and not
-/// before high-water. A baseline only remembers the names and asks nothing.
+/// The tags whose image must be asked to place them in the order: candidates that were first seen together,
+/// and not before high-water. A baseline only remembers the names and asks nothing.
 pub(crate) fn unplaced(
     target: &Target,
     listing: &Listing,
@@ -113,8 +113,8 @@ pub(crate) fn place(listing: &Listing, known: &SeenTags, asked: &Asked, now: Tim
     placed
 }
 
-/// For a listing with push times: sets each tag's sequence to when it was first seen. Of two tags with the same push
-/// time, the one that appeared later is newer.
+/// For a listing with push times: sets each tag's sequence to when it was first seen. Of two tags with the
+/// same push time, the one that appeared later is newer.
 pub(crate) fn in_sequence(listing: &Listing, known: &SeenTags, now: Timestamp) -> Placed {
     // If the clock was set back, new tags must still come after known ones.
     let latest = known.values().map(|seen| seen.first_seen).max();
@@ -145,8 +145,8 @@ impl SeenTag {
     }
 }
 
-/// When the new tags of a listing count as first seen: now, or the time of the latest known tag if the clock was set
-/// back since.
+/// When the new tags of a listing count as first seen: now, or the time of the latest known tag if the clock
+/// was set back since.
 fn begin(known: &SeenTags, now: Timestamp) -> Timestamp {
     known.values().map(|seen| seen.first_seen).max().map_or(now, |latest| now.max(latest))
 }

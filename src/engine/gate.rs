@@ -50,8 +50,8 @@ pub(super) struct GateCheck<'a> {
 }
 
 impl GateCheck<'_> {
-    /// What blocks the candidate; None: it passes every gate. Gates that cost no request are checked first. `seen`: when
-    /// the candidate was first seen; answers about it are kept there.
+    /// What blocks the candidate; None: it passes every gate. Gates that cost no request are checked first.
+    /// `seen`: when the candidate was first seen; answers about it are kept there.
     ///
     /// # Errors
     /// A fact that a gate needs could not be checked.

@@ -1,4 +1,5 @@
-//! Whether a status is printed, or was already reported: the "Printed" column of the guarantees' status table.
+//! Whether a status is printed, or was already reported: the "Printed" column of the guarantees' status
+//! table.
 
 use jiff::{SignedDuration, Timestamp};
 

@@ -60,8 +60,8 @@ impl ProbeAnswer {
     }
 }
 
-/// Compares the probe's answer with a deployment. `running` and `deployed`: both tags as the registry lists them, if
-/// known.
+/// Compares the probe's answer with a deployment. `running` and `deployed`: both tags as the registry lists
+/// them, if known.
 pub(crate) fn standing(
     target: &Target,
     reported: &ProbeAnswer,

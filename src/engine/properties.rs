@@ -1,5 +1,5 @@
-//! Properties that hold for any sequence of pushes, deletions, polls, marks, manual deployments, holds, failures
-//! and edited rules.
+//! Properties that hold for any sequence of pushes, deletions, polls, marks, manual deployments, holds,
+//! failures and edited rules.
 
 use std::collections::HashMap;
 use std::sync::Arc;

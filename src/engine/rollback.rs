@@ -4,8 +4,9 @@ use super::state::{Deployment, StageRun, Trigger, Unfinished};
 use crate::reference::{Digest, Tag};
 use crate::target::{OnFailure, Target};
 
-/// The run to return to: the last one before the current run that was not rolled back. `runs`: earliest first.
-/// `unfinished`: the newest deployment that was started, if it did not succeed; then the last run that succeeded counts.
+/// The run to return to: the last one before the current run that was not rolled back. `runs`: earliest
+/// first. `unfinished`: the newest deployment that was started, if it did not succeed; then the last run that
+/// succeeded counts.
 pub(crate) fn previous<'r>(runs: &'r [StageRun], unfinished: Option<&Unfinished>) -> Option<&'r StageRun> {
     let current = runs.last()?;
     let bound = match unfinished {
@@ -29,8 +30,8 @@ pub(crate) fn is_followed(target: &Target, deployment: &Deployment) -> bool {
     target.on_failure == OnFailure::Previous && matches!(deployment.by, Trigger::Poll | Trigger::Manual)
 }
 
-/// What to roll back to if tagship gives up on a failed deployment: the last successful one, if it is another image.
-/// `runs`: earliest first.
+/// What to roll back to if tagship gives up on a failed deployment: the last successful one, if it is another
+/// image. `runs`: earliest first.
 pub(crate) fn back_to(failed: &Deployment, runs: &[StageRun], id: String) -> Option<BackTo> {
     let Deployment { tag, digest, by, .. } = failed;
     let unfinished = Unfinished { tag: tag.clone(), digest: digest.clone(), by: *by };

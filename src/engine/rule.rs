@@ -113,8 +113,8 @@ pub(super) fn was_given(facts: &dyn Facts, reset_at: Option<Timestamp>, tag: &Ta
     Ok(given_at.is_some_and(|given_at| reset_at.is_none_or(|reset_at| given_at > reset_at)))
 }
 
-/// Compares a candidate with those of the same place in the order. Nothing tells which of two images is newer; of
-/// several tags of one image, the greatest by bytes is deployed.
+/// Compares a candidate with those of the same place in the order. Nothing tells which of two images is
+/// newer; of several tags of one image, the greatest by bytes is deployed.
 fn rivals(
     target: &Target,
     facts: &dyn Facts,
@@ -156,8 +156,8 @@ fn rivals(
     Ok(None)
 }
 
-/// The newest candidate of a selection, regardless of the gates. The inner error names the tags of which nothing tells
-/// which is newer.
+/// The newest candidate of a selection, regardless of the gates. The inner error names the tags of which
+/// nothing tells which is newer.
 pub(crate) fn newest<'s>(
     target: &Target,
     selection: &'s Selection,
@@ -236,7 +236,8 @@ impl RuleContext<'_> {
         self.again(next)
     }
 
-    /// The tag that the stage runs. If the probe gives only a digest, it is compared with those of the newest candidates.
+    /// The tag that the stage runs. If the probe gives only a digest, it is compared with those of the newest
+    /// candidates.
     fn tag_of(&self, reported: &ProbeAnswer) -> Fact<Option<Tag>> {
         if reported.tag.is_some() {
             return Ok(reported.tag.clone());
@@ -320,8 +321,8 @@ impl RuleContext<'_> {
         }
     }
 
-    /// Rule 6: a candidate that is newer than high-water by the registry's sequence and older by its push time, and was
-    /// never deployed.
+    /// Rule 6: a candidate that is newer than high-water by the registry's sequence and older by its push
+    /// time, and was never deployed.
     fn pushed_with_an_earlier_time(&self, high_water: &Candidate) -> Fact<Option<&ListedTag>> {
         let is_by_time = self.target.policy.order() == Order::Newest;
         let Some(sequence) = high_water.listed.sequence.filter(|_| is_by_time) else {
@@ -349,8 +350,8 @@ impl RuleContext<'_> {
         state.high_water.as_ref().and_then(|listed| self.target.policy.candidate(listed))
     }
 
-    /// The candidates newer than `high_water`, newest first. A tag that was deployed before is never new, even if it is
-    /// pushed again with a later time.
+    /// The candidates newer than `high_water`, newest first. A tag that was deployed before is never new,
+    /// even if it is pushed again with a later time.
     fn new_after(&self, high_water: Option<&Candidate>) -> Fact<Vec<&Candidate>> {
         let candidates = self.selection.candidates.iter();
         let Some(high_water) = high_water else {
@@ -410,8 +411,8 @@ impl RuleContext<'_> {
         Ok(Decision { above: high_water.map(|high_water| high_water.listed.clone()), blocked, ..decision })
     }
 
-    /// The first candidate that is not blocked, and what blocks those before it. `seen`: when the candidates were first
-    /// seen, in the same order.
+    /// The first candidate that is not blocked, and what blocks those before it. `seen`: when the candidates
+    /// were first seen, in the same order.
     fn choose<'c>(
         &self,
         seen: &mut [SeenCandidate],

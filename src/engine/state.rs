@@ -11,9 +11,9 @@ use crate::target::{Name, Target, TargetId};
 
 /// A target's state. The default is a target that was never polled.
 ///
-/// The store keeps it as one JSON document. Every field of the first version is required, even if it may be null, and an
-/// unknown field is an error: a missing high-water must never read as "nothing was deployed". A field added later has a
-/// default and raises the version of the tables.
+/// The store keeps it as one JSON document. Every field of the first version is required, even if it may be
+/// null, and an unknown field is an error: a missing high-water must never read as "nothing was deployed". A
+/// field added later has a default and raises the version of the tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PollState {
@@ -43,15 +43,16 @@ pub(crate) struct PollState {
     /// The last listing that was read in full, or followed through the feed without a gap.
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) listed: Option<LastListed>,
-    /// Raised by every change of the target's rows, except of `polled_at` and `checked_at`: a decision is recorded only
-    /// if the version is still the one it was based on.
+    /// Raised by every change of the target's rows, except of `polled_at` and `checked_at`: a decision is
+    /// recorded only if the version is still the one it was based on.
     #[serde(skip)]
     pub(crate) version: i64,
-    /// Targets that polls repeatedly find unchanged together share one row for `polled_at` and `checked_at`; None: the
-    /// target has its own.
+    /// Targets that polls repeatedly find unchanged together share one row for `polled_at` and `checked_at`;
+    /// None: the target has its own.
     #[serde(skip)]
     pub(crate) round: Option<i64>,
-    /// The last successful poll. Has its own column, as `checked_at` does, so that an idle poll writes no document.
+    /// The last successful poll. Has its own column, as `checked_at` does, so that an idle poll writes no
+    /// document.
     #[serde(skip)]
     pub(crate) polled_at: Option<Timestamp>,
     /// The last poll, successful or not.
@@ -63,7 +64,7 @@ pub(crate) struct PollState {
     /// The result of the last successful poll, or of its deployment.
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) status: Option<Status>,
-    /// Why, and when that can end, where that can be known.
+    /// The reason of that status, and when it can end, if known.
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) reason: Option<String>,
     #[serde(deserialize_with = "Option::deserialize")]
@@ -82,7 +83,8 @@ pub(crate) struct PollState {
     pub(crate) given_platforms: Option<GivenPlatforms>,
 }
 
-/// The platform digests behind a deployed digest: other platforms of the index may change without a deployment.
+/// The platform digests behind a deployed digest: other platforms of the index may change without a
+/// deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GivenPlatforms {

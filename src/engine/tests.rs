@@ -371,7 +371,7 @@ fn deleted_high_water_deploys_nothing_older() {
     let decision = stage.poll(&versions(&["v1.0.0"]));
     assert_eq!((decision.status, decision.deploy), (Status::Older, None));
     assert_eq!(stage.high_water(), Some(tag("v2.0.0")));
-    // What is newer than what is left, and not than what was there, stays undeployed.
+    // A tag newer than the remaining ones, but older than high-water, is not deployed.
     assert_eq!(stage.poll(&versions(&["v1.5.0"])).status, Status::Older);
     assert_eq!(stage.deploys(&versions(&["v1.5.0", "v2.0.1"])), Some("v2.0.1".to_owned()));
 }

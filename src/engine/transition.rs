@@ -1,5 +1,5 @@
-//! Applies an event to a target: its new state, its deployments, and whether to notify. The only place that ends a
-//! deployment. Pure.
+//! Applies an event to a target: its new state, its deployments, and whether to notify. The only place that
+//! ends a deployment. Pure.
 
 mod manual;
 mod mark;
@@ -89,7 +89,8 @@ pub(crate) enum TargetEvent<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Change {
     pub(crate) state: PollState,
-    /// The changed deployments, in the order in which to save them: the one that the event is about, then its successor.
+    /// The changed deployments, in the order in which to save them: the one that the event is about, then its
+    /// successor.
     pub(crate) rows: Vec<DeploymentRow>,
     /// The deployment of whose end receivers are notified.
     pub(crate) notify: Option<Deployment>,
@@ -251,16 +252,16 @@ pub(crate) fn transition(
     Some(change)
 }
 
-/// Whether the deployment is still the current one: during a check, another run can plan a newer one, and a person
-/// can mark this tag or another one.
+/// Whether the deployment is still the current one: during a check, another run can plan a newer one, and a
+/// person can mark this tag or another one.
 pub(crate) fn is_current(state: Option<&PollState>, open: &OpenDeployments, deployment: &Deployment) -> bool {
     let next = open.pending.as_ref().or(open.running.as_ref());
     let marked = state.and_then(|state| state.marked.as_ref());
     next.is_some_and(|next| next.id == deployment.id) && marked.is_none_or(|marked| *marked == deployment.tag)
 }
 
-/// High-water without a superseded deployment. That deployment never succeeded, so the high-water before it counts
-/// again.
+/// High-water without a superseded deployment. That deployment never succeeded, so the high-water before it
+/// counts again.
 pub(super) fn high_water_without(
     superseded: &Deployment,
     high_water: Option<ListedTag>,

@@ -26,8 +26,8 @@ pub(crate) fn unchanged(
     Some(Decision::new(status, reason, next))
 }
 
-/// The listing as far as the state remembers it: high-water and newer candidates. None if that is not enough for a
-/// decision.
+/// The listing as far as the state remembers it: high-water and newer candidates. None if that is not enough
+/// for a decision.
 pub(crate) fn remembered(target: &Target, state: &PollState) -> Option<Listing> {
     let high_water = state.high_water.iter().cloned();
     let candidates = state.candidates.iter().filter(|seen| seen.digest.is_none());

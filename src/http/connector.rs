@@ -189,7 +189,8 @@ impl Transport for EndingTransport {
         Ok(self.when_ready(PollFlags::IN, timeout.for_read(), read)? > 0)
     }
 
-    /// Whether the connection can be reused: between two requests there must be nothing to read, not even the end.
+    /// Whether the connection can be reused: between two requests there must be nothing to read, not even the
+    /// end.
     fn is_open(&mut self) -> bool {
         matches!(self.stream.peek(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }

@@ -33,7 +33,8 @@ pub(crate) struct HttpResponse {
     pub(crate) body: Vec<u8>,
     /// Whether the body was longer.
     pub(crate) cut: bool,
-    /// Whether it must not be shown, because a credential of a later step could not be found in it and masked.
+    /// Whether it must not be shown, because a credential of a later step could not be found in it and
+    /// masked.
     pub(crate) withheld: bool,
 }
 
@@ -83,8 +84,8 @@ impl fmt::Display for NoAnswer {
 
 /// Sends the request and reads the response. A redirect is a response.
 ///
-/// Before the request is sent, the cutoff ends it at once. Afterwards, tagship waits for the response for the grace period,
-/// because the request may already have taken effect.
+/// Before the request is sent, the cutoff ends it at once. Afterwards, tagship waits for the response for the
+/// grace period, because the request may already have taken effect.
 pub(crate) fn exchange(
     url: &Url,
     request: Request<Option<Vec<u8>>>,
@@ -159,8 +160,8 @@ fn no_answer(error: &ureq::Error, by_proxy: &str, timeout: Duration, connecting:
     }
 }
 
-/// A new agent for each request, so that none is sent on a connection that the server may be closing. The cutoff is lifted
-/// once there is a connection.
+/// A new agent for each request, so that none is sent on a connection that the server may be closing. The
+/// cutoff is lifted once there is a connection.
 fn agent(url: &Url, timeout: Duration, connecting: &Cutoff) -> Result<(Agent, Route), NoAnswer> {
     let config = Agent::config_builder()
         .http_status_as_error(false)

@@ -1,5 +1,5 @@
-//! `no_proxy`: which hosts are reached without a proxy. Reads everything that curl reads, and other common forms:
-//! `*.example.com`, `host:port`, `*` in a list.
+//! `no_proxy`: which hosts are reached without a proxy. Reads everything that curl reads, and other common
+//! forms: `*.example.com`, `host:port`, `*` in a list.
 
 use std::net::IpAddr;
 

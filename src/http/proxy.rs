@@ -6,8 +6,8 @@ use url::{Host, Url};
 
 use super::no_proxy::NoProxy;
 
-/// A proxy: `http`, `https` (TLS to the proxy itself) or a SOCKS scheme. All requests use CONNECT, so that the proxy never
-/// sees a token.
+/// A proxy: `http`, `https` (TLS to the proxy itself) or a SOCKS scheme. All requests use CONNECT, so that
+/// the proxy never sees a token.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Proxy {
     proxy: ureq::Proxy,
@@ -31,8 +31,8 @@ struct Named {
 }
 
 impl Proxy {
-    /// Reads `http://user:password@proxy.example.com:3128`. As in curl, the default scheme is http, and the default port is
-    /// 1080, or 443 for https.
+    /// Reads `http://user:password@proxy.example.com:3128`. As in curl, the default scheme is http, and the
+    /// default port is 1080, or 443 for https.
     ///
     /// # Errors
     /// What is wrong with it. Does not contain the text, which may include a password.

@@ -14,8 +14,8 @@ use ureq::unversioned::transport::time::Duration;
 
 use crate::stop::{CutShort, Cutoff, TICK};
 
-/// Like ureq's resolver, with three differences: a failure to start a thread is an error and not a panic, an address needs
-/// no thread, and the wait ends when the run ends.
+/// Like ureq's resolver, with three differences: a failure to start a thread is an error and not a panic, an
+/// address needs no thread, and the wait ends when the run ends.
 #[derive(Debug)]
 pub(super) struct Resolver(pub(super) Cutoff);
 
@@ -82,7 +82,7 @@ fn named(host: &str, error: Error) -> Error {
 }
 
 fn without_thread(error: &io::Error) -> io::Error {
-    let advice = "no thread can be started to resolve the host name; look at the limits of this user's processes and \
+    let advice = "could not start a thread to resolve the host name; look at the limits of this user's processes and \
                   memory (ulimit -u, ulimit -v, TasksMax)";
     io::Error::new(error.kind(), format!("{advice}: {error}"))
 }

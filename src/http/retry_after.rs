@@ -9,7 +9,8 @@ use ureq::http::{HeaderMap, header};
 /// A longer `Retry-After` is shortened to this.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
-/// `Retry-After`: seconds, or a date. A date is compared with the server's clock, or with `now` if the response has none.
+/// `Retry-After`: seconds, or a date. A date is compared with the server's clock, or with `now` if the
+/// response has none.
 pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = match value.parse::<f64>() {

@@ -1,5 +1,6 @@
-//! TLS over a connection. ureq's own does not trust a certificate that is an authority and a server certificate at once.
-//! `openssl req -x509` makes such certificates by default, and curl accepts them with `--cacert`.
+//! TLS over a connection. ureq's own does not trust a certificate that is an authority and a server
+//! certificate at once. `openssl req -x509` makes such certificates by default, and curl accepts them with
+//! `--cacert`.
 
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;

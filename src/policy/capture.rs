@@ -6,8 +6,8 @@ use super::numeric::Sequence;
 
 /// The text of such a capture. Two numbers compare as numbers, two texts by bytes.
 ///
-/// For a total order, every text that begins with a digit or a greater byte is greater than every number. By bytes alone,
-/// `9`, `10` and `1a` would each be lower than the next.
+/// For a total order, every text that begins with a digit or a greater byte is greater than every number. By
+/// bytes alone, `9`, `10` and `1a` would each be lower than the next.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Capture {
     /// Empty, or text that begins with `-` or `.`, which sort before digits.

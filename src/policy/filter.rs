@@ -11,8 +11,8 @@ use super::{InvalidRule, Verdict};
 /// The globs and the regex of a rule, compiled.
 #[derive(Debug)]
 pub(super) struct Filter {
-    /// The glob that removes most from the tag comes first. So if several match, the sort key does not depend on the
-    /// order in which they are written.
+    /// The glob that removes most from the tag comes first. So if several match, the sort key does not depend
+    /// on the order in which they are written.
     tags: Vec<Glob>,
     exclude: Vec<Glob>,
     regex: Option<Anchored>,
@@ -40,7 +40,8 @@ struct Anchored {
 /// The parts of a tag that are compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SortText<'t> {
-    /// The regex's first capture; without one, the tag without the literal prefix and suffix of the matching glob.
+    /// The regex's first capture; without one, the tag without the literal prefix and suffix of the matching
+    /// glob.
     pub(super) first: &'t str,
     /// The other captures; empty for one that did not take part in the match.
     pub(super) further: Vec<&'t str>,
@@ -145,8 +146,8 @@ impl Glob {
             (Some(first), Some(last)) => {
                 (prefix_taken_off(&text[..first]), suffix_taken_off(&text[last + 1..]))
             }
-            // Without a wildcard the glob is one tag, and that tag is its own sort key: the key of `stable` must
-            // not become empty.
+            // Without a wildcard the glob is one tag, and that tag is its own sort key: the key of `stable`
+            // must not become empty.
             _ => (0, 0),
         };
         Ok(Glob { pattern, text, before, after })
@@ -157,8 +158,8 @@ impl Glob {
         (Reverse(self.before + self.after), Reverse(self.before), &self.text)
     }
 
-    /// Whether this glob matches every tag that the other one matches. Tries the shortest and the longest such tag, with
-    /// characters that only a wildcard can match.
+    /// Whether this glob matches every tag that the other one matches. Tries the shortest and the longest
+    /// such tag, with characters that only a wildcard can match.
     fn covers(&self, other: &Glob) -> bool {
         let any = other.text.replace('?', "\0");
         [String::new(), "\0".repeat(128)].iter().all(|run| self.pattern.matches(&any.replace('*', run)))
@@ -226,8 +227,8 @@ fn meant(key: &str, text: &str) -> String {
 /// The prefix of tags under which tools store the signatures, attestations and SBOMs of an image.
 const ARTIFACT: &str = "sha256-";
 
-/// `sha256-` and 64 hexadecimal digits, with or without `.sig`, `.att`, `.sbom`. Cosign and the distribution specification
-/// use these names for artifacts of the image with that digest.
+/// `sha256-` and 64 hexadecimal digits, with or without `.sig`, `.att`, `.sbom`. Cosign and the distribution
+/// specification use these names for artifacts of the image with that digest.
 pub(super) fn is_artifact(tag: &str) -> bool {
     let Some((hex, kind)) = tag.strip_prefix(ARTIFACT).and_then(|rest| rest.split_at_checked(64)) else {
         return false;
@@ -235,13 +236,14 @@ pub(super) fn is_artifact(tag: &str) -> bool {
     hex.bytes().all(|byte| byte.is_ascii_hexdigit()) && matches!(kind, "" | ".sig" | ".att" | ".sbom")
 }
 
-/// How much of a literal prefix does not belong to the sort key: everything before its first digit (`v1.` keeps `1.`).
+/// How much of a literal prefix does not belong to the sort key: everything before its first digit (`v1.`
+/// keeps `1.`).
 fn prefix_taken_off(prefix: &str) -> usize {
     prefix.find(|c: char| c.is_ascii_digit()).unwrap_or(prefix.len())
 }
 
-/// How much of a literal suffix does not belong to the sort key: everything from its first letter, and the `-` or `_`
-/// before that (`-alpine` is removed; `.0` stays).
+/// How much of a literal suffix does not belong to the sort key: everything from its first letter, and the
+/// `-` or `_` before that (`-alpine` is removed; `.0` stays).
 fn suffix_taken_off(suffix: &str) -> usize {
     let kept = suffix.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(suffix.len());
     let kept = if kept < suffix.len() { suffix[..kept].trim_end_matches(['-', '_']).len() } else { kept };

@@ -10,8 +10,8 @@ use super::suggestion::{Suggestion, shape};
 use super::{Candidate, Order, Policy, numeric, semver};
 use crate::reference::{ListedTag, Tag};
 
-/// One line for each probable mistake in a policy, with what to write instead. `sample`: some tags of its repository; if
-/// empty, only the rule itself is checked.
+/// One line for each probable mistake in a policy, with what to write instead. `sample`: some tags of its
+/// repository; if empty, only the rule itself is checked.
 pub(crate) fn lints<'t>(policy: &Policy, sample: &'t [Tag]) -> Vec<String> {
     let mut lints: Vec<_> = policy
         .filter
@@ -145,7 +145,7 @@ fn one_version(policy: &Policy, sample: &[Tag]) -> Option<String> {
         pair[0].key == pair[1].key && one(&pair[0]) != one(&pair[1])
     })?;
     Some(format!(
-        "semver takes {} and {} for one version, because Helm writes build metadata behind a _: \
+        "semver takes {} and {} for one version, because Helm writes build metadata after a _: \
          exclude = [\"*_*\"] keeps such tags out",
         pair[0].listed.tag, pair[1].listed.tag
     ))

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 
 use crate::reference::ListedTag;
 
-/// When a tag was pushed. A missing time sorts lowest, so that such a tag is never newer than one with a known time.
+/// When a tag was pushed. A missing time sorts lowest, so that such a tag is never newer than one with a
+/// known time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Push {
     at: Option<Timestamp>,

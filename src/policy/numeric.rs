@@ -4,8 +4,8 @@ use std::fmt;
 
 /// Integers compared one after another; a sequence is greater than its own prefix.
 ///
-/// Stored as one byte string that compares like the numbers: for each integer its number of digits (without leading
-/// zeros), then the digits. So 100,000 keys cost one allocation each, and no arithmetic.
+/// Stored as one byte string that compares like the numbers: for each integer its number of digits (without
+/// leading zeros), then the digits. So 100,000 keys cost one allocation each, and no arithmetic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Sequence(Vec<u8>);
 

@@ -1,8 +1,8 @@
 //! Proposes rules for an image, from its tags.
 //!
-//! A tag has a head (`dev-`, `v`, `release-v`: words, and the letters before the first digit) and a rest. The tags of one
-//! head are versions, numbers (or dates), or have no order of their own, and become one stage. Tags without a rest
-//! (`latest`) move, and are skipped.
+//! A tag has a head (`dev-`, `v`, `release-v`: words, and the letters before the first digit) and a rest. The
+//! tags of one head are versions, numbers (or dates), or have no order of their own, and become one stage.
+//! Tags without a rest (`latest`) move, and are skipped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

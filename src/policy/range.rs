@@ -1,9 +1,9 @@
 //! `range`: comparators as the crate `semver` reads them, applied to prereleases too.
 //!
-//! The crate's `VersionReq::matches` matches a prerelease only if a comparator names one of the same MAJOR.MINOR.PATCH,
-//! so `>=1.2, <3` would contain none. Here precedence alone decides for `<`, `<=`, `>` and `>=`: `3.0.0-rc.1` comes
-//! before `3.0.0`, so it is in `<3`. `^`, `~`, `=` and `1.*` name a series, which begins with its first release:
-//! `2.0.0-rc.1` is not in `^1.2`, and `1.2.0-rc.1` is not in `~1.2`.
+//! The crate's `VersionReq::matches` matches a prerelease only if a comparator names one of the same
+//! MAJOR.MINOR.PATCH, so `>=1.2, <3` would contain none. Here precedence alone decides for `<`, `<=`, `>` and
+//! `>=`: `3.0.0-rc.1` comes before `3.0.0`, so it is in `<3`. `^`, `~`, `=` and `1.*` name a series, which
+//! begins with its first release: `2.0.0-rc.1` is not in `^1.2`, and `1.2.0-rc.1` is not in `~1.2`.
 
 use std::fmt;
 

@@ -113,9 +113,9 @@ impl Policy {
         selection
     }
 
-    /// For tags read by push time from the newest down: whether no later one can be newer than the best candidate so far.
-    /// Rows of one second come in any order, so the scan must be past that second. Always false without a candidate, and
-    /// with an order other than newest.
+    /// For tags read by push time from the newest down: whether no later one can be newer than the best
+    /// candidate so far. Rows of one second come in any order, so the scan must be past that second. Always
+    /// false without a candidate, and with an order other than newest.
     fn is_settled(&self, oldest_seen: Timestamp, best: Option<&Candidate>) -> bool {
         self.order() == Order::Newest
             && best
@@ -124,12 +124,13 @@ impl Policy {
     }
 }
 
-/// The best candidates so far. Rows collect in a buffer; when it is full, it is cut to the best ones, and later rows
-/// that are worse than all of those are skipped.
+/// The best candidates so far. Rows collect in a buffer; when it is full, it is cut to the best ones, and
+/// later rows that are worse than all of those are skipped.
 #[derive(Default)]
 struct Leaders<'l> {
     rows: Vec<(SortKey, &'l ListedTag)>,
-    /// Whether the first `CANDIDATES_KEPT` rows are sorted, without duplicate tags. Then the last of them is the bar.
+    /// Whether the first `CANDIDATES_KEPT` rows are sorted, without duplicate tags. Then the last of them is
+    /// the bar.
     full: bool,
 }
 
@@ -164,16 +165,16 @@ impl<'l> Leaders<'l> {
     }
 }
 
-/// The order of the selection: by key, then by the tag's bytes. The rest orders two rows of one tag, so that the order of
-/// the listing never matters.
+/// The order of the selection: by key, then by the tag's bytes. The rest orders two rows of one tag, so that
+/// the order of the listing never matters.
 fn choice<'r>(
     (key, listed): &'r (SortKey, &ListedTag),
 ) -> (&'r SortKey, &'r Tag, Option<Timestamp>, Option<i64>, Option<&'r Digest>) {
     (key, &listed.tag, listed.pushed_at, listed.sequence, listed.digest.as_ref())
 }
 
-/// A scan of tags by push time, from the newest down, that says when more tags cannot change the selection. Only for
-/// order newest: with any other order it never settles.
+/// A scan of tags by push time, from the newest down, that says when more tags cannot change the selection.
+/// Only for order newest: with any other order it never settles.
 #[derive(Debug)]
 pub(crate) struct PageScan<'p> {
     policy: &'p Policy,
@@ -184,8 +185,8 @@ pub(crate) struct PageScan<'p> {
 }
 
 impl<'p> PageScan<'p> {
-    /// `back_to`: every candidate pushed then or later is needed, not just the newest (the push time of the high-water tag,
-    /// for when a gate blocks the newest). `wanted`: tags that the scan must reach.
+    /// `back_to`: every candidate pushed then or later is needed, not just the newest (the push time of the
+    /// high-water tag, for when a gate blocks the newest). `wanted`: tags that the scan must reach.
     pub(crate) fn new(policy: &'p Policy, back_to: Option<Timestamp>, wanted: HashSet<Tag>) -> PageScan<'p> {
         PageScan { policy, back_to, wanted, best: None, settled: false }
     }

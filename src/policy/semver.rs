@@ -24,8 +24,8 @@ impl fmt::Display for Bump {
 }
 
 impl Version {
-    /// `1.2.3`, `v1.2.3-rc.1`, `V1.2.3+build`. Versions are not coerced: None for `1.2`, `2025.08.05` (a leading zero) and
-    /// `17-alpine`, and for a number above 2^64 - 1 (the numeric order can compare it).
+    /// `1.2.3`, `v1.2.3-rc.1`, `V1.2.3+build`. Versions are not coerced: None for `1.2`, `2025.08.05` (a
+    /// leading zero) and `17-alpine`, and for a number above 2^64 - 1 (the numeric order can compare it).
     ///
     /// A tag cannot contain `+`: Helm writes the build metadata of a chart after a `_`.
     pub(super) fn parse(text: &str) -> Option<Version> {

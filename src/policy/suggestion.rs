@@ -32,8 +32,8 @@ pub(super) struct Suggestion {
 }
 
 impl Suggestion {
-    /// For tags that differ only in their numbers. `others`: more tags of the repository; plain versions among them match,
-    /// too. None: no number comes after letters.
+    /// For tags that differ only in their numbers. `others`: more tags of the repository; plain versions
+    /// among them match, too. None: no number comes after letters.
     pub(super) fn of(alike: &[&str], others: &[&str]) -> Option<Suggestion> {
         let first = Runs::of(alike.first()?);
         let all: Vec<Runs<'_>> = alike.iter().map(|tag| Runs::of(tag)).collect();
@@ -102,7 +102,8 @@ impl Suggestion {
         matches!((candidate(lower), candidate(higher)), (Some(lower), Some(higher)) if higher.is_newer_than(&lower))
     }
 
-    /// `order = "semver" and regex = '…'`, as the configuration writes it, without keys that the rule already has.
+    /// `order = "semver" and regex = '…'`, as the configuration writes it, without keys that the rule already
+    /// has.
     pub(super) fn for_rule(&self, policy: &Policy) -> String {
         let mut keys = Vec::new();
         if policy.order != self.order {

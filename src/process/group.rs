@@ -1,5 +1,5 @@
-//! Runs a command as a process group: reads its output, and ends it with everything it started. Every command of a
-//! configuration (steps, probes, secrets, credential helpers, notifications) is started and ended here.
+//! Runs a command as a process group: reads its output, and ends it with everything it started. Every command
+//! of a configuration (steps, probes, secrets, credential helpers, notifications) is started and ended here.
 #![allow(clippy::disallowed_types, reason = "it starts processes")]
 
 use std::io::{self, PipeReader, Read};
@@ -30,8 +30,8 @@ pub(crate) enum Ending {
     ByItself(ExitStatus),
     /// Stopped at its timeout.
     TimedOut,
-    /// Stopped because the run ended. Also a failure at that moment, because a service manager signals all processes of a run
-    /// at once.
+    /// Stopped because the run ended. Also a failure at that moment, because a service manager signals all
+    /// processes of a run at once.
     Interrupted,
 }
 
@@ -108,7 +108,8 @@ impl Group {
         }
         let id = uuid::Uuid::now_v7().to_string();
         let leader = command.env(COMMAND_ID, &id).stdout(writer).process_group(0).spawn()?;
-        // `command` keeps the pipes' write ends and the standard input open. Close them, so that the child's are the last.
+        // `command` keeps the pipes' write ends and the standard input open. Close them, so that the child's
+        // are the last.
         drop(command);
         let processes = Processes { group: Pid::from_child(&leader), variable: format!("{COMMAND_ID}={id}") };
         Ok(Group { leader, pipes, processes })
@@ -121,12 +122,13 @@ impl Group {
 
     /// BlockedBy until the command ends, or ends it at the timeout or once the run `is_over`.
     ///
-    /// If the command ends by itself, tagship waits `patience.linger` for the output of its descendants, and does not stop
-    /// them: the command may start a daemon on purpose. If tagship ends the command, it ends the whole group and all
-    /// processes that left it.
+    /// If the command ends by itself, tagship waits `patience.linger` for the output of its descendants, and
+    /// does not stop them: the command may start a daemon on purpose. If tagship ends the command, it ends
+    /// the whole group and all processes that left it.
     ///
     /// # Errors
-    /// The exit status cannot be read, KILL does not end the command, or no thread can be started (then it is killed).
+    /// The exit status cannot be read, KILL does not end the command, or no thread can be started (then it is
+    /// killed).
     pub(crate) fn wait(
         mut self,
         timeout: Duration,
@@ -207,8 +209,8 @@ impl Group {
     }
 }
 
-/// One thread reads each pipe, and one waits for the command. None is joined, because a descendant can keep a pipe open
-/// forever.
+/// One thread reads each pipe, and one waits for the command. None is joined, because a descendant can keep a
+/// pipe open forever.
 ///
 /// # Errors
 /// One of them cannot be started.
@@ -237,7 +239,8 @@ fn watch(id: Pid, pipes: Vec<(Stream, PipeReader)>) -> io::Result<Receiver<Event
     Ok(events)
 }
 
-/// Sends what it reads, until the end or until the receiver is gone. Keeps no copy, because it may be a secret.
+/// Sends what it reads, until the end or until the receiver is gone. Keeps no copy, because it may be a
+/// secret.
 fn read(stream: Stream, pipe: &mut PipeReader, sender: &SyncSender<Event>) {
     loop {
         let mut buffer = vec![0; 8 * 1024];

@@ -1,5 +1,5 @@
-//! Standard output and standard error: with secrets masked, control characters from outside escaped, and no panic if the
-//! reader is gone.
+//! Standard output and standard error: with secrets masked, control characters from outside escaped, and no
+//! panic if the reader is gone.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where tagship prints")]
 
 use std::borrow::Cow;
@@ -54,7 +54,8 @@ impl Console {
         Console { secrets: Some(secrets), ..self.clone() }
     }
 
-    /// A line for people on standard output: its commands can be typed as shown, and on a terminal its times are local.
+    /// A line for people on standard output: its commands can be typed as shown, and on a terminal its times
+    /// are local.
     pub(crate) fn line(&self, text: &str) {
         self.data(&self.for_people(text));
     }
@@ -128,8 +129,8 @@ pub(super) fn paint(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Escapes control characters and direction marks in text from servers and deployments, so that it cannot control a
-/// terminal or imitate another line. Line feeds and tabs stay.
+/// Escapes control characters and direction marks in text from servers and deployments, so that it cannot
+/// control a terminal or imitate another line. Line feeds and tabs stay.
 pub(crate) fn escape_control(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

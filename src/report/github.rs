@@ -1,9 +1,9 @@
-//! `github`: annotations in the log of a workflow run, its outputs and its summary. For GitHub Actions, and for Gitea and
-//! Forgejo, which use the same format.
+//! `github`: annotations in the log of a workflow run, its outputs and its summary. For GitHub Actions, and
+//! for Gitea and Forgejo, which use the same format.
 //!
-//! A runner executes commands in the output, so no text from outside may start one. Text in annotations is escaped as
-//! documented for workflow commands. The output of deployments is enclosed in `::stop-commands::` and a token that was
-//! made after it was printed.
+//! A runner executes commands in the output, so no text from outside may start one. Text in annotations is
+//! escaped as documented for workflow commands. The output of deployments is enclosed in `::stop-commands::`
+//! and a token that was made after it was printed.
 
 use std::path::{Path, PathBuf};
 
@@ -88,7 +88,8 @@ impl GitHub {
         self.console.data(&format!("::{level} title={title}::{text}"));
     }
 
-    /// Printed to standard output like everything else: on a separate stream it could end up between the fences.
+    /// Printed to standard output like everything else: on a separate stream it could end up between the
+    /// fences.
     fn warning(&self, text: &str) {
         self.annotate("warning", "tagship", &on_one_line(text));
     }
@@ -168,7 +169,8 @@ fn without_command(line: &str) -> String {
     line.replace("##[", "## [")
 }
 
-/// A Markdown table cell without markup: a code span, in which backticks and bars are replaced by similar characters.
+/// A Markdown table cell without markup: a code span, in which backticks and bars are replaced by similar
+/// characters.
 fn code(text: &str) -> String {
     let text = on_one_line(text).replace('`', "'").replace('|', "¦");
     if text.is_empty() { text } else { format!("`{text}`") }

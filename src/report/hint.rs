@@ -57,8 +57,8 @@ pub(super) fn in_zone<'a>(text: &'a str, zone: &TimeZone) -> Cow<'a, str> {
     })
 }
 
-/// Splits a reason into the fact and the hint after it: `FACT; to deploy it: tagship deploy shop/dev` gives the fact and
-/// `to deploy it: tagship deploy TARGET`, which is the same for every target.
+/// Splits a reason into the fact and the hint after it: `FACT; to deploy it: tagship deploy shop/dev` gives
+/// the fact and `to deploy it: tagship deploy TARGET`, which is the same for every target.
 pub(super) fn split<'a>(reason: &'a str, target: &TargetId) -> (&'a str, Option<String>) {
     let hint = reason.rfind("; to ").map(|at| (&reason[..at], &reason[at + 2..]));
     match hint.filter(|(_, hint)| hint.contains(": tagship ") && hint.ends_with(&format!(" {target}"))) {

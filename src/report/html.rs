@@ -1,5 +1,5 @@
-//! `status --format html`: a self-contained page for a wall screen, a phone, paper and a screen reader. It runs no scripts
-//! and fetches only itself; its content security policy forbids anything else.
+//! `status --format html`: a self-contained page for a wall screen, a phone, paper and a screen reader. It
+//! runs no scripts and fetches only itself; its content security policy forbids anything else.
 
 mod failure;
 mod matrix;

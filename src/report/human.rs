@@ -25,7 +25,8 @@ const DISCOVERED: &str = "discovered";
 /// With less room beside the columns, text goes below them.
 const NARROWEST: usize = 40;
 
-/// `poll --format human`. Prints at the end of the run, in the order of the configuration, with failures last.
+/// `poll --format human`. Prints at the end of the run, in the order of the configuration, with failures
+/// last.
 pub(crate) struct Human {
     console: Console,
     detail: Detail,
@@ -308,8 +309,8 @@ pub(super) fn describe(report: &TargetReport) -> String {
     }
 }
 
-/// The same text as fact and hint. In the hint, TARGET stands for the target's name, so that hints of several targets are
-/// equal.
+/// The same text as fact and hint. In the hint, TARGET stands for the target's name, so that hints of several
+/// targets are equal.
 fn fact_and_hint(report: &TargetReport) -> (String, Option<String>) {
     let latest = or_dash(report.latest_tag.as_ref());
     let change = || match report.previous_tag.as_ref().filter(|previous| previous.as_str() != latest) {

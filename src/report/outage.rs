@@ -33,8 +33,8 @@ pub(crate) fn is_sent(message: &str) -> bool {
     !message.contains(": not asked: ")
 }
 
-/// The cause of an error: `GET https://git.example.com/v2/: 503 Service Unavailable: …` gives `503 Service Unavailable`.
-/// So does the error of a request that was skipped because of it.
+/// The cause of an error: `GET https://git.example.com/v2/: 503 Service Unavailable: …` gives `503 Service
+/// Unavailable`. So does the error of a request that was skipped because of it.
 fn cause(message: &str) -> &str {
     let after_request = |message: &'_ str| {
         let url = message.split(' ').nth(1).filter(|word| word.contains("://") && word.ends_with(':'))?;

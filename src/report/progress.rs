@@ -1,5 +1,5 @@
-//! Progress of long operations: on a terminal's standard error, one line for the registries and one for each deployment,
-//! removed when they are finished.
+//! Progress of long operations: on a terminal's standard error, one line for the registries and one for each
+//! deployment, removed when they are finished.
 #![allow(clippy::disallowed_methods, reason = "progress shows elapsed time")]
 
 use std::time::{Duration, Instant};

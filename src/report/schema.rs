@@ -30,16 +30,16 @@ pub(crate) fn schema(document: Document) -> Value {
                 generator.subschema_for::<TargetJson>(),
                 generator.subschema_for::<HeadJson>(),
             ];
-            let description = "What tagship poll prints: with --format json a run; with --format jsonl \
-                a target a line, and the summary as the last line.";
+            let description = "The output of tagship poll: with --format json, a run; with --format jsonl, \
+                one line for each target, then a line with the summary.";
             one_of(generator, "tagship poll", description, &any)
         }
         Document::Status => generator.into_root_schema_for::<StatusJson>().to_value(),
         Document::Tags => generator.into_root_schema_for::<TagsJson<'_>>().to_value(),
         Document::History => {
             let any = [generator.subschema_for::<HistoryJson>(), generator.subschema_for::<RanJson>()];
-            let description = "What tagship history --format json prints: the deployments; \
-                with --at what each target ran.";
+            let description = "The output of tagship history --format json: the deployments; \
+                with --at, what each target ran.";
             one_of(generator, "tagship history", description, &any)
         }
     }

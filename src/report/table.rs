@@ -1,4 +1,5 @@
-//! Aligned columns. On a terminal narrower than the table, the widest columns wrap; in a pipe, lines do not wrap.
+//! Aligned columns. On a terminal narrower than the table, the widest columns wrap; in a pipe, lines do not
+//! wrap.
 
 use anstyle::Style;
 use tabled::builder::Builder;

@@ -2,8 +2,8 @@
 
 use unicode_width::UnicodeWidthStr as _;
 
-/// Wraps a text at `first` columns for the first line (0 leaves it empty) and `others` for the following ones. A longer
-/// word stays whole, so that it can be copied.
+/// Wraps a text at `first` columns for the first line (0 leaves it empty) and `others` for the following
+/// ones. A longer word stays whole, so that it can be copied.
 pub(super) fn wrap(text: &str, first: usize, others: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut room = first;

@@ -279,7 +279,7 @@ impl Delivery<'_> {
         let deployment =
             &Deployment { state: DeploymentState::Running, attempts: number, ..deployment.clone() };
         let started = Instant::now();
-        let handover = DeployRequest {
+        let request = DeployRequest {
             target: recorded.target,
             tag: &deployment.tag,
             digest: deployment.digest.as_ref(),
@@ -300,10 +300,10 @@ impl Delivery<'_> {
             on_step: &on_step,
             on_output: self.shows_output.then_some(&on_output),
         };
-        let mut outcome = deploy::deploy(&handover, &run.secrets, lock.file(), run.stop, watch);
+        let mut outcome = deploy::deploy(&request, &run.secrets, lock.file(), run.stop, watch);
         if outcome.result.is_ok() && recorded.target.running.is_some() {
             let _ = self.sender.send(gets(Phase::Verifying));
-            outcome.result = deploy::verify(&handover, &run.secrets, run.stop);
+            outcome.result = deploy::verify(&request, &run.secrets, run.stop);
         }
         let duration = started.elapsed();
         Ok(self.conclude(recorded, deployment, duration, outcome))

@@ -1,5 +1,5 @@
-//! A crontab line. cron runs commands with PATH `/usr/bin:/bin`, without a session and without the user's variables, and
-//! mails all output.
+//! A crontab line. cron runs commands with PATH `/usr/bin:/bin`, without a session and without the user's
+//! variables, and mails all output.
 
 use super::quote::shell_line;
 use super::rhythm::Rhythm;

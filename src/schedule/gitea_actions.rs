@@ -1,5 +1,5 @@
-//! A workflow for Gitea or Forgejo Actions (also valid on GitHub) that polls on a schedule, or only its steps, for an
-//! existing job.
+//! A workflow for Gitea or Forgejo Actions (also valid on GitHub) that polls on a schedule, or only its
+//! steps, for an existing job.
 
 use std::fmt::Write as _;
 
@@ -23,8 +23,8 @@ enum Place<'j> {
     Credential(&'j str),
 }
 
-/// The workflow, for `.gitea/workflows/tagship.yaml`. `root`: the local folder that is the repository's root. `seed`: differs
-/// between repositories, so that they do not all poll at once.
+/// The workflow, for `.gitea/workflows/tagship.yaml`. `root`: the local folder that is the repository's root.
+/// `seed`: differs between repositories, so that they do not all poll at once.
 pub(crate) fn workflow(job: &Job, root: &str, seed: &str) -> String {
     let rhythm = Rhythm::new(job.interval, seed);
     let mut text = format!(
@@ -135,9 +135,9 @@ fn keep(job: &Job, name: &str, action: &str) -> String {
     }
     let (note, when, more) = if action == "restore" {
         (
-            "# Each run keeps the state under a key of its own and fetches the newest. A cache can be lost:\n\
-             # then the next run says that it created the state file, and takes what it finds for its\n\
-             # baseline. Where that will not do: running = … on every stage, and state = \"none\".\n",
+            "# Each run saves the state under its own key and restores the newest. A cache can be lost: then the\n\
+             # next run reports that it created the state file, and takes the tags that it finds as its\n\
+             # baseline. To avoid that, set running = … in every stage, and state = \"none\".\n",
             "",
             "    restore-keys: tagship-state-\n",
         )

@@ -1,6 +1,7 @@
 //! A CronJob with its configuration and its state, or several that share the targets.
 //!
-//! The configuration has the same folder in the pod as here, so that every path in it, relative or absolute, stays valid.
+//! The configuration has the same folder in the pod as here, so that every path in it, relative or absolute,
+//! stays valid.
 
 mod volume;
 
@@ -73,8 +74,8 @@ pub(crate) fn manifests(job: &Job, cluster: &Cluster) -> Result<String, String> 
     let writable = [STATE_FOLDER, CREDENTIALS_FOLDER, "/tmp"];
     if let Some(mounted) = writable.into_iter().find(|mounted| is_within(mounted, job.folder())) {
         return Err(format!(
-            "the configuration's folder {} cannot be mounted in a pod, which has {mounted} for itself; \
-             move the configuration into a folder of its own, such as /etc/tagship",
+            "the configuration's folder {} cannot be mounted in a pod, which uses {mounted} itself; \
+             move the configuration to its own folder, such as /etc/tagship",
             job.folder()
         ));
     }
@@ -198,7 +199,8 @@ fn has_metrics_beside_config(job: &Job) -> bool {
     job.metrics_file.as_deref().is_some_and(|file| is_within(folder_of(file), job.folder()))
 }
 
-/// A program's path relative to the configuration's folder, if it is in there. In the pod, that folder hides the image's.
+/// A program's path relative to the configuration's folder, if it is in there. In the pod, that folder hides
+/// the image's.
 fn below_config(job: &Job, command: &str) -> Option<String> {
     let path = match command {
         absolute if absolute.starts_with('/') => plain(absolute),

@@ -63,14 +63,15 @@ pub(super) fn yaml_block(text: &str, indent: usize) -> String {
     block
 }
 
-/// Whether YAML accepts the character unescaped. (It accepts line separators and the byte order mark, but loses them.)
+/// Whether YAML accepts the character unescaped. (It accepts line separators and the byte order mark, but
+/// loses them.)
 fn is_printable(character: char) -> bool {
     !character.is_control()
         && !matches!(character, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
 
-/// A word of `ExecStart=` and of lists of paths, where `%` starts a specifier. (`$` starts a variable in `ExecStart=`, unless
-/// the command begins with a colon.)
+/// A word of `ExecStart=` and of lists of paths, where `%` starts a specifier. (`$` starts a variable in
+/// `ExecStart=`, unless the command begins with a colon.)
 pub(super) fn unit(text: &str) -> String {
     let text = text.replace('%', "%%");
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_@%+=:,./-".contains(&byte);

@@ -1,4 +1,5 @@
-//! How often and at which minute a run starts: steps that cron can express, with an offset from a stable hash.
+//! How often and at which minute a run starts: steps that cron can express, with an offset from a stable
+//! hash.
 
 use std::time::Duration;
 
@@ -17,8 +18,8 @@ const HOUR: u32 = 60;
 const DAY: u32 = 24 * HOUR;
 
 impl Rhythm {
-    /// The longest step not longer than the interval. The offset depends only on the seed, and is the same on every machine
-    /// and in every version.
+    /// The longest step not longer than the interval. The offset depends only on the seed, and is the same on
+    /// every machine and in every version.
     pub(super) fn new(interval: Duration, seed: &str) -> Rhythm {
         let minutes = u32::try_from(interval.as_secs() / 60).unwrap_or(DAY);
         let step = match minutes {

@@ -43,9 +43,9 @@ fn service(job: &Job, account: &Account) -> String {
     let _ = writeln!(text, "ExecStart={colon}{}", words.join(" "));
     let _ = writeln!(
         text,
-        "# It starts nothing more after max_runtime; then the longest deployment ends.\n\
+        "# max_runtime, plus the longest deployment that may still be running then.\n\
          TimeoutStartSec={}\n\
-         # Commands that are told to stop have 10 s.\n\
+         # Commands have 10 s to stop.\n\
          TimeoutStopSec=30",
         job.longest.as_secs()
     );
@@ -66,7 +66,7 @@ fn secrets(job: &Job) -> String {
         let dash = if is_needed { "" } else { "-" };
         let _ = writeln!(
             text,
-            "# NAME=VALUE, a line each, in a file that only root can read (mode 0600): {}\n\
+            "# One NAME=VALUE per line, in a file that only root can read (mode 0600): {}\n\
              EnvironmentFile={dash}{VARIABLES}",
             names.join(" ")
         );
@@ -194,7 +194,8 @@ fn sandbox(job: &Job, account: &Account) -> String {
          UMask=0077\n"
     );
     if !runs_programs(job) {
-        // With these settings, programs with a JIT compiler, and programs that inspect other processes, would fail.
+        // With these settings, programs with a JIT compiler, and programs that inspect other processes, would
+        // fail.
         text.push_str(
             "MemoryDenyWriteExecute=yes\n\
              ProcSubset=pid\n\
@@ -220,11 +221,11 @@ fn timer(job: &Job) -> String {
          Description=Poll for new container image tags\n\n\
          [Timer]\n\
          OnCalendar={calendar}\n\
-         # Each machine at a moment of its own, always the same one.\n\
+         # Each machine has its own fixed delay.\n\
          RandomizedDelaySec={delay}\n\
          FixedRandomDelay=yes\n\
          AccuracySec=1\n\
-         # What was missed while the machine was off is made up for.\n\
+         # Catches up after the machine was off.\n\
          Persistent=yes\n\n\
          [Install]\n\
          WantedBy=timers.target\n",

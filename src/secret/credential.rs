@@ -23,7 +23,8 @@ use crate::target::Name;
 pub(crate) struct Credential {
     pub(crate) username: Option<String>,
     pub(crate) token: SecretString,
-    /// Whether the token is only for the token server (`identitytoken` in docker's files): it is never sent as a password.
+    /// Whether the token is only for the token server (`identitytoken` in docker's files): it is never sent
+    /// as a password.
     pub(crate) is_identity: bool,
 }
 
@@ -49,11 +50,13 @@ type Resolved = Result<Option<Credential>, SecretError>;
 /// Shared, so that waiting for one secret does not block others.
 type Lazy = Arc<OnceLock<Resolved>>;
 
-/// The credential of one registry, or those of its repositories, if a docker configuration has entries for them.
+/// The credential of one registry, or those of its repositories, if a docker configuration has entries for
+/// them.
 #[derive(Default)]
 pub(super) struct Credentials {
     docker: OnceLock<Result<DockerConfig, String>>,
-    /// By place. A source other than a docker configuration has one credential, at [`CredentialPlace::Nowhere`].
+    /// By place. A source other than a docker configuration has one credential, at
+    /// [`CredentialPlace::Nowhere`].
     found: Mutex<BTreeMap<CredentialPlace, Found>>,
 }
 
@@ -95,8 +98,8 @@ impl Credentials {
         .clone()
     }
 
-    /// The credential that replaces one that a server rejects: a token from a program can expire during a run. Looked up once a
-    /// run; None: there is no other.
+    /// The credential that replaces one that a server rejects: a token from a program can expire during a
+    /// run. Looked up once a run; None: there is no other.
     pub(super) fn renew(
         &self,
         registry: &RegistryConfig,

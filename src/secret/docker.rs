@@ -1,5 +1,5 @@
-//! Credentials of docker and podman: `config.json` and `auth.json`, and their credential helpers. Formats: docker/cli
-//! `cli/config/configfile`, docker/docker-credential-helpers, containers-auth.json(5).
+//! Credentials of docker and podman: `config.json` and `auth.json`, and their credential helpers. Formats:
+//! docker/cli `cli/config/configfile`, docker/docker-credential-helpers, containers-auth.json(5).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

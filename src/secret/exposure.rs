@@ -12,7 +12,8 @@ use crate::config::{Config, CredentialSetting, RegistryKind, SecretSource};
 const READ_BY_OTHERS: u32 = 0o004;
 const ENTERED_BY_OTHERS: u32 = 0o001;
 
-/// A warning for each file with a secret that every user can read. (Read access of the group may be intended.)
+/// A warning for each file with a secret that every user can read. (Read access of the group may be
+/// intended.)
 pub(crate) fn exposed(config: &Config) -> Vec<String> {
     let of_registries = config.registries.values().filter_map(|registry| match &registry.credential {
         CredentialSetting::Source(source) => Some(source),
@@ -34,8 +35,8 @@ pub(crate) fn exposed(config: &Config) -> Vec<String> {
     files.into_iter().filter(|path| is_exposed(path)).map(warning).collect()
 }
 
-/// A warning for each image whose registry takes its token from a docker configuration without an entry for it: access
-/// is anonymous, which may not be intended.
+/// A warning for each image whose registry takes its token from a docker configuration without an entry for
+/// it: access is anonymous, which may not be intended.
 pub(crate) fn without_entry(config: &Config) -> Vec<String> {
     let mut warnings = BTreeSet::new();
     for target in config.all_targets() {

@@ -1,5 +1,5 @@
-//! Entries of the Secret Service: the service is `tagship`, the user name is the entry's name. Runs in its own thread,
-//! because a bus socket without a reader blocks forever.
+//! Entries of the Secret Service: the service is `tagship`, the user name is the entry's name. Runs in its
+//! own thread, because a bus socket without a reader blocks forever.
 
 use secrecy::SecretString;
 

@@ -27,8 +27,8 @@ pub(crate) struct Cut {
 pub(crate) struct Masks(Vec<SecretString>);
 
 impl Masks {
-    /// Adds a value: as it is, line by line, percent-encoded, escaped in JSON, as a part of a URL, and, if it is a URL, its
-    /// parts.
+    /// Adds a value: as it is, line by line, percent-encoded, escaped in JSON, as a part of a URL, and, if it
+    /// is a URL, its parts.
     pub(crate) fn add(&mut self, value: &str) {
         let mut forms = written(value);
         forms.extend(value.lines().map(str::to_owned));
@@ -124,7 +124,8 @@ fn written(value: &str) -> Vec<String> {
     ]
 }
 
-/// The part of its Base64 that does not depend on the text around it, such as the user name of Basic credentials.
+/// The part of its Base64 that does not depend on the text around it, such as the user name of Basic
+/// credentials.
 fn in_base64(value: &str) -> [String; 3] {
     [0, 1, 2].map(|shift| {
         let encoded = STANDARD_NO_PAD.encode([&b"  "[..shift], value.as_bytes()].concat());
@@ -147,8 +148,8 @@ fn in_url(value: &str) -> Vec<String> {
     ["/", "/?"].into_iter().filter_map(parsed).collect()
 }
 
-/// The parts of a secret URL: the URL as it is sent, its path and query, its user and password and their Basic
-/// credentials, and the values of its query. None: the text is not a URL.
+/// The parts of a secret URL: the URL as it is sent, its path and query, its user and password and their
+/// Basic credentials, and the values of its query. None: the text is not a URL.
 fn of_url(value: &str) -> Vec<String> {
     let Some(url) = Url::parse(value.trim()).ok().filter(Url::has_host) else {
         return Vec::new();
@@ -195,7 +196,8 @@ fn json_escaped(value: &str, is_escaped: impl Fn(char) -> bool) -> String {
     escaped
 }
 
-/// Encodes everything but RFC 3986's unreserved characters, with hexadecimal digits in upper and in lower case.
+/// Encodes everything but RFC 3986's unreserved characters, with hexadecimal digits in upper and in lower
+/// case.
 fn percent_encoded(value: &str, lower: bool) -> String {
     let mut encoded = String::with_capacity(value.len());
     for byte in value.bytes() {

@@ -1,5 +1,5 @@
-//! Text from outside: a server's answer, a program's output. There is one way to make it text to show, and that masks
-//! every secret before it cuts anything.
+//! Text from outside: a server's answer, a program's output. There is one way to make it text to show, and
+//! that masks every secret before it cuts anything.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -7,7 +7,8 @@ use std::ops::Range;
 
 use super::mask::{Cut, covered};
 
-/// Bytes from outside, which may contain secrets. They cannot be printed: [`Redactor::redact`] makes text of them.
+/// Bytes from outside, which may contain secrets. They cannot be printed: [`Redactor::redact`] makes text of
+/// them.
 #[derive(Clone)]
 pub(crate) struct Outside<'a> {
     bytes: Cow<'a, [u8]>,
@@ -40,7 +41,8 @@ impl<'a> Outside<'a> {
         &self.bytes
     }
 
-    /// As text, with bytes that are not UTF-8 as `\xNN`, and without half a character at a cut. For parsing, not for showing.
+    /// As text, with bytes that are not UTF-8 as `\xNN`, and without half a character at a cut. For parsing,
+    /// not for showing.
     pub(crate) fn readable(&self) -> String {
         let mut bytes = self.bytes();
         if self.cut.before {

@@ -56,12 +56,12 @@ impl From<ProgramError> for SecretError {
     }
 }
 
-/// Runs a program to its end, with a short text on its standard input. `name`: its name in errors. `refusal`: explains why
-/// it cannot be started.
+/// Runs a program to its end, with a short text on its standard input. `name`: its name in errors. `refusal`:
+/// explains why it cannot be started.
 ///
 /// # Errors
-/// It cannot be run; it or its children do not end in time (they are killed); its output is not text, or too long for
-/// a secret.
+/// It cannot be run; it or its children do not end in time (they are killed); its output is not text, or too
+/// long for a secret.
 pub(super) fn run(
     mut command: Command,
     name: &str,

@@ -10,7 +10,8 @@ pub(super) const LONGEST: usize = 64 * 1024;
 /// Checks a value, and makes it a secret. The text names its source in errors.
 pub(super) type Accept = fn(&str, &str) -> Result<SecretString, String>;
 
-/// Any secret, without the invisible white space that editors and `echo` leave around it. A key can have several lines.
+/// Any secret, without the invisible white space that editors and `echo` leave around it. A key can have
+/// several lines.
 ///
 /// # Errors
 /// It is empty, or not plain text.

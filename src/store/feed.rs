@@ -10,8 +10,8 @@ use super::row;
 use super::write::{Write, text};
 use crate::engine::feed::{Changes, Count, Cursor, Owner};
 
-/// An owner's feed. Each change raises the generation by one. A target whose listing has an earlier generation must list
-/// its repository again.
+/// An owner's feed. Each change raises the generation by one. A target whose listing has an earlier
+/// generation must list its repository again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Feed {
     pub(crate) cursor: Option<Cursor>,
@@ -86,8 +86,9 @@ fn read(text: Option<String>) -> Option<Cursor> {
 }
 
 impl Write<'_> {
-    /// Records the changes since the feed was `before`. `counted`: the counts of tags. If another run recorded something in
-    /// between, its cursor stays, and our changes are recorded anyway. Returns the new feed.
+    /// Records the changes since the feed was `before`. `counted`: the counts of tags. If another run
+    /// recorded something in between, its cursor stays, and our changes are recorded anyway. Returns the new
+    /// feed.
     pub(crate) fn record_feed(
         &self,
         (registry, owner): &FeedKey,
@@ -171,8 +172,8 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Accepts the owner that the registry named last as the owner of these images, and returns it. None: no poll has seen an
-    /// owner.
+    /// Accepts the owner that the registry named last as the owner of these images, and returns it. None: no
+    /// poll has seen an owner.
     pub(crate) fn accept_owner(&self, (registry, owner): &FeedKey) -> rusqlite::Result<Option<Owner>> {
         let query = "SELECT cursor FROM feed WHERE registry = ?1 AND owner = ?2";
         let cursor = self.transaction().query_row(query, [registry, owner], |row| row.get(0)).optional()?;

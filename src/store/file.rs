@@ -22,8 +22,8 @@ pub(super) struct StateFile {
     pub(super) owner: FileOwner,
 }
 
-/// Checks a state file before SQLite opens it, because SQLite treats some files as a new state, and plays any journal into
-/// any file. None: there is no file.
+/// Checks a state file before SQLite opens it, because SQLite treats some files as a new state, and plays any
+/// journal into any file. None: there is no file.
 ///
 /// # Errors
 /// It is not a state file, it has a second name, or the journal beside it belongs to another file.
@@ -102,7 +102,8 @@ pub(super) fn has_second_name(what: &str, path: &Path) -> String {
 /// The suffix of SQLite's journal.
 pub(super) const JOURNAL: &str = "-journal";
 
-/// What to do with an unusable file: its journal must go, too, because SQLite would play it into the next file.
+/// What to do with an unusable file: its journal must go, too, because SQLite would play it into the next
+/// file.
 pub(super) fn aside(state: &Path) -> String {
     format!(
         "\n    move it and, if it exists, {}{JOURNAL} away; then restore a copy, or start with a first poll and record what each stage runs (tagship mark)",
@@ -110,8 +111,8 @@ pub(super) fn aside(state: &Path) -> String {
     )
 }
 
-/// Creates a new state file. It gets its name only when it is complete, so that a crash leaves no empty file that looks
-/// like a state without targets.
+/// Creates a new state file. It gets its name only when it is complete, so that a crash leaves no empty file
+/// that looks like a state without targets.
 ///
 /// False: another process has created it.
 pub(super) fn create(path: &Path) -> Result<bool, StoreError> {
@@ -144,8 +145,8 @@ pub(super) fn open(path: &Path, shown: &Path) -> Result<Connection, StoreError> 
         )?;
         connection.busy_timeout(Duration::ZERO)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        // In KiB: enough for all changes of a large run in one transaction, allocated as needed. What does not fit is
-        // written to the disk twice.
+        // In KiB: enough for all changes of a large run in one transaction, allocated as needed. What does
+        // not fit is written to the disk twice.
         connection.pragma_update(None, "cache_size", -65536)?;
         let read_only = connection.is_readonly("main")?;
         Ok((connection, read_only))
@@ -160,8 +161,8 @@ pub(super) fn open(path: &Path, shown: &Path) -> Result<Connection, StoreError> 
     }
 }
 
-/// Opens an existing state file read-only. First undoes a transaction that a killed run left unfinished, as the next run
-/// would.
+/// Opens an existing state file read-only. First undoes a transaction that a killed run left unfinished, as
+/// the next run would.
 pub(super) fn open_for_reading(path: &Path, shown: &Path) -> Result<Connection, StoreError> {
     let opened = match open_with(path, OpenFlags::SQLITE_OPEN_READ_ONLY) {
         Err(error) if is_half_written(&error) => open_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
@@ -197,7 +198,8 @@ pub(super) fn copy(path: &Path, shown: &Path, into: &mut Connection) -> Result<(
     copy().map_err(|error| sqlite(&shown.display().to_string(), error))
 }
 
-/// Creates a folder and its missing parents. Each belongs to the owner of its parent, and only that user has access.
+/// Creates a folder and its missing parents. Each belongs to the owner of its parent, and only that user has
+/// access.
 pub(super) fn make_folders(folder: &Path) -> Result<(), StoreError> {
     if folder.is_dir() {
         return Ok(());

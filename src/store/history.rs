@@ -143,8 +143,8 @@ fn find(
     connection.prepare_cached(query)?.query_map(parameters, |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
-/// The newest deployments of the selected targets, up to `limit`, newest first; without the output of their attempts, which
-/// can be large.
+/// The newest deployments of the selected targets, up to `limit`, newest first; without the output of their
+/// attempts, which can be large.
 pub(super) fn recent(
     connection: &Connection,
     is_wanted: impl Fn(&TargetId) -> bool,

@@ -1,9 +1,10 @@
-//! The journal of a killed run. SQLite plays it into any file that has the state's name. So it is compared with that file
-//! first, to protect a copy that was put in place of the state.
+//! The journal of a killed run. SQLite plays it into any file that has the state's name. So it is compared
+//! with that file first, to protect a copy that was put in place of the state.
 //!
-//! A rollback journal contains the pages of a transaction as they were before it (<https://www.sqlite.org/fileformat2.html#the_rollback_journal>).
-//! Every commit changes the header in page 1, so page 1 is in every journal. A file that belongs to the journal has either
-//! that same header, or the header of the next commit.
+//! A rollback journal contains the pages of a transaction as they were before it
+//! (<https://www.sqlite.org/fileformat2.html#the_rollback_journal>). Every commit changes the header in page
+//! 1, so page 1 is in every journal. A file that belongs to the journal has either that same header, or the
+//! header of the next commit.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -63,8 +64,8 @@ impl Header {
         Stamp::of(self.number(60))
     }
 
-    /// Whether this is the header `before`, or the one that the next commit writes. A commit of another program does not
-    /// change the stamp.
+    /// Whether this is the header `before`, or the one that the next commit writes. A commit of another
+    /// program does not change the stamp.
     fn continues(&self, before: &Header) -> bool {
         let (stamp, earlier) = (self.stamp(), before.stamp());
         self == before
@@ -121,8 +122,8 @@ fn is_being_written(state: &File) -> io::Result<bool> {
 struct Journal {
     /// The journal's own header, which contains a random number.
     start: [u8; 28],
-    /// The header of the state file before the transaction. None: page 1 is not in the journal yet, which does not happen with
-    /// tagship's transactions.
+    /// The header of the state file before the transaction. None: page 1 is not in the journal yet, which
+    /// does not happen with tagship's transactions.
     page_1: Option<Header>,
 }
 
@@ -168,9 +169,9 @@ impl Journal {
     }
 }
 
-/// The journal is a sequence of parts. A part has a header, padded to a sector, and pages, each with its number before and a
-/// checksum after it. The last part may lack the magic number and the page count: SQLite writes these when the part
-/// is on the disk, and only then changes those pages of the file.
+/// The journal is a sequence of parts. A part has a header, padded to a sector, and pages, each with its
+/// number before and a checksum after it. The last part may lack the magic number and the page count: SQLite
+/// writes these when the part is on the disk, and only then changes those pages of the file.
 fn find_page_1(journal: &File, start: &[u8; 28]) -> io::Result<Option<Header>> {
     let (sector, page) = (u64::from(number(&start[20..])), u64::from(number(&start[24..])));
     if !(512..=65_536).contains(&page) || !(32..=65_536).contains(&sector) {

@@ -1,5 +1,5 @@
-//! A target's lock: an empty file, locked while a deployment of the target runs. It is never unlinked, because a new file
-//! of the same name could be locked at the same time.
+//! A target's lock: an empty file, locked while a deployment of the target runs. It is never unlinked,
+//! because a new file of the same name could be locked at the same time.
 
 use std::fs::{File, FileType, Metadata, TryLockError};
 use std::io;
@@ -23,8 +23,8 @@ pub(super) struct Locks {
     owner: FileOwner,
 }
 
-/// A held lock. Commands inherit its file as their standard input, so that an orphaned command keeps the lock. Unlocking is
-/// explicit, so that a daemon left behind by a command does not keep it.
+/// A held lock. Commands inherit its file as their standard input, so that an orphaned command keeps the
+/// lock. Unlocking is explicit, so that a daemon left behind by a command does not keep it.
 #[derive(Debug)]
 pub(crate) struct Lock(File);
 
@@ -38,8 +38,9 @@ impl Locks {
         journal::beside(state, ".locks")
     }
 
-    /// Without a state file: in a folder of this user, named after the configuration's path without links. (Its inode would be
-    /// worse: editors replace a file when they save it, while an earlier run may still be active.)
+    /// Without a state file: in a folder of this user, named after the configuration's path without links.
+    /// (Its inode would be worse: editors replace a file when they save it, while an earlier run may still be
+    /// active.)
     ///
     /// # Errors
     /// The configuration has a second name, and would have other locks under that name.

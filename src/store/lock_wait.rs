@@ -1,5 +1,5 @@
-//! How long a run waits for another process that holds the state file. SQLite's own wait does not end at a signal, so it is
-//! not used.
+//! How long a run waits for another process that holds the state file. SQLite's own wait does not end at a
+//! signal, so it is not used.
 
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -26,7 +26,8 @@ impl LockWait {
         LockWait { cutoff: cutoff.clone(), rest: Mutex::new(AFTER_CUTOFF) }
     }
 
-    /// Runs `work`, and repeats it while another process holds the file. `ends`: which part of the cutoff ends the wait.
+    /// Runs `work`, and repeats it while another process holds the file. `ends`: which part of the cutoff
+    /// ends the wait.
     ///
     /// # Errors
     /// Those of `work`, which had no effect, or another process holds the file.

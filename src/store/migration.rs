@@ -1,5 +1,5 @@
-//! The tables, as numbered steps that are appended and never edited. The file's stamp contains the number of the last step;
-//! `application_id` distinguishes the file from other programs' files.
+//! The tables, as numbered steps that are appended and never edited. The file's stamp contains the number of
+//! the last step; `application_id` distinguishes the file from other programs' files.
 
 use rusqlite::{Connection, TransactionBehavior};
 

@@ -84,7 +84,8 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Whether the previous attempt, of any deployment of the target, failed. An adopted deployment had no attempt.
+    /// Whether the previous attempt, of any deployment of the target, failed. An adopted deployment had no
+    /// attempt.
     fn had_failed(&self, deployment: &Deployment, status: Status) -> rusqlite::Result<bool> {
         let number = if status == Status::Deployed { deployment.attempts } else { u32::MAX };
         let attempt = Attempt { deployment_id: &deployment.id, number };
@@ -111,7 +112,8 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Whether this event was enqueued for the receiver before: for this deployment, this tag, or since this time, if given.
+    /// Whether this event was enqueued for the receiver before: for this deployment, this tag, or since this
+    /// time, if given.
     pub(crate) fn is_enqueued(
         &self,
         receiver: &str,

@@ -1,5 +1,5 @@
-//! The owner of a state's files. Files that root creates in another user's folder are given to that user, who could not
-//! use them otherwise. Files of a third user are not used.
+//! The owner of a state's files. Files that root creates in another user's folder are given to that user, who
+//! could not use them otherwise. Files of a third user are not used.
 
 use std::fs::{self, File, Metadata};
 use std::os::unix::fs::{MetadataExt as _, fchown};
@@ -42,9 +42,9 @@ impl FileOwner {
         self.group
     }
 
-    /// Makes this thread act as the owner while it creates the file, if this process is root and the owner may create or write
-    /// the file. If root created it and gave it away afterwards, a kill in between would leave a file that the owner cannot
-    /// use.
+    /// Makes this thread act as the owner while it creates the file, if this process is root and the owner
+    /// may create or write the file. If root created it and gave it away afterwards, a kill in between would
+    /// leave a file that the owner cannot use.
     pub(super) fn stand_in(self, path: &Path) -> Option<StandIn> {
         if !geteuid().is_root() || self.user == 0 {
             return None;
@@ -63,14 +63,14 @@ impl FileOwner {
     /// Gives a file or folder that this process has just created to the owner, if this process is root.
     pub(super) fn give(self, made: &File) {
         if geteuid().is_root() && self.user != 0 {
-            // Root in a container or on a network drive may not be allowed to. Then the file stays root's, as SQLite's
-            // journals do.
+            // Root in a container or on a network drive may not be allowed to. Then the file stays root's, as
+            // SQLite's journals do.
             let _ = fchown(made, Some(self.user), Some(self.group));
         }
     }
 
-    /// Gives an empty file that an earlier run of root left to the owner. A file with a second name is not changed: it may be
-    /// another user's file, linked here.
+    /// Gives an empty file that an earlier run of root left to the owner. A file with a second name is not
+    /// changed: it may be another user's file, linked here.
     pub(super) fn give_back(self, found: &File, metadata: &Metadata) {
         if metadata.uid() == 0 && metadata.len() == 0 && metadata.nlink() == 1 {
             self.give(found);

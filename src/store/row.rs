@@ -152,8 +152,8 @@ pub(super) fn seen_tags(connection: &Connection, target: &TargetId) -> rusqlite:
     rows.collect()
 }
 
-/// Every tag that was deployed to a target (or found by its first poll) and when last, except tags that were deleted before
-/// they were deployed, and tags superseded by others of which none was deployed yet.
+/// Every tag that was deployed to a target (or found by its first poll) and when last, except tags that were
+/// deleted before they were deployed, and tags superseded by others of which none was deployed yet.
 pub(super) fn given(connection: &Connection, target: &TargetId) -> rusqlite::Result<HashMap<Tag, Timestamp>> {
     // The high-water tag before a deployment counts, too, even if only a first poll found it.
     let query = "SELECT tag, max(given_at) AS given_at FROM (

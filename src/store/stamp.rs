@@ -1,6 +1,6 @@
-//! SQLite's `user_version`, 31 bits in page 1 of the state file: the version of its tables (bits 0 to 6), a random number
-//! of the last commit (7 to 18), and that of the commit before (19 to 30). The random numbers distinguish a journal from
-//! that of a copy with the same number of commits.
+//! SQLite's `user_version`, 31 bits in page 1 of the state file: the version of its tables (bits 0 to 6), a
+//! random number of the last commit (7 to 18), and that of the commit before (19 to 30). The random numbers
+//! distinguish a journal from that of a copy with the same number of commits.
 
 use rusqlite::Connection;
 

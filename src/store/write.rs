@@ -68,8 +68,8 @@ impl<'a> Write<'a> {
         Ok(())
     }
 
-    /// Records that targets were polled without any other change. `rounds`: complete rounds of these targets; `others`: the
-    /// remaining targets, which become a new round.
+    /// Records that targets were polled without any other change. `rounds`: complete rounds of these targets;
+    /// `others`: the remaining targets, which become a new round.
     pub(crate) fn touch(&self, rounds: &[i64], others: &[&TargetId], now: Timestamp) -> rusqlite::Result<()> {
         let now = text(now);
         for round in rounds {
@@ -146,8 +146,8 @@ impl<'a> Write<'a> {
         Ok(engine::is_current(state.as_ref(), &self.open_deployments(id)?, deployment))
     }
 
-    /// Applies an event to a target and saves the changes. None: the event is about a deployment that is no longer the current
-    /// one.
+    /// Applies an event to a target and saves the changes. None: the event is about a deployment that is no
+    /// longer the current one.
     pub(crate) fn commit(
         &self,
         target: &Target,
@@ -195,7 +195,8 @@ impl<'a> Write<'a> {
         Ok(changed > 0)
     }
 
-    /// Records a deployment. It supersedes the target's dead one, except for a mark, whose own event decides that.
+    /// Records a deployment. It supersedes the target's dead one, except for a mark, whose own event decides
+    /// that.
     pub(super) fn insert_deployment(&self, deployment: &Deployment) -> rusqlite::Result<()> {
         if deployment.by != Trigger::Mark && !deployment.is_automatic_rollback() {
             let query = "UPDATE deployment SET state = 'superseded', reason = reason || '; then came ' || ?3
@@ -229,8 +230,8 @@ impl<'a> Write<'a> {
         Ok(())
     }
 
-    /// Marks the deployment as running and counts the attempt, before anything is started. `over_by`: the time by which its steps
-    /// have ended or been stopped.
+    /// Marks the deployment as running and counts the attempt, before anything is started. `over_by`: the
+    /// time by which its steps have ended or been stopped.
     pub(crate) fn begin_attempt(
         &self,
         attempt: Attempt<'_>,
@@ -289,8 +290,8 @@ impl<'a> Write<'a> {
         target: &TargetId,
         attempt: Attempt<'_>,
     ) -> rusqlite::Result<bool> {
-        // A deployment has no attempts after the first of a later one, so with the index no more rows are read than
-        // needed.
+        // A deployment has no attempts after the first of a later one, so with the index no more rows are
+        // read than needed.
         let query = "SELECT error_code IS NOT NULL FROM deployment JOIN attempt ON deployment_id = id
              WHERE project = ?1 AND stage = ?2 AND NOT (deployment_id = ?3 AND number = ?4)
              ORDER BY created_at DESC, id DESC, number DESC LIMIT 1";
@@ -302,7 +303,8 @@ impl<'a> Write<'a> {
         Ok(found.optional()?.unwrap_or(false))
     }
 
-    /// Records the output, after the result and in a separate transaction: a full disk must not lose a result.
+    /// Records the output, after the result and in a separate transaction: a full disk must not lose a
+    /// result.
     pub(crate) fn set_output(&self, attempt: Attempt<'_>, output: &str) -> rusqlite::Result<()> {
         let query = "UPDATE attempt SET output = ?3 WHERE deployment_id = ?1 AND number = ?2";
         self.0.prepare_cached(query)?.execute(params![attempt.deployment_id, attempt.number, output])?;
@@ -316,8 +318,9 @@ impl<'a> Write<'a> {
         Ok(())
     }
 
-    /// Deletes deployments and notifications that ended longer ago than `kept`, but only once a day: the search reads all old
-    /// rows, although many of them stay, because each stage keeps its last two deployments.
+    /// Deletes deployments and notifications that ended longer ago than `kept`, but only once a day: the
+    /// search reads all old rows, although many of them stay, because each stage keeps its last two
+    /// deployments.
     pub(crate) fn prune_sometimes(&self, kept: Duration, now: Timestamp) -> rusqlite::Result<()> {
         let query = "SELECT pruned_at FROM housekeeping";
         let pruned_at = self.0.query_row(query, [], |row| row::parsed(row, "pruned_at", Timestamp::from_str));
@@ -335,11 +338,11 @@ impl<'a> Write<'a> {
         Ok(())
     }
 
-    /// Deletes deployments and notifications that ended before this time, oldest first, and no more than other runs can wait
-    /// for. False: there are more.
+    /// Deletes deployments and notifications that ended before this time, oldest first, and no more than
+    /// other runs can wait for. False: there are more.
     pub(super) fn prune(&self, before: Timestamp) -> rusqlite::Result<bool> {
-        // All times have the same format (UTC, milliseconds), so that text sorts as time. The deployment that a stage
-        // runs, and the one before, are kept.
+        // All times have the same format (UTC, milliseconds), so that text sorts as time. The deployment that
+        // a stage runs, and the one before, are kept.
         let query = "DELETE FROM deployment WHERE id IN (
              SELECT id FROM deployment WHERE ended_at < ?1 AND state <> 'dead' AND (state <> 'succeeded' OR 2 = (
                  SELECT count(*) FROM (
@@ -355,7 +358,8 @@ impl<'a> Write<'a> {
     }
 }
 
-/// Few enough for a fraction of a second, with their attempts, because no other run can write during that time.
+/// Few enough for a fraction of a second, with their attempts, because no other run can write during that
+/// time.
 const PRUNED_AT_ONCE: u32 = 10_000;
 
 const A_DAY: Duration = Duration::from_secs(24 * 3600);

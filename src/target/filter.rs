@@ -30,7 +30,8 @@ impl TargetPattern {
         &self.text
     }
 
-    /// Without a slash it matches the project; with a slash, project and stage. `*` and `?` match within each.
+    /// Without a slash it matches the project; with a slash, project and stage. `*` and `?` match within
+    /// each.
     pub(crate) fn matches(&self, target: &TargetId) -> bool {
         let (project, stage) = self.parts();
         fits(project, target.project.as_str()) && fits(stage, target.stage.as_str())

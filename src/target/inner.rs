@@ -1,5 +1,5 @@
-//! Finds the program that a command runs through another one: `["sh", "./deploy.sh"]`, `["bash", "-c", "x {tag}"]`,
-//! `["env", "x"]`.
+//! Finds the program that a command runs through another one: `["sh", "./deploy.sh"]`, `["bash", "-c", "x
+//! {tag}"]`, `["env", "x"]`.
 
 use std::collections::VecDeque;
 
@@ -43,7 +43,8 @@ pub(crate) enum Inner {
     Program(Vec<Word>),
 }
 
-/// How to read the arguments of a program that runs another one: options, then operands, then the other program.
+/// How to read the arguments of a program that runs another one: options, then operands, then the other
+/// program.
 struct Wrapper {
     name: &'static str,
     /// Options of one letter without a value.
@@ -143,8 +144,8 @@ impl Wrapper {
         }
     }
 
-    /// The name of the option that takes a value, and the value if it is in the same argument. `option`: without its first
-    /// dash. None: an unknown option; `Some(None)`: no option takes a value.
+    /// The name of the option that takes a value, and the value if it is in the same argument. `option`:
+    /// without its first dash. None: an unknown option; `Some(None)`: no option takes a value.
     fn valued_option<'o>(&self, option: &'o str) -> Option<Option<(&'o str, Option<String>)>> {
         if let Some(long) = option.strip_prefix('-') {
             let (name, value) = match long.split_once('=') {

@@ -35,8 +35,8 @@ pub(crate) fn lints(step: &Step) -> Vec<String> {
     lints
 }
 
-/// `body = '{"text": "{error}"}'`, also as an argument (`["curl", "-d", …]`): a quote or a line feed in the value
-/// breaks the JSON.
+/// `body = '{"text": "{error}"}'`, also as an argument (`["curl", "-d", …]`): a quote or a line feed in the
+/// value breaks the JSON.
 fn json_as_text(step: &Step) -> Option<String> {
     match step {
         Step::Command(step) => step.argv.iter().find_map(|argument| {
@@ -54,8 +54,8 @@ fn json_as_text(step: &Step) -> Option<String> {
     }
 }
 
-/// The table to write instead of a template that is JSON with placeholders, and the first placeholder that can contain any
-/// text.
+/// The table to write instead of a template that is JSON with placeholders, and the first placeholder that
+/// can contain any text.
 fn as_json(template: &Template) -> Option<(String, Option<String>)> {
     if template.parts.iter().all(|part| matches!(part, Part::Literal(_))) {
         return None;

@@ -11,7 +11,8 @@ use super::step::Step;
 /// One entry of `[[notify]]`.
 #[derive(Debug)]
 pub(crate) struct Notifier {
-    /// Identifies it in the state: its url or command as written in the file, with a number if several are the same.
+    /// Identifies it in the state: its url or command as written in the file, with a number if several are
+    /// the same.
     pub(crate) receiver: String,
     pub(crate) on: Vec<NotifyEvent>,
     /// None: every target.

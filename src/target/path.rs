@@ -12,9 +12,9 @@ pub(crate) fn push_encoded(value: &str, url: &mut String) {
     url.extend(utf8_percent_encode(value, RESERVED));
 }
 
-/// The path segments that a value turns into `.` or `..`, in any spelling: URL parsers remove these together with the
-/// segment before. Also segments whose value contains `..` between slashes, which some servers resolve. `values`: the
-/// ranges of the values in the URL.
+/// The path segments that a value turns into `.` or `..`, in any spelling: URL parsers remove these together
+/// with the segment before. Also segments whose value contains `..` between slashes, which some servers
+/// resolve. `values`: the ranges of the values in the URL.
 pub(crate) fn climbing(url: &str, values: &[Range<usize>]) -> Vec<Range<usize>> {
     let Some(host) = url.find("://").map(|at| at + 3) else {
         return Vec::new();

@@ -1,5 +1,5 @@
-//! A share of the targets, for several tagships that divide the work. Rendezvous hashing of the image: with one more
-//! shard, only that shard's share moves.
+//! A share of the targets, for several tagships that divide the work. Rendezvous hashing of the image: with
+//! one more shard, only that shard's share moves.
 
 use std::fmt;
 use std::str::FromStr;

@@ -169,7 +169,8 @@ impl Template {
         let mut literal = String::new();
         let position = |from: usize, brace| text[from..].find(brace).map(|found| from + found);
         let mut from = 0;
-        // The next closing brace. It is searched again only after it is passed, because there may be many opening ones.
+        // The next closing brace. It is searched again only after it is passed, because there may be many
+        // opening ones.
         let mut end = position(0, '}');
         while let Some(start) = position(from, '{') {
             literal.push_str(&text[from..start]);

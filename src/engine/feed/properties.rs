@@ -1,4 +1,4 @@
-//! What must hold whatever happens on a server. CI runs these with many cases.
+//! Properties of the feed for any sequence of events on a server. CI runs many cases.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -20,7 +20,7 @@ enum Happening {
     Delete(usize),
     TakenOver,
     Time(i64),
-    /// With something that is pushed between the look and the lists.
+    /// Optionally with a push between the read and the lists.
     Poll {
         pushed: Option<u8>,
     },
@@ -44,8 +44,8 @@ fn is_counted(server: &Server, counted: Option<(u8, u32)>, index: usize) -> bool
 }
 
 proptest! {
-    /// Whatever is pushed, pushed again and deleted, with times up to a minute late, alone, at once or by
-    /// another owner: an image that got a name that was never there, or lost one, is named, or everything is.
+    /// For any pushes, repeated pushes and deletions, with times up to a minute late, and for a new owner:
+    /// every image with a new or deleted tag is named, or everything is suspect.
     #[test]
     fn no_new_tag_and_no_deletion_is_missed(is_old: bool, configured in 1..12usize, happenings in vec(happening(), 1..60)) {
         let mut server = Server::new(is_old);
@@ -53,8 +53,8 @@ proptest! {
         let mut memory = Memory::default();
         let mut new: Vec<(u8, u32)> = Vec::new();
         let mut poorer: Vec<u8> = Vec::new();
-        // Pushed between a look and the lists, so counted before it was seen. It stays until the next look: one that
-        // is replaced or deleted before then can hide a deletion, which is for resync to find.
+        // Pushed between a read and the lists, so counted before it was seen. It stays until the next read:
+        // if it is replaced or deleted before, it can hide a deletion, which the next resync finds.
         let mut counted = None;
         let poll = Happening::Poll { pushed: None };
         let end = [Happening::Time(200), poll.clone(), Happening::Time(200), poll.clone(), poll];

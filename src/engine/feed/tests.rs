@@ -10,12 +10,12 @@ pub(super) struct Server {
     pub(super) rows: Vec<(i64, u8, u32, i64)>,
     pub(super) last_id: i64,
     pub(super) now: i64,
-    /// Who has the name.
+    /// The ID of the owner.
     pub(super) owner: i64,
     pub(super) login: String,
-    /// What our clock is ahead.
+    /// How far our clock is ahead.
     ahead: i64,
-    /// Inside one second the lower id comes first, as on old Gitea and Forgejo.
+    /// Whether lower IDs come first within one second, as on old Gitea and Forgejo.
     is_old: bool,
     pub(super) configured: usize,
     requests: RefCell<Vec<(usize, usize)>>,
@@ -45,13 +45,13 @@ impl Server {
         }
     }
 
-    /// A tag that was never there, its time so much earlier than the clock.
+    /// Pushes a new tag whose time is this much earlier than the clock.
     pub(super) fn push(&mut self, image: u8, late: i64) {
         self.last_id += 1;
         self.rows.push((self.last_id, image, u32::try_from(self.last_id).unwrap(), self.now - late));
     }
 
-    /// The same tag, a new row.
+    /// Pushes an existing tag again, which makes a new row.
     pub(super) fn push_again(&mut self, index: usize) {
         if !self.rows.is_empty() {
             let (_, image, version, _) = self.rows.remove(index % self.rows.len());
@@ -60,14 +60,14 @@ impl Server {
         }
     }
 
-    /// Gives the image and the version.
+    /// Deletes a tag, and returns its image and version.
     pub(super) fn delete(&mut self, index: usize) -> Option<(u8, u32)> {
         let index = index.checked_rem(self.rows.len())?;
         let (_, image, version, _) = self.rows.remove(index);
         Some((image, version))
     }
 
-    /// The name goes to another owner, who has these many tags of one image.
+    /// The name now belongs to another owner, with this many tags of one image.
     pub(super) fn taken_over(&mut self, tags: u8) {
         self.owner += 1;
         self.rows.clear();
@@ -116,7 +116,7 @@ pub(super) fn name(image: u8) -> String {
     format!("image-{image}")
 }
 
-/// What is remembered of a server, as the state does it.
+/// What the state remembers of a server.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Memory {
     pub(super) cursor: Option<Cursor>,
@@ -124,7 +124,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// Looks, explains what vanished, and remembers. `then`: what happens before anything is listed.
+    /// Reads the feed, explains vanished rows, and remembers. `then`: happens before anything is listed.
     pub(super) fn poll(&mut self, server: &mut Server, then: impl FnOnce(&mut Server)) -> Changes {
         server.counted.set(0);
         let (cursor, mut changes) = server.changes(self.cursor.as_ref());
@@ -160,7 +160,7 @@ impl Memory {
     }
 }
 
-/// A server with these many images of one tag each, pushed long ago, and its settled cursor.
+/// A server with this many images of one tag each, pushed long ago, and its settled cursor.
 fn quiet(is_old: bool, images: u8) -> (Server, Cursor) {
     let mut server = Server::new(is_old);
     for image in 0..images {
@@ -233,7 +233,7 @@ fn new_tag_costs_one_more_page_and_names_its_image() {
         let (next, changes) = server.changes(Some(&cursor));
         assert_eq!(images(&changes), ["image-7"]);
         assert_eq!(server.asked(), [(1, 1), (1, 10)]);
-        // The second of its top was not over: looked at once more, and then nothing.
+        // The second of the top row was not over, so the feed is read once more.
         server.now += 100;
         let (next, changes) = server.changes(Some(&next));
         assert_eq!(changes, Changes::Nothing);
@@ -281,7 +281,7 @@ fn clock_change_makes_everything_suspect() {
     assert_eq!(stepped.changes(Some(&cursor)).1, Changes::Everything);
     let steady = Server { now: server.now + 31, ahead: 20, ..server.clone() };
     assert_eq!(steady.changes(Some(&cursor)).1, Changes::Nothing);
-    // Set back, ours with it: to before its own newest row, or to before the look.
+    // Both clocks were set back: before the newest row, or before the last read.
     for back in [5000, 31] {
         let back = Server { now: server.now - back, ahead: 0, ..server.clone() };
         assert_eq!(back.changes(Some(&cursor)).1, Changes::Everything);
@@ -306,7 +306,7 @@ fn burst_of_more_pages_than_repositories_is_settled_after_a_minute() {
     assert_eq!(server.asked(), [(1, 1)]);
 }
 
-/// Of 1,000 rows, 20 pages: read once while they can still change, and never again.
+/// 1,000 rows are 20 pages: read once while they can still change, and not again.
 #[test]
 fn a_burst_of_1000_rows_costs_its_pages_twice_at_most() {
     let (mut server, cursor) = quiet(false, 30);
@@ -335,7 +335,7 @@ fn total_that_changes_during_the_walk_restarts_it_once() {
         asked += 1;
         let page = server.borrow().page(number, limit);
         if asked == 2 {
-            // Behind the first page of the walk.
+            // After the first page of the walk.
             server.borrow_mut().push(9, 0);
         }
         Ok::<_, Infallible>(page)
@@ -380,7 +380,7 @@ fn tag_pushed_again_is_not_a_deletion() {
     assert_eq!(memory.look(&mut server), Changes::Everything);
 }
 
-/// What was never counted explains nothing, and is counted from then on.
+/// An uncounted image explains nothing, and is counted from then on.
 #[test]
 fn tag_pushed_again_in_an_uncounted_image_is_suspect_once() {
     let (mut server, mut memory) = remembered(true, 6);
@@ -404,7 +404,7 @@ fn images_are_not_counted_if_all_configured_ones_changed() {
     assert_eq!(server.counted.get(), 6, "as it lists everything, and no more");
 }
 
-/// The push between the look and the list is new to the next look, and was counted.
+/// The push between the read and the list is new to the next read, but was already counted.
 #[test]
 fn push_during_a_count_does_not_hide_a_deletion() {
     let (mut server, mut memory) = remembered(true, 6);
@@ -450,7 +450,7 @@ fn total_that_changes_in_both_walks_makes_everything_suspect() {
         asked += 1;
         let page = server.borrow().page(number, limit);
         if [2, 4].contains(&asked) {
-            // Behind the first page of either walk.
+            // After the first page of both walks.
             server.borrow_mut().push(2, 0);
         }
         Ok::<_, Infallible>(page)

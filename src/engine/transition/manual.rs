@@ -27,8 +27,8 @@ pub(crate) enum ManualContent {
 }
 
 impl Change {
-    /// Raises high-water if the tag is newer. An older tag, or one that the policy cannot compare, holds the target, so
-    /// that the next poll does not undo the deployment.
+    /// Raises high-water if the tag is newer. An older tag, or one that the policy cannot compare, holds the
+    /// target, so that the next poll does not undo the deployment.
     pub(super) fn deployed_manually(&mut self, place: Place<'_>, manual: &Manual<'_>, id: String) {
         let Place { target, open, now } = place;
         let &Manual { listed, content, by_whom, holds } = manual;
@@ -91,8 +91,8 @@ impl Change {
     }
 }
 
-/// High-water when its tag is deployed again. It keeps its place in the order if the manual deployment knows only a
-/// name, or a push time without a sequence.
+/// High-water when its tag is deployed again. It keeps its place in the order if the manual deployment knows
+/// only a name, or a push time without a sequence.
 fn given_again(known: ListedTag, listed: &ListedTag) -> ListedTag {
     let tells_no_more =
         listed.pushed_at.is_none() || (listed.pushed_at == known.pushed_at && listed.sequence.is_none());

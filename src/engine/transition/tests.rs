@@ -19,7 +19,7 @@ fn digest(number: u64) -> Digest {
     Digest::new(&format!("sha256:{number:064x}")).unwrap()
 }
 
-/// A stage that runs v1.0.0, and is being given v1.1.0 in its first attempt.
+/// A stage that runs v1.0.0, with the first attempt of v1.1.0 running.
 fn running() -> (Target, PollState, OpenDeployments) {
     let target = target("v*", Order::Semver);
     let state = PollState {
@@ -35,7 +35,7 @@ fn running() -> (Target, PollState, OpenDeployments) {
     (target, state, OpenDeployments { running: Some(running), ..OpenDeployments::default() })
 }
 
-/// Deployments with their states and reasons, as a change has them.
+/// The deployments of a change, with states and reasons.
 fn rows(change: &Change) -> Vec<(&str, DeploymentState, Option<&str>)> {
     let rows = change.rows.iter();
     rows.map(|row| (row.deployment.tag.as_str(), row.deployment.state, row.reason.as_deref())).collect()
@@ -319,7 +319,7 @@ proptest! {
         let mut newest = 0;
         let mut over = BTreeSet::new();
         for (number, step) in steps.into_iter().enumerate() {
-            // Only `Delete` takes a tag away.
+            // Only `Delete` removes a tag.
             if let Step::Poll(number) | Step::Adopt(number) | Step::Mark(number) | Step::Manual(number) = step {
                 newest = number.max(newest);
             }
@@ -390,7 +390,7 @@ proptest! {
                 if !is_open {
                     over.insert(row.deployment.id.clone());
                 }
-                // Given up is over for all but a person and its successor.
+                // Only a person or a successor can change a dead deployment.
                 if row.deployment.state == DeploymentState::Dead {
                     over.remove(&row.deployment.id);
                 }

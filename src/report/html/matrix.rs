@@ -48,8 +48,8 @@ fn by_project(rows: &[StatusRow]) -> Vec<Project<'_>> {
     projects
 }
 
-/// The names of all stages, in an order that follows the order of each project if possible: a new name is inserted after
-/// the name before it in its project.
+/// The names of all stages, in an order that follows the order of each project if possible: a new name is
+/// inserted after the name before it in its project.
 fn stages<'a>(projects: &[Project<'a>]) -> Vec<&'a Name> {
     let mut names: Vec<&Name> = Vec::new();
     for project in projects {

@@ -121,8 +121,8 @@ mod properties {
     use crate::report::html::tests::{moment, past};
 
     proptest! {
-        /// For any deployments, with right or wrong clocks: nothing is drawn outside the timeline, later deployments are
-        /// further right, and the timeline stays small.
+        /// For any deployments, with right or wrong clocks: nothing is drawn outside the timeline, later
+        /// deployments are further right, and the timeline stays small.
         #[test]
         fn positions_are_ordered_and_within_bounds(
             deployments in vec((0..40u8, -90_000..4_000_000i64, prop::option::of(0..100_000i64)), 0..200),

@@ -25,8 +25,8 @@ pub(super) enum Tone {
 }
 
 impl Words<'_> {
-    /// Text from a person, a server or a deployment. It is masked before escaping (markup would rewrite a secret's `&`), and
-    /// invisible characters are removed. maud escapes the rest.
+    /// Text from a person, a server or a deployment. It is masked before escaping (markup would rewrite a
+    /// secret's `&`), and invisible characters are removed. maud escapes the rest.
     pub(super) fn text(&self, text: &str) -> String {
         escape_control(&self.console.mask(text))
     }

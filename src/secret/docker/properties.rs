@@ -1,5 +1,5 @@
-//! Properties of any docker configuration: it gives a credential of the right server, none, or an error that contains
-//! nothing of the file.
+//! Properties of any docker configuration: it gives a credential of the right server, none, or an error that
+//! contains nothing of the file.
 
 use std::fs;
 
