@@ -122,7 +122,7 @@ pub(crate) fn cause(error: &ureq::Error, advice: Advice) -> String {
         Error::HostNotFound => "could not resolve the host name".to_owned(),
         Error::ConnectionFailed => "no connection".to_owned(),
         Error::ConnectProxyFailed(said) => said.clone(),
-        Error::Protocol(_) => "what came is not HTTP; is the address right, and the scheme?".to_owned(),
+        Error::Protocol(_) => "the answer is not HTTP; are the address and its scheme right?".to_owned(),
         other => match tls_fault(other) {
             Some(fault) => format!("TLS: {}", explain(fault, advice)),
             None => match other {

@@ -33,6 +33,9 @@ impl Resolves for Resolver {
         if is_address || timeout.after.is_not_happening() {
             return DefaultResolver::default().resolve(uri, config, at_once).map_err(named);
         }
+        if timeout.after.is_zero() {
+            return Err(Error::Timeout(timeout.reason));
+        }
         let (sender, resolved) = sync_channel(1);
         let (of, config) = (uri.clone(), config.clone());
         // Not joined: the system's resolver cannot be told to stop.

@@ -336,7 +336,7 @@ fn a_secret_command_ends_with_its_children() {
         let gitea = crate::first_poll::gitea(Build::GiteaNew);
         let shop = with_secret_command(&gitea);
         told_to_end(&shop, arguments, Signal::TERM, 143, || shop.exists("asked"));
-        assert!(!has_child(&shop), "{arguments:?}");
+        await_until(&format!("no child is left: {arguments:?}"), || !has_child(&shop));
     }
 }
 
@@ -351,7 +351,7 @@ fn a_credential_helper_ends_with_its_children() {
     shop.env("PATH", &format!("{}:/usr/bin:/bin", shop.path("").display()));
     shop.file("slow", "");
     told_to_end(&shop, &["poll"], Signal::TERM, 143, || shop.exists("asked"));
-    assert!(!has_child(&shop));
+    await_until("no child is left", || !has_child(&shop));
 }
 
 /// dev with a gate, a probe or a receiver that is `command`; dev-43 is new, and its deployment fails.
@@ -382,7 +382,7 @@ fn a_gate_a_probe_and_a_notification_end_with_their_children() {
         shop.script("slow.sh", SLOW);
         shop.file("slow", "");
         told_to_end(&shop, arguments, Signal::TERM, 143, || shop.exists("asked"));
-        assert!(!has_child(&shop), "{place} {arguments:?}");
+        await_until(&format!("no child is left: {place} {arguments:?}"), || !has_child(&shop));
     }
 }
 

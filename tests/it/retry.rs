@@ -277,7 +277,7 @@ fn one_that_is_interrupted_at_every_attempt_is_given_up() {
     }
     shop.run(&["poll"])
         .code(1)
-        .line("shop/dev", &["dead", "gave up after attempt 3", "interrupted in its last attempt"]);
+        .line("shop/dev", &["dead", "gave up after attempt 3", "the last attempt was interrupted"]);
     assert_eq!(shop.deliveries().len(), 3);
 }
 

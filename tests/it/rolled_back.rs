@@ -348,7 +348,7 @@ fn a_rollback_that_is_killed_is_tried_once_more() {
         } else {
             let why = why_dead(&run);
             assert!(
-                why.starts_with("interrupted in its last attempt") && !why.contains("no other image"),
+                why.starts_with("the last attempt was interrupted") && !why.contains("no other image"),
                 "{why}"
             );
             assert_eq!(run.target("shop/prod")["deployment"]["attempt"], 2);
