@@ -255,7 +255,7 @@ fn fill_the_disk_at_each_write(scene: fn() -> Scene) {
                         &["poll"],
                     );
                     if n == 1 {
-                        run.code(2).stderr_has("make room");
+                        run.code(2).stderr_has("free space on that disk");
                         assert!(scene.shop.deliveries().is_empty() && scene.endpoint.requests().is_empty());
                     }
                     // One that did nothing says so by 2; one that did something, and could not record all of it, by 1.
