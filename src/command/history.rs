@@ -63,7 +63,7 @@ pub(super) fn from(store: &Store, stores: &[Store], found: Vec<Past>) -> impl It
     found.into_iter().map(move |past| Past { state_file: state_file.clone(), ..past })
 }
 
-/// Those of several states in one order, at most so many.
+/// Sorts the deployments of several states by time, newest first, and keeps at most `most`.
 pub(super) fn newest_first(deployments: &mut Vec<Past>, most: usize) {
     deployments.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
     deployments.truncate(most);

@@ -158,7 +158,8 @@ fn concerns(pushed: &[Pushed], target: &Target) -> bool {
     pushed.iter().any(|pushed| pushed.concerns(&target.image.repository))
 }
 
-/// An owner's webhook reports every image: this is not a run, and nobody is told of it.
+/// Ends a poll whose webhook names no configured image. An owner's webhook reports every image, so this does not count as
+/// a run: no ping and no notification.
 fn of_nobody(global: &Global, arguments: &cli::PollArgs, console: &Console) -> Exit {
     if global.verbose {
         console.message("the webhook names no configured image");
@@ -271,7 +272,7 @@ impl<'a> Poll<'a> {
         Ok(targets)
     }
 
-    /// Polls the targets, then lists images where that is due, until there is no new target.
+    /// Polls the targets, then lists the images of tables that are due, and repeats this for the new targets that it finds.
     ///
     /// # Errors
     /// Nothing was done.
