@@ -36,12 +36,12 @@ use crate::secret::Secrets;
 use crate::stop::Cutoff;
 use crate::store::{Feed, FeedKey, Store, StoreError};
 use crate::target::{Name, Target, TargetId};
-use crate::webhook::Pushed;
+use crate::webhook::PushedImage;
 pub(crate) use changes::{key as feed_key, recall_other_owner};
 use deliver::Queue;
 use facts::{Asked, ImageKey};
 pub(crate) use hand::{Choice, Wish, deploy_by_hand};
-pub(crate) use images::{Said, Wanted};
+pub(crate) use images::{TableResult, Wanted};
 pub(crate) use inspect::{Finding, inspect};
 use listing::Listed;
 use record::Recorded;
@@ -61,7 +61,7 @@ pub(crate) struct Run<'a> {
     /// List every repository in full, whatever the change feed says.
     pub(crate) refresh: bool,
     /// What a webhook reported.
-    pub(crate) pushed: Vec<Pushed>,
+    pub(crate) pushed: Vec<PushedImage>,
 }
 
 /// Whether what is decided is carried out.
@@ -142,12 +142,12 @@ impl<'s> Session<'s> {
         &mut self,
         run: &Run<'_>,
         targets: &[&Target],
-        said: Vec<(&Target, Said)>,
+        said: Vec<(&Target, TableResult)>,
         report: &mut dyn Report,
     ) -> anyhow::Result<()> {
         self.registries.open(run, targets.iter().map(|target| &target.registry), &self.traffic)?;
         images::introduce(run, targets, report);
-        let (stages, said): (Vec<&Target>, Vec<Said>) = said.into_iter().unzip();
+        let (stages, said): (Vec<&Target>, Vec<TableResult>) = said.into_iter().unzip();
         let asked = targets.len();
         let targets: Vec<&Target> = targets.iter().copied().chain(stages).collect();
         report.event(Event::Selected(&targets));

@@ -3,5 +3,5 @@
 mod payload;
 mod proof;
 
-pub(crate) use payload::{Pushed, pushed};
+pub(crate) use payload::{PushedImage, pushed};
 pub(crate) use proof::Proof;

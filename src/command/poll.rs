@@ -23,14 +23,14 @@ use crate::monitor::{self, Ended};
 use crate::report::{
     Console, Event, GitHub, GitHubFiles, Human, Json, JsonLines, Progress, Report, Shown, Summary, count,
 };
-use crate::run::{Mode, Run, Said, Session, Wanted, feed_key};
+use crate::run::{Mode, Run, Session, TableResult, Wanted, feed_key};
 use crate::secret::Secrets;
 use crate::stop::Cutoff;
 use crate::store::{Checks, FeedKey, Store, StoreError};
 use crate::target::filter::TargetFilter;
 use crate::target::shard::{Shard, ShardSetting};
 use crate::target::{Target, TargetId};
-use crate::webhook::Pushed;
+use crate::webhook::PushedImage;
 
 /// Polls the selected targets and deploys what is new.
 ///
@@ -154,7 +154,7 @@ pub(crate) fn poll(global: &Global, arguments: &cli::PollArgs, console: &Console
     Ok(ended)
 }
 
-fn concerns(pushed: &[Pushed], target: &Target) -> bool {
+fn concerns(pushed: &[PushedImage], target: &Target) -> bool {
     pushed.iter().any(|pushed| pushed.concerns(&target.image.repository))
 }
 
@@ -185,7 +185,7 @@ struct Poll<'a> {
     filter: TargetFilter,
     shard: Option<Shard>,
     /// What a webhook reported.
-    pushed: Option<Vec<Pushed>>,
+    pushed: Option<Vec<PushedImage>>,
 }
 
 impl<'a> Poll<'a> {
@@ -222,7 +222,7 @@ impl<'a> Poll<'a> {
 
     /// Whether a webhook names an image that a table takes and that is not known yet.
     fn is_new_pushed(&self, config: &Config) -> bool {
-        let images = self.pushed.iter().flatten().filter_map(Pushed::image);
+        let images = self.pushed.iter().flatten().filter_map(PushedImage::image);
         let mut unknown =
             images.filter(|image| config.targets.iter().all(|target| target.image.repository != *image));
         unknown.any(|image| config.tables.iter().any(|table| Matcher::of(table).may_take(&image)))
@@ -394,7 +394,7 @@ impl Poll<'_> {
         &self,
         config: &'c Config,
         failures: &Failures,
-    ) -> Result<Vec<(&'c Target, Said)>, StoreError> {
+    ) -> Result<Vec<(&'c Target, TableResult)>, StoreError> {
         let mut said = Vec::new();
         if config.tables.is_empty() {
             return Ok(said);
@@ -405,21 +405,21 @@ impl Poll<'_> {
             let images =
                 config.targets_of(table).map(|target| &target.image.repository).collect::<BTreeSet<_>>();
             let of_table = if let Some(failure) = keys.iter().find_map(|key| failures.get(key)) {
-                Said::Failed(failure.clone())
+                TableResult::Failed(failure.clone())
             } else if let Some(faults) = config.image_faults.get(&table.name) {
-                Said::Failed(Failure { code: ErrorCode::Protocol, message: several(faults) })
+                TableResult::Failed(Failure { code: ErrorCode::Protocol, message: several(faults) })
             } else if !keys.iter().all(|key| lists.contains_key(key)) {
                 continue;
             } else if images.is_empty() {
-                Said::Empty(format!("no image matches {}", table.globs()))
+                TableResult::Empty(format!("no image matches {}", table.globs()))
             } else {
-                Said::Complete(format!("{} of {}", count(images.len(), "image"), table.globs()))
+                TableResult::Complete(format!("{} of {}", count(images.len(), "image"), table.globs()))
             };
             let is_selected = |stage: &&Target| stage.poll && self.filter.names_stage(&stage.id.stage);
             for stage in table.stages.iter().filter(is_selected) {
                 let state = self.store.state(&stage.id)?;
                 let had_fault = state.is_some_and(|state| state.is_of_a_faulty_table());
-                if had_fault || !matches!(of_table, Said::Complete(_)) {
+                if had_fault || !matches!(of_table, TableResult::Complete(_)) {
                     said.push((stage, of_table.clone()));
                 }
             }

@@ -9,7 +9,7 @@ use secrecy::ExposeSecret as _;
 use crate::config::Config;
 use crate::secret::Secrets;
 use crate::target::template::SecretId;
-use crate::webhook::{Proof, Pushed, pushed};
+use crate::webhook::{Proof, PushedImage, pushed};
 
 /// What a payload has at most, in bytes. Forges send up to a few tens of KiB.
 const LONGEST: u64 = 1024 * 1024;
@@ -46,7 +46,11 @@ impl Payload {
     ///
     /// # Errors
     /// The secret cannot be read, the sender does not know it, or the payload cannot be read.
-    pub(super) fn pushed(self, secrets: &Secrets, signature: Option<&str>) -> anyhow::Result<Vec<Pushed>> {
+    pub(super) fn pushed(
+        self,
+        secrets: &Secrets,
+        signature: Option<&str>,
+    ) -> anyhow::Result<Vec<PushedImage>> {
         let secret = secrets.get(&self.secret)?;
         let proof = Proof::new(signature, |name| env::var(name).ok());
         if !proof.holds(secret.expose_secret(), &self.bytes) {

@@ -23,7 +23,7 @@ use crate::target::{Name, Target};
 
 /// What there is to say of a table with `images`.
 #[derive(Clone, Debug)]
-pub(crate) enum Said {
+pub(crate) enum TableResult {
     /// Its images could not be listed, or some of them cannot be projects.
     Failed(Failure),
     /// It has no image.
@@ -32,20 +32,20 @@ pub(crate) enum Said {
     Complete(String),
 }
 
-impl From<Said> for Found {
-    fn from(said: Said) -> Found {
+impl From<TableResult> for Found {
+    fn from(said: TableResult) -> Found {
         match said {
-            Said::Failed(failure) => Found::Failed(failure),
-            Said::Empty(reason) => Found::Table { status: Status::NoMatch, reason },
-            Said::Complete(reason) => Found::Table { status: Status::UpToDate, reason },
+            TableResult::Failed(failure) => Found::Failed(failure),
+            TableResult::Empty(reason) => Found::Table { status: Status::NoMatch, reason },
+            TableResult::Complete(reason) => Found::Table { status: Status::UpToDate, reason },
         }
     }
 }
 
 /// What is said of tables, whose stages have their places from `first`.
-pub(super) fn of_tables(first: usize, said: Vec<Said>) -> Vec<Listed> {
+pub(super) fn of_tables(first: usize, said: Vec<TableResult>) -> Vec<Listed> {
     let asked_at = Timestamp::now();
-    let listed = |(place, said): (usize, Said)| Listed {
+    let listed = |(place, said): (usize, TableResult)| Listed {
         index: first + place,
         asked_at,
         extent: Extent::Nothing,

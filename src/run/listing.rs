@@ -18,7 +18,7 @@ use crate::registry::{Registry, RegistryError};
 use crate::stop::Cutoff;
 use crate::store::StoreError;
 use crate::target::Target;
-use crate::webhook::Pushed;
+use crate::webhook::PushedImage;
 
 /// What a registry said that concerns one target.
 pub(super) struct Listed {
@@ -174,7 +174,7 @@ fn awaited(context: &Context<'_>, repository: &Repository, targets: &[usize]) ->
         targets.iter().any(|index| context.targets[*index].policy.candidate(&listed).is_some())
     };
     let pushed = context.run.pushed.iter().filter(|pushed| pushed.concerns(repository));
-    pushed.filter_map(Pushed::tag).filter(can_deploy).cloned().collect()
+    pushed.filter_map(PushedImage::tag).filter(can_deploy).cloned().collect()
 }
 
 /// A forge may report a tag before its list has it. After these times the list is read again.

@@ -11,7 +11,7 @@ pub(crate) struct NotJson;
 
 /// Images that a payload names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Pushed {
+pub(crate) struct PushedImage {
     images: Images,
     /// The tag that was pushed, if the payload names it.
     tag: Option<Tag>,
@@ -25,7 +25,7 @@ enum Images {
     OfProject(String),
 }
 
-impl Pushed {
+impl PushedImage {
     /// Whether the image can have a new tag.
     pub(crate) fn concerns(&self, image: &Repository) -> bool {
         match &self.images {
@@ -49,8 +49,8 @@ impl Pushed {
         self.tag.as_ref()
     }
 
-    fn one(name: &str, tag: Option<&str>) -> Pushed {
-        Pushed { images: Images::One(name.to_lowercase()), tag: tag.and_then(|tag| Tag::new(tag).ok()) }
+    fn one(name: &str, tag: Option<&str>) -> PushedImage {
+        PushedImage { images: Images::One(name.to_lowercase()), tag: tag.and_then(|tag| Tag::new(tag).ok()) }
     }
 }
 
@@ -59,59 +59,59 @@ impl Pushed {
 ///
 /// # Errors
 /// It is not JSON.
-pub(crate) fn pushed(payload: &[u8]) -> Result<Vec<Pushed>, NotJson> {
+pub(crate) fn pushed(payload: &[u8]) -> Result<Vec<PushedImage>, NotJson> {
     let payload: Value = serde_json::from_slice(payload).map_err(|_| NotJson)?;
     let shapes = [gitea, github, gitlab, docker_hub];
-    let mut found: Vec<Pushed> = shapes.iter().filter_map(|shape| shape(&payload)).collect();
+    let mut found: Vec<PushedImage> = shapes.iter().filter_map(|shape| shape(&payload)).collect();
     found.extend(distribution(&payload));
     Ok(found)
 }
 
 /// The package event of Gitea and Forgejo (`PackagePayload` in modules/structs of both). The version of a manifest
 /// without a tag is its digest.
-fn gitea(payload: &Value) -> Option<Pushed> {
+fn gitea(payload: &Value) -> Option<PushedImage> {
     let package = &payload["package"];
     let is_pushed = package["type"] == "container" && payload["action"] == "created";
     let (owner, name) = (package["owner"]["login"].as_str()?, package["name"].as_str()?);
-    is_pushed.then(|| Pushed::one(&format!("{owner}/{name}"), package["version"].as_str()))
+    is_pushed.then(|| PushedImage::one(&format!("{owner}/{name}"), package["version"].as_str()))
 }
 
 /// The `registry_package` event of GitHub, and the older `package` event with the same content. A package without
 /// `container_metadata` is not an image.
-fn github(payload: &Value) -> Option<Pushed> {
+fn github(payload: &Value) -> Option<PushedImage> {
     let package = ["registry_package", "package"].iter().find_map(|key| payload.get(key))?;
     let image = package["package_version"].get("container_metadata")?;
     let owner = package["owner"]["login"].as_str().or_else(|| package["namespace"].as_str())?;
     let name = package["name"].as_str()?;
-    Some(Pushed::one(&format!("{owner}/{name}"), image["tag"]["name"].as_str()))
+    Some(PushedImage::one(&format!("{owner}/{name}"), image["tag"]["name"].as_str()))
 }
 
 /// A pipeline or a job of GitLab that succeeded, and so may have pushed any image of its project. The registry of
 /// GitLab itself sends what a distribution registry sends.
-fn gitlab(payload: &Value) -> Option<Pushed> {
+fn gitlab(payload: &Value) -> Option<PushedImage> {
     let status = match payload["object_kind"].as_str()? {
         "pipeline" => &payload["object_attributes"]["status"],
         "build" => &payload["build_status"],
         _ => return None,
     };
     let path = payload["project"]["path_with_namespace"].as_str().filter(|path| !path.is_empty())?;
-    (status == "success").then(|| Pushed { images: Images::OfProject(path.to_lowercase()), tag: None })
+    (status == "success").then(|| PushedImage { images: Images::OfProject(path.to_lowercase()), tag: None })
 }
 
 /// <https://docs.docker.com/docker-hub/webhooks>: the push of a tag.
-fn docker_hub(payload: &Value) -> Option<Pushed> {
+fn docker_hub(payload: &Value) -> Option<PushedImage> {
     let tag = payload["push_data"]["tag"].as_str()?;
-    Some(Pushed::one(payload["repository"]["repo_name"].as_str()?, Some(tag)))
+    Some(PushedImage::one(payload["repository"]["repo_name"].as_str()?, Some(tag)))
 }
 
 /// <https://distribution.github.io/distribution/about/notifications/>: several events in one payload, most of them
 /// about layers and pulls. Only the push of a tag has a tag.
-fn distribution(payload: &Value) -> impl Iterator<Item = Pushed> {
+fn distribution(payload: &Value) -> impl Iterator<Item = PushedImage> {
     let events = payload["events"].as_array().into_iter().flatten();
     events.filter(|event| event["action"] == "push").filter_map(|event| {
         let target = &event["target"];
         let tag = target["tag"].as_str().filter(|tag| !tag.is_empty())?;
-        Some(Pushed::one(target["repository"].as_str()?, Some(tag)))
+        Some(PushedImage::one(target["repository"].as_str()?, Some(tag)))
     })
 }
 
@@ -121,11 +121,11 @@ mod tests {
 
     use super::*;
 
-    fn one(name: &str, tag: Option<&str>) -> Pushed {
-        Pushed::one(name, tag)
+    fn one(name: &str, tag: Option<&str>) -> PushedImage {
+        PushedImage::one(name, tag)
     }
 
-    fn of(payload: &Value) -> Vec<Pushed> {
+    fn of(payload: &Value) -> Vec<PushedImage> {
         pushed(payload.to_string().as_bytes()).unwrap()
     }
 
@@ -205,7 +205,7 @@ mod tests {
             (npm, vec![]),
             (
                 pipeline("success"),
-                vec![Pushed { images: Images::OfProject("acme/shop".to_owned()), tag: None }],
+                vec![PushedImage { images: Images::OfProject("acme/shop".to_owned()), tag: None }],
             ),
             (pipeline("running"), vec![]),
             (hub, vec![one("acme/shop", Some("dev-43"))]),
@@ -235,9 +235,10 @@ mod tests {
 
     #[test]
     fn a_project_concerns_its_own_images_only() {
-        let concerns =
-            |pushed: &Pushed, image: &str| pushed.concerns(&Repository::new(image).expect("a valid image"));
-        let project = Pushed { images: Images::OfProject("acme/shop".to_owned()), tag: None };
+        let concerns = |pushed: &PushedImage, image: &str| {
+            pushed.concerns(&Repository::new(image).expect("a valid image"))
+        };
+        let project = PushedImage { images: Images::OfProject("acme/shop".to_owned()), tag: None };
         assert!(concerns(&project, "acme/shop") && concerns(&project, "acme/shop/api/v2"));
         assert!(!concerns(&project, "acme/shop2") && !concerns(&project, "acme"));
         let image = one("Acme/Shop", None);
