@@ -312,14 +312,4 @@ pub(crate) fn rule_of(target: &Target) -> String {
 }
 
 #[cfg(test)]
-mod beginnings;
-#[cfg(test)]
-mod edges;
-#[cfg(test)]
-mod gates;
-#[cfg(test)]
-mod interventions;
-#[cfg(test)]
-mod properties;
-#[cfg(test)]
 mod tests;

@@ -1,12 +1,45 @@
-//! First polls of a stage with a probe (`running`).
+//! First polls, with and without a probe (`running`).
 
-use std::time::Duration;
-
-use super::tests::{FactTable, listing, newest, now, semver, tag, versions};
 use super::*;
-use crate::reference::Digest;
-use crate::target::probe::Probe;
-use crate::target::step::{CommandStep, Step};
+
+#[test]
+fn first_poll_takes_a_baseline_and_deploys_nothing() {
+    let mut stage = semver();
+    let decision = stage.poll(&versions(&["v1.0.0", "v1.2.0", "latest"]));
+    assert_eq!((decision.status, decision.deploy), (Status::Baseline, None));
+    assert_eq!(stage.high_water(), Some(tag("v1.2.0")));
+    assert_eq!(stage.poll(&versions(&["v1.2.0"])).status, Status::UpToDate);
+}
+
+#[test]
+fn first_poll_deploys_if_configured() {
+    let mut stage = semver();
+    stage.target.first_poll = FirstPoll::Deploy;
+    assert_eq!(stage.deploys(&versions(&["v1.0.0", "v1.2.0"])), Some("v1.2.0".to_owned()));
+}
+
+#[test]
+fn first_tag_of_an_empty_repository_is_deployed() {
+    let mut stage = semver();
+    assert_eq!(stage.poll(&versions(&[])).status, Status::NoMatch);
+    assert_eq!(stage.poll(&versions(&["latest"])).status, Status::NoMatch);
+    assert_eq!(stage.deploys(&versions(&["latest", "v0.1.0"])), Some("v0.1.0".to_owned()));
+}
+
+#[test]
+fn empty_list_is_a_failure_until_mark_none() {
+    let mut stage = semver();
+    stage.poll(&versions(&["v1.0.0"]));
+    for count in 1..=2 {
+        let decision = stage.poll(&versions(&[]));
+        assert_eq!(decision.status, Status::Unknown);
+        assert_eq!(decision.failure.unwrap().code, ErrorCode::Protocol);
+        assert_eq!(decision.state.failing.unwrap().count, count);
+        assert_eq!(stage.high_water(), Some(tag("v1.0.0")));
+    }
+    stage.mark(&Mark::Nothing);
+    assert_eq!(stage.poll(&versions(&[])).status, Status::NoMatch);
+}
 
 /// A probe that needs no answer: the tests give the facts.
 fn running() -> Probe {

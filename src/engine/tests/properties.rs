@@ -7,7 +7,6 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::first_seen::{Built, SeenTags};
-use super::tests::{deploy_manually, save, tag, target};
 use super::*;
 use crate::policy::{Candidate, Order, Policy};
 use crate::reference::{Digest, Listing};
@@ -113,7 +112,7 @@ impl World {
         target.digest = with_digest;
         target.allow_downgrade = allow_downgrade;
         if gated {
-            target.gates.min_age = Some(std::time::Duration::from_secs(30));
+            target.gates.min_age = Some(Duration::from_secs(30));
         }
         let other = tests::target("v1.?.0", order).policy;
         let first = tests::target("v*", order).policy;

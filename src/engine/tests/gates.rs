@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::gate::{BlockKind, BlockedBy, GateCheck};
-use super::tests::{FactTable, tag, target};
 use super::*;
 use crate::policy::{Bump, Candidate, Order};
 use crate::reference::{Digest, Platforms, Repository};

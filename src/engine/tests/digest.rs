@@ -1,0 +1,102 @@
+//! `digest = true`, and tags that move to another image.
+
+use super::*;
+
+#[test]
+fn moved_immutable_tag_gives_one_warning_and_no_deployment() {
+    let digest = |digit: &str| Digest::new(&format!("sha256:{}", digit.repeat(64))).unwrap();
+    let listed = |digit: &str| Listing {
+        tags: vec![ListedTag { digest: Some(digest(digit)), ..ListedTag::named(tag("v1.0.0")) }],
+        ..Listing::default()
+    };
+    let mut stage = semver();
+    stage.poll(&listed("a"));
+    let decision = stage.poll(&listed("b"));
+    assert!(decision.warning.is_some() && decision.deploy.is_none());
+    assert_eq!(decision.status, Status::UpToDate);
+    assert_eq!(stage.poll(&listed("b")).warning, None);
+}
+
+#[test]
+fn deployment_carries_the_digest() {
+    let mut stage = semver();
+    stage.poll(&versions(&["v1.0.0"]));
+    let given = stage.poll(&versions(&["v1.0.0", "v1.1.0"])).deploy.unwrap();
+    assert!(given.digest.is_some());
+    assert_eq!(stage.state.unwrap().high_water, Some(given));
+}
+
+#[test]
+fn digest_true_on_an_existing_stage_records_the_digest_without_deploying() {
+    let mut stage = semver();
+    stage.poll(&versions(&["v1.0.0"]));
+    stage.target.digest = true;
+    let decision = stage.poll(&versions(&["v1.0.0"]));
+    assert_eq!((decision.status, decision.deploy), (Status::UpToDate, None));
+    assert!(decision.state.high_water.unwrap().digest.is_some());
+}
+
+#[test]
+fn moved_mutable_tag_is_deployed_again() {
+    let mut stage = semver();
+    stage.target.digest = true;
+    let listed = versions(&["v1.0.0"]);
+    stage.poll(&listed);
+    let before = Digest::new(&format!("sha256:{}", "a".repeat(64))).ok();
+    stage.state.as_mut().unwrap().high_water.as_mut().unwrap().digest = before.clone();
+    let decision = stage.poll(&listed);
+    assert_eq!(decision.status, Status::Pending);
+    assert_ne!(decision.deploy.unwrap().digest, before);
+    assert_eq!(stage.deploys(&listed), None);
+}
+
+/// The digests of an index, and of its amd64 and arm64 images.
+fn index(digits: [char; 3]) -> Platforms {
+    let [of, amd64, arm64] =
+        digits.map(|digit| Digest::new(&format!("sha256:{}", digit.to_string().repeat(64))).ok());
+    let images = vec![("linux/amd64".to_owned(), amd64), ("linux/arm64/v8".to_owned(), arm64)];
+    Platforms { of, images }
+}
+
+#[test]
+fn only_the_named_platforms_of_a_mutable_tag_count() {
+    let mut stage = semver();
+    stage.target.digest = true;
+    stage.target.gates.platforms = vec!["linux/amd64".to_owned()];
+    let listed = versions(&["v1.0.0"]);
+    let mut poll = |platforms: Platforms| {
+        stage.platforms = platforms;
+        let decision = stage.poll(&listed);
+        let digest = decision.state.high_water.as_ref().unwrap().digest.clone();
+        assert_eq!(digest, stage.platforms.of, "the current digest is remembered");
+        (decision.status, decision.deploy.is_some())
+    };
+    assert_eq!(poll(index(['1', 'a', 'c'])), (Status::Baseline, false));
+    assert_eq!(poll(index(['2', 'a', 'd'])), (Status::UpToDate, false), "arm64 alone");
+    assert_eq!(poll(index(['2', 'a', 'd'])), (Status::UpToDate, false));
+    assert_eq!(poll(index(['3', 'b', 'd'])), (Status::Pending, true), "amd64");
+    assert_eq!(poll(index(['4', 'b', 'e'])), (Status::UpToDate, false), "arm64 alone once more");
+    // A single image instead of the index: nothing tells whether it is the same.
+    let single = Platforms { images: vec![("linux/amd64".to_owned(), None)], ..index(['5', 'b', 'e']) };
+    assert_eq!(poll(single), (Status::Pending, true));
+    assert_eq!(poll(index(['6', 'b', 'e'])), (Status::Pending, true));
+}
+
+#[test]
+fn platforms_of_another_digest_are_not_compared() {
+    let mut stage = semver();
+    stage.target.digest = true;
+    stage.target.gates.platforms = vec!["linux/amd64".to_owned()];
+    let listed = versions(&["v1.0.0"]);
+    stage.platforms = index(['1', 'a', 'c']);
+    stage.poll(&listed);
+    // The state of an earlier version.
+    let state = stage.state.as_mut().unwrap();
+    state.given_platforms = None;
+    stage.platforms = index(['2', 'a', 'd']);
+    assert_eq!(stage.poll(&listed).status, Status::Pending);
+    // The tag moved between the two requests.
+    stage.state.as_mut().unwrap().given_platforms.as_mut().unwrap().now.of = index(['9', 'a', 'c']).of;
+    stage.platforms = index(['3', 'a', 'd']);
+    assert_eq!(stage.poll(&listed).status, Status::Pending);
+}
