@@ -21,6 +21,7 @@ mod row;
 mod stamp;
 mod write;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -84,10 +85,17 @@ impl LatestAttempt {
 /// What is to be known of targets before any is polled.
 #[derive(Debug)]
 pub(crate) struct Checks<'t> {
-    /// The last poll, successful or not.
-    pub(crate) checked_at: HashMap<&'t TargetId, Timestamp>,
+    /// By project and stage: the last poll, successful or not.
+    checked_at: HashMap<(&'t str, &'t str), Cell<Option<Timestamp>>>,
     /// Targets in the state that left the configuration, and were not reported yet.
     pub(crate) left: Vec<TargetId>,
+}
+
+impl Checks<'_> {
+    /// The target's last poll, successful or not.
+    pub(crate) fn checked_at(&self, target: &TargetId) -> Option<Timestamp> {
+        self.checked_at.get(&(target.project.as_str(), target.stage.as_str()))?.get()
+    }
 }
 
 /// Why the state cannot be used. Each message names the file and says what to do.

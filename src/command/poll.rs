@@ -265,8 +265,7 @@ impl<'a> Poll<'a> {
         if self.arguments.due {
             let (open, now) = (self.store.open_deployments()?, Timestamp::now());
             targets.retain(|target| {
-                let checked_at = checks.checked_at.get(&target.id).copied();
-                engine::is_due(target, checked_at, open.get(&target.id), now)
+                engine::is_due(target, checks.checked_at(&target.id), open.get(&target.id), now)
             });
         }
         Ok(targets)

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::file::would_match;
 use super::{Config, CredentialSetting, Location, SecretSource};
@@ -13,12 +14,19 @@ use crate::target::step::Step;
 use crate::target::template::{Part, Template};
 
 /// The programs that deployments run, and the scripts that those are to run, where they are written with a path.
-pub(super) fn programs(config: &Config) -> impl Iterator<Item = PathBuf> {
+pub(super) fn programs<'c>(config: &'c Config) -> impl Iterator<Item = PathBuf> {
     let programs = |step: &Step| match step {
         Step::Command(step) => of_command(&step.argv, &step.dir),
         Step::Http(_) => Vec::new(),
     };
-    let steps = config.all_targets().flat_map(Target::steps);
+    // Thousands of stages may share one deployment, which [settings.stage] gives.
+    let mut earlier: Option<&'c Arc<[Step]>> = None;
+    let of_target = move |target: &'c Target| {
+        let is_shared =
+            earlier.replace(&target.deploy).is_some_and(|earlier| Arc::ptr_eq(earlier, &target.deploy));
+        target.steps().skip(if is_shared { target.deploy.len() } else { 0 })
+    };
+    let steps = config.all_targets().flat_map(of_target);
     steps.chain(config.notifiers.iter().map(|notifier| &notifier.step)).flat_map(programs)
 }
 

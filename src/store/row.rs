@@ -1,5 +1,6 @@
 //! Reads rows. An invalid value in a column is an error, never a default.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::error::Error;
 use std::str::FromStr;
@@ -177,9 +178,8 @@ pub(super) fn checks<'t>(
     connection: &Connection,
     targets: impl Iterator<Item = &'t TargetId>,
 ) -> rusqlite::Result<Checks<'t>> {
-    let named = |id: &'t TargetId| ((id.project.as_str(), id.stage.as_str()), id);
-    let configured: HashMap<(&str, &str), &TargetId> = targets.map(named).collect();
-    let mut checks = Checks { checked_at: HashMap::with_capacity(configured.len()), left: Vec::new() };
+    let named = |id: &'t TargetId| ((id.project.as_str(), id.stage.as_str()), Cell::new(None));
+    let mut checks = Checks { checked_at: targets.map(named).collect(), left: Vec::new() };
     let mut statement = connection.prepare("SELECT id, polled_at FROM round")?;
     let rounds = statement.query_map([], |row| {
         Ok((row.get::<_, i64>("id")?, parsed(row, "polled_at", Timestamp::from_str)?))
@@ -190,13 +190,12 @@ pub(super) fn checks<'t>(
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let (project, stage) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?);
-        if let Some(id) = configured.get(&(project, stage)) {
+        if let Some(checked_at) = checks.checked_at.get(&(project, stage)) {
             let of_round = row.get::<_, Option<i64>>(4)?.and_then(|round| rounds.get(&round).copied());
-            let checked_at = match of_round {
+            checked_at.set(match of_round {
                 None => optional_at(row, 2, Timestamp::from_str)?,
                 known => known,
-            };
-            checks.checked_at.extend(checked_at.map(|at| (*id, at)));
+            });
         } else if !row.get::<_, bool>(3)? {
             checks.left.push(target_id(row)?);
         }
