@@ -112,6 +112,14 @@ impl PollState {
         self.deployed.as_ref().map(|deployed| deployed.tag.clone())
     }
 
+    /// Whether another tag was marked after the deployment was planned, and the next listing gives its place in the
+    /// order: which of them is newer is not known. (A deployment that was planned later follows on the marked tag.)
+    pub(crate) fn is_marked_beside(&self, deployment: &Deployment) -> bool {
+        let is_known =
+            |marked: &Tag| *marked == deployment.tag || deployment.previous_tag.as_ref() == Some(marked);
+        self.marked.as_ref().is_some_and(|marked| !is_known(marked))
+    }
+
     /// Whether the row of a table with `images` has something that people should know.
     pub(crate) fn is_of_a_faulty_table(&self) -> bool {
         self.failing.is_some() || self.status == Some(Status::NoMatch)

@@ -256,8 +256,8 @@ pub(crate) fn transition(
 /// person can mark this tag or another one.
 pub(crate) fn is_current(state: Option<&PollState>, open: &OpenDeployments, deployment: &Deployment) -> bool {
     let next = open.pending.as_ref().or(open.running.as_ref());
-    let marked = state.and_then(|state| state.marked.as_ref());
-    next.is_some_and(|next| next.id == deployment.id) && marked.is_none_or(|marked| *marked == deployment.tag)
+    next.is_some_and(|next| next.id == deployment.id)
+        && !state.is_some_and(|state| state.is_marked_beside(deployment))
 }
 
 /// High-water without a superseded deployment. That deployment never succeeded, so the high-water before it
@@ -380,7 +380,9 @@ impl Change {
         self.notify = Some(deployment.clone());
         self.failure = Some(failure);
         let failed_tag = deployment.tag.clone();
-        let is_followed = deployment.state == DeploymentState::Dead && open.pending.is_none();
+        let is_followed = deployment.state == DeploymentState::Dead
+            && open.pending.is_none()
+            && !self.state.is_marked_beside(&deployment);
         self.rows.push(DeploymentRow { deployment, reason: Some(reason) });
         if let Some(BackTo { id, tag, digest }) = back_to.filter(|_| is_followed) {
             self.add(Deployment {

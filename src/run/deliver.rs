@@ -171,7 +171,7 @@ impl Delivery<'_> {
                 .map(|failure| Failure { message: format!("{}; {what}", failure.message), ..failure });
             TargetReport { failure, ..given_up.clone() }
         };
-        match self.rolled_back(recorded, &given_up, lock) {
+        match self.rolled_back(recorded, lock) {
             Ok(Ok(report)) => TargetReport {
                 reason: format!("{failed} was given up: {why}"),
                 failure: given_up.failure,
@@ -188,7 +188,6 @@ impl Delivery<'_> {
     fn rolled_back(
         &self,
         recorded: &Recorded<'_>,
-        given_up: &TargetReport,
         lock: &Lock,
     ) -> Result<Result<TargetReport, String>, StoreError> {
         let store = &self.context.run.store;
@@ -196,7 +195,7 @@ impl Delivery<'_> {
         let tag = match open.pending {
             Some(rollback) if rollback.is_automatic_rollback() => rollback.tag,
             Some(newer) => return Ok(Err(format!("not rolled back: {} is planned", newer.tag))),
-            None => return Ok(Err(self.why_none(recorded.target, given_up)?)),
+            None => return Ok(Err(self.why_none(recorded.target)?)),
         };
         let report = match self.turn(recorded)? {
             ControlFlow::Continue(next) if !next.is_automatic_rollback() => self.elsewhere(recorded),
@@ -219,11 +218,9 @@ impl Delivery<'_> {
     }
 
     /// Why no rollback was recorded.
-    fn why_none(&self, target: &Target, given_up: &TargetReport) -> Result<String, StoreError> {
+    fn why_none(&self, target: &Target) -> Result<String, StoreError> {
         let runs = self.context.run.store.runs(&target.id)?;
-        let marked = runs
-            .last()
-            .filter(|run| run.by == Trigger::Mark && given_up.latest_tag.as_ref() == Some(&run.tag));
+        let marked = runs.last().filter(|run| run.by == Trigger::Mark);
         Ok(marked.map_or_else(
             || "no other image is known to roll back to".to_owned(),
             |run| format!("not rolled back: {} was marked as deployed", run.tag),

@@ -45,6 +45,31 @@ fn a_rollback_without_a_hold_is_not_undone_either() {
     shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v2.0.1"]);
 }
 
+/// By `newest`, the next list tells whether the marked tag is newer.
+#[test]
+fn a_tag_is_deployed_by_hand_after_another_one_was_marked() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(
+        &gitea,
+        &format!("{}on_failure = \"previous\"\n", DEV.replace("retry = {", "retry = { attempts = 1,")),
+    );
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    gitea.push("acme/shop", "dev-44", "2026-11-20T12:00:00Z");
+    shop.run(&["mark", "shop/dev", "dev-44"]).code(0);
+    shop.run(&["deploy", "shop/dev", "dev-43"])
+        .code(0)
+        .line("shop/dev", &["deployed", "dev-44", "->", "dev-43"]);
+    shop.run(&["poll", "--format", "json"]).code(0).status_is("shop/dev", "behind");
+    assert_eq!(shop.delivered(), ["shop/dev dev-43"]);
+
+    gitea.push("acme/shop", "dev-45", "2026-11-20T13:00:00Z");
+    shop.run(&["mark", "shop/dev", "dev-45"]).code(0);
+    shop.file("fail", "");
+    let run = shop.run(&["deploy", "shop/dev", "dev-44"]);
+    run.code(1).stdout_has("the rollback to dev-45 failed");
+    assert_eq!(shop.delivered()[1..], ["shop/dev dev-44", "shop/dev dev-45"]);
+}
+
 #[test]
 fn the_newest_is_deployed_by_hand_whatever_holds_and_gates_say() {
     let gitea = gitea(Build::GiteaNew);

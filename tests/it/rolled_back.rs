@@ -4,7 +4,7 @@ use rustix::process::Signal;
 
 use crate::endpoint::Endpoint;
 use crate::first_poll::gitea;
-use crate::harness::{PROD, Shop, await_until, on_gitea};
+use crate::harness::{DEV, PROD, Shop, await_until, on_gitea};
 use crate::http::{Answer, Reply};
 use crate::new_tag::baselined;
 use crate::registry::{Build, Gitea};
@@ -298,6 +298,33 @@ fn what_was_marked_while_it_failed_is_not_rolled_back() {
         let history = shop.run(&["history"]);
         assert!(!history.code(0).stdout.contains("pushed again"), "{history:?}");
     }
+}
+
+/// By `newest`, the next list tells whether the marked tag is newer: it is what the stage runs in any case.
+#[test]
+fn a_tag_without_a_place_that_was_marked_while_it_failed_is_not_rolled_back_to() {
+    let gitea = gitea(Build::GiteaNew);
+    let stage = DEV.replace("retry = {", "retry = { attempts = 1,") + "on_failure = \"previous\"\n";
+    let shop = baselined(&gitea, &stage);
+    shop.script("deploy.sh", DEPLOY);
+    shop.file("bad", "dev-44\n");
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
+    gitea.push("acme/shop", "dev-44", "2026-11-20T12:00:00Z");
+    shop.file("stay-dev-44", "");
+    let poll = shop.start(&["poll", "--format", "json"]);
+    await_until("it is deployed", || shop.deliveries().len() == 2);
+    gitea.push("acme/shop", "dev-45", "2026-11-20T13:00:00Z");
+    shop.run(&["mark", "shop/dev", "dev-45"]).code(0);
+    shop.remove("stay-dev-44");
+    let run = poll.end();
+    run.code(1).status_is("shop/dev", "dead");
+    let why = run.target("shop/dev")["error"]["message"].as_str().unwrap().to_owned();
+    assert!(why.ends_with("; not rolled back: dev-45 was marked as deployed"), "{why}");
+    shop.run(&["poll", "--format", "json"]).code(0).status_is("shop/dev", "up_to_date");
+    shop.run(&["status", "--exit-code"]).code(0);
+    assert_eq!(shop.delivered(), ["shop/dev dev-43", "shop/dev dev-44"]);
+    assert_eq!(shop.status("shop/dev")["deployed_tag"], "dev-45");
 }
 
 /// The rollback waits, and someone says that the stage runs what was given up, or something newer.
