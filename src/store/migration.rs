@@ -227,6 +227,10 @@ const MIGRATIONS: &[&str] = &[
         listed_at TEXT NOT NULL,
         PRIMARY KEY (registry, owner)
     ) STRICT, WITHOUT ROWID;",
+    // 14: the target's version when the attempt began, and when the deployment last changed. Times give no order, because
+    // clocks are set.
+    "ALTER TABLE attempt ADD COLUMN sequence INTEGER;
+    ALTER TABLE deployment ADD COLUMN sequence INTEGER;",
 ];
 
 /// Brings the tables up to this program's version. Writes nothing if they already are.

@@ -71,16 +71,22 @@ pub(super) fn limits(connection: &Connection) -> rusqlite::Result<HashMap<String
     rows.collect()
 }
 
+/// The order of a target's attempts. Those of earlier versions have no sequence.
+pub(super) const LATEST_ATTEMPT_FIRST: &str =
+    "attempt.sequence DESC NULLS LAST, started_at DESC, number DESC";
+
 /// The last started attempt of a target, if it did not succeed.
 pub(super) fn latest_attempt(
     connection: &Connection,
     target: &TargetId,
 ) -> rusqlite::Result<Option<LatestAttempt>> {
-    let query = "SELECT id, tag, number, started_at, attempt.ended_at IS NOT NULL AS failed,
+    let query = format!(
+        "SELECT id, tag, number, started_at, attempt.ended_at IS NOT NULL AS failed,
          attempt.ended_at IS NOT NULL AND error_code IS NULL AS succeeded,
          leader_id, leader_started, leader_boot_id, over_by
          FROM deployment JOIN attempt ON deployment_id = id
-         WHERE project = ?1 AND stage = ?2 ORDER BY started_at DESC, number DESC LIMIT 1";
+         WHERE project = ?1 AND stage = ?2 ORDER BY {LATEST_ATTEMPT_FIRST} LIMIT 1"
+    );
     let latest = |row: &Row<'_>| {
         if row.get("succeeded")? {
             return Ok(None);
@@ -98,14 +104,15 @@ pub(super) fn latest_attempt(
             over_by: optional(row, "over_by", Timestamp::from_str)?,
         }))
     };
-    let mut statement = connection.prepare_cached(query)?;
+    let mut statement = connection.prepare_cached(&query)?;
     Ok(statement.query_row([target.project.as_str(), target.stage.as_str()], latest).optional()?.flatten())
 }
 
 /// What a stage ran, earliest first.
 pub(super) fn runs(connection: &Connection, target: &TargetId) -> rusqlite::Result<Vec<StageRun>> {
     let query = "SELECT tag, digest, ended_at, goes_back, decided_by
-         FROM deployment WHERE project = ?1 AND stage = ?2 AND state = 'succeeded' ORDER BY ended_at, id";
+         FROM deployment WHERE project = ?1 AND stage = ?2 AND state = 'succeeded'
+         ORDER BY sequence NULLS FIRST, ended_at, id";
     let mut statement = connection.prepare_cached(query)?;
     let mut runs: Vec<StageRun> = Vec::new();
     let mut rows = statement.query([target.project.as_str(), target.stage.as_str()])?;
@@ -126,7 +133,7 @@ pub(super) fn runs(connection: &Connection, target: &TargetId) -> rusqlite::Resu
 pub(super) fn unfinished(connection: &Connection, target: &TargetId) -> rusqlite::Result<Option<Unfinished>> {
     let query = "SELECT tag, digest, state, decided_by FROM deployment
          WHERE project = ?1 AND stage = ?2 AND (attempts > 0 OR state = 'succeeded')
-         ORDER BY created_at DESC, id DESC LIMIT 1";
+         ORDER BY rowid DESC LIMIT 1";
     let newest = |row: &Row<'_>| {
         let is_over: bool = row.get_ref("state")?.as_str().is_ok_and(|state| state == "succeeded");
         let (tag, digest) = (parsed(row, "tag", Tag::new)?, optional(row, "digest", Digest::new)?);

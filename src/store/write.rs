@@ -179,7 +179,9 @@ impl<'a> Write<'a> {
     pub(super) fn update_deployment(&self, row: &DeploymentRow, now: Timestamp) -> rusqlite::Result<bool> {
         let query =
             "UPDATE deployment SET state = ?2, attempts = ?3, attempts_forgiven = ?4, next_attempt_at = ?5,
-             failed_at = ?6, reason = ?7, ended_at = ?8 WHERE id = ?1";
+             failed_at = ?6, reason = ?7, ended_at = ?8,
+             sequence = (SELECT version FROM poll_state AS state
+                 WHERE (state.project, state.stage) = (deployment.project, deployment.stage)) WHERE id = ?1";
         let DeploymentRow { deployment, reason } = row;
         let is_open = matches!(deployment.state, DeploymentState::Pending | DeploymentState::Running);
         let changed = self.0.prepare_cached(query)?.execute(params![
@@ -243,8 +245,8 @@ impl<'a> Write<'a> {
         let query = "UPDATE poll_state SET version = version + 1
              WHERE (project, stage) = (SELECT project, stage FROM deployment WHERE id = ?1)";
         self.0.prepare_cached(query)?.execute(params![attempt.deployment_id])?;
-        let query = "INSERT OR REPLACE INTO attempt (deployment_id, number, started_at, over_by)
-             VALUES (?1, ?2, ?3, ?4)";
+        let query = "INSERT OR REPLACE INTO attempt (deployment_id, number, started_at, over_by, sequence)
+             VALUES (?1, ?2, ?3, ?4, (SELECT version FROM poll_state JOIN deployment USING (project, stage) WHERE id = ?1))";
         let values = params![attempt.deployment_id, attempt.number, text(now), text(over_by)];
         self.0.prepare_cached(query)?.execute(values)?;
         Ok(())
@@ -290,15 +292,16 @@ impl<'a> Write<'a> {
         target: &TargetId,
         attempt: Attempt<'_>,
     ) -> rusqlite::Result<bool> {
-        // A deployment has no attempts after the first of a later one, so with the index no more rows are
-        // read than needed.
-        let query = "SELECT error_code IS NOT NULL FROM deployment JOIN attempt ON deployment_id = id
+        let query = format!(
+            "SELECT error_code IS NOT NULL FROM deployment JOIN attempt ON deployment_id = id
              WHERE project = ?1 AND stage = ?2 AND NOT (deployment_id = ?3 AND number = ?4)
-             ORDER BY created_at DESC, id DESC, number DESC LIMIT 1";
+             ORDER BY {} LIMIT 1",
+            row::LATEST_ATTEMPT_FIRST
+        );
         let (project, stage) = (target.project.as_str(), target.stage.as_str());
         let found = self
             .0
-            .prepare_cached(query)?
+            .prepare_cached(&query)?
             .query_row(params![project, stage, attempt.deployment_id, attempt.number], |row| row.get(0));
         Ok(found.optional()?.unwrap_or(false))
     }

@@ -70,6 +70,29 @@ fn a_tag_is_deployed_by_hand_after_another_one_was_marked() {
     assert_eq!(shop.delivered()[1..], ["shop/dev dev-44", "shop/dev dev-45"]);
 }
 
+/// What a clock that was ahead recorded is not taken for what came last: what succeeded then, and what failed.
+#[test]
+fn a_rollback_goes_by_what_ran_and_not_by_what_a_clock_said() {
+    for fails in [false, true] {
+        let gitea = gitea(Build::GiteaNew);
+        let shop = baselined(&gitea, DEV);
+        gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+        shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
+        let mut ahead = "UPDATE deployment SET created_at = '2099-01-01T00:00:00.000Z', ended_at = '2099-01-01T00:00:01.000Z'";
+        if fails {
+            gitea.push("acme/shop", "dev-44", "2026-11-20T12:00:00Z");
+            shop.file("fail", "");
+            shop.run(&["poll"]).code(1).line("shop/dev", &["failed", "dev-44"]);
+            shop.remove("fail");
+            ahead = "UPDATE deployment SET created_at = '2099-01-01T00:00:00.000Z' WHERE tag = 'dev-44'";
+        }
+        rusqlite::Connection::open(shop.path("state.db")).unwrap().execute(ahead, []).unwrap();
+        gitea.push("acme/shop", "dev-45", "2026-11-20T13:00:00Z");
+        shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43", "->", "dev-45"]);
+        shop.run(&["rollback", "shop/dev"]).code(0).line("shop/dev", &["deployed", "dev-45", "->", "dev-43"]);
+    }
+}
+
 #[test]
 fn the_newest_is_deployed_by_hand_whatever_holds_and_gates_say() {
     let gitea = gitea(Build::GiteaNew);

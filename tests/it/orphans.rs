@@ -319,6 +319,23 @@ fn what_was_left_behind_by_a_clock_that_was_ahead_is_over() {
     shop.remove("stay");
 }
 
+/// An attempt that failed began in the future: the one after it was killed, and is at work.
+#[test]
+fn an_attempt_of_a_clock_that_was_ahead_hides_no_later_one() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = about_to_deploy(&gitea, "exit 7\n");
+    shop.run(&["poll"]).code(1).line("shop/dev", &["failed", "dev-43"]);
+    let ahead = "UPDATE attempt SET started_at = '2099-01-01T00:00:00Z', over_by = '2099-01-01T00:05:00Z'";
+    state(&shop).execute(ahead, []).unwrap();
+    shop.script("deploy.sh", "exec ./work <deploy.sh\n");
+    let poll = shop.start(&["poll"]);
+    await_until("it works", || shop.exists("work-id") && shop.exists("works"));
+    assert!(poll.kill().was_killed());
+    is_left_alone(&shop, "later");
+    shop.remove("stay");
+    is_resumed(&shop, "later");
+}
+
 /// tagship's own group, and that of what it left behind, have no number in a PID namespace that they are outside of.
 #[test]
 #[ignore = "needs root"]
