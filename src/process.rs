@@ -1,7 +1,10 @@
 //! Finds the processes of a deployment that still run, through `/proc`, even if they closed their standard
 //! input. Without `/proc`, only the target's lock shows a running deployment. `group` starts and ends
 //! commands, and finds processes that left their group.
-#![allow(clippy::disallowed_methods, reason = "it reads /proc, and measures how long a command takes")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "it reads /proc and the IDs of commands, and measures how long a command takes"
+)]
 
 pub(crate) mod group;
 
@@ -60,8 +63,8 @@ impl Traces {
         let group =
             leader.filter(|leader| now_leading.as_ref().is_none_or(|now| now.started == leader.started));
         let variables = [
-            format!("TAGSHIP_DEPLOYMENT_ID={}", self.deployment_id),
-            format!("TAGSHIP_ATTEMPT={}", self.attempt),
+            ("TAGSHIP_DEPLOYMENT_ID", self.deployment_id.clone()),
+            ("TAGSHIP_ATTEMPT", self.attempt.to_string()),
         ];
         let group = group.map(|leader| leader.id);
         let found = running(group, &variables);
@@ -93,11 +96,14 @@ fn groups(processes: Vec<(i32, Process)>, first: Option<i32>) -> Vec<i32> {
     groups
 }
 
+/// A variable of an environment, and a word that its value has to contain.
+type Variable = (&'static str, String);
+
 /// The running processes that are in this group, or have all these variables in their environment, by their ID.
 ///
 /// This process, those that started it and the leader of its session are not among the latter: a shell can have such an
 /// environment, too, and no command left it behind.
-fn running(group: Option<i32>, variables: &[String]) -> Vec<(i32, Process)> {
+fn running(group: Option<i32>, variables: &[Variable]) -> Vec<(i32, Process)> {
     let own = ancestors();
     let is_one = |id: i32, process: &Process| {
         process.runs()
@@ -130,11 +136,18 @@ fn ids() -> impl Iterator<Item = i32> {
 }
 
 /// False for another user's process, whose environment cannot be read.
-fn has_in_environment(id: i32, variables: &[String]) -> bool {
+fn has_in_environment(id: i32, variables: &[Variable]) -> bool {
     let Ok(environment) = fs::read(of_process(id, "environ")) else {
         return false;
     };
-    let has = |wanted: &String| environment.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes());
+    let has = |(name, word): &Variable| {
+        let value = |entry| <[u8]>::strip_prefix(entry, name.as_bytes())?.strip_prefix(b"=");
+        let mut words = environment
+            .split(|byte| *byte == 0)
+            .filter_map(value)
+            .flat_map(|value| value.split(|byte| *byte == b' '));
+        words.any(|found| found == word.as_bytes())
+    };
     variables.iter().all(has)
 }
 

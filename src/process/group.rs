@@ -14,8 +14,11 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_pro
 use super::Process;
 use crate::stop::TICK;
 
-/// A variable in the environment of each command, by which its descendants are recognised.
+/// A variable in the environment of each command, by which its descendants are recognised: the ID of the command, behind
+/// those of the commands that this tagship runs below.
 const COMMAND_ID: &str = "TAGSHIP_COMMAND_ID";
+/// A command can leave a daemon behind that starts tagship again, so that each run is below the last one.
+const MOST_IDS: usize = 8;
 
 /// How long a killed command may take to end. One that waits for a dead disk never ends.
 const LAST_WAIT: Duration = Duration::from_secs(5);
@@ -69,7 +72,7 @@ pub(crate) struct Group {
 /// A command's process group, and processes that left it: those that have its ID in their environment.
 struct Processes {
     group: Pid,
-    variable: String,
+    id: String,
 }
 
 enum Event {
@@ -107,11 +110,11 @@ impl Group {
             }
         }
         let id = uuid::Uuid::now_v7().to_string();
-        let leader = command.env(COMMAND_ID, &id).stdout(writer).process_group(0).spawn()?;
+        let leader = command.env(COMMAND_ID, ids(&id)).stdout(writer).process_group(0).spawn()?;
         // `command` keeps the pipes' write ends and the standard input open. Close them, so that the child's
         // are the last.
         drop(command);
-        let processes = Processes { group: Pid::from_child(&leader), variable: format!("{COMMAND_ID}={id}") };
+        let processes = Processes { group: Pid::from_child(&leader), id };
         Ok(Group { leader, pipes, processes })
     }
 
@@ -120,7 +123,7 @@ impl Group {
         self.leader.id()
     }
 
-    /// BlockedBy until the command ends, or ends it at the timeout or once the run `is_over`.
+    /// Waits until the command ends, or ends it at the timeout or once the run `is_over`.
     ///
     /// If the command ends by itself, tagship waits `patience.linger` for the output of its descendants, and
     /// does not stop them: the command may start a daemon on purpose. If tagship ends the command, it ends
@@ -209,6 +212,15 @@ impl Group {
     }
 }
 
+/// The ID, behind the newest that tagship itself has.
+fn ids(id: &str) -> String {
+    let inherited = std::env::var(COMMAND_ID).unwrap_or_default();
+    let mut ids: Vec<&str> = inherited.split_whitespace().rev().take(MOST_IDS - 1).collect();
+    ids.reverse();
+    ids.push(id);
+    ids.join(" ")
+}
+
 /// One thread reads each pipe, and one waits for the command. None is joined, because a descendant can keep a
 /// pipe open forever.
 ///
@@ -263,7 +275,7 @@ impl Processes {
     fn signal(&self, signal: Signal) {
         let _ = kill_process_group(self.group, signal);
         for (id, process) in self.running() {
-            if let Some(id) = Pid::from_raw(id).filter(|_| process.group != self.id()) {
+            if let Some(id) = Pid::from_raw(id).filter(|_| process.group != self.group_id()) {
                 let _ = kill_process(id, signal);
             }
         }
@@ -275,11 +287,10 @@ impl Processes {
     }
 
     fn running(&self) -> Vec<(i32, Process)> {
-        super::running(Some(self.id()), std::slice::from_ref(&self.variable))
+        super::running(Some(self.group_id()), &[(COMMAND_ID, self.id.clone())])
     }
 
-    /// Of the group.
-    fn id(&self) -> i32 {
+    fn group_id(&self) -> i32 {
         self.group.as_raw_nonzero().get()
     }
 }
