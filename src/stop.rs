@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, SignedDurationRound, Unit};
 
 /// How often a wait checks whether the run is over.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
@@ -28,7 +28,7 @@ impl Stop {
         Ok(stop)
     }
 
-    /// BlockedBy this long, or until a signal. Returns false after a signal.
+    /// Waits this long, or until a signal. Returns false after a signal.
     pub(crate) fn pause(&self, duration: Duration) -> bool {
         Cutoff::at_signal(self).pause(duration)
     }
@@ -51,9 +51,13 @@ pub(crate) fn signal_name(number: i32) -> String {
         .map_or_else(|| format!("signal {number}"), |name| format!("signal {number} ({name})"))
 }
 
-/// A duration as in the configuration: `5m`, `1h 30m`.
+/// A duration as in the configuration: `5m`, `1h 30m`. Rounded to tenths of a second, because what is left of
+/// `max_runtime` can be a time limit, too; below a second, to milliseconds.
 pub(crate) fn shown_duration(duration: Duration) -> String {
+    let step = if duration < Duration::from_secs(1) { 1 } else { 100 };
+    let rounding = SignedDurationRound::new().smallest(Unit::Millisecond).increment(step);
     SignedDuration::try_from(duration)
+        .and_then(|duration| duration.round(rounding))
         .map_or_else(|_| format!("{duration:?}"), |duration| format!("{duration:#}"))
 }
 
@@ -117,7 +121,7 @@ impl Cutoff {
         deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// BlockedBy this long, or until the cutoff. Returns false at the cutoff.
+    /// Waits this long, or until the cutoff. Returns false at the cutoff.
     pub(crate) fn pause(&self, duration: Duration) -> bool {
         let begun = Instant::now();
         while !self.is_reached() {

@@ -79,7 +79,7 @@ impl<'a> HttpDeployer<'a> {
         HttpDeployer { timeout: self.timeout.min(longest), longest, ..self }
     }
 
-    /// Sends the request, and leaves it to the caller to judge the response. BlockedBy until the cutoff.
+    /// Sends the request, and leaves it to the caller to judge the response. Waits until the cutoff.
     pub(super) fn ask(&self, cutoff: &Cutoff) -> Result<HttpResponse, DeployError> {
         // It changes nothing, so the response is not needed after a signal.
         let grace = Duration::ZERO;

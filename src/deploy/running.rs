@@ -25,7 +25,7 @@ const EXCERPT: usize = 200;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Asks the stage what it runs. BlockedBy until the cutoff.
+/// Asks the stage what it runs. Waits until the cutoff.
 ///
 /// # Errors
 /// It does not answer, or the answer is not a tag, image or digest (`running`); the cutoff was reached

@@ -35,7 +35,7 @@ fn error(outcome: &Outcome) -> &DeployError {
     outcome.result.as_ref().unwrap_err()
 }
 
-/// BlockedBy for the end of a descendant, which is not our own child.
+/// Waits for the end of a descendant, which is not our own child.
 fn is_alive(pid: &str) -> bool {
     match fs::read_to_string(format!("/proc/{pid}/stat")) {
         // A zombie that is not reaped yet is dead.
@@ -292,6 +292,11 @@ fn durations_are_shown_as_written() {
         (Duration::from_secs(300), "5m"),
         (Duration::from_secs(5400), "1h 30m"),
         (Duration::from_secs(10), "10s"),
+        (Duration::from_millis(1500), "1s 500ms"),
+        // What is left of max_runtime.
+        (Duration::from_nanos(4_997_154_005), "5s"),
+        (Duration::from_nanos(59_960_154_005), "1m"),
+        (Duration::from_nanos(300_154_005), "300ms"),
     ] {
         assert_eq!(shown_duration(duration), shown);
     }
