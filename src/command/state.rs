@@ -346,8 +346,14 @@ impl Surroundings {
         config: &Path,
         is_there: impl Fn(&Path) -> bool,
     ) -> (PathBuf, Option<String>) {
-        let of_the_user = || Some(self.users_own.as_ref()?.1.join(FILE));
-        let default = if self.is_root { Some(OF_THE_MACHINE.into()) } else { of_the_user() };
+        let default = if self.is_root {
+            Some((Path::new(config::FOLDER_OF_THE_MACHINE), OF_THE_MACHINE.into()))
+        } else {
+            self.users_own.as_ref().map(|(folder, state)| (folder.as_path(), state.join(FILE)))
+        };
+        // The state of the configuration whose usual place it is must not mix with that of another.
+        let default =
+            default.filter(|(folder, _)| !is_there(&folder.join("config.toml"))).map(|(_, state)| state);
         let is_said = self.named.is_some() || self.of_the_unit.is_some();
         let mut earlier = [Some(config.with_file_name(FILE)), default].into_iter().flatten();
         match earlier.find(|earlier| !is_said && *earlier != usual && !is_there(&usual) && is_there(earlier))
@@ -443,6 +449,10 @@ mod tests {
             (false, &[OF_THE_MACHINE], usual),
             (true, &[OF_THE_MACHINE], OF_THE_MACHINE),
             (true, &[of_user], usual),
+            // It belongs to the configuration whose usual place it is.
+            (false, &[of_user, "/home/ann/.config/tagship/config.toml"], usual),
+            (true, &[OF_THE_MACHINE, "/etc/tagship/config.toml"], usual),
+            (false, &[of_user, "/etc/tagship/config.toml"], of_user),
         ] {
             let surroundings = Surroundings { is_root, ..of_ann() };
             let is_there = |path: &Path| there.iter().any(|there| Path::new(there) == path);
