@@ -220,8 +220,8 @@ fn named_digest(answer: &Answer) -> Option<Digest> {
     Digest::new(answer.header("docker-content-digest")?).ok()
 }
 
-/// Asks for digests by HEAD. Proxies and gateways strip its header, or refuse it where they answer a GET: what it
-/// leaves open, the GET decides.
+/// Asks for digests by HEAD. Proxies and gateways strip its header, or refuse it where they answer a GET: if it gives
+/// no digest, the GET decides.
 #[derive(Default)]
 pub(super) struct Heads {
     /// A 404 to HEAD means a 404 to GET in every repository.
@@ -246,23 +246,25 @@ impl Heads {
         ask: impl Fn(Method) -> Result<Answer, RegistryError>,
         refusal: impl Fn(Answer) -> RegistryError,
     ) -> Result<Option<Digest>, RegistryError> {
-        let head = ask(Method::Head)?;
-        let is_missing = head.status == StatusCode::NOT_FOUND;
-        match head.status {
-            StatusCode::OK => {
+        let head = ask(Method::Head);
+        let is_missing = head.as_ref().is_ok_and(|head| head.status == StatusCode::NOT_FOUND);
+        match head {
+            Ok(head) if head.status == StatusCode::OK => {
                 self.known().insert(repository.clone());
                 if let Some(digest) = named_digest(&head) {
                     return Ok(Some(digest));
                 }
             }
-            StatusCode::NOT_FOUND if self.are_honest || self.known().contains(repository) => {
-                return Ok(None);
-            }
-            StatusCode::NOT_FOUND
-            | StatusCode::FORBIDDEN
-            | StatusCode::METHOD_NOT_ALLOWED
-            | StatusCode::NOT_IMPLEMENTED => {}
-            _ => return Err(refusal(head)),
+            Ok(_) if is_missing && (self.are_honest || self.known().contains(repository)) => return Ok(None),
+            // Gateways refuse a HEAD with any status, and often without the headers that belong to it.
+            Ok(_)
+            | Err(
+                RegistryError::Unauthorized(_)
+                | RegistryError::Denied(_)
+                | RegistryError::NotFound(_)
+                | RegistryError::Protocol(_),
+            ) => {}
+            Err(error) => return Err(error),
         }
         let get = || ask(Method::Get);
         let digest = whole(get, |answer| match answer.status {

@@ -140,9 +140,13 @@ impl<'de> Deserialize<'de> for TagName {
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<TagName, E> {
                 Ok(TagName(Tag::new(text).map_err(|_| text.to_owned())))
             }
+
+            fn visit_unit<E: serde::de::Error>(self) -> Result<TagName, E> {
+                Ok(TagName(Err("null".to_owned())))
+            }
         }
 
-        deserializer.deserialize_str(Text)
+        deserializer.deserialize_any(Text)
     }
 }
 

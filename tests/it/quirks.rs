@@ -21,6 +21,8 @@ mod skopeo;
 const OCI: &[&str] = &["oci", "github", "gitlab", "dockerhub"];
 /// Those that may fetch a manifest: on Docker Hub that counts as a pull.
 const PULLERS: &[&str] = &["oci", "github", "gitlab", "gitea"];
+/// One for each client: the others use that of `oci`.
+const CLIENTS: &[&str] = &["oci", "gitea"];
 const ALL: &[&str] = &["oci", "github", "gitlab", "dockerhub", "gitea"];
 
 const LIST: &str = "/v2/acme/shop/tags/list";
@@ -185,6 +187,12 @@ const QUIRKS: &[Quirk] = &[
     read!("small servers: the list has no name, or null", ALL, Robot, |request| {
         (request.path() == LIST).then(|| Answer::json(200, r#"{"name":null,"tags":["v1.0.0","v2.0.0"]}"#))
     }),
+    read!("a list with null and an empty name among the tags", CLIENTS, Robot, |request| {
+        (request.path() == LIST).then(|| Answer::json(200, r#"{"name":"acme/shop","tags":[null,"v1.0.0","","v2.0.0",null]}"#))
+    }),
+    read!("a list with a tag more than once", CLIENTS, Robot, |request| {
+        (request.path() == LIST).then(|| names(&["v2.0.0", "v1.0.0", "v2.0.0"]))
+    }),
     read!("a proxy calls every answer text/html", ALL, Robot, |request| {
         (request.path() == LIST).then(|| names(&TAGS).with("Content-Type", "text/html"))
     }),
@@ -248,6 +256,18 @@ const QUIRKS: &[Quirk] = &[
     }),
     read!("mirrors: HEAD is not allowed", PULLERS, Robot, |request| {
         manifests(request, |method| (method == "HEAD").then(|| Answer::new(405, "", "")))
+    }),
+    read!("firewalls for the web: HEAD is a bad request", CLIENTS, Robot, |request| {
+        manifests(request, |method| (method == "HEAD").then(|| Answer::new(400, "", "")))
+    }),
+    read!("gateways: HEAD is unauthorized, and nothing says how to authenticate", CLIENTS, Robot, |request| {
+        manifests(request, |method| (method == "HEAD").then(|| Answer::new(401, "", "")))
+    }),
+    read!("caches: HEAD is not acceptable", CLIENTS, Robot, |request| {
+        manifests(request, |method| (method == "HEAD").then(|| Answer::new(406, "", "")))
+    }),
+    read!("proxies: HEAD is redirected to nowhere", CLIENTS, Robot, |request| {
+        manifests(request, |method| (method == "HEAD").then(|| Answer::new(302, "", "")))
     }),
     read!("small servers: HEAD is not known", PULLERS, Robot, |request| {
         manifests(request, |method| (method == "HEAD").then(|| Answer::new(501, "", "")))

@@ -79,7 +79,7 @@ fn any(rng: &mut Rng) -> Server {
         name: one(rng, &["\"acme/shop\"", "\"docker-remote/acme/shop\"", "\"library/shop\"", "null", "7"]),
         count,
         pages: one(rng, &pages),
-        head: one(rng, &[200, 200, 403, 404, 405]),
+        head: one(rng, &[200, 200, 200, 400, 401, 403, 404, 405, 406]),
         digest: one(rng, &[Some(""), Some(""), None, Some("sha256:x"), Some("md5:00")]),
         redirect: one(rng, &[Redirect::None, Redirect::None, Redirect::Same, Redirect::Elsewhere]),
     }
