@@ -15,6 +15,9 @@ use super::client::Client;
 use super::request::{Header, Method};
 use crate::reference::{Digest, Labels, Platforms, Repository, Tag};
 
+/// An index may contain indexes, but none that ends contains itself.
+const DEEPEST: usize = 3;
+
 /// Something that gives manifests and blobs by their path: `/v2/acme/shop/manifests/v1`.
 pub(super) trait Blobs {
     /// None: there is nothing at that path.
@@ -42,8 +45,8 @@ impl Blob {
 /// An index (`manifests`) or the manifest of one image (`config`).
 #[derive(Deserialize)]
 struct Manifest {
-    #[serde(default)]
-    manifests: Vec<Descriptor>,
+    /// Go writes an empty list as null.
+    manifests: Option<Vec<Descriptor>>,
     config: Option<Descriptor>,
 }
 
@@ -93,22 +96,24 @@ pub(crate) struct Configuration {
 }
 
 impl Manifest {
-    /// Attestations are unknown/unknown.
+    fn children(&self) -> impl Iterator<Item = &Descriptor> {
+        self.manifests.iter().flatten()
+    }
+
+    /// The child for the first of `wanted`, else the first for any platform, else the first that names none. Never an
+    /// attestation, which is for unknown/unknown.
     fn image(&self, wanted: &[String]) -> Option<&Descriptor> {
-        let is_wanted = |descriptor: &&Descriptor| {
-            let name = descriptor.platform.as_ref().and_then(Platform::name);
-            name.is_some_and(|name| {
-                wanted.first().is_some_and(|wanted| {
-                    name.strip_prefix(wanted.as_str())
-                        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-                })
+        let name = |child: &Descriptor| child.platform.as_ref().and_then(Platform::name);
+        let is_wanted = |child: &&Descriptor| {
+            name(child).zip(wanted.first()).is_some_and(|(name, wanted)| {
+                name.strip_prefix(wanted.as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             })
         };
-        let is_image = |descriptor: &&Descriptor| {
-            descriptor.platform.as_ref().is_none_or(|platform| platform.name().is_some())
-        };
-        let mut manifests = self.manifests.iter();
-        manifests.clone().find(is_wanted).or_else(|| manifests.find(is_image))
+        self.children()
+            .find(is_wanted)
+            .or_else(|| self.children().find(|child| name(child).is_some()))
+            .or_else(|| self.children().find(|child| child.platform.is_none()))
     }
 }
 
@@ -140,7 +145,7 @@ pub(super) fn platforms(
     let manifest: Manifest = blob.parsed(MANIFEST)?;
     let images = if manifest.config.is_none() {
         let image = |found: Descriptor| Some((found.platform?.name()?, Some(found.digest)));
-        manifest.manifests.into_iter().filter_map(image).collect()
+        manifest.manifests.into_iter().flatten().filter_map(image).collect()
     } else {
         let only = written(blobs, repository, &manifest)?;
         only.and_then(|found| found.platform.name()).map(|name| (name, None)).into_iter().collect()
@@ -157,9 +162,11 @@ pub(super) fn configuration(
     wanted: &[String],
 ) -> Result<Option<Configuration>, RegistryError> {
     let mut found = manifest(blobs, repository, reference)?;
-    let image = found.as_ref().and_then(|index| index.image(wanted)).map(|image| image.digest.to_string());
-    if let Some(image) = image {
-        found = manifest(blobs, repository, &image)?;
+    for _ in 0..DEEPEST {
+        let Some(image) = found.as_ref().and_then(|index| index.image(wanted)) else {
+            break;
+        };
+        found = manifest(blobs, repository, image.digest.as_str())?;
     }
     let Some(manifest) = found else {
         return Ok(None);
@@ -377,6 +384,31 @@ mod tests {
                 r#"{"config": {"digest": "sha256:ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"}, "layers": []}"#,
             ),
             ("blobs/sha256:ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff", "no JSON"),
+            (
+                "manifests/null",
+                r#"{"manifests": null, "config": {"digest": "sha256:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"}, "layers": []}"#,
+            ),
+            ("manifests/empty", r#"{"schemaVersion": 2, "manifests": null}"#),
+            // An index whose first child is no image, and then a whole index.
+            (
+                "manifests/nested",
+                r#"{"manifests": [
+                    {"digest": "sha256:9999999999999999999999999999999999999999999999999999999999999999"},
+                    {"digest": "sha256:1111111111111111111111111111111111111111111111111111111111111111", "platform": {"os": "linux", "architecture": "amd64"}}]}"#,
+            ),
+            (
+                "manifests/sha256:1111111111111111111111111111111111111111111111111111111111111111",
+                r#"{"manifests": [{"digest": "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "platform": {"os": "linux", "architecture": "amd64"}}]}"#,
+            ),
+            // It contains itself, which no honest server can give.
+            (
+                "manifests/endless",
+                r#"{"manifests": [{"digest": "sha256:2222222222222222222222222222222222222222222222222222222222222222"}]}"#,
+            ),
+            (
+                "manifests/sha256:2222222222222222222222222222222222222222222222222222222222222222",
+                r#"{"manifests": [{"digest": "sha256:2222222222222222222222222222222222222222222222222222222222222222"}]}"#,
+            ),
             ("manifests/elsewhere", r#"{"config": {"digest": "../../other/blobs/sha256:x"}, "layers": []}"#),
             ("manifests/children", r#"{"manifests": [{"digest": "../../other/manifests/v1"}]}"#),
         ]))
@@ -391,6 +423,9 @@ mod tests {
         for (tag, expected) in [
             ("multi", vec!["linux/amd64", "linux/arm64/v8"]),
             ("single", vec!["linux/amd64"]),
+            ("null", vec!["linux/amd64"]),
+            ("empty", vec![]),
+            ("nested", vec!["linux/amd64"]),
             ("gone", vec![]),
         ] {
             let (repository, tag) = of(tag);
@@ -399,7 +434,7 @@ mod tests {
             assert_eq!(names, expected, "{tag}");
             // Of its index, or, where it has only one, the tag's own.
             let has_own = found.images.iter().all(|(_, digest)| digest.is_some());
-            assert_eq!(has_own, tag.as_str() != "single", "{tag}");
+            assert_eq!(has_own, !["single", "null"].contains(&tag.as_str()), "{tag}");
         }
         let (repository, tag) = of("html");
         let wrong = platforms(&shelf(), &repository, &tag).unwrap_err();
@@ -425,6 +460,11 @@ mod tests {
             ("multi", &arm, Some("2026-11-20T10:00:07Z")),
             ("attested", &[], Some("2026-11-20T10:00:07Z")),
             ("attested", &["linux/s390x".to_owned()], Some("2026-11-20T10:00:07Z")),
+            ("null", &[], Some("2026-11-20T10:00:00.5Z")),
+            ("nested", &[], Some("2026-11-20T10:00:00.5Z")),
+            ("nested", &arm, Some("2026-11-20T10:00:00.5Z")),
+            ("empty", &[], None),
+            ("endless", &[], None),
             ("odd", &[], None),
         ] {
             let (repository, name) = of(tag);
@@ -442,6 +482,7 @@ mod tests {
         let named = |tag| labels(tag).unwrap().unwrap();
         assert_eq!(named("single"), Labels::from([("team".to_owned(), "a b".to_owned())]));
         assert_eq!(named("multi"), named("single"));
+        assert_eq!(named("nested"), named("single"));
         assert_eq!(named("attested"), Labels::new(), "it has none");
         let wrong = labels("odd").unwrap().unwrap_err();
         assert_eq!(wrong.to_string(), "on the shelf: this is not an image's configuration");
