@@ -1,8 +1,5 @@
 //! The configuration: from the file as written to validated targets, or all errors together.
-#![allow(
-    clippy::disallowed_methods,
-    reason = "a configuration is found through the environment and read from files"
-)]
+#![allow(clippy::disallowed_methods, reason = "the environment and files give the configuration")]
 
 mod address;
 mod answer;
@@ -58,41 +55,41 @@ pub(crate) struct Config {
     pub(crate) path: PathBuf,
     pub(crate) settings: Settings,
     pub(crate) registries: BTreeMap<Name, RegistryConfig>,
-    /// Of `[secrets]` and of variables whose value is a secret source.
+    /// From `[secrets]`, and from variables whose value is a secret source.
     pub(crate) secrets: BTreeMap<SecretId, SecretSource>,
-    /// In the order written, with those of the images that are known of tables with `images`.
+    /// In the order written, including the targets of known images of tables with `images`.
     pub(crate) targets: Vec<Target>,
     /// The tables with `images`, in the order written.
     pub(crate) tables: Vec<Table>,
-    /// The projects that are images of a table.
+    /// The projects that tables with `images` have made from known images.
     pub(crate) discovered: BTreeMap<Name, Discovered>,
-    /// What is wrong with images of a table, by its name.
+    /// The problems with the images of a table, by the table's name.
     pub(crate) image_faults: BTreeMap<Name, Vec<String>>,
     pub(crate) notifiers: Vec<Notifier>,
     /// The main file and what it includes; absolute.
     pub(crate) files: Vec<PathBuf>,
     /// The globs of `include`; absolute.
     globs: Vec<String>,
-    /// The programs that it runs, if written with a path; absolute.
+    /// The programs that it runs, if they are given with a path; absolute.
     pub(crate) programs: BTreeSet<PathBuf>,
     /// Valid, but probably wrong.
     pub(crate) warnings: Vec<Fault>,
-    /// Files that root runs and others can write or replace: a warning at every poll.
+    /// Warnings about files that root runs and others can write or replace. Every poll prints them.
     pub(crate) dangers: Vec<Fault>,
 }
 
-/// Who is told of runs.
+/// Where a run reports its start and its end.
 #[derive(Clone, Debug)]
 pub(crate) enum PingUrl {
-    /// By the convention of healthchecks.io: `/start`, or `/` and an exit status, behind the path.
+    /// In the style of healthchecks.io: `/start`, or `/` and an exit status, after the path.
     Convention(Template),
-    /// Each as written.
+    /// A URL for each moment, requested as written.
     AsWritten { start: Option<Template>, success: Option<Template>, failure: Option<Template> },
 }
 
 impl Config {
-    /// Makes targets of the images that are known, in place of those that were known before. The only place where
-    /// images of tables become targets.
+    /// Replaces the targets of tables with `images` by those of the images that are known now. Nothing else
+    /// turns images into targets.
     pub(crate) fn take_in(&mut self, known: &[KnownImage]) {
         if self.tables.is_empty() {
             return;
@@ -105,21 +102,21 @@ impl Config {
         (self.targets, self.discovered, self.image_faults) = (targets, projects, faults);
     }
 
-    /// The targets, and the stages of each table that has no image yet.
+    /// The targets, and the stages of each table without an image so far.
     pub(crate) fn all_targets(&self) -> impl Iterator<Item = &Target> {
         let has_images = |table: &Table| self.discovered.values().any(|project| project.table == table.name);
         let of_tables = self.tables.iter().filter(move |table| !has_images(table));
         self.targets.iter().chain(of_tables.flat_map(|table| &table.stages))
     }
 
-    /// The targets of a table's images that are known.
+    /// The targets of a table's known images.
     pub(crate) fn targets_of(&self, table: &Table) -> impl Iterator<Item = &Target> {
         self.targets.iter().filter(|target| {
             self.discovered.get(&target.id.project).is_some_and(|project| project.table == table.name)
         })
     }
 
-    /// The names that images had as projects before they were gone for good.
+    /// The project names of retired images.
     pub(crate) fn retired(&self, known: &[KnownImage]) -> BTreeMap<Name, Repository> {
         let matchers: Vec<Matcher<'_>> = self.tables.iter().map(Matcher::of).collect();
         let retired = known.iter().filter(|image| image.retired_at.is_some());
@@ -130,16 +127,16 @@ impl Config {
         retired.filter_map(named).collect()
     }
 
-    /// The target of this name, or the stage of a table.
+    /// The target with this name, or the stage of a table.
     pub(crate) fn target(&self, id: &TargetId) -> Option<&Target> {
         let of_tables = self.tables.iter().flat_map(|table| &table.stages);
         self.targets.iter().chain(of_tables).find(|target| target.id == *id)
     }
 
-    /// Whether the targets can be polled without a state.
+    /// Checks that the targets can be polled without a state.
     ///
     /// # Errors
-    /// One of them needs a state.
+    /// A target needs a state.
     pub(crate) fn check_without_state(&self) -> anyhow::Result<()> {
         for target in self.all_targets() {
             let has_times = self.registries[&target.registry].may_have_push_times();
@@ -163,11 +160,11 @@ pub(crate) struct Settings {
     /// A run starts nothing more after this.
     pub(crate) max_runtime: Duration,
     pub(crate) parallel_deploys: usize,
-    /// Where metrics are written; absolute.
+    /// The file for metrics; absolute.
     pub(crate) metrics_file: Option<PathBuf>,
-    /// What is told of each run: literals and secrets only.
+    /// The requests that report each run. Their URLs contain literals and secrets only.
     pub(crate) ping_url: Option<PingUrl>,
-    /// What the senders of webhooks know.
+    /// The secret that webhook senders share.
     pub(crate) webhook: Option<SecretId>,
     /// Every repository is listed in full at least this often.
     pub(crate) resync: Duration,
@@ -178,7 +175,8 @@ pub(crate) struct Settings {
 /// `state` in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StateSetting {
-    /// Not given: `$TAGSHIP_STATE`, `$STATE_DIRECTORY`, then by where the configuration is.
+    /// Not given: `$TAGSHIP_STATE`, then `$STATE_DIRECTORY`, then a default that depends on the
+    /// configuration's folder.
     Default,
     /// Absolute.
     File(PathBuf),
@@ -193,16 +191,16 @@ pub(crate) struct RegistryConfig {
     pub(crate) kind: RegistryKind,
     pub(crate) location: Location,
     pub(crate) credential: CredentialSetting,
-    /// The user name beside the token, if the registry requires one.
+    /// The user name that belongs to the token, if the registry requires one.
     pub(crate) username: Option<String>,
     /// Requests in flight, at least 1.
     pub(crate) connections: usize,
-    /// One request, from `[settings]`.
+    /// For one request; from `[settings]`.
     pub(crate) timeout: Duration,
     pub(crate) transport: Transport,
-    /// Beside the registry's own host.
+    /// In addition to the registry's own host.
     pub(crate) trusted_realms: Vec<TrustedRealm>,
-    /// The address of the kind's own API, if it is not the usual one; without a slash at its end.
+    /// The address of the kind's own API, if it is not the default; without a trailing slash.
     pub(crate) api_url: Option<Url>,
 }
 
@@ -215,7 +213,8 @@ pub(crate) struct TrustedRealm {
 }
 
 impl RegistryConfig {
-    /// Whether the registry may have push times. If they need a token, its rights decide.
+    /// Whether the registry may report push times. If that requires a token, it depends on the token's
+    /// scopes.
     pub(crate) fn may_have_push_times(&self) -> bool {
         match self.kind {
             RegistryKind::Gitea | RegistryKind::OciLayout | RegistryKind::Dockerhub => true,
@@ -224,7 +223,7 @@ impl RegistryConfig {
         }
     }
 
-    /// Host and port, as people and container engines call them; empty for a folder.
+    /// Host and port, as container engines write them; empty for a folder.
     fn host(&self) -> String {
         match &self.location {
             Location::Url(url)
@@ -243,7 +242,8 @@ impl RegistryConfig {
         Some(tag.map_or_else(|| pages.trim_end_matches('/').to_owned(), |tag| format!("{pages}{tag}")))
     }
 
-    /// The web pages of the repository's tags: this and the tag. None: the registry has none, or they are not known.
+    /// The beginning of the URLs of tag pages, to which the tag is appended. None: the registry has no such
+    /// pages, or their URL is unknown.
     pub(crate) fn tag_pages(&self, repository: &Repository) -> Option<String> {
         let Location::Url(url) = &self.location else { return None };
         match self.kind {
@@ -262,12 +262,13 @@ impl RegistryConfig {
                     .map_or_else(|| format!("r/{path}"), |name| format!("_/{name}"));
                 Some(format!("https://hub.docker.com/{path}/tags?name="))
             }
-            // The page of an image on GitHub or GitLab is that of a repository that its name does not tell.
+            // GitHub and GitLab show an image on the page of a source repository, and the image's name does
+            // not tell which.
             _ => None,
         }
     }
 
-    /// Stands in for a registry with an error, so that its projects are still checked.
+    /// A substitute for a registry with an error, so that its projects are still checked.
     fn unknown() -> RegistryConfig {
         RegistryConfig {
             name: Name::new("unknown").expect("a valid name"),
@@ -284,7 +285,7 @@ impl RegistryConfig {
     }
 }
 
-/// The kind of a server (or folder).
+/// The kind of a registry: of a server, or of a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub(crate) enum RegistryKind {
@@ -302,7 +303,7 @@ pub(crate) enum RegistryKind {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Location {
-    /// http or https, with a host, without credentials, query and fragment.
+    /// http or https, with a host; no credentials, query or fragment.
     Url(Url),
     /// Absolute.
     Folder(PathBuf),
@@ -326,7 +327,7 @@ pub(crate) enum CredentialSetting {
     Anonymous,
 }
 
-/// The source of a secret, which is never in the file itself.
+/// The source of a secret. The secret itself is never in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SecretSource {
     Env(String),
@@ -341,28 +342,28 @@ pub(crate) enum SecretSource {
     Credential(String),
     /// An entry of the Secret Service.
     Keyring(String),
-    /// A docker or podman configuration; absolute. Of registries only.
+    /// A docker or podman configuration; absolute. For registries only.
     DockerConfig(PathBuf),
 }
 
-/// An error or a warning about a configuration file, and what to write instead.
+/// An error or a warning about a configuration file, with the correction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) file: PathBuf,
-    /// None: it is about the file as a whole.
+    /// None: the fault concerns the whole file.
     pub(crate) place: Option<Place>,
     pub(crate) message: String,
     pub(crate) help: Option<String>,
 }
 
-/// A place in a file.
+/// A position in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     /// From 1.
     pub(crate) line: usize,
     /// From 1, in characters.
     pub(crate) column: usize,
-    /// None: the line may hold a secret.
+    /// None: the line may contain a secret.
     pub(crate) excerpt: Option<Box<Excerpt>>,
 }
 
@@ -370,19 +371,19 @@ pub(crate) struct Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Excerpt {
     pub(crate) line: String,
-    /// The bytes of the line that the fault is about.
+    /// The faulty bytes of the line.
     pub(crate) span: Range<usize>,
 }
 
 impl Fault {
-    /// About the file as a whole.
+    /// A fault of the whole file.
     pub(crate) fn of_file(file: &Path, message: String, help: Option<String>) -> Fault {
         Fault { file: file.to_owned(), place: None, message, help }
     }
 }
 
 impl fmt::Display for Fault {
-    /// `tagship.toml:12:1: unknown key `tag`` and, indented on a line of its own, the help.
+    /// `tagship.toml:12:1: unknown key `tag``, then the help on its own indented line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.file.display())?;
         if let Some(place) = &self.place {
@@ -401,11 +402,11 @@ impl fmt::Display for Fault {
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub(crate) struct Faults(pub(crate) Vec<Fault>);
 
-/// Finds the configuration file: `explicit`, `$TAGSHIP_CONFIG`, `$CONFIGURATION_DIRECTORY`, the
-/// user's own (not for root), `/etc/tagship`.
+/// Finds the configuration file. Searched in this order: `explicit`, `$TAGSHIP_CONFIG`,
+/// `$CONFIGURATION_DIRECTORY`, the user's own (not for root), `/etc/tagship`.
 ///
 /// # Errors
-/// There is none. Names the places.
+/// No file exists in any of these places; the error names them.
 pub(crate) fn find(explicit: Option<&Path>) -> anyhow::Result<PathBuf> {
     if let Some(path) = explicit.map(Path::to_owned).or_else(|| given("TAGSHIP_CONFIG")) {
         return Ok(path);
@@ -425,14 +426,14 @@ pub(crate) fn find(explicit: Option<&Path>) -> anyhow::Result<PathBuf> {
     anyhow::bail!("no configuration at {}; {help}", places.join(" or "))
 }
 
-/// The place of a configuration that the user does not name: the user's own, or `/etc/tagship` for root and for a user
-/// without a home.
+/// The default path of a configuration: the user's own, or `/etc/tagship` for root and for a user without a
+/// home folder.
 pub(crate) fn usual_place() -> PathBuf {
     users_own().unwrap_or_else(|| PathBuf::from(OF_THE_MACHINE))
 }
 
 const OF_THE_MACHINE: &str = "/etc/tagship/config.toml";
-/// The folder of a service's configuration.
+/// The configuration folder of a systemd service.
 pub(crate) const FOLDER_OF_THE_MACHINE: &str = "/etc/tagship";
 
 fn users_own() -> Option<PathBuf> {

@@ -1,4 +1,4 @@
-//! URLs of registries and steps, without the corrections that browsers make.
+//! URLs of registries and steps. They are read strictly, without the corrections that browsers make.
 
 use url::Url;
 
@@ -8,43 +8,43 @@ use super::read::Field;
 /// An http or https URL with a host.
 ///
 /// # Errors
-/// The reason, without the text itself: it may have a password.
+/// The reason, without the URL itself, which may contain a password.
 pub(super) fn parse(text: &str) -> Result<Url, &'static str> {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     let Some(rest) = rest else {
-        return Err("a URL begins with https:// or http://");
+        return Err("a URL must begin with https:// or http://");
     };
     if text
         .contains(|character: char| character.is_whitespace() || character.is_control() || character == '\\')
     {
-        return Err("a URL cannot have blanks, control characters or backslashes");
+        return Err("a URL cannot contain blanks, control characters or backslashes");
     }
     if rest.is_empty() || rest.starts_with('/') {
         return Err("the URL has no host");
     }
-    // The crate `url` is built without the tables for such names (see idna_adapter in Cargo.toml).
+    // The crate `url` is built without the tables for other letters (see idna_adapter in Cargo.toml).
     if !rest.split(['/', '?', '#']).next().is_some_and(str::is_ascii) {
         return Err("the host has letters beyond ASCII; write it as xn--…");
     }
     let url = Url::parse(text).map_err(|_| "not a valid URL")?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("a URL cannot have a user name or password; use username and token, or headers");
+        return Err("a URL cannot contain a user name or password; use username and token, or headers");
     }
     Ok(url)
 }
 
-/// `write url = "https://git.example.com"` for `git.example.com`, else an example.
+/// `write url = "https://git.example.com"` for `git.example.com`, otherwise an example.
 pub(super) fn help(field: &Field<'_>, example: &str) -> String {
     let written = field.written();
     let rest = written.split_once("://").or_else(|| written.split_once(":/"));
     let host = rest.map_or(written.as_str(), |(_, host)| host);
-    // What stands before an @ is a login.
+    // The part before an @ is a login.
     let url = format!("https://{}", host.rsplit('@').next().unwrap_or(host));
     let is_shown = parse(&url).is_ok() && !may_hold_secret(&url);
     field.write(format!("{:?}", if is_shown { url } else { format!("https://{example}") }))
 }
 
-/// Host and port, as container engines write them before a repository.
+/// Host and port, in the form that container engines put before a repository.
 pub(crate) fn host(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))

@@ -1,4 +1,4 @@
-//! How an answer of an endpoint is judged: `success`, `until`, and the pointers and values in them.
+//! Conditions on an endpoint's answer: `success` and `until`, with their pointers and values.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub(super) fn until(field: &Field<'_>) -> Option<Until> {
     };
     let values = values.list()?;
     if values.is_empty() {
-        field.fault("without a value it would never end", field.write(EXAMPLE));
+        field.fault("the step would never end without a value", field.write(EXAMPLE));
         return None;
     }
     let values: Vec<Option<serde_json::Value>> = values.iter().map(literal).collect();
@@ -52,7 +52,7 @@ pub(super) fn success(field: &Field<'_>) -> Option<Success> {
     let status = table.get("status").map_or(Some(Vec::new()), |field| {
         let items = field.list()?;
         if items.is_empty() {
-            field.fault("without a status no answer is success", "remove `status` for any 2xx");
+            field.fault("no answer is success without a status", "remove `status` to accept any 2xx");
             return None;
         }
         let statuses: Vec<Option<u16>> =
@@ -81,7 +81,7 @@ fn literal(field: &Field<'_>) -> Option<serde_json::Value> {
 }
 
 /// # Errors
-/// Names what JSON cannot express.
+/// The part that JSON cannot express.
 fn json_value(node: &Node<'_>) -> Result<serde_json::Value, &'static str> {
     use serde_json::Value as Json;
     Ok(match &node.value {
@@ -103,7 +103,7 @@ fn json_value(node: &Node<'_>) -> Result<serde_json::Value, &'static str> {
 pub(super) const NO_DATES: &str = "dates";
 
 /// # Errors
-/// It is infinite, or none.
+/// It is infinite or NaN.
 pub(super) fn number(value: f64) -> Result<serde_json::Number, &'static str> {
     serde_json::Number::from_f64(value).ok_or("such number")
 }

@@ -1,4 +1,4 @@
-//! Files that other users can write although root runs them or they are the state.
+//! Warnings about programs and state files that other users can write.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::Fault;
 
-/// A warning for a file that root runs and others can write or replace: they can become root.
+/// A warning for a file that root runs and others can write or replace, and so become root.
 pub(super) fn run_by_root(file: &Path) -> Option<Fault> {
     if !rustix::process::geteuid().is_root() {
         return None;
@@ -17,7 +17,7 @@ pub(super) fn run_by_root(file: &Path) -> Option<Fault> {
     };
     let metadata = fs::metadata(file).ok()?;
     if metadata.uid() != 0 {
-        let message = "root runs this file or its content, and it belongs to another user".to_owned();
+        let message = "root runs this file or its content, and another user owns it".to_owned();
         return fault(file, message);
     }
     if others_can_write(&metadata) {
@@ -26,10 +26,10 @@ pub(super) fn run_by_root(file: &Path) -> Option<Fault> {
     }
     let folder = folder_above(file, |found| found.uid() != 0 || others_can_replace(found))?;
     let shown = file.display();
-    fault(&folder, format!("root runs {shown} or its content, and others can replace that in this folder"))
+    fault(&folder, format!("root runs {shown} or its content, and others can replace it in this folder"))
 }
 
-/// A warning for a state that others can write: they can choose the tags that are deployed.
+/// A warning for a state that others can write, and so choose which tags are deployed.
 pub(crate) fn open_to_all(state: &Path) -> Option<Fault> {
     let real = fs::canonicalize(state).ok()?;
     let fault = |path: &Path, message: &str, cure: &str| {
@@ -39,7 +39,7 @@ pub(crate) fn open_to_all(state: &Path) -> Option<Fault> {
     if fs::metadata(&real).is_ok_and(|found| others_can_write(&found)) {
         return fault(
             &real,
-            "others can write the state file, and with it choose the tags that are deployed",
+            "others can write the state file, and so choose which tags are deployed",
             "chmod go-w",
         );
     }
@@ -47,29 +47,30 @@ pub(crate) fn open_to_all(state: &Path) -> Option<Fault> {
     fault(&folder, "others can replace the state file in this folder", "chmod go-w")
 }
 
-/// The nearest such folder above a file, by its own path or the path without links: who can replace a folder can replace
-/// everything below it.
-fn folder_above(file: &Path, is_such: impl Fn(&Metadata) -> bool) -> Option<PathBuf> {
+/// The nearest folder above a file that others can change, on its path as written or with links resolved.
+/// Whoever can replace a folder can replace everything below it.
+fn folder_above(file: &Path, matches: impl Fn(&Metadata) -> bool) -> Option<PathBuf> {
     let real = fs::canonicalize(file).ok()?;
     let given = std::path::absolute(file).ok()?;
     let mut folders = real.ancestors().skip(1).chain(given.ancestors().skip(1));
-    folders.find(|folder| fs::metadata(folder).is_ok_and(|found| is_such(&found))).map(Path::to_owned)
+    folders.find(|folder| fs::metadata(folder).is_ok_and(|found| matches(&found))).map(Path::to_owned)
 }
 
 const GROUP: u32 = 0o020;
 const OTHERS: u32 = 0o002;
-/// In a folder with this bit, users cannot replace each other's files.
+/// The sticky bit: users cannot replace each other's files in the folder.
 const STICKY: u32 = 0o1000;
 
-/// Whether others can write it: every user, or where root runs tagship, a group that is neither root's nor the owner's
-/// alone (which has the owner's number). Other users than root share a folder with a group on purpose.
+/// Whether others can write it. Others are all users; if root runs tagship, also a group other than root's
+/// and the owner's own (which has the same number as the owner). Users other than root share a folder with a
+/// group on purpose.
 fn others_can_write(found: &Metadata) -> bool {
     let is_shared = found.gid() != 0 && found.gid() != found.uid();
     let others = if is_shared && rustix::process::geteuid().is_root() { GROUP | OTHERS } else { OTHERS };
     found.mode() & others != 0
 }
 
-/// Whether they can replace a file in the folder.
+/// Whether others can replace a file in the folder.
 fn others_can_replace(folder: &Metadata) -> bool {
     others_can_write(folder) && folder.mode() & STICKY == 0
 }

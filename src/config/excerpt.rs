@@ -1,4 +1,4 @@
-//! The line that an error is about, as it is shown: never one that may hold a secret.
+//! The source line that an error shows: never one that may contain a secret.
 
 use std::ops::Range;
 
@@ -8,16 +8,16 @@ use super::Excerpt;
 const SENSITIVE_KEYS: [&str; 11] =
     ["secrets", "token", "headers", "env", "vars", "json", "form", "body", "ping_url", "proxy", "password"];
 
-/// Parts of words that stand beside secrets.
+/// Parts of words that often name a secret.
 const SENSITIVE_WORDS: [&str; 9] =
     ["token", "secret", "passw", "authoriz", "bearer", "credential", "cookie", "api_key", "api-key"];
 
-/// Whether a key, or a table that it stands in, may have a secret as its value: `projects.shop.vars`.
+/// Whether a key, or a table that contains it, may have a secret as its value: `projects.shop.vars`.
 pub(super) fn is_sensitive_path(path: &str) -> bool {
     path.split(['.', '[']).any(|part| SENSITIVE_KEYS.contains(&part))
 }
 
-/// Whether a text may hold a secret, by its words, a login in a URL, or a long word that looks random.
+/// Whether a text may contain a secret: a telling word, a login in a URL, or a long word that looks random.
 pub(super) fn may_hold_secret(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     let is_word = |character: char| character.is_ascii_alphanumeric() || "_-+/=".contains(character);
@@ -30,14 +30,14 @@ pub(super) fn may_hold_secret(text: &str) -> bool {
         || text.split(|character| !is_word(character)).flat_map(|word| word.split('/')).any(is_random)
 }
 
-/// Twenty characters or more, letters and digits among them: tokens and UUIDs look so, words do not.
+/// Twenty characters or more, with both letters and digits, as in tokens and UUIDs.
 fn is_random(word: &str) -> bool {
     word.len() >= 20
         && word.bytes().any(|byte| byte.is_ascii_digit())
         && word.bytes().any(|byte| byte.is_ascii_alphabetic())
 }
 
-/// A line of a file, and whether something above it says that it may hold a secret.
+/// A line of a file, and whether a line above it marks it as sensitive.
 pub(super) struct Line {
     pub(super) start: usize,
     is_sensitive: bool,
@@ -49,14 +49,15 @@ pub(super) fn lines(text: &str) -> Vec<Line> {
     let mut start = 0;
     // By the table's header.
     let mut in_table = false;
-    // Within brackets, or a text over several lines, that a sensitive key has opened.
+    // Inside brackets, or a text over several lines, that begin after a sensitive key.
     let (mut in_value, mut depth, mut quotes) = (false, 0_i32, 0);
     for line in text.split_inclusive('\n') {
         let is_open = depth > 0 || quotes % 2 == 1;
         let trimmed = line.trim_start();
         if trimmed.starts_with('[') {
             let header = trimmed.split(']').next().unwrap_or_default();
-            // A bracket within a text can look like an open one: then a header only adds sensitive lines.
+            // A bracket inside a text can look like an open one. So a header may add sensitive lines, but
+            // never ends them.
             in_table = is_sensitive_path(header.trim_matches(['[', ' '])) || (is_open && in_table);
         }
         if !is_open {
@@ -64,7 +65,7 @@ pub(super) fn lines(text: &str) -> Vec<Line> {
             in_value = is_sensitive_path(key.trim_matches(['"', '\'']));
             depth = 0;
         }
-        // Inside a text over several lines anything can stand.
+        // A text over several lines can contain anything.
         lines.push(Line { start, is_sensitive: in_table || (is_open && in_value) || quotes % 2 == 1 });
         quotes += line.matches("\"\"\"").count() + line.matches("'''").count();
         if !trimmed.starts_with('[') || is_open {
@@ -80,7 +81,7 @@ pub(super) fn lines(text: &str) -> Vec<Line> {
     lines
 }
 
-/// The line as it is shown, with what stands at `at` of it. None: it may hold a secret.
+/// The line as it is shown, with the bytes to underline at `at`. None: it may contain a secret.
 pub(super) fn excerpt(text: &str, line: &Line, at: usize) -> Option<Excerpt> {
     let rest = &text[line.start..];
     let shown = rest.split('\n').next().unwrap_or(rest).trim_end_matches('\r');
@@ -91,7 +92,7 @@ pub(super) fn excerpt(text: &str, line: &Line, at: usize) -> Option<Excerpt> {
     Some(Excerpt { line: shown.to_owned(), span: token(shown, start) })
 }
 
-/// The bytes of the value or key that begins here.
+/// The bytes of the value or key that begins at this byte.
 fn token(line: &str, start: usize) -> Range<usize> {
     let rest = &line[start..];
     let mut characters = rest.char_indices();
@@ -117,12 +118,12 @@ fn token(line: &str, start: usize) -> Range<usize> {
             })
         }
         _ => {
-            // Of a dotted key one part; a number is whole.
+            // One part of a dotted key; a number with a dot is one value.
             let is_end = |c: char| " \t=:,]}#".contains(c) || (c == '.' && first.is_alphabetic());
             rest.find(is_end).filter(|end| *end > 0)
         }
     };
-    // A value over several lines is underlined to the end of the first.
+    // A value over several lines is underlined to the end of its first line.
     let whole = rest.trim_end().len().max(first.len_utf8());
     start..start + end.unwrap_or(whole)
 }

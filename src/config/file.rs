@@ -1,4 +1,4 @@
-//! The files of a configuration, as they are on disk.
+//! The files of a configuration on disk.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use super::read::Table;
 use super::tree::Source;
 use crate::file;
 
-/// Of one file: room for a hundred thousand targets.
+/// The longest file; enough for a hundred thousand targets.
 const LONGEST: u64 = 32 * 1024 * 1024;
 
 /// A file's text.
@@ -19,15 +19,15 @@ pub(super) fn read(path: &Path) -> Result<Source, Fault> {
     let fault = |message: String| Fault::of_file(path, message, None);
     let bytes = file::read(path, LONGEST).map_err(|error| fault(format!("cannot read the file: {error}")))?;
     let text = String::from_utf8(bytes).map_err(|_| fault("the file is not valid UTF-8".to_owned()))?;
-    // Some editors begin a file with a byte order mark.
+    // Some editors write a byte order mark at the beginning.
     let text = text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned);
     Ok(Source::new(path.to_owned(), text))
 }
 
-/// What `include` names.
+/// The files and globs of `include`.
 #[derive(Default)]
 pub(super) struct Included {
-    /// Each file once; those of one glob sorted by name.
+    /// Each file once; the files of a glob are sorted by name.
     pub(super) sources: Vec<Source>,
     /// Absolute.
     pub(super) globs: Vec<String>,
@@ -36,7 +36,7 @@ pub(super) struct Included {
 /// Reads the files that `include` names.
 ///
 /// # Errors
-/// One of them cannot be read.
+/// A file or a folder cannot be read.
 pub(super) fn included(main: &Table<'_>) -> Result<Included, Vec<Fault>> {
     let Some(items) = main.get("include").and_then(|field| field.list()) else {
         return Ok(Included::default());
@@ -54,7 +54,7 @@ pub(super) fn included(main: &Table<'_>) -> Result<Included, Vec<Fault>> {
             continue;
         }
         let literal = glob::Pattern::escape(&folder.display().to_string());
-        // An absolute one stays as it is.
+        // `join` keeps an absolute path unchanged.
         let pattern = Path::new(&literal).join(text);
         let pattern = pattern.display().to_string();
         let Ok(matches) = glob::glob(&pattern) else {
@@ -65,10 +65,10 @@ pub(super) fn included(main: &Table<'_>) -> Result<Included, Vec<Fault>> {
         for found in matches {
             match found {
                 Ok(path) => paths.push(path),
-                // Without its files their projects would silently not be polled.
+                // Skipping the folder would silently stop the polls of its projects.
                 Err(error) => item.fault(
                     format!("cannot read the folder {}: {}", error.path().display(), error.error()),
-                    "let the user that runs tagship read it",
+                    "give the user that runs tagship permission to read it",
                 ),
             }
         }
@@ -81,7 +81,7 @@ pub(super) fn included(main: &Table<'_>) -> Result<Included, Vec<Fault>> {
     if faults.is_empty() { Ok(Included { sources, globs }) } else { Err(faults) }
 }
 
-/// Whether a glob of `include` matches this file once it is made, by any name of its folder.
+/// Whether a glob of `include` would match a new file at this path, by any path of its folder.
 pub(super) fn would_match(glob: &str, path: &Path) -> bool {
     let (Some((folders, last)), Some(folder), Some(name)) =
         (glob.rsplit_once('/'), path.parent(), path.file_name())

@@ -6,17 +6,17 @@ use crate::images;
 use crate::reference::{ImageRef, Repository, behind_host};
 use crate::target::{Name, Target};
 
-/// The globs of a table with `images`; at least one, each with its owner written out.
+/// The globs of a table with `images`; at least one, each with a literal owner.
 pub(super) struct Images {
     images: Vec<String>,
     exclude: Vec<String>,
 }
 
-/// Reads `images`. None: the table has none; `Some(None)`: they have an error.
+/// Reads `images`. None: the table has no `images`; `Some(None)`: they have an error.
 pub(super) fn read(table: &Table<'_>, registry: Option<&RegistryConfig>) -> Option<Option<Images>> {
     let field = table.get("images")?;
     if let Some(image) = table.get("image") {
-        image.fault("`images` is given, too", "remove one of them");
+        image.fault("cannot be used with `images`", "remove one of them");
     }
     let images = globs(&field, |item, glob| is_of_owner(item, glob, registry));
     let exclude = table.get("exclude_images").map_or(Some(Vec::new()), |field| globs(&field, can_exclude));
@@ -28,7 +28,7 @@ pub(super) fn read(table: &Table<'_>, registry: Option<&RegistryConfig>) -> Opti
 }
 
 impl Images {
-    /// Stands in for an image: the owner of the first glob.
+    /// A substitute for an image, so that the stages are checked: the owner of the first glob.
     pub(super) fn stand_in(&self, registry: &RegistryConfig) -> Option<ImageRef> {
         let (owner, _) = self.images.first()?.split_once('/')?;
         Some(ImageRef { host: registry.host(), repository: Repository::new(owner).ok()? })
@@ -67,10 +67,10 @@ fn globs(field: &Field<'_>, check: impl Fn(&Field<'_>, &str) -> bool) -> Option<
     globs.into_iter().collect()
 }
 
-/// Whether a glob has nothing that no image's name has.
+/// Reports a glob with characters that no image name contains.
 fn is_of_names(item: &Field<'_>, glob: &str) -> bool {
     if glob.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        let message = format!("{glob:?} matches no image: their names are in lower case");
+        let message = format!("{glob:?} matches no image: image names are in lower case");
         item.fault(message, item.write(format!("{:?}", glob.to_ascii_lowercase())));
         return false;
     }
@@ -83,7 +83,7 @@ fn is_of_names(item: &Field<'_>, glob: &str) -> bool {
     true
 }
 
-/// Whether the owner of the images is written out: a registry lists them by owner.
+/// Reports a glob whose owner is not literal: a registry lists images by owner.
 fn is_of_owner(item: &Field<'_>, glob: &str, registry: Option<&RegistryConfig>) -> bool {
     let owner = glob.split_once('/').map(|(owner, _)| owner);
     if owner.is_none_or(|owner| Repository::new(owner).is_err()) {
@@ -102,12 +102,12 @@ fn is_of_owner(item: &Field<'_>, glob: &str, registry: Option<&RegistryConfig>) 
     true
 }
 
-/// Whether a glob without an owner can match: by a `*` for it.
+/// Reports a glob that has neither an owner nor a `*` in its place.
 fn can_exclude(item: &Field<'_>, glob: &str) -> bool {
     if glob.contains(['/', '*']) {
         return true;
     }
-    let message = format!("{glob:?} matches no image: each has an owner before it");
+    let message = format!("{glob:?} matches no image: an image name includes its owner");
     item.fault(message, item.write(format!("{:?}", format!("*/{glob}"))));
     false
 }

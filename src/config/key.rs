@@ -1,4 +1,4 @@
-//! Every key of the configuration, once: for the reader, the manual page and the JSON Schema.
+//! The single table of configuration keys, from which the reader, the manual page and the JSON Schema are made.
 
 use strum::VariantNames as _;
 
@@ -48,7 +48,7 @@ pub(crate) enum Kind {
     TextList,
     /// A list of text with placeholders.
     TemplateList,
-    /// Text with placeholders, or a table of such.
+    /// Text with placeholders, or a table of such text.
     TemplateOr(Section),
     /// A table of text with placeholders.
     TemplateTable,
@@ -204,7 +204,7 @@ impl Section {
         }
     }
 
-    /// Keys that require another one: that one first.
+    /// Pairs of keys: the second requires the first.
     pub(crate) fn companions(self) -> &'static [(&'static str, &'static [&'static str])] {
         match self {
             Section::Running => &[("url", &["headers"]), ("command", &["env", "dir"])],
@@ -219,7 +219,7 @@ impl Section {
         }
     }
 
-    /// Keys of other tools: each with the key of this table that does the same, if there is one, and the help.
+    /// Keys that other tools use, each with the equivalent key of this table, if any, and the help.
     pub(crate) fn instead(self) -> &'static [(&'static str, Option<&'static str>, &'static str)] {
         const VERIFY: &str =
             "TLS is always verified; for a certificate authority of your own write ca_file = \"ca.pem\"";
@@ -286,10 +286,10 @@ impl Section {
     }
 }
 
-/// The words of [`RegistryKind`](super::RegistryKind), with the other name of one; a test compares them.
+/// The words of [`RegistryKind`](super::RegistryKind) and its alias; a test compares them.
 pub(crate) const KINDS: &[&str] = &["gitea", "forgejo", "oci", "oci-layout", "github", "dockerhub", "gitlab"];
 
-/// Words of other tools, and what to write instead.
+/// Words that other tools use, and the word to write instead.
 pub(crate) const OTHER_KINDS: &[(&str, &str)] = &[
     ("docker", "\"oci\" (for docker.io: \"dockerhub\")"),
     ("harbor", "\"oci\""),
@@ -314,7 +314,7 @@ pub(crate) const OTHER_KINDS: &[(&str, &str)] = &[
     ("folder", "\"oci-layout\""),
     ("directory", "\"oci-layout\""),
 ];
-/// The same for orders.
+/// Orders of other tools, and the order to write instead.
 pub(crate) const OTHER_ORDERS: &[(&str, &str)] = &[
     ("latest", "\"newest\" (by push time)"),
     ("date", "\"newest\" (by push time)"),
@@ -448,7 +448,7 @@ const PROJECT: &[Key] = &[
     key(
         "images",
         Kind::TextOrList,
-        "In place of image: a glob or a list of globs of an owner's images, such as \"acme/*\"; * also matches a slash, and the owner is written out. Every image that matches is a project of its own with the stages of this table. Its name is the path behind the owner with - for each slash: the project of acme/team/api is team-api. No image can have the name of the table. A project with the same image in the file takes precedence. A poll asks the registry which images there are, at first and as often as resync says; on Gitea and Forgejo it learns of new images at every poll. A new image is reported once and begins with first_poll. An image that is missing in the registry's list for a day and has no tags list any more is reported once, and no longer polled; its history and its hold are kept.",
+        "In place of image: a glob or a list of globs of an owner's images, such as \"acme/*\"; * also matches a slash, and the owner must be literal. Every matching image becomes a project with the stages of this table. The project's name is the path after the owner, with - for each slash: acme/team/api is the project team-api. No project may have the name of the table. A project with the same image in the file takes precedence. The first poll, and every resync, asks the registry for its images; on Gitea and Forgejo every poll finds new images. A new image is reported once and begins with first_poll. If an image is missing from the registry's list for a day, and its tags list is gone too, it is reported once and no longer polled; its history and its hold are kept.",
         r#"images = "acme/*""#,
     ),
     key(
@@ -477,12 +477,12 @@ const STAGE: &[Key] = &[
     key("exclude", Kind::TextOrList, "Tags matching these globs are skipped, even if tags matches them.", r#"exclude = ["*-debug"]"#),
     key("regex", Kind::Text, "A regular expression that the whole tag must match as well. Its captures, if any, are the sort key: the first is compared by order, each further one as a number, or by bytes if it is not a number.", r"regex = '^dev-(\d+)$'"),
     key("order", Kind::Word(Order::VARIANTS), "How to find the newer of two tags; see ORDERS.", r#"order = "newest""#).required(),
-    key("range", Kind::Text, "With semver: the versions to deploy. Commas separate comparators; a bare 1.2 is ^1.2.", r#"range = ">=1.2, <3""#),
-    key("prerelease", Kind::Bool, "With semver: whether prereleases are deployed. In a range, precedence decides.", "prerelease = true").default("false"),
+    key("range", Kind::Text, "With semver: the versions to deploy. Commas separate comparators; 1.2 alone means ^1.2.", r#"range = ">=1.2, <3""#),
+    key("prerelease", Kind::Bool, "With semver: whether prereleases are deployed. A range then includes a prerelease by its precedence.", "prerelease = true").default("false"),
     key("poll", Kind::Bool, "False: poll skips this stage.", "poll = false").default("true"),
     key("auto_deploy", Kind::Bool, "False: a new tag is reported as available and not deployed.", "auto_deploy = false").default("true"),
-    key("first_poll", Kind::Word(FirstPoll::VARIANTS), "What the first poll does with the newest tag: remember it, or deploy it.", r#"first_poll = "deploy""#).default(r#""baseline""#),
-    key("allow_downgrade", Kind::Bool, "Whether an older tag is deployed after the stage's own tag was deleted from the registry.", "allow_downgrade = true").default("false"),
+    key("first_poll", Kind::Word(FirstPoll::VARIANTS), "What the first poll does with the newest tag: baseline remembers it, deploy deploys it.", r#"first_poll = "deploy""#).default(r#""baseline""#),
+    key("allow_downgrade", Kind::Bool, "Whether to deploy an older tag if the stage's tag was deleted from the registry.", "allow_downgrade = true").default("false"),
     key("digest", Kind::Bool, "True: the tag is mutable, and is deployed again when its digest changes. With platforms, only the digests of these count.", "digest = true").default("false"),
     key("interval", Kind::Duration, "How often this stage is polled. Default: interval of [settings].", r#"interval = "15m""#),
     key("max_bump", Kind::Word(Bump::VARIANTS), "With semver: the largest step from the stage's newest tag that poll deploys. Larger ones wait for a manual deployment.", r#"max_bump = "minor""#).default(r#""major""#),
@@ -490,8 +490,8 @@ const STAGE: &[Key] = &[
     key("after", Kind::Table(Section::After), "Another stage must run the same image first.", r#"after = { stage = "dev", for = "24h" }"#),
     key("with", Kind::TextList, "Repositories of the same registry that must have the same tag.", r#"with = ["acme/shop-worker"]"#),
     key("platforms", Kind::TextList, "Wait until the image has these platforms.", r#"platforms = ["linux/amd64"]"#),
-    key("gate", Kind::Steps, "Commands or requests that must all succeed for this tag and digest before it is deployed. They run at every poll, also in a dry run, after all other gates and for the newest tag first, so they must not change anything. If a command exits with a status other than 0, or an answer is not success, the tag waits, with the last line of output as the reason, and the next older tag is tried. {label.NAME} is a label of the image. The keys of deploy, without {deployment_id}, {attempt}, {step.…} and until.", r#"gate = { command = ["cosign", "verify", "--key", "cosign.pub", "{image_digest}"], timeout = "2m" }"#),
-    key("window", Kind::List(Section::Window), "When deployments may start. []: at any time.", r#"window = [{ days = ["Mon", "Tue"], from = "09:00", to = "16:00", timezone = "Europe/Berlin" }]"#),
+    key("gate", Kind::Steps, "Commands or requests that must all succeed for this tag and digest before it is deployed. They run at every poll and every dry run, so they must not change anything. They run after all other gates, for the newest tag first. If a command exits with a status other than 0, or an answer is not success, the tag waits, with the last line of output as the reason, and the next older tag is tried. {label.NAME} is a label of the image. The keys are those of deploy, except until. {deployment_id}, {attempt} and {step.…} are not available.", r#"gate = { command = ["cosign", "verify", "--key", "cosign.pub", "{image_digest}"], timeout = "2m" }"#),
+    key("window", Kind::List(Section::Window), "When deployments may start. [] means at any time.", r#"window = [{ days = ["Mon", "Tue"], from = "09:00", to = "16:00", timezone = "Europe/Berlin" }]"#),
     key("running", Kind::Table(Section::Running), "How to ask the stage what it runs: before a deployment (to skip one that is already there), after it (until the stage runs the new tag), after an interruption, and at the first poll.", r#"running = { url = "https://shop.example.com/version", pointer = "/image/tag" }"#),
     key("verify_timeout", Kind::Duration, "How long to wait for running to report the new tag.", r#"verify_timeout = "5m""#).default(r#""5m""#),
     key("on_failure", Kind::Word(OnFailure::VARIANTS), "After tagship gave up a deployment: keep the stage as it is, or deploy the last tag and digest that succeeded.", r#"on_failure = "previous""#).default(r#""keep""#),
@@ -643,13 +643,13 @@ const PING: &[Key] = &[
     key(
         "success",
         Kind::Template,
-        "When a run ends and nothing failed in it.",
+        "When a run ends without a failure.",
         r#"success = "https://kuma.example.com/api/push/{secret.hc}?status=up""#,
     ),
     key(
         "failure",
         Kind::Template,
-        "When a run ends in which something failed, or that was told to stop.",
+        "When a run ends after a failure or a signal.",
         r#"failure = "https://kuma.example.com/api/push/{secret.hc}?status=down""#,
     ),
 ];
@@ -657,7 +657,7 @@ const PING: &[Key] = &[
 const WEBHOOK: &[Key] = &[key(
     "secret",
     Kind::Secret,
-    "What the sender knows. It signs the payload with it (HMAC-SHA256), or sends it as a plain token.",
+    "The secret that the sender shares. The sender signs the payload with it (HMAC-SHA256), or sends it as a plain token.",
     r#"secret = { file = "webhook-secret" }"#,
 )
 .required()];
@@ -729,10 +729,10 @@ const NOTIFY: &[Key] = &[
         r#"on = ["failed", "dead", "recovered"]"#,
     )
     .required(),
-    key("targets", Kind::TextList, "Targets to report. Without it: all.", r#"targets = ["*/prod"]"#),
+    key("targets", Kind::TextList, "Targets to report. Default: all.", r#"targets = ["*/prod"]"#),
     key("after", Kind::Duration, "How long polls must have failed before unknown is sent.", r#"after = "1h""#).default(r#""1h""#),
     key("batch", Kind::Bool, "Send one message a run, with {count} and {lines}, instead of one an event.", "batch = true").default("false"),
-    key("url", Kind::Template, "This and the following keys as in a step, with {status}, {error}, {time} and {url} besides.", r#"url = "https://ntfy.example.com/deploys""#),
+    key("url", Kind::Template, "This key and the following ones work as in a step. The placeholders {status}, {error}, {time} and {url} are available too.", r#"url = "https://ntfy.example.com/deploys""#),
     key("method", Kind::Text, "The method of the request.", r#"method = "PUT""#).default(r#""POST""#),
     key("headers", Kind::TemplateTable, "Headers of the request.", r#"headers = { Authorization = "Bearer {secret.ntfy}" }"#),
     key("json", Kind::Json, "A JSON body.", r#"json = { text = "{target} {status}: {tag} {error}" }"#),
@@ -740,7 +740,7 @@ const NOTIFY: &[Key] = &[
     key("body", Kind::Template, "Text as the body.", r#"body = "{target} {status}: {tag} {error}""#),
     key("success", Kind::Table(Section::Success), "When the answer means that the receiver accepted it.", "success = { status = [200] }"),
     key("sign", Kind::Table(Section::Sign), "How the request is signed.", r#"sign = { github = "hook" }"#),
-    key("command", Kind::TemplateList, "A program to run instead of a request.", r#"command = ["./tell.sh", "{target}", "{status}", "{tag}"]"#),
+    key("command", Kind::TemplateList, "A program to run instead of a request.", r#"command = ["./notify.sh", "{target}", "{status}", "{tag}"]"#),
     key("env", Kind::TemplateTable, "Variables of the command.", r#"env = { ERROR = "{error}" }"#),
     key("dir", Kind::Text, "The folder to run in.", r#"dir = "/srv/shop""#),
     key("timeout", Kind::Duration, "Timeout of the request or the command.", r#"timeout = "10s""#).default(r#""10s""#),
@@ -750,7 +750,7 @@ const SECRET: &[Key] = &[
     key(
         "env",
         Kind::Text,
-        "An environment variable, which deploy commands do not inherit.",
+        "An environment variable. Deploy commands do not inherit it.",
         r#"{ env = "GITEA_TOKEN" }"#,
     ),
     key("file", Kind::Text, "A file.", r#"{ file = "git-token" }"#),

@@ -1,4 +1,4 @@
-//! From files to a configuration: reads them in order, and checks what depends on several tables.
+//! Loads a configuration from its files: reads them in order, and checks rules that involve several tables.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ use crate::target::notifier::Notifier;
 use crate::target::template::{Part, Scope, SecretId};
 use crate::target::{FirstPoll, Name, Target, TargetId, Vars};
 
-/// Reads and validates the file and everything that it includes.
+/// Reads and validates the file and its included files.
 ///
 /// # Errors
 /// All of them together.
@@ -43,7 +43,7 @@ pub(crate) fn load(path: &Path) -> Result<Config, Faults> {
     validate(path, main)
 }
 
-/// Validates the text of a main file that is yet to be written at `path`, which is absolute.
+/// Validates the text of a main file before it is written to `path`, an absolute path.
 ///
 /// # Errors
 /// All of them together.
@@ -96,7 +96,7 @@ fn validate(path: PathBuf, main: Source) -> Result<Config, Faults> {
     Ok(Config { files, globs, programs, warnings, dangers, ..config })
 }
 
-/// By file and line, each once: an error in a default is found at every stage that uses the default.
+/// Sorted by file and line, each once: every stage that uses a faulty default reports it.
 fn in_order(mut faults: Vec<Fault>) -> Faults {
     let place = |fault: &Fault| fault.place.as_ref().map(|place| (place.line, place.column));
     faults.sort_by(|a, b| (&a.file, place(a), &a.message).cmp(&(&b.file, place(b), &b.message)));
@@ -107,16 +107,16 @@ fn in_order(mut faults: Vec<Fault>) -> Faults {
 fn refuse_main_only(table: &Table<'_>) {
     for name in ["include", "settings", "notify"] {
         if table.get(name).is_some() {
-            let message = format!("`{name}` belongs in the main file, and this file is included");
+            let message = format!("`{name}` must be in the main file; this file is included");
             table.fault_at(table.at_name(name), message, "");
         }
     }
 }
 
-/// The stages that wait for themselves through others; `next`: the stage that each one waits for. Visits each once.
+/// The stages on a cycle of `after`. `next`: the stage that each stage waits for. Visits each stage once.
 fn in_circles<'s>(next: &HashMap<&'s str, &'s str>) -> HashSet<&'s str> {
     let mut circles = HashSet::new();
-    // The walk that visited a stage first.
+    // The number of the walk that visited a stage first.
     let mut visited: HashMap<&str, usize> = HashMap::new();
     for (walk, start) in next.keys().enumerate() {
         let mut stage = *start;
@@ -127,7 +127,7 @@ fn in_circles<'s>(next: &HashMap<&'s str, &'s str>) -> HashSet<&'s str> {
                 None => break,
             }
         }
-        // The walk returned to one of its own stages: a circle begins there.
+        // The walk returned to one of its own stages: a cycle begins there.
         if visited.get(stage) == Some(&walk) {
             while let Some(following) = next.get(stage)
                 && circles.insert(stage)
@@ -190,7 +190,7 @@ impl<'a> Loader<'a> {
         })
     }
 
-    /// The settings, and the interval of stages that have none.
+    /// The settings, and the interval of stages without their own.
     fn settings(
         &self,
         table: Option<&Table<'a>>,
@@ -220,7 +220,7 @@ impl<'a> Loader<'a> {
             if url.parts.iter().all(is_fixed) {
                 return Some(url);
             }
-            field.fault("a run has no project and no tag", "use {secret.NAME} only");
+            field.fault("a run has neither a project nor a tag", "use {secret.NAME} only");
             None
         };
         let ping_url = get("ping_url").map_or(Some(None), |field| {
@@ -260,7 +260,7 @@ impl<'a> Loader<'a> {
         Some((settings, interval?))
     }
 
-    /// The entries of a table of named tables, over all files. An invalid name, or one that is written twice, is an error.
+    /// The entries of a table of named tables, from all files. An invalid or repeated name is an error.
     fn named(&self, section: &str) -> Vec<(Name, Field<'a>)> {
         let mut entries: Vec<(Name, Field<'a>)> = Vec::new();
         let mut places: HashMap<&str, (&Source, usize)> = HashMap::new();
@@ -332,7 +332,7 @@ impl<'a> Loader<'a> {
             );
         }
         let named_secrets = self.named_secrets();
-        // Without its registry or image a stage is still read, for its own errors.
+        // A stage without a valid registry or image is still read, to report its own errors.
         let unknown = RegistryConfig::unknown();
         let placeholder =
             ImageRef { host: String::new(), repository: Repository::new("unknown").expect("a valid name") };
@@ -348,7 +348,7 @@ impl<'a> Loader<'a> {
                 None => self.image_of(&table, registry),
             };
             let vars = read_vars(table.get("vars").as_ref(), || name.to_string(), secrets);
-            // There may be thousands of them, and of stages.
+            // A configuration may have thousands of projects and stages.
             let (shared_vars, shared_texts) = (Rc::new(in_scope(&vars)), Arc::new(texts(&vars)));
             let Some(stages) =
                 table.get("stages").and_then(|field| field.any_table()).filter(|stages| !stages.is_empty())
@@ -409,7 +409,8 @@ impl<'a> Loader<'a> {
         let names = TargetNames::new(targets.iter().map(|target| &target.id)).with_open_stages(open);
         let mut notifiers: Vec<Notifier> =
             items.iter().filter_map(|item| notify::read(item, &secrets, &names)).collect();
-        // Two chats of one API have the same url and differ in the body. The first keeps its name in the state.
+        // Two entries may have the same url, such as two chats of one API, and differ in the body. The first
+        // one keeps its name in the state.
         let mut written: HashMap<String, usize> = HashMap::new();
         for notifier in &mut notifiers {
             let number = written.entry(notifier.receiver.clone()).or_default();
@@ -443,7 +444,7 @@ impl<'a> Loader<'a> {
         let text = field.some_text()?;
         match Name::new(text).ok().and_then(|name| registries.get(&name)) {
             Some(registry) => registry.as_ref(),
-            // Without any registry there is another error already.
+            // If the configuration has no registry, that is the only error.
             None if registries.is_empty() => None,
             None => {
                 field.fault(format!("unknown registry {text:?}"), self.found.suggest(text, known()));
@@ -511,7 +512,7 @@ impl<'a> Loader<'a> {
             } else {
                 continue;
             };
-            // The stage's own, else it comes from [settings.stage].
+            // The position of the stage's own `after`, else of the default in [settings.stage].
             if let Some(field) = stages.get(stage) {
                 let own = field.any_table().and_then(|table| table.get("after"));
                 own.unwrap_or(field).fault(message, help);
@@ -519,7 +520,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// `state = "none"` cannot remember what a baseline, a gate or an order by first seen needs.
+    /// Reports stages that need a state for a baseline, a gate or an order by first seen, if `state = "none"`.
     fn check_nothing_kept<'t>(
         &self,
         settings: &Settings,
@@ -545,7 +546,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Registries that no project uses, or whose URL has the owner of an image in it.
+    /// Warns of registries that no project uses, and of a URL that includes the owner of an image.
     fn warn_of_registries<'t>(
         &self,
         registries: &BTreeMap<Name, Option<RegistryConfig>>,
@@ -575,7 +576,8 @@ impl<'a> Loader<'a> {
     }
 }
 
-/// What a target needs a state for, and how to do without; None: nothing. `has_times`: its registry reports push times.
+/// The key for which a target needs a state, and the alternative to a state. None: it needs no state.
+/// `has_times`: the registry reports push times.
 pub(super) fn needs_state(target: &Target, has_times: bool) -> Option<(&'static str, &'static str)> {
     if target.first_poll != FirstPoll::Deploy && target.running.is_none() {
         Some(("a baseline", "; or add `running` or first_poll = \"deploy\" to the stage"))
@@ -590,7 +592,7 @@ pub(super) fn needs_state(target: &Target, has_times: bool) -> Option<(&'static 
     }
 }
 
-/// The image as it is to be written, where that is known: `acme/shop` for `git.example.com:3000/acme/Shop:v1`.
+/// The corrected image, if it is known: `acme/shop` for `git.example.com:3000/acme/Shop:v1`.
 fn image_help(field: &Field<'_>, text: &str) -> String {
     let path = text.rsplit_once("://").map_or(text, |(_, rest)| rest);
     let path = match path.split_once('/') {
@@ -604,7 +606,7 @@ fn image_help(field: &Field<'_>, text: &str) -> String {
     }
 }
 
-/// Whether the path of a registry's URL is the beginning of an image: `/acme` of `acme/shop`.
+/// Whether the path of a registry's URL is the beginning of an image, such as `/acme` for `acme/shop`.
 fn is_of_owner(url: &Url, image: &ImageRef) -> bool {
     let path = url.path().trim_matches('/');
     let rest = image.repository.as_str().strip_prefix(path);

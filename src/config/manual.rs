@@ -7,21 +7,21 @@ use super::key::{Key, Kind, Section};
 use crate::policy::Order;
 use crate::target::template::DeploymentField;
 
-/// The date of the release, so that the page does not change from day to day.
+/// The date of the release; today's date would change the page every day.
 const DATE: &str = "2026-11-23";
 
 const DESCRIPTION: &[&str] = &[
     "The configuration of tagship(1) is TOML. A file whose name ends in .json holds the same model as JSON.",
     "Relative paths are relative to the file that contains them. An unknown key is an error. All errors are reported together, each with its file, line and column and what to write instead; tagship-check(1) does only this.",
-    "A duration is text: numbers, each with its unit, such as 90s, 5m, 1h 30m or 7d. A name has up to 64 letters, digits, underscores, dots and hyphens, and does not begin with a dot or a hyphen.",
+    "A duration is text: numbers, each with its unit, such as 90s, 5m, 1h 30m or 7d. A name has up to 64 letters, digits, underscores, dots and hyphens, and must not begin with a dot or a hyphen.",
 ];
 
 const FILES: &[(&str, &str)] = &[
     (
         "--config FILE",
-        "The option of every command. No other place is tried, even if the file does not exist.",
+        "The option of every command. If it is given, no other place is searched, even if the file does not exist.",
     ),
-    ("$TAGSHIP_CONFIG", "The environment variable. Again, no other place is tried."),
+    ("$TAGSHIP_CONFIG", "The environment variable. If it is set, no other place is searched."),
     ("$CONFIGURATION_DIRECTORY/config.toml", "The folder that systemd sets for a unit."),
     ("$XDG_CONFIG_HOME/tagship/config.toml", "The user's own file, usually in ~/.config; not for root."),
     ("/etc/tagship/config.toml", "The file of the machine."),
@@ -100,7 +100,7 @@ token = { command = ["az", "acr", "login", "--name", "acme",
 
 const CLOUD_HELPERS: &[&str] = &[
     "If docker's own configuration names a credential helper for the registry (ecr-login, gcloud, acr-env and others), token = { docker_config = \"~/.docker/config.json\" } uses that helper, without username.",
-    "The command or the helper runs once a run. If its token expires during the run, it runs once more, and the rejected request is repeated.",
+    "Each run starts the command or the helper once. If its token expires during the run, tagship starts it once more and repeats the rejected request.",
 ];
 
 const EXAMPLE: &str = r#"[registries.git]
@@ -210,7 +210,7 @@ fn words(kind: Kind) -> String {
     match kind {
         Kind::Text => "text".to_owned(),
         Kind::Template => "text with placeholders".to_owned(),
-        Kind::TemplateOr(_) => "text with placeholders, or a table of such".to_owned(),
+        Kind::TemplateOr(_) => "text with placeholders, or a table of such text".to_owned(),
         Kind::Pointer => "JSON pointer".to_owned(),
         Kind::Clock => "time of day".to_owned(),
         Kind::TextOrList => "text or a list of text".to_owned(),
@@ -254,13 +254,13 @@ fn placeholders(page: &mut Roff) {
     entry(page, label, LABEL_ABOUT);
 }
 
-const LABEL_ABOUT: &str = "A label of the image's configuration, such as {label.org.opencontainers.image.revision}, in deploy, gate and [[notify]]. tagship reads labels only if a placeholder uses one, once for each digest; on Docker Hub this counts as a pull. Of an image for several platforms, it reads the image for the first of platforms, else the first image. A label that the image does not have is an error; in a notification it is empty. A label cannot be part of a script that a command passes to a shell: pass it as an argument of its own, or in env.";
+const LABEL_ABOUT: &str = "A label of the image's configuration, such as {label.org.opencontainers.image.revision}, in deploy, gate and [[notify]]. tagship reads labels only if a placeholder uses one, once for each digest; on Docker Hub this counts as a pull. If the image has several platforms, tagship reads the image for the first of platforms, or the first image if platforms is not given. A label that the image does not have is an error; in a notification it is empty. A label cannot be part of a script that a command passes to a shell: pass it as a separate argument, or in env.";
 
 fn about(field: DeploymentField) -> &'static str {
     match field {
         DeploymentField::Project => "The name of the project.",
         DeploymentField::Stage => "The name of the stage.",
-        DeploymentField::Target => "Both: project/stage.",
+        DeploymentField::Target => "The target: project/stage.",
         DeploymentField::Registry => "The name of the registry in the configuration.",
         DeploymentField::Repository => "The repository, without host and tag.",
         DeploymentField::Image => "The image with its tag: host/repository:tag.",
@@ -280,7 +280,7 @@ fn about(field: DeploymentField) -> &'static str {
         }
         DeploymentField::Count => "In a batch: the number of events.",
         DeploymentField::Lines => {
-            "In a batch: a line for each event, such as shop/dev failed: dev-43 command: … At most 1,800 characters; the last line says how many more there are."
+            "In a batch: a line for each event, such as shop/dev failed: dev-43 command: … At most 1,800 characters; the last line gives the number of omitted events."
         }
     }
 }
@@ -299,7 +299,7 @@ fn entry(page: &mut Roff, term: impl Into<Vec<Inline>>, about: &str) {
     page.control("TP", []).text(term).text([roman(about)]);
 }
 
-/// Lines of a file, unchanged.
+/// Literal lines of a file.
 fn verbatim(page: &mut Roff, text: &str) {
     page.control("EX", []);
     for line in text.lines() {

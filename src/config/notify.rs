@@ -1,4 +1,4 @@
-//! `[[notify]]`: which events are sent to whom.
+//! `[[notify]]`: which events are sent, and where.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -46,13 +46,14 @@ pub(super) fn read(
         };
         if let Some(word) = step.as_ref()?.parts().find_map(of_one) {
             field.fault(
-                format!("{{{word}}} belongs to one event, and a batch has several"),
+                format!("{{{word}}} is about one event, but a batch has several"),
                 "use {count}, {lines} and {time}, or remove batch = true",
             );
             return None;
         }
     }
-    // As written, with the names of secrets: their values change, and the state must not contain them.
+    // The text as written, with the names of secrets. Their values may change, and the state must not contain
+    // them.
     let written = |name: &str| table.get(name).map(|field| field.written());
     let receiver = written("url").or_else(|| written("command"))?;
     Some(Notifier { receiver, on: on?, targets: patterns?, after: after?, batch, step: step? })

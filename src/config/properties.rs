@@ -1,4 +1,4 @@
-//! Whatever stands in a file: a configuration, or faults with their places.
+//! Any file gives a configuration, or faults with their positions.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ use super::read::parse_duration;
 use super::tests::load_files;
 use super::*;
 
-/// A file with most of the keys, to be spoilt.
+/// A valid file with most of the keys. The tests damage it.
 const TOML: &str = r#"
 [settings]
 interval = "5m"
@@ -38,7 +38,7 @@ const JSON: &str = r#"{"registries": {"git": {"kind": "oci", "url": "https://r.e
 {"tags": "*", "order": "numeric", "digest": true, "retry": {"attempts": 3},
 "deploy": {"url": "https://x/", "success": {"pointer": "/a", "equals": 1.5}}}}}}}"#;
 
-/// What a slip of the hand, or of a template, puts into a file.
+/// Text that a typing error, or an error in a template, puts into a file.
 fn scrap() -> impl Strategy<Value = String> {
     let words = vec![
         "{",
@@ -92,7 +92,7 @@ fn spoilt(text: &'static str) -> impl Strategy<Value = String> {
     })
 }
 
-/// Loads it; every fault stands on a line that the file has.
+/// Loads the file and checks that every fault is on one of its lines.
 fn check(name: &str, text: &str) -> Result<(), TestCaseError> {
     let lines = text.matches('\n').count() + 1;
     match load_files(&[(name, text)]).1 {
@@ -126,12 +126,12 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         for (name, bytes) in [("a.toml", bytes.as_slice()), ("a.json", &bytes), ("b.toml", text.as_bytes())] {
             std::fs::write(folder.path().join(name), bytes).unwrap();
-            // Without a registry and a project it is none, whatever it is.
+            // Never a valid configuration, because it has no registry and no project.
             prop_assert!(load(&folder.path().join(name)).is_err());
         }
     }
 
-    /// Between a millisecond and ten years, or none.
+    /// A valid duration is between a millisecond and ten years.
     #[test]
     fn any_text_is_a_duration_in_bounds_or_none(
         text in prop_oneof!["\\PC{0,12}", "([0-9]{1,21}(ns|us|ms|s|m|h|d|w|mo|y)? ?){1,4}"],

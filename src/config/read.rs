@@ -1,5 +1,5 @@
-//! Reading a table key by key. Each error is recorded with its place and reading continues, so that
-//! all errors are reported together. A message repeats a value only if it cannot be a secret.
+//! Reads a table key by key. Each error is recorded with its position and reading continues, so that all errors
+//! are reported together. A message repeats a value only if it cannot be a secret.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -24,11 +24,11 @@ pub(super) struct Found {
     pub(super) warnings: RefCell<Vec<Fault>>,
 }
 
-/// After this many errors none has a suggestion: searching for one takes the longest.
+/// Further errors have no suggestion: the search for one takes most of the time.
 const SUGGESTED: usize = 100;
 
 impl Found {
-    /// As [`suggest`], while there are few errors.
+    /// [`suggest`], unless there are many errors.
     pub(super) fn suggest<'k>(&self, name: &str, known: impl Iterator<Item = &'k str>) -> String {
         if self.is_suggesting() { suggest(name, known) } else { String::new() }
     }
@@ -38,8 +38,8 @@ impl Found {
     }
 }
 
-/// The path of a value, as messages name it: `projects.shop.stages.dev`. It becomes text only when there is a
-/// message: ten thousand valid targets need none.
+/// The path of a value in messages: `projects.shop.stages.dev`. It becomes text only for a message: ten
+/// thousand valid targets need none.
 #[derive(Clone)]
 pub(super) struct Path<'t> {
     within: Option<Rc<Path<'t>>>,
@@ -74,8 +74,8 @@ pub(super) struct Table<'t> {
     entries: &'t [Entry<'t>],
     /// None: its keys are the user's names.
     section: Option<Section>,
-    /// Keys that were reported as misspelt, by the key that was meant: they are read as that key, so that one mistake
-    /// is one error.
+    /// Misspelt keys, already reported, by the intended key. They are read as the intended key, so that one
+    /// mistake is one error.
     misspelt: Option<Rc<[(&'static str, &'t Entry<'t>)]>>,
     pub(super) path: Rc<Path<'t>>,
     pub(super) at: usize,
@@ -103,7 +103,7 @@ impl<'t> Table<'t> {
         if let Some(entry) = self.entries.iter().find(|entry| entry.name == name) {
             return Some(self.field(entry));
         }
-        // Help names the key that was meant.
+        // The path has the intended key, so that help names it.
         let (meant, entry) = self.misspelt.as_ref()?.iter().find(|(meant, _)| *meant == name)?;
         let path = Path { within: Some(Rc::clone(&self.path)), step: Step::Name(meant) };
         Some(Field { path, ..self.field(entry) })
@@ -119,7 +119,7 @@ impl<'t> Table<'t> {
         self.entries.iter().map(|entry| &*entry.name)
     }
 
-    /// Every entry with the place of its name, in the order written.
+    /// Every entry with the position of its name, in the order written.
     pub(super) fn placed_fields(&self) -> impl Iterator<Item = (&'t str, usize, Field<'t>)> {
         self.entries.iter().map(|entry| (&*entry.name, entry.at, self.field(entry)))
     }
@@ -154,7 +154,7 @@ impl<'t> Table<'t> {
         self.found.faults.borrow_mut().push(fault);
     }
 
-    /// A required key is missing, unless another key was reported that stands in its place.
+    /// Reports that a required key is missing, unless an already reported key was written in its place.
     pub(super) fn requires(&self, key: &str, help: impl Into<String>) {
         if !self.has_instead_of(key) {
             self.fault(format!("requires `{key}`"), help);
@@ -168,7 +168,7 @@ impl<'t> Table<'t> {
         self.names().any(is_it)
     }
 
-    /// Keys that require another one.
+    /// Reports keys without another key that they require.
     fn check_companions(&self, companions: &[(&str, &[&str])]) {
         for (other, keys) in companions.iter().filter(|(other, _)| self.get(other).is_none()) {
             for field in keys.iter().filter_map(|key| self.get(key)) {
@@ -177,10 +177,10 @@ impl<'t> Table<'t> {
         }
     }
 
-    /// Keys that are unknown, or written twice.
+    /// Reports keys that are unknown or written twice.
     fn check_keys(&mut self, section: Section) {
         let keys = section.keys();
-        // A bit for each key: no section has more of them.
+        // A bit for each key: no section has more than 64.
         let mut written: u64 = 0;
         let mut misspelt = Vec::new();
         for entry in self.entries {
@@ -202,13 +202,13 @@ impl<'t> Table<'t> {
         }
     }
 
-    /// The key that was probably meant, and the help that says so.
+    /// The key that was probably intended, and the help that names it.
     fn meant(&self, name: &str, section: Section) -> (Option<&'static str>, String) {
         if !self.found.is_suggesting() {
             return (None, String::new());
         }
         if let Some((_, _, help)) = section.instead().iter().find(|(wrong, ..)| *wrong == name) {
-            // It is not read as the key that was meant: the value has another form.
+            // The value has another form, so it is not read as the intended key.
             return (None, (*help).to_owned());
         }
         let known: Vec<&'static str> = section.keys().iter().map(|key| key.name).collect();
@@ -233,7 +233,7 @@ impl<'t> Field<'t> {
         self.source.fault(self.node.at, format!("{path}: {message}"), some(help), is_sensitive)
     }
 
-    /// The value has another type than this: `a list`.
+    /// Reports a value of the wrong type. `expected`: the right one, such as `a list`.
     pub(super) fn expected(&self, expected: &str, help: impl Into<String>) {
         let found = match self.node.value {
             Value::Text(_) => "text",
@@ -247,7 +247,7 @@ impl<'t> Field<'t> {
         self.fault(format!("expected {expected}, found {found}"), help);
     }
 
-    /// `write order = "newest"`: the line with this value in place of the one that is there.
+    /// `write order = "newest"`: the line with this value instead of the present one.
     pub(super) fn write(&self, value: impl fmt::Display) -> String {
         match self.path.step {
             Step::Name(name) => format!("write {name} = {value}"),
@@ -317,8 +317,8 @@ impl<'t> Field<'t> {
         }
     }
 
-    /// The words of a command that is written as a text, or as a list of texts, where tables belong. `Some(None)`: they
-    /// may hold a secret, so no message repeats them.
+    /// The words of a command that was written as a text or a list of texts instead of a table. `Some(None)`:
+    /// they may contain a secret, so no message repeats them.
     pub(super) fn command_line(&self) -> Option<Option<Vec<String>>> {
         let texts: Vec<&str> = match &self.node.value {
             Value::Text(text) => vec![text],
@@ -359,7 +359,7 @@ impl<'t> Field<'t> {
         Some(text)
     }
 
-    /// A path, relative to this folder. What only a shell would expand is warned of.
+    /// A path, relative to this folder. Warns of text that only a shell expands.
     pub(super) fn file_path(&self, folder: &path::Path) -> Option<PathBuf> {
         let text = self.some_text()?;
         if let Some((word, meant)) = file::expanded(path::Path::new(text)) {
@@ -406,7 +406,8 @@ impl<'t> Field<'t> {
         Some(values.iter().enumerate().map(item).collect())
     }
 
-    /// One of these words. `what` they are: `order`; `instead`: other words for them, and what to write.
+    /// One of these words. `what`: their kind, such as `order`; `instead`: words of other tools, and the word
+    /// to write.
     pub(super) fn word<T: FromStr>(
         &self,
         what: &str,
@@ -488,18 +489,18 @@ fn without_fraction(text: &str) -> Option<String> {
         0.0 => format!("{rest}{smaller}"),
         whole => format!("{whole}{unit} {rest}{smaller}"),
     };
-    // Not if it had to be rounded.
+    // Only if the value is exact.
     let is_exact =
         parse_duration(&meant).is_some_and(|meant| (meant.as_secs_f64() - number * seconds).abs() < 1e-6);
     is_exact.then_some(meant)
 }
 
-/// From a millisecond to ten years. None: no duration, or another length.
+/// From a millisecond to ten years. None: not a duration, or out of range.
 pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     duration_up_to_ten_years(text).filter(|duration| *duration >= Duration::from_millis(1))
 }
 
-/// jiff also reads `PT5M`, `00:05:00` and `-5m`, which people do not expect in a configuration.
+/// jiff also accepts `PT5M`, `00:05:00` and `-5m`. A configuration accepts none of these.
 fn duration_up_to_ten_years(text: &str) -> Option<Duration> {
     const LONGEST: Duration = Duration::from_secs(3650 * 24 * 3600);
     let is_plain =
@@ -509,7 +510,7 @@ fn duration_up_to_ten_years(text: &str) -> Option<Duration> {
     Duration::try_from(duration).ok().filter(|duration| *duration <= LONGEST)
 }
 
-/// The known name that was probably meant, else all known names.
+/// The known name that was probably intended, else all known names.
 pub(crate) fn suggest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> String {
     const MOST: usize = 40;
     let mut known: Vec<&str> = known.collect();
@@ -527,14 +528,14 @@ pub(crate) fn suggest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> S
 /// The known names nearest to this one, at most three.
 pub(crate) fn nearest<'k>(name: &str, known: &[&'k str]) -> Vec<&'k str> {
     const MOST: usize = 3;
-    /// Comparing takes as long as both lengths multiplied.
+    /// The time to compare two names grows with the product of their lengths.
     const LONGEST: usize = 200;
     if name.len() > LONGEST {
         return Vec::new();
     }
     let distance = |known: &&'k str| {
         let distance = strsim::damerau_levenshtein(name, known);
-        // Where not even the first letter is the same, chance is the likelier cause.
+        // A different first letter needs more similarity: it is more likely to be another word.
         let third = match name.chars().next() == known.chars().next() {
             true => known.len().max(name.len()).div_ceil(3),
             false => known.len().max(name.len()) / 3,

@@ -30,7 +30,7 @@ pub(super) fn read(name: Name, field: &Field<'_>, timeout: Duration) -> Option<R
         .get("connections")
         .map_or(Some(CONNECTIONS), |field| usize::try_from(field.integer(1, 256)?).ok());
     let insecure_http = table.get("insecure_http").map_or(Some(false), |field| field.boolean());
-    // If it is neither true nor false, that is the only error.
+    // A value other than true or false is the only error reported.
     let insecure_http = insecure_http.unwrap_or(true);
     let kind = kind?;
     let location = match kind {
@@ -45,7 +45,7 @@ pub(super) fn read(name: Name, field: &Field<'_>, timeout: Duration) -> Option<R
     let trusted_realms = if is_folder { Some(Vec::new()) } else { transport::trusted_realms(&table) };
     let api_url = if is_folder { Some(None) } else { transport::api_url(&table, insecure_http) };
     if let Some(field) = table.get("api_url").filter(|_| kind == RegistryKind::Oci) {
-        field.fault("a registry of kind \"oci\" has no other API", "remove it");
+        field.fault("a registry of kind \"oci\" has no API besides the registry's own", "remove it");
         return None;
     }
     if let (Some(CredentialSetting::Source(SecretSource::DockerConfig(_))), Some(field)) =
@@ -97,12 +97,15 @@ fn url(table: &Table<'_>, kind: RegistryKind, insecure_http: bool) -> Option<Loc
     };
     let url = transport::server(&field, insecure_http)?;
     if let Some(root) = root(&url) {
-        field.warning("this is not the address of the server itself", field.write(format!("{root:?}")));
+        field.warning(
+            "this is the address of a page or an API, not of the server",
+            field.write(format!("{root:?}")),
+        );
     }
     Some(Location::Url(url))
 }
 
-/// The server's own address, for that of its API or of one of its pages.
+/// The server's address, given the address of its API or of one of its pages.
 fn root(url: &Url) -> Option<String> {
     let path = url.path();
     let end = ["/v2", "/api/v1", "/-/packages"].iter().find_map(|known| {
@@ -121,7 +124,7 @@ fn root(url: &Url) -> Option<String> {
     Some(root.as_str().trim_end_matches('/').to_owned())
 }
 
-/// The address of a kind's one public server.
+/// The address of the kind's public server, if it has exactly one.
 fn usual_url(kind: RegistryKind) -> Option<Url> {
     let url = match kind {
         RegistryKind::Github => "https://ghcr.io",

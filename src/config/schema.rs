@@ -10,7 +10,7 @@ const NAME: &str = "^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$";
 const CLOCK: &str = "^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$";
 /// RFC 6901
 const POINTER: &str = "^(/.*)?$";
-/// The spellings of the units of durations, the largest unit first.
+/// The names of the units of durations, the largest unit first.
 const UNITS: [&str; 8] = [
     "w|wks?|weeks?",
     "d|days?",
@@ -22,7 +22,7 @@ const UNITS: [&str; 8] = [
     "ns|nsecs?|nanos?|nanoseconds?",
 ];
 
-/// The schema of a configuration file, and of one that it includes: nothing is required at the top.
+/// The schema of a main file and of an included file: no key is required at the top.
 pub(crate) fn schema() -> Value {
     let mut defs = Map::new();
     for section in Section::ALL {
@@ -36,7 +36,7 @@ pub(crate) fn schema() -> Value {
         json!({ "oneOf": [reference(Section::CommandStep), reference(Section::HttpStep)] }),
     );
     let description =
-        format!("{} No key is required here: an included file may leave out any.", Section::Top.about());
+        format!("{} No key is required here, because an included file may omit any.", Section::Top.about());
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "tagship configuration",
@@ -82,7 +82,7 @@ fn definition(section: Section) -> Value {
     schema
 }
 
-/// Which keys of a table go together, by the schema's keywords.
+/// The rules about keys that require or exclude each other, in the keywords of JSON Schema.
 fn rules(section: Section) -> Vec<(&'static str, Value)> {
     let one_of_two = || ("oneOf", json!([{ "required": ["command"] }, { "required": ["url"] }]));
     let one_body = || {
@@ -198,7 +198,7 @@ fn values(kind: Kind) -> Value {
     }
 }
 
-/// At least one number with its unit, the largest unit first. The pattern has no upper limit.
+/// At least one number with its unit, the largest unit first. The pattern does not check the upper limit.
 fn duration() -> String {
     let parts: Vec<String> = UNITS.iter().map(|unit| format!("([0-9]+ *({unit}) *)?")).collect();
     format!("^(?=[0-9]){}$", parts.concat())

@@ -1,4 +1,4 @@
-//! Secret sources: where a secret comes from, never its value.
+//! Secret sources: the place of a secret, never its value.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,7 @@ pub(super) fn read(field: &Field<'_>, folder: &Path) -> Option<SecretSource> {
 /// Reads the secret source of a registry's token, which may be a docker configuration.
 pub(super) fn read_token(field: &Field<'_>, folder: &Path) -> Option<SecretSource> {
     if field.is_text() {
-        // Never repeated: it may be a token.
+        // The message does not repeat the value: it may be a token.
         field.fault("a secret cannot be written in the file", HOW);
         return None;
     }
@@ -39,7 +39,7 @@ pub(super) fn read_token(field: &Field<'_>, folder: &Path) -> Option<SecretSourc
             let name = value.some_text()?;
             if name.contains(['=', '\0', '$']) || name.trim() != name {
                 let plain = name.trim().trim_start_matches('$').trim_matches(['{', '}']);
-                // Anything else may be a secret.
+                // The message does not repeat the text: it may be a secret.
                 let is_name = plain.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
                 let help = if is_name { value.write(format!("{plain:?}")) } else { String::new() };
                 value.fault("not a valid name of an environment variable", help);
@@ -60,7 +60,7 @@ pub(super) fn read_token(field: &Field<'_>, folder: &Path) -> Option<SecretSourc
         "credential" => {
             let name = value.some_text()?;
             if name.contains(['/', ':']) || name == ".." {
-                value.fault("the name of a systemd credential has no slash and no colon", "");
+                value.fault("the name of a systemd credential cannot contain a slash or a colon", "");
                 return None;
             }
             Some(SecretSource::Credential(name.to_owned()))

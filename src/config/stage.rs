@@ -1,4 +1,4 @@
-//! `[projects.NAME.stages.NAME]`, with what `[settings.stage]` gives.
+//! `[projects.NAME.stages.NAME]`, with the defaults of `[settings.stage]`.
 
 use std::cell::{OnceCell, RefCell};
 use std::path::Path;
@@ -23,7 +23,7 @@ use crate::target::step::Step;
 use crate::target::template::Scope;
 use crate::target::{FirstPoll, Name, OnFailure, Target, TargetId, Vars};
 
-/// A stage's table with what reading it needs.
+/// A stage's table and its defaults.
 pub(super) struct Stage<'a> {
     pub(super) table: Table<'a>,
     pub(super) defaults: &'a Defaults<'a>,
@@ -32,7 +32,7 @@ pub(super) struct Stage<'a> {
     pub(super) interval: Duration,
 }
 
-/// `[settings.stage]` and the values read from it, which stages without keys of their own share.
+/// `[settings.stage]` and the values read from it. Stages without their own keys share them.
 #[derive(Default)]
 pub(super) struct Defaults<'a> {
     table: Option<Table<'a>>,
@@ -90,7 +90,7 @@ impl<'a> Stage<'a> {
         self.table.get(name).or_else(|| self.defaults.table.as_ref()?.get(name))
     }
 
-    /// A required key is missing here and in the defaults.
+    /// Reports a required key that is missing here and in the defaults.
     fn requires(&self, key: &str, help: &str) {
         if !self.defaults.table.as_ref().is_some_and(|table| table.has_instead_of(key)) {
             self.table.requires(key, help);
@@ -127,7 +127,7 @@ impl<'a> Stage<'a> {
         let prerelease = self.boolean("prerelease", false);
         let (tags, exclude) = (tags?, exclude?);
         let Some(order) = order else {
-            // Without an order the rest of the rule is still checked.
+            // The rest of the rule is checked even if the order is missing.
             let rule = Rule { tags, exclude, regex: regex.flatten(), ..Rule::default() };
             self.check(&rule);
             return None;
@@ -195,7 +195,7 @@ impl<'a> Stage<'a> {
     }
 
     fn deploy(&self) -> Option<Arc<[Step]>> {
-        // Each stage has its own variables.
+        // Not shared: each stage has its own variables.
         let has_vars = !self.scope.vars.is_empty() || !self.scope.shared_vars.is_empty();
         let is_shared = !has_vars && self.table.names().all(|name| name != "deploy");
         match self.defaults.deploy.get().filter(|_| is_shared) {
@@ -203,7 +203,7 @@ impl<'a> Stage<'a> {
             None => {
                 let steps: Arc<[Step]> = self.read_deploy()?.into();
                 if is_shared {
-                    // Nothing set it before.
+                    // The cell is empty, because this is its only writer.
                     let _ = self.defaults.deploy.set(Arc::clone(&steps));
                 }
                 Some(steps)
@@ -258,7 +258,7 @@ impl<'a> Stage<'a> {
     }
 
     fn gates(&self, order: Option<Order>) -> Option<Gates> {
-        // Zero lifts the gate that [settings.stage] gives.
+        // Zero removes the gate of [settings.stage].
         let min_age = self.get("min_age").map_or(Some(None), |field| {
             field.duration_or_zero().map(|age| Some(age).filter(|age| !age.is_zero()))
         });
@@ -356,7 +356,7 @@ fn platforms(field: &Field<'_>) -> Option<Vec<String>> {
 }
 
 fn windows(field: &Field<'_>) -> Option<Vec<Window>> {
-    // An empty list lifts the windows that [settings.stage] gives.
+    // An empty list removes the windows of [settings.stage].
     let windows: Vec<Option<Window>> = field.list()?.iter().map(window).collect();
     windows.into_iter().collect()
 }
@@ -380,7 +380,7 @@ fn window(field: &Field<'_>) -> Option<Window> {
         }
         let days: Vec<Option<Weekday>> = field.list()?.iter().map(weekday).collect();
         if days.is_empty() {
-            field.fault("without a day the window never opens", "remove `days` for every day");
+            field.fault("a window without days never opens", "remove `days` for every day");
             return None;
         }
         days.into_iter().collect()
@@ -407,7 +407,7 @@ fn weekday(field: &Field<'_>) -> Option<Weekday> {
     Weekday::from_monday_zero_offset(i8::try_from(day).ok()?).ok()
 }
 
-/// The days that a text names in another way: `monday`, `Mon-Fri`, `mon,tue`, `weekdays`.
+/// Days in other notations: `monday`, `Mon-Fri`, `mon,tue`, `weekdays`.
 fn days_of(text: &str) -> Option<Vec<&'static str>> {
     const NAMES: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
     let lower = text.to_ascii_lowercase();
@@ -465,7 +465,8 @@ fn time_meant(text: &str) -> Option<String> {
     Time::new(hour, minute, 0, 0).is_ok().then(|| format!("{hour:02}:{minute:02}"))
 }
 
-/// By the system's database, else by the one that is built in: a system may have no zones, or only some.
+/// Looks the zone up in the system's database, then in the built-in one: a system may have no zones, or only
+/// some.
 fn zone(field: &Field<'_>) -> Option<TimeZone> {
     let name = field.some_text()?;
     if let Ok(zone) = TimeZone::get(name).or_else(|_| TimeZoneDatabase::bundled().get(name)) {
@@ -481,7 +482,7 @@ fn zone(field: &Field<'_>) -> Option<TimeZone> {
     None
 }
 
-/// The zones that a name probably means, at most three: `Europe/Berlin` for `Berlin`.
+/// The zones that were probably intended, at most three: `Europe/Berlin` for `Berlin`.
 fn zone_meant(name: &str) -> Vec<String> {
     let names: Vec<String> =
         TimeZoneDatabase::bundled().available().map(|name| name.as_str().to_owned()).collect();
@@ -494,7 +495,7 @@ fn zone_meant(name: &str) -> Vec<String> {
     if !cities.is_empty() {
         return cities;
     }
-    // What resembles `CEST` or `UTC+1` by its letters has other hours.
+    // Zones with names similar to `CEST` or `UTC+1` have other offsets.
     let has_lower_case = name.contains(|character: char| character.is_ascii_lowercase());
     if !name.contains('/') && (!has_lower_case || name.contains(|character: char| character.is_ascii_digit()))
     {

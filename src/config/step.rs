@@ -18,7 +18,7 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
 const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Whether a variable turns a segment of the URL's path into `.` or `..`.
+/// Whether a variable makes a segment of the URL's path `.` or `..`.
 fn leads_elsewhere(url: &Template) -> bool {
     let (mut text, mut vars) = (String::new(), Vec::new());
     for part in &url.parts {
@@ -29,14 +29,14 @@ fn leads_elsewhere(url: &Template) -> bool {
                 push_encoded(value, &mut text);
                 vars.push(start..text.len());
             }
-            // Its value is not known yet.
+            // The value of a secret is not known yet.
             Part::Field(_) | Part::Secret(_) | Part::Label(_) | Part::Answer(_) => text.push('x'),
         }
     }
     !climbing(&text, &vars).is_empty()
 }
 
-/// Placeholders that have a value during a deployment only.
+/// Placeholders with a value only during a deployment.
 const OF_DEPLOYMENT: [DeploymentField; 7] = [
     DeploymentField::Image,
     DeploymentField::Tag,
@@ -84,7 +84,7 @@ impl Reader<'_> {
             (false, false) => {
                 let table = field.any_table()?;
                 let names: Vec<&str> = table.names().collect();
-                // A misspelt one is reported as such.
+                // A misspelt key is reported as unknown.
                 if !nearest("command", &names).is_empty() {
                     return self.command(&field.table(Section::CommandStep)?).map(Step::Command);
                 }
@@ -143,7 +143,7 @@ impl Reader<'_> {
         };
         if steps.iter().flat_map(Step::parts).any(is_of_attempt) {
             field.fault(
-                "a gate runs before there is a deployment",
+                "a gate runs before the deployment exists",
                 "use {tag}, {digest}, {image_digest}, {previous_tag} or {var.NAME}",
             );
             return None;
@@ -213,7 +213,7 @@ impl Reader<'_> {
                 let template = self.template(item)?;
                 if template.has_secret() {
                     item.fault(
-                        "a secret in a command is visible in `ps`",
+                        "a secret in a command would be visible in `ps`",
                         "pass it in env = { NAME = \"{secret.NAME}\" }",
                     );
                     return None;
@@ -227,7 +227,7 @@ impl Reader<'_> {
             return None;
         }
         if templates[0].parts.iter().any(|part| matches!(part, Part::Label(_))) {
-            field.fault("a label cannot name the program to run", "pass it as an argument");
+            field.fault("a label cannot be the program to run", "pass it as an argument");
             return None;
         }
         Some(templates)
@@ -307,7 +307,7 @@ impl Reader<'_> {
         secrets.into_iter().collect()
     }
 
-    /// Scheme and host are literal, unless the whole url is one secret.
+    /// Checks that scheme and host are literal, unless the whole url is one secret.
     pub(super) fn url(&self, field: &Field<'_>) -> Option<Template> {
         field.some_text()?;
         let template = self.template(field)?;
@@ -321,7 +321,7 @@ impl Reader<'_> {
         if !host_is_literal {
             field.fault(
                 "scheme and host cannot have placeholders",
-                "use placeholders behind the host, or one secret as the whole url",
+                "use placeholders after the host, or one secret as the whole url",
             );
             return None;
         }
@@ -332,12 +332,12 @@ impl Reader<'_> {
         }
         if leads_elsewhere(&template) {
             field.fault(
-                "a variable turns a path segment into dots, which leads to another path",
+                "a variable makes a path segment `.` or `..`, which leads to another path",
                 "write the path itself",
             );
             return None;
         }
-        // The rest is known at deployment; the literal part is checked now.
+        // Placeholders have values only at a deployment, so only the literal part is checked.
         if let Err(wrong) = address::parse(head) {
             field.fault(wrong, address::help(field, "deploy.example.com"));
             return None;
@@ -351,7 +351,7 @@ impl Reader<'_> {
         let mut written = HashSet::new();
         for ((name, template), (_, value)) in pairs.iter().zip(table.fields()) {
             if !written.insert(name.to_ascii_lowercase()) {
-                value.fault("this header is already defined in another spelling", "write it once");
+                value.fault("this header is already defined with other upper or lower case", "write it once");
                 return None;
             }
             if name.is_empty()
@@ -392,7 +392,7 @@ impl Reader<'_> {
             },
             [first, second, ..] => {
                 second.fault(
-                    format!("a request has one body, and {} is another", first.path),
+                    format!("a request has only one body; {} is a second one", first.path),
                     "remove one of them",
                 );
                 None
@@ -454,9 +454,9 @@ impl Reader<'_> {
         if !field.found.is_suggesting() {
             return String::new();
         }
-        // Of Go's templates: docker inspect --format.
+        // A word of Go templates, as in docker inspect --format.
         if matches!(word, "else" | "end") {
-            return format!("with blanks it is literal: {{{{ {word} }}}}");
+            return format!("to write it literally, add blanks: {{{{ {word} }}}}");
         }
         let mut known = self.scope.known();
         known.push(format!("{LABEL}{}", word.split_once('.').map_or("NAME", |(_, name)| name)));
@@ -477,7 +477,7 @@ impl Reader<'_> {
     }
 }
 
-/// Words of other tools, and the placeholders that have their values.
+/// Words of other tools, and the placeholders with the same values.
 const OTHER_PLACEHOLDERS: [(&str, &str); 13] = [
     ("message", "error"),
     ("msg", "error"),
@@ -496,7 +496,7 @@ const OTHER_PLACEHOLDERS: [(&str, &str); 13] = [
 
 const STEP: &str = "write { command = [\"./deploy.sh\", \"{tag}\"] } or { url = \"https://…\" }";
 
-/// The step that a text or a list of texts probably stands for. `command`: None where it may hold a secret.
+/// The probably intended step for a text or a list of texts. `command`: None if it may contain a secret.
 fn step_help(field: &Field<'_>, command: &Option<Vec<String>>) -> String {
     match command.as_deref() {
         Some([url]) if url.starts_with("https://") || url.starts_with("http://") => {
@@ -507,14 +507,14 @@ fn step_help(field: &Field<'_>, command: &Option<Vec<String>>) -> String {
     }
 }
 
-/// Whether an earlier request gives each value that the step takes from an answer.
+/// Checks that the step uses only answers of earlier requests.
 fn refuse_unanswered(field: &Field<'_>, index: usize, steps: &[Step]) -> bool {
     for answer in steps[index].answers() {
         let number = answer.step;
         let what = match steps.get(number - 1) {
             _ if number > index => "does not come before this one",
             Some(Step::Http(_)) => continue,
-            _ => "is a command, and has no answer",
+            _ => "is a command, which has no answer",
         };
         field.fault(format!("{{step.{number}.{}}}: step {number} {what}", answer.pointer), "");
         return false;
@@ -536,7 +536,7 @@ fn method(field: &Field<'_>) -> Option<String> {
     None
 }
 
-/// A secret over plain HTTP is an error, anything else a warning.
+/// A secret over plain HTTP is an error, any other request a warning.
 fn check_plain_http(field: &Field<'_>, url: &Template, has_secret: bool) -> Option<()> {
     let Some(Part::Literal(head)) = url.parts.first() else {
         return Some(());

@@ -1,4 +1,4 @@
-//! What is wrong with a file that is not valid TOML: one error a mistake, in the words of TOML.
+//! The errors of a file that is not valid TOML: one error for each mistake, in the terms of TOML.
 
 use std::collections::BTreeSet;
 
@@ -8,12 +8,12 @@ use super::Fault;
 use super::excerpt::may_hold_secret;
 use super::tree::Source;
 
-/// The errors of a parser that found at least one.
+/// Turns the errors of the parser, at least one, into faults.
 pub(super) fn faults(source: &Source, errors: &[Error]) -> Vec<Fault> {
     let colons: Vec<(usize, &str)> = lines(&source.text).filter(|(_, line)| colon(line).is_some()).collect();
     let is_yaml = !colons.is_empty() && !lines(&source.text).any(|(_, line)| is_toml(line));
     if source.text.trim_start().starts_with('{') {
-        let message = "this looks like JSON, and tagship reads this file as TOML".to_owned();
+        let message = "this looks like JSON, but tagship reads this file as TOML".to_owned();
         return vec![source.fault(
             0,
             message,
@@ -24,7 +24,7 @@ pub(super) fn faults(source: &Source, errors: &[Error]) -> Vec<Fault> {
     if let (true, Some((at, _))) = (is_yaml, colons.first()) {
         let help =
             "write `[registries.git]` for a table and `kind = \"gitea\"` for a key; see: man tagship.toml";
-        let message = "this looks like YAML, and tagship reads TOML".to_owned();
+        let message = "this looks like YAML, but tagship reads TOML".to_owned();
         return vec![source.fault(*at, message, Some(help.to_owned()), false)];
     }
     let colon_lines: BTreeSet<usize> = colons.iter().map(|(at, _)| source.line(*at)).collect();
@@ -34,12 +34,12 @@ pub(super) fn faults(source: &Source, errors: &[Error]) -> Vec<Fault> {
     let mut faults = Vec::new();
     for error in errors {
         let mut at = error.span().map_or(0, |span| span.start);
-        // The end of the file has no line to show.
+        // An error at the end of the file has no line to show.
         if at == source.text.len() {
             at = source.text.trim_end().len();
         }
         let number = source.line(at);
-        // What follows an error on its line is most often of the same mistake.
+        // Further errors on a line most often belong to the same mistake.
         if !reported.insert(number) {
             continue;
         }
@@ -55,7 +55,7 @@ pub(super) fn faults(source: &Source, errors: &[Error]) -> Vec<Fault> {
             }
             None => {
                 if error.message().starts_with(ESCAPE) {
-                    // The whole text needs other quotes.
+                    // One correction, other quotes, is enough for all escapes of a text.
                     at = source.text[start..at].rfind('"').map_or(at, |quote| start + quote);
                 }
                 described(error.message(), line)
@@ -66,10 +66,10 @@ pub(super) fn faults(source: &Source, errors: &[Error]) -> Vec<Fault> {
     faults
 }
 
-/// How the parser calls a backslash that escapes nothing.
+/// The parser's message for an invalid escape.
 const ESCAPE: &str = "missing escaped value";
 
-/// The message and the help for one error of the parser.
+/// Message and help for an error of the parser.
 fn described(message: &str, line: &str) -> (String, Option<String>) {
     let assignment = line.split_once('=').map(|(key, value)| (key.trim(), value.trim()));
     if message.starts_with(ESCAPE) {
@@ -93,7 +93,8 @@ fn described(message: &str, line: &str) -> (String, Option<String>) {
     (format!("invalid TOML: {message}"), None)
 }
 
-/// `newest` where `"newest"` belongs; the parser takes it for the beginning of `nan`.
+/// Whether the value is text without quotes: `newest` for `"newest"`. The parser reads it as the beginning of
+/// `nan`.
 fn is_bare_text(value: &str) -> bool {
     let word = value.split(" #").next().unwrap_or_default().trim();
     word.starts_with(|c: char| c.is_ascii_alphabetic()) && !["true", "false", "inf", "nan"].contains(&word)
@@ -122,7 +123,7 @@ fn elsewhere(lines: &BTreeSet<usize>, except: usize) -> String {
     }
 }
 
-/// Every line with where it begins.
+/// Every line with the byte at which it begins.
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut start = 0;
     text.split_inclusive('\n').map(move |line| {
@@ -132,7 +133,7 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// `key: value` as YAML has it; the value may be empty.
+/// A line `key: value` of YAML; the value may be empty.
 fn colon(line: &str) -> Option<(&str, &str)> {
     let line = line.trim().trim_start_matches("- ");
     let (key, value) = line.split_once(':')?;
@@ -141,7 +142,7 @@ fn colon(line: &str) -> Option<(&str, &str)> {
     (is_key && (value.is_empty() || value.starts_with(' '))).then(|| (key, value.trim()))
 }
 
-/// A table or a key as TOML has it.
+/// A line of TOML: a table or a key.
 fn is_toml(line: &str) -> bool {
     line.starts_with('[') || line.split_once('=').is_some_and(|(key, _)| !key.contains([':', '#', '"']))
 }

@@ -75,7 +75,7 @@ fn images_become_targets_at_the_place_of_their_table() {
     };
     let own = ["first/dev acme/first", "first/prod acme/first", "last/dev acme/last", "last/prod acme/last"];
     assert_eq!(shown(&config), own);
-    // Whatever the order in which they were found; the same however often.
+    // Independent of the order in which they were found, and the same each time.
     for _ in 0..2 {
         config.take_in(&known(&[
             "beta/web-x",
@@ -103,7 +103,7 @@ fn images_become_targets_at_the_place_of_their_table() {
         );
     }
     assert!(config.image_faults.is_empty());
-    // A name that a project or a table has, one that is too long, and one of two that are new.
+    // The name of a project or of a table, a name that is too long, and the same name for two new images.
     let long = format!("acme/{}", "x".repeat(65));
     config.take_in(&known(&["acme/a-b", "acme/a/b", "acme/all", "beta/web-x", "acme/web-x", &long]));
     let faults = &config.image_faults[&Name::new("all").unwrap()];
@@ -112,7 +112,7 @@ fn images_become_targets_at_the_place_of_their_table() {
     assert_eq!(config.targets.len(), 4 + 2 * 2);
 }
 
-/// The one fault of a configuration, without its place.
+/// The only fault of a configuration, without its position.
 fn the_fault(text: &str) -> String {
     let faults = faults(text);
     assert_eq!(faults.len(), 1, "{faults:#?}");
@@ -126,7 +126,7 @@ fn the_target(text: &str) -> Target {
 #[test]
 fn every_kind_has_its_word() {
     let mut kinds: Vec<RegistryKind> = key::KINDS.iter().map(|word| word.parse().unwrap()).collect();
-    // forgejo is gitea.
+    // forgejo is an alias of gitea.
     kinds.dedup();
     let all = RegistryKind::VARIANTS;
     assert!(kinds.len() == all.len() && all.iter().all(|kind| kinds.contains(kind)), "{kinds:?}");
@@ -174,13 +174,13 @@ fn stages_share_what_they_leave_at_the_default_and_nothing_else() {
     assert_eq!(steps, [with_app("1"), with_app("2"), vec![word("c")], with_app("4")]);
     let rules: Vec<String> = targets.iter().map(|target| target.policy.rule_text()).collect();
     assert!(rules[0] == rules[1] && rules[0] == rules[2] && rules[0] != rules[3], "{rules:?}");
-    // What is right for one kind of registry is wrong for another.
+    // The same glob is valid for one kind of registry and invalid for another.
     let both = format!(
         "{text}{REGISTRY}[projects.other]\nregistry = \"git\"\nimage = \"acme/other\"\n\
         [projects.other.stages.dev]\ndeploy = {{ command = [\"c\"] }}\n"
     );
     assert!(the_fault(&both).contains("\"V*\" matches no tag"));
-    // One without variables comes first: its steps are not those of who has some.
+    // A stage without variables comes first: its steps must not be reused for a stage with variables.
     let first = text.replace("\"{var.app}\"", "\"x\"").replace("a = { vars = { app = \"1\" } }", "a = {}");
     let targets = load_text(&first).unwrap().targets;
     assert_eq!(arguments(&targets[0]), [word("a"), word("x")]);
@@ -230,7 +230,11 @@ fn included_files_add_registries_projects_and_secrets() {
     ]);
     let config = config.unwrap();
     let Step::Command(step) = &config.targets[0].deploy[0] else { panic!("a command") };
-    assert_eq!(step.dir, folder.path().join("projects.d"), "paths are relative to the file they stand in");
+    assert_eq!(
+        step.dir,
+        folder.path().join("projects.d"),
+        "paths are relative to the file that contains them"
+    );
     assert_eq!(config.secrets[&SecretId("hook".into())], SecretSource::File(folder.path().join("hook")));
 }
 
@@ -261,7 +265,7 @@ fn an_included_file_has_no_settings_and_must_exist() {
         ("tagship.toml", &format!("include = [\"more.toml\"]\n{}", with_stage(""))),
         ("more.toml", "[settings]\n"),
     ]);
-    assert!(loaded.unwrap_err()[0].contains("`settings` belongs in the main file"));
+    assert!(loaded.unwrap_err()[0].contains("`settings` must be in the main file"));
     let (_folder, loaded) =
         load_files(&[("tagship.toml", &format!("include = [\"gone.toml\"]\n{}", with_stage("")))]);
     assert!(loaded.unwrap_err()[0].contains("gone.toml: cannot read the file"));

@@ -1,4 +1,4 @@
-//! The keys of a registry for its connection: certificates, proxy, and other hosts that may receive its credentials.
+//! A registry's keys for its connection: certificates, proxy, and other hosts that may receive its credentials.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ const OF_SERVERS: [&str; 6] = ["ca_file", "client_cert", "client_key", "proxy", 
 /// Reports keys that a folder cannot use.
 pub(super) fn refuse_for_folders(table: &Table<'_>) {
     for field in OF_SERVERS.iter().filter_map(|name| table.get(name)) {
-        field.fault("this key is for servers, and an image layout is a folder", "remove it");
+        field.fault("this key is for servers; an image layout is a folder", "remove it");
     }
 }
 
@@ -39,7 +39,7 @@ pub(super) fn trusted_realms(table: &Table<'_>) -> Option<Vec<TrustedRealm>> {
     field.list()?.iter().map(realm).collect::<Vec<_>>().into_iter().collect()
 }
 
-/// `api_url`: where the package API is, without a slash at its end.
+/// `api_url`: the address of the package API, without a trailing slash.
 pub(super) fn api_url(table: &Table<'_>, insecure_http: bool) -> Option<Option<Url>> {
     match table.get("api_url") {
         Some(field) => server(&field, insecure_http).map(Some),
@@ -47,7 +47,7 @@ pub(super) fn api_url(table: &Table<'_>, insecure_http: bool) -> Option<Option<U
     }
 }
 
-/// The address of a server, without a slash at its end.
+/// The address of a server, without a trailing slash.
 pub(super) fn server(field: &Field<'_>, insecure_http: bool) -> Option<Url> {
     let mut url = match address::parse(field.some_text()?) {
         Ok(url) => url,
@@ -57,7 +57,7 @@ pub(super) fn server(field: &Field<'_>, insecure_http: bool) -> Option<Url> {
         }
     };
     if url.query().is_some() || url.fragment().is_some() {
-        field.fault("the address of a server cannot have `?` or `#`", "");
+        field.fault("the address of a server cannot contain `?` or `#`", "");
         return None;
     }
     if url.scheme() == "http" && !crate::http::is_loopback(&url) && !insecure_http {
@@ -102,7 +102,7 @@ fn proxy(field: &Field<'_>) -> Option<Proxy> {
     match Proxy::new(text) {
         Ok(proxy) if proxy.has_login() => {
             field.fault(
-                "a proxy in the file cannot have a user name or password",
+                "a proxy in the file cannot contain a user name or password",
                 "set https_proxy in the environment instead",
             );
             None
@@ -123,7 +123,7 @@ fn realm(field: &Field<'_>) -> Option<TrustedRealm> {
             "write it without https:// and path: \"auth.example.com\" or \"auth.example.com:8443\"",
         );
     };
-    // With an unknown scheme no port counts as the default and is dropped.
+    // `Url` drops the default port of a known scheme; this scheme is unknown, so the port is kept.
     let parsed = Url::parse(&format!("realm://{text}"))
         .ok()
         .filter(|url| url.path().is_empty() && url.query().is_none() && url.fragment().is_none())

@@ -1,4 +1,4 @@
-//! A file as it is written, TOML or JSON: values with the place they stand at.
+//! A file as written, in TOML or JSON: values with their positions.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -17,11 +17,11 @@ use super::{Fault, Place};
 pub(super) struct Source {
     pub(super) file: PathBuf,
     pub(super) text: String,
-    /// Looked up for errors and warnings only.
+    /// Used for errors and warnings only.
     lines: OnceCell<Vec<Line>>,
 }
 
-/// A value and the byte it begins at.
+/// A value and the byte at which it begins.
 #[derive(Debug)]
 pub(super) struct Node<'s> {
     pub(super) value: Value<'s>,
@@ -35,7 +35,7 @@ pub(super) enum Value<'s> {
     Float(f64),
     Bool(bool),
     Null,
-    /// A date or time of TOML, which no key takes.
+    /// A date or time of TOML. No key accepts one.
     Moment,
     List(Vec<Node<'s>>),
     /// In the order written.
@@ -45,7 +45,7 @@ pub(super) enum Value<'s> {
 #[derive(Debug)]
 pub(super) struct Entry<'s> {
     pub(super) name: Cow<'s, str>,
-    /// Where the name stands.
+    /// The byte at which the name begins.
     pub(super) at: usize,
     pub(super) node: Node<'s>,
 }
@@ -55,7 +55,7 @@ impl Source {
         Source { file, text, lines: OnceCell::new() }
     }
 
-    /// The line, from 1, that a byte stands on.
+    /// The line of a byte, from 1.
     pub(super) fn line(&self, at: usize) -> usize {
         let lines = self.lines.get_or_init(|| excerpt::lines(&self.text));
         lines.partition_point(|line| line.start <= at).max(1)
@@ -80,7 +80,7 @@ impl Source {
     /// The file as a tree; its root is a table.
     ///
     /// # Errors
-    /// Every fault of its syntax.
+    /// All syntax errors.
     pub(super) fn parse(&self) -> Result<Node<'_>, Vec<Fault>> {
         if self.file.extension().is_some_and(|extension| extension == "json") {
             self.parse_json().map_err(|fault| vec![fault])
@@ -90,7 +90,7 @@ impl Source {
     }
 
     fn parse_toml(&self) -> Result<Node<'_>, Vec<Fault>> {
-        // As many errors as there are bytes take gigabytes.
+        // One error for each byte would take gigabytes.
         const EVERY_ERROR: usize = 1024 * 1024;
         let (table, errors) = if self.text.len() <= EVERY_ERROR {
             DeTable::parse_recoverable(&self.text)
@@ -121,7 +121,7 @@ impl Source {
             allow_extended_string_escapes: false,
         };
         let parsed = parse_to_ast(&self.text, &CollectOptions::default(), &strict).map_err(|error| {
-            // Without its line: the error may be in a table of secrets.
+            // The line is not shown: the error may be in a table of secrets.
             self.fault(error.range().start, format!("invalid JSON: {}", error.kind()), None, true)
         })?;
         match parsed.value {
@@ -131,7 +131,7 @@ impl Source {
     }
 }
 
-/// In the order written, which the parser keeps: stages are deployed in it.
+/// In the order written, which the parser keeps. Stages are deployed in this order.
 fn from_table<'s>(table: DeTable<'s>) -> Value<'s> {
     let entry = |(name, value): (Spanned<Cow<'s, str>>, Spanned<DeValue<'s>>)| Entry {
         at: name.span().start,

@@ -1,4 +1,4 @@
-//! The files that a configuration names, and those that it runs.
+//! The files that a configuration names, and the programs that it runs.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::target::inner::{Inner, Word, inner};
 use crate::target::step::Step;
 use crate::target::template::{Part, Template};
 
-/// The programs that deployments run, and the scripts that those are to run, where they are written with a path.
+/// The programs of deployments, and the scripts that these programs run, if they are given with a path.
 pub(super) fn programs<'c>(config: &'c Config) -> impl Iterator<Item = PathBuf> {
     let programs = |step: &Step| match step {
         Step::Command(step) => of_command(&step.argv, &step.dir),
@@ -30,7 +30,7 @@ pub(super) fn programs<'c>(config: &'c Config) -> impl Iterator<Item = PathBuf> 
     steps.chain(config.notifiers.iter().map(|notifier| &notifier.step)).flat_map(programs)
 }
 
-/// The same of the programs that give secrets.
+/// The programs that provide secrets, and their scripts, if they are given with a path.
 pub(super) fn secret_programs(config: &Config) -> impl Iterator<Item = PathBuf> {
     sources(config).flat_map(|source| match source {
         SecretSource::Command { argv, dir } => {
@@ -70,20 +70,20 @@ fn sources(config: &Config) -> impl Iterator<Item = &SecretSource> {
     config.secrets.values().chain(of_registries)
 }
 
-/// The files that a run reads, runs or keeps. None of them is there for tagship to replace.
+/// The files that a run reads, runs or keeps. tagship must not overwrite them.
 pub(crate) struct UsedFiles<'c> {
     config: &'c Config,
     files: Vec<(&'static str, PathBuf)>,
 }
 
 impl UsedFiles<'_> {
-    /// These, too, with what messages call them.
+    /// The same files, each with its description in messages.
     pub(crate) fn and(mut self, files: impl IntoIterator<Item = (&'static str, PathBuf)>) -> Self {
         self.files.extend(files);
         self
     }
 
-    /// What the file at a path is. None: it is not used.
+    /// The description of the file at a path. None: tagship does not use it.
     pub(crate) fn role(&self, path: &Path) -> Option<&'static str> {
         let used = self.files.iter().find(|(_, used)| file::leads_to(path, used)).map(|(role, _)| *role);
         let included = "a file that include would read as configuration";
@@ -92,7 +92,7 @@ impl UsedFiles<'_> {
 }
 
 impl Config {
-    /// Whether the next run would read a file that is made at this path as configuration.
+    /// Whether the next run would read a new file at this path as configuration.
     pub(crate) fn would_include(&self, path: &Path) -> bool {
         self.globs.iter().any(|glob| would_match(glob, path))
     }

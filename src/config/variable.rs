@@ -32,17 +32,17 @@ impl OwnedVar {
     }
 }
 
-/// The variables as placeholders use them.
+/// The variables for placeholders.
 pub(super) fn in_scope(vars: &BTreeMap<String, OwnedVar>) -> BTreeMap<&str, Var<'_>> {
     vars.iter().map(|(name, value)| (name.as_str(), value.in_scope())).collect()
 }
 
-/// The values that a target keeps; None: a secret.
+/// The values to store in the target; None: a secret.
 pub(super) fn texts(vars: &BTreeMap<String, OwnedVar>) -> BTreeMap<String, Option<String>> {
     vars.iter().map(|(name, value)| (name.clone(), value.text())).collect()
 }
 
-/// Reads variables. A value that is a secret source becomes a secret, with a name that `[secrets]` cannot have.
+/// Reads variables. A secret source becomes a secret with a name that `[secrets]` does not allow.
 pub(super) fn read_vars(
     field: Option<&Field<'_>>,
     whose: impl Fn() -> String,

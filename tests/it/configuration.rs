@@ -313,12 +313,12 @@ fn root_is_warned_of_folders_in_which_others_can_replace_what_it_runs() {
     shop.run(&["check"]).code(0).shows_not("root runs");
     for name in ["", "secrets", "other"] {
         mode(name, 0o777);
-        shop.run(&["check"]).code(0).stderr_has("others can replace that in this folder");
+        shop.run(&["check"]).code(0).stderr_has("others can replace it in this folder");
         mode(name, 0o1777);
         shop.run(&["check"]).code(0).shows_not("root runs");
         mode(name, 0o755);
         chown(shop.path(name), Some(61_234), None).unwrap();
-        shop.run(&["check"]).code(0).stderr_has("others can replace that in this folder");
+        shop.run(&["check"]).code(0).stderr_has("others can replace it in this folder");
         chown(shop.path(name), Some(0), None).unwrap();
     }
     mode("secrets/give.sh", 0o777);
@@ -348,7 +348,7 @@ fn root_is_warned_of_what_a_group_of_others_can_write() {
     for (name, usual, open, warning) in [
         ("tagship.toml", 0o644, 0o664, "root runs this file or its content, and others can write it"),
         ("deploy.sh", 0o755, 0o775, "root runs this file or its content, and others can write it"),
-        ("", 0o700, 0o770, "others can replace that in this folder"),
+        ("", 0o700, 0o770, "others can replace it in this folder"),
         ("state/state.db", 0o600, 0o660, "others can write the state file"),
         ("state", 0o700, 0o770, "others can replace the state file in this folder"),
     ] {

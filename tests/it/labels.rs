@@ -133,7 +133,7 @@ fn a_label_is_no_part_of_a_shell_script_and_no_placeholder_elsewhere() {
             "write command = [\"sh\", \"-c\", \"… \\\"$1\\\"\", \"sh\", \"{label.ticket}\"]",
         ),
         (prod("{ command = [\"sh\", \"-ec\", \"{label.ticket}\"] }", ""), "a shell would run it"),
-        (prod("{ command = [\"./{label.ticket}\", \"x\"] }", ""), "a label cannot name the program to run"),
+        (prod("{ command = [\"./{label.ticket}\", \"x\"] }", ""), "a label cannot be the program to run"),
         (prod("{ command = [\"ssh\", \"host\", \"{label.ticket}\"] }", ""), "a shell would run it"),
         (
             prod("{ command = [\"x\"] }", "gate = { command = [\"bash\", \"-c\", \"x {label.ticket}\"] }"),
@@ -154,7 +154,10 @@ fn a_label_is_no_part_of_a_shell_script_and_no_placeholder_elsewhere() {
         ),
         (prod("{ command = [\"x\", \"{lable.ticket}\"] }", ""), "did you mean {label.ticket}?"),
         (prod("{ command = [\"x\", \"{zzzzzzzz}\"] }", ""), "{label.NAME}"),
-        (prod("{ command = [\"x\", \"{{if .a}}b{{end}}\"] }", ""), "with blanks it is literal: {{ end }}"),
+        (
+            prod("{ command = [\"x\", \"{{if .a}}b{{end}}\"] }", ""),
+            "to write it literally, add blanks: {{ end }}",
+        ),
     ] {
         let shop = Shop::with(&on("oci", "http://127.0.0.1:9", &stage));
         shop.run(&["check"]).code(2).stderr_has(said);

@@ -22,7 +22,7 @@ impl Folder {
         Folder(folder)
     }
 
-    /// What the parser finds fault with.
+    /// The errors of the parser.
     fn load(&self, text: &str) -> Result<(), String> {
         let path: &Path = &self.0.path().join("tagship.toml");
         fs::write(path, text).unwrap();
@@ -34,13 +34,13 @@ fn validator() -> Validator {
     jsonschema::validator_for(&schema()).unwrap()
 }
 
-/// What the schema finds fault with.
+/// The errors of the schema.
 fn validate(validator: &Validator, text: &str) -> Result<(), String> {
     let value: Value = toml::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     validator.validate(&value).map_err(|error| format!("{}: {error}", error.instance_path()))
 }
 
-/// A valid file with one table of this kind that has these lines.
+/// A valid file in which one table of this kind has these lines.
 fn file(section: Section, lines: &[String]) -> String {
     let inline = || format!("{{ {} }}", lines.join(", "));
     let table = |head: &str| format!("{head}\n{}\n", lines.join("\n"));
@@ -85,7 +85,7 @@ fn file(section: Section, lines: &[String]) -> String {
     )
 }
 
-/// What must stand beside a key: what is required, and what the key goes with.
+/// The other keys that a key requires in its table.
 fn beside(section: Section, key: &str) -> Vec<String> {
     let others = match (section, key) {
         (Section::Registry, "path") => vec!["kind = \"oci-layout\""],
@@ -98,7 +98,7 @@ fn beside(section: Section, key: &str) -> Vec<String> {
         (Section::Running, "env" | "dir") => vec!["command = [\"./running.sh\"]"],
         (Section::Running, _) => vec!["url = \"https://shop.example.com/\""],
         (Section::Notify, "url" | "command") => vec!["on = [\"failed\"]"],
-        (Section::Notify, "env" | "dir") => vec!["on = [\"failed\"]", "command = [\"./tell.sh\"]"],
+        (Section::Notify, "env" | "dir") => vec!["on = [\"failed\"]", "command = [\"./notify.sh\"]"],
         (Section::Notify, "on") => vec!["url = \"https://ntfy.example.com/\""],
         (Section::Notify, _) => vec!["on = [\"failed\"]", "url = \"https://ntfy.example.com/\""],
         (Section::Project, "images") => vec!["registry = \"git\""],
@@ -119,7 +119,7 @@ fn beside(section: Section, key: &str) -> Vec<String> {
     others.into_iter().filter(is_other).map(str::to_owned).collect()
 }
 
-/// Every key with a file that has it so.
+/// Every key, with a file that uses it.
 fn with_each_key(line: impl Fn(Section, &Key) -> Option<String>) -> Vec<(String, String)> {
     let mut files = Vec::new();
     for section in Section::ALL {
@@ -137,7 +137,7 @@ fn with_each_key(line: impl Fn(Section, &Key) -> Option<String>) -> Vec<(String,
 fn the_example_of_every_key_is_valid_in_both() {
     let (folder, validator) = (Folder::new(), validator());
     let examples = with_each_key(|section, key| match section {
-        // A head of a table, not a line.
+        // Written as the header of a table, not as a line.
         _ if key.example.starts_with('[') => None,
         Section::Secret if key.name == "docker_config" => None,
         Section::Secret => Some(key.example.trim_matches(['{', '}', ' ']).to_owned()),
@@ -162,7 +162,7 @@ fn a_value_of_another_type_is_refused_by_both() {
     let wrong = with_each_key(|section, key| {
         let value = match key.kind {
             Kind::Json => return None,
-            // These tables stand in the valid file already.
+            // The valid file has these tables already.
             _ if section == Section::Top && matches!(key.name, "registries" | "secrets" | "projects") => {
                 return None;
             }
@@ -193,7 +193,7 @@ fn an_unknown_key_is_refused_by_both() {
 fn what_is_required_is_required_by_both() {
     let (folder, validator) = (Folder::new(), validator());
     for section in Section::ALL {
-        // A stage can have it from [settings.stage], and a file from one that it includes.
+        // [settings.stage] may provide it for a stage, and an included file for the main file.
         if matches!(section, Section::Top | Section::Stage) {
             continue;
         }
@@ -222,7 +222,7 @@ proptest! {
         let text = amounts.join(between);
         let schema = json!({ "type": "string", "pattern": duration() });
         let is_valid = jsonschema::is_valid(&schema, &json!(text));
-        // Of limits, which the schema does not know, these are within.
+        // The schema does not check limits; these values are within them.
         prop_assert!(is_valid == parse_duration(&text).is_some(), "{:?} {}", text, is_valid);
     }
 }

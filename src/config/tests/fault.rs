@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, where, and what to write instead.
+//! The errors of a configuration: message, position and correction.
 
 use super::*;
 
@@ -114,17 +114,20 @@ fn each_fault_says_what_is_wrong_and_what_to_write() {
             with_stage("[settings.webhook]\nsecret = { docker_config = \"x\" }\n"),
             "the token of a registry only",
         ),
-        (with_stage("[settings]\nping_url = \"https://hc.example.com/{tag}\"\n"), "no project and no tag"),
+        (
+            with_stage("[settings]\nping_url = \"https://hc.example.com/{tag}\"\n"),
+            "neither a project nor a tag",
+        ),
         (git("kind = \"gitea\"\nurl = \"http://git.example.com\""), "insecure_http = true"),
         (git("kind = \"gitea\"\nurl = \"git.example.com\""), "write url = \"https://git.example.com\""),
         (git("kind = \"gitea\"\nurl = \"https://ci:secret@git.example.com\""), "user name or password"),
-        (git("kind = \"gitea\"\nurl = \"https://git.example.com?x\""), "cannot have `?` or `#`"),
+        (git("kind = \"gitea\"\nurl = \"https://git.example.com?x\""), "cannot contain `?` or `#`"),
         (git("kind = \"gitea\""), "requires `url`"),
         (git("kind = \"oci-layout\""), "requires `path`"),
         (git("url = \"https://git.example.com\""), "requires `kind`"),
         (
             git("kind = \"oci\"\nurl = \"https://x.example.com\"\napi_url = \"https://x.example.com\""),
-            "no other API",
+            "has no API besides",
         ),
         (git("kind = \"github\"\napi_url = \"http://github.example.com/api/v3\""), "sent unencrypted"),
         (git("kind = \"gitae\"\nurl = \"https://git.example.com\""), "did you mean gitea?"),
@@ -139,7 +142,7 @@ fn each_fault_says_what_is_wrong_and_what_to_write() {
             "the docker configuration has the user name",
         ),
         (with_stage("[secrets]\nhook = { docker_config = \"x\" }\n"), "the token of a registry only"),
-        (with_stage("[secrets]\nhook = { credential = \"a:b\" }\n"), "no slash and no colon"),
+        (with_stage("[secrets]\nhook = { credential = \"a:b\" }\n"), "cannot contain a slash or a colon"),
         (
             git("kind = \"gitea\"\nurl = \"https://git.example.com\"\ntoken = { evn = \"x\" }"),
             "did you mean env?",
@@ -161,7 +164,7 @@ fn each_fault_says_what_is_wrong_and_what_to_write() {
         (server("api_url = \"http://git.example.com/api/v1\""), "sent unencrypted"),
         (
             git("kind = \"oci\"\nurl = \"https://x.example.com\"\napi_url = \"https://y.example.com\""),
-            "no other API",
+            "has no API besides",
         ),
         (git("kind = \"oci-layout\"\npath = \".\"\nca_file = \"ca.pem\""), "an image layout is a folder"),
         (step("{ command = \"./deploy.sh\" }"), "write command = [\"./deploy.sh\"]"),
@@ -213,11 +216,11 @@ fn each_fault_says_what_is_wrong_and_what_to_write() {
             step("{ url = \"https://x/\", until = { pointer = \"/a\", values = [\"a\", 09:00:00] } }"),
             "until.values[1]: JSON has no dates",
         ),
-        (step("{ url = \"https://x/\", headers = { X-A = \"1\", x-a = \"2\" } }"), "another spelling"),
+        (step("{ url = \"https://x/\", headers = { X-A = \"1\", x-a = \"2\" } }"), "upper or lower case"),
         (step("{ url = \"https://x/{step.1./id}\" }"), "step 1 does not come before this one"),
         (
             step("[{ command = [\"true\"] }, { url = \"https://x/{step.1./id}\" }]"),
-            "step 1 is a command, and has no answer",
+            "step 1 is a command, which has no answer",
         ),
     ] {
         let fault = the_fault(&text);
@@ -319,7 +322,7 @@ fn images_of_an_owner_are_globs_that_can_match_one() {
         ("images = \"Acme/*\"", "help: write images = \"acme/*\""),
         ("images = \"acme/shop:v1\"", "write it without host and tag, such as \"acme/*\""),
         ("images = []", "expected at least one glob"),
-        ("images = \"acme/*\"\nimage = \"acme/shop\"", "projects.acme.image: `images` is given, too"),
+        ("images = \"acme/*\"\nimage = \"acme/shop\"", "projects.acme.image: cannot be used with `images`"),
         ("images = \"acme/*\"\nexclude_images = \"old\"", "help: write exclude_images = \"*/old\""),
         (
             "image = \"acme/shop\"\nexclude_images = \"*-test\"",
@@ -336,7 +339,7 @@ fn images_of_an_owner_are_globs_that_can_match_one() {
     }
     let config = load_text(&table("images = \"git.example.com/acme/*\"")).unwrap();
     assert!(config.warnings[0].message.contains("looks like a host"), "{:?}", config.warnings);
-    // Stages have their own errors, whatever is wrong with the globs.
+    // Errors of the globs do not hide those of the stages.
     let both = table("images = \"*\"").replace("order = \"newest\"", "order = \"newst\"");
     assert_eq!(faults(&both).len(), 2);
 }
