@@ -1,6 +1,6 @@
-//! Registries: who is asked for tags and digests. A new kind is one file here and one line in [`open`].
+//! Registries list tags and digests. A new kind needs one file here and one line in [`open`].
 
-#![allow(clippy::disallowed_types, reason = "registries are asked over HTTP")]
+#![allow(clippy::disallowed_types, reason = "requests to registries use HTTP")]
 
 mod answer;
 mod client;
@@ -34,28 +34,28 @@ pub(crate) use limit::{Limit, SharedLimit};
 
 /// A server or folder that holds images.
 pub(crate) trait Registry: Send + Sync {
-    /// Every tag of the repository, with push times where the listing brings them. Complete, or an error.
+    /// Every tag of the repository, with push times if the listing contains them. Complete, or an error.
     fn list_tags(&self, repository: &Repository) -> Result<Listing, RegistryError>;
 
-    /// The digest the tag points at now, or None when the tag is not there.
+    /// The current digest of the tag. None: the tag does not exist.
     fn digest(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>, RegistryError>;
 
-    /// Whether it tells when tags were pushed. Where not, order `newest` goes by when tagship first saw them.
+    /// Whether it reports push times. If not, order `newest` uses the time at which tagship first saw a tag.
     fn has_push_times(&self) -> bool;
 
-    /// Whether it orders tags that were pushed at one moment. Where not, order `newest` takes the one that tagship
-    /// saw first for the older.
+    /// Whether it orders tags with the same push time. If not, order `newest` treats the tag that tagship saw
+    /// first as the older one.
     fn has_sequence(&self) -> bool {
         true
     }
 
-    /// When the tag was pushed, or None where the registry does not tell.
+    /// The push time of the tag. None: the registry does not report it.
     fn pushed_at(&self, _repository: &Repository, _tag: &Tag) -> Result<Option<Timestamp>, RegistryError> {
         Ok(None)
     }
 
-    /// What the image's configuration says. Of an index the image for the first of `platforms` says it, else the first
-    /// one. None: no such image.
+    /// The image's configuration. In an index, that of the image for the first of `platforms`, else of the
+    /// first image. None: no such image.
     fn configuration(
         &self,
         repository: &Repository,
@@ -63,11 +63,11 @@ pub(crate) trait Registry: Send + Sync {
         platforms: &[String],
     ) -> Result<Option<Configuration>, RegistryError>;
 
-    /// Which platforms the tag's image has: of its index, or of its only image. Empty: no such tag.
+    /// The platforms of the tag's image: of its index, or of its only image. Empty: no such tag.
     fn platforms(&self, repository: &Repository, tag: &Tag) -> Result<Platforms, RegistryError>;
 
-    /// Which repositories of an owner can have a new tag since the cursor, and the cursor of now; None
-    /// where the registry cannot tell. `configured`: how many of the owner's repositories are.
+    /// The repositories of an owner that may have a new tag since the cursor, and the present cursor. None: the
+    /// registry has no such feed. `configured`: the number of the owner's repositories in the configuration.
     fn changes(
         &self,
         _owner: &str,
@@ -77,54 +77,54 @@ pub(crate) trait Registry: Send + Sync {
         Ok(None)
     }
 
-    /// Who has an owner's name now; None where the registry cannot tell.
+    /// The account that has an owner's name now. None: the registry does not report it.
     fn owner(&self, _name: &str) -> Result<Option<Owner>, RegistryError> {
         Ok(None)
     }
 
-    /// Every image of an owner. Names that are no valid images are left out. Complete, or an error.
+    /// Every image of an owner, without invalid names. Complete, or an error.
     fn images(&self, owner: &str) -> Result<Vec<Repository>, RegistryError>;
 
-    /// What it is. Kinds that do not say are only asked for tags.
+    /// The server's software and clock. None: this kind of registry does not report them.
     fn about(&self) -> Result<About, RegistryError> {
         Ok(About::default())
     }
 
-    /// Gets ready for being asked for tags, where that takes a request of its own. What fails here
-    /// fails again, and is told then.
+    /// Prepares for requests, if that needs a request of its own. Errors are ignored here: the next request
+    /// meets and reports them.
     fn prepare(&self) {}
 
-    /// Tries the credential, by what one of these repositories (where there are any) needs.
+    /// Tries the credential, with the access that one of these repositories needs, if there are any.
     fn sign_in(&self, repositories: &[&Repository]) -> Result<SignIn, RegistryError>;
 
-    /// Tags from the newest push down, read lazily page by page. An error where there are no times.
+    /// Tags from the newest push to the oldest, read lazily page by page. An error if there are no push times.
     fn newest_first<'a>(
         &'a self,
         repository: &'a Repository,
     ) -> Box<dyn Iterator<Item = Result<ListedTag, RegistryError>> + 'a>;
 }
 
-/// What a registry says of itself.
+/// A registry's description of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct About {
     /// `Gitea 1.25.0`
     pub(crate) software: Option<String>,
-    /// Its clock, and ours at that moment.
+    /// The registry's clock, and the local clock at the same moment.
     pub(crate) server_time: Option<Timestamp>,
     pub(crate) our_time: Option<Timestamp>,
 }
 
-/// What a registry makes of a credential that is not wrong.
+/// A registry's answer to a credential, unless it rejects it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SignIn {
-    /// With what the server says of it.
+    /// Accepted, with the server's remarks on it.
     Accepted(Option<String>),
-    /// Everyone is let in: whether it is right does not show.
+    /// Everyone has access, so the credential was not verified.
     NotAsked,
 }
 
-/// Why a registry's answer cannot be used, by what a caller can do about it.
-/// Each text names the server, the request, what came back, and what to do.
+/// Errors of a registry, by what a caller can do about them. Each text names the server, the request, the
+/// answer, and what to do.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum RegistryError {
     #[error("{0}")]
@@ -141,7 +141,7 @@ pub(crate) enum RegistryError {
     Protocol(String),
     #[error("{0}")]
     Secret(String),
-    /// The run reached its `max_runtime`, or was told to stop.
+    /// The run reached its `max_runtime`, or received a signal to stop.
     #[error("{0}")]
     OutOfTime(String),
 }
@@ -153,14 +153,14 @@ impl From<SecretError> for RegistryError {
     }
 }
 
-/// What the requests to all registries of a run share.
+/// Limits that the requests to all registries of a run share.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Traffic {
     requests: Arc<AtomicU64>,
-    /// No request is sent after it, and those under way end with it.
+    /// The end of the run: no request is sent after it, and it ends requests in flight.
     cutoff: Cutoff,
     large: Large,
-    /// Of one registry, other than the rest.
+    /// The retry limit of this registry only.
     limit: SharedLimit,
 }
 
@@ -169,12 +169,12 @@ impl Traffic {
         Traffic { cutoff, ..Traffic::default() }
     }
 
-    /// The same with another end.
+    /// The same with another cutoff.
     pub(crate) fn with_cutoff(self, cutoff: Cutoff) -> Traffic {
         Traffic { cutoff, ..self }
     }
 
-    /// The traffic to a registry that may be asked within this limit, which is kept up.
+    /// The same for a registry with this retry limit, which its answers update.
     pub(crate) fn within(&self, limit: SharedLimit) -> Traffic {
         Traffic { limit, ..self.clone() }
     }
@@ -183,13 +183,13 @@ impl Traffic {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many requests went out.
+    /// The number of requests sent.
     pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
 }
 
-/// The factory: opens the registry that an entry of `[registries]` describes. Asks nobody yet.
+/// The factory: opens the registry of an entry of `[registries]`. Sends no request.
 pub(crate) fn open(config: &RegistryConfig, secrets: Arc<Secrets>, traffic: Traffic) -> Box<dyn Registry> {
     let url = match &config.location {
         Location::Folder(folder) => return Box::new(oci_layout::OciLayout::new(folder)),
@@ -198,7 +198,7 @@ pub(crate) fn open(config: &RegistryConfig, secrets: Arc<Secrets>, traffic: Traf
     let oci = || oci::Oci::new(config, url, Arc::clone(&secrets), traffic.clone());
     match config.kind {
         RegistryKind::Gitea => Box::new(gitea::Gitea::new(config, url, secrets, traffic)),
-        // The configuration gives an image layout a folder.
+        // The configuration guarantees that an image layout is a folder.
         RegistryKind::Oci | RegistryKind::OciLayout => Box::new(oci()),
         RegistryKind::Github => Box::new(github::Github::new(config, oci(), secrets, traffic)),
         RegistryKind::Dockerhub => Box::new(dockerhub::Dockerhub::new(config, oci(), secrets, traffic)),
@@ -213,7 +213,7 @@ mod fixture {
 
     use super::*;
 
-    /// A registry of a kind at its usual place, and its OCI part.
+    /// A registry of this kind at its default address, and its OCI part.
     pub(super) fn usual(kind: &str) -> (RegistryConfig, oci::Oci, Arc<Secrets>) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tagship.toml");
@@ -230,7 +230,7 @@ mod fixture {
         (registry, oci, secrets)
     }
 
-    /// Whether credentials may go there for a token.
+    /// Whether credentials may be sent there for a token.
     pub(super) fn trusts(oci: &oci::Oci, realm: &str) -> bool {
         oci.trusts(&Url::parse(realm).unwrap())
     }

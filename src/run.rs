@@ -345,7 +345,7 @@ fn out_of_time(run: &Run<'_>) -> Failure {
     let limit = crate::report::describe_duration(run.max_runtime);
     Failure {
         code: ErrorCode::OutOfTime,
-        message: format!("not asked: the run was over its max_runtime of {limit}, or told to stop"),
+        message: format!("not sent: the run reached its max_runtime of {limit} or received a signal"),
     }
 }
 

@@ -48,7 +48,7 @@ pub(crate) fn entered(text: &str) -> Result<SecretString, SecretError> {
     Ok(value::token(text, "the token")?)
 }
 
-/// Stores a credential in the keyring entry of the registry's name, where a registry without `token` looks for it. BlockedBy
+/// Stores a credential in the keyring entry of the registry's name, where a registry without `token` looks for it. Waits
 /// until the cutoff, because a person may have to type the keyring's password.
 ///
 /// # Errors
@@ -175,7 +175,7 @@ impl Secrets {
         secrets
     }
 
-    /// The credential of the registry; None: anonymous access. BlockedBy until the cutoff.
+    /// The credential of the registry; None: anonymous access. Waits until the cutoff.
     ///
     /// # Errors
     /// The configured source does not have it.

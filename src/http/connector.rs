@@ -196,7 +196,7 @@ impl Transport for EndingTransport {
     }
 }
 
-/// BlockedBy until the socket is ready, the time is over, or the run is.
+/// Waits until the socket is ready, the time is over, or the run is.
 fn wait(
     socket: &impl AsFd,
     flags: PollFlags,

@@ -193,7 +193,7 @@ mod tests {
         };
         assert_eq!(text(Timeout::Connect, 300), "no connection within 10s");
         assert_eq!(text(Timeout::Connect, 3), "no connection within 3s");
-        assert_eq!(text(Timeout::Resolve, 300), "the name of the host was not resolved within 10s");
+        assert_eq!(text(Timeout::Resolve, 300), "could not resolve the name of the host within 10s");
         assert_eq!(text(Timeout::Global, 300), "no complete answer within 5m");
     }
 }

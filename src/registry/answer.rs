@@ -1,4 +1,4 @@
-//! An answer of a registry: its body bounded, what it says about later, and the errors that it becomes.
+//! An answer of a registry: its bounded body, its retry hint, and the errors made from it.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -16,56 +16,56 @@ use crate::http;
 use crate::secret::{Masked, Outside, Redactor as _, Secrets};
 use crate::stop::CutShort;
 
-/// A tags list may be this long, any other answer [`SMALL_BODY`].
+/// The longest tags list. Other answers may have up to [`SMALL_BODY`].
 pub(super) const TAGS_BODY: u64 = 64 * 1024 * 1024;
 pub(super) const SMALL_BODY: u64 = 1024 * 1024;
-/// A page of rows of an API may be this long: Gitea repeats the whole repository and owner in each of 50 rows.
+/// The longest page of rows of an API: Gitea repeats the whole repository and owner in each of 50 rows.
 pub(super) const ROWS_BODY: u64 = 16 * 1024 * 1024;
 
-/// A `Retry-After` up to this is waited for; a longer one is for later runs.
+/// The longest `Retry-After` that a run waits for; later runs respect a longer one.
 const SHORT_RETRY: Duration = Duration::from_secs(2);
-/// What a 429 without `Retry-After` is taken to want.
+/// The assumed `Retry-After` of a 429 without one.
 const UNSAID_RETRY: Duration = Duration::from_secs(60);
 
-/// What came back, its body not read yet.
+/// An answer whose body is not read yet.
 pub(super) struct Answer {
     pub(super) method: Method,
-    /// Where it came from, after redirects.
+    /// The URL of the answer, after redirects.
     pub(super) url: Url,
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     body: Body,
-    /// A server may repeat what it was asked with.
+    /// Masks secrets: a server may repeat the credential that it received.
     secrets: Arc<Secrets>,
 }
 
-/// What a server that cannot answer now says about later.
+/// The retry hint of a server that cannot answer now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Wish {
-    /// 429: it is asked too often.
+    /// 429: too many requests.
     is_limit: bool,
-    /// `Retry-After`, where it gives one.
+    /// `Retry-After`, if the answer has one.
     wait: Option<Duration>,
 }
 
 impl Wish {
-    /// How long to wait at least before this run asks again; None: it should not.
+    /// The shortest delay before this run repeats the request. None: this run must not repeat it.
     pub(super) fn pause(self) -> Option<Duration> {
         match self.wait {
             Some(wait) => Some(wait).filter(|wait| *wait <= SHORT_RETRY),
-            // Who is asked too often and does not say when to come back is not asked at once.
+            // A server that answers 429 without a time is not asked again at once.
             None => (!self.is_limit).then_some(Duration::ZERO),
         }
     }
 
-    /// When a later run may ask; None: at any time.
+    /// The time from which a later run may repeat the request. None: at any time.
     fn retry_at(self) -> Option<Timestamp> {
         let wait = match self.wait {
             Some(wait) if self.is_limit || wait > SHORT_RETRY => wait,
             None if self.is_limit => UNSAID_RETRY,
             _ => return None,
         };
-        #[allow(clippy::disallowed_methods, reason = "the moment that Retry-After counts from")]
+        #[allow(clippy::disallowed_methods, reason = "Retry-After counts from this moment")]
         let now = Timestamp::now();
         let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO);
         Some(now.saturating_add(wait).unwrap_or(now))
@@ -90,7 +90,7 @@ impl Answer {
         format!("{}: {}", what(self.method, &self.url), self.status)
     }
 
-    /// What keeps secrets out of text of this answer, also when its body was read.
+    /// The redactor for text of this answer, which is still needed after the body was read.
     pub(super) fn secrets(&self) -> Arc<Secrets> {
         Arc::clone(&self.secrets)
     }
@@ -99,23 +99,23 @@ impl Answer {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// Where it sends on to, without a user name and password that it may name.
+    /// The target of a redirect, without user name and password.
     pub(super) fn location(&self) -> Option<Url> {
         let mut url = self.url.join(self.header("location")?).ok()?;
-        // Neither can fail for a URL with a host; any other is of no use.
+        // Neither call fails for a URL with a host, and another URL cannot be requested.
         url.set_username("").and_then(|()| url.set_password(None)).ok()?;
         Some(url)
     }
 
-    /// When the answer was made, by the server's clock.
+    /// The time of the answer by the server's clock.
     pub(super) fn date(&self) -> Option<Timestamp> {
         http::date(&self.headers)
     }
 
-    /// What a 429 or 5xx wants of who asks again.
+    /// The retry hint of a 429 or 5xx.
     pub(super) fn wish(&self) -> Option<Wish> {
         let is_limit = self.status == StatusCode::TOO_MANY_REQUESTS;
-        // 501: it does not know the method, and will not know it later.
+        // 501: the server does not know the method, so a retry cannot help.
         let has_failed = self.status.is_server_error() && self.status != StatusCode::NOT_IMPLEMENTED;
         if !is_limit && !has_failed {
             return None;
@@ -123,13 +123,13 @@ impl Answer {
         Some(Wish { is_limit, wait: self.retry_after() })
     }
 
-    /// When an answer of any other status says to come back.
+    /// The `Retry-After` of any other answer.
     pub(super) fn asked_back_at(&self) -> Option<Timestamp> {
         Wish { is_limit: true, wait: Some(self.retry_after()?) }.retry_at()
     }
 
     fn retry_after(&self) -> Option<Duration> {
-        #[allow(clippy::disallowed_methods, reason = "where the server does not tell its own time")]
+        #[allow(clippy::disallowed_methods, reason = "used if the server does not report its time")]
         http::retry_after(&self.headers, Timestamp::now())
     }
 
@@ -137,25 +137,22 @@ impl Answer {
     pub(super) fn unavailable(self) -> RegistryError {
         match self.wish().and_then(|wish| wish.retry_at()) {
             Some(retry_at) => self.rate_limited(retry_at),
-            None => {
-                RegistryError::Unavailable(self.refused("the server failed; its log says why").to_string())
-            }
+            None => RegistryError::Unavailable(self.refused("the server failed; see its log").to_string()),
         }
     }
 
-    /// The error of any answer that means: not before then.
+    /// The error of an answer that allows no request before a time.
     pub(super) fn rate_limited(self, retry_at: Timestamp) -> RegistryError {
-        let message =
-            self.refused(&format!("the server wants to be left alone until {retry_at:.0}")).to_string();
+        let message = self.refused(&format!("the server allows no request before {retry_at:.0}")).to_string();
         RegistryError::RateLimited { retry_at, message }
     }
 
-    /// What the answer said, and what to do about it, as text for any error.
+    /// The text of an error: the answer, and what to do about it.
     pub(super) fn refused(self, advice: &str) -> Refusal {
         self.refused_by(|_| advice.to_owned())
     }
 
-    /// The same where the advice depends on what it said.
+    /// The same if the advice depends on the answer's text.
     pub(super) fn refused_by(self, advice: impl FnOnce(&str) -> String) -> Refusal {
         let head = self.head();
         let (url, status) = (self.url.clone(), self.status);
@@ -170,13 +167,13 @@ impl Answer {
         const READ: usize = 16 * 1024;
         let mut bytes = Vec::new();
         let read = self.body.into_reader().take(READ as u64 + 1).read_to_end(&mut bytes);
-        // What cannot be read is not needed for a message.
+        // A message can do without the part that cannot be read.
         let is_cut = read.is_err() || bytes.len() > READ;
         bytes.truncate(READ);
         one_line(&self.secrets.redact(&Outside::new(bytes).cut_behind(is_cut)), 200)
     }
 
-    /// The body up to a limit, as it comes.
+    /// A reader of the body, up to a limit.
     pub(super) fn reader(self, limit: u64) -> Bounded<impl Read> {
         let head = self.head();
         Bounded { inner: self.body.into_reader(), left: limit, limit, head, fault: None }
@@ -185,7 +182,7 @@ impl Answer {
     /// The whole body.
     ///
     /// # Errors
-    /// It is longer than the limit, or ends early.
+    /// The body is longer than the limit, or ends early.
     pub(super) fn bytes(self, limit: u64) -> Result<Vec<u8>, Unread> {
         let mut bytes = Vec::new();
         let mut reader = self.reader(limit);
@@ -196,7 +193,7 @@ impl Answer {
     }
 }
 
-/// What to do where a server says that it wants TLS at this port: Go's, nginx and Apache.
+/// Advice if the server requires TLS at this port, which Go, nginx and Apache say in these words.
 fn to_https(url: &Url, status: StatusCode, said: &str) -> Option<String> {
     const SAID: [&str; 3] = [
         "HTTP request to an HTTPS server",
@@ -208,7 +205,7 @@ fn to_https(url: &Url, status: StatusCode, said: &str) -> Option<String> {
     is_said.then(|| format!("this port speaks HTTPS: write https://{host} as url"))
 }
 
-/// A message; it becomes the error that fits.
+/// A message, from which the matching error is made.
 pub(super) struct Refusal(String);
 
 impl std::fmt::Display for Refusal {
@@ -235,13 +232,13 @@ impl Refusal {
     }
 }
 
-/// A body that ends with an error where it is longer than its limit.
+/// A body that gives an error if it is longer than its limit.
 pub(super) struct Bounded<R> {
     inner: R,
     left: u64,
     limit: u64,
     head: String,
-    /// Why reading failed, kept beside what a parser makes of it.
+    /// Why reading failed; a parser reports only its own error.
     fault: Option<BodyFault>,
 }
 
@@ -262,12 +259,12 @@ impl<R: Read> Read for Bounded<R> {
 }
 
 impl<R> Bounded<R> {
-    /// Whether everything that was read was read without a fault.
+    /// Whether reading had no error so far.
     pub(super) fn is_sound(&self) -> bool {
         self.fault.is_none()
     }
 
-    /// The error of a body that could not be read to its end, or that is not what it should be.
+    /// The error of a body that could not be read to its end, or that is not of the expected form.
     pub(super) fn failed(self, error: &dyn std::fmt::Display) -> Unread {
         match self.fault {
             Some(BodyFault::Lost(cause)) => {
@@ -291,20 +288,20 @@ impl<R> Bounded<R> {
 /// An answer that could not be read.
 pub(super) struct Unread {
     error: RegistryError,
-    /// How asking again can help.
+    /// Whether a repeated request can help.
     again: Option<Again>,
 }
 
-/// When to ask again for an answer that could not be read.
+/// When to repeat the request for an answer that could not be read.
 enum Again {
-    /// At once: the connection was lost under its body.
+    /// At once: the connection was lost in the body.
     Lost,
-    /// With a place: it is a large list, and others are held.
+    /// With a place: it is a large list, and other large lists are in memory.
     WithPlace(Claim),
 }
 
 impl Unread {
-    /// A large list came where as many are held as may be.
+    /// The error of a large list if the permitted number of them is in memory.
     pub(super) fn crowded(head: &str, claim: &Claim) -> Unread {
         let error = RegistryError::Unavailable(format!("{head}: other large lists are being read"));
         Unread { error, again: Some(Again::WithPlace(claim.clone())) }
@@ -323,11 +320,11 @@ impl From<Unread> for RegistryError {
     }
 }
 
-/// Asks and reads; asks again, at most twice, where the connection is lost under the body, and once it has a place
-/// where the body is a large list.
+/// Sends the request and reads the answer. Repeats it at most twice if the connection is lost in the body, and
+/// after it has a place if the body is a large list.
 ///
 /// # Errors
-/// As those of the two.
+/// Those of `ask` and `read`.
 pub(super) fn whole<T>(
     ask: impl Fn() -> Result<Answer, RegistryError>,
     read: impl Fn(Answer) -> Result<T, Unread>,
@@ -349,7 +346,7 @@ enum BodyFault {
     Slow(String),
     /// The run is over.
     CutShort(String),
-    /// Too long, or not what its head says.
+    /// Too long, or different from what its headers say.
     Wrong(String),
 }
 
@@ -363,7 +360,7 @@ fn body_fault(error: &io::Error) -> BodyFault {
         return match error {
             ureq::Error::Timeout(_) => BodyFault::Slow(SLOW.to_owned()),
             ureq::Error::Io(error) => body_fault(error),
-            other => BodyFault::Wrong(format!("the answer cannot be read: {other}")),
+            other => BodyFault::Wrong(format!("cannot read the answer: {other}")),
         };
     }
     match error.kind() {
@@ -375,7 +372,7 @@ fn body_fault(error: &io::Error) -> BodyFault {
     }
 }
 
-/// Text from a server: one line, no control characters, not longer than so many characters.
+/// Text from a server on one line, without control characters, cut to a number of characters.
 pub(super) fn one_line(text: &Masked, longest: usize) -> String {
     let words: Vec<&str> = text
         .as_str()

@@ -1,5 +1,5 @@
-//! Requests to a registry: by its proxy and its certificates, few tries, redirects within the origin,
-//! and a server that does not answer is left alone.
+//! Requests to a registry, with its proxy and its certificates: few retries, redirects within the origin only,
+//! and no further requests to a server that does not answer.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -18,17 +18,18 @@ use crate::http::{self, Advice, Route, Transport, Unprepared};
 use crate::secret::Secrets;
 use crate::stop::{CutShort, Cutoff, TICK};
 
-/// What is waited before a request is sent again.
+/// The delays before a request is repeated.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
 pub(super) const MOST_REDIRECTS: usize = 5;
-/// Requests for this many different paths fail in a row, and a registry is left alone for the run.
+/// After failed requests for this many different paths in a row, the run sends no more requests to the
+/// registry.
 const FAILURES_ALLOWED: usize = 3;
 
-/// Every media type of a manifest or an index: with fewer of them servers answer with another digest.
+/// Every media type of a manifest or an index. With fewer of them, servers answer with another digest.
 pub(super) const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
 
-/// Registries whose tokens come from another host: the registry's, the realm's.
+/// Registries with tokens from another host: the registry's host, the realm's host.
 const KNOWN_REALMS: [(&str, &str); 5] = [
     ("registry-1.docker.io", "auth.docker.io"),
     ("index.docker.io", "auth.docker.io"),
@@ -38,33 +39,33 @@ const KNOWN_REALMS: [(&str, &str); 5] = [
 ];
 
 const CERTIFICATES: Advice = Advice {
-    untrusted: "name that authority's certificate as ca_file of the registry",
-    wanted: "name it as client_cert and client_key of the registry",
+    untrusted: "set ca_file of the registry to that authority's certificate",
+    wanted: "set client_cert and client_key of the registry",
 };
 
-/// Sends requests to one origin, and where that sends on to.
+/// Sends requests to one origin, and follows its redirects.
 pub(super) struct Client {
     origin: Url,
     transport: Transport,
     trusted_realms: Vec<TrustedRealm>,
-    /// Made at the first request that goes this way: the roots are read only where https wants them.
+    /// Made at the first request, because only https needs the roots to be read.
     agents: Mutex<HashMap<Route, Agent>>,
     timeout: Duration,
     connections: usize,
     traffic: Traffic,
     secrets: Arc<Secrets>,
     health: Mutex<Health>,
-    /// A request under way has ended.
+    /// Signals that a request in flight has ended.
     ended: Condvar,
 }
 
-/// Whether the origin answers at all.
+/// Whether the origin answers.
 #[derive(Default)]
 struct Health {
-    /// Paths whose last try failed since the last answer. What fails for one path only is that path's.
+    /// Paths that failed since the last answer. A failure of one path only says nothing about the server.
     failed_paths: BTreeSet<String>,
-    /// What was answered last. It is asked again before the server counts as down: several broken paths may come one
-    /// after another.
+    /// The path that was answered last. It is requested again before the server counts as down, because several
+    /// broken paths may follow each other.
     answered: Option<Url>,
     last_failure: String,
     under_way: usize,
@@ -79,13 +80,13 @@ impl Health {
 /// A request without an answer.
 struct Failure {
     error: RegistryError,
-    /// Of the connection, where that is what failed.
+    /// The error of the connection, if the connection failed.
     cause: Option<String>,
     is_worth_another_try: bool,
 }
 
 impl Failure {
-    /// Trying again cannot help.
+    /// A retry cannot help.
     fn last(error: RegistryError) -> Failure {
         Failure { error, cause: None, is_worth_another_try: false }
     }
@@ -114,8 +115,8 @@ impl Client {
         }
     }
 
-    /// An absolute path (with its query) at the registry's origin. One that begins with two slashes stays a path:
-    /// as a reference it would name another host.
+    /// The URL of an absolute path (with its query) at the registry's origin. Not `Url::join`, which would read
+    /// a path with two slashes at its beginning as another host.
     pub(super) fn at(&self, path: &str) -> Url {
         let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
         let mut url = self.origin.clone();
@@ -128,8 +129,8 @@ impl Client {
         url.origin() == self.origin.origin()
     }
 
-    /// Whether the registry's credentials may be sent there for a token: to its own host by the same
-    /// scheme, to one that is known to belong to it, and to those that the configuration trusts.
+    /// Whether the registry's credentials may be sent there for a token: to its own host with the same scheme,
+    /// to a known host of it, and to the trusted hosts of the configuration.
     pub(super) fn may_have_credentials(&self, url: &Url) -> bool {
         let (Some(here), Some(there)) = (self.origin.host(), url.host()) else {
             return false;
@@ -148,10 +149,10 @@ impl Client {
         is_safe && (is_known || is_trusted)
     }
 
-    /// Sends a request, again where that can help, and follows redirects within the origin.
+    /// Sends a request, repeats it if that can help, and follows redirects within the origin.
     ///
     /// # Errors
-    /// There is no answer, it is 429 or 5xx, or it redirects to another origin.
+    /// No answer, a 429 or 5xx, or a redirect to another origin.
     pub(super) fn send(
         &self,
         method: Method,
@@ -169,11 +170,11 @@ impl Client {
         Err(too_many_redirects(method, &url))
     }
 
-    /// Where an answer sends on to; None: nowhere. `may_leave`: also to another origin, which must be given no
-    /// credential then.
+    /// The target of a redirect; None: the answer does not redirect. `may_leave`: another origin is allowed,
+    /// and the caller sends it no credential.
     ///
     /// # Errors
-    /// It does not say where to, or to where it must not be followed.
+    /// The redirect has no target, or one that must not be followed.
     pub(super) fn redirect(&self, answer: &Answer, may_leave: bool) -> Result<Option<Url>, RegistryError> {
         if !answer.status.is_redirection() || answer.status == StatusCode::NOT_MODIFIED {
             return Ok(None);
@@ -190,7 +191,7 @@ impl Client {
         }
         if !may_leave {
             return Err(RegistryError::Protocol(format!(
-                "{}: it redirects to {elsewhere}, and credentials are not sent there; if that is the registry's address, write it as url",
+                "{}: it redirects to {elsewhere}, and credentials are not sent there; if that is the registry's address, set url to it",
                 answer.head()
             )));
         }
@@ -203,7 +204,7 @@ impl Client {
         Ok(Some(next))
     }
 
-    /// As [`Client::send`], but gives a redirect back as it is.
+    /// As [`Client::send`], but returns a redirect instead of following it.
     pub(super) fn send_to(
         &self,
         method: Method,
@@ -226,7 +227,7 @@ impl Client {
                     None => return Err(self.give_up(url, failure)),
                 },
             };
-            // At the cutoff, the next look at the health says so.
+            // If this wait ends at the cutoff, the next check of the health reports it.
             self.traffic.cutoff.pause(pause);
         }
     }
@@ -239,7 +240,7 @@ impl Client {
         }
         let request = request.body(()).map_err(|_| {
             Failure::last(RegistryError::Protocol(format!(
-                "{}: the request cannot be sent: a header has control characters",
+                "{}: cannot send the request: a header has control characters",
                 what(method, url)
             )))
         })?;
@@ -247,10 +248,10 @@ impl Client {
         self.answer(method, url, &way, agent.run(request))
     }
 
-    /// Sends a body, once. A redirect is given back as it is: what is in the body is for that address only.
+    /// Sends a body, once. Returns a redirect instead of following it: the body is for that address only.
     ///
     /// # Errors
-    /// There is no answer, or it is 429 or 5xx.
+    /// No answer, or a 429 or 5xx.
     pub(super) fn post(&self, url: &Url, content_type: &str, body: &str) -> Result<Answer, RegistryError> {
         self.check_health(Method::Post, url)?;
         let (way, agent) = self.prepared(Method::Post, url).map_err(|failure| failure.error)?;
@@ -317,7 +318,8 @@ impl Client {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .timeout_global(Some(self.timeout))
-            // Less, so that the message can tell who was not reached from who was slow.
+            // Shorter than the whole timeout, so that the message can tell an unreachable server from a slow
+            // one.
             .timeout_resolve(Some(connect_timeout(self.timeout)))
             .timeout_connect(Some(connect_timeout(self.timeout)))
             .max_idle_connections(self.connections)
@@ -340,7 +342,7 @@ impl Client {
         }
     }
 
-    /// Its answer came, or none. Storage elsewhere says nothing about the registry.
+    /// It ended, with or without an answer. An answer of storage elsewhere says nothing about the registry.
     fn end(&self, url: &Url, note: impl FnOnce(&mut Health)) {
         if self.is_same_origin(url) {
             let mut health = self.health();
@@ -350,8 +352,8 @@ impl Client {
         }
     }
 
-    /// The path is not tried again. It counts only now: quick failures of a few paths must not outrun the first requests
-    /// for the others.
+    /// The path failed, and is not tried again. It counts only now: quick failures of a few paths must not come
+    /// before the first requests for the others.
     fn give_up(&self, url: &Url, failure: Failure) -> RegistryError {
         if let Some(cause) = failure.cause.filter(|_| self.is_same_origin(url)) {
             let mut health = self.health();
@@ -362,14 +364,14 @@ impl Client {
         failure.error
     }
 
-    /// The error of a request that is not sent, because of what came of those before it. An answer that is under
-    /// way while others fail, failures being quicker, is waited for: it decides. So does a path that was answered before.
+    /// The error of a request that is not sent because earlier ones failed. Failures are quicker than answers,
+    /// so requests in flight are awaited first. A path that was answered before is then tried once more.
     fn check_health(&self, method: Method, url: &Url) -> Result<(), RegistryError> {
         self.traffic.limit.check()?;
         let mut health = self.health();
         loop {
             if self.traffic.cutoff.is_reached() {
-                return Err(out_of_time(method, url, "not asked"));
+                return Err(out_of_time(method, url, "not sent"));
             }
             if !self.is_same_origin(url) || !health.is_bad() {
                 return Ok(());
@@ -378,10 +380,10 @@ impl Client {
                 let Some(answered) = health.answered.take() else {
                     break;
                 };
-                // The others wait for it.
+                // Other threads wait for this request.
                 health.under_way += 1;
                 drop(health);
-                // Whatever it answers shows that the server is there.
+                // Any answer shows that the server is up.
                 let _ = self.send_once(Method::Head, &answered, &[]);
                 self.end(&answered, |_| {});
                 health = self.health();
@@ -390,31 +392,31 @@ impl Client {
             health = self.ended.wait_timeout(health, TICK).unwrap_or_else(PoisonError::into_inner).0;
         }
         Err(RegistryError::Unavailable(format!(
-            "{}: not asked: requests for {FAILURES_ALLOWED} different paths failed in a row, so this registry is left alone for the rest of this run (the last: {})",
+            "{}: not sent: requests for {FAILURES_ALLOWED} different paths failed in a row, so this run sends no more requests to this registry (the last: {})",
             what(method, url),
             health.last_failure
         )))
     }
 
-    /// An error that may say when the registry wants to be asked again. Until then nothing more is sent to it.
+    /// Notes an error that may have a retry hint. No request is sent before that time.
     pub(super) fn noted(&self, error: RegistryError) -> RegistryError {
         self.traffic.limit.note(&error);
         error
     }
 
-    /// When its requests end. A credential is not waited for any longer.
+    /// The end of all requests, and of the wait for a credential.
     pub(super) fn cutoff(&self) -> &Cutoff {
         &self.traffic.cutoff
     }
 
-    /// What a listing needs where it is large.
+    /// A claim to a place for a large list.
     pub(super) fn claim(&self) -> Claim {
         Claim::new(&self.traffic.large, &self.traffic.cutoff)
     }
 }
 
 pub(super) fn too_many_redirects(method: Method, url: &Url) -> RegistryError {
-    RegistryError::Protocol(format!("{}: it redirects again and again", what(method, url)))
+    RegistryError::Protocol(format!("{}: too many redirects", what(method, url)))
 }
 
 fn out_of_time(method: Method, url: &Url, how_far: &str) -> RegistryError {
@@ -431,7 +433,7 @@ fn no_answer(error: &ureq::Error, timeout: Duration) -> String {
             format!("no connection within {:?}", connect_timeout(timeout))
         }
         ureq::Error::Timeout(Timeout::Resolve) => {
-            format!("the name of the host was not resolved within {:?}", connect_timeout(timeout))
+            format!("could not resolve the name of the host within {:?}", connect_timeout(timeout))
         }
         ureq::Error::Timeout(_) => format!("no answer within {timeout:?}"),
         other => http::cause(other, CERTIFICATES),

@@ -1,5 +1,5 @@
-//! Docker Hub: tags and digests by OCI, push times and platforms by Hub's own API. A manifest is never fetched
-//! by GET: that counts as a pull. <https://docs.docker.com/docker-hub/usage/pulls/>
+//! Docker Hub: tags and digests through OCI, push times and platforms through Hub's own API. A GET of a
+//! manifest counts as a pull, so tagship sends HEAD only. <https://docs.docker.com/docker-hub/usage/pulls/>
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -21,9 +21,9 @@ use crate::config::RegistryConfig;
 use crate::reference::{Digest, ListedTag, Listing, Platforms, Repository, Tag};
 use crate::secret::Secrets;
 
-/// The most that the API gives in a page.
+/// The API's largest page.
 const ROWS: usize = 100;
-/// The limit's window slides: some of it is free again long before its six hours are over.
+/// The limit has a sliding window: some pulls are free again long before its six hours end.
 const LONGEST_PAUSE: i64 = 3600;
 
 pub(super) struct Dockerhub {
@@ -31,13 +31,13 @@ pub(super) struct Dockerhub {
     hub: Client,
     config: RegistryConfig,
     secrets: Arc<Secrets>,
-    /// What Hub's API is asked with; None: nobody's rights.
+    /// The credential for Hub's API. None: anonymous access.
     access: OnceLock<Result<Option<String>, RegistryError>>,
-    /// The limit of pulls is used up: until when the registry is left alone.
+    /// Set if the limit of pulls is used up: the time before which the registry receives no requests.
     exhausted: Mutex<Option<Timestamp>>,
 }
 
-/// A tag as Hub's API has it.
+/// A tag of Hub's API.
 #[derive(Deserialize)]
 struct Row {
     name: String,
@@ -99,12 +99,12 @@ impl Dockerhub {
         }
     }
 
-    /// Asks Hub's API about a repository's tags: all of a page, or one. None: not found.
+    /// Requests a repository's tags from Hub's API: a page of them, or one. None: not found.
     fn ask(&self, repository: &Repository, rest: &str) -> Result<Option<Answer>, RegistryError> {
         self.ask_hub(&format!("{repository}/tags{rest}"))
     }
 
-    /// Asks Hub's API below `/v2/repositories/`. None: not found.
+    /// Requests a path below `/v2/repositories/` of Hub's API. None: not found.
     fn ask_hub(&self, path: &str) -> Result<Option<Answer>, RegistryError> {
         let access = self.access.get_or_init(|| self.exchange()).clone()?;
         let url = self.hub.at(&format!("/v2/repositories/{path}"));
@@ -115,14 +115,14 @@ impl Dockerhub {
             StatusCode::OK => Ok(Some(answer)),
             StatusCode::NOT_FOUND => Ok(None),
             StatusCode::UNAUTHORIZED => {
-                Err(answer.refused("it wants a token; name one with its username").unauthorized())
+                Err(answer.refused("it requires authentication; add token, with username").unauthorized())
             }
             StatusCode::FORBIDDEN => Err(answer.refused("this user may not read the image").denied()),
-            _ => Err(answer.refused("this is no answer of Docker Hub; is api_url right?").protocol()),
+            _ => Err(answer.refused("this is not an answer of Docker Hub; is api_url right?").protocol()),
         }
     }
 
-    /// A token of Hub's API, which takes no password itself. Without a user name there is none to be had.
+    /// A token for Hub's API, which does not accept a password. It requires a user name.
     fn exchange(&self) -> Result<Option<String>, RegistryError> {
         let credential =
             self.secrets.credential(&self.config, self.hub.cutoff())?.filter(|found| !found.is_identity);
@@ -136,18 +136,20 @@ impl Dockerhub {
         match answer.status {
             StatusCode::OK => {}
             StatusCode::UNAUTHORIZED => {
-                // What it says may repeat what was sent.
+                // The answer may repeat the credential.
                 let head = answer.head();
                 return Err(RegistryError::Unauthorized(format!("{head}: the user name or token is wrong")));
             }
             _ => {
                 let head = answer.head();
-                return Err(RegistryError::Protocol(format!("{head}: no token came; is api_url right?")));
+                return Err(RegistryError::Protocol(format!(
+                    "{head}: the answer has no token; is api_url right?"
+                )));
             }
         }
         let head = answer.head();
         let token: Token = serde_json::from_slice(&answer.bytes(SMALL_BODY)?)
-            .map_err(|_| RegistryError::Protocol(format!("{head}: there is no token in it")))?;
+            .map_err(|_| RegistryError::Protocol(format!("{head}: the answer has no token")))?;
         self.secrets.hide(&token.access_token);
         Ok(Some(format!("Bearer {}", token.access_token)))
     }
@@ -161,8 +163,9 @@ impl Dockerhub {
                 )));
             };
             let head = answer.head();
-            let page: Names = serde_json::from_slice(&answer.bytes(ROWS_BODY)?)
-                .map_err(|_| RegistryError::Protocol(format!("{head}: this is no list of repositories")))?;
+            let page: Names = serde_json::from_slice(&answer.bytes(ROWS_BODY)?).map_err(|_| {
+                RegistryError::Protocol(format!("{head}: this is not a list of repositories"))
+            })?;
             let name = |named: Named| format!("{owner}/{}", named.name);
             Ok(NamesPage {
                 names: page.results.into_iter().map(name).collect(),
@@ -174,13 +177,13 @@ impl Dockerhub {
     fn page(&self, repository: &Repository, number: usize) -> Result<TimedPage, RegistryError> {
         let Some(answer) = self.ask(repository, &format!("?page_size={ROWS}&page={number}"))? else {
             return Err(RegistryError::NotFound(format!(
-                "Docker Hub has no image {repository}, or nobody without a token may see it; is its name right?"
+                "Docker Hub has no image {repository}, or it requires a token; is its name right?"
             )));
         };
         let head = answer.head();
-        // With every platform of every tag, a page is larger than other small answers.
+        // A page contains every platform of every tag, so it is larger than other small answers.
         let rows: Rows = serde_json::from_slice(&answer.bytes(ROWS_BODY)?)
-            .map_err(|_| RegistryError::Protocol(format!("{head}: this is no list of tags")))?;
+            .map_err(|_| RegistryError::Protocol(format!("{head}: this is not a list of tags")))?;
         let tag = |row: Row| {
             let tag = Tag::new(&row.name).ok()?;
             Some(ListedTag { pushed_at: Some(row.last_updated?), ..ListedTag::named(tag) })
@@ -199,16 +202,16 @@ impl Dockerhub {
         let head = answer.head();
         serde_json::from_slice(&answer.bytes(SMALL_BODY)?)
             .map(Some)
-            .map_err(|_| RegistryError::Protocol(format!("{head}: this is no tag")))
+            .map_err(|_| RegistryError::Protocol(format!("{head}: this is not a tag")))
     }
 
-    /// Not asked any more once an answer said that nothing is left.
+    /// Fails without a request if an earlier answer said that the limit is used up.
     fn allowed(&self) -> Result<(), RegistryError> {
         match *self.exhausted.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(retry_at) => Err(self.hub.noted(RegistryError::RateLimited {
                 retry_at,
                 message: format!(
-                    "not asked: Docker Hub's limit of pulls is used up; with a token (or a paid plan) it is higher; tried again after {retry_at}"
+                    "not sent: Docker Hub's limit of pulls is used up; a token or a paid plan raises it; next try after {retry_at}"
                 ),
             })),
             None => Ok(()),
@@ -220,20 +223,20 @@ impl Dockerhub {
         let Some(window) = answer.header("ratelimit-remaining").and_then(spent_window) else {
             return;
         };
-        #[allow(clippy::disallowed_methods, reason = "the moment that the limit's window counts from")]
+        #[allow(clippy::disallowed_methods, reason = "the limit's window counts from this moment")]
         let now = Timestamp::now();
         let until = now.saturating_add(SignedDuration::from_secs(window.min(LONGEST_PAUSE))).unwrap_or(now);
         *self.exhausted.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
     }
 }
 
-/// The seconds of the window in which nothing remains.
+/// The length of the window in seconds, if no pull remains in it.
 fn spent_window(header: &str) -> Option<i64> {
     let (remaining, window) = header.split_once(";w=").unwrap_or((header, "21600"));
     (remaining.trim() == "0").then(|| window.trim().parse().unwrap_or(LONGEST_PAUSE))
 }
 
-/// Images of Docker's own stand under `library/`.
+/// Docker's own images are below `library/`.
 fn full(repository: &Repository) -> Repository {
     if repository.name().is_some() {
         return repository.clone();
@@ -274,7 +277,7 @@ impl Registry for Dockerhub {
         Ok(self.row(&full(repository), tag)?.and_then(|row| row.last_updated))
     }
 
-    /// Reading manifests counts as a pull.
+    /// Reading a manifest counts as a pull.
     fn configuration(
         &self,
         repository: &Repository,

@@ -1,5 +1,5 @@
-//! Gitea and Forgejo: tags by the registry API, push times by the package API. How these servers
-//! really answer was recorded from three builds; the tests replay it.
+//! Gitea and Forgejo: tags from the registry API, push times from the package API. The tests replay answers
+//! recorded from three builds of these servers.
 
 mod address;
 mod images;
@@ -27,23 +27,23 @@ use crate::reference::{Digest, ListedTag, Listing, Platforms, Repository, Tag};
 use crate::secret::{Credential, Secrets};
 use package::{PackagePages, Row};
 
-/// So many requests to the registry API are sent without a token.
+/// The number of requests to the registry API that use the credential itself instead of a JWT.
 const FEW: usize = 2;
 
 pub(super) struct Gitea {
     client: Client,
     config: RegistryConfig,
     secrets: Arc<Secrets>,
-    /// Of the installation, without a slash at its end.
+    /// The URL of the installation, without a trailing slash.
     path: String,
-    /// Where the package API begins: below the installation's sub-path, or where `api_url` says.
+    /// The root of the package API: `api_url`, or below the installation's path.
     api: Url,
-    /// Where that is another server than the registry's.
+    /// The client for the package API, if it is on another server than the registry.
     api_client: Option<Client>,
     access: Mutex<Access>,
-    /// How often the credential itself was sent although a token was not tried yet.
+    /// The number of requests with the credential itself before the first JWT.
     credential_sent: AtomicUsize,
-    /// This server is too old to list the packages of one image.
+    /// The server is too old to list the packages of one image.
     lists_owners_only: AtomicBool,
     heads: Heads,
     api_advice: OnceLock<Option<String>>,
@@ -51,12 +51,12 @@ pub(super) struct Gitea {
     user_fault: OnceLock<Option<&'static str>>,
 }
 
-/// How the registry API is asked. (The package API wants the token itself.)
+/// The authentication of the registry API. (The package API requires the token itself.)
 enum Access {
-    /// Nothing was tried yet.
+    /// Not tried yet.
     Unknown,
     Jwt(String),
-    /// The exchange did not work: the credential goes with every request.
+    /// The exchange failed: every request has the credential itself.
     Basic(String),
 }
 
@@ -101,14 +101,14 @@ impl Gitea {
         Ok(self.secrets.credential(&self.config, self.client.cutoff())?)
     }
 
-    /// Asks the registry API. A JWT that has expired is exchanged once more; where the credential itself
-    /// is not taken, a JWT is tried (old servers give one to tokens without the scope).
+    /// Sends a request to the registry API. An expired JWT is exchanged once more. If the server rejects the
+    /// credential itself, a JWT is tried (old servers give one to tokens without the scope).
     fn ask(&self, method: Method, path: &str) -> Result<Answer, RegistryError> {
         let url = self.client.at(path);
         self.authorized(|headers| self.client.send(method, &url, headers))
     }
 
-    /// Blobs may be in storage elsewhere, which gets no credentials.
+    /// Blobs may be in storage elsewhere, which receives no credentials.
     fn ask_following(&self, path: &str) -> Result<Answer, RegistryError> {
         let url = self.client.at(path);
         self.authorized(|headers| {
@@ -143,7 +143,7 @@ impl Gitea {
         }
     }
 
-    /// What takes the place of a credential that the server does not take any more.
+    /// The replacement for a credential that the server no longer accepts.
     fn renewed(&self, used: Option<&Credential>) -> Result<Option<Credential>, RegistryError> {
         let Some(used) = used else { return Ok(None) };
         let renewed = self.secrets.renewed(&self.config, None, used, self.client.cutoff())?;
@@ -153,8 +153,8 @@ impl Gitea {
         Ok(renewed)
     }
 
-    /// The header for the registry API. The first few requests go with the credential itself, for a
-    /// poll with little to ask: checking it costs the server as much as giving a token for it.
+    /// The header for the registry API. The first few requests use the credential itself, which is enough for a
+    /// small poll: to check it costs the server as much as to issue a JWT.
     fn authorization(&self) -> Result<String, RegistryError> {
         let is_untried = matches!(*self.access(), Access::Unknown);
         if is_untried
@@ -166,8 +166,8 @@ impl Gitea {
         self.exchanged()
     }
 
-    /// The header by a token. The lock is held while one is exchanged, so that many threads make one
-    /// exchange: it costs the server a password hash.
+    /// The header with a JWT. The lock is held during the exchange, so that many threads make only one: it
+    /// costs the server a password hash.
     fn exchanged(&self) -> Result<String, RegistryError> {
         let mut access = self.access();
         if matches!(*access, Access::Unknown) {
@@ -176,11 +176,11 @@ impl Gitea {
         Ok(match &*access {
             Access::Jwt(token) => format!("Bearer {token}"),
             Access::Basic(basic) => basic.clone(),
-            Access::Unknown => unreachable!("it was just set"),
+            Access::Unknown => unreachable!("set in the line before"),
         })
     }
 
-    /// Another thread may have renewed it already.
+    /// Renews the JWT, unless another thread has done so already.
     fn forget(&self, used: &str) {
         let mut access = self.access();
         if matches!(&*access, Access::Jwt(token) if used.ends_with(token.as_str())) {
@@ -204,21 +204,21 @@ impl Gitea {
             let bytes = answer.bytes(SMALL_BODY)?;
             let token: Token = serde_json::from_slice(&bytes).map_err(|_| {
                 let advice = self.find_registry();
-                let advice = advice.unwrap_or("this is no token; is url the address of the registry?");
+                let advice = advice.unwrap_or("this is not a token; is url the address of the registry?");
                 RegistryError::Protocol(format!("{head}: {advice}"))
             })?;
             self.secrets.hide(&token.token);
             return Ok(Access::Jwt(token.token));
         }
         match basic {
-            // Whatever is wrong with the exchange, the credential itself can be right.
+            // The credential itself may work even if the exchange fails.
             Some(basic) => Ok(Access::Basic(basic)),
             None => Err(self.refusal(answer)),
         }
     }
 
-    /// What an answer of the registry API that is none of the good ones means. A 401 has three meanings:
-    /// nothing was sent (JSON), the credential is not known (text), it may not read (text and `Basic`).
+    /// The error of an unsuccessful answer of the registry API. A 401 has three meanings: no credential (JSON),
+    /// an unknown credential (text), a credential without access (text and `Basic`).
     fn refusal(&self, answer: Answer) -> RegistryError {
         let has_credential = !matches!(self.credential(), Ok(None));
         match answer.status {
@@ -238,13 +238,13 @@ impl Gitea {
             _ => {
                 let advice = self.find_registry();
                 let advice =
-                    advice.unwrap_or("this is no answer of a Gitea or Forgejo registry; is url right?");
+                    advice.unwrap_or("this is not an answer of a Gitea or Forgejo registry; is url right?");
                 answer.refused(advice).protocol()
             }
         }
     }
 
-    /// What to do about a credential, with what is known to go wrong with one of its kind.
+    /// Advice about a rejected credential, with the usual mistakes for its kind.
     fn advised(&self, what: &str) -> String {
         let is_job_token = matches!(
             &self.config.credential,
@@ -253,10 +253,10 @@ impl Gitea {
         );
         let mut advice = what.to_owned();
         if self.config.username.is_some() {
-            advice += "; a password does not do where the account has two-factor authentication";
+            advice += "; a password is not enough if the account has two-factor authentication";
         }
         if is_job_token {
-            advice += "; the token that a job of Gitea Actions is given by itself reads no packages on most servers: store a user's token as a secret";
+            advice += "; on most servers the automatic token of a Gitea Actions job cannot read packages: store a user's token as a secret";
         }
         advice
     }
@@ -266,27 +266,26 @@ impl Gitea {
         let body = answer.bytes(SMALL_BODY).unwrap_or_default();
         if error_code(&body).is_some() {
             return RegistryError::NotFound(format!(
-                "{head}: there is no such image; is its name right, and was it ever pushed?"
+                "{head}: the image does not exist; is its name right, and was it ever pushed?"
             ));
         }
-        // The forge's own words: another server's page has others.
+        // These are the forge's own words; a page of another server has different ones.
         let is_forges = body.trim_ascii() == b"Not found.";
         let advice = if is_forges { None } else { self.find_registry() };
         let advice = advice.unwrap_or(
-            "there is no such owner (or the server has packages switched off); is the name right?",
+            "the owner does not exist (or packages are disabled on the server); is the name right?",
         );
         RegistryError::NotFound(format!("{head}: {advice}"))
     }
 }
 
-const NO_TOKEN: &str =
-    "it cannot be read without a token; make one with the scope read:package and name it as token";
+const NO_TOKEN: &str = "it requires a token; create one with the scope read:package and set token";
 
-const WRONG_TOKEN: &str = "the token is wrong or has expired (or the server's database failed); make one with the scope read:package";
+const WRONG_TOKEN: &str = "the token is wrong or has expired (or the server's database failed); create one with the scope read:package";
 
-const NO_RIGHT: &str = "the token is valid and may not read this: it needs the scope read:package, and its user must be able to see the owner and not be blocked";
+const NO_RIGHT: &str = "the token is valid, but may not read this: it needs the scope read:package, and its user must have access to the owner and must not be blocked";
 
-/// Whether a 401 means that the credential is valid and may not read (and another try is of no use).
+/// Whether a 401 means that the credential is valid but may not read, so that a retry cannot help.
 fn is_about_rights(answer: &Answer) -> bool {
     answer.header("www-authenticate").is_some_and(|challenge| challenge.contains("Gitea Package API"))
 }
@@ -300,7 +299,8 @@ impl Registry for Gitea {
         true
     }
 
-    /// All of them in one answer: asked without `n`; `Link` names a next page even where there is none.
+    /// All tags in one answer. The request has no `n`, and `Link` is ignored: it names a next page even if none
+    /// exists.
     fn list_tags(&self, repository: &Repository) -> Result<Listing, RegistryError> {
         let claim = self.client.claim();
         let ask = || self.ask(Method::Get, &format!("/v2/{repository}/tags/list"));
@@ -311,13 +311,13 @@ impl Registry for Gitea {
             let head = answer.head();
             let page = Page::read(answer, repository, &claim)?;
             if page.is_null {
-                let error = format!("{head}: \"tags\" is null, which says nothing");
+                let error = format!("{head}: \"tags\" is null instead of a list");
                 return Err(RegistryError::Protocol(error).into());
             }
             Ok(page.into_listing(claim.clone()))
         });
         listed.map_err(|error| match error {
-            // Of a page of another server, say.
+            // The answer may be a page of another server.
             RegistryError::Protocol(message) => match self.find_registry() {
                 Some(advice) if !message.ends_with(advice) => {
                     RegistryError::Protocol(format!("{message}; {advice}"))
@@ -340,7 +340,7 @@ impl Registry for Gitea {
             StatusCode::OK => {
                 let head = answer.head();
                 let row: Row = serde_json::from_slice(&answer.bytes(SMALL_BODY)?).map_err(|_| {
-                    RegistryError::Protocol(format!("{head}: this is no version of a package"))
+                    RegistryError::Protocol(format!("{head}: this is not a version of a package"))
                 })?;
                 Ok(Some(row.created_at))
             }
@@ -355,7 +355,7 @@ impl Registry for Gitea {
         since: Option<&Cursor>,
         configured: usize,
     ) -> Result<Option<(Cursor, Changes)>, RegistryError> {
-        // The package API always wants a token.
+        // The package API always requires a token.
         if self.credential()?.is_none() {
             return Ok(None);
         }
@@ -363,7 +363,7 @@ impl Registry for Gitea {
     }
 
     fn owner(&self, name: &str) -> Result<Option<Owner>, RegistryError> {
-        // The package API always wants a token.
+        // The package API always requires a token.
         if self.credential()?.is_none() {
             return Ok(None);
         }
@@ -376,7 +376,7 @@ impl Registry for Gitea {
 
     fn about(&self) -> Result<About, RegistryError> {
         let mut head = String::new();
-        // Forgejo has the first of these, Gitea the second only.
+        // Forgejo has the first of these paths, Gitea only the second.
         for (path, name) in [("../../forgejo/v1/version", "Forgejo"), ("../version", "Gitea")] {
             let Ok(url) = self.api.join(path) else { continue };
             let client = self.api_client.as_ref().unwrap_or(&self.client);
@@ -390,7 +390,7 @@ impl Registry for Gitea {
                 StatusCode::OK | StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED
             );
             if !may_be_another_server {
-                return Err(answer.refused("this is no Gitea or Forgejo; is url right?").protocol());
+                return Err(answer.refused("this is not Gitea or Forgejo; is url right?").protocol());
             }
             if let Some(version) = address::version(answer) {
                 let software = Some(format!("{name} {version}")).filter(|_| !version.is_empty());
@@ -398,7 +398,7 @@ impl Registry for Gitea {
             }
         }
         let advice = self.find_api();
-        let advice = advice.unwrap_or("this is no Gitea or Forgejo, or not its root; is url right?");
+        let advice = advice.unwrap_or("this is not the root of a Gitea or Forgejo; is url right?");
         Err(RegistryError::Protocol(format!("{head}: {advice}")))
     }
 

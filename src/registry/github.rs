@@ -1,8 +1,6 @@
-//! The GitHub Container Registry: tags by OCI, push times by the packages API where the token may read it.
-//! <https://docs.github.com/en/rest/packages/packages>
-//!
-//! The API lists versions as their content was pushed, the newest first. That is not documented: what is read
-//! is checked for it.
+//! The GitHub Container Registry: tags through OCI, push times from the packages API if the token may read it.
+//! <https://docs.github.com/en/rest/packages/packages> The API lists versions by the push time of their
+//! content, newest first. This is not documented, so each page is checked for it.
 
 use std::sync::{Arc, OnceLock};
 
@@ -23,21 +21,21 @@ use crate::config::RegistryConfig;
 use crate::reference::{Digest, ListedTag, Listing, Platforms, Repository, Tag};
 use crate::secret::Secrets;
 
-/// The most that the API gives in a page.
+/// The API's largest page.
 const ROWS: usize = 100;
 
 pub(super) struct Github {
     oci: Oci,
     api: Client,
-    /// The path in front of the API's own: `/api/v3` on GitHub Enterprise.
+    /// The path before the API's own: `/api/v3` on GitHub Enterprise.
     prefix: String,
     config: RegistryConfig,
     secrets: Arc<Secrets>,
-    /// Whether the token may read the packages API, once asked.
+    /// Whether the token may read the packages API; empty before the first request.
     has_times: OnceLock<bool>,
 }
 
-/// A version of a package: content, with every tag that points at it.
+/// A version of a package: its content, with all tags that point at it.
 #[derive(Deserialize)]
 struct Row {
     id: i64,
@@ -69,7 +67,7 @@ impl Github {
         }
     }
 
-    /// None: there is no token to ask with.
+    /// None: no token is available.
     fn ask(&self, path: &str) -> Result<Option<Answer>, RegistryError> {
         let Some(credential) =
             self.secrets.credential(&self.config, self.api.cutoff())?.filter(|found| !found.is_identity)
@@ -90,7 +88,8 @@ impl Github {
         }
     }
 
-    /// Only a token with the scope read:packages may read the API (and no token of an app or a workflow).
+    /// Only a personal token with the scope read:packages may read the API, not the token of an app or a
+    /// workflow.
     fn may_read_times(&self) -> bool {
         match self.ask("/user/packages?package_type=container&per_page=1") {
             Ok(None) => false,
@@ -98,7 +97,8 @@ impl Github {
                 answer.status,
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND
             ),
-            // Not known: reading the times says what is wrong, where guessing would decide by something else.
+            // Unknown: the request for push times will report the error. A guess could make another order
+            // decide.
             Err(_) => true,
         }
     }
@@ -106,7 +106,7 @@ impl Github {
     fn page(&self, repository: &Repository, number: usize) -> Result<TimedPage, RegistryError> {
         let (owner, name) = (repository.owner(), repository.name().unwrap_or_default().replace('/', "%2F"));
         let mut refused = None;
-        // Organisations and users have doors of their own.
+        // Organisations and users have different paths.
         for kind in ["orgs", "users"] {
             let path =
                 format!("/{kind}/{owner}/packages/container/{name}/versions?per_page={ROWS}&page={number}");
@@ -121,10 +121,10 @@ impl Github {
         }
         Err(match refused {
             Some(answer) => answer
-                .refused("there is no such package, or the token may not see it; is the name right?")
+                .refused("the package does not exist, or the token has no access to it; is the name right?")
                 .not_found(),
             None => RegistryError::Unauthorized(format!(
-                "the push times of {repository} were not asked for: they need a token with the scope read:packages"
+                "could not request the push times of {repository}: they need a token with the scope read:packages"
             )),
         })
     }
@@ -154,7 +154,7 @@ impl Github {
                     let (head, is_last) = (answer.head(), !names::has_next(&answer));
                     let packages: Vec<Package> =
                         serde_json::from_slice(&answer.bytes(ROWS_BODY)?).map_err(|_| {
-                            RegistryError::Protocol(format!("{head}: this is no list of packages"))
+                            RegistryError::Protocol(format!("{head}: this is not a list of packages"))
                         })?;
                     let name = |package: Package| format!("{owner}/{}", package.name);
                     return Ok(NamesPage { names: packages.into_iter().map(name).collect(), is_last });
@@ -165,10 +165,10 @@ impl Github {
         }
         Err(match refused {
             Some(answer) => answer
-                .refused("there is no such owner, or the token may not see its packages; is the name right?")
+                .refused("the owner does not exist, or the token has no access to its packages; is the name right?")
                 .not_found(),
             None => RegistryError::Unauthorized(format!(
-                "the packages of {owner} were not asked for: GitHub lists them for a token with the scope read:packages only"
+                "could not request the packages of {owner}: GitHub lists them only for a token with the scope read:packages"
             )),
         })
     }
@@ -178,10 +178,10 @@ fn refusal(answer: Answer) -> RegistryError {
     match answer.status {
         StatusCode::UNAUTHORIZED => answer.refused("the token is wrong or has expired").unauthorized(),
         StatusCode::FORBIDDEN => {
-            let advice = "the token may not read this package: it needs the scope read:packages, and where the organisation has single sign-on, to be authorised for it";
+            let advice = "the token may not read this package: it needs the scope read:packages, and must be authorised for the organisation if that uses single sign-on";
             answer.refused(advice).denied()
         }
-        _ => answer.refused("this is no answer of GitHub; is api_url right?").protocol(),
+        _ => answer.refused("this is not an answer of GitHub; is api_url right?").protocol(),
     }
 }
 
@@ -189,7 +189,7 @@ fn rows(answer: Answer) -> Result<TimedPage, RegistryError> {
     let head = answer.head();
     let bytes = answer.bytes(ROWS_BODY)?;
     let rows: Vec<Row> = serde_json::from_slice(&bytes)
-        .map_err(|_| RegistryError::Protocol(format!("{head}: this is no list of package versions")))?;
+        .map_err(|_| RegistryError::Protocol(format!("{head}: this is not a list of package versions")))?;
     let is_last = rows.len() < ROWS;
     let tags = rows.into_iter().flat_map(|row| {
         let names =
@@ -206,8 +206,8 @@ fn rows(answer: Answer) -> Result<TimedPage, RegistryError> {
     Ok(TimedPage { tags: tags.collect(), total: None, is_last })
 }
 
-/// When a limit of the API is over, where that is why it refuses: the hourly one, which tells its end, or one of
-/// those against bursts, which says how long to wait.
+/// The end of the API's rate limit, if that is the reason of a refusal. The hourly limit gives the time of its
+/// end; a limit against bursts gives a delay.
 /// <https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api>
 fn limited_until(answer: &Answer) -> Option<Timestamp> {
     if answer.status != StatusCode::FORBIDDEN {
@@ -228,7 +228,7 @@ impl Registry for Github {
             return Ok(signed_in);
         }
         Ok(SignIn::Accepted(Some(
-            "it may read images, and not when they were pushed (scope read:packages)".to_owned(),
+            "it may read images, but not their push times (scope read:packages)".to_owned(),
         )))
     }
 
@@ -248,7 +248,7 @@ impl Registry for Github {
         *self.has_times.get_or_init(|| self.may_read_times())
     }
 
-    /// When its content was pushed: GitHub does not tell when a tag was put on content that was there.
+    /// The push time of the tag's content. GitHub does not report when a tag was added to existing content.
     fn pushed_at(&self, repository: &Repository, tag: &Tag) -> Result<Option<Timestamp>, RegistryError> {
         if !self.has_push_times() {
             return Ok(None);

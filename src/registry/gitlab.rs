@@ -1,8 +1,7 @@
-//! GitLab's registry: as OCI, with tokens from GitLab itself, which is another host.
-//!
-//! It has no push times: the `created_at` of a tag in GitLab's registry API is when the image was built
-//! (`lib/container_registry/tag.rb` takes it from the image's configuration), and an image can be pushed long
-//! after that: `min_age` would pass too early.
+//! GitLab's registry: OCI, with tokens from GitLab itself, which is another host. It has no push times. The
+//! `created_at` of a tag in GitLab's registry API is the build time of the image
+//! (`lib/container_registry/tag.rb` reads it from the image's configuration). An image can be pushed long after
+//! its build, so `min_age` would pass too early.
 
 use std::sync::Arc;
 
@@ -28,18 +27,18 @@ pub(super) struct Gitlab {
     secrets: Arc<Secrets>,
 }
 
-/// The most that the API gives in a page.
+/// The API's largest page.
 const ROWS: usize = 100;
 
-/// A repository as GitLab's API has it.
+/// A repository of GitLab's API.
 #[derive(Deserialize)]
 struct Row {
-    /// With its group.
+    /// Includes the group.
     path: String,
 }
 
 impl Gitlab {
-    /// `api_url` is GitLab's own address, where it is not gitlab.com.
+    /// `api_url` is GitLab's own address, if it is not gitlab.com.
     pub(super) fn new(config: &RegistryConfig, oci: Oci, secrets: Arc<Secrets>, requests: Traffic) -> Gitlab {
         let gitlab = config.api_url.clone();
         let gitlab = gitlab.unwrap_or_else(|| Url::parse("https://gitlab.com").expect("a valid URL"));
@@ -51,7 +50,7 @@ impl Gitlab {
         }
     }
 
-    /// By GitLab's API, for the registry shows its catalog to nobody.
+    /// From GitLab's API, because the registry does not show its catalog.
     fn images_of(&self, owner: &str) -> Result<Vec<Repository>, RegistryError> {
         names::images_of(owner, &format!("the repositories of {owner}"), |number| self.page(owner, number))
     }
@@ -74,14 +73,14 @@ impl Gitlab {
                     .denied());
             }
             StatusCode::NOT_FOUND => {
-                let advice = "there is no such group, or the token may not see it (a user's own namespace cannot be listed: write a project with image for each)";
+                let advice = "the group does not exist, or the token has no access to it (a user's own namespace cannot be listed: write a project with image for each image)";
                 return Err(answer.refused(advice).not_found());
             }
-            _ => return Err(answer.refused("this is no answer of GitLab; is api_url right?").protocol()),
+            _ => return Err(answer.refused("this is not an answer of GitLab; is api_url right?").protocol()),
         }
         let (head, is_last) = (answer.head(), !names::has_next(&answer));
         let rows: Vec<Row> = serde_json::from_slice(&answer.bytes(ROWS_BODY)?)
-            .map_err(|_| RegistryError::Protocol(format!("{head}: this is no list of repositories")))?;
+            .map_err(|_| RegistryError::Protocol(format!("{head}: this is not a list of repositories")))?;
         Ok(NamesPage { names: rows.into_iter().map(|row| row.path).collect(), is_last })
     }
 }

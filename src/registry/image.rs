@@ -1,4 +1,4 @@
-//! What a manifest and an image's configuration say: digest, platforms, when it was built, labels.
+//! Data from a manifest and an image's configuration: digest, platforms, build time, labels.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,15 +18,15 @@ use crate::reference::{Digest, Labels, Platforms, Repository, Tag};
 /// An index may contain indexes, but none that ends contains itself.
 const DEEPEST: usize = 3;
 
-/// Something that gives manifests and blobs by their path: `/v2/acme/shop/manifests/v1`.
+/// A source of manifests and blobs by their path: `/v2/acme/shop/manifests/v1`.
 pub(super) trait Blobs {
-    /// None: there is nothing at that path.
+    /// None: nothing is at that path.
     fn get(&self, path: &str) -> Result<Option<Blob>, RegistryError>;
 }
 
-/// The content of a manifest or blob.
+/// A manifest or a blob.
 pub(super) struct Blob {
-    /// As errors call where it was: an answer's head, or a file.
+    /// Its source in errors: the head of an answer, or a file.
     pub(super) place: String,
     pub(super) bytes: Vec<u8>,
 }
@@ -52,7 +52,7 @@ struct Manifest {
 
 #[derive(Deserialize)]
 struct Descriptor {
-    /// It becomes a part of a path, and so is nothing but a digest.
+    /// Checked to be a digest, because it becomes a part of a path.
     #[serde(deserialize_with = "digest")]
     digest: Digest,
     platform: Option<Platform>,
@@ -63,7 +63,7 @@ fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error
     Digest::new(&text).map_err(|_| D::Error::custom("no digest"))
 }
 
-/// Of a descriptor, or of an image's configuration.
+/// The platform in a descriptor or an image's configuration.
 #[derive(Deserialize)]
 struct Platform {
     os: Option<String>,
@@ -71,7 +71,7 @@ struct Platform {
     variant: Option<String>,
 }
 
-/// The configuration of an image as it is written.
+/// The configuration of an image, as written.
 #[derive(Deserialize)]
 struct Written {
     created: Option<Timestamp>,
@@ -86,12 +86,12 @@ struct Settings {
     labels: Option<Labels>,
 }
 
-/// What an image's configuration says.
+/// The used part of an image's configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct Configuration {
-    /// When the image was built. None: it does not say.
+    /// The build time of the image. None: not given.
     pub(crate) created: Option<Timestamp>,
-    /// The error: what the image has is no configuration that can be read.
+    /// The error: the configuration of the image cannot be read.
     pub(crate) labels: Result<Labels, RegistryError>,
 }
 
@@ -101,7 +101,7 @@ impl Manifest {
     }
 
     /// The child for the first of `wanted`, else the first for any platform, else the first that names none. Never an
-    /// attestation, which is for unknown/unknown.
+    /// attestation, whose platform is unknown/unknown.
     fn image(&self, wanted: &[String]) -> Option<&Descriptor> {
         let name = |child: &Descriptor| child.platform.as_ref().and_then(Platform::name);
         let is_wanted = |child: &&Descriptor| {
@@ -123,7 +123,7 @@ impl Platform {
     }
 }
 
-/// `linux/arm64/v8`. None for what is no image to run (attestations are unknown/unknown).
+/// `linux/arm64/v8`. None: it is not an image to run (the platform of an attestation is unknown/unknown).
 pub(super) fn platform_name(os: String, architecture: String, variant: Option<String>) -> Option<String> {
     if os == "unknown" {
         return None;
@@ -132,7 +132,7 @@ pub(super) fn platform_name(os: String, architecture: String, variant: Option<St
     Some(parts.into_iter().flatten().collect::<Vec<_>>().join("/"))
 }
 
-/// The platforms of a tag's index, or of its only image.
+/// The platforms of a tag's index, or of its single image.
 pub(super) fn platforms(
     blobs: &impl Blobs,
     repository: &Repository,
@@ -153,8 +153,8 @@ pub(super) fn platforms(
     Ok(Platforms { of, images })
 }
 
-/// The configuration of an image: of an index, that of the first of `wanted`, else of the first that is an image to run.
-/// None: there is no such manifest.
+/// The configuration of an image. In an index, that of the image for the first of `wanted`, else of the first
+/// image to run. None: the manifest does not exist.
 pub(super) fn configuration(
     blobs: &impl Blobs,
     repository: &Repository,
@@ -178,7 +178,7 @@ pub(super) fn configuration(
             let labels = settings.and_then(|settings| settings.labels);
             Configuration { created, labels: Ok(labels.unwrap_or_default()) }
         }
-        // An artifact that is no image does not say when it was built: an answer, and not an outage.
+        // An artifact that is not an image has no build time. This is a valid answer, not an outage.
         Err(error @ RegistryError::Protocol(_)) => Configuration { created: None, labels: Err(error) },
         Err(error) => return Err(error),
     }))
@@ -220,33 +220,33 @@ fn parsed<T: serde::de::DeserializeOwned>(
 /// `Docker-Content-Digest` of an answer about a manifest.
 pub(super) fn digest_of(answer: &Answer) -> Result<Digest, RegistryError> {
     named_digest(answer)
-        .ok_or_else(|| RegistryError::Protocol(format!("{}: it names no digest", answer.head())))
+        .ok_or_else(|| RegistryError::Protocol(format!("{}: the answer has no digest", answer.head())))
 }
 
 fn named_digest(answer: &Answer) -> Option<Digest> {
     Digest::new(answer.header("docker-content-digest")?).ok()
 }
 
-/// Asks for digests by HEAD. Proxies and gateways strip its header, or refuse it where they answer a GET: if it gives
-/// no digest, the GET decides.
+/// Requests digests by HEAD. Proxies and gateways may remove its digest header, or reject HEAD but not GET: if it gives
+/// no digest, a GET decides.
 #[derive(Default)]
 pub(super) struct Heads {
     /// A 404 to HEAD means a 404 to GET in every repository.
     are_honest: bool,
-    /// Repositories of which it is known that a 404 to HEAD means a 404 to GET.
+    /// Repositories in which a 404 to HEAD is known to mean a 404 to GET.
     honest: Mutex<HashSet<Repository>>,
 }
 
 impl Heads {
-    /// Those of a server whose HEAD finds what its GET finds.
+    /// For a server on which HEAD and GET always agree.
     pub(super) fn honest() -> Heads {
         Heads { are_honest: true, ..Heads::default() }
     }
 
-    /// The digest of a manifest; None: there is none.
+    /// The digest of a manifest. None: the manifest does not exist.
     ///
     /// # Errors
-    /// As those of asking; `refusal` makes one of any other answer.
+    /// Those of the request; `refusal` makes the error of any other answer.
     pub(super) fn digest(
         &self,
         repository: &Repository,
@@ -290,12 +290,12 @@ impl Heads {
     }
 }
 
-/// The digest that an answer with a manifest names, or the one that its bytes have.
+/// The digest in the headers of an answer with a manifest, or the digest of its bytes.
 fn read_digest(answer: Answer) -> Result<Digest, Unread> {
     let named = named_digest(&answer);
     let Blob { place, bytes } = Blob::read(answer)?;
     let wrong = |what| RegistryError::Protocol(format!("{place}: {what}"));
-    // A login page has a digest, too.
+    // A login page has a digest too.
     let is_manifest = serde_json::from_slice::<serde_json::Value>(&bytes).is_ok_and(|value| {
         ["config", "layers", "manifests", "fsLayers"].iter().any(|key| value.get(key).is_some())
     });
@@ -309,8 +309,8 @@ fn digest_of_bytes(bytes: &[u8]) -> Option<Digest> {
     Digest::new(&format!("sha256:{}", hex::encode(Sha256::digest(bytes)))).ok()
 }
 
-/// Follows redirects of a blob: on the registry's own origin as it was asked for, and to storage
-/// elsewhere without any header, since one of them is a credential.
+/// Follows the redirects of a blob: on the registry's own origin with the same headers, to storage elsewhere
+/// without any header, because one of them is a credential.
 pub(super) fn follow(
     client: &Client,
     mut answer: Answer,
@@ -432,7 +432,7 @@ mod tests {
             let found = platforms(&shelf(), &repository, &tag).unwrap();
             let names: Vec<&str> = found.images.iter().map(|(name, _)| name.as_str()).collect();
             assert_eq!(names, expected, "{tag}");
-            // Of its index, or, where it has only one, the tag's own.
+            // The configuration of an image in the index, or of the tag's single image.
             let has_own = found.images.iter().all(|(_, digest)| digest.is_some());
             assert_eq!(has_own, !["single", "null"].contains(&tag.as_str()), "{tag}");
         }

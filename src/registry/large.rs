@@ -1,5 +1,6 @@
-//! Lists that fill the memory are held a few at a time, however many connections a run has, and read by as few threads:
-//! an allocator with an arena for each thread keeps what a thread has freed for that thread.
+//! Limits the memory for large lists. A run holds only a few of them at a time, independent of its connections.
+//! As few threads read them, because an allocator with an arena for each thread does not return what a thread
+//! has freed.
 
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
@@ -9,11 +10,11 @@ use super::RegistryError;
 use crate::reference::Held;
 use crate::stop::{Cutoff, TICK};
 
-/// An answer that is longer is large. Its tags take ten times as much in memory.
+/// A longer answer is large. Its tags take ten times as much memory.
 pub(super) const LARGE_BODY: u64 = 1024 * 1024;
-/// As many tags of one repository are large, on however many pages they came.
+/// A repository with this many tags is large, independent of its number of pages.
 pub(super) const LARGE_LIST: usize = 50_000;
-/// So many at a time, of at most 64 MiB or a million tags each.
+/// The number of large lists at a time, each with at most 64 MiB or a million tags.
 const MOST: usize = 2;
 
 /// The places for large lists, shared by all requests of a run.
@@ -26,15 +27,15 @@ struct Places {
     changed: Condvar,
 }
 
-/// A place; free again when what was read is dropped.
+/// A place for one large list. Dropped with the list, it is free again.
 #[derive(Debug)]
 pub(super) struct Place {
     large: Large,
-    /// Given back with the place.
+    /// Returned together with the place.
     reader: Option<Reader>,
 }
 
-/// A thread that reads large lists, started with the first. It ends with the run.
+/// A thread that reads large lists, from the first one to the end of the run.
 #[derive(Debug, Default)]
 struct Reader(Option<Sender<Job>>);
 
@@ -53,7 +54,8 @@ impl Large {
         Some(self.place(free.pop()?))
     }
 
-    /// BlockedBy for one. Whoever holds one waits for none, so that this ends. None: the run is over.
+    /// Waits for a place. The holder of a place never waits for another, so a place becomes free. None: the run
+    /// is over.
     pub(super) fn take(&self, cutoff: &Cutoff) -> Option<Place> {
         let mut free = self.0.free.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
@@ -78,7 +80,7 @@ impl Reader {
         if self.0.is_none() {
             let (sender, jobs) = mpsc::channel::<Job>();
             let work = move || jobs.into_iter().for_each(|job| job());
-            // Where no thread can be started, whoever has the job does it.
+            // If no thread can be started, the caller's thread does the job.
             self.0 = thread::Builder::new().spawn(work).is_ok().then_some(sender);
         }
     }
@@ -92,11 +94,11 @@ impl Reader {
         if let Err(mpsc::SendError(job)) = jobs.send(job) {
             job();
         }
-        done.recv().expect("the reader does not panic")
+        done.recv().expect("a job does not panic")
     }
 }
 
-/// One listing's claim to a place; it takes one at most.
+/// One listing's claim to a place. It takes at most one.
 #[derive(Clone, Debug)]
 pub(super) struct Claim(Arc<Claimed>);
 
@@ -112,13 +114,14 @@ impl Claim {
         Claim(Arc::new(Claimed { large: large.clone(), cutoff: cutoff.clone(), place: OnceLock::new() }))
     }
 
-    /// Whether it has a place, or one was free.
+    /// Takes a place if one is free. Whether the claim now has one.
     pub(super) fn try_hold(&self) -> bool {
         self.0.place.get().is_some()
             || self.0.large.try_take().is_some_and(|place| self.0.place.set(place).is_ok())
     }
 
-    /// BlockedBy for a place, unless it has one. Nothing else may be waited for with it.
+    /// Waits for a place, unless the claim has one. Its holder must not wait for anything else that needs a
+    /// place.
     ///
     /// # Errors
     /// The run is over.
@@ -132,13 +135,13 @@ impl Claim {
                 let _ = self.0.place.set(place);
                 Ok(())
             }
-            None => {
-                Err(RegistryError::OutOfTime("the run was over while other large lists were read".to_owned()))
-            }
+            None => Err(RegistryError::OutOfTime(
+                "the run ended while other large lists were being read".to_owned(),
+            )),
         }
     }
 
-    /// Does a job that takes memory for tags: with a place, by its thread.
+    /// Runs a job that needs memory for tags: on the place's thread if the claim has a place.
     pub(super) fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
         match self.0.place.get().and_then(|place| place.reader.as_ref()) {
             Some(reader) => reader.run(job),
@@ -146,7 +149,7 @@ impl Claim {
         }
     }
 
-    /// What keeps the place for as long as the listing lives.
+    /// A value that keeps the place until the listing is dropped.
     pub(super) fn held(self) -> Held {
         Held::new(self.0)
     }

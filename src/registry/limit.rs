@@ -1,4 +1,4 @@
-//! A registry that said when to come back is left alone until then, by this run and by later ones.
+//! The `Retry-After` of a registry: neither this run nor later ones send it a request before that time.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::RegistryError;
 
-/// When a registry may be asked again, and when it said so.
+/// The earliest time for another request to a registry, and the time at which the registry gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limit {
     pub(crate) not_before: Timestamp,
@@ -14,28 +14,29 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
-    /// Nobody is believed for longer: a clock was wrong, or the answer.
+    /// The longest accepted limit. A longer one has its cause in a wrong clock or a wrong answer.
     const LONGEST: SignedDuration = SignedDuration::from_hours(24);
 
-    /// Whether it holds at this moment. One that was said in the future was said by a wrong clock.
+    /// Whether the limit holds at this moment. A limit given in the future comes from a wrong clock, and does
+    /// not hold.
     fn holds(&self, now: Timestamp) -> bool {
         now < self.not_before && now >= self.said_at && self.not_before.duration_since(now) <= Limit::LONGEST
     }
 }
 
-/// What is known of a registry's limit, shared by all that ask it and by who keeps it.
+/// A registry's limit, shared by its requests and by the code that stores it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SharedLimit(Arc<Mutex<Known>>);
 
 #[derive(Debug, Default)]
 struct Known {
     limit: Option<Limit>,
-    /// The error that this run received with it.
+    /// The error with which this run received the limit.
     said: Option<String>,
 }
 
-/// At the beginning of the error of a request that is not sent.
-const NOT_ASKED: &str = "not asked: ";
+/// The beginning of the error of a request that is not sent.
+const NOT_SENT: &str = "not sent: ";
 
 impl SharedLimit {
     pub(crate) fn new(known: Option<Limit>) -> SharedLimit {
@@ -46,8 +47,8 @@ impl SharedLimit {
         self.known().limit
     }
 
-    /// The error of a request that is not sent, because the registry does not want to be asked.
-    #[allow(clippy::disallowed_methods, reason = "a limit is a moment")]
+    /// Fails if the registry's limit forbids a request now.
+    #[allow(clippy::disallowed_methods, reason = "a limit is a point in time")]
     pub(super) fn check(&self) -> Result<(), RegistryError> {
         let now = Timestamp::now();
         let known = self.known();
@@ -55,18 +56,18 @@ impl SharedLimit {
             return Ok(());
         };
         let why = known.said.clone().unwrap_or_else(|| {
-            format!("at {said_at:.0} the registry said not to come back before {not_before:.0}")
+            format!("at {said_at:.0} the registry asked for no requests before {not_before:.0}")
         });
-        Err(RegistryError::RateLimited { retry_at: not_before, message: format!("{NOT_ASKED}{why}") })
+        Err(RegistryError::RateLimited { retry_at: not_before, message: format!("{NOT_SENT}{why}") })
     }
 
-    /// Remembers when the registry wants to be asked again, if that is what this error says.
-    #[allow(clippy::disallowed_methods, reason = "a limit is a moment")]
+    /// Stores the limit of an error, if it has one.
+    #[allow(clippy::disallowed_methods, reason = "a limit is a point in time")]
     pub(super) fn note(&self, error: &RegistryError) {
         if let RegistryError::RateLimited { retry_at, message } = error {
             let said_at = Timestamp::now();
             if *retry_at > said_at {
-                let said = message.strip_prefix(NOT_ASKED).unwrap_or(message).to_owned();
+                let said = message.strip_prefix(NOT_SENT).unwrap_or(message).to_owned();
                 let limit = Limit { not_before: *retry_at, said_at };
                 *self.known() = Known { limit: Some(limit), said: Some(said) };
             }
@@ -88,7 +89,7 @@ mod tests {
         let limit = Limit { not_before: at(10), said_at: at(0) };
         assert!(limit.holds(at(0)) && limit.holds(at(9)));
         assert!(!limit.holds(at(10)), "it is over");
-        assert!(!limit.holds(at(-1)), "it was said in the future");
+        assert!(!limit.holds(at(-1)), "given in the future");
         let absurd = Limit { not_before: at(48 * 60), said_at: at(0) };
         assert!(!absurd.holds(at(1)));
     }

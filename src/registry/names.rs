@@ -1,4 +1,4 @@
-//! Names of images, from the numbered pages of a service's API.
+//! Names of images from the numbered pages of a service's API.
 
 use std::collections::BTreeSet;
 
@@ -6,17 +6,18 @@ use super::RegistryError;
 use super::answer::Answer;
 use crate::reference::Repository;
 
-/// One page.
+/// One page of names.
 pub(super) struct NamesPage {
-    /// Each with its owner.
+    /// Each name includes its owner.
     pub(super) names: Vec<String>,
     pub(super) is_last: bool,
 }
 
-/// No owner has as many pages: pages without an end must not be read for ever.
+/// More pages than any owner has, so that endless pages are not read for ever.
 const MOST_PAGES: usize = 10_000;
 
-/// The images of all pages, those of the owner. `what` errors call them; `read` gives the page of a number, from 1.
+/// The owner's images from all pages. `what`: their description in errors; `read`: reads the page with a
+/// number, from 1.
 pub(super) fn images_of(
     owner: &str,
     what: &str,
@@ -33,7 +34,7 @@ pub(super) fn images_of(
             let of_owner = names.iter().filter(|name| name.starts_with(&own));
             return Ok(of_owner.filter_map(|name| Repository::new(name).ok()).collect());
         }
-        // A server that does not heed the number would be asked for ever.
+        // A server that ignores the number would return the same page for ever.
         if !has_names || names.len() == before {
             break;
         }

@@ -1,4 +1,4 @@
-//! Reading an API that lists tags with their push times, page by page from the newest down.
+//! Reads an API that lists tags with their push times, page by page, newest first.
 
 use std::collections::HashSet;
 
@@ -9,20 +9,20 @@ use crate::reference::{ListedTag, Tag};
 
 /// One page of such an API.
 pub(super) struct TimedPage {
-    /// Each with its push time.
+    /// The tags, each with its push time.
     pub(super) tags: Vec<ListedTag>,
-    /// How many there are on all pages, where the server says.
+    /// The total of all pages, if the server reports it.
     pub(super) total: Option<u64>,
     pub(super) is_last: bool,
 }
 
-/// Pages of tags that are read in order, from the newest push down.
+/// Pages of tags in order, newest push first.
 pub(super) trait Pages {
-    /// The tags of the next page that were on none before it, and whether it is the last.
+    /// The tags of the next page that were on no earlier page, and whether it is the last page.
     fn next_page(&mut self) -> Result<(Vec<ListedTag>, bool), RegistryError>;
 }
 
-/// The tags of all pages, each page read when it is needed. Nothing follows an error.
+/// The tags of all pages. Each page is read when it is needed. An error is the last item.
 pub(super) struct Walk<P> {
     pages: P,
     ready: std::vec::IntoIter<ListedTag>,
@@ -38,7 +38,7 @@ impl<P: Pages> Walk<P> {
 impl<P: Pages> Iterator for Walk<P> {
     type Item = Result<ListedTag, RegistryError>;
 
-    /// At least what is left of the page at hand.
+    /// At least the rest of the current page.
     fn size_hint(&self) -> (usize, Option<usize>) {
         (self.ready.len(), None)
     }
@@ -62,15 +62,15 @@ impl<P: Pages> Iterator for Walk<P> {
     }
 }
 
-/// Pages by their number, checked to come from the newest down.
+/// Pages by number, checked to be sorted newest first.
 pub(super) struct Numbered<'a> {
     /// Reads the page of this number, from 1.
     read: Box<dyn FnMut(usize) -> Result<TimedPage, RegistryError> + 'a>,
-    /// As errors call what is read.
+    /// The description of the list in errors.
     what: String,
     number: usize,
     total: Option<u64>,
-    /// The time of the tag before.
+    /// The time of the previous tag.
     earlier: Option<Timestamp>,
     seen: HashSet<Tag>,
 }
@@ -88,23 +88,23 @@ impl Pages for Numbered<'_> {
     fn next_page(&mut self) -> Result<(Vec<ListedTag>, bool), RegistryError> {
         let page = (self.read)(self.number)?;
         if self.number > 1 && page.total != self.total {
-            // What was deleted meanwhile moved others to a page that was read already.
+            // A deletion during the listing moved other tags to a page that was already read.
             return Err(RegistryError::Unavailable(format!(
-                "{} changed while they were read; tried again at the next poll",
+                "{} changed during the listing; will retry at the next poll",
                 self.what
             )));
         }
         let has_tags = !page.tags.is_empty();
-        // What was pushed meanwhile moved the last of the page before onto this one.
+        // A push during the listing moved the last tag of the previous page onto this one.
         let new: Vec<ListedTag> =
             page.tags.into_iter().filter(|listed| self.seen.insert(listed.tag.clone())).collect();
         if has_tags && new.is_empty() && !page.is_last {
-            // A server that does not heed the number would be asked for ever.
+            // A server that ignores the number would return the same page for ever.
             return Err(RegistryError::Protocol(format!("the pages of {} repeat", self.what)));
         }
         let times = self.earlier.into_iter().chain(new.iter().filter_map(|listed| listed.pushed_at));
         if !times.is_sorted_by(|one, other| one >= other) {
-            return Err(RegistryError::Protocol(format!("{} do not come from the newest down", self.what)));
+            return Err(RegistryError::Protocol(format!("{} are not sorted newest first", self.what)));
         }
         self.earlier = new.last().and_then(|listed| listed.pushed_at).or(self.earlier);
         self.total = page.total;
@@ -146,14 +146,14 @@ mod tests {
 
     #[test]
     fn another_order_and_a_change_meanwhile_are_errors() {
-        let wrong = "the tags of acme/shop do not come from the newest down";
+        let wrong = "the tags of acme/shop are not sorted newest first";
         assert_eq!(walk(&[("a 1 b 2", 2)]), [wrong]);
         assert_eq!(walk(&[("b 2", 2), ("c 3", 2)]), ["b", wrong]);
         assert_eq!(
             walk(&[("b 2 a 1", 2), ("b 2 a 1", 2), ("", 2)]),
             ["b", "a", "the pages of the tags of acme/shop repeat"]
         );
-        let changed = "the tags of acme/shop changed while they were read; tried again at the next poll";
+        let changed = "the tags of acme/shop changed during the listing; will retry at the next poll";
         assert_eq!(walk(&[("b 2", 2), ("a 1", 1)]), ["b", changed]);
     }
 }

@@ -1,5 +1,5 @@
-//! Any registry of the OCI distribution specification: pages by `n`, `last` and `Link`; whatever
-//! authentication the server asks for. What skopeo reads is read here, with the same tags and digests.
+//! Any registry of the OCI distribution specification: pages by `n`, `last` and `Link`, and the authentication
+//! that the server requires. It accepts all servers that skopeo accepts, with the same tags and digests.
 
 mod catalog;
 pub(super) mod header;
@@ -26,38 +26,38 @@ use crate::config::RegistryConfig;
 use crate::reference::{Digest, ListedTag, Listing, Platforms, Repository, Tag};
 use crate::secret::{Credential, Secrets};
 
-/// Tags asked for at a time; the second where a server refuses the first.
+/// The requested page sizes; the second is used if a server rejects the first.
 const PAGE_SIZES: [usize; 2] = [1000, 100];
 
-/// So many pages without a tag may follow each other.
+/// The allowed number of consecutive pages without a tag.
 const EMPTY_PAGES: usize = 100;
 
-const NO_PASSWORD: &str = "it cannot be read without a password; name it as token, with username";
+const NO_PASSWORD: &str = "it requires a password; set token to it, with username";
 
 pub(super) struct Oci {
     client: Client,
     config: RegistryConfig,
     secrets: Arc<Secrets>,
-    /// The path that the installation has in front of `/v2/`.
+    /// The installation's path before `/v2/`.
     prefix: String,
-    /// Where credentials may go for a token, beside the registry's own host.
+    /// Hosts that may receive credentials for a token, besides the registry's own.
     realms: Vec<Origin>,
-    /// What `/v2/` says to someone without credentials; asked once a run, and only where there are some to be used.
+    /// The answer of `/v2/` without credentials. Requested once a run, and only if credentials are configured.
     door: OnceLock<Result<Door, RegistryError>>,
-    /// What each scope is asked with at each server; one exchange a scope and run.
+    /// The access for each scope at each server; one exchange for a scope in a run.
     access: Mutex<HashMap<(String, Origin), Slot>>,
     heads: Heads,
-    /// What to do where no registry answers below the path.
+    /// Advice if no registry answers below the path.
     advice: OnceLock<Option<String>>,
 }
 
-/// What is asked about.
+/// The subject of a request.
 #[derive(Clone, Copy)]
 enum Subject<'a> {
     Repository(&'a Repository),
-    /// Which repositories there are.
+    /// The list of repositories.
     Catalog,
-    /// Nothing but whether the credential is accepted.
+    /// A check that the credential is accepted.
     Base,
 }
 
@@ -69,7 +69,7 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// What a token is asked for.
+    /// The scope of a token.
     fn scope(self) -> Option<String> {
         match self {
             Subject::Repository(repository) => Some(format!("repository:{repository}:pull")),
@@ -85,24 +85,25 @@ impl<'a> From<&'a Repository> for Subject<'a> {
     }
 }
 
-/// Whom a registry lets in.
+/// How a registry answers a request without credentials to `/v2/`.
 enum Door {
     Open,
     Asks {
         head: String,
         challenges: Vec<Challenge>,
     },
-    /// It has no `/v2/`, or does not show it.
+    /// It has no `/v2/`, or hides it.
     Unknown(RegistryError),
 }
 
-/// What a repository is asked with at one server. Held during an exchange: other threads wait for its token.
+/// The access to a repository at one server. Locked during an exchange, so that other threads wait for its
+/// token.
 type Slot = Arc<Mutex<Option<Arc<Access>>>>;
 
 struct Access {
     /// The header `Authorization`.
     header: String,
-    /// What the header was made of.
+    /// The challenges and the credential of the header.
     credential: Option<Credential>,
     challenges: Vec<Challenge>,
 }
@@ -128,19 +129,19 @@ impl Oci {
         }
     }
 
-    /// The same, and credentials may go to this server for a token.
+    /// The same, with a server that may receive credentials for a token.
     pub(super) fn trusting(mut self, realm: &Url) -> Oci {
         self.realms.push(realm.origin());
         self
     }
 
-    /// Whether credentials may go there for a token.
+    /// Whether credentials may be sent there for a token.
     pub(super) fn trusts(&self, realm: &Url) -> bool {
         self.client.may_have_credentials(realm) || self.realms.contains(&realm.origin())
     }
 
-    /// Asks about a repository, and authenticates where the server wants that. Where no credential is configured,
-    /// a redirect to another server is followed, with anonymous access there.
+    /// Sends a request about a repository, with authentication if the server requires it. Without a configured
+    /// credential, a redirect to another server is followed, with anonymous access there.
     fn ask<'a>(
         &self,
         method: Method,
@@ -161,8 +162,8 @@ impl Oci {
         Err(too_many_redirects(method, &url))
     }
 
-    /// The same at this server alone. An answer that refuses is answered with what its challenge asks for, and once
-    /// more with a credential that has been renewed.
+    /// The same at this server only. A refusal is answered according to its challenge, then once more with a
+    /// renewed credential.
     fn ask_at(&self, method: Method, subject: Subject<'_>, url: &Url) -> Result<Answer, RegistryError> {
         let slot = self.slot(subject, url);
         let (mut used, mut is_fresh) = self.first_access(&slot, subject, url)?;
@@ -180,8 +181,8 @@ impl Oci {
         Ok(answer)
     }
 
-    /// What to ask with at first, and whether it was made just now. A credential that is configured is used from the
-    /// first request on: anonymous access may show a part of the tags only, or no image at all.
+    /// The access for the first request, and whether it was made just now. A configured credential is used from
+    /// the first request on: anonymous access may show only some tags, or no image.
     fn first_access(
         &self,
         slot: &Slot,
@@ -200,8 +201,8 @@ impl Oci {
         Ok((known.clone(), true))
     }
 
-    /// What to ask with after this answer; None: there is nothing else. `is_fresh`: what was used was made for this
-    /// request, and is no better when it is made once more.
+    /// The access for another try after this answer; None: no other access exists. `is_fresh`: the used access
+    /// was made for this request, so making it again cannot help.
     fn next_access(
         &self,
         slot: &Slot,
@@ -240,7 +241,7 @@ impl Oci {
         Ok(next)
     }
 
-    /// The credential for what is asked there: none at any server but the registry's own.
+    /// The credential for a request to this URL: none at other servers than the registry's own.
     fn credential_at(&self, url: &Url, subject: Subject<'_>) -> Result<Option<Credential>, RegistryError> {
         if !self.client.is_same_origin(url) {
             return Ok(None);
@@ -262,8 +263,8 @@ impl Oci {
         self.door.get_or_init(ask).as_ref().map_err(RegistryError::clone)
     }
 
-    /// An error of a registry below a path, with the address where one answers if none does there. At most two requests,
-    /// once a run.
+    /// An error of a registry below a path, with the registry's right address if none answers below that path.
+    /// At most two requests, once a run.
     fn advised(&self, error: RegistryError) -> RegistryError {
         let look = || {
             let is_none = !self.prefix.is_empty() && matches!(self.door(), Ok(Door::Unknown(_)));
@@ -272,7 +273,7 @@ impl Oci {
             let is_registry =
                 answer.status == StatusCode::OK || !header::challenges(&answer.headers).is_empty();
             let address = root.origin().ascii_serialization();
-            is_registry.then(|| format!("a registry answers at {address}: write that as url"))
+            is_registry.then(|| format!("a registry answers at {address}: set url to it"))
         };
         let (make, message): (fn(String) -> RegistryError, _) = match error {
             RegistryError::NotFound(message) => (RegistryError::NotFound, message),
@@ -289,7 +290,7 @@ impl Oci {
         self.client.at(&format!("{}/v2/", self.prefix))
     }
 
-    /// What the registry says of a tag's manifest, without fetching it.
+    /// The answer to a HEAD request for a tag's manifest.
     pub(super) fn head(&self, repository: &Repository, tag: &Tag) -> Result<Answer, RegistryError> {
         self.ask(Method::Head, repository, &self.manifest(repository, tag))
     }
@@ -303,7 +304,7 @@ impl Oci {
         Arc::clone(access.entry((subject.scope().unwrap_or_default(), url.origin())).or_default())
     }
 
-    /// Blobs may be in storage elsewhere, which gets no credentials.
+    /// Blobs may be in storage elsewhere, which receives no credentials.
     fn send(&self, method: Method, url: &Url, access: Option<&Access>) -> Result<Answer, RegistryError> {
         let mut headers = vec![("accept", MANIFEST_TYPES)];
         headers.extend(access.map(|access| ("authorization", access.header.as_str())));
@@ -315,7 +316,7 @@ impl Oci {
         }
     }
 
-    /// What the challenges of a server ask for, with a renewed credential where the one at hand has expired.
+    /// The access that a server's challenges ask for, with a renewed credential if the present one has expired.
     fn authorization(
         &self,
         head: &str,
@@ -367,18 +368,18 @@ impl Oci {
         }
     }
 
-    /// Where to ask for a token, if credentials may go there. The same rules hold without a credential: a server
-    /// must not have us ask any address, nor have that address's answer.
+    /// The URL for a token, if credentials may be sent there. The same rule holds without a credential: a
+    /// server must not make tagship send requests to other addresses, or see their answers.
     fn realm(&self, head: &str, realm: &str, asked: &Url) -> Result<Url, RegistryError> {
         let url = Url::parse(realm).ok().filter(|url| matches!(url.scheme(), "http" | "https")).ok_or_else(
-            || RegistryError::Protocol(format!("{head}: it sends to no valid address for a token")),
+            || RegistryError::Protocol(format!("{head}: the address for a token is not valid")),
         )?;
-        // Where a redirect led to another server, that server's own host gives its tokens, for anonymous access.
+        // After a redirect to another server, that server's own host issues the tokens, for anonymous access.
         let is_others = !self.client.is_same_origin(asked)
             && (url.scheme(), url.host()) == (asked.scheme(), asked.host());
         if !is_others && !self.trusts(&url) {
             return Err(RegistryError::Denied(format!(
-                "{head}: it sends to {} for a token, and tokens are only asked for at the registry's own host by the same scheme; if that host gives the registry's tokens, name it in trusted_realms (Gitea and Forgejo send to ROOT_URL of their app.ini: it should be the address that url has)",
+                "{head}: it issues tokens at {}, but tagship requests tokens only from the registry's own host with the same scheme; if that host belongs to the registry, add it to trusted_realms (Gitea and Forgejo use ROOT_URL of their app.ini, which should be the same as url)",
                 url.origin().ascii_serialization()
             )));
         }
@@ -399,7 +400,7 @@ impl Oci {
             .chain(scope.iter().map(|scope| ("scope", scope.as_str())));
         let answer = match credential {
             Some(identity) if identity.is_identity => {
-                // OAuth 2 as the distribution's token specification has it.
+                // OAuth 2 as in the token specification of distribution.
                 let mut form = url::form_urlencoded::Serializer::new(String::new());
                 form.extend_pairs([("grant_type", "refresh_token"), ("client_id", "tagship")]);
                 form.extend_pairs(question).append_pair("refresh_token", identity.token.expose_secret());
@@ -422,41 +423,41 @@ impl Oci {
                 return Err(answer.refused("the user name or password is wrong").unauthorized());
             }
             StatusCode::FORBIDDEN => return Err(answer.refused("this user may not read the image").denied()),
-            _ => return Err(answer.refused("no token came").protocol()),
+            _ => return Err(answer.refused("the answer has no token").protocol()),
         }
         let head = answer.head();
         let token: Token = serde_json::from_slice(&answer.bytes(SMALL_BODY)?)
-            .map_err(|_| RegistryError::Protocol(format!("{head}: this is no token")))?;
-        // Either name, by the specification; servers write one of them, both, or one of them empty.
+            .map_err(|_| RegistryError::Protocol(format!("{head}: this is not a token")))?;
+        // The specification allows either name. Servers write one of them, both, or leave one empty.
         match [token.token, token.access_token].into_iter().flatten().find(|token| !token.is_empty()) {
             Some(token) => {
                 self.secrets.hide(&token);
                 Ok(format!("Bearer {token}"))
             }
-            None => Err(RegistryError::Protocol(format!("{head}: there is no token in it"))),
+            None => Err(RegistryError::Protocol(format!("{head}: the answer has no token"))),
         }
     }
 
     pub(super) fn refusal(answer: Answer) -> RegistryError {
         match answer.status {
             StatusCode::UNAUTHORIZED => answer
-                .refused("it may not be read with this user name and password (or without any); is the image's name right?")
+                .refused("this user name and password (or anonymous access) may not read it; is the image's name right?")
                 .unauthorized(),
             StatusCode::FORBIDDEN => answer.refused("this user may not read the image").denied(),
             StatusCode::NOT_FOUND => {
                 let head = answer.head();
                 let body = answer.bytes(SMALL_BODY).unwrap_or_default();
                 let what = match error_code(&body).as_deref() {
-                    Some("NAME_UNKNOWN") => "there is no such image; is its name right, and was it ever pushed?",
-                    _ => "there is no such image, or no registry at this address",
+                    Some("NAME_UNKNOWN") => "the image does not exist; is its name right, and was it ever pushed?",
+                    _ => "the image does not exist, or this is not the address of a registry",
                 };
                 RegistryError::NotFound(format!("{head}: {what}"))
             }
-            _ => answer.refused("this is no answer of a registry; is url right?").protocol(),
+            _ => answer.refused("this is not an answer of a registry; is url right?").protocol(),
         }
     }
 
-    /// The first page of the list at this path, smaller where the server refuses its size.
+    /// The first page of the list at this path, smaller if the server rejects the first size.
     fn first_page(&self, subject: Subject<'_>, path: &str) -> Result<(Answer, usize), RegistryError> {
         let mut sizes = PAGE_SIZES.into_iter();
         let mut size = sizes.next().unwrap_or(100);
@@ -464,7 +465,7 @@ impl Oci {
             let url = self.client.at(&format!("{}{path}?n={size}", self.prefix));
             let answer = self.ask(Method::Get, subject, &url)?;
             match (answer.status, sizes.next()) {
-                // ECR says 405 UNSUPPORTED, distribution 400 PAGINATION_NUMBER_INVALID.
+                // ECR answers 405 UNSUPPORTED, distribution 400 PAGINATION_NUMBER_INVALID.
                 (
                     StatusCode::BAD_REQUEST
                     | StatusCode::METHOD_NOT_ALLOWED
@@ -476,8 +477,8 @@ impl Oci {
         }
     }
 
-    /// Where the next page is: as `Link` says, or where a full page came without one, after its last name. `names`: how
-    /// many it has.
+    /// The URL of the next page: that of `Link`, or after the last name of a full page without `Link`. `names`:
+    /// the number of names on the page.
     fn next_page(
         answer: &NextPage,
         names: usize,
@@ -487,10 +488,10 @@ impl Oci {
         let mut next = answer.url.clone();
         if let Some(link) = &answer.link {
             let Ok(link) = answer.url.join(link) else {
-                return Err(RegistryError::Protocol(format!("{}: its Link is no address", answer.head)));
+                return Err(RegistryError::Protocol(format!("{}: its Link is not an address", answer.head)));
             };
-            // Only which page it is goes by the server's word. Behind a proxy it often does not know its own host,
-            // scheme or path; and credentials go nowhere else.
+            // Only the query of Link is used. A server behind a proxy often does not know its own host, scheme
+            // or path, and credentials must go nowhere else.
             let Some(query) = link.query().filter(|query| !query.is_empty()) else {
                 return Err(RegistryError::Protocol(format!(
                     "{}: its Link has no query, and the next page is requested from this registry only",
@@ -500,13 +501,13 @@ impl Oci {
             next.set_query(Some(query));
             return Ok(Some(next));
         }
-        // More than was asked for: the server knows no pages, and this is everything.
+        // More names than requested: the server has no pages, and this is the whole list.
         if names != size {
             return Ok(None);
         }
         let Some(last) = last else {
             return Err(RegistryError::Protocol(format!(
-                "{}: a full page without one valid name, and no Link to what follows",
+                "{}: a full page without a valid name, and without a Link to the next page",
                 answer.head
             )));
         };
@@ -519,7 +520,7 @@ impl Oci {
         let claim = self.client.claim();
         let mut asked = HashSet::new();
         let mut empty = 0;
-        // The first tag of each page: addresses that change can still give the same pages.
+        // The first tag of each page, because different addresses may still give the same page.
         let mut firsts: HashSet<Tag> = HashSet::new();
         let size = Cell::new(0);
         let path = format!("/v2/{repository}/tags/list");
@@ -532,7 +533,7 @@ impl Oci {
         loop {
             let last = page.tags.last().map(|listed| listed.tag.as_str());
             let following = Oci::next_page(&next, page.names, last, size.get())?;
-            // ECR has pages of untagged images only; any other page brings the listing on.
+            // ECR has pages with untagged images only. Any other page advances the listing.
             empty = if page.names == 0 { empty + 1 } else { 0 };
             let repeats = page.tags.first().is_some_and(|first| !firsts.insert(first.tag.clone()));
             listing.dropped.join(page.dropped);
@@ -565,8 +566,8 @@ impl Oci {
         }
     }
 
-    /// The whole list of a server that knows neither `n` nor `last`, where it has just as many tags as were asked for:
-    /// asked for fewer it still gives them all. None: it knows pages.
+    /// The whole list of a server without pages, if its length happens to be the requested page size: a request
+    /// for fewer tags still returns all. None: the server has pages.
     fn without_pages(
         &self,
         repository: &Repository,
@@ -582,7 +583,7 @@ impl Oci {
     }
 }
 
-/// What of an answer tells where the next page is.
+/// The part of an answer that determines the next page.
 struct NextPage {
     head: String,
     url: Url,
@@ -654,7 +655,7 @@ impl Registry for Oci {
         repository: &'a Repository,
     ) -> Box<dyn Iterator<Item = Result<ListedTag, RegistryError>> + 'a> {
         let error = RegistryError::Protocol(format!(
-            "this registry does not tell when the tags of {repository} were pushed"
+            "this registry does not report push times of the tags of {repository}"
         ));
         Box::new(std::iter::once(Err(error)))
     }

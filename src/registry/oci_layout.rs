@@ -1,5 +1,4 @@
-//! An OCI image layout on disk: for a first try, and for folders that are carried to where no
-//! network is.
+//! An OCI image layout on disk: for a first try, and for networks without a registry.
 #![allow(clippy::disallowed_methods, reason = "the registry is a folder")]
 
 use std::collections::hash_map::Entry;
@@ -17,7 +16,7 @@ use crate::file;
 use crate::reference::{Digest, ListedTag, Listing, Platforms, Repository, Tag};
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
-/// How docker and containerd call what they save: with the repository, where their `ref.name` is the tag alone.
+/// The annotation in which docker and containerd write repository and tag. Their `ref.name` has only the tag.
 const IMAGE_NAME: &str = "io.containerd.image.name";
 const CREATED: &str = "org.opencontainers.image.created";
 
@@ -44,7 +43,7 @@ struct Descriptor {
 }
 
 impl Descriptor {
-    /// `acme/shop:v1`, with or without a host, or the tag alone.
+    /// `acme/shop:v1`, with or without a host, or only the tag.
     fn name(&self) -> Option<&str> {
         self.annotations.get(IMAGE_NAME).or_else(|| self.annotations.get(REF_NAME)).map(String::as_str)
     }
@@ -54,9 +53,9 @@ impl Descriptor {
     }
 }
 
-/// What a layout has under a tag of a repository.
+/// An entry of a layout for a tag of a repository.
 struct Tagged {
-    /// As it is written, valid or not.
+    /// As written, valid or not.
     tag: String,
     digest: Digest,
     pushed_at: Option<Timestamp>,
@@ -67,10 +66,11 @@ impl OciLayout {
         OciLayout { folder: folder.to_owned() }
     }
 
-    /// The layout that has the repository: one of its own below the folder, or the folder itself.
+    /// The layout of the repository: a layout below the folder, or the folder itself.
     fn root(&self, repository: &Repository) -> Result<PathBuf, RegistryError> {
         let own = self.folder.join(repository.as_str());
-        // One that may not be entered is not passed over: the folder's bare tags are of another repository then.
+        // A subfolder without read permission is an error: otherwise the bare tags of the folder would count
+        // for this repository.
         match own.join("index.json").try_exists() {
             Ok(true) => Ok(own),
             Ok(false) => Ok(self.folder.clone()),
@@ -78,12 +78,13 @@ impl OciLayout {
         }
     }
 
-    /// The layout's file and what stands in it.
+    /// The layout's index file and its content.
     fn index(root: &Path) -> Result<(PathBuf, Index), RegistryError> {
-        let marker: Marker = read(&root.join("oci-layout"), SMALL_BODY, "the folder is no OCI image layout")?;
+        let marker: Marker =
+            read(&root.join("oci-layout"), SMALL_BODY, "the folder is not an OCI image layout")?;
         if !marker.version.starts_with("1.") {
             return Err(RegistryError::Protocol(format!(
-                "{}: this is a layout of version {:?}, and 1.0.0 is known",
+                "{}: the layout has version {:?}; supported is 1.0.0",
                 root.display(),
                 marker.version
             )));
@@ -93,7 +94,7 @@ impl OciLayout {
         Ok((file, index))
     }
 
-    /// The images that the index names, and those with a layout of their own in the owner's folder.
+    /// The images in the index, and those with their own layout in the owner's folder.
     fn images_of(&self, owner: &str) -> Result<Vec<Repository>, RegistryError> {
         let own = format!("{owner}/");
         let mut images = BTreeSet::new();
@@ -116,7 +117,7 @@ impl OciLayout {
 
     fn entries(&self, repository: &Repository) -> Result<Vec<Tagged>, RegistryError> {
         let (file, index) = OciLayout::index(&self.root(repository)?)?;
-        // Bare tags are of whatever repository is asked for, unless any name says which it is of.
+        // Bare tags belong to any repository, unless an entry of the index names its repository.
         let is_bare = index.manifests.iter().filter_map(Descriptor::name).all(|name| !name.contains('/'));
         let tag_of = |name: &str| {
             if is_bare && !name.contains(':') {
@@ -137,15 +138,15 @@ impl OciLayout {
 
     fn entry(&self, repository: &Repository, tag: &Tag) -> Result<Option<Tagged>, RegistryError> {
         let entries = self.entries(repository)?;
-        // A tag that is written again takes the place of the one before.
+        // A later entry replaces an earlier one for the same tag.
         Ok(entries.into_iter().rev().find(|entry| entry.tag == tag.as_str()))
     }
 }
 
-/// How deep an image's layout can lie.
+/// The greatest depth of an image's layout.
 const DEEPEST: usize = 8;
 
-/// Adds the images that have a layout of their own in a folder, or below it.
+/// Adds the images with their own layout in or below a folder.
 fn layouts_below(folder: &Path, name: &str, images: &mut BTreeSet<Repository>) -> Result<(), RegistryError> {
     if name.split('/').count() > DEEPEST {
         return Ok(());
@@ -167,7 +168,7 @@ fn layouts_below(folder: &Path, name: &str, images: &mut BTreeSet<Repository>) -
     Ok(())
 }
 
-/// The host that a name may begin with as docker tells one, and the rest.
+/// The host at the beginning of a name, by docker's rule, and the rest.
 fn without_host(image: &str) -> (&str, &str) {
     let is_host = |part: &str| part == "localhost" || part.contains(['.', ':']);
     match image.split_once('/') {
@@ -176,10 +177,10 @@ fn without_host(image: &str) -> (&str, &str) {
     }
 }
 
-/// Whether a name is this repository's.
+/// Whether a name means this repository.
 fn is_of(image: &str, repository: &Repository) -> bool {
     let (host, path) = without_host(image);
-    // Images of Docker's own.
+    // Docker's own images.
     let short = path.strip_prefix("library/").filter(|_| host == "docker.io");
     [Some(path), short].contains(&Some(repository.as_str()))
 }
@@ -192,7 +193,7 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path, limit: u64, missing: &str) 
         .map_err(|error| RegistryError::Protocol(format!("{}: {error}", path.display())))
 }
 
-/// A whole file; None: there is none.
+/// The content of a file. None: it does not exist.
 fn bytes(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, RegistryError> {
     match file::read(path, limit) {
         Ok(bytes) => Ok(Some(bytes)),
@@ -219,7 +220,7 @@ impl Registry for OciLayout {
         true
     }
 
-    /// Times are those that tools write, often in whole seconds, and the index is in no order.
+    /// Tools write the times, often in whole seconds, and the index has no order.
     fn has_sequence(&self) -> bool {
         false
     }
@@ -238,7 +239,7 @@ impl Registry for OciLayout {
                 sequence: None,
                 digest: Some(entry.digest),
             };
-            // A tag that is written again takes the place of the one before.
+            // A later entry replaces an earlier one for the same tag.
             match places.entry(tag) {
                 Entry::Occupied(place) => listing.tags[*place.get()] = listed,
                 Entry::Vacant(place) => {
@@ -282,7 +283,7 @@ impl Registry for OciLayout {
         let listed = self.list_tags(repository).and_then(|mut listing| {
             if let Some(timeless) = listing.tags.iter().find(|listed| listed.pushed_at.is_none()) {
                 return Err(RegistryError::Protocol(format!(
-                    "{}: {repository}:{} has no time as annotation {CREATED}, by which order = \"newest\" goes",
+                    "{}: {repository}:{} has no time in the annotation {CREATED}, which order = \"newest\" needs",
                     self.folder.display(),
                     timeless.tag
                 )));
@@ -297,7 +298,7 @@ impl Registry for OciLayout {
     }
 }
 
-/// Manifests and blobs by the paths that servers have them at.
+/// Manifests and blobs, by their paths on a server.
 struct InLayout<'a> {
     layout: &'a OciLayout,
     repository: &'a Repository,

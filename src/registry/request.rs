@@ -1,4 +1,4 @@
-//! What is asked of a registry, and how messages show it.
+//! A request to a registry, and its form in messages.
 
 use url::Url;
 
@@ -19,7 +19,7 @@ impl Method {
     }
 }
 
-/// A header that may be a credential, and so is never shown.
+/// A header. It may be a credential, so it is never shown.
 pub(super) type Header<'a> = (&'a str, &'a str);
 
 /// `GET https://git.example.com/v2/…`
@@ -27,13 +27,13 @@ pub(super) fn what(method: Method, url: &Url) -> String {
     format!("{} {}", method.as_str(), shown(url))
 }
 
-/// A URL for messages: without user name and password, and with its query only where nothing in it can
-/// be a signature, as it is in the addresses of storage.
+/// A URL for messages, without user name and password. Its query is shown only if it cannot contain a
+/// signature, as URLs of storage do.
 fn shown(url: &Url) -> String {
     const PLAIN: [&str; 10] =
         ["n", "last", "page", "per_page", "page_size", "limit", "type", "q", "service", "scope"];
     let mut plain = url.clone();
-    // Neither can fail for a URL with a host.
+    // Neither call fails for a URL with a host.
     let _ = plain.set_username("");
     let _ = plain.set_password(None);
     if url.query_pairs().any(|(name, _)| !PLAIN.contains(&&*name)) {

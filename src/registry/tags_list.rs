@@ -1,4 +1,4 @@
-//! The tags list of the OCI distribution specification: `{"name": …, "tags": […]}`, read as it comes.
+//! The tags list of the OCI distribution specification: `{"name": …, "tags": […]}`, parsed while it arrives.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -13,26 +13,26 @@ use super::large::{Claim, LARGE_BODY};
 use crate::reference::{Dropped, ListedTag, Listing, Repository, Tag, is_ascending};
 use crate::secret::{Outside, Redactor as _};
 
-/// No repository has more; pages without an end must not fill the memory.
+/// More tags than any repository has, so that endless pages do not fill the memory.
 pub(super) const MOST_TAGS: usize = 1_000_000;
-pub(super) const TOO_MANY: &str = "more than a million tags; a registry that is right has no such image";
+pub(super) const TOO_MANY: &str = "more than a million tags, which is an error of the registry";
 
 /// One page of a tags list.
 pub(super) struct Page {
-    /// Valid tags, as they came: one may be there twice.
+    /// Valid tags in the order of the answer, possibly with duplicates.
     pub(super) tags: Vec<ListedTag>,
     pub(super) dropped: Dropped,
-    /// How many names there were.
+    /// The number of names.
     pub(super) names: usize,
     /// `"tags": null`
     pub(super) is_null: bool,
-    /// Another name of the repository, where the server sent on to it.
+    /// The new name of a renamed repository, if the server redirected to it.
     renamed: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Body {
-    /// Informative: behind mirrors and caches it is another than was asked for.
+    /// For information only: mirrors and caches answer with another name than the requested one.
     #[serde(default)]
     name: serde_json::Value,
     #[serde(deserialize_with = "names")]
@@ -46,15 +46,15 @@ struct Names {
 }
 
 impl Page {
-    /// Reads a page of this repository. A large one needs a place of the claim.
+    /// Reads a page of this repository. A large page needs a place of the claim.
     ///
     /// # Errors
-    /// It is not a tags list, or not complete.
+    /// The answer is not a tags list, or not complete.
     pub(super) fn read(answer: Answer, repository: &Repository, claim: &Claim) -> Result<Page, Unread> {
         let head = answer.head();
         let secrets = answer.secrets();
         let shown = |text: &str| one_line(&secrets.redact(&Outside::text(text)), 100);
-        // A renamed owner's images are found under the new name.
+        // The images of a renamed owner have the new name.
         let is_renamed = !answer.url.path().contains(&format!("/{repository}/"));
         let is_html = answer.header("content-type").is_some_and(|kind| kind.starts_with("text/html"));
         let mut reader = answer.reader(TAGS_BODY);
@@ -74,13 +74,13 @@ impl Page {
             Ok(body) => body,
             Err(_) if is_html && reader.is_sound() => {
                 return Err(RegistryError::Protocol(format!(
-                    "{head}: this is a web page (a login page?) and no tags list; is url the address of the registry?"
+                    "{head}: this is a web page (a login page?), not a tags list; is url the address of the registry?"
                 ))
                 .into());
             }
             Err(error) => {
                 let error = shown(&error.to_string());
-                return Err(reader.failed(&format!("this is no tags list: {error}")));
+                return Err(reader.failed(&format!("this is not a tags list: {error}")));
             }
         };
         let other = body.name.as_str().filter(|name| !name.eq_ignore_ascii_case(repository.as_str()));
@@ -99,10 +99,10 @@ impl Page {
     }
 }
 
-/// A longer list is sorted to find repeats: slower than a set of its tags, but it needs no memory.
+/// Duplicates in a longer list are found by sorting: slower than a set of its tags, but without extra memory.
 const SORTED: usize = 125_000;
 
-/// Keeps the first of tags that are there more than once.
+/// Removes duplicates, and keeps the first of each.
 pub(super) fn without_repeats(mut tags: Vec<ListedTag>, claim: &Claim) -> Vec<ListedTag> {
     claim.run(move || {
         if tags.len() > SORTED {
@@ -115,7 +115,7 @@ pub(super) fn without_repeats(mut tags: Vec<ListedTag>, claim: &Claim) -> Vec<Li
     })
 }
 
-/// Without a copy of them all.
+/// The same without a copy of the list.
 fn drop_repeats(tags: &mut Vec<ListedTag>) {
     let mut seen = HashSet::with_capacity(tags.len());
     let is_new: Vec<bool> = tags.iter().map(|listed| seen.insert(&listed.tag)).collect();
@@ -123,7 +123,8 @@ fn drop_repeats(tags: &mut Vec<ListedTag>) {
     tags.retain(|_| is_new.next().unwrap_or(true));
 }
 
-/// A tag, or a name that is not one. Made from the text at hand: a list may have a hundred thousand.
+/// A tag, or a name that is not a valid tag. Made without a copy of the text: a list may have a hundred
+/// thousand tags.
 struct TagName(Result<Tag, String>);
 
 impl<'de> Deserialize<'de> for TagName {
@@ -183,7 +184,7 @@ fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Names>, D:
     deserializer.deserialize_any(List)
 }
 
-/// What an error answer of a registry calls itself: `NAME_UNKNOWN`, `UNAUTHORIZED`, ….
+/// The code of a registry's error answer: `NAME_UNKNOWN`, `UNAUTHORIZED`, ….
 pub(super) fn error_code(body: &[u8]) -> Option<String> {
     let value: serde_json::Value = serde_json::from_slice(body).ok()?;
     Some(value.pointer("/errors/0/code")?.as_str()?.to_owned())

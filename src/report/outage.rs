@@ -30,7 +30,7 @@ impl<'a> Outage<'a> {
 
 /// Whether the failed request was sent, and not skipped because others had failed.
 pub(crate) fn is_sent(message: &str) -> bool {
-    !message.contains(": not asked: ")
+    !message.contains(": not sent: ")
 }
 
 /// The cause of an error: `GET https://git.example.com/v2/: 503 Service Unavailable: …` gives `503 Service
@@ -58,8 +58,7 @@ mod tests {
                 "503 Service Unavailable",
             ),
             (
-                "GET https://g/v2/b/tags/list: not asked: requests for 3 different paths failed in a row, so this \
-                 registry is left alone for the rest of this run (the last: 503 Service Unavailable)",
+                "GET https://g/v2/b/tags/list: not sent: requests for 3 different paths failed in a row, so this run sends no more requests to this registry (the last: 503 Service Unavailable)",
                 "503 Service Unavailable",
             ),
             ("GET https://g/v2/: connection refused", "connection refused"),

@@ -19,7 +19,7 @@ use crate::stop::Cutoff;
 /// A command that takes longer probably waits for input.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Reads the value. BlockedBy for programs until the cutoff.
+/// Reads the value. Waits for programs until the cutoff.
 ///
 /// # Errors
 /// What is wrong with the source, and what to do. Never contains the secret.

@@ -14,7 +14,7 @@ fn error(shop: &Shop, target: &str, code: &str) -> String {
     shop.redact(error["message"].as_str().unwrap())
 }
 
-/// A forge at the root of its host. What is no path of its interfaces is a page that it does not have.
+/// A forge at the root of its host. What is not a path of its interfaces is a page that it does not have.
 fn at_the_root(build: Build) -> Gitea {
     let gitea = gitea(build);
     gitea.intercept(|request| {
@@ -27,7 +27,7 @@ fn at_the_root(build: Build) -> Gitea {
     gitea
 }
 
-const FOUND: &str = "the forge answers at http://127.0.0.1:[port]: write that as url";
+const FOUND: &str = "the forge answers at http://127.0.0.1:[port]: set url to it";
 
 #[test]
 fn url_with_more_than_the_forges_address_is_told_what_to_write() {
@@ -78,12 +78,12 @@ fn below_a_path(folder: &'static str) -> Server {
 #[test]
 fn url_without_the_path_of_the_forge_is_told_what_to_write() {
     for (folder, found) in [
-        ("gitea-old", "the forge answers at http://127.0.0.1:[port]/forge: write that as url"),
-        ("forgejo", "the forge answers at http://127.0.0.1:[port]/forge: write that as url"),
+        ("gitea-old", "the forge answers at http://127.0.0.1:[port]/forge: set url to it"),
+        ("forgejo", "the forge answers at http://127.0.0.1:[port]/forge: set url to it"),
         // It does not name its path.
         (
             "gitea-new",
-            "the forge's registry answers here, but its API does not: write the address of its web page as url, with its path",
+            "the forge's registry answers here, but its API does not: set url to the address of its web page, with the path",
         ),
     ] {
         let server = below_a_path(folder);
@@ -99,7 +99,7 @@ fn url_without_the_path_of_the_forge_is_told_what_to_write() {
 #[test]
 fn registry_that_the_proxy_does_not_pass_on_is_named() {
     const NOT_PASSED: &str = "the forge answers here, but its registry does not: \
-                              the proxy in front of it must pass on /v2 at the root of the host";
+                              its reverse proxy must pass on /v2 at the root of the host";
     for page in [
         Answer::new(404, "text/html", "<html>nginx</html>"),
         Answer::new(200, "text/html", "<html>app</html>"),
@@ -129,7 +129,7 @@ fn oci_registry_below_no_path_is_told_what_to_write() {
     });
     for path in ["/v2", "/acme", "/acme/shop"] {
         let shop = Shop::with(&on("oci", &format!("{}{path}", server.url()), PROD));
-        let found = "a registry answers at http://127.0.0.1:[port]: write that as url";
+        let found = "a registry answers at http://127.0.0.1:[port]: set url to it";
         shop.run(&["check", "--online"])
             .code(1)
             .stdout_has("git        failed  ")
@@ -145,7 +145,7 @@ fn oci_registry_below_no_path_is_told_what_to_write() {
     let shop = Shop::with(&on("oci", &format!("{}/sub", server.url()), PROD));
     let message = error(&shop, "shop/prod", "not_found");
     assert!(
-        message.ends_with("there is no such image; is its name right, and was it ever pushed?"),
+        message.ends_with("the image does not exist; is its name right, and was it ever pushed?"),
         "{message}"
     );
 }
@@ -162,7 +162,7 @@ fn user_who_may_not_sign_in_is_not_told_to_add_a_scope() {
         for (answer, advice) in [
             (
                 gitea(build).recorded("more/34-packages-login-prohibited"),
-                "the token's user is blocked: an administrator of the forge must let it sign in, or use another user's token",
+                "the token's user is blocked: an administrator of the forge must allow it to sign in, or use another user's token",
             ),
             (
                 message(

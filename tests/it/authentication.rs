@@ -90,8 +90,8 @@ fn a_token_comes_under_either_name_and_with_or_without_an_expiry() {
 #[test]
 fn an_answer_without_a_token_is_said_so() {
     for (status, body, code, what) in [
-        (200, "{}", "protocol", "200 OK: there is no token in it"),
-        (200, "<html>", "protocol", "200 OK: this is no token"),
+        (200, "{}", "protocol", "200 OK: the answer has no token"),
+        (200, "<html>", "protocol", "200 OK: this is not a token"),
         (401, "", "unauthorized", "401 Unauthorized: the user name or password is wrong"),
         (403, "", "denied", "403 Forbidden: this user may not read the image"),
     ] {
@@ -142,7 +142,7 @@ fn a_token_that_is_refused_again_at_once_is_not_exchanged_for_ever() {
     assert_eq!(
         message(&shop, "shop/prod", "unauthorized"),
         "GET http://127.0.0.1:[port]/v2/acme/shop/tags/list?n=1000: 401 Unauthorized ({\"errors\":[{\"code\":\"UNAUTHORIZED\"}]}): \
-         it may not be read with this user name and password (or without any); is the image's name right?"
+         this user name and password (or anonymous access) may not read it; is the image's name right?"
     );
 }
 
@@ -165,9 +165,9 @@ fn credentials_go_to_another_host_for_a_token_where_it_is_trusted_only() {
     let config = on("oci", &server.url(), PROD);
     let shop = Shop::with(&config);
     let refused = format!(
-        "GET http://127.0.0.1:[port]/v2/: 401 Unauthorized: it sends to http://localhost:{} for a token, \
-         and tokens are only asked for at the registry's own host by the same scheme; if that host gives the registry's tokens, name it in trusted_realms \
-         (Gitea and Forgejo send to ROOT_URL of their app.ini: it should be the address that url has)",
+        "GET http://127.0.0.1:[port]/v2/: 401 Unauthorized: it issues tokens at http://localhost:{}, but \
+         tagship requests tokens only from the registry's own host with the same scheme; if that host belongs to the registry, add it to trusted_realms \
+         (Gitea and Forgejo use ROOT_URL of their app.ini, which should be the same as url)",
         elsewhere.port()
     );
     assert_eq!(message(&shop, "shop/prod", "denied"), refused);
@@ -206,8 +206,11 @@ fn a_realm_elsewhere_is_asked_for_public_images_where_it_is_trusted_only() {
         on("oci", &server.url(), PROD).replace("token = { file = \"secret/token\" }", "anonymous = true");
     let shop = Shop::with(&config);
     let refused = message(&shop, "shop/prod", "denied");
-    assert!(refused.contains("name it in trusted_realms"), "{refused}");
-    assert!(elsewhere.requests().is_empty(), "nobody's address is asked because a server says so");
+    assert!(refused.contains("add it to trusted_realms"), "{refused}");
+    assert!(
+        elsewhere.requests().is_empty(),
+        "a server must not make tagship send requests to other addresses"
+    );
 
     shop.config(&config.replace("anonymous = true", "anonymous = true\ntrusted_realms = [\"localhost\"]"));
     shop.run(&["poll"]).code(0);
@@ -252,8 +255,8 @@ fn one_exchange_serves_a_run_and_one_more_where_the_token_expires_under_it() {
 
 #[test]
 fn a_gitea_says_by_its_401_what_is_wrong_with_a_token() {
-    const WRONG: &str = "the token is wrong or has expired (or the server's database failed); make one with the scope read:package";
-    const NO_RIGHT: &str = "the token is valid and may not read this: it needs the scope read:package, and its user must be able to see the owner and not be blocked";
+    const WRONG: &str = "the token is wrong or has expired (or the server's database failed); create one with the scope read:package";
+    const NO_RIGHT: &str = "the token is valid, but may not read this: it needs the scope read:package, and its user must have access to the owner and must not be blocked";
     const LIST: &str = "GET http://127.0.0.1:[port]/v2/acme/shop/tags/list: 401 Unauthorized";
     for build in Build::ALL {
         let gitea = crate::first_poll::gitea(build);
@@ -270,7 +273,7 @@ fn a_gitea_says_by_its_401_what_is_wrong_with_a_token() {
         assert_eq!(
             message(&shop, "shop/prod", "unauthorized"),
             format!(
-                "{LIST} ({said}): {WRONG}; a password does not do where the account has two-factor authentication"
+                "{LIST} ({said}): {WRONG}; a password is not enough if the account has two-factor authentication"
             )
         );
 
@@ -280,7 +283,7 @@ fn a_gitea_says_by_its_401_what_is_wrong_with_a_token() {
         assert_eq!(
             message(&shop, "shop/prod", "unauthorized"),
             format!(
-                "{LIST} ({said}): {WRONG}; the token that a job of Gitea Actions is given by itself reads no packages on most servers: store a user's token as a secret"
+                "{LIST} ({said}): {WRONG}; on most servers the automatic token of a Gitea Actions job cannot read packages: store a user's token as a secret"
             )
         );
 
@@ -301,7 +304,7 @@ fn a_token_without_its_scope_reads_what_the_build_lets_it() {
         shop.secret("token", TOKEN_WITHOUT_SCOPE);
         if build == Build::GiteaNew {
             let message = message(&shop, "shop/prod", "denied");
-            assert!(message.contains("(reqPackageAccess): the token is valid and may not read this: it needs the scope read:package"));
+            assert!(message.contains("(reqPackageAccess): the token is valid, but may not read this: it needs the scope read:package"));
         } else {
             // Old servers hand out a JWT that reads everything.
             shop.run(&["poll"]).code(0).line("shop/prod", &["baseline", "v1.10.0"]);
@@ -322,8 +325,7 @@ fn a_token_for_public_packages_is_told_from_one_without_scope() {
 
 #[test]
 fn who_has_no_token_is_told_to_make_one_where_one_is_needed() {
-    const MAKE_ONE: &str =
-        "it cannot be read without a token; make one with the scope read:package and name it as token";
+    const MAKE_ONE: &str = "it requires a token; create one with the scope read:package and set token";
     for build in Build::ALL {
         let gitea = crate::first_poll::gitea(build);
         let anonymous = |text: &str| text.replace("token = { file = \"secret/token\" }", "anonymous = true");
@@ -355,10 +357,7 @@ fn who_has_no_token_is_told_to_make_one_where_one_is_needed() {
 
         let shop = Shop::with(&anonymous(&on_gitea(&gitea, DEV)));
         let refused = message(&shop, "shop/dev", "unauthorized");
-        assert!(
-            refused.contains("not asked: push times need a token with the scope read:package"),
-            "{refused}"
-        );
+        assert!(refused.contains("need a token with the scope read:package"), "{refused}");
     }
 }
 

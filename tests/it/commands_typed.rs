@@ -211,7 +211,7 @@ fn a_registry_that_is_down_is_one_line() {
         &[
             "unknown",
             "5 targets (a/dev, b/dev, c/dev, …): unavailable: GET http://127.0.0.1:[port]/",
-            ": 500 Internal Server Error: the server failed; its log says why",
+            ": 500 Internal Server Error: the server failed; see its log",
         ],
     );
     gitea.recover();

@@ -64,7 +64,7 @@ fn a_registry_that_is_down_for_a_day_is_a_handful_of_mails() {
     let mails: Vec<(u32, String)> =
         down.filter_map(|minutes| Some((minutes, mail(&shop, minutes)?))).collect();
     let outage = "shop/prod  unknown       unavailable: GET http://127.0.0.1:[port]/v2/acme/shop/tags/list: \
-                  500 Internal Server Error: the server failed; its log says why";
+                  500 Internal Server Error: the server failed; see its log";
     let mut expected = vec![(0, format!("{outage}\n"))];
     expected.extend([HOUR, 6 * HOUR, DAY].map(|minutes| (minutes, format!("{outage} (since [time])\n"))));
     assert_eq!(mails, expected);

@@ -79,8 +79,7 @@ fn what_only_time_or_another_stage_opens_is_no_fault() {
 fn repository_of_with_that_does_not_exist_is_a_failure_and_a_missing_tag_is_doubted() {
     let gitea = gitea(Build::GiteaNew);
     let shop = Shop::with(&on_gitea(&gitea, &format!("{PROD}with = [\"acme/worker\"]\n")));
-    let fault =
-        "with: GET http://127.0.0.1:[port]/v2/acme/worker/tags/list: 404 Not Found: there is no such image; ";
+    let fault = "with: GET http://127.0.0.1:[port]/v2/acme/worker/tags/list: 404 Not Found: the image does not exist; ";
     row(&shop, 1, &format!("failed  {PICK}, but could not deploy it: {fault}"));
     gitea.push("acme/worker", "v0.1.0", "2026-11-20T10:00:00Z");
     row(&shop, 0, &format!("doubt   {PICK}; it would wait: with: acme/worker has no v1.10.0 yet\n"));

@@ -406,7 +406,7 @@ fn a_registry_without_a_catalog_says_so() {
     registry.push("acme/shop", "v1.0.0");
     registry.hide_catalog();
     let shop = Shop::with(&as_table(&on("oci", &registry.url(), STAGE), "\"acme/*\"", ""));
-    let says = "this registry has no catalog; in place of images, write a project with image for each";
+    let says = "this registry has no catalog; instead of images, write a project with image for each image";
     shop.run(&["poll"]).code(1).line("acme/prod", &["unknown", "protocol", says]);
     shop.run(&["check", "--online"]).code(1).line("projects.acme", &["failed", says]);
 }

@@ -233,7 +233,7 @@ fn a_redirect_to_another_origin_is_not_followed() {
     let message = run.target("shop/prod")["error"]["message"].as_str().unwrap().to_owned();
     let expected = format!(
         "GET {}/v2/acme/shop/tags/list: 307 Temporary Redirect: it redirects to {}, and credentials are not sent there; \
-         if that is the registry's address, write it as url",
+         if that is the registry's address, set url to it",
         gitea.url(),
         elsewhere.url()
     );

@@ -219,7 +219,7 @@ shop/late     waiting       dev-43: with: acme/worker has no dev-43 yet
 shop/broken   failed        dev-43 (attempt 1, retry at [time]): command: ./broken.sh exited with status 7: no space left: 97% | full
     | pulling dev-43
     | no space left: 97% | full
-blog/dev      unknown       not_found: GET http://127.0.0.1:[port]/v2/acme/nope/tags/list: 404 Not Found: there is no such image; is its name right, and was it ever pushed? (since [time])
+blog/dev      unknown       not_found: GET http://127.0.0.1:[port]/v2/acme/nope/tags/list: 404 Not Found: the image does not exist; is its name right, and was it ever pushed? (since [time])
 ",
         "6 targets, 1 deployed, 1 failed, 1 unknown, 8 requests in [duration]\n",
     );
@@ -235,7 +235,7 @@ shop/prod     up_to_date    v1.10.0 is the newest
 shop/by-hand  available     dev-43: auto_deploy is off; to deploy it: tagship deploy shop/by-hand dev-43
 shop/late     waiting       dev-43: with: acme/worker has no dev-43 yet
 shop/broken   failed        dev-43 (attempt 1, retry at [time]): command: ./broken.sh exited with status 7: no space left: 97% | full
-blog/dev      unknown       not_found: GET http://127.0.0.1:[port]/v2/acme/nope/tags/list: 404 Not Found: there is no such image; is its name right, and was it ever pushed? (since [time])
+blog/dev      unknown       not_found: GET http://127.0.0.1:[port]/v2/acme/nope/tags/list: 404 Not Found: the image does not exist; is its name right, and was it ever pushed? (since [time])
 ",
         "\
 shop/broken | pulling dev-43
@@ -253,7 +253,7 @@ fn the_same_poll_quietly() {
 shop/broken   failed        dev-43 (attempt 1, retry at [time]): command: ./broken.sh exited with status 7: no space left: 97% | full
     | pulling dev-43
     | no space left: 97% | full
-blog/dev      unknown       not_found: GET http://127.0.0.1:[port]/v2/acme/nope/tags/list: 404 Not Found: there is no such image; is its name right, and was it ever pushed? (since [time])
+blog/dev      unknown       not_found: GET http://127.0.0.1:[port]/v2/acme/nope/tags/list: 404 Not Found: the image does not exist; is its name right, and was it ever pushed? (since [time])
 ",
         "",
     );
@@ -263,7 +263,7 @@ blog/dev      unknown       not_found: GET http://127.0.0.1:[port]/v2/acme/nope/
 fn the_same_poll_as_json() {
     prints(
         &["poll", "--format", "json"],
-        r#"{"version":1,"started_at":"[time]","duration_ms":0,"requests":8,"summary":{"targets":6,"deployed":1,"failed":1,"unknown":1},"discovered":[],"targets":[{"project":"blog","stage":"dev","status":"unknown","reason":"GET http://127.0.0.1:[port]/v2/acme/nope/tags/list: 404 Not Found: there is no such image; is its name right, and was it ever pushed?","latest_tag":null,"previous_tag":null,"deployed_tag":null,"digest":null,"until":null,"deployment":null,"error":{"code":"not_found","message":"GET http://127.0.0.1:[port]/v2/acme/nope/tags/list: 404 Not Found: there is no such image; is its name right, and was it ever pushed?"}},{"project":"shop","stage":"broken","status":"failed","reason":"dev-43 is newer than any tag deployed before","latest_tag":"dev-43","previous_tag":null,"deployed_tag":null,"digest":"[digest]","until":"[time]","deployment":{"id":"[id]","state":"pending","attempt":1,"duration_ms":0},"error":{"code":"command","message":"./broken.sh exited with status 7: no space left: 97% | full"}},{"project":"shop","stage":"by-hand","status":"available","reason":"auto_deploy is off; to deploy it: tagship deploy shop/by-hand dev-43","latest_tag":"dev-43","previous_tag":null,"deployed_tag":null,"digest":null,"until":null,"deployment":null,"error":null},{"project":"shop","stage":"dev","status":"deployed","reason":"dev-43 is newer than any tag deployed before","latest_tag":"dev-43","previous_tag":null,"deployed_tag":"dev-43","digest":"[digest]","until":null,"deployment":{"id":"[id]","state":"succeeded","attempt":1,"duration_ms":0},"error":null},{"project":"shop","stage":"late","status":"waiting","reason":"with: acme/worker has no dev-43 yet","latest_tag":"dev-43","previous_tag":null,"deployed_tag":null,"digest":null,"until":null,"deployment":null,"error":null},{"project":"shop","stage":"prod","status":"up_to_date","reason":"v1.10.0 is the newest","latest_tag":"v1.10.0","previous_tag":null,"deployed_tag":null,"digest":null,"until":null,"deployment":null,"error":null}]}
+        r#"{"version":1,"started_at":"[time]","duration_ms":0,"requests":8,"summary":{"targets":6,"deployed":1,"failed":1,"unknown":1},"discovered":[],"targets":[{"project":"blog","stage":"dev","status":"unknown","reason":"GET http://127.0.0.1:[port]/v2/acme/nope/tags/list: 404 Not Found: the image does not exist; is its name right, and was it ever pushed?","latest_tag":null,"previous_tag":null,"deployed_tag":null,"digest":null,"until":null,"deployment":null,"error":{"code":"not_found","message":"GET http://127.0.0.1:[port]/v2/acme/nope/tags/list: 404 Not Found: the image does not exist; is its name right, and was it ever pushed?"}},{"project":"shop","stage":"broken","status":"failed","reason":"dev-43 is newer than any tag deployed before","latest_tag":"dev-43","previous_tag":null,"deployed_tag":null,"digest":"[digest]","until":"[time]","deployment":{"id":"[id]","state":"pending","attempt":1,"duration_ms":0},"error":{"code":"command","message":"./broken.sh exited with status 7: no space left: 97% | full"}},{"project":"shop","stage":"by-hand","status":"available","reason":"auto_deploy is off; to deploy it: tagship deploy shop/by-hand dev-43","latest_tag":"dev-43","previous_tag":null,"deployed_tag":null,"digest":null,"until":null,"deployment":null,"error":null},{"project":"shop","stage":"dev","status":"deployed","reason":"dev-43 is newer than any tag deployed before","latest_tag":"dev-43","previous_tag":null,"deployed_tag":"dev-43","digest":"[digest]","until":null,"deployment":{"id":"[id]","state":"succeeded","attempt":1,"duration_ms":0},"error":null},{"project":"shop","stage":"late","status":"waiting","reason":"with: acme/worker has no dev-43 yet","latest_tag":"dev-43","previous_tag":null,"deployed_tag":null,"digest":null,"until":null,"deployment":null,"error":null},{"project":"shop","stage":"prod","status":"up_to_date","reason":"v1.10.0 is the newest","latest_tag":"v1.10.0","previous_tag":null,"deployed_tag":null,"digest":null,"until":null,"deployment":null,"error":null}]}
 "#,
         "",
     );
@@ -275,7 +275,7 @@ fn the_same_poll_as_jsonl() {
         &["poll", "--format", "jsonl"],
         r#"{"project":"shop","stage":"by-hand","status":"available","reason":"auto_deploy is off; to deploy it: tagship deploy shop/by-hand dev-43","latest_tag":"dev-43","previous_tag":null,"deployed_tag":null,"digest":null,"until":null,"deployment":null,"error":null}
 {"project":"shop","stage":"late","status":"waiting","reason":"with: acme/worker has no dev-43 yet","latest_tag":"dev-43","previous_tag":null,"deployed_tag":null,"digest":null,"until":null,"deployment":null,"error":null}
-{"project":"blog","stage":"dev","status":"unknown","reason":"GET http://127.0.0.1:[port]/v2/acme/nope/tags/list: 404 Not Found: there is no such image; is its name right, and was it ever pushed?","latest_tag":null,"previous_tag":null,"deployed_tag":null,"digest":null,"until":null,"deployment":null,"error":{"code":"not_found","message":"GET http://127.0.0.1:[port]/v2/acme/nope/tags/list: 404 Not Found: there is no such image; is its name right, and was it ever pushed?"}}
+{"project":"blog","stage":"dev","status":"unknown","reason":"GET http://127.0.0.1:[port]/v2/acme/nope/tags/list: 404 Not Found: the image does not exist; is its name right, and was it ever pushed?","latest_tag":null,"previous_tag":null,"deployed_tag":null,"digest":null,"until":null,"deployment":null,"error":{"code":"not_found","message":"GET http://127.0.0.1:[port]/v2/acme/nope/tags/list: 404 Not Found: the image does not exist; is its name right, and was it ever pushed?"}}
 {"project":"shop","stage":"prod","status":"up_to_date","reason":"v1.10.0 is the newest","latest_tag":"v1.10.0","previous_tag":null,"deployed_tag":null,"digest":null,"until":null,"deployment":null,"error":null}
 {"project":"shop","stage":"dev","status":"deployed","reason":"dev-43 is newer than any tag deployed before","latest_tag":"dev-43","previous_tag":null,"deployed_tag":"dev-43","digest":"[digest]","until":null,"deployment":{"id":"[id]","state":"succeeded","attempt":1,"duration_ms":0},"error":null}
 {"project":"shop","stage":"broken","status":"failed","reason":"dev-43 is newer than any tag deployed before","latest_tag":"dev-43","previous_tag":null,"deployed_tag":null,"digest":"[digest]","until":"[time]","deployment":{"id":"[id]","state":"pending","attempt":1,"duration_ms":0},"error":{"code":"command","message":"./broken.sh exited with status 7: no space left: 97% | full"}}
@@ -292,7 +292,7 @@ fn the_same_poll_for_a_workflow() {
         "\
 ::notice title=shop/by-hand available::dev-43: auto_deploy is off; to deploy it: tagship deploy shop/by-hand dev-43
 ::notice title=shop/late waiting::dev-43: with: acme/worker has no dev-43 yet
-::error title=blog/dev unknown::not_found: GET http://127.0.0.1:[port]/v2/acme/nope/tags/list: 404 Not Found: there is no such image; is its name right, and was it ever pushed? (since [time])
+::error title=blog/dev unknown::not_found: GET http://127.0.0.1:[port]/v2/acme/nope/tags/list: 404 Not Found: the image does not exist; is its name right, and was it ever pushed? (since [time])
 ::notice title=shop/dev deployed::dev-43 in [duration]
 ::error title=shop/broken failed::dev-43 (attempt 1, retry at [time]): command: ./broken.sh exited with status 7: no space left: 97%25 | full
 ::group::output of shop/broken

@@ -365,7 +365,7 @@ fn from_a_registry_that_cannot_be_described_is_a_usage_error_before_it_is_asked(
     // What stands there may be a password, and is not repeated.
     from("https://robot:planted-password@git.example.test/acme")
         .code(2)
-        .stderr_has("a URL cannot have a user name or password; use username and token");
+        .stderr_has("a URL cannot contain a user name or password; use username and token");
     assert!(!shop.exists("new.toml"));
 }
 
@@ -430,7 +430,7 @@ fn a_registry_that_lists_no_owner_says_how_to_go_on() {
     let more = ["--kind", "oci", "--anonymous", "--deploy-command", "x", "--output", "new.toml"];
     shop.run_bare(&[&["init", "--from", &from], &more[..]].concat()).code(1).stderr(
         "error: cannot list the images of acme; to name them: --image acme/NAME: \
-         GET http://127.0.0.1:[port]/v2/_catalog?n=1000: 404 Not Found: this registry has no catalog; in place of images, write a project with image for each; nothing was written\n",
+         GET http://127.0.0.1:[port]/v2/_catalog?n=1000: 404 Not Found: this registry has no catalog; instead of images, write a project with image for each image; nothing was written\n",
     );
     fs::create_dir(shop.path("images")).unwrap();
     let layout = ["init", "--from", "images", "--deploy-command", "x", "--output", "new.toml"];

@@ -86,7 +86,7 @@ fn github_asks_for_the_packages_of_a_user_where_there_is_no_such_organisation() 
     let message = run.target("shop/dev")["error"]["message"].clone();
     assert_eq!(
         shop.redact(message.as_str().unwrap()),
-        "GET http://127.0.0.1:[port]/api/v3/users/acme/packages/container/team%2Fapi/versions?per_page=100&page=1: 404 Not Found ({\"message\": \"Package not found.\", \"status\": \"404\"}): there is no such package, or the token may not see it; is the name right?"
+        "GET http://127.0.0.1:[port]/api/v3/users/acme/packages/container/team%2Fapi/versions?per_page=100&page=1: 404 Not Found ({\"message\": \"Package not found.\", \"status\": \"404\"}): the package does not exist, or the token has no access to it; is the name right?"
     );
 }
 
@@ -102,7 +102,7 @@ fn github_without_the_scope_goes_by_first_sight() {
 }
 
 #[test]
-fn github_without_a_token_is_not_asked_for_times() {
+fn github_without_a_token_is_not_sent_for_times() {
     let registry = registry(&["dev-9"]);
     let api = Script::start([]);
     let config = with_api("github", &registry.url(), &api.url(), DEV)
@@ -126,7 +126,7 @@ fn githubs_limits_are_told_apart_from_missing_rights() {
         let error = run.code(1).error_is("shop/dev", "rate_limited").target("shop/dev")["error"].clone();
         assert_eq!(
             shop.redact(error["message"].as_str().unwrap()),
-            "not asked: GET http://127.0.0.1:[port]/api/v3/user/packages?…: 403 Forbidden ({\"message\": \"a limit\"}): the server wants to be left alone until [time]"
+            "not sent: GET http://127.0.0.1:[port]/api/v3/user/packages?…: 403 Forbidden ({\"message\": \"a limit\"}): the server allows no request before [time]"
         );
     }
 }
@@ -255,7 +255,7 @@ fn docker_hub_is_left_alone_when_no_pull_remains() {
     assert_eq!(limited[0]["error"]["code"], "rate_limited");
     assert_eq!(
         shop.redact(limited[0]["error"]["message"].as_str().unwrap()),
-        "not asked: Docker Hub's limit of pulls is used up; with a token (or a paid plan) it is higher; tried again after [time]"
+        "not sent: Docker Hub's limit of pulls is used up; a token or a paid plan raises it; next try after [time]"
     );
     assert_eq!(heads.load(Ordering::SeqCst), 1);
 }
@@ -302,7 +302,7 @@ fn login_says_where_a_token_of_github_may_not_read_push_times() {
     let run = shop.run_under(&["sh", "-c", "exec \"$@\" < secret/token", "sh"], &["login", "git", "--stdin"]);
     // Without a session there is no keyring to put it into.
     run.code(1).stderr_has(
-        "git: the registry accepts the token: it may read images, and not when they were pushed (scope read:packages), but the keyring",
+        "git: the registry accepts the token: it may read images, but not their push times (scope read:packages), but the keyring",
     );
 }
 
@@ -311,13 +311,19 @@ fn login_says_where_a_token_of_github_may_not_read_push_times() {
 fn an_answer_that_is_no_list_is_an_error_with_its_place() {
     let registry = registry(&["dev-9"]);
     for (kind, status, body, code, advice) in [
-        ("github", 200, "<html>", "protocol", "this is no list of package versions"),
+        ("github", 200, "<html>", "protocol", "this is not a list of package versions"),
         ("github", 401, "{}", "unauthorized", "({}): the token is wrong or has expired"),
-        ("github", 418, "{}", "protocol", "({}): this is no answer of GitHub; is api_url right?"),
-        ("dockerhub", 200, "[]", "protocol", "this is no list of tags"),
-        ("dockerhub", 401, "{}", "unauthorized", "({}): it wants a token; name one with its username"),
+        ("github", 418, "{}", "protocol", "({}): this is not an answer of GitHub; is api_url right?"),
+        ("dockerhub", 200, "[]", "protocol", "this is not a list of tags"),
+        (
+            "dockerhub",
+            401,
+            "{}",
+            "unauthorized",
+            "({}): it requires authentication; add token, with username",
+        ),
         ("dockerhub", 403, "{}", "denied", "({}): this user may not read the image"),
-        ("dockerhub", 418, "{}", "protocol", "({}): this is no answer of Docker Hub; is api_url right?"),
+        ("dockerhub", 418, "{}", "protocol", "({}): this is not an answer of Docker Hub; is api_url right?"),
     ] {
         let api = Server::start(move |request| {
             let is_probe = request.path() == "/user/packages";

@@ -150,7 +150,7 @@ fn a_label_is_no_part_of_a_shell_script_and_no_placeholder_elsewhere() {
                     "[[notify]]\non = [\"failed\"]\nbatch = true\nurl = \"http://127.0.0.1\"\nbody = \"{label}\""
                 ),
             ),
-            "{label.ticket} belongs to one event, and a batch has several",
+            "{label.ticket} is about one event, but a batch has several",
         ),
         (prod("{ command = [\"x\", \"{lable.ticket}\"] }", ""), "did you mean {label.ticket}?"),
         (prod("{ command = [\"x\", \"{zzzzzzzz}\"] }", ""), "{label.NAME}"),

@@ -362,7 +362,7 @@ fn a_batch_without_a_body_has_its_lines_and_a_long_one_says_how_many_more() {
 fn a_batch_knows_no_single_event_and_an_event_no_batch() {
     let gitea = gitea(Build::GiteaNew);
     for (notify, fault) in [
-        ("batch = true\nbody = \"{count} {tag}\"", "{tag} belongs to one event, and a batch has several"),
+        ("batch = true\nbody = \"{count} {tag}\"", "{tag} is about one event, but a batch has several"),
         ("batch = true\nbody = \"{error}\"", "{error}"),
         ("body = \"{lines}\"", "{lines}"),
     ] {

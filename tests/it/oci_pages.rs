@@ -207,6 +207,6 @@ fn a_full_page_of_names_that_are_no_tags_does_not_hide_what_follows() {
     let server = Script::start([(FIRST, listing(&names).into())]);
     assert_eq!(
         failure(&anonymous(&server.url(), PROD)),
-        "GET http://127.0.0.1:[port]/v2/acme/shop/tags/list?n=1000: 200 OK: a full page without one valid name, and no Link to what follows"
+        "GET http://127.0.0.1:[port]/v2/acme/shop/tags/list?n=1000: 200 OK: a full page without a valid name, and without a Link to the next page"
     );
 }

@@ -93,7 +93,7 @@ fn something_else_under_the_url_is_said() {
     let shop = shop(&gitea);
     shop.run(&["check", "--online"])
         .code(1)
-        .stdout_has("this is no Gitea or Forgejo, or not its root; is url right?");
+        .stdout_has("this is not the root of a Gitea or Forgejo; is url right?");
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn registry_that_wants_a_sign_in_is_a_failure_without_a_credential() {
         shop.run(&["check", "--online"])
             .code(1)
             .stdout_has("git        failed  GET http://127.0.0.1:[port]/v2/token?")
-            .stdout_has("it cannot be read without a token; make one with the scope read:package");
+            .stdout_has("it requires a token; create one with the scope read:package");
     }
     let oci = Oci::start(Door::Basic, 100);
     let anonymous =

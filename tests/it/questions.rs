@@ -87,7 +87,7 @@ fn when_was_the_registry_last_reached_and_is_it_down_or_is_nothing_new() {
     shop.run(&["status"])
         .code(0)
         .says("shop/dev unknown dev-43 dev-43 ([duration] ago) - [duration] ago")
-        .says("shop/dev: unavailable: GET http://127.0.0.1:[port]/api/v1/packages/acme/container/shop?page=1&limit=50: 503 Service Unavailable: the server failed; its log says why (last reached [duration] ago)");
+        .says("shop/dev: unavailable: GET http://127.0.0.1:[port]/api/v1/packages/acme/container/shop?page=1&limit=50: 503 Service Unavailable: the server failed; see its log (last reached [duration] ago)");
     shop.run(&["status", "shop/dev"])
         .code(0)
         .says("shop/dev unknown")

@@ -233,7 +233,7 @@ const QUIRKS: &[Quirk] = &[
     refused!("/v2/ fails: the public part would be taken for the whole", OCI, Robot, |request| match request.path() {
         "/v2/" => Some(Answer::new(503, "", "")),
         _ => None,
-    }, "unavailable", "/v2/: 503 Service Unavailable: the server failed; its log says why"),
+    }, "unavailable", "/v2/: 503 Service Unavailable: the server failed; see its log"),
 
     // Digests.
     read!("proxies that strip headers: no Docker-Content-Digest", PULLERS, Robot, |request| {
@@ -247,7 +247,7 @@ const QUIRKS: &[Quirk] = &[
             assert_eq!(method, "HEAD");
             Some(Answer::new(200, IMAGE, MANIFEST))
         })
-    }, "protocol", "/manifests/v2.0.0: 200 OK: it names no digest"),
+    }, "protocol", "/manifests/v2.0.0: 200 OK: the answer has no digest"),
     read!("gateways: HEAD is forbidden", PULLERS, Robot, |request| {
         manifests(request, |method| (method == "HEAD").then(|| Answer::new(403, "", "")))
     }),

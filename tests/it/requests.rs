@@ -71,10 +71,10 @@ fn a_request_is_sent_again_where_that_can_help_and_then_succeeds() {
 #[test]
 fn a_request_is_sent_three_times_at_most() {
     for (reply, expected) in [
-        (Reply::from(failure()), "500 Internal Server Error: the server failed; its log says why"),
+        (Reply::from(failure()), "500 Internal Server Error: the server failed; see its log"),
         (
             Reply::from(Answer::new(502, "", "upstream is away")),
-            "502 Bad Gateway (upstream is away): the server failed; its log says why",
+            "502 Bad Gateway (upstream is away): the server failed; see its log",
         ),
         (Reply::Truncated(tags(), 10), "200 OK: the answer ended early: the connection was closed"),
         (Reply::Reset, "the connection was closed before the answer was complete"),
@@ -92,7 +92,7 @@ fn what_would_not_be_better_is_not_sent_again() {
             "60s",
             Reply::from(Answer::new(404, "", "")),
             "not_found",
-            "404 Not Found: there is no such image, or no registry at this address",
+            "404 Not Found: the image does not exist, or this is not the address of a registry",
         ),
         (
             "60s",
@@ -186,11 +186,11 @@ fn a_registry_that_wants_to_be_left_alone_is_for_the_rest_of_the_run() {
         let url = |name: &str| format!("GET http://127.0.0.1:[port]/v2/acme/{name}/tags/list?n=1000");
         let asked = |name: &str| {
             let reason = if status == 429 { "429 Too Many Requests" } else { "503 Service Unavailable" };
-            format!("{}: {reason} (slow down): the server wants to be left alone until [time]", url(name))
+            format!("{}: {reason} (slow down): the server allows no request before [time]", url(name))
         };
-        let not_asked = |name: &str| format!("not asked: {}", asked(name));
-        let one = [asked("blog"), not_asked("blog")];
-        let other = [asked("shop"), not_asked("shop")];
+        let not_sent = |name: &str| format!("not sent: {}", asked(name));
+        let one = [asked("blog"), not_sent("blog")];
+        let other = [asked("shop"), not_sent("shop")];
         assert!(messages == one || messages == other, "{messages:#?}");
     }
 }
@@ -207,7 +207,7 @@ fn a_date_is_read_by_the_servers_own_clock() {
     let shop = Shop::with(&alone(&server.url(), PROD));
     assert_eq!(
         message(&shop, "rate_limited"),
-        format!("{SHOWN}: 429 Too Many Requests: the server wants to be left alone until [time]")
+        format!("{SHOWN}: 429 Too Many Requests: the server allows no request before [time]")
     );
 
     let answer = Answer::new(429, "", "").with("Date", http_date()).with("Retry-After", http_date());
@@ -229,7 +229,7 @@ fn after_three_connections_that_failed_a_registry_is_left_alone() {
         .map(|target| shop.redact(target["error"]["message"].as_str().unwrap()))
         .map(|message| message.split_once(": ").unwrap().1.to_owned())
         .collect();
-    const LEFT_ALONE: &str = "not asked: requests for 3 different paths failed in a row, so this registry is left alone for the rest of this run \
+    const LEFT_ALONE: &str = "not sent: requests for 3 different paths failed in a row, so this run sends no more requests to this registry \
                               (the last: no answer within [duration])";
     let count = |text: &str| messages.iter().filter(|message| *message == text).count();
     assert_eq!((count("no answer within [duration]"), count(LEFT_ALONE)), (3, 3), "{messages:#?}");

@@ -522,7 +522,7 @@ fn a_pod_has_each_place_once_wherever_metrics_are_written() {
         let mut paths: Vec<&str> = mounts.iter().map(|mount| mount.mount_path.as_str()).collect();
         let metrics = mounts.iter().find(|mount| mount.name == "metrics");
         assert_eq!(metrics.map(|mount| mount.mount_path.as_str()), expected);
-        // A secret beside the folder is no path with `..`, which Kubernetes refuses.
+        // A secret beside the folder is not a path with `..`, which Kubernetes refuses.
         assert!(paths.contains(&shop.path("token").to_str().unwrap()), "{paths:?}");
         let count = paths.len();
         paths.sort_unstable();

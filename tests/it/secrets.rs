@@ -305,7 +305,7 @@ fn a_value_of_dots_leads_to_no_other_path() {
         )
     };
     let shop = Shop::with(&config("{var.app}"));
-    shop.run(&["check"]).code(2).shows("a variable turns a path segment into dots");
+    shop.run(&["check"]).code(2).shows("a variable makes a path segment");
     shop.config(&config("{step.1./id}"));
     shop.run(&["poll"]).code(1).line("shop/dev", &["failed", "a value makes a path segment of dots"]);
     shop.config(&config("{step.1./id}x"));

@@ -50,7 +50,7 @@ fn a_certificate_of_an_unknown_authority_is_not_believed_until_ca_file_names_it(
         message(&shop, "unavailable"),
         format!(
             "{LIST}: TLS: the server's certificate is not signed by an authority that is trusted here; \
-             name that authority's certificate as ca_file of the registry"
+             set ca_file of the registry to that authority's certificate"
         )
     );
     assert_eq!(server.connections(), 1, "asking again would not help");
@@ -111,7 +111,7 @@ fn a_server_that_wants_a_certificate_gets_the_one_that_is_named() {
         message(&shop, "unavailable"),
         format!(
             "{LIST}: TLS: the server requires a client certificate; \
-             name it as client_cert and client_key of the registry"
+             set client_cert and client_key of the registry"
         )
     );
 

@@ -47,7 +47,7 @@ pub(super) fn place(global: &Global, arguments: &cli::Init) -> anyhow::Result<Pl
         return Ok(Place::Stdout);
     }
     let path = given.cloned().unwrap_or_else(config::usual_place);
-    let path = std::path::absolute(&path).with_context(|| format!("{} is no path", path.display()))?;
+    let path = std::path::absolute(&path).with_context(|| format!("{} is not a path", path.display()))?;
     if path.extension().is_some_and(|extension| extension == "json") {
         bail!("{} would be read as JSON, and init writes TOML; name it .toml", path.display());
     }
@@ -63,7 +63,7 @@ pub(super) fn place(global: &Global, arguments: &cli::Init) -> anyhow::Result<Pl
 /// # Errors
 /// TOML cannot hold it.
 pub(super) fn beside(place: &Place, path: &Path) -> anyhow::Result<String> {
-    let path = std::path::absolute(path).with_context(|| format!("{} is no path", path.display()))?;
+    let path = std::path::absolute(path).with_context(|| format!("{} is not a path", path.display()))?;
     let shown = match (place, path.strip_prefix(place.folder())) {
         (Place::File(_), Ok(below)) => below,
         _ => &path,

@@ -1,4 +1,4 @@
-//! Whatever a server says of later, and of itself.
+//! Any `Retry-After`, `Date` and text of a server.
 
 use proptest::prelude::*;
 

@@ -1,5 +1,5 @@
-//! Where the forge is, when it does not answer at the configured address, and what is wrong with a user who may not sign
-//! in. Asked only for the text of an error, once a run.
+//! Advice for two errors: the address of a forge that does not answer at the configured one, and the problem of
+//! a user that may not sign in. Its requests are sent only for the text of an error, once a run.
 
 use ureq::http::StatusCode;
 use url::Url;
@@ -9,12 +9,12 @@ use super::super::oci::header::{Challenge, challenges};
 use super::super::request::Method;
 use super::{Gitea, Version};
 
-const NOT_PASSED_ON: &str = "the forge answers here, but its registry does not: the proxy in front of it must pass on /v2 at the root of the host";
+const NOT_PASSED_ON: &str = "the forge answers here, but its registry does not: its reverse proxy must pass on /v2 at the root of the host";
 
-const HAS_A_PATH: &str = "the forge's registry answers here, but its API does not: write the address of its web page as url, with its path";
+const HAS_A_PATH: &str = "the forge's registry answers here, but its API does not: set url to the address of its web page, with the path";
 
 impl Gitea {
-    /// What to do where no forge's API answers at the configured address. At most two requests.
+    /// Advice if no forge's API answers at the configured address. At most two requests.
     pub(super) fn find_api(&self) -> Option<&str> {
         let look = || {
             if self.config.api_url.is_some() {
@@ -30,7 +30,7 @@ impl Gitea {
         self.api_advice.get_or_init(look).as_deref()
     }
 
-    /// What to do where what answers is not the forge's registry. At most two requests.
+    /// Advice if the answer is not from the forge's registry. At most two requests.
     pub(super) fn find_registry(&self) -> Option<&str> {
         let look = || {
             let answer = self.client.send(Method::Get, &self.client.at("/v2/"), &[]).ok()?;
@@ -42,7 +42,8 @@ impl Gitea {
         self.registry_advice.get_or_init(look).as_deref()
     }
 
-    /// The registry is at the root of the host and may name the path of the forge as that of its tokens.
+    /// The forge's address, from the URL at which its registry issues tokens. The registry is at the root of
+    /// the host, and the forge may be at a path.
     fn find_path(&self) -> Option<String> {
         let answer = self.client.send(Method::Get, &self.client.at("/v2/"), &[]).ok()?;
         let path = challenges(&answer.headers).into_iter().find_map(|challenge| match challenge {
@@ -61,16 +62,16 @@ impl Gitea {
     fn answering_at(&self, path: &str) -> Option<String> {
         let url = self.client.at(path);
         let url = url.as_str().trim_end_matches('/');
-        self.is_forge(path).then(|| format!("the forge answers at {url}: write that as url"))
+        self.is_forge(path).then(|| format!("the forge answers at {url}: set url to it"))
     }
 
-    /// Whether its API is below this path.
+    /// Whether the forge's API is below this path.
     fn is_forge(&self, path: &str) -> bool {
         let url = self.client.at(&format!("{path}/api/v1/version"));
         self.client.send(Method::Get, &url, &[]).is_ok_and(|answer| version(answer).is_some())
     }
 
-    /// What is wrong with the user of a token that is valid and may not read: the package API says it.
+    /// The problem of the user of a valid token that may not read. The package API reports it.
     pub(super) fn find_user_fault(&self, owner: &str) -> Option<&'static str> {
         let look = || {
             let answer = self.ask_packages(&format!("{owner}?type=container&limit=1")).ok()?;
@@ -80,7 +81,7 @@ impl Gitea {
     }
 }
 
-/// The version that a forge tells; empty where it tells none to those who are not signed in.
+/// The version of a forge; empty if it reports the version to signed-in users only.
 pub(super) fn version(answer: Answer) -> Option<String> {
     let status = answer.status;
     let is_json = answer.header("content-type").is_some_and(|kind| kind.contains("json"));
@@ -94,12 +95,12 @@ pub(super) fn version(answer: Answer) -> Option<String> {
     }
 }
 
-/// What a forge's answer says of the user, where another scope of the token would not help.
+/// The problem of the user in a forge's answer, if another scope of the token would not help.
 pub(super) fn user_fault(said: &str) -> Option<&'static str> {
     [
         (
             "prohibited from signing in",
-            "the token's user is blocked: an administrator of the forge must let it sign in, or use another user's token",
+            "the token's user is blocked: an administrator of the forge must allow it to sign in, or use another user's token",
         ),
         (
             "must change your password",

@@ -1,4 +1,4 @@
-//! Which images an owner has.
+//! The images of an owner.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::reference::Repository;
 use crate::registry::answer::{TAGS_BODY, whole};
 use crate::registry::request::Method;
 
-/// The most that the catalog gives in a page.
+/// The catalog's largest page.
 const NAMES: usize = 100;
 
 /// A page of `/v2/_catalog`.
@@ -21,8 +21,8 @@ struct Catalog {
 }
 
 impl Gitea {
-    /// By the catalog: a page has a hundred images, and goes on after a name, so that what is pushed or deleted while
-    /// it is read moves nothing. Where a proxy does not let the catalog through, by the rows of all versions.
+    /// From the catalog. Each page begins after a name, so that a push or a deletion during the listing moves
+    /// no image to another page. If a reverse proxy blocks the catalog, from the rows of all versions.
     pub(super) fn images_of(&self, owner: &str) -> Result<Vec<Repository>, RegistryError> {
         match self.catalog_of(owner) {
             Err(RegistryError::NotFound(_) | RegistryError::Denied(_) | RegistryError::Protocol(_))
@@ -34,8 +34,8 @@ impl Gitea {
         }
     }
 
-    /// The catalog has the images of every owner that may be seen, in the order of the database; it is read from the
-    /// owner's first image to the last one that can be the owner's.
+    /// The catalog lists the images of all visible owners in the order of the database. It is read from the
+    /// owner's first image to the last one that can belong to the owner.
     fn catalog_of(&self, owner: &str) -> Result<Vec<Repository>, RegistryError> {
         let own = format!("{owner}/");
         let mut images = BTreeSet::new();
@@ -48,8 +48,9 @@ impl Gitea {
                     return Err(self.refusal(answer).into());
                 }
                 let head = answer.head();
-                serde_json::from_slice::<Catalog>(&answer.bytes(TAGS_BODY)?)
-                    .map_err(|_| RegistryError::Protocol(format!("{head}: this is no list of images")).into())
+                serde_json::from_slice::<Catalog>(&answer.bytes(TAGS_BODY)?).map_err(|_| {
+                    RegistryError::Protocol(format!("{head}: this is not a list of images")).into()
+                })
             })?;
             let of_owner = page.repositories.iter().filter(|name| name.starts_with(&own));
             images.extend(of_owner.filter_map(|name| Repository::new(name).ok()));
@@ -66,7 +67,7 @@ impl Gitea {
         }
     }
 
-    /// From the rows of all versions. One that is pushed while they are read can be missing.
+    /// From the rows of all versions. An image pushed during the listing may be missing.
     fn images_by_version(&self, owner: &str) -> Result<Vec<Repository>, RegistryError> {
         let mut names = BTreeSet::new();
         let (mut number, mut read) = (1, 0);
@@ -84,8 +85,8 @@ impl Gitea {
     }
 }
 
-/// Whether an image of the owner can follow this name. Databases sort by bytes, or by letters and digits first, as if
-/// there were nothing between them.
+/// Whether an image of the owner can follow this name. Databases sort by bytes, or compare only letters and
+/// digits first.
 fn may_precede(name: &str, owner: &str) -> bool {
     let letters = |text: &str| -> String { text.chars().filter(char::is_ascii_alphanumeric).collect() };
     let (name, owner) = (letters(name), letters(owner));
@@ -100,7 +101,7 @@ mod tests {
     fn the_catalog_is_read_until_no_image_of_the_owner_can_follow() {
         for (name, expected) in [
             ("acme/shop", true),
-            // By letters only, acme/zoo follows.
+            // Compared by letters only, acme/zoo follows.
             ("acme-big/shop", true),
             ("acmebig/shop", true),
             ("acm/zoo", false),

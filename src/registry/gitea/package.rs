@@ -1,4 +1,4 @@
-//! Gitea's package API: versions of images with the times of their pushes, newest first.
+//! Gitea's package API: versions of images with their push times, newest first.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -18,13 +18,13 @@ use crate::engine::feed::{FeedPage, FeedRow, Owner};
 use crate::reference::{ListedTag, Repository, Tag};
 use crate::secret::Credential;
 
-/// Rows of a page; servers cut it to their own cap (50 unless configured).
+/// The requested rows of a page. Servers reduce it to their own limit (50 by default).
 pub(super) const ROWS: usize = 50;
 
-/// Every version of these servers names it; without it the end of the pages could not be told from a cut.
+/// Every version of these servers sends it. Without it, the last page would look like an incomplete list.
 const NO_TOTAL: &str = "it has no X-Total-Count";
 
-const NO_LIST: &str = "this is no list of packages";
+const NO_LIST: &str = "this is not a list of packages";
 
 /// A version of a package.
 #[derive(Deserialize)]
@@ -37,14 +37,14 @@ pub(super) struct Row {
 }
 
 impl Gitea {
-    /// Asks the package API, which takes the token itself.
+    /// Sends a request to the package API, which accepts the token itself.
     pub(super) fn ask_packages(&self, path: &str) -> Result<Answer, RegistryError> {
         let Ok(url) = self.api.join(path) else {
-            return Err(RegistryError::Protocol(format!("{path:?} is no path")));
+            return Err(RegistryError::Protocol(format!("{path:?} is not a path")));
         };
         let Some(credential) = self.credential()? else {
             return Err(RegistryError::Unauthorized(format!(
-                "GET {url}: not asked: push times need a token with the scope read:package (order = \"newest\" and min_age go by them)"
+                "GET {url}: not sent: push times, which order = \"newest\" and min_age use, need a token with the scope read:package"
             )));
         };
         let client = self.api_client.as_ref().unwrap_or(&self.client);
@@ -64,7 +64,7 @@ impl Gitea {
         Ok(answer)
     }
 
-    /// What an answer of the package API that is none of the good ones means.
+    /// The error of an unsuccessful answer of the package API.
     pub(super) fn package_refusal(&self, answer: Answer) -> RegistryError {
         match answer.status {
             StatusCode::UNAUTHORIZED => answer.refused(&self.advised(WRONG_TOKEN)).unauthorized(),
@@ -74,12 +74,12 @@ impl Gitea {
             StatusCode::NOT_FOUND => {
                 let is_forges = answer.header("content-type").is_some_and(|kind| kind.contains("json"));
                 let advice = if is_forges { None } else { self.find_api() };
-                answer.refused(advice.unwrap_or("there is no such owner; is the name right?")).not_found()
+                answer.refused(advice.unwrap_or("the owner does not exist; is the name right?")).not_found()
             }
             _ => {
                 let advice = self.find_api();
                 answer
-                    .refused(advice.unwrap_or("this is no answer of Gitea's package API; is url right?"))
+                    .refused(advice.unwrap_or("this is not an answer of Gitea's package API; is url right?"))
                     .protocol()
             }
         }
@@ -112,7 +112,7 @@ impl Gitea {
         Ok(FeedPage { rows: rows.into_iter().map(row).collect(), owner, total, server_time, our_time })
     }
 
-    /// A page of the versions of one image, newest push first, with the total that the server names.
+    /// A page of the versions of one image, newest push first, and the server's total.
     fn page(&self, repository: &Repository, number: usize) -> Result<(Vec<Row>, usize), RegistryError> {
         whole(
             || self.ask_page(repository, number),
@@ -141,7 +141,7 @@ impl Gitea {
             if answer.status != StatusCode::NOT_FOUND || is_json {
                 return Ok(answer);
             }
-            // `404 page not found`: the route came with Gitea 1.24.
+            // `404 page not found`: Gitea has this route since 1.24.
             self.lists_owners_only.store(true, Ordering::Relaxed);
         }
         self.ask_packages(&format!("{owner}?type=container&q={encoded}&page={number}&limit={ROWS}"))
@@ -154,9 +154,9 @@ pub(super) struct PackagePages<'a> {
     repository: &'a Repository,
     number: usize,
     total: usize,
-    /// With children of multi-arch images, and with those of images of a similar name.
+    /// The total, which includes the children of multi-arch images and images with a similar name.
     rows_read: usize,
-    /// Others pushed or deleted meanwhile: begun at the first page once more.
+    /// The versions changed during the listing, which therefore began again at the first page.
     begun_again: bool,
     seen: HashSet<i64>,
 }
@@ -181,7 +181,7 @@ impl Pages for PackagePages<'_> {
         if self.number > 1 && total != self.total {
             if self.begun_again {
                 return Err(RegistryError::Unavailable(format!(
-                    "the packages of {} changed again and again while they were read; tried again at the next poll",
+                    "the packages of {} changed several times during the listing; will retry at the next poll",
                     self.repository
                 )));
             }
@@ -192,14 +192,14 @@ impl Pages for PackagePages<'_> {
         self.total = total;
         self.number += 1;
         self.rows_read += rows.len();
-        // Fewer rows than asked for is not the end: the server has a cap of its own.
+        // A page with fewer rows than requested is not the last one: the server has its own limit.
         let is_last = rows.is_empty() || self.rows_read >= total;
         let image = self.repository.name().unwrap_or_default();
         let tags: Vec<ListedTag> = rows
             .into_iter()
             .filter(|row| row.name.eq_ignore_ascii_case(image) && self.seen.insert(row.id))
             .filter_map(|row| {
-                // Untagged children of multi-arch images have their digest as version.
+                // The version of an untagged child of a multi-arch image is its digest.
                 let tag = Tag::new(&row.version).ok()?;
                 Some(ListedTag {
                     pushed_at: Some(row.created_at),
@@ -209,7 +209,7 @@ impl Pages for PackagePages<'_> {
             })
             .collect();
         if is_last && self.seen.is_empty() {
-            // The package API knows no difference between an image without tags and none.
+            // The package API gives the same answer for a missing image and an image without tags.
             self.gitea.list_tags(self.repository)?;
         }
         Ok((tags, is_last))

@@ -1,4 +1,4 @@
-//! Trying a token, for `tagship login`, and what the server says of its scopes.
+//! Tries a token for `tagship login`, and reports its scopes.
 
 use serde::Deserialize;
 use ureq::http::StatusCode;
@@ -10,24 +10,24 @@ use crate::registry::answer::SMALL_BODY;
 use crate::registry::request::Method;
 use crate::registry::{RegistryError, SignIn};
 
-/// `GET /api/v1/user` with the scope read:user.
+/// The answer of `GET /api/v1/user` with the scope read:user.
 #[derive(Deserialize)]
 struct User {
     login: String,
 }
 
-/// `GET /api/v1/user` without it.
+/// The answer of `GET /api/v1/user` without that scope.
 #[derive(Deserialize)]
 struct Refused {
     message: String,
 }
 
 impl Gitea {
-    /// The token exchange, which a wrong token does not get through; then the packages of an owner, for an old
-    /// server exchanges tokens without the scope, too.
+    /// The token exchange, which fails for a wrong token; then the packages of an owner, because old servers
+    /// exchange tokens without the scope too.
     pub(super) fn try_token(&self, repository: Option<&Repository>) -> Result<SignIn, RegistryError> {
         let Some(credential) = self.credential()? else {
-            // Where everyone has to sign in, nobody is given a token.
+            // A server that requires everyone to sign in gives no anonymous token.
             self.exchanged()?;
             return Ok(SignIn::NotAsked);
         };
@@ -36,7 +36,7 @@ impl Gitea {
         match answer.status {
             status if status.is_success() => {}
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                let advice = "the token is wrong, or has expired, or lacks the scope read:package";
+                let advice = "the token is wrong, has expired, or lacks the scope read:package";
                 let advice = |said: &str| user_fault(said).unwrap_or(advice).to_owned();
                 return Err(answer.refused_by(advice).unauthorized());
             }
@@ -44,7 +44,7 @@ impl Gitea {
         }
         if let Some(repository) = repository {
             let answer = self.ask_packages(&format!("{}?type=container&limit=1", repository.owner()))?;
-            // An owner that is not there is for `check` to find.
+            // `check` reports an owner that does not exist.
             if !answer.status.is_success() && answer.status != StatusCode::NOT_FOUND {
                 return Err(self.package_refusal(answer));
             }
@@ -52,7 +52,7 @@ impl Gitea {
         Ok(SignIn::Accepted(self.whose()))
     }
 
-    /// Whose token it is, or its scopes: new Gitea names them when one is missing. Neither is needed.
+    /// The token's user, or its scopes, which recent Gitea versions name if one is missing. Both are optional.
     fn whose(&self) -> Option<String> {
         let answer = self.ask_packages("../user").ok()?;
         let status = answer.status;

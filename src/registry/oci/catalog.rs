@@ -1,4 +1,4 @@
-//! The catalog: which repositories a registry has. Many registries show it to administrators only, or not at all.
+//! The catalog: the repositories of a registry. Many registries show it to administrators only, or not at all.
 
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashSet};
@@ -22,7 +22,7 @@ struct Catalog {
 }
 
 impl Oci {
-    /// Every page of the catalog, for it is not by owner.
+    /// Every page of the catalog, because it is not sorted by owner.
     pub(super) fn images_of(&self, owner: &str) -> Result<Vec<Repository>, RegistryError> {
         let own = format!("{owner}/");
         let mut images = BTreeSet::new();
@@ -59,8 +59,8 @@ impl Oci {
         }
     }
 
-    /// Whether the server knows neither `n` nor `last`, and has just as many repositories as were asked for: asked for
-    /// fewer it still gives them all.
+    /// Whether the server has no pages, and happens to have as many repositories as requested: a request for
+    /// fewer still returns all.
     fn has_no_pages(&self, answer: &NextPage, size: usize) -> Result<bool, RegistryError> {
         let mut url = answer.url.clone();
         url.set_query(Some(&format!("n={}", size - 1)));
@@ -76,19 +76,19 @@ fn page(answer: Answer) -> Result<(NextPage, Vec<String>), Unread> {
     let next = NextPage::of(&answer)?;
     let head = answer.head();
     let page: Catalog = serde_json::from_slice(&answer.bytes(TAGS_BODY)?)
-        .map_err(|_| RegistryError::Protocol(format!("{head}: this is no list of repositories")))?;
+        .map_err(|_| RegistryError::Protocol(format!("{head}: this is not a list of repositories")))?;
     Ok((next, page.repositories.unwrap_or_default()))
 }
 
 fn refusal(answer: Answer) -> RegistryError {
-    const ADVICE: &str = "this registry does not show its catalog to this user; in place of images, write a project with image for each";
+    const ADVICE: &str = "this registry does not show its catalog to this user; instead of images, write a project with image for each image";
     match answer.status {
         StatusCode::UNAUTHORIZED => answer.refused(ADVICE).unauthorized(),
         StatusCode::FORBIDDEN => answer.refused(ADVICE).denied(),
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => RegistryError::Protocol(format!(
-            "{}: this registry has no catalog; in place of images, write a project with image for each",
+            "{}: this registry has no catalog; instead of images, write a project with image for each image",
             answer.head()
         )),
-        _ => answer.refused("this is no answer of a registry; is url right?").protocol(),
+        _ => answer.refused("this is not an answer of a registry; is url right?").protocol(),
     }
 }

@@ -1,26 +1,26 @@
-//! What headers of an answer say: where the next page is, and how to authenticate.
+//! Headers of an answer: the link to the next page, and the challenges to authenticate.
 
 use ureq::http::HeaderMap;
 
-/// What a 401 asks for.
+/// A challenge of a 401.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::registry) enum Challenge {
     Bearer { realm: String, service: Option<String> },
     Basic,
 }
 
-/// The `rel="next"` among all `Link` headers (RFC 8288); where none says its relation so, the first without any: what
-/// else would the header of a list mean?
+/// The `rel="next"` among all `Link` headers (RFC 8288), else the first link without a relation, which on a
+/// list can only mean the next page.
 ///
 /// # Errors
-/// One of them cannot be read: what it does not say must not look like the end of a list.
+/// A header cannot be read. It must not look like the end of a list.
 pub(super) fn next_link(headers: &HeaderMap) -> Result<Option<String>, &'static str> {
     const UNREADABLE: &str = "its Link cannot be read";
     let mut unrelated = None;
     for value in headers.get_all("link") {
         let mut rest = value.to_str().map_err(|_| UNREADABLE)?.trim_start_matches([' ', '\t', ',']);
         while !rest.is_empty() {
-            // An address may have commas, and so may what stands in quotes.
+            // Addresses and quoted text may contain commas.
             let link = rest.strip_prefix('<').and_then(|link| link.split_once('>'));
             let (target, parameters) = link.ok_or(UNREADABLE)?;
             let (parameters, others) = parameters.split_at(end_of_link(parameters));
@@ -35,7 +35,7 @@ pub(super) fn next_link(headers: &HeaderMap) -> Result<Option<String>, &'static 
     Ok(unrelated)
 }
 
-/// Where the comma is that ends a link; the length where none does.
+/// The position of the comma that ends a link, else the length.
 fn end_of_link(parameters: &str) -> usize {
     let mut is_quoted = false;
     let ends = |character: char| {
@@ -45,7 +45,7 @@ fn end_of_link(parameters: &str) -> usize {
     parameters.find(ends).unwrap_or(parameters.len())
 }
 
-/// `rel` may name several relations, with blanks between them. None: there is no `rel`.
+/// The relations in `rel`, which blanks separate. None: the link has no `rel`.
 fn is_next(parameters: &str) -> Option<bool> {
     let mut parameters = parameters.split(';').filter_map(|parameter| parameter.split_once('='));
     let (_, value) = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("rel"))?;
@@ -53,15 +53,15 @@ fn is_next(parameters: &str) -> Option<bool> {
     Some(relations.any(|relation| relation.eq_ignore_ascii_case("next")))
 }
 
-/// Every challenge that can be answered, over all headers and all of one header.
+/// All challenges of all headers that tagship can answer.
 pub(in crate::registry) fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
     let values = headers.get_all("www-authenticate").into_iter();
-    // A realm need not be ASCII, and Basic needs none.
+    // A realm may have characters beyond ASCII, and Basic needs no realm.
     values.flat_map(|value| challenges_of(&String::from_utf8_lossy(value.as_bytes()))).collect()
 }
 
-/// Read as far as it makes sense: many servers write what RFC 9110 does not allow, such as values without quotes, and
-/// parameters without commas.
+/// Reads a header tolerantly: many servers send forms that RFC 9110 does not allow, such as values without
+/// quotes and parameters without commas.
 fn challenges_of(header: &str) -> Vec<Challenge> {
     let mut challenges: Vec<(&str, Vec<(&str, String)>)> = Vec::new();
     let mut rest = header;
@@ -73,7 +73,7 @@ fn challenges_of(header: &str) -> Vec<Challenge> {
         let end = rest.find([' ', '\t', ',', ';', '=', '"']).unwrap_or(rest.len());
         let (word, behind) = rest.split_at(end);
         rest = match behind.trim_start_matches([' ', '\t']).strip_prefix('=') {
-            // A word alone is a scheme.
+            // A word without a value is a scheme.
             None => {
                 challenges.push((word, Vec::new()));
                 behind
@@ -104,7 +104,7 @@ fn challenge(scheme: &str, mut parameters: Vec<(&str, String)>) -> Option<Challe
     None
 }
 
-/// The value of a parameter, and what stands behind it.
+/// The value of a parameter, and the rest.
 fn value_of(text: &str) -> (String, &str) {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find(',').unwrap_or(text.len());
@@ -125,7 +125,7 @@ fn value_of(text: &str) -> (String, &str) {
     (value, "")
 }
 
-/// Whether a parameter begins behind the blanks.
+/// Whether a parameter begins after the blanks.
 fn begins(text: &str) -> bool {
     let text = text.trim_start_matches([' ', '\t']);
     let end = text.find(|character: char| !character.is_ascii_alphanumeric() && character != '_');

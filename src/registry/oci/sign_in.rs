@@ -1,4 +1,4 @@
-//! Trying a credential, for `tagship login`.
+//! Tries a credential for `tagship login`.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::registry::request::Method;
 use crate::registry::{RegistryError, SignIn};
 
 impl Oci {
-    /// Answers the challenge of `/v2/`, for one of the repositories where there is one.
+    /// Answers the challenge of `/v2/`, for one of the repositories if there is any.
     pub(super) fn try_credential(&self, repository: Option<&Repository>) -> Result<SignIn, RegistryError> {
         let (head, challenges) = match self.door()? {
             Door::Open => return Ok(SignIn::NotAsked),
@@ -26,7 +26,7 @@ impl Oci {
             None => base,
         };
         let answer = self.send(Method::Get, &url, Some(&access))?;
-        // An image that was not pushed yet is no matter here.
+        // An image that was never pushed is not an error here.
         if is_refused(&answer) { Err(Oci::refusal(answer)) } else { Ok(SignIn::Accepted(None)) }
     }
 }

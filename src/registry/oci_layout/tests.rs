@@ -1,10 +1,10 @@
-//! What layouts on disk give, and what is said of those that are wrong.
+//! Layouts on disk: their tags, and the errors of invalid ones.
 
 use std::fs;
 
 use super::*;
 
-/// A layout with these entries: the annotations of each.
+/// A layout with an entry for each of these annotations.
 fn layout(folder: &Path, entries: &[serde_json::Value]) -> OciLayout {
     fs::create_dir_all(folder).unwrap();
     fs::write(folder.join("oci-layout"), r#"{"imageLayoutVersion": "1.0.0"}"#).unwrap();
@@ -30,7 +30,7 @@ fn refused(layout: &OciLayout) -> String {
 fn a_name_says_which_repository_a_tag_is_of() {
     let folder = tempfile::tempdir().unwrap();
     let named = |name: &str| serde_json::json!({REF_NAME: name});
-    // As `docker save` and containerd write it: the tag alone, and the name beside it.
+    // As `docker save` and containerd write it: the tag, and the name in a second annotation.
     let saved = |name: &str, tag: &str| serde_json::json!({IMAGE_NAME: name, REF_NAME: tag});
     let bare = layout(folder.path(), &[named("v1"), named("v2")]);
     assert_eq!(tags(&bare, "acme/shop"), ["v1", "v2"]);
@@ -69,7 +69,7 @@ fn a_tag_that_is_written_again_takes_the_place_of_the_one_before() {
 fn a_layout_of_its_own_that_cannot_be_looked_into_is_not_passed_over() {
     let folder = tempfile::tempdir().unwrap();
     let outer = layout(folder.path(), &[serde_json::json!({REF_NAME: "of-another"})]);
-    // Root may enter any folder; a file in the place of one lets nobody in.
+    // Root may read any folder. A file in place of a folder is an error for root too.
     fs::write(folder.path().join("acme"), "").unwrap();
     assert!(refused(&outer).starts_with(&format!("{}/acme/shop cannot be read: ", folder.path().display())));
 }
@@ -86,7 +86,7 @@ fn what_is_wrong_with_a_layout_is_said_with_its_file() {
             r#"{"manifests": [{"digest": "sha256:1", "annotations": {"org.opencontainers.image.ref.name": "v1"}}]}"#,
             "/index.json: tag \"v1\": \"sha256:1\" is not a valid digest",
         ),
-        ("oci-layout", r#"{"imageLayoutVersion": "2.0.0"}"#, ": this is a layout of version \"2.0.0\""),
+        ("oci-layout", r#"{"imageLayoutVersion": "2.0.0"}"#, ": the layout has version \"2.0.0\""),
         ("oci-layout", &" ".repeat(1024 * 1024 + 1), "/oci-layout: the file is longer than 1 MiB"),
     ] {
         fs::write(folder.path().join(file), content).unwrap();
@@ -105,7 +105,7 @@ fn order_newest_needs_a_time_of_every_tag() {
     assert_eq!(
         error,
         format!(
-            "{}: acme/shop:v2 has no time as annotation {CREATED}, by which order = \"newest\" goes",
+            "{}: acme/shop:v2 has no time in the annotation {CREATED}, which order = \"newest\" needs",
             folder.path().display()
         )
     );

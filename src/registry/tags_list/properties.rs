@@ -1,4 +1,4 @@
-//! Whatever a server sends for a tags list: all of its tags, or an error; never a part of them.
+//! Any answer to a request for a tags list gives all of its tags or an error, never only some of them.
 
 use std::sync::Arc;
 
@@ -48,8 +48,8 @@ proptest! {
         prop_assert!(read(cut).is_none());
     }
 
-    /// A byte that was changed on the way may change a name, but never how many there are, unless it made
-    /// a list of another shape: then what it has is what it says.
+    /// A changed byte may change a name, but not the number of tags, unless it changes the structure of the
+    /// list; then the tags of the changed list are expected.
     #[test]
     fn a_damaged_list_is_an_error_or_another_list(names in vec(name(), 0..5), at: Index, byte: u8) {
         let mut bytes = list(&names);

@@ -1,4 +1,4 @@
-//! Whatever a server writes into its headers.
+//! Any headers of a server.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -7,7 +7,7 @@ use super::tests::link;
 use super::*;
 
 proptest! {
-    /// A next page that is named is never the end of the list, whatever stands before it and beside it.
+    /// A named next page is never the end of the list, whatever else the headers contain.
     #[test]
     fn a_next_page_is_never_overlooked(
         target in "[!-;=?-~]{1,40}",
@@ -19,7 +19,7 @@ proptest! {
         prop_assert_eq!(link(header.as_bytes()), Ok(Some(target)), "{}", header);
     }
 
-    /// Cut anywhere before its relation, it is an error or says nothing of a next page at another address.
+    /// A link cut anywhere before its relation is an error, or names no next page at another address.
     #[test]
     fn half_a_link_is_no_other_address(target in "[!-;=?-~]{1,40}", at in 0usize..60) {
         let header = format!("<{target}>; rel=\"next\"");
@@ -43,7 +43,7 @@ proptest! {
     ) {
         for challenge in challenges_of(&header) {
             if let Challenge::Bearer { realm, .. } = challenge {
-                // Quoted pairs lose their backslash, and nothing is added.
+                // Quoted pairs lose their backslash; nothing else changes.
                 prop_assert!(realm.len() <= header.len());
             }
         }
