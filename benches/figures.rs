@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use measure::{Program, Spread, Time, configuration, layout, ms, peak, run, tagship, writes};
+use measure::{Program, Spread, Time, configuration, layout, ms, peak, run, table, tagship, writes};
 use server::{FakeGitea, Stock};
 
 const RUNS: usize = 7;
@@ -151,9 +151,13 @@ struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     fn new(dir: &'a Path, name: &str, stock: Stock) -> Bench<'a> {
+        Bench::with(dir, name, stock, |port| configuration(stock.images, stock.owners, Some(port)))
+    }
+
+    fn with(dir: &'a Path, name: &str, stock: Stock, config_for: impl Fn(u16) -> String) -> Bench<'a> {
         let server = FakeGitea::start(stock);
         let config = dir.join(format!("{name}.toml"));
-        fs::write(&config, configuration(stock.images, stock.owners, Some(server.port))).unwrap();
+        fs::write(&config, config_for(server.port)).unwrap();
         Bench { dir, server, stock, config, state: dir.join(format!("{name}.db")) }
     }
 
@@ -217,7 +221,34 @@ fn polling(dir: &Path) {
     first(&bench);
     bench.settle();
     bench.idle("idle poll, 1,000 of 10 owners", "10 reqs 150 CPU 40 24 MiB", OWNERS);
+    discovered(&bench);
     one_new(&bench);
+}
+
+/// The images are those of a table. The reference has the same images written out.
+fn discovered(written: &Bench<'_>) {
+    let Bench { dir, stock, .. } = *written;
+    let bench = Bench::with(dir, "table", stock, |port| table(stock.owners, port));
+    bench.settle();
+    let program = bench.poll(&[]);
+    let asked = bench.asked(&program);
+    assert_eq!(asked.0, OWNERS, "an idle poll asks each owner once");
+    let reference = written.poll(&[]);
+    let (times, reference_time) = alternate(dir, |_| program.clone(), || run(dir, &reference).wall);
+    let (peak, writes) = (peak(dir, &program), writes(dir, &program));
+    assert!(writes.1 <= 1, "an idle poll writes in one transaction");
+    Row {
+        work: "idle poll of the same, discovered",
+        goal: "the same".to_owned(),
+        times,
+        peak,
+        asked,
+        writes,
+        reference: "the same, written out",
+        reference_time,
+    }
+    .print();
+    written.server.take_asked();
 }
 
 fn first(bench: &Bench<'_>) {

@@ -109,17 +109,7 @@ pub(crate) fn ms(time: Duration) -> String {
 
 /// Every project has an image of its own; its one stage goes by versions. Without a port: on disk.
 pub(crate) fn configuration(targets: usize, owners: usize, port: Option<u16>) -> String {
-    let mut text =
-        "[settings.stage]\ntags = \"v*\"\norder = \"semver\"\ndeploy = { command = [\"true\"] }\n[registries.git]\n"
-            .to_owned();
-    match port {
-        Some(port) => writeln!(
-            text,
-            "kind = \"gitea\"\nurl = \"http://127.0.0.1:{port}\"\ntoken = {{ env = \"BENCH_TOKEN\" }}\nconnections = 64"
-        )
-        .unwrap(),
-        None => text.push_str("kind = \"oci-layout\"\npath = \"images\"\n"),
-    }
+    let mut text = registry(port);
     for image in 0..targets {
         write!(
             text,
@@ -129,6 +119,25 @@ pub(crate) fn configuration(targets: usize, owners: usize, port: Option<u16>) ->
         .unwrap();
     }
     text
+}
+
+/// The same stages for all images of the owners, which tagship discovers.
+pub(crate) fn table(owners: usize, port: u16) -> String {
+    let globs: Vec<String> = (0..owners).map(|owner| format!("\"owner{owner}/*\"")).collect();
+    let globs = globs.join(", ");
+    registry(Some(port))
+        + &format!("[projects.all]\nregistry = \"git\"\nimages = [{globs}]\n[projects.all.stages.prod]\n")
+}
+
+fn registry(port: Option<u16>) -> String {
+    let place = match port {
+        Some(port) => format!(
+            "kind = \"gitea\"\nurl = \"http://127.0.0.1:{port}\"\ntoken = {{ env = \"BENCH_TOKEN\" }}\nconnections = 64\n"
+        ),
+        None => "kind = \"oci-layout\"\npath = \"images\"\n".to_owned(),
+    };
+    let stage = "tags = \"v*\"\norder = \"semver\"\ndeploy = { command = [\"true\"] }";
+    format!("[settings.stage]\n{stage}\n[registries.git]\n{place}")
 }
 
 /// An image layout of these tags, which are of whatever repository is asked for.

@@ -1,6 +1,7 @@
 //! A fake Gitea that is only fast: every image has the same few tags, or as many as it is told. It waits
 //! before each answer, as a network does, and counts what it is asked.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -128,6 +129,8 @@ impl Shared {
             let new = (0..pushed).filter(|_| is_busy).map(|number| format!(",\"v2.{number}.0\""));
             let new: String = new.collect();
             (String::new(), format!("{{\"name\":\"{name}\",\"tags\":[{}{new}]}}\n", self.list))
+        } else if let Some((_, last)) = target.split_once("/v2/_catalog?n=100&last=") {
+            (String::new(), self.catalog(last))
         } else if target.contains("/manifests/") {
             (format!("Docker-Content-Digest: sha256:{}\r\n", "0".repeat(64)), String::new())
         } else {
@@ -142,6 +145,16 @@ impl Shared {
             date.unwrap(),
             body.len()
         )
+    }
+
+    /// A page of the names of all images, behind the last one of the page before.
+    fn catalog(&self, last: &str) -> String {
+        let Stock { images, owners, .. } = self.stock;
+        let names: BTreeSet<String> =
+            (0..images).map(|image| format!("\"owner{}/app{image}\"", image % owners)).collect();
+        let last = format!("\"{last}\"");
+        let page: Vec<String> = names.into_iter().filter(|name| *name > last).take(100).collect();
+        format!("{{\"repositories\":[{}]}}\n", page.join(","))
     }
 
     /// The newest versions of an owner's images: one of each long ago, ten minutes apart, and those pushed since.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::http::{Answer, Reply, Request, Server};
 
-/// Answers 204, or what [`Endpoint::then`] says, and keeps every request.
+/// Answers 204, or what [`Endpoint::then`] says, or what is decided for each request, and keeps every request.
 pub(crate) struct Endpoint {
     server: Server,
     state: Arc<Mutex<State>>,
@@ -23,6 +23,10 @@ struct State {
 
 impl Endpoint {
     pub(crate) fn start() -> Endpoint {
+        Endpoint::deciding(|_| Answer::new(204, "", ""))
+    }
+
+    pub(crate) fn deciding(decide: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Endpoint {
         let state: Arc<Mutex<State>> = Arc::default();
         let shared = Arc::clone(&state);
         let (arrived, arrivals): (Sender<()>, Receiver<()>) = channel();
@@ -32,7 +36,7 @@ impl Endpoint {
             state.arrived.push(Instant::now());
             let reply = state.replies.pop_front();
             arrived.send(()).expect("the endpoint is still there");
-            reply.unwrap_or_else(|| Answer::new(204, "", "").into())
+            reply.unwrap_or_else(|| decide(request).into())
         });
         Endpoint { server, state, arrivals: Mutex::new(arrivals) }
     }
@@ -52,6 +56,14 @@ impl Endpoint {
 
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.state.lock().unwrap().requests.clone()
+    }
+
+    /// Forgets what it received so far.
+    pub(crate) fn forget(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.requests.clear();
+        state.arrived.clear();
+        self.arrivals.lock().unwrap().try_iter().for_each(drop);
     }
 
     /// When each request came.

@@ -165,6 +165,25 @@ fn a_signal_and_the_end_of_a_run_end_a_gate() {
     shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v3.1.0"]);
 }
 
+/// What it would have answered counts for nothing.
+#[test]
+fn a_gate_is_asked_again_after_tagship_was_killed() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = gated(&gitea, BY_COMMAND);
+    gitea.push("acme/shop", "v3.1.0", "2026-11-20T11:00:00Z");
+    shop.file("stay", "");
+    let poll = shop.start(&["poll"]);
+    await_until("the gate is asked", || !asked(&shop).is_empty());
+    poll.signal(Signal::KILL);
+    poll.end();
+    shop.remove("stay");
+    shop.run(&["poll"]).code(0).line("shop/prod", &["waiting", "nobody approved v3.1.0"]);
+    assert_eq!(asked(&shop), ["v3.1.0"; 2]);
+    assert_eq!(shop.deliveries().len(), 0);
+    shop.file("approved", "v3.1.0\n");
+    shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v3.1.0"]);
+}
+
 #[test]
 fn what_only_a_deployment_has_is_refused_in_a_gate() {
     let gitea = gitea(Build::GiteaNew);
