@@ -40,7 +40,8 @@ pub(super) struct Gitea {
     api: Url,
     /// The client for the package API, if it is on another server than the registry.
     api_client: Option<Client>,
-    access: Mutex<Access>,
+    /// None: not tried yet.
+    access: Mutex<Option<Access>>,
     /// The number of requests with the credential itself before the first JWT.
     credential_sent: AtomicUsize,
     /// The server is too old to list the packages of one image.
@@ -53,8 +54,6 @@ pub(super) struct Gitea {
 
 /// The authentication of the registry API. (The package API requires the token itself.)
 enum Access {
-    /// Not tried yet.
-    Unknown,
     Jwt(String),
     /// The exchange failed: every request has the credential itself.
     Basic(String),
@@ -87,7 +86,7 @@ impl Gitea {
             secrets,
             path,
             api,
-            access: Mutex::new(Access::Unknown),
+            access: Mutex::default(),
             credential_sent: AtomicUsize::new(0),
             lists_owners_only: AtomicBool::new(false),
             heads: Heads::honest(),
@@ -148,7 +147,7 @@ impl Gitea {
         let Some(used) = used else { return Ok(None) };
         let renewed = self.secrets.renewed(&self.config, None, used, self.client.cutoff())?;
         if renewed.is_some() {
-            *self.access() = Access::Unknown;
+            *self.access() = None;
         }
         Ok(renewed)
     }
@@ -156,7 +155,7 @@ impl Gitea {
     /// The header for the registry API. The first few requests use the credential itself, which is enough for a
     /// small poll: to check it costs the server as much as to issue a JWT.
     fn authorization(&self) -> Result<String, RegistryError> {
-        let is_untried = matches!(*self.access(), Access::Unknown);
+        let is_untried = self.access().is_none();
         if is_untried
             && self.credential_sent.fetch_add(1, Ordering::Relaxed) < FEW
             && let Some(credential) = self.credential()?
@@ -170,25 +169,25 @@ impl Gitea {
     /// costs the server a password hash.
     fn exchanged(&self) -> Result<String, RegistryError> {
         let mut access = self.access();
-        if matches!(*access, Access::Unknown) {
-            *access = self.exchange()?;
-        }
-        Ok(match &*access {
+        let access = match &mut *access {
+            Some(access) => access,
+            untried => untried.insert(self.exchange()?),
+        };
+        Ok(match access {
             Access::Jwt(token) => format!("Bearer {token}"),
             Access::Basic(basic) => basic.clone(),
-            Access::Unknown => unreachable!("set in the line before"),
         })
     }
 
     /// Renews the JWT, unless another thread has done so already.
     fn forget(&self, used: &str) {
         let mut access = self.access();
-        if matches!(&*access, Access::Jwt(token) if used.ends_with(token.as_str())) {
-            *access = Access::Unknown;
+        if matches!(&*access, Some(Access::Jwt(token)) if used.ends_with(token.as_str())) {
+            *access = None;
         }
     }
 
-    fn access(&self) -> MutexGuard<'_, Access> {
+    fn access(&self) -> MutexGuard<'_, Option<Access>> {
         self.access.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

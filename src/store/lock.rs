@@ -118,24 +118,24 @@ impl Locks {
         }
     }
 
-    /// Opens the folder, after checking that other users cannot write to it.
+    /// Opens the folder, after checking that other users can write neither to it nor to the one above.
     fn open_folder(&self) -> Result<File, StoreError> {
-        for folder in self.above.iter().chain([&self.folder]) {
-            let opened = file::open_folder(folder).map_err(|error| self.fault(folder, &error))?;
-            let metadata = opened.metadata().map_err(|error| self.fault(folder, &error))?;
-            self.refuse_of_others(folder, &metadata)?;
-            if metadata.mode() & 0o002 != 0 {
-                let message = format!(
-                    "other users can write to this folder of locks\n    chmod go-w {}",
-                    folder.display()
-                );
-                return Err(unusable(folder, message));
-            }
-            if folder == self.folder() {
-                return Ok(opened);
-            }
+        if let Some(above) = &self.above {
+            self.open_private(above)?;
         }
-        unreachable!("the folder is the last of them")
+        self.open_private(&self.folder)
+    }
+
+    fn open_private(&self, folder: &Path) -> Result<File, StoreError> {
+        let opened = file::open_folder(folder).map_err(|error| self.fault(folder, &error))?;
+        let metadata = opened.metadata().map_err(|error| self.fault(folder, &error))?;
+        self.refuse_of_others(folder, &metadata)?;
+        if metadata.mode() & 0o002 != 0 {
+            let message =
+                format!("other users can write to this folder of locks\n    chmod go-w {}", folder.display());
+            return Err(unusable(folder, message));
+        }
+        Ok(opened)
     }
 
     /// Opens a lock's file in the folder, without following links.
