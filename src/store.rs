@@ -103,7 +103,7 @@ impl Checks<'_> {
 pub(crate) enum StoreError {
     #[error("{place}: {message}")]
     Unusable { place: String, message: String },
-    #[error("{place}: {error}{}{}", code(.error), advice(.error))]
+    #[error("{place}: {error}{}{}", code(.error), advice(.place, .error))]
     Sqlite { place: String, error: rusqlite::Error },
     /// The wait ended by this signal, or at the run's deadline.
     #[error("{place}: another process holds it; {CutShort}")]
@@ -131,9 +131,9 @@ fn code(error: &rusqlite::Error) -> String {
 }
 
 /// What to do about an error of SQLite, if anything.
-fn advice(error: &rusqlite::Error) -> &'static str {
+fn advice(place: &str, error: &rusqlite::Error) -> String {
     use rusqlite::ErrorCode as Code;
-    match error.sqlite_error_code() {
+    let advice = match error.sqlite_error_code() {
         _ if file::is_half_written(error) => {
             "; a run was killed while it wrote: the next run repairs the file, as does any user who may write to it"
         }
@@ -146,10 +146,11 @@ fn advice(error: &rusqlite::Error) -> &'static str {
             "; this is not a state file of tagship, or it is damaged: move it and its -journal away, then restore a copy, or start with a first poll and record what each stage runs (tagship mark)"
         }
         Some(Code::DatabaseBusy | Code::DatabaseLocked) => {
-            "; another process has held it for more than 10 s; to find it: fuser"
+            return format!("; another process has held it for more than 10 s; to find it: fuser {place}");
         }
         _ => "",
-    }
+    };
+    advice.to_owned()
 }
 
 impl Store {

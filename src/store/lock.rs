@@ -207,6 +207,9 @@ impl Locks {
 
     /// Earlier versions left files of root in other users' folders.
     fn cure(&self, path: &Path) -> String {
+        if std::fs::symlink_metadata(path).is_ok_and(|found| FileOwner::of(&found) == self.owner) {
+            return format!("\n    chmod u+rwX {}", path.display());
+        }
         format!("\n    as root: chown -R {}:{} {}", self.owner.user(), self.owner.group(), path.display())
     }
 }

@@ -88,6 +88,15 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_held_too_long_is_named_where_its_holder_can_be_looked_up() {
+        let error = busy().unwrap_err().to_string();
+        assert!(
+            error.ends_with("; another process has held it for more than 10 s; to find it: fuser state.db"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn all_waits_after_the_cutoff_share_one_second() {
         let stop = Stop::default();
         stop.tell(15);

@@ -131,6 +131,21 @@ fn locks_of_root_are_reported_to_the_user_and_given_back_by_root() {
     shop.run_as(SERVICE, &["status", "--exit-code"]).code(1).stderr_has("state.db.locks");
 }
 
+/// Nobody else can mend it, and giving it to its owner does nothing.
+#[test]
+#[ignore = "needs root"]
+fn a_lock_that_its_owner_cannot_open_needs_a_mode() {
+    let gitea = gitea(Build::GiteaNew);
+    let receiver = Endpoint::start();
+    let shop = of_a_service_user(&gitea, &receiver);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    shop.run_as(SERVICE, &["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
+    let lock = shop.path("state.db.locks/shop@dev");
+    fs::set_permissions(&lock, fs::Permissions::from_mode(0)).unwrap();
+    let cure = "state.db.locks/shop@dev: Permission denied (os error 13)\n    chmod u+rwX [dir]/state.db.locks/shop@dev";
+    shop.run_as(SERVICE, &["check"]).code(1).stderr_has(cure);
+}
+
 /// A link to a file of somebody else has two names, and stays with its owner.
 #[test]
 #[ignore = "needs root"]
