@@ -14,15 +14,24 @@ fn error(shop: &Shop, target: &str, code: &str) -> String {
     shop.redact(error["message"].as_str().unwrap())
 }
 
-/// A forge at the root of its host. What is not a path of its interfaces is a page that it does not have.
+/// A forge at the root of its host. A path that none of its interfaces has is a missing page, or below `/v2` an image, for
+/// which its registry asks everyone to sign in.
 fn at_the_root(build: Build) -> Gitea {
     let gitea = gitea(build);
-    gitea.intercept(|request| {
+    gitea.intercept(move |request| {
         let is_known =
             ["/v2/acme/shop/", "/v2/token", "/api/v1/packages/", "/api/v1/version", "/api/forgejo/"]
                 .iter()
                 .any(|start| request.target.starts_with(start));
-        (!is_known && request.path() != "/v2/").then(|| Answer::new(404, "text/plain", "Not found.\n").into())
+        if is_known || request.path() == "/v2/" {
+            return None;
+        }
+        let answer = match (request.path().starts_with("/v2/"), request.header("authorization")) {
+            (true, None) => recorded(build.folder(), "03-tags-list-no-credentials"),
+            (true, Some(_)) => recorded(build.folder(), "16-tags-list-token-as-bearer"),
+            (false, _) => Answer::new(404, "text/plain", "Not found.\n"),
+        };
+        Some(answer.into())
     });
     gitea
 }
@@ -46,15 +55,20 @@ fn url_with_more_than_the_forges_address_is_told_what_to_write() {
         for path in paths {
             let gitea = at_the_root(build);
             let shop = Shop::with(&on("gitea", &format!("{}{path}", gitea.url()), &format!("{DEV}{PROD}")));
+            let (code, status, said) = if path.starts_with("/v2") {
+                ("unauthorized", "401 Unauthorized", "Failed to authenticate user")
+            } else {
+                ("not_found", "404 Not Found", "Not found.")
+            };
             shop.run(&["check", "--online"]).code(1).stdout_has(&format!(
-                "git        failed  GET http://127.0.0.1:[port]{path}/api/v1/version: 404 Not Found: {FOUND}\n"
+                "git        failed  GET http://127.0.0.1:[port]{path}/api/v1/version: {status}: {FOUND}\n"
             ));
             let asked = gitea.take_requests();
             let asked = asked.iter().filter(|line| line.ends_with("/version")).count();
             assert!(asked <= 4, "{path}: two for what it is, at most two for where it is, and not {asked}");
 
-            let message = error(&shop, "shop/dev", "not_found");
-            assert!(message.ends_with(&format!("404 Not Found (Not found.): {FOUND}")), "{message}");
+            let message = error(&shop, "shop/dev", code);
+            assert!(message.ends_with(&format!("{status} ({said}): {FOUND}")), "{message}");
             let asked = gitea.take_requests();
             let asked = asked.iter().filter(|line| line.ends_with("/version")).count();
             assert!(asked <= 2, "{path}: {asked} requests for its address");

@@ -28,7 +28,7 @@ pub(crate) enum Build {
 impl Build {
     pub(crate) const ALL: [Build; 3] = [Build::GiteaNew, Build::GiteaOld, Build::Forgejo];
 
-    fn folder(self) -> &'static str {
+    pub(crate) fn folder(self) -> &'static str {
         match self {
             Build::GiteaNew => "gitea-new",
             Build::GiteaOld => "gitea-old",

@@ -85,12 +85,14 @@ impl Gitea {
 pub(super) fn version(answer: Answer) -> Option<String> {
     let status = answer.status;
     let is_json = answer.header("content-type").is_some_and(|kind| kind.contains("json"));
+    // Below /v2, the forge's registry asks for every path how to sign in.
+    let is_registry = !challenges(&answer.headers).is_empty();
     match status {
         StatusCode::OK => {
             let version: Version = serde_json::from_slice(&answer.bytes(SMALL_BODY).ok()?).ok()?;
             Some(version.version)
         }
-        StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED if is_json => Some(String::new()),
+        StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED if is_json && !is_registry => Some(String::new()),
         _ => None,
     }
 }

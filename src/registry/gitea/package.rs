@@ -67,7 +67,11 @@ impl Gitea {
     /// The error of an unsuccessful answer of the package API.
     pub(super) fn package_refusal(&self, answer: Answer) -> RegistryError {
         match answer.status {
-            StatusCode::UNAUTHORIZED => answer.refused(&self.advised(WRONG_TOKEN)).unauthorized(),
+            StatusCode::UNAUTHORIZED => {
+                let elsewhere = (!self.path.is_empty()).then(|| self.find_api()).flatten();
+                let advice = elsewhere.map_or_else(|| self.advised(WRONG_TOKEN), str::to_owned);
+                answer.refused(&advice).unauthorized()
+            }
             StatusCode::FORBIDDEN => answer
                 .refused_by(|said| user_fault(said).map_or_else(|| self.advised(NO_RIGHT), str::to_owned))
                 .denied(),
