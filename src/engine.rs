@@ -23,11 +23,11 @@ pub(crate) use probe::{ProbeAnswer, Standing, standing};
 pub(crate) use retry::{Failed, next_attempt};
 pub(crate) use rollback::{BackTo, back_to, is_followed, previous};
 pub(crate) use state::{
-    Baseline, Deployment, DeploymentState, Edit, Failing, Hold, LastListed, NextAttempt, OpenDeployments,
-    PollState, StageRun, Trigger, Unfinished,
+    Baseline, Deployment, DeploymentState, Edit, Failing, Hold, LastListed, LastReported, NextAttempt,
+    OpenDeployments, PollState, StageRun, Trigger, Unfinished,
 };
 #[cfg(test)]
-pub(crate) use state::{Deployed, LastReported, SeenCandidate};
+pub(crate) use state::{Deployed, SeenCandidate};
 pub(crate) use status::{ErrorCode, Failure, Status};
 pub(crate) use transition::{
     Change, DeploymentRow, Manual, ManualContent, Mark, TargetEvent, is_current, transition,
@@ -272,8 +272,9 @@ pub(crate) fn decide_failed(state: Option<&PollState>, failure: Failure, now: Ti
     Decision { failure: Some(failure.clone()), ..Decision::new(Status::Unknown, failure.message, next) }
 }
 
-/// What is to be said of a table with `images` whose list is known.
-pub(crate) fn decide_table(
+/// A result that no tag has a part in: of a table with `images` whose list is known, or of a deployment that is kept
+/// back.
+pub(crate) fn decide_without_tags(
     state: Option<&PollState>,
     status: Status,
     reason: String,

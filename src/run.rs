@@ -18,6 +18,7 @@ mod record;
 mod stage;
 mod survey;
 mod turn;
+mod unsent;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;

@@ -348,6 +348,15 @@ impl Store {
         self.within(|| row::given(&connection, target))
     }
 
+    /// Every target that has a row, those that left the configuration included.
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn targets(&self) -> Result<Vec<TargetId>, StoreError> {
+        let connection = self.connection();
+        self.within(|| row::targets(&connection))
+    }
+
     /// When these targets were last checked, and which targets of the state are not among them.
     ///
     /// # Errors

@@ -60,7 +60,11 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
     for (subject, doubt) in by_cause(doubts) {
         console.warning(&format!("{}: {subject}: {doubt}", config.path.display()));
     }
-    let broken = by_cause(broken.into_iter().map(|(subject, fault)| (subject, fault.message)));
+    // With --online they are listed anew.
+    let of_images = config.image_faults.iter().filter(|_| !arguments.online);
+    let of_images = of_images.map(|(table, faults)| (format!("projects.{table}"), faults.join("; ")));
+    let broken = broken.into_iter().map(|(subject, fault)| (subject, fault.message));
+    let broken = by_cause(broken.chain(of_images));
     if !global.quiet {
         let polled = config.targets.iter().filter(|target| target.poll).count();
         let tables = match config.tables.len() {

@@ -1,11 +1,13 @@
 //! `tagship history`: what was deployed when, by whom, and how it went.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::{Exit, load, read_states, select};
 use crate::cli::{self, Format, Global};
+use crate::config::Config;
 use crate::reference::Tag;
 use crate::report::{
     Console, Outputs, TargetRan, history_as_json, history_as_text, ran_as_json, ran_as_table,
@@ -13,7 +15,8 @@ use crate::report::{
 use crate::secret::Secrets;
 use crate::stop::Cutoff;
 use crate::store::{Past, Search, Store};
-use crate::target::Target;
+use crate::target::TargetId;
+use crate::target::filter::TargetPattern;
 
 /// How many deployments are shown to people who do not say how many.
 const A_SCREENFUL: u32 = 20;
@@ -25,15 +28,15 @@ const A_SCREENFUL: u32 = 20;
 pub(crate) fn history(global: &Global, arguments: &cli::History, console: &Console) -> anyhow::Result<Exit> {
     let config = load(global)?;
     let console = console.masking(Arc::new(Secrets::new(&config)));
-    let targets = select(&config, &arguments.targets)?;
     let stores = read_states(global, &config, &console, &Cutoff::default())?;
+    let targets = targets(&config, &stores, &arguments.targets)?;
     if let Some(at) = arguments.at {
         return ran(&console, &stores, &targets, at, arguments.format);
     }
     let search = search(arguments)?;
     let mut deployments = Vec::new();
     for store in &stores {
-        let found = store.history(targets.iter().map(|target| &target.id), &search)?;
+        let found = store.history(targets.iter(), &search)?;
         deployments.extend(from(store, &stores, found));
     }
     let most = search.most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
@@ -55,6 +58,29 @@ pub(crate) fn history(global: &Global, arguments: &cli::History, console: &Conso
         });
     }
     Ok(Exit::Done)
+}
+
+/// The targets that the patterns name, in the order written, then those that left the configuration: their history is
+/// kept.
+///
+/// # Errors
+/// A pattern names nothing, or a state cannot be read.
+fn targets(config: &Config, stores: &[Store], patterns: &[TargetPattern]) -> anyhow::Result<Vec<TargetId>> {
+    let mut left = BTreeSet::new();
+    for store in stores {
+        left.extend(store.targets()?);
+    }
+    let of_tables = config.tables.iter().flat_map(|table| &table.stages);
+    for target in config.targets.iter().chain(of_tables) {
+        left.remove(&target.id);
+    }
+    let is_left = |pattern: &&TargetPattern| left.iter().any(|id| pattern.matches(id));
+    for pattern in patterns.iter().filter(|pattern| !is_left(pattern)) {
+        select(config, std::slice::from_ref(pattern))?;
+    }
+    let is_named = |id: &TargetId| patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(id));
+    let configured = config.targets.iter().map(|target| target.id.clone());
+    Ok(configured.chain(left.iter().cloned()).filter(is_named).collect())
 }
 
 /// The deployments with the state that they are from, if several were read.
@@ -88,7 +114,7 @@ fn search(arguments: &cli::History) -> anyhow::Result<Search> {
 fn ran(
     console: &Console,
     stores: &[Store],
-    targets: &[&Target],
+    targets: &[TargetId],
     at: cli::Moment,
     format: Format,
 ) -> anyhow::Result<Exit> {
@@ -99,11 +125,10 @@ fn ran(
     for target in targets {
         let mut of_target = Vec::new();
         for (store, states) in stores.iter().zip(&mut states) {
-            let state = states.remove(&target.id);
+            let state = states.remove(target);
             let state_file = state.as_ref().filter(|_| stores.len() > 1).map(|_| store.place().to_owned());
-            let (baseline, ran) =
-                (state.and_then(|state| state.baseline), store.ran(&target.id, begin, last)?);
-            of_target.push(TargetRan { target: &target.id, baseline, ran, state_file });
+            let (baseline, ran) = (state.and_then(|state| state.baseline), store.ran(target, begin, last)?);
+            of_target.push(TargetRan { target, baseline, ran, state_file });
         }
         if of_target.iter().any(|run| !run.ran.is_empty()) {
             of_target.retain(|run| !run.ran.is_empty());

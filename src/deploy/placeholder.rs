@@ -121,12 +121,21 @@ impl Values<'_> {
         self.render(template, |value, text| text.push_str(value))
     }
 
-    /// For arguments and environment variables, which cannot contain a zero byte.
+    /// For arguments and environment variables.
+    ///
+    /// # Errors
+    /// A value has a zero byte, which neither of them can contain.
     pub(super) fn argument(&self, template: &Template) -> Result<String, DeployError> {
-        self.render(template, |value, text| match self.unfit {
+        let argument = self.render(template, |value, text| match self.unfit {
             Unfit::Refused => text.push_str(value),
             Unfit::Replaced => text.push_str(&value.replace('\0', " ")),
-        })
+        })?;
+        if argument.contains('\0') {
+            let message =
+                "an argument or environment variable contains a zero byte; does a label of the image?";
+            return Err(DeployError::before_start(ErrorCode::Command, message.to_owned()));
+        }
+        Ok(argument)
     }
 
     /// Values percent-encoded; literals and secrets verbatim.

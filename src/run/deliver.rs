@@ -121,7 +121,7 @@ impl Delivery<'_> {
         }
         match self.context.run.store.lock(&recorded.target.id)? {
             Some(lock) => self.deliver_locked(recorded, &lock),
-            None => self.busy(recorded),
+            None => self.unsent(recorded, self.busy(recorded)?),
         }
     }
 
@@ -153,7 +153,7 @@ impl Delivery<'_> {
     ) -> Result<TargetReport, StoreError> {
         let deployment = match self.turn(recorded)? {
             ControlFlow::Continue(deployment) => deployment,
-            ControlFlow::Break(report) => return Ok(*report),
+            ControlFlow::Break(report) => return self.unsent(recorded, *report),
         };
         let report = self.act(recorded, &deployment, lock)?;
         let is_given_up = report.status == Status::Dead && engine::is_followed(recorded.target, &deployment);
@@ -257,8 +257,9 @@ impl Delivery<'_> {
         let labels = match self.context.labels(target, tag, digest, &target.deploy) {
             Ok(labels) => labels,
             Err(Failure { code: ErrorCode::OutOfTime, .. }) => return Ok(not_started(run.mode, recorded)),
-            Err(failure) => return Ok(unknown(recorded, failure)),
+            Err(failure) => return self.unsent(recorded, unknown(recorded, failure)),
         };
+        self.end_outage(recorded)?;
         let number = deployment.attempts.saturating_add(1);
         let attempt = Attempt { deployment_id: &deployment.id, number };
         let now = Timestamp::now();

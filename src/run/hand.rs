@@ -280,6 +280,7 @@ fn record<'a>(
             news: true,
         },
         is_to_deliver: true,
+        last_reported: None,
         fresh_deployment: Some(deployment.id),
         notes: Vec::new(),
     })

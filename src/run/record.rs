@@ -8,8 +8,8 @@ use super::facts::FromEveryone;
 use super::listing::{Extent, Found, Listed};
 use super::{Context, changes, outbox};
 use crate::engine::{
-    self, Decision, Deployment, ErrorCode, Failure, LastListed, OpenDeployments, PollState, Status,
-    TargetEvent,
+    self, Decision, Deployment, ErrorCode, Failure, LastListed, LastReported, OpenDeployments, PollState,
+    Status, TargetEvent,
 };
 use crate::report::{DeploymentReport, TargetReport};
 use crate::store::{StoreError, Write};
@@ -24,6 +24,8 @@ pub(super) struct Recorded<'a> {
     pub(super) report: TargetReport,
     /// Whether a deployment is recorded that can be started, now or again.
     pub(super) is_to_deliver: bool,
+    /// What was reported before this poll.
+    pub(super) last_reported: Option<LastReported>,
     /// The deployment that this decision recorded, with a digest that was read a moment ago.
     pub(super) fresh_deployment: Option<String>,
     /// What people should know of the listing.
@@ -212,7 +214,7 @@ fn record_one<'a>(
         }
         Found::Table { status, reason } => {
             let (before, open) = stored()?;
-            let decision = engine::decide_table(before.as_ref(), *status, reason.clone(), now);
+            let decision = engine::decide_without_tags(before.as_ref(), *status, reason.clone(), now);
             (before, open, decision)
         }
     };
@@ -220,20 +222,25 @@ fn record_one<'a>(
         note_listed(context, &mut decision.state, target, listed);
     }
     let news = engine::mark_reported(&mut decision, before.as_ref(), context.run.audience, now);
+    let pending_is_due = decision.left_open(&open).is_due(now);
+    let is_refused = matches!(listed.found, Found::OtherOwner(_));
+    let is_to_deliver = !is_refused && (decision.deploy.is_some() || pending_is_due);
+    if is_to_deliver && decision.failure.is_none() {
+        // What is asked again before it is sent may still have no answer.
+        decision.state.failing = before.as_ref().and_then(|before| before.failing.clone());
+    } else {
+        outbox::enqueue_decision(write, context.run.config, &target.id, &decision, before.as_ref(), now)?;
+    }
     let event = TargetEvent::Decided { decision: &decision, id: uuid::Uuid::now_v7().to_string() };
     let change = engine::transition(target, before.as_ref(), &open, event, now);
     let mut change = change.expect("a decision is about no other deployment");
     write.save(&target.id, &change, now)?;
     let deployment = change.rows.pop().filter(|_| decision.deploy.is_some()).map(|row| row.deployment);
-    outbox::enqueue_decision(write, context.run.config, &target.id, &decision, before.as_ref(), now)?;
     if decision.failure.is_none()
         && let Found::Selected(selected) = &listed.found
     {
         write.add_seen_tags(&target.id, &selected.sighted)?;
     }
-    let pending_is_due = decision.left_open(&open).is_due(now);
-    let is_refused = matches!(listed.found, Found::OtherOwner(_));
-    let is_to_deliver = !is_refused && (deployment.is_some() || pending_is_due);
     let mut notes = match &listed.found {
         Found::Selected(selected) if news => selected.notes.clone(),
         _ => Vec::new(),
@@ -250,6 +257,7 @@ fn record_one<'a>(
             news,
         ),
         is_to_deliver,
+        last_reported: before.and_then(|before| before.last_reported),
         fresh_deployment: deployment.map(|deployment| deployment.id),
         notes,
     })))
@@ -262,6 +270,7 @@ fn nothing_new<'a>(target: &'a Target, listed: &Listed, decision: &Decision) -> 
         target,
         report: report_of(target, decision, Some(&decision.state), None, false),
         is_to_deliver: false,
+        last_reported: None,
         fresh_deployment: None,
         notes: Vec::new(),
     }))

@@ -106,8 +106,6 @@ impl Delivery<'_> {
             }
             Ok(None) => self.without_manifest(recorded, &deployment),
             Err(RegistryError::OutOfTime(_)) => Ok(over(not_started(self.context.run.mode, recorded))),
-            // The outage is told with its listing, as often as outages are told.
-            Err(_) if recorded.report.status == Status::Unknown => Ok(over(recorded.report.clone())),
             Err(error) => Ok(over(unknown(recorded, self.context.failure(&error)))),
         }
     }
@@ -128,7 +126,7 @@ impl Delivery<'_> {
             Recheck::Passes => None,
             Recheck::Blocked { reason, until } => {
                 let status = Status::Waiting;
-                Some(TargetReport { status, reason, until, news: true, ..recorded.report.clone() })
+                Some(TargetReport { status, reason, until, ..recorded.report.clone() })
             }
             Recheck::Unknown(failure) => Some(unknown(recorded, failure)),
         })
@@ -142,14 +140,11 @@ impl Delivery<'_> {
     }
 
     fn without_manifest(&self, recorded: &Recorded<'_>, deployment: &Deployment) -> Result<Turn, StoreError> {
-        let mut report = TargetReport { news: true, ..recorded.report.clone() };
+        let mut report = recorded.report.clone();
         match self.context.registry(recorded.target).list_tags(&deployment.repository) {
             Err(RegistryError::OutOfTime(_)) => report = not_started(self.context.run.mode, recorded),
             Err(error) => {
-                let failure = self.context.failure(&error);
-                report.status = Status::Unknown;
-                report.reason.clone_from(&failure.message);
-                report.failure = Some(failure);
+                report = unknown(recorded, self.context.failure(&error));
             }
             Ok(listing) if listing.tags.iter().any(|listed| listed.tag == deployment.tag) => {
                 report.status = Status::Waiting;
@@ -194,7 +189,6 @@ pub(super) fn unknown(recorded: &Recorded<'_>, failure: Failure) -> TargetReport
         status: Status::Unknown,
         reason: failure.message.clone(),
         failure: Some(failure),
-        news: true,
         ..recorded.report.clone()
     }
 }

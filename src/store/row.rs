@@ -210,6 +210,12 @@ pub(super) fn checks<'t>(
     Ok(checks)
 }
 
+pub(super) fn targets(connection: &Connection) -> rusqlite::Result<Vec<TargetId>> {
+    let mut statement = connection.prepare("SELECT project, stage FROM poll_state")?;
+    let targets = statement.query_map([], target_id)?;
+    targets.collect()
+}
+
 pub(super) fn target_id(row: &Row<'_>) -> rusqlite::Result<TargetId> {
     Ok(TargetId { project: parsed(row, "project", Name::new)?, stage: parsed(row, "stage", Name::new)? })
 }

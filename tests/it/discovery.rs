@@ -68,7 +68,7 @@ fn a_new_image_is_found_by_the_poll_after_its_push() {
 
 /// A forge whose only project is its table is asked for the list first; the feeds tell the rest.
 #[test]
-fn an_idle_poll_of_1000_discovered_images_of_10_owners_costs_10_requests() {
+fn discovery_of_1000_images_of_10_owners_costs_what_the_readme_says() {
     let gitea = Gitea::start(Build::GiteaNew);
     for image in 0..1000 {
         let pushed = jiff::Timestamp::from_second(1_790_000_000 + 600 * image).unwrap();
@@ -77,13 +77,20 @@ fn an_idle_poll_of_1000_discovered_images_of_10_owners_costs_10_requests() {
     let globs: Vec<String> = (0..10).map(|owner| format!("\"owner-{owner}/*\"")).collect();
     let shop = Shop::with(&table(&gitea, &format!("[{}]", globs.join(", ")), ""));
     shop.run(&["poll"]).code(0).line("image-999/prod", &["baseline"]);
-    gitea.take_requests();
+    let requests = gitea.take_requests();
+    let count = |part: &str| requests.iter().filter(|line| line.contains(part)).count();
+    assert_eq!([count("/tags/list"), count("_catalog"), count("/api/v1/packages/")], [1000, 40, 10]);
+    assert_eq!(requests.len() - count("/v2/token"), 1050);
     for _ in 0..2 {
         shop.run(&["poll"]).code(0).silent();
         let requests = gitea.take_requests();
         assert_eq!(requests.len(), 10, "{requests:?}");
         assert!(requests.iter().all(|line| line.ends_with("?type=container&limit=1")), "{requests:?}");
     }
+    gitea.push("owner-3/new", "v1.0.0", "2026-11-21T10:00:00Z");
+    shop.run(&["poll"]).code(0).line("new/prod", &["baseline", "v1.0.0"]);
+    let requests = gitea.take_requests();
+    assert_eq!(requests.len(), 10 + 3, "{requests:?}");
 }
 
 #[test]
@@ -157,12 +164,17 @@ fn images_that_give_one_name_are_reported_and_the_known_one_keeps_it() {
     run.code(1).status_is("acme/prod", "unknown").error_is("acme/prod", "protocol");
     run.status_is("team-api/prod", "up_to_date");
     shop.run(&["poll"]).code(1).line("acme/prod", &["unknown", "protocol"]);
+    shop.run(&["check"]).code(1).shows_not("no faults").line(
+        "projects.acme",
+        &["failed", "acme/team-api gives the project name \"team-api\", which acme/team/api has"],
+    );
     let run = shop.run(&["status", "acme/prod"]);
     run.code(0).shows_not("tagship mark").stdout_has(
         "acme/team-api gives the project name \"team-api\", which acme/team/api has; write it as a project of its own, \
          or exclude it: exclude_images = [\"acme/team-api\"]",
     );
     shop.config(&table(&gitea, "\"acme/*\"", "exclude_images = [\"acme/team-api\"]\n"));
+    shop.run(&["check"]).code(0).stdout_has("no faults");
     shop.run(&["poll"]).code(0).line("acme/prod", &["up_to_date", "2 images of acme/*", "recovered"]);
     shop.run(&["poll"]).code(0).silent();
 }
@@ -265,6 +277,7 @@ fn an_image_that_is_gone_for_a_day_is_named_once_and_goes_on_when_it_is_back() {
     for build in Build::ALL {
         let (gitea, shop) = started(build);
         shop.run(&["poll"]).code(0);
+        shop.run(&["deploy", "blog/prod"]).code(0);
         shop.run(&["hold", "blog/prod", "--reason", "freeze"]).code(0);
         gitea.delete_image("acme/blog");
         let gone = |run: &[&str]| {
@@ -288,6 +301,7 @@ fn an_image_that_is_gone_for_a_day_is_named_once_and_goes_on_when_it_is_back() {
             ["team-api/prod"],
             "{build:?}"
         );
+        shop.run(&["history"]).code(0).line("[time]", &["blog/prod", "v1.0.0", "succeeded"]);
         // Not by first_poll, and still held.
         gitea.push("acme/blog", "v1.1.0", LATER);
         let run = shop.run(&["poll"]);

@@ -317,13 +317,13 @@ impl Drop for Shop {
     }
 }
 
-/// Keeps what it was told, fails while there is a file `fail`, and stays while there is a file `stay`.
+/// Keeps what it was told, fails while there is a file `fail` or `fail-TAG`, and stays while there is a file `stay`.
 /// When the test is over its folder is gone, and so is `stay`.
 const DEPLOY: &str = r#"
 env > command-env
 echo "$TAGSHIP_TARGET $TAGSHIP_TAG $TAGSHIP_DEPLOYMENT_ID $TAGSHIP_ATTEMPT" >> deliveries
 while [ -e stay ]; do sleep 0.02; done
-if [ -e fail ]; then echo "the stage refused $TAGSHIP_TAG"; exit 7; fi
+if [ -e fail ] || [ -e "fail-$TAGSHIP_TAG" ]; then echo "the stage refused $TAGSHIP_TAG"; exit 7; fi
 echo done >> completions
 "#;
 

@@ -1,8 +1,10 @@
 //! The history of deployments, for who audits them.
 
+use jiff::Timestamp;
+
 use crate::endpoint::Endpoint;
 use crate::first_poll::gitea;
-use crate::harness::{DEV, Shop};
+use crate::harness::{DEV, PROD, Shop, on_gitea};
 use crate::http::Answer;
 use crate::new_tag::baselined;
 use crate::registry::{Build, Gitea};
@@ -106,7 +108,7 @@ fn what_an_endpoint_answered_is_kept_and_shown_without_its_control_characters() 
 #[test]
 fn a_filter_that_matches_nothing_is_a_usage_error_and_nothing_is_created() {
     let gitea = gitea(Build::GiteaNew);
-    let shop = Shop::with(&crate::harness::on_gitea(&gitea, DEV));
+    let shop = Shop::with(&on_gitea(&gitea, DEV));
     shop.run(&["history", "shop/live"]).code(2);
     shop.run(&["history"]).code(0).stdout("").stderr("no deployment yet\n");
     assert!(!shop.exists("state.db"));
@@ -135,4 +137,24 @@ fn what_is_over_is_kept_as_long_as_the_settings_say() {
     shop.remove("fail");
     shop.run(&["deploy", "shop/dev", "--previous"]).code(0).line("shop/dev", &["deployed", "dev-46"]);
     shop.run(&["deploy", "shop/dev", "--previous"]).code(0).line("shop/dev", &["deployed", "dev-45"]);
+}
+
+#[test]
+fn targets_that_left_the_configuration_keep_their_history() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, &format!("{DEV}{PROD}"));
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    gitea.push("acme/shop", "v1.11.0", "2026-11-20T11:00:00Z");
+    shop.run(&["poll"]).code(0);
+    shop.config(&on_gitea(&gitea, DEV));
+    shop.run(&["poll"]).code(0).stderr_has("shop/prod is no longer in the configuration");
+    for target in [&["shop/prod"][..], &["shop"], &["*/prod"], &[]] {
+        let run = shop.run(&[&["history", "--tag", "v1.11.0"], target].concat());
+        run.code(0).says("[time] shop/prod v1.11.0 succeeded by poll");
+    }
+    let now = Timestamp::now().to_string();
+    shop.run(&["history", "shop/prod", "--at", &now]).code(0).line("shop/prod", &["v1.11.0", "by poll"]);
+    shop.run(&["history", "shop/dev"]).code(0).stdout_has("dev-43").shows_not("v1.11.0");
+    shop.run(&["history", "shop/live"]).code(2).stderr_has("no target \"shop/live\"");
+    shop.run(&["status"]).code(0).no_line("shop/prod");
 }

@@ -116,6 +116,13 @@ fn a_label_is_made_fit_for_where_it_goes() {
         assert!(run.target("shop/prod")["error"]["message"].as_str().unwrap().contains(said), "{run:?}");
         gitea.delete("acme/shop", "v3.2.0");
     };
+    let shop =
+        baselined(&gitea, &prod(&format!("{{ command = [\"./deploy.sh\", \"{{label.{REVISION}}}\"] }}"), ""));
+    gitea.push("acme/shop", "v3.1.1", "2026-11-20T11:30:00Z");
+    gitea.label("acme/shop", "v3.1.1", REVISION, "a\0b");
+    let zero = "command: an argument or environment variable contains a zero byte";
+    shop.run(&["poll"]).code(1).line("shop/prod", &["failed", "v3.1.1", zero]);
+
     fails(
         &request(&format!(", headers = {{ X-Revision = \"{{label.{REVISION}}}\" }}")),
         "the header X-Revision contains control",
