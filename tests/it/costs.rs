@@ -78,10 +78,10 @@ fn a_webhook_costs_the_list_of_its_image_or_nothing() {
         shop.start_with_input(body.as_bytes(), &arguments).end().code(code);
         requests(&gitea).len()
     };
-    gitea.push("acme/shop", "v3.1.0", "2026-11-20T11:00:00Z");
-    assert_eq!(wake("acme/shop", 0), NEW_TAG);
-    assert_eq!(wake("acme/shop", 0), IDLE + 1, "a genuine payload that is sent again");
+    gitea.push("acme/blog", "v3.1.0", "2026-11-20T11:00:00Z");
+    assert_eq!(wake("acme/blog", 0), NEW_TAG);
+    assert_eq!(wake("acme/blog", 0), IDLE + 1, "a genuine payload that is sent again");
     assert_eq!(wake("acme/other", 0), 0);
     shop.secret("hook", "planted-another-secret");
-    assert_eq!(wake("acme/shop", 2), 0);
+    assert_eq!(wake("acme/blog", 2), 0);
 }

@@ -10,6 +10,7 @@ use crate::first_poll::gitea;
 use crate::harness::Shop;
 use crate::registry::{Build, Gitea};
 use crate::run::Running;
+use crate::webhook::pushed;
 
 /// In a session `$ ` begins a command, `~ ` what others do meanwhile, and `# ` after an empty line a remark; the rest
 /// was printed.
@@ -67,11 +68,29 @@ fn run(shop: &mut Shop, command: &str) -> String {
         + &ending
 }
 
-/// `push v1.11.0`: somebody pushes it to acme/shop.
+/// `push v1.11.0`: somebody pushes it to acme/shop; `push acme/wiki:v1.0.0`: to another image.
 fn happen(shop: &Shop, gitea: &Gitea, event: &str) {
+    let image_and_tag = |name: &str| match name.split_once(':') {
+        Some((image, tag)) => (image.to_owned(), tag.to_owned()),
+        None => ("acme/shop".to_owned(), name.to_owned()),
+    };
     match event.split_once(' ').unwrap_or((event, "")) {
-        ("push", tag) => gitea.push("acme/shop", tag, &jiff::Timestamp::now().to_string()),
+        ("push", name) => {
+            let (image, tag) = image_and_tag(name);
+            gitea.push(&image, &tag, &jiff::Timestamp::now().to_string());
+        }
+        ("label", rest) => {
+            let (name, (label, value)) =
+                rest.split_once(' ').map(|(n, l)| (n, l.split_once('=').unwrap())).unwrap();
+            let (image, tag) = image_and_tag(name);
+            gitea.label(&image, &tag, label, value);
+        }
+        ("webhook", name) => {
+            let (image, tag) = image_and_tag(name);
+            shop.file("payload.json", &pushed(&image, &tag));
+        }
         ("break", "the stage") => shop.file("fail", ""),
+        ("break", tag) => shop.file(&format!("fail-{tag}"), ""),
         ("mend", "the stage") => shop.remove("fail"),
         (other, _) => panic!("{other:?} cannot happen"),
     }

@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::endpoint::Endpoint;
 use crate::first_poll::gitea;
 use crate::harness::{DEV, PROD, Shop, on_gitea};
 use crate::http::Answer;
@@ -395,4 +396,73 @@ fn what_changed_when_the_rule_was_edited() {
     }
     let edit = shop.status("shop/prod")["rule_edit"].clone();
     assert_eq!(edit["high_water_tag_before"], "v1.10.0");
+}
+
+#[test]
+fn what_do_the_stages_of_two_machines_run() {
+    let gitea = gitea(Build::GiteaNew);
+    gitea.push("acme/blog", "v1.0.0", "2026-11-20T10:00:00Z");
+    let blog = PROD.replace("projects.shop", "projects.blog");
+    let blog = format!("[projects.blog]\nregistry = \"git\"\nimage = \"acme/blog\"\n{blog}");
+    let shop = Shop::with(&on_gitea(&gitea, &format!("{PROD}{blog}")));
+    let bare = |arguments: &[&str]| shop.run_bare(&[&["--config", "tagship.toml"], arguments].concat());
+    bare(&["--state", "one.db", "poll", "--project", "shop"]).code(0);
+    bare(&["--state", "two.db", "poll", "--project", "blog"]).code(0);
+    bare(&["--state", "two.db", "deploy", "blog/prod"]).code(0);
+    bare(&["--state", "one.db", "--state", "two.db", "status"])
+        .code(0)
+        .says("TARGET STATUS NEWEST DEPLOYED PENDING CHECKED STATE")
+        .says("shop/prod baseline v1.10.0 - - [duration] ago one.db")
+        .says("blog/prod deployed v1.0.0 v1.0.0 ([duration] ago) - [duration] ago two.db");
+}
+
+/// A run that fails, and a run that never comes, are two alarms.
+#[test]
+fn does_someone_learn_that_the_timer_has_stopped() {
+    let (gitea, service) = (gitea(Build::GiteaNew), Endpoint::start());
+    let of = |moment: &str| format!("{moment} = \"{}/{moment}\"", service.url());
+    let ping = format!("[settings]\nping_url = {{ {}, {} }}\n", of("success"), of("failure"));
+    let shop = Shop::with(&format!("{ping}{}", on_gitea(&gitea, PROD)));
+    shop.run(&["poll"]).code(0);
+    gitea.intercept_all("", Answer::new(503, "text/plain", ""));
+    shop.run(&["poll"]).code(1);
+    let told: Vec<String> = service.requests().iter().map(|request| request.target.clone()).collect();
+    assert_eq!(told, ["/success", "/failure"]);
+    let page = shop.run(&["status", "--format", "html"]);
+    page.code(0).stdout_has("If that time has passed, the timer has stopped");
+    gitea.recover();
+}
+
+#[test]
+fn from_which_commit_is_what_was_deployed() {
+    let gitea = gitea(Build::GiteaNew);
+    let tagged = "env = { REVISION = \"{label.org.opencontainers.image.revision}\" } }";
+    let shop =
+        baselined(&gitea, &PROD.replace("[\"./deploy.sh\"] }", &format!("[\"./deploy.sh\"], {tagged}")));
+    gitea.push("acme/shop", "v1.11.0", "2026-11-20T11:00:00Z");
+    shop.run(&["check", "--online"])
+        .code(1)
+        .stdout_has("v1.11.0 has no label \"org.opencontainers.image.revision\"");
+    gitea.label("acme/shop", "v1.11.0", "org.opencontainers.image.revision", "0a1b2c");
+    shop.run(&["check", "--online"]).code(0);
+    shop.run(&["poll"]).code(0);
+    assert_eq!(shop.command_env("REVISION").as_deref(), Some("0a1b2c"));
+}
+
+#[test]
+fn what_did_it_go_back_from_and_why() {
+    let gitea = gitea(Build::GiteaNew);
+    let stage = PROD.replace("retry = {", "on_failure = \"previous\"\nretry = { attempts = 1,");
+    let shop = baselined(&gitea, &stage);
+    gitea.push("acme/shop", "v1.11.0", "2026-11-20T11:00:00Z");
+    shop.run(&["poll"]).code(0);
+    gitea.push("acme/shop", "v1.12.0", "2026-11-20T12:00:00Z");
+    shop.file("fail-v1.12.0", "");
+    shop.run(&["poll"]).code(1);
+    shop.run(&["history", "--failed", "--limit", "1"])
+        .code(0)
+        .says("[time] shop/prod v1.11.0 -> v1.12.0 dead by poll: ./deploy.sh exited with status 7: the stage refused v1.12.0");
+    shop.run(&["status", "shop/prod"])
+        .code(0)
+        .says("deployed v1.11.0, by rollback, [time] ([duration] ago), [id]");
 }
