@@ -9,7 +9,7 @@ use super::state::{SeenCandidate, StageRun};
 use crate::policy::{Bump, Candidate};
 use crate::reference::{Repository, Tag};
 use crate::target::Target;
-use crate::target::gate::After;
+use crate::target::gate::{After, Gates};
 
 /// What blocks a candidate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,32 +60,33 @@ impl GateCheck<'_> {
         candidate: &Candidate,
         seen: &mut SeenCandidate,
     ) -> Fact<Option<BlockedBy>> {
-        let gates = &self.target.gates;
+        // By name, so that the compiler asks for a new one. Windows are for the whole target, not for one candidate.
+        let Gates { min_age, after, with, platforms, max_bump, steps, windows: _ } = &self.target.gates;
         let tag = &candidate.listed.tag;
-        if let Some(block) = gates.max_bump.and_then(|allowed| self.bump(candidate, allowed)) {
+        if let Some(block) = max_bump.and_then(|allowed| self.bump(candidate, allowed)) {
             return Ok(Some(block));
         }
-        if let Some(age) = gates.min_age
+        if let Some(age) = *min_age
             && let Some(block) = checked("min_age", tag, self.min_age(candidate, age, seen))?
         {
             return Ok(Some(block));
         }
-        if let Some(after) = &gates.after
+        if let Some(after) = after
             && let Some(block) = checked("after", tag, self.after(tag, after, seen))?
         {
             return Ok(Some(block));
         }
-        for repository in &gates.with {
+        for repository in with {
             if let Some(block) = checked("with", tag, self.with(repository, tag))? {
                 return Ok(Some(block));
             }
         }
-        if !gates.platforms.is_empty()
+        if !platforms.is_empty()
             && let Some(block) = checked("platforms", tag, self.platforms(tag))?
         {
             return Ok(Some(block));
         }
-        if gates.steps.is_empty() { Ok(None) } else { checked("gate", tag, self.own_gates(tag)) }
+        if steps.is_empty() { Ok(None) } else { checked("gate", tag, self.own_gates(tag)) }
     }
 
     /// The stage's own `gate` steps, checked last because they may take long.

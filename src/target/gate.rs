@@ -33,28 +33,31 @@ pub(crate) struct Gates {
 impl Gates {
     /// Whether a gate can block a candidate so that an older one is deployed.
     pub(crate) fn has_any(&self) -> bool {
-        self.min_age.is_some()
-            || self.after.is_some()
-            || !self.with.is_empty()
-            || !self.platforms.is_empty()
-            || self.max_bump.is_some()
-            || !self.steps.is_empty()
+        // By name, so that the compiler asks for a new one. A closed window blocks every candidate.
+        let Gates { min_age, after, with, platforms, max_bump, steps, windows: _ } = self;
+        min_age.is_some()
+            || after.is_some()
+            || !with.is_empty()
+            || !platforms.is_empty()
+            || max_bump.is_some()
+            || !steps.is_empty()
     }
 
     /// Each gate as the configuration writes it, without quotes: `min_age 30m`.
     pub(crate) fn describe(&self) -> Vec<String> {
         let length = |length: Duration| format!("{:#}", SignedDuration::try_from(length).unwrap_or_default());
+        let Gates { min_age, after, with, platforms, max_bump, steps, windows } = self;
         let mut said = Vec::new();
-        said.extend(self.max_bump.map(|bump| format!("max_bump {bump}")));
-        said.extend(self.min_age.map(|age| format!("min_age {}", length(age))));
-        said.extend(self.after.as_ref().map(|after| match after.lasting {
+        said.extend(max_bump.map(|bump| format!("max_bump {bump}")));
+        said.extend(min_age.map(|age| format!("min_age {}", length(age))));
+        said.extend(after.as_ref().map(|after| match after.lasting {
             Duration::ZERO => format!("after {}", after.stage),
             lasting => format!("after {} for {}", after.stage, length(lasting)),
         }));
-        said.extend(self.steps.iter().map(|step| format!("gate {}", step.shown())));
-        said.extend(self.with.iter().map(|repository| format!("with {repository}")));
-        said.extend(self.platforms.iter().map(|platform| format!("platform {platform}")));
-        said.extend(self.windows.iter().map(|window| format!("window {window}")));
+        said.extend(steps.iter().map(|step| format!("gate {}", step.shown())));
+        said.extend(with.iter().map(|repository| format!("with {repository}")));
+        said.extend(platforms.iter().map(|platform| format!("platform {platform}")));
+        said.extend(windows.iter().map(|window| format!("window {window}")));
         said
     }
 }

@@ -36,8 +36,7 @@ fn a_recheck_without_an_answer_is_an_outage_until_it_has_one() {
     // After two hours people are told again, and receivers for the first time.
     let state = rusqlite::Connection::open(shop.path("state.db")).unwrap();
     let earlier = (jiff::Timestamp::now() - jiff::SignedDuration::from_hours(2)).to_string();
-    let query =
-        "UPDATE poll_state SET document = json_replace(document, '$.failing.since', ?1, '$.failing.told_at', ?1) WHERE stage = 'prod'";
+    let query = "UPDATE poll_state SET document = json_replace(document, '$.failing.since', ?1, '$.failing.told_at', ?1) WHERE stage = 'prod'";
     assert_eq!(state.execute(query, [earlier]).unwrap(), 1);
     shop.run(&["poll"]).code(1).line("shop/prod", &["unknown", why]);
     shop.run(&["status"]).code(0).line("shop/prod", &["unknown", "v1.11.0"]);
