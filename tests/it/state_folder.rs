@@ -141,7 +141,7 @@ fn a_lock_that_its_owner_cannot_open_needs_a_mode() {
     gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
     shop.run_as(SERVICE, &["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
     let lock = shop.path("state.db.locks/shop@dev");
-    fs::set_permissions(&lock, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&lock, fs::Permissions::from_mode(0o0)).unwrap();
     let cure = "state.db.locks/shop@dev: Permission denied (os error 13)\n    chmod u+rwX [dir]/state.db.locks/shop@dev";
     shop.run_as(SERVICE, &["check"]).code(1).stderr_has(cure);
 }
