@@ -134,6 +134,8 @@ fn metrics<'a>(
     for (id, state, open) in targets {
         let is_dead = open.is_some_and(|open| open.dead.is_some());
         let status = match state {
+            // The poll that went back, before the failed deployment counts.
+            Some(PollState { status: Some(Status::RolledBack), .. }) => Some(Status::RolledBack),
             _ if is_dead => Some(Status::Dead),
             Some(state) if state.failing.is_some() => Some(Status::Unknown),
             Some(state) => state.status,

@@ -174,7 +174,7 @@ fn notes(row: &StatusRow, now: Timestamp) -> Vec<String> {
     if let Some(pending) = &row.pending
         && let Some(error) = &pending.last_error
     {
-        notes.push(describe_failed(pending, target, error, now));
+        notes.push(describe_failed(row, pending, error, now));
     }
     notes
 }
@@ -212,12 +212,17 @@ fn describe_hold(hold: &Hold, now: Timestamp) -> String {
     format!("{}, since {}{until}", escape_control(&hold.describe()), describe_moment(hold.since, now))
 }
 
-fn describe_failed(pending: &PendingRow, target: &TargetId, error: &str, now: Timestamp) -> String {
+fn describe_failed(row: &StatusRow, pending: &PendingRow, error: &str, now: Timestamp) -> String {
     let PendingRow { tag, attempts, .. } = pending;
     let error = escape_control(error);
     if pending.state == DeploymentState::Dead {
+        let is_after = row.deployed_at.is_some_and(|at| at > pending.since);
+        let back =
+            row.deployed_tag.as_ref().filter(|_| is_after && row.deployed_by == Some(Trigger::Rollback));
+        let back = back.map_or_else(String::new, |back| format!(", rolled back to {back}"));
         return format!(
-            "{tag} failed (gave up after attempt {attempts}): {error}; to retry: tagship retry {target}"
+            "{tag} failed (gave up after attempt {attempts}{back}): {error}; to retry: tagship retry {}",
+            row.target
         );
     }
     let next = match pending.next_attempt_at {

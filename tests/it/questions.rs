@@ -462,6 +462,9 @@ fn what_did_it_go_back_from_and_why() {
     shop.run(&["history", "--failed", "--limit", "1"])
         .code(0)
         .says("[time] shop/prod v1.11.0 -> v1.12.0 dead by poll: ./deploy.sh exited with status 7: the stage refused v1.12.0");
+    shop.run(&["status"]).code(0).says(
+        "shop/prod: v1.12.0 failed (gave up after attempt 1, rolled back to v1.11.0): ./deploy.sh exited with status 7: the stage refused v1.12.0; to retry: tagship retry shop/prod",
+    );
     shop.run(&["status", "shop/prod"])
         .code(0)
         .says("deployed v1.11.0, by rollback, [time] ([duration] ago), [id]");

@@ -424,3 +424,19 @@ fn receivers_are_told_of_the_failure_and_of_the_rollback() {
         .collect();
     assert_eq!(said, ["dead v3.1.0 v3.2.0", "rolled_back v3.2.0 v3.1.0"]);
 }
+
+/// The failed deployment counts as dead from the next poll on.
+#[test]
+fn metrics_show_the_poll_that_rolled_back() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = about_to_fail(&gitea, &prod(""));
+    let config = on_gitea(&gitea, &prod(""));
+    shop.config(&format!("[settings]\nmetrics_file = \"tagship.prom\"\n{config}"));
+    for (code, status) in [(1, "rolled_back"), (0, "dead")] {
+        shop.run(&["poll"]).code(code);
+        let counted = |line: &&str| line.starts_with("tagship_targets{") && !line.ends_with(" 0");
+        let metrics = shop.read("tagship.prom");
+        let counted: Vec<&str> = metrics.lines().filter(counted).collect();
+        assert_eq!(counted, [format!("tagship_targets{{status=\"{status}\"}} 1")]);
+    }
+}
