@@ -15,7 +15,7 @@ pub(crate) struct Draft {
     pub(crate) registry: Registry,
     pub(crate) projects: Vec<Project>,
     pub(crate) deploy: Deploy,
-    /// Where the projects are all images of this owner: those with alike tags can have one table.
+    /// Where the projects are all images of this owner: those with similar tags can have one table.
     pub(crate) all_of: Option<String>,
     /// The state file, relative to the configuration's folder or absolute. None: not said.
     pub(crate) state: Option<String>,
@@ -86,10 +86,10 @@ pub(crate) fn configuration(draft: &Draft) -> String {
          # tagship generate schema > {SCHEMA}\n\
          # Every key is explained in: man tagship.toml\n\
          # Try it with: tagship check --online; tagship poll --dry-run\n\
-         # The first poll of a stage remembers the newest tag and deploys what comes after it;\n\
-         # first_poll = \"deploy\" in a stage ships that one, too.\n\n\
+         # The first poll of a stage only remembers the newest tag; later polls deploy newer tags.\n\
+         # With first_poll = \"deploy\" in a stage, its first poll deploys the newest tag.\n\n\
          [settings]\n\
-         interval = \"5m\" # how often a stage is due; tagship schedule goes by the smallest\n"
+         interval = \"5m\" # how often a stage is polled; tagship schedule uses the shortest\n"
     );
     if let Some(state) = &draft.state {
         let _ = writeln!(text, "state = {} # what was polled and deployed: keep it", quoted(state));
@@ -186,7 +186,10 @@ fn table(alike: &Alike<'_>, draft: &Draft) -> String {
     let shown: Vec<&str> = alike.images.iter().take(SHOWN).map(|project| project.image.as_str()).collect();
     let more = if alike.images.len() > SHOWN { ", …" } else { "" };
     let mut text = format!(
-        "# {} images with alike tags: {}{more}\n# A new image becomes a project, too, and begins with a first poll.\n\
+        "# {} images with similar tags: {}{more}\n\
+         # Each image is a project of its own. In deploy, {{project}} and {{image}} tell them apart;\n\
+         # a command also has TAGSHIP_PROJECT and TAGSHIP_IMAGE.\n\
+         # A new image becomes a project, too, and begins with a first poll.\n\
          [projects.{key}]\nregistry = {}\nimages = {}\n",
         alike.images.len(),
         shown.join(", "),

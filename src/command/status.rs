@@ -142,6 +142,7 @@ fn pending_row(store: &Store, deployment: Deployment) -> Result<PendingRow, Stor
         last_error: store.last_error(&deployment.id)?,
         id: deployment.id,
         tag: deployment.tag,
+        trigger: deployment.by,
         state: deployment.state,
         attempts: deployment.attempts,
         since: deployment.created_at,

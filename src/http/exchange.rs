@@ -145,7 +145,7 @@ fn no_answer(error: &ureq::Error, by_proxy: &str, timeout: Duration, connecting:
         error if super::is_cut_short(error) => NoAnswer::NotSent(connecting.signal()),
         Error::Timeout(Timeout::Connect) => NoAnswer::TimedOut("no connection", timeout.min(CONNECT)),
         Error::Timeout(Timeout::Resolve) => {
-            NoAnswer::TimedOut("the name of the host was not resolved", timeout.min(CONNECT))
+            NoAnswer::TimedOut("could not resolve the name of the host", timeout.min(CONNECT))
         }
         Error::Timeout(_) => NoAnswer::TimedOut("no complete answer", timeout),
         Error::Http(_) | Error::BadUri(_) => NoAnswer::NotSendable(error.to_string()),

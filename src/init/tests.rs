@@ -142,7 +142,9 @@ fn images_with_alike_tags_have_one_table_and_the_others_their_own() {
     let text = configuration(&draft);
     assert!(
         text.contains(
-            "# 3 images with alike tags: acme/acme, acme/blog, acme/team/api\n\
+            "# 3 images with similar tags: acme/acme, acme/blog, acme/team/api\n\
+             # Each image is a project of its own. In deploy, {project} and {image} tell them apart;\n\
+             # a command also has TAGSHIP_PROJECT and TAGSHIP_IMAGE.\n\
              # A new image becomes a project, too, and begins with a first poll.\n\
              [projects.all]\nregistry = \"git\"\nimages = \"acme/*\"\nexclude_images = [\n    \"acme/moving\", # no tag that it has shows a rule\n]\n"
         ),

@@ -92,10 +92,10 @@ fn not_parsed(policy: &Policy, keys: &[Keyed<'_>]) -> Option<String> {
         return None;
     }
     let what = if policy.filter.captures() { "capture" } else { "sort key" };
-    let instead = if failing.iter().filter(|(_, key)| parses(other, key)).count() * 2 > failing.len() {
-        format!("write order = \"{other}\"")
-    } else if let Some(suggestion) = Suggestion::of_most(tags_of(&failing), &tags_of(&failing)) {
+    let instead = if let Some(suggestion) = Suggestion::of_most(tags_of(&failing), &tags_of(&failing)) {
         format!("write {}", suggestion.for_rule(policy))
+    } else if failing.iter().filter(|(_, key)| parses(other, key)).count() * 2 > failing.len() {
+        format!("write order = \"{other}\"")
     } else if policy.filter.captures() {
         "capture the number only".to_owned()
     } else {
@@ -136,19 +136,27 @@ fn prereleases_only(policy: &Policy, keys: &[Keyed<'_>]) -> Option<String> {
     })
 }
 
-/// Two tags that are one version, because one of them has more text after a `_`.
+/// Two tags that are one version, because they differ only in the text after a `_`.
 fn one_version(policy: &Policy, sample: &[Tag]) -> Option<String> {
     let mut candidates: Vec<Candidate> = candidates(policy, sample).collect();
     candidates.sort_by(|a, b| (&a.key, &a.listed.tag).cmp(&(&b.key, &b.listed.tag)));
-    let pair = candidates.windows(2).find(|pair| {
-        let one = |candidate: &Candidate| candidate.listed.tag.as_str().contains('_');
-        pair[0].key == pair[1].key && one(&pair[0]) != one(&pair[1])
+    let build = |tag: &str| tag.split_once('_').map(|(_, build)| build.to_owned());
+    let (one, other) = candidates.windows(2).find_map(|pair| {
+        let (one, other) = (pair[0].listed.tag.as_str(), pair[1].listed.tag.as_str());
+        (pair[0].key == pair[1].key && build(one) != build(other)).then_some((one, other))
     })?;
-    Some(format!(
-        "semver takes {} and {} for one version, because Helm writes build metadata after a _: \
-         exclude = [\"*_*\"] keeps such tags out",
-        pair[0].listed.tag, pair[1].listed.tag
-    ))
+    let fact = format!(
+        "semver takes {one} and {other} for one version, because Helm writes build metadata after a _"
+    );
+    if build(one).is_none() || build(other).is_none() {
+        return Some(format!("{fact}: exclude = [\"*_*\"] keeps such tags out"));
+    }
+    let all: Vec<&str> = sample.iter().map(Tag::as_str).collect();
+    let instead = Suggestion::of(&[one, other], &all)
+        .filter(|found| found.puts_in_order(one, other) || found.puts_in_order(other, one))
+        .filter(|_| shape(one) == shape(other))
+        .map_or_else(|| "order = \"newest\"".to_owned(), |found| found.for_rule(policy));
+    Some(format!("{fact}, so neither is newer: write {instead}"))
 }
 
 fn tags_of<'t>(keys: &[Keyed<'t>]) -> Vec<&'t str> {
@@ -334,6 +342,21 @@ mod tests {
                 "semver takes 1.2.3 and 1.2.3_alpine for one version, ",
             ),
             (
+                rule(Order::Semver, "*", ""),
+                "1.2.3_b9 1.2.3_b10",
+                r"semver takes 1.2.3_b10 and 1.2.3_b9 for one version, because Helm writes build metadata after a _, so neither is newer: write regex = '^(\d+\.\d+\.\d+)_b(\d+)$'",
+            ),
+            (
+                rule(Order::Semver, "v*", ""),
+                "v1.2.3_5c1f0a2 v1.2.3_9d0b7e4",
+                "semver takes v1.2.3_5c1f0a2 and v1.2.3_9d0b7e4 for one version, because Helm writes build metadata after a _, so neither is newer: write order = \"newest\"",
+            ),
+            (
+                rule(Order::Numeric, "*", ""),
+                "2024.1.1-ls9 2024.1.1-ls10",
+                r#"numeric cannot compare the sort key of 2 of 2 matching tags, for example "2024.1.1-ls9": write order = "semver" and regex = '^(\d+\.\d+\.\d+)-ls(\d+)$'"#,
+            ),
+            (
                 prerelease(Some(">=1, <3")),
                 "",
                 "the range includes prereleases of 3.0.0, which sort before it: write <3.0.0-0",
@@ -370,7 +393,7 @@ mod tests {
             (prerelease, "1.0.0 1.0.0-rc.9 1.0.0-rc.10"),
             (captured(Order::Semver, r"v(\d+\.\d+\.\d+)-ls(\d+)"), "v8.9.0-ls99 v8.9.0-ls101 v8.10.0-ls1"),
             (captured(Order::Semver, r"(\d+\.\d+\.\d+)(?:-r(\d+))?"), "1.2.3 1.2.3-r9 1.2.3-r10"),
-            (rule(Order::Semver, "*", ""), "1.2.3_build.9 1.2.3_build.10"),
+            (rule(Order::Semver, "*", ""), "1.2.2_build.9 1.2.3_build.10"),
             (rule(Order::Numeric, "*", ""), "9 10 17.2 latest"),
             (rule(Order::Alphabetical, "*", ""), "2024-01-31 2024-12-01"),
             (rule(Order::Alphabetical, "*", ""), "09 10"),

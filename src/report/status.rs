@@ -95,6 +95,7 @@ impl StatusRow {
 pub(crate) struct PendingRow {
     pub(crate) id: String,
     pub(crate) tag: Tag,
+    pub(crate) trigger: Trigger,
     pub(crate) state: DeploymentState,
     pub(crate) attempts: u32,
     /// When it was planned.
@@ -102,6 +103,16 @@ pub(crate) struct PendingRow {
     /// The earliest next attempt.
     pub(crate) next_attempt_at: Option<Timestamp>,
     pub(crate) last_error: Option<String>,
+}
+
+impl PendingRow {
+    /// `v1.4.0`, `the rollback to v1.3.0`
+    fn describe(&self) -> String {
+        match self.trigger {
+            Trigger::Rollback => format!("the rollback to {}", self.tag),
+            Trigger::Poll | Trigger::Manual | Trigger::Mark | Trigger::Probe => self.tag.to_string(),
+        }
+    }
 }
 
 /// `status --format human`: the table, then why targets do not run their newest tag.
@@ -213,7 +224,7 @@ fn describe_hold(hold: &Hold, now: Timestamp) -> String {
 }
 
 fn describe_failed(row: &StatusRow, pending: &PendingRow, error: &str, now: Timestamp) -> String {
-    let PendingRow { tag, attempts, .. } = pending;
+    let (what, attempts) = (pending.describe(), pending.attempts);
     let error = escape_control(error);
     if pending.state == DeploymentState::Dead {
         let is_after = row.deployed_at.is_some_and(|at| at > pending.since);
@@ -221,7 +232,7 @@ fn describe_failed(row: &StatusRow, pending: &PendingRow, error: &str, now: Time
             row.deployed_tag.as_ref().filter(|_| is_after && row.deployed_by == Some(Trigger::Rollback));
         let back = back.map_or_else(String::new, |back| format!(", rolled back to {back}"));
         return format!(
-            "{tag} failed (gave up after attempt {attempts}{back}): {error}; to retry: tagship retry {}",
+            "{what} failed (gave up after attempt {attempts}{back}): {error}; to retry: tagship retry {}",
             row.target
         );
     }
@@ -231,7 +242,7 @@ fn describe_failed(row: &StatusRow, pending: &PendingRow, error: &str, now: Time
         }
         _ => "at the next poll".to_owned(),
     };
-    format!("{tag} failed (attempt {attempts}, retry {next}): {error}")
+    format!("{what} failed (attempt {attempts}, retry {next}): {error}")
 }
 
 /// Everything that is known about a target, by name.
@@ -255,8 +266,8 @@ fn facts(row: &StatusRow, now: Timestamp) -> Vec<(&'static str, String)> {
         ("hold", format!("{}; to resume: tagship release {}", describe_hold(hold, now), row.target))
     }));
     if let Some(pending) = &row.pending {
-        let PendingRow { id, tag, state, attempts, .. } = pending;
-        facts.push(("deployment", format!("{tag}, {}, {id}", state.as_str())));
+        let PendingRow { id, state, attempts, .. } = pending;
+        facts.push(("deployment", format!("{}, {}, {id}", pending.describe(), state.as_str())));
         facts.extend(
             pending
                 .last_error

@@ -156,15 +156,16 @@ fn write_files(entries: &[Entry<'_>]) -> String {
     for entry in entries {
         let (folder, path) = match &entry.place {
             Place::Variable(_) => continue,
-            Place::File(path) => {
-                (shell(path.rsplit_once('/').map_or(".", |(folder, _)| folder)), shell(path))
-            }
+            Place::File(path) => (path.rsplit_once('/').map(|(folder, _)| shell(folder)), shell(path)),
             Place::Credential(name) => (
-                "\"$RUNNER_TEMP/credentials\"".to_owned(),
+                Some("\"$RUNNER_TEMP/credentials\"".to_owned()),
                 format!("\"$RUNNER_TEMP/credentials\"/{}", shell(name)),
             ),
         };
-        let _ = writeln!(script, "mkdir -p {folder}\nprintf '%s' \"${}\" > {path}", entry.secret);
+        if let Some(folder) = folder {
+            let _ = writeln!(script, "mkdir -p {folder}");
+        }
+        let _ = writeln!(script, "printf '%s' \"${}\" > {path}", entry.secret);
     }
     if script.is_empty() {
         return String::new();

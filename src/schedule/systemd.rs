@@ -28,7 +28,7 @@ pub(crate) fn units(job: &Job, account: &Account) -> [(&'static str, String); 2]
 fn service(job: &Job, account: &Account) -> String {
     let mut text = String::from(
         "[Unit]\n\
-         Description=Ship new container image tags\n\
+         Description=Deploy new container image tags\n\
          Documentation=man:tagship(1)\n\
          Wants=network-online.target\n\
          After=network-online.target\n\

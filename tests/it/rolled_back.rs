@@ -108,6 +108,8 @@ fn a_rollback_that_fails_is_tried_again_and_given_up_without_another() {
     shop.run(&["poll"]).code(1).line("shop/prod", &["failed", "v3.2.0"]);
     let run = shop.run(&["poll"]);
     run.code(1).line("shop/prod", &["dead", "v3.2.0"]).stdout_has("the rollback to v3.1.0 failed: ");
+    shop.run(&["status"]).code(0).shows("the rollback to v3.1.0 failed (attempt 1, retry ");
+    shop.run(&["status", "shop/prod"]).code(0).shows("the rollback to v3.1.0, pending, ");
     shop.run(&["poll"]).code(1).line("shop/prod", &["dead", "v3.1.0"]);
     assert_eq!(
         shop.delivered()[1..],

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::word::{Words, badge, tag_of};
 use super::{MOST_TOLD, StatusPage};
-use crate::engine::{DeploymentState, ErrorCode, Failure, Status};
+use crate::engine::{DeploymentState, ErrorCode, Failure, Status, Trigger};
 use crate::report::wording::{count, last_lines, shortened};
 use crate::report::{PendingRow, StatusRow};
 use crate::target::Name;
@@ -128,11 +128,15 @@ fn deployment(
 ) -> Markup {
     let target = &row.target;
     let is_dead = pending.state == DeploymentState::Dead;
+    let (gave_up_on, failed) = match pending.trigger {
+        Trigger::Rollback => ("Gave up on the rollback to ", "The rollback to "),
+        Trigger::Poll | Trigger::Manual | Trigger::Mark | Trigger::Probe => ("Gave up on ", ""),
+    };
     let attempts = count(pending.attempts as usize, "attempt");
     html! {
         p {
-            @if is_dead { "Gave up on " (tag_of(row, &pending.tag)) " after " (attempts) "." }
-            @else { (tag_of(row, &pending.tag)) " failed after " (attempts) "; tagship will retry." }
+            @if is_dead { (gave_up_on) (tag_of(row, &pending.tag)) " after " (attempts) "." }
+            @else { (failed) (tag_of(row, &pending.tag)) " failed after " (attempts) "; tagship will retry." }
         }
         dl {
             (pair("Since", &words.moment(pending.since)))

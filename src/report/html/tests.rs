@@ -102,6 +102,7 @@ fn page_saying(console: &Console, text: &str) -> String {
     let pending = PendingRow {
         id: "a".to_owned(),
         tag: tag("v2"),
+        trigger: Trigger::Poll,
         state: DeploymentState::Dead,
         attempts: 12,
         since: moment(-60),
@@ -211,6 +212,7 @@ fn dead(target: &str) -> StatusRow {
     let pending = PendingRow {
         id: target.to_owned(),
         tag: tag("v2"),
+        trigger: Trigger::Poll,
         state: DeploymentState::Dead,
         attempts: 12,
         since: moment(-60),

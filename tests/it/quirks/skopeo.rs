@@ -15,7 +15,7 @@ use crate::tls::{Authority, TlsServer};
 
 /// Why tagship may refuse what skopeo reads.
 const REASONS: [&str; 2] =
-    ["and credentials are not sent there", "and tokens are only asked for at the registry's own host"];
+    ["and credentials are not sent there", "tagship requests tokens only from the registry's own host"];
 const RUNS: u64 = 120;
 /// What nobody in particular is given.
 const NOBODYS: &str = "planted-nobodys-bearer-8Zk4";
