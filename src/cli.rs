@@ -57,7 +57,8 @@ const STYLES: Styles = Styles::styled()
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or /etc/tagship]
+    /// The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or
+    /// /etc/tagship]
     #[arg(
         long,
         global = true,
@@ -67,8 +68,9 @@ pub(crate) struct Global {
         hide_env_values = true
     )]
     pub(crate) config: Option<PathBuf>,
-    /// The state file, or none to keep no state [default: `state` of the configuration, $TAGSHIP_STATE, or a place that
-    /// depends on where the configuration is]. `status` and `history` read several: repeat the option
+    /// The state file, or none to keep no state [default: `state` of the configuration, $TAGSHIP_STATE, or a
+    /// path that depends on the configuration's folder]. Repeat the option to read several states with `status`
+    /// and `history`
     #[arg(long, global = true, hide_short_help = true, value_name = "FILE")]
     pub(crate) state: Vec<PathBuf>,
     /// Also report unchanged targets, and stream deployment output
@@ -83,7 +85,7 @@ pub(crate) struct Global {
 }
 
 impl Global {
-    /// The state file, for a command that uses one: [`parse`] lets no other have several.
+    /// The state file of a command that uses one. [`parse`] rejects several for such commands.
     pub(crate) fn state(&self) -> Option<&Path> {
         self.state.first().map(PathBuf::as_path)
     }
@@ -150,8 +152,8 @@ pub(crate) struct PollArgs {
     /// the settings
     #[arg(long, conflicts_with = "due")]
     pub(crate) from_webhook: bool,
-    /// The signature of the payload: HMAC-SHA256 in hexadecimal digits, with or without sha256= before them [default:
-    /// from the environment, as a CGI server sets it]
+    /// The signature of the payload: HMAC-SHA256 in hexadecimal digits, with or without sha256= before them
+    /// [default: from the environment variables of a CGI server]
     #[arg(long, value_name = "SIGNATURE", requires = "from_webhook")]
     pub(crate) signature: Option<String>,
     /// Output format
@@ -228,10 +230,11 @@ pub(crate) enum Format {
 
 /// Validate the configuration
 ///
-/// Reports every error at once, each with its file, its line and what to write instead. Works offline; with --online it
-/// also contacts each registry, tries each credential, repository, rule and deploy command, and asks all that the newest
-/// tag of each stage needs to be deployed: its digest, its gates, and what the stage runs. It deploys nothing. With -v it
-/// shows where each credential and secret comes from, never its value.
+/// Reports every error at once, each with its file, its line and the correction.
+/// Works offline. With --online it also contacts each registry, and tries each credential, repository, rule and
+/// deploy command. It then checks everything that the newest tag of each stage needs for a deployment: its
+/// digest, its gates, and what the stage runs. It deploys nothing. With -v it shows the source of each
+/// credential and secret, never its value.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  tagship --config tagship.toml check\n  \
     tagship check --online    does every registry answer, and which tag would each stage select?\n  \
@@ -351,9 +354,9 @@ pub(crate) struct Release {
 
 /// Show past deployments and their output
 ///
-/// Newest first, each with its attempts, their duration and the end of their output; below them, how long deployments to
-/// each target take. Reads only the state; contacts no registry. `history` in the settings says how long finished
-/// deployments are kept.
+/// Newest first, each with its attempts, their duration and the end of
+/// their output; then the usual duration of deployments to each target. Reads only the state; contacts no
+/// registry. `history` in the settings sets how long finished deployments are kept.
 ///
 /// A DATE is 2026-11-20 or 2026-11-20T14:30 (UTC unless an offset follows), or a time ago: 36h, 7d.
 #[derive(Debug, Args)]
@@ -447,7 +450,7 @@ pub(crate) struct Login {
     /// The registry's name in the configuration
     #[arg(value_name = "REGISTRY")]
     pub(crate) registry: String,
-    /// The user name, if the registry needs one beside the token [default: `username` of the configuration]
+    /// The user name, if the registry requires one with the token [default: `username` of the configuration]
     #[arg(long, value_name = "NAME")]
     pub(crate) username: Option<String>,
     /// Read the token from standard input
@@ -536,7 +539,7 @@ fn is_command(name: &str) -> bool {
     Cli::command().find_subcommand(name).is_some()
 }
 
-// clap wants a parser that can fail.
+// clap requires a parser that can fail.
 #[allow(clippy::unnecessary_wraps, reason = "the signature of a value parser")]
 fn pattern(text: &str) -> Result<TargetPattern, std::convert::Infallible> {
     Ok(TargetPattern::new(text))

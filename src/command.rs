@@ -1,8 +1,8 @@
-//! One file per subcommand, and what they share: how one ends, the configuration; the selected targets and the state
-//! in files of their own.
+//! One file per subcommand. Shared by all: exit statuses and the configuration here, the selection of targets
+//! and the state in their own files.
 #![allow(
     clippy::disallowed_methods,
-    reason = "commands find the state through the environment, read the clock and write what was asked for"
+    reason = "commands find the state through the environment, read the clock and write the requested files"
 )]
 
 mod check;
@@ -52,25 +52,25 @@ use state::{
     warn_if_not_polled, warn_of_open_state,
 };
 
-/// How a command ended.
+/// The result of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// Whether or not there was something new.
+    /// Success, with or without a new tag.
     Done,
-    /// A check or a deployment failed; the other targets were served.
+    /// A check or a deployment failed; all other targets were handled.
     Failed,
-    /// Usage, configuration or state file; nothing was done.
+    /// Wrong usage, configuration or state file; nothing was done.
     Unusable,
-    /// With `--exit-code`: something new, and nothing failed.
+    /// With `--exit-code`: a new tag, and no failure.
     Changed,
-    /// With `--strict`: a selected target is being deployed by another run.
+    /// With `--strict`: another run is deploying to a selected target.
     Busy,
     /// Ended by this signal.
     Signal(u8),
 }
 
 impl Exit {
-    /// How a command ends that has done nothing.
+    /// The result of a command that failed before it did anything.
     pub(crate) fn by(error: &anyhow::Error) -> Exit {
         match error.downcast_ref() {
             Some(StoreError::CutShort { signal: Some(signal), .. }) => Exit::Signal(*signal),
@@ -78,7 +78,7 @@ impl Exit {
         }
     }
 
-    /// The status that the process ends with.
+    /// The exit status of the process.
     pub(crate) fn status(self) -> u8 {
         match self {
             Exit::Done => 0,
@@ -91,29 +91,29 @@ impl Exit {
     }
 }
 
-/// A write beyond the limit on file sizes (`ulimit -f`) fails from now on, in place of ending the process. The commands
-/// that tagship starts have the signal as the system sets it: a handler does not outlive `exec`.
+/// From now on a write beyond the limit on file sizes (`ulimit -f`) fails instead of ending the process.
+/// Commands that tagship starts keep the system's default: `exec` removes a handler.
 pub(crate) fn survive_file_size_limit() {
-    // Where it cannot be installed, such a write ends the process as before.
+    // Without the handler, such a write ends the process as before.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
 }
 
-/// A run that has no memory for its first threads and answers would be aborted in the middle of something.
+/// Checks that memory for a run's first threads and answers is available. Without it, the process would be
+/// aborted in the middle of its work.
 ///
 /// # Errors
-/// The process may not have that much.
+/// The process may not have that much memory.
 pub(crate) fn require_memory() -> anyhow::Result<()> {
     const MEBIBYTES: usize = 64;
-    // Reserved and given back: no page of it is used.
+    // Reserved and released at once, without using a page.
     Vec::<u8>::new().try_reserve_exact(MEBIBYTES * 1024 * 1024).map_err(|_| {
         anyhow::anyhow!(
-            "less than {MEBIBYTES} MiB of memory can be reserved, and tagship may need that much; \
-             raise the limit on memory (ulimit -v)"
+            "tagship may need {MEBIBYTES} MiB of memory, and cannot reserve that much; raise the limit on memory (ulimit -v)"
         )
     })
 }
 
-/// What `--color` means to the streams.
+/// The setting of `--color` for the output streams.
 pub(crate) fn color(choice: Color) -> anstream::ColorChoice {
     match choice {
         Color::Auto => anstream::ColorChoice::Auto,
@@ -122,24 +122,24 @@ pub(crate) fn color(choice: Color) -> anstream::ColorChoice {
     }
 }
 
-/// ` --config FILE --state FILE`, as far as they were typed, with quotes where a shell needs them.
+/// ` --config FILE --state FILE` as the user typed them, quoted for a shell.
 pub(crate) fn typed_options(global: &Global) -> String {
-    // clap fills it in from the variable, which the next command finds too.
+    // A value from the environment variable is left out: the next command uses the variable too.
     let config = global.config.as_deref().filter(|path| given("TAGSHIP_CONFIG").as_deref() != Some(path));
-    // Of several, the command is for one, which the row names.
+    // With several states, the command concerns one of them, which the row names.
     let state = if global.state.len() > 1 { Some(Path::new("FILE")) } else { global.state() };
     let mut options = String::new();
     for (name, path) in [("--config", config), ("--state", state)] {
         let Some(path) = path else { continue };
         let path = path.to_string_lossy();
-        // Only a NUL cannot be quoted, and no argument has one.
+        // Only NUL cannot be quoted, and no argument contains it.
         let quoted = shlex::try_quote(&path).unwrap_or(std::borrow::Cow::Borrowed(&path));
         options.push_str(&format!(" {name} {quoted}"));
     }
     options
 }
 
-/// What `-q` and `-v` ask for.
+/// The level of detail from `-q` and `-v`.
 fn detail(global: &Global) -> Detail {
     match (global.quiet, global.verbose) {
         (true, _) => Detail::Failures,
@@ -148,10 +148,10 @@ fn detail(global: &Global) -> Detail {
     }
 }
 
-/// The configuration that the command line means, with the images that the state knows.
+/// The configuration for the command line, with the known images of the state.
 ///
 /// # Errors
-/// There is none, or every fault of it at once.
+/// No configuration was found, or it has errors; all of them are reported.
 fn load(global: &Global) -> anyhow::Result<Config> {
     let mut config = load_written(global)?;
     let mut known: Vec<_> = match global.state.as_slice() {
@@ -163,7 +163,7 @@ fn load(global: &Global) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-/// The same as it is written.
+/// The configuration as written, without known images.
 ///
 /// # Errors
 /// As [`load`].
@@ -172,17 +172,17 @@ fn load_written(global: &Global) -> anyhow::Result<Config> {
     Ok(config::load(&path)?)
 }
 
-/// The path that a variable of the environment has; an empty one is none.
+/// The path in an environment variable. None: unset or empty.
 fn given(variable: &str) -> Option<PathBuf> {
     env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// Who runs the program. A container's user may have no name.
+/// The login name of the user. In a container a user may have no name.
 fn user_name() -> Option<String> {
     whoami::username().ok()
 }
 
-/// The same for what is held, marked and deployed by hand.
+/// The login name to record with a hold, a mark or a manual deployment.
 fn by_whom() -> String {
     user_name().unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
 }

@@ -250,7 +250,7 @@ fn place_marked(next: &mut PollState, target: &Target, selection: &Selection) ->
     Some(marked)
 }
 
-/// Whether what is to be deployed is older than the marked tag: it is, where it was not read as far as that.
+/// Whether a deployment is older than the marked tag. A tag that the listing did not reach counts as older.
 fn is_outdone(deployment: &Deployment, marked: &Candidate, target: &Target, selection: &Selection) -> bool {
     let candidate = selection.find(&deployment.tag).and_then(|listed| target.policy.candidate(listed));
     deployment.tag != marked.listed.tag && candidate.is_none_or(|candidate| !candidate.is_newer_than(marked))
@@ -272,8 +272,8 @@ pub(crate) fn decide_failed(state: Option<&PollState>, failure: Failure, now: Ti
     Decision { failure: Some(failure.clone()), ..Decision::new(Status::Unknown, failure.message, next) }
 }
 
-/// A result that no tag has a part in: of a table with `images` whose list is known, or of a deployment that is kept
-/// back.
+/// The decision for a stage of a table with `images` whose list is known, or for a target whose deployment is kept back:
+/// no tag has a part in it.
 pub(crate) fn decide_without_tags(
     state: Option<&PollState>,
     status: Status,
@@ -287,8 +287,8 @@ pub(crate) fn decide_without_tags(
     Decision::new(status, reason, next)
 }
 
-/// Whether a target is to be polled by `--due`: checked longer ago than 90 % of its interval (cron is
-/// never exact), or with a deployment that waits to be tried again.
+/// Whether `--due` polls a target: its last check is older than 90 % of its interval (cron is never exact), or
+/// it has a deployment to retry.
 pub(crate) fn is_due(
     target: &Target,
     checked_at: Option<Timestamp>,

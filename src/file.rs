@@ -1,6 +1,6 @@
-//! Files whose paths a person gave. What is read is a regular file, or a pipe that was handed in on purpose, and
-//! never longer than its reader says: no path makes a run wait for ever or takes all memory. What is replaced is a
-//! regular file: a device, a FIFO or a link stays what it is.
+//! Reads and replaces files at paths that the user gave. Only regular files, and pipes passed in on purpose,
+//! are read, with a limit on their length, so that no path blocks a run or fills the memory. Only regular files
+//! are replaced; a device, a FIFO or a link stays as it is.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "files are opened here")]
 
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -12,16 +12,16 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, OFlags};
 
-/// From opening a pipe to its end.
+/// The longest time from opening a pipe to its end.
 const PIPE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Room made at once for what comes through a pipe: a buffer that grows leaves copies of secrets behind.
+/// The initial buffer for a pipe. A growing buffer would leave copies of secrets in memory.
 const PIPE_ROOM: u64 = 64 * 1024;
 
-/// The whole file, at most `longest` bytes.
+/// Reads a whole file of at most `longest` bytes.
 ///
 /// # Errors
-/// It cannot be read, or is not regular (`InvalidInput`), or is longer (`FileTooLarge`). The text says what it is.
+/// It cannot be read, is not regular (`InvalidInput`), or is longer (`FileTooLarge`). The text says what it is.
 pub(crate) fn read(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
     let file = open(path)?;
     let found = file.metadata()?;
@@ -39,7 +39,7 @@ pub(crate) fn read(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
     if bytes.len() as u64 > longest { Err(too_long(longest)) } else { Ok(bytes) }
 }
 
-/// The first bytes of a file, at most `most`.
+/// Reads the first bytes of a file, at most `most`.
 ///
 /// # Errors
 /// As for [`read`].
@@ -49,14 +49,13 @@ pub(crate) fn head(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Appends to a regular file, which is created where there is none, or to a stream of this process's own
-/// (`/dev/stdout`).
+/// Appends to a regular file, which is created if necessary, or to a stream of this process (`/dev/stdout`).
 ///
 /// # Errors
 /// It cannot be written, or is something else.
 pub(crate) fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let check = |found: &Metadata| match irregular(file_type(found)) {
-        Some(what) if !is_handed_in(path) => Err(refused(&format!("it is {what}; name a regular file"))),
+        Some(what) if !is_handed_in(path) => Err(refused(&format!("it is {what}; choose a regular file"))),
         _ => Ok(()),
     };
     match fs::metadata(path) {
@@ -66,20 +65,20 @@ pub(crate) fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
     let mut file = OpenOptions::new().append(true).create(true).custom_flags(without_waiting()).open(path)?;
     check(&file.metadata()?)?;
-    // A pipe that is full is waited for, as standard output is.
+    // Waits for a full pipe, as for standard output.
     rustix::fs::fcntl_setfl(&file, OFlags::APPEND)?;
     file.write_all(bytes)
 }
 
-/// Makes a file, or writes a regular one anew.
+/// Creates a file, or overwrites a regular file.
 ///
 /// # Errors
-/// As for [`check_replaceable`], or it has a second name, or cannot be written.
+/// As for [`check_replaceable`]; or the file has a second name, or cannot be written.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     check_replaceable(path)?;
-    // It is written in place, and so would be whatever has the other name.
+    // The file is overwritten in place, so the other name would change too.
     if fs::symlink_metadata(path).is_ok_and(|found| found.nlink() > 1) {
-        return Err(refused("it has another name, too (a hard link); remove it"));
+        return Err(refused("it has a second name (a hard link); remove that name"));
     }
     let flags = without_waiting() | OFlags::NOFOLLOW.bits().cast_signed();
     let mut options = OpenOptions::new();
@@ -87,10 +86,10 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     options.open(path)?.write_all(bytes)
 }
 
-/// Whether there is a regular file or nothing at the path, so that a file can take its place.
+/// Checks that the path is free or a regular file, so that it can be replaced.
 ///
 /// # Errors
-/// Something else is there (`InvalidInput`), and what. Links are not followed.
+/// Something else is at the path (`InvalidInput`); the text says what it is. Links are not followed.
 pub(crate) fn check_replaceable(path: &Path) -> io::Result<()> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
@@ -103,7 +102,7 @@ pub(crate) fn check_replaceable(path: &Path) -> io::Result<()> {
     }
 }
 
-/// What is at the path that is no regular file; links are followed. None: a regular file, or nothing.
+/// The type of the file at the path; links are followed. None: a regular file, or nothing.
 pub(crate) fn irregular_at(path: &Path) -> Option<&'static str> {
     irregular(file_type(&fs::metadata(path).ok()?))
 }
@@ -113,19 +112,19 @@ pub(crate) fn irregular_name_at(path: &Path) -> Option<&'static str> {
     irregular(file_type(&fs::symlink_metadata(path).ok()?))
 }
 
-/// Text as editors of other systems write it, by its first bytes.
+/// The encoding of a text that is not plain UTF-8, by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OddText {
-    /// UTF-8 behind a byte order mark.
+    /// UTF-8 with a byte order mark.
     Marked,
-    /// Two or four bytes a character; as iconv calls it.
+    /// Two or four bytes for a character; the name is that of iconv.
     Wide(&'static str),
 }
 
 const MARK: &[u8] = "\u{feff}".as_bytes();
 
 impl OddText {
-    /// `head`: four bytes are enough.
+    /// `head`: the first bytes; four are enough.
     pub(crate) fn of(head: &[u8]) -> Option<OddText> {
         match head {
             head if head.starts_with(MARK) => Some(OddText::Marked),
@@ -139,7 +138,7 @@ impl OddText {
         }
     }
 
-    /// What is wrong with the file, after its name, and how to put it right.
+    /// The problem of the file and its correction, as text after the file's name.
     pub(crate) fn describe(self, path: &Path) -> String {
         let what = match self {
             OddText::Marked => "begins with a byte order mark".to_owned(),
@@ -157,20 +156,20 @@ impl OddText {
     }
 }
 
-/// The text without a byte order mark in front.
+/// The text without its byte order mark.
 pub(crate) fn unmarked(text: &[u8]) -> &[u8] {
     text.strip_prefix(MARK).unwrap_or(text)
 }
 
-/// Whether a path leads to a file, or into a folder: by their names without links, or by device and inode. Neither
-/// need be there.
+/// Whether a path means a file, or a file in a folder: by their names with links resolved, or by device and
+/// inode. Both may be missing.
 pub(crate) fn leads_to(path: &Path, known: &Path) -> bool {
     let inode = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
     resolved(path).starts_with(resolved(known))
         || inode(path).is_some_and(|found| inode(known) == Some(found))
 }
 
-/// The path without links; where there is no file, its folder without links.
+/// The path with links resolved; if the file does not exist, its folder with links resolved.
 pub(crate) fn resolved(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     if let Ok(real) = fs::canonicalize(&path) {
@@ -182,7 +181,7 @@ pub(crate) fn resolved(path: &Path) -> PathBuf {
     }
 }
 
-/// What a shell makes of a path with `~` or `$HOME` in it: the word, and the path in the home folder.
+/// A path with `~` or `$HOME`: that word, and the path that a shell would make of it.
 pub(crate) fn expanded(path: &Path) -> Option<(&'static str, PathBuf)> {
     let mut parts = path.components();
     let is_home = |part: Component<'_>| {
@@ -193,10 +192,10 @@ pub(crate) fn expanded(path: &Path) -> Option<(&'static str, PathBuf)> {
     Some((word, home.join(parts.as_path())))
 }
 
-/// Opens a file for reading without waiting for anyone.
+/// Opens a file for reading, without blocking.
 fn open(path: &Path) -> io::Result<File> {
     let is_handed_in = is_handed_in(path);
-    // Before it is opened: opening some devices does something.
+    // Checked before it is opened, because opening some devices has effects.
     check(&fs::metadata(path)?, is_handed_in)?;
     let file = OpenOptions::new().read(true).custom_flags(without_waiting()).open(path)?;
     check(&file.metadata()?, is_handed_in)?;
@@ -207,7 +206,7 @@ fn without_waiting() -> i32 {
     (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed()
 }
 
-/// A stream that whoever started tagship gave it, as a shell does for `<(command)`.
+/// A stream that the parent process passed in, as a shell does for `<(command)`.
 fn is_handed_in(path: &Path) -> bool {
     let own = ["/dev/stdin", "/dev/stdout", "/dev/stderr"];
     own.iter().any(|own| path == Path::new(own))
@@ -221,7 +220,7 @@ fn check(found: &Metadata, is_handed_in: bool) -> io::Result<()> {
         None => Ok(()),
         Some(_) if is_handed_in && kind == FileType::Fifo => Ok(()),
         Some(what) => Err(refused(&format!(
-            "it is {what}; name a regular file, or hand a pipe in as /dev/stdin or /dev/fd/N"
+            "it is {what}; choose a regular file, or pass a pipe as /dev/stdin or /dev/fd/N"
         ))),
     }
 }
@@ -230,7 +229,7 @@ fn file_type(found: &Metadata) -> FileType {
     FileType::from_raw_mode(found.mode())
 }
 
-/// What a file is that is not regular.
+/// The type of a file that is not regular.
 fn irregular(kind: FileType) -> Option<&'static str> {
     Some(match kind {
         FileType::RegularFile => return None,
@@ -257,12 +256,12 @@ fn too_long(longest: u64) -> io::Error {
     io::Error::new(ErrorKind::FileTooLarge, format!("it is longer than {shown}"))
 }
 
-/// Reads a pipe that does not block to its end, or one byte further than `longest`.
+/// Reads a non-blocking pipe to its end, or to one byte more than `longest`.
 fn read_pipe(mut pipe: &File, longest: u64, timeout: Duration, bytes: &mut Vec<u8>) -> io::Result<()> {
     let deadline = Instant::now() + timeout;
     let mut chunk = [0; 4096];
     while bytes.len() as u64 <= longest {
-        // Before it is waited for: a pipe that was closed before it was opened here never reports its end.
+        // Read before the wait, because a pipe that was closed before it was opened here never reports its end.
         match pipe.read(&mut chunk) {
             Ok(0) => break,
             Ok(length) => bytes.extend_from_slice(&chunk[..length]),
@@ -320,7 +319,7 @@ mod tests {
         assert_eq!(read(&path, 8).unwrap(), b"12345678");
         assert_eq!(read(&path, 7).unwrap_err().kind(), ErrorKind::FileTooLarge);
         assert_eq!(head(&path, 3).unwrap(), b"123");
-        // Sparse: nothing of it is read.
+        // A sparse file, of which nothing is read.
         File::create(&path).unwrap().set_len(1 << 40).unwrap();
         assert_eq!(read(&path, 1024 * 1024).unwrap_err().to_string(), "it is longer than 1 MiB");
         assert_eq!(read(&folder.path().join("gone"), 8).unwrap_err().kind(), ErrorKind::NotFound);
@@ -342,7 +341,7 @@ mod tests {
         let wrong = check_replaceable(&link).unwrap_err().to_string();
         assert_eq!(wrong, "it is a symbolic link; tagship replaces regular files only");
         fs::remove_file(&path).unwrap();
-        // Links are followed to append, as runners make them, and never to replace.
+        // Links are followed to append, because CI runners use them, but never to replace.
         append(&link, b"a").unwrap();
         append(&link, b"b").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"ab");
@@ -363,7 +362,7 @@ mod tests {
         writer.write_all(b"abc").unwrap();
         assert_eq!(read(10).unwrap_err().kind(), ErrorKind::TimedOut);
         writer.write_all(&[b'x'; 10_000]).unwrap();
-        assert!(read(100).unwrap().len() > 100, "what is too long is not read to its end");
+        assert!(read(100).unwrap().len() > 100, "a file that is too long is not read to its end");
         drop(writer);
         assert!(read(100_000).is_ok());
         assert!(read(10).unwrap().is_empty());

@@ -1,4 +1,4 @@
-//! Tables with `images`: which images of an owner are projects, and under which names. Pure.
+//! Tables with `images`: makes projects of an owner's images, and names them. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -8,31 +8,31 @@ use wildmatch::WildMatch;
 use crate::reference::{ImageRef, Repository};
 use crate::target::{Name, Target, TargetId};
 
-/// `[projects.NAME]` with `images`: the stages of every image that its globs match.
+/// `[projects.NAME]` with `images`: the stages of every matching image.
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) name: Name,
     pub(crate) registry: Name,
-    /// The registry's address, as the state knows it.
+    /// The registry's address, as stored in the state.
     pub(crate) address: String,
-    /// Host and port, as a container engine wants them.
+    /// Host and port, as container engines write them.
     pub(crate) host: String,
-    /// Each with its owner written out.
+    /// The globs, each with a literal owner.
     pub(crate) images: Vec<String>,
     pub(crate) exclude: Vec<String>,
-    /// As written: with the table's name in place of a project's, and an owner in place of an image.
+    /// The stages as written, with the table's name as project and an owner as image.
     pub(crate) stages: Vec<Target>,
-    /// How many other targets are written before it.
+    /// The number of targets that are written before the table.
     pub(crate) place: usize,
 }
 
 impl Table {
-    /// The owners whose images it is about.
+    /// The owners in the globs.
     pub(crate) fn owners(&self) -> BTreeSet<&str> {
         self.images.iter().filter_map(|glob| glob.split_once('/')).map(|(owner, _)| owner).collect()
     }
 
-    /// What messages call its images: `acme/*`.
+    /// The table's images in messages: `acme/*`.
     pub(crate) fn globs(&self) -> String {
         self.images.join(", ")
     }
@@ -51,7 +51,7 @@ impl<'t> Matcher<'t> {
         Matcher { table, images: ready(&table.images), exclude: ready(&table.exclude) }
     }
 
-    /// Whether the image is to be a project of the table.
+    /// Whether the image becomes a project of the table.
     pub(crate) fn takes(&self, image: &KnownImage) -> bool {
         self.table.address == image.registry && self.may_take(&image.repository)
     }
@@ -63,21 +63,21 @@ impl<'t> Matcher<'t> {
     }
 }
 
-/// An image that a registry was seen to have.
+/// An image that a registry has listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KnownImage {
     /// The registry's address.
     pub(crate) registry: String,
     pub(crate) repository: Repository,
-    /// When it was reported as a new project; None: it was not.
+    /// When it was reported as a new project; None: not yet.
     pub(crate) reported_at: Option<Timestamp>,
-    /// When the first of the lists that lack it was read; None: it is in the last one.
+    /// When the first list without it was read; None: the last list has it.
     pub(crate) missing_since: Option<Timestamp>,
-    /// When it was found to be gone for good.
+    /// When it was retired.
     pub(crate) retired_at: Option<Timestamp>,
 }
 
-/// A project that a table has by an image.
+/// A project that a table has made of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Discovered {
     /// The name of the table.
@@ -85,23 +85,23 @@ pub(crate) struct Discovered {
     /// The registry's address.
     pub(crate) registry: String,
     pub(crate) image: ImageRef,
-    /// It was not reported yet.
+    /// Whether it is not reported yet.
     pub(crate) is_new: bool,
 }
 
-/// What the tables come to.
+/// The targets and projects of all tables.
 #[derive(Debug, Default)]
 pub(crate) struct Expansion {
-    /// All targets: those written, and those of images at the place of their table.
+    /// All targets: the written ones, and those of images in the place of their table.
     pub(crate) targets: Vec<Target>,
-    /// The projects that are images.
+    /// The projects made of images.
     pub(crate) projects: BTreeMap<Name, Discovered>,
-    /// What is wrong with images of a table, by the table's name.
+    /// The problems with the images of a table, by the table's name.
     pub(crate) faults: BTreeMap<Name, Vec<String>>,
 }
 
-/// Makes targets of the images that are known. `written`: the targets that are projects of their own. `address`: of a
-/// registry.
+/// Makes targets of the known images. `written`: the targets of projects with `image`. `address`: the address
+/// of a registry.
 pub(crate) fn expand(
     tables: &[Table],
     written: Vec<Target>,
@@ -112,7 +112,7 @@ pub(crate) fn expand(
     let mut names = Names::new(tables, &written);
     let own: HashSet<(String, &Repository)> =
         written.iter().map(|target| (address(&target.registry), &target.image.repository)).collect();
-    // The ones that have been reported keep their names.
+    // Images that were already reported keep their names.
     let mut known: Vec<&KnownImage> = known.iter().filter(|image| image.retired_at.is_none()).collect();
     known.sort_by_key(|image| (image.reported_at.is_none(), &image.repository));
     let matchers: Vec<Matcher<'_>> = tables.iter().map(Matcher::of).collect();
@@ -171,9 +171,9 @@ fn in_places(tables: &[Table], written: Vec<Target>, of_tables: Vec<Vec<Target>>
     targets
 }
 
-/// The names of projects, and who has each.
+/// The names of projects, and the owner of each name.
 struct Names {
-    /// What messages call the owner of the name.
+    /// The owner of a name, in messages.
     taken: HashMap<String, String>,
 }
 
@@ -186,14 +186,14 @@ impl Names {
     }
 
     fn give(&mut self, repository: &Repository) -> Result<Name, String> {
-        const CURE: &str = "write it as a project of its own, or exclude it";
+        const CURE: &str = "write a project with image for it, or exclude it";
         let path = project_name(repository);
         let exclude = format!("exclude_images = [\"{repository}\"]");
         let name = Name::new(&path)
             .map_err(|error| format!("{repository} gives no project name: {error}; {CURE}: {exclude}"))?;
         if let Some(taker) = self.taken.get(&path) {
             return Err(format!(
-                "{repository} gives the project name {path:?}, which {taker} has; {CURE}: {exclude}"
+                "{repository} gives the project name {path:?}, which {taker} already has; {CURE}: {exclude}"
             ));
         }
         self.taken.insert(path, repository.to_string());
@@ -201,7 +201,7 @@ impl Names {
     }
 }
 
-/// The path behind the owner, `/` written as `-`.
+/// The path after the owner, with `-` for each `/`.
 pub(crate) fn project_name(repository: &Repository) -> String {
     repository.name().unwrap_or(repository.as_str()).replace('/', "-")
 }

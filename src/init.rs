@@ -9,34 +9,34 @@ use crate::policy::{Proposal, ProposedStage, SkippedTags};
 use crate::reference::{Repository, Tag};
 use alike::Alike;
 
-/// What a new configuration is to say.
+/// The content of a new configuration.
 #[derive(Debug)]
 pub(crate) struct Draft {
     pub(crate) registry: Registry,
     pub(crate) projects: Vec<Project>,
     pub(crate) deploy: Deploy,
-    /// Where the projects are all images of this owner: those with similar tags can have one table.
+    /// The owner, if the projects are all of its images. Images with similar tags can then share a table.
     pub(crate) all_of: Option<String>,
-    /// The state file, relative to the configuration's folder or absolute. None: not said.
+    /// The state file, relative to the configuration's folder or absolute. None: not written.
     pub(crate) state: Option<String>,
 }
 
-/// Its one registry.
+/// The only registry of a new configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct Registry {
     /// As `kind` spells it.
     pub(crate) kind: &'static str,
-    /// A URL, or the folder of an image layout; none where the kind has its usual place.
+    /// A URL, or the folder of an image layout. None: the kind's default address.
     pub(crate) address: Option<String>,
     pub(crate) token: Token,
     pub(crate) username: Option<String>,
     pub(crate) insecure_http: bool,
 }
 
-/// Where the token comes from.
+/// The source of the token.
 #[derive(Clone, Debug)]
 pub(crate) enum Token {
-    /// Not said: tagship looks in the environment and in the keyring.
+    /// Not given: tagship searches the environment and the keyring.
     Search,
     Anonymous,
     Env(String),
@@ -50,22 +50,22 @@ pub(crate) enum Token {
 pub(crate) struct Project {
     pub(crate) image: Repository,
     pub(crate) proposal: Proposal,
-    /// Why there is nothing to propose.
+    /// Why no stage is proposed.
     pub(crate) fault: Option<String>,
 }
 
-/// How every stage is deployed until somebody writes something else.
+/// The deploy step of every stage in the new file.
 #[derive(Clone, Debug)]
 pub(crate) enum Deploy {
     Command(Vec<String>),
     Url(String),
 }
 
-/// The file that editors find the schema in, beside the configuration.
+/// The schema file for editors, beside the configuration.
 pub(crate) const SCHEMA: &str = "tagship.schema.json";
 
 impl Registry {
-    /// What the configuration calls it.
+    /// Its name in the configuration.
     pub(crate) fn name(&self) -> &'static str {
         match self.kind {
             "gitea" | "forgejo" => "git",
@@ -89,10 +89,11 @@ pub(crate) fn configuration(draft: &Draft) -> String {
          # The first poll of a stage only remembers the newest tag; later polls deploy newer tags.\n\
          # With first_poll = \"deploy\" in a stage, its first poll deploys the newest tag.\n\n\
          [settings]\n\
-         interval = \"5m\" # how often a stage is polled; tagship schedule uses the shortest\n"
+         interval = \"5m\" # how often a stage is polled; tagship schedule uses the shortest interval\n"
     );
     if let Some(state) = &draft.state {
-        let _ = writeln!(text, "state = {} # what was polled and deployed: keep it", quoted(state));
+        let _ =
+            writeln!(text, "state = {} # the record of polls and deployments: keep this file", quoted(state));
     }
     text.push('\n');
     text.push_str(&registry(&draft.registry));
@@ -117,7 +118,7 @@ fn registry(registry: &Registry) -> String {
     let name = registry.name();
     let mut text = format!("[registries.{name}]\nkind = {}", quoted(registry.kind));
     text.push_str(match registry.kind {
-        "gitea" => " # for Forgejo, too\n",
+        "gitea" => " # also for Forgejo\n",
         _ => "\n",
     });
     if let Some(address) = &registry.address {
@@ -131,7 +132,7 @@ fn registry(registry: &Registry) -> String {
         Token::Search if registry.kind == "oci-layout" => Ok(()),
         Token::Search => writeln!(
             text,
-            "# No token is named: $TAGSHIP_TOKEN_{} is looked at, then what tagship login {name} keeps. Or write\n\
+            "# Without token, tagship uses $TAGSHIP_TOKEN_{}, then the keyring (tagship login {name}). Or write\n\
              # token = {{ file = \"{name}-token\" }}, or anonymous = true.",
             name.to_ascii_uppercase()
         ),
@@ -139,11 +140,11 @@ fn registry(registry: &Registry) -> String {
         Token::Env(variable) => writeln!(text, "token = {{ env = {} }}", quoted(variable)),
         Token::File(path) => writeln!(text, "token = {{ file = {} }}", quoted(path)),
         Token::Credential(name) => {
-            writeln!(text, "token = {{ credential = {} }} # of systemd: LoadCredential=", quoted(name))
+            writeln!(text, "token = {{ credential = {} }} # systemd: LoadCredential=", quoted(name))
         }
     };
     if registry.insecure_http {
-        text.push_str("insecure_http = true # tokens go over the wire in the clear\n");
+        text.push_str("insecure_http = true # tokens are sent unencrypted\n");
     }
     text
 }
@@ -157,7 +158,7 @@ fn project(project: &Project, name: &str, draft: &Draft) -> String {
         quoted(project.image.as_str())
     );
     if proposal.stages.is_empty() {
-        let fault = project.fault.as_deref().unwrap_or("no tag that it has shows a rule for a stage");
+        let fault = project.fault.as_deref().unwrap_or("none of its tags suggests a rule for a stage");
         let _ = write!(
             text,
             "# {}.\n[projects.{key}.stages.prod]\ntags = \"v*\"\norder = \"semver\"\n",
@@ -179,7 +180,7 @@ fn project(project: &Project, name: &str, draft: &Draft) -> String {
     text.lines().map(|line| commented(line) + "\n").collect()
 }
 
-/// One table for images whose tags look alike.
+/// One table for images with similar tags.
 fn table(alike: &Alike<'_>, draft: &Draft) -> String {
     const SHOWN: usize = 3;
     let key = key(&alike.name);
@@ -199,7 +200,7 @@ fn table(alike: &Alike<'_>, draft: &Draft) -> String {
     if !alike.exclude.is_empty() {
         text.push_str("exclude_images = [\n");
         for image in &alike.exclude {
-            let _ = writeln!(text, "    {}, # no tag that it has shows a rule", quoted(image.as_str()));
+            let _ = writeln!(text, "    {}, # none of its tags suggests a rule", quoted(image.as_str()));
         }
         text.push_str("]\n");
     }
@@ -223,7 +224,7 @@ fn stage(stage: &ProposedStage, project: &str) -> String {
     let mut text = format!("\n[projects.{project}.stages.{}]\n", key(&stage.name));
     if stage.count > 0 {
         let tags = if stage.count == 1 { "1 tag" } else { &format!("{} tags", stage.count) };
-        let _ = writeln!(text, "# {tags} now, such as {}.", list(&stage.examples));
+        let _ = writeln!(text, "# {tags} at present, such as {}.", list(&stage.examples));
     }
     let _ = writeln!(text, "tags = {}", quoted(&stage.tags));
     if !stage.exclude.is_empty() {
@@ -256,7 +257,7 @@ fn list(tags: &[Tag]) -> String {
     tags.iter().map(Tag::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// A name for a project: the image's own, without its owner, and none of those that are taken.
+/// A free name for a project: the image's name without its owner, with a number if it is taken.
 fn project_name(image: &Repository, taken: &[String]) -> String {
     let own: String = images::project_name(image).chars().take(60).collect();
     let numbered = (2..).map(|number| format!("{own}-{number}"));
@@ -264,13 +265,13 @@ fn project_name(image: &Repository, taken: &[String]) -> String {
     names.find(|name| !taken.contains(name)).unwrap_or(own)
 }
 
-/// A key of TOML, quoted where it is not bare.
+/// A TOML key, quoted if necessary.
 fn key(name: &str) -> String {
     let is_bare = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
     if is_bare { name.to_owned() } else { quoted(name) }
 }
 
-/// A basic string of TOML.
+/// A TOML basic string.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for character in text.chars() {
@@ -286,7 +287,7 @@ fn quoted(text: &str) -> String {
     quoted
 }
 
-/// Text from elsewhere as a comment: one line of it.
+/// External text as one line of a comment.
 fn one_line(text: &str) -> String {
     text.split(char::is_control).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }

@@ -4,21 +4,21 @@
 //!
 //! # Words
 //!
-//! - *target*: a project and a stage, `shop/dev`; its *rule* says which tags it allows, and their order.
+//! - *target*: a project and a stage, `shop/dev`. Its *rule* defines the allowed tags and their order.
 //! - *snapshot*: the tags that a registry listed for a repository at one moment.
 //! - *candidate*: a tag that the rule allows; *high-water*: the newest tag that the target ever received.
-//! - *verdict*: what a decision says of one tag, with the reason.
+//! - *verdict*: the result of a decision for one tag, with the reason.
 //! - *gate*: a condition before a candidate is deployed; a *hold* stops all automatic deployments of a target.
-//! - *baseline*: what a first poll found; it is not a deployment.
+//! - *baseline*: the newest tag at the first poll. It is not deployed.
 //! - *deployment*: one tag and digest for one target, under one ID; *planned*, then *attempted* until it succeeds or
 //!   tagship *gives up* (`dead`).
 //! - *trigger*: what started a deployment: poll, manual, mark, probe, rollback; *probe*: the `running` key.
-//! - *recheck*: the last look before acting, under the target's lock.
+//! - *recheck*: the last check before a deployment starts, under the target's lock.
 //! - *outbox*: notifications that are recorded with the change they report, and sent later.
 //!
 //! # Modules
 //!
-//! Data goes one way, and nothing imports upward:
+//! Data flows in one direction, and no module imports from one above it:
 //!
 //! ```text
 //! main          parse arguments, call the command, exit
@@ -26,34 +26,34 @@
 //! command/      one file per subcommand
 //! run/          a run: targets -> listings -> decisions -> deployments -> events
 //! report/       events and summary as human text, json, jsonl, github; status, history, tags; the page
-//! monitor       metrics_file            schedule/  what starts a run    init  the first configuration
+//! monitor       metrics_file            schedule/  timers and jobs       init  the first configuration
 //! store/        SQLite: states, deployments, attempts, feeds, notifications; migrations; locks
 //! deploy/       steps: commands, requests, probes, notifications; placeholders, signing
-//! registry/     one file per kind of server, and what they share: requests, answers, lists
-//! secret/       where a credential comes from; masking
+//! registry/     one file per kind of server; shared: requests, answers, lists
+//! secret/       sources of credentials; the redactor
 //! config/       the file as written -> validated targets, or every error at once
 //! http/         requests of registries and endpoints: TLS, proxies, names, bounded answers, Retry-After
-//! file          paths that a person gave: read, replaced
-//! process       commands as process groups; which processes of a deployment still run    program  whether one can run
-//! stop          when a run ends: signals, a deadline
+//! file          reads and replaces files at paths that the user gave
+//! process       commands as process groups; processes left by a deployment    program  checks that programs can run
+//! stop          the end of a run: signals, a deadline
 //! ---- pure: no HTTP, SQLite, clock, environment, printing ----
 //! engine/       decide(): selection + state + facts + now -> Decision; transition(); what is reported;
-//!               feed: which repositories of an owner can have something new
-//! images        tables with `images`: which images are projects, and under which names
+//!               feed: the repositories of an owner that may have a new tag
+//! images        tables with `images`: the projects and their names
 //! policy/       filter, order, select
 //! target/       a project/stage, its gates, steps and templates
-//! webhook/      which images a webhook's payload names, and whether its sender knows the secret
+//! webhook/      the images in a webhook's payload, and the proof that the sender knows the secret
 //! reference     Repository, Tag, Digest, ImageRef, Listing
 //! ```
 //!
-//! A poll, step by step: `config::load` returns targets. `run::job` asks `engine::feed` which repositories can have a
-//! new tag, and `registry` lists those. `policy` selects, `engine::decide` decides, and `run::record` records the
-//! decision on the state that it was taken on. `run::turn` takes the target's lock and `deploy` acts; `run::outcome`
-//! records the outcome, and `report` prints it. Tables with `images` take rounds: `run::images` lists what owners
-//! have, `Config::take_in` makes targets of it, and the next round polls those that are new.
+//! A poll, step by step: `config::load` returns targets. `engine::feed` tells `run::job` the repositories that may have
+//! a new tag, and `registry` lists them. `policy` selects, `engine::decide` decides, and `run::record` records the
+//! decision, or repeats it if the state has changed. `run::turn` checks once more under the target's lock, `deploy`
+//! acts, `run::outcome` records the outcome, and `report` prints it. Tables with `images` need rounds: `run::images`
+//! lists the owners' images, `Config::take_in` makes targets of them, and the next round polls the new targets.
 //!
-//! Clippy enforces the borders (`clippy.toml`, `[lints]` in `Cargo.toml`): a module that uses the clock, files,
-//! processes or the network says so at its top, with the reason.
+//! Clippy enforces these rules (`clippy.toml`, `[lints]` in `Cargo.toml`): a module that uses the clock, files,
+//! processes or the network has an exception at its top, with the reason.
 
 mod cli;
 mod command;
@@ -122,7 +122,7 @@ fn main() -> ExitCode {
         Exit::by(&error)
     });
     if let (Exit::Done | Exit::Changed, Some(error)) = (exit, console.lost()) {
-        console.error(&format!("standard output cannot be written: {error}"));
+        console.error(&format!("cannot write to standard output: {error}"));
         exit = Exit::Failed;
     }
     ExitCode::from(exit.status())

@@ -1,5 +1,5 @@
-//! What monitoring is told of a run: a file of metrics for node_exporter, and a ping for a service that
-//! notices when none comes. What fails here is said, and changes nothing of the run.
+//! Monitoring: a file of metrics for node_exporter, and pings to a service that notices missing ones. An error
+//! here is a warning, and does not change the result of the run.
 #![allow(clippy::disallowed_methods, reason = "metrics are a file")]
 
 use std::collections::BTreeMap;
@@ -18,55 +18,55 @@ use crate::file;
 use crate::store::give_to_owner_of;
 use crate::target::TargetId;
 
-/// How a run ended.
+/// The result of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ended {
     pub(crate) at: Timestamp,
     pub(crate) duration: Duration,
-    /// Nothing failed in it.
+    /// The run had no failure.
     pub(crate) succeeded: bool,
 }
 
 const LAST_SUCCESS: &str = "tagship_last_success_timestamp_seconds";
 
-/// Of every file of metrics.
+/// The first line of every file of metrics.
 const BEGINNING: &[u8] = b"# HELP tagship_";
 
-/// Of an earlier file, which is a few KiB.
+/// The part of an earlier file that is read; such files have a few KiB.
 const LONGEST: u64 = 1024 * 1024;
 
-/// The name of an unfinished file begins and ends so.
+/// The prefix and suffix of the name of an unfinished file.
 const PREFIX: &str = ".tagship-";
 const SUFFIX: &str = ".tmp";
 
 const A_MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
-/// Whether the metrics can be written there.
+/// Checks that the metrics can be written to this path.
 ///
 /// # Errors
-/// One of them is there, or something other than metrics, and what.
+/// The path is used for something else, or contains something other than metrics.
 pub(crate) fn check_metrics_file(path: &Path, used: &UsedFiles<'_>) -> Result<(), String> {
     let shown = path.display();
     file::check_replaceable(path).map_err(|error| format!("metrics_file {shown}: {error}"))?;
     if let Some(what) = used.role(path) {
-        return Err(format!("metrics_file {shown}: it is {what}; write the metrics to a file of their own"));
+        return Err(format!("metrics_file {shown}: it is {what}; write the metrics to a separate file"));
     }
     match file::head(path, BEGINNING.len() as u64) {
         Ok(head) if !head.is_empty() && head != BEGINNING => Err(format!(
-            "metrics_file {shown}: it holds something else than metrics of tagship; move it away, or name another file"
+            "metrics_file {shown}: it contains something other than metrics of tagship; move it away, or choose another file"
         )),
-        // One that cannot be read can still be replaced.
+        // An unreadable file can still be replaced.
         Ok(_) | Err(_) => Ok(()),
     }
 }
 
-/// What keeps the metrics from being written on this machine, if the folder is not there.
+/// The warning if the folder of the metrics file does not exist on this machine.
 pub(crate) fn missing_folder(path: &Path) -> Option<String> {
     let folder = path.parent().filter(|folder| !folder.exists())?;
     Some(format!("metrics_file {}: the folder {} does not exist", path.display(), folder.display()))
 }
 
-/// Writes the metrics: under another name first, which no collector reads, and then in one step.
+/// Writes the metrics atomically: to another name that collectors ignore, then renames the file.
 ///
 /// # Errors
 /// The file cannot be written, and why.
@@ -78,7 +78,7 @@ pub(crate) fn write_metrics<'a>(
 ) -> Result<(), String> {
     check_metrics_file(path, used)?;
     let fault = |error: std::io::Error| format!("metrics_file {}: {error}", path.display());
-    // A run that failed leaves the last success where it was.
+    // After a failed run the time of the last success is unchanged.
     let last_success = match ended.succeeded {
         true => Some(ended.at.as_second()),
         false => file::read(path, LONGEST)
@@ -95,14 +95,14 @@ pub(crate) fn write_metrics<'a>(
         .tempfile_in(folder)
         .map_err(fault)?;
     temporary.write_all(text.as_bytes()).map_err(fault)?;
-    // What the umask took away, the collector needs.
+    // The collector needs read permission, which the umask may have removed.
     temporary.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(fault)?;
     give_to_owner_of(folder, temporary.as_file());
     temporary.persist(path).map_err(|error| fault(error.error))?;
     Ok(())
 }
 
-/// Removes what runs that were killed while they wrote have left: what is new, another run may be writing.
+/// Removes unfinished files of killed runs. Recent ones stay, because another run may be writing them.
 fn remove_left(folder: &Path, now: Timestamp) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -157,7 +157,7 @@ fn metrics<'a>(
     gauge("tagship_last_run_timestamp_seconds", "When the last run ended.", vec![format!(" {second}")]);
     gauge(
         LAST_SUCCESS,
-        "When the last run ended in which nothing failed.",
+        "When the last run without a failure ended.",
         last_success.map(|second| format!(" {second}")).into_iter().collect(),
     );
     gauge(
@@ -167,12 +167,12 @@ fn metrics<'a>(
     );
     gauge(
         "tagship_targets",
-        "Targets by what the last poll of each said.",
+        "Targets by the status of their last poll.",
         statuses.iter().map(|(status, count)| format!("{{status=\"{status}\"}} {count}")).collect(),
     );
     gauge(
         "tagship_deployments_pending",
-        "Deployments that are recorded and not over.",
+        "Open deployments by state.",
         pending.iter().map(|id| format!("{{project=\"{}\",stage=\"{}\"}} 1", id.project, id.stage)).collect(),
     );
     text

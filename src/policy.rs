@@ -85,8 +85,8 @@ pub(crate) struct Candidate {
     pub(crate) key: SortKey,
 }
 
-/// A candidate's place in its policy's order. The keys of one policy have a total order; they print what is
-/// compared.
+/// A candidate's place in its policy's order. The keys of one policy have a total order; they print the
+/// compared value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SortKey {
     first: Key,

@@ -76,8 +76,8 @@ impl Traces {
     }
 }
 
-/// The process groups whose standard input is this file, and holds its lock. A daemon that got the file while it was
-/// locked, and was left behind when it no longer was, holds nothing.
+/// The process groups whose standard input is this file and holds its lock. A daemon that inherited the file,
+/// but lost the lock when it was released, does not count.
 pub(crate) fn lock_holders(path: &Path) -> Vec<i32> {
     let holds = |id: &i32| {
         fs::read_link(of_process(*id, "fd/0")).is_ok_and(|input| input == path)
@@ -86,8 +86,8 @@ pub(crate) fn lock_holders(path: &Path) -> Vec<i32> {
     groups(ids().filter(holds).filter_map(|id| Some((id, Process::read(id)?))).collect(), None)
 }
 
-/// The process groups of these processes, in order, but this group first. One of another PID namespace has no number
-/// here, and is left out.
+/// The process groups of these processes, in order, with `first` at the beginning. A group of another PID
+/// namespace has no number here, and is omitted.
 fn groups(processes: Vec<(i32, Process)>, first: Option<i32>) -> Vec<i32> {
     let mut groups: Vec<i32> = processes.into_iter().map(|(_, process)| process.group).collect();
     groups.retain(|group| *group > 0);
@@ -101,8 +101,8 @@ type Variable = (&'static str, String);
 
 /// The running processes that are in this group, or have all these variables in their environment, by their ID.
 ///
-/// This process, those that started it and the leader of its session are not among the latter: a shell can have such an
-/// environment, too, and no command left it behind.
+/// Among the latter, this process, its ancestors and the leader of its session do not count: a user's shell can
+/// have such an environment too.
 fn running(group: Option<i32>, variables: &[Variable]) -> Vec<(i32, Process)> {
     let own = ancestors();
     let is_one = |id: i32, process: &Process| {
@@ -115,7 +115,7 @@ fn running(group: Option<i32>, variables: &[Variable]) -> Vec<(i32, Process)> {
         .collect()
 }
 
-/// This process, those that started it, and the leader of its session.
+/// This process, its ancestors, and the leader of its session.
 fn ancestors() -> Vec<i32> {
     let mut found = Vec::new();
     let mut next = i32::try_from(std::process::id()).ok();
@@ -129,7 +129,7 @@ fn ancestors() -> Vec<i32> {
     found
 }
 
-/// Of all processes.
+/// The numbers of all processes.
 fn ids() -> impl Iterator<Item = i32> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     processes.filter_map(|process| process.file_name().to_str()?.parse().ok())
@@ -155,7 +155,7 @@ fn has_in_environment(id: i32, variables: &[Variable]) -> bool {
 #[derive(Debug, PartialEq, Eq)]
 struct Process {
     state: u8,
-    /// 0: none, or of another PID namespace; so are a group and a session.
+    /// 0: none, or in another PID namespace; the same holds for group and session.
     parent: i32,
     group: i32,
     session: i32,
@@ -184,7 +184,7 @@ impl Process {
         })
     }
 
-    /// The main thread of a program that has others can be a zombie before they end.
+    /// The main thread of a program can be a zombie while other threads still run.
     fn runs(&self) -> bool {
         !matches!(self.state, b'Z' | b'X' | b'x') || self.threads > 1
     }

@@ -1,6 +1,6 @@
-//! Programs that a configuration names: whether they can be run, as far as that shows without running them, and why one
-//! could not be.
-#![allow(clippy::disallowed_methods, reason = "programs are looked for in PATH and in folders")]
+//! Checks that the programs of a configuration can be run, without running them, and explains why one could not
+//! be started.
+#![allow(clippy::disallowed_methods, reason = "programs are searched in PATH and in folders")]
 
 use std::env;
 use std::io;
@@ -18,15 +18,16 @@ use crate::target::{Target, lint};
 #[derive(Debug)]
 pub(crate) struct ProgramFault {
     pub(crate) message: String,
-    /// It is not here: where the deployments run, it may be.
+    /// It does not exist here, but may exist on the machine of the deployments.
     pub(crate) is_absent: bool,
 }
 
-/// Why a program, or what it is to run in turn, cannot be run in this folder. `target`: what it deploys.
+/// Why a program, or a program that it runs, cannot be run in this folder. `target`: the target that it
+/// deploys.
 pub(crate) fn fault(argv: &[Template], dir: &Path, target: Option<&Target>) -> Option<ProgramFault> {
     let known = |template: &Template| known(template, target);
     let Some(program) = known(argv.first()?) else {
-        // What is not known before a deployment is hardly part of a path that has blanks, too.
+        // A path that depends on a placeholder can only be checked for blanks.
         return no_path(argv).map(|message| ProgramFault { message, is_absent: false });
     };
     let (name, fault) = broken(&Word::of_command(argv, known), dir, 0)?;
@@ -41,8 +42,8 @@ pub(crate) fn fault(argv: &[Template], dir: &Path, target: Option<&Target>) -> O
     Some(ProgramFault { message, ..fault })
 }
 
-/// Which program or script cannot be run, of a program and those that it runs in turn, and why. `depth`: how many run
-/// this one.
+/// The program or script that cannot be run, and why: the program itself, or one that it runs. `depth`: the
+/// number of programs that run this one.
 fn broken(words: &[Word], dir: &Path, depth: usize) -> Option<(String, ProgramFault)> {
     const DEEPEST: usize = 16;
     let name = words.first()?.text().filter(|_| depth < DEEPEST)?;
@@ -53,7 +54,7 @@ fn broken(words: &[Word], dir: &Path, depth: usize) -> Option<(String, ProgramFa
     };
     let first_line = first_line(&path);
     let wrong = match &first_line {
-        // What starts another program runs a text without that line by a shell.
+        // A program that starts another one gives a text without #! to a shell.
         None if depth > 0 => shell_fault(&path),
         _ => script_fault(&path, dir),
     };
@@ -68,7 +69,7 @@ fn broken(words: &[Word], dir: &Path, depth: usize) -> Option<(String, ProgramFa
     })
 }
 
-/// Why the system did not start the program at this path in this folder: what is wrong with it, after its name.
+/// Why the system did not start the program at this path in this folder, as text after its name.
 pub(crate) fn refusal(path: &Path, dir: &Path, error: &io::Error) -> String {
     let shown = path.display();
     let or = |usual: &str| format!("{shown} {}", script_fault(path, dir).unwrap_or_else(|| usual.to_owned()));
@@ -82,7 +83,7 @@ pub(crate) fn refusal(path: &Path, dir: &Path, error: &io::Error) -> String {
     }
 }
 
-/// A program written with a slash is looked for in `dir`; the others in PATH, by the system.
+/// The path of a program. With a slash it is relative to `dir`; without one, the system searches PATH.
 pub(crate) fn located(program: &str, dir: &Path) -> PathBuf {
     if program.contains('/') {
         dir.join(program.strip_prefix("./").unwrap_or(program))
@@ -91,7 +92,7 @@ pub(crate) fn located(program: &str, dir: &Path) -> PathBuf {
     }
 }
 
-/// Where the program is, or what is wrong with it.
+/// Finds the program, or returns the fault.
 fn find(program: &str, dir: &Path) -> Result<PathBuf, ProgramFault> {
     let fault = |message: String, is_absent| Err(ProgramFault { message, is_absent });
     let is_executable = |path: &Path| {
@@ -114,16 +115,16 @@ fn find(program: &str, dir: &Path) -> Result<PathBuf, ProgramFault> {
         return Ok(found);
     }
     let cure = if dir.join(program).is_file() {
-        format!("it lies in {}, so write ./{program}", dir.display())
+        format!("it is in {}, so write ./{program}", dir.display())
     } else if OF_SHELLS.contains(&program) {
-        format!("shells have it, so write {}", lint::list(&["sh", "-c", &format!("{program} …")]))
+        format!("it is built into shells, so write {}", lint::list(&["sh", "-c", &format!("{program} …")]))
     } else {
         "cron's may differ, so write the whole path".to_owned()
     };
-    fault(format!("it is in no folder of PATH ({}); {cure}", path.display()), true)
+    fault(format!("no folder of PATH ({}) contains it; {cure}", path.display()), true)
 }
 
-/// A file that an interpreter is to read. One without a slash it may look for in PATH, too.
+/// Checks a file that an interpreter reads. It may search for a name without a slash in PATH too.
 fn script_of(name: &str, for_shell: bool, dir: &Path) -> Result<(), ProgramFault> {
     let path = located(name, dir);
     let path = dir.join(path);
@@ -150,11 +151,11 @@ fn absent(name: &str, path: &Path) -> String {
 }
 
 fn no_program(path: &Path) -> String {
-    let what = file::irregular_at(path).unwrap_or("no regular file");
-    format!("{} is {what}, and no program", path.display())
+    let what = file::irregular_at(path).unwrap_or("not a regular file");
+    format!("{} is {what}, not a program", path.display())
 }
 
-/// A text as far as it is known without a tag.
+/// The text of a template. None: it depends on the tag.
 fn known(template: &Template, target: Option<&Target>) -> Option<String> {
     let text = |part: &Part| {
         Some(match (part, target) {
@@ -170,7 +171,8 @@ fn known(template: &Template, target: Option<&Target>) -> Option<String> {
     template.parts.iter().map(text).collect()
 }
 
-/// `["./deploy.sh {tag}"]`, `["TAG={tag}", "./deploy.sh"]`: what a shell would read, where a program is named.
+/// The error for shell syntax in the place of a program: `["./deploy.sh {tag}"]`, `["TAG={tag}",
+/// "./deploy.sh"]`.
 fn no_path(argv: &[Template]) -> Option<String> {
     let program = lint::written(argv.first()?);
     let is_name = |name: &str| {
@@ -190,7 +192,7 @@ fn no_path(argv: &[Template]) -> Option<String> {
     Some(format!("{program:?} is not a program: commands run without a shell; write command = {cure}"))
 }
 
-/// What is wrong with the first line of a script that the system is to run in this folder; None for what is no text.
+/// The fault of the first line of a script that the system runs in this folder. None: no fault, or not a text.
 fn script_fault(path: &Path, dir: &Path) -> Option<String> {
     let shown = path.display();
     let Some(line) = first_line(path) else {
@@ -198,7 +200,7 @@ fn script_fault(path: &Path, dir: &Path) -> Option<String> {
         if let Some(odd) = OddText::of(&head) {
             return Some(match odd {
                 OddText::Marked => format!(
-                    "begins with a byte order mark, so that its #! line is not seen; {}",
+                    "begins with a byte order mark, so the system does not see its #! line; {}",
                     odd.cure(path)
                 ),
                 OddText::Wide(_) => odd.describe(path),
@@ -209,33 +211,35 @@ fn script_fault(path: &Path, dir: &Path) -> Option<String> {
     };
     if line.0.ends_with('\r') {
         return Some(format!(
-            "has Windows line endings, so that its interpreter is not found; run: sed -i 's/\\r$//' {shown}"
+            "has Windows line endings, so the system does not find its interpreter; run: sed -i 's/\\r$//' {shown}"
         ));
     }
     let (interpreter, argument) = line.parts();
     if !dir.join(interpreter).exists() {
         let more = if interpreter.contains('/') { "" } else { "; PATH is not searched for it" };
-        return Some(format!("names in its first line {interpreter}, which does not exist{more}"));
+        return Some(format!(
+            "has the interpreter {interpreter} in its first line, which does not exist{more}"
+        ));
     }
     let is_whole = argument.contains(char::is_whitespace) && !is_split_by_env(argument);
     (is_whole && interpreter.rsplit('/').next() == Some("env")).then(|| {
-        format!("passes {argument:?} to env as one argument; write in its first line #!{interpreter} -S {argument}")
+        format!("passes {argument:?} to env as one argument; write #!{interpreter} -S {argument} as its first line")
     })
 }
 
-/// What is wrong with a text that a shell is to read.
+/// The fault of a text that a shell reads.
 fn shell_fault(path: &Path) -> Option<String> {
     let head = head(path)?;
     match OddText::of(&head) {
         Some(odd @ OddText::Marked) => Some(format!(
-            "begins with a byte order mark, which a shell takes for a part of its first command; {}",
+            "begins with a byte order mark, which a shell reads as part of the first command; {}",
             odd.cure(path)
         )),
         Some(odd @ OddText::Wide(_)) => Some(odd.describe(path)),
-        // A program.
+        // A binary program.
         None if head.contains(&0) => None,
         None if head.split(|byte| *byte == b'\n').next()?.ends_with(b"\r") => Some(format!(
-            "has Windows line endings, which a shell takes for a part of each command; run: sed -i 's/\\r$//' {}",
+            "has Windows line endings, which a shell reads as part of each command; run: sed -i 's/\\r$//' {}",
             path.display()
         )),
         None => None,
@@ -246,14 +250,14 @@ fn shell_fault(path: &Path) -> Option<String> {
 struct FirstLine(String);
 
 impl FirstLine {
-    /// The interpreter, and the rest: one argument, whatever is in it.
+    /// The interpreter, and the rest as one argument, including blanks.
     fn parts(&self) -> (&str, &str) {
         let line = self.0.trim();
         let (interpreter, argument) = line.split_once([' ', '\t']).unwrap_or((line, ""));
         (interpreter, argument.trim_start())
     }
 
-    /// What the system runs for the script at this path.
+    /// The interpreter that the system runs for the script at this path.
     fn words(&self, path: &Path) -> Vec<Word> {
         let (interpreter, argument) = self.parts();
         // PATH is not searched.
@@ -271,7 +275,7 @@ fn first_line(path: &Path) -> Option<FirstLine> {
     Some(FirstLine(String::from_utf8_lossy(line).into_owned()))
 }
 
-/// `-S bash -e`, `-iS bash -e`: env makes words of it.
+/// The words of `-S bash -e` or `-iS bash -e`, which env splits.
 fn is_split_by_env(argument: &str) -> bool {
     let option = argument.split_whitespace().next().unwrap_or_default();
     option.starts_with("--split-string")

@@ -1,5 +1,5 @@
-//! Repository, tag, digest and image reference: the words of the OCI distribution specification,
-//! each valid by construction.
+//! Repository, tag, digest and image reference of the OCI distribution specification. Each type contains only
+//! valid values.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -14,11 +14,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub(crate) struct Repository(String);
 
 impl Repository {
-    /// Takes a name as the OCI distribution specification has it: lower-case components of
-    /// letters, digits and single separators (`.`, `_`, `__`, dashes), joined by `/`.
+    /// Checks a name by the OCI distribution specification: lower-case components of letters, digits and single
+    /// separators (`.`, `_`, `__`, dashes), joined by `/`.
     ///
     /// # Errors
-    /// Says what is wrong with the name.
+    /// The name is not valid.
     pub(crate) fn new(name: &str) -> Result<Repository, InvalidReference> {
         let valid = !name.is_empty() && name.len() <= 255 && name.split('/').all(is_component);
         if valid {
@@ -37,12 +37,12 @@ impl Repository {
         &self.0
     }
 
-    /// What stands before the first slash: the user or organisation on Gitea. The whole name where there is none.
+    /// The part before the first slash: the user or organisation on Gitea. Without a slash, the whole name.
     pub(crate) fn owner(&self) -> &str {
         self.0.split_once('/').map_or(self.as_str(), |(owner, _)| owner)
     }
 
-    /// What stands after the first slash (may itself have slashes), or nothing.
+    /// The part after the first slash, which may contain slashes. None: no slash.
     pub(crate) fn name(&self) -> Option<&str> {
         self.0.split_once('/').map(|(_, name)| name)
     }
@@ -67,7 +67,7 @@ pub(crate) struct Tag(Arc<str>);
 
 impl Tag {
     /// # Errors
-    /// Says what is wrong with the tag.
+    /// The tag is not valid.
     pub(crate) fn new(text: &str) -> Result<Tag, InvalidReference> {
         let mut bytes = text.bytes();
         let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
@@ -96,7 +96,7 @@ pub(crate) struct Digest(Box<str>);
 
 impl Digest {
     /// # Errors
-    /// Says what is wrong with the digest.
+    /// The digest is not valid.
     pub(crate) fn new(text: &str) -> Result<Digest, InvalidReference> {
         let hex = |text: &str, length| {
             text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
@@ -122,24 +122,24 @@ impl Digest {
     }
 }
 
-/// The first part of a path, where that is this host or looks like one, and the rest.
+/// The first part of a path and the rest, if the first part is this host or looks like a host.
 pub(crate) fn behind_host<'p>(host: &str, path: &'p str) -> Option<(&'p str, &'p str)> {
     let (first, rest) = path.split_once('/')?;
     let is_host = first.contains('.') || first == host;
     (is_host && rest.contains('/')).then_some((first, rest))
 }
 
-/// An image that can be pulled: `git.example.com/acme/shop`, to which a tag or a digest is added.
+/// An image without tag and digest: `git.example.com/acme/shop`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ImageRef {
-    /// Host and port, as a container engine wants it; empty for an image layout on disk.
+    /// Host and port, as container engines write them; empty for an image layout on disk.
     pub(crate) host: String,
     pub(crate) repository: Repository,
 }
 
 impl ImageRef {
-    /// `git.example.com` and `acme/shop` of the repository `git.example.com/acme/shop`: a host is probably not part of
-    /// its name.
+    /// `git.example.com` and `acme/shop`, if the repository is `git.example.com/acme/shop`: the host was
+    /// probably written by mistake.
     pub(crate) fn behind_host(&self) -> Option<(&str, &str)> {
         behind_host(&self.host, self.repository.as_str())
     }
@@ -165,30 +165,30 @@ impl fmt::Display for ImageRef {
     }
 }
 
-/// A tag as a registry lists it. In JSON every field must be present: a missing one is no null.
+/// A tag as a registry lists it. In JSON every field must be present, even if it is null.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListedTag {
     pub(crate) tag: Tag,
-    /// When it was pushed, where the registry knows.
+    /// The push time, if the registry reports it.
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) pushed_at: Option<Timestamp>,
-    /// The registry's own sequence (Gitea: the version's id): decides between equal push times.
+    /// The registry's own sequence (on Gitea the version's ID), which orders tags with equal push times.
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) sequence: Option<i64>,
-    /// What it points at, where the listing says so.
+    /// The digest, if the listing has it.
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) digest: Option<Digest>,
 }
 
 impl ListedTag {
-    /// A tag of which the registry tells nothing but the name.
+    /// A tag of which only the name is known.
     pub(crate) fn named(tag: Tag) -> ListedTag {
         ListedTag { tag, pushed_at: None, sequence: None, digest: None }
     }
 }
 
-/// Whether the tags are in the order of their names, as most servers list them, none of them twice.
+/// Whether the tags are sorted by name without duplicates, as most servers list them.
 pub(crate) fn is_ascending(tags: &[ListedTag]) -> bool {
     tags.is_sorted_by(|a, b| a.tag < b.tag)
 }
@@ -197,16 +197,16 @@ pub(crate) fn is_ascending(tags: &[ListedTag]) -> bool {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Platforms {
-    /// What the tag pointed at when they were read; None where that is not known.
+    /// The digest of the tag when the platforms were read. None: unknown.
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) of: Option<Digest>,
-    /// Each by its name, such as `linux/arm64/v8`, with the digest of its own manifest; None where the tag has only this
-    /// one.
+    /// Each platform by name, such as `linux/arm64/v8`, with the digest of its manifest. None: the tag has a
+    /// single image.
     pub(crate) images: Vec<(String, Option<Digest>)>,
 }
 
 impl Platforms {
-    /// Those that this platform takes: `linux/arm64` is content with any variant.
+    /// The images for this platform: `linux/arm64` matches any variant.
     pub(crate) fn taken_by<'a>(
         &'a self,
         wanted: &'a str,
@@ -226,15 +226,15 @@ pub(crate) type Labels = BTreeMap<String, String>;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Listing {
     pub(crate) tags: Vec<ListedTag>,
-    /// Names that are no valid tags.
+    /// Names that are not valid tags.
     pub(crate) dropped: Dropped,
-    /// What the server calls the repository now, where it sent on to another name.
+    /// The new name of the repository, if the server redirected to it.
     pub(crate) renamed: Option<String>,
-    /// What is held as long as the listing lives, where it is large.
+    /// A value to keep until a large listing is dropped.
     pub(crate) held: Held,
 }
 
-/// Something that is kept beside a value and dropped with it. All are equal.
+/// A value that is kept and dropped together with another one. All values compare as equal.
 #[derive(Clone, Default)]
 pub(crate) struct Held(Option<Arc<dyn Any + Send + Sync>>);
 
@@ -258,17 +258,17 @@ impl fmt::Debug for Held {
     }
 }
 
-/// Names of a list that are no valid tags: never passed on, counted and named for people.
+/// Names in a list that are not valid tags: counted, and reported in a warning, but never used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Dropped {
     pub(crate) count: usize,
-    /// The first of them. Of a long one its length: a server may repeat a secret, and half of one would not be
-    /// recognised.
+    /// The first names. A long one is replaced by its length: a server may repeat a secret, and half of one
+    /// could not be masked.
     pub(crate) names: Vec<String>,
 }
 
 impl Dropped {
-    /// A list may be nothing but such names, and each of them long.
+    /// The limit of names, because a list may contain many of them.
     const NAMED: usize = 20;
     const LONGEST: usize = 150;
 
@@ -289,20 +289,16 @@ impl Dropped {
 }
 
 impl fmt::Display for Dropped {
-    /// `2 names that are no valid tags were dropped: "a b", ".hidden"`
+    /// `2 invalid tag names were ignored: "a b", ".hidden"`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<String> = self.names.iter().map(|name| format!("{name:?}")).collect();
         let more = if self.count > names.len() { ", …" } else { "" };
-        let what = if self.count == 1 {
-            "name that is no valid tag was"
-        } else {
-            "names that are no valid tags were"
-        };
-        write!(f, "{} {what} dropped: {}{more}", self.count, names.join(", "))
+        let what = if self.count == 1 { "invalid tag name was" } else { "invalid tag names were" };
+        write!(f, "{} {what} ignored: {}{more}", self.count, names.join(", "))
     }
 }
 
-/// Text that is no repository, tag or digest.
+/// Text that is not a valid repository, tag or digest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a valid {what}: {rule}")]
 pub(crate) struct InvalidReference {
@@ -311,7 +307,7 @@ pub(crate) struct InvalidReference {
     rule: &'static str,
 }
 
-/// Printed and serialized as its text, and valid by construction when read back.
+/// Printed and serialized as text, and checked when it is read.
 macro_rules! is_its_text {
     ($($name:ident),*) => {$(
         impl fmt::Display for $name {
@@ -386,7 +382,7 @@ mod tests {
     fn dropped_names_are_counted_and_the_first_are_named() {
         let mut dropped = Dropped::default();
         dropped.add("a b");
-        assert_eq!(dropped.to_string(), "1 name that is no valid tag was dropped: \"a b\"");
+        assert_eq!(dropped.to_string(), "1 invalid tag name was ignored: \"a b\"");
         let mut many = Dropped::default();
         (0..30).for_each(|_| many.add(&"-".repeat(1000)));
         assert_eq!(many.names.len(), Dropped::NAMED);

@@ -101,7 +101,7 @@ pub(crate) struct Summary {
 pub(crate) enum Event<'a> {
     /// These targets are polled, in the order of the configuration. More may follow.
     Selected(&'a [&'a Target]),
-    /// The registries have been asked about so many of the targets.
+    /// The number of targets whose registries have answered.
     Asked { targets: usize, of: usize },
     /// A deployment entered a phase.
     Deploying { target: &'a TargetId, tag: &'a Tag, phase: Phase },

@@ -1,8 +1,8 @@
 //! The pipeline of a run: targets -> listings -> decisions -> deployments -> events.
 //!
-//! One thread coordinates: it records decisions and reports. Threads for each registry list
-//! (`job`), others deliver (`deliver`); all of them send it what they found.
-#![allow(clippy::disallowed_methods, reason = "the run reads the clock, and hands the time down")]
+//! One thread coordinates: it records decisions and reports. Threads for each registry list (`job`), others
+//! deliver (`deliver`); all of them send their results to it.
+#![allow(clippy::disallowed_methods, reason = "the run reads the clock and passes the time on")]
 
 mod changes;
 mod deliver;
@@ -48,51 +48,51 @@ use listing::Listed;
 use record::Recorded;
 pub(crate) use survey::{Survey, recall, survey};
 
-/// What a run works with.
+/// The inputs of a run.
 pub(crate) struct Run<'a> {
     pub(crate) config: &'a Config,
     pub(crate) store: &'a Store,
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) stop: &'a Stop,
     pub(crate) mode: Mode,
-    /// Who gets what is printed.
+    /// Who sees the output of deployments.
     pub(crate) audience: Audience,
-    /// From the start of the run; nothing is started after it.
+    /// Counted from the start of the run. Nothing is started after it.
     pub(crate) max_runtime: Duration,
-    /// List every repository in full, whatever the change feed says.
+    /// List every repository in full, even if the change feed reports no pushes.
     pub(crate) refresh: bool,
-    /// What a webhook reported.
+    /// The images that a webhook reported.
     pub(crate) pushed: Vec<PushedImage>,
 }
 
-/// Whether what is decided is carried out.
+/// Whether decisions are carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Deliver,
-    /// `--dry-run`: the store is a copy that is thrown away, and nothing is sent to a stage.
+    /// `--dry-run`: the store is a temporary copy, and nothing is sent to a stage.
     Rehearse,
 }
 
-/// What reaches the coordinating thread.
+/// A message to the coordinating thread.
 enum Message {
-    /// Every target of one repository.
+    /// All targets of a repository.
     Listed(Vec<Listed>),
-    /// A deployment gets so far.
+    /// The progress of a deployment.
     Deploying(TargetId, Tag, Phase),
-    /// Whole lines that a deployment printed.
+    /// Complete lines of a deployment's output.
     Output(TargetId, String),
-    /// Something that is no target's status.
+    /// A message that does not belong to one target.
     Warning(String),
     Delivered(Box<TargetReport>),
 }
 
-/// How long decisions wait for others, to be recorded with them in one transaction.
+/// The longest time that a decision waits for others, so that one transaction records them.
 const GATHER: Duration = Duration::from_millis(200);
 
-/// So many messages wait for the coordinating thread: a flood of output must not fill the memory.
+/// The most messages that wait for the coordinating thread, so that a flood of output does not fill the memory.
 const UNREAD: usize = 256;
 
-/// How soon a signal is noticed while nothing else happens.
+/// The longest delay until a signal is noticed while nothing else happens.
 const SIGNAL_PATIENCE: Duration = Duration::from_millis(100);
 
 /// A poll: rounds of targets, and lists of images between them.
@@ -102,15 +102,15 @@ pub(crate) struct Session<'s> {
     cutoff: Cutoff,
     traffic: Traffic,
     registries: Registries,
-    /// How often the images of each owner were listed.
+    /// The number of times that the images of each owner were listed.
     listed: HashMap<FeedKey, u32>,
-    /// The owners whose feeds were asked.
+    /// The owners whose feeds were read.
     fed: HashSet<FeedKey>,
     stop: &'s Stop,
 }
 
 impl<'s> Session<'s> {
-    /// Begins a run, which asks nobody yet.
+    /// Begins a run, without a request.
     pub(crate) fn begin(stop: &'s Stop, max_runtime: Duration) -> Session<'s> {
         let cutoff = Cutoff::after(stop, max_runtime);
         Session {
@@ -125,7 +125,7 @@ impl<'s> Session<'s> {
         }
     }
 
-    /// From now on the run has all of its time: nobody waited for what was asked before.
+    /// Starts the run's time again: the requests before did not delay anyone.
     pub(crate) fn restart(&mut self, max_runtime: Duration) {
         self.started = Instant::now();
         self.cutoff = Cutoff::after(self.stop, max_runtime);
@@ -133,12 +133,12 @@ impl<'s> Session<'s> {
         self.registries.opened.clear();
     }
 
-    /// Polls the targets and delivers what is new. `said`: what there is to say of tables with `images`.
+    /// Polls the targets and deploys new tags. `said`: the reports about tables with `images`.
     ///
-    /// What fails for one target is that target's report.
+    /// A failure of one target goes into the report of that target.
     ///
     /// # Errors
-    /// Nothing can be recorded, or no thread can be started; nothing was done.
+    /// The state cannot be written, or no thread can be started; nothing was done.
     pub(crate) fn round(
         &mut self,
         run: &Run<'_>,
@@ -171,7 +171,7 @@ impl<'s> Session<'s> {
                 }
                 Err(error) => Err(without_threads(error)),
             };
-            // Whatever happened, the threads end when they are done with what they have begun.
+            // In any case, the threads finish their work and end.
             queue.close();
             result
         })
@@ -184,25 +184,25 @@ impl<'s> Session<'s> {
         Ok(())
     }
 
-    /// Whether nothing more is to be begun.
+    /// Whether the run starts nothing more.
     pub(crate) fn is_over(&self) -> bool {
         self.cutoff.is_reached()
     }
 
-    /// Whether anything was reported of a target.
+    /// Whether the run has reported on any target.
     pub(crate) fn has_results(&self) -> bool {
         self.summary.targets > 0
     }
 
-    /// A part of the run failed that is no target's.
+    /// Records a failure that does not belong to one target.
     pub(crate) fn fail(&mut self) {
         self.summary.unknown += 1;
     }
 
-    /// Reports the end of the run, and sends notifications. `result`: of its rounds.
+    /// Reports the end of the run, and sends notifications. `result`: the result of its rounds.
     ///
     /// # Errors
-    /// That of the rounds.
+    /// The error of the rounds.
     pub(crate) fn end(
         mut self,
         run: &Run<'_>,
@@ -215,8 +215,7 @@ impl<'s> Session<'s> {
         report.event(Event::Finished(&self.summary));
         result?;
         if let Err(error) = self.registries.keep_limits(run.store) {
-            report
-                .event(Event::Warning(&format!("cannot record when a registry may be asked again: {error}")));
+            report.event(Event::Warning(&format!("cannot record the retry limit of a registry: {error}")));
         }
         if run.mode == Mode::Deliver {
             if let Err(error) = self.notify(run, report) {
@@ -229,31 +228,30 @@ impl<'s> Session<'s> {
 }
 
 fn without_threads(error: io::Error) -> anyhow::Error {
-    let advice =
-        "no thread can be started; look at the limits of this user's processes (ulimit -u, TasksMax)";
+    let advice = "no thread can be started; check the limits of this user's processes (ulimit -u, TasksMax)";
     anyhow::Error::new(error).context(advice)
 }
 
-/// What all threads of a run read.
+/// The data that all threads of a run read.
 struct Context<'a> {
     run: &'a Run<'a>,
     targets: &'a [&'a Target],
-    /// So many of them are asked for; those that follow are stages of tables with `images`.
+    /// The number of selected targets; stages of tables with `images` follow them.
     asked: usize,
     registries: &'a Registries,
-    /// As they were when the run began. Decisions are taken on the state as it is when they are recorded.
+    /// The states at the beginning of the run. Decisions use the state at the time of their recording.
     states: HashMap<TargetId, PollState>,
-    /// How many targets each round has.
+    /// The number of targets in each round.
     rounds: HashMap<i64, usize>,
     open: HashMap<TargetId, OpenDeployments>,
     feeds: HashMap<FeedKey, Feed>,
-    /// How many repositories of each owner are configured.
+    /// The number of configured repositories of each owner.
     repositories: HashMap<FeedKey, usize>,
-    /// The owners whose feeds this run has asked already.
+    /// The owners whose feeds this run has already read.
     fed: HashSet<FeedKey>,
     /// The owners of tables with `images`.
     table_owners: HashSet<FeedKey>,
-    /// Nobody is asked, and nothing is started, after it.
+    /// The end of the run: no request is sent and nothing is started after it.
     cutoff: Cutoff,
 }
 
@@ -278,7 +276,7 @@ impl<'a> Context<'a> {
             table_owners: images::owners(run.config).into_iter().map(|(_, key)| key).collect(),
             cutoff,
         };
-        // With nothing due, nothing of ten thousand rows matters.
+        // If nothing is due, ten thousand rows need not be read.
         if !targets.is_empty() {
             context.states = run.store.states()?;
             for round in context.states.values().filter_map(|state| state.round) {
@@ -291,7 +289,7 @@ impl<'a> Context<'a> {
         Ok(context)
     }
 
-    /// What is left of `max_runtime`.
+    /// The rest of `max_runtime`.
     fn left(&self) -> Duration {
         self.cutoff.left().unwrap_or(Duration::MAX)
     }
@@ -308,7 +306,7 @@ impl<'a> Context<'a> {
         failure(self.run, error)
     }
 
-    /// Why a target's image could not be listed.
+    /// The failure of a target whose image could not be listed.
     fn listing_failure(&self, target: &Target, error: &RegistryError) -> Failure {
         let Failure { code, mut message } = self.failure(error);
         if let (ErrorCode::NotFound, Some((host, image))) = (code, target.image.behind_host()) {
@@ -317,7 +315,7 @@ impl<'a> Context<'a> {
         Failure { code, message }
     }
 
-    /// What is wrong with the state for one target.
+    /// The failure of a target whose state cannot be used.
     fn state_failure(&self, error: &StoreError) -> Failure {
         Failure { code: ErrorCode::State, message: self.run.secrets.mask(&error.to_string()) }
     }
@@ -327,7 +325,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// A registry's error, ready to be told.
+/// A registry's error as a failure, with secrets masked.
 fn failure(run: &Run<'_>, error: &RegistryError) -> Failure {
     let code = match error {
         RegistryError::Unauthorized(_) => ErrorCode::Unauthorized,
@@ -350,7 +348,7 @@ fn out_of_time(run: &Run<'_>) -> Failure {
     }
 }
 
-/// By the address of their registry and their owner.
+/// The feeds, by the address of the registry and the owner.
 fn configured_repositories(config: &Config) -> HashMap<FeedKey, usize> {
     let mut repositories: HashMap<FeedKey, HashSet<&str>> = HashMap::new();
     for target in &config.targets {
@@ -360,25 +358,25 @@ fn configured_repositories(config: &Config) -> HashMap<FeedKey, usize> {
     repositories.into_iter().map(|(key, repositories)| (key, repositories.len())).collect()
 }
 
-/// The registries of a run, with what is known of when they may be asked.
+/// The registries of a run, with their retry limits.
 #[derive(Default)]
 struct Registries {
     opened: BTreeMap<Name, Box<dyn Registry>>,
-    /// By the registry's address: what the state has, and what is known now.
+    /// By the registry's address: the limit in the state, and the present limit.
     limits: BTreeMap<String, (Option<Limit>, SharedLimit)>,
-    /// The labels of images, where a step uses one.
+    /// The labels of images, if a step uses one.
     labels: Asked<ImageKey, Result<Labels, Failure>>,
 }
 
 impl Registries {
-    /// Those of the targets.
+    /// Opens the registries of the targets.
     fn of(run: &Run<'_>, targets: &[&Target], traffic: &Traffic) -> Result<Registries, StoreError> {
         let mut registries = Registries::default();
         registries.open(run, targets.iter().map(|target| &target.registry), traffic)?;
         Ok(registries)
     }
 
-    /// Opens those that are not open yet.
+    /// Opens the registries that are not open yet.
     fn open<'n>(
         &mut self,
         run: &'n Run<'_>,
@@ -386,7 +384,7 @@ impl Registries {
         traffic: &Traffic,
     ) -> Result<(), StoreError> {
         let mut known = None;
-        // The labels of any target may be wanted for a notification that an earlier run left.
+        // A notification from an earlier run may need the labels of any target.
         let uses_labels = run.config.notifiers.iter().any(|notifier| notifier.step.labels().next().is_some());
         let of_notifications = run.config.targets.iter().filter(|_| uses_labels);
         for name in names.chain(of_notifications.map(|target| &target.registry)) {
@@ -400,7 +398,7 @@ impl Registries {
             let config = &run.config.registries[name];
             let address = config.location.to_string();
             let before = known.get(&address).copied();
-            // Two names for one address share it.
+            // Two names for one address share the limit.
             let new = || (before, SharedLimit::new(before));
             let limit = self.limits.entry(address).or_insert_with(new).1.clone();
             let opened = crate::registry::open(config, Arc::clone(&run.secrets), traffic.within(limit));
@@ -413,7 +411,7 @@ impl Registries {
         self.opened[name].as_ref()
     }
 
-    /// Writes down what registries said in this run of when to come back.
+    /// Stores the retry limits that registries gave in this run.
     fn keep_limits(&self, store: &Store) -> Result<(), StoreError> {
         for (address, (before, now)) in &self.limits {
             if let Some(limit) = now.get().filter(|limit| Some(*limit) != *before) {
@@ -424,25 +422,26 @@ impl Registries {
     }
 }
 
-/// Records decisions, hands deployments over, reports.
+/// Records decisions, passes deployments on, and reports.
 struct Coordinator<'a> {
     context: &'a Context<'a>,
     queue: &'a Queue<'a>,
     report: &'a mut dyn Report,
     summary: &'a mut Summary,
-    /// Listings that are not decided yet, and since when the oldest of them waits.
+    /// Listings without a decision, and the time at which the oldest of them arrived.
     gathered: Vec<Listed>,
     gathering_since: Option<Instant>,
-    /// Targets that are not listed yet, in all and by project.
+    /// The number of targets without a listing, in total and by project.
     unlisted: usize,
     undecided: HashMap<Name, usize>,
     /// Targets whose deployments wait until all stages of their project are decided.
     held_back: HashMap<Name, Vec<Recorded<'a>>>,
-    /// Deployments that were handed over and are not back.
+    /// The number of deployments in progress.
     under_way: usize,
     /// Whether any decision could be recorded.
     has_recorded: bool,
-    /// Targets whose decision could not. Reported at the end: where none could, the run did nothing.
+    /// Targets whose decision could not be recorded. Reported at the end: if no decision could be recorded, the
+    /// run fails instead.
     unrecorded: Vec<TargetReport>,
 }
 
@@ -457,7 +456,7 @@ impl<'a> Coordinator<'a> {
         for target in context.targets {
             *undecided.entry(target.id.project.clone()).or_insert(0) += 1;
         }
-        // What could not be recorded is an error of the run only where the run did nothing.
+        // A decision that cannot be recorded is an error of the run only if the run did nothing else.
         let has_recorded = summary.targets > 0;
         Coordinator {
             context,
@@ -498,7 +497,7 @@ impl<'a> Coordinator<'a> {
                 self.record();
             }
         }
-        // At a signal some stages of a project are decided and others are not: nothing of it is handed over.
+        // After a signal only some stages of a project may have a decision, so none of the project is deployed.
         let mut waiting: Vec<Recorded<'a>> = self.held_back.drain().flat_map(|(_, stages)| stages).collect();
         waiting.sort_by_key(|recorded| recorded.index);
         waiting.iter().for_each(|recorded| self.tell(deliver::not_started(self.context.run.mode, recorded)));
@@ -512,7 +511,8 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    /// Once told to stop, only for what is recorded and under way: what was not asked is no failed check.
+    /// After a signal, waits only for recorded deployments in progress. A check that was not made is not a
+    /// failed check.
     fn is_waiting(&self) -> bool {
         let is_asking = self.unlisted > 0 && self.context.run.stop.signal().is_none();
         is_asking || self.under_way > 0 || !self.gathered.is_empty()
@@ -527,7 +527,7 @@ impl<'a> Coordinator<'a> {
         self.unlisted -= listed.len();
         let of = self.context.targets.len();
         self.report.event(Event::Asked { targets: of - self.unlisted, of });
-        // Where nothing has changed nothing is urgent: an idle poll writes once.
+        // Decisions without a change can wait, so that an idle poll writes only once.
         if !listed.iter().all(Listed::is_unchanged) {
             self.gathering_since.get_or_insert_with(Instant::now);
         }
@@ -556,7 +556,7 @@ impl<'a> Coordinator<'a> {
                     project
                 }
             };
-            let left = self.undecided.get_mut(&project).expect("counted from the same targets");
+            let left = self.undecided.get_mut(&project).expect("the count includes every target");
             *left -= 1;
             if *left == 0 {
                 self.hand_over(&project);
@@ -564,7 +564,7 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    /// Gives back the project.
+    /// Returns the project.
     fn recorded(&mut self, recorded: Recorded<'a>) -> Name {
         self.has_recorded = true;
         recorded.notes.iter().for_each(|note| self.report.event(Event::Warning(note)));
@@ -577,7 +577,7 @@ impl<'a> Coordinator<'a> {
         project
     }
 
-    /// Stages of one project go one after another, in the order written.
+    /// Stages of one project are deployed one after another, in the order written.
     fn hand_over(&mut self, project: &Name) {
         let Some(mut stages) = self.held_back.remove(project) else {
             return;

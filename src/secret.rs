@@ -48,8 +48,8 @@ pub(crate) fn entered(text: &str) -> Result<SecretString, SecretError> {
     Ok(value::token(text, "the token")?)
 }
 
-/// Stores a credential in the keyring entry of the registry's name, where a registry without `token` looks for it. Waits
-/// until the cutoff, because a person may have to type the keyring's password.
+/// Stores a credential in the keyring entry of the registry's name, where a registry without `token` looks for
+/// it. Waits until the cutoff, because the keyring may ask for its password.
 ///
 /// # Errors
 /// The keyring does not answer; the text says what to use instead.

@@ -82,7 +82,7 @@ impl LatestAttempt {
     }
 }
 
-/// What is to be known of targets before any is polled.
+/// Data about targets that a poll needs before it starts.
 #[derive(Debug)]
 pub(crate) struct Checks<'t> {
     /// By project and stage: the last poll, successful or not.
@@ -407,7 +407,7 @@ impl Store {
         self.within(|| feed::feeds(&connection))
     }
 
-    /// The images that registries were seen to have.
+    /// The images that registries have listed.
     ///
     /// # Errors
     /// As [`Store::states`].
@@ -416,7 +416,7 @@ impl Store {
         self.within(|| image::images(&connection))
     }
 
-    /// When the images of each owner were last listed; without an entry, they are to be listed.
+    /// When the images of each owner were last listed. An owner without an entry is due.
     ///
     /// # Errors
     /// As [`Store::states`].
@@ -425,7 +425,7 @@ impl Store {
         self.within(|| image::image_lists(&connection))
     }
 
-    /// Until when registries are not to be asked, by their address.
+    /// The retry limits of registries, by address.
     ///
     /// # Errors
     /// As [`Store::states`].

@@ -98,7 +98,7 @@ pub(crate) enum FirstPoll {
     Deploy,
 }
 
-/// What follows a deployment that is given up.
+/// What follows after tagship gives up a deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub(crate) enum OnFailure {

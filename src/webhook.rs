@@ -1,4 +1,4 @@
-//! Webhooks that wake a poll: which images a payload names, and whether its sender knows the secret. Pure.
+//! Webhooks that start a poll: the images in a payload, and the proof that its sender knows the secret. Pure.
 
 mod payload;
 mod proof;

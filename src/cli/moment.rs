@@ -6,10 +6,10 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 
-/// What `--since`, `--until` and `--at` take.
+/// The value of `--since`, `--until` and `--at`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Moment {
-    /// All of a day, in UTC.
+    /// A whole day, in UTC.
     Day(Date),
     At(Timestamp),
     /// This long before now.
@@ -46,7 +46,7 @@ impl Moment {
         }
     }
 
-    /// Its last instant, of those that the state can tell apart: milliseconds.
+    /// Its last millisecond, the smallest unit of times in the state.
     pub(crate) fn last(self, now: Timestamp) -> Timestamp {
         match self {
             Moment::Day(day) => {

@@ -58,7 +58,7 @@ pub(crate) struct Init {
     /// Use the registry without a token
     #[arg(long, group = "token")]
     pub(crate) anonymous: bool,
-    /// The user name, if the registry needs one beside the token
+    /// The user name, if the registry requires one with the token
     #[arg(long, value_name = "NAME")]
     pub(crate) username: Option<String>,
     /// Allow http:// for the registry: tokens are sent unencrypted
@@ -195,7 +195,7 @@ pub(crate) fn image(text: &str) -> Result<Repository, String> {
 
 /// An owner, in lower case.
 pub(crate) fn owner(text: &str) -> Result<String, String> {
-    // Gitea takes any case in owners; images have lower case.
+    // Gitea accepts owners in any case; images are in lower case.
     let owner = text.to_ascii_lowercase();
     match Repository::new(&owner) {
         Ok(name) if name.name().is_none() => Ok(owner),

@@ -2,7 +2,7 @@ use clap::{Command, CommandFactory as _, ValueEnum as _};
 
 use super::{Cli, Kind};
 
-/// The command and everything below it, each by its whole name.
+/// The command and all its subcommands, by their full names.
 fn every_command(name: &str, command: &Command, found: &mut Vec<(String, Command)>) {
     found.push((name.to_owned(), command.clone()));
     for command in command.get_subcommands().filter(|command| command.get_name() != "help") {
@@ -41,7 +41,7 @@ fn the_definitions_fit_together() {
     Cli::command().debug_assert();
 }
 
-/// What is added to the configuration is not forgotten here.
+/// Every value of the configuration has its option here, and the other way round.
 #[test]
 fn init_takes_every_kind_and_every_order_of_the_configuration() {
     let schema = crate::config::schema();

@@ -52,7 +52,8 @@ const OF_OTHER_TOOLS: [(&[&str], &str); 16] = [
     (&["version"], "tagship --version"),
 ];
 
-/// Options of other tools, and the option to use instead, if the command has it. A value follows where it ends with `=`.
+/// Options of other tools, and the option to use instead, if the command has it. An option that ends with `=`
+/// needs a value.
 const OPTIONS_OF_OTHER_TOOLS: [(&[&str], &str); 8] = [
     (&["-c", "-f", "--file", "--conf", "--config-file"], "--config="),
     (&["--db", "--state-file"], "--state="),
@@ -71,7 +72,8 @@ const HARMLESS: [&str; 6] = ["status", "tags", "history", "check", "schedule", "
 /// Parses the arguments, of which the first is the program.
 ///
 /// # Errors
-/// They are wrong, or they ask for help. A tip never names a command that changes something by accident.
+/// The arguments are wrong, or ask for help. A tip for a similar word never names a command that changes
+/// something.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let cli = Cli::try_parse_from(&arguments).map_err(|error| match error.kind() {
@@ -84,8 +86,8 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli
     }
 }
 
-/// What is wrong with options that are written twice. Of a global option before and behind the command, clap takes what
-/// is behind it, and says nothing.
+/// The error for an option that is given twice. If a global option is given before and after the command, clap
+/// silently uses the second one.
 fn repeated(cli: &Cli, arguments: &[OsString]) -> Option<&'static str> {
     let written = |option: &str| {
         let is_it = |word: &&OsString| match word.as_encoded_bytes().strip_prefix(option.as_bytes()) {
@@ -100,13 +102,13 @@ fn repeated(cli: &Cli, arguments: &[OsString]) -> Option<&'static str> {
     } else if states > 1 && !matches!(cli.command, Command::Status(_) | Command::History(_)) {
         Some("'--state <FILE>' can be repeated for status and history only")
     } else if states > cli.global.state.len() {
-        Some("write every '--state <FILE>' before the command, or every one behind it")
+        Some("write all '--state <FILE>' options before the command, or all after it")
     } else {
         None
     }
 }
 
-/// The error with the option that another tool calls as it was typed, if the command has it.
+/// The error with a tip, if the command has an option for the word of another tool.
 fn with_option(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
     let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidArg) else {
         return error;
@@ -124,7 +126,7 @@ fn with_option(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
         Some((_, option)) => (*option).to_owned(),
         None => return error,
     };
-    // Only what the command takes.
+    // Only options that the command has.
     let command = words.iter().skip(1).find(|word| super::is_command(word));
     let with_advice = ["tagship"].into_iter().chain(command.copied()).chain(advice.split(' '));
     let verdict = Cli::command().try_get_matches_from(with_advice).map_err(|error| error.kind());
@@ -139,7 +141,7 @@ fn with_option(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
     error
 }
 
-/// The error about an unknown command with the command to use instead.
+/// The error about an unknown command, with the command to use instead.
 fn with_command(mut error: clap::Error) -> clap::Error {
     let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand) else {
         return error;
@@ -155,12 +157,12 @@ fn with_command(mut error: clap::Error) -> clap::Error {
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
     } else if let Some(ContextValue::Strings(mut similar)) = similar {
         similar.retain(|name| {
-            // `generate` and its like have commands of their own, which only print.
+            // `generate` and `schedule` have subcommands, which only print.
             let is_nested = !super::is_command(name) && name != "help";
             is_nested || HARMLESS.contains(&name.as_str())
         });
         if similar.is_empty() {
-            // Where there are no other tips, clap leaves a line for them.
+            // Without other tips, clap leaves an empty line for them.
             error.remove(ContextKind::Suggested);
         } else {
             error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(similar));

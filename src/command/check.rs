@@ -27,7 +27,7 @@ use crate::target::{Name, Target, TargetId};
 /// The error of a test message.
 const TEST: &str = "this is a test message of tagship check --notify";
 
-/// Validates the configuration, warns of what is legal and probably wrong, and says what it has.
+/// Validates the configuration, prints its lints, and summarizes it.
 ///
 /// # Errors
 /// All errors of the configuration, or a state file that cannot be read.
@@ -36,7 +36,7 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
     if let Some(path) = &config.settings.metrics_file {
         monitor::check_metrics_file(path, &used_files(global, &config)?).map_err(anyhow::Error::msg)?;
     }
-    // Without --online and --notify nothing takes long, and a signal ends it as it ends any program.
+    // Without --online and --notify the command is quick, and a signal simply ends the process.
     let stop = if arguments.online || arguments.notify { Stop::on_signals()? } else { Stop::default() };
     let cutoff = Cutoff::after(&stop, config.settings.max_runtime);
     let secrets = Arc::new(Secrets::new(&config).until(cutoff.clone()));
@@ -45,7 +45,7 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
     let of_secrets = exposed(&config).into_iter().chain(without_entry(&config)).chain(absent(&config));
     let of_metrics = config.settings.metrics_file.as_deref().and_then(monitor::missing_folder);
     of_secrets.chain(of_metrics).for_each(|warning| console.warning(&warning));
-    // Without --online the configuration may be for another machine.
+    // Without --online the configuration may be meant for another machine.
     let (elsewhere, broken): (Vec<_>, Vec<_>) =
         program_faults(&config).into_iter().partition(|(_, fault)| fault.is_absent && !arguments.online);
     let store = read_state(global, &config, &console, &cutoff)?;
@@ -75,7 +75,7 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
             "{}: {}, {polled} of them polled{tables}{}",
             config.path.display(),
             count(config.targets.len(), "target"),
-            // With --online the rows below say so.
+            // With --online the rows below report this.
             if broken.is_empty() && can_lock && !arguments.online { "; no faults" } else { "" }
         ));
     }
@@ -115,7 +115,10 @@ fn test_notifiers(
     console: &Console,
 ) -> Exit {
     if config.notifiers.is_empty() {
-        console.warning(&format!("{}: nothing to test: there is no [[notify]]", config.path.display()));
+        console.warning(&format!(
+            "{}: nothing to test: the configuration has no [[notify]]",
+            config.path.display()
+        ));
     }
     let test = Tag::new("test").expect("a valid tag");
     let mut failed = false;
@@ -159,7 +162,7 @@ fn test_notifiers(
     if failed { Exit::Failed } else { Exit::Done }
 }
 
-/// Lists the images of each table, which are targets from then on, and keeps nothing.
+/// Lists the images of each table and makes targets of them, without writing to the state.
 fn tables(
     global: &Global,
     config: &mut Config,
@@ -208,8 +211,8 @@ fn run<'a>(config: &'a Config, store: &'a Store, secrets: &Arc<Secrets>, stop: &
     }
 }
 
-/// Tries everything that a poll needs, and prints a row for each part. `of_tables`: what was found of tables with
-/// `images`.
+/// Tries everything that a poll needs, and prints a row for each part. `of_tables`: the findings about tables
+/// with `images`.
 fn online(
     global: &Global,
     store: &Store,
@@ -255,7 +258,7 @@ const FAILED: &str = "failed";
 
 /// A line of `check --online`.
 struct Row<'f> {
-    /// The first of those that it is about, and how many more there are.
+    /// The first subject, and the number of further ones.
     subject: &'f str,
     more: usize,
     verdict: &'static str,
@@ -263,7 +266,7 @@ struct Row<'f> {
     cause: Option<Outage<'f>>,
 }
 
-/// A row for each finding; targets that fail for one cause have one row.
+/// A row for each finding. Targets with the same error share a row.
 fn rows(findings: &[Finding]) -> Vec<Row<'_>> {
     let mut rows: Vec<Row<'_>> = Vec::new();
     for Finding { subject, registry, said, doubts, failure } in findings {
@@ -278,7 +281,7 @@ fn rows(findings: &[Finding]) -> Vec<Row<'_>> {
         };
         let mut text = error.unwrap_or_else(|| said.clone());
         if let [first, others @ ..] = doubts.as_slice() {
-            // Behind a name it is what is said of it.
+            // After a name, the text is about that name.
             let mark = if text.contains(' ') { "; " } else { ": " };
             text =
                 others.iter().fold(format!("{text}{mark}{first}"), |text, doubt| format!("{text}; {doubt}"));
@@ -304,7 +307,7 @@ fn rows(findings: &[Finding]) -> Vec<Row<'_>> {
     rows
 }
 
-/// The lints of each target, with its name. `online`: the lints of its tags are in its row.
+/// The lints of each target, with the target's name. `online`: the row of the target has the lints of its tags.
 fn doubts(store: &Store, config: &Config, online: bool) -> anyhow::Result<Vec<(String, String)>> {
     let (states, samples) = store.at_once(|| {
         let states = store.states()?;
@@ -315,7 +318,7 @@ fn doubts(store: &Store, config: &Config, online: bool) -> anyhow::Result<Vec<(S
         Ok((states, samples))
     })?;
     let mut doubts = Vec::new();
-    // The latest target with the same rule and steps.
+    // The last target with the same rule and steps.
     let mut twins: HashMap<(&Name, String, String), &Target> = HashMap::new();
     for (target, sample) in config.all_targets().zip(samples) {
         let subject = || target.id.to_string();

@@ -1,5 +1,5 @@
-//! What a shell asks when TAB is pressed: which words can stand here. Names come from the configuration that the
-//! line means. Without one, or with a broken one, nothing is offered and nothing is said; no secret is read.
+//! Completion: the words that a shell offers after TAB. Names come from the configuration of the command line.
+//! Without a valid configuration, no words are offered and no error is printed. Completion reads no secrets.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -14,14 +14,14 @@ use super::known_images;
 use crate::cli::Cli;
 use crate::config::{self, Config};
 
-/// Set to the shell's name by the scripts in `completions/`. Not clap's `COMPLETE`, which somebody's environment may
-/// have for another reason: it must not stop a poll.
+/// The scripts in `completions/` set this variable to the shell's name. clap's default `COMPLETE` may exist in
+/// the environment for another reason, and would stop a poll.
 const ASKED_BY: &str = "TAGSHIP_COMPLETE";
 
-/// Answers the shell, if one asks. False: this is a run like any other.
+/// Answers a shell's request for completions. False: this is an ordinary run.
 ///
 /// # Errors
-/// The shell is not known, or standard output cannot be written.
+/// The shell is unknown, or standard output cannot be written.
 pub(crate) fn complete() -> anyhow::Result<bool> {
     let folder = env::current_dir().ok();
     let shells: [&dyn EnvCompleter; 3] = [&JoiningBash, &Fish, &Zsh];
@@ -31,7 +31,7 @@ pub(crate) fn complete() -> anyhow::Result<bool> {
     })
 }
 
-/// The command line, with what can stand in its places.
+/// The command line, with completions for its values.
 fn command() -> clap::Command {
     offering(Cli::command())
 }
@@ -40,7 +40,7 @@ fn offering(command: clap::Command) -> clap::Command {
     command.mut_args(offering_values).mut_subcommands(offering)
 }
 
-/// By the name that the help gives to the value.
+/// The completions of a value, by its name in the help.
 fn offering_values(argument: Arg) -> Arg {
     let takes_several = matches!(argument.get_action(), ArgAction::Append);
     let candidates = match argument.get_value_names().and_then(|names| names.first()).map(AsRef::as_ref) {
@@ -71,7 +71,7 @@ fn targets(config: &Config) -> Vec<CompletionCandidate> {
     config.targets.iter().map(|target| candidate(&target.id, target.image.repository.as_str())).collect()
 }
 
-/// Projects of which the name alone is more than one target.
+/// Projects with several stages, which can be targets by name.
 fn whole_projects(config: &Config) -> Vec<CompletionCandidate> {
     let mut projects: Vec<_> = config.targets.chunk_by(|a, b| a.id.project == b.id.project).collect();
     projects.retain(|targets| targets.len() > 1);
@@ -104,7 +104,7 @@ fn candidate(value: &impl ToString, about: &str) -> CompletionCandidate {
     CompletionCandidate::new(value.to_string()).help(Some(about.to_owned().into()))
 }
 
-/// The value of an option among the words that the shell hands over: as they are typed, with their quotes.
+/// The value of an option in the shell's words, which are as typed, with quotes.
 fn on_the_line(option: &str) -> Option<PathBuf> {
     let words: Vec<OsString> = env::args_os().skip_while(|word| word != "--").skip(1).collect();
     let (words, _) = joined(words, 0);
@@ -113,14 +113,14 @@ fn on_the_line(option: &str) -> Option<PathBuf> {
     let typed = value.or_else(|| words.next())?;
     let word = match shlex::split(typed).as_deref() {
         Some([word]) => word.clone(),
-        // A shell that takes the quotes off itself.
+        // This shell has removed the quotes itself.
         _ => typed.to_owned(),
     };
     let home = typed.strip_prefix("~/").and_then(|_| env::var_os("HOME"));
     Some(home.map_or_else(|| PathBuf::from(&word), |home| Path::new(&home).join(&word["~/".len()..])))
 }
 
-/// bash cuts `--project=shop` into three words; elsewhere it is one.
+/// bash splits `--project=shop` into three words; in other shells it is one.
 struct JoiningBash;
 
 impl EnvCompleter for JoiningBash {
@@ -150,11 +150,11 @@ impl EnvCompleter for JoiningBash {
         folder: Option<&Path>,
         out: &mut dyn Write,
     ) -> io::Result<()> {
-        // Both are set by the registration.
+        // The registered script sets both.
         let index = env::var("_CLAP_COMPLETE_INDEX").ok().and_then(|index| index.parse().ok()).unwrap_or(0);
         let separator = env::var("_CLAP_IFS").unwrap_or_else(|_| "\n".to_owned());
         let asked = words.get(index).cloned().unwrap_or_default();
-        // What stands behind the cursor is no part of the word before it.
+        // Text after the cursor does not belong to the word before it.
         let (words, index) = joined(words.into_iter().take(index + 1).collect(), index);
         let before = words.get(index).map_or(0, |word| word.len()) - asked.len();
         for (place, candidate) in engine::complete(command, words, index, folder)?.iter().enumerate() {
@@ -166,7 +166,7 @@ impl EnvCompleter for JoiningBash {
     }
 }
 
-/// Makes an option, `=` and its value one word again; and where the word at `index` is then.
+/// Joins an option, `=` and its value into one word, and returns the new index of the word at `index`.
 fn joined(words: Vec<OsString>, index: usize) -> (Vec<OsString>, usize) {
     let mut joined: Vec<OsString> = Vec::new();
     let mut joined_index = index;

@@ -19,7 +19,7 @@ use crate::secret::Secrets;
 use crate::stop::Cutoff;
 use crate::target::Target;
 
-/// Deploys again what the stage ran before.
+/// Deploys the tag that the stage ran before.
 ///
 /// # Errors
 /// As [`deploy`].
@@ -40,10 +40,10 @@ pub(crate) fn rollback(
     deploy(global, &arguments, console)
 }
 
-/// Deploys the newest tag, or the tag that is named, whatever holds and gates say.
+/// Deploys the newest tag, or the given tag. Holds and gates are ignored.
 ///
 /// # Errors
-/// Configuration, arguments or state file, or the tag does not exist; nothing was sent.
+/// An error in the configuration, the arguments or the state file, or the tag does not exist; nothing was sent.
 pub(crate) fn deploy(
     global: &Global,
     arguments: &cli::DeployArgs,
@@ -96,10 +96,10 @@ pub(crate) fn deploy(
     }
     let ended = deploy_by_hand(&run, target, &wish, report.as_mut());
     if let (Some(signal), Err(_) | Ok(None)) = (stop.signal(), &ended) {
-        // Nothing was recorded, and what the signal cut short is no error.
+        // Nothing was recorded, and an interruption is not an error.
         return Ok(Exit::Signal(signal));
     }
-    // A registry may repeat in an error what it was sent, and whoever prints this one knows no secrets.
+    // A registry's error may repeat a credential, and the caller that prints it cannot mask secrets.
     let ended = ended.map_err(|error| anyhow!(run.secrets.mask(&format!("{error:#}"))))?;
     let Some(summary) = ended else {
         console.error(&format!(
@@ -108,10 +108,10 @@ pub(crate) fn deploy(
         ));
         return Ok(Exit::Busy);
     };
-    // What was deployed was, though the state cannot be read for this.
+    // The deployment has succeeded, even if the state cannot be read here.
     let state = store.state(&target.id).ok().flatten();
     if !global.quiet && state.and_then(|state| state.hold).is_some_and(|hold| hold.holds(Timestamp::now())) {
-        console.message(&format!("{0} is held: newer tags wait until: tagship release {0}", target.id));
+        console.message(&format!("{0} is held; to deploy newer tags again: tagship release {0}", target.id));
     }
     Ok(match summary.signal {
         Some(signal) => Exit::Signal(signal),
@@ -120,10 +120,10 @@ pub(crate) fn deploy(
     })
 }
 
-/// Whether the target's rule allows the tag.
+/// Checks that the target's rule allows the tag.
 ///
 /// # Errors
-/// It does not; which stages of the project allow it.
+/// The rule does not allow it. The error names the stages of the project that do.
 fn check_rule(config: &Config, target: &Target, tag: &Tag) -> anyhow::Result<()> {
     let listed = ListedTag::named(tag.clone());
     let verdict = target.policy.judge(&listed);

@@ -13,7 +13,7 @@ use crate::config;
 use crate::file;
 use crate::report::{self, Console, Document};
 
-/// The date of the manual pages: of the release, so that they come out the same every day.
+/// The date of the manual pages. It is the release's date, so that they are the same every day.
 const DATE: &str = "2026-11-23";
 
 /// Prints the documents, or writes them to a folder.
@@ -77,11 +77,11 @@ fn man() -> anyhow::Result<Vec<(String, String)>> {
 }
 
 fn page(command: &Command, name: &str, see_also: &[String]) -> anyhow::Result<String> {
-    // clap wants names that live as long as the program.
+    // clap requires names that live as long as the program.
     let leaked: &'static str = name.to_owned().leak();
     let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let command = command.clone().name(leaked).display_name(leaked).disable_help_subcommand(true);
-    // A page is the long help; what -h hides would have no text in it.
+    // A page uses the long help, and options hidden in -h would have no text in it.
     let command = command.mut_args(|argument| argument.hide_short_help(false));
     let man = clap_mangen::Man::new(command.clone())
         .title(name.to_uppercase())
@@ -110,11 +110,11 @@ fn page(command: &Command, name: &str, see_also: &[String]) -> anyhow::Result<St
     let pages = see_also.iter().map(|page| format!("{page}(1)")).chain(["tagship.toml(5)".to_owned()]);
     rest.text([roman(pages.collect::<Vec<_>>().join(", "))]);
     rest.to_writer(&mut page)?;
-    // clap_mangen breaks the line twice where mandoc's lint wants one space.
+    // clap_mangen writes two line breaks where mandoc's lint requires one space.
     Ok(config::tidy(&String::from_utf8(page)?.replace(".br\n\n.br\n", ".sp\n")))
 }
 
-/// Short scripts that ask tagship for the words, so they fit every version.
+/// Short scripts that request the words from tagship, so they work with every version.
 fn completions() -> Vec<(Shell, &'static str, &'static str)> {
     vec![
         (Shell::Bash, "tagship.bash", include_str!("../../completions/tagship.bash")),

@@ -1,4 +1,4 @@
-//! `tagship history`: what was deployed when, by whom, and how it went.
+//! `tagship history`: past deployments, with time, user and outcome.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,13 +18,13 @@ use crate::store::{Past, Search, Store};
 use crate::target::TargetId;
 use crate::target::filter::TargetPattern;
 
-/// How many deployments are shown to people who do not say how many.
+/// The default number of deployments in human output.
 const A_SCREENFUL: u32 = 20;
 
-/// Shows the deployments of the selected targets, the newest first, or what they ran at some time.
+/// Shows the deployments of the selected targets, newest first, or what they ran at some time.
 ///
 /// # Errors
-/// Configuration, arguments or state file.
+/// An error in the configuration, the arguments or the state file.
 pub(crate) fn history(global: &Global, arguments: &cli::History, console: &Console) -> anyhow::Result<Exit> {
     let config = load(global)?;
     let console = console.masking(Arc::new(Secrets::new(&config)));
@@ -83,7 +83,7 @@ fn targets(config: &Config, stores: &[Store], patterns: &[TargetPattern]) -> any
     Ok(configured.chain(left.iter().cloned()).filter(is_named).collect())
 }
 
-/// The deployments with the state that they are from, if several were read.
+/// The deployments, with their state if several were read.
 pub(super) fn from(store: &Store, stores: &[Store], found: Vec<Past>) -> impl Iterator<Item = Past> {
     let state_file = (stores.len() > 1).then(|| store.place().to_owned());
     found.into_iter().map(move |past| Past { state_file: state_file.clone(), ..past })
@@ -133,7 +133,7 @@ fn ran(
         if of_target.iter().any(|run| !run.ran.is_empty()) {
             of_target.retain(|run| !run.ran.is_empty());
         } else {
-            // One row says that none of them knows.
+            // If no state knows the target, one row is enough.
             of_target.sort_by_key(|run| run.baseline.is_none());
             of_target.truncate(1);
         }

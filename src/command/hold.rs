@@ -1,4 +1,4 @@
-//! `tagship hold` and `tagship release`: automatic deployments stop, and go on.
+//! `tagship hold` and `tagship release`: stop and resume automatic deployments.
 
 use jiff::Timestamp;
 
@@ -11,7 +11,7 @@ use crate::target::filter::TargetPattern;
 /// Stops automatic deployments to the targets.
 ///
 /// # Errors
-/// Configuration, arguments or state file; nothing was changed.
+/// An error in the configuration, the arguments or the state file; nothing was changed.
 pub(crate) fn hold(global: &Global, arguments: &cli::HoldArgs, console: &Console) -> anyhow::Result<Exit> {
     let now = Timestamp::now();
     let until = arguments.lasting.map(|lasting| now.checked_add(lasting)).transpose()?;
@@ -19,15 +19,15 @@ pub(crate) fn hold(global: &Global, arguments: &cli::HoldArgs, console: &Console
     change(global, console, &arguments.targets, now, || TargetEvent::Held(hold.clone()))
 }
 
-/// Lets automatic deployments to the targets go on.
+/// Resumes automatic deployments to the targets.
 ///
 /// # Errors
-/// Configuration, arguments or state file; nothing was changed.
+/// An error in the configuration, the arguments or the state file; nothing was changed.
 pub(crate) fn release(global: &Global, arguments: &cli::Release, console: &Console) -> anyhow::Result<Exit> {
     change(global, console, &arguments.targets, Timestamp::now(), || TargetEvent::Released)
 }
 
-/// Changes the hold of every target in one transaction, and says what became of each.
+/// Changes the hold of every target in one transaction, and reports each.
 fn change(
     global: &Global,
     console: &Console,
@@ -37,7 +37,7 @@ fn change(
 ) -> anyhow::Result<Exit> {
     let config = load(global)?;
     let targets = select(&config, patterns)?;
-    let store = kept_state(global, &config, console, "a hold would be forgotten")?;
+    let store = kept_state(global, &config, console, "the hold would be lost")?;
     warn_if_not_polled(&store, &config, console)?;
     let changes = store.write(|write| {
         let changes = targets.iter().map(|target| write.commit(target, &config.notifiers, event(), now));

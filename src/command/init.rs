@@ -1,4 +1,4 @@
-//! `tagship init`: a configuration to begin with, from options, questions, or what a registry has.
+//! `tagship init`: writes a first configuration from options, answers, or the images of a registry.
 
 mod discover;
 mod file;
@@ -24,10 +24,10 @@ use file::{Place, beside, place, write, write_schema};
 use question::Questions;
 use registry::registry;
 
-/// Writes the file and says what to type next.
+/// Writes the file and prints the next commands.
 ///
 /// # Errors
-/// Options that are missing or wrong, or a file that is there already.
+/// Missing or wrong options, or the file already exists.
 pub(crate) fn init(global: &Global, arguments: &cli::Init, console: &Console) -> anyhow::Result<Exit> {
     let place = place(global, arguments)?;
     let mut questions = Questions::new(console);
@@ -51,14 +51,14 @@ pub(crate) fn init(global: &Global, arguments: &cli::Init, console: &Console) ->
     questions.complete()?;
     let (Some(registry), Some(images), Some(stages), Some(deploy)) = (registry, images, stages, deploy)
     else {
-        bail!("something is missing");
+        bail!("an option is missing");
     };
 
     let Proposed { projects, all_of } = if arguments.from.is_some() {
-        // Until here a signal ends the process by itself.
+        // Up to here a signal ends the process by itself.
         let stop = Stop::on_signals()?;
         let opened = discover::open(&registry.registry, &place, &stop)?;
-        // A server may repeat in an error what it was sent.
+        // A server's error may repeat a credential.
         let console = console.masking(Arc::clone(&opened.secrets));
         match discover::projects(&registry, &opened, arguments, images, &console) {
             Ok(proposed) => proposed,
@@ -80,7 +80,7 @@ pub(crate) fn init(global: &Global, arguments: &cli::Init, console: &Console) ->
     };
     let state = match &place {
         Place::File(path) => Some(beside(&place, &usual_place(global, path)?)?),
-        // Where the text will be is not known.
+        // The place of the printed text is unknown.
         Place::Stdout => None,
     };
     let draft = Draft { registry: registry.registry, projects, deploy, all_of, state };
@@ -90,11 +90,11 @@ pub(crate) fn init(global: &Global, arguments: &cli::Init, console: &Console) ->
     match &place {
         Place::Stdout => console.data(text.trim_end()),
         Place::File(path) => {
-            // The address of a deploy endpoint is often all that it takes to deploy.
+            // The address of a deploy endpoint is often a secret itself.
             let is_private = matches!(draft.deploy, Deploy::Url(_));
             write(path, &text, is_private)?;
             let stages = count(config.all_targets().count(), "stage");
-            console.message(&format!("wrote {} with {stages}; look it over", path.display()));
+            console.message(&format!("wrote {} with {stages}; please review it", path.display()));
             write_schema(path, console)?;
             let named = config::find(global.config.as_deref()).ok().as_ref() == Some(path);
             let option = if named && global.config.is_none() {
@@ -123,7 +123,7 @@ fn each_once(stages: Vec<StageWish>) -> Result<Vec<StageWish>, String> {
     for (index, stage) in stages.iter().enumerate() {
         if stages[..index].iter().any(|before| before.name == stage.name) {
             return Err(format!(
-                "the stage {0} is named twice; a stage with several globs has tags = [...] in the file",
+                "the stage {0} is given twice; for several globs, write tags = [...] in the file",
                 stage.name
             ));
         }
@@ -133,7 +133,7 @@ fn each_once(stages: Vec<StageWish>) -> Result<Vec<StageWish>, String> {
 
 fn wish(stage: &StageWish, arguments: &cli::Init) -> crate::policy::ProposedStage {
     let is_of = |name: &Option<crate::target::Name>| name.as_ref().is_none_or(|name| *name == stage.name);
-    // What is said of the stage itself goes before what is said of all.
+    // An order for this stage takes precedence over an order for all stages.
     let mut orders: Vec<_> = arguments.order.iter().filter(|order| is_of(&order.stage)).collect();
     orders.sort_by_key(|order| order.stage.is_none());
     wanted(stage.name.as_str(), &stage.glob, orders.first().map(|order| order.order))
@@ -150,15 +150,16 @@ fn deploy(arguments: &cli::Init, questions: &mut Questions<'_>) -> anyhow::Resul
         url if url.starts_with("http://") || url.starts_with("https://") => Ok(Deploy::Url(url.to_owned())),
         command => words(command),
     };
-    let question = "What deploys: a command, or an address that gets a POST";
+    let question = "How to deploy: a command, or a URL that receives a POST request";
     questions.ask("--deploy-command COMMAND or --deploy-url URL", question, Some("./deploy.sh {tag}"), read)
 }
 
-/// A program and its arguments. There is no shell, so nothing of a shell's means anything.
+/// A program and its arguments. They are run without a shell, so shell syntax has no meaning.
 fn words(command: &str) -> Result<Deploy, String> {
     if command.contains(['\'', '"', '\\']) {
         return Err(
-            "write the command without quotes; arguments with blanks are for the file itself".to_owned()
+            "write the command without quotes; an argument with blanks can be added in the file later"
+                .to_owned(),
         );
     }
     let words: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
@@ -169,7 +170,7 @@ fn words(command: &str) -> Result<Deploy, String> {
     }
 }
 
-/// What `check` would make of it.
+/// Validates the text as `check` does.
 fn validated(place: &Place, text: String) -> anyhow::Result<Config> {
     config::parse(place.path(), text).map_err(|faults| {
         let fault = |fault: &config::Fault| match &fault.help {
@@ -177,9 +178,6 @@ fn validated(place: &Place, text: String) -> anyhow::Result<Config> {
             None => format!("  {}", fault.message),
         };
         let faults: Vec<String> = faults.0.iter().map(fault).collect();
-        anyhow::anyhow!(
-            "this would be no valid configuration, and nothing was written:\n{}",
-            faults.join("\n")
-        )
+        anyhow::anyhow!("the configuration would not be valid; nothing was written:\n{}", faults.join("\n"))
     })
 }

@@ -18,13 +18,13 @@ use crate::secret::{self, Credential, Secrets};
 use crate::stop::{Cutoff, Stop};
 use crate::target::Name;
 
-/// No token is longer.
+/// The longest accepted token.
 const LONGEST: u64 = 64 * 1024;
 
 /// Reads a token, tries it against the registry, and stores it in the keyring.
 ///
 /// # Errors
-/// Configuration or arguments, or no token can be read.
+/// An error in the configuration or the arguments, or the token cannot be read.
 pub(crate) fn login(global: &Global, arguments: &cli::Login, console: &Console) -> anyhow::Result<Exit> {
     let config = load(global)?;
     let registry = find(&config, &arguments.registry)?;
@@ -36,7 +36,7 @@ pub(crate) fn login(global: &Global, arguments: &cli::Login, console: &Console) 
         from_stdin()?
     } else {
         if let Some(reason) = secret::missing_keyring() {
-            // Before anyone types the token in vain.
+            // Checked before the user types the token.
             bail!(
                 "{reason}\n  \
                  help: keep the token in a file that only you can read: token = {{ file = \"{}-token\" }}",
@@ -46,7 +46,7 @@ pub(crate) fn login(global: &Global, arguments: &cli::Login, console: &Console) 
         from_terminal(&registry.name, url)?
     };
     let credential = Credential { username, token, is_identity: false };
-    // Until here a signal ends the process by itself.
+    // Up to here a signal ends the process by itself.
     let stop = Stop::on_signals()?;
     let cutoff = Cutoff::after(&stop, config.settings.max_runtime);
     let secrets = Arc::new(Secrets::with(&config, registry, credential.clone()).until(cutoff.clone()));
@@ -90,10 +90,10 @@ pub(crate) fn login(global: &Global, arguments: &cli::Login, console: &Console) 
 /// Removes a registry's token from the keyring.
 ///
 /// # Errors
-/// Configuration or arguments.
+/// An error in the configuration or the arguments.
 pub(crate) fn logout(global: &Global, arguments: &cli::Logout, console: &Console) -> anyhow::Result<Exit> {
     let config = load(global)?;
-    // The registry may have left the configuration.
+    // The registry may no longer be in the configuration.
     let name = Name::new(&arguments.registry).map_err(|error| anyhow::anyhow!("REGISTRY: {error}"))?;
     match secret::forget(&name) {
         Ok(true) => console.message(&format!("{name}: removed the token from the keyring")),
@@ -141,12 +141,12 @@ fn from_terminal(name: &Name, url: &Url) -> anyhow::Result<SecretString> {
     Ok(secret::entered(&Zeroizing::new(typed))?)
 }
 
-/// What the search for a token finds before the keyring.
+/// The token source that takes precedence over the keyring.
 fn what_goes_before(registry: &RegistryConfig) -> Option<String> {
     match &registry.credential {
         CredentialSetting::Anonymous => Some("the configuration says anonymous = true".to_owned()),
         CredentialSetting::Source(SecretSource::Keyring(entry)) if entry == registry.name.as_str() => None,
-        CredentialSetting::Source(_) => Some("the configuration names another token".to_owned()),
+        CredentialSetting::Source(_) => Some("the configuration has another token".to_owned()),
         CredentialSetting::Search => {
             secret::variable_that_is_set(&registry.name).map(|variable| format!("{variable} is set"))
         }

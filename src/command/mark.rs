@@ -1,4 +1,4 @@
-//! `tagship mark`: something else deployed a tag.
+//! `tagship mark`: records that something else deployed a tag.
 
 use anyhow::bail;
 use jiff::Timestamp;
@@ -12,10 +12,10 @@ use crate::report::{Console, escape_control};
 use crate::run;
 use crate::target::Target;
 
-/// Records what the stage runs, or moves high-water.
+/// Records the tag that the stage runs, or moves high-water.
 ///
 /// # Errors
-/// Configuration, arguments or state file; nothing was changed.
+/// An error in the configuration, the arguments or the state file; nothing was changed.
 pub(crate) fn mark(global: &Global, arguments: &cli::MarkArgs, console: &Console) -> anyhow::Result<Exit> {
     let config = load(global)?;
     let target = select_one(&config, &arguments.target)?;
@@ -27,7 +27,7 @@ pub(crate) fn mark(global: &Global, arguments: &cli::MarkArgs, console: &Console
         Some(tag) => Mark::Deployed(Tag::new(tag)?),
         None => Mark::Nothing,
     };
-    let store = kept_state(global, &config, console, "a mark would be forgotten")?;
+    let store = kept_state(global, &config, console, "the mark would be lost")?;
     warn_if_not_polled(&store, &config, console)?;
     let id = uuid::Uuid::now_v7().to_string();
     let event = TargetEvent::Marked { mark: &mark, by_whom: by_whom(), id };
@@ -38,7 +38,7 @@ pub(crate) fn mark(global: &Global, arguments: &cli::MarkArgs, console: &Console
     Ok(Exit::Done)
 }
 
-/// Accepts the owner that the registry named at the last poll.
+/// Accepts the owner that the registry reported at the last poll.
 fn accept_owner(
     global: &Global,
     config: &Config,
@@ -46,7 +46,7 @@ fn accept_owner(
     console: &Console,
 ) -> anyhow::Result<Exit> {
     let name = target.image.repository.owner();
-    let store = kept_state(global, config, console, "an owner would be forgotten")?;
+    let store = kept_state(global, config, console, "the owner would be lost")?;
     let key = run::feed_key(config, &target.registry, name);
     let Some(owner) = store.write(|write| write.accept_owner(&key))? else {
         bail!("no poll has recorded an owner of {name} yet; run: tagship poll");

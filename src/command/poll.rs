@@ -32,18 +32,18 @@ use crate::target::shard::{Shard, ShardSetting};
 use crate::target::{Target, TargetId};
 use crate::webhook::PushedImage;
 
-/// Polls the selected targets and deploys what is new.
+/// Polls the selected targets and deploys new tags.
 ///
 /// # Errors
-/// Configuration, arguments or state file; nothing that could not be recorded was begun.
+/// An error in the configuration, the arguments or the state file. Only recorded deployments were started.
 pub(crate) fn poll(global: &Global, arguments: &cli::PollArgs, console: &Console) -> anyhow::Result<Exit> {
-    // The process ends with the run: ten thousand targets need not be freed one by one.
+    // The process ends with the run, so freeing ten thousand targets would waste time.
     let mut config = ManuallyDrop::new(load_written(global)?);
     let payload = arguments.from_webhook.then(|| Payload::read(&config)).transpose()?;
     if let Some(path) = &config.settings.metrics_file {
         monitor::check_metrics_file(path, &used_files(global, &config)?).map_err(anyhow::Error::msg)?;
     }
-    // Until here a signal ends the process by itself: nothing was begun.
+    // Up to here nothing was started, and a signal ends the process by itself.
     let stop = Stop::on_signals()?;
     let max_runtime = arguments.max_runtime.unwrap_or(config.settings.max_runtime);
     let cutoff = Cutoff::after(&stop, max_runtime);
@@ -56,7 +56,7 @@ pub(crate) fn poll(global: &Global, arguments: &cli::PollArgs, console: &Console
         projects: arguments.project.clone(),
         stages: arguments.stage.clone(),
     };
-    // A wrong name is said before a state is created.
+    // A wrong name is reported before a state is created.
     if config.tables.is_empty() {
         select_filtered(&config, &filter)?;
     }
@@ -74,7 +74,7 @@ pub(crate) fn poll(global: &Global, arguments: &cli::PollArgs, console: &Console
     };
     config.dangers.iter().for_each(|danger| console.fault_warning(danger));
     warn_of_open_state(&store, &console);
-    // Cron's mail is no place to be told again and again; `check` tells.
+    // `check` reports these lints; cron would mail them after every poll.
     if global.verbose || (!global.quiet && std::io::stderr().is_terminal()) {
         config.warnings.iter().for_each(|warning| console.fault_warning(warning));
     }
@@ -122,7 +122,7 @@ pub(crate) fn poll(global: &Global, arguments: &cli::PollArgs, console: &Console
     let summary = session.end(&poll.run(&config), result, report.as_mut());
     let unusable = stop.signal().map_or(Exit::Unusable, Exit::Signal);
     let ended = summary.as_ref().map_or(unusable, |summary| exit(summary, arguments));
-    // That something is new is no failure there.
+    // In that format a new tag is not a failure.
     let status = if matches!(ended, Exit::Changed | Exit::Busy) { 0 } else { ended.status() };
     ping(&mut report, Ping::End(status));
     let summary = match summary {
@@ -139,7 +139,7 @@ pub(crate) fn poll(global: &Global, arguments: &cli::PollArgs, console: &Console
         let known = store.states().and_then(|states| Ok((states, store.open_deployments()?)));
         let written = known.map_err(|error| format!("metrics_file {}: {error}", file.display())).and_then(
             |(states, open)| {
-                // A table whose images cannot be listed is a target that fails.
+                // A table whose images cannot be listed counts as a failed target.
                 let is_faulty =
                     |stage: &&Target| states.get(&stage.id).is_some_and(|state| state.is_of_a_faulty_table());
                 let of_tables = config.tables.iter().flat_map(|table| &table.stages).filter(is_faulty);
@@ -169,10 +169,10 @@ fn of_nobody(global: &Global, arguments: &cli::PollArgs, console: &Console) -> E
     Exit::Done
 }
 
-/// Why the images of owners could not be listed in this run.
+/// The errors of listing owners' images in this run.
 type Failures = HashMap<FeedKey, Failure>;
 
-/// A poll, as it was asked for.
+/// A poll with its options.
 struct Poll<'a> {
     global: &'a Global,
     arguments: &'a cli::PollArgs,
@@ -184,7 +184,7 @@ struct Poll<'a> {
     max_runtime: Duration,
     filter: TargetFilter,
     shard: Option<Shard>,
-    /// What a webhook reported.
+    /// The images that a webhook reported.
     pushed: Option<Vec<PushedImage>>,
 }
 
@@ -198,13 +198,13 @@ impl<'a> Poll<'a> {
             mode: self.mode,
             audience: audience(self.global, self.arguments.format),
             max_runtime: self.max_runtime,
-            // What was pushed may not be in the change feed yet.
+            // The change feed may not have the push yet.
             refresh: self.arguments.refresh || self.pushed.is_some(),
             pushed: self.pushed.clone().unwrap_or_default(),
         }
     }
 
-    /// Where a name is not known, it may be that of an image which is not known yet.
+    /// An unknown name may belong to an image that was not discovered yet.
     fn discover_what_is_named(
         &self,
         config: &mut Config,
@@ -220,7 +220,7 @@ impl<'a> Poll<'a> {
         Ok(())
     }
 
-    /// Whether a webhook names an image that a table takes and that is not known yet.
+    /// Whether a webhook names an image of a table that was not discovered yet.
     fn is_new_pushed(&self, config: &Config) -> bool {
         let images = self.pushed.iter().flatten().filter_map(PushedImage::image);
         let mut unknown =
@@ -228,7 +228,7 @@ impl<'a> Poll<'a> {
         unknown.any(|image| config.tables.iter().any(|table| Matcher::of(table).may_take(&image)))
     }
 
-    /// The selected targets that are due and were not polled yet.
+    /// The selected targets that are due and not yet polled.
     fn targets<'c>(
         &self,
         config: &'c Config,
@@ -237,9 +237,9 @@ impl<'a> Poll<'a> {
     ) -> anyhow::Result<Vec<&'c Target>> {
         let selected = match select_filtered(config, &self.filter) {
             Ok(selected) => selected,
-            // What is wrong with the tables is said at the end.
+            // Errors of the tables are reported at the end.
             Err(_) if self.filter.is_empty() && !config.tables.is_empty() => Vec::new(),
-            // What is named may be an image that could not be listed.
+            // The name may belong to an image that could not be listed.
             Err(_) if !failures.is_empty() && !self.tables(config).is_empty() => Vec::new(),
             Err(error) => return Err(error),
         };
@@ -258,7 +258,7 @@ impl<'a> Poll<'a> {
             targets.retain(|target| shard.takes(&target.image));
         }
         let checks = self.checks(config)?;
-        // Those of a table may be discovered in this run.
+        // This run may discover images of a table.
         if config.tables.is_empty() {
             self.name_left_targets(config, &checks.left)?;
         }
@@ -338,13 +338,13 @@ impl<'a> Poll<'a> {
 }
 
 impl Poll<'_> {
-    /// When targets were last checked, and whose rows are of none.
+    /// The times of the targets' last checks, and the rows without a target.
     fn checks<'c>(&self, config: &'c Config) -> Result<Checks<'c>, StoreError> {
         let of_tables = config.tables.iter().flat_map(|table| &table.stages);
         self.store.checks(config.targets.iter().chain(of_tables).map(|target| &target.id))
     }
 
-    /// Names the targets that left, where every image is known.
+    /// Reports targets that left, if all images are known.
     fn name_left_of_tables(&self, config: &Config) -> anyhow::Result<()> {
         let lists = self.store.image_lists()?;
         let is_listed = |table: &Table| owners(config, table).all(|key| lists.contains_key(&key));
@@ -354,7 +354,7 @@ impl Poll<'_> {
         Ok(())
     }
 
-    /// Targets that left the configuration, or whose image is gone for good, are named once.
+    /// Reports once each target that left the configuration or whose image was retired.
     fn name_left_targets(&self, config: &Config, left: &[TargetId]) -> anyhow::Result<()> {
         if left.is_empty() || self.mode != Mode::Deliver {
             return Ok(());
@@ -364,17 +364,17 @@ impl Poll<'_> {
         for id in left {
             self.console.warning(&match retired.get(&id.project) {
                 Some(image) => format!(
-                    "{id}: the image {image} is gone from its registry, so it is not polled any more; its history and its hold are kept"
+                    "{id}: the image {image} was removed from its registry, so it is no longer polled; its history and its hold are kept"
                 ),
                 None => format!(
-                    "{id} is no longer in the configuration and is not polled any more; its history is kept"
+                    "{id} was removed from the configuration and is no longer polled; its history is kept"
                 ),
             });
         }
         Ok(())
     }
 
-    /// The tables with `images` that the filter may be about.
+    /// The tables with `images` that the filter may select.
     fn tables<'c>(&self, config: &'c Config) -> Vec<&'c Table> {
         let names_what_is_not_known = select_filtered(config, &self.filter).is_err();
         let is_named = |table: &&Table| {
@@ -387,8 +387,7 @@ impl Poll<'_> {
         config.tables.iter().filter(is_named).collect()
     }
 
-    /// What there is to say of the tables with `images`: nothing where every image is a project, unless something else
-    /// was said before.
+    /// The reports about tables with `images`. A complete table has one only if its last report was different.
     fn said<'c>(
         &self,
         config: &'c Config,
@@ -432,7 +431,7 @@ fn owners<'c>(config: &'c Config, table: &'c Table) -> impl Iterator<Item = Feed
     table.owners().into_iter().map(|owner| feed_key(config, &table.registry, owner))
 }
 
-/// The first of several faults, and how many more there are.
+/// The first faults, and the number of further ones.
 fn several(faults: &[String]) -> String {
     const SHOWN: usize = 3;
     let shown = faults[..faults.len().min(SHOWN)].join("; ");
@@ -442,7 +441,7 @@ fn several(faults: &[String]) -> String {
     }
 }
 
-/// Which shard is meant.
+/// The shard of this process.
 fn shard(setting: ShardSetting) -> anyhow::Result<Shard> {
     const INDEX: &str = "JOB_COMPLETION_INDEX";
     match setting {
@@ -497,7 +496,7 @@ fn github_files() -> GitHubFiles {
     GitHubFiles { output: given("GITHUB_OUTPUT"), summary: given("GITHUB_STEP_SUMMARY") }
 }
 
-/// The worst that can be said of the run.
+/// The exit status for the worst result of the run.
 fn exit(summary: &Summary, arguments: &cli::PollArgs) -> Exit {
     if let Some(signal) = summary.signal {
         Exit::Signal(signal)

@@ -1,4 +1,4 @@
-//! `tagship retry`: failed deployments are retried, or removed.
+//! `tagship retry`: retries or removes failed deployments.
 
 use anyhow::bail;
 use jiff::Timestamp;
@@ -13,17 +13,17 @@ use crate::target::Target;
 use crate::target::filter::TargetPattern;
 use crate::target::notifier::Notifier;
 
-/// Makes deployments that failed due at the next poll, with all their attempts, or drops them.
+/// Makes failed deployments due at the next poll, with their full number of attempts, or removes them.
 ///
 /// # Errors
-/// Configuration, arguments or state file; nothing was changed.
+/// An error in the configuration, the arguments or the state file; nothing was changed.
 pub(crate) fn retry(global: &Global, arguments: &cli::RetryArgs, console: &Console) -> anyhow::Result<Exit> {
     let config = load(global)?;
     let (ids, patterns): (Vec<&String>, Vec<&String>) =
         arguments.deployments.iter().partition(|text| uuid::Uuid::try_parse(text).is_ok());
     let patterns: Vec<TargetPattern> = patterns.into_iter().map(|text| TargetPattern::new(text)).collect();
     let named = if patterns.is_empty() && !ids.is_empty() { Vec::new() } else { select(&config, &patterns)? };
-    let store = kept_state(global, &config, console, "no deployment is kept to retry")?;
+    let store = kept_state(global, &config, console, "it has no failed deployments")?;
     let mut open = store.open_deployments()?;
     let mut chosen: Vec<&Target> = Vec::new();
     for id in ids {
@@ -48,7 +48,7 @@ pub(crate) fn retry(global: &Global, arguments: &cli::RetryArgs, console: &Conso
         if !arguments.drop
             && let Some(message) = run::recall_other_owner(&config, &store, target)?
         {
-            // No poll would try it.
+            // A deployment that no poll would retry.
             failed = true;
             console.error(&format!("{}: {message}", target.id));
             continue;
@@ -63,7 +63,7 @@ pub(crate) fn retry(global: &Global, arguments: &cli::RetryArgs, console: &Conso
                 "another run, or a command that it left behind, is deploying to it; nothing was changed"
                     .to_owned()
             }
-            // The others go on.
+            // Other deployments continue.
             Err(error) => {
                 failed = true;
                 console.error(&format!("{}: {error}", target.id));
@@ -85,7 +85,7 @@ pub(crate) fn retry(global: &Global, arguments: &cli::RetryArgs, console: &Conso
     })
 }
 
-/// False: another run, or a command that one left behind, is at it.
+/// False: another run, or a command that it left behind, is deploying to the target.
 fn change(
     store: &Store,
     notifiers: &[Notifier],

@@ -1,4 +1,4 @@
-//! `tagship schedule`: what starts a run again and again, for this configuration.
+//! `tagship schedule`: prints a crontab line, units, manifests or a workflow for this configuration.
 
 mod job;
 
@@ -16,10 +16,10 @@ use crate::report::Console;
 use crate::schedule::{self, Account, Cluster, File};
 use job::{job, text};
 
-/// Prints it, or writes the units.
+/// Prints the text, or writes the units.
 ///
 /// # Errors
-/// Configuration, or a file is there already.
+/// An error in the configuration, or a file already exists.
 pub(crate) fn schedule(
     global: &Global,
     arguments: &cli::Schedule,
@@ -85,7 +85,7 @@ fn files(config: &Config) -> anyhow::Result<Vec<File>> {
     for path in &config.files {
         let below = below(path).with_context(|| {
             format!(
-                "{} is not below {}: a ConfigMap holds the main file and what is below its folder",
+                "{} is not below {}; a ConfigMap contains only the main file and files below its folder",
                 path.display(),
                 folder.display()
             )
@@ -93,7 +93,7 @@ fn files(config: &Config) -> anyhow::Result<Vec<File>> {
         let content = content(path).with_context(|| format!("{} cannot be read", path.display()))?;
         files.push(File { path: text(&below)?, text: content, is_program: false });
     }
-    // A program that is no text, or is not here, is the image's matter.
+    // A program that is not text, or not on this machine, belongs to the image.
     for path in &config.programs {
         if let (Some(below), Ok(content)) = (below(path), content(path)) {
             files.push(File { path: text(&below)?, text: content, is_program: true });
@@ -102,30 +102,30 @@ fn files(config: &Config) -> anyhow::Result<Vec<File>> {
     Ok(files)
 }
 
-/// A file's text, which may still be more than a ConfigMap holds.
+/// The text of a file. It may be too large for a ConfigMap.
 fn content(path: &Path) -> io::Result<String> {
     const LONGEST: u64 = 32 * 1024 * 1024;
     String::from_utf8(file::read(path, LONGEST)?)
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not valid UTF-8"))
 }
 
-/// The folder that is the root of the repository with this file; without one, the file's own.
+/// The root of the file's repository, or the file's own folder without a repository.
 fn root(config: &Path) -> anyhow::Result<String> {
     let mut folders = config.ancestors().skip(1);
     let own = config.parent().unwrap_or(Path::new("/"));
     text(folders.find(|folder| folder.join(".git").exists()).unwrap_or(own))
 }
 
-/// Writes units where there are none of their names.
+/// Writes units, unless files with their names exist.
 fn write(dir: &Path, units: &[(&str, String)], console: &Console) -> anyhow::Result<()> {
     let paths: Vec<PathBuf> = units.iter().map(|(name, _)| dir.join(name)).collect();
     if let Some(path) = paths.iter().find(|path| path.symlink_metadata().is_ok()) {
         bail!(
-            "{} is there already, and nothing was written; move it away, or leave out --dir to see the text",
+            "{} already exists; nothing was written; move it away, or omit --dir to print the text",
             path.display()
         );
     }
-    fs::create_dir_all(dir).with_context(|| format!("could not make {}", dir.display()))?;
+    fs::create_dir_all(dir).with_context(|| format!("could not create {}", dir.display()))?;
     for (path, (_, text)) in paths.iter().zip(units) {
         OpenOptions::new()
             .write(true)

@@ -1,4 +1,4 @@
-//! Which targets of the configuration a command is about.
+//! The targets that a command selects.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +8,10 @@ use crate::config::{self, Config};
 use crate::target::Target;
 use crate::target::filter::{TargetFilter, TargetPattern};
 
-/// The targets that the patterns name, in the order written; all where there are none.
+/// The targets that match the patterns, in the order written; without patterns, all.
 ///
 /// # Errors
-/// A pattern names nothing.
+/// A pattern matches nothing.
 pub(super) fn select<'a>(config: &'a Config, patterns: &[TargetPattern]) -> anyhow::Result<Vec<&'a Target>> {
     select_filtered(config, &TargetFilter { patterns: patterns.to_vec(), ..TargetFilter::default() })
 }
@@ -19,7 +19,7 @@ pub(super) fn select<'a>(config: &'a Config, patterns: &[TargetPattern]) -> anyh
 /// The same among these targets, which may be stages of tables with `images`.
 ///
 /// # Errors
-/// A pattern names nothing.
+/// A pattern matches nothing.
 pub(super) fn select_among<'a>(
     config: &Config,
     targets: &[&'a Target],
@@ -29,10 +29,10 @@ pub(super) fn select_among<'a>(
     filtered(config, targets.iter().copied(), &filter)
 }
 
-/// The targets that a filter names, in the order written.
+/// The targets that match a filter, in the order written.
 ///
 /// # Errors
-/// One of its parts, or all of them together, name nothing.
+/// A part of the filter, or the whole filter, matches nothing.
 pub(super) fn select_filtered<'a>(
     config: &'a Config,
     filter: &TargetFilter,
@@ -51,7 +51,7 @@ fn filtered<'a>(
             config.tables.iter().map(|table| format!("projects.{}", table.name)).collect();
         let more = match tables.as_slice() {
             [] => String::new(),
-            tables => format!("; images of {} become targets once a poll has found them", tables.join(", ")),
+            tables => format!("; images of {} become targets after a poll has found them", tables.join(", ")),
         };
         no_such(what, name, known) + &more
     };
@@ -77,7 +77,7 @@ fn filtered<'a>(
     }
     let selected: Vec<&Target> = targets().filter(|target| filter.matches(&target.id)).collect();
     if selected.is_empty() {
-        // Each part names something, and together they name nothing.
+        // Each part matches targets, but no target matches all parts.
         let wider = TargetFilter { stages: Vec::new(), ..filter.clone() };
         let near = targets().filter(|target| wider.matches(&target.id)).map(|target| target.id.to_string());
         let near: Vec<String> = near.take(3).collect();
@@ -88,10 +88,10 @@ fn filtered<'a>(
     Ok(selected)
 }
 
-/// The one target that a pattern names.
+/// The only target that matches a pattern.
 ///
 /// # Errors
-/// It names none, or several.
+/// The pattern matches none, or several.
 pub(super) fn select_one<'a>(config: &'a Config, pattern: &TargetPattern) -> anyhow::Result<&'a Target> {
     match select(config, std::slice::from_ref(pattern))?.as_slice() {
         [target] => Ok(target),
@@ -107,12 +107,12 @@ pub(super) fn select_one<'a>(config: &'a Config, pattern: &TargetPattern) -> any
     }
 }
 
-/// The error for a name that the configuration does not have.
+/// The error for a name that is not in the configuration.
 fn no_such(what: &str, name: &str, known: BTreeSet<String>) -> String {
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
     let nearest = config::nearest(name, &known);
     let help = match nearest.as_slice() {
-        _ if name.ends_with(".toml") => format!("a configuration is named with --config {name}"),
+        _ if name.ends_with(".toml") => format!("to use a configuration file: --config {name}"),
         [] => "to list all targets: tagship status".to_owned(),
         nearest => format!("did you mean {}? To list all targets: tagship status", nearest.join(" or ")),
     };

@@ -1,4 +1,4 @@
-//! Where the state is, and how a command opens it.
+//! The path of the state, and how a command opens it.
 
 use std::env;
 use std::io;
@@ -19,16 +19,16 @@ use crate::report::{Console, describe_duration};
 use crate::stop::Cutoff;
 use crate::store::Store;
 
-/// The state of a configuration in `/etc/tagship`: what systemd makes for `StateDirectory=tagship`.
+/// The state of a configuration in `/etc/tagship`. systemd creates its folder for `StateDirectory=tagship`.
 const OF_THE_MACHINE: &str = "/var/lib/tagship/state.db";
 
-/// After this many intervals without a poll, polls probably use another state.
+/// After this many intervals without a poll, a warning says that polls may use another state.
 const INTERVALS: u32 = 3;
 
-/// What the state knows, for a command that only reads it: nothing is created, nothing is written.
+/// The state for a command that only reads. Creates and writes nothing.
 ///
 /// # Errors
-/// There is no place for the state, or it cannot be read.
+/// The state has no path, or cannot be read.
 pub(super) fn read_state(
     global: &Global,
     config: &Config,
@@ -38,10 +38,10 @@ pub(super) fn read_state(
     read(global.state(), config, console, cutoff)
 }
 
-/// The same of every state that the command line names, each once.
+/// The same for every state on the command line, each once.
 ///
 /// # Errors
-/// As [`read_state`], for one of them.
+/// As [`read_state`], for any of them.
 pub(super) fn read_states(
     global: &Global,
     config: &Config,
@@ -67,7 +67,7 @@ fn read(named: Option<&Path>, config: &Config, console: &Console, cutoff: &Cutof
     })
 }
 
-/// The state for a rehearsal: what is written is forgotten.
+/// The state for a dry run: a temporary copy.
 ///
 /// # Errors
 /// As [`read_state`].
@@ -83,11 +83,11 @@ pub(super) fn rehearsed_state(
     })
 }
 
-/// The state for a command that acts. Creating the file is always said, for a volume that was not mounted must not
-/// look like a quiet day.
+/// The state for a command that changes it. A new file is always reported: a missing mount must not look like
+/// an uneventful run.
 ///
 /// # Errors
-/// There is no place for the state, or it cannot be written.
+/// The state has no path, or cannot be written.
 pub(super) fn open_state(
     global: &Global,
     config: &Config,
@@ -100,10 +100,11 @@ pub(super) fn open_state(
     }
 }
 
-/// The state for a command that only changes the state. `lost`: why that is useless if no state is kept.
+/// The state for a command whose only effect is a change of the state. `lost`: why it is useless without a
+/// state.
 ///
 /// # Errors
-/// As [`open_state`], and where nothing is kept between runs.
+/// As [`open_state`], and if nothing is kept between runs.
 pub(super) fn kept_state(
     global: &Global,
     config: &Config,
@@ -117,7 +118,7 @@ pub(super) fn kept_state(
     }
 }
 
-/// The images that the state knows. None where it cannot be read: a command that needs it says why.
+/// The known images in the state. None if it cannot be read: a command that needs it reports the error.
 pub(super) fn known_images(state: Option<&Path>, config: &Config) -> Vec<KnownImage> {
     if config.tables.is_empty() {
         return Vec::new();
@@ -133,7 +134,7 @@ pub(super) fn known_images(state: Option<&Path>, config: &Config) -> Vec<KnownIm
 /// Every file that a run reads, runs or keeps.
 ///
 /// # Errors
-/// There is no place for the state.
+/// The state has no path.
 pub(super) fn used_files<'c>(global: &Global, config: &'c Config) -> anyhow::Result<UsedFiles<'c>> {
     let used = config.used_files();
     Ok(match place_of(global.state(), config)? {
@@ -142,7 +143,7 @@ pub(super) fn used_files<'c>(global: &Global, config: &'c Config) -> anyhow::Res
     })
 }
 
-/// Says so where the state was never polled, or not for three intervals: polls may use another state file.
+/// Warns if the state was never polled, or not for three intervals: polls may use another state file.
 ///
 /// # Errors
 /// The state cannot be read.
@@ -170,7 +171,7 @@ pub(super) fn warn_if_not_polled(store: &Store, config: &Config, console: &Conso
     Ok(())
 }
 
-/// Warns of a state that every user of the machine can change.
+/// Warns of a state that other users of the machine can change.
 pub(super) fn warn_of_open_state(store: &Store, console: &Console) {
     if store.is_kept()
         && let Some(danger) = open_to_all(Path::new(store.place()))
@@ -179,7 +180,7 @@ pub(super) fn warn_of_open_state(store: &Store, console: &Console) {
     }
 }
 
-/// Whether this user can take the locks that are there; what is wrong is said.
+/// Checks that this user can use the existing locks. Reports errors.
 pub(super) fn can_lock(store: &Store, console: &Console) -> bool {
     let faults = store.lock_faults();
     faults.iter().for_each(|fault| console.warning(&fault.to_string()));
@@ -201,10 +202,11 @@ pub(super) enum Place {
     Nothing,
 }
 
-/// Where the state is kept. `named`: on the command line. Warns where it is still where an earlier version kept it.
+/// The place of the state. `named`: from the command line. Warns if the state is at the default path of an
+/// earlier version.
 ///
 /// # Errors
-/// There is no place for it, or nothing tells whether it is there.
+/// The state has no path, or its existence cannot be checked.
 fn place(named: Option<&Path>, config: &Config, console: &Console) -> anyhow::Result<Place> {
     let (place, warning) = place_of(named, config)?;
     if let Some(warning) = warning {
@@ -217,33 +219,33 @@ fn place(named: Option<&Path>, config: &Config, console: &Console) -> anyhow::Re
     Ok(place)
 }
 
-/// Whether this user can reach the state file, and the next run will.
+/// Checks that this user and the next run can use the state file.
 ///
 /// # Errors
-/// `include` would read it, the file or its folder is closed to this user (it must not look like a state that was never polled), or the folder
-/// that the user named does not exist.
+/// `include` would read it; this user has no access to the file or its folder (which must not look like a new
+/// state); or the named folder does not exist.
 fn check_place(path: &Path, named: Option<&Path>, config: &Config) -> anyhow::Result<()> {
     if config.would_include(path) {
         bail!(
-            "the state file {}: include would read it as configuration; name another place",
+            "the state file {}: include would read it as configuration; choose another path",
             path.display()
         );
     }
-    let help = "run tagship as the user that polls, or name another state with --state";
+    let help = "run tagship as the user that polls, or choose another state with --state";
     if path.try_exists().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
         bail!("cannot read the state file {}: permission denied; {help}", path.display());
     }
     if access(path, Access::READ_OK) == Err(Errno::ACCESS) {
         let owner =
             path.metadata().map_or_else(|_| "another user".to_owned(), |file| name_of_user(file.uid()));
-        bail!("the state file {} belongs to {owner}, and you are {}; {help}", path.display(), by_whom());
+        bail!("the state file {} belongs to {owner}, but you are {}; {help}", path.display(), by_whom());
     }
     let is_named = named.is_some()
         || (config.settings.state == StateSetting::Default && given("TAGSHIP_STATE").is_some());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     if let Some(folder) = folder.filter(|folder| is_named && !folder.exists()) {
         bail!(
-            "the folder {} of the state file {} does not exist; create it, or name another state with --state",
+            "the folder {} of the state file {} does not exist; create it, or choose another state with --state",
             folder.display(),
             path.display()
         );
@@ -255,10 +257,10 @@ fn name_of_user(id: u32) -> String {
     if id == 0 { "root".to_owned() } else { format!("uid {id}") }
 }
 
-/// The same, with the warning. `given`: the state that the command line names.
+/// The same, with the warning. `named`: the state from the command line.
 ///
 /// # Errors
-/// There is no place for it.
+/// The state has no path.
 pub(super) fn place_of(named: Option<&Path>, config: &Config) -> anyhow::Result<(Place, Option<String>)> {
     let path = match (named, &config.settings.state) {
         (Some(path), _) if path == Path::new(NONE) => return Ok((Place::Nothing, None)),
@@ -271,7 +273,7 @@ pub(super) fn place_of(named: Option<&Path>, config: &Config) -> anyhow::Result<
                 return Ok((Place::Nothing, None));
             }
             let usual = surroundings.usual(&config.path)?;
-            // What cannot be looked at is there.
+            // A path that cannot be checked counts as existing.
             let is_there = |path: &Path| path.try_exists().unwrap_or(true);
             let (path, warning) = surroundings.existing(usual, &config.path, is_there);
             return Ok((Place::File(path), warning));
@@ -280,10 +282,10 @@ pub(super) fn place_of(named: Option<&Path>, config: &Config) -> anyhow::Result<
     Ok((Place::File(path), None))
 }
 
-/// Where the state of a configuration at this absolute path will be, if the file does not say so.
+/// The default path of the state for a configuration at this absolute path.
 ///
 /// # Errors
-/// There is no place for it.
+/// The state has no path.
 pub(super) fn usual_place(global: &Global, config: &Path) -> anyhow::Result<PathBuf> {
     match global.state() {
         Some(path) => Ok(std::path::absolute(path)?),
@@ -291,7 +293,7 @@ pub(super) fn usual_place(global: &Global, config: &Path) -> anyhow::Result<Path
     }
 }
 
-/// What the environment says of the state.
+/// The environment's settings for the state.
 #[derive(Debug, Default)]
 struct Surroundings {
     /// `$TAGSHIP_STATE`.
@@ -332,14 +334,14 @@ impl Surroundings {
         Ok(match &self.users_own {
             Some((configuration, state)) if is_of(config, configuration) => state.join(FILE),
             _ => match home_of(config) {
-                // As its user would find it, whoever asks.
+                // The same path for every user who asks.
                 Some(home) => home.join(".local/state/tagship").join(FILE),
                 None => config.with_file_name(FILE),
             },
         })
     }
 
-    /// The usual place, or where only that is there, the place that an earlier version would have used.
+    /// The default path, or the default path of an earlier version if only that file exists.
     fn existing(
         &self,
         usual: PathBuf,
@@ -362,8 +364,7 @@ impl Surroundings {
             Some(earlier) => {
                 let (old, new) = (earlier.display(), usual.display());
                 let warning = format!(
-                    "the state is {old}, where an earlier version of tagship put it; a new one would be {new}. \
-                     Write it into the configuration: [settings] state = \"{old}\""
+                    "the state file is {old}, the default of an earlier version of tagship; the default is now {new}. To keep the file, write in the configuration: [settings] state = \"{old}\""
                 );
                 (earlier, Some(warning))
             }
@@ -373,10 +374,10 @@ impl Surroundings {
 
 const FILE: &str = "state.db";
 
-/// In place of a file: keep no state.
+/// The value that means: keep no state.
 const NONE: &str = "none";
 
-/// Whether a configuration lies in a folder, or is the one of that folder by another name.
+/// Whether a configuration is in a folder, or is that folder's config.toml under another name.
 fn is_of(config: &Path, folder: &Path) -> bool {
     let real = file::resolved(config);
     config.starts_with(folder)
@@ -384,7 +385,8 @@ fn is_of(config: &Path, folder: &Path) -> bool {
         || real == file::resolved(&folder.join("config.toml"))
 }
 
-/// The home of the user in whose configuration folder it lies, by its own path or by that without links.
+/// The home of the user whose configuration folder contains the file, by its path as written or with links
+/// resolved.
 fn home_of(config: &Path) -> Option<PathBuf> {
     let home = |path: &Path| {
         let folder = path.ancestors().skip(1).find(|folder| folder.ends_with(".config/tagship"))?;
@@ -414,7 +416,7 @@ mod tests {
             ("/home/bob/.config/tagship/teams/shop.toml", "/home/bob/.local/state/tagship/state.db"),
             ("/home/bob/config/tagship/config.toml", "/home/bob/config/tagship/state.db"),
         ] {
-            // Who asks does not matter: root and the user of the service see the same state.
+            // Root and the user of the service use the same state.
             for is_root in [false, true] {
                 let surroundings = Surroundings { is_root, ..of_ann() };
                 assert_eq!(surroundings.usual(Path::new(config)).unwrap(), Path::new(expected), "{config}");
@@ -433,7 +435,7 @@ mod tests {
         assert_eq!(
             named.existing("/srv/named.db".into(), config, there).1,
             None,
-            "nothing of earlier versions is used"
+            "a state of an earlier version is not used"
         );
     }
 
@@ -466,7 +468,7 @@ mod tests {
                 assert!(warning.contains(expected) && warning.contains(usual), "{warning}");
             }
         }
-        // Before a configuration of another user was told from any other.
+        // Earlier versions did not distinguish configurations of other users.
         let (config, beside) =
             (Path::new("/home/bob/.config/tagship/config.toml"), "/home/bob/.config/tagship/state.db");
         let usual = of_ann().usual(config).unwrap();

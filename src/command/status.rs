@@ -1,4 +1,4 @@
-//! `tagship status`: what the state says of each target.
+//! `tagship status`: the recorded state of each target.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use crate::stop::Cutoff;
 use crate::store::{Store, StoreError};
 use crate::target::{Target, TargetId};
 
-/// Shows what each selected target has.
+/// Shows the state of each selected target.
 ///
 /// # Errors
-/// Configuration, arguments or state file.
+/// An error in the configuration, the arguments or the state file.
 pub(crate) fn status(
     global: &Global,
     arguments: &cli::StatusArgs,
@@ -37,7 +37,7 @@ pub(crate) fn status(
     let rows = rows_of_all(&stores, &config, &targets, &console)?;
     let now = Timestamp::now();
     match (arguments.format, rows.as_slice()) {
-        // A table with `images` has no tags to tell of.
+        // A table with `images` has no tags to show.
         (StatusFormat::Human, [row])
             if !arguments.targets.is_empty()
                 && config.targets.iter().any(|target| target.id == row.target) =>
@@ -53,7 +53,7 @@ pub(crate) fn status(
     Ok(if arguments.exit_code && has_failed() { Exit::Failed } else { Exit::Done })
 }
 
-/// The targets, and the stages of tables with `images` that have no image, or of which the last poll said something.
+/// The targets, and the stages of tables with `images` that have no image or a report of the last poll.
 fn with_tables<'c>(stores: &[Store], config: &'c Config) -> Result<Vec<&'c Target>, StoreError> {
     let mut targets: Vec<&Target> = config.all_targets().collect();
     for stage in config.tables.iter().flat_map(|table| &table.stages) {
@@ -85,7 +85,7 @@ fn page(console: &Console, stores: &[Store], rows: &[StatusRow], now: Timestamp)
     Ok(())
 }
 
-/// A row for each target: of the state that checked it last.
+/// A row for each target, from the state that checked it last.
 fn rows_of_all(
     stores: &[Store],
     config: &Config,
@@ -150,7 +150,7 @@ fn pending_row(store: &Store, deployment: Deployment) -> Result<PendingRow, Stor
     })
 }
 
-/// A deployment that tagship gave up, a failed check and a hold go before what the last poll said.
+/// A given-up deployment, a failed check and a hold take precedence over the result of the last poll.
 fn status_of(
     last: Option<Status>,
     is_failing: bool,
@@ -169,7 +169,7 @@ fn status_of(
     }
 }
 
-/// Whether the clock, or a command, may have changed what the last poll said.
+/// Whether the time or a command may have made the result of the last poll outdated.
 fn may_have_changed(state: &PollState, open: &OpenDeployments) -> bool {
     let is_open = open.running.is_some() || open.pending.is_some();
     state.status.is_some_and(|status| match status {
@@ -189,7 +189,7 @@ fn may_have_changed(state: &PollState, open: &OpenDeployments) -> bool {
     })
 }
 
-/// As a dry run says it: what a poll would record is not there yet.
+/// The wording of a dry run: the next poll has not recorded the result yet.
 fn said(decision: Decision) -> (Status, String, Option<Timestamp>) {
     let Decision { status, reason, until, deploy, .. } = decision;
     if deploy.is_some() { (Status::WouldDeploy, reason, until) } else { (status, reason, until) }

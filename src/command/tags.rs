@@ -1,4 +1,4 @@
-//! `tagship tags`: every tag, and what the next poll does with it.
+//! `tagship tags`: every tag, with its verdict at the next poll.
 
 use std::sync::Arc;
 
@@ -17,12 +17,12 @@ use crate::stop::Cutoff;
 /// Shows the verdict of every tag of a target.
 ///
 /// # Errors
-/// Configuration, arguments or state file.
+/// An error in the configuration, the arguments or the state file.
 pub(crate) fn tags(global: &Global, arguments: &cli::Tags, console: &Console) -> anyhow::Result<Exit> {
     let config = load(global)?;
     let target = select_one(&config, &arguments.target)?;
     let tag = arguments.tag.as_deref().map(tag).transpose()?;
-    // With --offline nothing takes long, and a signal ends it as it ends any program.
+    // With --offline the command is quick, and a signal simply ends the process.
     let stop = if arguments.offline { Stop::default() } else { Stop::on_signals()? };
     let cutoff = Cutoff::after(&stop, config.settings.max_runtime);
     let secrets = Secrets::new(&config).until(cutoff.clone());

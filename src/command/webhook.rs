@@ -1,4 +1,4 @@
-//! What woke a poll: a payload on standard input.
+//! The payload of a webhook, on standard input.
 
 use std::env;
 use std::io::{self, Read as _};
@@ -11,10 +11,10 @@ use crate::secret::Secrets;
 use crate::target::template::SecretId;
 use crate::webhook::{Proof, PushedImage, pushed};
 
-/// What a payload has at most, in bytes. Forges send up to a few tens of KiB.
+/// The largest payload, in bytes. Forges send up to a few tens of KiB.
 const LONGEST: u64 = 1024 * 1024;
 
-/// A payload of a sender that is not known yet.
+/// A payload before its sender is verified.
 pub(super) struct Payload {
     bytes: Vec<u8>,
     secret: SecretId,
@@ -24,12 +24,11 @@ impl Payload {
     /// Reads standard input to its end.
     ///
     /// # Errors
-    /// The configuration has no secret for it, or there is too much to read.
+    /// The configuration has no webhook secret, or the payload is too large.
     pub(super) fn read(config: &Config) -> anyhow::Result<Payload> {
         let Some(secret) = &config.settings.webhook else {
             bail!(
-                "poll --from-webhook requires a secret that the sender knows; write it into {}: \
-                 [settings.webhook] secret = {{ file = \"webhook-secret\" }}",
+                "poll --from-webhook requires the secret of the sender; add to {}: [settings.webhook] secret = {{ file = \"webhook-secret\" }}",
                 config.path.display()
             );
         };
@@ -42,10 +41,10 @@ impl Payload {
         Ok(Payload { bytes, secret: secret.clone() })
     }
 
-    /// What was pushed. `signature`: from the command line.
+    /// The pushed images. `signature`: from the command line.
     ///
     /// # Errors
-    /// The secret cannot be read, the sender does not know it, or the payload cannot be read.
+    /// The secret cannot be read, the signature or token is wrong, or the payload is not valid.
     pub(super) fn pushed(
         self,
         secrets: &Secrets,

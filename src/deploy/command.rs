@@ -195,8 +195,7 @@ impl CommandDeployer {
             let given = self.env.iter().rfind(|(name, _)| name == "PATH").map(|(_, value)| value.into());
             let path: OsString = given.or_else(|| std::env::var_os("PATH")).unwrap_or_default();
             return format!(
-                "{program} cannot be run: it is in no folder of PATH ({}); \
-                 cron's is often /usr/bin:/bin, so write the whole path",
+                "{program} cannot be run: no folder of PATH ({}) contains it; cron's is often /usr/bin:/bin, so write the whole path",
                 path.display()
             );
         }

@@ -28,7 +28,7 @@ pub(super) struct Values<'a> {
     pub(super) unfit: Unfit,
 }
 
-/// What becomes of a value from outside that does not fit where it goes, or of a label that is not there.
+/// How to treat an outside value that is not valid in its place, or a missing label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unfit {
     /// It is an error: a deployment must not do anything unintended.
@@ -320,7 +320,7 @@ impl Values<'_> {
         }
     }
 
-    /// What an earlier step's answer has where the pointer points to.
+    /// The value at a pointer in an earlier step's answer.
     ///
     /// # Errors
     /// There is no value, or it is not text, a number or a boolean.
@@ -351,7 +351,7 @@ fn lacks(image: &str, label: &str) -> String {
     format!("{image} has no label {label:?}; set it when the image is built, or remove {{label.{label}}}")
 }
 
-/// What a value of an answer is as text; None: it is no text, number or truth.
+/// The value of an answer as text. None: it is not text, a number or a boolean.
 pub(super) fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),

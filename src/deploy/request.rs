@@ -234,7 +234,7 @@ impl<'a> Signer<'a> {
     /// Adds the signature headers, with the current time.
     ///
     /// # Errors
-    /// What is wrong with a secret; does not contain it.
+    /// The fault of a secret; does not contain the secret.
     fn sign(&self, request: &mut Request<Option<Vec<u8>>>, now: Timestamp) -> Result<(), String> {
         let body = request.body().clone().unwrap_or_default();
         let mut headers: Vec<(&'static str, String)> = Vec::new();

@@ -99,7 +99,7 @@ mod tests {
     use super::super::fixture::KnownSecrets;
     use super::*;
 
-    /// The lines passed on, and what is kept.
+    /// The lines passed on, and the kept output.
     fn transcribe(secrets: &KnownSecrets, chunks: &[&[u8]]) -> (Vec<String>, String) {
         let lines = Mutex::new(Vec::new());
         let on_output = |text: &str| {

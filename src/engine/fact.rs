@@ -18,7 +18,7 @@ pub(crate) enum Unknown {
     NotChecked,
 }
 
-/// The facts of one target. By default a fact is not checked. A second question gets the same answer as the
+/// The facts of one target. By default a fact is not checked. A second question receives the same answer as the
 /// first.
 pub(crate) trait Facts {
     /// What the tag points at now. None: the registry has no manifest under that tag.

@@ -152,7 +152,7 @@ impl Cursor {
         known_until(self.server_time, self.top.map(|top| top.created_at))
     }
 
-    /// Whether the cursor can be compared with a page: same owner, and no clock was set meanwhile.
+    /// Whether the cursor can be compared with a page: same owner, and no clock was set in between.
     fn is_trusted(&self, now: &FeedPage) -> bool {
         let FeedPage { server_time, our_time, ref owner, .. } = *now;
         let top = self.top.map_or(Timestamp::MIN, |top| top.created_at);

@@ -10,7 +10,7 @@ use crate::reference::Tag;
 
 /// Whether a target's status is new to a reader of cron's mail.
 ///
-/// `last`: what was last reported. `failing`: the outage, if the status is `unknown`.
+/// `last`: the last reported status. `failing`: the outage, if the status is `unknown`.
 fn is_reportable(
     status: Status,
     tag: Option<&Tag>,
@@ -43,7 +43,7 @@ fn is_reportable(
 /// Who reads the output of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Audience {
-    /// Cron's mail: only what is new.
+    /// Cron's mail: only changes.
     Mail,
     /// A person at a terminal, or the log of a CI job: outages are reported every time.
     Person,

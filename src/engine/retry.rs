@@ -49,7 +49,7 @@ fn jitter(id: &str, attempts: u32) -> f64 {
 }
 
 impl OpenDeployments {
-    /// Whether a deployment is to be started now: one whose next attempt is due, or one that was interrupted.
+    /// Whether a deployment must be started now: its next attempt is due, or it was interrupted.
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {
         self.running.is_some() || self.pending.as_ref().is_some_and(|pending| pending.is_due(now))
     }

@@ -328,7 +328,7 @@ impl Change {
             false => (Status::Failed, "failed"),
         };
         if let (Some(deployed), false) = (&self.state.deployed, open.has(deployment)) {
-            // A mark has ended it while the attempt was under way.
+            // A mark has ended it during the attempt.
             let ended =
                 format!("{}; not tried again: {} was marked as deployed", failure.message, deployed.tag);
             self.came_to(status, &deployment.tag, Some(ended.clone()));

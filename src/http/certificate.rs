@@ -48,7 +48,7 @@ impl Identity {
     /// Reads the key of the certificate.
     ///
     /// # Errors
-    /// What is wrong with the file. Never contains the key.
+    /// The fault of the file. Never contains the key.
     pub(super) fn read(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
         let shown = self.key_file.display();
         let pem = file::read(&self.key_file, LONGEST)

@@ -20,8 +20,8 @@ use super::tls::Tls;
 use super::tunnel::{self, Host};
 use crate::stop::{CutShort, Cutoff, TICK};
 
-/// Opens connections: over TCP, through the proxy where there is one, and encrypted to https:// addresses. There it lifts
-/// the cutoff, where that is only for connecting.
+/// Opens connections: over TCP, through the proxy if one is set, and with TLS to https:// addresses. After that
+/// it lifts the cutoff, if the cutoff is only for connecting.
 #[derive(Debug)]
 pub(super) struct EndingConnector {
     pub(super) cutoff: Cutoff,
@@ -55,7 +55,7 @@ pub(super) fn left(details: &ConnectionDetails<'_>) -> NextTimeout {
     NextTimeout { after: details.timeout.after.saturating_sub(elapsed).into(), ..details.timeout }
 }
 
-/// The address that the proxy is asked for, where it does not resolve names itself. SOCKS 4 has none of IPv6.
+/// The address for a proxy that does not resolve names itself. SOCKS 4 has no IPv6 addresses.
 fn resolved(proxy: &Proxy, addresses: &[SocketAddr]) -> Option<IpAddr> {
     let is_fit = |address: &&SocketAddr| proxy.protocol() != ProxyProtocol::Socks4 || address.is_ipv4();
     let address = addresses.iter().find(is_fit).or(addresses.first()).filter(|_| proxy.resolve_target());
@@ -63,7 +63,7 @@ fn resolved(proxy: &Proxy, addresses: &[SocketAddr]) -> Option<IpAddr> {
 }
 
 impl EndingConnector {
-    /// Through the proxy to the host. What is left of the time is for all of its answers together.
+    /// Connects through the proxy to the host, within the remaining time for all of its answers.
     fn tunnel(
         &self,
         details: &ConnectionDetails<'_>,
@@ -189,14 +189,13 @@ impl Transport for EndingTransport {
         Ok(self.when_ready(PollFlags::IN, timeout.for_read(), read)? > 0)
     }
 
-    /// Whether the connection can be reused: between two requests there must be nothing to read, not even the
-    /// end.
+    /// Whether the connection can be reused: nothing may arrive between two requests, not even the end.
     fn is_open(&mut self) -> bool {
         matches!(self.stream.peek(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 }
 
-/// Waits until the socket is ready, the time is over, or the run is.
+/// Waits until the socket is ready, or until the time or the run is over.
 fn wait(
     socket: &impl AsFd,
     flags: PollFlags,

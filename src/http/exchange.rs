@@ -53,7 +53,7 @@ impl HttpResponse {
 pub(crate) enum NoAnswer {
     /// The request cannot be sent as it is.
     NotSendable(String),
-    /// What was missing, and the time limit.
+    /// The missing part, and the time limit.
     TimedOut(&'static str, Duration),
     Failed(String),
     /// The cutoff was reached before there was a connection: by this signal, or at the run's deadline.

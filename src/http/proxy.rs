@@ -35,7 +35,7 @@ impl Proxy {
     /// default port is 1080, or 443 for https.
     ///
     /// # Errors
-    /// What is wrong with it. Does not contain the text, which may include a password.
+    /// The fault. Does not contain the text, which may include a password.
     pub(crate) fn new(text: &str) -> Result<Proxy, &'static str> {
         let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
         let scheme = scheme.to_ascii_lowercase();
@@ -90,7 +90,7 @@ impl std::fmt::Debug for Proxy {
 /// The proxy for a URL: `own` if given, or the environment's. None: a direct connection.
 ///
 /// # Errors
-/// The environment names an unusable proxy: which variable, and what is wrong.
+/// The environment names an unusable proxy; the text has the variable and the fault.
 pub(super) fn choose(url: &Url, own: Option<&Proxy>) -> Result<Option<Proxy>, String> {
     static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
     if is_loopback(url) {

@@ -38,7 +38,7 @@ impl Resolves for Resolver {
         }
         let (sender, resolved) = sync_channel(1);
         let (of, config) = (uri.clone(), config.clone());
-        // Not joined: the system's resolver cannot be told to stop.
+        // Not joined, because the system's resolver cannot be stopped.
         let looking = thread::Builder::new().spawn(move || {
             let _ = sender.send(DefaultResolver::default().resolve(&of, &config, at_once));
         });
@@ -85,8 +85,7 @@ fn named(host: &str, error: Error) -> Error {
 }
 
 fn without_thread(error: &io::Error) -> io::Error {
-    let advice = "could not start a thread to resolve the host name; look at the limits of this user's processes and \
-                  memory (ulimit -u, ulimit -v, TasksMax)";
+    let advice = "could not start a thread to resolve the host name; check the limits of this user's processes and memory (ulimit -u, ulimit -v, TasksMax)";
     io::Error::new(error.kind(), format!("{advice}: {error}"))
 }
 

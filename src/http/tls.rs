@@ -27,7 +27,7 @@ use super::connector::left;
 pub(super) struct Tls(Option<Arc<ClientConfig>>);
 
 impl Tls {
-    /// Where nothing is encrypted.
+    /// A connection without encryption.
     pub(super) fn without() -> Tls {
         Tls(None)
     }
@@ -60,7 +60,7 @@ impl Tls {
         Ok(Tls(Some(Arc::new(config))))
     }
 
-    /// Encrypts what goes to this host, within what is left of the time for connecting.
+    /// Starts TLS with this host, within the remaining time for connecting.
     ///
     /// # Errors
     /// The handshake fails.

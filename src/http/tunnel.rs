@@ -1,6 +1,6 @@
-//! Asks a proxy for a connection to a host: by CONNECT (RFC 9110, section 9.3.6), or by SOCKS (4 and 4a; RFC 1928 and
-//! 1929). ureq's own CONNECT gives every read the whole timeout anew, and its SOCKS opens the connection itself, where no
-//! signal ends the wait.
+//! Asks a proxy for a connection to a host, with CONNECT (RFC 9110, section 9.3.6) or SOCKS (4 and 4a; RFC 1928
+//! and 1929). ureq's own CONNECT allows the whole timeout for every read, and its SOCKS opens the connection
+//! itself, so that a signal cannot end the wait.
 
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
@@ -9,10 +9,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ureq::{Error, Proxy, ProxyProtocol};
 
-/// A longer answer to CONNECT is refused.
+/// The longest accepted answer to CONNECT.
 const LONGEST_HEAD: usize = 16 * 1024;
 
-/// What the proxy connects to.
+/// The destination of the proxy's connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Host<'a> {
     Address(IpAddr),
@@ -20,7 +20,7 @@ pub(super) enum Host<'a> {
     Name(&'a str),
 }
 
-/// Asks the proxy at the other end of the stream. Afterwards the stream leads to the host.
+/// Asks the proxy at the other end of the stream. Afterwards the stream is connected to the host.
 ///
 /// # Errors
 /// The proxy refuses, does not speak the protocol, or the stream fails.
@@ -60,7 +60,7 @@ fn connect_http(
         "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nUser-Agent: {agent}\r\nProxy-Connection: Keep-Alive\r\n{login}\r\n"
     );
     stream.write_all(request.as_bytes())?;
-    // Nothing beyond the head is read: what follows is the host's.
+    // Reads only the head, because the bytes after it come from the host.
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") && !head.ends_with(b"\n\n") {
         match read::<1>(stream) {
@@ -74,14 +74,14 @@ fn connect_http(
     }
     let refused = match status(&head) {
         Some(200..=299) => return Ok(()),
-        Some(407) => "the proxy wants a user name and password (407)".to_owned(),
+        Some(407) => "the proxy requires a user name and password (407)".to_owned(),
         Some(status) => format!("the proxy refuses to connect ({status}); does it allow this host and port?"),
         None => "the proxy does not speak HTTP".to_owned(),
     };
     Err(Error::ConnectProxyFailed(refused))
 }
 
-/// Of `HTTP/1.1 200 Connection established`.
+/// The status in `HTTP/1.1 200 Connection established`.
 fn status(head: &[u8]) -> Option<u16> {
     let mut words = head.strip_prefix(b"HTTP/1.")?.split(|byte| byte.is_ascii_whitespace());
     std::str::from_utf8(words.nth(1)?).ok()?.parse().ok()
@@ -145,7 +145,7 @@ fn connect_5(stream: &mut (impl Read + Write), proxy: &Proxy, host: Host<'_>, po
     }
     request.extend(port.to_be_bytes());
     stream.write_all(&request)?;
-    // A proxy that refuses may send no more than this.
+    // A refusal may end after these bytes.
     match read::<2>(stream)? {
         [5, 0] => {}
         [5, code] => return Err(refused(reason(code))),
@@ -334,7 +334,12 @@ mod tests {
             ("socks5h://p", NAME, b"\x05\0\x05\x05", "the SOCKS proxy refuses: connection refused"),
             ("socks5h://p", NAME, b"\x05\0\x05\0\0\x07", foreign),
             ("socks5h://p", NAME, b"\x05\0\x05", "failed to fill whole buffer"),
-            ("http://p", NAME, b"HTTP/1.1 407 No\r\n\r\n", "the proxy wants a user name and password (407)"),
+            (
+                "http://p",
+                NAME,
+                b"HTTP/1.1 407 No\r\n\r\n",
+                "the proxy requires a user name and password (407)",
+            ),
             (
                 "http://p",
                 NAME,

@@ -1,4 +1,4 @@
-//! Images whose tags look alike: one table of the configuration has them all.
+//! Groups images with similar tags into one table of the configuration.
 
 use std::collections::HashSet;
 
@@ -10,22 +10,22 @@ use crate::target::Name;
 
 /// The images of an owner that have the same stages.
 pub(super) struct Alike<'d> {
-    /// Of the table; no project has it.
+    /// The name of the table; no project has it.
     pub(super) name: String,
     pub(super) owner: &'d str,
     /// At least two.
     pub(super) images: Vec<&'d Project>,
-    /// Images that no rule fits: the table is not for them.
+    /// Images without a fitting rule, which the table excludes.
     pub(super) exclude: Vec<&'d Repository>,
 }
 
 impl<'d> Alike<'d> {
-    /// None: the draft does not have all images of an owner, or the greater part of them has no stages in common.
+    /// None: the draft does not have all images of an owner, or most of them have no common stages.
     pub(super) fn of(draft: &'d Draft) -> Option<Alike<'d>> {
         let owner = draft.all_of.as_deref()?;
         let (fitting, without): (Vec<&Project>, Vec<&Project>) =
             draft.projects.iter().partition(|project| !project.proposal.stages.is_empty());
-        // Of images that give one name, one can be in the table.
+        // Only one of several images with the same project name can be in the table.
         let mut taken: HashSet<String> = HashSet::new();
         let can_be_named = |project: &&&Project| {
             let name = project_name(&project.image);
@@ -50,7 +50,7 @@ impl<'d> Alike<'d> {
         self.images.iter().any(|project| project.image == *image)
     }
 
-    /// The names that are taken: those of the images and of the table.
+    /// The names of the images and of the table, which other projects cannot use.
     pub(super) fn names(&self) -> Vec<String> {
         let own = self.images.iter().map(|project| project_name(&project.image));
         own.chain([self.name.clone()]).collect()

@@ -102,7 +102,7 @@ fn every_stage_has_its_rule_and_says_why() {
         ["shop/dev acme/shop tags=\"dev-*\" order=numeric", "shop/prod acme/shop tags=\"v*\" order=semver"]
     );
     for part in [
-        "# 2 tags now, such as dev-2, dev-1.\n",
+        "# 2 tags at present, such as dev-2, dev-1.\n",
         "order = \"numeric\" # growing numbers\n",
         "# Skipped: sha256-0.sig: signatures and attestations, not images.\n",
     ] {
@@ -146,7 +146,7 @@ fn images_with_alike_tags_have_one_table_and_the_others_their_own() {
              # Each image is a project of its own. In deploy, {project} and {image} tell them apart;\n\
              # a command also has TAGSHIP_PROJECT and TAGSHIP_IMAGE.\n\
              # A new image becomes a project, too, and begins with a first poll.\n\
-             [projects.all]\nregistry = \"git\"\nimages = \"acme/*\"\nexclude_images = [\n    \"acme/moving\", # no tag that it has shows a rule\n]\n"
+             [projects.all]\nregistry = \"git\"\nimages = \"acme/*\"\nexclude_images = [\n    \"acme/moving\", # none of its tags suggests a rule\n]\n"
         ),
         "{text}"
     );

@@ -271,7 +271,7 @@ fn read(stream: Stream, pipe: &mut PipeReader, sender: &SyncSender<Event>) {
 }
 
 impl Processes {
-    /// The group, and each process that left it: where that went, others can be. One that is gone is no error.
+    /// Signals the group, and the groups of processes that left it. A process that has ended is not an error.
     fn signal(&self, signal: Signal) {
         let _ = kill_process_group(self.group, signal);
         for (id, process) in self.running() {

@@ -1,6 +1,8 @@
 //! The GitHub Container Registry: tags through OCI, push times from the packages API if the token may read it.
-//! <https://docs.github.com/en/rest/packages/packages> The API lists versions by the push time of their
-//! content, newest first. This is not documented, so each page is checked for it.
+//! <https://docs.github.com/en/rest/packages/packages>
+//!
+//! The API lists versions by the push time of their content, newest first. This is not documented, so each page is
+//! checked for it.
 
 use std::sync::{Arc, OnceLock};
 

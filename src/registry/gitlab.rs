@@ -1,5 +1,6 @@
-//! GitLab's registry: OCI, with tokens from GitLab itself, which is another host. It has no push times. The
-//! `created_at` of a tag in GitLab's registry API is the build time of the image
+//! GitLab's registry: OCI, with tokens from GitLab itself, which is another host.
+//!
+//! It has no push times. The `created_at` of a tag in GitLab's registry API is the build time of the image
 //! (`lib/container_registry/tag.rb` reads it from the image's configuration). An image can be pushed long after
 //! its build, so `min_age` would pass too early.
 

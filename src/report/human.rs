@@ -40,7 +40,7 @@ pub(crate) struct Human {
     columns: Option<usize>,
     /// The projects that are new, each with its image.
     discovered: Vec<(Name, String)>,
-    /// What is to be printed.
+    /// The output to print.
     reports: Vec<TargetReport>,
 }
 
@@ -203,7 +203,7 @@ impl Human {
         self.width.min(self.columns.map_or(WIDEST_TARGET, |columns| columns / 3))
     }
 
-    /// The text after a head of so many columns, its further lines indented.
+    /// The text after a head of this many columns, with further lines indented.
     fn broken(&self, text: &str, head: usize, indent: usize) -> Vec<String> {
         let Some(columns) = self.columns else {
             return vec![text.to_owned()];

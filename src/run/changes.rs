@@ -1,4 +1,4 @@
-//! What has to be asked of an owner's repositories: the feed says where something new can be.
+//! Reads an owner's change feed, which tells the repositories that need a listing.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -19,42 +19,42 @@ use crate::registry::Registry;
 use crate::store::{Feed, FeedKey, Store, StoreError, Write};
 use crate::target::{Name, Target};
 
-/// Repositories with the places of the targets that want them.
+/// Repositories, each with the indexes of its targets.
 pub(super) type Repositories<'a> = BTreeMap<&'a Repository, Vec<usize>>;
 
-/// What is to be listed after an owner's feed was asked.
+/// The repositories to list after an owner's feed was read.
 #[derive(Default)]
 pub(super) struct ToList<'a> {
     pub(super) repositories: Repositories<'a>,
-    /// Read before the listing.
+    /// The generation of the feed, read before the listing.
     pub(super) generation: i64,
-    /// What was pushed to the owner's repositories, by image in lower case, as far as the feed says it.
+    /// The pushes in the feed, by image in lower case.
     pub(super) pushed: BTreeMap<String, Vec<FeedRow>>,
-    /// Repositories of which every target knows what was pushed up to this moment of the server's.
+    /// Repositories whose targets all know the pushes up to `known_until` by the server's clock.
     pub(super) known: HashSet<&'a Repository>,
     pub(super) known_until: Option<Timestamp>,
-    /// Whether the tags are to be counted although nothing else needs their list.
+    /// Whether to count the tags even if nothing else needs their list.
     pub(super) counts: bool,
 }
 
-/// What an owner's feed comes to.
+/// The result of reading an owner's feed.
 #[derive(Default)]
 pub(super) struct Asked<'a> {
     /// The targets that need no listing.
     pub(super) listed: Vec<Listed>,
     pub(super) to_list: ToList<'a>,
-    /// What people should know of the owner.
+    /// A warning about the owner.
     pub(super) warning: Option<String>,
 }
 
-/// Asks an owner's feed. Gives the targets that need no listing, and what has to be listed.
+/// Reads an owner's feed. Returns the targets that need no listing, and the repositories to list.
 pub(super) fn ask_owner<'a>(
     context: &Context<'_>,
     registry: &dyn Registry,
     owner: &str,
     repositories: Repositories<'a>,
 ) -> Asked<'a> {
-    let first = repositories.values().flatten().next().expect("an owner is asked for its repositories");
+    let first = repositories.values().flatten().next().expect("an owner has at least one repository");
     let registry_name = &context.targets[*first].registry;
     let key = key(context.run.config, registry_name, owner);
     let before = context.feeds.get(&key).cloned().unwrap_or_default();
@@ -67,7 +67,7 @@ pub(super) fn ask_owner<'a>(
         return all(repositories, before.generation);
     }
     if context.fed.contains(&key) {
-        // Its feed was asked before: what is listed now has all that it told.
+        // This run has read the feed already, so a listing now includes all its pushes.
         let other = before.other_owner(before.cursor.as_ref().and_then(Cursor::owner));
         return match other {
             Some(other) => refused(context, owner, other, repositories, asked_at),
@@ -82,10 +82,10 @@ pub(super) fn ask_owner<'a>(
     };
     let other = before.other_owner(seen.and_then(Cursor::owner));
     let lists_images = context.table_owners.contains(&key) && other.is_none();
-    // Whatever is wrong with the feed is no reason not to list; what is wrong with the server is told then.
+    // An error of the feed does not prevent the listing, which will report an error of the server.
     let Ok(Some((cursor, changes))) = &looked else {
         if lists_images && looked.is_err() {
-            // Why the state cannot be written is told with the decisions.
+            // If the state cannot be written, the decisions report it.
             let _ = context.run.store.write(|write| write.want_images(&key));
         }
         return match other {
@@ -101,7 +101,7 @@ pub(super) fn ask_owner<'a>(
         }
         _ => Explained::default(),
     };
-    // In the transaction that moves the cursor: what it tells of images is told once.
+    // In the transaction that moves the cursor, because the feed reports an image only once.
     let note_images = |write: &Write<'_>| match changes {
         _ if !lists_images => Ok(()),
         Changes::Nothing => Ok(()),
@@ -123,20 +123,20 @@ pub(super) fn ask_owner<'a>(
         return refused(context, owner, other, repositories, asked_at);
     }
     let Ok(after) = recorded else {
-        // Why the state cannot be written is told with the decisions.
+        // If the state cannot be written, the decisions report it.
         return all(repositories, before.generation);
     };
     let warning = renamed(owner, before.owner.as_ref(), cursor.owner())
         .map(|warning| format!("registry {registry_name}: {warning}"));
     if after.cursor.as_ref() != Some(cursor) {
-        // Another run saw something meanwhile, perhaps more than we did.
+        // Another run saw changes since then, perhaps more than this one.
         return Asked { warning, ..all(repositories, after.generation) };
     }
     let step = Step { context, from: &key.0, before: &before, after: &after, changes, asked_at };
     let mut asked = Asked { warning, ..Asked::default() };
     let to_list = &mut asked.to_list;
     to_list.generation = after.generation;
-    // Every new row was seen: whatever else changed is gone.
+    // This run has seen every new row, so other changes can only be deletions.
     let since = before.cursor.as_ref().filter(|_| explained.is_elsewhere);
     to_list.known_until = since.map(Cursor::known_until);
     to_list.counts = explained.lacks_counts;
@@ -158,7 +158,7 @@ pub(super) fn ask_owner<'a>(
     asked
 }
 
-/// Another owner has the name: nothing is taken from it until a person says so.
+/// Another owner has the name. Its images are not used until `tagship mark --owner`.
 fn refused<'a>(
     context: &Context<'_>,
     name: &str,
@@ -175,8 +175,8 @@ fn refused<'a>(
     Asked { listed, ..Asked::default() }
 }
 
-/// Whether another owner has the name of a target's owner: what to say. `registry`: asked who that is now; where it
-/// cannot tell, or is not to be asked, what the last poll saw has to do.
+/// The failure if another owner now has the name of a target's owner. `registry`: reports the present owner. If
+/// it is None or does not know, the owner at the last poll decides.
 pub(super) fn find_other_owner(
     config: &Config,
     feeds: &HashMap<FeedKey, Feed>,
@@ -190,7 +190,7 @@ pub(super) fn find_other_owner(
     feed.other_owner(now).map(|(before, now)| other_owner(name, before, now, &target.id))
 }
 
-/// The same by what the state knows.
+/// The same, from the state only.
 ///
 /// # Errors
 /// The state cannot be read.
@@ -202,7 +202,7 @@ pub(crate) fn recall_other_owner(
     Ok(find_other_owner(config, &store.feeds()?, None, target))
 }
 
-/// What to say where another owner has the name.
+/// The message if another owner has the name.
 pub(super) fn other_owner(name: &str, before: &Owner, now: &Owner, target: &impl fmt::Display) -> String {
     format!(
         "`{name}` now belongs to `{}` (id {}); it belonged to `{}` (id {}). Its images may be a stranger's, so tagship deploys none of them; to accept the new owner: tagship mark {target} --owner",
@@ -210,25 +210,25 @@ pub(super) fn other_owner(name: &str, before: &Owner, now: &Owner, target: &impl
     )
 }
 
-/// What to say where the owner has another name than the configured one, and had not before.
+/// The warning if the owner now has a different name from the configured one, and did not have it before.
 fn renamed(name: &str, before: Option<&Owner>, now: Option<&Owner>) -> Option<String> {
     let now = &now?.login;
     let before = before.map_or(name, |before| &before.login);
     let is_new = !now.eq_ignore_ascii_case(name) && !now.eq_ignore_ascii_case(before);
-    is_new.then(|| format!("the owner {name} is called {now} now; write {now}/… as image"))
+    is_new.then(|| format!("the owner {name} was renamed to {now}; change image to {now}/…"))
 }
 
-/// How many tags were just listed.
+/// The number of tags in a listing.
 pub(super) fn count(listing: &Listing) -> Count {
     Count { tags: (listing.tags.len() + listing.dropped.count) as u64, at: Timestamp::now() }
 }
 
-/// The feed's key: where it is read, not what the configuration calls that.
+/// The feed's key: the address of the registry, not its name in the configuration.
 pub(crate) fn key(config: &Config, registry: &Name, owner: &str) -> FeedKey {
     (config.registries[registry].location.to_string(), owner.to_lowercase())
 }
 
-/// From one look at an owner's feed to the next.
+/// The change from one reading of an owner's feed to the next.
 struct Step<'a> {
     context: &'a Context<'a>,
     /// The registry's address.
@@ -240,7 +240,7 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// None: the target's repository has to be listed. `shared`: what is known of the repository from other targets.
+    /// None: the target's repository needs a listing. `shared`: data about the repository from other targets.
     fn decide_on_memory(&self, repository: &Repository, index: usize, shared: &Answers) -> Option<Listed> {
         let target = self.context.targets[index];
         let state = self.context.states.get(&target.id)?;
@@ -259,7 +259,7 @@ impl Step<'_> {
             _ => Extent::Rows { generation: self.after.generation },
         };
         for row in pushed {
-            // A row of a tag that is known is a later push of it.
+            // A row of a known tag is a later push of it.
             listing.tags.retain(|listed| listed.tag.as_str() != row.version);
             let Ok(tag) = Tag::new(&row.version) else { continue };
             let (pushed_at, sequence) = (Some(row.created_at), Some(row.id));
@@ -272,12 +272,12 @@ impl Step<'_> {
         done(extent, Ok(selected).into())
     }
 
-    /// What was pushed to the repository since the target knew all of it; None where that is not known, or
-    /// where the rows are less than a listing would bring. (Order `newest` goes by the rows in any case.)
+    /// The pushes to the repository since the target last knew all of it. None: unknown, or the rows contain
+    /// less than a listing. (Order `newest` always uses the rows.)
     fn pushed(&self, target: &Target, state: &PollState, repository: &Repository) -> Option<&[FeedRow]> {
         let name = name(repository);
         let listed = self.known(target, state, repository)?;
-        // Ahead of the feed it cannot be, unless the state lost the feed: then it tells nothing.
+        // The target is ahead of the feed only if the state lost the feed, which then says nothing about it.
         if listed.generation > self.after.generation {
             return None;
         }
@@ -287,7 +287,7 @@ impl Step<'_> {
         let was_current = self.before.wanted(&name) <= listed.generation;
         let only_this_changed = self.after.all_generation <= listed.generation;
         match self.changes {
-            // Rows that vanished can be the image's own.
+            // The missing rows may belong to this image.
             Changes::Some(pushed)
                 if was_current
                     && only_this_changed
@@ -300,7 +300,7 @@ impl Step<'_> {
         }
     }
 
-    /// How far the target knows its repository, if it is to go by that.
+    /// The generation up to which the target knows its repository, if it may be used.
     fn known<'s>(
         &self,
         target: &Target,
@@ -316,7 +316,7 @@ impl Step<'_> {
         is_known.then_some(listed)
     }
 
-    /// Whether the target knew all of its repository at the look before.
+    /// Whether the target knew all of its repository at the previous reading of the feed.
     fn was_current(&self, target: &Target, repository: &Repository) -> bool {
         let state = self.context.states.get(&target.id);
         let known = state.and_then(|state| self.known(target, state, repository));
@@ -326,18 +326,19 @@ impl Step<'_> {
     }
 }
 
-/// The repository that the feed calls so.
+/// The repository with this name in the feed.
 fn named(owner: &str, name: &str) -> Option<Repository> {
     Repository::new(&format!("{owner}/{name}")).ok()
 }
 
-/// As the feed calls the repository.
+/// The repository's name in the feed.
 pub(super) fn name(repository: &Repository) -> String {
     repository.name().unwrap_or_default().to_lowercase()
 }
 
-/// From a half of the time to all of it, by the name of the repository or owner, so that what was listed together is
-/// not listed together for ever. A listing in the future: a clock was wrong.
+/// Whether a full listing is due: after half to all of `resync`, depending on the name of the repository or
+/// owner, so that full listings spread over time. A listing in the future comes from a wrong clock, and counts
+/// as due.
 pub(super) fn is_due_for_resync(at: Timestamp, name: &str, resync: Duration, now: Timestamp) -> bool {
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);

@@ -1,4 +1,4 @@
-//! Delivering: what is recorded is carried out, at least once, never two at a time for one target.
+//! Carries out recorded deployments: at least once, and never two at a time for one target.
 
 use std::collections::VecDeque;
 use std::io;
@@ -24,7 +24,7 @@ use crate::stop::Cutoff;
 use crate::store::{Attempt, Lock, StoreError};
 use crate::target::Target;
 
-/// Projects whose stages have something to deliver.
+/// Projects with stages to deploy.
 #[derive(Default)]
 pub(super) struct Queue<'a> {
     state: Mutex<QueueState<'a>>,
@@ -38,13 +38,13 @@ struct QueueState<'a> {
 }
 
 impl<'a> Queue<'a> {
-    /// Adds a project's stages, which go one after another in this order.
+    /// Adds a project's stages, to be deployed one after another in this order.
     pub(super) fn push(&self, stages: Vec<Recorded<'a>>) {
         self.lock().projects.push_back(stages);
         self.changed.notify_one();
     }
 
-    /// Nothing more will come.
+    /// Closes the queue: no more stages follow.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
@@ -72,7 +72,7 @@ impl<'a> Queue<'a> {
 /// empty.
 ///
 /// # Errors
-/// None of them can be started.
+/// No thread can be started.
 pub(super) fn start<'scope, 'env: 'scope>(
     scope: &'scope Scope<'scope, 'env>,
     context: &'env Context<'env>,
@@ -89,14 +89,14 @@ pub(super) fn start<'scope, 'env: 'scope>(
                 for recorded in stages {
                     let report = delivery.deliver(&recorded);
                     let report = report.unwrap_or_else(|error| delivery.failed_by_state(&recorded, &error));
-                    // The coordinator waits for every deployment that it handed over.
+                    // The coordinator waits for every deployment in the queue.
                     let _ = sender.send(Message::Delivered(Box::new(report)));
                 }
             }
         });
         match started {
             Err(error) if number == 0 => return Err(error),
-            // Those that there are deliver the more.
+            // The threads that did start do the work of the missing one.
             Err(_) => break,
             Ok(_) => {}
         }
@@ -109,7 +109,7 @@ pub(super) struct Delivery<'a> {
     /// No attempt begins after it.
     pub(super) cutoff: Cutoff,
     pub(super) sender: &'a SyncSender<Message>,
-    /// Whether what it prints is to be sent as it comes.
+    /// Whether to send output while the deployment runs.
     pub(super) shows_output: bool,
 }
 
@@ -125,14 +125,14 @@ impl Delivery<'_> {
         }
     }
 
-    /// The target's lock or rows cannot be used, and nothing was sent: its deployment waits for the next poll. Others
-    /// go on.
+    /// The report if the target's lock or rows cannot be used. Nothing was sent, so its deployment waits for
+    /// the next poll. Other targets continue.
     pub(super) fn failed_by_state(&self, recorded: &Recorded<'_>, error: &StoreError) -> TargetReport {
         if matches!(error, StoreError::CutShort { .. }) {
             return not_started(self.context.run.mode, recorded);
         }
         let failure = self.context.state_failure(error);
-        // Where only its lock is broken, this is remembered and notified as any failure; else the report is all.
+        // If only the lock is unusable, the state can still record the failure for notifications.
         let _ = self.commit(recorded.target, TargetEvent::StateFailed(failure.clone()));
         TargetReport {
             status: Status::Failed,
@@ -145,7 +145,7 @@ impl Delivery<'_> {
         }
     }
 
-    /// Carries out what is recorded for the target, whose lock is ours.
+    /// Carries out the target's recorded deployment. The caller has the lock.
     pub(super) fn deliver_locked(
         &self,
         recorded: &Recorded<'_>,
@@ -160,7 +160,7 @@ impl Delivery<'_> {
         Ok(if is_given_up { self.roll_back(recorded, report, lock) } else { report })
     }
 
-    /// A deployment was given up: what was recorded to follow it is carried out.
+    /// After tagship gave up a deployment, carries out the recorded rollback.
     fn roll_back(&self, recorded: &Recorded<'_>, given_up: TargetReport, lock: &Lock) -> TargetReport {
         let failed = given_up.latest_tag.as_ref().map_or_else(String::new, ToString::to_string);
         let why = given_up.failure.as_ref().map_or_else(String::new, |failure| failure.message.clone());
@@ -173,7 +173,7 @@ impl Delivery<'_> {
         };
         match self.rolled_back(recorded, lock) {
             Ok(Ok(report)) => TargetReport {
-                reason: format!("{failed} was given up: {why}"),
+                reason: format!("gave up on {failed}: {why}"),
                 failure: given_up.failure,
                 ..report
             },
@@ -184,7 +184,7 @@ impl Delivery<'_> {
         }
     }
 
-    /// Carries out the rollback that was recorded, or says why there is none, or why it did not end well.
+    /// Carries out the recorded rollback. Reports why none was recorded, or why it failed.
     fn rolled_back(
         &self,
         recorded: &Recorded<'_>,
@@ -217,7 +217,7 @@ impl Delivery<'_> {
         })
     }
 
-    /// Why no rollback was recorded.
+    /// The reason that no rollback was recorded.
     fn why_none(&self, target: &Target) -> Result<String, StoreError> {
         let runs = self.context.run.store.runs(&target.id)?;
         let marked = runs.last().filter(|run| run.by == Trigger::Mark);
@@ -227,8 +227,8 @@ impl Delivery<'_> {
         ))
     }
 
-    /// Applies an event to a target, in one transaction. None: the event is about a deployment that is not the one to
-    /// be carried out any more.
+    /// Applies an event to a target in one transaction. None: the event is about a deployment that is no longer
+    /// the pending one.
     pub(super) fn commit(
         &self,
         target: &Target,
@@ -291,7 +291,7 @@ impl Delivery<'_> {
         let on_step = |number| drop(self.sender.send(gets(Phase::Step { number, of })));
         let on_output =
             |lines: &str| drop(self.sender.send(Message::Output(target.clone(), lines.to_owned())));
-        // Where this cannot be recorded, its environment tells that it runs.
+        // If this cannot be recorded, the environment of the process still shows that it runs.
         let on_start = |leader: &Leader| drop(run.store.write(|write| write.save_leader(attempt, leader)));
         let watch = Watch {
             on_start: &on_start,
@@ -308,7 +308,7 @@ impl Delivery<'_> {
     }
 }
 
-/// What is decided and not begun. Recorded, it waits for the next poll.
+/// The report of a planned deployment that did not start. It is recorded, and waits for the next poll.
 pub(super) fn not_started(mode: Mode, recorded: &Recorded<'_>) -> TargetReport {
     let mut report = TargetReport { news: true, ..recorded.report.clone() };
     match mode {

@@ -1,4 +1,5 @@
-//! What a decision needs to know beyond the tags: asked of the registry, the stage or the state, each once.
+//! The facts for a decision besides the tags. Each is requested once, from the registry, the stage or the
+//! state.
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -17,7 +18,7 @@ use crate::store::{Store, StoreError};
 use crate::target::step::Step;
 use crate::target::{Name, Target, TargetId};
 
-/// What was answered so far for one target.
+/// The answers so far for one target.
 #[derive(Default)]
 pub(super) struct Answers {
     digests: Asked<Tag, Fact<Option<Digest>>>,
@@ -33,19 +34,19 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    /// A push time that the feed has told already.
+    /// Stores a push time from the feed.
     pub(super) fn know_push_time(&self, tag: Tag, pushed_at: Timestamp) {
         self.push_times.known().insert(tag, Ok(Some(pushed_at)));
     }
 
-    /// What a tag points at, which was seen together with others.
+    /// Stores the digest of a tag that first appeared together with others.
     pub(super) fn know_image(&self, tag: Tag, digest: Digest) {
         self.images.known().insert(tag, Ok(Some(digest)));
     }
 }
 
 impl Answers {
-    /// Takes over what a registry answered about a target's repository: it holds for the repository's other targets.
+    /// Copies a registry's answers about a repository from another target of the repository.
     pub(super) fn share(&self, others: &Answers) {
         self.digests.share(&others.digests);
         self.push_times.share(&others.push_times);
@@ -54,10 +55,10 @@ impl Answers {
     }
 }
 
-/// Answers by what was asked.
+/// Answers by question.
 pub(super) struct Asked<K, V>(Mutex<HashMap<K, V>>);
 
-/// A registry's name, a repository in it, a digest, and the platform whose image of an index is meant.
+/// A registry's name, a repository in it, a digest, and the platform of the image in an index.
 pub(super) type ImageKey = (Name, Repository, Digest, Option<String>);
 
 impl<K, V> Default for Asked<K, V> {
@@ -86,7 +87,7 @@ impl<K: Clone + Eq + Hash, V: Clone> Asked<K, V> {
     }
 }
 
-/// What the state answers, where nobody is to be asked.
+/// Answers from the state only, without requests.
 pub(super) struct FromState<'a> {
     pub(super) store: &'a Store,
     pub(super) target: &'a Target,
@@ -95,7 +96,7 @@ pub(super) struct FromState<'a> {
 
 impl Facts for FromState<'_> {
     fn pushed_at(&self, _tag: &Tag) -> Fact<Option<Timestamp>> {
-        // Asked before, it is remembered with the candidate.
+        // An earlier answer is stored with the candidate.
         Ok(None)
     }
 
@@ -118,7 +119,7 @@ impl Facts for FromState<'_> {
             let id = TargetId { project: self.target.id.project.clone(), stage: stage.clone() };
             let mut runs = self.store.runs(&id).map_err(|error| unreadable(&error))?;
             let state = self.store.state(&id).map_err(|error| unreadable(&error))?;
-            // A digest that means the same for the stage's platforms is one that it ran, too.
+            // A digest with the same images for the stage's platforms counts as one that it ran.
             if let Some(given) = state.and_then(|state| state.given_platforms)
                 && given.now.of.as_ref() != Some(&given.digest)
             {
@@ -132,11 +133,11 @@ impl Facts for FromState<'_> {
 }
 
 impl Context<'_> {
-    /// The labels of what a tag points at, if one of these steps uses a label; else none. The content of a
-    /// digest never changes, so it is asked once in a run. `digest`: None where it is not known.
+    /// The labels of a tag's image if one of these steps uses a label; else none. The content of a digest never
+    /// changes, so a run requests it once. `digest`: None if unknown.
     ///
     /// # Errors
-    /// The registry does not answer, or has no image that has labels.
+    /// The registry does not answer, or has no image with labels for the tag.
     pub(super) fn labels(
         &self,
         target: &Target,
@@ -168,12 +169,12 @@ impl Context<'_> {
     }
 }
 
-/// The state names paths of this machine, and no secret.
+/// The message contains paths of this machine, but no secret.
 fn unreadable(error: &StoreError) -> Unknown {
     Unknown::Failed(Failure { code: ErrorCode::State, message: error.to_string() })
 }
 
-/// What everyone answers.
+/// Answers from the registry, the stage and the state.
 pub(super) struct FromEveryone<'a> {
     pub(super) context: &'a Context<'a>,
     pub(super) target: &'a Target,

@@ -1,4 +1,4 @@
-//! A deployment by hand: one target, now, under its lock from the decision to the outcome.
+//! A manual deployment: one target, now, under its lock from the decision to the outcome.
 
 use std::sync::mpsc;
 use std::thread;
@@ -22,38 +22,38 @@ use crate::stop::Cutoff;
 use crate::store::{Lock, StoreError};
 use crate::target::Target;
 
-/// Which tag someone wants on a stage.
+/// The tag of a manual deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
-    /// The newest that the policy allows, whatever the gates say.
+    /// The newest tag that the policy allows; gates are ignored.
     Newest,
     Tag(Tag),
-    /// What the stage ran before what it runs now, with the digest it had then.
+    /// The tag that the stage ran before its present one, with its recorded digest.
     Previous,
 }
 
-/// How someone wants it.
+/// The options of a manual deployment.
 #[derive(Clone, Debug)]
 pub(crate) struct Wish {
     pub(crate) choice: Choice,
-    /// Although the registry cannot be asked whether the tag exists.
+    /// Deploy even if the registry cannot confirm that the tag exists.
     pub(crate) force: bool,
     /// Wait for another deployment of the target to end.
     pub(crate) wait: bool,
-    /// Who wants it: a login name.
+    /// The login name of the user.
     pub(crate) by: String,
-    /// Going back holds the target.
+    /// Whether an older tag holds the target.
     pub(crate) holds: bool,
 }
 
-/// How often a target that another run deploys to is looked at.
+/// The interval at which the lock of another run is tried.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// Deploys to the target by hand, and reports it. None: another run is deploying to it, or a signal came before anything
-/// was recorded.
+/// Deploys to the target manually, and reports the outcome. None: another run is deploying to it, or a signal
+/// came before anything was recorded.
 ///
 /// # Errors
-/// There is no such tag, the registry cannot be asked, or the state cannot be used; nothing was sent.
+/// The tag does not exist, the registry does not answer, or the state cannot be used; nothing was sent.
 pub(crate) fn deploy_by_hand(
     run: &Run<'_>,
     target: &Target,
@@ -61,7 +61,7 @@ pub(crate) fn deploy_by_hand(
     report: &mut dyn Report,
 ) -> anyhow::Result<Option<Summary>> {
     let started_at = Timestamp::now();
-    // Someone waits for another deployment to end, however long that takes: `max_runtime` begins afterwards.
+    // With --wait the user accepts any delay, so `max_runtime` begins after it.
     let Some(lock) = take_lock(run, target, wish.wait)? else {
         return Ok(None);
     };
@@ -80,7 +80,7 @@ pub(crate) fn deploy_by_hand(
     let (sender, receiver) = mpsc::sync_channel(UNREAD);
     let shows_output = report.shows_output();
     let delivered = thread::scope(|scope| {
-        // What is recorded is begun, whatever is left of `max_runtime`.
+        // A recorded manual deployment starts even if `max_runtime` is over.
         let cutoff = Cutoff::at_signal(run.stop);
         let delivery = Delivery { context: &context, cutoff, sender: &sender, shows_output };
         let deliver = move || {
@@ -88,7 +88,7 @@ pub(crate) fn deploy_by_hand(
             report.unwrap_or_else(|error| delivery.failed_by_state(&recorded, &error))
         };
         let working = thread::Builder::new().spawn_scoped(scope, deliver).map_err(without_threads)?;
-        // The delivery's sender is ours: what it printed has come when it has ended.
+        // The delivery has the only sender, so the loop ends after its last output.
         while !working.is_finished() {
             match receiver.recv_timeout(LOOK_AGAIN) {
                 Ok(message) => show(report, &message),
@@ -129,12 +129,12 @@ fn take_lock(run: &Run<'_>, target: &Target, wait: bool) -> anyhow::Result<Optio
         if lock.is_some() || !wait || run.stop.signal().is_some() {
             return Ok(lock);
         }
-        // flock has no way to wait that a signal can end.
+        // A signal cannot interrupt a wait in flock, so the lock is tried repeatedly.
         thread::sleep(LOOK_AGAIN);
     }
 }
 
-/// Whoever deploys manually means the owner that they know, too.
+/// Fails if another owner has the image's name: a manual deployment means the known owner too.
 fn refuse_other_owner(context: &Context<'_>, registry: &dyn Registry, target: &Target) -> anyhow::Result<()> {
     match changes::find_other_owner(context.run.config, &context.feeds, Some(registry), target) {
         Some(message) => bail!(message),
@@ -142,7 +142,7 @@ fn refuse_other_owner(context: &Context<'_>, registry: &dyn Registry, target: &T
     }
 }
 
-/// What is to be deployed, and what is to be remembered of the tags that were listed to know.
+/// The tag to deploy, and the first-seen tags of the listing that found it.
 struct Chosen {
     listed: ListedTag,
     sighted: Vec<(Tag, SeenTag)>,
@@ -160,7 +160,7 @@ fn choose(
             let Newest { tag, sighted } =
                 listing::newest(context, registry, target, None)?.map_err(|failure| {
                     anyhow!(
-                        "{}: the newest tag of {} is not known: {}",
+                        "{}: could not determine the newest tag of {}: {}",
                         target.id,
                         target.image,
                         failure.message
@@ -194,7 +194,7 @@ fn choose(
     }
 }
 
-/// The tags that may have been meant, as a question.
+/// The similar tags, as a question.
 fn similar(registry: &dyn Registry, target: &Target, tag: &Tag) -> Option<String> {
     let listing = registry.list_tags(&target.image.repository).ok()?;
     let known: Vec<&str> = listing.tags.iter().map(|listed| listed.tag.as_str()).collect();
@@ -202,7 +202,7 @@ fn similar(registry: &dyn Registry, target: &Target, tag: &Tag) -> Option<String
     (!near.is_empty()).then(|| format!("did you mean {}?", near.join(" or ")))
 }
 
-/// A tag with its place in the order, as far as that can be had.
+/// A tag with its sort key, as far as it can be determined.
 fn named(
     context: &Context<'_>,
     registry: &dyn Registry,
@@ -225,7 +225,7 @@ fn named(
     Ok(Chosen { listed: ListedTag { pushed_at, ..named() }, sighted: Vec::new() })
 }
 
-/// What a rollback hands over, with the digest it had then.
+/// The tag of a rollback, with its recorded digest.
 fn previous(context: &Context<'_>, target: &Target) -> anyhow::Result<ListedTag> {
     let store = context.run.store;
     let (runs, unfinished) = (store.runs(&target.id)?, store.unfinished(&target.id)?);
@@ -239,7 +239,7 @@ fn previous(context: &Context<'_>, target: &Target) -> anyhow::Result<ListedTag>
         (format!(" (its first poll found {}, and did not deploy it)", baseline.tag), baseline.tag.as_str())
     });
     bail!(
-        "no earlier deployment to {0}{before} is recorded{found}; name the tag: tagship deploy {0} {tag}",
+        "no earlier deployment to {0}{before} is recorded{found}; to deploy a tag: tagship deploy {0} {tag}",
         target.id
     );
 }
@@ -260,8 +260,8 @@ fn record<'a>(
         write.add_seen_tags(&target.id, sighted)?;
         write.commit(target, &[], event, Timestamp::now())
     })?;
-    let mut change = change.expect("a manual deployment is about no other");
-    let deployment = change.rows.pop().expect("a manual deployment adds one").deployment;
+    let mut change = change.expect("a manual deployment has no competing deployment");
+    let deployment = change.rows.pop().expect("a manual deployment plans a deployment").deployment;
     Ok(Recorded {
         index: 0,
         target,

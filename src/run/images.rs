@@ -1,4 +1,4 @@
-//! The images of owners, for tables with `images`: which there are, and telling people of new ones.
+//! Lists the images of owners for tables with `images`, and reports new ones.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -21,14 +21,14 @@ use crate::store::{Feed, FeedKey, StoreError};
 use crate::target::notifier::NotifyEvent;
 use crate::target::{Name, Target};
 
-/// What there is to say of a table with `images`.
+/// The result for a table with `images`.
 #[derive(Clone, Debug)]
 pub(crate) enum TableResult {
-    /// Its images could not be listed, or some of them cannot be projects.
+    /// The images could not be listed, or some of them cannot be projects.
     Failed(Failure),
-    /// It has no image.
+    /// No image matches.
     Empty(String),
-    /// Every image that matches is a project.
+    /// Every matching image is a project.
     Complete(String),
 }
 
@@ -42,7 +42,7 @@ impl From<TableResult> for Found {
     }
 }
 
-/// What is said of tables, whose stages have their places from `first`.
+/// The reports about tables, whose stages have indexes from `first`.
 pub(super) fn of_tables(first: usize, said: Vec<TableResult>) -> Vec<Listed> {
     let asked_at = Timestamp::now();
     let listed = |(place, said): (usize, TableResult)| Listed {
@@ -55,7 +55,7 @@ pub(super) fn of_tables(first: usize, said: Vec<TableResult>) -> Vec<Listed> {
     said.into_iter().enumerate().map(listed).collect()
 }
 
-/// The owners whose images tables have, each with the name of its registry.
+/// The owners in tables with `images`, each with the name of its registry.
 pub(super) fn owners(config: &Config) -> BTreeSet<(&Name, FeedKey)> {
     config.tables.iter().flat_map(|table| owners_of(config, table)).collect()
 }
@@ -65,22 +65,22 @@ fn owners_of<'c>(config: &'c Config, table: &'c Table) -> impl Iterator<Item = (
     table.owners().into_iter().map(move |owner| (&table.registry, key(owner)))
 }
 
-/// Which lists of images are to be read.
+/// The lists of images to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
-    /// Those that are due.
+    /// The lists that are due.
     Due,
-    /// Those that this run did not read: something is named that is not known.
+    /// The lists that this run did not read, because an unknown name may be a new image.
     Unread,
 }
 
-/// In a run the images of an owner are listed once, and once more where the change feed could not tell what came
-/// meanwhile.
+/// A run lists the images of an owner once, and once more if the change feed cannot tell the images that
+/// appeared since.
 const MOST: u32 = 2;
 
 impl Session<'_> {
-    /// Lists the images of the tables' owners, side by side, and records them. Adds what fails to `failures`. Gives
-    /// whether any was listed.
+    /// Lists the images of the tables' owners concurrently, and records them. Adds errors to `failures`.
+    /// Returns whether any owner was listed.
     pub(crate) fn list_images(
         &mut self,
         run: &Run<'_>,
@@ -131,7 +131,7 @@ impl Session<'_> {
         let asked = Asked { session: self, run, known: run.store.images()?, feeds: run.store.feeds()? };
         let listed = asked.side_by_side(&lists);
         if self.cutoff.is_signalled() {
-            // What a signal cut short is no failed check.
+            // An interrupted listing is not a failed check.
             return Ok(false);
         }
         run.store.write(|write| {
@@ -162,11 +162,11 @@ impl Session<'_> {
 /// The images of an owner.
 struct Images {
     listed: BTreeSet<Repository>,
-    /// What is missing for good, and has no tags list either.
+    /// Images missing for long enough to be retired, which have no tags list either.
     gone: BTreeSet<Repository>,
 }
 
-/// What is known when images are listed.
+/// The data for listing images.
 struct Asked<'a> {
     session: &'a Session<'a>,
     run: &'a Run<'a>,
@@ -175,7 +175,7 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// Each registry is asked over its connections, and none waits for another one.
+    /// Each registry uses its own connections, and does not wait for the others.
     fn side_by_side(
         &self,
         lists: &BTreeMap<&Name, Vec<(FeedKey, &Table)>>,
@@ -197,7 +197,7 @@ impl Asked<'_> {
                 for _ in 0..connections {
                     match thread::Builder::new().spawn_scoped(scope, work.clone()) {
                         Ok(helper) => helpers.push(helper),
-                        // This one does it where no other can be started.
+                        // The present thread does the work if no other can be started.
                         Err(_) => found.extend(work()),
                     }
                 }
@@ -237,7 +237,7 @@ impl Asked<'_> {
         Ok(Images { listed, gone })
     }
 
-    /// Nothing of a stranger is taken in.
+    /// Fails if another owner has the name, so that its images are not used.
     fn refuse_other_owner(&self, key: &FeedKey, table: &Table) -> Result<(), Failure> {
         let feed = self.feeds.get(key);
         let other = feed.and_then(|feed| feed.other_owner(feed.cursor.as_ref().and_then(Cursor::owner)));
@@ -253,7 +253,7 @@ impl Asked<'_> {
     }
 }
 
-/// Reports the projects that are new, each once: in the state first. Where that cannot be written, a later run does so.
+/// Reports each new project once. The state is written first; if that fails, a later run reports the project.
 pub(super) fn introduce(run: &Run<'_>, targets: &[&Target], report: &mut dyn Report) {
     let mut new: BTreeMap<&Name, (&Discovered, Vec<&Target>)> = BTreeMap::new();
     for target in targets {
@@ -270,7 +270,7 @@ pub(super) fn introduce(run: &Run<'_>, targets: &[&Target], report: &mut dyn Rep
     let reported = run.store.write(|write| {
         let mut reported = Vec::new();
         for (name, (project, stages)) in &new {
-            // Another run may have done so.
+            // Another run may have reported it.
             if !write.note_reported(&project.registry, &project.image.repository, now)? {
                 continue;
             }

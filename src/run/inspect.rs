@@ -1,4 +1,4 @@
-//! Trying everything that polls and the next deployment need: what `check --online` shows. Nothing is written.
+//! Tries everything that polls and the next deployment need, for `check --online`. Writes nothing.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,16 +22,16 @@ use crate::target::step::Step;
 use crate::target::template::Part;
 use crate::target::{Name, Target};
 
-/// What was found of a registry or a target.
+/// The findings about a registry or a target.
 #[derive(Clone, Debug)]
 pub(crate) struct Finding {
     /// A registry's name, or `shop/dev`.
     pub(crate) subject: String,
-    /// The registry that was asked.
+    /// The registry that answered.
     pub(crate) registry: Name,
-    /// What is well. Empty where nothing is.
+    /// The successful checks. Empty if none succeeded.
     pub(crate) said: String,
-    /// What is probably not meant, though it works, with what to write instead.
+    /// Lints: valid, but probably not intended, with the correction.
     pub(crate) doubts: Vec<String>,
     pub(crate) failure: Option<Failure>,
 }
@@ -46,10 +46,10 @@ impl Finding {
     }
 }
 
-/// More of a difference between two clocks is worth a word.
+/// A larger difference between the two clocks is reported.
 const CLOCK: SignedDuration = SignedDuration::from_secs(30);
 
-/// How many targets are looked at side by side.
+/// The number of targets that are tried concurrently.
 const WORKERS: usize = 8;
 
 /// Tries the registries of the targets, then each target: its repository, its rule, its steps.
@@ -76,7 +76,8 @@ pub(crate) fn inspect(
     Ok(findings)
 }
 
-/// In the order given, whoever is done first. `show` gets how many are, whenever that changes and now and then.
+/// Tries the items concurrently, and returns the findings in the given order. `show` receives the number of
+/// finished items after each change, and at intervals.
 fn side_by_side<T: Sync>(
     items: &[T],
     mut show: impl FnMut(usize),
@@ -152,15 +153,15 @@ fn registry(context: &Context<'_>, name: &Name) -> Result<String, Failure> {
         Some(Ok(Some(_))) => said.push("the token reads packages".to_owned()),
         Some(Err(error)) => {
             let Failure { code, message } = failed(error);
-            let what = "the package API cannot be read, so that every image is listed at each poll";
+            let what = "the package API cannot be read, so every poll lists every image";
             return Err(Failure { code, message: format!("{what}: {message}") });
         }
-        // It has no feed: the credential is tried by itself.
+        // The registry has no feed, so the credential is tried separately.
         Some(Ok(None)) | None if credential.is_some() => {
             said.push(match opened.sign_in(&repositories).map_err(failed)? {
                 SignIn::Accepted(Some(scopes)) => scopes,
                 SignIn::Accepted(None) => "the credential is accepted".to_owned(),
-                SignIn::NotAsked => "it asks nobody for a credential".to_owned(),
+                SignIn::NotAsked => "it does not ask for a credential".to_owned(),
             });
         }
         Some(Ok(None)) | None if matches!(config.location, Location::Url(_)) => {
@@ -202,7 +203,7 @@ fn of_target(context: &Context<'_>, target: &Target) -> Result<Vec<Finding>, Sto
     Ok(findings)
 }
 
-/// `newest`: of all tags; the error says of which nothing tells which is newer.
+/// `newest`: the newest of all tags. The error names tags of which nothing tells the newer one.
 fn of_newest(
     context: &Context<'_>,
     target: &Target,
@@ -213,7 +214,7 @@ fn of_newest(
     let mut selection = target.policy.select(all, &[]);
     let of_tags = lints_of_tags(target, all);
     let doubts = |reason: Option<String>| {
-        // A lint may say it with an example.
+        // A lint may say the same with an example.
         let reason = reason.filter(|reason| !of_tags.iter().any(|lint| lint.starts_with(reason)));
         reason.into_iter().chain(of_tags.clone()).collect()
     };
@@ -224,7 +225,7 @@ fn of_newest(
             return Finding { said, doubts: doubts(Some(format!("it would wait: {tie}"))), ..finding };
         }
     };
-    // With its place in the order.
+    // The tag with its sort key.
     selection.candidates = newest.iter().filter_map(|newest| target.policy.candidate(newest)).collect();
     let trial = Trial { context, target, selection };
     let Some(newest) = newest else {
@@ -237,7 +238,7 @@ fn of_newest(
     }
 }
 
-/// Lints that only the tags show: what the rule shows by itself is said without asking anyone.
+/// Lints that need the tags; lints of the rule itself work offline.
 fn lints_of_tags(target: &Target, all: &Listing) -> Vec<String> {
     let tags: Vec<Tag> = all.tags.iter().map(|listed| listed.tag.clone()).collect();
     let of_rule = policy::lints(&target.policy, &[]);
@@ -250,27 +251,27 @@ fn lints_of_tags(target: &Target, all: &Listing) -> Vec<String> {
 struct Trial<'a> {
     context: &'a Context<'a>,
     target: &'a Target,
-    /// The newest tag is its only candidate.
+    /// The selection has the newest tag as its only candidate.
     selection: Selection,
 }
 
-/// Images built earlier, by their own account, do not say when they were built: reproducible builds write 1970 or 1980.
+/// An earlier build time is not a real one: reproducible builds write 1970 or 1980.
 const REAL_BUILDS: Timestamp = Timestamp::constant(347_155_200, 0);
 
 impl Trial<'_> {
     fn decide(&self, answers: &Answers) -> Decision {
         let Trial { context, target, .. } = *self;
         let mut tried = target.at_once();
-        // What cannot be started has a line of its own.
+        // A step that cannot be started has its own line.
         tried.gates.steps.retain(|step| is_ready(context, target, step));
         let facts = FromEveryone { context, target, answers };
         engine::decide_as_new(&tried, &self.selection, &facts, Timestamp::now())
     }
 
-    /// What would keep the tag from being deployed.
+    /// The reason that the tag would not be deployed.
     ///
     /// # Errors
-    /// What has to be known cannot be asked.
+    /// A necessary fact is not available.
     fn obstacle(&self, tag: &Tag) -> Result<Option<String>, Failure> {
         let Trial { context, target, .. } = *self;
         let answers = Answers::default();
@@ -306,20 +307,19 @@ impl Trial<'_> {
             return Ok(None);
         }
         let built = registry.configuration(image, &digest, &target.gates.platforms).map_err(|error| {
-            let what = "could not tell when it was built, which order = \"newest\" needs";
+            let what = "could not read its build time, which order = \"newest\" needs";
             failed(what, context.failure(&error))
         })?;
         let built = built.and_then(|found| found.created);
         let says_when = built.is_some_and(|built| built >= REAL_BUILDS);
         Ok((!says_when).then(|| {
-            "it would wait for you where several new tags appear at once: \
-             the image does not say when it was really built"
+            "if several new tags appear at once, it will wait for you: the image has no real build time"
                 .to_owned()
         }))
     }
 }
 
-/// Whether a step can be started.
+/// Checks that a step can be started.
 fn is_ready(context: &Context<'_>, target: &Target, step: &Step) -> bool {
     let is_there = match step {
         Step::Command(command) => program::fault(&command.argv, &command.dir, Some(target)).is_none(),
@@ -328,7 +328,7 @@ fn is_ready(context: &Context<'_>, target: &Target, step: &Step) -> bool {
     is_there && missing_secret(context, step).is_none()
 }
 
-/// The first secret of a step that cannot be read.
+/// The first unreadable secret of a step.
 fn missing_secret(context: &Context<'_>, step: &Step) -> Option<Failure> {
     step.parts().find_map(|part| match part {
         Part::Secret(id) => {

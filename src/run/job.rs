@@ -1,4 +1,4 @@
-//! What is to be asked of each registry, and the threads that do it, `connections` at a time.
+//! The jobs for each registry, and the threads that do them, at most `connections` for a registry.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -17,9 +17,9 @@ use crate::policy::Order;
 use crate::reference::Repository;
 use crate::target::{Name, Target};
 
-/// Something to be asked of a registry.
+/// A job for a registry.
 enum Job<'a> {
-    /// It is sure that something will have to be listed.
+    /// Prepare the connection, because a listing will certainly follow.
     Prepare,
     Owner(&'a str, Repositories<'a>),
     Repository {
@@ -30,7 +30,7 @@ enum Job<'a> {
     },
 }
 
-/// The jobs of one registry. An owner's answer makes more of them.
+/// The jobs of one registry. An owner's feed adds more.
 struct Work<'a> {
     state: Mutex<WorkState<'a>>,
     changed: Condvar,
@@ -48,7 +48,7 @@ impl<'a> Work<'a> {
         Work { state: Mutex::new(WorkState { jobs, owners_asked: 0, threads: 0 }), changed: Condvar::new() }
     }
 
-    /// How many threads are to be started for the jobs that are there, in all at most these.
+    /// The number of threads to start for the present jobs, within the limit of connections.
     fn more_threads(&self, most: usize) -> usize {
         let mut state = self.lock();
         let more = state.jobs.len().min(most.saturating_sub(state.threads));
@@ -56,7 +56,7 @@ impl<'a> Work<'a> {
         more
     }
 
-    /// So many threads could not be started. Whether any was.
+    /// Notes that this number of threads could not be started. Returns whether any thread runs.
     fn without(&self, threads: usize) -> bool {
         let mut state = self.lock();
         state.threads -= threads;
@@ -77,7 +77,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// An owner has answered, and this is what is to be listed.
+    /// Adds the jobs that an owner's feed requires.
     fn answered(&self, jobs: impl Iterator<Item = Job<'a>>) {
         let mut state = self.lock();
         state.owners_asked -= 1;
@@ -90,10 +90,10 @@ impl<'a> Work<'a> {
     }
 }
 
-/// Starts the threads that list; each ends when its registry has nothing more to be asked.
+/// Starts the threads that list. Each ends when its registry has no more jobs.
 ///
 /// # Errors
-/// There is a registry for which none can be started.
+/// No thread can be started for one of the registries.
 pub(super) fn start<'scope, 'env: 'scope>(
     scope: &'scope Scope<'scope, 'env>,
     context: &'env Context<'env>,
@@ -104,7 +104,7 @@ pub(super) fn start<'scope, 'env: 'scope>(
     })
 }
 
-/// As many as there are jobs for: where nothing was pushed, one an owner is enough.
+/// Starts as many threads as the jobs need. Without pushes, one for each owner is enough.
 fn start_threads<'scope, 'env: 'scope>(
     scope: &'scope Scope<'scope, 'env>,
     context: &'env Context<'env>,
@@ -120,10 +120,10 @@ fn start_threads<'scope, 'env: 'scope>(
             while let Some(job) = work.next() {
                 if context.run.stop.signal().is_none() {
                     carry_out(context, name, &work, job, &sender);
-                    // This one goes on alone where no other can be started.
+                    // The present thread continues alone if no other can be started.
                     let _ = start_threads(scope, context, name, &work, &sender);
                 } else if matches!(job, Job::Owner(..)) {
-                    // The other threads wait for what its answer brings.
+                    // The other threads wait for the jobs that its answer adds.
                     work.answered(std::iter::empty());
                 }
             }
@@ -135,7 +135,7 @@ fn start_threads<'scope, 'env: 'scope>(
     Ok(())
 }
 
-/// By registry and owner.
+/// The repositories, by registry and owner.
 fn owners<'a>(targets: &'a [&'a Target]) -> BTreeMap<&'a Name, BTreeMap<&'a str, Repositories<'a>>> {
     let mut grouped: BTreeMap<&Name, BTreeMap<&str, Repositories<'_>>> = BTreeMap::new();
     for (index, target) in targets.iter().enumerate() {
@@ -161,9 +161,9 @@ fn jobs<'a>(context: &Context<'_>, owners: BTreeMap<&'a str, Repositories<'a>>) 
     prepares.then_some(Job::Prepare).into_iter().chain(owners).collect()
 }
 
-/// The order to ask in: as it is, or where the run before could not check all of them, from another one in each
-/// run. Else what ends a run early (a server that counts as down, a limit, `max_runtime`) would always leave out the
-/// same ones.
+/// The order of the owners. If the previous run could not check all of them, each run begins with a different
+/// one. Otherwise an early end of the run (a server that counts as down, a limit, `max_runtime`) would always
+/// skip the same owners.
 fn in_turn<T>(
     context: &Context<'_>,
     mut items: Vec<T>,
@@ -176,7 +176,8 @@ fn in_turn<T>(
             .is_some_and(|failing| is_of_the_run(failing.failure.code))
     };
     if items.len() > 1 && items.iter().any(|item| any(item, &is_failing)) {
-        // Hashed: runs come at even distances, and their seconds alone could make few of the turns.
+        // A hash, because runs start at regular intervals, and their seconds alone would give few different
+        // values.
         let mut hasher = DefaultHasher::new();
         Timestamp::now().as_nanosecond().hash(&mut hasher);
         let turn = hasher.finish() % u64::try_from(items.len()).expect("it fits");
@@ -185,7 +186,7 @@ fn in_turn<T>(
     items
 }
 
-/// Whether others may have been left out for it, too.
+/// Whether the failure may have caused others to be skipped.
 fn is_of_the_run(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::Unavailable | ErrorCode::RateLimited | ErrorCode::OutOfTime)
 }
@@ -229,9 +230,9 @@ fn carry_out<'a>(
             list(context, registry, repository, &targets, extent, &known)
         }
     };
-    // What a signal cut short is no failed check.
+    // An interrupted listing is not a failed check.
     if !listed.is_empty() && !context.cutoff.is_signalled() {
-        // Once told to stop, the coordinator waits for no listing.
+        // After a signal, the coordinator does not wait for listings.
         let _ = sender.send(Message::Listed(listed));
     }
 }

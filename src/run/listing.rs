@@ -1,4 +1,4 @@
-//! Listing a repository, once however many stages, and what each of them selects.
+//! Lists a repository once for all of its stages, and selects for each stage.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,67 +20,67 @@ use crate::store::StoreError;
 use crate::target::Target;
 use crate::webhook::PushedImage;
 
-/// What a registry said that concerns one target.
+/// The result of a listing for one target.
 pub(super) struct Listed {
-    /// The target's place among the selected ones.
+    /// The target's index among the selected ones.
     pub(super) index: usize,
-    /// The moment before the registry was asked.
+    /// A moment before the first request.
     pub(super) asked_at: Timestamp,
     pub(super) extent: Extent,
-    /// How many tags the repository has, where all of them were listed.
+    /// The number of tags in the repository, if all of them were listed.
     pub(super) tags: Option<Count>,
     pub(super) found: Found,
 }
 
-/// What is known of a repository that is to be listed.
+/// Known data of a repository before its listing.
 pub(super) struct Known {
-    /// What was pushed to it, as far as the feed says it.
+    /// The pushes in the feed.
     pub(super) pushed: Vec<FeedRow>,
-    /// Every target of it knows what was pushed up to this moment of the server's.
+    /// Every target of the repository knows the pushes up to this moment by the server's clock.
     pub(super) until: Option<Timestamp>,
-    /// Whether its tags are to be counted although nothing else needs their list.
+    /// Whether to count its tags even if nothing else needs their list.
     pub(super) counts: bool,
 }
 
-/// How much of a repository was seen.
+/// The extent of a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Extent {
-    /// All of it; the feed's generation was read before.
+    /// The whole repository; the feed's generation was read before it.
     Whole { generation: i64 },
-    /// What was pushed up to this generation of the feed.
+    /// The pushes up to this generation of the feed.
     Rows { generation: i64 },
-    /// Nothing that was not known.
+    /// Nothing new.
     Nothing,
 }
 
-/// What it means for a target.
+/// The content of a listing for a target.
 pub(super) enum Found {
-    /// Nothing was pushed, and nothing waits: this is all there is to say.
+    /// No push and nothing pending: the decision is complete.
     Unchanged(Box<Decision>),
     Selected(Box<Selected>),
     Failed(Failure),
-    /// Of a table with `images`: it has no tags of its own.
+    /// The stage belongs to a table with `images`, which has no tags of its own.
     Table {
         status: Status,
         reason: String,
     },
-    /// Another owner has the repository's name: what is recorded is not deployed either.
+    /// Another owner has the repository's name. A recorded deployment is not started either.
     OtherOwner(Failure),
 }
 
-/// A selection, and what was decided on it.
+/// A selection, and the decision on it.
 pub(super) struct Selected {
     pub(super) selection: Selection,
-    /// What was asked to decide.
+    /// The facts that the decision used.
     pub(super) answers: Answers,
     pub(super) decision: Decision,
-    /// The version of the target's state that it was decided on; None: the target had no state.
+    /// The version of the target's state that the decision used. None: the target had no state.
     pub(super) version: Option<i64>,
-    /// Tags that were never seen before, where the registry has no push times.
+    /// Tags seen for the first time, if the registry has no push times.
     pub(super) sighted: Vec<(Tag, SeenTag)>,
-    /// The place of a large list: these take as much memory, until they are recorded.
+    /// The place of a large list. The selection needs its memory until it is recorded.
     pub(super) _held: Held,
-    /// What people should know of the listing.
+    /// Warnings about the listing.
     pub(super) notes: Vec<String>,
 }
 
@@ -95,7 +95,7 @@ impl Listed {
         matches!(self.found, Found::Unchanged(_))
     }
 
-    /// Whether its decision should not wait for those of others.
+    /// Whether its decision should be recorded at once.
     pub(super) fn wants_deployment(&self) -> bool {
         matches!(&self.found, Found::Selected(selected) if selected.decision.deploy.is_some())
     }
@@ -117,7 +117,7 @@ pub(super) fn list(
     }
     let (newest, others): (Vec<usize>, Vec<usize>) =
         targets.iter().partition(|index| context.targets[**index].policy.order() == Order::Newest);
-    // What one stage makes known of the repository, the next ones need not ask.
+    // The next stages use the answers about the repository from the stages before.
     let shared = times(&known.pushed);
     let select_each = |indices: &[usize], listing: &Result<Listing, RegistryError>, is_sighted: bool| {
         let select = |index: &usize| {
@@ -167,7 +167,7 @@ pub(super) fn list(
     listed
 }
 
-/// Tags that a webhook reported and a stage can deploy: the list will have them.
+/// Tags that a webhook reported and a stage can deploy. The list should have them soon.
 fn awaited(context: &Context<'_>, repository: &Repository, targets: &[usize]) -> Vec<Tag> {
     let can_deploy = |tag: &&Tag| {
         let listed = ListedTag::named((*tag).clone());
@@ -177,10 +177,10 @@ fn awaited(context: &Context<'_>, repository: &Repository, targets: &[usize]) ->
     pushed.filter_map(PushedImage::tag).filter(can_deploy).cloned().collect()
 }
 
-/// A forge may report a tag before its list has it. After these times the list is read again.
+/// A forge may report a tag before its list has it. The list is read again after these delays.
 const LOOK_AGAIN: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(5)];
 
-/// Lists until the tags are there, or nobody can wait any longer.
+/// Lists repeatedly until the tags are there, or the delays or the run are over.
 fn look_for(
     tags: &[Tag],
     cutoff: &Cutoff,
@@ -188,7 +188,7 @@ fn look_for(
 ) -> Result<Listing, RegistryError> {
     let lacks_one = |listing: &Result<Listing, RegistryError>| match listing {
         Ok(listing) => tags.iter().any(|tag| listing.tags.iter().all(|listed| listed.tag != *tag)),
-        // Of a new image.
+        // A new image may have no list yet.
         Err(RegistryError::NotFound(_)) => !tags.is_empty(),
         Err(_) => false,
     };
@@ -203,7 +203,7 @@ fn look_for(
     listing
 }
 
-/// Push times that the feed has told already.
+/// Stores push times from the feed.
 fn times(pushed: &[FeedRow]) -> Answers {
     let answers = Answers::default();
     for row in pushed {
@@ -221,14 +221,14 @@ fn notes(target: &Target, listing: &Listing) -> Vec<String> {
     }
     if let Some(name) = &listing.renamed {
         notes.push(format!(
-            "{}: {} is called {name} now; write that as image",
+            "{}: {} was renamed to {name}; change image to that",
             target.id, target.image.repository
         ));
     }
     notes
 }
 
-/// Selects by when tags were first seen.
+/// Selects by the times at which tags were first seen.
 fn sight(
     context: &Context<'_>,
     registry: &dyn Registry,
@@ -243,8 +243,9 @@ fn sight(
     Ok(Selected { sighted: new, _held: listing.held, ..selected })
 }
 
-/// Gives every tag its place where a registry does not tell all of it: by when it was first seen. Where there are no
-/// push times and several were seen first in one listing, by their images, which are asked for once.
+/// Orders the tags of a registry without a complete order: by the time at which they were first seen. If the
+/// registry has no push times and several tags appeared in one listing, by the build times of their images,
+/// which are requested once.
 pub(super) fn place(
     context: &Context<'_>,
     registry: &dyn Registry,
@@ -262,14 +263,14 @@ pub(super) fn place(
     };
     let placed = first_seen::place(listing, &known, &asked, now);
     let answers = Answers::default();
-    // Of the others the state says that nothing is known.
+    // For the others the state records that nothing is known.
     for (tag, digest) in &placed.images {
         answers.know_image(tag.clone(), digest.clone());
     }
     Ok(Ok((placed, answers)))
 }
 
-/// Asks side by side what tags point at, and when that was built.
+/// Requests the digests and build times of tags concurrently.
 fn ask_images(
     context: &Context<'_>,
     registry: &dyn Registry,
@@ -301,7 +302,7 @@ fn ask_images(
     let helpers =
         context.run.config.registries[&target.registry].connections.min(tags.len()).saturating_sub(1);
     thread::scope(|scope| {
-        // This one goes on alone where no other can be started.
+        // The present thread continues alone if no other can be started.
         let start = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
         let helpers: Vec<_> = (0..helpers).map_while(start).collect();
         let mut asked: Asked = work()?.into_iter().collect();
@@ -315,8 +316,8 @@ fn ask_images(
     })
 }
 
-/// How far a target's tags are to be read: to the newest that its rule takes, with gates to
-/// high-water (for the newest may not pass), and to every tag that `mark` knew by its name only.
+/// How far to read a target's tags: to the newest tag that its rule allows; with gates to high-water, because
+/// the newest tag may not pass; and to every marked tag without a known push time.
 fn reading<'a>(context: &'a Context<'_>, index: usize) -> PageScan<'a> {
     let target = context.targets[index];
     let state = context.states.get(&target.id);
@@ -327,15 +328,15 @@ fn reading<'a>(context: &'a Context<'_>, index: usize) -> PageScan<'a> {
     PageScan::new(&target.policy, back_to, timeless.into_iter().chain(marked).collect())
 }
 
-/// What the targets of a repository remember of it.
+/// The tags of a repository that its targets remember.
 struct Remembered {
-    /// Every tag that was pushed at this moment or earlier and that can matter to any of them is among these.
+    /// They include every relevant tag that was pushed at this moment or earlier.
     until: Timestamp,
     tags: BTreeMap<Tag, ListedTag>,
 }
 
 impl Remembered {
-    /// None where one of the targets does not remember enough to decide on.
+    /// None: a target does not remember enough for a decision.
     fn of(context: &Context<'_>, targets: &[usize], until: Timestamp) -> Option<Remembered> {
         let mut tags = BTreeMap::new();
         for index in targets {
@@ -354,9 +355,9 @@ impl Remembered {
     }
 }
 
-/// Reads tags from the newest push down until none that follows can matter to any of the targets,
-/// and what is left of the page at hand: a tag whose time is too early for its place may be there.
-/// Where what follows is remembered, and still there, it is not read.
+/// Reads tags, newest push first, until no later one can matter to a target, and then to the end of the page,
+/// because a tag with too early a time may be there. The remembered tags are not read again if they still
+/// exist.
 fn read_newest_first(
     registry: &dyn Registry,
     repository: &Repository,
@@ -368,7 +369,7 @@ fn read_newest_first(
     let mut wanting = true;
     let mut beyond = 0;
     while wanting || (tags.size_hint().0 > 0 && beyond < PAGE) {
-        // At the end of a page: what follows costs a request.
+        // The end of a page: the next tag needs a request.
         if wanting
             && tags.size_hint().0 == 0
             && let Some(last) = listing.tags.last().and_then(|last: &ListedTag| last.pushed_at)
@@ -383,7 +384,7 @@ fn read_newest_first(
             break;
         };
         let listed = listed?;
-        // Each of them is to see the tag.
+        // Every target must see the tag.
         wanting = readings.iter_mut().map(|reading| reading.push(&listed)).filter(|wants| *wants).count() > 0;
         beyond += usize::from(!wanting);
         listing.tags.push(listed);
@@ -391,10 +392,10 @@ fn read_newest_first(
     Ok(listing)
 }
 
-/// Rows of a page of Gitea's.
+/// The rows of a page on Gitea.
 const PAGE: usize = 50;
 
-/// Selects from what is remembered.
+/// Selects from the remembered tags.
 pub(super) fn select_remembered(
     context: &Context<'_>,
     target: &Target,
@@ -405,8 +406,8 @@ pub(super) fn select_remembered(
     select(context, target, listing, state.tags_listed, answers)
 }
 
-/// Selects, and decides on the state as this run found it: here, where requests run side by side. `known`: how many
-/// tags there are at least, where the listing is a part.
+/// Selects, and decides on the state from the beginning of this run, here because requests run concurrently
+/// here. `known`: the least number of tags, if the listing is partial.
 fn select(
     context: &Context<'_>,
     target: &Target,
@@ -433,15 +434,16 @@ fn select(
     }
 }
 
-/// What is newest of a target's repository.
+/// The newest tag of a target's repository.
 pub(super) struct Newest {
-    /// None: the policy allows none. The error says of which tags nothing tells which is newer.
+    /// None: the policy allows no tag. The error names tags of which nothing tells the newer one.
     pub(super) tag: Result<Option<ListedTag>, String>,
-    /// What is to be remembered of the tags that were listed.
+    /// The first-seen times of the listed tags, to be stored.
     pub(super) sighted: Vec<(Tag, SeenTag)>,
 }
 
-/// The newest tag that a target's policy allows, whatever its gates say. `all`: the tags, where they are listed already.
+/// The newest tag that a target's policy allows, without its gates. `all`: the tags, if they were already
+/// listed.
 pub(super) fn newest(
     context: &Context<'_>,
     registry: &dyn Registry,
@@ -480,7 +482,7 @@ pub(super) fn newest(
     })
 }
 
-/// Whether a target's tags go by when they were first seen.
+/// Whether a target's tags are ordered by the times at which they were first seen.
 pub(super) fn is_sighted(registry: &dyn Registry, target: &Target) -> bool {
     target.policy.order() == Order::Newest && !(registry.has_push_times() && registry.has_sequence())
 }

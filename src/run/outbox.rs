@@ -1,5 +1,5 @@
-//! Notifications: recorded in the transaction of the event, and sent at the end of this run or of a later one.
-//! A receiver that is down fails no run.
+//! Notifications: recorded in the transaction of their event, and sent at the end of this run or a later one. A
+//! run does not fail because a receiver is down.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -19,7 +19,8 @@ use crate::target::notifier::{Notifier, NotifyEvent};
 use crate::target::retry::Retry;
 use crate::target::{Target, TargetId};
 
-/// Enqueues what a poll that deploys nothing found: a tag that waits for a manual deployment, an outage and its end.
+/// Enqueues the events of a poll without a deployment: a tag that waits for a manual deployment, an outage and
+/// its end.
 pub(super) fn enqueue_decision(
     write: &Write<'_>,
     config: &Config,
@@ -69,18 +70,18 @@ fn new_id() -> String {
     uuid::Uuid::now_v7().to_string()
 }
 
-/// How long sending may take: the rest of `max_runtime`, within these bounds.
+/// The time for sending: the rest of `max_runtime`, within these limits.
 const SHORTEST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(30);
-/// How many receivers are sent to at the same time.
+/// The number of receivers that are sent to concurrently.
 const MOST: usize = 16;
-/// The most characters of a line of a batch, and of all its lines: with some text around them, a message of Discord
-/// (2,000) has room for them.
+/// The most characters of a line of a batch, and of all its lines. With some text around them, they fit a
+/// message of Discord (2,000).
 const LONGEST_LINE: usize = 300;
 const LONGEST_LINES: usize = 1_800;
 
-/// Sends the notifications that are due: to all receivers at the same time, and to each in the order of the events.
-/// Those that there is no time for stay in the outbox. Failures are warnings.
+/// Sends the notifications that are due: to all receivers concurrently, and to each in the order of the events.
+/// If time runs out, the rest stays in the outbox. Failures are warnings.
 pub(super) fn send(context: &Context<'_>, report: &mut dyn Report) {
     let until = Instant::now() + context.left().clamp(SHORTEST, LONGEST);
     if let Err(error) = send_due(context, until, report) {
@@ -93,7 +94,7 @@ fn send_due(context: &Context<'_>, until: Instant, report: &mut dyn Report) -> R
     if run.store.unsent()?.is_empty() {
         return Ok(());
     }
-    // Another run that sends already does so for us.
+    // Another run is sending the outbox, including these notifications.
     let Some(_lock) = run.store.lock_outbox()? else {
         return Ok(());
     };
@@ -106,7 +107,7 @@ fn send_due(context: &Context<'_>, until: Instant, report: &mut dyn Report) -> R
         let notifier = run.config.notifiers.iter().find(|known| known.receiver == notification.receiver);
         let target = run.config.target(&notification.target);
         let (Some(notifier), Some(target)) = (notifier, target) else {
-            // The receiver or the target left the configuration.
+            // The receiver or the target is no longer in the configuration.
             run.store.write(|write| write.end_notification(&notification.id, now))?;
             continue;
         };
@@ -157,7 +158,7 @@ fn send_due(context: &Context<'_>, until: Instant, report: &mut dyn Report) -> R
 /// One message to a receiver: one notification, or all of a batch, the oldest first.
 struct Letter<'a> {
     notifications: Vec<Notification>,
-    /// That of the first notification.
+    /// The id of the first notification.
     target: &'a Target,
 }
 
@@ -193,11 +194,11 @@ fn send_to(
                 page: page.as_deref(),
             }),
         };
-        // A batch that another notification joined is another message.
+        // A batch with a further notification is a new message.
         let message = Message { id: &last.id, time: last.created_at, content };
         let result = deploy::notify(target, &notifier.step, &message, &run.secrets, run.stop, left);
         let is_hanging = result.as_ref().is_err_and(|error| error.code == ErrorCode::Timeout);
-        // The receiving end waits for all senders.
+        // The receiver of the channel waits for all senders.
         let _ = sender.send((notifications, result));
         if is_hanging {
             return;
@@ -205,7 +206,7 @@ fn send_to(
     }
 }
 
-/// The labels of what a notification is about; none if they are not known, because an alarm must arrive.
+/// The labels of a notification's image; none if they are unknown, because a notification must be sent anyway.
 fn labels(context: &Context<'_>, target: &Target, notifier: &Notifier, of: &Notification) -> Labels {
     let steps = std::slice::from_ref(&notifier.step);
     let asked = of.tag.as_ref().map(|tag| context.labels(target, tag, of.digest.as_ref(), steps));
@@ -238,7 +239,7 @@ fn lines(notifications: &[Notification]) -> String {
     lines
 }
 
-/// Records whether the message was accepted, for all that it was made of.
+/// Records for all notifications of a message whether it was accepted.
 fn record_result(
     run: &Run<'_>,
     notifications: &[Notification],
@@ -258,7 +259,7 @@ fn record_result(
     let Some(first) = notifications.first() else { return Ok(()) };
     let failed = Failed { started: true, retry_after: error.retry_after, ..Failed::default() };
     let attempts = first.attempts.saturating_add(1);
-    // One moment for all of a batch: they go together the next time, too.
+    // The same time for the whole batch, so that it is sent together again.
     let next = engine::next_attempt(&Retry::default(), &first.id, attempts, failed, now);
     let what = described_as(notifications);
     match next {

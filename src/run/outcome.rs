@@ -1,4 +1,4 @@
-//! What came of an attempt: kept in the state first, then reported.
+//! The outcome of an attempt: recorded in the state, then reported.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ impl Delivery<'_> {
         let interrupted = outcome.is_interrupted();
         let change = run.store.write_outcome(|write| {
             let back_to = back_to(write, recorded.target, deployment)?;
-            // One without an end was interrupted.
+            // An attempt without an end was interrupted.
             if !interrupted {
                 write.end_attempt(attempt, end, now)?;
             }
@@ -46,13 +46,13 @@ impl Delivery<'_> {
         if !outcome.output.is_empty()
             && let Err(error) = run.store.write_outcome(|write| write.set_output(attempt, &outcome.output))
         {
-            let text = format!("{}: cannot keep the output of its deployment: {error}", deployment.target);
+            let text = format!("{}: cannot store the output of its deployment: {error}", deployment.target);
             let _ = self.sender.send(Message::Warning(text));
         }
         report(recorded, deployment, duration, outcome, change.as_ref())
     }
 
-    /// Its attempts are used up, and the last ones have no outcome.
+    /// The deployment has no attempts left, and the last ones have no outcome.
     pub(super) fn give_up(
         &self,
         recorded: &Recorded<'_>,
@@ -78,7 +78,7 @@ impl Delivery<'_> {
         })
     }
 
-    /// The row stays `running` without a lock: the next poll takes the deployment for interrupted.
+    /// The row stays `running` without a lock, so the next poll treats the deployment as interrupted.
     fn unrecorded(
         &self,
         recorded: &Recorded<'_>,
@@ -93,7 +93,7 @@ impl Delivery<'_> {
         };
         let Failure { code, message } = self.context.state_failure(error);
         let message = format!(
-            "{ended}; this cannot be recorded, so the next poll tries it again under the same ID: {message}"
+            "{ended}; this cannot be recorded, so the next poll retries it with the same ID: {message}"
         );
         let is_signalled = matches!(error, StoreError::CutShort { signal: Some(_), .. });
         let is_pending = outcome.is_interrupted() || is_signalled;
@@ -119,7 +119,7 @@ fn ended<'a>(deployment: &'a Deployment, outcome: &Outcome, back_to: Option<Back
     TargetEvent::Failed { deployment, failure, failed, back_to }
 }
 
-/// `change`: None where it cannot be recorded.
+/// `change`: None if it cannot be recorded.
 fn report(
     recorded: &Recorded<'_>,
     deployment: &Deployment,
@@ -129,13 +129,13 @@ fn report(
 ) -> TargetReport {
     let deployed = outcome.result.is_ok().then(|| deployment.tag.clone());
     let reason = match &deployment.previous_tag {
-        Some(failed) if deployment.is_automatic_rollback() => format!("{failed} was given up"),
+        Some(failed) if deployment.is_automatic_rollback() => format!("gave up on {failed}"),
         _ => recorded.report.reason.clone(),
     };
     let interrupted = outcome.is_interrupted();
     let failure = outcome.result.err().map(|error| Failure { code: error.code, message: error.message });
     let failure = change.map_or(failure, |change| change.failure.clone());
-    // An attempt that was interrupted is no failed one.
+    // An interrupted attempt is not a failed one.
     let (reason, failure) = match failure {
         Some(failure) if interrupted => (failure.message, None),
         failure => (reason, failure),
@@ -162,12 +162,12 @@ fn report(
     }
 }
 
-/// What a change leaves of the deployment that it is about. None: it cannot be recorded.
+/// The deployment after a change. None: it cannot be recorded.
 fn state_after(deployment: &Deployment, change: Option<&Change>) -> DeploymentState {
     match change.map(Change::deployment) {
         None => deployment.state,
         Some(Some(ended)) => ended.state,
-        // A mark has ended it.
+        // `tagship mark` ended it.
         Some(None) => DeploymentState::Superseded,
     }
 }

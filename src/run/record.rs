@@ -1,4 +1,4 @@
-//! Recording decisions: each on the state that it was taken on, or it is taken again.
+//! Records decisions. If the state of a target changed after its decision, the decision is repeated.
 
 use std::collections::BTreeMap;
 
@@ -15,28 +15,28 @@ use crate::report::{DeploymentReport, TargetReport};
 use crate::store::{StoreError, Write};
 use crate::target::{Name, Target, TargetId};
 
-/// A target whose decision is in the state.
+/// A target with a recorded decision.
 pub(super) struct Recorded<'a> {
-    /// The target's place among the selected ones: the order written.
+    /// The target's index among the selected ones, in the order written.
     pub(super) index: usize,
     pub(super) target: &'a Target,
-    /// What to report where nothing is delivered.
+    /// The report if nothing is deployed.
     pub(super) report: TargetReport,
-    /// Whether a deployment is recorded that can be started, now or again.
+    /// Whether a recorded deployment can be started or retried now.
     pub(super) is_to_deliver: bool,
     /// What was reported before this poll.
     pub(super) last_reported: Option<LastReported>,
-    /// The deployment that this decision recorded, with a digest that was read a moment ago.
+    /// The new deployment of this decision, whose digest was read just now.
     pub(super) fresh_deployment: Option<String>,
-    /// What people should know of the listing.
+    /// Warnings about the listing.
     pub(super) notes: Vec<String>,
 }
 
-/// How often a decision is taken again because another run changed the target's state meanwhile.
+/// How often a decision is repeated because another run changed the target's state.
 const DECIDED_AGAIN: u32 = 10;
 
-/// Records decisions, all in one transaction; where one target's rows are what cannot be written, each in one of its
-/// own. `last`: no more will follow in this run. An error is the report of a target whose decision could not be
+/// Records decisions in one transaction; if the rows of one target cannot be written, each in its own. `last`:
+/// no more decisions follow in this run. An error is the report of a target whose decision could not be
 /// recorded.
 pub(super) fn record<'a>(
     context: &'a Context<'a>,
@@ -48,7 +48,7 @@ pub(super) fn record<'a>(
     while !gathered.is_empty() {
         let steps = match record_together(context, &gathered, last) {
             Ok(steps) => steps.into_iter().map(Ok).collect(),
-            // What a signal cut short is no failed check.
+            // An interrupted check is not a failed check.
             Err(StoreError::CutShort { signal: Some(_), .. }) => return results,
             Err(error) if gathered.len() == 1 || error.is_of_the_whole_state() => {
                 gathered.iter().map(|listed| Err(unrecorded(context, listed, &error))).collect()
@@ -69,7 +69,7 @@ pub(super) fn record<'a>(
         gathered = moved;
         times_again += 1;
         if context.cutoff.is_signalled() {
-            // What a signal cut short is no failed check.
+            // An interrupted check is not a failed check.
             gathered.clear();
         }
     }
@@ -102,11 +102,11 @@ fn record_alone<'a>(context: &'a Context<'a>, listed: &Listed) -> Result<Step<'a
     step.map_err(|error| unrecorded(context, listed, &error))
 }
 
-/// More rounds of an owner than these become one.
+/// The most rounds of an owner; more are merged into one.
 const ROUNDS: usize = 4;
 
-/// Notes that the targets were polled of which there is nothing else to write: those of an owner that were found so
-/// before together by one row, and not one each.
+/// Records the polls of targets without other changes. Targets of an owner that were unchanged together before
+/// share one row.
 fn touch(
     context: &Context<'_>,
     write: &Write<'_>,
@@ -156,11 +156,11 @@ fn failed(context: &Context<'_>, listed: &Listed, failure: Failure) -> Box<Targe
 
 enum Step<'a> {
     Done(Box<Recorded<'a>>),
-    /// Another run changed the state since it was decided on: to what it is.
+    /// Another run changed the state after the decision; this is the present state.
     Moved(Box<Option<PollState>>, Box<OpenDeployments>),
 }
 
-/// Outside of the transaction, for the registry may have to be asked.
+/// Repeats the decision outside the transaction, because it may need requests to the registry.
 fn decide_again(
     context: &Context<'_>,
     mut listed: Listed,
@@ -233,7 +233,7 @@ fn record_one<'a>(
     }
     let event = TargetEvent::Decided { decision: &decision, id: uuid::Uuid::now_v7().to_string() };
     let change = engine::transition(target, before.as_ref(), &open, event, now);
-    let mut change = change.expect("a decision is about no other deployment");
+    let mut change = change.expect("a decision has no competing deployment");
     write.save(&target.id, &change, now)?;
     let deployment = change.rows.pop().filter(|_| decision.deploy.is_some()).map(|row| row.deployment);
     if decision.failure.is_none()
@@ -263,7 +263,7 @@ fn record_one<'a>(
     })))
 }
 
-/// The target stands as it did.
+/// The report of an unchanged target.
 fn nothing_new<'a>(target: &'a Target, listed: &Listed, decision: &Decision) -> Step<'a> {
     Step::Done(Box::new(Recorded {
         index: listed.index,
@@ -276,7 +276,7 @@ fn nothing_new<'a>(target: &'a Target, listed: &Listed, decision: &Decision) -> 
     }))
 }
 
-/// How far the target knows its repository now.
+/// The generation up to which the target now knows its repository.
 fn note_listed(context: &Context<'_>, state: &mut PollState, target: &Target, listed: &Listed) {
     match (listed.extent, &mut state.listed) {
         (Extent::Whole { generation }, known) => {
@@ -288,10 +288,10 @@ fn note_listed(context: &Context<'_>, state: &mut PollState, target: &Target, li
     }
 }
 
-/// Whether another poll recorded what it saw after this one asked: then what looks like a step back is an
-/// old listing, and what looks like another push of the same tag may be the push before.
+/// Whether another poll recorded a newer listing after this one sent its request. Then an apparent step back
+/// comes from this older listing, and an apparent new push of a tag may be the earlier push.
 fn is_overtaken(decision: &Decision, before: &PollState, asked_at: Timestamp, now: Timestamp) -> bool {
-    // Later than now: a clock was wrong.
+    // A later time comes from a wrong clock.
     let is_meanwhile = before.polled_at.is_some_and(|polled_at| asked_at < polled_at && polled_at <= now);
     let is_again = decision.deploy.as_ref().is_some_and(|listed| {
         before.high_water.as_ref().is_some_and(|high_water| high_water.tag == listed.tag)

@@ -1,4 +1,4 @@
-//! Asking the stage itself: what it has already is not sent again, and a target that is held too long is said.
+//! Asks the stage what it runs, so that nothing is sent twice, and reports a lock that is kept too long.
 
 use std::time::Duration;
 
@@ -18,13 +18,13 @@ use crate::report::{DeploymentReport, TargetReport};
 use crate::store::StoreError;
 use crate::target::Target;
 
-/// From TERM to KILL, for each step; and what the requests before and after the steps may take.
+/// The time from TERM to KILL for each step, and for the requests before and after the steps.
 const GRACE: Duration = Duration::from_secs(10);
 const SLACK: Duration = Duration::from_secs(60);
 
 impl Delivery<'_> {
-    /// Asks the stage what it runs. Where that is the deployment's tag or something newer, nothing is to
-    /// be sent, and this is what to say. A stage that does not answer is sent the deployment.
+    /// Asks the stage what it runs. If it runs the deployment's tag or a newer one, nothing must be sent, and
+    /// this is the report. None: deploy, also if the stage does not answer.
     pub(super) fn adopt(
         &self,
         recorded: &Recorded<'_>,
@@ -52,7 +52,7 @@ impl Delivery<'_> {
         ))
     }
 
-    /// A tag with its push time, where the order needs it and it can be had.
+    /// A tag with its push time, if the order needs it and it is available.
     fn listed(&self, target: &Target, tag: &Tag) -> Result<ListedTag, StoreError> {
         let mut listed = ListedTag::named(tag.clone());
         if target.policy.order() != Order::Newest {
@@ -69,7 +69,7 @@ impl Delivery<'_> {
         Ok(listed)
     }
 
-    /// The target's lock is taken: by another run, or by a command that one left behind.
+    /// The report if the target's lock is taken, by another run or a command that it left behind.
     pub(super) fn busy(&self, recorded: &Recorded<'_>) -> Result<TargetReport, StoreError> {
         let mut report = recorded.report.clone();
         report.status = Status::Deploying;
@@ -100,11 +100,11 @@ impl Delivery<'_> {
         let held = crate::report::describe_duration(held.unsigned_abs());
         let message = match groups.first() {
             Some(group) => format!(
-                "the deployment of {} has been under way for {held}, longer than its steps may take; process group {group} still runs: look at it, and end it with: kill -- -{group}",
+                "the deployment of {} has been running for {held}, longer than its steps may take; process group {group} still runs: inspect it, and end it with: kill -- -{group}",
                 latest.tag
             ),
             None => format!(
-                "the deployment of {} has been under way for {held}, longer than its steps may take; who holds the lock of {} is not known",
+                "the deployment of {} has been running for {held}, longer than its steps may take; could not find the process with the lock of {}",
                 latest.tag, recorded.target.id
             ),
         };
@@ -124,7 +124,7 @@ impl Delivery<'_> {
     }
 }
 
-/// How long a deployment to the target can take where everything ends as it must.
+/// The longest time of a deployment to the target, if all timeouts hold.
 pub(super) fn longest(target: &Target) -> Duration {
     let steps: Duration = target.deploy.iter().map(|step| step.longest() + GRACE).sum();
     let verify = target.running.as_ref().map_or(Duration::ZERO, |running| running.verify_timeout);

@@ -1,4 +1,4 @@
-//! Every tag of one target with its verdict: what `tags` shows. Writes nothing, deploys nothing.
+//! Every tag of one target with its verdict, for `tagship tags`. Writes nothing and deploys nothing.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::stop::Cutoff;
 use crate::store::{Store, StoreError};
 use crate::target::Target;
 
-/// What a target's repository has, and what becomes of it.
+/// The tags of a target's repository, with their verdicts.
 #[derive(Debug)]
 pub(crate) struct Survey {
     pub(crate) high_water: Option<Tag>,
@@ -28,11 +28,12 @@ pub(crate) struct Survey {
     pub(crate) dropped: Dropped,
 }
 
-/// Lists the target's repository, and decides as the next poll will. `offline`: by what the state knows, and nobody is
-/// asked.
+/// Lists the target's repository, and decides as the next poll will. `offline`: from the state only, without
+/// requests.
 ///
 /// # Errors
-/// The state cannot be read; inside, the registry cannot be asked, or another owner has the image's name.
+/// The state cannot be read. The inner error: the registry does not answer, or another owner has the image's
+/// name.
 pub(crate) fn survey(
     run: &Run<'_>,
     target: &Target,
@@ -80,7 +81,7 @@ pub(crate) fn survey(
     }))
 }
 
-/// What a poll would decide at this moment, by what the state knows; None where that is not enough.
+/// The decision of a poll at this moment, from the state only. None: the state does not suffice.
 pub(crate) fn recall(
     store: &Store,
     target: &Target,
@@ -94,7 +95,8 @@ pub(crate) fn recall(
     selection.listed = selection.listed.max(state.tags_listed);
     let facts = FromState { store, target, answers: &Answers::default() };
     let decision = engine::decide(target, &selection, Some(state), open, &facts, now);
-    // What a moving tag points at is the registry's to say: the state alone does not show that nothing waits.
+    // Only the registry knows the digest of a mutable tag, so the state alone cannot show that nothing is
+    // pending.
     let is_known = decision.is_checked()
         && decision.failure.is_none()
         && !(target.digest && decision.status == Status::UpToDate);
@@ -112,7 +114,7 @@ fn listed(
         Err(error) => return Ok(Err(context.listing_failure(target, &error))),
     };
     if target.policy.order() == Order::Newest && registry.has_push_times() {
-        // Push times have no place for names that are no tags.
+        // Push times are kept for valid tags only.
         match registry.newest_first(image).collect::<Result<Vec<ListedTag>, _>>() {
             Ok(tags) => listing.tags = tags,
             Err(error) => return Ok(Err(context.failure(&error))),
@@ -125,7 +127,7 @@ fn listed(
     Ok(Ok((listing, Answers::default())))
 }
 
-/// The tags that the state knows of. `is_by_sight`: their place is when they were first seen.
+/// The tags in the state. `is_by_sight`: ordered by the time at which they were first seen.
 fn remembered(
     store: &Store,
     target: &Target,

@@ -1,4 +1,4 @@
-//! A deployment's turn: what its row, its target and its registry say now that nobody else can act on it.
+//! The recheck of a deployment under the target's lock: its row, its target and its registry once more.
 
 use std::ops::ControlFlow;
 
@@ -13,17 +13,17 @@ use crate::report::TargetReport;
 use crate::store::{StoreError, Write};
 use crate::target::Target;
 
-/// The deployment that is to be carried out, or what to say where there is nothing to be done.
+/// The deployment to carry out, or the report if nothing remains to do.
 pub(super) type Turn = ControlFlow<Box<TargetReport>, Box<Deployment>>;
 
 impl Delivery<'_> {
-    /// Reads the row again, and asks again what may have changed since it was recorded.
+    /// Reads the row again, and checks again everything that may have changed since it was recorded.
     pub(super) fn turn(&self, recorded: &Recorded<'_>) -> Result<Turn, StoreError> {
         let now = Timestamp::now();
         let id = &recorded.target.id;
         let open = self.context.run.store.write(|write| {
             let open = write.open_deployments(id)?;
-            // With the lock in our hands, a running row was interrupted.
+            // This run has the lock, so a `running` row was interrupted.
             if let (Some(deployment), Some(pending)) = (&open.running, &open.pending) {
                 let event = TargetEvent::InterruptedAndSuperseded { deployment, newer: &pending.tag };
                 write.commit(recorded.target, &[], event, now)?;
@@ -48,7 +48,7 @@ impl Delivery<'_> {
                 ended @ Turn::Break(_) => return Ok(ended),
             }
         };
-        // What someone wants by hand is sent, unless it may have been already.
+        // A manual deployment is sent without further checks, unless it may have been sent before.
         let is_asked = !deployment.by.is_manual() || is_interrupted;
         if is_asked && let Some(report) = self.adopt(recorded, &deployment)? {
             return Ok(over(report));
@@ -62,7 +62,7 @@ impl Delivery<'_> {
         Ok(change.map_or_else(|| self.elsewhere(recorded), |change| ended(recorded, &change)))
     }
 
-    /// A hold, or the hour, stops what a poll decided, also after it was recorded.
+    /// The report if a hold or a window blocks a deployment that a poll has already recorded.
     fn stopped(
         &self,
         recorded: &Recorded<'_>,
@@ -79,10 +79,10 @@ impl Delivery<'_> {
         }))
     }
 
-    /// The digest may have moved since the deployment was recorded.
+    /// Checks that the digest is unchanged since the deployment was recorded.
     fn ask_again(&self, recorded: &Recorded<'_>, deployment: Deployment) -> Result<Turn, StoreError> {
         if deployment.by.is_manual() && self.ran_before(&deployment)? {
-            // Whatever the tag points at by now.
+            // The recorded digest is used, even if the tag has another one now.
             return Ok(Turn::Continue(Box::new(deployment)));
         }
         let registry = self.context.registry(recorded.target);
@@ -95,7 +95,7 @@ impl Delivery<'_> {
                 if let Some(report) = self.gates_stop(recorded, &deployment)? {
                     return Ok(over(report));
                 }
-                // Another digest is another deployment: under the old id a receiver could take it for done.
+                // A new digest needs a new deployment: a receiver may ignore an ID that it has seen.
                 let id = uuid::Uuid::now_v7().to_string();
                 let event = TargetEvent::DigestMoved { deployment: &deployment, digest, id };
                 let renewed = self.commit(recorded.target, event)?.and_then(|mut change| change.rows.pop());
@@ -110,7 +110,7 @@ impl Delivery<'_> {
         }
     }
 
-    /// What was asked of the gates was about another image.
+    /// Forgets the answers of the gates, which were about another image.
     fn gates_stop(
         &self,
         recorded: &Recorded<'_>,
@@ -132,7 +132,7 @@ impl Delivery<'_> {
         })
     }
 
-    /// Whether the deployment brings back what its target ran, by tag and digest.
+    /// Whether the deployment restores the target's earlier tag and digest.
     fn ran_before(&self, deployment: &Deployment) -> Result<bool, StoreError> {
         let Deployment { target, tag, digest, .. } = deployment;
         let runs = self.context.run.store.runs(target)?;
@@ -157,7 +157,8 @@ impl Delivery<'_> {
         Ok(over(report))
     }
 
-    /// Another run finished it, or took it over, or another tag was marked, between our decision and our turn.
+    /// The report if another run finished or took over the deployment, or another tag was marked, after the
+    /// decision.
     pub(super) fn elsewhere(&self, recorded: &Recorded<'_>) -> TargetReport {
         if recorded.report.status == Status::Unknown {
             return recorded.report.clone();
@@ -171,7 +172,7 @@ impl Delivery<'_> {
     }
 }
 
-/// What the deployment is followed by, should it be given up.
+/// The rollback to carry out if tagship gives up the deployment.
 pub(super) fn back_to(
     write: &Write<'_>,
     target: &Target,
@@ -197,7 +198,7 @@ fn over(report: TargetReport) -> Turn {
     Turn::Break(Box::new(report))
 }
 
-/// What an event came to that is not an attempt's.
+/// The report of an event without an attempt.
 pub(super) fn ended(recorded: &Recorded<'_>, change: &Change) -> TargetReport {
     let before = recorded.report.clone();
     TargetReport {
@@ -210,7 +211,7 @@ pub(super) fn ended(recorded: &Recorded<'_>, change: &Change) -> TargetReport {
     }
 }
 
-/// Another run tried it between our decision and our turn, and it failed.
+/// The report if another run tried the deployment after the decision, and it failed.
 fn tried_elsewhere(recorded: &Recorded<'_>, next: NextAttempt) -> TargetReport {
     TargetReport {
         status: Status::Retrying,

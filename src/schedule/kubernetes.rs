@@ -117,7 +117,7 @@ struct Pod {
 enum Duty {
     /// On schedule.
     Poll,
-    /// When somebody wants to know.
+    /// A job that a user starts.
     Status,
 }
 
@@ -168,7 +168,7 @@ impl Pod {
     }
 }
 
-/// Whether several states are to be seen as one.
+/// Whether several states are shown as one.
 fn has_status(job: &Job, cluster: &Cluster) -> bool {
     job.keeps_state() && cluster.shards.is_some_and(|count| count > 1)
 }
@@ -346,7 +346,7 @@ fn cron_job(job: &Job, cluster: &Cluster, entries: &[Entry<'_>], pod: &Pod) -> S
     let deadline = rhythm.step().as_secs().clamp(60, 3600);
     let suspended = match duty {
         Duty::Poll => "",
-        Duty::Status => "  # Runs when somebody makes a job of it.\n  suspend: true\n",
+        Duty::Status => "  # Runs only if you create a job from it.\n  suspend: true\n",
     };
     let mut text = metadata("CronJob", "batch/v1", name, cluster);
     let _ = write!(

@@ -32,7 +32,7 @@ mod service {
 
     /// For reading: under cron no person can unlock the keyring, but a busy machine takes seconds to answer.
     pub(super) const PATIENCE: Duration = Duration::from_secs(5);
-    /// For writing: a person may have to type the keyring's password.
+    /// For writing: the keyring may ask for its password.
     pub(super) const PATIENCE_WITH_PEOPLE: Duration = Duration::from_secs(60);
     /// The attribute for the user name at the registry (`username` is the entry's name).
     const LOGIN: &str = "login";

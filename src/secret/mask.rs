@@ -286,7 +286,7 @@ mod tests {
         assert_eq!(found("a k7Qw", true, false), "a k7Qw");
         assert_eq!(found("9LmT b", true, false), "*** b");
         assert_eq!(found("T k7Qw2xVb9LmT k", true, true), "*** *** ***");
-        assert_eq!(found("Qw2x", true, true), "Qw2x", "a value is longer than what is between two cuts");
+        assert_eq!(found("Qw2x", true, true), "Qw2x", "a value is longer than the text between two cuts");
     }
 
     /// The URL parser rewrites some characters, and a URL has parts.

@@ -22,7 +22,7 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 /// Reads the value. Waits for programs until the cutoff.
 ///
 /// # Errors
-/// What is wrong with the source, and what to do. Never contains the secret.
+/// The fault of the source, and what to do. Never contains the secret.
 pub(super) fn resolve(
     source: &SecretSource,
     accept: Accept,

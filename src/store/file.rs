@@ -14,7 +14,7 @@ use super::journal::{self, Header};
 use super::owner::FileOwner;
 use super::{StoreError, migration, sqlite};
 
-/// An existing state file, whose journal, if there is one, belongs to it.
+/// An existing state file. Its journal, if any, belongs to it.
 #[derive(Debug)]
 pub(super) struct StateFile {
     /// The path without links: the journal and the locks are beside it.
@@ -111,8 +111,8 @@ pub(super) fn aside(state: &Path) -> String {
     )
 }
 
-/// Creates a new state file. It gets its name only when it is complete, so that a crash leaves no empty file
-/// that looks like a state without targets.
+/// Creates a new state file. It receives its name only when it is complete, so that a crash leaves no empty
+/// file that looks like a state without targets.
 ///
 /// False: another process has created it.
 pub(super) fn create(path: &Path) -> Result<bool, StoreError> {
@@ -214,7 +214,7 @@ pub(super) fn make_folders(folder: &Path) -> Result<(), StoreError> {
     make_folder(folder, owner).map_err(at)
 }
 
-/// Creates one folder with mode 0700. It is no error if the folder exists by now.
+/// Creates one folder with mode 0700. A folder that exists by now is not an error.
 pub(super) fn make_folder(folder: &Path, owner: FileOwner) -> io::Result<()> {
     let _owner = owner.stand_in(folder);
     match DirBuilder::new().mode(0o700).create(folder) {

@@ -1,4 +1,4 @@
-//! The images that registries were seen to have, for tables with `images`.
+//! The images that registries have listed, for tables with `images`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::str::FromStr as _;
@@ -12,7 +12,7 @@ use super::write::{Write, text};
 use crate::images::KnownImage;
 use crate::reference::Repository;
 
-/// An image is gone for good after lists that are at least so far apart lack it.
+/// An image is retired after two lists without it, at least this far apart.
 pub(crate) const GONE_AFTER: SignedDuration = SignedDuration::from_hours(24);
 
 pub(super) fn images(connection: &Connection) -> rusqlite::Result<Vec<KnownImage>> {
@@ -40,7 +40,7 @@ pub(super) fn image_lists(connection: &Connection) -> rusqlite::Result<HashMap<F
 }
 
 impl Write<'_> {
-    /// Notes images that a registry has. One that was retired is back, and new again to people.
+    /// Records images that a registry has. A retired image becomes a new one, to be reported again.
     pub(crate) fn note_images<'r>(
         &self,
         registry: &str,
@@ -54,7 +54,7 @@ impl Write<'_> {
         images.into_iter().try_for_each(|image| statement.execute([registry, image.as_str()]).map(|_| ()))
     }
 
-    /// Records the complete list of an owner's images. `gone`: those that it lacks and that have no tags list either.
+    /// Records the complete list of an owner's images. `gone`: missing images that have no tags list either.
     pub(crate) fn record_images(
         &self,
         key: &FeedKey,
@@ -67,7 +67,7 @@ impl Write<'_> {
         let query = "INSERT INTO image_list (registry, owner, listed_at) VALUES (?1, ?2, ?3)
              ON CONFLICT DO UPDATE SET listed_at = ?3";
         self.transaction().prepare_cached(query)?.execute(params![registry, owner, text(now)])?;
-        // An empty list says nothing of what was there.
+        // An empty list is not evidence that images were deleted.
         if listed.is_empty() {
             return Ok(());
         }
@@ -82,7 +82,7 @@ impl Write<'_> {
         };
         for image in images(self.transaction())?.into_iter().filter(is_missing) {
             let is_retired = image.is_missing_for_good(now) && gone.contains(&image.repository);
-            // Missing since the future: a clock was wrong.
+            // A time in the future comes from a wrong clock.
             let since = image.missing_since.filter(|since| *since <= now).unwrap_or(now);
             let retired_at = is_retired.then(|| text(now));
             statement.execute(params![registry, image.repository.as_str(), text(since), retired_at])?;
@@ -90,14 +90,14 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// The next poll lists the owner's images, whenever that was done last.
+    /// Makes the owner's images due for listing at the next poll.
     pub(crate) fn want_images(&self, (registry, owner): &FeedKey) -> rusqlite::Result<()> {
         let query = "DELETE FROM image_list WHERE registry = ?1 AND owner = ?2";
         self.transaction().prepare_cached(query)?.execute([registry, owner])?;
         Ok(())
     }
 
-    /// Notes that people are told of a new project. False: they were.
+    /// Records that a new project is reported. False: it was reported before.
     pub(crate) fn note_reported(
         &self,
         registry: &str,
@@ -112,7 +112,7 @@ impl Write<'_> {
 }
 
 impl KnownImage {
-    /// Whether a list that lacks it now is the second one, a day after the first.
+    /// Whether this list without the image is the second one, at least a day after the first.
     pub(crate) fn is_missing_for_good(&self, now: Timestamp) -> bool {
         self.missing_since.is_some_and(|since| now.duration_since(since) >= GONE_AFTER)
     }

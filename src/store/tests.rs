@@ -279,7 +279,7 @@ fn file_that_is_not_a_state_is_an_error_and_not_changed() {
     let other = fs::read(folder.path().join("other.db")).unwrap();
     for (content, message) in [
         (b"".to_vec(), "the state file is empty"),
-        (b"this is no database, and longer than the header of one; so SQLite can tell that it is none of its own".to_vec(), "not a state file of tagship"),
+        (b"this is not a database, and longer than the header of one; so SQLite can tell that it is none of its own".to_vec(), "not a state file of tagship"),
         (other, "another program's SQLite file"),
     ] {
         fs::write(&path, &content).unwrap();

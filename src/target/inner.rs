@@ -201,7 +201,7 @@ fn of_shell(mut arguments: &[Word]) -> Option<Inner> {
 fn command_of_line(line: &str) -> Option<Inner> {
     let end = line.find(['\n', ';', '|', '&', '<', '>', '(', ')']).unwrap_or(line.len());
     let mut words = of_line(&line[..end]);
-    // The number of a file before `<` or `>` is no argument.
+    // A number before `<` or `>` is a file descriptor, not an argument.
     if line[end..].starts_with(['<', '>']) && !line[..end].ends_with(char::is_whitespace) {
         words.pop_if(|word| word.written.bytes().all(|byte| byte.is_ascii_digit()));
     }

@@ -143,8 +143,8 @@ fn has_shell(step: &CommandStep) -> bool {
     })
 }
 
-/// `["sh", "-c", "mail {error}"]`: a shell runs a line with text from outside in it. Gives what is wrong with the first
-/// such part, and what to write instead.
+/// `["sh", "-c", "mail {error}"]`: a shell runs a line with text from outside in it. Returns the fault of the
+/// first such part, and the correction.
 pub(crate) fn spliced(step: &CommandStep, is_outside: impl Fn(&Part) -> bool) -> Option<(String, String)> {
     if !has_shell(step) {
         return None;

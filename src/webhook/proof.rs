@@ -77,7 +77,7 @@ mod tests {
         assert!(holds(Some(SIGNATURE), &[]) && holds(Some(&prefixed), &[]) && holds(Some(&upper), &[]));
         for name in SIGNATURES {
             assert!(holds(None, &[(name, SIGNATURE)]) && holds(None, &[(name, &prefixed)]), "{name}");
-            assert!(!holds(None, &[(name, SECRET)]), "{name}: the secret itself is no signature");
+            assert!(!holds(None, &[(name, SECRET)]), "{name}: the secret itself is not a signature");
         }
     }
 
@@ -85,7 +85,7 @@ mod tests {
     fn a_token_is_a_variable() {
         for name in TOKENS {
             assert!(holds(None, &[(name, SECRET)]), "{name}");
-            assert!(!holds(None, &[(name, SIGNATURE)]), "{name}: a signature is no token");
+            assert!(!holds(None, &[(name, SIGNATURE)]), "{name}: a signature is not a token");
         }
         assert!(holds(None, &[("HTTP_AUTHORIZATION", &format!("Bearer {SECRET}"))]));
         assert!(holds(None, &[(QUERY, "a=b&token=It%27s+a+Secret%20to+Everybody")]));

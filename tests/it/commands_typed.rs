@@ -53,7 +53,7 @@ fn a_mistyped_command_or_option_gets_the_one_to_type() {
     shop()
         .run(&["poll", "tagship.toml"])
         .code(2)
-        .stderr("error: the configuration has no target \"tagship.toml\"; a configuration is named with --config tagship.toml\n");
+        .stderr("error: the configuration has no target \"tagship.toml\"; to use a configuration file: --config tagship.toml\n");
 }
 
 #[test]
@@ -91,14 +91,14 @@ fn state_none_keeps_no_state() {
     assert!(!shop.exists("none"));
     shop.run_bare(&["--config", "tagship.toml", "--state", "none", "schedule", "cron"])
         .code(2)
-        .stderr("error: a schedule cannot pass on `none`; write state = \"none\" into [settings] of the configuration\n");
+        .stderr("error: a schedule cannot pass on `none`; write state = \"none\" in [settings] of the configuration\n");
 }
 
 #[test]
 fn a_state_in_a_folder_that_does_not_exist_is_an_error() {
     let gitea = gitea(Build::GiteaNew);
     let mut shop = Shop::with(&on_gitea(&gitea, DEV));
-    let said = "error: the folder nosuch/dir of the state file nosuch/dir/s.db does not exist; create it, or name another state with --state\n";
+    let said = "error: the folder nosuch/dir of the state file nosuch/dir/s.db does not exist; create it, or choose another state with --state\n";
     for command in ["poll", "status"] {
         let run = shop.run_bare(&["--config", "tagship.toml", "--state", "nosuch/dir/s.db", command]);
         run.code(2).stdout("").stderr(said);
@@ -229,7 +229,7 @@ fn a_rollback_says_that_the_target_is_held_and_so_does_status() {
     shop.run(&["rollback", "shop/prod"])
         .code(0)
         .stdout("shop/prod  deployed      v1.12.0 -> v1.11.0 in [duration]\n")
-        .stderr("shop/prod is held: newer tags wait until: tagship release shop/prod\n");
+        .stderr("shop/prod is held; to deploy newer tags again: tagship release shop/prod\n");
     shop.run(&["status"]).code(0).line("shop/prod", &["held", "v1.11.0"]);
     let run = shop.run(&["status", "shop/prod"]);
     run.code(0).says("shop/prod held").stdout_has("; to resume: tagship release shop/prod\n");

@@ -136,8 +136,8 @@ fn build_time_is_tried_where_newest_needs_it() {
     for built in [None, Some("1970-01-01T00:00:00Z"), Some("1980-01-01T00:00:01Z")] {
         let (oci, shop) = oci(&newest);
         oci.push_image("acme/shop", "v1.10.0", "image", built);
-        let why = "it would wait for you where several new tags appear at once: \
-                   the image does not say when it was really built\n";
+        let why = "if several new tags appear at once, it will wait for you: \
+                   the image has no real build time\n";
         row(&shop, 0, &format!("doubt   {ONLY}; {why}"));
     }
     let (oci, shop) = oci(PROD);
@@ -160,7 +160,7 @@ fn build_time_is_tried_where_newest_needs_it() {
         &shop,
         1,
         &format!(
-            "failed  {ONLY}, but could not tell when it was built, which order = \"newest\" needs: {fault}"
+            "failed  {ONLY}, but could not read its build time, which order = \"newest\" needs: {fault}"
         ),
     );
 }

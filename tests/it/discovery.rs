@@ -152,7 +152,7 @@ fn excluded_images_are_no_projects() {
     let run = shop.run(&["poll"]);
     run.code(0).line("blog-test/prod", &["baseline"]).line("team-api/prod", &["baseline"]);
     run.stderr_has(
-        "blog/prod is no longer in the configuration and is not polled any more; its history is kept",
+        "blog/prod was removed from the configuration and is no longer polled; its history is kept",
     );
 }
 
@@ -171,7 +171,7 @@ fn images_that_give_one_name_are_reported_and_the_known_one_keeps_it() {
     );
     let run = shop.run(&["status", "acme/prod"]);
     run.code(0).shows_not("tagship mark").stdout_has(
-        "acme/team-api gives the project name \"team-api\", which acme/team/api has; write it as a project of its own, \
+        "acme/team-api gives the project name \"team-api\", which acme/team/api already has; write a project with image for it, \
          or exclude it: exclude_images = [\"acme/team-api\"]",
     );
     shop.config(&table(&gitea, "\"acme/*\"", "exclude_images = [\"acme/team-api\"]\n"));
@@ -293,7 +293,7 @@ fn an_image_that_is_gone_for_a_day_is_named_once_and_goes_on_when_it_is_back() {
         let run = shop.run(&refresh);
         run.code(1).status_is("blog/prod", "unknown");
         run.stderr_has(
-            "blog/prod: the image acme/blog is gone from its registry, so it is not polled any more; \
+            "blog/prod: the image acme/blog was removed from its registry, so it is no longer polled; \
              its history and its hold are kept",
         );
         shop.run(&refresh).code(0).stderr("");
@@ -597,12 +597,12 @@ fn projects_that_become_a_table_keep_their_state() {
     shop.config(&as_table);
     let run = shop.run(&["poll"]);
     run.code(0).line("blog/prod", &["deployed", "v1.1.0"]).line("team-api/prod", &["baseline"]);
-    run.shows_not("no longer in the configuration");
+    run.shows_not("was removed from the configuration");
     // Back again.
     shop.config(&written);
     let run = shop.run(&["poll"]);
     run.code(0).stderr(
-        "warning: team-api/prod is no longer in the configuration and is not polled any more; its history is kept\n",
+        "warning: team-api/prod was removed from the configuration and is no longer polled; its history is kept\n",
     );
 }
 

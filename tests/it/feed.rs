@@ -305,8 +305,7 @@ fn a_renamed_owner_is_followed_and_told_once_in_every_order() {
             let gitea = gitea(build);
             let shop = crate::new_tag::baselined(&gitea, stage);
             gitea.rename_owner("acme", "acme-corp");
-            let warning =
-                "warning: registry git: the owner acme is called acme-corp now; write acme-corp/… as image\n";
+            let warning = "warning: registry git: the owner acme was renamed to acme-corp; change image to acme-corp/…\n";
             shop.run(&["poll"]).code(0).stderr(warning);
             shop.run(&["poll"]).code(0).silent();
             gitea.push("acme-corp/shop", "dev-43", "2026-11-20T11:00:00Z");

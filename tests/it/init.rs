@@ -59,7 +59,7 @@ fn options_alone_make_a_configuration_that_is_checked_and_polled() {
         "tagship.toml",
     ]);
     run.code(0).stdout("").stderr(
-        "wrote [dir]/tagship.toml with 2 stages; look it over\n\
+        "wrote [dir]/tagship.toml with 2 stages; please review it\n\
          wrote [dir]/tagship.schema.json, for editors\n\
          next: tagship --config [dir]/tagship.toml check --online\n\
          then: tagship --config [dir]/tagship.toml poll\n",
@@ -80,14 +80,12 @@ fn a_file_that_is_there_is_never_overwritten() {
     let shop = Shop::new();
     shop.file("new/config.toml", "mine");
     init(&shop, &[]).code(2).stdout("").stderr(
-        "error: [dir]/new/config.toml is there already, and init overwrites nothing; move it away, or name another with --output FILE\n",
+        "error: [dir]/new/config.toml already exists, and init never overwrites a file; move it away, or choose another file with --output FILE\n",
     );
     assert_eq!(shop.read("new/config.toml"), "mine");
     assert!(!shop.exists("new/tagship.schema.json"));
     std::os::unix::fs::symlink("nowhere", shop.path("link.toml")).unwrap();
-    shop.run_bare(&[&OPTIONS[..], &["--output", "link.toml"]].concat())
-        .code(2)
-        .stderr_has("is there already");
+    shop.run_bare(&[&OPTIONS[..], &["--output", "link.toml"]].concat()).code(2).stderr_has("already exists");
 }
 
 #[test]
@@ -110,7 +108,7 @@ fn folders_are_made_and_an_address_that_deploys_is_for_its_user_alone() {
 fn without_a_terminal_what_is_missing_is_named() {
     let shop = Shop::new();
     shop.run_bare(&["init"]).code(2).stdout("").stderr(
-        "error: standard input is no terminal to ask on, so it takes these options, too: --registry URL, --image IMAGE, \
+        "error: standard input is not a terminal, so these options are required: --registry URL, --image IMAGE, \
          --stage NAME=GLOB, --deploy-command COMMAND or --deploy-url URL\n",
     );
     assert!(!shop.exists("home/.config/tagship/config.toml"));
@@ -155,13 +153,14 @@ fn what_would_be_no_configuration_is_not_written() {
         shop.run_bare(&options)
             .code(2)
             .stdout("")
-            .stderr_has("this would be no valid configuration, and nothing was written:\n")
+            .stderr_has("the configuration would not be valid; nothing was written:\n")
             .stderr_has(said);
         assert!(!shop.exists("new.toml"));
     }
-    init(&shop, &["--stage", "dev=x*"]).code(2).stdout("").stderr(
-        "error: the stage dev is named twice; a stage with several globs has tags = [...] in the file\n",
-    );
+    init(&shop, &["--stage", "dev=x*"])
+        .code(2)
+        .stdout("")
+        .stderr("error: the stage dev is given twice; for several globs, write tags = [...] in the file\n");
     for (option, value, said) in [
         ("--image", "Acme/Shop", "is not a valid image"),
         ("--stage", "dev", "expected NAME=GLOB"),
@@ -245,11 +244,11 @@ fn from_a_forge_every_image_of_an_owner_gets_the_stages_that_fit_its_tags() {
             "--output",
             "tagship.toml",
         ]);
-        run.code(0).stderr_has("wrote [dir]/tagship.toml with 7 stages; look it over\n");
+        run.code(0).stderr_has("wrote [dir]/tagship.toml with 7 stages; please review it\n");
         let text = checked(&shop, "tagship.toml");
         for part in [
-            "[projects.shop.stages.dev]\n# 60 tags now, such as dev-9, dev-8, dev-7.\ntags = \"dev-*\"\norder = \"numeric\"",
-            "[projects.shop.stages.prod]\n# 2 tags now, such as v1.1.0, v1.0.0.\ntags = \"v*\"\norder = \"semver\"",
+            "[projects.shop.stages.dev]\n# 60 tags at present, such as dev-9, dev-8, dev-7.\ntags = \"dev-*\"\norder = \"numeric\"",
+            "[projects.shop.stages.prod]\n# 2 tags at present, such as v1.1.0, v1.0.0.\ntags = \"v*\"\norder = \"semver\"",
             "# Skipped: latest: moving tags",
             "[projects.team-api]\nregistry = \"git\"\nimage = \"acme/team-api\"\n",
             "[projects.team-api-2]\nregistry = \"git\"\nimage = \"acme/team/api\"\n",
@@ -285,7 +284,7 @@ fn from_a_forge_images_with_alike_tags_get_one_table() {
         ["--token-file", "secret/token", "--deploy-command", "./deploy.sh", "--output", "tagship.toml"];
     shop.run_bare(&[&["init", "--from", &from], &options[..]].concat())
         .code(0)
-        .stderr_has("wrote [dir]/tagship.toml with 1 stage; look it over\n");
+        .stderr_has("wrote [dir]/tagship.toml with 1 stage; please review it\n");
     let text = checked(&shop, "tagship.toml");
     assert!(text.contains("[projects.acme]\nregistry = \"git\"\nimages = \"acme/*\"\n"), "{text}");
     shop.run(&["poll"]).code(0);
@@ -343,11 +342,11 @@ fn a_forge_that_does_not_answer_leaves_no_file() {
     gitea.private_owner("acme");
     from("acme", "--anonymous")
         .code(1)
-        .stderr("error: acme has no images there, or none that this token may see; nothing was written\n");
+        .stderr("error: acme has no images there, or the token has no access to them; nothing was written\n");
     from("nobody", "--token-file=secret/token").code(1).stderr_has("; nothing was written\n");
     shop.run_bare(&["init", "--from", &url, "--deploy-command", "x", "--output", "new.toml"])
         .code(2)
-        .stderr_has("whose images? Name the owner with --owner OWNER");
+        .stderr_has("the owner of the images is missing; add --owner OWNER");
     assert!(!shop.exists("new.toml"));
 }
 
@@ -358,7 +357,7 @@ fn from_a_registry_that_cannot_be_described_is_a_usage_error_before_it_is_asked(
         shop.run_bare(&["init", "--from", address, "--deploy-command", "x", "--output", "new.toml"])
     };
     from("http://git.example.test/acme").code(2).stdout("").stderr(
-        "error: this would be no valid configuration, and nothing was written:\n  \
+        "error: the configuration would not be valid; nothing was written:\n  \
            registries.git.url: tokens would be sent unencrypted\n    \
              write url = \"https://git.example.test\", or add insecure_http = true\n",
     );
@@ -393,7 +392,7 @@ fn where_no_image_shows_a_rule_the_way_on_names_the_registry_alone() {
     let from = format!("{}/acme", gitea.url());
     let more = ["--token-file", "secret/token", "--deploy-command", "x", "--output", "new.toml"];
     shop.run_bare(&[&["init", "--from", &from], &more[..]].concat()).code(1).stderr(
-        "error: no image there has a tag that shows a rule; say the rules yourself: tagship init --registry \
+        "error: no image there has tags that suggest a rule; to give the rules yourself: tagship init --registry \
          http://127.0.0.1:[port] --image IMAGE --stage NAME=GLOB; nothing was written\n",
     );
 }
@@ -405,11 +404,13 @@ fn a_folder_that_cannot_be_written_is_said() {
     init(&shop, &[])
         .code(2)
         .stdout("")
-        .stderr("error: could not make [dir]/new: File exists (os error 17)\n");
+        .stderr("error: could not create [dir]/new: File exists (os error 17)\n");
     let options = [&OPTIONS[..], &["--output", "/proc/tagship.toml"]].concat();
     shop.run_bare(&options).code(2).stderr_has("error: could not write /proc/tagship.toml: ");
     let options = [&OPTIONS[..], &["--output", "new.json"]].concat();
-    shop.run_bare(&options).code(2).stderr_has("would be read as JSON, and init writes TOML; name it .toml");
+    shop.run_bare(&options)
+        .code(2)
+        .stderr_has("would be read as JSON, but init writes TOML; use a name that ends in .toml");
 }
 
 #[test]
@@ -436,7 +437,7 @@ fn a_registry_that_lists_no_owner_says_how_to_go_on() {
     let layout = ["init", "--from", "images", "--deploy-command", "x", "--output", "new.toml"];
     shop.run_bare(&layout)
         .code(1)
-        .stderr("error: whose images? Name the owner with --owner OWNER, or images with --image; nothing was written\n");
+        .stderr("error: the owner of the images is missing; add --owner OWNER, or --image for single images; nothing was written\n");
     // An image that is not there is said, and does not stop the others.
     let images = ["--image", "acme/shop", "--image", "acme/none"];
     shop.run_bare(&[&["init", "--from", &url], &images[..], &more[..]].concat())
@@ -478,7 +479,7 @@ fn on_a_terminal_it_asks_for_what_is_left_out_and_asks_again() {
         "\"Acme/Shop\" is not a valid image",
         "an image such as acme/shop",
         "expected NAME=GLOB",
-        "the stage dev is named twice",
+        "the stage dev is given twice",
         "write the command without quotes",
     ] {
         assert!(said.contains(&format!("error: {wrong}")), "{wrong}: {said}");

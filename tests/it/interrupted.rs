@@ -228,7 +228,7 @@ fn a_machine_without_threads_is_said_and_nothing_is_begun() {
     let before = shop.contents();
     shop.env("RUST_MIN_STACK", "100000000000000");
     for command in [&["poll"][..], &["check", "--online"]] {
-        shop.run(command).code(2).stderr_has("no thread can be started; look at the limits");
+        shop.run(command).code(2).stderr_has("no thread can be started; check the limits");
     }
     assert!(shop.contents() == before);
     assert_eq!(gitea.take_requests(), [""; 0]);

@@ -126,7 +126,7 @@ fn an_interrupted_deployment_that_cannot_be_recorded_is_pending() {
     let target = run.target("shop/dev");
     assert!(target["error"].is_null(), "{target}");
     let reason = shop.redact(target["reason"].as_str().unwrap());
-    let cannot = "; this cannot be recorded, so the next poll tries it again under the same ID: ";
+    let cannot = "; this cannot be recorded, so the next poll retries it with the same ID: ";
     assert!(format!("{reason}\n").ends_with(&format!("{cannot}{HELD}")), "{reason}");
     drop(held);
     shop.remove("stay");

@@ -422,7 +422,9 @@ fn check_tests_each_receiver_and_tells_which_fails() {
     assert!(!shop.exists("state.db"), "a test is not an event");
 
     shop.config(&on_gitea(&gitea, DEV));
-    shop.run(&["check", "--notify"]).code(0).stderr_has("nothing to test: there is no [[notify]]");
+    shop.run(&["check", "--notify"])
+        .code(0)
+        .stderr_has("nothing to test: the configuration has no [[notify]]");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What is no regular file, where one is read or replaced: nothing waits for ever, nothing takes all memory, and
+//! What is not a regular file, where one is read or replaced: nothing waits for ever, nothing takes all memory, and
 //! nothing is put in the place of a device or a link.
 
 use std::fs::{self, File};
@@ -13,7 +13,7 @@ use crate::harness::{DEV, PROD, Shop, on, on_gitea};
 use crate::registry::Build;
 
 const FIFO: &str =
-    "it is a named pipe (FIFO); name a regular file, or hand a pipe in as /dev/stdin or /dev/fd/N";
+    "it is a named pipe (FIFO); choose a regular file, or pass a pipe as /dev/stdin or /dev/fd/N";
 
 /// A configuration that asks nobody.
 fn quiet() -> String {
@@ -160,7 +160,7 @@ fn device_is_neither_read_nor_replaced() {
     assert!(fs::symlink_metadata(shop.path("null")).unwrap().file_type().is_char_device());
     shop.remove("tagship.toml");
     symlink("zero", shop.path("tagship.toml")).unwrap();
-    shop.run(&["check"]).code(2).stderr_has("cannot read the file: it is a device; name a regular file");
+    shop.run(&["check"]).code(2).stderr_has("cannot read the file: it is a device; choose a regular file");
     shop.remove("tagship.toml");
 }
 
@@ -214,7 +214,7 @@ fn metrics_replace_no_file_that_tagship_uses() {
         let before = content();
         for command in [&["check"][..], &["poll"], &["poll", "--dry-run"]] {
             shop.run(command).code(2).stdout("").stderr(&format!(
-                "error: metrics_file [dir]/{name}: it is {what}; write the metrics to a file of their own\n"
+                "error: metrics_file [dir]/{name}: it is {what}; write the metrics to a separate file\n"
             ));
         }
         assert!(content() == before, "{name}");
@@ -270,14 +270,14 @@ fn nothing_is_made_where_include_would_read_it() {
         for command in [&["check"][..], &["poll"], &["poll", "--dry-run"]] {
             shop.run(command).code(2).stdout("").stderr(&format!(
                 "error: metrics_file [dir]/{name}: it is a file that include would read as configuration; \
-                 write the metrics to a file of their own\n"
+                 write the metrics to a separate file\n"
             ));
         }
         shop.config(&format!("{include}{}", quiet()));
         for command in ["check", "poll", "status"] {
             let arguments = ["--config", "tagship.toml", "--state", name, command];
             shop.run_bare(&arguments).code(2).stdout("").stderr(&format!(
-                "error: the state file {name}: include would read it as configuration; name another place\n"
+                "error: the state file {name}: include would read it as configuration; choose another path\n"
             ));
             assert!(!shop.exists(name), "{name}");
         }
@@ -301,8 +301,8 @@ fn metrics_replace_nothing_but_metrics() {
     shop.file("tagship.prom", "of somebody else\n");
     for command in [&["check"][..], &["poll"]] {
         shop.run(command).code(2).stdout("").stderr(
-            "error: metrics_file [dir]/tagship.prom: it holds something else than metrics of tagship; \
-             move it away, or name another file\n",
+            "error: metrics_file [dir]/tagship.prom: it contains something other than metrics of tagship; \
+             move it away, or choose another file\n",
         );
     }
     assert_eq!(shop.read("tagship.prom"), "of somebody else\n");
@@ -323,6 +323,6 @@ fn generated_files_replace_no_file_with_a_second_name() {
     fs::hard_link(shop.path("tagship.toml"), shop.path("man/tagship.1")).unwrap();
     let run = shop.run_bare(&["generate", "man", "--dir", "man"]);
     run.code(2)
-        .stderr_has("could not write man/tagship.1: it has another name, too (a hard link); remove it\n");
+        .stderr_has("could not write man/tagship.1: it has a second name (a hard link); remove that name\n");
     assert_eq!(shop.read("tagship.toml"), quiet());
 }

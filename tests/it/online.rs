@@ -52,7 +52,7 @@ fn a_command_that_is_not_there_is_found_before_it_is_needed() {
     for (command, fault) in [
         ("./gone.sh", "./gone.sh cannot be run: [dir]/gone.sh does not exist"),
         ("./plain.txt", "./plain.txt cannot be run: [dir]/plain.txt is not executable (chmod +x?)"),
-        ("no-such-program", "no-such-program cannot be run: it is in no folder of PATH (/usr/bin:/bin)"),
+        ("no-such-program", "no-such-program cannot be run: no folder of PATH (/usr/bin:/bin) contains it"),
     ] {
         let shop = Shop::with(&on_gitea(&gitea, &DEV.replace("./deploy.sh", command)));
         shop.file("plain.txt", "");
@@ -129,14 +129,17 @@ fn script_that_the_system_will_not_run_is_a_failure() {
     for (text, fault) in [
         (
             "#!/bin/sh\r\necho\r\n",
-            "has Windows line endings, so that its interpreter is not found; run: sed -i 's/\\r$//' [dir]/deploy.sh",
+            "has Windows line endings, so the system does not find its interpreter; run: sed -i 's/\\r$//' [dir]/deploy.sh",
         ),
         ("echo\n", "has no #! line; add #!/bin/sh as its first line"),
         ("", "has no #! line; add #!/bin/sh as its first line"),
-        ("#!/no/such/shell -e\n", "names in its first line /no/such/shell, which does not exist"),
+        (
+            "#!/no/such/shell -e\n",
+            "has the interpreter /no/such/shell in its first line, which does not exist",
+        ),
         (
             "\u{feff}#!/bin/sh\necho\n",
-            "begins with a byte order mark, so that its #! line is not seen; remove it: sed -i 's/^\\xEF\\xBB\\xBF//' [dir]/deploy.sh",
+            "begins with a byte order mark, so the system does not see its #! line; remove it: sed -i 's/^\\xEF\\xBB\\xBF//' [dir]/deploy.sh",
         ),
     ] {
         shop.file("deploy.sh", text);
@@ -163,7 +166,7 @@ fn what_may_be_elsewhere_is_a_warning_offline() {
         .stderr_has("warning: [dir]/tagship.toml: shop/dev and 1 more: ./gone.sh cannot be run: [dir]/gone.sh does not exist\n")
         .shows_not("token does not exist");
     let shop = Shop::with(&text.replace("./deploy.sh", "deploy.sh"));
-    shop.run(&["check"]).code(0).stderr_has("it lies in [dir], so write ./deploy.sh\n");
+    shop.run(&["check"]).code(0).stderr_has("it is in [dir], so write ./deploy.sh\n");
 }
 
 #[test]
@@ -225,7 +228,7 @@ fn what_is_no_file_in_the_place_of_a_program_is_called_what_it_is() {
     let shop = Shop::with(&on_gitea(&gitea, DEV));
     shop.remove("deploy.sh");
     let refused = |what: &str| {
-        let fault = format!("./deploy.sh cannot be run: [dir]/deploy.sh is {what}, and no program");
+        let fault = format!("./deploy.sh cannot be run: [dir]/deploy.sh is {what}, not a program");
         shop.run(&["check"]).code(1).stdout_has(&format!("shop/dev  failed  {fault}\n"));
         shop.run(&["deploy", "shop/dev"]).code(1).shows(&fault);
     };
@@ -240,7 +243,7 @@ fn what_is_no_file_in_the_place_of_a_program_is_called_what_it_is() {
         &on_gitea(&gitea, DEV).replace("{ file = \"secret/token\" }", "{ command = [\"./give\"] }"),
     );
     std::fs::create_dir(shop.path("give")).unwrap();
-    shop.run(&["poll"]).code(1).shows("./give cannot be run: [dir]/give is a folder, and no program");
+    shop.run(&["poll"]).code(1).shows("./give cannot be run: [dir]/give is a folder, not a program");
     std::fs::remove_dir(shop.path("give")).unwrap();
     shop.script("give", "");
     shop.file("give", "\u{feff}#!/bin/sh\n");
@@ -274,14 +277,14 @@ fn script_behind_other_programs_is_judged_as_one_that_is_run_itself() {
         shop.config(&text.replace("[\"./deploy.sh\"]", command));
         shop.run(&["check"])
     };
-    let lines = "[dir]/crlf.sh has Windows line endings, so that its interpreter is not found; run: sed -i 's/\\r$//' [dir]/crlf.sh";
-    let read = "[dir]/crlf.sh has Windows line endings, which a shell takes for a part of each command; run: sed -i 's/\\r$//' [dir]/crlf.sh";
+    let lines = "[dir]/crlf.sh has Windows line endings, so the system does not find its interpreter; run: sed -i 's/\\r$//' [dir]/crlf.sh";
+    let read = "[dir]/crlf.sh has Windows line endings, which a shell reads as part of each command; run: sed -i 's/\\r$//' [dir]/crlf.sh";
     for (command, fault) in [
         (r#"["sh", "./crlf.sh"]"#, format!("sh cannot run ./crlf.sh: {read}")),
         (r#"["bash", "-e", "crlf.sh", "{tag}"]"#, format!("bash cannot run crlf.sh: {read}")),
         (
             r#"["sh", "./marked.sh"]"#,
-            "sh cannot run ./marked.sh: [dir]/marked.sh begins with a byte order mark, which a shell takes for a part of its first command; remove it: sed -i 's/^\\xEF\\xBB\\xBF//' [dir]/marked.sh".to_owned(),
+            "sh cannot run ./marked.sh: [dir]/marked.sh begins with a byte order mark, which a shell reads as part of the first command; remove it: sed -i 's/^\\xEF\\xBB\\xBF//' [dir]/marked.sh".to_owned(),
         ),
         (r#"["env", "-S", "A=1 ./crlf.sh x"]"#, format!("env cannot run ./crlf.sh: {lines}")),
         (r#"["env", "-u", "B", "A=1", "./crlf.sh"]"#, format!("env cannot run ./crlf.sh: {lines}")),
@@ -303,23 +306,23 @@ fn script_behind_other_programs_is_judged_as_one_that_is_run_itself() {
         (r#"["sh", "-c", "bash ./crlf.sh; x"]"#, format!("sh cannot run ./crlf.sh: {read}")),
         (
             r#"["./split.sh"]"#,
-            "./split.sh cannot be run: [dir]/split.sh passes \"bash -e\" to env as one argument; write in its first line #!/usr/bin/env -S bash -e".to_owned(),
+            "./split.sh cannot be run: [dir]/split.sh passes \"bash -e\" to env as one argument; write #!/usr/bin/env -S bash -e as its first line".to_owned(),
         ),
         (
             r#"["./option.sh"]"#,
-            "./option.sh cannot be run: [dir]/option.sh passes \"-i sh\" to env as one argument; write in its first line #!/usr/bin/env -S -i sh".to_owned(),
+            "./option.sh cannot be run: [dir]/option.sh passes \"-i sh\" to env as one argument; write #!/usr/bin/env -S -i sh as its first line".to_owned(),
         ),
         (
             r#"["nice", "./split.sh"]"#,
-            "nice cannot run ./split.sh: [dir]/split.sh passes \"bash -e\" to env as one argument; write in its first line #!/usr/bin/env -S bash -e".to_owned(),
+            "nice cannot run ./split.sh: [dir]/split.sh passes \"bash -e\" to env as one argument; write #!/usr/bin/env -S bash -e as its first line".to_owned(),
         ),
         (
             r#"["./named.sh"]"#,
-            "./named.sh cannot be run: [dir]/named.sh names in its first line nosuch, which does not exist; PATH is not searched for it".to_owned(),
+            "./named.sh cannot be run: [dir]/named.sh has the interpreter nosuch in its first line, which does not exist; PATH is not searched for it".to_owned(),
         ),
         (
             r#"["./chain.sh"]"#,
-            "./chain.sh cannot run ./named.sh: [dir]/named.sh names in its first line nosuch, which does not exist; PATH is not searched for it".to_owned(),
+            "./chain.sh cannot run ./named.sh: [dir]/named.sh has the interpreter nosuch in its first line, which does not exist; PATH is not searched for it".to_owned(),
         ),
     ] {
         checked(command).code(1).stdout_has(&format!("shop/dev  failed  {fault}\n"));
@@ -363,7 +366,7 @@ fn what_an_interpreter_is_to_run_is_looked_for_offline() {
         std::fs::create_dir(shop.path("folder")).unwrap();
         shop.run(&["check"])
     };
-    let path = "it is in no folder of PATH (/usr/bin:/bin); cron's may differ, so write the whole path";
+    let path = "no folder of PATH (/usr/bin:/bin) contains it; cron's may differ, so write the whole path";
     for (command, doubt) in [
         (r#"["sh", "./nosuch.sh"]"#, "sh cannot run ./nosuch.sh: [dir]/nosuch.sh does not exist".to_owned()),
         (
@@ -386,7 +389,7 @@ fn what_an_interpreter_is_to_run_is_looked_for_offline() {
         let run = checked(command);
         run.code(0).stderr(&format!("warning: [dir]/tagship.toml: shop/dev: {doubt}\n"));
     }
-    let fault = "shop/dev  failed  sh cannot run folder: [dir]/folder is a folder, and no program\n";
+    let fault = "shop/dev  failed  sh cannot run folder: [dir]/folder is a folder, not a program\n";
     checked(r#"["sh", "folder"]"#).code(1).stdout_has(fault);
     for command in [
         r#"["sh", "./plain.sh", "nosuch"]"#,

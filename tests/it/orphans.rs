@@ -108,7 +108,7 @@ fn a_command_that_outlives_its_time_is_named() {
     state(&shop).execute(past, []).unwrap();
     let leader = shop.read("leader-id");
     let end =
-        format!("process group {0} still runs: look at it, and end it with: kill -- -{0}", leader.trim());
+        format!("process group {0} still runs: inspect it, and end it with: kill -- -{0}", leader.trim());
     shop.run(&["poll"]).code(1).line("shop/dev", &["failed"]).stdout_has(&end);
     assert_eq!(shop.read("works"), "x\n");
     shop.remove("stay");

@@ -52,7 +52,7 @@ fn too_few_processes_end_a_run_with_advice_or_fail_its_target() {
         ended_by_itself(&run, &limit);
         if run.has_code(2) {
             refused += 1;
-            run.stderr_has("look at the limits");
+            run.stderr_has("check the limits");
         }
     }
     assert!(refused > 0, "the limit was never felt");

@@ -223,7 +223,7 @@ fn which_names_were_dropped_as_no_valid_tags() {
     let shop = team(&gitea);
     let list = r#"{"name": "acme/shop", "tags": ["v1.11.0", "dev-43", "no tag", ".hidden", "\u001b[2J"]}"#;
     gitea.intercept_all("/tags/list", Answer::json(200, list));
-    let line = "3 names that are no valid tags were dropped: \"no tag\", \".hidden\", \"\\u{1b}[2J\"";
+    let line = "3 invalid tag names were ignored: \"no tag\", \".hidden\", \"\\u{1b}[2J\"";
     for target in ["shop/prod", "shop/dev"] {
         shop.run(&["tags", target]).code(0).says(line);
         let json = shop.run(&["tags", target, "--format", "json"]).json();

@@ -43,7 +43,7 @@ fn a_deployment_that_is_given_up_is_followed_by_a_rollback_in_the_same_run() {
         let target = run.target("shop/prod");
         assert_eq!((&target["deployed_tag"], &target["previous_tag"]), (&"v3.1.0".into(), &"v3.2.0".into()));
         assert_eq!(target["latest_tag"], "v3.1.0");
-        assert!(target["reason"].as_str().unwrap().starts_with("v3.2.0 was given up: "), "{target}");
+        assert!(target["reason"].as_str().unwrap().starts_with("gave up on v3.2.0: "), "{target}");
         assert_eq!(run.json()["summary"]["failed"], 1);
         assert_eq!(shop.delivered(), ["shop/prod v3.1.0", "shop/prod v3.2.0", "shop/prod v3.1.0"]);
         let ids: Vec<String> = shop.deliveries().into_iter().map(|delivery| delivery.id).collect();
@@ -71,7 +71,7 @@ fn a_person_reads_what_was_given_up_and_what_runs() {
     let shop = about_to_fail(&gitea, &prod(""));
     let run = shop.run(&["poll"]);
     run.code(1).line("shop/prod", &["rolled_back", "v3.2.0", "->", "v3.1.0"]);
-    run.stdout_has("v3.2.0 was given up: ").stdout_has("no v3.2.0 here");
+    run.stdout_has("gave up on v3.2.0: ").stdout_has("no v3.2.0 here");
 }
 
 #[test]
@@ -132,9 +132,7 @@ fn a_rollback_goes_on_after_its_attempt_failed() {
     shop.run(&["poll"]).code(1).line("shop/prod", &["dead"]);
     shop.file("bad", "v3.2.0\n");
     let run = shop.run(&["poll"]);
-    run.code(1)
-        .line("shop/prod", &["rolled_back", "v3.2.0", "->", "v3.1.0"])
-        .stdout_has("v3.2.0 was given up");
+    run.code(1).line("shop/prod", &["rolled_back", "v3.2.0", "->", "v3.1.0"]).stdout_has("gave up on v3.2.0");
     shop.run(&["poll"]).code(0);
 }
 

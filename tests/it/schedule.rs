@@ -147,9 +147,7 @@ deploy = { url = "https://deploy.example.com/" }
 #[test]
 fn a_configuration_that_polls_nothing_has_no_schedule() {
     let shop = Shop::with(&ONE.replace("order", "poll = false\norder"));
-    shop.run(&["schedule", "cron"])
-        .code(2)
-        .stderr("error: no stage is polled, so there is nothing to start: every one says poll = false\n");
+    shop.run(&["schedule", "cron"]).code(2).stderr("error: nothing to start: every stage has poll = false\n");
 }
 
 /// systemd reads the units without a complaint, and finds them well closed.
@@ -205,10 +203,10 @@ fn systemd_takes_paths_with_blanks_quotes_and_percent() {
     let output = start("systemd-analyze", &["verify", "--man=no", service.to_str().unwrap()]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && !said.contains("tagship"), "{said}");
-    shop.run_bare(&arguments).code(2).stderr_has("tagship.service is there already, and nothing was written");
+    shop.run_bare(&arguments).code(2).stderr_has("tagship.service already exists; nothing was written");
     shop.file("file", "");
     let arguments = [&arguments[..5], &["file/units"]].concat();
-    shop.run_bare(&arguments).code(2).stdout("").stderr_has("error: could not make file/units: ");
+    shop.run_bare(&arguments).code(2).stdout("").stderr_has("error: could not create file/units: ");
 }
 
 #[test]
@@ -405,8 +403,9 @@ fn what_a_config_map_cannot_hold_is_refused() {
     shop.file("main/tagship.toml", "include = [\"../site.toml\"]\n[registries.hub]\nkind = \"dockerhub\"\n");
     shop.file("site.toml", INCLUDED.replace("{secret.elsewhere}", "none").as_str());
     let run = shop.run_bare(&["--config", "main/tagship.toml", "schedule", "kubernetes", "--image", "x"]);
-    run.code(2)
-        .stderr_has("is not below [dir]/main: a ConfigMap holds the main file and what is below its folder");
+    run.code(2).stderr_has(
+        "is not below [dir]/main; a ConfigMap contains only the main file and files below its folder",
+    );
 }
 
 #[test]
@@ -493,7 +492,7 @@ fn a_name_of_two_lines_adds_no_line_of_its_own() {
             .code(2)
             .stdout("")
             .stderr_has("the token of the registry git: ")
-            .stderr_has("cannot stand in a schedule; choose a plainer path");
+            .stderr_has("a schedule cannot contain the path");
     }
 }
 

@@ -152,7 +152,7 @@ fn a_registry_that_repeats_the_token_across_a_cut_shows_nothing_of_it() {
         shop.run(&["poll"]).code(1);
         let list = format!("{{\"name\": \"acme/shop\", \"tags\": [\"v1.10.0\", \"a {}\"]}}", said(148));
         gitea.intercept_all("/tags/list", Answer::json(200, list));
-        shop.run(&["poll"]).shows("1 name that is no valid tag");
+        shop.run(&["poll"]).shows("1 invalid tag name");
         look(&shop);
     }
 }
@@ -339,7 +339,7 @@ fn a_token_that_is_pasted_into_init_is_refused_and_not_shown() {
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("no such file") && said.contains("umask 077"), "{said}");
+    assert!(said.contains("the file does not exist") && said.contains("umask 077"), "{said}");
     assert!(said.contains("token: the file secret/token"), "{said}");
     assert!(shop.read("new.toml").contains("token = { file = \"secret/token\" }"));
     shop.note_printed(&said);

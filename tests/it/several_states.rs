@@ -190,7 +190,7 @@ fn a_command_that_writes_takes_one_state() {
     for behind in [&["status", "--state", "shard-1.db"][..], &["history", "--state=shard-1.db"]] {
         of_shard(&shop, &[0], behind)
             .code(2)
-            .stderr_has("error: write every '--state <FILE>' before the command, or every one behind it");
+            .stderr_has("error: write all '--state <FILE>' options before the command, or all after it");
     }
     of_shard(&shop, &[0], &["poll", "--config", "other.toml"])
         .code(2)

@@ -216,10 +216,10 @@ fn where_nothing_is_kept_nothing_can_be_held_marked_or_tried_again() {
     let config = on("gitea", "https://git.example.test", &stage);
     let shop = Shop::with(&format!("[settings]\nstate = \"none\"\n{config}"));
     for (arguments, lost) in [
-        (&["hold", "shop/prod"][..], "a hold would be forgotten"),
-        (&["release", "shop/prod"], "a hold would be forgotten"),
-        (&["mark", "shop/prod", "v1.0.0"], "a mark would be forgotten"),
-        (&["retry", "shop/prod"], "no deployment is kept to retry"),
+        (&["hold", "shop/prod"][..], "the hold would be lost"),
+        (&["release", "shop/prod"], "the hold would be lost"),
+        (&["mark", "shop/prod", "v1.0.0"], "the mark would be lost"),
+        (&["retry", "shop/prod"], "it has no failed deployments"),
     ] {
         shop.run_bare(&[&["--config", "tagship.toml"], arguments].concat())
             .code(2)

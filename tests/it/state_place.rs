@@ -204,7 +204,7 @@ fn a_state_that_lies_beside_a_users_configuration_is_used_where_it_is_the_only_o
     shop.run_bare(&["--config", &config, "--state", &beside, "poll"]).code(0);
     let run = shop.run_bare(&["--config", &config, "status"]);
     run.code(0).line("shop/dev", &["dev-42"]).stderr_has(&format!(
-        "warning: the state is {}, where an earlier version of tagship put it",
+        "warning: the state file is {}, the default of an earlier version of tagship",
         shop.redact(&beside)
     ));
 }

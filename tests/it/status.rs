@@ -60,7 +60,7 @@ fn what_is_lost_on_a_full_disk_is_said_and_nobody_to_read_is_not() {
     for arguments in [&["status", "--format", "html"][..], &["poll", "-v"], &["generate", "schema"]] {
         shop.run_under(&full, arguments)
             .code(1)
-            .stderr("error: standard output cannot be written: No space left on device (os error 28)\n");
+            .stderr("error: cannot write to standard output: No space left on device (os error 28)\n");
     }
     shop.run_under(&["sh", "-c", "\"$@\" | true", "sh"], &["status"]).code(0).stderr("");
 }

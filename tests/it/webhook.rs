@@ -173,7 +173,7 @@ fn a_configuration_without_a_secret_takes_no_payload() {
     let gitea = gitea(Build::GiteaNew);
     let shop = Shop::with(&on_gitea(&gitea, DEV));
     wake_signed(&shop, &pushed("acme/shop", "dev-43"), &[]).code(2).stderr(
-        "error: poll --from-webhook requires a secret that the sender knows; write it into [dir]/tagship.toml: \
+        "error: poll --from-webhook requires the secret of the sender; add to [dir]/tagship.toml: \
          [settings.webhook] secret = { file = \"webhook-secret\" }\n",
     );
     assert!(!shop.exists("state.db"));

@@ -1,4 +1,4 @@
-//! What a registry has: images, and stages that fit their tags.
+//! Lists images of a registry, and proposes stages that fit their tags.
 
 use std::sync::Arc;
 
@@ -16,24 +16,24 @@ use crate::report::{Console, escape_control};
 use crate::secret::Secrets;
 use crate::stop::{Cutoff, Stop};
 
-/// A registry that can be asked before there is a configuration.
+/// A registry that is used before a configuration exists.
 pub(super) struct Opened {
     registry: Box<dyn Registry>,
-    /// Its token, once it was used.
+    /// The token, after it was used.
     pub(super) secrets: Arc<Secrets>,
 }
 
-/// What a registry has.
+/// The result for a registry.
 pub(super) struct Proposed {
     pub(super) projects: Vec<Project>,
-    /// The owner, where these are all of its images.
+    /// The owner, if these are all of its images.
     pub(super) all_of: Option<String>,
 }
 
-/// The images that are named, or else those of the owner, with a proposal for each.
+/// The named images, or all images of the owner, with a proposal for each.
 ///
 /// # Errors
-/// The registry cannot be asked, or nothing that it has shows a rule.
+/// The registry does not answer, or no tags suggest a rule.
 pub(super) fn projects(
     chosen: &Chosen,
     opened: &Opened,
@@ -55,7 +55,7 @@ pub(super) fn projects(
             }
             Err(error @ RegistryError::OutOfTime(_)) => return Err(error.into()),
             Err(error) => {
-                // It becomes a comment of the file, too.
+                // The text also becomes a comment in the file.
                 let fault = escape_control(&opened.secrets.mask(&error.to_string()));
                 console.warning(&format!("{image}: {fault}"));
                 Project { image, proposal: Proposal::default(), fault: Some(fault) }
@@ -63,11 +63,10 @@ pub(super) fn projects(
         });
     }
     if projects.iter().all(|project| project.proposal.stages.is_empty()) {
-        // Without the owner that the address may have ended with.
+        // The address without an owner at its end.
         let address = chosen.registry.address.as_deref().or(arguments.from.as_deref()).unwrap_or_default();
         bail!(
-            "no image there has a tag that shows a rule; say the rules yourself: \
-             tagship init --registry {address} --image IMAGE --stage NAME=GLOB"
+            "no image there has tags that suggest a rule; to give the rules yourself: tagship init --registry {address} --image IMAGE --stage NAME=GLOB"
         );
     }
     Ok(Proposed { projects, all_of })
@@ -75,21 +74,21 @@ pub(super) fn projects(
 
 fn images_of(chosen: &Chosen, registry: &dyn Registry) -> anyhow::Result<Vec<Repository>> {
     let Some(owner) = chosen.owner.as_deref() else {
-        bail!("whose images? Name the owner with --owner OWNER, or images with --image");
+        bail!("the owner of the images is missing; add --owner OWNER, or --image for single images");
     };
     let images = registry
         .images(owner)
         .with_context(|| format!("cannot list the images of {owner}; to name them: --image {owner}/NAME"))?;
     if images.is_empty() {
-        bail!("{owner} has no images there, or none that this token may see");
+        bail!("{owner} has no images there, or the token has no access to them");
     }
     Ok(images)
 }
 
-/// Opens the registry as the configuration will describe it. It is asked no longer than a run may take.
+/// Opens the registry as the configuration will describe it. Requests end after the default `max_runtime`.
 ///
 /// # Errors
-/// It would be no valid configuration.
+/// The configuration would not be valid.
 pub(super) fn open(described: &init::Registry, place: &Place, stop: &Stop) -> anyhow::Result<Opened> {
     let image = Repository::new("owner/image").context("a valid name")?;
     let proposal = Proposal { stages: vec![wanted("any", "*", None)], skipped: Vec::new() };

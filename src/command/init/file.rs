@@ -1,4 +1,4 @@
-//! Where the configuration goes, and how it gets there.
+//! The path of the new configuration, and writing it.
 
 use std::fs;
 use std::io::{ErrorKind, Write as _};
@@ -12,7 +12,7 @@ use crate::config;
 use crate::init::SCHEMA;
 use crate::report::Console;
 
-/// Where the configuration goes.
+/// The destination of the configuration.
 pub(super) enum Place {
     /// Absolute.
     File(PathBuf),
@@ -20,7 +20,7 @@ pub(super) enum Place {
 }
 
 impl Place {
-    /// Relative paths of the configuration are relative to this.
+    /// The folder to which relative paths in the configuration are relative.
     pub(super) fn folder(&self) -> &Path {
         match self {
             Place::File(path) => path.parent().unwrap_or(Path::new("/")),
@@ -28,7 +28,7 @@ impl Place {
         }
     }
 
-    /// The file, or what stands for it.
+    /// The file, or a placeholder for it.
     pub(super) fn path(&self) -> &Path {
         match self {
             Place::File(path) => path,
@@ -37,10 +37,10 @@ impl Place {
     }
 }
 
-/// Where `--output` or `--config` says, or where the configuration is looked for.
+/// The path of `--output` or `--config`, or the default path of the configuration.
 ///
 /// # Errors
-/// Something is there, or nothing of TOML can be.
+/// Something exists at the path, or the path cannot hold TOML.
 pub(super) fn place(global: &Global, arguments: &cli::Init) -> anyhow::Result<Place> {
     let given = arguments.output.as_ref().or(global.config.as_ref());
     if given.is_some_and(|path| path.as_os_str() == "-") {
@@ -49,19 +49,22 @@ pub(super) fn place(global: &Global, arguments: &cli::Init) -> anyhow::Result<Pl
     let path = given.cloned().unwrap_or_else(config::usual_place);
     let path = std::path::absolute(&path).with_context(|| format!("{} is not a path", path.display()))?;
     if path.extension().is_some_and(|extension| extension == "json") {
-        bail!("{} would be read as JSON, and init writes TOML; name it .toml", path.display());
+        bail!(
+            "{} would be read as JSON, but init writes TOML; use a name that ends in .toml",
+            path.display()
+        );
     }
-    // A link that leads nowhere is something, too.
+    // A dangling link counts as existing too.
     if fs::symlink_metadata(&path).is_ok() {
         bail!(already(&path));
     }
     Ok(Place::File(path))
 }
 
-/// A path as it is written in the file: relative where it is below the file's folder.
+/// A path as written in the file: relative if it is below the file's folder.
 ///
 /// # Errors
-/// TOML cannot hold it.
+/// TOML cannot represent it.
 pub(super) fn beside(place: &Place, path: &Path) -> anyhow::Result<String> {
     let path = std::path::absolute(path).with_context(|| format!("{} is not a path", path.display()))?;
     let shown = match (place, path.strip_prefix(place.folder())) {
@@ -71,13 +74,13 @@ pub(super) fn beside(place: &Place, path: &Path) -> anyhow::Result<String> {
     shown.to_str().map(str::to_owned).with_context(|| format!("{} is not UTF-8", path.display()))
 }
 
-/// Writes a file that is not there, whole or not at all. `is_private`: for its user alone.
+/// Creates a new file, completely or not at all. `is_private`: readable by the user only.
 ///
 /// # Errors
-/// It is there meanwhile, or cannot be written.
+/// The file exists by now, or cannot be written.
 pub(super) fn write(path: &Path, text: &str, is_private: bool) -> anyhow::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(folder).with_context(|| format!("could not make {}", folder.display()))?;
+    fs::create_dir_all(folder).with_context(|| format!("could not create {}", folder.display()))?;
     let mode = if is_private { 0o600 } else { 0o644 };
     let permissions = fs::Permissions::from_mode(mode);
     let failed = || format!("could not write {}", path.display());
@@ -91,10 +94,10 @@ pub(super) fn write(path: &Path, text: &str, is_private: bool) -> anyhow::Result
     }
 }
 
-/// The schema that the file's first line names, unless it is there.
+/// Writes the schema that the first line of the file names, unless it exists.
 ///
 /// # Errors
-/// It cannot be written.
+/// The schema cannot be written.
 pub(super) fn write_schema(config: &Path, console: &Console) -> anyhow::Result<()> {
     let path = config.with_file_name(SCHEMA);
     if fs::symlink_metadata(&path).is_ok() {
@@ -108,7 +111,7 @@ pub(super) fn write_schema(config: &Path, console: &Console) -> anyhow::Result<(
 
 fn already(path: &Path) -> String {
     format!(
-        "{} is there already, and init overwrites nothing; move it away, or name another with --output FILE",
+        "{} already exists, and init never overwrites a file; move it away, or choose another file with --output FILE",
         path.display()
     )
 }

@@ -1,4 +1,4 @@
-//! Questions on the terminal, for what the command line leaves out.
+//! Questions on the terminal, for options that the command line does not give.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -7,7 +7,7 @@ use secrecy::zeroize::Zeroizing;
 
 use crate::report::Console;
 
-/// Asks where somebody can answer; elsewhere it collects which options would have to say it.
+/// Asks on a terminal. Without a terminal, collects the missing options.
 pub(super) struct Questions<'c> {
     console: &'c Console,
     asks: bool,
@@ -19,8 +19,8 @@ impl<'c> Questions<'c> {
         Questions { console, asks: io::stdin().is_terminal(), missing: Vec::new() }
     }
 
-    /// Asks until the answer can be read; None where nobody can answer, and `option` is missing. An empty
-    /// answer is `default`, where there is one.
+    /// Asks until the answer is valid. None: without a terminal; `option` is then missing. An empty answer
+    /// means `default`, if given.
     ///
     /// # Errors
     /// The terminal is closed.
@@ -34,7 +34,7 @@ impl<'c> Questions<'c> {
         self.ask_by(seen, option, question, default, read)
     }
 
-    /// The same, and what is typed is not shown: it may be a secret.
+    /// The same without showing the typed text, which may be a secret.
     ///
     /// # Errors
     /// The terminal is closed.
@@ -63,7 +63,7 @@ impl<'c> Questions<'c> {
         loop {
             let shown = default.filter(|text| !text.is_empty()).map(|text| format!(" [{text}]"));
             self.console.question(&format!("{question}{}:", shown.unwrap_or_default()));
-            let Some(line) = line().context("the terminal cannot be read")? else {
+            let Some(line) = line().context("cannot read from the terminal")? else {
                 bail!("no answer; nothing was written");
             };
             let answer = match (line.trim(), default) {
@@ -77,7 +77,7 @@ impl<'c> Questions<'c> {
         }
     }
 
-    /// Whether everything is known.
+    /// Checks that no option is missing.
     ///
     /// # Errors
     /// The options that are missing.
@@ -85,14 +85,11 @@ impl<'c> Questions<'c> {
         if self.missing.is_empty() {
             return Ok(());
         }
-        bail!(
-            "standard input is no terminal to ask on, so it takes these options, too: {}",
-            self.missing.join(", ")
-        )
+        bail!("standard input is not a terminal, so these options are required: {}", self.missing.join(", "))
     }
 }
 
-/// A line; None: there is no more.
+/// A line. None: the end of the input.
 fn seen() -> io::Result<Option<Zeroizing<String>>> {
     let mut line = Zeroizing::new(String::new());
     Ok((io::stdin().read_line(&mut line)? > 0).then_some(line))

@@ -1,4 +1,4 @@
-//! The registry that the configuration will have: from options, questions and what its address tells.
+//! The registry of the new configuration, from options, answers and its address.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -12,19 +12,19 @@ use crate::init::{Registry, Token};
 use crate::reference::Repository;
 use crate::report::Console;
 
-/// A registry as the configuration will have it, and what `--from` says besides.
+/// A registry for the configuration, with further data from `--from`.
 pub(super) struct Chosen {
     pub(super) registry: Registry,
     /// The owner of the images, from the address or an option.
     pub(super) owner: Option<String>,
-    /// The image that the address names.
+    /// The image in the address.
     pub(super) image: Option<Repository>,
 }
 
-/// None: nobody can be asked for its address.
+/// None: the address is missing, and no terminal is available to ask for it.
 ///
 /// # Errors
-/// The address names no owner and nothing else does, a path is none, or the terminal is closed.
+/// The owner is missing, a path is not valid, or the terminal is closed.
 pub(super) fn registry(
     arguments: &cli::Init,
     place: &Place,
@@ -52,7 +52,7 @@ pub(super) fn registry(
             if arguments.from.is_some() && named.is_none() {
                 if parts.owner.is_none() {
                     bail!(
-                        "whose images? Name the owner with --owner OWNER (or {0}/OWNER), or images with --image",
+                        "the owner of the images is missing; add --owner OWNER (or write {0}/OWNER), or --image for single images",
                         parts.root
                     );
                 }
@@ -86,9 +86,9 @@ fn ask_address(questions: &mut Questions<'_>) -> anyhow::Result<Option<String>> 
     questions.ask("--registry URL", "Registry (https://git.example.com)", None, read)
 }
 
-/// What the options say of the token.
+/// The token source from the options.
 fn token(arguments: &cli::Init, place: &Place) -> anyhow::Result<Option<Token>> {
-    const TOKEN_GIVEN: &str = "that looks like the token itself, and is not repeated here";
+    const TOKEN_GIVEN: &str = "the value looks like the token itself, so it is not shown here";
     Ok(if let Some(path) = &arguments.token_file {
         if !path.exists() && path.to_str().is_some_and(looks_like_a_token) {
             bail!("--token-file takes the name of a file; {TOKEN_GIVEN}\n  help: {HOW}");
@@ -109,9 +109,8 @@ fn token(arguments: &cli::Init, place: &Place) -> anyhow::Result<Option<Token>> 
     })
 }
 
-/// How to hand a token over without writing it where it can be read.
-const HOW: &str = "put the token into a file: (umask 077; cat > git-token), paste it, press Enter and Ctrl-D; then give the \
-                   name of that file";
+/// How to pass a token without writing it where others can read it.
+const HOW: &str = "write the token to a file: run (umask 077; cat > git-token), paste it, press Enter and Ctrl-D; then give the name of that file";
 
 fn ask_token(place: &Place, questions: &mut Questions<'_>, console: &Console) -> anyhow::Result<Token> {
     let read = |answer: &str| match answer.strip_prefix('$') {
@@ -121,7 +120,9 @@ fn ask_token(place: &Place, questions: &mut Questions<'_>, console: &Console) ->
         None if Path::new(answer).is_file() => {
             beside(place, Path::new(answer)).map(Token::File).map_err(|error| format!("{error:#}"))
         }
-        None => Err(format!("no such file (the answer is not repeated: it may be a token)\n  help: {HOW}")),
+        None => Err(format!(
+            "the file does not exist (its name is not shown, because it may be a token)\n  help: {HOW}"
+        )),
     };
     let question =
         "Its token: a file, a $VARIABLE, or nothing for public images (what you type is not shown)";
@@ -139,7 +140,7 @@ fn is_variable(name: &str) -> bool {
     !name.is_empty() && name.chars().all(is_word)
 }
 
-/// Letters and digits in a row that is longer than most names: the tokens of all forges are.
+/// A run of letters and digits longer than most names, as in the tokens of all forges.
 fn looks_like_a_token(text: &str) -> bool {
     let has = |is: fn(&u8) -> bool| text.as_bytes().iter().any(is);
     text.len() >= 20
@@ -148,7 +149,7 @@ fn looks_like_a_token(text: &str) -> bool {
         && !has(|byte| *byte == b'/' || byte.is_ascii_whitespace())
 }
 
-/// By the host, or because it is a folder.
+/// The kind, by the host, or because it is a folder.
 fn kind_of(address: &str) -> Kind {
     let host = host(address);
     if Path::new(address).is_dir() {
@@ -168,17 +169,17 @@ fn host(address: &str) -> &str {
     rest.split(['/', ':']).next().unwrap_or_default()
 }
 
-/// Whether the configuration needs no address for it.
+/// Whether the configuration can omit the address.
 fn has_usual_place(kind: Kind) -> bool {
     matches!(kind, Kind::Github | Kind::Dockerhub | Kind::Gitlab)
 }
 
-/// Whether it is where the kind is anyway (or where people look at it).
+/// Whether it is the kind's default address (or that of its web pages).
 fn is_usual(kind: Kind, address: &str) -> bool {
     has_usual_place(kind) && kind_of(address) == kind
 }
 
-/// An address as people copy it, in parts.
+/// The parts of an address that a user copied.
 #[derive(Debug, PartialEq, Eq)]
 struct Parts {
     /// The registry's own address.
@@ -187,11 +188,11 @@ struct Parts {
     image: Option<Repository>,
 }
 
-/// Splits the address of a registry, an owner, an image, a page of Gitea's packages, or of the registry's API.
-/// `named`: an owner that an option names; the address may end with it.
+/// Splits the address of a registry, an owner, an image, a page of Gitea's packages, or the registry's API.
+/// `named`: the owner from an option, which may also end the address.
 ///
 /// # Errors
-/// The owner in it is not valid.
+/// The owner in the address is not valid.
 fn split(address: &str, named: Option<&str>) -> anyhow::Result<Parts> {
     let trimmed = address.trim_end_matches('/');
     let (scheme, rest) = match trimmed.split_once("://") {
@@ -215,7 +216,7 @@ fn split(address: &str, named: Option<&str>) -> anyhow::Result<Parts> {
             let end = names.iter().position(|name| ["tags", "manifests", "blobs"].contains(name));
             (&[], names[..end.unwrap_or(names.len())].to_vec())
         }
-        // A registry may have a path of its own.
+        // A registry may have its own path.
         (None, path) if named.is_some() => {
             let at = path.iter().rposition(|segment| named == Some(&segment.to_ascii_lowercase()));
             (&path[..at.unwrap_or(path.len())], Vec::new())

@@ -1,4 +1,4 @@
-//! What a schedule is made from: the configuration's run as a [`Job`].
+//! The configuration's run as a [`Job`], from which all schedules are made.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -18,26 +18,26 @@ use crate::target::Target;
 use crate::target::step::Step;
 use crate::target::template::Part;
 
-/// The bit of a file's mode.
+/// The execute bits of a file's mode.
 const EVERYBODY_READS: u32 = 0o004;
 
-/// For a command that does not end when it is told to (10 s), and for what comes after it.
+/// The time for a command that ignores SIGTERM (10 s), and for the rest of the run.
 const MARGIN: Duration = Duration::from_secs(30);
 
-/// The run that is to be started, as far as the configuration tells.
+/// The run that a schedule starts.
 ///
 /// # Errors
-/// Nothing is polled, or a path cannot stand in a schedule.
+/// No stage is polled, or a schedule cannot contain a path.
 pub(super) fn job(global: &Global, config: &Config) -> anyhow::Result<Job> {
     let polled: Vec<&Target> = config.all_targets().filter(|target| target.poll).collect();
     let Some(interval) = polled.iter().map(|target| target.interval).min() else {
-        bail!("no stage is polled, so there is nothing to start: every one says poll = false");
+        bail!("nothing to start: every stage has poll = false");
     };
-    let program = env::current_exe().context("the path of tagship itself cannot be had")?;
+    let program = env::current_exe().context("could not find the path of tagship itself")?;
     let state = match place_of(global.state(), config)?.0 {
         Place::Nothing if config.settings.state != StateSetting::Nothing => {
             bail!(
-                "a schedule cannot pass on `none`; write state = \"none\" into [settings] of the configuration"
+                "a schedule cannot pass on `none`; write state = \"none\" in [settings] of the configuration"
             )
         }
         Place::Nothing => State::Nothing,
@@ -68,22 +68,24 @@ pub(super) fn job(global: &Global, config: &Config) -> anyhow::Result<Job> {
     })
 }
 
-/// An absolute path that every format can hold, and that systemd and Kubernetes take.
+/// An absolute path that is valid in every format, for systemd and Kubernetes.
 fn place(path: &Path) -> anyhow::Result<String> {
     Ok(schedule::plain(&text(path)?))
 }
 
-/// A path as text that every format can hold.
+/// A path as text that is valid in every format.
 ///
 /// # Errors
-/// It has control characters, or what Actions would replace.
+/// It contains control characters, or an expression that Actions would replace.
 pub(super) fn text(path: &Path) -> anyhow::Result<String> {
     let text = path.to_str().filter(|text| !text.chars().any(char::is_control) && !text.contains("${{"));
-    let text = text.with_context(|| format!("{path:?} cannot stand in a schedule; choose a plainer path"))?;
+    let text = text.with_context(|| {
+        format!("a schedule cannot contain the path {path:?}; use a path without special characters")
+    })?;
     Ok(text.to_owned())
 }
 
-/// From the start of a run to the end of what it started last, in whole minutes.
+/// The time from the start of a run to the end of its last deployment, in whole minutes.
 fn longest(config: &Config, polled: &[&Target]) -> Duration {
     let of_target = |target: &&Target| {
         let steps: Duration = target.deploy.iter().chain(&target.gates.steps).map(Step::longest).sum();
@@ -98,7 +100,7 @@ fn longest(config: &Config, polled: &[&Target]) -> Duration {
     Duration::from_secs(all.as_secs().div_ceil(60) * 60)
 }
 
-/// Every secret that a run may need, where it can stand in a schedule.
+/// Every secret that a run may need, with the description of its use.
 fn secrets(config: &Config) -> anyhow::Result<Vec<SecretUse>> {
     let of_registries = config.registries.values().filter_map(|registry| {
         let (source, is_optional) = match &registry.credential {
@@ -108,7 +110,7 @@ fn secrets(config: &Config) -> anyhow::Result<Vec<SecretUse>> {
         };
         Some(SecretUse { whose: format!("the token of the registry {}", registry.name), source, is_optional })
     });
-    // A schedule starts no poll from a webhook.
+    // A schedule does not start polls from webhooks.
     let named = config.secrets.iter().filter(|(id, _)| config.settings.webhook.as_ref() != Some(id));
     let named = named.map(|(id, source)| SecretUse {
         whose: format!("the secret {id}"),
@@ -128,7 +130,7 @@ fn secrets(config: &Config) -> anyhow::Result<Vec<SecretUse>> {
     Ok(secrets)
 }
 
-/// Every program that the configuration runs, but for those that print secrets; and where.
+/// Every program that the configuration runs, with its folder, except those that print secrets.
 fn commands(config: &Config) -> anyhow::Result<(Vec<String>, Vec<String>)> {
     let of_targets = config.all_targets().flat_map(Target::steps);
     let mut commands: Vec<String> = Vec::new();
@@ -144,7 +146,7 @@ fn commands(config: &Config) -> anyhow::Result<(Vec<String>, Vec<String>)> {
         let program: String = parts.iter().map(shown).collect();
         let mut program: String = program.chars().filter(|character| !character.is_control()).collect();
         let dir = place(&command.dir)?;
-        // By itself it would be looked for beside the configuration.
+        // A relative path would be searched beside the configuration.
         if program.contains('/') && !program.starts_with('/') && dir != own {
             program = schedule::plain(&format!("{dir}/{program}"));
         }

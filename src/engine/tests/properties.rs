@@ -186,9 +186,9 @@ impl World {
         let given_back = !decision.ends.is_empty();
         if let Some(deployed) = &decision.deploy {
             let found = listing.tags.iter().find(|listed| listed.tag == deployed.tag);
-            prop_assert!(found.is_some(), "what is deployed is listed");
+            prop_assert!(found.is_some(), "the deployed tag is listed");
             let chosen = self.target.policy.candidate(found.unwrap());
-            prop_assert!(chosen.is_some(), "what is deployed is a candidate");
+            prop_assert!(chosen.is_some(), "the deployed tag is a candidate");
             if let Some(before) = &before {
                 let newer = chosen.unwrap().is_newer_than(before);
                 let moved = self.target.digest && deployed.tag == before.listed.tag;

@@ -70,7 +70,7 @@ impl Change {
             if open.tag == *tag && !is_completed {
                 ends.push((open, DeploymentState::Succeeded));
             } else if open.tag == *tag || reset || is_newer || is_newer_than_pending(&open.tag) {
-                // Where the marked tag is placed later, so is the older of the two told later.
+                // If the next listing places the marked tag, it also decides which of the two is older.
                 ends.push((open, DeploymentState::Superseded));
             }
         }

@@ -9,7 +9,7 @@ use crate::engine::Status;
 use crate::report::StatusRow;
 use crate::target::Name;
 
-/// With more stage names than this, most cells would be empty, so each target gets its own line.
+/// With more stage names than this, most cells would be empty, so each target has its own line.
 const MOST_COLUMNS: usize = 12;
 
 struct Project<'a> {
