@@ -146,7 +146,9 @@ fn a_tag_that_does_not_exist_is_not_deployed() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, PROD);
     shop.run(&["deploy", "shop/prod", "v9.9.9"]).code(2).stderr_has("has no tag v9.9.9");
-    shop.run(&["deploy", "shop/prod", "--previous"]).code(2).stderr_has("; to deploy a tag: tagship deploy shop/prod TAG");
+    shop.run(&["deploy", "shop/prod", "--previous"])
+        .code(2)
+        .stderr_has("; to deploy a tag: tagship deploy shop/prod TAG");
     assert_eq!(shop.delivered(), [""; 0]);
 }
 
