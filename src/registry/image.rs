@@ -263,14 +263,9 @@ impl Heads {
                 }
             }
             Ok(_) if is_missing && (self.are_honest || self.known().contains(repository)) => return Ok(None),
-            // Gateways refuse a HEAD with any status, and often without the headers that belong to it.
-            Ok(_)
-            | Err(
-                RegistryError::Unauthorized(_)
-                | RegistryError::Denied(_)
-                | RegistryError::NotFound(_)
-                | RegistryError::Protocol(_),
-            ) => {}
+            // Gateways refuse a HEAD with any status, and often without the headers that belong to it. What a server of
+            // tokens refuses, it refuses for a GET, too.
+            Ok(_) | Err(RegistryError::Protocol(_)) => {}
             Err(error) => return Err(error),
         }
         let get = || ask(Method::Get);

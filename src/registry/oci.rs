@@ -222,6 +222,8 @@ impl Oci {
         let challenges = header::challenges(&answer.headers);
         let is_answered = is_fresh && used.is_some_and(|used| used.challenges == challenges);
         let mut next = None;
+        // A gateway that refuses a HEAD gives no challenge; the GET has one, if there is something to answer.
+        let is_answered = is_answered || (answer.method == Method::Head && challenges.is_empty());
         if answer.status == StatusCode::UNAUTHORIZED && !is_answered {
             let access = self.authorization(&answer.head(), &challenges, &answer.url, subject)?;
             next = Some(access).filter(|access| used.is_none_or(|used| used.header != access.header));

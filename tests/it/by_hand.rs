@@ -148,7 +148,7 @@ fn a_tag_that_does_not_exist_is_not_deployed() {
     shop.run(&["deploy", "shop/prod", "v9.9.9"]).code(2).stderr_has("has no tag v9.9.9");
     shop.run(&["deploy", "shop/prod", "--previous"])
         .code(2)
-        .stderr_has("; to deploy a tag: tagship deploy shop/prod TAG");
+        .stderr_has("; to deploy a tag: tagship deploy shop/prod v1.10.0");
     assert_eq!(shop.delivered(), [""; 0]);
 }
 

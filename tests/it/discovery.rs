@@ -167,7 +167,7 @@ fn images_that_give_one_name_are_reported_and_the_known_one_keeps_it() {
     shop.run(&["poll"]).code(1).line("acme/prod", &["unknown", "protocol"]);
     shop.run(&["check"]).code(1).shows_not("no faults").line(
         "projects.acme",
-        &["failed", "acme/team-api gives the project name \"team-api\", which acme/team/api has"],
+        &["failed", "acme/team-api gives the project name \"team-api\", which acme/team/api already has"],
     );
     let run = shop.run(&["status", "acme/prod"]);
     run.code(0).shows_not("tagship mark").stdout_has(

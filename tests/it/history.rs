@@ -147,7 +147,7 @@ fn targets_that_left_the_configuration_keep_their_history() {
     gitea.push("acme/shop", "v1.11.0", "2026-11-20T11:00:00Z");
     shop.run(&["poll"]).code(0);
     shop.config(&on_gitea(&gitea, DEV));
-    shop.run(&["poll"]).code(0).stderr_has("shop/prod is no longer in the configuration");
+    shop.run(&["poll"]).code(0).stderr_has("shop/prod was removed from the configuration");
     for target in [&["shop/prod"][..], &["shop"], &["*/prod"], &[]] {
         let run = shop.run(&[&["history", "--tag", "v1.11.0"], target].concat());
         run.code(0).says("[time] shop/prod v1.11.0 succeeded by poll");

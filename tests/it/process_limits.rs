@@ -84,11 +84,11 @@ fn too_little_memory_is_said_before_anything_is_begun() {
     let shop = baselined(&gitea, DEV);
     gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
     // With less than the first of them a program of this size is not even loaded.
-    for mebibytes in (40..160).step_by(8) {
+    for mebibytes in (48..160).step_by(8) {
         let limit = format!("--as={}", mebibytes * 1024 * 1024);
         let run = shop.run_under(&["prlimit", &limit], &["poll"]);
         ended_by_itself(&run, &limit);
-        if mebibytes == 40 {
+        if mebibytes == 48 {
             run.code(2).stdout("").stderr_has("raise the limit on memory (ulimit -v)");
         }
     }
