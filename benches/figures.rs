@@ -1,6 +1,6 @@
-//! The figures to reach, line by line, each beside its reference in the same run, in turn, so that both see
-//! the same machine: `cargo bench`. Nothing is asserted but counts. With `BENCH_BUILD=1` the program is
-//! built anew as well, which takes minutes.
+//! The figures to reach, line by line, each beside its reference in the same run, in turn, so that both see the
+//! same machine: `cargo bench`. Nothing is asserted but counts. With `BENCH_BUILD=1` the program is rebuilt as
+//! well, which takes minutes.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -172,7 +172,7 @@ impl<'a> Bench<'a> {
         self.server.take_asked();
     }
 
-    /// What is asked in a run.
+    /// The requests of a run.
     fn asked(&self, program: &Program) -> (usize, usize) {
         let before = self.server.counts();
         run(self.dir, program);
@@ -180,7 +180,7 @@ impl<'a> Bench<'a> {
         (after.0 - before.0, after.1 - before.1)
     }
 
-    /// curl, for what was asked for since it was last looked at; all at once, as many at a time as tagship.
+    /// curl, for the requests since the last call; all at once, as many at a time as tagship.
     fn curl(&self) -> Program {
         let list = self.dir.join("urls");
         let mut text = String::new();

@@ -23,7 +23,7 @@ use plot::{Curve, Panel};
 use rusqlite::{Connection, params};
 use server::{FakeGitea, Stock};
 
-/// The least of so many counts: it is what the machine's other work disturbs least.
+/// The least of this many counts, which other work of the machine disturbs least.
 const RUNS: usize = 3;
 
 fn main() {

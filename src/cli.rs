@@ -38,7 +38,7 @@ pub(crate) use words::parse;
     tagship check                   is the configuration valid?\n  \
     tagship poll --dry-run          what would be deployed?\n  \
     tagship poll                    deploy new tags\n  \
-    tagship status                  what does each stage run, and what is waiting?\n  \
+    tagship status                  what does each stage run, and which tags wait?\n  \
     tagship tags shop/prod v1.3.0   why was v1.3.0 not deployed?\n  \
     tagship history --failed        what failed, and what did it print?")]
 pub(crate) struct Cli {

@@ -37,7 +37,7 @@
 //! process       commands as process groups; processes left by a deployment    program  checks that programs can run
 //! stop          the end of a run: signals, a deadline
 //! ---- pure: no HTTP, SQLite, clock, environment, printing ----
-//! engine/       decide(): selection + state + facts + now -> Decision; transition(); what is reported;
+//! engine/       decide(): selection + state + facts + now -> Decision; transition(); reported changes;
 //!               feed: the repositories of an owner that may have a new tag
 //! images        tables with `images`: the projects and their names
 //! policy/       filter, order, select

@@ -40,8 +40,8 @@ use crate::target::{Name, Target, TargetId};
 use crate::webhook::PushedImage;
 pub(crate) use changes::{key as feed_key, recall_other_owner};
 use deliver::Queue;
-use facts::{Asked, ImageKey};
-pub(crate) use hand::{Choice, Wish, deploy_by_hand};
+use facts::{Answered, ImageKey};
+pub(crate) use hand::{ManualDeployment, ManualTag, deploy_by_hand};
 pub(crate) use images::{TableResult, Wanted};
 pub(crate) use inspect::{Finding, inspect};
 use listing::Listed;
@@ -365,7 +365,7 @@ struct Registries {
     /// By the registry's address: the limit in the state, and the present limit.
     limits: BTreeMap<String, (Option<Limit>, SharedLimit)>,
     /// The labels of images, if a step uses one.
-    labels: Asked<ImageKey, Result<Labels, Failure>>,
+    labels: Answered<ImageKey, Result<Labels, Failure>>,
 }
 
 impl Registries {

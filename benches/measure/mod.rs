@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 
-/// What is measured: this build, or another one that `BENCH_BINARY` names.
+/// The measured program: this build, or another one that `BENCH_BINARY` names.
 pub(crate) fn binary() -> String {
     std::env::var("BENCH_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_tagship").to_owned())
 }

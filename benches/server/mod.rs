@@ -1,5 +1,5 @@
-//! A fake Gitea that is only fast: every image has the same few tags, or as many as it is told. It waits
-//! before each answer, as a network does, and counts what it is asked.
+//! A fake Gitea that is only fast: every image has the same few tags, or a given number. It waits before each
+//! answer, as a network does, and counts what it is asked.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -31,14 +31,14 @@ struct Shared {
     stock: Stock,
     requests: AtomicUsize,
     connections: AtomicUsize,
-    /// Method and target of what was asked for.
+    /// Method and target of the requests.
     asked: Mutex<Vec<(String, String)>>,
     /// How many new tags [`BUSY`] got.
     pushed: AtomicUsize,
     list: String,
 }
 
-/// The image that gets new tags.
+/// The image with new tags.
 const BUSY: usize = 3;
 
 /// Seconds: of the first image's push, and of the first new tag's.
@@ -75,7 +75,7 @@ impl FakeGitea {
         FakeGitea { port, shared }
     }
 
-    /// Somebody pushes a new tag.
+    /// Pushes a new tag.
     pub(crate) fn push(&self) {
         self.shared.pushed.fetch_add(1, Ordering::Relaxed);
     }
@@ -85,7 +85,7 @@ impl FakeGitea {
         (self.shared.requests.load(Ordering::Relaxed), self.shared.connections.load(Ordering::Relaxed))
     }
 
-    /// Method and target of what was asked for since the last call.
+    /// Method and target of the requests since the last call.
     pub(crate) fn take_asked(&self) -> Vec<(String, String)> {
         std::mem::take(&mut self.shared.asked.lock().unwrap())
     }
@@ -112,7 +112,7 @@ impl Shared {
             let answer = self.answer(&target);
             self.asked.lock().unwrap().push((method, target));
             bytes.clear();
-            // What is measured waits for this.
+            // The measured program waits for this.
             thread::sleep(self.stock.latency);
             stream.write_all(answer.as_bytes())?;
         }

@@ -55,10 +55,10 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
         true => tables(global, &mut config, &secrets, &stop, &console)?,
         false => Vec::new(),
     };
-    let mut doubts = doubts(&store, &config, arguments.online)?;
-    doubts.extend(elsewhere.into_iter().map(|(subject, fault)| (subject, fault.message)));
-    for (subject, doubt) in by_cause(doubts) {
-        console.warning(&format!("{}: {subject}: {doubt}", config.path.display()));
+    let mut warnings = warnings(&store, &config, arguments.online)?;
+    warnings.extend(elsewhere.into_iter().map(|(subject, fault)| (subject, fault.message)));
+    for (subject, warning) in by_cause(warnings) {
+        console.warning(&format!("{}: {subject}: {warning}", config.path.display()));
     }
     // With --online they are listed anew.
     let of_images = config.image_faults.iter().filter(|_| !arguments.online);
@@ -269,22 +269,23 @@ struct Row<'f> {
 /// A row for each finding. Targets with the same error share a row.
 fn rows(findings: &[Finding]) -> Vec<Row<'_>> {
     let mut rows: Vec<Row<'_>> = Vec::new();
-    for Finding { subject, registry, said, doubts, failure } in findings {
+    for Finding { subject, registry, said, warnings, failure } in findings {
         let error = failure.as_ref().map(|failure| match said.as_str() {
             "" => failure.message.clone(),
             said => format!("{said}, but {}", failure.message),
         });
         let verdict = match &error {
             Some(_) => FAILED,
-            None if doubts.is_empty() => OK,
-            None => "doubt",
+            None if warnings.is_empty() => OK,
+            None => "warn",
         };
         let mut text = error.unwrap_or_else(|| said.clone());
-        if let [first, others @ ..] = doubts.as_slice() {
+        if let [first, others @ ..] = warnings.as_slice() {
             // After a name, the text is about that name.
             let mark = if text.contains(' ') { "; " } else { ": " };
-            text =
-                others.iter().fold(format!("{text}{mark}{first}"), |text, doubt| format!("{text}; {doubt}"));
+            text = others
+                .iter()
+                .fold(format!("{text}{mark}{first}"), |text, warning| format!("{text}; {warning}"));
         }
         let cause = failure.as_ref().filter(|_| said.is_empty());
         let cause = cause.and_then(|failure| Outage::of(failure, registry));
@@ -308,7 +309,7 @@ fn rows(findings: &[Finding]) -> Vec<Row<'_>> {
 }
 
 /// The lints of each target, with the target's name. `online`: the row of the target has the lints of its tags.
-fn doubts(store: &Store, config: &Config, online: bool) -> anyhow::Result<Vec<(String, String)>> {
+fn warnings(store: &Store, config: &Config, online: bool) -> anyhow::Result<Vec<(String, String)>> {
     let (states, samples) = store.at_once(|| {
         let states = store.states()?;
         let samples = match online {
@@ -317,31 +318,32 @@ fn doubts(store: &Store, config: &Config, online: bool) -> anyhow::Result<Vec<(S
         };
         Ok((states, samples))
     })?;
-    let mut doubts = Vec::new();
+    let mut warnings = Vec::new();
     // The last target with the same rule and steps.
     let mut twins: HashMap<(&Name, String, String), &Target> = HashMap::new();
     for (target, sample) in config.all_targets().zip(samples) {
         let subject = || target.id.to_string();
-        doubts.extend(policy::lints(&target.policy, &sample).into_iter().map(|doubt| (subject(), doubt)));
+        warnings
+            .extend(policy::lints(&target.policy, &sample).into_iter().map(|warning| (subject(), warning)));
         if target.policy.order() == Order::Newest
             && !config.registries[&target.registry].may_have_push_times()
         {
-            let doubt = "this registry has no push times: order = \"newest\" uses the time at which tagship first sees a tag";
-            doubts.push((subject(), doubt.to_owned()));
+            let warning = "this registry has no push times: order = \"newest\" uses the time at which tagship first sees a tag";
+            warnings.push((subject(), warning.to_owned()));
         }
         if target.digest && target.policy.may_match_several() {
             let order = target.policy.order();
             let followed = states.get(&target.id).and_then(|state| state.high_water.as_ref());
             let followed = followed.map_or_else(String::new, |listed| format!(" ({} now)", listed.tag));
-            let doubt = format!(
+            let warning = format!(
                 "digest = true follows one tag only, the greatest by order = \"{order}\"{followed}: write a stage for each mutable tag"
             );
-            doubts.push((subject(), doubt));
+            warnings.push((subject(), warning));
         }
         if !target.deploy.iter().any(Step::names_its_stage) {
             let does = (&target.id.project, target.policy.rule_text(), format!("{:?}", target.deploy));
             if let Some(twin) = twins.insert(does, target) {
-                doubts.push((
+                warnings.push((
                     subject(),
                     format!("same rule and deploy steps as {} (fine if they use TAGSHIP_STAGE)", twin.id),
                 ));
@@ -349,9 +351,9 @@ fn doubts(store: &Store, config: &Config, online: bool) -> anyhow::Result<Vec<(S
         }
     }
     for (subject, _, step) in steps(config) {
-        doubts.extend(lints(step).into_iter().map(|lint| (subject.clone(), lint)));
+        warnings.extend(lints(step).into_iter().map(|lint| (subject.clone(), lint)));
     }
-    Ok(doubts)
+    Ok(warnings)
 }
 
 /// Every step, with its target or notification.

@@ -14,7 +14,7 @@ use crate::engine::Audience;
 use crate::policy::Verdict;
 use crate::reference::{ListedTag, Tag};
 use crate::report::{Console, Detail, Event, Human, Progress, Report, Shown};
-use crate::run::{Choice, Mode, Run, Wish, deploy_by_hand};
+use crate::run::{ManualDeployment, ManualTag, Mode, Run, deploy_by_hand};
 use crate::secret::Secrets;
 use crate::stop::Cutoff;
 use crate::target::Target;
@@ -56,16 +56,16 @@ pub(crate) fn deploy(
     let secrets = Arc::new(Secrets::new(&config).until(cutoff.clone()));
     let console = console.masking(Arc::clone(&secrets));
     let choice = match &arguments.tag {
-        Some(tag) => Choice::Tag(Tag::new(tag)?),
-        None if arguments.previous => Choice::Previous,
-        None => Choice::Newest,
+        Some(tag) => ManualTag::Tag(Tag::new(tag)?),
+        None if arguments.previous => ManualTag::Previous,
+        None => ManualTag::Newest,
     };
-    if let (Choice::Tag(tag), false) = (&choice, arguments.force) {
+    if let (ManualTag::Tag(tag), false) = (&choice, arguments.force) {
         check_rule(&config, target, tag)?;
     }
     let store = open_state(global, &config, &console, &cutoff)?;
     warn_if_not_polled(&store, &config, &console)?;
-    let wish = Wish {
+    let manual = ManualDeployment {
         choice,
         force: arguments.force,
         wait: arguments.wait,
@@ -94,7 +94,7 @@ pub(crate) fn deploy(
     if is_seen && !global.quiet {
         report = Box::new(Progress::below(report));
     }
-    let ended = deploy_by_hand(&run, target, &wish, report.as_mut());
+    let ended = deploy_by_hand(&run, target, &manual, report.as_mut());
     if let (Some(signal), Err(_) | Ok(None)) = (stop.signal(), &ended) {
         // Nothing was recorded, and an interruption is not an error.
         return Ok(Exit::Signal(signal));

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::danger::run_by_root;
 use super::key::Section;
-use super::read::{Field, Found, Table};
+use super::read::{Field, Findings, Table};
 use super::stage::{Defaults, Stage};
 use super::step::Reader;
 use super::tree::{Node, Source};
@@ -53,7 +53,7 @@ pub(crate) fn parse(path: &Path, text: String) -> Result<Config, Faults> {
 
 fn validate(path: PathBuf, main: Source) -> Result<Config, Faults> {
     let root = main.parse().map_err(in_order)?;
-    let found = Found::default();
+    let found = Findings::default();
     let main_table = Table::root(&root, &main, &found);
     let file::Included { sources: included, globs } = match file::included(&main_table) {
         Ok(included) => included,
@@ -77,7 +77,7 @@ fn validate(path: PathBuf, main: Source) -> Result<Config, Faults> {
         tables.push(table);
     }
     let config = Loader { main: &main_table, tables: &tables, found: &found }.load(path);
-    let Found { faults, warnings } = found;
+    let Findings { faults, warnings } = found;
     let (faults, warnings) = (faults.into_inner(), warnings.into_inner());
     if !faults.is_empty() {
         return Err(in_order(faults));
@@ -143,7 +143,7 @@ struct Loader<'a> {
     main: &'a Table<'a>,
     /// The main file's first.
     tables: &'a [Table<'a>],
-    found: &'a Found,
+    found: &'a Findings,
 }
 
 impl<'a> Loader<'a> {

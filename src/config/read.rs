@@ -19,7 +19,7 @@ use crate::target::lint::words;
 
 /// Errors and warnings in the order found.
 #[derive(Default)]
-pub(super) struct Found {
+pub(super) struct Findings {
     pub(super) faults: RefCell<Vec<Fault>>,
     pub(super) warnings: RefCell<Vec<Fault>>,
 }
@@ -27,7 +27,7 @@ pub(super) struct Found {
 /// Further errors have no suggestion: the search for one takes most of the time.
 const SUGGESTED: usize = 100;
 
-impl Found {
+impl Findings {
     /// [`suggest`], unless there are many errors.
     pub(super) fn suggest<'k>(&self, name: &str, known: impl Iterator<Item = &'k str>) -> String {
         if self.is_suggesting() { suggest(name, known) } else { String::new() }
@@ -80,7 +80,7 @@ pub(super) struct Table<'t> {
     pub(super) path: Rc<Path<'t>>,
     pub(super) at: usize,
     pub(super) source: &'t Source,
-    pub(super) found: &'t Found,
+    pub(super) found: &'t Findings,
 }
 
 /// A value, with what an error about it needs.
@@ -89,12 +89,12 @@ pub(super) struct Field<'t> {
     pub(super) path: Path<'t>,
     pub(super) node: &'t Node<'t>,
     pub(super) source: &'t Source,
-    pub(super) found: &'t Found,
+    pub(super) found: &'t Findings,
 }
 
 impl<'t> Table<'t> {
     /// The root of a file.
-    pub(super) fn root(node: &'t Node<'t>, source: &'t Source, found: &'t Found) -> Table<'t> {
+    pub(super) fn root(node: &'t Node<'t>, source: &'t Source, found: &'t Findings) -> Table<'t> {
         let field = Field { path: Path { within: None, step: Step::Root }, node, source, found };
         field.table(Section::Top).expect("the root of a file is a table")
     }

@@ -28,7 +28,7 @@ pub(crate) struct Built {
 pub(crate) type SeenTags = HashMap<Tag, SeenTag>;
 
 /// The answers, by tag; None: the registry has no manifest for the tag, so it is not a candidate yet.
-pub(crate) type Asked = HashMap<Tag, Option<Built>>;
+pub(crate) type Builds = HashMap<Tag, Option<Built>>;
 
 /// A listing in which every tag has a place in the order.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ pub(crate) fn unplaced(
 }
 
 /// Gives every tag of a listing its place. `asked`: the answers for the tags from [`unplaced`].
-pub(crate) fn place(listing: &Listing, known: &SeenTags, asked: &Asked, now: Timestamp) -> Placed {
+pub(crate) fn place(listing: &Listing, known: &SeenTags, asked: &Builds, now: Timestamp) -> Placed {
     let begin = begin(known, now);
     let mut placed = Placed {
         listing: Listing {
@@ -189,7 +189,7 @@ mod tests {
     fn a_baseline_asks_nothing_and_remembers_every_name() {
         let names = ["dev-2", "dev-1", "other"];
         assert!(asked(&names, &known(&[]), None).is_empty());
-        let placed = place(&listing(&names), &known(&[]), &Asked::new(), at(100));
+        let placed = place(&listing(&names), &known(&[]), &Builds::new(), at(100));
         assert_eq!(placed.new.len(), 3);
         assert!(placed.listing.tags.iter().all(|listed| listed.pushed_at == Some(at(100))));
         let known = known(&[("dev-1", 100), ("dev-2", 100), ("other", 100)]);
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn a_tag_keeps_its_place_whatever_the_clock_says() {
         for now in [at(300), at(50)] {
-            let placed = place(&listing(&["dev-2", "dev-1"]), &known(&[("dev-1", 200)]), &Asked::new(), now);
+            let placed = place(&listing(&["dev-2", "dev-1"]), &known(&[("dev-1", 200)]), &Builds::new(), now);
             assert_eq!(placed.listing.tags[0].pushed_at, Some(now.max(at(200))));
             assert_eq!(placed.listing.tags[1].pushed_at, Some(at(200)));
             assert_eq!(placed.new.len(), 1);
@@ -242,7 +242,7 @@ mod tests {
         assert_eq!(names, ["dev-1", "dev-2"]);
         assert_eq!(placed.listing.tags[1].sequence, Some(7000));
         let seen = seen.into_iter().chain(placed.new).collect();
-        let again = place(&listing(&["dev-1", "dev-2"]), &seen, &Asked::new(), at(300));
+        let again = place(&listing(&["dev-1", "dev-2"]), &seen, &Builds::new(), at(300));
         assert_eq!(again.listing.tags, placed.listing.tags);
         assert!(again.new.is_empty());
     }

@@ -199,7 +199,7 @@ const DIGESTS_ASKED: usize = 20;
 type Deciding = Fact<Decision>;
 
 /// The first candidate that nothing blocks, and what blocks those before it.
-type Choice<'c> = (Option<&'c Candidate>, Vec<(Tag, BlockedBy)>);
+type Unblocked<'c> = (Option<&'c Candidate>, Vec<(Tag, BlockedBy)>);
 
 impl RuleContext<'_> {
     /// Rule 2.
@@ -418,7 +418,7 @@ impl RuleContext<'_> {
         seen: &mut [SeenCandidate],
         candidates: &[&'c Candidate],
         high_water: Option<&Candidate>,
-    ) -> Fact<Choice<'c>> {
+    ) -> Fact<Unblocked<'c>> {
         let gates = GateCheck { target: self.target, facts: self.facts, high_water, now: self.now };
         let mut blocked: Vec<(Tag, BlockedBy)> = Vec::new();
         let mut unchecked: Option<Tag> = None;

@@ -4,7 +4,7 @@ use super::*;
 use crate::reference::{Listing, Tag};
 
 /// The rule, the tags (`tag@second#sequence` with a push time), and the newest one.
-type Choice = (Rule, &'static str, Option<&'static str>);
+type Case = (Rule, &'static str, Option<&'static str>);
 
 fn rule(order: Order, tags: &str) -> Rule {
     Rule { tags: tags.split(' ').map(str::to_owned).collect(), order, ..Rule::default() }
@@ -51,7 +51,7 @@ fn choose(rule: &Rule, tags: &[&str]) -> Option<String> {
     selection.newest().map(|newest| newest.listed.tag.to_string())
 }
 
-fn check(choices: Vec<Choice>) {
+fn check(choices: Vec<Case>) {
     for (rule, tags, expected) in choices {
         let mut tags: Vec<_> = tags.split_whitespace().collect();
         for _ in 0..2 {

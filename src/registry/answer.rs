@@ -41,14 +41,14 @@ pub(super) struct Answer {
 
 /// The retry hint of a server that cannot answer now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Wish {
+pub(super) struct RetryHint {
     /// 429: too many requests.
     is_limit: bool,
     /// `Retry-After`, if the answer has one.
     wait: Option<Duration>,
 }
 
-impl Wish {
+impl RetryHint {
     /// The shortest delay before this run repeats the request. None: this run must not repeat it.
     pub(super) fn pause(self) -> Option<Duration> {
         match self.wait {
@@ -113,19 +113,19 @@ impl Answer {
     }
 
     /// The retry hint of a 429 or 5xx.
-    pub(super) fn wish(&self) -> Option<Wish> {
+    pub(super) fn hint(&self) -> Option<RetryHint> {
         let is_limit = self.status == StatusCode::TOO_MANY_REQUESTS;
         // 501: the server does not know the method, so a retry cannot help.
         let has_failed = self.status.is_server_error() && self.status != StatusCode::NOT_IMPLEMENTED;
         if !is_limit && !has_failed {
             return None;
         }
-        Some(Wish { is_limit, wait: self.retry_after() })
+        Some(RetryHint { is_limit, wait: self.retry_after() })
     }
 
     /// The `Retry-After` of any other answer.
     pub(super) fn asked_back_at(&self) -> Option<Timestamp> {
-        Wish { is_limit: true, wait: Some(self.retry_after()?) }.retry_at()
+        RetryHint { is_limit: true, wait: Some(self.retry_after()?) }.retry_at()
     }
 
     fn retry_after(&self) -> Option<Duration> {
@@ -135,7 +135,7 @@ impl Answer {
 
     /// The error of a 429 or 5xx.
     pub(super) fn unavailable(self) -> RegistryError {
-        match self.wish().and_then(|wish| wish.retry_at()) {
+        match self.hint().and_then(|hint| hint.retry_at()) {
             Some(retry_at) => self.rate_limited(retry_at),
             None => RegistryError::Unavailable(self.refused("the server failed; see its log").to_string()),
         }
@@ -395,19 +395,21 @@ mod tests {
 
     #[test]
     fn a_short_wish_is_waited_for_and_a_long_one_is_for_later_runs() {
-        let wish =
-            |is_limit, seconds: Option<f64>| Wish { is_limit, wait: seconds.map(Duration::from_secs_f64) };
-        for (wish, pause, is_for_later) in [
-            (wish(true, Some(0.5)), Some(0.5), true),
-            (wish(true, Some(2.0)), Some(2.0), true),
-            (wish(true, Some(2.5)), None, true),
-            (wish(true, None), None, true),
-            (wish(false, None), Some(0.0), false),
-            (wish(false, Some(1.0)), Some(1.0), false),
-            (wish(false, Some(60.0)), None, true),
+        let hint = |is_limit, seconds: Option<f64>| RetryHint {
+            is_limit,
+            wait: seconds.map(Duration::from_secs_f64),
+        };
+        for (hint, pause, is_for_later) in [
+            (hint(true, Some(0.5)), Some(0.5), true),
+            (hint(true, Some(2.0)), Some(2.0), true),
+            (hint(true, Some(2.5)), None, true),
+            (hint(true, None), None, true),
+            (hint(false, None), Some(0.0), false),
+            (hint(false, Some(1.0)), Some(1.0), false),
+            (hint(false, Some(60.0)), None, true),
         ] {
-            assert_eq!(wish.pause(), pause.map(Duration::from_secs_f64), "{wish:?}");
-            assert_eq!(wish.retry_at().is_some(), is_for_later, "{wish:?}");
+            assert_eq!(hint.pause(), pause.map(Duration::from_secs_f64), "{hint:?}");
+            assert_eq!(hint.retry_at().is_some(), is_for_later, "{hint:?}");
         }
     }
 

@@ -215,7 +215,7 @@ impl Client {
         loop {
             self.check_health(method, url)?;
             let pause = match self.send_once(method, url, headers) {
-                Ok(answer) => match answer.wish() {
+                Ok(answer) => match answer.hint() {
                     None => return Ok(answer),
                     Some(wish) => match wish.pause().and_then(|least| Some(pauses.next()?.max(least))) {
                         Some(pause) => pause,
@@ -259,7 +259,7 @@ impl Client {
         let result = agent.post(url.as_str()).header("content-type", content_type).send(body);
         let answer =
             self.answer(Method::Post, url, &way, result).map_err(|failure| self.give_up(url, failure))?;
-        if answer.wish().is_some() { Err(self.noted(answer.unavailable())) } else { Ok(answer) }
+        if answer.hint().is_some() { Err(self.noted(answer.unavailable())) } else { Ok(answer) }
     }
 
     fn prepared(&self, method: Method, url: &Url) -> Result<(Route, Agent), Failure> {

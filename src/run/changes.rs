@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Context;
 use super::facts::Answers;
-use super::listing::{Extent, Found, Listed, select_remembered};
+use super::listing::{Extent, Listed, ListedContent, select_remembered};
 use crate::config::Config;
 use crate::engine::feed::{self, Changes, Count, Cursor, Explained, FeedRow, Owner};
 use crate::engine::{self, ErrorCode, Failure, LastListed, PollState};
@@ -39,7 +39,7 @@ pub(super) struct ToList<'a> {
 
 /// The result of reading an owner's feed.
 #[derive(Default)]
-pub(super) struct Asked<'a> {
+pub(super) struct FeedResult<'a> {
     /// The targets that need no listing.
     pub(super) listed: Vec<Listed>,
     pub(super) to_list: ToList<'a>,
@@ -53,15 +53,15 @@ pub(super) fn ask_owner<'a>(
     registry: &dyn Registry,
     owner: &str,
     repositories: Repositories<'a>,
-) -> Asked<'a> {
+) -> FeedResult<'a> {
     let first = repositories.values().flatten().next().expect("an owner has at least one repository");
     let registry_name = &context.targets[*first].registry;
     let key = key(context.run.config, registry_name, owner);
     let before = context.feeds.get(&key).cloned().unwrap_or_default();
     let asked_at = Timestamp::now();
-    let all = |repositories, generation| Asked {
+    let all = |repositories, generation| FeedResult {
         to_list: ToList { repositories, generation, ..ToList::default() },
-        ..Asked::default()
+        ..FeedResult::default()
     };
     if !context.run.store.is_kept() {
         return all(repositories, before.generation);
@@ -130,10 +130,10 @@ pub(super) fn ask_owner<'a>(
         .map(|warning| format!("registry {registry_name}: {warning}"));
     if after.cursor.as_ref() != Some(cursor) {
         // Another run saw changes since then, perhaps more than this one.
-        return Asked { warning, ..all(repositories, after.generation) };
+        return FeedResult { warning, ..all(repositories, after.generation) };
     }
     let step = Step { context, from: &key.0, before: &before, after: &after, changes, asked_at };
-    let mut asked = Asked { warning, ..Asked::default() };
+    let mut asked = FeedResult { warning, ..FeedResult::default() };
     let to_list = &mut asked.to_list;
     to_list.generation = after.generation;
     // This run has seen every new row, so other changes can only be deletions.
@@ -165,14 +165,20 @@ fn refused<'a>(
     (before, now): (&Owner, &Owner),
     repositories: Repositories<'a>,
     asked_at: Timestamp,
-) -> Asked<'a> {
+) -> FeedResult<'a> {
     let refused = |index: usize| {
         let message = other_owner(name, before, now, &context.targets[index].id);
         let failure = Failure { code: ErrorCode::Protocol, message };
-        Listed { index, asked_at, extent: Extent::Nothing, tags: None, found: Found::OtherOwner(failure) }
+        Listed {
+            index,
+            asked_at,
+            extent: Extent::Nothing,
+            tags: None,
+            found: ListedContent::OtherOwner(failure),
+        }
     };
     let listed = repositories.into_values().flatten().map(refused).collect();
-    Asked { listed, ..Asked::default() }
+    FeedResult { listed, ..FeedResult::default() }
 }
 
 /// The failure if another owner now has the name of a target's owner. `registry`: reports the present owner. If
@@ -251,7 +257,7 @@ impl Step<'_> {
         if pushed.is_empty()
             && let Some(decision) = engine::unchanged(target, state, &open, asked_at)
         {
-            return done(Extent::Nothing, Found::Unchanged(Box::new(decision)));
+            return done(Extent::Nothing, ListedContent::Unchanged(Box::new(decision)));
         }
         let mut listing = engine::remembered(target, state)?;
         let extent = match pushed {

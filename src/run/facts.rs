@@ -21,13 +21,13 @@ use crate::target::{Name, Target, TargetId};
 /// The answers so far for one target.
 #[derive(Default)]
 pub(super) struct Answers {
-    digests: Asked<Tag, Fact<Option<Digest>>>,
-    push_times: Asked<Tag, Fact<Option<Timestamp>>>,
-    platforms: Asked<Tag, Fact<Platforms>>,
-    presence: Asked<(Repository, Tag), Fact<bool>>,
-    images: Asked<Tag, Fact<Option<Digest>>>,
-    runs: Asked<Name, Fact<Vec<StageRun>>>,
-    gates: Asked<(Tag, Digest), Fact<Result<(), String>>>,
+    digests: Answered<Tag, Fact<Option<Digest>>>,
+    push_times: Answered<Tag, Fact<Option<Timestamp>>>,
+    platforms: Answered<Tag, Fact<Platforms>>,
+    presence: Answered<(Repository, Tag), Fact<bool>>,
+    images: Answered<Tag, Fact<Option<Digest>>>,
+    runs: Answered<Name, Fact<Vec<StageRun>>>,
+    gates: Answered<(Tag, Digest), Fact<Result<(), String>>>,
     running: OnceCell<Fact<ProbeAnswer>>,
     given: OnceCell<Fact<HashMap<Tag, Timestamp>>>,
     seen_tags: OnceCell<Fact<SeenTags>>,
@@ -56,19 +56,19 @@ impl Answers {
 }
 
 /// Answers by question.
-pub(super) struct Asked<K, V>(Mutex<HashMap<K, V>>);
+pub(super) struct Answered<K, V>(Mutex<HashMap<K, V>>);
 
 /// A registry's name, a repository in it, a digest, and the platform of the image in an index.
 pub(super) type ImageKey = (Name, Repository, Digest, Option<String>);
 
-impl<K, V> Default for Asked<K, V> {
-    fn default() -> Asked<K, V> {
-        Asked(Mutex::default())
+impl<K, V> Default for Answered<K, V> {
+    fn default() -> Answered<K, V> {
+        Answered(Mutex::default())
     }
 }
 
-impl<K: Clone + Eq + Hash, V: Clone> Asked<K, V> {
-    fn share(&self, others: &Asked<K, V>) {
+impl<K: Clone + Eq + Hash, V: Clone> Answered<K, V> {
+    fn share(&self, others: &Answered<K, V>) {
         let others = others.known();
         self.known().extend(others.iter().map(|(key, answer)| (key.clone(), answer.clone())));
     }

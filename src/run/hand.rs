@@ -24,7 +24,7 @@ use crate::target::Target;
 
 /// The tag of a manual deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Choice {
+pub(crate) enum ManualTag {
     /// The newest tag that the policy allows; gates are ignored.
     Newest,
     Tag(Tag),
@@ -34,8 +34,8 @@ pub(crate) enum Choice {
 
 /// The options of a manual deployment.
 #[derive(Clone, Debug)]
-pub(crate) struct Wish {
-    pub(crate) choice: Choice,
+pub(crate) struct ManualDeployment {
+    pub(crate) choice: ManualTag,
     /// Deploy even if the registry cannot confirm that the tag exists.
     pub(crate) force: bool,
     /// Wait for another deployment of the target to end.
@@ -57,12 +57,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 pub(crate) fn deploy_by_hand(
     run: &Run<'_>,
     target: &Target,
-    wish: &Wish,
+    manual: &ManualDeployment,
     report: &mut dyn Report,
 ) -> anyhow::Result<Option<Summary>> {
     let started_at = Timestamp::now();
     // With --wait the user accepts any delay, so `max_runtime` begins after it.
-    let Some(lock) = take_lock(run, target, wish.wait)? else {
+    let Some(lock) = take_lock(run, target, manual.wait)? else {
         return Ok(None);
     };
     let cutoff = Cutoff::after(run.stop, run.max_runtime);
@@ -72,11 +72,11 @@ pub(crate) fn deploy_by_hand(
     let context = Context::new(run, &targets, &registries, cutoff)?;
     let registry = context.registry(target);
     refuse_other_owner(&context, registry, target)?;
-    let chosen = choose(&context, registry, target, wish)?;
+    let chosen = choose(&context, registry, target, manual)?;
     if run.stop.signal().is_some() {
         return Ok(None);
     }
-    let recorded = record(&context, target, &chosen, wish)?;
+    let recorded = record(&context, target, &chosen, manual)?;
     let (sender, receiver) = mpsc::sync_channel(UNREAD);
     let shows_output = report.shows_output();
     let delivered = thread::scope(|scope| {
@@ -152,11 +152,11 @@ fn choose(
     context: &Context<'_>,
     registry: &dyn Registry,
     target: &Target,
-    wish: &Wish,
+    manual: &ManualDeployment,
 ) -> anyhow::Result<Chosen> {
     let image = &target.image.repository;
-    let Chosen { listed, sighted } = match &wish.choice {
-        Choice::Newest => {
+    let Chosen { listed, sighted } = match &manual.choice {
+        ManualTag::Newest => {
             let Newest { tag, sighted } =
                 listing::newest(context, registry, target, None)?.map_err(|failure| {
                     anyhow!(
@@ -171,13 +171,13 @@ fn choose(
             })?;
             Chosen { listed, sighted }
         }
-        Choice::Previous => match previous(context, target)? {
+        ManualTag::Previous => match previous(context, target)? {
             previous @ ListedTag { digest: Some(_), .. } => {
                 return Ok(Chosen { listed: previous, sighted: Vec::new() });
             }
             previous => Chosen { listed: previous, sighted: Vec::new() },
         },
-        Choice::Tag(tag) => named(context, registry, target, tag)?,
+        ManualTag::Tag(tag) => named(context, registry, target, tag)?,
     };
     match registry.digest(image, &listed.tag) {
         Ok(Some(digest)) => Ok(Chosen { listed: ListedTag { digest: Some(digest), ..listed }, sighted }),
@@ -189,7 +189,7 @@ fn choose(
                 .map_or_else(|| "to".to_owned(), |question| question + " To"),
             target.id
         ),
-        Err(_) if wish.force => Ok(Chosen { listed, sighted }),
+        Err(_) if manual.force => Ok(Chosen { listed, sighted }),
         Err(error) => Err(error).context("cannot check that the tag exists (--force deploys it anyway)"),
     }
 }
@@ -248,13 +248,13 @@ fn record<'a>(
     context: &Context<'_>,
     target: &'a Target,
     Chosen { listed, sighted }: &Chosen,
-    wish: &Wish,
+    manual: &ManualDeployment,
 ) -> anyhow::Result<Recorded<'a>> {
-    let content = match wish.choice {
-        Choice::Previous => ManualContent::RanBefore,
-        Choice::Newest | Choice::Tag(_) => ManualContent::Current,
+    let content = match manual.choice {
+        ManualTag::Previous => ManualContent::RanBefore,
+        ManualTag::Newest | ManualTag::Tag(_) => ManualContent::Current,
     };
-    let manual = Manual { listed, content, by_whom: &wish.by, holds: wish.holds };
+    let manual = Manual { listed, content, by_whom: &manual.by, holds: manual.holds };
     let event = TargetEvent::DeployedManually { manual: &manual, id: uuid::Uuid::now_v7().to_string() };
     let change = context.run.store.write(|write| {
         write.add_seen_tags(&target.id, sighted)?;

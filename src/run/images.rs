@@ -8,7 +8,7 @@ use std::thread;
 use jiff::Timestamp;
 
 use super::changes::{self, is_due_for_resync};
-use super::listing::{Extent, Found, Listed};
+use super::listing::{Extent, Listed, ListedContent};
 use super::{Run, Session, failure, out_of_time};
 use crate::config::Config;
 use crate::engine::feed::Cursor;
@@ -32,12 +32,12 @@ pub(crate) enum TableResult {
     Complete(String),
 }
 
-impl From<TableResult> for Found {
-    fn from(said: TableResult) -> Found {
+impl From<TableResult> for ListedContent {
+    fn from(said: TableResult) -> ListedContent {
         match said {
-            TableResult::Failed(failure) => Found::Failed(failure),
-            TableResult::Empty(reason) => Found::Table { status: Status::NoMatch, reason },
-            TableResult::Complete(reason) => Found::Table { status: Status::UpToDate, reason },
+            TableResult::Failed(failure) => ListedContent::Failed(failure),
+            TableResult::Empty(reason) => ListedContent::Table { status: Status::NoMatch, reason },
+            TableResult::Complete(reason) => ListedContent::Table { status: Status::UpToDate, reason },
         }
     }
 }
@@ -128,7 +128,7 @@ impl Session<'_> {
             return Ok(false);
         }
         self.registries.open(run, lists.keys().copied(), &self.traffic)?;
-        let asked = Asked { session: self, run, known: run.store.images()?, feeds: run.store.feeds()? };
+        let asked = ImageLister { session: self, run, known: run.store.images()?, feeds: run.store.feeds()? };
         let listed = asked.side_by_side(&lists);
         if self.cutoff.is_signalled() {
             // An interrupted listing is not a failed check.
@@ -167,14 +167,14 @@ struct Images {
 }
 
 /// The data for listing images.
-struct Asked<'a> {
+struct ImageLister<'a> {
     session: &'a Session<'a>,
     run: &'a Run<'a>,
     known: Vec<KnownImage>,
     feeds: HashMap<FeedKey, Feed>,
 }
 
-impl Asked<'_> {
+impl ImageLister<'_> {
     /// Each registry uses its own connections, and does not wait for the others.
     fn side_by_side(
         &self,

@@ -32,7 +32,7 @@ pub(crate) struct Finding {
     /// The successful checks. Empty if none succeeded.
     pub(crate) said: String,
     /// Lints: valid, but probably not intended, with the correction.
-    pub(crate) doubts: Vec<String>,
+    pub(crate) warnings: Vec<String>,
     pub(crate) failure: Option<Failure>,
 }
 
@@ -42,7 +42,7 @@ impl Finding {
             Ok(said) => (said, None),
             Err(failure) => (String::new(), Some(failure)),
         };
-        Finding { subject, registry: registry.clone(), said, doubts: Vec::new(), failure }
+        Finding { subject, registry: registry.clone(), said, warnings: Vec::new(), failure }
     }
 }
 
@@ -213,7 +213,7 @@ fn of_newest(
 ) -> Finding {
     let mut selection = target.policy.select(all, &[]);
     let of_tags = lints_of_tags(target, all);
-    let doubts = |reason: Option<String>| {
+    let warnings = |reason: Option<String>| {
         // A lint may say the same with an example.
         let reason = reason.filter(|reason| !of_tags.iter().any(|lint| lint.starts_with(reason)));
         reason.into_iter().chain(of_tags.clone()).collect()
@@ -222,19 +222,19 @@ fn of_newest(
     let newest = match newest {
         Ok(newest) => newest,
         Err(tie) => {
-            return Finding { said, doubts: doubts(Some(format!("it would wait: {tie}"))), ..finding };
+            return Finding { said, warnings: warnings(Some(format!("it would wait: {tie}"))), ..finding };
         }
     };
     // The tag with its sort key.
     selection.candidates = newest.iter().filter_map(|newest| target.policy.candidate(newest)).collect();
     let trial = Trial { context, target, selection };
     let Some(newest) = newest else {
-        return Finding { doubts: doubts(Some(trial.decide(&Answers::default()).reason)), ..finding };
+        return Finding { warnings: warnings(Some(trial.decide(&Answers::default()).reason)), ..finding };
     };
     let said = format!("{said}, it would pick {}", newest.tag);
     match trial.obstacle(&newest.tag) {
-        Ok(obstacle) => Finding { said, doubts: doubts(obstacle), ..finding },
-        Err(failure) => Finding { said, doubts: doubts(None), failure: Some(failure), ..finding },
+        Ok(obstacle) => Finding { said, warnings: warnings(obstacle), ..finding },
+        Err(failure) => Finding { said, warnings: warnings(None), failure: Some(failure), ..finding },
     }
 }
 

@@ -9,7 +9,7 @@ use std::thread::{self, Scope};
 
 use jiff::Timestamp;
 
-use super::changes::{self, Asked, Repositories, ToList};
+use super::changes::{self, FeedResult, Repositories, ToList};
 use super::listing::{Extent, Known, list};
 use super::{Context, Message};
 use crate::engine::ErrorCode;
@@ -206,11 +206,11 @@ fn carry_out<'a>(
         }
         Job::Owner(owner, repositories) => {
             let asked = if context.cutoff.is_reached() {
-                Asked { to_list: ToList { repositories, ..ToList::default() }, ..Asked::default() }
+                FeedResult { to_list: ToList { repositories, ..ToList::default() }, ..FeedResult::default() }
             } else {
                 changes::ask_owner(context, registry, owner, repositories)
             };
-            let Asked { listed, to_list, warning } = asked;
+            let FeedResult { listed, to_list, warning } = asked;
             let ToList { repositories, generation, mut pushed, known, known_until, counts } = to_list;
             let extent = Extent::Whole { generation };
             let repositories = in_turn(context, repositories.into_iter().collect(), |(_, targets), is| {

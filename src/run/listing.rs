@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::facts::{Answers, FromEveryone};
 use super::{Context, changes};
 use crate::engine::feed::{Count, FeedRow};
-use crate::engine::first_seen::{self, Asked, Built, Placed, SeenTag};
+use crate::engine::first_seen::{self, Builds, Built, Placed, SeenTag};
 use crate::engine::{self, Decision, Failure, PollState, Status};
 use crate::policy::{Order, PageScan, Selection};
 use crate::reference::{Held, ListedTag, Listing, Repository, Tag};
@@ -29,7 +29,7 @@ pub(super) struct Listed {
     pub(super) extent: Extent,
     /// The number of tags in the repository, if all of them were listed.
     pub(super) tags: Option<Count>,
-    pub(super) found: Found,
+    pub(super) found: ListedContent,
 }
 
 /// Known data of a repository before its listing.
@@ -54,7 +54,7 @@ pub(super) enum Extent {
 }
 
 /// The content of a listing for a target.
-pub(super) enum Found {
+pub(super) enum ListedContent {
     /// No push and nothing pending: the decision is complete.
     Unchanged(Box<Decision>),
     Selected(Box<Selected>),
@@ -84,20 +84,20 @@ pub(super) struct Selected {
     pub(super) notes: Vec<String>,
 }
 
-impl From<Result<Selected, Failure>> for Found {
-    fn from(result: Result<Selected, Failure>) -> Found {
-        result.map_or_else(Found::Failed, |selected| Found::Selected(Box::new(selected)))
+impl From<Result<Selected, Failure>> for ListedContent {
+    fn from(result: Result<Selected, Failure>) -> ListedContent {
+        result.map_or_else(ListedContent::Failed, |selected| ListedContent::Selected(Box::new(selected)))
     }
 }
 
 impl Listed {
     pub(super) fn is_unchanged(&self) -> bool {
-        matches!(self.found, Found::Unchanged(_))
+        matches!(self.found, ListedContent::Unchanged(_))
     }
 
     /// Whether its decision should be recorded at once.
     pub(super) fn wants_deployment(&self) -> bool {
-        matches!(&self.found, Found::Selected(selected) if selected.decision.deploy.is_some())
+        matches!(&self.found, ListedContent::Selected(selected) if selected.decision.deploy.is_some())
     }
 }
 
@@ -111,9 +111,12 @@ pub(super) fn list(
     known: &Known,
 ) -> Vec<Listed> {
     let asked_at = Timestamp::now();
-    let found = |index, found: Found| Listed { index, asked_at, extent, tags: None, found };
+    let found = |index, found: ListedContent| Listed { index, asked_at, extent, tags: None, found };
     if context.cutoff.is_reached() {
-        return targets.iter().map(|index| found(*index, Found::Failed(context.out_of_time()))).collect();
+        return targets
+            .iter()
+            .map(|index| found(*index, ListedContent::Failed(context.out_of_time())))
+            .collect();
     }
     let (newest, others): (Vec<usize>, Vec<usize>) =
         targets.iter().partition(|index| context.targets[**index].policy.order() == Order::Newest);
@@ -276,7 +279,7 @@ fn ask_images(
     registry: &dyn Registry,
     target: &Target,
     tags: &[Tag],
-) -> Result<Asked, Failure> {
+) -> Result<Builds, Failure> {
     let next = AtomicUsize::new(0);
     let ask = |tag: &Tag| -> Result<Option<Built>, Failure> {
         if context.cutoff.is_reached() {
@@ -305,7 +308,7 @@ fn ask_images(
         // The present thread continues alone if no other can be started.
         let start = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
         let helpers: Vec<_> = (0..helpers).map_while(start).collect();
-        let mut asked: Asked = work()?.into_iter().collect();
+        let mut asked: Builds = work()?.into_iter().collect();
         for helper in helpers {
             match helper.join() {
                 Ok(found) => asked.extend(found?),

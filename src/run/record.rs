@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::facts::FromEveryone;
-use super::listing::{Extent, Found, Listed};
+use super::listing::{Extent, Listed, ListedContent};
 use super::{Context, changes, outbox};
 use crate::engine::{
     self, Decision, Deployment, ErrorCode, Failure, LastListed, LastReported, OpenDeployments, PollState,
@@ -168,13 +168,13 @@ fn decide_again(
     open: &OpenDeployments,
 ) -> Listed {
     let target = context.targets[listed.index];
-    if let Found::Selected(selected) = &mut listed.found {
+    if let ListedContent::Selected(selected) = &mut listed.found {
         let now = Timestamp::now();
         let facts = FromEveryone { context, target, answers: &selected.answers };
         let decision = engine::decide(target, &selected.selection, state.as_ref(), open, &facts, now);
         match state {
             Some(state) if is_overtaken(&decision, &state, listed.asked_at, now) => {
-                listed.found = Found::Unchanged(Box::new(engine::overtaken(state)));
+                listed.found = ListedContent::Unchanged(Box::new(engine::overtaken(state)));
             }
             state => {
                 selected.version = state.map(|state| state.version);
@@ -199,20 +199,20 @@ fn record_one<'a>(
     }
     let stored = || Ok::<_, rusqlite::Error>((write.state(&target.id)?, write.open_deployments(&target.id)?));
     let (before, open, mut decision) = match &listed.found {
-        Found::Unchanged(decision) => return Ok(nothing_new(target, listed, decision)),
-        Found::Selected(selected) => {
+        ListedContent::Unchanged(decision) => return Ok(nothing_new(target, listed, decision)),
+        ListedContent::Selected(selected) => {
             let (before, open) = stored()?;
             if selected.version != before.as_ref().map(|before| before.version) {
                 return Ok(Step::Moved(Box::new(before), Box::new(open)));
             }
             (before, open, selected.decision.clone())
         }
-        Found::Failed(failure) | Found::OtherOwner(failure) => {
+        ListedContent::Failed(failure) | ListedContent::OtherOwner(failure) => {
             let (before, open) = stored()?;
             let decision = engine::decide_failed(before.as_ref(), failure.clone(), now);
             (before, open, decision)
         }
-        Found::Table { status, reason } => {
+        ListedContent::Table { status, reason } => {
             let (before, open) = stored()?;
             let decision = engine::decide_without_tags(before.as_ref(), *status, reason.clone(), now);
             (before, open, decision)
@@ -237,12 +237,12 @@ fn record_one<'a>(
     write.save(&target.id, &change, now)?;
     let deployment = change.rows.pop().filter(|_| decision.deploy.is_some()).map(|row| row.deployment);
     if decision.failure.is_none()
-        && let Found::Selected(selected) = &listed.found
+        && let ListedContent::Selected(selected) = &listed.found
     {
         write.add_seen_tags(&target.id, &selected.sighted)?;
     }
     let mut notes = match &listed.found {
-        Found::Selected(selected) if news => selected.notes.clone(),
+        ListedContent::Selected(selected) if news => selected.notes.clone(),
         _ => Vec::new(),
     };
     notes.extend(decision.warning.clone());

@@ -57,12 +57,12 @@ pub(super) struct Credentials {
     docker: OnceLock<Result<DockerConfig, String>>,
     /// By place. A source other than a docker configuration has one credential, at
     /// [`CredentialPlace::Nowhere`].
-    found: Mutex<BTreeMap<CredentialPlace, Found>>,
+    found: Mutex<BTreeMap<CredentialPlace, Lookup>>,
 }
 
 /// A credential and its lookup.
 #[derive(Default)]
-struct Found {
+struct Lookup {
     lazy: Lazy,
     /// It is not looked up again in this run.
     is_last: bool,
@@ -72,7 +72,7 @@ impl Credentials {
     /// A credential that is already known.
     pub(super) fn known(credential: Credential) -> Credentials {
         let lazy = Lazy::new(OnceLock::from(Ok(Some(credential))));
-        let found = BTreeMap::from([(CredentialPlace::Nowhere, Found { lazy, is_last: true })]);
+        let found = BTreeMap::from([(CredentialPlace::Nowhere, Lookup { lazy, is_last: true })]);
         Credentials { docker: OnceLock::new(), found: Mutex::new(found) }
     }
 
@@ -125,7 +125,7 @@ impl Credentials {
                 if current.is_last {
                     return Ok(None);
                 }
-                *current = Found { lazy: Lazy::default(), is_last: true };
+                *current = Lookup { lazy: Lazy::default(), is_last: true };
             }
         }
         let renewed = self.get(registry, repository, cutoff, learn)?;
@@ -145,7 +145,7 @@ impl Credentials {
         Ok((Some(config), config.place(&docker_host(registry), repository.map(Repository::as_str))))
     }
 
-    fn found(&self) -> MutexGuard<'_, BTreeMap<CredentialPlace, Found>> {
+    fn found(&self) -> MutexGuard<'_, BTreeMap<CredentialPlace, Lookup>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

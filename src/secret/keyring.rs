@@ -45,9 +45,9 @@ mod service {
         CutShort,
     }
 
-    pub(super) type Found = (Zeroizing<String>, Option<String>);
+    pub(super) type StoredSecret = (Zeroizing<String>, Option<String>);
 
-    pub(super) fn read(name: &str, cutoff: &Cutoff) -> Result<Found, KeyringError> {
+    pub(super) fn read(name: &str, cutoff: &Cutoff) -> Result<StoredSecret, KeyringError> {
         ask(name, PATIENCE, cutoff, |entry| {
             let value = Zeroizing::new(entry.get_password()?);
             Ok((value, entry.inner.get_attributes()?.remove(LOGIN).filter(|login| !login.is_empty())))
@@ -146,7 +146,7 @@ pub(super) fn read(name: &str, accept: Accept, cutoff: &Cutoff) -> Result<Keyrin
 
 #[cfg(feature = "keyring")]
 fn of_found(
-    (value, username): service::Found,
+    (value, username): service::StoredSecret,
     name: &str,
     accept: Accept,
 ) -> Result<KeyringEntry, SecretError> {

@@ -46,7 +46,7 @@ fn tag_without_a_manifest_is_doubted() {
     row(
         &shop,
         0,
-        "doubt   127.0.0.1:[port]/acme/shop: 4 of 7 tags match, it would pick v2.0.0; \
+        "warn    127.0.0.1:[port]/acme/shop: 4 of 7 tags match, it would pick v2.0.0; \
          it would wait: v2.0.0 is listed, but the registry has no manifest for it; ",
     );
 }
@@ -82,7 +82,7 @@ fn repository_of_with_that_does_not_exist_is_a_failure_and_a_missing_tag_is_doub
     let fault = "with: GET http://127.0.0.1:[port]/v2/acme/worker/tags/list: 404 Not Found: the image does not exist; ";
     row(&shop, 1, &format!("failed  {PICK}, but could not deploy it: {fault}"));
     gitea.push("acme/worker", "v0.1.0", "2026-11-20T10:00:00Z");
-    row(&shop, 0, &format!("doubt   {PICK}; it would wait: with: acme/worker has no v1.10.0 yet\n"));
+    row(&shop, 0, &format!("warn    {PICK}; it would wait: with: acme/worker has no v1.10.0 yet\n"));
     gitea.push("acme/worker", "v1.10.0", "2026-11-20T10:00:00Z");
     row(&shop, 0, &format!("ok      {PICK}\n"));
 }
@@ -102,14 +102,14 @@ fn platform_that_the_image_lacks_is_doubted() {
     let (_oci, shop) = oci(&format!("{PROD}platforms = [\"linux/amd64\"]\n"));
     row(&shop, 0, &format!("ok      {ONLY}\n"));
     let (_oci, shop) = oci(&format!("{PROD}platforms = [\"linux/amd64\", \"linux/s390x\"]\n"));
-    row(&shop, 0, &format!("doubt   {ONLY}; it would wait: platforms: v1.10.0 has no linux/s390x yet\n"));
+    row(&shop, 0, &format!("warn    {ONLY}; it would wait: platforms: v1.10.0 has no linux/s390x yet\n"));
 }
 
 #[test]
 fn own_gate_is_asked() {
     let (_oci, shop) = oci(&format!("{PROD}gate = {{ command = [\"./gate.sh\"], timeout = \"20s\" }}\n"));
     shop.script("gate.sh", "echo no signature of $TAGSHIP_TAG; exit 1\n");
-    row(&shop, 0, &format!("doubt   {ONLY}; it would wait: gate: v1.10.0: "));
+    row(&shop, 0, &format!("warn    {ONLY}; it would wait: gate: v1.10.0: "));
     shop.script("gate.sh", "kill -9 $$\n");
     row(&shop, 1, &format!("failed  {ONLY}, but could not deploy it: gate of v1.10.0: "));
     shop.script("gate.sh", "test $TAGSHIP_TAG = v1.10.0\n");
@@ -138,7 +138,7 @@ fn build_time_is_tried_where_newest_needs_it() {
         oci.push_image("acme/shop", "v1.10.0", "image", built);
         let why = "if several new tags appear at once, it will wait for you: \
                    the image has no real build time\n";
-        row(&shop, 0, &format!("doubt   {ONLY}; {why}"));
+        row(&shop, 0, &format!("warn    {ONLY}; {why}"));
     }
     let (oci, shop) = oci(PROD);
     row(&shop, 0, &format!("ok      {ONLY}\n"));

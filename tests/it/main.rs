@@ -66,6 +66,7 @@ mod orphans;
 mod overlap;
 mod own_gates;
 mod page;
+mod plain_english;
 mod process_limits;
 mod progress;
 mod proxy;

@@ -184,7 +184,7 @@ fn rule_is_doubted_on_the_list_just_read() {
     let shop = Shop::with(&on_gitea(&gitea, &DEV.replace("dev-*", "dev-.*")));
     let run = shop.run(&["check", "--online"]);
     run.code(0).stdout_has(
-        "shop/dev  doubt   127.0.0.1:[port]/acme/shop: none of 5 tags matches, for example dev-41; \
+        "shop/dev  warn    127.0.0.1:[port]/acme/shop: none of 5 tags matches, for example dev-41; \
          tags \"dev-.*\" is a glob, not a regex: \"dev-*\" matches 3 of them\n",
     );
 
@@ -195,7 +195,7 @@ fn rule_is_doubted_on_the_list_just_read() {
     let shop = Shop::with(&on_gitea(&gitea, &stage));
     shop.run(&["check", "--online"])
         .code(0)
-        .stdout_has("shop/prod  doubt   ")
+        .stdout_has("shop/prod  warn    ")
         .stdout_has("alphabetical sorts 100 below 99: for numbers write order = \"numeric\" or \"semver\"\n");
 }
 
@@ -367,7 +367,7 @@ fn what_an_interpreter_is_to_run_is_looked_for_offline() {
         shop.run(&["check"])
     };
     let path = "no folder of PATH (/usr/bin:/bin) contains it; cron's may differ, so write the whole path";
-    for (command, doubt) in [
+    for (command, warning) in [
         (r#"["sh", "./nosuch.sh"]"#, "sh cannot run ./nosuch.sh: [dir]/nosuch.sh does not exist".to_owned()),
         (
             r#"["/bin/bash", "-eu", "nosuch.sh", "{tag}"]"#,
@@ -387,7 +387,7 @@ fn what_an_interpreter_is_to_run_is_looked_for_offline() {
         (r#"["env", "A=1", "nosuch"]"#, format!("env cannot run nosuch: {path}")),
     ] {
         let run = checked(command);
-        run.code(0).stderr(&format!("warning: [dir]/tagship.toml: shop/dev: {doubt}\n"));
+        run.code(0).stderr(&format!("warning: [dir]/tagship.toml: shop/dev: {warning}\n"));
     }
     let fault = "shop/dev  failed  sh cannot run folder: [dir]/folder is a folder, not a program\n";
     checked(r#"["sh", "folder"]"#).code(1).stdout_has(fault);
@@ -429,18 +429,18 @@ fn online_faults_are_not_preceded_by_no_faults() {
 #[test]
 fn rule_that_selects_no_tag_is_doubted_with_the_reason() {
     let gitea = gitea(Build::GiteaNew);
-    let doubt = |stage: &str, doubt: &str| {
+    let warning = |stage: &str, warning: &str| {
         let shop = Shop::with(&on_gitea(&gitea, stage));
-        shop.run(&["check", "--online"]).code(0).stdout_has(&format!("shop/prod  doubt   {doubt}\n"));
+        shop.run(&["check", "--online"]).code(0).stdout_has(&format!("shop/prod  warn    {warning}\n"));
     };
     let image = "127.0.0.1:[port]/acme/shop";
-    doubt(
+    warning(
         &format!("{PROD}range = \">=1.10.0, <1.10.0\"\n"),
         &format!("{image}: 2 of 5 tags match (2 are outside the range)"),
     );
     gitea.push("acme/shop", "v2.0.0-rc.1", "2026-11-20T11:00:00Z");
     gitea.push("acme/shop", "v3", "2026-11-20T11:00:00Z");
-    doubt(
+    warning(
         &format!("{PROD}range = \">=3\"\n"),
         &format!(
             "{image}: 4 of 7 tags match (the order cannot compare 1 of them, 2 are outside the range, 1 is a prerelease)"
@@ -454,7 +454,7 @@ fn rule_that_selects_no_tag_is_doubted_with_the_reason() {
     for tag in ["v1.9.0", "v1.10.0", "v2.0.0-rc.1", "v3", "dev-9", "dev-41", "dev-42"] {
         gitea.delete("acme/shop", tag);
     }
-    doubt(PROD, &format!("{image}: the image has no tags yet"));
+    warning(PROD, &format!("{image}: the image has no tags yet"));
 }
 
 #[test]

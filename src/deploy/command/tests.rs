@@ -261,7 +261,7 @@ fn daemon_left_behind_is_neither_killed_nor_waited_for() {
 fn stop_ends_the_command_and_leaves_the_attempt_open() {
     let rig = Rig::new();
     let folder = tempfile::tempdir().unwrap();
-    let mut step = script("trap 'echo told; exit 0' TERM; touch begun; while :; do sleep 0.01; done");
+    let mut step = script("trap 'echo stopped; exit 0' TERM; touch begun; while :; do sleep 0.01; done");
     step.dir = folder.path().into();
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -269,7 +269,7 @@ fn stop_ends_the_command_and_leaves_the_attempt_open() {
             rig.stop.tell(15);
         });
         let (outcome, lines) = rig.deploy(vec![Step::Command(step), Step::Command(script("echo never"))]);
-        assert_eq!(lines.last().unwrap(), "told");
+        assert_eq!(lines.last().unwrap(), "stopped");
         let error = error(&outcome);
         assert!(error.interrupted && error.started, "{error:?}");
         assert_eq!(error.message, "/bin/sh was stopped: tagship was told to stop by signal 15 (SIGTERM)");

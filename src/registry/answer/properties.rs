@@ -7,9 +7,9 @@ use super::*;
 proptest! {
     #[test]
     fn any_wish_is_waited_for_or_left_to_a_later_run(seconds in prop::option::of(0..100_000u64)) {
-        let wish = Wish { is_limit: true, wait: seconds.map(Duration::from_secs) };
-        prop_assert!(wish.pause().is_none_or(|pause| pause <= SHORT_RETRY));
-        prop_assert!(wish.retry_at().is_some());
+        let hint = RetryHint { is_limit: true, wait: seconds.map(Duration::from_secs) };
+        prop_assert!(hint.pause().is_none_or(|pause| pause <= SHORT_RETRY));
+        prop_assert!(hint.retry_at().is_some());
     }
 
     #[test]

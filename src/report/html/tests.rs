@@ -322,7 +322,7 @@ fn outages_share_a_card_after_failed_deployments() {
         unknown("blog/dev", ErrorCode::NotFound, "no such image: acme/blog"),
         failed("shop/test"),
         down("cart/dev"),
-        unknown("news/dev", ErrorCode::NotFound, "no such image: acme/news"),
+        unknown("wiki/dev", ErrorCode::NotFound, "no such image: acme/wiki"),
         dead("shop/live"),
     ];
     let page = page_of(&Console::new(), &rows);
@@ -340,7 +340,7 @@ fn outages_share_a_card_after_failed_deployments() {
             "Registry git: 2 targets unknown",
             "api/dev unknown",
             "blog/dev unknown",
-            "news/dev unknown",
+            "wiki/dev unknown",
             "shop/prod v2",
         ]
     );

@@ -1,0 +1,182 @@
+//! The texts of tagship are plain English: no riddles, one word for each thing.
+//!
+//! Reads every string literal and comment of the program and the benchmarks, and every document. The texts of the tests
+//! themselves are not read yet.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use regex::Regex;
+
+/// Patterns to avoid, each with its plainer form. A match with one of [`ALLOWED`] is plain.
+const PATTERNS: [(&str, &str); 22] = [
+    (r"\b(there )?(is|are|was|were) no( longer| way)?\b", "is not a …"),
+    (r"\bso (many|long)\b", "this many, as long as"),
+    (r"\b(no|some)body(’s|'s)?\b", "the noun: a user, an owner; anonymous access"),
+    (r"\bwhat (is|are|was|were)\b", "a noun: the answer, the deployed tag"),
+    (r"\bthat which\b|\ball the same\b|\banew\b|\bmeanwhile\b", "rewrite the sentence"),
+    (r"\bby hand\b", "manually, a manual deployment"),
+    (r"\b(can|could)(not)? be told\b|\b(is|are|was|were) told( to stop)?\b", "report, notify"),
+    (r"\bthere (is|are) [a-z_]+, ", "known keys: image, interval"),
+    (r"\bgo(es)? on\b", "continue"),
+    (r"\bgets\b", "receives, has"),
+    (r"\b(has|have|had) to\b", "must, requires"),
+    (r"\b(is|are|was|were) to be\b", "must be, will be"),
+    (r"\bcannot be had\b", "could not get"),
+    (r"\bpass(ed|es)? (over|by)\b", "skip"),
+    (r"\bsight(ed|ings?)\b", "first seen"),
+    (r"\bhand(ed|s)? over\b|\bhandovers?\b", "pass on, deploy request"),
+    (r"\brehears(e|es|al)\b", "dry run"),
+    (r"\bgatekeepers?\b|\bvaults?\b", "gate, redactor"),
+    (r"\bdoubt(s|ed|ful)?\b", "lint, warning"),
+    (r"\bgiven up\b", "gave up"),
+    (r"\bmend(s|ed|ing)?\b", "fix"),
+    (r"\bunder way\b", "running, in progress"),
+];
+
+/// "There is no second request", "is no longer polled" and "was told to stop" are plain.
+const ALLOWED: &[&str] = &["there ", "no longer", "told to stop"];
+
+/// Allowed occurrences: the beginning of the path, a part of the text, and the reason.
+const EXCEPTIONS: &[(&str, &str, &str)] = &[
+    ("src/store/", "sighting", "a table of the state keeps its name"),
+    ("src/store/tests.rs", "sighted", "a recorded state of the version that named its table so"),
+];
+
+#[test]
+fn texts_are_plain_english() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let any = Regex::new(&format!("(?i){}", PATTERNS.map(|(pattern, _)| format!("(?:{pattern})")).join("|")))
+        .unwrap();
+    let mut found = Vec::new();
+    let mut used = vec![false; EXCEPTIONS.len()];
+    for path in texts(root) {
+        let name = path.strip_prefix(root).unwrap().to_str().unwrap();
+        let content = fs::read_to_string(&path).unwrap();
+        for (line, text) in passages(name, &content) {
+            for hit in any.find_iter(&text) {
+                let hit = hit.as_str().to_lowercase();
+                if ALLOWED.iter().any(|plain| hit.contains(plain)) {
+                    continue;
+                }
+                let is_excepted =
+                    |(file, part, _): &(&str, &str, &str)| name.starts_with(file) && text.contains(part);
+                match EXCEPTIONS.iter().position(is_excepted) {
+                    Some(index) => used[index] = true,
+                    None => found.push(format!("{name}:{line}: {hit:?}: write {}: {text}", plainer(&hit))),
+                }
+            }
+        }
+    }
+    assert!(found.is_empty(), "{} texts to rewrite:\n{}", found.len(), found.join("\n"));
+    for ((file, part, _), used) in EXCEPTIONS.iter().zip(used) {
+        assert!(used, "the exception {file} {part:?} is not needed");
+    }
+}
+
+fn plainer(hit: &str) -> &'static str {
+    let is_of = |pattern: &str| Regex::new(&format!("^(?:{pattern})$")).unwrap().is_match(hit);
+    PATTERNS.iter().find(|(pattern, _)| is_of(pattern)).unwrap().1
+}
+
+/// The files whose texts are read: sources, documents, manual pages and the comments of examples.
+fn texts(root: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> =
+        ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map(|name| root.join(name)).into();
+    let mut folders: Vec<PathBuf> =
+        ["src", "benches", "docs", "examples", "man"].map(|name| root.join(name)).into();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if !path.extension().is_some_and(|extension| extension == "svg") {
+                files.push(path);
+            }
+        }
+    }
+    // Images of the first try, and what it leaves in the folder of the examples, are no text.
+    files.retain(|path| !path.starts_with(root.join("examples/images")) && fs::read_to_string(path).is_ok());
+    files.sort();
+    files
+}
+
+/// The passages of a file with their lines: the literals and comments of a source, else its paragraphs.
+fn passages(name: &str, content: &str) -> Vec<(usize, String)> {
+    if name.ends_with(".rs") {
+        return literals_and_comments(content);
+    }
+    let mut passages: Vec<(usize, String)> = Vec::new();
+    let mut is_open = false;
+    for (index, line) in content.lines().enumerate() {
+        let line = line.trim_start_matches(['#', '/', '>', ' ']).trim();
+        match passages.last_mut() {
+            Some((_, text)) if is_open && !line.is_empty() => {
+                text.push(' ');
+                text.push_str(line);
+            }
+            _ => passages.push((index + 1, line.to_owned())),
+        }
+        is_open = !line.is_empty();
+    }
+    passages
+}
+
+fn literals_and_comments(source: &str) -> Vec<(usize, String)> {
+    let mut found: Vec<(usize, String)> = Vec::new();
+    let mut comment: Option<(usize, usize, String)> = None;
+    let mut rest = source;
+    let mut line = 1;
+    // The end of a raw literal: its quote and hashes.
+    let raw = Regex::new(r##"^b?r(#*)""##).unwrap();
+    let character = Regex::new(r"^'(\\[^'\n]+|\\'|[^'\\])'").unwrap();
+    while let Some(first) = rest.chars().next() {
+        let length = if rest.starts_with("//") {
+            let length = rest.find('\n').unwrap_or(rest.len());
+            let text = rest[..length].trim_start_matches(['/', '!']).trim();
+            match &mut comment {
+                Some((_, last, whole)) if *last + 1 == line => {
+                    *last = line;
+                    whole.push(' ');
+                    whole.push_str(text);
+                }
+                _ => found
+                    .extend(comment.replace((line, line, text.to_owned())).map(|(at, _, text)| (at, text))),
+            }
+            length
+        } else if let Some(start) = raw.captures(rest) {
+            let end = format!("\"{}", &start[1]);
+            let text = &rest[start[0].len()..];
+            let length = text.find(&end).unwrap();
+            found.push((line, text[..length].to_owned()));
+            start[0].len() + length + end.len()
+        } else if first == '"' {
+            let mut is_escaped = false;
+            let end = rest[1..].find(|c: char| {
+                let is_end = c == '"' && !is_escaped;
+                is_escaped = c == '\\' && !is_escaped;
+                is_end
+            });
+            let length = end.unwrap();
+            found.push((line, joined(&rest[1..=length])));
+            length + 2
+        } else if let Some(character) = character.find(rest) {
+            character.len()
+        } else if first.is_alphanumeric() || first == '_' {
+            rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len())
+        } else {
+            first.len_utf8()
+        };
+        line += rest[..length].matches('\n').count();
+        rest = &rest[length..];
+    }
+    found.extend(comment.map(|(at, _, text)| (at, text)));
+    found
+}
+
+/// A literal over several lines as the text that it becomes.
+fn joined(literal: &str) -> String {
+    let mut parts = literal.split("\\\n");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.trim_start())
+}
