@@ -96,7 +96,7 @@ fn groups(processes: Vec<(i32, Process)>, first: Option<i32>) -> Vec<i32> {
     groups
 }
 
-/// A variable of an environment, and a word that its value has to contain.
+/// A variable of an environment, and a word that its value must contain.
 type Variable = (&'static str, String);
 
 /// The running processes that are in this group, or have all these variables in their environment, by their ID.

@@ -51,8 +51,8 @@ pub(crate) fn signal_name(number: i32) -> String {
         .map_or_else(|| format!("signal {number}"), |name| format!("signal {number} ({name})"))
 }
 
-/// A duration as in the configuration: `5m`, `1h 30m`. Rounded to tenths of a second, because what is left of
-/// `max_runtime` can be a time limit, too; below a second, to milliseconds.
+/// A duration as in the configuration: `5m`, `1h 30m`. Rounded to tenths of a second, because the rest of
+/// `max_runtime` can be a time limit too; below a second, to milliseconds.
 pub(crate) fn shown_duration(duration: Duration) -> String {
     let step = if duration < Duration::from_secs(1) { 1 } else { 100 };
     let rounding = SignedDurationRound::new().smallest(Unit::Millisecond).increment(step);

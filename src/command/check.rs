@@ -60,7 +60,7 @@ pub(crate) fn check(global: &Global, arguments: &cli::Check, console: &Console) 
     for (subject, warning) in by_cause(warnings) {
         console.warning(&format!("{}: {subject}: {warning}", config.path.display()));
     }
-    // With --online they are listed anew.
+    // With --online they are listed again.
     let of_images = config.image_faults.iter().filter(|_| !arguments.online);
     let of_images = of_images.map(|(table, faults)| (format!("projects.{table}"), faults.join("; ")));
     let broken = broken.into_iter().map(|(subject, fault)| (subject, fault.message));

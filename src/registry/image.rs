@@ -384,7 +384,7 @@ mod tests {
                 r#"{"manifests": null, "config": {"digest": "sha256:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"}, "layers": []}"#,
             ),
             ("manifests/empty", r#"{"schemaVersion": 2, "manifests": null}"#),
-            // An index whose first child is no image, and then a whole index.
+            // An index whose first child is not an image, and then a whole index.
             (
                 "manifests/nested",
                 r#"{"manifests": [

@@ -24,7 +24,7 @@ pub(super) struct Recorded<'a> {
     pub(super) report: TargetReport,
     /// Whether a recorded deployment can be started or retried now.
     pub(super) is_to_deliver: bool,
-    /// What was reported before this poll.
+    /// The last report before this poll.
     pub(super) last_reported: Option<LastReported>,
     /// The new deployment of this decision, whose digest was read just now.
     pub(super) fresh_deployment: Option<String>,
@@ -223,10 +223,10 @@ fn record_one<'a>(
     }
     let news = engine::mark_reported(&mut decision, before.as_ref(), context.run.audience, now);
     let pending_is_due = decision.left_open(&open).is_due(now);
-    let is_refused = matches!(listed.found, Found::OtherOwner(_));
+    let is_refused = matches!(listed.found, ListedContent::OtherOwner(_));
     let is_to_deliver = !is_refused && (decision.deploy.is_some() || pending_is_due);
     if is_to_deliver && decision.failure.is_none() {
-        // What is asked again before it is sent may still have no answer.
+        // The recheck may still have no answer.
         decision.state.failing = before.as_ref().and_then(|before| before.failing.clone());
     } else {
         outbox::enqueue_decision(write, context.run.config, &target.id, &decision, before.as_ref(), now)?;

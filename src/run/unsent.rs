@@ -1,5 +1,5 @@
-//! What is recorded of a deployment that was not sent: an outage begins, goes on or ends, and what keeps the deployment
-//! back is reported as often as any result of a poll.
+//! Records the result of a recheck without a deployment: an outage begins, continues or ends. The reason is
+//! reported as often as any result of a poll.
 
 use jiff::Timestamp;
 
@@ -11,7 +11,7 @@ use crate::report::TargetReport;
 use crate::store::StoreError;
 
 impl Delivery<'_> {
-    /// What to report of a target to which nothing was sent. `report`: why.
+    /// The report of a target to which nothing was sent. `report`: the reason.
     pub(super) fn unsent(
         &self,
         recorded: &Recorded<'_>,
@@ -52,7 +52,7 @@ impl Delivery<'_> {
         }
     }
 
-    /// Ends the outage that the poll left open, for the deployment was to be checked once more: it was, with an answer.
+    /// Ends an outage that the poll left open until the recheck, which had an answer.
     pub(super) fn end_outage(&self, recorded: &Recorded<'_>) -> Result<(), StoreError> {
         let report = &recorded.report;
         if report.status == Status::Unknown || report.failed_since.is_none() {

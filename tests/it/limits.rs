@@ -26,7 +26,7 @@ fn a_limit_is_respected_by_later_runs_until_it_is_over() {
     let run = shop.run(&["poll", "--format", "json"]);
     run.code(1).error_is("shop/prod", "rate_limited").error_is("shop/dev", "rate_limited");
     let message = run.target("shop/prod")["error"]["message"].as_str().unwrap().to_owned();
-    assert!(message.contains("not to come back before"), "{message}");
+    assert!(message.contains("asked for no requests before"), "{message}");
     assert_eq!(run.json()["requests"], 0);
     shop.run(&["tags", "shop/prod"]).code(1);
     assert!(gitea.take_requests().is_empty());

@@ -293,7 +293,7 @@ fn durations_are_shown_as_written() {
         (Duration::from_secs(5400), "1h 30m"),
         (Duration::from_secs(10), "10s"),
         (Duration::from_millis(1500), "1s 500ms"),
-        // What is left of max_runtime.
+        // The rest of max_runtime.
         (Duration::from_nanos(4_997_154_005), "5s"),
         (Duration::from_nanos(59_960_154_005), "1m"),
         (Duration::from_nanos(300_154_005), "300ms"),
