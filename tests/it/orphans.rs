@@ -341,14 +341,16 @@ fn an_attempt_of_a_clock_that_was_ahead_hides_no_later_one() {
 fn what_a_tagship_below_the_command_started_ends_with_the_command() {
     let gitea = gitea(Build::GiteaNew);
     let deploy = format!(
-        "{} --config inner.toml --state inner.db poll </dev/null &\nwhile [ ! -e works ]; do sleep 0.02; done\nkill -9 $!\nexec sleep 600\n",
+        "{} --config inner.toml --state inner.db poll </dev/null &\nwhile [ ! -e works ]; do sleep 0.02; done\nkill -9 $!\ntouch alone\nexec sleep 600\n",
         env!("CARGO_BIN_EXE_tagship")
     );
     let shop = about_to_deploy(&gitea, &deploy);
     let inner = DEV.replace("deploy.sh\"] }", "work\"] }\nfirst_poll = \"deploy\"");
     shop.file("inner.toml", &on_gitea(&gitea, &inner));
-    shop.config(&on_gitea(&gitea, &DEV.replace("\"] }", "\"], timeout = \"2s\" }")));
-    shop.run(&["poll"]).code(1).line("shop/dev", &["failed", "dev-43", "was stopped after"]);
+    let poll = shop.start(&["poll"]);
+    await_until("the inner tagship was killed", || shop.exists("alone"));
+    poll.signal(Signal::TERM);
+    poll.end();
     assert!(!runs(&shop), "it has ended when tagship has");
     assert!(shop.exists("tidied"), "it had its time to end");
     shop.remove("stay");
