@@ -90,7 +90,7 @@ fn texts(root: &Path) -> Vec<PathBuf> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if !path.extension().is_some_and(|extension| extension == "svg") {
+            } else if path.extension().is_none_or(|extension| extension != "svg") {
                 files.push(path);
             }
         }
