@@ -19,7 +19,7 @@ fn image(example: &Example) -> String {
     format!("127.0.0.1:{}/acme/shop:dev-43", example.gitea.port())
 }
 
-/// A docker with one container, of the service web, whose image is what TAG of .env says, as `${TAG:?}` in a compose
+/// A docker with one container, of the service web, whose image is what TAG of .env says, as `${TAG:?…}` in a compose
 /// file does. It is unhealthy if the file `unhealthy` has its tag.
 const DOCKER: &str = r#"
 die() { echo "$*" >&2; exit 1; }
