@@ -13,7 +13,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgGroup, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 pub(crate) use moment::Moment;
 
-pub(crate) use setup::{Init, Kind, Schedule, Scheduler, StageWish, image, owner, stage};
+pub(crate) use setup::{Init, Schedule, Scheduler, ServerKind, StageRule, image, owner, stage};
 pub(crate) use words::parse;
 
 /// Deploys new container image tags to the stages that wait for them.

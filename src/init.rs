@@ -12,7 +12,7 @@ use alike::Alike;
 /// The content of a new configuration.
 #[derive(Debug)]
 pub(crate) struct Draft {
-    pub(crate) registry: Registry,
+    pub(crate) registry: RegistryDraft,
     pub(crate) projects: Vec<Project>,
     pub(crate) deploy: Deploy,
     /// The owner, if the projects are all of its images. Images with similar tags can then share a table.
@@ -23,7 +23,7 @@ pub(crate) struct Draft {
 
 /// The only registry of a new configuration.
 #[derive(Clone, Debug)]
-pub(crate) struct Registry {
+pub(crate) struct RegistryDraft {
     /// As `kind` spells it.
     pub(crate) kind: &'static str,
     /// A URL, or the folder of an image layout. None: the kind's default address.
@@ -64,7 +64,7 @@ pub(crate) enum Deploy {
 /// The schema file for editors, beside the configuration.
 pub(crate) const SCHEMA: &str = "tagship.schema.json";
 
-impl Registry {
+impl RegistryDraft {
     /// Its name in the configuration.
     pub(crate) fn name(&self) -> &'static str {
         match self.kind {
@@ -114,7 +114,7 @@ pub(crate) fn configuration(draft: &Draft) -> String {
     text
 }
 
-fn registry(registry: &Registry) -> String {
+fn registry(registry: &RegistryDraft) -> String {
     let name = registry.name();
     let mut text = format!("[registries.{name}]\nkind = {}", quoted(registry.kind));
     text.push_str(match registry.kind {

@@ -30,13 +30,13 @@ pub(crate) struct Init {
     pub(crate) owner: Option<String>,
     /// The kind of registry [default: by its host, else gitea]
     #[arg(long, value_enum)]
-    pub(crate) kind: Option<Kind>,
+    pub(crate) kind: Option<ServerKind>,
     /// An image, without host and tag: acme/shop; can be repeated
     #[arg(long, value_name = "IMAGE", value_parser = image)]
     pub(crate) image: Vec<Repository>,
     /// A stage and the glob of its tags: dev='dev-*'; can be repeated
     #[arg(long, value_name = "NAME=GLOB", value_parser = stage)]
-    pub(crate) stage: Vec<StageWish>,
+    pub(crate) stage: Vec<StageRule>,
     /// The order of a stage's tags: dev=numeric, or numeric for all stages [default: guessed from the glob]
     #[arg(long, value_name = "[NAME=]ORDER", value_parser = order)]
     pub(crate) order: Vec<OrderWish>,
@@ -72,7 +72,7 @@ pub(crate) struct Init {
 
 /// The kind of a registry, as the configuration spells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Kind {
+pub(crate) enum ServerKind {
     /// Gitea, or Forgejo
     Gitea,
     Forgejo,
@@ -86,24 +86,24 @@ pub(crate) enum Kind {
     OciLayout,
 }
 
-impl Kind {
+impl ServerKind {
     /// As `kind` of the configuration spells it.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
-            Kind::Gitea => "gitea",
-            Kind::Forgejo => "forgejo",
-            Kind::Github => "github",
-            Kind::Dockerhub => "dockerhub",
-            Kind::Gitlab => "gitlab",
-            Kind::Oci => "oci",
-            Kind::OciLayout => "oci-layout",
+            ServerKind::Gitea => "gitea",
+            ServerKind::Forgejo => "forgejo",
+            ServerKind::Github => "github",
+            ServerKind::Dockerhub => "dockerhub",
+            ServerKind::Gitlab => "gitlab",
+            ServerKind::Oci => "oci",
+            ServerKind::OciLayout => "oci-layout",
         }
     }
 }
 
 /// `dev=dev-*`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct StageWish {
+pub(crate) struct StageRule {
     pub(crate) name: Name,
     pub(crate) glob: String,
 }
@@ -204,10 +204,10 @@ pub(crate) fn owner(text: &str) -> Result<String, String> {
 }
 
 /// A stage and its glob.
-pub(crate) fn stage(text: &str) -> Result<StageWish, String> {
+pub(crate) fn stage(text: &str) -> Result<StageRule, String> {
     let (name, glob) = text.split_once('=').ok_or("expected NAME=GLOB, such as dev='dev-*'")?;
     let name = Name::new(name).map_err(|error| error.to_string())?;
-    Ok(StageWish { name, glob: glob.to_owned() })
+    Ok(StageRule { name, glob: glob.to_owned() })
 }
 
 fn order(text: &str) -> Result<OrderWish, String> {

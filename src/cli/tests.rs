@@ -1,6 +1,6 @@
 use clap::{Command, CommandFactory as _, ValueEnum as _};
 
-use super::{Cli, Kind};
+use super::{Cli, ServerKind};
 
 /// The command and all its subcommands, by their full names.
 fn every_command(name: &str, command: &Command, found: &mut Vec<(String, Command)>) {
@@ -58,7 +58,7 @@ fn init_takes_every_kind_and_every_order_of_the_configuration() {
     for kind in &kinds {
         takes("--kind", kind).unwrap_or_else(|error| panic!("{error}"));
     }
-    for kind in Kind::value_variants() {
+    for kind in ServerKind::value_variants() {
         assert!(kinds.iter().any(|known| known == kind.as_str()), "{kind:?}");
         assert_eq!(kind.to_possible_value().unwrap().get_name(), kind.as_str());
     }

@@ -11,7 +11,7 @@ use anyhow::bail;
 
 use super::Exit;
 use super::state::usual_place;
-use crate::cli::{self, Global, StageWish};
+use crate::cli::{self, Global, StageRule};
 use crate::config::{self, Config};
 use crate::init::{self, Deploy, Draft, Project};
 use crate::policy::{Proposal, wanted};
@@ -20,7 +20,7 @@ use crate::report::{Console, count};
 use crate::schedule::shell;
 use crate::stop::Stop;
 use discover::Proposed;
-use file::{Place, beside, place, write, write_schema};
+use file::{Output, beside, place, write, write_schema};
 use question::Questions;
 use registry::registry;
 
@@ -79,17 +79,17 @@ pub(crate) fn init(global: &Global, arguments: &cli::Init, console: &Console) ->
         Proposed { projects: images.into_iter().map(project).collect(), all_of: None }
     };
     let state = match &place {
-        Place::File(path) => Some(beside(&place, &usual_place(global, path)?)?),
+        Output::File(path) => Some(beside(&place, &usual_place(global, path)?)?),
         // The place of the printed text is unknown.
-        Place::Stdout => None,
+        Output::Stdout => None,
     };
     let draft = Draft { registry: registry.registry, projects, deploy, all_of, state };
     let text = init::configuration(&draft);
     let config = validated(&place, text.clone())?;
     config.warnings.iter().for_each(|warning| console.fault_warning(warning));
     match &place {
-        Place::Stdout => console.data(text.trim_end()),
-        Place::File(path) => {
+        Output::Stdout => console.data(text.trim_end()),
+        Output::File(path) => {
             // The address of a deploy endpoint is often a secret itself.
             let is_private = matches!(draft.deploy, Deploy::Url(_));
             write(path, &text, is_private)?;
@@ -115,11 +115,11 @@ fn images(answer: &str) -> Result<Vec<Repository>, String> {
     }
 }
 
-fn stages(answer: &str) -> Result<Vec<StageWish>, String> {
+fn stages(answer: &str) -> Result<Vec<StageRule>, String> {
     each_once(answer.split_whitespace().map(cli::stage).collect::<Result<_, _>>()?)
 }
 
-fn each_once(stages: Vec<StageWish>) -> Result<Vec<StageWish>, String> {
+fn each_once(stages: Vec<StageRule>) -> Result<Vec<StageRule>, String> {
     for (index, stage) in stages.iter().enumerate() {
         if stages[..index].iter().any(|before| before.name == stage.name) {
             return Err(format!(
@@ -131,7 +131,7 @@ fn each_once(stages: Vec<StageWish>) -> Result<Vec<StageWish>, String> {
     Ok(stages)
 }
 
-fn wish(stage: &StageWish, arguments: &cli::Init) -> crate::policy::ProposedStage {
+fn wish(stage: &StageRule, arguments: &cli::Init) -> crate::policy::ProposedStage {
     let is_of = |name: &Option<crate::target::Name>| name.as_ref().is_none_or(|name| *name == stage.name);
     // An order for this stage takes precedence over an order for all stages.
     let mut orders: Vec<_> = arguments.order.iter().filter(|order| is_of(&order.stage)).collect();
@@ -171,7 +171,7 @@ fn words(command: &str) -> Result<Deploy, String> {
 }
 
 /// Validates the text as `check` does.
-fn validated(place: &Place, text: String) -> anyhow::Result<Config> {
+fn validated(place: &Output, text: String) -> anyhow::Result<Config> {
     config::parse(place.path(), text).map_err(|faults| {
         let fault = |fault: &config::Fault| match &fault.help {
             Some(help) => format!("  {}\n    {help}", fault.message),

@@ -62,8 +62,8 @@ pub(super) fn read_states(
 
 fn read(named: Option<&Path>, config: &Config, console: &Console, cutoff: &Cutoff) -> anyhow::Result<Store> {
     Ok(match place(named, config, console)? {
-        Place::File(path) => Store::read(&path, cutoff)?,
-        Place::Nothing => Store::nothing(&config.path)?,
+        StatePlace::File(path) => Store::read(&path, cutoff)?,
+        StatePlace::Nothing => Store::nothing(&config.path)?,
     })
 }
 
@@ -78,8 +78,8 @@ pub(super) fn rehearsed_state(
     cutoff: &Cutoff,
 ) -> anyhow::Result<Store> {
     Ok(match place(global.state(), config, console)? {
-        Place::File(path) => Store::copy_of(&path, cutoff)?,
-        Place::Nothing => Store::nothing(&config.path)?,
+        StatePlace::File(path) => Store::copy_of(&path, cutoff)?,
+        StatePlace::Nothing => Store::nothing(&config.path)?,
     })
 }
 
@@ -95,8 +95,8 @@ pub(super) fn open_state(
     cutoff: &Cutoff,
 ) -> anyhow::Result<Store> {
     match place(global.state(), config, console)? {
-        Place::File(path) => open(&path, console, cutoff),
-        Place::Nothing => Ok(Store::nothing(&config.path)?),
+        StatePlace::File(path) => open(&path, console, cutoff),
+        StatePlace::Nothing => Ok(Store::nothing(&config.path)?),
     }
 }
 
@@ -113,8 +113,8 @@ pub(super) fn kept_state(
 ) -> anyhow::Result<Store> {
     match place(global.state(), config, console)? {
         // A signal ends the process by itself.
-        Place::File(path) => open(&path, console, &Cutoff::default()),
-        Place::Nothing => bail!("state = \"none\" keeps nothing between runs: {lost}"),
+        StatePlace::File(path) => open(&path, console, &Cutoff::default()),
+        StatePlace::Nothing => bail!("state = \"none\" keeps nothing between runs: {lost}"),
     }
 }
 
@@ -124,10 +124,10 @@ pub(super) fn known_images(state: Option<&Path>, config: &Config) -> Vec<KnownIm
         return Vec::new();
     }
     match place_of(state, config) {
-        Ok((Place::File(path), _)) => {
+        Ok((StatePlace::File(path), _)) => {
             Store::read(&path, &Cutoff::default()).and_then(|store| store.images()).unwrap_or_default()
         }
-        Ok((Place::Nothing, _)) | Err(_) => Vec::new(),
+        Ok((StatePlace::Nothing, _)) | Err(_) => Vec::new(),
     }
 }
 
@@ -138,8 +138,8 @@ pub(super) fn known_images(state: Option<&Path>, config: &Config) -> Vec<KnownIm
 pub(super) fn used_files<'c>(global: &Global, config: &'c Config) -> anyhow::Result<UsedFiles<'c>> {
     let used = config.used_files();
     Ok(match place_of(global.state(), config)? {
-        (Place::File(state), _) => used.and(Store::files(&state)),
-        (Place::Nothing, _) => used,
+        (StatePlace::File(state), _) => used.and(Store::files(&state)),
+        (StatePlace::Nothing, _) => used,
     })
 }
 
@@ -197,7 +197,7 @@ fn open(path: &Path, console: &Console, cutoff: &Cutoff) -> anyhow::Result<Store
 
 /// Where the state is kept.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum StatePlace {
     File(PathBuf),
     Nothing,
 }
@@ -207,14 +207,14 @@ pub(super) enum Place {
 ///
 /// # Errors
 /// The state has no path, or its existence cannot be checked.
-fn place(named: Option<&Path>, config: &Config, console: &Console) -> anyhow::Result<Place> {
+fn place(named: Option<&Path>, config: &Config, console: &Console) -> anyhow::Result<StatePlace> {
     let (place, warning) = place_of(named, config)?;
     if let Some(warning) = warning {
         console.warning(&warning);
     }
     match &place {
-        Place::File(path) => check_place(path, named, config)?,
-        Place::Nothing => config.check_without_state()?,
+        StatePlace::File(path) => check_place(path, named, config)?,
+        StatePlace::Nothing => config.check_without_state()?,
     }
     Ok(place)
 }
@@ -261,25 +261,28 @@ fn name_of_user(id: u32) -> String {
 ///
 /// # Errors
 /// The state has no path.
-pub(super) fn place_of(named: Option<&Path>, config: &Config) -> anyhow::Result<(Place, Option<String>)> {
+pub(super) fn place_of(
+    named: Option<&Path>,
+    config: &Config,
+) -> anyhow::Result<(StatePlace, Option<String>)> {
     let path = match (named, &config.settings.state) {
-        (Some(path), _) if path == Path::new(NONE) => return Ok((Place::Nothing, None)),
+        (Some(path), _) if path == Path::new(NONE) => return Ok((StatePlace::Nothing, None)),
         (Some(path), _) => path.to_owned(),
         (None, StateSetting::File(path)) => path.clone(),
-        (None, StateSetting::Nothing) => return Ok((Place::Nothing, None)),
+        (None, StateSetting::Nothing) => return Ok((StatePlace::Nothing, None)),
         (None, StateSetting::Default) => {
             let surroundings = Surroundings::of_the_process();
             if surroundings.named.as_deref() == Some(Path::new(NONE)) {
-                return Ok((Place::Nothing, None));
+                return Ok((StatePlace::Nothing, None));
             }
             let usual = surroundings.usual(&config.path)?;
             // A path that cannot be checked counts as existing.
             let is_there = |path: &Path| path.try_exists().unwrap_or(true);
             let (path, warning) = surroundings.existing(usual, &config.path, is_there);
-            return Ok((Place::File(path), warning));
+            return Ok((StatePlace::File(path), warning));
         }
     };
-    Ok((Place::File(path), None))
+    Ok((StatePlace::File(path), None))
 }
 
 /// The default path of the state for a configuration at this absolute path.

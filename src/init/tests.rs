@@ -4,8 +4,8 @@ use super::*;
 use crate::config;
 use crate::policy::{Order, propose, wanted};
 
-fn gitea() -> Registry {
-    Registry {
+fn gitea() -> RegistryDraft {
+    RegistryDraft {
         kind: "gitea",
         address: Some("https://git.example.com".to_owned()),
         token: Token::Search,
@@ -19,7 +19,7 @@ fn project(image: &str, tags: &[&str]) -> Project {
     Project { image: Repository::new(image).unwrap(), proposal: propose(&tags), fault: None }
 }
 
-fn draft(registry: Registry, projects: Vec<Project>) -> Draft {
+fn draft(registry: RegistryDraft, projects: Vec<Project>) -> Draft {
     let deploy = Deploy::Command(vec!["./deploy.sh".to_owned(), "{tag}".to_owned()]);
     Draft { registry, projects, deploy, all_of: None, state: Some("state.db".to_owned()) }
 }
@@ -50,7 +50,7 @@ fn what_it_writes_is_valid_for_every_kind_and_every_source() {
     ];
     for kind in ["gitea", "forgejo", "github", "dockerhub", "gitlab", "oci", "oci-layout"] {
         for token in &tokens {
-            let registry = Registry { kind, address: address(kind), token: token.clone(), ..gitea() };
+            let registry = RegistryDraft { kind, address: address(kind), token: token.clone(), ..gitea() };
             let text = configuration(&draft(registry, vec![project("acme/shop", &["v1.0.0"])]));
             assert_eq!(targets(&text).len(), 1, "{text}");
         }

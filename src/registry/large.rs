@@ -29,7 +29,7 @@ struct Places {
 
 /// A place for one large list. Dropped with the list, it is free again.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ListPlace {
     large: Large,
     /// Returned together with the place.
     reader: Option<Reader>,
@@ -49,14 +49,14 @@ impl Default for Large {
 }
 
 impl Large {
-    pub(super) fn try_take(&self) -> Option<Place> {
+    pub(super) fn try_take(&self) -> Option<ListPlace> {
         let mut free = self.0.free.lock().unwrap_or_else(PoisonError::into_inner);
         Some(self.place(free.pop()?))
     }
 
     /// Waits for a place. The holder of a place never waits for another, so a place becomes free. None: the run
     /// is over.
-    pub(super) fn take(&self, cutoff: &Cutoff) -> Option<Place> {
+    pub(super) fn take(&self, cutoff: &Cutoff) -> Option<ListPlace> {
         let mut free = self.0.free.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if cutoff.is_reached() {
@@ -69,9 +69,9 @@ impl Large {
         }
     }
 
-    fn place(&self, mut reader: Reader) -> Place {
+    fn place(&self, mut reader: Reader) -> ListPlace {
         reader.start();
-        Place { large: self.clone(), reader: Some(reader) }
+        ListPlace { large: self.clone(), reader: Some(reader) }
     }
 }
 
@@ -106,7 +106,7 @@ pub(super) struct Claim(Arc<Claimed>);
 struct Claimed {
     large: Large,
     cutoff: Cutoff,
-    place: OnceLock<Place>,
+    place: OnceLock<ListPlace>,
 }
 
 impl Claim {
@@ -155,7 +155,7 @@ impl Claim {
     }
 }
 
-impl Drop for Place {
+impl Drop for ListPlace {
     fn drop(&mut self) {
         let mut free = self.large.0.free.lock().unwrap_or_else(PoisonError::into_inner);
         free.extend(self.reader.take());
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn places_are_few_and_free_again() {
         let large = Large::default();
-        let taken: Vec<Place> = std::iter::from_fn(|| large.try_take()).collect();
+        let taken: Vec<ListPlace> = std::iter::from_fn(|| large.try_take()).collect();
         assert_eq!(taken.len(), MOST);
         thread::scope(|scope| {
             let waiting = scope.spawn(|| large.take(&Cutoff::default()).is_some());

@@ -123,7 +123,8 @@ fn about_to_deploy(gitea: &Gitea, deploy: &str) -> Shop {
     shop.script("deploy.sh", deploy);
     shop.script(
         "work",
-        "echo $$ > work-id\ntrap 'sleep 0.3; touch tidied; exit' TERM\necho x >> works\nwhile [ -e stay ]; do sleep 0.02; done\n",
+        // The shell reports a child that a signal ended; if the reader of that is gone, SIGPIPE ends the shell.
+        "exec 2>/dev/null\necho $$ > work-id\ntrap 'sleep 0.3; touch tidied; exit' TERM\necho x >> works\nwhile [ -e stay ]; do sleep 0.02; done\n",
     );
     shop
 }

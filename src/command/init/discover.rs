@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 
-use super::file::Place;
+use super::file::Output;
 use super::registry::Chosen;
 use super::validated;
 use crate::cli;
@@ -89,7 +89,7 @@ fn images_of(chosen: &Chosen, registry: &dyn Registry) -> anyhow::Result<Vec<Rep
 ///
 /// # Errors
 /// The configuration would not be valid.
-pub(super) fn open(described: &init::Registry, place: &Place, stop: &Stop) -> anyhow::Result<Opened> {
+pub(super) fn open(described: &init::RegistryDraft, place: &Output, stop: &Stop) -> anyhow::Result<Opened> {
     let image = Repository::new("owner/image").context("a valid name")?;
     let proposal = Proposal { stages: vec![wanted("any", "*", None)], skipped: Vec::new() };
     let draft = Draft {

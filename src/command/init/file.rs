@@ -13,26 +13,26 @@ use crate::init::SCHEMA;
 use crate::report::Console;
 
 /// The destination of the configuration.
-pub(super) enum Place {
+pub(super) enum Output {
     /// Absolute.
     File(PathBuf),
     Stdout,
 }
 
-impl Place {
+impl Output {
     /// The folder to which relative paths in the configuration are relative.
     pub(super) fn folder(&self) -> &Path {
         match self {
-            Place::File(path) => path.parent().unwrap_or(Path::new("/")),
-            Place::Stdout => Path::new("/"),
+            Output::File(path) => path.parent().unwrap_or(Path::new("/")),
+            Output::Stdout => Path::new("/"),
         }
     }
 
     /// The file, or a placeholder for it.
     pub(super) fn path(&self) -> &Path {
         match self {
-            Place::File(path) => path,
-            Place::Stdout => Path::new("/config.toml"),
+            Output::File(path) => path,
+            Output::Stdout => Path::new("/config.toml"),
         }
     }
 }
@@ -41,10 +41,10 @@ impl Place {
 ///
 /// # Errors
 /// Something exists at the path, or the path cannot hold TOML.
-pub(super) fn place(global: &Global, arguments: &cli::Init) -> anyhow::Result<Place> {
+pub(super) fn place(global: &Global, arguments: &cli::Init) -> anyhow::Result<Output> {
     let given = arguments.output.as_ref().or(global.config.as_ref());
     if given.is_some_and(|path| path.as_os_str() == "-") {
-        return Ok(Place::Stdout);
+        return Ok(Output::Stdout);
     }
     let path = given.cloned().unwrap_or_else(config::usual_place);
     let path = std::path::absolute(&path).with_context(|| format!("{} is not a path", path.display()))?;
@@ -58,17 +58,17 @@ pub(super) fn place(global: &Global, arguments: &cli::Init) -> anyhow::Result<Pl
     if fs::symlink_metadata(&path).is_ok() {
         bail!(already(&path));
     }
-    Ok(Place::File(path))
+    Ok(Output::File(path))
 }
 
 /// A path as written in the file: relative if it is below the file's folder.
 ///
 /// # Errors
 /// TOML cannot represent it.
-pub(super) fn beside(place: &Place, path: &Path) -> anyhow::Result<String> {
+pub(super) fn beside(place: &Output, path: &Path) -> anyhow::Result<String> {
     let path = std::path::absolute(path).with_context(|| format!("{} is not a path", path.display()))?;
     let shown = match (place, path.strip_prefix(place.folder())) {
-        (Place::File(_), Ok(below)) => below,
+        (Output::File(_), Ok(below)) => below,
         _ => &path,
     };
     shown.to_str().map(str::to_owned).with_context(|| format!("{} is not UTF-8", path.display()))

@@ -5,16 +5,16 @@ use std::path::Path;
 
 use anyhow::bail;
 
-use super::file::{Place, beside};
+use super::file::{Output, beside};
 use super::question::Questions;
-use crate::cli::{self, Kind};
-use crate::init::{Registry, Token};
+use crate::cli::{self, ServerKind};
+use crate::init::{RegistryDraft, Token};
 use crate::reference::Repository;
 use crate::report::Console;
 
 /// A registry for the configuration, with further data from `--from`.
 pub(super) struct Chosen {
-    pub(super) registry: Registry,
+    pub(super) registry: RegistryDraft,
     /// The owner of the images, from the address or an option.
     pub(super) owner: Option<String>,
     /// The image in the address.
@@ -27,7 +27,7 @@ pub(super) struct Chosen {
 /// The owner is missing, a path is not valid, or the terminal is closed.
 pub(super) fn registry(
     arguments: &cli::Init,
-    place: &Place,
+    place: &Output,
     questions: &mut Questions<'_>,
     console: &Console,
 ) -> anyhow::Result<Option<Chosen>> {
@@ -43,7 +43,7 @@ pub(super) fn registry(
     let kind = arguments.kind.unwrap_or_else(|| kind_of(address.as_deref().unwrap_or_default()));
     let named = arguments.owner.as_deref().or_else(|| arguments.image.first().map(Repository::owner));
     let parts = match &address {
-        Some(address) if kind != Kind::OciLayout => Some(split(address, named)?),
+        Some(address) if kind != ServerKind::OciLayout => Some(split(address, named)?),
         _ => None,
     };
     let (mut owner, mut image) = (arguments.owner.clone(), None);
@@ -65,10 +65,10 @@ pub(super) fn registry(
     };
     let token = match token(arguments, place)? {
         Some(token) => token,
-        None if is_asked && kind != Kind::OciLayout => ask_token(place, questions, console)?,
+        None if is_asked && kind != ServerKind::OciLayout => ask_token(place, questions, console)?,
         None => Token::Search,
     };
-    let registry = Registry {
+    let registry = RegistryDraft {
         kind: kind.as_str(),
         address: address.filter(|address| !is_usual(kind, address)),
         token,
@@ -87,7 +87,7 @@ fn ask_address(questions: &mut Questions<'_>) -> anyhow::Result<Option<String>> 
 }
 
 /// The token source from the options.
-fn token(arguments: &cli::Init, place: &Place) -> anyhow::Result<Option<Token>> {
+fn token(arguments: &cli::Init, place: &Output) -> anyhow::Result<Option<Token>> {
     const TOKEN_GIVEN: &str = "the value looks like the token itself, so it is not shown here";
     Ok(if let Some(path) = &arguments.token_file {
         if !path.exists() && path.to_str().is_some_and(looks_like_a_token) {
@@ -112,7 +112,7 @@ fn token(arguments: &cli::Init, place: &Place) -> anyhow::Result<Option<Token>> 
 /// How to pass a token without writing it where others can read it.
 const HOW: &str = "write the token to a file: run (umask 077; cat > git-token), paste it, press Enter and Ctrl-D; then give the name of that file";
 
-fn ask_token(place: &Place, questions: &mut Questions<'_>, console: &Console) -> anyhow::Result<Token> {
+fn ask_token(place: &Output, questions: &mut Questions<'_>, console: &Console) -> anyhow::Result<Token> {
     let read = |answer: &str| match answer.strip_prefix('$') {
         _ if answer.is_empty() => Ok(Token::Search),
         Some(name) if is_variable(name) => Ok(Token::Env(name.to_owned())),
@@ -150,17 +150,17 @@ fn looks_like_a_token(text: &str) -> bool {
 }
 
 /// The kind, by the host, or because it is a folder.
-fn kind_of(address: &str) -> Kind {
+fn kind_of(address: &str) -> ServerKind {
     let host = host(address);
     if Path::new(address).is_dir() {
-        return Kind::OciLayout;
+        return ServerKind::OciLayout;
     }
     match host {
-        "ghcr.io" => Kind::Github,
-        "docker.io" | "hub.docker.com" | "registry-1.docker.io" | "index.docker.io" => Kind::Dockerhub,
-        "registry.gitlab.com" => Kind::Gitlab,
-        "quay.io" => Kind::Oci,
-        _ => Kind::Gitea,
+        "ghcr.io" => ServerKind::Github,
+        "docker.io" | "hub.docker.com" | "registry-1.docker.io" | "index.docker.io" => ServerKind::Dockerhub,
+        "registry.gitlab.com" => ServerKind::Gitlab,
+        "quay.io" => ServerKind::Oci,
+        _ => ServerKind::Gitea,
     }
 }
 
@@ -170,12 +170,12 @@ fn host(address: &str) -> &str {
 }
 
 /// Whether the configuration can omit the address.
-fn has_usual_place(kind: Kind) -> bool {
-    matches!(kind, Kind::Github | Kind::Dockerhub | Kind::Gitlab)
+fn has_usual_place(kind: ServerKind) -> bool {
+    matches!(kind, ServerKind::Github | ServerKind::Dockerhub | ServerKind::Gitlab)
 }
 
 /// Whether it is the kind's default address (or that of its web pages).
-fn is_usual(kind: Kind, address: &str) -> bool {
+fn is_usual(kind: ServerKind, address: &str) -> bool {
     has_usual_place(kind) && kind_of(address) == kind
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use crate::cli::Global;
-use crate::command::state::{Place, place_of};
+use crate::command::state::{StatePlace, place_of};
 use crate::config::{Config, CredentialSetting, SecretSource, StateSetting};
 use crate::schedule::{self, Job, SecretUse, State};
 use crate::secret::variable_of;
@@ -35,16 +35,18 @@ pub(super) fn job(global: &Global, config: &Config) -> anyhow::Result<Job> {
     };
     let program = env::current_exe().context("could not find the path of tagship itself")?;
     let state = match place_of(global.state(), config)?.0 {
-        Place::Nothing if config.settings.state != StateSetting::Nothing => {
+        StatePlace::Nothing if config.settings.state != StateSetting::Nothing => {
             bail!(
                 "a schedule cannot pass on `none`; write state = \"none\" in [settings] of the configuration"
             )
         }
-        Place::Nothing => State::Nothing,
-        Place::File(path) if global.state().is_none() && config.settings.state != StateSetting::Default => {
+        StatePlace::Nothing => State::Nothing,
+        StatePlace::File(path)
+            if global.state().is_none() && config.settings.state != StateSetting::Default =>
+        {
             State::Configured(place(&path)?)
         }
-        Place::File(path) => State::Given(place(&std::path::absolute(path)?)?),
+        StatePlace::File(path) => State::Given(place(&std::path::absolute(path)?)?),
     };
     let certificates: BTreeSet<&PathBuf> =
         config.registries.values().flat_map(|registry| &registry.transport.files).collect();
