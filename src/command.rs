@@ -144,7 +144,7 @@ fn detail(global: &Global) -> Detail {
     match (global.quiet, global.verbose) {
         (true, _) => Detail::Failures,
         (false, true) => Detail::Everything,
-        (false, false) => Detail::News,
+        (false, false) => Detail::Reportable,
     }
 }
 

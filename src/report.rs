@@ -62,7 +62,7 @@ pub(crate) struct TargetReport {
     /// Since when earlier polls could not check the target.
     pub(crate) failed_since: Option<Timestamp>,
     /// Whether it is new to a reader of cron's mail.
-    pub(crate) news: bool,
+    pub(crate) is_reportable: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -143,7 +143,7 @@ pub(crate) trait Report {
 pub(crate) enum Detail {
     /// `-q`: only failures.
     Failures,
-    News,
+    Reportable,
     /// `-v`: also unchanged targets.
     Everything,
 }
@@ -152,8 +152,8 @@ impl Detail {
     /// Whether the target is printed.
     fn wants(self, report: &TargetReport) -> bool {
         match self {
-            Detail::Failures => report.status.is_failure() && report.news,
-            Detail::News => report.news,
+            Detail::Failures => report.status.is_failure() && report.is_reportable,
+            Detail::Reportable => report.is_reportable,
             Detail::Everything => true,
         }
     }

@@ -7,17 +7,17 @@
 mod changes;
 mod deliver;
 mod facts;
-mod hand;
 mod images;
 mod inspect;
 mod job;
 mod listing;
+mod manual;
 mod outbox;
 mod outcome;
+mod recheck;
 mod record;
 mod stage;
 mod survey;
-mod turn;
 mod unsent;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -41,10 +41,10 @@ use crate::webhook::PushedImage;
 pub(crate) use changes::{key as feed_key, recall_other_owner};
 use deliver::Queue;
 use facts::{Answered, ImageKey};
-pub(crate) use hand::{ManualDeployment, ManualTag, deploy_by_hand};
 pub(crate) use images::{TableResult, Wanted};
 pub(crate) use inspect::{Finding, inspect};
 use listing::Listed;
+pub(crate) use manual::{ManualDeployment, ManualTag, deploy_manually};
 use record::Recorded;
 pub(crate) use survey::{Survey, recall, survey};
 
@@ -70,7 +70,7 @@ pub(crate) struct Run<'a> {
 pub(crate) enum Mode {
     Deliver,
     /// `--dry-run`: the store is a temporary copy, and nothing is sent to a stage.
-    Rehearse,
+    DryRun,
 }
 
 /// A message to the coordinating thread.

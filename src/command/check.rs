@@ -203,7 +203,7 @@ fn run<'a>(config: &'a Config, store: &'a Store, secrets: &Arc<Secrets>, stop: &
         store,
         secrets: Arc::clone(secrets),
         stop,
-        mode: Mode::Rehearse,
+        mode: Mode::DryRun,
         audience: Audience::Person,
         max_runtime: config.settings.max_runtime,
         refresh: false,

@@ -14,7 +14,7 @@ use crate::engine::Audience;
 use crate::policy::Verdict;
 use crate::reference::{ListedTag, Tag};
 use crate::report::{Console, Detail, Event, Human, Progress, Report, Shown};
-use crate::run::{ManualDeployment, ManualTag, Mode, Run, deploy_by_hand};
+use crate::run::{ManualDeployment, ManualTag, Mode, Run, deploy_manually};
 use crate::secret::Secrets;
 use crate::stop::Cutoff;
 use crate::target::Target;
@@ -94,7 +94,7 @@ pub(crate) fn deploy(
     if is_seen && !global.quiet {
         report = Box::new(Progress::below(report));
     }
-    let ended = deploy_by_hand(&run, target, &manual, report.as_mut());
+    let ended = deploy_manually(&run, target, &manual, report.as_mut());
     if let (Some(signal), Err(_) | Ok(None)) = (stop.signal(), &ended) {
         // Nothing was recorded, and an interruption is not an error.
         return Ok(Exit::Signal(signal));

@@ -67,9 +67,9 @@ pub(crate) fn poll(global: &Global, arguments: &cli::PollArgs, console: &Console
     {
         return Ok(of_nobody(global, arguments, &console));
     }
-    let mode = if arguments.dry_run { Mode::Rehearse } else { Mode::Deliver };
+    let mode = if arguments.dry_run { Mode::DryRun } else { Mode::Deliver };
     let store = match mode {
-        Mode::Rehearse => rehearsed_state(global, &config, &console, &cutoff)?,
+        Mode::DryRun => rehearsed_state(global, &config, &console, &cutoff)?,
         Mode::Deliver => open_state(global, &config, &console, &cutoff)?,
     };
     config.dangers.iter().for_each(|danger| console.fault_warning(danger));

@@ -34,7 +34,7 @@ pub(crate) fn tags(global: &Global, arguments: &cli::Tags, console: &Console) ->
         store: &store,
         secrets,
         stop: &stop,
-        mode: Mode::Rehearse,
+        mode: Mode::DryRun,
         audience: Audience::Machine,
         max_runtime: config.settings.max_runtime,
         refresh: false,

@@ -66,7 +66,7 @@ impl GitHub {
         }
         let (target, status) = (report.target.to_string(), report.status.as_str());
         let said = describe(report);
-        if report.news {
+        if report.is_reportable {
             self.annotate(level(report.status), &format!("{target} {status}"), &said);
         } else {
             self.console.data(&without_command(&format!("{target} {status}: {said}")));

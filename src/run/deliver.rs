@@ -10,9 +10,9 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
+use super::recheck::unknown;
 use super::record::Recorded;
 use super::stage::longest;
-use super::turn::unknown;
 use super::{Context, Message, Mode};
 use crate::deploy::{self, DeployRequest, Watch};
 use crate::engine::{
@@ -116,7 +116,7 @@ pub(super) struct Delivery<'a> {
 impl Delivery<'_> {
     fn deliver(&self, recorded: &Recorded<'_>) -> Result<TargetReport, StoreError> {
         let mode = self.context.run.mode;
-        if mode == Mode::Rehearse || self.cutoff.is_reached() {
+        if mode == Mode::DryRun || self.cutoff.is_reached() {
             return Ok(not_started(mode, recorded));
         }
         match self.context.run.store.lock(&recorded.target.id)? {
@@ -140,7 +140,7 @@ impl Delivery<'_> {
             until: None,
             deployment: None,
             failure: Some(failure),
-            news: true,
+            is_reportable: true,
             ..recorded.report.clone()
         }
     }
@@ -310,9 +310,9 @@ impl Delivery<'_> {
 
 /// The report of a planned deployment that did not start. It is recorded, and waits for the next poll.
 pub(super) fn not_started(mode: Mode, recorded: &Recorded<'_>) -> TargetReport {
-    let mut report = TargetReport { news: true, ..recorded.report.clone() };
+    let mut report = TargetReport { is_reportable: true, ..recorded.report.clone() };
     match mode {
-        Mode::Rehearse => report.status = Status::WouldDeploy,
+        Mode::DryRun => report.status = Status::WouldDeploy,
         Mode::Deliver => {
             report.status = Status::Pending;
             "planned; the run ended before it could start".clone_into(&mut report.reason);

@@ -77,7 +77,7 @@ pub(super) struct Selected {
     /// The version of the target's state that the decision used. None: the target had no state.
     pub(super) version: Option<i64>,
     /// Tags seen for the first time, if the registry has no push times.
-    pub(super) sighted: Vec<(Tag, SeenTag)>,
+    pub(super) newly_seen: Vec<(Tag, SeenTag)>,
     /// The place of a large list. The selection needs its memory until it is recorded.
     pub(super) _held: Held,
     /// Warnings about the listing.
@@ -122,12 +122,14 @@ pub(super) fn list(
         targets.iter().partition(|index| context.targets[**index].policy.order() == Order::Newest);
     // The next stages use the answers about the repository from the stages before.
     let shared = times(&known.pushed);
-    let select_each = |indices: &[usize], listing: &Result<Listing, RegistryError>, is_sighted: bool| {
+    let select_each = |indices: &[usize], listing: &Result<Listing, RegistryError>, uses_first_seen: bool| {
         let select = |index: &usize| {
             let target = context.targets[*index];
             let selected = match listing {
                 Err(error) => Err(context.listing_failure(target, error)),
-                Ok(listing) if is_sighted => sight(context, registry, target, listing, &shared),
+                Ok(listing) if uses_first_seen => {
+                    select_by_first_seen(context, registry, target, listing, &shared)
+                }
                 Ok(listing) => {
                     let answers = Answers::default();
                     answers.share(&shared);
@@ -232,7 +234,7 @@ fn notes(target: &Target, listing: &Listing) -> Vec<String> {
 }
 
 /// Selects by the times at which tags were first seen.
-fn sight(
+fn select_by_first_seen(
     context: &Context<'_>,
     registry: &dyn Registry,
     target: &Target,
@@ -243,7 +245,7 @@ fn sight(
     let (Placed { listing, new, .. }, answers) = placed.map_err(|error| context.state_failure(&error))??;
     answers.share(shared);
     let selected = select(context, target, &listing, 0, answers);
-    Ok(Selected { sighted: new, _held: listing.held, ..selected })
+    Ok(Selected { newly_seen: new, _held: listing.held, ..selected })
 }
 
 /// Orders the tags of a registry without a complete order: by the time at which they were first seen. If the
@@ -431,7 +433,7 @@ fn select(
         answers,
         decision,
         version,
-        sighted: Vec::new(),
+        newly_seen: Vec::new(),
         _held: Held::default(),
         notes: notes(target, listing),
     }
@@ -442,7 +444,7 @@ pub(super) struct Newest {
     /// None: the policy allows no tag. The error names tags of which nothing tells the newer one.
     pub(super) tag: Result<Option<ListedTag>, String>,
     /// The first-seen times of the listed tags, to be stored.
-    pub(super) sighted: Vec<(Tag, SeenTag)>,
+    pub(super) newly_seen: Vec<(Tag, SeenTag)>,
 }
 
 /// The newest tag that a target's policy allows, without its gates. `all`: the tags, if they were already
@@ -466,7 +468,7 @@ pub(super) fn newest(
         Ok(listing) => listing,
         Err(error) => return Ok(Err(context.listing_failure(target, &error))),
     };
-    let (listing, sighted, answers) = if is_sighted(registry, target) {
+    let (listing, newly_seen, answers) = if uses_first_seen(registry, target) {
         match place(context, registry, target, &listing)? {
             Ok((placed, answers)) => (placed.listing, placed.new, answers),
             Err(failure) => return Ok(Err(failure)),
@@ -479,13 +481,13 @@ pub(super) fn newest(
     Ok(match engine::newest(target, &selection, &facts) {
         Ok(newest) => {
             let tag = newest.map(|newest| newest.map(|newest| newest.listed.clone()));
-            Ok(Newest { tag, sighted })
+            Ok(Newest { tag, newly_seen })
         }
         Err(failure) => Err(failure),
     })
 }
 
 /// Whether a target's tags are ordered by the times at which they were first seen.
-pub(super) fn is_sighted(registry: &dyn Registry, target: &Target) -> bool {
+pub(super) fn uses_first_seen(registry: &dyn Registry, target: &Target) -> bool {
     target.policy.order() == Order::Newest && !(registry.has_push_times() && registry.has_sequence())
 }

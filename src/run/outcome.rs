@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::Message;
 use super::deliver::Delivery;
+use super::recheck::{self, back_to};
 use super::record::Recorded;
-use super::turn::{self, back_to};
 use crate::deploy::Outcome;
 use crate::engine::{BackTo, Change, Deployment, DeploymentState, Failed, Failure, Status, TargetEvent};
 use crate::report::{DeploymentReport, TargetReport};
@@ -74,7 +74,7 @@ impl Delivery<'_> {
                 duration: Duration::ZERO,
                 output: String::new(),
             }),
-            ..turn::ended(recorded, &change)
+            ..recheck::ended(recorded, &change)
         })
     }
 
@@ -158,7 +158,7 @@ fn report(
         }),
         failure,
         failed_since: None,
-        news: true,
+        is_reportable: true,
     }
 }
 

@@ -221,7 +221,7 @@ fn record_one<'a>(
     if decision.failure.is_none() {
         note_listed(context, &mut decision.state, target, listed);
     }
-    let news = engine::mark_reported(&mut decision, before.as_ref(), context.run.audience, now);
+    let is_reportable = engine::mark_reported(&mut decision, before.as_ref(), context.run.audience, now);
     let pending_is_due = decision.left_open(&open).is_due(now);
     let is_refused = matches!(listed.found, ListedContent::OtherOwner(_));
     let is_to_deliver = !is_refused && (decision.deploy.is_some() || pending_is_due);
@@ -239,10 +239,10 @@ fn record_one<'a>(
     if decision.failure.is_none()
         && let ListedContent::Selected(selected) = &listed.found
     {
-        write.add_seen_tags(&target.id, &selected.sighted)?;
+        write.add_seen_tags(&target.id, &selected.newly_seen)?;
     }
     let mut notes = match &listed.found {
-        ListedContent::Selected(selected) if news => selected.notes.clone(),
+        ListedContent::Selected(selected) if is_reportable => selected.notes.clone(),
         _ => Vec::new(),
     };
     notes.extend(decision.warning.clone());
@@ -254,7 +254,7 @@ fn record_one<'a>(
             &decision,
             before.as_ref(),
             deployment.as_ref().or(open.pending.as_ref()),
-            news,
+            is_reportable,
         ),
         is_to_deliver,
         last_reported: before.and_then(|before| before.last_reported),
@@ -304,7 +304,7 @@ fn report_of(
     decision: &Decision,
     before: Option<&PollState>,
     deployment: Option<&Deployment>,
-    news: bool,
+    is_reportable: bool,
 ) -> TargetReport {
     let is_open = decision.status == Status::Pending || decision.status == Status::Deploying;
     TargetReport {
@@ -325,7 +325,7 @@ fn report_of(
         }),
         failure: decision.failure.clone(),
         failed_since: before.and_then(|before| before.failing.as_ref()).map(|failing| failing.since),
-        news,
+        is_reportable,
     }
 }
 

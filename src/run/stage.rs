@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::deliver::Delivery;
+use super::recheck::ended;
 use super::record::Recorded;
-use super::turn::ended;
 use crate::deploy;
 use crate::engine::first_seen::SeenTag;
 use crate::engine::{
@@ -119,7 +119,7 @@ impl Delivery<'_> {
             duration: Duration::ZERO,
             output: String::new(),
         });
-        report.news = true;
+        report.is_reportable = true;
         Ok(report)
     }
 }

@@ -120,7 +120,7 @@ fn listed(
             Err(error) => return Ok(Err(context.failure(&error))),
         }
     }
-    if listing::is_sighted(registry, target) {
+    if listing::uses_first_seen(registry, target) {
         let placed = listing::place(context, registry, target, &listing)?;
         return Ok(placed.map(|(Placed { listing, .. }, answers)| (listing, answers)));
     }

@@ -36,17 +36,18 @@ impl Delivery<'_> {
             Status::Waiting | Status::Held | Status::Unknown => {
                 let run = self.context.run;
                 let now = Timestamp::now();
-                let news = run.store.write(|write| {
+                let is_reportable = run.store.write(|write| {
                     let id = &recorded.target.id;
                     let last_reported = recorded.last_reported.clone();
                     let before = PollState { last_reported, ..write.state(id)?.unwrap_or_default() };
                     let mut decision = decide(&before, now);
-                    let news = engine::mark_reported(&mut decision, Some(&before), run.audience, now);
+                    let is_reportable =
+                        engine::mark_reported(&mut decision, Some(&before), run.audience, now);
                     outbox::enqueue_decision(write, run.config, id, &decision, Some(&before), now)?;
                     write.save(id, &Change { state: decision.state, ..Change::default() }, now)?;
-                    Ok(news)
+                    Ok(is_reportable)
                 })?;
-                Ok(TargetReport { news, ..report })
+                Ok(TargetReport { is_reportable, ..report })
             }
             _ => Ok(report),
         }

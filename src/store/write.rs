@@ -106,12 +106,12 @@ impl<'a> Write<'a> {
     }
 
     /// Records when tags were first seen, and their images. Earlier records stay.
-    pub(crate) fn add_seen_tags(&self, id: &TargetId, sighted: &[(Tag, SeenTag)]) -> rusqlite::Result<()> {
+    pub(crate) fn add_seen_tags(&self, id: &TargetId, seen: &[(Tag, SeenTag)]) -> rusqlite::Result<()> {
         let query = "INSERT INTO sighting (project, stage, tag, first_seen, digest, created)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE
              SET digest = coalesce(digest, excluded.digest), created = coalesce(created, excluded.created)";
         let mut statement = self.0.prepare_cached(query)?;
-        for (tag, SeenTag { first_seen, image }) in sighted {
+        for (tag, SeenTag { first_seen, image }) in seen {
             statement.execute(params![
                 id.project.as_str(),
                 id.stage.as_str(),

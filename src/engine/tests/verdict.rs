@@ -90,9 +90,9 @@ fn changes_are_reported_once_and_machine_readers_do_not_count() {
         } else {
             stage.poll(&versions(&["v1.0.0", "v2.0.0"]))
         };
-        let news = mark_reported(&mut decision, before.as_ref(), audience, stage.now);
+        let is_reportable = mark_reported(&mut decision, before.as_ref(), audience, stage.now);
         stage.state = Some(decision.state);
-        news
+        is_reportable
     };
     let stage = &mut stage;
     assert!(poll(stage, false, Audience::Machine), "available");

@@ -54,7 +54,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// The tag does not exist, the registry does not answer, or the state cannot be used; nothing was sent.
-pub(crate) fn deploy_by_hand(
+pub(crate) fn deploy_manually(
     run: &Run<'_>,
     target: &Target,
     manual: &ManualDeployment,
@@ -145,7 +145,7 @@ fn refuse_other_owner(context: &Context<'_>, registry: &dyn Registry, target: &T
 /// The tag to deploy, and the first-seen tags of the listing that found it.
 struct Chosen {
     listed: ListedTag,
-    sighted: Vec<(Tag, SeenTag)>,
+    newly_seen: Vec<(Tag, SeenTag)>,
 }
 
 fn choose(
@@ -155,9 +155,9 @@ fn choose(
     manual: &ManualDeployment,
 ) -> anyhow::Result<Chosen> {
     let image = &target.image.repository;
-    let Chosen { listed, sighted } = match &manual.choice {
+    let Chosen { listed, newly_seen } = match &manual.choice {
         ManualTag::Newest => {
-            let Newest { tag, sighted } =
+            let Newest { tag, newly_seen } =
                 listing::newest(context, registry, target, None)?.map_err(|failure| {
                     anyhow!(
                         "{}: could not determine the newest tag of {}: {}",
@@ -169,18 +169,18 @@ fn choose(
             let listed = tag.map_err(|tie| anyhow!("{}: {tie}", target.id))?.with_context(|| {
                 format!("no tag of {} is allowed by the rule of {}", target.image, target.id)
             })?;
-            Chosen { listed, sighted }
+            Chosen { listed, newly_seen }
         }
         ManualTag::Previous => match previous(context, target)? {
             previous @ ListedTag { digest: Some(_), .. } => {
-                return Ok(Chosen { listed: previous, sighted: Vec::new() });
+                return Ok(Chosen { listed: previous, newly_seen: Vec::new() });
             }
-            previous => Chosen { listed: previous, sighted: Vec::new() },
+            previous => Chosen { listed: previous, newly_seen: Vec::new() },
         },
         ManualTag::Tag(tag) => named(context, registry, target, tag)?,
     };
     match registry.digest(image, &listed.tag) {
-        Ok(Some(digest)) => Ok(Chosen { listed: ListedTag { digest: Some(digest), ..listed }, sighted }),
+        Ok(Some(digest)) => Ok(Chosen { listed: ListedTag { digest: Some(digest), ..listed }, newly_seen }),
         Ok(None) => bail!(
             "{} has no tag {}; {} list its tags: tagship tags {}",
             target.image,
@@ -189,7 +189,7 @@ fn choose(
                 .map_or_else(|| "to".to_owned(), |question| question + " To"),
             target.id
         ),
-        Err(_) if manual.force => Ok(Chosen { listed, sighted }),
+        Err(_) if manual.force => Ok(Chosen { listed, newly_seen }),
         Err(error) => Err(error).context("cannot check that the tag exists (--force deploys it anyway)"),
     }
 }
@@ -211,18 +211,18 @@ fn named(
 ) -> Result<Chosen, StoreError> {
     let image = &target.image.repository;
     let named = || ListedTag::named(tag.clone());
-    if listing::is_sighted(registry, target)
+    if listing::uses_first_seen(registry, target)
         && let Ok(listing) = registry.list_tags(image)
         && let Ok((placed, _)) = listing::place(context, registry, target, &listing)?
     {
         let listed = placed.listing.tags.into_iter().find(|listed| listed.tag == *tag);
-        return Ok(Chosen { listed: listed.unwrap_or_else(named), sighted: placed.new });
+        return Ok(Chosen { listed: listed.unwrap_or_else(named), newly_seen: placed.new });
     }
     let pushed_at = match target.policy.order() {
         Order::Newest => registry.pushed_at(image, tag).unwrap_or(None),
         _ => None,
     };
-    Ok(Chosen { listed: ListedTag { pushed_at, ..named() }, sighted: Vec::new() })
+    Ok(Chosen { listed: ListedTag { pushed_at, ..named() }, newly_seen: Vec::new() })
 }
 
 /// The tag of a rollback, with its recorded digest.
@@ -247,7 +247,7 @@ fn previous(context: &Context<'_>, target: &Target) -> anyhow::Result<ListedTag>
 fn record<'a>(
     context: &Context<'_>,
     target: &'a Target,
-    Chosen { listed, sighted }: &Chosen,
+    Chosen { listed, newly_seen }: &Chosen,
     manual: &ManualDeployment,
 ) -> anyhow::Result<Recorded<'a>> {
     let content = match manual.choice {
@@ -257,7 +257,7 @@ fn record<'a>(
     let manual = Manual { listed, content, by_whom: &manual.by, holds: manual.holds };
     let event = TargetEvent::DeployedManually { manual: &manual, id: uuid::Uuid::now_v7().to_string() };
     let change = context.run.store.write(|write| {
-        write.add_seen_tags(&target.id, sighted)?;
+        write.add_seen_tags(&target.id, newly_seen)?;
         write.commit(target, &[], event, Timestamp::now())
     })?;
     let mut change = change.expect("a manual deployment has no competing deployment");
@@ -277,7 +277,7 @@ fn record<'a>(
             deployment: None,
             failure: None,
             failed_since: None,
-            news: true,
+            is_reportable: true,
         },
         is_to_deliver: true,
         last_reported: None,

@@ -206,7 +206,7 @@ pub(super) fn ended(recorded: &Recorded<'_>, change: &Change) -> TargetReport {
         reason: change.state.reason.clone().unwrap_or_default(),
         until: change.state.until,
         failure: change.failure.clone(),
-        news: true,
+        is_reportable: true,
         ..before
     }
 }
