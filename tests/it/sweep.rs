@@ -322,7 +322,6 @@ fn kill_during(point: &str, reply: Option<Reply>) {
 fn a_full_disk_at_any_write_loses_nothing() {
     fill_the_disk_at_each_write(scene);
     fill_the_disk_at_each_write(scene_of_a_new_image);
-    fill_the_disk_at_each_write(scene_of_gates_and_rollbacks);
 }
 
 fn fill_the_disk_at_each_write(scene: fn() -> Scene) {
