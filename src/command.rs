@@ -48,7 +48,7 @@ use crate::report::Detail;
 use crate::store::StoreError;
 use selection::{select, select_among, select_filtered, select_one};
 use state::{
-    can_lock, kept_state, known_images, open_state, read_state, read_states, rehearsed_state, used_files,
+    can_lock, dry_run_state, kept_state, known_images, open_state, read_state, read_states, used_files,
     warn_if_not_polled, warn_of_open_state,
 };
 

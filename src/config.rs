@@ -41,7 +41,7 @@ pub(crate) use schema::schema;
 pub(crate) use used::UsedFiles;
 
 use crate::http::Transport;
-use crate::images::{self as discovery, Discovered, Expansion, KnownImage, Matcher, Table};
+use crate::images::{self as discovery, Discovered, Expansion, ImageTable, KnownImage, Matcher};
 use crate::reference::{Repository, Tag};
 use crate::target::notifier::Notifier;
 use crate::target::path::push_encoded;
@@ -60,7 +60,7 @@ pub(crate) struct Config {
     /// In the order written, including the targets of known images of tables with `images`.
     pub(crate) targets: Vec<Target>,
     /// The tables with `images`, in the order written.
-    pub(crate) tables: Vec<Table>,
+    pub(crate) tables: Vec<ImageTable>,
     /// The projects that tables with `images` have made from known images.
     pub(crate) discovered: BTreeMap<Name, Discovered>,
     /// The problems with the images of a table, by the table's name.
@@ -104,13 +104,14 @@ impl Config {
 
     /// The targets, and the stages of each table without an image so far.
     pub(crate) fn all_targets(&self) -> impl Iterator<Item = &Target> {
-        let has_images = |table: &Table| self.discovered.values().any(|project| project.table == table.name);
+        let has_images =
+            |table: &ImageTable| self.discovered.values().any(|project| project.table == table.name);
         let of_tables = self.tables.iter().filter(move |table| !has_images(table));
         self.targets.iter().chain(of_tables.flat_map(|table| &table.stages))
     }
 
     /// The targets of a table's known images.
-    pub(crate) fn targets_of(&self, table: &Table) -> impl Iterator<Item = &Target> {
+    pub(crate) fn targets_of(&self, table: &ImageTable) -> impl Iterator<Item = &Target> {
         self.targets.iter().filter(|target| {
             self.discovered.get(&target.id.project).is_some_and(|project| project.table == table.name)
         })

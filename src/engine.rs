@@ -193,7 +193,7 @@ fn decide_listed(
     let marked = place_marked(&mut next, target, selection);
     let mut outdone = Vec::new();
     if let Some(marked) = marked {
-        for deployment in open.all().filter(|open| is_outdone(open, &marked, target, selection)) {
+        for deployment in open.all().filter(|open| is_older_than_marked(open, &marked, target, selection)) {
             let reason = Some(format!("{} was marked", marked.listed.tag));
             outdone.push(DeploymentRow::ended(deployment, DeploymentState::Superseded, reason));
         }
@@ -251,7 +251,12 @@ fn place_marked(next: &mut PollState, target: &Target, selection: &Selection) ->
 }
 
 /// Whether a deployment is older than the marked tag. A tag that the listing did not reach counts as older.
-fn is_outdone(deployment: &Deployment, marked: &Candidate, target: &Target, selection: &Selection) -> bool {
+fn is_older_than_marked(
+    deployment: &Deployment,
+    marked: &Candidate,
+    target: &Target,
+    selection: &Selection,
+) -> bool {
     let candidate = selection.find(&deployment.tag).and_then(|listed| target.policy.candidate(listed));
     deployment.tag != marked.listed.tag && candidate.is_none_or(|candidate| !candidate.is_newer_than(marked))
 }
@@ -270,6 +275,12 @@ pub(crate) fn decide_failed(state: Option<&PollState>, failure: Failure, now: Ti
         failure: failure.clone(),
     });
     Decision { failure: Some(failure.clone()), ..Decision::new(Status::Unknown, failure.message, next) }
+}
+
+/// The decision that only ends an outage: a later check than the listing had an answer.
+pub(crate) fn decide_recovered(state: PollState) -> Decision {
+    let next = PollState { failing: None, ..state };
+    Decision::new(Status::UpToDate, "recovered".to_owned(), next)
 }
 
 /// The decision for a stage of a table with `images` whose list is known, or for a target whose deployment is kept back:

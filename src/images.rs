@@ -10,7 +10,7 @@ use crate::target::{Name, Target, TargetId};
 
 /// `[projects.NAME]` with `images`: the stages of every matching image.
 #[derive(Debug)]
-pub(crate) struct Table {
+pub(crate) struct ImageTable {
     pub(crate) name: Name,
     pub(crate) registry: Name,
     /// The registry's address, as stored in the state.
@@ -26,7 +26,7 @@ pub(crate) struct Table {
     pub(crate) place: usize,
 }
 
-impl Table {
+impl ImageTable {
     /// The owners in the globs.
     pub(crate) fn owners(&self) -> BTreeSet<&str> {
         self.images.iter().filter_map(|glob| glob.split_once('/')).map(|(owner, _)| owner).collect()
@@ -40,13 +40,13 @@ impl Table {
 
 /// The globs of a table, ready to match many images.
 pub(crate) struct Matcher<'t> {
-    table: &'t Table,
+    table: &'t ImageTable,
     images: Vec<WildMatch>,
     exclude: Vec<WildMatch>,
 }
 
 impl<'t> Matcher<'t> {
-    pub(crate) fn of(table: &'t Table) -> Matcher<'t> {
+    pub(crate) fn of(table: &'t ImageTable) -> Matcher<'t> {
         let ready = |globs: &[String]| globs.iter().map(|glob| WildMatch::new(glob)).collect();
         Matcher { table, images: ready(&table.images), exclude: ready(&table.exclude) }
     }
@@ -103,7 +103,7 @@ pub(crate) struct Expansion {
 /// Makes targets of the known images. `written`: the targets of projects with `image`. `address`: the address
 /// of a registry.
 pub(crate) fn expand(
-    tables: &[Table],
+    tables: &[ImageTable],
     written: Vec<Target>,
     address: impl Fn(&Name) -> String,
     known: &[KnownImage],
@@ -158,7 +158,7 @@ pub(crate) fn expand(
     expansion
 }
 
-fn in_places(tables: &[Table], written: Vec<Target>, of_tables: Vec<Vec<Target>>) -> Vec<Target> {
+fn in_places(tables: &[ImageTable], written: Vec<Target>, of_tables: Vec<Vec<Target>>) -> Vec<Target> {
     let mut targets = Vec::with_capacity(written.len() + of_tables.iter().map(Vec::len).sum::<usize>());
     let mut written = written.into_iter().enumerate().peekable();
     for (table, of_table) in tables.iter().zip(of_tables) {
@@ -178,7 +178,7 @@ struct Names {
 }
 
 impl Names {
-    fn new(tables: &[Table], written: &[Target]) -> Names {
+    fn new(tables: &[ImageTable], written: &[Target]) -> Names {
         let of_tables = tables.iter().map(|table| &table.name);
         let own = written.iter().map(|target| &target.id.project);
         let taken = own.chain(of_tables).map(|name| (name.to_string(), format!("projects.{name}"))).collect();

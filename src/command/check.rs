@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Exit, can_lock, load, read_state, rehearsed_state, used_files, warn_of_open_state};
+use super::{Exit, can_lock, dry_run_state, load, read_state, used_files, warn_of_open_state};
 use crate::cli::{self, Global};
 use crate::config::Config;
 use crate::deploy::{self, EventReport, Message, MessageContent, Stop};
 use crate::engine::{Audience, ErrorCode, Failure, PollState};
-use crate::images::Table;
+use crate::images::ImageTable;
 use crate::monitor;
 use crate::policy::{self, Order};
 use crate::program::{self, ProgramFault};
@@ -171,13 +171,13 @@ fn tables(
     console: &Console,
 ) -> anyhow::Result<Vec<Finding>> {
     let cutoff = Cutoff::after(stop, config.settings.max_runtime);
-    let store = rehearsed_state(global, config, console, &cutoff)?;
+    let store = dry_run_state(global, config, console, &cutoff)?;
     let mut failures = HashMap::new();
     let mut session = Session::begin(stop, config.settings.max_runtime);
-    let all: Vec<&Table> = config.tables.iter().collect();
+    let all: Vec<&ImageTable> = config.tables.iter().collect();
     session.list_images(&run(config, &store, secrets, stop), &all, Wanted::Unread, &mut failures);
     config.take_in(&store.images()?);
-    let finding = |table: &Table| {
+    let finding = |table: &ImageTable| {
         let failure = table
             .owners()
             .into_iter()

@@ -11,14 +11,14 @@ use jiff::Timestamp;
 
 use super::webhook::Payload;
 use super::{
-    Exit, detail, given, load_written, open_state, rehearsed_state, select_filtered, used_files,
+    Exit, detail, dry_run_state, given, load_written, open_state, select_filtered, used_files,
     warn_of_open_state,
 };
 use crate::cli::{self, Global, PollFormat};
 use crate::config::Config;
 use crate::deploy::{self, Ping, Stop};
 use crate::engine::{self, Audience, ErrorCode, Failure};
-use crate::images::{Matcher, Table};
+use crate::images::{ImageTable, Matcher};
 use crate::monitor::{self, Ended};
 use crate::report::{
     Console, Event, GitHub, GitHubFiles, Human, Json, JsonLines, Progress, Report, Shown, Summary, count,
@@ -69,7 +69,7 @@ pub(crate) fn poll(global: &Global, arguments: &cli::PollArgs, console: &Console
     }
     let mode = if arguments.dry_run { Mode::DryRun } else { Mode::Deliver };
     let store = match mode {
-        Mode::DryRun => rehearsed_state(global, &config, &console, &cutoff)?,
+        Mode::DryRun => dry_run_state(global, &config, &console, &cutoff)?,
         Mode::Deliver => open_state(global, &config, &console, &cutoff)?,
     };
     config.dangers.iter().for_each(|danger| console.fault_warning(danger));
@@ -214,7 +214,7 @@ impl<'a> Poll<'a> {
         if select_filtered(config, &self.filter).is_ok() && !self.is_new_pushed(config) {
             return Ok(());
         }
-        let tables: Vec<&Table> = config.tables.iter().collect();
+        let tables: Vec<&ImageTable> = config.tables.iter().collect();
         session.list_images(&self.run(config), &tables, Wanted::Unread, failures);
         config.take_in(&self.store.images()?);
         Ok(())
@@ -347,7 +347,7 @@ impl Poll<'_> {
     /// Reports targets that left, if all images are known.
     fn name_left_of_tables(&self, config: &Config) -> anyhow::Result<()> {
         let lists = self.store.image_lists()?;
-        let is_listed = |table: &Table| owners(config, table).all(|key| lists.contains_key(&key));
+        let is_listed = |table: &ImageTable| owners(config, table).all(|key| lists.contains_key(&key));
         if !config.tables.is_empty() && config.tables.iter().all(is_listed) {
             self.name_left_targets(config, &self.checks(config)?.left)?;
         }
@@ -375,9 +375,9 @@ impl Poll<'_> {
     }
 
     /// The tables with `images` that the filter may select.
-    fn tables<'c>(&self, config: &'c Config) -> Vec<&'c Table> {
+    fn tables<'c>(&self, config: &'c Config) -> Vec<&'c ImageTable> {
         let names_what_is_not_known = select_filtered(config, &self.filter).is_err();
-        let is_named = |table: &&Table| {
+        let is_named = |table: &&ImageTable| {
             let mut stages = table.stages.iter().filter(|stage| stage.poll).map(|stage| &stage.id.stage);
             stages.any(|stage| {
                 self.filter.may_match_another(stage)
@@ -427,7 +427,7 @@ impl Poll<'_> {
 }
 
 /// The owners of a table's images.
-fn owners<'c>(config: &'c Config, table: &'c Table) -> impl Iterator<Item = FeedKey> + use<'c> {
+fn owners<'c>(config: &'c Config, table: &'c ImageTable) -> impl Iterator<Item = FeedKey> + use<'c> {
     table.owners().into_iter().map(|owner| feed_key(config, &table.registry, owner))
 }
 

@@ -71,7 +71,7 @@ fn read(named: Option<&Path>, config: &Config, console: &Console, cutoff: &Cutof
 ///
 /// # Errors
 /// As [`read_state`].
-pub(super) fn rehearsed_state(
+pub(super) fn dry_run_state(
     global: &Global,
     config: &Config,
     console: &Console,

@@ -40,8 +40,8 @@ impl Images {
         registry: &RegistryConfig,
         stages: Vec<Target>,
         place: usize,
-    ) -> images::Table {
-        images::Table {
+    ) -> images::ImageTable {
+        images::ImageTable {
             name,
             registry: registry.name.clone(),
             address: registry.location.to_string(),

@@ -322,7 +322,7 @@ impl<'a> Loader<'a> {
         secrets: &mut BTreeMap<SecretId, SecretSource>,
         defaults: &Defaults<'a>,
         interval: Duration,
-    ) -> (Vec<Target>, Vec<images::Table>) {
+    ) -> (Vec<Target>, Vec<images::ImageTable>) {
         let entries = self.named("projects");
         if entries.is_empty() {
             self.main.fault_at(
@@ -336,7 +336,7 @@ impl<'a> Loader<'a> {
         let unknown = RegistryConfig::unknown();
         let placeholder =
             ImageRef { host: String::new(), repository: Repository::new("unknown").expect("a valid name") };
-        let (mut targets, mut tables): (Vec<Target>, Vec<images::Table>) = (Vec::new(), Vec::new());
+        let (mut targets, mut tables): (Vec<Target>, Vec<images::ImageTable>) = (Vec::new(), Vec::new());
         for (name, field) in entries {
             let Some(table) = field.table(Section::Project) else {
                 continue;
@@ -400,7 +400,7 @@ impl<'a> Loader<'a> {
         (targets, tables)
     }
 
-    fn notifiers(&self, targets: &[Target], tables: &[images::Table]) -> Vec<Notifier> {
+    fn notifiers(&self, targets: &[Target], tables: &[images::ImageTable]) -> Vec<Notifier> {
         let Some(items) = self.main.get("notify").and_then(|field| field.list()) else {
             return Vec::new();
         };

@@ -151,7 +151,7 @@ impl Delivery<'_> {
         recorded: &Recorded<'_>,
         lock: &Lock,
     ) -> Result<TargetReport, StoreError> {
-        let deployment = match self.turn(recorded)? {
+        let deployment = match self.recheck(recorded)? {
             ControlFlow::Continue(deployment) => deployment,
             ControlFlow::Break(report) => return self.unsent(recorded, *report),
         };
@@ -197,8 +197,8 @@ impl Delivery<'_> {
             Some(newer) => return Ok(Err(format!("not rolled back: {} is planned", newer.tag))),
             None => return Ok(Err(self.why_none(recorded.target)?)),
         };
-        let report = match self.turn(recorded)? {
-            ControlFlow::Continue(next) if !next.is_automatic_rollback() => self.elsewhere(recorded),
+        let report = match self.recheck(recorded)? {
+            ControlFlow::Continue(next) if !next.is_automatic_rollback() => self.superseded(recorded),
             ControlFlow::Continue(_) if store.is_acted_on(&recorded.target.id)? => self.busy(recorded)?,
             ControlFlow::Continue(rollback) => self.act(recorded, &rollback, lock)?,
             ControlFlow::Break(report) => *report,
@@ -272,7 +272,7 @@ impl Delivery<'_> {
             Ok(begins)
         })?;
         if !begun {
-            return Ok(self.elsewhere(recorded));
+            return Ok(self.superseded(recorded));
         }
         let deployment =
             &Deployment { state: DeploymentState::Running, attempts: number, ..deployment.clone() };

@@ -13,7 +13,7 @@ use super::{Run, Session, failure, out_of_time};
 use crate::config::Config;
 use crate::engine::feed::Cursor;
 use crate::engine::{ErrorCode, Failure, Notification, Status};
-use crate::images::{Discovered, KnownImage, Table};
+use crate::images::{Discovered, ImageTable, KnownImage};
 use crate::reference::Repository;
 use crate::registry::RegistryError;
 use crate::report::{Event as Reported, Report};
@@ -60,7 +60,7 @@ pub(super) fn owners(config: &Config) -> BTreeSet<(&Name, FeedKey)> {
     config.tables.iter().flat_map(|table| owners_of(config, table)).collect()
 }
 
-fn owners_of<'c>(config: &'c Config, table: &'c Table) -> impl Iterator<Item = (&'c Name, FeedKey)> {
+fn owners_of<'c>(config: &'c Config, table: &'c ImageTable) -> impl Iterator<Item = (&'c Name, FeedKey)> {
     let key = |owner| changes::key(config, &table.registry, owner);
     table.owners().into_iter().map(move |owner| (&table.registry, key(owner)))
 }
@@ -84,7 +84,7 @@ impl Session<'_> {
     pub(crate) fn list_images(
         &mut self,
         run: &Run<'_>,
-        tables: &[&Table],
+        tables: &[&ImageTable],
         wanted: Wanted,
         failures: &mut HashMap<FeedKey, Failure>,
     ) -> bool {
@@ -99,11 +99,11 @@ impl Session<'_> {
     fn try_to_list(
         &mut self,
         run: &Run<'_>,
-        tables: &[&Table],
+        tables: &[&ImageTable],
         wanted: Wanted,
         failures: &mut HashMap<FeedKey, Failure>,
     ) -> Result<bool, StoreError> {
-        let mut lists: BTreeMap<&Name, Vec<(FeedKey, &Table)>> = BTreeMap::new();
+        let mut lists: BTreeMap<&Name, Vec<(FeedKey, &ImageTable)>> = BTreeMap::new();
         let known_lists = run.store.image_lists()?;
         let now = Timestamp::now();
         for table in tables {
@@ -178,7 +178,7 @@ impl ImageLister<'_> {
     /// Each registry uses its own connections, and does not wait for the others.
     fn side_by_side(
         &self,
-        lists: &BTreeMap<&Name, Vec<(FeedKey, &Table)>>,
+        lists: &BTreeMap<&Name, Vec<(FeedKey, &ImageTable)>>,
     ) -> Vec<(FeedKey, Result<Images, Failure>)> {
         thread::scope(|scope| {
             let mut helpers = Vec::new();
@@ -212,7 +212,7 @@ impl ImageLister<'_> {
         })
     }
 
-    fn list(&self, name: &Name, key: &FeedKey, table: &Table) -> Result<Images, Failure> {
+    fn list(&self, name: &Name, key: &FeedKey, table: &ImageTable) -> Result<Images, Failure> {
         if self.session.cutoff.is_reached() {
             return Err(out_of_time(self.run));
         }
@@ -238,7 +238,7 @@ impl ImageLister<'_> {
     }
 
     /// Fails if another owner has the name, so that its images are not used.
-    fn refuse_other_owner(&self, key: &FeedKey, table: &Table) -> Result<(), Failure> {
+    fn refuse_other_owner(&self, key: &FeedKey, table: &ImageTable) -> Result<(), Failure> {
         let feed = self.feeds.get(key);
         let other = feed.and_then(|feed| feed.other_owner(feed.cursor.as_ref().and_then(Cursor::owner)));
         let Some((before, now)) = other else { return Ok(()) };

@@ -62,7 +62,7 @@ impl Delivery<'_> {
         let back_to = store.write(|write| back_to(write, recorded.target, deployment))?;
         let event = TargetEvent::LastAttemptInterrupted { deployment, back_to };
         let Some(change) = self.commit(recorded.target, event)? else {
-            return Ok(self.elsewhere(recorded));
+            return Ok(self.superseded(recorded));
         };
         Ok(TargetReport {
             latest_tag: Some(deployment.tag.clone()),

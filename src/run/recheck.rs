@@ -14,11 +14,11 @@ use crate::store::{StoreError, Write};
 use crate::target::Target;
 
 /// The deployment to carry out, or the report if nothing remains to do.
-pub(super) type Turn = ControlFlow<Box<TargetReport>, Box<Deployment>>;
+pub(super) type Rechecked = ControlFlow<Box<TargetReport>, Box<Deployment>>;
 
 impl Delivery<'_> {
     /// Reads the row again, and checks again everything that may have changed since it was recorded.
-    pub(super) fn turn(&self, recorded: &Recorded<'_>) -> Result<Turn, StoreError> {
+    pub(super) fn recheck(&self, recorded: &Recorded<'_>) -> Result<Rechecked, StoreError> {
         let now = Timestamp::now();
         let id = &recorded.target.id;
         let open = self.context.run.store.write(|write| {
@@ -32,46 +32,46 @@ impl Delivery<'_> {
         })?;
         let is_interrupted = open.pending.is_none();
         let Some(deployment) = open.pending.or(open.running) else {
-            return Ok(over(self.elsewhere(recorded)));
+            return Ok(finished(self.superseded(recorded)));
         };
         if let Some(next) = deployment.next_attempt.filter(|_| !is_interrupted && !deployment.is_due(now)) {
-            return Ok(over(tried_elsewhere(recorded, next)));
+            return Ok(finished(tried_by_another_run(recorded, next)));
         }
         let deployment = if recorded.fresh_deployment.as_deref() == Some(&deployment.id) {
             deployment
         } else {
-            if let Some(report) = self.stopped(recorded, &deployment, now)? {
-                return Ok(over(report));
+            if let Some(report) = self.withheld(recorded, &deployment, now)? {
+                return Ok(finished(report));
             }
-            match self.ask_again(recorded, deployment)? {
-                Turn::Continue(deployment) => *deployment,
-                ended @ Turn::Break(_) => return Ok(ended),
+            match self.recheck_digest(recorded, deployment)? {
+                Rechecked::Continue(deployment) => *deployment,
+                ended @ Rechecked::Break(_) => return Ok(ended),
             }
         };
         // A manual deployment is sent without further checks, unless it may have been sent before.
         let is_asked = !deployment.by.is_manual() || is_interrupted;
         if is_asked && let Some(report) = self.adopt(recorded, &deployment)? {
-            return Ok(over(report));
+            return Ok(finished(report));
         }
-        Ok(Turn::Continue(Box::new(deployment)))
+        Ok(Rechecked::Continue(Box::new(deployment)))
     }
 
     /// Ends the deployment without an attempt, and reports it.
     fn end(&self, recorded: &Recorded<'_>, event: TargetEvent<'_>) -> Result<TargetReport, StoreError> {
         let change = self.commit(recorded.target, event)?;
-        Ok(change.map_or_else(|| self.elsewhere(recorded), |change| ended(recorded, &change)))
+        Ok(change.map_or_else(|| self.superseded(recorded), |change| ended(recorded, &change)))
     }
 
     /// The report if a hold or a window blocks a deployment that a poll has already recorded.
-    fn stopped(
+    fn withheld(
         &self,
         recorded: &Recorded<'_>,
         deployment: &Deployment,
         now: Timestamp,
     ) -> Result<Option<TargetReport>, StoreError> {
         let state = self.context.run.store.write(|write| write.state(&deployment.target))?;
-        let stopped = state.and_then(|state| engine::withheld(recorded.target, &state, deployment, now));
-        Ok(stopped.map(|(status, reason, until)| TargetReport {
+        let withheld = state.and_then(|state| engine::withheld(recorded.target, &state, deployment, now));
+        Ok(withheld.map(|(status, reason, until)| TargetReport {
             status,
             reason: format!("{}: {reason}", deployment.tag),
             until,
@@ -80,38 +80,42 @@ impl Delivery<'_> {
     }
 
     /// Checks that the digest is unchanged since the deployment was recorded.
-    fn ask_again(&self, recorded: &Recorded<'_>, deployment: Deployment) -> Result<Turn, StoreError> {
+    fn recheck_digest(
+        &self,
+        recorded: &Recorded<'_>,
+        deployment: Deployment,
+    ) -> Result<Rechecked, StoreError> {
         if deployment.by.is_manual() && self.ran_before(&deployment)? {
             // The recorded digest is used, even if the tag has another one now.
-            return Ok(Turn::Continue(Box::new(deployment)));
+            return Ok(Rechecked::Continue(Box::new(deployment)));
         }
         let registry = self.context.registry(recorded.target);
         let digest = registry.digest(&deployment.repository, &deployment.tag);
         match digest {
             Ok(Some(digest)) if deployment.digest.as_ref() == Some(&digest) => {
-                Ok(Turn::Continue(Box::new(deployment)))
+                Ok(Rechecked::Continue(Box::new(deployment)))
             }
             Ok(Some(digest)) => {
-                if let Some(report) = self.gates_stop(recorded, &deployment)? {
-                    return Ok(over(report));
+                if let Some(report) = self.recheck_gates(recorded, &deployment)? {
+                    return Ok(finished(report));
                 }
                 // A new digest needs a new deployment: a receiver may ignore an ID that it has seen.
                 let id = uuid::Uuid::now_v7().to_string();
                 let event = TargetEvent::DigestMoved { deployment: &deployment, digest, id };
                 let renewed = self.commit(recorded.target, event)?.and_then(|mut change| change.rows.pop());
                 Ok(renewed.map_or_else(
-                    || over(self.elsewhere(recorded)),
-                    |renewed| Turn::Continue(Box::new(renewed.deployment)),
+                    || finished(self.superseded(recorded)),
+                    |renewed| Rechecked::Continue(Box::new(renewed.deployment)),
                 ))
             }
             Ok(None) => self.without_manifest(recorded, &deployment),
-            Err(RegistryError::OutOfTime(_)) => Ok(over(not_started(self.context.run.mode, recorded))),
-            Err(error) => Ok(over(unknown(recorded, self.context.failure(&error)))),
+            Err(RegistryError::OutOfTime(_)) => Ok(finished(not_started(self.context.run.mode, recorded))),
+            Err(error) => Ok(finished(unknown(recorded, self.context.failure(&error)))),
         }
     }
 
     /// Forgets the answers of the gates, which were about another image.
-    fn gates_stop(
+    fn recheck_gates(
         &self,
         recorded: &Recorded<'_>,
         deployment: &Deployment,
@@ -139,7 +143,11 @@ impl Delivery<'_> {
         Ok(digest.is_some() && runs.iter().any(|run| run.tag == *tag && run.digest == *digest))
     }
 
-    fn without_manifest(&self, recorded: &Recorded<'_>, deployment: &Deployment) -> Result<Turn, StoreError> {
+    fn without_manifest(
+        &self,
+        recorded: &Recorded<'_>,
+        deployment: &Deployment,
+    ) -> Result<Rechecked, StoreError> {
         let mut report = recorded.report.clone();
         match self.context.registry(recorded.target).list_tags(&deployment.repository) {
             Err(RegistryError::OutOfTime(_)) => report = not_started(self.context.run.mode, recorded),
@@ -154,12 +162,12 @@ impl Delivery<'_> {
             }
             Ok(_) => report = self.end(recorded, TargetEvent::TagGone(deployment))?,
         }
-        Ok(over(report))
+        Ok(finished(report))
     }
 
     /// The report if another run finished or took over the deployment, or another tag was marked, after the
     /// decision.
-    pub(super) fn elsewhere(&self, recorded: &Recorded<'_>) -> TargetReport {
+    pub(super) fn superseded(&self, recorded: &Recorded<'_>) -> TargetReport {
         if recorded.report.status == Status::Unknown {
             return recorded.report.clone();
         }
@@ -194,8 +202,8 @@ pub(super) fn unknown(recorded: &Recorded<'_>, failure: Failure) -> TargetReport
     }
 }
 
-fn over(report: TargetReport) -> Turn {
-    Turn::Break(Box::new(report))
+fn finished(report: TargetReport) -> Rechecked {
+    Rechecked::Break(Box::new(report))
 }
 
 /// The report of an event without an attempt.
@@ -212,7 +220,7 @@ pub(super) fn ended(recorded: &Recorded<'_>, change: &Change) -> TargetReport {
 }
 
 /// The report if another run tried the deployment after the decision, and it failed.
-fn tried_elsewhere(recorded: &Recorded<'_>, next: NextAttempt) -> TargetReport {
+fn tried_by_another_run(recorded: &Recorded<'_>, next: NextAttempt) -> TargetReport {
     TargetReport {
         status: Status::Retrying,
         reason: "another run tried it, and it failed".to_owned(),

@@ -48,7 +48,7 @@ impl Delivery<'_> {
         let event = TargetEvent::Adopted { deployment, reported: &reported, newer, id };
         let change = self.commit(target, event)?;
         Ok(Some(
-            change.map_or_else(|| self.elsewhere(recorded), |change| adopted(recorded, deployment, &change)),
+            change.map_or_else(|| self.superseded(recorded), |change| adopted(recorded, deployment, &change)),
         ))
     }
 

@@ -64,10 +64,10 @@ impl Delivery<'_> {
             let Some(before) = write.state(id)?.filter(|state| state.failing.is_some()) else {
                 return Ok(());
             };
-            let ended = PollState { failing: None, ..before.clone() };
-            let ended = Decision { latest_tag: report.latest_tag.clone(), ..engine::overtaken(ended) };
-            outbox::enqueue_decision(write, run.config, id, &ended, Some(&before), now)?;
-            write.save(id, &Change { state: ended.state, ..Change::default() }, now)
+            let decision = engine::decide_recovered(before.clone());
+            let decision = Decision { latest_tag: report.latest_tag.clone(), ..decision };
+            outbox::enqueue_decision(write, run.config, id, &decision, Some(&before), now)?;
+            write.save(id, &Change { state: decision.state, ..Change::default() }, now)
         })
     }
 }

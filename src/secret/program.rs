@@ -13,7 +13,7 @@ use crate::stop::{CutShort, Cutoff};
 
 /// The result of a program.
 #[derive(Debug)]
-pub(super) struct Output {
+pub(super) struct ProgramOutput {
     pub(super) status: ExitStatus,
     pub(super) stdout: Zeroizing<String>,
     /// The first line.
@@ -69,7 +69,7 @@ pub(super) fn run(
     timeout: Duration,
     cutoff: &Cutoff,
     refusal: impl Fn(&io::Error) -> String,
-) -> Result<Output, ProgramError> {
+) -> Result<ProgramOutput, ProgramError> {
     let group = piped(input).and_then(|stdin| {
         command.stdin(stdin);
         Group::start(command, Errors::Apart)
@@ -105,7 +105,7 @@ pub(super) fn run(
         Err(wrong) if status.success() => return Err(format!("what {name} prints {wrong}").into()),
         stdout => stdout.unwrap_or_default(),
     };
-    Ok(Output { status, stdout, complaint })
+    Ok(ProgramOutput { status, stdout, complaint })
 }
 
 /// The read end of a pipe that contains this text. The text must fit into the pipe.
