@@ -6,7 +6,8 @@ use std::collections::{BTreeSet, HashSet};
 use serde::Deserialize;
 use ureq::http::StatusCode;
 
-use super::{EMPTY_PAGES, NextPage, Oci, Subject};
+use super::access::Subject;
+use super::{EMPTY_PAGES, NextPage, Oci};
 use crate::reference::Repository;
 use crate::registry::RegistryError;
 use crate::registry::answer::{Answer, TAGS_BODY, Unread, whole};

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Door, Oci, Subject, is_refused, lock};
+use super::Oci;
+use super::access::{Door, Subject, is_refused, lock};
 use crate::reference::Repository;
 use crate::registry::request::Method;
 use crate::registry::{RegistryError, SignIn};
