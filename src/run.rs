@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "the run reads the clock and passes the time on")]
 
 mod changes;
+mod coordinator;
 mod deliver;
 mod facts;
 mod images;
@@ -16,11 +17,12 @@ mod outbox;
 mod outcome;
 mod recheck;
 mod record;
+mod registries;
 mod stage;
 mod survey;
 mod unsent;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -30,22 +32,22 @@ use jiff::Timestamp;
 use crate::config::Config;
 use crate::deploy::Stop;
 use crate::engine::{Audience, ErrorCode, Failure, OpenDeployments, PollState};
-use crate::reference::{Labels, Tag};
-use crate::registry::{Limit, Registry, RegistryError, SharedLimit, Traffic};
+use crate::reference::Tag;
+use crate::registry::{Registry, RegistryError, Traffic};
 use crate::report::{Event, Phase, Report, Summary, TargetReport};
 use crate::secret::Secrets;
 use crate::stop::Cutoff;
 use crate::store::{Feed, FeedKey, Store, StoreError};
-use crate::target::{Name, Target, TargetId};
+use crate::target::{Target, TargetId};
 use crate::webhook::PushedImage;
 pub(crate) use changes::{key as feed_key, recall_other_owner};
+use coordinator::Coordinator;
 use deliver::Queue;
-use facts::{Answered, ImageKey};
 pub(crate) use images::{TableResult, Wanted};
 pub(crate) use inspect::{Finding, inspect};
 use listing::Listed;
 pub(crate) use manual::{ManualDeployment, ManualTag, deploy_manually};
-use record::Recorded;
+use registries::Registries;
 pub(crate) use survey::{Survey, recall, survey};
 
 /// The inputs of a run.
@@ -86,14 +88,11 @@ enum Message {
     Delivered(Box<TargetReport>),
 }
 
-/// The longest time that a decision waits for others, so that one transaction records them.
-const GATHER: Duration = Duration::from_millis(200);
+/// The longest delay until a signal is noticed while nothing else happens.
+const SIGNAL_PATIENCE: Duration = Duration::from_millis(100);
 
 /// The most messages that wait for the coordinating thread, so that a flood of output does not fill the memory.
 const UNREAD: usize = 256;
-
-/// The longest delay until a signal is noticed while nothing else happens.
-const SIGNAL_PATIENCE: Duration = Duration::from_millis(100);
 
 /// A poll: rounds of targets, and lists of images between them.
 pub(crate) struct Session<'s> {
@@ -130,7 +129,7 @@ impl<'s> Session<'s> {
         self.started = Instant::now();
         self.cutoff = Cutoff::after(self.stop, max_runtime);
         self.traffic = self.traffic.clone().with_cutoff(self.cutoff.clone());
-        self.registries.opened.clear();
+        self.registries.close();
     }
 
     /// Polls the targets and deploys new tags. `said`: the reports about tables with `images`.
@@ -356,239 +355,4 @@ fn configured_repositories(config: &Config) -> HashMap<FeedKey, usize> {
         repositories.entry(key).or_default().insert(target.image.repository.as_str());
     }
     repositories.into_iter().map(|(key, repositories)| (key, repositories.len())).collect()
-}
-
-/// The registries of a run, with their retry limits.
-#[derive(Default)]
-struct Registries {
-    opened: BTreeMap<Name, Box<dyn Registry>>,
-    /// By the registry's address: the limit in the state, and the present limit.
-    limits: BTreeMap<String, (Option<Limit>, SharedLimit)>,
-    /// The labels of images, if a step uses one.
-    labels: Answered<ImageKey, Result<Labels, Failure>>,
-}
-
-impl Registries {
-    /// Opens the registries of the targets.
-    fn of(run: &Run<'_>, targets: &[&Target], traffic: &Traffic) -> Result<Registries, StoreError> {
-        let mut registries = Registries::default();
-        registries.open(run, targets.iter().map(|target| &target.registry), traffic)?;
-        Ok(registries)
-    }
-
-    /// Opens the registries that are not open yet.
-    fn open<'n>(
-        &mut self,
-        run: &'n Run<'_>,
-        names: impl Iterator<Item = &'n Name>,
-        traffic: &Traffic,
-    ) -> Result<(), StoreError> {
-        let mut known = None;
-        // A notification from an earlier run may need the labels of any target.
-        let uses_labels = run.config.notifiers.iter().any(|notifier| notifier.step.labels().next().is_some());
-        let of_notifications = run.config.targets.iter().filter(|_| uses_labels);
-        for name in names.chain(of_notifications.map(|target| &target.registry)) {
-            if self.opened.contains_key(name) {
-                continue;
-            }
-            let known = match &known {
-                Some(known) => known,
-                None => known.insert(run.store.limits()?),
-            };
-            let config = &run.config.registries[name];
-            let address = config.location.to_string();
-            let before = known.get(&address).copied();
-            // Two names for one address share the limit.
-            let new = || (before, SharedLimit::new(before));
-            let limit = self.limits.entry(address).or_insert_with(new).1.clone();
-            let opened = crate::registry::open(config, Arc::clone(&run.secrets), traffic.within(limit));
-            self.opened.insert(name.clone(), opened);
-        }
-        Ok(())
-    }
-
-    fn get(&self, name: &Name) -> &dyn Registry {
-        self.opened[name].as_ref()
-    }
-
-    /// Stores the retry limits that registries gave in this run.
-    fn keep_limits(&self, store: &Store) -> Result<(), StoreError> {
-        for (address, (before, now)) in &self.limits {
-            if let Some(limit) = now.get().filter(|limit| Some(*limit) != *before) {
-                store.write(|write| write.save_limit(address, limit))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Records decisions, passes deployments on, and reports.
-struct Coordinator<'a> {
-    context: &'a Context<'a>,
-    queue: &'a Queue<'a>,
-    report: &'a mut dyn Report,
-    summary: &'a mut Summary,
-    /// Listings without a decision, and the time at which the oldest of them arrived.
-    gathered: Vec<Listed>,
-    gathering_since: Option<Instant>,
-    /// The number of targets without a listing, in total and by project.
-    unlisted: usize,
-    undecided: HashMap<Name, usize>,
-    /// Targets whose deployments wait until all stages of their project are decided.
-    held_back: HashMap<Name, Vec<Recorded<'a>>>,
-    /// The number of deployments in progress.
-    under_way: usize,
-    /// Whether any decision could be recorded.
-    has_recorded: bool,
-    /// Targets whose decision could not be recorded. Reported at the end: if no decision could be recorded, the
-    /// run fails instead.
-    unrecorded: Vec<TargetReport>,
-}
-
-impl<'a> Coordinator<'a> {
-    fn new(
-        context: &'a Context<'a>,
-        queue: &'a Queue<'a>,
-        report: &'a mut dyn Report,
-        summary: &'a mut Summary,
-    ) -> Coordinator<'a> {
-        let mut undecided = HashMap::new();
-        for target in context.targets {
-            *undecided.entry(target.id.project.clone()).or_insert(0) += 1;
-        }
-        // A decision that cannot be recorded is an error of the run only if the run did nothing else.
-        let has_recorded = summary.targets > 0;
-        Coordinator {
-            context,
-            queue,
-            report,
-            summary,
-            gathered: Vec::new(),
-            gathering_since: None,
-            unlisted: context.targets.len(),
-            undecided,
-            held_back: HashMap::new(),
-            under_way: 0,
-            has_recorded,
-            unrecorded: Vec::new(),
-        }
-    }
-
-    fn work(&mut self, receiver: &mpsc::Receiver<Message>) -> anyhow::Result<()> {
-        self.report.event(Event::Asked { targets: 0, of: self.unlisted });
-        while self.is_waiting() {
-            match receiver.recv_timeout(self.patience()) {
-                Ok(Message::Listed(listed)) => self.gather(listed),
-                Ok(Message::Deploying(target, tag, phase)) => {
-                    self.report.event(Event::Deploying { target: &target, tag: &tag, phase });
-                }
-                Ok(Message::Output(target, lines)) => {
-                    self.report.event(Event::Output { target: &target, lines: &lines });
-                }
-                Ok(Message::Warning(text)) => self.report.event(Event::Warning(&text)),
-                Ok(Message::Delivered(report)) => {
-                    self.under_way -= 1;
-                    self.tell(*report);
-                }
-                Err(mpsc::RecvTimeoutError::Timeout) => self.report.event(Event::Idle),
-                Err(mpsc::RecvTimeoutError::Disconnected) => break,
-            }
-            if self.is_time_to_record() {
-                self.record();
-            }
-        }
-        // After a signal only some stages of a project may have a decision, so none of the project is deployed.
-        let mut waiting: Vec<Recorded<'a>> = self.held_back.drain().flat_map(|(_, stages)| stages).collect();
-        waiting.sort_by_key(|recorded| recorded.index);
-        waiting.iter().for_each(|recorded| self.tell(deliver::not_started(self.context.run.mode, recorded)));
-        let unrecorded = std::mem::take(&mut self.unrecorded);
-        match unrecorded.first() {
-            Some(first) if !self.has_recorded => Err(anyhow::Error::msg(first.reason.clone())),
-            _ => {
-                unrecorded.into_iter().for_each(|report| self.tell(report));
-                Ok(())
-            }
-        }
-    }
-
-    /// After a signal, waits only for recorded deployments in progress. A check that was not made is not a
-    /// failed check.
-    fn is_waiting(&self) -> bool {
-        let is_asking = self.unlisted > 0 && self.context.run.stop.signal().is_none();
-        is_asking || self.under_way > 0 || !self.gathered.is_empty()
-    }
-
-    fn patience(&self) -> Duration {
-        let left = self.gathering_since.map(|since| GATHER.saturating_sub(since.elapsed()));
-        left.map_or(SIGNAL_PATIENCE, |left| left.min(SIGNAL_PATIENCE))
-    }
-
-    fn gather(&mut self, listed: Vec<Listed>) {
-        self.unlisted -= listed.len();
-        let of = self.context.targets.len();
-        self.report.event(Event::Asked { targets: of - self.unlisted, of });
-        // Decisions without a change can wait, so that an idle poll writes only once.
-        if !listed.iter().all(Listed::is_unchanged) {
-            self.gathering_since.get_or_insert_with(Instant::now);
-        }
-        self.gathered.extend(listed);
-    }
-
-    fn is_time_to_record(&self) -> bool {
-        let waited = self.gathering_since.is_some_and(|since| since.elapsed() >= GATHER);
-        !self.gathered.is_empty()
-            && (self.unlisted == 0
-                || waited
-                || self.context.run.stop.signal().is_some()
-                || self.gathered.iter().any(Listed::wants_deployment))
-    }
-
-    fn record(&mut self) {
-        self.gathering_since = None;
-        let gathered = std::mem::take(&mut self.gathered);
-        let last = self.unlisted == 0;
-        for recorded in record::record(self.context, gathered, last) {
-            let project = match recorded {
-                Ok(recorded) => self.recorded(recorded),
-                Err(report) => {
-                    let project = report.target.project.clone();
-                    self.unrecorded.push(*report);
-                    project
-                }
-            };
-            let left = self.undecided.get_mut(&project).expect("the count includes every target");
-            *left -= 1;
-            if *left == 0 {
-                self.hand_over(&project);
-            }
-        }
-    }
-
-    /// Returns the project.
-    fn recorded(&mut self, recorded: Recorded<'a>) -> Name {
-        self.has_recorded = true;
-        recorded.notes.iter().for_each(|note| self.report.event(Event::Warning(note)));
-        let project = recorded.target.id.project.clone();
-        if recorded.is_to_deliver {
-            self.held_back.entry(project.clone()).or_default().push(recorded);
-        } else {
-            self.tell(recorded.report);
-        }
-        project
-    }
-
-    /// Stages of one project are deployed one after another, in the order written.
-    fn hand_over(&mut self, project: &Name) {
-        let Some(mut stages) = self.held_back.remove(project) else {
-            return;
-        };
-        stages.sort_by_key(|recorded| recorded.index);
-        self.under_way += stages.len();
-        self.queue.push(stages);
-    }
-
-    fn tell(&mut self, report: TargetReport) {
-        self.summary.count(&report);
-        self.report.event(Event::Target(&report));
-    }
 }
