@@ -4,6 +4,7 @@
 mod address;
 mod answer;
 mod danger;
+mod duration;
 mod excerpt;
 mod file;
 mod images;
@@ -17,11 +18,13 @@ mod schema;
 mod source;
 mod stage;
 mod step;
+mod suggest;
 mod syntax;
 mod transport;
 mod tree;
 mod used;
 mod variable;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -34,10 +37,11 @@ use url::{Host, Url};
 
 pub(crate) use address::host;
 pub(crate) use danger::open_to_all;
+pub(crate) use duration::parse_duration;
 pub(crate) use load::{load, parse};
 pub(crate) use manual::{manual, tidy};
-pub(crate) use read::{nearest, parse_duration, suggest};
 pub(crate) use schema::schema;
+pub(crate) use suggest::{nearest, suggest};
 pub(crate) use used::UsedFiles;
 
 use crate::http::Transport;

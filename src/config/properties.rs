@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use super::read::parse_duration;
+use super::duration::parse_duration;
 use super::tests::load_files;
 use super::*;
 

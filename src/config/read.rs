@@ -8,11 +8,11 @@ use std::rc::Rc;
 use std::str::FromStr;
 use std::time::Duration;
 
-use jiff::{Span, SpanRelativeTo};
-
 use super::Fault;
+use super::duration::{duration_up_to_ten_years, without_fraction};
 use super::excerpt::{is_sensitive_path, may_hold_secret};
 use super::key::Section;
+use super::suggest::{nearest, suggest};
 use super::tree::{Entry, Node, Source, Value};
 use crate::file;
 use crate::target::lint::words;
@@ -466,147 +466,6 @@ impl<'t> Field<'t> {
     }
 }
 
-/// `1h 30m` for `1.5h`; `5m` for `5`, the unit of most durations here.
-fn without_fraction(text: &str) -> Option<String> {
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = (text[..end].parse::<f64>().ok()?, text[end..].trim());
-    let (unit, seconds) = match unit {
-        "" => return (number.fract() == 0.0).then(|| format!("{number}m")),
-        "s" => ("s", 1.0),
-        "m" | "min" => ("m", 60.0),
-        "h" => ("h", 3600.0),
-        "d" => ("d", 86_400.0),
-        _ => return None,
-    };
-    let (smaller, per_unit) = match unit {
-        "d" => ("h", 24.0),
-        "h" => ("m", 60.0),
-        "m" => ("s", 60.0),
-        _ => ("ms", 1000.0),
-    };
-    let rest = (number.fract() * per_unit).round();
-    let meant = match number.trunc() {
-        0.0 => format!("{rest}{smaller}"),
-        whole => format!("{whole}{unit} {rest}{smaller}"),
-    };
-    // Only if the value is exact.
-    let is_exact =
-        parse_duration(&meant).is_some_and(|meant| (meant.as_secs_f64() - number * seconds).abs() < 1e-6);
-    is_exact.then_some(meant)
-}
-
-/// From a millisecond to ten years. None: not a duration, or out of range.
-pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
-    duration_up_to_ten_years(text).filter(|duration| *duration >= Duration::from_millis(1))
-}
-
-/// jiff also accepts `PT5M`, `00:05:00` and `-5m`. A configuration accepts none of these.
-fn duration_up_to_ten_years(text: &str) -> Option<Duration> {
-    const LONGEST: Duration = Duration::from_secs(3650 * 24 * 3600);
-    let is_plain =
-        text.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase() || byte == b' ');
-    let span: Span = text.parse().ok().filter(|_| is_plain && !text.is_empty())?;
-    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
-    Duration::try_from(duration).ok().filter(|duration| *duration <= LONGEST)
-}
-
-/// The known name that was probably intended, else all known names.
-pub(crate) fn suggest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> String {
-    const MOST: usize = 40;
-    let mut known: Vec<&str> = known.collect();
-    known.sort_unstable();
-    match nearest(name, &known).first() {
-        Some(nearest) => format!("did you mean {nearest}?"),
-        None if known.is_empty() => String::new(),
-        None if known.len() > MOST => {
-            format!("known: {} and {} more", known[..MOST].join(", "), known.len() - MOST)
-        }
-        None => format!("known: {}", known.join(", ")),
-    }
-}
-
-/// The known names nearest to this one, at most three.
-pub(crate) fn nearest<'k>(name: &str, known: &[&'k str]) -> Vec<&'k str> {
-    const MOST: usize = 3;
-    /// The time to compare two names grows with the product of their lengths.
-    const LONGEST: usize = 200;
-    if name.len() > LONGEST {
-        return Vec::new();
-    }
-    let distance = |known: &&'k str| {
-        let distance = strsim::damerau_levenshtein(name, known);
-        // A different first letter needs more similarity: it is more likely to be another word.
-        let third = match name.chars().next() == known.chars().next() {
-            true => known.len().max(name.len()).div_ceil(3),
-            false => known.len().max(name.len()) / 3,
-        };
-        let is_near = distance <= third.max(1)
-            || (!name.is_empty() && (name.starts_with(known) || known.starts_with(name)));
-        is_near.then_some((distance, *known))
-    };
-    let mut near: Vec<(usize, &str)> = known.iter().filter_map(distance).collect();
-    near.sort_by_key(|(distance, _)| *distance);
-    let farthest = near.first().map_or(0, |(distance, _)| distance + 1);
-    near.into_iter()
-        .take_while(|(distance, _)| *distance <= farthest)
-        .take(MOST)
-        .map(|(_, name)| name)
-        .collect()
-}
-
 fn some(help: String) -> Option<String> {
     (!help.is_empty()).then_some(help)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_a_number_and_a_unit() {
-        for (text, seconds) in [
-            ("90s", 90),
-            ("5m", 300),
-            ("1h 30m", 5400),
-            ("1h30m", 5400),
-            ("7d", 604_800),
-            ("180d", 15_552_000),
-        ] {
-            assert_eq!(parse_duration(text), Some(Duration::from_secs(seconds)), "{text}");
-        }
-        assert_eq!(parse_duration("500ms"), Some(Duration::from_millis(500)));
-        for text in [
-            "",
-            "5",
-            "-5m",
-            "PT5M",
-            "00:05:00",
-            "0s",
-            "5 minutes ago",
-            "1mo",
-            "1y",
-            "11y",
-            "5M",
-            "99999999999999d",
-        ] {
-            assert_eq!(parse_duration(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn the_nearest_word_is_suggested() {
-        let known = ["interval", "image", "tags"];
-        assert_eq!(suggest("intervall", known.into_iter()), "did you mean interval?");
-        assert_eq!(suggest("tag", known.into_iter()), "did you mean tags?");
-        assert_eq!(suggest("zzzzzzzzz", known.into_iter()), "known: image, interval, tags");
-    }
-
-    #[test]
-    fn those_about_equally_near_are_named() {
-        let known = ["blog/dev", "shop", "shop/dev", "shop/dev2", "shop/prod"];
-        assert_eq!(nearest("shop/de", &known), ["shop/dev", "shop/dev2"]);
-        assert_eq!(nearest("shop/prd", &known), ["shop/prod"]);
-        assert_eq!(nearest("Shop/Prod", &known), ["shop/prod"]);
-        assert_eq!(nearest("warehouse", &known), [""; 0]);
-    }
 }
