@@ -7,6 +7,7 @@ mod gate;
 mod last_reported;
 mod notification;
 mod probe;
+mod recheck;
 mod retry;
 mod rollback;
 mod rule;
@@ -41,7 +42,8 @@ use crate::policy::{Candidate, Selection};
 use crate::reference::{ListedTag, Tag};
 use crate::target::Target;
 use gate::{BlockKind, BlockedBy};
-pub(crate) use rule::{Recheck, newest, recheck, withheld};
+pub(crate) use recheck::{Recheck, recheck, withheld};
+pub(crate) use rule::newest;
 use rule::{RuleContext, is_timeless, list_became_empty};
 
 /// What a poll does with a target, and the state it leaves.

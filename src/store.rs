@@ -7,6 +7,7 @@
     reason = "the store is where SQLite and the state's files live"
 )]
 
+mod error;
 mod feed;
 mod file;
 mod history;
@@ -29,6 +30,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 
+pub(crate) use error::StoreError;
 pub(crate) use feed::{Feed, FeedKey};
 pub(crate) use history::{Origin, Past, PastAttempt, Ran, Search};
 pub(crate) use lock::Lock;
@@ -46,7 +48,7 @@ use crate::images::KnownImage;
 use crate::process::Traces;
 use crate::reference::Tag;
 use crate::registry::Limit;
-use crate::stop::{CutShort, Cutoff};
+use crate::stop::Cutoff;
 use crate::target::TargetId;
 
 /// An open state file. Shared by the threads of a run.
@@ -96,61 +98,6 @@ impl Checks<'_> {
     pub(crate) fn checked_at(&self, target: &TargetId) -> Option<Timestamp> {
         self.checked_at.get(&(target.project.as_str(), target.stage.as_str()))?.get()
     }
-}
-
-/// Why the state cannot be used. Each message names the file and says what to do.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StoreError {
-    #[error("{place}: {message}")]
-    Unusable { place: String, message: String },
-    #[error("{place}: {error}{}{}", code(.error), advice(.place, .error))]
-    Sqlite { place: String, error: rusqlite::Error },
-    /// The wait ended by this signal, or at the run's deadline.
-    #[error("{place}: another process holds it; {CutShort}")]
-    CutShort { place: String, signal: Option<u8> },
-    #[error("{}: {error}", .path.display())]
-    File { path: PathBuf, error: std::io::Error },
-}
-
-impl StoreError {
-    /// Whether writes of other targets would also fail, because the error is not about one target's rows.
-    pub(crate) fn is_of_the_whole_state(&self) -> bool {
-        use rusqlite::ErrorCode as Code;
-        match self {
-            StoreError::Sqlite { error, .. } => {
-                error.sqlite_error_code().is_some_and(|code| code != Code::ConstraintViolation)
-            }
-            StoreError::Unusable { .. } | StoreError::CutShort { .. } | StoreError::File { .. } => true,
-        }
-    }
-}
-
-/// SQLite's extended code, which distinguishes, for example, failed writes from failed syncs.
-fn code(error: &rusqlite::Error) -> String {
-    error.sqlite_error().map_or_else(String::new, |error| format!(" (SQLite error {})", error.extended_code))
-}
-
-/// What to do about an error of SQLite, if anything.
-fn advice(place: &str, error: &rusqlite::Error) -> String {
-    use rusqlite::ErrorCode as Code;
-    let advice = match error.sqlite_error_code() {
-        _ if file::is_half_written(error) => {
-            "; a run was killed while it wrote: the next run repairs the file, as does any user who may write to it"
-        }
-        Some(Code::DiskFull) => "; free space on that disk and poll again; nothing is lost",
-        Some(Code::SystemIoFailure) => {
-            "; check that disk (free space, health) and the limit on file sizes (ulimit -f)"
-        }
-        Some(Code::ReadOnly) => "; the state file and its folder must be writable",
-        Some(Code::NotADatabase | Code::DatabaseCorrupt) => {
-            "; this is not a state file of tagship, or it is damaged: move it and its -journal away, then restore a copy, or start with a first poll and record what each stage runs (tagship mark)"
-        }
-        Some(Code::DatabaseBusy | Code::DatabaseLocked) => {
-            return format!("; another process has held it for more than 10 s; to find it: fuser {place}");
-        }
-        _ => "",
-    };
-    advice.to_owned()
 }
 
 impl Store {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::fact::{Fact, Facts, Unknown};
 use super::gate::{BlockKind, BlockedBy, GateCheck};
 use super::probe::ProbeAnswer;
+use super::recheck::stopped;
 use super::state::{
     Baseline, Deployed, Deployment, GivenPlatforms, OpenDeployments, PollState, SeenCandidate, Trigger,
 };
@@ -14,7 +15,6 @@ use super::status::{ErrorCode, Failure, Status};
 use super::{Decision, decide_failed};
 use crate::policy::{Candidate, Order, Selection};
 use crate::reference::{Digest, ListedTag, Tag};
-use crate::target::gate::{Opening, opening};
 use crate::target::{FirstPoll, Target};
 
 /// Rule 1: the list is empty, but tags were seen before.
@@ -27,79 +27,6 @@ pub(super) fn list_became_empty(target: &Target, state: &PollState, now: Timesta
         ),
     };
     decide_failed(Some(state), failure, now)
-}
-
-/// What stops all automatic deployments to the target now, and until when: a hold, or the window.
-pub(crate) fn stopped(
-    target: &Target,
-    state: &PollState,
-    now: Timestamp,
-) -> Option<(Status, String, Option<Timestamp>)> {
-    if let Some(held) = held(target, state, now) {
-        return Some(held);
-    }
-    match opening(&target.gates.windows, now) {
-        Opening::Open => None,
-        Opening::Closed { until } => Some((Status::Waiting, "outside its window".to_owned(), until)),
-    }
-}
-
-fn held(target: &Target, state: &PollState, now: Timestamp) -> Option<(Status, String, Option<Timestamp>)> {
-    let hold = state.hold.as_ref().filter(|hold| hold.holds(now))?;
-    let reason = format!("{}; to resume: tagship release {}", hold.describe(), target.id);
-    Some((Status::Held, reason, hold.until))
-}
-
-/// What stops a planned deployment from starting now, and until when.
-pub(crate) fn withheld(
-    target: &Target,
-    state: &PollState,
-    deployment: &Deployment,
-    now: Timestamp,
-) -> Option<(Status, String, Option<Timestamp>)> {
-    if deployment.is_automatic_rollback() {
-        return held(target, state, now);
-    }
-    if deployment.by.is_manual() { None } else { stopped(target, state, now) }
-}
-
-/// The gates' answer for a planned deployment whose tag points at another image by now.
-#[derive(Debug)]
-pub(crate) enum Recheck {
-    Passes,
-    Blocked { reason: String, until: Option<Timestamp> },
-    Unknown(Failure),
-}
-
-/// Checks every gate again, for the image that the tag points at now.
-pub(crate) fn recheck(
-    target: &Target,
-    state: Option<&PollState>,
-    deployment: &Deployment,
-    facts: &dyn Facts,
-    now: Timestamp,
-) -> Recheck {
-    let known = state.and_then(|state| state.high_water.as_ref());
-    let listed = known.filter(|listed| listed.tag == deployment.tag).cloned();
-    let listed = listed.unwrap_or_else(|| ListedTag::named(deployment.tag.clone()));
-    let Some(candidate) = target.policy.candidate(&listed) else {
-        return Recheck::Passes;
-    };
-    let high_water = deployment.high_water_before.as_ref().and_then(|listed| target.policy.candidate(listed));
-    let gates = GateCheck { target, facts, high_water: high_water.as_ref(), now };
-    let mut seen = SeenCandidate {
-        tag: deployment.tag.clone(),
-        pushed_at: None,
-        sequence: None,
-        first_seen: deployment.created_at,
-        digest: None,
-        asked_digest: None,
-    };
-    match gates.blocked_by(&candidate, &mut seen) {
-        Ok(None) | Err(Unknown::NotChecked) => Recheck::Passes,
-        Ok(Some(BlockedBy { reason, until, .. })) => Recheck::Blocked { reason, until },
-        Err(Unknown::Failed(failure)) => Recheck::Unknown(failure),
-    }
 }
 
 /// Whether a tag has no place in its target's order because its push time is missing.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use strum::IntoStaticStr;
 
 use super::fact::Facts;
-use super::rule::withheld;
+use super::recheck::withheld;
 use super::state::OpenDeployments;
 use super::status::Status;
 use super::{Decision, gate::BlockKind};
