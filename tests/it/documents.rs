@@ -32,7 +32,7 @@ fn every_file_that_a_document_names_exists() {
     let mut named = 0;
     for document in docs.chain(at_the_top) {
         let text = fs::read_to_string(&document).unwrap();
-        // What is between back quotes is every second part.
+        // Every second part is between back quotes.
         for path in text.split('`').skip(1).step_by(2) {
             if FOLDERS.iter().any(|folder| path.starts_with(folder)) && !path.contains(char::is_whitespace) {
                 assert!(root().join(path).exists(), "{}: `{path}` does not exist", document.display());

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::http::{Answer, Reply, Request, Server};
 
-/// Answers 204, or what [`Endpoint::then`] says, or what is decided for each request, and keeps every request.
+/// Answers 204, or with [`Endpoint::then`]'s answers, or by a function of the request. Keeps every request.
 pub(crate) struct Endpoint {
     server: Server,
     state: Arc<Mutex<State>>,

@@ -317,7 +317,7 @@ impl Drop for Shop {
     }
 }
 
-/// Keeps what it was told, fails while there is a file `fail` or `fail-TAG`, and stays while there is a file `stay`.
+/// Writes down its variables, fails while a file `fail` or `fail-TAG` exists, and runs while a file `stay` exists.
 /// When the test is over its folder is gone, and so is `stay`.
 const DEPLOY: &str = r#"
 env > command-env

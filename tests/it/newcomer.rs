@@ -68,7 +68,7 @@ fn run(shop: &mut Shop, command: &str) -> String {
         + &ending
 }
 
-/// `push v1.11.0`: somebody pushes it to acme/shop; `push acme/wiki:v1.0.0`: to another image.
+/// `push v1.11.0` pushes a tag of acme/shop; `push acme/wiki:v1.0.0` a tag of another image.
 fn happen(shop: &Shop, gitea: &Gitea, event: &str) {
     let image_and_tag = |name: &str| match name.split_once(':') {
         Some((image, tag)) => (image.to_owned(), tag.to_owned()),

@@ -1,5 +1,5 @@
-//! What is not a regular file, where one is read or replaced: nothing waits for ever, nothing takes all memory, and
-//! nothing is put in the place of a device or a link.
+//! FIFOs, devices and links where tagship reads or replaces a regular file: no run hangs or takes all memory, and none of
+//! them is replaced.
 
 use std::fs::{self, File};
 use std::io::Write as _;

@@ -165,7 +165,7 @@ fn a_signal_and_the_end_of_a_run_end_a_gate() {
     shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v3.1.0"]);
 }
 
-/// What it would have answered counts for nothing.
+/// The answer of the killed run does not count.
 #[test]
 fn a_gate_is_asked_again_after_tagship_was_killed() {
     let gitea = gitea(Build::GiteaNew);

@@ -95,7 +95,7 @@ fn texts(root: &Path) -> Vec<PathBuf> {
             }
         }
     }
-    // Images of the first try, and what it leaves in the folder of the examples, are no text.
+    // The images of the first try, and the files that it leaves in `examples`, are not text.
     files.retain(|path| !path.starts_with(root.join("examples/images")) && fs::read_to_string(path).is_ok());
     files.sort();
     files

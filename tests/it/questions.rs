@@ -1,4 +1,4 @@
-//! What a team asks, each question answered by one command.
+//! A team's questions, each answered by one command.
 
 use jiff::{SignedDuration, Timestamp};
 

@@ -1,5 +1,5 @@
-//! What is asked again before a deployment is sent, and what becomes of an answer that keeps it back: it is reported
-//! like what a poll finds, not at every poll.
+//! The recheck before a deployment is sent. An answer that blocks the deployment is reported like any result of a poll,
+//! not at every poll.
 
 use crate::endpoint::Endpoint;
 use crate::first_poll::gitea;
@@ -33,7 +33,7 @@ fn a_recheck_without_an_answer_is_an_outage_until_it_has_one() {
     for _ in 0..2 {
         shop.run(&["poll"]).code(1).no_line("shop/prod");
     }
-    // After two hours people are told again, and receivers for the first time.
+    // After two hours the outage is printed again, and receivers are notified for the first time.
     let state = rusqlite::Connection::open(shop.path("state.db")).unwrap();
     let earlier = (jiff::Timestamp::now() - jiff::SignedDuration::from_hours(2)).to_string();
     let query = "UPDATE poll_state SET document = json_replace(document, '$.failing.since', ?1, '$.failing.told_at', ?1) WHERE stage = 'prod'";

@@ -131,7 +131,7 @@ fn locks_of_root_are_reported_to_the_user_and_given_back_by_root() {
     shop.run_as(SERVICE, &["status", "--exit-code"]).code(1).stderr_has("state.db.locks");
 }
 
-/// Nobody else can mend it, and giving it to its owner does nothing.
+/// Only its owner can repair it, and it already belongs to its owner.
 #[test]
 #[ignore = "needs root"]
 fn a_lock_that_its_owner_cannot_open_needs_a_mode() {

@@ -25,7 +25,7 @@ struct Scene {
     user: Option<u32>,
     /// How a poll ends that nothing disturbs.
     code: i32,
-    /// What is deployed: the target, the tag, and the trigger. The last of a target is what it runs in the end.
+    /// The deployments: target, tag and trigger. The last one of a target is what it runs in the end.
     deployments: &'static [(&'static str, &'static str, &'static str)],
 }
 
@@ -198,7 +198,7 @@ fn makes_good(scene: &Scene, point: &str) {
     assert!(!shop.exists("overlaps"), "{point}: two at once");
     assert!(!shop.exists("unasked"), "{point}: its gate had not agreed");
     let again = scene.run(&["poll"]);
-    // That a gate refuses the newest tag is told after the rollback, once.
+    // After the rollback, one line says that a gate blocks the newest tag.
     let is_expected = |line: &str| line.contains("waiting") && shop.exists("agreed");
     assert!(again.code(0).stdout.lines().all(is_expected), "{point}: {again:?}");
     scene.run(&["poll"]).code(0).silent();
