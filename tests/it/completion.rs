@@ -189,7 +189,7 @@ fn nothing_runs_and_no_secret_is_read() {
 fn what_stands_behind_the_cursor_is_left_alone() {
     let mut shop = installed();
     shop.env("TAGSHIP_COMPLETE", "bash");
-    // As bash hands over `tagship poll --proj|=sh`.
+    // As bash passes `tagship poll --proj|=sh` on.
     shop.env("_CLAP_COMPLETE_INDEX", "2");
     shop.run_bare(&["--", "tagship", "poll", "--proj", "=", "sh"]).code(0).stdout("--project");
 }

@@ -5,7 +5,7 @@ use crate::harness::{DEV, PROD, Shop, on_gitea};
 use crate::registry::Build;
 use crate::run::Run;
 
-/// A valid configuration that asks nobody.
+/// A valid configuration with which no request is sent.
 fn valid() -> String {
     format!(
         "[registries.git]\nkind = \"gitea\"\nurl = \"https://git.example.test\"\nanonymous = true\n\

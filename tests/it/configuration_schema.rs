@@ -129,7 +129,7 @@ on = ["failed"]
 url = "https://ntfy.example.com/"
 "#;
 
-/// What is wrong, and the edit that makes it so.
+/// Each fault, and the edit that causes it.
 const REFUSED_BY_BOTH: &[(&str, &str, &str)] = &[
     ("an unknown key of a stage", "tags = ", "tag = "),
     ("an unknown key of the settings", "interval = ", "intervall = "),

@@ -1,5 +1,5 @@
 //! A run ends while it connects: to a proxy that does not answer, to a server that does not take the connection. A deploy
-//! request that was not sent is no attempt that failed.
+//! request that was not sent is not a failed attempt.
 
 use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -19,7 +19,7 @@ use crate::proxy::Proxy;
 use crate::registry::{Build, Gitea};
 use crate::run::{Run, Running};
 
-/// More than a run may take to end that was told to, on a machine that is busy; less than any wait for a connection.
+/// More than a signalled run takes to end on a busy machine; less than any wait for a connection.
 const SOON: Duration = Duration::from_secs(5);
 
 /// Told to end once `is_waiting`.

@@ -212,7 +212,7 @@ fn a_secret_that_everyone_can_read_is_warned_of() {
     let mode = |name: &str, mode| {
         fs::set_permissions(shop.path(name), fs::Permissions::from_mode(mode)).unwrap();
     };
-    // The folder above lets nobody in.
+    // The folder above is closed to everyone.
     mode("secret/token", 0o644);
     mode("", 0o700);
     shop.run(&["check"]).code(0).stderr("");

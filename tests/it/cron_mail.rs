@@ -8,7 +8,7 @@ use crate::registry::Build;
 const HOUR: u32 = 60;
 const DAY: u32 = 24 * HOUR;
 
-/// The mail of a poll so many minutes from now; None: cron sends none.
+/// The mail of a poll that starts after these minutes; None: cron sends none.
 fn mail(shop: &Shop, minutes: u32) -> Option<String> {
     let clock = format!("+{}s", minutes * 60);
     let cron = ["sh", "-c", "exec \"$0\" \"$@\" 2>&1", "faketime", "-f", &clock];

@@ -64,7 +64,7 @@ fn what_only_time_or_another_stage_opens_is_no_fault() {
         gitea.take_requests();
         let shop = Shop::with(&on_gitea(&gitea, &format!("{DEV}{PROD}{gate}")));
         row(&shop, 0, &format!("ok      {PICK}\n"));
-        // What is asked at the first new tag is asked now.
+        // The requests of the first new tag are sent now.
         assert_eq!(gitea.count("/manifests/v1.10.0"), 1, "{gate}");
         let is_timed = gate.starts_with("min_age");
         assert_eq!(gitea.count("/container/shop/v1.10.0"), usize::from(is_timed), "{gate}");

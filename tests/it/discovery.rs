@@ -147,7 +147,7 @@ fn excluded_images_are_no_projects() {
     shop.config(&table(&gitea, "[\"acme/*\"]", "exclude_images = [\"*-test\", \"acme/team/*\"]\n"));
     shop.run(&["poll"]).code(0);
     assert_eq!(shop.run(&["status", "--format", "json"]).code(0).targets(), ["blog/prod"]);
-    // What is excluded later leaves the configuration.
+    // An image that is excluded later leaves the configuration.
     shop.config(&table(&gitea, "\"acme/*\"", "exclude_images = \"acme/blog\"\n"));
     let run = shop.run(&["poll"]);
     run.code(0).line("blog-test/prod", &["baseline"]).line("team-api/prod", &["baseline"]);
@@ -266,7 +266,7 @@ fn a_table_without_images_says_so_once() {
     assert_eq!(shop.run(&["status", "--format", "json"]).code(0).targets(), ["blog/prod"]);
 }
 
-/// Makes what the state has of missing images older by so many hours.
+/// Moves the recorded times of missing images back by these hours.
 fn age(shop: &Shop, hours: u32) {
     let state = Connection::open(shop.path("state.db")).unwrap();
     let query = "UPDATE image SET missing_since = strftime('%Y-%m-%dT%H:%M:%fZ', missing_since, ?1)";
@@ -583,7 +583,7 @@ fn each_image_of_a_table_is_in_one_shard() {
     assert_eq!(polled.len(), 12);
 }
 
-/// Written out before, or after: the targets go on where they were.
+/// Written out before, or after: the targets continue from their state.
 #[test]
 fn projects_that_become_a_table_keep_their_state() {
     let (gitea, shop) = started(Build::GiteaNew);
@@ -616,8 +616,8 @@ impl Dice {
     }
 }
 
-/// Whatever is pushed, pushed again, deleted and created anew between polls: no image that is there and matches is
-/// unknown after the next poll that succeeds, and none that does not match is known.
+/// Tags and images are pushed, pushed again, deleted and created again between polls. After the next successful poll
+/// every existing image that matches is known, and no other image is.
 #[test]
 fn no_image_that_matches_stays_unknown_after_a_poll() {
     for (build, seed) in [(Build::GiteaNew, 1), (Build::GiteaOld, 2), (Build::Forgejo, 3)] {
@@ -660,7 +660,7 @@ fn no_image_that_matches_stays_unknown_after_a_poll() {
                 there.retain(|_, tags| !tags.is_empty());
             }
             let mut arguments = vec!["poll"];
-            // Some are told by name, as by a webhook.
+            // Some polls name images, as a webhook does.
             let named = known.iter().nth(dice.roll(8)).cloned().filter(|_| dice.roll(3) == 0);
             arguments.extend(named.as_deref());
             let run = shop.run(&arguments);

@@ -158,7 +158,7 @@ fn a_real_registry_with_passwords_is_asked_as_its_user() {
 /// Signs what a registry with `auth: token` believes, for whoever has the password.
 struct TokenServer {
     server: Server,
-    /// What the registry is told to believe, in PEM form.
+    /// The certificate that the registry trusts, in PEM form.
     certificate: String,
 }
 
@@ -225,7 +225,7 @@ fn a_real_registry_with_a_token_server_is_asked_with_its_tokens() {
 
     shop.secret("token", WRONG_TOKEN);
     shop.run(&["poll", "--format", "json"]).code(1).error_is("shop/prod", "unauthorized");
-    // Nobody gets a token that opens nothing.
+    // No user receives a token without access.
     let anonymous = on("oci", &format!("http://{}", registry.address), PROD)
         .replace("token = { file = \"secret/token\" }", "anonymous = true");
     shop.config(&anonymous);

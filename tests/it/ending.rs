@@ -15,7 +15,7 @@ use crate::new_tag::baselined;
 use crate::registry::{Build, Gitea, TOKEN};
 use crate::run::{Run, Running};
 
-/// More than a run may take that was told to end, on a machine that is busy; much less than what it waits for.
+/// More than a signalled run takes to end on a busy machine; much less than its wait.
 const SOON: Duration = Duration::from_secs(15);
 
 /// Answers each request as `page` has it, after a while. The number counts from 1.
@@ -211,7 +211,7 @@ fn a_signal_ends_the_wait_for_a_registry() {
             gitea.intercept(|_| Some(Reply::Hang));
             told_to_end(&shop, arguments, signal, code, || gitea.count("/") > 0);
             gitea.recover();
-            // It is no failed check, and nothing is deployed for it later.
+            // It is not a failed check, and no later deployment follows from it.
             assert!(shop.status("shop/dev")["failing_since"].is_null(), "{arguments:?}");
             shop.run(&["poll"]).code(0).silent();
             assert!(shop.deliveries().is_empty(), "{arguments:?}");
@@ -435,7 +435,7 @@ fn with_slow_step(gitea: &Gitea, receiver: &Endpoint, source: &str) -> Shop {
 
 const SLOW_COMMAND: &str = "{ command = [\"./slow.sh\"] }";
 
-/// An attempt was cut short: its deployment waits for the next poll, and nobody hears of it.
+/// An attempt was cut short: its deployment waits for the next poll, and no notification is sent.
 fn is_pending(shop: &Shop, run: &Run, receiver: &Endpoint) {
     run.status_is("shop/dev", "pending");
     assert!(run.target("shop/dev")["error"].is_null());

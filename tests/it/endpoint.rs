@@ -49,7 +49,7 @@ impl Endpoint {
         self.server.port()
     }
 
-    /// The next request that has no reply yet gets this one.
+    /// Adds a reply for the next request that has none.
     pub(crate) fn then(&self, reply: impl Into<Reply>) {
         self.state.lock().unwrap().replies.push_back(reply.into());
     }

@@ -290,7 +290,7 @@ fn a_tag_that_moves_while_its_deployment_waits_is_deployed_under_another_id() {
         .stdout_has("superseded  by poll: dev-43 was pushed again");
 }
 
-/// dev-43 gave way to dev-44, which was deleted before it came. With one attempt, both were given up.
+/// dev-43 gave way to dev-44, which was deleted before its deployment. With one attempt, tagship gave up on both.
 #[test]
 fn what_gave_way_to_a_tag_that_is_gone_is_deployed_after_all() {
     let once = DEV.replace("retry = {", "retry = { attempts = 1,");

@@ -7,7 +7,7 @@ use crate::registry::{Build, Gitea};
 
 const OWNERS: usize = 10;
 
-/// So many images of ten owners, a stage each, one tag each.
+/// This many images of ten owners, with one stage and one tag each.
 fn many(build: Build, images: usize) -> (Gitea, Shop) {
     let gitea = Gitea::start(build);
     for image in 0..images {
@@ -103,7 +103,7 @@ fn a_webhook_that_polls_one_target_costs_the_next_full_poll_nothing() {
     assert_eq!(gitea.take_requests().len(), OWNERS);
 }
 
-/// What one target's poll saw of the owner, the other targets of the owner still have to see.
+/// A change of the owner that one target's poll has seen must still be seen by its other targets.
 #[test]
 fn what_a_poll_of_one_target_saw_is_not_lost_to_the_others() {
     let (gitea, shop) = many(Build::GiteaNew, 100);
@@ -257,7 +257,7 @@ fn a_burst_of_an_image_that_is_not_configured_is_forgotten_when_it_is_a_minute_o
     assert_eq!(gitea.take_requests().len(), 3, "one an owner");
 }
 
-/// The release that a stage has lies 60 pages deep: what was known is not read again.
+/// The release that a stage has is 60 pages deep: known pages are not read again.
 #[test]
 fn an_old_tag_is_not_looked_for_page_by_page_at_every_poll() {
     let (gitea, shop) = deep(3000);
@@ -276,12 +276,12 @@ fn an_old_tag_is_not_looked_for_page_by_page_at_every_poll() {
     }
     gitea.push("acme/shop", "v1.1.0", &a_minute_ago());
     shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v1.1.0"]);
-    // What is remembered is not there any more: then it is read.
+    // A remembered tag was deleted: then the pages are read.
     gitea.delete("acme/shop", "v1.1.0");
     shop.run(&["poll", "--format", "json"]).code(0).status_is("shop/prod", "older");
 }
 
-/// A stage in order newest whose only tag was pushed before so many others.
+/// A stage in order newest whose only tag is older than this many others.
 fn deep(tags: usize) -> (Gitea, Shop) {
     let gitea = Gitea::start(Build::GiteaNew);
     gitea.push("acme/other", "v1.0.0", "2026-10-01T00:00:00Z");
@@ -338,7 +338,7 @@ fn a_stranger_who_takes_a_renamed_owners_name_is_refused_until_accepted() {
             shop.run(&["check", "--online"]).code(1).stdout_has("`acme` now belongs to `acme` (id 77)");
             shop.run(&["tags", target]).code(1).stdout("").stderr_has("protocol: `acme` now belongs to");
             shop.run(&["tags", target, "--offline"]).code(1).stdout("").stderr_has("`acme` now belongs to");
-            // Without the feed nobody says who it is: what was seen last counts.
+            // Without the feed the owner is unknown: the last known owner counts.
             gitea.intercept_all("?type=container", gitea.recorded("more/31-tags-list-server-error"));
             shop.run(&["poll", "--refresh", "--format", "json"]).code(1).error_is(target, "protocol");
             gitea.recover();
@@ -421,7 +421,7 @@ fn where_nothing_is_new_what_is_written_grows_with_owners_and_not_with_images() 
     assert!(writes <= 2 * OWNERS, "{writes}");
 }
 
-/// What is noted once for many targets is each target's own.
+/// A fact that is recorded once for many targets holds for each of them.
 #[test]
 fn a_target_was_checked_when_it_was_checked_whoever_was_checked_beside_it() {
     let (gitea, shop) = many(Build::GiteaNew, 40);

@@ -129,7 +129,7 @@ fn verbose_shows_what_a_deployment_prints() {
     shop.run(&["poll", "-v"]).code(0).shows("rolling out dev-43");
 }
 
-/// Colour or none, for what is asked for, where it goes to, and what the environment says.
+/// Colour or none: by option, by output, by environment.
 #[test]
 fn colour_is_for_terminals_unless_it_is_asked_for_or_refused() {
     let (_gitea, mut shop) = with_news();
@@ -190,7 +190,7 @@ deploy = { command = ["./deploy.sh"] }
     let config = on_gitea(&gitea, &format!("{DEV}{PROD}{OTHERS}"));
     let shop = Shop::with(&config.replace("kind =", "connections = 1\nkind ="));
     shop.script("broken.sh", "echo pulling $TAGSHIP_TAG; echo \"no space left: 97% | full\"; exit 7\n");
-    // A program reads this one: people are told of the outage by the next.
+    // A program reads this run's output: the next run prints the outage for people.
     shop.run(&["poll", "--format", "json"]).code(1);
     gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
     (gitea, shop)

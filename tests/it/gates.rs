@@ -225,7 +225,7 @@ fn a_tag_pushed_while_the_servers_clock_was_back_is_told_and_not_silently_missed
     assert_eq!(shop.delivered(), [""; 0]);
 }
 
-/// New Gitea has no manifest for a tag that was pushed A, B, A: that is no tag that did not change.
+/// New Gitea has no manifest for a tag that was pushed A, B, A: such a tag does not count as unchanged.
 #[test]
 fn a_moving_tag_without_a_manifest_is_never_up_to_date() {
     let gitea = Gitea::start(Build::GiteaNew);

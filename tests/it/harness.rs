@@ -19,10 +19,10 @@ use crate::leak::{Leaks, MARK};
 use crate::registry::{Gitea, TOKEN};
 use crate::run::{Run, Running};
 
-/// A service user; nobody of this number needs to exist.
+/// A service user; the number needs no account.
 pub(crate) const SERVICE: u32 = 61_234;
 
-/// Longer than any run of a test takes on a busy machine; only a hang gets there.
+/// Longer than any run of a test takes on a busy machine; only a hang lasts longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A team's machine: a folder with a configuration, scripts and secrets, and what tagship leaves there.
@@ -38,8 +38,8 @@ pub(crate) struct Shop {
 }
 
 impl Shop {
-    /// An empty folder with `secret/token`, the registry's token, and `deploy.sh`, which keeps what it
-    /// is told (see [`Shop::deliveries`]).
+    /// An empty folder with `secret/token`, the registry's token, and `deploy.sh`, which records its
+    /// variables (see [`Shop::deliveries`]).
     pub(crate) fn new() -> Shop {
         let shop = Shop {
             dir: tempfile::Builder::new().prefix("tagship-test-").tempdir().unwrap(),
@@ -175,7 +175,7 @@ impl Shop {
         Running::start_reading(self, command, arguments)
     }
 
-    /// Under another program, which gets the binary's path and arguments at its end.
+    /// Under another program, whose last arguments are the binary's path and its arguments.
     pub(crate) fn run_under(&self, program: &[&str], arguments: &[&str]) -> Run {
         Running::start(self, self.command_under(program), arguments).end()
     }
@@ -219,7 +219,7 @@ impl Shop {
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
     }
 
-    /// What deploy.sh was told so far, in order.
+    /// The deliveries of deploy.sh, in order.
     pub(crate) fn deliveries(&self) -> Vec<Delivery> {
         if !self.exists("deliveries") {
             return Vec::new();

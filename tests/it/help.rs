@@ -1,4 +1,4 @@
-//! What is said to somebody who mistypes: the nearest that there is, and the command to type next.
+//! The answers to mistyped commands: the nearest command, and what to type next.
 
 use crate::harness::{DEV, PROD, Shop, on};
 

@@ -14,7 +14,7 @@ fn history(shop: &Shop, arguments: &[&str]) -> Vec<serde_json::Value> {
     run.code(0).json()["deployments"].as_array().unwrap().clone()
 }
 
-/// One that failed once and succeeded, one by hand, one that was marked.
+/// A deployment that failed once and succeeded, a manual one, and a mark.
 fn with_a_past(gitea: &Gitea) -> Shop {
     let shop = baselined(gitea, DEV);
     gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
@@ -114,7 +114,7 @@ fn a_filter_that_matches_nothing_is_a_usage_error_and_nothing_is_created() {
     assert!(!shop.exists("state.db"));
 }
 
-/// What is over goes; what a stage runs and ran before, what waits and what was given up stays.
+/// Finished deployments are pruned. The deployments that a stage runs and ran before, waiting and dead ones stay.
 #[test]
 fn what_is_over_is_kept_as_long_as_the_settings_say() {
     let gitea = gitea(Build::GiteaNew);

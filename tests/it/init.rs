@@ -26,7 +26,7 @@ fn init(shop: &Shop, more: &[&str]) -> Run {
     shop.run_bare(&[&OPTIONS[..], &["--output", "new/config.toml"], more].concat())
 }
 
-/// `check` finds no fault with what was written.
+/// `check` finds no fault in the written configuration.
 #[track_caller]
 fn checked(shop: &Shop, file: &str) -> String {
     let state = shop.path("state.db");
@@ -496,7 +496,7 @@ fn on_a_terminal_it_asks_for_what_is_left_out_and_asks_again() {
         assert!(text.contains(part), "{part}: {text}");
     }
 
-    // Nobody goes on typing.
+    // No more input follows.
     let command = format!("{} init --output other.toml", env!("CARGO_BIN_EXE_tagship"));
     let (success, said) = on_a_terminal(&shop, &command, "git.example.com\n\u{4}");
     assert!(!success && said.contains("no answer; nothing was written"), "{said}");

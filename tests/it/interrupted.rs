@@ -182,7 +182,7 @@ fn a_command_that_is_ended_together_with_tagship_is_resumed() {
     }
 }
 
-/// The machine goes down: tagship is told to end, then the endpoint resets the connection.
+/// The machine goes down: tagship receives a signal, then the endpoint resets the connection.
 #[test]
 fn a_request_whose_endpoint_ends_together_with_tagship_is_resumed() {
     let gitea = gitea(Build::GiteaNew);

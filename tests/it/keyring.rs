@@ -9,8 +9,8 @@ use crate::oci::{Door, Oci};
 use crate::registry::{Build, Gitea, TOKEN};
 use crate::run::Run;
 
-/// A session of its own. The bus has its own complaints, which are nobody's here: `unlocked.sh` writes to what
-/// standard error was.
+/// A session of its own. The bus prints errors of its own, which the tests ignore: `unlocked.sh` writes to the
+/// original standard error.
 const SESSION: &[&str] =
     &["sh", "-c", "exec dbus-run-session -- ./unlocked.sh \"$@\" 3>&2 2> /dev/null", "sh"];
 
@@ -126,7 +126,7 @@ fn the_token_is_asked_for_without_showing_it() {
     shop.script("ask.sh", "tty > terminal\nexec tagship --config tagship.toml login git\n");
     let binary = std::path::Path::new(env!("CARGO_BIN_EXE_tagship")).parent().unwrap().display().to_string();
     assert!(Command::new("mkfifo").arg(shop.path("input-pipe")).status().unwrap().success());
-    // A terminal of its own, which reads what is written into the pipe.
+    // A terminal of its own, which reads the text written into the pipe.
     let child = Command::new(SESSION[0])
         .args(&SESSION[1..])
         .args(["sh", "-c", "exec script -qec ./ask.sh /dev/null < input-pipe"])

@@ -169,7 +169,7 @@ fn a_label_is_no_part_of_a_shell_script_and_no_placeholder_elsewhere() {
         let shop = Shop::with(&on("oci", "http://127.0.0.1:9", &stage));
         shop.run(&["check"]).code(2).stderr_has(said);
     }
-    // As an argument of its own it is no part of the script.
+    // As an argument of its own it is not part of the script.
     for command in [
         "[\"sh\", \"-c\", \"true \\\"$1\\\"\", \"sh\", \"{label.a/b}\"]",
         "[\"./deploy.sh\", \"x {label.a.b}\"]",

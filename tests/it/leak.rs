@@ -11,13 +11,13 @@ use crate::registry::TOKEN;
 /// In every secret that a test plants, also in those that a server of the test makes up.
 pub(crate) const MARK: &str = "planted";
 
-/// So many characters of a secret in a row are a leak.
+/// This many consecutive characters of a secret are a leak.
 const LENGTH: usize = 8;
 
 /// What to look for.
 pub(crate) struct Leaks {
     windows: HashSet<[u8; LENGTH]>,
-    /// By the first two bytes: most of what is searched cannot be the beginning of any.
+    /// By the first two bytes: most positions cannot begin a secret.
     begins: Vec<bool>,
 }
 
@@ -26,7 +26,7 @@ impl Leaks {
     pub(crate) fn of<'a>(values: impl IntoIterator<Item = &'a str>, open: &str) -> Leaks {
         let mut windows = HashSet::new();
         for value in values {
-            // The host of a secret URL is no secret.
+            // The host of a secret URL is not a secret.
             let is_url = value.contains("://");
             let parts = value.split(|c| is_url && "@/\\?&=:".contains(c));
             for secret in parts.filter(|part| !is_url || part.contains(MARK)) {
@@ -62,7 +62,7 @@ fn begin(window: &[u8]) -> usize {
     usize::from(window[0]) << 8 | usize::from(window[1])
 }
 
-/// What is the same of a text's Base64, whatever stands before and behind it.
+/// The part of a text's Base64 form that does not depend on the text around it.
 fn in_base64(text: &str) -> [String; 3] {
     [0, 1, 2].map(|shift| {
         let encoded = STANDARD.encode(format!("{}{text}", "x".repeat(shift)));

@@ -13,7 +13,7 @@ use crate::new_tag::baselined;
 use crate::registry::{Build, Gitea};
 use crate::run::{Run, Running};
 
-/// More than a run may take to end that was told to, on a machine that is busy; less than it waits for the state.
+/// More than a signalled run takes to end on a busy machine; less than its wait for the state.
 const SOON: Duration = Duration::from_secs(6);
 
 /// The state file is locked until this is dropped.
@@ -83,7 +83,7 @@ fn a_run_that_waits_for_the_state_ends_with_max_runtime() {
     shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
 }
 
-/// The state is locked as soon as the registry is asked: what is decided cannot be recorded.
+/// The state is locked as soon as a request is sent: the decision cannot be recorded.
 #[test]
 fn a_run_that_cannot_record_its_decisions_ends() {
     for limit in ["600s", "1s"] {

@@ -1,4 +1,4 @@
-//! Metrics and pings: what monitoring is told of a run, and that nothing there changes the run.
+//! Metrics and pings: what a run reports to monitoring. Failures of monitoring never change the run.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};

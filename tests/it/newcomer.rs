@@ -12,8 +12,8 @@ use crate::registry::{Build, Gitea};
 use crate::run::Running;
 use crate::webhook::pushed;
 
-/// In a session `$ ` begins a command, `~ ` what others do meanwhile, and `# ` after an empty line a remark; the rest
-/// was printed.
+/// In a session `$ ` begins a command, `~ ` an event outside of tagship, and `# ` after an empty line a remark; all
+/// other lines are output.
 #[test]
 fn a_newcomer_gets_from_nothing_to_a_rollback_by_help_and_messages() {
     let gitea = gitea(Build::GiteaNew);
@@ -37,7 +37,7 @@ fn a_newcomer_gets_from_nothing_to_a_rollback_by_help_and_messages() {
     assert!(played == without_gaps(written), "the session went otherwise:\n{played}");
 }
 
-/// An empty line that a command printed cannot be told from one between two commands.
+/// An empty line of output looks like one between two commands.
 fn without_gaps(text: &str) -> String {
     text.lines().fold(String::new(), |text, line| text + line + "\n")
 }

@@ -1,4 +1,4 @@
-//! People are told through the outbox: once, by this run or by a later one, and never at a run's cost.
+//! Notifications go through the outbox: once, by this run or a later one, and never at the cost of the run.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::harness::{DEV, Shop, await_until, on_gitea};
 use crate::http::{Answer, Reply};
 use crate::registry::{Build, Gitea};
 
-/// dev by deploy.sh; `on` is told to the endpoint.
+/// dev by deploy.sh; the endpoint receives the events `on`.
 fn config(gitea: &Gitea, receiver: &Endpoint, stages: &str, notify: &str) -> String {
     let url = receiver.url();
     let head = format!(
@@ -71,7 +71,7 @@ fn a_failure_is_told_once_then_its_end() {
     let error = receiver.requests()[0].json()["error"].as_str().unwrap().to_owned();
     assert_eq!(error, "command: ./deploy.sh exited with status 7: the stage refused dev-43");
 
-    // Someone tried to mend it.
+    // A person tried to repair it.
     shop.run(&["retry"]).code(0);
     for _ in 0..3 {
         shop.run(&["poll"]).code(1);
@@ -114,7 +114,7 @@ fn what_is_available_is_told_once_a_tag() {
     assert_eq!(told(&receiver), ["shop/dev available dev-43", "shop/dev available dev-44"]);
 }
 
-/// Hours by faketime: an outage is told when it has lasted, once, and so is its end.
+/// Hours by faketime: a lasting outage is notified once, and so is its end.
 #[test]
 #[ignore = "needs faketime"]
 fn an_outage_is_told_when_it_lasts_and_so_is_its_end() {
@@ -238,7 +238,7 @@ fn receivers_that_hang_keep_no_other_from_being_told_and_the_run_for_a_moment_on
         shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", tag]);
     }
     assert_eq!(well.requests().len(), 2);
-    // What hung once is told later, and what came after it at once.
+    // The receiver that hung is notified later, the ones after it at once.
     assert!(hanging.iter().all(|receiver| receiver.requests().len() == 2));
     shop.run_under(&["faketime", "-f", "+5m"], &["poll"]).code(0);
     for receiver in &hanging {

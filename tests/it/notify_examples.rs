@@ -12,7 +12,7 @@ use crate::harness::Shop;
 use crate::http::{Answer, Reply, Request, Server};
 use crate::registry::{Build, Gitea, TOKEN};
 
-/// Text that breaks what is not encoded for where it goes.
+/// Text that breaks a format without encoding.
 const HOSTILE: &str =
     "command: \"quoted\" 'single' \\n <b>&amp; @everyone <!channel> ``` {tag}\r\n.\n\ttab, 🚀 and é";
 
@@ -132,7 +132,7 @@ fn slack(request: &Request) -> Result<String, String> {
     ensure(request.line() == "POST /services/T000/B000/planted-slack", "no_service")?;
     let body = json_body(request)?;
     let message = object(&body, &["text", "blocks"])?;
-    // Markup in `text` would have to be escaped.
+    // Markup in `text` would need escaping.
     let text = text(message, "text", 40_000)?;
     ensure(!text.contains(['<', '>', '&', '@']), "text has markup")?;
     let [section] = items(message, "blocks", 50)? else { return Err("one block".to_owned()) };

@@ -120,7 +120,7 @@ fn failure(shop: &Shop) -> String {
     shop.redact(error["message"].as_str().unwrap())
 }
 
-/// `v0.0.0` and on, so many.
+/// This many tags from `v0.0.0` on.
 fn many(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("v{}.{}.{}", number / 100, number / 10 % 10, number % 10)).collect()
 }

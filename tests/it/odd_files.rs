@@ -1,5 +1,5 @@
-//! FIFOs, devices and links where tagship reads or replaces a regular file: no run hangs or takes all memory, and none of
-//! them is replaced.
+//! FIFOs, devices and links where tagship reads or replaces a regular file: no run hangs or takes all memory, and none
+//! of them is replaced.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -15,7 +15,7 @@ use crate::registry::Build;
 const FIFO: &str =
     "it is a named pipe (FIFO); choose a regular file, or pass a pipe as /dev/stdin or /dev/fd/N";
 
-/// A configuration that asks nobody.
+/// A configuration with which no request is sent.
 fn quiet() -> String {
     on("gitea", "https://git.example.test", DEV)
         .replace("token = { file = \"secret/token\" }", "anonymous = true")
@@ -51,7 +51,7 @@ fn configuration_that_is_too_long_is_refused() {
     // Sparse: it takes no room.
     File::create(shop.path("tagship.toml")).unwrap().set_len(1 << 40).unwrap();
     shop.run(&["check"]).code(2).stderr_has("cannot read the file: it is longer than 32 MiB");
-    // Nobody looks for secrets in it.
+    // No secret is searched there.
     shop.remove("tagship.toml");
 }
 
@@ -107,7 +107,7 @@ fn fifo_for_a_runner_is_said_and_not_waited_for() {
     let run = shop.run(&["poll", "--format", "github"]);
     run.code(0).stdout_has("could not write $GITHUB_OUTPUT: [dir]/GITHUB_OUTPUT: it is a named pipe (FIFO)");
     run.stdout_has("could not write $GITHUB_STEP_SUMMARY: ");
-    // What was handed in is written to: the streams of the process.
+    // Files that the caller opened are written to: the streams of the process.
     shop.env("GITHUB_OUTPUT", "/dev/stderr");
     shop.run(&["poll", "--format", "github"]).code(0).stderr_has("changed=false\n");
 }

@@ -12,7 +12,7 @@ use crate::harness::{DEV, PROD, Shop};
 use crate::new_tag::baselined;
 use crate::registry::{Build, Gitea};
 
-/// SQL of values that a column may have by accident. Each column gets some of them in turn.
+/// SQL of values that a column may have by accident. Each column has some of them in turn.
 const ODD: [&str; 12] = [
     "NULL",
     "''",
@@ -31,7 +31,7 @@ const ODD: [&str; 12] = [
 /// Values of each column in an ordinary run; `TAGSHIP_ODD=12` tries all of them.
 const TRIED: usize = 3;
 
-/// dev-43 is deployed, v1.11.0 is held back, and nothing is to be done.
+/// dev-43 is deployed, v1.11.0 is held back, and nothing remains to do.
 fn scene() -> (Gitea, Shop) {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, &format!("{DEV}{PROD}"));
@@ -43,7 +43,7 @@ fn scene() -> (Gitea, Shop) {
     (gitea, shop)
 }
 
-/// Every value of the state, each as what is updated (`TABLE SET VALUE = ?`): columns, and what documents hold.
+/// Every value of the state, each as the target of an update (`TABLE SET VALUE = ?`): columns, and values in documents.
 fn values(shop: &Shop) -> Vec<Value> {
     let state = Connection::open(shop.path("state.db")).unwrap();
     let query = "SELECT m.name AS place, c.name AS name, NULL AS path FROM sqlite_schema m, pragma_table_info(m.name) c

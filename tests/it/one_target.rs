@@ -81,7 +81,7 @@ impl Scene {
         assert!(self.metric("tagship_targets{status=\"deployed\"} 1"), "{}", self.shop.read("tagship.prom"));
     }
 
-    /// The next poll of the mended state delivers dev, once.
+    /// The next poll of the repaired state delivers dev, once.
     fn dev_is_served(&self) {
         self.shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
         self.shop.run(&["poll"]).code(0).silent();

@@ -114,7 +114,7 @@ fn command_line_in_place_of_a_program_is_a_failure() {
             ));
         }
     }
-    // A path with a blank is one program's all the same.
+    // A path with a blank is still one program.
     let shop = Shop::with(&on_gitea(&gitea, &DEV.replace("./deploy.sh", "./my scripts/{stage}.sh")));
     shop.script("my scripts/dev.sh", "");
     shop.run(&["check"]).code(0).stderr("");
@@ -446,7 +446,7 @@ fn rule_that_selects_no_tag_is_doubted_with_the_reason() {
             "{image}: 4 of 7 tags match (the order cannot compare 1 of them, 2 are outside the range, 1 is a prerelease)"
         ),
     );
-    // What is left is counted where a tag is selected, too.
+    // Ignored names are counted even if a tag is selected.
     let shop = Shop::with(&on_gitea(&gitea, PROD));
     shop.run(&["check", "--online"]).code(0).stdout_has(&format!(
         "shop/prod  ok      {image}: 4 of 7 tags match (the order cannot compare 1 of them, 1 is a prerelease), it would pick v1.10.0\n"

@@ -1,4 +1,4 @@
-//! A command, or what it has started, goes on after tagship or its attempt ended: nothing is started beside it.
+//! A command, or a process that it started, outlives tagship or its attempt: tagship starts no second one beside it.
 
 use std::os::unix::process::CommandExt as _;
 
@@ -115,7 +115,7 @@ fn a_command_that_outlives_its_time_is_named() {
     is_resumed(&shop, "late");
 }
 
-/// dev-43 is new. `work` tidies up when it gets TERM.
+/// dev-43 is new. `work` tidies up at TERM.
 fn about_to_deploy(gitea: &Gitea, deploy: &str) -> Shop {
     let shop = baselined(gitea, DEV);
     gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");

@@ -71,7 +71,7 @@ fn of_pairs_of_root_and_a_service_user_each_deploys_what_is_new_once() {
         let tag = push(&gitea, pair);
         let start = |is_root| if is_root { shop.start(&["poll"]) } else { shop.start_as(SERVICE, &["poll"]) };
         let (one, other) = (start(pair % 2 == 0), start(pair % 2 == 1));
-        // Root is warned that it runs what others can write; nobody of the state.
+        // Root is warned of programs that others can write; other users are not warned about the state.
         one.end().code(0).shows_not("state.db");
         other.end().code(0).shows_not("state.db");
         was_delivered_once(&shop, pair, &tag);

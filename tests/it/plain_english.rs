@@ -1,7 +1,7 @@
 //! The texts of tagship are plain English: no riddles, one word for each thing.
 //!
-//! Reads every string literal and comment of the program and the benchmarks, and every document. The texts of the tests
-//! themselves are not read yet.
+//! Reads every string literal and comment of the program and the benchmarks, every comment of the tests (their literals
+//! are data), and every document.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -84,7 +84,7 @@ fn texts(root: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> =
         ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map(|name| root.join(name)).into();
     let mut folders: Vec<PathBuf> =
-        ["src", "benches", "docs", "examples", "man"].map(|name| root.join(name)).into();
+        ["src", "benches", "tests/it", "docs", "examples", "man"].map(|name| root.join(name)).into();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -101,12 +101,19 @@ fn texts(root: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The passages of a file with their lines: the literals and comments of a source, else its paragraphs.
-fn passages(name: &str, content: &str) -> Vec<(usize, String)> {
+/// Texts, each with its line.
+type Passages = Vec<(usize, String)>;
+
+/// The passages of a file: the literals and comments of a source, else its paragraphs.
+fn passages(name: &str, content: &str) -> Passages {
     if name.ends_with(".rs") {
-        return literals_and_comments(content);
+        let (literals, mut found) = literals_and_comments(content);
+        if !name.starts_with("tests/") {
+            found.extend(literals);
+        }
+        return found;
     }
-    let mut passages: Vec<(usize, String)> = Vec::new();
+    let mut passages = Passages::new();
     let mut is_open = false;
     for (index, line) in content.lines().enumerate() {
         let line = line.trim_start_matches(['#', '/', '>', ' ']).trim();
@@ -122,8 +129,8 @@ fn passages(name: &str, content: &str) -> Vec<(usize, String)> {
     passages
 }
 
-fn literals_and_comments(source: &str) -> Vec<(usize, String)> {
-    let mut found: Vec<(usize, String)> = Vec::new();
+fn literals_and_comments(source: &str) -> (Passages, Passages) {
+    let (mut literals, mut comments) = (Passages::new(), Passages::new());
     let mut comment: Option<(usize, usize, String)> = None;
     let mut rest = source;
     let mut line = 1;
@@ -140,7 +147,7 @@ fn literals_and_comments(source: &str) -> Vec<(usize, String)> {
                     whole.push(' ');
                     whole.push_str(text);
                 }
-                _ => found
+                _ => comments
                     .extend(comment.replace((line, line, text.to_owned())).map(|(at, _, text)| (at, text))),
             }
             length
@@ -148,7 +155,7 @@ fn literals_and_comments(source: &str) -> Vec<(usize, String)> {
             let end = format!("\"{}", &start[1]);
             let text = &rest[start[0].len()..];
             let length = text.find(&end).unwrap();
-            found.push((line, text[..length].to_owned()));
+            literals.push((line, text[..length].to_owned()));
             start[0].len() + length + end.len()
         } else if first == '"' {
             let mut is_escaped = false;
@@ -158,7 +165,7 @@ fn literals_and_comments(source: &str) -> Vec<(usize, String)> {
                 is_end
             });
             let length = end.unwrap();
-            found.push((line, joined(&rest[1..=length])));
+            literals.push((line, joined(&rest[1..=length])));
             length + 2
         } else if let Some(character) = character.find(rest) {
             character.len()
@@ -170,8 +177,8 @@ fn literals_and_comments(source: &str) -> Vec<(usize, String)> {
         line += rest[..length].matches('\n').count();
         rest = &rest[length..];
     }
-    found.extend(comment.map(|(at, _, text)| (at, text)));
-    found
+    comments.extend(comment.map(|(at, _, text)| (at, text)));
+    (literals, comments)
 }
 
 /// A literal over several lines as the text that it becomes.

@@ -10,7 +10,7 @@ use crate::new_tag::baselined;
 use crate::registry::Build;
 use crate::run::Run;
 
-/// Nobody else's processes count against its limit.
+/// Processes of other users do not count against its limit.
 const USER: u32 = 54_321;
 
 fn give(path: &Path) {

@@ -1,4 +1,4 @@
-//! What goes on while it takes long: on a terminal only, and gone at the end.
+//! The progress of a long run: on a terminal only, and removed at the end.
 
 use std::thread;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::new_tag::baselined;
 use crate::registry::{Build, Gitea};
 use crate::screen::on_terminal;
 
-/// dev has a new tag; its deployment takes longer than nobody looks up, and prints.
+/// dev has a new tag; its deployment takes long enough for a progress line, and prints.
 fn slow() -> (Gitea, Shop) {
     let gitea = gitea(Build::GiteaNew);
     let mut shop = baselined(&gitea, DEV);

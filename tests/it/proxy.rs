@@ -81,7 +81,7 @@ impl Proxy {
         Proxy { port, heads }
     }
 
-    /// Leads to this port, and is told host and port as SOCKS 5 has it (RFC 1928), by name.
+    /// Leads to this port. Receives host and port by name, as SOCKS 5 defines it (RFC 1928).
     pub(crate) fn socks(port: u16) -> Proxy {
         Proxy::listen(move |client, noted| {
             let mut greeting = [0; 2];

@@ -43,7 +43,7 @@ enum As {
 enum Outcome {
     /// Both tags, and the digest of [`MANIFEST`].
     Read,
-    /// A stage with this rule gets this tag of all that are listed, and the digest of [`MANIFEST`].
+    /// A stage with this rule selects this tag from the list, with the digest of [`MANIFEST`].
     Picked(&'static str, &'static str),
     /// The code of the error, and how its message ends.
     Refused(&'static str, &'static str),
@@ -53,7 +53,7 @@ struct Quirk {
     who: &'static str,
     kinds: &'static [&'static str],
     asked: As,
-    /// What is answered otherwise than [`plainly`].
+    /// The answers that differ from [`plainly`].
     answers: fn(&Request) -> Option<Answer>,
     outcome: Outcome,
 }
@@ -85,12 +85,12 @@ fn plainly(request: &Request) -> Answer {
     }
 }
 
-/// Whether it comes with the credential, or what was given for it.
+/// Whether the request has the credential, or the token for it.
 fn is_known(request: &Request) -> bool {
     request.bearer() == Some(BEARER) || request.basic_password().as_deref() == Some(TOKEN)
 }
 
-/// A 401 with this challenge, `HERE` being the server's own address, unless it comes with what was asked for.
+/// A 401 with this challenge, `HERE` being the server's own address, unless the request answers it.
 fn challenged(request: &Request, challenge: &str) -> Option<Answer> {
     if is_known(request) || request.path() == "/token" {
         return None;
@@ -391,7 +391,7 @@ fn what_registries_answer_is_read_as_it_is_meant() {
                     }
                 }
             });
-            // Every row is told of, not the first that fails.
+            // Every failing row is printed, not the first only.
             if let Err(fault) = std::panic::catch_unwind(row) {
                 let text = fault.downcast_ref::<String>().cloned();
                 faults.push(format!("{kind}: {}: {}", quirk.who, text.unwrap_or_default()));
@@ -432,7 +432,7 @@ fn a_server_that_knows_n_and_not_last_is_no_server_without_pages() {
     assert!(message.ends_with("the registry returned the same page twice"), "{message}");
 }
 
-/// Requests of a run, by who asked: nobody, or a scheme.
+/// Requests of a run, by authentication: none, or a scheme.
 fn noted(asked: &Mutex<Vec<String>>) -> Vec<String> {
     std::mem::take(&mut *asked.lock().unwrap())
 }

@@ -203,7 +203,7 @@ impl Gitea {
         state.renamed.insert(owner.to_owned(), name.to_owned());
     }
 
-    /// Somebody takes the name of an owner that has another one now.
+    /// Another user takes the former name of a renamed owner.
     pub(crate) fn take_name(&self, owner: &str, id: u64) {
         let mut state = self.state.lock().unwrap();
         state.renamed.remove(owner);
@@ -238,7 +238,7 @@ impl Gitea {
         self.state.lock().unwrap().interception = Some(Box::new(with));
     }
 
-    /// Every request whose target has this part gets this reply.
+    /// Answers every request whose target contains this part with this reply.
     pub(crate) fn intercept_all(&self, part: &'static str, reply: impl Into<Reply>) {
         let reply = reply.into();
         self.intercept(move |request| request.target.contains(part).then(|| reply.clone()));
@@ -248,7 +248,7 @@ impl Gitea {
         self.state.lock().unwrap().interception = None;
     }
 
-    /// What was asked since the last call, in order: `GET /v2/acme/shop/tags/list`.
+    /// The requests since the last call, in order: `GET /v2/acme/shop/tags/list`.
     pub(crate) fn take_requests(&self) -> Vec<String> {
         self.state.lock().unwrap().requests.drain(..).map(|request| request.line()).collect()
     }

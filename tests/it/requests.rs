@@ -271,8 +271,8 @@ fn an_answer_between_failures_begins_the_count_anew() {
     shop.run(&["poll"]).code(0).line("a/prod", &["baseline"]).line("b/prod", &["baseline"]);
 }
 
-/// A poll of these images with so many connections; those that are broken reset the connection, the others answer
-/// after a while. Gives which were served.
+/// A poll of these images with this many connections. Requests for broken images reset the connection, the others are
+/// answered after a delay. Returns the images that were served.
 fn served(names: &[String], broken: &'static [&'static str], connections: usize) -> (Shop, Server) {
     let server = Server::start(move |request| {
         let name = request.path().split('/').nth(3).unwrap().to_owned();
@@ -300,7 +300,7 @@ fn what_fails_for_some_paths_is_no_matter_of_the_others() {
     let names: Vec<String> = (10..50).map(|number| format!("i{number}")).collect();
     for (names, broken, connections) in [
         (&names[..], &["i10", "i11"][..], 16),
-        // Quicker than any answer, and so many that none came between.
+        // Quicker than any answer, and with more connections than answers in that time.
         (&names[..], &["i10", "i11", "i12", "i13"][..], 16),
         (&names[..6], &["i10"][..], 1),
         // In a row, and it has answered before.
@@ -445,7 +445,7 @@ fn answers_that_are_no_tags_list_are_shorter() {
             if packed { bomb("", limit + 1) } else { Answer::json(200, " ".repeat(2 * 1024 * 1024)) };
         gitea.intercept_all(part, answer);
         let config = on_gitea(&gitea, stage);
-        // Nobody's rights are always asked for by an exchange.
+        // Anonymous access always needs an exchange.
         let anonymous = config.replace("token = { file = \"secret/token\" }", "anonymous = true");
         let shop = Shop::with(if stage == PROD { &anonymous } else { &config });
         let run = shop.run(&["poll", "--format", "json"]);

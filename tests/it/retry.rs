@@ -1,5 +1,5 @@
-//! What failed is tried again over later runs, ever more rarely, until it is given up; and what people
-//! can do about it.
+//! Failed deployments are retried over later runs, at growing intervals, until tagship gives up; and what people can
+//! do about it.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `on_failure = "previous"`: a deployment that is given up is followed by a rollback.
+//! `on_failure = "previous"`: if tagship gives up a deployment, a rollback follows.
 
 use rustix::process::Signal;
 
@@ -53,7 +53,7 @@ fn a_deployment_that_is_given_up_is_followed_by_a_rollback_in_the_same_run() {
         let digest_of = |line: &str| line.split(' ').nth(1).unwrap().to_owned();
         assert_eq!(digest_of(contents[0]), digest_of(contents[2]), "by its digest");
 
-        // The failed tag is not tried again, stays given up, and what is newer ships.
+        // The failed tag is not retried and stays dead, and a newer tag ships.
         let again = shop.run(&["poll", "--format", "json"]);
         again.code(0).status_is("shop/prod", "behind");
         assert_eq!(shop.deliveries().len(), 3);
@@ -117,7 +117,7 @@ fn a_rollback_that_fails_is_tried_again_and_given_up_without_another() {
     );
     shop.run(&["poll"]).code(0);
     assert_eq!(shop.deliveries().len(), 5, "one rollback, and no chain");
-    // What is retried is the deployment that was given up.
+    // The retry is of the dead deployment.
     shop.file("bad", "");
     shop.run(&["retry", "shop/prod"]).code(0);
     shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v3.2.0"]);
@@ -228,7 +228,7 @@ fn a_rollback_for_which_the_run_has_no_time_waits_for_the_next_poll() {
     shop.run(&["poll"]).code(1).line("shop/prod", &["rolled_back"]);
 }
 
-/// What was marked has no digest, so that the registry is asked for it.
+// The marked tag has no digest, so its digest is requested from the registry.
 #[test]
 fn a_rollback_that_the_registry_holds_up_waits_for_the_next_poll() {
     let gitea = gitea(Build::GiteaNew);
@@ -265,7 +265,7 @@ fn a_rollback_waits_for_what_the_failed_command_left_behind() {
     });
 }
 
-/// While its deployment is under way, someone marks it, or another tag: of an older one it is known that it ran before.
+/// During its deployment, a person marks it, or another tag: an older one is known to have run before.
 #[test]
 fn what_was_marked_while_it_failed_is_not_rolled_back() {
     for marked in ["v3.2.0", "v3.3.0", "v3.4.0", "v3.1.0", "v3.0.0"] {
@@ -327,7 +327,7 @@ fn a_tag_without_a_place_that_was_marked_while_it_failed_is_not_rolled_back_to()
     assert_eq!(shop.status("shop/dev")["deployed_tag"], "dev-45");
 }
 
-/// The rollback waits, and someone says that the stage runs what was given up, or something newer.
+/// The rollback waits, and a person marks the failed tag, or a newer one.
 #[test]
 fn a_mark_settles_what_was_given_up_and_its_rollback() {
     for marked in ["v3.2.0", "v3.3.0"] {

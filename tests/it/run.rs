@@ -73,7 +73,7 @@ impl<'a> Running<'a> {
         self.run(status, stdout, stderr)
     }
 
-    /// Of a process that somebody else has waited for.
+    /// For a process that another caller has waited for.
     pub(crate) fn ended(self, status: ExitStatus) -> Run {
         let stdout = self.stdout.recv_timeout(PATIENCE).unwrap();
         let stderr = self.stderr.recv_timeout(PATIENCE).unwrap();
@@ -91,7 +91,7 @@ impl<'a> Running<'a> {
             stderr: self.shop.redact(&stderr),
             raw: stdout,
         };
-        // What was killed may have said half of it.
+        // A killed process may have printed half a line.
         if run.signal.is_none() {
             let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
             let fault = schema::fault(&arguments, &run.raw);

@@ -12,7 +12,7 @@ use crate::http::{Answer, Reply};
 use crate::new_tag::baselined;
 use crate::registry::{Build, Gitea};
 
-/// dev by deploy.sh; `./running.sh` says what the stage runs: what is in the file `runs`.
+/// dev by deploy.sh; `./running.sh` reports the content of the file `runs` as what the stage runs.
 const DEV: &str = r#"
 [projects.shop.stages.dev]
 tags = "dev-*"
@@ -53,7 +53,7 @@ fn with(gitea: &Gitea, stage: &str, runs: &str) -> Shop {
     shop
 }
 
-/// Deciding takes as long as the stage needs to answer; what people say meanwhile counts.
+/// A decision takes as long as the stage's answer; marks and holds made in that time count.
 #[test]
 fn a_decision_is_taken_again_on_the_state_as_it_has_become() {
     let gitea = gitea(Build::GiteaNew);
@@ -243,7 +243,7 @@ fn an_interrupted_deployment_that_arrived_is_not_sent_again() {
     shop.run(&["poll"]).code(0).silent();
 }
 
-/// By hand the probe before sending is not asked; what arrives is verified all the same.
+/// A manual deployment is sent without a probe before it; the probe after it still verifies the tag.
 #[test]
 fn a_deployment_by_hand_is_sent_whatever_the_stage_says() {
     let gitea = gitea(Build::GiteaNew);

@@ -1,4 +1,4 @@
-//! What is printed as JSON is what `generate schema` says it is: asked of every run of every test.
+//! The JSON output of every run of every test is valid under `generate schema`.
 
 use std::collections::HashMap;
 use std::process::Command;
@@ -12,7 +12,7 @@ use crate::harness::Shop;
 /// What prints JSON, by the name that `generate schema` knows it by.
 const DOCUMENTS: [&str; 4] = ["poll", "status", "tags", "history"];
 
-/// By document, or by the part of poll's that a line has to be.
+/// By document, or by the part of poll's schema for one line.
 static VALIDATORS: LazyLock<HashMap<&str, Validator>> = LazyLock::new(|| {
     let mut validators: HashMap<&str, Validator> =
         DOCUMENTS.into_iter().map(|document| (document, validator(&schema(document)))).collect();
@@ -35,7 +35,7 @@ fn validator(schema: &Value) -> Validator {
     jsonschema::options().should_validate_formats(true).build(schema).unwrap()
 }
 
-/// Why what a run with these arguments printed is not what the schema says. None where it is, or is no JSON.
+/// Why the output of a run with these arguments is not valid under the schema. None: it is valid, or not JSON.
 pub(crate) fn fault(arguments: &[&str], printed: &str) -> Option<String> {
     let format = arguments.windows(2).find_map(|pair| (pair[0] == "--format").then_some(pair[1]))?;
     let document = DOCUMENTS.into_iter().find(|document| arguments.contains(document))?;

@@ -4,13 +4,13 @@ use crate::harness::Shop;
 
 /// What a run printed to a terminal.
 pub(crate) struct Screen {
-    /// Every byte, with what was taken back.
+    /// Every byte, with the lines that were erased later.
     pub(crate) printed: String,
-    /// What is left of it when the run has ended.
+    /// The content of the screen after the run.
     pub(crate) lines: Vec<String>,
 }
 
-/// Runs tagship on a terminal of so many columns.
+/// Runs tagship on a terminal with this many columns.
 pub(crate) fn on_terminal(shop: &Shop, columns: usize, arguments: &[&str]) -> Screen {
     let script = format!("script -qec \"stty cols {columns} rows 40; $*\" /dev/null");
     let run = shop.run_under(&["sh", "-c", &script, "sh"], arguments);

@@ -111,7 +111,7 @@ fn a_secret_that_is_cut_anywhere_shows_nothing_of_it() {
     for before in [1, 9, 20, KEY.len() - 1] {
         let gitea = gitea(Build::GiteaNew);
         let said = format!("{}{KEY}{}", "x".repeat(200 - before), "y".repeat(100));
-        // Quotes and names take up some of what is shown.
+        // Quotes and names take up a part of the shown text.
         let json = format!("{{\"said\": \"{}{KEY}\"}}", "x".repeat(199 - before));
         let long = format!("{}{KEY}{}", "x\n".repeat(512 * 1024 - before / 2), "y".repeat(100));
         let server = Server::start(move |request| match request.path() {

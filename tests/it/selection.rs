@@ -5,7 +5,7 @@ use crate::harness::{DEV, PROD, Shop, on_gitea};
 use crate::new_tag::baselined;
 use crate::registry::{Build, Gitea};
 
-/// Two projects with two stages each, and what is new for all four.
+/// Two projects with two stages each, and a new tag for all four.
 fn two_projects() -> (Gitea, Shop) {
     let gitea = gitea(Build::GiteaNew);
     gitea.push("acme/blog", "dev-1", "2026-11-20T10:00:00Z");
@@ -79,7 +79,7 @@ fn a_stage_with_poll_off_is_left_alone() {
     gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
     let run = shop.run(&["poll", "--format", "json"]);
     assert_eq!(run.code(0).targets(), ["shop/prod"]);
-    // Who names it is told why nothing comes of it.
+    // If it is named on the command line, the run says why nothing happens.
     shop.run(&["poll", "shop/dev"])
         .code(0)
         .stdout("")
@@ -133,7 +133,7 @@ fn due_takes_only_what_was_polled_long_enough_ago() {
 
     gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
     gitea.push("acme/shop", "v2.0.0", "2026-11-20T11:00:00Z");
-    // The clock is what is waited for.
+    // The test waits for the clock.
     std::thread::sleep(std::time::Duration::from_secs(1));
     gitea.take_requests();
     let run = shop.run(&["poll", "--due", "--format", "json"]);

@@ -31,7 +31,7 @@ fn every_target_is_in_exactly_one_shard_and_stages_of_an_image_stay_together() {
     all.sort();
     all.dedup();
     assert_eq!(all.len(), 16);
-    // Whoever counts from 1 gets each once, too.
+    // Counting from 1 also selects each target once.
     let of = |shard: &str| {
         shop.run(&["poll", "--dry-run", "--format", "json", "--shard", shard]).code(0).targets()
     };

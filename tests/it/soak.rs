@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use world::World;
 
-/// Longer than this no soak goes on, however many polls were asked for.
+/// No soak lasts longer than this, whatever the number of polls.
 const LONGEST: Duration = Duration::from_secs(3600);
 
 #[test]

@@ -9,7 +9,7 @@ use crate::harness::{DEV, PROD, SERVICE, Shop, await_until, give, on_gitea};
 use crate::new_tag::baselined;
 use crate::registry::{Build, Gitea};
 
-/// Somebody else.
+/// Another user.
 const OTHER: u32 = 61_235;
 
 /// The folder belongs to the service user, as do the files that the commands append to.
@@ -146,7 +146,7 @@ fn a_lock_that_its_owner_cannot_open_needs_a_mode() {
     shop.run_as(SERVICE, &["check"]).code(1).stderr_has(cure);
 }
 
-/// A link to a file of somebody else has two names, and stays with its owner.
+/// A link to another user's file has two names, and stays with its owner.
 #[test]
 #[ignore = "needs root"]
 fn root_gives_away_no_file_that_somebody_linked_into_the_folder_of_the_locks() {
@@ -161,7 +161,7 @@ fn root_gives_away_no_file_that_somebody_linked_into_the_folder_of_the_locks() {
     assert_eq!(fs::metadata(shop.path("of-root")).unwrap().uid(), 0);
 }
 
-/// What is planted where locks belong is refused before anything is deployed, and neither followed nor changed.
+/// A planted file in place of a lock is refused before any deployment, and neither followed nor changed.
 fn refuses_planted(plant: impl Fn(&Shop), words: &str) {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, DEV);
@@ -268,13 +268,13 @@ fn a_state_that_everybody_can_write_or_replace_is_warned_of() {
     for command in ["poll", "check"] {
         shop.run(&[command]).code(0).stderr_has("others can replace");
     }
-    // The sticky bit lets nobody replace what is not theirs.
+    // With the sticky bit, users replace their own files only.
     mode("", 0o1777);
     shop.run(&["poll"]).code(0).silent();
     mode("", 0o700);
 }
 
-/// Who can replace a folder can replace what is in it, however far above the state it is.
+/// A user who can replace a folder can replace its content, however far above the state it is.
 #[test]
 fn a_folder_above_the_state_in_which_others_can_replace_it_is_warned_of() {
     let gitea = gitea(Build::GiteaNew);

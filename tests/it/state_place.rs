@@ -6,7 +6,7 @@ use crate::registry::Build;
 
 const ADVICE: &str = "check that your timer or cron job uses this state file (see: tagship schedule)";
 
-/// For root, the state of an earlier version would be the machine's own, which is no test's to use.
+/// For root, the state of an earlier version would be the machine's own, which a test must not use.
 fn no_state_of_this_machine() {
     let state = std::path::Path::new("/var/lib/tagship/state.db");
     assert!(!state.exists(), "{} is in use: run this test as another user than root", state.display());

@@ -1,5 +1,5 @@
 //! tagship is killed at every boundary of a run with two deployments, and the next poll makes good: each is
-//! delivered, under one id, never two commands at once, and nobody has to mend the state. The boundaries are those
+//! delivered, under one ID, never two commands at once, and no state needs repair. The boundaries are those
 //! that a trace of the undisturbed run comes to: what its threads write, sync, lock, remove, create, give away, spawn,
 //! send and wait for.
 
@@ -225,7 +225,7 @@ fn a_kill_at_any_boundary_loses_nothing() {
     assert!(killed.len() >= 40, "only {} kills", killed.len());
 }
 
-/// Whether it is before the image is known, before people are told, or before its targets are polled.
+/// Before the image is known, before it is reported, or before its targets are polled.
 #[test]
 #[ignore = "needs minutes"]
 fn a_kill_at_any_boundary_of_a_discovery_loses_no_image() {

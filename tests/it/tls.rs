@@ -14,7 +14,7 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 use crate::http::{Answer, Request, parse};
 
-/// An authority that nobody knows yet.
+/// An authority that no client trusts yet.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     /// Its own certificate.

@@ -30,7 +30,7 @@ pub(crate) struct Point {
     moment: Moment,
 }
 
-/// What a call does beyond the process (a program lives, a request is under way) is there only after it.
+/// The effect of a call outside the process (a program lives, a request is in progress) exists only after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Moment {
     Before,
@@ -117,7 +117,7 @@ impl Tracer<'_> {
                 _ => continue,
             };
             match ptrace::syscall(thread, signal) {
-                // It was killed meanwhile.
+                // It was killed in the meantime.
                 Ok(()) | Err(Errno::ESRCH) => {}
                 Err(error) => panic!("{error}"),
             }
@@ -148,7 +148,7 @@ impl Tracer<'_> {
         self.points.insert(point);
     }
 
-    /// What is called on what; None for what changes nothing that outlives the process.
+    /// The call and its object; None if it changes nothing that outlives the process.
     fn describe(&self, thread: Pid) -> Option<String> {
         let text = fs::read_to_string(format!("/proc/{}/task/{thread}/syscall", self.leader)).ok()?;
         let mut words = text.split(' ');
@@ -213,7 +213,7 @@ impl Tracer<'_> {
         }
     }
 
-    /// What is sent: a request by its first line, anything else as a body.
+    /// The sent data: a request by its first line, anything else as a body.
     fn message(&self, address: u64, length: u64) -> String {
         let bytes = self.memory(address, usize::try_from(length).unwrap_or(usize::MAX).min(4096));
         let text = String::from_utf8_lossy(&bytes);

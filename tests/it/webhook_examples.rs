@@ -41,7 +41,7 @@ impl Machine {
         shop.script("bin/logger", "cat >> \"$(dirname \"$0\")/../log\"\n");
         let path = format!("{}:/usr/bin:/bin:/usr/sbin:/sbin", shop.path("bin").display());
         shop.env("PATH", &path);
-        // As long as it is there, the deployment goes on.
+        // The deployment runs while this file exists.
         shop.file("stay", "");
         for name in ["tagship.cgi", "tagship-hook"] {
             shop.script(&format!("hook/{name}"), &fs::read_to_string(example(name)).unwrap());
@@ -62,7 +62,7 @@ impl Machine {
         text.replace("/srv/hook", folder.to_str().unwrap()).replace("/run/hook", folder.to_str().unwrap())
     }
 
-    /// The sender has its answer; the deployment that it woke is still under way, and ends.
+    /// The sender has its answer; the deployment that it started still runs, and ends.
     fn is_woken(&self, answer: &str) {
         assert!(answer.contains(" 202 Accepted\r\n"), "{answer}");
         await_until("the stage receives the deployment", || self.shop.exists("deliveries"));

@@ -43,7 +43,7 @@ case "$*" in
 esac
 "#;
 
-/// A machine on which `docker compose up` was run by hand with `dev-42`, beside other variables.
+/// A machine on which a person ran `docker compose up` with `dev-42`, beside other variables.
 fn docker_compose() -> Example {
     let example = Example::named("docker-compose")
         .with("attempts = 2", "attempts = 2, backoff = \"1ms\", max_backoff = \"1ms\"");
@@ -160,7 +160,7 @@ fn kubernetes_is_deployed_when_the_rollout_is_over() {
     };
     ran(&example, &[&set(&example), status]);
 
-    // The image was stored all the same: only the second command knows that it never ran.
+    // The image was stored: only the second command knows that it never ran.
     let stuck = Some(("rollout status", "error: deployment \"shop\" exceeded its progress deadline"));
     let example = Example::named("kubernetes").program("kubectl", stuck);
     let example = example.fails("command", "exceeded its progress deadline");

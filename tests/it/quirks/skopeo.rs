@@ -17,7 +17,7 @@ use crate::tls::{Authority, TlsServer};
 const REASONS: [&str; 2] =
     ["and credentials are not sent there", "tagship requests tokens only from the registry's own host"];
 const RUNS: u64 = 120;
-/// What nobody in particular is given.
+/// The content for anonymous requests.
 const NOBODYS: &str = "planted-nobodys-bearer-8Zk4";
 
 /// How a registry answers.
@@ -26,7 +26,7 @@ struct Server {
     asked: As,
     /// Where the token server is: `HERE`, or another host.
     challenge: Option<&'static str>,
-    /// What nobody is told of the repository, though `/v2/` challenges.
+    /// The part of the repository for anonymous requests, although `/v2/` challenges.
     mixed: Option<u16>,
     name: &'static str,
     count: usize,
@@ -90,7 +90,7 @@ fn manifest(tag: &str) -> String {
 }
 
 impl Server {
-    /// Tags that are shown to nobody in particular, where that is a part.
+    /// The tags for anonymous requests, if they are a part.
     fn part(&self) -> Vec<String> {
         many(1)
     }
@@ -175,7 +175,7 @@ fn token(request: &Request) -> Answer {
     }
 }
 
-/// What was read: every tag, and the digest of the greatest version.
+/// The result: every tag, and the digest of the greatest version.
 #[derive(Debug, PartialEq, Eq)]
 struct Found {
     tags: BTreeSet<String>,

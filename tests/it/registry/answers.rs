@@ -1,4 +1,4 @@
-//! Which recorded answer a request gets, and which values are put into it.
+//! The recorded answer for a request, and the values that are put into it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -324,7 +324,7 @@ impl State {
                 Some(self.page(request, owner, |row| row.image == image))
             }
             ["container", _] => Some(self.recorded("30-packages-of-image")),
-            // Answers with whatever has the highest id, or not at all: nobody should ask.
+            // Answers with the highest ID, or not at all: tagship should not use this.
             ["container", _, "-", "latest"] => None,
             ["container", image, tag] => {
                 let name = format!("{owner}/{}", decode(image));

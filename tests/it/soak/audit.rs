@@ -1,4 +1,4 @@
-//! What must be true of the state and of what was received, at any time and in the end.
+//! What must be true of the state and of the received deployments, at any time and at the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,24 +8,24 @@ use super::receiver::{Endpoint, Received};
 use super::state::{self, Row};
 use crate::harness::Shop;
 
-/// What was seen so far. Everything received is looked at once.
+/// Everything seen until now. Every delivery is checked once.
 #[derive(Default)]
 pub(super) struct Audit {
-    /// How much of what was received has been looked at.
+    /// The number of deliveries that were checked.
     seen: usize,
     stages: BTreeMap<&'static str, Seen>,
     outbox: Outbox,
-    /// Deployments whose success was recorded before what is looked at now was received.
+    /// Deployments whose success was recorded before the present deliveries arrived.
     succeeded: BTreeSet<String>,
-    /// Deployments that someone wanted by hand.
+    /// Manual deployments.
     pub(super) by_hand: BTreeSet<String>,
-    /// By target: what was to be deployed when someone deployed something else by hand.
+    /// By target: the planned tag at the time of a manual deployment of another tag.
     pub(super) replaced: BTreeSet<(String, String)>,
     /// By target: what gave way to something newer, before it came.
     pub(super) outrun: BTreeSet<(String, String)>,
     /// Target and tag, where the stage was believed to run it, since this was last taken.
     pub(super) adopted: Vec<(&'static Stage, String)>,
-    /// By target: what was marked.
+    /// By target: the marked tag.
     marks: BTreeMap<&'static str, BTreeSet<String>>,
     /// Deployments up to this one are over, and do not change any more.
     over: i64,
@@ -38,7 +38,7 @@ struct Seen {
     told: BTreeMap<String, (String, String)>,
     /// By tag, and by digest where that is what counts: the deployment that brought it last.
     ended: BTreeMap<(String, String), String>,
-    /// The newest that it has: what it finished, or what was marked.
+    /// The newest tag of the stage: finished or marked.
     newest: Option<(Place, String)>,
 }
 

@@ -8,7 +8,7 @@ use fastrand::Rng;
 use crate::http::{Answer, Reply, Request};
 use crate::registry::http_date;
 
-/// What is wrong at the registry until it is mended.
+/// The fault of the registry, until it is repaired.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Outage {
     /// Connections that ask for this image are reset.
@@ -151,13 +151,13 @@ impl Weather {
         })
     }
 
-    /// Whether an endpoint does what it is told this time, and the reply.
+    /// Whether an endpoint deploys this time, and the reply.
     pub(super) fn at_endpoint(&self) -> (bool, Reply) {
         let Some(which) = self.strikes() else {
             return (true, Answer::new(204, "", "").into());
         };
         match which % 12 {
-            // Done, and nobody is told.
+            // Deployed, but without an answer.
             0 | 1 => (true, Reply::Reset),
             2 => (true, Reply::Garbage),
             3 => (false, Reply::Hang),

@@ -124,7 +124,7 @@ impl World {
         self.received().iter().filter(begun).count()
     }
 
-    /// Everything: going back by hand holds, too.
+    /// Releases everything: a manual deployment of an older tag also holds its target.
     pub(super) fn release(&mut self) {
         self.shop.run(&["release", "*/*"]).code(0);
         for (target, before) in std::mem::take(&mut self.held) {
@@ -192,14 +192,14 @@ impl World {
         }
     }
 
-    /// The deployments that someone wanted by hand.
+    /// The manual deployments.
     fn by_hand(&self, stage: &Stage) -> Option<Vec<Row>> {
         let mut rows = state::rows(&state::open(&self.shop)?, 0);
         rows.retain(|row| ["hand", "rollback"].contains(&row.by.as_str()) && row.target == stage.target);
         Some(rows)
     }
 
-    /// Somebody else deployed something that is there.
+    /// Another person deployed a tag that exists.
     fn mark(&mut self) {
         let stage = self.any_stage();
         let name = self.any_name(stage.image);

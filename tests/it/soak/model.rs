@@ -1,4 +1,4 @@
-//! What is pushed, and what must become of it: written without a look at how tagship decides.
+//! The pushes and their expected results: written without a look at how tagship decides.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,7 +49,7 @@ pub(super) struct Model {
     pushes: u64,
     /// By image and name, those that were deleted included.
     tags: BTreeMap<(&'static str, String), Tag>,
-    /// By target: what its receiver finished, what somebody marked, what the first poll found.
+    /// By target: the tag that its receiver finished, a person marked, or the first poll found.
     pub(super) given: BTreeMap<&'static str, BTreeSet<String>>,
 }
 
@@ -108,8 +108,8 @@ impl Model {
         self.taken(stage).max_by_key(|(_, tag)| tag.last).map(|(name, _)| name.clone())
     }
 
-    /// A tag that the stage has to have by now and was not given. Where someone deployed something else by hand
-    /// instead, it has not to; nor where it gave way to something newer, and was only then pushed again.
+    /// A tag that the stage should have received by now, and did not. Does not apply after a manual deployment of
+    /// another tag, nor to a tag that gave way to a newer one and was only then pushed again.
     pub(super) fn lost(&self, stage: &Stage, audit: &Audit) -> Option<String> {
         let replaced =
             audit.replaced.iter().filter(|(target, _)| target == stage.target).map(|(_, name)| name);

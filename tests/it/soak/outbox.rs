@@ -1,4 +1,4 @@
-//! What people are told: everything that is theirs to know, and nothing again that they are known to know.
+//! Notifications: every event that a receiver wants arrives, and none again that is known to have arrived.
 
 use std::collections::BTreeSet;
 
@@ -17,11 +17,11 @@ pub(super) struct Told {
     pub(super) is_taken: bool,
 }
 
-/// What was seen so far.
+/// Everything seen until now.
 #[derive(Default)]
 pub(super) struct Outbox {
     seen: usize,
-    /// Notifications whose telling was recorded before what is looked at now came.
+    /// Notifications that were recorded as sent before the present ones arrived.
     ended: BTreeSet<String>,
 }
 
@@ -46,7 +46,7 @@ pub(super) fn all_is_told(state: &Connection, told: &[Told]) {
         .filter(|one| one.is_taken)
         .map(|one| (one.deployment_id.as_str(), one.status.as_str()))
         .collect();
-    // One that fails when a newer one has come is nobody's concern, nor one that was stopped with tagship.
+    // A failure beside a newer pending tag is not notified, nor is one that ended with tagship.
     let failed =
         "SELECT id FROM deployment WHERE (state <> 'superseded' OR reason <> 'failed; a newer tag is pending')
          AND EXISTS (SELECT 1 FROM attempt WHERE deployment_id = id AND error_code IS NOT NULL

@@ -30,14 +30,14 @@ echo "done $told" >> received
 if [ -e late ]; then sleep 0.03; fi
 "#;
 
-/// What web/qa says that it runs: what it was given last, or what is in the file `says`.
+/// The answer of web/qa's probe: its last deployed tag, or the content of the file `says`.
 pub(super) const RUNNING: &str = r#"
 if [ -e says ]; then said=$(cat says); else said=$(cat runs.web.qa); fi
 echo "web/qa $said" >> said
 echo "$said"
 "#;
 
-/// What a stage was told, when it began and when it was done.
+/// A stage's deployments, with their beginning and end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Received {
     pub(super) is_done: bool,
@@ -55,7 +55,7 @@ impl Received {
     }
 }
 
-/// A deploy endpoint that does what it is told, mostly.
+/// A deploy endpoint that deploys most of the time.
 pub(super) struct Endpoint {
     server: Server,
     received: Arc<Mutex<Vec<Received>>>,
@@ -136,7 +136,7 @@ impl Endpoint {
         self.server.url()
     }
 
-    /// What people were told so far, in that order.
+    /// The notifications until now, in order.
     pub(super) fn told(&self) -> MutexGuard<'_, Vec<Told>> {
         self.told.lock().unwrap()
     }

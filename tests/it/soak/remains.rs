@@ -1,4 +1,4 @@
-//! What is left of it all in the end: nothing but what is meant to stay.
+//! What remains at the end: nothing but the intended files and processes.
 
 use std::collections::BTreeSet;
 use std::fs;

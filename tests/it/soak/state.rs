@@ -19,7 +19,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// Neither to be tried again, nor given up until someone sees to it.
+    /// Neither pending nor dead.
     pub(super) fn is_over(&self) -> bool {
         ["succeeded", "superseded", "dropped"].contains(&self.state.as_str())
     }

@@ -1,5 +1,5 @@
-//! What fails for one target or one image alone while polls run: the others are served meanwhile. And signals while
-//! the registry holds its answers.
+//! Faults of one target or one image while polls run: the others are served. And signals while the registry holds its
+//! answers.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -88,7 +88,7 @@ impl World {
         let (outage, arguments): (_, &[&str]) = if self.rng.bool() {
             (Outage::Reset(image), &[])
         } else {
-            // Read to its end by nobody but the stages in order newest.
+            // Only stages in order newest read it to its end.
             (Outage::Endless("acme/api"), &["--max-runtime", "1s"])
         };
         self.weather.begin(outage);
@@ -101,8 +101,8 @@ impl World {
         *self.figures.happenings.entry(what).or_default() += 1;
     }
 
-    /// A stage that is not broken is given what is new, and a broken one is not. `pending_goes_on`: a broken one may be
-    /// given what was recorded before.
+    /// A healthy stage receives a new tag, and a broken one does not. `pending_goes_on`: a broken one may receive a tag
+    /// that was recorded before.
     fn others_are_served(
         &mut self,
         arguments: &[&str],
@@ -163,13 +163,13 @@ impl World {
         name
     }
 
-    /// The registry holds its answers, and the run is told to end.
+    /// The registry holds its answers, and the run receives a signal.
     pub(super) fn end_while_it_asks(&mut self) {
         let before = self.failing_since();
         self.weather.begin(Outage::Held);
         let (signal, code) = SIGNALS[self.rng.usize(..2)];
         let run = self.start_of_service(&["poll", "--refresh"]);
-        // Nobody is asked while a limit holds that the registry gave.
+        // No request is sent while a limit of the registry holds.
         let patience = Instant::now() + Duration::from_secs(2);
         while self.weather.hits() == 0 && Instant::now() < patience {
             std::thread::sleep(Duration::from_millis(2));

@@ -25,7 +25,7 @@ use crate::run::{Run, Running};
 /// Those that tell a run to end, and its exit code then.
 pub(super) const SIGNALS: [(Signal, i32); 2] = [(Signal::TERM, 143), (Signal::INT, 130)];
 
-/// More than a run takes to end that was told to, on a machine that is busy.
+/// More than a signalled run takes to end on a busy machine.
 pub(super) const SOON: Duration = Duration::from_secs(15);
 
 fn config(gitea: &Gitea, endpoint: &Endpoint, connections: u32) -> String {
@@ -252,7 +252,7 @@ impl World {
         }
     }
 
-    /// What is done by now, a stage was given.
+    // Every tag that is done by now was delivered to a stage.
     pub(super) fn note_given(&mut self) {
         let all = self.log.read(&self.shop, &self.endpoint);
         for one in all[self.given..].iter().filter(|one| one.is_done) {
