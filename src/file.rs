@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_regular_is_named() {
+    fn a_file_that_is_not_regular_is_named() {
         for (kind, what) in [
             (FileType::Directory, "a folder"),
             (FileType::Symlink, "a symbolic link"),
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_ends_or_is_given_up() {
+    fn reading_a_pipe_ends_or_times_out() {
         let (reader, mut writer) = io::pipe().unwrap();
         let reader = File::from(std::os::fd::OwnedFd::from(reader));
         rustix::fs::fcntl_setfl(&reader, OFlags::NONBLOCK).unwrap();

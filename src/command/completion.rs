@@ -172,7 +172,7 @@ fn joined(words: Vec<OsString>, index: usize) -> (Vec<OsString>, usize) {
     let mut joined_index = index;
     for (place, word) in words.into_iter().enumerate() {
         match joined.last_mut() {
-            Some(last) if goes_on(last, &word) => {
+            Some(last) if is_continued(last, &word) => {
                 last.push(word);
                 joined_index -= usize::from(place <= index);
             }
@@ -182,7 +182,7 @@ fn joined(words: Vec<OsString>, index: usize) -> (Vec<OsString>, usize) {
     (joined, joined_index)
 }
 
-fn goes_on(option: &OsStr, word: &OsStr) -> bool {
+fn is_continued(option: &OsStr, word: &OsStr) -> bool {
     let option = option.as_encoded_bytes();
     option.starts_with(b"--") && if word == "=" { !option.contains(&b'=') } else { option.ends_with(b"=") }
 }

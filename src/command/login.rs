@@ -81,7 +81,7 @@ pub(crate) fn login(global: &Global, arguments: &cli::Login, console: &Console) 
         return Ok(Exit::Failed);
     }
     console.message(&crate::report::escape_control(&format!("{name}: {said}; stored in the keyring")));
-    if let Some(other) = what_goes_before(registry) {
+    if let Some(other) = preceding_words(registry) {
         console.warning(&format!("{name}: the stored token is not used, because {other}"));
     }
     Ok(Exit::Done)
@@ -142,7 +142,7 @@ fn from_terminal(name: &Name, url: &Url) -> anyhow::Result<SecretString> {
 }
 
 /// The token source that takes precedence over the keyring.
-fn what_goes_before(registry: &RegistryConfig) -> Option<String> {
+fn preceding_words(registry: &RegistryConfig) -> Option<String> {
     match &registry.credential {
         CredentialSetting::Anonymous => Some("the configuration says anonymous = true".to_owned()),
         CredentialSetting::Source(SecretSource::Keyring(entry)) if entry == registry.name.as_str() => None,

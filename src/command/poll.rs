@@ -65,7 +65,7 @@ pub(crate) fn poll(global: &Global, arguments: &cli::PollArgs, console: &Console
         && config.tables.is_empty()
         && !select_filtered(&config, &filter)?.iter().any(|target| target.poll && concerns(pushed, target))
     {
-        return Ok(of_nobody(global, arguments, &console));
+        return Ok(finish_without_an_image(global, arguments, &console));
     }
     let mode = if arguments.dry_run { Mode::DryRun } else { Mode::Deliver };
     let store = match mode {
@@ -95,11 +95,11 @@ pub(crate) fn poll(global: &Global, arguments: &cli::PollArgs, console: &Console
     let mut failures = Failures::new();
     if !config.tables.is_empty() {
         config.take_in(&store.images()?);
-        poll.discover_what_is_named(&mut config, &mut session, &mut failures)?;
+        poll.discover_named(&mut config, &mut session, &mut failures)?;
     }
     let targets = poll.targets(&config, &HashSet::new(), &failures)?;
     if poll.pushed.is_some() && targets.is_empty() && failures.is_empty() {
-        return Ok(of_nobody(global, arguments, &console));
+        return Ok(finish_without_an_image(global, arguments, &console));
     }
     let mut report = report(global, arguments.format, console.clone());
     let warn = |report: &mut Box<dyn Report>, result: Result<(), String>| {
@@ -160,7 +160,7 @@ fn concerns(pushed: &[PushedImage], target: &Target) -> bool {
 
 /// Ends a poll whose webhook names no configured image. An owner's webhook reports every image, so this does not count as
 /// a run: no ping and no notification.
-fn of_nobody(global: &Global, arguments: &cli::PollArgs, console: &Console) -> Exit {
+fn finish_without_an_image(global: &Global, arguments: &cli::PollArgs, console: &Console) -> Exit {
     if global.verbose {
         console.message("the webhook names no configured image");
     }
@@ -205,7 +205,7 @@ impl<'a> Poll<'a> {
     }
 
     /// An unknown name may belong to an image that was not discovered yet.
-    fn discover_what_is_named(
+    fn discover_named(
         &self,
         config: &mut Config,
         session: &mut Session<'_>,

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_browser_would_mend_is_refused() {
+    fn an_address_that_only_a_browser_corrects_is_refused() {
         for text in [
             "git.example.com",
             "ftp://git.example.com",

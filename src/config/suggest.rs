@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn those_about_equally_near_are_named() {
+    fn names_of_similar_distance_are_all_suggested() {
         let known = ["blog/dev", "shop", "shop/dev", "shop/dev2", "shop/prod"];
         assert_eq!(nearest("shop/de", &known), ["shop/dev", "shop/dev2"]);
         assert_eq!(nearest("shop/prd", &known), ["shop/prod"]);

@@ -35,7 +35,7 @@ fn targets(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_it_writes_is_valid_for_every_kind_and_every_source() {
+fn the_written_file_is_valid_for_every_kind_and_source() {
     let address = |kind| match kind {
         "gitea" | "forgejo" | "oci" => Some("https://git.example.com/sub".to_owned()),
         "oci-layout" => Some("/srv/it's \"images\"\\".to_owned()),

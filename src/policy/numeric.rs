@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sequence_prints_what_is_compared() {
+    fn a_sequence_prints_its_compared_numbers() {
         for (text, printed) in
             [("7", "7"), ("007", "7"), ("0", "0"), ("2024-01_31", "2024.1.31"), ("0.0.10", "0.0.10")]
         {

@@ -11,7 +11,7 @@ use url::Url;
 
 use super::RegistryError;
 use super::large::Claim;
-use super::request::{Method, what};
+use super::request::{Method, shown_request};
 use crate::http;
 use crate::secret::{Masked, Outside, Redactor as _, Secrets};
 use crate::stop::CutShort;
@@ -87,7 +87,7 @@ impl Answer {
 
     /// `GET https://git.example.com/v2/…: 401 Unauthorized`
     pub(super) fn head(&self) -> String {
-        format!("{}: {}", what(self.method, &self.url), self.status)
+        format!("{}: {}", shown_request(self.method, &self.url), self.status)
     }
 
     /// The redactor for text of this answer, which is still needed after the body was read.

@@ -11,7 +11,7 @@ use url::Url;
 
 use super::answer::Answer;
 use super::large::Claim;
-use super::request::{Header, Method, what};
+use super::request::{Header, Method, shown_request};
 use super::{RegistryError, Traffic};
 use crate::config::{RegistryConfig, TrustedRealm};
 use crate::http::{self, Advice, Route, Transport, Unprepared};
@@ -241,7 +241,7 @@ impl Client {
         let request = request.body(()).map_err(|_| {
             Failure::last(RegistryError::Protocol(format!(
                 "{}: cannot send the request: a header has control characters",
-                what(method, url)
+                shown_request(method, url)
             )))
         })?;
         self.begin(url);
@@ -267,7 +267,7 @@ impl Client {
             let agent = self.agent(&way)?;
             Ok((way, agent))
         });
-        let what = || what(method, url);
+        let what = || shown_request(method, url);
         prepared.map_err(|error| {
             Failure::last(match error {
                 Unprepared::Environment(error) => RegistryError::Unavailable(format!("{}: {error}", what())),
@@ -298,7 +298,7 @@ impl Client {
             Err(error) => {
                 let cause = no_answer(&error, self.timeout);
                 self.end(url, |_| {});
-                let message = format!("{}{}: {cause}", what(method, url), way.by_proxy());
+                let message = format!("{}{}: {cause}", shown_request(method, url), way.by_proxy());
                 Err(Failure {
                     error: RegistryError::Unavailable(message),
                     cause: Some(cause),
@@ -393,7 +393,7 @@ impl Client {
         }
         Err(RegistryError::Unavailable(format!(
             "{}: not sent: requests for {FAILURES_ALLOWED} different paths failed in a row, so this run sends no more requests to this registry (the last: {})",
-            what(method, url),
+            shown_request(method, url),
             health.last_failure
         )))
     }
@@ -416,11 +416,11 @@ impl Client {
 }
 
 pub(super) fn too_many_redirects(method: Method, url: &Url) -> RegistryError {
-    RegistryError::Protocol(format!("{}: too many redirects", what(method, url)))
+    RegistryError::Protocol(format!("{}: too many redirects", shown_request(method, url)))
 }
 
 fn out_of_time(method: Method, url: &Url, how_far: &str) -> RegistryError {
-    RegistryError::OutOfTime(format!("{}: {how_far}: {CutShort}", what(method, url)))
+    RegistryError::OutOfTime(format!("{}: {how_far}: {CutShort}", shown_request(method, url)))
 }
 
 fn connect_timeout(timeout: Duration) -> Duration {

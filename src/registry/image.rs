@@ -438,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_digest_becomes_no_path() {
+    fn an_invalid_digest_makes_no_path() {
         for name in ["elsewhere", "children"] {
             let (repository, tag) = of(name);
             let wrong = configuration(&shelf(), &repository, tag.as_str(), &[]).unwrap_err();

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn another_order_and_a_change_meanwhile_are_errors() {
+    fn an_unsorted_list_and_a_change_during_the_listing_are_errors() {
         let wrong = "the tags of acme/shop are not sorted newest first";
         assert_eq!(walk(&[("a 1 b 2", 2)]), [wrong]);
         assert_eq!(walk(&[("b 2", 2), ("c 3", 2)]), ["b", wrong]);

@@ -23,7 +23,7 @@ impl Method {
 pub(super) type Header<'a> = (&'a str, &'a str);
 
 /// `GET https://git.example.com/v2/…`
-pub(super) fn what(method: Method, url: &Url) -> String {
+pub(super) fn shown_request(method: Method, url: &Url) -> String {
     format!("{} {}", method.as_str(), shown(url))
 }
 

@@ -153,7 +153,7 @@ impl<'a> Coordinator<'a> {
             let left = self.undecided.get_mut(&project).expect("the count includes every target");
             *left -= 1;
             if *left == 0 {
-                self.hand_over(&project);
+                self.pass_on(&project);
             }
         }
     }
@@ -172,7 +172,7 @@ impl<'a> Coordinator<'a> {
     }
 
     /// Stages of one project are deployed one after another, in the order written.
-    fn hand_over(&mut self, project: &Name) {
+    fn pass_on(&mut self, project: &Name) {
         let Some(mut stages) = self.held_back.remove(project) else {
             return;
         };

@@ -335,7 +335,7 @@ mod tests {
     use crate::reference::{ListedTag, Tag};
 
     #[test]
-    fn what_another_poll_saw_meanwhile_is_not_taken_back() {
+    fn results_of_a_concurrent_poll_are_kept() {
         let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).unwrap();
         let given = |name| ListedTag::named(Tag::new(name).unwrap());
         let polled = |second| PollState {

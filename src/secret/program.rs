@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_gets_its_input_and_gives_its_output() {
+    fn a_program_reads_its_input_and_returns_its_output() {
         assert_eq!(sh("cat", Duration::from_secs(30)), Ok("from outside".to_owned()));
     }
 

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn projects_and_stages_narrow_what_is_named() {
+    fn projects_and_stages_narrow_the_named_targets() {
         let id = |project: &str, stage: &str| TargetId {
             project: Name::new(project).unwrap(),
             stage: Name::new(stage).unwrap(),

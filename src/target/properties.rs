@@ -25,7 +25,7 @@ fn written(template: &Template) -> String {
 proptest! {
     /// Parsing loses no text, and leaves no placeholder in a literal.
     #[test]
-    fn a_template_is_what_was_written(
+    fn a_template_prints_its_source(
         text in "([{}]|\\{tag\\}|\\{previous_tag\\}|\\{var\\.app\\}|\\{secret\\.hook\\}|\\{label\\.a/b\\}|\\{step\\.[1-9]\\./[a-z/{]{0,3}\\}|[a-z./{} ]|\\PC){0,12}",
     ) {
         let scope = Scope {

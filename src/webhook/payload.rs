@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_push_names_nothing() {
+    fn a_payload_of_another_event_names_no_image() {
         for payload in [
             json!({ "zen": "Keep it logically awesome.", "hook": { "type": "Organization" } }),
             json!({ "ref": "refs/heads/main", "repository": { "full_name": "acme/shop" } }),

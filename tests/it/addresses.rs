@@ -39,7 +39,7 @@ fn at_the_root(build: Build) -> Gitea {
 const FOUND: &str = "the forge answers at http://127.0.0.1:[port]: set url to it";
 
 #[test]
-fn url_with_more_than_the_forges_address_is_told_what_to_write() {
+fn a_url_with_more_than_the_forges_address_is_answered_with_the_correction() {
     for build in Build::ALL {
         let paths: &[&str] = match build {
             Build::GiteaNew => &[
@@ -90,7 +90,7 @@ fn below_a_path(folder: &'static str) -> Server {
 }
 
 #[test]
-fn url_without_the_path_of_the_forge_is_told_what_to_write() {
+fn a_url_without_the_path_of_the_forge_is_answered_with_the_correction() {
     for (folder, found) in [
         ("gitea-old", "the forge answers at http://127.0.0.1:[port]/forge: set url to it"),
         ("forgejo", "the forge answers at http://127.0.0.1:[port]/forge: set url to it"),
@@ -135,7 +135,7 @@ fn registry_that_the_proxy_does_not_pass_on_is_named() {
 }
 
 #[test]
-fn oci_registry_below_no_path_is_told_what_to_write() {
+fn an_oci_url_with_a_path_is_answered_with_the_correction() {
     let server = Server::start(|request: &Request| match request.path() {
         "/v2/" => Answer::json(200, "{}").into(),
         "/v2/acme/shop/tags/list" => Answer::json(200, r#"{"tags":["v1.0.0"]}"#).into(),
@@ -165,7 +165,7 @@ fn oci_registry_below_no_path_is_told_what_to_write() {
 }
 
 #[test]
-fn user_who_may_not_sign_in_is_not_told_to_add_a_scope() {
+fn a_disabled_user_is_not_advised_to_add_a_scope() {
     let message = |text: &str| {
         Answer::json(
             403,
@@ -233,7 +233,7 @@ fn host_inside_the_image_is_named_in_the_error() {
 }
 
 #[test]
-fn url_of_a_port_that_speaks_https_is_told_to_write_https() {
+fn http_to_an_https_port_is_answered_with_the_correction() {
     for page in [
         "Client sent an HTTP request to an HTTPS server.\n",
         "<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head>",

@@ -104,7 +104,7 @@ fn an_answer_without_a_token_is_said_so() {
 }
 
 #[test]
-fn what_a_server_repeats_of_a_token_is_masked_where_someone_deploys_by_hand() {
+fn a_token_that_a_server_repeats_is_masked_at_a_manual_deployment() {
     let said = format!(r#"{{"errors": [{{"code": "DENIED", "message": "not with {TOKEN}"}}]}}"#);
     let realm = Script::start([(ASK, Answer::json(403, said).into())]);
     let server = Script::start([(DOOR, challenged(&[bearer(realm.port())]))]);
@@ -254,7 +254,7 @@ fn one_exchange_serves_a_run_and_one_more_where_the_token_expires_under_it() {
 }
 
 #[test]
-fn a_gitea_says_by_its_401_what_is_wrong_with_a_token() {
+fn the_401_of_gitea_explains_the_fault_of_a_token() {
     const WRONG: &str = "the token is wrong or has expired (or the server's database failed); create one with the scope read:package";
     const NO_RIGHT: &str = "the token is valid, but may not read this: it needs the scope read:package, and its user must have access to the owner and must not be blocked";
     const LIST: &str = "GET http://127.0.0.1:[port]/v2/acme/shop/tags/list: 401 Unauthorized";
@@ -313,7 +313,7 @@ fn a_token_without_its_scope_reads_what_the_build_lets_it() {
 }
 
 #[test]
-fn a_token_for_public_packages_is_told_from_one_without_scope() {
+fn a_token_for_public_packages_and_one_without_scope_are_distinguished() {
     let gitea = crate::first_poll::gitea(Build::GiteaNew);
     gitea.intercept_all("tags/list", gitea.recorded("more/15-tags-list-public-only-token"));
     let shop = Shop::with(&on_gitea(&gitea, PROD));
@@ -324,7 +324,7 @@ fn a_token_for_public_packages_is_told_from_one_without_scope() {
 }
 
 #[test]
-fn who_has_no_token_is_told_to_make_one_where_one_is_needed() {
+fn a_required_token_that_is_missing_is_explained() {
     const MAKE_ONE: &str = "it requires a token; create one with the scope read:package and set token";
     for build in Build::ALL {
         let gitea = crate::first_poll::gitea(build);

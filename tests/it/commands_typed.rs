@@ -24,7 +24,7 @@ fn projects(gitea: &Gitea, names: &[&str]) -> String {
 }
 
 #[test]
-fn a_mistyped_command_or_option_gets_the_one_to_type() {
+fn a_mistyped_command_or_option_is_answered_with_a_suggestion() {
     for (line, tip) in [
         ("undo shop/prod", "tip: use 'tagship rollback TARGET'"),
         ("logs", "tip: use 'tagship history'"),
@@ -65,7 +65,7 @@ fn a_configuration_in_this_folder_is_named() {
 }
 
 #[test]
-fn a_tag_without_its_v_gets_the_tag_with_it() {
+fn a_tag_without_its_v_is_answered_with_the_tag() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, PROD);
     shop.run(&["deploy", "shop/prod", "1.10.0"]).code(2).stdout("").stderr(

@@ -186,7 +186,7 @@ fn nothing_runs_and_no_secret_is_read() {
 }
 
 #[test]
-fn what_stands_behind_the_cursor_is_left_alone() {
+fn the_text_behind_the_cursor_is_kept() {
     let mut shop = installed();
     shop.env("TAGSHIP_COMPLETE", "bash");
     // As bash passes `tagship poll --proj|=sh` on.

@@ -128,7 +128,7 @@ fn plain_http_to_another_host_wants_to_be_allowed() {
 }
 
 #[test]
-fn text_that_is_no_toml_is_a_fault_with_its_line() {
+fn invalid_toml_is_an_error_with_its_line() {
     refused("[registries.git\nkind = \"gitea\"\n", &["tagship.toml:1"]);
 }
 

@@ -71,7 +71,7 @@ fn merge(into: &mut Value, more: Value) {
 }
 
 #[test]
-fn what_the_readme_writes_is_valid_in_both() {
+fn both_accept_the_readmes_examples() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     let block = |text: &str| text.split("```").next().unwrap().to_owned();
     let blocks: Vec<String> = readme.split("```toml\n").skip(1).map(block).collect();
@@ -244,7 +244,7 @@ fn the_file_that_is_edited_is_valid_in_both() {
 }
 
 #[test]
-fn what_is_wrong_is_refused_by_both() {
+fn both_refuse_the_same_mistakes() {
     for (what, from, to) in REFUSED_BY_BOTH {
         let text = edited(from, to);
         assert!(!SCHEMA.is_valid(&value(&text)), "the schema takes {what}");
@@ -253,7 +253,7 @@ fn what_is_wrong_is_refused_by_both() {
 }
 
 #[test]
-fn what_the_schema_cannot_know_is_refused_by_check() {
+fn check_refuses_mistakes_beyond_the_schema() {
     for (what, from, to) in REFUSED_BY_CHECK {
         let text = edited(from, to);
         is_valid(&value(&text), what);

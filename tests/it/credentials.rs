@@ -244,7 +244,7 @@ fn under_cron_the_keyring_is_explained() {
 
 #[cfg(feature = "keyring")]
 #[test]
-fn a_bus_that_nobody_answers_costs_two_seconds() {
+fn a_bus_without_an_answer_costs_two_seconds() {
     let registry = registry(Door::Basic);
     let mut shop = shop(&registry, "{ keyring = \"git\" }");
     let _socket = std::os::unix::net::UnixListener::bind(shop.path("bus")).unwrap();
@@ -258,7 +258,7 @@ fn a_bus_that_nobody_answers_costs_two_seconds() {
 
 /// A server that shows what it was sent.
 #[test]
-fn what_a_server_repeats_of_a_credential_is_masked() {
+fn a_credential_that_a_server_repeats_is_masked() {
     for challenge in ["Basic realm=\"x\"", "Bearer realm=\"http://HOST/token\",service=\"x\""] {
         let server = Server::start(move |request| {
             let challenge = challenge.replace("HOST", request.header("host").unwrap());
@@ -279,7 +279,7 @@ fn what_a_server_repeats_of_a_credential_is_masked() {
 
 /// As editors of other systems write text: said by `check`, and by the run in the same words.
 #[test]
-fn a_token_with_a_byte_order_mark_or_in_utf_16_is_told_with_the_cure() {
+fn a_token_with_a_byte_order_mark_or_in_utf_16_is_answered_with_the_remedy() {
     let registry = registry(Door::Basic);
     let shop = shop(&registry, "{ file = \"secret/token\" }");
     let utf_16: Vec<u8> = TOKEN.encode_utf16().flat_map(u16::to_le_bytes).collect();

@@ -18,7 +18,7 @@ fn mail(shop: &Shop, minutes: u32) -> Option<String> {
 
 #[test]
 #[ignore = "needs faketime"]
-fn nothing_new_is_no_mail() {
+fn a_poll_without_news_sends_no_mail() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, &format!("{DEV}{PROD}"));
     for minutes in [5, 10, DAY] {

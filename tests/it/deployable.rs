@@ -35,7 +35,7 @@ fn digest_of_the_selected_tag_is_asked_once() {
 }
 
 #[test]
-fn tag_without_a_manifest_is_doubted() {
+fn a_tag_without_a_manifest_is_a_warning() {
     let gitea = gitea(Build::GiteaNew);
     gitea.push("acme/shop", "v2.0.0", "2026-11-20T11:00:00Z");
     gitea.retag("acme/shop", "v2.0.0", "v1.9.0", "2026-11-20T11:00:01Z");
@@ -52,7 +52,7 @@ fn tag_without_a_manifest_is_doubted() {
 }
 
 #[test]
-fn what_only_time_or_another_stage_opens_is_no_fault() {
+fn a_gate_that_opens_later_is_not_a_fault() {
     let gitea = gitea(Build::GiteaNew);
     let closed = "window = [{ days = [\"Mon\"], from = \"03:00\", to = \"03:01\", timezone = \"UTC\" }]\n";
     for gate in [
@@ -76,7 +76,7 @@ fn what_only_time_or_another_stage_opens_is_no_fault() {
 }
 
 #[test]
-fn repository_of_with_that_does_not_exist_is_a_failure_and_a_missing_tag_is_doubted() {
+fn a_missing_repository_of_with_is_a_failure_and_a_missing_tag_a_warning() {
     let gitea = gitea(Build::GiteaNew);
     let shop = Shop::with(&on_gitea(&gitea, &format!("{PROD}with = [\"acme/worker\"]\n")));
     let fault = "with: GET http://127.0.0.1:[port]/v2/acme/worker/tags/list: 404 Not Found: the image does not exist; ";
@@ -98,7 +98,7 @@ fn oci(stages: &str) -> (Oci, Shop) {
 const ONLY: &str = "127.0.0.1:[port]/acme/shop: 1 of 1 tags match, it would pick v1.10.0";
 
 #[test]
-fn platform_that_the_image_lacks_is_doubted() {
+fn a_platform_that_the_image_lacks_is_a_warning() {
     let (_oci, shop) = oci(&format!("{PROD}platforms = [\"linux/amd64\"]\n"));
     row(&shop, 0, &format!("ok      {ONLY}\n"));
     let (_oci, shop) = oci(&format!("{PROD}platforms = [\"linux/amd64\", \"linux/s390x\"]\n"));
@@ -117,7 +117,7 @@ fn own_gate_is_asked() {
 }
 
 #[test]
-fn what_the_stage_runs_is_asked() {
+fn check_runs_the_probe_of_the_stage() {
     let probe = Server::start(|_| Answer::new(500, "text/plain", "down for now").into());
     let running = format!("running = {{ url = \"{}/version\", pointer = \"/tag\" }}\n", probe.url());
     let (_oci, shop) = oci(&format!("{PROD}{running}"));

@@ -30,7 +30,7 @@ fn a_clock_that_was_a_day_ahead_or_behind_deploys_nothing_twice() {
 
 #[test]
 #[ignore = "needs faketime"]
-fn what_failed_while_the_clock_was_a_day_ahead_is_not_stuck_for_a_day() {
+fn a_failure_during_a_clock_error_of_a_day_is_retried_soon() {
     for (then, now) in [("+1d", "+0"), ("+0", "-1d")] {
         let gitea = gitea(Build::GiteaNew);
         let shop = with_news(&gitea, "backoff = \"1h\"");

@@ -111,7 +111,7 @@ fn known_images_are_targets_of_every_command_offline() {
 }
 
 #[test]
-fn what_is_named_and_not_known_is_discovered_first() {
+fn an_unknown_project_that_is_named_is_discovered_first() {
     let (gitea, shop) = started(Build::GiteaNew);
     shop.run(&["poll", "blog/prod"]).code(0).line("blog/prod", &["baseline"]).no_line("team-api/prod");
     // The other one is new when it is polled for the first time.
@@ -141,7 +141,7 @@ fn a_project_of_its_own_takes_precedence_over_the_table() {
 }
 
 #[test]
-fn excluded_images_are_no_projects() {
+fn excluded_images_make_no_projects() {
     let (gitea, shop) = started(Build::GiteaNew);
     gitea.push("acme/blog-test", "v1.0.0", OLD);
     shop.config(&table(&gitea, "[\"acme/*\"]", "exclude_images = [\"*-test\", \"acme/team/*\"]\n"));
@@ -200,7 +200,7 @@ fn a_table_whose_images_cannot_be_listed_is_unknown_until_they_can() {
 }
 
 #[test]
-fn what_is_named_may_be_an_image_that_cannot_be_listed() {
+fn an_image_that_cannot_be_listed_can_be_named() {
     let (gitea, shop) = started(Build::GiteaNew);
     gitea.intercept_all("_catalog", Answer::new(503, "text/plain", ""));
     shop.run(&["poll", "blog/prod"]).code(1).line("acme/prod", &["unknown", "503"]);
@@ -274,7 +274,7 @@ fn age(shop: &Shop, hours: u32) {
 }
 
 #[test]
-fn an_image_that_is_gone_for_a_day_is_named_once_and_goes_on_when_it_is_back() {
+fn an_image_that_returns_after_a_day_is_reported_once_and_continues() {
     for build in Build::ALL {
         let (gitea, shop) = started(build);
         shop.run(&["poll"]).code(0);
@@ -554,7 +554,7 @@ fn a_new_project_is_notified_once() {
 }
 
 #[test]
-fn machines_are_told_of_new_projects_too() {
+fn json_and_github_report_new_projects() {
     let (_gitea, shop) = started(Build::GiteaNew);
     let json = shop.run(&["poll", "--dry-run", "--format", "json"]).code(0).json();
     assert_eq!(json["discovered"][1]["project"], "team-api");

@@ -350,7 +350,7 @@ fn images_of_a_real_registry_are_discovered_with_every_kind_of_sign_in() {
 /// examples/gate/cosign-key.toml; the signature is in no transparency log, which is on the internet.
 #[test]
 #[ignore = "needs cosign, docker-registry and skopeo"]
-fn cosign_by_the_real_program_verifies_what_was_signed_with_the_key() {
+fn the_real_cosign_verifies_the_signed_image() {
     let mut shop = Shop::new();
     let registry = DockerRegistry::start(&shop);
     let path = std::env::var("PATH").unwrap();

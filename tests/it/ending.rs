@@ -149,7 +149,7 @@ fn pages_without_end_end_a_rollback_with_max_runtime_and_at_a_signal() {
     assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
     let before = server.connections();
     shop.config(&shop.read("tagship.toml").replace("\"1s\"", "\"600s\""));
-    told_to_end(&shop, &["rollback", "shop/prod"], Signal::TERM, 143, || server.connections() > before);
+    with_signal(&shop, &["rollback", "shop/prod"], Signal::TERM, 143, || server.connections() > before);
     assert!(shop.deliveries().is_empty());
 }
 
@@ -170,17 +170,17 @@ fn a_registry_that_hangs_ends_login_with_max_runtime() {
 }
 
 /// Told to end once `is_waiting`: how it ended.
-fn told_to_end(
+fn with_signal(
     shop: &Shop,
     arguments: &[&str],
     signal: Signal,
     code: i32,
     is_waiting: impl FnMut() -> bool,
 ) -> Run {
-    ends_when_told(shop.start(arguments), signal, code, is_waiting)
+    ends_at_a_signal(shop.start(arguments), signal, code, is_waiting)
 }
 
-pub(crate) fn ends_when_told(
+pub(crate) fn ends_at_a_signal(
     running: Running<'_>,
     signal: Signal,
     code: i32,
@@ -209,7 +209,7 @@ fn a_signal_ends_the_wait_for_a_registry() {
             let shop = baselined(&gitea, DEV);
             shop.config(&format!("[settings]\ntimeout = \"120s\"\n{}", on_gitea(&gitea, DEV)));
             gitea.intercept(|_| Some(Reply::Hang));
-            told_to_end(&shop, arguments, signal, code, || gitea.count("/") > 0);
+            with_signal(&shop, arguments, signal, code, || gitea.count("/") > 0);
             gitea.recover();
             // It is not a failed check, and no later deployment follows from it.
             assert!(shop.status("shop/dev")["failing_since"].is_null(), "{arguments:?}");
@@ -238,7 +238,7 @@ fn a_signal_ends_init_and_nothing_is_written() {
         "new.toml",
     ];
     let run =
-        ends_when_told(shop.start_bare(&arguments), Signal::TERM, 143, || gitea.count("/tags/list") > 0);
+        ends_at_a_signal(shop.start_bare(&arguments), Signal::TERM, 143, || gitea.count("/tags/list") > 0);
     run.stdout("");
     assert!(!shop.exists("new.toml"));
 }
@@ -260,7 +260,7 @@ fn a_signal_ends_the_pages_of_init() {
     let more = ["--token-file", "secret/token", "--deploy-command", "x", "--output", "new.toml"];
     let arguments = [&["init", "--from", &from], &more[..]].concat();
     let is_paging = || pages.load(Ordering::SeqCst) > 3;
-    ends_when_told(shop.start_bare(&arguments), Signal::TERM, 143, is_paging).stdout("");
+    ends_at_a_signal(shop.start_bare(&arguments), Signal::TERM, 143, is_paging).stdout("");
     assert!(!shop.exists("new.toml"));
 }
 
@@ -271,7 +271,7 @@ fn a_signal_ends_login() {
     let shop = Shop::with(&format!("[settings]\ntimeout = \"120s\"\n{config}"));
     let mut running = shop.start_under(&["env"], &["login", "git", "--stdin"]);
     running.stdin().write_all(TOKEN.as_bytes()).unwrap();
-    ends_when_told(running, Signal::TERM, 143, || server.connections() > 0).stdout("");
+    ends_at_a_signal(running, Signal::TERM, 143, || server.connections() > 0).stdout("");
 }
 
 #[test]
@@ -283,7 +283,7 @@ fn a_signal_ends_pages_and_pauses() {
         by_link(request, number)
     });
     let shop = Shop::with(&registry("oci", &server.url(), PROD));
-    told_to_end(&shop, &["poll"], Signal::TERM, 143, || paging.load(Ordering::SeqCst) > 2);
+    with_signal(&shop, &["poll"], Signal::TERM, 143, || paging.load(Ordering::SeqCst) > 2);
 }
 
 #[test]
@@ -293,7 +293,7 @@ fn a_signal_ends_the_wait_for_a_secret_command() {
         &on_gitea(&gitea, DEV).replace("{ file = \"secret/token\" }", "{ command = [\"./secret.sh\"] }"),
     );
     shop.script("secret.sh", "touch asked\nexec sleep 25\n");
-    told_to_end(&shop, &["poll"], Signal::TERM, 143, || shop.exists("asked"));
+    with_signal(&shop, &["poll"], Signal::TERM, 143, || shop.exists("asked"));
 }
 
 #[test]
@@ -335,7 +335,7 @@ fn a_secret_command_ends_with_its_children() {
     {
         let gitea = crate::first_poll::gitea(Build::GiteaNew);
         let shop = with_secret_command(&gitea);
-        told_to_end(&shop, arguments, Signal::TERM, 143, || shop.exists("asked"));
+        with_signal(&shop, arguments, Signal::TERM, 143, || shop.exists("asked"));
         await_until(&format!("no child is left: {arguments:?}"), || !has_child(&shop));
     }
 }
@@ -350,7 +350,7 @@ fn a_credential_helper_ends_with_its_children() {
     shop.script("docker-credential-slow", SLOW);
     shop.env("PATH", &format!("{}:/usr/bin:/bin", shop.path("").display()));
     shop.file("slow", "");
-    told_to_end(&shop, &["poll"], Signal::TERM, 143, || shop.exists("asked"));
+    with_signal(&shop, &["poll"], Signal::TERM, 143, || shop.exists("asked"));
     await_until("no child is left", || !has_child(&shop));
 }
 
@@ -381,7 +381,7 @@ fn a_gate_a_probe_and_a_notification_end_with_their_children() {
         let shop = with_command(&gitea, place, "./slow.sh");
         shop.script("slow.sh", SLOW);
         shop.file("slow", "");
-        told_to_end(&shop, arguments, Signal::TERM, 143, || shop.exists("asked"));
+        with_signal(&shop, arguments, Signal::TERM, 143, || shop.exists("asked"));
         await_until(&format!("no child is left: {place} {arguments:?}"), || !has_child(&shop));
     }
 }
@@ -413,7 +413,7 @@ fn a_signal_ends_check_notify() {
     };
     let shop = baselined(&gitea, DEV);
     shop.config(&format!("{}{}{}", on_gitea(&gitea, DEV), notify("a"), notify("b")));
-    let run = told_to_end(&shop, &["check", "--notify"], Signal::TERM, 143, || receiver.connections() > 0);
+    let run = with_signal(&shop, &["check", "--notify"], Signal::TERM, 143, || receiver.connections() > 0);
     run.shows_not("notify[");
     assert_eq!(receiver.connections(), 1);
 }
@@ -457,7 +457,7 @@ fn a_deployment_whose_secret_is_cut_short_waits_for_the_next_poll() {
         let arguments = ["poll", "--format", "json", "--max-runtime", limit];
         let run = match limit {
             "1s" => shop.run(&arguments),
-            _ => told_to_end(&shop, &arguments, Signal::TERM, 143, || shop.exists("asked")),
+            _ => with_signal(&shop, &arguments, Signal::TERM, 143, || shop.exists("asked")),
         };
         run.code(if limit == "1s" { 0 } else { 143 });
         is_pending(&shop, &run, &receiver);
@@ -475,7 +475,7 @@ fn a_deployment_whose_command_is_cut_short_waits_as_well() {
     shop.remove("slow");
     shop.file("stay", "");
     let poll = ["poll", "--format", "json"];
-    let run = told_to_end(&shop, &poll, Signal::TERM, 143, || shop.exists("deliveries"));
+    let run = with_signal(&shop, &poll, Signal::TERM, 143, || shop.exists("deliveries"));
     is_pending(&shop, &run, &receiver);
     shop.remove("stay");
     shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
@@ -498,7 +498,7 @@ fn a_deployment_whose_verification_is_cut_short_waits_as_well() {
     shop.script("slow.sh", SLOW);
     shop.script("deploy.sh", "touch slow\n");
     let poll = ["poll", "--format", "json"];
-    let run = told_to_end(&shop, &poll, Signal::TERM, 143, || shop.exists("asked"));
+    let run = with_signal(&shop, &poll, Signal::TERM, 143, || shop.exists("asked"));
     is_pending(&shop, &run, &receiver);
 }
 
@@ -513,7 +513,7 @@ fn a_deployment_whose_keyring_is_cut_short_waits_as_well() {
     bus.set_nonblocking(true).unwrap();
     shop.env("DBUS_SESSION_BUS_ADDRESS", &format!("unix:path={}", shop.path("bus").display()));
     let mut connection = None;
-    let run = told_to_end(&shop, &["poll", "--format", "json"], Signal::TERM, 143, || {
+    let run = with_signal(&shop, &["poll", "--format", "json"], Signal::TERM, 143, || {
         connection = connection.take().or_else(|| bus.accept().ok());
         connection.is_some()
     });
@@ -536,7 +536,7 @@ fn a_deployment_whose_recheck_is_cut_short_waits_as_well() {
         let arguments = ["poll", "--format", "json", "--max-runtime", limit];
         let run = match limit {
             "1s" => shop.run(&arguments),
-            _ => told_to_end(&shop, &arguments, Signal::TERM, 143, || gitea.count("/manifests/") > 0),
+            _ => with_signal(&shop, &arguments, Signal::TERM, 143, || gitea.count("/manifests/") > 0),
         };
         run.code(if limit == "1s" { 0 } else { 143 }).status_is("shop/dev", "pending");
         gitea.recover();
@@ -560,7 +560,7 @@ fn a_stage_that_does_not_say_what_it_runs_ends_with_max_runtime() {
     shop.run(&poll).code(1).error_is("shop/dev", "out_of_time");
     let tags = shop.start(&["tags", "shop/dev"]);
     let asked = stage.connections();
-    ends_when_told(tags, Signal::TERM, 143, || stage.connections() > asked);
+    ends_at_a_signal(tags, Signal::TERM, 143, || stage.connections() > asked);
     // Before a deployment is sent.
     for signal in [false, true] {
         let shop = baselined(&gitea, DEV);
@@ -569,7 +569,7 @@ fn a_stage_that_does_not_say_what_it_runs_ends_with_max_runtime() {
         gitea.push("acme/shop", tag, "2026-11-20T11:00:00Z");
         let asked = stage.connections();
         let run = match signal {
-            true => told_to_end(&shop, &["poll", "--format", "json"], Signal::TERM, 143, || {
+            true => with_signal(&shop, &["poll", "--format", "json"], Signal::TERM, 143, || {
                 stage.connections() > asked
             }),
             false => shop.run(&poll),
@@ -584,7 +584,7 @@ fn a_stage_that_does_not_say_what_it_runs_ends_with_max_runtime() {
 
 /// The deployment of dev is decided by the rows that the feed brought; that of prod needs the list.
 #[test]
-fn deployments_that_wait_for_their_project_are_told_at_a_signal() {
+fn deployments_waiting_for_their_project_are_reported_at_a_signal() {
     for format in ["human", "json"] {
         let gitea = crate::first_poll::gitea(Build::GiteaNew);
         let stages = format!("{DEV}{PROD}");
@@ -597,7 +597,7 @@ fn deployments_that_wait_for_their_project_are_told_at_a_signal() {
             let pending = "SELECT count(*) FROM deployment WHERE state = 'pending'";
             state.query_row(pending, [], |row| row.get(0)) == Ok(1)
         };
-        let run = told_to_end(&shop, &["poll", "--format", format], Signal::TERM, 143, is_recorded);
+        let run = with_signal(&shop, &["poll", "--format", format], Signal::TERM, 143, is_recorded);
         if format == "json" {
             run.status_is("shop/dev", "pending");
             assert_eq!(run.json()["summary"]["targets"], 1);

@@ -130,7 +130,7 @@ fn the_report_of_a_failure_has_what_the_command_printed_and_how_it_ended() {
 }
 
 #[test]
-fn what_a_command_prints_cannot_steer_the_terminal() {
+fn output_of_a_command_cannot_control_the_terminal() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, DEV);
     shop.script("deploy.sh", "printf 'bad\\033[2Jthing\\n'; exit 1\n");
@@ -227,7 +227,7 @@ fn an_endpoint_that_redirects_has_not_deployed() {
 }
 
 #[test]
-fn an_endpoint_that_hangs_is_given_up_after_its_timeout() {
+fn an_endpoint_that_hangs_fails_after_its_timeout() {
     let gitea = gitea(Build::GiteaNew);
     let endpoint = Endpoint::start();
     let stage = format!(
@@ -242,7 +242,7 @@ fn an_endpoint_that_hangs_is_given_up_after_its_timeout() {
 }
 
 #[test]
-fn a_secret_that_cannot_be_had_fails_its_deployment_and_is_named() {
+fn a_missing_secret_fails_its_deployment_and_is_named() {
     let gitea = gitea(Build::GiteaNew);
     let endpoint = Endpoint::start();
     let stage = format!(
@@ -260,7 +260,7 @@ fn a_secret_that_cannot_be_had_fails_its_deployment_and_is_named() {
 }
 
 #[test]
-fn an_outage_while_a_deployment_waits_is_told_once_and_the_deployment_goes_on_after_it() {
+fn an_outage_while_a_deployment_waits_is_reported_once_and_the_deployment_continues_after_it() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, DEV);
     gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
@@ -292,7 +292,7 @@ fn a_tag_that_moves_while_its_deployment_waits_is_deployed_under_another_id() {
 
 /// dev-43 gave way to dev-44, which was deleted before its deployment. With one attempt, tagship gave up on both.
 #[test]
-fn what_gave_way_to_a_tag_that_is_gone_is_deployed_after_all() {
+fn a_superseded_tag_is_deployed_after_its_successor_was_deleted() {
     let once = DEV.replace("retry = {", "retry = { attempts = 1,");
     let stages = [(DEV, "failed"), (once.as_str(), "dead")];
     for (build, (stage, status)) in

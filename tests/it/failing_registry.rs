@@ -69,7 +69,7 @@ fn a_registry_that_answers_401_stops_its_own_targets_only() {
 }
 
 #[test]
-fn a_token_without_its_scope_is_told_which_one_it_lacks() {
+fn a_token_without_its_scope_is_answered_with_the_scope() {
     for build in Build::ALL {
         let gitea = gitea(build);
         let shop = Shop::with(&on_gitea(&gitea, DEV));
@@ -186,12 +186,12 @@ fn a_registry_that_never_answers_is_unavailable_after_the_timeout() {
 }
 
 #[test]
-fn a_body_that_drips_is_given_up_after_the_timeout() {
+fn a_slow_body_fails_after_the_timeout() {
     a_broken_list(&["unavailable"], &|_| Reply::Drip(tempting(), Duration::from_millis(200)));
 }
 
 #[test]
-fn a_body_that_ends_early_is_no_list() {
+fn a_truncated_body_is_rejected() {
     a_broken_list(&["unavailable", "protocol"], &|_| Reply::Truncated(tempting(), 40));
 }
 
@@ -201,14 +201,14 @@ fn a_server_error_is_an_unavailable_registry() {
 }
 
 #[test]
-fn an_html_page_is_no_list() {
+fn an_html_page_is_rejected() {
     a_broken_list(&["protocol"], &|_| {
         Answer::new(200, "text/html; charset=utf-8", "<!DOCTYPE html><html>Sign in</html>").into()
     });
 }
 
 #[test]
-fn json_that_is_no_tags_list_is_no_list() {
+fn json_of_another_shape_is_rejected() {
     for body in
         ["{}", "[]", r#"{"tags":"v9.0.0"}"#, r#"{"name":"acme/shop","tags":[1]}"#, r#"{"tags":["v9.0.0""#]
     {
@@ -338,7 +338,7 @@ fn credentials_stay_with_the_registry_when_its_realm_is_elsewhere() {
 }
 
 #[test]
-fn a_private_owner_shows_nobody_its_tags() {
+fn a_private_owner_requires_a_token() {
     for build in Build::ALL {
         let gitea = gitea(build);
         gitea.private_owner("hidden");
@@ -373,7 +373,7 @@ fn a_run_opens_no_more_connections_than_it_may() {
 }
 
 #[test]
-fn a_page_of_packages_that_does_not_say_how_many_there_are_is_no_end() {
+fn a_page_of_packages_without_a_total_is_not_the_last() {
     let gitea = gitea(Build::GiteaNew);
     gitea.intercept_all("/packages/acme/container/shop", Answer::json(200, "[]"));
     let run = Shop::with(&on_gitea(&gitea, DEV)).run(&["poll", "--format", "json"]);

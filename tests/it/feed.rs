@@ -105,7 +105,7 @@ fn a_webhook_that_polls_one_target_costs_the_next_full_poll_nothing() {
 
 /// A change of the owner that one target's poll has seen must still be seen by its other targets.
 #[test]
-fn what_a_poll_of_one_target_saw_is_not_lost_to_the_others() {
+fn a_push_seen_by_a_poll_of_one_target_reaches_the_others() {
     let (gitea, shop) = many(Build::GiteaNew, 100);
     gitea.push(&name(42), "v1.1.0", "2026-11-20T10:00:00Z");
     shop.run(&["poll", "p2/prod"]).code(0).silent();
@@ -140,7 +140,7 @@ fn a_new_target_and_an_edited_rule_are_listed_and_the_others_are_not() {
 }
 
 #[test]
-fn a_feed_that_fails_is_no_failed_check() {
+fn a_failed_feed_is_not_a_failed_check() {
     let (gitea, shop) = many(Build::GiteaNew, 20);
     gitea.push(&name(12), "v1.1.0", "2026-11-20T10:00:00Z");
     gitea.intercept(|request| {
@@ -299,7 +299,7 @@ fn deep(tags: usize) -> (Gitea, Shop) {
 
 /// The old name sends on; a stage in any order is warned once.
 #[test]
-fn a_renamed_owner_is_followed_and_told_once_in_every_order() {
+fn a_renamed_owner_is_followed_and_reported_once_in_every_order() {
     for build in Build::ALL {
         for stage in [DEV, PROD] {
             let gitea = gitea(build);
@@ -377,7 +377,7 @@ fn a_deployment_that_waits_is_not_tried_again_with_a_strangers_image() {
 }
 
 #[test]
-fn an_owner_that_nobody_saw_cannot_be_accepted() {
+fn an_unknown_owner_cannot_be_accepted() {
     let gitea = gitea(Build::GiteaNew);
     let shop = Shop::with(&crate::harness::on_gitea(&gitea, DEV));
     shop.run(&["mark", "shop/dev", "--owner"])
@@ -386,7 +386,7 @@ fn an_owner_that_nobody_saw_cannot_be_accepted() {
 }
 
 #[test]
-fn what_waits_for_its_gate_goes_through_without_another_listing() {
+fn a_tag_passes_its_gate_without_another_listing() {
     let gitea = gitea(Build::GiteaNew);
     let stage = "[projects.shop.stages.dev]\ntags = \"dev-*\"\norder = \"newest\"\nmin_age = \"4s\"\n\
                  deploy = { command = [\"./deploy.sh\"] }\n";
@@ -404,7 +404,7 @@ fn what_waits_for_its_gate_goes_through_without_another_listing() {
 
 #[test]
 #[ignore = "needs strace"]
-fn where_nothing_is_new_what_is_written_grows_with_owners_and_not_with_images() {
+fn writes_of_an_idle_poll_grow_with_owners_and_not_with_images() {
     let (_gitea, shop) = many(Build::GiteaNew, 400);
     // The second says that the baseline is up to date; the third finds them unchanged together, and notes that.
     for _ in 0..2 {

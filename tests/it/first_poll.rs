@@ -194,7 +194,7 @@ fn plain_registries_are_polled_behind_every_door() {
 }
 
 #[test]
-fn a_registry_without_credentials_is_asked_as_nobody() {
+fn a_registry_without_credentials_is_read_anonymously() {
     let gitea = gitea(Build::GiteaNew);
     let config = on_gitea(&gitea, PROD).replace("token = { file = \"secret/token\" }", "anonymous = true");
     let shop = Shop::with(&config);

@@ -48,7 +48,7 @@ fn two_that_appear_together_keep_their_order_through_a_hold() {
 }
 
 #[test]
-fn what_is_available_is_what_deploy_deploys() {
+fn deploy_takes_the_tag_that_status_calls_available() {
     let (oci, shop) = begun(&format!("{DEV}auto_deploy = false\n"));
     push_two(&oci);
     shop.run(&["check", "--online"]).code(0).stdout_has("it would pick dev-0000000");
@@ -69,7 +69,7 @@ fn a_deployment_before_any_poll_saw_the_tags_goes_by_their_images_too() {
 }
 
 #[test]
-fn what_nothing_tells_apart_waits_for_a_person_and_keeps_nothing_back() {
+fn tags_of_unknown_order_wait_for_a_person_and_block_nothing() {
     for built in [Some("1970-01-01T00:00:00Z"), None] {
         let (oci, shop) = begun(DEV);
         oci.push_image("acme/shop", "dev-a", "one", built);
@@ -137,7 +137,7 @@ fn twenty_one_that_appear_together_are_ordered_like_two() {
 }
 
 #[test]
-fn a_name_without_a_manifest_is_no_candidate_yet() {
+fn a_name_without_a_manifest_is_not_yet_a_candidate() {
     let (oci, shop) = begun(DEV);
     oci.push_image("acme/shop", "dev-a", "one", Some("2026-11-01T10:00:00Z"));
     oci.push_name("acme/shop", "dev-b");

@@ -51,7 +51,7 @@ impl Clone {
 }
 
 #[test]
-fn the_first_try_deploys_then_is_silent_then_deploys_what_was_pushed() {
+fn the_first_try_deploys_then_is_silent_then_deploys_the_pushed_tag() {
     let clone = Clone::new();
     clone.poll().code(0).line("shop/dev", &["deployed", "dev-2"]).line("shop/prod", &["deployed", "v1.0.0"]);
     clone.poll().code(0).silent();
@@ -82,7 +82,7 @@ fn a_push_of_what_no_stage_waits_for_deploys_nothing() {
 }
 
 #[test]
-fn a_folder_that_is_no_layout_makes_its_targets_unknown() {
+fn a_folder_without_a_layout_makes_its_targets_unknown() {
     let shop = Shop::new();
     let stage =
         "[projects.shop.stages.dev]\ntags = \"*\"\norder = \"newest\"\ndeploy = { command = [\"true\"] }\n";

@@ -19,7 +19,7 @@ fn ago(minutes: i64) -> String {
 }
 
 #[test]
-fn a_tag_waits_until_it_is_old_enough_and_an_older_one_that_is_ships_meanwhile() {
+fn a_tag_waits_for_min_age_while_an_older_one_ships() {
     for build in [Build::GiteaNew, Build::GiteaOld, Build::Forgejo] {
         for stage in [
             PROD.replace("tags = \"v*\"\norder = \"semver\"", "tags = \"v*\"\norder = \"newest\""),
@@ -186,7 +186,7 @@ fn a_deployment_that_another_run_took_over_while_we_asked_is_left_to_it() {
 }
 
 #[test]
-fn a_tag_that_is_pushed_again_is_no_new_deployment_unless_it_is_said_to_move() {
+fn a_tag_pushed_again_is_not_deployed_again_by_default() {
     for build in [Build::GiteaNew, Build::GiteaOld, Build::Forgejo] {
         let gitea = gitea(build);
         let shop = baselined(&gitea, DEV);
@@ -197,7 +197,7 @@ fn a_tag_that_is_pushed_again_is_no_new_deployment_unless_it_is_said_to_move() {
 }
 
 #[test]
-fn where_a_registry_has_no_push_times_the_newest_is_what_was_seen_last() {
+fn without_push_times_the_newest_is_the_tag_seen_last() {
     let oci = Oci::start(Door::Open, 1000);
     for tag in ["dev-a", "dev-b", "dev-c", "other"] {
         oci.push("acme/shop", tag);
@@ -216,7 +216,7 @@ fn where_a_registry_has_no_push_times_the_newest_is_what_was_seen_last() {
 }
 
 #[test]
-fn a_tag_pushed_while_the_servers_clock_was_back_is_told_and_not_silently_missed() {
+fn a_tag_pushed_during_a_clock_error_of_the_server_is_reported() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, DEV);
     gitea.push("acme/shop", "dev-43", "2026-11-20T09:59:59Z");
@@ -302,7 +302,7 @@ const EDGE: &str = "[projects.shop.stages.dev]\ntags = \"edge\"\norder = \"alpha
                     platforms = [\"linux/amd64\"]\ndeploy = { command = [\"./deploy.sh\"] }\n";
 
 #[test]
-fn another_platform_alone_is_no_new_deployment() {
+fn a_new_platform_alone_is_not_deployed() {
     for kind in ["oci", "gitlab", "gitea"] {
         let (content, server) = moving_index();
         let shop = Shop::with(&on(kind, &server.url(), EDGE));

@@ -102,7 +102,7 @@ fn nothing_new_prints_nothing_and_says_so_in_the_outputs() {
 }
 
 #[test]
-fn a_dry_run_says_what_would_be_and_verbose_also_what_is() {
+fn a_dry_run_reports_changes_and_verbose_the_rest() {
     let (_gitea, shop) = workflow();
     let run = shop.run(&["poll", "--dry-run", "-v", "--exit-code", "--format", "github"]);
     run.code(3)
@@ -152,7 +152,7 @@ fn a_file_that_cannot_be_written_is_warned_of_and_fails_nothing() {
 }
 
 #[test]
-fn what_is_written_before_by_others_stays() {
+fn earlier_content_of_the_summary_is_kept() {
     let (_gitea, shop) = workflow();
     shop.file("output", "theirs=1\n");
     fs::set_permissions(shop.path("output"), fs::Permissions::from_mode(0o600)).unwrap();
@@ -177,7 +177,7 @@ exit 7
 "#;
 
 #[test]
-fn hostile_output_is_no_command_and_no_markup() {
+fn hostile_output_becomes_neither_command_nor_markup() {
     let (_gitea, shop) = workflow();
     shop.script("deploy.sh", HOSTILE);
     let run = shop.run(&["poll", "-v", "--format", "github"]);

@@ -17,7 +17,7 @@ fn says(arguments: &[&str], said: &str) {
 }
 
 #[test]
-fn a_mistyped_target_gets_the_nearest() {
+fn a_mistyped_target_is_answered_with_the_nearest() {
     let status = "To list all targets: tagship status";
     for command in ["poll", "status", "tags", "deploy", "rollback", "hold", "release", "history", "retry"] {
         let said = format!("the configuration has no target \"shop/dve\"; did you mean shop/dev? {status}");
@@ -35,7 +35,7 @@ fn a_mistyped_target_gets_the_nearest() {
 }
 
 #[test]
-fn a_mistyped_project_or_stage_gets_the_nearest() {
+fn a_mistyped_project_or_stage_is_answered_with_the_nearest() {
     let status = "To list all targets: tagship status";
     says(
         &["poll", "--project", "shopp"],
@@ -48,7 +48,7 @@ fn a_mistyped_project_or_stage_gets_the_nearest() {
 }
 
 #[test]
-fn a_filter_whose_parts_do_not_meet_gets_what_is_near_it() {
+fn a_filter_without_a_match_is_answered_with_the_nearest() {
     says(
         &["poll", "--project", "blog", "--stage", "dev"],
         "no target matches all of these filters; the nearest is blog/prod; to list all targets: tagship status",
@@ -60,18 +60,18 @@ fn a_filter_whose_parts_do_not_meet_gets_what_is_near_it() {
 }
 
 #[test]
-fn a_name_of_several_targets_gets_each_of_them() {
+fn a_name_of_several_targets_is_answered_with_each() {
     says(&["tags", "shop"], "shop matches 2 targets; name one of them: shop/dev, shop/prod");
 }
 
 #[test]
-fn a_mistyped_registry_gets_the_nearest_or_all() {
+fn a_mistyped_registry_is_answered_with_the_nearest_or_all() {
     says(&["login", "gti"], "the configuration has no registry \"gti\"; did you mean git?");
     says(&["login", "warehouse"], "the configuration has no registry \"warehouse\"; known: git");
 }
 
 #[test]
-fn a_mistyped_command_option_or_word_gets_the_nearest() {
+fn a_mistyped_command_option_or_word_is_answered_with_the_nearest() {
     for (arguments, tip) in [
         (&["statsu"][..], "'status'"),
         (&["poll", "--dryrun"], "a similar argument exists: '--dry-run'"),
@@ -118,7 +118,7 @@ fn the_usual_words_of_other_tools_name_the_command() {
 }
 
 #[test]
-fn a_mistyped_key_or_named_secret_gets_the_nearest() {
+fn a_mistyped_key_or_named_secret_is_answered_with_the_nearest() {
     let hook = "[secrets]\nhook = { file = \"secret/token\" }\n";
     let step = |step: &str| DEV.replace("{ command = [\"./deploy.sh\"] }", step);
     for (stage, tip) in [

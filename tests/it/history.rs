@@ -87,7 +87,7 @@ fn people_read_a_line_a_deployment_and_one_an_attempt() {
 }
 
 #[test]
-fn what_an_endpoint_answered_is_kept_and_shown_without_its_control_characters() {
+fn the_answer_of_an_endpoint_is_kept_and_shown_without_control_characters() {
     let gitea = gitea(Build::GiteaNew);
     let endpoint = Endpoint::start();
     let stage = format!(
@@ -116,7 +116,7 @@ fn a_filter_that_matches_nothing_is_a_usage_error_and_nothing_is_created() {
 
 /// Finished deployments are pruned. The deployments that a stage runs and ran before, waiting and dead ones stay.
 #[test]
-fn what_is_over_is_kept_as_long_as_the_settings_say() {
+fn finished_deployments_are_kept_as_long_as_configured() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, DEV);
     for (tag, time) in

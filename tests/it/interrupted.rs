@@ -206,7 +206,7 @@ fn a_request_whose_endpoint_ends_together_with_tagship_is_resumed() {
 }
 
 #[test]
-fn what_a_run_has_no_time_for_is_started_by_the_next() {
+fn a_deployment_without_time_left_is_started_by_the_next_run() {
     let gitea = gitea(Build::GiteaNew);
     let slow = DEV.replace("\"./deploy.sh\"", "\"sleep\", \"1.5\"");
     let shop = baselined(&gitea, &format!("{slow}{PROD}"));

@@ -112,7 +112,7 @@ fn github_without_a_token_is_not_sent_for_times() {
 
 /// What GitHub's limits say: the hourly one by when it is over, one against bursts by how long to wait.
 #[test]
-fn githubs_limits_are_told_apart_from_missing_rights() {
+fn githubs_limits_and_missing_rights_are_distinguished() {
     let registry = registry(&["dev-9"]);
     let refused = || Answer::json(403, r#"{"message": "a limit"}"#);
     let in_half_an_hour = (jiff::Timestamp::now().as_second() + 1800).to_string();
@@ -206,7 +206,7 @@ fn a_token_of_docker_hub_without_its_user_name_is_warned_of() {
 }
 
 #[test]
-fn docker_hubs_api_gets_a_token_of_its_own_once() {
+fn docker_hubs_api_has_its_own_token_requested_once() {
     let registry = Oci::start(Door::Bearer, 100);
     registry.push("acme/shop", "dev-9");
     registry.push("acme/worker", "dev-9");
@@ -308,7 +308,7 @@ fn login_says_where_a_token_of_github_may_not_read_push_times() {
 
 /// Answers of the kinds' own APIs that are something else: never a list without tags.
 #[test]
-fn an_answer_that_is_no_list_is_an_error_with_its_place() {
+fn an_answer_of_another_shape_is_an_error_with_its_place() {
     let registry = registry(&["dev-9"]);
     for (kind, status, body, code, advice) in [
         ("github", 200, "<html>", "protocol", "this is not a list of package versions"),

@@ -132,7 +132,7 @@ fn a_label_is_made_fit_for_where_it_goes() {
 }
 
 #[test]
-fn a_label_is_no_part_of_a_shell_script_and_no_placeholder_elsewhere() {
+fn a_label_is_refused_in_shell_scripts_and_where_it_has_no_value() {
     let label = "{label.ticket}";
     for (stage, said) in [
         (

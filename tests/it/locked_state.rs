@@ -168,7 +168,7 @@ fn a_deployment_that_succeeds_and_cannot_be_recorded_is_tried_again() {
 }
 
 #[test]
-fn what_was_deployed_is_recorded_when_the_state_is_free_again() {
+fn a_deployment_is_recorded_once_the_state_is_unlocked() {
     let gitea = crate::first_poll::gitea(Build::GiteaNew);
     let shop = shop(&gitea);
     shop.file("stay", "");

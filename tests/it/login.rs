@@ -66,7 +66,7 @@ fn without_a_keyring_logout_says_so_whatever_the_registry() {
 }
 
 #[test]
-fn what_cannot_be_logged_in_to_is_a_usage_error() {
+fn login_to_another_kind_of_registry_is_a_usage_error() {
     let gitea = Gitea::start(Build::GiteaNew);
     let mut shop = Shop::with(&on_gitea(&gitea, PROD));
     shop.run(&["login", "got", "--stdin"])

@@ -8,7 +8,6 @@
 
 mod addresses;
 mod authentication;
-mod by_hand;
 mod commands_typed;
 mod completion;
 mod configuration;
@@ -49,6 +48,7 @@ mod leak;
 mod limits;
 mod locked_state;
 mod login;
+mod manual_deployment;
 mod mark;
 mod mistakes;
 mod monitoring;

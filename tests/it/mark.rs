@@ -102,7 +102,7 @@ fn an_older_mark_after_a_rollback_is_not_undone() {
 
 /// Whoever says that the stage runs something older has not seen to the newer one.
 #[test]
-fn a_mark_of_an_older_tag_leaves_what_was_given_up_to_be_tried_again() {
+fn a_mark_of_an_older_tag_allows_a_retry_of_the_dead_deployment() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, &PROD.replace("retry = {", "retry = { attempts = 1,"));
     gitea.push("acme/shop", "v1.11.0", "2026-11-20T11:00:00Z");
@@ -125,7 +125,7 @@ enum End {
 }
 
 #[test]
-fn a_mark_of_a_newer_tag_supersedes_a_deployment_that_is_under_way() {
+fn a_mark_of_a_newer_tag_supersedes_an_unfinished_deployment() {
     for (stage, target, [older, newer]) in
         [(PROD, "shop/prod", ["v1.11.0", "v1.12.0"]), (DEV, "shop/dev", ["dev-43", "dev-44"])]
     {

@@ -108,7 +108,7 @@ fn a_run_is_pinged_at_its_start_and_by_its_end() {
 }
 
 #[test]
-fn each_moment_of_a_run_is_told_to_a_url_of_its_own_as_it_is_written() {
+fn each_moment_of_a_run_is_sent_to_its_own_url() {
     let gitea = gitea(Build::GiteaNew);
     let service = Endpoint::start();
     let of = |moment: &str| format!("{moment} = \"{}/{{secret.hc}}?status={moment}&msg=\"", service.url());

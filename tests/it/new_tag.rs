@@ -19,7 +19,7 @@ pub(crate) fn baselined(gitea: &Gitea, stages: &str) -> Shop {
 }
 
 #[test]
-fn builds_of_a_version_are_compared_by_further_captures_and_signatures_are_no_tags() {
+fn builds_of_a_version_are_compared_by_further_captures_and_signatures_are_ignored() {
     let gitea = gitea(Build::GiteaNew);
     let stages = "[projects.shop.stages.prod]\ntags = \"*\"\norder = \"semver\"\nregex = '^r(\\d+\\.\\d+\\.\\d+)-ls(\\d+)$'\n\
         deploy = { command = [\"./deploy.sh\"] }\n[projects.shop.stages.any]\ntags = \"*\"\norder = \"newest\"\n\
@@ -54,7 +54,7 @@ fn a_new_tag_is_given_to_the_command_once() {
 }
 
 #[test]
-fn the_command_is_told_everything_about_its_deployment() {
+fn the_command_receives_everything_about_its_deployment() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, DEV);
     for tag in ["dev-43", "dev-44"] {
@@ -382,7 +382,7 @@ fn excluded_and_unmatched_tags_are_never_deployed() {
 }
 
 #[test]
-fn a_range_keeps_out_what_is_beyond_it() {
+fn a_range_excludes_versions_outside_it() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, &format!("{PROD}range = \">=1.2, <2\"\n"));
     gitea.push("acme/shop", "v2.0.0", "2026-11-20T11:00:00Z");

@@ -15,7 +15,7 @@ use crate::webhook::pushed;
 /// In a session `$ ` begins a command, `~ ` an event outside of tagship, and `# ` after an empty line a remark; all
 /// other lines are output.
 #[test]
-fn a_newcomer_gets_from_nothing_to_a_rollback_by_help_and_messages() {
+fn help_and_messages_lead_a_newcomer_to_a_rollback() {
     let gitea = gitea(Build::GiteaNew);
     let mut shop = Shop::new();
     shop.env("GIT", &gitea.url());

@@ -31,7 +31,7 @@ fn polled(gitea: &Gitea, receiver: &Endpoint, stages: &str, notify: &str) -> Sho
 }
 
 /// `shop/dev deployed dev-43` for each that came.
-fn told(receiver: &Endpoint) -> Vec<String> {
+fn notified(receiver: &Endpoint) -> Vec<String> {
     let say = |body: &Value| {
         let text = |key: &str| body[key].as_str().unwrap().to_owned();
         format!("{} {} {}", text("target"), text("status"), text("tag"))
@@ -40,15 +40,15 @@ fn told(receiver: &Endpoint) -> Vec<String> {
 }
 
 #[test]
-fn a_deployment_is_told_once() {
+fn a_deployment_is_notified_once() {
     let gitea = gitea(Build::GiteaNew);
     let receiver = Endpoint::start();
     let shop = polled(&gitea, &receiver, DEV, EVERYTHING);
-    assert!(told(&receiver).is_empty(), "a baseline is no news for a team");
+    assert!(notified(&receiver).is_empty(), "a baseline is no news for a team");
     gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
     shop.run(&["poll"]).code(0);
     shop.run(&["poll"]).code(0).silent();
-    assert_eq!(told(&receiver), ["shop/dev deployed dev-43"]);
+    assert_eq!(notified(&receiver), ["shop/dev deployed dev-43"]);
     let body = receiver.requests()[0].json();
     assert_eq!(body["before"], "", "what a first poll found is not known to run");
     assert_eq!(body["id"], shop.deliveries()[0].id.as_str());
@@ -56,7 +56,7 @@ fn a_deployment_is_told_once() {
 }
 
 #[test]
-fn a_failure_is_told_once_then_its_end() {
+fn a_failure_is_notified_once_then_its_end() {
     let gitea = gitea(Build::GiteaNew);
     let receiver = Endpoint::start();
     let stage = DEV.replace("retry = {", "retry = { attempts = 3,");
@@ -67,7 +67,7 @@ fn a_failure_is_told_once_then_its_end() {
         shop.run(&["poll"]).code(1);
     }
     shop.run(&["poll"]).code(0);
-    assert_eq!(told(&receiver), ["shop/dev failed dev-43", "shop/dev dead dev-43"]);
+    assert_eq!(notified(&receiver), ["shop/dev failed dev-43", "shop/dev dead dev-43"]);
     let error = receiver.requests()[0].json()["error"].as_str().unwrap().to_owned();
     assert_eq!(error, "command: ./deploy.sh exited with status 7: the stage refused dev-43");
 
@@ -76,16 +76,16 @@ fn a_failure_is_told_once_then_its_end() {
     for _ in 0..3 {
         shop.run(&["poll"]).code(1);
     }
-    assert_eq!(told(&receiver)[2..], ["shop/dev dead dev-43"]);
+    assert_eq!(notified(&receiver)[2..], ["shop/dev dead dev-43"]);
 
     shop.remove("fail");
     shop.run(&["retry"]).code(0);
     shop.run(&["poll"]).code(0);
-    assert_eq!(told(&receiver)[3..], ["shop/dev recovered dev-43", "shop/dev deployed dev-43"]);
+    assert_eq!(notified(&receiver)[3..], ["shop/dev recovered dev-43", "shop/dev deployed dev-43"]);
 }
 
 #[test]
-fn only_what_is_wanted_of_the_targets_that_are_meant_is_told() {
+fn only_the_configured_events_and_targets_are_notified() {
     let gitea = gitea(Build::GiteaNew);
     let receiver = Endpoint::start();
     let stages = format!("{DEV}{}", DEV.replace("stages.dev", "stages.test"));
@@ -96,11 +96,11 @@ fn only_what_is_wanted_of_the_targets_that_are_meant_is_told() {
     shop.run(&["poll"]).code(1);
     shop.remove("fail");
     shop.run(&["poll"]).code(0);
-    assert_eq!(told(&receiver), ["shop/test deployed dev-43"]);
+    assert_eq!(notified(&receiver), ["shop/test deployed dev-43"]);
 }
 
 #[test]
-fn what_is_available_is_told_once_a_tag() {
+fn an_available_tag_is_notified_once() {
     let gitea = gitea(Build::GiteaNew);
     let receiver = Endpoint::start();
     let stage = DEV.replace("order", "auto_deploy = false\norder");
@@ -111,13 +111,13 @@ fn what_is_available_is_told_once_a_tag() {
             shop.run(&["poll"]).code(0);
         }
     }
-    assert_eq!(told(&receiver), ["shop/dev available dev-43", "shop/dev available dev-44"]);
+    assert_eq!(notified(&receiver), ["shop/dev available dev-43", "shop/dev available dev-44"]);
 }
 
 /// Hours by faketime: a lasting outage is notified once, and so is its end.
 #[test]
 #[ignore = "needs faketime"]
-fn an_outage_is_told_when_it_lasts_and_so_is_its_end() {
+fn a_long_outage_and_its_end_are_notified() {
     let gitea = gitea(Build::GiteaNew);
     let receiver = Endpoint::start();
     let shop = polled(&gitea, &receiver, DEV, EVERYTHING);
@@ -125,26 +125,26 @@ fn an_outage_is_told_when_it_lasts_and_so_is_its_end() {
     shop.config(&good.replace("acme/shop", "acme/gone"));
     shop.run(&["poll"]).code(1);
     shop.run_under(&["faketime", "-f", "+59m"], &["poll"]).code(1);
-    assert!(told(&receiver).is_empty());
+    assert!(notified(&receiver).is_empty());
     shop.run_under(&["faketime", "-f", "+61m"], &["poll"]).code(1);
     shop.run_under(&["faketime", "-f", "+62m"], &["poll"]).code(1);
-    assert_eq!(told(&receiver), ["shop/dev unknown dev-42"]);
+    assert_eq!(notified(&receiver), ["shop/dev unknown dev-42"]);
     assert!(receiver.requests()[0].json()["error"].as_str().unwrap().starts_with("not_found: "));
     shop.config(&good);
     shop.run_under(&["faketime", "-f", "+63m"], &["poll"]).code(0);
-    assert_eq!(told(&receiver)[1..], ["shop/dev recovered dev-42"]);
+    assert_eq!(notified(&receiver)[1..], ["shop/dev recovered dev-42"]);
 
     // A short one is not worth a word.
     shop.config(&good.replace("acme/shop", "acme/gone"));
     shop.run_under(&["faketime", "-f", "+64m"], &["poll"]).code(1);
     shop.config(&good);
     shop.run_under(&["faketime", "-f", "+65m"], &["poll"]).code(0);
-    assert_eq!(told(&receiver).len(), 2);
+    assert_eq!(notified(&receiver).len(), 2);
 }
 
 #[test]
 #[ignore = "needs faketime"]
-fn a_receiver_that_is_down_is_told_later_and_fails_no_run() {
+fn an_unavailable_receiver_is_notified_later_and_fails_no_run() {
     let gitea = gitea(Build::GiteaNew);
     let receiver = Endpoint::start();
     let shop = polled(&gitea, &receiver, DEV, EVERYTHING);
@@ -178,13 +178,13 @@ fn a_notification_outlives_tagship() {
     receiver.await_request();
     poll.kill();
     shop.run(&["poll"]).code(0).silent();
-    assert_eq!(told(&receiver), ["shop/dev deployed dev-43", "shop/dev deployed dev-43"]);
+    assert_eq!(notified(&receiver), ["shop/dev deployed dev-43", "shop/dev deployed dev-43"]);
     let requests = receiver.requests();
     assert_eq!(requests[0].header("idempotency-key"), requests[1].header("idempotency-key"));
 }
 
 #[test]
-fn a_command_can_tell_and_secrets_are_told_to_nobody() {
+fn a_command_can_notify_and_secrets_are_masked() {
     let gitea = gitea(Build::GiteaNew);
     let notify = "[[notify]]\non = [\"failed\"]\ncommand = [\"./tell.sh\", \"{target}\", \"{status}\"]\n\
                   env = { ERROR = \"{error}\" }\n";
@@ -205,7 +205,7 @@ fn a_command_can_tell_and_secrets_are_told_to_nobody() {
 }
 
 #[test]
-fn a_dry_run_tells_nobody() {
+fn a_dry_run_sends_no_notification() {
     let gitea = gitea(Build::GiteaNew);
     let receiver = Endpoint::start();
     let stage = DEV.replace("order", "auto_deploy = false\norder");
@@ -225,7 +225,7 @@ fn config_of_all(gitea: &Gitea, receivers: &[&Endpoint], settings: &str) -> Stri
 
 /// One after another they would keep the run for 80 s, longer than it is waited for.
 #[test]
-fn receivers_that_hang_keep_no_other_from_being_told_and_the_run_for_a_moment_only() {
+fn receivers_that_hang_delay_no_other_and_the_run_only_briefly() {
     let gitea = gitea(Build::GiteaNew);
     let hanging: Vec<Endpoint> = (0..8).map(|_| Endpoint::start()).collect();
     let well = Endpoint::start();
@@ -260,7 +260,7 @@ fn a_receiver_that_hangs_is_not_sent_the_rest_in_the_same_run() {
     shop.run(&["poll"]).code(0);
     assert_eq!(receiver.requests().len(), 1);
     shop.run(&["poll"]).code(0);
-    assert_eq!(told(&receiver), ["shop/dev deployed dev-43", "shop/test deployed dev-43"]);
+    assert_eq!(notified(&receiver), ["shop/dev deployed dev-43", "shop/test deployed dev-43"]);
 }
 
 /// It ended after ten seconds for each receiver.

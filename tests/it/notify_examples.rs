@@ -422,7 +422,7 @@ fn run(service: &'static Service) {
 }
 
 #[test]
-fn every_message_is_one_that_the_service_accepts() {
+fn every_service_accepts_its_message() {
     std::thread::scope(|scope| {
         for service in &SERVICES {
             scope.spawn(|| run(service));

@@ -202,7 +202,7 @@ fn pages_that_do_not_end_are_an_error() {
 }
 
 #[test]
-fn a_full_page_of_names_that_are_no_tags_does_not_hide_what_follows() {
+fn a_full_page_of_invalid_names_does_not_hide_the_next_page() {
     let names: Vec<String> = (0..1000).map(|number| format!("-{number}")).collect();
     let server = Script::start([(FIRST, listing(&names).into())]);
     assert_eq!(

@@ -53,12 +53,13 @@ impl Scene {
         self.sql("DROP TRIGGER refused");
     }
 
-    fn told(&self) -> Vec<String> {
+    fn notified(&self) -> Vec<String> {
         let bodies =
             self.receiver.requests().into_iter().map(|request| String::from_utf8(request.body).unwrap());
-        let mut told: Vec<String> = bodies.map(|body| body.split(':').next().unwrap().to_owned()).collect();
-        told.sort();
-        told
+        let mut notified: Vec<String> =
+            bodies.map(|body| body.split(':').next().unwrap().to_owned()).collect();
+        notified.sort();
+        notified
     }
 
     fn metric(&self, name: &str) -> bool {
@@ -103,7 +104,7 @@ fn a_broken_lock_fails_its_target_alone() {
         scene.only_prod_is_served(&run, "failed");
         let message = run.target("shop/dev")["error"]["message"].as_str().unwrap().to_owned();
         assert!(message.contains("state.db.locks/shop@dev: "), "{message}");
-        assert_eq!(scene.told(), ["shop/dev failed", "shop/prod deployed"], "{obstacle}");
+        assert_eq!(scene.notified(), ["shop/dev failed", "shop/prod deployed"], "{obstacle}");
         assert_eq!(scene.shop.status("shop/dev")["status"], "failed");
         scene.shop.run(&["status", "--exit-code"]).code(1);
         // Every format, for as long as it lasts; the message is sent once.
@@ -112,7 +113,7 @@ fn a_broken_lock_fails_its_target_alone() {
         {
             scene.shop.run(&["poll", "--format", format]).code(1).stdout_has(said);
         }
-        assert_eq!(scene.told().len(), 2);
+        assert_eq!(scene.notified().len(), 2);
         if obstacle == "folder" {
             fs::remove_dir(&lock).unwrap()
         } else {
@@ -181,7 +182,7 @@ fn a_decision_that_cannot_be_recorded_is_its_targets_alone() {
     scene.refuse("INSERT ON poll_state", "NEW.stage = 'dev'");
     let run = scene.shop.run(&["poll", "--format", "json"]);
     scene.only_prod_is_served(&run, "unknown");
-    assert_eq!(scene.told(), ["shop/prod deployed"]);
+    assert_eq!(scene.notified(), ["shop/prod deployed"]);
     scene.shop.run(&["poll"]).code(1).line("shop/dev", &["unknown", "state: "]);
     scene.cure();
     scene.dev_is_served();
@@ -194,7 +195,7 @@ fn a_run_that_can_record_nothing_did_nothing() {
     let run = scene.shop.run(&["poll", "--format", "json"]);
     run.code(2).stderr_has("error: [dir]/state.db: ");
     assert_eq!(run.json()["targets"], serde_json::json!([]));
-    assert!(scene.shop.deliveries().is_empty() && scene.told().is_empty());
+    assert!(scene.shop.deliveries().is_empty() && scene.notified().is_empty());
     assert_eq!(scene.last_ping(), "/planted-uuid/2");
 }
 
@@ -204,11 +205,11 @@ fn an_outbox_that_cannot_be_locked_is_a_warning() {
     fs::create_dir_all(scene.shop.path("state.db.locks/@notify")).unwrap();
     let run = scene.shop.run(&["poll"]);
     run.code(0).line("shop/dev", &["deployed"]).line("shop/prod", &["deployed"]).stderr_has("@notify: ");
-    assert!(scene.told().is_empty());
+    assert!(scene.notified().is_empty());
     assert_eq!(scene.last_ping(), "/planted-uuid/0");
     fs::remove_dir(scene.shop.path("state.db.locks/@notify")).unwrap();
     scene.shop.run(&["poll"]).code(0).silent();
-    assert_eq!(scene.told(), ["shop/dev deployed", "shop/prod deployed"]);
+    assert_eq!(scene.notified(), ["shop/dev deployed", "shop/prod deployed"]);
 }
 
 #[test]

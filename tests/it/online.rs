@@ -11,7 +11,7 @@ fn shop(gitea: &Gitea) -> Shop {
 }
 
 #[test]
-fn each_registry_and_each_target_gets_a_line() {
+fn each_registry_and_each_target_has_a_line() {
     for build in Build::ALL {
         let gitea = gitea(build);
         let shop = shop(&gitea);
@@ -32,7 +32,7 @@ fn each_registry_and_each_target_gets_a_line() {
 }
 
 #[test]
-fn what_fails_is_said_and_the_others_are_tried_all_the_same() {
+fn a_failure_is_reported_and_the_others_are_still_checked() {
     let gitea = gitea(Build::GiteaNew);
     let shop = shop(&gitea);
     let text = shop.read("tagship.toml");
@@ -61,7 +61,7 @@ fn a_command_that_is_not_there_is_found_before_it_is_needed() {
 }
 
 #[test]
-fn a_secret_that_cannot_be_had_and_a_token_that_is_wrong_are_found() {
+fn a_missing_secret_and_a_wrong_token_are_found() {
     let gitea = gitea(Build::GiteaNew);
     let stage = DEV.replace("deploy.sh\"]", "deploy.sh\"], env = { KEY = \"{secret.key}\" }");
     let shop =
@@ -156,7 +156,7 @@ fn script_that_the_system_will_not_run_is_a_failure() {
 }
 
 #[test]
-fn what_may_be_elsewhere_is_a_warning_offline() {
+fn a_file_that_may_exist_elsewhere_is_a_warning_offline() {
     let text = on_gitea(&gitea(Build::GiteaNew), &format!("{DEV}{PROD}"));
     let shop = Shop::with(&text.replace("./deploy.sh", "./gone.sh").replace("secret/token", "~/token"));
     shop.run(&["check"])
@@ -170,7 +170,7 @@ fn what_may_be_elsewhere_is_a_warning_offline() {
 }
 
 #[test]
-fn shell_words_in_a_command_are_doubted() {
+fn shell_words_in_a_command_are_a_warning() {
     let text = on_gitea(&gitea(Build::GiteaNew), DEV);
     let shop = Shop::with(&text.replace("\"./deploy.sh\"", "\"./deploy.sh\", \"{{tag}}\", \"&&\", \"true\""));
     let run = shop.run(&["check"]);
@@ -179,7 +179,7 @@ fn shell_words_in_a_command_are_doubted() {
 }
 
 #[test]
-fn rule_is_doubted_on_the_list_just_read() {
+fn a_rule_is_checked_against_the_fresh_list() {
     let gitea = gitea(Build::GiteaNew);
     let shop = Shop::with(&on_gitea(&gitea, &DEV.replace("dev-*", "dev-.*")));
     let run = shop.run(&["check", "--online"]);
@@ -223,7 +223,7 @@ fn registry_that_wants_a_sign_in_is_a_failure_without_a_credential() {
 }
 
 #[test]
-fn what_is_no_file_in_the_place_of_a_program_is_called_what_it_is() {
+fn a_folder_or_pipe_named_as_program_is_reported_as_such() {
     let gitea = gitea(Build::GiteaNew);
     let shop = Shop::with(&on_gitea(&gitea, DEV));
     shop.remove("deploy.sh");
@@ -350,7 +350,7 @@ fn script_behind_other_programs_is_judged_as_one_that_is_run_itself() {
 
 /// The program is there; what it is to run is not.
 #[test]
-fn what_an_interpreter_is_to_run_is_looked_for_offline() {
+fn the_script_of_an_interpreter_is_looked_for_offline() {
     let text = on_gitea(&gitea(Build::GiteaNew), DEV);
     let checked = |command: &str| {
         let shop = Shop::with(&text.replace("[\"./deploy.sh\"]", command));
@@ -427,7 +427,7 @@ fn online_faults_are_not_preceded_by_no_faults() {
 }
 
 #[test]
-fn rule_that_selects_no_tag_is_doubted_with_the_reason() {
+fn a_rule_without_a_match_is_a_warning_with_the_reason() {
     let gitea = gitea(Build::GiteaNew);
     let warning = |stage: &str, warning: &str| {
         let shop = Shop::with(&on_gitea(&gitea, stage));

@@ -92,7 +92,7 @@ fn a_command_that_was_started_and_not_recorded_is_found_by_its_environment() {
 }
 
 #[test]
-fn what_a_command_leaves_behind_is_a_daemon_once_its_time_is_over() {
+fn a_process_that_a_command_left_becomes_a_daemon_after_the_timeout() {
     let (_gitea, shop) =
         orphaned("(setsid ./work <deploy.sh >work.log 2>&1 &)\nwhile [ -e leader ]; do sleep 0.02; done");
     is_left_alone(&shop, "daemon");
@@ -138,7 +138,7 @@ fn runs(shop: &Shop) -> bool {
 }
 
 #[test]
-fn what_left_the_process_group_ends_with_it_at_a_signal_and_at_the_timeout() {
+fn a_process_outside_of_the_group_ends_at_a_signal_and_at_the_timeout() {
     for is_signalled in [true, false] {
         let gitea = gitea(Build::GiteaNew);
         let shop = about_to_deploy(&gitea, &format!("{LEAVES_THE_GROUP}\nexec sleep 600\n"));
@@ -162,7 +162,7 @@ fn what_left_the_process_group_ends_with_it_at_a_signal_and_at_the_timeout() {
 
 /// The command failed by itself: what it left is not ended, and is waited for.
 #[test]
-fn what_a_failed_command_left_behind_is_waited_for() {
+fn a_process_that_a_failed_command_left_is_waited_for() {
     for (form, newer) in [(LEAVES_THE_GROUP, None), ("./work <deploy.sh >work.log 2>&1 &", Some("dev-44"))] {
         let gitea = gitea(Build::GiteaNew);
         let deploy = format!("{form}\nwhile [ ! -e works ]; do sleep 0.02; done\nexit 7\n");
@@ -180,7 +180,7 @@ fn what_a_failed_command_left_behind_is_waited_for() {
 }
 
 #[test]
-fn what_a_failed_command_left_behind_is_a_daemon_once_its_time_is_over() {
+fn a_process_that_a_failed_command_left_becomes_a_daemon_after_the_timeout() {
     let gitea = gitea(Build::GiteaNew);
     let deploy = format!("{LEAVES_THE_GROUP}\nwhile [ ! -e works ]; do sleep 0.02; done\nexit 7\n");
     let shop = about_to_deploy(&gitea, &deploy);
@@ -306,7 +306,7 @@ fn a_process_in_a_group_of_others_ends_alone() {
 }
 
 #[test]
-fn what_was_left_behind_by_a_clock_that_was_ahead_is_over() {
+fn a_process_recorded_by_a_clock_that_was_ahead_is_not_waited_for() {
     let gitea = gitea(Build::GiteaNew);
     let deploy = format!("{LEAVES_THE_GROUP}\nwhile [ ! -e works ]; do sleep 0.02; done\nexit 7\n");
     let shop = about_to_deploy(&gitea, &deploy);
@@ -339,7 +339,7 @@ fn an_attempt_of_a_clock_that_was_ahead_hides_no_later_one() {
 
 /// The command runs a tagship, which was killed while its own command was at work.
 #[test]
-fn what_a_tagship_below_the_command_started_ends_with_the_command() {
+fn processes_of_a_nested_tagship_end_with_the_command() {
     let gitea = gitea(Build::GiteaNew);
     let deploy = format!(
         "{} --config inner.toml --state inner.db poll </dev/null &\nwhile [ ! -e works ]; do sleep 0.02; done\nkill -9 $!\ntouch alone\nexec sleep 600\n",
@@ -360,7 +360,7 @@ fn what_a_tagship_below_the_command_started_ends_with_the_command() {
 /// tagship's own group, and that of what it left behind, have no number in a PID namespace that they are outside of.
 #[test]
 #[ignore = "needs root"]
-fn a_group_outside_of_the_pid_namespace_is_no_fault() {
+fn a_group_outside_of_the_pid_namespace_is_not_a_fault() {
     let gitea = gitea(Build::GiteaNew);
     let shop = about_to_deploy(
         &gitea,

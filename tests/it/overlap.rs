@@ -31,7 +31,7 @@ fn was_delivered_once(shop: &Shop, pair: usize, tag: &str) {
 
 #[test]
 #[ignore = "needs minutes"]
-fn of_200_pairs_of_polls_each_deploys_what_is_new_once() {
+fn of_200_pairs_of_polls_each_deploys_the_new_tag_once() {
     let gitea = gitea(Build::GiteaNew);
     let endpoint = Endpoint::start();
     let by_request = format!(
@@ -57,7 +57,7 @@ fn of_200_pairs_of_polls_each_deploys_what_is_new_once() {
 /// Every third pair begins on a state without locks, which both then make.
 #[test]
 #[ignore = "needs root"]
-fn of_pairs_of_root_and_a_service_user_each_deploys_what_is_new_once() {
+fn pairs_of_root_and_a_service_user_deploy_the_new_tag_once() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, DEV);
     for name in ["deliveries", "completions", "command-env"] {
@@ -81,7 +81,7 @@ fn of_pairs_of_root_and_a_service_user_each_deploys_what_is_new_once() {
 
 /// The registry holds the first answer of each pair.
 #[test]
-fn a_poll_that_is_told_to_end_while_it_asks_leaves_the_other_to_deploy() {
+fn a_poll_that_ends_during_its_requests_leaves_the_deployment_to_the_other() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, DEV);
     let asked = Arc::new(AtomicUsize::new(0));

@@ -110,7 +110,7 @@ fn a_gate_that_gives_no_answer_is_a_failed_check() {
 }
 
 #[test]
-fn dry_runs_and_tags_ask_and_offline_says_that_nobody_was_asked() {
+fn dry_runs_and_tags_run_the_gate_and_offline_says_that_it_did_not() {
     let gitea = gitea(Build::GiteaNew);
     let shop = gated(&gitea, BY_COMMAND);
     gitea.push("acme/shop", "v3.1.0", "2026-11-20T11:00:00Z");
@@ -185,7 +185,7 @@ fn a_gate_is_asked_again_after_tagship_was_killed() {
 }
 
 #[test]
-fn what_only_a_deployment_has_is_refused_in_a_gate() {
+fn placeholders_of_a_deployment_are_refused_in_a_gate() {
     let gitea = gitea(Build::GiteaNew);
     for gate in [
         "{ command = [\"./gate.sh\", \"{deployment_id}\"] }",

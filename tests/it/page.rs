@@ -31,7 +31,7 @@ fn hostile(gitea: &Gitea) -> Shop {
 }
 
 #[test]
-fn the_page_tells_what_the_state_knows_and_asks_nobody() {
+fn the_page_shows_the_state_and_sends_no_request() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, &format!("{DEV}{PROD}min_age = \"30m\"\n"));
     gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
@@ -64,7 +64,7 @@ fn the_page_tells_what_the_state_knows_and_asks_nobody() {
 }
 
 #[test]
-fn with_exit_code_the_page_is_made_all_the_same() {
+fn with_exit_code_the_page_is_still_written() {
     let gitea = gitea(Build::GiteaNew);
     let shop = hostile(&gitea);
     shop.run(&["status", "--format", "html", "--exit-code"]).code(1).stdout_has("</html>");

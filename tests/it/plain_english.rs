@@ -1,7 +1,7 @@
 //! The texts of tagship are plain English: no riddles, one word for each thing.
 //!
 //! Reads every string literal and comment of the program and the benchmarks, every comment of the tests (their literals
-//! are data), and every document.
+//! are data), every name of a function, and every document.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use regex::Regex;
 
 /// Patterns to avoid, each with its plainer form. A match with one of [`ALLOWED`] is plain.
-const PATTERNS: [(&str, &str); 22] = [
+const PATTERNS: [(&str, &str); 23] = [
     (r"\b(there )?(is|are|was|were) no( longer| way)?\b", "is not a …"),
     (r"\bso (many|long)\b", "this many, as long as"),
     (r"\b(no|some)body(’s|'s)?\b", "the noun: a user, an owner; anonymous access"),
@@ -32,6 +32,7 @@ const PATTERNS: [(&str, &str); 22] = [
     (r"\bgiven up\b", "gave up"),
     (r"\bmend(s|ed|ing)?\b", "fix"),
     (r"\bunder way\b", "running, in progress"),
+    (r"^fn (what|whose|who)\b", "a noun as the subject"),
 ];
 
 /// "There is no second request", "is no longer polled" and "was told to stop" are plain.
@@ -39,6 +40,7 @@ const ALLOWED: &[&str] = &["there ", "no longer", "told to stop"];
 
 /// Allowed occurrences: the beginning of the path, a part of the text, and the reason.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
+    ("tests/it/questions.rs", "fn ", "its tests are named by the questions that they answer"),
     ("src/store/", "sighting", "a table of the state keeps its name"),
     ("src/store/tests.rs", "sighted", "a recorded state of the version that named its table so"),
 ];
@@ -108,6 +110,7 @@ type Passages = Vec<(usize, String)>;
 fn passages(name: &str, content: &str) -> Passages {
     if name.ends_with(".rs") {
         let (literals, mut found) = literals_and_comments(content);
+        found.extend(names_of_functions(content));
         if !name.starts_with("tests/") {
             found.extend(literals);
         }
@@ -127,6 +130,17 @@ fn passages(name: &str, content: &str) -> Passages {
         is_open = !line.is_empty();
     }
     passages
+}
+
+/// `fn interrupted deployment keeps its id`, each with its line.
+fn names_of_functions(source: &str) -> Passages {
+    let name = Regex::new(r"\bfn [a-z0-9_]+").unwrap();
+    let lines = source.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
+    lines
+        .flat_map(|(index, line)| {
+            name.find_iter(line).map(move |found| (index + 1, found.as_str().replace('_', " ")))
+        })
+        .collect()
 }
 
 fn literals_and_comments(source: &str) -> (Passages, Passages) {

@@ -31,7 +31,7 @@ fn a_long_deployment_is_shown_and_leaves_no_trace() {
 }
 
 #[test]
-fn what_a_deployment_prints_meanwhile_stays_whole() {
+fn output_of_a_deployment_beside_progress_stays_whole() {
     let (_gitea, shop) = slow();
     let screen = on_terminal(&shop, 80, &["poll", "-v"]);
     assert!(screen.printed.contains("deploying"), "{}", screen.printed);
@@ -91,7 +91,7 @@ fn short_work_shows_nothing_of_it() {
 }
 
 #[test]
-fn nobody_else_is_shown_progress() {
+fn progress_is_shown_on_terminals_only() {
     for (arguments, term) in
         [(&["poll"][..], "dumb"), (&["poll", "-q"], "xterm"), (&["poll", "--format", "jsonl"], "xterm")]
     {

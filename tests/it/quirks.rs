@@ -359,7 +359,7 @@ fn is_refused(shop: &Shop, code: &str) -> String {
 }
 
 #[test]
-fn what_registries_answer_is_read_as_it_is_meant() {
+fn answers_of_registries_are_read_correctly() {
     let first = format!("{PROD}first_poll = \"deploy\"\n");
     let mut faults = Vec::new();
     for quirk in QUIRKS {
@@ -422,7 +422,7 @@ fn a_list_without_pages_is_the_whole_list_whatever_its_length() {
 
 /// A thousand of more must not be taken for all.
 #[test]
-fn a_server_that_knows_n_and_not_last_is_no_server_without_pages() {
+fn a_server_that_ignores_last_is_not_a_server_without_pages() {
     let server = Server::start(|request| match (request.path(), request.query("n")) {
         (LIST, Some(n)) => names(&many(1500)[..n.parse().unwrap()]).into(),
         _ => plainly(request).into(),
@@ -557,7 +557,7 @@ fn by_docker_config(kind: &str, config: &str) -> (Server, Shop) {
 }
 
 #[test]
-fn what_docker_reads_of_its_configuration_is_read() {
+fn the_configuration_of_docker_is_read_as_docker_reads_it() {
     let auth =
         STANDARD.encode(format!("robot-of-the-team-with-a-long-name-that-wraps-at-76-columns:{TOKEN}"));
     let wrapped = format!("{}\\n{}\\r\\n", &auth[..76], &auth[76..]);

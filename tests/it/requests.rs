@@ -86,7 +86,7 @@ fn a_request_is_sent_three_times_at_most() {
 }
 
 #[test]
-fn what_would_not_be_better_is_not_sent_again() {
+fn an_error_that_a_retry_cannot_help_is_not_retried() {
     for (timeout, reply, code, expected) in [
         (
             "60s",
@@ -257,7 +257,7 @@ fn a_registry_that_goes_down_during_a_run_costs_few_requests() {
 }
 
 #[test]
-fn an_answer_between_failures_begins_the_count_anew() {
+fn an_answer_between_failures_resets_their_count() {
     // Each image's list is lost twice and then comes: six failures, never three in a row.
     let requests = AtomicUsize::new(0);
     let server = Server::start(move |request| {
@@ -296,7 +296,7 @@ fn statuses(run: &crate::run::Run, status: &str) -> usize {
 }
 
 #[test]
-fn what_fails_for_some_paths_is_no_matter_of_the_others() {
+fn failures_of_some_paths_do_not_affect_others() {
     let names: Vec<String> = (10..50).map(|number| format!("i{number}")).collect();
     for (names, broken, connections) in [
         (&names[..], &["i10", "i11"][..], 16),
@@ -395,7 +395,7 @@ fn large_lists_are_held_a_few_at_a_time_and_all_are_read() {
 
 #[test]
 #[ignore = "needs a minute"]
-fn what_is_to_be_remembered_of_large_lists_is_held_a_few_at_a_time() {
+fn few_large_lists_are_in_memory_at_a_time() {
     let names: Vec<String> = (10..25).map(|number| format!("i{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let tags: Vec<String> = (0..140_000).map(|number| format!("v{number}-{}", "x".repeat(110))).collect();
@@ -426,14 +426,14 @@ fn bomb(begin: &str, mebibytes: usize) -> Answer {
 }
 
 #[test]
-fn an_answer_that_unpacks_to_too_much_is_given_up() {
+fn an_answer_that_unpacks_to_too_much_is_refused() {
     let server = Script::start([(LIST, bomb(r#"{"name":"acme/shop","tags":["v1.0.0""#, 65).into())]);
     let shop = Shop::with(&with_timeout("60s", &alone(&server.url(), PROD)));
     assert_eq!(message(&shop, "protocol"), format!("{SHOWN}: 200 OK: the answer is longer than 64 MiB"));
 }
 
 #[test]
-fn answers_that_are_no_tags_list_are_shorter() {
+fn other_answers_have_a_lower_limit() {
     let gitea = Gitea::start(Build::GiteaNew);
     gitea.push("acme/shop", "dev-1", "2026-11-20T10:00:00Z");
     for (stage, target, part, packed, limit) in [
@@ -478,7 +478,7 @@ fn a_hundred_thousand_tags_are_read_from_one_answer() {
 }
 
 #[test]
-fn storage_elsewhere_gets_no_credentials_and_the_registry_itself_does() {
+fn storage_elsewhere_receives_no_credentials_but_the_registry_does() {
     const MANIFEST: &str = r#"{"config":{"digest":"sha256:0000000000000000000000000000000000000000000000000000000000000000"},"layers":[]}"#;
     const CONFIG: &str = r#"{"os":"linux","architecture":"amd64"}"#;
     let stored: Arc<Mutex<Vec<Request>>> = Arc::default();
@@ -517,7 +517,7 @@ fn storage_elsewhere_gets_no_credentials_and_the_registry_itself_does() {
 }
 
 #[test]
-fn the_address_of_storage_is_told_without_its_signature() {
+fn the_address_of_storage_is_reported_without_its_signature() {
     let storage = Server::start(|_| Answer::new(403, "", "").into());
     let location = format!("{}/bucket/00?X-Signature=planted", storage.url());
     let registry = Server::start(move |request| {

@@ -32,7 +32,7 @@ fn status_of(shop: &Shop) -> Value {
 }
 
 #[test]
-fn while_it_waits_cron_gets_no_mail_and_status_shows_it() {
+fn a_waiting_retry_sends_no_mail_and_status_shows_it() {
     let gitea = gitea(Build::GiteaNew);
     let shop = failed_once(&gitea, "attempts = 3, backoff = \"1h\"");
     shop.run(&["poll"]).code(0).silent();
@@ -50,7 +50,7 @@ fn while_it_waits_cron_gets_no_mail_and_status_shows_it() {
 }
 
 #[test]
-fn an_endpoint_that_fails_three_times_gets_four_attempts_under_one_id_as_far_apart_as_configured() {
+fn an_endpoint_that_fails_three_times_has_four_attempts_with_one_id_at_the_configured_intervals() {
     let gitea = gitea(Build::GiteaNew);
     let endpoint = Endpoint::start();
     let stage = format!(
@@ -79,7 +79,7 @@ fn an_endpoint_that_fails_three_times_gets_four_attempts_under_one_id_as_far_apa
 }
 
 #[test]
-fn after_its_last_attempt_it_is_dead_until_somebody_sees_to_it() {
+fn after_its_last_attempt_a_deployment_is_dead_until_a_person_acts() {
     let gitea = gitea(Build::GiteaNew);
     let shop = failed_once(&gitea, "attempts = 2, backoff = \"1ms\", max_backoff = \"1ms\"");
     let run = shop.run(&["poll", "--format", "json"]);
@@ -128,7 +128,7 @@ fn retry_makes_a_waiting_one_due_at_once() {
 }
 
 #[test]
-fn a_dropped_deployment_is_forgotten_and_newer_ones_go_on() {
+fn a_dropped_deployment_is_forgotten_and_newer_ones_continue() {
     let gitea = gitea(Build::GiteaNew);
     let shop = failed_once(&gitea, "backoff = \"1ms\", max_backoff = \"1ms\"");
     shop.remove("fail");
@@ -153,7 +153,7 @@ fn a_newer_tag_takes_the_place_of_a_dead_one() {
 }
 
 #[test]
-fn retry_of_what_is_not_there_is_said() {
+fn a_retry_of_an_unknown_deployment_is_an_error() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, DEV);
     shop.run(&["retry"]).code(0).shows("no failed deployments");
@@ -164,7 +164,7 @@ fn retry_of_what_is_not_there_is_said() {
 }
 
 #[test]
-fn retry_leaves_alone_what_is_being_deployed_to() {
+fn retry_skips_a_target_during_its_deployment() {
     let gitea = gitea(Build::GiteaNew);
     let shop = failed_once(&gitea, "backoff = \"1ms\", max_backoff = \"1ms\"");
     shop.file("stay", "");
@@ -182,7 +182,7 @@ fn retry_leaves_alone_what_is_being_deployed_to() {
 }
 
 #[test]
-fn what_trying_again_cannot_help_is_given_up_at_once() {
+fn a_failure_that_a_retry_cannot_help_is_dead_at_once() {
     for status in [400, 401, 403, 405, 410, 413, 422] {
         let gitea = gitea(Build::GiteaNew);
         let endpoint = Endpoint::start();
@@ -200,7 +200,7 @@ fn what_trying_again_cannot_help_is_given_up_at_once() {
 }
 
 #[test]
-fn a_command_that_cannot_be_started_is_never_given_up() {
+fn a_command_that_cannot_be_started_is_retried_without_limit() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, &dev("attempts = 1, backoff = \"1ms\", max_backoff = \"1ms\""));
     let script = shop.read("deploy.sh");
@@ -229,7 +229,7 @@ fn one_target_that_waits_holds_up_no_other() {
 
 /// The attempt fails beside a newer tag, which takes its place.
 #[test]
-fn receivers_are_told_of_a_failure_before_they_are_told_that_it_is_over() {
+fn receivers_learn_of_a_failure_before_its_end() {
     let gitea = gitea(Build::GiteaNew);
     let receiver = Endpoint::start();
     let notify = format!(
@@ -255,7 +255,7 @@ fn receivers_are_told_of_a_failure_before_they_are_told_that_it_is_over() {
 
 /// What ends tagship every time (a time limit that is too short) ends the deployment, too.
 #[test]
-fn one_that_is_interrupted_at_every_attempt_is_given_up() {
+fn a_deployment_that_is_interrupted_at_every_attempt_is_dead() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, &dev("attempts = 2"));
     gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");

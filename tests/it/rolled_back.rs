@@ -34,7 +34,7 @@ fn about_to_fail(gitea: &Gitea, stage: &str) -> Shop {
 }
 
 #[test]
-fn a_deployment_that_is_given_up_is_followed_by_a_rollback_in_the_same_run() {
+fn a_dead_deployment_is_followed_by_a_rollback_in_the_same_run() {
     for build in Build::ALL {
         let gitea = gitea(build);
         let shop = about_to_fail(&gitea, &prod(""));
@@ -66,7 +66,7 @@ fn a_deployment_that_is_given_up_is_followed_by_a_rollback_in_the_same_run() {
 }
 
 #[test]
-fn a_person_reads_what_was_given_up_and_what_runs() {
+fn the_output_names_the_dead_and_the_running_tag() {
     let gitea = gitea(Build::GiteaNew);
     let shop = about_to_fail(&gitea, &prod(""));
     let run = shop.run(&["poll"]);
@@ -75,7 +75,7 @@ fn a_person_reads_what_was_given_up_and_what_runs() {
 }
 
 #[test]
-fn a_manual_deployment_is_rolled_back_too_and_a_rollback_by_hand_is_not() {
+fn a_manual_deployment_is_rolled_back_and_a_manual_rollback_is_not() {
     let gitea = gitea(Build::GiteaNew);
     let shop = about_to_fail(&gitea, &prod(""));
     shop.run(&["deploy", "shop/prod", "v3.2.0"]).code(1).line("shop/prod", &["rolled_back"]);
@@ -100,7 +100,7 @@ fn where_nothing_else_succeeded_it_is_dead_and_that_is_said() {
 }
 
 #[test]
-fn a_rollback_that_fails_is_tried_again_and_given_up_without_another() {
+fn a_rollback_that_fails_is_retried_and_not_followed_by_another() {
     let gitea = gitea(Build::GiteaNew);
     let stage = prod("").replace("attempts = 1", "attempts = 2");
     let shop = about_to_fail(&gitea, &stage);
@@ -124,7 +124,7 @@ fn a_rollback_that_fails_is_tried_again_and_given_up_without_another() {
 }
 
 #[test]
-fn a_rollback_goes_on_after_its_attempt_failed() {
+fn a_rollback_continues_after_a_failed_attempt() {
     let gitea = gitea(Build::GiteaNew);
     let shop = about_to_fail(&gitea, &prod("").replace("attempts = 1", "attempts = 2"));
     shop.file("bad", "v3.1.0\nv3.2.0\n");
@@ -267,7 +267,7 @@ fn a_rollback_waits_for_what_the_failed_command_left_behind() {
 
 /// During its deployment, a person marks it, or another tag: an older one is known to have run before.
 #[test]
-fn what_was_marked_while_it_failed_is_not_rolled_back() {
+fn a_mark_during_the_failure_is_not_rolled_back() {
     for marked in ["v3.2.0", "v3.3.0", "v3.4.0", "v3.1.0", "v3.0.0"] {
         let gitea = gitea(Build::GiteaNew);
         let shop = about_to_fail(&gitea, &prod(""));
@@ -329,7 +329,7 @@ fn a_tag_without_a_place_that_was_marked_while_it_failed_is_not_rolled_back_to()
 
 /// The rollback waits, and a person marks the failed tag, or a newer one.
 #[test]
-fn a_mark_settles_what_was_given_up_and_its_rollback() {
+fn a_mark_settles_a_dead_deployment_and_its_rollback() {
     for marked in ["v3.2.0", "v3.3.0"] {
         let gitea = gitea(Build::GiteaNew);
         let shop = about_to_fail(&gitea, &prod(""));
@@ -406,7 +406,7 @@ fn a_rollback_does_not_wait_for_the_window() {
 }
 
 #[test]
-fn receivers_are_told_of_the_failure_and_of_the_rollback() {
+fn receivers_learn_of_the_failure_and_of_the_rollback() {
     let gitea = gitea(Build::GiteaNew);
     let receiver = Endpoint::start();
     let notify = format!(

@@ -113,7 +113,7 @@ fn a_stage_that_does_not_answer_its_first_poll_is_unknown() {
 }
 
 #[test]
-fn what_the_rule_cannot_compare_is_a_baseline_and_said() {
+fn a_tag_that_the_rule_cannot_compare_is_a_reported_baseline() {
     let gitea = gitea(Build::GiteaNew);
     let shop = with(&gitea, PROD, "latest");
     shop.run(&["poll"]).code(0).line("shop/prod", &["baseline", "the stage runs latest"]);
@@ -146,7 +146,7 @@ fn with_news(gitea: &Gitea) -> Shop {
 }
 
 #[test]
-fn what_the_stage_has_already_is_adopted_and_not_sent() {
+fn a_tag_that_the_stage_already_runs_is_adopted_and_not_sent() {
     let gitea = gitea(Build::GiteaNew);
     let shop = with_news(&gitea);
     shop.file("runs", "dev-43");
@@ -176,7 +176,7 @@ fn something_newer_on_the_stage_is_adopted_with_its_tag() {
 }
 
 #[test]
-fn what_another_run_recorded_while_the_stage_was_asked_stays() {
+fn results_of_another_run_during_the_probe_are_kept() {
     let gitea = gitea(Build::GiteaNew);
     let shop = with(&gitea, PROD, "v1.10.0");
     shop.run(&["poll"]).code(0);
@@ -245,7 +245,7 @@ fn an_interrupted_deployment_that_arrived_is_not_sent_again() {
 
 /// A manual deployment is sent without a probe before it; the probe after it still verifies the tag.
 #[test]
-fn a_deployment_by_hand_is_sent_whatever_the_stage_says() {
+fn a_manual_deployment_ignores_the_probe() {
     let gitea = gitea(Build::GiteaNew);
     let shop = with_news(&gitea);
     shop.file("runs", "dev-43");

@@ -85,7 +85,7 @@ fn start(program: &str, arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn the_crontab_line_runs_what_is_due_by_the_smallest_interval_that_is_polled() {
+fn the_crontab_line_runs_due_polls_at_the_smallest_interval() {
     let shop = shop();
     let text = printed(&shop, &["schedule", "cron"]);
     let entry = text.lines().next_back().unwrap();
@@ -398,7 +398,7 @@ fn nothing_kept_between_runs_needs_no_volume() {
 }
 
 #[test]
-fn what_a_config_map_cannot_hold_is_refused() {
+fn files_outside_of_the_configurations_folder_are_refused_for_kubernetes() {
     let shop = Shop::new();
     shop.file("main/tagship.toml", "include = [\"../site.toml\"]\n[registries.hub]\nkind = \"dockerhub\"\n");
     shop.file("site.toml", INCLUDED.replace("{secret.elsewhere}", "none").as_str());
@@ -533,7 +533,7 @@ fn a_pod_has_each_place_once_wherever_metrics_are_written() {
 }
 
 #[test]
-fn a_dollar_of_a_path_is_no_variable_of_a_pod() {
+fn a_dollar_in_a_path_does_not_become_a_variable_of_the_pod() {
     let shop = Shop::new();
     shop.file("$(HOME) $$/tagship.toml", ONE);
     let path = shop.path("$(HOME) $$/tagship.toml").display().to_string();
@@ -545,7 +545,7 @@ fn a_dollar_of_a_path_is_no_variable_of_a_pod() {
 }
 
 #[test]
-fn what_kubernetes_would_not_take_is_refused() {
+fn values_that_kubernetes_refuses_are_refused() {
     let shop = Shop::with(ONE);
     let kubernetes = |more: &[&str]| {
         shop.run_bare(

@@ -78,7 +78,7 @@ fn the_schemas_know_every_key_and_want_it() {
 }
 
 #[test]
-fn what_is_not_as_the_schema_says_is_noticed() {
+fn a_violation_of_the_schema_is_noticed() {
     let counts = json!({ "targets": 0, "deployed": 0, "failed": 0, "unknown": 0 });
     let mut run = json!({
         "version": 1, "started_at": "2026-11-20T10:00:00Z", "duration_ms": 1, "requests": 0, "summary": counts,

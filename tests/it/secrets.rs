@@ -247,7 +247,7 @@ fn a_secret_url_is_not_shown_in_the_forms_in_which_it_is_sent() {
 }
 
 #[test]
-fn white_space_around_a_token_is_no_part_of_it() {
+fn white_space_around_a_token_is_removed() {
     let gitea = gitea(Build::GiteaNew);
     let shop = Shop::with(&on_gitea(&gitea, DEV));
     shop.file("secret/token", &format!(" {TOKEN} \t\n\n"));
@@ -318,7 +318,7 @@ fn a_token_that_is_pasted_into_init_is_refused_and_not_shown() {
     let shop = Shop::new();
     let command = format!("tty > terminal; exec {} init --output new.toml", env!("CARGO_BIN_EXE_tagship"));
     let mut child = Command::new("script")
-        .args(["--quiet", "--return", "--echo", "always", "--command", &command, "/dev/null"])
+        .args(["--quiet", "--return", "--echo", "always", "--command", &command, "typescript"])
         .current_dir(shop.path(""))
         .env_clear()
         .env("HOME", shop.path("home"))

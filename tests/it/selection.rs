@@ -123,7 +123,7 @@ fn an_available_tag_is_deployed_once_auto_deploy_is_on_again() {
 }
 
 #[test]
-fn due_takes_only_what_was_polled_long_enough_ago() {
+fn due_selects_only_targets_whose_interval_has_passed() {
     let gitea = gitea(Build::GiteaNew);
     let prod = format!("{PROD}interval = \"1s\"\n");
     let shop = Shop::with(&on_gitea(&gitea, &format!("{DEV}{prod}")));
@@ -142,7 +142,7 @@ fn due_takes_only_what_was_polled_long_enough_ago() {
 }
 
 #[test]
-fn nothing_due_asks_nobody_and_says_nothing() {
+fn nothing_due_sends_no_request_and_prints_nothing() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, DEV);
     shop.run(&["poll", "--due"]).code(0).silent();

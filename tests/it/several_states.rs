@@ -9,7 +9,7 @@ use crate::harness::{PROD, Shop, on_gitea};
 use crate::registry::{Build, Gitea};
 use crate::run::Run;
 
-/// The shard of an image depends on its host, and so on the port of the test: of so many images, one in a
+/// The shard of an image depends on its host, and so on the port of the test: with this many images, one in a
 /// million runs has all in one shard.
 const PROJECTS: usize = 20;
 

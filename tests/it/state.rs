@@ -127,7 +127,7 @@ fn half_write(shop: &Shop) {
 }
 
 #[test]
-fn what_a_killed_run_left_half_written_is_undone_by_whoever_reads_it_next() {
+fn the_next_reader_undoes_an_unfinished_write_of_a_killed_run() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, DEV);
     let before = shop.status("shop/dev");

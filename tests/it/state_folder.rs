@@ -41,7 +41,7 @@ fn owners(shop: &Shop) -> Vec<(String, u32, u32)> {
 
 #[test]
 #[ignore = "needs root"]
-fn what_root_makes_in_a_users_state_folder_belongs_to_that_user() {
+fn files_of_root_in_a_users_state_folder_belong_to_that_user() {
     let (gitea, receiver) = (gitea(Build::GiteaNew), Endpoint::start());
     let shop = of_a_service_user(&gitea, &receiver);
     gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
@@ -149,7 +149,7 @@ fn a_lock_that_its_owner_cannot_open_needs_a_mode() {
 /// A link to another user's file has two names, and stays with its owner.
 #[test]
 #[ignore = "needs root"]
-fn root_gives_away_no_file_that_somebody_linked_into_the_folder_of_the_locks() {
+fn root_changes_no_owner_of_a_file_linked_into_the_folder_of_the_locks() {
     let (gitea, receiver) = (gitea(Build::GiteaNew), Endpoint::start());
     let shop = of_a_service_user(&gitea, &receiver);
     fs::create_dir(shop.path("state.db.locks")).unwrap();
@@ -202,7 +202,7 @@ fn a_planted_link_to_a_folder_of_locks_is_not_followed() {
 }
 
 #[test]
-fn a_pipe_or_a_folder_in_a_locks_place_is_no_lock() {
+fn a_pipe_or_a_folder_in_a_locks_place_is_refused() {
     refuses_planted(
         |shop| {
             folder_of_locks(shop);
@@ -233,7 +233,7 @@ fn a_folder_of_locks_that_everybody_writes_is_refused() {
 
 #[test]
 #[ignore = "needs root"]
-fn locks_of_somebody_else_are_refused() {
+fn locks_of_another_user_are_refused() {
     refuses_planted(
         |shop| {
             folder_of_locks(shop);
@@ -409,7 +409,7 @@ fn a_planted_folder_for_the_locks_of_no_state_is_refused() {
 }
 
 #[test]
-fn what_is_no_file_in_the_place_of_the_journal_is_called_what_it_is() {
+fn a_folder_or_pipe_in_the_place_of_the_journal_is_reported_as_such() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, DEV);
     let journal = shop.path("state.db-journal");

@@ -8,7 +8,7 @@ use crate::new_tag::baselined;
 use crate::registry::Build;
 
 #[test]
-fn status_asks_nobody_and_writes_nothing() {
+fn status_sends_no_request_and_writes_nothing() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, &format!("{DEV}{PROD}"));
     let before = shop.contents();
@@ -53,7 +53,7 @@ fn a_failed_deployment_stays_visible_until_it_succeeds() {
 }
 
 #[test]
-fn what_is_lost_on_a_full_disk_is_said_and_nobody_to_read_is_not() {
+fn a_full_disk_is_an_error_and_a_closed_pipe_is_not() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, DEV);
     let full = ["sh", "-c", "exec \"$@\" > /dev/full", "sh"];

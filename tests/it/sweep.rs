@@ -337,7 +337,7 @@ fn fill_the_disk_at_each_write(scene: fn() -> Scene) {
                     let scene = scene();
                     let inject = format!("inject=pwrite64:error=ENOSPC:when={n}+");
                     let run = scene.shop.run_under(
-                        &["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=pwrite64", "-e", &inject],
+                        &["strace", "-f", "-qq", "-o", "trace", "-e", "trace=pwrite64", "-e", &inject],
                         &["poll"],
                     );
                     if n == 1 {

@@ -121,7 +121,7 @@ fn status_shows_holds_and_what_waits() {
 }
 
 #[test]
-fn check_warns_of_what_is_legal_and_probably_wrong() {
+fn check_warns_of_probable_mistakes() {
     let gitea = gitea(Build::GiteaNew);
     let twin = PROD.replace("stages.prod", "stages.live");
     let text = on_gitea(&gitea, &format!("{}{twin}", PROD.to_owned() + "exclude = \"v*\"\n"));
@@ -177,7 +177,7 @@ fn tags_says_what_the_next_poll_does() {
 }
 
 #[test]
-fn what_nobody_was_asked_is_not_checked() {
+fn offline_tags_report_that_some_gates_were_not_checked() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, &format!("{PROD}with = [\"acme/worker\"]\n"));
     gitea.push("acme/shop", "v1.11.0", "2026-11-20T11:00:00Z");
@@ -188,7 +188,7 @@ fn what_nobody_was_asked_is_not_checked() {
 }
 
 #[test]
-fn the_candidate_that_can_come_is_told_and_the_blocked_one_beside_it() {
+fn the_next_possible_candidate_is_reported_with_the_blocked_one_beside_it() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, &format!("{PROD}max_bump = \"minor\"\nmin_age = \"1h\"\n"));
     gitea.push("acme/shop", "v2.0.0", "2026-11-20T11:00:00Z");

@@ -102,7 +102,7 @@ fn https_to_a_server_that_does_not_speak_it_is_said_so() {
 }
 
 #[test]
-fn a_server_that_wants_a_certificate_gets_the_one_that_is_named() {
+fn a_server_that_requires_a_certificate_receives_the_configured_one() {
     let authority = Authority::new();
     let server = TlsServer::start(&authority.issue("127.0.0.1"), Some(&authority), images);
     let shop = Shop::with(&open_registry(&server.url(), "ca_file = \"ca.pem\""));
@@ -241,7 +241,7 @@ fn a_deploy_endpoint_is_reached_by_the_proxy_too() {
 }
 
 #[test]
-fn a_deploy_endpoint_whose_certificate_is_not_believed_is_told_what_to_do() {
+fn an_untrusted_certificate_of_an_endpoint_is_answered_with_the_remedy() {
     let server = Server::start(|request| images(request).into());
     let authority = Authority::new();
     let endpoint = TlsServer::start(&authority.issue("127.0.0.1"), None, |_| Answer::new(204, "", ""));
@@ -286,7 +286,7 @@ fn root_certificates_are_looked_for_when_https_is_asked_and_not_before() {
 }
 
 #[test]
-fn a_socks_proxy_is_told_the_name_of_the_host() {
+fn a_socks_proxy_receives_the_name_of_the_host() {
     let authority = Authority::new();
     let server = TlsServer::start(&authority.issue("git.example.test"), None, images);
     let proxy = Proxy::socks(server.port());

@@ -74,7 +74,7 @@ fn only_the_targets_of_the_image_are_polled() {
 }
 
 #[test]
-fn a_sender_without_the_secret_is_refused_and_nobody_is_asked() {
+fn a_sender_without_the_secret_is_refused_without_a_request() {
     let gitea = gitea(Build::GiteaNew);
     let mut shop = woken_shop(&gitea);
     gitea.push("acme/shop", "v2.0.0", "2026-11-20T11:00:00Z");
@@ -103,7 +103,7 @@ fn a_sender_without_the_secret_is_refused_and_nobody_is_asked() {
 }
 
 #[test]
-fn a_cgi_server_hands_over_signature_or_token() {
+fn a_cgi_server_passes_signature_or_token() {
     let gitea = gitea(Build::GiteaNew);
     for (index, (name, value)) in [
         ("HTTP_X_GITEA_SIGNATURE", None),
@@ -130,7 +130,7 @@ fn a_cgi_server_hands_over_signature_or_token() {
 }
 
 #[test]
-fn a_payload_that_names_no_configured_image_asks_nobody() {
+fn a_payload_without_a_configured_image_sends_no_request() {
     let gitea = gitea(Build::GiteaNew);
     let shop = woken_shop(&gitea);
     let before = shop.contents();
@@ -187,7 +187,7 @@ fn a_configuration_without_a_secret_takes_no_payload() {
 }
 
 #[test]
-fn a_tag_that_the_list_lacks_is_looked_for_again() {
+fn a_tag_missing_in_the_list_is_looked_for_again() {
     for (stage, tag, listing) in
         [("shop/dev", "dev-43", "packages/acme/container/shop?page=1"), ("shop/prod", "v2.0.0", "/tags/list")]
     {

@@ -190,7 +190,7 @@ fn an_unknown_key_is_refused_by_both() {
 }
 
 #[test]
-fn what_is_required_is_required_by_both() {
+fn both_require_the_same_keys() {
     let (folder, validator) = (Folder::new(), validator());
     for section in Section::ALL {
         // [settings.stage] may provide it for a stage, and an included file for the main file.
@@ -268,7 +268,7 @@ fn every_reference_leads_somewhere() {
 }
 
 #[test]
-fn what_is_required_and_by_default() {
+fn required_keys_and_defaults() {
     let defs = &schema()["$defs"];
     assert_eq!(defs["Registry"]["required"], json!(["kind"]));
     assert_eq!(defs["Stage"].get("required"), None);

@@ -29,7 +29,7 @@ fn every_fault_is_reported_at_once_in_the_order_of_the_lines() {
 }
 
 #[test]
-fn each_fault_says_what_is_wrong_and_what_to_write() {
+fn each_fault_names_the_mistake_and_the_correction() {
     let stage = |lines: &str| format!("{REGISTRY}{PROJECT}[projects.shop.stages.dev]\n{DEPLOY}{lines}");
     let step = |step: &str| {
         format!("{REGISTRY}{PROJECT}{STAGE}deploy = {step}\n[secrets]\nhook = {{ file = \"hook\" }}\n")

@@ -49,11 +49,11 @@ impl Gitea {
                 return Err(self.package_refusal(answer));
             }
         }
-        Ok(SignIn::Accepted(self.whose()))
+        Ok(SignIn::Accepted(self.user_or_scopes()))
     }
 
     /// The token's user, or its scopes, which recent Gitea versions name if one is missing. Both are optional.
-    fn whose(&self) -> Option<String> {
+    fn user_or_scopes(&self) -> Option<String> {
         let answer = self.ask_packages("../user").ok()?;
         let status = answer.status;
         let body = answer.bytes(SMALL_BODY).ok()?;

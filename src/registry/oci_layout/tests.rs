@@ -66,7 +66,7 @@ fn a_tag_that_is_written_again_takes_the_place_of_the_one_before() {
 }
 
 #[test]
-fn a_layout_of_its_own_that_cannot_be_looked_into_is_not_passed_over() {
+fn an_unreadable_folder_of_a_layout_is_not_skipped() {
     let folder = tempfile::tempdir().unwrap();
     let outer = layout(folder.path(), &[serde_json::json!({REF_NAME: "of-another"})]);
     // Root may read any folder. A file in place of a folder is an error for root too.
@@ -75,7 +75,7 @@ fn a_layout_of_its_own_that_cannot_be_looked_into_is_not_passed_over() {
 }
 
 #[test]
-fn what_is_wrong_with_a_layout_is_said_with_its_file() {
+fn a_fault_of_a_layout_names_its_file() {
     let folder = tempfile::tempdir().unwrap();
     let shown = folder.path().display();
     let layout = layout(folder.path(), &[]);

@@ -184,7 +184,7 @@ fn cell_contains_tag_age_and_status() {
 }
 
 #[test]
-fn with_many_stage_names_each_target_gets_a_line() {
+fn with_many_stage_names_each_target_has_a_line() {
     let rows: Vec<StatusRow> = (0..1000).map(|number| row(&format!("p{number}/s{number}"))).collect();
     let page = page_of(&Console::new(), &rows);
     assert!(page.contains("<th scope=\"row\">p999/s999</th>"));

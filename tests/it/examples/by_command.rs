@@ -140,7 +140,7 @@ fn a_unit_that_does_not_come_up_has_failed() {
 }
 
 #[test]
-fn ssh_never_asks_and_hands_over_the_tag_alone() {
+fn ssh_never_prompts_and_passes_only_the_tag() {
     let command = "ssh -n -o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=15 \
                    -o ServerAliveCountMax=4 -i /etc/tagship/id_shop deploy@shop.example.com dev-43";
     let example = Example::named("ssh").program("ssh", None).ships();

@@ -236,11 +236,11 @@ fn the_commit_that_the_image_was_built_from_is_green() {
 /// The API refuses with each of these, each shown with these words, then agrees.
 fn agrees(example: &Example, asked: impl Fn() -> Asked, refusals: &[(Answer, &str)], yes: String) {
     for (refusal, words) in refusals {
-        example.stand_in.expect([asked().gets(refusal.clone())]);
+        example.stand_in.expect([asked().answers(refusal.clone())]);
         waits(example, words);
         example.stand_in.is_over();
     }
-    example.stand_in.expect([asked().gets(Answer::json(200, yes))]);
+    example.stand_in.expect([asked().answers(Answer::json(200, yes))]);
     ships(example);
     example.stand_in.is_over();
 }

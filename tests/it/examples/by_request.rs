@@ -19,23 +19,23 @@ mod portainer_service {
     }
 
     #[test]
-    fn is_told_the_tag() {
+    fn receives_the_tag() {
         for status in [202, 204] {
-            Example::named("portainer-service").expect([webhook().gets_status(status)]).ships();
+            Example::named("portainer-service").expect([webhook().answers_status(status)]).ships();
         }
     }
 
     #[test]
     fn a_pull_that_could_not_start_has_failed() {
         let answer = json!({"message": "Error creating webhook", "details": "no such webhook"});
-        let refusal = webhook().gets_json(404, answer);
+        let refusal = webhook().answers_json(404, answer);
         Example::named("portainer-service").expect([refusal]).fails("http", "404 Not Found");
     }
 
     #[test]
-    fn a_page_that_is_no_webhook_has_failed() {
+    fn a_page_without_the_webhook_is_a_failure() {
         let page = Answer::new(200, "text/html", "<title>Portainer</title>");
-        Example::named("portainer-service").expect([webhook().gets(page)]).fails("http", "200 OK");
+        Example::named("portainer-service").expect([webhook().answers(page)]).fails("http", "200 OK");
     }
 }
 
@@ -54,7 +54,7 @@ mod portainer_stack {
         for project in ["shop", "blog", "api"] {
             for (stage, tag) in [("dev", "dev-43"), ("prod", "v1.1.0")] {
                 let target = format!("{project}/{stage}");
-                example.stand_in.expect([webhook(&target, tag).gets_status(204)]);
+                example.stand_in.expect([webhook(&target, tag).answers_status(204)]);
                 example.gitea.push(&format!("acme/{project}"), tag, "2026-11-20T11:00:00Z");
                 let run = example.shop.run(&["poll"]);
                 run.code(0).line(&target, &["deployed", tag]);
@@ -64,15 +64,15 @@ mod portainer_stack {
     }
 
     #[test]
-    fn a_page_is_no_answer_of_the_api() {
+    fn an_html_page_is_not_accepted_as_an_answer_of_the_api() {
         let page =
-            webhook("shop/dev", "dev-43").gets(Answer::new(200, "text/html", "<title>Portainer</title>"));
+            webhook("shop/dev", "dev-43").answers(Answer::new(200, "text/html", "<title>Portainer</title>"));
         Example::named("portainer-stack").expect([page]).fails("http", "200 OK");
     }
 
     #[test]
     fn a_webhook_that_is_gone_has_failed() {
-        let refusal = webhook("shop/dev", "dev-43").gets_status(404);
+        let refusal = webhook("shop/dev", "dev-43").answers_status(404);
         Example::named("portainer-stack").expect([refusal]).fails("http", "404 Not Found");
     }
 }
@@ -93,12 +93,14 @@ mod komodo {
         let variable = json!({"name": "SHOP_DEV_TAG", "value": "dev-43"});
         let get = || asks_with_key("POST /read/GetUpdate").json(json!({"id": "67a1"}));
         [
-            asks_with_key("POST /write/UpdateVariableValue").json(variable.clone()).gets_json(200, variable),
+            asks_with_key("POST /write/UpdateVariableValue")
+                .json(variable.clone())
+                .answers_json(200, variable),
             asks_with_key("POST /execute/DeployStack")
                 .json(json!({"stack": "shop-dev"}))
-                .gets_json(200, update("InProgress", false)),
-            get().gets_json(200, update("InProgress", false)),
-            get().gets_json(200, update("Complete", success)),
+                .answers_json(200, update("InProgress", false)),
+            get().answers_json(200, update("InProgress", false)),
+            get().answers_json(200, update("Complete", success)),
         ]
     }
 
@@ -131,7 +133,7 @@ mod coolify {
     fn patch() -> Exchange {
         asks_with_token("PATCH /api/v1/applications/ok4c0g8")
             .json(json!({"docker_registry_image_tag": "dev-43"}))
-            .gets_json(200, json!({"uuid": "ok4c0g8"}))
+            .answers_json(200, json!({"uuid": "ok4c0g8"}))
     }
 
     fn deploy() -> Asked {
@@ -147,11 +149,11 @@ mod coolify {
         let queued = json!({"message": "Application deployment queued.", "resource_uuid": "ok4c0g8", "deployment_uuid": "d8wk"});
         [
             patch(),
-            deploy().gets_json(200, json!({"deployments": [queued]})),
-            deployment().gets_json(200, json!({"status": "queued"})),
-            deployment().gets_json(429, json!({"message": "Too Many Attempts."})),
-            deployment().gets_json(200, json!({"status": "in_progress"})),
-            deployment().gets_json(200, json!({"status": end})),
+            deploy().answers_json(200, json!({"deployments": [queued]})),
+            deployment().answers_json(200, json!({"status": "queued"})),
+            deployment().answers_json(429, json!({"message": "Too Many Attempts."})),
+            deployment().answers_json(200, json!({"status": "in_progress"})),
+            deployment().answers_json(200, json!({"status": end})),
         ]
     }
 
@@ -171,7 +173,7 @@ mod coolify {
     fn a_200_without_a_deployment_has_failed() {
         let refused = json!({"message": "Not allowed to deploy this application.", "resource_uuid": null});
         let answer = json!({"deployments": [refused]});
-        let script = [patch(), deploy().gets_json(200, answer)];
+        let script = [patch(), deploy().answers_json(200, answer)];
         Example::named("coolify")
             .expect(script)
             .fails("http", "200 OK, but /deployments/0/deployment_uuid is missing");
@@ -180,7 +182,7 @@ mod coolify {
     #[test]
     fn a_server_with_too_many_requests_is_left_alone_as_long_as_it_says() {
         let busy = Answer::json(429, r#"{"message": "Too Many Attempts."}"#).with("Retry-After", "60");
-        let example = Example::named("coolify").expect([patch(), deploy().gets(busy)]);
+        let example = Example::named("coolify").expect([patch(), deploy().answers(busy)]);
         let example = example.fails("http", "429 Too Many Requests");
         example.shop.run(&["poll"]).code(0).silent();
         example.stand_in.is_over();
@@ -205,14 +207,14 @@ mod dokploy {
     fn script(end: &str) -> [Exchange; 5] {
         let one = || asks_with_key("GET /api/application.one?applicationId=Vb1hQf3oJ2");
         [
-            save().gets_json(200, json!(true)),
+            save().answers_json(200, json!(true)),
             asks_with_key("POST /api/application.deploy")
                 .json(json!({"applicationId": "Vb1hQf3oJ2"}))
-                .gets_json(200, json!({"success": true})),
-            one().gets_json(200, json!({"applicationStatus": "idle"})),
-            one().gets_json(200, json!({"applicationStatus": "running"})),
+                .answers_json(200, json!({"success": true})),
+            one().answers_json(200, json!({"applicationStatus": "idle"})),
+            one().answers_json(200, json!({"applicationStatus": "running"})),
             // The application knows its passwords.
-            one().gets_json(200, json!({"applicationStatus": end, "password": "planted-pull"})),
+            one().answers_json(200, json!({"applicationStatus": end, "password": "planted-pull"})),
         ]
     }
 
@@ -229,7 +231,7 @@ mod dokploy {
     #[test]
     fn a_301_is_a_refusal_and_is_not_followed() {
         let refusal = Answer::json(301, r#"{"message": "Branch Not Match"}"#);
-        Example::named("dokploy").expect([save().gets(refusal)]).fails("http", "301 Moved Permanently");
+        Example::named("dokploy").expect([save().answers(refusal)]).fails("http", "301 Moved Permanently");
     }
 }
 
@@ -247,7 +249,7 @@ mod caprover {
     #[test]
     fn is_given_a_definition_of_the_image() {
         let done = json!({"status": 100, "description": "Deploy is done", "data": {}});
-        Example::named("caprover").expect([deploys().gets_json(200, done)]).ships();
+        Example::named("caprover").expect([deploys().answers_json(200, done)]).ships();
     }
 
     #[test]
@@ -257,7 +259,7 @@ mod caprover {
         {
             let answer = json!({"status": status, "description": description, "data": {}});
             Example::named("caprover")
-                .expect([deploys().gets_json(200, answer)])
+                .expect([deploys().answers_json(200, answer)])
                 .fails("http", &format!("200 OK, but /status is {status}, not 100"));
         }
     }
@@ -274,25 +276,25 @@ mod gitea_actions {
 
     #[test]
     fn is_given_the_declared_inputs() {
-        Example::named("gitea-actions").expect([dispatch().gets_status(204)]).ships();
+        Example::named("gitea-actions").expect([dispatch().answers_status(204)]).ships();
     }
 
     #[test]
-    fn a_page_is_no_answer_of_the_api() {
+    fn an_html_page_is_not_accepted_as_an_answer_of_the_api() {
         let page = Answer::new(200, "text/html", "<title>Sign in</title>");
-        Example::named("gitea-actions").expect([dispatch().gets(page)]).fails("http", "200 OK");
+        Example::named("gitea-actions").expect([dispatch().answers(page)]).fails("http", "200 OK");
     }
 
     #[test]
     fn a_workflow_that_is_not_there_has_failed() {
         let answer = json!({"message": "workflow \"deploy.yml\" does not exist", "url": "/api/swagger"});
-        Example::named("gitea-actions").expect([dispatch().gets_json(404, answer)]).fails("http", "404");
+        Example::named("gitea-actions").expect([dispatch().answers_json(404, answer)]).fails("http", "404");
     }
 
     #[test]
     fn a_token_that_may_not_is_not_tried_again() {
         let answer = json!({"message": "token does not have at least one of required scope(s)"});
-        Example::named("gitea-actions").expect([dispatch().gets_json(403, answer)]).ends(
+        Example::named("gitea-actions").expect([dispatch().answers_json(403, answer)]).ends(
             "dead",
             "http",
             "403 Forbidden",
@@ -314,27 +316,27 @@ mod github_dispatch {
 
     #[test]
     fn is_given_an_event() {
-        let example = Example::named("github-dispatch").expect([dispatch().gets_status(204)]).ships();
+        let example = Example::named("github-dispatch").expect([dispatch().answers_status(204)]).ships();
         // GitHub refuses a request without one.
         assert!(example.stand_in.requests()[0].header("user-agent").is_some());
     }
 
     #[test]
-    fn a_page_is_no_answer_of_the_api() {
+    fn an_html_page_is_not_accepted_as_an_answer_of_the_api() {
         let page = Answer::new(200, "text/html", "<title>Sign in</title>");
-        Example::named("github-dispatch").expect([dispatch().gets(page)]).fails("http", "200 OK");
+        Example::named("github-dispatch").expect([dispatch().answers(page)]).fails("http", "200 OK");
     }
 
     #[test]
     fn a_repository_that_the_token_may_not_see_has_failed() {
         let answer = json!({"message": "Not Found", "status": "404"});
-        Example::named("github-dispatch").expect([dispatch().gets_json(404, answer)]).fails("http", "404");
+        Example::named("github-dispatch").expect([dispatch().answers_json(404, answer)]).fails("http", "404");
     }
 
     #[test]
     fn an_event_that_is_not_valid_is_not_tried_again() {
         let answer = json!({"message": "Invalid request.", "status": "422"});
-        Example::named("github-dispatch").expect([dispatch().gets_json(422, answer)]).ends(
+        Example::named("github-dispatch").expect([dispatch().answers_json(422, answer)]).ends(
             "dead",
             "http",
             "422 Unprocessable Entity",
@@ -355,10 +357,10 @@ mod gitlab_trigger {
         let pipeline =
             || asks("GET /api/v4/projects/42/pipelines/1507").header("private-token", "planted-read");
         [
-            trigger().gets_json(201, json!({"id": 1507, "status": "created"})),
-            pipeline().gets_json(200, json!({"id": 1507, "status": "pending"})),
-            pipeline().gets_json(200, json!({"id": 1507, "status": "running"})),
-            pipeline().gets_json(200, json!({"id": 1507, "status": end})),
+            trigger().answers_json(201, json!({"id": 1507, "status": "created"})),
+            pipeline().answers_json(200, json!({"id": 1507, "status": "pending"})),
+            pipeline().answers_json(200, json!({"id": 1507, "status": "running"})),
+            pipeline().answers_json(200, json!({"id": 1507, "status": end})),
         ]
     }
 
@@ -376,14 +378,14 @@ mod gitlab_trigger {
     }
 
     #[test]
-    fn a_page_is_no_answer_of_the_api() {
+    fn an_html_page_is_not_accepted_as_an_answer_of_the_api() {
         let page = Answer::new(200, "text/html", "<title>Sign in</title>");
-        Example::named("gitlab-trigger").expect([trigger().gets(page)]).fails("http", "200 OK");
+        Example::named("gitlab-trigger").expect([trigger().answers(page)]).fails("http", "200 OK");
     }
 
     #[test]
     fn a_project_that_the_token_is_not_of_has_failed() {
-        let refusal = trigger().gets_json(404, json!({"message": "404 Not Found"}));
+        let refusal = trigger().answers_json(404, json!({"message": "404 Not Found"}));
         Example::named("gitlab-trigger").expect([refusal]).fails("http", "404 Not Found");
     }
 }
@@ -402,13 +404,13 @@ mod nomad {
 
     fn dispatched() -> Exchange {
         let job = json!({"DispatchedJobID": "deploy-shop/dispatch-1763-0f6a", "EvalID": "e1"});
-        dispatch().gets_json(200, job)
+        dispatch().answers_json(200, job)
     }
 
     fn summary(complete: u32, failed: u32) -> Exchange {
         let group = json!({"Complete": complete, "Failed": failed, "Running": 1 - complete - failed});
         asks_with_token("GET /v1/job/deploy-shop%2Fdispatch-1763-0f6a/summary")
-            .gets_json(200, json!({"Summary": {"deploy": group}}))
+            .answers_json(200, json!({"Summary": {"deploy": group}}))
     }
 
     #[test]
@@ -426,14 +428,14 @@ mod nomad {
 
     #[test]
     fn an_answer_without_a_job_has_failed() {
-        let answer = dispatch().gets_json(200, json!({"EvalID": "e1"}));
+        let answer = dispatch().answers_json(200, json!({"EvalID": "e1"}));
         Example::named("nomad").expect([answer]).fails("http", "/DispatchedJobID");
     }
 
     #[test]
     fn meta_that_is_not_declared_has_failed() {
         let words = "Dispatch request included unpermitted metadata keys: [image]";
-        let refusal = dispatch().gets(Answer::new(500, "text/plain", words));
+        let refusal = dispatch().answers(Answer::new(500, "text/plain", words));
         Example::named("nomad").expect([refusal]).fails("http", words);
     }
 }
@@ -450,7 +452,7 @@ mod adnanh_webhook {
     #[test]
     fn finds_the_signature_of_the_body_as_it_was_sent() {
         let output = Answer::new(200, "text/plain", "pulled dev-43\ndeployed\n");
-        let example = Example::named("adnanh-webhook").expect([hook().gets(output)]).ships();
+        let example = Example::named("adnanh-webhook").expect([hook().answers(output)]).ships();
         let request = &example.stand_in.requests()[0];
         let mut mac = Hmac::<Sha256>::new_from_slice(b"planted-webhook").unwrap();
         mac.update(&request.body);
@@ -462,7 +464,7 @@ mod adnanh_webhook {
     fn a_200_of_rules_that_did_not_match_has_failed() {
         let refusal = Answer::new(200, "text/plain", "Hook rules were not satisfied.");
         Example::named("adnanh-webhook")
-            .expect([hook().gets(refusal)])
+            .expect([hook().answers(refusal)])
             .fails("http", "Hook rules were not satisfied.");
     }
 
@@ -470,7 +472,7 @@ mod adnanh_webhook {
     fn a_command_that_failed_has_failed() {
         let words = "Error occurred while executing the hook's command.";
         let failure = Answer::new(500, "text/plain", words);
-        Example::named("adnanh-webhook").expect([hook().gets(failure)]).fails("http", words);
+        Example::named("adnanh-webhook").expect([hook().answers(failure)]).fails("http", words);
     }
 }
 
@@ -483,7 +485,7 @@ mod argocd {
         let images = json!([format!("git.example.com/acme/shop:{tag}")]);
         probes(&format!("GET {APPLICATION}"))
             .header("authorization", "Bearer planted-argocd")
-            .gets_json(200, json!({"status": {"summary": {"images": images}}}))
+            .answers_json(200, json!({"status": {"summary": {"images": images}}}))
     }
 
     fn asks_with_token(line: &str) -> Asked {
@@ -506,8 +508,8 @@ mod argocd {
         let script = [
             running("dev-42"),
             running("dev-42"),
-            patch().gets_json(200, phase.clone()),
-            sync().gets_json(200, phase),
+            patch().answers_json(200, phase.clone()),
+            sync().answers_json(200, phase),
             running("dev-42"),
             running("dev-43"),
         ];
@@ -519,8 +521,8 @@ mod argocd {
         let script = [
             running("dev-42"),
             running("dev-42"),
-            patch().gets_json(200, json!({})),
-            sync().gets_json(200, json!({})),
+            patch().answers_json(200, json!({})),
+            sync().answers_json(200, json!({})),
             running("dev-42"),
         ];
         Example::named("argocd")
@@ -532,7 +534,7 @@ mod argocd {
     #[test]
     fn an_application_that_is_not_there_is_not_tried_again() {
         let refusal = json!({"error": "permission denied", "code": 7, "message": "permission denied"});
-        let script = [running("dev-42"), running("dev-42"), patch().gets_json(403, refusal)];
+        let script = [running("dev-42"), running("dev-42"), patch().answers_json(403, refusal)];
         Example::named("argocd").expect(script).ends("dead", "http", "403 Forbidden");
     }
 }
@@ -549,7 +551,7 @@ mod jenkins {
     fn triggered(job: &str, triggered: bool) -> Exchange {
         let variables = json!({"stage": "dev", "tag": "dev-43"});
         let jobs = json!({(job): {"triggered": triggered, "resolvedVariables": variables, "id": 109}});
-        invoke().gets_json(200, json!({"jobs": jobs, "message": "Triggered jobs."}))
+        invoke().answers_json(200, json!({"jobs": jobs, "message": "Triggered jobs."}))
     }
 
     #[test]
@@ -570,12 +572,12 @@ mod jenkins {
     #[test]
     fn a_403_that_repeats_the_request_does_not_show_its_token() {
         let page = "<h1>Forbidden</h1><pre>Authorization: Bearer planted-jenkins</pre>";
-        let refusal = invoke().gets(Answer::new(403, "text/html", page));
+        let refusal = invoke().answers(Answer::new(403, "text/html", page));
         Example::named("jenkins").expect([refusal]).ends("dead", "http", "Authorization: Bearer ***");
     }
 
     #[test]
     fn an_answer_that_is_lost_has_failed() {
-        Example::named("jenkins").expect([invoke().gets(Reply::Reset)]).fails("http", "");
+        Example::named("jenkins").expect([invoke().answers(Reply::Reset)]).fails("http", "");
     }
 }

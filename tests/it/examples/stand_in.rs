@@ -62,16 +62,16 @@ impl Asked {
         self.header("content-type", "text/plain; charset=utf-8")
     }
 
-    pub(super) fn gets(self, reply: impl Into<Reply>) -> Exchange {
+    pub(super) fn answers(self, reply: impl Into<Reply>) -> Exchange {
         Exchange { request: self, reply: reply.into() }
     }
 
-    pub(super) fn gets_status(self, status: u16) -> Exchange {
-        self.gets(Answer::new(status, "", ""))
+    pub(super) fn answers_status(self, status: u16) -> Exchange {
+        self.answers(Answer::new(status, "", ""))
     }
 
-    pub(super) fn gets_json(self, status: u16, body: Value) -> Exchange {
-        self.gets(Answer::json(status, body.to_string()))
+    pub(super) fn answers_json(self, status: u16, body: Value) -> Exchange {
+        self.answers(Answer::json(status, body.to_string()))
     }
 
     fn of(request: &Request, host: &str) -> Asked {

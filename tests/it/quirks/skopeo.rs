@@ -221,7 +221,7 @@ fn by_tagship(shop: &Shop) -> Result<Found, String> {
 
 #[test]
 #[ignore = "needs skopeo"]
-fn what_skopeo_reads_is_read_with_the_same_tags_and_digests() {
+fn tags_and_digests_are_those_of_skopeo() {
     let authority = Authority::new();
     let (mut read, mut refused) = (0, 0);
     for seed in 0..RUNS {

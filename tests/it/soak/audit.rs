@@ -18,7 +18,7 @@ pub(super) struct Audit {
     /// Deployments whose success was recorded before the present deliveries arrived.
     succeeded: BTreeSet<String>,
     /// Manual deployments.
-    pub(super) by_hand: BTreeSet<String>,
+    pub(super) manual: BTreeSet<String>,
     /// By target: the planned tag at the time of a manual deployment of another tag.
     pub(super) replaced: BTreeSet<(String, String)>,
     /// By target: what gave way to something newer, before it came.
@@ -53,9 +53,9 @@ impl Audit {
     pub(super) fn look(&mut self, shop: &Shop, endpoint: &Endpoint, all: &[Received], model: &Model) {
         assert!(!shop.exists("overlaps"), "two commands at once: {}", shop.read("overlaps"));
         let Some(state) = state::open(shop) else { return };
-        self.outbox.look(&state, &endpoint.told());
+        self.outbox.look(&state, &endpoint.notified());
         let rows = state::rows(&state, self.over);
-        self.by_hand.extend(
+        self.manual.extend(
             rows.iter()
                 .filter(|row| ["hand", "rollback"].contains(&row.by.as_str()))
                 .map(|row| row.id.clone()),
@@ -63,7 +63,7 @@ impl Audit {
         for one in &all[self.seen..] {
             let stage = Stage::of(&one.target);
             let seen = self.stages.entry(stage.target).or_default();
-            seen.look_at(stage, one, &self.succeeded, self.by_hand.contains(&one.id), model);
+            seen.look_at(stage, one, &self.succeeded, self.manual.contains(&one.id), model);
         }
         self.seen = all.len();
         self.over = rows.iter().take_while(|row| row.is_over()).last().map_or(self.over, |row| row.number);
@@ -83,7 +83,7 @@ impl Audit {
     /// When all is calm, every deployment is over, and it is plain why.
     pub(super) fn nothing_is_owed(&self, shop: &Shop, endpoint: &Endpoint, all: &[Received], model: &Model) {
         let state = state::open(shop).expect("nothing was killed since");
-        outbox::all_is_told(&state, &endpoint.told());
+        outbox::everything_is_notified(&state, &endpoint.notified());
         let said = endpoint.said(shop);
         let rows = state::rows(&state, 0);
         let done: BTreeSet<&str> = all.iter().filter(|one| one.is_done).map(|one| one.id.as_str()).collect();
@@ -112,7 +112,7 @@ impl Seen {
         stage: &Stage,
         one: &Received,
         succeeded: &BTreeSet<String>,
-        is_by_hand: bool,
+        is_manual: bool,
         model: &Model,
     ) {
         let (target, tag, id) = (stage.target, &one.tag, &one.id);
@@ -126,7 +126,7 @@ impl Seen {
             return;
         }
         assert!(!succeeded.contains(id), "{target}: {id} was done, and {tag} sent again");
-        if is_by_hand {
+        if is_manual {
             return;
         }
         if let Some(before) = self.ended.get(&what).filter(|before| succeeded.contains(*before)) {

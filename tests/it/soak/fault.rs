@@ -84,7 +84,7 @@ impl Weather {
     }
 
     /// How many answers the outage changed that is over now.
-    pub(super) fn mend(&self) -> u64 {
+    pub(super) fn repair(&self) -> u64 {
         let mut state = self.0.lock().unwrap();
         state.outage = None;
         state.hits

@@ -10,7 +10,7 @@ pub(super) struct Figures {
     pub(super) kills: u64,
     pub(super) clocks: u64,
     /// By SIGTERM or SIGINT.
-    pub(super) told_to_end: u64,
+    pub(super) with_signal: u64,
     /// As a service user, on whose state root runs as well.
     pub(super) of_service: u64,
     /// Files of metrics that killed runs left.
@@ -32,7 +32,7 @@ impl fmt::Display for Figures {
             self.polls,
             self.beside,
             self.kills,
-            self.told_to_end,
+            self.with_signal,
             self.clocks,
             self.of_service,
             self.unfinished,

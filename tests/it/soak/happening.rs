@@ -46,7 +46,7 @@ impl World {
                 "lied"
             }
             78..83 => {
-                self.deploy_by_hand();
+                self.deploy_manually();
                 "deployed by hand"
             }
             83..86 => {
@@ -119,8 +119,8 @@ impl World {
     /// How often a poll began to deploy to it.
     fn begun(&mut self, target: &str) -> usize {
         self.look();
-        let by_hand = self.audit.by_hand.clone();
-        let begun = |one: &&Received| one.target == target && !one.is_done && !by_hand.contains(&one.id);
+        let manual = self.audit.manual.clone();
+        let begun = |one: &&Received| one.target == target && !one.is_done && !manual.contains(&one.id);
         self.received().iter().filter(begun).count()
     }
 
@@ -154,7 +154,7 @@ impl World {
         }
     }
 
-    fn deploy_by_hand(&mut self) {
+    fn deploy_manually(&mut self) {
         let stage = self.any_stage();
         let name = self.any_name(stage.image);
         let mut arguments = vec!["deploy", stage.target];
@@ -166,7 +166,7 @@ impl World {
         if self.rng.bool() {
             arguments.push("--no-hold");
         }
-        let before = self.by_hand(stage);
+        let before = self.manual_rows(stage);
         let run = self.shop.start(&arguments);
         if self.rng.u32(..4) == 0 {
             std::thread::sleep(Duration::from_millis(self.rng.u64(..70)));
@@ -177,7 +177,7 @@ impl World {
             return;
         }
         let run = run.end();
-        let (Some(before), Some(after)) = (before, self.by_hand(stage)) else { return };
+        let (Some(before), Some(after)) = (before, self.manual_rows(stage)) else { return };
         let news = &after[before.len()..];
         match (run.code, news) {
             (Some(0), [row]) => assert_eq!(row.state, "succeeded", "{run:?} {row:?}"),
@@ -193,7 +193,7 @@ impl World {
     }
 
     /// The manual deployments.
-    fn by_hand(&self, stage: &Stage) -> Option<Vec<Row>> {
+    fn manual_rows(&self, stage: &Stage) -> Option<Vec<Row>> {
         let mut rows = state::rows(&state::open(&self.shop)?, 0);
         rows.retain(|row| ["hand", "rollback"].contains(&row.by.as_str()) && row.target == stage.target);
         Some(rows)

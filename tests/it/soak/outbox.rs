@@ -8,7 +8,7 @@ use super::state::{count, texts};
 
 /// A notification that came.
 #[derive(Clone, Debug)]
-pub(super) struct Told {
+pub(super) struct Notified {
     /// The notification's own id.
     pub(super) key: String,
     pub(super) status: String,
@@ -26,7 +26,7 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub(super) fn look(&mut self, state: &Connection, told: &[Told]) {
+    pub(super) fn look(&mut self, state: &Connection, told: &[Notified]) {
         for one in &told[self.seen..] {
             assert!(!self.ended.contains(&one.key), "told again: {one:?}");
         }
@@ -40,7 +40,7 @@ pub(super) fn is_empty(state: &Connection) -> bool {
 }
 
 /// When the outbox is empty.
-pub(super) fn all_is_told(state: &Connection, told: &[Told]) {
+pub(super) fn everything_is_notified(state: &Connection, told: &[Notified]) {
     let taken: BTreeSet<(&str, &str)> = told
         .iter()
         .filter(|one| one.is_taken)

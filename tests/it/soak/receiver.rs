@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::fault::Weather;
-use super::outbox::Told;
+use super::outbox::Notified;
 use crate::harness::Shop;
 use crate::http::{Answer, Server};
 
@@ -60,7 +60,7 @@ pub(super) struct Endpoint {
     server: Server,
     received: Arc<Mutex<Vec<Received>>>,
     live: Arc<Mutex<Live>>,
-    told: Arc<Mutex<Vec<Told>>>,
+    told: Arc<Mutex<Vec<Notified>>>,
 }
 
 /// What api/live says that it runs.
@@ -79,7 +79,7 @@ impl Endpoint {
         let busy: Mutex<Vec<(String, u64)>> = Mutex::default();
         let live: Arc<Mutex<Live>> = Arc::default();
         let asked = Arc::clone(&live);
-        let told: Arc<Mutex<Vec<Told>>> = Arc::default();
+        let told: Arc<Mutex<Vec<Notified>>> = Arc::default();
         let people = Arc::clone(&told);
         let server = Server::start(move |request| {
             if request.path() == "/running" {
@@ -97,7 +97,7 @@ impl Endpoint {
                 let text = |key: &str| body[key].as_str().unwrap().to_owned();
                 let (is_taken, reply) = weather.at_endpoint();
                 let key = request.header("idempotency-key").unwrap().to_owned();
-                let one = Told { key, status: text("status"), deployment_id: text("id"), is_taken };
+                let one = Notified { key, status: text("status"), deployment_id: text("id"), is_taken };
                 people.lock().unwrap().push(one);
                 return reply;
             }
@@ -137,7 +137,7 @@ impl Endpoint {
     }
 
     /// The notifications until now, in order.
-    pub(super) fn told(&self) -> MutexGuard<'_, Vec<Told>> {
+    pub(super) fn notified(&self) -> MutexGuard<'_, Vec<Notified>> {
         self.told.lock().unwrap()
     }
 

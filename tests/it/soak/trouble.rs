@@ -96,7 +96,7 @@ impl World {
         let image = if let Outage::Reset(image) = outage { image } else { "acme/api" };
         let hits = self.weather.hits();
         self.others_are_served(&[&["--refresh"], arguments].concat(), true, |other| other.image == image);
-        assert!(self.weather.mend() > hits, "{outage:?}: nobody asked for it");
+        assert!(self.weather.repair() > hits, "{outage:?}: nobody asked for it");
         let what = if arguments.is_empty() { "broke an image" } else { "pages without end" };
         *self.figures.happenings.entry(what).or_default() += 1;
     }
@@ -182,10 +182,10 @@ impl World {
         let run = run.end();
         assert!(asked.elapsed() < SOON, "{:?}: {run:?}", asked.elapsed());
         self.kills.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        if self.weather.mend() > 0 && is_in_time {
+        if self.weather.repair() > 0 && is_in_time {
             run.code(code);
             assert_eq!(self.failing_since(), before, "it is no failed check: {run:?}");
-            self.figures.told_to_end += 1;
+            self.figures.with_signal += 1;
             *self.figures.happenings.entry("told to end while asking").or_default() += 1;
         } else {
             assert!(run.has_code(code) || ended_well(&run));

@@ -238,7 +238,7 @@ impl World {
                 poll.signal(signal);
                 let run = poll.end();
                 assert!(told.elapsed() < SOON, "{:?}: {run:?}", told.elapsed());
-                self.figures.told_to_end += u64::from(run.has_code(code));
+                self.figures.with_signal += u64::from(run.has_code(code));
                 assert!(run.has_code(code) || ended_well(&run));
             } else {
                 let run = poll.kill();

@@ -21,7 +21,7 @@ proptest! {
 
     /// A link cut anywhere before its relation is an error, or names no next page at another address.
     #[test]
-    fn half_a_link_is_no_other_address(target in "[!-;=?-~]{1,40}", at in 0usize..60) {
+    fn an_incomplete_link_leads_to_no_other_address(target in "[!-;=?-~]{1,40}", at in 0usize..60) {
         let header = format!("<{target}>; rel=\"next\"");
         let half = header.get(..at.min(header.len())).unwrap_or_default();
         if let Ok(Some(found)) = link(half.as_bytes()) {

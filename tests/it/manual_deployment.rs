@@ -47,7 +47,7 @@ fn a_rollback_without_a_hold_is_not_undone_either() {
 
 /// By `newest`, the next list tells whether the marked tag is newer.
 #[test]
-fn a_tag_is_deployed_by_hand_after_another_one_was_marked() {
+fn a_tag_is_deployed_manually_after_a_mark_of_another_tag() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(
         &gitea,
@@ -94,7 +94,7 @@ fn a_rollback_goes_by_what_ran_and_not_by_what_a_clock_said() {
 }
 
 #[test]
-fn the_newest_is_deployed_by_hand_whatever_holds_and_gates_say() {
+fn a_manual_deployment_ignores_holds_and_gates() {
     let gitea = gitea(Build::GiteaNew);
     let shop =
         baselined(&gitea, &format!("{PROD}min_age = \"30d\"\nmax_bump = \"patch\"\nauto_deploy = false\n"));
@@ -210,7 +210,7 @@ fn rollback_is_deploy_previous() {
 }
 
 #[test]
-fn a_registry_that_is_down_stops_a_deployment_by_hand_unless_it_is_forced() {
+fn an_unavailable_registry_stops_a_manual_deployment_unless_forced() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, PROD);
     gitea.intercept_all("/v2/", crate::http::Answer::new(500, "text/plain", ""));
@@ -222,7 +222,7 @@ fn a_registry_that_is_down_stops_a_deployment_by_hand_unless_it_is_forced() {
 }
 
 #[test]
-fn a_deployment_by_hand_that_fails_is_tried_again_by_polls_in_spite_of_a_hold() {
+fn a_failed_manual_deployment_is_retried_by_polls_despite_a_hold() {
     let gitea = gitea(Build::GiteaNew);
     let shop = upgraded(&gitea);
     shop.file("fail", "");
@@ -340,7 +340,7 @@ fn going_back_to_what_a_tag_pointed_at_before_is_not_undone_by_a_poll() {
 }
 
 #[test]
-fn what_a_tag_pointed_at_before_is_what_a_failed_rollback_tries_again() {
+fn a_failed_rollback_retries_the_earlier_image_of_its_tag() {
     let gitea = gitea(Build::GiteaNew);
     let (shop, before) = moved(&gitea);
     shop.file("fail", "");
