@@ -135,7 +135,11 @@ fn starting(dir: &Path) {
         reference_time,
     }
     .print();
-    let near = Bench::new(dir, "near", Stock { images: 1, owners: 1, tags: 3, latency: Duration::ZERO });
+    let near = Bench::new(
+        dir,
+        "near",
+        Stock { images: 1, owners: 1, tags: 3, latency: Duration::ZERO, is_young: false },
+    );
     near.settle();
     near.idle("idle poll of one, on loopback", "5 ms", 1);
 }
@@ -216,9 +220,11 @@ impl<'a> Bench<'a> {
 }
 
 fn polling(dir: &Path) {
-    let stock = Stock { images: IMAGES, owners: OWNERS, tags: 3, latency: LATENCY };
+    let stock = Stock { images: IMAGES, owners: OWNERS, tags: 3, latency: LATENCY, is_young: false };
     let bench = Bench::new(dir, "many", stock);
-    first(&bench);
+    first(&bench, "first poll of the same");
+    let young = Bench::new(dir, "young", Stock { is_young: true, ..stock });
+    first(&young, "the same, all pushed in the last minute");
     bench.settle();
     bench.idle("idle poll, 1,000 of 10 owners", "10 reqs 150 CPU 40 24 MiB", OWNERS);
     discovered(&bench);
@@ -251,15 +257,21 @@ fn discovered(written: &Bench<'_>) {
     written.server.take_asked();
 }
 
-fn first(bench: &Bench<'_>) {
+fn first(bench: &Bench<'_>, work: &str) {
     let dir = bench.dir;
-    let program = |number: usize| tagship(&bench.config, &dir.join(format!("first-{number}.db")), &["poll"]);
+    let program = |number: usize| {
+        tagship(
+            &bench.config,
+            &dir.join(format!("{}-{number}.db", bench.state.file_stem().unwrap().to_str().unwrap())),
+            &["poll"],
+        )
+    };
     let asked = bench.asked(&program(RUNS));
     let curl = bench.curl();
     let (times, reference_time) = alternate(dir, program, || run(dir, &curl).wall);
     let bound = LATENCY * u32::try_from(bench.stock.images.div_ceil(64)).unwrap();
     Row {
-        work: "first poll of the same",
+        work,
         goal: format!("1.15 x {} = {}", ms(bound), ms(bound.mul_f64(1.15))),
         times,
         peak: peak(dir, &program(RUNS + 1)),
@@ -273,7 +285,7 @@ fn first(bench: &Bench<'_>) {
 
 /// Without its wait the server must answer many times faster than anybody asked it above.
 fn server_alone(dir: &Path) {
-    let stock = Stock { images: IMAGES, owners: OWNERS, tags: 3, latency: Duration::ZERO };
+    let stock = Stock { images: IMAGES, owners: OWNERS, tags: 3, latency: Duration::ZERO, is_young: false };
     let quick = Bench::new(dir, "quick", stock);
     let asked = quick.asked(&quick.poll(&[]));
     let curl = quick.curl();
@@ -347,7 +359,7 @@ fn due(dir: &Path) {
 }
 
 fn many_tags(dir: &Path) {
-    let stock = Stock { images: 1, owners: 1, tags: 100_000, latency: LATENCY };
+    let stock = Stock { images: 1, owners: 1, tags: 100_000, latency: LATENCY, is_young: false };
     let bench = Bench::new(dir, "tags", stock);
     bench.settle();
     let program = bench.poll(&["--refresh"]);

@@ -134,7 +134,7 @@ fn targets(dir: &Path) -> Panel {
 fn owners(dir: &Path) -> Panel {
     let mut series = Series::new("owners");
     for owners in decades(1, 1_000) {
-        let stock = Stock { images: 1_000, owners, tags: 3, latency: Duration::ZERO };
+        let stock = Stock { images: 1_000, owners, tags: 3, latency: Duration::ZERO, is_young: false };
         let server = FakeGitea::start(stock);
         let folder = tempfile::Builder::new().tempdir_in(dir).unwrap().keep();
         let (config, state) = (folder.join("tagship.toml"), folder.join("state.db"));
@@ -173,7 +173,7 @@ fn tags(dir: &Path) -> Panel {
 
 fn history(dir: &Path) -> Panel {
     let mut series = Series::new("history");
-    let stock = Stock { images: 10, owners: 1, tags: 3, latency: Duration::ZERO };
+    let stock = Stock { images: 10, owners: 1, tags: 3, latency: Duration::ZERO, is_young: false };
     let server = FakeGitea::start(stock);
     let config = dir.join("history.toml");
     fs::write(&config, configuration(stock.images, stock.owners, Some(server.port))).unwrap();

@@ -20,6 +20,8 @@ pub(crate) struct Stock {
     pub(crate) tags: usize,
     /// Before each answer.
     pub(crate) latency: Duration,
+    /// Whether every image was pushed some seconds ago. Else: long ago.
+    pub(crate) is_young: bool,
 }
 
 pub(crate) struct FakeGitea {
@@ -135,8 +137,8 @@ impl Shared {
             (format!("Docker-Content-Digest: sha256:{}\r\n", "0".repeat(64)), String::new())
         } else {
             let (owner, query) = target.strip_prefix("/api/v1/packages/").unwrap().split_once('?').unwrap();
-            let limit = query.split('&').find_map(|pair| pair.strip_prefix("limit=")).unwrap();
-            self.feed(owner, limit.parse().unwrap(), pushed)
+            let number = |key: &str| query.split('&').find_map(|pair| pair.strip_prefix(key)?.parse().ok());
+            self.feed(owner, number("limit=").unwrap(), number("page=").unwrap_or(1), pushed)
         };
         let date =
             jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&jiff::Timestamp::now());
@@ -158,17 +160,20 @@ impl Shared {
     }
 
     /// The newest versions of an owner's images: one of each long ago, ten minutes apart, and those pushed since.
-    fn feed(&self, owner: &str, limit: usize, pushed: usize) -> (String, String) {
+    fn feed(&self, owner: &str, limit: usize, page: usize, pushed: usize) -> (String, String) {
         let Stock { images, owners, .. } = self.stock;
         let owner: usize = owner.trim_start_matches("owner").parse().unwrap();
         let own = (0..images).skip(owner).step_by(owners).count();
         let new = if owner == BUSY % owners { pushed } else { 0 };
         let rows = (0..new).rev().map(|tag| (own + tag, BUSY, format!("v2.{tag}.0"), PUSHED + 600 * tag));
+        let young = usize::try_from(jiff::Timestamp::now().as_second()).unwrap() - 5;
+        let pushed_at = |image| if self.stock.is_young { young } else { OLD + 600 * image };
         let old = (0..own)
             .rev()
-            .map(|image| (image, image * owners + owner, "v1.0.0".to_owned(), OLD + 600 * image));
+            .map(|image| (image, image * owners + owner, "v1.0.0".to_owned(), pushed_at(image)));
         let rows: Vec<String> = rows
             .chain(old)
+            .skip((page - 1) * limit)
             .take(limit)
             .map(|(id, image, version, second)| {
                 let at = jiff::Timestamp::from_second(i64::try_from(second).unwrap()).unwrap();
