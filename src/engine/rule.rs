@@ -1,21 +1,19 @@
 //! The rules of a decision, numbered as in the guarantees. Each function names the rule it implements.
 
-use std::collections::BTreeSet;
+mod first_poll;
+mod pushed_again;
 
 use jiff::Timestamp;
 
 use super::fact::{Fact, Facts, Unknown};
 use super::gate::{BlockKind, BlockedBy, GateCheck};
-use super::probe::ProbeAnswer;
 use super::recheck::stopped;
-use super::state::{
-    Baseline, Deployed, Deployment, GivenPlatforms, OpenDeployments, PollState, SeenCandidate, Trigger,
-};
+use super::state::{Deployment, OpenDeployments, PollState, SeenCandidate};
 use super::status::{ErrorCode, Failure, Status};
 use super::{Decision, decide_failed};
 use crate::policy::{Candidate, Order, Selection};
 use crate::reference::{Digest, ListedTag, Tag};
-use crate::target::{FirstPoll, Target};
+use crate::target::Target;
 
 /// Rule 1: the list is empty, but tags were seen before.
 pub(super) fn list_became_empty(target: &Target, state: &PollState, now: Timestamp) -> Decision {
@@ -120,97 +118,12 @@ pub(super) struct RuleContext<'a> {
     pub(super) now: Timestamp,
 }
 
-/// How many candidates are asked for their digest, to find the one that the stage runs.
-const DIGESTS_ASKED: usize = 20;
-
 type Deciding = Fact<Decision>;
 
 /// The first candidate that nothing blocks, and what blocks those before it.
 type Unblocked<'c> = (Option<&'c Candidate>, Vec<(Tag, BlockedBy)>);
 
 impl RuleContext<'_> {
-    /// Rule 2.
-    pub(super) fn first(&self, next: PollState) -> Deciding {
-        if self.target.running.is_some() {
-            return self.first_by_running(next);
-        }
-        match self.target.first_poll {
-            FirstPoll::Deploy => self.newer(next),
-            FirstPoll::Baseline => self.begin(next, "first poll"),
-        }
-    }
-
-    /// Rule 2, with a probe: the running tag becomes high-water and deployed.
-    fn first_by_running(&self, mut next: PollState) -> Deciding {
-        let reported = self.facts.running()?;
-        let Some(tag) = self.tag_of(&reported)? else {
-            let why = format!("first poll; the stage runs {}, which matches no tag", reported.name());
-            return self.begin(next, &why);
-        };
-        next.deployed = Some(Deployed {
-            tag: tag.clone(),
-            digest: reported.digest.clone(),
-            at: self.now,
-            by: Trigger::Probe,
-        });
-        let mut listed = self.listed(&tag)?;
-        listed.digest = reported.digest.clone().or(listed.digest);
-        if is_timeless(&listed, self.target) || self.target.policy.candidate(&listed).is_none() {
-            let why = format!("first poll; the stage runs {tag}, which the rule cannot compare");
-            return self.begin(next, &why);
-        }
-        next.high_water = Some(listed);
-        self.again(next)
-    }
-
-    /// The tag that the stage runs. If the probe gives only a digest, it is compared with those of the newest
-    /// candidates.
-    fn tag_of(&self, reported: &ProbeAnswer) -> Fact<Option<Tag>> {
-        if reported.tag.is_some() {
-            return Ok(reported.tag.clone());
-        }
-        for candidate in self.selection.candidates.iter().take(DIGESTS_ASKED) {
-            if self.facts.digest(&candidate.listed.tag)? == reported.digest {
-                return Ok(Some(candidate.listed.tag.clone()));
-            }
-        }
-        Ok(None)
-    }
-
-    /// A tag as the registry lists it, as far as known.
-    fn listed(&self, tag: &Tag) -> Fact<ListedTag> {
-        let known = self.selection.candidates.iter().find(|candidate| candidate.listed.tag == *tag);
-        if let Some(candidate) = known {
-            return Ok(candidate.listed.clone());
-        }
-        let mut listed = ListedTag::named(tag.clone());
-        if self.target.policy.order() == Order::Newest {
-            listed.pushed_at = self.facts.pushed_at(tag)?;
-        }
-        Ok(listed)
-    }
-
-    /// Rule 3.
-    pub(super) fn rule_changed(&self, next: PollState) -> Deciding {
-        let policy = &self.target.policy;
-        let still = next.high_water.as_ref().is_some_and(|high_water| policy.candidate(high_water).is_some());
-        let mut decision =
-            if still { self.again(next)? } else { self.baseline(next, "the rule was edited")? };
-        if let Some(pending) = &self.open.pending
-            && decision.deploy.is_none()
-        {
-            if pending.repository != self.target.image.repository {
-                // The same name would be another image there.
-                decision.drop(pending, format!("{} was of {}", pending.tag, pending.repository));
-            } else if !pending.is_automatic_rollback()
-                && policy.candidate(&ListedTag::named(pending.tag.clone())).is_none()
-            {
-                decision.drop(pending, format!("the edited rule does not match {}", pending.tag));
-            }
-        }
-        Ok(decision)
-    }
-
     /// Rules 4 to 6, with the stored high-water tag.
     pub(super) fn again(&self, next: PollState) -> Deciding {
         let Some(newest) = self.selection.newest() else {
@@ -483,84 +396,6 @@ impl RuleContext<'_> {
         Ok(self.same(next, newest))
     }
 
-    /// The platform digests of a deployed tag, if later digests are compared by platform.
-    fn given_platforms(&self, given: &ListedTag) -> Fact<Option<GivenPlatforms>> {
-        let is_compared = self.target.digest && !self.target.gates.platforms.is_empty();
-        let Some(digest) = given.digest.as_ref().filter(|_| is_compared) else {
-            return Ok(None);
-        };
-        match self.facts.platforms(&given.tag) {
-            Ok(now) => {
-                let found = GivenPlatforms { digest: digest.clone(), now };
-                Ok(Some(found).filter(|found| found.now.of.as_ref() == Some(digest)))
-            }
-            // Then every other digest is a new deployment.
-            Err(Unknown::Failed(_) | Unknown::NotChecked) => Ok(None),
-        }
-    }
-
-    /// What the tag points at now, if the stage's platforms are unchanged.
-    fn same_platforms(
-        &self,
-        known: Option<&GivenPlatforms>,
-        tag: &Tag,
-        given: &ListedTag,
-        digest: &Digest,
-    ) -> Fact<Option<GivenPlatforms>> {
-        let Some(known) = known.filter(|known| known.now.of == given.digest && known.now.of.is_some()) else {
-            return Ok(None);
-        };
-        let now = match self.facts.platforms(tag) {
-            Err(Unknown::NotChecked) => return Ok(None),
-            now => now?,
-        };
-        let is_same = |wanted: &String| {
-            let [before, after]: [BTreeSet<_>; 2] =
-                [&known.now, &now].map(|platforms| platforms.taken_by(wanted).collect());
-            !before.is_empty() && before == after
-        };
-        let platforms = &self.target.gates.platforms;
-        let is_same =
-            now.of.as_ref() == Some(digest) && !platforms.is_empty() && platforms.iter().all(is_same);
-        Ok(is_same.then(|| GivenPlatforms { digest: known.digest.clone(), now }))
-    }
-
-    /// Rule 7: an immutable tag has moved, and the listing shows its digest. Warned about once.
-    fn moved_unexpectedly(&self, next: &mut PollState) -> Option<String> {
-        let given = next.high_water.as_mut()?;
-        let now = self.selection.find(&given.tag)?.digest.clone()?;
-        let before = given.digest.replace(now.clone()).filter(|before| *before != now)?;
-        Some(format!(
-            "{}: {} was pushed again: it was {before}, and is {now}; it is not deployed again (digest = true would)",
-            self.target.id, given.tag
-        ))
-    }
-
-    /// Rule 7: the same tag, another digest.
-    fn moved(
-        &self,
-        mut next: PollState,
-        newest: &Candidate,
-        high_water: &Candidate,
-        digest: &Digest,
-    ) -> Deciding {
-        let tag = &newest.listed.tag;
-        let mut seen = self.remember(newest, Some(digest));
-        let gates =
-            GateCheck { target: self.target, facts: self.facts, high_water: Some(high_water), now: self.now };
-        let block = gates.blocked_by(newest, &mut seen)?;
-        next.candidates = vec![seen];
-        if let Some(block) = block {
-            let blocked = vec![(tag.clone(), block.clone())];
-            return Ok(Decision { blocked, ..self.waiting(next, Status::Waiting, block).concerning(tag) });
-        }
-        let decision = match self.stopped(&next, tag) {
-            Some((status, block)) => self.waiting(next, status, block),
-            None => self.deploy(next, newest, format!("{tag} was pushed again: {digest}"))?,
-        };
-        Ok(decision.concerning(tag))
-    }
-
     /// Rule 5.
     fn same(&self, next: PollState, newest: &Candidate) -> Decision {
         let deployed = next.deployed.as_ref().map(|deployed| deployed.tag.clone());
@@ -632,38 +467,6 @@ impl RuleContext<'_> {
             newest.listed.tag, self.target.id
         );
         Ok(Decision::new(Status::Older, reason, next).concerning(&newest.listed.tag))
-    }
-
-    /// The baseline of a first poll.
-    fn begin(&self, mut next: PollState, why: &str) -> Deciding {
-        let newest = self.selection.newest();
-        next.baseline = newest.map(|newest| Baseline { tag: newest.listed.tag.clone(), at: self.now });
-        self.baseline(next, why)
-    }
-
-    fn baseline(&self, mut next: PollState, why: &str) -> Deciding {
-        next.candidates.clear();
-        let Some(newest) = self.selection.newest() else {
-            next.high_water = None;
-            return Ok(Decision::new(Status::NoMatch, self.nothing_matches(), next));
-        };
-        let mut given = newest.listed.clone();
-        if self.target.digest {
-            given.digest = self.digest(&given.tag)?;
-            if given.digest.is_none() && self.facts.digest(&given.tag).is_ok() {
-                // Without its digest, a move would go unnoticed: the next poll is a first poll again.
-                next.rule = self.before.and_then(|before| before.rule.clone());
-                next.edit = self.before.and_then(|before| before.edit.clone());
-                return Ok(without_manifest(&given.tag, next).concerning(&given.tag));
-            }
-        }
-        next.given_platforms = self.given_platforms(&given)?;
-        next.high_water = Some(given);
-        let reason = format!(
-            "{why}: only newer tags are deployed; to deploy this tag: tagship deploy {}",
-            self.target.id
-        );
-        Ok(Decision::new(Status::Baseline, reason, next).concerning(&newest.listed.tag))
     }
 
     fn nothing_matches(&self) -> String {
