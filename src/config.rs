@@ -145,7 +145,7 @@ impl Config {
     pub(crate) fn check_without_state(&self) -> anyhow::Result<()> {
         for target in self.all_targets() {
             let has_times = self.registries[&target.registry].may_have_push_times();
-            if let Some((what, help)) = load::needs_state(target, has_times) {
+            if let Some((what, help)) = load::checks::needs_state(target, has_times) {
                 anyhow::bail!(
                     "state none keeps nothing between runs, and {} needs a state for {what}; name a file{help}",
                     target.id
