@@ -1,3 +1,5 @@
+//! The command line: the examples of every help are valid, and the definitions fit together.
+
 use clap::{Command, CommandFactory as _, ValueEnum as _};
 
 use super::{Cli, ServerKind};

@@ -1,3 +1,5 @@
+//! Reading whole configurations: values, defaults, includes, warnings.
+
 mod fault;
 
 use std::fs;

@@ -1,3 +1,5 @@
+//! The configurations that `init` writes.
+
 use std::path::Path;
 
 use super::*;

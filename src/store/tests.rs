@@ -1,3 +1,5 @@
+//! The state file: values survive saving and loading, migrations, and files of another kind.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The documents name files and tests that exist.
+//! The documents name files and tests that exist, and each source begins with its purpose.
 
 use std::fs;
 use std::path::Path;
@@ -41,4 +41,23 @@ fn every_file_that_a_document_names_exists() {
         }
     }
     assert!(named > 20, "{named}");
+}
+
+#[test]
+fn every_source_begins_with_its_purpose() {
+    let mut folders = ["src", "tests", "benches"].map(|name| root().join(name)).to_vec();
+    let mut sources = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let begins = fs::read_to_string(&path).unwrap().starts_with("//! ");
+                assert!(begins, "{}: the first line does not say what the file is for", path.display());
+                sources += 1;
+            }
+        }
+    }
+    assert!(sources > 300, "{sources}");
 }

@@ -1,3 +1,5 @@
+//! The JSON Schema of a configuration accepts and refuses what reading does.
+
 use std::fs;
 use std::path::Path;
 

@@ -1,3 +1,5 @@
+//! Running a command: arguments, environment, output, timeouts, the processes it leaves.
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;

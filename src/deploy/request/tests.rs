@@ -1,3 +1,5 @@
+//! Sending a deploy request: URL, headers, body, signature, retries, polling for the end.
+
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::channel;

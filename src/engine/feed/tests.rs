@@ -1,3 +1,5 @@
+//! Reading the feed of an owner: after any pushes and deletions, each changed image is named.
+
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 

@@ -1,3 +1,5 @@
+//! The state of a target: its open deployments and its form as JSON.
+
 use super::*;
 use crate::engine::ErrorCode;
 use crate::engine::tests::{pending, tag};

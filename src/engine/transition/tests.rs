@@ -1,3 +1,5 @@
+//! Transitions: what each event makes of a state, its deployments and notifications.
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! The page: its verdict, its groups, and text that could be markup.
+
 use std::sync::Arc;
 use std::time::Duration;
 
