@@ -39,10 +39,10 @@ fn main() {
     println!("{RUNS} runs of each; times in ms; {LATENCY:?} before each answer, but on loopback\n");
     Row::print_head();
     starting(dir);
-    polling(dir);
+    let idle_beside_due = polling(dir);
     due(dir);
     many_tags(dir);
-    println!();
+    println!("\n{idle_beside_due}");
     server_alone(dir);
     size();
 }
@@ -217,9 +217,29 @@ impl<'a> Bench<'a> {
         Row { work, goal, times, peak, asked, writes, reference: "curl, the same", reference_time }.print();
         self.server.take_asked();
     }
+
+    /// The CPU time of an idle poll, beside that of one that finds nothing due.
+    fn idle_beside_due(&self) -> String {
+        let (idle, due) = (self.poll(&[]), self.poll(&["--due"]));
+        let mut times = (Vec::new(), Vec::new());
+        for _ in 0..RUNS {
+            times.0.push(run(self.dir, &idle).cpu);
+            times.1.push(run(self.dir, &due).cpu);
+        }
+        assert_eq!(self.asked(&due).0, 0, "nothing is due");
+        self.server.take_asked();
+        let [idle, due] = [times.0, times.1].map(|times| Spread::of(times.into_iter()).median);
+        format!(
+            "CPU time of an idle poll of {}: {} ms; of poll --due with nothing due: {} ms; ratio {:.2}",
+            self.stock.images,
+            ms(idle),
+            ms(due),
+            idle.as_secs_f64() / due.as_secs_f64()
+        )
+    }
 }
 
-fn polling(dir: &Path) {
+fn polling(dir: &Path) -> String {
     let stock = Stock { images: IMAGES, owners: OWNERS, tags: 3, latency: LATENCY, is_young: false };
     let bench = Bench::new(dir, "many", stock);
     first(&bench, "first poll of the same");
@@ -227,8 +247,10 @@ fn polling(dir: &Path) {
     first(&young, "the same, all pushed in the last minute");
     bench.settle();
     bench.idle("idle poll, 1,000 of 10 owners", "10 reqs 150 CPU 40 24 MiB", OWNERS);
+    let beside_due = bench.idle_beside_due();
     discovered(&bench);
     one_new(&bench);
+    beside_due
 }
 
 /// The images are those of a table. The reference has the same images written out.

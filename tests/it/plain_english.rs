@@ -86,7 +86,8 @@ fn texts(root: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> =
         ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map(|name| root.join(name)).into();
     files.extend(["Cargo.toml", "clippy.toml", "deny.toml"].map(|name| root.join(name)));
-    let folders = [".cargo", ".ci", ".gitea", ".github", "benches", "docs", "examples", "man", "src", "tests/it"];
+    let folders =
+        [".cargo", ".ci", ".gitea", ".github", "benches", "docs", "examples", "man", "src", "tests/it"];
     let mut folders: Vec<PathBuf> = folders.map(|name| root.join(name)).into();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
