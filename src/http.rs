@@ -68,6 +68,11 @@ pub(crate) enum Unprepared {
     Secret(String),
 }
 
+/// Bytes. Each connection has its own two buffers, allocated whole, so that 64 connections have 6 MiB. The head of
+/// an answer must fit, which may have 64 KiB, and one header of a request.
+const INPUT_BUFFER: usize = 68 * 1024;
+const OUTPUT_BUFFER: usize = 32 * 1024;
+
 impl Transport {
     /// The route to a URL. `is_own`: the client certificate may be sent there.
     ///
@@ -91,7 +96,8 @@ impl Transport {
     ) -> Result<Agent, Unprepared> {
         // What ureq itself reads of the environment is never asked.
         let proxy = route.proxy.as_ref().map(Proxy::of_ureq);
-        let config = config.proxy(proxy).build();
+        let config =
+            config.proxy(proxy).input_buffer_size(INPUT_BUFFER).output_buffer_size(OUTPUT_BUFFER).build();
         let identity = self.identity.as_ref().filter(|_| route.shows_identity);
         let tls = if route.is_tls { Tls::new(&self.authorities, identity)? } else { Tls::without() };
         let connector = EndingConnector { cutoff: cutoff.clone(), tls };

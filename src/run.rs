@@ -37,7 +37,7 @@ use crate::registry::{Registry, RegistryError, Traffic};
 use crate::report::{Event, Phase, Report, Summary, TargetReport};
 use crate::secret::Secrets;
 use crate::stop::Cutoff;
-use crate::store::{Feed, FeedKey, Store, StoreError};
+use crate::store::{Feed, FeedKey, States, Store, StoreError};
 use crate::target::{Target, TargetId};
 use crate::webhook::PushedImage;
 pub(crate) use changes::{key as feed_key, recall_other_owner};
@@ -239,7 +239,7 @@ struct Context<'a> {
     asked: usize,
     registries: &'a Registries,
     /// The states at the beginning of the run. Decisions use the state at the time of their recording.
-    states: HashMap<TargetId, PollState>,
+    states: States,
     /// The number of targets in each round.
     rounds: HashMap<i64, usize>,
     open: HashMap<TargetId, OpenDeployments>,
@@ -295,6 +295,11 @@ impl<'a> Context<'a> {
 
     fn configured(&self, key: &FeedKey) -> usize {
         self.repositories.get(key).copied().unwrap_or(1)
+    }
+
+    /// The state of a target at the beginning of the run.
+    fn state(&self, target: &Target) -> Option<&PollState> {
+        self.states.get(&target.id).map(Box::as_ref)
     }
 
     fn registry(&self, target: &Target) -> &dyn Registry {

@@ -51,6 +51,9 @@ use crate::registry::Limit;
 use crate::stop::Cutoff;
 use crate::target::TargetId;
 
+/// The states of all targets. In boxes, because a table of large values is copied each time it grows.
+pub(crate) type States = HashMap<TargetId, Box<PollState>>;
+
 /// An open state file. Shared by the threads of a run.
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -220,11 +223,12 @@ impl Store {
     ///
     /// # Errors
     /// The state file cannot be read, or contains values that this version does not write.
-    pub(crate) fn states(&self) -> Result<HashMap<TargetId, PollState>, StoreError> {
+    pub(crate) fn states(&self) -> Result<States, StoreError> {
         let connection = self.connection();
         self.within(|| {
             let mut statement = connection.prepare(row::ALL_STATES)?;
-            statement.query_map([], row::state)?.collect()
+            let boxed = |(target, state)| (target, Box::new(state));
+            statement.query_map([], row::state)?.map(|row| row.map(boxed)).collect()
         })
     }
 

@@ -9,7 +9,7 @@ use super::{Exit, can_lock, dry_run_state, load, read_state, used_files, warn_of
 use crate::cli::{self, Global};
 use crate::config::Config;
 use crate::deploy::{self, EventReport, Message, MessageContent, Stop};
-use crate::engine::{Audience, ErrorCode, Failure, PollState};
+use crate::engine::{Audience, ErrorCode, Failure};
 use crate::images::ImageTable;
 use crate::monitor;
 use crate::policy::{self, Order};
@@ -19,10 +19,10 @@ use crate::report::{Console, Outage, Progress, Report, Silence, count, escape_co
 use crate::run::{self, Finding, Mode, Run, Session, Wanted, feed_key};
 use crate::secret::{Secrets, absent, exposed, origins, without_entry};
 use crate::stop::Cutoff;
-use crate::store::{Store, StoreError};
+use crate::store::{States, Store, StoreError};
 use crate::target::lint::lints;
 use crate::target::step::Step;
-use crate::target::{Name, Target, TargetId};
+use crate::target::{Name, Target};
 
 /// The error of a test message.
 const TEST: &str = "this is a test message of tagship check --notify";
@@ -398,11 +398,7 @@ fn by_cause(found: impl IntoIterator<Item = (String, String)>) -> Vec<(String, S
 }
 
 /// The tags of each target in the state.
-fn samples(
-    store: &Store,
-    config: &Config,
-    states: &HashMap<TargetId, PollState>,
-) -> Result<Vec<Vec<Tag>>, StoreError> {
+fn samples(store: &Store, config: &Config, states: &States) -> Result<Vec<Vec<Tag>>, StoreError> {
     let sample = |target: &Target| {
         let mut sample: BTreeSet<Tag> = store.given(&target.id)?.into_keys().collect();
         if let Some(state) = states.get(&target.id) {

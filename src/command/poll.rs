@@ -144,8 +144,8 @@ pub(crate) fn poll(global: &Global, arguments: &cli::PollArgs, console: &Console
                     |stage: &&Target| states.get(&stage.id).is_some_and(|state| state.is_of_a_faulty_table());
                 let of_tables = config.tables.iter().flat_map(|table| &table.stages).filter(is_faulty);
                 let targets = config.targets.iter().chain(of_tables).filter(|target| target.poll);
-                let targets =
-                    targets.map(|target| (&target.id, states.get(&target.id), open.get(&target.id)));
+                let known = |target: &Target| states.get(&target.id).map(Box::as_ref);
+                let targets = targets.map(|target| (&target.id, known(target), open.get(&target.id)));
                 monitor::write_metrics(file, &used, end, targets)
             },
         );

@@ -1,29 +1,21 @@
 //! Deciding without a listing, when the feed shows that nothing was pushed to the repository.
 
-use jiff::Timestamp;
-
-use super::Decision;
 use super::state::{OpenDeployments, PollState};
 use super::status::Status;
 use crate::reference::{ListedTag, Listing};
 use crate::target::Target;
 
-/// Repeats the last decision if nothing was pushed and nothing is pending or blocked. None: decide from the
-/// remembered listing.
-pub(crate) fn unchanged(
-    target: &Target,
-    state: &PollState,
-    open: &OpenDeployments,
-    now: Timestamp,
-) -> Option<Decision> {
+/// The status of the last decision, which still holds if nothing was pushed and nothing is pending or blocked.
+/// None: decide from the remembered listing.
+pub(crate) fn unchanged(target: &Target, state: &PollState, open: &OpenDeployments) -> Option<Status> {
     let is_quiet = state.candidates.is_empty() && *open == OpenDeployments::default() && !target.digest;
-    let status = state.status.filter(|status| {
-        is_quiet && matches!(status, Status::UpToDate | Status::Behind | Status::Older | Status::NoMatch)
-    })?;
     // States of earlier versions have no reason: decide again.
-    let reason = state.reason.clone()?;
-    let next = PollState { polled_at: Some(now), checked_at: Some(now), ..state.clone() };
-    Some(Decision::new(status, reason, next))
+    let is_complete = state.reason.is_some();
+    state.status.filter(|status| {
+        is_quiet
+            && is_complete
+            && matches!(status, Status::UpToDate | Status::Behind | Status::Older | Status::NoMatch)
+    })
 }
 
 /// The listing as far as the state remembers it: high-water and newer candidates. None if that is not enough
@@ -66,8 +58,8 @@ mod tests {
             assert_eq!(whole.latest_tag, remembered.latest_tag);
             let mut state = whole.state.clone();
             state.came_to(whole.status, Some(whole.reason.clone()), None);
-            let again = unchanged(&stage.target, &state, &stage.open, now()).unwrap();
-            assert_eq!((again.status, again.reason), (whole.status, whole.reason));
+            assert_eq!(unchanged(&stage.target, &state, &stage.open), Some(whole.status));
+            assert_eq!(state.reason, Some(whole.reason));
         }
     }
 
@@ -89,7 +81,7 @@ mod tests {
         stage.state.as_mut().unwrap().hold = Some(hold);
         stage.poll(&versions(&["v1.0.0", "v1.1.0"]));
         let state = stage.state.clone().unwrap();
-        assert!(unchanged(&stage.target, &state, &stage.open, now()).is_none());
+        assert!(unchanged(&stage.target, &state, &stage.open).is_none());
         let memory = remembered(&stage.target, &state).unwrap();
         assert_eq!(stage.poll(&memory).status, Status::Held);
         stage.state.as_mut().unwrap().hold = None;

@@ -249,15 +249,15 @@ impl Step<'_> {
     /// None: the target's repository needs a listing. `shared`: data about the repository from other targets.
     fn decide_on_memory(&self, repository: &Repository, index: usize, shared: &Answers) -> Option<Listed> {
         let target = self.context.targets[index];
-        let state = self.context.states.get(&target.id)?;
+        let state = self.context.state(target)?;
         let pushed = self.pushed(target, state, repository)?;
         let open = self.context.open.get(&target.id).cloned().unwrap_or_default();
         let asked_at = self.asked_at;
         let done = |extent, found| Some(Listed { index, asked_at, extent, tags: None, found });
         if pushed.is_empty()
-            && let Some(decision) = engine::unchanged(target, state, &open, asked_at)
+            && let Some(status) = engine::unchanged(target, state, &open)
         {
-            return done(Extent::Nothing, ListedContent::Unchanged(Box::new(decision)));
+            return done(Extent::Nothing, ListedContent::Unchanged(status));
         }
         let mut listing = engine::remembered(target, state)?;
         let extent = match pushed {
@@ -324,7 +324,7 @@ impl Step<'_> {
 
     /// Whether the target knew all of its repository at the previous reading of the feed.
     fn was_current(&self, target: &Target, repository: &Repository) -> bool {
-        let state = self.context.states.get(&target.id);
+        let state = self.context.state(target);
         let known = state.and_then(|state| self.known(target, state, repository));
         known.is_some_and(|listed| {
             (self.before.wanted(&name(repository))..=self.before.generation).contains(&listed.generation)

@@ -230,7 +230,7 @@ impl Facts for FromEveryone<'_> {
     fn gate(&self, tag: &Tag, digest: &Digest) -> Fact<Result<(), String>> {
         self.answers.gates.get(&(tag.clone(), digest.clone()), || {
             let (context, target) = (self.context, self.target);
-            let state = context.states.get(&target.id);
+            let state = context.state(target);
             let labels =
                 context.labels(target, tag, Some(digest), &target.gates.steps).map_err(Unknown::Failed)?;
             let previous_tag = state.and_then(PollState::deployed_tag);

@@ -149,7 +149,7 @@ fn owners<'a>(targets: &'a [&'a Target]) -> BTreeMap<&'a Name, BTreeMap<&'a str,
 fn jobs<'a>(context: &Context<'_>, owners: BTreeMap<&'a str, Repositories<'a>>) -> VecDeque<Job<'a>> {
     let is_sure = |index: &usize| {
         let target = context.targets[*index];
-        let state = context.states.get(&target.id);
+        let state = context.state(target);
         let is_known = state.is_some_and(|state| state.listed.is_some() && state.failing.is_none());
         target.policy.order() != Order::Newest && (context.run.refresh || !is_known)
     };
@@ -170,7 +170,7 @@ fn in_turn<T>(
     any: impl Fn(&T, &dyn Fn(&usize) -> bool) -> bool,
 ) -> Vec<T> {
     let is_failing = |index: &usize| {
-        let state = context.states.get(&context.targets[*index].id);
+        let state = context.state(context.targets[*index]);
         state
             .and_then(|state| state.failing.as_ref())
             .is_some_and(|failing| is_of_the_run(failing.failure.code))

@@ -55,8 +55,10 @@ pub(super) enum Extent {
 
 /// The content of a listing for a target.
 pub(super) enum ListedContent {
-    /// No push and nothing pending: the decision is complete.
-    Unchanged(Box<Decision>),
+    /// No push and nothing pending: the last decision still holds, with this status.
+    Unchanged(Status),
+    /// Another poll recorded a newer listing.
+    Overtaken(Box<Decision>),
     Selected(Box<Selected>),
     Failed(Failure),
     /// The stage belongs to a table with `images`, which has no tags of its own.
@@ -92,7 +94,7 @@ impl From<Result<Selected, Failure>> for ListedContent {
 
 impl Listed {
     pub(super) fn is_unchanged(&self) -> bool {
-        matches!(self.found, ListedContent::Unchanged(_))
+        matches!(self.found, ListedContent::Unchanged(_) | ListedContent::Overtaken(_))
     }
 
     /// Whether its decision should be recorded at once.
@@ -261,7 +263,7 @@ pub(super) fn place(
     if registry.has_push_times() {
         return Ok(Ok((first_seen::in_sequence(listing, &known, now), Answers::default())));
     }
-    let unplaced = first_seen::unplaced(target, listing, &known, context.states.get(&target.id), now);
+    let unplaced = first_seen::unplaced(target, listing, &known, context.state(target), now);
     let asked = match ask_images(context, registry, target, &unplaced) {
         Ok(asked) => asked,
         Err(failure) => return Ok(Err(failure)),
@@ -325,7 +327,7 @@ fn ask_images(
 /// the newest tag may not pass; and to every marked tag without a known push time.
 fn reading<'a>(context: &'a Context<'_>, index: usize) -> PageScan<'a> {
     let target = context.targets[index];
-    let state = context.states.get(&target.id);
+    let state = context.state(target);
     let high_water = state.and_then(|state| state.high_water.as_ref());
     let timeless = high_water.filter(|listed| listed.pushed_at.is_none()).map(|listed| listed.tag.clone());
     let marked = state.and_then(|state| state.marked.clone());
@@ -346,7 +348,7 @@ impl Remembered {
         let mut tags = BTreeMap::new();
         for index in targets {
             let target = context.targets[*index];
-            let listing = engine::remembered(target, context.states.get(&target.id)?)?;
+            let listing = engine::remembered(target, context.state(target)?)?;
             tags.extend(listing.tags.into_iter().map(|listed| (listed.tag.clone(), listed)));
         }
         Some(Remembered { until, tags })
@@ -420,7 +422,7 @@ fn select(
     known: usize,
     answers: Answers,
 ) -> Selected {
-    let state = context.states.get(&target.id);
+    let state = context.state(target);
     let open = context.open.get(&target.id).cloned().unwrap_or_default();
     let asked = engine::asked_of_listing(state, &open);
     let mut selection = target.policy.select(listing, &asked);

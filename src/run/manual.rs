@@ -233,7 +233,7 @@ fn previous(context: &Context<'_>, target: &Target) -> anyhow::Result<ListedTag>
         return Ok(ListedTag { digest: previous.digest.clone(), ..ListedTag::named(previous.tag.clone()) });
     }
     let before = runs.last().map_or_else(String::new, |current| format!(" before {}", current.tag));
-    let baseline = context.states.get(&target.id).and_then(|state| state.baseline.as_ref());
+    let baseline = context.state(target).and_then(|state| state.baseline.as_ref());
     let baseline = baseline.filter(|baseline| runs.last().is_none_or(|current| current.tag != baseline.tag));
     let (found, tag) = baseline.map_or((String::new(), "TAG"), |baseline| {
         (format!(" (its first poll found {}, and did not deploy it)", baseline.tag), baseline.tag.as_str())

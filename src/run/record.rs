@@ -117,7 +117,7 @@ fn touch(
     let mut owners: BTreeMap<(&Name, &str), Rounds<'_>> = BTreeMap::new();
     for listed in gathered.iter().filter(|listed| listed.is_unchanged()) {
         let target = context.targets[listed.index];
-        let round = context.states.get(&target.id).and_then(|state| state.round);
+        let round = context.state(target).and_then(|state| state.round);
         let rounds = owners.entry((&target.registry, target.image.repository.owner())).or_default();
         rounds.entry(round).or_default().push(&target.id);
     }
@@ -149,7 +149,7 @@ fn never_still(context: &Context<'_>, listed: &Listed) -> Box<TargetReport> {
 
 fn failed(context: &Context<'_>, listed: &Listed, failure: Failure) -> Box<TargetReport> {
     let target = context.targets[listed.index];
-    let before = context.states.get(&target.id);
+    let before = context.state(target);
     let decision = engine::decide_failed(before, failure, Timestamp::now());
     Box::new(report_of(target, &decision, before, None, true))
 }
@@ -174,7 +174,7 @@ fn decide_again(
         let decision = engine::decide(target, &selected.selection, state.as_ref(), open, &facts, now);
         match state {
             Some(state) if is_overtaken(&decision, &state, listed.asked_at, now) => {
-                listed.found = ListedContent::Unchanged(Box::new(engine::overtaken(state)));
+                listed.found = ListedContent::Overtaken(Box::new(engine::overtaken(state)));
             }
             state => {
                 selected.version = state.map(|state| state.version);
@@ -199,7 +199,13 @@ fn record_one<'a>(
     }
     let stored = || Ok::<_, rusqlite::Error>((write.state(&target.id)?, write.open_deployments(&target.id)?));
     let (before, open, mut decision) = match &listed.found {
-        ListedContent::Unchanged(decision) => return Ok(nothing_new(target, listed, decision)),
+        ListedContent::Unchanged(status) => {
+            return Ok(nothing_new(target, listed, unchanged(target, context.state(target), *status)));
+        }
+        ListedContent::Overtaken(decision) => {
+            let report = report_of(target, decision, Some(&decision.state), None, false);
+            return Ok(nothing_new(target, listed, report));
+        }
         ListedContent::Selected(selected) => {
             let (before, open) = stored()?;
             if selected.version != before.as_ref().map(|before| before.version) {
@@ -263,12 +269,31 @@ fn record_one<'a>(
     })))
 }
 
-/// The report of an unchanged target.
-fn nothing_new<'a>(target: &'a Target, listed: &Listed, decision: &Decision) -> Step<'a> {
+/// The report of a target whose last decision still holds.
+fn unchanged(target: &Target, state: Option<&PollState>, status: Status) -> TargetReport {
+    let deployed_tag = state.and_then(PollState::deployed_tag);
+    TargetReport {
+        target: target.id.clone(),
+        status,
+        reason: state.and_then(|state| state.reason.clone()).unwrap_or_default(),
+        until: None,
+        latest_tag: state.and_then(|state| state.last_polled_tag.clone()),
+        previous_tag: deployed_tag.clone(),
+        deployed_tag,
+        digest: None,
+        deployment: None,
+        failure: None,
+        failed_since: state.and_then(|state| state.failing.as_ref()).map(|failing| failing.since),
+        is_reportable: false,
+    }
+}
+
+/// Nothing of the target but the times of its poll is written.
+fn nothing_new<'a>(target: &'a Target, listed: &Listed, report: TargetReport) -> Step<'a> {
     Step::Done(Box::new(Recorded {
         index: listed.index,
         target,
-        report: report_of(target, decision, Some(&decision.state), None, false),
+        report,
         is_to_deliver: false,
         last_reported: None,
         fresh_deployment: None,

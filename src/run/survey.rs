@@ -48,7 +48,7 @@ pub(crate) fn survey(
     if let Some(message) = changes::find_other_owner(run.config, &context.feeds, asked, target) {
         return Ok(Err(Failure { code: ErrorCode::Protocol, message }));
     }
-    let state = context.states.get(&target.id);
+    let state = context.state(target);
     let open = context.open.get(&target.id).cloned().unwrap_or_default();
     let (listing, answers) = if offline {
         (remembered(run.store, target, state, !registry.has_push_times())?, Answers::default())

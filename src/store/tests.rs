@@ -141,7 +141,7 @@ fn state_is_read_as_saved() {
     for (version, state) in (0..).zip([later, full_state(), PollState::default()]) {
         store.write(|write| write.save_state(&target(), &state)).unwrap();
         let state = PollState { version, ..state };
-        assert_eq!(store.states().unwrap()[&target()], state);
+        assert_eq!(*store.states().unwrap()[&target()], state);
         assert_eq!(store.write(|write| write.state(&target())).unwrap(), Some(state));
     }
 }
@@ -311,7 +311,7 @@ fn copy_does_not_write_to_the_file() {
     store.write(|write| write.save_state(&target(), &full_state())).unwrap();
     let before = fs::read(&path).unwrap();
     let copy = Store::copy_of(&path, &Cutoff::default()).unwrap();
-    assert_eq!(copy.states().unwrap()[&target()], full_state());
+    assert_eq!(*copy.states().unwrap()[&target()], full_state());
     copy.write(|write| write.save_state(&target(), &PollState::default())).unwrap();
     drop(copy);
     assert_eq!(fs::read(&path).unwrap(), before);
@@ -436,7 +436,7 @@ fn reading_does_not_write_the_state() {
     store.write(|write| write.save_state(&target(), &full_state())).unwrap();
     drop(store);
     let read = Store::read(&path, &Cutoff::default()).unwrap();
-    assert_eq!(read.states().unwrap()[&target()], full_state());
+    assert_eq!(*read.states().unwrap()[&target()], full_state());
     assert!(read.write(|write| write.save_state(&target(), &PollState::default())).is_err());
 }
 
@@ -475,7 +475,7 @@ fn older_state_is_read_completely_and_without_writing() {
         ..PollState::default()
     };
     let prod = TargetId { stage: Name::new("prod").unwrap(), ..target() };
-    let expected = HashMap::from([(target(), full_state()), (prod, held)]);
+    let expected = HashMap::from([(target(), Box::new(full_state())), (prod, Box::new(held))]);
     assert_eq!(Store::read(&path, &Cutoff::default()).unwrap().states().unwrap(), expected);
     assert_eq!(fs::read(&path).unwrap(), before);
     let (store, created) = Store::open(&path, &Cutoff::default()).unwrap();

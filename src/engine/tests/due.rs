@@ -39,9 +39,9 @@ fn target_is_unchanged_only_if_nothing_is_pending_or_blocked() {
     let mut quiet = stage.state.clone().unwrap();
     quiet.came_to(Status::UpToDate, Some("v1.0.0 is the newest".to_owned()), None);
     let none = OpenDeployments::default();
-    assert!(unchanged(&stage.target, &quiet, &none, now()).is_some());
+    assert!(unchanged(&stage.target, &quiet, &none).is_some());
     let waiting = OpenDeployments { pending: Some(pending(tag("v1.0.0"), None)), ..none.clone() };
-    assert!(unchanged(&stage.target, &quiet, &waiting, now()).is_none());
+    assert!(unchanged(&stage.target, &quiet, &waiting).is_none());
     let first_seen = now();
     let seen = SeenCandidate {
         tag: tag("v2.0.0"),
@@ -52,22 +52,24 @@ fn target_is_unchanged_only_if_nothing_is_pending_or_blocked() {
         asked_digest: None,
     };
     let gated = PollState { candidates: vec![seen], ..quiet.clone() };
-    assert!(unchanged(&stage.target, &gated, &none, now()).is_none());
+    assert!(unchanged(&stage.target, &gated, &none).is_none());
     stage.target.digest = true;
-    assert!(unchanged(&stage.target, &quiet, &none, now()).is_none());
+    assert!(unchanged(&stage.target, &quiet, &none).is_none());
 }
 
 #[test]
-fn unchanged_target_counts_as_polled() {
+fn statuses_of_an_unchanged_target_last_until_a_push() {
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0"]));
-    let later = at(now().as_second() + 300);
+    let mut quiet = stage.state.clone().unwrap();
+    let none = OpenDeployments::default();
     for status in [Status::UpToDate, Status::Behind, Status::Older, Status::NoMatch] {
-        let mut quiet = stage.state.clone().unwrap();
         quiet.came_to(status, Some("why".to_owned()), None);
-        let decision = unchanged(&stage.target, &quiet, &OpenDeployments::default(), later).unwrap();
-        assert_eq!((decision.status, decision.reason.as_str()), (status, "why"));
-        assert_eq!((decision.state.polled_at, decision.state.checked_at), (Some(later), Some(later)));
+        assert_eq!(unchanged(&stage.target, &quiet, &none), Some(status));
+    }
+    for status in [Status::Waiting, Status::Held, Status::Unknown, Status::Baseline] {
+        quiet.came_to(status, Some("why".to_owned()), None);
+        assert_eq!(unchanged(&stage.target, &quiet, &none), None);
     }
 }
 
