@@ -132,7 +132,7 @@ impl<'s> Session<'s> {
         self.registries.close();
     }
 
-    /// Polls the targets and deploys new tags. `said`: the reports about tables with `images`.
+    /// Polls the targets and deploys new tags. `results`: the reports about tables with `images`.
     ///
     /// A failure of one target goes into the report of that target.
     ///
@@ -142,12 +142,12 @@ impl<'s> Session<'s> {
         &mut self,
         run: &Run<'_>,
         targets: &[&Target],
-        said: Vec<(&Target, TableResult)>,
+        results: Vec<(&Target, TableResult)>,
         report: &mut dyn Report,
     ) -> anyhow::Result<()> {
         self.registries.open(run, targets.iter().map(|target| &target.registry), &self.traffic)?;
         images::introduce(run, targets, report);
-        let (stages, said): (Vec<&Target>, Vec<TableResult>) = said.into_iter().unzip();
+        let (stages, results): (Vec<&Target>, Vec<TableResult>) = results.into_iter().unzip();
         let asked = targets.len();
         let targets: Vec<&Target> = targets.iter().copied().chain(stages).collect();
         report.event(Event::Selected(&targets));
@@ -165,7 +165,7 @@ impl<'s> Session<'s> {
             let mut coordinator = Coordinator::new(&context, &queue, &mut *report, &mut self.summary);
             let result = match is_started {
                 Ok(()) => {
-                    coordinator.gather(images::of_tables(asked, said));
+                    coordinator.gather(images::of_tables(asked, results));
                     coordinator.work(&receiver)
                 }
                 Err(error) => Err(without_threads(error)),

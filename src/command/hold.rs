@@ -45,7 +45,7 @@ fn change(
     })?;
     if !global.quiet {
         for (target, change) in targets.iter().zip(changes.into_iter().flatten()) {
-            console.line(&escape_control(&format!("{}: {}", target.id, change.said)));
+            console.line(&escape_control(&format!("{}: {}", target.id, change.message)));
         }
     }
     Ok(Exit::Done)

@@ -61,9 +61,9 @@ pub(crate) fn login(global: &Global, arguments: &cli::Login, console: &Console) 
         .collect();
     repositories.dedup();
     let opened = registry::open(registry, secrets, Traffic::until(cutoff));
-    let said = match opened.sign_in(&repositories) {
+    let answer = match opened.sign_in(&repositories) {
         Ok(SignIn::Accepted(None)) => "the registry accepts the token".to_owned(),
-        Ok(SignIn::Accepted(Some(said))) => format!("the registry accepts the token: {said}"),
+        Ok(SignIn::Accepted(Some(answer))) => format!("the registry accepts the token: {answer}"),
         Ok(SignIn::NotAsked) => "the registry needs no token, so the token was not tested".to_owned(),
         Err(error) => {
             if let Some(signal) = stop.signal() {
@@ -77,10 +77,10 @@ pub(crate) fn login(global: &Global, arguments: &cli::Login, console: &Console) 
         if let Some(signal) = stop.signal() {
             return Ok(Exit::Signal(signal));
         }
-        console.error(&format!("{name}: {said}, but {error}"));
+        console.error(&format!("{name}: {answer}, but {error}"));
         return Ok(Exit::Failed);
     }
-    console.message(&crate::report::escape_control(&format!("{name}: {said}; stored in the keyring")));
+    console.message(&crate::report::escape_control(&format!("{name}: {answer}; stored in the keyring")));
     if let Some(other) = preceding_words(registry) {
         console.warning(&format!("{name}: the stored token is not used, because {other}"));
     }

@@ -33,7 +33,7 @@ pub(crate) fn mark(global: &Global, arguments: &cli::MarkArgs, console: &Console
     let event = TargetEvent::Marked { mark: &mark, by_whom: by_whom(), id };
     let change = store.write(|write| write.commit(target, &config.notifiers, event, Timestamp::now()))?;
     if let (Some(change), false) = (change, global.quiet) {
-        console.line(&format!("{}: {}", target.id, change.said));
+        console.line(&format!("{}: {}", target.id, change.message));
     }
     Ok(Exit::Done)
 }

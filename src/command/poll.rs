@@ -332,8 +332,8 @@ impl<'a> Poll<'a> {
             return Ok(());
         }
         self.name_left_of_tables(config)?;
-        let said = self.said(config, failures)?;
-        if said.is_empty() { Ok(()) } else { session.round(&self.run(config), &[], said, report) }
+        let results = self.table_results(config, failures)?;
+        if results.is_empty() { Ok(()) } else { session.round(&self.run(config), &[], results, report) }
     }
 }
 
@@ -388,14 +388,14 @@ impl Poll<'_> {
     }
 
     /// The reports about tables with `images`. A complete table has one only if its last report was different.
-    fn said<'c>(
+    fn table_results<'c>(
         &self,
         config: &'c Config,
         failures: &Failures,
     ) -> Result<Vec<(&'c Target, TableResult)>, StoreError> {
-        let mut said = Vec::new();
+        let mut results = Vec::new();
         if config.tables.is_empty() {
-            return Ok(said);
+            return Ok(results);
         }
         let lists = self.store.image_lists()?;
         for table in self.tables(config) {
@@ -418,11 +418,11 @@ impl Poll<'_> {
                 let state = self.store.state(&stage.id)?;
                 let had_fault = state.is_some_and(|state| state.is_of_a_faulty_table());
                 if had_fault || !matches!(of_table, TableResult::Complete(_)) {
-                    said.push((stage, of_table.clone()));
+                    results.push((stage, of_table.clone()));
                 }
             }
         }
-        Ok(said)
+        Ok(results)
     }
 }
 

@@ -53,7 +53,7 @@ pub(crate) fn retry(global: &Global, arguments: &cli::RetryArgs, console: &Conso
             console.error(&format!("{}: {message}", target.id));
             continue;
         }
-        let said = match change(&store, &config.notifiers, target, deployment, arguments.drop) {
+        let answer = match change(&store, &config.notifiers, target, deployment, arguments.drop) {
             Ok(true) => {
                 changed = true;
                 described(deployment, arguments.drop)
@@ -71,7 +71,7 @@ pub(crate) fn retry(global: &Global, arguments: &cli::RetryArgs, console: &Conso
             }
         };
         if !global.quiet {
-            console.line(&format!("{}: {said}", target.id));
+            console.line(&format!("{}: {answer}", target.id));
         }
     }
     if !found && !global.quiet {

@@ -190,7 +190,7 @@ fn may_have_changed(state: &PollState, open: &OpenDeployments) -> bool {
 }
 
 /// The wording of a dry run: the next poll has not recorded the result yet.
-fn said(decision: Decision) -> (Status, String, Option<Timestamp>) {
+fn outcome(decision: Decision) -> (Status, String, Option<Timestamp>) {
     let Decision { status, reason, until, deploy, .. } = decision;
     if deploy.is_some() { (Status::WouldDeploy, reason, until) } else { (status, reason, until) }
 }
@@ -211,7 +211,7 @@ fn status_row(
     let deployed = state.deployed;
     let hold = state.hold.filter(|hold| hold.holds(now));
     let concerns = recalled.as_ref().and_then(|decision| decision.concerns.clone());
-    let (status, reason, until) = match recalled.map(said) {
+    let (status, reason, until) = match recalled.map(outcome) {
         Some((status, reason, until)) => (Some(status), Some(reason), until),
         None => (state.status, state.reason, state.until),
     };

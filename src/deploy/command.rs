@@ -38,10 +38,10 @@ pub(super) struct CommandDeployer {
 }
 
 /// The answer of a gate command, by its exit status.
-pub(super) enum Said {
-    Yes,
+pub(super) enum Consent {
+    Given,
     /// With its last line of output, or its exit status.
-    No(String),
+    Refused(String),
 }
 
 impl CommandDeployer {
@@ -128,7 +128,7 @@ impl CommandDeployer {
         stdin: &File,
         cutoff: &Cutoff,
         secrets: &dyn StepSecrets,
-    ) -> Result<Said, DeployError> {
+    ) -> Result<Consent, DeployError> {
         let failed = |what: String| DeployError::failed(ErrorCode::Command, what);
         let group = self.start(stdin, Errors::WithOutput).map_err(|error| failed(self.explain(&error)))?;
         let (mut printed, mut has_lost) = (Vec::new(), false);
@@ -150,11 +150,11 @@ impl CommandDeployer {
                 let printed = secrets.redact(&Outside::new(printed).cut_before(has_lost));
                 let said = printed.last_line();
                 match (status.code(), self.judge(status, &said)) {
-                    (_, Ok(())) => Ok(Said::Yes),
+                    (_, Ok(())) => Ok(Consent::Given),
                     (None, Err(error)) => Err(error),
                     (Some(_), Err(error)) => {
                         let why = said.excerpt(300);
-                        Ok(Said::No(if why.is_empty() { error.message } else { why }))
+                        Ok(Consent::Refused(if why.is_empty() { error.message } else { why }))
                     }
                 }
             }

@@ -4,7 +4,7 @@ use std::fs::File;
 
 use super::DeployError;
 use super::answer::failure;
-use super::command::{CommandDeployer, Said};
+use super::command::{CommandDeployer, Consent};
 use super::placeholder::{Subject, Unfit, Values};
 use super::request::HttpDeployer;
 use super::step_secrets::StepSecrets;
@@ -63,8 +63,8 @@ fn ask(step: &Step, values: &Values<'_>, cutoff: &Cutoff) -> Result<Result<(), S
             let nothing = File::open("/dev/null")
                 .map_err(|error| DeployError::before_start(ErrorCode::Gate, format!("/dev/null: {error}")))?;
             Ok(match CommandDeployer::new(step, values)?.ask(&nothing, cutoff, values.secrets)? {
-                Said::Yes => Ok(()),
-                Said::No(why) => Err(why),
+                Consent::Given => Ok(()),
+                Consent::Refused(why) => Err(why),
             })
         }
         Step::Http(step) => {

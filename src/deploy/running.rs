@@ -68,7 +68,7 @@ pub(crate) fn verify(request: &DeployRequest<'_>, secrets: &Secrets, stop: &Stop
     let (began, cutoff) = (Instant::now(), Cutoff::at_signal(stop));
     let mut pause = SHORTEST_PAUSE;
     loop {
-        let said = match running(target, probe, secrets, &cutoff) {
+        let answer = match running(target, probe, secrets, &cutoff) {
             Ok(reported) if reported.is(tag, digest, target.digest) => return Ok(()),
             Ok(reported) => format!("it runs {}", reported.name()),
             Err(failure) => failure.message,
@@ -76,7 +76,7 @@ pub(crate) fn verify(request: &DeployRequest<'_>, secrets: &Secrets, stop: &Stop
         // The probe was stopped at the cutoff, so its error says nothing about the stage.
         if began.elapsed() >= probe.verify_timeout && !cutoff.is_reached() {
             let timeout = shown_duration(probe.verify_timeout);
-            let message = format!("the stage does not run {tag}, {timeout} after its deployment: {said}");
+            let message = format!("the stage does not run {tag}, {timeout} after its deployment: {answer}");
             return Err(DeployError::failed(ErrorCode::Verify, secrets.mask(&message)));
         }
         if !cutoff.pause(pause) {

@@ -83,7 +83,7 @@ pub(super) fn versions(tags: &[&str]) -> Listing {
 pub(super) struct Marked {
     pub(super) state: PollState,
     pub(super) pending_becomes: Option<DeploymentState>,
-    pub(super) said: String,
+    pub(super) message: String,
 }
 
 pub(super) struct ManuallyDeployed {
@@ -139,7 +139,7 @@ pub(super) struct FactTable {
 }
 
 impl FactTable {
-    fn said<T: Clone>(&self, what: &str, tag: &Tag, known: Option<&T>) -> Fact<T> {
+    fn answer<T: Clone>(&self, what: &str, tag: &Tag, known: Option<&T>) -> Fact<T> {
         self.asked.borrow_mut().push(format!("{what} of {tag}"));
         known.cloned().ok_or(Unknown::NotChecked)
     }
@@ -147,19 +147,19 @@ impl FactTable {
 
 impl Facts for FactTable {
     fn digest(&self, tag: &Tag) -> Fact<Option<Digest>> {
-        self.said("digest", tag, self.digests.get(tag))
+        self.answer("digest", tag, self.digests.get(tag))
     }
 
     fn pushed_at(&self, tag: &Tag) -> Fact<Option<Timestamp>> {
-        self.said("push time", tag, self.push_times.get(tag))
+        self.answer("push time", tag, self.push_times.get(tag))
     }
 
     fn platforms(&self, tag: &Tag) -> Fact<Platforms> {
-        self.said("platforms", tag, self.platforms.get(tag))?
+        self.answer("platforms", tag, self.platforms.get(tag))?
     }
 
     fn is_present(&self, repository: &Repository, tag: &Tag) -> Fact<bool> {
-        self.said("presence", tag, self.present.get(&(repository.clone(), tag.clone())))
+        self.answer("presence", tag, self.present.get(&(repository.clone(), tag.clone())))
     }
 
     fn image(&self, _tag: &Tag) -> Fact<Option<Digest>> {
@@ -261,7 +261,11 @@ impl TestStage {
         self.state = Some(change.state.clone());
         let undelivered = self.open.undelivered().map(|undelivered| &undelivered.id);
         let ended = change.deployment().filter(|ended| Some(&ended.id) == undelivered);
-        Marked { pending_becomes: ended.map(|ended| ended.state), state: change.state, said: change.said }
+        Marked {
+            pending_becomes: ended.map(|ended| ended.state),
+            state: change.state,
+            message: change.message,
+        }
     }
 
     pub(super) fn pending(&mut self, name: &str, high_water_before: Option<ListedTag>) {

@@ -96,7 +96,7 @@ pub(crate) struct Change {
     pub(crate) notify: Option<Deployment>,
     pub(crate) failure: Option<Failure>,
     /// One line for the person who ran the command.
-    pub(crate) said: String,
+    pub(crate) message: String,
 }
 
 /// A deployment, and why it is over.
@@ -227,11 +227,11 @@ pub(crate) fn transition(
                 None => format!("tagship release {}", target.id),
             };
             let held = if change.state.hold.is_some() { "held again" } else { "held" };
-            change.said = format!("{held} until {ends}");
+            change.message = format!("{held} until {ends}");
             change.state.hold = Some(hold);
         }
         TargetEvent::Released => {
-            change.said = match change.state.hold.take() {
+            change.message = match change.state.hold.take() {
                 Some(hold) if hold.holds(now) => format!("released; it was {}", hold.describe()),
                 _ => "was not held".to_owned(),
             };

@@ -33,8 +33,8 @@ pub(crate) enum TableResult {
 }
 
 impl From<TableResult> for ListedContent {
-    fn from(said: TableResult) -> ListedContent {
-        match said {
+    fn from(result: TableResult) -> ListedContent {
+        match result {
             TableResult::Failed(failure) => ListedContent::Failed(failure),
             TableResult::Empty(reason) => ListedContent::Table { status: Status::NoMatch, reason },
             TableResult::Complete(reason) => ListedContent::Table { status: Status::UpToDate, reason },
@@ -43,16 +43,16 @@ impl From<TableResult> for ListedContent {
 }
 
 /// The reports about tables, whose stages have indexes from `first`.
-pub(super) fn of_tables(first: usize, said: Vec<TableResult>) -> Vec<Listed> {
+pub(super) fn of_tables(first: usize, results: Vec<TableResult>) -> Vec<Listed> {
     let asked_at = Timestamp::now();
-    let listed = |(place, said): (usize, TableResult)| Listed {
+    let listed = |(place, result): (usize, TableResult)| Listed {
         index: first + place,
         asked_at,
         extent: Extent::Nothing,
         tags: None,
-        found: said.into(),
+        found: result.into(),
     };
-    said.into_iter().enumerate().map(listed).collect()
+    results.into_iter().enumerate().map(listed).collect()
 }
 
 /// The owners in tables with `images`, each with the name of its registry.

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::deploy::{self, DeployError, EventReport, Message, MessageContent};
 use crate::engine::{self, Decision, ErrorCode, Failed, Notification, PollState, Status};
 use crate::reference::Labels;
-use crate::report::{Event as Said, Report};
+use crate::report::{Event as ReportEvent, Report};
 use crate::store::{Notified, StoreError, Write};
 use crate::target::notifier::{Notifier, NotifyEvent};
 use crate::target::retry::Retry;
@@ -85,7 +85,7 @@ const LONGEST_LINES: usize = 1_800;
 pub(super) fn send(context: &Context<'_>, report: &mut dyn Report) {
     let until = Instant::now() + context.left().clamp(SHORTEST, LONGEST);
     if let Err(error) = send_due(context, until, report) {
-        report.event(Said::Warning(&format!("notifications will be sent by the next run: {error}")));
+        report.event(ReportEvent::Warning(&format!("notifications will be sent by the next run: {error}")));
     }
 }
 
@@ -148,7 +148,7 @@ fn send_due(context: &Context<'_>, until: Instant, report: &mut dyn Report) -> R
                 let text = format!(
                     "cannot record whether the {what} notification was sent, so it will be sent again: {error}"
                 );
-                report.event(Said::Warning(&text));
+                report.event(ReportEvent::Warning(&text));
             }
         }
     });
@@ -264,9 +264,10 @@ fn record_result(
     let what = described_as(notifications);
     match next {
         Some(_) if attempts > 1 => {}
-        Some(_) => report
-            .event(Said::Warning(&format!("could not send the {what} notification; will retry: {error}"))),
-        None => report.event(Said::Warning(&format!(
+        Some(_) => report.event(ReportEvent::Warning(&format!(
+            "could not send the {what} notification; will retry: {error}"
+        ))),
+        None => report.event(ReportEvent::Warning(&format!(
             "gave up on the {what} notification after {attempts} attempts: {error}"
         ))),
     }

@@ -195,6 +195,22 @@ fn a_truncated_body_is_rejected() {
     a_broken_list(&["unavailable", "protocol"], &|_| Reply::Truncated(tempting(), 40));
 }
 
+/// A connection's buffer has room for the head of an answer, up to its limit.
+#[test]
+fn a_head_of_60_kib_is_read_and_one_of_70_kib_is_an_error() {
+    let padded = |length: usize| tempting().with("X-Padding", "x".repeat(length * 1024));
+    let gitea = gitea(Build::GiteaNew);
+    let shop = Shop::with(&on_gitea(&gitea, PROD));
+    shop.run(&["poll"]).code(0);
+    gitea.intercept_all("tags/list", padded(60));
+    shop.run(&["poll", "--refresh", "-v"]).code(0).line("shop/prod", &["waiting", "v9.0.0 is listed"]);
+    gitea.intercept_all("tags/list", padded(70));
+    let run = shop.run(&["poll", "--refresh", "--format", "json"]);
+    run.code(1).error_is("shop/prod", "unavailable");
+    let message = run.target("shop/prod")["error"]["message"].as_str().unwrap().to_owned();
+    assert!(message.ends_with("response header is too big: 69632 > 65536"), "{message}");
+}
+
 #[test]
 fn a_server_error_is_an_unavailable_registry() {
     a_broken_list(&["unavailable"], &|gitea| gitea.recorded("more/31-tags-list-server-error").into());

@@ -91,7 +91,7 @@ fn mark_says_what_the_next_poll_does() {
     let said = |name: &str| {
         let mut stage = semver();
         stage.poll(&versions(&["v1.0.0", "v2.0.0"]));
-        stage.mark(&Mark::Deployed(tag(name))).said
+        stage.mark(&Mark::Deployed(tag(name))).message
     };
     assert!(said("v3.0.0").ends_with("newer tags will be deployed"));
     assert!(said("v2.0.0").ends_with("newer tags will be deployed"));

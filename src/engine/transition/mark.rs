@@ -28,7 +28,8 @@ impl Change {
                 next.high_water = None;
                 next.marked = None;
                 next.tags_listed = 0;
-                self.said = "no tag is recorded as deployed; the next poll deploys the newest tag".to_owned();
+                self.message =
+                    "no tag is recorded as deployed; the next poll deploys the newest tag".to_owned();
                 return;
             }
             Mark::Deployed(tag) => (tag, false),
@@ -74,7 +75,7 @@ impl Change {
                 ends.push((open, DeploymentState::Superseded));
             }
         }
-        self.said = match (marked.is_some(), reset || is_newer || known || is_placed_later) {
+        self.message = match (marked.is_some(), reset || is_newer || known || is_placed_later) {
             (false, _) => format!(
                 "{tag} is recorded as deployed; the rule does not match it, so polls continue as before"
             ),

@@ -239,10 +239,10 @@ fn held_and_released_change_only_the_hold() {
     let hold = Hold { reason: None, by: "alice".to_owned(), since: now(), until: None };
     let event = TargetEvent::Held(hold.clone());
     let held = transition(&target, Some(&state), &open, event, now()).unwrap();
-    assert_eq!(held.said, "held until tagship release shop/dev");
+    assert_eq!(held.message, "held until tagship release shop/dev");
     assert_eq!(held.state, PollState { hold: Some(hold), ..state.clone() });
     let released = transition(&target, Some(&held.state), &open, TargetEvent::Released, now()).unwrap();
-    assert_eq!((released.said.as_str(), released.state), ("released; it was held by alice", state));
+    assert_eq!((released.message.as_str(), released.state), ("released; it was held by alice", state));
 }
 
 #[test]
