@@ -269,7 +269,11 @@ impl RegistryConfig {
             }
             // GitHub and GitLab show an image on the page of a source repository, and the image's name does
             // not tell which.
-            _ => None,
+            RegistryKind::Dockerhub
+            | RegistryKind::Oci
+            | RegistryKind::OciLayout
+            | RegistryKind::Github
+            | RegistryKind::Gitlab => None,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use strum::VariantNames as _;
 
 use crate::policy::Order;
 use crate::reference::Repository;
@@ -215,8 +216,6 @@ fn order(text: &str) -> Result<OrderWish, String> {
         Some((stage, word)) => (Some(Name::new(stage).map_err(|error| error.to_string())?), word),
         None => (None, text),
     };
-    let orders = [Order::Newest, Order::Semver, Order::Numeric, Order::Alphabetical];
-    let order = orders.into_iter().find(|order| order.to_string() == word);
-    let order = order.ok_or("expected newest, semver, numeric or alphabetical")?;
+    let order = word.parse().map_err(|_| format!("expected one of {}", Order::VARIANTS.join(", ")))?;
     Ok(OrderWish { stage, order })
 }

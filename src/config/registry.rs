@@ -33,18 +33,15 @@ pub(super) fn read(name: Name, field: &Field<'_>, timeout: Duration) -> Option<R
     // A value other than true or false is the only error reported.
     let insecure_http = insecure_http.unwrap_or(true);
     let kind = kind?;
-    let location = match kind {
-        RegistryKind::OciLayout => folder(&table),
-        _ => url(&table, kind, insecure_http),
-    };
-    let is_folder = kind == RegistryKind::OciLayout;
+    let is_folder = is_folder(kind);
+    let location = if is_folder { folder(&table) } else { url(&table, kind, insecure_http) };
     if is_folder {
         transport::refuse_for_folders(&table);
     }
     let way = if is_folder { Some(Transport::default()) } else { transport::read(&table) };
     let trusted_realms = if is_folder { Some(Vec::new()) } else { transport::trusted_realms(&table) };
     let api_url = if is_folder { Some(None) } else { transport::api_url(&table, insecure_http) };
-    if let Some(field) = table.get("api_url").filter(|_| kind == RegistryKind::Oci) {
+    if let Some(field) = table.get("api_url").filter(|_| !is_folder && !has_api(kind)) {
         field.fault("a registry of kind \"oci\" has no API besides the registry's own", "remove it");
         return None;
     }
@@ -90,7 +87,7 @@ fn url(table: &Table<'_>, kind: RegistryKind, insecure_http: bool) -> Option<Loc
     }
     let Some(field) = table.get("url") else {
         let usual = usual_url(kind);
-        if usual.is_none() {
+        if requires_url(kind) {
             table.requires("url", "write url = \"https://…\"");
         }
         return usual.map(Location::Url);
@@ -122,6 +119,30 @@ fn root(url: &Url) -> Option<String> {
     let mut root = url.clone();
     root.set_path(kept);
     Some(root.as_str().trim_end_matches('/').to_owned())
+}
+
+/// Whether the registry is a folder, with `path` instead of `url`.
+pub(super) fn is_folder(kind: RegistryKind) -> bool {
+    match kind {
+        RegistryKind::OciLayout => true,
+        RegistryKind::Gitea
+        | RegistryKind::Oci
+        | RegistryKind::Github
+        | RegistryKind::Dockerhub
+        | RegistryKind::Gitlab => false,
+    }
+}
+
+pub(super) fn requires_url(kind: RegistryKind) -> bool {
+    !is_folder(kind) && usual_url(kind).is_none()
+}
+
+/// Whether the server has an API besides the registry's own, for `api_url`.
+fn has_api(kind: RegistryKind) -> bool {
+    match kind {
+        RegistryKind::Gitea | RegistryKind::Github | RegistryKind::Dockerhub | RegistryKind::Gitlab => true,
+        RegistryKind::Oci | RegistryKind::OciLayout => false,
+    }
 }
 
 /// The address of the kind's public server, if it has exactly one.

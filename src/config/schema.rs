@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::key::{Key, Kind, Section};
+use super::key::{KINDS, Key, Kind, Section};
+use super::{RegistryKind, registry};
 
 /// Names of registries, projects and stages.
 const NAME: &str = "^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$";
@@ -99,12 +100,15 @@ fn rules(section: Section) -> Vec<(&'static str, Value)> {
             vec![("oneOf", json!([{ "required": ["image"] }, { "required": ["images"] }]))]
         }
         Section::Registry => {
-            let is =
-                |kinds: &[&str]| json!({ "properties": { "kind": { "enum": kinds } }, "required": ["kind"] });
+            let is = |has: fn(RegistryKind) -> bool| {
+                let kind = |word: &str| word.parse().is_ok_and(has);
+                let kinds: Vec<&str> = KINDS.iter().copied().filter(|word| kind(word)).collect();
+                json!({ "properties": { "kind": { "enum": kinds } }, "required": ["kind"] })
+            };
             let rules = json!([
-                { "if": is(&["gitea", "forgejo", "oci"]), "then": { "required": ["url"] } },
+                { "if": is(registry::requires_url), "then": { "required": ["url"] } },
                 {
-                    "if": is(&["oci-layout"]),
+                    "if": is(registry::is_folder),
                     "then": { "required": ["path"], "properties": { "url": false } },
                     "else": { "properties": { "path": false } },
                 },

@@ -60,7 +60,8 @@ impl GateCheck<'_> {
         candidate: &Candidate,
         seen: &mut SeenCandidate,
     ) -> Fact<Option<BlockedBy>> {
-        // By name, so that the compiler asks for a new one. Windows are for the whole target, not for one candidate.
+        // By name, so that the compiler asks for a new one. Windows are for the whole target, not for one
+        // candidate, and for retries, too: see `recheck::stopped`.
         let Gates { min_age, after, with, platforms, max_bump, steps, windows: _ } = &self.target.gates;
         let tag = &candidate.listed.tag;
         if let Some(block) = max_bump.and_then(|allowed| self.bump(candidate, allowed)) {

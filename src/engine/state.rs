@@ -13,7 +13,8 @@ use crate::target::{Name, Target, TargetId};
 ///
 /// The store keeps it as one JSON document. Every field of the first version is required, even if it may be
 /// null, and an unknown field is an error: a missing high-water must never read as "nothing was deployed". A
-/// field added later has a default and raises the version of the tables.
+/// field added later has a default and raises the version of the tables. A field that every poll changes is not part
+/// of the document, but a column, because an idle poll writes no document: see `polled_at`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PollState {

@@ -164,7 +164,7 @@ fn an_invalid_configuration_is_not_written() {
     for (option, value, said) in [
         ("--image", "Acme/Shop", "is not a valid image"),
         ("--stage", "dev", "expected NAME=GLOB"),
-        ("--order", "dev=biggest", "expected newest, semver"),
+        ("--order", "dev=biggest", "expected one of newest, semver"),
     ] {
         init(&shop, &[option, value]).code(2).stderr_has(said);
     }

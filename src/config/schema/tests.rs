@@ -277,5 +277,5 @@ fn required_keys_and_defaults() {
     assert_eq!(defs["Settings"]["properties"]["parallel_deploys"]["default"], json!(4));
     assert_eq!(defs["Settings"]["properties"]["interval"]["default"], json!("5m"));
     assert_eq!(defs["Success"]["properties"]["status"].get("default"), None);
-    assert_eq!(defs["Registry"]["properties"]["kind"]["enum"], json!(super::super::key::KINDS));
+    assert_eq!(defs["Registry"]["properties"]["kind"]["enum"], json!(KINDS));
 }
