@@ -10,6 +10,7 @@ mod manual_deployment;
 mod mark;
 mod new_tag;
 mod properties;
+mod tie;
 mod verdict;
 
 use std::cell::RefCell;
@@ -190,8 +191,8 @@ impl Facts for TestStage {
         Ok(self.platforms.clone())
     }
 
-    fn image(&self, _tag: &Tag) -> Fact<Option<Digest>> {
-        Ok(None)
+    fn image(&self, tag: &Tag) -> Fact<Option<Digest>> {
+        Ok(self.images.get(tag).cloned())
     }
 
     fn given_at(&self, tag: &Tag) -> Fact<Option<Timestamp>> {
@@ -210,6 +211,8 @@ pub(super) struct TestStage {
     pub(super) has_manifests: bool,
     /// The platforms of every tag.
     pub(super) platforms: Platforms,
+    /// The image of each tag, if the registry has no push times.
+    pub(super) images: HashMap<Tag, Digest>,
 }
 
 impl TestStage {
@@ -222,6 +225,7 @@ impl TestStage {
             now: now(),
             has_manifests: true,
             platforms: Platforms::default(),
+            images: HashMap::new(),
         }
     }
 
