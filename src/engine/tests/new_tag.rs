@@ -111,6 +111,7 @@ fn server_clock_set_back_hides_no_tag() {
     for _ in 0..2 {
         let decision = stage.poll(&listed);
         assert_eq!((decision.status, decision.deploy), (Status::Older, None));
+        assert_eq!(decision.concerns, Some(listed.tags[2].tag.clone()));
         assert!(
             decision.reason.contains("dev-3") && decision.reason.contains("dev-2"),
             "{}",

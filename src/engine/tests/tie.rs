@@ -67,3 +67,22 @@ fn other_orders_have_no_ties() {
         Some("2")
     );
 }
+
+/// What a manual deployment without a tag asks.
+#[test]
+fn newest_tag_is_the_first_candidate_unless_it_is_tied() {
+    let mut stage = TestStage::new(target("*", Order::Newest));
+    let mut listing = listing(&[("1", 100), ("2", 200)]);
+    let newest = |stage: &TestStage, listing: &Listing| {
+        let selection = stage.target.policy.select(listing, &[]);
+        let found = super::super::newest(&stage.target, &selection, stage).unwrap();
+        found.map(|newest| newest.map(|candidate| candidate.listed.tag.to_string()))
+    };
+    assert_eq!(newest(&stage, &Listing::default()), Ok(None));
+    assert_eq!(newest(&stage, &listing), Ok(Some("2".to_owned())));
+    for (image, listed) in listing.tags.iter_mut().enumerate() {
+        (listed.pushed_at, listed.sequence) = (Some(at(100)), None);
+        stage.images.insert(listed.tag.clone(), Digest::new(&format!("sha256:{image:064x}")).unwrap());
+    }
+    assert!(newest(&stage, &listing).is_err_and(|why| why.contains("nothing tells which is newer")));
+}
