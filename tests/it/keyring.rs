@@ -17,10 +17,13 @@ const SESSION: &[&str] =
 /// A shop whose registry names no token.
 fn searching(config: &str) -> Shop {
     let shop = Shop::with(&config.replace("token = { file = \"secret/token\" }\n", ""));
-    // gnome-keyring-daemon gives the environment of a session; what it keeps stays in the home folder, encrypted.
+    // gnome-keyring-daemon gives the environment of a session; its data stays in the home folder, encrypted. It returns
+    // before it serves the bus, which would start a second, locked one for the first request.
     shop.script(
         "unlocked.sh",
         "printf %s 'correct horse' | gnome-keyring-daemon --unlock --components=secrets > /dev/null 3>&-\n\
+         until dbus-send --print-reply --dest=org.freedesktop.DBus / org.freedesktop.DBus.NameHasOwner \
+         string:org.freedesktop.secrets 3>&- | grep -q 'boolean true'; do sleep 0.02; done\n\
          \"$@\" < input 2>&3 3>&-\n",
     );
     shop.file("input", "");
@@ -129,7 +132,7 @@ fn the_token_is_asked_for_without_showing_it() {
     // A terminal of its own, which reads the text written into the pipe.
     let child = Command::new(SESSION[0])
         .args(&SESSION[1..])
-        .args(["sh", "-c", "exec script -qec ./ask.sh /dev/null < input-pipe"])
+        .args(["sh", "-c", "exec script -qec ./ask.sh typescript < input-pipe"])
         .env_clear()
         .env("HOME", shop.path("home"))
         .env("PATH", format!("{binary}:/usr/bin:/bin"))
