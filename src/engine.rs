@@ -33,7 +33,7 @@ pub(crate) use status::{ErrorCode, Failure, Status};
 pub(crate) use transition::{
     Change, DeploymentRow, Manual, ManualContent, Mark, TargetEvent, is_current, transition,
 };
-pub(crate) use unchanged::{remembered, unchanged};
+pub(crate) use unchanged::{remembered, repeated, unchanged};
 pub(crate) use verdict::{Decided, TagVerdict, VerdictKind, unlisted};
 
 use jiff::Timestamp;

@@ -68,8 +68,8 @@ pub(crate) enum Unprepared {
     Secret(String),
 }
 
-/// Bytes. Each connection has its own two buffers, allocated whole, so that 64 connections have 6 MiB. The head of
-/// an answer must fit, which may have 64 KiB, and one header of a request.
+/// Bytes of the two buffers of each connection, which are allocated whole: 64 connections take 6 MiB. The first holds
+/// the head of an answer, at most 64 KiB, the second each header of a request.
 const INPUT_BUFFER: usize = 68 * 1024;
 const OUTPUT_BUFFER: usize = 32 * 1024;
 

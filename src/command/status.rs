@@ -120,7 +120,7 @@ fn rows(store: &Store, config: &Config, targets: &[&Target]) -> Result<Vec<Statu
     let row = |target: &&Target| {
         let state = states.remove(&target.id);
         let state_file = state.as_ref().map(|_| store.place().to_owned());
-        let state = state.map_or_else(PollState::default, |state| *state);
+        let state = *state.unwrap_or_default();
         let open = open.remove(&target.id).unwrap_or_default();
         let recalled = if may_have_changed(&state, &open) {
             run::recall(store, target, &state, &open, now)

@@ -1,5 +1,6 @@
 //! Deciding without a listing, when the feed shows that nothing was pushed to the repository.
 
+use super::Decision;
 use super::state::{OpenDeployments, PollState};
 use super::status::Status;
 use crate::reference::{ListedTag, Listing};
@@ -16,6 +17,11 @@ pub(crate) fn unchanged(target: &Target, state: &PollState, open: &OpenDeploymen
             && is_complete
             && matches!(status, Status::UpToDate | Status::Behind | Status::Older | Status::NoMatch)
     })
+}
+
+/// The last decision once more, with the status that [`unchanged`] gave.
+pub(crate) fn repeated(state: PollState, status: Status) -> Decision {
+    Decision::new(status, state.reason.clone().unwrap_or_default(), state)
 }
 
 /// The listing as far as the state remembers it: high-water and newer candidates. None if that is not enough
@@ -58,8 +64,9 @@ mod tests {
             assert_eq!(whole.latest_tag, remembered.latest_tag);
             let mut state = whole.state.clone();
             state.came_to(whole.status, Some(whole.reason.clone()), None);
-            assert_eq!(unchanged(&stage.target, &state, &stage.open), Some(whole.status));
-            assert_eq!(state.reason, Some(whole.reason));
+            let status = unchanged(&stage.target, &state, &stage.open).unwrap();
+            let again = repeated(state, status);
+            assert_eq!((again.status, again.reason), (whole.status, whole.reason));
         }
     }
 

@@ -200,12 +200,11 @@ fn record_one<'a>(
     let stored = || Ok::<_, rusqlite::Error>((write.state(&target.id)?, write.open_deployments(&target.id)?));
     let (before, open, mut decision) = match &listed.found {
         ListedContent::Unchanged(status) => {
-            return Ok(nothing_new(target, listed, unchanged(target, context.state(target), *status)));
+            // Cloned here and not by the thread that asked: the allocations of one target serve the next.
+            let state = context.state(target).cloned().unwrap_or_default();
+            return Ok(nothing_new(target, listed, &engine::repeated(state, *status)));
         }
-        ListedContent::Overtaken(decision) => {
-            let report = report_of(target, decision, Some(&decision.state), None, false);
-            return Ok(nothing_new(target, listed, report));
-        }
+        ListedContent::Overtaken(decision) => return Ok(nothing_new(target, listed, decision)),
         ListedContent::Selected(selected) => {
             let (before, open) = stored()?;
             if selected.version != before.as_ref().map(|before| before.version) {
@@ -269,31 +268,12 @@ fn record_one<'a>(
     })))
 }
 
-/// The report of a target whose last decision still holds.
-fn unchanged(target: &Target, state: Option<&PollState>, status: Status) -> TargetReport {
-    let deployed_tag = state.and_then(PollState::deployed_tag);
-    TargetReport {
-        target: target.id.clone(),
-        status,
-        reason: state.and_then(|state| state.reason.clone()).unwrap_or_default(),
-        until: None,
-        latest_tag: state.and_then(|state| state.last_polled_tag.clone()),
-        previous_tag: deployed_tag.clone(),
-        deployed_tag,
-        digest: None,
-        deployment: None,
-        failure: None,
-        failed_since: state.and_then(|state| state.failing.as_ref()).map(|failing| failing.since),
-        is_reportable: false,
-    }
-}
-
 /// Nothing of the target but the times of its poll is written.
-fn nothing_new<'a>(target: &'a Target, listed: &Listed, report: TargetReport) -> Step<'a> {
+fn nothing_new<'a>(target: &'a Target, listed: &Listed, decision: &Decision) -> Step<'a> {
     Step::Done(Box::new(Recorded {
         index: listed.index,
         target,
-        report,
+        report: report_of(target, decision, Some(&decision.state), None, false),
         is_to_deliver: false,
         last_reported: None,
         fresh_deployment: None,
