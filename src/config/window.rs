@@ -16,17 +16,8 @@ pub(super) fn windows(field: &Field<'_>) -> Option<Vec<Window>> {
 }
 
 fn window(field: &Field<'_>) -> Option<Window> {
-    const EVERY_DAY: [Weekday; 7] = [
-        Weekday::Monday,
-        Weekday::Tuesday,
-        Weekday::Wednesday,
-        Weekday::Thursday,
-        Weekday::Friday,
-        Weekday::Saturday,
-        Weekday::Sunday,
-    ];
     let table = field.table(Section::Window)?;
-    let days = table.get("days").map_or(Some(EVERY_DAY.to_vec()), |field| {
+    let days = table.get("days").map_or(Some(Window::EVERY_DAY.to_vec()), |field| {
         if field.is_text() {
             let days = field.text().and_then(days_of).unwrap_or_else(|| vec![DAYS[0], DAYS[1]]);
             field.expected("a list of days", field.write(list(&days)));

@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use access::{Door, Slot, Subject};
+use access::{Door, Resource, Slot};
 use ureq::http::StatusCode;
 use url::{Origin, Url};
 
@@ -130,12 +130,12 @@ impl Oci {
     }
 
     /// The first page of the list at this path, smaller if the server rejects the first size.
-    fn first_page(&self, subject: Subject<'_>, path: &str) -> Result<(Answer, usize), RegistryError> {
+    fn first_page(&self, resource: Resource<'_>, path: &str) -> Result<(Answer, usize), RegistryError> {
         let mut sizes = PAGE_SIZES.into_iter();
         let mut size = sizes.next().unwrap_or(100);
         loop {
             let url = self.client.at(&format!("{}{path}?n={size}", self.prefix));
-            let answer = self.ask(Method::Get, subject, &url)?;
+            let answer = self.ask(Method::Get, resource, &url)?;
             match (answer.status, sizes.next()) {
                 // ECR answers 405 UNSUPPORTED, distribution 400 PAGINATION_NUMBER_INVALID.
                 (

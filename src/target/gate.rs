@@ -103,6 +103,16 @@ pub(crate) enum Opening {
 }
 
 impl Window {
+    pub(crate) const EVERY_DAY: [Weekday; 7] = [
+        Weekday::Monday,
+        Weekday::Tuesday,
+        Weekday::Wednesday,
+        Weekday::Thursday,
+        Weekday::Friday,
+        Weekday::Saturday,
+        Weekday::Sunday,
+    ];
+
     /// The spans that begin between yesterday (they may last over midnight) and a week from now.
     fn spans(&self, now: Timestamp) -> impl Iterator<Item = (Timestamp, Timestamp)> {
         let today = now.to_zoned_datetime(self.zone.clone()).date();
@@ -162,16 +172,6 @@ fn day_name(day: Weekday) -> &'static str {
 mod tests {
     use super::*;
 
-    const EVERY_DAY: [Weekday; 7] = [
-        Weekday::Monday,
-        Weekday::Tuesday,
-        Weekday::Wednesday,
-        Weekday::Thursday,
-        Weekday::Friday,
-        Weekday::Saturday,
-        Weekday::Sunday,
-    ];
-
     fn window(days: &[Weekday], from: &str, to: &str, zone: &str) -> Window {
         Window {
             days: days.to_vec(),
@@ -198,7 +198,7 @@ mod tests {
             max_bump: Some(Bump::Minor),
             windows: vec![
                 window(&[Weekday::Monday, Weekday::Friday], "09:00", "16:00", "Europe/Berlin"),
-                window(&EVERY_DAY, "20:00", "24:00", "UTC"),
+                window(&Window::EVERY_DAY, "20:00", "24:00", "UTC"),
             ],
             ..Gates::default()
         };
@@ -228,7 +228,7 @@ mod tests {
         ] {
             assert!(gates.has_any(), "{gates:?}");
         }
-        let windows = vec![window(&EVERY_DAY, "09:00", "16:00", "UTC")];
+        let windows = vec![window(&Window::EVERY_DAY, "09:00", "16:00", "UTC")];
         assert!(!Gates { windows, ..Gates::default() }.has_any(), "it stops all of them");
     }
 
@@ -261,15 +261,15 @@ mod tests {
     #[test]
     fn window_can_last_to_the_end_of_the_day_or_a_whole_day() {
         assert_eq!(
-            opening(&[window(&EVERY_DAY, "20:00", "24:00", "UTC")], at("2026-11-23T23:59:59Z")),
+            opening(&[window(&Window::EVERY_DAY, "20:00", "24:00", "UTC")], at("2026-11-23T23:59:59Z")),
             Opening::Open
         );
         assert_eq!(
-            opening(&[window(&EVERY_DAY, "00:00", "24:00", "UTC")], at("2026-11-23T00:00:00Z")),
+            opening(&[window(&Window::EVERY_DAY, "00:00", "24:00", "UTC")], at("2026-11-23T00:00:00Z")),
             Opening::Open
         );
         assert_eq!(
-            opening(&[window(&EVERY_DAY, "08:00", "08:00", "UTC")], at("2026-11-23T07:59:59Z")),
+            opening(&[window(&Window::EVERY_DAY, "08:00", "08:00", "UTC")], at("2026-11-23T07:59:59Z")),
             Opening::Open
         );
     }
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn window_follows_the_clock_changes_of_its_zone() {
-        let windows = [window(&EVERY_DAY, "09:00", "16:00", "Europe/Berlin")];
+        let windows = [window(&Window::EVERY_DAY, "09:00", "16:00", "Europe/Berlin")];
         // Winter: UTC+1. Summer: UTC+2.
         assert_eq!(opening(&windows, at("2026-11-23T08:00:00Z")), Opening::Open);
         assert_eq!(opening(&windows, at("2026-07-01T07:00:00Z")), Opening::Open);

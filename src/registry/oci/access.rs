@@ -18,9 +18,9 @@ use crate::secret::Credential;
 
 const NO_PASSWORD: &str = "it requires a password; set token to it, with username";
 
-/// The subject of a request.
+/// The resource of a request.
 #[derive(Clone, Copy)]
-pub(super) enum Subject<'a> {
+pub(super) enum Resource<'a> {
     Repository(&'a Repository),
     /// The list of repositories.
     Catalog,
@@ -28,27 +28,27 @@ pub(super) enum Subject<'a> {
     Base,
 }
 
-impl<'a> Subject<'a> {
+impl<'a> Resource<'a> {
     fn repository(self) -> Option<&'a Repository> {
         match self {
-            Subject::Repository(repository) => Some(repository),
-            Subject::Catalog | Subject::Base => None,
+            Resource::Repository(repository) => Some(repository),
+            Resource::Catalog | Resource::Base => None,
         }
     }
 
     /// The scope of a token.
     fn scope(self) -> Option<String> {
         match self {
-            Subject::Repository(repository) => Some(format!("repository:{repository}:pull")),
-            Subject::Catalog => Some("registry:catalog:*".to_owned()),
-            Subject::Base => None,
+            Resource::Repository(repository) => Some(format!("repository:{repository}:pull")),
+            Resource::Catalog => Some("registry:catalog:*".to_owned()),
+            Resource::Base => None,
         }
     }
 }
 
-impl<'a> From<&'a Repository> for Subject<'a> {
-    fn from(repository: &'a Repository) -> Subject<'a> {
-        Subject::Repository(repository)
+impl<'a> From<&'a Repository> for Resource<'a> {
+    fn from(repository: &'a Repository) -> Resource<'a> {
+        Resource::Repository(repository)
     }
 }
 
@@ -87,15 +87,15 @@ impl Oci {
     pub(super) fn ask<'a>(
         &self,
         method: Method,
-        subject: impl Into<Subject<'a>>,
+        resource: impl Into<Resource<'a>>,
         url: &Url,
     ) -> Result<Answer, RegistryError> {
-        let subject = subject.into();
+        let resource = resource.into();
         let may_leave =
-            self.secrets.credential_for(&self.config, subject.repository(), self.client.cutoff())?.is_none();
+            self.secrets.credential_for(&self.config, resource.repository(), self.client.cutoff())?.is_none();
         let mut url = url.clone();
         for _ in 0..=MOST_REDIRECTS {
-            let answer = self.ask_at(method, subject, &url)?;
+            let answer = self.ask_at(method, resource, &url)?;
             match self.client.redirect(&answer, may_leave)? {
                 None => return Ok(answer),
                 Some(next) => url = next,
@@ -106,15 +106,15 @@ impl Oci {
 
     /// The same at this server only. A refusal is answered according to its challenge, then once more with a
     /// renewed credential.
-    fn ask_at(&self, method: Method, subject: Subject<'_>, url: &Url) -> Result<Answer, RegistryError> {
-        let slot = self.slot(subject, url);
-        let (mut used, mut is_fresh) = self.first_access(&slot, subject, url)?;
+    fn ask_at(&self, method: Method, resource: Resource<'_>, url: &Url) -> Result<Answer, RegistryError> {
+        let slot = self.slot(resource, url);
+        let (mut used, mut is_fresh) = self.first_access(&slot, resource, url)?;
         let mut answer = self.send(method, url, used.as_deref())?;
         for _ in 0..2 {
             if !is_refused(&answer) {
                 break;
             }
-            let Some(next) = self.next_access(&slot, subject, used.as_ref(), is_fresh, &answer)? else {
+            let Some(next) = self.next_access(&slot, resource, used.as_ref(), is_fresh, &answer)? else {
                 break;
             };
             answer = self.send(method, url, Some(&next))?;
@@ -128,17 +128,17 @@ impl Oci {
     fn first_access(
         &self,
         slot: &Slot,
-        subject: Subject<'_>,
+        resource: Resource<'_>,
         url: &Url,
     ) -> Result<(Option<Arc<Access>>, bool), RegistryError> {
         let mut known = lock(slot);
-        if known.is_some() || self.credential_at(url, subject)?.is_none() {
+        if known.is_some() || self.credential_at(url, resource)?.is_none() {
             return Ok((known.clone(), false));
         }
         if let Door::Asks { head, challenges } = self.door()?
             && !challenges.is_empty()
         {
-            *known = Some(Arc::new(self.authorization(head, challenges, url, subject)?));
+            *known = Some(Arc::new(self.authorization(head, challenges, url, resource)?));
         }
         Ok((known.clone(), true))
     }
@@ -148,7 +148,7 @@ impl Oci {
     fn next_access(
         &self,
         slot: &Slot,
-        subject: Subject<'_>,
+        resource: Resource<'_>,
         used: Option<&Arc<Access>>,
         is_fresh: bool,
         answer: &Answer,
@@ -167,16 +167,16 @@ impl Oci {
         // A gateway that refuses a HEAD gives no challenge; the GET has one, if there is something to answer.
         let is_answered = is_answered || (answer.method == Method::Head && challenges.is_empty());
         if answer.status == StatusCode::UNAUTHORIZED && !is_answered {
-            let access = self.authorization(&answer.head(), &challenges, &answer.url, subject)?;
+            let access = self.authorization(&answer.head(), &challenges, &answer.url, resource)?;
             next = Some(access).filter(|access| used.is_none_or(|used| used.header != access.header));
         }
         if next.is_none()
             && let Some((used, credential)) = used.and_then(|used| Some((used, used.credential.as_ref()?)))
             && let Some(renewed) =
-                self.secrets.renewed(&self.config, subject.repository(), credential, self.client.cutoff())?
+                self.secrets.renewed(&self.config, resource.repository(), credential, self.client.cutoff())?
         {
             let (head, url) = (answer.head(), &answer.url);
-            next = Some(self.answered(&head, &used.challenges, Some(renewed), url, subject)?);
+            next = Some(self.answered(&head, &used.challenges, Some(renewed), url, resource)?);
         }
         let next = next.map(Arc::new);
         if next.is_some() {
@@ -186,11 +186,11 @@ impl Oci {
     }
 
     /// The credential for a request to this URL: none at other servers than the registry's own.
-    fn credential_at(&self, url: &Url, subject: Subject<'_>) -> Result<Option<Credential>, RegistryError> {
+    fn credential_at(&self, url: &Url, resource: Resource<'_>) -> Result<Option<Credential>, RegistryError> {
         if !self.client.is_same_origin(url) {
             return Ok(None);
         }
-        Ok(self.secrets.credential_for(&self.config, subject.repository(), self.client.cutoff())?)
+        Ok(self.secrets.credential_for(&self.config, resource.repository(), self.client.cutoff())?)
     }
 
     pub(super) fn door(&self) -> Result<&Door, RegistryError> {
@@ -207,9 +207,9 @@ impl Oci {
         self.door.get_or_init(ask).as_ref().map_err(RegistryError::clone)
     }
 
-    pub(super) fn slot(&self, subject: Subject<'_>, url: &Url) -> Slot {
+    pub(super) fn slot(&self, resource: Resource<'_>, url: &Url) -> Slot {
         let mut access = self.access.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(access.entry((subject.scope().unwrap_or_default(), url.origin())).or_default())
+        Arc::clone(access.entry((resource.scope().unwrap_or_default(), url.origin())).or_default())
     }
 
     /// Blobs may be in storage elsewhere, which receives no credentials.
@@ -235,15 +235,19 @@ impl Oci {
         head: &str,
         challenges: &[Challenge],
         url: &Url,
-        subject: Subject<'_>,
+        resource: Resource<'_>,
     ) -> Result<Access, RegistryError> {
-        let credential = self.credential_at(url, subject)?;
-        let answered = self.answered(head, challenges, credential.clone(), url, subject);
+        let credential = self.credential_at(url, resource)?;
+        let answered = self.answered(head, challenges, credential.clone(), url, resource);
         if let (Err(RegistryError::Unauthorized(_)), Some(credential)) = (&answered, credential)
-            && let Some(renewed) =
-                self.secrets.renewed(&self.config, subject.repository(), &credential, self.client.cutoff())?
+            && let Some(renewed) = self.secrets.renewed(
+                &self.config,
+                resource.repository(),
+                &credential,
+                self.client.cutoff(),
+            )?
         {
-            return self.answered(head, challenges, Some(renewed), url, subject);
+            return self.answered(head, challenges, Some(renewed), url, resource);
         }
         answered
     }
@@ -254,7 +258,7 @@ impl Oci {
         challenges: &[Challenge],
         credential: Option<Credential>,
         url: &Url,
-        subject: Subject<'_>,
+        resource: Resource<'_>,
     ) -> Result<Access, RegistryError> {
         let access = |header, credential| Access { header, credential, challenges: challenges.to_vec() };
         let mut refused = None;
@@ -264,7 +268,7 @@ impl Oci {
             };
             match self.realm(head, realm, url) {
                 Ok(realm) => {
-                    let header = self.exchange(realm, service.as_deref(), credential.as_ref(), subject)?;
+                    let header = self.exchange(realm, service.as_deref(), credential.as_ref(), resource)?;
                     return Ok(access(header, credential));
                 }
                 Err(error) => refused = refused.or(Some(error)),
@@ -304,9 +308,9 @@ impl Oci {
         mut url: Url,
         service: Option<&str>,
         credential: Option<&Credential>,
-        subject: Subject<'_>,
+        resource: Resource<'_>,
     ) -> Result<String, RegistryError> {
-        let scope = subject.scope();
+        let scope = resource.scope();
         let question = service
             .map(|service| ("service", service))
             .into_iter()

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashSet};
 use serde::Deserialize;
 use ureq::http::StatusCode;
 
-use super::access::Subject;
+use super::access::Resource;
 use super::{EMPTY_PAGES, NextPage, Oci};
 use crate::reference::Repository;
 use crate::registry::RegistryError;
@@ -31,7 +31,7 @@ impl Oci {
         let (mut read, mut empty) = (0, 0);
         let size = Cell::new(0);
         let first = || {
-            let (answer, accepted) = self.first_page(Subject::Catalog, PATH)?;
+            let (answer, accepted) = self.first_page(Resource::Catalog, PATH)?;
             size.set(accepted);
             Ok(answer)
         };
@@ -56,7 +56,7 @@ impl Oci {
                     next.head
                 )));
             }
-            (next, names) = whole(|| self.ask(Method::Get, Subject::Catalog, &following), page)?;
+            (next, names) = whole(|| self.ask(Method::Get, Resource::Catalog, &following), page)?;
         }
     }
 
@@ -65,7 +65,7 @@ impl Oci {
     fn has_no_pages(&self, answer: &NextPage, size: usize) -> Result<bool, RegistryError> {
         let mut url = answer.url.clone();
         url.set_query(Some(&format!("n={}", size - 1)));
-        let (next, names) = whole(|| self.ask(Method::Get, Subject::Catalog, &url), page)?;
+        let (next, names) = whole(|| self.ask(Method::Get, Resource::Catalog, &url), page)?;
         Ok(next.link.is_none() && names.len() >= size)
     }
 }

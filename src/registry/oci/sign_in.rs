@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Oci;
-use super::access::{Door, Subject, is_refused, lock};
+use super::access::{Door, Resource, is_refused, lock};
 use crate::reference::Repository;
 use crate::registry::request::Method;
 use crate::registry::{RegistryError, SignIn};
@@ -17,11 +17,11 @@ impl Oci {
             Door::Asks { head, challenges } => (head, challenges),
         };
         let base = self.base();
-        let subject = repository.map_or(Subject::Base, Subject::Repository);
-        let access = Arc::new(self.authorization(head, challenges, &base, subject)?);
+        let resource = repository.map_or(Resource::Base, Resource::Repository);
+        let access = Arc::new(self.authorization(head, challenges, &base, resource)?);
         let url = match repository {
             Some(repository) => {
-                *lock(&self.slot(subject, &base)) = Some(Arc::clone(&access));
+                *lock(&self.slot(resource, &base)) = Some(Arc::clone(&access));
                 self.client.at(&format!("{}/v2/{repository}/tags/list?n=1", self.prefix))
             }
             None => base,
