@@ -68,7 +68,7 @@ fn a_command_gone_wild_ends_in_time_and_costs_no_memory() {
     shop.config(&text.replace("command = [\"./deploy.sh\"]", "command = [\"./wild.sh\"], timeout = \"2s\""));
     shop.script(
         "wild.sh",
-        "trap '' TERM\n(trap '' TERM; sleep 60) &\nhead -c 1073741824 /dev/zero | tr '\\0' 'x'\nsleep 60\n",
+        "trap '' TERM\n(trap '' TERM; sleep 60) &\nhead -c 268435456 /dev/zero | tr '\\0' 'x'\nsleep 60\n",
     );
     let began = Instant::now();
     let poll = shop.start(&["poll"]);

@@ -627,7 +627,7 @@ fn no_image_that_matches_stays_unknown_after_a_poll() {
         let mut second: i64 = 1_790_000_000;
         let mut there: std::collections::BTreeMap<String, Vec<String>> = std::collections::BTreeMap::new();
         let mut known: std::collections::BTreeSet<String> = std::collections::BTreeSet::new();
-        for step in 0..30 {
+        for step in 0..20 {
             // What comes after a poll is later than what that saw; within a step, seconds are shared.
             second += 1;
             for _ in 0..dice.roll(5) {

@@ -36,7 +36,7 @@ fn config(gitea: &Gitea, images: usize, more: &str) -> String {
         .collect();
     let url = gitea.url();
     format!(
-        "[registries.git]\nkind = \"gitea\"\nurl = \"{url}\"\ntoken = {{ file = \"secret/token\" }}\nconnections = 64\n{projects}"
+        "[registries.git]\nkind = \"gitea\"\nurl = \"{url}\"\ntoken = {{ file = \"secret/token\" }}\nconnections = 16\n{projects}"
     )
 }
 
@@ -54,10 +54,10 @@ fn an_idle_poll_of_1000_images_of_10_owners_costs_10_requests() {
 }
 
 #[test]
-fn one_new_tag_among_200_images_costs_at_most_3_requests_more() {
+fn one_new_tag_among_60_images_costs_at_most_3_requests_more() {
     for build in Build::ALL {
         for (order, tags) in [("semver", "v*"), ("newest", "*")] {
-            let (gitea, shop) = many(build, 200);
+            let (gitea, shop) = many(build, 60);
             let text = shop.read("tagship.toml");
             let text = text.replace("order = \"semver\"", &format!("order = \"{order}\""));
             shop.config(
@@ -67,9 +67,9 @@ fn one_new_tag_among_200_images_costs_at_most_3_requests_more() {
             );
             // An edited rule lists everything once.
             shop.run(&["poll"]).code(0);
-            gitea.push(&name(123), "v1.1.0", "2026-11-20T10:00:00Z");
+            gitea.push(&name(43), "v1.1.0", "2026-11-20T10:00:00Z");
             gitea.take_requests();
-            shop.run(&["poll"]).code(0).line("p123/prod", &["deployed", "v1.1.0"]);
+            shop.run(&["poll"]).code(0).line("p43/prod", &["deployed", "v1.1.0"]);
             let requests = gitea.take_requests();
             assert!(requests.len() <= OWNERS + 3, "{build:?} {order}: {requests:#?}");
             shop.run(&["poll"]).code(0).silent();
@@ -81,12 +81,12 @@ fn one_new_tag_among_200_images_costs_at_most_3_requests_more() {
 #[test]
 fn an_image_that_does_not_exist_costs_at_most_2_requests_more() {
     for build in Build::ALL {
-        let (gitea, shop) = many(build, 200);
-        let text = shop.read("tagship.toml").replace("\"owner-7/image-77\"", "\"owner-7/gone\"");
+        let (gitea, shop) = many(build, 60);
+        let text = shop.read("tagship.toml").replace("\"owner-7/image-47\"", "\"owner-7/gone\"");
         shop.config(&text);
         for _ in 0..2 {
             gitea.take_requests();
-            shop.run(&["poll", "--format", "json"]).code(1).status_is("p77/prod", "unknown");
+            shop.run(&["poll", "--format", "json"]).code(1).status_is("p47/prod", "unknown");
             let requests = gitea.take_requests();
             assert!(requests.len() <= OWNERS + 2, "{build:?}: {requests:#?}");
         }
@@ -183,7 +183,7 @@ fn a_clock_that_was_set_lists_everything_once() {
 fn a_deletion_is_seen_at_the_next_poll_alone_and_beside_a_push() {
     for build in Build::ALL {
         for pushes in [false, true] {
-            let (gitea, shop) = many(build, 200);
+            let (gitea, shop) = many(build, 60);
             gitea.delete(&name(12), "v1.0.0");
             if pushes {
                 gitea.push(&name(2), "v1.1.0", "2026-11-20T10:00:00Z");
@@ -198,8 +198,8 @@ fn a_deletion_is_seen_at_the_next_poll_alone_and_beside_a_push() {
 
 #[test]
 fn allow_downgrade_goes_back_at_the_next_poll_though_another_image_got_a_push() {
-    let (gitea, shop) = many(Build::GiteaNew, 200);
-    shop.config(&config(&gitea, 200, "allow_downgrade = true"));
+    let (gitea, shop) = many(Build::GiteaNew, 60);
+    shop.config(&config(&gitea, 60, "allow_downgrade = true"));
     gitea.push(&name(12), "v1.1.0", "2026-11-20T10:00:00Z");
     shop.run(&["poll"]).code(0).line("p12/prod", &["deployed", "v1.1.0"]);
     gitea.delete(&name(12), "v1.1.0");
@@ -257,10 +257,10 @@ fn a_burst_of_an_image_that_is_not_configured_is_forgotten_when_it_is_a_minute_o
     assert_eq!(gitea.take_requests().len(), 3, "one an owner");
 }
 
-/// The release that a stage has is 60 pages deep: known pages are not read again.
+/// The release that a stage has is 20 pages deep: known pages are not read again.
 #[test]
 fn an_old_tag_is_not_looked_for_page_by_page_at_every_poll() {
-    let (gitea, shop) = deep(3000);
+    let (gitea, shop) = deep(1000);
     for _ in 0..2 {
         gitea.delete("acme/shop", "dev-7");
         gitea.push("acme/shop", "dev-7", &a_minute_ago());

@@ -409,7 +409,7 @@ fn many(count: usize) -> Vec<String> {
 #[test]
 fn a_list_without_pages_is_the_whole_list_whatever_its_length() {
     for kind in OCI {
-        for count in [1, 99, 100, 101, 999, 1000, 1001, 2000] {
+        for count in [1, 100, 101, 1000, 1001] {
             let server = Server::start(move |request| match request.path() {
                 LIST => names(&many(count)).into(),
                 _ => plainly(request).into(),

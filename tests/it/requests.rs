@@ -421,8 +421,9 @@ fn few_large_lists_are_in_memory_at_a_time() {
 
 /// Longer than any answer may be, and short on the wire.
 fn bomb(begin: &str, mebibytes: usize) -> Answer {
-    let text = format!("{begin}{}", " ".repeat(mebibytes * 1024 * 1024));
-    Answer::json(200, gzip(&text)).with("Content-Encoding", "gzip")
+    // Members of gzip after another are one text.
+    let packed = [gzip(begin), gzip(&" ".repeat(1024 * 1024)).repeat(mebibytes)].concat();
+    Answer::json(200, packed).with("Content-Encoding", "gzip")
 }
 
 #[test]
@@ -463,7 +464,7 @@ fn a_hundred_thousand_tags_are_read_from_one_answer() {
     let plain = Answer::json(200, body.clone());
     let packed = Answer::json(200, gzip(&body)).with("Content-Encoding", "gzip");
     // Without `n` Gitea gives all; others do though they were asked for a page.
-    for (kind, answer) in [("gitea", plain), ("gitea", packed.clone()), ("oci", packed)] {
+    for (kind, answer) in [("gitea", plain), ("oci", packed)] {
         let server = Server::start(move |request| {
             if request.path() == "/v2/token" {
                 return Answer::json(200, r#"{"token":"planted-jwt"}"#).into();

@@ -108,7 +108,7 @@ fn with_cuts(server: &Server, before: usize) -> String {
 
 #[test]
 fn a_secret_that_is_cut_anywhere_shows_nothing_of_it() {
-    for before in [1, 9, 20, KEY.len() - 1] {
+    for before in [1, 20, KEY.len() - 1] {
         let gitea = gitea(Build::GiteaNew);
         let said = format!("{}{KEY}{}", "x".repeat(200 - before), "y".repeat(100));
         // Quotes and names take up a part of the shown text.

@@ -1,5 +1,7 @@
 //! Targets that are reached by HTTP: what they are asked, and the answers that look like success.
 
+use std::time::Duration;
+
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -481,11 +483,18 @@ mod argocd {
 
     const APPLICATION: &str = "/api/v1/applications/shop-dev";
 
-    fn running(tag: &str) -> Exchange {
+    fn application(tag: &str) -> Answer {
         let images = json!([format!("git.example.com/acme/shop:{tag}")]);
-        probes(&format!("GET {APPLICATION}"))
-            .header("authorization", "Bearer planted-argocd")
-            .answers_json(200, json!({"status": {"summary": {"images": images}}}))
+        Answer::json(200, json!({"status": {"summary": {"images": images}}}).to_string())
+    }
+
+    fn running_by(reply: impl Into<Reply>) -> Exchange {
+        let probe = probes(&format!("GET {APPLICATION}"));
+        probe.header("authorization", "Bearer planted-argocd").answers(reply)
+    }
+
+    fn running(tag: &str) -> Exchange {
+        running_by(application(tag))
     }
 
     fn asks_with_token(line: &str) -> Asked {
@@ -523,7 +532,8 @@ mod argocd {
             running("dev-42"),
             patch().answers_json(200, json!({})),
             sync().answers_json(200, json!({})),
-            running("dev-42"),
+            // An answer within verify_timeout would be asked for once more.
+            running_by(Reply::Drip(application("dev-42"), Duration::from_millis(1))),
         ];
         Example::named("argocd")
             .with("verify_timeout = \"10m\"", "verify_timeout = \"1ms\"")
