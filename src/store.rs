@@ -36,6 +36,7 @@ pub(crate) use history::{Origin, Past, PastAttempt, Ran, Search};
 pub(crate) use lock::Lock;
 pub(crate) use notification::Notified;
 pub(crate) use owner::give_to_owner_of;
+pub(crate) use row::GivenTag;
 pub(crate) use write::{Attempt, AttemptEnd, Write};
 
 use lock_wait::LockWait;
@@ -290,11 +291,11 @@ impl Store {
         self.within(|| row::seen_tags(&connection, target))
     }
 
-    /// Every tag that was deployed to a target, and when last.
+    /// Every tag that was deployed to a target.
     ///
     /// # Errors
     /// As [`Store::states`].
-    pub(crate) fn given(&self, target: &TargetId) -> Result<HashMap<Tag, Timestamp>, StoreError> {
+    pub(crate) fn given(&self, target: &TargetId) -> Result<HashMap<Tag, GivenTag>, StoreError> {
         let connection = self.connection();
         self.within(|| row::given(&connection, target))
     }

@@ -56,7 +56,7 @@ pub(crate) fn tags(global: &Global, arguments: &cli::Tags, console: &Console) ->
     if let Some(tag) = &tag {
         tags.retain(|verdict| verdict.listed.tag == *tag);
         if tags.is_empty() {
-            let given_at = store.given(&target.id)?.get(tag).copied();
+            let given_at = store.given(&target.id)?.get(tag).map(|given| given.at);
             tags.push(engine::unlisted(target, tag, given_at));
         }
         origin = store.origin(&target.id, tag)?;

@@ -47,8 +47,8 @@ pub(crate) trait Facts {
         Err(Unknown::NotChecked)
     }
 
-    /// When the tag was last deployed to the target, if ever.
-    fn given_at(&self, _tag: &Tag) -> Fact<Option<Timestamp>> {
+    /// Whether the tag was deployed to the target since the last `mark --reset`.
+    fn was_given(&self, _tag: &Tag) -> Fact<bool> {
         Err(Unknown::NotChecked)
     }
 

@@ -32,12 +32,6 @@ pub(super) fn is_timeless(listed: &ListedTag, target: &Target) -> bool {
     target.policy.order() == Order::Newest && listed.pushed_at.is_none()
 }
 
-/// Whether the tag was deployed to the stage before, since the last `mark --reset`.
-pub(super) fn was_given(facts: &dyn Facts, reset_at: Option<Timestamp>, tag: &Tag) -> Fact<bool> {
-    let given_at = facts.given_at(tag)?;
-    Ok(given_at.is_some_and(|given_at| reset_at.is_none_or(|reset_at| given_at > reset_at)))
-}
-
 /// Compares a candidate with those of the same place in the order. Nothing tells which of two images is
 /// newer; of several tags of one image, the greatest by bytes is deployed.
 fn rivals(
@@ -175,15 +169,11 @@ impl RuleContext<'_> {
         for late in self.selection.candidates.iter().filter(is_late) {
             // Without push times, the sequence is the build time and proves nothing.
             let is_by_registry = self.facts.image(&late.listed.tag)?.is_none();
-            if is_by_registry && !self.was_given(&late.listed.tag)? {
+            if is_by_registry && !self.facts.was_given(&late.listed.tag)? {
                 return Ok(Some(&late.listed));
             }
         }
         Ok(None)
-    }
-
-    fn was_given(&self, tag: &Tag) -> Fact<bool> {
-        was_given(self.facts, self.before.and_then(|before| before.reset_at), tag)
     }
 
     fn high_water(&self, state: &PollState) -> Option<Candidate> {
@@ -209,7 +199,7 @@ impl RuleContext<'_> {
             // Once one of several tags of the same place is deployed, the others count as older.
             let appeared_with_it = given.sequence.is_none() && candidate.listed.pushed_at == given.pushed_at;
             let is_older = appeared_with_it && self.facts.image(&given.tag)?.is_some();
-            if !is_older && !self.was_given(&candidate.listed.tag)? {
+            if !is_older && !self.facts.was_given(&candidate.listed.tag)? {
                 never_given.push(candidate);
             }
         }

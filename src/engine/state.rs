@@ -36,9 +36,9 @@ pub(crate) struct PollState {
     pub(crate) candidates: Vec<SeenCandidate>,
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) hold: Option<Hold>,
-    /// When `mark --reset` last set high-water: tags deployed before then may be deployed again.
+    /// The version that `mark --reset` last changed: tags deployed up to it may be deployed again.
     #[serde(deserialize_with = "Option::deserialize")]
-    pub(crate) reset_at: Option<Timestamp>,
+    pub(crate) reset: Option<i64>,
     /// How many tags the last successful listing had.
     pub(crate) tags_listed: usize,
     /// The last listing that was read in full, or followed through the feed without a gap.

@@ -14,7 +14,7 @@ mod tie;
 mod verdict;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use strum::VariantArray;
 
@@ -167,8 +167,8 @@ impl Facts for FactTable {
         Ok(None)
     }
 
-    fn given_at(&self, _tag: &Tag) -> Fact<Option<Timestamp>> {
-        Ok(None)
+    fn was_given(&self, _tag: &Tag) -> Fact<bool> {
+        Ok(false)
     }
 
     fn runs(&self, stage: &Name) -> Fact<Vec<StageRun>> {
@@ -195,8 +195,8 @@ impl Facts for TestStage {
         Ok(self.images.get(tag).cloned())
     }
 
-    fn given_at(&self, tag: &Tag) -> Fact<Option<Timestamp>> {
-        Ok(self.given.get(tag).copied())
+    fn was_given(&self, tag: &Tag) -> Fact<bool> {
+        Ok(self.given.contains(tag))
     }
 }
 
@@ -205,7 +205,7 @@ pub(super) struct TestStage {
     pub(super) target: Target,
     pub(super) state: Option<PollState>,
     pub(super) open: OpenDeployments,
-    pub(super) given: HashMap<Tag, Timestamp>,
+    pub(super) given: HashSet<Tag>,
     pub(super) now: Timestamp,
     /// Whether the registry has manifests for the tags it lists.
     pub(super) has_manifests: bool,
@@ -221,7 +221,7 @@ impl TestStage {
             target,
             state: None,
             open: OpenDeployments::default(),
-            given: HashMap::new(),
+            given: HashSet::new(),
             now: now(),
             has_manifests: true,
             platforms: Platforms::default(),
@@ -232,7 +232,7 @@ impl TestStage {
     pub(super) fn poll(&mut self, listing: &Listing) -> Decision {
         let decision = self.decide(listing);
         self.state = Some(decision.state.clone());
-        self.given.extend(decision.deploy.as_ref().map(|listed| (listed.tag.clone(), self.now)));
+        self.given.extend(decision.deploy.as_ref().map(|listed| listed.tag.clone()));
         decision
     }
 
@@ -263,6 +263,9 @@ impl TestStage {
         let event = TargetEvent::Marked { mark: said, by_whom: "alice".to_owned(), id: "mark".to_owned() };
         let change = transition(&self.target, self.state.as_ref(), &self.open, event, self.now).unwrap();
         self.state = Some(change.state.clone());
+        if let Mark::Reset(_) = said {
+            self.given.clear();
+        }
         let undelivered = self.open.undelivered().map(|undelivered| &undelivered.id);
         let ended = change.deployment().filter(|ended| Some(&ended.id) == undelivered);
         Marked {
@@ -296,6 +299,6 @@ fn deploy_manually_in(stage: &mut TestStage, listed: &ListedTag, holds: Option<&
     let deploy_manually =
         deploy_manually(&stage.target, stage.state.as_ref(), listed, ManualContent::Current, holds, now());
     stage.state = Some(deploy_manually.state);
-    stage.given.insert(listed.tag.clone(), now());
+    stage.given.insert(listed.tag.clone());
     deploy_manually.goes_back
 }

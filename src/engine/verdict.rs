@@ -241,7 +241,6 @@ impl Decided<'_> {
             return (VerdictKind::Given, reason, None);
         }
         let not_newer = |reason: String| (VerdictKind::NotNewer, reason, None);
-        let reset_at = self.decision.state.reset_at;
         match candidate.key.cmp(&above.key) {
             Ordering::Less if self.decision.status == Status::Baseline => {
                 not_newer(format!("older than {given}, the baseline of the next poll"))
@@ -249,8 +248,7 @@ impl Decided<'_> {
             Ordering::Less => not_newer(format!("older than {given}, the newest tag so far")),
             Ordering::Equal => not_newer(format!("equal to {given} in this order")),
             Ordering::Greater
-                if self.target.policy.order() == Order::Newest
-                    && super::rule::was_given(self.facts, reset_at, tag) == Ok(true) =>
+                if self.target.policy.order() == Order::Newest && self.facts.was_given(tag) == Ok(true) =>
             {
                 not_newer("pushed again, but deployed before".to_owned())
             }

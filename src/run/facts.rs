@@ -14,7 +14,7 @@ use crate::engine::first_seen::SeenTags;
 use crate::engine::{ErrorCode, Fact, Facts, Failure, PollState, ProbeAnswer, StageRun, Unknown};
 use crate::reference::{Digest, Labels, Platforms, Repository, Tag};
 use crate::registry::{Registry, RegistryError};
-use crate::store::{Store, StoreError};
+use crate::store::{GivenTag, Store, StoreError};
 use crate::target::step::Step;
 use crate::target::{Name, Target, TargetId};
 
@@ -29,7 +29,7 @@ pub(super) struct Answers {
     runs: Answered<Name, Fact<Vec<StageRun>>>,
     gates: Answered<(Tag, Digest), Fact<Result<(), String>>>,
     running: OnceCell<Fact<ProbeAnswer>>,
-    given: OnceCell<Fact<HashMap<Tag, Timestamp>>>,
+    given: OnceCell<Fact<HashMap<Tag, GivenTag>>>,
     seen_tags: OnceCell<Fact<SeenTags>>,
 }
 
@@ -108,10 +108,10 @@ impl Facts for FromState<'_> {
         })
     }
 
-    fn given_at(&self, tag: &Tag) -> Fact<Option<Timestamp>> {
+    fn was_given(&self, tag: &Tag) -> Fact<bool> {
         let given = || self.store.given(&self.target.id).map_err(|error| unreadable(&error));
         let given = self.answers.given.get_or_init(given).as_ref().map_err(Unknown::clone)?;
-        Ok(given.get(tag).copied())
+        Ok(given.get(tag).is_some_and(|given| given.is_since_reset))
     }
 
     fn runs(&self, stage: &Name) -> Fact<Vec<StageRun>> {
@@ -219,8 +219,8 @@ impl Facts for FromEveryone<'_> {
         self.state().image(tag)
     }
 
-    fn given_at(&self, tag: &Tag) -> Fact<Option<Timestamp>> {
-        self.state().given_at(tag)
+    fn was_given(&self, tag: &Tag) -> Fact<bool> {
+        self.state().was_given(tag)
     }
 
     fn runs(&self, stage: &Name) -> Fact<Vec<StageRun>> {

@@ -231,6 +231,16 @@ const MIGRATIONS: &[&str] = &[
     // clocks are set.
     "ALTER TABLE attempt ADD COLUMN sequence INTEGER;
     ALTER TABLE deployment ADD COLUMN sequence INTEGER;",
+    // 15: the reset of a target is a version, not a time. A deployment without a sequence comes before every other: -1
+    // until the reset, 0 after it.
+    "UPDATE deployment SET sequence = (
+        SELECT (created_at > document ->> '$.reset_at') - 1 FROM poll_state AS state
+        WHERE (state.project, state.stage) = (deployment.project, deployment.stage)) WHERE sequence IS NULL;
+    UPDATE poll_state SET document = json_set(json_remove(document, '$.reset_at'), '$.reset',
+        CASE WHEN document ->> '$.reset_at' IS NOT NULL THEN coalesce((
+            SELECT max(sequence) FROM deployment AS given
+            WHERE (given.project, given.stage) = (poll_state.project, poll_state.stage)
+            AND created_at <= document ->> '$.reset_at'), -1) END);",
 ];
 
 /// Brings the tables up to this program's version. Writes nothing if they already are.

@@ -160,22 +160,34 @@ pub(super) fn seen_tags(connection: &Connection, target: &TargetId) -> rusqlite:
     rows.collect()
 }
 
-/// Every tag that was deployed to a target (or found by its first poll) and when last, except tags that were
-/// deleted before they were deployed, and tags superseded by others of which none was deployed yet.
-pub(super) fn given(connection: &Connection, target: &TargetId) -> rusqlite::Result<HashMap<Tag, Timestamp>> {
+/// A tag that was deployed to a target.
+pub(crate) struct GivenTag {
+    /// When last.
+    pub(crate) at: Timestamp,
+    /// Whether that was since the last `mark --reset`. Times would not say it where a clock was set.
+    pub(crate) is_since_reset: bool,
+}
+
+/// Every tag that was deployed to a target (or found by its first poll), except tags that were deleted before
+/// they were deployed, and tags superseded by others of which none was deployed yet.
+pub(super) fn given(connection: &Connection, target: &TargetId) -> rusqlite::Result<HashMap<Tag, GivenTag>> {
     // The high-water tag before a deployment counts, too, even if only a first poll found it.
-    let query = "SELECT tag, max(given_at) AS given_at FROM (
-             SELECT tag, created_at AS given_at FROM deployment
+    let query = "SELECT tag, max(given_at) AS given_at, max(coalesce(sequence, 0)) > coalesce((
+             SELECT document ->> '$.reset' FROM poll_state WHERE project = ?1 AND stage = ?2), -1)
+         FROM (
+             SELECT tag, created_at AS given_at, sequence FROM deployment
              WHERE project = ?1 AND stage = ?2 AND state <> 'dropped' AND (state <> 'superseded' OR rowid < (
                  SELECT max(rowid) FROM deployment
                  WHERE project = ?1 AND stage = ?2 AND state = 'succeeded'))
              UNION ALL
-             SELECT high_water_before ->> '$.tag', created_at FROM deployment
+             SELECT high_water_before ->> '$.tag', created_at, sequence FROM deployment
              WHERE project = ?1 AND stage = ?2 AND high_water_before IS NOT NULL
          ) GROUP BY tag";
     let mut statement = connection.prepare_cached(query)?;
     let tags = statement.query_map([target.project.as_str(), target.stage.as_str()], |row| {
-        Ok((parsed(row, "tag", Tag::new)?, parsed(row, "given_at", Timestamp::from_str)?))
+        let given =
+            GivenTag { at: parsed(row, "given_at", Timestamp::from_str)?, is_since_reset: row.get(2)? };
+        Ok((parsed(row, "tag", Tag::new)?, given))
     })?;
     tags.collect()
 }

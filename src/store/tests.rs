@@ -11,8 +11,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::engine::first_seen::{Built, SeenTag};
 use crate::engine::{
-    Baseline, Deployed, Deployment, DeploymentRow, DeploymentState, Edit, ErrorCode, Failing, Failure, Hold,
-    LastListed, LastReported, NextAttempt, Status, Trigger,
+    Baseline, Change, Deployed, Deployment, DeploymentRow, DeploymentState, Edit, ErrorCode, Failing,
+    Failure, Hold, LastListed, LastReported, NextAttempt, Status, Trigger,
 };
 use crate::reference::{Digest, ListedTag, Repository, Tag};
 use crate::target::Name;
@@ -76,7 +76,7 @@ fn end_deployment(
 
 fn full_state() -> PollState {
     PollState {
-        version: 0,
+        version: 1,
         round: None,
         rule: Some("acme/shop dev-*".into()),
         last_polled_tag: Some(tag("dev-2")),
@@ -108,7 +108,7 @@ fn full_state() -> PollState {
             since: moment(9),
             until: Some(moment(10)),
         }),
-        reset_at: Some(moment(11)),
+        reset: Some(6),
         tags_listed: 3,
         polled_at: Some(moment(2)),
         checked_at: Some(moment(3)),
@@ -138,7 +138,7 @@ fn state_is_read_as_saved() {
     let mut later = full_state();
     later.baseline = Some(Baseline { tag: tag("dev-0"), at: moment(14) });
     later.candidates[0].asked_digest = Some(digest('e'));
-    for (version, state) in (0..).zip([later, full_state(), PollState::default()]) {
+    for (version, state) in (1..).zip([later, full_state(), PollState::default()]) {
         store.write(|write| write.save_state(&target(), &state)).unwrap();
         let state = PollState { version, ..state };
         assert_eq!(*store.states().unwrap()[&target()], state);
@@ -475,7 +475,9 @@ fn older_state_is_read_completely_and_without_writing() {
         ..PollState::default()
     };
     let prod = TargetId { stage: Name::new("prod").unwrap(), ..target() };
-    let expected = HashMap::from([(target(), Box::new(full_state())), (prod, Box::new(held))]);
+    // Its reset has no deployment.
+    let full = PollState { version: 0, reset: Some(-1), ..full_state() };
+    let expected = HashMap::from([(target(), Box::new(full)), (prod, Box::new(held))]);
     assert_eq!(Store::read(&path, &Cutoff::default()).unwrap().states().unwrap(), expected);
     assert_eq!(fs::read(&path).unwrap(), before);
     let (store, created) = Store::open(&path, &Cutoff::default()).unwrap();
@@ -581,15 +583,87 @@ fn changes_raise_the_version_and_idle_polls_do_not() {
     let store = nothing().unwrap();
     let version = || store.states().unwrap()[&target()].version;
     store.write(|write| write.save_state(&target(), &full_state())).unwrap();
-    assert_eq!(version(), 0);
+    assert_eq!(version(), 1);
     store.write(|write| write.touch(&[], &[&target()], moment(20))).unwrap();
-    assert_eq!(version(), 0);
+    assert_eq!(version(), 1);
     store.write(|write| write.insert_deployment(&deployment("a", DeploymentState::Pending))).unwrap();
     let attempt = Attempt { deployment_id: "a", number: 1 };
     store.write(|write| write.begin_attempt(attempt, moment(21), moment(22))).unwrap();
-    assert_eq!(version(), 1, "its deployment runs");
+    assert_eq!(version(), 2, "its deployment runs");
     store.write(|write| write.save_state(&target(), &full_state())).unwrap();
-    assert_eq!(version(), 2);
+    assert_eq!(version(), 3);
+}
+
+/// The tags that were deployed since the last reset.
+fn given_since_reset(store: &Store) -> Vec<String> {
+    let given = store.given(&target()).unwrap().into_iter();
+    let mut tags: Vec<String> =
+        given.filter(|(_, given)| given.is_since_reset).map(|(tag, _)| tag.to_string()).collect();
+    tags.sort();
+    tags
+}
+
+/// The clock is set back after the reset.
+#[test]
+fn tags_given_since_a_reset_are_known_though_the_clock_was_set_back() {
+    let store = nothing().unwrap();
+    let save = |id: &str, state: &PollState, second: i64| {
+        let deployment = Deployment {
+            tag: tag(id),
+            state: DeploymentState::Succeeded,
+            created_at: moment(second),
+            high_water_before: state.high_water.clone(),
+            ..deployment(id, DeploymentState::Succeeded)
+        };
+        let rows = vec![DeploymentRow { deployment, reason: None }];
+        let change = Change { rows, state: state.clone(), ..Change::default() };
+        store.write(|write| write.save(&target(), &change, moment(second))).unwrap();
+        *store.states().unwrap().remove(&target()).unwrap()
+    };
+    let named = |name: &str| Some(ListedTag::named(tag(name)));
+    for version in [0, 1] {
+        let state =
+            if version == 0 { PollState::default() } else { save("dev-1", &PollState::default(), 10) };
+        let state = PollState { reset: Some(state.version), high_water: named("dev-0"), ..state };
+        let state = save(&format!("mark-{version}"), &state, 20);
+        assert_eq!(given_since_reset(&store), [""; 0], "the reset of version {version}");
+        save("dev-3", &PollState { high_water: named("dev-2"), ..state }, 5);
+        assert_eq!(given_since_reset(&store), ["dev-2", "dev-3"], "the reset of version {version}");
+        store.connection().execute_batch("DELETE FROM deployment; DELETE FROM poll_state").unwrap();
+    }
+}
+
+#[test]
+fn reset_of_an_older_state_is_where_it_was() {
+    for sequences in ["NULL, NULL, NULL", "NULL, NULL, 4", "2, 3, 4"] {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("state.db");
+        let connection = Connection::open(&path).unwrap();
+        migration::make_version(&connection, 14).unwrap();
+        let sequences: Vec<&str> = sequences.split(", ").collect();
+        let query =
+            "INSERT INTO poll_state (project, stage, document, version) VALUES ('shop', 'dev', ?1, 5)";
+        let text = serde_json::to_value(PollState::default()).unwrap();
+        let mut document = text.as_object().unwrap().clone();
+        document.remove("reset");
+        document.insert("reset_at".to_owned(), "2027-01-15T08:00:20.000Z".into());
+        connection.execute(query, [serde_json::to_string(&document).unwrap()]).unwrap();
+        for (index, (tag, second)) in [("dev-1", 10), ("dev-2", 20), ("dev-3", 30)].into_iter().enumerate() {
+            let row = format!(
+                "INSERT INTO deployment (id, project, stage, registry, repository, tag, decided_by, state, attempts,
+                     created_at, ended_at, goes_back, sequence)
+                 VALUES ('{tag}', 'shop', 'dev', 'git', 'acme/shop', '{tag}', 'poll', 'succeeded', 1,
+                     '2027-01-15T08:00:{second}.000Z', '2027-01-15T08:00:{second}.000Z', 0, {})",
+                sequences[index]
+            );
+            connection.execute(&row, []).unwrap();
+        }
+        drop(connection);
+        let (store, _) = Store::open(&path, &Cutoff::default()).unwrap();
+        assert_eq!(given_since_reset(&store), ["dev-3"], "{sequences:?}");
+        let runs = store.runs(&target()).unwrap();
+        assert_eq!(runs.iter().map(|run| run.tag.as_str()).collect::<Vec<_>>(), ["dev-1", "dev-2", "dev-3"]);
+    }
 }
 
 #[test]

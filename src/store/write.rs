@@ -54,8 +54,8 @@ impl<'a> Write<'a> {
     }
 
     pub(super) fn save_state(&self, id: &TargetId, state: &PollState) -> rusqlite::Result<()> {
-        let query = "INSERT INTO poll_state (project, stage, polled_at, checked_at, document)
-             VALUES (?1, ?2, ?3, ?4, ?5)
+        let query = "INSERT INTO poll_state (project, stage, polled_at, checked_at, document, version)
+             VALUES (?1, ?2, ?3, ?4, ?5, 1)
              ON CONFLICT DO UPDATE SET polled_at = ?3, checked_at = ?4, document = ?5, left_at = NULL,
              version = version + 1, round = NULL";
         self.0.prepare_cached(query)?.execute(params![

@@ -209,10 +209,8 @@ fn verdict_after_a_reset_is_next() {
     let mut stage = newest();
     stage.poll(&listing(&[("dev-1", 100)]));
     stage.deploys(&listed);
-    let given = [(tag("dev-2"), Timestamp::from_second(now().as_second() - 1).unwrap())];
     stage.mark(&Mark::Reset(tag("dev-1")));
     stage.state.as_mut().unwrap().high_water = Some(listed.tags[0].clone());
-    stage.given = given.into_iter().collect();
     let verdict = stage.verdicts(&listed).remove(0);
     assert_eq!((verdict.listed.tag.as_str(), verdict.kind), ("dev-2", VerdictKind::Next));
 }

@@ -1,7 +1,7 @@
 //! Properties that hold for any sequence of pushes, deletions, polls, marks, manual deployments, holds,
 //! failures and edited rules.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -74,7 +74,7 @@ struct World {
     sequence: i64,
     state: Option<PollState>,
     open: OpenDeployments,
-    given: HashMap<Tag, Timestamp>,
+    given: HashSet<Tag>,
     now: Timestamp,
     tells: bool,
 }
@@ -97,8 +97,8 @@ impl Facts for World {
         Ok(self.in_registry(tag).and_then(|listed| listed.pushed_at))
     }
 
-    fn given_at(&self, tag: &Tag) -> Fact<Option<Timestamp>> {
-        Ok(self.given.get(tag).copied())
+    fn was_given(&self, tag: &Tag) -> Fact<bool> {
+        Ok(self.given.contains(tag))
     }
 
     fn image(&self, _tag: &Tag) -> Fact<Option<Digest>> {
@@ -123,7 +123,7 @@ impl World {
             sequence: 0,
             state: None,
             open: OpenDeployments::default(),
-            given: HashMap::new(),
+            given: HashSet::new(),
             now: Timestamp::from_second(1_800_000_000).unwrap(),
             tells: false,
         }
@@ -160,8 +160,8 @@ impl World {
 
     /// Remembers a deployed tag as the table of deployments does.
     fn give(&mut self, tag: &Tag, high_water_before: Option<&ListedTag>) {
-        self.given.insert(tag.clone(), self.now);
-        self.given.extend(high_water_before.map(|listed| (listed.tag.clone(), self.now)));
+        self.given.insert(tag.clone());
+        self.given.extend(high_water_before.map(|listed| listed.tag.clone()));
     }
 
     fn listing(&self) -> Listing {
@@ -319,6 +319,9 @@ impl World {
     fn mark(&mut self, mark: &Mark) {
         let id = self.now.to_string();
         self.commit(TargetEvent::Marked { mark, by_whom: "alice".to_owned(), id });
+        if let Mark::Reset(_) = mark {
+            self.given.clear();
+        }
     }
 }
 
@@ -328,7 +331,7 @@ struct Timeless {
     registry: Vec<(Tag, usize)>,
     seen_tags: SeenTags,
     state: Option<PollState>,
-    given: HashMap<Tag, Timestamp>,
+    given: HashSet<Tag>,
     now: Timestamp,
 }
 
@@ -340,8 +343,8 @@ impl Facts for Timeless {
         Ok(self.in_registry(tag).map(|built| built.digest))
     }
 
-    fn given_at(&self, tag: &Tag) -> Fact<Option<Timestamp>> {
-        Ok(self.given.get(tag).copied())
+    fn was_given(&self, tag: &Tag) -> Fact<bool> {
+        Ok(self.given.contains(tag))
     }
 
     fn image(&self, tag: &Tag) -> Fact<Option<Digest>> {
@@ -354,7 +357,7 @@ impl Timeless {
     fn new() -> Timeless {
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         let (target, registry) = (target("*", Order::Newest), vec![(tag("first"), 0)]);
-        let (seen_tags, given) = (SeenTags::new(), HashMap::new());
+        let (seen_tags, given) = (SeenTags::new(), HashSet::new());
         Timeless { target, registry, seen_tags, state: None, given, now }
     }
 
@@ -387,7 +390,7 @@ impl Timeless {
         let asked = asked_of_listing(self.state.as_ref(), &open);
         let selection = self.target.policy.select(&placed.listing, &asked);
         let decision = decide(&self.target, &selection, self.state.as_ref(), &open, self, self.now);
-        self.given.extend(decision.deploy.iter().map(|listed| (listed.tag.clone(), self.now)));
+        self.given.extend(decision.deploy.iter().map(|listed| listed.tag.clone()));
         self.state = Some(decision.state.clone());
         decision
     }
@@ -408,7 +411,7 @@ impl Timeless {
             Some("alice"),
             self.now,
         );
-        self.given.insert(tag.clone(), self.now);
+        self.given.insert(tag.clone());
         self.state = Some(given.state);
     }
 }

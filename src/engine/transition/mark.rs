@@ -91,7 +91,7 @@ impl Change {
             next.candidates.clear();
         }
         if reset {
-            next.reset_at = Some(now);
+            next.reset = Some(next.version);
         }
         // The mark counts as a run of the stage, for `after`, `--previous` and the history.
         let runs = Deployment {
