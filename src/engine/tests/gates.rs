@@ -131,6 +131,28 @@ fn with_blocks_a_tag_that_the_other_repository_lacks() {
     assert_eq!(with(true), None);
 }
 
+/// Offline, not every gate can be checked.
+#[test]
+fn no_tag_is_next_while_a_newer_one_is_not_checked() {
+    let mut stage = semver();
+    stage.poll(&versions(&["v1.0.0"]));
+    let other = Repository::new("acme/worker").unwrap();
+    stage.target.gates.with = vec![other.clone()];
+    let facts = FactTable { present: [((other, tag("v1.1.0")), true)].into(), ..FactTable::default() };
+    let decide = |names: &[&str]| {
+        let selection = stage.target.policy.select(&versions(names), &[]);
+        decide(&stage.target, &selection, stage.state.as_ref(), &stage.open, &facts, now())
+    };
+    assert_eq!(decide(&["v1.0.0", "v1.1.0"]).deploy.unwrap().tag, tag("v1.1.0"));
+    let decision = decide(&["v1.0.0", "v1.1.0", "v1.2.0"]);
+    assert_eq!((decision.status, decision.deploy), (Status::Waiting, None));
+    let blocked: Vec<_> =
+        decision.blocked.iter().map(|(tag, block)| (tag.as_str(), block.kind, &block.reason[..])).collect();
+    assert_eq!(blocked[0].0, "v1.2.0");
+    let reason = "not checked: whether v1.2.0, which is newer, passes its gates";
+    assert_eq!(blocked[1..], [("v1.1.0", BlockKind::NotChecked, reason)]);
+}
+
 #[test]
 fn max_bump_blocks_a_version_too_far_from_high_water() {
     let bump = |allowed| {
