@@ -1,4 +1,4 @@
-//! The state file: values survive saving and loading, migrations, and files of another kind.
+//! The state file: values survive saving and loading, and files of another kind are refused.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -16,6 +16,8 @@ use crate::engine::{
 };
 use crate::reference::{Digest, ListedTag, Repository, Tag};
 use crate::target::Name;
+
+mod older;
 
 fn nothing() -> Result<Store, StoreError> {
     Store::nothing(Path::new("/tagship.toml"))
@@ -440,69 +442,6 @@ fn reading_does_not_write_the_state() {
     assert!(read.write(|write| write.save_state(&target(), &PollState::default())).is_err());
 }
 
-/// [`full_state`] as version 6 wrote it: one column for each value.
-const FULL_STATE_6: &str = "INSERT INTO poll_state VALUES ('shop', 'dev', 'acme/shop dev-*', 'dev-2', 'dev-2',
-    '2026-11-23T15:13:36.123456789Z', 10043, 'sha256:' || replace(hex(zeroblob(32)), '0', 'b'), 'dev-9',
-    'dev-1', 'sha256:' || replace(hex(zeroblob(32)), '0', 'c'), '2027-01-15T08:00:01.000Z', 'mark',
-    '[{\"tag\":\"dev-3\",\"pushed_at\":\"2027-01-15T08:00:07Z\",\"sequence\":9,
-       \"first_seen\":\"2027-01-15T08:00:08Z\",\"digest\":\"sha256:' || replace(hex(zeroblob(32)), '0', 'd') || '\"}]',
-    'freeze', 'alice', '2027-01-15T08:00:09.000Z', '2027-01-15T08:00:10.000Z', '2027-01-15T08:00:11.000Z', 3,
-    '2027-01-15T08:00:02.000Z', '2027-01-15T08:00:03.000Z', '2027-01-15T08:00:04.000Z', 5,
-    '2027-01-15T08:00:06.000Z', 'unavailable', 'no answer', 'deployed', 'available', 'dev-2', NULL,
-    7, '2027-01-15T08:00:03.000Z', 'https://git.example.com', 'why', '2027-01-15T08:00:12.000Z',
-    '2027-01-15T08:00:13.000Z', 'acme/shop v*', 'v1')";
-
-/// A target with nothing but a hold.
-const HELD_6: &str =
-    "INSERT INTO poll_state (project, stage, tags_listed, failing_count, hold_by, hold_since)
-    VALUES ('shop', 'prod', 0, 0, 'alice', '2027-01-15T08:00:09.000Z')";
-
-fn state_file_of_version_6(folder: &TempDir, rows: &[&str]) -> PathBuf {
-    let path = folder.path().join("state.db");
-    let connection = Connection::open(&path).unwrap();
-    migration::make_version(&connection, 6).unwrap();
-    rows.iter().for_each(|row| assert_eq!(connection.execute(row, []).unwrap(), 1));
-    path
-}
-
-#[test]
-fn older_state_is_read_completely_and_without_writing() {
-    let folder = TempDir::new().unwrap();
-    let path = state_file_of_version_6(&folder, &[FULL_STATE_6, HELD_6]);
-    let before = fs::read(&path).unwrap();
-    let held = PollState {
-        hold: Some(Hold { reason: None, by: "alice".into(), since: moment(9), until: None }),
-        ..PollState::default()
-    };
-    let prod = TargetId { stage: Name::new("prod").unwrap(), ..target() };
-    // Its reset has no deployment.
-    let full = PollState { version: 0, reset: Some(-1), ..full_state() };
-    let expected = HashMap::from([(target(), Box::new(full)), (prod, Box::new(held))]);
-    assert_eq!(Store::read(&path, &Cutoff::default()).unwrap().states().unwrap(), expected);
-    assert_eq!(fs::read(&path).unwrap(), before);
-    let (store, created) = Store::open(&path, &Cutoff::default()).unwrap();
-    assert!(!created);
-    assert_eq!(store.states().unwrap(), expected);
-}
-
-#[test]
-fn half_a_hold_or_high_water_of_an_older_state_is_an_error() {
-    for half in [
-        "hold_by = NULL, hold_reason = NULL, hold_since = NULL",
-        "hold_since = NULL",
-        "high_water_tag = NULL",
-        "deployed_by = NULL",
-        "candidates = '[{}]'",
-    ] {
-        let folder = TempDir::new().unwrap();
-        let path = state_file_of_version_6(&folder, &[FULL_STATE_6]);
-        let connection = Connection::open(&path).unwrap();
-        connection.execute(&format!("UPDATE poll_state SET {half}"), []).unwrap();
-        drop(connection);
-        assert!(Store::open(&path, &Cutoff::default()).unwrap().0.states().is_err(), "{half}");
-    }
-}
-
 #[test]
 fn document_with_a_missing_or_unknown_field_is_an_error() {
     let store = nothing().unwrap();
@@ -538,43 +477,6 @@ fn invalid_row_is_an_error() {
         .unwrap();
     let error = store.states().unwrap_err().to_string();
     assert!(error.contains("not a valid tag"), "{error}");
-}
-
-/// State files of tagship with schema 6: `.dump`, `application_id` and `user_version`.
-const EARLIER: [(&str, &str); 7] = [
-    ("fresh", include_str!("../../tests/fixtures/state/fresh.sql")),
-    ("pending", include_str!("../../tests/fixtures/state/pending.sql")),
-    ("running", include_str!("../../tests/fixtures/state/running.sql")),
-    ("dead", include_str!("../../tests/fixtures/state/dead.sql")),
-    ("held", include_str!("../../tests/fixtures/state/held.sql")),
-    ("marked", include_str!("../../tests/fixtures/state/marked.sql")),
-    ("sighted", include_str!("../../tests/fixtures/state/sighted.sql")),
-];
-
-/// All values of these columns, in the order of the rows.
-fn values(connection: &Connection, columns: &[(String, Vec<String>)]) -> Vec<(String, String)> {
-    let mut values = Vec::new();
-    for (table, names) in columns {
-        let quoted: Vec<String> = names.iter().map(|name| format!("quote({name})")).collect();
-        let query = format!("SELECT {} FROM {table} ORDER BY 1", quoted.join(" || ',' || "));
-        let mut statement = connection.prepare(&query).unwrap();
-        let rows = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
-        values.extend(rows.map(|row| (table.clone(), row.unwrap())));
-    }
-    values
-}
-
-fn columns(connection: &Connection) -> Vec<(String, Vec<String>)> {
-    let text = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
-    let mut tables =
-        connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").unwrap();
-    let tables: Vec<String> = tables.query_map([], text).unwrap().collect::<Result<_, _>>().unwrap();
-    let of = |table: String| {
-        let mut names = connection.prepare("SELECT name FROM pragma_table_info(?1)").unwrap();
-        let names = names.query_map([&table], text).unwrap().collect::<Result<_, _>>().unwrap();
-        (table, names)
-    };
-    tables.into_iter().map(of).collect()
 }
 
 /// A decision based on an earlier version must be made again.
@@ -630,71 +532,5 @@ fn tags_given_since_a_reset_are_known_though_the_clock_was_set_back() {
         save("dev-3", &PollState { high_water: named("dev-2"), ..state }, 5);
         assert_eq!(given_since_reset(&store), ["dev-2", "dev-3"], "the reset of version {version}");
         store.connection().execute_batch("DELETE FROM deployment; DELETE FROM poll_state").unwrap();
-    }
-}
-
-#[test]
-fn reset_of_an_older_state_is_where_it_was() {
-    for sequences in ["NULL, NULL, NULL", "NULL, NULL, 4", "2, 3, 4"] {
-        let folder = TempDir::new().unwrap();
-        let path = folder.path().join("state.db");
-        let connection = Connection::open(&path).unwrap();
-        migration::make_version(&connection, 14).unwrap();
-        let sequences: Vec<&str> = sequences.split(", ").collect();
-        let query =
-            "INSERT INTO poll_state (project, stage, document, version) VALUES ('shop', 'dev', ?1, 5)";
-        let text = serde_json::to_value(PollState::default()).unwrap();
-        let mut document = text.as_object().unwrap().clone();
-        document.remove("reset");
-        document.insert("reset_at".to_owned(), "2027-01-15T08:00:20.000Z".into());
-        connection.execute(query, [serde_json::to_string(&document).unwrap()]).unwrap();
-        for (index, (tag, second)) in [("dev-1", 10), ("dev-2", 20), ("dev-3", 30)].into_iter().enumerate() {
-            let row = format!(
-                "INSERT INTO deployment (id, project, stage, registry, repository, tag, decided_by, state, attempts,
-                     created_at, ended_at, goes_back, sequence)
-                 VALUES ('{tag}', 'shop', 'dev', 'git', 'acme/shop', '{tag}', 'poll', 'succeeded', 1,
-                     '2027-01-15T08:00:{second}.000Z', '2027-01-15T08:00:{second}.000Z', 0, {})",
-                sequences[index]
-            );
-            connection.execute(&row, []).unwrap();
-        }
-        drop(connection);
-        let (store, _) = Store::open(&path, &Cutoff::default()).unwrap();
-        assert_eq!(given_since_reset(&store), ["dev-3"], "{sequences:?}");
-        let runs = store.runs(&target()).unwrap();
-        assert_eq!(runs.iter().map(|run| run.tag.as_str()).collect::<Vec<_>>(), ["dev-1", "dev-2", "dev-3"]);
-    }
-}
-
-#[test]
-fn older_state_file_is_loaded_and_saved_completely() {
-    for (name, sql) in EARLIER {
-        let folder = TempDir::new().unwrap();
-        let path = folder.path().join("state.db");
-        let earlier = Connection::open(&path).unwrap();
-        earlier.execute_batch(sql).unwrap();
-        // The state of a target has become a document, which another test compares value by value.
-        let columns: Vec<_> =
-            columns(&earlier).into_iter().filter(|(table, _)| table != "poll_state").collect();
-        let before = values(&earlier, &columns);
-        drop(earlier);
-        let (store, _) = Store::open(&path, &Cutoff::default()).unwrap();
-        let mut states = store.states().unwrap();
-        assert!(!states.is_empty(), "{name}");
-        for (id, state) in &mut states {
-            store.write(|write| write.save_state(id, state)).unwrap();
-            state.version += 1;
-            assert!(state.rule.is_some(), "{name}: {id}");
-            store.runs(id).unwrap();
-            store.seen_tags(id).unwrap();
-        }
-        store.history(states.keys(), &Search::default()).unwrap();
-        let open = store.open_deployments().unwrap();
-        let has = |is: fn(&OpenDeployments) -> bool| open.values().any(is);
-        assert_eq!(has(|open| open.pending.is_some()), name == "pending", "{name}");
-        assert_eq!(has(|open| open.running.is_some()), name == "running", "{name}");
-        assert_eq!(has(|open| open.dead.is_some()), name == "dead", "{name}");
-        assert_eq!(store.states().unwrap(), states, "{name}");
-        assert_eq!(values(&store.connection(), &columns), before, "{name}");
     }
 }
