@@ -231,16 +231,20 @@ const MIGRATIONS: &[&str] = &[
     // clocks are set.
     "ALTER TABLE attempt ADD COLUMN sequence INTEGER;
     ALTER TABLE deployment ADD COLUMN sequence INTEGER;",
-    // 15: the reset of a target is a version, not a time. A deployment without a sequence comes before every other: -1
-    // until the reset, 0 after it.
-    "UPDATE deployment SET sequence = (
-        SELECT (created_at > document ->> '$.reset_at') - 1 FROM poll_state AS state
-        WHERE (state.project, state.stage) = (deployment.project, deployment.stage)) WHERE sequence IS NULL;
-    UPDATE poll_state SET document = json_set(json_remove(document, '$.reset_at'), '$.reset',
-        CASE WHEN document ->> '$.reset_at' IS NOT NULL THEN coalesce((
-            SELECT max(sequence) FROM deployment AS given
-            WHERE (given.project, given.stage) = (poll_state.project, poll_state.stage)
-            AND created_at <= document ->> '$.reset_at'), -1) END);",
+    // 15: `reset` replaces `reset_at`, which has nanoseconds where a row has milliseconds: a version, not a time. Deployments
+    // without a sequence receive -1 if they were created until the reset, and 0 if later. `reset` is the greatest sequence of
+    // the deployments created until the reset; -1 if there are none.
+    "CREATE TABLE reset AS
+        SELECT project, stage, strftime('%Y-%m-%dT%H:%M:%fZ', document ->> '$.reset_at') AS at FROM poll_state
+        WHERE document ->> '$.reset_at' IS NOT NULL;
+    UPDATE deployment SET sequence = CASE WHEN created_at <= reset.at THEN -1 ELSE 0 END FROM reset
+        WHERE (reset.project, reset.stage) = (deployment.project, deployment.stage) AND sequence IS NULL;
+    UPDATE poll_state SET document = json_set(json_remove(document, '$.reset_at'), '$.reset', NULL);
+    UPDATE poll_state SET document = json_set(document, '$.reset', coalesce((
+            SELECT max(sequence) FROM deployment
+            WHERE (deployment.project, deployment.stage) = (reset.project, reset.stage) AND created_at <= reset.at), -1))
+        FROM reset WHERE (reset.project, reset.stage) = (poll_state.project, poll_state.stage);
+    DROP TABLE reset;",
 ];
 
 /// Brings the tables up to this program's version. Writes nothing if they already are.

@@ -104,26 +104,30 @@ fn columns(connection: &Connection) -> Vec<(String, Vec<String>)> {
 
 #[test]
 fn reset_of_an_older_state_is_where_it_was() {
-    for sequences in ["NULL, NULL, NULL", "NULL, NULL, 4", "2, 3, 4"] {
+    // Earlier versions recorded no sequence.
+    for sequences in [["NULL", "NULL", "NULL"], ["NULL", "NULL", "4"], ["2", "3", "4"]] {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("state.db");
         let connection = Connection::open(&path).unwrap();
         migration::make_version(&connection, 14).unwrap();
-        let sequences: Vec<&str> = sequences.split(", ").collect();
+        let mut document = serde_json::to_value(PollState::default()).unwrap();
+        let fields = document.as_object_mut().unwrap();
+        fields.remove("reset");
+        // Rows have milliseconds.
+        fields.insert("reset_at".to_owned(), "2027-01-15T08:00:20.000911732Z".into());
         let query =
             "INSERT INTO poll_state (project, stage, document, version) VALUES ('shop', 'dev', ?1, 5)";
-        let text = serde_json::to_value(PollState::default()).unwrap();
-        let mut document = text.as_object().unwrap().clone();
-        document.remove("reset");
-        document.insert("reset_at".to_owned(), "2027-01-15T08:00:20.000Z".into());
-        connection.execute(query, [serde_json::to_string(&document).unwrap()]).unwrap();
-        for (index, (tag, second)) in [("dev-1", 10), ("dev-2", 20), ("dev-3", 30)].into_iter().enumerate() {
+        connection.execute(query, [document.to_string()]).unwrap();
+        let high_water = serde_json::to_string(&ListedTag::named(tag("dev-0"))).unwrap();
+        for (sequence, (tag, second, by)) in
+            sequences.iter().zip([("dev-1", 10, "poll"), ("dev-2", 20, "mark"), ("dev-3", 30, "poll")])
+        {
             let row = format!(
                 "INSERT INTO deployment (id, project, stage, registry, repository, tag, decided_by, state, attempts,
-                     created_at, ended_at, goes_back, sequence)
-                 VALUES ('{tag}', 'shop', 'dev', 'git', 'acme/shop', '{tag}', 'poll', 'succeeded', 1,
-                     '2027-01-15T08:00:{second}.000Z', '2027-01-15T08:00:{second}.000Z', 0, {})",
-                sequences[index]
+                     created_at, ended_at, goes_back, sequence, high_water_before)
+                 VALUES ('{tag}', 'shop', 'dev', 'git', 'acme/shop', '{tag}', '{by}', 'succeeded', 1,
+                     '2027-01-15T08:00:{second}.000Z', '2027-01-15T08:00:{second}.000Z', 0, {sequence},
+                     iif('{by}' = 'mark', '{high_water}', NULL))"
             );
             connection.execute(&row, []).unwrap();
         }
