@@ -25,10 +25,11 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::engine::ErrorCode;
+use crate::mask::Redactor;
 use crate::process::Leader;
 use crate::process::group::Patience;
 use crate::reference::{Digest, Labels, Tag};
-use crate::secret::{Redactor, Secrets};
+use crate::secret::Secrets;
 use crate::target::Target;
 use crate::target::step::Step;
 pub(crate) use gate::{GatedImage, ask_gates};

@@ -11,9 +11,7 @@ mod credential;
 mod docker;
 mod exposure;
 mod keyring;
-mod mask;
 mod origin;
-mod outside;
 mod program;
 mod source;
 mod value;
@@ -27,6 +25,7 @@ use std::sync::{Mutex, Once, OnceLock, PoisonError};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::config::{Config, CredentialSetting, RegistryConfig, SecretSource};
+use crate::mask::{Cut, Masks, Redactor};
 use crate::reference::Repository;
 use crate::stop::Cutoff;
 use crate::target::Name;
@@ -36,9 +35,7 @@ pub(crate) use credential::Credential;
 use credential::Credentials;
 pub(crate) use credential::variable_of;
 pub(crate) use exposure::{exposed, without_entry};
-pub(crate) use mask::{Cut, Masks};
 pub(crate) use origin::origins;
-pub(crate) use outside::{Masked, Outside, Redactor};
 
 /// Checks a token that was typed or piped in, and trims white space.
 ///

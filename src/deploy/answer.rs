@@ -5,7 +5,7 @@ use ureq::http::{StatusCode, header};
 use url::Url;
 
 use crate::http::HttpResponse;
-use crate::secret::{Outside, Redactor};
+use crate::mask::{Outside, Redactor};
 use crate::target::step::{Success, Until};
 
 /// How much of the body a message contains.

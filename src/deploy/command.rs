@@ -15,10 +15,10 @@ use super::step_secrets::StepSecrets;
 use super::transcript::KEPT;
 use super::{Attempt, DeployError, Deployer};
 use crate::engine::ErrorCode;
+use crate::mask::{Masked, Outside, Redactor as _};
 use crate::process::Leader;
 use crate::process::group::{Ending, Errors, Group, Patience, Stream};
 use crate::program::{located, refusal};
-use crate::secret::{Masked, Outside, Redactor as _};
 use crate::stop::{CutShort, Cutoff, shown_duration, signal_name};
 use crate::target::step::CommandStep;
 

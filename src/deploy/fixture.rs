@@ -11,9 +11,10 @@ use secrecy::SecretString;
 
 use super::step_secrets::StepSecrets;
 use super::{DeployRequest, Outcome, Patience, Stop, Watch, carry_out};
+use crate::mask::{Cut, Masks, Redactor};
 use crate::policy::{Policy, Rule};
 use crate::reference::{ImageRef, Labels, Repository, Tag};
-use crate::secret::{Cut, Masks, Redactor, SecretError};
+use crate::secret::SecretError;
 use crate::target::retry::Retry;
 use crate::target::step::Step;
 use crate::target::template::{Scope, SecretId, Template, Var};

@@ -15,7 +15,7 @@ use super::transcript::KEPT;
 use super::{Attempt, DeployError, Deployer};
 use crate::engine::ErrorCode;
 use crate::http::{HttpResponse, NoAnswer, exchange, retry_after};
-use crate::secret::Redactor as _;
+use crate::mask::Redactor as _;
 use crate::stop::{Cutoff, TICK, shown_duration};
 use crate::target::step::{Body, HttpStep, Success, Until};
 use crate::target::template::SecretId;

@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use secrecy::SecretString;
 
-use crate::secret::{Cut, Masks, Redactor, SecretError, Secrets};
+use crate::mask::{Cut, Masks, Redactor};
+use crate::secret::{SecretError, Secrets};
 use crate::target::template::SecretId;
 
 /// Provides secrets, and masks them.

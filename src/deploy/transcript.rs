@@ -1,7 +1,7 @@
 //! The output and responses of steps: passed on line by line, and its end kept.
 
 use super::step_secrets::StepSecrets;
-use crate::secret::{Masked, Outside};
+use crate::mask::{Masked, Outside};
 
 /// How much of the output is kept.
 pub(super) const KEPT: usize = 64 * 1024;

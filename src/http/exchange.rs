@@ -11,7 +11,7 @@ use ureq::{Agent, Timeout};
 use url::Url;
 
 use super::{Advice, Route, Transport, Unprepared};
-use crate::secret::{Masked, Outside, Redactor};
+use crate::mask::{Masked, Outside, Redactor};
 use crate::stop::{CutShort, Cutoff, TICK, shown_duration, signal_name};
 
 /// No more than this of a body is read.

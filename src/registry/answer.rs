@@ -13,7 +13,8 @@ use super::RegistryError;
 use super::large::Claim;
 use super::request::{Method, shown_request};
 use crate::http;
-use crate::secret::{Masked, Outside, Redactor as _, Secrets};
+use crate::mask::{Masked, Outside, Redactor as _};
+use crate::secret::Secrets;
 use crate::stop::CutShort;
 
 /// The longest tags list. Other answers may have up to [`SMALL_BODY`].

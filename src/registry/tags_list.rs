@@ -10,8 +10,8 @@ use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use super::RegistryError;
 use super::answer::{Answer, TAGS_BODY, Unread, one_line};
 use super::large::{Claim, LARGE_BODY};
+use crate::mask::{Outside, Redactor as _};
 use crate::reference::{Dropped, ListedTag, Listing, Repository, Tag, is_ascending};
-use crate::secret::{Outside, Redactor as _};
 
 /// More tags than any repository has, so that endless pages do not fill the memory.
 pub(super) const MOST_TAGS: usize = 1_000_000;

@@ -1,7 +1,11 @@
-//! The documents name files and tests that exist, and each source begins with its purpose.
+//! The documents name files and tests that exist, each source begins with its purpose, and modules import as the picture
+//! in `src/main.rs` shows.
 
+use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use regex::Regex;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -43,21 +47,63 @@ fn every_file_that_a_document_names_exists() {
     assert!(named > 20, "{named}");
 }
 
-#[test]
-fn every_source_begins_with_its_purpose() {
-    let mut folders = ["src", "tests", "benches"].map(|name| root().join(name)).to_vec();
-    let mut sources = 0;
+/// Every Rust file of these folders.
+fn sources(folders: &[&str]) -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = folders.iter().map(|name| root().join(name)).collect();
+    let mut sources = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let begins = fs::read_to_string(&path).unwrap().starts_with("//! ");
-                assert!(begins, "{}: the first line does not say what the file is for", path.display());
-                sources += 1;
+                sources.push(path);
             }
         }
     }
-    assert!(sources > 300, "{sources}");
+    sources
+}
+
+#[test]
+fn every_source_begins_with_its_purpose() {
+    let sources = sources(&["src", "tests", "benches"]);
+    assert!(sources.len() > 300, "{}", sources.len());
+    for path in sources {
+        let begins = fs::read_to_string(&path).unwrap().starts_with("//! ");
+        assert!(begins, "{}: the first line does not say what the file is for", path.display());
+    }
+}
+
+/// Tests may import anything.
+#[test]
+fn modules_import_only_from_lines_below_theirs_in_the_picture() {
+    let main = fs::read_to_string(root().join("src/main.rs")).unwrap();
+    let is_module = |name: &&str| main.contains(&format!("\nmod {name};\n"));
+    let lines = main.split("//! ```").nth(1).unwrap().lines().enumerate();
+    let places: HashMap<&str, usize> = lines
+        .flat_map(|(place, line)| {
+            let names =
+                line.trim_start_matches("//! ").split("  ").map(|part| part.trim().trim_end_matches('/'));
+            names.filter(is_module).map(move |name| (name, place))
+        })
+        .collect();
+    let missing: Vec<&str> = main
+        .lines()
+        .filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'))
+        .filter(|name| !places.contains_key(name))
+        .collect();
+    assert!(missing.is_empty(), "not in the picture: {missing:?}");
+    let import = Regex::new(r"\bcrate::(\w+)").unwrap();
+    for path in sources(&["src"]) {
+        let name = path.strip_prefix(root().join("src")).unwrap().to_str().unwrap();
+        let module = name.split('/').next().unwrap().trim_end_matches(".rs");
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
+        let is_test = ["/tests", "/properties", "/fixture"].iter().any(|part| name.contains(part));
+        for found in import.captures_iter(code).filter(|_| !is_test) {
+            let imported = found.get(1).unwrap().as_str();
+            let is_below = places[imported] > places[module] || imported == module;
+            assert!(module == "main" || is_below, "{name} imports {imported}, which is not below {module}");
+        }
+    }
 }

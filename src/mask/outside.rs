@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::ops::Range;
 
-use super::mask::{Cut, covered};
+use super::{Cut, covered};
 
 /// Bytes from outside, which may contain secrets. They cannot be printed: [`Redactor::redact`] makes text of
 /// them.
@@ -140,7 +140,7 @@ pub(crate) trait Redactor {
 
 #[cfg(test)]
 mod tests {
-    use super::super::mask::Masks;
+    use super::super::Masks;
     use super::*;
 
     struct Known(Masks);

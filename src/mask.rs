@@ -1,11 +1,15 @@
 //! Masks secrets in text: raw, and in the forms in which they are sent.
 
+mod outside;
+
 use std::ops::Range;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::{Position, Url};
+
+pub(crate) use outside::{Masked, Outside, Redactor};
 
 const MASK: &str = "***";
 
