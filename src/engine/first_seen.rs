@@ -116,13 +116,10 @@ pub(crate) fn place(listing: &Listing, known: &SeenTags, asked: &Builds, now: Ti
 /// For a listing with push times: sets each tag's sequence to when it was first seen. Of two tags with the
 /// same push time, the one that appeared later is newer.
 pub(crate) fn in_sequence(listing: &Listing, known: &SeenTags, now: Timestamp) -> Placed {
-    // If the clock was set back, new tags must still come after known ones.
-    let latest = known.values().map(|seen| seen.first_seen).max();
-    let next = latest.and_then(|latest| latest.checked_add(SignedDuration::from_millis(1)).ok());
-    let now = next.map_or(now, |next| now.max(next));
+    let begin = begin(known, now);
     let mut placed = Placed { listing: listing.clone(), images: Vec::new(), new: Vec::new() };
     for listed in &mut placed.listing.tags {
-        let first_seen = known.get(&listed.tag).map_or(now, |seen| seen.first_seen);
+        let first_seen = known.get(&listed.tag).map_or(begin, |seen| seen.first_seen);
         if !known.contains_key(&listed.tag) {
             placed.new.push((listed.tag.clone(), SeenTag { first_seen, image: None }));
         }
@@ -145,10 +142,12 @@ impl SeenTag {
     }
 }
 
-/// When the new tags of a listing count as first seen: now, or the time of the latest known tag if the clock
-/// was set back since.
+/// When the new tags of a listing count as first seen: now, or just after the latest known tag if the clock was
+/// set back since. At the same time as that tag they would count as seen together with it.
 fn begin(known: &SeenTags, now: Timestamp) -> Timestamp {
-    known.values().map(|seen| seen.first_seen).max().map_or(now, |latest| now.max(latest))
+    let latest = known.values().map(|seen| seen.first_seen).max();
+    let next = latest.and_then(|latest| latest.checked_add(SignedDuration::from_millis(1)).ok());
+    next.map_or(now, |next| now.max(next))
 }
 
 #[cfg(test)]
@@ -227,7 +226,12 @@ mod tests {
     fn a_tag_keeps_its_place_whatever_the_clock_says() {
         for now in [at(300), at(50)] {
             let placed = place(&listing(&["dev-2", "dev-1"]), &known(&[("dev-1", 200)]), &Builds::new(), now);
-            assert_eq!(placed.listing.tags[0].pushed_at, Some(now.max(at(200))));
+            let after = at(200) + SignedDuration::from_millis(1);
+            assert_eq!(
+                placed.listing.tags[0].pushed_at,
+                Some(now.max(after)),
+                "later than dev-1 in any case"
+            );
             assert_eq!(placed.listing.tags[1].pushed_at, Some(at(200)));
             assert_eq!(placed.new.len(), 1);
         }

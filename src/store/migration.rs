@@ -232,15 +232,18 @@ const MIGRATIONS: &[&str] = &[
     "ALTER TABLE attempt ADD COLUMN sequence INTEGER;
     ALTER TABLE deployment ADD COLUMN sequence INTEGER;",
     // 15: `reset` replaces `reset_at`, which has nanoseconds where a row has milliseconds: a version, not a time. Deployments
-    // without a sequence receive -1 if they were created until the reset, and 0 if later. `reset` is the greatest sequence of
-    // the deployments created until the reset; -1 if there are none.
+    // without a sequence receive -1 if they were created until the reset, and 0 if later. `reset` is the sequence of the mark;
+    // without one, the greatest of the deployments created until the reset; -1 if there are none.
     "CREATE TABLE reset AS
-        SELECT project, stage, strftime('%Y-%m-%dT%H:%M:%fZ', document ->> '$.reset_at') AS at FROM poll_state
-        WHERE document ->> '$.reset_at' IS NOT NULL;
+        SELECT project, stage, iif(length(time) > 24, substr(time, 1, 23) || 'Z', strftime('%Y-%m-%dT%H:%M:%fZ', time)) AS at
+        FROM (SELECT project, stage, document ->> '$.reset_at' AS time FROM poll_state) WHERE time IS NOT NULL;
     UPDATE deployment SET sequence = CASE WHEN created_at <= reset.at THEN -1 ELSE 0 END FROM reset
         WHERE (reset.project, reset.stage) = (deployment.project, deployment.stage) AND sequence IS NULL;
     UPDATE poll_state SET document = json_set(json_remove(document, '$.reset_at'), '$.reset', NULL);
     UPDATE poll_state SET document = json_set(document, '$.reset', coalesce((
+            SELECT max(sequence) FROM deployment
+            WHERE (deployment.project, deployment.stage) = (reset.project, reset.stage)
+            AND decided_by = 'mark' AND created_at = reset.at), (
             SELECT max(sequence) FROM deployment
             WHERE (deployment.project, deployment.stage) = (reset.project, reset.stage) AND created_at <= reset.at), -1))
         FROM reset WHERE (reset.project, reset.stage) = (poll_state.project, poll_state.stage);

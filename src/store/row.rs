@@ -162,25 +162,29 @@ pub(super) fn seen_tags(connection: &Connection, target: &TargetId) -> rusqlite:
 
 /// A tag that was deployed to a target.
 pub(crate) struct GivenTag {
-    /// When last.
+    /// When it was last deployed.
     pub(crate) at: Timestamp,
-    /// Whether that was since the last `mark --reset`. Times would not say it where a clock was set.
+    /// Whether that was after the last `mark --reset`, by the state's versions: a clock may be set back.
     pub(crate) is_since_reset: bool,
 }
 
 /// Every tag that was deployed to a target (or found by its first poll), except tags that were deleted before
 /// they were deployed, and tags superseded by others of which none was deployed yet.
 pub(super) fn given(connection: &Connection, target: &TargetId) -> rusqlite::Result<HashMap<Tag, GivenTag>> {
-    // The high-water tag before a deployment counts, too, even if only a first poll found it.
-    let query = "SELECT tag, max(given_at) AS given_at, max(coalesce(sequence, 0)) > coalesce((
-             SELECT document ->> '$.reset' FROM poll_state WHERE project = ?1 AND stage = ?2), -1)
-         FROM (
-             SELECT tag, created_at AS given_at, sequence FROM deployment
-             WHERE project = ?1 AND stage = ?2 AND state <> 'dropped' AND (state <> 'superseded' OR rowid < (
+    // Without a reset, -1: everything counts. What changed since the reset was deployed since. The high-water tag
+    // before a deployment counts, too, even if only a first poll found it, and if the deployment began since the reset.
+    let query = "WITH reset AS MATERIALIZED (
+             SELECT version, (SELECT coalesce(max(rowid), 0) FROM deployment
+                 WHERE project = ?1 AND stage = ?2 AND coalesce(sequence, 0) <= version) AS last_row
+             FROM (SELECT coalesce((SELECT document ->> '$.reset' FROM poll_state WHERE project = ?1 AND stage = ?2), -1)
+                 AS version))
+         SELECT tag, max(given_at) AS given_at, max(is_since_reset) FROM (
+             SELECT tag, created_at AS given_at, coalesce(sequence, 0) > version AS is_since_reset FROM deployment, reset
+             WHERE project = ?1 AND stage = ?2 AND state <> 'dropped' AND (state <> 'superseded' OR deployment.rowid < (
                  SELECT max(rowid) FROM deployment
                  WHERE project = ?1 AND stage = ?2 AND state = 'succeeded'))
              UNION ALL
-             SELECT high_water_before ->> '$.tag', created_at, sequence FROM deployment
+             SELECT high_water_before ->> '$.tag', created_at, deployment.rowid > last_row FROM deployment, reset
              WHERE project = ?1 AND stage = ?2 AND high_water_before IS NOT NULL
          ) GROUP BY tag";
     let mut statement = connection.prepare_cached(query)?;

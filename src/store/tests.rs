@@ -389,6 +389,23 @@ fn pruning_deletes_only_old_deployments_that_are_not_needed() {
     assert_eq!(left, ["before", "pending", "running", "runs"], "the dead one found its successor");
 }
 
+/// The deployments of a clock that was ahead are not the last ones.
+#[test]
+fn pruning_keeps_what_runs_though_the_clock_was_ahead_before() {
+    let store = nothing().unwrap();
+    let mut state = PollState::default();
+    for (id, second) in [("ahead-1", 500), ("ahead-2", 510), ("before", 10), ("runs", 20)] {
+        let deployment = Deployment { tag: tag(id), ..deployment(id, DeploymentState::Succeeded) };
+        let rows = vec![DeploymentRow { deployment, reason: None }];
+        let change = Change { rows, state, ..Change::default() };
+        store.write(|write| write.save(&target(), &change, moment(second))).unwrap();
+        state = *store.states().unwrap().remove(&target()).unwrap();
+    }
+    store.write(|write| write.prune(moment(505))).unwrap();
+    let runs = store.runs(&target()).unwrap();
+    assert_eq!(runs.iter().map(|run| run.tag.as_str()).collect::<Vec<_>>(), ["ahead-2", "before", "runs"]);
+}
+
 #[test]
 fn pruning_happens_once_a_day() {
     let store = nothing().unwrap();
@@ -503,6 +520,29 @@ fn given_since_reset(store: &Store) -> Vec<String> {
         given.filter(|(_, given)| given.is_since_reset).map(|(tag, _)| tag.to_string()).collect();
     tags.sort();
     tags
+}
+
+/// It was deployed since; the tag before it was not.
+#[test]
+fn a_deployment_that_runs_during_a_reset_is_given_since() {
+    let store = nothing().unwrap();
+    let save = |state: DeploymentState, changed: &PollState| {
+        let high_water_before = Some(ListedTag::named(tag("dev-1")));
+        let deployment = Deployment { tag: tag("dev-2"), high_water_before, ..deployment("a", state) };
+        let rows = vec![DeploymentRow { deployment, reason: None }];
+        let change = Change { rows, state: changed.clone(), ..Change::default() };
+        store.write(|write| write.save(&target(), &change, moment(1))).unwrap();
+        *store.states().unwrap().remove(&target()).unwrap()
+    };
+    let state = save(DeploymentState::Running, &PollState::default());
+    let mark = deployment("mark", DeploymentState::Succeeded);
+    let rows = vec![DeploymentRow { deployment: Deployment { tag: tag("dev-0"), ..mark }, reason: None }];
+    let change =
+        Change { rows, state: PollState { reset: Some(state.version), ..state }, ..Change::default() };
+    store.write(|write| write.save(&target(), &change, moment(2))).unwrap();
+    let state = *store.states().unwrap().remove(&target()).unwrap();
+    save(DeploymentState::Succeeded, &state);
+    assert_eq!(given_since_reset(&store), ["dev-2"]);
 }
 
 /// A clock that is set back after the reset does not hide what was deployed since.

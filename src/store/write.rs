@@ -345,13 +345,16 @@ impl<'a> Write<'a> {
     /// other runs can wait for. False: there are more.
     pub(super) fn prune(&self, before: Timestamp) -> rusqlite::Result<bool> {
         // All times have the same format (UTC, milliseconds), so that text sorts as time. The deployment that
-        // a stage runs, and the one before, are kept.
+        // a stage runs, and the one before, are kept: by their order as in `row::runs`, because a clock may have
+        // been ahead. By time, the search finds later ones at once.
         let query = "DELETE FROM deployment WHERE id IN (
              SELECT id FROM deployment WHERE ended_at < ?1 AND state <> 'dead' AND (state <> 'succeeded' OR 2 = (
                  SELECT count(*) FROM (
                      SELECT 1 FROM deployment AS later WHERE later.state = 'succeeded'
                      AND later.project = deployment.project AND later.stage = deployment.stage
-                     AND later.ended_at > deployment.ended_at LIMIT 2)))
+                     AND (coalesce(later.sequence, -2), later.ended_at, later.id)
+                         > (coalesce(deployment.sequence, -2), deployment.ended_at, deployment.id)
+                     ORDER BY later.ended_at DESC LIMIT 2)))
              ORDER BY ended_at LIMIT ?2)";
         let deployments = self.0.execute(query, params![text(before), PRUNED_AT_ONCE])?;
         let query = "DELETE FROM notification WHERE id IN (

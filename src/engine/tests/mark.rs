@@ -214,3 +214,16 @@ fn verdict_after_a_reset_is_next() {
     let verdict = stage.verdicts(&listed).remove(0);
     assert_eq!((verdict.listed.tag.as_str(), verdict.kind), ("dev-2", VerdictKind::Next));
 }
+
+/// The rule does not match the tag, so polls continue as before.
+#[test]
+fn reset_to_a_tag_without_a_place_changes_nothing() {
+    let mut stage = newest();
+    stage.poll(&listing(&[("dev-1", 100)]));
+    stage.pending("dev-2", None);
+    let high_water = stage.high_water();
+    let marked = stage.mark(&Mark::Reset(tag("v9")));
+    assert_eq!((marked.pending_becomes, marked.state.reset), (None, None));
+    assert_eq!(stage.high_water(), high_water);
+    assert!(marked.message.ends_with("polls continue as before"), "{}", marked.message);
+}

@@ -36,6 +36,8 @@ impl Change {
             Mark::Reset(tag) => (tag, true),
         };
         let marked = target.policy.candidate(&ListedTag::named(tag.clone()));
+        // A tag that the rule does not match has no place to start from.
+        let reset = reset && marked.is_some();
         if marked.is_some() {
             // With a place in the order, first_poll no longer applies.
             next.rule.get_or_insert_with(|| rule_of(target));
