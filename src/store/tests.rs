@@ -545,7 +545,7 @@ fn a_deployment_that_runs_during_a_reset_is_given_since() {
     assert_eq!(given_since_reset(&store), ["dev-2"]);
 }
 
-/// A clock that is set back after the reset does not hide what was deployed since.
+/// A clock that is set back after the reset does not hide later deployments.
 #[test]
 fn tags_given_since_a_reset_are_known_after_the_clock_was_set_back() {
     let save = |store: &Store, id: &str, state: &PollState, second: i64| {
