@@ -116,7 +116,7 @@ pub(crate) struct DeployError {
 /// Runs the target's steps in order, up to the first that fails.
 ///
 /// `lock` is the target's held lock. It becomes the standard input of the commands, so that it lives as long
-/// as they do (guarantees: Delivering, 3).
+/// as they do.
 pub(crate) fn deploy(
     request: &DeployRequest<'_>,
     secrets: &Secrets,

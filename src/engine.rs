@@ -64,7 +64,7 @@ pub(crate) struct Decision {
     pub(crate) goes_back: bool,
     /// A warning for people; it changes nothing.
     pub(crate) warning: Option<String>,
-    /// Deployments of before that must not run any more, as they are from now on.
+    /// Earlier deployments that this decision ends, in their new form.
     pub(crate) ends: Vec<DeploymentRow>,
     pub(crate) failure: Option<Failure>,
     /// The tag that the status and the reason are about, if they are about one.
@@ -105,12 +105,12 @@ impl Decision {
         self.blocked.iter().all(|(_, block)| block.kind != BlockKind::NotChecked)
     }
 
-    /// The deployment of before has lost its point.
+    /// Drops an earlier deployment that is no longer needed.
     fn drop(&mut self, deployment: &Deployment, why: String) {
         self.ends.push(DeploymentRow::ended(deployment, DeploymentState::Dropped, Some(why)));
     }
 
-    /// The deployments of before that it leaves open.
+    /// The earlier deployments that stay open.
     pub(crate) fn left_open(&self, open: &OpenDeployments) -> OpenDeployments {
         open.filtered(|deployment| self.ends.iter().all(|row| row.deployment.id != deployment.id))
     }

@@ -28,9 +28,7 @@ const LONGEST: u64 = 64 * 1024;
 pub(crate) fn login(global: &Global, arguments: &cli::Login, console: &Console) -> anyhow::Result<Exit> {
     let config = load(global)?;
     let registry = find(&config, &arguments.registry)?;
-    let Location::Url(url) = &registry.location else {
-        bail!("the registry {} is a folder and needs no token", registry.name);
-    };
+    let url = url_of(registry)?;
     let username = username(registry, arguments.username.as_deref())?;
     let token = if arguments.stdin {
         from_stdin()?
@@ -95,6 +93,7 @@ pub(crate) fn logout(global: &Global, arguments: &cli::Logout, console: &Console
     let config = load(global)?;
     // The registry may no longer be in the configuration.
     let name = Name::new(&arguments.registry).map_err(|error| anyhow::anyhow!("REGISTRY: {error}"))?;
+    config.registries.get(&name).map(url_of).transpose()?;
     match secret::forget(&name) {
         Ok(true) => console.message(&format!("{name}: removed the token from the keyring")),
         Ok(false) => {
@@ -115,6 +114,14 @@ fn find<'c>(config: &'c Config, name: &str) -> anyhow::Result<&'c RegistryConfig
         let meant = config::suggest(name, config.registries.keys().map(Name::as_str));
         format!("the configuration has no registry {name:?}; {meant}")
     })
+}
+
+/// The address that tokens are for.
+fn url_of(registry: &RegistryConfig) -> anyhow::Result<&Url> {
+    match &registry.location {
+        Location::Url(url) => Ok(url),
+        Location::Folder(_) => bail!("the registry {} is a folder and needs no token", registry.name),
+    }
 }
 
 fn username(registry: &RegistryConfig, given: Option<&str>) -> anyhow::Result<Option<String>> {

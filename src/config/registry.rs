@@ -60,7 +60,8 @@ pub(super) fn read(name: Name, field: &Field<'_>, timeout: Duration) -> Option<R
         name,
         kind,
         location: location?,
-        credential: credential?,
+        // A folder is read without one.
+        credential: if is_folder { CredentialSetting::Anonymous } else { credential? },
         username: username?,
         connections: connections?,
         timeout,

@@ -48,7 +48,7 @@ pub(super) fn shown_status(status: StatusCode) -> String {
     }
 }
 
-/// Whether a retry cannot succeed (guarantees: Delivering, 6).
+/// Whether a retry cannot succeed.
 pub(super) fn is_final(status: StatusCode) -> bool {
     matches!(status.as_u16(), 400 | 401 | 403 | 405 | 410 | 413 | 422)
 }

@@ -1,5 +1,4 @@
-//! Whether a status is printed, or was already reported: the "Printed" column of the guarantees' status
-//! table.
+//! Whether a status is printed, or was already reported.
 
 use jiff::{SignedDuration, Timestamp};
 

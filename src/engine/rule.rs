@@ -1,4 +1,12 @@
-//! The rules of a decision, numbered as in the guarantees. Each function names the rule it implements.
+//! The rules of a decision. Each function names the rule it implements:
+//!
+//! 1. The list fails, or becomes empty: `unknown`.
+//! 2. A first poll.
+//! 3. A first poll after an edit of the rule.
+//! 4. A tag is newer: it is deployed, once nothing stops or blocks it.
+//! 5. Nothing is newer.
+//! 6. The newest listed tag is older.
+//! 7. A tag is pushed again.
 
 mod first_poll;
 mod pushed_again;
@@ -40,15 +48,17 @@ fn rivals(
     candidates: &[&Candidate],
     place: usize,
 ) -> Fact<Option<BlockedBy>> {
+    if target.policy.order() != Order::Newest {
+        return Ok(None);
+    }
     let candidate = candidates[place];
-    // An image without a build time has no place among those that appeared with it.
+    // An image without a build time has no place among those that appeared with it. The candidate is its own rival.
     let is_rival = |other: &&Candidate| {
         let (one, other) = (&candidate.listed, &other.listed);
         one.pushed_at == other.pushed_at
             && (one.sequence == other.sequence || one.sequence.is_none() || other.sequence.is_none())
     };
-    let count = candidates.iter().filter(|other| is_rival(other)).count();
-    if count < 2 || target.policy.order() != Order::Newest {
+    if candidates.iter().filter(|other| is_rival(other)).count() < 2 {
         return Ok(None);
     }
     let Some(image) = facts.image(&candidate.listed.tag)? else {
@@ -285,7 +295,7 @@ impl RuleContext<'_> {
         let Some((tag, block)) = blocked.iter().find(needs_no_person).or(first) else {
             return Decision::new(Status::Waiting, String::new(), next);
         };
-        let also = first.filter(|(newest, _)| newest != tag && blocked.iter().find(needs_no_person) != first);
+        let also = first.filter(|(newest, _)| newest != tag);
         let reason = also.map_or_else(
             || block.reason.clone(),
             |(_, also)| format!("{}; also, {}", block.reason, also.reason),
@@ -328,11 +338,16 @@ impl RuleContext<'_> {
         }
     }
 
+    /// Whether the registry was asked, and has no manifest for the tag.
+    fn has_no_manifest(&self, tag: &Tag) -> bool {
+        matches!(self.facts.digest(tag), Ok(None))
+    }
+
     /// Plans the deployment of a tag.
     fn deploy(&self, mut next: PollState, chosen: &Candidate, reason: String) -> Deciding {
         let tag = &chosen.listed.tag;
         let digest = self.digest(tag)?;
-        if digest.is_none() && self.facts.digest(tag).is_ok() {
+        if self.has_no_manifest(tag) {
             return Ok(without_manifest(tag, next));
         }
         let given = ListedTag { digest, ..chosen.listed.clone() };
@@ -355,7 +370,7 @@ impl RuleContext<'_> {
         if self.target.digest && newest.listed.tag == high_water.listed.tag {
             let tag = &newest.listed.tag;
             let digest = self.digest(tag)?;
-            if digest.is_none() && self.facts.digest(tag).is_ok() {
+            if self.has_no_manifest(tag) {
                 return Ok(without_manifest(tag, next).concerning(tag));
             }
             match (digest, &mut next.high_water) {
@@ -386,7 +401,7 @@ impl RuleContext<'_> {
         Ok(self.same(next, newest))
     }
 
-    /// Rule 5.
+    /// Rule 5: what the stage waits for, if anything.
     fn same(&self, next: PollState, newest: &Candidate) -> Decision {
         let deployed = next.deployed.as_ref().map(|deployed| deployed.tag.clone());
         let high_water = next.high_water.as_ref().map(|high_water| high_water.tag.clone());
@@ -426,10 +441,11 @@ impl RuleContext<'_> {
         }
     }
 
-    /// Rule 6.
+    /// Rule 6: the newest listed tag is older than high-water.
     fn older(&self, mut next: PollState, newest: &Candidate, high_water: &Candidate) -> Deciding {
         let gone = &high_water.listed.tag;
         let is_gone = self.selection.is_listed(gone) == Some(false);
+        // The pending deployment made it the high-water tag.
         let raised_it = |pending: &&Deployment| {
             pending.tag == *gone
                 && pending.high_water_before.as_ref().is_none_or(|before| before.tag != *gone)

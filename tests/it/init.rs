@@ -439,7 +439,7 @@ fn without_a_list_of_the_owners_images_init_asks_for_image() {
     shop.run_bare(&layout)
         .code(1)
         .stderr("error: the owner of the images is missing; add --owner OWNER, or --image for single images; nothing was written\n");
-    // An image that is not there is said, and does not stop the others.
+    // An image that does not exist is reported, and does not stop the others.
     let images = ["--image", "acme/shop", "--image", "acme/none"];
     shop.run_bare(&[&["init", "--from", &url], &images[..], &more[..]].concat())
         .code(0)

@@ -14,7 +14,7 @@ pub(crate) const MARK: &str = "planted";
 /// This many consecutive characters of a secret are a leak.
 const LENGTH: usize = 8;
 
-/// What to look for.
+/// The parts of secrets to look for.
 pub(crate) struct Leaks {
     windows: HashSet<[u8; LENGTH]>,
     /// By the first two bytes: most positions cannot begin a secret.
@@ -22,7 +22,7 @@ pub(crate) struct Leaks {
 }
 
 impl Leaks {
-    /// Parts of these values. What stands in `open` too, which tagship is given openly, tells nothing.
+    /// Looks for parts of these values, except parts that `open` contains, which tagship receives openly.
     pub(crate) fn of<'a>(values: impl IntoIterator<Item = &'a str>, open: &str) -> Leaks {
         let mut windows = HashSet::new();
         for value in values {
@@ -47,8 +47,7 @@ impl Leaks {
         Leaks { windows, begins }
     }
 
-    /// What of them stands in there: as it is, or anywhere inside Basic credentials; or the mark of any secret,
-    /// which survives being percent-encoded and escaped.
+    /// The first secret or mark in these bytes, plain or in Base64. A mark survives percent encoding and escapes.
     pub(crate) fn find(&self, bytes: &[u8]) -> Option<String> {
         candidates(&self.begins, bytes).into_iter().find_map(|at| {
             let rest = &bytes[at..];
@@ -77,7 +76,7 @@ fn candidates(begins: &[bool], bytes: &[u8]) -> Vec<usize> {
 static MARKS: LazyLock<Vec<String>> =
     LazyLock::new(|| in_base64(MARK).into_iter().chain([MARK.to_owned()]).collect());
 
-/// The two bytes from there on as an index.
+/// The two bytes at `at`, as an index.
 fn begin(bytes: &[u8], at: usize) -> usize {
     usize::from(bytes[at]) << 8 | usize::from(bytes[at + 1])
 }

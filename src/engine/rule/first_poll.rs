@@ -112,7 +112,7 @@ impl RuleContext<'_> {
         let mut given = newest.listed.clone();
         if self.target.digest {
             given.digest = self.digest(&given.tag)?;
-            if given.digest.is_none() && self.facts.digest(&given.tag).is_ok() {
+            if self.has_no_manifest(&given.tag) {
                 // Without its digest, a move would go unnoticed: the next poll is a first poll again.
                 next.rule = self.before.and_then(|before| before.rule.clone());
                 next.edit = self.before.and_then(|before| before.edit.clone());

@@ -60,7 +60,7 @@ impl RuleContext<'_> {
         let now = self.selection.find(&given.tag)?.digest.clone()?;
         let before = given.digest.replace(now.clone()).filter(|before| *before != now)?;
         Some(format!(
-            "{}: {} was pushed again: it was {before}, and is {now}; it is not deployed again (digest = true would)",
+            "{}: {} was pushed again: it was {before}, and is {now}; it is not deployed again (with digest = true it would be)",
             self.target.id, given.tag
         ))
     }

@@ -69,8 +69,15 @@ impl Change {
         let goes_back = !is_newer && !is_same;
         let reason = format!("{} was deployed manually", listed.tag);
         if goes_back && holds {
-            next.hold =
-                Some(Hold { reason: Some(reason.clone()), by: by_whom.to_owned(), since: now, until: None });
+            // A hold that is there keeps its reason, but no longer ends by itself.
+            let kept = next.hold.take().filter(|hold| hold.holds(now));
+            let hold = kept.unwrap_or_else(|| Hold {
+                reason: Some(reason.clone()),
+                by: by_whom.to_owned(),
+                since: now,
+                until: None,
+            });
+            next.hold = Some(Hold { until: None, ..hold });
         }
         // This command holds the target's lock, so a running deployment was interrupted.
         for replaced in open.all() {
