@@ -91,9 +91,13 @@ fn login_to_another_kind_of_registry_is_a_usage_error() {
         .stderr("error: the configuration has username = \"robot\"; omit --username, or change it there\n");
     let images = "\n[registries.images]\nkind = \"oci-layout\"\npath = \"images\"\n";
     shop.config(&(on_gitea(&gitea, PROD) + images));
-    shop.run(&["login", "images"])
-        .code(2)
-        .stderr("error: the registry images is a folder and needs no token\n");
+    for command in ["login", "logout"] {
+        let run = shop.run(&[command, "images"]);
+        run.code(2).stderr("error: the registry images is a folder and needs no token\n");
+    }
+    for job in [&["cron"][..], &["systemd"], &["kubernetes", "--image", "tagship"]] {
+        shop.run(&[&["schedule"], job].concat()).code(0).shows_not("TAGSHIP_TOKEN_IMAGES");
+    }
     shop.config(&on_gitea(&gitea, PROD));
     shop.env("LC_ALL", "C");
     let missing = if cfg!(feature = "keyring") {

@@ -133,6 +133,17 @@ fn manual_deployment_of_an_older_tag_holds_if_asked() {
         );
         assert_eq!(stage.state.unwrap().hold.is_some(), holds, "{name}");
     }
+    // A hold that is there keeps its reason. It was to end by itself.
+    for (until, reason) in [(60, "freeze"), (-60, "v1.0.0 was deployed manually")] {
+        let mut stage = semver();
+        stage.poll(&versions(&["v1.0.0", "v2.0.0"]));
+        let until = Some(Timestamp::from_second(now().as_second() + until).unwrap());
+        let hold = Hold { reason: Some("freeze".to_owned()), by: "bob".to_owned(), since: now(), until };
+        stage.state.as_mut().unwrap().hold = Some(hold);
+        deploy_manually_in(&mut stage, &ListedTag::named(tag("v1.0.0")), Some("alice"));
+        let hold = stage.state.unwrap().hold.unwrap();
+        assert_eq!((hold.reason.as_deref(), hold.until), (Some(reason), None));
+    }
     let mut stage = semver();
     stage.poll(&versions(&["v1.0.0", "v2.0.0"]));
     assert!(deploy_manually_in(&mut stage, &ListedTag::named(tag("v1.0.0")), None));
