@@ -288,7 +288,7 @@ fn clock_change_makes_everything_suspect() {
         let back = Server { now: server.now - back, ahead: 0, ..server.clone() };
         assert_eq!(back.changes(Some(&cursor)).1, Changes::Everything);
     }
-    let jitter = Server { now: server.now - 20, ahead: 0, ..server };
+    let jitter = Server { now: server.now - 30, ahead: 0, ..server };
     assert_eq!(jitter.changes(Some(&cursor)).1, Changes::Nothing);
 }
 
@@ -439,24 +439,73 @@ fn cursor_of_an_earlier_version_learns_its_owner() {
     assert_eq!(server.changes(Some(&old)), (cursor, Changes::Nothing));
 }
 
+/// The second walk read every new row on its first page, but cannot know it.
 #[test]
 fn total_that_changes_in_both_walks_makes_everything_suspect() {
     let mut server = Server::new(false);
     (0..60).for_each(|image| server.push(image, 0));
     server.now += 100;
     let (cursor, _) = server.changes(None);
-    (0..60).for_each(|_| server.push(1, 0));
+    (0..49).for_each(|_| server.push(1, 0));
     let server = RefCell::new(server);
-    let mut asked = 0;
+    let mut asked = Vec::new();
     let (_, changes) = changes(Some(&cursor), 5, |number, limit| {
-        asked += 1;
+        asked.push((number, limit));
         let page = server.borrow().page(number, limit);
-        if [2, 4].contains(&asked) {
+        if [2, 4].contains(&asked.len()) {
             // After the first page of both walks.
             server.borrow_mut().push(2, 0);
         }
         Ok::<_, Infallible>(page)
     })
     .unwrap();
-    assert_eq!((asked, changes), (5, Changes::Everything));
+    assert_eq!(asked, [(1, 1), (1, 10), (1, 50), (1, 50), (2, 50)]);
+    assert_eq!(changes, Changes::Everything);
+}
+
+/// Not all new rows were read, but all that could still have others beside them.
+#[test]
+fn cursor_of_a_walk_that_was_cut_is_followed_from_there() {
+    let (mut server, cursor) = quiet(false, 3);
+    server.configured = 1;
+    (0..120).for_each(|_| {
+        server.now += 100;
+        server.push(1, 0);
+    });
+    let (cursor, changes) = server.changes(Some(&cursor));
+    assert_eq!(changes, Changes::Everything);
+    assert_eq!(server.changes(Some(&cursor)).1, Changes::Nothing);
+}
+
+#[test]
+fn vanished_rows_are_explained_by_counts() {
+    let (server, cursor) = quiet(true, 3);
+    let pushed = |images: &[u8], vanished| {
+        let row = |id, image, second| FeedRow {
+            id,
+            name: name(image),
+            version: format!("v{id}"),
+            created_at: at(server.now + second),
+        };
+        // Only one of them certainly came after the count, whose time is rounded.
+        let rows = |image| (name(image), vec![row(90, image, 2), row(91, image, 3)]);
+        Pushed { rows: images.iter().copied().map(rows).collect(), vanished }
+    };
+    let count = |tags| Count { tags, at: at(server.now) };
+    let known = HashMap::from([(name(1), count(4))]);
+    let none_vanished = explain(&cursor, &pushed(&[1, 2], 0), &known, 5, |_| panic!("it lists nothing"));
+    assert_eq!(none_vanished, Explained { counts: [(name(1), count(5))].into(), ..Explained::default() });
+
+    // Which images have new rows, how many tags they have now, and whether a row is missing elsewhere, for want of a count.
+    for (images, tags, is_elsewhere, lacks_counts) in [
+        (&[1][..], 4, false, false),
+        (&[1], 5, true, false),
+        (&[2], 4, true, true),
+        (&[1, 2], 4, false, false),
+        (&[1, 2], 5, true, true),
+    ] {
+        let explained = explain(&cursor, &pushed(images, 1), &known, 5, |_| Some(count(tags)));
+        let found = (explained.is_elsewhere, explained.lacks_counts, explained.counts.len());
+        assert_eq!(found, (is_elsewhere, lacks_counts, images.len()), "{images:?} {tags}");
+    }
 }
