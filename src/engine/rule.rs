@@ -429,7 +429,10 @@ impl RuleContext<'_> {
         }
         match (deployed, high_water) {
             (Some(deployed), Some(high_water)) if deployed != high_water => {
-                let reason = format!("the stage runs {deployed}, not {high_water}");
+                let reason = format!(
+                    "the stage runs {deployed}, not {high_water}; to deploy it: tagship deploy {} {high_water}",
+                    self.target.id
+                );
                 Decision::new(Status::Behind, reason, next)
             }
             (_, Some(high_water)) if high_water != newest.listed.tag => {

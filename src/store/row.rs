@@ -50,6 +50,7 @@ pub(super) fn insert_deployment() -> String {
     format!("INSERT INTO deployment ({DEPLOYMENT_COLUMNS}) VALUES ({})", places.join(", "))
 }
 
+/// The error of a deployment's last attempt.
 pub(super) fn last_error(connection: &Connection, deployment_id: &str) -> rusqlite::Result<Option<String>> {
     let query = "SELECT error FROM attempt WHERE deployment_id = ?1 ORDER BY number DESC LIMIT 1";
     Ok(connection.query_row(query, [deployment_id], |row| row.get(0)).optional()?.flatten())
@@ -196,7 +197,8 @@ pub(super) fn given(connection: &Connection, target: &TargetId) -> rusqlite::Res
     tags.collect()
 }
 
-/// Compares with the names in the rows, without allocating.
+/// When each of these targets was last checked, and the targets that left the configuration. Compares the names
+/// in place, without allocating.
 pub(super) fn checks<'t>(
     connection: &Connection,
     targets: impl Iterator<Item = &'t TargetId>,

@@ -436,9 +436,9 @@ fn without_a_list_of_the_owners_images_init_asks_for_image() {
     );
     fs::create_dir(shop.path("images")).unwrap();
     let layout = ["init", "--from", "images", "--deploy-command", "x", "--output", "new.toml"];
-    shop.run_bare(&layout)
-        .code(1)
-        .stderr("error: the owner of the images is missing; add --owner OWNER, or --image for single images; nothing was written\n");
+    shop.run_bare(&layout).code(2).stderr(
+        "error: the owner of the images is missing; add --owner OWNER, or --image for single images\n",
+    );
     // An image that does not exist is reported, and does not stop the others.
     let images = ["--image", "acme/shop", "--image", "acme/none"];
     shop.run_bare(&[&["init", "--from", &url], &images[..], &more[..]].concat())

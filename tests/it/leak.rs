@@ -115,5 +115,5 @@ fn a_leak_is_found_in_every_form_and_in_part() {
             .find(b"http://127.0.0.1:80/")
             .is_none()
     );
-    assert!(Leaks::of(["plainted-portainer"], "[portainer]").find(b"portainer").is_none());
+    assert!(Leaks::of(["planet-portainer"], "[portainer]").find(b"portainer").is_none());
 }

@@ -1,4 +1,4 @@
-//! The texts of tagship are plain English: no riddles, one word for each thing.
+//! Texts are plain English: no riddles, one word for each thing.
 //!
 //! Reads every string literal and comment of the program and the benchmarks, every comment of the tests (their literals
 //! are data), every name of a function, and every document.
@@ -84,7 +84,7 @@ fn plainer(hit: &str) -> &'static str {
     PATTERNS.iter().find(|(pattern, _)| is_of(pattern)).unwrap().1
 }
 
-/// The files whose texts are read: sources, documents, manual pages and the comments of examples.
+/// The files whose texts are read: sources, documents, manual pages, settings and examples.
 fn texts(root: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> =
         ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map(|name| root.join(name)).into();
@@ -97,12 +97,12 @@ fn texts(root: &Path) -> Vec<PathBuf> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_none_or(|extension| extension != "svg") {
+            } else if path.extension().is_none_or(|extension| extension != "svg" && extension != "log") {
                 files.push(path);
             }
         }
     }
-    // The images of the first try, and the files that it leaves in `examples`, are not text.
+    // The images of the first try are not text, nor is the state that it leaves in `examples`; its log is not ours.
     files.retain(|path| !path.starts_with(root.join("examples/images")) && fs::read_to_string(path).is_ok());
     files.sort();
     files

@@ -42,8 +42,8 @@ pub(super) fn projects(
     console: &Console,
 ) -> anyhow::Result<Proposed> {
     let registry = opened.registry.as_ref();
-    let (images, all_of) = match images.as_slice() {
-        [] => (images_of(chosen, registry)?, chosen.owner.clone()),
+    let (images, all_of) = match (images.as_slice(), &chosen.owner) {
+        ([], Some(owner)) => (images_of(owner, registry)?, chosen.owner.clone()),
         _ => (images, None),
     };
     let mut projects = Vec::new();
@@ -72,10 +72,7 @@ pub(super) fn projects(
     Ok(Proposed { projects, all_of })
 }
 
-fn images_of(chosen: &Chosen, registry: &dyn Registry) -> anyhow::Result<Vec<Repository>> {
-    let Some(owner) = chosen.owner.as_deref() else {
-        bail!("the owner of the images is missing; add --owner OWNER, or --image for single images");
-    };
+fn images_of(owner: &str, registry: &dyn Registry) -> anyhow::Result<Vec<Repository>> {
     let images = registry
         .images(owner)
         .with_context(|| format!("cannot list the images of {owner}; to name them: --image {owner}/NAME"))?;
