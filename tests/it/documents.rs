@@ -107,3 +107,19 @@ fn modules_import_only_from_lines_below_theirs_in_the_picture() {
         }
     }
 }
+
+/// A name that is stale would leave out nothing, or run nothing.
+#[test]
+fn every_test_that_a_command_names_exists() {
+    let text = |path: &PathBuf| fs::read_to_string(path).unwrap();
+    let sources: Vec<String> = sources(&["src", "tests"]).iter().map(text).collect();
+    let commands = [".ci/run", "README.md", "CONTRIBUTING.md"].map(|name| text(&root().join(name))).concat();
+    let names = Regex::new(r"--(?:skip|test it) ([a-z_]+)").unwrap();
+    let names: Vec<&str> =
+        names.captures_iter(&commands).map(|found| found.get(1).unwrap().as_str()).collect();
+    assert!(names.len() > 5, "{names:?}");
+    for name in names {
+        let is_named = |line: &str| (line.contains("fn ") || line.contains("mod ")) && line.contains(name);
+        assert!(sources.iter().any(|source| source.lines().any(is_named)), "no test is named {name}");
+    }
+}
