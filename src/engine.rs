@@ -105,7 +105,7 @@ impl Decision {
         self.blocked.iter().all(|(_, block)| block.kind != BlockKind::NotChecked)
     }
 
-    /// Drops an earlier deployment that is no longer needed.
+    /// Ends an earlier deployment as dropped, for this reason.
     fn drop(&mut self, deployment: &Deployment, why: String) {
         self.ends.push(DeploymentRow::ended(deployment, DeploymentState::Dropped, Some(why)));
     }

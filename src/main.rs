@@ -55,8 +55,9 @@
 //! A poll, step by step: `config::load` returns targets. `engine::feed` tells `run::job` the repositories that may have
 //! a new tag, and `registry` lists them. `policy` selects, `engine::decide` decides, and `run::record` records the
 //! decision, or repeats it if the state has changed. `run::deliver` takes the target's lock, `run::recheck` checks once
-//! more, `deploy` acts, `run::outcome` records the outcome, and `report` prints it. Tables with `images` need rounds: `run::images`
-//! lists the owners' images, `Config::take_in` makes targets of them, and the next round polls the new targets.
+//! more, `deploy` acts, `run::outcome` records the outcome, and `report` prints it. Tables with `images` need rounds:
+//! `run::images` lists the owners' images, `Config::take_in` makes targets of them, and the next round polls the new
+//! targets.
 //!
 //! A test reads this picture and the imports (`tests/it/documents.rs`). Clippy enforces what a module may touch
 //! (`clippy.toml`, `[lints]` in `Cargo.toml`): one that uses the clock, files, processes or the network has an exception

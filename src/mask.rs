@@ -22,8 +22,8 @@ const SHORTEST_LEARNED: usize = 8;
 /// Where a text was cut: a secret at the cut may be incomplete.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Cut {
-    pub(super) before: bool,
-    pub(super) behind: bool,
+    before: bool,
+    behind: bool,
 }
 
 /// The texts to mask, longest first.
@@ -54,7 +54,7 @@ impl Masks {
     }
 
     /// Adds the Basic header of `user:token`.
-    pub(super) fn add_pair(&mut self, pair: &str) {
+    pub(crate) fn add_pair(&mut self, pair: &str) {
         self.extend(basic(pair));
     }
 
@@ -96,7 +96,7 @@ impl Masks {
 }
 
 /// The text with `***` in place of each range; overlapping ranges are merged.
-pub(super) fn covered(text: &str, mut ranges: Vec<Range<usize>>) -> String {
+fn covered(text: &str, mut ranges: Vec<Range<usize>>) -> String {
     ranges.sort_by_key(|range| range.start);
     let mut covered = String::with_capacity(text.len());
     let mut shown = 0;

@@ -55,9 +55,6 @@ pub(crate) fn init(global: &Global, arguments: &cli::Init, console: &Console) ->
     };
 
     let Proposed { projects, all_of } = if arguments.from.is_some() {
-        if images.is_empty() && registry.owner.is_none() {
-            bail!("the owner of the images is missing; add --owner OWNER, or --image for single images");
-        }
         // Up to here a signal ends the process by itself.
         let stop = Stop::on_signals()?;
         let opened = discover::open(&registry.registry, &place, &stop)?;

@@ -356,6 +356,8 @@ fn walk_on<E>(
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;

@@ -60,6 +60,9 @@ pub(super) fn registry(
             }
             Some(parts.root)
         }
+        (None, _) if arguments.from.is_some() && named.is_none() => {
+            bail!("the owner of the images is missing; add --owner OWNER, or --image for single images")
+        }
         (None, Some(folder)) => Some(beside(place, Path::new(&folder))?),
         (None, None) => None,
     };

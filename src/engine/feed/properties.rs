@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::tests::{Memory, Server, name};
+use super::model::{Memory, Server, name};
 use super::*;
 
 #[derive(Clone, Debug)]

@@ -70,14 +70,12 @@ impl Change {
         let reason = format!("{} was deployed manually", listed.tag);
         if goes_back && holds {
             // A hold that is there keeps its reason, but no longer ends by itself.
-            let kept = next.hold.take().filter(|hold| hold.holds(now));
-            let hold = kept.unwrap_or_else(|| Hold {
-                reason: Some(reason.clone()),
-                by: by_whom.to_owned(),
-                since: now,
-                until: None,
+            next.hold = Some(match next.hold.take().filter(|hold| hold.holds(now)) {
+                Some(kept) => Hold { until: None, ..kept },
+                None => {
+                    Hold { reason: Some(reason.clone()), by: by_whom.to_owned(), since: now, until: None }
+                }
             });
-            next.hold = Some(Hold { until: None, ..hold });
         }
         // This command holds the target's lock, so a running deployment was interrupted.
         for replaced in open.all() {
