@@ -318,8 +318,11 @@ impl World {
 
     fn mark(&mut self, mark: &Mark) {
         let id = self.now.to_string();
+        let last_reset = |world: &World| world.state.as_ref().and_then(|state| state.reset);
+        let before = last_reset(self);
         self.commit(TargetEvent::Marked { mark, by_whom: "alice".to_owned(), id });
-        if let Mark::Reset(_) = mark {
+        // A mark of a tag that the rule does not match resets nothing.
+        if last_reset(self) != before {
             self.given.clear();
         }
     }
