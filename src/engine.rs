@@ -18,7 +18,7 @@ mod unchanged;
 mod verdict;
 
 pub(crate) use fact::{Fact, Facts, Unknown};
-pub(crate) use last_reported::{Audience, mark_reported};
+pub(crate) use last_reported::{Audience, Monitor, MonitorOutage, mark_reported};
 pub(crate) use notification::Notification;
 pub(crate) use probe::{ProbeAnswer, Standing, standing};
 pub(crate) use retry::{Failed, next_attempt};

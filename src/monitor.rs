@@ -2,7 +2,7 @@
 //! here is a warning, and does not change the result of the run.
 #![allow(clippy::disallowed_methods, reason = "metrics are a file")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,9 +13,9 @@ use jiff::{SignedDuration, Timestamp};
 use strum::VariantArray as _;
 
 use crate::config::UsedFiles;
-use crate::engine::{OpenDeployments, PollState, Status};
+use crate::engine::{Audience, Monitor, MonitorOutage, OpenDeployments, PollState, Status};
 use crate::file;
-use crate::store::give_to_owner_of;
+use crate::store::{Store, StoreError, give_to_owner_of};
 use crate::target::TargetId;
 
 /// The result of a run.
@@ -40,6 +40,74 @@ const PREFIX: &str = ".tagship-";
 const SUFFIX: &str = ".tmp";
 
 const A_MINUTE: SignedDuration = SignedDuration::from_mins(1);
+
+/// What a run says of its monitors: one failure of each, and of an outage as rarely as of a registry's.
+pub(crate) struct Monitors<'a> {
+    store: &'a Store,
+    audience: Audience,
+    before: HashMap<Monitor, MonitorOutage>,
+    /// The monitors that this run reported itself to, and how that ended.
+    used: HashMap<Monitor, Use>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Use {
+    Succeeded,
+    /// With the outage, if it is said.
+    Failed(Option<MonitorOutage>),
+}
+
+impl<'a> Monitors<'a> {
+    /// # Errors
+    /// As [`Store::monitor_outages`].
+    pub(crate) fn begin(store: &'a Store, audience: Audience) -> Result<Monitors<'a>, StoreError> {
+        Ok(Monitors { store, audience, before: store.monitor_outages()?, used: HashMap::new() })
+    }
+
+    /// Notes whether the run could report itself, and returns the failure if it is to be said now.
+    pub(crate) fn note(
+        &mut self,
+        monitor: Monitor,
+        result: Result<(), String>,
+        now: Timestamp,
+    ) -> Option<String> {
+        let known = self.used.entry(monitor).or_insert(Use::Succeeded);
+        let Err(fault) = result else {
+            return None;
+        };
+        if let Use::Failed(_) = known {
+            return None;
+        }
+        let outage = MonitorOutage::reported(self.before.get(&monitor).copied(), self.audience, now);
+        *known = Use::Failed(outage);
+        outage.map(|_| fault)
+    }
+
+    /// Records the outages that were said, and those that are over. Returns the latter.
+    ///
+    /// # Errors
+    /// As [`Store::write_outcome`]. The next run says them again.
+    pub(crate) fn end(self) -> Result<Vec<(Monitor, MonitorOutage)>, StoreError> {
+        let mut over = Vec::new();
+        let mut changed = Vec::new();
+        for (monitor, used) in self.used {
+            match (used, self.before.get(&monitor)) {
+                (Use::Succeeded, Some(outage)) => {
+                    over.push((monitor, *outage));
+                    changed.push((monitor, None));
+                }
+                (Use::Failed(Some(outage)), _) => changed.push((monitor, Some(outage))),
+                (Use::Succeeded, None) | (Use::Failed(None), _) => {}
+            }
+        }
+        if !changed.is_empty() {
+            self.store.write_outcome(|write| {
+                changed.iter().try_for_each(|(monitor, outage)| write.set_monitor_outage(*monitor, *outage))
+            })?;
+        }
+        Ok(over)
+    }
+}
 
 /// Checks that the metrics can be written to this path.
 ///
@@ -130,7 +198,7 @@ fn metrics<'a>(
 ) -> String {
     let mut statuses: BTreeMap<&str, usize> =
         Status::VARIANTS.iter().map(|status| (status.as_str(), 0)).collect();
-    let mut pending = Vec::new();
+    let (mut by_target, mut pending) = (Vec::new(), Vec::new());
     for (id, state, open) in targets {
         let is_dead = open.is_some_and(|open| open.dead.is_some());
         let status = match state {
@@ -141,12 +209,13 @@ fn metrics<'a>(
             Some(state) => state.status,
             None => None,
         };
+        let labels = format!("project=\"{}\",stage=\"{}\"", id.project, id.stage);
         if let Some(status) = status {
             *statuses.entry(status.as_str()).or_default() += 1;
+            by_target.push(format!("{{{labels},status=\"{}\"}} 1", status.as_str()));
         }
-        if open.is_some_and(|open| open.pending.is_some() || open.running.is_some()) {
-            pending.push(id);
-        }
+        let is_pending = open.is_some_and(|open| open.pending.is_some() || open.running.is_some());
+        pending.push(format!("{{{labels}}} {}", u8::from(is_pending)));
     }
     let mut text = String::new();
     let mut gauge = |name: &str, help: &str, lines: Vec<String>| {
@@ -170,10 +239,11 @@ fn metrics<'a>(
         "Targets by the status of their last poll.",
         statuses.iter().map(|(status, count)| format!("{{status=\"{status}\"}} {count}")).collect(),
     );
+    gauge("tagship_target_status", "1 for the status of each target at its last poll.", by_target);
     gauge(
         "tagship_deployments_pending",
-        "Open deployments by state.",
-        pending.iter().map(|id| format!("{{project=\"{}\",stage=\"{}\"}} 1", id.project, id.stage)).collect(),
+        "1 for each target with an open deployment, 0 for the others.",
+        pending,
     );
     text
 }

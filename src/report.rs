@@ -36,7 +36,7 @@ pub(crate) use ran::{TargetRan, ran_as_json, ran_as_table};
 pub(crate) use schema::{Document, schema};
 pub(crate) use status::{PendingRow, StatusRow, status_as_json, status_as_table, status_in_full};
 pub(crate) use tags::{TagsPage, tag_in_full, tags_as_json, tags_as_table};
-pub(crate) use wording::{count, describe_duration};
+pub(crate) use wording::{count, describe_duration, to_the_minute};
 
 use crate::engine::{DeploymentState, Failure, Status};
 use crate::reference::{Digest, ImageRef, Tag};

@@ -44,7 +44,7 @@ use owner::StandIn;
 use stamp::Stamp;
 
 use crate::engine::first_seen::SeenTags;
-use crate::engine::{Notification, OpenDeployments, PollState, StageRun, Unfinished};
+use crate::engine::{Monitor, MonitorOutage, Notification, OpenDeployments, PollState, StageRun, Unfinished};
 use crate::images::KnownImage;
 use crate::process::Traces;
 use crate::reference::Tag;
@@ -384,6 +384,15 @@ impl Store {
     pub(crate) fn limits(&self) -> Result<HashMap<String, Limit>, StoreError> {
         let connection = self.connection();
         self.within(|| row::limits(&connection))
+    }
+
+    /// The monitors that the last runs could not report themselves to.
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn monitor_outages(&self) -> Result<HashMap<Monitor, MonitorOutage>, StoreError> {
+        let connection = self.connection();
+        self.within(|| row::monitor_outages(&connection))
     }
 
     /// The file, or `none`, for messages.

@@ -17,11 +17,12 @@ use super::{
 use crate::cli::{self, Global, PollFormat};
 use crate::config::Config;
 use crate::deploy::{self, Ping, Stop};
-use crate::engine::{self, Audience, ErrorCode, Failure};
+use crate::engine::{self, Audience, ErrorCode, Failure, Monitor};
 use crate::images::{ImageTable, Matcher};
-use crate::monitor::{self, Ended};
+use crate::monitor::{self, Ended, Monitors};
 use crate::report::{
     Console, Event, GitHub, GitHubFiles, Human, Json, JsonLines, Progress, Report, Shown, Summary, count,
+    to_the_minute,
 };
 use crate::run::{Mode, Run, Session, TableResult, Wanted, feed_key};
 use crate::secret::Secrets;
@@ -102,20 +103,19 @@ pub(crate) fn poll(global: &Global, arguments: &cli::PollArgs, console: &Console
         return Ok(finish_without_an_image(global, arguments, &console));
     }
     let mut report = report(global, arguments.format, console.clone());
-    let warn = |report: &mut Box<dyn Report>, result: Result<(), String>| {
-        if let Err(fault) = result {
+    let mut monitors = Monitors::begin(&store, audience(global, arguments.format))?;
+    let mut note = |report: &mut Box<dyn Report>, monitor: Monitor, result: Result<(), String>| {
+        if let Some(fault) = monitors.note(monitor, result, Timestamp::now()) {
             report.event(Event::Warning(&fault));
         }
     };
     let id = uuid::Uuid::now_v7();
     let is_told = mode == Mode::Deliver;
     let ping_url = config.settings.ping_url.clone().filter(|_| is_told);
-    let ping = |report: &mut Box<dyn Report>, moment: Ping| {
-        if let Some(url) = &ping_url {
-            warn(report, deploy::ping(url, moment, &secrets, &id, max_runtime, &stop));
-        }
-    };
-    ping(&mut report, Ping::Start);
+    let ping = |moment: Ping| deploy::ping(ping_url.as_ref()?, moment, &secrets, &id, max_runtime, &stop);
+    if let Some(result) = ping(Ping::Start) {
+        note(&mut report, Monitor::PingUrl, result);
+    }
     session.restart(max_runtime);
     let targets: Vec<TargetId> = targets.into_iter().map(|target| target.id.clone()).collect();
     let result = poll.rounds(&mut config, targets, &mut session, &mut failures, report.as_mut());
@@ -124,7 +124,9 @@ pub(crate) fn poll(global: &Global, arguments: &cli::PollArgs, console: &Console
     let ended = summary.as_ref().map_or(unusable, |summary| exit(summary, arguments));
     // In that format a new tag is not a failure.
     let status = if matches!(ended, Exit::Changed | Exit::Busy) { 0 } else { ended.status() };
-    ping(&mut report, Ping::End(status));
+    if let Some(result) = ping(Ping::End(status)) {
+        note(&mut report, Monitor::PingUrl, result);
+    }
     let summary = match summary {
         Err(error) if matches!(ended, Exit::Signal(_)) => {
             report.event(Event::Warning(&format!("{error:#}")));
@@ -149,7 +151,17 @@ pub(crate) fn poll(global: &Global, arguments: &cli::PollArgs, console: &Console
                 monitor::write_metrics(file, &used, end, targets)
             },
         );
-        warn(&mut report, written);
+        note(&mut report, Monitor::MetricsFile, written);
+    }
+    match monitors.end() {
+        Ok(over) => {
+            for (monitor, outage) in over {
+                let (name, since): (&str, _) = (monitor.into(), to_the_minute(outage.since));
+                report.event(Event::Warning(&format!("{name}: recovered; had failed since {since}")));
+            }
+        }
+        Err(error) => report
+            .event(Event::Warning(&format!("cannot record an outage of ping_url or metrics_file: {error}"))),
     }
     Ok(ended)
 }

@@ -12,7 +12,7 @@ use crate::config::PingUrl;
 use crate::http::{NoAnswer, exchange};
 use crate::secret::Secrets;
 use crate::stop::{Cutoff, signal_name};
-use crate::target::template::Part;
+use crate::target::template::{Part, Template};
 
 /// The longest time of a ping.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ pub(crate) enum Ping {
     End(u8),
 }
 
-/// Sends the ping for this event of a run, if the configuration has one. With the convention, `run`
+/// Sends the ping for this event of a run; None: the configuration has none. With the convention, `run`
 /// identifies the run in both pings. `longest`: the longest time it may take.
 ///
 /// # Errors
@@ -41,7 +41,7 @@ pub(crate) fn ping(
     run: &Uuid,
     longest: Duration,
     stop: &Stop,
-) -> Result<(), String> {
+) -> Option<Result<(), String>> {
     let event = match moment {
         Ping::Start => "/start".to_owned(),
         Ping::End(status) => format!("/{status}"),
@@ -52,9 +52,25 @@ pub(crate) fn ping(
         (PingUrl::AsWritten { success, .. }, Ping::End(0)) => success.as_ref(),
         (PingUrl::AsWritten { failure, .. }, Ping::End(_)) => failure.as_ref(),
     };
-    let Some(template) = template else {
-        return Ok(());
-    };
+    Some(send(
+        template?,
+        &event,
+        matches!(url, PingUrl::Convention(_)).then_some(run),
+        secrets,
+        longest,
+        stop,
+    ))
+}
+
+/// `run`: appended to the URL with the event, by the convention.
+fn send(
+    template: &Template,
+    event: &str,
+    run: Option<&Uuid>,
+    secrets: &Secrets,
+    longest: Duration,
+    stop: &Stop,
+) -> Result<(), String> {
     let fault = |what: &str| secrets.mask(&format!("ping_url: {what}"));
     let mut text = String::new();
     for part in &template.parts {
@@ -69,7 +85,7 @@ pub(crate) fn ping(
         }
     }
     let mut address = Url::parse(text.trim()).map_err(|error| fault(&error.to_string()))?;
-    if let PingUrl::Convention(_) = url {
+    if let Some(run) = run {
         address.set_path(&format!("{}{event}", address.path().trim_end_matches('/')));
         address.query_pairs_mut().append_pair("rid", &run.to_string());
     }

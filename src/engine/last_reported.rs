@@ -1,6 +1,7 @@
 //! Whether a status is printed, or was already reported.
 
 use jiff::{SignedDuration, Timestamp};
+use strum::{EnumString, IntoStaticStr};
 
 use super::Decision;
 use super::state::{Failing, LastReported, PollState};
@@ -35,7 +36,9 @@ fn is_reportable(
         | Status::NoMatch
         | Status::Deploying
         | Status::Pending => !is_reported(),
-        Status::Unknown => failing.is_none_or(|failing| outage_is_due(failing, now)),
+        Status::Unknown => {
+            failing.is_none_or(|failing| outage_is_due(failing.since, failing.reported_at, now))
+        }
     }
 }
 
@@ -86,17 +89,45 @@ fn is_recovery(before: Option<&Failing>) -> bool {
 }
 
 /// An outage is reported when it begins, after 1 h, after 6 h, then daily.
-fn outage_is_due(failing: &Failing, now: Timestamp) -> bool {
-    let Some(reported_at) = failing.reported_at else {
+fn outage_is_due(since: Timestamp, reported_at: Option<Timestamp>, now: Timestamp) -> bool {
+    let Some(reported_at) = reported_at else {
         return true;
     };
     let steps = |moment: Timestamp| {
-        let elapsed = moment.duration_since(failing.since);
+        let elapsed = moment.duration_since(since);
         let early = [1, 6].into_iter().filter(|hours| elapsed >= SignedDuration::from_hours(*hours)).count();
         let days = usize::try_from(elapsed.as_hours() / 24).unwrap_or(0);
         early + days
     };
     steps(now) > steps(reported_at)
+}
+
+/// What a run reports itself to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum Monitor {
+    PingUrl,
+    MetricsFile,
+}
+
+/// An outage of a monitor: runs cannot report themselves to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MonitorOutage {
+    pub(crate) since: Timestamp,
+    pub(crate) reported_at: Timestamp,
+}
+
+impl MonitorOutage {
+    /// The outage after a run that failed to report itself, if that is reported to people now.
+    pub(crate) fn reported(
+        before: Option<MonitorOutage>,
+        audience: Audience,
+        now: Timestamp,
+    ) -> Option<MonitorOutage> {
+        let since = before.map_or(now, |outage| outage.since);
+        let is_due = outage_is_due(since, before.map(|outage| outage.reported_at), now);
+        (is_due || audience == Audience::Person).then_some(MonitorOutage { since, reported_at: now })
+    }
 }
 
 #[cfg(test)]
@@ -124,6 +155,23 @@ mod tests {
             }
         }
         assert_eq!(told, [0, 1, 6, 24, 48]);
+    }
+
+    #[test]
+    fn outage_of_a_monitor_is_mailed_as_rarely_and_shown_to_each_person() {
+        let began = MonitorOutage::reported(None, Audience::Mail, at(0));
+        assert_eq!(began, Some(MonitorOutage { since: at(0), reported_at: at(0) }));
+        for (minute, audience, reported) in [
+            (59, Audience::Mail, false),
+            (59, Audience::Machine, false),
+            (59, Audience::Person, true),
+            (60, Audience::Mail, true),
+            (60, Audience::Machine, true),
+        ] {
+            let outage = MonitorOutage::reported(began, audience, at(minute));
+            let expected = MonitorOutage { since: at(0), reported_at: at(minute) };
+            assert_eq!(outage, reported.then_some(expected), "{audience:?} after {minute} minutes");
+        }
     }
 
     #[test]

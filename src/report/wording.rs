@@ -90,7 +90,7 @@ fn roughly(seconds: i64) -> String {
 }
 
 /// `2026-11-20 11:00 UTC`: the time, rounded down to the minute.
-pub(super) fn to_the_minute(moment: Timestamp) -> String {
+pub(crate) fn to_the_minute(moment: Timestamp) -> String {
     moment.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 

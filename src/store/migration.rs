@@ -248,6 +248,12 @@ const MIGRATIONS: &[&str] = &[
             WHERE (deployment.project, deployment.stage) = (reset.project, reset.stage) AND created_at <= reset.at), -1))
         FROM reset WHERE (reset.project, reset.stage) = (poll_state.project, poll_state.stage);
     DROP TABLE reset;",
+    // 16
+    "CREATE TABLE monitor_outage (
+        monitor TEXT PRIMARY KEY,
+        since TEXT NOT NULL,
+        reported_at TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;",
 ];
 
 /// Brings the tables up to this program's version. Writes nothing if they already are.

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{Checks, LatestAttempt};
 use crate::engine::first_seen::{Built, SeenTag, SeenTags};
-use crate::engine::{Deployment, NextAttempt, PollState, StageRun, Unfinished};
+use crate::engine::{Deployment, Monitor, MonitorOutage, NextAttempt, PollState, StageRun, Unfinished};
 use crate::process::{Leader, Traces};
 use crate::reference::{Digest, Repository, Tag};
 use crate::registry::Limit;
@@ -68,6 +68,16 @@ pub(super) fn limits(connection: &Connection) -> rusqlite::Result<HashMap<String
         let not_before = parsed(row, "not_before", Timestamp::from_str)?;
         let said_at = parsed(row, "said_at", Timestamp::from_str)?;
         Ok((row.get("registry")?, Limit { not_before, said_at }))
+    })?;
+    rows.collect()
+}
+
+pub(super) fn monitor_outages(connection: &Connection) -> rusqlite::Result<HashMap<Monitor, MonitorOutage>> {
+    let mut statement = connection.prepare("SELECT monitor, since, reported_at FROM monitor_outage")?;
+    let rows = statement.query_map([], |row| {
+        let since = parsed(row, "since", Timestamp::from_str)?;
+        let reported_at = parsed(row, "reported_at", Timestamp::from_str)?;
+        Ok((parsed(row, "monitor", Monitor::from_str)?, MonitorOutage { since, reported_at }))
     })?;
     rows.collect()
 }

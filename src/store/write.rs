@@ -10,8 +10,8 @@ use serde::Serialize;
 use super::row;
 use crate::engine::first_seen::SeenTag;
 use crate::engine::{
-    self, Change, Deployment, DeploymentRow, DeploymentState, ErrorCode, OpenDeployments, PollState,
-    StageRun, TargetEvent, Trigger,
+    self, Change, Deployment, DeploymentRow, DeploymentState, ErrorCode, Monitor, MonitorOutage,
+    OpenDeployments, PollState, StageRun, TargetEvent, Trigger,
 };
 use crate::process::Leader;
 use crate::reference::{Digest, Tag};
@@ -91,6 +91,23 @@ impl<'a> Write<'a> {
         for id in others {
             statement.execute(params![id.project.as_str(), id.stage.as_str(), round])?;
         }
+        Ok(())
+    }
+
+    /// Records that a monitor's outage was reported to people, or that it is over.
+    pub(crate) fn set_monitor_outage(
+        &self,
+        monitor: Monitor,
+        outage: Option<MonitorOutage>,
+    ) -> rusqlite::Result<()> {
+        let monitor: &str = monitor.into();
+        match outage {
+            Some(MonitorOutage { since, reported_at }) => self.0.execute(
+                "INSERT OR REPLACE INTO monitor_outage (monitor, since, reported_at) VALUES (?1, ?2, ?3)",
+                params![monitor, text(since), text(reported_at)],
+            )?,
+            None => self.0.execute("DELETE FROM monitor_outage WHERE monitor = ?1", [monitor])?,
+        };
         Ok(())
     }
 
