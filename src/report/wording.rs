@@ -65,8 +65,12 @@ pub(super) fn describe_moment(moment: Timestamp, now: Timestamp) -> String {
 
 /// `5m ago` or `in 2h`
 pub(super) fn describe_distance(moment: Timestamp, now: Timestamp) -> String {
-    match moment.duration_since(now).as_secs() {
-        ahead if ahead > 0 => format!("in {}", roughly(ahead)),
+    match moment.duration_since(now).as_millis() {
+        // A part of a second counts as one: what is still to come is not "0s ago".
+        ahead if ahead > 0 => {
+            let seconds = ahead.saturating_add(999) / 1000;
+            format!("in {}", roughly(i64::try_from(seconds).unwrap_or(i64::MAX)))
+        }
         _ => describe_age(moment, now),
     }
 }
@@ -79,13 +83,14 @@ pub(crate) fn describe_age(then: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// `40s`, `5m`, `3h`, `2d`
+/// `40s`, `5m`, `3h`, `2d`, to the nearest.
 fn roughly(seconds: i64) -> String {
-    match seconds {
-        ..60 => format!("{seconds}s"),
-        60..3600 => format!("{}m", seconds / 60),
-        3600..172_800 => format!("{}h", seconds / 3600),
-        _ => format!("{}d", seconds / 86400),
+    let nearest = |unit: i64| seconds.saturating_add(unit / 2) / unit;
+    match (nearest(60), nearest(3600)) {
+        _ if seconds < 60 => format!("{seconds}s"),
+        (minutes @ ..60, _) => format!("{minutes}m"),
+        (_, hours @ ..48) => format!("{hours}h"),
+        _ => format!("{}d", nearest(86400)),
     }
 }
 
@@ -117,6 +122,29 @@ pub(super) fn last_lines(output: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn distance_is_to_the_nearest_unit_and_never_past_while_it_is_to_come() {
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        for (milliseconds, said) in [
+            (1, "in 1s"),
+            (900, "in 1s"),
+            (59_001, "in 1m"),
+            (65_000, "in 1m"),
+            (7_199_100, "in 2h"),
+            (7_140_000, "in 2h"),
+            (3_570_000, "in 1h"),
+            (86_398_000, "in 24h"),
+            (172_799_000, "in 2d"),
+            (0, "0s ago"),
+            (-900, "0s ago"),
+            (-61_000, "1m ago"),
+            (-7_199_000, "2h ago"),
+        ] {
+            let moment = Timestamp::from_millisecond(now.as_millisecond() + milliseconds).unwrap();
+            assert_eq!(describe_distance(moment, now), said, "{milliseconds} ms");
+        }
+    }
 
     #[test]
     fn starts_are_rounded_down_and_ends_up() {
