@@ -109,9 +109,10 @@ pub(crate) fn deploy(
         return Ok(Exit::Busy);
     };
     // The deployment has succeeded, even if the state cannot be read here.
-    let state = store.state(&target.id).ok().flatten();
-    if !global.quiet && state.and_then(|state| state.hold).is_some_and(|hold| hold.holds(Timestamp::now())) {
-        console.message(&format!("{0} is held; to deploy newer tags again: tagship release {0}", target.id));
+    let hold = store.state(&target.id).ok().flatten().and_then(|state| state.hold);
+    if let Some(hold) = hold.filter(|hold| !global.quiet && hold.holds(Timestamp::now())) {
+        let end = hold.until.map_or_else(String::new, |until| format!("{until:.0} or "));
+        console.message(&format!("{0} is held: newer tags wait until {end}tagship release {0}", target.id));
     }
     Ok(match summary.signal {
         Some(signal) => Exit::Signal(signal),

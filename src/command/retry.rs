@@ -102,10 +102,10 @@ fn change(
 }
 
 fn described(deployment: &Deployment, is_dropped: bool) -> String {
-    let tag = &deployment.tag;
+    let what = deployment.described();
     if is_dropped {
-        format!("the deployment of {tag} was removed; only newer tags are deployed")
+        format!("{what} was removed; only newer tags are deployed")
     } else {
-        format!("the deployment of {tag} will be retried at the next poll")
+        format!("{what} will be retried at the next poll")
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::state::{Deployment, NextAttempt, OpenDeployments};
+use super::state::{Deployment, NextAttempt, OpenDeployments, Trigger};
 use crate::target::retry::Retry;
 
 /// How an attempt failed, as far as the next one depends on it.
@@ -68,6 +68,21 @@ impl Deployment {
         self.next_attempt.is_none_or(|next| next.is_over(now))
     }
 
+    /// `the deployment of v1.4.0`, `the rollback to v1.3.0`
+    pub(crate) fn described(&self) -> String {
+        match self.by {
+            Trigger::Rollback => format!("the rollback to {}", self.tag),
+            Trigger::Poll | Trigger::Manual | Trigger::Mark | Trigger::Probe => {
+                format!("the deployment of {}", self.tag)
+            }
+        }
+    }
+
+    /// `attempt 2 of 12`: those that do not count raise the limit, so that the number is that of the history.
+    pub(crate) fn last_attempt(&self, retry: &Retry) -> String {
+        format!("attempt {} of {}", self.attempts, retry.attempts.saturating_add(self.attempts_forgiven))
+    }
+
     /// How many attempts count towards the limit.
     pub(crate) fn attempts_counted(&self) -> u32 {
         self.attempts.saturating_sub(self.attempts_forgiven)
@@ -123,6 +138,22 @@ mod tests {
         let second = Deployment { id: "2".to_owned(), ..failed(3) };
         assert_ne!(wait(&first, STARTED), wait(&second, STARTED));
         assert_eq!(wait(&first, STARTED), wait(&first, STARTED));
+    }
+
+    #[test]
+    fn rollback_is_named_as_one() {
+        let rollback = Deployment { by: Trigger::Rollback, ..failed(1) };
+        assert_eq!(rollback.described(), format!("the rollback to {}", rollback.tag));
+        assert_eq!(failed(1).described(), format!("the deployment of {}", rollback.tag));
+    }
+
+    #[test]
+    fn last_attempt_has_the_number_of_the_history_and_the_limit_beside_it() {
+        let retry = Retry { attempts: 12, ..Retry::default() };
+        assert_eq!(failed(1).last_attempt(&retry), "attempt 1 of 12");
+        let retried = Deployment { attempts_forgiven: 1, ..failed(2) };
+        assert_eq!(retried.last_attempt(&retry), "attempt 2 of 13");
+        assert!(Deployment { attempts_forgiven: 1, ..failed(14) }.is_used_up(&retry));
     }
 
     #[test]

@@ -409,21 +409,20 @@ impl RuleContext<'_> {
             return Decision::new(Status::Deploying, "its deployment is running".to_owned(), next);
         }
         if let Some(pending) = &self.open.pending {
-            let reason = format!("the deployment of {} will be retried", pending.tag);
+            let reason = format!("{} will be retried", pending.described());
             return match pending.next_attempt.filter(|_| !pending.is_due(self.now)) {
                 None => Decision::new(Status::Pending, reason, next),
                 Some(wait) => {
-                    let attempts = pending.attempts_counted();
-                    let reason =
-                        format!("{reason} (attempt {attempts} of {} failed)", self.target.retry.attempts);
+                    let reason = format!("{reason} ({} failed)", pending.last_attempt(&self.target.retry));
                     Decision { until: Some(wait.at), ..Decision::new(Status::Retrying, reason, next) }
                 }
             };
         }
         if let Some(dead) = &self.open.dead {
             let reason = format!(
-                "the deployment of {} failed, and tagship gave up; to retry: tagship retry {}",
-                dead.tag, self.target.id
+                "{} failed, and tagship gave up; to retry: tagship retry {}",
+                dead.described(),
+                self.target.id
             );
             return Decision::new(Status::Behind, reason, next);
         }

@@ -161,9 +161,8 @@ impl Decided<'_> {
             recorded.next_attempt.filter(|_| open.running.is_none() && !recorded.is_due(self.now))
         {
             let reason = format!(
-                "its deployment failed (attempt {} of {}); why: tagship status {}",
-                recorded.attempts_counted(),
-                target.retry.attempts,
+                "its deployment failed ({}); why: tagship status {}",
+                recorded.last_attempt(&target.retry),
                 target.id
             );
             return Some((VerdictKind::Waiting, reason, Some(next.at)));

@@ -191,8 +191,11 @@ fn reason(verdict: &TagVerdict) -> String {
     format!("{}{until}", escape_control(&verdict.reason))
 }
 
-/// The relevant tags, then as many of the others as fit, in order.
+/// All tags in order; of more than fit, the relevant ones, then as many of the others as fit.
 fn screenful(tags: &[TagVerdict]) -> Vec<&TagVerdict> {
+    if tags.len() <= SCREEN {
+        return tags.iter().collect();
+    }
     let interesting = tags.iter().filter(|verdict| verdict.kind.is_interesting()).take(SCREEN);
     let mut shown: Vec<&TagVerdict> = interesting.collect();
     let others = tags.iter().filter(|verdict| !verdict.kind.is_interesting());

@@ -229,13 +229,17 @@ fn a_rollback_says_that_the_target_is_held_and_so_does_status() {
     shop.run(&["rollback", "shop/prod"])
         .code(0)
         .stdout("shop/prod  deployed      v1.12.0 -> v1.11.0 in [duration]\n")
-        .stderr("shop/prod is held; to deploy newer tags again: tagship release shop/prod\n");
+        .stderr("shop/prod is held: newer tags wait until tagship release shop/prod\n");
     shop.run(&["status"]).code(0).line("shop/prod", &["held", "v1.11.0"]);
     let run = shop.run(&["status", "shop/prod"]);
     run.code(0).says("shop/prod held").stdout_has("; to resume: tagship release shop/prod\n");
     assert_eq!(run.stdout.matches("held by").count(), 1, "{}", run.stdout);
     shop.run(&["release", "shop/prod"]).code(0);
     shop.run(&["deploy", "shop/prod", "v1.12.0"]).code(0).stderr("");
+    shop.run(&["hold", "shop/prod", "--for", "2h"]).code(0);
+    shop.run(&["deploy", "shop/prod", "v1.12.0"])
+        .code(0)
+        .stderr("shop/prod is held: newer tags wait until [time] or tagship release shop/prod\n");
 }
 
 #[test]

@@ -83,6 +83,13 @@ fn tags_deploys_and_writes_nothing_and_can_do_without_the_registry() {
 fn of_many_tags_a_screenful_is_shown_with_what_concerns_the_stage_first() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, DEV);
+    // Few are shown in the order of the rule, without that.
+    let run = shop.run(&["tags", "shop/dev", "--format", "json"]);
+    let in_order = run.code(0).json()["tags"].as_array().unwrap().clone();
+    let run = shop.run(&["tags", "shop/dev"]);
+    let rows = run.code(0).stdout.lines().filter_map(|line| line.split_whitespace().next());
+    let shown: Vec<&str> = rows.filter(|name| in_order.iter().any(|tag| tag["tag"] == **name)).collect();
+    assert_eq!(shown, in_order.iter().map(|tag| tag["tag"].as_str().unwrap()).collect::<Vec<_>>());
     for number in 100..200 {
         gitea.push("acme/shop", &format!("other-{number}"), "2026-11-20T12:00:00Z");
     }

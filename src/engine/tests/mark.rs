@@ -97,6 +97,10 @@ fn mark_says_what_the_next_poll_does() {
     assert!(said("v2.0.0").ends_with("newer tags will be deployed"));
     assert!(said("v1.0.0").contains("are not deployed again"));
     assert!(said("latest").contains("the rule does not match it"));
+    // Of two tags without a time, nothing tells which is newer until the next listing.
+    let mut stage = newest();
+    stage.poll(&listing(&[("dev-1", 100), ("dev-2", 200)]));
+    assert!(stage.mark(&Mark::Deployed(tag("dev-1"))).message.contains("are not deployed again"));
 }
 
 #[test]

@@ -77,7 +77,7 @@ impl Change {
                 ends.push((open, DeploymentState::Superseded));
             }
         }
-        self.message = match (marked.is_some(), reset || is_newer || known || is_placed_later) {
+        self.message = match (marked.is_some(), reset || is_newer || known) {
             (false, _) => format!(
                 "{tag} is recorded as deployed; the rule does not match it, so polls continue as before"
             ),
