@@ -176,14 +176,16 @@ fn may_have_changed(state: &PollState, open: &OpenDeployments) -> bool {
         Status::Waiting | Status::Held | Status::Available | Status::Pending | Status::Retrying => true,
         Status::Deploying => !is_open,
         Status::Dead | Status::Behind => open.dead.is_none(),
-        Status::Deployed
-        | Status::Adopted
-        | Status::WouldDeploy
+        Status::Failed => !is_open && open.dead.is_none(),
+        // A tag that was deployed or marked since.
+        Status::Deployed | Status::Adopted => {
+            state.deployed_tag().as_ref() != state.high_water.as_ref().map(|listed| &listed.tag)
+        }
+        Status::WouldDeploy
         | Status::Baseline
         | Status::UpToDate
         | Status::Older
         | Status::NoMatch
-        | Status::Failed
         | Status::RolledBack
         | Status::Unknown => false,
     })

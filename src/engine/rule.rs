@@ -354,10 +354,7 @@ impl RuleContext<'_> {
         next.given_platforms = self.given_platforms(&given)?;
         next.high_water = Some(given.clone());
         // Newer candidates stay blocked by their gates.
-        next.candidates.retain(|seen| {
-            let seen = ListedTag { pushed_at: seen.pushed_at, ..ListedTag::named(seen.tag.clone()) };
-            self.target.policy.candidate(&seen).is_some_and(|seen| seen.is_newer_than(chosen))
-        });
+        next.keep_candidates_newer_than(chosen, &self.target.policy);
         let status = if self.open.running.is_some() { Status::Deploying } else { Status::Pending };
         let mut decision = Decision::new(status, reason, next);
         decision.deploy = Some(given);

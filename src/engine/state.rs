@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use super::status::{Failure, Status};
+use crate::policy::{Candidate, Policy};
 use crate::reference::{Digest, ListedTag, Platforms, Repository, Tag};
 use crate::target::{Name, Target, TargetId};
 
@@ -108,6 +109,13 @@ pub(crate) struct Edit {
 }
 
 impl PollState {
+    /// Forgets the candidates that are no longer newer than what the stage was given.
+    pub(super) fn keep_candidates_newer_than(&mut self, given: &Candidate, policy: &Policy) {
+        self.candidates.retain(|seen| {
+            policy.candidate(&seen.listed()).is_some_and(|candidate| candidate.is_newer_than(given))
+        });
+    }
+
     /// The tag that the stage runs, if known.
     pub(crate) fn deployed_tag(&self) -> Option<Tag> {
         self.deployed.as_ref().map(|deployed| deployed.tag.clone())
@@ -176,6 +184,13 @@ pub(crate) struct SeenCandidate {
     /// The tag's digest when it was last asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) asked_digest: Option<Digest>,
+}
+
+impl SeenCandidate {
+    /// The tag as it was listed, without a digest.
+    pub(crate) fn listed(&self) -> ListedTag {
+        ListedTag { pushed_at: self.pushed_at, sequence: self.sequence, ..ListedTag::named(self.tag.clone()) }
+    }
 }
 
 /// The newest tag at the first poll. The stage may have run another one.

@@ -1,7 +1,7 @@
 //! Deciding without a listing, when the feed shows that nothing was pushed to the repository.
 
 use super::Decision;
-use super::state::{OpenDeployments, PollState};
+use super::state::{OpenDeployments, PollState, SeenCandidate};
 use super::status::Status;
 use crate::reference::{ListedTag, Listing};
 use crate::target::Target;
@@ -29,12 +29,7 @@ pub(crate) fn repeated(state: PollState, status: Status) -> Decision {
 pub(crate) fn remembered(target: &Target, state: &PollState) -> Option<Listing> {
     let high_water = state.high_water.iter().cloned();
     let candidates = state.candidates.iter().filter(|seen| seen.digest.is_none());
-    let listed = candidates.map(|seen| ListedTag {
-        pushed_at: seen.pushed_at,
-        sequence: seen.sequence,
-        ..ListedTag::named(seen.tag.clone())
-    });
-    let tags: Vec<ListedTag> = high_water.chain(listed).collect();
+    let tags: Vec<ListedTag> = high_water.chain(candidates.map(SeenCandidate::listed)).collect();
     // If the newest tag is neither, it was an older tag, and older tags are not remembered.
     let is_known =
         state.last_polled_tag.as_ref().is_none_or(|newest| tags.iter().any(|listed| listed.tag == *newest));

@@ -145,10 +145,7 @@ fn remembered(
     if let Some(state) = state {
         tags.extend(state.last_polled_tag.iter().map(named));
         tags.extend(state.deployed.iter().map(|deployed| named(&deployed.tag)));
-        tags.extend(state.candidates.iter().map(|seen| {
-            let (pushed_at, sequence) = (seen.pushed_at, seen.sequence);
-            (seen.tag.clone(), ListedTag { pushed_at, sequence, ..ListedTag::named(seen.tag.clone()) })
-        }));
+        tags.extend(state.candidates.iter().map(|seen| (seen.tag.clone(), seen.listed())));
         tags.extend(state.high_water.iter().map(|listed| (listed.tag.clone(), listed.clone())));
     }
     Ok(Listing { tags: tags.into_values().collect(), ..Listing::default() })

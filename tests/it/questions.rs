@@ -81,7 +81,7 @@ fn when_was_the_registry_last_reached_and_is_it_down_or_is_nothing_new() {
         .says("shop/dev up_to_date")
         .says("why dev-43 is the newest")
         .says("last reached [time] ([duration] ago)")
-        .says("due [time] (in 4m), every 5m");
+        .says("due [time] (in 5m), every 5m");
 
     gitea.intercept_all("", Answer::new(503, "text/plain", ""));
     shop.run(&["poll"]).code(1);
@@ -182,7 +182,7 @@ fn who_holds_it_until_when() {
     let gitea = gitea(Build::GiteaNew);
     let shop = team(&gitea);
     shop.run(&["hold", "shop/prod", "--reason", "freeze", "--for", "12h"]).code(0);
-    let held = format!("held by {}: freeze, since [time] ([duration] ago) until [time] (in 11h)", user());
+    let held = format!("held by {}: freeze, since [time] ([duration] ago) until [time] (in 12h)", user());
     shop.run(&["status", "shop/prod"])
         .code(0)
         .says(&format!("hold {held}; to resume: tagship release shop/prod"));
@@ -368,12 +368,12 @@ fn what_waits_for_which_gate_until_when() {
     shop.run(&["poll"]).code(0);
     shop.run(&["status"])
         .code(0)
-        .says("shop/prod: v1.11.0 waits: min_age: v1.11.0 was pushed at [time]; until [time] (in 24m)")
+        .says("shop/prod: v1.11.0 waits: min_age: v1.11.0 was pushed at [time]; until [time] (in 25m)")
         .says("shop/live: v1.11.0 waits: after: prod has not run it yet");
     shop.run(&["status", "shop/prod"])
         .code(0)
         .says("gates min_age 30m")
-        .says("why min_age: v1.11.0 was pushed at [time]; until [time] (in 24m)")
+        .says("why min_age: v1.11.0 was pushed at [time]; until [time] (in 25m)")
         .says("waiting v1.11.0; to see why: tagship tags shop/prod");
     let row = shop.status("shop/prod");
     assert!(row["until"].is_string() && row["reason"].as_str().unwrap().starts_with("min_age"), "{row}");

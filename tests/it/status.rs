@@ -100,3 +100,32 @@ fn status_says_what_holds_now_and_not_what_held_at_the_last_poll() {
     shop.run(&["release", "shop/dev"]).code(0);
     assert_eq!(shop.status("shop/dev")["status"], "would_deploy");
 }
+
+/// After each command it says what the next poll finds.
+#[test]
+fn status_after_a_command_is_that_of_the_next_poll() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, &format!("{DEV}{PROD}"));
+    let agree = |stage: &str, status: &str| {
+        let said = shop.status(stage);
+        assert_eq!((&said["status"], &said["waiting"]), (&status.into(), &serde_json::json!([])), "{said}");
+        let polled = shop.run(&["poll", "--dry-run", "--format", "json"]).target(stage).clone();
+        assert_eq!((&polled["status"], &polled["reason"]), (&Value::from(status), &said["reason"]));
+    };
+    // Two tags wait, and the newer one is deployed.
+    shop.run(&["hold", "shop/prod"]).code(0);
+    gitea.push("acme/shop", "v1.11.0", "2026-11-20T11:00:00Z");
+    gitea.push("acme/shop", "v2.0.0", "2026-11-20T12:00:00Z");
+    shop.run(&["poll"]).code(0).line("shop/prod", &["held", "v2.0.0"]);
+    shop.run(&["deploy", "shop/prod", "v2.0.0"]).code(0);
+    shop.run(&["deploy", "shop/prod", "v1.10.0"]).code(0);
+    shop.run(&["release", "shop/prod"]).code(0);
+    agree("shop/prod", "behind");
+    // A failed deployment is removed.
+    gitea.push("acme/shop", "dev-43", "2026-11-20T13:00:00Z");
+    shop.file("fail", "");
+    shop.run(&["poll", "shop/dev"]).code(1).line("shop/dev", &["failed", "dev-43"]);
+    shop.run(&["retry", "shop/dev", "--drop"]).code(0);
+    agree("shop/dev", "up_to_date");
+    shop.run(&["status", "--exit-code", "shop/dev"]).code(0);
+}

@@ -59,7 +59,9 @@ impl Change {
         if is_newer || is_same {
             let known = next.high_water.take().filter(|_| is_same);
             next.high_water = Some(known.map_or_else(|| listed.clone(), |known| given_again(known, listed)));
-            next.candidates.retain(|seen| seen.tag != listed.tag);
+            if let Some(chosen) = &chosen {
+                next.keep_candidates_newer_than(chosen, policy);
+            }
         }
         if chosen.is_some() && is_timeless && !is_newer && !is_same_tag {
             // The next listing gives its place in the order.
