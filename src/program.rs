@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "programs are searched in PATH and in folders")]
 
 use std::env;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -48,7 +49,7 @@ fn broken(words: &[Word], dir: &Path, depth: usize) -> Option<(String, ProgramFa
     const DEEPEST: usize = 16;
     let name = words.first()?.text().filter(|_| depth < DEEPEST)?;
     let fault = |fault: ProgramFault| Some((name.to_owned(), fault));
-    let path = match find(name, dir) {
+    let path = match find(name, dir, &search_path()) {
         Ok(path) => path,
         Err(absent) => return fault(absent),
     };
@@ -69,14 +70,25 @@ fn broken(words: &[Word], dir: &Path, depth: usize) -> Option<(String, ProgramFa
     })
 }
 
-/// Why the system did not start the program at this path in this folder, as text after its name.
-pub(crate) fn refusal(path: &Path, dir: &Path, error: &io::Error) -> String {
+/// Why the system did not start the program in this folder, as text after its name. `search`: the folders where
+/// it was searched, as in PATH.
+pub(crate) fn refusal(program: &str, dir: &Path, search: &OsStr, error: &io::Error) -> String {
+    let path = if program.contains('/') {
+        located(program, dir)
+    } else {
+        // The system also answers "permission denied" if it cannot read one of the folders.
+        match find(program, dir, search) {
+            Ok(path) => path,
+            Err(fault) => return fault.message,
+        }
+    };
     let shown = path.display();
-    let or = |usual: &str| format!("{shown} {}", script_fault(path, dir).unwrap_or_else(|| usual.to_owned()));
+    let or =
+        |usual: &str| format!("{shown} {}", script_fault(&path, dir).unwrap_or_else(|| usual.to_owned()));
     match error.raw_os_error().map(Errno::from_raw_os_error) {
-        _ if file::irregular_at(path).is_some() => no_program(path),
+        _ if file::irregular_at(&path).is_some() => no_program(&path),
         Some(Errno::NOENT) if path.exists() => or("names an interpreter that does not exist"),
-        Some(Errno::NOENT) => format!("{shown} does not exist"),
+        Some(Errno::NOENT) => absent(program, &path),
         Some(Errno::ACCESS) => format!("{shown} is not executable by this user (chmod +x?)"),
         Some(Errno::NOEXEC) => or("has no #! line, or is for another machine"),
         _ => format!("{shown}: {error}"),
@@ -92,8 +104,13 @@ pub(crate) fn located(program: &str, dir: &Path) -> PathBuf {
     }
 }
 
-/// Finds the program, or returns the fault.
-fn find(program: &str, dir: &Path) -> Result<PathBuf, ProgramFault> {
+/// The folders that the system searches for a program of tagship.
+pub(crate) fn search_path() -> OsString {
+    env::var_os("PATH").unwrap_or_default()
+}
+
+/// Finds the program, or returns the fault. `search`: as for [`refusal`].
+fn find(program: &str, dir: &Path, search: &OsStr) -> Result<PathBuf, ProgramFault> {
     let fault = |message: String, is_absent| Err(ProgramFault { message, is_absent });
     let is_executable = |path: &Path| {
         path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
@@ -109,8 +126,7 @@ fn find(program: &str, dir: &Path) -> Result<PathBuf, ProgramFault> {
             Ok(_) => Ok(path),
         };
     }
-    let path = env::var_os("PATH").unwrap_or_default();
-    let mut places = env::split_paths(&path).map(|folder| folder.join(program));
+    let mut places = env::split_paths(search).map(|folder| folder.join(program));
     if let Some(found) = places.find(|path| is_executable(path)) {
         return Ok(found);
     }
@@ -119,9 +135,9 @@ fn find(program: &str, dir: &Path) -> Result<PathBuf, ProgramFault> {
     } else if OF_SHELLS.contains(&program) {
         format!("it is built into shells, so write {}", lint::list(&["sh", "-c", &format!("{program} …")]))
     } else {
-        "cron's may differ, so write the whole path".to_owned()
+        "cron's is often /usr/bin:/bin, so write the whole path".to_owned()
     };
-    fault(format!("no folder of PATH ({}) contains it; {cure}", path.display()), true)
+    fault(format!("no folder of PATH ({}) contains it; {cure}", search.display()), true)
 }
 
 /// Checks a file that an interpreter reads. It may search for a name without a slash in PATH too.
@@ -135,7 +151,7 @@ fn script_of(name: &str, for_shell: bool, dir: &Path) -> Result<(), ProgramFault
             Some(wrong) => fault(format!("{} {wrong}", path.display()), false),
             None => Ok(()),
         },
-        Err(_) if !name.contains('/') && find(name, dir).is_ok() => Ok(()),
+        Err(_) if !name.contains('/') && find(name, dir, &search_path()).is_ok() => Ok(()),
         Err(_) => fault(absent(name, &path), true),
     }
 }

@@ -1,6 +1,5 @@
 //! A step that runs a program.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -18,7 +17,7 @@ use crate::engine::ErrorCode;
 use crate::mask::{Masked, Outside, Redactor as _};
 use crate::process::Leader;
 use crate::process::group::{Ending, Errors, Group, Patience, Stream};
-use crate::program::{located, refusal};
+use crate::program::{located, refusal, search_path};
 use crate::stop::{CutShort, Cutoff, shown_duration, signal_name};
 use crate::target::step::CommandStep;
 
@@ -185,21 +184,9 @@ impl CommandDeployer {
         if !self.dir.is_dir() {
             return format!("{program} cannot be run in {}: no such folder", self.dir.display());
         }
-        if program.contains('/') {
-            return format!(
-                "{program} cannot be run: {}",
-                refusal(&located(program, &self.dir), &self.dir, error)
-            );
-        }
-        if error.kind() == io::ErrorKind::NotFound {
-            let given = self.env.iter().rfind(|(name, _)| name == "PATH").map(|(_, value)| value.into());
-            let path: OsString = given.or_else(|| std::env::var_os("PATH")).unwrap_or_default();
-            return format!(
-                "{program} cannot be run: no folder of PATH ({}) contains it; cron's is often /usr/bin:/bin, so write the whole path",
-                path.display()
-            );
-        }
-        format!("{program} cannot be run: {error}")
+        let given = self.env.iter().rfind(|(name, _)| name == "PATH").map(|(_, value)| value.into());
+        let search = given.unwrap_or_else(search_path);
+        format!("{program} cannot be run: {}", refusal(program, &self.dir, &search, error))
     }
 
     fn judge(&self, status: ExitStatus, last_line: &Masked) -> Result<(), DeployError> {

@@ -13,7 +13,7 @@ use super::value::{Accept, LONGEST};
 use super::{SecretError, keyring, program};
 use crate::config::SecretSource;
 use crate::file::{self, OddText};
-use crate::program::{located, refusal};
+use crate::program::{located, refusal, search_path};
 use crate::stop::Cutoff;
 
 /// A command that takes longer probably waits for input.
@@ -78,13 +78,9 @@ fn command(
     let Some((program, arguments)) = argv.split_first() else {
         return Err("no program is named".to_owned().into());
     };
-    let path = located(program, dir);
-    let mut command = Command::new(&path);
+    let mut command = Command::new(located(program, dir));
     command.args(arguments).current_dir(dir);
-    let refusal = |error: &io::Error| match program.contains('/') {
-        true => refusal(&path, dir, error),
-        false => error.to_string(),
-    };
+    let refusal = |error: &io::Error| refusal(program, dir, &search_path(), error);
     let output = program::run(command, program, "", COMMAND_TIMEOUT, cutoff, refusal)?;
     if !output.status.success() {
         let complaint = output.complaint;

@@ -366,7 +366,7 @@ fn the_script_of_an_interpreter_is_looked_for_offline() {
         std::fs::create_dir(shop.path("folder")).unwrap();
         shop.run(&["check"])
     };
-    let path = "no folder of PATH (/usr/bin:/bin) contains it; cron's may differ, so write the whole path";
+    let path = "no folder of PATH (/usr/bin:/bin) contains it; cron's is often /usr/bin:/bin, so write the whole path";
     for (command, warning) in [
         (r#"["sh", "./nosuch.sh"]"#, "sh cannot run ./nosuch.sh: [dir]/nosuch.sh does not exist".to_owned()),
         (

@@ -142,6 +142,7 @@ fn start_error_says_what_to_check() {
     for (argv, dir, says) in [
         ("no-such-program", folder.path(), "PATH ("),
         ("./gone", folder.path(), "gone does not exist"),
+        ("~/gone", folder.path(), "only a shell expands ~, so write /"),
         ("./plain", folder.path(), "plain is not executable"),
         ("/bin/sh", &gone, "no such folder"),
         ("sh", &gone, "no such folder"),
@@ -152,6 +153,24 @@ fn start_error_says_what_to_check() {
         assert_eq!((error.code, error.started, error.final_answer), (ErrorCode::Command, false, false));
         assert_eq!(outcome.exit_status, None);
     }
+}
+
+/// The system answers "permission denied", as it does for a folder that it cannot read.
+#[test]
+fn program_that_path_does_not_contain_is_found_in_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let search = folder.path().join("bin");
+    fs::create_dir(&search).unwrap();
+    fs::write(search.join("deploy.sh"), "not executable").unwrap();
+    fs::write(folder.path().join("deploy.sh"), "").unwrap();
+    let mut step = command(&["deploy.sh"], folder.path());
+    step.env = vec![("PATH".to_owned(), template(search.to_str().unwrap()))];
+    let expected = format!(
+        "deploy.sh cannot be run: no folder of PATH ({}) contains it; it is in {}, so write ./deploy.sh",
+        search.display(),
+        folder.path().display()
+    );
+    assert_eq!(error(&run(step)).message, expected);
 }
 
 #[test]
