@@ -499,7 +499,7 @@ impl Store {
 
     /// Whether processes of an interrupted or failed attempt still act on the target.
     ///
-    /// Processes that a command leaves behind count only until the attempt must have ended, because the
+    /// Processes that a command leaves behind count only until the timeouts of the attempt have passed, because the
     /// command may start a daemon on purpose. The command itself counts as long as it runs.
     ///
     /// # Errors

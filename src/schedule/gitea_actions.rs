@@ -29,7 +29,7 @@ pub(crate) fn workflow(job: &Job, root: &str, seed: &str) -> String {
     let rhythm = Rhythm::new(job.interval, seed);
     let mut text = format!(
         "# .gitea/workflows/tagship.yaml (or .forgejo/workflows, .github/workflows), on the default branch:
-# only there does a schedule count.
+# scheduled runs work only there.
 name: tagship
 on:
   schedule:

@@ -107,11 +107,11 @@ fn user(job: &Job, account: &Account, written: &[&str]) -> String {
     if runs_programs(job) {
         let commands = job.commands.iter().map(String::as_str);
         let programs: Vec<&str> = commands.chain(job.secret_programs()).collect();
-        let _ = writeln!(text, "# That user must be able to run {}", programs.join(" "));
+        let _ = writeln!(text, "# That user must be able to run {}", programs.join(", "));
         text.push_str(
             "# These programs run with the rights of this unit. docker needs its group; ssh needs keys and\n\
-             # known_hosts in the user's home. sudo works only without NoNewPrivileges, podman without\n\
-             # root only without that and RestrictNamespaces.\n\
+             # known_hosts in the user's home. sudo works only without NoNewPrivileges; rootless podman\n\
+             # needs both NoNewPrivileges and RestrictNamespaces removed.\n\
              #SupplementaryGroups=docker\n",
         );
     }
@@ -260,7 +260,7 @@ mod tests {
         job.commands = vec!["./deploy.sh".to_owned(), "docker".to_owned()];
         let text = service(&job, &Account::Service);
         assert!(lines(&text).contains(&"User=tagship") && !text.contains("DynamicUser"), "{text}");
-        assert!(text.contains("# That user must be able to run ./deploy.sh docker\n"), "{text}");
+        assert!(text.contains("# That user must be able to run ./deploy.sh, docker\n"), "{text}");
         assert!(text.contains("#SupplementaryGroups=docker\n"), "{text}");
         assert!(!text.contains("MemoryDenyWriteExecute"), "a command may have a JIT compiler: {text}");
     }
