@@ -517,7 +517,7 @@ const WINDOW: &[Key] = &[
     key(
         "to",
         Kind::Clock,
-        "When it closes, up to 24:00; at or before from, on the next day.",
+        "When it closes, up to 24:00. If it is not later than from, the window closes on the next day.",
         r#"to = "16:00""#,
     )
     .required(),
@@ -716,7 +716,7 @@ const SIGN: &[Key] = &[
     key(
         "standard_webhooks",
         Kind::TextOrList,
-        "The headers of Standard Webhooks with this secret of [secrets] (whsec_ and base64), or with several during a rotation. webhook-id is the id of the deployment.",
+        "The headers of Standard Webhooks with this secret of [secrets] (whsec_ and base64), or with several during a rotation. webhook-id is the ID of the deployment.",
         r#"standard_webhooks = "hook""#,
     ),
 ];

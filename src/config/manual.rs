@@ -268,7 +268,7 @@ fn about(field: DeploymentField) -> &'static str {
         DeploymentField::Digest => "The digest of the tag.",
         DeploymentField::ImageDigest => "The image with its digest: host/repository@digest.",
         DeploymentField::PreviousTag => "The tag that was deployed before.",
-        DeploymentField::DeploymentId => "The id of the deployment, the same in every attempt.",
+        DeploymentField::DeploymentId => "The ID of the deployment, the same in every attempt.",
         DeploymentField::Attempt => "The number of the attempt, from 1.",
         DeploymentField::Status => "In a notification: the event.",
         DeploymentField::Error => "In a notification: why it failed.",

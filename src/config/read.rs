@@ -241,6 +241,7 @@ impl<'t> Field<'t> {
             Value::Bool(_) => "true or false",
             Value::Null => "null",
             Value::Moment => "a date, or a number that is too large",
+            Value::List(_) if self.command_line().is_some() => "a list of text",
             Value::List(_) => "a list",
             Value::Table(_) => "a table",
         };

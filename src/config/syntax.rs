@@ -80,6 +80,18 @@ fn described(message: &str, line: &str) -> (String, Option<String>) {
         let help = value.unwrap_or_else(|| "write the text in single quotes".to_owned());
         return ("`\\` starts an escape sequence in double quotes".to_owned(), Some(help));
     }
+    if let Some(quote) =
+        ['"', '\''].into_iter().find(|quote| message.ends_with(&format!("string, expected `{quote}`")))
+    {
+        // Without another quote, the rest of the line is the text.
+        let unclosed =
+            assignment.filter(|(_, value)| value.starts_with(quote) && value.matches(quote).count() == 1);
+        let help = unclosed.and_then(|(key, value)| {
+            let text = value.split(" #").next().unwrap_or_default().trim();
+            corrected(key, &format!("{text}{quote}"), line)
+        });
+        return ("text without a closing quote".to_owned(), help);
+    }
     match assignment {
         Some((key, "")) => return (format!("expected a value after `{key} =`"), None),
         Some((key, value)) if is_bare_text(value) => {

@@ -157,7 +157,7 @@ impl Values<'_> {
                 return Err(DeployError::before_start(
                     ErrorCode::Http,
                     format!(
-                        "{}: cannot be sent: a value makes a path segment of dots, which leads to another path",
+                        "{}: cannot be sent: a value makes a path segment `.` or `..`, which changes the path",
                         self.shown_url(template)
                     ),
                 ));

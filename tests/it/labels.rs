@@ -127,7 +127,7 @@ fn a_label_is_made_fit_for_where_it_goes() {
         &request(&format!(", headers = {{ X-Revision = \"{{label.{REVISION}}}\" }}")),
         "the header X-Revision contains control",
     );
-    fails(&request(""), "a value makes a path segment of dots");
+    fails(&request(""), "a value makes a path segment `.` or `..`");
     assert_eq!(endpoint.requests().len(), 1);
 }
 

@@ -307,7 +307,7 @@ fn a_value_of_dots_leads_to_no_other_path() {
     let shop = Shop::with(&config("{var.app}"));
     shop.run(&["check"]).code(2).shows("a variable makes a path segment");
     shop.config(&config("{step.1./id}"));
-    shop.run(&["poll"]).code(1).line("shop/dev", &["failed", "a value makes a path segment of dots"]);
+    shop.run(&["poll"]).code(1).line("shop/dev", &["failed", "a value makes a path segment `.` or `..`"]);
     shop.config(&config("{step.1./id}x"));
     shop.run(&["deploy", "shop/dev", "dev-42"]).code(0);
 }

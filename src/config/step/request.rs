@@ -100,7 +100,7 @@ impl Reader<'_> {
         }
         if leads_elsewhere(&template) {
             field.fault(
-                "a variable makes a path segment `.` or `..`, which leads to another path",
+                "a variable makes a path segment `.` or `..`, which changes the path",
                 "write the path itself",
             );
             return None;

@@ -130,7 +130,7 @@ fn value_that_changes_the_path_is_an_error() {
         ("https://h/a/{step.1./deep}", "https://h/a/a%2F..%2Fb"),
     ] {
         let error = values.url(&template(url)).unwrap_err();
-        let says = "cannot be sent: a value makes a path segment of dots, which leads to another path";
+        let says = "cannot be sent: a value makes a path segment `.` or `..`, which changes the path";
         assert_eq!((error.message, error.started), (format!("{shown}: {says}"), false));
     }
     let before_the_first = Values { answers: None, ..values };
