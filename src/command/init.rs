@@ -110,7 +110,7 @@ pub(crate) fn init(global: &Global, arguments: &cli::Init, console: &Console) ->
 
 fn images(answer: &str) -> Result<Vec<Repository>, String> {
     match answer.split_whitespace().map(cli::image).collect::<Result<Vec<_>, _>>() {
-        Ok(images) if images.is_empty() => Err("an image such as acme/shop".to_owned()),
+        Ok(images) if images.is_empty() => Err("expected an image, such as acme/shop".to_owned()),
         images => images,
     }
 }
@@ -164,7 +164,7 @@ fn words(command: &str) -> Result<Deploy, String> {
     }
     let words: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
     if words.is_empty() {
-        Err("a program such as ./deploy.sh".to_owned())
+        Err("expected a program, such as ./deploy.sh".to_owned())
     } else {
         Ok(Deploy::Command(words))
     }

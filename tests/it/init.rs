@@ -157,6 +157,10 @@ fn an_invalid_configuration_is_not_written() {
             .stderr_has(said);
         assert!(!shop.exists("new.toml"));
     }
+    for (address, option) in [("~/images", "--registry"), ("$HOME/images", "--from")] {
+        let said = format!("error: {address}: only a shell expands this; write the whole path\n");
+        shop.run_bare(&["init", option, address, "--output", "new.toml"]).code(2).stdout("").stderr(&said);
+    }
     init(&shop, &["--stage", "dev=x*"])
         .code(2)
         .stdout("")
@@ -431,9 +435,14 @@ fn without_a_list_of_the_owners_images_init_asks_for_image() {
     let (url, from) = (registry.url(), format!("{}/acme", registry.url()));
     let more = ["--kind", "oci", "--anonymous", "--deploy-command", "x", "--output", "new.toml"];
     shop.run_bare(&[&["init", "--from", &from], &more[..]].concat()).code(1).stderr(
-        "error: cannot list the images of acme; to name them: --image acme/NAME: \
-         GET http://127.0.0.1:[port]/v2/_catalog?n=1000: 404 Not Found: this registry has no catalog; instead of images, write a project with image for each image; nothing was written\n",
+        "error: cannot list the images of acme: \
+         GET http://127.0.0.1:[port]/v2/_catalog?n=1000: 404 Not Found: this registry has no catalog; instead of images, write a project with image for each image; to name them: --image acme/NAME; nothing was written\n",
     );
+    let unset = ["--kind", "oci", "--token-env", "UNSET", "--deploy-command", "x", "--output", "new.toml"];
+    shop.run_bare(&[&["init", "--from", &from], &unset[..]].concat())
+        .code(1)
+        .stderr_has("error: cannot list the images of acme: the token ")
+        .shows_not("--image");
     fs::create_dir(shop.path("images")).unwrap();
     let layout = ["init", "--from", "images", "--deploy-command", "x", "--output", "new.toml"];
     shop.run_bare(&layout).code(2).stderr(
@@ -475,10 +484,10 @@ fn on_a_terminal_init_prompts_for_missing_options_and_prompts_again() {
     let (success, said) = on_a_terminal(&shop, &command, typed);
     assert!(success, "{said}");
     for wrong in [
-        "an address such as https://git.example.com",
-        "a variable such as $GIT_TOKEN",
+        "expected an address, such as https://git.example.com",
+        "expected a variable, such as $GIT_TOKEN",
         "\"Acme/Shop\" is not a valid image",
-        "an image such as acme/shop",
+        "expected an image, such as acme/shop",
         "expected NAME=GLOB",
         "the stage dev is given twice",
         "write the command without quotes",

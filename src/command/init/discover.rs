@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 
 use super::file::Output;
 use super::registry::Chosen;
@@ -73,9 +73,11 @@ pub(super) fn projects(
 }
 
 fn images_of(owner: &str, registry: &dyn Registry) -> anyhow::Result<Vec<Repository>> {
-    let images = registry
-        .images(owner)
-        .with_context(|| format!("cannot list the images of {owner}; to name them: --image {owner}/NAME"))?;
+    let images = registry.images(owner).map_err(|error| {
+        let is_of_list = !matches!(error, RegistryError::Unauthorized(_) | RegistryError::Secret(_));
+        let help = if is_of_list { format!("; to name them: --image {owner}/NAME") } else { String::new() };
+        anyhow!("cannot list the images of {owner}: {error}{help}")
+    })?;
     if images.is_empty() {
         bail!("{owner} has no images there, or the token has no access to them");
     }

@@ -38,7 +38,8 @@ pub(super) fn registry(
             let Some(address) = ask_address(questions)? else { return Ok(None) };
             Some(address)
         }
-        given => given.cloned(),
+        None => None,
+        Some(given) => Some(address(given).map_err(anyhow::Error::msg)?),
     };
     let kind = arguments.kind.unwrap_or_else(|| kind_of(address.as_deref().unwrap_or_default()));
     let named = arguments.owner.as_deref().or_else(|| arguments.image.first().map(Repository::owner));
@@ -82,11 +83,16 @@ pub(super) fn registry(
 }
 
 fn ask_address(questions: &mut Questions<'_>) -> anyhow::Result<Option<String>> {
-    let read = |answer: &str| match answer {
-        "" => Err("an address such as https://git.example.com".to_owned()),
-        address => Ok(address.to_owned()),
-    };
-    questions.ask("--registry URL", "Registry (https://git.example.com)", None, read)
+    questions.ask("--registry URL", "Registry (https://git.example.com)", None, address)
+}
+
+fn address(text: &str) -> Result<String, String> {
+    match text.chars().next() {
+        None => Err("expected an address, such as https://git.example.com".to_owned()),
+        // The shell has already expanded what it expands, and no host begins like this.
+        Some('~' | '$') => Err(format!("{text}: only a shell expands this; write the whole path")),
+        Some(_) => Ok(text.to_owned()),
+    }
 }
 
 /// The token source from the options.
@@ -119,7 +125,7 @@ fn ask_token(place: &Output, questions: &mut Questions<'_>, console: &Console) -
     let read = |answer: &str| match answer.strip_prefix('$') {
         _ if answer.is_empty() => Ok(Token::Search),
         Some(name) if is_variable(name) => Ok(Token::Env(name.to_owned())),
-        Some(_) => Err("a variable such as $GIT_TOKEN".to_owned()),
+        Some(_) => Err("expected a variable, such as $GIT_TOKEN".to_owned()),
         None if Path::new(answer).is_file() => {
             beside(place, Path::new(answer)).map(Token::File).map_err(|error| format!("{error:#}"))
         }
@@ -127,8 +133,7 @@ fn ask_token(place: &Output, questions: &mut Questions<'_>, console: &Console) -
             "the file does not exist (its name is not shown, because it may be a token)\n  help: {HOW}"
         )),
     };
-    let question =
-        "Its token: a file, a $VARIABLE, or nothing for public images (what you type is not shown)";
+    let question = "Token of the registry: a file, a $VARIABLE, or nothing for public images (what you type is not shown)";
     let token = questions.ask_unseen("--token-file FILE", question, Some(""), read)?.unwrap_or(Token::Search);
     match &token {
         Token::File(path) => console.message(&format!("token: the file {path}")),
