@@ -159,7 +159,7 @@ pub(super) fn warn_if_not_polled(store: &Store, config: &Config, console: &Conso
     let advice = "check that your timer or cron job uses this state file (see: tagship schedule)";
     match checks.max_by_key(|(checked_at, _)| *checked_at) {
         _ if polled.is_empty() => {}
-        None => console.warning(&format!("the state file {file} was never polled; {advice}")),
+        None => console.warning(&format!("no poll has used the state file {file} yet; {advice}")),
         Some((checked_at, interval)) => {
             let age = now.duration_since(checked_at);
             if age > SignedDuration::try_from(interval * INTERVALS).unwrap_or(SignedDuration::MAX) {

@@ -1,6 +1,6 @@
 //! Why the state cannot be used, and what to do about it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::file;
 use crate::stop::CutShort;
@@ -50,7 +50,8 @@ fn advice(place: &str, error: &rusqlite::Error) -> String {
         }
         Some(Code::ReadOnly) => "; the state file and its folder must be writable",
         Some(Code::NotADatabase | Code::DatabaseCorrupt) => {
-            "; this is not a state file of tagship, or it is damaged: move it and its -journal away, then restore a copy, or start with a first poll and record what each stage runs (tagship mark)"
+            let aside = file::aside(Path::new(place));
+            return format!("; this is not a state file of tagship, or it is damaged{aside}");
         }
         Some(Code::DatabaseBusy | Code::DatabaseLocked) => {
             return format!("; another process has held it for more than 10 s; to find it: fuser {place}");

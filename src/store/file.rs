@@ -106,7 +106,7 @@ pub(super) const JOURNAL: &str = "-journal";
 /// file.
 pub(super) fn aside(state: &Path) -> String {
     format!(
-        "\n    move it and, if it exists, {}{JOURNAL} away; then restore a copy, or start with a first poll and record what each stage runs (tagship mark)",
+        "\n  help: name another file with --state; or move this one and, if it exists, {}{JOURNAL} away, then restore a copy, or start with a first poll and record what each stage runs (tagship mark)",
         state.display()
     )
 }

@@ -85,7 +85,7 @@ fn before_the_first_poll_the_page_says_how_to_begin() {
     let gitea = gitea(Build::GiteaNew);
     let shop = Shop::with(&on_gitea(&gitea, DEV));
     let run = shop.run(&["status", "--format", "html"]);
-    let page = run.code(0).stderr_has("was never polled").stdout.clone();
+    let page = run.code(0).stderr_has("no poll has used the state file").stdout.clone();
     assert!(page.contains("not polled yet"), "{page}");
     assert!(page.contains("<code>tagship poll</code>"), "{page}");
     assert!(!shop.exists("state.db"));

@@ -39,13 +39,13 @@ fn a_damaged_page_is_refused() {
             bytes[100..4096].fill(0xa5);
             fs::write(shop.path("state.db"), bytes).unwrap();
         },
-        "",
+        "damaged\n  help: name another file with --state; or move this one and",
     );
 }
 
 #[test]
 fn an_empty_state_file_is_refused() {
-    refused(|shop| shop.file("state.db", ""), "empty");
+    refused(|shop| shop.file("state.db", ""), "empty\n  help: name another file with --state; or");
 }
 
 /// SQLite takes one byte for none.

@@ -79,7 +79,7 @@ fn a_state_that_no_poll_has_used_is_named_by_whoever_relies_on_it() {
     let gitea = gitea(Build::GiteaNew);
     let shop = Shop::with(&on_gitea(&gitea, DEV));
     let state = "[dir]/state.db";
-    let warning = format!("warning: the state file {state} was never polled; {ADVICE}\n");
+    let warning = format!("warning: no poll has used the state file {state} yet; {ADVICE}\n");
     for arguments in [
         &["status"][..],
         &["hold", "shop/dev"],
