@@ -45,8 +45,19 @@ fn filtered<'a>(
     targets: impl Iterator<Item = &'a Target> + Clone,
     filter: &TargetFilter,
 ) -> anyhow::Result<Vec<&'a Target>> {
+    const MOST: usize = 10;
     let targets = || targets.clone();
     let no_such = |what, name: &str, known| {
+        let project = name.split('/').next().filter(|_| what != "stage");
+        let of_table = config.discovered.iter().filter(|(_, found)| project == Some(found.table.as_str()));
+        let of_table: Vec<&str> = of_table.map(|(name, _)| name.as_str()).collect();
+        if !of_table.is_empty() {
+            let shown = of_table[..of_table.len().min(MOST)].join(", ");
+            let more = if of_table.len() > MOST { ", …" } else { "" };
+            return format!(
+                "the configuration has no {what} {name:?}; the projects of that table: {shown}{more}; to list all targets: tagship status"
+            );
+        }
         let tables: Vec<String> =
             config.tables.iter().map(|table| format!("projects.{}", table.name)).collect();
         let more = match tables.as_slice() {

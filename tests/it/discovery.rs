@@ -101,6 +101,11 @@ fn known_images_are_targets_of_every_command_offline() {
     shop.run(&["hold", "blog/prod"]).code(2).stderr_has("no target \"blog/prod\"");
     shop.run(&["poll"]).code(0);
     gitea.take_requests();
+    for (name, what) in [("acme", "target"), ("acme/prod", "target")] {
+        shop.run(&["status", name]).code(2).stderr(&format!(
+            "error: the configuration has no {what} {name:?}; the projects of that table: blog, team-api; to list all targets: tagship status\n"
+        ));
+    }
     assert_eq!(shop.status("team-api/prod")["status"], "baseline");
     shop.run(&["hold", "team-api"]).code(0).says("team-api/prod: held until tagship release team-api/prod");
     shop.run(&["tags", "blog/prod", "--offline"]).code(0).shows("v1.0.0");
