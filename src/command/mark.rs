@@ -53,7 +53,7 @@ fn accept_owner(
     };
     if !global.quiet {
         console.line(&escape_control(&format!(
-            "{}: accepted `{}` (id {}) as the owner of the images of {name}; polls deploy newer tags again",
+            "{}: accepted `{}` (ID {}) as the owner of the images of {name}; polls deploy newer tags again",
             target.id, owner.login, owner.id
         )));
     }

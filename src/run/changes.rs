@@ -211,7 +211,7 @@ pub(crate) fn recall_other_owner(
 /// The message if another owner has the name.
 pub(super) fn other_owner(name: &str, before: &Owner, now: &Owner, target: &impl fmt::Display) -> String {
     format!(
-        "`{name}` now belongs to `{}` (id {}); it belonged to `{}` (id {}). Its images may be a stranger's, so tagship deploys none of them; to accept the new owner: tagship mark {target} --owner",
+        "`{name}` now belongs to `{}` (ID {}); it belonged to `{}` (ID {}). Its images may be a stranger's, so tagship deploys none of them; to accept the new owner: tagship mark {target} --owner",
         now.login, now.id, before.login, before.id
     )
 }

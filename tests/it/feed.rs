@@ -329,13 +329,13 @@ fn a_stranger_who_takes_a_renamed_owners_name_is_refused_until_accepted() {
                 run.code(1).status_is(target, "unknown").error_is(target, "protocol");
                 let error = run.target(target)["error"]["message"].as_str().unwrap().to_owned();
                 let expected = format!(
-                    "`acme` now belongs to `acme` (id 77); it belonged to `acme` (id 2). Its images may be a \
+                    "`acme` now belongs to `acme` (ID 77); it belonged to `acme` (ID 2). Its images may be a \
                      stranger's, so tagship deploys none of them; to accept the new owner: tagship mark {target} --owner"
                 );
                 assert_eq!(error, expected);
             }
             shop.run(&["deploy", target]).code(2).stderr_has("`acme` now belongs to");
-            shop.run(&["check", "--online"]).code(1).stdout_has("`acme` now belongs to `acme` (id 77)");
+            shop.run(&["check", "--online"]).code(1).stdout_has("`acme` now belongs to `acme` (ID 77)");
             shop.run(&["tags", target]).code(1).stdout("").stderr_has("protocol: `acme` now belongs to");
             shop.run(&["tags", target, "--offline"]).code(1).stdout("").stderr_has("`acme` now belongs to");
             // Without the feed the owner is unknown: the last known owner counts.
@@ -345,9 +345,9 @@ fn a_stranger_who_takes_a_renamed_owners_name_is_refused_until_accepted() {
             assert_eq!(shop.delivered(), [""; 0]);
 
             shop.run(&["mark", target, "--owner"]).code(0).stdout(&format!(
-                "{target}: accepted `acme` (id 77) as the owner of the images of acme; polls deploy newer tags again\n"
+                "{target}: accepted `acme` (ID 77) as the owner of the images of acme; polls deploy newer tags again\n"
             ));
-            shop.run(&["mark", target, "--owner"]).code(0).stdout_has("accepted `acme` (id 77)");
+            shop.run(&["mark", target, "--owner"]).code(0).stdout_has("accepted `acme` (ID 77)");
             shop.run(&["tags", target]).code(0).stdout_has(tag);
             shop.run(&["poll"]).code(0).line(target, &["deployed", tag]);
         }
@@ -371,7 +371,7 @@ fn a_deployment_that_waits_is_not_tried_again_with_a_strangers_image() {
     // Nor is it said to be due.
     for arguments in [&["retry", "shop/dev"][..], &["retry"]] {
         let run = shop.run(arguments);
-        run.code(2).stdout("").stderr_has("error: shop/dev: `acme` now belongs to `acme` (id 77)");
+        run.code(2).stdout("").stderr_has("error: shop/dev: `acme` now belongs to `acme` (ID 77)");
     }
     shop.run(&["retry", "shop/dev", "--drop"]).code(0).stdout_has("the deployment of dev-43 was removed");
 }
