@@ -323,8 +323,8 @@ fn warnings(store: &Store, config: &Config, online: bool) -> anyhow::Result<Vec<
     let mut twins: HashMap<(&Name, String, String), &Target> = HashMap::new();
     for (target, sample) in config.all_targets().zip(samples) {
         let subject = || target.id.to_string();
-        warnings
-            .extend(policy::lints(&target.policy, &sample).into_iter().map(|warning| (subject(), warning)));
+        let of_tags = policy::lints(&target.policy, &sample, " in the state");
+        warnings.extend(of_tags.into_iter().map(|warning| (subject(), warning)));
         if target.policy.order() == Order::Newest
             && !config.registries[&target.registry].may_have_push_times()
         {

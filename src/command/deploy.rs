@@ -135,7 +135,7 @@ fn check_rule(config: &Config, target: &Target, tag: &Tag) -> anyhow::Result<()>
     let meant = Tag::new(&other_spelling).ok().map(ListedTag::named);
     if meant.is_some_and(|meant| target.policy.candidate(&meant).is_some()) {
         bail!(
-            "the rule of {0} does not allow {tag}; did you mean {other_spelling}? To list the tags: tagship tags {0}",
+            "the rule of {0} allows {other_spelling}, but not {tag}; to list the tags: tagship tags {0}",
             target.id
         );
     }

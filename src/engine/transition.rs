@@ -163,8 +163,7 @@ pub(crate) fn transition(
             change.end(deployment, DeploymentState::Superseded, Some(reason));
         }
         TargetEvent::LastAttemptInterrupted { deployment, back_to } => {
-            let message =
-                "the last attempt was interrupted; what ended tagship? (a time limit, too little memory)";
+            let message = "the last attempt was interrupted; check for a time limit or too little memory";
             let failure = Failure { code: ErrorCode::Command, message: message.to_owned() };
             change.give_up(place, deployment.clone(), failure, back_to);
         }
@@ -193,7 +192,7 @@ pub(crate) fn transition(
         TargetEvent::ManifestMissing(deployment) => change.again(deployment, deployment.attempts_forgiven),
         TargetEvent::TagGone(deployment) => {
             let reason =
-                format!("{} was deleted before it was deployed; its deployment is dropped", deployment.tag);
+                format!("{} was deleted before it was deployed; its deployment was removed", deployment.tag);
             change.end(deployment, DeploymentState::Dropped, Some(reason.clone()));
             change.state.high_water = high_water_without(deployment, change.state.high_water.take());
             change.came_to(Status::Older, &deployment.tag, Some(reason));

@@ -11,8 +11,9 @@ use super::{Candidate, Order, Policy, numeric, semver};
 use crate::reference::{ListedTag, Tag};
 
 /// One line for each probable mistake in a policy, with what to write instead. `sample`: some tags of its
-/// repository; if empty, only the rule itself is checked.
-pub(crate) fn lints<'t>(policy: &Policy, sample: &'t [Tag]) -> Vec<String> {
+/// repository; if empty, only the rule itself is checked. `place`: where these tags are, if not in the registry:
+/// ` in the state`.
+pub(crate) fn lints<'t>(policy: &Policy, sample: &'t [Tag], place: &str) -> Vec<String> {
     let mut lints: Vec<_> = policy
         .filter
         .covered()
@@ -30,7 +31,7 @@ pub(crate) fn lints<'t>(policy: &Policy, sample: &'t [Tag]) -> Vec<String> {
             Some(format!("tags \"{glob}\" is a glob, not a regex: did you mean \"{meant}\"?"))
         }));
     } else if keys.is_empty() {
-        lints.push(format!("none of {} tags matches, for example {}", sample.len(), sample[0]));
+        lints.push(format!("none of {} tags{place} matches (such as {})", sample.len(), sample[0]));
         lints.extend(policy.filter.globs().find_map(|glob| {
             let meant = not_a_regex(glob)?;
             let pattern = WildMatch::new(&meant);
@@ -224,7 +225,7 @@ mod tests {
 
     fn found(rule: Rule, sample: &str) -> Vec<String> {
         let sample: Vec<_> = sample.split_whitespace().map(|text| Tag::new(text).unwrap()).collect();
-        lints(&Policy::new(&rule).unwrap(), &sample)
+        lints(&Policy::new(&rule).unwrap(), &sample, " in the state")
     }
 
     #[test]
@@ -234,7 +235,7 @@ mod tests {
         assert_eq!(
             regex("dev-1 dev-2 v1.0.0"),
             [
-                "none of 3 tags matches, for example dev-1",
+                "none of 3 tags in the state matches (such as dev-1)",
                 r#"tags "dev-.*" is a glob, not a regex: "dev-*" matches 2 of them"#
             ]
         );
@@ -371,7 +372,11 @@ mod tests {
                 "",
                 "exclude \"v*\" skips every tag that tags \"v1.*\" matches",
             ),
-            (rule(Order::Newest, "prod-*", ""), "dev-1 dev-2", "none of 2 tags matches, for example dev-1"),
+            (
+                rule(Order::Newest, "prod-*", ""),
+                "dev-1 dev-2",
+                "none of 2 tags in the state matches (such as dev-1)",
+            ),
         ] {
             let found = found(rule, sample);
             assert!(found.len() == 1 && found[0].starts_with(lint), "{sample}: {found:?}, not {lint:?}");

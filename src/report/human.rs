@@ -349,10 +349,10 @@ fn fact_and_hint(report: &TargetReport) -> (String, Option<String>) {
             let (reason, hint) = hint::split(&report.reason, &report.target);
             let until = report.until.map_or_else(String::new, |until| format!(" (until {})", over_by(until)));
             let recovered = report.failed_since.map_or_else(String::new, |since| {
-                format!("; recovered; had failed since {}", to_the_minute(since))
+                format!("recovered; had failed since {}; ", to_the_minute(since))
             });
             let tag = if reason.starts_with(latest) { String::new() } else { format!("{latest}: ") };
-            return (format!("{tag}{}{until}{recovered}", on_one_line(reason)), hint);
+            return (format!("{recovered}{tag}{}{until}", on_one_line(reason)), hint);
         }
     };
     (fact, None)

@@ -9,7 +9,9 @@ use jiff::Timestamp;
 
 use super::human::style_of;
 use super::table::{Cell, TextTable, cell, styled};
-use super::wording::{count, describe_age, describe_by, describe_duration, describe_moment, or_dash};
+use super::wording::{
+    count, describe_age, describe_by, describe_duration, describe_moment, describe_state, or_dash,
+};
 use super::{Console, escape_control};
 use crate::engine::{DeploymentState, Edit, Failure, Hold, Status, Trigger};
 use crate::reference::{Digest, Tag};
@@ -267,7 +269,7 @@ fn facts(row: &StatusRow, now: Timestamp) -> Vec<(&'static str, String)> {
     }));
     if let Some(pending) = &row.pending {
         let PendingRow { id, state, attempts, .. } = pending;
-        facts.push(("deployment", format!("{}, {}, {id}", pending.describe(), state.as_str())));
+        facts.push(("deployment", format!("{}, {}, {id}", pending.describe(), describe_state(*state))));
         facts.extend(
             pending
                 .last_error
@@ -323,7 +325,7 @@ fn high_water(row: &StatusRow, tag: &Tag) -> String {
     let how = match &row.high_water_origin {
         Some(origin) => {
             let by = describe_by(origin.by, origin.by_whom.as_deref());
-            format!("{by}, {}", origin.state.as_str())
+            format!("{by}, {}", describe_state(origin.state))
         }
         None => "baseline: found by the first poll, or after an edit of the rule".to_owned(),
     };

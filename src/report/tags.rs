@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::field::{Rfc3339, VERSION, print};
 use super::table::{TextTable, cell, styled};
-use super::wording::{describe_by, or_dash};
+use super::wording::{describe_by, describe_state, or_dash};
 use super::{Console, escape_control};
 use crate::engine::{TagVerdict, VerdictKind};
 use crate::policy::Order;
@@ -131,7 +131,7 @@ pub(crate) fn tags_as_table(console: &Console, page: &TagsPage<'_>, all: bool) {
         if has_times {
             row.push(text(pushed(verdict).unwrap_or_else(|| "-".to_owned())));
         }
-        row.push(text(verdict.kind.as_str().to_owned()));
+        row.push(text(describe(verdict.kind)));
         row.push(text(reason(verdict)));
         table.push(row);
     }
@@ -152,13 +152,13 @@ pub(crate) fn tag_in_full(
     origin: Option<&Origin>,
 ) {
     let mut table = TextTable::default();
-    let taken = styled(verdict.kind.as_str(), style_of(verdict.kind));
+    let taken = styled(describe(verdict.kind), style_of(verdict.kind));
     table.push(vec![cell(format!("{} {}", page.target, verdict.listed.tag)), taken]);
     let mut facts = vec![("why", reason(verdict)), ("key", key(verdict))];
     facts.extend(pushed(verdict).map(|pushed_at| ("pushed", pushed_at)));
     facts.extend(origin.map(|origin| {
         let by = describe_by(origin.by, origin.by_whom.as_deref());
-        ("deployment", format!("{}, {by}, {}", origin.state.as_str(), origin.id))
+        ("deployment", format!("{}, {by}, {}", describe_state(origin.state), origin.id))
     }));
     facts.push(("deployed", or_dash(page.deployed).to_owned()));
     facts.push(("high-water", or_dash(page.high_water).to_owned()));
@@ -176,6 +176,16 @@ pub(crate) fn tag_in_full(
 fn head(page: &TagsPage<'_>) -> String {
     let gates = if page.gates.is_empty() { String::new() } else { format!("; {}", page.gates.join(", ")) };
     format!("{} uses tags of {}: {}{gates}", page.target, page.image, page.rule)
+}
+
+/// The verdict for people; JSON keeps the published words.
+fn describe(kind: VerdictKind) -> String {
+    match kind {
+        VerdictKind::Given => "newest so far".to_owned(),
+        VerdictKind::NewerFirst => "newer first".to_owned(),
+        VerdictKind::NotNewer => "not newer".to_owned(),
+        kind => kind.as_str().replace('_', " "),
+    }
 }
 
 fn key(verdict: &TagVerdict) -> String {

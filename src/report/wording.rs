@@ -42,6 +42,14 @@ pub(super) fn describe_outcome(past: &Past) -> &'static str {
     let has_failed = past.attempts.last().is_some_and(|attempt| attempt.failure.is_some());
     match past.state {
         DeploymentState::Pending if has_failed => "failed, will be retried",
+        state => describe_state(state),
+    }
+}
+
+/// The state for people; JSON and the state file keep the published words.
+pub(super) fn describe_state(state: DeploymentState) -> &'static str {
+    match state {
+        DeploymentState::Dropped => "removed",
         state => state.as_str(),
     }
 }

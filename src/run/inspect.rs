@@ -231,7 +231,7 @@ fn of_newest(
     let Some(newest) = newest else {
         return Finding { warnings: warnings(Some(trial.decide(&Answers::default()).reason)), ..finding };
     };
-    let said = format!("{said}, it would pick {}", newest.tag);
+    let said = format!("{said}, would select {}", newest.tag);
     match trial.obstacle(&newest.tag) {
         Ok(obstacle) => Finding { said, warnings: warnings(obstacle), ..finding },
         Err(failure) => Finding { said, warnings: warnings(None), failure: Some(failure), ..finding },
@@ -241,8 +241,8 @@ fn of_newest(
 /// Lints that need the tags; lints of the rule itself work offline.
 fn lints_of_tags(target: &Target, all: &Listing) -> Vec<String> {
     let tags: Vec<Tag> = all.tags.iter().map(|listed| listed.tag.clone()).collect();
-    let of_rule = policy::lints(&target.policy, &[]);
-    let mut lints = policy::lints(&target.policy, &tags);
+    let of_rule = policy::lints(&target.policy, &[], "");
+    let mut lints = policy::lints(&target.policy, &tags, "");
     lints.retain(|lint| !of_rule.contains(lint));
     lints
 }

@@ -69,7 +69,7 @@ fn a_tag_without_its_v_is_answered_with_the_tag() {
     let gitea = gitea(Build::GiteaNew);
     let shop = baselined(&gitea, PROD);
     shop.run(&["deploy", "shop/prod", "1.10.0"]).code(2).stdout("").stderr(
-        "error: the rule of shop/prod does not allow 1.10.0; did you mean v1.10.0? To list the tags: tagship tags shop/prod\n",
+        "error: the rule of shop/prod allows v1.10.0, but not 1.10.0; to list the tags: tagship tags shop/prod\n",
     );
     shop.run(&["deploy", "shop/prod", "v1.10.9"]).code(2).stdout("").stderr(
         "error: 127.0.0.1:[port]/acme/shop has no tag v1.10.9; did you mean v1.10.0? To list its tags: tagship tags shop/prod\n",
@@ -139,7 +139,7 @@ fn hints_repeat_the_options_that_were_typed() {
     let run = shop.run_bare(&["--config", "my shop.toml", "--state", "s.db", "poll"]);
     run.code(0).stdout(
         "shop/dev  baseline      dev-42: first poll: only newer tags are deployed; \
-         to deploy this tag: tagship --config 'my shop.toml' --state s.db deploy shop/dev\n",
+         to deploy the newest tag now: tagship --config 'my shop.toml' --state s.db deploy shop/dev\n",
     );
     shop.run_bare(&["--config", "my shop.toml", "poll", "nope"])
         .code(2)
@@ -187,7 +187,7 @@ fn a_hint_for_several_targets_and_the_summary_come_once_below_the_lines() {
     let shop = Shop::with(&on_gitea(&gitea, &format!("{DEV}{PROD}")));
     shop.run(&["poll"]).code(0).stderr(
         "created the state file [dir]/state.db\n\
-         hint: to deploy this tag: tagship deploy TARGET\n\
+         hint: to deploy the newest tag now: tagship deploy TARGET\n\
          2 targets, 0 deployed, 4 requests in [duration]\n",
     );
     shop.run(&["poll"]).code(0).silent();

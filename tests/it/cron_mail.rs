@@ -69,7 +69,7 @@ fn a_registry_that_is_down_for_a_day_is_a_handful_of_mails() {
     expected.extend([HOUR, 6 * HOUR, DAY].map(|minutes| (minutes, format!("{outage} (since [time])\n"))));
     assert_eq!(mails, expected);
     gitea.recover();
-    let back = "shop/prod  up_to_date    v1.10.0 is the newest; recovered; had failed since [time]\n";
+    let back = "shop/prod  up_to_date    recovered; had failed since [time]; v1.10.0 is the newest\n";
     assert_eq!(mail(&shop, DAY + 10).as_deref(), Some(back));
     assert_eq!(mail(&shop, DAY + 15), None);
 }

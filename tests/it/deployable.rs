@@ -6,7 +6,7 @@ use crate::http::{Answer, Server};
 use crate::oci::{Door, Oci};
 use crate::registry::Build;
 
-const PICK: &str = "127.0.0.1:[port]/acme/shop: 2 of 5 tags match, it would pick v1.10.0";
+const PICK: &str = "127.0.0.1:[port]/acme/shop: 2 of 5 tags match, would select v1.10.0";
 
 #[track_caller]
 fn row(shop: &Shop, code: i32, row: &str) {
@@ -41,12 +41,12 @@ fn a_tag_without_a_manifest_is_a_warning() {
     gitea.retag("acme/shop", "v2.0.0", "v1.9.0", "2026-11-20T11:00:01Z");
     gitea.retag("acme/shop", "v1.11.0", "v2.0.0", "2026-11-20T11:00:02Z");
     let shop = Shop::with(&on_gitea(&gitea, PROD));
-    row(&shop, 0, "ok      127.0.0.1:[port]/acme/shop: 4 of 7 tags match, it would pick v2.0.0\n");
+    row(&shop, 0, "ok      127.0.0.1:[port]/acme/shop: 4 of 7 tags match, would select v2.0.0\n");
     gitea.intercept_all("/manifests/v2.0.0", gitea.recorded("18-head-manifest-missing"));
     row(
         &shop,
         0,
-        "warn    127.0.0.1:[port]/acme/shop: 4 of 7 tags match, it would pick v2.0.0; \
+        "warn    127.0.0.1:[port]/acme/shop: 4 of 7 tags match, would select v2.0.0; \
          it would wait: v2.0.0 is listed, but the registry has no manifest for it; ",
     );
 }
@@ -95,7 +95,7 @@ fn oci(stages: &str) -> (Oci, Shop) {
     (oci, shop)
 }
 
-const ONLY: &str = "127.0.0.1:[port]/acme/shop: 1 of 1 tags match, it would pick v1.10.0";
+const ONLY: &str = "127.0.0.1:[port]/acme/shop: 1 of 1 tags match, would select v1.10.0";
 
 #[test]
 fn a_platform_that_the_image_lacks_is_a_warning() {

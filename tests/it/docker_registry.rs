@@ -278,13 +278,13 @@ fn signatures_in_a_real_registry_are_not_deployed() {
         registry.push("acme/shop:dev-1", &format!("sha256-{digest}{kind}"));
         shop.run(&["poll"]).code(0).silent();
     }
-    shop.run(&["check", "--online"]).code(0).stdout_has("1 of 5 tags match, it would pick r1\n");
+    shop.run(&["check", "--online"]).code(0).stdout_has("1 of 5 tags match, would select r1\n");
     registry.push("acme/shop:dev-2", "r2");
     shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "r2"]);
     assert_eq!(shop.delivered(), ["shop/prod r2"]);
     // Whoever wants them names them.
     shop.config(&config.replace("\"*\"", "\"sha256-*\""));
-    shop.run(&["check", "--online"]).code(0).stdout_has("4 of 6 tags match, it would pick sha256-");
+    shop.run(&["check", "--online"]).code(0).stdout_has("4 of 6 tags match, would select sha256-");
 }
 
 /// Up to 2.8 it knows neither `n` nor `last`: every page is the whole list, also where that is as long as a page.

@@ -51,7 +51,7 @@ fn two_that_appear_together_keep_their_order_through_a_hold() {
 fn deploy_takes_the_tag_that_status_calls_available() {
     let (oci, shop) = begun(&format!("{DEV}auto_deploy = false\n"));
     push_two(&oci);
-    shop.run(&["check", "--online"]).code(0).stdout_has("it would pick dev-0000000");
+    shop.run(&["check", "--online"]).code(0).stdout_has("would select dev-0000000");
     shop.run(&["poll"]).code(0).line("shop/dev", &["available", "dev-0000000"]);
     shop.run(&["poll"]).code(0).silent();
     shop.run(&["deploy", "shop/dev"]).code(0).line("shop/dev", &["deployed", "dev-0000000"]);
@@ -117,7 +117,7 @@ fn one_image_under_two_names_is_one_deployment() {
     for tag in ["dev-a", "dev-b"] {
         oci.push_image("acme/shop", tag, "one", Some("1970-01-01T00:00:00Z"));
     }
-    shop.run(&["tags", "shop/dev", "dev-a"]).code(0).says("shop/dev dev-a passed_by");
+    shop.run(&["tags", "shop/dev", "dev-a"]).code(0).says("shop/dev dev-a newer first");
     shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-b"]);
     shop.run(&["poll"]).code(0).silent();
     assert_eq!(shop.delivered(), ["shop/dev dev-b"]);
@@ -157,5 +157,5 @@ fn a_tag_that_is_deleted_while_its_deployment_waits_is_dropped_at_once() {
     shop.run(&["poll", "--format", "json"]).code(0).status_is("shop/dev", "up_to_date");
     let status = shop.status("shop/dev");
     assert_eq!((&status["status"], &status["pending"]), (&"up_to_date".into(), &serde_json::Value::Null));
-    shop.run(&["history"]).code(0).stdout_has("dropped");
+    shop.run(&["history"]).code(0).stdout_has("removed");
 }

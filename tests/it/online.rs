@@ -21,10 +21,10 @@ fn each_registry_and_each_target_has_a_line() {
         let software = format!("git        ok      http://127.0.0.1:[port], {software} ");
         run.stdout_has(&software).stdout_has(", the token reads packages\n");
         run.stdout_has(
-            "shop/dev   ok      127.0.0.1:[port]/acme/shop: 3 of 5 tags match, it would pick dev-42\n",
+            "shop/dev   ok      127.0.0.1:[port]/acme/shop: 3 of 5 tags match, would select dev-42\n",
         );
         run.stdout_has(
-            "shop/prod  ok      127.0.0.1:[port]/acme/shop: 2 of 5 tags match, it would pick v1.10.0\n",
+            "shop/prod  ok      127.0.0.1:[port]/acme/shop: 2 of 5 tags match, would select v1.10.0\n",
         );
         assert!(!shop.exists("state.db"), "nothing is written");
         assert!(shop.deliveries().is_empty());
@@ -184,7 +184,7 @@ fn a_rule_is_checked_against_the_fresh_list() {
     let shop = Shop::with(&on_gitea(&gitea, &DEV.replace("dev-*", "dev-.*")));
     let run = shop.run(&["check", "--online"]);
     run.code(0).stdout_has(
-        "shop/dev  warn    127.0.0.1:[port]/acme/shop: none of 5 tags matches, for example dev-41; \
+        "shop/dev  warn    127.0.0.1:[port]/acme/shop: none of 5 tags matches (such as dev-41); \
          tags \"dev-.*\" is a glob, not a regex: \"dev-*\" matches 3 of them\n",
     );
 
@@ -449,7 +449,7 @@ fn a_rule_without_a_match_is_a_warning_with_the_reason() {
     // Ignored names are counted even if a tag is selected.
     let shop = Shop::with(&on_gitea(&gitea, PROD));
     shop.run(&["check", "--online"]).code(0).stdout_has(&format!(
-        "shop/prod  ok      {image}: 4 of 7 tags match (the order cannot compare 1 of them, 1 is a prerelease), it would pick v1.10.0\n"
+        "shop/prod  ok      {image}: 4 of 7 tags match (the order cannot compare 1 of them, 1 is a prerelease), would select v1.10.0\n"
     ));
     for tag in ["v1.9.0", "v1.10.0", "v2.0.0-rc.1", "v3", "dev-9", "dev-41", "dev-42"] {
         gitea.delete("acme/shop", tag);
@@ -478,8 +478,8 @@ fn fault_of_several_targets_is_one_line_and_hides_no_selection() {
         run.code(1).stdout_has(&format!("shop/dev and 1 more  failed  {fault}"));
         let count = run.stdout.matches(fault).count();
         assert_eq!(count, 1, "{}", run.printed());
-        run.stdout_has("/acme/shop: 3 of 5 tags match, it would pick dev-42\n");
-        run.stdout_has("/acme/shop: 2 of 5 tags match, it would pick v1.10.0\n");
+        run.stdout_has("/acme/shop: 3 of 5 tags match, would select dev-42\n");
+        run.stdout_has("/acme/shop: 2 of 5 tags match, would select v1.10.0\n");
     }
 }
 

@@ -58,11 +58,11 @@ fn why_was_this_tag_not_deployed() {
     shop.run(&["tags", "shop/prod", "v1.9.0"]).code(0).says("why older than v1.11.0, the newest tag so far");
     shop.run(&["tags", "shop/prod", "dev-43"])
         .code(0)
-        .says("shop/prod dev-43 not_matched")
+        .says("shop/prod dev-43 not matched")
         .says("why matches no glob of tags");
     shop.run(&["tags", "shop/prod", "v7.0.0"])
         .code(0)
-        .says("shop/prod v7.0.0 not_listed")
+        .says("shop/prod v7.0.0 not listed")
         .says("why not listed in 127.0.0.1:[port]/acme/shop; the rule would match it");
     let run = shop.run(&["tags", "shop/prod", "v2.0.0", "--format", "json"]);
     let json = run.code(0).json();
@@ -213,8 +213,8 @@ fn which_rule_picks_and_with_which_key() {
         .says("shop/prod uses tags of 127.0.0.1:[port]/acme/shop: tags=\"v*\" order=semver; max_bump minor")
         .says("TAG KEY VERDICT REASON")
         .says("v1.11.0 1.11.0 deployed the stage has run it since [time]")
-        .says("v1.10.0 1.10.0 passed_over older than v1.11.0, the newest tag so far")
-        .says("dev-43 - not_matched matches no glob of tags");
+        .says("v1.10.0 1.10.0 not newer older than v1.11.0, the newest tag so far")
+        .says("dev-43 - not matched matches no glob of tags");
 }
 
 #[test]

@@ -122,7 +122,7 @@ impl RuleContext<'_> {
         next.given_platforms = self.given_platforms(&given)?;
         next.high_water = Some(given);
         let reason = format!(
-            "{why}: only newer tags are deployed; to deploy this tag: tagship deploy {}",
+            "{why}: only newer tags are deployed; to deploy the newest tag now: tagship deploy {}",
             self.target.id
         );
         Ok(Decision::new(Status::Baseline, reason, next).concerning(&newest.listed.tag))

@@ -58,9 +58,8 @@ fn every_end_sets_status_last_reported_high_water_and_deployed_tag() {
     let (status, error) = (Status::Failed, Some("exit status 1"));
     let runs = Some("the stage already runs v1.1.0");
     let runs_newer = Some("the stage already runs v1.2.0");
-    let gone = Some("v1.1.0 was deleted before it was deployed; its deployment is dropped");
-    let interrupted =
-        Some("the last attempt was interrupted; what ended tagship? (a time limit, too little memory)");
+    let gone = Some("v1.1.0 was deleted before it was deployed; its deployment was removed");
+    let interrupted = Some("the last attempt was interrupted; check for a time limit or too little memory");
     for (event, deployment_state, reason, status, high_water, deployed, is_notified) in [
         (TargetEvent::Succeeded(deployment), Succeeded, None, Status::Deployed, "v1.1.0", "v1.1.0", true),
         (failed(deployment, started), Pending, None, status, "v1.1.0", "v1.0.0", true),

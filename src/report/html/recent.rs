@@ -65,7 +65,7 @@ fn picture(timeline: &Timeline<'_>) -> Markup {
                 span { (dot(Tone::Good)) "succeeded" }
                 span { (dot(Tone::Bad)) "failed, gave up" }
                 span { (dot(Tone::Wait)) "in progress" }
-                span { (dot(Tone::Quiet)) "superseded or dropped" }
+                span { (dot(Tone::Quiet)) "superseded or removed" }
                 @if timeline.left_out > 0 { span { "not shown: " (timeline.left_out) " older ones, or of other targets" } }
             }
         }
