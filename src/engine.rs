@@ -42,7 +42,7 @@ use crate::policy::{Candidate, Selection};
 use crate::reference::{ListedTag, Tag};
 use crate::target::Target;
 use gate::{BlockKind, BlockedBy};
-pub(crate) use recheck::{Recheck, recheck, withheld};
+pub(crate) use recheck::{Recheck, outdated, recheck, withheld};
 pub(crate) use rule::newest;
 use rule::{RuleContext, is_timeless, list_became_empty};
 

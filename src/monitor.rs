@@ -64,7 +64,7 @@ impl<'a> Monitors<'a> {
         Ok(Monitors { store, audience, before: store.monitor_outages()?, used: HashMap::new() })
     }
 
-    /// Notes whether the run could report itself, and returns the failure if it is to be said now.
+    /// Notes whether the run could report itself, and returns the failure unless it was reported before.
     pub(crate) fn note(
         &mut self,
         monitor: Monitor,

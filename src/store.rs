@@ -47,7 +47,7 @@ use crate::engine::first_seen::SeenTags;
 use crate::engine::{Monitor, MonitorOutage, Notification, OpenDeployments, PollState, StageRun, Unfinished};
 use crate::images::KnownImage;
 use crate::process::Traces;
-use crate::reference::Tag;
+use crate::reference::{Repository, Tag};
 use crate::registry::Limit;
 use crate::stop::Cutoff;
 use crate::target::TargetId;
@@ -269,16 +269,29 @@ impl Store {
     /// As [`Store::states`].
     pub(crate) fn runs(&self, target: &TargetId) -> Result<Vec<StageRun>, StoreError> {
         let connection = self.connection();
-        self.within(|| row::runs(&connection, target))
+        self.within(|| row::runs(&connection, target, None))
     }
 
-    /// The newest started deployment of a target, if it did not succeed.
+    /// The tags of this image that a stage ran, earliest first: a rollback never mixes two images.
     ///
     /// # Errors
     /// As [`Store::states`].
-    pub(crate) fn unfinished(&self, target: &TargetId) -> Result<Option<Unfinished>, StoreError> {
+    pub(crate) fn runs_of(&self, target: &TargetId, image: &Repository) -> Result<Vec<StageRun>, StoreError> {
         let connection = self.connection();
-        self.within(|| row::unfinished(&connection, target))
+        self.within(|| row::runs(&connection, target, Some(image)))
+    }
+
+    /// The newest started deployment of this image to a target, if it did not succeed.
+    ///
+    /// # Errors
+    /// As [`Store::states`].
+    pub(crate) fn unfinished(
+        &self,
+        target: &TargetId,
+        image: &Repository,
+    ) -> Result<Option<Unfinished>, StoreError> {
+        let connection = self.connection();
+        self.within(|| row::unfinished(&connection, target, image))
     }
 
     /// The tags of a target, and when each was first seen; kept for order `newest` if the registry has no

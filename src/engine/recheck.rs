@@ -6,16 +6,22 @@ use super::fact::{Facts, Unknown};
 use super::gate::{BlockedBy, GateCheck};
 use super::state::{Deployment, PollState, SeenCandidate};
 use super::status::{Failure, Status};
-use crate::reference::ListedTag;
+use crate::reference::{ListedTag, Tag};
 use crate::target::Target;
 use crate::target::gate::{Opening, opening};
 
-/// What stops all automatic deployments to the target now, and until when: a hold, or the window.
+/// What stops the automatic deployment of a tag to the target now, and until when: `auto_deploy`, a hold, or the
+/// window.
 pub(crate) fn stopped(
     target: &Target,
     state: &PollState,
+    tag: &Tag,
     now: Timestamp,
 ) -> Option<(Status, String, Option<Timestamp>)> {
+    if !target.auto_deploy {
+        let reason = format!("auto_deploy is off; to deploy it: tagship deploy {} {tag}", target.id);
+        return Some((Status::Available, reason, None));
+    }
     if let Some(held) = held(target, state, now) {
         return Some(held);
     }
@@ -41,7 +47,19 @@ pub(crate) fn withheld(
     if deployment.is_automatic_rollback() {
         return held(target, state, now);
     }
-    if deployment.by.is_manual() { None } else { stopped(target, state, now) }
+    if deployment.by.is_manual() { None } else { stopped(target, state, &deployment.tag, now) }
+}
+
+/// Why a planned deployment no longer fits the edited configuration, if so.
+pub(crate) fn outdated(target: &Target, deployment: &Deployment) -> Option<String> {
+    let Deployment { repository, tag, .. } = deployment;
+    if *repository != target.image.repository {
+        // The same name would be another image there.
+        return Some(format!("{tag} was of {repository}"));
+    }
+    let is_candidate = target.policy.candidate(&ListedTag::named(tag.clone())).is_some();
+    (!is_candidate && !deployment.is_automatic_rollback())
+        .then(|| format!("the edited rule does not match {tag}"))
 }
 
 /// The gates' answer for a planned deployment whose tag points at another image by now.

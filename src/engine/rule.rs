@@ -306,11 +306,7 @@ impl RuleContext<'_> {
 
     /// What stops all automatic deployments now: `auto_deploy`, a hold, or the window.
     fn stopped(&self, state: &PollState, tag: &Tag) -> Option<(Status, BlockedBy)> {
-        if !self.target.auto_deploy {
-            let reason = format!("auto_deploy is off; to deploy it: tagship deploy {} {tag}", self.target.id);
-            return Some((Status::Available, BlockedBy { reason, until: None, kind: BlockKind::ForNow }));
-        }
-        let (status, reason, until) = stopped(self.target, state, self.now)?;
+        let (status, reason, until) = stopped(self.target, state, tag, self.now)?;
         Some((status, BlockedBy { reason, until, kind: BlockKind::ForNow }))
     }
 

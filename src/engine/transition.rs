@@ -59,6 +59,11 @@ pub(crate) enum TargetEvent<'a> {
     ManifestMissing(&'a Deployment),
     /// The tag was deleted.
     TagGone(&'a Deployment),
+    /// See [`super::outdated`].
+    NoLongerMatches {
+        deployment: &'a Deployment,
+        reason: String,
+    },
     /// The stage runs the deployment's tag, or a `newer` one.
     Adopted {
         deployment: &'a Deployment,
@@ -137,6 +142,7 @@ pub(crate) fn transition(
         | TargetEvent::DigestMoved { deployment, .. }
         | TargetEvent::ManifestMissing(deployment)
         | TargetEvent::TagGone(deployment)
+        | TargetEvent::NoLongerMatches { deployment, .. }
         | TargetEvent::Adopted { deployment, .. } => is_current(before, open, deployment),
         _ => true,
     };
@@ -196,6 +202,11 @@ pub(crate) fn transition(
             change.end(deployment, DeploymentState::Dropped, Some(reason.clone()));
             change.state.high_water = high_water_without(deployment, change.state.high_water.take());
             change.came_to(Status::Older, &deployment.tag, Some(reason));
+        }
+        TargetEvent::NoLongerMatches { deployment, reason } => {
+            let reason = format!("{reason}; its deployment was removed");
+            change.end(deployment, DeploymentState::Dropped, Some(reason.clone()));
+            change.came_to(Status::Behind, &deployment.tag, Some(reason));
         }
         TargetEvent::Adopted { deployment, reported, newer: None, .. } => {
             let digest = deployment.digest.clone().or(reported.digest.clone());

@@ -74,7 +74,7 @@ pub(super) fn describe_moment(moment: Timestamp, now: Timestamp) -> String {
 /// `5m ago` or `in 2h`
 pub(super) fn describe_distance(moment: Timestamp, now: Timestamp) -> String {
     match moment.duration_since(now).as_millis() {
-        // A part of a second counts as one: what is still to come is not "0s ago".
+        // A part of a second counts as one, so that a time ahead never reads "0s ago".
         ahead if ahead > 0 => {
             let seconds = ahead.saturating_add(999) / 1000;
             format!("in {}", roughly(i64::try_from(seconds).unwrap_or(i64::MAX)))

@@ -219,7 +219,7 @@ impl Delivery<'_> {
 
     /// The reason that no rollback was recorded.
     fn why_none(&self, target: &Target) -> Result<String, StoreError> {
-        let runs = self.context.run.store.runs(&target.id)?;
+        let runs = self.context.run.store.runs_of(&target.id, &target.image.repository)?;
         let marked = runs.last().filter(|run| run.by == Trigger::Mark);
         Ok(marked.map_or_else(
             || "no other image is known to roll back to".to_owned(),

@@ -228,7 +228,8 @@ fn named(
 /// The tag of a rollback, with its recorded digest.
 fn previous(context: &Context<'_>, target: &Target) -> anyhow::Result<ListedTag> {
     let store = context.run.store;
-    let (runs, unfinished) = (store.runs(&target.id)?, store.unfinished(&target.id)?);
+    let (id, image) = (&target.id, &target.image.repository);
+    let (runs, unfinished) = (store.runs_of(id, image)?, store.unfinished(id, image)?);
     if let Some(previous) = engine::previous(&runs, unfinished.as_ref()) {
         return Ok(ListedTag { digest: previous.digest.clone(), ..ListedTag::named(previous.tag.clone()) });
     }

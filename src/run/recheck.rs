@@ -2,16 +2,21 @@
 
 use std::ops::ControlFlow;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::deliver::{Delivery, not_started};
 use super::facts::{Answers, FromEveryone};
 use super::record::Recorded;
-use crate::engine::{self, BackTo, Change, Deployment, Failure, NextAttempt, Recheck, Status, TargetEvent};
+use crate::engine::{
+    self, BackTo, Change, Deployment, Failure, NextAttempt, PollState, Recheck, Status, TargetEvent,
+};
 use crate::registry::RegistryError;
 use crate::report::TargetReport;
 use crate::store::{StoreError, Write};
 use crate::target::Target;
+
+/// A deployment that this run planned less than this ago needs no second request for its digest.
+const FRESH: SignedDuration = SignedDuration::from_secs(1);
 
 /// The deployment to carry out, or the report if nothing remains to do.
 pub(super) type Rechecked = ControlFlow<Box<TargetReport>, Box<Deployment>>;
@@ -21,14 +26,14 @@ impl Delivery<'_> {
     pub(super) fn recheck(&self, recorded: &Recorded<'_>) -> Result<Rechecked, StoreError> {
         let now = Timestamp::now();
         let id = &recorded.target.id;
-        let open = self.context.run.store.write(|write| {
+        let (open, state) = self.context.run.store.write(|write| {
             let open = write.open_deployments(id)?;
             // This run has the lock, so a `running` row was interrupted.
             if let (Some(deployment), Some(pending)) = (&open.running, &open.pending) {
                 let event = TargetEvent::InterruptedAndSuperseded { deployment, newer: &pending.tag };
                 write.commit(recorded.target, &[], event, now)?;
             }
-            Ok(open)
+            Ok((open, write.state(id)?))
         })?;
         let is_interrupted = open.pending.is_none();
         let Some(deployment) = open.pending.or(open.running) else {
@@ -37,12 +42,25 @@ impl Delivery<'_> {
         if let Some(next) = deployment.next_attempt.filter(|_| !is_interrupted && !deployment.is_due(now)) {
             return Ok(finished(tried_by_another_run(recorded, next)));
         }
-        let deployment = if recorded.fresh_deployment.as_deref() == Some(&deployment.id) {
+        // A person may deploy a tag that the rule does not match.
+        let is_of_the_rule = !deployment.by.is_manual();
+        let is_of_the_image = deployment.repository == recorded.target.image.repository;
+        if (is_of_the_rule || !is_of_the_image)
+            && let Some(reason) = engine::outdated(recorded.target, &deployment)
+        {
+            let event = TargetEvent::NoLongerMatches { deployment: &deployment, reason };
+            return Ok(finished(self.end(recorded, event)?));
+        }
+        if let Some(report) = withheld(recorded, &deployment, state.as_ref(), now) {
+            return Ok(finished(report));
+        }
+        // It may have waited for other deployments of this run.
+        let age = now.duration_since(deployment.created_at);
+        let is_fresh = recorded.fresh_deployment.as_deref() == Some(&deployment.id)
+            && (SignedDuration::ZERO..FRESH).contains(&age);
+        let deployment = if is_fresh {
             deployment
         } else {
-            if let Some(report) = self.withheld(recorded, &deployment, now)? {
-                return Ok(finished(report));
-            }
             match self.recheck_digest(recorded, deployment)? {
                 Rechecked::Continue(deployment) => *deployment,
                 ended @ Rechecked::Break(_) => return Ok(ended),
@@ -60,23 +78,6 @@ impl Delivery<'_> {
     fn end(&self, recorded: &Recorded<'_>, event: TargetEvent<'_>) -> Result<TargetReport, StoreError> {
         let change = self.commit(recorded.target, event)?;
         Ok(change.map_or_else(|| self.superseded(recorded), |change| ended(recorded, &change)))
-    }
-
-    /// The report if a hold or a window blocks a deployment that a poll has already recorded.
-    fn withheld(
-        &self,
-        recorded: &Recorded<'_>,
-        deployment: &Deployment,
-        now: Timestamp,
-    ) -> Result<Option<TargetReport>, StoreError> {
-        let state = self.context.run.store.write(|write| write.state(&deployment.target))?;
-        let withheld = state.and_then(|state| engine::withheld(recorded.target, &state, deployment, now));
-        Ok(withheld.map(|(status, reason, until)| TargetReport {
-            status,
-            reason: format!("{}: {reason}", deployment.tag),
-            until,
-            ..recorded.report.clone()
-        }))
     }
 
     /// Checks that the digest is unchanged since the deployment was recorded.
@@ -138,8 +139,8 @@ impl Delivery<'_> {
 
     /// Whether the deployment restores the target's earlier tag and digest.
     fn ran_before(&self, deployment: &Deployment) -> Result<bool, StoreError> {
-        let Deployment { target, tag, digest, .. } = deployment;
-        let runs = self.context.run.store.runs(target)?;
+        let Deployment { target, repository, tag, digest, .. } = deployment;
+        let runs = self.context.run.store.runs_of(target, repository)?;
         Ok(digest.is_some() && runs.iter().any(|run| run.tag == *tag && run.digest == *digest))
     }
 
@@ -189,8 +190,20 @@ pub(super) fn back_to(
     if !engine::is_followed(target, deployment) {
         return Ok(None);
     }
-    let runs = write.runs(&target.id)?;
+    let runs = write.runs_of(&target.id, &target.image.repository)?;
     Ok(engine::back_to(deployment, &runs, uuid::Uuid::now_v7().to_string()))
+}
+
+/// The report if a hold or a window blocks a deployment that a poll has already recorded.
+fn withheld(
+    recorded: &Recorded<'_>,
+    deployment: &Deployment,
+    state: Option<&PollState>,
+    now: Timestamp,
+) -> Option<TargetReport> {
+    let (status, reason, until) = engine::withheld(recorded.target, state?, deployment, now)?;
+    let reason = format!("{}: {reason}", deployment.tag);
+    Some(TargetReport { status, reason, until, ..recorded.report.clone() })
 }
 
 pub(super) fn unknown(recorded: &Recorded<'_>, failure: Failure) -> TargetReport {

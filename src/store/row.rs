@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use rusqlite::types::{Type, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Checks, LatestAttempt};
 use crate::engine::first_seen::{Built, SeenTag, SeenTags};
@@ -119,14 +119,20 @@ pub(super) fn latest_attempt(
     Ok(statement.query_row([target.project.as_str(), target.stage.as_str()], latest).optional()?.flatten())
 }
 
-/// What a stage ran, earliest first.
-pub(super) fn runs(connection: &Connection, target: &TargetId) -> rusqlite::Result<Vec<StageRun>> {
+/// What a stage ran, earliest first. `of`: only of this image.
+pub(super) fn runs(
+    connection: &Connection,
+    target: &TargetId,
+    of: Option<&Repository>,
+) -> rusqlite::Result<Vec<StageRun>> {
     let query = "SELECT tag, digest, ended_at, goes_back, decided_by
          FROM deployment WHERE project = ?1 AND stage = ?2 AND state = 'succeeded'
+         AND repository = coalesce(?3, repository)
          ORDER BY sequence NULLS FIRST, ended_at, id";
     let mut statement = connection.prepare_cached(query)?;
     let mut runs: Vec<StageRun> = Vec::new();
-    let mut rows = statement.query([target.project.as_str(), target.stage.as_str()])?;
+    let (project, stage, of) = (target.project.as_str(), target.stage.as_str(), of.map(Repository::as_str));
+    let mut rows = statement.query(params![project, stage, of])?;
     while let Some(row) = rows.next()? {
         let from = parsed(row, "ended_at", Timestamp::from_str)?;
         let by = parsed(row, "decided_by", FromStr::from_str)?;
@@ -140,10 +146,14 @@ pub(super) fn runs(connection: &Connection, target: &TargetId) -> rusqlite::Resu
     Ok(runs)
 }
 
-/// The newest started deployment, if it did not succeed.
-pub(super) fn unfinished(connection: &Connection, target: &TargetId) -> rusqlite::Result<Option<Unfinished>> {
+/// The newest started deployment of this image, if it did not succeed.
+pub(super) fn unfinished(
+    connection: &Connection,
+    target: &TargetId,
+    of: &Repository,
+) -> rusqlite::Result<Option<Unfinished>> {
     let query = "SELECT tag, digest, state, decided_by FROM deployment
-         WHERE project = ?1 AND stage = ?2 AND (attempts > 0 OR state = 'succeeded')
+         WHERE project = ?1 AND stage = ?2 AND repository = ?3 AND (attempts > 0 OR state = 'succeeded')
          ORDER BY rowid DESC LIMIT 1";
     let newest = |row: &Row<'_>| {
         let is_over: bool = row.get_ref("state")?.as_str().is_ok_and(|state| state == "succeeded");
@@ -154,7 +164,7 @@ pub(super) fn unfinished(connection: &Connection, target: &TargetId) -> rusqlite
             by: parsed(row, "decided_by", FromStr::from_str)?,
         }))
     };
-    let parameters = [target.project.as_str(), target.stage.as_str()];
+    let parameters = [target.project.as_str(), target.stage.as_str(), of.as_str()];
     Ok(connection.prepare_cached(query)?.query_row(parameters, newest).optional()?.flatten())
 }
 

@@ -14,7 +14,7 @@ use crate::engine::{
     OpenDeployments, PollState, StageRun, TargetEvent, Trigger,
 };
 use crate::process::Leader;
-use crate::reference::{Digest, Tag};
+use crate::reference::{Digest, Repository, Tag};
 use crate::registry::Limit;
 use crate::target::notifier::Notifier;
 use crate::target::{Target, TargetId};
@@ -152,9 +152,9 @@ impl<'a> Write<'a> {
         Ok(open)
     }
 
-    /// The tags that a stage ran, earliest first.
-    pub(crate) fn runs(&self, id: &TargetId) -> rusqlite::Result<Vec<StageRun>> {
-        row::runs(self.0, id)
+    /// The tags of this image that a stage ran, earliest first.
+    pub(crate) fn runs_of(&self, id: &TargetId, image: &Repository) -> rusqlite::Result<Vec<StageRun>> {
+        row::runs(self.0, id, Some(image))
     }
 
     /// See [`engine::is_current`].

@@ -1,9 +1,11 @@
 //! The recheck before a deployment is sent. An answer that blocks the deployment is reported like any result of a poll,
 //! not at every poll.
 
+use std::time::Duration;
+
 use crate::endpoint::Endpoint;
 use crate::first_poll::gitea;
-use crate::harness::{PROD, Shop, on_gitea};
+use crate::harness::{DEV, PROD, Shop, await_until, on_gitea};
 use crate::http::Answer;
 use crate::new_tag::baselined;
 use crate::registry::{Build, Gitea};
@@ -114,4 +116,94 @@ fn a_hold_does_not_hide_that_the_registry_is_down() {
     gitea.recover();
     shop.run(&["poll"]).code(0).line("shop/prod", &["held", "v1.11.0", "recovered"]);
     shop.run(&["poll"]).code(0).silent();
+}
+
+/// dev's command stays, and prod's deployment waits behind it in the same run.
+#[test]
+fn a_deployment_that_waited_for_another_is_checked_again() {
+    for (change, status) in [("hold", "held"), ("delete", "older"), ("push", "deployed")] {
+        let gitea = gitea(Build::GiteaNew);
+        let shop = baselined(
+            &gitea,
+            &format!("{DEV}{PROD}gate = {{ command = [\"./gate.sh\", \"{{digest}}\"] }}\n"),
+        );
+        shop.script("gate.sh", "echo $1 >> asked");
+        gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+        gitea.push("acme/shop", "v1.11.0", "2026-11-20T11:00:00Z");
+        shop.file("stay", "");
+        let poll = shop.start(&["poll"]);
+        await_until("dev's command runs", || shop.exists("deliveries"));
+        match change {
+            "hold" => drop(shop.run(&["hold", "shop/prod"]).code(0)),
+            "delete" => gitea.delete("acme/shop", "v1.11.0"),
+            _ => gitea.push("acme/shop", "v1.11.0", "2026-11-20T12:00:00Z"),
+        }
+        // Longer than the time in which a digest is not read again.
+        std::thread::sleep(Duration::from_secs(1));
+        shop.remove("stay");
+        poll.end().code(0).line("shop/prod", &[status, "v1.11.0"]);
+        let asked = shop.read("asked").lines().count();
+        assert_eq!(asked, if change == "push" { 2 } else { 1 }, "each image that is deployed was judged");
+    }
+}
+
+#[test]
+fn an_edited_configuration_stops_retries_and_what_was_interrupted() {
+    let excluded = PROD.replace("tags = \"v*\"", "tags = \"v*\"\nexclude = \"v1.11.0\"");
+    let off = format!("{PROD}auto_deploy = false\n");
+    let renamed = |gitea: &Gitea| on_gitea(gitea, PROD).replace("acme/shop", "acme/worker");
+    for is_interrupted in [false, true] {
+        for (edit, words) in [
+            (&excluded, ["behind", "the edited rule does not match v1.11.0"]),
+            (&off, ["available", "auto_deploy is off; to deploy it: tagship deploy shop/prod v1.11.0"]),
+            (&String::new(), ["behind", "v1.11.0 was of acme/shop; its deployment was removed"]),
+        ] {
+            let gitea = gitea(Build::GiteaNew);
+            let shop = if is_interrupted {
+                let shop = baselined(&gitea, PROD);
+                gitea.push("acme/shop", "v1.11.0", "2026-11-20T11:00:00Z");
+                shop.file("stay", "");
+                let poll = shop.start(&["poll"]);
+                await_until("the command runs", || shop.exists("deliveries"));
+                assert!(poll.kill().was_killed());
+                shop.remove("stay");
+                await_until("the orphan is done", || shop.exists("completions"));
+                shop
+            } else {
+                failed_once(&gitea, PROD)
+            };
+            for tag in ["v1.10.0", "v1.11.0"] {
+                gitea.push("acme/worker", tag, "2026-11-20T11:00:00Z");
+            }
+            let edited = if edit.is_empty() { renamed(&gitea) } else { on_gitea(&gitea, edit) };
+            shop.config(&edited);
+            let mut said = String::new();
+            // The script's end comes right after its last line: until then its target is locked.
+            await_until("the row is looked at", || {
+                said = shop.run(&["poll", "-v"]).code(0).stdout.clone();
+                !said.contains("deploying")
+            });
+            if is_interrupted || edit == &off {
+                assert!(words.iter().all(|word| said.contains(word)), "{said}");
+            }
+            shop.run(&["poll", "-v"]).code(0);
+            assert_eq!(shop.deliveries().len(), 1, "{words:?} {said}");
+        }
+    }
+}
+
+#[test]
+fn a_rollback_never_mixes_two_images() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, PROD);
+    gitea.push("acme/shop", "v1.11.0", "2026-11-20T11:00:00Z");
+    shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v1.11.0"]);
+    for tag in ["v1.11.0", "v1.12.0"] {
+        gitea.push("acme/worker", tag, "2026-11-20T12:00:00Z");
+    }
+    shop.config(&on_gitea(&gitea, PROD).replace("acme/shop", "acme/worker"));
+    shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v1.12.0"]);
+    shop.run(&["rollback", "shop/prod"])
+        .code(2)
+        .stderr_has("no earlier deployment to shop/prod before v1.12.0 is recorded");
 }

@@ -4,6 +4,7 @@ use super::{Deciding, RuleContext, is_timeless, without_manifest};
 use crate::engine::Decision;
 use crate::engine::fact::Fact;
 use crate::engine::probe::ProbeAnswer;
+use crate::engine::recheck::outdated;
 use crate::engine::state::{Baseline, Deployed, PollState, Trigger};
 use crate::engine::status::Status;
 use crate::policy::Order;
@@ -81,17 +82,12 @@ impl RuleContext<'_> {
         let still = next.high_water.as_ref().is_some_and(|high_water| policy.candidate(high_water).is_some());
         let mut decision =
             if still { self.again(next)? } else { self.baseline(next, "the rule was edited")? };
+        // One that runs is asked again if it turns out to be interrupted.
         if let Some(pending) = &self.open.pending
             && decision.deploy.is_none()
+            && let Some(why) = outdated(self.target, pending)
         {
-            if pending.repository != self.target.image.repository {
-                // The same name would be another image there.
-                decision.drop(pending, format!("{} was of {}", pending.tag, pending.repository));
-            } else if !pending.is_automatic_rollback()
-                && policy.candidate(&ListedTag::named(pending.tag.clone())).is_none()
-            {
-                decision.drop(pending, format!("the edited rule does not match {}", pending.tag));
-            }
+            decision.drop(pending, why);
         }
         Ok(decision)
     }
