@@ -248,11 +248,19 @@ const MIGRATIONS: &[&str] = &[
             WHERE (deployment.project, deployment.stage) = (reset.project, reset.stage) AND created_at <= reset.at), -1))
         FROM reset WHERE (reset.project, reset.stage) = (poll_state.project, poll_state.stage);
     DROP TABLE reset;",
-    // 16
+    // 16: `given` keeps the tags of deleted deployments, because a tag that is pushed again is never new.
     "CREATE TABLE monitor_outage (
         monitor TEXT PRIMARY KEY,
         since TEXT NOT NULL,
         reported_at TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE given (
+        project TEXT NOT NULL,
+        stage TEXT NOT NULL,
+        tag TEXT NOT NULL,
+        given_at TEXT NOT NULL,
+        sequence INTEGER NOT NULL,
+        PRIMARY KEY (project, stage, tag)
     ) STRICT, WITHOUT ROWID;",
 ];
 

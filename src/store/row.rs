@@ -207,6 +207,8 @@ pub(super) fn given(connection: &Connection, target: &TargetId) -> rusqlite::Res
              UNION ALL
              SELECT high_water_before ->> '$.tag', created_at, deployment.rowid > last_row FROM deployment, reset
              WHERE project = ?1 AND stage = ?2 AND high_water_before IS NOT NULL
+             UNION ALL
+             SELECT tag, given_at, sequence > version FROM given, reset WHERE project = ?1 AND stage = ?2
          ) GROUP BY tag";
     let mut statement = connection.prepare_cached(query)?;
     let tags = statement.query_map([target.project.as_str(), target.stage.as_str()], |row| {

@@ -372,12 +372,33 @@ impl<'a> Write<'a> {
                      AND (coalesce(later.sequence, -2), later.ended_at, later.id)
                          > (coalesce(deployment.sequence, -2), deployment.ended_at, deployment.id)
                      ORDER BY later.ended_at DESC LIMIT 2)))
-             ORDER BY ended_at LIMIT ?2)";
-        let deployments = self.0.execute(query, params![text(before), PRUNED_AT_ONCE])?;
+             ORDER BY ended_at LIMIT ?2)
+             RETURNING project, stage, created_at, coalesce(sequence, 0), high_water_before ->> '$.tag',
+             iif(state = 'succeeded' OR state = 'superseded' AND rowid < (
+                 SELECT rowid FROM deployment AS later WHERE later.state = 'succeeded'
+                 AND later.project = deployment.project AND later.stage = deployment.stage
+                 ORDER BY later.ended_at DESC LIMIT 1), tag, NULL)";
+        let remember = "INSERT INTO given (project, stage, given_at, sequence, tag) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT DO UPDATE SET given_at = max(given_at, excluded.given_at), sequence = max(sequence, excluded.sequence)";
+        let mut remember = self.0.prepare_cached(remember)?;
+        let mut delete = self.0.prepare(query)?;
+        let mut deleted = delete.query(params![text(before), PRUNED_AT_ONCE])?;
+        let mut deployments = 0;
+        while let Some(row) = deleted.next()? {
+            let text = |column| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
+            let sequence: i64 = row.get(3)?;
+            // As `row::given` has them, while their rows are there.
+            for column in [4, 5] {
+                if let Some(tag) = row.get::<_, Option<String>>(column)? {
+                    remember.execute(params![text(0)?, text(1)?, text(2)?, sequence, tag])?;
+                }
+            }
+            deployments += 1;
+        }
         let query = "DELETE FROM notification WHERE id IN (
              SELECT id FROM notification WHERE ended_at < ?1 ORDER BY ended_at LIMIT ?2)";
         let notifications = self.0.execute(query, params![text(before), PRUNED_AT_ONCE])?;
-        Ok(deployments.max(notifications) < PRUNED_AT_ONCE as usize)
+        Ok(notifications.max(deployments) < PRUNED_AT_ONCE as usize)
     }
 }
 

@@ -39,6 +39,44 @@ fn pruning_deletes_only_old_deployments_that_are_not_needed() {
     assert_eq!(left, ["before", "pending", "running", "runs"], "the dead one found its successor");
 }
 
+/// A tag that is pushed again is never new, however long ago it was deployed.
+#[test]
+fn tags_of_deleted_deployments_stay_known() {
+    let store = nothing().unwrap();
+    let given = || {
+        let given = store.given(&target()).unwrap();
+        let mut tags: Vec<(String, bool)> =
+            given.into_iter().map(|(tag, given)| (tag.to_string(), given.is_since_reset)).collect();
+        tags.sort();
+        tags
+    };
+    let mut state = PollState::default();
+    let mut save = |id: &str, end: DeploymentState, second| {
+        let before = Some(ListedTag::named(tag("baseline")));
+        let deployment = Deployment { tag: tag(id), high_water_before: before, ..deployment(id, end) };
+        let rows = vec![DeploymentRow { deployment, reason: None }];
+        let change = Change { rows, state: state.clone(), ..Change::default() };
+        store.write(|write| write.save(&target(), &change, moment(second))).unwrap();
+        state = *store.states().unwrap().remove(&target()).unwrap();
+        state.version
+    };
+    save("superseded-before", DeploymentState::Superseded, 1);
+    save("first", DeploymentState::Succeeded, 2);
+    let reset = save("second", DeploymentState::Succeeded, 3);
+    save("dropped", DeploymentState::Dropped, 4);
+    save("third", DeploymentState::Succeeded, 5);
+    save("fourth", DeploymentState::Succeeded, 6);
+    save("superseded-after", DeploymentState::Superseded, 7);
+    let before = given();
+    store.write(|write| write.prune(moment(100))).unwrap();
+    assert_eq!(store.runs(&target()).unwrap().len(), 2, "the others are deleted");
+    assert_eq!(given(), before);
+    let document = format!("UPDATE poll_state SET document = json_set(document, '$.reset', {reset})");
+    store.connection().execute(&document, []).unwrap();
+    let since: Vec<String> = given().into_iter().filter(|(_, since)| *since).map(|(tag, _)| tag).collect();
+    assert_eq!(since, ["baseline", "fourth", "third"]);
+}
+
 /// The deployments of a clock that was ahead are not the last ones.
 #[test]
 fn pruning_keeps_what_runs_though_the_clock_was_ahead_before() {
