@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::state::PollState;
+use super::status::{ErrorCode, Failure};
 use crate::reference::{Digest, ListedTag, Listing, Tag};
 use crate::target::{FirstPoll, Target};
 
@@ -38,6 +39,23 @@ pub(crate) struct Placed {
     pub(crate) images: Vec<(Tag, Digest)>,
     /// The tags to remember.
     pub(crate) new: Vec<(Tag, SeenTag)>,
+}
+
+/// The failure if the registry gave push times before, and gives none now: by the time at which they were first seen,
+/// all its tags would be newer than high-water.
+pub(crate) fn without_times(target: &Target, known: &SeenTags, state: Option<&PollState>) -> Option<Failure> {
+    let given = state?.high_water.as_ref()?;
+    let pushed_at = given.pushed_at?;
+    // Earlier versions kept milliseconds.
+    let is_first_sight =
+        |seen: &SeenTag| seen.first_seen.duration_since(pushed_at).abs() < SignedDuration::from_secs(1);
+    (!known.get(&given.tag).is_some_and(is_first_sight)).then(|| Failure {
+        code: ErrorCode::Protocol,
+        message: format!(
+            "the registry no longer gives the push times, by which {0} was the newest tag (may the token still read them?); to continue without them, from {0} on: tagship mark {1} {0} --reset",
+            given.tag, target.id
+        ),
+    })
 }
 
 /// The tags whose image must be asked to place them in the order: candidates that were first seen together,

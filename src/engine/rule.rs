@@ -206,10 +206,10 @@ impl RuleContext<'_> {
         }
         let mut never_given = Vec::new();
         for candidate in newer {
-            // Once one of several tags of the same place is deployed, the others count as older.
+            // Once one of several tags that appeared together is deployed, the others count as older. Tags with a push time
+            // of the registry have a sequence.
             let appeared_with_it = given.sequence.is_none() && candidate.listed.pushed_at == given.pushed_at;
-            let is_older = appeared_with_it && self.facts.image(&given.tag)?.is_some();
-            if !is_older && !self.facts.was_given(&candidate.listed.tag)? {
+            if !appeared_with_it && !self.facts.was_given(&candidate.listed.tag)? {
                 never_given.push(candidate);
             }
         }

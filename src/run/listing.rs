@@ -263,7 +263,11 @@ pub(super) fn place(
     if registry.has_push_times() {
         return Ok(Ok((first_seen::in_sequence(listing, &known, now), Answers::default())));
     }
-    let unplaced = first_seen::unplaced(target, listing, &known, context.state(target), now);
+    let state = context.state(target);
+    if let Some(failure) = first_seen::without_times(target, &known, state) {
+        return Ok(Err(failure));
+    }
+    let unplaced = first_seen::unplaced(target, listing, &known, state, now);
     let asked = match ask_images(context, registry, target, &unplaced) {
         Ok(asked) => asked,
         Err(failure) => return Ok(Err(failure)),

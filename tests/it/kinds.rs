@@ -101,6 +101,39 @@ fn github_without_the_scope_goes_by_first_sight() {
     shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-10"]);
 }
 
+/// By first sight all tags are as new: names would decide, and dev-9 is greater by bytes than dev-10.
+#[test]
+fn github_that_no_longer_gives_times_is_an_outage_and_nothing_goes_back() {
+    let registry = registry(&["dev-8", "dev-9", "dev-10"]);
+    let refused = || Answer::json(403, r#"{"message": "You need at least read:packages scope"}"#).into();
+    let granted = || Answer::json(200, "[]").into();
+    let dated = || versions(&[(&["dev-10"], "20"), (&["dev-9"], "15"), (&["dev-8"], "10")]);
+    let api = Script::start([
+        (PROBE, granted()),
+        (VERSIONS, dated()),
+        (PROBE, refused()),
+        (PROBE, granted()),
+        (VERSIONS, dated()),
+        (PROBE, refused()),
+        (PROBE, refused()),
+    ]);
+    let shop = Shop::with(&with_api("github", &registry.url(), &format!("{}/api/v3", api.url()), DEV));
+    shop.run(&["poll"]).code(0).line("shop/dev", &["baseline", "dev-10"]);
+    shop.run(&["poll"]).code(1).line(
+        "shop/dev",
+        &[
+            "unknown",
+            "no longer gives the push times, by which dev-10 was the newest tag",
+            "tagship mark shop/dev dev-10 --reset",
+        ],
+    );
+    shop.run(&["poll"]).code(0).line("shop/dev", &["up_to_date", "recovered"]);
+    shop.run(&["mark", "shop/dev", "dev-10", "--reset"]).code(0);
+    shop.run(&["poll", "-v"]).code(0).line("shop/dev", &["up_to_date"]);
+    registry.push("acme/shop", "dev-11");
+    shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-11"]);
+}
+
 #[test]
 fn github_without_a_token_is_not_sent_for_times() {
     let registry = registry(&["dev-9"]);

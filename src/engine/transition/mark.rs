@@ -88,8 +88,9 @@ impl Change {
                 )
             }
         };
-        if marked.is_some() && (is_newer || (reset && !known)) {
-            next.high_water = Some(ListedTag::named(tag.clone()));
+        if marked.is_some() && (is_newer || reset) {
+            let digest = next.high_water.take().filter(|_| known).and_then(|listed| listed.digest);
+            next.high_water = Some(ListedTag { digest, ..ListedTag::named(tag.clone()) });
             next.candidates.clear();
         }
         if reset {
