@@ -223,7 +223,8 @@ impl RuleContext<'_> {
         if candidates.is_empty() {
             return Ok(Decision::new(Status::NoMatch, self.nothing_matches(), next));
         }
-        self.consider(next, &candidates, high_water.as_ref())
+        let why = |tag: &Tag| format!("{tag} is newer than any tag deployed before");
+        self.consider(next, &candidates, high_water.as_ref(), why)
     }
 
     /// Deploys the newest candidate that passes every gate. `candidates`: newest first.
@@ -232,6 +233,7 @@ impl RuleContext<'_> {
         mut next: PollState,
         candidates: &[&Candidate],
         high_water: Option<&Candidate>,
+        why: impl Fn(&Tag) -> String,
     ) -> Deciding {
         next.candidates = candidates.iter().map(|candidate| self.remember(candidate, None)).collect();
         let (chosen, blocked) = self.choose(&mut next.candidates, candidates, high_water)?;
@@ -241,9 +243,7 @@ impl RuleContext<'_> {
                 let tag = &chosen.listed.tag;
                 let decision = match self.stopped(&next, tag) {
                     Some((status, block)) => self.waiting(next, status, block),
-                    None => {
-                        self.deploy(next, chosen, format!("{tag} is newer than any tag deployed before"))?
-                    }
+                    None => self.deploy(next, chosen, why(tag))?,
                 };
                 decision.concerning(tag)
             }
@@ -454,13 +454,13 @@ impl RuleContext<'_> {
             decision.drop(pending, dropped);
             return Ok(decision);
         }
-        if is_gone && self.target.allow_downgrade {
-            let tag = &newest.listed.tag;
-            if let Some((status, block)) = self.stopped(&next, tag) {
-                return Ok(self.waiting(next, status, block).concerning(tag));
-            }
-            let why = format!("{gone} was deleted, and allow_downgrade is on");
-            return Ok(Decision { goes_back: true, ..self.deploy(next, newest, why)?.concerning(tag) });
+        // After a rollback, the stage does not run the deleted tag.
+        let runs_it = next.deployed.as_ref().is_none_or(|deployed| deployed.tag == *gone);
+        if is_gone && runs_it && self.target.allow_downgrade {
+            let why = |_: &Tag| format!("{gone} was deleted, and allow_downgrade is on");
+            let candidates: Vec<&Candidate> = self.selection.candidates.iter().collect();
+            let decision = self.consider(next, &candidates, Some(high_water), why)?;
+            return Ok(Decision { goes_back: decision.deploy.is_some(), ..decision });
         }
         let deleted = if is_gone { ", which was deleted" } else { "" };
         let reason = format!(

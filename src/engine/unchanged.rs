@@ -34,6 +34,14 @@ pub(crate) fn remembered(target: &Target, state: &PollState) -> Option<Listing> 
     let is_known =
         state.last_polled_tag.as_ref().is_none_or(|newest| tags.iter().any(|listed| listed.tag == *newest));
     let is_placed = tags.iter().all(|listed| !super::is_timeless(listed, target));
+    // With `allow_downgrade`, the candidates are older than a high-water tag that was deleted.
+    let high_water = state.high_water.as_ref().and_then(|listed| target.policy.candidate(listed));
+    let is_newest = |listed: &ListedTag| {
+        target.policy.candidate(listed).is_none_or(|candidate| {
+            high_water.as_ref().is_none_or(|high_water| !high_water.is_newer_than(&candidate))
+        })
+    };
+    let is_known = is_known && tags.iter().all(is_newest);
     (is_known && is_placed && state.marked.is_none() && state.status != Some(Status::Older))
         .then(|| Listing { tags, ..Listing::default() })
 }

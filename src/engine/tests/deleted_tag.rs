@@ -1,5 +1,7 @@
 //! Tags that were deleted from the registry, and `allow_downgrade`.
 
+use jiff::SignedDuration;
+
 use super::*;
 
 #[test]
@@ -21,6 +23,38 @@ fn downgrade_needs_allow_downgrade_and_a_deleted_tag() {
     stage.poll(&versions(&["v1.0.0", "v2.0.0"]));
     assert_eq!(stage.deploys(&versions(&["v1.0.0"])), Some("v1.0.0".to_owned()));
     assert_eq!(stage.high_water(), Some(tag("v1.0.0")));
+}
+
+#[test]
+fn downgrade_asks_every_gate_and_remembers_since_when_it_waits() {
+    let mut stage = semver();
+    stage.target.allow_downgrade = true;
+    stage.target.gates.platforms = vec!["linux/arm64".to_owned()];
+    stage.poll(&versions(&["v1.0.0", "v1.1.0", "v2.0.0"]));
+    let left = versions(&["v1.0.0", "v1.1.0"]);
+    for minutes in [0, 59] {
+        stage.now = now() + SignedDuration::from_mins(minutes);
+        let decision = stage.poll(&left);
+        assert_eq!((decision.status, decision.deploy), (Status::Waiting, None), "after {minutes} minutes");
+        let state = stage.state.as_ref().unwrap();
+        assert_eq!(state.candidates[0].first_seen, now());
+        assert!(remembered(&stage.target, state).is_none(), "it would list the deleted tag");
+    }
+    stage.target.gates.platforms.clear();
+    let decision = stage.poll(&left);
+    assert!(decision.goes_back, "{}", decision.reason);
+    assert_eq!(decision.deploy.unwrap().tag, tag("v1.1.0"));
+}
+
+/// The stage does not run the deleted tag.
+#[test]
+fn downgrade_does_not_undo_a_rollback() {
+    let mut stage = semver();
+    stage.target.allow_downgrade = true;
+    stage.poll(&versions(&["v1.0.0", "v1.1.0", "v2.0.0"]));
+    stage.mark(&Mark::Deployed(tag("v1.0.0")));
+    let decision = stage.poll(&versions(&["v1.0.0", "v1.1.0"]));
+    assert_eq!((decision.status, decision.deploy), (Status::Older, None));
 }
 
 #[test]
