@@ -257,13 +257,15 @@ fn facts(row: &StatusRow, now: Timestamp) -> Vec<(&'static str, String)> {
     facts.push(("deployed", deployed(row, now)));
     facts.extend(row.high_water.as_ref().map(|tag| ("high-water", high_water(row, tag))));
     // A failed deployment and a hold have their own lines.
-    if row.failed_deployment().is_none() && row.hold.is_none() {
-        facts.extend(reason(row, now).map(|reason| ("why", reason)));
-    }
+    let why = reason(row, now).filter(|_| row.failed_deployment().is_none() && row.hold.is_none());
     if !row.waiting.is_empty() {
         let tags: Vec<&str> = row.waiting.iter().map(Tag::as_str).collect();
-        facts.push(("waiting", format!("{}; to see why: tagship tags {}", tags.join(", "), row.target)));
+        let tags = tags.join(", ");
+        let is_explained = why.is_some() && row.waiting.len() == 1;
+        let pointer = format!("{tags}; to see why: tagship tags {}", row.target);
+        facts.push(("waiting", if is_explained { tags } else { pointer }));
     }
+    facts.extend(why.map(|why| ("why", why)));
     facts.extend(row.hold.as_ref().map(|hold| {
         ("hold", format!("{}; to resume: tagship release {}", describe_hold(hold, now), row.target))
     }));

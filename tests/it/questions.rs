@@ -374,7 +374,7 @@ fn what_waits_for_which_gate_until_when() {
         .code(0)
         .says("gates min_age 30m")
         .says("why min_age: v1.11.0 was pushed at [time]; until [time] (in 25m)")
-        .says("waiting v1.11.0; to see why: tagship tags shop/prod");
+        .says("waiting v1.11.0");
     let row = shop.status("shop/prod");
     assert!(row["until"].is_string() && row["reason"].as_str().unwrap().starts_with("min_age"), "{row}");
 }
