@@ -148,7 +148,7 @@ fn a_deployment_that_waited_for_another_is_checked_again() {
 }
 
 #[test]
-fn an_edited_configuration_stops_retries_and_what_was_interrupted() {
+fn an_edited_configuration_stops_retries_and_interrupted_deployments() {
     let excluded = PROD.replace("tags = \"v*\"", "tags = \"v*\"\nexclude = \"v1.11.0\"");
     let off = format!("{PROD}auto_deploy = false\n");
     let renamed = |gitea: &Gitea| on_gitea(gitea, PROD).replace("acme/shop", "acme/worker");
