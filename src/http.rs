@@ -175,7 +175,7 @@ fn lost(error: &io::Error) -> String {
 fn explain(error: &rustls::Error, advice: Advice) -> String {
     match error {
         rustls::Error::InvalidCertificate(fault) => match fault {
-            CertificateError::UnknownIssuer => {
+            fault if *fault == CertificateError::UnknownIssuer || is_own(fault) => {
                 format!(
                     "the server's certificate is not signed by an authority that is trusted here; {}",
                     advice.untrusted
@@ -212,6 +212,12 @@ fn explain(error: &rustls::Error, advice: Advice) -> String {
         }
         other => other.to_string(),
     }
+}
+
+/// Whether a server shows an authority's certificate as its own, as `openssl req -x509` makes it. rustls passes on the
+/// error of the crate below it, which only its name tells.
+fn is_own(fault: &CertificateError) -> bool {
+    matches!(fault, CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity"))
 }
 
 #[cfg(test)]
