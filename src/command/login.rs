@@ -30,19 +30,15 @@ pub(crate) fn login(global: &Global, arguments: &cli::Login, console: &Console) 
     let registry = find(&config, &arguments.registry)?;
     let url = url_of(registry)?;
     let username = username(registry, arguments.username.as_deref())?;
-    let token = if arguments.stdin {
-        from_stdin()?
-    } else {
-        if let Some(reason) = secret::missing_keyring() {
-            // Checked before the user types the token.
-            bail!(
-                "{reason}\n  \
-                 help: keep the token in a file that only you can read: token = {{ file = \"{}-token\" }}",
-                registry.name
-            );
-        }
-        from_terminal(&registry.name, url)?
-    };
+    // Checked before the user types the token, and before the registry receives it.
+    if let Some(reason) = secret::missing_keyring() {
+        bail!(
+            "no keyring: {reason}\n  \
+             help: keep the token in a file that only you can read: token = {{ file = \"{}-token\" }}",
+            registry.name
+        );
+    }
+    let token = if arguments.stdin { from_stdin()? } else { from_terminal(&registry.name, url)? };
     let credential = Credential { username, token, is_identity: false };
     // Up to here a signal ends the process by itself.
     let stop = Stop::on_signals()?;

@@ -75,7 +75,7 @@ mod service {
     pub(in crate::secret) fn missing() -> Option<&'static str> {
         let named = env::var_os("DBUS_SESSION_BUS_ADDRESS").is_some()
             || env::var_os("XDG_RUNTIME_DIR").is_some_and(|folder| Path::new(&folder).join("bus").exists());
-        (!named).then_some("no keyring on this machine: the environment names no session bus")
+        (!named).then_some("the environment names no session bus")
     }
 
     fn ask<T: Send + 'static>(
@@ -88,10 +88,12 @@ mod service {
         let name = name.to_owned();
         let asked = thread::Builder::new().spawn(move || {
             let answer = Entry::new("tagship", &name).and_then(|entry| question(&entry));
-            let _ = sender.send(answer.map_err(|error| match (error, Entry::store_status()) {
-                (Error::NoEntry, _) => KeyringError::NoEntry,
-                (Error::NoDefaultStore, Err(cause)) => KeyringError::Unusable(cause.to_string()),
-                (error, _) => KeyringError::Unusable(error.to_string()),
+            let _ = sender.send(answer.map_err(|error| match (error, Entry::store_status(), missing()) {
+                (Error::NoEntry, ..) => KeyringError::NoEntry,
+                // The client's own error does not say that there is no session bus.
+                (_, _, Some(reason)) => KeyringError::Unusable(reason.to_owned()),
+                (Error::NoDefaultStore, Err(cause), None) => KeyringError::Unusable(cause.to_string()),
+                (error, ..) => KeyringError::Unusable(error.to_string()),
             }));
         });
         asked.map_err(|error| KeyringError::Unusable(format!("could not start a thread: {error}")))?;
@@ -206,7 +208,7 @@ mod without {
         "the keyring is not available: this tagship was built without the feature keyring; use a file";
 
     pub(in crate::secret) fn missing() -> Option<&'static str> {
-        Some("no keyring: this tagship was built without the feature keyring")
+        Some("this tagship was built without the feature keyring")
     }
 
     pub(in crate::secret) fn read(

@@ -13,6 +13,7 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 
 use crate::harness::{PROD, Shop, on};
 use crate::http::{Answer, Request, Server};
+use crate::login::BUS;
 use crate::registry::{TOKEN, WRONG_TOKEN};
 
 /// A running docker-registry whose images are in the folder of the shop.
@@ -250,7 +251,7 @@ fn login_tries_a_token_on_a_real_registry_of_either_kind() {
         shop.secret("wrong", WRONG_TOKEN);
         for name in ["git", "spare"] {
             let login = |secret: &str| {
-                let stdin = format!("exec \"$@\" --username robot < secret/{secret}");
+                let stdin = format!("export {BUS}; exec \"$@\" --username robot < secret/{secret}");
                 shop.run_under(&["sh", "-c", &stdin, "sh"], &["login", name, "--stdin"])
             };
             login("token").code(1).stderr_has(&format!(

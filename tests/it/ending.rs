@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use crate::endpoint::Endpoint;
 use crate::harness::{DEV, PROD, Shop, await_until, on, on_gitea};
 use crate::http::{Answer, Reply, Request, Server};
+use crate::login::BUS;
 use crate::new_tag::baselined;
 use crate::registry::{Build, Gitea, TOKEN};
 use crate::run::{Run, Running};
@@ -154,11 +155,12 @@ fn pages_without_end_end_a_rollback_with_max_runtime_and_at_a_signal() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "keyring"), ignore = "needs the feature keyring")]
 fn a_registry_that_hangs_ends_login_with_max_runtime() {
     let server = Server::start(|_| Reply::Hang);
     let config = registry("oci", &server.url(), PROD).replace("anonymous = true\n", "");
     let shop = Shop::with(&format!("[settings]\nmax_runtime = \"1s\"\ntimeout = \"120s\"\n{config}"));
-    let mut running = shop.start_under(&["env"], &["login", "git", "--stdin"]);
+    let mut running = shop.start_under(&["env", BUS], &["login", "git", "--stdin"]);
     running.stdin().write_all(TOKEN.as_bytes()).unwrap();
     let begun = Instant::now();
     running
@@ -265,11 +267,12 @@ fn a_signal_ends_the_pages_of_init() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "keyring"), ignore = "needs the feature keyring")]
 fn a_signal_ends_login() {
     let server = Server::start(|_| Reply::Hang);
     let config = registry("oci", &server.url(), PROD).replace("anonymous = true\n", "");
     let shop = Shop::with(&format!("[settings]\ntimeout = \"120s\"\n{config}"));
-    let mut running = shop.start_under(&["env"], &["login", "git", "--stdin"]);
+    let mut running = shop.start_under(&["env", BUS], &["login", "git", "--stdin"]);
     running.stdin().write_all(TOKEN.as_bytes()).unwrap();
     ends_at_a_signal(running, Signal::TERM, 143, || server.connections() > 0).stdout("");
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::harness::{DEV, PROD, Shop, on};
 use crate::http::{Answer, Reply, Server};
+use crate::login::BUS;
 use crate::oci::{Door, Oci, Script};
 use crate::registry::{TOKEN, digest_of};
 
@@ -327,13 +328,14 @@ fn gitlab_gives_tokens_for_its_registry_from_another_host() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "keyring"), ignore = "needs the feature keyring")]
 fn login_says_where_a_token_of_github_may_not_read_push_times() {
     let registry = registry(&["dev-1"]);
     let api = Script::start([(PROBE, Answer::json(403, "{}").into())]);
     let config = with_api("github", &registry.url(), &format!("{}/api/v3", api.url()), DEV);
     let shop = Shop::with(&config.replace("token = { file = \"secret/token\" }\n", ""));
-    let run = shop.run_under(&["sh", "-c", "exec \"$@\" < secret/token", "sh"], &["login", "git", "--stdin"]);
-    // Without a session there is no keyring to put it into.
+    let script = format!("export {BUS}; exec \"$@\" < secret/token");
+    let run = shop.run_under(&["sh", "-c", &script, "sh"], &["login", "git", "--stdin"]);
     run.code(1).stderr_has(
         "git: the registry accepts the token: it may read images, but not their push times (scope read:packages), but the keyring",
     );

@@ -5,6 +5,9 @@ use crate::oci::{Door, Oci};
 use crate::registry::{Build, Gitea, TOKEN_WITHOUT_SCOPE, WRONG_TOKEN};
 use crate::run::Run;
 
+/// A session bus, as far as the environment tells.
+pub(crate) const BUS: &str = "DBUS_SESSION_BUS_ADDRESS=unix:path=no-bus";
+
 /// A shop whose registry names no token.
 fn searching(config: &str) -> Shop {
     Shop::with(&config.replace("token = { file = \"secret/token\" }\n", ""))
@@ -16,11 +19,14 @@ fn registry(door: Door) -> Oci {
     registry
 }
 
+/// Logs in with a secret on standard input, in a session whose bus does not answer.
 fn with_stdin(shop: &Shop, secret: &str, arguments: &[&str]) -> Run {
-    shop.run_under(&["sh", "-c", "exec \"$@\" < secret/\"$0\"", secret], arguments)
+    let script = format!("export {BUS}; exec \"$@\" < secret/\"$0\"");
+    shop.run_under(&["sh", "-c", &script, secret], arguments)
 }
 
 #[test]
+#[cfg_attr(not(feature = "keyring"), ignore = "needs the feature keyring")]
 fn a_wrong_token_is_not_kept() {
     for door in [Door::Basic, Door::Bearer] {
         let registry = registry(door);
@@ -32,6 +38,7 @@ fn a_wrong_token_is_not_kept() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "keyring"), ignore = "needs the feature keyring")]
 fn without_a_keyring_a_right_token_is_not_kept_either() {
     let registry = registry(Door::Open);
     let shop = searching(&on("oci", &registry.url(), PROD));
@@ -42,6 +49,7 @@ fn without_a_keyring_a_right_token_is_not_kept_either() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "keyring"), ignore = "needs the feature keyring")]
 fn a_token_without_the_scope_is_refused_by_every_gitea() {
     for build in Build::ALL {
         let gitea = Gitea::start(build);
@@ -55,12 +63,15 @@ fn a_token_without_the_scope_is_refused_by_every_gitea() {
 #[test]
 fn without_a_keyring_logout_says_so_whatever_the_registry() {
     let shop = Shop::with(&on("oci", "https://git.example.test", PROD));
+    let reason = if cfg!(feature = "keyring") {
+        "the keyring is not available (the environment names no session bus); cron has no session bus: keep the token in a file or a systemd credential"
+    } else {
+        "the keyring is not available: this tagship was built without the feature keyring; use a file"
+    };
     // A token can outlive its registry's place in the configuration, so the keyring is asked first.
     for registry in ["git", "gone"] {
-        shop.run(&["logout", registry])
-            .code(1)
-            .stdout("")
-            .stderr_has(&format!("error: {registry}: the keyring is not available"));
+        let run = shop.run(&["logout", registry]);
+        run.code(1).stdout("").stderr(&format!("error: {registry}: {reason}\n"));
     }
     shop.run(&["logout", "no name"]).code(2).stderr_has("error: REGISTRY: ");
 }
@@ -72,23 +83,17 @@ fn login_to_another_kind_of_registry_is_a_usage_error() {
     shop.run(&["login", "got", "--stdin"])
         .code(2)
         .stderr("error: the configuration has no registry \"got\"; did you mean git?\n");
-    shop.run(&["login", "git", "--stdin"]).code(2).stderr("error: the token is empty\n");
     shop.run(&["login", "git", "--stdin", "--username", "a:b"])
         .code(2)
         .stderr("error: expected a user name without a colon\n");
-    shop.file("secret/not-text", "");
-    std::fs::write(shop.path("secret/not-text"), [0xff, b'\n']).unwrap();
-    with_stdin(&shop, "not-text", &["login", "git", "--stdin"])
-        .code(2)
-        .stderr_has("error: cannot read standard input: ");
-    shop.file("secret/two-lines", "one\ntwo\n");
-    with_stdin(&shop, "two-lines", &["login", "git", "--stdin"])
-        .code(2)
-        .stderr("error: the token contains a line feed; a token may contain no control characters\n");
     shop.config(&on_gitea(&gitea, PROD).replace("token =", "username = \"robot\"\ntoken ="));
     shop.run(&["login", "git", "--stdin", "--username", "ann"])
         .code(2)
         .stderr("error: the configuration has username = \"robot\"; omit --username, or change it there\n");
+    shop.file("secret/empty", "");
+    shop.file("secret/not-text", "");
+    std::fs::write(shop.path("secret/not-text"), [0xff, b'\n']).unwrap();
+    shop.file("secret/two-lines", "one\ntwo\n");
     let images = "\n[registries.images]\nkind = \"oci-layout\"\npath = \"images\"\n";
     shop.config(&(on_gitea(&gitea, PROD) + images));
     for command in ["login", "logout"] {
@@ -101,13 +106,24 @@ fn login_to_another_kind_of_registry_is_a_usage_error() {
     shop.config(&on_gitea(&gitea, PROD));
     shop.env("LC_ALL", "C");
     let missing = if cfg!(feature = "keyring") {
-        "no keyring on this machine: the environment names no session bus"
+        "no keyring: the environment names no session bus"
     } else {
         "no keyring: this tagship was built without the feature keyring"
     };
     let help = "keep the token in a file that only you can read: token = { file = \"git-token\" }";
-    shop.run(&["login", "git"]).code(2).stdout("").stderr(&format!("error: {missing}\n  help: {help}\n"));
+    for arguments in [&["login", "git"][..], &["login", "git", "--stdin"]] {
+        shop.run(arguments).code(2).stdout("").stderr(&format!("error: {missing}\n  help: {help}\n"));
+    }
     if cfg!(feature = "keyring") {
+        with_stdin(&shop, "empty", &["login", "git", "--stdin"])
+            .code(2)
+            .stderr("error: the token is empty\n");
+        with_stdin(&shop, "not-text", &["login", "git", "--stdin"])
+            .code(2)
+            .stderr_has("error: cannot read standard input: ");
+        with_stdin(&shop, "two-lines", &["login", "git", "--stdin"])
+            .code(2)
+            .stderr("error: the token contains a line feed; a token may contain no control characters\n");
         shop.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=bus");
         shop.run_under(&["setsid", "--wait"], &["login", "git"])
             .code(2)
