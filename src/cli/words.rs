@@ -52,16 +52,18 @@ const OF_OTHER_TOOLS: [(&[&str], &str); 16] = [
     (&["version"], "tagship --version"),
 ];
 
-/// Options of other tools, and the option to use instead, if the command has it. An option that ends with `=`
-/// needs a value.
-const OPTIONS_OF_OTHER_TOOLS: [(&[&str], &str); 8] = [
+/// Options of other tools, and the option to use instead, if the command has it: the first that fits. An option that
+/// ends with `=` needs a value.
+const OPTIONS_OF_OTHER_TOOLS: [(&[&str], &str); 10] = [
     (&["-c", "-f", "--file", "--conf", "--config-file"], "--config="),
     (&["--db", "--state-file"], "--state="),
     (&["--json"], "--format json"),
     (&["--jsonl", "--ndjson"], "--format jsonl"),
     (&["--html"], "--format html"),
     (&["-o", "--output"], "--format="),
+    (&["-n", "--lines", "--tail", "--count"], "--limit="),
     (&["-n", "--dry", "--what-if", "--noop"], "--dry-run"),
+    (&["-m", "--message", "--comment"], "--reason="),
     (&["--silent"], "--quiet"),
 ];
 
@@ -78,7 +80,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let cli = Cli::try_parse_from(&arguments).map_err(|error| match error.kind() {
         ErrorKind::UnknownArgument => with_option(error, &arguments),
-        _ => with_command(error),
+        _ => with_command(error, &arguments),
     })?;
     match repeated(&cli, &arguments) {
         None => Ok(cli),
@@ -114,52 +116,75 @@ fn with_option(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
         return error;
     };
     let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
-    let value = words.iter().skip_while(|word| *word != typed).nth(1).filter(|word| !word.starts_with('-'));
-    let is_configuration = typed.ends_with(".toml") || typed.ends_with(".json");
-    let option = OPTIONS_OF_OTHER_TOOLS.iter().find(|(names, _)| names.contains(&typed.as_str()));
-    let advice = match option {
-        _ if is_configuration => format!("--config {typed}"),
-        Some((_, option)) if option.ends_with('=') => {
-            let Some(value) = value else { return error };
-            format!("{} {value}", option.trim_end_matches('='))
-        }
-        Some((_, option)) => (*option).to_owned(),
-        None => return error,
+    let command = words.iter().copied().skip(1).find(|word| super::is_command(word)).unwrap_or_default();
+    let typed = typed.clone();
+    let tip = instead(&typed, command, &words);
+    let mut tips = match error.remove(ContextKind::Suggested) {
+        Some(ContextValue::StyledStrs(tips)) => tips,
+        _ => Vec::new(),
     };
-    // Only options that the command has.
-    let command = words.iter().skip(1).find(|word| super::is_command(word));
-    let with_advice = ["tagship"].into_iter().chain(command.copied()).chain(advice.split(' '));
-    let verdict = Cli::command().try_get_matches_from(with_advice).map_err(|error| error.kind());
-    if matches!(verdict, Err(ErrorKind::UnknownArgument | ErrorKind::InvalidValue)) {
-        return error;
+    // No value of tagship begins with a hyphen.
+    tips.retain(|tip| !tip.to_string().ends_with(&format!("'-- {typed}'")));
+    if let Some(tip) = tip {
+        error.remove(ContextKind::SuggestedArg);
+        tips = vec![StyledStr::from(tip)];
     }
-    error.remove(ContextKind::SuggestedArg);
-    error.insert(
-        ContextKind::Suggested,
-        ContextValue::StyledStrs(vec![StyledStr::from(format!("use '{advice}'"))]),
-    );
+    if !tips.is_empty() {
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+    }
     error
 }
 
+/// What to use instead of an option that the command does not have.
+fn instead(typed: &str, command: &str, words: &[&str]) -> Option<String> {
+    if typed.ends_with(".toml") || typed.ends_with(".json") {
+        return Some(format!("use '--config {typed}'"));
+    }
+    let joined = words.iter().find_map(|word| word.strip_prefix(typed)?.strip_prefix('='));
+    let next = words.iter().skip_while(|word| **word != typed).nth(1).copied();
+    let value = joined.or(next).filter(|word| !word.starts_with('-'));
+    if typed == "--tag" && ["deploy", "mark", "tags"].contains(&command) {
+        return value.map(|tag| format!("use '{tag}' without '--tag'"));
+    }
+    let fitting = OPTIONS_OF_OTHER_TOOLS.iter().filter(|(names, _)| names.contains(&typed));
+    fitting.filter_map(|(_, option)| advice(option, value)).find_map(|advice| {
+        let words = ["tagship", command].into_iter().filter(|word| !word.is_empty()).chain(advice.split(' '));
+        let verdict = Cli::command().try_get_matches_from(words).map_err(|error| error.kind());
+        let has_option = !matches!(verdict, Err(ErrorKind::UnknownArgument | ErrorKind::InvalidValue));
+        has_option.then(|| format!("use '{advice}'"))
+    })
+}
+
+/// The option with its value, if it needs one.
+fn advice(option: &str, value: Option<&str>) -> Option<String> {
+    match option.strip_suffix('=') {
+        Some(name) => value.map(|value| format!("{name} {value}")),
+        None => Some(option.to_owned()),
+    }
+}
+
 /// The error about an unknown command, with the command to use instead.
-fn with_command(mut error: clap::Error) -> clap::Error {
+fn with_command(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
     let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand) else {
         return error;
     };
     if error.kind() != ErrorKind::InvalidSubcommand {
         return error;
     }
-    let typed = typed.to_lowercase();
-    let named = OF_OTHER_TOOLS.iter().find(|(words, _)| words.contains(&typed.as_str()));
+    let typed = typed.clone();
+    let word = typed.to_lowercase();
+    let named = OF_OTHER_TOOLS.iter().find(|(words, _)| words.contains(&word.as_str()));
     let similar = error.remove(ContextKind::SuggestedSubcommand);
     if let Some((_, command)) = named {
-        let tip = StyledStr::from(format!("use '{command}'"));
+        let tip = StyledStr::from(format!("use '{}'", line(command, &typed, arguments)));
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
     } else if let Some(ContextValue::Strings(mut similar)) = similar {
         similar.retain(|name| {
             // `generate` and `schedule` have subcommands, which only print.
             let is_nested = !super::is_command(name) && name != "help";
-            is_nested || HARMLESS.contains(&name.as_str())
+            let is_harmless = is_nested || HARMLESS.contains(&name.as_str());
+            // What clap finds similar, such as `hodl` and `schedule`, can be another word.
+            is_harmless && !crate::config::nearest(&word, &[name]).is_empty()
         });
         if similar.is_empty() {
             // Without other tips, clap leaves an empty line for them.
@@ -169,6 +194,33 @@ fn with_command(mut error: clap::Error) -> clap::Error {
         }
     }
     error
+}
+
+/// The typed line with this command in place of the unknown one, if the command accepts all other words. Otherwise the
+/// options before the command, and the command as it is.
+fn line(command: &str, typed: &str, arguments: &[OsString]) -> String {
+    let words: Vec<&str> = arguments.iter().skip(1).filter_map(|word| word.to_str()).collect();
+    let at = words.iter().position(|word| *word == typed).unwrap_or(words.len());
+    let (before, after) = (&words[..at], words.get(at + 1..).unwrap_or_default());
+    let parts = command.split(' ').skip(1);
+    let is_literal =
+        |part: &&str| !part.starts_with('[') && !part.starts_with(|first: char| first.is_uppercase());
+    let whole: Vec<&str> = ["tagship"]
+        .into_iter()
+        .chain(before.iter().copied())
+        .chain(parts.clone().filter(is_literal))
+        .chain(after.iter().copied())
+        .collect();
+    if !after.is_empty() && Cli::command().try_get_matches_from(&whole).is_ok() {
+        return shlex::try_join(whole).unwrap_or_else(|_| command.to_owned());
+    }
+    let options = shlex::try_join(before.iter().copied()).unwrap_or_default();
+    ["tagship", &options]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .chain(parts)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]
@@ -194,10 +246,19 @@ mod tests {
             ("status -o json", Some("--format json")),
             ("poll -n", Some("--dry-run")),
             ("deploy shop/dev -n", None),
+            ("poll -n shop/dev", Some("--dry-run")),
+            ("history -n 3", Some("--limit 3")),
+            ("history shop/dev -n", None),
+            ("hold shop/dev -m freeze", Some("--reason freeze")),
+            ("deploy shop/dev --tag v1", Some("v1' without '--tag")),
+            ("deploy shop/dev --tag=v1", Some("v1' without '--tag")),
+            ("poll --tag v1", None),
+            ("status --watch", None),
         ] {
             let text = suggested(line);
             let tip = text.lines().find_map(|line| line.split_once("tip: use '"));
             assert_eq!(tip.map(|(_, tip)| tip.trim_end_matches('\'')), expected, "{line}: {text}");
+            assert!(!text.contains("as a value"), "{line}: {text}");
         }
     }
 
@@ -216,12 +277,33 @@ mod tests {
     }
 
     #[test]
+    fn the_tip_is_the_line_to_type() {
+        for (line, expected) in [
+            ("why shop/prod", "tagship tags shop/prod"),
+            ("--config my.toml why shop/prod", "tagship --config my.toml tags shop/prod"),
+            ("--config my.toml why", "tagship --config my.toml tags TARGET"),
+            (
+                "-q --state s.db Logs shop/prod --limit 3",
+                "tagship -q --state s.db history shop/prod --limit 3",
+            ),
+            ("logs -f shop/prod", "tagship history"),
+            ("promote shop/prod v1", "tagship deploy shop/prod v1"),
+            ("diff */prod", "tagship poll --dry-run '*/prod'"),
+            ("validate shop/prod", "tagship check"),
+        ] {
+            let text = suggested(line);
+            assert!(text.contains(&format!("tip: use '{expected}'\n")), "{line}: {text}");
+        }
+    }
+
+    #[test]
     fn no_command_that_changes_something_is_guessed() {
         for (typed, expected) in [
             ("relase", None),
             ("delpoy", None),
             ("rolback", None),
             ("holdd", None),
+            ("hodl", None),
             ("marke", None),
             ("pol", None),
             ("inti", None),

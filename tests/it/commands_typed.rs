@@ -26,7 +26,7 @@ fn projects(gitea: &Gitea, names: &[&str]) -> String {
 #[test]
 fn a_mistyped_command_or_option_is_answered_with_a_suggestion() {
     for (line, tip) in [
-        ("undo shop/prod", "tip: use 'tagship rollback TARGET'"),
+        ("undo shop/prod", "tip: use 'tagship rollback shop/prod'"),
         ("logs", "tip: use 'tagship history'"),
         ("log", "tip: use 'tagship history'"),
         ("list", "tip: use 'tagship status'"),

@@ -86,23 +86,23 @@ fn a_mistyped_command_option_or_word_is_answered_with_the_nearest() {
 #[test]
 fn the_usual_words_of_other_tools_name_the_command() {
     for (word, command) in [
-        ("logs", "tagship history"),
-        ("list", "tagship status"),
-        ("ps", "tagship status"),
-        ("ls", "tagship status"),
-        ("pause", "tagship hold TARGET"),
-        ("stop", "tagship hold TARGET"),
-        ("resume", "tagship release TARGET"),
-        ("unhold", "tagship release TARGET"),
-        ("start", "tagship release TARGET"),
-        ("run", "tagship poll"),
-        ("sync", "tagship poll"),
-        ("update", "tagship poll"),
+        ("logs", "tagship history shop/prod"),
+        ("list", "tagship status shop/prod"),
+        ("ps", "tagship status shop/prod"),
+        ("ls", "tagship status shop/prod"),
+        ("pause", "tagship hold shop/prod"),
+        ("stop", "tagship hold shop/prod"),
+        ("resume", "tagship release shop/prod"),
+        ("unhold", "tagship release shop/prod"),
+        ("start", "tagship release shop/prod"),
+        ("run", "tagship poll shop/prod"),
+        ("sync", "tagship poll shop/prod"),
+        ("update", "tagship poll shop/prod"),
         ("validate", "tagship check"),
         ("lint", "tagship check"),
         ("test", "tagship check"),
-        ("approve", "tagship deploy TARGET [TAG]"),
-        ("undo", "tagship rollback TARGET"),
+        ("approve", "tagship deploy shop/prod"),
+        ("undo", "tagship rollback shop/prod"),
     ] {
         let run = shop().run(&[word, "shop/prod"]);
         run.code(2).stdout("").stderr_has(&format!("unrecognized subcommand '{word}'"));
