@@ -24,12 +24,25 @@ impl Repository {
         if valid {
             Ok(Repository(name.to_owned()))
         } else {
-            Err(InvalidReference {
-                what: "image",
-                text: name.to_owned(),
-                rule: "lower-case letters, digits and single . _ - between them, in parts joined by /",
-            })
+            let rule = if name.contains([':', '@']) {
+                "a name without host, tag and digest"
+            } else {
+                "lower-case letters, digits and single . _ - between them, in parts joined by /"
+            };
+            Err(InvalidReference { what: "image", text: name.to_owned(), rule })
         }
+    }
+
+    /// The image in a reference with a host, a tag or upper-case letters: `acme/shop` in
+    /// `https://git.example.com:3000/acme/Shop:v1`.
+    pub(crate) fn within(text: &str) -> Option<Repository> {
+        let path = text.rsplit_once("://").map_or(text, |(_, rest)| rest);
+        let path = match path.split_once('/') {
+            Some((host, rest)) if host.contains(['.', ':']) => rest,
+            _ => path,
+        };
+        let path = path.split(['@', ':']).next().unwrap_or_default().trim_matches('/');
+        Repository::new(&path.to_ascii_lowercase()).ok()
     }
 
     /// The name as written: `acme/team/api`.
@@ -300,7 +313,7 @@ impl fmt::Display for Dropped {
 
 /// Text that is not a valid repository, tag or digest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a valid {what}: {rule}")]
+#[error("{text:?} is not a valid {what}: expected {rule}")]
 pub(crate) struct InvalidReference {
     what: &'static str,
     text: String,

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use strum::VariantNames as _;
 
 use crate::policy::Order;
-use crate::reference::Repository;
+use crate::reference::{Repository, behind_host};
 use crate::target::Name;
 
 /// Write a first configuration
@@ -186,12 +186,14 @@ fn namespace(text: &str) -> Result<String, String> {
 
 /// An image without host and tag.
 pub(crate) fn image(text: &str) -> Result<Repository, String> {
-    if let Some((host, path)) =
-        text.split_once('/').filter(|(host, path)| host.contains('.') && path.contains('/'))
-    {
-        return Err(format!("{host} looks like a host; expected the image without it: {path}"));
+    let image = Repository::new(text).map_err(|error| match Repository::within(text) {
+        Some(image) => format!("{error}; write {image}"),
+        None => error.to_string(),
+    })?;
+    match behind_host("", text) {
+        Some((host, path)) => Err(format!("{host} looks like a host; expected the image without it: {path}")),
+        None => Ok(image),
     }
-    Repository::new(text).map_err(|error| error.to_string())
 }
 
 /// An owner, in lower case.

@@ -166,7 +166,13 @@ fn an_invalid_configuration_is_not_written() {
         .stdout("")
         .stderr("error: the stage dev is given twice; for several globs, write tags = [...] in the file\n");
     for (option, value, said) in [
-        ("--image", "Acme/Shop", "is not a valid image"),
+        ("--image", "Acme/Shop", "\"Acme/Shop\" is not a valid image: expected lower-case letters"),
+        (
+            "--image",
+            "git.example.com:3000/acme/shop:dev-1",
+            "is not a valid image: expected a name without host, tag and digest; write acme/shop\n",
+        ),
+        ("--image", "git.example.com/acme/shop", "expected the image without it: acme/shop\n"),
         ("--stage", "dev", "expected NAME=GLOB"),
         ("--order", "dev=biggest", "expected one of newest, semver"),
     ] {
@@ -324,8 +330,8 @@ fn an_address_from_a_browser_or_the_api_is_split_into_registry_owner_and_image()
     }
     let image = format!("{}/acme/shop", url.trim_start_matches("http://"));
     Shop::new().run_bare(&["init", "--registry", &url, "--image", &image]).code(2).stderr_has(
-        "error: invalid value '127.0.0.1:[port]/acme/shop' for '--image <IMAGE>': 127.0.0.1:[port] looks like a host; \
-         expected the image without it: acme/shop\n",
+        "error: invalid value '127.0.0.1:[port]/acme/shop' for '--image <IMAGE>': \"127.0.0.1:[port]/acme/shop\" is not a valid \
+         image: expected a name without host, tag and digest; write acme/shop\n",
     );
 }
 

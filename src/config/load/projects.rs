@@ -160,14 +160,8 @@ impl<'a> Loader<'a> {
 
 /// The corrected image, if it is known: `acme/shop` for `git.example.com:3000/acme/Shop:v1`.
 fn image_help(field: &Field<'_>, text: &str) -> String {
-    let path = text.rsplit_once("://").map_or(text, |(_, rest)| rest);
-    let path = match path.split_once('/') {
-        Some((host, rest)) if host.contains(['.', ':']) => rest,
-        _ => path,
-    };
-    let path = path.split(['@', ':']).next().unwrap_or_default().trim_matches('/').to_ascii_lowercase();
-    match Repository::new(&path) {
-        Ok(_) => field.write(format!("{path:?}")),
-        Err(_) => "write it without host and tag, such as \"acme/shop\"".to_owned(),
+    match Repository::within(text) {
+        Some(image) => field.write(format!("{:?}", image.as_str())),
+        None => "write it without host and tag, such as \"acme/shop\"".to_owned(),
     }
 }
