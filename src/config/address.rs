@@ -33,13 +33,17 @@ pub(super) fn parse(text: &str) -> Result<Url, &'static str> {
     Ok(url)
 }
 
-/// `write url = "https://git.example.com"` for `git.example.com`, otherwise an example.
+/// `write url = "https://git.example.com"` for `git.example.com`, otherwise an example. This machine most often serves
+/// http.
 pub(super) fn help(field: &Field<'_>, example: &str) -> String {
     let written = field.written();
     let rest = written.split_once("://").or_else(|| written.split_once(":/"));
     let host = rest.map_or(written.as_str(), |(_, host)| host);
     // The part before an @ is a login.
-    let url = format!("https://{}", host.rsplit('@').next().unwrap_or(host));
+    let host = host.rsplit('@').next().unwrap_or(host);
+    let is_http = |url: &Url| !written.starts_with("https:") && crate::http::is_loopback(url);
+    let https = format!("https://{host}");
+    let url = if parse(&https).as_ref().is_ok_and(is_http) { format!("http://{host}") } else { https };
     let is_shown = parse(&url).is_ok() && !may_hold_secret(&url);
     field.write(format!("{:?}", if is_shown { url } else { format!("https://{example}") }))
 }

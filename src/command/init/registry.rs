@@ -1,13 +1,14 @@
 //! The registry of the new configuration, from options, answers and its address.
 
-use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::bail;
+use url::Url;
 
 use super::file::{Output, beside};
 use super::question::Questions;
 use crate::cli::{self, ServerKind};
+use crate::http::is_loopback;
 use crate::init::{RegistryDraft, Token};
 use crate::reference::Repository;
 use crate::report::Console;
@@ -205,7 +206,9 @@ fn split(address: &str, named: Option<&str>) -> anyhow::Result<Parts> {
     let trimmed = address.trim_end_matches('/');
     let (scheme, rest) = match trimmed.split_once("://") {
         Some(parts) => parts,
-        None if is_loopback(host(trimmed)) => ("http", trimmed),
+        None if Url::parse(&format!("http://{trimmed}")).is_ok_and(|url| is_loopback(&url)) => {
+            ("http", trimmed)
+        }
         None => ("https", trimmed),
     };
     let mut segments = rest.split('/');
@@ -240,10 +243,6 @@ fn split(address: &str, named: Option<&str>) -> anyhow::Result<Parts> {
         names => Repository::new(&names.join("/").replace("%2F", "/").to_ascii_lowercase()).ok(),
     };
     Ok(Parts { root: format!("{scheme}://{root}"), owner, image })
-}
-
-fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

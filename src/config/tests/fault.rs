@@ -120,6 +120,8 @@ fn each_fault_names_the_mistake_and_the_correction() {
         ),
         (git("kind = \"gitea\"\nurl = \"http://git.example.com\""), "insecure_http = true"),
         (git("kind = \"gitea\"\nurl = \"git.example.com\""), "write url = \"https://git.example.com\""),
+        (git("kind = \"gitea\"\nurl = \"127.0.0.1:14100\""), "write url = \"http://127.0.0.1:14100\""),
+        (git("kind = \"gitea\"\nurl = \"https:/127.0.0.1\""), "write url = \"https://127.0.0.1\""),
         (git("kind = \"gitea\"\nurl = \"https://ci:secret@git.example.com\""), "user name or password"),
         (git("kind = \"gitea\"\nurl = \"https://git.example.com?x\""), "cannot contain `?` or `#`"),
         (git("kind = \"gitea\""), "requires `url`"),
