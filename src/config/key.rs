@@ -319,6 +319,7 @@ pub(crate) const OTHER_ORDERS: &[(&str, &str)] = &[
     ("latest", "\"newest\" (by push time)"),
     ("date", "\"newest\" (by push time)"),
     ("time", "\"newest\" (by push time)"),
+    ("timestamp", "\"newest\" (by push time)"),
     ("created", "\"newest\" (by push time)"),
     ("pushed", "\"newest\" (by push time)"),
     ("recent", "\"newest\" (by push time)"),
@@ -327,9 +328,22 @@ pub(crate) const OTHER_ORDERS: &[(&str, &str)] = &[
     ("semantic", "\"semver\""),
     ("number", "\"numeric\""),
     ("numerical", "\"numeric\""),
+    ("natural", "\"numeric\""),
     ("name", "\"alphabetical\""),
     ("lexical", "\"alphabetical\""),
     ("lexicographic", "\"alphabetical\""),
+];
+
+/// Events of other tools, and the event to write instead.
+pub(crate) const OTHER_EVENTS: &[(&str, &str)] = &[
+    ("success", "\"deployed\""),
+    ("succeeded", "\"deployed\""),
+    ("deploy", "\"deployed\""),
+    ("error", "\"failed\""),
+    ("failure", "\"failed\""),
+    ("gave_up", "\"dead\""),
+    ("rollback", "\"rolled_back\""),
+    ("new", "\"available\""),
 ];
 
 pub(crate) const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use strum::VariantNames as _;
 
-use super::key::Section;
+use super::key::{OTHER_EVENTS, Section};
 use super::read::Field;
 use super::step::Reader;
 use crate::target::filter::{TargetNames, TargetPattern};
@@ -65,15 +65,7 @@ fn events(field: &Field<'_>) -> Option<Vec<NotifyEvent>> {
         field.fault("expected at least one event", EVENTS);
         return None;
     }
-    let read = |item: &Field<'_>| {
-        let text = item.text()?;
-        let known = NotifyEvent::VARIANTS.iter().copied();
-        let event = text.parse().ok();
-        if event.is_none() {
-            item.fault(format!("unknown event {text:?}"), item.found.suggest(text, known));
-        }
-        event
-    };
+    let read = |item: &Field<'_>| item.word("event", NotifyEvent::VARIANTS, OTHER_EVENTS);
     let events: Vec<Option<NotifyEvent>> = items.iter().map(read).collect();
     events.into_iter().collect()
 }

@@ -394,7 +394,12 @@ impl<'t> Field<'t> {
 
     pub(super) fn list(&self) -> Option<Vec<Field<'t>>> {
         let Value::List(values) = &self.node.value else {
-            self.expected("a list", "");
+            let help = match &self.node.value {
+                Value::Table(_) => format!("{}, or [[{}]]", self.write("[{ … }]"), self.path),
+                Value::Integer(number) => self.write(format!("[{number}]")),
+                _ => self.shown().map(|text| self.write(format!("[{text:?}]"))).unwrap_or_default(),
+            };
+            self.expected("a list", help);
             return None;
         };
         let list = Rc::new(self.path.clone());

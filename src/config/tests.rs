@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::policy::Order;
+use crate::target::notifier::NotifyEvent;
 use crate::target::step::{Body, Step};
 use crate::target::template::{DeploymentField, Part};
 use crate::target::{FirstPoll, gate};
@@ -140,6 +141,9 @@ fn words_of_other_tools_are_not_words_of_tagship() {
     }
     for (word, _) in key::OTHER_ORDERS {
         assert!(word.parse::<Order>().is_err(), "{word} is an order; remove it from OTHER_ORDERS");
+    }
+    for (word, _) in key::OTHER_EVENTS {
+        assert!(word.parse::<NotifyEvent>().is_err(), "{word} is an event; remove it from OTHER_EVENTS");
     }
 }
 

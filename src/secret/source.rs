@@ -52,7 +52,11 @@ pub(super) fn resolve(
     Ok(value?)
 }
 
-fn of_file(path: &Path, accept: Accept) -> Result<SecretString, String> {
+/// The secret in a file.
+///
+/// # Errors
+/// The file cannot be read, or does not contain a valid secret.
+pub(super) fn of_file(path: &Path, accept: Accept) -> Result<SecretString, String> {
     let shown = path.display();
     match file::read(path, LONGEST as u64).map(Zeroizing::new) {
         Ok(bytes) => {

@@ -277,9 +277,9 @@ fn a_credential_that_a_server_repeats_is_masked() {
     }
 }
 
-/// As editors of other systems write text: said by `check`, and by the run in the same words.
+/// Empty, of two lines, or as editors of other systems write text: said by `check`, and by the run in the same words.
 #[test]
-fn a_token_with_a_byte_order_mark_or_in_utf_16_is_answered_with_the_remedy() {
+fn a_file_without_a_valid_token_is_answered_with_the_remedy() {
     let registry = registry(Door::Basic);
     let shop = shop(&registry, "{ file = \"secret/token\" }");
     let utf_16: Vec<u8> = TOKEN.encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -300,6 +300,11 @@ fn a_token_with_a_byte_order_mark_or_in_utf_16_is_answered_with_the_remedy() {
         (utf_16_be, format!("is UTF-16BE; {}", cure.replace("UTF-16", "UTF-16BE"))),
         (utf_32, format!("is UTF-32LE; {}", cure.replace("UTF-16", "UTF-32LE"))),
         (utf_32_be, format!("is UTF-32BE; {}", cure.replace("UTF-16", "UTF-32BE"))),
+        (b"\n".to_vec(), "is empty".to_owned()),
+        (
+            b"one\ntwo\n".to_vec(),
+            "contains a line feed; a token may contain no control characters".to_owned(),
+        ),
     ] {
         fs::write(shop.path("secret/token"), bytes).unwrap();
         let run = shop.run(&["check"]);

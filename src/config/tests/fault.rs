@@ -98,6 +98,15 @@ fn each_fault_names_the_mistake_and_the_correction() {
         (with_stage("[[notify]]\nurl = \"https://x/\"\n"), "requires `on`"),
         (with_stage("[[notify]]\non = []\nurl = \"https://x/\"\n"), "expected at least one event"),
         (with_stage("[[notify]]\non = [\"faild\"]\nurl = \"https://x/\"\n"), "did you mean failed?"),
+        (with_stage("[[notify]]\non = [\"Error\"]\nurl = \"https://x/\"\n"), "write \"failed\""),
+        (with_stage("[[notify]]\non = \"failed\"\nurl = \"https://x/\"\n"), "write on = [\"failed\"]"),
+        (with_stage("[notify]\nurl = \"https://x/\"\n"), "write notify = [{ … }], or [[notify]]"),
+        (stage("tags = \"v*\"\norder = \"timestamp\"\n"), "write order = \"newest\" (by push time)"),
+        (stage("tags = \"v*\"\norder = \"natural\"\n"), "write order = \"numeric\""),
+        (
+            stage("tags = \"v*\"\norder = \"semver\"\nwindow = { from = \"09:00\", to = \"16:00\" }\n"),
+            "write window = [{ … }], or [[projects.shop.stages.dev.window]]",
+        ),
         (with_stage("[[notify]]\non = [\"failed\"]\n"), "requires either `command` or `url`"),
         (
             with_stage("[[notify]]\non = [\"failed\"]\nurl = \"https://x/{var.a}\"\n"),
