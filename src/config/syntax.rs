@@ -31,6 +31,7 @@ pub(super) fn faults(source: &Source, errors: &[Error]) -> Vec<Fault> {
     let texts: Vec<&str> = source.text.lines().collect();
     let mut is_colon_reported = false;
     let mut reported = BTreeSet::new();
+    let mut twice_defined = BTreeSet::new();
     let mut faults = Vec::new();
     for error in errors {
         let mut at = error.span().map_or(0, |span| span.start);
@@ -44,6 +45,13 @@ pub(super) fn faults(source: &Source, errors: &[Error]) -> Vec<Fault> {
             continue;
         }
         let line = texts.get(number - 1).copied().unwrap_or_default();
+        if error.message() == DUPLICATE {
+            // The keys of a table that is defined twice belong to the same mistake.
+            if let Some((message, help)) = twice(&texts[..number], &mut twice_defined) {
+                faults.push(source.fault(at, message, help, false));
+            }
+            continue;
+        }
         let start = source.text[..at].rfind('\n').map_or(0, |end| end + 1);
         let (message, help) = match colon(line).filter(|_| colon_lines.contains(&number)) {
             Some(_) if std::mem::replace(&mut is_colon_reported, true) => continue,
@@ -68,6 +76,39 @@ pub(super) fn faults(source: &Source, errors: &[Error]) -> Vec<Fault> {
 
 /// The parser's message for an invalid escape.
 const ESCAPE: &str = "missing escaped value";
+
+/// The parser's message for a key or a table that is defined twice.
+const DUPLICATE: &str = "duplicate key";
+
+/// Message and help for the second definition on the last of these lines. None: it is in a table that is itself defined
+/// twice. `tables`: the lines of such tables.
+fn twice(lines: &[&str], tables: &mut BTreeSet<usize>) -> Option<(String, Option<String>)> {
+    let name = |line: &str| match line.trim() {
+        table if table.starts_with('[') => table.split('#').next().map(|table| table.trim().to_owned()),
+        line => line.split_once('=').map(|(key, _)| key.trim().to_owned()),
+    };
+    let is_table = |line: &&str| line.trim_start().starts_with('[');
+    let (line, before) = lines.split_last()?;
+    let (begin, help) = if is_table(line) {
+        tables.insert(before.len());
+        (0, "move its keys to the first one, or give it another name")
+    } else {
+        let table = before.iter().rposition(is_table);
+        if table.is_some_and(|table| tables.contains(&table)) {
+            return None;
+        }
+        (table.map_or(0, |table| table + 1), "remove one of them")
+    };
+    let defined = name(line)?;
+    Some(match before[begin..].iter().position(|line| name(line).as_ref() == Some(&defined)) {
+        Some(first) => {
+            let message = format!("`{defined}` is defined twice; first on line {}", begin + first + 1);
+            (message, Some(help.to_owned()))
+        }
+        // It was defined in another form, or both are in this line.
+        None => ("this key or table is defined twice".to_owned(), None),
+    })
+}
 
 /// Message and help for an error of the parser.
 fn described(message: &str, line: &str) -> (String, Option<String>) {
@@ -98,9 +139,6 @@ fn described(message: &str, line: &str) -> (String, Option<String>) {
             return ("expected a value, found text without quotes".to_owned(), corrected(key, value, line));
         }
         _ => {}
-    }
-    if message == "duplicate key" {
-        return ("this key or table is defined twice".to_owned(), None);
     }
     (format!("invalid TOML: {message}"), None)
 }

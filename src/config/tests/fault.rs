@@ -318,6 +318,25 @@ fn a_syntax_fault_names_its_line() {
 }
 
 #[test]
+fn a_table_or_key_that_is_defined_twice_is_one_fault_with_both_lines() {
+    let folder = "[registries.folder]\nkind = \"oci-layout\"\npath = \"images\"\n";
+    for (text, expected) in [
+        (
+            format!("{folder}\n{folder}"),
+            "tagship.toml:5:13: `[registries.folder]` is defined twice; first on line 1\n",
+        ),
+        (format!("{folder}kind = \"oci\"\n"), "tagship.toml:4:1: `kind` is defined twice; first on line 2\n"),
+        (
+            format!("{folder}[settings]\nkind.a = 1\nkind = 1\n"),
+            "tagship.toml:6:1: this key or table is defined twice",
+        ),
+    ] {
+        let faults = faults(&text);
+        assert!(faults.len() == 1 && faults[0].starts_with(expected), "{faults:?}");
+    }
+}
+
+#[test]
 fn images_of_an_owner_are_globs_that_can_match_one() {
     let table = |lines: &str| {
         format!(
