@@ -358,7 +358,8 @@ pub(crate) struct Release {
 /// their output; then the usual duration of deployments to each target. Reads only the state; contacts no
 /// registry. `history` in the settings sets how long finished deployments are kept.
 ///
-/// A DATE is 2026-11-20 or 2026-11-20T14:30 (UTC unless an offset follows), or a time ago: 36h, 7d.
+/// A DATE is 2026-11-20 or 2026-11-20T14:30, or a time ago: 36h, 7d. Without an offset such as
+/// +01:00, it is local at a terminal, as the times shown there, and UTC otherwise and with --format json.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  tagship history shop/prod\n  \
     tagship history --failed --limit 1           the last failure and its output\n  \
@@ -373,7 +374,7 @@ pub(crate) struct History {
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
     /// Show at most N deployments [default: 20; with --format json all]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: Option<u32>,
     /// Only deployments of this tag
     #[arg(long, value_name = "TAG")]

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use anyhow::bail;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use super::{Exit, load, read_states, select};
 use crate::cli::{self, Format, Global};
@@ -30,10 +32,19 @@ pub(crate) fn history(global: &Global, arguments: &cli::History, console: &Conso
     let console = console.masking(Arc::new(Secrets::new(&config)));
     let stores = read_states(global, &config, &console, &Cutoff::default())?;
     let targets = targets(&config, &stores, &arguments.targets)?;
+    let now = Timestamp::now();
+    let zone = match arguments.format {
+        Format::Human => console.zone(),
+        Format::Json => TimeZone::UTC,
+    };
     if let Some(at) = arguments.at {
-        return ran(&console, &stores, &targets, at, arguments.format);
+        let (begin, last) = (at.begin(now, &zone), at.last(now, &zone));
+        if begin > now {
+            bail!("--at requires a time in the past, found {begin}");
+        }
+        return ran(&console, &stores, &targets, (begin, last), arguments.format);
     }
-    let search = search(arguments)?;
+    let search = search(arguments, now, &zone)?;
     let mut deployments = Vec::new();
     for store in &stores {
         let found = store.history(targets.iter(), &search)?;
@@ -95,8 +106,7 @@ pub(super) fn newest_first(deployments: &mut Vec<Past>, most: usize) {
     deployments.truncate(most);
 }
 
-fn search(arguments: &cli::History) -> anyhow::Result<Search> {
-    let now = Timestamp::now();
+fn search(arguments: &cli::History, now: Timestamp, zone: &TimeZone) -> anyhow::Result<Search> {
     let most = match arguments.format {
         Format::Human => Some(A_SCREENFUL),
         Format::Json => None,
@@ -106,8 +116,8 @@ fn search(arguments: &cli::History) -> anyhow::Result<Search> {
         tag: arguments.tag.as_deref().map(Tag::new).transpose()?,
         id: arguments.id.clone(),
         failed: arguments.failed,
-        since: arguments.since.map(|since| since.begin(now)),
-        until: arguments.until.map(|until| until.last(now)),
+        since: arguments.since.map(|since| since.begin(now, zone)),
+        until: arguments.until.map(|until| until.last(now, zone)),
     })
 }
 
@@ -115,11 +125,9 @@ fn ran(
     console: &Console,
     stores: &[Store],
     targets: &[TargetId],
-    at: cli::Moment,
+    (begin, last): (Timestamp, Timestamp),
     format: Format,
 ) -> anyhow::Result<Exit> {
-    let now = Timestamp::now();
-    let (begin, last) = (at.begin(now), at.last(now));
     let mut states = stores.iter().map(Store::states).collect::<Result<Vec<_>, _>>()?;
     let mut runs = Vec::new();
     for target in targets {

@@ -65,6 +65,11 @@ impl Console {
         self.adapted(text, &io::stdout())
     }
 
+    /// The time zone of [`Console::line`].
+    pub(crate) fn zone(&self) -> TimeZone {
+        if io::stdout().is_terminal() { ZONE.clone() } else { TimeZone::UTC }
+    }
+
     fn adapted<'a>(&self, text: &'a str, stream: &impl IsTerminal) -> Cow<'a, str> {
         let text = hint::with_options(text, &self.options);
         if !stream.is_terminal() {

@@ -1,5 +1,8 @@
 //! What people type, and the exact answer: mistakes with commands and options, hints, and the lines of a poll.
 
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
 use crate::first_poll::gitea;
 use crate::harness::{DEV, PROD, Shop, on, on_gitea};
 use crate::new_tag::baselined;
@@ -251,6 +254,14 @@ fn times_are_local_on_a_terminal_and_utc_elsewhere() {
     shop.env("TZ", "Asia/Tokyo");
     let screen = on_terminal(&shop, 200, &["history"]);
     assert!(screen.printed.contains(" JST  shop/dev  dev-43"), "{}", screen.printed);
+    // As shown, so read: five minutes from now in Japan are long past where the time is UTC.
+    let soon = Timestamp::now() + SignedDuration::from_mins(5);
+    let soon = soon.to_zoned_datetime(TimeZone::get("Asia/Tokyo").unwrap()).strftime("%FT%T").to_string();
+    let screen = on_terminal(&shop, 200, &["history", "--until", &soon]);
+    assert!(screen.printed.contains("shop/dev  dev-43"), "{}", screen.printed);
+    let screen = on_terminal(&shop, 200, &["history", "--at", &soon]);
+    assert!(screen.printed.contains("--at requires a time in the past"), "{}", screen.printed);
+    shop.run(&["history", "--limit", "0"]).code(2).stdout("").stderr_has("0 is not in 1..");
     let run = shop.run(&["history"]);
     assert!(run.raw.lines().next().unwrap().split("  ").next().unwrap().ends_with('Z'), "{}", run.raw);
     assert!(shop.status("shop/dev")["deployed_at"].as_str().unwrap().ends_with('Z'));

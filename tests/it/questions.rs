@@ -291,6 +291,8 @@ fn what_ran_on_a_date() {
         .says("[time] shop/prod v1.11.0 -> v1.12.0 succeeded by poll")
         .shows_not("v1.10.0");
     shop.run(&["history", "--until", "2026-11-18"]).code(0).stdout_has("v1.11.0").shows_not("v1.12.0");
+    let future = shop.run(&["history", "--at", "2226-11-20"]);
+    future.code(2).stdout("").stderr("error: --at requires a time in the past, found [time]\n");
     shop.run(&["history", "--at", "yesterday"]).code(2).stderr_has("expected a date such as 2026-11-20");
 }
 
