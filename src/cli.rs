@@ -57,16 +57,9 @@ const STYLES: Styles = Styles::styled()
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// The configuration file [default: config.toml in $CONFIGURATION_DIRECTORY, ~/.config/tagship or
-    /// /etc/tagship]
-    #[arg(
-        long,
-        global = true,
-        hide_short_help = true,
-        value_name = "FILE",
-        env = "TAGSHIP_CONFIG",
-        hide_env_values = true
-    )]
+    /// The configuration file [default: $TAGSHIP_CONFIG, else config.toml in $CONFIGURATION_DIRECTORY,
+    /// ~/.config/tagship or /etc/tagship]
+    #[arg(long, global = true, hide_short_help = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// The state file, or none to keep no state [default: `state` of the configuration, $TAGSHIP_STATE, or a
     /// path that depends on the configuration's folder]. Repeat the option to read several states with `status`

@@ -124,12 +124,10 @@ pub(crate) fn color(choice: Color) -> anstream::ColorChoice {
 
 /// ` --config FILE --state FILE` as the user typed them, quoted for a shell.
 pub(crate) fn typed_options(global: &Global) -> String {
-    // A value from the environment variable is left out: the next command uses the variable too.
-    let config = global.config.as_deref().filter(|path| given("TAGSHIP_CONFIG").as_deref() != Some(path));
     // With several states, the command concerns one of them, which the row names.
     let state = if global.state.len() > 1 { Some(Path::new("FILE")) } else { global.state() };
     let mut options = String::new();
-    for (name, path) in [("--config", config), ("--state", state)] {
+    for (name, path) in [("--config", global.config.as_deref()), ("--state", state)] {
         let Some(path) = path else { continue };
         let path = path.to_string_lossy();
         // Only NUL cannot be quoted, and no argument contains it.

@@ -435,10 +435,10 @@ pub(crate) fn find(explicit: Option<&Path>) -> anyhow::Result<PathBuf> {
     anyhow::bail!("no configuration at {}; {help}", places.join(" or "))
 }
 
-/// The default path of a configuration: the user's own, or `/etc/tagship` for root and for a user without a
+/// The default path of a new configuration: `$TAGSHIP_CONFIG`, the user's own, or `/etc/tagship` for root and for a user without a
 /// home folder.
 pub(crate) fn usual_place() -> PathBuf {
-    users_own().unwrap_or_else(|| PathBuf::from(OF_THE_MACHINE))
+    given("TAGSHIP_CONFIG").or_else(users_own).unwrap_or_else(|| PathBuf::from(OF_THE_MACHINE))
 }
 
 const OF_THE_MACHINE: &str = "/etc/tagship/config.toml";

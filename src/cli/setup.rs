@@ -65,8 +65,8 @@ pub(crate) struct Init {
     /// Allow http:// for the registry: tokens are sent unencrypted
     #[arg(long)]
     pub(crate) insecure_http: bool,
-    /// The file to write, or - for standard output [default: --config, else ~/.config/tagship/config.toml, for root
-    /// /etc/tagship/config.toml]
+    /// The file to write, or - for standard output [default: --config or $TAGSHIP_CONFIG, else
+    /// ~/.config/tagship/config.toml, for root /etc/tagship/config.toml]
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 }

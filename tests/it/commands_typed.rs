@@ -150,6 +150,7 @@ fn hints_repeat_the_options_that_were_typed() {
     // The next command finds the variable, too. JSON has the words of the state.
     shop.env("TAGSHIP_CONFIG", "my shop.toml");
     shop.run_bare(&["poll", "nope"]).code(2).stderr_has("to list all targets: tagship status\n");
+    shop.run_bare(&["mark", "shop/dev"]).code(2).stderr_has("\nUsage: tagship mark <TARGET> <TAG>\n");
     let run = shop.run_bare(&["--config", "tagship.toml", "--state", "t.db", "poll", "--format", "json"]);
     run.code(0).stdout_has("tagship deploy shop/dev\"");
 }
