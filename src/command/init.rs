@@ -13,8 +13,8 @@ use super::Exit;
 use super::state::usual_place;
 use crate::cli::{self, Global, StageRule};
 use crate::config::{self, Config};
-use crate::init::{self, Deploy, Draft, Project};
-use crate::policy::{Proposal, wanted};
+use crate::init::{self, Deploy, Draft, Project, RegistryDraft};
+use crate::policy::{Proposal, ProposedStage, wanted};
 use crate::reference::Repository;
 use crate::report::{Console, count};
 use crate::schedule::shell;
@@ -32,9 +32,19 @@ pub(crate) fn init(global: &Global, arguments: &cli::Init, console: &Console) ->
     let place = place(global, arguments)?;
     let mut questions = Questions::new(console);
     let registry = registry(arguments, &place, &mut questions, console)?;
+    // Checked now, so that no later answer is lost. Without a registry there are no questions.
+    let tried = |images: &[Repository], stages: &[StageRule], deploy: Option<&Deploy>| {
+        let Some(chosen) = &registry else { return Ok(()) };
+        let stages: Vec<_> = stages.iter().map(|stage| wish(stage, arguments)).collect();
+        tried(&place, &chosen.registry, images, &stages, deploy).map(drop)
+    };
     let images = match (&arguments.from, arguments.image.as_slice()) {
         (None, []) => {
-            questions.ask("--image IMAGE", "Image, without host and tag (acme/shop)", None, images)?
+            let read = |answer: &str| {
+                let images = images(answer)?;
+                tried(&images, &[], None).map(|()| images)
+            };
+            questions.ask("--image IMAGE", "Image, without host and tag (acme/shop)", None, read)?
         }
         (_, images) => {
             let of_the_address = registry.as_ref().and_then(|chosen| chosen.image.clone());
@@ -43,11 +53,15 @@ pub(crate) fn init(global: &Global, arguments: &cli::Init, console: &Console) ->
     };
     let stages = match (&arguments.from, arguments.stage.as_slice()) {
         (None, []) => {
-            questions.ask("--stage NAME=GLOB", "Stages and their tags", Some("dev=dev-* prod=v*"), stages)?
+            let read = |answer: &str| {
+                let stages = stages(answer)?;
+                tried(&[], &stages, None).map(|()| stages)
+            };
+            questions.ask("--stage NAME=GLOB", "Stages and their tags", Some("dev=dev-* prod=v*"), read)?
         }
         (_, stages) => Some(each_once(stages.to_vec()).map_err(anyhow::Error::msg)?),
     };
-    let deploy = deploy(arguments, &mut questions)?;
+    let deploy = deploy(arguments, &mut questions, |deploy| tried(&[], &[], Some(deploy)))?;
     questions.complete()?;
     let (Some(registry), Some(images), Some(stages), Some(deploy)) = (registry, images, stages, deploy)
     else {
@@ -85,7 +99,7 @@ pub(crate) fn init(global: &Global, arguments: &cli::Init, console: &Console) ->
     };
     let draft = Draft { registry: registry.registry, projects, deploy, all_of, state };
     let text = init::configuration(&draft);
-    let config = validated(&place, text.clone())?;
+    let config = parsed(&place, text.clone()).map_err(invalid)?;
     config.warnings.iter().for_each(|warning| console.fault_warning(warning));
     match &place {
         Output::Stdout => console.data(text.trim_end()),
@@ -116,7 +130,9 @@ fn images(answer: &str) -> Result<Vec<Repository>, String> {
 }
 
 fn stages(answer: &str) -> Result<Vec<StageRule>, String> {
-    each_once(answer.split_whitespace().map(cli::stage).collect::<Result<_, _>>()?)
+    // Quotes as in a shell, because the examples have them.
+    let words = shlex::split(answer).ok_or("a quote is not closed")?;
+    each_once(words.iter().map(|word| cli::stage(word)).collect::<Result<_, _>>()?)
 }
 
 fn each_once(stages: Vec<StageRule>) -> Result<Vec<StageRule>, String> {
@@ -131,7 +147,7 @@ fn each_once(stages: Vec<StageRule>) -> Result<Vec<StageRule>, String> {
     Ok(stages)
 }
 
-fn wish(stage: &StageRule, arguments: &cli::Init) -> crate::policy::ProposedStage {
+fn wish(stage: &StageRule, arguments: &cli::Init) -> ProposedStage {
     let is_of = |name: &Option<crate::target::Name>| name.as_ref().is_none_or(|name| *name == stage.name);
     // An order for this stage takes precedence over an order for all stages.
     let mut orders: Vec<_> = arguments.order.iter().filter(|order| is_of(&order.stage)).collect();
@@ -139,16 +155,23 @@ fn wish(stage: &StageRule, arguments: &cli::Init) -> crate::policy::ProposedStag
     wanted(stage.name.as_str(), &stage.glob, orders.first().map(|order| order.order))
 }
 
-fn deploy(arguments: &cli::Init, questions: &mut Questions<'_>) -> anyhow::Result<Option<Deploy>> {
+fn deploy(
+    arguments: &cli::Init,
+    questions: &mut Questions<'_>,
+    tried: impl Fn(&Deploy) -> Result<(), String>,
+) -> anyhow::Result<Option<Deploy>> {
     if let Some(command) = &arguments.deploy_command {
         return words(command).map(Some).map_err(anyhow::Error::msg);
     }
     if let Some(url) = &arguments.deploy_url {
         return Ok(Some(Deploy::Url(url.clone())));
     }
-    let read = |answer: &str| match answer {
-        url if url.starts_with("http://") || url.starts_with("https://") => Ok(Deploy::Url(url.to_owned())),
-        command => words(command),
+    let read = |answer: &str| {
+        let deploy = match answer {
+            url if url.starts_with("http://") || url.starts_with("https://") => Deploy::Url(url.to_owned()),
+            command => words(command)?,
+        };
+        tried(&deploy).map(|()| deploy)
     };
     let question = "How to deploy: a command, or a URL that receives a POST request";
     questions.ask("--deploy-command COMMAND or --deploy-url URL", question, Some("./deploy.sh {tag}"), read)
@@ -170,14 +193,48 @@ fn words(command: &str) -> Result<Deploy, String> {
     }
 }
 
+/// Validates the configuration with these answers, and with examples where there are none yet.
+///
+/// # Errors
+/// The mistakes in it.
+fn tried(
+    place: &Output,
+    registry: &RegistryDraft,
+    images: &[Repository],
+    stages: &[ProposedStage],
+    deploy: Option<&Deploy>,
+) -> Result<Config, String> {
+    let image = Repository::new("owner/image").map_err(|error| error.to_string())?;
+    let images = if images.is_empty() { vec![image] } else { images.to_vec() };
+    let stages = if stages.is_empty() { &[wanted("any", "*", None)] } else { stages };
+    let proposal = || Proposal { stages: stages.to_vec(), skipped: Vec::new() };
+    let project = |image| Project { image, proposal: proposal(), fault: None };
+    let draft = Draft {
+        registry: registry.clone(),
+        projects: images.into_iter().map(project).collect(),
+        deploy: deploy.cloned().unwrap_or(Deploy::Command(vec!["none".to_owned()])),
+        all_of: None,
+        state: None,
+    };
+    parsed(place, init::configuration(&draft))
+}
+
 /// Validates the text as `check` does.
-fn validated(place: &Output, text: String) -> anyhow::Result<Config> {
+///
+/// # Errors
+/// The mistakes in it.
+fn parsed(place: &Output, text: String) -> Result<Config, String> {
     config::parse(place.path(), text).map_err(|faults| {
         let fault = |fault: &config::Fault| match &fault.help {
-            Some(help) => format!("  {}\n    {help}", fault.message),
-            None => format!("  {}", fault.message),
+            Some(help) => format!("{}\n  help: {help}", fault.message),
+            None => fault.message.clone(),
         };
-        let faults: Vec<String> = faults.0.iter().map(fault).collect();
-        anyhow::anyhow!("the configuration would not be valid; nothing was written:\n{}", faults.join("\n"))
+        faults.0.iter().map(fault).collect::<Vec<_>>().join("\n")
     })
+}
+
+/// The error for these mistakes.
+fn invalid(faults: String) -> anyhow::Error {
+    let faults = faults.replace('\n', "\n  ");
+    anyhow::anyhow!("the configuration would not be valid; nothing was written:\n  {faults}")
 }

@@ -369,7 +369,7 @@ fn from_a_registry_that_cannot_be_described_is_a_usage_error_before_it_is_asked(
     from("http://git.example.test/acme").code(2).stdout("").stderr(
         "error: the configuration would not be valid; nothing was written:\n  \
            registries.git.url: tokens would be sent unencrypted\n    \
-             write url = \"https://git.example.test\", or add insecure_http = true\n",
+             help: write url = \"https://git.example.test\", or add insecure_http = true\n",
     );
     // What stands there may be a password, and is not repeated.
     from("https://robot:planted-password@git.example.test/acme")
@@ -485,7 +485,8 @@ fn on_a_terminal(shop: &Shop, command: &str, typed: &str) -> (bool, String) {
 fn on_a_terminal_init_prompts_for_missing_options_and_prompts_again() {
     let shop = Shop::new();
     let command = format!("{} init --output new.toml", env!("CARGO_BIN_EXE_tagship"));
-    let typed = "\ngit.example.com\n$\n$GIT_TOKEN\nAcme/Shop\n\nacme/shop\ndev\ndev=a dev=b\n\n'a b'\n\
+    let typed = "\nhttp://git.example.com\ngit.example.com\n$\n$GIT_TOKEN\nAcme/Shop\n\nshop\nacme/shop\ndev\n\
+                 dev=a dev=b\ndev='dev-*\ndev='a b'\ndev='dev-*' \"prod=v*\"\n'a b'\n./deploy.sh {tga}\n\
                  https://deploy.example.com/shop\n";
     let (success, said) = on_a_terminal(&shop, &command, typed);
     assert!(success, "{said}");
@@ -496,6 +497,11 @@ fn on_a_terminal_init_prompts_for_missing_options_and_prompts_again() {
         "expected an image, such as acme/shop",
         "expected NAME=GLOB",
         "the stage dev is given twice",
+        "a quote is not closed",
+        "registries.git.url: tokens would be sent unencrypted",
+        "projects.shop.image: \"shop\" has no owner",
+        "projects.image.stages.dev.tags: \"a b\" matches no tag",
+        "projects.image.stages.any.deploy.command[1]: unknown placeholder {tga}",
         "write the command without quotes",
     ] {
         assert!(said.contains(&format!("error: {wrong}")), "{wrong}: {said}");
@@ -505,8 +511,8 @@ fn on_a_terminal_init_prompts_for_missing_options_and_prompts_again() {
         "url = \"https://git.example.com\"\n",
         "token = { env = \"GIT_TOKEN\" }\n",
         "image = \"acme/shop\"\n",
-        "[projects.shop.stages.dev]\n",
-        "[projects.shop.stages.prod]\n",
+        "[projects.shop.stages.dev]\ntags = \"dev-*\"\n",
+        "[projects.shop.stages.prod]\ntags = \"v*\"\n",
         "deploy = { url = \"https://deploy.example.com/shop\" }\n",
     ] {
         assert!(text.contains(part), "{part}: {text}");

@@ -6,10 +6,10 @@ use anyhow::{Context as _, anyhow, bail};
 
 use super::file::Output;
 use super::registry::Chosen;
-use super::validated;
+use super::{invalid, tried};
 use crate::cli;
-use crate::init::{self, Deploy, Draft, Project};
-use crate::policy::{Proposal, propose, wanted};
+use crate::init::{Project, RegistryDraft};
+use crate::policy::{Proposal, propose};
 use crate::reference::Repository;
 use crate::registry::{self, Registry, RegistryError, Traffic};
 use crate::report::{Console, escape_control};
@@ -88,17 +88,8 @@ fn images_of(owner: &str, registry: &dyn Registry) -> anyhow::Result<Vec<Reposit
 ///
 /// # Errors
 /// The configuration would not be valid.
-pub(super) fn open(described: &init::RegistryDraft, place: &Output, stop: &Stop) -> anyhow::Result<Opened> {
-    let image = Repository::new("owner/image").context("a valid name")?;
-    let proposal = Proposal { stages: vec![wanted("any", "*", None)], skipped: Vec::new() };
-    let draft = Draft {
-        all_of: None,
-        state: None,
-        registry: described.clone(),
-        projects: vec![Project { image, proposal, fault: None }],
-        deploy: Deploy::Command(vec!["none".to_owned()]),
-    };
-    let config = validated(place, init::configuration(&draft))?;
+pub(super) fn open(described: &RegistryDraft, place: &Output, stop: &Stop) -> anyhow::Result<Opened> {
+    let config = tried(place, described, &[], &[], None).map_err(invalid)?;
     let cutoff = Cutoff::after(stop, config.settings.max_runtime);
     let secrets = Arc::new(Secrets::new(&config).until(cutoff.clone()));
     let registry = config.registries.values().next().context("the draft has a registry")?;

@@ -7,6 +7,7 @@ use url::Url;
 
 use super::file::{Output, beside};
 use super::question::Questions;
+use super::tried;
 use crate::cli::{self, ServerKind};
 use crate::http::is_loopback;
 use crate::init::{RegistryDraft, Token};
@@ -34,14 +35,34 @@ pub(super) fn registry(
 ) -> anyhow::Result<Option<Chosen>> {
     let given = arguments.from.as_ref().or(arguments.registry.as_ref());
     let is_asked = given.is_none() && !arguments.kind.is_some_and(has_usual_place);
-    let address = match given {
-        None if is_asked => {
-            let Some(address) = ask_address(questions)? else { return Ok(None) };
-            Some(address)
-        }
-        None => None,
-        Some(given) => Some(address(given).map_err(anyhow::Error::msg)?),
+    let read = |answer: &str| {
+        let chosen =
+            located(arguments, place, Some(address(answer)?)).map_err(|error| format!("{error:#}"))?;
+        tried(place, &chosen.registry, &[], &[], None).map(|_| chosen)
     };
+    let mut chosen = match given {
+        None if is_asked => {
+            match questions.ask("--registry URL", "Registry (https://git.example.com)", None, read)? {
+                Some(chosen) => chosen,
+                None => return Ok(None),
+            }
+        }
+        None => located(arguments, place, None)?,
+        Some(given) => located(arguments, place, Some(address(given).map_err(anyhow::Error::msg)?))?,
+    };
+    if let Some(token) = token(arguments, place)? {
+        chosen.registry.token = token;
+    } else if is_asked && chosen.registry.kind != ServerKind::OciLayout.as_str() {
+        chosen.registry.token = ask_token(place, questions, console)?;
+    }
+    Ok(Some(chosen))
+}
+
+/// The registry at this address, without its token.
+///
+/// # Errors
+/// The owner is missing, or a path is not valid.
+fn located(arguments: &cli::Init, place: &Output, address: Option<String>) -> anyhow::Result<Chosen> {
     let kind = arguments.kind.unwrap_or_else(|| kind_of(address.as_deref().unwrap_or_default()));
     let named = arguments.owner.as_deref().or_else(|| arguments.image.first().map(Repository::owner));
     let parts = match &address {
@@ -51,8 +72,8 @@ pub(super) fn registry(
     let (mut owner, mut image) = (arguments.owner.clone(), None);
     let address = match (parts, address) {
         (Some(parts), _) => {
-            if arguments.from.is_some() && named.is_none() {
-                if parts.owner.is_none() {
+            if named.is_none() {
+                if arguments.from.is_some() && parts.owner.is_none() {
                     bail!(
                         "the owner of the images is missing; add --owner OWNER (or write {0}/OWNER), or --image for single images",
                         parts.root
@@ -68,23 +89,14 @@ pub(super) fn registry(
         (None, Some(folder)) => Some(beside(place, Path::new(&folder))?),
         (None, None) => None,
     };
-    let token = match token(arguments, place)? {
-        Some(token) => token,
-        None if is_asked && kind != ServerKind::OciLayout => ask_token(place, questions, console)?,
-        None => Token::Search,
-    };
     let registry = RegistryDraft {
         kind: kind.as_str(),
         address: address.filter(|address| !is_usual(kind, address)),
-        token,
+        token: Token::Search,
         username: arguments.username.clone(),
         insecure_http: arguments.insecure_http,
     };
-    Ok(Some(Chosen { registry, owner, image }))
-}
-
-fn ask_address(questions: &mut Questions<'_>) -> anyhow::Result<Option<String>> {
-    questions.ask("--registry URL", "Registry (https://git.example.com)", None, address)
+    Ok(Chosen { registry, owner, image })
 }
 
 fn address(text: &str) -> Result<String, String> {
