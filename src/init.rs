@@ -45,6 +45,13 @@ pub(crate) enum Token {
     Credential(String),
 }
 
+impl Token {
+    /// Whether the user named a place of the token.
+    pub(crate) fn is_given(&self) -> bool {
+        matches!(self, Token::Env(_) | Token::File(_) | Token::Credential(_))
+    }
+}
+
 /// One image and its stages. Without stages it becomes a comment.
 #[derive(Debug)]
 pub(crate) struct Project {

@@ -11,8 +11,8 @@ use crate::target::Name;
 
 /// Write a first configuration
 ///
-/// Takes the values from these options; on a terminal it prompts for the others. With --from it lists the images of an
-/// owner and proposes stages that fit their tags. It never overwrites a file.
+/// Takes the values from these options; on a terminal it prompts for the others. With --from, or on a terminal with a
+/// token, it lists the images of an owner and proposes stages that fit their tags. It never overwrites a file.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  tagship init\n  \
     tagship init --registry https://git.example.com --image acme/shop \\\n      \

@@ -38,28 +38,44 @@ pub(crate) fn init(global: &Global, arguments: &cli::Init, console: &Console) ->
         let stages: Vec<_> = stages.iter().map(|stage| wish(stage, arguments)).collect();
         tried(&place, &chosen.registry, images, &stages, deploy).map(drop)
     };
-    let images = match (&arguments.from, arguments.image.as_slice()) {
-        (None, []) => {
-            let read = |answer: &str| {
-                let images = images(answer)?;
-                tried(&images, &[], None).map(|()| images)
+    let of_the_address = registry.as_ref().and_then(|chosen| chosen.image.clone());
+    let mut named: Vec<Repository> = arguments.image.iter().cloned().chain(of_the_address).collect();
+    // At a terminal, a token is enough to list images as --from does.
+    let is_free = arguments.image.is_empty() && arguments.stage.is_empty() && arguments.order.is_empty();
+    let lists = questions.asks && is_free && arguments.from.is_none();
+    let mut proposed = None;
+    if let Some(chosen) = registry.as_ref().filter(|chosen| lists && chosen.registry.token.is_given()) {
+        let mut owner = chosen.owner.clone();
+        if owner.is_none() {
+            let read = |answer: &str| match cli::owner(answer) {
+                Ok(owner) => Ok((Some(owner), Vec::new())),
+                Err(_) => images(answer).map(|images| (None, images)),
             };
-            questions.ask("--image IMAGE", "Image, without host and tag (acme/shop)", None, read)?
+            let question = "Owner of all images (acme), or images (acme/shop)";
+            if let Some(answer) = questions.ask("--image IMAGE", question, None, read)? {
+                (owner, named) = answer;
+            }
         }
-        (_, images) => {
-            let of_the_address = registry.as_ref().and_then(|chosen| chosen.image.clone());
-            Some(images.iter().cloned().chain(of_the_address).collect())
-        }
+        proposed = discover::offered(chosen, &place, arguments, owner, &named, console);
+    }
+    let images = if arguments.from.is_some() || proposed.is_some() || !named.is_empty() {
+        Some(named)
+    } else {
+        let read = |answer: &str| {
+            let images = images(answer)?;
+            tried(&images, &[], None).map(|()| images)
+        };
+        questions.ask("--image IMAGE", "Image, without host and tag (acme/shop)", None, read)?
     };
-    let stages = match (&arguments.from, arguments.stage.as_slice()) {
-        (None, []) => {
+    let stages = match arguments.stage.as_slice() {
+        [] if arguments.from.is_none() && proposed.is_none() => {
             let read = |answer: &str| {
                 let stages = stages(answer)?;
                 tried(&[], &stages, None).map(|()| stages)
             };
             questions.ask("--stage NAME=GLOB", "Stages and their tags", Some("dev=dev-* prod=v*"), read)?
         }
-        (_, stages) => Some(each_once(stages.to_vec()).map_err(anyhow::Error::msg)?),
+        stages => Some(each_once(stages.to_vec()).map_err(anyhow::Error::msg)?),
     };
     let deploy = deploy(arguments, &mut questions, |deploy| tried(&[], &[], Some(deploy)))?;
     questions.complete()?;
@@ -68,13 +84,15 @@ pub(crate) fn init(global: &Global, arguments: &cli::Init, console: &Console) ->
         bail!("an option is missing");
     };
 
-    let Proposed { projects, all_of } = if arguments.from.is_some() {
+    let Proposed { projects, all_of } = if let Some(proposed) = proposed {
+        proposed
+    } else if arguments.from.is_some() {
         // Up to here a signal ends the process by itself.
         let stop = Stop::on_signals()?;
         let opened = discover::open(&registry.registry, &place, &stop)?;
         // A server's error may repeat a credential.
         let console = console.masking(Arc::clone(&opened.secrets));
-        match discover::projects(&registry, &opened, arguments, images, &console) {
+        match discover::projects(&registry, &opened, arguments, registry.owner.clone(), images, &console) {
             Ok(proposed) => proposed,
             Err(error) => {
                 if let Some(signal) = stop.signal() {
@@ -123,7 +141,11 @@ pub(crate) fn init(global: &Global, arguments: &cli::Init, console: &Console) ->
 }
 
 fn images(answer: &str) -> Result<Vec<Repository>, String> {
-    match answer.split_whitespace().map(cli::image).collect::<Result<Vec<_>, _>>() {
+    let image = |word: &str| match registry::image_at(word) {
+        Some(image) => Ok(image),
+        None => cli::image(word),
+    };
+    match answer.split_whitespace().map(image).collect::<Result<Vec<_>, _>>() {
         Ok(images) if images.is_empty() => Err("expected an image, such as acme/shop".to_owned()),
         images => images,
     }

@@ -485,7 +485,7 @@ fn on_a_terminal(shop: &Shop, command: &str, typed: &str) -> (bool, String) {
 fn on_a_terminal_init_prompts_for_missing_options_and_prompts_again() {
     let shop = Shop::new();
     let command = format!("{} init --output new.toml", env!("CARGO_BIN_EXE_tagship"));
-    let typed = "\nhttp://git.example.com\ngit.example.com\n$\n$GIT_TOKEN\nAcme/Shop\n\nshop\nacme/shop\ndev\n\
+    let typed = "\nhttp://git.example.com\ngit.example.com\n$\n$GIT_TOKEN\nAcme/Shop\n\nacme\nshop\nacme/shop\ndev\n\
                  dev=a dev=b\ndev='dev-*\ndev='a b'\ndev='dev-*' \"prod=v*\"\n'a b'\n./deploy.sh {tga}\n\
                  https://deploy.example.com/shop\n";
     let (success, said) = on_a_terminal(&shop, &command, typed);
@@ -518,9 +518,41 @@ fn on_a_terminal_init_prompts_for_missing_options_and_prompts_again() {
         assert!(text.contains(part), "{part}: {text}");
     }
 
+    // The variable of the token is not set here, so the images cannot be listed.
+    assert!(said.contains("warning: cannot list the images of acme: "), "{said}");
+
     // No more input follows.
     let command = format!("{} init --output other.toml", env!("CARGO_BIN_EXE_tagship"));
     let (success, said) = on_a_terminal(&shop, &command, "git.example.com\n\u{4}");
     assert!(!success && said.contains("no answer; nothing was written"), "{said}");
     assert!(!shop.exists("other.toml"));
+}
+
+#[test]
+fn on_a_terminal_init_lists_images_with_a_token_and_takes_the_image_of_an_address() {
+    let gitea = Gitea::start(Build::GiteaNew);
+    gitea.push("acme/shop", "dev-1", "2026-11-20T10:00:00Z");
+    gitea.push("acme/shop", "v1.0.0", "2026-11-20T10:00:01Z");
+    gitea.push("acme/api", "main-1", "2026-11-20T10:00:02Z");
+    let url = gitea.url();
+    let all = ["image = \"acme/shop\"\n", "tags = \"v*\"\n", "image = \"acme/api\"\n", "tags = \"main-*\"\n"];
+    for (typed, expected, lists) in [
+        (format!("{url}\nsecret/token\nacme\n\n"), &all[..], true),
+        (format!("{url}/acme\nsecret/token\n\n"), &all[..], true),
+        (format!("{url}\nsecret/token\n{url}/acme/-/packages/container/shop/dev-1\n\n"), &all[..2], true),
+        (format!("{url}/acme/shop\nsecret/token\n\n"), &all[..2], true),
+        (format!("{url}/acme/shop\n\ndev=x-*\n\n"), &[all[0], "tags = \"x-*\"\n"], false),
+    ] {
+        gitea.take_requests();
+        let shop = Shop::new();
+        let command = format!("{} init --output new.toml", env!("CARGO_BIN_EXE_tagship"));
+        let (success, said) = on_a_terminal(&shop, &command, &typed);
+        assert!(success, "{typed}: {said}");
+        let text = checked(&shop, "new.toml");
+        for part in all.into_iter().chain(["tags = \"x-*\"\n"]) {
+            assert_eq!(text.contains(part), expected.contains(&part), "{typed}: {part}: {text}");
+        }
+        assert!(text.contains(&format!("url = \"{url}\"\n")), "{typed}: {text}");
+        assert_eq!(gitea.take_requests().is_empty(), !lists, "{typed}");
+    }
 }

@@ -12,7 +12,7 @@ use crate::init::{Project, RegistryDraft};
 use crate::policy::{Proposal, propose};
 use crate::reference::Repository;
 use crate::registry::{self, Registry, RegistryError, Traffic};
-use crate::report::{Console, escape_control};
+use crate::report::{Console, count, escape_control};
 use crate::secret::Secrets;
 use crate::stop::{Cutoff, Stop};
 
@@ -38,12 +38,13 @@ pub(super) fn projects(
     chosen: &Chosen,
     opened: &Opened,
     arguments: &cli::Init,
+    owner: Option<String>,
     images: Vec<Repository>,
     console: &Console,
 ) -> anyhow::Result<Proposed> {
     let registry = opened.registry.as_ref();
-    let (images, all_of) = match (images.as_slice(), &chosen.owner) {
-        ([], Some(owner)) => (images_of(owner, registry)?, chosen.owner.clone()),
+    let (images, all_of) = match (images.as_slice(), &owner) {
+        ([], Some(name)) => (images_of(name, registry)?, owner),
         _ => (images, None),
     };
     let mut projects = Vec::new();
@@ -70,6 +71,37 @@ pub(super) fn projects(
         );
     }
     Ok(Proposed { projects, all_of })
+}
+
+/// The same between the questions on a terminal. None: these images cannot be listed, which is said.
+pub(super) fn offered(
+    chosen: &Chosen,
+    place: &Output,
+    arguments: &cli::Init,
+    owner: Option<String>,
+    images: &[Repository],
+    console: &Console,
+) -> Option<Proposed> {
+    // A signal ends the process by itself, as it does at the questions.
+    let opened = match open(&chosen.registry, place, &Stop::default()) {
+        Ok(opened) => opened,
+        Err(error) => {
+            console.warning(&format!("{error:#}"));
+            return None;
+        }
+    };
+    // A server's error may repeat a credential.
+    let console = console.masking(Arc::clone(&opened.secrets));
+    match projects(chosen, &opened, arguments, owner, images.to_vec(), &console) {
+        Ok(proposed) => {
+            console.message(&format!("found {}", count(proposed.projects.len(), "image")));
+            Some(proposed)
+        }
+        Err(error) => {
+            console.warning(&format!("{error:#}"));
+            None
+        }
+    }
 }
 
 fn images_of(owner: &str, registry: &dyn Registry) -> anyhow::Result<Vec<Repository>> {

@@ -10,7 +10,8 @@ use crate::report::Console;
 /// Asks on a terminal. Without a terminal, collects the missing options.
 pub(super) struct Questions<'c> {
     console: &'c Console,
-    asks: bool,
+    /// Whether standard input is a terminal.
+    pub(super) asks: bool,
     missing: Vec<&'static str>,
 }
 

@@ -209,6 +209,11 @@ struct Parts {
     image: Option<Repository>,
 }
 
+/// The image in the address of its page or of the registry's API.
+pub(super) fn image_at(address: &str) -> Option<Repository> {
+    address.contains("://").then(|| split(address, None).ok()?.image)?
+}
+
 /// Splits the address of a registry, an owner, an image, a page of Gitea's packages, or the registry's API.
 /// `named`: the owner from an option, which may also end the address.
 ///
