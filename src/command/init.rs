@@ -38,6 +38,10 @@ pub(crate) fn init(global: &Global, arguments: &cli::Init, console: &Console) ->
         let stages: Vec<_> = stages.iter().map(|stage| wish(stage, arguments)).collect();
         tried(&place, &chosen.registry, images, &stages, deploy).map(drop)
     };
+    if questions.asks {
+        // No answer can correct an option.
+        tried(&arguments.image, &arguments.stage, None).map_err(invalid)?;
+    }
     let of_the_address = registry.as_ref().and_then(|chosen| chosen.image.clone());
     let mut named: Vec<Repository> = arguments.image.iter().cloned().chain(of_the_address).collect();
     // At a terminal, a token is enough to list images as --from does.

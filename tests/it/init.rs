@@ -525,6 +525,13 @@ fn on_a_terminal_init_prompts_for_missing_options_and_prompts_again() {
     let command = format!("{} init --output other.toml", env!("CARGO_BIN_EXE_tagship"));
     let (success, said) = on_a_terminal(&shop, &command, "git.example.com\n\u{4}");
     assert!(!success && said.contains("no answer; nothing was written"), "{said}");
+    // No answer can correct an option.
+    let options = "--registry http://git.example.com --image acme/shop --stage dev=+";
+    let (success, said) = on_a_terminal(&shop, &format!("{command} {options}"), "\u{4}");
+    for fault in ["tokens would be sent unencrypted", "\"+\" matches no tag"] {
+        assert!(!success && said.contains(fault), "{fault}: {said}");
+    }
+    assert!(!said.contains("How to deploy"), "{said}");
     assert!(!shop.exists("other.toml"));
 }
 

@@ -73,7 +73,7 @@ pub(super) fn projects(
     Ok(Proposed { projects, all_of })
 }
 
-/// The same between the questions on a terminal. None: these images cannot be listed, which is said.
+/// As [`projects`], between the questions on a terminal. None: the images cannot be listed, and a warning says why.
 pub(super) fn offered(
     chosen: &Chosen,
     place: &Output,
