@@ -33,7 +33,7 @@ pub(crate) fn login(global: &Global, arguments: &cli::Login, console: &Console) 
     // Checked before the user types the token, and before the registry receives it.
     if let Some(reason) = secret::missing_keyring() {
         bail!(
-            "no keyring: {reason}\n  \
+            "no keyring on this machine: {reason}\n  \
              help: keep the token in a file that only you can read: token = {{ file = \"{}-token\" }}",
             registry.name
         );

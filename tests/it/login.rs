@@ -106,9 +106,9 @@ fn login_to_another_kind_of_registry_is_a_usage_error() {
     shop.config(&on_gitea(&gitea, PROD));
     shop.env("LC_ALL", "C");
     let missing = if cfg!(feature = "keyring") {
-        "no keyring: the environment names no session bus"
+        "no keyring on this machine: the environment names no session bus"
     } else {
-        "no keyring: this tagship was built without the feature keyring"
+        "no keyring on this machine: this tagship was built without the feature keyring"
     };
     let help = "keep the token in a file that only you can read: token = { file = \"git-token\" }";
     for arguments in [&["login", "git"][..], &["login", "git", "--stdin"]] {
