@@ -127,6 +127,23 @@ fn a_rollback_does_not_count_the_mark_of_what_runs() {
     shop.run(&["deploy", "shop/prod", "--previous"]).code(2).stderr_has("before v1.11.0");
 }
 
+/// A mark names only the tag, which may point at another image by the time of the rollback.
+#[test]
+fn a_rollback_past_a_mark_delivers_the_digest_that_ran() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = baselined(&gitea, PROD);
+    gitea.push("acme/shop", "v1.11.0", "2026-11-20T11:00:00Z");
+    let digest = gitea.digest("acme/shop", "v1.11.0");
+    shop.run(&["poll"]).code(0);
+    shop.run(&["mark", "shop/prod", "v1.11.0"]).code(0);
+    gitea.push("acme/shop", "v2.0.0", "2026-11-20T12:00:00Z");
+    shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v1.11.0", "->", "v2.0.0"]);
+    gitea.push("acme/shop", "v1.11.0", "2026-11-20T13:00:00Z");
+    assert_ne!(gitea.digest("acme/shop", "v1.11.0"), digest);
+    shop.run(&["rollback", "shop/prod"]).code(0).line("shop/prod", &["deployed", "v1.11.0"]);
+    assert_eq!(shop.command_env("TAGSHIP_DIGEST"), Some(digest));
+}
+
 #[test]
 fn after_a_failed_deployment_a_rollback_goes_to_what_succeeded_last() {
     let gitea = gitea(Build::GiteaNew);

@@ -66,11 +66,19 @@ impl Change {
                 _ => false,
             }
         };
+        let completed = open.all().find(|open| open.tag == *tag);
+        // A mark names only a tag. Its recorded digest stays, so that a rollback goes back to this image. A mutable tag
+        // can have moved since high-water was recorded.
+        let deployed = next.deployed.as_ref().filter(|deployed| deployed.tag == *tag);
+        let given = next.high_water.as_ref().filter(|given| given.tag == *tag);
+        let digest = None
+            .or_else(|| completed?.digest.clone())
+            .or_else(|| deployed?.digest.clone())
+            .or_else(|| given.filter(|_| !target.digest)?.digest.clone());
         let mut ends: Vec<(&Deployment, DeploymentState)> = Vec::new();
         // Also one that runs: if its attempt succeeds, it is what the stage runs.
         for open in open.all() {
-            let is_completed = ends.iter().any(|(_, state)| *state == DeploymentState::Succeeded);
-            if open.tag == *tag && !is_completed {
+            if completed.is_some_and(|completed| completed.id == open.id) {
                 ends.push((open, DeploymentState::Succeeded));
             } else if open.tag == *tag || reset || is_newer || is_newer_than_pending(&open.tag) {
                 // If the next listing places the marked tag, it also decides which of the two is older.
@@ -103,15 +111,14 @@ impl Change {
             goes_back: next.marked.is_none()
                 && next.high_water.as_ref().is_some_and(|given| given.tag != *tag),
             high_water_before,
-            ..Deployment::new(id, target, tag.clone(), None, Trigger::Mark, now)
+            ..Deployment::new(id, target, tag.clone(), digest.clone(), Trigger::Mark, now)
         };
         next.came_to(Status::Deployed, Some("marked".to_owned()), None);
-        self.runs(&runs, None, Trigger::Mark, now);
-        let is_completed = ends.iter().any(|(_, state)| *state == DeploymentState::Succeeded);
+        self.runs(&runs, digest, Trigger::Mark, now);
         for (deployment, state) in ends {
             self.end(deployment, state, Some(format!("{tag} was marked by {by_whom}")));
         }
-        if !is_completed {
+        if completed.is_none() {
             self.end(&runs, DeploymentState::Succeeded, None);
         }
     }
