@@ -30,8 +30,14 @@ pub(crate) fn mark(global: &Global, arguments: &cli::MarkArgs, console: &Console
     let store = kept_state(global, &config, console, "the mark would be lost")?;
     warn_if_not_polled(&store, &config, console)?;
     let id = uuid::Uuid::now_v7().to_string();
-    let event = TargetEvent::Marked { mark: &mark, by_whom: by_whom(), id };
-    let change = store.write(|write| write.commit(target, &config.notifiers, event, Timestamp::now()))?;
+    let change = store.write(|write| {
+        let was_given = match &mark {
+            Mark::Deployed(tag) | Mark::Reset(tag) => write.was_given(&target.id, tag)?,
+            Mark::Nothing => false,
+        };
+        let event = TargetEvent::Marked { mark: &mark, was_given, by_whom: by_whom(), id };
+        write.commit(target, &config.notifiers, event, Timestamp::now())
+    })?;
     if let (Some(change), false) = (change, global.quiet) {
         console.line(&format!("{}: {}", target.id, change.message));
     }

@@ -84,6 +84,8 @@ pub(super) fn versions(tags: &[&str]) -> Listing {
 pub(super) struct Marked {
     pub(super) state: PollState,
     pub(super) pending_becomes: Option<DeploymentState>,
+    /// Whether the deployment that it adds goes back.
+    pub(super) goes_back: bool,
     pub(super) message: String,
 }
 
@@ -260,7 +262,12 @@ impl TestStage {
 
     /// Marks the stage.
     pub(super) fn mark(&mut self, said: &Mark) -> Marked {
-        let event = TargetEvent::Marked { mark: said, by_whom: "alice".to_owned(), id: "mark".to_owned() };
+        let (mark, by_whom, id) = (said, "alice".to_owned(), "mark".to_owned());
+        let was_given = match mark {
+            Mark::Deployed(tag) | Mark::Reset(tag) => self.given.contains(tag),
+            Mark::Nothing => false,
+        };
+        let event = TargetEvent::Marked { mark, was_given, by_whom, id };
         let change = transition(&self.target, self.state.as_ref(), &self.open, event, self.now).unwrap();
         self.state = Some(change.state.clone());
         if let Mark::Reset(_) = said {
@@ -269,6 +276,7 @@ impl TestStage {
         let undelivered = self.open.undelivered().map(|undelivered| &undelivered.id);
         let ended = change.deployment().filter(|ended| Some(&ended.id) == undelivered);
         Marked {
+            goes_back: change.deployment().is_some_and(|mark| mark.goes_back),
             pending_becomes: ended.map(|ended| ended.state),
             state: change.state,
             message: change.message,

@@ -75,6 +75,8 @@ pub(crate) enum TargetEvent<'a> {
     StateFailed(Failure),
     Marked {
         mark: &'a Mark,
+        /// See [`Facts::was_given`](super::Facts::was_given).
+        was_given: bool,
         by_whom: String,
         id: String,
     },
@@ -229,7 +231,9 @@ pub(crate) fn transition(
             change.notify = open.pending.as_ref().or(open.running.as_ref()).cloned();
             change.failure = Some(failure);
         }
-        TargetEvent::Marked { mark, by_whom, id } => change.marked(place, mark, by_whom, id),
+        TargetEvent::Marked { mark, was_given, by_whom, id } => {
+            change.marked(place, mark, was_given, by_whom, id);
+        }
         TargetEvent::DeployedManually { manual, id } => change.deployed_manually(place, manual, id),
         TargetEvent::Held(hold) => {
             let ends = match hold.until {

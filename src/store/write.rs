@@ -157,6 +157,11 @@ impl<'a> Write<'a> {
         row::runs(self.0, id, Some(image))
     }
 
+    /// See [`Facts::was_given`](engine::Facts::was_given).
+    pub(crate) fn was_given(&self, id: &TargetId, tag: &Tag) -> rusqlite::Result<bool> {
+        Ok(row::given(self.0, id)?.get(tag).is_some_and(|given| given.is_since_reset))
+    }
+
     /// See [`engine::is_current`].
     pub(crate) fn is_current(&self, deployment: &Deployment) -> rusqlite::Result<bool> {
         let (id, state) = (&deployment.target, self.state(&deployment.target)?);

@@ -66,6 +66,23 @@ fn a_stage_waits_for_the_same_image_to_have_run_on_another() {
 }
 
 #[test]
+fn a_stage_does_not_follow_to_what_the_other_left_by_a_mark() {
+    let gitea = gitea(Build::GiteaNew);
+    let next = DEV.replace("stages.dev", "stages.next");
+    let shop = baselined(&gitea, &format!("{DEV}{next}after = {{ stage = \"dev\", for = \"1ms\" }}\n"));
+    shop.run(&["hold", "shop/next"]).code(0);
+    gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+    shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
+    gitea.push("acme/shop", "dev-44", "2026-11-20T12:00:00Z");
+    shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-44"]);
+    shop.run(&["mark", "shop/dev", "dev-43"]).code(0);
+    shop.run(&["release", "shop/next"]).code(0);
+    shop.run(&["poll"]).code(0).line("shop/next", &["deployed", "dev-43"]);
+    let run = shop.run(&["tags", "shop/next"]);
+    assert!(run.code(0).stdout.contains("after: dev went back from dev-44"), "{run:?}");
+}
+
+#[test]
 fn a_tag_waits_for_its_sibling() {
     let gitea = gitea(Build::GiteaNew);
     gitea.push("acme/worker", "v1.10.0", "2026-11-20T10:00:00Z");

@@ -23,6 +23,29 @@ fn mark_completes_a_pending_deployment_of_the_same_tag() {
 }
 
 #[test]
+fn mark_of_an_older_tag_goes_back() {
+    let goes_back = |mut stage: TestStage, said: Mark| stage.mark(&said).goes_back;
+    let three = || {
+        let mut stage = newest();
+        stage.poll(&listing(&[("dev-1", 100)]));
+        stage.poll(&listing(&[("dev-1", 100), ("dev-2", 200)]));
+        stage.poll(&listing(&[("dev-1", 100), ("dev-2", 200), ("dev-3", 300)]));
+        stage
+    };
+    assert!(goes_back(three(), Mark::Deployed(tag("dev-2"))), "it was deployed before");
+    assert!(!goes_back(three(), Mark::Deployed(tag("dev-3"))));
+    assert!(!goes_back(three(), Mark::Deployed(tag("dev-4"))), "no poll has seen it yet");
+    let versions = || {
+        let mut stage = semver();
+        stage.poll(&versions(&["v1.0.0", "v1.1.0"]));
+        stage
+    };
+    assert!(goes_back(versions(), Mark::Deployed(tag("v1.0.0"))));
+    assert!(goes_back(versions(), Mark::Reset(tag("v1.0.0"))));
+    assert!(!goes_back(versions(), Mark::Deployed(tag("v1.2.0"))));
+}
+
+#[test]
 fn mark_keeps_the_recorded_digest_of_its_tag() {
     let digest = |digit: &str| Digest::new(&format!("sha256:{}", digit.repeat(64))).ok();
     let mut stage = semver();

@@ -320,7 +320,11 @@ impl World {
         let id = self.now.to_string();
         let last_reset = |world: &World| world.state.as_ref().and_then(|state| state.reset);
         let before = last_reset(self);
-        self.commit(TargetEvent::Marked { mark, by_whom: "alice".to_owned(), id });
+        let was_given = match mark {
+            Mark::Deployed(tag) | Mark::Reset(tag) => self.given.contains(tag),
+            Mark::Nothing => false,
+        };
+        self.commit(TargetEvent::Marked { mark, was_given, by_whom: "alice".to_owned(), id });
         // A mark of a tag that the rule does not match resets nothing.
         if last_reset(self) != before {
             self.given.clear();

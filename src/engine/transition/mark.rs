@@ -18,7 +18,14 @@ pub(crate) enum Mark {
 }
 
 impl Change {
-    pub(super) fn marked(&mut self, place: Place<'_>, mark: &Mark, by_whom: String, id: String) {
+    pub(super) fn marked(
+        &mut self,
+        place: Place<'_>,
+        mark: &Mark,
+        was_given: bool,
+        by_whom: String,
+        id: String,
+    ) {
         let Place { target, open, now } = place;
         let next = &mut self.state;
         let (previous_tag, high_water_before) = (next.deployed_tag(), next.high_water.clone());
@@ -51,6 +58,9 @@ impl Change {
             (Some(marked), Some(high_water)) => !is_timeless && marked.is_newer_than(high_water),
             (Some(_), None) => true,
         };
+        // A tag that was deployed before is never new.
+        let is_older = !is_newer && (marked.is_none() || !is_timeless || was_given);
+        let goes_back = is_older && high_water_before.as_ref().is_some_and(|given| given.tag != *tag);
         let is_placed_later = marked.is_some() && high_water.is_some() && is_timeless && !known && !reset;
         if is_placed_later {
             next.marked = Some(tag.clone());
@@ -108,8 +118,7 @@ impl Change {
         let runs = Deployment {
             previous_tag,
             by_whom: Some(by_whom.clone()),
-            goes_back: next.marked.is_none()
-                && next.high_water.as_ref().is_some_and(|given| given.tag != *tag),
+            goes_back,
             high_water_before,
             ..Deployment::new(id, target, tag.clone(), digest.clone(), Trigger::Mark, now)
         };

@@ -363,7 +363,7 @@ proptest! {
                 (Step::Interrupt, Some(deployment)) => TargetEvent::LastAttemptInterrupted { deployment, back_to: None },
                 (Step::Mark(number), _) => {
                     mark = Mark::Deployed(tag(&name(number)));
-                    TargetEvent::Marked { mark: &mark, by_whom: "alice".to_owned(), id }
+                    TargetEvent::Marked { mark: &mark, was_given: false, by_whom: "alice".to_owned(), id }
                 }
                 (Step::Manual(number), _) => {
                     chosen = listed(&name(number));
