@@ -141,6 +141,12 @@ fn mark_says_what_the_next_poll_does() {
     assert!(said("v2.0.0").ends_with("newer tags will be deployed"));
     assert!(said("v1.0.0").contains("are not deployed again"));
     assert!(said("latest").contains("the rule does not match it"));
+    // Not which image a mutable tag points at.
+    let mut stage = semver();
+    stage.target.digest = true;
+    stage.poll(&versions(&["v2.0.0"]));
+    let message = stage.mark(&Mark::Deployed(tag("v2.0.0"))).message;
+    assert!(message.contains("polls deploy it again when its digest is not sha256:000"), "{message}");
     // Of two tags without a time, nothing tells which is newer until the next listing.
     let mut stage = newest();
     stage.poll(&listing(&[("dev-1", 100), ("dev-2", 200)]));

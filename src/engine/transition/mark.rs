@@ -95,11 +95,18 @@ impl Change {
                 ends.push((open, DeploymentState::Superseded));
             }
         }
+        // A mark does not say which image the tag points at: rule 7 still applies.
+        let followed = given.filter(|_| target.digest && known).and_then(|given| given.digest.as_ref());
         self.message = match (marked.is_some(), reset || is_newer || known) {
             (false, _) => format!(
                 "{tag} is recorded as deployed; the rule does not match it, so polls continue as before"
             ),
-            (true, true) => format!("{tag} is recorded as deployed; newer tags will be deployed"),
+            (true, true) => match followed {
+                Some(digest) => format!(
+                    "{tag} is recorded as deployed; polls deploy it again when its digest is not {digest}"
+                ),
+                None => format!("{tag} is recorded as deployed; newer tags will be deployed"),
+            },
             (true, false) => {
                 format!(
                     "{tag} is recorded as deployed; newer tags that were deployed before are not deployed again (--reset changes that)"
