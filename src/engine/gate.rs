@@ -160,23 +160,27 @@ impl GateCheck<'_> {
         let stage = &after.stage;
         let runs = self.facts.runs(stage)?;
         let mut best: Option<BlockedBy> = None;
-        for run in runs.iter().filter(|run| is_same(run)) {
-            let Ok(until) = run.from.checked_add(after.lasting) else {
+        // A deployment or a mark of the image that the stage runs already does not interrupt its run.
+        let is_continued =
+            |run: &StageRun, next: &StageRun| is_same(run) && is_same(next) && run.until == Some(next.from);
+        for run in runs.chunk_by(is_continued).filter(|run| is_same(&run[0])) {
+            let (begin, end) = (&run[0], &run[run.len() - 1]);
+            let Ok(until) = begin.from.checked_add(after.lasting) else {
                 continue;
             };
-            match run.until {
-                _ if run.left_by_going_back => {
-                    let reason = format!("after: {stage} went back from {}", run.tag);
+            match end.until {
+                _ if end.left_by_going_back => {
+                    let reason = format!("after: {stage} went back from {}", end.tag);
                     best = best.or(Some(BlockedBy::for_now(reason, None)));
                 }
                 Some(left) if left >= until => return Ok(None),
                 Some(_) => {
-                    let reason = format!("after: {stage} ran {} for too short a time", run.tag);
+                    let reason = format!("after: {stage} ran {} for too short a time", end.tag);
                     best = best.or(Some(BlockedBy::for_now(reason, None)));
                 }
                 None if self.now >= until => return Ok(None),
                 None => {
-                    let reason = format!("after: {stage} has run it since {:.0}", run.from);
+                    let reason = format!("after: {stage} has run it since {:.0}", begin.from);
                     best = Some(BlockedBy::for_now(reason, Some(until)));
                 }
             }

@@ -83,6 +83,25 @@ fn a_stage_does_not_follow_to_what_the_other_left_by_a_mark() {
 }
 
 #[test]
+fn a_mark_or_a_deployment_of_what_runs_does_not_begin_the_wait_again() {
+    let gitea = gitea(Build::GiteaNew);
+    let next = DEV.replace("stages.dev", "stages.next");
+    for command in [["mark", "shop/dev", "dev-43"], ["deploy", "shop/dev", "dev-43"]] {
+        let shop = baselined(&gitea, &format!("{DEV}{next}after = {{ stage = \"dev\", for = \"1h\" }}\n"));
+        gitea.push("acme/shop", "dev-43", "2026-11-20T11:00:00Z");
+        shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
+        shop.run(&command).code(0);
+        let state = Connection::open(shop.path("state.db")).unwrap();
+        for (rowid, minutes) in [(1, 61), (2, 30)] {
+            let query = "UPDATE deployment SET ended_at = ?2 WHERE rowid = ?1";
+            assert_eq!(state.execute(query, (rowid, ago(minutes))).unwrap(), 1);
+        }
+        shop.run(&["poll"]).code(0).line("shop/next", &["deployed", "dev-43"]);
+        gitea.delete("acme/shop", "dev-43");
+    }
+}
+
+#[test]
 fn a_tag_waits_for_its_sibling() {
     let gitea = gitea(Build::GiteaNew);
     gitea.push("acme/worker", "v1.10.0", "2026-11-20T10:00:00Z");

@@ -85,6 +85,26 @@ fn after_blocks_an_image_that_the_other_stage_left_too_soon_or_rolled_back() {
 }
 
 #[test]
+fn after_counts_from_the_first_of_several_deployments_in_a_row() {
+    let again = |back: bool, from, until| StageRun {
+        left_by_going_back: back,
+        ..run("v1.1.0", Some('a'), from, until)
+    };
+    // A rollback after a failed deployment is recorded as going back to what the stage runs.
+    assert_eq!(after(vec![again(true, -100, Some(-10)), again(false, -10, None)]), None);
+    assert_eq!(
+        after(vec![again(false, -60, Some(-10)), again(false, -10, None)]).unwrap().until,
+        Some(at(40))
+    );
+    assert_eq!(after(vec![again(false, -500, Some(-450)), again(false, -450, Some(-400))]), None);
+    let other = run("v1.2.0", Some('b'), -50, Some(-10));
+    let ran = after(vec![again(false, -100, Some(-50)), other, again(false, -10, None)]);
+    assert_eq!(ran.unwrap().until, Some(at(90)), "another image ran between");
+    let left = after(vec![again(false, -500, Some(-10)), again(true, -10, Some(-5))]);
+    assert!(left.unwrap().reason.contains("went back"));
+}
+
+#[test]
 fn after_compares_tags_if_the_mark_has_no_digest() {
     assert_eq!(after(vec![run("v1.1.0", None, -100, None)]), None);
     assert!(after(vec![run("dev-7", None, -100, None)]).is_some());
