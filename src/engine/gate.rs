@@ -154,8 +154,8 @@ impl GateCheck<'_> {
         }
         let is_same = |run: &StageRun| match (&run.digest, &digest) {
             (Some(run), Some(wanted)) => run == wanted,
-            // A mark has no digest: compare the tags.
-            _ => run.tag == *tag,
+            // A mark can have no digest: compare the tags, unless they are mutable.
+            _ => !self.target.digest && run.tag == *tag,
         };
         let stage = &after.stage;
         let runs = self.facts.runs(stage)?;

@@ -101,6 +101,21 @@ fn a_mark_or_a_deployment_of_what_runs_does_not_begin_the_wait_again() {
     }
 }
 
+/// The other stage was marked while the tag pointed at the image before.
+#[test]
+fn a_mark_of_a_mutable_tag_lets_no_later_image_pass() {
+    let gitea = gitea(Build::GiteaNew);
+    let dev = DEV.replace("dev-*", "dev-42") + "digest = true\n";
+    let next = dev.replace("stages.dev", "stages.next") + "after = { stage = \"dev\", for = \"1ms\" }\n";
+    let shop = baselined(&gitea, &format!("{dev}auto_deploy = false\n{next}"));
+    shop.run(&["mark", "shop/dev", "dev-42"]).code(0);
+    gitea.push("acme/shop", "dev-42", "2026-11-20T11:00:00Z");
+    let run = shop.run(&["poll", "--format", "json"]);
+    run.code(0).status_is("shop/dev", "available").status_is("shop/next", "waiting");
+    shop.run(&["deploy", "shop/dev", "dev-42"]).code(0);
+    shop.run(&["poll"]).code(0).line("shop/next", &["deployed", "dev-42"]);
+}
+
 #[test]
 fn a_tag_waits_for_its_sibling() {
     let gitea = gitea(Build::GiteaNew);

@@ -23,8 +23,10 @@ fn candidate(target: &Target, name: &str, pushed_at: Option<Timestamp>) -> Candi
 
 /// Checks v1.1.0, at second 0, for a stage with the high-water tag v1.0.0.
 fn judge(gates: Gates, facts: &FactTable, first_seen: i64) -> Fact<Option<BlockedBy>> {
-    let mut target = target("v*", Order::Semver);
-    target.gates = gates;
+    judge_for(Target { gates, ..target("v*", Order::Semver) }, facts, first_seen)
+}
+
+fn judge_for(target: Target, facts: &FactTable, first_seen: i64) -> Fact<Option<BlockedBy>> {
     let high_water = candidate(&target, "v1.0.0", None);
     let gates = GateCheck { target: &target, facts, high_water: Some(&high_water), now: at(0) };
     let mut seen = SeenCandidate {
@@ -39,6 +41,10 @@ fn judge(gates: Gates, facts: &FactTable, first_seen: i64) -> Fact<Option<Blocke
 }
 
 fn after(runs: Vec<StageRun>) -> Option<BlockedBy> {
+    after_for(target("v*", Order::Semver), runs)
+}
+
+fn after_for(target: Target, runs: Vec<StageRun>) -> Option<BlockedBy> {
     let stage = Name::new("dev").unwrap();
     let gates = Gates {
         after: Some(After { stage: stage.clone(), lasting: Duration::from_secs(100) }),
@@ -49,7 +55,7 @@ fn after(runs: Vec<StageRun>) -> Option<BlockedBy> {
         runs: [(stage, runs)].into(),
         ..FactTable::default()
     };
-    judge(gates, &facts, 0).unwrap()
+    judge_for(Target { gates, ..target }, &facts, 0).unwrap()
 }
 
 fn run(name: &str, of: Option<char>, from: i64, until: Option<i64>) -> StageRun {
@@ -108,6 +114,8 @@ fn after_counts_from_the_first_of_several_deployments_in_a_row() {
 fn after_compares_tags_if_the_mark_has_no_digest() {
     assert_eq!(after(vec![run("v1.1.0", None, -100, None)]), None);
     assert!(after(vec![run("dev-7", None, -100, None)]).is_some());
+    let mutable = Target { digest: true, ..target("v*", Order::Semver) };
+    assert!(after_for(mutable, vec![run("v1.1.0", None, -100, None)]).is_some(), "it can be another image");
 }
 
 #[test]
