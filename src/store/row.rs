@@ -146,7 +146,8 @@ pub(super) fn runs(
     Ok(runs)
 }
 
-/// The newest started deployment of this image, if it did not succeed.
+/// The deployment of this image that was started last, if it did not succeed. A mark is started when it is made; a
+/// deployment, when its last attempt is.
 pub(super) fn unfinished(
     connection: &Connection,
     target: &TargetId,
@@ -154,7 +155,8 @@ pub(super) fn unfinished(
 ) -> rusqlite::Result<Option<Unfinished>> {
     let query = "SELECT tag, digest, state, decided_by FROM deployment
          WHERE project = ?1 AND stage = ?2 AND repository = ?3 AND (attempts > 0 OR state = 'succeeded')
-         ORDER BY rowid DESC LIMIT 1";
+         ORDER BY coalesce((SELECT max(attempt.sequence) FROM attempt WHERE deployment_id = id), sequence)
+             DESC NULLS LAST, rowid DESC LIMIT 1";
     let newest = |row: &Row<'_>| {
         let is_over: bool = row.get_ref("state")?.as_str().is_ok_and(|state| state == "succeeded");
         let (tag, digest) = (parsed(row, "tag", Tag::new)?, optional(row, "digest", Digest::new)?);

@@ -158,6 +158,30 @@ fn after_a_failed_deployment_a_rollback_goes_to_what_succeeded_last() {
     assert_eq!(shop.delivered().last().unwrap(), "shop/prod v1.11.0");
 }
 
+/// The mark is newer than the deployment, and older than its last attempt.
+#[test]
+fn after_a_retry_that_failed_a_rollback_goes_to_the_tag_that_was_marked_before_it() {
+    let gitea = gitea(Build::GiteaNew);
+    let shop = upgraded(&gitea);
+    gitea.push("acme/shop", "v2.1.0", "2026-11-20T13:00:00Z");
+    shop.file("fail", "");
+    shop.run(&["poll"]).code(1).line("shop/prod", &["failed", "v2.1.0"]);
+    shop.run(&["mark", "shop/prod", "v2.0.0"]).code(0);
+    shop.run(&["poll"]).code(1).line("shop/prod", &["failed", "v2.1.0"]);
+    shop.remove("fail");
+    shop.run(&["rollback", "shop/prod"]).code(0);
+    assert_eq!(shop.delivered().last().unwrap(), "shop/prod v2.0.0");
+    // A mark after the last attempt is what the stage runs.
+    gitea.push("acme/shop", "v2.2.0", "2026-11-20T14:00:00Z");
+    shop.run(&["release", "shop/prod"]).code(0);
+    shop.file("fail", "");
+    shop.run(&["poll"]).code(1).line("shop/prod", &["failed", "v2.2.0"]);
+    shop.run(&["mark", "shop/prod", "v2.0.0"]).code(0);
+    shop.remove("fail");
+    shop.run(&["rollback", "shop/prod"]).code(0);
+    assert_eq!(shop.delivered().last().unwrap(), "shop/prod v1.11.0");
+}
+
 #[test]
 fn a_tag_that_does_not_exist_is_not_deployed() {
     let gitea = gitea(Build::GiteaNew);
