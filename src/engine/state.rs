@@ -42,7 +42,8 @@ pub(crate) struct PollState {
     pub(crate) reset: Option<i64>,
     /// How many tags the last successful listing had.
     pub(crate) tags_listed: usize,
-    /// The last listing that was read in full, or followed through the feed without a gap.
+    /// The last listing that was read in full, or followed through the feed without a gap; None: what the state
+    /// remembers is not enough for a decision.
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) listed: Option<LastListed>,
     /// Raised by every change of the target's rows, except of `polled_at` and `checked_at`: a decision is

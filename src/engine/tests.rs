@@ -233,7 +233,8 @@ impl TestStage {
 
     pub(super) fn poll(&mut self, listing: &Listing) -> Decision {
         let decision = self.decide(listing);
-        self.state = Some(decision.state.clone());
+        let listed = LastListed { generation: 0, at: self.now, from: String::new() };
+        self.state = Some(PollState { listed: Some(listed), ..decision.state.clone() });
         self.given.extend(decision.deploy.as_ref().map(|listed| listed.tag.clone()));
         decision
     }

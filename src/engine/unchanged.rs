@@ -11,7 +11,7 @@ use crate::target::Target;
 pub(crate) fn unchanged(target: &Target, state: &PollState, open: &OpenDeployments) -> Option<Status> {
     let is_quiet = state.candidates.is_empty() && *open == OpenDeployments::default() && !target.digest;
     // States of earlier versions have no reason: decide again.
-    let is_complete = state.reason.is_some();
+    let is_complete = state.listed.is_some() && state.reason.is_some();
     state.status.filter(|status| {
         is_quiet
             && is_complete
@@ -42,7 +42,9 @@ pub(crate) fn remembered(target: &Target, state: &PollState) -> Option<Listing> 
         })
     };
     let is_known = is_known && tags.iter().all(is_newest);
-    (is_known && is_placed && state.marked.is_none() && state.status != Some(Status::Older))
+    // `mark` can make tags new again that are not remembered.
+    let is_complete = state.listed.is_some() && state.marked.is_none();
+    (is_known && is_placed && is_complete && state.status != Some(Status::Older))
         .then(|| Listing { tags, ..Listing::default() })
 }
 
@@ -104,5 +106,10 @@ mod tests {
         marked.poll(&listing(&[("dev-1", 100)]));
         marked.mark(&Mark::Deployed(crate::engine::tests::tag("dev-9")));
         assert!(remembered(&marked.target, marked.state.as_ref().unwrap()).is_none());
+        for said in [Mark::Nothing, Mark::Reset(crate::engine::tests::tag("v1.0.0"))] {
+            stage.state = Some(state.clone());
+            stage.mark(&said);
+            assert!(remembered(&stage.target, stage.state.as_ref().unwrap()).is_none(), "{said:?}");
+        }
     }
 }

@@ -35,6 +35,24 @@ fn two_that_appear_together_keep_their_order_through_a_gate() {
 }
 
 #[test]
+fn min_age_counts_on_after_a_mark_of_an_older_tag() {
+    let numeric = DEV.replace("order = \"newest\"", "order = \"numeric\"\nregex = \"dev-(.*)\"");
+    let (oci, shop) = begun(&format!("{numeric}min_age = \"1h\"\n"));
+    let until = || {
+        let run = shop.run(&["poll", "--format", "json"]);
+        run.code(0).status_is("shop/dev", "waiting");
+        run.target("shop/dev")["until"].clone()
+    };
+    oci.push("acme/shop", "dev-2");
+    oci.push("acme/shop", "dev-3");
+    let before = until();
+    for mark in [&["mark", "shop/dev", "dev-2"][..], &["mark", "shop/dev", "dev-1", "--reset"]] {
+        shop.run(mark).code(0);
+        assert_eq!(until(), before, "{mark:?}");
+    }
+}
+
+#[test]
 fn two_that_appear_together_keep_their_order_through_a_hold() {
     let (oci, shop) = begun(DEV);
     shop.run(&["hold", "shop/dev"]).code(0);

@@ -1,5 +1,6 @@
 //! `mark`: something else, such as a webhook, deployed a tag.
 
+use jiff::Timestamp;
 use rustix::process::Signal;
 
 use crate::first_poll::gitea;
@@ -73,6 +74,19 @@ fn a_mark_of_an_older_tag_leaves_the_newer_one_that_waits() {
     gitea.recover();
     shop.run(&["poll"]).code(0).line("shop/dev", &["deployed", "dev-43"]);
     assert_eq!(shop.delivered(), ["shop/dev dev-43"; 2]);
+}
+
+/// The feed says that nothing was pushed, but the tags below the former high-water are new again.
+#[test]
+fn mark_none_and_reset_deploy_an_older_tag_while_the_newest_waits() {
+    for mark in [&["mark", "shop/prod", "--none"][..], &["mark", "shop/prod", "v1.9.0", "--reset"]] {
+        let gitea = gitea(Build::GiteaNew);
+        let shop = baselined(&gitea, &format!("{PROD}min_age = \"30m\"\n"));
+        gitea.push("acme/shop", "v1.11.0", &format!("{:.0}", Timestamp::now()));
+        shop.run(&["poll"]).code(0).line("shop/prod", &["waiting", "v1.11.0", "min_age"]);
+        shop.run(mark).code(0);
+        shop.run(&["poll"]).code(0).line("shop/prod", &["deployed", "v1.10.0"]);
+    }
 }
 
 #[test]

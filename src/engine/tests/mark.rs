@@ -46,6 +46,21 @@ fn mark_of_an_older_tag_goes_back() {
 }
 
 #[test]
+fn mark_keeps_when_newer_tags_were_first_seen() {
+    for said in [Mark::Deployed(tag("v1.1.0")), Mark::Reset(tag("v1.0.0")), Mark::Nothing] {
+        let mut stage = semver();
+        stage.target.gates.min_age = Some(Duration::from_secs(3600));
+        stage.poll(&versions(&["v1.0.0"]));
+        let listed = versions(&["v1.0.0", "v1.1.0", "v1.2.0"]);
+        stage.poll(&listed);
+        stage.now = now() + Duration::from_secs(60);
+        stage.mark(&said);
+        let first_seen = stage.poll(&listed).state.candidates[0].first_seen;
+        assert_eq!(first_seen, now(), "{said:?}");
+    }
+}
+
+#[test]
 fn mark_keeps_the_recorded_digest_of_its_tag() {
     let digest = |digit: &str| Digest::new(&format!("sha256:{}", digit.repeat(64))).ok();
     let mut stage = semver();

@@ -35,6 +35,7 @@ impl Change {
                 next.high_water = None;
                 next.marked = None;
                 next.tags_listed = 0;
+                next.listed = None;
                 self.message =
                     "no tag is recorded as deployed; the next poll deploys the newest tag".to_owned();
                 return;
@@ -113,13 +114,17 @@ impl Change {
                 )
             }
         };
-        if marked.is_some() && (is_newer || reset) {
+        if let Some(marked) = &marked
+            && (is_newer || reset)
+        {
             let digest = next.high_water.take().filter(|_| known).and_then(|listed| listed.digest);
             next.high_water = Some(ListedTag { digest, ..ListedTag::named(tag.clone()) });
-            next.candidates.clear();
+            next.keep_candidates_newer_than(marked, &target.policy);
         }
         if reset {
             next.reset = Some(next.version);
+            // Tags that the state does not remember are new again.
+            next.listed = None;
         }
         // The mark counts as a run of the stage, for `after`, `--previous` and the history.
         let runs = Deployment {
