@@ -122,7 +122,7 @@ fn rows(store: &Store, config: &Config, targets: &[&Target]) -> Result<Vec<Statu
         let state_file = state.as_ref().map(|_| store.place().to_owned());
         let state = *state.unwrap_or_default();
         let open = open.remove(&target.id).unwrap_or_default();
-        let recalled = if may_have_changed(&state, &open) {
+        let recalled = if may_have_changed(target, &state, &open) {
             run::recall(store, target, &state, &open, now)
         } else {
             None
@@ -170,7 +170,7 @@ fn status_of(
 }
 
 /// Whether the time or a command may have made the result of the last poll outdated.
-fn may_have_changed(state: &PollState, open: &OpenDeployments) -> bool {
+fn may_have_changed(target: &Target, state: &PollState, open: &OpenDeployments) -> bool {
     let is_open = open.running.is_some() || open.pending.is_some();
     state.status.is_some_and(|status| match status {
         Status::Waiting | Status::Held | Status::Available | Status::Pending | Status::Retrying => true,
@@ -178,9 +178,7 @@ fn may_have_changed(state: &PollState, open: &OpenDeployments) -> bool {
         Status::Dead | Status::Behind => open.dead.is_none(),
         Status::Failed => !is_open && open.dead.is_none(),
         // A tag that was deployed or marked since.
-        Status::Deployed | Status::Adopted => {
-            state.deployed_tag().as_ref() != state.high_water.as_ref().map(|listed| &listed.tag)
-        }
+        Status::Deployed | Status::Adopted => state.high_water.is_none() || state.is_behind(target),
         Status::WouldDeploy
         | Status::Baseline
         | Status::UpToDate

@@ -112,6 +112,11 @@ fn without_manifest(tag: &Tag, next: PollState) -> Decision {
     Decision::new(Status::Waiting, reason, next)
 }
 
+/// `edge@sha256:…`
+fn image(tag: &Tag, digest: &Option<Digest>) -> String {
+    digest.as_ref().map_or_else(|| tag.to_string(), |digest| format!("{tag}@{digest}"))
+}
+
 /// What every rule of one target's poll reads.
 pub(super) struct RuleContext<'a> {
     pub(super) target: &'a Target,
@@ -396,8 +401,6 @@ impl RuleContext<'_> {
 
     /// Rule 5: what the stage waits for, if anything.
     fn same(&self, next: PollState, newest: &Candidate) -> Decision {
-        let deployed = next.deployed.as_ref().map(|deployed| deployed.tag.clone());
-        let high_water = next.high_water.as_ref().map(|high_water| high_water.tag.clone());
         if self.open.running.is_some() {
             return Decision::new(Status::Deploying, "its deployment is running".to_owned(), next);
         }
@@ -419,21 +422,25 @@ impl RuleContext<'_> {
             );
             return Decision::new(Status::Behind, reason, next);
         }
-        match (deployed, high_water) {
-            (Some(deployed), Some(high_water)) if deployed != high_water => {
-                let reason = format!(
-                    "the stage runs {deployed}, not {high_water}; to deploy it: tagship deploy {} {high_water}",
-                    self.target.id
-                );
-                Decision::new(Status::Behind, reason, next)
-            }
-            (_, Some(high_water)) if high_water != newest.listed.tag => {
-                let reason =
-                    format!("nothing is newer than {high_water}; {} was seen before", newest.listed.tag);
-                Decision::new(Status::UpToDate, reason, next)
-            }
-            _ => Decision::new(Status::UpToDate, format!("{} is the newest", newest.listed.tag), next),
+        if let (Some(deployed), Some(given)) = (&next.deployed, &next.high_water)
+            && next.is_behind(self.target)
+        {
+            let (runs, newer) = match deployed.tag == given.tag {
+                true => (image(&deployed.tag, &deployed.digest), image(&given.tag, &given.digest)),
+                false => (deployed.tag.to_string(), given.tag.to_string()),
+            };
+            let (target, tag) = (&self.target.id, given.tag.clone());
+            let reason =
+                format!("the stage runs {runs}, not {newer}; to deploy it: tagship deploy {target} {tag}");
+            return Decision { concerns: Some(tag), ..Decision::new(Status::Behind, reason, next) };
         }
+        let reason = match &next.high_water {
+            Some(given) if given.tag != newest.listed.tag => {
+                format!("nothing is newer than {}; {} was seen before", given.tag, newest.listed.tag)
+            }
+            _ => format!("{} is the newest", newest.listed.tag),
+        };
+        Decision::new(Status::UpToDate, reason, next)
     }
 
     /// Rule 6: the newest listed tag is older than high-water.

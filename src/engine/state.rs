@@ -122,6 +122,21 @@ impl PollState {
         self.deployed.as_ref().map(|deployed| deployed.tag.clone())
     }
 
+    /// Whether the stage is known to run something other than high-water: another tag, or another image of the tag if
+    /// `digest = true` follows it.
+    pub(crate) fn is_behind(&self, target: &Target) -> bool {
+        let (Some(deployed), Some(given)) = (&self.deployed, &self.high_water) else {
+            return false;
+        };
+        // Other platforms of the deployed index may have changed since.
+        let same = self.given_platforms.as_ref().filter(|known| known.now.of == given.digest);
+        let is_other_image = |digest: &Digest| {
+            given.digest.as_ref().is_some_and(|given| given != digest)
+                && same.is_none_or(|same| same.digest != *digest)
+        };
+        deployed.tag != given.tag || (target.digest && deployed.digest.as_ref().is_some_and(is_other_image))
+    }
+
     /// Whether another tag was marked after the deployment was planned, and the next listing gives its place in the
     /// order: which of them is newer is not known. (A deployment that was planned later follows on the marked tag.)
     pub(crate) fn is_marked_beside(&self, deployment: &Deployment) -> bool {

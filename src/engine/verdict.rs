@@ -202,6 +202,7 @@ impl Decided<'_> {
             Status::Held => VerdictKind::Held,
             Status::Waiting => VerdictKind::Waiting,
             Status::Baseline => VerdictKind::Baseline,
+            Status::Behind => VerdictKind::Given,
             Status::Older if self.deployed(tag).is_none() => VerdictKind::NotNewer,
             _ => return None,
         };

@@ -369,7 +369,7 @@ fn going_back_to_what_a_tag_pointed_at_before_is_not_undone_by_a_poll() {
         shop.run(&[&["deploy", "shop/edge", "--previous"], no_hold].concat()).code(0);
         assert_eq!(shop.command_env("TAGSHIP_DIGEST"), Some(before));
         for _ in 0..3 {
-            shop.run(&["poll"]).code(0);
+            shop.run(&["poll", "--format", "json"]).code(0).status_is("shop/edge", "behind");
         }
         assert_eq!(shop.deliveries().len(), 3, "{no_hold:?}");
         shop.run(&["release", "shop/edge"]).code(0);

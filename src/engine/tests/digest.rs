@@ -1,5 +1,6 @@
 //! `digest = true`, and tags that move to another image.
 
+use super::state::GivenPlatforms;
 use super::*;
 
 #[test]
@@ -99,4 +100,53 @@ fn platforms_of_another_digest_are_not_compared() {
     stage.state.as_mut().unwrap().given_platforms.as_mut().unwrap().now.of = index(['9', 'a', 'c']).of;
     stage.platforms = index(['3', 'a', 'd']);
     assert_eq!(stage.poll(&listed).status, Status::Pending);
+}
+
+#[test]
+fn stage_that_runs_an_earlier_image_of_its_tag_is_behind() {
+    let digest = |digit: char| index([digit, 'f', 'f']).of;
+    let mut stage = semver();
+    stage.target.digest = true;
+    let listed = versions(&["v1.0.0"]);
+    stage.poll(&listed);
+    let mut poll = |runs: Option<Digest>, given: char, platforms: Option<[char; 2]>| {
+        let state = stage.state.as_mut().unwrap();
+        state.deployed =
+            Some(Deployed { tag: tag("v1.0.0"), digest: runs, at: now(), by: Trigger::Rollback });
+        state.high_water.as_mut().unwrap().digest = digest(given);
+        state.given_platforms = platforms.map(|[was, now]| GivenPlatforms {
+            digest: digest(was).unwrap(),
+            now: Platforms { of: digest(now), images: Vec::new() },
+        });
+        stage.platforms.of = digest(given);
+        let decision = stage.poll(&listed);
+        (decision.status, decision.reason, stage.verdicts(&listed).remove(0).kind)
+    };
+    let (status, reason, verdict) = poll(digest('b'), 'c', None);
+    assert_eq!((status, verdict), (Status::Behind, VerdictKind::Given));
+    let [older, newer] = ['b', 'c'].map(|digit| digit.to_string().repeat(64));
+    assert!(reason.contains(&format!("runs v1.0.0@sha256:{older}, not v1.0.0@sha256:{newer}")), "{reason}");
+    let current = (Status::UpToDate, "v1.0.0 is the newest".to_owned(), VerdictKind::Deployed);
+    assert_eq!(poll(digest('c'), 'c', None), current);
+    assert_eq!(poll(None, 'c', None), current, "a mark has no digest");
+    assert_eq!(poll(digest('b'), 'c', Some(['b', 'c'])), current, "only other platforms of the index moved");
+}
+
+#[test]
+fn deploying_an_index_of_the_same_platforms_makes_it_the_deployed_one() {
+    let mut stage = semver();
+    stage.target.digest = true;
+    stage.target.gates.platforms = vec!["linux/amd64".to_owned()];
+    let listed = versions(&["v1.0.0"]);
+    for digits in [['1', 'a', 'c'], ['2', 'a', 'd']] {
+        stage.platforms = index(digits);
+        stage.poll(&listed);
+    }
+    let by_hand = ListedTag { digest: stage.platforms.of.clone(), ..ListedTag::named(tag("v1.0.0")) };
+    deploy_manually_in(&mut stage, &by_hand, None);
+    let state = stage.state.as_mut().unwrap();
+    state.deployed =
+        Some(Deployed { tag: by_hand.tag, digest: by_hand.digest, at: now(), by: Trigger::Manual });
+    stage.platforms = index(['3', 'a', 'e']);
+    assert_eq!(stage.poll(&listed).status, Status::UpToDate);
 }

@@ -62,6 +62,11 @@ impl Change {
             if let Some(chosen) = &chosen {
                 next.keep_candidates_newer_than(chosen, policy);
             }
+            if let (Some(known), Some(digest)) = (&mut next.given_platforms, &listed.digest)
+                && known.now.of.as_ref() == Some(digest)
+            {
+                known.digest = digest.clone();
+            }
         }
         if chosen.is_some() && is_timeless && !is_newer && !is_same_tag {
             // The next listing gives its place in the order.
